@@ -1,0 +1,21 @@
+//! The words every other crate speaks: identifiers, limits, personal data, time and chance.
+//!
+//! **Architecture invariant:** this crate knows nothing of storage, network, law or files.
+//! Everybody may import it, so whatever enters here enters everywhere: keep it small.
+
+mod fault;
+mod ids;
+pub mod limits;
+mod outside;
+mod pii;
+mod reason;
+mod slot;
+
+pub use fault::{Detail, Fault};
+pub use ids::{
+    CallId, Collection, InvalidId, RecordKey, RegionId, RequestId, ShardId, SubjectId, TenantId,
+};
+pub use outside::{Clock, Entropy, EntropyFailed, UnixMillis};
+pub use pii::Pii;
+pub use reason::{Code, Reason, Retry};
+pub use slot::{SLOTS, Slot};

@@ -1,0 +1,48 @@
+//! Every bound that a caller can meet, in one place, so that the docs and the code cannot differ.
+
+/// Bytes of one record's body unless the map says less.
+pub const BODY_BYTES_DEFAULT: usize = 1 << 20;
+/// Bytes of one record's body at the most, whatever the map says.
+pub const BODY_BYTES_MAX: usize = 16 << 20;
+/// Bytes of a subject's id.
+pub const SUBJECT_ID_BYTES_MAX: usize = 256;
+/// Bytes of a record's key.
+pub const RECORD_KEY_BYTES_MAX: usize = 256;
+/// Bytes of a collection's, region's, shard's or tenant's name (one DNS label).
+pub const NAME_BYTES_MAX: usize = 63;
+/// Evidence items, and findings, of one request.
+pub const EVIDENCE_ITEMS_MAX: usize = 64;
+/// Bytes of one evidence value.
+pub const EVIDENCE_VALUE_BYTES_MAX: usize = 64;
+/// Findings that a shard keeps of one subject.
+pub const FINDINGS_KEPT_MAX: usize = 256;
+/// Collections in which one subject may have a ruling in one region.
+pub const RULINGS_PER_SUBJECT_MAX: usize = 64;
+/// Writes in flight on one `StreamPut` before the gateway stops reading from it.
+pub const STREAM_IN_FLIGHT_MAX: usize = 1024;
+/// Calls in flight in one gateway before it answers `GATEWAY_BUSY`.
+pub const GATEWAY_IN_FLIGHT_MAX: usize = 16_384;
+/// Calls in flight on the session between one gateway and one shard.
+pub const SESSION_IN_FLIGHT_MAX: usize = 16_384;
+/// Bytes of bodies in flight on one session.
+pub const SESSION_BYTES_IN_FLIGHT_MAX: usize = 128 << 20;
+/// Calls in one session frame.
+pub const FRAME_CALLS_MAX: usize = 256;
+/// Bytes at which a session frame is sent rather than filled further.
+pub const FRAME_BYTES_TARGET: usize = 256 << 10;
+/// Bytes of one session frame: one body of the largest size, and room for what goes with it.
+pub const FRAME_BYTES_MAX: usize = BODY_BYTES_MAX + (1 << 20);
+/// Writes that wait for a shard's committer before it answers `SHARD_BUSY`.
+pub const COMMIT_QUEUE_MAX: usize = 16_384;
+/// Writes in one commit.
+pub const COMMIT_WRITES_MAX: usize = 2_048;
+/// Bytes of rows in one commit (one body of the largest size always fits).
+pub const COMMIT_BYTES_MAX: usize = 32 << 20;
+/// Request ids that a record remembers.
+pub const REQUEST_IDS_KEPT_MAX: usize = 64;
+/// Hours for which a record remembers a request id.
+pub const REQUEST_IDS_KEPT_HOURS: u64 = 24;
+/// Milliseconds that a call may take when its caller named no deadline.
+pub const DEADLINE_MS_DEFAULT: u64 = 10_000;
+/// Milliseconds that a call may take at the most.
+pub const DEADLINE_MS_MAX: u64 = 600_000;

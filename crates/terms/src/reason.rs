@@ -1,0 +1,198 @@
+//! Every reason with which Bailiwick says no: its code, whether to retry, what cures it.
+//!
+//! One closed set for all processes. A reason once published keeps its meaning for ever
+//! (AIP-193); `docs/errors.md` is checked against this file by a test.
+
+/// The few gRPC codes that we use; mapped to `Status` in the gateway only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Code {
+    /// The request is wrong whatever the state.
+    InvalidArgument,
+    /// The state, or the law, does not allow it.
+    FailedPrecondition,
+    /// There is no such thing.
+    NotFound,
+    /// It is there already.
+    AlreadyExists,
+    /// A condition on a version was not met (AIP-154).
+    Aborted,
+    /// The caller may not.
+    PermissionDenied,
+    /// A limit is reached; it passes.
+    ResourceExhausted,
+    /// Not now; it passes.
+    Unavailable,
+    /// The caller's time was up.
+    DeadlineExceeded,
+    /// Our mistake.
+    Internal,
+    /// Stored bytes are not what was stored.
+    DataLoss,
+    /// Not built.
+    Unimplemented,
+}
+
+/// Whether the same request may be sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Retry {
+    /// No: it gives the same answer until something else changes.
+    No,
+    /// Yes, with the same `request_id`, after the delay in `RetryInfo`.
+    SameRequestId,
+}
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident $text:literal $code:ident $retry:ident $cure:literal;)*) => {
+        /// Why something was not done. Stable names in upper snake case (AIP-193).
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Reason { $($(#[$doc])* $name,)* }
+
+        impl Reason {
+            /// All of them, in the order of the docs.
+            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+
+            /// The name on the wire.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text),* }
+            }
+
+            /// The gRPC code that goes with it.
+            pub const fn code(self) -> Code {
+                match self { $(Self::$name => Code::$code),* }
+            }
+
+            /// Whether to send the same request again.
+            pub const fn retry(self) -> Retry {
+                match self { $(Self::$name => Retry::$retry),* }
+            }
+
+            /// What the caller can do about it, in one sentence.
+            pub const fn cure(self) -> &'static str {
+                match self { $(Self::$name => $cure),* }
+            }
+
+            /// The reason of that name.
+            pub fn parse(text: &str) -> Option<Self> {
+                match text { $($text => Some(Self::$name),)* _ => None }
+            }
+        }
+    };
+}
+
+reasons! {
+    // --- the request is wrong
+    /// A required field is empty.
+    FieldMissing "FIELD_MISSING" InvalidArgument No "set the field that is named";
+    /// A field does not have the form that its documentation asks for.
+    FieldInvalid "FIELD_INVALID" InvalidArgument No "correct the field that is named";
+    /// An evidence kind that this version does not know.
+    EvidenceKindUnknown "EVIDENCE_KIND_UNKNOWN" InvalidArgument No "use one of citizenship, document, residence, collected_in, ip, phone, sim";
+    /// An evidence value that is not of its kind's form.
+    EvidenceMalformed "EVIDENCE_MALFORMED" InvalidArgument No "send an ISO 3166-1 alpha-2 code, an IP address, an E.164 number or a mobile country code, as the kind asks";
+    /// More items than the limit.
+    TooManyItems "TOO_MANY_ITEMS" InvalidArgument No "send no more items than the limit in the metadata";
+    /// A body over the limit.
+    BodyTooLarge "BODY_TOO_LARGE" InvalidArgument No "split the record, or raise the map's limit (16 MiB at most)";
+    /// The map declares no such collection.
+    CollectionUnknown "COLLECTION_UNKNOWN" InvalidArgument No "use a collection that the region map declares";
+    /// Neither a domicile nor evidence says where to go.
+    DomicileRequired "DOMICILE_REQUIRED" InvalidArgument No "set subject.domicile as returned by the first put, or send evidence";
+    /// The map has no region of that name.
+    DomicileUnknown "DOMICILE_UNKNOWN" InvalidArgument No "use a region that the region map names";
+    /// The same request id came with another request.
+    RequestIdReused "REQUEST_ID_REUSED" InvalidArgument No "make a new request_id for a new request";
+
+    // --- the rules say no: nothing was stored
+    /// No evidence names a country.
+    JurisdictionUndetermined "JURISDICTION_UNDETERMINED" FailedPrecondition No "send evidence that names a country: residence, citizenship, or where the person is";
+    /// Two laws each claim the first copy, or an exclusive law meets one that asks for a copy.
+    Unsatisfiable "UNSATISFIABLE" FailedPrecondition No "no placement satisfies every law that attaches: have the evidence checked, or keep this record out of the platform";
+    /// The map has no region in the territory that the law asks for.
+    NoRegion "NO_REGION" FailedPrecondition No "give the map a home in the territory that is named";
+    /// A law allows it only under a transfer clause, and the map has none.
+    TransferNotCovered "TRANSFER_NOT_COVERED" FailedPrecondition No "give the map a transfer clause for the territories and the collection that are named";
+    /// A citizen who lives elsewhere, and the map's `citizens_abroad` is `refuse`.
+    CitizenAbroad "CITIZEN_ABROAD" FailedPrecondition No "decide the case by hand, or change citizens_abroad in the map";
+    /// New evidence about citizenship or residence would change a ruling that stands.
+    JurisdictionChanged "JURISDICTION_CHANGED" FailedPrecondition No "have the subject reassessed; nothing was stored";
+    /// The shard's own map does not give the placement that the gateway asked for.
+    PlacementNotAdmitted "PLACEMENT_NOT_ADMITTED" FailedPrecondition No "bring gateway and shard to the same map, then send the request again";
+    /// The record's domicile is another region than the one that was asked.
+    WrongDomicile "WRONG_DOMICILE" FailedPrecondition No "use the domicile that the first put of this collection returned";
+
+    // --- the state says no
+    /// No such subject in that region.
+    SubjectUnknown "SUBJECT_UNKNOWN" NotFound No "create the subject first, or set create_subject and send evidence";
+    /// The subject was erased.
+    SubjectErased "SUBJECT_ERASED" FailedPrecondition No "an erased subject does not come back; use a new id for a new relation";
+    /// The subject is there already.
+    SubjectExists "SUBJECT_EXISTS" AlreadyExists No "go on with the subject that is there";
+    /// No such record.
+    RecordNotFound "RECORD_NOT_FOUND" NotFound No "check collection and key; a deleted record is not found either";
+    /// `if_version` was 0 and there is a record.
+    RecordExists "RECORD_EXISTS" AlreadyExists No "read the record, then write with its version";
+    /// `if_version` or `etag` is not the record's.
+    VersionMismatch "VERSION_MISMATCH" Aborted No "read the record again, then write with the version that you read";
+
+    // --- not now
+    /// The region's shard cannot be reached. Nothing was stored, here or elsewhere.
+    RegionUnavailable "REGION_UNAVAILABLE" Unavailable SameRequestId "send the same request again later; no other region may take it";
+    /// The connection broke, or time ran out, after the write was sent.
+    WriteOutcomeUnknown "WRITE_OUTCOME_UNKNOWN" Unavailable SameRequestId "send the same request again with the same request_id: it settles whether the write happened";
+    /// The process is going down.
+    ShuttingDown "SHUTTING_DOWN" Unavailable SameRequestId "send the same request again";
+    /// The shard does not own the subject's slot.
+    SlotNotOwned "SLOT_NOT_OWNED" Unavailable SameRequestId "send the same request again once the annex is rolled out";
+    /// Too many calls in flight in the gateway.
+    GatewayBusy "GATEWAY_BUSY" ResourceExhausted SameRequestId "send the same request again after the delay";
+    /// Too many calls in flight towards one shard, or waiting for its committer.
+    ShardBusy "SHARD_BUSY" ResourceExhausted SameRequestId "send the same request again after the delay";
+    /// The shard's disk is down to the reserve that is kept for erasure and expiry.
+    DiskReserve "DISK_RESERVE" ResourceExhausted SameRequestId "have space freed on the shard's disk; deletes still work";
+    /// The caller's deadline passed before anything was done. Nothing was stored.
+    DeadlinePassed "DEADLINE_PASSED" DeadlineExceeded SameRequestId "send the request again with a longer deadline";
+
+    // --- who asks
+    /// The caller has no identity that this listener accepts, or not the role.
+    NotPermitted "NOT_PERMITTED" PermissionDenied No "ask the operator for the role that the call needs";
+
+    // --- ours
+    /// A mistake of ours, logged under the call id.
+    Internal "INTERNAL" Internal No "report the call_id";
+    /// A stored row does not open or is not what was stored.
+    StoredDataDamaged "STORED_DATA_DAMAGED" DataLoss No "report the call_id; the operator must restore the shard from a backup";
+    /// This version cannot do that yet.
+    NotBuilt "NOT_BUILT" Unimplemented No "see the limits in the README";
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_stable_names() {
+        for reason in Reason::ALL {
+            let text = reason.as_str();
+            assert!(text.len() <= 63 && text.bytes().all(|c| c.is_ascii_uppercase() || c == b'_'));
+            assert_eq!(Reason::parse(text), Some(*reason));
+            assert!(!reason.cure().is_empty());
+        }
+    }
+
+    #[test]
+    fn only_what_passes_is_retried() {
+        for reason in Reason::ALL {
+            let passes = matches!(
+                reason.code(),
+                Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded
+            );
+            assert_eq!(reason.retry() == Retry::SameRequestId, passes, "{reason}");
+        }
+    }
+}
