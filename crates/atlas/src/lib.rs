@@ -1,1 +1,53 @@
-//! atlas
+//! Whose law claims a person's record, and where it may therefore lie: region map, statute packs,
+//! findings, ruling, placement.
+//!
+//! **Architecture invariant:** everything here is pure. No IO, no async, no clock: the date of a
+//! ruling is an argument, so the same question always has the same answer.
+//!
+//! **Architecture invariant:** only this crate can make a [`Placement`] or a [`Refusal`]. Their
+//! fields are private and no constructor is public, so whoever stores a record has had it ruled
+//! upon:
+//!
+//! ```compile_fail,E0451
+//! fn forge(real: atlas::Placement, region: terms::RegionId) -> atlas::Placement {
+//!     atlas::Placement { region, ..real }
+//! }
+//! ```
+//!
+//! ```compile_fail,E0451
+//! fn forge(real: atlas::Refusal, epoch: atlas::Epoch) -> atlas::Refusal {
+//!     atlas::Refusal { epoch, ..real }
+//! }
+//! ```
+
+mod annex;
+mod country;
+mod date;
+mod diagnostic;
+mod finding;
+mod findings;
+mod map;
+mod placement;
+mod read;
+mod refusal;
+mod ruling;
+mod statute;
+mod territory;
+
+pub use annex::{Annex, Shard};
+pub use country::{COUNTRIES_VERSION, Country};
+pub use date::Date;
+pub use diagnostic::Diagnostic;
+pub use finding::{Aspect, EvidenceKind, Finding, Kinds, MalformedFinding};
+pub use findings::{Findings, FindingsDamaged, FindingsFull};
+pub use map::{
+    Clause, ClauseId, CollectionRules, Epoch, Home, HomeFor, Reads, Region, RegionMap, Site,
+    Statute, Tenant,
+};
+pub use placement::Placement;
+pub use refusal::Refusal;
+pub use ruling::{Attachment, Outcome, Question, Ruling, UnknownCollection, decide};
+pub use statute::{
+    CitizensAbroad, Constraint, Rule, StatuteId, StatutePack, Trigger, UnknownCitizenship, packs,
+};
+pub use territory::{Group, Jurisdiction, Territory};

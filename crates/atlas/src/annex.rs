@@ -1,0 +1,215 @@
+//! A region's annex: where its shards are, and which slots each owns.
+
+use std::collections::BTreeSet;
+
+use terms::{RegionId, SLOTS, ShardId, Slot};
+
+use crate::map::NAME;
+use crate::read::{At, File, Section};
+use crate::{Diagnostic, RegionMap};
+
+/// One shard of a region, as the annex gives it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shard {
+    name: ShardId,
+    address: String,
+    slots: Vec<(u16, u16)>,
+}
+
+/// A region's shards. Every slot belongs to exactly one of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Annex {
+    region: RegionId,
+    shards: Vec<Shard>,
+    /// For each slot the place of its shard in `shards`.
+    owners: Vec<usize>,
+}
+
+impl Shard {
+    /// Its name.
+    pub fn name(&self) -> &ShardId {
+        &self.name
+    }
+
+    /// Where it is reached: `http://host:port` or `https://host:port`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The slots that it owns.
+    pub fn slots(&self) -> impl Iterator<Item = Slot> {
+        self.slots.iter().flat_map(|(first, last)| *first..=*last).filter_map(Slot::new)
+    }
+
+    /// Whether it owns that slot.
+    pub fn owns(&self, slot: Slot) -> bool {
+        let n = slot.number();
+        self.slots.iter().any(|(first, last)| (*first..=*last).contains(&n))
+    }
+}
+
+impl Annex {
+    /// Reads and checks the annex of a region of that map.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, in the order of the file.
+    pub fn parse(text: &str, map: &RegionMap) -> Result<Self, Vec<Diagnostic>> {
+        let file = File::new(text);
+        let annex = file
+            .document()
+            .and_then(|document| Self::read(&file, &Section::root(&file, &document, "annex"), map));
+        match (annex, file.into_wrong()) {
+            (Some(annex), wrong) if wrong.is_empty() => Ok(annex),
+            (_, wrong) => Err(wrong),
+        }
+    }
+
+    /// The region.
+    pub fn region(&self) -> &RegionId {
+        &self.region
+    }
+
+    /// Its shards, in the order of the file.
+    pub fn shards(&self) -> &[Shard] {
+        &self.shards
+    }
+
+    /// The shard of that name.
+    pub fn shard(&self, name: &ShardId) -> Option<&Shard> {
+        self.shards.iter().find(|shard| shard.name == *name)
+    }
+
+    /// The shard that owns a slot.
+    pub fn shard_of(&self, slot: Slot) -> &Shard {
+        let owner = self.owners.get(usize::from(slot.number()));
+        owner.and_then(|place| self.shards.get(*place)).expect("every slot has an owner")
+    }
+
+    fn read(file: &File<'_>, root: &Section<'_>, map: &RegionMap) -> Option<Self> {
+        root.only(&["region", "shards"]);
+        let region = root.needed("region", "NAME_INVALID", NAME, |t| RegionId::parse(t).ok());
+        if let Some(region) = &region
+            && map.region(&region.it).is_none()
+        {
+            let all: Vec<&str> = map.regions().iter().map(|r| r.name().as_str()).collect();
+            let problem = format!("the map has no region `{}`", region.it);
+            file.wrong(
+                region.at,
+                "REGION_UNKNOWN",
+                problem,
+                format!("use one of: {}", all.join(", ")),
+            );
+        }
+        let sections = root.sections("shards", "shard");
+        if sections.is_empty() {
+            let cure = "add at least one under [[shards]]";
+            file.wrong(0, "KEY_MISSING", "the annex has no shards", cure);
+        }
+        let shards: Vec<At<Shard>> =
+            sections.iter().filter_map(|section| shard(file, section)).collect();
+        // Without every shard, what its slots were is not known: no word on uncovered ones then.
+        let whole = shards.len() == sections.len();
+        let owners = owners(file, &shards, whole);
+        let shards = shards.into_iter().map(|shard| shard.it).collect();
+        Some(Self { region: region?.it, shards, owners: owners? })
+    }
+}
+
+fn shard(file: &File<'_>, section: &Section<'_>) -> Option<At<Shard>> {
+    section.only(&["name", "address", "slots"]);
+    let name = section.needed("name", "NAME_INVALID", NAME, |t| ShardId::parse(t).ok());
+    let form = "an address such as http://127.0.0.1:7411 or https://host:443";
+    let address = section.needed("address", "ADDRESS_INVALID", form, address);
+    let there = section.needed_list("slots");
+    let ranges = section.texts("slots").unwrap_or_default();
+    if there && ranges.is_empty() {
+        let cure = "give it slots, such as \"0-1023\", or remove the shard";
+        file.wrong(section.at, "SLOTS_NONE", "this shard has no slots", cure);
+    }
+    let form = "a range of slots such as 0-1023";
+    let slots: Vec<(u16, u16)> = ranges
+        .iter()
+        .filter_map(|text| file.parsed(*text, "SLOTS_INVALID", form, range))
+        .map(|range| range.it)
+        .collect();
+    let (name, address) = (name?, address?.it);
+    (slots.len() == ranges.len() && !slots.is_empty())
+        .then(|| At { at: section.at, it: Shard { name: name.it, address, slots } })
+}
+
+/// Which shard owns each slot. None if something is wrong with that.
+fn owners(file: &File<'_>, shards: &[At<Shard>], whole: bool) -> Option<Vec<usize>> {
+    let mut owners: Vec<Option<usize>> = vec![None; usize::from(SLOTS)];
+    let mut names = BTreeSet::new();
+    for (place, shard) in shards.iter().enumerate() {
+        if !names.insert(&shard.it.name) {
+            let problem = format!("there is a shard `{}` already", shard.it.name);
+            file.wrong(shard.at, "NAME_DUPLICATE", problem, "remove one of them, or rename it");
+        }
+        let mut twice = Vec::new();
+        for slot in shard.it.slots() {
+            if let Some(owner) = owners.get_mut(usize::from(slot.number())) {
+                match owner {
+                    Some(_) => twice.push(slot.number()),
+                    None => *owner = Some(place),
+                }
+            }
+        }
+        if let Some(range) = show(&twice) {
+            let problem = format!("slots {range} of `{}` have an owner already", shard.it.name);
+            file.wrong(shard.at, "SLOTS_OVERLAP", problem, "let each slot belong to one shard");
+        }
+    }
+    let free = (0..SLOTS).zip(&owners).filter(|(_, owner)| owner.is_none());
+    let free: Vec<u16> = free.map(|(slot, _)| slot).collect();
+    if whole && let Some(range) = show(&free) {
+        let problem = format!("slots {range} belong to no shard");
+        file.wrong(0, "SLOTS_UNCOVERED", problem, "let each of 0-1023 belong to one shard");
+    }
+    owners.into_iter().collect()
+}
+
+/// Numbers in ascending order as ranges. None if there are none.
+fn show(numbers: &[u16]) -> Option<String> {
+    let mut ranges: Vec<(u16, u16)> = Vec::new();
+    for n in numbers {
+        match ranges.last_mut() {
+            Some((_, last)) if *last + 1 == *n => *last = *n,
+            _ => ranges.push((*n, *n)),
+        }
+    }
+    let text = |(first, last): &(u16, u16)| {
+        if first == last { first.to_string() } else { format!("{first}-{last}") }
+    };
+    (!ranges.is_empty()).then(|| ranges.iter().map(text).collect::<Vec<_>>().join(", "))
+}
+
+/// `0-1023`, or one number alone.
+fn range(text: &str) -> Option<(u16, u16)> {
+    let number = |digits: &str| {
+        let plain = !digits.is_empty() && digits.bytes().all(|c| c.is_ascii_digit());
+        plain.then(|| digits.parse().ok()).flatten().filter(|n| *n < SLOTS)
+    };
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let (first, last) = (number(first.trim())?, number(last.trim())?);
+    (first <= last).then_some((first, last))
+}
+
+/// An address of the form `scheme://host:port`, with nothing after it. Whether the host resolves
+/// is for whoever connects.
+fn address(text: &str) -> Option<String> {
+    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"))?;
+    let (host, port) = rest.rsplit_once(':')?;
+    let digits = !port.is_empty() && port.bytes().all(|c| c.is_ascii_digit());
+    let port_good = digits && port.parse::<u16>().is_ok_and(|port| port > 0);
+    let host_good = match host.strip_prefix('[') {
+        Some(literal) => literal
+            .strip_suffix(']')
+            .is_some_and(|inner| inner.parse::<std::net::Ipv6Addr>().is_ok()),
+        None => {
+            let name = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.');
+            !host.is_empty() && host.len() <= 253 && host.bytes().all(name)
+        }
+    };
+    (port_good && host_good).then(|| text.to_owned())
+}
