@@ -1,1 +1,12 @@
-//! link
+//! What our servers share: the real clock, listeners, telemetry, metrics, the admin page, and the
+//! framing of sessions between gateways and shards.
+//!
+//! **Architecture invariant:** nothing here knows of law or of stores (no `atlas`, no `engine`):
+//! a gateway and a shard may both import it without either learning what the other may do.
+
+pub mod admin;
+pub mod listener;
+pub mod metrics;
+pub mod session;
+pub mod system;
+pub mod telemetry;

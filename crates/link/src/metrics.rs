@@ -1,0 +1,124 @@
+//! Metrics whose labels cannot hold personal data: every label is a type that declares its values.
+
+use std::fmt;
+
+use prometheus_client::encoding::{EncodeLabel, EncodeLabelSet, LabelSetEncoder, text};
+use prometheus_client::registry::{Metric, Registry as Inner};
+use terms::{Reason, RegionId, ShardId};
+
+pub use prometheus_client::metrics::counter::Counter;
+pub use prometheus_client::metrics::family::Family;
+pub use prometheus_client::metrics::gauge::Gauge;
+pub use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+
+/// The metrics of one process.
+#[derive(Debug, Default)]
+pub struct Registry(Inner);
+
+/// The media type of what [`Registry::encode`] writes.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+impl Registry {
+    /// None yet. Every name gets the prefix `bailiwick_`.
+    pub fn new() -> Self {
+        Self(Inner::with_prefix("bailiwick"))
+    }
+
+    /// Adds a metric. `help` is one sentence without its full stop.
+    pub fn register(&mut self, name: &'static str, help: &'static str, metric: impl Metric) {
+        self.0.register(name, help, metric);
+    }
+
+    /// All metrics in the OpenMetrics text format.
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail; a metric that could not be encoded would cut the page
+        // short, which every reader of the format notices by the missing `# EOF`.
+        if text::encode(&mut text, &self.0).is_err() {
+            tracing::error!("a metric could not be encoded");
+        }
+        text
+    }
+}
+
+/// A label: its key, and values from a closed set or from an operator's own configuration. A
+/// value that a caller sent must never implement this.
+pub trait Label: Clone + Eq + std::hash::Hash + fmt::Debug + Send + Sync + 'static {
+    /// The label's key.
+    const KEY: &'static str;
+
+    /// The value.
+    fn value(&self) -> &str;
+}
+
+impl Label for Reason {
+    const KEY: &'static str = "reason";
+
+    fn value(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl Label for RegionId {
+    const KEY: &'static str = "region";
+
+    fn value(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl Label for ShardId {
+    const KEY: &'static str = "shard";
+
+    fn value(&self) -> &str {
+        self.as_str()
+    }
+}
+
+fn write<L: Label>(label: &L, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
+    (L::KEY, label.value()).encode(encoder.encode_label())
+}
+
+/// The label set of one label.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct By<A>(pub A);
+
+impl<A: Label> EncodeLabelSet for By<A> {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
+        write(&self.0, encoder)
+    }
+}
+
+/// The label set of two labels.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct By2<A, B>(pub A, pub B);
+
+impl<A: Label, B: Label> EncodeLabelSet for By2<A, B> {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
+        write(&self.0, encoder)?;
+        write(&self.1, encoder)
+    }
+}
+
+/// Buckets for the seconds that a call takes: 0.25 ms to 8 s, each twice the one before.
+pub fn call_seconds() -> Histogram {
+    Histogram::new(exponential_buckets(0.000_25, 2.0, 16))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_is_openmetrics() {
+        let mut registry = Registry::new();
+        let calls = Family::<By2<Reason, RegionId>, Counter>::default();
+        registry.register("calls", "Calls", calls.clone());
+        let region = RegionId::parse("ru-msk").unwrap();
+        calls.get_or_create(&By2(Reason::NoRegion, region)).inc();
+        let text = registry.encode();
+        let line = r#"bailiwick_calls_total{reason="NO_REGION",region="ru-msk"} 1"#;
+        assert!(text.lines().any(|l| l == line), "{text}");
+        assert!(text.ends_with("# EOF\n"), "{text}");
+    }
+}

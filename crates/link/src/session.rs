@@ -1,0 +1,354 @@
+//! The session between a gateway and a shard, as both ends must agree on it: settings, frames,
+//! and how a "no" travels.
+
+use std::borrow::Cow;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use prost::Message;
+use terms::limits::{FRAME_BYTES_MAX, FRAME_BYTES_TARGET, FRAME_CALLS_MAX};
+use terms::{Detail, Reason};
+use tokio::sync::mpsc;
+use tokio_stream::Stream;
+use tonic::transport::{Endpoint, Server};
+use wire::session as proto;
+
+/// The version of the protocol. Both ends refuse another.
+pub const PROTOCOL: u32 = 1;
+/// Bytes of one message on a session, for both directions of both ends.
+pub const MESSAGE_BYTES_MAX: usize = FRAME_BYTES_MAX;
+/// Bytes that one end may send on a session before the other has read them.
+const WINDOW_BYTES: u32 = 4 << 20;
+/// Bytes of one HTTP/2 frame: a full session frame needs few of them.
+const HTTP2_FRAME_BYTES: u32 = 128 << 10;
+/// Time without a byte after which one end asks whether the other is still there.
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(5);
+/// Time in which the other end must answer that.
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time in which a connection must come about.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Bytes of problem and cure that are taken from the other end.
+const TEXT_BYTES_MAX: usize = 512;
+/// Bytes of one detail that are taken from the other end.
+const DETAIL_BYTES_MAX: usize = 512;
+
+/// The settings of a gateway's end.
+pub fn endpoint(endpoint: Endpoint) -> Endpoint {
+    endpoint
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(2 * WINDOW_BYTES)
+        .max_frame_size(HTTP2_FRAME_BYTES)
+        .http2_keep_alive_interval(KEEPALIVE_EVERY)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .keep_alive_while_idle(true)
+}
+
+/// The settings of a shard's end.
+pub fn server(server: Server) -> Server {
+    server
+        .tcp_nodelay(true)
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(2 * WINDOW_BYTES)
+        .max_frame_size(HTTP2_FRAME_BYTES)
+        .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+}
+
+// === a "no" on the wire ===
+
+/// A fault as it travels from a shard.
+pub fn to_wire(fault: &terms::Fault) -> proto::Fault {
+    let text = |text: &Option<Cow<'static, str>>| text.as_deref().unwrap_or_default().to_owned();
+    let detail = |(key, value): &(Detail, String)| (key.as_str().to_owned(), value.clone());
+    proto::Fault {
+        reason: fault.reason.as_str().to_owned(),
+        field: text(&fault.field),
+        problem: text(&fault.problem),
+        cure: text(&fault.cure),
+        details: fault.details.iter().map(detail).collect(),
+    }
+}
+
+/// A fault as it arrives at a gateway. A reason that this version does not know becomes
+/// [`Reason::Internal`]; keys that it does not know, and texts over 512 bytes, are dropped.
+pub fn from_wire(fault: proto::Fault) -> terms::Fault {
+    let proto::Fault { reason, field, problem, cure, mut details } = fault;
+    let text = |text: String| {
+        (!text.is_empty() && text.len() <= TEXT_BYTES_MAX).then_some(Cow::Owned(text))
+    };
+    let Some(reason) = Reason::parse(&reason) else {
+        return terms::Fault::new(Reason::Internal);
+    };
+    let details = Detail::ALL
+        .iter()
+        .filter_map(|key| details.remove_entry(key.as_str()).map(|(_, value)| (*key, value)))
+        .filter(|(_, value)| value.len() <= DETAIL_BYTES_MAX)
+        .collect();
+    terms::Fault { reason, field: text(field), problem: text(problem), cure: text(cure), details }
+}
+
+// === frames ===
+
+/// What can be put into a frame with others of its kind.
+pub trait Part: Send + Unpin + 'static {
+    /// The frame.
+    type Frame: Default + Send + Unpin;
+
+    /// Bytes that it takes up in a frame, roughly.
+    fn wire_bytes(&self) -> usize;
+
+    /// Adds it to a frame.
+    fn put(self, frame: &mut Self::Frame);
+}
+
+impl Part for proto::Call {
+    type Frame = proto::ToShard;
+
+    fn wire_bytes(&self) -> usize {
+        self.encoded_len()
+    }
+
+    fn put(self, frame: &mut Self::Frame) {
+        frame.calls.push(self);
+    }
+}
+
+/// What a shard says on a session after its welcome.
+#[expect(missing_debug_implementations, reason = "a reply holds a record")]
+pub enum FromShard {
+    /// The answer to one call.
+    Reply(proto::Reply),
+    /// That it takes nothing more. Replies to what is in flight may follow.
+    Goodbye(terms::Fault),
+}
+
+impl Part for FromShard {
+    type Frame = proto::ToGateway;
+
+    fn wire_bytes(&self) -> usize {
+        match self {
+            Self::Reply(reply) => reply.encoded_len(),
+            Self::Goodbye(_) => TEXT_BYTES_MAX,
+        }
+    }
+
+    fn put(self, frame: &mut Self::Frame) {
+        match self {
+            Self::Reply(reply) => frame.replies.push(reply),
+            Self::Goodbye(fault) => frame.goodbye = Some(to_wire(&fault)),
+        }
+    }
+}
+
+/// The outgoing half of a session: a stream of frames, made of what is queued at the moment when
+/// the connection can take one. There is no timer: the busier the connection, the fuller the
+/// frames, and a lone part leaves at once.
+///
+/// A frame holds at most [`FRAME_CALLS_MAX`] parts, and is not filled further once it would pass
+/// [`FRAME_BYTES_TARGET`]; a part that is larger than that has a frame of its own. The stream ends
+/// when every sender of the queue is gone and the queue is empty.
+///
+/// `K` is asked about each part at the moment it leaves the queue: a part to which it says no is
+/// dropped (its caller has gone), and one to which it says yes may have reached the other end from
+/// then on.
+pub struct Frames<P: Part, K = fn(&P) -> bool> {
+    first: Option<P::Frame>,
+    queue: mpsc::Receiver<P>,
+    /// Taken from the queue, and too large for the frame before.
+    held: Option<P>,
+    keep: K,
+}
+
+impl<P: Part> Frames<P> {
+    /// Frames that hold all parts; `first` goes ahead of them.
+    pub fn new(first: P::Frame, queue: mpsc::Receiver<P>) -> Self {
+        Self::filtered(first, queue, |_| true)
+    }
+}
+
+impl<P: Part, K: FnMut(&P) -> bool> Frames<P, K> {
+    /// Frames that hold the parts that `keep` says yes to; `first` goes ahead of them.
+    pub const fn filtered(first: P::Frame, queue: mpsc::Receiver<P>, keep: K) -> Self {
+        Self { first: Some(first), queue, held: None, keep }
+    }
+
+    /// The next part that is wanted.
+    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Option<P>> {
+        loop {
+            match std::task::ready!(self.queue.poll_recv(cx)) {
+                Some(part) if (self.keep)(&part) => return Poll::Ready(Some(part)),
+                Some(_) => {}
+                None => return Poll::Ready(None),
+            }
+        }
+    }
+}
+
+impl<P: Part, K: FnMut(&P) -> bool + Unpin> Stream for Frames<P, K> {
+    type Item = P::Frame;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<P::Frame>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(first));
+        }
+        let mut part = match self.held.take() {
+            Some(held) => held,
+            None => match std::task::ready!(self.poll_part(cx)) {
+                Some(part) => part,
+                None => return Poll::Ready(None),
+            },
+        };
+        let mut frame = P::Frame::default();
+        let mut bytes = part.wire_bytes();
+        for _ in 1..FRAME_CALLS_MAX {
+            // Pending has arranged for a wake-up; a queue that has ended says so again next time.
+            let Poll::Ready(Some(next)) = self.poll_part(cx) else { break };
+            bytes = bytes.saturating_add(next.wire_bytes());
+            let full = bytes > FRAME_BYTES_TARGET;
+            std::mem::replace(&mut part, next).put(&mut frame);
+            if full {
+                self.held = Some(part);
+                return Poll::Ready(Some(frame));
+            }
+        }
+        part.put(&mut frame);
+        Poll::Ready(Some(frame))
+    }
+}
+
+impl<P: Part, K> std::fmt::Debug for Frames<P, K> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Frames").field("queued", &self.queue.len()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_stream::StreamExt;
+
+    use super::*;
+
+    fn call(id: u64, body: usize) -> proto::Call {
+        let put = proto::Put { body: vec![0; body].into(), ..Default::default() };
+        proto::Call { id, op: Some(proto::call::Op::Put(put)), ..Default::default() }
+    }
+
+    fn ids(frame: &proto::ToShard) -> Vec<u64> {
+        frame.calls.iter().map(|call| call.id).collect()
+    }
+
+    #[tokio::test]
+    async fn what_is_queued_goes_in_one_frame_in_order() {
+        let (queue, receiver) = mpsc::channel(16);
+        let hello = proto::Hello { protocol: PROTOCOL, ..Default::default() };
+        let first = proto::ToShard { hello: Some(hello), calls: Vec::new() };
+        let mut frames = Frames::new(first, receiver);
+        for id in 0..10 {
+            assert!(queue.send(call(id, 10)).await.is_ok());
+        }
+        drop(queue);
+        assert!(frames.next().await.unwrap().hello.is_some());
+        let frame = frames.next().await.unwrap();
+        assert!(frame.hello.is_none());
+        assert_eq!(ids(&frame), (0..10).collect::<Vec<_>>());
+        assert!(frames.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn frames_are_bounded_in_parts_and_bytes() {
+        let (queue, receiver) = mpsc::channel(2000);
+        let mut sent = Vec::new();
+        for id in 0..1000 {
+            let body = match id {
+                700 => terms::limits::BODY_BYTES_MAX,
+                701 => FRAME_BYTES_TARGET,
+                _ if id > 800 => 100_000,
+                _ => 8,
+            };
+            sent.push(id);
+            assert!(queue.send(call(id, body)).await.is_ok());
+        }
+        drop(queue);
+        let mut got = Vec::new();
+        let mut frames = Frames::new(proto::ToShard::default(), receiver);
+        frames.next().await.unwrap();
+        let mut most = 0;
+        while let Some(frame) = frames.next().await {
+            let bytes = frame.encoded_len();
+            assert!(frame.calls.len() <= FRAME_CALLS_MAX && bytes <= MESSAGE_BYTES_MAX);
+            let one = frame.calls.len() == 1;
+            assert!(one || bytes <= FRAME_BYTES_TARGET + 5 * frame.calls.len(), "{bytes}");
+            most = most.max(frame.calls.len());
+            got.extend(ids(&frame));
+        }
+        assert_eq!(got, sent);
+        assert!(most > 50, "{most}");
+    }
+
+    #[tokio::test]
+    async fn a_lone_part_does_not_wait_for_company() {
+        let (queue, receiver) = mpsc::channel(16);
+        let mut frames = Frames::new(proto::ToShard::default(), receiver);
+        frames.next().await.unwrap();
+        assert!(queue.send(call(1, 0)).await.is_ok());
+        let wait = tokio::time::timeout(Duration::from_millis(500), frames.next());
+        assert_eq!(ids(&wait.await.unwrap().unwrap()), [1]);
+    }
+
+    #[tokio::test]
+    async fn a_part_whose_caller_has_gone_is_not_sent() {
+        let (queue, receiver) = mpsc::channel(16);
+        let odd = |call: &proto::Call| call.id % 2 == 1;
+        let mut frames = Frames::filtered(proto::ToShard::default(), receiver, odd);
+        frames.next().await.unwrap();
+        for id in 0..6 {
+            assert!(queue.send(call(id, 0)).await.is_ok());
+        }
+        drop(queue);
+        assert_eq!(ids(&frames.next().await.unwrap()), [1, 3, 5]);
+        assert!(frames.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_goodbye_keeps_its_place_among_the_replies() {
+        let (queue, receiver) = mpsc::channel(16);
+        let mut frames = Frames::new(proto::ToGateway::default(), receiver);
+        frames.next().await.unwrap();
+        let reply = |id| FromShard::Reply(proto::Reply { id, outcome: None });
+        assert!(queue.send(reply(1)).await.is_ok());
+        let fault = terms::Fault::new(Reason::ShuttingDown);
+        assert!(queue.send(FromShard::Goodbye(fault)).await.is_ok());
+        assert!(queue.send(reply(2)).await.is_ok());
+        let frame = frames.next().await.unwrap();
+        assert_eq!(frame.replies.len(), 2);
+        assert_eq!(frame.goodbye.map(|fault| fault.reason).as_deref(), Some("SHUTTING_DOWN"));
+    }
+
+    #[test]
+    fn every_fault_survives_the_way() {
+        for reason in Reason::ALL {
+            let mut fault = terms::Fault::new(*reason).field("etag").problem("p").cure("c");
+            for key in Detail::ALL {
+                fault = fault.with(*key, "7");
+            }
+            assert_eq!(from_wire(to_wire(&fault)), fault);
+            let bare = terms::Fault::new(*reason);
+            assert_eq!(from_wire(to_wire(&bare)), bare);
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_passed_on() {
+        let mut odd = to_wire(&terms::Fault::new(Reason::NoRegion).with(Detail::Region, "x"));
+        odd.details.insert("subject".to_owned(), "anna".to_owned());
+        odd.details.insert("version".to_owned(), "v".repeat(DETAIL_BYTES_MAX + 1));
+        odd.problem = "p".repeat(TEXT_BYTES_MAX + 1);
+        let fault = from_wire(odd.clone());
+        assert_eq!(fault, terms::Fault::new(Reason::NoRegion).with(Detail::Region, "x"));
+        odd.reason = "NEWER_REASON".to_owned();
+        assert_eq!(from_wire(odd), terms::Fault::new(Reason::Internal));
+    }
+}
