@@ -134,7 +134,7 @@ fn shard(file: &File<'_>, section: &Section<'_>) -> Option<At<Shard>> {
         .collect();
     let (name, address) = (name?, address?.it);
     (slots.len() == ranges.len() && !slots.is_empty())
-        .then(|| At { at: section.at, it: Shard { name: name.it, address, slots } })
+        .then_some(At { at: section.at, it: Shard { name: name.it, address, slots } })
 }
 
 /// Which shard owns each slot. None if something is wrong with that.

@@ -112,7 +112,7 @@ pub fn decide(map: &RegionMap, question: &Question<'_>) -> Result<Ruling, Unknow
             if because == Because::CitizenAbroad
                 && statute.citizens_abroad() == CitizensAbroad::Refuse
             {
-                abroad = abroad.or(Some(statute.pack()));
+                abroad = abroad.or_else(|| Some(statute.pack()));
             }
             let kinds = because.kinds(question.findings, &facts, statute.jurisdiction());
             attachments.push(Attachment { pack: statute.pack(), kinds, because });

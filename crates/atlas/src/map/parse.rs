@@ -291,7 +291,7 @@ fn statute(file: &File<'_>, section: &Section<'_>, names: &mut Names) -> Option<
         .and_then(|(text, wanted)| {
             file.parsed(text, "VALUE_INVALID", wanted, UnknownCitizenship::parse)
         })
-        .map_or(pack.unknown(), |unknown| unknown.it);
+        .map_or_else(|| pack.unknown(), |unknown| unknown.it);
     let citizens_abroad = abroad
         .and_then(|(text, wanted)| {
             file.parsed(text, "VALUE_INVALID", wanted, CitizensAbroad::parse)
