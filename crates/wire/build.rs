@@ -16,6 +16,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "bailiwick/internal/v1/session.proto",
     ];
     let descriptors = protox::compile(files, [&root])?;
+    #[expect(clippy::disallowed_methods, reason = "cargo tells build scripts by environment")]
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
     tonic_prost_build::configure()

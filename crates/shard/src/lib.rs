@@ -1,1 +1,42 @@
-//! shard
+//! The node inside a region: it rules again, seals, commits a record together with its log entry,
+//! and answers reads.
+//!
+//! **Architecture invariant:** a shard trusts no gateway. Every id is checked again, every ruling
+//! and placement is made again from the findings with the shard's own map, and a separately
+//! written predicate must admit it (`admits.rs`).
+//!
+//! **Architecture invariant:** nothing is acknowledged before it is durable, and there is one
+//! writer (`committer.rs`): a record without its entry, or an entry without its record, cannot
+//! exist.
+
+mod admits;
+mod anchor;
+mod beat;
+mod codec;
+mod committer;
+mod counts;
+mod decision;
+mod error;
+mod folders;
+mod identity;
+mod keyring;
+mod log;
+mod metrics;
+mod node;
+mod op;
+mod open;
+mod prepare;
+mod reads;
+mod record;
+mod recover;
+mod rows;
+mod running;
+mod seal;
+mod session;
+mod settle;
+mod subject;
+mod work;
+
+pub use error::Error;
+pub use recover::{Recovered, recover};
+pub use running::{Outside, Settings, Shard};

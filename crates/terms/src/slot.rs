@@ -21,8 +21,9 @@ impl Slot {
             hash.update(u32::try_from(part.len()).expect("ids are short").to_be_bytes());
             hash.update(part.as_bytes());
         }
-        let digest = hash.finalize();
-        Self(u16::from_be_bytes([digest[0], digest[1]]) >> 6)
+        let digest: [u8; 32] = hash.finalize().into();
+        let [first, second, ..] = digest;
+        Self(u16::from_be_bytes([first, second]) >> 6)
     }
 
     /// Slot number `n`, if there is one.

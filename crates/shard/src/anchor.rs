@@ -1,0 +1,151 @@
+//! The last signed checkpoint, in a file of its own outside the data folder.
+//!
+//! It is what makes a loss visible: a store that does not extend the checkpoint in this file has
+//! lost, or replaced, what was acknowledged. Two slots of 4 KiB are preallocated and written in
+//! turn, each synced before the checkpoint is published, so that a torn write leaves the other.
+//!
+//! A slot: `BWCP`, format `01`, sequence (8 bytes), length (4 bytes), the signed note, zeros, and
+//! CRC-32C over all of it in the last four bytes.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use crate::Error;
+use crate::codec::{Malformed, Reader, Writer};
+
+const SLOT_BYTES: usize = 4096;
+const MAGIC: &[u8; 4] = b"BWCP";
+const FORMAT: u8 = 1;
+
+/// The open file.
+#[derive(Debug)]
+pub(crate) struct Anchor {
+    path: PathBuf,
+    file: File,
+    /// Of the slot written last.
+    sequence: u64,
+}
+
+/// Where the anchor of a shard lies in `folder`.
+pub(crate) fn path(folder: &Path, region: &str, shard: &str) -> PathBuf {
+    folder.join(format!("{region}-{shard}.checkpoint"))
+}
+
+impl Anchor {
+    /// Makes the file, with both slots allocated and `note` in one of them.
+    pub(crate) fn create(path: &Path, note: &str) -> Result<Self, Error> {
+        let io = |source| Error::Io { path: path.to_owned(), source };
+        let folder = path.parent().unwrap_or_else(|| Path::new("."));
+        crate::folders::make(folder)?;
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(io)?;
+        file.write_all_at(&[0; 2 * SLOT_BYTES], 0).map_err(io)?;
+        file.sync_all().map_err(io)?;
+        let mut anchor = Self { path: path.to_owned(), file, sequence: 0 };
+        anchor.store(note)?;
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)?;
+        Ok(anchor)
+    }
+
+    /// Opens the file and reads the newest whole slot. `None`: there is no such file.
+    pub(crate) fn open(path: &Path) -> Result<Option<(Self, String)>, Error> {
+        let io = |source| Error::Io { path: path.to_owned(), source };
+        let file = match File::options().read(true).write(true).open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(io(error)),
+        };
+        let mut newest: Option<(u64, String)> = None;
+        for offset in [0, SLOT_BYTES as u64] {
+            let mut slot = vec![0; SLOT_BYTES];
+            // A file that was cut short has no whole slot there.
+            if file.read_exact_at(&mut slot, offset).is_err() {
+                continue;
+            }
+            if let Ok(read) = decode(&slot)
+                && newest.as_ref().is_none_or(|(sequence, _)| read.0 > *sequence)
+            {
+                newest = Some(read);
+            }
+        }
+        let Some((sequence, note)) = newest else {
+            return Err(Error::Anchor { path: path.to_owned(), why: "neither slot is whole" });
+        };
+        Ok(Some((Self { path: path.to_owned(), file, sequence }, note)))
+    }
+
+    /// Stores a signed note in the slot that is not the newest, and syncs it.
+    pub(crate) fn store(&mut self, note: &str) -> Result<(), Error> {
+        let io = |source| Error::Io { path: self.path.clone(), source };
+        let sequence = self.sequence + 1;
+        let slot = encode(sequence, note);
+        let offset = if sequence.is_multiple_of(2) { 0 } else { SLOT_BYTES as u64 };
+        self.file.write_all_at(&slot, offset).map_err(io)?;
+        self.file.sync_data().map_err(io)?;
+        self.sequence = sequence;
+        Ok(())
+    }
+}
+
+fn encode(sequence: u64, note: &str) -> Vec<u8> {
+    let mut slot = Writer::with_capacity(SLOT_BYTES);
+    slot.fixed(MAGIC).u8(FORMAT).u64(sequence).text(note);
+    assert!(slot.0.len() <= SLOT_BYTES - 4, "a checkpoint of ours is below 1 KiB");
+    slot.0.resize(SLOT_BYTES - 4, 0);
+    let sum = crc32c::crc32c(&slot.0);
+    slot.u32(sum);
+    slot.0
+}
+
+fn decode(slot: &[u8]) -> Result<(u64, String), Malformed> {
+    let (front, sum) = slot.split_last_chunk::<4>().ok_or(Malformed)?;
+    if crc32c::crc32c(front) != u32::from_be_bytes(*sum) {
+        return Err(Malformed);
+    }
+    let mut reader = Reader::new(front);
+    if reader.array::<4>()? != *MAGIC {
+        return Err(Malformed);
+    }
+    reader.format(FORMAT)?;
+    Ok((reader.u64()?, reader.text()?.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn the_newest_whole_slot_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = path(folder.path(), "ru-msk", "s1");
+        assert!(Anchor::open(&path).unwrap().is_none());
+        let mut anchor = Anchor::create(&path, "one").unwrap();
+        assert!(Anchor::create(&path, "again").is_err());
+        anchor.store("two").unwrap();
+        anchor.store("three").unwrap();
+        let read = || Anchor::open(&path).map(|found| found.unwrap().1);
+        assert_eq!(read().unwrap(), "three");
+
+        // "three" stands in the slot of odd numbers, the second; any torn byte there leaves "two".
+        let whole = fs::read(&path).unwrap();
+        for at in [SLOT_BYTES, SLOT_BYTES + 14, 2 * SLOT_BYTES - 1] {
+            let mut torn = whole.clone();
+            torn[at] ^= 1;
+            fs::write(&path, &torn).unwrap();
+            assert_eq!(read().unwrap(), "two", "byte {at}");
+        }
+        fs::write(&path, &whole[..SLOT_BYTES]).unwrap();
+        assert_eq!(read().unwrap(), "two");
+        fs::write(&path, []).unwrap();
+        assert!(matches!(read(), Err(Error::Anchor { .. })));
+    }
+}

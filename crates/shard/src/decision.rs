@@ -1,0 +1,141 @@
+//! The ruling, made again in the region from the findings, with this shard's own map.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use atlas::{Country, Date, Findings, Outcome, Question, RegionMap};
+use ledger::entry::{EvidenceKind, EvidenceKinds, MapRef};
+use terms::{Collection, Detail, Fault, Reason, RegionId, TenantId};
+
+use crate::admits::{Here, admits};
+
+/// Rulings that are remembered. A ruling is a pure function of what is in the key.
+const REMEMBERED_MAX: usize = 4096;
+
+/// What follows from the findings, for this store.
+#[derive(Clone)]
+pub(crate) enum Verdict {
+    /// The record belongs here.
+    Here(Arc<Ruled>),
+    /// It belongs to another region.
+    Elsewhere(RegionId),
+    /// It belongs nowhere.
+    Refused(Fault),
+}
+
+/// A placement in this region: what the log's entry says of it.
+#[derive(PartialEq, Eq)]
+pub(crate) struct Ruled {
+    pub(crate) jurisdictions: Vec<String>,
+    pub(crate) statutes: Vec<String>,
+    pub(crate) clauses: Vec<String>,
+    pub(crate) evidence_kinds: EvidenceKinds,
+    pub(crate) mirrors: Vec<RegionId>,
+    pub(crate) map: MapRef,
+}
+
+/// The rules in force here, and the rulings made under them today.
+pub(crate) struct Rules {
+    map: Arc<RegionMap>,
+    region: RegionId,
+    territory: Country,
+    date: Date,
+    made: HashMap<(TenantId, Collection, Findings), Verdict>,
+}
+
+impl Rules {
+    pub(crate) fn new(map: Arc<RegionMap>, region: RegionId, territory: Country) -> Self {
+        Self { map, region, territory, date: Date::from_day(0), made: HashMap::new() }
+    }
+
+    /// Rules from now on as of `date`: clauses and statutes carry dates.
+    pub(crate) fn set_date(&mut self, date: Date) {
+        if date != self.date {
+            self.date = date;
+            self.made.clear();
+        }
+    }
+
+    /// The map in force.
+    pub(crate) fn map_ref(&self) -> MapRef {
+        let epoch = self.map.epoch();
+        MapRef { epoch: epoch.number, digest: epoch.digest }
+    }
+
+    /// Rules and places again.
+    pub(crate) fn decide(
+        &mut self,
+        tenant: &TenantId,
+        collection: &Collection,
+        findings: &Findings,
+    ) -> Verdict {
+        let key = (tenant.clone(), collection.clone(), findings.clone());
+        if let Some(verdict) = self.made.get(&key) {
+            return verdict.clone();
+        }
+        let verdict = self.rule(tenant, collection, findings);
+        if self.made.len() >= REMEMBERED_MAX {
+            self.made.clear();
+        }
+        self.made.insert(key, verdict.clone());
+        verdict
+    }
+
+    fn rule(&self, tenant: &TenantId, collection: &Collection, findings: &Findings) -> Verdict {
+        let question = Question { tenant, collection, findings, date: self.date };
+        let ruling = match atlas::decide(&self.map, &question) {
+            Ok(ruling) => ruling,
+            Err(unknown) => return Verdict::Refused(unknown.into()),
+        };
+        let placement = match ruling.outcome() {
+            Outcome::Placed(placement) => placement,
+            Outcome::Refused(refusal) => return Verdict::Refused(refusal.into()),
+        };
+        if *placement.region() != self.region {
+            return Verdict::Elsewhere(placement.region().clone());
+        }
+        let here = Here { region: &self.region, territory: self.territory };
+        if !admits(placement, &ruling, &self.map, &here, self.date) {
+            tracing::error!(
+                region = self.region.as_str(),
+                map_epoch = self.map.epoch().number,
+                "the second check does not admit a placement that the rules gave"
+            );
+            let fault = Fault::new(Reason::PlacementNotAdmitted);
+            return Verdict::Refused(fault.with(Detail::MapEpoch, self.map.epoch().number));
+        }
+        let mut kinds = EvidenceKinds::new();
+        for kind in ruling.kinds().iter() {
+            kinds.insert(ledger_kind(kind));
+        }
+        let mut ruled = Ruled {
+            jurisdictions: placement
+                .jurisdictions()
+                .iter()
+                .map(|j| j.as_str().to_owned())
+                .collect(),
+            statutes: placement.statutes().map(|id| id.as_str().to_owned()).collect(),
+            clauses: placement.clauses().iter().map(|id| id.as_str().to_owned()).collect(),
+            evidence_kinds: kinds,
+            mirrors: placement.mirrors().to_vec(),
+            map: self.map_ref(),
+        };
+        for list in [&mut ruled.jurisdictions, &mut ruled.statutes, &mut ruled.clauses] {
+            list.sort_unstable();
+            list.dedup();
+        }
+        Verdict::Here(Arc::new(ruled))
+    }
+}
+
+const fn ledger_kind(kind: atlas::EvidenceKind) -> EvidenceKind {
+    match kind {
+        atlas::EvidenceKind::Citizenship => EvidenceKind::Citizenship,
+        atlas::EvidenceKind::Document => EvidenceKind::Document,
+        atlas::EvidenceKind::Residence => EvidenceKind::Residence,
+        atlas::EvidenceKind::CollectedIn => EvidenceKind::CollectedIn,
+        atlas::EvidenceKind::Ip => EvidenceKind::Ip,
+        atlas::EvidenceKind::Phone => EvidenceKind::Phone,
+        atlas::EvidenceKind::Sim => EvidenceKind::Sim,
+    }
+}

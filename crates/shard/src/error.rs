@@ -1,0 +1,117 @@
+//! What keeps a shard from starting, and what ends one.
+
+use std::io;
+use std::path::PathBuf;
+
+/// A shard that cannot start, or must stop. Each names what an operator at 3 a.m. needs.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file or folder cannot be used.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The store cannot be opened or used.
+    #[error(transparent)]
+    Engine(#[from] engine::Error),
+    /// Two folders that must lie apart do not.
+    #[error("{} lies in the data folder: {what} must survive the loss of that folder", path.display())]
+    Folders {
+        /// The inner one.
+        path: PathBuf,
+        /// What it holds.
+        what: &'static str,
+    },
+    /// A key file cannot be used.
+    #[error("key file {}: {why}", path.display())]
+    Keys {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        why: &'static str,
+    },
+    /// No random bytes.
+    #[error("no randomness from the operating system")]
+    NoEntropy,
+    /// The map does not name this shard's region, or the annex not this shard.
+    #[error("the {document} does not name {what}")]
+    NotNamed {
+        /// `region map` or `annex`.
+        document: &'static str,
+        /// What is missing.
+        what: String,
+    },
+    /// The store belongs to another shard.
+    #[error(
+        "the data folder is the store of {found}, not of {expected}: check `data` in the shard's config"
+    )]
+    ForeignStore {
+        /// Whose it is.
+        found: String,
+        /// Whose it should be.
+        expected: String,
+    },
+    /// The map says that this region is in another country than the store stands in.
+    #[error(
+        "the store stands in {stands_in}, and the map says that the region is in {map_says}: data does not move by changing a map"
+    )]
+    Territory {
+        /// Where the store was made.
+        stands_in: String,
+        /// What the map says.
+        map_says: String,
+    },
+    /// The region map is older than one that this shard has accepted.
+    #[error(
+        "the map has version {offered} and this shard has accepted version {accepted}: roll out the newer map"
+    )]
+    MapStale {
+        /// The file's.
+        offered: u64,
+        /// The store's.
+        accepted: u64,
+    },
+    /// Another map of the same version.
+    #[error(
+        "the map has the version {version} of one that this shard has accepted, and other content: MAP_FORK"
+    )]
+    MapFork {
+        /// The version of both.
+        version: u64,
+    },
+    /// The store has lost what was signed, or holds something else.
+    #[error(
+        "the store has lost acknowledged data: {what}. Restore it, or accept the loss with `bailiwick shard recover --accept-loss`"
+    )]
+    DataLost {
+        /// What was found.
+        what: String,
+    },
+    /// The file of checkpoints is missing or cannot be read.
+    #[error("checkpoint file {}: {why}. Restore it, or open a new log period with `bailiwick shard recover --accept-loss`", path.display())]
+    Anchor {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        why: &'static str,
+    },
+    /// A stored row is not of its form or does not open.
+    #[error("a stored row of the {0} is damaged: restore the shard from a backup")]
+    Damaged(&'static str),
+    /// A flush failed: the shard answered nothing more and must be restarted.
+    #[error("a flush failed; the shard has stopped answering and recovers by restarting")]
+    Poisoned,
+    /// The session server failed.
+    #[error("the session listener failed: {0}")]
+    Server(#[source] tonic::transport::Error),
+}
+
+impl From<crate::codec::Malformed> for Error {
+    fn from(_: crate::codec::Malformed) -> Self {
+        Self::Damaged("store")
+    }
+}

@@ -1,0 +1,81 @@
+//! What the parts of a running shard share.
+
+use std::sync::Arc;
+
+use atlas::{Country, RegionMap};
+use engine::Engine;
+use quick_cache::sync::Cache;
+use terms::{Clock, Entropy, RegionId, ShardId, Slot};
+
+use crate::Error;
+use crate::keyring::Keyring;
+use crate::metrics::Metrics;
+use crate::record::{Address, Head, Stored};
+use crate::rows::{Namer, Owner, Tag};
+use crate::subject::Subject;
+
+/// Subjects kept open in memory, with their keys.
+pub(crate) const SUBJECTS_CACHED_MAX: usize = 65_536;
+
+/// One shard: who it is, what it stands on, and what it knows.
+pub(crate) struct Node {
+    pub(crate) region: RegionId,
+    pub(crate) shard: ShardId,
+    pub(crate) territory: Country,
+    pub(crate) deployment: String,
+    pub(crate) map: Arc<RegionMap>,
+    pub(crate) engine: Box<dyn Engine>,
+    pub(crate) keyring: Box<dyn Keyring>,
+    pub(crate) namer: Namer,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) origin: Arc<str>,
+    pub(crate) period: u32,
+    /// By slot number.
+    pub(crate) owned: Vec<bool>,
+    /// Only the committer writes to it, and only what it has committed or read itself: so a
+    /// reader never puts back an older state.
+    pub(crate) subjects: Cache<Tag, Arc<Subject>>,
+    pub(crate) metrics: Metrics,
+}
+
+impl Node {
+    /// Whether this store owns `slot`.
+    pub(crate) fn owns(&self, slot: Slot) -> bool {
+        self.owned.get(usize::from(slot.number())).copied().unwrap_or(false)
+    }
+
+    /// The origin of an earlier period's log.
+    pub(crate) fn origin_of(&self, period: u32) -> String {
+        origin(&self.deployment, &self.region, &self.shard, period)
+    }
+
+    /// Opens a subject's stored row.
+    pub(crate) fn open_subject(&self, owner: &Owner, row: &[u8]) -> Result<Subject, Error> {
+        Subject::open(row, owner, &self.region, &*self.keyring)
+    }
+
+    /// Opens the head of a stored record.
+    pub(crate) fn open_head(
+        &self,
+        address: &Address,
+        subject: &Subject,
+        row: &[u8],
+    ) -> Result<Head, Error> {
+        Stored::read(row)
+            .and_then(|stored| stored.head(address, &self.region, subject.key()))
+            .map_err(|_| Error::Damaged("records"))
+    }
+
+    /// Fills `N` random bytes.
+    pub(crate) fn random<const N: usize>(&self) -> Result<[u8; N], Error> {
+        let mut bytes = [0; N];
+        self.entropy.fill(&mut bytes).map_err(|_| Error::NoEntropy)?;
+        Ok(bytes)
+    }
+}
+
+/// `<deployment>/<region>/<shard>/<period>`.
+pub(crate) fn origin(deployment: &str, region: &RegionId, shard: &ShardId, period: u32) -> String {
+    format!("{deployment}/{region}/{shard}/{period}")
+}

@@ -1,0 +1,159 @@
+//! What a session asks of the committer, and what comes back.
+
+use std::sync::Arc;
+
+use atlas::Findings;
+use ledger::entry::Caller;
+use link::session::FromShard;
+use terms::{Collection, Fault};
+use tokio::sync::mpsc::OwnedPermit;
+use tokio::time::Instant;
+use wire::session as proto;
+use zeroize::Zeroizing;
+
+use crate::record::{Address, SealedBody};
+use crate::rows::{Owner, Tag};
+use crate::seal::{KEY_BYTES, NONCE_BYTES};
+
+/// One write on its way to the committer.
+pub(crate) struct Op {
+    pub(crate) reply: ReplySlot,
+    /// Past it, nothing is done any more. Once committed, nothing is taken back.
+    pub(crate) deadline: Instant,
+    pub(crate) caller: Arc<Caller>,
+    pub(crate) tenant_tag: Tag,
+    pub(crate) action: Action,
+}
+
+/// What to do.
+pub(crate) enum Action {
+    Put(Box<Put>),
+    Delete(Box<Delete>),
+    Create(Box<Create>),
+    /// A read of a collection whose reads are logged: answered once its entry is durable.
+    Read(Box<Read>),
+}
+
+impl Action {
+    /// Bytes that it holds in memory, roughly.
+    pub(crate) const fn bytes(&self) -> usize {
+        match self {
+            Self::Put(put) => 512 + put.content.sealed.bytes(),
+            Self::Delete(_) | Self::Create(_) => 512,
+            Self::Read(read) => 512 + read.found.body.len(),
+        }
+    }
+
+    /// The row that must be read to decide on it.
+    pub(crate) fn record(&self) -> Option<&Address> {
+        match self {
+            Self::Put(put) => Some(&put.address),
+            Self::Delete(delete) => Some(&delete.address),
+            Self::Create(_) | Self::Read(_) => None,
+        }
+    }
+
+    /// The subject whose row must be read to decide on it.
+    pub(crate) fn owner(&self) -> Option<&Owner> {
+        match self {
+            Self::Put(put) => Some(&put.address.owner),
+            Self::Delete(delete) => Some(&delete.address.owner),
+            Self::Create(create) => Some(&create.owner),
+            Self::Read(_) => None,
+        }
+    }
+}
+
+/// The id of a request, and a keyed hash of all of it.
+#[derive(Clone, Copy)]
+pub(crate) struct Request {
+    pub(crate) id: [u8; 16],
+    pub(crate) fingerprint: Tag,
+}
+
+/// On which state a write insists.
+#[derive(Default)]
+pub(crate) struct Condition {
+    pub(crate) if_version: Option<u64>,
+    pub(crate) etag: Option<String>,
+}
+
+/// Findings that came with a request, and the versions of the data they were made with.
+pub(crate) struct Given {
+    pub(crate) findings: Findings,
+    pub(crate) phone_data: Option<String>,
+    pub(crate) ip_data: Option<String>,
+}
+
+/// A body, sealed already, and all that chance has to give to the write.
+pub(crate) struct Content {
+    pub(crate) opening: [u8; 32],
+    pub(crate) digest: [u8; 32],
+    pub(crate) body_key: Zeroizing<[u8; KEY_BYTES]>,
+    pub(crate) nonce: [u8; NONCE_BYTES],
+    pub(crate) sealed: SealedBody,
+}
+
+pub(crate) struct Put {
+    pub(crate) address: Address,
+    pub(crate) request: Request,
+    pub(crate) condition: Condition,
+    pub(crate) create_subject: bool,
+    pub(crate) given: Option<Given>,
+    pub(crate) validate_only: bool,
+    pub(crate) content: Content,
+}
+
+pub(crate) struct Delete {
+    pub(crate) address: Address,
+    pub(crate) request: Request,
+    pub(crate) condition: Condition,
+    pub(crate) validate_only: bool,
+    pub(crate) content: Content,
+}
+
+pub(crate) struct Create {
+    pub(crate) owner: Owner,
+    pub(crate) collection: Collection,
+    pub(crate) request: Request,
+    pub(crate) given: Option<Given>,
+    pub(crate) validate_only: bool,
+    pub(crate) opening: [u8; 32],
+}
+
+pub(crate) struct Read {
+    pub(crate) collection: Collection,
+    /// The entry of the write that is read.
+    pub(crate) entry: crate::record::EntryAt,
+    pub(crate) found: proto::Found,
+}
+
+/// The place that is kept for a reply on its session, so that an answer never waits.
+pub(crate) struct ReplySlot {
+    pub(crate) id: u64,
+    pub(crate) permit: OwnedPermit<FromShard>,
+}
+
+impl ReplySlot {
+    pub(crate) fn send(self, outcome: Outcome) {
+        let outcome = match outcome {
+            Outcome::Written(written) => proto::reply::Outcome::Written(written),
+            Outcome::Found(found) => proto::reply::Outcome::Found(found),
+            Outcome::Fault(fault) => proto::reply::Outcome::Fault(link::session::to_wire(&fault)),
+        };
+        self.permit.send(FromShard::Reply(proto::Reply { id: self.id, outcome: Some(outcome) }));
+    }
+}
+
+/// What becomes of an op.
+pub(crate) enum Outcome {
+    Written(proto::Written),
+    Found(proto::Found),
+    Fault(Fault),
+}
+
+impl From<Fault> for Outcome {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}

@@ -1,0 +1,385 @@
+//! Opening a shard: every check that must hold before it answers anybody.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use atlas::{Annex, Country, RegionMap};
+use engine::{Batch, Engine, Head};
+use ledger::checkpoint::Checkpoint;
+use ledger::entry::{Detail, Entry, Kind, MapRef};
+use ledger::note::{Signer, Verifier};
+use terms::{Slot, UnixMillis};
+
+use crate::anchor::{self, Anchor};
+use crate::identity::Identity;
+use crate::keyring::{self, FileKeyring};
+use crate::log::{Draft, EdgeRow, Log, edge_at, root_at};
+use crate::node::origin;
+use crate::rows::Namer;
+use crate::{Error, Outside, Settings, codec, folders, rows};
+
+const FORMAT: u8 = 1;
+
+/// What a shard is opened with.
+pub(crate) struct Opening<'a> {
+    pub(crate) settings: &'a Settings,
+    pub(crate) map: &'a RegionMap,
+    pub(crate) annex: &'a Annex,
+    pub(crate) outside: &'a Outside,
+}
+
+/// A store that passed every check.
+pub(crate) struct Opened {
+    pub(crate) engine: Box<dyn Engine>,
+    pub(crate) keyring: FileKeyring,
+    pub(crate) namer: Namer,
+    pub(crate) territory: Country,
+    pub(crate) origin: Arc<str>,
+    pub(crate) period: u32,
+    pub(crate) owned: Vec<bool>,
+    pub(crate) log: Log,
+    pub(crate) head: Head,
+    pub(crate) last_commit: UnixMillis,
+    pub(crate) signer: Signer,
+    pub(crate) anchor: Anchor,
+    /// The last signed checkpoint as a note, and its size.
+    pub(crate) note: String,
+    pub(crate) signed: u64,
+}
+
+impl Opening<'_> {
+    /// Opens the store, makes it if both it and its anchor are new.
+    pub(crate) fn open(&self) -> Result<Opened, Error> {
+        let territory = self.named()?;
+        let settings = self.settings;
+        self.folders()?;
+        let anchor_path =
+            anchor::path(&settings.anchor, settings.region.as_str(), settings.shard.as_str());
+        let found = Anchor::open(&anchor_path)?;
+        let engine = self.engine()?;
+        let (identity, anchor, note) = match (Identity::read(&*engine)?, found) {
+            (Some(identity), Some((anchor, note))) => (identity, anchor, note),
+            (None, found) => self.begin(&*engine, territory, &anchor_path, found)?,
+            (Some(_), None) => {
+                return Err(Error::Anchor { path: anchor_path, why: "it is missing" });
+            }
+        };
+        let (region, shard) = (&settings.region, &settings.shard);
+        identity.expect(self.map.deployment(), region, shard, territory.as_str())?;
+        let keyring = FileKeyring::open(&settings.keys, region, None)?;
+        let origin: Arc<str> = self.origin(identity.period).into();
+        let namer = Namer::new(&keyring, &origin);
+        if namer.check() != identity.key_check {
+            let path = FileKeyring::path(&settings.keys, region);
+            return Err(Error::Keys { path, why: "it is not the keyring of this store" });
+        }
+        let signer = self.signer(identity.period)?;
+        if signer.vkey() != identity.vkey {
+            let path = self.log_key_path(identity.period);
+            return Err(Error::Keys { path, why: "it is not the key of this store's log" });
+        }
+        let row = edge_row(&*engine)?;
+        let log = Log::restore(&*engine, &row)?;
+        let head = engine.head()?;
+        if row.period != identity.period || head.size != log.head_size() {
+            return Err(Error::Damaged("placement log"));
+        }
+        let signed = check_extends(&*engine, &log, &note, &identity.vkey, &anchor_path)?;
+        let owned = owned_slots(&*engine)?;
+        let mut opened = Opened {
+            period: identity.period,
+            last_commit: row.committed,
+            engine,
+            keyring,
+            namer,
+            territory,
+            origin,
+            owned,
+            log,
+            head,
+            signer,
+            anchor,
+            note,
+            signed,
+        };
+        self.accept_map(&mut opened)?;
+        self.compare_slots(&opened);
+        Ok(opened)
+    }
+
+    /// The country that the map gives the region, if map and annex name this shard at all.
+    pub(crate) fn named(&self) -> Result<Country, Error> {
+        let Settings { region, shard, .. } = self.settings;
+        let missing = |document, what| Err(Error::NotNamed { document, what });
+        let Some(found) = self.map.region(region) else {
+            return missing("region map", format!("region {region}"));
+        };
+        if self.annex.region() != region {
+            return missing("annex", format!("region {region}"));
+        }
+        if self.annex.shard(shard).is_none() {
+            return missing("annex", format!("shard {shard} of region {region}"));
+        }
+        Ok(found.territory())
+    }
+
+    /// Makes the folders, and refuses keys or anchors inside the data folder.
+    pub(crate) fn folders(&self) -> Result<(), Error> {
+        let Settings { data, anchor, keys, .. } = self.settings;
+        for folder in [data, anchor, keys] {
+            folders::make(folder)?;
+        }
+        folders::apart(data, anchor, "the last signed checkpoint")?;
+        folders::apart(data, keys, "the keyring")
+    }
+
+    pub(crate) fn engine(&self) -> Result<Box<dyn Engine>, Error> {
+        let options = engine::Options { cache_bytes: self.settings.cache_bytes };
+        Ok(engine::open(self.settings.engine, &self.settings.data, options)?)
+    }
+
+    pub(crate) fn origin(&self, period: u32) -> String {
+        origin(self.map.deployment(), &self.settings.region, &self.settings.shard, period)
+    }
+
+    fn log_key_path(&self, period: u32) -> std::path::PathBuf {
+        let Settings { region, shard, keys, .. } = self.settings;
+        keys.join(format!("{region}-{shard}-{period}.logkey"))
+    }
+
+    /// Reads the key of a period's log.
+    fn signer(&self, period: u32) -> Result<Signer, Error> {
+        let path = self.log_key_path(period);
+        let text = keyring::read_secret(&path)?;
+        let seed = std::str::from_utf8(&text).ok().and_then(|text| keyring::from_hex(text.trim()));
+        let seed = seed.ok_or(Error::Keys { path: path.clone(), why: "it is not a log key" })?;
+        Signer::from_seed(&self.origin(period), &seed)
+            .map_err(|_| Error::Keys { path, why: "the log's origin cannot name a key" })
+    }
+
+    /// The key of a new period's log, made if it was not made before.
+    pub(crate) fn new_signer(&self, period: u32) -> Result<Signer, Error> {
+        let path = self.log_key_path(period);
+        if !path.exists() {
+            let seed = keyring::draw(&*self.outside.entropy)?;
+            let text = zeroize::Zeroizing::new(keyring::to_hex(&*seed));
+            keyring::write_secret(&path, text.as_bytes())?;
+        }
+        self.signer(period)
+    }
+
+    /// Makes a new store: keys, then an anchor over the empty log, then one commit.
+    ///
+    /// A crash in between leaves an anchor of size 0 and an empty store, and the next start goes
+    /// on from there. An empty store under an anchor that signed for more is a loss.
+    fn begin(
+        &self,
+        engine: &dyn Engine,
+        territory: Country,
+        anchor_path: &Path,
+        found: Option<(Anchor, String)>,
+    ) -> Result<(Identity, Anchor, String), Error> {
+        let settings = self.settings;
+        let keyring =
+            FileKeyring::open(&settings.keys, &settings.region, Some(&*self.outside.entropy))?;
+        let signer = self.new_signer(1)?;
+        let empty = signed_empty(&signer)?;
+        let anchor = match found {
+            None => Anchor::create(anchor_path, &empty)?,
+            Some((anchor, note)) => {
+                let size = open_note(&note, &signer.vkey(), anchor_path)?.size;
+                if size > 0 {
+                    return Err(lost(size, 0));
+                }
+                anchor
+            }
+        };
+        let identity = self.identity(1, territory, &signer, &keyring);
+        let mut batch = Batch::new();
+        self.take_slots(&mut batch);
+        let log = Log::new(1, 0);
+        self.begin_period(engine, batch, &identity, (&log, Vec::new()))?;
+        Ok((identity, anchor, empty))
+    }
+
+    pub(crate) fn identity(
+        &self,
+        period: u32,
+        territory: Country,
+        signer: &Signer,
+        keyring: &FileKeyring,
+    ) -> Identity {
+        let namer = Namer::new(keyring, &self.origin(period));
+        Identity {
+            deployment: self.map.deployment().to_owned(),
+            region: self.settings.region.to_string(),
+            shard: self.settings.shard.to_string(),
+            territory: territory.as_str().to_owned(),
+            period,
+            vkey: signer.vkey(),
+            key_check: namer.check(),
+        }
+    }
+
+    /// Takes the slots that the annex gives this shard: for a store that is new.
+    pub(crate) fn take_slots(&self, batch: &mut Batch) {
+        let shard = self.annex.shard(&self.settings.shard);
+        for slot in shard.into_iter().flat_map(atlas::Shard::slots) {
+            batch.put(rows::slot(slot), vec![FORMAT]);
+        }
+    }
+
+    /// The commit with which a period of the log begins: identity, GENESIS, MAP.
+    pub(crate) fn begin_period(
+        &self,
+        engine: &dyn Engine,
+        mut batch: Batch,
+        identity: &Identity,
+        (log, details): (&Log, Vec<Detail>),
+    ) -> Result<(), Error> {
+        let now = self.outside.clock.now();
+        let minute = u32::try_from(now.minute()).unwrap_or(u32::MAX);
+        let mut draft = Draft::new(log);
+        let mut genesis = Entry::new(Kind::Genesis, minute);
+        genesis.details = details;
+        genesis.details.push(Detail::LogKey(identity.vkey.clone()));
+        append(&mut draft, &genesis.in_order())?;
+        append(&mut draft, &self.map_entry(minute))?;
+        batch.put(rows::IDENTITY, identity.encode());
+        batch.put(rows::MAP, encode_map(self.map_ref()));
+        let (_, size) = draft.finish(&mut batch, now);
+        Ok(engine.commit(batch, engine.head()?, size)?)
+    }
+
+    fn map_ref(&self) -> MapRef {
+        let epoch = self.map.epoch();
+        MapRef { epoch: epoch.number, digest: epoch.digest }
+    }
+
+    fn map_entry(&self, minute: u32) -> Entry {
+        let mut entry = Entry::new(Kind::Map, minute);
+        entry.map = Some(self.map_ref());
+        entry
+    }
+
+    /// Takes the map that the process was started with, if it is newer than the one in force. It
+    /// is a commit like any other, with its entry.
+    fn accept_map(&self, opened: &mut Opened) -> Result<(), Error> {
+        let row = opened.engine.get_many(&[rows::MAP])?.pop().flatten();
+        let accepted = decode_map(&row.ok_or(Error::Damaged("region map"))?)?;
+        let offered = self.map_ref();
+        if offered == accepted {
+            return Ok(());
+        }
+        if offered.epoch < accepted.epoch {
+            return Err(Error::MapStale { offered: offered.epoch, accepted: accepted.epoch });
+        }
+        if offered.epoch == accepted.epoch {
+            return Err(Error::MapFork { version: offered.epoch });
+        }
+        let now = self.outside.clock.now().max(opened.last_commit);
+        let mut draft = Draft::new(&opened.log);
+        append(&mut draft, &self.map_entry(u32::try_from(now.minute()).unwrap_or(u32::MAX)))?;
+        let mut batch = Batch::new();
+        batch.put(rows::MAP, encode_map(offered));
+        let (edge, size) = draft.finish(&mut batch, now);
+        opened.engine.commit(batch, opened.head, size)?;
+        opened.log.edge = edge;
+        opened.head.size = size;
+        opened.last_commit = now;
+        Ok(())
+    }
+
+    /// Says where wish and ownership differ: the annex is the wish, the store's rows are the fact.
+    fn compare_slots(&self, opened: &Opened) {
+        let Some(shard) = self.annex.shard(&self.settings.shard) else { return };
+        let owned = |slot: Slot| opened.owned.get(usize::from(slot.number())) == Some(&true);
+        let wanted = shard.slots().filter(|slot| !owned(*slot)).count();
+        if wanted > 0 {
+            tracing::warn!(
+                slots = wanted,
+                "the annex gives this shard slots that its store does not own: it will not serve them"
+            );
+        }
+    }
+}
+
+/// The size that the anchor's checkpoint signed for, if the store extends it.
+fn check_extends(
+    engine: &dyn Engine,
+    log: &Log,
+    note: &str,
+    vkey: &str,
+    path: &Path,
+) -> Result<u64, Error> {
+    let checkpoint = open_note(note, vkey, path)?;
+    if checkpoint.size > log.edge.size() {
+        return Err(lost(checkpoint.size, log.edge.size()));
+    }
+    let root = root_at(engine, log.period, &log.edge, checkpoint.size)?;
+    // The edge, computed from the entries themselves, must be the one that was signed too.
+    let entries = edge_at(engine, log.period, checkpoint.size)?;
+    if root != checkpoint.root || entries.root() != checkpoint.root {
+        return Err(Error::DataLost {
+            what: "its log does not extend the last signed checkpoint".to_owned(),
+        });
+    }
+    Ok(checkpoint.size)
+}
+
+/// Opens a note of the anchor under the key that the store names.
+fn open_note(note: &str, vkey: &str, path: &Path) -> Result<Checkpoint, Error> {
+    let why = "its checkpoint is not signed by this store's log key";
+    let broken = || Error::Anchor { path: path.to_owned(), why };
+    let verifier = Verifier::from_vkey(vkey).map_err(|_| broken())?;
+    Checkpoint::open(note, &verifier).map_err(|_| broken())
+}
+
+fn lost(signed: u64, found: u64) -> Error {
+    Error::DataLost {
+        what: format!("{signed} log entries were signed for and the store has {found}"),
+    }
+}
+
+/// A signed checkpoint over the empty log.
+pub(crate) fn signed_empty(signer: &Signer) -> Result<String, Error> {
+    let origin = signer.name().to_owned();
+    Checkpoint { origin, size: 0, root: ledger::hash::empty_root() }
+        .sign(signer)
+        .map_err(|_| Error::Damaged("placement log"))
+}
+
+pub(crate) fn edge_row(engine: &dyn Engine) -> Result<EdgeRow, Error> {
+    let row = engine.get_many(&[rows::EDGE])?.pop().flatten();
+    Ok(EdgeRow::decode(&row.ok_or(Error::Damaged("placement log"))?)?)
+}
+
+fn append(draft: &mut Draft, entry: &Entry) -> Result<(), Error> {
+    draft.append(entry).map(|_| ()).map_err(|_| Error::Damaged("placement log"))
+}
+
+fn owned_slots(engine: &dyn Engine) -> Result<Vec<bool>, Error> {
+    let limit = engine::ScanLimit { rows: usize::from(terms::SLOTS), bytes: 1 << 20 };
+    let page = engine.scan(&rows::slots(), engine::Order::Ascending, limit)?;
+    let mut owned = vec![false; usize::from(terms::SLOTS)];
+    for (key, _) in &page.rows {
+        let number = key.last_chunk().map(|number| usize::from(u16::from_be_bytes(*number)));
+        let place = number.and_then(|number| owned.get_mut(number));
+        *place.ok_or(Error::Damaged("slots"))? = true;
+    }
+    Ok(owned)
+}
+
+fn encode_map(map: MapRef) -> Vec<u8> {
+    let mut row = codec::Writer::with_capacity(48);
+    row.u8(FORMAT).u64(map.epoch).fixed(&map.digest);
+    row.0
+}
+
+fn decode_map(row: &[u8]) -> Result<MapRef, Error> {
+    let mut row = codec::Reader::new(row);
+    row.format(FORMAT)?;
+    let map = MapRef { epoch: row.u64()?, digest: row.array()? };
+    row.end()?;
+    Ok(map)
+}

@@ -1,0 +1,260 @@
+//! A running shard: its threads, its listener, and how it ends.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use atlas::{Annex, RegionMap};
+use link::admin::Health;
+use link::metrics::Registry;
+use terms::{Clock, Entropy, RegionId, ShardId};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use wire::session::session_server::SessionServer;
+
+use crate::Error;
+use crate::beat::{Beat, Durable};
+use crate::committer::{self, Committer, Life, Queue};
+use crate::counts::Counts;
+use crate::decision::Rules;
+use crate::log::edge_at;
+use crate::metrics::Metrics;
+use crate::node::{Node, SUBJECTS_CACHED_MAX};
+use crate::open::{Opened, Opening};
+use crate::reads::Reader;
+use crate::session::Sessions;
+
+/// How long sessions may take to end once the shard goes down.
+const DRAIN_MAX: Duration = Duration::from_secs(10);
+
+/// What a shard is told.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The region that it serves.
+    pub region: RegionId,
+    /// Its name in the region's annex.
+    pub shard: ShardId,
+    /// Folder of the store. It stays in the region, with all its copies.
+    pub data: PathBuf,
+    /// Folder of the last signed checkpoint: outside `data`, best on another disk.
+    pub anchor: PathBuf,
+    /// Folder of the keyring and the log's keys: outside `data`, best on another disk.
+    pub keys: PathBuf,
+    /// The engine of the store.
+    pub engine: engine::Kind,
+    /// Bytes of memory for the engine's cache.
+    pub cache_bytes: u64,
+    /// Bytes that are kept free on the disk for erasure and expiry: below it, puts are refused.
+    pub disk_reserve_bytes: u64,
+    /// Time between checkpoints, when something is new.
+    pub beat: Duration,
+}
+
+/// The outside world.
+#[derive(Clone)]
+pub struct Outside {
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Where random bytes come from.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl fmt::Debug for Outside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outside").finish_non_exhaustive()
+    }
+}
+
+/// A shard that has passed every check and whose committer runs.
+pub struct Shard {
+    node: Arc<Node>,
+    queue: Queue,
+    counts: Arc<Counts>,
+    life: watch::Sender<Life>,
+    committer: thread::JoinHandle<()>,
+    beat: thread::JoinHandle<()>,
+    stop_beat: mpsc::Sender<()>,
+    published: Arc<ArcSwap<String>>,
+    health: Health,
+}
+
+impl fmt::Debug for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shard").field("origin", &self.node.origin).finish_non_exhaustive()
+    }
+}
+
+impl Shard {
+    /// Opens the store and starts the committer. Nothing is served yet.
+    ///
+    /// # Errors
+    /// [`Error`]: whatever keeps it from starting. A store that lacks what was signed, another
+    /// shard's folder, a folder that is in use, keys that are not its own, a map that is older
+    /// than the one in force.
+    pub async fn open(
+        settings: Settings,
+        map: Arc<RegionMap>,
+        annex: Annex,
+        outside: Outside,
+        (registry, health): (&mut Registry, Health),
+    ) -> Result<Self, Error> {
+        let metrics = Metrics::new(registry);
+        let opening = tokio::task::spawn_blocking(move || {
+            let opening =
+                Opening { settings: &settings, map: &map, annex: &annex, outside: &outside };
+            let opened = opening.open()?;
+            Self::start(&settings, map, &outside, metrics, (opened, health))
+        });
+        opening.await.map_err(|_| Error::Damaged("store"))?
+    }
+
+    fn start(
+        settings: &Settings,
+        map: Arc<RegionMap>,
+        outside: &Outside,
+        metrics: Metrics,
+        (opened, health): (Opened, Health),
+    ) -> Result<Self, Error> {
+        let second = edge_at(&*opened.engine, opened.period, opened.signed)?;
+        let durable = Arc::new(Durable::new(opened.log.edge.size(), opened.log.edge.root()));
+        let node = Arc::new(Node {
+            region: settings.region.clone(),
+            shard: settings.shard.clone(),
+            territory: opened.territory,
+            deployment: map.deployment().to_owned(),
+            map: Arc::clone(&map),
+            engine: opened.engine,
+            keyring: Box::new(opened.keyring),
+            namer: opened.namer,
+            clock: Arc::clone(&outside.clock),
+            entropy: Arc::clone(&outside.entropy),
+            origin: opened.origin,
+            period: opened.period,
+            owned: opened.owned,
+            subjects: quick_cache::sync::Cache::new(SUBJECTS_CACHED_MAX),
+            metrics,
+        });
+        let published = Arc::new(ArcSwap::from_pointee(opened.note));
+        let mut beat = Beat {
+            node: Arc::clone(&node),
+            durable: Arc::clone(&durable),
+            signer: opened.signer,
+            anchor: opened.anchor,
+            second,
+            signed: opened.signed,
+            published: Arc::clone(&published),
+        };
+        // What was committed after the last checkpoint is verified and signed before anything is
+        // served.
+        beat.sign()?;
+        let counts = Arc::new(Counts::default());
+        let committer = Committer {
+            node: Arc::clone(&node),
+            rules: Rules::new(map, settings.region.clone(), opened.territory),
+            log: opened.log,
+            head: opened.head,
+            last_commit: opened.last_commit,
+            counts: Arc::clone(&counts),
+            durable,
+            data: settings.data.clone(),
+            disk_reserve_bytes: settings.disk_reserve_bytes,
+        };
+        let (queue, inbox) = committer::queue();
+        let (life, _) = watch::channel(Life::Serving);
+        let (stop_beat, stopped) = mpsc::channel();
+        let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
+            let named = thread::Builder::new().name(format!("{}-{name}", settings.region));
+            named.spawn(work).map_err(|source| Error::Io { path: settings.data.clone(), source })
+        };
+        let of_committer = life.clone();
+        let committer = spawn("commit", Box::new(move || committer.run(inbox, &of_committer)))?;
+        let (of_beat, weak, counted, every) =
+            (life.clone(), queue.weak(), Arc::clone(&counts), settings.beat);
+        let beat =
+            spawn("beat", Box::new(move || beat.run(every, &stopped, (weak, counted), &of_beat)))?;
+        Ok(Self { node, queue, counts, life, committer, beat, stop_beat, published, health })
+    }
+
+    /// The newest signed checkpoint, as a note.
+    pub fn checkpoint(&self) -> Arc<String> {
+        self.published.load_full()
+    }
+
+    /// Serves sessions until `shutdown` is done, then drains: what is queued is committed and
+    /// answered, the last checkpoint is signed.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`] after a failed flush: the process must end with exit code 75 and be
+    /// started again. [`Error::Server`] when the listener fails.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> Result<(), Error> {
+        let Self { node, queue, counts, life, committer, beat, stop_beat, health, .. } = self;
+        let reader = Reader { node: Arc::clone(&node), queue, counts };
+        let sessions = Sessions { reader, life: life.subscribe() };
+        let service = SessionServer::new(sessions)
+            .max_decoding_message_size(link::session::MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(link::session::MESSAGE_BYTES_MAX);
+        let mut ended = life.subscribe();
+        let mut server = link::session::server(tonic::transport::Server::builder());
+        let served = server.add_service(service).serve_with_incoming_shutdown(
+            link::listener::incoming(listener),
+            async move {
+                // Also when the sender is gone: then nobody is left to serve.
+                let _gone = ended.wait_for(|life| *life != Life::Serving).await;
+            },
+        );
+        tracing::info!(origin = &*node.origin, engine = node.engine.kind(), "the shard serves");
+        health.set_ready(true);
+        let mut watched = life.subscribe();
+        let drain = async {
+            tokio::select! {
+                () = shutdown => advance(&life, Life::Draining),
+                _poisoned = watched.wait_for(|life| *life == Life::Poisoned) => {}
+            }
+            health.set_ready(false);
+            if *life.borrow() != Life::Poisoned {
+                tokio::time::sleep(DRAIN_MAX).await;
+            }
+        };
+        let served = tokio::select! {
+            served = served => served,
+            () = drain => Ok(()),
+        };
+        health.set_ready(false);
+        // Sessions that are still there let go of the queue, and with the last one the committer
+        // ends: everything queued is committed and answered first.
+        advance(&life, Life::Ended);
+        if *life.borrow() == Life::Poisoned {
+            health.set_dead();
+            return Err(Error::Poisoned);
+        }
+        let ended = tokio::task::spawn_blocking(move || {
+            let committed = committer.join();
+            drop(stop_beat);
+            committed.and_then(|()| beat.join())
+        });
+        let joined = ended.await.is_ok_and(|joined| joined.is_ok());
+        if !joined || *life.borrow() == Life::Poisoned {
+            health.set_dead();
+            return Err(Error::Poisoned);
+        }
+        served.map_err(Error::Server)
+    }
+}
+
+/// Goes on to a later state; never back.
+fn advance(life: &watch::Sender<Life>, to: Life) {
+    life.send_if_modified(|life| {
+        let later = *life < to;
+        if later {
+            *life = to;
+        }
+        later
+    });
+}

@@ -1,0 +1,133 @@
+//! Where a write's ruling comes from: the one that stands, or one that this write fixes.
+
+use std::sync::Arc;
+
+use atlas::{Aspect, Findings, FindingsFull};
+use terms::{Collection, Detail, Fault, Reason, limits};
+
+use crate::decision::{Ruled, Rules, Verdict};
+use crate::op::Given;
+use crate::rows::Owner;
+use crate::subject::{Standing, Subject};
+
+/// The ruling of a write, and what the subject's row says after it.
+pub(crate) struct Settled {
+    pub(crate) ruled: Arc<Ruled>,
+    pub(crate) findings: Findings,
+    pub(crate) standings: Vec<Standing>,
+    /// Whether the subject's row must be written.
+    pub(crate) changed: bool,
+}
+
+/// Settles the ruling for one write of `collection`.
+///
+/// The first write of a collection fixes its ruling; later ones stand on the same findings, ruled
+/// again under the map and the date of now. Evidence that comes later is kept; only a citizen or
+/// resident finding that would change the ruling stops the write. `create` says whether an unknown
+/// subject may be created.
+pub(crate) fn settle(
+    rules: &mut Rules,
+    owner: &Owner,
+    collection: &Collection,
+    subject: Option<&Subject>,
+    (given, create, minute): (Option<&Given>, bool, u32),
+) -> Result<Settled, Fault> {
+    let Some(subject) = subject else {
+        if !create {
+            return Err(Fault::new(Reason::SubjectUnknown).field("subject.id"));
+        }
+        // The gateway asks for evidence; a session that brings none gets no ruling here either.
+        let given = given.ok_or_else(|| Fault::new(Reason::FieldMissing).field("findings"))?;
+        let findings = given.findings.clone();
+        return first(rules, owner, collection, findings, (Vec::new(), true, minute));
+    };
+    let findings = together(&subject.findings, given)?;
+    let Some(standing) = subject.standing(collection) else {
+        let standings = subject.standings.clone();
+        return first(rules, owner, collection, findings, (standings, given.is_some(), minute));
+    };
+    let verdict = rules.decide(&owner.tenant, collection, &standing.basis);
+    if let Some(given) = given {
+        unchanged(rules, owner, standing, (&findings, given, &verdict))?;
+    }
+    let changed = findings != subject.findings;
+    let standings = if changed { subject.standings.clone() } else { Vec::new() };
+    Ok(Settled { ruled: here(verdict, false)?, findings, standings, changed })
+}
+
+/// The first write of a collection: its ruling is fixed.
+fn first(
+    rules: &mut Rules,
+    owner: &Owner,
+    collection: &Collection,
+    findings: Findings,
+    (mut standings, from_call, minute): (Vec<Standing>, bool, u32),
+) -> Result<Settled, Fault> {
+    let ruled = here(rules.decide(&owner.tenant, collection, &findings), from_call)?;
+    if standings.len() >= limits::RULINGS_PER_SUBJECT_MAX {
+        return Err(too_many(limits::RULINGS_PER_SUBJECT_MAX).field("collection"));
+    }
+    standings.push(Standing {
+        collection: collection.clone(),
+        basis: findings.clone(),
+        mirrors: ruled.mirrors.clone(),
+        minute,
+    });
+    Ok(Settled { ruled, findings, standings, changed: true })
+}
+
+/// Refuses new evidence about citizenship or residence that would change the ruling that stands.
+fn unchanged(
+    rules: &mut Rules,
+    owner: &Owner,
+    standing: &Standing,
+    (findings, given, verdict): (&Findings, &Given, &Verdict),
+) -> Result<(), Fault> {
+    let weighs = |aspect| matches!(aspect, Aspect::Citizen | Aspect::Resident);
+    let news = given.findings.iter().any(|f| weighs(f.aspect()) && !standing.basis.contains(f));
+    if !news {
+        return Ok(());
+    }
+    let mut basis = standing.basis.clone();
+    for finding in findings.iter().filter(|finding| weighs(finding.aspect())) {
+        basis.insert(*finding).map_err(full)?;
+    }
+    let same = match (verdict, &rules.decide(&owner.tenant, &standing.collection, &basis)) {
+        (Verdict::Here(before), Verdict::Here(now)) => {
+            before.jurisdictions == now.jurisdictions && before.mirrors == now.mirrors
+        }
+        (Verdict::Elsewhere(before), Verdict::Elsewhere(now)) => before == now,
+        (Verdict::Refused(before), Verdict::Refused(now)) => before.reason == now.reason,
+        _ => false,
+    };
+    if same { Ok(()) } else { Err(Fault::new(Reason::JurisdictionChanged).field("evidence")) }
+}
+
+/// The ruling, if it places the record here.
+fn here(verdict: Verdict, from_call: bool) -> Result<Arc<Ruled>, Fault> {
+    match verdict {
+        Verdict::Here(ruled) => Ok(ruled),
+        Verdict::Refused(fault) => Err(fault),
+        Verdict::Elsewhere(region) => {
+            let reason =
+                if from_call { Reason::PlacementNotAdmitted } else { Reason::WrongDomicile };
+            Err(Fault::new(reason).field("subject.domicile").with(Detail::Region, region))
+        }
+    }
+}
+
+fn together(held: &Findings, given: Option<&Given>) -> Result<Findings, Fault> {
+    let mut findings = held.clone();
+    if let Some(given) = given {
+        findings.merge(&given.findings).map_err(full)?;
+    }
+    Ok(findings)
+}
+
+fn full(_: FindingsFull) -> Fault {
+    too_many(limits::FINDINGS_KEPT_MAX).field("evidence")
+}
+
+fn too_many(limit: usize) -> Fault {
+    Fault::new(Reason::TooManyItems).with(Detail::Limit, limit)
+}

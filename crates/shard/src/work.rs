@@ -1,0 +1,456 @@
+//! One group of writes on its way into one commit: each in order, against the store and what the
+//! writes before it in the group have changed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use engine::{Batch, Key, Value};
+use ledger::entry::{Caller, Detail as Said, Entry, Kind};
+use terms::{Detail, Fault, Reason};
+use wire::session as proto;
+
+use crate::decision::{Ruled, Rules};
+use crate::log::{Draft, entry_at};
+use crate::node::Node;
+use crate::op::{Action, Condition, Content, Create, Delete, Given, Op, Outcome, Put, Read};
+use crate::op::{ReplySlot, Request};
+use crate::record::{Address, EntryAt, Head, Recent, SealedBody};
+use crate::rows::{Owner, Tag};
+use crate::settle::{Settled, settle};
+use crate::subject::Subject;
+use crate::{Error, codec, rows};
+
+/// A group being worked on. Dropped without a commit, it has changed nothing.
+pub(crate) struct Work<'a> {
+    pub(crate) node: &'a Node,
+    pub(crate) rules: &'a mut Rules,
+    pub(crate) minute: u32,
+    /// Rows that were read for this group.
+    pub(crate) rows: HashMap<Key, Option<Value>>,
+    /// Subjects as the group has left them so far.
+    pub(crate) subjects: HashMap<Tag, Arc<Subject>>,
+    pub(crate) heads: HashMap<Key, Head>,
+    pub(crate) batch: Batch,
+    pub(crate) draft: Draft,
+    pub(crate) answers: Vec<(ReplySlot, Outcome)>,
+}
+
+/// Who asks.
+struct Asker {
+    caller: Arc<Caller>,
+    tenant_tag: Tag,
+}
+
+/// What one write does to one record.
+struct Change {
+    kind: Kind,
+    request: Request,
+    content: Content,
+    given: Option<Given>,
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        tracing::error!(%error, "a call failed");
+        let damaged = matches!(error, Error::Damaged(_));
+        Self::new(if damaged { Reason::StoredDataDamaged } else { Reason::Internal })
+    }
+}
+
+impl Work<'_> {
+    /// Does one op, and keeps its answer until the commit.
+    pub(crate) fn apply(&mut self, op: Op) {
+        let Op { reply, deadline, caller, tenant_tag, action } = op;
+        let asker = Asker { caller, tenant_tag };
+        let outcome = if tokio::time::Instant::now() > deadline {
+            Err(Fault::new(Reason::DeadlinePassed))
+        } else {
+            match action {
+                Action::Put(put) => self.put(&asker, *put),
+                Action::Delete(delete) => self.delete(&asker, *delete),
+                Action::Create(create) => self.create(&asker, &create),
+                Action::Read(read) => self.read(&asker, *read),
+            }
+        };
+        self.answers.push((reply, outcome.unwrap_or_else(Outcome::Fault)));
+    }
+
+    fn put(&mut self, asker: &Asker, put: Put) -> Result<Outcome, Fault> {
+        let Put { address, request, condition, create_subject, given, validate_only, content } =
+            put;
+        let subject = self.subject(&address.owner)?;
+        let head = self.head(&address, subject.as_deref())?;
+        if let Some(done) = self.replay(&address, head.as_ref(), &request)? {
+            return Ok(done);
+        }
+        let settled = settle(
+            self.rules,
+            &address.owner,
+            &address.collection,
+            subject.as_deref(),
+            (given.as_ref(), create_subject, self.minute),
+        )?;
+        check(head.as_ref(), &condition)?;
+        let version = head.as_ref().map_or(0, |head| head.version) + 1;
+        if validate_only {
+            return Ok(validated(version));
+        }
+        let live = head.as_ref().is_some_and(|head| !head.deleted);
+        let kind = if live { Kind::Replace } else { Kind::Place };
+        let ruled = Arc::clone(&settled.ruled);
+        let subject = self.adopt(&address.owner, subject, settled, &request)?;
+        let change = Change { kind, request, content, given };
+        self.write(asker, (&address, &subject), head.as_ref(), (change, Some(&ruled)))
+    }
+
+    fn delete(&mut self, asker: &Asker, delete: Delete) -> Result<Outcome, Fault> {
+        let Delete { address, request, condition, validate_only, content } = delete;
+        let subject =
+            self.subject(&address.owner)?.ok_or_else(|| Fault::new(Reason::SubjectUnknown))?;
+        let head = self.head(&address, Some(&subject))?;
+        if let Some(done) = self.replay(&address, head.as_ref(), &request)? {
+            return Ok(done);
+        }
+        let head = head.filter(|head| !head.deleted);
+        let head = head.ok_or_else(|| Fault::new(Reason::RecordNotFound))?;
+        check(Some(&head), &condition)?;
+        if validate_only {
+            return Ok(validated(head.version + 1));
+        }
+        let change = Change { kind: Kind::Delete, request, content, given: None };
+        self.write(asker, (&address, &subject), Some(&head), (change, None))
+    }
+
+    fn create(&mut self, asker: &Asker, create: &Create) -> Result<Outcome, Fault> {
+        let owner = &create.owner;
+        if let Some(subject) = self.subject(owner)? {
+            return self.created_before(create, &subject);
+        }
+        let how = (create.given.as_ref(), true, self.minute);
+        let settled = settle(self.rules, owner, &create.collection, None, how)?;
+        if create.validate_only {
+            return Ok(validated(0));
+        }
+        let ruled = Arc::clone(&settled.ruled);
+        let digest = ledger::statement::content_digest(&create.opening, &[]);
+        let statement = create_statement(create, digest);
+        let mut subject = self.new_subject(owner, &create.request)?;
+        subject.opening = create.opening;
+        subject.findings = settled.findings;
+        subject.standings = settled.standings;
+        let nonce = self.node.random()?;
+        let mut entry = self.entry(Kind::Create, asker, create.collection.as_str());
+        rule_into(&mut entry, &ruled);
+        say_data(&mut entry, create.given.as_ref());
+        entry.commitment = Some(ledger::statement::commitment(&create.opening, &statement));
+        let index = self.draft.next_index();
+        let bytes = self.append(&entry)?;
+        self.batch.put(owner.row(), subject.seal(owner, &self.node.region, nonce));
+        self.subjects.insert(owner.tag, Arc::new(subject));
+        Ok(Outcome::Written(proto::Written {
+            version: 0,
+            etag: String::new(),
+            replayed: false,
+            index,
+            entry: bytes.into(),
+            opening: create.opening.to_vec().into(),
+            statement: statement.into(),
+            origin: String::new(),
+        }))
+    }
+
+    /// A read of a `logged` collection: its entry names the write that was read.
+    fn read(&mut self, asker: &Asker, read: Read) -> Result<Outcome, Fault> {
+        let mut entry = self.entry(Kind::Read, asker, read.collection.as_str());
+        self.name_earlier(&mut entry, read.entry);
+        self.append(&entry)?;
+        Ok(Outcome::Found(read.found))
+    }
+
+    // === what the group knows ===
+
+    /// The subject, as this group has left it.
+    fn subject(&mut self, owner: &Owner) -> Result<Option<Arc<Subject>>, Fault> {
+        if let Some(subject) = self.subjects.get(&owner.tag) {
+            return Ok(Some(Arc::clone(subject)));
+        }
+        let Some(row) = self.rows.get(&owner.row()).and_then(Option::as_ref) else {
+            return Ok(None);
+        };
+        let subject = Arc::new(self.node.open_subject(owner, row)?);
+        self.subjects.insert(owner.tag, Arc::clone(&subject));
+        Ok(Some(subject))
+    }
+
+    /// The record's head, as this group has left it.
+    fn head(&self, address: &Address, subject: Option<&Subject>) -> Result<Option<Head>, Fault> {
+        if let Some(head) = self.heads.get(&address.row) {
+            return Ok(Some(head.clone()));
+        }
+        match (subject, self.rows.get(&address.row).and_then(Option::as_ref)) {
+            (Some(subject), Some(row)) => Ok(Some(self.node.open_head(address, subject, row)?)),
+            _ => Ok(None),
+        }
+    }
+
+    /// What the same request did before, if it is remembered.
+    fn replay(
+        &self,
+        address: &Address,
+        head: Option<&Head>,
+        request: &Request,
+    ) -> Result<Option<Outcome>, Fault> {
+        let Some((head, done)) = head.and_then(|h| h.recent(&request.id).map(|done| (h, done)))
+        else {
+            return Ok(None);
+        };
+        if done.fingerprint != request.fingerprint {
+            return Err(Fault::new(Reason::RequestIdReused).field("request_id"));
+        }
+        let mut written = proto::Written {
+            version: signed(done.version),
+            replayed: true,
+            index: done.entry.index,
+            origin: self.foreign_origin(done.entry),
+            ..Default::default()
+        };
+        if done.version == head.version {
+            written.etag = if head.deleted { String::new() } else { head.etag() };
+            written.entry = self.stored_entry(done.entry)?.into();
+            written.opening = head.opening.to_vec().into();
+            written.statement = address.statement(head.version, head.digest).into();
+        }
+        Ok(Some(Outcome::Written(written)))
+    }
+
+    fn created_before(&self, create: &Create, subject: &Subject) -> Result<Outcome, Fault> {
+        let by = &subject.created_by;
+        if by.request_id != create.request.id {
+            return Err(Fault::new(Reason::SubjectExists).field("subject.id"));
+        }
+        if by.fingerprint != create.request.fingerprint {
+            return Err(Fault::new(Reason::RequestIdReused).field("request_id"));
+        }
+        let digest = ledger::statement::content_digest(&subject.opening, &[]);
+        Ok(Outcome::Written(proto::Written {
+            replayed: true,
+            index: by.entry.index,
+            origin: self.foreign_origin(by.entry),
+            entry: self.stored_entry(by.entry)?.into(),
+            opening: subject.opening.to_vec().into(),
+            statement: create_statement(create, digest).into(),
+            ..Default::default()
+        }))
+    }
+
+    fn stored_entry(&self, at: EntryAt) -> Result<Vec<u8>, Fault> {
+        match self.draft.entry(at.index).filter(|_| at.period == self.node.period) {
+            Some(entry) => Ok(entry),
+            None => Ok(entry_at(&*self.node.engine, at.period, at.index)?),
+        }
+    }
+
+    // === what the group changes ===
+
+    /// The subject with what the ruling settled, created or changed if it must be.
+    fn adopt(
+        &mut self,
+        owner: &Owner,
+        subject: Option<Arc<Subject>>,
+        settled: Settled,
+        request: &Request,
+    ) -> Result<Arc<Subject>, Fault> {
+        let changed = match subject {
+            Some(subject) if !settled.changed => return Ok(subject),
+            Some(subject) => {
+                let (findings, standings) = (settled.findings, settled.standings);
+                let (region, keyring) = (&self.node.region, &*self.node.keyring);
+                subject.with(owner, region, keyring, (findings, standings))?
+            }
+            None => {
+                let mut subject = self.new_subject(owner, request)?;
+                subject.findings = settled.findings;
+                subject.standings = settled.standings;
+                subject
+            }
+        };
+        let nonce = self.node.random()?;
+        self.batch.put(owner.row(), changed.seal(owner, &self.node.region, nonce));
+        let changed = Arc::new(changed);
+        self.subjects.insert(owner.tag, Arc::clone(&changed));
+        Ok(changed)
+    }
+
+    fn new_subject(&self, owner: &Owner, request: &Request) -> Result<Subject, Fault> {
+        let by = self.recent(request, 0);
+        let node = self.node;
+        Ok(Subject::create(owner, &node.region, &*node.keyring, &*node.entropy, by)?)
+    }
+
+    /// Everything that one write adds: entry, row, copies due.
+    fn write(
+        &mut self,
+        asker: &Asker,
+        (address, subject): (&Address, &Subject),
+        before: Option<&Head>,
+        (change, ruled): (Change, Option<&Ruled>),
+    ) -> Result<Outcome, Fault> {
+        let Change { kind, request, content, given } = change;
+        let Content { opening, digest, body_key, nonce, sealed } = content;
+        let version = before.map_or(0, |head| head.version) + 1;
+        let statement = address.statement(version, digest);
+        let mut entry = self.entry(kind, asker, address.collection.as_str());
+        if let Some(ruled) = ruled {
+            rule_into(&mut entry, ruled);
+        }
+        say_data(&mut entry, given.as_ref());
+        if let Some(before) = before {
+            self.name_earlier(&mut entry, before.entry);
+        }
+        entry.commitment = Some(ledger::statement::commitment(&opening, &statement));
+        let done = self.recent(&request, version);
+        let bytes = self.append(&entry)?;
+
+        let mut recent = before.map_or_else(Vec::new, |head| head.remembered(self.minute));
+        recent.push(done);
+        let deleted = kind == Kind::Delete;
+        let head = Head { version, deleted, entry: done.entry, opening, digest, body_key, recent };
+        let row = sealed.finish(address, &self.node.region, &head, (subject.key(), nonce));
+        self.batch.put(address.row.clone(), row);
+        let mirrors = match ruled {
+            Some(ruled) => ruled.mirrors.as_slice(),
+            None => subject.standing(&address.collection).map_or(&[][..], |s| &s.mirrors),
+        };
+        for mirror in mirrors {
+            let mut due = codec::Writer::with_capacity(32);
+            due.u8(1).u64(version).u32(done.entry.period).u64(done.entry.index).u32(self.minute);
+            self.batch.put(rows::copy_due(mirror, &address.row), due.0);
+        }
+        let etag = if deleted { String::new() } else { head.etag() };
+        self.heads.insert(address.row.clone(), head);
+        Ok(Outcome::Written(proto::Written {
+            version: signed(version),
+            etag,
+            replayed: false,
+            index: done.entry.index,
+            entry: bytes.into(),
+            opening: opening.to_vec().into(),
+            statement: statement.into(),
+            origin: String::new(),
+        }))
+    }
+
+    // === entries ===
+
+    fn entry(&self, kind: Kind, asker: &Asker, collection: &str) -> Entry {
+        let mut entry = Entry::new(kind, self.minute);
+        entry.tenant_tag = Some(asker.tenant_tag);
+        entry.collection = Some(collection.to_owned());
+        entry.map = Some(self.rules.map_ref());
+        entry.caller = Some(Caller::clone(&asker.caller));
+        entry
+    }
+
+    fn append(&mut self, entry: &Entry) -> Result<Vec<u8>, Fault> {
+        self.draft.append(entry).map_err(|error| {
+            tracing::error!(%error, "an entry cannot be written");
+            Fault::new(Reason::Internal)
+        })
+    }
+
+    /// Names an earlier entry: by its index, or by its log too if that was another period's.
+    fn name_earlier(&self, entry: &mut Entry, at: EntryAt) {
+        if at.period == self.node.period {
+            entry.earlier = Some(at.index);
+        } else {
+            let origin = self.node.origin_of(at.period);
+            entry.details.push(Said::Peer { origin, index: at.index });
+            entry.details.sort_by_key(Said::code);
+        }
+    }
+
+    fn foreign_origin(&self, at: EntryAt) -> String {
+        if at.period == self.node.period { String::new() } else { self.node.origin_of(at.period) }
+    }
+
+    /// What is remembered of a request whose entry comes next.
+    fn recent(&self, request: &Request, version: u64) -> Recent {
+        Recent {
+            request_id: request.id,
+            fingerprint: request.fingerprint,
+            minute: self.minute,
+            version,
+            entry: EntryAt { period: self.node.period, index: self.draft.next_index() },
+        }
+    }
+}
+
+/// Whether the state is the one that the writer insists on.
+fn check(head: Option<&Head>, condition: &Condition) -> Result<(), Fault> {
+    let live = head.filter(|head| !head.deleted);
+    let version = live.map_or(0, |head| head.version);
+    if let Some(wanted) = condition.if_version
+        && wanted != version
+    {
+        let exists = wanted == 0;
+        let reason = if exists { Reason::RecordExists } else { Reason::VersionMismatch };
+        return Err(Fault::new(reason).field("if_version").with(Detail::Version, version));
+    }
+    match &condition.etag {
+        Some(etag) if live.is_none_or(|head| head.etag() != *etag) => {
+            Err(Fault::new(Reason::VersionMismatch).field("etag").with(Detail::Version, version))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What a dry run answers.
+fn validated(version: u64) -> Outcome {
+    Outcome::Written(proto::Written { version: signed(version), ..Default::default() })
+}
+
+fn rule_into(entry: &mut Entry, ruled: &Ruled) {
+    entry.jurisdictions.clone_from(&ruled.jurisdictions);
+    entry.statutes.clone_from(&ruled.statutes);
+    entry.clauses.clone_from(&ruled.clauses);
+    entry.evidence_kinds = ruled.evidence_kinds;
+    entry.map = Some(ruled.map);
+}
+
+/// The versions of the data that made findings out of evidence.
+fn say_data(entry: &mut Entry, given: Option<&Given>) {
+    let Some(given) = given else { return };
+    entry.details.extend(given.phone_data.clone().map(Said::PhoneData));
+    entry.details.extend(given.ip_data.clone().map(Said::IpData));
+    entry.details.sort_by_key(Said::code);
+}
+
+fn create_statement(create: &Create, digest: [u8; 32]) -> Vec<u8> {
+    ledger::statement::Statement {
+        tenant: create.owner.tenant.as_str(),
+        subject: create.owner.subject.expose(),
+        collection: create.collection.as_str(),
+        key: "",
+        version: 0,
+        digest,
+    }
+    .encode()
+}
+
+/// Versions are signed on the wire (AIP-141) and grow by one a write: they stay far below 2^63.
+fn signed(version: u64) -> i64 {
+    i64::try_from(version).unwrap_or(i64::MAX)
+}
+
+impl Content {
+    /// What a deletion has in place of content.
+    pub(crate) fn none(opening: [u8; 32], nonce: [u8; crate::seal::NONCE_BYTES]) -> Self {
+        Self {
+            opening,
+            digest: ledger::statement::content_digest(&opening, &[]),
+            body_key: zeroize::Zeroizing::new([0; crate::seal::KEY_BYTES]),
+            nonce,
+            sealed: SealedBody::none(),
+        }
+    }
+}
