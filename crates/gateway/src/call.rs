@@ -1,0 +1,220 @@
+//! One call from its arrival to its answer: its id, its caller, its deadline, its seat. The layers
+//! of the stack put these beside the request; the services take them from there.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use link::metrics::Gauge;
+use terms::limits::{DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX};
+use terms::{CallId, Entropy, EntropyFailed, Fault, Reason};
+use tokio::time::Instant;
+use tonic::{Request, Response, Status};
+
+use crate::errors;
+use crate::identity::Caller;
+use crate::metrics::{Ending, Method, Metrics};
+
+// === ids ===
+
+/// Gives calls their ids: a prefix that is random for each process, then a number.
+pub(crate) struct Ids {
+    prefix: u64,
+    next: AtomicU64,
+}
+
+impl Ids {
+    pub(crate) fn new(entropy: &dyn Entropy) -> Result<Self, EntropyFailed> {
+        let mut prefix = [0; 8];
+        entropy.fill(&mut prefix)?;
+        Ok(Self { prefix: u64::from_be_bytes(prefix), next: AtomicU64::new(1) })
+    }
+
+    pub(crate) fn next(&self) -> CallId {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        CallId(u128::from(self.prefix) << 64 | u128::from(number))
+    }
+}
+
+// === seats ===
+
+/// The calls that may be in flight at once.
+pub(crate) struct Seats {
+    taken: AtomicUsize,
+    max: usize,
+    gauge: Gauge,
+}
+
+/// A place among the calls in flight. Given back when dropped.
+pub(crate) struct Seat(Arc<Seats>);
+
+impl Seats {
+    pub(crate) const fn new(max: usize, gauge: Gauge) -> Self {
+        Self { taken: AtomicUsize::new(0), max, gauge }
+    }
+
+    /// A seat, if one is free.
+    pub(crate) fn take(self: &Arc<Self>) -> Option<Seat> {
+        let free = |taken: usize| (taken < self.max).then_some(taken + 1);
+        self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, free).ok()?;
+        self.gauge.inc();
+        Some(Seat(Arc::clone(self)))
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.taken.fetch_sub(1, Ordering::Relaxed);
+        self.0.gauge.dec();
+    }
+}
+
+// === deadlines ===
+
+/// When a call must be answered.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Deadline {
+    arrived: Instant,
+    named: Option<Instant>,
+}
+
+impl Deadline {
+    /// From the time that the caller named, if it did.
+    pub(crate) fn new(arrived: Instant, named: Option<Duration>) -> Self {
+        let most = Duration::from_millis(DEADLINE_MS_MAX);
+        Self { arrived, named: named.map(|named| arrived + named.min(most)) }
+    }
+
+    /// Of the whole call.
+    pub(crate) fn of_call(&self) -> Instant {
+        self.of_item(self.arrived)
+    }
+
+    /// Of one request of a stream, read at `read`: a stream may last as long as its caller likes,
+    /// each of its requests as long as a call may.
+    pub(crate) fn of_item(&self, read: Instant) -> Instant {
+        let usual = Duration::from_millis(DEADLINE_MS_DEFAULT);
+        self.named.unwrap_or(read + usual)
+    }
+}
+
+// === the call ===
+
+/// What is known of a call when it arrives.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Entered {
+    pub(crate) id: CallId,
+    pub(crate) method: Method,
+    pub(crate) at: Instant,
+}
+
+/// Where calls are named, counted and refused.
+pub(crate) struct Desk {
+    pub(crate) ids: Ids,
+    pub(crate) seats: Arc<Seats>,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+impl Desk {
+    /// Ends a call that is refused: counted, logged, and made what the caller reads.
+    pub(crate) fn refuse(&self, entered: &Entered, fault: &Fault) -> Status {
+        errors::log(fault, entered.id, entered.method);
+        self.count(entered, Ending::Refused(fault.reason));
+        errors::status(fault, entered.id)
+    }
+
+    fn count(&self, entered: &Entered, ending: Ending) {
+        self.metrics.answered(entered.method, ending, entered.at.elapsed());
+    }
+}
+
+/// A call that a service works on.
+pub(crate) struct Asked {
+    pub(crate) caller: Arc<Caller>,
+    pub(crate) deadline: Deadline,
+    pub(crate) entered: Entered,
+    desk: Arc<Desk>,
+    open: bool,
+    /// Held until the answer, that of a stream until its end.
+    _seat: Arc<Seat>,
+}
+
+impl Asked {
+    /// Takes from a request what the stack has put beside it.
+    ///
+    /// # Errors
+    /// `INTERNAL` when a layer is missing: our mistake, and never a reason to go on.
+    pub(crate) fn open<T>(desk: &Arc<Desk>, mut request: Request<T>) -> Result<(Self, T), Status> {
+        let beside = request.extensions_mut();
+        let Some(entered) = beside.remove::<Entered>() else {
+            let at = Instant::now();
+            let entered = Entered { id: desk.ids.next(), method: Method::Other, at };
+            return Err(desk.refuse(&entered, &Reason::Internal.into()));
+        };
+        let found = (beside.remove::<Arc<Caller>>(), beside.remove::<Deadline>(), beside.remove());
+        let (Some(caller), Some(deadline), Some(seat)) = found else {
+            return Err(desk.refuse(&entered, &Reason::Internal.into()));
+        };
+        let desk = Arc::clone(desk);
+        let asked = Self { caller, deadline, entered, desk, open: true, _seat: seat };
+        Ok((asked, request.into_inner()))
+    }
+
+    /// Ends a call with its answer.
+    pub(crate) fn answer<T>(mut self, answer: Result<T, Fault>) -> Result<Response<T>, Status> {
+        match answer {
+            Ok(answer) => {
+                self.done();
+                Ok(Response::new(answer))
+            }
+            Err(fault) => Err(self.refuse(&fault)),
+        }
+    }
+
+    /// The call is done.
+    pub(crate) fn done(&mut self) {
+        self.open = false;
+        self.desk.count(&self.entered, Ending::Done);
+    }
+
+    /// The call is refused.
+    pub(crate) fn refuse(&mut self, fault: &Fault) -> Status {
+        self.open = false;
+        self.desk.refuse(&self.entered, fault)
+    }
+
+    /// A request of this stream, as a call of its own id.
+    pub(crate) fn item(&self) -> Item {
+        let id = self.desk.ids.next();
+        let entered = Entered { id, method: Method::StreamPutItem, at: Instant::now() };
+        Item { entered, desk: Arc::clone(&self.desk) }
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        if self.open {
+            self.desk.count(&self.entered, Ending::CallerGone);
+        }
+    }
+}
+
+/// One request of a stream.
+pub(crate) struct Item {
+    pub(crate) entered: Entered,
+    desk: Arc<Desk>,
+}
+
+impl Item {
+    /// The request is done.
+    pub(crate) fn done(&self) {
+        self.desk.count(&self.entered, Ending::Done);
+    }
+
+    /// The request is refused, and the stream goes on.
+    pub(crate) fn refuse(&self, fault: &Fault) -> tonic_types::pb::Status {
+        errors::log(fault, self.entered.id, self.entered.method);
+        self.desk.count(&self.entered, Ending::Refused(fault.reason));
+        errors::status_message(fault, self.entered.id)
+    }
+}

@@ -1,0 +1,160 @@
+//! The one mapping from a fault to what the caller reads, and to what the log says.
+//!
+//! Exactly one `ErrorInfo` on every error, with a reason that is stable and metadata from a closed
+//! set of keys; nothing that the caller sent is repeated. The log has the same call id.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use prost::Message as _;
+use terms::{CallId, Code, Detail, Fault, Retry};
+use tonic::Status;
+use tonic_types::{ErrorDetails, StatusExt as _, pb};
+
+use crate::metrics::Method;
+
+/// The domain of every reason.
+pub(crate) const DOMAIN: &str = "bailiwick.v1";
+/// The delay that is advised when something is full.
+const DELAY_EXHAUSTED: Duration = Duration::from_millis(100);
+/// The delay that is advised when something is away.
+const DELAY_UNAVAILABLE: Duration = Duration::from_millis(500);
+
+/// What the caller reads.
+pub(crate) fn status(fault: &Fault, call: CallId) -> Status {
+    let mut metadata = HashMap::with_capacity(2 + fault.details.len());
+    for (key, value) in &fault.details {
+        metadata.insert(key.as_str().to_owned(), value.clone());
+    }
+    metadata.insert("call_id".to_owned(), call.to_string());
+    metadata.insert("cure".to_owned(), fault.cure_text().to_owned());
+    let mut details = ErrorDetails::new();
+    details.set_error_info(fault.reason.as_str(), DOMAIN, metadata);
+    if let Some(delay) = delay(fault) {
+        details.set_retry_info(Some(delay));
+    }
+    let message = fault.message();
+    if let Some(field) = &fault.field {
+        details.add_bad_request_violation(field.as_ref(), message.as_str());
+    }
+    Status::with_error_details(code(fault.reason.code()), message, details)
+}
+
+/// The same as a message, for one item of a stream.
+pub(crate) fn status_message(fault: &Fault, call: CallId) -> pb::Status {
+    let status = status(fault, call);
+    // `details` is an encoded google.rpc.Status. Should it ever not be, code and message stay.
+    pb::Status::decode(status.details()).unwrap_or_else(|_| pb::Status {
+        code: status.code().into(),
+        message: status.message().to_owned(),
+        details: Vec::new(),
+    })
+}
+
+/// When to send the same request again, if that is of use.
+fn delay(fault: &Fault) -> Option<Duration> {
+    let usual = match (fault.reason.retry(), fault.reason.code()) {
+        (Retry::SameRequestId, Code::Unavailable) => DELAY_UNAVAILABLE,
+        (Retry::SameRequestId, Code::ResourceExhausted) => DELAY_EXHAUSTED,
+        (Retry::SameRequestId | Retry::No, _) => return None,
+    };
+    let named = fault.detail(Detail::RetryAfterMs).and_then(|ms| ms.parse().ok());
+    Some(named.map_or(usual, Duration::from_millis))
+}
+
+const fn code(code: Code) -> tonic::Code {
+    match code {
+        Code::InvalidArgument => tonic::Code::InvalidArgument,
+        Code::FailedPrecondition => tonic::Code::FailedPrecondition,
+        Code::NotFound => tonic::Code::NotFound,
+        Code::AlreadyExists => tonic::Code::AlreadyExists,
+        Code::Aborted => tonic::Code::Aborted,
+        Code::PermissionDenied => tonic::Code::PermissionDenied,
+        Code::ResourceExhausted => tonic::Code::ResourceExhausted,
+        Code::Unavailable => tonic::Code::Unavailable,
+        Code::DeadlineExceeded => tonic::Code::DeadlineExceeded,
+        Code::Internal => tonic::Code::Internal,
+        Code::DataLoss => tonic::Code::DataLoss,
+        Code::Unimplemented => tonic::Code::Unimplemented,
+    }
+}
+
+/// Says in the log, once, that a call was refused: call id, method, reason, and nothing of the
+/// request. What an operator must see to is a warning or an error; the rest is information.
+pub(crate) fn log(fault: &Fault, call: CallId, method: Method) {
+    let (reason, method) = (fault.reason.as_str(), method.as_str());
+    match fault.reason.code() {
+        Code::Internal | Code::DataLoss => {
+            tracing::error!(call_id = %call, method, reason, "call failed");
+        }
+        Code::Unavailable | Code::ResourceExhausted => {
+            tracing::warn!(call_id = %call, method, reason, "call not taken");
+        }
+        Code::InvalidArgument
+        | Code::FailedPrecondition
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::Aborted
+        | Code::PermissionDenied
+        | Code::DeadlineExceeded
+        | Code::Unimplemented => {
+            tracing::info!(call_id = %call, method, reason, "call refused");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use terms::Reason;
+
+    use super::*;
+
+    const CALL: CallId = CallId(0x1234);
+
+    fn full(reason: Reason) -> Fault {
+        Detail::ALL.iter().fold(Fault::new(reason), |fault, key| fault.with(*key, "7"))
+    }
+
+    #[test]
+    fn every_reason_has_one_error_info_and_the_right_extras() {
+        for reason in Reason::ALL {
+            let fault = full(*reason).field("evidence[3].value").problem("is odd");
+            let status = status(&fault, CALL);
+            assert_eq!(
+                i32::from(status.code()),
+                pb::Status::decode(status.details()).unwrap().code
+            );
+            let raw = pb::Status::decode(status.details()).unwrap();
+            let infos = raw.details.iter().filter(|any| any.type_url.ends_with(".ErrorInfo"));
+            assert_eq!(infos.count(), 1, "{reason}");
+            let mut types: Vec<_> = raw.details.iter().map(|any| any.type_url.clone()).collect();
+            types.dedup();
+            assert_eq!(types.len(), raw.details.len(), "{reason}: each type once (AIP-193)");
+
+            let details = status.get_error_details();
+            let info = details.error_info().unwrap();
+            assert_eq!((info.reason.as_str(), info.domain.as_str()), (reason.as_str(), DOMAIN));
+            assert_eq!(info.metadata["call_id"], "00000000000000000000000000001234");
+            assert_eq!(info.metadata["cure"], reason.cure());
+            assert_eq!(info.metadata.len(), 2 + Detail::ALL.len());
+            let passes = matches!(reason.code(), Code::Unavailable | Code::ResourceExhausted);
+            let delay = details.retry_info().map(|retry| retry.retry_delay.unwrap());
+            assert_eq!(delay, passes.then_some(Duration::from_millis(7)), "{reason}");
+            let bad = &details.bad_request().unwrap().field_violations;
+            assert_eq!(bad.len(), 1);
+            assert_eq!(bad[0].field, "evidence[3].value");
+            assert_eq!(status.message(), fault.message());
+            assert_eq!(status_message(&fault, CALL), raw);
+        }
+    }
+
+    #[test]
+    fn what_passes_names_a_delay_even_if_nobody_gave_one() {
+        for reason in Reason::ALL {
+            let details = status(&Fault::new(*reason), CALL).get_error_details();
+            let passes = matches!(reason.code(), Code::Unavailable | Code::ResourceExhausted);
+            assert_eq!(details.retry_info().is_some(), passes, "{reason}");
+            assert!(details.bad_request().is_none());
+        }
+    }
+}

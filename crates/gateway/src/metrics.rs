@@ -1,0 +1,127 @@
+//! What a gateway counts. Labels are closed sets and the names of the map's regions.
+
+use std::time::Duration;
+
+use link::metrics::{By, By2, Counter, Family, Gauge, Histogram, Label, Registry, call_seconds};
+use terms::{Reason, RegionId, ShardId};
+
+/// The methods of the API, and all else that a caller may try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Method {
+    Put,
+    Get,
+    Delete,
+    StreamPut,
+    /// One request of a `StreamPut`.
+    StreamPutItem,
+    Create,
+    ResolvePlacement,
+    /// Health, reflection, and what does not exist.
+    Other,
+}
+
+impl Method {
+    /// The method behind a request's path.
+    pub(crate) fn of_path(path: &str) -> Self {
+        match path {
+            "/bailiwick.v1.Records/Put" => Self::Put,
+            "/bailiwick.v1.Records/Get" => Self::Get,
+            "/bailiwick.v1.Records/Delete" => Self::Delete,
+            "/bailiwick.v1.Records/StreamPut" => Self::StreamPut,
+            "/bailiwick.v1.Subjects/Create" => Self::Create,
+            "/bailiwick.v1.Subjects/ResolvePlacement" => Self::ResolvePlacement,
+            _ => Self::Other,
+        }
+    }
+
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Put => "Put",
+            Self::Get => "Get",
+            Self::Delete => "Delete",
+            Self::StreamPut => "StreamPut",
+            Self::StreamPutItem => "StreamPutItem",
+            Self::Create => "Create",
+            Self::ResolvePlacement => "ResolvePlacement",
+            Self::Other => "Other",
+        }
+    }
+}
+
+impl Label for Method {
+    const KEY: &'static str = "method";
+
+    fn value(&self) -> &str {
+        self.as_str()
+    }
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Ending {
+    Done,
+    Refused(Reason),
+    /// The caller hung up before there was an answer.
+    CallerGone,
+}
+
+impl Label for Ending {
+    const KEY: &'static str = "reason";
+
+    fn value(&self) -> &str {
+        match self {
+            Self::Done => "OK",
+            Self::Refused(reason) => reason.as_str(),
+            Self::CallerGone => "CALLER_GONE",
+        }
+    }
+}
+
+/// The metrics of one gateway.
+pub(crate) struct Metrics {
+    calls: Family<By2<Method, Ending>, Counter>,
+    seconds: Family<By<Method>, Histogram, fn() -> Histogram>,
+    in_flight: Gauge,
+    session_up: Family<By2<RegionId, ShardId>, Gauge>,
+    redials: Family<By<RegionId>, Counter>,
+}
+
+impl Metrics {
+    pub(crate) fn new(registry: &mut Registry) -> Self {
+        let metrics = Self {
+            calls: Family::default(),
+            seconds: Family::new_with_constructor(call_seconds),
+            in_flight: Gauge::default(),
+            session_up: Family::default(),
+            redials: Family::default(),
+        };
+        registry.register("calls", "Calls answered", metrics.calls.clone());
+        registry.register("call_seconds", "Seconds until the answer", metrics.seconds.clone());
+        registry.register("calls_in_flight", "Calls being worked on", metrics.in_flight.clone());
+        let up = metrics.session_up.clone();
+        registry.register("session_up", "Whether the session with a shard is up", up);
+        let redials = metrics.redials.clone();
+        registry.register("session_redials", "Attempts at a session after the first", redials);
+        metrics
+    }
+
+    /// A call has been answered.
+    pub(crate) fn answered(&self, method: Method, ending: Ending, took: Duration) {
+        self.calls.get_or_create(&By2(method, ending)).inc();
+        self.seconds.get_or_create(&By(method)).observe(took.as_secs_f64());
+    }
+
+    /// The calls in flight, to be counted up and down.
+    pub(crate) const fn in_flight(&self) -> &Gauge {
+        &self.in_flight
+    }
+
+    pub(crate) fn session_up(&self, region: &RegionId, shard: &ShardId, up: bool) {
+        let gauge = self.session_up.get_or_create_owned(&By2(region.clone(), shard.clone()));
+        gauge.set(i64::from(up));
+    }
+
+    pub(crate) fn redialled(&self, region: &RegionId) {
+        self.redials.get_or_create(&By(region.clone())).inc();
+    }
+}

@@ -1,0 +1,106 @@
+//! One put: under one map, from findings to a ruling, to a placement, to the one shard that may
+//! store the record.
+//!
+//! Every step can end it, and then nothing was stored. After the last one, the shard rules again.
+
+use atlas::{Date, Outcome, Question, Ruling};
+use bytes::Bytes;
+use terms::{Collection, Fault, Reason, TenantId};
+use tokio::time::Instant;
+use wire::session::{self as proto, call::Op};
+use wire::v1;
+
+use crate::Shared;
+use crate::answers;
+use crate::convert::{Given, Put};
+use crate::flight::Effect;
+use crate::identity::{Caller, permit};
+use crate::routing::Way;
+use crate::session::Ask;
+
+/// Puts a record on behalf of `caller`, and answers at the latest at `deadline`.
+pub(crate) async fn put(
+    shared: &Shared,
+    caller: &Caller,
+    deadline: Instant,
+    request: v1::PutRecordRequest,
+) -> Result<v1::PutRecordResponse, Fault> {
+    permit(caller, shared.routing.map())?;
+    let put = shared.reader().put(request)?;
+    let ruling = shared.rule(&caller.tenant, &put.target.collection, &put.given)?;
+    let way = way(shared, &caller.tenant, &put, ruling.as_ref())?;
+    let region = way.region().clone();
+    let Put { target, body, given, validate_only, .. } = put;
+    let ask = Ask {
+        tenant: &caller.tenant,
+        caller,
+        deadline,
+        effect: effect(validate_only),
+        body: body.len(),
+        op: Op::Put(proto::Put {
+            subject: target.subject.expose().to_owned(),
+            collection: target.collection.as_str().to_owned(),
+            key: target.key,
+            body,
+            request_id: Bytes::copy_from_slice(put.request_id.bytes()),
+            if_version: put.condition.if_version,
+            etag: put.condition.etag,
+            create_subject: put.create_subject,
+            findings: given.encode(),
+            validate_only,
+            phone_data: shared.data.phone(&given),
+            ip_data: shared.data.ip(&given),
+        }),
+    };
+    let (written, receipt) = answers::written(way.send(ask).await?, validate_only)?;
+    Ok(v1::PutRecordResponse {
+        subject: Some(answers::subject(&target.subject, &region)),
+        version: written.version,
+        etag: written.etag,
+        replayed: written.replayed,
+        receipt,
+        ruling: ruling.map(|ruling| answers::ruling(&ruling, &shared.data)),
+    })
+}
+
+/// A domicile that the caller holds decides: the ruling that stands is the shard's to know.
+/// Without one, the rules decide.
+fn way<'a>(
+    shared: &'a Shared,
+    tenant: &TenantId,
+    put: &Put,
+    ruling: Option<&Ruling>,
+) -> Result<Way<'a>, Fault> {
+    let subject = &put.target.subject;
+    if let Some(region) = &put.target.domicile {
+        return shared.routing.domicile(region, tenant, subject);
+    }
+    let ruling =
+        ruling.ok_or_else(|| Fault::new(Reason::DomicileRequired).field("subject.domicile"))?;
+    match ruling.outcome() {
+        Outcome::Placed(placement) => shared.routing.placed(placement, tenant, subject),
+        Outcome::Refused(refusal) => Err(refusal.into()),
+    }
+}
+
+/// What the loss of an answer would mean.
+pub(crate) const fn effect(validate_only: bool) -> Effect {
+    if validate_only { Effect::Read } else { Effect::Write }
+}
+
+impl Shared {
+    /// Rules on what was given, if anything was.
+    pub(crate) fn rule(
+        &self,
+        tenant: &TenantId,
+        collection: &Collection,
+        given: &Given,
+    ) -> Result<Option<Ruling>, Fault> {
+        if !given.any {
+            return Ok(None);
+        }
+        let date = Date::of(self.clock.now());
+        let question = Question { tenant, collection, findings: &given.findings, date };
+        Ok(Some(atlas::decide(self.routing.map(), &question)?))
+    }
+}

@@ -1,0 +1,132 @@
+//! The service `Records`: each method from its request to its answer.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use terms::{Fault, Reason};
+use tokio_stream::Stream;
+use tonic::{Request, Response, Status, Streaming};
+use wire::session::{self as proto, call::Op};
+use wire::v1;
+use wire::v1::records_server::Records;
+
+use crate::Shared;
+use crate::answers;
+use crate::call::Asked;
+use crate::convert::Target;
+use crate::flight::Effect;
+use crate::identity::{Caller, permit};
+use crate::put::{effect, put};
+use crate::routing::Way;
+use crate::session::Ask;
+use crate::stream;
+
+/// The service. Clones share everything.
+#[derive(Clone)]
+pub(crate) struct Service(pub(crate) Arc<Shared>);
+
+#[tonic::async_trait]
+impl Records for Service {
+    async fn put(
+        &self,
+        request: Request<v1::PutRecordRequest>,
+    ) -> Result<Response<v1::PutRecordResponse>, Status> {
+        let (asked, request) = Asked::open(&self.0.desk, request)?;
+        let answer = put(&self.0, &asked.caller, asked.deadline.of_call(), request).await;
+        asked.answer(answer)
+    }
+
+    async fn get(
+        &self,
+        request: Request<v1::GetRecordRequest>,
+    ) -> Result<Response<v1::Record>, Status> {
+        let (asked, request) = Asked::open(&self.0.desk, request)?;
+        let answer = get(&self.0, &asked, request).await;
+        asked.answer(answer)
+    }
+
+    async fn delete(
+        &self,
+        request: Request<v1::DeleteRecordRequest>,
+    ) -> Result<Response<v1::DeleteRecordResponse>, Status> {
+        let (asked, request) = Asked::open(&self.0.desk, request)?;
+        let answer = delete(&self.0, &asked, request).await;
+        asked.answer(answer)
+    }
+
+    type StreamPutStream =
+        Pin<Box<dyn Stream<Item = Result<v1::StreamPutResponse, Status>> + Send + 'static>>;
+
+    async fn stream_put(
+        &self,
+        request: Request<Streaming<v1::PutRecordRequest>>,
+    ) -> Result<Response<Self::StreamPutStream>, Status> {
+        let (asked, requests) = Asked::open(&self.0.desk, request)?;
+        Ok(Response::new(Box::pin(stream::puts(Arc::clone(&self.0), asked, requests))))
+    }
+}
+
+async fn get(
+    shared: &Shared,
+    asked: &Asked,
+    request: v1::GetRecordRequest,
+) -> Result<v1::Record, Fault> {
+    let caller = &*asked.caller;
+    permit(caller, shared.routing.map())?;
+    let target = shared.reader().get(request)?;
+    let way = home(shared, caller, &target)?;
+    let subject = Some(answers::subject(&target.subject, way.region()));
+    let op = Op::Get(proto::Get {
+        subject: target.subject.expose().to_owned(),
+        collection: target.collection.as_str().to_owned(),
+        key: target.key.clone(),
+    });
+    let deadline = asked.deadline.of_call();
+    let ask = Ask { tenant: &caller.tenant, caller, deadline, effect: Effect::Read, body: 0, op };
+    let found = answers::found(way.send(ask).await?)?;
+    Ok(v1::Record {
+        subject,
+        collection: target.collection.as_str().to_owned(),
+        key: target.key,
+        body: found.body,
+        version: found.version,
+        etag: found.etag,
+    })
+}
+
+async fn delete(
+    shared: &Shared,
+    asked: &Asked,
+    request: v1::DeleteRecordRequest,
+) -> Result<v1::DeleteRecordResponse, Fault> {
+    let caller = &*asked.caller;
+    permit(caller, shared.routing.map())?;
+    let delete = shared.reader().delete(request)?;
+    let way = home(shared, caller, &delete.target)?;
+    let validate_only = delete.validate_only;
+    let op = Op::Delete(proto::Delete {
+        subject: delete.target.subject.expose().to_owned(),
+        collection: delete.target.collection.as_str().to_owned(),
+        key: delete.target.key,
+        request_id: Bytes::copy_from_slice(delete.request_id.bytes()),
+        if_version: delete.condition.if_version,
+        etag: delete.condition.etag,
+        validate_only,
+    });
+    let deadline = asked.deadline.of_call();
+    let effect = effect(validate_only);
+    let ask = Ask { tenant: &caller.tenant, caller, deadline, effect, body: 0, op };
+    let (written, receipt) = answers::written(way.send(ask).await?, validate_only)?;
+    Ok(v1::DeleteRecordResponse { version: written.version, replayed: written.replayed, receipt })
+}
+
+/// The way to the domicile, which reads and deletes cannot do without.
+fn home<'a>(shared: &'a Shared, caller: &Caller, target: &Target) -> Result<Way<'a>, Fault> {
+    match &target.domicile {
+        Some(region) => shared.routing.domicile(region, &caller.tenant, &target.subject),
+        None => Err(Fault::new(Reason::DomicileRequired)
+            .field("subject.domicile")
+            .cure("set subject.domicile as returned by the first put")),
+    }
+}

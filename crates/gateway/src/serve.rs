@@ -1,0 +1,148 @@
+//! Serving: sessions, listener, health, reflection, and an orderly end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use terms::limits::FRAME_BYTES_MAX;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+use tonic::transport::Server;
+use tonic_reflection::server::{Builder, v1, v1alpha};
+use wire::v1::records_server::RecordsServer;
+use wire::v1::subjects_server::SubjectsServer;
+
+use crate::health::{Regions, set_serving};
+use crate::identity::Identity;
+use crate::{Error, Gateway, dial, records, stack, subjects};
+
+/// Bytes of a request or an answer: a body of the largest size, and room for what goes with it. A
+/// body over its limit still gets this far, so that it is refused with a reason.
+const MESSAGE_BYTES_MAX: usize = FRAME_BYTES_MAX;
+/// Calls in flight on one connection.
+const STREAMS_MAX: u32 = 4_096;
+/// Bytes of one call that are taken before they are read.
+const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+/// Bytes of one connection that are taken before they are read.
+const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
+/// Bytes of the headers of one call.
+const HEADERS_BYTES_MAX: u32 = 16 << 10;
+/// Calls that a peer may reset before we have taken them ("rapid reset").
+const PENDING_RESETS_MAX: usize = 32;
+/// Time without a byte after which a connection is asked whether it is still there.
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(20);
+/// Time in which it must answer that.
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time that calls in flight have to end once the gateway is told to.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
+
+impl Gateway {
+    /// Serves until `shutdown` is done: starts the sessions, answers calls, then says that it does
+    /// not serve, takes nothing new, and lets what is in flight end, for 20 seconds at most.
+    /// Sessions end after the calls.
+    ///
+    /// # Errors
+    /// When the listener fails for good.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> Result<(), Error> {
+        let (reporter, grpc_health) = tonic_health::server::health_reporter();
+        let mut sessions = self.dial(&reporter).await;
+        let (reflection, reflection_old) = reflection()?;
+        let identity = Identity::Everybody(Arc::new(self.settings.caller.clone()));
+        let records = RecordsServer::new(records::Service(Arc::clone(&self.shared)))
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let subjects = SubjectsServer::new(subjects::Service(Arc::clone(&self.shared)))
+            .max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let server = Server::builder()
+            .max_concurrent_streams(STREAMS_MAX)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .http2_max_header_list_size(HEADERS_BYTES_MAX)
+            .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS_MAX))
+            .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
+            .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+            .layer(stack::layers(&self.shared.desk, identity))
+            .add_service(grpc_health)
+            .add_service(reflection)
+            .add_service(reflection_old)
+            .add_service(records)
+            .add_service(subjects);
+        set_serving(&reporter, true).await;
+        self.health.set_ready(true);
+        let stop = async {
+            shutdown.await;
+            self.health.set_ready(false);
+            set_serving(&reporter, false).await;
+            self.stop.send_replace(true);
+        };
+        let stopping = self.stop.subscribe();
+        let incoming = link::listener::incoming(listener);
+        let ended = tokio::select! {
+            served = server.serve_with_incoming_shutdown(incoming, stop) => {
+                served.map_err(Error::Listener)
+            }
+            () = overtime(stopping) => {
+                tracing::warn!("calls were still in flight at the end of the time to drain");
+                Ok(())
+            }
+        };
+        self.health.set_ready(false);
+        sessions.shutdown().await;
+        ended
+    }
+
+    /// Starts a task for every shard, which keeps its session up.
+    async fn dial(&self, reporter: &tonic_health::server::HealthReporter) -> JoinSet<()> {
+        let routing = &self.shared.routing;
+        let shards = routing.sessions().map(|session| (&session.peer.region, &session.peer.shard));
+        let regions = Regions::new(reporter.clone(), shards).await;
+        let outside = Arc::new(dial::Outside {
+            gateway: self.settings.name.clone(),
+            deployment: routing.map().deployment().to_owned(),
+            epoch: routing.map().epoch(),
+            entropy: Arc::clone(&self.entropy),
+            metrics: Arc::clone(&self.metrics),
+            regions: Arc::new(regions),
+        });
+        let mut sessions = JoinSet::new();
+        for session in routing.sessions() {
+            sessions.spawn(dial::keep(Arc::clone(session), Arc::clone(&outside)));
+        }
+        sessions
+    }
+}
+
+/// Done when the time to drain is over.
+async fn overtime(mut stopping: watch::Receiver<bool>) {
+    // The sender outlives this future: it is held by the gateway that awaits it.
+    if stopping.wait_for(|stop| *stop).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+    sleep(DRAIN_TIMEOUT).await;
+}
+
+/// Reflection in both versions that clients speak, of the public services only.
+fn reflection() -> Result<
+    (
+        v1::ServerReflectionServer<impl v1::ServerReflection>,
+        v1alpha::ServerReflectionServer<impl v1alpha::ServerReflection>,
+    ),
+    Error,
+> {
+    let builder = || {
+        let names = ["bailiwick.v1.Records", "bailiwick.v1.Subjects", "grpc.health.v1.Health"];
+        let builder = Builder::configure()
+            .register_encoded_file_descriptor_set(wire::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+        names.iter().fold(builder, |builder, name| builder.with_service_name(*name))
+    };
+    Ok((
+        builder().build_v1().map_err(Error::Reflection)?,
+        builder().build_v1alpha().map_err(Error::Reflection)?,
+    ))
+}

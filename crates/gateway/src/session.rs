@@ -1,0 +1,135 @@
+//! The session with one shard as callers see it: send a call, get its answer, or be told exactly
+//! what is known of it. Each shard has its own: its own connection, queue and budget, so a shard
+//! that is down or slow takes nothing from the others.
+//!
+//! A call is sent once, to this shard. There is no retry here, and no way to another shard.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use terms::{Detail, Fault, Reason, RegionId, ShardId, TenantId};
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::time::{Instant, timeout_at};
+use wire::session as proto;
+
+use crate::flight::{Effect, Flight};
+use crate::identity::Caller;
+
+/// Who a shard must show itself to be, and where it is looked for.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) region: RegionId,
+    pub(crate) shard: ShardId,
+    /// The country's code, by the map.
+    pub(crate) territory: &'static str,
+    /// `http://host:port`, by the region's annex.
+    pub(crate) address: String,
+}
+
+/// One shard, connected or not.
+pub(crate) struct Session {
+    pub(crate) peer: Peer,
+    line: ArcSwapOption<Line>,
+}
+
+/// One connection to the shard, which has shown itself to be the right one.
+pub(crate) struct Line {
+    pub(crate) flight: Arc<Flight>,
+    pub(crate) queue: mpsc::Sender<proto::Call>,
+    /// The origin of the shard's placement log, for receipts.
+    pub(crate) origin: Arc<str>,
+}
+
+/// One call for a shard.
+pub(crate) struct Ask<'a> {
+    pub(crate) tenant: &'a TenantId,
+    pub(crate) caller: &'a Caller,
+    pub(crate) deadline: Instant,
+    pub(crate) effect: Effect,
+    /// Bytes of the body, for the session's budget.
+    pub(crate) body: usize,
+    pub(crate) op: proto::call::Op,
+}
+
+/// A shard's answer, and the log in which it stands.
+pub(crate) struct Answered {
+    pub(crate) outcome: proto::reply::Outcome,
+    pub(crate) origin: Arc<str>,
+}
+
+impl Session {
+    pub(crate) fn new(peer: Peer) -> Self {
+        Self { peer, line: ArcSwapOption::empty() }
+    }
+
+    /// Puts a connection into use, or, with none, says that there is none.
+    pub(crate) fn use_line(&self, line: Option<Arc<Line>>) {
+        self.line.store(line);
+    }
+
+    /// Sends a call and waits for its answer, at most until its deadline.
+    ///
+    /// # Errors
+    /// The shard's own; `REGION_UNAVAILABLE` and `SHARD_BUSY` when nothing was sent;
+    /// `DEADLINE_PASSED` when time ran out and nothing was changed; `WRITE_OUTCOME_UNKNOWN` when a
+    /// write was sent and its answer is lost or late.
+    pub(crate) async fn call(&self, ask: Ask<'_>) -> Result<Answered, Fault> {
+        let Some(line) = self.line.load_full() else {
+            let region = self.peer.region.as_str();
+            return Err(Fault::new(Reason::RegionUnavailable).with(Detail::Region, region));
+        };
+        let left = ask.deadline.saturating_duration_since(Instant::now());
+        let deadline_ms = u32::try_from(left.as_millis()).unwrap_or(u32::MAX);
+        if deadline_ms == 0 {
+            return Err(Reason::DeadlinePassed.into());
+        }
+        let (id, answer) = line.flight.enter(ask.body, ask.effect)?;
+        let place = Place { flight: &line.flight, id };
+        let call = proto::Call {
+            id,
+            deadline_ms,
+            tenant: ask.tenant.as_str().to_owned(),
+            caller: Some(ask.caller.to_wire()),
+            op: Some(ask.op),
+        };
+        line.queue.try_send(call).map_err(|refused| match refused {
+            TrySendError::Full(_) => line.flight.busy(),
+            TrySendError::Closed(_) => line.flight.unavailable(),
+        })?;
+        match timeout_at(ask.deadline, answer).await {
+            Ok(Ok(answer)) => {
+                // The place was given back with the answer.
+                std::mem::forget(place);
+                answer.map(|outcome| Answered { outcome, origin: Arc::clone(&line.origin) })
+            }
+            // The flight tells everybody before it forgets them; should it not have, the worse
+            // is assumed.
+            Ok(Err(_)) => Err(place.given_up(ask.effect)),
+            Err(_) => Err(place.given_up(ask.effect)),
+        }
+    }
+}
+
+/// A call's place in flight. Dropped with the caller's future, it says that the caller has gone.
+struct Place<'a> {
+    flight: &'a Flight,
+    id: u64,
+}
+
+impl Place<'_> {
+    /// The caller waits no longer: what is known of its call.
+    fn given_up(self, effect: Effect) -> Fault {
+        let sent = self.flight.leave(self.id);
+        match effect {
+            Effect::Write if sent => self.flight.unknown(),
+            Effect::Write | Effect::Read => Reason::DeadlinePassed.into(),
+        }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.flight.leave(self.id);
+    }
+}

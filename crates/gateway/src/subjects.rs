@@ -1,0 +1,112 @@
+//! The service `Subjects`: each method from its request to its answer.
+
+use std::sync::Arc;
+
+use atlas::Outcome;
+use bytes::Bytes;
+use terms::{Fault, Reason};
+use tonic::{Request, Response, Status};
+use wire::session::{self as proto, call::Op};
+use wire::v1;
+use wire::v1::subjects_server::Subjects;
+
+use crate::Shared;
+use crate::answers;
+use crate::call::Asked;
+use crate::identity::permit;
+use crate::put::effect;
+use crate::session::Ask;
+
+/// The service. Clones share everything.
+#[derive(Clone)]
+pub(crate) struct Service(pub(crate) Arc<Shared>);
+
+#[tonic::async_trait]
+impl Subjects for Service {
+    async fn create(
+        &self,
+        request: Request<v1::CreateSubjectRequest>,
+    ) -> Result<Response<v1::CreateSubjectResponse>, Status> {
+        let (asked, request) = Asked::open(&self.0.desk, request)?;
+        let answer = create(&self.0, &asked, request).await;
+        asked.answer(answer)
+    }
+
+    async fn resolve_placement(
+        &self,
+        request: Request<v1::ResolvePlacementRequest>,
+    ) -> Result<Response<v1::Ruling>, Status> {
+        let (asked, request) = Asked::open(&self.0.desk, request)?;
+        let answer = resolve(&self.0, &asked, &request);
+        asked.answer(answer)
+    }
+}
+
+async fn create(
+    shared: &Shared,
+    asked: &Asked,
+    request: v1::CreateSubjectRequest,
+) -> Result<v1::CreateSubjectResponse, Fault> {
+    let caller = &*asked.caller;
+    let tenant = &caller.tenant;
+    permit(caller, shared.routing.map())?;
+    let create = shared.reader().create(request)?;
+    let ruling = shared.rule(tenant, &create.collection, &create.given)?;
+    // `create` is never read without evidence, so there is a ruling.
+    let ruling = ruling.ok_or_else(|| Fault::new(Reason::Internal))?;
+    let way = match (ruling.outcome(), &create.domicile) {
+        (Outcome::Refused(refusal), _) => return Err(refusal.into()),
+        (Outcome::Placed(placement), Some(domicile)) if placement.region() != domicile => {
+            // An unknown one is said to be that, whatever the rules give.
+            shared.routing.domicile(domicile, tenant, &create.subject)?;
+            return Err(Fault::new(Reason::WrongDomicile)
+                .field("subject.domicile")
+                .problem("the rules give another region"));
+        }
+        (Outcome::Placed(placement), _) => {
+            shared.routing.placed(placement, tenant, &create.subject)?
+        }
+    };
+    let subject = Some(answers::subject(&create.subject, way.region()));
+    let validate_only = create.validate_only;
+    let ask = Ask {
+        tenant,
+        caller,
+        deadline: asked.deadline.of_call(),
+        effect: effect(validate_only),
+        body: 0,
+        op: Op::Create(proto::Create {
+            subject: create.subject.expose().to_owned(),
+            collection: create.collection.as_str().to_owned(),
+            request_id: Bytes::copy_from_slice(create.request_id.bytes()),
+            findings: create.given.encode(),
+            validate_only,
+            phone_data: shared.data.phone(&create.given),
+            ip_data: shared.data.ip(&create.given),
+        }),
+    };
+    let (written, receipt) = answers::written(way.send(ask).await?, validate_only)?;
+    Ok(v1::CreateSubjectResponse {
+        subject,
+        ruling: Some(answers::ruling(&ruling, &shared.data)),
+        replayed: written.replayed,
+        receipt,
+    })
+}
+
+/// Says where a record would go. A refusal is an answer here, not an error.
+fn resolve(
+    shared: &Shared,
+    asked: &Asked,
+    request: &v1::ResolvePlacementRequest,
+) -> Result<v1::Ruling, Fault> {
+    permit(&asked.caller, shared.routing.map())?;
+    let mut resolve = shared.reader().resolve(request)?;
+    // Nothing given is ruled upon, too: a statute may attach by the tenant's establishment.
+    resolve.given.any = true;
+    let ruling = shared.rule(&asked.caller.tenant, &resolve.collection, &resolve.given)?;
+    let ruling = ruling.ok_or_else(|| Fault::new(Reason::Internal))?;
+    let mut answer = answers::ruling(&ruling, &shared.data);
+    answer.findings = answers::findings(&resolve.given.findings);
+    Ok(answer)
+}
