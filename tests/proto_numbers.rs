@@ -71,11 +71,9 @@ fn add_message(above: &str, message: &DescriptorProto, lines: &mut Vec<String>) 
 }
 
 fn field_line(field: &FieldDescriptorProto, message: &DescriptorProto) -> String {
-    let kind = match field.r#type() {
-        Type::Message | Type::Enum | Type::Group => {
-            field.type_name().trim_start_matches('.').into()
-        }
-        scalar => scalar.as_str_name().trim_start_matches("TYPE_").to_lowercase(),
+    let kind = match field.type_name() {
+        "" => field.r#type().as_str_name().trim_start_matches("TYPE_").to_lowercase(),
+        named => named.trim_start_matches('.').to_owned(),
     };
     let label = match field.label() {
         Label::Repeated => "repeated ",

@@ -63,10 +63,14 @@ fn is_code(place: &str) -> bool {
         || [".ci/run", "tests/run"].contains(&place)
 }
 
-/// Everything that a person writes; data files and the licence are as they came.
+/// Everything that a person writes; data files and the licence are as they came, and golden files
+/// are what a program wrote or must read, byte for byte.
 pub(crate) fn is_text(place: &str) -> bool {
     const ENDS: &[&str] =
         &[".md", ".toml", ".yaml", ".yml", ".service", ".json", ".html", ".css", ".js"];
+    if place.contains("/golden/") {
+        return false;
+    }
     is_code(place)
         || ENDS.iter().any(|end| place.ends_with(end))
         || ["Dockerfile", ".gitignore", ".dockerignore"].iter().any(|end| place.ends_with(end))
