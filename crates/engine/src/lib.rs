@@ -1,1 +1,99 @@
-//! engine
+//! An ordered key-value store whose commit is atomic and durable: what a shard stands on.
+//!
+//! [`Engine`] is the contract, in words about durability and concurrency. [`open`] gives an
+//! embedded one ([`Kind`]) on a folder of its own; [`Memory`] is the one for tests and the
+//! simulator, on a [`Disk`] that can be told to fail. The crate knows no record, no log and no law:
+//! bytes only.
+
+mod batch;
+mod codec;
+mod engine;
+mod error;
+mod fjall;
+mod folder;
+mod gate;
+mod memory;
+mod quiet;
+mod sled;
+mod span;
+mod witness;
+
+use std::path::Path;
+
+pub use batch::{Batch, Key, Value};
+pub use engine::{Engine, Head};
+pub use error::Error;
+pub use folder::{accept_loss, free_bytes};
+pub use memory::{Chances, Disk, Fault, Memory};
+pub use span::{Order, Page, ScanLimit, Span};
+
+/// Longest key, in bytes. With it, no inner page of sled's tree outgrows what sled keeps in its
+/// log (see `sled.rs`), and every other engine takes it.
+pub const KEY_BYTES_MAX: usize = 384;
+
+/// Largest value, in bytes: the largest record body (16 MiB) and room for what seals it.
+pub const VALUE_BYTES_MAX: usize = 17 * 1024 * 1024;
+
+/// Largest batch, in bytes of keys and values.
+pub const BATCH_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Which embedded engine keeps a folder. It is written into the folder at its creation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// sled 0.34.7, hardened. For `dev` and a first shard: it slows with size.
+    Sled,
+    /// fjall 3.1, an LSM tree. For a shard that is to last.
+    Fjall,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Sled, Self::Fjall];
+
+    /// Its name in configs, in the folder's marker and from [`Engine::kind`].
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sled => "sled",
+            Self::Fjall => "fjall",
+        }
+    }
+
+    /// The kind of that name.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+
+    /// Bytes that must stay free on the disk for the engine's own work (segments, flushes and
+    /// compactions), below which a commit is refused with [`Error::Full`]. A judgement, not a
+    /// bound: a compaction of a large level can need more, and then poisons the engine.
+    pub const fn free_bytes_min(self) -> u64 {
+        match self {
+            Self::Sled => 16 * 1024 * 1024,
+            Self::Fjall => 160 * 1024 * 1024,
+        }
+    }
+}
+
+/// What an embedded engine is opened with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// Bytes of memory for cached pages. Neither engine keeps to it exactly: sled was seen to take
+    /// several times as much, fjall adds up to 320 MiB of write buffers.
+    pub cache_bytes: u64,
+}
+
+/// Opens the store in `folder` and takes a new term by a durable commit. The folder is created,
+/// mode 0700, when it is missing.
+///
+/// # Errors
+/// [`Error::Locked`] at once when another process (or another opening in this one) holds the
+/// folder; [`Error::Foreign`] when the folder is another engine's or not ours; [`Error::Damaged`]
+/// when the store does not open or lacks commits that it had acknowledged; [`Error::Full`] and
+/// [`Error::Io`] from the disk.
+pub fn open(kind: Kind, folder: &Path, options: Options) -> Result<Box<dyn Engine>, Error> {
+    let folder = folder::Folder::open(folder, kind)?;
+    Ok(match kind {
+        Kind::Sled => Box::new(sled::Sled::open(folder, options)?),
+        Kind::Fjall => Box::new(fjall::Fjall::open(folder, options)?),
+    })
+}

@@ -1,0 +1,240 @@
+//! fjall 3.1.
+//!
+//! What its source and traces show, and what is done about it here:
+//! - A batch is written to the journal and synced (`SyncData`) before it reaches the memtable, and
+//!   its number is published last: a snapshot sees durable batches only, whole ones only. So reads
+//!   go through a snapshot, never through the keyspace, and need no gate.
+//! - A batch in the journal has an end marker and a checksum: recovery drops a torn one. It also
+//!   cuts the journal at a record it cannot parse, without a word: see `witness.rs`.
+//! - It poisons itself on a failed journal write, and when one of its own threads fails; its
+//!   commits say so from then on, and so do ours.
+//! - A commit may sleep inside fjall when four write buffers wait to be flushed, or compaction is
+//!   20 runs behind.
+//! - Values are as large as `u32` allows and lie in the tree itself: no separation of large values,
+//!   which would be one more kind of file to trust.
+//! - Sealed bodies do not compress: compression is off.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+use ::fjall::config::CompressionPolicy;
+use ::fjall::{
+    CompressionType, Database, Guard, Keyspace, KeyspaceCreateOptions, LsmError, PersistMode,
+    Readable, Snapshot,
+};
+
+use crate::codec::{HEAD_KEY, caller_key, decode_head, encode_head, row_key, stored_span};
+use crate::engine::check_commit;
+use crate::folder::Folder;
+use crate::gate::Gate;
+use crate::quiet::{Panicked, catch};
+use crate::span::Filling;
+use crate::{Batch, Engine, Error, Head, Kind, Options, Order, Page, ScanLimit, Span, Value};
+
+/// The one keyspace that everything lies in.
+const KEYSPACE: &str = "rows";
+
+pub(crate) struct Fjall {
+    /// `None` only while it is dropped.
+    store: Option<Store>,
+    gate: Gate,
+    // Dropped last: it holds the lock.
+    folder: Folder,
+}
+
+struct Store {
+    rows: Keyspace,
+    db: Database,
+}
+
+impl fmt::Debug for Fjall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fjall").field("folder", &self.folder).finish_non_exhaustive()
+    }
+}
+
+impl Fjall {
+    pub(crate) fn open(folder: Folder, options: Options) -> Result<Self, Error> {
+        folder.check_space(0)?;
+        let path = folder.store();
+        let store = match catch(|| Store::open(&path, options)) {
+            Ok(Ok(store)) => store,
+            Ok(Err(e)) => return Err(read_error("open", &path, &e)),
+            Err(Panicked) => return Err(Error::damaged(&path, "it does not open")),
+        };
+        let gate = Gate::new(Head::default());
+        let mut opened = Self { store: Some(store), gate, folder };
+        opened.folder.sync_all()?;
+        opened.take_term()?;
+        opened.folder.finish()?;
+        Ok(opened)
+    }
+
+    /// Moves the head to the next term, durably.
+    fn take_term(&mut self) -> Result<(), Error> {
+        let row = self.guarded(|store, view| view.get(&store.rows, HEAD_KEY))?;
+        let found = match row {
+            Some(row) => decode_head(&row)
+                .ok_or_else(|| Error::damaged(&self.folder.store(), "the head is not one"))?,
+            None => Head::default(),
+        };
+        self.folder.check_head(found)?;
+        let head = Head { term: found.term + 1, size: found.size };
+        self.gate = Gate::new(found);
+        self.gate.commit(Batch::new(), found, head, |_| self.write(Batch::new(), head))
+    }
+
+    /// Runs `work` on the store and a snapshot of its durable commits. A panic in it means damage,
+    /// and poisons.
+    fn guarded<T>(
+        &self,
+        work: impl FnOnce(&Store, &Snapshot) -> ::fjall::Result<T>,
+    ) -> Result<T, Error> {
+        let store = self.store.as_ref().ok_or(Error::Poisoned)?;
+        let path = self.folder.store();
+        let outcome = match catch(|| work(store, &store.db.snapshot())) {
+            Ok(Ok(seen)) => Ok(seen),
+            Ok(Err(e)) => Err(read_error("read", &path, &e)),
+            Err(Panicked) => Err(Error::damaged(&path, "a block does not read back")),
+        };
+        if matches!(outcome, Err(Error::Damaged { .. })) {
+            self.gate.poison();
+        }
+        outcome
+    }
+
+    /// Writes the batch and the head, and makes them durable.
+    fn write(&self, batch: Batch, head: Head) -> Result<(), Error> {
+        let store = self.store.as_ref().ok_or(Error::Poisoned)?;
+        let outcome = catch(|| {
+            let mut rows =
+                ::fjall::OwnedWriteBatch::with_capacity(store.db.clone(), batch.len() + 1)
+                    .durability(Some(PersistMode::SyncData));
+            for (key, value) in batch.into_rows() {
+                match value {
+                    Some(value) => rows.insert(&store.rows, row_key(&key), value),
+                    None => rows.remove(&store.rows, row_key(&key)),
+                }
+            }
+            rows.insert(&store.rows, HEAD_KEY, encode_head(head));
+            rows.commit()
+        });
+        let outcome = match outcome {
+            Ok(Ok(())) => self.folder.note_head(head),
+            // One of its own threads failed earlier: nothing was written.
+            Ok(Err(::fjall::Error::Poisoned)) => Err(Error::Poisoned),
+            Ok(Err(e)) => Err(Error::Unknown { cause: cause(&e) }),
+            Err(Panicked) => Err(Error::Unknown { cause: io::ErrorKind::Other }),
+        };
+        if outcome.is_err() {
+            self.folder.drop_cached_pages();
+        }
+        outcome
+    }
+
+    fn page(&self, rows: impl Iterator<Item = Guard>, limit: ScanLimit) -> ::fjall::Result<Page> {
+        let mut filling = Filling::new(limit);
+        for row in rows {
+            let (stored_key, value) = row.into_inner()?;
+            let Some(key) = caller_key(&stored_key) else { continue };
+            if !filling.admits(key.len(), value.len()) {
+                break;
+            }
+            filling.push(key.to_vec(), value.to_vec());
+        }
+        Ok(filling.page())
+    }
+}
+
+impl Store {
+    fn open(path: &Path, options: Options) -> ::fjall::Result<Self> {
+        let db = Database::builder(path)
+            .cache_size(options.cache_bytes)
+            .journal_compression(CompressionType::None)
+            .open()?;
+        let rows = db.keyspace(KEYSPACE, || {
+            KeyspaceCreateOptions::default()
+                .data_block_compression_policy(CompressionPolicy::disabled())
+        })?;
+        Ok(Self { rows, db })
+    }
+}
+
+impl Engine for Fjall {
+    fn get_many(&self, keys: &[&[u8]]) -> Result<Vec<Option<Value>>, Error> {
+        self.gate.check()?;
+        self.guarded(|store, view| {
+            let value = |key: &&[u8]| Ok(view.get(&store.rows, row_key(key))?.map(|v| v.to_vec()));
+            keys.iter().map(value).collect()
+        })
+    }
+
+    fn scan(&self, span: &Span, order: Order, limit: ScanLimit) -> Result<Page, Error> {
+        self.gate.check()?;
+        if span.is_empty() {
+            return Ok(Page::default());
+        }
+        let (from, until) = stored_span(span);
+        self.guarded(|store, view| {
+            let rows = view.range(&store.rows, from..until);
+            match order {
+                Order::Ascending => self.page(rows, limit),
+                Order::Descending => self.page(rows.rev(), limit),
+            }
+        })
+    }
+
+    fn commit(&self, batch: Batch, expected: Head, next_size: u64) -> Result<(), Error> {
+        check_commit(&batch, expected, next_size)?;
+        self.gate.check()?;
+        self.folder.check_space(batch.bytes())?;
+        let next = Head { size: next_size, ..expected };
+        // The gate needs no copy of the batch: nothing of it shows before it is durable.
+        self.gate.commit(Batch::new(), expected, next, |_| self.write(batch, next))
+    }
+
+    fn head(&self) -> Result<Head, Error> {
+        self.gate.head()
+    }
+
+    fn kind(&self) -> &'static str {
+        Kind::Fjall.as_str()
+    }
+}
+
+impl Drop for Fjall {
+    fn drop(&mut self) {
+        let store = self.store.take();
+        let _swallowed = catch(|| drop(store));
+    }
+}
+
+/// The system's failure within an error of fjall's, if it is one.
+fn system(error: &::fjall::Error) -> Option<&io::Error> {
+    if let ::fjall::Error::Io(e) | ::fjall::Error::Storage(LsmError::Io(e)) = error {
+        Some(e)
+    } else {
+        None
+    }
+}
+
+fn cause(error: &::fjall::Error) -> io::ErrorKind {
+    system(error).map_or(io::ErrorKind::Other, io::Error::kind)
+}
+
+/// A file that is missing or ends too early is damage; so is everything but the system's failures.
+fn read_error(action: &'static str, path: &Path, error: &::fjall::Error) -> Error {
+    if matches!(error, ::fjall::Error::Locked) {
+        return Error::Locked { path: path.join("lock") };
+    }
+    if matches!(error, ::fjall::Error::Poisoned) {
+        return Error::Poisoned;
+    }
+    match system(error) {
+        Some(e) if !matches!(e.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::NotFound) => {
+            Error::io(action, path, e)
+        }
+        _ => Error::damaged(path, "it does not read back"),
+    }
+}

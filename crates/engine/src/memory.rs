@@ -1,0 +1,360 @@
+//! An engine in memory, for tests and the simulator, on a disk that fails when told to.
+//!
+//! The [`Disk`] outlives its openings as a real one does: drop the [`Memory`], or call
+//! [`Disk::crash`], and open again. Everything it decides by chance comes from its seed, in the
+//! order of the calls.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::ErrorKind;
+use std::ops::Bound;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::engine::check_commit;
+use crate::span::Filling;
+use crate::{Batch, Engine, Error, Head, Key, Order, Page, ScanLimit, Span, Value};
+
+/// What can go wrong in a commit on a [`Disk`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The machine dies while the batch is on its way to the disk: every opening is dead, and some
+    /// of the batch's pieces reached the disk. The next opening finds the batch whole or not at
+    /// all, as recovery does with a torn one.
+    Crash,
+    /// The flush fails: the batch is written, not synced. This opening is poisoned; the next one
+    /// finds the batch whole or not at all.
+    FlushFails,
+    /// The batch is durable, but the commit does not say so. This opening is poisoned.
+    ReplyLost,
+    /// The disk is full: nothing changes, and the opening serves on.
+    Full,
+}
+
+/// How often a commit meets each fault, in thousandths. Their sum is at most 1,000.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Chances {
+    /// Of [`Fault::Crash`].
+    pub crash: u16,
+    /// Of [`Fault::FlushFails`].
+    pub flush_fails: u16,
+    /// Of [`Fault::ReplyLost`].
+    pub reply_lost: u16,
+    /// Of [`Fault::Full`].
+    pub full: u16,
+}
+
+/// What survives a crash. Clones are handles on the same disk.
+#[derive(Debug, Clone)]
+pub struct Disk {
+    state: Arc<Mutex<State>>,
+}
+
+struct State {
+    rows: BTreeMap<Key, Value>,
+    head: Head,
+    /// Written, not synced.
+    unsynced: Option<(Batch, Head)>,
+    chances: Chances,
+    planned: VecDeque<Fault>,
+    random: u64,
+    /// Crashes so far. An opening of before a crash is dead.
+    crashes: u64,
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State")
+            .field("rows", &self.rows.len())
+            .field("head", &self.head)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Disk {
+    /// An empty disk. What it decides by chance follows from `seed`.
+    pub fn new(seed: u64) -> Self {
+        let state = State {
+            rows: BTreeMap::new(),
+            head: Head::default(),
+            unsynced: None,
+            chances: Chances::default(),
+            planned: VecDeque::new(),
+            random: seed,
+            crashes: 0,
+        };
+        Self { state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// Lets commits fail by chance from now on.
+    pub fn set_chances(&self, chances: Chances) {
+        self.lock().chances = chances;
+    }
+
+    /// Lets the next commit that is not refused meet `fault`; several are met in turn.
+    pub fn fail_next(&self, fault: Fault) {
+        self.lock().planned.push_back(fault);
+    }
+
+    /// The machine dies: every opening answers [`Error::Poisoned`] from now on.
+    pub fn crash(&self) {
+        self.lock().crash();
+    }
+
+    /// The durable head, as an auditor of the disk would read it.
+    pub fn head(&self) -> Head {
+        self.lock().head
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// The next number of the seed's sequence (SplitMix64).
+    fn random(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.random;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn fault(&mut self) -> Option<Fault> {
+        if let Some(fault) = self.planned.pop_front() {
+            return Some(fault);
+        }
+        let Chances { crash, flush_fails, reply_lost, full } = self.chances;
+        let mut roll = self.random() % 1000;
+        for (chance, fault) in [
+            (crash, Fault::Crash),
+            (flush_fails, Fault::FlushFails),
+            (reply_lost, Fault::ReplyLost),
+            (full, Fault::Full),
+        ] {
+            match roll.checked_sub(u64::from(chance)) {
+                Some(rest) => roll = rest,
+                None => return Some(fault),
+            }
+        }
+        None
+    }
+
+    fn crash(&mut self) {
+        self.crashes += 1;
+        self.recover();
+    }
+
+    /// What recovery makes of the unsynced end of the log: its pieces (one a row, and the end
+    /// mark) reached the disk up to a point that chance decides. Without the end mark the batch is
+    /// torn, and dropped.
+    fn recover(&mut self) {
+        let Some((batch, head)) = self.unsynced.take() else { return };
+        let pieces = u64::try_from(batch.len()).unwrap_or(u64::MAX).saturating_add(1);
+        let written = match self.random() % 2 {
+            0 => pieces,
+            _ => self.random() % pieces,
+        };
+        if written == pieces {
+            self.apply(batch, head);
+        }
+    }
+
+    fn apply(&mut self, batch: Batch, head: Head) {
+        for (key, value) in batch.into_rows() {
+            match value {
+                Some(value) => self.rows.insert(key, value),
+                None => self.rows.remove(&key),
+            };
+        }
+        self.head = head;
+    }
+}
+
+/// An opening of a [`Disk`].
+#[derive(Debug)]
+pub struct Memory {
+    disk: Disk,
+    term: u64,
+    crashes: u64,
+    poisoned: AtomicBool,
+}
+
+impl Memory {
+    /// Opens `disk` and takes a new term, which replaces every earlier opening.
+    pub fn open(disk: &Disk) -> Self {
+        let mut state = disk.lock();
+        state.recover();
+        state.head.term += 1;
+        Self {
+            disk: disk.clone(),
+            term: state.head.term,
+            crashes: state.crashes,
+            poisoned: AtomicBool::new(false),
+        }
+    }
+
+    fn lock(&self) -> Result<MutexGuard<'_, State>, Error> {
+        let state = self.disk.lock();
+        if self.poisoned.load(Ordering::Relaxed) || state.crashes != self.crashes {
+            return Err(Error::Poisoned);
+        }
+        Ok(state)
+    }
+}
+
+impl Engine for Memory {
+    fn get_many(&self, keys: &[&[u8]]) -> Result<Vec<Option<Value>>, Error> {
+        let state = self.lock()?;
+        Ok(keys.iter().map(|key| state.rows.get(*key).cloned()).collect())
+    }
+
+    fn scan(&self, span: &Span, order: Order, limit: ScanLimit) -> Result<Page, Error> {
+        let state = self.lock()?;
+        let mut filling = Filling::new(limit);
+        if span.is_empty() {
+            return Ok(filling.page());
+        }
+        let until = match span.until.as_slice() {
+            [] => Bound::Unbounded,
+            until => Bound::Excluded(until),
+        };
+        let mut rows = state.rows.range::<[u8], _>((Bound::Included(span.from.as_slice()), until));
+        let mut next = || match order {
+            Order::Ascending => rows.next(),
+            Order::Descending => rows.next_back(),
+        };
+        while let Some((key, value)) = next() {
+            if !filling.admits(key.len(), value.len()) {
+                break;
+            }
+            filling.push(key.clone(), value.clone());
+        }
+        Ok(filling.page())
+    }
+
+    fn commit(&self, batch: Batch, expected: Head, next_size: u64) -> Result<(), Error> {
+        check_commit(&batch, expected, next_size)?;
+        let mut state = self.lock()?;
+        if state.head != expected || expected.term != self.term {
+            return Err(Error::HeadMoved { found: state.head });
+        }
+        let next = Head { size: next_size, ..expected };
+        let fault = state.fault();
+        if fault == Some(Fault::Full) {
+            let needed = u64::try_from(batch.bytes()).unwrap_or(u64::MAX);
+            return Err(Error::Full { folder: PathBuf::from("memory"), free: 0, needed });
+        }
+        match fault {
+            None | Some(Fault::ReplyLost) => state.apply(batch, next),
+            Some(_) => state.unsynced = Some((batch, next)),
+        }
+        if fault.is_none() {
+            return Ok(());
+        }
+        self.poisoned.store(true, Ordering::Relaxed);
+        if fault == Some(Fault::Crash) {
+            state.crash();
+        }
+        Err(Error::Unknown { cause: ErrorKind::Other })
+    }
+
+    fn head(&self) -> Result<Head, Error> {
+        let found = self.lock()?.head;
+        if found.term == self.term { Ok(found) } else { Err(Error::HeadMoved { found }) }
+    }
+
+    fn kind(&self) -> &'static str {
+        "memory"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FAULTS: [Fault; 3] = [Fault::Crash, Fault::FlushFails, Fault::ReplyLost];
+
+    fn batch(n: u8) -> Batch {
+        let mut batch = Batch::new();
+        for row in 0..4 {
+            batch.put([n, row], [n; 8]);
+        }
+        batch
+    }
+
+    fn rows(engine: &dyn Engine) -> Vec<(Key, Value)> {
+        let limit = ScanLimit { rows: usize::MAX, bytes: usize::MAX };
+        engine.scan(&Span::all(), Order::Ascending, limit).unwrap().rows
+    }
+
+    #[test]
+    fn a_fault_leaves_the_batch_whole_or_absent_and_the_opening_dead() {
+        let mut kept = 0;
+        for seed in 0..200 {
+            for fault in FAULTS {
+                let disk = Disk::new(seed);
+                let engine = Memory::open(&disk);
+                let head = engine.head().unwrap();
+                engine.commit(batch(1), head, 1).unwrap();
+                disk.fail_next(fault);
+                let head = engine.head().unwrap();
+                assert!(matches!(engine.commit(batch(2), head, 2), Err(Error::Unknown { .. })));
+                assert_eq!(engine.head(), Err(Error::Poisoned));
+                assert_eq!(engine.get_many(&[b"a"]), Err(Error::Poisoned));
+                let again = Memory::open(&disk);
+                let found = rows(&again).len();
+                assert!(found == 4 || found == 8, "seed {seed}, {fault:?}");
+                assert_eq!(again.head().unwrap().size, found as u64 / 4);
+                assert!(fault != Fault::ReplyLost || found == 8);
+                kept += usize::from(found == 8 && fault != Fault::ReplyLost);
+            }
+        }
+        assert!((100..300).contains(&kept), "both outcomes happen: {kept} of 400 were kept");
+    }
+
+    #[test]
+    fn a_full_disk_changes_nothing_and_is_no_poison() {
+        let disk = Disk::new(1);
+        let engine = Memory::open(&disk);
+        let head = engine.head().unwrap();
+        disk.fail_next(Fault::Full);
+        assert!(matches!(engine.commit(batch(1), head, 1), Err(Error::Full { .. })));
+        assert!(rows(&engine).is_empty());
+        assert_eq!(engine.commit(batch(1), head, 1), Ok(()));
+    }
+
+    #[test]
+    fn a_crash_ends_every_opening() {
+        let disk = Disk::new(1);
+        let engine = Memory::open(&disk);
+        let head = engine.head().unwrap();
+        engine.commit(batch(1), head, 1).unwrap();
+        disk.crash();
+        assert_eq!(engine.head(), Err(Error::Poisoned));
+        assert_eq!(rows(&Memory::open(&disk)).len(), 4);
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_faults() {
+        let run = |seed| {
+            let disk = Disk::new(seed);
+            disk.set_chances(Chances { crash: 100, flush_fails: 100, reply_lost: 100, full: 100 });
+            let mut engine = Memory::open(&disk);
+            let mut outcomes = Vec::new();
+            for n in 0..100 {
+                if engine.head().is_err() {
+                    engine = Memory::open(&disk);
+                }
+                let head = engine.head().unwrap();
+                outcomes.push(engine.commit(batch(n), head, head.size + 1).err());
+            }
+            (outcomes, disk.head())
+        };
+        assert_eq!(run(7), run(7));
+        assert_ne!(run(7).0, run(8).0);
+        let faults = run(7).0.iter().flatten().count();
+        assert!((20..60).contains(&faults), "{faults} faults in 100 commits");
+    }
+}
