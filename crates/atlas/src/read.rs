@@ -100,7 +100,7 @@ impl<'d> Section<'d> {
                 Some((0..=2, word)) => format!("did you mean `{word}`?"),
                 _ => format!("use one of: {}", known.join(", ")),
             };
-            let problem = format!("`{name}` is no key of a {}", self.what);
+            let problem = format!("`{name}` is no key of this {}", self.what);
             self.file.wrong(key.span().start, "KEY_UNKNOWN", problem, cure);
         }
     }

@@ -6,14 +6,12 @@ use sha2::{Digest, Sha256};
 use terms::{Collection, RegionId, TenantId, limits};
 
 use super::{
-    Clause, ClauseId, CollectionRules, Epoch, Home, HomeFor, Reads, Region, RegionMap, Site,
-    Statute, Tenant, check, digest_text,
+    Clause, CollectionRules, Epoch, Home, HomeFor, Reads, Region, RegionMap, Site, Statute, Tenant,
+    check, law,
 };
 use crate::country::{COUNT, Countries};
 use crate::read::{At, File, Section};
-use crate::{
-    CitizensAbroad, Country, Diagnostic, StatuteId, Territory, Trigger, UnknownCitizenship, packs,
-};
+use crate::{Country, Diagnostic, StatutePack, Territory};
 
 /// What a name is, in messages.
 pub(crate) const NAME: &str = "a name of a-z, 0-9 and inner '-', at most 63 bytes";
@@ -36,18 +34,23 @@ pub(super) struct Draft {
 }
 
 /// Reads and checks a map.
-pub(super) fn map(text: &str) -> Result<RegionMap, Vec<Diagnostic>> {
+pub(super) fn map(text: &str, packs: &'static [StatutePack]) -> Result<RegionMap, Vec<Diagnostic>> {
     let file = File::new(text);
-    let map = file
-        .document()
-        .and_then(|document| read(&file, &Section::root(&file, &document, "region map"), text));
+    let map = file.document().and_then(|document| {
+        read(&file, &Section::root(&file, &document, "region map"), text, packs)
+    });
     match (map, file.into_wrong()) {
         (Some(map), wrong) if wrong.is_empty() => Ok(map),
         (_, wrong) => Err(wrong),
     }
 }
 
-fn read(file: &File<'_>, root: &Section<'_>, text: &str) -> Option<RegionMap> {
+fn read(
+    file: &File<'_>,
+    root: &Section<'_>,
+    text: &str,
+    packs: &'static [StatutePack],
+) -> Option<RegionMap> {
     root.only(&[
         "name",
         "deployment",
@@ -67,11 +70,11 @@ fn read(file: &File<'_>, root: &Section<'_>, text: &str) -> Option<RegionMap> {
         RegionId::parse(text).ok().map(|name| name.as_str().to_owned())
     });
     let number = root.needed_number("version");
-    let predecessor = root.text("predecessor").and_then(|text| {
-        file.parsed(text, "VALUE_INVALID", "sha256: and 64 hexadecimal digits", digest)
-    });
+    let predecessor = root
+        .text("predecessor")
+        .and_then(|text| file.parsed(text, "VALUE_INVALID", law::DIGEST, law::digest));
     let valid_until = root.date("valid_until").map(|date| date.it);
-    let draft = draft(file, root);
+    let draft = draft(file, root, packs);
     check::draft(file, &draft);
     let epoch = Epoch { number: number?.it, digest: Sha256::digest(text).into() };
     let mut map = RegionMap {
@@ -125,7 +128,7 @@ fn lead(homes: &[Home], country: Country) -> Option<usize> {
     ranked.min().and_then(|(_, n, lead)| lead.then_some(n))
 }
 
-fn draft(file: &File<'_>, root: &Section<'_>) -> Draft {
+fn draft(file: &File<'_>, root: &Section<'_>, packs: &'static [StatutePack]) -> Draft {
     let limits = root.section("limits", "table of limits");
     let body_bytes_max = limits.and_then(|limits| {
         limits.only(&["body_bytes_max"]);
@@ -163,17 +166,20 @@ fn draft(file: &File<'_>, root: &Section<'_>) -> Draft {
             .collect(),
         regions: regions.iter().filter_map(|s| region(s)).collect(),
         homes: homes.iter().filter_map(|s| home(s, &mut names)).collect(),
-        statutes: statutes.iter().filter_map(|s| statute(file, s, &mut names)).collect(),
-        clauses: clauses.iter().filter_map(|s| clause(file, s, &mut names)).collect(),
+        statutes: statutes
+            .iter()
+            .filter_map(|s| law::statute(file, s, &mut names, packs))
+            .collect(),
+        clauses: clauses.iter().filter_map(|s| law::clause(file, s, &mut names)).collect(),
         region_names: names.regions,
         collection_names: names.collections,
     }
 }
 
 /// Names that must be of something the map has.
-struct Names {
+pub(super) struct Names {
     regions: Vec<At<RegionId>>,
-    collections: Vec<At<Collection>>,
+    pub(super) collections: Vec<At<Collection>>,
 }
 
 fn tenant(file: &File<'_>, section: &Section<'_>) -> Option<At<Tenant>> {
@@ -248,142 +254,4 @@ fn home(section: &Section<'_>, names: &mut Names) -> Option<At<Home>> {
     names.regions.extend(region.clone());
     let (home_for, region) = (home_for?, region?.it);
     Some(At { at: home_for.at, it: Home { home_for: home_for.it, region, place: 0, lead } })
-}
-
-fn statute(file: &File<'_>, section: &Section<'_>, names: &mut Names) -> Option<At<Statute>> {
-    section.only(&["id", "digest", "unknown", "citizens_abroad", "collections"]);
-    let id = section.needed("id", "NAME_INVALID", NAME, StatuteId::parse);
-    let stated =
-        section.needed("digest", "VALUE_INVALID", "sha256: and 64 hexadecimal digits", digest);
-    let collections = collections(file, section, names);
-    let setting = |key, wanted| {
-        let text = section.text(key)?;
-        Some((text, wanted))
-    };
-    let unknown = setting("unknown", "any-hint, territory or never");
-    let abroad = setting("citizens_abroad", "attach, ignore or refuse");
-    let id = id?;
-    let Some(pack) = packs().iter().find(|pack| *pack.id() == id.it) else {
-        let all: Vec<&str> = packs().iter().map(|pack| pack.id().as_str()).collect();
-        let problem = format!("this program has no statute pack `{}`", id.it);
-        file.wrong(id.at, "STATUTE_UNKNOWN", problem, format!("use one of: {}", all.join(", ")));
-        return None;
-    };
-    if let Some(stated) = stated
-        && stated.it != *pack.digest()
-    {
-        let problem = format!("the digest is not that of the pack `{}`", id.it);
-        let cure = format!("read the pack, then write {}", digest_text(pack.digest()));
-        file.wrong(stated.at, "STATUTE_DIGEST", problem, cure);
-    }
-    if pack.trigger() == Trigger::Citizen && abroad.is_none() {
-        let problem = format!("`{}` attaches to citizens and has no `citizens_abroad`", id.it);
-        let cure = "decide it: attach, ignore or refuse; there is no default";
-        file.wrong(section.at, "SETTING_MISSING", problem, cure);
-    }
-    for (text, _) in unknown.iter().chain(&abroad) {
-        if pack.trigger() != Trigger::Citizen {
-            let problem = format!("`{}` does not ask for citizenship", id.it);
-            file.wrong(text.at, "SETTING_UNUSED", problem, "leave this setting out");
-        }
-    }
-    let unknown = unknown
-        .and_then(|(text, wanted)| {
-            file.parsed(text, "VALUE_INVALID", wanted, UnknownCitizenship::parse)
-        })
-        .map_or_else(|| pack.unknown(), |unknown| unknown.it);
-    let citizens_abroad = abroad
-        .and_then(|(text, wanted)| {
-            file.parsed(text, "VALUE_INVALID", wanted, CitizensAbroad::parse)
-        })
-        .map_or(CitizensAbroad::Refuse, |abroad| abroad.it);
-    Some(id.with(Statute { pack, unknown, citizens_abroad, collections }))
-}
-
-/// The collections that are listed. None: the key is left out, or it says `*`.
-fn collections(
-    file: &File<'_>,
-    section: &Section<'_>,
-    names: &mut Names,
-) -> Option<Vec<Collection>> {
-    let texts = section.texts("collections")?;
-    if let [only] = texts.as_slice()
-        && only.it == "*"
-    {
-        return None;
-    }
-    if texts.is_empty() {
-        let cure = "list collections, or write \"*\"";
-        file.wrong(section.at, "VALUE_INVALID", "the list of collections is empty", cure);
-    }
-    let parse = |text| file.parsed(text, "NAME_INVALID", NAME, |t| Collection::parse(t).ok());
-    let listed: Vec<At<Collection>> = texts.into_iter().filter_map(parse).collect();
-    let collections = listed.iter().map(|name| name.it.clone()).collect();
-    names.collections.extend(listed);
-    Some(collections)
-}
-
-fn clause(file: &File<'_>, section: &Section<'_>, names: &mut Names) -> Option<At<Clause>> {
-    section.only(&[
-        "id",
-        "from",
-        "to",
-        "collections",
-        "legal_basis",
-        "importer",
-        "reference",
-        "not_before",
-        "expires",
-    ]);
-    let id = section.needed("id", "NAME_INVALID", NAME, ClauseId::parse);
-    let wanted = "a country or EEA";
-    let from = section.needed("from", "TERRITORY_UNKNOWN", wanted, Territory::parse);
-    let to = section.needed("to", "TERRITORY_UNKNOWN", wanted, Territory::parse);
-    let listed = section.needed_list("collections");
-    let collections = collections(file, section, names);
-    let legal_basis = section.needed_text("legal_basis");
-    let importer = section.needed_text("importer");
-    let reference = section.needed_text("reference");
-    let not_before = section.needed_date("not_before");
-    let expires = section.needed_date("expires");
-    if let (Some(from), Some(to)) = (not_before, expires)
-        && to.it <= from.it
-    {
-        let problem = "this clause ends before it begins";
-        file.wrong(to.at, "DATE_ORDER", problem, "let `expires` be later than `not_before`");
-    }
-    if !listed {
-        return None;
-    }
-    let id = id?;
-    Some(At {
-        at: id.at,
-        it: Clause {
-            id: id.it,
-            from: from?.it,
-            to: to?.it,
-            collections,
-            legal_basis: legal_basis?.it.to_owned(),
-            importer: importer?.it.to_owned(),
-            reference: reference?.it.to_owned(),
-            not_before: not_before?.it,
-            expires: expires?.it,
-        },
-    })
-}
-
-/// The digest that `sha256:` and 64 lower-case hexadecimal digits write.
-fn digest(text: &str) -> Option<[u8; 32]> {
-    let (pairs, left) = text.strip_prefix("sha256:")?.as_bytes().as_chunks::<2>();
-    if !left.is_empty() || pairs.len() != 32 {
-        return None;
-    }
-    let mut bytes = [0; 32];
-    for (byte, pair) in bytes.iter_mut().zip(pairs) {
-        if pair.iter().any(|c| !matches!(c, b'0'..=b'9' | b'a'..=b'f')) {
-            return None;
-        }
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(bytes)
 }
