@@ -19,6 +19,12 @@ pub(crate) fn make(folder: &Path) -> Result<(), Error> {
     }
 }
 
+/// Whether there is nothing in a folder.
+pub(crate) fn is_empty(folder: &Path) -> Result<bool, Error> {
+    let io = |source| Error::Io { path: folder.to_owned(), source };
+    Ok(fs::read_dir(folder).map_err(io)?.next().is_none())
+}
+
 /// Refuses `inner` if it lies in `outer`: what must survive the loss of a folder may not be in it.
 pub(crate) fn apart(outer: &Path, inner: &Path, what: &'static str) -> Result<(), Error> {
     let absolute = |path: &Path| {

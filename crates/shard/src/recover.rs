@@ -12,7 +12,7 @@ use crate::identity::Identity;
 use crate::keyring::FileKeyring;
 use crate::log::Log;
 use crate::open::{Opening, edge_row, signed_empty};
-use crate::{Error, Outside, Settings};
+use crate::{Error, Outside, Settings, folders};
 
 /// What was given up, and where the log goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +44,9 @@ pub fn recover(
     opening.folders()?;
     let path = anchor::path(&settings.anchor, settings.region.as_str(), settings.shard.as_str());
     let anchored = Anchor::open(&path)?;
-    engine::accept_loss(&settings.data)?;
+    if !folders::is_empty(&settings.data)? {
+        engine::accept_loss(&settings.data)?;
+    }
     let engine = opening.engine()?;
     let identity = Identity::read(&*engine)?;
     if let Some(identity) = &identity {
