@@ -1,3 +1,5 @@
+//! Entries against golden bytes, noise, changed bytes and every limit.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Notes against another implementation, flipped bits and other forms.
+
 use signed_note::{Note, StandardVerifier, VerifierList};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Proofs against the definition, two other implementations and mutations.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Receipts whose parts belong together, and others.
+
 use super::*;
 use crate::entry::Kind;
 use crate::hash::{Hash, leaf_hash};

@@ -1,3 +1,5 @@
+//! Statements against golden bytes, noise and flipped bits.
+
 use std::collections::HashMap;
 
 use super::*;

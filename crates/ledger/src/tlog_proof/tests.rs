@@ -1,3 +1,5 @@
+//! Offline proofs: their text, what they show, and what is refused.
+
 use super::*;
 use crate::note;
 use crate::testing::{Log, entry, flips, leaves, signer};

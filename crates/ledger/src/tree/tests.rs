@@ -1,3 +1,5 @@
+//! The tree against published roots, the definition, restarts and damage.
+
 use proptest::prelude::*;
 
 use super::*;
