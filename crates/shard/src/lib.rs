@@ -16,6 +16,7 @@ mod codec;
 mod committer;
 mod counts;
 mod decision;
+mod entries;
 mod error;
 mod folders;
 mod identity;

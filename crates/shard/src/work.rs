@@ -5,16 +5,17 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use engine::{Batch, Key, Value};
-use ledger::entry::{Caller, Detail as Said, Entry, Kind};
+use ledger::entry::{Caller, Kind};
 use terms::{Detail, Fault, Reason};
 use wire::session as proto;
 
 use crate::decision::{Ruled, Rules};
+use crate::entries::{create_statement, rule_into, say_data};
 use crate::log::{Draft, entry_at};
 use crate::node::Node;
 use crate::op::{Action, Condition, Content, Create, Delete, Given, Op, Outcome, Put, Read};
 use crate::op::{ReplySlot, Request};
-use crate::record::{Address, EntryAt, Head, Recent, SealedBody};
+use crate::record::{Address, EntryAt, Head, SealedBody};
 use crate::rows::{Owner, Tag};
 use crate::settle::{Settled, settle};
 use crate::subject::Subject;
@@ -36,9 +37,9 @@ pub(crate) struct Work<'a> {
 }
 
 /// Who asks.
-struct Asker {
-    caller: Arc<Caller>,
-    tenant_tag: Tag,
+pub(crate) struct Asker {
+    pub(crate) caller: Arc<Caller>,
+    pub(crate) tenant_tag: Tag,
 }
 
 /// What one write does to one record.
@@ -339,50 +340,6 @@ impl Work<'_> {
             origin: String::new(),
         }))
     }
-
-    // === entries ===
-
-    fn entry(&self, kind: Kind, asker: &Asker, collection: &str) -> Entry {
-        let mut entry = Entry::new(kind, self.minute);
-        entry.tenant_tag = Some(asker.tenant_tag);
-        entry.collection = Some(collection.to_owned());
-        entry.map = Some(self.rules.map_ref());
-        entry.caller = Some(Caller::clone(&asker.caller));
-        entry
-    }
-
-    fn append(&mut self, entry: &Entry) -> Result<Vec<u8>, Fault> {
-        self.draft.append(entry).map_err(|error| {
-            tracing::error!(%error, "an entry cannot be written");
-            Fault::new(Reason::Internal)
-        })
-    }
-
-    /// Names an earlier entry: by its index, or by its log too if that was another period's.
-    fn name_earlier(&self, entry: &mut Entry, at: EntryAt) {
-        if at.period == self.node.period {
-            entry.earlier = Some(at.index);
-        } else {
-            let origin = self.node.origin_of(at.period);
-            entry.details.push(Said::Peer { origin, index: at.index });
-            entry.details.sort_by_key(Said::code);
-        }
-    }
-
-    fn foreign_origin(&self, at: EntryAt) -> String {
-        if at.period == self.node.period { String::new() } else { self.node.origin_of(at.period) }
-    }
-
-    /// What is remembered of a request whose entry comes next.
-    fn recent(&self, request: &Request, version: u64) -> Recent {
-        Recent {
-            request_id: request.id,
-            fingerprint: request.fingerprint,
-            minute: self.minute,
-            version,
-            entry: EntryAt { period: self.node.period, index: self.draft.next_index() },
-        }
-    }
 }
 
 /// Whether the state is the one that the writer insists on.
@@ -407,34 +364,6 @@ fn check(head: Option<&Head>, condition: &Condition) -> Result<(), Fault> {
 /// What a dry run answers.
 fn validated(version: u64) -> Outcome {
     Outcome::Written(proto::Written { version: signed(version), ..Default::default() })
-}
-
-fn rule_into(entry: &mut Entry, ruled: &Ruled) {
-    entry.jurisdictions.clone_from(&ruled.jurisdictions);
-    entry.statutes.clone_from(&ruled.statutes);
-    entry.clauses.clone_from(&ruled.clauses);
-    entry.evidence_kinds = ruled.evidence_kinds;
-    entry.map = Some(ruled.map);
-}
-
-/// The versions of the data that made findings out of evidence.
-fn say_data(entry: &mut Entry, given: Option<&Given>) {
-    let Some(given) = given else { return };
-    entry.details.extend(given.phone_data.clone().map(Said::PhoneData));
-    entry.details.extend(given.ip_data.clone().map(Said::IpData));
-    entry.details.sort_by_key(Said::code);
-}
-
-fn create_statement(create: &Create, digest: [u8; 32]) -> Vec<u8> {
-    ledger::statement::Statement {
-        tenant: create.owner.tenant.as_str(),
-        subject: create.owner.subject.expose(),
-        collection: create.collection.as_str(),
-        key: "",
-        version: 0,
-        digest,
-    }
-    .encode()
 }
 
 /// Versions are signed on the wire (AIP-141) and grow by one a write: they stay far below 2^63.

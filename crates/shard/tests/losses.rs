@@ -1,24 +1,18 @@
 //! What a shard must notice when it starts: lost, rolled back, foreign and shared stores; and what
 //! the log in the store says, read here by its row format and verified with `ledger` alone.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation,
-    reason = "a test that cannot go on fails"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod support;
 
 use std::fs;
 use std::path::Path;
 
-use ledger::checkpoint::Checkpoint;
 use ledger::entry::{Detail, Entry, Kind};
 use ledger::hash::leaf_hash;
-use ledger::note::Verifier;
 use ledger::tree::Edge;
 use shard::Error;
+use support::stored::{checkpoint, entries, log_key, rows};
 use support::{Place, copy_folder, findings, put_ru, request_id};
 use wire::session as proto;
 
@@ -43,55 +37,6 @@ async fn refusal(place: &Place) -> Error {
     place.open().await.expect_err("the shard refuses to start")
 }
 
-/// The rows of a stopped shard's store under a prefix.
-fn rows(place: &Place, prefix: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let options = engine::Options { cache_bytes: 16 << 20 };
-    let store = engine::open(place.engine, &place.path("data"), options).unwrap();
-    let limit = engine::ScanLimit { rows: usize::MAX, bytes: usize::MAX };
-    store.scan(&engine::Span::prefix(prefix), engine::Order::Ascending, limit).unwrap().rows
-}
-
-/// The entries of a period, in order, from the store's rows.
-fn entries(place: &Place, period: u32) -> Vec<Vec<u8>> {
-    let mut entries = Vec::new();
-    let mut prefix = vec![0x40];
-    prefix.extend_from_slice(&period.to_be_bytes());
-    for (key, row) in rows(place, &prefix) {
-        let first = u64::from_be_bytes(key[5..13].try_into().unwrap());
-        assert_eq!(first, entries.len() as u64, "rows follow each other without a gap");
-        let mut rest = &row[1..];
-        while !rest.is_empty() {
-            let length = usize::from(u16::from_be_bytes(rest[..2].try_into().unwrap()));
-            entries.push(rest[2..2 + length].to_vec());
-            rest = &rest[2 + length..];
-        }
-    }
-    entries
-}
-
-/// The last checkpoint, taken out of the anchor file as an auditor would find it.
-fn checkpoint(place: &Place, vkey: &str) -> Checkpoint {
-    let file =
-        fs::read(place.path("anchor").join(format!("{}-s1.checkpoint", place.region))).unwrap();
-    let verifier = Verifier::from_vkey(vkey).unwrap();
-    let slots = file.chunks(4096).map(|slot| {
-        let sequence = u64::from_be_bytes(slot[5..13].try_into().unwrap());
-        let length = u32::from_be_bytes(slot[13..17].try_into().unwrap()) as usize;
-        (sequence, String::from_utf8(slot[17..17 + length].to_vec()).unwrap())
-    });
-    let (_, note) = slots.max().unwrap();
-    Checkpoint::open(&note, &verifier).unwrap()
-}
-
-fn log_key(entries: &[Vec<u8>]) -> String {
-    let genesis = Entry::decode(&entries[0]).unwrap();
-    assert_eq!(genesis.kind, Kind::Genesis);
-    let named = genesis.details.iter().find_map(|detail| {
-        if let Detail::LogKey(vkey) = detail { Some(vkey.clone()) } else { None }
-    });
-    named.unwrap()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_stored_log_is_the_signed_log() {
     for engine in engine::Kind::ALL {
@@ -109,7 +54,7 @@ async fn the_stored_log_is_the_signed_log() {
         assert_eq!(entries.len(), 602);
         assert_eq!(Entry::decode(&entries[1]).unwrap().kind, Kind::Map);
         for written in &receipts {
-            assert_eq!(entries[written.index as usize], written.entry);
+            assert_eq!(entries[usize::try_from(written.index).unwrap()], written.entry);
         }
         let signed = checkpoint(&place, &log_key(&entries));
         assert_eq!((signed.size, signed.root), (602, edge.root()));

@@ -3,6 +3,8 @@
 #![allow(dead_code, clippy::allow_attributes, reason = "each test file uses its own part")]
 #![expect(clippy::panic, reason = "a test that cannot go on fails")]
 
+pub(crate) mod stored;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
