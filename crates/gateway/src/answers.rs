@@ -123,8 +123,10 @@ pub(crate) fn written(
     let proto::reply::Outcome::Written(mut written) = answered.outcome else {
         return Err(Reason::Internal.into());
     };
+    let own = std::mem::take(&mut written.origin);
     let receipt = (!validate_only).then(|| v1::Receipt {
-        origin: answered.origin.as_ref().to_owned(),
+        // A retry may be answered from an earlier period of the log than the one that is open.
+        origin: if own.is_empty() { answered.origin.as_ref().to_owned() } else { own },
         index: written.index,
         entry: std::mem::take(&mut written.entry),
         opening: std::mem::take(&mut written.opening),

@@ -24,6 +24,8 @@ mod session;
 mod stack;
 mod stream;
 mod subjects;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::Arc;

@@ -68,6 +68,12 @@ impl Session {
         self.line.store(line);
     }
 
+    /// Whether there is a connection in use.
+    #[cfg(test)]
+    pub(crate) fn is_up(&self) -> bool {
+        self.line.load().is_some()
+    }
+
     /// Sends a call and waits for its answer, at most until its deadline.
     ///
     /// # Errors

@@ -1,0 +1,343 @@
+//! A gateway under the sample map, and shards that speak the session protocol and otherwise do
+//! nothing by themselves.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use atlas::{Annex, RegionMap, Territory};
+use evidence::Sources;
+use link::admin::Health;
+use link::metrics::Registry;
+use link::session::PROTOCOL;
+use link::system::{SystemClock, SystemEntropy};
+use terms::{Reason, TenantId};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::{Channel, Server};
+use tonic::{Request, Response, Status, Streaming};
+use tonic_types::StatusExt as _;
+use wire::session as proto;
+use wire::session::session_server::{self, SessionServer};
+use wire::v1;
+use wire::v1::records_client::RecordsClient;
+
+use crate::{Caller, Error, Gateway, Settings, Shared};
+
+pub(super) const MAP: &str = include_str!("../../../../deploy/sample/map.toml");
+/// An address at which nobody listens.
+pub(super) const NOBODY: &str = "http://127.0.0.1:1";
+/// Longer than anything here takes, shorter than a person waits.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+// === shards ===
+
+/// One session, in the hands of a test.
+pub(super) struct Conn {
+    pub(super) hello: proto::Hello,
+    pub(super) calls: mpsc::UnboundedReceiver<proto::Call>,
+    pub(super) out: mpsc::Sender<Result<proto::ToGateway, Status>>,
+}
+
+/// A shard that welcomes as `welcome` says and leaves the rest to the test.
+pub(super) struct Shard {
+    pub(super) address: String,
+    conns: mpsc::UnboundedReceiver<Conn>,
+    server: JoinHandle<()>,
+}
+
+struct Service {
+    welcome: proto::Welcome,
+    conns: mpsc::UnboundedSender<Conn>,
+}
+
+#[tonic::async_trait]
+impl session_server::Session for Service {
+    type OpenStream = ReceiverStream<Result<proto::ToGateway, Status>>;
+
+    async fn open(
+        &self,
+        request: Request<Streaming<proto::ToShard>>,
+    ) -> Result<Response<Self::OpenStream>, Status> {
+        let mut frames = request.into_inner();
+        let hello = frames.message().await?.and_then(|frame| frame.hello).expect("a hello");
+        assert_eq!(hello.protocol, PROTOCOL);
+        let (out, receiver) = mpsc::channel(4096);
+        let welcome =
+            proto::ToGateway { welcome: Some(self.welcome.clone()), ..Default::default() };
+        out.send(Ok(welcome)).await.expect("room");
+        let (sender, calls) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Ok(Some(frame)) = frames.message().await {
+                for call in frame.calls {
+                    sender.send(call).ok();
+                }
+            }
+        });
+        self.conns.send(Conn { hello, calls, out }).ok();
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+}
+
+pub(super) fn welcome(region: &str, territory: &str) -> proto::Welcome {
+    proto::Welcome {
+        region: region.to_owned(),
+        shard: "s1".to_owned(),
+        territory: territory.to_owned(),
+        origin: format!("sample/{region}/s1/1"),
+        ..Default::default()
+    }
+}
+
+impl Shard {
+    pub(super) async fn start(welcome: proto::Welcome) -> Self {
+        let listener = link::listener::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let (sender, conns) = mpsc::unbounded_channel();
+        let service = SessionServer::new(Service { welcome, conns: sender })
+            .max_decoding_message_size(link::session::MESSAGE_BYTES_MAX);
+        let server = tokio::spawn(async move {
+            let incoming = link::listener::incoming(listener);
+            let server = link::session::server(Server::builder()).add_service(service);
+            server.serve_with_incoming(incoming).await.unwrap();
+        });
+        Self { address, conns, server }
+    }
+
+    /// The next session that a gateway opens.
+    pub(super) async fn conn(&mut self) -> Conn {
+        within(self.conns.recv()).await.expect("a session")
+    }
+
+    /// Takes no new connections.
+    pub(super) fn stop(&self) {
+        self.server.abort();
+    }
+}
+
+impl Conn {
+    pub(super) async fn call(&mut self) -> proto::Call {
+        within(self.calls.recv()).await.expect("a call")
+    }
+
+    pub(super) async fn reply(&self, id: u64, outcome: proto::reply::Outcome) {
+        let reply = proto::Reply { id, outcome: Some(outcome) };
+        let frame = proto::ToGateway { replies: vec![reply], ..Default::default() };
+        self.out.send(Ok(frame)).await.expect("an open session");
+    }
+
+    pub(super) async fn written(&self, id: u64) {
+        self.reply(id, proto::reply::Outcome::Written(a_write())).await;
+    }
+
+    /// Answers the next call, a write.
+    pub(super) async fn accept(&mut self) -> proto::Call {
+        let call = self.call().await;
+        self.written(call.id).await;
+        call
+    }
+
+    pub(super) async fn goodbye(&self) {
+        let fault = link::session::to_wire(&terms::Fault::new(Reason::ShuttingDown));
+        let frame = proto::ToGateway { goodbye: Some(fault), ..Default::default() };
+        self.out.send(Ok(frame)).await.expect("an open session");
+    }
+
+    /// Ends the session by an error.
+    pub(super) async fn break_off(self) {
+        self.out.send(Err(Status::internal("as the test wants it"))).await.ok();
+    }
+}
+
+pub(super) fn a_write() -> proto::Written {
+    proto::Written {
+        version: 3,
+        etag: "\"e3\"".to_owned(),
+        replayed: false,
+        index: 41,
+        entry: "entry".into(),
+        opening: "opening".into(),
+        statement: "statement".into(),
+        origin: String::new(),
+    }
+}
+
+// === the gateway ===
+
+pub(super) struct Rig {
+    pub(super) shared: Arc<Shared>,
+    pub(super) caller: Caller,
+    pub(super) health: Health,
+    pub(super) addr: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    pub(super) served: JoinHandle<Result<(), Error>>,
+}
+
+pub(super) fn caller() -> Caller {
+    Caller {
+        tenant: TenantId::parse("sample").unwrap(),
+        name: "signup".to_owned(),
+        role: "service".to_owned(),
+        territory: Territory::parse("DE").unwrap(),
+    }
+}
+
+pub(super) fn map() -> Arc<RegionMap> {
+    Arc::new(RegionMap::parse(MAP).unwrap())
+}
+
+pub(super) fn annex(map: &RegionMap, region: &str, address: &str) -> Annex {
+    let text = format!(
+        "region = \"{region}\"\n[[shards]]\nname = \"s1\"\naddress = \"{address}\"\nslots = [\"0-1023\"]\n"
+    );
+    Annex::parse(&text, map).unwrap()
+}
+
+/// A gateway whose regions lie at these addresses, the others nowhere.
+pub(super) fn gateway(at: &[(&str, &str)], in_flight_max: usize, health: Health) -> Gateway {
+    let map = map();
+    let address = |region: &str| {
+        at.iter().find(|(name, _)| *name == region).map_or(NOBODY, |(_, address)| *address)
+    };
+    let annexes = map
+        .regions()
+        .iter()
+        .map(|r| annex(&map, r.name().as_str(), address(r.name().as_str())))
+        .collect();
+    let settings = Settings { name: "gw-1".to_owned(), caller: caller(), in_flight_max };
+    let sources = Sources::new(None).unwrap();
+    let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
+    let mut registry = Registry::new();
+    Gateway::new(settings, map, annexes, sources, clock, entropy, &mut registry, health).unwrap()
+}
+
+impl Rig {
+    pub(super) async fn start(at: &[(&str, &str)]) -> Self {
+        Self::with(at, 64).await
+    }
+
+    pub(super) async fn with(at: &[(&str, &str)], in_flight_max: usize) -> Self {
+        let health = Health::new();
+        let gateway = gateway(at, in_flight_max, health.clone());
+        let shared = Arc::clone(&gateway.shared);
+        let listener: TcpListener =
+            link::listener::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let served = tokio::spawn(gateway.serve(listener, async {
+            stopped.await.ok();
+        }));
+        Self { shared, caller: caller(), health, addr, stop: Some(stop), served }
+    }
+
+    /// A shard of that region, and a gateway that has its session.
+    pub(super) async fn with_shard(region: &str, territory: &str) -> (Self, Shard, Conn) {
+        let mut shard = Shard::start(welcome(region, territory)).await;
+        let rig = Self::start(&[(region, &shard.address)]).await;
+        let conn = shard.conn().await;
+        rig.until_up(region).await;
+        (rig, shard, conn)
+    }
+
+    pub(super) async fn channel(&self) -> Channel {
+        Channel::from_shared(format!("http://{}", self.addr)).unwrap().connect().await.unwrap()
+    }
+
+    pub(super) async fn client(&self) -> RecordsClient<Channel> {
+        RecordsClient::new(self.channel().await)
+    }
+
+    /// Waits until calls to that region find a session.
+    pub(super) async fn until_up(&self, region: &str) {
+        self.until(region, true).await;
+    }
+
+    pub(super) async fn until(&self, region: &str, up: bool) {
+        let session = self
+            .shared
+            .routing
+            .sessions()
+            .find(|session| session.peer.region.as_str() == region)
+            .unwrap();
+        within(async {
+            while session.is_up() != up {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        })
+        .await;
+    }
+
+    pub(super) fn shut_down(&mut self) {
+        self.stop.take().unwrap().send(()).unwrap();
+    }
+
+    /// Waits until no call is in flight.
+    pub(super) async fn until_idle(&self) {
+        within(async {
+            while self.shared.desk.metrics.in_flight().get() != 0 {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        })
+        .await;
+    }
+}
+
+// === requests ===
+
+pub(super) fn request_id(n: u128) -> String {
+    terms::RequestId::from_bytes(n.to_be_bytes()).to_string()
+}
+
+pub(super) fn evidence(kind: v1::EvidenceKind, value: &str) -> v1::Evidence {
+    v1::Evidence { kind: kind.into(), value: value.to_owned(), observe_time: None }
+}
+
+/// A put that the rules send to that country's region.
+pub(super) fn put_from(country: &str) -> v1::PutRecordRequest {
+    v1::PutRecordRequest {
+        subject: Some(v1::SubjectRef { id: "p-1".to_owned(), domicile: String::new() }),
+        collection: "profiles".to_owned(),
+        key: "main".to_owned(),
+        body: "hello".into(),
+        request_id: request_id(1),
+        create_subject: true,
+        evidence: vec![
+            evidence(v1::EvidenceKind::Residence, country),
+            evidence(v1::EvidenceKind::Citizenship, country),
+        ],
+        ..Default::default()
+    }
+}
+
+pub(super) fn get_in(region: &str) -> v1::GetRecordRequest {
+    v1::GetRecordRequest {
+        subject: Some(v1::SubjectRef { id: "p-1".to_owned(), domicile: region.to_owned() }),
+        collection: "profiles".to_owned(),
+        key: "main".to_owned(),
+    }
+}
+
+// === answers ===
+
+/// The reason in a status, which must be the only one.
+pub(super) fn reason(status: &Status) -> Reason {
+    let details = status.get_error_details();
+    let info = details.error_info().unwrap_or_else(|| panic!("no ErrorInfo: {status:?}"));
+    assert_eq!(info.domain, "bailiwick.v1");
+    assert_eq!(info.metadata["call_id"].len(), 32);
+    Reason::parse(&info.reason).expect("a reason of ours")
+}
+
+pub(super) fn refused<T>(answer: Result<T, Status>) -> Status {
+    match answer {
+        Ok(_) => panic!("it was done"),
+        Err(status) => status,
+    }
+}
+
+/// What the future gives, if it does so before a person would lose patience.
+pub(super) async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.expect("nothing happened for too long")
+}

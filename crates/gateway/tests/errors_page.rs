@@ -1,0 +1,68 @@
+//! `docs/errors.md` lists every reason as `terms` defines it, and none besides.
+
+use std::fmt::Write as _;
+
+use terms::{Code, Reason, Retry};
+
+const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/errors.md");
+
+const HEAD: &str = "\
+# Errors
+
+Every error carries exactly one `google.rpc.ErrorInfo` of the domain `bailiwick.v1`.
+Its `reason` is one of those below; a reason that has been published keeps its meaning.
+Its `metadata` holds `call_id`, which the gateway's log has too, and `cure`, which may be more exact than the one below.
+Where they apply, it also holds `region`, `jurisdictions`, `conflicting`, `map_epoch`, `version`, `limit` and `retry_after_ms`; no other key, and never a value that the caller sent.
+An error about a field names it in a `google.rpc.BadRequest`.
+
+Send a request again only where the table says so, with the same `request_id`, and after the delay in `google.rpc.RetryInfo` if there is one.
+Nothing is ever sent to another region than its own.
+
+This page is checked against the code by a test: `UPDATE_EXPECT=1 cargo test -p gateway --test errors_page` writes it anew.
+
+| reason | code | retry | cure |
+|---|---|---|---|
+";
+
+const fn code(code: Code) -> &'static str {
+    match code {
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::Aborted => "ABORTED",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::Internal => "INTERNAL",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unimplemented => "UNIMPLEMENTED",
+    }
+}
+
+fn page() -> String {
+    let mut page = HEAD.to_owned();
+    for reason in Reason::ALL {
+        let retry = match reason.retry() {
+            Retry::No => "no",
+            Retry::SameRequestId => "yes, same `request_id`",
+        };
+        let (code, cure) = (code(reason.code()), reason.cure());
+        writeln!(page, "| `{reason}` | `{code}` | {retry} | {cure} |").expect("memory");
+    }
+    page
+}
+
+#[test]
+fn the_page_lists_every_reason() {
+    let page = page();
+    #[expect(clippy::disallowed_methods, reason = "how golden files are rewritten")]
+    let update = std::env::var("UPDATE_EXPECT").is_ok();
+    if update {
+        std::fs::write(PAGE, &page).unwrap();
+    }
+    let found = std::fs::read_to_string(PAGE).unwrap_or_default();
+    assert_eq!(found, page, "UPDATE_EXPECT=1 writes it anew");
+    assert_eq!(page.lines().filter(|line| line.starts_with("| `")).count(), Reason::ALL.len());
+}
