@@ -27,7 +27,8 @@ pub struct Head {
 /// a batch that could still be lost. A read of what is being committed waits for that commit.
 ///
 /// **Failure.** After a failed write or flush the engine is poisoned: it answers every later call
-/// with [`Error::Poisoned`], because nobody knows what the disk holds. Open it again. An engine
+/// with [`Error::Poisoned`], because nobody knows what the disk holds. Open it again, best in a new process: what is stuck in
+/// this one may hold the folder until it ends. An engine
 /// never answers with a value other than the one stored: what does not read back is
 /// [`Error::Damaged`].
 ///

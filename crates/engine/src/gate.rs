@@ -67,7 +67,7 @@ impl Gate {
         batch: Batch,
         expected: Head,
         next: Head,
-        write: impl FnOnce(&Batch) -> Result<(), Error>,
+        write: impl FnOnce(&Arc<Batch>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let batch = Arc::new(batch);
         {

@@ -16,6 +16,7 @@ mod memory;
 mod quiet;
 mod sled;
 mod span;
+mod tally;
 mod witness;
 
 use std::path::Path;

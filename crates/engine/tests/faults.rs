@@ -88,7 +88,7 @@ fn lines(command: &mut Command) -> Vec<String> {
     });
     let mut lines = Vec::new();
     let hangs = loop {
-        match hears.recv_timeout(Duration::from_secs(60)) {
+        match hears.recv_timeout(Duration::from_secs(150)) {
             Ok(line) => lines.push(line),
             Err(RecvTimeoutError::Disconnected) => break false,
             Err(RecvTimeoutError::Timeout) => break true,
