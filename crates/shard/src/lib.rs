@@ -12,6 +12,8 @@
 mod admits;
 mod anchor;
 mod beat;
+#[cfg(feature = "bench")]
+pub mod bench;
 mod codec;
 mod committer;
 mod counts;

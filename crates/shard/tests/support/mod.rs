@@ -45,11 +45,20 @@ impl Clock for SetClock {
 
 impl Place {
     pub(crate) fn new(region: &'static str) -> Self {
+        Self::in_folder(region, tempfile::tempdir().expect("a temporary folder"))
+    }
+
+    /// On the disk of `parent`, for benches: temporary folders may lie in memory.
+    pub(crate) fn new_in(region: &'static str, parent: &str) -> Self {
+        Self::in_folder(region, tempfile::tempdir_in(parent).expect("a temporary folder"))
+    }
+
+    fn in_folder(region: &'static str, folder: tempfile::TempDir) -> Self {
         let annex = format!(
             "region = \"{region}\"\n[[shards]]\nname = \"s1\"\naddress = \"http://127.0.0.1:1\"\nslots = \"0-1023\"\n"
         );
         Self {
-            folder: tempfile::tempdir().expect("a temporary folder"),
+            folder,
             region,
             engine: engine::Kind::Sled,
             map: MAP.to_owned(),
