@@ -124,6 +124,11 @@ impl Flight {
         }
     }
 
+    /// A call that could not be queued gives its place back: it will never depart.
+    pub(crate) fn withdraw(&self, id: u64) {
+        self.calls().remove(id);
+    }
+
     /// Hands replies to their callers.
     pub(crate) fn arrive(&self, replies: Vec<proto::Reply>) {
         let mut ready = Vec::with_capacity(replies.len());
@@ -289,6 +294,15 @@ mod tests {
         by_bytes.arrive(vec![found(big)]);
         assert!(by_bytes.enter(1, Effect::Write).is_ok());
         assert_eq!(by_bytes.calls().bytes, 1 + CALL_BYTES);
+    }
+
+    #[test]
+    fn a_call_that_could_not_be_queued_leaves_nothing_behind() {
+        let flight = flight(1, 1 << 20);
+        let (id, _answer) = flight.enter(1, Effect::Write).unwrap();
+        flight.withdraw(id);
+        assert!(flight.is_empty() && !flight.leave(id));
+        assert!(flight.enter(1, Effect::Write).is_ok());
     }
 
     #[test]

@@ -99,10 +99,13 @@ impl Session {
             caller: Some(ask.caller.to_wire()),
             op: Some(ask.op),
         };
-        line.queue.try_send(call).map_err(|refused| match refused {
-            TrySendError::Full(_) => line.flight.busy(),
-            TrySendError::Closed(_) => line.flight.unavailable(),
-        })?;
+        if let Err(refused) = line.queue.try_send(call) {
+            line.flight.withdraw(id);
+            return Err(match refused {
+                TrySendError::Full(_) => line.flight.busy(),
+                TrySendError::Closed(_) => line.flight.unavailable(),
+            });
+        }
         match timeout_at(ask.deadline, answer).await {
             Ok(Ok(answer)) => {
                 // The place was given back with the answer.
