@@ -1,3 +1,12 @@
 //! The `bailiwick` binary: wiring only. Every decision is made in a crate under `crates/`.
 
-fn main() {}
+mod cli;
+mod config;
+mod dev;
+mod serve;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

@@ -6,6 +6,9 @@ use terms::limits::FRAME_BYTES_MAX;
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 use wire::v1::records_client::RecordsClient;
 use wire::v1::subjects_client::SubjectsClient;
 
@@ -109,6 +112,7 @@ impl From<Status> for Error {
 pub struct Client {
     records: RecordsClient<Channel>,
     subjects: SubjectsClient<Channel>,
+    health: HealthClient<Channel>,
     settings: Settings,
 }
 
@@ -134,7 +138,8 @@ impl Client {
         let records = RecordsClient::new(channel.clone())
             .max_decoding_message_size(FRAME_BYTES_MAX)
             .max_encoding_message_size(FRAME_BYTES_MAX);
-        Self { records, subjects: SubjectsClient::new(channel), settings }
+        let subjects = SubjectsClient::new(channel.clone());
+        Self { records, subjects, health: HealthClient::new(channel), settings }
     }
 
     /// Puts a record, and checks the receipt against the request.
@@ -221,6 +226,22 @@ impl Client {
             async move { subjects.resolve_placement(request).await }
         })
         .await
+    }
+
+    /// Whether a service of the gateway serves, by its name in `grpc.health.v1`: `` for the
+    /// gateway as a whole, `region/<name>` for a region's shards. A name that it does not know
+    /// does not serve. Asked once.
+    ///
+    /// # Errors
+    /// [`Error`], when nobody answers.
+    pub async fn serving(&self, service: &str) -> Result<bool, Error> {
+        let request = HealthCheckRequest { service: service.to_owned() };
+        let check = self.health.clone().check(timed(request, self.settings.deadline)).await;
+        match check {
+            Ok(answer) => Ok(answer.into_inner().status() == ServingStatus::Serving),
+            Err(status) if status.code() == Code::NotFound => Ok(false),
+            Err(status) => Err(status.into()),
+        }
     }
 
     /// Opens a stream of puts with room for `ahead` requests that the gateway has not taken yet.

@@ -1,0 +1,67 @@
+//! How a command ends badly: what is said, and the exit code (docs/cli.md).
+
+use std::fmt;
+use std::process::ExitCode;
+
+/// The exit codes other than 0. Usage (2) is clap's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// A call was refused or failed, or a line of input was.
+    Failed = 1,
+    /// A configuration, map or annex is wrong. Nothing was started.
+    Config = 64,
+    /// Data on disk are refused: lost, damaged, another shard's, or held by another process.
+    Data = 65,
+    /// Something that is needed is away: an address, a port, a disk, the gateway.
+    Unavailable = 69,
+    /// A flush failed and the shard poisoned itself: start it again, that is the recovery.
+    Again = 75,
+    /// A second signal cut the draining short, or a signal ended a command that can be resumed.
+    Interrupted = 130,
+}
+
+/// A command that did not do what was asked.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) exit: Exit,
+    error: anyhow::Error,
+}
+
+impl Failure {
+    pub(crate) fn new(exit: Exit, error: impl Into<anyhow::Error>) -> Self {
+        Self { exit, error: error.into() }
+    }
+
+    /// A failure that a text says.
+    pub(crate) fn said(exit: Exit, text: impl fmt::Display) -> Self {
+        Self::new(exit, anyhow::Error::msg(text.to_string()))
+    }
+}
+
+impl fmt::Display for Failure {
+    /// What happened, and below it why, without saying anything twice.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut said = self.error.to_string();
+        f.write_str(&said)?;
+        for cause in self.error.chain().skip(1).map(ToString::to_string) {
+            if !said.contains(&cause) {
+                write!(f, ": {cause}")?;
+                said = cause;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Failed => 1,
+            Exit::Config => 64,
+            Exit::Data => 65,
+            Exit::Unavailable => 69,
+            Exit::Again => 75,
+            Exit::Interrupted => 130,
+        })
+    }
+}

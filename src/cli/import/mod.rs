@@ -1,0 +1,126 @@
+//! `bailiwick import`: each line of a file becomes a record. It can be stopped and started again
+//! at any time: the same line is the same request, and a record that is there stays as it is.
+
+mod flow;
+mod tally;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use client::{Client, Error, Settings, api, derived_request_id};
+use terms::Fault;
+use tokio::sync::mpsc;
+
+use super::explain::for_each_line;
+use super::rows::Row;
+use super::terminal::say;
+use super::{Exit, Failure, GATEWAY, proto};
+use crate::serve;
+
+use flow::Flow;
+use tally::Tally;
+
+/// What request ids are derived for. Another way of making requests would need another label.
+const LABEL: &str = "bailiwick import v1";
+/// The key of every record that is imported.
+const KEY: &str = "main";
+/// Lines that are read ahead.
+const LINES_AHEAD: usize = 64;
+/// Seconds for which to try again what may pass, unless told otherwise.
+const PATIENCE_S: u64 = 60;
+/// Attempts at one of the calls that are made beside the stream.
+const ATTEMPTS_MAX: u32 = 16;
+
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// The gateway
+    #[arg(long, value_name = "URL", default_value = GATEWAY)]
+    gateway: String,
+    /// Seconds for which a line is sent again while its region, or the gateway, is away
+    #[arg(long, value_name = "S", default_value_t = PATIENCE_S,
+          value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    patience_s: u64,
+    /// End with one JSON object instead of tables
+    #[arg(long)]
+    json: bool,
+    /// JSON lines with `id`, `collection` and `evidence`; `-` is standard input
+    #[arg(value_name = "FILE")]
+    rows: PathBuf,
+}
+
+/// A line on its way in: its number, and the request that it is, or what is wrong with it.
+struct Line {
+    number: usize,
+    request: Result<api::PutRecordRequest, Fault>,
+}
+
+/// Puts every line.
+pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+    serve::block_on(async {
+        let patience = Duration::from_secs(options.patience_s);
+        let settings = Settings { deadline: patience, attempts_max: ATTEMPTS_MAX };
+        let client = Client::connect(&options.gateway, settings).await.map_err(away)?;
+        let (sender, lines) = mpsc::channel(LINES_AHEAD);
+        let path = options.rows.clone();
+        let reader = tokio::task::spawn_blocking(move || read(&path, &sender));
+        let mut tally = Tally::new(options.rows.display().to_string());
+        let ended = Flow::new(&client, patience, &mut tally).run(lines).await;
+        tally.end();
+        if options.json {
+            say(tally.json())?
+        } else {
+            say(tally.tables())?
+        }
+        ended?;
+        reader.await.map_err(|error| Failure::new(Exit::Failed, error))??;
+        match tally.failed() {
+            0 => Ok(()),
+            failed => {
+                let text = format!("{failed} lines failed for another reason than a ruling");
+                Err(Failure::said(Exit::Failed, text))
+            }
+        }
+    })
+}
+
+/// Reads lines ahead, until nobody wants more.
+fn read(path: &std::path::Path, lines: &mpsc::Sender<Line>) -> Result<(), Failure> {
+    let mut wanted = true;
+    for_each_line(path, |number, line| {
+        if wanted {
+            let request = line.and_then(|line| Ok(request(&Row::read(line)?)));
+            wanted = lines.blocking_send(Line { number, request }).is_ok();
+        }
+        Ok(())
+    })
+}
+
+/// The request that a row is: always the same one.
+fn request(row: &Row) -> api::PutRecordRequest {
+    let body = row.body();
+    let request_id = derived_request_id(LABEL, &body).to_string();
+    let subject = api::SubjectRef { id: row.id.expose().to_owned(), domicile: String::new() };
+    api::PutRecordRequest {
+        subject: Some(subject),
+        collection: row.collection.as_str().to_owned(),
+        key: KEY.to_owned(),
+        body: body.into(),
+        request_id,
+        if_version: Some(0),
+        create_subject: true,
+        evidence: proto(&row.evidence),
+        ..Default::default()
+    }
+}
+
+/// What a gateway that does not answer, or not as one, means for the whole import.
+fn away(error: Error) -> Failure {
+    let exit = match &error {
+        Error::Refused(_) | Error::NotBailiwick(_) | Error::Unproven(_) => Exit::Failed,
+        Error::Address(_) => Exit::Config,
+        Error::Unreachable(_) | Error::Broken | Error::TimedOut => Exit::Unavailable,
+    };
+    let resume = "the same command goes on where this one ended";
+    Failure::said(exit, format!("{error}; {resume}"))
+}

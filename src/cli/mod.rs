@@ -1,0 +1,108 @@
+//! The command line: what may be typed, and where it leads. docs/cli.md is its manual.
+
+mod evidence;
+mod explain;
+mod failure;
+mod import;
+mod record;
+mod rows;
+pub(crate) mod terminal;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+pub(crate) use evidence::{Item, proto};
+pub(crate) use failure::{Exit, Failure};
+pub(crate) use record::{refusal_text, why};
+
+use crate::{dev, serve};
+
+/// Where a gateway listens unless somebody says otherwise.
+const GATEWAY: &str = "http://127.0.0.1:7400";
+
+/// Routes each person's record to a store inside the territory whose law claims it, and proves
+/// what its shards recorded.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the regions of a map and a gateway in one process, on this machine only
+    Dev(dev::Options),
+    /// Run a gateway
+    Gateway(Config),
+    /// Run a shard, or recover one
+    Shard(ShardArguments),
+    /// Say where records would go, and why. Needs no gateway and stores nothing
+    Explain(explain::Options),
+    /// Put, get or delete one record
+    Record(record::Arguments),
+    /// Put each line of a file as a record
+    Import(import::Options),
+}
+
+/// The file that says everything else.
+#[derive(Debug, Args)]
+struct Config {
+    /// The configuration, a TOML file
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+struct ShardArguments {
+    /// The configuration, a TOML file
+    #[arg(long, value_name = "FILE", required = true)]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<ShardCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+enum ShardCommand {
+    /// Go on with a store that lacks what was signed: opens a new log period that names the loss
+    Recover {
+        /// That the loss is known and accepted
+        #[arg(long, required = true)]
+        accept_loss: bool,
+        #[command(flatten)]
+        config: Config,
+    },
+}
+
+/// Runs what was typed.
+pub(crate) fn main() -> ExitCode {
+    let Arguments { command } = Arguments::parse();
+    let done = match command {
+        Command::Dev(options) => dev::run(&options),
+        Command::Gateway(Config { config }) => serve::gateway(&config),
+        Command::Shard(ShardArguments { command: Some(command), .. }) => {
+            let ShardCommand::Recover { accept_loss: _, config } = command;
+            serve::recover(&config.config)
+        }
+        Command::Shard(ShardArguments { config, command: None }) => {
+            // clap lets nobody through without it.
+            serve::shard(&config.unwrap_or_default())
+        }
+        Command::Explain(options) => explain::run(&options),
+        Command::Record(arguments) => record::run(&arguments),
+        Command::Import(options) => import::run(&options),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let text = failure.to_string();
+            if !text.is_empty() {
+                terminal::warn(text);
+            }
+            failure.exit.into()
+        }
+    }
+}

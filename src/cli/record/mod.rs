@@ -1,0 +1,278 @@
+//! `bailiwick record`: one record, by hand.
+
+mod show;
+
+use std::fs;
+use std::io::{self, Read as _};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use client::{Client, Error, Settings, api, new_request_id};
+use link::system::SystemEntropy;
+use terms::limits::{BODY_BYTES_MAX, DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX};
+use terms::{Fault, RequestId};
+
+pub(crate) use show::{refusal_text, why};
+
+use super::{Exit, Failure, GATEWAY, Item, proto};
+use crate::serve;
+
+/// Attempts at one call.
+const ATTEMPTS_MAX: u32 = 8;
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Store a record, or a new version of it
+    Put(PutOptions),
+    /// Read the newest version of a record
+    Get(GetOptions),
+    /// Delete a record
+    Delete(DeleteOptions),
+}
+
+/// Which record, where to ask for it, and how to answer.
+#[derive(Debug, Args)]
+struct Common {
+    /// The gateway
+    #[arg(long, value_name = "URL", default_value = GATEWAY)]
+    gateway: String,
+    /// The person, by your own opaque id
+    #[arg(long, value_name = "ID")]
+    subject: String,
+    /// The region that holds the subject's records of the collection, as the first put returned it
+    #[arg(long, value_name = "REGION", default_value = "")]
+    domicile: String,
+    /// The kind of record, as the map declares it
+    #[arg(long, value_name = "NAME")]
+    collection: String,
+    /// The record's name within subject and collection
+    #[arg(long, value_name = "KEY")]
+    key: String,
+    /// Answer in JSON
+    #[arg(long)]
+    json: bool,
+    /// Milliseconds for the whole call
+    #[arg(long, value_name = "MS", default_value_t = DEADLINE_MS_DEFAULT,
+          value_parser = clap::value_parser!(u64).range(1..=DEADLINE_MS_MAX))]
+    deadline_ms: u64,
+}
+
+/// Under what condition to write, and how often.
+#[derive(Debug, Args)]
+struct Write {
+    /// Only if the record has this version; 0: only if there is none
+    #[arg(long, value_name = "N")]
+    if_version: Option<i64>,
+    /// Only if the record has this etag
+    #[arg(long, value_name = "ETAG", default_value = "")]
+    etag: String,
+    /// The id of this write, the same for a retry [default: a random one]
+    #[arg(long, value_name = "UUID", value_parser = RequestId::parse)]
+    request_id: Option<RequestId>,
+    /// Check everything, store nothing
+    #[arg(long)]
+    validate_only: bool,
+}
+
+#[derive(Debug, Args)]
+struct PutOptions {
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    write: Write,
+    #[command(flatten)]
+    body: Body,
+    /// What shows where the person belongs; may be repeated
+    #[arg(long = "evidence", value_name = "KIND=VALUE")]
+    evidence: Vec<Given>,
+    /// Create the subject if the region does not know it; needs evidence
+    #[arg(long)]
+    create_subject: bool,
+}
+
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+struct Body {
+    /// The content
+    #[arg(long = "body", value_name = "TEXT")]
+    text: Option<String>,
+    /// The file that holds the content; `-` is standard input
+    #[arg(long = "body-file", value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+impl std::fmt::Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Body").finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Args)]
+struct GetOptions {
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Args)]
+struct DeleteOptions {
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    write: Write,
+}
+
+/// `kind=value`, not yet read.
+#[derive(Clone)]
+struct Given {
+    kind: String,
+    value: String,
+}
+
+impl std::fmt::Debug for Given {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Given").finish_non_exhaustive()
+    }
+}
+
+impl std::str::FromStr for Given {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (kind, value) = text.split_once('=').ok_or("is not of the form kind=value")?;
+        Ok(Self { kind: kind.to_owned(), value: value.to_owned() })
+    }
+}
+
+/// Runs what was typed.
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let common = match &arguments.command {
+        Command::Put(options) => &options.common,
+        Command::Get(options) => &options.common,
+        Command::Delete(options) => &options.common,
+    };
+    serve::block_on(async {
+        let settings = Settings {
+            deadline: Duration::from_millis(common.deadline_ms),
+            attempts_max: ATTEMPTS_MAX,
+        };
+        let done = match Client::connect(&common.gateway, settings).await {
+            Err(error) => Err(error),
+            Ok(client) => match &arguments.command {
+                Command::Put(options) => {
+                    let request = options.request(common.json)?;
+                    let answer = client.put(&request).await;
+                    answer.map(|answer| show::put(common.json, &answer, options))
+                }
+                Command::Get(_) => {
+                    let answer = client.get(&common.get()).await;
+                    answer.map(|record| show::record(common.json, &record))
+                }
+                Command::Delete(options) => {
+                    let answer = client.delete(&options.request()?).await;
+                    let dry = options.write.validate_only;
+                    answer.map(|answer| show::delete(common.json, &answer, dry))
+                }
+            },
+        };
+        done.unwrap_or_else(|error| Err(failure(common.json, &error)))
+    })
+}
+
+/// What a failed call says on standard error.
+fn failure(json: bool, error: &Error) -> Failure {
+    let exit = match error {
+        Error::Refused(_) | Error::NotBailiwick(_) | Error::Unproven(_) => Exit::Failed,
+        Error::Address(_) => Exit::Config,
+        Error::Unreachable(_) | Error::Broken | Error::TimedOut => Exit::Unavailable,
+    };
+    Failure::said(exit, show::error(json, error))
+}
+
+/// What is wrong before anything was sent, shown like a gateway's own "no".
+fn not_sent(json: bool, fault: &Fault) -> Failure {
+    Failure::said(Exit::Failed, show::fault(json, fault))
+}
+
+impl Common {
+    fn subject(&self) -> Option<api::SubjectRef> {
+        Some(api::SubjectRef { id: self.subject.clone(), domicile: self.domicile.clone() })
+    }
+
+    fn get(&self) -> api::GetRecordRequest {
+        api::GetRecordRequest {
+            subject: self.subject(),
+            collection: self.collection.clone(),
+            key: self.key.clone(),
+        }
+    }
+}
+
+impl Write {
+    fn request_id(&self) -> Result<String, Failure> {
+        let id = self.request_id.map_or_else(|| new_request_id(&SystemEntropy), Ok);
+        id.map(|id| id.to_string()).map_err(|error| Failure::new(Exit::Unavailable, error))
+    }
+}
+
+impl PutOptions {
+    fn request(&self, json: bool) -> Result<api::PutRecordRequest, Failure> {
+        let item = |(n, given): (usize, &Given)| Item::read(n, &given.kind, given.value.clone());
+        let items: Result<Vec<Item>, Fault> = self.evidence.iter().enumerate().map(item).collect();
+        Ok(api::PutRecordRequest {
+            subject: self.common.subject(),
+            collection: self.common.collection.clone(),
+            key: self.common.key.clone(),
+            body: self.body.read()?.into(),
+            request_id: self.write.request_id()?,
+            if_version: self.write.if_version,
+            create_subject: self.create_subject,
+            evidence: proto(&items.map_err(|fault| not_sent(json, &fault))?),
+            findings: Vec::new(),
+            validate_only: self.write.validate_only,
+            etag: self.write.etag.clone(),
+        })
+    }
+}
+
+impl DeleteOptions {
+    fn request(&self) -> Result<api::DeleteRecordRequest, Failure> {
+        Ok(api::DeleteRecordRequest {
+            subject: self.common.subject(),
+            collection: self.common.collection.clone(),
+            key: self.common.key.clone(),
+            request_id: self.write.request_id()?,
+            if_version: self.write.if_version,
+            etag: self.write.etag.clone(),
+            validate_only: self.write.validate_only,
+        })
+    }
+}
+
+impl Body {
+    /// The content. No more than one byte over the largest body is read: the gateway says no.
+    fn read(&self) -> Result<Vec<u8>, Failure> {
+        let Some(path) = &self.file else {
+            return Ok(self.text.clone().unwrap_or_default().into_bytes());
+        };
+        let unread = |error: io::Error| {
+            let text = format!("{} cannot be read ({error})", path.display());
+            Failure::said(Exit::Failed, text)
+        };
+        let mut body = Vec::new();
+        let most = BODY_BYTES_MAX as u64 + 1;
+        if path.as_os_str() == "-" {
+            io::stdin().lock().take(most).read_to_end(&mut body).map_err(unread)?;
+        } else {
+            let file = fs::File::open(path).map_err(unread)?;
+            file.take(most).read_to_end(&mut body).map_err(unread)?;
+        }
+        Ok(body)
+    }
+}

@@ -1,0 +1,231 @@
+//! `bailiwick dev`: the regions of a map and a gateway in one process, for whoever wants to see it
+//! work. Every part is the real one, and they speak to each other over real sockets; only the
+//! fences between them (TLS, the sandbox, machines of their own) are off.
+
+mod regions;
+mod sample;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use atlas::{RegionMap, Territory};
+use clap::Args;
+use client::{Client, Settings};
+use evidence::Sources;
+use gateway::{Caller, Gateway};
+use ledger::entry::Role;
+use link::admin::Health;
+use link::listener::require_loopback;
+use link::metrics::Registry;
+use link::system::{SystemClock, SystemEntropy};
+use link::telemetry::Level;
+use terms::limits::GATEWAY_IN_FLIGHT_MAX;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::cli::{Exit, Failure, terminal};
+use crate::{config, serve};
+use regions::Regions;
+
+/// The map that runs unless another is named.
+const MAP: &str = include_str!("../../deploy/sample/map.toml");
+/// Time in which every region must be within the gateway's reach.
+const READY_MAX: Duration = Duration::from_secs(10);
+/// Time between two looks at whether it is.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// Time for one call that is made here.
+const CALL_MAX: Duration = Duration::from_secs(10);
+const ATTEMPTS_MAX: u32 = 5;
+
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// The folder that holds everything; it is made when it is not there
+    #[arg(long, value_name = "DIR", default_value = "bailiwick-data")]
+    data: PathBuf,
+    /// Where the gateway listens: a loopback address; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7400")]
+    listen: SocketAddr,
+    /// The region map [default: the sample map]
+    #[arg(long, value_name = "FILE", conflicts_with = "try_it")]
+    map: Option<PathBuf>,
+    /// A database in MaxMind's format for `ip` evidence; without one, an address says nothing
+    #[arg(long, value_name = "FILE")]
+    geoip: Option<PathBuf>,
+    /// The engine of the stores: sled or fjall. A store keeps the engine that made it
+    #[arg(long, value_name = "NAME", default_value = "sled", value_parser = engine)]
+    engine: engine::Kind,
+    /// Put and read some invented persons' records, show where they went, and end
+    #[arg(long = "try")]
+    try_it: bool,
+}
+
+fn engine(text: &str) -> Result<engine::Kind, &'static str> {
+    engine::Kind::parse(text).ok_or("is neither sled nor fjall")
+}
+
+/// Runs until it is told to stop; with `--try`, until it has shown what it does.
+pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+    let started = Instant::now();
+    if let Err(refused) = require_loopback(options.listen, true) {
+        let text = format!("--listen {}: {refused}; use 127.0.0.1 or [::1]", options.listen);
+        return Err(Failure::said(Exit::Config, text));
+    }
+    let map = Arc::new(match &options.map {
+        Some(path) => config::map(path)?,
+        None => sample_map()?,
+    });
+    serve::start_logs(false, Level::Error)?;
+    serve::say_visible();
+    serve::block_on(all(options, &map, started))
+}
+
+/// Opens everything, serves, and drains.
+async fn all(options: &Options, map: &Arc<RegionMap>, started: Instant) -> Result<(), Failure> {
+    let stop = serve::Stop::on_signals()?;
+    // The address first: whoever runs a second one wants to hear of that, not of a lock.
+    let listener = serve::bind(options.listen).await?;
+    let address = listener.local_addr().map_err(|e| Failure::new(Exit::Unavailable, e))?;
+    let geoip = options.geoip.clone();
+    // Numbering plans take a while to load: beside the stores.
+    let sources = tokio::task::spawn_blocking(move || config::evidence_sources(geoip.as_deref()));
+    let regions = Regions::open(map, &options.data, options.engine).await?;
+    let sources = sources.await.map_err(|error| Failure::new(Exit::Unavailable, error))??;
+    let gateway = gateway(map, &regions, sources)?;
+    let (end, ending) = watch::channel(false);
+    let told = told(stop.asked(), ending);
+    let mut serving = tokio::spawn(async move { gateway.serve(listener, told).await });
+    let (url, names) = (format!("http://{address}"), regions.names());
+    let mut regions = regions.serve();
+    let shown = tokio::select! {
+        shown = show(options, &url, &names, started) => shown,
+        // Told to stop before it was ready.
+        () = stop.asked() => Ok(()),
+        failed = regions.failed() => Err(failed),
+    };
+    if options.try_it || shown.is_err() {
+        end.send_replace(true);
+    }
+    // The gateway first, so that what it took is still answered; then the shards.
+    let (served, failed) = tokio::select! {
+        served = &mut serving => (served, Ok(())),
+        failed = regions.failed() => {
+            end.send_replace(true);
+            (serving.await, Err(failed))
+        }
+    };
+    let drained = regions.drain().await;
+    shown.and(failed)?;
+    let served = served.map_err(|error| Failure::new(Exit::Unavailable, error))?;
+    served.map_err(|error| serve::of_gateway(Path::new("dev"), error))?;
+    drained?;
+    terminal::say("drained; the same command goes on with the same data")
+}
+
+/// Done when a signal has come, or everything was shown.
+async fn told(asked: impl Future<Output = ()>, mut ending: watch::Receiver<bool>) {
+    tokio::select! {
+        () = asked => {}
+        // The sender is gone only when nobody waits any more.
+        _ = ending.wait_for(|end| *end) => {}
+    }
+}
+
+/// Waits until everything is within reach, and says so.
+async fn show(
+    options: &Options,
+    url: &str,
+    regions: &[(String, SocketAddr)],
+    started: Instant,
+) -> Result<(), Failure> {
+    let client = ready(url, regions).await?;
+    let ms = started.elapsed().as_millis();
+    if options.try_it {
+        terminal::say(format!("{} regions and a gateway, ready in {ms} ms", regions.len()))?;
+        sample::show(&client).await
+    } else {
+        terminal::say(welcome(options, url, regions, ms))
+    }
+}
+
+fn sample_map() -> Result<RegionMap, Failure> {
+    RegionMap::parse(MAP).map_err(|wrong| {
+        let lines: Vec<String> = wrong.iter().map(ToString::to_string).collect();
+        Failure::said(Exit::Config, lines.join("\n"))
+    })
+}
+
+fn gateway(map: &Arc<RegionMap>, regions: &Regions, sources: Sources) -> Result<Gateway, Failure> {
+    let wrong = |text: &str| Failure::said(Exit::Config, text);
+    let tenant = map.tenants().next().ok_or_else(|| wrong("the map names no tenant"))?;
+    let first = map.regions().first().ok_or_else(|| wrong("the map names no region"))?;
+    let settings = gateway::Settings {
+        name: "dev".to_owned(),
+        caller: Caller {
+            tenant: tenant.name().clone(),
+            name: "dev".to_owned(),
+            role: Role::Writer.as_str().to_owned(),
+            territory: Territory::from(first.territory()),
+        },
+        in_flight_max: GATEWAY_IN_FLIGHT_MAX,
+    };
+    let gateway = Gateway::new(
+        settings,
+        Arc::clone(map),
+        regions.annexes(),
+        sources,
+        Arc::new(SystemClock),
+        Arc::new(SystemEntropy),
+        &mut Registry::new(),
+        Health::new(),
+    );
+    gateway.map_err(|error| serve::of_gateway(Path::new("dev"), error))
+}
+
+/// A client, once the gateway has reached every region.
+async fn ready(url: &str, regions: &[(String, SocketAddr)]) -> Result<Client, Failure> {
+    let away = |error: client::Error| Failure::new(Exit::Unavailable, error);
+    let settings = Settings { deadline: CALL_MAX, attempts_max: ATTEMPTS_MAX };
+    let client = Client::connect(url, settings).await.map_err(away)?;
+    let all = async {
+        for (region, _) in regions {
+            let service = format!("region/{region}");
+            while !client.serving(&service).await.map_err(away)? {
+                sleep(LOOK_EVERY).await;
+            }
+        }
+        Ok(())
+    };
+    let waited = timeout(READY_MAX, all).await;
+    let late = || Failure::said(Exit::Unavailable, "the gateway does not reach every region");
+    waited.unwrap_or_else(|_| Err(late())).map(|()| client)
+}
+
+/// What is said once everything runs.
+fn welcome(options: &Options, url: &str, regions: &[(String, SocketAddr)], ms: u128) -> String {
+    let mut table = terminal::table(&["region", "shard listens at"]);
+    for (region, address) in regions {
+        table.add_row([region.clone(), address.to_string()]);
+    }
+    let data = options.data.display();
+    let target = url.trim_start_matches("http://");
+    format!(
+        "{table}\n\
+         gateway {url}\n\
+         data    {data}\n\
+         ready in {ms} ms\n\
+         \n\
+         The fences are off: no TLS, no sandbox, every region on this machine. For trying only.\n\
+         \n\
+         In another terminal:\n  \
+         bailiwick record put --gateway {url} --subject u-1 --collection profiles --key main \\\n    \
+         --body 'hello' --evidence residence=DE --create-subject\n  \
+         bailiwick record get --gateway {url} --subject u-1 --domicile eu-fra \\\n    \
+         --collection profiles --key main\n  \
+         grpcurl -plaintext -d '{{\"collection\":\"profiles\",\"evidence\":[{{\"kind\":\"RESIDENCE\",\
+         \"value\":\"RU\"}}]}}' \\\n    {target} bailiwick.v1.Subjects/ResolvePlacement\n\
+         \n\
+         Ctrl-C drains and ends; the same command goes on with the same data."
+    )
+}

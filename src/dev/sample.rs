@@ -1,0 +1,155 @@
+//! `bailiwick dev --try`: invented persons' records through the gateway's public API, and back.
+
+use client::{Client, Error, api, new_request_id};
+use link::system::SystemEntropy;
+
+use crate::cli::terminal::{say, table};
+use crate::cli::{Exit, Failure, Item, proto, refusal_text, why};
+
+/// The key of every record that is put here.
+const KEY: &str = "main";
+
+/// An invented person.
+struct Person {
+    who: &'static str,
+    subject: &'static str,
+    collection: &'static str,
+    evidence: &'static [(&'static str, &'static str)],
+    body: &'static str,
+}
+
+const PEOPLE: &[Person] = &[
+    Person {
+        who: "lives in Moscow",
+        subject: "u-7f31c0",
+        collection: "profiles",
+        evidence: &[("citizenship", "RU"), ("residence", "RU")],
+        body: "{\"nickname\":\"mishka\",\"theme\":\"dark\"}",
+    },
+    Person {
+        who: "lives in Berlin",
+        subject: "u-19be44",
+        collection: "messages",
+        evidence: &[("residence", "DE")],
+        body: "Bis morgen, ich bringe Kuchen mit.",
+    },
+    Person {
+        who: "lives in Almaty",
+        subject: "u-c2a70d",
+        collection: "profiles",
+        evidence: &[("document", "KZ"), ("residence", "KZ")],
+        body: "{\"nickname\":\"aigul\",\"theme\":\"light\"}",
+    },
+    Person {
+        who: "pays in Mumbai",
+        subject: "u-58d9e2",
+        collection: "payments",
+        evidence: &[("residence", "IN"), ("sim", "404")],
+        body: "{\"amount\":\"1299.00\",\"currency\":\"INR\"}",
+    },
+    Person {
+        who: "lives in Ohio",
+        subject: "u-e60b13",
+        collection: "messages",
+        evidence: &[("residence", "US")],
+        body: "See you at the game!",
+    },
+];
+
+/// Of whom nothing is known that counts: an unassigned mobile country code.
+const STRANGER: Person = Person {
+    who: "nobody knows",
+    subject: "u-000000",
+    collection: "profiles",
+    evidence: &[("sim", "999")],
+    body: "this is stored nowhere",
+};
+
+/// Puts, reads back, compares, and shows it. Fails if anything is not as it must be.
+pub(super) async fn show(client: &Client) -> Result<(), Failure> {
+    let mut shown =
+        table(&["person", "collection", "evidence", "region", "why", "version", "record"]);
+    let (mut wrong, mut again) = (0, false);
+    for person in PEOPLE {
+        let answer = client.put(&put(person)?).await.map_err(failed)?;
+        let subject = answer.subject.unwrap_or_default();
+        let get = api::GetRecordRequest {
+            subject: Some(subject.clone()),
+            collection: person.collection.to_owned(),
+            key: KEY.to_owned(),
+        };
+        let record = client.get(&get).await.map_err(failed)?;
+        let same = record.body == person.body.as_bytes() && record.version == answer.version;
+        wrong += usize::from(!same);
+        again |= answer.version > 1;
+        let evidence = person.evidence.iter().map(|(kind, value)| format!("{kind}={value}"));
+        // The client has checked the receipt, or there would be no answer.
+        let checked = match &answer.receipt {
+            Some(receipt) if same => format!(
+                "read back, byte for byte\nreceipt holds: {} entry {}",
+                receipt.origin, receipt.index
+            ),
+            Some(_) | None => "NOT WHAT WAS PUT".to_owned(),
+        };
+        shown.add_row([
+            person.who.to_owned(),
+            person.collection.to_owned(),
+            evidence.collect::<Vec<_>>().join("\n"),
+            subject.domicile,
+            answer.ruling.as_ref().map(why).unwrap_or_default().join("\n"),
+            answer.version.to_string(),
+            checked,
+        ]);
+    }
+    say(shown)?;
+    if again {
+        say("They were there already, from an earlier run: each has a new version now.")?;
+    }
+    refused(client).await?;
+    match wrong {
+        0 => {
+            say("\nEach record was put into the region that the rules give, and read back from it.")
+        }
+        _ => Err(Failure::said(Exit::Failed, format!("{wrong} records are not what was put"))),
+    }
+}
+
+/// Shows one "no", which stores nothing.
+async fn refused(client: &Client) -> Result<(), Failure> {
+    match client.put(&put(&STRANGER)?).await {
+        Err(Error::Refused(refused)) if refused.reason == "JURISDICTION_UNDETERMINED" => {
+            say(format!(
+                "\nSomebody of whom {} anything is refused, and stored nowhere:",
+                STRANGER.who
+            ))?;
+            say(refusal_text(&refused))
+        }
+        Err(error) => Err(failed(error)),
+        Ok(_) => Err(Failure::said(Exit::Failed, "a record was stored that no rule places")),
+    }
+}
+
+fn put(person: &Person) -> Result<api::PutRecordRequest, Failure> {
+    let item = |(n, (kind, value)): (usize, &(&str, &str))| {
+        Item::read(n, kind, (*value).to_owned()).map_err(|fault| Failure::new(Exit::Failed, fault))
+    };
+    let items: Result<Vec<Item>, Failure> = person.evidence.iter().enumerate().map(item).collect();
+    let request_id = new_request_id(&SystemEntropy);
+    Ok(api::PutRecordRequest {
+        subject: Some(api::SubjectRef { id: person.subject.to_owned(), domicile: String::new() }),
+        collection: person.collection.to_owned(),
+        key: KEY.to_owned(),
+        body: person.body.into(),
+        request_id: request_id.map_err(|e| Failure::new(Exit::Unavailable, e))?.to_string(),
+        create_subject: true,
+        evidence: proto(&items?),
+        ..Default::default()
+    })
+}
+
+fn failed(error: Error) -> Failure {
+    match error.refused() {
+        Some(refused) => Failure::said(Exit::Failed, refusal_text(refused)),
+        None => Failure::new(Exit::Failed, error),
+    }
+}
