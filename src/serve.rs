@@ -25,8 +25,6 @@ pub(crate) fn gateway(path: &Path) -> Result<(), Failure> {
     start_logs(true, Level::Info)?;
     block_on(async {
         let stop = Stop::on_signals()?;
-        let listener = bind(config.listen).await?;
-        let admin = bind(config.admin_listen).await?;
         let (mut registry, health) = (Registry::new(), Health::new());
         let gateway = Gateway::new(
             config.settings,
@@ -39,6 +37,8 @@ pub(crate) fn gateway(path: &Path) -> Result<(), Failure> {
             health.clone(),
         );
         let gateway = gateway.map_err(|error| of_gateway(path, error))?;
+        let listener = bind(config.listen).await?;
+        let admin = bind(config.admin_listen).await?;
         health.set_fact("tls", "off: loopback only");
         health.set_fact("sandbox", "off");
         let pages = tokio::spawn(serve_admin(admin, health, Arc::new(registry), stop.never()));

@@ -55,7 +55,7 @@ pub(crate) struct ShardConfig {
 
 /// Reads a gateway's configuration.
 pub(crate) fn gateway(path: &Path) -> Result<GatewayConfig, Failure> {
-    read_file(path, |file, root| {
+    read_file(path, |_, root| {
         root.only(&[
             "name",
             "listen",
@@ -70,12 +70,7 @@ pub(crate) fn gateway(path: &Path) -> Result<GatewayConfig, Failure> {
         let name = root.parsed("name", "a name", |name| Some(name.to_owned()));
         let (listen, admin_listen) = listeners(root);
         let map = named_map(root, path);
-        let annexes = root.texts("annexes").into_iter().map(|annex| {
-            let annex_path = beside(path, annex.it);
-            let text = named_file(root, annex.at, &annex_path)?;
-            noted(file, &annex_path, Annex::parse(&text, map.as_ref()?))
-        });
-        let annexes: Vec<Annex> = annexes.collect::<Vec<_>>().into_iter().flatten().collect();
+        let annexes = annexes(root, path, map.as_ref());
         let sources = sources(root, path);
         let most = u64::try_from(GATEWAY_IN_FLIGHT_MAX).unwrap_or(u64::MAX);
         let in_flight_max = root.number("in_flight_max", (1, most), most);
@@ -234,6 +229,37 @@ fn named_map(root: &Section<'_>, path: &Path) -> Option<RegionMap> {
     let map = root.parsed("map", "a path", |text| Some(beside(path, text)))?;
     let text = named_file(root, map.at, &map.it)?;
     noted(root.file, &map.it, RegionMap::parse(&text))
+}
+
+/// The annexes: one for each region of the map.
+fn annexes(root: &Section<'_>, path: &Path, map: Option<&RegionMap>) -> Vec<Annex> {
+    let named = root.texts("annexes");
+    let mut annexes: Vec<Annex> = Vec::new();
+    let mut whole = true;
+    for annex in &named {
+        let annex_path = beside(path, annex.it);
+        let text = named_file(root, annex.at, &annex_path);
+        let read = text.zip(map).map(|(text, map)| Annex::parse(&text, map));
+        let Some(read) = read.and_then(|read| noted(root.file, &annex_path, read)) else {
+            whole = false;
+            continue;
+        };
+        if annexes.iter().any(|other| other.region() == read.region()) {
+            let problem = format!("there is an annex of region `{}` already", read.region());
+            root.file.wrong(annex.at, "ANNEX_TWICE", problem, "remove one of them");
+        }
+        annexes.push(read);
+    }
+    // What a file that could not be read would have said is not known.
+    let (Some(map), Some(first), true) = (map, named.first(), whole) else { return annexes };
+    for region in map.regions() {
+        if !annexes.iter().any(|annex| annex.region() == region.name()) {
+            let problem = format!("there is no annex for region `{}`", region.name());
+            let cure = "add that region's annex to the list";
+            root.file.wrong(first.at, "ANNEX_MISSING", problem, cure);
+        }
+    }
+    annexes
 }
 
 /// The two addresses to listen on. Both are checked by the rule for plaintext.

@@ -1,0 +1,33 @@
+//! Searches whole folders for bytes: what lies where.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+/// Calls `each` with every file below a folder.
+pub(crate) fn files(folder: &Path, each: &mut dyn FnMut(&Path, &[u8])) {
+    for entry in fs::read_dir(folder).expect("a folder can be read") {
+        let path = entry.expect("an entry can be read").path();
+        if path.is_dir() {
+            files(&path, each);
+        } else {
+            each(&path, &fs::read(&path).expect("a file can be read"));
+        }
+    }
+}
+
+/// The ids of persons of the evidence set that stand anywhere below a folder: `p-` and five
+/// digits, as every body of the set has one.
+pub(crate) fn ids(folder: &Path) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    files(folder, &mut |_, bytes| {
+        for window in bytes.windows(7) {
+            if let [b'p', b'-', digits @ ..] = window
+                && digits.iter().all(u8::is_ascii_digit)
+            {
+                found.insert(String::from_utf8_lossy(window).into_owned());
+            }
+        }
+    });
+    found
+}
