@@ -1,0 +1,129 @@
+//! Servers as their operators meet them: pages, drains, signals, folders that are not theirs, and
+//! a store that is lost.
+
+#[expect(dead_code, reason = "not every way to end a process is taken here")]
+mod support;
+
+use std::fs;
+
+use rustix::process::Signal;
+use support::process::{get, run};
+use support::{Deployment, Options};
+
+fn one(engine: &'static str) -> Deployment {
+    Deployment::start(&Options { regions: vec!["eu-fra"], engine, ..Options::default() })
+}
+
+fn put(deployment: &Deployment, key: &str) -> support::process::Finished {
+    run(&[
+        "record",
+        "put",
+        "--gateway",
+        &deployment.gateway_url(),
+        "--subject",
+        "u-1",
+        "--collection",
+        "profiles",
+        "--key",
+        key,
+        "--body",
+        "x",
+        "--evidence",
+        "residence=DE",
+        "--create-subject",
+        "--deadline-ms",
+        "5000",
+    ])
+}
+
+#[test]
+fn both_servers_have_pages_say_that_they_are_plaintext_and_drain() {
+    let mut deployment = one("sled");
+    assert_eq!(put(&deployment, "main").code, 0);
+    for (name, admin) in
+        [("gateway", deployment.gateway().admin()), ("eu-fra", deployment.shard("eu-fra").admin())]
+    {
+        for path in ["/livez", "/readyz", "/metrics"] {
+            let (status, page) = get(admin, path).expect("a page");
+            assert_eq!(status, 200, "{name} {path}: {page}");
+        }
+        let (_, page) = get(admin, "/readyz").expect("a page");
+        assert!(page.contains("tls: off") && page.contains("sandbox: off"), "{name}: {page}");
+        let (_, page) = get(admin, "/metrics").expect("a page");
+        assert!(page.contains("bailiwick_") && page.ends_with("# EOF\n"), "{name}: {page}");
+        let stderr = deployment.stderr(name);
+        assert!(stderr.contains("plaintext"), "{name}: {stderr}");
+        for line in stderr.lines() {
+            assert!(serde_json::from_str::<serde_json::Value>(line).is_ok(), "{name}: {line}");
+        }
+    }
+    // The shard while a session is open, and the gateway while its shard is away.
+    assert_eq!(deployment.shard("eu-fra").stop(), 0);
+    assert_eq!(deployment.gateway().stop(), 0);
+    assert!(deployment.stderr("eu-fra").contains("drained"));
+    assert!(deployment.stderr("gateway").contains("drained"));
+}
+
+#[test]
+fn a_folder_has_one_shard_and_only_its_own() {
+    for engine in ["sled", "fjall"] {
+        let mut deployment = one(engine);
+        let config = deployment.root().join("shard-eu-fra.toml");
+        let second = run(&["shard", "--config", config.to_str().expect("text")]);
+        assert_eq!(second.code, 65, "{}", second.stderr);
+        assert!(second.stderr.contains("held by another process"), "{}", second.stderr);
+        assert_eq!(deployment.shard("eu-fra").stop(), 0);
+        // The shard of another region, with folders of its own but for the store.
+        let text = fs::read_to_string(&config).expect("a configuration");
+        let text = text
+            .replace("region = \"eu-fra\"", "region = \"ru-msk\"")
+            .replace("annex-eu-fra", "annex-ru-msk")
+            .replace("/eu-fra/anchor", "/other/anchor")
+            .replace("/eu-fra/keys", "/other/keys");
+        let other = deployment.root().join("other.toml");
+        fs::write(&other, text).expect("a configuration can be written");
+        let foreign = run(&["shard", "--config", other.to_str().expect("text")]);
+        assert_eq!(foreign.code, 65, "{}", foreign.stderr);
+        assert!(foreign.stderr.contains("ru-msk"), "{}", foreign.stderr);
+        // Nothing was done to it.
+        deployment.restart("eu-fra");
+        assert_eq!(put(&deployment, "main").code, 0);
+    }
+}
+
+#[test]
+fn a_lost_store_is_refused_until_somebody_accepts_the_loss() {
+    let mut deployment = one("sled");
+    assert_eq!(put(&deployment, "main").code, 0);
+    deployment.shard("eu-fra").stop();
+    fs::remove_dir_all(deployment.data_dir("eu-fra")).expect("a folder");
+    let config = deployment.root().join("shard-eu-fra.toml");
+    let config = config.to_str().expect("text");
+    let refused = run(&["shard", "--config", config]);
+    assert_eq!(refused.code, 65, "{}", refused.stderr);
+    assert!(refused.stderr.contains("shard recover --accept-loss"), "{}", refused.stderr);
+    // Not without the words.
+    assert_eq!(run(&["shard", "recover", "--config", config]).code, 2);
+    let recovered = run(&["shard", "recover", "--accept-loss", "--config", config]);
+    assert_eq!(recovered.code, 0, "{}", recovered.stderr);
+    assert!(recovered.stdout.contains("sample/eu-fra/s1/1 ends"), "{}", recovered.stdout);
+    assert!(recovered.stdout.contains("sample/eu-fra/s1/2 begins"), "{}", recovered.stdout);
+    deployment.restart("eu-fra");
+    let put = put(&deployment, "main");
+    assert_eq!(put.code, 0, "{}", put.stderr);
+    assert!(put.stdout.contains("sample/eu-fra/s1/2 entry"), "{}", put.stdout);
+}
+
+#[test]
+fn a_region_that_is_down_is_said_so_and_comes_back() {
+    let mut deployment = one("fjall");
+    deployment.shard("eu-fra").kill();
+    deployment.wait_session("eu-fra", false);
+    let away = put(&deployment, "main");
+    assert_eq!(away.code, 1, "{}", away.stderr);
+    assert!(away.stderr.starts_with("REGION_UNAVAILABLE"), "{}", away.stderr);
+    deployment.restart("eu-fra");
+    assert_eq!(put(&deployment, "main").code, 0);
+    deployment.gateway().signal(Signal::INT);
+    assert_eq!(deployment.gateway().wait_end(), 0);
+}
