@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use client::{Client, Settings, api};
+use client::{Client, api};
 use serde_json::Value;
 use support::evidence::{PEOPLE, Person, expected, people};
+use support::load::PATIENT;
 use support::process::{Finished, get, run};
 use support::{Deployment, Options, file, search, stored};
 
@@ -67,7 +68,7 @@ fn every_person_lies_in_the_right_region_and_nowhere_else() {
 
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
-        let client = Client::connect(&url, Settings::default()).await.expect("a gateway");
+        let client = Client::connect(&url, PATIENT).await.expect("a gateway");
         for person in &people {
             for region in REGIONS {
                 let found = read(&client, person, region).await;

@@ -1,5 +1,6 @@
 //! The command line: what may be typed, and where it leads. docs/cli.md is its manual.
 
+mod bench;
 mod evidence;
 mod explain;
 mod failure;
@@ -45,6 +46,10 @@ enum Command {
     Record(record::Arguments),
     /// Put each line of a file as a record
     Import(import::Options),
+    /// Measure puts and gets through processes of this binary, beside a bare pair
+    Bench(bench::Options),
+    #[command(hide = true)]
+    BenchPeer(bench::bare::Options),
 }
 
 /// The file that says everything else.
@@ -94,6 +99,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Explain(options) => explain::run(&options),
         Command::Record(arguments) => record::run(&arguments),
         Command::Import(options) => import::run(&options),
+        Command::Bench(options) => bench::run(&options),
+        Command::BenchPeer(options) => bench::bare::run(options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -9,6 +9,7 @@
 //! ```
 
 pub(crate) mod evidence;
+pub(crate) mod load;
 pub(crate) mod process;
 pub(crate) mod search;
 #[path = "../../crates/shard/tests/support/stored.rs"]

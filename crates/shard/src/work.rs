@@ -91,7 +91,7 @@ impl Work<'_> {
             subject.as_deref(),
             (given.as_ref(), create_subject, self.minute),
         )?;
-        check(head.as_ref(), &condition)?;
+        self.check(head.as_ref(), &condition)?;
         let version = head.as_ref().map_or(0, |head| head.version) + 1;
         if validate_only {
             return Ok(validated(version));
@@ -114,7 +114,7 @@ impl Work<'_> {
         }
         let head = head.filter(|head| !head.deleted);
         let head = head.ok_or_else(|| Fault::new(Reason::RecordNotFound))?;
-        check(Some(&head), &condition)?;
+        self.check(Some(&head), &condition)?;
         if validate_only {
             return Ok(validated(head.version + 1));
         }
@@ -251,6 +251,29 @@ impl Work<'_> {
         }
     }
 
+    /// Whether the state is the one that the writer insists on.
+    fn check(&self, head: Option<&Head>, condition: &Condition) -> Result<(), Fault> {
+        let live = head.filter(|head| !head.deleted);
+        let version = live.map_or(0, |head| head.version);
+        let fault = |reason, field: &'static str| {
+            let fault = Fault::new(reason).field(field).with(Detail::Version, version);
+            Err(fault.with(Detail::Region, &self.node.region))
+        };
+        if let Some(wanted) = condition.if_version
+            && wanted != version
+        {
+            let exists = wanted == 0;
+            let reason = if exists { Reason::RecordExists } else { Reason::VersionMismatch };
+            return fault(reason, "if_version");
+        }
+        match &condition.etag {
+            Some(etag) if live.is_none_or(|head| head.etag() != *etag) => {
+                fault(Reason::VersionMismatch, "etag")
+            }
+            _ => Ok(()),
+        }
+    }
+
     // === what the group changes ===
 
     /// The subject with what the ruling settled, created or changed if it must be.
@@ -339,25 +362,6 @@ impl Work<'_> {
             statement: statement.into(),
             origin: String::new(),
         }))
-    }
-}
-
-/// Whether the state is the one that the writer insists on.
-fn check(head: Option<&Head>, condition: &Condition) -> Result<(), Fault> {
-    let live = head.filter(|head| !head.deleted);
-    let version = live.map_or(0, |head| head.version);
-    if let Some(wanted) = condition.if_version
-        && wanted != version
-    {
-        let exists = wanted == 0;
-        let reason = if exists { Reason::RecordExists } else { Reason::VersionMismatch };
-        return Err(Fault::new(reason).field("if_version").with(Detail::Version, version));
-    }
-    match &condition.etag {
-        Some(etag) if live.is_none_or(|head| head.etag() != *etag) => {
-            Err(Fault::new(Reason::VersionMismatch).field("etag").with(Detail::Version, version))
-        }
-        _ => Ok(()),
     }
 }
 

@@ -12,7 +12,7 @@ use ledger::entry::{Detail, Entry, Kind};
 use ledger::hash::leaf_hash;
 use ledger::tree::Edge;
 use shard::Error;
-use support::stored::{checkpoint, entries, log_key, rows};
+use support::stored::{self, log_key};
 use support::{Place, copy_folder, findings, put_ru, request_id};
 use wire::session as proto;
 
@@ -27,6 +27,18 @@ async fn fill(place: &Place, from: u64, count: u64) -> Vec<proto::Written> {
     drop(session);
     shard.stop().await.unwrap();
     done
+}
+
+fn rows(place: &Place, prefix: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    stored::rows(&place.path("data"), place.engine, prefix)
+}
+
+fn entries(place: &Place, period: u32) -> Vec<Vec<u8>> {
+    stored::entries(&place.path("data"), place.engine, period)
+}
+
+fn checkpoint(place: &Place, vkey: &str) -> ledger::Checkpoint {
+    stored::checkpoint(&place.path("anchor").join(format!("{}-s1.checkpoint", place.region)), vkey)
 }
 
 fn wipe(path: &Path) {

@@ -2,27 +2,26 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on fails")]
 
 use std::fs;
+use std::path::Path;
 
 use ledger::checkpoint::Checkpoint;
 use ledger::entry::{Detail, Entry, Kind};
 use ledger::note::Verifier;
 
-use super::Place;
-
 /// The rows of a stopped shard's store under a prefix.
-pub(crate) fn rows(place: &Place, prefix: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+pub(crate) fn rows(data: &Path, engine: engine::Kind, prefix: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
     let options = engine::Options { cache_bytes: 16 << 20 };
-    let store = engine::open(place.engine, &place.path("data"), options).unwrap();
+    let store = engine::open(engine, data, options).unwrap();
     let limit = engine::ScanLimit { rows: usize::MAX, bytes: usize::MAX };
     store.scan(&engine::Span::prefix(prefix), engine::Order::Ascending, limit).unwrap().rows
 }
 
 /// The entries of a period, in order, from the store's rows.
-pub(crate) fn entries(place: &Place, period: u32) -> Vec<Vec<u8>> {
+pub(crate) fn entries(data: &Path, engine: engine::Kind, period: u32) -> Vec<Vec<u8>> {
     let mut entries = Vec::new();
     let mut prefix = vec![0x40];
     prefix.extend_from_slice(&period.to_be_bytes());
-    for (key, row) in rows(place, &prefix) {
+    for (key, row) in rows(data, engine, &prefix) {
         let first = u64::from_be_bytes(key[5..13].try_into().unwrap());
         assert_eq!(first, entries.len() as u64, "rows follow each other without a gap");
         let mut rest = &row[1..];
@@ -35,10 +34,9 @@ pub(crate) fn entries(place: &Place, period: u32) -> Vec<Vec<u8>> {
     entries
 }
 
-/// The last checkpoint, taken out of the anchor file as an auditor would find it.
-pub(crate) fn checkpoint(place: &Place, vkey: &str) -> Checkpoint {
-    let file =
-        fs::read(place.path("anchor").join(format!("{}-s1.checkpoint", place.region))).unwrap();
+/// The last checkpoint, taken out of the anchor's file as an auditor would find it.
+pub(crate) fn checkpoint(anchor: &Path, vkey: &str) -> Checkpoint {
+    let file = fs::read(anchor).unwrap();
     let verifier = Verifier::from_vkey(vkey).unwrap();
     let slots = file.chunks(4096).map(|slot| {
         let sequence = u64::from_be_bytes(slot[5..13].try_into().unwrap());

@@ -1,0 +1,161 @@
+//! `bailiwick bench`: puts, gets and streams through a gateway and a shard as two processes, beside
+//! a bare tonic pair that does nothing but forward, in one run on one machine.
+//!
+//! Only ratios within one run mean anything: machines differ and are noisy, and the load generator
+//! takes its part of the same cores.
+
+pub(crate) mod bare;
+mod load;
+mod processes;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use comfy_table::{CellAlignment, Table};
+use serde::Serialize;
+
+use super::terminal::{self, say, warn};
+use super::{Exit, Failure};
+use crate::serve;
+
+use load::{Load, Measured, Target};
+use processes::{Pair, Served};
+
+/// Options of `bailiwick bench`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Seconds of each measurement, after a warm-up of a third of it.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
+    seconds: u64,
+    /// Calls in flight, one measurement for each.
+    #[arg(long, value_delimiter = ',', default_value = "64,256")]
+    in_flight: Vec<usize>,
+    /// Engines of the shard.
+    #[arg(long, value_delimiter = ',', default_value = "sled,fjall")]
+    engines: Vec<String>,
+    /// Bytes of each body.
+    #[arg(long, default_value_t = 512)]
+    body: usize,
+    /// Folder for the stores; it must be on the disk that is meant, and is emptied afterwards.
+    #[arg(long, default_value = "bailiwick-bench")]
+    folder: PathBuf,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// One line of the result.
+#[derive(Debug, Serialize)]
+struct Line {
+    what: String,
+    in_flight: usize,
+    per_second: f64,
+    p50_ms: f64,
+    p99_ms: f64,
+    failed: u64,
+    /// Against the bare pair at the same number in flight.
+    ratio: Option<f64>,
+    /// Megabytes resident after the measurement: gateway, shard.
+    resident_mib: Option<(u64, u64)>,
+}
+
+/// Runs all measurements and prints them.
+pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+    let lines = serve::block_on(async {
+        let lines = in_folder(options).await;
+        lines.map_err(|error| Failure::new(Exit::Unavailable, error))
+    })?;
+    if options.json {
+        let json = serde_json::to_string(&lines);
+        say(json.map_err(|error| Failure::new(Exit::Failed, error))?)
+    } else {
+        say(table(&lines))
+    }
+}
+
+async fn in_folder(options: &Options) -> Result<Vec<Line>> {
+    let load = Load { seconds: Duration::from_secs(options.seconds), body: options.body };
+    ensure!(!options.folder.exists(), "{} exists: name a new folder", options.folder.display());
+    std::fs::create_dir_all(&options.folder).context("the folder cannot be made")?;
+    let measured = measure(options, &load).await;
+    std::fs::remove_dir_all(&options.folder).context("the folder cannot be removed")?;
+    measured
+}
+
+async fn measure(options: &Options, load: &Load) -> Result<Vec<Line>> {
+    let mut lines = Vec::new();
+    for in_flight in &options.in_flight {
+        let pair = Pair::start()?;
+        warn(format!("bare forwarding pair, {in_flight} in flight"));
+        let put = load.put(&pair.url, *in_flight, Target::Bare).await?;
+        let bare = put.per_second;
+        lines.push(line("bare tonic pair, unary", *in_flight, &put, None, None));
+        let stream = load.stream(&pair.url, *in_flight, Target::Bare).await?;
+        let bare_stream = stream.per_second;
+        lines.push(line("bare tonic pair, stream", *in_flight, &stream, None, None));
+        drop(pair);
+        for engine in &options.engines {
+            warn(format!("gateway and shard on {engine}, {in_flight} in flight"));
+            let served = Served::start(&options.folder, engine)?;
+            let put = load.put(&served.url, *in_flight, Target::Bailiwick).await?;
+            let resident = Some(served.resident_mib());
+            let name = |what: &str| format!("{engine}: {what}");
+            lines.push(line(&name("put"), *in_flight, &put, Some(bare), resident));
+            let get = load.get(&served.url, *in_flight, put.done).await?;
+            lines.push(line(&name("get"), *in_flight, &get, Some(bare), None));
+            let stream = load.stream(&served.url, *in_flight, Target::Bailiwick).await?;
+            lines.push(line(&name("StreamPut"), *in_flight, &stream, Some(bare_stream), None));
+        }
+    }
+    Ok(lines)
+}
+
+fn line(
+    what: &str,
+    in_flight: usize,
+    measured: &Measured,
+    bare: Option<f64>,
+    resident_mib: Option<(u64, u64)>,
+) -> Line {
+    Line {
+        what: what.to_owned(),
+        in_flight,
+        per_second: measured.per_second,
+        p50_ms: measured.p50_ms,
+        p99_ms: measured.p99_ms,
+        failed: measured.failed,
+        ratio: bare.map(|bare| measured.per_second / bare),
+        resident_mib,
+    }
+}
+
+fn table(lines: &[Line]) -> Table {
+    let headings = [
+        "what",
+        "in flight",
+        "per second",
+        "p50 ms",
+        "p99 ms",
+        "failed",
+        "ratio to the bare pair",
+        "MiB: gateway, shard",
+    ];
+    let mut table = terminal::table(&headings);
+    for line in lines {
+        table.add_row([
+            line.what.clone(),
+            line.in_flight.to_string(),
+            format!("{:.0}", line.per_second),
+            format!("{:.2}", line.p50_ms),
+            format!("{:.2}", line.p99_ms),
+            line.failed.to_string(),
+            line.ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}")),
+            line.resident_mib.map_or_else(String::new, |(g, s)| format!("{g}, {s}")),
+        ]);
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}

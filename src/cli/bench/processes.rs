@@ -1,0 +1,153 @@
+//! The processes that are measured: this binary, started again.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use tokio::time::Instant;
+
+/// How long a process may take to listen.
+const START_MAX: Duration = Duration::from_secs(20);
+/// The map, so that a bench needs no file beside the binary.
+const MAP: &str = include_str!("../../../deploy/sample/map.toml");
+const REGIONS: [&str; 5] = ["ru-msk", "eu-fra", "kz-ala", "in-bom", "us-iad"];
+
+/// A process that ends with its handle.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+impl Running {
+    fn start(args: &[&str], log: Stdio) -> Result<Self> {
+        let program = std::env::current_exe()?;
+        let child = Command::new(program).args(args).stdout(Stdio::null()).stderr(log).spawn();
+        Ok(Self(child.context("this program cannot be started again")?))
+    }
+
+    fn resident_mib(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.0.id());
+        let status = fs::read_to_string(path).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib =
+            line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
+        kib.unwrap_or(0) / 1024
+    }
+}
+
+/// The bare pair.
+pub(super) struct Pair {
+    pub(super) url: String,
+    _processes: [Running; 2],
+}
+
+impl Pair {
+    pub(super) fn start() -> Result<Self> {
+        let (back, front) = (free_port()?, free_port()?);
+        let (listen, url) = (format!("127.0.0.1:{back}"), format!("http://127.0.0.1:{back}"));
+        let first = Running::start(&["bench-peer", "--listen", &listen], Stdio::inherit())?;
+        wait_for(back)?;
+        let listen = format!("127.0.0.1:{front}");
+        let args = ["bench-peer", "--listen", &listen, "--to", &url];
+        let second = Running::start(&args, Stdio::inherit())?;
+        wait_for(front)?;
+        Ok(Self { url: format!("http://127.0.0.1:{front}"), _processes: [first, second] })
+    }
+}
+
+/// A gateway and one shard, of the region eu-fra; the other regions have no process.
+pub(super) struct Served {
+    pub(super) url: String,
+    gateway: Running,
+    shard: Running,
+    folder: PathBuf,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        // The next measurement begins with an empty store. What cannot be removed now is removed
+        // with the folder above it.
+        fs::remove_dir_all(&self.folder).ok();
+    }
+}
+
+impl Served {
+    pub(super) fn start(folder: &Path, engine: &str) -> Result<Self> {
+        let folder = folder.join(engine);
+        fs::create_dir_all(&folder)?;
+        fs::write(folder.join("map.toml"), MAP)?;
+        let ports = [free_port()?, free_port()?, free_port()?, free_port()?, free_port()?];
+        let [shard, shard_admin, gateway, gateway_admin, nobody] = ports;
+        let mut annexes = String::new();
+        for region in REGIONS {
+            let port = if region == "eu-fra" { shard } else { nobody };
+            let annex = format!(
+                "region = \"{region}\"\n[[shards]]\nname = \"s1\"\n\
+                 address = \"http://127.0.0.1:{port}\"\nslots = \"0-1023\"\n"
+            );
+            fs::write(folder.join(format!("{region}.toml")), annex)?;
+            write!(annexes, "\"{region}.toml\", ")?;
+        }
+        let config = format!(
+            "region = \"eu-fra\"\nshard = \"s1\"\nlisten = \"127.0.0.1:{shard}\"\n\
+             admin_listen = \"127.0.0.1:{shard_admin}\"\nmap = \"map.toml\"\n\
+             annex = \"eu-fra.toml\"\ndata = \"data\"\nanchor = \"anchor\"\nkeys = \"keys\"\n\
+             engine = \"{engine}\"\ncache_mb = 256\ndisk_reserve_mb = 256\nplaintext = true\n"
+        );
+        fs::write(folder.join("shard.toml"), config)?;
+        let config = format!(
+            "name = \"bench\"\nlisten = \"127.0.0.1:{gateway}\"\n\
+             admin_listen = \"127.0.0.1:{gateway_admin}\"\nmap = \"map.toml\"\n\
+             annexes = [{annexes}]\nplaintext = true\n[caller]\ntenant = \"sample\"\n\
+             name = \"bench\"\nrole = \"writer\"\nterritory = \"DE\"\n"
+        );
+        fs::write(folder.join("gateway.toml"), config)?;
+        let started = |kind: &str| -> Result<Running> {
+            let path = folder.join(format!("{kind}.toml"));
+            let log = fs::File::create(folder.join(format!("{kind}.log")))?;
+            let path = path.to_str().context("the folder's name is not UTF-8")?;
+            Running::start(&[kind, "--config", path], log.into())
+        };
+        let shard_process = started("shard")?;
+        wait_for(shard)?;
+        let gateway_process = started("gateway")?;
+        wait_for(gateway)?;
+        // The session to the shard comes up within its first backoff.
+        std::thread::park_timeout(Duration::from_millis(500));
+        Ok(Self {
+            url: format!("http://127.0.0.1:{gateway}"),
+            gateway: gateway_process,
+            shard: shard_process,
+            folder,
+        })
+    }
+
+    pub(super) fn resident_mib(&self) -> (u64, u64) {
+        (self.gateway.resident_mib(), self.shard.resident_mib())
+    }
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+fn wait_for(port: u16) -> Result<()> {
+    let until = Instant::now() + START_MAX;
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        if Instant::now() > until {
+            bail!("the process does not listen; its log lies in the bench folder");
+        }
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    Ok(())
+}
