@@ -108,7 +108,15 @@ fn a_flipped_byte_of_fjall_is_refused_or_harmless() {
     a_flipped_byte(Kind::Fjall);
 }
 
-/// The libraries take a log that was cut for one that ends there: the witness does not.
+/// A refusal that says what to do.
+fn assert_damaged(kind: Kind, refused: &Error) {
+    assert!(matches!(refused, Error::Damaged { .. }), "{kind:?}: {refused}");
+    assert!(refused.to_string().contains("restore"), "{refused}");
+}
+
+/// The libraries take a log that was cut for one that ends there: the witness does not. Half
+/// of sled's log was seen to open with everything in it (at the second opening, in 3 of 540 runs on
+/// a busy machine), which is no loss; its first page alone never opens.
 #[test]
 fn a_cut_or_missing_log_is_refused_until_the_loss_is_accepted() {
     for (kind, log) in [(Kind::Sled, "store/db"), (Kind::Fjall, "store/0.jnl")] {
@@ -120,9 +128,17 @@ fn a_cut_or_missing_log_is_refused_until_the_loss_is_accepted() {
         let used = bytes.iter().rposition(|byte| *byte != 0).expect("used");
         fs::write(&log, &bytes[..used / 2]).expect("cut");
         for _ in 0..2 {
-            let refused = engine::open(kind, folder, OPTIONS).expect_err("cut");
-            assert!(matches!(refused, Error::Damaged { .. }), "{kind:?}: {refused}");
-            assert!(refused.to_string().contains("restore"), "{refused}");
+            match engine::open(kind, folder, OPTIONS) {
+                Ok(engine) => {
+                    assert_eq!(kind, Kind::Sled, "half of a journal opened");
+                    assert_eq!(numbered::check(&*engine), Ok(COMMITS));
+                }
+                Err(refused) => assert_damaged(kind, &refused),
+            }
+        }
+        fs::write(&log, &bytes[..4096]).expect("cut");
+        for _ in 0..2 {
+            assert_damaged(kind, &engine::open(kind, folder, OPTIONS).expect_err("cut"));
         }
         fs::remove_dir_all(folder.join("store")).expect("remove");
         fs::create_dir(folder.join("store")).expect("an empty store");
