@@ -69,7 +69,7 @@ fn every_row_is_answered_as_expected_in_the_table() {
     };
     for (row, cells) in rows.iter().zip(&firsts) {
         let expect = &row["expect"];
-        let region = expect.get("region").or(expect.get("refuse")).and_then(Value::as_str);
+        let region = expect.get("region").or_else(|| expect.get("refuse")).and_then(Value::as_str);
         assert_eq!(row["id"], *cells[1]);
         assert_eq!(texts(&expect["jurisdictions"]), cells[2], "{}", row["id"]);
         assert_eq!(region, Some(&*cells[3]), "{}", row["id"]);
@@ -100,8 +100,11 @@ fn a_bad_line_is_answered_in_its_place_and_the_others_are_too() {
     let said: Vec<&str> = answers
         .iter()
         .map(|answer| {
-            let region = answer.get("region").or(answer.get("refuse"));
-            region.or(answer["error"].get("reason")).and_then(Value::as_str).expect("an outcome")
+            let region = answer.get("region").or_else(|| answer.get("refuse"));
+            region
+                .or_else(|| answer["error"].get("reason"))
+                .and_then(Value::as_str)
+                .expect("an outcome")
         })
         .collect();
     let expected = [

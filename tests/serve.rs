@@ -5,10 +5,14 @@
 mod support;
 
 use std::fs;
+use std::time::Duration;
 
 use rustix::process::Signal;
-use support::process::{get, run};
+use support::process::{Server, get, run, wait_until};
 use support::{Deployment, Options};
+
+/// Time in which what is waited for must come about; the session notices silence after 10 s.
+const WAIT_MAX: Duration = Duration::from_secs(8);
 
 fn one(engine: &'static str) -> Deployment {
     Deployment::start(&Options { regions: vec!["eu-fra"], engine, ..Options::default() })
@@ -126,4 +130,29 @@ fn a_region_that_is_down_is_said_so_and_comes_back() {
     assert_eq!(put(&deployment, "main").code, 0);
     deployment.gateway().signal(Signal::INT);
     assert_eq!(deployment.gateway().wait_end(), 0);
+}
+
+#[test]
+fn a_second_signal_does_not_wait() {
+    let mut deployment = one("sled");
+    assert_eq!(put(&deployment, "main").code, 0);
+    // A shard that says nothing more keeps a call in flight, and with it the drain.
+    deployment.shard("eu-fra").signal(Signal::STOP);
+    let url = deployment.gateway_url();
+    let arguments = ["record", "get", "--gateway", &url, "--subject", "u-1", "--domicile"];
+    let more = ["eu-fra", "--collection", "profiles", "--key", "main", "--deadline-ms", "60000"];
+    let arguments = [&arguments[..], &more].concat();
+    let mut call = Server::of(&arguments, &deployment.root().join("call"));
+    call.start();
+    let admin = deployment.gateway().admin();
+    let page = |path: &str| get(admin, path).expect("a page");
+    wait_until("a call is in flight", WAIT_MAX, || {
+        page("/metrics").1.contains("bailiwick_calls_in_flight 1\n")
+    });
+    deployment.gateway().signal(Signal::TERM);
+    wait_until("it drains", WAIT_MAX, || page("/readyz").0 == 503);
+    assert!(deployment.gateway().runs(), "it did not wait for the call");
+    deployment.gateway().signal(Signal::TERM);
+    assert_eq!(deployment.gateway().wait_end(), 130);
+    assert!(deployment.stderr("gateway").contains("second signal"));
 }

@@ -12,8 +12,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{Exit, Failure, Line, Tally, away};
 
-/// Lines that are sent and not yet answered.
-const IN_FLIGHT_MAX: usize = 512;
+/// Lines that are sent and not yet answered: as many as a gateway takes.
+const IN_FLIGHT_MAX: usize = terms::limits::STREAM_IN_FLIGHT_MAX;
 /// Bytes of bodies that are sent and not yet answered, beside one.
 const BYTES_IN_FLIGHT_MAX: usize = 32 << 20;
 /// The wait before a line is sent again; each further one is twice as long.
