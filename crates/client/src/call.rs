@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use terms::limits::FRAME_BYTES_MAX;
+use terms::limits::{FRAME_BYTES_MAX, REQUEST_BYTES_MAX};
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status};
@@ -137,7 +137,7 @@ impl Client {
     fn on(channel: Channel, settings: Settings) -> Self {
         let records = RecordsClient::new(channel.clone())
             .max_decoding_message_size(FRAME_BYTES_MAX)
-            .max_encoding_message_size(FRAME_BYTES_MAX);
+            .max_encoding_message_size(REQUEST_BYTES_MAX);
         let subjects = SubjectsClient::new(channel.clone());
         Self { records, subjects, health: HealthClient::new(channel), settings }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use terms::limits::FRAME_BYTES_MAX;
+use terms::limits::{FRAME_BYTES_MAX, REQUEST_BYTES_MAX};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -17,9 +17,8 @@ use crate::health::{Regions, set_serving};
 use crate::identity::Identity;
 use crate::{Error, Gateway, dial, records, stack, subjects};
 
-/// Bytes of a request or an answer: a body of the largest size, and room for what goes with it. A
-/// body over its limit still gets this far, so that it is refused with a reason.
-const MESSAGE_BYTES_MAX: usize = FRAME_BYTES_MAX;
+/// Bytes of an answer: a body of the largest size, and room for what goes with it.
+const ANSWER_BYTES_MAX: usize = FRAME_BYTES_MAX;
 /// Calls in flight on one connection.
 const STREAMS_MAX: u32 = 4_096;
 /// Bytes of one call that are taken before they are read.
@@ -54,10 +53,10 @@ impl Gateway {
         let (reflection, reflection_old) = reflection()?;
         let identity = Identity::Everybody(Arc::new(self.settings.caller.clone()));
         let records = RecordsServer::new(records::Service(Arc::clone(&self.shared)))
-            .max_decoding_message_size(MESSAGE_BYTES_MAX)
-            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+            .max_decoding_message_size(REQUEST_BYTES_MAX)
+            .max_encoding_message_size(ANSWER_BYTES_MAX);
         let subjects = SubjectsServer::new(subjects::Service(Arc::clone(&self.shared)))
-            .max_decoding_message_size(MESSAGE_BYTES_MAX);
+            .max_decoding_message_size(REQUEST_BYTES_MAX);
         let server = Server::builder()
             .max_concurrent_streams(STREAMS_MAX)
             .initial_stream_window_size(STREAM_WINDOW_BYTES)

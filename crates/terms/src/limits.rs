@@ -32,6 +32,10 @@ pub const FRAME_CALLS_MAX: usize = 256;
 pub const FRAME_BYTES_TARGET: usize = 256 << 10;
 /// Bytes of one session frame: one body of the largest size, and room for what goes with it.
 pub const FRAME_BYTES_MAX: usize = BODY_BYTES_MAX + (1 << 20);
+/// Bytes of a request to a gateway: a body well over its limit still gets this far, so that it is
+/// refused with a reason. Past this, the stream is reset while the caller still sends, and not
+/// every client library shows the answer that came with it.
+pub const REQUEST_BYTES_MAX: usize = 2 * FRAME_BYTES_MAX;
 /// Writes that wait for a shard's committer before it answers `SHARD_BUSY`.
 pub const COMMIT_QUEUE_MAX: usize = 16_384;
 /// Writes in one commit.
