@@ -98,9 +98,13 @@ fn a_bad_line_is_counted_and_named_and_the_others_go_on() {
         r#"{"id":"d","collection":"profiles","evidence":[{"kind":"blood","value":"secret"}]}"#,
         "\n",
     );
-    fs::write(&path, text).expect("a file");
+    // Its numbers grow fourfold in the record: more than a gateway reads in one piece.
+    let long = vec!["1e15"; 2_000_000].join(",");
+    let long = format!(r#"{{"id":"e","collection":"profiles","evidence":[],"long":[{long}]}}"#);
+    fs::write(&path, format!("{text}{long}\n")).expect("a file");
     let done = import(&deployment, &path, &[]);
     let refused = json!({
+        "BODY_TOO_LARGE": 1,
         "EVIDENCE_KIND_UNKNOWN": 1,
         "EVIDENCE_MALFORMED": 1,
         "FIELD_INVALID": 1,
@@ -108,10 +112,10 @@ fn a_bad_line_is_counted_and_named_and_the_others_go_on() {
     });
     assert_eq!(counts(&done), json!({"placed": {"eu-fra": 1}, "refused": refused}));
     assert_eq!(done.code, 1);
-    for line in ["people.jsonl:2: FIELD_INVALID", "people.jsonl:3: EVIDENCE_MALFORMED"] {
-        assert!(done.stderr.contains(line), "{line}: {}", done.stderr);
+    for line in ["2: FIELD_INVALID", "3: EVIDENCE_MALFORMED", "6: BODY_TOO_LARGE"] {
+        assert!(done.stderr.contains(&format!("people.jsonl:{line}")), "{line}: {}", done.stderr);
     }
-    assert!(done.stderr.contains("3 lines failed for another reason"), "{}", done.stderr);
+    assert!(done.stderr.contains("4 lines failed for another reason"), "{}", done.stderr);
     assert!(!done.stderr.contains("secret"), "{}", done.stderr);
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use prost::Message;
 use terms::limits::{FRAME_BYTES_MAX, REQUEST_BYTES_MAX};
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::transport::{Channel, Endpoint};
@@ -44,6 +45,9 @@ pub enum Error {
     /// Nothing answers at the address.
     #[error("nothing answers at the gateway's address: is it running?")]
     Unreachable(#[source] tonic::transport::Error),
+    /// The request has more than [`REQUEST_BYTES_MAX`] bytes: no gateway reads it.
+    #[error("the request has more than {REQUEST_BYTES_MAX} bytes, and was not sent")]
+    TooLarge,
     /// The connection broke before the answer came.
     #[error(
         "the connection to the gateway broke before it answered; the same request_id settles \
@@ -70,6 +74,7 @@ impl Error {
             Self::Refused(refused) => Some(refused),
             Self::Address(_)
             | Self::Unreachable(_)
+            | Self::TooLarge
             | Self::Broken
             | Self::TimedOut
             | Self::NotBailiwick(_)
@@ -85,7 +90,11 @@ impl Error {
             }
             // Every write has its request_id, so a second one has no second effect.
             Self::Broken | Self::Unreachable(_) => Some(Duration::ZERO),
-            Self::Address(_) | Self::TimedOut | Self::NotBailiwick(_) | Self::Unproven(_) => None,
+            Self::Address(_)
+            | Self::TooLarge
+            | Self::TimedOut
+            | Self::NotBailiwick(_)
+            | Self::Unproven(_) => None,
         }
     }
 }
@@ -151,9 +160,8 @@ impl Client {
         request: &api::PutRecordRequest,
     ) -> Result<api::PutRecordResponse, Error> {
         let answer = self
-            .attempts(|left| {
+            .attempts(request, |request| {
                 let mut records = self.records.clone();
-                let request = timed(request.clone(), left);
                 async move { records.put(request).await }
             })
             .await?;
@@ -166,9 +174,8 @@ impl Client {
     /// # Errors
     /// [`Error`].
     pub async fn get(&self, request: &api::GetRecordRequest) -> Result<api::Record, Error> {
-        self.attempts(|left| {
+        self.attempts(request, |request| {
             let mut records = self.records.clone();
-            let request = timed(request.clone(), left);
             async move { records.get(request).await }
         })
         .await
@@ -183,9 +190,8 @@ impl Client {
         request: &api::DeleteRecordRequest,
     ) -> Result<api::DeleteRecordResponse, Error> {
         let answer = self
-            .attempts(|left| {
+            .attempts(request, |request| {
                 let mut records = self.records.clone();
-                let request = timed(request.clone(), left);
                 async move { records.delete(request).await }
             })
             .await?;
@@ -202,9 +208,8 @@ impl Client {
         request: &api::CreateSubjectRequest,
     ) -> Result<api::CreateSubjectResponse, Error> {
         let answer = self
-            .attempts(|left| {
+            .attempts(request, |request| {
                 let mut subjects = self.subjects.clone();
-                let request = timed(request.clone(), left);
                 async move { subjects.create(request).await }
             })
             .await?;
@@ -220,9 +225,8 @@ impl Client {
         &self,
         request: &api::ResolvePlacementRequest,
     ) -> Result<api::Ruling, Error> {
-        self.attempts(|left| {
+        self.attempts(request, |request| {
             let mut subjects = self.subjects.clone();
-            let request = timed(request.clone(), left);
             async move { subjects.resolve_placement(request).await }
         })
         .await
@@ -255,16 +259,25 @@ impl Client {
     }
 
     /// Makes a call until it is answered, as often and as long as the settings allow.
-    async fn attempts<A, F>(&self, mut call: impl FnMut(Duration) -> F) -> Result<A, Error>
+    async fn attempts<M, A, F>(
+        &self,
+        message: &M,
+        mut call: impl FnMut(Request<M>) -> F,
+    ) -> Result<A, Error>
     where
+        M: Message + Clone,
         F: Future<Output = Result<Response<A>, Status>>,
     {
+        // A stream that breaks while it sends does not say why: so this is asked before.
+        if message.encoded_len() > REQUEST_BYTES_MAX {
+            return Err(Error::TooLarge);
+        }
         let until = Instant::now() + self.settings.deadline;
         let mut backoff = BACKOFF_MIN;
         let mut left = self.settings.attempts_max;
         loop {
             let time = until.saturating_duration_since(Instant::now());
-            let error = match timeout_at(until, call(time)).await {
+            let error = match timeout_at(until, call(timed(message.clone(), time))).await {
                 Ok(Ok(answer)) => return Ok(answer.into_inner()),
                 Ok(Err(status)) => Error::from(status),
                 Err(_) => return Err(Error::TimedOut),

@@ -17,7 +17,7 @@ pub use call::{Client, Error, Settings};
 pub use receipt::{Unproven, check_create, check_delete, check_put};
 pub use refused::Refused;
 pub use request_id::{derived_request_id, new_request_id};
-pub use stream::{Answer, Answers, Puts, StreamClosed};
+pub use stream::{Answer, Answers, NotSent, Puts};
 
 /// The messages of the public API, as `proto/bailiwick/v1` defines them.
 pub use wire::v1 as api;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use prost::Message as _;
+use terms::limits::REQUEST_BYTES_MAX;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
@@ -12,10 +14,16 @@ use wire::v1::stream_put_response::Outcome;
 
 use crate::{Error, Refused, api};
 
-/// The stream has ended: what it ended with is in the answers.
+/// Why a request was not sent on a stream. The stream itself is as it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the stream of puts has ended")]
-pub struct StreamClosed;
+pub enum NotSent {
+    /// The stream has ended: what it ended with is in the answers.
+    #[error("the stream of puts has ended")]
+    Ended,
+    /// The request has more than [`REQUEST_BYTES_MAX`] bytes: no gateway reads it.
+    #[error("the request has more than {REQUEST_BYTES_MAX} bytes, and was not sent")]
+    TooLarge,
+}
 
 /// The requests of a stream. Dropped, it says that there are no more.
 #[derive(Debug)]
@@ -51,9 +59,12 @@ impl Puts {
     /// Sends a request. Waits while there is no room: the gateway reads no faster than it writes.
     ///
     /// # Errors
-    /// [`StreamClosed`]; the request may have been sent or not.
-    pub async fn send(&self, request: api::PutRecordRequest) -> Result<(), StreamClosed> {
-        self.0.send(request).await.map_err(|_| StreamClosed)
+    /// [`NotSent`].
+    pub async fn send(&self, request: api::PutRecordRequest) -> Result<(), NotSent> {
+        if request.encoded_len() > REQUEST_BYTES_MAX {
+            return Err(NotSent::TooLarge);
+        }
+        self.0.send(request).await.map_err(|_| NotSent::Ended)
     }
 }
 
@@ -74,5 +85,30 @@ impl Answers {
             None => return Err(Error::NotBailiwick(tonic::Code::Ok)),
         };
         Ok(Some(Answer { index, request_id, outcome }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Client, Settings};
+
+    #[tokio::test]
+    async fn a_request_that_no_gateway_reads_is_not_sent() {
+        let (sender, mut receiver) = mpsc::channel(2);
+        let puts = Puts(sender);
+        let of =
+            |bytes| api::PutRecordRequest { body: vec![0; bytes].into(), ..Default::default() };
+        // Beside its body, a request needs bytes for itself.
+        let large = of(REQUEST_BYTES_MAX);
+        let settings = Settings { deadline: Duration::from_secs(5), attempts_max: 2 };
+        let client = Client::lazy("http://127.0.0.1:1", settings).unwrap();
+        assert!(matches!(client.put(&large).await, Err(Error::TooLarge)));
+        assert_eq!(puts.send(large).await, Err(NotSent::TooLarge));
+        // The stream goes on until nobody takes more.
+        assert_eq!(puts.send(of(REQUEST_BYTES_MAX - 16)).await, Ok(()));
+        assert_eq!(receiver.recv().await.map(|r| r.body.len()), Some(REQUEST_BYTES_MAX - 16));
+        drop(receiver);
+        assert_eq!(puts.send(of(1)).await, Err(NotSent::Ended));
     }
 }

@@ -85,9 +85,6 @@ impl Reader<'_> {
         let condition = condition(request.if_version, request.etag)?;
         self.body(&target.collection, request.body.len())?;
         let given = self.given(&request.evidence, &request.findings)?;
-        if request.create_subject && !given.any {
-            return Err(no_evidence());
-        }
         Ok(Put {
             target,
             body: request.body,
@@ -120,9 +117,6 @@ impl Reader<'_> {
         let collection = self.collection(&request.collection)?;
         let request_id = request_id(&request.request_id)?;
         let given = self.given(&request.evidence, &request.findings)?;
-        if !given.any {
-            return Err(no_evidence());
-        }
         let validate_only = request.validate_only;
         Ok(Create { subject, domicile, collection, request_id, given, validate_only })
     }
@@ -213,12 +207,6 @@ fn named<'a>(
 fn too_many(field: &'static str) -> Fault {
     let fault = Fault::new(Reason::TooManyItems).field(field);
     fault.with(Detail::Limit, limits::EVIDENCE_ITEMS_MAX)
-}
-
-fn no_evidence() -> Fault {
-    Fault::new(Reason::FieldMissing)
-        .field("evidence")
-        .problem("a subject is created from evidence or findings, and there are none")
 }
 
 fn subject(whose: Option<v1::SubjectRef>) -> Result<(SubjectId, Option<RegionId>), Fault> {

@@ -27,7 +27,11 @@ pub(crate) async fn put(
 ) -> Result<v1::PutRecordResponse, Fault> {
     permit(caller, shared.routing.map())?;
     let put = shared.reader().put(request)?;
-    let ruling = shared.rule(&caller.tenant, &put.target.collection, &put.given)?;
+    // Without evidence there is nothing to rule on, unless a subject is to be created: that is
+    // never done without the rules, and they refuse it.
+    let ruled = put.given.any || put.create_subject;
+    let rule = || shared.rule(&caller.tenant, &put.target.collection, &put.given);
+    let ruling = ruled.then(rule).transpose()?;
     let way = way(shared, &caller.tenant, &put, ruling.as_ref())?;
     let region = way.region().clone();
     let Put { target, body, given, validate_only, .. } = put;
@@ -64,7 +68,7 @@ pub(crate) async fn put(
 }
 
 /// A domicile that the caller holds decides: the ruling that stands is the shard's to know.
-/// Without one, the rules decide.
+/// Without one, the rules decide; and so they do where a subject would be created from nothing.
 fn way<'a>(
     shared: &'a Shared,
     tenant: &TenantId,
@@ -72,7 +76,8 @@ fn way<'a>(
     ruling: Option<&Ruling>,
 ) -> Result<Way<'a>, Fault> {
     let subject = &put.target.subject;
-    if let Some(region) = &put.target.domicile {
+    let from_nothing = put.create_subject && !put.given.any;
+    if let Some(region) = put.target.domicile.as_ref().filter(|_| !from_nothing) {
         return shared.routing.domicile(region, tenant, subject);
     }
     let ruling =
@@ -89,18 +94,15 @@ pub(crate) const fn effect(validate_only: bool) -> Effect {
 }
 
 impl Shared {
-    /// Rules on what was given, if anything was.
+    /// Rules on what was given, be it nothing.
     pub(crate) fn rule(
         &self,
         tenant: &TenantId,
         collection: &Collection,
         given: &Given,
-    ) -> Result<Option<Ruling>, Fault> {
-        if !given.any {
-            return Ok(None);
-        }
+    ) -> Result<Ruling, Fault> {
         let date = Date::of(self.clock.now());
         let question = Question { tenant, collection, findings: &given.findings, date };
-        Ok(Some(atlas::decide(self.routing.map(), &question)?))
+        Ok(atlas::decide(self.routing.map(), &question)?)
     }
 }

@@ -52,8 +52,6 @@ async fn create(
     permit(caller, shared.routing.map())?;
     let create = shared.reader().create(request)?;
     let ruling = shared.rule(tenant, &create.collection, &create.given)?;
-    // `create` is never read without evidence, so there is a ruling.
-    let ruling = ruling.ok_or_else(|| Fault::new(Reason::Internal))?;
     let way = match (ruling.outcome(), &create.domicile) {
         (Outcome::Refused(refusal), _) => return Err(refusal.into()),
         (Outcome::Placed(placement), Some(domicile)) if placement.region() != domicile => {
@@ -101,11 +99,8 @@ fn resolve(
     request: &v1::ResolvePlacementRequest,
 ) -> Result<v1::Ruling, Fault> {
     permit(&asked.caller, shared.routing.map())?;
-    let mut resolve = shared.reader().resolve(request)?;
-    // Nothing given is ruled upon, too: a statute may attach by the tenant's establishment.
-    resolve.given.any = true;
+    let resolve = shared.reader().resolve(request)?;
     let ruling = shared.rule(&asked.caller.tenant, &resolve.collection, &resolve.given)?;
-    let ruling = ruling.ok_or_else(|| Fault::new(Reason::Internal))?;
     let mut answer = answers::ruling(&ruling, &shared.data);
     answer.findings = answers::findings(&resolve.given.findings);
     Ok(answer)

@@ -4,10 +4,9 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
-use client::{Answer, Answers, Client, Error, Puts, Refused, api, check_put};
+use client::{Answer, Answers, Client, Error, NotSent, Puts, Refused, api, check_put};
 use terms::{Detail, Reason, Retry};
 use tokio::sync::mpsc::Receiver;
-use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{Exit, Failure, Line, Tally, away};
@@ -38,18 +37,6 @@ struct Open {
     next: u64,
 }
 
-/// Why the rules are asked beside the stream.
-#[derive(Clone, Copy)]
-enum Asked {
-    /// The record is there already: in which region?
-    WhereItIs,
-    /// There is no evidence, so the line cannot be put: what do the rules say to that?
-    WhyNot,
-}
-
-/// Which line, why, and what the rules say.
-type Resolved = (usize, Asked, Result<api::Ruling, Error>);
-
 /// One import under way.
 pub(super) struct Flow<'a> {
     client: &'a Client,
@@ -59,7 +46,6 @@ pub(super) struct Flow<'a> {
     ready: VecDeque<Job>,
     /// To be sent again, by when; the number tells two of one moment apart.
     later: BTreeMap<(Instant, usize), Job>,
-    resolving: JoinSet<Resolved>,
     bytes: usize,
     /// Since when streams break without an answer.
     broken_since: Option<Instant>,
@@ -73,7 +59,6 @@ impl<'a> Flow<'a> {
             tally,
             ready: VecDeque::new(),
             later: BTreeMap::new(),
-            resolving: JoinSet::new(),
             bytes: 0,
             broken_since: None,
         }
@@ -87,13 +72,13 @@ impl<'a> Flow<'a> {
         loop {
             self.send(&mut open).await;
             let waiting = open.sent.len() + self.ready.len() + self.later.len();
-            if !more && waiting == 0 && self.resolving.is_empty() {
+            if !more && waiting == 0 {
                 return Ok(());
             }
             let due = self.later.first_key_value().map(|((at, _), _)| *at);
             let room = open.sent.len() + self.ready.len() < IN_FLIGHT_MAX
                 && self.bytes < BYTES_IN_FLIGHT_MAX
-                && self.later.len().max(self.resolving.len()) < IN_FLIGHT_MAX;
+                && self.later.len() < IN_FLIGHT_MAX;
             tokio::select! {
                 answer = open.answers.next() => match answer {
                     Ok(Some(answer)) => self.answered(&mut open, answer),
@@ -104,7 +89,6 @@ impl<'a> Flow<'a> {
                     Some(line) => self.take(line),
                     None => more = false,
                 },
-                Some(resolved) = self.resolving.join_next() => self.resolved(resolved),
                 () = until(due) => self.wake(),
                 _ = &mut interrupt => {
                     let text = "interrupted; the same command goes on where this one ended";
@@ -116,11 +100,6 @@ impl<'a> Flow<'a> {
 
     fn take(&mut self, Line { number, request }: Line) {
         match request {
-            // Without evidence no subject can be created. That a ruling refuses it is for the
-            // rules to say.
-            Ok(request) if request.evidence.is_empty() => {
-                self.ask(number, Asked::WhyNot, request);
-            }
             Ok(request) => {
                 self.bytes += request.body.len();
                 self.ready.push_back(Job { number, request, since: None, backoff: BACKOFF_MIN });
@@ -135,12 +114,18 @@ impl<'a> Flow<'a> {
             && let Some(mut job) = self.ready.pop_front()
         {
             job.since.get_or_insert_with(Instant::now);
-            let request = job.request.clone();
-            open.sent.insert(open.next, job);
-            open.next += 1;
-            if open.puts.send(request).await.is_err() {
+            match open.puts.send(job.request.clone()).await {
+                Ok(()) => {
+                    open.sent.insert(open.next, job);
+                    open.next += 1;
+                }
+                Err(why @ NotSent::TooLarge) => {
+                    self.bytes -= job.request.body.len();
+                    let reason = Reason::BodyTooLarge.as_str();
+                    self.tally.refuse(job.number, reason, &why.to_string());
+                }
                 // What it ended with comes with the answers.
-                return;
+                Err(NotSent::Ended) => return self.ready.push_front(job),
             }
         }
     }
@@ -185,49 +170,10 @@ impl<'a> Flow<'a> {
             return;
         }
         self.bytes -= job.request.body.len();
-        if known != Some(Reason::RecordExists) {
-            return self.tally.refuse(job.number, &refused.reason, &refused.message);
-        }
         match refused.detail(Detail::Region) {
-            Some(region) => self.tally.place(region),
-            None => self.ask(job.number, Asked::WhereItIs, job.request),
-        }
-    }
-
-    /// Asks where the rules place a line.
-    fn ask(&mut self, number: usize, why: Asked, put: api::PutRecordRequest) {
-        let client = self.client.clone();
-        let api::PutRecordRequest { collection, evidence, findings, .. } = put;
-        let request = api::ResolvePlacementRequest { collection, evidence, findings };
-        self.resolving.spawn(async move { (number, why, client.resolve(&request).await) });
-    }
-
-    fn resolved(&mut self, resolved: Result<Resolved, tokio::task::JoinError>) {
-        use api::ruling::Outcome;
-        let Ok((number, why, answer)) = resolved else {
-            return self.tally.refuse(0, Reason::Internal.as_str(), "a task of ours failed");
-        };
-        let without = match why {
-            Asked::WhereItIs => Reason::RecordExists,
-            Asked::WhyNot => Reason::FieldMissing,
-        };
-        match (why, answer.map(|ruling| ruling.outcome)) {
-            (Asked::WhereItIs, Ok(Some(Outcome::Placement(placement)))) => {
-                self.tally.place(&placement.region);
-            }
-            (Asked::WhyNot, Ok(Some(Outcome::Refusal(refusal)))) => {
-                self.tally.refuse(number, &refusal.reason, &refusal.cure);
-            }
-            (_, Ok(_)) => {
-                self.tally.refuse(number, without.as_str(), "the rules say no more about it");
-            }
-            (_, Err(Error::Refused(refused))) => {
-                self.tally.refuse(number, &refused.reason, &refused.message);
-            }
-            (_, Err(error)) => {
-                let text = format!("and the rules could not be asked: {error}");
-                self.tally.refuse(number, without.as_str(), &text);
-            }
+            // It names the region in which the record lies.
+            Some(region) if known == Some(Reason::RecordExists) => self.tally.place(region),
+            _ => self.tally.refuse(job.number, &refused.reason, &refused.message),
         }
     }
 

@@ -29,8 +29,6 @@ const KEY: &str = "main";
 const LINES_AHEAD: usize = 64;
 /// Seconds for which to try again what may pass, unless told otherwise.
 const PATIENCE_S: u64 = 60;
-/// Attempts at one of the calls that are made beside the stream.
-const ATTEMPTS_MAX: u32 = 16;
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -59,7 +57,7 @@ struct Line {
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     serve::block_on(async {
         let patience = Duration::from_secs(options.patience_s);
-        let settings = Settings { deadline: patience, attempts_max: ATTEMPTS_MAX };
+        let settings = Settings { deadline: patience, attempts_max: 1 };
         let client = Client::connect(&options.gateway, settings).await.map_err(away)?;
         let (sender, lines) = mpsc::channel(LINES_AHEAD);
         let path = options.rows.clone();
@@ -117,7 +115,9 @@ fn request(row: &Row) -> api::PutRecordRequest {
 /// What a gateway that does not answer, or not as one, means for the whole import.
 fn away(error: Error) -> Failure {
     let exit = match &error {
-        Error::Refused(_) | Error::NotBailiwick(_) | Error::Unproven(_) => Exit::Failed,
+        Error::Refused(_) | Error::NotBailiwick(_) | Error::Unproven(_) | Error::TooLarge => {
+            Exit::Failed
+        }
         Error::Address(_) => Exit::Config,
         Error::Unreachable(_) | Error::Broken | Error::TimedOut => Exit::Unavailable,
     };

@@ -188,7 +188,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
 /// What a failed call says on standard error.
 fn failure(json: bool, error: &Error) -> Failure {
     let exit = match error {
-        Error::Refused(_) | Error::NotBailiwick(_) | Error::Unproven(_) => Exit::Failed,
+        Error::Refused(_) | Error::NotBailiwick(_) | Error::Unproven(_) | Error::TooLarge => {
+            Exit::Failed
+        }
         Error::Address(_) => Exit::Config,
         Error::Unreachable(_) | Error::Broken | Error::TimedOut => Exit::Unavailable,
     };

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use wire::v1;
 
 use super::rig::*;
-use crate::convert::{Create, Put};
+use crate::convert::Put;
 use crate::{Gateway, errors};
 
 /// Stands for personal data: it may be sent in any field, and comes back in none.
@@ -71,7 +71,6 @@ fn each_field_of_a_put_is_checked() {
     check(|r| r.etag = format!("{MARKER} "), FieldInvalid, "etag");
     check(|r| r.etag = MARKER.repeat(5), FieldInvalid, "etag");
     check(|r| r.body = vec![b'M'; (1 << 20) + 1].into(), BodyTooLarge, "body");
-    check(|r| r.evidence.clear(), FieldMissing, "evidence");
 }
 
 #[test]
@@ -137,20 +136,6 @@ fn a_good_put_is_taken_as_it_is() {
     assert!(!put.given.any && put.given.encode().is_empty());
 }
 
-#[test]
-fn a_subject_is_created_from_evidence_only() {
-    let gateway = gateway();
-    let request = v1::CreateSubjectRequest {
-        subject: marked().subject,
-        collection: "profiles".to_owned(),
-        request_id: request_id(1),
-        ..Default::default()
-    };
-    let read: Result<Create, Fault> = gateway.shared.reader().create(request);
-    let fault = fault(read);
-    assert_eq!((fault.reason, fault.field.as_deref()), (Reason::FieldMissing, Some("evidence")));
-}
-
 /// What the whole path answers to a put, short of a shard.
 async fn answer(request: v1::PutRecordRequest) -> Fault {
     let gateway = gateway();
@@ -188,6 +173,14 @@ async fn where_a_put_goes_is_known_or_it_goes_nowhere() {
     let found = answer(unclear).await;
     assert_eq!(found.reason, Reason::JurisdictionUndetermined);
     assert_eq!(found.detail(terms::Detail::MapEpoch), Some("1"));
+
+    // A subject that would be created from nothing is refused just so, and no domicile helps.
+    for domicile in ["", "us-iad", "marker-4711"] {
+        let mut nothing = marked();
+        nothing.evidence = Vec::new();
+        subject(&mut nothing).domicile = domicile.to_owned();
+        assert_eq!(answer(nothing).await, found);
+    }
 
     // Messages may not leave the EEA for Russia, and a Russian citizen's go there first.
     let mut torn = marked();

@@ -217,6 +217,24 @@ async fn placements_are_resolved_without_a_shard() {
     assert_eq!(refusal.reason, "JURISDICTION_UNDETERMINED");
 }
 
+#[tokio::test]
+async fn no_subject_is_created_from_nothing() {
+    let (rig, _shard, mut conn) = Rig::with_shard("us-iad", "US").await;
+    let mut client = SubjectsClient::new(rig.channel().await);
+    for domicile in ["", "us-iad"] {
+        let request = v1::CreateSubjectRequest {
+            subject: Some(v1::SubjectRef { id: "p-1".to_owned(), domicile: domicile.to_owned() }),
+            collection: "profiles".to_owned(),
+            request_id: request_id(1),
+            ..Default::default()
+        };
+        let status = refused(client.create(request).await);
+        assert_eq!(reason(&status), Reason::JurisdictionUndetermined);
+        assert_eq!(status.code(), Code::FailedPrecondition);
+    }
+    assert!(conn.calls.try_recv().is_err(), "something was sent");
+}
+
 #[test]
 fn a_gateway_that_does_not_fit_its_map_does_not_start() {
     let map = map();
