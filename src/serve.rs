@@ -95,10 +95,17 @@ pub(crate) fn recover(path: &Path) -> Result<(), Failure> {
     let config = config::shard(path)?;
     start_logs(true, Level::Warn)?;
     let done = shard::recover(&config.settings, &config.map, &config.annex, &outside());
-    let shard::Recovered { old_origin, signed, found, origin, vkey } = done.map_err(of_shard)?;
+    let shard::Recovered { signed, found, origin, vkey } = done.map_err(of_shard)?;
+    let signed = match signed {
+        Some((log, size)) => format!("the log {log} ends: {size} entries were signed for"),
+        None => "a log ends whose last signed checkpoint is lost".to_owned(),
+    };
+    let found = match found {
+        Some((log, size)) => format!("the store has {size} entries of {log}"),
+        None => "the store has nothing of it".to_owned(),
+    };
     terminal::say(format!(
-        "the log {old_origin} ends: {signed} entries were signed for, the store has {found}\n\
-         the log {origin} begins, and its GENESIS names the old head\n\
+        "{signed}\n{found}\nthe log {origin} begins, and its GENESIS says what was known\n\
          its public key, for your auditors; keep the old one, too:\n{vkey}"
     ))
 }

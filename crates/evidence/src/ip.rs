@@ -1,6 +1,6 @@
 //! IP addresses, by a database in MaxMind's format that the operator supplies.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 
 use atlas::Country;
@@ -22,7 +22,12 @@ pub struct DatabaseVersion {
 
 impl fmt::Display for DatabaseVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.database_type, self.build_epoch_s)
+        // A word of at most 40 characters, whatever the database calls itself: it goes into logs.
+        for letter in self.database_type.chars().take(40) {
+            let plain = letter.is_ascii_alphanumeric() || "._-".contains(letter);
+            f.write_char(if plain { letter } else { '-' })?;
+        }
+        write!(f, "/{}", self.build_epoch_s)
     }
 }
 

@@ -7,7 +7,7 @@
 //! A slot: `BWCP`, format `01`, sequence (8 bytes), length (4 bytes), the signed note, zeros, and
 //! CRC-32C over all of it in the last four bytes.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -39,17 +39,24 @@ impl Anchor {
         let io = |source| Error::Io { path: path.to_owned(), source };
         let folder = path.parent().unwrap_or_else(|| Path::new("."));
         crate::folders::make(folder)?;
+        if path.exists() {
+            return Err(io(io::ErrorKind::AlreadyExists.into()));
+        }
+        // Under its own name only once it is whole: a crash leaves nothing that reads as torn.
+        let new = path.with_extension("checkpoint.new");
         let file = File::options()
             .read(true)
             .write(true)
-            .create_new(true)
+            .create(true)
+            .truncate(true)
             .mode(0o600)
-            .open(path)
+            .open(&new)
             .map_err(io)?;
         file.write_all_at(&[0; 2 * SLOT_BYTES], 0).map_err(io)?;
         file.sync_all().map_err(io)?;
         let mut anchor = Self { path: path.to_owned(), file, sequence: 0 };
         anchor.store(note)?;
+        fs::rename(&new, path).map_err(io)?;
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)?;
         Ok(anchor)
     }
@@ -65,9 +72,12 @@ impl Anchor {
         let mut newest: Option<(u64, String)> = None;
         for offset in [0, SLOT_BYTES as u64] {
             let mut slot = vec![0; SLOT_BYTES];
-            // A file that was cut short has no whole slot there.
-            if file.read_exact_at(&mut slot, offset).is_err() {
-                continue;
+            match file.read_exact_at(&mut slot, offset) {
+                Ok(()) => {}
+                // A file that was cut short has no whole slot there. A disk that cannot be read
+                // may hold a newer one.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => continue,
+                Err(error) => return Err(io(error)),
             }
             if let Ok(read) = decode(&slot)
                 && newest.as_ref().is_none_or(|(sequence, _)| read.0 > *sequence)
@@ -119,8 +129,6 @@ fn decode(slot: &[u8]) -> Result<(u64, String), Malformed> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     #[test]

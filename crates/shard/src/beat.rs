@@ -70,9 +70,8 @@ impl Beat {
         let mut counted = Instant::now();
         loop {
             let stopped = !matches!(stop.recv_timeout(every), Err(RecvTimeoutError::Timeout));
-            if counted.elapsed() >= COUNTS_EVERY && counts.any() {
+            if counted.elapsed() >= COUNTS_EVERY && counts.any() && queue.write_counts() {
                 counted = Instant::now();
-                queue.write_counts();
             }
             if let Err(error) = self.sign() {
                 tracing::error!(%error, "no checkpoint can be signed; the shard stops");

@@ -11,17 +11,24 @@ use terms::{Fault, Reason, UnixMillis, limits};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use crate::Error;
 use crate::beat::Durable;
-use crate::counts::Counts;
+use crate::counts::{Counts, Taken};
 use crate::decision::Rules;
 use crate::log::{Draft, Log};
 use crate::node::Node;
 use crate::op::{Action, Op, Outcome, ReplySlot};
+use crate::record::without_body;
+use crate::rows::Tag;
+use crate::subject::Subject;
 use crate::work::Work;
+use crate::{Error, rows};
 
 /// Bytes of writes that may wait, whatever their number.
 const QUEUE_BYTES_MAX: usize = 256 << 20;
+/// Rows that are read at once: a few of the largest records fit into memory.
+const ROWS_AT_ONCE: usize = 64;
+/// Milliseconds by which the clock may be behind the last commit before it is worth a word.
+const CLOCK_BEHIND_MS_MAX: u64 = 5_000;
 
 /// Whether the shard still answers. It only ever goes on to a later state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
@@ -37,9 +44,11 @@ pub(crate) enum Life {
 
 /// What the committer is asked.
 enum Command {
-    Op(Op),
+    Op(Op, Room),
     /// Write down the reads that were counted since the last time.
     Counts,
+    /// Finish what is queued, take nothing more, end.
+    End,
 }
 
 /// The way to the committer. Clones share one queue.
@@ -50,28 +59,28 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    /// Queues a write, or answers it with `SHARD_BUSY` at once: the queue never makes one wait.
-    pub(crate) fn submit(&self, op: Op) {
-        let bytes = op.action.bytes();
+    /// Takes room for a write of so many bytes, before anything is done for it: what is being
+    /// sealed counts as queued. `None`: there is no room.
+    pub(crate) fn admit(&self, bytes: usize) -> Option<Room> {
         let queued = self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        if queued.saturating_add(bytes) > QUEUE_BYTES_MAX {
-            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-            return op.reply.send(busy());
-        }
-        match self.sender.try_send(Command::Op(op)) {
+        let room = Room { bytes, of: Arc::clone(&self.bytes) };
+        (queued.saturating_add(bytes) <= QUEUE_BYTES_MAX).then_some(room)
+    }
+
+    /// Queues a write, or answers it with `SHARD_BUSY` at once: the queue never makes one wait.
+    pub(crate) fn submit(&self, op: Op, room: Room) {
+        match self.sender.try_send(Command::Op(op, room)) {
             Ok(()) => {}
-            Err(mpsc::error::TrySendError::Full(Command::Op(op))) => {
-                self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-                op.reply.send(busy());
-            }
+            Err(mpsc::error::TrySendError::Full(Command::Op(op, _))) => op.reply.send(busy()),
             // The committer has stopped: the session ends, and its gateway says what is not known.
             Err(_) => {}
         }
     }
 
-    /// Has the counted reads written down. A full queue has them written down next time.
-    pub(crate) fn write_counts(&self) {
-        let _full = self.sender.try_send(Command::Counts);
+    /// Has the committer finish what is queued and end. Waits for a place in the queue.
+    pub(crate) async fn end(&self) {
+        // Gone already: it has ended by itself.
+        self.sender.send(Command::End).await.ok();
     }
 
     /// A way that does not keep the committer from ending.
@@ -84,15 +93,26 @@ impl Queue {
 pub(crate) struct WeakQueue(mpsc::WeakSender<Command>);
 
 impl WeakQueue {
-    /// As [`Queue::write_counts`], if the queue is still there.
-    pub(crate) fn write_counts(&self) {
-        if let Some(sender) = self.0.upgrade() {
-            let _full = sender.try_send(Command::Counts);
-        }
+    /// Has the counted reads written down. False: the queue is full, or gone.
+    pub(crate) fn write_counts(&self) -> bool {
+        self.0.upgrade().is_some_and(|sender| sender.try_send(Command::Counts).is_ok())
     }
 }
 
-fn busy() -> Outcome {
+/// Room in the queue, given back when it is dropped.
+pub(crate) struct Room {
+    bytes: usize,
+    of: Arc<AtomicUsize>,
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.of.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// The answer when there is no room.
+pub(crate) fn busy() -> Outcome {
     Outcome::Fault(Fault::new(Reason::ShardBusy))
 }
 
@@ -124,36 +144,55 @@ pub(crate) struct Inbox {
     taken: VecDeque<Command>,
 }
 
+/// What goes into one commit.
+struct Group {
+    ops: Vec<Op>,
+    counts: bool,
+    /// Given back once the group is answered.
+    _rooms: Vec<Room>,
+}
+
 impl Inbox {
     /// The next group: whatever is there, within the limits of one commit. Waits for the first.
-    /// `None`: every sender is gone and nothing is left.
-    fn group(&mut self) -> Option<(Vec<Op>, bool)> {
+    /// `None`: it is to end, and nothing is left.
+    fn group(&mut self) -> Option<Group> {
         if self.taken.is_empty() {
-            self.taken.push_back(self.receiver.blocking_recv()?);
+            // After the end, only what had been queued before is left.
+            let next = self.receiver.blocking_recv()?;
+            self.take(next);
         }
         while self.taken.len() < limits::COMMIT_WRITES_MAX {
             match self.receiver.try_recv() {
-                Ok(command) => self.taken.push_back(command),
+                Ok(command) => self.take(command),
                 Err(_) => break,
             }
         }
-        let (mut ops, mut counts, mut bytes) = (Vec::new(), false, 0_usize);
+        let mut group = Group { ops: Vec::new(), counts: false, _rooms: Vec::new() };
+        let mut bytes = 0_usize;
         while let Some(command) = self.taken.pop_front() {
             match command {
-                Command::Counts => counts = true,
-                Command::Op(op) => {
+                Command::Counts => group.counts = true,
+                Command::End => {}
+                Command::Op(op, room) => {
                     let size = op.action.bytes();
-                    if !ops.is_empty() && bytes + size > limits::COMMIT_BYTES_MAX {
-                        self.taken.push_front(Command::Op(op));
+                    if !group.ops.is_empty() && bytes + size > limits::COMMIT_BYTES_MAX {
+                        self.taken.push_front(Command::Op(op, room));
                         break;
                     }
                     bytes += size;
-                    ops.push(op);
+                    group.ops.push(op);
+                    group._rooms.push(room);
                 }
             }
         }
-        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-        Some((ops, counts))
+        Some(group)
+    }
+
+    fn take(&mut self, command: Command) {
+        if matches!(command, Command::End) {
+            self.receiver.close();
+        }
+        self.taken.push_back(command);
     }
 
     fn waiting(&self) -> usize {
@@ -162,13 +201,13 @@ impl Inbox {
 }
 
 impl Committer {
-    /// Works until every sender of the queue is gone, or until a commit fails. Blocks its thread.
+    /// Works until it is told to end, or until a commit fails. Blocks its thread.
     pub(crate) fn run(mut self, mut inbox: Inbox, life: &watch::Sender<Life>) {
-        while let Some((ops, counts)) = inbox.group() {
+        while let Some(group) = inbox.group() {
             self.node.metrics.queue.set(i64::try_from(inbox.waiting()).unwrap_or(i64::MAX));
             let queued = inbox.bytes.load(Ordering::Relaxed);
             self.node.metrics.queue_bytes.set(i64::try_from(queued).unwrap_or(i64::MAX));
-            if let Err(error) = self.commit(ops, counts) {
+            if let Err(error) = self.commit(group.ops, group.counts) {
                 return poison(&error, life);
             }
         }
@@ -180,28 +219,29 @@ impl Committer {
     /// One group, one commit. `Err`: the outcome is not known, or nothing can be committed more.
     fn commit(&mut self, ops: Vec<Op>, counts: bool) -> Result<(), Error> {
         // Time in a shard never falls below its last commit's.
-        let now = self.node.clock.now().max(self.last_commit);
+        let clock = self.node.clock.now();
+        let now = clock.max(self.last_commit);
+        if clock.0.saturating_add(CLOCK_BEHIND_MS_MAX) < now.0 {
+            tracing::error!(
+                behind_ms = now.0 - clock.0,
+                "the clock is behind the last commit: time stands still here until it has caught up"
+            );
+        }
         let low = self.disk_is_low()?;
-        let rows = self.read_rows(&ops)?;
+        let subjects = self.cached_subjects(&ops);
+        let rows = self.read_rows(&ops, &subjects)?;
         self.rules.set_date(atlas::Date::of(now));
         let mut work = Work {
             node: &self.node,
             rules: &mut self.rules,
             minute: u32::try_from(now.minute()).unwrap_or(u32::MAX),
             rows,
-            subjects: HashMap::new(),
+            subjects,
             heads: HashMap::new(),
             batch: Batch::new(),
             draft: Draft::new(&self.log),
             answers: Vec::with_capacity(ops.len()),
         };
-        for op in &ops {
-            if let Some(owner) = op.action.owner()
-                && let Some(subject) = self.node.subjects.get(&owner.tag)
-            {
-                work.subjects.insert(owner.tag, subject);
-            }
-        }
         for op in ops {
             if low && matches!(op.action, Action::Put(_) | Action::Create(_)) {
                 work.answers.push((op.reply, Outcome::Fault(Fault::new(Reason::DiskReserve))));
@@ -209,9 +249,8 @@ impl Committer {
                 work.apply(op);
             }
         }
-        if counts {
-            work.count(&self.counts)?;
-        }
+        let counted = if counts { self.counts.take() } else { Taken::default() };
+        work.count(&counted)?;
         let Work { subjects, mut batch, draft, answers, .. } = work;
         if draft.is_empty() {
             answer(answers);
@@ -222,9 +261,16 @@ impl Committer {
         let started = Instant::now();
         match self.node.engine.commit(batch, self.head, size) {
             Ok(()) => {}
-            // Nothing was changed: as if the reserve had been reached.
-            Err(engine::Error::Full { .. }) => {
-                refuse(answers);
+            // Nothing was changed. Every answer of the group may rest on what was not written, a
+            // retry's as much as a conflict's, so none of them is given.
+            Err(error @ (engine::Error::Full { .. } | engine::Error::TooLarge { .. })) => {
+                tracing::error!(%error, "a group of writes was not committed");
+                let full = matches!(error, engine::Error::Full { .. });
+                let reason = if full { Reason::DiskReserve } else { Reason::ShardBusy };
+                self.counts.put_back(counted);
+                for (reply, _) in answers {
+                    reply.send(Outcome::Fault(Fault::new(reason)));
+                }
                 return Ok(());
             }
             Err(error) => return Err(error.into()),
@@ -246,12 +292,23 @@ impl Committer {
         Ok(())
     }
 
+    /// The subjects of a group that are open in memory.
+    fn cached_subjects(&self, ops: &[Op]) -> HashMap<Tag, Arc<Subject>> {
+        let owners = ops.iter().filter_map(|op| op.action.owner());
+        let cached = |tag| Some((tag, self.node.subjects.get(&tag)?));
+        owners.filter_map(|owner| cached(owner.tag)).collect()
+    }
+
     /// Reads what the group's conditions need, in one go.
-    fn read_rows(&self, ops: &[Op]) -> Result<HashMap<engine::Key, Option<engine::Value>>, Error> {
+    fn read_rows(
+        &self,
+        ops: &[Op],
+        cached: &HashMap<Tag, Arc<Subject>>,
+    ) -> Result<HashMap<engine::Key, Option<engine::Value>>, Error> {
         let mut keys = Vec::with_capacity(ops.len() * 2);
         for op in ops {
             if let Some(owner) = op.action.owner()
-                && self.node.subjects.get(&owner.tag).is_none()
+                && !cached.contains_key(&owner.tag)
             {
                 keys.push(owner.row());
             }
@@ -261,9 +318,18 @@ impl Committer {
         }
         keys.sort_unstable();
         keys.dedup();
-        let wanted: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
-        let values = self.node.engine.get_many(&wanted)?;
-        Ok(keys.into_iter().zip(values).collect())
+        let mut rows = HashMap::with_capacity(keys.len());
+        for some in keys.chunks(ROWS_AT_ONCE) {
+            let wanted: Vec<&[u8]> = some.iter().map(Vec::as_slice).collect();
+            let values = self.node.engine.get_many(&wanted)?;
+            for (key, value) in some.iter().zip(values) {
+                // Conditions need heads, and a head is small whatever its body.
+                let record = rows::is_record(key);
+                let value = value.map(|row| if record { without_body(row) } else { row });
+                rows.insert(key.clone(), value);
+            }
+        }
+        Ok(rows)
     }
 
     /// Whether the disk is down to the reserve that is kept for erasure and expiry.
@@ -284,19 +350,5 @@ fn poison(error: &Error, life: &watch::Sender<Life>) {
 fn answer(answers: Vec<(ReplySlot, Outcome)>) {
     for (reply, outcome) in answers {
         reply.send(outcome);
-    }
-}
-
-/// Answers a group whose commit did not fit on the disk: what was found out stands, what was to
-/// be written was not.
-fn refuse(answers: Vec<(ReplySlot, Outcome)>) {
-    for (reply, outcome) in answers {
-        match outcome {
-            Outcome::Fault(fault) => reply.send(Outcome::Fault(fault)),
-            Outcome::Written(written) if written.replayed => reply.send(Outcome::Written(written)),
-            Outcome::Written(_) | Outcome::Found(_) => {
-                reply.send(Outcome::Fault(Fault::new(Reason::DiskReserve)));
-            }
-        }
     }
 }

@@ -12,17 +12,23 @@ pub(crate) fn make(folder: &Path) -> Result<(), Error> {
     if folder.is_dir() {
         return Ok(());
     }
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(io)?;
-    match folder.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        Some(parent) => fs::File::open(parent).and_then(|parent| parent.sync_all()).map_err(io),
-        None => Ok(()),
+    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
+    if let Some(parent) = parent {
+        make(parent)?;
     }
+    match fs::DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(io(error)),
+        _ => {}
+    }
+    let parent = parent.unwrap_or_else(|| Path::new("."));
+    fs::File::open(parent).and_then(|parent| parent.sync_all()).map_err(io)
 }
 
-/// Whether there is nothing in a folder.
-pub(crate) fn is_empty(folder: &Path) -> Result<bool, Error> {
+/// Makes the name of a file durable in its folder.
+pub(crate) fn sync_parent(file: &Path) -> Result<(), Error> {
+    let folder = file.parent().unwrap_or_else(|| Path::new("."));
     let io = |source| Error::Io { path: folder.to_owned(), source };
-    Ok(fs::read_dir(folder).map_err(io)?.next().is_none())
+    fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)
 }
 
 /// Refuses `inner` if it lies in `outer`: what must survive the loss of a folder may not be in it.

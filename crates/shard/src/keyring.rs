@@ -168,9 +168,17 @@ pub(crate) fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let io = |source| Error::Io { path: path.to_owned(), source };
     let folder = path.parent().unwrap_or_else(|| Path::new("."));
     crate::folders::make(folder)?;
+    if path.exists() {
+        return Err(io(std::io::ErrorKind::AlreadyExists.into()));
+    }
+    // Under its own name only once it is whole and durable.
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let mut options = fs::OpenOptions::new();
     let mut file =
-        fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io)?;
+        options.write(true).create(true).truncate(true).mode(0o600).open(&new).map_err(io)?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io)?;
+    fs::rename(&new, path).map_err(io)?;
     fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)
 }
 

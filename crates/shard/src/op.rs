@@ -6,6 +6,7 @@ use atlas::Findings;
 use ledger::entry::Caller;
 use link::session::FromShard;
 use terms::{Collection, Fault};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::OwnedPermit;
 use tokio::time::Instant;
 use wire::session as proto;
@@ -132,13 +133,19 @@ pub(crate) struct Read {
 pub(crate) struct ReplySlot {
     pub(crate) id: u64,
     pub(crate) permit: OwnedPermit<FromShard>,
+    /// Room for a record among the answers that wait on the session; taken before it is sent.
+    pub(crate) room: Option<OwnedSemaphorePermit>,
 }
 
 impl ReplySlot {
     pub(crate) fn send(self, outcome: Outcome) {
         let outcome = match outcome {
             Outcome::Written(written) => proto::reply::Outcome::Written(written),
-            Outcome::Found(found) => proto::reply::Outcome::Found(found),
+            Outcome::Found(found) => {
+                // Given back when the record leaves the session's queue.
+                self.room.into_iter().for_each(OwnedSemaphorePermit::forget);
+                proto::reply::Outcome::Found(found)
+            }
             Outcome::Fault(fault) => proto::reply::Outcome::Fault(link::session::to_wire(&fault)),
         };
         self.permit.send(FromShard::Reply(proto::Reply { id: self.id, outcome: Some(outcome) }));

@@ -53,8 +53,11 @@ impl Opening<'_> {
         let territory = self.named()?;
         let settings = self.settings;
         self.folders()?;
-        let anchor_path =
-            anchor::path(&settings.anchor, settings.region.as_str(), settings.shard.as_str());
+        let anchor_path = self.anchor_path();
+        if self.recovering().exists() {
+            let why = "a recovery was begun here and has not ended";
+            return Err(Error::Anchor { path: self.recovering(), why });
+        }
         let found = Anchor::open(&anchor_path)?;
         let engine = self.engine()?;
         let (identity, anchor, note) = match (Identity::read(&*engine)?, found) {
@@ -142,9 +145,43 @@ impl Opening<'_> {
         origin(self.map.deployment(), &self.settings.region, &self.settings.shard, period)
     }
 
+    /// What every origin of this shard begins with.
+    pub(crate) fn origin_prefix(&self) -> String {
+        let Settings { region, shard, .. } = self.settings;
+        format!("{}/{region}/{shard}/", self.map.deployment())
+    }
+
     fn log_key_path(&self, period: u32) -> std::path::PathBuf {
         let Settings { region, shard, keys, .. } = self.settings;
         keys.join(format!("{region}-{shard}-{period}.logkey"))
+    }
+
+    pub(crate) fn anchor_path(&self) -> std::path::PathBuf {
+        let Settings { region, shard, anchor, .. } = self.settings;
+        anchor::path(anchor, region.as_str(), shard.as_str())
+    }
+
+    /// A file that stands beside the anchor from the moment when a loss is accepted until the new
+    /// period has begun: a recovery that did not end must not pass as a store that lost nothing.
+    pub(crate) fn recovering(&self) -> std::path::PathBuf {
+        self.anchor_path().with_extension("recovering")
+    }
+
+    /// The last period of which there is a key: the shard has had a log, whatever else is lost.
+    pub(crate) fn last_key(&self) -> Result<u32, Error> {
+        let Settings { region, shard, keys, .. } = self.settings;
+        let io = |source| Error::Io { path: keys.clone(), source };
+        let mut last = 0;
+        for entry in std::fs::read_dir(keys).map_err(io)? {
+            let name = entry.map_err(io)?.file_name();
+            let period = name
+                .to_str()
+                .and_then(|name| name.strip_prefix(&format!("{region}-{shard}-")))
+                .and_then(|name| name.strip_suffix(".logkey"))
+                .and_then(|period| period.parse().ok());
+            last = last.max(period.unwrap_or(0));
+        }
+        Ok(last)
     }
 
     /// Reads the key of a period's log.
@@ -157,21 +194,21 @@ impl Opening<'_> {
             .map_err(|_| Error::Keys { path, why: "the log's origin cannot name a key" })
     }
 
-    /// The key of a new period's log, made if it was not made before.
+    /// Makes the key of a new period's log. One that is there already is never used again: it may
+    /// have signed another history.
     pub(crate) fn new_signer(&self, period: u32) -> Result<Signer, Error> {
-        let path = self.log_key_path(period);
-        if !path.exists() {
-            let seed = keyring::draw(&*self.outside.entropy)?;
-            let text = zeroize::Zeroizing::new(keyring::to_hex(&*seed));
-            keyring::write_secret(&path, text.as_bytes())?;
-        }
+        let seed = keyring::draw(&*self.outside.entropy)?;
+        let text = zeroize::Zeroizing::new(keyring::to_hex(&*seed));
+        keyring::write_secret(&self.log_key_path(period), text.as_bytes())?;
         self.signer(period)
     }
 
     /// Makes a new store: keys, then an anchor over the empty log, then one commit.
     ///
-    /// A crash in between leaves an anchor of size 0 and an empty store, and the next start goes
-    /// on from there. An empty store under an anchor that signed for more is a loss.
+    /// A crash after the anchor leaves it with size 0 beside an empty store, and the next start
+    /// goes on from there. An empty store under an anchor that signed for more is a loss; and so
+    /// is a log key with neither store nor anchor (a crash in the instant between the two asks for
+    /// a recovery, too, which then finds that nothing was lost).
     fn begin(
         &self,
         engine: &dyn Engine,
@@ -182,23 +219,36 @@ impl Opening<'_> {
         let settings = self.settings;
         let keyring =
             FileKeyring::open(&settings.keys, &settings.region, Some(&*self.outside.entropy))?;
-        let signer = self.new_signer(1)?;
-        let empty = signed_empty(&signer)?;
-        let anchor = match found {
-            None => Anchor::create(anchor_path, &empty)?,
+        let (signer, anchor, empty) = match found {
+            None if self.last_key()? > 0 => {
+                return Err(Error::DataLost {
+                    what: "the key of its log is there, and neither store nor checkpoint"
+                        .to_owned(),
+                });
+            }
+            None => {
+                let signer = self.new_signer(1)?;
+                let empty = signed_empty(&signer)?;
+                let anchor = Anchor::create(anchor_path, &empty)?;
+                (signer, anchor, empty)
+            }
             Some((anchor, note)) => {
+                let signer = self.signer(self.last_key()?)?;
                 let size = open_note(&note, &signer.vkey(), anchor_path)?.size;
                 if size > 0 {
                     return Err(lost(size, 0));
                 }
-                anchor
+                (signer, anchor, note)
             }
         };
+        if signer.name() != self.origin(1) {
+            return Err(lost(0, 0));
+        }
         let identity = self.identity(1, territory, &signer, &keyring);
         let mut batch = Batch::new();
         self.take_slots(&mut batch);
         let log = Log::new(1, 0);
-        self.begin_period(engine, batch, &identity, (&log, Vec::new()))?;
+        self.begin_period(engine, batch, &identity, (&log, Vec::new(), UnixMillis(0)))?;
         Ok((identity, anchor, empty))
     }
 
@@ -235,9 +285,9 @@ impl Opening<'_> {
         engine: &dyn Engine,
         mut batch: Batch,
         identity: &Identity,
-        (log, details): (&Log, Vec<Detail>),
+        (log, details, last): (&Log, Vec<Detail>, UnixMillis),
     ) -> Result<(), Error> {
-        let now = self.outside.clock.now();
+        let now = self.outside.clock.now().max(last);
         let minute = u32::try_from(now.minute()).unwrap_or(u32::MAX);
         let mut draft = Draft::new(log);
         let mut genesis = Entry::new(Kind::Genesis, minute);

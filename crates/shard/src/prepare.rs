@@ -20,7 +20,7 @@ use crate::record::{Address, SealedBody};
 use crate::rows::{Owner, Tag};
 
 /// Bytes of a data version that an entry can hold.
-const DATA_VERSION_BYTES_MAX: usize = 128;
+const DATA_VERSION_BYTES_MAX: usize = 64;
 
 /// Who asks, as the log knows them.
 #[derive(Clone)]
@@ -68,6 +68,9 @@ impl Prepare {
             return Ok(asker.clone());
         }
         let id = TenantId::parse(tenant).map_err(|why| Fault::id("tenant", why))?;
+        if caller.name.len() > limits::CALLER_NAME_BYTES_MAX {
+            return Err(Fault::new(Reason::FieldInvalid).field("caller.name"));
+        }
         let role = Role::parse(&caller.role).ok_or_else(|| Fault::new(Reason::NotPermitted))?;
         let territory = match caller.territory.as_str() {
             "" => None,
@@ -156,7 +159,7 @@ pub(crate) fn delete(node: &Node, asker: &Asker, delete: proto::Delete) -> Resul
 /// The creation of a subject.
 pub(crate) fn create(node: &Node, asker: &Asker, create: proto::Create) -> Result<Action, Fault> {
     let owner = owner(node, asker, &create.subject)?;
-    let collection = collection(node, &create.collection)?;
+    let collection = collection(&create.collection)?;
     let given = given(&create.findings, create.phone_data, create.ip_data)?;
     let fingerprint =
         node.namer.fingerprint(&[b"create", &owner.tag, collection.as_str().as_bytes()]);
@@ -177,12 +180,10 @@ fn owner(node: &Node, asker: &Asker, subject: &str) -> Result<Owner, Fault> {
     if node.owns(owner.slot) { Ok(owner) } else { Err(Fault::new(Reason::SlotNotOwned)) }
 }
 
-fn collection(node: &Node, name: &str) -> Result<Collection, Fault> {
-    let collection = Collection::parse(name).map_err(|why| Fault::id("collection", why))?;
-    match node.map.collection(&collection) {
-        Some(_) => Ok(collection),
-        None => Err(Fault::new(Reason::CollectionUnknown).field("collection")),
-    }
+/// A collection's name. Whether the map still has it matters to writes only (the ruling asks):
+/// what lies in one that it dropped can be read and deleted.
+fn collection(name: &str) -> Result<Collection, Fault> {
+    Collection::parse(name).map_err(|why| Fault::id("collection", why))
 }
 
 fn address(
@@ -191,7 +192,7 @@ fn address(
     (subject, of, key): (&str, &str, &str),
 ) -> Result<Address, Fault> {
     let owner = owner(node, asker, subject)?;
-    let collection = collection(node, of)?;
+    let collection = collection(of)?;
     let key = RecordKey::parse(key).map_err(|why| Fault::id("key", why))?;
     let row = node.namer.record(&owner, &collection, &key);
     Ok(Address { owner, collection, key, row })
@@ -210,6 +211,9 @@ fn condition(if_version: Option<i64>, etag: String) -> Result<Condition, Fault> 
             return Err(fault.problem("is negative"));
         }
     };
+    if etag.len() > limits::ETAG_BYTES_MAX {
+        return Err(Fault::new(Reason::FieldInvalid).field("etag").problem("is no etag of ours"));
+    }
     Ok(Condition { if_version, etag: Some(etag).filter(|etag| !etag.is_empty()) })
 }
 
@@ -223,10 +227,10 @@ fn given(bytes: &[u8], phone_data: String, ip_data: String) -> Result<Option<Giv
     Ok(Some(Given { findings, phone_data: version(phone_data)?, ip_data: version(ip_data)? }))
 }
 
-/// A data version goes into the log: short, printable, or nothing.
+/// A data version goes into the log: a short word, or nothing.
 fn version(text: String) -> Result<Option<String>, Fault> {
-    let printable = text.bytes().all(|byte| (0x20..=0x7e).contains(&byte));
-    if !printable || text.len() > DATA_VERSION_BYTES_MAX {
+    let word = |byte: u8| byte.is_ascii_alphanumeric() || b"._/+:-".contains(&byte);
+    if !text.bytes().all(word) || text.len() > DATA_VERSION_BYTES_MAX {
         return Err(Fault::new(Reason::FieldInvalid).field(Cow::Borrowed("data_versions")));
     }
     Ok(Some(text).filter(|text| !text.is_empty()))

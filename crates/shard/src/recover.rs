@@ -1,28 +1,28 @@
 //! `bailiwick shard recover --accept-loss`: somebody has decided to go on with a store that lacks
 //! what was signed. The loss is not hidden: a new period of the log begins, under a new key, and
-//! its GENESIS names the old head.
+//! its GENESIS names the old head, or says that nobody knows it any more.
 
-use engine::Batch;
+use std::fs;
+
+use engine::{Batch, Engine};
 use ledger::checkpoint::Checkpoint;
 use ledger::entry::Detail;
-use ledger::hash::Hash;
+use terms::UnixMillis;
 
-use crate::anchor::{self, Anchor};
+use crate::anchor::Anchor;
 use crate::identity::Identity;
 use crate::keyring::FileKeyring;
-use crate::log::Log;
+use crate::log::{EdgeRow, Log};
 use crate::open::{Opening, edge_row, signed_empty};
 use crate::{Error, Outside, Settings, folders};
 
 /// What was given up, and where the log goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recovered {
-    /// The origin of the log that ended, and the entries that were signed for in it.
-    pub old_origin: String,
-    /// Entries that were signed for.
-    pub signed: u64,
-    /// Entries that the store still has of it.
-    pub found: u64,
+    /// The head that was signed last: origin and entries. `None`: no checkpoint was left to say.
+    pub signed: Option<(String, u64)>,
+    /// The log that the store still has: origin and entries. `None`: there is none.
+    pub found: Option<(String, u64)>,
     /// The origin of the new period.
     pub origin: String,
     /// The public key of the new period: give it to your auditors, and keep the old one.
@@ -32,7 +32,8 @@ pub struct Recovered {
 /// Opens a new log period over whatever the store still holds.
 ///
 /// # Errors
-/// [`Error`]; the store and its anchor are unchanged then, or a second call goes on.
+/// [`Error`]. A recovery that failed half way keeps the shard from starting until a second call
+/// has ended well; it names the same old head again.
 pub fn recover(
     settings: &Settings,
     map: &atlas::RegionMap,
@@ -42,38 +43,34 @@ pub fn recover(
     let opening = Opening { settings, map, annex, outside };
     let territory = opening.named()?;
     opening.folders()?;
-    let path = anchor::path(&settings.anchor, settings.region.as_str(), settings.shard.as_str());
-    let anchored = Anchor::open(&path)?;
-    if !folders::is_empty(&settings.data)? {
-        engine::accept_loss(&settings.data)?;
-    }
-    let engine = opening.engine()?;
-    let identity = Identity::read(&*engine)?;
-    if let Some(identity) = &identity {
-        let (deployment, territory) = (map.deployment(), territory.as_str());
-        identity.expect(deployment, &settings.region, &settings.shard, territory)?;
-    }
-    let found = match &identity {
-        Some(_) => edge_row(&*engine)?.size,
-        None => 0,
+    let path = opening.anchor_path();
+    // An anchor that cannot be read says as little as one that is missing.
+    let anchored = match Anchor::open(&path) {
+        Ok(anchored) => anchored,
+        Err(Error::Anchor { .. }) => None,
+        Err(other) => return Err(other),
     };
-    // The anchor knows best what was signed. Without it, the store's own log is the old head.
-    let old = match &anchored {
-        Some((_, note)) => unverified(note)
-            .ok_or(Error::Anchor { path: path.clone(), why: "it holds no checkpoint" })?,
-        None => match &identity {
-            Some(identity) => Checkpoint {
-                origin: opening.origin(identity.period),
-                size: found,
-                root: Log::restore(&*engine, &edge_row(&*engine)?)?.edge.root(),
-            },
-            None => return Err(Error::Anchor { path, why: "there is nothing to recover" }),
-        },
-    };
-    let of_anchor = old.origin.rsplit('/').next().and_then(|period| period.parse::<u32>().ok());
-    let of_store = identity.as_ref().map_or(0, |identity| identity.period);
-    let period = of_anchor.unwrap_or(0).max(of_store) + 1;
+    let signed = anchored.as_ref().and_then(|(_, note)| unverified(note));
+    let ours = |head: &Checkpoint| head.origin.starts_with(&opening.origin_prefix());
+    if let Some(foreign) = signed.as_ref().filter(|head| !ours(head)) {
+        let (found, expected) = (foreign.origin.clone(), opening.origin_prefix());
+        return Err(Error::ForeignStore { found, expected });
+    }
     let keyring = FileKeyring::open(&settings.keys, &settings.region, None)?;
+    let engine = accepted(&opening)?;
+    let identity = Identity::read(&*engine)?;
+    let edge = match &identity {
+        Some(identity) => {
+            let (deployment, territory) = (map.deployment(), territory.as_str());
+            identity.expect(deployment, &settings.region, &settings.shard, territory)?;
+            Some(edge_row(&*engine)?)
+        }
+        None => None,
+    };
+    let period_of = |head: &Checkpoint| head.origin.rsplit('/').next()?.parse::<u32>().ok();
+    let of_store = identity.as_ref().map_or(0, |identity| identity.period);
+    let of_anchor = signed.as_ref().and_then(period_of).unwrap_or(0);
+    let period = of_anchor.max(of_store).max(opening.last_key()?) + 1;
     let signer = opening.new_signer(period)?;
     let next = opening.identity(period, territory, &signer, &keyring);
     let mut batch = Batch::new();
@@ -81,22 +78,65 @@ pub fn recover(
         opening.take_slots(&mut batch);
     }
     let log = Log::new(period, engine.head()?.size);
-    let head = Detail::OldHead { origin: old.origin.clone(), size: old.size, root: old.root };
-    opening.begin_period(&*engine, batch, &next, (&log, vec![head]))?;
-    // After the commit: a crash in between leaves the old anchor, and a second call names the
-    // same old head again.
+    let last = edge.as_ref().map_or(UnixMillis(0), |edge| edge.committed);
+    let details = vec![old_head(&opening, &*engine, (signed.as_ref(), edge.as_ref()))?];
+    opening.begin_period(&*engine, batch, &next, (&log, details, last))?;
+    // After the commit: a crash in between leaves the old anchor, and the mark that keeps the
+    // shard from starting on it.
     let empty = signed_empty(&signer)?;
     match anchored {
         Some((mut anchor, _)) => anchor.store(&empty)?,
-        None => drop(Anchor::create(&path, &empty)?),
+        None => {
+            set_aside(&path)?;
+            drop(Anchor::create(&path, &empty)?);
+        }
     }
+    remove(&opening.recovering())?;
     Ok(Recovered {
-        old_origin: old.origin,
-        signed: old.size,
-        found,
+        signed: signed.map(|head| (head.origin, head.size)),
+        found: edge.map(|edge| (opening.origin(edge.period), edge.size)),
         origin: signer.name().to_owned(),
         vkey: next.vkey,
     })
+}
+
+/// Opens the store. If only the engine's own mark of a loss stands in the way, the mark of a
+/// recovery is set first and then that one is cleared: whatever happens next, no start takes the
+/// store for whole.
+fn accepted(opening: &Opening<'_>) -> Result<Box<dyn Engine>, Error> {
+    let mark = opening.recovering();
+    let opened = opening.engine();
+    if opened.is_ok() {
+        set(&mark)?;
+        return opened;
+    }
+    match opened {
+        Err(Error::Engine(engine::Error::Damaged { .. })) => {
+            set(&mark)?;
+            engine::accept_loss(&opening.settings.data)?;
+            opening.engine()
+        }
+        other => other,
+    }
+}
+
+/// What GENESIS says of the log before it.
+fn old_head(
+    opening: &Opening<'_>,
+    engine: &dyn Engine,
+    (signed, edge): (Option<&Checkpoint>, Option<&EdgeRow>),
+) -> Result<Detail, Error> {
+    if let Some(Checkpoint { origin, size, root }) = signed {
+        return Ok(Detail::OldHead { origin: origin.clone(), size: *size, root: *root });
+    }
+    let Some(edge) = edge else {
+        let text = "neither store nor checkpoint of the log before this one was left";
+        return Ok(Detail::Reason(text.to_owned()));
+    };
+    // The store's own word, which nothing confirms: the entry says so by its unsigned origin.
+    let origin = format!("unsigned:{}", opening.origin(edge.period));
+    let root = Log::restore(engine, edge)?.edge.root();
+    Ok(Detail::OldHead { origin, size: edge.size, root })
 }
 
 /// The checkpoint of a note whose key may be lost with the store: its signature is not checked,
@@ -104,7 +144,26 @@ pub fn recover(
 /// signed original.
 fn unverified(note: &str) -> Option<Checkpoint> {
     let (text, _) = note.rsplit_once("\n\n")?;
-    Checkpoint::parse(&format!("{text}\n"))
-        .ok()
-        .filter(|checkpoint| checkpoint.root != Hash([0; 32]))
+    Checkpoint::parse(&format!("{text}\n")).ok()
+}
+
+fn set(mark: &std::path::Path) -> Result<(), Error> {
+    let io = |source| Error::Io { path: mark.to_owned(), source };
+    fs::File::create(mark).and_then(|file| file.sync_all()).map_err(io)?;
+    folders::sync_parent(mark)
+}
+
+fn remove(mark: &std::path::Path) -> Result<(), Error> {
+    let io = |source| Error::Io { path: mark.to_owned(), source };
+    fs::remove_file(mark).map_err(io)?;
+    folders::sync_parent(mark)
+}
+
+/// Keeps an anchor that could not be read, under another name.
+fn set_aside(path: &std::path::Path) -> Result<(), Error> {
+    if path.exists() {
+        let io = |source| Error::Io { path: path.to_owned(), source };
+        fs::rename(path, path.with_extension("checkpoint.unreadable")).map_err(io)?;
+    }
+    Ok(())
 }

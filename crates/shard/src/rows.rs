@@ -118,6 +118,12 @@ impl Namer {
     }
 }
 
+/// Whether a key is a record's.
+pub(crate) fn is_record(key: &[u8]) -> bool {
+    // Prefix, slot and subject tag; then the kind of row.
+    key.first() == Some(&0x10) && key.get(19) == Some(&0x01)
+}
+
 /// The ownership row of a slot.
 pub(crate) fn slot(slot: Slot) -> Key {
     let mut key = vec![0x03];

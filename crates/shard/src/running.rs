@@ -170,11 +170,18 @@ impl Shard {
             named.spawn(work).map_err(|source| Error::Io { path: settings.data.clone(), source })
         };
         let of_committer = life.clone();
-        let committer = spawn("commit", Box::new(move || committer.run(inbox, &of_committer)))?;
+        let committer = spawn(
+            "commit",
+            Box::new(move || guarded(&of_committer, || committer.run(inbox, &of_committer))),
+        )?;
         let (of_beat, weak, counted, every) =
             (life.clone(), queue.weak(), Arc::clone(&counts), settings.beat);
-        let beat =
-            spawn("beat", Box::new(move || beat.run(every, &stopped, (weak, counted), &of_beat)))?;
+        let beat = spawn(
+            "beat",
+            Box::new(move || {
+                guarded(&of_beat, || beat.run(every, &stopped, (weak, counted), &of_beat));
+            }),
+        )?;
         Ok(Self { node, queue, counts, life, committer, beat, stop_beat, published, health })
     }
 
@@ -195,7 +202,8 @@ impl Shard {
         shutdown: impl Future<Output = ()> + Send,
     ) -> Result<(), Error> {
         let Self { node, queue, counts, life, committer, beat, stop_beat, health, .. } = self;
-        let reader = Reader { node: Arc::clone(&node), queue, counts };
+        let reader =
+            Reader { node: Arc::clone(&node), queue: queue.clone(), counts, life: life.clone() };
         let sessions = Sessions { reader, life: life.subscribe() };
         let service = SessionServer::new(sessions)
             .max_decoding_message_size(link::session::MESSAGE_BYTES_MAX)
@@ -227,13 +235,13 @@ impl Shard {
             () = drain => Ok(()),
         };
         health.set_ready(false);
-        // Sessions that are still there let go of the queue, and with the last one the committer
-        // ends: everything queued is committed and answered first.
+        // Sessions that are still there are left. Everything queued is committed and answered.
         advance(&life, Life::Ended);
         if *life.borrow() == Life::Poisoned {
             health.set_dead();
             return Err(Error::Poisoned);
         }
+        queue.end().await;
         let ended = tokio::task::spawn_blocking(move || {
             let committed = committer.join();
             drop(stop_beat);
@@ -246,6 +254,20 @@ impl Shard {
         }
         served.map_err(Error::Server)
     }
+}
+
+/// Runs a thread's work. Should it panic, the shard must not look alive without it.
+fn guarded(life: &watch::Sender<Life>, work: impl FnOnce()) {
+    struct Guard<'a>(&'a watch::Sender<Life>);
+    impl Drop for Guard<'_> {
+        fn drop(&mut self) {
+            if thread::panicking() {
+                self.0.send_replace(Life::Poisoned);
+            }
+        }
+    }
+    let _guard = Guard(life);
+    work();
 }
 
 /// Goes on to a later state; never back.

@@ -1,22 +1,32 @@
 //! The server of sessions: gateways connect, say whom they mean, and send calls.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use link::session::{Frames, FromShard, PROTOCOL};
 use terms::{Fault, Reason, limits};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::{Instant, timeout};
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status, Streaming};
 use wire::session as proto;
 use wire::session::session_server::Session;
 
-use crate::committer::Life;
+use crate::committer::{Life, Room, busy};
+use crate::node::Node;
 use crate::op::{Action, Op, ReplySlot};
 use crate::prepare::{self, Asker, Prepare};
-use crate::reads::{Get, Reader};
+use crate::reads::{Answers, Get, Reader};
 
 /// Bodies from this size on are sealed on a thread that may be busy for a while.
 const LARGE_BODY_BYTES: usize = 32 << 10;
+
+/// Bytes that a write takes up beside its body.
+const OP_BYTES: usize = 512;
+/// Time in which a gateway must say whom it means.
+const HELLO_MAX: Duration = Duration::from_secs(10);
+/// Frames of reads of one session that are looked up at once.
+const READS_AT_ONCE: usize = 4;
 
 /// Takes sessions. Clones share the shard.
 #[derive(Clone)]
@@ -25,18 +35,24 @@ pub(crate) struct Sessions {
     pub(crate) life: watch::Receiver<Life>,
 }
 
-type Answers = std::pin::Pin<Box<dyn Stream<Item = Result<proto::ToGateway, Status>> + Send>>;
+type Outgoing = std::pin::Pin<Box<dyn Stream<Item = Result<proto::ToGateway, Status>> + Send>>;
 
 #[tonic::async_trait]
 impl Session for Sessions {
-    type OpenStream = Answers;
+    type OpenStream = Outgoing;
 
     async fn open(
         &self,
         request: Request<Streaming<proto::ToShard>>,
-    ) -> Result<Response<Answers>, Status> {
+    ) -> Result<Response<Outgoing>, Status> {
         let mut calls = request.into_inner();
-        let first = calls.message().await?.unwrap_or_default();
+        let mut life = self.life.clone();
+        let first = tokio::select! {
+            first = timeout(HELLO_MAX, calls.message()) => first.unwrap_or(Ok(None))?,
+            // Nobody waits for a gateway that says nothing while the shard goes down.
+            _later = life.wait_for(|life| *life != Life::Serving) => None,
+        };
+        let first = first.unwrap_or_default();
         let (sender, receiver) = mpsc::channel(limits::SESSION_IN_FLIGHT_MAX + 1);
         let welcome = match self.welcome(first.hello.as_ref()) {
             Ok(welcome) => proto::ToGateway { welcome: Some(welcome), ..Default::default() },
@@ -44,19 +60,25 @@ impl Session for Sessions {
                 tracing::warn!(reason = fault.reason.as_str(), "a session was refused");
                 let goodbye = Some(link::session::to_wire(&fault));
                 let refusal = proto::ToGateway { goodbye, ..Default::default() };
-                let answers: Answers = Box::pin(tokio_stream::once(Ok(refusal)));
-                return Ok(Response::new(answers));
+                let refusal: Outgoing = Box::pin(tokio_stream::once(Ok(refusal)));
+                return Ok(Response::new(refusal));
             }
         };
+        let answers = Answers::new();
         let served = Served {
             prepare: Prepare::new(Arc::clone(&self.reader.node)),
             reader: self.reader.clone(),
             life: self.life.clone(),
             sender,
+            answers: answers.clone(),
+            reads: Arc::new(Semaphore::new(READS_AT_ONCE)),
         };
         tokio::spawn(served.run(calls, first.calls));
-        let answers: Answers = Box::pin(Frames::new(welcome, receiver).map(Ok));
-        Ok(Response::new(answers))
+        let outgoing = Frames::new(welcome, receiver).map(move |frame| {
+            answers.left(&frame);
+            Ok(frame)
+        });
+        Ok(Response::new(Box::pin(outgoing)))
     }
 }
 
@@ -101,49 +123,72 @@ struct Served {
     reader: Reader,
     life: watch::Receiver<Life>,
     sender: mpsc::Sender<FromShard>,
+    answers: Answers,
+    reads: Arc<Semaphore>,
 }
+
+/// The session ends: the gateway has gone, or broken the protocol, or the shard is done.
+struct Ends;
 
 impl Served {
     /// Reads calls until the gateway is done, or the shard is. What is in flight then is still
     /// answered by whoever holds it, unless the shard is poisoned: then nobody answers.
     async fn run(mut self, mut calls: Streaming<proto::ToShard>, first: Vec<proto::Call>) {
         self.reader.node.metrics.sessions.inc();
+        let mut over = self.life.clone();
+        tokio::select! {
+            _ends = self.serve(&mut calls, first) => {}
+            // Wherever it waits: for calls, for room among the answers, for a goodbye to leave.
+            _later = over.wait_for(|life| *life > Life::Draining) => {}
+        }
+        self.answers.close();
+        self.reader.node.metrics.sessions.dec();
+    }
+
+    async fn serve(
+        &mut self,
+        calls: &mut Streaming<proto::ToShard>,
+        first: Vec<proto::Call>,
+    ) -> Ends {
         let mut draining = false;
         let mut frame = first;
         loop {
             if self.frame(frame, draining).await.is_err() {
-                break;
+                return Ends;
             }
             frame = tokio::select! {
                 message = calls.message() => match message {
                     Ok(Some(message)) => message.calls,
                     // The gateway is done, or the connection is.
-                    Ok(None) | Err(_) => break,
+                    Ok(None) | Err(_) => return Ends,
                 },
-                changed = self.life.changed() => {
-                    if changed.is_err() || *self.life.borrow_and_update() > Life::Draining {
-                        break;
+                changed = self.life.changed(), if !draining => {
+                    if changed.is_err() {
+                        return Ends;
                     }
                     draining = true;
                     let goodbye = FromShard::Goodbye(Fault::new(Reason::ShuttingDown));
                     if self.sender.send(goodbye).await.is_err() {
-                        break;
+                        return Ends;
                     }
                     Vec::new()
                 }
             };
         }
-        self.reader.node.metrics.sessions.dec();
     }
 
-    /// Starts the calls of one frame. `Err`: the gateway has gone.
-    async fn frame(&mut self, calls: Vec<proto::Call>, draining: bool) -> Result<(), ()> {
+    /// Starts the calls of one frame.
+    async fn frame(&mut self, calls: Vec<proto::Call>, draining: bool) -> Result<(), Ends> {
+        if calls.len() > limits::FRAME_CALLS_MAX {
+            tracing::warn!(calls = calls.len(), "a frame has more calls than allowed");
+            return Err(Ends);
+        }
         let mut gets = Vec::new();
         for call in calls {
             // Waits while too many answers of this session are under way: then the gateway's
             // frames wait in its own window.
-            let permit = self.sender.clone().reserve_owned().await.map_err(|_| ())?;
-            let reply = ReplySlot { id: call.id, permit };
+            let permit = self.sender.clone().reserve_owned().await.map_err(|_| Ends)?;
+            let reply = ReplySlot { id: call.id, permit, room: None };
             if draining {
                 reply.send(Fault::new(Reason::ShuttingDown).into());
             } else {
@@ -151,8 +196,12 @@ impl Served {
             }
         }
         if !gets.is_empty() {
-            let reader = self.reader.clone();
-            tokio::task::spawn_blocking(move || reader.serve(gets));
+            let turn = Arc::clone(&self.reads).acquire_owned().await.map_err(|_| Ends)?;
+            let (reader, answers) = (self.reader.clone(), self.answers.clone());
+            tokio::task::spawn_blocking(move || {
+                reader.serve(gets, &answers);
+                drop(turn);
+            });
         }
         Ok(())
     }
@@ -168,41 +217,50 @@ impl Served {
                 Ok(lookup) => gets.push(Get { reply, deadline, lookup }),
                 Err(fault) => reply.send(fault.into()),
             },
-            Some(proto::call::Op::Put(put)) if put.body.len() >= LARGE_BODY_BYTES => {
-                let reader = self.reader.clone();
-                tokio::task::spawn_blocking(move || {
-                    let action = prepare::put(&reader.node, &asker, put);
-                    submit(&reader, reply, (deadline, asker), action);
-                });
-            }
-            Some(proto::call::Op::Put(put)) => {
-                let action = prepare::put(&self.reader.node, &asker, put);
-                submit(&self.reader, reply, (deadline, asker), action);
-            }
-            Some(proto::call::Op::Delete(delete)) => {
-                let action = prepare::delete(&self.reader.node, &asker, delete);
-                submit(&self.reader, reply, (deadline, asker), action);
-            }
-            Some(proto::call::Op::Create(create)) => {
-                let action = prepare::create(&self.reader.node, &asker, create);
-                submit(&self.reader, reply, (deadline, asker), action);
-            }
+            Some(op) => self.write(reply, (deadline, asker), op),
             None => reply.send(Fault::new(Reason::NotBuilt).into()),
         }
+    }
+
+    /// Prepares a write and queues it. A large body is sealed on a thread that may be busy.
+    fn write(&self, reply: ReplySlot, (deadline, asker): (Instant, Asker), op: proto::call::Op) {
+        let body = if let proto::call::Op::Put(put) = &op { put.body.len() } else { 0 };
+        let Some(room) = self.reader.queue.admit(body + OP_BYTES) else {
+            return reply.send(busy());
+        };
+        if body < LARGE_BODY_BYTES {
+            let action = prepared(&self.reader.node, &asker, op);
+            return submit(&self.reader, reply, (deadline, asker, room), action);
+        }
+        let reader = self.reader.clone();
+        tokio::task::spawn_blocking(move || {
+            let action = prepared(&reader.node, &asker, op);
+            submit(&reader, reply, (deadline, asker, room), action);
+        });
     }
 }
 
 fn submit(
     reader: &Reader,
     reply: ReplySlot,
-    (deadline, asker): (tokio::time::Instant, Asker),
+    (deadline, asker, room): (Instant, Asker, Room),
     action: Result<Action, Fault>,
 ) {
     match action {
         Ok(action) => {
             let Asker { caller, tenant_tag, .. } = asker;
-            reader.queue.submit(Op { reply, deadline, caller, tenant_tag, action });
+            reader.queue.submit(Op { reply, deadline, caller, tenant_tag, action }, room);
         }
         Err(fault) => reply.send(fault.into()),
+    }
+}
+
+/// Makes an op of a call.
+fn prepared(node: &Node, asker: &Asker, op: proto::call::Op) -> Result<Action, Fault> {
+    match op {
+        proto::call::Op::Put(put) => prepare::put(node, asker, put),
+        proto::call::Op::Delete(delete) => prepare::delete(node, asker, delete),
+        proto::call::Op::Create(create) => prepare::create(node, asker, create),
+        proto::call::Op::Get(_) => Err(Fault::new(Reason::Internal)),
     }
 }

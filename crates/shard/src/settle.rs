@@ -47,12 +47,25 @@ pub(crate) fn settle(
         return first(rules, owner, collection, findings, (standings, given.is_some(), minute));
     };
     let verdict = rules.decide(&owner.tenant, collection, &standing.basis);
-    if let Some(given) = given {
-        unchanged(rules, owner, standing, (&findings, given, &verdict))?;
+    let weighed = weigh(rules, owner, standing, (&findings, &verdict))?;
+    let now = weighed.as_ref().map_or(verdict, |(_, now)| now.clone());
+    let ruled = here(now, false)?;
+    let mut next = standing.clone();
+    if let Some((basis, _)) = weighed {
+        next.basis = basis;
     }
-    let changed = findings != subject.findings;
-    let standings = if changed { subject.standings.clone() } else { Vec::new() };
-    Ok(Settled { ruled: here(verdict, false)?, findings, standings, changed })
+    // Where copies may lie by now: a deletion must reach all of them.
+    next.mirrors.extend(ruled.mirrors.iter().cloned());
+    next.mirrors.sort_unstable();
+    next.mirrors.dedup();
+    let changed = findings != subject.findings || next != *standing;
+    let mut standings = Vec::new();
+    if changed {
+        standings.clone_from(&subject.standings);
+        standings.retain(|standing| standing.collection != *collection);
+        standings.push(next);
+    }
+    Ok(Settled { ruled, findings, standings, changed })
 }
 
 /// The first write of a collection: its ruling is fixed.
@@ -76,23 +89,26 @@ fn first(
     Ok(Settled { ruled, findings, standings, changed: true })
 }
 
-/// Refuses new evidence about citizenship or residence that would change the ruling that stands.
-fn unchanged(
+/// Weighs what is held about citizenship and residence, and is not in the basis yet: whether this
+/// call brought it, or one for another collection did. If the ruling would change, the write is
+/// stopped; if not, later rulings rest on it too, so that a law or a clause that changes later
+/// meets all of it. `None`: nothing to weigh.
+fn weigh(
     rules: &mut Rules,
     owner: &Owner,
     standing: &Standing,
-    (findings, given, verdict): (&Findings, &Given, &Verdict),
-) -> Result<(), Fault> {
+    (findings, verdict): (&Findings, &Verdict),
+) -> Result<Option<(Findings, Verdict)>, Fault> {
     let weighs = |aspect| matches!(aspect, Aspect::Citizen | Aspect::Resident);
-    let news = given.findings.iter().any(|f| weighs(f.aspect()) && !standing.basis.contains(f));
-    if !news {
-        return Ok(());
-    }
     let mut basis = standing.basis.clone();
     for finding in findings.iter().filter(|finding| weighs(finding.aspect())) {
         basis.insert(*finding).map_err(full)?;
     }
-    let same = match (verdict, &rules.decide(&owner.tenant, &standing.collection, &basis)) {
+    if basis == standing.basis {
+        return Ok(None);
+    }
+    let now = rules.decide(&owner.tenant, &standing.collection, &basis);
+    let same = match (verdict, &now) {
         (Verdict::Here(before), Verdict::Here(now)) => {
             before.jurisdictions == now.jurisdictions && before.mirrors == now.mirrors
         }
@@ -100,7 +116,11 @@ fn unchanged(
         (Verdict::Refused(before), Verdict::Refused(now)) => before.reason == now.reason,
         _ => false,
     };
-    if same { Ok(()) } else { Err(Fault::new(Reason::JurisdictionChanged).field("evidence")) }
+    if same {
+        Ok(Some((basis, now)))
+    } else {
+        Err(Fault::new(Reason::JurisdictionChanged).field("evidence"))
+    }
 }
 
 /// The ruling, if it places the record here.
@@ -109,9 +129,17 @@ fn here(verdict: Verdict, from_call: bool) -> Result<Arc<Ruled>, Fault> {
         Verdict::Here(ruled) => Ok(ruled),
         Verdict::Refused(fault) => Err(fault),
         Verdict::Elsewhere(region) => {
-            let reason =
-                if from_call { Reason::PlacementNotAdmitted } else { Reason::WrongDomicile };
-            Err(Fault::new(reason).field("subject.domicile").with(Detail::Region, region))
+            let (reason, cure) = if from_call {
+                let cure = "leave subject.domicile empty, or use the region in the metadata; if \
+                            none was sent, bring gateway and shard to the same map";
+                (Reason::PlacementNotAdmitted, cure)
+            } else {
+                let cure = "use the region in the metadata; if the record lies here already, the \
+                            map has changed: have the subject reassessed";
+                (Reason::WrongDomicile, cure)
+            };
+            let fault = Fault::new(reason).field("subject.domicile").cure(cure);
+            Err(fault.with(Detail::Region, region))
         }
     }
 }

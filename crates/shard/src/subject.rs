@@ -19,7 +19,7 @@ const FORMAT: u8 = 1;
 const DAMAGED: Error = Error::Damaged("subjects");
 
 /// A ruling that stands: the first write of a collection fixed it.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Standing {
     pub(crate) collection: Collection,
     /// The findings that it rests on. Later evidence is kept beside them.

@@ -99,9 +99,16 @@ impl Work<'_> {
         let live = head.as_ref().is_some_and(|head| !head.deleted);
         let kind = if live { Kind::Replace } else { Kind::Place };
         let ruled = Arc::clone(&settled.ruled);
-        let subject = self.adopt(&address.owner, subject, settled, &request)?;
+        let (subject, row) = self.adopt(&address.owner, subject, settled, &request)?;
         let change = Change { kind, request, content, given };
-        self.write(asker, (&address, &subject), head.as_ref(), (change, Some(&ruled)))
+        let done =
+            self.write(asker, (&address, &subject), head.as_ref(), (change, Some(&ruled)))?;
+        // After the entry: what fails has put nothing into the group.
+        if let Some(row) = row {
+            self.batch.put(address.owner.row(), row);
+            self.subjects.insert(address.owner.tag, subject);
+        }
+        Ok(done)
     }
 
     fn delete(&mut self, asker: &Asker, delete: Delete) -> Result<Outcome, Fault> {
@@ -175,9 +182,9 @@ impl Work<'_> {
         if let Some(subject) = self.subjects.get(&owner.tag) {
             return Ok(Some(Arc::clone(subject)));
         }
-        let Some(row) = self.rows.get(&owner.row()).and_then(Option::as_ref) else {
-            return Ok(None);
-        };
+        // A row that nobody read is a mistake of ours, and no proof that there is no such subject.
+        let read = self.rows.get(&owner.row()).ok_or(Error::Damaged("subjects"))?;
+        let Some(row) = read else { return Ok(None) };
         let subject = Arc::new(self.node.open_subject(owner, row)?);
         self.subjects.insert(owner.tag, Arc::clone(&subject));
         Ok(Some(subject))
@@ -276,16 +283,16 @@ impl Work<'_> {
 
     // === what the group changes ===
 
-    /// The subject with what the ruling settled, created or changed if it must be.
+    /// The subject with what the ruling settled, and its row if it is created or changed.
     fn adopt(
-        &mut self,
+        &self,
         owner: &Owner,
         subject: Option<Arc<Subject>>,
         settled: Settled,
         request: &Request,
-    ) -> Result<Arc<Subject>, Fault> {
+    ) -> Result<(Arc<Subject>, Option<Vec<u8>>), Fault> {
         let changed = match subject {
-            Some(subject) if !settled.changed => return Ok(subject),
+            Some(subject) if !settled.changed => return Ok((subject, None)),
             Some(subject) => {
                 let (findings, standings) = (settled.findings, settled.standings);
                 let (region, keyring) = (&self.node.region, &*self.node.keyring);
@@ -298,11 +305,8 @@ impl Work<'_> {
                 subject
             }
         };
-        let nonce = self.node.random()?;
-        self.batch.put(owner.row(), changed.seal(owner, &self.node.region, nonce));
-        let changed = Arc::new(changed);
-        self.subjects.insert(owner.tag, Arc::clone(&changed));
-        Ok(changed)
+        let row = changed.seal(owner, &self.node.region, self.node.random()?);
+        Ok((Arc::new(changed), Some(row)))
     }
 
     fn new_subject(&self, owner: &Owner, request: &Request) -> Result<Subject, Fault> {

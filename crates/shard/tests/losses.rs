@@ -153,8 +153,8 @@ async fn an_accepted_loss_opens_a_new_period_that_names_the_old_head() {
     assert!(matches!(refusal(&place).await, Error::DataLost { .. }));
 
     let recovered = place.recover().unwrap();
-    assert_eq!((recovered.signed, recovered.found), (12, 7));
-    assert_eq!(recovered.old_origin, "sample/ru-msk/s1/1");
+    let of_first = |size| Some(("sample/ru-msk/s1/1".to_owned(), size));
+    assert_eq!((recovered.signed, recovered.found), (of_first(12), of_first(7)));
     assert_eq!(recovered.origin, "sample/ru-msk/s1/2");
     let shard = place.start().await;
     let mut session = shard.session().await;
@@ -191,9 +191,64 @@ async fn a_lost_folder_can_be_begun_anew_under_the_same_keys() {
     fill(&place, 0, 5).await;
     wipe(&place.path("data"));
     let recovered = place.recover().unwrap();
-    assert_eq!((recovered.signed, recovered.found), (7, 0));
+    let signed = Some(("sample/ru-msk/s1/1".to_owned(), 7));
+    assert_eq!((recovered.signed, recovered.found), (signed, None));
     fill(&place, 0, 2).await;
     assert_eq!(entries(&place, 2).len(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shard_that_had_a_log_never_begins_anew_by_itself() {
+    let place = Place::new("ru-msk");
+    fill(&place, 0, 5).await;
+    // Both volumes are gone, the keys are left: as after a start without its mounts.
+    wipe(&place.path("data"));
+    wipe(&place.path("anchor"));
+    let error = refusal(&place).await.to_string();
+    assert!(error.contains("neither store nor checkpoint"), "{error}");
+    let recovered = place.recover().unwrap();
+    assert_eq!((recovered.signed, recovered.found), (None, None));
+    assert_eq!(recovered.origin, "sample/ru-msk/s1/2");
+    fill(&place, 0, 1).await;
+    // A second recovery over a backup of the first period uses no key twice.
+    copy_folder(&place.path("data"), &place.path("backup"));
+    copy_folder(&place.path("anchor"), &place.path("backup.anchor"));
+    fill(&place, 1, 3).await;
+    for (from, to) in [("backup", "data"), ("backup.anchor", "anchor")] {
+        wipe(&place.path(to));
+        copy_folder(&place.path(from), &place.path(to));
+    }
+    assert_eq!(place.recover().unwrap().origin, "sample/ru-msk/s1/3");
+    fill(&place, 9, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recovery_that_did_not_end_keeps_the_shard_down() {
+    let place = Place::new("ru-msk");
+    fill(&place, 0, 5).await;
+    copy_folder(&place.path("data"), &place.path("yesterday"));
+    fill(&place, 5, 5).await;
+    wipe(&place.path("data"));
+    copy_folder(&place.path("yesterday"), &place.path("data"));
+    // It fails in the middle: the new log's key cannot be written.
+    let blocked = place.path("keys").join("ru-msk-s1-2.logkey.new");
+    fs::create_dir(&blocked).unwrap();
+    assert!(place.recover().is_err());
+    assert!(refusal(&place).await.to_string().contains("a recovery was begun"));
+    fs::remove_dir(&blocked).unwrap();
+    let recovered = place.recover().unwrap();
+    assert_eq!(recovered.signed, Some(("sample/ru-msk/s1/1".to_owned(), 12)));
+    fill(&place, 20, 1).await;
+
+    // An anchor that cannot be read is set aside, and the store's own word is marked as such.
+    fs::write(place.path("anchor").join("ru-msk-s1.checkpoint"), [0; 8192]).unwrap();
+    assert!(matches!(refusal(&place).await, Error::Anchor { .. }));
+    assert_eq!(place.recover().unwrap().signed, None);
+    let genesis = Entry::decode(&entries(&place, 3)[0]).unwrap();
+    let unsigned = genesis.details.iter().any(|detail| {
+        matches!(detail, Detail::OldHead { origin, .. } if origin.starts_with("unsigned:"))
+    });
+    assert!(unsigned);
 }
 
 #[tokio::test(flavor = "multi_thread")]

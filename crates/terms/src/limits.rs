@@ -12,6 +12,10 @@ pub const RECORD_KEY_BYTES_MAX: usize = 256;
 pub const NAME_BYTES_MAX: usize = 63;
 /// Evidence items, and findings, of one request.
 pub const EVIDENCE_ITEMS_MAX: usize = 64;
+/// Bytes of an etag. Ours have at most 40.
+pub const ETAG_BYTES_MAX: usize = 64;
+/// Bytes of a caller's name.
+pub const CALLER_NAME_BYTES_MAX: usize = 256;
 /// Bytes of one evidence value.
 pub const EVIDENCE_VALUE_BYTES_MAX: usize = 64;
 /// Findings that a shard keeps of one subject.
@@ -26,6 +30,8 @@ pub const GATEWAY_IN_FLIGHT_MAX: usize = 16_384;
 pub const SESSION_IN_FLIGHT_MAX: usize = 16_384;
 /// Bytes of bodies in flight on one session.
 pub const SESSION_BYTES_IN_FLIGHT_MAX: usize = 128 << 20;
+/// Bytes of answers that wait on one session for their gateway to take them.
+pub const SESSION_ANSWER_BYTES_MAX: usize = 64 << 20;
 /// Calls in one session frame.
 pub const FRAME_CALLS_MAX: usize = 256;
 /// Bytes at which a session frame is sent rather than filled further.
@@ -42,8 +48,8 @@ pub const COMMIT_QUEUE_MAX: usize = 16_384;
 pub const COMMIT_WRITES_MAX: usize = 2_048;
 /// Bytes of rows in one commit (one body of the largest size always fits).
 pub const COMMIT_BYTES_MAX: usize = 32 << 20;
-/// Request ids that a record remembers.
-pub const REQUEST_IDS_KEPT_MAX: usize = 64;
+/// Request ids that a record remembers: the newest write's, and those of 64 before it.
+pub const REQUEST_IDS_KEPT_MAX: usize = 65;
 /// Hours for which a record remembers a request id.
 pub const REQUEST_IDS_KEPT_HOURS: u64 = 24;
 /// Milliseconds that a call may take when its caller named no deadline.
