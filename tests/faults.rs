@@ -37,7 +37,7 @@ fn check(deployment: &mut Deployment, region: &str, engine: engine::Kind, acked:
         let client = Client::connect(&url, PATIENT).await.expect("a gateway");
         for write in acked {
             let record = get(&client, &write.subject, region, &write.key).await;
-            let record = record.unwrap_or_else(|why| panic!("an acknowledged record: {why}"));
+            let record = record.expect("an acknowledged record");
             assert!(record.body == write.body, "another body than was acknowledged");
         }
     });

@@ -14,7 +14,7 @@ const TOOLS: &str = "grpcio-tools==1.85.1";
 
 fn run(command: &mut Command) -> String {
     let shown = format!("{command:?}");
-    let output = command.output().unwrap_or_else(|error| panic!("{shown}: {error}"));
+    let output = command.output().expect("the program can be started");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(output.status.success(), "{shown}\n{}{}", text(&output.stdout), text(&output.stderr));
     text(&output.stdout)
