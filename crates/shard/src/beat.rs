@@ -115,3 +115,11 @@ fn extend(node: &Node, edge: &mut Edge, size: u64) -> Result<(), Error> {
         Ok(())
     })
 }
+
+/// A signed checkpoint over the empty log.
+pub(crate) fn signed_empty(signer: &Signer) -> Result<String, Error> {
+    let origin = signer.name().to_owned();
+    Checkpoint { origin, size: 0, root: ledger::hash::empty_root() }
+        .sign(signer)
+        .map_err(|_| Error::Damaged("placement log"))
+}

@@ -37,6 +37,7 @@ mod running;
 mod seal;
 mod session;
 mod settle;
+mod small_rows;
 mod subject;
 mod work;
 

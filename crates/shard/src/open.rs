@@ -11,12 +11,14 @@ use ledger::note::{Signer, Verifier};
 use terms::{Slot, UnixMillis};
 
 use crate::anchor::{self, Anchor};
+use crate::beat::signed_empty;
 use crate::identity::Identity;
 use crate::keyring::{self, FileKeyring};
-use crate::log::{Draft, EdgeRow, Log, edge_at, root_at};
+use crate::log::{Draft, Log, edge_at, root_at};
 use crate::node::origin;
 use crate::rows::Namer;
-use crate::{Error, Outside, Settings, codec, folders, rows};
+use crate::small_rows::{decode_map, edge_row, encode_map, owned_slots};
+use crate::{Error, Outside, Settings, folders, rows};
 
 const FORMAT: u8 = 1;
 
@@ -391,45 +393,6 @@ fn lost(signed: u64, found: u64) -> Error {
     }
 }
 
-/// A signed checkpoint over the empty log.
-pub(crate) fn signed_empty(signer: &Signer) -> Result<String, Error> {
-    let origin = signer.name().to_owned();
-    Checkpoint { origin, size: 0, root: ledger::hash::empty_root() }
-        .sign(signer)
-        .map_err(|_| Error::Damaged("placement log"))
-}
-
-pub(crate) fn edge_row(engine: &dyn Engine) -> Result<EdgeRow, Error> {
-    let row = engine.get_many(&[rows::EDGE])?.pop().flatten();
-    Ok(EdgeRow::decode(&row.ok_or(Error::Damaged("placement log"))?)?)
-}
-
 fn append(draft: &mut Draft, entry: &Entry) -> Result<(), Error> {
     draft.append(entry).map(|_| ()).map_err(|_| Error::Damaged("placement log"))
-}
-
-fn owned_slots(engine: &dyn Engine) -> Result<Vec<bool>, Error> {
-    let limit = engine::ScanLimit { rows: usize::from(terms::SLOTS), bytes: 1 << 20 };
-    let page = engine.scan(&rows::slots(), engine::Order::Ascending, limit)?;
-    let mut owned = vec![false; usize::from(terms::SLOTS)];
-    for (key, _) in &page.rows {
-        let number = key.last_chunk().map(|number| usize::from(u16::from_be_bytes(*number)));
-        let place = number.and_then(|number| owned.get_mut(number));
-        *place.ok_or(Error::Damaged("slots"))? = true;
-    }
-    Ok(owned)
-}
-
-fn encode_map(map: MapRef) -> Vec<u8> {
-    let mut row = codec::Writer::with_capacity(48);
-    row.u8(FORMAT).u64(map.epoch).fixed(&map.digest);
-    row.0
-}
-
-fn decode_map(row: &[u8]) -> Result<MapRef, Error> {
-    let mut row = codec::Reader::new(row);
-    row.format(FORMAT)?;
-    let map = MapRef { epoch: row.u64()?, digest: row.array()? };
-    row.end()?;
-    Ok(map)
 }

@@ -10,10 +10,12 @@ use ledger::entry::Detail;
 use terms::UnixMillis;
 
 use crate::anchor::Anchor;
+use crate::beat::signed_empty;
 use crate::identity::Identity;
 use crate::keyring::FileKeyring;
 use crate::log::{EdgeRow, Log};
-use crate::open::{Opening, edge_row, signed_empty};
+use crate::open::Opening;
+use crate::small_rows::edge_row;
 use crate::{Error, Outside, Settings, folders};
 
 /// What was given up, and where the log goes on.

@@ -13,7 +13,7 @@ use ledger::hash::leaf_hash;
 use ledger::tree::Edge;
 use shard::Error;
 use support::stored::{self, log_key};
-use support::{Place, copy_folder, findings, put_ru, request_id};
+use support::{Place, copy_folder, findings, put_ru};
 use wire::session as proto;
 
 /// Puts `count` records, in `count` calls, and stops the shard.
@@ -291,39 +291,6 @@ async fn a_foreign_or_shared_folder_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_older_or_a_forked_map_is_refused_and_a_newer_one_is_logged() {
-    let mut place = Place::new("ru-msk");
-    fill(&place, 0, 1).await;
-    let first = place.map.clone();
-    place.map = first.replace("version = 1\n", "version = 2\npredecessor = PRE\n");
-    let digest: String = atlas::RegionMap::parse(&first)
-        .unwrap()
-        .epoch()
-        .digest
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    place.map = place.map.replace("PRE", &format!("\"sha256:{digest}\""));
-    fill(&place, 1, 1).await;
-    let kinds: Vec<_> =
-        entries(&place, 1).iter().map(|entry| Entry::decode(entry).unwrap().kind).collect();
-    assert_eq!(kinds, [Kind::Genesis, Kind::Map, Kind::Place, Kind::Map, Kind::Place]);
-    let second = place.map.clone();
-    place.map = format!("{second}\n# another file\n");
-    assert!(matches!(refusal(&place).await, Error::MapFork { version: 2 }));
-    place.map = first;
-    assert!(matches!(refusal(&place).await, Error::MapStale { offered: 1, accepted: 2 }));
-    // A map that moves the region to another country moves no data.
-    place.map = second
-        .replace("version = 2\n", "version = 3\n")
-        .replace("territory = \"US\"", "territory = \"CA\"");
-    fill(&place, 2, 1).await;
-    place.region = "us-iad";
-    place.annex = place.annex.replace("ru-msk", "us-iad");
-    assert!(place.open().await.is_err());
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn no_read_is_silent() {
     let place = Place::new("in-bom");
     let shard = place.start().await;
@@ -350,35 +317,6 @@ async fn no_read_is_silent() {
     assert_eq!(counts.len(), 1);
     assert_eq!(counts[0].collection.as_deref(), Some("profiles"));
     assert_eq!(counts[0].details, [Detail::Count(3)]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_placement_with_mirrors_leaves_one_copy_due_for_each() {
-    let place = Place::new("ru-msk");
-    let shard = place.start().await;
-    let mut session = shard.session().await;
-    let put = |n, body: &[u8]| proto::Put {
-        findings: findings(&[("citizenship", "RU"), ("residence", "KZ")]).into(),
-        ..put_ru("anna", "main", body, n)
-    };
-    session.put(put(1, b"one")).await.unwrap();
-    session.put(put(2, b"two")).await.unwrap();
-    session.put(put_ru("bert", "main", b"x", 3)).await.unwrap();
-    let gone = proto::Delete {
-        subject: "anna".into(),
-        collection: "profiles".into(),
-        key: "main".into(),
-        request_id: request_id(4).into(),
-        ..Default::default()
-    };
-    session.delete(gone).await.unwrap();
-    drop(session);
-    shard.stop().await.unwrap();
-    let due = rows(&place, &[0x20]);
-    assert_eq!(due.len(), 1);
-    let (key, row) = &due[0];
-    assert_eq!(&key[1..11], b"\0\0\0\x06kz-ala");
-    assert_eq!(u64::from_be_bytes(row[1..9].try_into().unwrap()), 3, "the newest version is due");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -411,4 +349,37 @@ fn search(folder: &Path, each: &mut dyn FnMut(&Path, &[u8])) {
             each(&path, &fs::read(&path).unwrap());
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_or_a_forked_map_is_refused_and_a_newer_one_is_logged() {
+    let mut place = Place::new("ru-msk");
+    fill(&place, 0, 1).await;
+    let first = place.map.clone();
+    place.map = first.replace("version = 1\n", "version = 2\npredecessor = PRE\n");
+    let digest: String = atlas::RegionMap::parse(&first)
+        .unwrap()
+        .epoch()
+        .digest
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    place.map = place.map.replace("PRE", &format!("\"sha256:{digest}\""));
+    fill(&place, 1, 1).await;
+    let kinds: Vec<_> =
+        entries(&place, 1).iter().map(|entry| Entry::decode(entry).unwrap().kind).collect();
+    assert_eq!(kinds, [Kind::Genesis, Kind::Map, Kind::Place, Kind::Map, Kind::Place]);
+    let second = place.map.clone();
+    place.map = format!("{second}\n# another file\n");
+    assert!(matches!(refusal(&place).await, Error::MapFork { version: 2 }));
+    place.map = first;
+    assert!(matches!(refusal(&place).await, Error::MapStale { offered: 1, accepted: 2 }));
+    // A map that moves the region to another country moves no data.
+    place.map = second
+        .replace("version = 2\n", "version = 3\n")
+        .replace("territory = \"US\"", "territory = \"CA\"");
+    fill(&place, 2, 1).await;
+    place.region = "us-iad";
+    place.annex = place.annex.replace("ru-msk", "us-iad");
+    assert!(place.open().await.is_err());
 }
