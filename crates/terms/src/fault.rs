@@ -19,6 +19,8 @@ pub enum Detail {
     Version,
     /// The limit that was passed.
     Limit,
+    /// The address of the gateway that may take the request.
+    Ingress,
     /// Milliseconds after which to try again.
     RetryAfterMs,
 }
@@ -32,6 +34,7 @@ impl Detail {
         Self::MapEpoch,
         Self::Version,
         Self::Limit,
+        Self::Ingress,
         Self::RetryAfterMs,
     ];
 
@@ -44,6 +47,7 @@ impl Detail {
             Self::MapEpoch => "map_epoch",
             Self::Version => "version",
             Self::Limit => "limit",
+            Self::Ingress => "ingress",
             Self::RetryAfterMs => "retry_after_ms",
         }
     }

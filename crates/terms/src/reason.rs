@@ -16,6 +16,8 @@ pub enum Code {
     AlreadyExists,
     /// A condition on a version was not met (AIP-154).
     Aborted,
+    /// Nobody knows who the caller is.
+    Unauthenticated,
     /// The caller may not.
     PermissionDenied,
     /// A limit is reached; it passes.
@@ -145,6 +147,8 @@ reasons! {
     SlotNotOwned "SLOT_NOT_OWNED" Unavailable SameRequestId "send the same request again once the annex is rolled out";
     /// Too many calls in flight in the gateway.
     GatewayBusy "GATEWAY_BUSY" ResourceExhausted SameRequestId "send the same request again after the delay";
+    /// The tenant has reached its own limit of calls in flight, or of calls a second.
+    TenantBusy "TENANT_BUSY" ResourceExhausted SameRequestId "send the same request again after the delay, or ask the operator for a higher limit";
     /// Too many calls in flight towards one shard, or waiting for its committer.
     ShardBusy "SHARD_BUSY" ResourceExhausted SameRequestId "send the same request again after the delay";
     /// The shard's disk is down to the reserve that is kept for erasure and expiry.
@@ -152,9 +156,17 @@ reasons! {
     /// The caller's deadline passed before anything was done. Nothing was stored.
     DeadlinePassed "DEADLINE_PASSED" DeadlineExceeded SameRequestId "send the request again with a longer deadline";
 
-    // --- who asks
-    /// The caller has no identity that this listener accepts, or not the role.
+    // --- who asks, and from where
+    /// The caller presents neither a certificate nor a token that this listener accepts.
+    IdentityMissing "IDENTITY_MISSING" Unauthenticated No "present a client certificate, or a token in the authorization header";
+    /// The caller's token or certificate is not valid: expired, not yet valid, revoked, of another issuer or audience, or signed by nobody known.
+    IdentityInvalid "IDENTITY_INVALID" Unauthenticated No "get a new token or certificate for this deployment, then send the request again";
+    /// The caller does not have the role, tenant, collection or region that the call needs.
     NotPermitted "NOT_PERMITTED" PermissionDenied No "ask the operator for the role that the call needs";
+    /// The answer would carry the record out of the territory, and no transfer clause covers that.
+    EgressNotCovered "EGRESS_NOT_COVERED" FailedPrecondition No "read from inside the territory, through a gateway there; or give the map a transfer clause for the territories and the collection";
+    /// A law that attaches wants the body taken by a gateway inside its territory.
+    WrongIngress "WRONG_INGRESS" FailedPrecondition No "send the request to the gateway in the metadata; ask ResolvePlacement before a body is sent";
 
     // --- ours
     /// A mistake of ours, logged under the call id.

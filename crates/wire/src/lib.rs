@@ -1,9 +1,12 @@
-//! The generated protobuf code of `proto/`, and nothing else.
+//! The generated protobuf code of `proto/`, and the count that stands before its decoding.
 //!
-//! **Architecture invariant:** no hand-written logic here. Conversions live with whoever owns the
-//! domain type, and are `TryFrom`-like: what they return is valid.
+//! **Architecture invariant:** no domain logic here. Conversions live with whoever owns the domain
+//! type, and are `TryFrom`-like: what they return is valid. `bounded` alone is written by hand:
+//! it is the codec of every service, and knows of messages only how many fields they hold.
 
 #![allow(missing_docs, clippy::all, clippy::pedantic)]
+
+pub mod bounded;
 
 /// The public API.
 pub mod v1 {

@@ -1,0 +1,143 @@
+//! Whether every way to grow in memory is counted, and nothing of ours is refused.
+
+use std::collections::HashMap;
+
+use super::*;
+use crate::{session, v1};
+
+/// A field of bytes, as it stands on the wire.
+fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+    let mut out = vec![number << 3 | 2];
+    prost::encoding::encode_varint(bytes.len() as u64, &mut out);
+    out.extend_from_slice(bytes);
+    out
+}
+
+#[test]
+fn empty_messages_in_a_list_are_counted() {
+    // evidence = 10, two bytes each.
+    let some = field(10, &[]).repeat(FIELDS_MAX);
+    assert_eq!(check::<v1::PutRecordRequest>(&some), Ok(()));
+    let more = field(10, &[]).repeat(FIELDS_MAX + 1);
+    assert_eq!(check::<v1::PutRecordRequest>(&more), Err(Unfit::TooMany));
+    let largest = field(10, &[]).repeat(17 << 19);
+    assert_eq!(largest.len(), 17 << 20);
+    assert_eq!(check::<v1::PutRecordRequest>(&largest), Err(Unfit::TooMany));
+    assert!(decode::<v1::PutRecordRequest>(&largest).is_err());
+}
+
+#[test]
+fn fields_are_counted_at_every_depth() {
+    // PutRecordResponse.ruling = 6, .attachments = 1
+    let inner = field(1, &[]).repeat(FIELDS_MAX);
+    assert_eq!(check::<v1::PutRecordResponse>(&field(6, &inner)), Err(Unfit::TooMany));
+    // A message given twice is merged: both count.
+    let half = field(6, &field(1, &[]).repeat(FIELDS_MAX / 2));
+    assert_eq!(check::<v1::PutRecordResponse>(&half), Ok(()));
+    assert_eq!(check::<v1::PutRecordResponse>(&half.repeat(2)), Err(Unfit::TooMany));
+    // StreamPutResponse.done = 3, .ruling = 6, .placement = 2, .mirrors = 2: a list of strings.
+    let mirrors = field(2, &[]).repeat(FIELDS_MAX);
+    let deep = field(3, &field(6, &field(2, &mirrors)));
+    assert_eq!(check::<v1::StreamPutResponse>(&deep), Err(Unfit::TooMany));
+    // ToGateway.replies = 2, .fault = 4, .details = 5: the entries of a map.
+    let entries = field(5, &field(1, b"k")).repeat(FIELDS_MAX / 2);
+    let map = field(2, &field(4, &entries));
+    assert_eq!(check::<session::ToGateway>(&map), Err(Unfit::TooMany));
+    // ToGateway.goodbye = 3, .details = 5
+    assert_eq!(check::<session::ToGateway>(&field(3, &entries)), Err(Unfit::TooMany));
+    // Ruling.attachments = 1, .evidence_kinds = 4: packed numbers, four bytes each in memory.
+    let packed = field(1, &field(4, &vec![1; FIELDS_MAX]));
+    assert_eq!(check::<v1::Ruling>(&packed), Err(Unfit::TooMany));
+    // Fields that nobody knows take time, if nothing else.
+    let unknown = field(15, &[]).repeat(FIELDS_MAX + 1);
+    assert_eq!(check::<v1::Record>(&unknown), Err(Unfit::TooMany));
+}
+
+#[test]
+fn a_frame_holds_so_many_calls_and_no_more() {
+    let frame = |calls: usize| {
+        let hello = Some(session::Hello::default());
+        session::ToShard { hello, calls: vec![session::Call::default(); calls] }.encode_to_vec()
+    };
+    assert!(check::<session::ToShard>(&frame(FRAME_PARTS_MAX)).is_ok());
+    assert_eq!(check::<session::ToShard>(&frame(FRAME_PARTS_MAX + 2)), Err(Unfit::TooMany));
+}
+
+#[test]
+fn the_fullest_frames_of_ours_pass() {
+    let text = || "x".to_owned();
+    let caller =
+        session::Caller { name: text(), role: text(), territory: text(), beside_gateway: true };
+    let put = session::Put {
+        subject: text(),
+        collection: text(),
+        key: text(),
+        body: vec![b'x'; 512].into(),
+        request_id: vec![1; 16].into(),
+        if_version: Some(1),
+        etag: text(),
+        create_subject: true,
+        findings: vec![1; 100].into(),
+        validate_only: true,
+        phone_data: text(),
+        ip_data: text(),
+    };
+    let call = session::Call {
+        id: 1,
+        deadline_ms: 1,
+        tenant: text(),
+        caller: Some(caller),
+        op: Some(session::call::Op::Put(put)),
+    };
+    let frame = session::ToShard { hello: None, calls: vec![call; FRAME_PARTS_MAX] };
+    let bytes = frame.encode_to_vec();
+    assert!(decode::<session::ToShard>(&bytes).is_ok_and(|read| read == frame));
+    // Each reply a refusal with sixteen details.
+    let details: HashMap<String, String> = (0..16).map(|n| (format!("key{n}"), text())).collect();
+    let fault =
+        session::Fault { reason: text(), field: text(), problem: text(), cure: text(), details };
+    let outcome = Some(session::reply::Outcome::Fault(fault));
+    let reply = session::Reply { id: 1, outcome };
+    let replies = vec![reply; FRAME_PARTS_MAX];
+    let frame = session::ToGateway { replies, ..Default::default() };
+    assert_eq!(check::<session::ToGateway>(&frame.encode_to_vec()), Ok(()));
+}
+
+#[test]
+fn a_body_may_hold_any_bytes() {
+    for body in [vec![0xff; 1 << 20], field(10, &[]).repeat(FIELDS_MAX * 2), vec![0x0b; 5000]] {
+        let request = v1::PutRecordRequest { body: body.into(), ..Default::default() };
+        let bytes = request.encode_to_vec();
+        assert!(decode::<v1::PutRecordRequest>(&bytes).is_ok_and(|read| read == request));
+    }
+}
+
+#[test]
+fn what_is_no_protobuf_is_refused() {
+    let groups: Vec<u8> = vec![0x7b; 100_000];
+    for bytes in [&groups[..], &[0x0a, 5, 1], &[0x08], &[0xff; 11], &[0x0c], &[0x09, 1], &[0x0e]] {
+        assert_eq!(check::<v1::PutRecordRequest>(bytes), Err(Unfit::Malformed), "{bytes:?}");
+    }
+}
+
+#[test]
+fn the_shapes_end() {
+    // No message of ours can hold itself: the walk is as deep as the protos, and no deeper.
+    fn depth(shape: Shape, left: usize) -> usize {
+        assert!(left > 0, "a message that holds itself");
+        let inner = |(_, inside): &(u32, Inside)| match inside {
+            Inside::Message(of) => 1 + depth(SHAPES[*of], left - 1),
+            Inside::Packed => 0,
+        };
+        shape.iter().map(inner).max().unwrap_or(0)
+    }
+    let used = [
+        v1::PutRecordRequest::SHAPE,
+        v1::StreamPutResponse::SHAPE,
+        session::ToShard::SHAPE,
+        session::ToGateway::SHAPE,
+    ];
+    for number in used {
+        assert!(depth(SHAPES[number], DEPTH_MAX) >= 2);
+    }
+}
