@@ -20,6 +20,7 @@ pub struct Shard {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Annex {
     region: RegionId,
+    ingress: Option<String>,
     shards: Vec<Shard>,
     /// For each slot the place of its shard in `shards`.
     owners: Vec<usize>,
@@ -69,6 +70,12 @@ impl Annex {
         &self.region
     }
 
+    /// Where a gateway inside the region's territory takes calls: `https://host:port`, or
+    /// `http://host:port` on loopback. Public: callers abroad are told it.
+    pub fn ingress(&self) -> Option<&str> {
+        self.ingress.as_deref()
+    }
+
     /// Its shards, in the order of the file.
     pub fn shards(&self) -> &[Shard] {
         &self.shards
@@ -86,7 +93,7 @@ impl Annex {
     }
 
     fn read(file: &File<'_>, root: &Section<'_>, map: &RegionMap) -> Option<Self> {
-        root.only(&["region", "shards"]);
+        root.only(&["region", "ingress", "shards"]);
         let region = root.needed("region", "NAME_INVALID", NAME, |t| RegionId::parse(t).ok());
         if let Some(region) = &region
             && map.region(&region.it).is_none()
@@ -100,6 +107,10 @@ impl Annex {
                 format!("use one of: {}", all.join(", ")),
             );
         }
+        let form = "an address such as https://host:443 (http:// on loopback only)";
+        let ingress = root
+            .text("ingress")
+            .and_then(|text| file.parsed(text, "ADDRESS_INVALID", form, public_address));
         let sections = root.sections("shards", "shard");
         if sections.is_empty() {
             let cure = "add at least one under [[shards]]";
@@ -111,7 +122,8 @@ impl Annex {
         let whole = shards.len() == sections.len();
         let owners = owners(file, &shards, whole);
         let shards = shards.into_iter().map(|shard| shard.it).collect();
-        Some(Self { region: region?.it, shards, owners: owners? })
+        let ingress = ingress.map(|ingress| ingress.it);
+        Some(Self { region: region?.it, ingress, shards, owners: owners? })
     }
 }
 
@@ -212,4 +224,14 @@ fn address(text: &str) -> Option<String> {
         }
     };
     (port_good && host_good).then(|| text.to_owned())
+}
+
+/// An address that callers may be sent to: with TLS, or on the machine that they are on.
+fn public_address(text: &str) -> Option<String> {
+    let address = address(text)?;
+    let Some(rest) = address.strip_prefix("http://") else { return Some(address) };
+    let host = rest.rsplit_once(':').map_or(rest, |(host, _)| host);
+    let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+    let loopback = host == "localhost" || literal.is_ok_and(|ip| ip.is_loopback());
+    loopback.then_some(address)
 }

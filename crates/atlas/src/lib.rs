@@ -21,6 +21,7 @@
 //! ```
 
 mod annex;
+mod border;
 mod country;
 mod date;
 mod diagnostic;
@@ -35,6 +36,7 @@ mod statute;
 mod territory;
 
 pub use annex::{Annex, Shard};
+pub use border::{Barred, egress, egress_of_absent, ingress};
 pub use country::{COUNTRIES_VERSION, Country};
 pub use date::Date;
 pub use diagnostic::Diagnostic;
@@ -48,6 +50,7 @@ pub use placement::Placement;
 pub use refusal::Refusal;
 pub use ruling::{Attachment, Outcome, Question, Ruling, UnknownCollection, decide};
 pub use statute::{
-    CitizensAbroad, Constraint, Rule, StatuteId, StatutePack, Trigger, UnknownCitizenship, packs,
+    CitizensAbroad, Constraint, Ingress, Rule, StatuteId, StatutePack, Trigger, UnknownCitizenship,
+    packs,
 };
 pub use territory::{Group, Jurisdiction, Territory};

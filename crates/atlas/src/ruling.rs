@@ -8,8 +8,9 @@ use crate::country::Countries;
 use crate::map::Statute;
 use crate::placement;
 use crate::{
-    Aspect, CitizensAbroad, Constraint, Country, Date, Epoch, EvidenceKind, Findings, Jurisdiction,
-    Kinds, Placement, Refusal, RegionMap, StatuteId, StatutePack, Trigger, UnknownCitizenship,
+    Aspect, CitizensAbroad, Constraint, Country, Date, Epoch, EvidenceKind, Findings, Ingress,
+    Jurisdiction, Kinds, Placement, Refusal, RegionMap, StatuteId, StatutePack, Trigger,
+    UnknownCitizenship,
 };
 
 /// What is asked: where one person's records of one collection belong on one day.
@@ -52,6 +53,7 @@ enum Because {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attachment {
     pack: &'static StatutePack,
+    ingress: Ingress,
     kinds: Kinds,
     because: Because,
 }
@@ -115,7 +117,8 @@ pub fn decide(map: &RegionMap, question: &Question<'_>) -> Result<Ruling, Unknow
                 abroad = abroad.or_else(|| Some(statute.pack()));
             }
             let kinds = because.kinds(question.findings, &facts, statute.jurisdiction());
-            attachments.push(Attachment { pack: statute.pack(), kinds, because });
+            let (pack, ingress) = (statute.pack(), statute.ingress());
+            attachments.push(Attachment { pack, ingress, kinds, because });
         }
     }
     let outcome = placement::settle(map, question, &attachments, &facts, abroad);
@@ -245,6 +248,11 @@ impl Attachment {
     /// What it demands.
     pub fn constraint(&self) -> Constraint {
         self.pack.constraint()
+    }
+
+    /// Through which gateways the map lets its records come in.
+    pub fn ingress(&self) -> Ingress {
+        self.ingress
     }
 
     /// The kinds of evidence that made it attach; none where the tenant's establishment did.

@@ -122,6 +122,17 @@ words! {
     }
 }
 
+words! {
+    /// Through which gateways the records of a law may come in. A body passes through a gateway's
+    /// memory only; this is for laws that are read to forbid even that.
+    Ingress {
+        /// Through any.
+        Anywhere "anywhere",
+        /// Through gateways inside the law's territory only.
+        InTerritory "in-territory",
+    }
+}
+
 /// One rule of a law, with where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {

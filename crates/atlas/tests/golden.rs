@@ -139,6 +139,8 @@ fn broken_maps_are_told_everything_at_once() {
         expect(&path.with_extension("txt"), &actual);
     }
     let all = [
+        "AUTHORITY_DUPLICATE",
+        "AUTHORITY_SHARED",
         "COLLECTION_UNKNOWN",
         "COUNTRY_UNKNOWN",
         "DATE_INVALID",

@@ -7,8 +7,8 @@
 mod support;
 
 use atlas::{
-    Constraint, Date, EvidenceKind, Finding, Findings, HomeFor, Outcome, Placement, Question,
-    RegionMap, Ruling, StatutePack, Territory, decide,
+    Constraint, Country, Date, EvidenceKind, Finding, Findings, HomeFor, Outcome, Placement,
+    Question, RegionMap, Ruling, StatutePack, Territory, decide,
 };
 use proptest::prelude::*;
 use proptest::sample::{Index, select, subsequence};
@@ -116,13 +116,7 @@ fn date() -> impl Strategy<Value = Date> {
 }
 
 /// Whether the placement rests on a clause, in force on that day, from there to there.
-fn rests(
-    map: &RegionMap,
-    placement: &Placement,
-    from: Territory,
-    to: atlas::Country,
-    date: Date,
-) -> bool {
+fn rests(map: &RegionMap, placement: &Placement, from: Territory, to: Country, date: Date) -> bool {
     let valid = map.valid_until().is_none_or(|until| date <= until);
     valid
         && placement.clauses().iter().filter_map(|id| map.clause(id)).any(|clause| {
@@ -157,6 +151,36 @@ fn satisfies(
         }
         Constraint::None => true,
     }
+}
+
+/// Whether a law lets a reader have a record, by what its constraint means.
+fn lets(
+    map: &RegionMap,
+    law: (Territory, Constraint),
+    reader: Option<Country>,
+    date: Date,
+) -> bool {
+    let (territory, constraint) = law;
+    let Some(reader) = reader else {
+        return matches!(constraint, Constraint::Mirror | Constraint::None);
+    };
+    let valid = map.valid_until().is_none_or(|until| date <= until);
+    let clause = map.clauses().iter().any(|clause| {
+        clause.from() == territory && clause.to().contains(reader) && clause.in_force(date)
+    });
+    match constraint {
+        Constraint::Exclusive => territory.contains(reader),
+        Constraint::PrimaryFirst | Constraint::ConditionalTransfer => {
+            territory.contains(reader) || (valid && clause)
+        }
+        Constraint::Mirror | Constraint::None => true,
+    }
+}
+
+/// A country, or one that is not known.
+fn reader() -> impl Strategy<Value = Option<Country>> {
+    prop::option::weighted(0.9, select(COUNTRIES))
+        .prop_map(|code| code.map(|code| Country::parse(code).expect("a country")))
 }
 
 /// Whether a refusal's reason can be true.
@@ -207,6 +231,49 @@ proptest! {
         let attached: std::collections::BTreeSet<_> =
             ruling.attachments().iter().map(|law| law.jurisdiction()).collect();
         prop_assert!(attached.iter().eq(ruling.jurisdictions()));
+    }
+
+    #[test]
+    fn nobody_reads_across_a_border_whom_a_law_does_not_let(
+        map in map(), items in findings(), date in date(),
+        readers in prop::collection::vec(reader(), 1..4)
+    ) {
+        let ruling = rule(&map, &items, date);
+        let collection = Collection::parse("profiles").expect("a name");
+        let laws: Vec<_> = ruling.attachments().iter().map(|law| (law.jurisdiction(), law.constraint())).collect();
+        let judged = |readers: &[_]| atlas::egress(&map, ruling.attachments(), &collection, date, readers);
+        // What is asked for above all: exclusive is exclusive.
+        for (territory, _) in laws.iter().filter(|(_, is)| *is == Constraint::Exclusive) {
+            if readers.iter().any(|reader| reader.is_none_or(|country| !territory.contains(country))) {
+                prop_assert!(judged(&readers).is_err(), "{ruling:?}");
+            }
+        }
+        let barring: std::collections::BTreeSet<Territory> = laws.iter()
+            .filter(|law| readers.iter().any(|reader| !lets(&map, **law, *reader, date)))
+            .map(|(territory, _)| *territory)
+            .collect();
+        match judged(&readers) {
+            Ok(()) => prop_assert!(barring.is_empty(), "{ruling:?}"),
+            Err(barred) => prop_assert!(barring.iter().eq(barred.conflicting()), "{ruling:?}"),
+        }
+        // One more who sees it opens nothing.
+        for reader in &readers {
+            prop_assert!(judged(&readers).is_err() || judged(&[*reader]).is_ok());
+        }
+    }
+
+    #[test]
+    fn what_is_barred_is_barred_as_well_when_it_is_not_there(
+        map in map(), items in findings(), date in date(),
+        readers in prop::collection::vec(reader(), 1..4)
+    ) {
+        let ruling = rule(&map, &items, date);
+        let collection = Collection::parse("profiles").expect("a name");
+        if let Some(placement) = ruling.placement() {
+            let judged = atlas::egress(&map, ruling.attachments(), &collection, date, &readers);
+            let absent = atlas::egress_of_absent(&map, placement.territory(), &collection, date, &readers);
+            prop_assert!(judged.is_ok() || absent.is_err(), "{ruling:?}");
+        }
     }
 
     #[test]

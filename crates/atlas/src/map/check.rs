@@ -1,9 +1,9 @@
 //! What a map must satisfy as a whole.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::parse::Draft;
-use super::{Home, HomeFor};
+use super::{Home, HomeFor, Region};
 use crate::Constraint;
 use crate::read::{At, File};
 
@@ -15,6 +15,7 @@ pub(super) fn draft(file: &File<'_>, draft: &Draft) {
     unique(file, "statute", draft.statutes.iter().map(|s| (s.at, s.it.id().as_str())));
     unique(file, "clause", draft.clauses.iter().map(|c| (c.at, c.it.id.as_str())));
     homes(file, &draft.homes);
+    authorities(file, &draft.regions);
     names(file, draft);
     for home in &draft.homes {
         outside(file, draft, home);
@@ -39,6 +40,22 @@ fn homes(file: &File<'_>, homes: &[At<Home>]) {
         if !seen.insert(home.it.home_for) {
             let problem = format!("`{}` has a home already", home.it.home_for.as_str());
             file.wrong(home.at, "HOME_DUPLICATE", problem, "keep one home for it");
+        }
+    }
+}
+
+/// Notes each authority that may issue for two regions: whoever has stolen the key of one could
+/// speak for the other.
+fn authorities(file: &File<'_>, regions: &[At<Region>]) {
+    let mut seen = BTreeMap::new();
+    for region in regions {
+        for authority in region.it.authorities() {
+            let owner = *seen.entry(authority).or_insert(&region.it.name);
+            if *owner != region.it.name {
+                let problem = format!("an authority of `{owner}` is one of this region, too");
+                let cure = "let each region have an authority of its own";
+                file.wrong(region.at, "AUTHORITY_SHARED", problem, cure);
+            }
         }
     }
 }

@@ -5,7 +5,9 @@ use terms::Collection;
 use super::parse::{NAME, Names};
 use super::{Clause, ClauseId, Statute, digest_text};
 use crate::read::{At, File, Section};
-use crate::{CitizensAbroad, StatuteId, StatutePack, Territory, Trigger, UnknownCitizenship};
+use crate::{
+    CitizensAbroad, Ingress, StatuteId, StatutePack, Territory, Trigger, UnknownCitizenship,
+};
 
 /// What a digest is, in messages.
 pub(super) const DIGEST: &str = "sha256: and 64 hexadecimal digits";
@@ -17,10 +19,14 @@ pub(super) fn statute(
     names: &mut Names,
     packs: &'static [StatutePack],
 ) -> Option<At<Statute>> {
-    section.only(&["id", "digest", "unknown", "citizens_abroad", "collections"]);
+    section.only(&["id", "digest", "unknown", "citizens_abroad", "ingress", "collections"]);
     let id = section.needed("id", "NAME_INVALID", NAME, StatuteId::parse);
     let stated = section.needed("digest", "VALUE_INVALID", DIGEST, digest);
     let collections = collections(file, section, names);
+    let ingress = section.text("ingress").and_then(|text| {
+        file.parsed(text, "VALUE_INVALID", "anywhere or in-territory", Ingress::parse)
+    });
+    let ingress = ingress.map_or(Ingress::Anywhere, |ingress| ingress.it);
     let id = id?;
     let Some(pack) = packs.iter().find(|pack| *pack.id() == id.it) else {
         let all: Vec<&str> = packs.iter().map(|pack| pack.id().as_str()).collect();
@@ -36,7 +42,7 @@ pub(super) fn statute(
         file.wrong(stated.at, "STATUTE_DIGEST", problem, cure);
     }
     let (unknown, citizens_abroad) = settings(file, section, pack);
-    Some(id.with(Statute { pack, unknown, citizens_abroad, collections }))
+    Some(id.with(Statute { pack, unknown, citizens_abroad, ingress, collections }))
 }
 
 /// The two settings of a law of citizens. Other laws have none.

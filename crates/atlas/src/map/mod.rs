@@ -54,6 +54,7 @@ pub struct RegionMap {
     epoch: Epoch,
     name: String,
     deployment: String,
+    trust_domain: String,
     predecessor: Option<[u8; 32]>,
     valid_until: Option<Date>,
     tenants: BTreeMap<TenantId, Tenant>,
@@ -98,6 +99,12 @@ impl RegionMap {
     /// The name of the deployment, with which the origins of its placement logs begin.
     pub fn deployment(&self) -> &str {
         &self.deployment
+    }
+
+    /// The SPIFFE trust domain of the deployment's processes, with which the names in their
+    /// certificates begin. A map that names none takes the deployment's name.
+    pub fn trust_domain(&self) -> &str {
+        &self.trust_domain
     }
 
     /// The digest of the map that it replaces.
@@ -187,6 +194,19 @@ impl RegionMap {
     pub(crate) fn lead(&self, country: Country) -> Option<&Home> {
         let place = self.leads.get(country.index()).copied().flatten()?;
         self.homes.get(place)
+    }
+
+    /// Whether the map has any clause from there to there for that collection, whatever its days:
+    /// then records of `from` may lie there, from a time when it was in force.
+    pub(crate) fn ever_covers(
+        &self,
+        from: Jurisdiction,
+        to: Country,
+        collection: &Collection,
+    ) -> bool {
+        let places = self.clauses_from.get(&from).and_then(|all| all.get(collection));
+        let mut clauses = places.into_iter().flatten().filter_map(|place| self.clauses.get(*place));
+        clauses.any(|clause| clause.to.contains(to))
     }
 
     /// The clause, first by id, under which records of `from` may lie in a region of `to`.

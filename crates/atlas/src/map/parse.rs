@@ -16,6 +16,11 @@ use crate::{Country, Diagnostic, StatutePack, Territory};
 /// What a name is, in messages.
 pub(crate) const NAME: &str = "a name of a-z, 0-9 and inner '-', at most 63 bytes";
 
+/// What a trust domain is, in messages.
+const TRUST_DOMAIN: &str = "a trust domain of a-z, 0-9, '.', '-' and '_', at most 255 bytes";
+/// Bytes of a trust domain, by the SPIFFE specification.
+const DOMAIN_BYTES_MAX: usize = 255;
+
 /// What was read, each with where it stood. What could not be read is missing from it.
 #[derive(Debug)]
 pub(super) struct Draft {
@@ -54,6 +59,7 @@ fn read(
     root.only(&[
         "name",
         "deployment",
+        "trust_domain",
         "version",
         "predecessor",
         "valid_until",
@@ -69,6 +75,9 @@ fn read(
     let deployment = root.needed("deployment", "NAME_INVALID", NAME, |text| {
         RegionId::parse(text).ok().map(|name| name.as_str().to_owned())
     });
+    let trust_domain = root
+        .text("trust_domain")
+        .and_then(|text| file.parsed(text, "NAME_INVALID", TRUST_DOMAIN, domain));
     let number = root.needed_number("version");
     let predecessor = root
         .text("predecessor")
@@ -77,10 +86,12 @@ fn read(
     let draft = draft(file, root, packs);
     check::draft(file, &draft);
     let epoch = Epoch { number: number?.it, digest: Sha256::digest(text).into() };
+    let deployment = deployment?.it;
     let mut map = RegionMap {
         epoch,
         name: name?.it.to_owned(),
-        deployment: deployment?.it,
+        trust_domain: trust_domain.map_or_else(|| deployment.clone(), |domain| domain.it),
+        deployment,
         predecessor: predecessor.map(|digest| digest.it),
         valid_until,
         tenants: draft.tenants.into_iter().map(|t| (t.it.name.clone(), t.it)).collect(),
@@ -164,7 +175,7 @@ fn draft(file: &File<'_>, root: &Section<'_>, packs: &'static [StatutePack]) -> 
             .iter()
             .filter_map(|s| collection(file, s, body_bytes_max))
             .collect(),
-        regions: regions.iter().filter_map(|s| region(s)).collect(),
+        regions: regions.iter().filter_map(|s| region(file, s)).collect(),
         homes: homes.iter().filter_map(|s| home(s, &mut names)).collect(),
         statutes: statutes
             .iter()
@@ -222,11 +233,12 @@ fn collection(
     Some(At { at: name.at, it: rules })
 }
 
-fn region(section: &Section<'_>) -> Option<At<Region>> {
-    section.only(&["name", "territory", "site"]);
+fn region(file: &File<'_>, section: &Section<'_>) -> Option<At<Region>> {
+    section.only(&["name", "territory", "authorities", "site"]);
     let name = section.needed("name", "NAME_INVALID", NAME, |t| RegionId::parse(t).ok());
     let wanted = "an ISO 3166-1 alpha-2 code: a site stands in one country";
     let territory = section.needed("territory", "COUNTRY_UNKNOWN", wanted, Country::parse);
+    let authorities = authorities(file, section);
     let site = section.section("site", "site").map(|site| {
         site.only(&["address", "operator", "contract", "attestation", "attestation_expires"]);
         let text = |key| site.text(key).map(|text| text.it.to_owned());
@@ -241,8 +253,35 @@ fn region(section: &Section<'_>) -> Option<At<Region>> {
     let (name, territory) = (name?, territory?.it);
     Some(At {
         at: name.at,
-        it: Region { name: name.it, territory, site: site.unwrap_or_default() },
+        it: Region { name: name.it, territory, authorities, site: site.unwrap_or_default() },
     })
+}
+
+/// The authorities that may issue for a region's processes, each by its certificate's digest.
+fn authorities(file: &File<'_>, section: &Section<'_>) -> Vec<[u8; 32]> {
+    let mut authorities = Vec::new();
+    for text in section.texts("authorities").unwrap_or_default() {
+        let Some(digest) = file.parsed(text, "VALUE_INVALID", law::DIGEST, law::digest) else {
+            continue;
+        };
+        if authorities.contains(&digest.it) {
+            let problem = "this authority is listed already";
+            file.wrong(digest.at, "AUTHORITY_DUPLICATE", problem, "remove one of them");
+        }
+        authorities.push(digest.it);
+    }
+    if authorities.len() > Region::AUTHORITIES_MAX {
+        let problem = format!("a region has at most {} authorities", Region::AUTHORITIES_MAX);
+        file.wrong(section.at, "LIMIT_RANGE", problem, "remove those that issue no more");
+    }
+    authorities
+}
+
+/// A SPIFFE trust domain: its specification's characters and length.
+fn domain(text: &str) -> Option<String> {
+    let form = |c: u8| matches!(c, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b'_');
+    let good = (1..=DOMAIN_BYTES_MAX).contains(&text.len()) && text.bytes().all(form);
+    good.then(|| text.to_owned())
 }
 
 fn home(section: &Section<'_>, names: &mut Names) -> Option<At<Home>> {

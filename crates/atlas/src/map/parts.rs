@@ -5,8 +5,8 @@ use terms::{Collection, RegionId, TenantId};
 use super::ClauseId;
 use crate::country::Countries;
 use crate::{
-    CitizensAbroad, Constraint, Country, Date, Jurisdiction, StatuteId, StatutePack, Territory,
-    UnknownCitizenship,
+    CitizensAbroad, Constraint, Country, Date, Ingress, Jurisdiction, StatuteId, StatutePack,
+    Territory, UnknownCitizenship,
 };
 
 /// A platform whose users these are.
@@ -109,10 +109,15 @@ pub struct Site {
 pub struct Region {
     pub(super) name: RegionId,
     pub(super) territory: Country,
+    pub(super) authorities: Vec<[u8; 32]>,
     pub(super) site: Site,
 }
 
 impl Region {
+    /// How many authorities a region may have at once: the old and the new one of each kind, while
+    /// they change.
+    pub const AUTHORITIES_MAX: usize = 4;
+
     /// Its name.
     pub fn name(&self) -> &RegionId {
         &self.name
@@ -121,6 +126,13 @@ impl Region {
     /// The country in which it stands.
     pub fn territory(&self) -> Country {
         self.territory
+    }
+
+    /// The SHA-256 digests of the certificates (DER) of the authorities that may issue for this
+    /// region's processes: at most [`Region::AUTHORITIES_MAX`], one or none unless the authority
+    /// is being changed. None: processes of this region are met on loopback only.
+    pub fn authorities(&self) -> &[[u8; 32]] {
+        &self.authorities
     }
 
     /// What is known of the site.
@@ -185,6 +197,7 @@ pub struct Statute {
     pub(super) pack: &'static StatutePack,
     pub(super) unknown: UnknownCitizenship,
     pub(super) citizens_abroad: CitizensAbroad,
+    pub(super) ingress: Ingress,
     pub(super) collections: Option<Vec<Collection>>,
 }
 
@@ -218,6 +231,11 @@ impl Statute {
     /// What happens to citizens who live elsewhere; of no effect unless its trigger is citizenship.
     pub fn citizens_abroad(&self) -> CitizensAbroad {
         self.citizens_abroad
+    }
+
+    /// Through which gateways records may come in to which it attaches.
+    pub fn ingress(&self) -> Ingress {
+        self.ingress
     }
 
     /// The collections to which it applies. None: all of them.

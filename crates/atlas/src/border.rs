@@ -1,0 +1,136 @@
+//! Whether a record may cross a border on its way to a reader, or on its way in. Pure, as the
+//! ruling is: who stands where, and on what day, are arguments.
+
+use smallvec::SmallVec;
+use terms::{Collection, Detail, Fault, Reason};
+
+use crate::placement::join;
+use crate::{Attachment, Constraint, Country, Date, Ingress, Jurisdiction, RegionMap};
+
+/// The jurisdictions whose law forbids it, by code, each once; at least one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Barred(SmallVec<[Jurisdiction; 4]>);
+
+impl Barred {
+    /// Whose law forbids it.
+    pub fn conflicting(&self) -> &[Jurisdiction] {
+        &self.0
+    }
+
+    /// That a read was forbidden, for whoever asked.
+    pub fn egress_fault(&self) -> Fault {
+        self.fault(Reason::EgressNotCovered)
+    }
+
+    /// That a write came in by the wrong gateway. Where the right one is, the annex says.
+    pub fn ingress_fault(&self) -> Fault {
+        self.fault(Reason::WrongIngress)
+    }
+
+    fn fault(&self, reason: Reason) -> Fault {
+        let all = join(self.0.iter().map(|jurisdiction| jurisdiction.as_str()));
+        Fault::new(reason).with(Detail::Conflicting, all)
+    }
+
+    fn of(barring: impl Iterator<Item = Jurisdiction>) -> Result<(), Self> {
+        let mut all: SmallVec<[Jurisdiction; 4]> = barring.collect();
+        all.sort();
+        all.dedup();
+        if all.is_empty() { Ok(()) } else { Err(Self(all)) }
+    }
+}
+
+/// Whether a record to which these laws attach may be read by these: the caller, the gateway that
+/// passes it on, and whoever else sees the body. A reader whose country is not known is outside of
+/// every territory.
+///
+/// A law with `exclusive` bars every reader outside of its territory. One with `primary-first` or
+/// `conditional-transfer` bars those whom no clause from exactly that jurisdiction covers, for that
+/// collection, on that day; on a map past its `valid_until` no clause covers anybody.
+///
+/// # Errors
+/// [`Barred`], with the jurisdictions whose law forbids it.
+pub fn egress(
+    map: &RegionMap,
+    attachments: &[Attachment],
+    collection: &Collection,
+    date: Date,
+    readers: &[Option<Country>],
+) -> Result<(), Barred> {
+    let laws = attachments.iter().map(|law| (law.jurisdiction(), law.constraint()));
+    let border = Border { map, collection, date, readers };
+    Barred::of(laws.filter(|law| border.bars(*law)).map(|(jurisdiction, _)| jurisdiction))
+}
+
+/// Whether readers may learn that a region in `place` does *not* have a record: they may if every
+/// record of the collection that can lie there were theirs to read. So the answer to a reader
+/// abroad is the same whether or not there is a record that is not for them.
+///
+/// Judged are the laws in force whose jurisdiction holds the place, and those that let records of
+/// their people lie there: for the latter the map has, or had, a clause.
+///
+/// # Errors
+/// [`Barred`], with the jurisdictions whose law forbids it.
+pub fn egress_of_absent(
+    map: &RegionMap,
+    place: Country,
+    collection: &Collection,
+    date: Date,
+    readers: &[Option<Country>],
+) -> Result<(), Barred> {
+    let border = Border { map, collection, date, readers };
+    let laws = map.statutes().iter().filter(|statute| {
+        statute.pack().in_force(date)
+            && statute.covers(collection)
+            && (statute.jurisdiction().contains(place)
+                || map.ever_covers(statute.jurisdiction(), place, collection))
+    });
+    let laws = laws.map(|statute| (statute.jurisdiction(), statute.constraint()));
+    Barred::of(laws.filter(|law| border.bars(*law)).map(|(jurisdiction, _)| jurisdiction))
+}
+
+/// Whether a record to which these laws attach may come in through a gateway in that country. A
+/// gateway whose country is not known is outside of every territory.
+///
+/// # Errors
+/// [`Barred`], with the jurisdictions whose law wants a gateway inside.
+pub fn ingress(attachments: &[Attachment], gateway: Option<Country>) -> Result<(), Barred> {
+    let barring = attachments.iter().filter(|law| match law.ingress() {
+        Ingress::Anywhere => false,
+        Ingress::InTerritory => !inside(law.jurisdiction(), gateway),
+    });
+    Barred::of(barring.map(Attachment::jurisdiction))
+}
+
+/// What a read is judged by beside the law.
+#[derive(Debug, Clone, Copy)]
+struct Border<'a> {
+    map: &'a RegionMap,
+    collection: &'a Collection,
+    date: Date,
+    readers: &'a [Option<Country>],
+}
+
+impl Border<'_> {
+    /// Whether a law forbids any of the readers.
+    fn bars(&self, (jurisdiction, constraint): (Jurisdiction, Constraint)) -> bool {
+        let covered = match constraint {
+            Constraint::Mirror | Constraint::None => return false,
+            Constraint::Exclusive => false,
+            Constraint::PrimaryFirst | Constraint::ConditionalTransfer => {
+                !self.map.expired(self.date)
+            }
+        };
+        let may = |reader: &Option<Country>| {
+            let by_clause =
+                |to| self.map.cover(jurisdiction, to, self.collection, self.date).is_some();
+            inside(jurisdiction, *reader) || (covered && reader.is_some_and(by_clause))
+        };
+        !self.readers.iter().all(may)
+    }
+}
+
+/// Whether somebody stands in a territory. Who stands nowhere that is known is outside.
+fn inside(jurisdiction: Jurisdiction, stands: Option<Country>) -> bool {
+    stands.is_some_and(|country| jurisdiction.contains(country))
+}
