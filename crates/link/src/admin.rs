@@ -1,6 +1,7 @@
 //! The operators' page of every server: is it alive, is it ready, and its metrics. Plain HTTP/1.1
 //! on a listener of its own. It shows nothing that a caller sent.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,7 +25,7 @@ pub struct Health(Arc<Inner>);
 struct Inner {
     alive: AtomicBool,
     ready: AtomicBool,
-    facts: Mutex<BTreeMap<&'static str, &'static str>>,
+    facts: Mutex<BTreeMap<&'static str, Cow<'static, str>>>,
 }
 
 impl Health {
@@ -49,10 +50,11 @@ impl Health {
         self.set_ready(false);
     }
 
-    /// States a fact for operators, as `sandbox` and `off`. A later value replaces the earlier.
-    pub fn set_fact(&self, name: &'static str, value: &'static str) {
+    /// States a fact for operators, as `sandbox` and `off`. A later value replaces the earlier. It
+    /// is one of this process or its configuration, never something that a caller sent.
+    pub fn set_fact(&self, name: &'static str, value: impl Into<Cow<'static, str>>) {
         let mut facts = self.0.facts.lock().unwrap_or_else(PoisonError::into_inner);
-        facts.insert(name, value);
+        facts.insert(name, value.into());
     }
 
     /// Whether the process can still do anything.

@@ -5,8 +5,13 @@
 //! a gateway and a shard may both import it without either learning what the other may do.
 
 pub mod admin;
+pub mod fetch;
 pub mod listener;
 pub mod metrics;
+pub mod peer;
+pub mod sandbox;
 pub mod session;
 pub mod system;
 pub mod telemetry;
+pub mod tls;
+pub mod watched;

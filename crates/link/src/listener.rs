@@ -1,9 +1,40 @@
-//! Sockets that take connections, and the rule under which they may do so without TLS.
+//! Sockets that take connections, the rule under which they may do so without TLS, and what keeps
+//! strangers from holding them all.
 
+mod beginning;
+
+use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
-use tokio::net::TcpListener;
-use tonic::transport::server::TcpIncoming;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_stream::Stream;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::server::Connected;
+use webpki::KeyUsage;
+
+use self::beginning::Beginning;
+use crate::tls::{
+    CallerCertificate, CallerTls, Closed, HANDSHAKE_TIMEOUT, Peer, SESSION_BUFFER_BYTES, Tls,
+    TlsMetrics,
+};
+
+/// Connections of one listener at once. What comes above is closed at once.
+pub const CONNECTIONS_MAX: usize = 8_192;
+/// Handshakes of one listener at once; others wait for their turn, within their own time.
+const HANDSHAKES_MAX: usize = 1_024;
+/// Time to rest when no connection can be taken (no descriptors are left).
+const REST: Duration = Duration::from_millis(50);
+/// Connections that are ready and not yet taken up.
+const READY_MAX: usize = 64;
 
 /// A listener that this configuration may not open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -35,34 +66,285 @@ pub const fn require_loopback(addr: SocketAddr, plaintext: bool) -> Result<(), L
 ///
 /// # Errors
 /// What the operating system says: the address is taken, or is none of this machine.
-pub async fn bind(addr: SocketAddr) -> std::io::Result<TcpListener> {
+pub async fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::bind(addr).await
+}
+
+/// How a listener takes connections.
+#[derive(Debug, Clone)]
+pub enum Entrance {
+    /// As they come: for loopback.
+    Plaintext,
+    /// From our own gateways, with their certificates.
+    Gateways(Tls),
+    /// From callers, with or without a certificate.
+    Callers(CallerTls),
+}
+
+/// What is known of a connection. It stands beside every request that comes over it.
+#[derive(Debug, Clone, Default)]
+pub struct Arrived {
+    /// Whether it is without TLS, and so from this machine.
+    pub plaintext: bool,
+    /// Which process of ours it is.
+    pub peer: Option<Arc<Peer>>,
+    /// The certificate that a caller has presented.
+    pub caller: Option<Arc<CallerCertificate>>,
 }
 
 /// The connections of a listener, for tonic's `serve_with_incoming`. `TCP_NODELAY` is on: small
 /// frames must not wait for each other's acknowledgements.
-pub fn incoming(listener: TcpListener) -> TcpIncoming {
-    TcpIncoming::from(listener).with_nodelay(Some(true))
+///
+/// A connection that says nothing for ten seconds is closed, and so is one that takes longer for
+/// its handshake, or after it for HTTP/2's preface. Handshakes do not wait for each other. At most
+/// [`CONNECTIONS_MAX`] are open at once. Needs a running runtime; ends when the stream is dropped.
+pub fn incoming_by(
+    listener: TcpListener,
+    entrance: Entrance,
+) -> impl Stream<Item = io::Result<Connection>> + Send + Unpin {
+    incoming_within(listener, entrance, Limits::OF_A_LISTENER)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn incoming_within(
+    listener: TcpListener,
+    entrance: Entrance,
+    limits: Limits,
+) -> impl Stream<Item = io::Result<Connection>> + Send + Unpin {
+    let (ready, stream) = mpsc::channel(READY_MAX);
+    tokio::spawn(accept(listener, entrance, ready, limits));
+    ReceiverStream::new(stream)
+}
 
-    #[test]
-    fn plaintext_is_for_loopback_and_must_be_asked_for() {
-        let check = |addr: &str, plaintext| require_loopback(addr.parse().unwrap(), plaintext);
-        assert_eq!(check("127.0.0.1:7400", true), Ok(()));
-        assert_eq!(check("[::1]:7400", true), Ok(()));
-        assert_eq!(check("127.0.0.1:7400", false), Err(ListenerRefused::PlaintextNotAllowed));
-        for open in ["0.0.0.0:7400", "[::]:7400", "10.0.0.1:7400"] {
-            assert_eq!(check(open, true), Err(ListenerRefused::NotLoopback), "{open}");
+/// What strangers may take of a listener.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    connections: usize,
+    handshakes: usize,
+    /// Time for the first byte, and again for the handshake.
+    patience: Duration,
+}
+
+impl Limits {
+    const OF_A_LISTENER: Self = Self {
+        connections: CONNECTIONS_MAX,
+        handshakes: HANDSHAKES_MAX,
+        patience: HANDSHAKE_TIMEOUT,
+    };
+}
+
+/// The connections of a listener without TLS, which is for loopback: see [`incoming_by`].
+pub fn incoming(
+    listener: TcpListener,
+) -> impl Stream<Item = io::Result<Connection>> + Send + Unpin {
+    incoming_by(listener, Entrance::Plaintext)
+}
+
+async fn accept(
+    listener: TcpListener,
+    entrance: Entrance,
+    ready: mpsc::Sender<io::Result<Connection>>,
+    limits: Limits,
+) {
+    let room = Arc::new(Semaphore::new(limits.connections));
+    let door = Door {
+        entrance,
+        turns: Arc::new(Semaphore::new(limits.handshakes)),
+        patience: limits.patience,
+    };
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = ready.closed() => return,
+        };
+        let stream = match accepted {
+            Ok((stream, _from)) => stream,
+            Err(error) => {
+                tracing::warn!(kind = ?error.kind(), "a connection could not be taken");
+                sleep(REST).await;
+                continue;
+            }
+        };
+        let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
+            door.closed(Closed::Full);
+            continue;
+        };
+        let (door, ready) = (door.clone(), ready.clone());
+        tokio::spawn(async move {
+            // What goes wrong here is the other end's affair, and says nothing to anybody else.
+            match door.welcome(stream, permit).await {
+                Ok(connection) => drop(ready.send(Ok(connection)).await),
+                Err(cause) => door.closed(cause),
+            }
+        });
+    }
+}
+
+/// Where connections come in.
+#[derive(Debug, Clone)]
+struct Door {
+    entrance: Entrance,
+    /// Turns to do a handshake.
+    turns: Arc<Semaphore>,
+    patience: Duration,
+}
+
+impl Door {
+    /// One connection, from its first byte to the end of its handshake.
+    async fn welcome(
+        &self,
+        stream: TcpStream,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<Connection, Closed> {
+        stream.set_nodelay(true).map_err(|_| Closed::Handshake)?;
+        let first = timeout(self.patience, stream.peek(&mut [0])).await;
+        if !matches!(first, Ok(Ok(1..))) {
+            return Err(Closed::Silent);
+        }
+        let (wire, arrived) = match &self.entrance {
+            Entrance::Plaintext => {
+                (Wire::Plain(stream), Arrived { plaintext: true, ..Arrived::default() })
+            }
+            Entrance::Gateways(tls) => {
+                let (config, ours) = tls.server();
+                let mut stream = self.handshake(config, stream).await?;
+                stream.get_mut().1.set_buffer_limit(Some(SESSION_BUFFER_BYTES));
+                let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+                let peer = tls.peer(chain, KeyUsage::client_auth(), ours);
+                let peer = Some(Arc::new(peer.map_err(|_| Closed::Handshake)?));
+                (Wire::Tls(stream), Arrived { peer, ..Arrived::default() })
+            }
+            Entrance::Callers(tls) => {
+                let stream = self.handshake(tls.server(), stream).await?;
+                let caller = match stream.get_ref().1.peer_certificates() {
+                    None | Some([]) => None,
+                    Some(chain) => {
+                        let caller = tls.certificate(chain).map_err(|_| Closed::Handshake)?;
+                        Some(Arc::new(caller))
+                    }
+                };
+                (Wire::Tls(stream), Arrived { caller, ..Arrived::default() })
+            }
+        };
+        Ok(Connection { wire, arrived, beginning: Some(Beginning::new()), _permit: permit })
+    }
+
+    async fn handshake(
+        &self,
+        config: Arc<rustls::ServerConfig>,
+        stream: TcpStream,
+    ) -> Result<Box<TlsStream<TcpStream>>, Closed> {
+        let accepting = async {
+            let _turn = self.turns.acquire().await.ok();
+            TlsAcceptor::from(config).accept(stream).await
+        };
+        let accepted = timeout(self.patience, accepting).await.map_err(|_| Closed::Slow)?;
+        accepted.map(Box::new).map_err(|_| Closed::Handshake)
+    }
+
+    fn closed(&self, cause: Closed) {
+        tracing::debug!(?cause, "a connection was closed before it was up");
+        let metrics: Option<&TlsMetrics> = match &self.entrance {
+            Entrance::Plaintext => None,
+            Entrance::Gateways(tls) => Some(tls.metrics()),
+            Entrance::Callers(tls) => Some(tls.metrics()),
+        };
+        if let Some(metrics) = metrics {
+            metrics.closed(cause);
+        }
+    }
+}
+
+/// A connection, its handshake done.
+#[derive(Debug)]
+pub struct Connection {
+    wire: Wire,
+    arrived: Arrived,
+    /// What must come before anything else, and in time.
+    beginning: Option<Beginning>,
+    /// Its place among those that are allowed.
+    _permit: OwnedSemaphorePermit,
+}
+
+#[derive(Debug)]
+enum Wire {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Connected for Connection {
+    type ConnectInfo = Arrived;
+
+    fn connect_info(&self) -> Arrived {
+        self.arrived.clone()
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buffer.filled().len();
+        let read = match &mut this.wire {
+            Wire::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Wire::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+        };
+        if let Some(mut beginning) = this.beginning.take() {
+            if read.is_pending() && beginning.poll_late(cx).is_ready() {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            this.beginning = beginning.after(buffer.filled().len() - before);
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.get_mut().wire {
+            Wire::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Wire::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
 
-    #[tokio::test]
-    async fn a_taken_address_is_an_error() {
-        let first = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
-        assert!(bind(first.local_addr().unwrap()).await.is_err());
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().wire {
+            Wire::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Wire::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().wire {
+            Wire::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Wire::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.get_mut().wire {
+            Wire::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Wire::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match &self.wire {
+            Wire::Plain(stream) => stream.is_write_vectored(),
+            Wire::Tls(stream) => stream.is_write_vectored(),
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

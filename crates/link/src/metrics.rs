@@ -3,7 +3,9 @@
 use std::fmt;
 
 use prometheus_client::encoding::{EncodeLabel, EncodeLabelSet, LabelSetEncoder, text};
-use prometheus_client::registry::{Metric, Registry as Inner};
+use prometheus_client::metrics::TypedMetric;
+use prometheus_client::metrics::family::MetricConstructor;
+use prometheus_client::registry::{Metric as Any, Registry as Inner};
 use terms::{Reason, RegionId, ShardId};
 
 pub use prometheus_client::metrics::counter::Counter;
@@ -25,7 +27,7 @@ impl Registry {
     }
 
     /// Adds a metric. `help` is one sentence without its full stop.
-    pub fn register(&mut self, name: &'static str, help: &'static str, metric: impl Metric) {
+    pub fn register(&mut self, name: &'static str, help: &'static str, metric: impl Measure) {
         self.0.register(name, help, metric);
     }
 
@@ -39,6 +41,27 @@ impl Registry {
         }
         text
     }
+}
+
+mod sealed {
+    //! Nobody else can say what a [`super::Measure`] is.
+
+    /// See [`super::Measure`].
+    pub trait Sealed {}
+}
+
+/// What may be on the page: numbers, bare or by [`Label`]s. A family whose labels are strings,
+/// which the library below would take, is none.
+pub trait Measure: Any + sealed::Sealed {}
+
+impl<M: Any + sealed::Sealed> Measure for M {}
+impl sealed::Sealed for Counter {}
+impl sealed::Sealed for Gauge {}
+impl sealed::Sealed for Histogram {}
+impl<A: Label, M: TypedMetric, C: MetricConstructor<M>> sealed::Sealed for Family<By<A>, M, C> {}
+impl<A: Label, B: Label, M: TypedMetric, C: MetricConstructor<M>> sealed::Sealed
+    for Family<By2<A, B>, M, C>
+{
 }
 
 /// A label: its key, and values from a closed set or from an operator's own configuration. A
@@ -108,6 +131,31 @@ pub fn call_seconds() -> Histogram {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Does not compile when the type has the trait.
+    macro_rules! lacks {
+        ($type:ty: $trait:path) => {
+            const _: fn() = || {
+                struct HasIt;
+                trait Ambiguous<A> {
+                    fn which() {}
+                }
+                impl<T: ?Sized> Ambiguous<()> for T {}
+                impl<T: ?Sized + $trait> Ambiguous<HasIt> for T {}
+                <$type as Ambiguous<_>>::which();
+            };
+        };
+    }
+
+    // Text is no label, and a family by text is not for the page.
+    lacks!(String: Label);
+    lacks!(&'static str: Label);
+    lacks!(terms::SubjectId: Label);
+    lacks!(terms::RecordKey: Label);
+    lacks!(terms::TenantId: Label);
+    lacks!(Family<Vec<(String, String)>, Counter>: Measure);
+    lacks!(Family<[(&'static str, String); 1], Counter>: Measure);
+    lacks!(Family<Vec<(&'static str, terms::RequestId)>, Counter>: Measure);
 
     #[test]
     fn the_page_is_openmetrics() {

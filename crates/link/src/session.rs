@@ -28,6 +28,8 @@ const KEEPALIVE_EVERY: Duration = Duration::from_secs(5);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time in which a connection must come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+// What is counted before a frame is decoded is what frames are made to.
+const _: () = assert!(wire::bounded::FRAME_PARTS_MAX == FRAME_CALLS_MAX);
 /// Bytes of problem and cure that are taken from the other end.
 const TEXT_BYTES_MAX: usize = 512;
 /// Bytes of one detail that are taken from the other end.
@@ -121,6 +123,8 @@ impl Part for proto::Call {
 pub enum FromShard {
     /// The answer to one call.
     Reply(proto::Reply),
+    /// That it has a new certificate, and the session should move to a new connection.
+    DialAgain,
     /// That it takes nothing more. Replies to what is in flight may follow.
     Goodbye(terms::Fault),
 }
@@ -131,6 +135,7 @@ impl Part for FromShard {
     fn wire_bytes(&self) -> usize {
         match self {
             Self::Reply(reply) => reply.encoded_len(),
+            Self::DialAgain => 2,
             Self::Goodbye(_) => TEXT_BYTES_MAX,
         }
     }
@@ -138,6 +143,7 @@ impl Part for FromShard {
     fn put(self, frame: &mut Self::Frame) {
         match self {
             Self::Reply(reply) => frame.replies.push(reply),
+            Self::DialAgain => frame.dial_again = true,
             Self::Goodbye(fault) => frame.goodbye = Some(to_wire(&fault)),
         }
     }

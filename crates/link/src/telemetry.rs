@@ -3,7 +3,7 @@
 //! Only our own crates log below `warn`: at `debug` and `trace`, HTTP libraries print headers and
 //! frames, and those carry personal data.
 
-use std::io::{IsTerminal, Stderr};
+use std::io::{IsTerminal, Stderr, Write};
 use std::panic::PanicHookInfo;
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -62,8 +62,18 @@ impl Level {
 #[error("logging is set up already")]
 pub struct AlreadySet(#[source] TryInitError);
 
-/// Starts logging to standard error, as JSON or as text for a person, and replaces the panic hook
-/// by one that logs thread and place only: a panic's payload may hold anything.
+/// Replaces the panic hook by one that says thread and place only, in the log when there is one
+/// and on standard error else: a panic's payload may hold anything.
+///
+/// The first thing that `main` does, so that no thread, runtime or library can panic before it.
+/// tokio's tasks and the engines' threads all come to this hook; whoever catches a panic gets the
+/// payload as a value, and must not print that either (`JoinError` would).
+pub fn silence_panics() {
+    std::panic::set_hook(Box::new(log_panic));
+}
+
+/// Starts logging to standard error, as JSON or as text for a person, and sets the panic hook of
+/// [`silence_panics`].
 ///
 /// # Errors
 /// [`AlreadySet`] when the process logs already; nothing is changed then.
@@ -76,7 +86,7 @@ pub fn init(json: bool, level: Level) -> Result<(), AlreadySet> {
         lines.with_ansi(std::io::stderr().is_terminal()).with_filter(targets).boxed()
     };
     tracing_subscriber::registry().with(lines).try_init().map_err(AlreadySet)?;
-    std::panic::set_hook(Box::new(log_panic));
+    silence_panics();
     Ok(())
 }
 
@@ -90,12 +100,20 @@ fn filter(level: Level) -> Targets {
 fn log_panic(info: &PanicHookInfo<'_>) {
     let thread = std::thread::current();
     let (file, line) = info.location().map_or(("unknown", 0), |l| (l.file(), l.line()));
-    tracing::error!(thread = thread.name().unwrap_or("unnamed"), file, line, "a thread panicked");
+    let thread = thread.name().unwrap_or("unnamed");
+    if tracing::event_enabled!(tracing::Level::ERROR) {
+        tracing::error!(thread, file, line, "a thread panicked");
+    } else {
+        // No log yet, or a command that keeps none. Nothing may fail here: a second panic inside
+        // the hook would print the payload of the first.
+        let said = writeln!(std::io::stderr(), "thread {thread} panicked at {file}:{line}");
+        drop(said);
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::{self, Write};
+    use std::io;
     use std::sync::{Arc, Mutex};
 
     use super::*;

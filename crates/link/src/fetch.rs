@@ -1,0 +1,164 @@
+//! One document over HTTPS: the keys of an issuer of tokens.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
+use hyper::client::conn::http1;
+use hyper::header::{ACCEPT, HOST};
+use hyper::{Request, StatusCode, Uri};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use terms::Clock;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::system::SystemClock;
+use crate::tls::{Time, provider};
+
+/// The port of HTTPS.
+const PORT: u16 = 443;
+
+/// Why a document was not had.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Not `https://host[:port]/path`.
+    #[error("the address is not of the form https://host/path")]
+    Address,
+    /// The authorities are not certificates in PEM, or the system has none.
+    #[error("there are no authorities in PEM by which the server could be verified")]
+    Authorities,
+    /// TLS refuses our settings.
+    #[error("TLS cannot be set up")]
+    Setup(#[source] rustls::Error),
+    /// Nobody answers.
+    #[error("nothing answers at the address ({0})")]
+    Unreachable(#[source] io::Error),
+    /// The server is not who it should be, or does not speak TLS.
+    #[error("the TLS handshake failed ({0})")]
+    Handshake(#[source] io::Error),
+    /// What it speaks is not HTTP.
+    #[error("the answer cannot be read")]
+    Http(#[from] hyper::Error),
+    /// It did not answer with 200. A redirect is not followed: it would lead to somebody whom
+    /// nobody has configured.
+    #[error("the server answered {0}")]
+    Status(StatusCode),
+    /// The document has more bytes than are allowed.
+    #[error("the document is too large")]
+    TooLarge,
+    /// It broke off.
+    #[error("the document broke off")]
+    Broken,
+    /// It took too long.
+    #[error("the document was not there in time")]
+    Slow,
+}
+
+/// The document at `url`, of at most `limit` bytes, within that time from beginning to end.
+/// `authorities` is a PEM bundle by which the server is verified; without one, the system's.
+///
+/// # Errors
+/// [`Error`].
+pub async fn https_get(
+    url: &str,
+    authorities: Option<&[u8]>,
+    limit: usize,
+    within: Duration,
+) -> Result<Bytes, Error> {
+    let uri: Uri = url.parse().map_err(|_| Error::Address)?;
+    let host = uri.host().filter(|_| uri.scheme_str() == Some("https")).ok_or(Error::Address)?;
+    // `user:password@host`: we present no such thing, and the log would show it.
+    if uri.authority().is_none_or(|authority| authority.as_str().contains('@')) {
+        return Err(Error::Address);
+    }
+    let roots = match authorities {
+        Some(pem) => configured(pem)?,
+        // It reads some hundred files.
+        None => tokio::task::spawn_blocking(native).await.map_err(|_| Error::Authorities)??,
+    };
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let fetching = async {
+        let stream = connect(host, uri.port_u16().unwrap_or(PORT), (roots, &clock)).await?;
+        get(stream, &uri, limit).await
+    };
+    timeout(within, fetching).await.map_err(|_| Error::Slow)?
+}
+
+fn configured(pem: &[u8]) -> Result<RootCertStore, Error> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let certificate = certificate.map_err(|_| Error::Authorities)?;
+        roots.add(certificate).map_err(|_| Error::Authorities)?;
+    }
+    if roots.is_empty() { Err(Error::Authorities) } else { Ok(roots) }
+}
+
+/// Those that the system has. One that cannot be read makes the others no worse.
+fn native() -> Result<RootCertStore, Error> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() { Err(Error::Authorities) } else { Ok(roots) }
+}
+
+async fn connect(
+    host: &str,
+    port: u16,
+    (roots, clock): (RootCertStore, &Arc<dyn Clock>),
+) -> Result<TlsStream<TcpStream>, Error> {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let name = match bare.parse::<IpAddr>() {
+        Ok(address) => ServerName::IpAddress(address.into()),
+        Err(_) => ServerName::try_from(bare.to_owned()).map_err(|_| Error::Address)?,
+    };
+    let mut config = ClientConfig::builder_with_details(provider(), Time::of(clock))
+        .with_safe_default_protocol_versions()
+        .map_err(Error::Setup)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let stream = TcpStream::connect((bare, port)).await.map_err(Error::Unreachable)?;
+    let connecting = TlsConnector::from(Arc::new(config)).connect(name, stream);
+    connecting.await.map_err(Error::Handshake)
+}
+
+async fn get(stream: TlsStream<TcpStream>, uri: &Uri, limit: usize) -> Result<Bytes, Error> {
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let authority = uri.authority().ok_or(Error::Address)?.as_str();
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    let request = Request::get(path)
+        .header(HOST, authority)
+        .header(ACCEPT, "application/json")
+        .body(Empty::<Bytes>::new())
+        .map_err(|_| Error::Address)?;
+    let answering = async {
+        let answer = sender.send_request(request).await?;
+        if answer.status() != StatusCode::OK {
+            return Err(Error::Status(answer.status()));
+        }
+        let body = Limited::new(answer.into_body(), limit).collect().await;
+        let body = body.map_err(|error| {
+            if error.is::<LengthLimitError>() { Error::TooLarge } else { Error::Broken }
+        })?;
+        Ok(body.to_bytes())
+    };
+    let driving = async {
+        // What goes wrong with the connection is told to whoever waits for the answer.
+        drop(connection.await);
+        std::future::pending().await
+    };
+    tokio::select! {
+        answer = answering => answer,
+        never = driving => never,
+    }
+}
+
+#[cfg(test)]
+mod tests;

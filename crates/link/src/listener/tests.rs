@@ -1,0 +1,95 @@
+//! What a listener takes, and how long it waits.
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio_stream::StreamExt as _;
+
+use super::*;
+use crate::system::SystemClock;
+use crate::tls::CallerFiles;
+
+#[test]
+fn plaintext_is_for_loopback_and_must_be_asked_for() {
+    let check = |addr: &str, plaintext| require_loopback(addr.parse().unwrap(), plaintext);
+    assert_eq!(check("127.0.0.1:7400", true), Ok(()));
+    assert_eq!(check("[::1]:7400", true), Ok(()));
+    assert_eq!(check("127.0.0.1:7400", false), Err(ListenerRefused::PlaintextNotAllowed));
+    for open in ["0.0.0.0:7400", "[::]:7400", "10.0.0.1:7400"] {
+        assert_eq!(check(open, true), Err(ListenerRefused::NotLoopback), "{open}");
+    }
+}
+
+#[tokio::test]
+async fn a_taken_address_is_an_error() {
+    let first = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    assert!(bind(first.local_addr().unwrap()).await.is_err());
+}
+
+/// Whether the other end has closed it.
+async fn is_closed(mut stream: TcpStream) -> bool {
+    // A TLS alert may come before the end.
+    let mut last = Vec::new();
+    timeout(Duration::from_secs(5), stream.read_to_end(&mut last)).await.is_ok()
+}
+
+async fn knock(address: SocketAddr, bytes: &[u8]) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(bytes).await.unwrap();
+    stream
+}
+
+#[tokio::test]
+async fn who_comes_when_it_is_full_is_closed_at_once() {
+    let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let limits = Limits { connections: 2, ..Limits::OF_A_LISTENER };
+    let mut incoming = incoming_within(listener, Entrance::Plaintext, limits);
+    let first = knock(address, b"P").await;
+    let met = incoming.next().await.unwrap().unwrap();
+    let _second = knock(address, b"P").await;
+    let _other = incoming.next().await.unwrap().unwrap();
+    assert!(is_closed(knock(address, b"").await).await);
+    // Its place is free when the connection has ended, and not when the other end has.
+    drop(first);
+    assert!(is_closed(knock(address, b"").await).await);
+    drop(met);
+    let _third = knock(address, b"P").await;
+    let taken = timeout(Duration::from_secs(5), incoming.next()).await;
+    assert!(taken.unwrap().unwrap().is_ok());
+}
+
+#[tokio::test]
+async fn who_says_nothing_is_closed() {
+    let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let limits = Limits { patience: Duration::from_millis(200), ..Limits::OF_A_LISTENER };
+    let mut incoming = incoming_within(listener, Entrance::Plaintext, limits);
+    assert!(is_closed(knock(address, b"").await).await);
+    let _talks = knock(address, b"P").await;
+    assert!(incoming.next().await.unwrap().is_ok());
+}
+
+#[tokio::test]
+async fn who_does_not_finish_the_handshake_is_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let (certificate, key) = (folder.path().join("certificate"), folder.path().join("key"));
+    std::fs::write(&certificate, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let files = CallerFiles { certificate, key, authorities: None, revoked: None };
+    let tls = CallerTls::open(files, Arc::new(SystemClock), TlsMetrics::default()).unwrap();
+
+    let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (patience, handshakes) = (Duration::from_millis(300), 1);
+    let limits = Limits { patience, handshakes, ..Limits::OF_A_LISTENER };
+    let entrance = Entrance::Callers(tls.clone());
+    let mut incoming = incoming_within(listener, entrance, limits);
+    // The beginning of a ClientHello; the other waits for its turn, and no longer than it may.
+    let hello = [22, 3, 1, 2, 0, 1, 0];
+    let (slow, waits) = (knock(address, &hello).await, knock(address, &hello).await);
+    assert!(is_closed(slow).await && is_closed(waits).await);
+    assert!(is_closed(knock(address, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await).await);
+    assert!(timeout(Duration::from_millis(50), incoming.next()).await.is_err());
+    assert_eq!(tls.metrics().closures(Closed::Slow), 2);
+    assert_eq!(tls.metrics().closures(Closed::Handshake), 1);
+}

@@ -1,0 +1,43 @@
+//! For the fuzz targets alone (feature `fuzzing`): what others may put into certificates and lists
+//! of revoked ones, read as it is when they present it.
+
+use std::time::Duration;
+
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
+use webpki::KeyUsage;
+
+use super::trust::{Authority, Trust, read};
+
+/// Reads bytes as one certificate.
+pub fn certificate(der: &[u8]) {
+    let leaf = CertificateDer::from(der);
+    if let Ok(said) = read(&leaf) {
+        said.uris.iter().for_each(|uri| drop(crate::peer::PeerId::parse(uri)));
+    }
+    drop(Authority::new(&leaf));
+}
+
+/// Reads a bundle, whose certificates are authorities, a chain and its end all at once, and whose
+/// lists say who is revoked. Whether anybody is trusted by it is not told.
+pub fn bundle(pem: &[u8]) {
+    let all: Vec<_> = CertificateDer::pem_slice_iter(pem).filter_map(Result::ok).take(8).collect();
+    let mut trust = Trust::default();
+    for list in CertificateRevocationListDer::pem_slice_iter(pem).filter_map(Result::ok) {
+        let _unreadable = trust.revoked.add(&list);
+    }
+    trust.trust_domain.push_str("example");
+    trust.callers.extend(all.iter().filter_map(|der| Authority::new(der).ok()));
+    for region in ["eu-fra", "us-iad"] {
+        if let Ok(region) = terms::RegionId::parse(region) {
+            trust.regions.insert(region, trust.callers.clone());
+        }
+    }
+    let now = UnixTime::since_unix_epoch(Duration::from_secs(1_795_000_000));
+    for leaf in &all {
+        drop(trust.caller((leaf, &all), now));
+        drop(trust.member((leaf, &all), now, KeyUsage::client_auth()));
+        drop(trust.member((leaf, &all), now, KeyUsage::server_auth()));
+        certificate(leaf);
+    }
+}

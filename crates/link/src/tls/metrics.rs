@@ -1,0 +1,151 @@
+//! What operators see of certificates: how long they last, and whom they kept out.
+
+use terms::UnixMillis;
+
+use super::trust::Cause;
+use crate::metrics::{By, Counter, Family, Gauge, Label, Registry};
+
+/// Metrics of one process's TLS. Clones count the same.
+#[derive(Debug, Clone, Default)]
+pub struct TlsMetrics {
+    expires: Gauge,
+    authority_expires: Gauge,
+    reloads_failed: Counter,
+    refused: Family<By<Refused>, Counter>,
+    closed: Family<By<Closed>, Counter>,
+}
+
+/// Why a certificate was refused, as a label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Refused(Cause);
+
+/// Why a connection did not become one, where no certificate was at fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Closed {
+    /// There were as many connections as are allowed.
+    Full,
+    /// Nothing came in time.
+    Silent,
+    /// The handshake was not done in time.
+    Slow,
+    /// The handshake failed, at either end.
+    Handshake,
+}
+
+impl Closed {
+    const ALL: &'static [Self] = &[Self::Full, Self::Silent, Self::Slow, Self::Handshake];
+}
+
+impl Label for Closed {
+    const KEY: &'static str = "cause";
+
+    fn value(&self) -> &str {
+        match self {
+            Self::Full => "full",
+            Self::Silent => "silent",
+            Self::Slow => "slow",
+            Self::Handshake => "handshake",
+        }
+    }
+}
+
+impl Label for Refused {
+    const KEY: &'static str = "cause";
+
+    fn value(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+impl TlsMetrics {
+    /// For the sessions between this process and our others.
+    pub fn new(registry: &mut Registry) -> Self {
+        let names = [
+            "certificate_expires_seconds",
+            "authority_expires_seconds",
+            "tls_reloads_failed",
+            "certificates_refused",
+            "connections_closed",
+        ];
+        Self::named(registry, names)
+    }
+
+    /// For the listener to which callers come.
+    pub fn of_listener(registry: &mut Registry) -> Self {
+        let names = [
+            "listener_certificate_expires_seconds",
+            "listener_authority_expires_seconds",
+            "listener_tls_reloads_failed",
+            "listener_certificates_refused",
+            "listener_connections_closed",
+        ];
+        Self::named(registry, names)
+    }
+
+    fn named(registry: &mut Registry, names: [&'static str; 5]) -> Self {
+        let [expires, authority_expires, reloads_failed, refused, closed] = names;
+        let own = Self::default();
+        registry.register(
+            expires,
+            "When this process's own certificate ends, in seconds since 1970",
+            own.expires.clone(),
+        );
+        registry.register(
+            authority_expires,
+            "When the first authority that is trusted ends, in seconds since 1970; 0 for none",
+            own.authority_expires.clone(),
+        );
+        registry.register(
+            reloads_failed,
+            "Changed certificate files that could not be used: the old ones stay in use",
+            own.reloads_failed.clone(),
+        );
+        registry.register(
+            refused,
+            "Certificates of others that were refused, by cause",
+            own.refused.clone(),
+        );
+        registry.register(
+            closed,
+            "Connections that were closed before they were up, by cause",
+            own.closed.clone(),
+        );
+        for cause in Closed::ALL {
+            drop(own.closed.get_or_create(&By(*cause)));
+        }
+        for cause in Cause::ALL {
+            drop(own.refused.get_or_create(&By(Refused(*cause))));
+        }
+        own
+    }
+
+    pub(super) fn refused(&self, cause: Cause) {
+        self.refused.get_or_create(&By(Refused(cause))).inc();
+    }
+
+    pub(crate) fn closed(&self, cause: Closed) {
+        self.closed.get_or_create(&By(cause)).inc();
+    }
+
+    pub(super) fn reload_failed(&self) {
+        self.reloads_failed.inc();
+    }
+
+    pub(super) fn loaded(&self, own: UnixMillis, authority: Option<UnixMillis>) {
+        let seconds = |at: UnixMillis| i64::try_from(at.0 / 1000).unwrap_or(i64::MAX);
+        self.expires.set(seconds(own));
+        self.authority_expires.set(authority.map_or(0, seconds));
+    }
+
+    /// How many connections were closed for this cause.
+    #[cfg(test)]
+    pub(crate) fn closures(&self, cause: Closed) -> u64 {
+        self.closed.get_or_create(&By(cause)).get()
+    }
+
+    /// How often a reload failed.
+    #[cfg(test)]
+    pub(super) fn failures(&self) -> u64 {
+        self.reloads_failed.get()
+    }
+}

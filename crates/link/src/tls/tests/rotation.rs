@@ -1,0 +1,192 @@
+//! What changes while a process runs.
+
+use std::time::Duration;
+
+use super::*;
+
+/// A gateway's view of one shard, and the folder of its files.
+struct Met {
+    folder: tempfile::TempDir,
+    eu: Ca,
+    ru: Ca,
+    gateway: Tls,
+    leaf: Leaf,
+    hand: Arc<Hand>,
+}
+
+fn met(next: &Ca) -> Met {
+    let (eu, ru) = (Ca::new("eu"), Ca::new("ru"));
+    let folder = tempfile::tempdir().unwrap();
+    let pins = pins(&[("eu-fra", &[&eu]), ("ru-msk", &[&ru, next])]);
+    let files = files(folder.path(), &eu.leaf(&[GATEWAY]), &[&eu, &ru], &[ru.list(&[], 2030)]);
+    let hand = clock();
+    let expect = (PeerKind::Gateway, region("eu-fra"));
+    let gateway =
+        Tls::open(files, pins, expect, Arc::<Hand>::clone(&hand), TlsMetrics::default()).unwrap();
+    let leaf = ru.leaf(&[SHARD]);
+    Met { folder, eu, ru, gateway, leaf, hand }
+}
+
+impl Met {
+    fn chain(leaf: &Leaf) -> rustls::pki_types::CertificateDer<'static> {
+        use rustls::pki_types::pem::PemObject as _;
+        rustls::pki_types::CertificateDer::from_pem_slice(leaf.pem.as_bytes()).unwrap()
+    }
+
+    fn peer(&self, leaf: &Leaf) -> Result<Peer, super::super::Cause> {
+        let (_config, ours) = self.gateway.server();
+        self.gateway.peer(&[Self::chain(leaf)], webpki::KeyUsage::server_auth(), ours)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.folder.path().join(name), text).unwrap();
+    }
+
+    /// Whether the peer is distrusted within a few looks at the files.
+    async fn ends(&self, peer: &Peer) -> bool {
+        let watch = async {
+            tokio::select! {
+                () = self.gateway.until_distrusted(peer) => {}
+                () = self.gateway.keep() => {}
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(4), watch).await.is_ok()
+    }
+}
+
+#[tokio::test]
+async fn a_revocation_ends_a_session_that_is_up() {
+    let met = met(&Ca::new("next"));
+    let peer = met.peer(&met.leaf).unwrap();
+    assert!(met.gateway.trusts(&peer));
+    assert!(!met.ends(&peer).await, "nothing has changed");
+    met.write("revoked.pem", &met.ru.list(&[&met.leaf], 2030));
+    assert!(met.ends(&peer).await);
+    assert!(!met.gateway.trusts(&peer));
+}
+
+#[tokio::test]
+async fn a_withdrawn_authority_ends_what_it_has_issued() {
+    let next = Ca::new("next");
+    let met = met(&next);
+    let peer = met.peer(&met.leaf).unwrap();
+    let renewed = next.leaf(&[SHARD]);
+    assert!(met.peer(&renewed).is_err(), "the new authority is pinned, and not there yet");
+    met.write("authorities.pem", &format!("{}{}{}", met.eu.pem, met.ru.pem, next.pem));
+    assert!(!met.ends(&peer).await, "both are trusted during the change");
+    let renewed = met.peer(&renewed).unwrap();
+    met.write("authorities.pem", &format!("{}{}", met.eu.pem, next.pem));
+    assert!(met.ends(&peer).await);
+    assert!(met.gateway.trusts(&renewed));
+}
+
+#[tokio::test]
+async fn a_certificate_that_ends_ends_its_session() {
+    let met = met(&Ca::new("next"));
+    let peer = met.peer(&met.leaf).unwrap();
+    // 2027-01-01 is its end.
+    met.hand.0.store(1_798_761_599, Ordering::Relaxed);
+    assert!(met.gateway.trusts(&peer));
+    met.hand.0.store(1_798_761_600, Ordering::Relaxed);
+    assert!(!met.gateway.trusts(&peer));
+    assert!(met.ends(&peer).await);
+}
+
+#[tokio::test]
+async fn a_new_certificate_of_our_own_is_told_to_sessions_that_saw_the_old_one() {
+    let met = met(&Ca::new("next"));
+    let peer = met.peer(&met.leaf).unwrap();
+    let renewed = async |peer: &Peer| {
+        let wait = met.gateway.until_renewed(peer);
+        tokio::time::timeout(Duration::from_millis(50), wait).await.is_ok()
+    };
+    assert!(met.gateway.reload() && !renewed(&peer).await, "the same certificate, read again");
+    // Another authority's list says nothing of our own certificate.
+    met.write("revoked.pem", &met.ru.list(&[&met.leaf], 2030));
+    assert!(met.gateway.reload() && !renewed(&peer).await);
+    met.write("revoked.pem", &met.ru.list(&[], 2030));
+    let new = met.eu.leaf(&[GATEWAY]);
+    met.write("certificate.pem", &new.pem);
+    assert!(!met.gateway.reload() && !renewed(&peer).await, "its key is not there yet");
+    met.write("key.pem", &new.key);
+    assert!(met.gateway.reload() && renewed(&peer).await);
+    assert!(!renewed(&met.peer(&met.leaf).unwrap()).await, "a session that saw the new one");
+}
+
+#[tokio::test]
+async fn a_bad_file_leaves_what_was_in_use() {
+    let met = met(&Ca::new("next"));
+    let peer = met.peer(&met.leaf).unwrap();
+    for name in ["certificate.pem", "key.pem", "authorities.pem", "revoked.pem"] {
+        let path = met.folder.path().join(name);
+        let before = std::fs::read_to_string(&path).unwrap();
+        met.write(name, "not what it should be");
+        met.gateway.reload();
+        assert!(met.gateway.trusts(&peer), "{name}");
+        met.write(name, &before);
+    }
+    let refused = met.gateway.0.metrics.failures();
+    assert_eq!(refused, 4);
+    let renewed = met.eu.leaf(&[GATEWAY]);
+    met.write("certificate.pem", &renewed.pem);
+    met.write("key.pem", &renewed.key);
+    met.gateway.reload();
+    assert_eq!(met.gateway.0.metrics.failures(), 4);
+}
+
+#[tokio::test]
+async fn a_revocation_holds_although_our_own_files_are_wrong() {
+    for name in ["certificate.pem", "key.pem", "authorities.pem"] {
+        let met = met(&Ca::new("next"));
+        let peer = met.peer(&met.leaf).unwrap();
+        let other = met.ru.leaf(&[SHARD]);
+        let other = met.peer(&other).unwrap();
+        met.write(name, "not what it should be");
+        met.write("revoked.pem", &met.ru.list(&[&met.leaf], 2030));
+        met.gateway.reload();
+        assert_eq!(met.gateway.0.metrics.failures(), 1, "{name}");
+        assert!(!met.gateway.trusts(&peer), "{name}");
+        assert!(met.gateway.trusts(&other), "{name}: the authorities stay as they were");
+    }
+}
+
+#[test]
+fn the_list_of_a_namesake_says_nothing_of_others() {
+    use super::super::Cause;
+    // The region's old authority and its new one bear the same name.
+    let next = Ca::new("ru");
+    let met = met(&next);
+    let renewed = next.leaf(&[SHARD]);
+    let refused = |leaf| met.peer(leaf).map(|peer| peer.id).unwrap_err();
+    met.write("authorities.pem", &format!("{}{}{}", met.eu.pem, met.ru.pem, next.pem));
+    let old = met.ru.list(&[&met.leaf], 2030);
+    met.write("revoked.pem", &format!("{old}{}", next.list(&[], 2030)));
+    assert!(met.gateway.reload());
+    assert_eq!(met.peer(&renewed).unwrap().id, shard_id());
+    assert_eq!(refused(&met.leaf), Cause::Revoked);
+    // Without a list of its own: the old one's is still not its.
+    met.write("revoked.pem", &old);
+    assert!(met.gateway.reload());
+    assert_eq!(met.peer(&renewed).unwrap().id, shard_id());
+    // Of two lists of one authority the later one holds, wherever it stands.
+    let later = next.list_of(&[&renewed], (2026, 2030));
+    for both in [[&later, &next.list(&[], 2030)], [&next.list(&[], 2030), &later]] {
+        met.write("revoked.pem", &both.map(String::as_str).concat());
+        assert!(met.gateway.reload());
+        assert_eq!(refused(&renewed), Cause::Revoked);
+    }
+}
+
+#[test]
+fn a_list_that_ends_is_seen_without_a_change() {
+    let met = met(&Ca::new("next"));
+    met.write("revoked.pem", &met.ru.list(&[], 2027));
+    assert!(met.gateway.reload());
+    // A certificate that lasts longer than the list.
+    let lasting = met.ru.leaf_of(&[SHARD], (2026, 2029), true);
+    let peer = met.peer(&lasting).unwrap();
+    assert!(met.gateway.trusts(&peer));
+    // 2027-01-01 is the list's end.
+    met.hand.0.store(1_798_761_601, Ordering::Relaxed);
+    assert!(!met.gateway.trusts(&peer));
+}

@@ -1,0 +1,238 @@
+//! Whom a certificate makes its holder: chains, names, validity and revocation.
+
+use std::collections::BTreeMap;
+
+use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
+use terms::{RegionId, UnixMillis};
+use webpki::{
+    EndEntityCert, ExpirationPolicy, KeyUsage, RevocationCheckDepth, RevocationOptionsBuilder,
+    UnknownStatusPolicy,
+};
+use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use super::lists::Lists;
+use crate::peer::PeerId;
+
+/// Why a certificate does not make its holder anybody. A closed set, for logs and metrics: it
+/// says nothing that stands in the certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Cause {
+    /// There is none.
+    #[error("no certificate was presented")]
+    Missing,
+    /// It cannot be read.
+    #[error("the certificate cannot be read")]
+    Unreadable,
+    /// It does not have exactly one URI name of our form, in our trust domain.
+    #[error("the certificate does not name a process of this deployment")]
+    Name,
+    /// It names somebody else than who was looked for, or who may call here.
+    #[error("the certificate names another process than the one that is expected here")]
+    Other,
+    /// No authority that may speak for it has issued it.
+    #[error("no authority that may speak for this name has issued the certificate")]
+    Authority,
+    /// It is past its end, or before its beginning.
+    #[error("the certificate is not valid at this time")]
+    Expired,
+    /// Its authority has revoked it.
+    #[error("the certificate is revoked")]
+    Revoked,
+    /// The authority's list of revocations is past its end: nobody is trusted by it.
+    #[error("the list of revoked certificates has expired")]
+    ListExpired,
+}
+
+impl Cause {
+    /// All of them.
+    pub const ALL: &'static [Self] = &[
+        Self::Missing,
+        Self::Unreadable,
+        Self::Name,
+        Self::Other,
+        Self::Authority,
+        Self::Expired,
+        Self::Revoked,
+        Self::ListExpired,
+    ];
+
+    /// The word for a metric.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Unreadable => "unreadable",
+            Self::Name => "name",
+            Self::Other => "other",
+            Self::Authority => "authority",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+            Self::ListExpired => "list_expired",
+        }
+    }
+}
+
+/// What a certificate says of its holder, before anybody has verified it.
+pub(super) struct Said {
+    pub(super) uris: Vec<String>,
+    pub(super) not_after: UnixMillis,
+}
+
+/// Reads names and end of a certificate.
+pub(super) fn read(leaf: &CertificateDer<'_>) -> Result<Said, Cause> {
+    let (rest, parsed) = X509Certificate::from_der(leaf).map_err(|_| Cause::Unreadable)?;
+    if !rest.is_empty() {
+        return Err(Cause::Unreadable);
+    }
+    let mut uris = Vec::new();
+    for extension in parsed.extensions() {
+        if let ParsedExtension::SubjectAlternativeName(names) = extension.parsed_extension() {
+            for name in &names.general_names {
+                if let GeneralName::URI(uri) = name {
+                    uris.push((*uri).to_owned());
+                }
+            }
+        }
+    }
+    let seconds = u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or(0);
+    Ok(Said { uris, not_after: UnixMillis(seconds.saturating_mul(1000)) })
+}
+
+/// One authority: what chains end in, and until when it may be ended in.
+#[derive(Debug, Clone)]
+pub(super) struct Authority {
+    anchor: TrustAnchor<'static>,
+    pub(super) not_after: UnixMillis,
+    /// What lists of its own name its key by.
+    pub(super) key_id: Option<Vec<u8>>,
+}
+
+impl Authority {
+    pub(super) fn new(certificate: &CertificateDer<'_>) -> Result<Self, Cause> {
+        let anchor = webpki::anchor_from_trusted_cert(certificate);
+        let anchor = anchor.map_err(|_| Cause::Unreadable)?.to_owned();
+        let not_after = read(certificate)?.not_after;
+        let (_, parsed) = X509Certificate::from_der(certificate).map_err(|_| Cause::Unreadable)?;
+        let mut key_id = None;
+        for extension in parsed.extensions() {
+            if let ParsedExtension::SubjectKeyIdentifier(id) = extension.parsed_extension() {
+                key_id = Some(id.0.to_vec());
+            }
+        }
+        Ok(Self { anchor, not_after, key_id })
+    }
+
+    /// Its name, as those that it has issued bear it.
+    pub(super) fn name(&self) -> &[u8] {
+        &self.anchor.subject
+    }
+}
+
+/// Authorities by the region for which they may speak, and what they have revoked.
+#[derive(Debug, Default)]
+pub(super) struct Trust {
+    pub(super) trust_domain: String,
+    pub(super) regions: BTreeMap<RegionId, Vec<Authority>>,
+    /// Authorities of callers: they speak for no process of ours.
+    pub(super) callers: Vec<Authority>,
+    pub(super) revoked: Lists,
+}
+
+/// A chain as it was presented: the holder's certificate first.
+pub(super) type Chain<'a> = (&'a CertificateDer<'a>, &'a [CertificateDer<'a>]);
+
+impl Trust {
+    /// The same authorities, with other lists of what they have revoked.
+    pub(super) fn with_lists(&self, revoked: Lists) -> Self {
+        let Self { trust_domain, regions, callers, revoked: _older } = self;
+        let (trust_domain, regions) = (trust_domain.clone(), regions.clone());
+        Self { trust_domain, regions, callers: callers.clone(), revoked }
+    }
+
+    /// Which process of ours presents this chain.
+    pub(super) fn member(
+        &self,
+        chain: Chain<'_>,
+        now: UnixTime,
+        usage: KeyUsage,
+    ) -> Result<(PeerId, UnixMillis), Cause> {
+        let said = read(chain.0)?;
+        let [uri] = said.uris.as_slice() else { return Err(Cause::Name) };
+        let id = PeerId::parse(uri).ok_or(Cause::Name)?;
+        if id.trust_domain() != self.trust_domain {
+            return Err(Cause::Name);
+        }
+        // Only the authorities of the region that it names: those of all others cannot help.
+        let authorities = self.regions.get(id.region()).ok_or(Cause::Authority)?;
+        self.chain(authorities, chain, now, usage)?;
+        Ok((id, said.not_after))
+    }
+
+    /// Which names a caller's chain gives.
+    pub(super) fn caller(&self, chain: Chain<'_>, now: UnixTime) -> Result<Said, Cause> {
+        let said = read(chain.0)?;
+        self.chain(&self.callers, chain, now, KeyUsage::client_auth())?;
+        Ok(said)
+    }
+
+    fn chain(
+        &self,
+        authorities: &[Authority],
+        (leaf, others): Chain<'_>,
+        now: UnixTime,
+        usage: KeyUsage,
+    ) -> Result<(), Cause> {
+        let millis = now.as_secs().saturating_mul(1000);
+        let mut refused = Cause::Authority;
+        for authority in authorities.iter().filter(|authority| millis < authority.not_after.0) {
+            match self.path(authority, (leaf, others), now, usage) {
+                Ok(()) => return Ok(()),
+                // Another one's authority says nothing of why its own one refuses it.
+                Err(Cause::Authority) => {}
+                Err(cause) => refused = cause,
+            }
+        }
+        Err(refused)
+    }
+
+    fn path(
+        &self,
+        authority: &Authority,
+        (leaf, others): Chain<'_>,
+        now: UnixTime,
+        usage: KeyUsage,
+    ) -> Result<(), Cause> {
+        let lists = self.revoked.of(authority);
+        // An authority without a list has revoked nobody; one whose list is past its end might
+        // have, so nobody is trusted by it until there is a new one.
+        let revocation = RevocationOptionsBuilder::new(&lists).ok().map(|options| {
+            options
+                .with_depth(RevocationCheckDepth::Chain)
+                .with_status_policy(UnknownStatusPolicy::Allow)
+                .with_expiration_policy(ExpirationPolicy::Enforce)
+                .build()
+        });
+        let certificate = EndEntityCert::try_from(leaf).map_err(|_| Cause::Unreadable)?;
+        let anchors = std::slice::from_ref(&authority.anchor);
+        let (all, none) = (webpki::ALL_VERIFICATION_ALGS, None);
+        certificate
+            .verify_for_usage(all, anchors, others, now, usage, revocation, none)
+            .map(|_path| ())
+            .map_err(|error| cause(&error))
+    }
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "whatever else is wrong refuses, too")]
+fn cause(error: &webpki::Error) -> Cause {
+    use webpki::Error as E;
+    match error {
+        E::CertExpired { .. } | E::CertNotValidYet { .. } | E::InvalidCertValidity => {
+            Cause::Expired
+        }
+        E::CertRevoked => Cause::Revoked,
+        E::CrlExpired { .. } => Cause::ListExpired,
+        E::BadDer | E::BadDerTime => Cause::Unreadable,
+        // Whatever else is wrong with a path, it does not lead to an authority of ours.
+        _ => Cause::Authority,
+    }
+}
