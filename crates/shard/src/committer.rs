@@ -284,6 +284,7 @@ impl Committer {
         self.head.size = size;
         self.log.edge = edge;
         self.last_commit = now;
+        self.node.committed.store(now.0, Ordering::Relaxed);
         for (tag, subject) in subjects {
             self.node.subjects.insert(tag, subject);
         }

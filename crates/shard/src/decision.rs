@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use atlas::{Country, Date, Findings, Outcome, Question, RegionMap};
+use atlas::{Attachment, Country, Date, Findings, Outcome, Question, RegionMap};
 use ledger::entry::{EvidenceKind, EvidenceKinds, MapRef};
 use terms::{Collection, Detail, Fault, Reason, RegionId, TenantId};
 
@@ -31,6 +31,8 @@ pub(crate) struct Ruled {
     pub(crate) clauses: Vec<String>,
     pub(crate) evidence_kinds: EvidenceKinds,
     pub(crate) mirrors: Vec<RegionId>,
+    /// The laws that attach, for what they ask of the way in.
+    pub(crate) attachments: Vec<Attachment>,
     pub(crate) map: MapRef,
 }
 
@@ -118,6 +120,7 @@ impl Rules {
             clauses: placement.clauses().iter().map(|id| id.as_str().to_owned()).collect(),
             evidence_kinds: kinds,
             mirrors: placement.mirrors().to_vec(),
+            attachments: ruling.attachments().to_vec(),
             map: self.map_ref(),
         };
         for list in [&mut ruled.jurisdictions, &mut ruled.statutes, &mut ruled.clauses] {

@@ -105,6 +105,15 @@ pub enum Error {
     /// A flush failed: the shard answered nothing more and must be restarted.
     #[error("a flush failed; the shard has stopped answering and recovers by restarting")]
     Poisoned,
+    /// Without TLS, on an address that other machines can reach.
+    #[error("without TLS, sessions are taken on a loopback address only")]
+    Listener,
+    /// The certificate is another's.
+    #[error("the certificate is that of {found}, not this shard's")]
+    Certificate {
+        /// Whose it is.
+        found: String,
+    },
     /// The session server failed.
     #[error("the session listener failed: {0}")]
     Server(#[source] tonic::transport::Error),

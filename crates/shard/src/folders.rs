@@ -4,7 +4,23 @@ use std::fs;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
-use crate::Error;
+use crate::{Error, Settings};
+
+impl Settings {
+    /// Makes the folders of the shard that are missing, and refuses keys or anchors inside the data
+    /// folder. Opening does it, too; a process calls it first that means to shut itself off from
+    /// every other folder before it opens.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Folders`].
+    pub fn make_folders(&self) -> Result<(), Error> {
+        for folder in [&self.data, &self.anchor, &self.keys] {
+            make(folder)?;
+        }
+        apart(&self.data, &self.anchor, "the last signed checkpoint")?;
+        apart(&self.data, &self.keys, "the keyring")
+    }
+}
 
 /// Makes a folder, readable by its owner only, with those above it, and makes its name durable.
 pub(crate) fn make(folder: &Path) -> Result<(), Error> {
@@ -32,7 +48,7 @@ pub(crate) fn sync_parent(file: &Path) -> Result<(), Error> {
 }
 
 /// Refuses `inner` if it lies in `outer`: what must survive the loss of a folder may not be in it.
-pub(crate) fn apart(outer: &Path, inner: &Path, what: &'static str) -> Result<(), Error> {
+fn apart(outer: &Path, inner: &Path, what: &'static str) -> Result<(), Error> {
     let absolute = |path: &Path| {
         fs::canonicalize(path).map_err(|source| Error::Io { path: path.to_owned(), source })
     };

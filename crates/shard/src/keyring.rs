@@ -123,6 +123,21 @@ impl FileKeyring {
     }
 }
 
+impl crate::Settings {
+    /// Whether there is a keyring, and it opens: for whoever looks before the shard must.
+    ///
+    /// # Errors
+    /// [`Error::Keys`] when it is none of this region's, or open to others; [`Error::Io`].
+    pub fn check_keys(&self) -> Result<bool, Error> {
+        let path = FileKeyring::path(&self.keys, &self.region);
+        let there = path.try_exists().map_err(|source| Error::Io { path: path.clone(), source })?;
+        if there {
+            FileKeyring::read(&path, &self.region)?;
+        }
+        Ok(there)
+    }
+}
+
 impl Keyring for FileKeyring {
     fn wrap(
         &self,

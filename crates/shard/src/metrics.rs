@@ -1,6 +1,7 @@
 //! What a shard counts. No label holds anything that a caller sent.
 
 use link::metrics::{Counter, Gauge, Histogram, Registry, call_seconds, exponential_buckets};
+use terms::Reason;
 
 /// The counters of one shard.
 #[derive(Clone)]
@@ -15,6 +16,10 @@ pub(crate) struct Metrics {
     pub(crate) sessions: Gauge,
     pub(crate) reads: Counter,
     pub(crate) disk_free_bytes: Gauge,
+    pub(crate) egress_refused: Counter,
+    pub(crate) ingress_refused: Counter,
+    pub(crate) roles_refused: Counter,
+    pub(crate) sessions_refused: Counter,
 }
 
 impl Metrics {
@@ -31,6 +36,10 @@ impl Metrics {
             sessions: Gauge::default(),
             reads: Counter::default(),
             disk_free_bytes: Gauge::default(),
+            egress_refused: Counter::default(),
+            ingress_refused: Counter::default(),
+            roles_refused: Counter::default(),
+            sessions_refused: Counter::default(),
         };
         let m = metrics.clone();
         registry.register("shard_commits", "Durable commits", m.commits);
@@ -43,6 +52,24 @@ impl Metrics {
         registry.register("shard_sessions", "Open sessions", m.sessions);
         registry.register("shard_reads", "Records read", m.reads);
         registry.register("shard_disk_free_bytes", "Bytes free for the store", m.disk_free_bytes);
+        let says = "Reads that would have crossed a border without a clause";
+        registry.register("shard_egress_refused", says, m.egress_refused);
+        let says = "Puts that came in through a gateway outside of the territory";
+        registry.register("shard_ingress_refused", says, m.ingress_refused);
+        registry.register("shard_roles_refused", "Calls of a wrong role", m.roles_refused);
+        registry.register("shard_sessions_refused", "Refused sessions", m.sessions_refused);
         metrics
+    }
+
+    /// Counts what the fence refused; whatever else is refused is none of its business.
+    pub(crate) fn refused(&self, reason: Reason) {
+        let counters = [
+            (Reason::EgressNotCovered, &self.egress_refused),
+            (Reason::WrongIngress, &self.ingress_refused),
+            (Reason::NotPermitted, &self.roles_refused),
+        ];
+        for (_, counter) in counters.iter().filter(|(of, _)| *of == reason) {
+            counter.inc();
+        }
     }
 }

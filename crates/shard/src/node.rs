@@ -1,16 +1,18 @@
 //! What the parts of a running shard share.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use atlas::{Country, RegionMap};
 use engine::Engine;
 use quick_cache::sync::Cache;
-use terms::{Clock, Entropy, RegionId, ShardId, Slot};
+use terms::{Clock, Entropy, RegionId, ShardId, Slot, UnixMillis};
 
 use crate::Error;
 use crate::keyring::Keyring;
 use crate::metrics::Metrics;
 use crate::record::{Address, Head, Stored};
+use crate::refusals::Refusals;
 use crate::rows::{Namer, Owner, Tag};
 use crate::subject::Subject;
 
@@ -37,12 +39,23 @@ pub(crate) struct Node {
     /// reader never puts back an older state.
     pub(crate) subjects: Cache<Tag, Arc<Subject>>,
     pub(crate) metrics: Metrics,
+    /// Where a gateway inside the territory takes calls, by the region's annex.
+    pub(crate) ingress: Option<String>,
+    pub(crate) refusals: Refusals,
+    /// The time of the last commit, in milliseconds: time here never falls below it.
+    pub(crate) committed: AtomicU64,
 }
 
 impl Node {
     /// Whether this store owns `slot`.
     pub(crate) fn owns(&self, slot: Slot) -> bool {
         self.owned.get(usize::from(slot.number())).copied().unwrap_or(false)
+    }
+
+    /// What time it is for whatever depends on dates, reads included: a clock that is set back
+    /// brings no clause back that had expired when something was last committed.
+    pub(crate) fn now(&self) -> UnixMillis {
+        self.clock.now().max(UnixMillis(self.committed.load(Ordering::Relaxed)))
     }
 
     /// The origin of an earlier period's log.

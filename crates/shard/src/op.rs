@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use atlas::Findings;
+use atlas::{Country, Findings};
 use ledger::entry::Caller;
 use link::session::FromShard;
 use terms::{Collection, Fault};
@@ -23,6 +23,8 @@ pub(crate) struct Op {
     pub(crate) deadline: Instant,
     pub(crate) caller: Arc<Caller>,
     pub(crate) tenant_tag: Tag,
+    /// Where the gateway stands through which it came.
+    pub(crate) gateway: Country,
     pub(crate) action: Action,
 }
 

@@ -18,7 +18,7 @@ use crate::log::{Draft, Log, edge_at, root_at};
 use crate::node::origin;
 use crate::rows::Namer;
 use crate::small_rows::{decode_map, edge_row, encode_map, owned_slots};
-use crate::{Error, Outside, Settings, folders, rows};
+use crate::{Error, Outside, Settings, rows};
 
 const FORMAT: u8 = 1;
 
@@ -54,7 +54,7 @@ impl Opening<'_> {
     pub(crate) fn open(&self) -> Result<Opened, Error> {
         let territory = self.named()?;
         let settings = self.settings;
-        self.folders()?;
+        settings.make_folders()?;
         let anchor_path = self.anchor_path();
         if self.recovering().exists() {
             let why = "a recovery was begun here and has not ended";
@@ -126,16 +126,6 @@ impl Opening<'_> {
             return missing("annex", format!("shard {shard} of region {region}"));
         }
         Ok(found.territory())
-    }
-
-    /// Makes the folders, and refuses keys or anchors inside the data folder.
-    pub(crate) fn folders(&self) -> Result<(), Error> {
-        let Settings { data, anchor, keys, .. } = self.settings;
-        for folder in [data, anchor, keys] {
-            folders::make(folder)?;
-        }
-        folders::apart(data, anchor, "the last signed checkpoint")?;
-        folders::apart(data, keys, "the keyring")
     }
 
     pub(crate) fn engine(&self) -> Result<Box<dyn Engine>, Error> {

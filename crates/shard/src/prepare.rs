@@ -7,13 +7,14 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use atlas::Findings;
+use atlas::{Country, Findings};
 use ledger::entry::{Caller, Role};
 use terms::{Collection, Detail, Fault, Reason, RecordKey, SubjectId, TenantId, limits};
 use tokio::time::Instant;
 use wire::session as proto;
 use zeroize::Zeroizing;
 
+use crate::fence::Stands;
 use crate::node::Node;
 use crate::op::{Action, Condition, Content, Create, Delete, Given, Put, Request};
 use crate::record::{Address, SealedBody};
@@ -28,11 +29,14 @@ pub(crate) struct Asker {
     pub(crate) tenant: TenantId,
     pub(crate) tenant_tag: Tag,
     pub(crate) caller: Arc<Caller>,
+    pub(crate) stands: Stands,
 }
 
 /// Prepares the calls of one session. It remembers who asked last: mostly it is the same again.
 pub(crate) struct Prepare {
     node: Arc<Node>,
+    /// Where the gateway of this session stands.
+    gateway: Country,
     last: Option<(String, proto::Caller, Asker)>,
 }
 
@@ -43,8 +47,8 @@ pub(crate) struct Lookup {
 }
 
 impl Prepare {
-    pub(crate) const fn new(node: Arc<Node>) -> Self {
-        Self { node, last: None }
+    pub(crate) const fn new(node: Arc<Node>, gateway: Country) -> Self {
+        Self { node, gateway, last: None }
     }
 
     /// Until when a call may be begun.
@@ -61,9 +65,7 @@ impl Prepare {
         let caller = caller.unwrap_or_default();
         if let Some((of, by, asker)) = &self.last
             && of == tenant
-            && by.name == caller.name
-            && by.role == caller.role
-            && by.territory == caller.territory
+            && *by == caller
         {
             return Ok(asker.clone());
         }
@@ -72,19 +74,22 @@ impl Prepare {
             return Err(Fault::new(Reason::FieldInvalid).field("caller.name"));
         }
         let role = Role::parse(&caller.role).ok_or_else(|| Fault::new(Reason::NotPermitted))?;
-        let territory = match caller.territory.as_str() {
-            "" => None,
-            code => match atlas::Country::parse(code) {
-                Some(country) => Some(country.as_str().to_owned()),
+        let stands = match (caller.territory.as_str(), caller.beside_gateway) {
+            ("", true) => Some(self.gateway),
+            ("", false) => None,
+            (code, beside) => match Country::parse(code).filter(|_| !beside) {
+                Some(country) => Some(country),
                 None => return Err(Fault::new(Reason::FieldInvalid).field("caller.territory")),
             },
         };
+        let territory = stands.map(|country| country.as_str().to_owned());
         let namer = &self.node.namer;
         let tag = namer.log_tag("caller", &caller.name);
         let asker = Asker {
             tenant_tag: namer.log_tag("tenant", tenant),
             tenant: id,
             caller: Arc::new(Caller { role, tag, territory }),
+            stands: Stands { gateway: self.gateway, caller: stands },
         };
         self.last = Some((tenant.to_owned(), caller, asker.clone()));
         Ok(asker)

@@ -12,9 +12,10 @@ use wire::session as proto;
 use crate::Error;
 use crate::committer::{Life, Queue, busy};
 use crate::counts::Counts;
+use crate::fence::{self, Fence};
 use crate::node::Node;
 use crate::op::{Action, Op, Outcome, Read, ReplySlot};
-use crate::prepare::Lookup;
+use crate::prepare::{Asker, Lookup};
 use crate::record::{EntryAt, Stored};
 
 /// Reads that are looked up together: a few of the largest records fit into memory.
@@ -131,11 +132,13 @@ impl Reader {
             Some(Reads::Logged | Reads::Counted) | None => {
                 let collection = address.collection;
                 let action = Action::Read(Box::new(Read { collection, entry, found }));
-                let (caller, tenant_tag) = (asker.caller, asker.tenant_tag);
+                let Asker { caller, tenant_tag, stands, .. } = asker;
+                let gateway = stands.gateway;
                 let Some(room) = self.queue.admit(action.bytes()) else {
                     return reply.send(busy());
                 };
-                self.queue.submit(Op { reply, deadline, caller, tenant_tag, action }, room);
+                self.queue
+                    .submit(Op { reply, deadline, caller, tenant_tag, gateway, action }, room);
             }
         }
     }
@@ -147,11 +150,25 @@ impl Reader {
         record: Option<&[u8]>,
     ) -> Result<(proto::Found, EntryAt), Fault> {
         let Lookup { address, .. } = lookup;
-        let row = subject.ok_or_else(|| Fault::new(Reason::SubjectUnknown).field("subject.id"))?;
-        let subject = match self.node.subjects.get(&address.owner.tag) {
-            Some(subject) => subject,
-            None => Arc::new(self.node.open_subject(&address.owner, row)?),
+        let fence = Fence { node: &self.node, lookup };
+        let Some(row) = subject else {
+            fence.absent()?;
+            return Err(fence::unknown());
         };
+        let cached = self.node.subjects.get(&address.owner.tag);
+        let opened = cached
+            .map_or_else(|| self.node.open_subject(&address.owner, row).map(Arc::new), Ok)
+            .map_err(Fault::from);
+        let subject = match opened {
+            Ok(subject) => subject,
+            Err(damaged) => {
+                // That there is a row at all is not for everybody.
+                fence.absent()?;
+                return Err(damaged);
+            }
+        };
+        // Before the record is looked at: the answer tells nothing of it to whom it is barred.
+        fence.known(&subject)?;
         let not_found = || Fault::new(Reason::RecordNotFound).field("key");
         let row = record.ok_or_else(not_found)?;
         let damaged = |_| Fault::from(Error::Damaged("records"));

@@ -44,7 +44,7 @@ pub fn recover(
 ) -> Result<Recovered, Error> {
     let opening = Opening { settings, map, annex, outside };
     let territory = opening.named()?;
-    opening.folders()?;
+    opening.settings.make_folders()?;
     let path = opening.anchor_path();
     // An anchor that cannot be read says as little as one that is missing.
     let anchored = match Anchor::open(&path) {

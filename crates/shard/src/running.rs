@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -9,7 +10,10 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use atlas::{Annex, RegionMap};
 use link::admin::Health;
+use link::listener::Entrance;
 use link::metrics::Registry;
+use link::peer::PeerKind;
+use link::tls::Tls;
 use terms::{Clock, Entropy, RegionId, ShardId};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -25,6 +29,7 @@ use crate::metrics::Metrics;
 use crate::node::{Node, SUBJECTS_CACHED_MAX};
 use crate::open::{Opened, Opening};
 use crate::reads::Reader;
+use crate::refusals::Refusals;
 use crate::session::Sessions;
 
 /// How long sessions may take to end once the shard goes down.
@@ -106,14 +111,15 @@ impl Shard {
             let opening =
                 Opening { settings: &settings, map: &map, annex: &annex, outside: &outside };
             let opened = opening.open()?;
-            Self::start(&settings, map, &outside, metrics, (opened, health))
+            let ingress = annex.ingress().map(str::to_owned);
+            Self::start(&settings, (map, ingress), &outside, metrics, (opened, health))
         });
         opening.await.map_err(|_| Error::Damaged("store"))?
     }
 
     fn start(
         settings: &Settings,
-        map: Arc<RegionMap>,
+        (map, ingress): (Arc<RegionMap>, Option<String>),
         outside: &Outside,
         metrics: Metrics,
         (opened, health): (Opened, Health),
@@ -136,6 +142,9 @@ impl Shard {
             owned: opened.owned,
             subjects: quick_cache::sync::Cache::new(SUBJECTS_CACHED_MAX),
             metrics,
+            ingress,
+            refusals: Refusals::default(),
+            committed: AtomicU64::new(opened.last_commit.0),
         });
         let published = Arc::new(ArcSwap::from_pointee(opened.note));
         let mut beat = Beat {
@@ -191,27 +200,33 @@ impl Shard {
     }
 
     /// Serves sessions until `shutdown` is done, then drains: what is queued is committed and
-    /// answered, the last checkpoint is signed.
+    /// answered, the last checkpoint is signed. With `tls`, sessions are taken from our own
+    /// gateways alone; without, from this machine alone.
     ///
     /// # Errors
+    /// [`Error::Listener`] when it is without TLS and not on loopback, [`Error::Certificate`] when
+    /// the certificate names another shard; both before anything is served.
     /// [`Error::Poisoned`] after a failed flush: the process must end with exit code 75 and be
     /// started again. [`Error::Server`] when the listener fails.
     pub async fn serve(
         self,
         listener: TcpListener,
+        tls: Option<Tls>,
         shutdown: impl Future<Output = ()> + Send,
     ) -> Result<(), Error> {
+        may_serve(&self.node, &listener, tls.as_ref())?;
         let Self { node, queue, counts, life, committer, beat, stop_beat, health, .. } = self;
+        let entrance = tls.clone().map_or(Entrance::Plaintext, Entrance::Gateways);
         let reader =
             Reader { node: Arc::clone(&node), queue: queue.clone(), counts, life: life.clone() };
-        let sessions = Sessions { reader, life: life.subscribe() };
+        let sessions = Sessions { tls, reader, life: life.subscribe() };
         let service = SessionServer::new(sessions)
             .max_decoding_message_size(link::session::MESSAGE_BYTES_MAX)
             .max_encoding_message_size(link::session::MESSAGE_BYTES_MAX);
         let mut ended = life.subscribe();
         let mut server = link::session::server(tonic::transport::Server::builder());
         let served = server.add_service(service).serve_with_incoming_shutdown(
-            link::listener::incoming(listener),
+            link::listener::incoming_by(listener, entrance),
             async move {
                 // Also when the sender is gone: then nobody is left to serve.
                 let _gone = ended.wait_for(|life| *life != Life::Serving).await;
@@ -254,6 +269,21 @@ impl Shard {
         }
         served.map_err(Error::Server)
     }
+}
+
+/// Whether sessions may be taken there: without TLS on loopback only, and with TLS as the shard that
+/// the certificate names.
+fn may_serve(node: &Node, listener: &TcpListener, tls: Option<&Tls>) -> Result<(), Error> {
+    let Some(tls) = tls else {
+        let address = listener.local_addr().map_err(|_| Error::Listener)?;
+        return if address.ip().is_loopback() { Ok(()) } else { Err(Error::Listener) };
+    };
+    let own = tls.own();
+    let ours = own.kind() == PeerKind::Shard
+        && *own.region() == node.region
+        && own.name() == node.shard.as_str()
+        && own.trust_domain() == node.map.trust_domain();
+    if ours { Ok(()) } else { Err(Error::Certificate { found: own.to_string() }) }
 }
 
 /// Runs a thread's work. Should it panic, the shard must not look alive without it.

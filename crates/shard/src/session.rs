@@ -1,9 +1,13 @@
 //! The server of sessions: gateways connect, say whom they mean, and send calls.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use link::listener::Arrived;
 use link::session::{Frames, FromShard, PROTOCOL};
+use link::tls::Tls;
 use terms::{Fault, Reason, limits};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{Instant, timeout};
@@ -13,8 +17,10 @@ use wire::session as proto;
 use wire::session::session_server::Session;
 
 use crate::committer::{Life, Room, busy};
+use crate::fence;
 use crate::node::Node;
 use crate::op::{Action, Op, ReplySlot};
+use crate::peer::{self, Gateway};
 use crate::prepare::{self, Asker, Prepare};
 use crate::reads::{Answers, Get, Reader};
 
@@ -31,6 +37,8 @@ const READS_AT_ONCE: usize = 4;
 /// Takes sessions. Clones share the shard.
 #[derive(Clone)]
 pub(crate) struct Sessions {
+    /// None: plaintext, from this machine.
+    pub(crate) tls: Option<Tls>,
     pub(crate) reader: Reader,
     pub(crate) life: watch::Receiver<Life>,
 }
@@ -45,6 +53,7 @@ impl Session for Sessions {
         &self,
         request: Request<Streaming<proto::ToShard>>,
     ) -> Result<Response<Outgoing>, Status> {
+        let arrived = request.extensions().get::<Arrived>().cloned();
         let mut calls = request.into_inner();
         let mut life = self.life.clone();
         let first = tokio::select! {
@@ -54,10 +63,12 @@ impl Session for Sessions {
         };
         let first = first.unwrap_or_default();
         let (sender, receiver) = mpsc::channel(limits::SESSION_IN_FLIGHT_MAX + 1);
-        let welcome = match self.welcome(first.hello.as_ref()) {
-            Ok(welcome) => proto::ToGateway { welcome: Some(welcome), ..Default::default() },
+        let (gateway, welcome) = match self.welcome(first.hello.as_ref(), arrived.as_ref()) {
+            Ok((gateway, welcome)) => {
+                (gateway, proto::ToGateway { welcome: Some(welcome), ..Default::default() })
+            }
             Err(fault) => {
-                tracing::warn!(reason = fault.reason.as_str(), "a session was refused");
+                self.say_refused(&fault, arrived.as_ref());
                 let goodbye = Some(link::session::to_wire(&fault));
                 let refusal = proto::ToGateway { goodbye, ..Default::default() };
                 let refusal: Outgoing = Box::pin(tokio_stream::once(Ok(refusal)));
@@ -65,28 +76,39 @@ impl Session for Sessions {
             }
         };
         let answers = Answers::new();
+        let cut = Arc::new(AtomicBool::new(false));
         let served = Served {
-            prepare: Prepare::new(Arc::clone(&self.reader.node)),
+            prepare: Prepare::new(Arc::clone(&self.reader.node), gateway.territory),
+            gateway,
             reader: self.reader.clone(),
             life: self.life.clone(),
             sender,
             answers: answers.clone(),
+            cut: Arc::clone(&cut),
             reads: Arc::new(Semaphore::new(READS_AT_ONCE)),
         };
         tokio::spawn(served.run(calls, first.calls));
-        let outgoing = Frames::new(welcome, receiver).map(move |frame| {
-            answers.left(&frame);
-            Ok(frame)
-        });
+        let outgoing = Frames::new(welcome, receiver)
+            // Not even what was on its way goes to whom nobody trusts any more.
+            .take_while(move |_| !cut.load(Ordering::Acquire))
+            .map(move |frame| {
+                answers.left(&frame);
+                Ok(frame)
+            });
         Ok(Response::new(Box::pin(outgoing)))
     }
 }
 
 impl Sessions {
-    /// Whether the gateway means this shard, and a map that can be the same.
-    fn welcome(&self, hello: Option<&proto::Hello>) -> Result<proto::Welcome, Fault> {
+    /// Whether the gateway is who it says, means this shard, and a map that can be the same.
+    fn welcome(
+        &self,
+        hello: Option<&proto::Hello>,
+        arrived: Option<&Arrived>,
+    ) -> Result<(Gateway, proto::Welcome), Fault> {
         let node = &self.reader.node;
         let hello = hello.ok_or_else(|| Fault::new(Reason::FieldMissing).field("hello"))?;
+        let gateway = Gateway::of((node, self.tls.as_ref()), arrived, hello)?;
         let wrong = |field: &'static str, problem: &'static str| {
             Err(Fault::new(Reason::PlacementNotAdmitted).field(field).problem(problem))
         };
@@ -106,20 +128,35 @@ impl Sessions {
         if *self.life.borrow() != Life::Serving {
             return Err(Fault::new(Reason::ShuttingDown));
         }
-        Ok(proto::Welcome {
+        let welcome = proto::Welcome {
             region: node.region.to_string(),
             shard: node.shard.to_string(),
             territory: node.territory.as_str().to_owned(),
             map_epoch: epoch.number,
             map_digest: epoch.digest.to_vec().into(),
             origin: node.origin.to_string(),
-        })
+        };
+        Ok((gateway, welcome))
+    }
+
+    /// Notes a refusal, as often as is good for the disk.
+    fn say_refused(&self, fault: &Fault, arrived: Option<&Arrived>) {
+        let node = &self.reader.node;
+        node.metrics.sessions_refused.inc();
+        if let Some(unsaid) = node.refusals.line(node.clock.now()) {
+            let (reason, peer) = (fault.reason.as_str(), peer::shown(arrived));
+            let field = fault.field.as_deref().unwrap_or_default();
+            tracing::warn!(reason, field, peer, unsaid, "a session was refused");
+        }
     }
 }
 
 /// One open session.
 struct Served {
     prepare: Prepare,
+    gateway: Gateway,
+    /// Set when nothing more may leave.
+    cut: Arc<AtomicBool>,
     reader: Reader,
     life: watch::Receiver<Life>,
     sender: mpsc::Sender<FromShard>,
@@ -135,11 +172,12 @@ impl Served {
     /// answered by whoever holds it, unless the shard is poisoned: then nobody answers.
     async fn run(mut self, mut calls: Streaming<proto::ToShard>, first: Vec<proto::Call>) {
         self.reader.node.metrics.sessions.inc();
-        let mut over = self.life.clone();
+        let (mut over, gateway) = (self.life.clone(), self.gateway.clone());
         tokio::select! {
             _ends = self.serve(&mut calls, first) => {}
             // Wherever it waits: for calls, for room among the answers, for a goodbye to leave.
             _later = over.wait_for(|life| *life > Life::Draining) => {}
+            () = gateway.until_distrusted() => self.cut.store(true, Ordering::Release),
         }
         self.answers.close();
         self.reader.node.metrics.sessions.dec();
@@ -152,16 +190,31 @@ impl Served {
     ) -> Ends {
         let mut draining = false;
         let mut frame = first;
+        let gateway = self.gateway.clone();
+        let mut renewed = pin!(gateway.until_renewed());
+        let mut told = false;
         loop {
             if self.frame(frame, draining).await.is_err() {
                 return Ends;
             }
             frame = tokio::select! {
                 message = calls.message() => match message {
+                    // A session's first frame, seen once more: whoever sends it is not in step.
+                    Ok(Some(message)) if message.hello.is_some() => {
+                        tracing::warn!("a session said hello twice");
+                        return Ends;
+                    }
                     Ok(Some(message)) => message.calls,
                     // The gateway is done, or the connection is.
                     Ok(None) | Err(_) => return Ends,
                 },
+                () = &mut renewed, if !told => {
+                    told = true;
+                    if self.sender.send(FromShard::DialAgain).await.is_err() {
+                        return Ends;
+                    }
+                    Vec::new()
+                }
                 changed = self.life.changed(), if !draining => {
                     if changed.is_err() {
                         return Ends;
@@ -212,6 +265,11 @@ impl Served {
             Ok(asker) => asker,
             Err(fault) => return reply.send(fault.into()),
         };
+        // Before anything else is looked at: who may not ask learns nothing.
+        if call.op.as_ref().is_some_and(|op| !fence::permitted(asker.caller.role, op)) {
+            self.reader.node.refused(Reason::NotPermitted, asker.stands);
+            return reply.send(Fault::new(Reason::NotPermitted).into());
+        }
         match call.op {
             Some(proto::call::Op::Get(get)) => match self.prepare.get(asker, &get) {
                 Ok(lookup) => gets.push(Get { reply, deadline, lookup }),
@@ -248,8 +306,9 @@ fn submit(
 ) {
     match action {
         Ok(action) => {
-            let Asker { caller, tenant_tag, .. } = asker;
-            reader.queue.submit(Op { reply, deadline, caller, tenant_tag, action }, room);
+            let Asker { caller, tenant_tag, stands, .. } = asker;
+            let gateway = stands.gateway;
+            reader.queue.submit(Op { reply, deadline, caller, tenant_tag, gateway, action }, room);
         }
         Err(fault) => reply.send(fault.into()),
     }

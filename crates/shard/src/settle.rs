@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use atlas::{Aspect, Findings, FindingsFull};
+use atlas::{Findings, FindingsFull};
 use terms::{Collection, Detail, Fault, Reason, limits};
 
 use crate::decision::{Ruled, Rules, Verdict};
@@ -99,11 +99,7 @@ fn weigh(
     standing: &Standing,
     (findings, verdict): (&Findings, &Verdict),
 ) -> Result<Option<(Findings, Verdict)>, Fault> {
-    let weighs = |aspect| matches!(aspect, Aspect::Citizen | Aspect::Resident);
-    let mut basis = standing.basis.clone();
-    for finding in findings.iter().filter(|finding| weighs(finding.aspect())) {
-        basis.insert(*finding).map_err(full)?;
-    }
+    let basis = standing.weighed(findings).map_err(full)?;
     if basis == standing.basis {
         return Ok(None);
     }

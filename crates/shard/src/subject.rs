@@ -4,7 +4,7 @@
 //! bytes), the sealed state. Destroying this row, or the generation, makes every record of the
 //! subject unreadable.
 
-use atlas::Findings;
+use atlas::{Aspect, Findings, FindingsFull};
 use terms::{Collection, Entropy, RegionId};
 use zeroize::Zeroizing;
 
@@ -27,6 +27,19 @@ pub(crate) struct Standing {
     /// Where copies may lie.
     pub(crate) mirrors: Vec<RegionId>,
     pub(crate) minute: u32,
+}
+
+impl Standing {
+    /// The basis, with what else is known of citizenship and residence. Present and contact
+    /// findings never change a ruling that stands.
+    pub(crate) fn weighed(&self, findings: &Findings) -> Result<Findings, FindingsFull> {
+        let weighs = |aspect| matches!(aspect, Aspect::Citizen | Aspect::Resident);
+        let mut basis = self.basis.clone();
+        for finding in findings.iter().filter(|finding| weighs(finding.aspect())) {
+            basis.insert(*finding)?;
+        }
+        Ok(basis)
+    }
 }
 
 /// A subject's state, open in memory. It has no `Debug`.

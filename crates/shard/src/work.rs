@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use atlas::Country;
 use engine::{Batch, Key, Value};
 use ledger::entry::{Caller, Kind};
 use terms::{Detail, Fault, Reason};
@@ -40,6 +41,7 @@ pub(crate) struct Work<'a> {
 pub(crate) struct Asker {
     pub(crate) caller: Arc<Caller>,
     pub(crate) tenant_tag: Tag,
+    pub(crate) gateway: Country,
 }
 
 /// What one write does to one record.
@@ -61,8 +63,8 @@ impl From<Error> for Fault {
 impl Work<'_> {
     /// Does one op, and keeps its answer until the commit.
     pub(crate) fn apply(&mut self, op: Op) {
-        let Op { reply, deadline, caller, tenant_tag, action } = op;
-        let asker = Asker { caller, tenant_tag };
+        let Op { reply, deadline, caller, tenant_tag, gateway, action } = op;
+        let asker = Asker { caller, tenant_tag, gateway };
         let outcome = if tokio::time::Instant::now() > deadline {
             Err(Fault::new(Reason::DeadlinePassed))
         } else {
@@ -91,6 +93,7 @@ impl Work<'_> {
             subject.as_deref(),
             (given.as_ref(), create_subject, self.minute),
         )?;
+        self.node.may_enter(&settled.ruled, asker.gateway)?;
         self.check(head.as_ref(), &condition)?;
         let version = head.as_ref().map_or(0, |head| head.version) + 1;
         if validate_only {

@@ -3,6 +3,7 @@
 #![allow(dead_code, clippy::allow_attributes, reason = "each test file uses its own part")]
 #![expect(clippy::panic, reason = "a test that cannot go on fails")]
 
+pub(crate) mod pki;
 pub(crate) mod stored;
 
 use std::path::{Path, PathBuf};
@@ -14,10 +15,12 @@ use atlas::{Annex, EvidenceKind, Finding, Findings, RegionMap};
 use link::admin::Health;
 use link::metrics::Registry;
 use link::system::{SystemClock, SystemEntropy};
+use link::tls::Tls;
 use shard::{Error, Outside, Settings, Shard};
 use terms::{Clock, RegionId, RequestId, ShardId, UnixMillis};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tonic::transport::Channel;
 use wire::session as proto;
 use wire::session::session_client::SessionClient;
 
@@ -125,12 +128,16 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) async fn serve(shard: Shard, region: &'static str) -> Self {
+        Self::serve_with(shard, region, None).await
+    }
+
+    pub(crate) async fn serve_with(shard: Shard, region: &'static str, tls: Option<Tls>) -> Self {
         let listener = link::listener::bind("127.0.0.1:0".parse().expect("an address"))
             .await
             .expect("a free port");
         let port = listener.local_addr().expect("an address").port();
         let (stop, stopped) = oneshot::channel::<()>();
-        let served = tokio::spawn(shard.serve(listener, async {
+        let served = tokio::spawn(shard.serve(listener, tls, async {
             let _stopped = stopped.await;
         }));
         Self { region, port, stop, served }
@@ -165,21 +172,35 @@ impl Running {
 
     pub(crate) async fn session_as(&self, hello: proto::Hello) -> (Session, proto::ToGateway) {
         let url = format!("http://127.0.0.1:{}", self.port);
-        let mut client = SessionClient::connect(url).await.expect("the shard listens");
-        client = client.max_decoding_message_size(link::session::MESSAGE_BYTES_MAX);
-        let (calls, receiver) = mpsc::channel(64);
-        calls.send(proto::ToShard { hello: Some(hello), calls: vec![] }).await.expect("open");
-        let stream = tokio_stream::wrappers::ReceiverStream::new(receiver);
-        let mut answers = client.open(stream).await.expect("a session").into_inner();
-        let first = answers.message().await.expect("a frame").expect("a first frame");
-        (Session { calls, answers, next: 1, waiting: Vec::new() }, first)
+        let client = SessionClient::connect(url).await.expect("the shard listens");
+        open(client, hello).await.expect("a session")
     }
+}
+
+/// Opens a session, and waits for the shard's first word.
+pub(crate) async fn open(
+    client: SessionClient<Channel>,
+    hello: proto::Hello,
+) -> Option<(Session, proto::ToGateway)> {
+    let mut client = client.max_decoding_message_size(link::session::MESSAGE_BYTES_MAX);
+    let (calls, receiver) = mpsc::channel(64);
+    calls.send(proto::ToShard { hello: Some(hello), calls: vec![] }).await.expect("open");
+    let stream = tokio_stream::wrappers::ReceiverStream::new(receiver);
+    let mut answers = client.open(stream).await.ok()?.into_inner();
+    let first = answers.message().await.ok()??;
+    let session =
+        Session { calls, answers, role: None, territory: None, next: 1, waiting: Vec::new() };
+    Some((session, first))
 }
 
 /// A gateway's end of a session, one call at a time or many.
 pub(crate) struct Session {
     pub(crate) calls: mpsc::Sender<proto::ToShard>,
     pub(crate) answers: tonic::Streaming<proto::ToGateway>,
+    /// In place of the role that goes with each call.
+    pub(crate) role: Option<&'static str>,
+    /// Where the caller stands; `None`: beside the gateway.
+    pub(crate) territory: Option<&'static str>,
     next: u64,
     waiting: Vec<proto::Reply>,
 }
@@ -190,8 +211,14 @@ impl Session {
     pub(crate) fn wrap(&mut self, op: proto::call::Op) -> proto::Call {
         let id = self.next;
         self.next += 1;
-        let caller =
-            proto::Caller { name: "test".into(), role: "writer".into(), territory: "DE".into() };
+        let reads = matches!(op, proto::call::Op::Get(_));
+        let role = if reads { "reader" } else { "writer" };
+        let caller = proto::Caller {
+            name: "test".into(),
+            role: self.role.unwrap_or(role).into(),
+            territory: self.territory.unwrap_or_default().into(),
+            beside_gateway: self.territory.is_none(),
+        };
         proto::Call {
             id,
             deadline_ms: 5_000,
