@@ -64,12 +64,23 @@ pub(crate) fn ruling(ruling: &Ruling, data: &Data) -> v1::Ruling {
     }
 }
 
+/// Adds to a placement by which gateway a record goes in: the address of one inside, and whether
+/// it may come in there only, and not here.
+pub(crate) fn direct(answer: &mut v1::Ruling, address: Option<&str>, elsewhere: bool) {
+    if let Some(v1::ruling::Outcome::Placement(placement)) = &mut answer.outcome {
+        address.unwrap_or_default().clone_into(&mut placement.ingress);
+        placement.ingress_required = elsewhere;
+    }
+}
+
 fn outcome(outcome: &Outcome) -> v1::ruling::Outcome {
     match outcome {
         Outcome::Placed(placement) => v1::ruling::Outcome::Placement(v1::Placement {
             region: placement.region().as_str().to_owned(),
             mirrors: placement.mirrors().iter().map(|region| region.as_str().to_owned()).collect(),
             clauses: placement.clauses().iter().map(|clause| clause.as_str().to_owned()).collect(),
+            ingress: String::new(),
+            ingress_required: false,
         }),
         Outcome::Refused(refusal) => v1::ruling::Outcome::Refusal(v1::Refusal {
             reason: refusal.reason().as_str().to_owned(),

@@ -11,9 +11,11 @@ use terms::{CallId, Entropy, EntropyFailed, Fault, Reason};
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
+use crate::callers::{Identified, Identity};
 use crate::errors;
-use crate::identity::Caller;
+use crate::identity::Acting;
 use crate::metrics::{Ending, Method, Metrics};
+use crate::shares::{Share, Shares};
 
 // === ids ===
 
@@ -112,6 +114,8 @@ pub(crate) struct Entered {
 pub(crate) struct Desk {
     pub(crate) ids: Ids,
     pub(crate) seats: Arc<Seats>,
+    pub(crate) shares: Shares,
+    pub(crate) identity: Identity,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -128,9 +132,16 @@ impl Desk {
     }
 }
 
+/// Who makes one call, or one request of a stream, and its tenant's share for it.
+pub(crate) struct Turn {
+    pub(crate) acting: Acting,
+    pub(crate) share: Arc<Share>,
+}
+
 /// A call that a service works on.
 pub(crate) struct Asked {
-    pub(crate) caller: Arc<Caller>,
+    pub(crate) turn: Turn,
+    identified: Identified,
     pub(crate) deadline: Deadline,
     pub(crate) entered: Entered,
     desk: Arc<Desk>,
@@ -151,12 +162,15 @@ impl Asked {
             let entered = Entered { id: desk.ids.next(), method: Method::Other, at };
             return Err(desk.refuse(&entered, &Reason::Internal.into()));
         };
-        let found = (beside.remove::<Arc<Caller>>(), beside.remove::<Deadline>(), beside.remove());
-        let (Some(caller), Some(deadline), Some(seat)) = found else {
+        let found = (beside.remove(), beside.remove(), beside.remove());
+        let (Some(identified), Some(acting), Some(share)) = found else {
             return Err(desk.refuse(&entered, &Reason::Internal.into()));
         };
-        let desk = Arc::clone(desk);
-        let asked = Self { caller, deadline, entered, desk, open: true, _seat: seat };
+        let (Some(deadline), Some(seat)) = (beside.remove::<Deadline>(), beside.remove()) else {
+            return Err(desk.refuse(&entered, &Reason::Internal.into()));
+        };
+        let (turn, desk) = (Turn { acting, share }, Arc::clone(desk));
+        let asked = Self { turn, identified, deadline, entered, desk, open: true, _seat: seat };
         Ok((asked, request.into_inner()))
     }
 
@@ -181,6 +195,23 @@ impl Asked {
     pub(crate) fn refuse(&mut self, fault: &Fault) -> Status {
         self.open = false;
         self.desk.refuse(&self.entered, fault)
+    }
+
+    /// The turn of one request of this stream: it counts as a call of its own.
+    ///
+    /// # Errors
+    /// `TENANT_BUSY`.
+    pub(crate) fn next_turn(&self) -> Result<Turn, Fault> {
+        let share = self.turn.share.another()?;
+        Ok(Turn { acting: self.turn.acting.clone(), share })
+    }
+
+    /// Whether what has shown who calls is still good.
+    ///
+    /// # Errors
+    /// `IDENTITY_INVALID`.
+    pub(crate) fn still_identified(&self) -> Result<(), Fault> {
+        self.desk.identity.still(&self.identified)
     }
 
     /// A request of this stream, as a call of its own id.

@@ -7,6 +7,8 @@ use evidence::Sources;
 use terms::{Collection, Detail, Fault, Reason, RecordKey, RegionId, RequestId, SubjectId, limits};
 use wire::v1;
 
+use crate::identity::Caller;
+
 /// Bytes of an etag: more than any shard makes.
 const ETAG_BYTES_MAX: usize = 64;
 
@@ -75,6 +77,8 @@ pub(crate) struct Resolve {
 pub(crate) struct Reader<'a> {
     pub(crate) map: &'a RegionMap,
     pub(crate) sources: &'a Sources,
+    /// Who asks: what is not its to use is refused before it is said whether it is there.
+    pub(crate) caller: &'a Caller,
 }
 
 impl Reader<'_> {
@@ -113,7 +117,7 @@ impl Reader<'_> {
 
     /// Reads the creation of a subject.
     pub(crate) fn create(self, request: v1::CreateSubjectRequest) -> Result<Create, Fault> {
-        let (subject, domicile) = subject(request.subject)?;
+        let (subject, domicile) = self.subject(request.subject)?;
         let collection = self.collection(&request.collection)?;
         let request_id = request_id(&request.request_id)?;
         let given = self.given(&request.evidence, &request.findings)?;
@@ -134,15 +138,26 @@ impl Reader<'_> {
         collection: &str,
         key: String,
     ) -> Result<Target, Fault> {
-        let (subject, domicile) = subject(whose)?;
+        let (subject, domicile) = self.subject(whose)?;
         let collection = self.collection(collection)?;
         RecordKey::parse(&key).map_err(|why| Fault::id("key", why))?;
         Ok(Target { subject, domicile, collection, key })
     }
 
-    /// A collection that the map declares.
+    /// The subject, and its domicile if one is named, which the caller may use.
+    fn subject(
+        self,
+        whose: Option<v1::SubjectRef>,
+    ) -> Result<(SubjectId, Option<RegionId>), Fault> {
+        let (subject, domicile) = subject(whose)?;
+        domicile.as_ref().map_or(Ok(()), |region| self.caller.may_reach(region))?;
+        Ok((subject, domicile))
+    }
+
+    /// A collection that the caller may use and the map declares.
     fn collection(self, name: &str) -> Result<Collection, Fault> {
         let collection = Collection::parse(name).map_err(|why| Fault::id("collection", why))?;
+        self.caller.may_use(&collection)?;
         match self.map.collection(&collection) {
             Some(_) => Ok(collection),
             None => Err(Fault::new(Reason::CollectionUnknown).field("collection")),

@@ -1,14 +1,20 @@
-//! Keeps one session up: resolve, connect, greet, check who answers, read replies; and when it
-//! ends, tell everybody who waits and dial again.
+//! Dials one shard: resolve, connect, greet, and check who answers.
 
-use std::sync::Arc;
+use std::future::ready;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use hyper_util::rt::TokioIo;
+use link::peer::PeerId;
 use link::session::{Frames, MESSAGE_BYTES_MAX, PROTOCOL};
+use link::tls::{Peer as Shown, Tls};
 use terms::Entropy;
 use terms::limits::SESSION_IN_FLIGHT_MAX;
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::timeout;
 use tonic::Streaming;
 use tonic::transport::{Channel, Endpoint, Uri};
 use wire::session as proto;
@@ -17,16 +23,12 @@ use wire::session::session_client::SessionClient;
 use crate::flight::{Flight, Limits};
 use crate::health::Regions;
 use crate::metrics::Metrics;
-use crate::session::{Line, Session};
+use crate::session::Peer;
 
-/// The wait before the first new attempt; each further one waits twice as long.
-const BACKOFF_MIN: Duration = Duration::from_millis(50);
-/// The longest wait between two attempts.
-const BACKOFF_MAX: Duration = Duration::from_secs(2);
+/// Time in which a connection must come about.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Time from the first byte of a connection to the shard's welcome.
 const WELCOME_TIMEOUT: Duration = Duration::from_secs(5);
-/// Time that is left to answers after a goodbye.
-const GOODBYE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a dialler needs beside its session.
 pub(crate) struct Outside {
@@ -34,6 +36,9 @@ pub(crate) struct Outside {
     pub(crate) gateway: String,
     pub(crate) deployment: String,
     pub(crate) epoch: atlas::Epoch,
+    pub(crate) trust_domain: String,
+    /// TLS towards shards, if there is any.
+    pub(crate) tls: Option<Tls>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) regions: Arc<Regions>,
@@ -45,8 +50,12 @@ pub(crate) struct Outside {
 pub(crate) enum Ended {
     #[error("the annex gives an address that cannot be used")]
     Address,
-    #[error("TLS between gateway and shard is not built: use an http address on loopback")]
-    TlsNotBuilt,
+    #[error("the shard wants TLS, and the configuration has no [tls]")]
+    NoTls,
+    #[error("the TLS handshake failed, or another than this shard answered it")]
+    Handshake,
+    #[error("the shard's certificate is trusted no more")]
+    Distrusted,
     #[error("the address does not resolve")]
     Unresolved,
     #[error("plaintext to an address that is not loopback")]
@@ -67,89 +76,46 @@ pub(crate) enum Ended {
     Broken,
 }
 
-/// Keeps the session up until the future is dropped.
-pub(crate) async fn keep(session: Arc<Session>, outside: Arc<Outside>) {
-    let peer = &session.peer;
-    let mut failures: u32 = 0;
-    loop {
-        let (ended, was_up) = once(&session, &outside).await;
-        outside.regions.set(&peer.region, &peer.shard, false).await;
-        failures = if was_up { 0 } else { failures.saturating_add(1) };
-        let wait = backoff(failures, outside.entropy.as_ref());
-        tracing::warn!(
-            region = %peer.region,
-            shard = %peer.shard,
-            cause = %ended,
-            wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
-            "no session with the shard: its people are answered REGION_UNAVAILABLE"
-        );
-        sleep(wait).await;
-        outside.metrics.redialled(&peer.region);
-    }
+/// A connection over which the right shard has welcomed us.
+pub(crate) struct Met {
+    pub(crate) welcome: proto::Welcome,
+    pub(crate) replies: Streaming<proto::ToGateway>,
+    /// Who has shown to be at its other end, if it has TLS.
+    pub(crate) shown: Option<Arc<Shown>>,
+    pub(crate) flight: Arc<Flight>,
+    /// What is put here is sent. The connection ends in good order when all of its senders are
+    /// gone, everything queued is sent, and the shard has answered.
+    pub(crate) queue: mpsc::Sender<proto::Call>,
 }
 
-/// Between half of the wait and all of it, so that gateways do not come back all at once.
-fn backoff(failures: u32, entropy: &dyn Entropy) -> Duration {
-    let doubled = 2_u32.checked_pow(failures.min(16)).unwrap_or(u32::MAX);
-    let wait = BACKOFF_MIN.saturating_mul(doubled).min(BACKOFF_MAX);
-    let mut byte = [u8::MAX];
-    // Without randomness: all of it.
-    let share = match entropy.fill(&mut byte) {
-        Ok(()) => u32::from(byte[0]),
-        Err(terms::EntropyFailed) => u32::from(u8::MAX),
-    };
-    wait / 2 + wait / 2 * share / u32::from(u8::MAX)
-}
-
-/// One session from dialling to its end; and whether it was ever up.
-async fn once(session: &Session, outside: &Outside) -> (Ended, bool) {
-    let peer = &session.peer;
-    let flight = Arc::new(Flight::new(peer.region.clone(), Limits::OF_A_SESSION));
-    let (queue, receiver) = mpsc::channel(SESSION_IN_FLIGHT_MAX);
-    let greeting = timeout(WELCOME_TIMEOUT, greet(session, outside, receiver, &flight));
-    let (welcome, replies) = match greeting.await {
-        Ok(Ok(met)) => met,
-        Ok(Err(ended)) => return (ended, false),
-        Err(_) => return (Ended::NoWelcome, false),
-    };
-    if welcome.map_epoch != outside.epoch.number || *welcome.map_digest != outside.epoch.digest {
+/// Opens one session.
+///
+/// # Errors
+/// [`Ended`], which says why there is none.
+pub(crate) async fn dial(peer: &Peer, outside: &Outside) -> Result<Met, Ended> {
+    let greeting = timeout(WELCOME_TIMEOUT, greet(peer, outside)).await;
+    let met = greeting.map_err(|_| Ended::NoWelcome)??;
+    let (welcome, epoch) = (&met.welcome, outside.epoch);
+    if welcome.map_epoch != epoch.number || *welcome.map_digest != epoch.digest {
         tracing::warn!(
             region = %peer.region,
             shard = %peer.shard,
             "gateway and shard hold different maps: the shard rules by its own"
         );
     }
-    let line = Line { flight: Arc::clone(&flight), queue, origin: welcome.origin.into() };
-    let up = Up { session, outside, flight };
-    session.use_line(Some(Arc::new(line)));
-    outside.metrics.session_up(&peer.region, &peer.shard, true);
-    outside.regions.set(&peer.region, &peer.shard, true).await;
-    tracing::info!(region = %peer.region, shard = %peer.shard, "session up");
-    (read(&up, replies).await, true)
+    Ok(met)
 }
 
-/// A session in use. However this ends, by an error, a panic or shutdown: nobody uses the line any
-/// more, and everybody who waits is told.
-struct Up<'a> {
-    session: &'a Session,
-    outside: &'a Outside,
-    flight: Arc<Flight>,
-}
-
-impl Drop for Up<'_> {
-    fn drop(&mut self) {
-        let peer = &self.session.peer;
-        self.session.use_line(None);
-        self.flight.close();
-        self.outside.metrics.session_up(&peer.region, &peer.shard, false);
-    }
-}
-
-async fn connect(address: &str) -> Result<Channel, Ended> {
-    let uri: Uri = address.parse().map_err(|_| Ended::Address)?;
-    if uri.scheme_str() != Some("http") {
-        return Err(Ended::TlsNotBuilt);
-    }
+/// A connection to the shard, and who has shown to be at its other end, if it has TLS.
+async fn connect(peer: &Peer, outside: &Outside) -> Result<(Channel, Option<Arc<Shown>>), Ended> {
+    let uri: Uri = peer.address.parse().map_err(|_| Ended::Address)?;
+    let tls = match uri.scheme_str() {
+        Some("https") => Some(outside.tls.as_ref().ok_or(Ended::NoTls)?),
+        // A process that has TLS has no use for a session without: an annex must not take it away.
+        Some("http") if outside.tls.is_some() => return Err(Ended::NoTls),
+        Some("http") => None,
+        Some(_) | None => return Err(Ended::Address),
+    };
     let (Some(host), Some(port)) = (uri.host(), uri.port_u16()) else {
         return Err(Ended::Address);
     };
@@ -158,29 +124,61 @@ async fn connect(address: &str) -> Result<Channel, Ended> {
     let found = tokio::net::lookup_host((host, port)).await.map_err(|_| Ended::Unresolved)?;
     let mut ended = Ended::Unresolved;
     for addr in found {
-        if !addr.ip().is_loopback() {
-            ended = Ended::NotLoopback;
-            continue;
-        }
-        let endpoint =
-            Endpoint::from_shared(format!("http://{addr}")).map_err(|_| Ended::Address)?;
-        match link::session::endpoint(endpoint).connect().await {
-            Ok(channel) => return Ok(channel),
-            Err(_) => ended = Ended::Unreachable,
+        let done = match tls {
+            Some(tls) => secured(addr, peer, tls, outside).await,
+            None => plain(addr).await,
+        };
+        match done {
+            Ok(met) => return Ok(met),
+            Err(why) => ended = why,
         }
     }
     Err(ended)
 }
 
-/// Connects, says hello, and checks that the right shard answers.
-async fn greet(
-    session: &Session,
+async fn plain(addr: SocketAddr) -> Result<(Channel, Option<Arc<Shown>>), Ended> {
+    if !addr.ip().is_loopback() {
+        return Err(Ended::NotLoopback);
+    }
+    let connecting = endpoint(addr)?;
+    Ok((connecting.connect().await.map_err(|_| Ended::Unreachable)?, None))
+}
+
+/// Connects to the one shard that has a certificate of this region and this name.
+async fn secured(
+    addr: SocketAddr,
+    peer: &Peer,
+    tls: &Tls,
     outside: &Outside,
-    receiver: mpsc::Receiver<proto::Call>,
-    flight: &Arc<Flight>,
-) -> Result<(proto::Welcome, Streaming<proto::ToGateway>), Ended> {
-    let peer = &session.peer;
-    let channel = connect(&peer.address).await?;
+) -> Result<(Channel, Option<Arc<Shown>>), Ended> {
+    let name =
+        format!("spiffe://{}/region/{}/shard/{}", outside.trust_domain, peer.region, peer.shard);
+    let wanted = PeerId::parse(&name).ok_or(Ended::Address)?;
+    let connecting = timeout(CONNECT_TIMEOUT, TcpStream::connect(addr)).await;
+    let stream = connecting.map_err(|_| Ended::Unreachable)?.map_err(|_| Ended::Unreachable)?;
+    stream.set_nodelay(true).map_err(|_| Ended::Unreachable)?;
+    let (stream, shown) = tls.connect(stream, &wanted).await.map_err(|_| Ended::Handshake)?;
+    // The one connection whose other end was verified. There is no second: a channel that wants
+    // to connect again has ended.
+    let once = Arc::new(Mutex::new(Some(TokioIo::new(stream))));
+    let connector = tower::service_fn(move |_: Uri| {
+        let stream = once.lock().unwrap_or_else(PoisonError::into_inner).take();
+        ready(stream.ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected)))
+    });
+    let connecting = endpoint(addr)?.connect_with_connector(connector).await;
+    Ok((connecting.map_err(|_| Ended::Unreachable)?, Some(shown)))
+}
+
+fn endpoint(addr: SocketAddr) -> Result<Endpoint, Ended> {
+    let endpoint = Endpoint::from_shared(format!("http://{addr}")).map_err(|_| Ended::Address)?;
+    Ok(link::session::endpoint(endpoint))
+}
+
+/// Connects, says hello, and checks that the right shard answers.
+async fn greet(peer: &Peer, outside: &Outside) -> Result<Met, Ended> {
+    let (channel, shown) = connect(peer, outside).await?;
+    let flight = Arc::new(Flight::new(peer.region.clone(), Limits::OF_A_SESSION));
+    let (queue, receiver) = mpsc::channel(SESSION_IN_FLIGHT_MAX);
     let hello = proto::Hello {
         protocol: PROTOCOL,
         deployment: outside.deployment.clone(),
@@ -191,7 +189,7 @@ async fn greet(
         map_digest: outside.epoch.digest.to_vec().into(),
     };
     let first = proto::ToShard { hello: Some(hello), calls: Vec::new() };
-    let departing = Arc::clone(flight);
+    let departing = Arc::clone(&flight);
     let frames =
         Frames::filtered(first, receiver, move |call: &proto::Call| departing.depart(call.id));
     let mut client = SessionClient::new(channel)
@@ -200,7 +198,7 @@ async fn greet(
     let mut replies = client.open(frames).await.map_err(|_| Ended::Refused)?.into_inner();
     let frame = replies.message().await.map_err(|_| Ended::Refused)?.ok_or(Ended::Refused)?;
     if let Some(goodbye) = frame.goodbye {
-        log_goodbye(session, goodbye);
+        log_goodbye(peer, goodbye);
         return Err(Ended::Refused);
     }
     let welcome = frame.welcome.ok_or(Ended::Refused)?;
@@ -215,39 +213,11 @@ async fn greet(
         );
         return Err(Ended::WrongPeer);
     }
-    Ok((welcome, replies))
+    Ok(Met { welcome, replies, shown, flight, queue })
 }
 
-/// Hands replies to their callers until the session ends.
-async fn read(up: &Up<'_>, mut replies: Streaming<proto::ToGateway>) -> Ended {
-    loop {
-        match replies.message().await {
-            Ok(Some(frame)) => {
-                up.flight.arrive(frame.replies);
-                if let Some(goodbye) = frame.goodbye {
-                    log_goodbye(up.session, goodbye);
-                    break;
-                }
-            }
-            Ok(None) => return Ended::End,
-            Err(_) => return Ended::Broken,
-        }
-    }
-    // The shard answers what it has taken; nothing new goes to it.
-    up.session.use_line(None);
-    up.flight.drain();
-    let end = Instant::now() + GOODBYE_TIMEOUT;
-    while !up.flight.is_empty() {
-        match timeout_at(end, replies.message()).await {
-            Ok(Ok(Some(frame))) => up.flight.arrive(frame.replies),
-            Ok(Ok(None) | Err(_)) | Err(_) => break,
-        }
-    }
-    Ended::Goodbye
-}
-
-fn log_goodbye(session: &Session, goodbye: proto::Fault) {
+/// Notes what a shard gives as the reason for taking nothing more.
+pub(crate) fn log_goodbye(peer: &Peer, goodbye: proto::Fault) {
     let fault = link::session::from_wire(goodbye);
-    let peer = &session.peer;
     tracing::warn!(region = %peer.region, shard = %peer.shard, reason = %fault.reason, "goodbye");
 }

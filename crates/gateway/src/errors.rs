@@ -69,6 +69,7 @@ const fn code(code: Code) -> tonic::Code {
         Code::NotFound => tonic::Code::NotFound,
         Code::AlreadyExists => tonic::Code::AlreadyExists,
         Code::Aborted => tonic::Code::Aborted,
+        Code::Unauthenticated => tonic::Code::Unauthenticated,
         Code::PermissionDenied => tonic::Code::PermissionDenied,
         Code::ResourceExhausted => tonic::Code::ResourceExhausted,
         Code::Unavailable => tonic::Code::Unavailable,
@@ -95,6 +96,7 @@ pub(crate) fn log(fault: &Fault, call: CallId, method: Method) {
         | Code::NotFound
         | Code::AlreadyExists
         | Code::Aborted
+        | Code::Unauthenticated
         | Code::PermissionDenied
         | Code::DeadlineExceeded
         | Code::Unimplemented => {

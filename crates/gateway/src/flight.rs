@@ -9,6 +9,8 @@ use terms::{Detail, Fault, Reason, RegionId};
 use tokio::sync::oneshot;
 use wire::session as proto;
 
+use crate::shares::Load;
+
 /// Bytes that a call takes up beside its body, for the count of bytes in flight.
 const CALL_BYTES: usize = 512;
 
@@ -52,6 +54,8 @@ struct Waiting {
     effect: Effect,
     /// Whether it may have reached the shard.
     sent: bool,
+    /// Given back when the call is out of flight, and not before.
+    _load: Option<Load>,
 }
 
 /// Whether a call can change what is stored.
@@ -87,6 +91,7 @@ impl Flight {
         &self,
         body: usize,
         effect: Effect,
+        load: Option<Load>,
     ) -> Result<(u64, oneshot::Receiver<Answer>), Fault> {
         let bytes = body.saturating_add(CALL_BYTES);
         let mut calls = self.calls();
@@ -103,7 +108,8 @@ impl Flight {
         let id = calls.next;
         calls.next += 1;
         calls.bytes += bytes;
-        calls.waiting.insert(id, Waiting { caller: Some(caller), bytes, effect, sent: false });
+        let waiting = Waiting { caller: Some(caller), bytes, effect, sent: false, _load: load };
+        calls.waiting.insert(id, waiting);
         Ok((id, answer))
     }
 
@@ -258,7 +264,7 @@ mod tests {
             (Effect::Read, true, Reason::RegionUnavailable),
             (Effect::Read, false, Reason::RegionUnavailable),
         ] {
-            let (id, answer) = flight.enter(1, effect).unwrap();
+            let (id, answer) = flight.enter(1, effect, None).unwrap();
             assert!(!sent || flight.depart(id));
             answers.push((answer, want));
         }
@@ -268,7 +274,7 @@ mod tests {
         }
         assert!(flight.is_empty());
         assert_eq!(
-            flight.enter(1, Effect::Read).err().map(|f| f.reason),
+            flight.enter(1, Effect::Read, None).err().map(|f| f.reason),
             Some(Reason::RegionUnavailable)
         );
     }
@@ -276,39 +282,39 @@ mod tests {
     #[test]
     fn calls_and_bytes_are_bounded_and_come_free() {
         let by_calls = flight(2, 1 << 20);
-        let (first, _answer) = by_calls.enter(1, Effect::Write).unwrap();
-        let (_, _other) = by_calls.enter(1, Effect::Write).unwrap();
+        let (first, _answer) = by_calls.enter(1, Effect::Write, None).unwrap();
+        let (_, _other) = by_calls.enter(1, Effect::Write, None).unwrap();
         assert_eq!(
-            by_calls.enter(1, Effect::Read).err().map(|f| f.reason),
+            by_calls.enter(1, Effect::Read, None).err().map(|f| f.reason),
             Some(Reason::ShardBusy)
         );
         by_calls.arrive(vec![found(first)]);
-        assert!(by_calls.enter(1, Effect::Read).is_ok());
+        assert!(by_calls.enter(1, Effect::Read, None).is_ok());
 
         let by_bytes = flight(10, 10_000);
-        let (big, _answer) = by_bytes.enter(20_000, Effect::Write).unwrap();
+        let (big, _answer) = by_bytes.enter(20_000, Effect::Write, None).unwrap();
         assert_eq!(
-            by_bytes.enter(1, Effect::Write).err().map(|f| f.reason),
+            by_bytes.enter(1, Effect::Write, None).err().map(|f| f.reason),
             Some(Reason::ShardBusy)
         );
         by_bytes.arrive(vec![found(big)]);
-        assert!(by_bytes.enter(1, Effect::Write).is_ok());
+        assert!(by_bytes.enter(1, Effect::Write, None).is_ok());
         assert_eq!(by_bytes.calls().bytes, 1 + CALL_BYTES);
     }
 
     #[test]
     fn a_call_that_could_not_be_queued_leaves_nothing_behind() {
         let flight = flight(1, 1 << 20);
-        let (id, _answer) = flight.enter(1, Effect::Write).unwrap();
+        let (id, _answer) = flight.enter(1, Effect::Write, None).unwrap();
         flight.withdraw(id);
         assert!(flight.is_empty() && !flight.leave(id));
-        assert!(flight.enter(1, Effect::Write).is_ok());
+        assert!(flight.enter(1, Effect::Write, None).is_ok());
     }
 
     #[test]
     fn a_call_whose_caller_has_gone_is_not_sent() {
         let flight = flight(1, 1 << 20);
-        let (id, answer) = flight.enter(1, Effect::Write).unwrap();
+        let (id, answer) = flight.enter(1, Effect::Write, None).unwrap();
         drop(answer);
         assert!(!flight.leave(id));
         assert!(!flight.depart(id));
@@ -319,26 +325,29 @@ mod tests {
     #[test]
     fn a_call_that_was_sent_keeps_its_place_until_it_is_answered() {
         let flight = flight(1, 1 << 20);
-        let (id, answer) = flight.enter(1, Effect::Write).unwrap();
+        let (id, answer) = flight.enter(1, Effect::Write, None).unwrap();
         assert!(flight.depart(id));
         drop(answer);
         assert!(flight.leave(id));
-        assert_eq!(flight.enter(1, Effect::Write).err().map(|f| f.reason), Some(Reason::ShardBusy));
+        assert_eq!(
+            flight.enter(1, Effect::Write, None).err().map(|f| f.reason),
+            Some(Reason::ShardBusy)
+        );
         flight.arrive(vec![found(id), found(id), found(99)]);
-        assert!(flight.enter(1, Effect::Write).is_ok());
+        assert!(flight.enter(1, Effect::Write, None).is_ok());
     }
 
     #[test]
     fn draining_answers_what_was_sent_and_sends_nothing_more() {
         let flight = flight(10, 1 << 20);
-        let (sent, mut sent_answer) = flight.enter(1, Effect::Write).unwrap();
+        let (sent, mut sent_answer) = flight.enter(1, Effect::Write, None).unwrap();
         assert!(flight.depart(sent));
-        let (queued, mut queued_answer) = flight.enter(1, Effect::Write).unwrap();
+        let (queued, mut queued_answer) = flight.enter(1, Effect::Write, None).unwrap();
         flight.drain();
         assert_eq!(reason(&mut queued_answer), Reason::RegionUnavailable);
         assert!(!flight.depart(queued));
         assert_eq!(
-            flight.enter(1, Effect::Read).err().map(|f| f.reason),
+            flight.enter(1, Effect::Read, None).err().map(|f| f.reason),
             Some(Reason::RegionUnavailable)
         );
         flight.arrive(vec![found(sent)]);

@@ -1,67 +1,258 @@
-//! Who calls. The tenant is always taken from here, never from a request.
+//! Who calls, and what it may. The tenant is always taken from here, never from a request.
+//!
+//! Everything is denied that is not granted, and permission comes before existence: a collection
+//! or a region that is not the caller's to use is refused in the same words whether there is one
+//! of that name or not.
 
 use std::sync::Arc;
 
-use atlas::{RegionMap, Territory};
-use terms::{Fault, Reason, TenantId};
+use atlas::{Country, RegionMap};
+use ledger::entry::Role;
+use terms::{Collection, Fault, Reason, RegionId, TenantId};
 use wire::session as proto;
 
-/// A caller whose identity a listener has established.
-///
-/// On a plaintext listener everybody is the one caller that the configuration names: such a
-/// listener is for loopback. A listener with TLS will take it from certificate or token.
+use crate::metrics::Method;
+
+/// What a grant names: some, or all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope<T> {
+    /// Whatever the map has, now and later: `*`.
+    All,
+    /// These and no others; none at all if it is empty.
+    Only(Vec<T>),
+}
+
+impl<T: PartialEq> Scope<T> {
+    /// The scope that a list of names gives. None in the list, or no list: nothing. A name that
+    /// `parse` does not take can be no name in a map, and grants nothing.
+    pub fn of<'a>(
+        names: impl IntoIterator<Item = &'a str>,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Self {
+        let mut only = Vec::new();
+        for name in names {
+            if name == "*" {
+                return Self::All;
+            }
+            only.extend(parse(name));
+        }
+        Self::Only(only)
+    }
+
+    fn holds(&self, one: &T) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(these) => these.contains(one),
+        }
+    }
+}
+
+/// A caller whose identity a listener has established, with everything that it may.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
     /// The platform for which it acts.
     pub tenant: TenantId,
-    /// Its own name, for the placement log (as a tag) and for logs.
+    /// Its own name, for the placement log, as a tag.
     pub name: String,
-    /// The role in which it acts, as the placement log shows it.
-    pub role: String,
+    /// What it may do; each call uses one of them.
+    pub roles: Vec<Role>,
     /// Where it stands: reads are judged by this.
-    pub territory: Territory,
+    pub stands: Stands,
+    /// The collections that it may use.
+    pub collections: Scope<Collection>,
+    /// The regions that it may use.
+    pub regions: Scope<RegionId>,
+}
+
+/// Where a caller stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stands {
+    /// In that country, by its certificate's grant or its token's claim.
+    In(Country),
+    /// Nobody says: outside of every territory.
+    Unknown,
+    /// On the gateway's own machine, and so wherever the gateway is: a plaintext listener only.
+    BesideGateway,
 }
 
 impl Caller {
-    /// As shards are told.
-    pub(crate) fn to_wire(&self) -> proto::Caller {
-        proto::Caller {
-            name: self.name.clone(),
-            role: self.role.clone(),
-            territory: self.territory.as_str().to_owned(),
-        }
+    /// The role in which it makes a call of that method, if it has one. The first that fits, so
+    /// that the placement log always names the same.
+    fn role_for(&self, method: Method) -> Option<Role> {
+        let fitting: &[Role] = match method {
+            Method::Put
+            | Method::Delete
+            | Method::StreamPut
+            | Method::StreamPutItem
+            | Method::Create => &[Role::Writer],
+            Method::Get => &[Role::Reader],
+            Method::ResolvePlacement => &[Role::Writer, Role::Reader, Role::Operator],
+            Method::Other => &[],
+        };
+        fitting.iter().copied().find(|role| self.roles.contains(role))
     }
-}
 
-/// How a listener establishes who calls.
-#[derive(Debug, Clone)]
-pub(crate) enum Identity {
-    /// Everybody is this caller.
-    Everybody(Arc<Caller>),
-}
-
-impl Identity {
-    /// The caller behind a request.
+    /// Whether it may use that collection, be there one or not.
     ///
     /// # Errors
-    /// `NOT_PERMITTED` when the listener's rule does not give one.
-    #[expect(clippy::unnecessary_wraps, reason = "whoever can present nothing valid is refused")]
-    pub(crate) fn of<B>(&self, _request: &http::Request<B>) -> Result<Arc<Caller>, Fault> {
-        match self {
-            Self::Everybody(caller) => Ok(Arc::clone(caller)),
+    /// `NOT_PERMITTED`.
+    pub(crate) fn may_use(&self, collection: &Collection) -> Result<(), Fault> {
+        if self.collections.holds(collection) {
+            return Ok(());
+        }
+        Err(denied("the caller is not granted this collection").field("collection"))
+    }
+
+    /// Whether it may use that region, be there one or not.
+    ///
+    /// # Errors
+    /// `NOT_PERMITTED`.
+    pub(crate) fn may_reach(&self, region: &RegionId) -> Result<(), Fault> {
+        if self.regions.holds(region) {
+            return Ok(());
+        }
+        Err(denied("the caller is not granted the region of this record"))
+    }
+}
+
+fn denied(problem: &'static str) -> Fault {
+    Fault::new(Reason::NotPermitted).problem(problem)
+}
+
+/// A caller in the one role in which it makes a call.
+#[derive(Debug, Clone)]
+pub(crate) struct Acting {
+    pub(crate) caller: Arc<Caller>,
+    pub(crate) role: Role,
+}
+
+impl Acting {
+    /// As shards are told.
+    pub(crate) fn to_wire(&self) -> proto::Caller {
+        let (territory, beside_gateway) = match self.caller.stands {
+            Stands::In(country) => (country.as_str().to_owned(), false),
+            Stands::Unknown => (String::new(), false),
+            Stands::BesideGateway => (String::new(), true),
+        };
+        proto::Caller {
+            name: self.caller.name.clone(),
+            role: self.role.as_str().to_owned(),
+            territory,
+            beside_gateway,
         }
     }
 }
 
-/// Whether the caller may use the API at all. Asked before anything is said of what exists.
+/// Whether the caller may call that method at all, and in which role. Asked before the message is
+/// read, and before anything is said of what exists.
 ///
 /// # Errors
-/// `NOT_PERMITTED` when the map knows no such tenant: what laws attach by its establishment would
-/// be a guess.
-pub(crate) fn permit(caller: &Caller, map: &RegionMap) -> Result<(), Fault> {
-    match map.tenant(&caller.tenant) {
-        Some(_) => Ok(()),
-        None => Err(Fault::new(Reason::NotPermitted)
-            .problem("the region map does not name the caller's tenant")),
+/// `NOT_PERMITTED` when the map does not know its tenant (what laws attach by its establishment
+/// would be a guess), or none of its roles is one for the method.
+pub(crate) fn permit(
+    caller: &Arc<Caller>,
+    method: Method,
+    map: &RegionMap,
+) -> Result<Acting, Fault> {
+    if map.tenant(&caller.tenant).is_none() {
+        return Err(denied("the region map does not name the caller's tenant"));
+    }
+    match caller.role_for(method) {
+        Some(role) => Ok(Acting { caller: Arc::clone(caller), role }),
+        None => Err(denied("no role of the caller allows this method")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::rig;
+
+    fn with(roles: &[Role]) -> Arc<Caller> {
+        Arc::new(Caller { roles: roles.to_vec(), ..rig::caller() })
+    }
+
+    #[test]
+    fn each_method_has_its_roles_and_no_others() {
+        use Method::{Create, Delete, Get, Other, Put, ResolvePlacement, StreamPut, StreamPutItem};
+        let map = rig::map();
+        let methods = [Put, StreamPut, StreamPutItem, Delete, Create, Get, ResolvePlacement, Other];
+        for (role, want) in [
+            (Role::Writer, "YYYYYNYN"),
+            (Role::Reader, "NNNNNYYN"),
+            (Role::Operator, "NNNNNNYN"),
+            (Role::Eraser, "NNNNNNNN"),
+            (Role::Auditor, "NNNNNNNN"),
+            (Role::Shard, "NNNNNNNN"),
+        ] {
+            let may = |method| match permit(&with(&[role]), method, &map) {
+                Ok(acting) => {
+                    assert_eq!(acting.role, role);
+                    'Y'
+                }
+                Err(fault) => {
+                    assert_eq!(fault.reason, Reason::NotPermitted);
+                    'N'
+                }
+            };
+            assert_eq!(methods.map(may).iter().collect::<String>(), want, "{}", role.as_str());
+            assert!(permit(&with(&[]), Put, &map).is_err());
+        }
+        let both = with(&[Role::Reader, Role::Writer]);
+        assert_eq!(permit(&both, ResolvePlacement, &map).unwrap().role, Role::Writer);
+        assert_eq!(permit(&both, Get, &map).unwrap().role, Role::Reader);
+    }
+
+    #[test]
+    fn a_tenant_that_the_map_does_not_name_may_nothing() {
+        let tenant = TenantId::parse("elsewhere").unwrap();
+        let caller = Arc::new(Caller { tenant, ..rig::caller() });
+        let fault = permit(&caller, Method::Put, &rig::map()).unwrap_err();
+        assert_eq!(fault.reason, Reason::NotPermitted);
+        assert!(!fault.to_string().contains("elsewhere"));
+    }
+
+    #[test]
+    fn a_scope_holds_what_it_names() {
+        let parse = |name: &str| Collection::parse(name).ok();
+        let one = |name| Collection::parse(name).unwrap();
+        assert_eq!(Scope::of([], parse), Scope::Only(vec![]));
+        assert!(!Scope::of([], parse).holds(&one("profiles")));
+        assert!(Scope::of(["*"], parse).holds(&one("profiles")));
+        assert!(Scope::of(["messages", "*"], parse).holds(&one("profiles")));
+        let some = Scope::of(["messages", "NOT ONE", "pro*"], parse);
+        assert_eq!(some, Scope::Only(vec![one("messages")]));
+        assert!(some.holds(&one("messages")) && !some.holds(&one("profiles")));
+    }
+
+    #[test]
+    fn what_is_not_granted_is_refused_in_the_same_words_whether_it_is_there_or_not() {
+        let caller = Caller {
+            collections: Scope::Only(vec![Collection::parse("messages").unwrap()]),
+            regions: Scope::Only(vec![RegionId::parse("kz-ala").unwrap()]),
+            ..rig::caller()
+        };
+        let of = |name: &str| caller.may_use(&Collection::parse(name).unwrap()).unwrap_err();
+        assert_eq!(of("profiles"), of("nothing-of-the-map"));
+        let of = |name: &str| caller.may_reach(&RegionId::parse(name).unwrap()).unwrap_err();
+        assert_eq!(of("eu-fra"), of("nowhere-1"));
+        assert!(caller.may_reach(&RegionId::parse("kz-ala").unwrap()).is_ok());
+    }
+
+    #[test]
+    fn a_shard_is_told_the_role_and_where_the_caller_stands() {
+        let acting = |stands| Acting {
+            caller: Arc::new(Caller { stands, ..rig::caller() }),
+            role: Role::Reader,
+        };
+        let told = |stands| {
+            let told = acting(stands).to_wire();
+            assert_eq!(told.role, "reader");
+            (told.territory, told.beside_gateway)
+        };
+        let germany = Country::parse("DE").unwrap();
+        assert_eq!(told(Stands::In(germany)), ("DE".to_owned(), false));
+        assert_eq!(told(Stands::Unknown), (String::new(), false));
+        assert_eq!(told(Stands::BesideGateway), (String::new(), true));
     }
 }

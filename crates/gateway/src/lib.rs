@@ -9,48 +9,71 @@
 
 mod answers;
 mod call;
+mod callers;
 mod convert;
 mod dial;
 mod errors;
 mod flight;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod health;
 mod identity;
+mod intake;
+mod issuer;
+mod keys;
 mod metrics;
 mod put;
 mod records;
 mod routing;
 mod serve;
 mod session;
+mod shares;
 mod stack;
 mod stream;
 mod subjects;
 #[cfg(test)]
 mod tests;
+mod token;
+mod upkeep;
 
 use std::fmt;
 use std::sync::Arc;
 
-use atlas::{Annex, RegionMap};
+use atlas::{Annex, Country, Region, RegionMap};
 use evidence::Sources;
 use link::admin::Health;
 use link::metrics::Registry;
+use link::tls::{CallerTls, Tls};
 use terms::{Clock, Entropy, RegionId};
 use tokio::sync::watch;
 
 use crate::call::{Desk, Ids, Seats};
+use crate::callers::Identity;
 use crate::convert::Reader;
 use crate::metrics::Metrics;
 use crate::routing::Routing;
+use crate::shares::Shares;
 
-pub use crate::identity::Caller;
+pub use crate::callers::{Callers, KeySource, Known};
+pub use crate::identity::{Caller, Scope, Stands};
+pub use crate::keys::JwksRefused;
+pub use crate::shares::{TenantLimit, TenantLimits};
+pub use crate::token::TokenRules;
 
 /// What a gateway is told.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Its own name, which shards log.
     pub name: String,
-    /// Who callers on the plaintext listener are.
-    pub caller: Caller,
+    /// Whom it takes calls from.
+    pub callers: Callers,
+    /// What each tenant may take of it.
+    pub limits: TenantLimits,
+    /// TLS towards shards; without it, only shards on loopback are reached.
+    pub tls: Option<Tls>,
+    /// TLS of the listener; without it, it is for loopback.
+    pub listener: Option<CallerTls>,
     /// Calls in flight before it answers `GATEWAY_BUSY`; at most, and usually,
     /// [`terms::limits::GATEWAY_IN_FLIGHT_MAX`].
     pub in_flight_max: usize,
@@ -68,9 +91,18 @@ pub enum Error {
     /// A region's people could not be served at all.
     #[error("there is no annex for region {0}")]
     RegionWithoutAnnex(RegionId),
-    /// The configured caller acts for a tenant that the map does not name.
-    #[error("the map does not name the tenant of the configured caller")]
+    /// A configured caller acts for a tenant that the map does not name.
+    #[error("the map does not name the tenant of a configured caller")]
     TenantUnknown,
+    /// Our own certificate names a region that the map does not.
+    #[error("the map does not name the region of the gateway's own certificate")]
+    OwnRegionUnknown,
+    /// The file with the issuer's keys cannot be read.
+    #[error("the issuer's JWKS file cannot be read")]
+    KeysUnread(#[source] std::io::Error),
+    /// The file with the issuer's keys cannot be used.
+    #[error("the issuer's JWKS file cannot be used")]
+    Keys(#[from] JwksRefused),
     /// The limit of calls in flight is 0, or above what is allowed.
     #[error("in_flight_max must lie between 1 and {}", terms::limits::GATEWAY_IN_FLIGHT_MAX)]
     InFlightMax,
@@ -93,14 +125,16 @@ pub(crate) struct Shared {
     pub(crate) data: answers::Data,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) desk: Arc<Desk>,
+    /// Where it stands, by its own certificate. None: without TLS it is on the shards' machine.
+    pub(crate) stands: Option<Country>,
     /// True once the gateway is going down.
     pub(crate) stopping: watch::Receiver<bool>,
 }
 
 impl Shared {
-    /// Reads requests under the map of this call.
-    pub(crate) fn reader(&self) -> Reader<'_> {
-        Reader { map: self.routing.map(), sources: &self.sources }
+    /// Reads requests of a caller, under the map of this call.
+    pub(crate) fn reader<'a>(&'a self, caller: &'a Caller) -> Reader<'a> {
+        Reader { map: self.routing.map(), sources: &self.sources, caller }
     }
 }
 
@@ -133,13 +167,27 @@ impl Gateway {
         if !(1..=terms::limits::GATEWAY_IN_FLIGHT_MAX).contains(&settings.in_flight_max) {
             return Err(Error::InFlightMax);
         }
-        if map.tenant(&settings.caller.tenant).is_none() {
+        if settings.callers.configured().any(|caller| map.tenant(&caller.tenant).is_none()) {
             return Err(Error::TenantUnknown);
         }
+        let own = settings.tls.as_ref().map(|tls| tls.own());
+        let own = own.map(|own| map.region(own.region()).ok_or(Error::OwnRegionUnknown));
+        let stands = own.transpose()?.map(Region::territory);
         let metrics = Arc::new(Metrics::new(registry));
         let seats = Seats::new(settings.in_flight_max, metrics.in_flight().clone());
         let ids = Ids::new(entropy.as_ref())?;
-        let desk = Desk { ids, seats: Arc::new(seats), metrics: Arc::clone(&metrics) };
+        let (callers, tls) = (settings.callers.clone(), settings.listener.clone());
+        let identity = Identity::new(callers, tls, Arc::clone(&clock));
+        if let (Some(tokens), Some(source)) = (identity.tokens(), settings.callers.keys()) {
+            issuer::open(tokens, source)?;
+        }
+        let desk = Desk {
+            ids,
+            seats: Arc::new(seats),
+            shares: Shares::new(&map, &settings.limits, settings.in_flight_max),
+            identity,
+            metrics: Arc::clone(&metrics),
+        };
         let (stop, stopping) = watch::channel(false);
         let shared = Shared {
             routing: Routing::new(map, annexes)?,
@@ -147,6 +195,7 @@ impl Gateway {
             sources,
             clock,
             desk: Arc::new(desk),
+            stands,
             stopping,
         };
         Ok(Self { settings, shared: Arc::new(shared), entropy, metrics, health, stop })

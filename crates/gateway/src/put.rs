@@ -3,44 +3,45 @@
 //!
 //! Every step can end it, and then nothing was stored. After the last one, the shard rules again.
 
-use atlas::{Date, Outcome, Question, Ruling};
+use atlas::{Date, Outcome, Placement, Question, Region, Ruling};
 use bytes::Bytes;
-use terms::{Collection, Fault, Reason, TenantId};
+use terms::{Collection, Detail, Fault, Reason, TenantId};
 use tokio::time::Instant;
 use wire::session::{self as proto, call::Op};
 use wire::v1;
 
 use crate::Shared;
 use crate::answers;
+use crate::call::Turn;
 use crate::convert::{Given, Put};
 use crate::flight::Effect;
-use crate::identity::{Caller, permit};
+use crate::identity::Caller;
 use crate::routing::Way;
 use crate::session::Ask;
 
-/// Puts a record on behalf of `caller`, and answers at the latest at `deadline`.
+/// Puts a record for whoever's turn it is, and answers at the latest at `deadline`.
 pub(crate) async fn put(
     shared: &Shared,
-    caller: &Caller,
+    turn: &Turn,
     deadline: Instant,
     request: v1::PutRecordRequest,
 ) -> Result<v1::PutRecordResponse, Fault> {
-    permit(caller, shared.routing.map())?;
-    let put = shared.reader().put(request)?;
+    let caller = &*turn.acting.caller;
+    let put = shared.reader(caller).put(request)?;
     // Without evidence there is nothing to rule on, unless a subject is to be created: that is
     // never done without the rules, and they refuse it.
     let ruled = put.given.any || put.create_subject;
     let rule = || shared.rule(&caller.tenant, &put.target.collection, &put.given);
     let ruling = ruled.then(rule).transpose()?;
-    let way = way(shared, &caller.tenant, &put, ruling.as_ref())?;
+    let way = way(shared, caller, &put, ruling.as_ref())?;
     let region = way.region().clone();
     let Put { target, body, given, validate_only, .. } = put;
     let ask = Ask {
-        tenant: &caller.tenant,
-        caller,
+        acting: &turn.acting,
         deadline,
         effect: effect(validate_only),
         body: body.len(),
+        load: turn.share.carry(body.len())?,
         op: Op::Put(proto::Put {
             subject: target.subject.expose().to_owned(),
             collection: target.collection.as_str().to_owned(),
@@ -71,19 +72,23 @@ pub(crate) async fn put(
 /// Without one, the rules decide; and so they do where a subject would be created from nothing.
 fn way<'a>(
     shared: &'a Shared,
-    tenant: &TenantId,
+    caller: &Caller,
     put: &Put,
     ruling: Option<&Ruling>,
 ) -> Result<Way<'a>, Fault> {
     let subject = &put.target.subject;
     let from_nothing = put.create_subject && !put.given.any;
     if let Some(region) = put.target.domicile.as_ref().filter(|_| !from_nothing) {
-        return shared.routing.domicile(region, tenant, subject);
+        return shared.routing.domicile(region, &caller.tenant, subject);
     }
     let ruling =
         ruling.ok_or_else(|| Fault::new(Reason::DomicileRequired).field("subject.domicile"))?;
     match ruling.outcome() {
-        Outcome::Placed(placement) => shared.routing.placed(placement, tenant, subject),
+        Outcome::Placed(placement) => {
+            caller.may_reach(placement.region())?;
+            shared.entry(ruling, placement)?;
+            shared.routing.placed(placement, &caller.tenant, subject)
+        }
         Outcome::Refused(refusal) => Err(refusal.into()),
     }
 }
@@ -94,6 +99,24 @@ pub(crate) const fn effect(validate_only: bool) -> Effect {
 }
 
 impl Shared {
+    /// Whether the laws that attach let a record come in here. The shard asks the same; this is
+    /// so that a body which may not come in is not carried on.
+    ///
+    /// # Errors
+    /// `WRONG_INGRESS`, with the address of the gateway that may take it, if the annex has one.
+    pub(crate) fn entry(&self, ruling: &Ruling, placement: &Placement) -> Result<(), Fault> {
+        let region = placement.region();
+        // Without TLS there are loopback sessions only: then it is the shard's own machine.
+        let beside = || self.routing.map().region(region).map(Region::territory);
+        atlas::ingress(ruling.attachments(), self.stands.or_else(beside)).map_err(|barred| {
+            let fault = barred.ingress_fault().with(Detail::Region, region.as_str());
+            match self.routing.ingress(region) {
+                Some(address) => fault.with(Detail::Ingress, address),
+                None => fault,
+            }
+        })
+    }
+
     /// Rules on what was given, be it nothing.
     pub(crate) fn rule(
         &self,

@@ -13,10 +13,10 @@ use wire::v1::records_server::Records;
 
 use crate::Shared;
 use crate::answers;
-use crate::call::Asked;
+use crate::call::{Asked, Turn};
 use crate::convert::Target;
 use crate::flight::Effect;
-use crate::identity::{Caller, permit};
+use crate::identity::Caller;
 use crate::put::{effect, put};
 use crate::routing::Way;
 use crate::session::Ask;
@@ -33,7 +33,7 @@ impl Records for Service {
         request: Request<v1::PutRecordRequest>,
     ) -> Result<Response<v1::PutRecordResponse>, Status> {
         let (asked, request) = Asked::open(&self.0.desk, request)?;
-        let answer = put(&self.0, &asked.caller, asked.deadline.of_call(), request).await;
+        let answer = put(&self.0, &asked.turn, asked.deadline.of_call(), request).await;
         asked.answer(answer)
     }
 
@@ -72,9 +72,9 @@ async fn get(
     asked: &Asked,
     request: v1::GetRecordRequest,
 ) -> Result<v1::Record, Fault> {
-    let caller = &*asked.caller;
-    permit(caller, shared.routing.map())?;
-    let target = shared.reader().get(request)?;
+    let Turn { acting, share } = &asked.turn;
+    let caller = &*acting.caller;
+    let target = shared.reader(caller).get(request)?;
     let way = home(shared, caller, &target)?;
     let subject = Some(answers::subject(&target.subject, way.region()));
     let op = Op::Get(proto::Get {
@@ -83,7 +83,8 @@ async fn get(
         key: target.key.clone(),
     });
     let deadline = asked.deadline.of_call();
-    let ask = Ask { tenant: &caller.tenant, caller, deadline, effect: Effect::Read, body: 0, op };
+    let (effect, load) = (Effect::Read, share.carry(0)?);
+    let ask = Ask { acting, deadline, effect, body: 0, load, op };
     let found = answers::found(way.send(ask).await?)?;
     Ok(v1::Record {
         subject,
@@ -100,9 +101,9 @@ async fn delete(
     asked: &Asked,
     request: v1::DeleteRecordRequest,
 ) -> Result<v1::DeleteRecordResponse, Fault> {
-    let caller = &*asked.caller;
-    permit(caller, shared.routing.map())?;
-    let delete = shared.reader().delete(request)?;
+    let Turn { acting, share } = &asked.turn;
+    let caller = &*acting.caller;
+    let delete = shared.reader(caller).delete(request)?;
     let way = home(shared, caller, &delete.target)?;
     let validate_only = delete.validate_only;
     let op = Op::Delete(proto::Delete {
@@ -115,8 +116,8 @@ async fn delete(
         validate_only,
     });
     let deadline = asked.deadline.of_call();
-    let effect = effect(validate_only);
-    let ask = Ask { tenant: &caller.tenant, caller, deadline, effect, body: 0, op };
+    let (effect, load) = (effect(validate_only), share.carry(0)?);
+    let ask = Ask { acting, deadline, effect, body: 0, load, op };
     let (written, receipt) = answers::written(way.send(ask).await?, validate_only)?;
     Ok(v1::DeleteRecordResponse { version: written.version, replayed: written.replayed, receipt })
 }

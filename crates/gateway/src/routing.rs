@@ -57,8 +57,13 @@ impl Routing {
     }
 
     /// The map.
-    pub(crate) fn map(&self) -> &RegionMap {
+    pub(crate) fn map(&self) -> &Arc<RegionMap> {
         &self.map
+    }
+
+    /// The address of a gateway inside of a region, if its annex names one.
+    pub(crate) fn ingress(&self, region: &RegionId) -> Option<&str> {
+        self.regions.get(region)?.annex.ingress()
     }
 
     /// All sessions, for those who keep them up.

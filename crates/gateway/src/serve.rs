@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use link::listener::Entrance;
 use terms::limits::{FRAME_BYTES_MAX, REQUEST_BYTES_MAX};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -14,11 +15,13 @@ use wire::v1::records_server::RecordsServer;
 use wire::v1::subjects_server::SubjectsServer;
 
 use crate::health::{Regions, set_serving};
-use crate::identity::Identity;
-use crate::{Error, Gateway, dial, records, stack, subjects};
+use crate::intake::IntakeLayer;
+use crate::{Error, Gateway, dial, issuer, records, stack, subjects, upkeep};
 
 /// Bytes of an answer: a body of the largest size, and room for what goes with it.
 const ANSWER_BYTES_MAX: usize = FRAME_BYTES_MAX;
+/// Bytes of a request to the health and reflection services, which are names.
+const NAMES_BYTES_MAX: usize = 16 << 10;
 /// Calls in flight on one connection.
 const STREAMS_MAX: u32 = 4_096;
 /// Bytes of one call that are taken before they are read.
@@ -50,8 +53,9 @@ impl Gateway {
     ) -> Result<(), Error> {
         let (reporter, grpc_health) = tonic_health::server::health_reporter();
         let mut sessions = self.dial(&reporter).await;
+        let grpc_health = grpc_health.max_decoding_message_size(NAMES_BYTES_MAX);
         let (reflection, reflection_old) = reflection()?;
-        let identity = Identity::Everybody(Arc::new(self.settings.caller.clone()));
+        let mut keeping = self.keep();
         let records = RecordsServer::new(records::Service(Arc::clone(&self.shared)))
             .max_decoding_message_size(REQUEST_BYTES_MAX)
             .max_encoding_message_size(ANSWER_BYTES_MAX);
@@ -65,7 +69,9 @@ impl Gateway {
             .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS_MAX))
             .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-            .layer(stack::layers(&self.shared.desk, identity))
+            .layer(stack::layers(&self.shared.desk, Arc::clone(self.shared.routing.map())))
+            // Inside of the rest: only a call with a seat and a caller has its body read.
+            .layer(IntakeLayer::new(&self.shared.desk))
             .add_service(grpc_health)
             .add_service(reflection)
             .add_service(reflection_old)
@@ -80,7 +86,9 @@ impl Gateway {
             self.stop.send_replace(true);
         };
         let stopping = self.stop.subscribe();
-        let incoming = link::listener::incoming(listener);
+        let entrance = self.settings.listener.clone();
+        let entrance = entrance.map_or(Entrance::Plaintext, Entrance::Callers);
+        let incoming = link::listener::incoming_by(listener, entrance);
         let ended = tokio::select! {
             served = server.serve_with_incoming_shutdown(incoming, stop) => {
                 served.map_err(Error::Listener)
@@ -92,7 +100,18 @@ impl Gateway {
         };
         self.health.set_ready(false);
         sessions.shutdown().await;
+        keeping.shutdown().await;
         ended
+    }
+
+    /// Starts what keeps the keys of issuers up to date.
+    fn keep(&self) -> JoinSet<()> {
+        let mut keeping = JoinSet::new();
+        let tokens = self.shared.desk.identity.tokens();
+        if let (Some(tokens), Some(source)) = (tokens, self.settings.callers.keys()) {
+            keeping.spawn(issuer::keep(Arc::clone(tokens), source.clone()));
+        }
+        keeping
     }
 
     /// Starts a task for every shard, which keeps its session up.
@@ -103,6 +122,8 @@ impl Gateway {
         let outside = Arc::new(dial::Outside {
             gateway: self.settings.name.clone(),
             deployment: routing.map().deployment().to_owned(),
+            trust_domain: routing.map().trust_domain().to_owned(),
+            tls: self.settings.tls.clone(),
             epoch: routing.map().epoch(),
             entropy: Arc::clone(&self.entropy),
             metrics: Arc::clone(&self.metrics),
@@ -110,7 +131,7 @@ impl Gateway {
         });
         let mut sessions = JoinSet::new();
         for session in routing.sessions() {
-            sessions.spawn(dial::keep(Arc::clone(session), Arc::clone(&outside)));
+            sessions.spawn(upkeep::keep(Arc::clone(session), Arc::clone(&outside)));
         }
         sessions
     }
@@ -141,7 +162,10 @@ fn reflection() -> Result<
         names.iter().fold(builder, |builder, name| builder.with_service_name(*name))
     };
     Ok((
-        builder().build_v1().map_err(Error::Reflection)?,
-        builder().build_v1alpha().map_err(Error::Reflection)?,
+        builder().build_v1().map_err(Error::Reflection)?.max_decoding_message_size(NAMES_BYTES_MAX),
+        builder()
+            .build_v1alpha()
+            .map_err(Error::Reflection)?
+            .max_decoding_message_size(NAMES_BYTES_MAX),
     ))
 }

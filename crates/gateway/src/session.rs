@@ -4,17 +4,18 @@
 //!
 //! A call is sent once, to this shard. There is no retry here, and no way to another shard.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwapOption;
-use terms::{Detail, Fault, Reason, RegionId, ShardId, TenantId};
+use terms::{Detail, Fault, Reason, RegionId, ShardId};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::{Instant, timeout_at};
 use wire::session as proto;
 
 use crate::flight::{Effect, Flight};
-use crate::identity::Caller;
+use crate::identity::Acting;
+use crate::shares::Load;
 
 /// Who a shard must show itself to be, and where it is looked for.
 #[derive(Debug)]
@@ -43,12 +44,13 @@ pub(crate) struct Line {
 
 /// One call for a shard.
 pub(crate) struct Ask<'a> {
-    pub(crate) tenant: &'a TenantId,
-    pub(crate) caller: &'a Caller,
+    pub(crate) acting: &'a Acting,
     pub(crate) deadline: Instant,
     pub(crate) effect: Effect,
     /// Bytes of the body, for the session's budget.
     pub(crate) body: usize,
+    /// What its tenant has in flight by it.
+    pub(crate) load: Load,
     pub(crate) op: proto::call::Op,
 }
 
@@ -63,9 +65,14 @@ impl Session {
         Self { peer, line: ArcSwapOption::empty() }
     }
 
-    /// Puts a connection into use, or, with none, says that there is none.
-    pub(crate) fn use_line(&self, line: Option<Arc<Line>>) {
-        self.line.store(line);
+    /// Puts a connection into use, in the place of the one before.
+    pub(crate) fn use_line(&self, line: Arc<Line>) {
+        self.line.store(Some(line));
+    }
+
+    /// Takes a connection out of use; if another is in use already, it stays.
+    pub(crate) fn leave_line(&self, left: &Weak<Line>) {
+        self.line.compare_and_swap(left.as_ptr(), None);
     }
 
     /// Whether there is a connection in use.
@@ -90,13 +97,13 @@ impl Session {
         if deadline_ms == 0 {
             return Err(Reason::DeadlinePassed.into());
         }
-        let (id, answer) = line.flight.enter(ask.body, ask.effect)?;
+        let (id, answer) = line.flight.enter(ask.body, ask.effect, Some(ask.load))?;
         let place = Place { flight: &line.flight, id };
         let call = proto::Call {
             id,
             deadline_ms,
-            tenant: ask.tenant.as_str().to_owned(),
-            caller: Some(ask.caller.to_wire()),
+            tenant: ask.acting.caller.tenant.as_str().to_owned(),
+            caller: Some(ask.acting.to_wire()),
             op: Some(ask.op),
         };
         if let Err(refused) = line.queue.try_send(call) {

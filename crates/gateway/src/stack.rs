@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use atlas::RegionMap;
 use futures_util::future::{Either, Ready, ready};
 use terms::{Fault, Reason};
 use tokio::time::Instant;
@@ -15,7 +16,8 @@ use tracing::Instrument as _;
 use tracing::instrument::Instrumented;
 
 use crate::call::{Deadline, Desk, Entered};
-use crate::identity::Identity;
+use crate::callers::Identified;
+use crate::identity::permit;
 use crate::metrics::Method;
 
 type Request = http::Request<Body>;
@@ -24,8 +26,8 @@ type Response = http::Response<Body>;
 /// The stack, outermost first.
 pub(crate) fn layers(
     desk: &Arc<Desk>,
-    identity: Identity,
-) -> (NameLayer, GateLayer<KeepTime>, GateLayer<TakeSeat>, GateLayer<Identify>) {
+    map: Arc<RegionMap>,
+) -> (NameLayer, GateLayer<KeepTime>, GateLayer<TakeSeat>, GateLayer<Identify>, GateLayer<Admit>) {
     let gate = |desk: &Arc<Desk>| Arc::clone(desk);
     (
         // Before all else a call has an id and a span, so that whatever refuses it below can be
@@ -37,7 +39,10 @@ pub(crate) fn layers(
         // a queue here would only turn load into latency.
         GateLayer { desk: gate(desk), check: TakeSeat(gate(desk)) },
         // Who calls is known before the request is decoded: a message from nobody is not read.
-        GateLayer { desk: gate(desk), check: Identify(identity) },
+        GateLayer { desk: gate(desk), check: Identify(gate(desk)) },
+        // What it may, and its tenant's share, too: who may not call a method, or has no share
+        // left, is not read either.
+        GateLayer { desk: gate(desk), check: Admit { map, desk: gate(desk) } },
     )
 }
 
@@ -263,14 +268,41 @@ impl Check for TakeSeat {
     }
 }
 
-/// Establishes who calls.
+/// Establishes who calls. A look at health needs no identity: whoever balances load has none. All
+/// else does, reflection and the watching of health included.
 #[derive(Clone)]
-pub(crate) struct Identify(Identity);
+pub(crate) struct Identify(Arc<Desk>);
 
 impl Check for Identify {
     fn check(&self, request: &mut Request) -> Result<(), Fault> {
-        let caller = self.0.of(request)?;
-        request.extensions_mut().insert(caller);
+        if request.uri().path() == "/grpc.health.v1.Health/Check" {
+            return Ok(());
+        }
+        let identified = self.0.identity.of(request)?;
+        request.extensions_mut().insert(identified);
+        Ok(())
+    }
+}
+
+/// Lets in who has a role for the method and a share of its tenant's left.
+#[derive(Clone)]
+pub(crate) struct Admit {
+    map: Arc<RegionMap>,
+    desk: Arc<Desk>,
+}
+
+impl Check for Admit {
+    fn check(&self, request: &mut Request) -> Result<(), Fault> {
+        let method = entered(request).map_or(Method::Other, |entered| entered.method);
+        if method == Method::Other {
+            return Ok(());
+        }
+        let identified = request.extensions().get::<Identified>().ok_or(Reason::Internal)?;
+        let acting = permit(&identified.caller, method, &self.map)?;
+        let share = self.desk.shares.take(&identified.caller.tenant)?;
+        let beside = request.extensions_mut();
+        beside.insert(acting);
+        beside.insert(share);
         Ok(())
     }
 }

@@ -14,6 +14,7 @@ use terms::{Fault, Reason};
 use tokio_stream::Stream;
 use tokio_stream::wrappers::WatchStream;
 use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
 use wire::v1;
 
 use crate::Shared;
@@ -32,16 +33,19 @@ pub(crate) fn puts(
     requests: impl Stream<Item = Result<v1::PutRecordRequest, Status>> + Send + Unpin + 'static,
 ) -> impl Stream<Item = Result<v1::StreamPutResponse, Status>> + Send + 'static {
     let stopping = WatchStream::new(shared.stopping.clone());
-    let caller = Arc::clone(&asked.caller);
     let deadline = asked.deadline;
     let work = move |asked: &Asked, index: u64, mut request: v1::PutRecordRequest| {
-        let (shared, caller, item) = (Arc::clone(&shared), Arc::clone(&caller), asked.item());
+        let (shared, item, turn) = (Arc::clone(&shared), asked.item(), asked.next_turn());
         async move {
             let bytes = request.body.len();
             let deadline = deadline.of_item(item.entered.at);
             let request_id = std::mem::take(&mut request.request_id);
             request.request_id.clone_from(&request_id);
-            let outcome = match put(&shared, &caller, deadline, request).await {
+            let done = match turn {
+                Ok(turn) => put(&shared, &turn, deadline, request).await,
+                Err(fault) => Err(fault),
+            };
+            let outcome = match done {
                 Ok(done) => {
                     item.done();
                     v1::stream_put_response::Outcome::Done(done)
@@ -100,6 +104,10 @@ where
         {
             match requests.poll_next_unpin(cx) {
                 Poll::Ready(Some(Ok(request))) => {
+                    // Who calls was shown when the stream began; it must still hold.
+                    if let Err(fault) = self.asked.still_identified() {
+                        return self.end(Some(fault));
+                    }
                     self.bytes += request.body.len();
                     let future = (self.work)(&self.asked, self.next, request);
                     self.running.push(future);
@@ -148,8 +156,14 @@ where
     }
 }
 
-/// Why a stream could not be read on. After that, its frames cannot be told apart any more.
+/// Why a stream could not be read on: what the intake says, which has a reason, or what tonic
+/// does. After that, its frames cannot be told apart any more.
 fn unreadable(status: &Status) -> Fault {
+    if let Some(info) = status.get_details_error_info()
+        && let Some(reason) = Reason::parse(&info.reason)
+    {
+        return Fault::new(reason);
+    }
     if matches!(status.code(), Code::OutOfRange | Code::ResourceExhausted) {
         too_large()
     } else {

@@ -12,8 +12,7 @@ use wire::v1::subjects_server::Subjects;
 
 use crate::Shared;
 use crate::answers;
-use crate::call::Asked;
-use crate::identity::permit;
+use crate::call::{Asked, Turn};
 use crate::put::effect;
 use crate::session::Ask;
 
@@ -47,10 +46,10 @@ async fn create(
     asked: &Asked,
     request: v1::CreateSubjectRequest,
 ) -> Result<v1::CreateSubjectResponse, Fault> {
-    let caller = &*asked.caller;
+    let Turn { acting, share } = &asked.turn;
+    let caller = &*acting.caller;
     let tenant = &caller.tenant;
-    permit(caller, shared.routing.map())?;
-    let create = shared.reader().create(request)?;
+    let create = shared.reader(caller).create(request)?;
     let ruling = shared.rule(tenant, &create.collection, &create.given)?;
     let way = match (ruling.outcome(), &create.domicile) {
         (Outcome::Refused(refusal), _) => return Err(refusal.into()),
@@ -62,17 +61,19 @@ async fn create(
                 .problem("the rules give another region"));
         }
         (Outcome::Placed(placement), _) => {
+            caller.may_reach(placement.region())?;
+            shared.entry(&ruling, placement)?;
             shared.routing.placed(placement, tenant, &create.subject)?
         }
     };
     let subject = Some(answers::subject(&create.subject, way.region()));
     let validate_only = create.validate_only;
     let ask = Ask {
-        tenant,
-        caller,
+        acting,
         deadline: asked.deadline.of_call(),
         effect: effect(validate_only),
         body: 0,
+        load: share.carry(0)?,
         op: Op::Create(proto::Create {
             subject: create.subject.expose().to_owned(),
             collection: create.collection.as_str().to_owned(),
@@ -98,10 +99,16 @@ fn resolve(
     asked: &Asked,
     request: &v1::ResolvePlacementRequest,
 ) -> Result<v1::Ruling, Fault> {
-    permit(&asked.caller, shared.routing.map())?;
-    let resolve = shared.reader().resolve(request)?;
-    let ruling = shared.rule(&asked.caller.tenant, &resolve.collection, &resolve.given)?;
+    let caller = &*asked.turn.acting.caller;
+    let resolve = shared.reader(caller).resolve(request)?;
+    let ruling = shared.rule(&caller.tenant, &resolve.collection, &resolve.given)?;
     let mut answer = answers::ruling(&ruling, &shared.data);
+    if let Outcome::Placed(placement) = ruling.outcome() {
+        caller.may_reach(placement.region())?;
+        let address = shared.routing.ingress(placement.region());
+        let elsewhere = shared.entry(&ruling, placement).is_err();
+        answers::direct(&mut answer, address, elsewhere);
+    }
     answer.findings = answers::findings(&resolve.given.findings);
     Ok(answer)
 }

@@ -12,7 +12,7 @@ const HEAD: &str = "\
 Every error carries exactly one `google.rpc.ErrorInfo` of the domain `bailiwick.v1`.
 Its `reason` is one of those below; a reason that has been published keeps its meaning.
 Its `metadata` holds `call_id`, which the gateway's log has too, and `cure`, which may be more exact than the one below.
-Where they apply, it also holds `region`, `jurisdictions`, `conflicting`, `map_epoch`, `version`, `limit` and `retry_after_ms`; no other key, and never a value that the caller sent.
+Where they apply, it also holds `region`, `jurisdictions`, `conflicting`, `map_epoch`, `version`, `limit`, `ingress` and `retry_after_ms`; no other key, and never a value that the caller sent.
 An error about a field names it in a `google.rpc.BadRequest`.
 
 Send a request again only where the table says so, with the same `request_id`, and after the delay in `google.rpc.RetryInfo` if there is one.
@@ -31,6 +31,7 @@ const fn code(code: Code) -> &'static str {
         Code::NotFound => "NOT_FOUND",
         Code::AlreadyExists => "ALREADY_EXISTS",
         Code::Aborted => "ABORTED",
+        Code::Unauthenticated => "UNAUTHENTICATED",
         Code::PermissionDenied => "PERMISSION_DENIED",
         Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
         Code::Unavailable => "UNAVAILABLE",

@@ -8,7 +8,7 @@ use wire::v1;
 
 use super::rig::*;
 use crate::convert::Put;
-use crate::{Gateway, errors};
+use crate::{Gateway, Scope, errors};
 
 /// Stands for personal data: it may be sent in any field, and comes back in none.
 const MARKER: &str = "Marker-anna.k-4711";
@@ -43,7 +43,7 @@ fn check(change: impl FnOnce(&mut v1::PutRecordRequest), want: Reason, field: &s
     let gateway = gateway();
     let mut request = marked();
     change(&mut request);
-    let fault = fault(gateway.shared.reader().put(request));
+    let fault = fault(gateway.shared.reader(&caller()).put(request));
     assert_eq!((fault.reason, fault.field.as_deref()), (want, Some(field)));
 }
 
@@ -113,14 +113,15 @@ fn too_many_items_name_the_limit() {
     let gateway = gateway();
     let mut request = marked();
     request.evidence = vec![evidence(v1::EvidenceKind::Sim, "401"); 65];
-    let fault = fault(gateway.shared.reader().put(request));
+    let fault = fault(gateway.shared.reader(&caller()).put(request));
     assert_eq!(fault.detail(terms::Detail::Limit), Some("64"));
 }
 
 #[test]
 fn a_good_put_is_taken_as_it_is() {
     let gateway = gateway();
-    let reader = gateway.shared.reader();
+    let caller = caller();
+    let reader = gateway.shared.reader(&caller);
     let put: Put = reader.put(marked()).map_err(|fault| fault.message()).unwrap();
     assert_eq!(put.target.subject.expose(), MARKER);
     assert!(put.create_subject && put.given.any && !put.given.by_phone);
@@ -140,8 +141,8 @@ fn a_good_put_is_taken_as_it_is() {
 async fn answer(request: v1::PutRecordRequest) -> Fault {
     let gateway = gateway();
     let deadline = Instant::now() + std::time::Duration::from_secs(5);
-    let caller = caller();
-    fault(crate::put::put(&gateway.shared, &caller, deadline, request).await.map(|_| ()))
+    let turn = turn(&gateway.shared, caller());
+    fault(crate::put::put(&gateway.shared, &turn, deadline, request).await.map(|_| ()))
 }
 
 #[tokio::test]
@@ -199,9 +200,33 @@ async fn where_a_put_goes_is_known_or_it_goes_nowhere() {
 #[tokio::test]
 async fn permission_comes_before_existence() {
     let gateway = gateway();
-    let stranger = crate::Caller { tenant: terms::TenantId::parse("other").unwrap(), ..caller() };
-    let mut request = marked();
-    request.collection = "letters".to_owned();
-    let put = crate::put::put(&gateway.shared, &stranger, Instant::now(), request);
-    assert_eq!(fault(put.await.map(|_| ())).reason, Reason::NotPermitted);
+    let one = |name: &str| terms::Collection::parse(name).unwrap();
+    let region = |name: &str| terms::RegionId::parse(name).unwrap();
+    let narrow = crate::Caller {
+        collections: Scope::Only(vec![one("messages"), one("letters")]),
+        regions: Scope::Only(vec![region("us-iad"), region("nowhere-1")]),
+        ..caller()
+    };
+    let put = async |collection: &str, domicile: &str| {
+        let mut request = marked();
+        request.collection = collection.to_owned();
+        subject(&mut request).domicile = domicile.to_owned();
+        request.create_subject = domicile.is_empty();
+        let turn = turn(&gateway.shared, narrow.clone());
+        let soon = Instant::now() + std::time::Duration::from_secs(5);
+        fault(crate::put::put(&gateway.shared, &turn, soon, request).await.map(|_| ()))
+    };
+    // What is not granted is refused in the same words, be there such a thing or not.
+    let there = put("profiles", "us-iad").await;
+    assert_eq!(there.reason, Reason::NotPermitted);
+    assert_eq!(put("nothing", "us-iad").await, there);
+    let there = put("messages", "eu-fra").await;
+    assert_eq!(there.reason, Reason::NotPermitted);
+    assert_eq!(put("messages", "nowhere-2").await, there);
+    // So is a region that the rules give: the person is from Kazakhstan.
+    assert_eq!(put("messages", "").await, there);
+    // Of what is granted it is said that there is none.
+    assert_eq!(put("letters", "us-iad").await.reason, Reason::CollectionUnknown);
+    assert_eq!(put("messages", "nowhere-1").await.reason, Reason::DomicileUnknown);
+    assert_eq!(put("messages", "us-iad").await.reason, Reason::RegionUnavailable);
 }

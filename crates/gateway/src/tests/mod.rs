@@ -1,7 +1,7 @@
 //! Tests of a whole gateway over loopback, against shards that do what a test tells them to.
 
 mod input;
-mod rig;
+pub(crate) mod rig;
 mod server;
 mod session;
 mod stream;

@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use atlas::{Annex, RegionMap, Territory};
+use atlas::{Annex, Country, RegionMap};
 use evidence::Sources;
+use ledger::entry::Role;
 use link::admin::Health;
 use link::metrics::Registry;
 use link::session::PROTOCOL;
@@ -24,9 +25,13 @@ use wire::session::session_server::{self, SessionServer};
 use wire::v1;
 use wire::v1::records_client::RecordsClient;
 
-use crate::{Caller, Error, Gateway, Settings, Shared};
+use crate::call::Turn;
+use crate::identity::Acting;
+use crate::{
+    Caller, Callers, Error, Gateway, Scope, Settings, Shared, Stands, TenantLimit, TenantLimits,
+};
 
-pub(super) const MAP: &str = include_str!("../../../../deploy/sample/map.toml");
+pub(crate) const MAP: &str = include_str!("../../../../deploy/sample/map.toml");
 /// An address at which nobody listens.
 pub(super) const NOBODY: &str = "http://127.0.0.1:1";
 /// Longer than anything here takes, shorter than a person waits.
@@ -145,6 +150,11 @@ impl Conn {
         self.out.send(Ok(frame)).await.expect("an open session");
     }
 
+    pub(super) async fn dial_again(&self) {
+        let frame = proto::ToGateway { dial_again: true, ..Default::default() };
+        self.out.send(Ok(frame)).await.expect("an open session");
+    }
+
     /// Ends the session by an error.
     pub(super) async fn break_off(self) {
         self.out.send(Err(Status::internal("as the test wants it"))).await.ok();
@@ -168,23 +178,50 @@ pub(super) fn a_write() -> proto::Written {
 
 pub(super) struct Rig {
     pub(super) shared: Arc<Shared>,
-    pub(super) caller: Caller,
     pub(super) health: Health,
     pub(super) addr: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     pub(super) served: JoinHandle<Result<(), Error>>,
 }
 
-pub(super) fn caller() -> Caller {
+pub(crate) fn caller() -> Caller {
     Caller {
         tenant: TenantId::parse("sample").unwrap(),
         name: "signup".to_owned(),
-        role: "service".to_owned(),
-        territory: Territory::parse("DE").unwrap(),
+        roles: vec![Role::Writer, Role::Reader],
+        stands: Stands::In(Country::parse("DE").unwrap()),
+        collections: Scope::All,
+        regions: Scope::All,
     }
 }
 
-pub(super) fn map() -> Arc<RegionMap> {
+/// A plaintext gateway's, with the one caller.
+pub(super) fn settings() -> Settings {
+    Settings {
+        name: "gw-1".to_owned(),
+        callers: Callers::Everybody(caller()),
+        // More than one stream holds: what these tests bound is the stream.
+        limits: TenantLimits {
+            usual: TenantLimit { calls_in_flight: Some(4_096), ..TenantLimit::default() },
+            ..TenantLimits::default()
+        },
+        tls: None,
+        listener: None,
+        in_flight_max: 64,
+    }
+}
+
+/// The turn of a caller that writes.
+pub(super) fn turn(shared: &Shared, caller: Caller) -> Turn {
+    let share = shared.desk.shares.take(&caller.tenant).map_err(|fault| fault.reason).unwrap();
+    Turn { acting: Acting { caller: Arc::new(caller), role: Role::Writer }, share }
+}
+
+pub(crate) fn caller_named(name: &str) -> Caller {
+    Caller { name: name.to_owned(), ..caller() }
+}
+
+pub(crate) fn map() -> Arc<RegionMap> {
     Arc::new(RegionMap::parse(MAP).unwrap())
 }
 
@@ -206,7 +243,7 @@ pub(super) fn gateway(at: &[(&str, &str)], in_flight_max: usize, health: Health)
         .iter()
         .map(|r| annex(&map, r.name().as_str(), address(r.name().as_str())))
         .collect();
-    let settings = Settings { name: "gw-1".to_owned(), caller: caller(), in_flight_max };
+    let settings = Settings { in_flight_max, ..settings() };
     let sources = Sources::new(None).unwrap();
     let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
     let mut registry = Registry::new();
@@ -229,7 +266,7 @@ impl Rig {
         let served = tokio::spawn(gateway.serve(listener, async {
             stopped.await.ok();
         }));
-        Self { shared, caller: caller(), health, addr, stop: Some(stop), served }
+        Self { shared, health, addr, stop: Some(stop), served }
     }
 
     /// A shard of that region, and a gateway that has its session.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use atlas::Territory;
 use evidence::Sources;
 use link::admin::Health;
 use link::metrics::Registry;
@@ -21,8 +20,7 @@ use wire::v1;
 use wire::v1::subjects_client::SubjectsClient;
 
 use super::rig::*;
-use crate::identity::Identity;
-use crate::{Error, Gateway, Settings, stack};
+use crate::{Callers, Error, Gateway, Settings, stack};
 
 #[tokio::test]
 async fn a_full_gateway_says_so_at_once_and_stays_healthy() {
@@ -176,11 +174,10 @@ async fn what_is_in_flight_ends_before_the_gateway_does() {
 #[tokio::test]
 async fn a_deadline_that_has_passed_is_answered_before_anything_is_done() {
     let gateway = gateway(&[], 8, Health::new());
-    let identity = Identity::Everybody(Arc::new(caller()));
     let inner = tower::service_fn(|_: http::Request<Body>| {
         std::future::ready(Ok::<_, std::convert::Infallible>(http::Response::new(Body::empty())))
     });
-    let mut stack = stack::layers(&gateway.shared.desk, identity).layer(inner);
+    let mut stack = stack::layers(&gateway.shared.desk, map()).layer(inner);
     for (timeout, want) in [
         ("0n", Some(Reason::DeadlinePassed)),
         ("0S", Some(Reason::DeadlinePassed)),
@@ -244,12 +241,8 @@ fn a_gateway_that_does_not_fit_its_map_does_not_start() {
     let other = annex(&atlas::RegionMap::parse(&other).unwrap(), "kz-ast", NOBODY);
     let open = |annexes: Vec<atlas::Annex>, tenant: &str, in_flight_max| {
         let tenant = TenantId::parse(tenant).unwrap();
-        let territory = Territory::parse("EEA").unwrap();
-        let settings = Settings {
-            name: "gw".to_owned(),
-            caller: crate::Caller { tenant, territory, ..caller() },
-            in_flight_max,
-        };
+        let callers = Callers::Everybody(crate::Caller { tenant, ..caller() });
+        let settings = Settings { callers, in_flight_max, ..settings() };
         let sources = Sources::new(None).unwrap();
         let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
         let (mut registry, health) = (Registry::new(), Health::new());

@@ -32,7 +32,7 @@ async fn a_put_reaches_its_region_with_all_that_the_shard_needs() {
 
     assert_eq!((call.tenant.as_str(), call.deadline_ms > 9_000), ("sample", true));
     let caller = call.caller.unwrap();
-    assert_eq!((caller.name.as_str(), caller.role.as_str()), ("signup", "service"));
+    assert_eq!((caller.name.as_str(), caller.role.as_str()), ("signup", "writer"));
     assert_eq!(caller.territory, "DE");
     let Some(Op::Put(sent)) = call.op else { panic!("not a put") };
     assert_eq!((sent.subject.as_str(), sent.key.as_str()), ("p-1", "main"));
@@ -195,11 +195,56 @@ async fn after_a_goodbye_what_is_in_flight_is_answered() {
 }
 
 #[tokio::test]
+async fn a_session_moves_when_the_shard_asks_and_no_call_notices() {
+    let (rig, mut shard, mut old) = Rig::with_shard("us-iad", "US").await;
+    let (mut first, mut second) = (rig.client().await, rig.client().await);
+    let moves = async {
+        let call = old.call().await;
+        old.dial_again().await;
+        let mut new = shard.conn().await;
+        // The old connection ends for good, and with nothing sent, while this call is in flight.
+        let write = async {
+            loop {
+                let mut request = put_from("US");
+                request.key = "later".to_owned();
+                let (answer, over_new) = tokio::join!(second.put(request), async {
+                    tokio::select! {
+                        call = new.call() => { new.written(call.id).await; true }
+                        call = old.call() => { old.written(call.id).await; false }
+                    }
+                });
+                assert!(answer.is_ok());
+                if over_new {
+                    return;
+                }
+            }
+        };
+        within(write).await;
+        old.written(call.id).await;
+        new
+    };
+    let (answer, mut new) = tokio::join!(first.put(put_from("US")), moves);
+    assert!(answer.is_ok());
+    // Nobody holds the old one any more: the gateway ends it, and the new one stays.
+    assert!(within(old.calls.recv()).await.is_none());
+    old.break_off().await;
+    let (answer, _) = tokio::join!(first.put(put_from("US")), new.accept());
+    assert!(answer.is_ok());
+    // And it moves as often as it is asked to.
+    new.dial_again().await;
+    let mut next = shard.conn().await;
+    assert!(within(new.calls.recv()).await.is_none());
+    let (answer, _) = tokio::join!(first.put(put_from("US")), next.accept());
+    assert!(answer.is_ok());
+}
+
+#[tokio::test]
 async fn a_deadline_is_kept_and_says_what_is_known() {
     let (rig, _shard, mut conn) = Rig::with_shard("us-iad", "US").await;
     let soon = || Instant::now() + Duration::from_millis(120);
     let before = Instant::now();
-    let write = put(&rig.shared, &rig.caller, soon(), put_from("US"));
+    let turn = turn(&rig.shared, caller());
+    let write = put(&rig.shared, &turn, soon(), put_from("US"));
     let (write, call) = tokio::join!(write, conn.call());
     assert_eq!(write.err().map(|f| f.reason), Some(Reason::WriteOutcomeUnknown));
     assert!((1..=120).contains(&call.deadline_ms), "{}", call.deadline_ms);
@@ -207,16 +252,15 @@ async fn a_deadline_is_kept_and_says_what_is_known() {
 
     let mut check = put_from("US");
     check.validate_only = true;
-    let (check, _) = tokio::join!(put(&rig.shared, &rig.caller, soon(), check), conn.call());
+    let (check, _) = tokio::join!(put(&rig.shared, &turn, soon(), check), conn.call());
     assert_eq!(check.err().map(|f| f.reason), Some(Reason::DeadlinePassed));
 
-    let passed = put(&rig.shared, &rig.caller, Instant::now(), put_from("US")).await;
+    let passed = put(&rig.shared, &turn, Instant::now(), put_from("US")).await;
     assert_eq!(passed.err().map(|f| f.reason), Some(Reason::DeadlinePassed));
     assert!(conn.calls.try_recv().is_err(), "a call came after its deadline");
     // A late reply reaches nobody, and harms nobody.
     conn.written(call.id).await;
-    let (next, _) =
-        tokio::join!(put(&rig.shared, &rig.caller, soon(), put_from("US")), conn.accept());
+    let (next, _) = tokio::join!(put(&rig.shared, &turn, soon(), put_from("US")), conn.accept());
     assert!(next.is_ok());
 }
 

@@ -1,0 +1,345 @@
+//! What a call may take before it is understood: time until its message is there, and memory for
+//! the part that has come.
+//!
+//! Nothing below this layer sees a message before its last byte. So without it a caller who sends
+//! a byte now and then keeps a seat for ever, and one who sends many large messages but for their
+//! last byte keeps as much memory as it likes.
+//!
+//! **Time.** The body of a call with one message must be there, whole and ended, before the call's
+//! deadline, and in [`BODY_TIME_MAX`] whatever deadline was named. On a stream each message has
+//! [`BODY_TIME_MAX`] from its first byte on, and a stream on which nothing comes ends after
+//! [`IDLE_TIME_MAX`].
+//!
+//! **Memory.** What has come of messages that are not complete, and of unary calls that are not
+//! answered, may take [`INTAKE_BYTES_MAX`] together. The first [`FREE_BYTES`] of each call are not
+//! counted: while a few hold all of it, small calls go on.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use terms::{Fault, Reason};
+use tokio::time::{Instant, Sleep, sleep_until};
+use tonic::Status;
+use tonic::body::Body;
+use tower::{Layer, Service};
+
+use crate::call::{Deadline, Desk, Entered};
+use crate::errors;
+use crate::metrics::Method;
+
+type Request = http::Request<Body>;
+
+/// Time in which a message must be there once it has begun: a body of the largest size needs no
+/// more than 5 Mbit/s for it.
+pub(crate) const BODY_TIME_MAX: Duration = Duration::from_secs(30);
+/// Time for which a stream may be open and say nothing.
+pub(crate) const IDLE_TIME_MAX: Duration = Duration::from_secs(300);
+/// Bytes of messages that are on their way in, all calls together.
+pub(crate) const INTAKE_BYTES_MAX: usize = 128 << 20;
+/// Bytes of each call that do not count: with all seats taken, as much again.
+const FREE_BYTES: usize = 8 << 10;
+/// Bytes before each message: whether it is compressed, and its length.
+const PREFIX_BYTES: usize = 5;
+
+// === room ===
+
+/// The memory of all calls together.
+#[derive(Debug)]
+struct Room {
+    taken: AtomicUsize,
+    max: usize,
+}
+
+/// What one call has taken of it. Given back when dropped.
+#[derive(Debug)]
+struct Share {
+    room: Arc<Room>,
+    bytes: AtomicUsize,
+}
+
+impl Share {
+    /// Takes, or gives back, what there is a difference for `held` bytes. False: there is no room,
+    /// and nothing has changed. Only one task calls this.
+    fn hold(&self, held: usize) -> bool {
+        let want = held.saturating_sub(FREE_BYTES);
+        let have = self.bytes.load(Ordering::Relaxed);
+        if let Some(less) = have.checked_sub(want) {
+            self.room.taken.fetch_sub(less, Ordering::Relaxed);
+        } else {
+            let more = want - have;
+            let fits = |taken: usize| taken.checked_add(more).filter(|sum| *sum <= self.room.max);
+            let taken = &self.room.taken;
+            if taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_err() {
+                return false;
+            }
+        }
+        self.bytes.store(want, Ordering::Relaxed);
+        true
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.room.taken.fetch_sub(*self.bytes.get_mut(), Ordering::Relaxed);
+    }
+}
+
+// === the layer ===
+
+/// Puts a watch on each call's body.
+#[derive(Clone)]
+pub(crate) struct IntakeLayer {
+    desk: Arc<Desk>,
+    room: Arc<Room>,
+    times: Times,
+}
+
+/// The times above, which tests shorten.
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    body: Duration,
+    idle: Duration,
+}
+
+impl IntakeLayer {
+    /// For all calls of a gateway.
+    pub(crate) fn new(desk: &Arc<Desk>) -> Self {
+        Self::with(desk, INTAKE_BYTES_MAX, Times { body: BODY_TIME_MAX, idle: IDLE_TIME_MAX })
+    }
+
+    fn with(desk: &Arc<Desk>, max: usize, times: Times) -> Self {
+        let room = Arc::new(Room { taken: AtomicUsize::new(0), max });
+        Self { desk: Arc::clone(desk), room, times }
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct Intake<S> {
+    inner: S,
+    layer: IntakeLayer,
+}
+
+impl<S> Layer<S> for IntakeLayer {
+    type Service = Intake<S>;
+
+    fn layer(&self, inner: S) -> Intake<S> {
+        Intake { inner, layer: self.clone() }
+    }
+}
+
+impl<S> Service<Request> for Intake<S>
+where
+    S: Service<Request>,
+    S::Future: Unpin,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Answer<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request) -> Answer<S::Future> {
+        let IntakeLayer { desk, room, times } = &self.layer;
+        let share = Arc::new(Share { room: Arc::clone(room), bytes: AtomicUsize::new(0) });
+        let now = Instant::now();
+        let unnamed = || Entered { id: desk.ids.next(), method: Method::Other, at: now };
+        let entered = request.extensions().get().copied().unwrap_or_else(unnamed);
+        let parts = match entered.method {
+            // Health and reflection have streams, too, and no large messages.
+            Method::StreamPut | Method::StreamPutItem | Method::Other => Parts::many(*times),
+            Method::Put
+            | Method::Get
+            | Method::Delete
+            | Method::Create
+            | Method::ResolvePlacement => {
+                let due = request.extensions().get::<Deadline>().map(Deadline::of_call);
+                let most = entered.at + times.body;
+                Parts::One { held: 0, due: due.map_or(most, |due| due.min(most)) }
+            }
+        };
+        let (desk, kept) = (Arc::clone(desk), Arc::clone(&share));
+        let watch = |body| {
+            Body::new(Arriving {
+                body,
+                desk,
+                entered,
+                share: kept,
+                parts,
+                timer: None,
+                over: false,
+            })
+        };
+        Answer { inner: self.inner.call(request.map(watch)), _share: share }
+    }
+}
+
+/// A call under way, which holds its share of the memory until it is answered. What a stream's
+/// messages take once they are complete is counted where they are worked on.
+pub(crate) struct Answer<F> {
+    inner: F,
+    _share: Arc<Share>,
+}
+
+impl<F: Future + Unpin> Future for Answer<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        Pin::new(&mut self.inner).poll(cx)
+    }
+}
+
+// === the body ===
+
+/// What has come of a call's messages.
+enum Parts {
+    /// One message and no more.
+    One { held: usize, due: Instant },
+    /// Messages one after another.
+    Many(Messages),
+}
+
+/// Where the bytes of a stream are within its messages.
+struct Messages {
+    times: Times,
+    /// What has come of the next prefix: how many bytes, and the length so far.
+    prefix: (usize, usize),
+    /// Bytes that the message still lacks, once its prefix is there.
+    lacks: usize,
+    /// Bytes of the message that is not complete.
+    held: usize,
+    /// By when it must be, or, between messages, by when one must begin. None: not waited yet.
+    due: Option<Instant>,
+}
+
+impl Parts {
+    const fn many(times: Times) -> Self {
+        Self::Many(Messages { times, prefix: (0, 0), lacks: 0, held: 0, due: None })
+    }
+
+    /// Takes note of bytes; gives how many are held now.
+    fn take(&mut self, data: &[u8]) -> usize {
+        match self {
+            Self::One { held, .. } => {
+                *held = held.saturating_add(data.len());
+                *held
+            }
+            Self::Many(messages) => messages.take(data),
+        }
+    }
+
+    /// By when something more must come, for one who waits from now on.
+    fn due(&mut self) -> Instant {
+        match self {
+            Self::One { due, .. } => *due,
+            Self::Many(messages) => {
+                let Times { body, idle } = messages.times;
+                let time = if messages.held > 0 { body } else { idle };
+                *messages.due.get_or_insert_with(|| Instant::now() + time)
+            }
+        }
+    }
+}
+
+impl Messages {
+    fn take(&mut self, mut data: &[u8]) -> usize {
+        while let Some((first, rest)) = data.split_first() {
+            if self.held == 0 {
+                self.due = None;
+            }
+            let (seen, length) = self.prefix;
+            if seen < PREFIX_BYTES {
+                // The first byte is a flag; four of length follow, the highest first.
+                let length = if seen == 0 { 0 } else { length << 8 | usize::from(*first) };
+                self.prefix = (seen + 1, length);
+                self.lacks = length;
+                self.held += 1;
+                data = rest;
+            } else {
+                let part = data.len().min(self.lacks);
+                self.lacks -= part;
+                self.held = self.held.saturating_add(part);
+                data = data.get(part..).unwrap_or_default();
+            }
+            if self.prefix.0 == PREFIX_BYTES && self.lacks == 0 {
+                *self = Self { times: self.times, prefix: (0, 0), lacks: 0, held: 0, due: None };
+            }
+        }
+        self.held
+    }
+}
+
+/// A body on its way in.
+struct Arriving {
+    body: Body,
+    desk: Arc<Desk>,
+    entered: Entered,
+    share: Arc<Share>,
+    parts: Parts,
+    /// Made when there is something to wait for.
+    timer: Option<Pin<Box<Sleep>>>,
+    over: bool,
+}
+
+impl Arriving {
+    /// Ends the call. A stream's end is counted and logged by who reads the stream.
+    fn end(&mut self, reason: Reason) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        self.over = true;
+        let fault = Fault::new(reason);
+        let status = match self.parts {
+            Parts::One { .. } => self.desk.refuse(&self.entered, &fault),
+            Parts::Many(_) => errors::status(&fault, self.entered.id),
+        };
+        Poll::Ready(Some(Err(status)))
+    }
+}
+
+impl http_body::Body for Arriving {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = self.get_mut();
+        if this.over {
+            return Poll::Ready(None);
+        }
+        if let Poll::Ready(next) = Pin::new(&mut this.body).poll_frame(cx) {
+            if let Some(Ok(frame)) = &next
+                && let Some(data) = frame.data_ref()
+            {
+                let held = this.parts.take(data);
+                if !this.share.hold(held) {
+                    return this.end(Reason::GatewayBusy);
+                }
+            }
+            return Poll::Ready(next);
+        }
+        let due = this.parts.due();
+        let timer = this.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
+        if timer.deadline() != due {
+            timer.as_mut().reset(due);
+        }
+        ready!(timer.as_mut().poll(cx));
+        this.end(Reason::DeadlinePassed)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.over || self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests;
