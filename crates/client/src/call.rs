@@ -1,24 +1,24 @@
-//! One connection to a gateway, its calls, and when a call is made again.
+//! A caller's client: its calls, and when and where a call is made again.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use prost::Message;
-use terms::limits::{FRAME_BYTES_MAX, REQUEST_BYTES_MAX};
+use terms::Reason;
+use terms::limits::REQUEST_BYTES_MAX;
 use tokio::time::{Instant, sleep, timeout_at};
-use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
-use tonic_health::pb::health_client::HealthClient;
-use wire::v1::records_client::RecordsClient;
-use wire::v1::subjects_client::SubjectsClient;
 
-use crate::receipt::{Unproven, check_create, check_delete, check_put};
+use crate::gateway::{Gateway, Gateways};
+use crate::receipt::{check_create, check_delete, check_put};
 use crate::stream::{Answers, Puts};
-use crate::{Refused, api};
+use crate::token::Bearer;
+use crate::{Access, Error, api};
 
 /// Time in which a connection must come about.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// The wait before the second attempt; each further one waits twice as long.
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 /// The longest wait between two attempts, unless the gateway asks for more.
@@ -29,129 +29,69 @@ const BACKOFF_MAX: Duration = Duration::from_secs(2);
 pub struct Settings {
     /// Time for one call, all attempts and waits included. The gateway is told what is left.
     pub deadline: Duration,
-    /// Attempts at the most, the first included; at least one is made.
+    /// Attempts at the most, the first included; at least one is made. Going to the gateway that
+    /// a refusal names, once, is not counted.
     pub attempts_max: u32,
 }
 
-/// Why a call has no answer. It never holds what was sent.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The gateway said no.
-    #[error("{0}")]
-    Refused(Box<Refused>),
-    /// The address cannot be used.
-    #[error("the gateway's address {0}")]
-    Address(&'static str),
-    /// Nothing answers at the address.
-    #[error("nothing answers at the gateway's address: is it running?")]
-    Unreachable(#[source] tonic::transport::Error),
-    /// The request has more than [`REQUEST_BYTES_MAX`] bytes: no gateway reads it.
-    #[error("the request has more than {REQUEST_BYTES_MAX} bytes, and was not sent")]
-    TooLarge,
-    /// The connection broke before the answer came.
-    #[error(
-        "the connection to the gateway broke before it answered; the same request_id settles \
-         whether a write happened"
-    )]
-    Broken,
-    /// Time was up before the answer came.
-    #[error(
-        "the gateway did not answer in time; the same request_id settles whether a write happened"
-    )]
-    TimedOut,
-    /// Somebody answered who is no gateway of ours.
-    #[error("the peer is no Bailiwick gateway: it answered {0:?} without a reason of ours")]
-    NotBailiwick(Code),
-    /// The answer came, and its receipt does not prove it.
-    #[error("the write is answered and not proven: {0}")]
-    Unproven(#[from] Unproven),
-}
-
-impl Error {
-    /// The gateway's "no", if it is one.
-    pub fn refused(&self) -> Option<&Refused> {
-        match self {
-            Self::Refused(refused) => Some(refused),
-            Self::Address(_)
-            | Self::Unreachable(_)
-            | Self::TooLarge
-            | Self::Broken
-            | Self::TimedOut
-            | Self::NotBailiwick(_)
-            | Self::Unproven(_) => None,
-        }
-    }
-
-    /// How long to wait before the same request may be sent again. None: not at all.
-    fn again_after(&self) -> Option<Duration> {
-        match self {
-            Self::Refused(refused) => {
-                refused.retryable.then(|| refused.retry_after.unwrap_or_default())
-            }
-            // Every write has its request_id, so a second one has no second effect.
-            Self::Broken | Self::Unreachable(_) => Some(Duration::ZERO),
-            Self::Address(_)
-            | Self::TooLarge
-            | Self::TimedOut
-            | Self::NotBailiwick(_)
-            | Self::Unproven(_) => None,
-        }
-    }
-}
-
-impl From<Status> for Error {
-    fn from(status: Status) -> Self {
-        if let Some(refused) = Refused::of_status(&status) {
-            return Self::Refused(Box::new(refused));
-        }
-        // Without a reason, it was not the gateway that spoke, but the connection.
-        let code = status.code();
-        if matches!(code, Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Internal) {
-            Self::Broken
-        } else if code == Code::DeadlineExceeded {
-            Self::TimedOut
-        } else {
-            Self::NotBailiwick(code)
-        }
-    }
-}
-
-/// A gateway, as a caller has it. Clones share one connection, which comes back by itself.
+/// A gateway, as a caller has it. Clones share their connections, which come back by themselves.
 #[derive(Debug, Clone)]
 pub struct Client {
-    records: RecordsClient<Channel>,
-    subjects: SubjectsClient<Channel>,
-    health: HealthClient<Channel>,
+    gateways: Arc<Gateways>,
     settings: Settings,
 }
 
+/// Where a call goes first, until when, and whether it may go on to another gateway.
+struct Route {
+    gateway: Gateway,
+    until: Instant,
+    /// Whether the gateway that a refusal names may be asked, too.
+    follow: bool,
+    /// Whether this is the gateway that was named for the call already.
+    named: bool,
+}
+
 impl Client {
-    /// Connects to the gateway at `url`, as in `http://127.0.0.1:7400`.
+    /// Connects to the gateway at `url`, as in `http://127.0.0.1:7400`, as a caller without
+    /// certificate and token.
     ///
     /// # Errors
-    /// [`Error::Address`] and [`Error::Unreachable`].
+    /// [`Error::Address`], [`Error::Tls`], [`Error::Handshake`] and [`Error::Unreachable`].
     pub async fn connect(url: &str, settings: Settings) -> Result<Self, Error> {
-        let channel = endpoint(url)?.connect().await.map_err(Error::Unreachable)?;
-        Ok(Self::on(channel, settings))
+        Self::connect_with(url, settings, Access::default()).await
+    }
+
+    /// The same as the caller whom `access` describes.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn connect_with(
+        url: &str,
+        settings: Settings,
+        access: Access,
+    ) -> Result<Self, Error> {
+        Ok(Self { gateways: Arc::new(Gateways::connect(url, access).await?), settings })
     }
 
     /// The same without a connection yet: the first call makes it. Needs a running runtime.
     ///
     /// # Errors
-    /// [`Error::Address`].
+    /// [`Error::Address`] and [`Error::Tls`].
     pub fn lazy(url: &str, settings: Settings) -> Result<Self, Error> {
-        Ok(Self::on(endpoint(url)?.connect_lazy(), settings))
+        Self::lazy_with(url, settings, Access::default())
     }
 
-    fn on(channel: Channel, settings: Settings) -> Self {
-        let records = RecordsClient::new(channel.clone())
-            .max_decoding_message_size(FRAME_BYTES_MAX)
-            .max_encoding_message_size(REQUEST_BYTES_MAX);
-        let subjects = SubjectsClient::new(channel.clone());
-        Self { records, subjects, health: HealthClient::new(channel), settings }
+    /// The same as the caller whom `access` describes.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn lazy_with(url: &str, settings: Settings, access: Access) -> Result<Self, Error> {
+        Ok(Self { gateways: Arc::new(Gateways::lazy(url, access)?), settings })
     }
 
-    /// Puts a record, and checks the receipt against the request.
+    /// Puts a record, and checks the receipt against the request. The body goes to this client's
+    /// gateway; if a law wants it taken by another one and [`Access`] lets it go there, it is sent
+    /// there, too, under the same `request_id`.
     ///
     /// # Errors
     /// [`Error`].
@@ -159,12 +99,47 @@ impl Client {
         &self,
         request: &api::PutRecordRequest,
     ) -> Result<api::PutRecordResponse, Error> {
-        let answer = self
-            .attempts(request, |request| {
-                let mut records = self.records.clone();
-                async move { records.put(request).await }
-            })
-            .await?;
+        self.put_on(request, self.write()).await
+    }
+
+    /// The same, but nothing of the body leaves before it is known where it may go: asks for the
+    /// placement first, and sends the body to the gateway that the answer names, if it must be
+    /// another one than this client's. Without evidence and findings there is nothing to ask by:
+    /// then the body goes to the gateway that [`Access`] lists for the domicile, if it lists one.
+    ///
+    /// # Errors
+    /// [`Error`]; a placement that is refused is [`Error::Refused`].
+    pub async fn put_resolved(
+        &self,
+        request: &api::PutRecordRequest,
+    ) -> Result<api::PutRecordResponse, Error> {
+        check_size(request)?;
+        let mut route = self.write();
+        let named = if request.evidence.is_empty() && request.findings.is_empty() {
+            let domicile = request.subject.as_ref().map_or("", |s| s.domicile.as_str());
+            self.gateways.listed(domicile)?
+        } else {
+            let question = api::ResolvePlacementRequest {
+                collection: request.collection.clone(),
+                evidence: request.evidence.clone(),
+                findings: request.findings.clone(),
+            };
+            let ruling = self.resolve_until(&question, route.until).await?;
+            self.gateways.placed(&ruling)?
+        };
+        if let Some(gateway) = named {
+            route = Route { gateway, named: true, ..route };
+        }
+        self.put_on(request, route).await
+    }
+
+    async fn put_on(
+        &self,
+        request: &api::PutRecordRequest,
+        route: Route,
+    ) -> Result<api::PutRecordResponse, Error> {
+        let put = |mut to: Gateway, request| async move { to.records.put(request).await };
+        let answer = self.attempts(request, route, put).await?;
         check_put(request, &answer)?;
         Ok(answer)
     }
@@ -174,11 +149,8 @@ impl Client {
     /// # Errors
     /// [`Error`].
     pub async fn get(&self, request: &api::GetRecordRequest) -> Result<api::Record, Error> {
-        self.attempts(request, |request| {
-            let mut records = self.records.clone();
-            async move { records.get(request).await }
-        })
-        .await
+        let get = |mut to: Gateway, request| async move { to.records.get(request).await };
+        self.attempts(request, self.question(), get).await
     }
 
     /// Deletes a record, and checks the receipt.
@@ -189,12 +161,8 @@ impl Client {
         &self,
         request: &api::DeleteRecordRequest,
     ) -> Result<api::DeleteRecordResponse, Error> {
-        let answer = self
-            .attempts(request, |request| {
-                let mut records = self.records.clone();
-                async move { records.delete(request).await }
-            })
-            .await?;
+        let delete = |mut to: Gateway, request| async move { to.records.delete(request).await };
+        let answer = self.attempts(request, self.write(), delete).await?;
         check_delete(request, &answer)?;
         Ok(answer)
     }
@@ -207,12 +175,8 @@ impl Client {
         &self,
         request: &api::CreateSubjectRequest,
     ) -> Result<api::CreateSubjectResponse, Error> {
-        let answer = self
-            .attempts(request, |request| {
-                let mut subjects = self.subjects.clone();
-                async move { subjects.create(request).await }
-            })
-            .await?;
+        let create = |mut to: Gateway, request| async move { to.subjects.create(request).await };
+        let answer = self.attempts(request, self.write(), create).await?;
         check_create(request, &answer)?;
         Ok(answer)
     }
@@ -225,11 +189,17 @@ impl Client {
         &self,
         request: &api::ResolvePlacementRequest,
     ) -> Result<api::Ruling, Error> {
-        self.attempts(request, |request| {
-            let mut subjects = self.subjects.clone();
-            async move { subjects.resolve_placement(request).await }
-        })
-        .await
+        self.resolve_until(request, Instant::now() + self.settings.deadline).await
+    }
+
+    async fn resolve_until(
+        &self,
+        request: &api::ResolvePlacementRequest,
+        until: Instant,
+    ) -> Result<api::Ruling, Error> {
+        let resolve =
+            |mut to: Gateway, request| async move { to.subjects.resolve_placement(request).await };
+        self.attempts(request, Route { until, ..self.question() }, resolve).await
     }
 
     /// Whether a service of the gateway serves, by its name in `grpc.health.v1`: `` for the
@@ -240,8 +210,9 @@ impl Client {
     /// [`Error`], when nobody answers.
     pub async fn serving(&self, service: &str) -> Result<bool, Error> {
         let request = HealthCheckRequest { service: service.to_owned() };
-        let check = self.health.clone().check(timed(request, self.settings.deadline)).await;
-        match check {
+        let bearer = self.gateways.token().current().await?;
+        let request = request_of(request, self.settings.deadline, bearer.as_ref());
+        match self.gateways.own().health.check(request).await {
             Ok(answer) => Ok(answer.into_inner().status() == ServingStatus::Serving),
             Err(status) if status.code() == Code::NotFound => Ok(false),
             Err(status) => Err(status.into()),
@@ -249,65 +220,102 @@ impl Client {
     }
 
     /// Opens a stream of puts with room for `ahead` requests that the gateway has not taken yet.
-    /// Nothing is sent again here, and no receipt is checked: whoever holds the requests does
-    /// both, with [`check_put`].
+    /// Nothing is sent again here, to this gateway or another, and no receipt is checked: whoever
+    /// holds the requests does that, with [`check_put`] and [`Client::put_resolved`].
     ///
     /// # Errors
     /// [`Error`].
     pub async fn stream_put(&self, ahead: usize) -> Result<(Puts, Answers), Error> {
-        crate::stream::open(self.records.clone(), ahead, self.settings.deadline).await
+        let bearer = self.gateways.token().current().await?;
+        let records = self.gateways.own().records;
+        crate::stream::open(records, ahead, self.settings.deadline, bearer).await
+    }
+
+    /// The way of a write: the first gateway may name another one.
+    fn write(&self) -> Route {
+        Route { follow: true, ..self.question() }
+    }
+
+    /// The way of a question, which has one gateway.
+    fn question(&self) -> Route {
+        let until = Instant::now() + self.settings.deadline;
+        Route { gateway: self.gateways.own(), until, follow: false, named: false }
     }
 
     /// Makes a call until it is answered, as often and as long as the settings allow.
     async fn attempts<M, A, F>(
         &self,
         message: &M,
-        mut call: impl FnMut(Request<M>) -> F,
+        mut route: Route,
+        mut call: impl FnMut(Gateway, Request<M>) -> F,
     ) -> Result<A, Error>
     where
         M: Message + Clone,
         F: Future<Output = Result<Response<A>, Status>>,
     {
-        // A stream that breaks while it sends does not say why: so this is asked before.
-        if message.encoded_len() > REQUEST_BYTES_MAX {
-            return Err(Error::TooLarge);
-        }
-        let until = Instant::now() + self.settings.deadline;
+        check_size(message)?;
         let mut backoff = BACKOFF_MIN;
         let mut left = self.settings.attempts_max;
+        let token = self.gateways.token();
+        let mut bearer = token.current().await?;
+        let mut renewed = false;
         loop {
-            let time = until.saturating_duration_since(Instant::now());
-            let error = match timeout_at(until, call(timed(message.clone(), time))).await {
+            let time = route.until.saturating_duration_since(Instant::now());
+            // What is sent again is this message, whatever has happened to it before.
+            let request = request_of(message.clone(), time, bearer.as_ref());
+            let answer = timeout_at(route.until, call(route.gateway.clone(), request)).await;
+            let error = match answer {
                 Ok(Ok(answer)) => return Ok(answer.into_inner()),
                 Ok(Err(status)) => Error::from(status),
                 Err(_) => return Err(Error::TimedOut),
             };
+            match error.refused().and_then(|refused| refused.known()) {
+                // Nothing was stored: the other gateway is the first that may.
+                Some(Reason::WrongIngress) if route.follow => {
+                    self.follow(&mut route, error)?;
+                    continue;
+                }
+                // The token ran out on its way, and there is a new one: once.
+                Some(Reason::IdentityInvalid) if !renewed => {
+                    renewed = true;
+                    if let Some(other) = token.other_than(bearer.as_ref()).await {
+                        bearer = Some(other);
+                        continue;
+                    }
+                }
+                _ => {}
+            }
             left = left.saturating_sub(1);
             let Some(asked) = error.again_after() else { return Err(error) };
             let wait = asked.max(backoff);
-            if left == 0 || Instant::now() + wait >= until {
+            if left == 0 || Instant::now() + wait >= route.until {
                 return Err(error);
             }
             sleep(wait).await;
             backoff = (backoff * 2).min(BACKOFF_MAX);
+            bearer = token.current().await?;
         }
     }
+
+    /// Turns a call to the gateway that a refusal names, if it may go there.
+    fn follow(&self, route: &mut Route, error: Error) -> Result<(), Error> {
+        let Error::Refused(refused) = error else { return Err(error) };
+        route.gateway = self.gateways.named(&route.gateway, route.named, refused)?;
+        route.named = true;
+        Ok(())
+    }
 }
 
-fn timed<T>(message: T, left: Duration) -> Request<T> {
+/// A stream that breaks while it sends does not say why: so this is asked before.
+fn check_size(message: &impl Message) -> Result<(), Error> {
+    if message.encoded_len() > REQUEST_BYTES_MAX { Err(Error::TooLarge) } else { Ok(()) }
+}
+
+fn request_of<T>(message: T, left: Duration, bearer: Option<&Bearer>) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(left);
+    if let Some(bearer) = bearer {
+        request.metadata_mut().insert("authorization", bearer.clone());
+    }
     request
-}
-
-fn endpoint(url: &str) -> Result<Endpoint, Error> {
-    if url.starts_with("https://") {
-        return Err(Error::Address("asks for TLS, which is not built: use http:// on loopback"));
-    }
-    if !url.starts_with("http://") {
-        return Err(Error::Address("is not of the form http://host:port"));
-    }
-    let endpoint = Endpoint::from_shared(url.to_owned())
-        .map_err(|_| Error::Address("is not of the form http://host:port"))?;
-    Ok(endpoint.connect_timeout(CONNECT_TIMEOUT).tcp_nodelay(true))
 }

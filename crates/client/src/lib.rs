@@ -4,20 +4,32 @@
 //! **Architecture invariant:** what is sent again is what was sent, under the same `request_id`:
 //! there is no retry here that could have a second effect.
 //!
+//! **Architecture invariant:** a body goes to the gateway that its caller named, or to one that the
+//! caller lets it go to ([`Access`]); never in plaintext to another machine.
+//!
 //! **Architecture invariant:** nothing here prints content. The messages of [`api`] have no
-//! `Debug`, and errors hold what the gateway says, which never repeats a request.
+//! `Debug`, a token's says nothing, and errors
+//! hold what the gateway says, which never repeats a request.
 
+mod access;
+mod address;
 mod call;
+mod error;
+mod gateway;
 mod receipt;
 mod refused;
 mod request_id;
 mod stream;
+mod token;
 
-pub use call::{Client, Error, Settings};
+pub use access::{Access, Ingress, Tls};
+pub use call::{Client, Settings};
+pub use error::{Error, NotFollowed};
 pub use receipt::{Unproven, check_create, check_delete, check_put};
 pub use refused::Refused;
 pub use request_id::{derived_request_id, new_request_id};
 pub use stream::{Answer, Answers, NotSent, Puts};
+pub use token::{Token, TokenInvalid};
 
 /// The messages of the public API, as `proto/bailiwick/v1` defines them.
 pub use wire::v1 as api;

@@ -7,11 +7,12 @@ use terms::limits::REQUEST_BYTES_MAX;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::Streaming;
 use tonic::transport::Channel;
+use tonic::{Request, Streaming};
 use wire::v1::records_client::RecordsClient;
 use wire::v1::stream_put_response::Outcome;
 
+use crate::token::Bearer;
 use crate::{Error, Refused, api};
 
 /// Why a request was not sent on a stream. The stream itself is as it was.
@@ -48,9 +49,14 @@ pub(crate) async fn open(
     mut records: RecordsClient<Channel>,
     ahead: usize,
     within: Duration,
+    bearer: Option<Bearer>,
 ) -> Result<(Puts, Answers), Error> {
     let (sender, receiver) = mpsc::channel(ahead.max(1));
-    let opened = timeout(within, records.stream_put(ReceiverStream::new(receiver)));
+    let mut request = Request::new(ReceiverStream::new(receiver));
+    if let Some(bearer) = bearer {
+        request.metadata_mut().insert("authorization", bearer);
+    }
+    let opened = timeout(within, records.stream_put(request));
     let answers = opened.await.map_err(|_| Error::TimedOut)??;
     Ok((Puts(sender), Answers(answers.into_inner())))
 }

@@ -1,0 +1,223 @@
+//! How a caller reaches gateways: whom it trusts, what it presents, and where bodies may go.
+
+use std::fmt;
+use std::sync::Arc;
+
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
+
+use crate::address::Address;
+use crate::call::CONNECT_TIMEOUT;
+use crate::{Error, NotFollowed, Token};
+
+/// How a caller reaches gateways, and where its bodies may go. The default is what a plaintext
+/// listener on loopback takes: no certificate, no token, no other gateway.
+#[derive(Debug, Clone, Default)]
+pub struct Access {
+    /// For `https://` addresses.
+    pub tls: Tls,
+    /// What goes with every call.
+    pub token: Token,
+    /// The gateways to which a body may go when a law wants it taken inside a territory.
+    pub ingresses: Vec<Ingress>,
+    /// Follow a gateway to any `https://` address for a region that is not listed, if its
+    /// certificate is signed by an authority of [`Access::tls`]. Token and body go there.
+    pub follow_any: bool,
+}
+
+/// The gateway inside one region's territory, as the caller knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ingress {
+    /// The region, as the map names it.
+    pub region: String,
+    /// `https://host:port`.
+    pub url: String,
+    /// The authorities of its certificate as PEM; those of [`Access::tls`] without it.
+    pub authorities: Option<Vec<u8>>,
+}
+
+/// Whom a caller trusts, and what it presents. The default trusts the platform's authorities and
+/// presents no certificate. A certificate that changes needs a new [`crate::Client`].
+#[derive(Clone, Default)]
+pub struct Tls {
+    authorities: Option<Vec<u8>>,
+    identity: Option<Arc<(Vec<u8>, Vec<u8>)>>,
+    name: Option<String>,
+}
+
+impl Tls {
+    /// Trusts the authorities of a PEM bundle and nobody else.
+    ///
+    /// # Errors
+    /// [`Error::Tls`], when there is no certificate in it.
+    pub fn trusting(authorities: impl Into<Vec<u8>>) -> Result<Self, Error> {
+        let authorities = authorities.into();
+        check_bundle(&authorities)?;
+        Ok(Self { authorities: Some(authorities), ..Self::default() })
+    }
+
+    /// Presents a certificate: its chain and its key as PEM.
+    #[must_use]
+    pub fn presenting(self, chain: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
+        Self { identity: Some(Arc::new((chain.into(), key.into()))), ..self }
+    }
+
+    /// Expects this name in the certificate of the gateway rather than the address's host. It
+    /// does not concern ingresses.
+    #[must_use]
+    pub fn expecting(self, name: impl Into<String>) -> Self {
+        Self { name: Some(name.into()), ..self }
+    }
+
+    fn config(&self) -> ClientTlsConfig {
+        let mut config = ClientTlsConfig::new().timeout(CONNECT_TIMEOUT);
+        config = match &self.authorities {
+            Some(pem) => config.ca_certificate(Certificate::from_pem(pem)),
+            None => config.with_native_roots(),
+        };
+        if let Some(identity) = &self.identity {
+            config = config.identity(Identity::from_pem(&identity.0, &identity.1));
+        }
+        if let Some(name) = &self.name {
+            config = config.domain_name(name);
+        }
+        config
+    }
+
+    /// How to connect to an address.
+    pub(crate) fn endpoint(&self, address: &Address) -> Result<Endpoint, Error> {
+        let endpoint = Endpoint::from_shared(address.to_string())
+            .map_err(|_| Error::Address("is not of the form https://host:port"))?
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_nodelay(true);
+        if !address.is_secure() {
+            return Ok(endpoint);
+        }
+        endpoint.tls_config(self.config()).map_err(|_| {
+            Error::Tls("authorities, certificate or key are not PEM, or do not belong together")
+        })
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls")
+            .field("own_authorities", &self.authorities.is_some())
+            .field("certificate", &self.identity.is_some())
+            .field("name", &self.name)
+            .finish()
+    }
+}
+
+/// TLS itself passes over what it cannot read, and would trust nobody in the end.
+fn check_bundle(pem: &[u8]) -> Result<(), Error> {
+    let text = String::from_utf8_lossy(pem);
+    if text.contains("-----BEGIN CERTIFICATE-----") {
+        return Ok(());
+    }
+    Err(Error::Tls("there is no PEM certificate among the authorities"))
+}
+
+/// A gateway to which a body goes, and how it is known there.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    pub(crate) address: Address,
+    pub(crate) tls: Tls,
+}
+
+/// The checked form of what [`Access`] says of other gateways.
+#[derive(Debug)]
+pub(crate) struct Ingresses {
+    listed: Vec<(String, Target)>,
+    any: Option<Tls>,
+}
+
+impl Ingresses {
+    pub(crate) fn new(access: &Access) -> Result<Self, Error> {
+        let listed = access.ingresses.iter().map(|ingress| {
+            let address = Address::parse(&ingress.url)?;
+            if !address.is_secure() {
+                return Err(Error::Address("of an ingress is not of the form https://host:port"));
+            }
+            let mut tls = Tls { name: None, ..access.tls.clone() };
+            if let Some(authorities) = &ingress.authorities {
+                check_bundle(authorities)?;
+                tls.authorities = Some(authorities.clone());
+            }
+            Ok((ingress.region.clone(), Target { address, tls }))
+        });
+        let any = access.follow_any.then(|| Tls { name: None, ..access.tls.clone() });
+        Ok(Self { listed: listed.collect::<Result<_, _>>()?, any })
+    }
+
+    /// The gateway that the caller itself lists for a region.
+    pub(crate) fn of_region(&self, region: &str) -> Option<&Target> {
+        self.listed.iter().find(|(own, _)| own == region).map(|(_, target)| target)
+    }
+
+    /// Where a body for `region` may go, when a gateway names `named` for it. What the caller
+    /// lists for a region wins over [`Access::follow_any`].
+    pub(crate) fn target(&self, region: &str, named: &str) -> Result<Target, NotFollowed> {
+        let listed = self.of_region(region);
+        if named.is_empty() {
+            return listed.cloned().ok_or(NotFollowed::Nowhere);
+        }
+        let address = Address::parse(named).ok().filter(Address::is_secure);
+        let address = address.ok_or(NotFollowed::Insecure)?;
+        match (listed, &self.any) {
+            (Some(listed), _) if listed.address == address => Ok(listed.clone()),
+            (None, Some(tls)) => Ok(Target { address, tls: tls.clone() }),
+            _ => Err(NotFollowed::Unlisted),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RU: &str = "https://ru.example.org:7400";
+
+    fn ingresses(follow_any: bool) -> Ingresses {
+        let ru = Ingress { region: "ru-msk".to_owned(), url: RU.to_owned(), authorities: None };
+        let access = Access { ingresses: vec![ru], follow_any, ..Default::default() };
+        Ingresses::new(&access).unwrap()
+    }
+
+    #[test]
+    fn a_body_goes_where_the_caller_lets_it() {
+        let other = "https://other.example.org:7400";
+        let cases = [
+            (false, "ru-msk", RU, Ok(RU)),
+            (false, "ru-msk", "https://RU.example.org:7400/", Ok(RU)),
+            (false, "ru-msk", "", Ok(RU)),
+            (false, "ru-msk", other, Err(NotFollowed::Unlisted)),
+            // Another region's gateway is not this one's.
+            (false, "kz-ala", RU, Err(NotFollowed::Unlisted)),
+            (false, "kz-ala", "", Err(NotFollowed::Nowhere)),
+            (false, "ru-msk", "http://ru.example.org:7400", Err(NotFollowed::Insecure)),
+            (true, "kz-ala", "http://127.0.0.1:7400", Err(NotFollowed::Insecure)),
+            (true, "kz-ala", "nonsense", Err(NotFollowed::Insecure)),
+            (true, "kz-ala", other, Ok(other)),
+            (true, "kz-ala", "", Err(NotFollowed::Nowhere)),
+            // What is listed wins.
+            (true, "ru-msk", other, Err(NotFollowed::Unlisted)),
+        ];
+        for (any, region, named, expect) in cases {
+            let found = ingresses(any).target(region, named).map(|t| t.address.to_string());
+            assert_eq!(found.as_deref().map_err(|why| *why), expect, "{any} {region} {named}");
+        }
+    }
+
+    #[test]
+    fn a_list_that_cannot_be_used_is_refused_at_once() {
+        let of = |url: &str, authorities: Option<&[u8]>| {
+            let authorities = authorities.map(<[u8]>::to_vec);
+            let ingress = Ingress { region: "r".to_owned(), url: url.to_owned(), authorities };
+            Ingresses::new(&Access { ingresses: vec![ingress], ..Default::default() })
+        };
+        assert!(matches!(of("http://127.0.0.1:7400", None), Err(Error::Address(_))));
+        assert!(matches!(of("ru", None), Err(Error::Address(_))));
+        assert!(matches!(of(RU, Some(b"no certificate")), Err(Error::Tls(_))));
+        assert!(matches!(Tls::trusting(""), Err(Error::Tls(_))));
+    }
+}

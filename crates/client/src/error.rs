@@ -1,0 +1,161 @@
+//! Why a call has no answer, and whether it may be made again.
+
+use std::error::Error as StdError;
+use std::io;
+use std::time::Duration;
+
+use terms::limits::REQUEST_BYTES_MAX;
+use tonic::{Code, Status};
+
+use crate::receipt::Unproven;
+use crate::{Refused, TokenInvalid};
+
+/// Why a call has no answer. It never holds what was sent.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The gateway said no.
+    #[error("{0}")]
+    Refused(Box<Refused>),
+    /// A law wants the body taken by another gateway, and this client does not send it there.
+    #[error("the body is for another gateway, and was not sent there: {why}")]
+    NotFollowed {
+        /// Why not.
+        why: NotFollowed,
+        /// What the gateway said: region and address are in its metadata.
+        refused: Box<Refused>,
+    },
+    /// The address cannot be used.
+    #[error("the gateway's address {0}")]
+    Address(&'static str),
+    /// The authorities, the certificate or the key cannot be used.
+    #[error("{0}")]
+    Tls(&'static str),
+    /// There is no token to send.
+    #[error("the token {0}")]
+    Token(#[from] TokenInvalid),
+    /// Who answers is not who is meant, or does not take our certificate.
+    #[error("no TLS with the gateway: {0}")]
+    Handshake(String),
+    /// Nothing answers at the address.
+    #[error("nothing answers at the gateway's address: is it running?")]
+    Unreachable(#[source] tonic::transport::Error),
+    /// The request has more than [`REQUEST_BYTES_MAX`] bytes: no gateway reads it.
+    #[error("the request has more than {REQUEST_BYTES_MAX} bytes, and was not sent")]
+    TooLarge,
+    /// The connection broke before the answer came.
+    #[error(
+        "the connection to the gateway broke before it answered; the same request_id settles \
+         whether a write happened"
+    )]
+    Broken,
+    /// Time was up before the answer came.
+    #[error(
+        "the gateway did not answer in time; the same request_id settles whether a write happened"
+    )]
+    TimedOut,
+    /// Somebody answered who is no gateway of ours.
+    #[error("the peer is no Bailiwick gateway: it answered {0:?} without a reason of ours")]
+    NotBailiwick(Code),
+    /// The answer came, and its receipt does not prove it.
+    #[error("the write is answered and not proven: {0}")]
+    Unproven(#[from] Unproven),
+}
+
+/// Why a body is not sent to the gateway that another one names for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotFollowed {
+    /// There is no address.
+    #[error("no address is named, and none is listed for the region")]
+    Nowhere,
+    /// The address is not that of a TLS listener.
+    #[error("the address that is named is not https://host:port")]
+    Insecure,
+    /// The caller has not listed that address for that region.
+    #[error("the address that is named is not the one listed for the region")]
+    Unlisted,
+    /// The body went to the gateway named for it, and that one names another, or itself.
+    #[error("the gateway that was named for it names one again")]
+    Again,
+}
+
+impl Error {
+    /// The gateway's "no", if it is one.
+    pub fn refused(&self) -> Option<&Refused> {
+        match self {
+            Self::Refused(refused) | Self::NotFollowed { refused, .. } => Some(refused),
+            Self::Address(_)
+            | Self::Tls(_)
+            | Self::Token(_)
+            | Self::Handshake(_)
+            | Self::Unreachable(_)
+            | Self::TooLarge
+            | Self::Broken
+            | Self::TimedOut
+            | Self::NotBailiwick(_)
+            | Self::Unproven(_) => None,
+        }
+    }
+
+    /// How long to wait before the same request may be sent again. None: not at all.
+    pub(crate) fn again_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused(refused) => {
+                refused.retryable.then(|| refused.retry_after.unwrap_or_default())
+            }
+            // Every write has its request_id, so a second one has no second effect.
+            Self::Broken | Self::Unreachable(_) => Some(Duration::ZERO),
+            Self::NotFollowed { .. }
+            | Self::Address(_)
+            | Self::Tls(_)
+            | Self::Token(_)
+            | Self::Handshake(_)
+            | Self::TooLarge
+            | Self::TimedOut
+            | Self::NotBailiwick(_)
+            | Self::Unproven(_) => None,
+        }
+    }
+
+    /// What a connection that does not come about means.
+    pub(crate) fn of_connect(error: tonic::transport::Error) -> Self {
+        match handshake(&error) {
+            Some(why) => Self::Handshake(why),
+            None => Self::Unreachable(error),
+        }
+    }
+}
+
+impl From<Status> for Error {
+    fn from(status: Status) -> Self {
+        if let Some(refused) = Refused::of_status(&status) {
+            return Self::Refused(Box::new(refused));
+        }
+        if let Some(why) = handshake(&status) {
+            return Self::Handshake(why);
+        }
+        // Without a reason, it was not the gateway that spoke, but the connection.
+        let code = status.code();
+        if matches!(code, Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Internal) {
+            Self::Broken
+        } else if code == Code::DeadlineExceeded {
+            Self::TimedOut
+        } else {
+            Self::NotBailiwick(code)
+        }
+    }
+}
+
+/// What TLS says below an error, if it is TLS that failed. That does not pass by itself, so it is
+/// not tried again; and it names neither a token nor content.
+fn handshake(error: &dyn StdError) -> Option<String> {
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let io = cause.downcast_ref::<io::Error>();
+        // The kind that TLS gives to everything that is wrong with a peer's bytes.
+        if let Some(io) = io.filter(|io| io.kind() == io::ErrorKind::InvalidData) {
+            return Some(io.to_string());
+        }
+        next = cause.source();
+    }
+    None
+}

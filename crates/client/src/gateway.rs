@@ -1,0 +1,172 @@
+//! The gateways that one client may speak to: its own, and those to which bodies may go.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use terms::limits::{FRAME_BYTES_MAX, REQUEST_BYTES_MAX};
+use terms::{Detail, Reason};
+use tonic::Code;
+use tonic::transport::Channel;
+use tonic_health::pb::health_client::HealthClient;
+use wire::v1::records_client::RecordsClient;
+use wire::v1::ruling::Outcome;
+use wire::v1::subjects_client::SubjectsClient;
+
+use crate::access::{Ingresses, Target};
+use crate::address::Address;
+use crate::{Access, Error, NotFollowed, Refused, Token, api};
+
+/// Gateways beside the own one to which connections are kept.
+const OTHERS_MAX: usize = 64;
+
+/// A connection to one gateway.
+#[derive(Debug, Clone)]
+pub(crate) struct Gateway {
+    address: Address,
+    pub(crate) records: RecordsClient<Channel>,
+    pub(crate) subjects: SubjectsClient<Channel>,
+    pub(crate) health: HealthClient<Channel>,
+}
+
+/// All connections of one client.
+#[derive(Debug)]
+pub(crate) struct Gateways {
+    own: Gateway,
+    token: Token,
+    ingresses: Ingresses,
+    others: Mutex<BTreeMap<Address, Gateway>>,
+}
+
+impl Gateway {
+    fn new(address: Address, channel: Channel) -> Self {
+        let records = RecordsClient::new(channel.clone())
+            .max_decoding_message_size(FRAME_BYTES_MAX)
+            .max_encoding_message_size(REQUEST_BYTES_MAX);
+        let subjects = SubjectsClient::new(channel.clone());
+        Self { address, records, subjects, health: HealthClient::new(channel) }
+    }
+}
+
+impl Gateways {
+    pub(crate) async fn connect(url: &str, access: Access) -> Result<Self, Error> {
+        let address = Address::parse(url)?;
+        let endpoint = access.tls.endpoint(&address)?;
+        let channel = endpoint.connect().await.map_err(Error::of_connect)?;
+        Self::new(Gateway::new(address, channel), access)
+    }
+
+    pub(crate) fn lazy(url: &str, access: Access) -> Result<Self, Error> {
+        let address = Address::parse(url)?;
+        let channel = access.tls.endpoint(&address)?.connect_lazy();
+        Self::new(Gateway::new(address, channel), access)
+    }
+
+    fn new(own: Gateway, access: Access) -> Result<Self, Error> {
+        let ingresses = Ingresses::new(&access)?;
+        Ok(Self { own, token: access.token, ingresses, others: Mutex::default() })
+    }
+
+    /// The client's own gateway.
+    pub(crate) fn own(&self) -> Gateway {
+        self.own.clone()
+    }
+
+    pub(crate) const fn token(&self) -> &Token {
+        &self.token
+    }
+
+    /// The gateway that the caller lists for a region.
+    pub(crate) fn listed(&self, region: &str) -> Result<Option<Gateway>, Error> {
+        let target = self.ingresses.of_region(region);
+        target.map(|target| self.open(target.clone())).transpose()
+    }
+
+    /// The gateway that must take a body placed like this. None: any may, so the own one does.
+    pub(crate) fn placed(&self, ruling: &api::Ruling) -> Result<Option<Gateway>, Error> {
+        let placement = match &ruling.outcome {
+            Some(Outcome::Placement(placement)) => placement,
+            Some(Outcome::Refusal(refusal)) => return Err(not_placed(refusal)),
+            None => return Err(Error::NotBailiwick(Code::Ok)),
+        };
+        if !placement.ingress_required {
+            return Ok(None);
+        }
+        let (region, named) = (placement.region.as_str(), placement.ingress.as_str());
+        let target = self.ingresses.target(region, named);
+        let target = target.map_err(|why| {
+            let metadata = [(Detail::Region, region), (Detail::Ingress, named)];
+            let message = "a law that attaches wants the body taken inside the territory";
+            let reason = Reason::WrongIngress;
+            let refused = Refused {
+                cure: Some(reason.cure().to_owned()),
+                ..no(reason.as_str(), message, &metadata)
+            };
+            Error::NotFollowed { why, refused: Box::new(refused) }
+        })?;
+        // The own one says that it is outside, and names itself: it cannot be both.
+        self.open(target).map(Some)
+    }
+
+    /// The gateway that the refusal of `asked` names, unless that was the one that is named.
+    pub(crate) fn named(
+        &self,
+        asked: &Gateway,
+        was_named: bool,
+        refused: Box<Refused>,
+    ) -> Result<Gateway, Error> {
+        let region = refused.detail(Detail::Region).unwrap_or_default();
+        let named = refused.detail(Detail::Ingress).unwrap_or_default();
+        let target =
+            if was_named { Err(NotFollowed::Again) } else { self.ingresses.target(region, named) };
+        match target {
+            Ok(target) if target.address == asked.address => {
+                Err(Error::NotFollowed { why: NotFollowed::Again, refused })
+            }
+            Ok(target) => self.open(target),
+            Err(why) => Err(Error::NotFollowed { why, refused }),
+        }
+    }
+
+    /// The connection to a gateway, made when it is used.
+    fn open(&self, target: Target) -> Result<Gateway, Error> {
+        if target.address == self.own.address {
+            return Ok(self.own());
+        }
+        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(open) = others.get(&target.address) {
+            return Ok(open.clone());
+        }
+        if others.len() >= OTHERS_MAX {
+            // Whoever follows to any address meets no more than these at once.
+            others.pop_first();
+        }
+        let channel = target.tls.endpoint(&target.address)?.connect_lazy();
+        let gateway = Gateway::new(target.address.clone(), channel);
+        others.insert(target.address, gateway.clone());
+        Ok(gateway)
+    }
+}
+
+/// What a put would be told, too, after its body had been sent.
+fn not_placed(refusal: &api::Refusal) -> Error {
+    let conflicting = refusal.conflicting.join(",");
+    let refused = no(&refusal.reason, "no placement", &[(Detail::Conflicting, &conflicting)]);
+    let cure = Some(refusal.cure.clone()).filter(|cure| !cure.is_empty());
+    Error::Refused(Box::new(Refused { cure, ..refused }))
+}
+
+/// A "no" that came inside an answer. It has no call id: the call itself was answered.
+fn no(reason: &str, message: &str, metadata: &[(Detail, &str)]) -> Refused {
+    let given = metadata.iter().filter(|(_, value)| !value.is_empty());
+    let metadata = given.map(|(key, value)| (key.as_str().to_owned(), (*value).to_owned()));
+    Refused {
+        reason: reason.to_owned(),
+        message: message.to_owned(),
+        field: None,
+        cure: None,
+        call_id: None,
+        metadata: metadata.collect(),
+        retry_after: None,
+        retryable: false,
+    }
+}

@@ -1,0 +1,269 @@
+//! A gateway of a few lines, over TLS or plaintext: it notes what it is asked and answers by a
+//! script. It keeps nothing.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use client::{Access, Client, Ingress, Settings, Tls, api};
+use ledger::entry::{Entry, Kind};
+use ledger::statement::{Statement, commitment, content_digest};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tonic::transport::{Identity, Server, ServerTlsConfig};
+use tonic::{Code, Request, Response, Status, Streaming};
+use tonic_types::{ErrorDetails, StatusExt as _};
+use wire::v1::records_server::{Records, RecordsServer};
+use wire::v1::subjects_server::{Subjects, SubjectsServer};
+
+/// What a desk says to one call.
+pub(crate) enum Say {
+    /// The write is done, or the record is there.
+    Done,
+    /// A refusal: code, reason, metadata.
+    No(Code, &'static str, Vec<(&'static str, String)>),
+    /// A placement: region, ingress, and whether it is required.
+    Placed(&'static str, String, bool),
+    /// No placement.
+    NotPlaced(&'static str),
+}
+
+/// WRONG_INGRESS, naming a gateway.
+pub(crate) fn wrong_ingress(region: &str, ingress: &str) -> Say {
+    let metadata = vec![("region", region.to_owned()), ("ingress", ingress.to_owned())];
+    Say::No(Code::FailedPrecondition, "WRONG_INGRESS", metadata)
+}
+
+/// What a desk was asked: the call, its request id and body, and the token that came along.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Asked {
+    pub(crate) call: &'static str,
+    pub(crate) request_id: String,
+    pub(crate) body: usize,
+    pub(crate) token: Option<String>,
+}
+
+#[derive(Default)]
+struct Book {
+    script: Mutex<VecDeque<Say>>,
+    asked: Mutex<Vec<Asked>>,
+}
+
+/// A gateway that runs until the test ends.
+#[derive(Clone)]
+pub(crate) struct Desk {
+    book: Arc<Book>,
+    pub(crate) url: String,
+}
+
+/// An authority, and what it has signed: a chain and a key for this machine.
+pub(crate) struct Authority {
+    pub(crate) pem: String,
+    chain: String,
+    key: String,
+}
+
+impl Authority {
+    pub(crate) fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let own = CertificateParams::new(names).unwrap().signed_by(&key, &ca).unwrap();
+        Self { pem: ca.pem(), chain: own.pem(), key: key.serialize_pem() }
+    }
+}
+
+impl Desk {
+    pub(crate) async fn start(authority: Option<&Authority>, script: Vec<Say>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address: SocketAddr = listener.local_addr().unwrap();
+        let book = Arc::new(Book { script: Mutex::new(script.into()), ..Book::default() });
+        let scheme = if authority.is_some() { "https" } else { "http" };
+        let desk = Self { book, url: format!("{scheme}://{address}") };
+        let mut server = Server::builder();
+        if let Some(authority) = authority {
+            let identity = Identity::from_pem(&authority.chain, &authority.key);
+            server = server.tls_config(ServerTlsConfig::new().identity(identity)).unwrap();
+        }
+        let router = server
+            .add_service(RecordsServer::new(desk.clone()))
+            .add_service(SubjectsServer::new(desk.clone()));
+        tokio::spawn(router.serve_with_incoming(TcpListenerStream::new(listener)));
+        desk
+    }
+
+    /// Adds a line to the script.
+    pub(crate) fn say(&self, say: Say) {
+        self.book.script.lock().unwrap().push_back(say);
+    }
+
+    /// What it was asked so far.
+    pub(crate) fn asked(&self) -> Vec<Asked> {
+        self.book.asked.lock().unwrap().clone()
+    }
+
+    /// The same, by the names of the calls.
+    pub(crate) fn calls(&self) -> Vec<&'static str> {
+        self.asked().iter().map(|asked| asked.call).collect()
+    }
+
+    /// Notes a call. A script that has ended says so, as a gateway that fails would.
+    fn note<M>(
+        &self,
+        call: &'static str,
+        request: &Request<M>,
+        id: &str,
+        body: usize,
+    ) -> Result<Say, Status> {
+        let token = request.metadata().get("authorization");
+        let token = token.map(|token| token.to_str().unwrap().to_owned());
+        let asked = Asked { call, request_id: id.to_owned(), body, token };
+        self.book.asked.lock().unwrap().push(asked);
+        let next = self.book.script.lock().unwrap().pop_front();
+        match next.expect("the script has an answer for every call") {
+            Say::No(code, reason, metadata) => {
+                let metadata = metadata.into_iter().map(|(key, value)| (key.to_owned(), value));
+                let metadata: HashMap<String, String> = metadata.collect();
+                let mut details = ErrorDetails::new();
+                details.set_error_info(reason, "bailiwick.v1", metadata);
+                Err(Status::with_error_details(code, "no", details))
+            }
+            say @ (Say::Done | Say::Placed(..) | Say::NotPlaced(_)) => Ok(say),
+        }
+    }
+}
+
+/// A put of a body of ten bytes, with evidence if it is asked for.
+pub(crate) fn put(evidence: bool) -> api::PutRecordRequest {
+    let findings =
+        [api::Finding { kind: api::EvidenceKind::Residence.into(), country: "RU".to_owned() }];
+    api::PutRecordRequest {
+        subject: Some(api::SubjectRef { id: "p-1".to_owned(), domicile: "ru-msk".to_owned() }),
+        collection: "profiles".to_owned(),
+        key: "main".to_owned(),
+        body: "0123456789".into(),
+        request_id: "7f5cd1b8-3f6a-4b62-9d1f-0c5f8a1f5a11".to_owned(),
+        findings: if evidence { findings.to_vec() } else { Vec::new() },
+        ..Default::default()
+    }
+}
+
+/// A client of `desk`.
+pub(crate) fn client(desk: &Desk, access: Access) -> Client {
+    let settings = Settings { deadline: Duration::from_secs(10), attempts_max: 4 };
+    Client::lazy_with(&desk.url, settings, access).unwrap()
+}
+
+/// Access for those who trust an authority, with `desks` as ingresses of ru-msk.
+pub(crate) fn access(authority: &Authority, listed: &[&Desk]) -> Access {
+    let ingress = |desk: &&Desk| Ingress {
+        region: "ru-msk".to_owned(),
+        url: desk.url.clone(),
+        authorities: None,
+    };
+    Access {
+        tls: Tls::trusting(authority.pem.as_str()).unwrap(),
+        ingresses: listed.iter().map(ingress).collect(),
+        ..Default::default()
+    }
+}
+
+/// The answer of an honest shard.
+fn stored(request: &api::PutRecordRequest) -> api::PutRecordResponse {
+    let opening = [7; 32];
+    let statement = Statement {
+        tenant: "sample",
+        subject: &request.subject.as_ref().unwrap().id,
+        collection: &request.collection,
+        key: &request.key,
+        version: 1,
+        digest: content_digest(&opening, &request.body),
+    }
+    .encode();
+    let mut entry = Entry::new(Kind::Place, 1);
+    entry.collection = Some(request.collection.clone());
+    entry.commitment = Some(commitment(&opening, &statement));
+    let receipt = api::Receipt {
+        origin: "sample/ru-msk/s1/1".to_owned(),
+        index: 4,
+        entry: entry.encode().unwrap().into(),
+        opening: opening.to_vec().into(),
+        statement: statement.into(),
+    };
+    api::PutRecordResponse { version: 1, receipt: Some(receipt), ..Default::default() }
+}
+
+#[tonic::async_trait]
+impl Records for Desk {
+    type StreamPutStream = ReceiverStream<Result<api::StreamPutResponse, Status>>;
+
+    async fn put(
+        &self,
+        request: Request<api::PutRecordRequest>,
+    ) -> Result<Response<api::PutRecordResponse>, Status> {
+        let put = request.get_ref();
+        self.note("put", &request, &put.request_id, put.body.len())?;
+        Ok(Response::new(stored(put)))
+    }
+
+    async fn get(
+        &self,
+        request: Request<api::GetRecordRequest>,
+    ) -> Result<Response<api::Record>, Status> {
+        self.note("get", &request, "", 0)?;
+        Ok(Response::new(api::Record { body: "found".into(), ..Default::default() }))
+    }
+
+    async fn delete(
+        &self,
+        request: Request<api::DeleteRecordRequest>,
+    ) -> Result<Response<api::DeleteRecordResponse>, Status> {
+        self.note("delete", &request, &request.get_ref().request_id, 0)?;
+        Ok(Response::new(api::DeleteRecordResponse::default()))
+    }
+
+    async fn stream_put(
+        &self,
+        request: Request<Streaming<api::PutRecordRequest>>,
+    ) -> Result<Response<Self::StreamPutStream>, Status> {
+        self.note("stream_put", &request, "", 0)?;
+        let (_, receiver) = tokio::sync::mpsc::channel(1);
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+}
+
+#[tonic::async_trait]
+impl Subjects for Desk {
+    async fn create(
+        &self,
+        request: Request<api::CreateSubjectRequest>,
+    ) -> Result<Response<api::CreateSubjectResponse>, Status> {
+        self.note("create", &request, &request.get_ref().request_id, 0)?;
+        Ok(Response::new(api::CreateSubjectResponse::default()))
+    }
+
+    async fn resolve_placement(
+        &self,
+        request: Request<api::ResolvePlacementRequest>,
+    ) -> Result<Response<api::Ruling>, Status> {
+        let outcome = match self.note("resolve", &request, "", 0)? {
+            Say::Placed(region, ingress, ingress_required) => {
+                let region = region.to_owned();
+                let placement =
+                    api::Placement { region, ingress, ingress_required, ..Default::default() };
+                Some(api::ruling::Outcome::Placement(placement))
+            }
+            Say::NotPlaced(reason) => Some(api::ruling::Outcome::Refusal(api::Refusal {
+                reason: reason.to_owned(),
+                conflicting: vec!["RU".to_owned(), "EEA".to_owned()],
+                cure: "look again".to_owned(),
+            })),
+            Say::Done | Say::No(..) => None,
+        };
+        Ok(Response::new(api::Ruling { outcome, ..Default::default() }))
+    }
+}
