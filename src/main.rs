@@ -8,5 +8,7 @@ mod serve;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // Before there is anything that could panic: see there.
+    link::telemetry::silence_panics();
     cli::main()
 }

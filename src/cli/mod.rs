@@ -1,10 +1,13 @@
 //! The command line: what may be typed, and where it leads. docs/cli.md is its manual.
 
+pub(crate) mod access;
 mod bench;
+mod doctor;
 mod evidence;
 mod explain;
 mod failure;
 mod import;
+pub(crate) mod pki;
 mod record;
 mod rows;
 pub(crate) mod terminal;
@@ -43,9 +46,13 @@ enum Command {
     /// Say where records would go, and why. Needs no gateway and stores nothing
     Explain(explain::Options),
     /// Put, get or delete one record
-    Record(record::Arguments),
+    Record(Box<record::Arguments>),
     /// Put each line of a file as a record
     Import(import::Options),
+    /// Make authorities and certificates, and revoke them, if you have no authority of your own
+    Pki(pki::Arguments),
+    /// Look at what a server needs before it is missed, and say what to do
+    Doctor(doctor::Options),
     /// Measure puts and gets through processes of this binary, beside a bare pair
     Bench(bench::Options),
     #[command(hide = true)]
@@ -87,18 +94,20 @@ pub(crate) fn main() -> ExitCode {
     let Arguments { command } = Arguments::parse();
     let done = match command {
         Command::Dev(options) => dev::run(&options),
-        Command::Gateway(Config { config }) => serve::gateway(&config),
+        Command::Gateway(Config { config }) => serve::gateway::run(&config),
         Command::Shard(ShardArguments { command: Some(command), .. }) => {
             let ShardCommand::Recover { accept_loss: _, config } = command;
-            serve::recover(&config.config)
+            serve::shard::recover(&config.config)
         }
         Command::Shard(ShardArguments { config, command: None }) => {
             // clap lets nobody through without it.
-            serve::shard(&config.unwrap_or_default())
+            serve::shard::run(&config.unwrap_or_default())
         }
         Command::Explain(options) => explain::run(&options),
         Command::Record(arguments) => record::run(&arguments),
         Command::Import(options) => import::run(&options),
+        Command::Pki(arguments) => pki::run(&arguments),
+        Command::Doctor(options) => doctor::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::BenchPeer(options) => bench::bare::run(options),
     };
@@ -111,5 +120,17 @@ pub(crate) fn main() -> ExitCode {
             }
             failure.exit.into()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::Arguments;
+
+    #[test]
+    fn no_two_options_of_a_command_have_one_name() {
+        Arguments::command().debug_assert();
     }
 }

@@ -171,6 +171,11 @@ impl<'d> Section<'d> {
         flag.map(|it| At { it, at: found.at })
     }
 
+    /// A yes or no that may be left out: then it is no.
+    pub(crate) fn switch(&self, key: &str) -> bool {
+        self.get(key).is_some() && self.flag(key).is_some_and(|flag| flag.it)
+    }
+
     /// A whole number between two others, or `otherwise` when the key is left out.
     pub(crate) fn number(&self, key: &str, (least, most): (u64, u64), otherwise: u64) -> u64 {
         let Some(found) = self.get(key) else { return otherwise };
@@ -182,9 +187,43 @@ impl<'d> Section<'d> {
         })
     }
 
+    /// Where a key stands, if it is there.
+    pub(crate) fn place(&self, key: &str) -> Option<usize> {
+        self.get(key).map(|found| found.at)
+    }
+
+    /// Where the table itself stands.
+    pub(crate) const fn at(&self) -> usize {
+        self.at
+    }
+
+    /// The tables of a list that may be left out.
+    pub(crate) fn tables(&self, key: &str, what: &'static str) -> Vec<Section<'d>> {
+        let Some(found) = self.get(key) else { return Vec::new() };
+        let Some(array) = found.it.as_array() else {
+            self.mistyped(found.at, key, "a list of tables");
+            return Vec::new();
+        };
+        let mut tables = Vec::new();
+        for item in array {
+            let at = item.span().start;
+            match item.get_ref().as_table() {
+                Some(table) => tables.push(Section { file: self.file, table, what, at }),
+                None => self.mistyped(at, key, "a list of tables"),
+            }
+        }
+        tables
+    }
+
     /// A table that must be there.
     pub(crate) fn section(&self, key: &str, what: &'static str) -> Option<Section<'d>> {
-        let found = self.needed(key)?;
+        self.needed(key)?;
+        self.table(key, what)
+    }
+
+    /// A table that may be left out.
+    pub(crate) fn table(&self, key: &str, what: &'static str) -> Option<Section<'d>> {
+        let found = self.get(key)?;
         let table = found.it.as_table();
         if table.is_none() {
             self.mistyped(found.at, key, "a table");

@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use atlas::{RegionMap, Territory};
+use atlas::RegionMap;
 use clap::Args;
 use client::{Client, Settings};
 use evidence::Sources;
-use gateway::{Caller, Gateway};
+use gateway::{Caller, Callers, Gateway, Scope, Stands, TenantLimits};
 use ledger::entry::Role;
 use link::admin::Health;
 use link::listener::require_loopback;
@@ -118,7 +118,7 @@ async fn all(options: &Options, map: &Arc<RegionMap>, started: Instant) -> Resul
     let drained = regions.drain().await;
     shown.and(failed)?;
     let served = served.map_err(|error| Failure::new(Exit::Unavailable, error))?;
-    served.map_err(|error| serve::of_gateway(Path::new("dev"), error))?;
+    served.map_err(|error| serve::gateway::error(Path::new("dev"), error))?;
     drained?;
     terminal::say("drained; the same command goes on with the same data")
 }
@@ -159,15 +159,20 @@ fn sample_map() -> Result<RegionMap, Failure> {
 fn gateway(map: &Arc<RegionMap>, regions: &Regions, sources: Sources) -> Result<Gateway, Failure> {
     let wrong = |text: &str| Failure::said(Exit::Config, text);
     let tenant = map.tenants().next().ok_or_else(|| wrong("the map names no tenant"))?;
-    let first = map.regions().first().ok_or_else(|| wrong("the map names no region"))?;
     let settings = gateway::Settings {
         name: "dev".to_owned(),
-        caller: Caller {
+        callers: Callers::Everybody(Caller {
             tenant: tenant.name().clone(),
             name: "dev".to_owned(),
-            role: Role::Writer.as_str().to_owned(),
-            territory: Territory::from(first.territory()),
-        },
+            roles: vec![Role::Writer, Role::Reader],
+            // Everything is on this machine, and so is whoever calls.
+            stands: Stands::BesideGateway,
+            collections: Scope::All,
+            regions: Scope::All,
+        }),
+        limits: TenantLimits::default(),
+        tls: None,
+        listener: None,
         in_flight_max: GATEWAY_IN_FLIGHT_MAX,
     };
     let gateway = Gateway::new(
@@ -180,7 +185,7 @@ fn gateway(map: &Arc<RegionMap>, regions: &Regions, sources: Sources) -> Result<
         &mut Registry::new(),
         Health::new(),
     );
-    gateway.map_err(|error| serve::of_gateway(Path::new("dev"), error))
+    gateway.map_err(|error| serve::gateway::error(Path::new("dev"), error))
 }
 
 /// A client, once the gateway has reached every region.

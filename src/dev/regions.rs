@@ -85,7 +85,7 @@ impl Regions {
                     // The sender is gone only when the process ends.
                     drop(stopped.wait_for(|stop| *stop).await);
                 };
-                shard.serve(listener, told).await
+                shard.serve(listener, None, told).await
             });
         }
         Serving { tasks, stop }
@@ -96,7 +96,7 @@ impl Serving {
     /// Done when a shard has ended though nobody told it to.
     pub(super) async fn failed(&mut self) -> Failure {
         match self.tasks.join_next().await {
-            Some(Ok(Err(error))) => serve::of_shard(error),
+            Some(Ok(Err(error))) => serve::shard::error(error),
             Some(Ok(Ok(())) | Err(_)) => Failure::said(Exit::Unavailable, "a shard has ended"),
             None => std::future::pending().await,
         }
@@ -108,7 +108,7 @@ impl Serving {
         let mut all = Ok(());
         while let Some(done) = self.tasks.join_next().await {
             let done = match done {
-                Ok(served) => served.map_err(serve::of_shard),
+                Ok(served) => served.map_err(serve::shard::error),
                 Err(error) => Err(Failure::new(Exit::Unavailable, error)),
             };
             all = all.and(done);
@@ -148,6 +148,6 @@ async fn one(
     let mut registry = Registry::new();
     let own = (&mut registry, Health::new());
     let shard = Shard::open(settings, map, annex.clone(), serve::outside(), own);
-    let shard = shard.await.map_err(serve::of_shard)?;
+    let shard = shard.await.map_err(serve::shard::error)?;
     Ok(Region { annex, shard, listener, address })
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
+use client::{Access, Error, Settings};
 use hdrhistogram::Histogram;
 use terms::{Entropy as _, RequestId};
 use tokio::sync::{Semaphore, mpsc};
@@ -16,6 +17,8 @@ use wire::v1::{
     Evidence, EvidenceKind, GetRecordRequest, PutRecordRequest, SubjectRef, stream_put_response,
 };
 
+use super::fence::Caller;
+
 /// Connections of the load generator, for the pair and for Bailiwick alike.
 const CONNECTIONS: usize = 4;
 /// Persons whose records these are: the first put of each creates the person.
@@ -23,7 +26,7 @@ const SUBJECTS: u64 = 10_000;
 /// Longest time that a call is waited for.
 const CALL_MAX: Duration = Duration::from_secs(20);
 
-type Client = RecordsClient<tonic::transport::Channel>;
+pub(super) type Client = RecordsClient<tonic::transport::Channel>;
 
 /// How long, and with what.
 #[derive(Debug, Clone, Copy)]
@@ -93,52 +96,83 @@ impl Tally {
 }
 
 impl Load {
-    /// Unary puts of new records.
+    /// Unary puts of new records. Each `run` on the same store has a name of its own.
     pub(super) async fn put(
         &self,
-        url: &str,
+        caller: &Caller,
         in_flight: usize,
         target: Target,
+        run: &'static str,
     ) -> Result<Measured> {
-        let load = *self;
-        self.unary(url, in_flight, move |mut client, n| async move {
-            let put = load.request(n, "u")?;
-            let answer = client.put(put).await?.into_inner();
-            ensure!(
-                target == Target::Bare || answer.receipt.is_some(),
-                "an answer without receipt"
-            );
-            Ok(())
+        let (load, own) = (*self, caller.clone());
+        self.unary(connections(caller).await?, in_flight, move |mut client: Client, n| {
+            let put = load.request(n, run).map(|put| own.request(put));
+            async move {
+                let answer = client.put(put?).await?.into_inner();
+                ensure!(
+                    target == Target::Bare || answer.receipt.is_some(),
+                    "an answer without receipt"
+                );
+                Ok(())
+            }
         })
         .await
     }
 
-    /// Unary gets of the first `stored` records that [`Load::put`] wrote.
-    pub(super) async fn get(&self, url: &str, in_flight: usize, stored: u64) -> Result<Measured> {
-        let bytes = self.body;
-        self.unary(url, in_flight, move |mut client, n| async move {
+    /// Unary gets of the first `stored` records that a run of [`Load::put`] wrote.
+    pub(super) async fn get(
+        &self,
+        caller: &Caller,
+        in_flight: usize,
+        stored: u64,
+        run: &'static str,
+    ) -> Result<Measured> {
+        let (bytes, own) = (self.body, caller.clone());
+        self.unary(connections(caller).await?, in_flight, move |mut client: Client, n| {
             let n = n % stored.max(1);
-            let get = GetRecordRequest {
+            let get = own.request(GetRecordRequest {
                 subject: Some(subject(n, "eu-fra")),
                 collection: "messages".to_owned(),
-                key: format!("u-{n}"),
-            };
-            let record = client.get(get).await?.into_inner();
-            ensure!(record.body.len() == bytes, "another record than was put");
-            Ok(())
+                key: format!("{run}-{n}"),
+            });
+            async move {
+                let record = client.get(get).await?.into_inner();
+                ensure!(record.body.len() == bytes, "another record than was put");
+                Ok(())
+            }
         })
         .await
     }
 
-    async fn unary<F, R>(&self, url: &str, in_flight: usize, call: F) -> Result<Measured>
+    /// Unary puts through the SDK by a tenant that keeps to what it is told: whoever is refused
+    /// waits as long as the gateway asks. Refused calls count as failed.
+    pub(super) async fn press(
+        &self,
+        url: &str,
+        access: &Access,
+        in_flight: usize,
+        run: &'static str,
+    ) -> Result<Measured> {
+        let settings = Settings { deadline: CALL_MAX, attempts_max: 1 };
+        let connect = |_| client::Client::lazy_with(url, settings, access.clone());
+        let clients = (0..CONNECTIONS).map(connect).collect::<Result<Vec<_>, _>>()?;
+        let load = *self;
+        self.unary(clients, in_flight, move |client: client::Client, n| async move {
+            let answer = client.put(&load.request(n, run)?).await;
+            if let Err(Error::Refused(refused)) = &answer {
+                tokio::time::sleep(refused.retry_after.unwrap_or_default()).await;
+            }
+            Ok(answer.map(drop)?)
+        })
+        .await
+    }
+
+    async fn unary<C, F, R>(&self, clients: Vec<C>, in_flight: usize, call: F) -> Result<Measured>
     where
-        F: Fn(Client, u64) -> R + Clone + Send + Sync + 'static,
+        C: Clone + Send + 'static,
+        F: Fn(C, u64) -> R + Clone + Send + Sync + 'static,
         R: Future<Output = Result<()>> + Send + 'static,
     {
-        let mut clients = Vec::new();
-        for _ in 0..CONNECTIONS {
-            clients.push(Client::connect(url.to_owned()).await.context("nobody answers")?);
-        }
         let tally = Arc::new(Tally::new(self.seconds));
         let mut tasks = JoinSet::new();
         for client in clients.iter().cycle().take(in_flight) {
@@ -165,11 +199,11 @@ impl Load {
     /// what this client sends ahead, at sixteen times the unary number.
     pub(super) async fn stream(
         &self,
-        url: &str,
+        caller: &Caller,
         in_flight: usize,
         target: Target,
     ) -> Result<Measured> {
-        let mut client = Client::connect(url.to_owned()).await.context("nobody answers")?;
+        let mut client = caller.connect().await?;
         let tally = Arc::new(Tally::new(self.seconds));
         let ahead = Arc::new(Semaphore::new(in_flight * 16));
         let (sender, receiver) = mpsc::channel(1024);
@@ -185,7 +219,8 @@ impl Load {
                 }
             }
         });
-        let mut answers = client.stream_put(ReceiverStream::new(receiver)).await?.into_inner();
+        let mut answers =
+            client.stream_put(caller.request(ReceiverStream::new(receiver))).await?.into_inner();
         let mut micros = Histogram::<u64>::new(3)?;
         while let Some(answer) = answers.message().await? {
             ahead.add_permits(1);
@@ -225,6 +260,14 @@ impl Load {
             ..Default::default()
         })
     }
+}
+
+async fn connections(caller: &Caller) -> Result<Vec<Client>> {
+    let mut clients = Vec::new();
+    for _ in 0..CONNECTIONS {
+        clients.push(caller.connect().await?);
+    }
+    Ok(clients)
 }
 
 fn subject(n: u64, domicile: &str) -> SubjectRef {

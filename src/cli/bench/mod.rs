@@ -2,9 +2,12 @@
 //! a bare tonic pair that does nothing but forward, in one run on one machine.
 //!
 //! Only ratios within one run mean anything: machines differ and are noisy, and the load generator
-//! takes its part of the same cores.
+//! takes its part of the same cores. So TLS with tokens is measured beside plaintext (`--secure`),
+//! and a tenant beside a neighbour at its limit next to the same tenant alone (`--neighbours`).
 
 pub(crate) mod bare;
+mod compare;
+mod fence;
 mod load;
 mod processes;
 
@@ -19,8 +22,9 @@ use super::terminal::{self, say, warn};
 use super::{Exit, Failure};
 use crate::serve;
 
+use fence::Caller;
 use load::{Load, Measured, Target};
-use processes::{Pair, Served};
+use processes::{Pair, Served, Setup};
 
 /// Options of `bailiwick bench`.
 #[derive(Debug, clap::Args)]
@@ -40,6 +44,12 @@ pub(crate) struct Options {
     /// Folder for the stores; it must be on the disk that is meant, and is emptied afterwards.
     #[arg(long, default_value = "bailiwick-bench")]
     folder: PathBuf,
+    /// Measure puts with TLS and tokens beside puts in plaintext, in turns.
+    #[arg(long, conflicts_with = "neighbours")]
+    secure: bool,
+    /// Measure one tenant's puts alone, and beside another tenant at its limit.
+    #[arg(long)]
+    neighbours: bool,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -56,6 +66,8 @@ struct Line {
     failed: u64,
     /// Against the bare pair at the same number in flight.
     ratio: Option<f64>,
+    /// What a call costs, against the same in plaintext, or without a neighbour.
+    cost: Option<f64>,
     /// Megabytes resident after the measurement: gateway, shard.
     resident_mib: Option<(u64, u64)>,
 }
@@ -78,7 +90,13 @@ async fn in_folder(options: &Options) -> Result<Vec<Line>> {
     let load = Load { seconds: Duration::from_secs(options.seconds), body: options.body };
     ensure!(!options.folder.exists(), "{} exists: name a new folder", options.folder.display());
     std::fs::create_dir_all(&options.folder).context("the folder cannot be made")?;
-    let measured = measure(options, &load).await;
+    let measured = if options.secure {
+        compare::secure(options, &load).await
+    } else if options.neighbours {
+        compare::neighbours(options, &load).await
+    } else {
+        measure(options, &load).await
+    };
     std::fs::remove_dir_all(&options.folder).context("the folder cannot be removed")?;
     measured
 }
@@ -88,36 +106,34 @@ async fn measure(options: &Options, load: &Load) -> Result<Vec<Line>> {
     for in_flight in &options.in_flight {
         let pair = Pair::start()?;
         warn(format!("bare forwarding pair, {in_flight} in flight"));
-        let put = load.put(&pair.url, *in_flight, Target::Bare).await?;
+        let caller = Caller::plain(&pair.url);
+        let put = load.put(&caller, *in_flight, Target::Bare, "u").await?;
         let bare = put.per_second;
-        lines.push(line("bare tonic pair, unary", *in_flight, &put, None, None));
-        let stream = load.stream(&pair.url, *in_flight, Target::Bare).await?;
+        lines.push(line("bare tonic pair, unary", *in_flight, &put, None));
+        let stream = load.stream(&caller, *in_flight, Target::Bare).await?;
         let bare_stream = stream.per_second;
-        lines.push(line("bare tonic pair, stream", *in_flight, &stream, None, None));
+        lines.push(line("bare tonic pair, stream", *in_flight, &stream, None));
         drop(pair);
         for engine in &options.engines {
             warn(format!("gateway and shard on {engine}, {in_flight} in flight"));
-            let served = Served::start(&options.folder, engine)?;
-            let put = load.put(&served.url, *in_flight, Target::Bailiwick).await?;
-            let resident = Some(served.resident_mib());
+            let setup = Setup { engine, secure: false, limits: "" };
+            let served = Served::start(&options.folder, setup)?;
+            let caller = served.caller()?;
+            let put = load.put(&caller, *in_flight, Target::Bailiwick, "u").await?;
+            let resident_mib = Some(served.resident_mib());
             let name = |what: &str| format!("{engine}: {what}");
-            lines.push(line(&name("put"), *in_flight, &put, Some(bare), resident));
-            let get = load.get(&served.url, *in_flight, put.done).await?;
-            lines.push(line(&name("get"), *in_flight, &get, Some(bare), None));
-            let stream = load.stream(&served.url, *in_flight, Target::Bailiwick).await?;
-            lines.push(line(&name("StreamPut"), *in_flight, &stream, Some(bare_stream), None));
+            let own = line(&name("put"), *in_flight, &put, Some(bare));
+            lines.push(Line { resident_mib, ..own });
+            let get = load.get(&caller, *in_flight, put.done, "u").await?;
+            lines.push(line(&name("get"), *in_flight, &get, Some(bare)));
+            let stream = load.stream(&caller, *in_flight, Target::Bailiwick).await?;
+            lines.push(line(&name("StreamPut"), *in_flight, &stream, Some(bare_stream)));
         }
     }
     Ok(lines)
 }
 
-fn line(
-    what: &str,
-    in_flight: usize,
-    measured: &Measured,
-    bare: Option<f64>,
-    resident_mib: Option<(u64, u64)>,
-) -> Line {
+fn line(what: &str, in_flight: usize, measured: &Measured, bare: Option<f64>) -> Line {
     Line {
         what: what.to_owned(),
         in_flight,
@@ -126,7 +142,8 @@ fn line(
         p99_ms: measured.p99_ms,
         failed: measured.failed,
         ratio: bare.map(|bare| measured.per_second / bare),
-        resident_mib,
+        cost: None,
+        resident_mib: None,
     }
 }
 
@@ -139,6 +156,7 @@ fn table(lines: &[Line]) -> Table {
         "p99 ms",
         "failed",
         "ratio to the bare pair",
+        "cost beside the first",
         "MiB: gateway, shard",
     ];
     let mut table = terminal::table(&headings);
@@ -151,6 +169,7 @@ fn table(lines: &[Line]) -> Table {
             format!("{:.2}", line.p99_ms),
             line.failed.to_string(),
             line.ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}")),
+            line.cost.map_or_else(String::new, |cost| format!("{cost:.2}")),
             line.resident_mib.map_or_else(String::new, |(g, s)| format!("{g}, {s}")),
         ]);
     }

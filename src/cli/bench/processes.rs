@@ -10,6 +10,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use tokio::time::Instant;
 
+use super::fence::{Caller, Fence};
+
 /// How long a process may take to listen.
 const START_MAX: Duration = Duration::from_secs(20);
 /// The map, so that a bench needs no file beside the binary.
@@ -64,9 +66,23 @@ impl Pair {
     }
 }
 
+/// How a gateway and a shard are set up.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Setup<'a> {
+    pub(super) engine: &'a str,
+    /// TLS between all, and tokens for callers.
+    pub(super) secure: bool,
+    /// What stands under `[limits]`.
+    pub(super) limits: &'a str,
+}
+
+/// A second tenant, beside the map's own.
+pub(super) const NEIGHBOUR: &str = "neighbour";
+
 /// A gateway and one shard, of the region eu-fra; the other regions have no process.
 pub(super) struct Served {
     pub(super) url: String,
+    pub(super) fence: Option<Fence>,
     gateway: Running,
     shard: Running,
     folder: PathBuf,
@@ -81,36 +97,14 @@ impl Drop for Served {
 }
 
 impl Served {
-    pub(super) fn start(folder: &Path, engine: &str) -> Result<Self> {
-        let folder = folder.join(engine);
+    pub(super) fn start(folder: &Path, setup: Setup<'_>) -> Result<Self> {
+        let Setup { engine, secure, .. } = setup;
+        let folder = folder.join(if secure { format!("{engine}-secure") } else { engine.into() });
         fs::create_dir_all(&folder)?;
-        fs::write(folder.join("map.toml"), MAP)?;
+        let fence = if secure { Some(Fence::make(&folder)?) } else { None };
         let ports = [free_port()?, free_port()?, free_port()?, free_port()?, free_port()?];
-        let [shard, shard_admin, gateway, gateway_admin, nobody] = ports;
-        let mut annexes = String::new();
-        for region in REGIONS {
-            let port = if region == "eu-fra" { shard } else { nobody };
-            let annex = format!(
-                "region = \"{region}\"\n[[shards]]\nname = \"s1\"\n\
-                 address = \"http://127.0.0.1:{port}\"\nslots = \"0-1023\"\n"
-            );
-            fs::write(folder.join(format!("{region}.toml")), annex)?;
-            write!(annexes, "\"{region}.toml\", ")?;
-        }
-        let config = format!(
-            "region = \"eu-fra\"\nshard = \"s1\"\nlisten = \"127.0.0.1:{shard}\"\n\
-             admin_listen = \"127.0.0.1:{shard_admin}\"\nmap = \"map.toml\"\n\
-             annex = \"eu-fra.toml\"\ndata = \"data\"\nanchor = \"anchor\"\nkeys = \"keys\"\n\
-             engine = \"{engine}\"\ncache_mb = 256\ndisk_reserve_mb = 256\nplaintext = true\n"
-        );
-        fs::write(folder.join("shard.toml"), config)?;
-        let config = format!(
-            "name = \"bench\"\nlisten = \"127.0.0.1:{gateway}\"\n\
-             admin_listen = \"127.0.0.1:{gateway_admin}\"\nmap = \"map.toml\"\n\
-             annexes = [{annexes}]\nplaintext = true\n[caller]\ntenant = \"sample\"\n\
-             name = \"bench\"\nrole = \"writer\"\nterritory = \"DE\"\n"
-        );
-        fs::write(folder.join("gateway.toml"), config)?;
+        let [shard, _, gateway, ..] = ports;
+        write_files(&folder, setup, ports, fence.as_ref())?;
         let started = |kind: &str| -> Result<Running> {
             let path = folder.join(format!("{kind}.toml"));
             let log = fs::File::create(folder.join(format!("{kind}.log")))?;
@@ -123,17 +117,78 @@ impl Served {
         wait_for(gateway)?;
         // The session to the shard comes up within its first backoff.
         std::thread::park_timeout(Duration::from_millis(500));
+        let scheme = if secure { "https" } else { "http" };
         Ok(Self {
-            url: format!("http://127.0.0.1:{gateway}"),
+            url: format!("{scheme}://127.0.0.1:{gateway}"),
+            fence,
             gateway: gateway_process,
             shard: shard_process,
             folder,
         })
     }
 
+    /// The map's tenant, as a caller of the gateway.
+    pub(super) fn caller(&self) -> Result<Caller> {
+        match &self.fence {
+            Some(fence) => fence.caller(&self.url, "sample"),
+            None => Ok(Caller::plain(&self.url)),
+        }
+    }
+
     pub(super) fn resident_mib(&self) -> (u64, u64) {
         (self.gateway.resident_mib(), self.shard.resident_mib())
     }
+}
+
+/// Writes map, annexes and configurations.
+fn write_files(
+    folder: &Path,
+    Setup { engine, limits, .. }: Setup<'_>,
+    [shard, shard_admin, gateway, gateway_admin, nobody]: [u16; 5],
+    fence: Option<&Fence>,
+) -> Result<()> {
+    let mut map = format!("{MAP}\n[[tenants]]\nname = \"{NEIGHBOUR}\"\n");
+    if let Some(fence) = fence {
+        let own = "[[regions]]\nname = \"eu-fra\"\n";
+        map = map.replace(own, &format!("{own}authorities = [\"{}\"]\n", fence.pin));
+    }
+    fs::write(folder.join("map.toml"), map)?;
+    let scheme = if fence.is_some() { "https" } else { "http" };
+    let mut annexes = String::new();
+    for region in REGIONS {
+        let port = if region == "eu-fra" { shard } else { nobody };
+        let annex = format!(
+            "region = \"{region}\"\n[[shards]]\nname = \"s1\"\n\
+             address = \"{scheme}://127.0.0.1:{port}\"\nslots = \"0-1023\"\n"
+        );
+        fs::write(folder.join(format!("{region}.toml")), annex)?;
+        write!(annexes, "\"{region}.toml\", ")?;
+    }
+    let plain = "plaintext = true\n".to_owned();
+    let tls = |process| fence.map_or_else(|| plain.clone(), |_| Fence::tls(process));
+    let config = format!(
+        "region = \"eu-fra\"\nshard = \"s1\"\nlisten = \"127.0.0.1:{shard}\"\n\
+         admin_listen = \"127.0.0.1:{shard_admin}\"\nmap = \"map.toml\"\n\
+         annex = \"eu-fra.toml\"\ndata = \"data\"\nanchor = \"anchor\"\nkeys = \"keys\"\n\
+         engine = \"{engine}\"\ncache_mb = 256\ndisk_reserve_mb = 256\n{}",
+        tls("shard")
+    );
+    fs::write(folder.join("shard.toml"), config)?;
+    let callers = match fence {
+        Some(_) => Fence::callers(),
+        None => "[caller]\ntenant = \"sample\"\nname = \"bench\"\n\
+                 roles = [\"writer\", \"reader\"]\nterritory = \"DE\"\n"
+            .to_owned(),
+    };
+    let config = format!(
+        "name = \"bench\"\nlisten = \"127.0.0.1:{gateway}\"\n\
+         admin_listen = \"127.0.0.1:{gateway_admin}\"\nmap = \"map.toml\"\n\
+         annexes = [{annexes}]\n{}{}{callers}{limits}",
+        fence.map_or("", |_| "region = \"eu-fra\"\n"),
+        tls("gateway")
+    );
+    fs::write(folder.join("gateway.toml"), config)?;
+    Ok(())
 }
 
 /// A port that was free a moment ago.

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use super::explain::for_each_line;
 use super::rows::Row;
 use super::terminal::say;
-use super::{Exit, Failure, GATEWAY, proto};
+use super::{Exit, Failure, GATEWAY, access, proto};
 use crate::serve;
 
 use flow::Flow;
@@ -35,6 +35,8 @@ pub(crate) struct Options {
     /// The gateway
     #[arg(long, value_name = "URL", default_value = GATEWAY)]
     gateway: String,
+    #[command(flatten)]
+    access: access::Options,
     /// Seconds for which a line is sent again while its region, or the gateway, is away
     #[arg(long, value_name = "S", default_value_t = PATIENCE_S,
           value_parser = clap::value_parser!(u64).range(1..=86_400))]
@@ -58,7 +60,9 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     serve::block_on(async {
         let patience = Duration::from_secs(options.patience_s);
         let settings = Settings { deadline: patience, attempts_max: 1 };
-        let client = Client::connect(&options.gateway, settings).await.map_err(away)?;
+        let access = options.access.read().await?;
+        let client = Client::connect_with(&options.gateway, settings, access).await;
+        let client = client.map_err(away)?;
         let (sender, lines) = mpsc::channel(LINES_AHEAD);
         let path = options.rows.clone();
         let reader = tokio::task::spawn_blocking(move || read(&path, &sender));
@@ -114,13 +118,6 @@ fn request(row: &Row) -> api::PutRecordRequest {
 
 /// What a gateway that does not answer, or not as one, means for the whole import.
 fn away(error: Error) -> Failure {
-    let exit = match &error {
-        Error::Refused(_) | Error::NotBailiwick(_) | Error::Unproven(_) | Error::TooLarge => {
-            Exit::Failed
-        }
-        Error::Address(_) => Exit::Config,
-        Error::Unreachable(_) | Error::Broken | Error::TimedOut => Exit::Unavailable,
-    };
     let resume = "the same command goes on where this one ended";
-    Failure::said(exit, format!("{error}; {resume}"))
+    Failure::said(access::exit(&error), format!("{error}; {resume}"))
 }

@@ -8,14 +8,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use client::{Client, Error, Settings, api, new_request_id};
+use client::{Access, Client, Error, Ingress, Settings, api, new_request_id};
 use link::system::SystemEntropy;
 use terms::limits::{BODY_BYTES_MAX, DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX};
 use terms::{Fault, RequestId};
 
 pub(crate) use show::{refusal_text, why};
 
-use super::{Exit, Failure, GATEWAY, Item, proto};
+use super::{Exit, Failure, GATEWAY, Item, access, proto};
 use crate::serve;
 
 /// Attempts at one call.
@@ -43,6 +43,8 @@ struct Common {
     /// The gateway
     #[arg(long, value_name = "URL", default_value = GATEWAY)]
     gateway: String,
+    #[command(flatten)]
+    access: access::Options,
     /// The person, by your own opaque id
     #[arg(long, value_name = "ID")]
     subject: String,
@@ -92,6 +94,10 @@ struct PutOptions {
     /// What shows where the person belongs; may be repeated
     #[arg(long = "evidence", value_name = "KIND=VALUE")]
     evidence: Vec<Given>,
+    /// The gateway inside a region's territory: with any of these, the placement is asked for
+    /// first, and the body goes where the laws let it go; may be repeated
+    #[arg(long = "ingress", value_name = "REGION=URL", value_parser = access::ingress)]
+    ingresses: Vec<Ingress>,
     /// Create the subject if the region does not know it; needs evidence
     #[arg(long)]
     create_subject: bool,
@@ -158,27 +164,26 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::Delete(options) => &options.common,
     };
     serve::block_on(async {
-        let settings = Settings {
-            deadline: Duration::from_millis(common.deadline_ms),
-            attempts_max: ATTEMPTS_MAX,
-        };
-        let done = match Client::connect(&common.gateway, settings).await {
-            Err(error) => Err(error),
-            Ok(client) => match &arguments.command {
-                Command::Put(options) => {
-                    let request = options.request(common.json)?;
-                    let answer = client.put(&request).await;
-                    answer.map(|answer| show::put(common.json, &answer, options))
-                }
-                Command::Get(_) => {
+        let done = match &arguments.command {
+            Command::Put(options) => {
+                let request = options.request(common.json)?;
+                let answer = options.put(&request).await?;
+                answer.map(|answer| show::put(common.json, &answer, options))
+            }
+            Command::Get(_) => match common.client(Vec::new()).await? {
+                Ok(client) => {
                     let answer = client.get(&common.get()).await;
                     answer.map(|record| show::record(common.json, &record))
                 }
-                Command::Delete(options) => {
+                Err(error) => Err(error),
+            },
+            Command::Delete(options) => match common.client(Vec::new()).await? {
+                Ok(client) => {
                     let answer = client.delete(&options.request()?).await;
                     let dry = options.write.validate_only;
                     answer.map(|answer| show::delete(common.json, &answer, dry))
                 }
+                Err(error) => Err(error),
             },
         };
         done.unwrap_or_else(|error| Err(failure(common.json, &error)))
@@ -187,14 +192,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 /// What a failed call says on standard error.
 fn failure(json: bool, error: &Error) -> Failure {
-    let exit = match error {
-        Error::Refused(_) | Error::NotBailiwick(_) | Error::Unproven(_) | Error::TooLarge => {
-            Exit::Failed
-        }
-        Error::Address(_) => Exit::Config,
-        Error::Unreachable(_) | Error::Broken | Error::TimedOut => Exit::Unavailable,
-    };
-    Failure::said(exit, show::error(json, error))
+    Failure::said(access::exit(error), show::error(json, error))
 }
 
 /// What is wrong before anything was sent, shown like a gateway's own "no".
@@ -203,6 +201,14 @@ fn not_sent(json: bool, fault: &Fault) -> Failure {
 }
 
 impl Common {
+    /// A client of the gateway; or why there is none, to be shown as a call's failure is.
+    async fn client(&self, ingresses: Vec<Ingress>) -> Result<Result<Client, Error>, Failure> {
+        let deadline = Duration::from_millis(self.deadline_ms);
+        let settings = Settings { deadline, attempts_max: ATTEMPTS_MAX };
+        let access = Access { ingresses, ..self.access.read().await? };
+        Ok(Client::connect_with(&self.gateway, settings, access).await)
+    }
+
     fn subject(&self) -> Option<api::SubjectRef> {
         Some(api::SubjectRef { id: self.subject.clone(), domicile: self.domicile.clone() })
     }
@@ -224,6 +230,17 @@ impl Write {
 }
 
 impl PutOptions {
+    async fn put(
+        &self,
+        request: &api::PutRecordRequest,
+    ) -> Result<Result<api::PutRecordResponse, Error>, Failure> {
+        Ok(match self.common.client(self.ingresses.clone()).await? {
+            Ok(client) if self.ingresses.is_empty() => client.put(request).await,
+            Ok(client) => client.put_resolved(request).await,
+            Err(error) => Err(error),
+        })
+    }
+
     fn request(&self, json: bool) -> Result<api::PutRecordRequest, Failure> {
         let item = |(n, given): (usize, &Given)| Item::read(n, &given.kind, given.value.clone());
         let items: Result<Vec<Item>, Fault> = self.evidence.iter().enumerate().map(item).collect();

@@ -103,12 +103,16 @@ pub(super) fn delete(
 
 /// What a failed call says.
 pub(super) fn error(json: bool, error: &Error) -> String {
-    match error.refused() {
-        Some(refused) if json => refusal(refused).to_string(),
-        Some(refused) => refusal_text(refused),
-        None if json => json!({"error": {"message": error.to_string()}}).to_string(),
-        None => error.to_string(),
+    let Some(refused) = error.refused() else {
+        let said = error.to_string();
+        return if json { json!({"error": {"message": said}}).to_string() } else { said };
+    };
+    let mut refused = refused.clone();
+    if matches!(error, Error::NotFollowed { .. }) {
+        // What the gateway said, and why the body did not go where it belongs.
+        refused.message = format!("{}; {error}", refused.message);
     }
+    if json { refusal(&refused).to_string() } else { refusal_text(&refused) }
 }
 
 /// The same for what was not even sent.

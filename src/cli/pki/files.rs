@@ -1,0 +1,110 @@
+//! Files of an authority and of certificates. What exists is never overwritten, but for an
+//! authority's own revocation list; keys are their owner's alone.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use super::super::{Exit, Failure};
+use super::wrong;
+
+/// An authority's certificate.
+pub(super) const AUTHORITY: &str = "authority.pem";
+/// An authority's key.
+pub(super) const AUTHORITY_KEY: &str = "authority.key";
+/// An authority's revocation list.
+pub(super) const REVOKED: &str = "revoked.pem";
+/// A process's or a caller's certificate.
+pub(super) const CERTIFICATE: &str = "certificate.pem";
+/// The key to it.
+pub(super) const KEY: &str = "key.pem";
+
+const SECRET: u32 = 0o600;
+const PUBLIC: u32 = 0o644;
+const FOLDER: u32 = 0o700;
+/// Bytes of a file that is read at the most: thousands of certificates.
+const FILE_BYTES_MAX: u64 = 16 << 20;
+
+/// Writes a pair of a key and what goes with it into a folder, which is made if need be. Neither
+/// may be there already.
+pub(super) fn write_pair(
+    folder: &Path,
+    (key_name, key): (&str, &str),
+    (name, text): (&str, &str),
+) -> Result<(PathBuf, PathBuf), Failure> {
+    let (key_path, path) = (folder.join(key_name), folder.join(name));
+    for path in [&key_path, &path] {
+        if path.symlink_metadata().is_ok() {
+            return Err(there_already(path));
+        }
+    }
+    DirBuilder::new()
+        .recursive(true)
+        .mode(FOLDER)
+        .create(folder)
+        .map_err(|error| unwritten(folder, &error))?;
+    write_new(&key_path, key, SECRET)?;
+    write_new(&path, text, PUBLIC)?;
+    sync_folder(folder)?;
+    Ok((key_path, path))
+}
+
+/// Puts an authority's revocation list in the place of the one before: whoever reads it sees one
+/// or the other.
+pub(super) fn replace_list(folder: &Path, text: &str) -> Result<PathBuf, Failure> {
+    let path = folder.join(REVOKED);
+    let fresh = folder.join("revoked.pem.new");
+    // What a broken attempt left behind was never in use.
+    fs::remove_file(&fresh).ok();
+    write_new(&fresh, text, PUBLIC)?;
+    fs::rename(&fresh, &path).map_err(|error| unwritten(&path, &error))?;
+    sync_folder(folder)?;
+    Ok(path)
+}
+
+/// The text of a file.
+pub(super) fn text(path: &Path) -> Result<String, Failure> {
+    let unread = |error: io::Error| wrong(format!("{}: cannot be read ({error})", path.display()));
+    let length = fs::metadata(path).map_err(unread)?.len();
+    if length > FILE_BYTES_MAX {
+        return Err(wrong(format!("{}: is longer than 16 MiB", path.display())));
+    }
+    fs::read_to_string(path).map_err(unread)
+}
+
+/// The text of a key's file, if it is its owner's alone.
+pub(super) fn secret(path: &Path) -> Result<String, Failure> {
+    let mode = fs::metadata(path).map(|about| about.permissions().mode()).unwrap_or(SECRET);
+    if mode & 0o077 != 0 {
+        let text = format!("{}: others may read this key; chmod 600 it", path.display());
+        return Err(wrong(text));
+    }
+    text(path)
+}
+
+fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), Failure> {
+    let open = OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
+    let mut file = open.map_err(|error| {
+        let taken = error.kind() == io::ErrorKind::AlreadyExists;
+        if taken { there_already(path) } else { unwritten(path, &error) }
+    })?;
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+    written.map_err(|error| unwritten(path, &error))
+}
+
+/// A name in a folder lasts once the folder is on the disk, too.
+fn sync_folder(folder: &Path) -> Result<(), Failure> {
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|error| unwritten(folder, &error))
+}
+
+fn there_already(path: &Path) -> Failure {
+    let text = format!("{}: is there already, and stays; name another folder", path.display());
+    Failure::said(Exit::Failed, text)
+}
+
+fn unwritten(path: &Path, error: &io::Error) -> Failure {
+    Failure::said(Exit::Unavailable, format!("{}: cannot be written ({error})", path.display()))
+}

@@ -1,0 +1,101 @@
+//! Showing certificates and revocation lists.
+
+use std::path::Path;
+
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer as _;
+use x509_parser::revocation_list::CertificateRevocationList;
+
+use super::super::Failure;
+use super::super::terminal::Output;
+use super::authority::{DAY_S, pin};
+use super::{now, read, wrong};
+
+/// Shows everything in a PEM file that is a certificate or a revocation list; a key is only named.
+pub(super) fn run(path: &Path) -> Result<(), Failure> {
+    let mut output = Output::new();
+    for pem in read::pems(path)? {
+        match pem.label.as_str() {
+            read::CERTIFICATE => {
+                certificate(&mut output, &read::certificate(&pem.contents, path)?, &pem.contents)?;
+            }
+            read::LIST => match CertificateRevocationList::from_der(&pem.contents) {
+                Ok(([], shown)) => list(&mut output, &shown)?,
+                _ => {
+                    let text = format!("{}: its revocation list is damaged", path.display());
+                    return Err(wrong(text));
+                }
+            },
+            other => output.line(format!("{}: not shown", other.to_lowercase().escape_debug()))?,
+        }
+    }
+    output.flush()
+}
+
+fn certificate(
+    output: &mut Output,
+    shown: &X509Certificate<'_>,
+    der: &[u8],
+) -> Result<(), Failure> {
+    let names = read::Names::of(shown);
+    output.line(if shown.is_ca() { "authority" } else { "certificate" })?;
+    output.line(format!("  subject    {}", printable(&shown.subject().to_string())))?;
+    output.line(format!("  issuer     {}", printable(&shown.issuer().to_string())))?;
+    for uri in &names.uris {
+        output.line(format!("  name       {}", printable(uri)))?;
+    }
+    for dns in &names.dns {
+        output.line(format!("  dns        {}", printable(dns)))?;
+    }
+    for ip in &names.ips {
+        output.line(format!("  ip         {ip}"))?;
+    }
+    let usage = shown.extended_key_usage().ok().flatten().map(|usage| usage.value);
+    if let Some(usage) = usage {
+        let server = usage.server_auth.then_some("server");
+        let client = usage.client_auth.then_some("client");
+        let both: Vec<&str> = [client, server].into_iter().flatten().collect();
+        output.line(format!("  usage      {}", both.join(", ")))?;
+    }
+    output.line(format!("  serial     {}", read::hex(shown.raw_serial())))?;
+    let validity = shown.validity();
+    output.line(format!("  from       {}", read::moment(read::seconds(&validity.not_before))))?;
+    let end = read::seconds(&validity.not_after);
+    output.line(format!("  until      {} ({})", read::moment(end), left(end)))?;
+    output.line(format!("  digest     {}", pin(der)))?;
+    if shown.is_ca() {
+        output.line(format!("  map        authorities = [\"{}\"]", pin(der)))?;
+    }
+    Ok(())
+}
+
+fn list(output: &mut Output, shown: &CertificateRevocationList<'_>) -> Result<(), Failure> {
+    output.line("revocation list")?;
+    output.line(format!("  issuer     {}", printable(&shown.issuer().to_string())))?;
+    if let Some(number) = shown.crl_number() {
+        output.line(format!("  number     {number}"))?;
+    }
+    output.line(format!("  from       {}", read::moment(read::seconds(&shown.last_update()))))?;
+    if let Some(next) = shown.next_update() {
+        let end = read::seconds(&next);
+        output.line(format!("  until      {} ({})", read::moment(end), left(end)))?;
+    }
+    for revoked in shown.iter_revoked_certificates() {
+        let (serial, time) = (revoked.raw_serial(), read::seconds(&revoked.revocation_date));
+        output.line(format!("  revoked    {} {}", read::hex(serial), read::moment(time)))?;
+    }
+    Ok(())
+}
+
+/// What is left until then.
+fn left(end: u64) -> String {
+    match end.checked_sub(now()) {
+        None | Some(0) => "over".to_owned(),
+        Some(seconds) => format!("{} days left", seconds / DAY_S),
+    }
+}
+
+/// A text from a file that anybody may have made, safe for a terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}

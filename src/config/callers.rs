@@ -1,0 +1,263 @@
+//! Whom a gateway takes calls from, and what each tenant may take of it: `[caller]`, `[callers]`
+//! and `[limits]`.
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+
+use atlas::{Country, RegionMap};
+use gateway::{
+    Caller, Callers, KeySource, Known, Scope, Stands, TenantLimit, TenantLimits, TokenRules,
+};
+use ledger::entry::Role;
+use terms::limits::{CALLER_NAME_BYTES_MAX, GATEWAY_IN_FLIGHT_MAX};
+use terms::{Collection, RegionId, TenantId};
+
+use super::read::{At, Section};
+use super::{beside, unreadable};
+
+/// The files of `[callers]`: of the listener's TLS, where they differ from those of `[tls]`.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ListenerFiles {
+    pub(crate) certificate: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
+    pub(crate) authorities: Option<PathBuf>,
+    pub(crate) revoked: Option<PathBuf>,
+}
+
+/// Where callers stand whose grant names no territory.
+#[derive(Debug, Clone, Copy)]
+enum Otherwise {
+    Beside,
+    Unknown,
+}
+
+/// Whom calls are taken from: one of `[caller]` and `[callers]`.
+pub(super) fn callers(
+    root: &Section<'_>,
+    config: &Path,
+    map: Option<&RegionMap>,
+) -> Option<(Callers, ListenerFiles)> {
+    if let Some(section) = root.table("callers", "[callers]") {
+        if let Some(at) = root.place("caller") {
+            let problem = "there are [caller] and [callers]";
+            root.file.wrong(at, "CALLER_BESIDE_CALLERS", problem, "leave one of them out");
+        }
+        let (known, files) = known(&section, config, map)?;
+        return Some((Callers::Known(known), files));
+    }
+    let section = root.section("caller", "[caller]")?;
+    if !root.switch("plaintext") {
+        let problem = "everybody would be this caller, from wherever the listener is reached";
+        let cure = "use [callers], or set `plaintext = true` and listen on loopback";
+        root.file.wrong(section.at(), "CALLER_NEEDS_LOOPBACK", problem, cure);
+    }
+    section.only(&["tenant", "name", "roles", "territory", "collections", "regions"]);
+    let name = section.parsed("name", "a name of at most 256 bytes", name);
+    let caller = granted(&section, name.map(|name| name.it), map, Otherwise::Beside)?;
+    Some((Callers::Everybody(caller), ListenerFiles::default()))
+}
+
+/// The callers that a gateway knows, by certificate or by token.
+fn known(
+    section: &Section<'_>,
+    config: &Path,
+    map: Option<&RegionMap>,
+) -> Option<(Known, ListenerFiles)> {
+    section.only(&["authorities", "revoked", "certificate", "key", "certificates", "tokens"]);
+    let path = |key| section.text(key).map(|text| beside(config, text.it));
+    let files = ListenerFiles {
+        certificate: path("certificate"),
+        key: path("key"),
+        authorities: path("authorities"),
+        revoked: path("revoked"),
+    };
+    let pair = |one: &str, other: &str, missing: bool| {
+        if missing && let Some(at) = section.place(one) {
+            let problem = format!("`{one}` is of no use without `{other}`");
+            section.file.wrong(at, "KEY_MISSING", problem, format!("add `{other}`"));
+        }
+    };
+    pair("certificate", "key", files.key.is_none());
+    pair("key", "certificate", files.certificate.is_none());
+    pair("certificates", "authorities", files.authorities.is_none());
+    pair("revoked", "authorities", files.authorities.is_none());
+    let mut certificates = HashMap::new();
+    for one in section.tables("certificates", "[[callers.certificates]]") {
+        one.only(&["uri", "tenant", "roles", "territory", "collections", "regions"]);
+        let uri = one.parsed("uri", "a URI of at most 256 bytes", |text| {
+            name(text).filter(|uri| uri.contains("://"))
+        });
+        let caller = granted(&one, uri.as_ref().map(|uri| uri.it.clone()), map, Otherwise::Unknown);
+        let (Some(uri), Some(caller)) = (uri, caller) else { continue };
+        if certificates.insert(uri.it, caller).is_some() {
+            let problem = "this `uri` has a grant already";
+            section.file.wrong(uri.at, "CALLER_TWICE", problem, "remove one of them");
+        }
+    }
+    let tokens = match section.table("tokens", "[callers.tokens]") {
+        Some(tokens) => Some(self::tokens(&tokens, config)?),
+        None => None,
+    };
+    if certificates.is_empty() && tokens.is_none() {
+        let cure = "add [[callers.certificates]] or [callers.tokens]";
+        section.file.wrong(section.at(), "KEY_MISSING", "[callers] names nobody", cure);
+    }
+    Some((Known { certificates, tokens }, files))
+}
+
+/// Whose tokens are taken, and where the keys are.
+fn tokens(section: &Section<'_>, config: &Path) -> Option<(TokenRules, KeySource)> {
+    section.only(&["issuer", "audience", "jwks", "jwks_ca"]);
+    let text = |key| section.parsed(key, "a text", |text| Some(text.to_owned()));
+    let (issuer, audience) = (text("issuer"), text("audience"));
+    let authorities = section.text("jwks_ca").map(|named| {
+        let path = beside(config, named.it);
+        let read = std::fs::read(&path);
+        read.map_err(|error| unreadable(section, named.at, &path, &error)).ok()
+    });
+    let wanted = "a path, or an address that starts with https://";
+    let source = section.parsed("jwks", wanted, |text| match text.split_once("://") {
+        None => Some(KeySource::File(beside(config, text))),
+        Some(("https", _)) => {
+            let authorities = authorities.clone().flatten();
+            Some(KeySource::Url { url: text.to_owned(), authorities })
+        }
+        Some(_) => None,
+    });
+    if let (Some(At { it: KeySource::File(_), .. }), Some(at)) = (&source, section.place("jwks_ca"))
+    {
+        let cure = "leave `jwks_ca` out, or name an https address in `jwks`";
+        section.file.wrong(at, "VALUE_INVALID", "`jwks_ca` is of no use for a file", cure);
+    }
+    let rules = TokenRules { issuer: issuer?.it, audience: audience?.it };
+    Some((rules, source?.it))
+}
+
+/// A name as a shard takes it.
+fn name(text: &str) -> Option<String> {
+    let fits = text.len() <= CALLER_NAME_BYTES_MAX && !text.chars().any(char::is_control);
+    fits.then(|| text.to_owned())
+}
+
+/// What a section grants to the caller of that name.
+fn granted(
+    section: &Section<'_>,
+    name: Option<String>,
+    map: Option<&RegionMap>,
+    otherwise: Otherwise,
+) -> Option<Caller> {
+    let tenant = tenant(section, map);
+    let roles = roles(section);
+    let territory = section
+        .place("territory")
+        .map(|_| section.parsed("territory", "a country's code such as DE", Country::parse));
+    let stands = match (territory, otherwise) {
+        (Some(country), _) => country.map(|country| Stands::In(country.it)),
+        (None, Otherwise::Beside) => Some(Stands::BesideGateway),
+        (None, Otherwise::Unknown) => Some(Stands::Unknown),
+    };
+    // On loopback everything is granted that is not restricted, elsewhere nothing is.
+    let all = matches!(otherwise, Otherwise::Beside);
+    let collections = scope(section, "collections", all, |name| {
+        Collection::parse(name).ok().filter(|it| map.is_none_or(|map| map.collection(it).is_some()))
+    });
+    let regions = scope(section, "regions", all, |name| {
+        RegionId::parse(name).ok().filter(|it| map.is_none_or(|map| map.region(it).is_some()))
+    });
+    Some(Caller {
+        tenant: tenant?,
+        name: name?,
+        roles,
+        stands: stands?,
+        collections: collections?,
+        regions: regions?,
+    })
+}
+
+fn tenant(section: &Section<'_>, map: Option<&RegionMap>) -> Option<TenantId> {
+    let tenant = section.parsed("tenant", "a tenant's name", |t| TenantId::parse(t).ok())?;
+    if let Some(map) = map
+        && map.tenant(&tenant.it).is_none()
+    {
+        let all: Vec<&str> = map.tenants().map(|tenant| tenant.name().as_str()).collect();
+        let problem = format!("the map has no tenant `{}`", tenant.it);
+        let cure = format!("use one of: {}", all.join(", "));
+        section.file.wrong(tenant.at, "TENANT_UNKNOWN", problem, cure);
+    }
+    Some(tenant.it)
+}
+
+/// The roles that a caller can have: a shard speaks for itself alone.
+fn roles(section: &Section<'_>) -> Vec<Role> {
+    let all = || Role::ALL.iter().copied().filter(|role| *role != Role::Shard);
+    let mut roles = Vec::new();
+    for text in section.texts("roles") {
+        match all().find(|role| role.as_str() == text.it) {
+            Some(role) => roles.push(role),
+            None => {
+                let names: Vec<&str> = all().map(Role::as_str).collect();
+                section.mistyped(text.at, "roles", &format!("a list of {}", names.join(", ")));
+            }
+        }
+    }
+    roles
+}
+
+/// Names of the map, or `*`.
+fn scope<T>(
+    section: &Section<'_>,
+    key: &str,
+    all: bool,
+    parse: impl Fn(&str) -> Option<T>,
+) -> Option<Scope<T>> {
+    if section.place(key).is_none() {
+        return Some(if all { Scope::All } else { Scope::Only(Vec::new()) });
+    }
+    let mut only = Vec::new();
+    for text in section.texts(key) {
+        match parse(text.it) {
+            _ if text.it == "*" => return Some(Scope::All),
+            Some(one) => only.push(one),
+            None => section.mistyped(text.at, key, "a list of names of the map, or [\"*\"]"),
+        }
+    }
+    Some(Scope::Only(only))
+}
+
+// === limits ===
+
+/// What each tenant may take of the gateway.
+pub(super) fn limits(root: &Section<'_>, map: Option<&RegionMap>) -> TenantLimits {
+    let Some(section) = root.table("limits", "[limits]") else { return TenantLimits::default() };
+    section.only(&["calls_in_flight_per_tenant", "calls_per_second_per_tenant", "tenants"]);
+    let usual = limit(&section, "calls_in_flight_per_tenant", "calls_per_second_per_tenant");
+    let mut own = HashMap::new();
+    for one in section.tables("tenants", "[[limits.tenants]]") {
+        one.only(&["name", "calls_in_flight", "calls_per_second"]);
+        let limit = limit(&one, "calls_in_flight", "calls_per_second");
+        let Some(name) = one.parsed("name", "a tenant's name", |t| TenantId::parse(t).ok()) else {
+            continue;
+        };
+        if map.is_some_and(|map| map.tenant(&name.it).is_none()) {
+            let problem = format!("the map has no tenant `{}`", name.it);
+            one.file.wrong(name.at, "TENANT_UNKNOWN", problem, "name a tenant of the map");
+        }
+        if own.insert(name.it, limit).is_some() {
+            let problem = "this tenant has its limits already";
+            one.file.wrong(name.at, "TENANT_TWICE", problem, "remove one of them");
+        }
+    }
+    TenantLimits { usual, own }
+}
+
+/// Two in flight at least: a stream is one, and each of its requests another.
+fn limit(section: &Section<'_>, in_flight: &str, per_second: &str) -> TenantLimit {
+    let most = u64::try_from(GATEWAY_IN_FLIGHT_MAX).unwrap_or(u64::MAX);
+    let calls = section.place(in_flight).map(|_| section.number(in_flight, (2, most), most));
+    let rate = section.number(per_second, (1, u64::from(u32::MAX)), 0);
+    TenantLimit {
+        calls_in_flight: calls.and_then(|calls| usize::try_from(calls).ok()),
+        calls_per_second: u32::try_from(rate).ok().and_then(NonZeroU32::new),
+    }
+}

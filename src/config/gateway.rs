@@ -1,0 +1,180 @@
+//! A gateway's configuration: where it listens, whom it takes calls from, and the map it rules by.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use atlas::{Annex, RegionMap};
+use evidence::Sources;
+use link::tls::{CallerFiles, Files};
+use terms::RegionId;
+use terms::limits::GATEWAY_IN_FLIGHT_MAX;
+
+use super::callers::{self, ListenerFiles};
+use super::read::Section;
+use super::{beside, listeners, named_file, named_map, noted, read_file, tls, unreadable};
+use crate::cli::Failure;
+
+/// A gateway's configuration, with everything that it names read.
+#[derive(Debug)]
+pub(crate) struct Config {
+    pub(crate) settings: gateway::Settings,
+    pub(crate) listen: SocketAddr,
+    pub(crate) admin_listen: SocketAddr,
+    pub(crate) map: Arc<RegionMap>,
+    pub(crate) annexes: Vec<Annex>,
+    /// Where the certificates are with which it speaks to shards, and the region that they name.
+    /// None: shards on loopback only.
+    pub(crate) tls: Option<(Files, RegionId)>,
+    /// Where the certificates of the listener are. None: plaintext, on loopback.
+    pub(crate) listener: Option<CallerFiles>,
+    pub(crate) sources: Sources,
+    pub(crate) require_sandbox: bool,
+}
+
+/// Reads a gateway's configuration.
+pub(crate) fn read(path: &Path) -> Result<Config, Failure> {
+    read_file(path, |_, root| {
+        root.only(&[
+            "name",
+            "listen",
+            "admin_listen",
+            "map",
+            "annexes",
+            "geoip",
+            "plaintext",
+            "in_flight_max",
+            "caller",
+            "callers",
+            "limits",
+            "region",
+            "tls",
+            "require_sandbox",
+        ]);
+        let require_sandbox = root.switch("require_sandbox");
+        let name = root.parsed("name", "a name", |name| Some(name.to_owned()));
+        let (listen, admin_listen) = listeners(root);
+        let map = named_map(root, path);
+        let annexes = annexes(root, path, map.as_ref());
+        let sources = sources(root, path);
+        let most = u64::try_from(GATEWAY_IN_FLIGHT_MAX).unwrap_or(u64::MAX);
+        let in_flight_max = root.number("in_flight_max", (1, most), most);
+        let callers = callers::callers(root, path, map.as_ref());
+        let limits = callers::limits(root, map.as_ref());
+        let tls = own_tls(root, path, map.as_ref());
+        let (callers, files) = callers?;
+        let listener = listener(root, tls.as_ref(), &files);
+        Some(Config {
+            settings: gateway::Settings {
+                name: name?.it,
+                callers,
+                limits,
+                tls: None,
+                listener: None,
+                in_flight_max: usize::try_from(in_flight_max).unwrap_or(GATEWAY_IN_FLIGHT_MAX),
+            },
+            listen: listen?,
+            admin_listen: admin_listen?,
+            map: Arc::new(map?),
+            annexes,
+            tls,
+            listener,
+            sources: sources?,
+            require_sandbox,
+        })
+    })
+}
+
+/// The annexes: one for each region of the map.
+fn annexes(root: &Section<'_>, path: &Path, map: Option<&RegionMap>) -> Vec<Annex> {
+    let named = root.texts("annexes");
+    let mut annexes: Vec<Annex> = Vec::new();
+    let mut whole = true;
+    for annex in &named {
+        let annex_path = beside(path, annex.it);
+        let text = named_file(root, annex.at, &annex_path);
+        let read = text.zip(map).map(|(text, map)| Annex::parse(&text, map));
+        let Some(read) = read.and_then(|read| noted(root.file, &annex_path, read)) else {
+            whole = false;
+            continue;
+        };
+        if annexes.iter().any(|other| other.region() == read.region()) {
+            let problem = format!("there is an annex of region `{}` already", read.region());
+            root.file.wrong(annex.at, "ANNEX_TWICE", problem, "remove one of them");
+        }
+        annexes.push(read);
+    }
+    // What a file that could not be read would have said is not known.
+    let (Some(map), Some(first), true) = (map, named.first(), whole) else { return annexes };
+    for region in map.regions() {
+        if !annexes.iter().any(|annex| annex.region() == region.name()) {
+            let problem = format!("there is no annex for region `{}`", region.name());
+            let cure = "add that region's annex to the list";
+            root.file.wrong(first.at, "ANNEX_MISSING", problem, cure);
+        }
+    }
+    annexes
+}
+
+/// The gateway's own certificate, and the region that it names.
+fn own_tls(root: &Section<'_>, path: &Path, map: Option<&RegionMap>) -> Option<(Files, RegionId)> {
+    let files = tls::files(root, path)?;
+    let region = root.parsed("region", "a region's name", |text| RegionId::parse(text).ok())?;
+    if let Some(map) = map {
+        if map.region(&region.it).is_none() {
+            let problem = format!("the map has no region `{}`", region.it);
+            let cure = "name the region in which the gateway stands, as its certificate does";
+            root.file.wrong(region.at, "REGION_UNKNOWN", problem, cure);
+        }
+        tls::pinned(root, map, &region);
+    }
+    Some((files, region.it))
+}
+
+/// The listener's certificates: those of `[callers]`, or the gateway's own. With
+/// `plaintext = true` it has none.
+fn listener(
+    root: &Section<'_>,
+    tls: Option<&(Files, RegionId)>,
+    files: &ListenerFiles,
+) -> Option<CallerFiles> {
+    if root.switch("plaintext") {
+        if let Some(at) = root.place("callers").filter(|_| files.authorities.is_some()) {
+            let problem = "a plaintext listener sees no certificates";
+            let cure = "leave out `plaintext`, or the certificates of [callers]";
+            root.file.wrong(at, "CERTIFICATES_NEED_TLS", problem, cure);
+        }
+        return None;
+    }
+    let (own, _) = tls?;
+    Some(CallerFiles {
+        certificate: files.certificate.as_ref().unwrap_or(&own.certificate).clone(),
+        key: files.key.as_ref().unwrap_or(&own.key).clone(),
+        authorities: files.authorities.clone(),
+        revoked: files.revoked.clone(),
+    })
+}
+
+/// What reads evidence; the IP database may be left out.
+fn sources(root: &Section<'_>, path: &Path) -> Option<Sources> {
+    let database = match root.text("geoip") {
+        None => None,
+        Some(named) => {
+            let database = beside(path, named.it);
+            let read = fs::read(&database);
+            Some((
+                read.map_err(|error| unreadable(root, named.at, &database, &error)).ok()?,
+                named.at,
+            ))
+        }
+    };
+    let (bytes, at) = database.unzip();
+    let sources = Sources::new(bytes);
+    sources
+        .map_err(|damaged| {
+            let cure = "name a database in MaxMind's format, or leave `geoip` out";
+            root.file.wrong(at.unwrap_or(0), "GEOIP_DAMAGED", damaged.to_string(), cure);
+        })
+        .ok()
+}

@@ -1,0 +1,116 @@
+//! A shard's configuration: whose data it keeps, where, and by which map.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use atlas::{Annex, RegionMap};
+use link::tls::Files;
+use terms::{RegionId, ShardId};
+
+use super::read::{At, File};
+use super::{
+    BEAT, CACHE_MB, DISK_RESERVE_MB, MB, MB_MAX, beside, listeners, named_file, named_map, noted,
+    read_file, tls,
+};
+use crate::cli::Failure;
+
+/// A shard's configuration, with everything that it names read.
+#[derive(Debug)]
+pub(crate) struct Config {
+    pub(crate) settings: shard::Settings,
+    pub(crate) listen: SocketAddr,
+    pub(crate) admin_listen: SocketAddr,
+    pub(crate) map: Arc<RegionMap>,
+    pub(crate) annex: Annex,
+    /// None: plaintext, on loopback.
+    pub(crate) tls: Option<Files>,
+    pub(crate) require_sandbox: bool,
+}
+
+/// Reads a shard's configuration.
+pub(crate) fn read(path: &Path) -> Result<Config, Failure> {
+    read_file(path, |file, root| {
+        root.only(&[
+            "region",
+            "shard",
+            "listen",
+            "admin_listen",
+            "map",
+            "annex",
+            "data",
+            "anchor",
+            "keys",
+            "engine",
+            "cache_mb",
+            "disk_reserve_mb",
+            "plaintext",
+            "tls",
+            "require_sandbox",
+        ]);
+        let require_sandbox = root.switch("require_sandbox");
+        let region = root.parsed("region", "a region's name", |t| RegionId::parse(t).ok());
+        let shard = root.parsed("shard", "a shard's name", |t| ShardId::parse(t).ok());
+        let (listen, admin_listen) = listeners(root);
+        let map = named_map(root, path);
+        let annex = root.parsed("annex", "a path", |t| Some(beside(path, t)));
+        let annex = annex.and_then(|annex| {
+            let text = named_file(root, annex.at, &annex.it)?;
+            noted(file, &annex.it, Annex::parse(&text, map.as_ref()?))
+        });
+        if let (Some(map), Some(annex), Some(region), Some(shard)) = (&map, &annex, &region, &shard)
+        {
+            fits(file, (map, annex), region, shard);
+        }
+        let tls = tls::files(root, path);
+        if let Some(at) = root.place("tls").filter(|_| root.switch("plaintext")) {
+            let problem = "a shard takes its sessions with TLS or without";
+            file.wrong(at, "PLAINTEXT_BESIDE_TLS", problem, "leave out `plaintext` or [tls]");
+        }
+        if let (Some(_), Some(map), Some(region)) = (&tls, &map, &region) {
+            tls::pinned(root, map, region);
+        }
+        let folder = |key| root.parsed(key, "a path", |t| Some(beside(path, t)));
+        let (data, anchor, keys) = (folder("data"), folder("anchor"), folder("keys"));
+        let kinds: Vec<&str> = engine::Kind::ALL.iter().map(|kind| kind.as_str()).collect();
+        let wanted = format!("one of {}", kinds.join(", "));
+        let engine = root.parsed("engine", &wanted, engine::Kind::parse);
+        let cache_mb = root.number("cache_mb", (1, MB_MAX), CACHE_MB);
+        let disk_reserve_mb = root.number("disk_reserve_mb", (0, MB_MAX), DISK_RESERVE_MB);
+        let settings = shard::Settings {
+            region: region?.it,
+            shard: shard?.it,
+            data: data?.it,
+            anchor: anchor?.it,
+            keys: keys?.it,
+            engine: engine?.it,
+            cache_bytes: cache_mb * MB,
+            disk_reserve_bytes: disk_reserve_mb * MB,
+            beat: BEAT,
+        };
+        let (listen, admin_listen) = (listen?, admin_listen?);
+        let (map, annex) = (Arc::new(map?), annex?);
+        Some(Config { settings, listen, admin_listen, map, annex, tls, require_sandbox })
+    })
+}
+
+/// Whether map and annex name this shard.
+fn fits(
+    file: &File<'_>,
+    (map, annex): (&RegionMap, &Annex),
+    region: &At<RegionId>,
+    shard: &At<ShardId>,
+) {
+    if map.region(&region.it).is_none() {
+        let all: Vec<&str> = map.regions().iter().map(|region| region.name().as_str()).collect();
+        let problem = format!("the map has no region `{}`", region.it);
+        file.wrong(region.at, "REGION_UNKNOWN", problem, format!("use one of: {}", all.join(", ")));
+    } else if *annex.region() != region.it {
+        let problem = format!("the annex is that of `{}`, not of `{}`", annex.region(), region.it);
+        file.wrong(region.at, "ANNEX_FOREIGN", problem, "name this region's own annex");
+    } else if annex.shard(&shard.it).is_none() {
+        let all: Vec<&str> = annex.shards().iter().map(|shard| shard.name().as_str()).collect();
+        let problem = format!("the annex has no shard `{}`", shard.it);
+        file.wrong(shard.at, "SHARD_UNKNOWN", problem, format!("use one of: {}", all.join(", ")));
+    }
+}

@@ -1,0 +1,84 @@
+//! `bailiwick gateway`: a gateway in a process of its own.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ::gateway::Gateway;
+use link::admin::{Health, serve_admin};
+use link::metrics::Registry;
+use link::peer::PeerKind;
+use link::system::{SystemClock, SystemEntropy};
+use link::telemetry::Level;
+
+use super::{Stop, bind, block_on, enter, start_logs, tls};
+use crate::cli::{Exit, Failure};
+use crate::config;
+
+/// Runs a gateway until it is told to stop.
+pub(crate) fn run(path: &Path) -> Result<(), Failure> {
+    let config = config::gateway::read(path)?;
+    start_logs(true, Level::Info)?;
+    // Before the runtime starts the first thread.
+    let sandbox = enter(&link::sandbox::gateway(), config.require_sandbox)?;
+    block_on(async {
+        let stop = Stop::on_signals()?;
+        let (mut registry, health) = (Registry::new(), Health::new());
+        sandbox.announce(&health, &mut registry);
+        let mut settings = config.settings;
+        if let Some((files, region)) = config.tls {
+            let expect = (PeerKind::Gateway, region);
+            settings.tls = Some(tls::open(files, &config.map, expect, (&mut registry, &health))?);
+        }
+        settings.listener = match config.listener {
+            Some(files) => Some(tls::open_listener(files, &mut registry)?),
+            None => {
+                tracing::warn!(
+                    listen = %config.listen,
+                    "plaintext: calls are taken on loopback only"
+                );
+                None
+            }
+        };
+        if settings.tls.is_none() {
+            health.set_fact("tls", "off: loopback only");
+        }
+        let gateway = Gateway::new(
+            settings,
+            config.map,
+            config.annexes,
+            config.sources,
+            Arc::new(SystemClock),
+            Arc::new(SystemEntropy),
+            &mut registry,
+            health.clone(),
+        );
+        let gateway = gateway.map_err(|e| error(path, e))?;
+        let listener = bind(config.listen).await?;
+        let admin = bind(config.admin_listen).await?;
+        let pages = tokio::spawn(serve_admin(admin, health, Arc::new(registry), stop.never()));
+        let served = gateway.serve(listener, stop.asked()).await;
+        pages.abort();
+        served.map_err(|e| error(path, e))?;
+        tracing::info!("drained");
+        Ok(())
+    })
+}
+
+/// How a gateway's end is told to whoever started the process.
+pub(crate) fn error(path: &Path, error: ::gateway::Error) -> Failure {
+    let exit = match &error {
+        ::gateway::Error::AnnexTwice(_)
+        | ::gateway::Error::AnnexOfNoRegion(_)
+        | ::gateway::Error::RegionWithoutAnnex(_)
+        | ::gateway::Error::TenantUnknown
+        | ::gateway::Error::OwnRegionUnknown
+        | ::gateway::Error::KeysUnread(_)
+        | ::gateway::Error::Keys(_)
+        | ::gateway::Error::InFlightMax => Exit::Config,
+        ::gateway::Error::Entropy(_)
+        | ::gateway::Error::Reflection(_)
+        | ::gateway::Error::Listener(_) => Exit::Unavailable,
+    };
+    let context = path.display().to_string();
+    Failure::new(exit, anyhow::Error::new(error).context(context))
+}

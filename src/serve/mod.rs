@@ -1,0 +1,124 @@
+//! `bailiwick gateway` and `bailiwick shard`: one server in a process of its own, from its
+//! configuration to its drained end.
+
+pub(crate) mod gateway;
+pub(crate) mod shard;
+mod tls;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use ::shard::Outside;
+use link::sandbox::{Facts, Sandbox};
+use link::system::{SystemClock, SystemEntropy};
+use link::telemetry::{self, Level};
+use tokio::net::TcpListener;
+use tokio::runtime::Builder;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::cli::{Exit, Failure, terminal};
+use crate::config;
+
+/// The outside world of a real process.
+pub(crate) fn outside() -> Outside {
+    Outside { clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy) }
+}
+
+/// Runs a command on a thread for each core. What is left of it when it ends is not waited for.
+pub(crate) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let built = Builder::new_multi_thread().enable_all().build();
+    let runtime = built.map_err(|error| Failure::new(Exit::Unavailable, error))?;
+    let done = runtime.block_on(work);
+    runtime.shutdown_background();
+    done
+}
+
+pub(crate) fn start_logs(json: bool, level: Level) -> Result<(), Failure> {
+    let level = config::log_level(level)?;
+    telemetry::init(json, level).map_err(|error| Failure::new(Exit::Unavailable, error))
+}
+
+/// Puts this process behind its fence, or says why it may not start without.
+pub(crate) fn enter(sandbox: &Sandbox, required: bool) -> Result<Facts, Failure> {
+    if let Err(error) = link::system::raise_file_limit() {
+        tracing::warn!(%error, "the limit of open files stays as low as it was");
+    }
+    let facts = sandbox.enter().map_err(|error| Failure::new(Exit::Unavailable, error))?;
+    if required {
+        // Not `Unavailable`: starting again does not change the kernel.
+        facts.require().map_err(|missing| {
+            let cure = "use Linux 6.2 or later with `landlock` among `lsm=`, and let the \
+                        container's seccomp profile pass landlock_*, or set it to false";
+            Failure::said(Exit::Config, format!("{missing}; {cure}"))
+        })?;
+    }
+    Ok(facts)
+}
+
+/// Listens, or says which address could not be had.
+pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+    link::listener::bind(address).await.map_err(|error| {
+        let text =
+            format!("cannot listen on {address} ({error}): is something else running there?");
+        Failure::said(Exit::Unavailable, text)
+    })
+}
+
+/// A build for the canary search must not be taken for another.
+pub(crate) fn say_visible() {
+    if cfg!(feature = "visible-bodies") {
+        terminal::warn(
+            "BODIES ARE NOT SEALED: this build has the feature `visible-bodies`, which is for a \
+             test alone. Whoever holds the data folder reads every record in it.",
+        );
+        tracing::error!("bodies are not sealed: built with `visible-bodies`");
+    }
+}
+
+// === signals ===
+
+/// That the process was told to stop, by SIGTERM or SIGINT. The second signal ends it at once.
+#[derive(Debug, Clone)]
+pub(crate) struct Stop(watch::Receiver<bool>);
+
+impl Stop {
+    /// Listens for signals from now on.
+    pub(crate) fn on_signals() -> Result<Self, Failure> {
+        let handler = |kind| signal(kind).map_err(|error| Failure::new(Exit::Unavailable, error));
+        let mut interrupt = handler(SignalKind::interrupt())?;
+        let mut terminate = handler(SignalKind::terminate())?;
+        let (sender, receiver) = watch::channel(false);
+        tokio::spawn(async move {
+            either(&mut interrupt, &mut terminate).await;
+            sender.send_replace(true);
+            either(&mut interrupt, &mut terminate).await;
+            terminal::warn("stopped at once, by a second signal");
+            // Somebody has said twice that they will not wait. Stores are sound at any moment.
+            std::process::exit(130);
+        });
+        Ok(Self(receiver))
+    }
+
+    /// Done when the first signal has come.
+    pub(crate) fn asked(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut receiver = self.0.clone();
+        async move {
+            if receiver.wait_for(|stop| *stop).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Never done: for what ends with the process.
+    pub(super) fn never(&self) -> impl Future<Output = ()> + Send + 'static {
+        std::future::pending()
+    }
+}
+
+async fn either(interrupt: &mut Signal, terminate: &mut Signal) {
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}

@@ -1,0 +1,116 @@
+//! `bailiwick shard`: a shard in a process of its own, and its recovery.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ::shard::Shard;
+use link::admin::{Health, serve_admin};
+use link::metrics::Registry;
+use link::peer::PeerKind;
+use link::telemetry::Level;
+
+use super::{Stop, bind, block_on, enter, outside, say_visible, start_logs, tls};
+use crate::cli::{Exit, Failure, terminal};
+use crate::config;
+
+/// Runs a shard until it is told to stop, or poisons itself.
+pub(crate) fn run(path: &Path) -> Result<(), Failure> {
+    let config = config::shard::read(path)?;
+    start_logs(true, Level::Info)?;
+    say_visible();
+    // What it may write in must be there before the rest is shut off, and that must be done before
+    // the runtime starts the first thread.
+    config.settings.make_folders().map_err(error)?;
+    let shard::Settings { data, anchor, keys, .. } = config.settings.clone();
+    let sandbox = enter(&link::sandbox::shard([data, anchor, keys]), config.require_sandbox)?;
+    block_on(async {
+        let stop = Stop::on_signals()?;
+        let (mut registry, health) = (Registry::new(), Health::new());
+        sandbox.announce(&health, &mut registry);
+        let tls = match config.tls {
+            Some(files) => {
+                let expect = (PeerKind::Shard, config.settings.region.clone());
+                Some(tls::open(files, &config.map, expect, (&mut registry, &health))?)
+            }
+            None => {
+                health.set_fact("tls", "off: loopback only");
+                tracing::warn!(
+                    listen = %config.listen,
+                    admin_listen = %config.admin_listen,
+                    "plaintext: sessions are taken on loopback only"
+                );
+                None
+            }
+        };
+        // Before any port: whoever may not have this store must not take calls for it.
+        let opened = Shard::open(
+            config.settings,
+            config.map,
+            config.annex,
+            outside(),
+            (&mut registry, health.clone()),
+        );
+        let shard = opened.await.map_err(error)?;
+        let listener = bind(config.listen).await?;
+        let admin = bind(config.admin_listen).await?;
+        let pages = tokio::spawn(serve_admin(admin, health, Arc::new(registry), stop.never()));
+        let served = shard.serve(listener, tls, stop.asked()).await;
+        pages.abort();
+        served.map_err(error)?;
+        tracing::info!("drained");
+        Ok(())
+    })
+}
+
+/// Goes on with a store that lacks what was signed.
+pub(crate) fn recover(path: &Path) -> Result<(), Failure> {
+    let config = config::shard::read(path)?;
+    start_logs(true, Level::Warn)?;
+    let done = shard::recover(&config.settings, &config.map, &config.annex, &outside());
+    let shard::Recovered { signed, found, origin, vkey } = done.map_err(error)?;
+    let signed = match signed {
+        Some((log, size)) => format!("the log {log} ends: {size} entries were signed for"),
+        None => "a log ends whose last signed checkpoint is lost".to_owned(),
+    };
+    let found = match found {
+        Some((log, size)) => format!("the store has {size} entries of {log}"),
+        None => "the store has nothing of it".to_owned(),
+    };
+    terminal::say(format!(
+        "{signed}\n{found}\nthe log {origin} begins, and its GENESIS says what was known\n\
+         its public key, for your auditors; keep the old one, too:\n{vkey}"
+    ))
+}
+
+/// How a shard's end is told to whoever started the process.
+pub(crate) fn error(error: shard::Error) -> Failure {
+    use engine::Error as Store;
+    let exit = match &error {
+        shard::Error::Poisoned
+        | shard::Error::Engine(Store::Poisoned | Store::Unknown { .. } | Store::HeadMoved { .. }) => {
+            Exit::Again
+        }
+        shard::Error::NotNamed { .. }
+        | shard::Error::Folders { .. }
+        | shard::Error::MapStale { .. }
+        | shard::Error::MapFork { .. }
+        | shard::Error::Listener
+        | shard::Error::Certificate { .. } => Exit::Config,
+        shard::Error::Engine(
+            Store::Damaged { .. } | Store::Locked { .. } | Store::Foreign { .. },
+        )
+        | shard::Error::Keys { .. }
+        | shard::Error::ForeignStore { .. }
+        | shard::Error::Territory { .. }
+        | shard::Error::DataLost { .. }
+        | shard::Error::Anchor { .. }
+        | shard::Error::Damaged(_) => Exit::Data,
+        // A disk, a port, randomness: away now, and perhaps back later.
+        shard::Error::Io { .. }
+        | shard::Error::NoEntropy
+        | shard::Error::Server(_)
+        | shard::Error::Engine(_)
+        | _ => Exit::Unavailable,
+    };
+    Failure::new(exit, error)
+}

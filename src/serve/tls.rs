@@ -1,0 +1,55 @@
+//! TLS of a server: opened before any port is bound, kept fresh while it runs.
+
+use std::sync::Arc;
+
+use atlas::RegionMap;
+use link::admin::Health;
+use link::metrics::Registry;
+use link::peer::PeerKind;
+use link::system::SystemClock;
+use link::tls::{CallerFiles, CallerTls, Error, Files, Tls, TlsMetrics};
+use terms::RegionId;
+
+use crate::cli::{Exit, Failure};
+use crate::config;
+
+/// Opens TLS between our own processes, as a process of that kind and region, and reads its files
+/// again whenever they change. Needs a running runtime.
+pub(super) fn open(
+    files: Files,
+    map: &RegionMap,
+    expect: (PeerKind, RegionId),
+    (registry, health): (&mut Registry, &Health),
+) -> Result<Tls, Failure> {
+    let (pins, metrics) = (config::tls::pins(map), TlsMetrics::new(registry));
+    let tls = Tls::open(files, pins, expect, Arc::new(SystemClock), metrics).map_err(error)?;
+    let own = tls.own();
+    health.set_fact("tls", format!("on: {own}"));
+    tracing::info!(own = %own, "certificates were read");
+    let kept = tls.clone();
+    tokio::spawn(async move { kept.keep().await });
+    Ok(tls)
+}
+
+/// Opens TLS of a gateway's listener, as [`open`] does.
+pub(super) fn open_listener(
+    files: CallerFiles,
+    registry: &mut Registry,
+) -> Result<CallerTls, Failure> {
+    let metrics = TlsMetrics::of_listener(registry);
+    let tls = CallerTls::open(files, Arc::new(SystemClock), metrics).map_err(error)?;
+    let kept = tls.clone();
+    tokio::spawn(async move { kept.keep().await });
+    Ok(tls)
+}
+
+fn error(error: Error) -> Failure {
+    let exit = match &error {
+        Error::Unread { .. } | Error::File { .. } | Error::Own { .. } | Error::Setup(_) => {
+            Exit::Config
+        }
+        Error::Handshake(_) | Error::Slow => Exit::Unavailable,
+    };
+    let context = "TLS: name files under [tls] that this process can use (`bailiwick pki show`)";
+    Failure::new(exit, anyhow::Error::new(error).context(context))
+}
