@@ -152,8 +152,8 @@ fn a_bad_gateway_config_is_refused() {
             "\"other\"",
             &["TENANT_UNKNOWN", "use one of: sample"],
         ),
-        ("role = \"writer\"", "role = \"king\"", "\"king\"", &["VALUE_INVALID", "writer, reader"]),
-        ("territory = \"DE\"", "territory = \"XX\"", "\"XX\"", &["VALUE_INVALID", "DE"]),
+        ("\"reader\"]", "\"king\"]", "\"king\"", &["VALUE_INVALID", "writer, reader"]),
+        ("# territory = \"DE\"", "territory = \"XX\"", "\"XX\"", &["VALUE_INVALID", "DE"]),
     ];
     for (old, new, line, texts) in cases {
         let sample = Sample::new();
@@ -196,11 +196,11 @@ fn a_bad_shard_config_is_refused() {
 fn every_mistake_is_named_at_once() {
     let sample = Sample::new();
     sample.edit("gateway.toml", "name = \"gateway-1\"", "nmae = \"gateway-1\"");
-    sample.edit("gateway.toml", "role = \"writer\"", "role = \"king\"");
+    sample.edit("gateway.toml", "roles = [\"writer\", \"reader\"]", "role = \"king\"");
     sample.edit("map.toml", "territory = \"KZ\"", "territory = \"KX\"");
     let Finished { code, stderr, .. } = sample.run("gateway", "gateway.toml");
     assert_eq!(code, 64);
-    for text in ["KEY_UNKNOWN", "KEY_MISSING", "`role`", "map.toml:"] {
+    for text in ["KEY_UNKNOWN", "KEY_MISSING", "`role`", "`roles`", "map.toml:"] {
         assert!(stderr.contains(text), "{text}: {stderr}");
     }
 }

@@ -52,7 +52,7 @@ fn both_servers_have_pages_say_that_they_are_plaintext_and_drain() {
             assert_eq!(status, 200, "{name} {path}: {page}");
         }
         let (_, page) = get(admin, "/readyz").expect("a page");
-        assert!(page.contains("tls: off") && page.contains("sandbox: off"), "{name}: {page}");
+        assert!(page.contains("tls: off") && page.contains("sandbox: on"), "{name}: {page}");
         let (_, page) = get(admin, "/metrics").expect("a page");
         assert!(page.contains("bailiwick_") && page.ends_with("# EOF\n"), "{name}: {page}");
         let stderr = deployment.stderr(name);

@@ -168,6 +168,10 @@ fn a_line_that_breaks_a_wall_is_found() {
         assert!(!paths::broken(ban, &tokens, &paths).is_empty(), "{ban:?}: {paths:?}");
         let (inside, outside) = match ban.holds {
             Where::Inside(places) => (places[0], "src/"),
+            Where::InsideBut(place, but) => {
+                assert!(!paths::holds(ban, but), "{ban:?}");
+                (place, "src/")
+            }
             Where::Outside(homes) => ("crates/none/src/", homes.first().copied().unwrap_or("")),
         };
         let found = paths::check(&format!("{inside}x.rs"), &tokens);
@@ -191,6 +195,7 @@ fn what_only_looks_like_a_breach_is_not_one() {
         ("crates/atlas/src/a.rs", "use std::time::Duration; use super::*;"),
         ("crates/evidence/src/a.rs", "use std::net::IpAddr;"),
         ("crates/wire/src/a.rs", "pub mod v1 { tonic::include_proto!(\"bailiwick.v1\"); }"),
+        ("crates/wire/src/bounded.rs", "pub fn a() {}"),
         ("src/cli/a.rs", "println!(); use std::env;"),
     ];
     for (place, text) in clean {

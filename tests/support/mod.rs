@@ -11,7 +11,9 @@
 pub(crate) mod evidence;
 pub(crate) mod load;
 pub(crate) mod process;
+pub(crate) mod rogue;
 pub(crate) mod search;
+pub(crate) mod secure;
 #[path = "../../crates/shard/tests/support/stored.rs"]
 pub(crate) mod stored;
 
@@ -21,8 +23,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use client::{Client, Settings};
-use process::{Server, free_port, wait_until};
+use process::{Server, free_port, get, wait_until};
+use secure::Secured;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// Time in which a session between gateway and shard must come up, or go down.
@@ -49,8 +52,14 @@ pub(crate) struct Options {
     /// Where a shard's data, anchor and keys lie, for each region that shall not have them below
     /// the temporary folder.
     pub(crate) homes: BTreeMap<&'static str, PathBuf>,
-    /// The territory of the caller.
-    pub(crate) territory: &'static str,
+    /// The territory of the caller on a plaintext listener; none: beside the gateway.
+    pub(crate) territory: Option<&'static str>,
+    /// Whether every listener has TLS. Callers then have the caller's certificate or a token.
+    pub(crate) tls: bool,
+    /// The region in the gateway's certificate.
+    pub(crate) gateway_region: &'static str,
+    /// What the holder of the caller's certificate may do.
+    pub(crate) grant: BTreeMap<&'static str, Value>,
 }
 
 impl Default for Options {
@@ -64,7 +73,16 @@ impl Default for Options {
             geoip: true,
             disk_reserve_mb: 1,
             homes: BTreeMap::new(),
-            territory: "DE",
+            territory: None,
+            tls: false,
+            gateway_region: "eu-fra",
+            grant: BTreeMap::from([
+                ("tenant", json!("sample")),
+                ("roles", json!(["writer", "reader"])),
+                ("territory", json!("DE")),
+                ("collections", json!(["*"])),
+                ("regions", json!(["*"])),
+            ]),
         }
     }
 }
@@ -76,6 +94,8 @@ pub(crate) struct Deployment {
     gateway_port: u16,
     shards: BTreeMap<&'static str, Server>,
     homes: BTreeMap<&'static str, PathBuf>,
+    ports: BTreeMap<String, u16>,
+    secured: Option<Secured>,
     root: TempDir,
 }
 
@@ -83,15 +103,25 @@ impl Deployment {
     /// Starts everything and waits until the gateway has a session with every shard that runs.
     pub(crate) fn start(options: &Options) -> Self {
         let root = tempfile::tempdir().expect("a temporary folder");
-        fs::write(root.path().join("map.toml"), &options.map).expect("a map can be written");
+        let regions = regions_of(&options.map);
+        let secured =
+            options.tls.then(|| Secured::make(root.path(), &regions, options.gateway_region));
+        let map = match &secured {
+            Some(secured) => secured.pinned(&options.map, &regions),
+            None => options.map.clone(),
+        };
+        fs::write(root.path().join("map.toml"), map).expect("a map can be written");
         let mut annexes = Vec::new();
         let mut shards = BTreeMap::new();
         let mut homes = BTreeMap::new();
-        for region in regions_of(&options.map) {
+        let mut ports = BTreeMap::new();
+        for region in regions {
             let port = free_port();
+            ports.insert(region.clone(), port);
+            let scheme = if options.tls { "https" } else { "http" };
             let annex = format!(
                 "region = \"{region}\"\n[[shards]]\nname = \"s1\"\n\
-                 address = \"http://127.0.0.1:{port}\"\nslots = \"0-1023\"\n"
+                 address = \"{scheme}://127.0.0.1:{port}\"\nslots = \"0-1023\"\n"
             );
             let annex_path = format!("annex-{region}.toml");
             fs::write(root.path().join(&annex_path), annex).expect("an annex can be written");
@@ -113,7 +143,7 @@ impl Deployment {
         let text = gateway_config(options, &annexes, (gateway_port, admin));
         fs::write(&config, text).expect("a configuration can be written");
         let gateway = Server::new("gateway", "gateway", &config, admin);
-        let mut deployment = Self { gateway, gateway_port, shards, homes, root };
+        let mut deployment = Self { gateway, gateway_port, shards, homes, ports, secured, root };
         for shard in deployment.shards.values_mut() {
             shard.start();
         }
@@ -128,7 +158,8 @@ impl Deployment {
 
     /// Where callers reach the gateway.
     pub(crate) fn gateway_url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.gateway_port)
+        let scheme = if self.secured.is_some() { "https" } else { "http" };
+        format!("{scheme}://127.0.0.1:{}", self.gateway_port)
     }
 
     /// The gateway's process.
@@ -150,17 +181,24 @@ impl Deployment {
 
     /// Waits until the gateway has, or has lost, its session with a region.
     pub(crate) fn wait_session(&self, region: &str, up: bool) {
-        let (url, service) = (self.gateway_url(), format!("region/{region}"));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.expect("a runtime");
-        let settings = Settings { deadline: Duration::from_secs(5), attempts_max: 1 };
+        // Its own page says so to whoever is on this machine; its health service asks who calls.
+        let (admin, of) = (self.gateway.admin(), format!("region=\"{region}\""));
         wait_until(&format!("a session with {region}: {up}"), SESSION_MAX, || {
-            let serving = async {
-                let client = Client::connect(&url, settings).await.ok()?;
-                client.serving(&service).await.ok()
-            };
-            runtime.block_on(serving) == Some(up)
+            let Some((200, page)) = get(admin, "/metrics") else { return false };
+            let sessions = page.lines().filter(|line| line.contains("session_up{"));
+            let mut own = sessions.filter(|line| line.contains(&of));
+            own.next().is_some_and(|line| line.ends_with(if up { " 1" } else { " 0" }))
         });
+    }
+
+    /// The deployment's certificates, if it has TLS.
+    pub(crate) fn secured(&self) -> &Secured {
+        self.secured.as_ref().expect("a deployment with TLS")
+    }
+
+    /// The port of a region's shard, whether it runs or not.
+    pub(crate) fn port(&self, region: &str) -> u16 {
+        self.ports.get(region).copied().expect("a region of the map")
     }
 
     /// The folder with the configurations and everything that has no other home.
@@ -204,31 +242,42 @@ fn regions_of(map: &str) -> Vec<String> {
 fn shard_config(options: &Options, region: &str, (port, admin): (u16, u16), home: &Path) -> String {
     let Options { engine, disk_reserve_mb, .. } = options;
     let home = home.display();
-    format!(
+    let mut text = format!(
         "region = \"{region}\"\nshard = \"s1\"\nlisten = \"127.0.0.1:{port}\"\n\
-         admin_listen = \"127.0.0.1:{admin}\"\nplaintext = true\nmap = \"map.toml\"\n\
+         admin_listen = \"127.0.0.1:{admin}\"\nmap = \"map.toml\"\n\
          annex = \"annex-{region}.toml\"\ndata = \"{home}/data\"\nanchor = \"{home}/anchor\"\n\
          keys = \"{home}/keys\"\nengine = \"{engine}\"\ncache_mb = 32\n\
          disk_reserve_mb = {disk_reserve_mb}\n"
-    )
+    );
+    text.push_str(&if options.tls {
+        Secured::tls(region)
+    } else {
+        "plaintext = true\n".to_owned()
+    });
+    text
 }
 
 fn gateway_config(options: &Options, annexes: &[String], (port, admin): (u16, u16)) -> String {
     let mut text = format!(
         "name = \"gateway-1\"\nlisten = \"127.0.0.1:{port}\"\n\
-         admin_listen = \"127.0.0.1:{admin}\"\nplaintext = true\nmap = \"map.toml\"\n\
-         annexes = {annexes:?}\n"
+         admin_listen = \"127.0.0.1:{admin}\"\nmap = \"map.toml\"\nannexes = {annexes:?}\n"
     );
     if options.geoip {
         let database = file("tests/evidence/ip-country.mmdb");
         writeln!(text, "geoip = \"{}\"", database.display()).expect("a string");
     }
-    let territory = options.territory;
-    write!(
-        text,
-        "[caller]\ntenant = \"sample\"\nname = \"test\"\nrole = \"writer\"\n\
-         territory = \"{territory}\"\n"
-    )
-    .expect("a string");
+    if options.tls {
+        writeln!(text, "region = \"{}\"", options.gateway_region).expect("a string");
+        text.push_str(&Secured::tls("gateway"));
+        text.push_str(&Secured::callers(&options.grant));
+        return text;
+    }
+    text.push_str(
+        "plaintext = true\n[caller]\ntenant = \"sample\"\nname = \"test\"\n\
+         roles = [\"writer\", \"reader\"]\n",
+    );
+    if let Some(territory) = options.territory {
+        writeln!(text, "territory = \"{territory}\"").expect("a string");
+    }
     text
 }

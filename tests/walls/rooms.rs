@@ -58,8 +58,19 @@ pub(crate) const SOLE_HOMES: &[(&str, &[&str])] = &[
     ("maxminddb", &["evidence"]),
     ("rustls", &["link"]),
     ("tokio-rustls", &["link"]),
+    ("rustls-webpki", &["link"]),
+    ("webpki", &["link"]),
+    ("rustls-native-certs", &["link"]),
+    // Making certificates: `bailiwick pki`, and the tests of those who read them.
+    ("rcgen", &["bailiwick", "link", "client", "shard", "gateway"]),
+    ("x509-parser", &["bailiwick", "link"]),
+    // Tokens are read in one place; the tests of the whole sign some.
+    ("jsonwebtoken", &["gateway", "bailiwick"]),
+    ("governor", &["gateway"]),
     ("landlock", &["link"]),
     ("tracing-subscriber", &["link"]),
+    // Its families take labels of any text; link's metrics take those that declare their values.
+    ("prometheus-client", &["link"]),
     // The client makes request ids; everybody else takes an `Entropy`.
     ("getrandom", &["link", "client"]),
     ("clap", &["bailiwick"]),

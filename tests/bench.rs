@@ -1,0 +1,55 @@
+//! `bailiwick bench` measures what it says: with real certificates and tokens, and with a
+//! neighbour that is refused where it has a limit. Figures are for release builds; here only what
+//! must hold at any speed does.
+
+#[expect(dead_code, reason = "each test file uses its own part")]
+mod support;
+
+use serde_json::Value;
+use support::process::run;
+
+/// One short run of a mode.
+fn lines(mode: &str) -> Vec<Value> {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let stores = folder.path().join("stores");
+    let stores = stores.to_str().expect("text");
+    let short = ["--seconds", "1", "--in-flight", "16", "--engines", "fjall", "--body", "64"];
+    let done = run(&[&["bench", mode, "--json", "--folder", stores], &short[..]].concat());
+    assert_eq!(done.code, 0, "{done:?}");
+    let lines: Vec<Value> = serde_json::from_str(&done.stdout).expect("an answer in JSON");
+    assert!(lines.iter().all(|line| line["per_second"].as_f64() > Some(0.0)), "{lines:?}");
+    lines
+}
+
+#[test]
+fn puts_with_tls_and_a_token_are_measured_beside_plaintext() {
+    let lines = lines("--secure");
+    assert_eq!(lines.len(), 6, "{lines:?}");
+    for pair in lines.chunks(2) {
+        assert_eq!(pair[0]["what"], "fjall: put in plaintext");
+        assert_eq!(pair[1]["what"], "fjall: put with TLS and a token");
+        assert!(pair.iter().all(|line| line["failed"] == 0), "{pair:?}");
+        assert!(pair[1]["cost"].as_f64() > Some(0.0), "{pair:?}");
+    }
+}
+
+#[test]
+fn a_neighbour_at_its_limit_is_refused_and_the_other_tenant_is_not() {
+    let lines = lines("--neighbours");
+    let what: Vec<&str> = lines.iter().filter_map(|line| line["what"].as_str()).collect();
+    assert_eq!(
+        what,
+        [
+            "fjall: put alone",
+            "fjall: put beside a neighbour at its limit",
+            "fjall: the neighbour at its limit",
+            "fjall: put alone",
+            "fjall: put beside a neighbour without a limit",
+            "fjall: the neighbour without a limit",
+        ]
+    );
+    let failed: Vec<bool> = lines.iter().map(|line| line["failed"] != 0).collect();
+    assert_eq!(failed, [false, false, true, false, false, false], "{lines:?}");
+    // What the limit allows, and what has gathered before the measurement begins.
+    assert!(lines[2]["per_second"].as_f64() <= Some(1000.0), "{lines:?}");
+}
