@@ -60,10 +60,13 @@ fn is_fenced(pid: u32, admin: u16) {
         let fact = text.lines().find(|line| line.starts_with("sandbox: ")).expect("a fact");
         assert_eq!(status, 200);
         let rest = fact.strip_prefix("sandbox: on (landlock abi ").expect(fact);
-        assert!(rest.ends_with("), no new privileges, undumpable, no core files"), "{fact}");
+        assert!(
+            rest.ends_with("), no file attributes, no new privileges, undumpable, no core files"),
+            "{fact}"
+        );
     }
     let (_, metrics) = page(admin, "/metrics").expect("a page");
-    for fence in ["landlock", "no_new_privileges", "undumpable", "no_core_files"] {
+    for fence in ["landlock", "no_attributes", "no_new_privileges", "undumpable", "no_core_files"] {
         let line = format!("bailiwick_sandbox{{fence=\"{fence}\"}} 1\n");
         assert!(metrics.contains(&line), "{line}{metrics}");
     }

@@ -7,7 +7,7 @@ use link::admin::Health;
 use link::metrics::Registry;
 use link::peer::PeerKind;
 use link::system::SystemClock;
-use link::tls::{CallerFiles, CallerTls, Error, Files, Tls, TlsMetrics};
+use link::tls::{CallerFiles, CallerTls, Cause, Error, Files, Tls, TlsMetrics};
 use terms::RegionId;
 
 use crate::cli::{Exit, Failure};
@@ -45,10 +45,15 @@ pub(super) fn open_listener(
 
 fn error(error: Error) -> Failure {
     let exit = match &error {
+        // What time, a new list or the second half of a renewal cures: whoever watches over this
+        // process should start it again.
+        Error::Own { cause: Cause::Expired | Cause::ListExpired, .. }
+        | Error::Unpaired { .. }
+        | Error::Handshake(_)
+        | Error::Slow => Exit::Unavailable,
         Error::Unread { .. } | Error::File { .. } | Error::Own { .. } | Error::Setup(_) => {
             Exit::Config
         }
-        Error::Handshake(_) | Error::Slow => Exit::Unavailable,
     };
     let context = "TLS: name files under [tls] that this process can use (`bailiwick pki show`)";
     Failure::new(exit, anyhow::Error::new(error).context(context))

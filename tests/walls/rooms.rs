@@ -68,6 +68,7 @@ pub(crate) const SOLE_HOMES: &[(&str, &[&str])] = &[
     ("jsonwebtoken", &["gateway", "bailiwick"]),
     ("governor", &["gateway"]),
     ("landlock", &["link"]),
+    ("seccompiler", &["link"]),
     ("tracing-subscriber", &["link"]),
     // Its families take labels of any text; link's metrics take those that declare their values.
     ("prometheus-client", &["link"]),

@@ -9,6 +9,7 @@ pub mod fetch;
 pub mod listener;
 pub mod metrics;
 pub mod peer;
+pub mod refusals;
 pub mod sandbox;
 pub mod session;
 pub mod system;

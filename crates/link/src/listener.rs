@@ -2,6 +2,7 @@
 //! strangers from holding them all.
 
 mod beginning;
+mod places;
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,8 +13,8 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::{sleep, timeout};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::{Sleep, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::Stream;
@@ -22,6 +23,7 @@ use tonic::transport::server::Connected;
 use webpki::KeyUsage;
 
 use self::beginning::Beginning;
+use self::places::{Place, Places, Room};
 use crate::tls::{
     CallerCertificate, CallerTls, Closed, HANDSHAKE_TIMEOUT, Peer, SESSION_BUFFER_BYTES, Tls,
     TlsMetrics,
@@ -29,6 +31,17 @@ use crate::tls::{
 
 /// Connections of one listener at once. What comes above is closed at once.
 pub const CONNECTIONS_MAX: usize = 8_192;
+/// Of them, such as have not shown who they are: a gateway by its handshake, a caller by its first
+/// call that is let in.
+pub const STRANGERS_MAX: usize = 4_096;
+/// Of those, such as come from one address, or of IPv6 from one network of 64 bits. A proxy's
+/// connections are strangers only until their first call.
+pub const STRANGERS_OF_ONE_ADDRESS_MAX: usize = 512;
+/// Connections of one of our gateways to one listener: its session, the next one while it moves,
+/// and what has not ended yet.
+pub const CONNECTIONS_OF_ONE_PEER_MAX: usize = 4;
+/// Time after its handshake in which a connection must have shown who it is.
+const STRANGER_TIME_MAX: Duration = Duration::from_secs(30);
 /// Handshakes of one listener at once; others wait for their turn, within their own time.
 const HANDSHAKES_MAX: usize = 1_024;
 /// Time to rest when no connection can be taken (no descriptors are left).
@@ -90,14 +103,26 @@ pub struct Arrived {
     pub peer: Option<Arc<Peer>>,
     /// The certificate that a caller has presented.
     pub caller: Option<Arc<CallerCertificate>>,
+    place: Option<Arc<Place>>,
+}
+
+impl Arrived {
+    /// Whoever is at the other end has shown to be somebody: its connection is a stranger's no
+    /// more, and may stay.
+    pub fn known(&self) {
+        if let Some(place) = &self.place {
+            place.known();
+        }
+    }
 }
 
 /// The connections of a listener, for tonic's `serve_with_incoming`. `TCP_NODELAY` is on: small
 /// frames must not wait for each other's acknowledgements.
 ///
 /// A connection that says nothing for ten seconds is closed, and so is one that takes longer for
-/// its handshake, or after it for HTTP/2's preface. Handshakes do not wait for each other. At most
-/// [`CONNECTIONS_MAX`] are open at once. Needs a running runtime; ends when the stream is dropped.
+/// its handshake, or after it for HTTP/2's preface, and one that within thirty has not shown who it
+/// is ([`Arrived::known`]). Handshakes do not wait for each other. At most [`CONNECTIONS_MAX`] are
+/// open at once, and fewer of strangers. Needs a running runtime; ends when the stream is dropped.
 pub fn incoming_by(
     listener: TcpListener,
     entrance: Entrance,
@@ -118,17 +143,25 @@ fn incoming_within(
 /// What strangers may take of a listener.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
-    connections: usize,
+    room: Room,
     handshakes: usize,
     /// Time for the first byte, and again for the handshake.
     patience: Duration,
+    /// Time to show who it is.
+    stranger: Duration,
 }
 
 impl Limits {
     const OF_A_LISTENER: Self = Self {
-        connections: CONNECTIONS_MAX,
+        room: Room {
+            all: CONNECTIONS_MAX,
+            strangers: STRANGERS_MAX,
+            strangers_of_one: STRANGERS_OF_ONE_ADDRESS_MAX,
+            of_one_peer: CONNECTIONS_OF_ONE_PEER_MAX,
+        },
         handshakes: HANDSHAKES_MAX,
         patience: HANDSHAKE_TIMEOUT,
+        stranger: STRANGER_TIME_MAX,
     };
 }
 
@@ -145,33 +178,29 @@ async fn accept(
     ready: mpsc::Sender<io::Result<Connection>>,
     limits: Limits,
 ) {
-    let room = Arc::new(Semaphore::new(limits.connections));
-    let door = Door {
-        entrance,
-        turns: Arc::new(Semaphore::new(limits.handshakes)),
-        patience: limits.patience,
-    };
+    let places = Places::new(limits.room);
+    let door = Door { entrance, turns: Arc::new(Semaphore::new(limits.handshakes)), limits };
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = ready.closed() => return,
         };
-        let stream = match accepted {
-            Ok((stream, _from)) => stream,
+        let (stream, from) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(kind = ?error.kind(), "a connection could not be taken");
                 sleep(REST).await;
                 continue;
             }
         };
-        let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
+        let Some(place) = places.enter(from.ip()) else {
             door.closed(Closed::Full);
             continue;
         };
         let (door, ready) = (door.clone(), ready.clone());
         tokio::spawn(async move {
             // What goes wrong here is the other end's affair, and says nothing to anybody else.
-            match door.welcome(stream, permit).await {
+            match door.welcome(stream, place).await {
                 Ok(connection) => drop(ready.send(Ok(connection)).await),
                 Err(cause) => door.closed(cause),
             }
@@ -185,22 +214,19 @@ struct Door {
     entrance: Entrance,
     /// Turns to do a handshake.
     turns: Arc<Semaphore>,
-    patience: Duration,
+    limits: Limits,
 }
 
 impl Door {
     /// One connection, from its first byte to the end of its handshake.
-    async fn welcome(
-        &self,
-        stream: TcpStream,
-        permit: OwnedSemaphorePermit,
-    ) -> Result<Connection, Closed> {
+    async fn welcome(&self, stream: TcpStream, place: Arc<Place>) -> Result<Connection, Closed> {
+        let patience = self.limits.patience;
         stream.set_nodelay(true).map_err(|_| Closed::Handshake)?;
-        let first = timeout(self.patience, stream.peek(&mut [0])).await;
+        let first = timeout(patience, stream.peek(&mut [0])).await;
         if !matches!(first, Ok(Ok(1..))) {
             return Err(Closed::Silent);
         }
-        let (wire, arrived) = match &self.entrance {
+        let (wire, mut arrived) = match &self.entrance {
             Entrance::Plaintext => {
                 (Wire::Plain(stream), Arrived { plaintext: true, ..Arrived::default() })
             }
@@ -210,7 +236,11 @@ impl Door {
                 stream.get_mut().1.set_buffer_limit(Some(SESSION_BUFFER_BYTES));
                 let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
                 let peer = tls.peer(chain, KeyUsage::client_auth(), ours);
-                let peer = Some(Arc::new(peer.map_err(|_| Closed::Handshake)?));
+                let peer = peer.map_err(|_| Closed::Handshake)?;
+                if !place.known_as(&peer.id) {
+                    return Err(Closed::Full);
+                }
+                let peer = Some(Arc::new(peer));
                 (Wire::Tls(stream), Arrived { peer, ..Arrived::default() })
             }
             Entrance::Callers(tls) => {
@@ -225,7 +255,9 @@ impl Door {
                 (Wire::Tls(stream), Arrived { caller, ..Arrived::default() })
             }
         };
-        Ok(Connection { wire, arrived, beginning: Some(Beginning::new()), _permit: permit })
+        arrived.place = Some(Arc::clone(&place));
+        let stranger = Some(Box::pin(sleep(self.limits.stranger)));
+        Ok(Connection { wire, arrived, beginning: Some(Beginning::new()), stranger, place })
     }
 
     async fn handshake(
@@ -237,7 +269,7 @@ impl Door {
             let _turn = self.turns.acquire().await.ok();
             TlsAcceptor::from(config).accept(stream).await
         };
-        let accepted = timeout(self.patience, accepting).await.map_err(|_| Closed::Slow)?;
+        let accepted = timeout(self.limits.patience, accepting).await.map_err(|_| Closed::Slow)?;
         accepted.map(Box::new).map_err(|_| Closed::Handshake)
     }
 
@@ -261,8 +293,30 @@ pub struct Connection {
     arrived: Arrived,
     /// What must come before anything else, and in time.
     beginning: Option<Beginning>,
+    /// Until when it must have shown who it is; none when it has.
+    stranger: Option<Pin<Box<Sleep>>>,
     /// Its place among those that are allowed.
-    _permit: OwnedSemaphorePermit,
+    place: Arc<Place>,
+}
+
+impl Connection {
+    /// Ready when it may stay no longer: it is a stranger's still, and its time is over.
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.place.is_known() {
+            self.stranger = None;
+        }
+        match &mut self.stranger {
+            Some(timer) => timer.as_mut().poll(cx),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // Requests may hold on to what is known of it for longer.
+        self.place.leave();
+    }
 }
 
 #[derive(Debug)]
@@ -296,6 +350,9 @@ impl AsyncRead for Connection {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
             this.beginning = beginning.after(buffer.filled().len() - before);
+        }
+        if this.stranger.is_some() && this.poll_over(cx).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         read
     }

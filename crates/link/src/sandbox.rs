@@ -7,7 +7,10 @@
 //! error are open already and stay so.
 //!
 //! Landlock binds the thread that asks for it and those that this one starts later. So a server
-//! enters on its main thread, before the runtime starts any other.
+//! enters on its main thread, before the runtime starts any other. What Landlock does not rule
+//! over, a filter of system calls refuses (`attributes`).
+
+mod attributes;
 
 use std::fmt;
 use std::fs::{self, OpenOptions};
@@ -16,10 +19,11 @@ use std::path::PathBuf;
 
 use landlock::{
     ABI, AccessFs, BitFlags, LandlockStatus, PathBeneath, PathFd, Ruleset, RulesetAttr,
-    RulesetCreatedAttr, RulesetError, RulesetStatus,
+    RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 
+use self::attributes::Attributes;
 use crate::admin::Health;
 use crate::metrics::{By, Family, Gauge, Label, Registry};
 
@@ -61,16 +65,17 @@ pub struct Missing(String);
 #[derive(Debug, Clone)]
 pub struct Sandbox {
     writable: Vec<PathBuf>,
+    attributes: Attributes,
 }
 
 /// The fence of a gateway: nothing is written, nowhere.
 pub const fn gateway() -> Sandbox {
-    Sandbox { writable: Vec::new() }
+    Sandbox { writable: Vec::new(), attributes: Attributes::None }
 }
 
 /// The fence of a shard: nothing is written but below these folders, which must exist.
 pub fn shard(folders: impl IntoIterator<Item = PathBuf>) -> Sandbox {
-    Sandbox { writable: folders.into_iter().collect() }
+    Sandbox { writable: folders.into_iter().collect(), attributes: Attributes::OwnModes }
 }
 
 impl Sandbox {
@@ -88,10 +93,11 @@ impl Sandbox {
         let landlock = self.restrict_thread()?;
         let no_new_privileges = no_new_privileges();
         let (undumpable, no_core_files) = close_memory();
-        let mut facts = Facts { landlock, no_new_privileges, undumpable, no_core_files };
-        let tried = std::thread::Builder::new().spawn(is_probe_refused).map_err(Error::Untried)?;
-        facts.landlock = facts.landlock.if_refused(tried.join().unwrap_or(false));
-        Ok(facts)
+        let tries = || (is_probe_refused(), attributes::is_refused());
+        let tried = std::thread::Builder::new().spawn(tries).map_err(Error::Untried)?;
+        let (write, no_attributes) = tried.join().unwrap_or((false, false));
+        let landlock = landlock.if_refused(write);
+        Ok(Facts { landlock, no_attributes, no_new_privileges, undumpable, no_core_files })
     }
 
     /// What the kernel makes of this fence, tried on a thread that ends afterwards: it changes
@@ -110,7 +116,7 @@ impl Sandbox {
     }
 
     /// Puts the calling thread alone behind the fence against writing, and what it starts from
-    /// now on: for a thread that is started to try it.
+    /// now on: for a thread that is started to try it. What it answers is Landlock's part.
     ///
     /// # Errors
     /// [`Error::Folder`].
@@ -126,6 +132,7 @@ impl Sandbox {
             found.map_err(|source| Error::Folder { path: path.clone(), source })
         };
         let writable = self.writable.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+        let _told_in_the_facts = attributes::refuse(self.attributes);
         Ok(restrict(writable).unwrap_or(Landlock::Off("the kernel refused the ruleset")))
     }
 }
@@ -134,7 +141,10 @@ fn restrict(writable: Vec<PathFd>) -> Result<Landlock, RulesetError> {
     let write = AccessFs::from_write(RIGHTS);
     // Neither server runs another program.
     let handled: BitFlags<AccessFs> = write | AccessFs::Execute;
-    let mut ruleset = Ruleset::default().handle_access(handled)?.create()?;
+    // And neither has business with the processes beside it: no signals, no abstract sockets. A
+    // kernel before 6.12 cannot refuse these, and is not asked for more than it has.
+    let scope = Scope::AbstractUnixSocket | Scope::Signal;
+    let mut ruleset = Ruleset::default().handle_access(handled)?.scope(scope)?.create()?;
     for folder in writable {
         ruleset = ruleset.add_rule(PathBeneath::new(folder, write))?;
     }
@@ -241,6 +251,8 @@ impl fmt::Display for Landlock {
 pub struct Facts {
     /// The fence against writing.
     pub landlock: Landlock,
+    /// Extended attributes, owners, and at a gateway modes and times of files cannot be set.
+    pub no_attributes: bool,
     /// Nothing that it could run gains rights.
     pub no_new_privileges: bool,
     /// No debugger of the same user can attach, and no core file is written.
@@ -253,6 +265,7 @@ pub struct Facts {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Fence {
     Landlock,
+    NoAttributes,
     NoNewPrivileges,
     Undumpable,
     NoCoreFiles,
@@ -264,6 +277,7 @@ impl Label for Fence {
     fn value(&self) -> &str {
         match self {
             Self::Landlock => "landlock",
+            Self::NoAttributes => "no_attributes",
             Self::NoNewPrivileges => "no_new_privileges",
             Self::Undumpable => "undumpable",
             Self::NoCoreFiles => "no_core_files",
@@ -272,9 +286,10 @@ impl Label for Fence {
 }
 
 impl Facts {
-    fn fences(&self) -> [(Fence, bool); 4] {
+    fn fences(&self) -> [(Fence, bool); 5] {
         [
             (Fence::Landlock, matches!(self.landlock, Landlock::On { .. })),
+            (Fence::NoAttributes, self.no_attributes),
             (Fence::NoNewPrivileges, self.no_new_privileges),
             (Fence::Undumpable, self.undumpable),
             (Fence::NoCoreFiles, self.no_core_files),
@@ -316,8 +331,9 @@ impl fmt::Display for Facts {
         let or = |holds, yes, no| if holds { yes } else { no };
         write!(
             f,
-            "{}, {}, {}, {}",
+            "{}, {}, {}, {}, {}",
             self.landlock,
+            or(self.no_attributes, "no file attributes", "FILE ATTRIBUTES POSSIBLE"),
             or(self.no_new_privileges, "no new privileges", "NEW PRIVILEGES POSSIBLE"),
             or(self.undumpable, "undumpable", "DUMPABLE"),
             or(self.no_core_files, "no core files", "CORE FILES POSSIBLE"),

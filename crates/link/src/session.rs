@@ -30,6 +30,9 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 // What is counted before a frame is decoded is what frames are made to.
 const _: () = assert!(wire::bounded::FRAME_PARTS_MAX == FRAME_CALLS_MAX);
+/// Streams of one connection to a shard: its session, and what comes while another one ends. Each
+/// may hold one message that lacks its end.
+const STREAMS_MAX: u32 = 2;
 /// Bytes of problem and cure that are taken from the other end.
 const TEXT_BYTES_MAX: usize = 512;
 /// Bytes of one detail that are taken from the other end.
@@ -52,6 +55,7 @@ pub fn endpoint(endpoint: Endpoint) -> Endpoint {
 pub fn server(server: Server) -> Server {
     server
         .tcp_nodelay(true)
+        .max_concurrent_streams(Some(STREAMS_MAX))
         .initial_stream_window_size(WINDOW_BYTES)
         .initial_connection_window_size(2 * WINDOW_BYTES)
         .max_frame_size(HTTP2_FRAME_BYTES)

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use sha2::{Digest, Sha256};
 use tokio::time::sleep;
+use zeroize::Zeroizing;
 
 /// Time between two looks.
 pub const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -15,13 +17,14 @@ pub const FILE_BYTES_MAX: u64 = 4 << 20;
 #[derive(Debug)]
 pub struct Watched {
     paths: Vec<PathBuf>,
-    seen: Vec<Option<Vec<u8>>>,
+    /// Digests: one of the files may be a key, which has no business in memory for long.
+    seen: Vec<Option<[u8; 32]>>,
 }
 
 impl Watched {
     /// Watches these files, from what is in them now.
     pub fn new(paths: Vec<PathBuf>) -> Self {
-        let seen = paths.iter().map(|path| read(path).ok()).collect();
+        let seen = paths.iter().map(|path| digest(path)).collect();
         Self { paths, seen }
     }
 
@@ -29,7 +32,7 @@ impl Watched {
     pub fn changed(&mut self) -> bool {
         let mut changed = false;
         for (path, seen) in self.paths.iter().zip(&mut self.seen) {
-            let now = read(path).ok();
+            let now = digest(path);
             if now != *seen {
                 *seen = now;
                 changed = true;
@@ -47,6 +50,11 @@ impl Watched {
             }
         }
     }
+}
+
+fn digest(path: &Path) -> Option<[u8; 32]> {
+    let bytes = Zeroizing::new(read(path).ok()?);
+    Some(Sha256::digest(&*bytes).into())
 }
 
 /// The whole of a file.

@@ -102,7 +102,7 @@ impl Fence<'_> {
     }
 
     /// Whether caller and gateway stand where the record lies: then it crosses no border.
-    fn at_home(&self) -> bool {
+    pub(crate) fn at_home(&self) -> bool {
         self.readers().iter().all(|reader| *reader == Some(self.node.territory))
     }
 

@@ -34,7 +34,6 @@ mod prepare;
 mod reads;
 mod record;
 mod recover;
-mod refusals;
 mod rows;
 mod running;
 mod seal;

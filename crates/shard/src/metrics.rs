@@ -18,6 +18,7 @@ pub(crate) struct Metrics {
     pub(crate) disk_free_bytes: Gauge,
     pub(crate) egress_refused: Counter,
     pub(crate) ingress_refused: Counter,
+    pub(crate) placements_refused: Counter,
     pub(crate) roles_refused: Counter,
     pub(crate) sessions_refused: Counter,
 }
@@ -38,6 +39,7 @@ impl Metrics {
             disk_free_bytes: Gauge::default(),
             egress_refused: Counter::default(),
             ingress_refused: Counter::default(),
+            placements_refused: Counter::default(),
             roles_refused: Counter::default(),
             sessions_refused: Counter::default(),
         };
@@ -56,6 +58,9 @@ impl Metrics {
         registry.register("shard_egress_refused", says, m.egress_refused);
         let says = "Puts that came in through a gateway outside of the territory";
         registry.register("shard_ingress_refused", says, m.ingress_refused);
+        let says =
+            "Writes that a gateway has sent here and that this shard's own rules do not place here";
+        registry.register("shard_placements_refused", says, m.placements_refused);
         registry.register("shard_roles_refused", "Calls of a wrong role", m.roles_refused);
         registry.register("shard_sessions_refused", "Refused sessions", m.sessions_refused);
         metrics
@@ -66,6 +71,7 @@ impl Metrics {
         let counters = [
             (Reason::EgressNotCovered, &self.egress_refused),
             (Reason::WrongIngress, &self.ingress_refused),
+            (Reason::PlacementNotAdmitted, &self.placements_refused),
             (Reason::NotPermitted, &self.roles_refused),
         ];
         for (_, counter) in counters.iter().filter(|(of, _)| *of == reason) {

@@ -12,9 +12,9 @@ use crate::Error;
 use crate::keyring::Keyring;
 use crate::metrics::Metrics;
 use crate::record::{Address, Head, Stored};
-use crate::refusals::Refusals;
 use crate::rows::{Namer, Owner, Tag};
 use crate::subject::Subject;
+use link::refusals::Refusals;
 
 /// Subjects kept open in memory, with their keys.
 pub(crate) const SUBJECTS_CACHED_MAX: usize = 65_536;

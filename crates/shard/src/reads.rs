@@ -16,7 +16,8 @@ use crate::fence::{self, Fence};
 use crate::node::Node;
 use crate::op::{Action, Op, Outcome, Read, ReplySlot};
 use crate::prepare::{Asker, Lookup};
-use crate::record::{EntryAt, Stored};
+use crate::record::{Address, EntryAt, Stored};
+use crate::subject::Subject;
 
 /// Reads that are looked up together: a few of the largest records fit into memory.
 const GETS_AT_ONCE: usize = 32;
@@ -91,31 +92,83 @@ impl Reader {
         }
     }
 
+    /// Who reads at home is let in in any case: subject and record are read at once. For all
+    /// others the fence is asked first, and a record that it bars is not touched: neither its size
+    /// nor its being there may tell by how long the answer takes.
     fn some(&self, gets: Vec<Get>, answers: &Answers) -> Result<(), engine::Error> {
         let mut keys = Vec::with_capacity(gets.len() * 2);
         for get in &gets {
             keys.push(get.lookup.address.owner.row());
-            keys.push(get.lookup.address.row.clone());
+            if self.fence(&get.lookup).at_home() {
+                keys.push(get.lookup.address.row.clone());
+            }
         }
-        let wanted: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
-        let mut rows = self.node.engine.get_many(&wanted)?.into_iter();
-        for mut get in gets {
-            let (subject, record) = (rows.next().flatten(), rows.next().flatten());
+        let mut rows = self.rows(&keys)?.into_iter();
+        let (mut ready, mut later) = (Vec::new(), Vec::new());
+        for get in gets {
+            let home = self.fence(&get.lookup).at_home();
+            let (subject, record) = (rows.next().flatten(), home.then(|| rows.next().flatten()));
+            match self.let_in(&get, subject.as_deref()) {
+                Err(fault) => get.reply.send(fault.into()),
+                Ok(subject) => match record {
+                    Some(record) => ready.push((get, subject, record)),
+                    None => later.push((get, subject)),
+                },
+            }
+        }
+        let keys: Vec<_> = later.iter().map(|(get, _)| get.lookup.address.row.clone()).collect();
+        let rows = self.rows(&keys)?;
+        ready.extend(later.into_iter().zip(rows).map(|((get, subject), row)| (get, subject, row)));
+        for (mut get, subject, record) in ready {
             let Some(room) = answers.wait(record.as_ref().map_or(0, Vec::len)) else {
                 return Ok(());
             };
             get.reply.room = Some(room);
-            self.one(get, subject.as_deref(), record.as_deref());
+            self.one(get, &subject, record.as_deref());
         }
         Ok(())
     }
 
-    fn one(&self, get: Get, subject: Option<&[u8]>, record: Option<&[u8]>) {
+    fn rows(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>, engine::Error> {
+        let wanted: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+        self.node.engine.get_many(&wanted)
+    }
+
+    fn fence<'a>(&'a self, lookup: &'a Lookup) -> Fence<'a> {
+        Fence { node: &self.node, lookup }
+    }
+
+    /// The subject, if those who ask may have its records.
+    fn let_in(&self, get: &Get, row: Option<&[u8]>) -> Result<Arc<Subject>, Fault> {
+        let Get { deadline, lookup, .. } = get;
+        if Instant::now() > *deadline {
+            return Err(Fault::new(Reason::DeadlinePassed));
+        }
+        let (owner, fence) = (&lookup.address.owner, self.fence(lookup));
+        let Some(row) = row else {
+            fence.absent()?;
+            return Err(fence::unknown());
+        };
+        let cached = self.node.subjects.get(&owner.tag);
+        let opened = cached.map_or_else(|| self.node.open_subject(owner, row).map(Arc::new), Ok);
+        let subject = match opened.map_err(Fault::from) {
+            Ok(subject) => subject,
+            Err(damaged) => {
+                // That there is a row at all is not for everybody.
+                fence.absent()?;
+                return Err(damaged);
+            }
+        };
+        fence.known(&subject)?;
+        Ok(subject)
+    }
+
+    fn one(&self, get: Get, subject: &Subject, record: Option<&[u8]>) {
         let Get { reply, deadline, lookup } = get;
         if Instant::now() > deadline {
             return reply.send(Fault::new(Reason::DeadlinePassed).into());
         }
-        let (found, entry) = match self.open(&lookup, subject, record) {
+        let (found, entry) = match self.open(&lookup.address, subject, record) {
             Ok(found) => found,
             Err(fault) => return reply.send(fault.into()),
         };
@@ -145,30 +198,10 @@ impl Reader {
 
     fn open(
         &self,
-        lookup: &Lookup,
-        subject: Option<&[u8]>,
+        address: &Address,
+        subject: &Subject,
         record: Option<&[u8]>,
     ) -> Result<(proto::Found, EntryAt), Fault> {
-        let Lookup { address, .. } = lookup;
-        let fence = Fence { node: &self.node, lookup };
-        let Some(row) = subject else {
-            fence.absent()?;
-            return Err(fence::unknown());
-        };
-        let cached = self.node.subjects.get(&address.owner.tag);
-        let opened = cached
-            .map_or_else(|| self.node.open_subject(&address.owner, row).map(Arc::new), Ok)
-            .map_err(Fault::from);
-        let subject = match opened {
-            Ok(subject) => subject,
-            Err(damaged) => {
-                // That there is a row at all is not for everybody.
-                fence.absent()?;
-                return Err(damaged);
-            }
-        };
-        // Before the record is looked at: the answer tells nothing of it to whom it is barred.
-        fence.known(&subject)?;
         let not_found = || Fault::new(Reason::RecordNotFound).field("key");
         let row = record.ok_or_else(not_found)?;
         let damaged = |_| Fault::from(Error::Damaged("records"));

@@ -29,8 +29,8 @@ use crate::metrics::Metrics;
 use crate::node::{Node, SUBJECTS_CACHED_MAX};
 use crate::open::{Opened, Opening};
 use crate::reads::Reader;
-use crate::refusals::Refusals;
 use crate::session::Sessions;
+use link::refusals::Refusals;
 
 /// How long sessions may take to end once the shard goes down.
 const DRAIN_MAX: Duration = Duration::from_secs(10);

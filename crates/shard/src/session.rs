@@ -65,6 +65,9 @@ impl Session for Sessions {
         let (sender, receiver) = mpsc::channel(limits::SESSION_IN_FLIGHT_MAX + 1);
         let (gateway, welcome) = match self.welcome(first.hello.as_ref(), arrived.as_ref()) {
             Ok((gateway, welcome)) => {
+                if let Some(arrived) = &arrived {
+                    arrived.known();
+                }
                 (gateway, proto::ToGateway { welcome: Some(welcome), ..Default::default() })
             }
             Err(fault) => {

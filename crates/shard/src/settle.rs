@@ -19,37 +19,52 @@ pub(crate) struct Settled {
     pub(crate) changed: bool,
 }
 
+/// How a write comes in.
+pub(crate) struct How<'a> {
+    pub(crate) given: Option<&'a Given>,
+    /// Whether an unknown subject may be created.
+    pub(crate) create: bool,
+    pub(crate) minute: u32,
+    /// Whether a write that is ruled so may come in at all.
+    pub(crate) enters: &'a dyn Fn(&Ruled) -> Result<(), Fault>,
+}
+
 /// Settles the ruling for one write of `collection`.
 ///
 /// The first write of a collection fixes its ruling; later ones stand on the same findings, ruled
 /// again under the map and the date of now. Evidence that comes later is kept; only a citizen or
-/// resident finding that would change the ruling stops the write. `create` says whether an unknown
-/// subject may be created.
+/// resident finding that would change the ruling stops the write. What may not come in at all by
+/// the ruling that stands is told nothing of what its evidence would change.
 pub(crate) fn settle(
     rules: &mut Rules,
     owner: &Owner,
     collection: &Collection,
     subject: Option<&Subject>,
-    (given, create, minute): (Option<&Given>, bool, u32),
+    how: &How<'_>,
 ) -> Result<Settled, Fault> {
+    let given = how.given;
     let Some(subject) = subject else {
-        if !create {
+        if !how.create {
             return Err(Fault::new(Reason::SubjectUnknown).field("subject.id"));
         }
         // The gateway asks for evidence; a session that brings none gets no ruling here either.
         let given = given.ok_or_else(|| Fault::new(Reason::FieldMissing).field("findings"))?;
         let findings = given.findings.clone();
-        return first(rules, owner, collection, findings, (Vec::new(), true, minute));
+        return first(rules, owner, collection, findings, (Vec::new(), how));
     };
     let findings = together(&subject.findings, given)?;
     let Some(standing) = subject.standing(collection) else {
         let standings = subject.standings.clone();
-        return first(rules, owner, collection, findings, (standings, given.is_some(), minute));
+        return first(rules, owner, collection, findings, (standings, how));
     };
     let verdict = rules.decide(&owner.tenant, collection, &standing.basis);
+    if let Verdict::Here(stands) = &verdict {
+        (how.enters)(stands)?;
+    }
     let weighed = weigh(rules, owner, standing, (&findings, &verdict))?;
     let now = weighed.as_ref().map_or(verdict, |(_, now)| now.clone());
     let ruled = here(now, false)?;
+    (how.enters)(&ruled)?;
     let mut next = standing.clone();
     if let Some((basis, _)) = weighed {
         next.basis = basis;
@@ -74,9 +89,11 @@ fn first(
     owner: &Owner,
     collection: &Collection,
     findings: Findings,
-    (mut standings, from_call, minute): (Vec<Standing>, bool, u32),
+    (mut standings, how): (Vec<Standing>, &How<'_>),
 ) -> Result<Settled, Fault> {
-    let ruled = here(rules.decide(&owner.tenant, collection, &findings), from_call)?;
+    let verdict = rules.decide(&owner.tenant, collection, &findings);
+    let ruled = here(verdict, how.given.is_some())?;
+    (how.enters)(&ruled)?;
     if standings.len() >= limits::RULINGS_PER_SUBJECT_MAX {
         return Err(too_many(limits::RULINGS_PER_SUBJECT_MAX).field("collection"));
     }
@@ -84,7 +101,7 @@ fn first(
         collection: collection.clone(),
         basis: findings.clone(),
         mirrors: ruled.mirrors.clone(),
-        minute,
+        minute: how.minute,
     });
     Ok(Settled { ruled, findings, standings, changed: true })
 }

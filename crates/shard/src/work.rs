@@ -12,13 +12,14 @@ use wire::session as proto;
 
 use crate::decision::{Ruled, Rules};
 use crate::entries::{create_statement, rule_into, say_data};
+use crate::fence::Stands;
 use crate::log::{Draft, entry_at};
 use crate::node::Node;
 use crate::op::{Action, Condition, Content, Create, Delete, Given, Op, Outcome, Put, Read};
 use crate::op::{ReplySlot, Request};
 use crate::record::{Address, EntryAt, Head, SealedBody};
 use crate::rows::{Owner, Tag};
-use crate::settle::{Settled, settle};
+use crate::settle::{How, Settled, settle};
 use crate::subject::Subject;
 use crate::{Error, codec, rows};
 
@@ -64,6 +65,8 @@ impl Work<'_> {
     /// Does one op, and keeps its answer until the commit.
     pub(crate) fn apply(&mut self, op: Op) {
         let Op { reply, deadline, caller, tenant_tag, gateway, action } = op;
+        let territory = caller.territory.as_deref().and_then(Country::parse);
+        let stands = Stands { gateway, caller: territory };
         let asker = Asker { caller, tenant_tag, gateway };
         let outcome = if tokio::time::Instant::now() > deadline {
             Err(Fault::new(Reason::DeadlinePassed))
@@ -75,6 +78,12 @@ impl Work<'_> {
                 Action::Read(read) => self.read(&asker, *read),
             }
         };
+        if let Err(fault) = &outcome
+            && fault.reason == Reason::PlacementNotAdmitted
+        {
+            // The gateway's rules gave this region, and ours do not: it is stale, or it lies.
+            self.node.refused(fault.reason, stands);
+        }
         self.answers.push((reply, outcome.unwrap_or_else(Outcome::Fault)));
     }
 
@@ -86,14 +95,11 @@ impl Work<'_> {
         if let Some(done) = self.replay(&address, head.as_ref(), &request)? {
             return Ok(done);
         }
-        let settled = settle(
-            self.rules,
-            &address.owner,
-            &address.collection,
-            subject.as_deref(),
-            (given.as_ref(), create_subject, self.minute),
-        )?;
-        self.node.may_enter(&settled.ruled, asker.gateway)?;
+        let (node, minute) = (self.node, self.minute);
+        let enters = |ruled: &Ruled| node.may_enter(ruled, asker.gateway);
+        let how = How { given: given.as_ref(), create: create_subject, minute, enters: &enters };
+        let (owner, collection) = (&address.owner, &address.collection);
+        let settled = settle(self.rules, owner, collection, subject.as_deref(), &how)?;
         self.check(head.as_ref(), &condition)?;
         let version = head.as_ref().map_or(0, |head| head.version) + 1;
         if validate_only {
@@ -137,8 +143,10 @@ impl Work<'_> {
         if let Some(subject) = self.subject(owner)? {
             return self.created_before(create, &subject);
         }
-        let how = (create.given.as_ref(), true, self.minute);
-        let settled = settle(self.rules, owner, &create.collection, None, how)?;
+        let (node, minute) = (self.node, self.minute);
+        let enters = |ruled: &Ruled| node.may_enter(ruled, asker.gateway);
+        let how = How { given: create.given.as_ref(), create: true, minute, enters: &enters };
+        let settled = settle(self.rules, owner, &create.collection, None, &how)?;
         if create.validate_only {
             return Ok(validated(0));
         }

@@ -100,6 +100,26 @@ async fn a_body_comes_in_through_a_gateway_of_the_territory() {
     let mut later = put_ru("anna", "k", b"more", 2);
     later.findings = Default::default();
     assert_eq!(abroad.put(later).await.err().unwrap(), "WRONG_INGRESS");
+    // And evidence that would change it is told nothing of that from there, dry run or not.
+    let moved = |n| proto::Put {
+        findings: support::findings(&[("residence", "DE"), ("citizenship", "DE")]).into(),
+        ..put_ru("anna", "k", b"more", n)
+    };
+    for (n, validate_only) in [(3, true), (4, false)] {
+        let put = proto::Put { validate_only, ..moved(n) };
+        assert_eq!(abroad.put(put).await.err().unwrap(), "WRONG_INGRESS");
+    }
+    assert_eq!(home.put(moved(5)).await.err().unwrap(), "JURISDICTION_CHANGED");
+    // Nor is anybody created from there: what is known of a person is theirs as well.
+    let create = proto::Create {
+        subject: "boris".into(),
+        collection: "profiles".into(),
+        request_id: support::request_id(6).into(),
+        findings: put_ru("boris", "k", b"", 6).findings,
+        ..Default::default()
+    };
+    assert_eq!(abroad.create(create.clone()).await.err().unwrap(), "WRONG_INGRESS");
+    home.create(create).await.unwrap();
     drop((abroad, home));
     shard.stop().await.unwrap();
 }

@@ -41,7 +41,8 @@ async fn knock(address: SocketAddr, bytes: &[u8]) -> TcpStream {
 async fn who_comes_when_it_is_full_is_closed_at_once() {
     let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let address = listener.local_addr().unwrap();
-    let limits = Limits { connections: 2, ..Limits::OF_A_LISTENER };
+    let room = Room { all: 2, ..Limits::OF_A_LISTENER.room };
+    let limits = Limits { room, ..Limits::OF_A_LISTENER };
     let mut incoming = incoming_within(listener, Entrance::Plaintext, limits);
     let first = knock(address, b"P").await;
     let met = incoming.next().await.unwrap().unwrap();
@@ -66,6 +67,41 @@ async fn who_says_nothing_is_closed() {
     assert!(is_closed(knock(address, b"").await).await);
     let _talks = knock(address, b"P").await;
     assert!(incoming.next().await.unwrap().is_ok());
+}
+
+#[tokio::test]
+async fn a_stranger_may_not_stay() {
+    let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let stranger = Duration::from_millis(300);
+    let limits = Limits { stranger, ..Limits::OF_A_LISTENER };
+    let mut incoming = incoming_within(listener, Entrance::Plaintext, limits);
+    let mut ends = Vec::new();
+    for known in [false, true] {
+        // It has begun as it must, and goes on talking.
+        let mut talks = knock(address, &[b'P'; 24]).await;
+        let mut met = incoming.next().await.unwrap().unwrap();
+        if known {
+            met.connect_info().known();
+        }
+        let talk = async {
+            while talks.write_all(b"x").await.is_ok() {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let read = async {
+            let mut bytes = [0; 64];
+            while let Ok(1..) = met.read(&mut bytes).await {}
+        };
+        let ended = timeout(Duration::from_millis(1_500), async {
+            tokio::select! {
+                () = read => {}
+                () = talk => {}
+            }
+        });
+        ends.push(ended.await.is_ok());
+    }
+    assert_eq!(ends, [true, false]);
 }
 
 #[tokio::test]

@@ -124,6 +124,46 @@ fn a_shard_writes_in_its_folders_only() {
     assert_eq!(fs::read_dir(ground.at("out")).unwrap().count(), 1);
 }
 
+/// Ways to leave something at a file without opening it for writing.
+fn marks(file: &Path) -> Vec<(&'static str, rustix::io::Result<()>)> {
+    use rustix::fs::{self as sys, AtFlags, CWD, Mode, Timespec, Timestamps, XattrFlags};
+    let open = File::open(file).unwrap();
+    let time = Timespec { tv_sec: 1, tv_nsec: 0 };
+    let times = Timestamps { last_access: time, last_modification: time };
+    let (none, own) = (XattrFlags::empty(), Some(rustix::process::getuid()));
+    vec![
+        ("setxattr", sys::setxattr(file, "user.a", &[7; 300], none)),
+        ("lsetxattr", sys::lsetxattr(file, "user.b", &[7; 300], none)),
+        ("fsetxattr", sys::fsetxattr(&open, "user.c", &[7; 300], none)),
+        ("fchownat", sys::chownat(CWD, file, own, None, AtFlags::empty())),
+        ("fchown", sys::fchown(&open, own, None)),
+        ("chmod", sys::chmod(file, Mode::RUSR | Mode::WUSR)),
+        ("fchmod", sys::fchmod(&open, Mode::RUSR | Mode::WUSR)),
+        ("utimensat", sys::utimensat(CWD, file, &times, AtFlags::empty())),
+        ("futimens", sys::futimens(&open, &times)),
+    ]
+}
+
+#[test]
+fn nothing_is_left_at_a_file_either() {
+    let ground = Ground::new();
+    let file = ground.at("in/old");
+    for (what, answer) in behind(&gateway(), || marks(&file)) {
+        assert_eq!(answer, Err(rustix::io::Errno::PERM), "{what}");
+    }
+    for (what, answer) in behind(&shard([ground.at("in")]), || marks(&file)) {
+        let free = matches!(what, "chmod" | "fchmod" | "utimensat" | "futimens");
+        let expected = if free { Ok(()) } else { Err(rustix::io::Errno::PERM) };
+        assert_eq!(answer, expected, "{what}");
+    }
+    // Outside it may be done, where the file system has such attributes at all.
+    for (what, answer) in marks(&file) {
+        let no_attributes = what.ends_with("xattr") && answer == Err(rustix::io::Errno::OPNOTSUPP);
+        assert!(answer.is_ok() || no_attributes, "{what}: {answer:?}");
+    }
+    assert!(!attributes::is_refused(), "this thread is not behind it");
+}
+
 #[test]
 fn threads_of_a_thread_stand_behind_the_same_fence() {
     let ground = Ground::new();
@@ -170,23 +210,26 @@ fn a_process_that_has_threads_is_refused() {
 fn what_does_not_hold_is_said() {
     let whole = Facts {
         landlock: Landlock::On { abi: 7 },
+        no_attributes: true,
         no_new_privileges: true,
         undumpable: true,
         no_core_files: true,
     };
     assert_eq!(whole.require(), Ok(()));
-    let text = "on (landlock abi 7), no new privileges, undumpable, no core files";
+    let text = "on (landlock abi 7), no file attributes, no new privileges, undumpable, \
+                no core files";
     assert_eq!(whole.to_string(), text);
     let (mut registry, health) = (Registry::new(), Health::new());
     whole.announce(&health, &mut registry);
     let page = registry.encode();
-    for fence in ["landlock", "no_new_privileges", "undumpable", "no_core_files"] {
+    for fence in ["landlock", "no_attributes", "no_new_privileges", "undumpable", "no_core_files"] {
         let line = format!("bailiwick_sandbox{{fence=\"{fence}\"}} 1\n");
         assert!(page.contains(&line), "{page}");
     }
     for (facts, word) in [
         (Facts { landlock: Landlock::Off("the kernel has no Landlock"), ..whole }, "off (the ker"),
         (Facts { landlock: Landlock::Partly { abi: 2 }, ..whole }, "partly (landlock abi 2"),
+        (Facts { no_attributes: false, ..whole }, "FILE ATTRIBUTES POSSIBLE"),
         (Facts { no_new_privileges: false, ..whole }, "NEW PRIVILEGES POSSIBLE"),
         (Facts { undumpable: false, ..whole }, ", DUMPABLE"),
         (Facts { no_core_files: false, ..whole }, "CORE FILES POSSIBLE"),

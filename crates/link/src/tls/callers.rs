@@ -9,8 +9,9 @@ use terms::{Clock, UnixMillis};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use super::lists::Lists;
 use super::material::{self, Own};
-use super::setup::{Seen, finish, first_end, unix_time};
+use super::setup::{Seen, finish, unix_time};
 use super::trust::{Cause, Trust};
 use super::verify::{Verifier, Wanted};
 use super::{Error, TRY_AGAIN, Time, TlsMetrics, provider};
@@ -68,7 +69,8 @@ impl CallerTls {
         clock: Arc<dyn Clock>,
         metrics: TlsMetrics,
     ) -> Result<Self, Error> {
-        let loaded = watch::Sender::new(Arc::new(load(&files, &clock, &metrics, 1)?));
+        let loaded = load(&files, (&clock, &metrics), (1, &Lists::default()))?;
+        let loaded = watch::Sender::new(Arc::new(loaded));
         Ok(Self(Arc::new(Inner { files, clock, metrics, loaded })))
     }
 
@@ -95,8 +97,9 @@ impl CallerTls {
     /// Whether all of it was good.
     pub(super) fn reload(&self) -> bool {
         let Inner { files, clock, metrics, loaded } = &*self.0;
-        let generation = loaded.borrow().generation + 1;
-        match load(files, clock, metrics, generation) {
+        let old = Arc::clone(&loaded.borrow());
+        let generation = old.generation + 1;
+        match load(files, (clock, metrics), (generation, &old.trust.revoked)) {
             Ok(new) => {
                 loaded.send_replace(Arc::new(new));
                 tracing::info!(generation, "the listener's certificates were read");
@@ -108,7 +111,6 @@ impl CallerTls {
             }
         }
         // Whatever else is wrong, nobody goes on trusting whom an authority has revoked.
-        let old = Arc::clone(&loaded.borrow());
         let lists = material::lists(files.revoked.as_ref());
         let trust = lists.map(|lists| old.trust.with_lists(lists));
         if let Ok(new) =
@@ -171,15 +173,15 @@ impl std::fmt::Debug for CallerTls {
 
 fn load(
     files: &CallerFiles,
-    clock: &Arc<dyn Clock>,
-    metrics: &TlsMetrics,
-    generation: u64,
+    (clock, metrics): (&Arc<dyn Clock>, &TlsMetrics),
+    (generation, before): (u64, &Lists),
 ) -> Result<Loaded, Error> {
     let own = material::own(&files.certificate, &files.key)?;
     if clock.now() >= own.not_after {
         return Err(Error::Own { path: files.certificate.clone(), cause: Cause::Expired });
     }
     let trust = material::callers(files.authorities.as_ref(), files.revoked.as_ref())?;
+    let trust = trust.keeping(before);
     with(own, trust, (clock, metrics), generation)
 }
 
@@ -206,6 +208,6 @@ fn with(
         builder.with_client_cert_verifier(Arc::new(verifier))
     };
     let server = finish(builder, &own);
-    metrics.loaded(own.not_after, first_end(&trust));
+    metrics.loaded(own.not_after, &trust);
     Ok(Loaded { generation, own, trust, server })
 }

@@ -1,5 +1,6 @@
 //! What TLS stands on, read from files: our own certificate and key, authorities, revocations.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -33,7 +34,7 @@ pub(super) fn own(certificate: &Path, key: &Path) -> Result<Own, Error> {
     let signing = any_supported_type(&secret)
         .map_err(|_| wrong(key, "its key is of a kind that is not supported"))?;
     let own = CertifiedKey::new(chain, signing);
-    own.keys_match().map_err(|_| wrong(key, "it is not the key of the certificate"))?;
+    own.keys_match().map_err(|_| Error::Unpaired { path: key.to_path_buf() })?;
     Ok(Own { key: Arc::new(own), not_after })
 }
 
@@ -60,8 +61,27 @@ pub(super) fn regions(
             tracing::warn!(%file, "an authority that no region of the map pins is not used");
         }
     }
+    if shared_key(&trust) {
+        let why =
+            "it holds one key as the authority of two regions: each could speak for the other";
+        return Err(wrong(authorities, why));
+    }
     trust.revoked = lists(revoked)?;
     Ok(trust)
+}
+
+/// Whether two regions have an authority with the same key, in whatever certificates.
+fn shared_key(trust: &Trust) -> bool {
+    let mut all = BTreeMap::new();
+    for (region, authorities) in &trust.regions {
+        for authority in authorities {
+            let before = all.insert(&authority.key, region);
+            if before.is_some_and(|before| before != region) {
+                return true;
+            }
+        }
+    }
+    false
 }
 
 /// Reads the authorities of callers.

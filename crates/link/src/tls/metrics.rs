@@ -1,18 +1,26 @@
 //! What operators see of certificates: how long they last, and whom they kept out.
 
+use std::sync::Arc;
+
+use rustls::pki_types::UnixTime;
 use terms::UnixMillis;
 
-use super::trust::Cause;
+use super::setup::first_end;
+use super::trust::{Cause, Trust};
 use crate::metrics::{By, Counter, Family, Gauge, Label, Registry};
+use crate::refusals::Refusals;
 
 /// Metrics of one process's TLS. Clones count the same.
 #[derive(Debug, Clone, Default)]
 pub struct TlsMetrics {
     expires: Gauge,
     authority_expires: Gauge,
+    list_expires: Gauge,
+    lists_kept: Gauge,
     reloads_failed: Counter,
     refused: Family<By<Refused>, Counter>,
     closed: Family<By<Closed>, Counter>,
+    told: Arc<Refusals>,
 }
 
 /// Why a certificate was refused, as a label.
@@ -63,6 +71,8 @@ impl TlsMetrics {
         let names = [
             "certificate_expires_seconds",
             "authority_expires_seconds",
+            "revocation_list_expires_seconds",
+            "revocation_lists_kept",
             "tls_reloads_failed",
             "certificates_refused",
             "connections_closed",
@@ -75,6 +85,8 @@ impl TlsMetrics {
         let names = [
             "listener_certificate_expires_seconds",
             "listener_authority_expires_seconds",
+            "listener_revocation_list_expires_seconds",
+            "listener_revocation_lists_kept",
             "listener_tls_reloads_failed",
             "listener_certificates_refused",
             "listener_connections_closed",
@@ -82,8 +94,9 @@ impl TlsMetrics {
         Self::named(registry, names)
     }
 
-    fn named(registry: &mut Registry, names: [&'static str; 5]) -> Self {
-        let [expires, authority_expires, reloads_failed, refused, closed] = names;
+    fn named(registry: &mut Registry, names: [&'static str; 7]) -> Self {
+        let [expires, authority_expires, list_expires, lists_kept, reloads_failed, refused, closed] =
+            names;
         let own = Self::default();
         registry.register(
             expires,
@@ -94,6 +107,16 @@ impl TlsMetrics {
             authority_expires,
             "When the first authority that is trusted ends, in seconds since 1970; 0 for none",
             own.authority_expires.clone(),
+        );
+        registry.register(
+            list_expires,
+            "When the first list of revoked certificates ends, and with it trust in its authority, in seconds since 1970; 0 for none",
+            own.list_expires.clone(),
+        );
+        registry.register(
+            lists_kept,
+            "Lists of revoked certificates that are in use although their file lacks them, or holds an older copy",
+            own.lists_kept.clone(),
         );
         registry.register(
             reloads_failed,
@@ -119,8 +142,11 @@ impl TlsMetrics {
         own
     }
 
-    pub(super) fn refused(&self, cause: Cause) {
+    /// Counts a refusal, and says whether it may be told in the log: if so, how many were not
+    /// since the last. Strangers are refused as often as they like, and fill no disk.
+    pub(super) fn refused(&self, cause: Cause, now: UnixTime) -> Option<u64> {
         self.refused.get_or_create(&By(Refused(cause))).inc();
+        self.told.line(UnixMillis(now.as_secs().saturating_mul(1000)))
     }
 
     pub(crate) fn closed(&self, cause: Closed) {
@@ -131,10 +157,18 @@ impl TlsMetrics {
         self.reloads_failed.inc();
     }
 
-    pub(super) fn loaded(&self, own: UnixMillis, authority: Option<UnixMillis>) {
+    pub(super) fn loaded(&self, own: UnixMillis, trust: &Trust) {
         let seconds = |at: UnixMillis| i64::try_from(at.0 / 1000).unwrap_or(i64::MAX);
         self.expires.set(seconds(own));
-        self.authority_expires.set(authority.map_or(0, seconds));
+        self.authority_expires.set(first_end(trust).map_or(0, seconds));
+        self.list_expires.set(trust.revoked.first_end().map_or(0, seconds));
+        self.lists_kept.set(i64::try_from(trust.revoked.kept()).unwrap_or(i64::MAX));
+    }
+
+    /// When the first list ends, and how many are kept.
+    #[cfg(test)]
+    pub(super) fn lists(&self) -> (i64, i64) {
+        (self.list_expires.get(), self.lists_kept.get())
     }
 
     /// How many connections were closed for this cause.

@@ -44,6 +44,7 @@ use webpki::KeyUsage;
 
 use crate::peer::{PeerId, PeerKind};
 use crate::watched::Watched;
+use lists::Lists;
 use material::Own;
 use setup::{ALPN, finish, first_end, unix_time};
 use trust::Trust;
@@ -104,6 +105,12 @@ pub enum Error {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// Key and certificate are not of each other: one of them may be on its way.
+    #[error("{path}: it is not the key of the certificate")]
+    Unpaired {
+        /// The key's file.
+        path: PathBuf,
+    },
     /// Our own certificate would be refused by everybody.
     #[error("{path}: {cause}")]
     Own {
@@ -159,7 +166,7 @@ impl Tls {
         clock: Arc<dyn Clock>,
         metrics: TlsMetrics,
     ) -> Result<Self, Error> {
-        let loaded = load(&files, &pins, &expect, (&clock, &metrics), 1)?;
+        let loaded = load(&files, &pins, &expect, (&clock, &metrics), (1, &Lists::default()))?;
         let loaded = watch::Sender::new(Arc::new(loaded));
         Ok(Self(Arc::new(Inner { files, pins, expect, clock, metrics, loaded })))
     }
@@ -197,8 +204,10 @@ impl Tls {
     /// Whether all of it was good.
     fn reload(&self) -> bool {
         let Inner { files, pins, expect, clock, metrics, loaded } = &*self.0;
-        let generation = loaded.borrow().generation + 1;
-        match load(files, pins, expect, (clock, metrics), generation) {
+        let old = Arc::clone(&loaded.borrow());
+        let generation = old.generation + 1;
+        let since = (generation, &old.trust.revoked);
+        match load(files, pins, expect, (clock, metrics), since) {
             Ok(new) => {
                 loaded.send_replace(Arc::new(new));
                 tracing::info!(generation, "certificates were read");
@@ -210,7 +219,6 @@ impl Tls {
             }
         }
         // Whatever else is wrong, nobody goes on trusting whom an authority has revoked.
-        let old = Arc::clone(&loaded.borrow());
         let new = material::lists(files.revoked.as_ref()).and_then(|lists| {
             let trust = old.trust.with_lists(lists);
             with((old.own.clone(), old.id.clone()), trust, (clock, metrics), generation)
@@ -290,10 +298,11 @@ fn load(
     pins: &Pins,
     (kind, region): &(PeerKind, RegionId),
     (clock, metrics): (&Arc<dyn Clock>, &TlsMetrics),
-    generation: u64,
+    (generation, before): (u64, &Lists),
 ) -> Result<Loaded, Error> {
     let own = material::own(&files.certificate, &files.key)?;
     let trust = material::regions(&files.authorities, files.revoked.as_ref(), pins)?;
+    let trust = trust.keeping(before);
     let refused = |cause| Error::Own { path: files.certificate.clone(), cause };
     let (leaf, others) = own.key.cert.split_first().ok_or_else(|| refused(Cause::Missing))?;
     let now = unix_time(&**clock);
@@ -325,6 +334,6 @@ fn with(
         .map_err(Error::Setup)?
         .with_client_cert_verifier(Arc::new(verifier));
     let server = finish(server, &own);
-    metrics.loaded(own.not_after, first_end(&trust));
+    metrics.loaded(own.not_after, &trust);
     Ok(Loaded { generation, own, id, trust, server })
 }

@@ -6,12 +6,12 @@ use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use terms::{RegionId, UnixMillis};
 use webpki::{
     EndEntityCert, ExpirationPolicy, KeyUsage, RevocationCheckDepth, RevocationOptionsBuilder,
-    UnknownStatusPolicy,
+    UnknownStatusPolicy, VerifiedPath,
 };
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use super::lists::Lists;
+use super::lists::{Lists, millis};
 use crate::peer::PeerId;
 
 /// Why a certificate does not make its holder anybody. A closed set, for logs and metrics: it
@@ -94,8 +94,7 @@ pub(super) fn read(leaf: &CertificateDer<'_>) -> Result<Said, Cause> {
             }
         }
     }
-    let seconds = u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or(0);
-    Ok(Said { uris, not_after: UnixMillis(seconds.saturating_mul(1000)) })
+    Ok(Said { uris, not_after: millis(parsed.validity().not_after.timestamp()) })
 }
 
 /// One authority: what chains end in, and until when it may be ended in.
@@ -105,6 +104,8 @@ pub(super) struct Authority {
     pub(super) not_after: UnixMillis,
     /// What lists of its own name its key by.
     pub(super) key_id: Option<Vec<u8>>,
+    /// Its public key, as certificates hold it.
+    pub(super) key: Vec<u8>,
 }
 
 impl Authority {
@@ -113,13 +114,18 @@ impl Authority {
         let anchor = anchor.map_err(|_| Cause::Unreadable)?.to_owned();
         let not_after = read(certificate)?.not_after;
         let (_, parsed) = X509Certificate::from_der(certificate).map_err(|_| Cause::Unreadable)?;
+        // The library takes any certificate for an anchor.
+        if !parsed.is_ca() {
+            return Err(Cause::Authority);
+        }
+        let key = parsed.public_key().raw.to_vec();
         let mut key_id = None;
         for extension in parsed.extensions() {
             if let ParsedExtension::SubjectKeyIdentifier(id) = extension.parsed_extension() {
                 key_id = Some(id.0.to_vec());
             }
         }
-        Ok(Self { anchor, not_after, key_id })
+        Ok(Self { anchor, not_after, key_id, key })
     }
 
     /// Its name, as those that it has issued bear it.
@@ -138,6 +144,14 @@ pub(super) struct Trust {
     pub(super) revoked: Lists,
 }
 
+/// What a chain must be good for.
+struct Asked<'a> {
+    now: UnixTime,
+    usage: KeyUsage,
+    /// Public keys that may not stand between the holder and the authority.
+    foreign: &'a [&'a [u8]],
+}
+
 /// A chain as it was presented: the holder's certificate first.
 pub(super) type Chain<'a> = (&'a CertificateDer<'a>, &'a [CertificateDer<'a>]);
 
@@ -146,7 +160,22 @@ impl Trust {
     pub(super) fn with_lists(&self, revoked: Lists) -> Self {
         let Self { trust_domain, regions, callers, revoked: _older } = self;
         let (trust_domain, regions) = (trust_domain.clone(), regions.clone());
-        Self { trust_domain, regions, callers: callers.clone(), revoked }
+        Self { trust_domain, regions, callers: callers.clone(), revoked }.keeping(&self.revoked)
+    }
+
+    /// Keeps the lists that were in use before, where these here are not at least as new.
+    pub(super) fn keeping(mut self, before: &Lists) -> Self {
+        let all: Vec<&Authority> = self.regions.values().flatten().chain(&self.callers).collect();
+        self.revoked.keep(before, &all);
+        let kept = self.revoked.kept();
+        if kept > 0 {
+            tracing::warn!(
+                kept,
+                "lists of revoked certificates that were read before are missing, or were replaced \
+                 by older ones: those that were in use stay"
+            );
+        }
+        self
     }
 
     /// Which process of ours presents this chain.
@@ -164,28 +193,33 @@ impl Trust {
         }
         // Only the authorities of the region that it names: those of all others cannot help.
         let authorities = self.regions.get(id.region()).ok_or(Cause::Authority)?;
-        self.chain(authorities, chain, now, usage)?;
+        // Nor may one of those stand in the middle: an authority that issues for other regions'
+        // authorities, too, would let each of them speak for it.
+        let others = self.regions.iter().filter(|(region, _)| *region != id.region());
+        let foreign: Vec<&[u8]> =
+            others.flat_map(|(_, all)| all).map(|authority| &*authority.key).collect();
+        self.chain(authorities, chain, &Asked { now, usage, foreign: &foreign })?;
         Ok((id, said.not_after))
     }
 
     /// Which names a caller's chain gives.
     pub(super) fn caller(&self, chain: Chain<'_>, now: UnixTime) -> Result<Said, Cause> {
         let said = read(chain.0)?;
-        self.chain(&self.callers, chain, now, KeyUsage::client_auth())?;
+        let usage = KeyUsage::client_auth();
+        self.chain(&self.callers, chain, &Asked { now, usage, foreign: &[] })?;
         Ok(said)
     }
 
     fn chain(
         &self,
         authorities: &[Authority],
-        (leaf, others): Chain<'_>,
-        now: UnixTime,
-        usage: KeyUsage,
+        chain: Chain<'_>,
+        asked: &Asked<'_>,
     ) -> Result<(), Cause> {
-        let millis = now.as_secs().saturating_mul(1000);
+        let now_ms = asked.now.as_secs().saturating_mul(1000);
         let mut refused = Cause::Authority;
-        for authority in authorities.iter().filter(|authority| millis < authority.not_after.0) {
-            match self.path(authority, (leaf, others), now, usage) {
+        for authority in authorities.iter().filter(|authority| now_ms < authority.not_after.0) {
+            match self.path(authority, chain, asked) {
                 Ok(()) => return Ok(()),
                 // Another one's authority says nothing of why its own one refuses it.
                 Err(Cause::Authority) => {}
@@ -199,8 +233,7 @@ impl Trust {
         &self,
         authority: &Authority,
         (leaf, others): Chain<'_>,
-        now: UnixTime,
-        usage: KeyUsage,
+        asked: &Asked<'_>,
     ) -> Result<(), Cause> {
         let lists = self.revoked.of(authority);
         // An authority without a list has revoked nobody; one whose list is past its end might
@@ -214,9 +247,17 @@ impl Trust {
         });
         let certificate = EndEntityCert::try_from(leaf).map_err(|_| Cause::Unreadable)?;
         let anchors = std::slice::from_ref(&authority.anchor);
-        let (all, none) = (webpki::ALL_VERIFICATION_ALGS, None);
+        let own = |path: &VerifiedPath<'_>| {
+            let foreign = |key: &[u8]| asked.foreign.contains(&key);
+            let mut between = path.intermediate_certificates();
+            if between.any(|one| foreign(&one.subject_public_key_info())) {
+                return Err(webpki::Error::UnknownIssuer);
+            }
+            Ok(())
+        };
+        let (all, now, usage) = (webpki::ALL_VERIFICATION_ALGS, asked.now, asked.usage);
         certificate
-            .verify_for_usage(all, anchors, others, now, usage, revocation, none)
+            .verify_for_usage(all, anchors, others, now, usage, revocation, Some(&own))
             .map(|_path| ())
             .map_err(|error| cause(&error))
     }

@@ -52,8 +52,9 @@ impl Verifier {
             Wanted::Callers => self.trust.caller((leaf, others), now).map(|_said| ()),
         };
         checked.map_err(|cause| {
-            self.metrics.refused(cause);
-            tracing::warn!(cause = cause.as_str(), "a certificate was refused");
+            if let Some(unsaid) = self.metrics.refused(cause, now) {
+                tracing::warn!(cause = cause.as_str(), unsaid, "a certificate was refused");
+            }
             rustls::Error::InvalidCertificate(alert(cause))
         })
     }

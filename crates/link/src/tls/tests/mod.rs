@@ -1,5 +1,6 @@
 //! Whom TLS lets in: real handshakes over loopback, with authorities and certificates made here.
 
+mod between;
 mod callers;
 mod peers;
 mod rotation;
@@ -90,7 +91,11 @@ impl Ca {
         self.list_of(revoked, (2025, until))
     }
 
-    fn list_of(&self, revoked: &[&Leaf], (from, until): (i32, i32)) -> String {
+    fn list_of(&self, revoked: &[&Leaf], years: (i32, i32)) -> String {
+        self.numbered(revoked, years, 1)
+    }
+
+    fn numbered(&self, revoked: &[&Leaf], (from, until): (i32, i32), number: u64) -> String {
         let revoked = revoked.iter().map(|leaf| RevokedCertParams {
             serial_number: leaf.serial.clone(),
             revocation_time: date_time_ymd(2026, 2, 1),
@@ -100,7 +105,7 @@ impl Ca {
         let params = CertificateRevocationListParams {
             this_update: date_time_ymd(from, 1, 1),
             next_update: date_time_ymd(until, 1, 1),
-            crl_number: SerialNumber::from(1_u64),
+            crl_number: SerialNumber::from(number),
             issuing_distribution_point: None,
             revoked_certs: revoked.collect(),
             key_identifier_method: KeyIdMethod::Sha256,

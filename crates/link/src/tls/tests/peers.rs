@@ -199,5 +199,6 @@ fn our_own_certificate_must_be_one_that_others_take() {
     // A key of another certificate.
     let mut mixed = eu.leaf(&[GATEWAY]);
     mixed.key = eu.leaf(&[GATEWAY]).key;
-    assert!(matches!(check(&mixed, PeerKind::Gateway, "eu-fra").unwrap_err(), Error::File { .. }));
+    let unpaired = check(&mixed, PeerKind::Gateway, "eu-fra").unwrap_err();
+    assert!(matches!(unpaired, Error::Unpaired { .. }));
 }

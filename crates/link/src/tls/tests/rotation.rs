@@ -178,6 +178,41 @@ fn the_list_of_a_namesake_says_nothing_of_others() {
 }
 
 #[test]
+fn what_is_revoked_stays_revoked_whatever_becomes_of_the_file() {
+    use super::super::Cause;
+    let met = met(&Ca::new("next"));
+    let refused = || met.peer(&met.leaf).map(|peer| peer.id).unwrap_err();
+    let (eu, years) = (met.eu.list(&[], 2031), (2026, 2030));
+    let whole = format!("{eu}{}", met.ru.numbered(&[&met.leaf], years, 300));
+    met.write("revoked.pem", &whole);
+    assert!(met.gateway.reload());
+    assert_eq!(refused(), Cause::Revoked);
+    let end_2030 = 1_893_456_000;
+    assert_eq!(met.gateway.0.metrics.lists(), (end_2030, 0));
+    // Another authority's list alone; an older copy; an older number with a later date.
+    for (file, kept) in [
+        (eu.clone(), 1),
+        (format!("{eu}{}", met.ru.numbered(&[], (2025, 2040), 299)), 1),
+        (format!("{eu}{}", met.ru.numbered(&[], (2028, 2040), 7)), 1),
+        (whole.clone(), 0),
+    ] {
+        met.write("revoked.pem", &file);
+        assert!(met.gateway.reload());
+        assert_eq!(refused(), Cause::Revoked);
+        assert_eq!(met.gateway.0.metrics.lists(), (end_2030, kept));
+    }
+    // The same holds when other files are wrong.
+    met.write("key.pem", "not a key");
+    met.write("revoked.pem", &eu);
+    assert!(!met.gateway.reload());
+    assert_eq!(refused(), Cause::Revoked);
+    // A later one holds, with a number of more bytes, too.
+    met.write("revoked.pem", &format!("{eu}{}", met.ru.numbered(&[], years, 70_000)));
+    assert!(!met.gateway.reload());
+    assert!(met.peer(&met.leaf).is_ok());
+}
+
+#[test]
 fn a_list_that_ends_is_seen_without_a_change() {
     let met = met(&Ca::new("next"));
     met.write("revoked.pem", &met.ru.list(&[], 2027));

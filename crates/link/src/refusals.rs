@@ -9,11 +9,11 @@ use terms::UnixMillis;
 /// Lines that are logged in one second.
 const LINES_PER_SECOND_MAX: u32 = 10;
 
-/// The refusals of one shard that were told lately.
-#[derive(Default)]
-pub(crate) struct Refusals(Mutex<Told>);
+/// The refusals of one kind that were told lately.
+#[derive(Debug, Default)]
+pub struct Refusals(Mutex<Told>);
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Told {
     second: u64,
     lines: u32,
@@ -22,7 +22,7 @@ struct Told {
 
 impl Refusals {
     /// Whether one more refusal may be told; and if so, how many were not since the last.
-    pub(crate) fn line(&self, now: UnixMillis) -> Option<u64> {
+    pub fn line(&self, now: UnixMillis) -> Option<u64> {
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let second = now.0 / 1000;
         if told.second != second {

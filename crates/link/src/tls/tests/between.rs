@@ -1,0 +1,105 @@
+//! What may stand between a certificate and its authority: nothing of another region's.
+
+use rustls::pki_types::CertificateDer;
+
+use super::super::Cause;
+use super::super::trust::{Authority, Trust};
+use super::*;
+
+const NAMED: &str = "spiffe://sample/region/eu-fra/gateway/g1";
+
+/// An authority that allows others below it.
+struct Root {
+    issuer: Issuer<'static, KeyPair>,
+    der: CertificateDer<'static>,
+}
+
+fn of_authority(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.not_before = date_time_ymd(2026, 1, 1);
+    params.not_after = date_time_ymd(2030, 1, 1);
+    params
+}
+
+impl Root {
+    fn new(name: &str) -> Self {
+        let (params, key) = (of_authority(name), KeyPair::generate().unwrap());
+        let der = params.self_signed(&key).unwrap().der().clone();
+        Self { issuer: Issuer::new(params, key), der }
+    }
+
+    fn below(&self, name: &str) -> Self {
+        let (params, key) = (of_authority(name), KeyPair::generate().unwrap());
+        let der = params.signed_by(&key, &self.issuer).unwrap().der().clone();
+        Self { issuer: Issuer::new(params, key), der }
+    }
+
+    fn leaf(&self) -> CertificateDer<'static> {
+        let (params, key, _serial) = params(&[NAMED], (2026, 2027), true);
+        params.signed_by(&key, &self.issuer).unwrap().der().clone()
+    }
+}
+
+fn trust(regions: &[(&str, &Root)]) -> Trust {
+    let mut trust = Trust { trust_domain: "sample".to_owned(), ..Trust::default() };
+    for (name, root) in regions {
+        trust.regions.insert(region(name), vec![Authority::new(&root.der).unwrap()]);
+    }
+    trust
+}
+
+fn member(trust: &Trust, leaf: &CertificateDer<'_>, between: &[&Root]) -> Result<PeerId, Cause> {
+    let between: Vec<_> = between.iter().map(|one| one.der.clone()).collect();
+    let now = super::super::unix_time(&*clock());
+    let usage = webpki::KeyUsage::client_auth();
+    trust.member((leaf, &between), now, usage).map(|(id, _)| id)
+}
+
+#[test]
+fn an_intermediate_of_ones_own_is_taken() {
+    let root = Root::new("eu");
+    let between = root.below("eu, this month");
+    let (leaf, trust) = (between.leaf(), trust(&[("eu-fra", &root)]));
+    assert_eq!(member(&trust, &leaf, &[&between]).unwrap().to_string(), NAMED);
+    assert_eq!(member(&trust, &leaf, &[]), Err(Cause::Authority));
+}
+
+#[test]
+fn one_regions_authority_below_anothers_speaks_for_itself_alone() {
+    // One house's root is pinned for eu-fra; for ru-msk an authority that the same root has
+    // issued. By chains alone, ru-msk's could name any process of eu-fra.
+    let root = Root::new("of the house");
+    let ru = root.below("ru");
+    let below_ru = ru.below("ru, this month");
+    let trust = trust(&[("eu-fra", &root), ("ru-msk", &ru)]);
+    assert_eq!(member(&trust, &ru.leaf(), &[&ru]), Err(Cause::Authority));
+    assert_eq!(member(&trust, &below_ru.leaf(), &[&below_ru, &ru]), Err(Cause::Authority));
+    assert!(member(&trust, &root.leaf(), &[]).is_ok());
+}
+
+#[test]
+fn a_certificate_that_is_no_authority_pins_nothing() {
+    let leaf = Root::new("eu").leaf();
+    assert_eq!(Authority::new(&leaf).err(), Some(Cause::Authority));
+}
+
+#[test]
+fn one_key_is_the_authority_of_one_region() {
+    let (eu, folder) = (Ca::new("eu"), tempfile::tempdir().unwrap());
+    // The same key, certified once more.
+    let again = of_authority("eu, again").self_signed(eu.issuer.key()).unwrap();
+    let other = Ca {
+        digest: Sha256::digest(again.der()).into(),
+        pem: again.pem(),
+        issuer: Issuer::new(of_authority("eu, again"), KeyPair::generate().unwrap()),
+    };
+    let files = files(folder.path(), &eu.leaf(&[GATEWAY]), &[&eu, &other], &[]);
+    let both = pins(&[("eu-fra", &[&eu]), ("ru-msk", &[&other])]);
+    let refused = open(&files, &both, PeerKind::Gateway, "eu-fra").err().unwrap();
+    assert!(refused.to_string().contains("two regions"), "{refused}");
+    let one = pins(&[("eu-fra", &[&eu, &other])]);
+    assert!(open(&files, &one, PeerKind::Gateway, "eu-fra").is_ok());
+}
