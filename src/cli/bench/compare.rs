@@ -39,7 +39,8 @@ pub(super) async fn secure(options: &Options, load: &Load) -> Result<Vec<Line>> 
                 let own = line(&name, *in_flight, &put, None);
                 let resident_mib = Some(fenced.resident_mib());
                 // So far: the last one is that of all turns.
-                lines.push(Line { cost: Some(before / after), resident_mib, ..own });
+                let judged = TURNS.last() == Some(&run);
+                lines.push(Line { cost: Some(before / after), judged, resident_mib, ..own });
             }
         }
     }
@@ -55,7 +56,8 @@ pub(super) async fn neighbours(options: &Options, load: &Load) -> Result<Vec<Lin
             for (limits, what) in [(LIMITS, "at its limit"), (NO_LIMITS, "without a limit")] {
                 let setup = Setup { engine, secure: true, limits };
                 let served = Served::start(&options.folder, setup)?;
-                lines.extend(beside(&served, load, (engine, *in_flight), what).await?);
+                let judged = limits == LIMITS;
+                lines.extend(beside(&served, load, (engine, *in_flight), (what, judged)).await?);
             }
         }
     }
@@ -66,7 +68,7 @@ async fn beside(
     served: &Served,
     load: &Load,
     (engine, in_flight): (&str, usize),
-    what: &str,
+    (what, judged): (&str, bool),
 ) -> Result<[Line; 3]> {
     let fence = served.fence.as_ref().context("neighbours are told apart by their tokens")?;
     let (caller, access) = (served.caller()?, fence.access(NEIGHBOUR)?);
@@ -80,7 +82,7 @@ async fn beside(
     let cost = Some(alone.per_second / pressed.per_second);
     Ok([
         line(&format!("{engine}: put alone"), in_flight, &alone, None),
-        Line { cost, ..own },
+        Line { cost, judged, ..own },
         line(&format!("{engine}: the neighbour {what}"), in_flight * 4, &press, None),
     ])
 }

@@ -50,6 +50,10 @@ pub(crate) struct Options {
     /// Measure one tenant's puts alone, and beside another tenant at its limit.
     #[arg(long)]
     neighbours: bool,
+    /// Exit with 1 if a cost is above this: of TLS and tokens over all turns, or of a neighbour that
+    /// is at its limit.
+    #[arg(long, value_name = "COST")]
+    at_most: Option<f64>,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -68,6 +72,9 @@ struct Line {
     ratio: Option<f64>,
     /// What a call costs, against the same in plaintext, or without a neighbour.
     cost: Option<f64>,
+    /// Whether `--at-most` concerns it.
+    #[serde(skip)]
+    judged: bool,
     /// Megabytes resident after the measurement: gateway, shard.
     resident_mib: Option<(u64, u64)>,
 }
@@ -80,10 +87,11 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     })?;
     if options.json {
         let json = serde_json::to_string(&lines);
-        say(json.map_err(|error| Failure::new(Exit::Failed, error))?)
+        say(json.map_err(|error| Failure::new(Exit::Failed, error))?)?;
     } else {
-        say(table(&lines))
+        say(table(&lines))?;
     }
+    judge(&lines, options.at_most)
 }
 
 async fn in_folder(options: &Options) -> Result<Vec<Line>> {
@@ -143,8 +151,24 @@ fn line(what: &str, in_flight: usize, measured: &Measured, bare: Option<f64>) ->
         failed: measured.failed,
         ratio: bare.map(|bare| measured.per_second / bare),
         cost: None,
+        judged: false,
         resident_mib: None,
     }
+}
+
+/// Whether what costs more than it may is too dear, and which it is.
+fn judge(lines: &[Line], at_most: Option<f64>) -> Result<(), Failure> {
+    let Some(most) = at_most else { return Ok(()) };
+    let judged = lines.iter().filter(|line| line.judged);
+    let costs = judged.filter_map(|line| line.cost.map(|cost| (line, cost)));
+    let dear: Vec<String> = costs
+        .filter(|(_, cost)| *cost > most)
+        .map(|(line, cost)| format!("{}, {} in flight: {cost:.2}", line.what, line.in_flight))
+        .collect();
+    if dear.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::said(Exit::Failed, format!("above {most}: {}", dear.join("; "))))
 }
 
 fn table(lines: &[Line]) -> Table {
