@@ -313,3 +313,61 @@ fn the_wrong_words_are_a_usage_error() {
     }
     assert_eq!(run(&["dev", "--listen", "0.0.0.0:7400"]).code, 64);
 }
+
+// === the manual ===
+
+/// Keys that docs/cli.md has before the code: none of them may be left out of both for long.
+const ANNOUNCED: &[&str] = &["jwks_max_age_s"];
+
+/// The keys of every table that a configuration may have, as the code lists them.
+fn keys_of_the_code() -> Vec<Vec<String>> {
+    let mut lists = Vec::new();
+    for entry in fs::read_dir(file("src/config")).expect("a folder") {
+        let text = fs::read_to_string(entry.expect("an entry").path()).expect("a source file");
+        for rest in text.split(".only(&[").skip(1) {
+            let (list, _) = rest.split_once("])").expect("a list ends");
+            let keys = list.split('"').skip(1).step_by(2).map(str::to_owned);
+            lists.push(keys.collect());
+        }
+    }
+    lists
+}
+
+/// The keys of every table of docs/cli.md whose columns are `key` and `value`.
+fn keys_of_the_manual() -> Vec<Vec<String>> {
+    let text = fs::read_to_string(file("docs/cli.md")).expect("a manual");
+    let tables = text.split("| key | value |\n|---|---|\n").skip(1);
+    let first = |line: &str| line.split('|').nth(1).unwrap_or_default().to_owned();
+    let keys = |table: &str| {
+        let rows = table.lines().take_while(|line| line.starts_with('|'));
+        let names = |row: &str| -> Vec<String> {
+            first(row).split('`').skip(1).step_by(2).map(str::to_owned).collect()
+        };
+        rows.flat_map(names).collect()
+    };
+    tables.map(keys).collect()
+}
+
+/// The keys of one table, in order, without those that are only announced.
+fn settled(keys: &[String]) -> Vec<&str> {
+    let mut keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    keys.retain(|key| !ANNOUNCED.contains(key));
+    keys.sort_unstable();
+    keys
+}
+
+#[test]
+fn the_manual_has_every_key_and_no_other() {
+    let (code, manual) = (keys_of_the_code(), keys_of_the_manual());
+    assert!(code.len() >= 8, "only {} lists of keys were found", code.len());
+    for keys in &code {
+        let there = manual.iter().any(|table| settled(table) == settled(keys));
+        assert!(there, "no table of docs/cli.md has exactly these keys: {keys:?}");
+    }
+    for table in &manual {
+        let there = code.iter().any(|keys| settled(keys) == settled(table));
+        assert!(there, "no configuration has exactly these keys: {table:?}");
+    }
+    let documented = |key: &&str| manual.iter().flatten().any(|own| own == *key);
+    assert!(ANNOUNCED.iter().all(|key| documented(&key)));
+}
