@@ -1,5 +1,5 @@
 //! What deploy/ says is what works: the sample with TLS is made by the commands of its own page and
-//! runs.
+//! runs, and the units of systemd keep each process to a user of its own.
 
 #[expect(dead_code, reason = "each test file uses its own part")]
 mod support;
@@ -181,4 +181,95 @@ fn every_sample_asks_for_the_sandbox() {
         }
     }
     assert_eq!(seen, 8);
+}
+
+// === units of systemd ===
+
+/// A unit's file, as pairs of a section's keys and values. Of lines that go on, nothing is here.
+fn unit(name: &str) -> Vec<(String, String)> {
+    let text = fs::read_to_string(file("deploy/systemd").join(name)).expect("a unit");
+    let lines = text.lines().filter(|line| !line.starts_with(['#', '[']) && !line.is_empty());
+    let pair = |line: &str| {
+        let (key, value) = line.split_once('=').expect("a key and a value");
+        (key.to_owned(), value.to_owned())
+    };
+    lines.map(pair).collect()
+}
+
+/// The values of one key.
+fn values<'a>(unit: &'a [(String, String)], key: &str) -> Vec<&'a str> {
+    unit.iter().filter(|(own, _)| own == key).map(|(_, value)| value.as_str()).collect()
+}
+
+const GATEWAY: &str = "bailiwick-gateway.service";
+const SHARD: &str = "bailiwick-shard@.service";
+
+#[test]
+fn both_units_keep_memory_off_the_disk_and_rights_away() {
+    for name in [GATEWAY, SHARD] {
+        let unit = unit(name);
+        for (key, value) in [
+            ("LimitCORE", "0"),
+            ("MemorySwapMax", "0"),
+            ("PrivateTmp", "true"),
+            ("NoNewPrivileges", "true"),
+            ("ProtectSystem", "strict"),
+            ("UMask", "0077"),
+            ("CapabilityBoundingSet", ""),
+        ] {
+            assert_eq!(values(&unit, key), [value], "{name}: {key}");
+        }
+        // What the sandbox itself needs, which @system-service has not.
+        let filter = values(&unit, "SystemCallFilter").join(" ");
+        for call in ["landlock_create_ruleset", "landlock_restrict_self", "seccomp"] {
+            assert!(filter.split(' ').any(|own| own == call), "{name}: {call}");
+        }
+    }
+}
+
+#[test]
+fn each_process_has_a_user_of_its_own_and_sees_no_other_ones_store() {
+    let (gateway, shard) = (unit(GATEWAY), unit(SHARD));
+    for key in ["User", "Group"] {
+        assert_eq!(values(&gateway, key), ["bailiwick-gateway"]);
+        assert_eq!(values(&shard, key), ["bailiwick-%i"]);
+    }
+    let users = fs::read_to_string(file("deploy/systemd/bailiwick.sysusers")).expect("users");
+    let users: Vec<&str> = users
+        .lines()
+        .filter(|line| line.starts_with("u "))
+        .filter_map(|line| line.split_whitespace().nth(1))
+        .collect();
+    assert_eq!(users.first(), Some(&"bailiwick-gateway"));
+    assert!(users.iter().all(|user| user.starts_with("bailiwick-")), "{users:?}");
+
+    // What the gateway may not see is what every shard's folder lies in.
+    let state = values(&shard, "StateDirectory");
+    let [state] = state.as_slice() else { panic!("one folder: {state:?}") };
+    let (all, own) = state.split_once('/').expect("a folder in a folder");
+    assert_eq!(own, "%i");
+    assert_eq!(values(&shard, "StateDirectoryMode"), ["0700"]);
+    assert_eq!(values(&gateway, "InaccessiblePaths"), [format!("-/var/lib/{all}")]);
+    assert_eq!(values(&gateway, "StateDirectory"), Vec::<&str>::new());
+    assert_eq!(values(&shard, "TemporaryFileSystem"), [format!("/var/lib/{all}:ro")]);
+    assert_eq!(values(&shard, "BindPaths"), [format!("/var/lib/{state}")]);
+}
+
+// === containers ===
+
+#[test]
+fn no_container_sees_the_store_of_another() {
+    let text = fs::read_to_string(file("deploy/compose.yaml")).expect("a compose file");
+    let mounts = text.lines().filter_map(|line| line.trim_start().strip_prefix("- "));
+    let mounts = mounts.filter_map(|mount| mount.split_once(':'));
+    let (read_only, own): (Vec<_>, Vec<_>) = mounts.partition(|(from, _)| from.starts_with('.'));
+    assert!(read_only.iter().all(|(_, to)| to.ends_with(":ro")), "{read_only:?}");
+    let mut volumes: Vec<&str> = own.iter().map(|(volume, _)| *volume).collect();
+    assert_eq!(volumes.len(), 3, "{volumes:?}");
+    volumes.sort_unstable();
+    volumes.dedup();
+    assert_eq!(volumes.len(), 3, "a volume is mounted twice: {own:?}");
+    for (volume, to) in own {
+        assert!(to.ends_with(&format!("/{volume}")), "{volume}: {to}");
+    }
 }
