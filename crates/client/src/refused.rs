@@ -3,12 +3,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use prost::Message;
 use terms::{Detail, Reason};
 use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, RpcStatusExt as _, StatusExt as _, pb};
+use tonic_types::pb;
 
 /// The domain of our reasons: an `ErrorInfo` of another one is somebody else's.
 const DOMAIN: &str = "bailiwick.v1";
+/// What the type of every detail begins with.
+const DETAILS: &str = "type.googleapis.com/google.rpc.";
+/// The longest wait that is believed. Whoever answers may ask for more than a clock can hold.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Why a gateway did not do what was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +30,7 @@ pub struct Refused {
     pub call_id: Option<String>,
     /// The other details, by key.
     pub metadata: BTreeMap<String, String>,
-    /// How long to wait before the same request may be sent again.
+    /// How long to wait before the same request may be sent again: a day at the most.
     pub retry_after: Option<Duration>,
     /// Whether the same request may be sent again at all.
     pub retryable: bool,
@@ -42,27 +47,42 @@ impl Refused {
         self.metadata.get(key.as_str()).map(String::as_str)
     }
 
+    /// The region in which the record belongs, where the reason has one.
+    pub fn region(&self) -> Option<&str> {
+        self.detail(Detail::Region)
+    }
+
+    /// The address of the gateway that may take it, with `WRONG_INGRESS`, if the region names one.
+    pub fn ingress(&self) -> Option<&str> {
+        self.detail(Detail::Ingress)
+    }
+
     /// What a status says, if it carries a reason of ours.
     pub(crate) fn of_status(status: &Status) -> Option<Self> {
-        Self::of(status.code(), status.message(), &status.get_error_details())
+        let details = pb::Status::decode(status.details()).ok()?;
+        Self::of(status.code(), status.message(), &details)
     }
 
     /// What an item of a stream says, if it carries a reason of ours.
     pub(crate) fn of_item(status: &pb::Status) -> Option<Self> {
-        Self::of(Code::from(status.code), &status.message, &status.get_error_details())
+        Self::of(Code::from(status.code), &status.message, status)
     }
 
-    fn of(code: Code, message: &str, details: &ErrorDetails) -> Option<Self> {
-        let info = details.error_info().filter(|info| info.domain == DOMAIN)?;
-        let mut metadata: BTreeMap<String, String> = info.metadata.clone().into_iter().collect();
-        let field = details.bad_request().and_then(|bad| bad.field_violations.first());
-        let retry_after = details.retry_info().and_then(|info| info.retry_delay);
+    fn of(code: Code, message: &str, details: &pb::Status) -> Option<Self> {
+        let info: pb::ErrorInfo = detail_of(details, "ErrorInfo")?;
+        if info.domain != DOMAIN {
+            return None;
+        }
+        let mut metadata: BTreeMap<String, String> = info.metadata.into_iter().collect();
+        let bad: Option<pb::BadRequest> = detail_of(details, "BadRequest");
+        let field = bad.and_then(|bad| bad.field_violations.into_iter().next());
+        let retry_after = detail_of(details, "RetryInfo").and_then(delay);
         let retryable =
             code == Code::Unavailable || (code == Code::ResourceExhausted && retry_after.is_some());
         Some(Self {
-            reason: info.reason.clone(),
+            reason: info.reason,
             message: message.to_owned(),
-            field: field.map(|violation| violation.field.clone()),
+            field: field.map(|violation| violation.field),
             cure: metadata.remove("cure"),
             call_id: metadata.remove("call_id"),
             metadata,
@@ -70,6 +90,23 @@ impl Refused {
             retryable,
         })
     }
+}
+
+/// The detail of that name, if there is one that can be read.
+fn detail_of<M: Message + Default>(status: &pb::Status, name: &str) -> Option<M> {
+    let of_name = |url: &str| url.strip_prefix(DETAILS).is_some_and(|own| own == name);
+    let any = status.details.iter().find(|any| of_name(&any.type_url))?;
+    M::decode(any.value.as_slice()).ok()
+}
+
+/// How long to wait, at most a day; a negative delay is none. By hand, since what comes with the
+/// message negates the least number of all, and panics.
+fn delay(info: pb::RetryInfo) -> Option<Duration> {
+    let delay = info.retry_delay?;
+    let seconds = u64::try_from(delay.seconds);
+    let nanos = u32::try_from(delay.nanos).unwrap_or(0).min(999_999_999);
+    let wait = seconds.map_or(Duration::ZERO, |seconds| Duration::new(seconds, nanos));
+    Some(wait.min(RETRY_AFTER_MAX))
 }
 
 impl std::fmt::Display for Refused {
@@ -82,7 +119,13 @@ impl std::fmt::Display for Refused {
 mod tests {
     use std::collections::HashMap;
 
+    use tonic_types::{ErrorDetails, StatusExt as _};
+
     use super::*;
+
+    fn read(code: Code, message: &str, given: &ErrorDetails) -> Option<Refused> {
+        Refused::of_status(&Status::with_error_details(code, message, given.clone()))
+    }
 
     fn details(reason: &str, domain: &str) -> ErrorDetails {
         let metadata = HashMap::from(
@@ -99,7 +142,7 @@ mod tests {
         let mut given = details("SHARD_BUSY", DOMAIN);
         given.set_retry_info(Some(Duration::from_millis(70)));
         given.add_bad_request_violation("body", "is in the way");
-        let read = Refused::of(Code::ResourceExhausted, "shard busy", &given).unwrap();
+        let read = self::read(Code::ResourceExhausted, "shard busy", &given).unwrap();
         assert_eq!(read.known(), Some(Reason::ShardBusy));
         assert_eq!(read.retry_after, Some(Duration::from_millis(70)));
         assert!(read.retryable);
@@ -116,7 +159,7 @@ mod tests {
         let retryable = |code, delay: Option<Duration>| {
             let mut given = details("SHARD_BUSY", DOMAIN);
             given.set_retry_info(delay);
-            Refused::of(code, "", &given).unwrap().retryable
+            read(code, "", &given).unwrap().retryable
         };
         let delay = Some(Duration::from_millis(1));
         assert!(retryable(Code::Unavailable, None) && retryable(Code::Unavailable, delay));
@@ -128,9 +171,18 @@ mod tests {
     }
 
     #[test]
+    fn a_wait_that_no_clock_can_hold_is_a_day() {
+        let mut given = details("SHARD_BUSY", DOMAIN);
+        given.set_retry_info(Some(Duration::MAX));
+        let read = self::read(Code::Unavailable, "", &given).unwrap();
+        assert_eq!(read.retry_after, Some(RETRY_AFTER_MAX));
+        assert_eq!((read.region(), read.ingress()), (Some("ru-msk"), None));
+    }
+
+    #[test]
     fn a_reason_of_somebody_else_is_none() {
         let given = details("SHARD_BUSY", "example.com");
-        assert_eq!(Refused::of(Code::Unavailable, "", &given), None);
-        assert_eq!(Refused::of(Code::Unavailable, "", &ErrorDetails::new()), None);
+        assert_eq!(read(Code::Unavailable, "", &given), None);
+        assert_eq!(read(Code::Unavailable, "", &ErrorDetails::new()), None);
     }
 }
