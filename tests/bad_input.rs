@@ -144,7 +144,7 @@ fn every_bad_request_has_its_reason_field_and_cure_and_stores_nothing() {
         gone.etag = wrong.etag;
         let error = client.delete(&gone).await.err().expect("it is refused");
         assert_eq!(error.refused().expect("a reason").reason, "VERSION_MISMATCH");
-        gone.etag = done.etag;
+        gone.etag = done.answer.etag;
         client.delete(&gone).await.expect("the right etag");
     });
     // What the processes logged holds nothing of it either.

@@ -97,7 +97,7 @@ fn a_region_that_is_down_is_refused_at_once_and_no_other_feels_it() {
             assert_eq!(refused.metadata.get("region").map(String::as_str), Some("ru-msk"));
             let up = put(&format!("e{n}"), "k", b"x", &evidence("DE"));
             let done = client.put(&up).await.expect("the other region serves");
-            assert_eq!(done.subject.expect("a subject").domicile, "eu-fra");
+            assert_eq!(done.answer.subject.expect("a subject").domicile, "eu-fra");
             // Nothing of the refused one is anywhere else.
             let elsewhere = get(&client, &format!("r{n}"), "eu-fra", "k").await;
             assert_eq!(elsewhere.err().as_deref(), Some("SUBJECT_UNKNOWN"));

@@ -1,6 +1,6 @@
 //! `bailiwick dev --try`: invented persons' records through the gateway's public API, and back.
 
-use client::{Client, Error, api, new_request_id};
+use client::{Client, Error, Proof, api, new_request_id};
 use link::system::SystemEntropy;
 
 use crate::cli::terminal::{say, table};
@@ -71,19 +71,21 @@ pub(super) async fn show(client: &Client) -> Result<(), Failure> {
         table(&["person", "collection", "evidence", "region", "why", "version", "record"]);
     let (mut wrong, mut again) = (0, false);
     for person in PEOPLE {
-        let answer = client.put(&put(person)?).await.map_err(failed)?;
-        let subject = answer.subject.unwrap_or_default();
+        let answer = client.first_time().put(&put(person)?).await.map_err(failed)?;
+        let subject = answer.subject.clone().unwrap_or_default();
         let get = api::GetRecordRequest {
             subject: Some(subject.clone()),
             collection: person.collection.to_owned(),
             key: KEY.to_owned(),
         };
         let record = client.get(&get).await.map_err(failed)?;
-        let same = record.body == person.body.as_bytes() && record.version == answer.version;
+        let same = record.body == person.body.as_bytes()
+            && record.version == answer.version
+            && matches!(answer.proof, Proof::Receipt(_));
         wrong += usize::from(!same);
         again |= answer.version > 1;
         let evidence = person.evidence.iter().map(|(kind, value)| format!("{kind}={value}"));
-        // The client has checked the receipt, or there would be no answer.
+        // The client has checked the receipt against what was sent.
         let checked = match &answer.receipt {
             Some(receipt) if same => format!(
                 "read back, byte for byte\nreceipt holds: {} entry {}",

@@ -20,8 +20,12 @@ pub struct Access {
     /// The gateways to which a body may go when a law wants it taken inside a territory.
     pub ingresses: Vec<Ingress>,
     /// Follow a gateway to any `https://` address for a region that is not listed, if its
-    /// certificate is signed by an authority of [`Access::tls`]. Token and body go there.
+    /// certificate is signed by an authority of [`Tls::trusting`], which this needs: the
+    /// platform's authorities sign for anybody, and token and body go there.
     pub follow_any: bool,
+    /// The tenant whose writes these are: a receipt that names another one is refused. None: a
+    /// receipt's tenant is not looked at.
+    pub tenant: Option<String>,
 }
 
 /// The gateway inside one region's territory, as the caller knows it.
@@ -37,7 +41,7 @@ pub struct Ingress {
 
 /// Whom a caller trusts, and what it presents. The default trusts the platform's authorities and
 /// presents no certificate. A certificate that changes needs a new [`crate::Client`].
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Tls {
     authorities: Option<Vec<u8>>,
     identity: Option<Arc<(Vec<u8>, Vec<u8>)>>,
@@ -117,8 +121,9 @@ fn check_bundle(pem: &[u8]) -> Result<(), Error> {
     Err(Error::Tls("there is no PEM certificate among the authorities"))
 }
 
-/// A gateway to which a body goes, and how it is known there.
-#[derive(Debug, Clone)]
+/// A gateway, and how it is known. Two that are equal may share a connection: an address alone
+/// does not say who was believed to be there.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Target {
     pub(crate) address: Address,
     pub(crate) tls: Tls,
@@ -133,6 +138,12 @@ pub(crate) struct Ingresses {
 
 impl Ingresses {
     pub(crate) fn new(access: &Access) -> Result<Self, Error> {
+        if access.follow_any && access.tls.authorities.is_none() {
+            return Err(Error::Tls(
+                "following to any gateway needs authorities of its own: the platform's sign for \
+                 anybody",
+            ));
+        }
         let listed = access.ingresses.iter().map(|ingress| {
             let address = Address::parse(&ingress.url)?;
             if !address.is_secure() {
@@ -179,7 +190,8 @@ mod tests {
 
     fn ingresses(follow_any: bool) -> Ingresses {
         let ru = Ingress { region: "ru-msk".to_owned(), url: RU.to_owned(), authorities: None };
-        let access = Access { ingresses: vec![ru], follow_any, ..Default::default() };
+        let tls = Tls::trusting("-----BEGIN CERTIFICATE-----").unwrap();
+        let access = Access { tls, ingresses: vec![ru], follow_any, ..Default::default() };
         Ingresses::new(&access).unwrap()
     }
 
@@ -219,5 +231,13 @@ mod tests {
         assert!(matches!(of("ru", None), Err(Error::Address(_))));
         assert!(matches!(of(RU, Some(b"no certificate")), Err(Error::Tls(_))));
         assert!(matches!(Tls::trusting(""), Err(Error::Tls(_))));
+    }
+
+    #[test]
+    fn nobody_follows_to_whomever_the_platform_trusts() {
+        let access = Access { follow_any: true, ..Default::default() };
+        assert!(matches!(Ingresses::new(&access), Err(Error::Tls(why)) if why.contains("anybody")));
+        let own = Tls::trusting("-----BEGIN CERTIFICATE-----").unwrap();
+        assert!(Ingresses::new(&Access { tls: own, ..access }).is_ok());
     }
 }

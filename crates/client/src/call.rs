@@ -12,8 +12,8 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 
 use crate::gateway::{Gateway, Gateways};
-use crate::receipt::{check_create, check_delete, check_put};
-use crate::stream::{Answers, Puts};
+use crate::receipt::{Known, Written, check_create, check_delete, check_put};
+use crate::stream::{Answers, Opening, Puts};
 use crate::token::Bearer;
 use crate::{Access, Error, api};
 
@@ -24,10 +24,14 @@ const BACKOFF_MIN: Duration = Duration::from_millis(50);
 /// The longest wait between two attempts, unless the gateway asks for more.
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
 
+/// The longest deadline that is kept: what is longer may be more than a clock can hold.
+const DEADLINE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// How long to try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
-    /// Time for one call, all attempts and waits included. The gateway is told what is left.
+    /// Time for one call, all attempts and waits included, and a day at the most. The gateway is
+    /// told what is left.
     pub deadline: Duration,
     /// Attempts at the most, the first included; at least one is made. Going to the gateway that
     /// a refusal names, once, is not counted.
@@ -39,6 +43,8 @@ pub struct Settings {
 pub struct Client {
     gateways: Arc<Gateways>,
     settings: Settings,
+    /// Whether every request id was drawn just now.
+    drawn: bool,
 }
 
 /// Where a call goes first, until when, and whether it may go on to another gateway.
@@ -70,7 +76,7 @@ impl Client {
         settings: Settings,
         access: Access,
     ) -> Result<Self, Error> {
-        Ok(Self { gateways: Arc::new(Gateways::connect(url, access).await?), settings })
+        Ok(Self::of(Gateways::connect(url, access).await?, settings))
     }
 
     /// The same without a connection yet: the first call makes it. Needs a running runtime.
@@ -86,19 +92,33 @@ impl Client {
     /// # Errors
     /// The same.
     pub fn lazy_with(url: &str, settings: Settings, access: Access) -> Result<Self, Error> {
-        Ok(Self { gateways: Arc::new(Gateways::lazy(url, access)?), settings })
+        Ok(Self::of(Gateways::lazy(url, access)?, settings))
     }
 
-    /// Puts a record, and checks the receipt against the request. The body goes to this client's
-    /// gateway; if a law wants it taken by another one and [`Access`] lets it go there, it is sent
-    /// there, too, under the same `request_id`.
+    fn of(gateways: Gateways, settings: Settings) -> Self {
+        Self { gateways: Arc::new(gateways), settings, drawn: false }
+    }
+
+    /// The same client for writes that nobody has sent before, under ids that were drawn just now
+    /// ([`crate::new_request_id`]). Nobody can have done them, so an answer that says so is
+    /// [`crate::Unproven::Replayed`], unless an earlier attempt of the same call may have had an
+    /// effect. Not for ids that are derived, or kept for a retry.
+    #[must_use]
+    pub fn first_time(&self) -> Self {
+        Self { drawn: true, ..self.clone() }
+    }
+
+    /// Puts a record, and checks the answer and its receipt against the request: see
+    /// [`crate::Proof`]. The body goes to this client's gateway; if a law wants it taken by
+    /// another one and [`Access`] lets it go there, it is sent there, too, under the same
+    /// `request_id`.
     ///
     /// # Errors
     /// [`Error`].
     pub async fn put(
         &self,
         request: &api::PutRecordRequest,
-    ) -> Result<api::PutRecordResponse, Error> {
+    ) -> Result<Written<api::PutRecordResponse>, Error> {
         self.put_on(request, self.write()).await
     }
 
@@ -112,7 +132,7 @@ impl Client {
     pub async fn put_resolved(
         &self,
         request: &api::PutRecordRequest,
-    ) -> Result<api::PutRecordResponse, Error> {
+    ) -> Result<Written<api::PutRecordResponse>, Error> {
         check_size(request)?;
         let mut route = self.write();
         let named = if request.evidence.is_empty() && request.findings.is_empty() {
@@ -137,11 +157,11 @@ impl Client {
         &self,
         request: &api::PutRecordRequest,
         route: Route,
-    ) -> Result<api::PutRecordResponse, Error> {
+    ) -> Result<Written<api::PutRecordResponse>, Error> {
         let put = |mut to: Gateway, request| async move { to.records.put(request).await };
-        let answer = self.attempts(request, route, put).await?;
-        check_put(request, &answer)?;
-        Ok(answer)
+        let (answer, once) = self.attempts(request, route, put).await?;
+        let proof = check_put(request, &answer, self.known(once))?;
+        Ok(Written { answer, proof })
     }
 
     /// Reads a record.
@@ -150,35 +170,35 @@ impl Client {
     /// [`Error`].
     pub async fn get(&self, request: &api::GetRecordRequest) -> Result<api::Record, Error> {
         let get = |mut to: Gateway, request| async move { to.records.get(request).await };
-        self.attempts(request, self.question(), get).await
+        self.attempts(request, self.question(), get).await.map(|(record, _)| record)
     }
 
-    /// Deletes a record, and checks the receipt.
+    /// Deletes a record, and checks the answer and its receipt.
     ///
     /// # Errors
     /// [`Error`].
     pub async fn delete(
         &self,
         request: &api::DeleteRecordRequest,
-    ) -> Result<api::DeleteRecordResponse, Error> {
+    ) -> Result<Written<api::DeleteRecordResponse>, Error> {
         let delete = |mut to: Gateway, request| async move { to.records.delete(request).await };
-        let answer = self.attempts(request, self.write(), delete).await?;
-        check_delete(request, &answer)?;
-        Ok(answer)
+        let (answer, once) = self.attempts(request, self.write(), delete).await?;
+        let proof = check_delete(request, &answer, self.known(once))?;
+        Ok(Written { answer, proof })
     }
 
-    /// Creates a subject, and checks the receipt.
+    /// Creates a subject, and checks the answer and its receipt.
     ///
     /// # Errors
     /// [`Error`].
     pub async fn create_subject(
         &self,
         request: &api::CreateSubjectRequest,
-    ) -> Result<api::CreateSubjectResponse, Error> {
+    ) -> Result<Written<api::CreateSubjectResponse>, Error> {
         let create = |mut to: Gateway, request| async move { to.subjects.create(request).await };
-        let answer = self.attempts(request, self.write(), create).await?;
-        check_create(request, &answer)?;
-        Ok(answer)
+        let (answer, once) = self.attempts(request, self.write(), create).await?;
+        let proof = check_create(request, &answer, self.known(once))?;
+        Ok(Written { answer, proof })
     }
 
     /// Asks where a record would go, and why. Nothing is stored.
@@ -189,7 +209,7 @@ impl Client {
         &self,
         request: &api::ResolvePlacementRequest,
     ) -> Result<api::Ruling, Error> {
-        self.resolve_until(request, Instant::now() + self.settings.deadline).await
+        self.resolve_until(request, self.question().until).await
     }
 
     async fn resolve_until(
@@ -199,7 +219,8 @@ impl Client {
     ) -> Result<api::Ruling, Error> {
         let resolve =
             |mut to: Gateway, request| async move { to.subjects.resolve_placement(request).await };
-        self.attempts(request, Route { until, ..self.question() }, resolve).await
+        let route = Route { until, ..self.question() };
+        self.attempts(request, route, resolve).await.map(|(ruling, _)| ruling)
     }
 
     /// Whether a service of the gateway serves, by its name in `grpc.health.v1`: `` for the
@@ -211,7 +232,7 @@ impl Client {
     pub async fn serving(&self, service: &str) -> Result<bool, Error> {
         let request = HealthCheckRequest { service: service.to_owned() };
         let bearer = self.gateways.token().current().await?;
-        let request = request_of(request, self.settings.deadline, bearer.as_ref());
+        let request = request_of(request, self.deadline(), bearer.as_ref());
         match self.gateways.own().health.check(request).await {
             Ok(answer) => Ok(answer.into_inner().status() == ServingStatus::Serving),
             Err(status) if status.code() == Code::NotFound => Ok(false),
@@ -220,15 +241,32 @@ impl Client {
     }
 
     /// Opens a stream of puts with room for `ahead` requests that the gateway has not taken yet.
-    /// Nothing is sent again here, to this gateway or another, and no receipt is checked: whoever
-    /// holds the requests does that, with [`check_put`] and [`Client::put_resolved`].
+    /// Every answer is checked as [`Client::put`] checks its own. A stream goes to this client's
+    /// gateway and to no other: no placement is asked for before, no `WRONG_INGRESS` is followed
+    /// ([`crate::Answer::outcome`]), and nothing is sent again. Whoever holds the requests does
+    /// that. Where a law minds by which gateway a body comes in, ask [`Client::resolve`] first, or
+    /// send it by [`Client::put_resolved`].
     ///
     /// # Errors
     /// [`Error`].
     pub async fn stream_put(&self, ahead: usize) -> Result<(Puts, Answers), Error> {
-        let bearer = self.gateways.token().current().await?;
-        let records = self.gateways.own().records;
-        crate::stream::open(records, ahead, self.settings.deadline, bearer).await
+        let opening = Opening {
+            ahead,
+            within: self.deadline(),
+            bearer: self.gateways.token().current().await?,
+            tenant: self.gateways.tenant().map(str::to_owned),
+            first: self.drawn,
+        };
+        crate::stream::open(self.gateways.own().records, opening).await
+    }
+
+    /// What is known of a write whose attempts before the last had no effect, or may have had one.
+    fn known(&self, once: bool) -> Known<'_> {
+        Known { tenant: self.gateways.tenant(), first: self.drawn && once }
+    }
+
+    fn deadline(&self) -> Duration {
+        self.settings.deadline.min(DEADLINE_MAX)
     }
 
     /// The way of a write: the first gateway may name another one.
@@ -238,17 +276,18 @@ impl Client {
 
     /// The way of a question, which has one gateway.
     fn question(&self) -> Route {
-        let until = Instant::now() + self.settings.deadline;
+        let until = Instant::now() + self.deadline();
         Route { gateway: self.gateways.own(), until, follow: false, named: false }
     }
 
-    /// Makes a call until it is answered, as often and as long as the settings allow.
+    /// Makes a call until it is answered, as often and as long as the settings allow. Says with
+    /// the answer whether no attempt before it may have had an effect.
     async fn attempts<M, A, F>(
         &self,
         message: &M,
         mut route: Route,
         mut call: impl FnMut(Gateway, Request<M>) -> F,
-    ) -> Result<A, Error>
+    ) -> Result<(A, bool), Error>
     where
         M: Message + Clone,
         F: Future<Output = Result<Response<A>, Status>>,
@@ -258,14 +297,14 @@ impl Client {
         let mut left = self.settings.attempts_max;
         let token = self.gateways.token();
         let mut bearer = token.current().await?;
-        let mut renewed = false;
+        let (mut renewed, mut once) = (false, true);
         loop {
             let time = route.until.saturating_duration_since(Instant::now());
             // What is sent again is this message, whatever has happened to it before.
             let request = request_of(message.clone(), time, bearer.as_ref());
             let answer = timeout_at(route.until, call(route.gateway.clone(), request)).await;
             let error = match answer {
-                Ok(Ok(answer)) => return Ok(answer.into_inner()),
+                Ok(Ok(answer)) => return Ok((answer.into_inner(), once)),
                 Ok(Err(status)) => Error::from(status),
                 Err(_) => return Err(Error::TimedOut),
             };
@@ -288,10 +327,11 @@ impl Client {
             left = left.saturating_sub(1);
             let Some(asked) = error.again_after() else { return Err(error) };
             let wait = asked.max(backoff);
-            if left == 0 || Instant::now() + wait >= route.until {
+            if left == 0 || wait >= route.until.saturating_duration_since(Instant::now()) {
                 return Err(error);
             }
             sleep(wait).await;
+            once = false;
             backoff = (backoff * 2).min(BACKOFF_MAX);
             bearer = token.current().await?;
         }

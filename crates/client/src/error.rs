@@ -56,7 +56,7 @@ pub enum Error {
     /// Somebody answered who is no gateway of ours.
     #[error("the peer is no Bailiwick gateway: it answered {0:?} without a reason of ours")]
     NotBailiwick(Code),
-    /// The answer came, and its receipt does not prove it.
+    /// The answer came, and what came with it does not prove it.
     #[error("the write is answered and not proven: {0}")]
     Unproven(#[from] Unproven),
 }
@@ -73,9 +73,12 @@ pub enum NotFollowed {
     /// The caller has not listed that address for that region.
     #[error("the address that is named is not the one listed for the region")]
     Unlisted,
-    /// The body went to the gateway named for it, and that one names another, or itself.
+    /// The gateway named for it is the one that says no, or names another one in its turn.
     #[error("the gateway that was named for it names one again")]
     Again,
+    /// It was sent on a stream, which has one gateway.
+    #[error("a stream goes to one gateway; on its own, the write can go where it belongs")]
+    Stream,
 }
 
 impl Error {

@@ -22,7 +22,7 @@ const OTHERS_MAX: usize = 64;
 /// A connection to one gateway.
 #[derive(Debug, Clone)]
 pub(crate) struct Gateway {
-    address: Address,
+    target: Target,
     pub(crate) records: RecordsClient<Channel>,
     pub(crate) subjects: SubjectsClient<Channel>,
     pub(crate) health: HealthClient<Channel>,
@@ -33,37 +33,41 @@ pub(crate) struct Gateway {
 pub(crate) struct Gateways {
     own: Gateway,
     token: Token,
+    tenant: Option<String>,
     ingresses: Ingresses,
-    others: Mutex<BTreeMap<Address, Gateway>>,
+    /// By address and by who is trusted there: whoever was let in under one caller's rule is not
+    /// spoken to under a stricter one.
+    others: Mutex<BTreeMap<Target, Gateway>>,
 }
 
 impl Gateway {
-    fn new(address: Address, channel: Channel) -> Self {
+    fn new(target: Target, channel: Channel) -> Self {
         let records = RecordsClient::new(channel.clone())
             .max_decoding_message_size(FRAME_BYTES_MAX)
             .max_encoding_message_size(REQUEST_BYTES_MAX);
         let subjects = SubjectsClient::new(channel.clone());
-        Self { address, records, subjects, health: HealthClient::new(channel) }
+        Self { target, records, subjects, health: HealthClient::new(channel) }
     }
 }
 
 impl Gateways {
     pub(crate) async fn connect(url: &str, access: Access) -> Result<Self, Error> {
-        let address = Address::parse(url)?;
-        let endpoint = access.tls.endpoint(&address)?;
+        let target = Target { address: Address::parse(url)?, tls: access.tls.clone() };
+        let endpoint = target.tls.endpoint(&target.address)?;
         let channel = endpoint.connect().await.map_err(Error::of_connect)?;
-        Self::new(Gateway::new(address, channel), access)
+        Self::new(Gateway::new(target, channel), access)
     }
 
     pub(crate) fn lazy(url: &str, access: Access) -> Result<Self, Error> {
-        let address = Address::parse(url)?;
-        let channel = access.tls.endpoint(&address)?.connect_lazy();
-        Self::new(Gateway::new(address, channel), access)
+        let target = Target { address: Address::parse(url)?, tls: access.tls.clone() };
+        let channel = target.tls.endpoint(&target.address)?.connect_lazy();
+        Self::new(Gateway::new(target, channel), access)
     }
 
     fn new(own: Gateway, access: Access) -> Result<Self, Error> {
         let ingresses = Ingresses::new(&access)?;
-        Ok(Self { own, token: access.token, ingresses, others: Mutex::default() })
+        let Access { token, tenant, .. } = access;
+        Ok(Self { own, token, tenant, ingresses, others: Mutex::default() })
     }
 
     /// The client's own gateway.
@@ -73,6 +77,11 @@ impl Gateways {
 
     pub(crate) const fn token(&self) -> &Token {
         &self.token
+    }
+
+    /// The tenant that receipts must name.
+    pub(crate) fn tenant(&self) -> Option<&str> {
+        self.tenant.as_deref()
     }
 
     /// The gateway that the caller lists for a region.
@@ -92,7 +101,11 @@ impl Gateways {
             return Ok(None);
         }
         let (region, named) = (placement.region.as_str(), placement.ingress.as_str());
-        let target = self.ingresses.target(region, named);
+        let target = self.ingresses.target(region, named).and_then(|target| {
+            // The own one says that it is outside: it cannot be the one inside as well.
+            let inside = target.address != self.own.target.address;
+            if inside { Ok(target) } else { Err(NotFollowed::Again) }
+        });
         let target = target.map_err(|why| {
             let metadata = [(Detail::Region, region), (Detail::Ingress, named)];
             let message = "a law that attaches wants the body taken inside the territory";
@@ -103,7 +116,6 @@ impl Gateways {
             };
             Error::NotFollowed { why, refused: Box::new(refused) }
         })?;
-        // The own one says that it is outside, and names itself: it cannot be both.
         self.open(target).map(Some)
     }
 
@@ -119,7 +131,7 @@ impl Gateways {
         let target =
             if was_named { Err(NotFollowed::Again) } else { self.ingresses.target(region, named) };
         match target {
-            Ok(target) if target.address == asked.address => {
+            Ok(target) if target.address == asked.target.address => {
                 Err(Error::NotFollowed { why: NotFollowed::Again, refused })
             }
             Ok(target) => self.open(target),
@@ -129,11 +141,11 @@ impl Gateways {
 
     /// The connection to a gateway, made when it is used.
     fn open(&self, target: Target) -> Result<Gateway, Error> {
-        if target.address == self.own.address {
+        if target == self.own.target {
             return Ok(self.own());
         }
         let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(open) = others.get(&target.address) {
+        if let Some(open) = others.get(&target) {
             return Ok(open.clone());
         }
         if others.len() >= OTHERS_MAX {
@@ -141,8 +153,8 @@ impl Gateways {
             others.pop_first();
         }
         let channel = target.tls.endpoint(&target.address)?.connect_lazy();
-        let gateway = Gateway::new(target.address.clone(), channel);
-        others.insert(target.address, gateway.clone());
+        let gateway = Gateway::new(target.clone(), channel);
+        others.insert(target, gateway.clone());
         Ok(gateway)
     }
 }

@@ -1,6 +1,9 @@
 //! The Rust SDK: connects to a gateway, puts, reads, and checks every receipt against what was
 //! sent.
 //!
+//! **Architecture invariant:** every write's answer says what shows it ([`Proof`]). A receipt is a
+//! commitment; that the log has its entry is checked later, by whoever has the log's key.
+//!
 //! **Architecture invariant:** what is sent again is what was sent, under the same `request_id`:
 //! there is no retry here that could have a second effect.
 //!
@@ -25,7 +28,7 @@ mod token;
 pub use access::{Access, Ingress, Tls};
 pub use call::{Client, Settings};
 pub use error::{Error, NotFollowed};
-pub use receipt::{Unproven, check_create, check_delete, check_put};
+pub use receipt::{Known, Proof, Unproven, Written, check_create, check_delete, check_put};
 pub use refused::Refused;
 pub use request_id::{derived_request_id, new_request_id};
 pub use stream::{Answer, Answers, NotSent, Puts};

@@ -1,11 +1,52 @@
-//! Whether a receipt speaks of the very write that was asked for. Without the log: that its
-//! checkpoints hold the entry is for whoever has the log's public key.
+//! Whether an answer to a write is proven: whether its receipt speaks of the very write that was
+//! asked for, in a log of the region that is said to hold the record.
+//!
+//! A receipt is a commitment. That the log has its entry, and that the region signed that log, is
+//! shown by an inclusion proof under the log's public key. Gateways hand no such proofs out yet,
+//! so it is not checked here: whoever keeps a receipt checks it later, when the log is served
+//! ([`ledger::receipt::Receipt::verify`]). Until then, a gateway that lies could invent one.
 
-use ledger::entry::Entry;
+use std::fmt;
+use std::ops::Deref;
+
+use ledger::entry::{Entry, Kind};
 use ledger::receipt::{Error as Invalid, Receipt};
 use ledger::statement::Statement;
 
 use crate::api;
+
+/// What shows that a write was done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Proof {
+    /// A receipt for this very write; this is its entry. It is a commitment: gateways hand out no
+    /// inclusion proofs yet, so whether the log has the entry is to be checked later, by whoever
+    /// keeps the receipt and has the log's key.
+    Receipt(Box<Entry>),
+    /// Nothing but the word of whoever answered: the same request is said to have been done
+    /// before, and another write to have superseded it since, whereupon its opening is destroyed.
+    /// Reading the record settles it.
+    Unproven,
+    /// There is nothing to show: `validate_only` writes nothing.
+    DryRun,
+}
+
+/// The answer to a write, and what shows that it was done. It reads like the answer itself.
+#[derive(Clone, PartialEq)]
+pub struct Written<A> {
+    /// What was answered.
+    pub answer: A,
+    /// What shows it.
+    pub proof: Proof,
+}
+
+/// What a caller knows of a write beside the request.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Known<'a> {
+    /// The tenant whose write it is: a receipt that names another one is refused.
+    pub tenant: Option<&'a str>,
+    /// Nobody can have done it before: its request id was drawn just now, and it was sent once.
+    pub first: bool,
+}
 
 /// Why an answer to a write is not proven. It never holds what was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -19,39 +60,70 @@ pub enum Unproven {
     /// The receipt contradicts itself, or the body.
     #[error(transparent)]
     Invalid(#[from] Invalid),
-    /// The receipt is about another subject, collection, key or version.
-    #[error("the receipt is about another write")]
+    /// The answer or its receipt is about another subject, collection, key or version.
+    #[error("the answer or its receipt is about another write")]
     OtherWrite,
+    /// The entry is not what such a write leaves.
+    #[error("the receipt's entry is of another kind than the write")]
+    OtherKind,
+    /// The log is another region's than the one that is said to hold the record, or that one is
+    /// not the one that was asked for.
+    #[error("the receipt or the answer is of another region than the domicile")]
+    OtherRegion,
+    /// The receipt is about another tenant's write.
+    #[error("the receipt is about another tenant's write")]
+    OtherTenant,
+    /// What was sent for the first time is said to have been done before.
+    #[error("a write that was sent for the first time is answered as done before")]
+    Replayed,
+    /// Nothing of the stream waits for this answer.
+    #[error("the answer is to no request of the stream that waits for one")]
+    NotAsked,
 }
 
-/// What a statement must say.
+/// What answer and receipt must say.
 struct Expected<'a> {
+    domicile: &'a str,
     subject: &'a str,
     collection: &'a str,
     key: &'a str,
-    version: Option<i64>,
+    version: u64,
+    body: &'a [u8],
+    kinds: &'a [Kind],
+    /// Whether a later write destroys the opening.
+    superseded: bool,
 }
 
-/// Checks a put's receipt: that entry, statement and body belong together, and that the statement
-/// names this subject, collection, key and version. Gives the entry; none for a dry run, and for
-/// a retry whose write has been superseded since, whose opening no longer exists.
+/// Checks a put's answer: that entry, statement and body belong together, that the statement names
+/// this subject, collection, key and version, that the entry is a put's, and that the log is one
+/// of the domicile's region.
 ///
 /// # Errors
 /// [`Unproven`].
 pub fn check_put(
     request: &api::PutRecordRequest,
     answer: &api::PutRecordResponse,
-) -> Result<Option<Entry>, Unproven> {
+    known: Known<'_>,
+) -> Result<Proof, Unproven> {
     if request.validate_only {
-        return Ok(None);
+        return Ok(Proof::DryRun);
     }
+    let (subject, domicile) = place(request.subject.as_ref(), answer.subject.as_ref())?;
+    let version = version(answer.version)?;
+    // A version before it is needed for one to be replaced, and none is when none may be there.
+    let replaces = version > 1 && request.if_version != Some(0);
+    let kinds: &[Kind] = if replaces { &[Kind::Place, Kind::Replace] } else { &[Kind::Place] };
     let expected = Expected {
-        subject: id(request.subject.as_ref()),
+        domicile,
+        subject,
         collection: &request.collection,
         key: &request.key,
-        version: Some(answer.version),
+        version,
+        body: &request.body,
+        kinds,
+        superseded: true,
     };
-    check(answer.receipt.as_ref(), answer.replayed, Some(&request.body), &expected)
+    check(answer.receipt.as_ref(), answer.replayed, &expected, known)
 }
 
 /// The same for a delete, which has no content.
@@ -61,49 +133,98 @@ pub fn check_put(
 pub fn check_delete(
     request: &api::DeleteRecordRequest,
     answer: &api::DeleteRecordResponse,
-) -> Result<Option<Entry>, Unproven> {
+    known: Known<'_>,
+) -> Result<Proof, Unproven> {
     if request.validate_only {
-        return Ok(None);
+        return Ok(Proof::DryRun);
     }
+    // The answer names no subject: the domicile is the one that was asked for.
+    let (subject, domicile) = place(request.subject.as_ref(), request.subject.as_ref())?;
     let expected = Expected {
-        subject: id(request.subject.as_ref()),
+        domicile,
+        subject,
         collection: &request.collection,
         key: &request.key,
-        version: Some(answer.version),
+        version: version(answer.version)?,
+        body: &[],
+        kinds: &[Kind::Delete],
+        superseded: true,
     };
-    check(answer.receipt.as_ref(), answer.replayed, None, &expected)
+    check(answer.receipt.as_ref(), answer.replayed, &expected, known)
 }
 
-/// The same for the creation of a subject, whose statement has no key and no version.
+/// The same for the creation of a subject, whose statement has no key and version 0, and whose
+/// opening no later write destroys.
 ///
 /// # Errors
 /// [`Unproven`].
 pub fn check_create(
     request: &api::CreateSubjectRequest,
     answer: &api::CreateSubjectResponse,
-) -> Result<Option<Entry>, Unproven> {
+    known: Known<'_>,
+) -> Result<Proof, Unproven> {
     if request.validate_only {
-        return Ok(None);
+        return Ok(Proof::DryRun);
     }
-    let subject = id(request.subject.as_ref());
-    let expected = Expected { subject, collection: &request.collection, key: "", version: None };
-    check(answer.receipt.as_ref(), answer.replayed, None, &expected)
+    let (subject, domicile) = place(request.subject.as_ref(), answer.subject.as_ref())?;
+    let expected = Expected {
+        domicile,
+        subject,
+        collection: &request.collection,
+        key: "",
+        version: 0,
+        body: &[],
+        kinds: &[Kind::Create],
+        superseded: false,
+    };
+    check(answer.receipt.as_ref(), answer.replayed, &expected, known)
 }
 
-fn id(subject: Option<&api::SubjectRef>) -> &str {
-    subject.map_or("", |subject| subject.id.as_str())
+/// The subject that was asked for, and the domicile that is answered.
+fn place<'a>(
+    asked: Option<&'a api::SubjectRef>,
+    answered: Option<&'a api::SubjectRef>,
+) -> Result<(&'a str, &'a str), Unproven> {
+    let (id, wanted) = asked.map_or(("", ""), |s| (s.id.as_str(), s.domicile.as_str()));
+    let answered = answered.filter(|s| s.id == id).ok_or(Unproven::OtherWrite)?;
+    let domicile = answered.domicile.as_str();
+    if domicile.is_empty() || (!wanted.is_empty() && wanted != domicile) {
+        return Err(Unproven::OtherRegion);
+    }
+    Ok((id, domicile))
+}
+
+/// A version that a write has made: the first is 1.
+fn version(answered: i64) -> Result<u64, Unproven> {
+    u64::try_from(answered).ok().filter(|version| *version > 0).ok_or(Unproven::OtherWrite)
+}
+
+/// The region of an origin, `<deployment>/<region>/<shard>/<period>`.
+fn region_of(origin: &str) -> Option<&str> {
+    let parts: Vec<&str> = origin.split('/').collect();
+    let [deployment, region, shard, period] = *parts else { return None };
+    let named = ![deployment, region, shard].contains(&"");
+    let numbered = period.bytes().all(|c| c.is_ascii_digit()) && period.parse::<u32>().is_ok();
+    (named && numbered).then_some(region)
 }
 
 fn check(
     receipt: Option<&api::Receipt>,
     replayed: bool,
-    body: Option<&[u8]>,
     expected: &Expected<'_>,
-) -> Result<Option<Entry>, Unproven> {
+    known: Known<'_>,
+) -> Result<Proof, Unproven> {
+    if replayed && known.first {
+        return Err(Unproven::Replayed);
+    }
     let receipt = receipt.ok_or(Unproven::Missing)?;
+    if region_of(&receipt.origin).ok_or(Unproven::Malformed)? != expected.domicile {
+        return Err(Unproven::OtherRegion);
+    }
     if receipt.entry.is_empty() && receipt.opening.is_empty() && receipt.statement.is_empty() {
         // Only a retry can ask about a write that has been superseded.
-        return if replayed { Ok(None) } else { Err(Unproven::Missing) };
+        let may = replayed && expected.superseded;
+        return if may { Ok(Proof::Unproven) } else { Err(Unproven::Missing) };
     }
     let receipt = Receipt {
         origin: receipt.origin.clone(),
@@ -112,14 +233,40 @@ fn check(
         opening: receipt.opening.as_ref().try_into().map_err(|_| Unproven::Malformed)?,
         statement: receipt.statement.to_vec(),
     };
-    let entry = receipt.check(body)?;
+    let entry = receipt.check(Some(expected.body))?;
     let said = Statement::decode(&receipt.statement).map_err(|_| Unproven::Malformed)?;
-    let version = expected.version.map(|version| u64::try_from(version).ok());
     let same = said.subject == expected.subject
         && said.collection == expected.collection
+        && entry.collection.as_deref() == Some(expected.collection)
         && said.key == expected.key
-        && version.is_none_or(|version| version == Some(said.version));
-    if same { Ok(Some(entry)) } else { Err(Unproven::OtherWrite) }
+        && said.version == expected.version;
+    if !same {
+        return Err(Unproven::OtherWrite);
+    }
+    if known.tenant.is_some_and(|tenant| tenant != said.tenant) {
+        return Err(Unproven::OtherTenant);
+    }
+    if !expected.kinds.contains(&entry.kind) {
+        return Err(Unproven::OtherKind);
+    }
+    Ok(Proof::Receipt(Box::new(entry)))
+}
+
+// === impl Written ===
+
+impl<A> Deref for Written<A> {
+    type Target = A;
+
+    fn deref(&self) -> &A {
+        &self.answer
+    }
+}
+
+/// The answer names a person's record, so it is left out.
+impl<A> fmt::Debug for Written<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Written").field("proof", &self.proof).finish_non_exhaustive()
+    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,15 @@
 //! A stream of puts: requests in one direction, answers in the other, each on its own.
+//!
+//! What was sent is kept until it is answered, its body included, since a receipt speaks of it:
+//! whoever bounds what is in flight bounds that, too.
 
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use prost::Message as _;
+use terms::Reason;
 use terms::limits::REQUEST_BYTES_MAX;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -12,8 +19,9 @@ use tonic::{Request, Streaming};
 use wire::v1::records_client::RecordsClient;
 use wire::v1::stream_put_response::Outcome;
 
+use crate::receipt::{Known, Unproven, Written, check_put};
 use crate::token::Bearer;
-use crate::{Error, Refused, api};
+use crate::{Error, NotFollowed, Refused, api};
 
 /// Why a request was not sent on a stream. The stream itself is as it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -27,12 +35,18 @@ pub enum NotSent {
 }
 
 /// The requests of a stream. Dropped, it says that there are no more.
-#[derive(Debug)]
-pub struct Puts(mpsc::Sender<api::PutRecordRequest>);
+pub struct Puts {
+    sender: mpsc::Sender<api::PutRecordRequest>,
+    sent: Sent,
+}
 
 /// The answers of a stream, in the order in which they are durable.
-#[derive(Debug)]
-pub struct Answers(Streaming<api::StreamPutResponse>);
+pub struct Answers {
+    stream: Streaming<api::StreamPutResponse>,
+    sent: Sent,
+    tenant: Option<String>,
+    first: bool,
+}
 
 /// What became of one request of a stream.
 #[expect(missing_debug_implementations, reason = "it names a person's record")]
@@ -41,25 +55,58 @@ pub struct Answer {
     pub index: u64,
     /// The request's own id.
     pub request_id: String,
-    /// What a single put would have answered.
-    pub outcome: Result<api::PutRecordResponse, Box<Refused>>,
+    /// What [`crate::Client::put`] would have given, its receipt checked in the same way; but a
+    /// stream follows nowhere. A write that a law wants taken by another gateway is
+    /// [`Error::NotFollowed`] with [`NotFollowed::Stream`]: [`Refused::region`] and
+    /// [`Refused::ingress`] say where it belongs, and [`crate::Client::put_resolved`] brings it
+    /// there, if [`crate::Access`] lets it.
+    pub outcome: Result<Written<api::PutRecordResponse>, Error>,
+}
+
+/// What was sent on a stream and is not answered yet.
+#[derive(Clone, Default)]
+struct Sent(Arc<Mutex<Waiting>>);
+
+#[derive(Default)]
+struct Waiting {
+    next: u64,
+    asked: HashMap<u64, api::PutRecordRequest>,
+}
+
+/// What is known of every request of a stream, and how long its opening may take.
+pub(crate) struct Opening {
+    pub(crate) ahead: usize,
+    pub(crate) within: Duration,
+    pub(crate) bearer: Option<Bearer>,
+    pub(crate) tenant: Option<String>,
+    pub(crate) first: bool,
 }
 
 pub(crate) async fn open(
     mut records: RecordsClient<Channel>,
-    ahead: usize,
-    within: Duration,
-    bearer: Option<Bearer>,
+    opening: Opening,
 ) -> Result<(Puts, Answers), Error> {
+    let Opening { ahead, within, bearer, tenant, first } = opening;
     let (sender, receiver) = mpsc::channel(ahead.max(1));
     let mut request = Request::new(ReceiverStream::new(receiver));
     if let Some(bearer) = bearer {
         request.metadata_mut().insert("authorization", bearer);
     }
     let opened = timeout(within, records.stream_put(request));
-    let answers = opened.await.map_err(|_| Error::TimedOut)??;
-    Ok((Puts(sender), Answers(answers.into_inner())))
+    let stream = opened.await.map_err(|_| Error::TimedOut)??.into_inner();
+    let sent = Sent::default();
+    Ok((Puts { sender, sent: sent.clone() }, Answers { stream, sent, tenant, first }))
 }
+
+// === impl Sent ===
+
+impl Sent {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Puts ===
 
 impl Puts {
     /// Sends a request. Waits while there is no room: the gateway reads no faster than it writes.
@@ -70,9 +117,38 @@ impl Puts {
         if request.encoded_len() > REQUEST_BYTES_MAX {
             return Err(NotSent::TooLarge);
         }
-        self.0.send(request).await.map_err(|_| NotSent::Ended)
+        let room = self.sender.reserve().await.map_err(|_| NotSent::Ended)?;
+        // Under the lock, so that the numbers are those of the order of sending.
+        let mut waiting = self.sent.lock();
+        let index = waiting.next;
+        waiting.next += 1;
+        waiting.asked.insert(index, essence(&request));
+        room.send(request);
+        Ok(())
     }
 }
+
+/// The part of a request of which a receipt speaks. The body is shared, not copied.
+fn essence(request: &api::PutRecordRequest) -> api::PutRecordRequest {
+    api::PutRecordRequest {
+        subject: request.subject.clone(),
+        collection: request.collection.clone(),
+        key: request.key.clone(),
+        body: request.body.clone(),
+        request_id: request.request_id.clone(),
+        if_version: request.if_version,
+        validate_only: request.validate_only,
+        ..Default::default()
+    }
+}
+
+impl fmt::Debug for Puts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Puts").finish_non_exhaustive()
+    }
+}
+
+// === impl Answers ===
 
 impl Answers {
     /// The next answer. None when every request is answered and none will come.
@@ -80,17 +156,45 @@ impl Answers {
     /// # Errors
     /// [`Error`], when the stream breaks: what is not answered yet may have been done or not.
     pub async fn next(&mut self) -> Result<Option<Answer>, Error> {
-        let Some(message) = self.0.message().await? else { return Ok(None) };
+        let Some(message) = self.stream.message().await? else { return Ok(None) };
         let api::StreamPutResponse { index, request_id, outcome } = message;
+        let asked = self.sent.lock().asked.remove(&index).ok_or(Unproven::NotAsked)?;
         let outcome = match outcome {
-            Some(Outcome::Done(done)) => Ok(done),
-            Some(Outcome::Error(status)) => Err(Box::new(
-                Refused::of_item(&status)
-                    .ok_or(Error::NotBailiwick(tonic::Code::from(status.code)))?,
-            )),
+            _ if request_id != asked.request_id => Err(Unproven::OtherWrite.into()),
+            Some(Outcome::Done(answer)) => self.checked(&asked, answer),
+            Some(Outcome::Error(status)) => {
+                let refused = Refused::of_item(&status);
+                let code = tonic::Code::from(status.code);
+                Err(refused_on_stream(Box::new(refused.ok_or(Error::NotBailiwick(code))?)))
+            }
             None => return Err(Error::NotBailiwick(tonic::Code::Ok)),
         };
         Ok(Some(Answer { index, request_id, outcome }))
+    }
+
+    fn checked(
+        &self,
+        asked: &api::PutRecordRequest,
+        answer: api::PutRecordResponse,
+    ) -> Result<Written<api::PutRecordResponse>, Error> {
+        let known = Known { tenant: self.tenant.as_deref(), first: self.first };
+        let proof = check_put(asked, &answer, known)?;
+        Ok(Written { answer, proof })
+    }
+}
+
+/// A stream has one gateway: what belongs to another one is told apart from every other "no".
+fn refused_on_stream(refused: Box<Refused>) -> Error {
+    if refused.known() == Some(Reason::WrongIngress) {
+        Error::NotFollowed { why: NotFollowed::Stream, refused }
+    } else {
+        Error::Refused(refused)
+    }
+}
+
+impl fmt::Debug for Answers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answers").finish_non_exhaustive()
     }
 }
 
@@ -102,7 +206,7 @@ mod tests {
     #[tokio::test]
     async fn a_request_that_no_gateway_reads_is_not_sent() {
         let (sender, mut receiver) = mpsc::channel(2);
-        let puts = Puts(sender);
+        let puts = Puts { sender, sent: Sent::default() };
         let of =
             |bytes| api::PutRecordRequest { body: vec![0; bytes].into(), ..Default::default() };
         // Beside its body, a request needs bytes for itself.

@@ -5,6 +5,8 @@
 
 #[path = "follow/desk.rs"]
 mod desk;
+#[path = "follow/lies.rs"]
+mod lies;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,12 +16,12 @@ use desk::{Authority, Desk, Say, access, client, put, wrong_ingress};
 use terms::{Detail, Reason};
 use tonic::Code;
 
-fn no(code: Code, reason: &'static str) -> Say {
+pub(crate) fn no(code: Code, reason: &'static str) -> Say {
     Say::No(code, reason, Vec::new())
 }
 
 #[track_caller]
-fn not_followed(error: &Error) -> NotFollowed {
+pub(crate) fn not_followed(error: &Error) -> NotFollowed {
     assert_eq!(error.refused().unwrap().known(), Some(Reason::WrongIngress), "{error}");
     let Error::NotFollowed { why, .. } = error else { panic!("{error}") };
     *why

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
-use client::{Answer, Answers, Client, Error, NotSent, Puts, Refused, api, check_put};
+use client::{Answer, Answers, Client, Error, NotSent, Proof, Puts, Refused, api};
 use terms::{Detail, Reason, Retry};
 use tokio::sync::mpsc::Receiver;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -146,14 +146,18 @@ impl<'a> Flow<'a> {
         match answer.outcome {
             Ok(done) => {
                 self.bytes -= job.request.body.len();
-                match check_put(&job.request, &done) {
-                    Ok(_) => {
-                        self.tally.place(done.subject.as_ref().map_or("", |s| s.domicile.as_str()));
-                    }
-                    Err(why) => self.tally.refuse(job.number, "UNPROVEN", &why.to_string()),
+                self.tally.place(done.subject.as_ref().map_or("", |s| s.domicile.as_str()));
+                if done.proof == Proof::Unproven {
+                    self.tally.unproven();
                 }
             }
-            Err(refused) => self.refused(job, &refused),
+            Err(error) => match error.refused() {
+                Some(refused) => self.refused(job, refused),
+                None => {
+                    self.bytes -= job.request.body.len();
+                    self.tally.refuse(job.number, "UNPROVEN", &error.to_string());
+                }
+            },
         }
     }
 
@@ -173,7 +177,11 @@ impl<'a> Flow<'a> {
         match refused.detail(Detail::Region) {
             // It names the region in which the record lies.
             Some(region) if known == Some(Reason::RecordExists) => self.tally.place(region),
-            _ => self.tally.refuse(job.number, &refused.reason, &refused.message),
+            _ => {
+                let ingress = refused.ingress().map(|address| format!("; its gateway: {address}"));
+                let message = format!("{}{}", refused.message, ingress.unwrap_or_default());
+                self.tally.refuse(job.number, &refused.reason, &message);
+            }
         }
     }
 

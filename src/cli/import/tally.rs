@@ -27,6 +27,7 @@ pub(super) struct Tally {
     placed: BTreeMap<String, u64>,
     refused: BTreeMap<String, u64>,
     failed: u64,
+    unproven: u64,
     bar: ProgressBar,
 }
 
@@ -42,13 +43,19 @@ impl Tally {
         if let Ok(style) = style {
             bar.set_style(style);
         }
-        Self { file, placed: BTreeMap::new(), refused: BTreeMap::new(), failed: 0, bar }
+        let (placed, refused) = (BTreeMap::new(), BTreeMap::new());
+        Self { file, placed, refused, failed: 0, unproven: 0, bar }
     }
 
     /// A record lies in that region.
     pub(super) fn place(&mut self, region: &str) {
         count(&mut self.placed, region);
         self.show();
+    }
+
+    /// One of the placed has no receipt: an earlier run placed it, the gateway says.
+    pub(super) fn unproven(&mut self) {
+        self.unproven += 1;
     }
 
     /// A line was refused. Unless a ruling did, it is named on standard error.
@@ -77,9 +84,16 @@ impl Tally {
         }
     }
 
-    /// Takes the line that is shown away.
+    /// Takes the line that is shown away, and says what the counts do not.
     pub(super) fn end(&self) {
         self.bar.finish_and_clear();
+        if self.unproven > 0 {
+            warn(format!(
+                "{} of the placed have no receipt: the gateway says that an earlier run stored \
+                 them, and that they have been written over since",
+                self.unproven
+            ));
+        }
     }
 
     /// Lines that failed for another reason than a ruling.

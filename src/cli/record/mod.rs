@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use client::{Access, Client, Error, Ingress, Settings, api, new_request_id};
+use client::{Access, Client, Error, Ingress, Settings, Written, api, new_request_id};
 use link::system::SystemEntropy;
 use terms::limits::{BODY_BYTES_MAX, DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX};
 use terms::{Fault, RequestId};
@@ -179,6 +179,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
             },
             Command::Delete(options) => match common.client(Vec::new()).await? {
                 Ok(client) => {
+                    let client = options.write.client(client);
                     let answer = client.delete(&options.request()?).await;
                     let dry = options.write.validate_only;
                     answer.map(|answer| show::delete(common.json, &answer, dry))
@@ -223,6 +224,11 @@ impl Common {
 }
 
 impl Write {
+    /// Nobody can have done a write whose id is drawn here.
+    fn client(&self, client: Client) -> Client {
+        if self.request_id.is_some() { client } else { client.first_time() }
+    }
+
     fn request_id(&self) -> Result<String, Failure> {
         let id = self.request_id.map_or_else(|| new_request_id(&SystemEntropy), Ok);
         id.map(|id| id.to_string()).map_err(|error| Failure::new(Exit::Unavailable, error))
@@ -233,8 +239,9 @@ impl PutOptions {
     async fn put(
         &self,
         request: &api::PutRecordRequest,
-    ) -> Result<Result<api::PutRecordResponse, Error>, Failure> {
-        Ok(match self.common.client(self.ingresses.clone()).await? {
+    ) -> Result<Result<Written<api::PutRecordResponse>, Error>, Failure> {
+        let client = self.common.client(self.ingresses.clone()).await?;
+        Ok(match client.map(|client| self.write.client(client)) {
             Ok(client) if self.ingresses.is_empty() => client.put(request).await,
             Ok(client) => client.put_resolved(request).await,
             Err(error) => Err(error),

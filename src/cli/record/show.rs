@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use client::{Error, Refused, api};
+use client::{Error, Proof, Refused, Written, api};
 use serde_json::{Map, Value, json};
 use terms::Fault;
 
@@ -13,7 +13,7 @@ use crate::cli::terminal::{say, table};
 /// Prints what a put did.
 pub(super) fn put(
     json: bool,
-    answer: &api::PutRecordResponse,
+    answer: &Written<api::PutRecordResponse>,
     options: &PutOptions,
 ) -> Result<(), Failure> {
     let subject = answer.subject.clone().unwrap_or_default();
@@ -26,6 +26,7 @@ pub(super) fn put(
             "etag": answer.etag,
             "replayed": answer.replayed,
             "validated_only": dry,
+            "proof": proof(&answer.proof),
             "receipt": receipt(answer.receipt.as_ref()),
             "ruling": answer.ruling.as_ref().map(ruling),
         }));
@@ -39,7 +40,7 @@ pub(super) fn put(
     if let Some(ruling) = &answer.ruling {
         rows.push(("why", why(ruling).join("\n")));
     }
-    rows.push(("receipt", proven(answer.receipt.as_ref(), dry)));
+    rows.push(("receipt", proven(answer.receipt.as_ref(), &answer.proof)));
     show(&rows)
 }
 
@@ -83,7 +84,7 @@ pub(super) fn record(json: bool, record: &api::Record) -> Result<(), Failure> {
 /// Prints what a delete did.
 pub(super) fn delete(
     json: bool,
-    answer: &api::DeleteRecordResponse,
+    answer: &Written<api::DeleteRecordResponse>,
     dry: bool,
 ) -> Result<(), Failure> {
     if json {
@@ -91,13 +92,14 @@ pub(super) fn delete(
             "version": answer.version,
             "replayed": answer.replayed,
             "validated_only": dry,
+            "proof": proof(&answer.proof),
             "receipt": receipt(answer.receipt.as_ref()),
         }));
     }
     show(&[
         ("done", done(dry, answer.replayed, "deleted").to_owned()),
         ("version", answer.version.to_string()),
-        ("receipt", proven(answer.receipt.as_ref(), dry)),
+        ("receipt", proven(answer.receipt.as_ref(), &answer.proof)),
     ])
 }
 
@@ -188,17 +190,22 @@ fn receipt(receipt: Option<&api::Receipt>) -> Value {
     })
 }
 
+/// The word for what shows that a write was done; none where nothing was written.
+const fn proof(proof: &Proof) -> Option<&'static str> {
+    match proof {
+        Proof::Receipt(_) => Some("receipt"),
+        Proof::Unproven => Some("unproven"),
+        Proof::DryRun => None,
+    }
+}
+
 /// The client has checked it before this is said.
-fn proven(receipt: Option<&api::Receipt>, dry: bool) -> String {
-    match receipt {
-        _ if dry => "none: nothing was stored".to_owned(),
-        Some(receipt) if receipt.entry.is_empty() => {
-            format!("{} entry {}; superseded since", receipt.origin, receipt.index)
-        }
-        Some(receipt) => {
-            format!("{} entry {}, checked against the request", receipt.origin, receipt.index)
-        }
-        None => String::new(),
+fn proven(receipt: Option<&api::Receipt>, proof: &Proof) -> String {
+    let of = receipt.map_or_else(String::new, |r| format!("{} entry {}", r.origin, r.index));
+    match proof {
+        Proof::Receipt(_) => format!("{of}, checked against the request"),
+        Proof::Unproven => format!("{of}; superseded since, which only the gateway says"),
+        Proof::DryRun => "none: nothing was stored".to_owned(),
     }
 }
 

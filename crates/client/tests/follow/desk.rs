@@ -9,12 +9,13 @@ use std::time::Duration;
 use client::{Access, Client, Ingress, Settings, Tls, api};
 use ledger::entry::{Entry, Kind};
 use ledger::statement::{Statement, commitment, content_digest};
+use prost::Message as _;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::transport::{Identity, Server, ServerTlsConfig};
 use tonic::{Code, Request, Response, Status, Streaming};
-use tonic_types::{ErrorDetails, StatusExt as _};
+use tonic_types::{ErrorDetails, StatusExt as _, pb};
 use wire::v1::records_server::{Records, RecordsServer};
 use wire::v1::subjects_server::{Subjects, SubjectsServer};
 
@@ -22,6 +23,12 @@ use wire::v1::subjects_server::{Subjects, SubjectsServer};
 pub(crate) enum Say {
     /// The write is done, or the record is there.
     Done,
+    /// The same, and a liar changes the answer before it leaves.
+    Forged(fn(&mut api::PutRecordResponse)),
+    /// An answer to a request of a stream that was never sent.
+    Stray,
+    /// Not now, but after so many seconds and nanoseconds.
+    Wait(i64, i32),
     /// A refusal: code, reason, metadata.
     No(Code, &'static str, Vec<(&'static str, String)>),
     /// A placement: region, ingress, and whether it is required.
@@ -111,6 +118,24 @@ impl Desk {
         self.asked().iter().map(|asked| asked.call).collect()
     }
 
+    /// The answer to one request of a stream.
+    fn item(&self, index: u64, put: api::PutRecordRequest) -> api::StreamPutResponse {
+        use api::stream_put_response::Outcome;
+        let request = Request::new(());
+        let said = self.note("item", &request, &put.request_id, put.body.len());
+        let mut answer = stored(&put);
+        let index = if matches!(said, Ok(Say::Stray)) { index + 1_000 } else { index };
+        let outcome = match said {
+            Err(status) => Outcome::Error(pb::Status::decode(status.details()).unwrap()),
+            Ok(Say::Forged(change)) => {
+                change(&mut answer);
+                Outcome::Done(answer)
+            }
+            Ok(_) => Outcome::Done(answer),
+        };
+        api::StreamPutResponse { index, request_id: put.request_id, outcome: Some(outcome) }
+    }
+
     /// Notes a call. A script that has ended says so, as a gateway that fails would.
     fn note<M>(
         &self,
@@ -132,9 +157,29 @@ impl Desk {
                 details.set_error_info(reason, "bailiwick.v1", metadata);
                 Err(Status::with_error_details(code, "no", details))
             }
-            say @ (Say::Done | Say::Placed(..) | Say::NotPlaced(_)) => Ok(say),
+            Say::Wait(seconds, nanos) => Err(wait(seconds, nanos)),
+            say @ (Say::Done
+            | Say::Forged(_)
+            | Say::Stray
+            | Say::Placed(..)
+            | Say::NotPlaced(_)) => Ok(say),
         }
     }
+}
+
+/// UNAVAILABLE, with a delay as it stands on the wire: `RetryInfo` itself would correct it.
+fn wait(seconds: i64, nanos: i32) -> Status {
+    let mut info = pb::RetryInfo::default();
+    let delay = info.retry_delay.get_or_insert_default();
+    (delay.seconds, delay.nanos) = (seconds, nanos);
+    let ours = ErrorDetails::with_error_info("SHARD_BUSY", "bailiwick.v1", HashMap::new());
+    let ours = Status::with_error_details(Code::Unavailable, "no", ours);
+    let mut status = pb::Status::decode(ours.details()).unwrap();
+    status.details.push(Default::default());
+    let any = status.details.last_mut().unwrap();
+    any.type_url = "type.googleapis.com/google.rpc.RetryInfo".to_owned();
+    any.value = info.encode_to_vec();
+    Status::with_details(Code::Unavailable, "no", status.encode_to_vec().into())
 }
 
 /// A put of a body of ten bytes, with evidence if it is asked for.
@@ -194,7 +239,9 @@ fn stored(request: &api::PutRecordRequest) -> api::PutRecordResponse {
         opening: opening.to_vec().into(),
         statement: statement.into(),
     };
-    api::PutRecordResponse { version: 1, receipt: Some(receipt), ..Default::default() }
+    let subject = request.subject.clone();
+    let subject = subject.map(|s| api::SubjectRef { domicile: "ru-msk".to_owned(), ..s });
+    api::PutRecordResponse { subject, version: 1, receipt: Some(receipt), ..Default::default() }
 }
 
 #[tonic::async_trait]
@@ -206,8 +253,12 @@ impl Records for Desk {
         request: Request<api::PutRecordRequest>,
     ) -> Result<Response<api::PutRecordResponse>, Status> {
         let put = request.get_ref();
-        self.note("put", &request, &put.request_id, put.body.len())?;
-        Ok(Response::new(stored(put)))
+        let say = self.note("put", &request, &put.request_id, put.body.len())?;
+        let mut answer = stored(put);
+        if let Say::Forged(change) = say {
+            change(&mut answer);
+        }
+        Ok(Response::new(answer))
     }
 
     async fn get(
@@ -231,7 +282,17 @@ impl Records for Desk {
         request: Request<Streaming<api::PutRecordRequest>>,
     ) -> Result<Response<Self::StreamPutStream>, Status> {
         self.note("stream_put", &request, "", 0)?;
-        let (_, receiver) = tokio::sync::mpsc::channel(1);
+        let (sender, receiver) = tokio::sync::mpsc::channel(1);
+        let (desk, mut requests) = (self.clone(), request.into_inner());
+        tokio::spawn(async move {
+            let mut index = 0;
+            while let Ok(Some(put)) = requests.message().await {
+                if sender.send(Ok(desk.item(index, put))).await.is_err() {
+                    return;
+                }
+                index += 1;
+            }
+        });
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 }
@@ -262,7 +323,7 @@ impl Subjects for Desk {
                 conflicting: vec!["RU".to_owned(), "EEA".to_owned()],
                 cure: "look again".to_owned(),
             })),
-            Say::Done | Say::No(..) => None,
+            Say::Done | Say::Forged(_) | Say::Stray | Say::Wait(..) | Say::No(..) => None,
         };
         Ok(Response::new(api::Ruling { outcome, ..Default::default() }))
     }
