@@ -1,5 +1,5 @@
 //! The commands that call a gateway, over TLS, with a certificate or a token, as an operator types
-//! them.
+//! them; and the SDK, where a law minds by which gateway a body comes in.
 
 #![expect(clippy::indexing_slicing, reason = "a test that goes astray may panic")]
 
@@ -9,10 +9,14 @@ mod support;
 use std::fs;
 use std::path::PathBuf;
 
+use client::{Access, Client, Error, Ingress, NotFollowed, Proof, api};
 use serde_json::{Value, json};
-use support::process::{Finished, run};
+use support::load::{PATIENT, evidence, get, put};
+use support::process::{Finished, Server, free_port, run};
 use support::secure::CALLER;
-use support::{Deployment, Options};
+use support::{Deployment, Options, stored};
+use terms::{Detail, Reason};
+use tokio::runtime::Runtime;
 
 /// A deployment with TLS and one region, and what callers of it have.
 struct Rig {
@@ -130,4 +134,129 @@ fn what_cannot_be_meant_is_refused_before_anything_is_sent() {
     let put = ["record", "put", "--subject", "p", "--collection", "messages", "--key", "k"];
     let listed = ["--body", "x", "--ingress"];
     assert_eq!(run(&[&put[..], &listed, &["nonsense"]].concat()).code, 2);
+}
+
+/// A gateway inside the territory of ru-msk, beside the deployment's own one in eu-fra.
+struct Home {
+    url: String,
+    _server: Server,
+}
+
+impl Home {
+    /// Starts it as an operator would: with a certificate of the region's authority, and its
+    /// address in the region's annex, which is read when the others start again.
+    fn start(deployment: &mut Deployment) -> Self {
+        let (port, admin) = (free_port(), free_port());
+        let url = format!("https://127.0.0.1:{port}");
+        let (root, abroad) = (deployment.root().to_path_buf(), deployment.gateway_url());
+        let change = |from: &str, to: &str, changes: &[(&str, &str)]| {
+            let mut text = fs::read_to_string(root.join(from)).expect("a file");
+            for (old, new) in changes {
+                assert!(text.contains(old), "{from}: {old}");
+                text = text.replace(old, new);
+            }
+            fs::write(root.join(to), text).expect("a file");
+        };
+        let region = "region = \"ru-msk\"\n";
+        let named = format!("{region}ingress = \"{url}\"\n");
+        change("annex-ru-msk.toml", "annex-ru-msk.toml", &[(region, &named)]);
+        deployment.secured().issue("ru-msk", &["--gateway", "gateway-2"], "gateway-2");
+        let of = |port| format!("\"127.0.0.1:{port}\"");
+        let old_port = abroad.rsplit(':').next().expect("a port");
+        let old_admin = deployment.gateway().admin();
+        let changes = [
+            ("\"gateway-1\"", "\"gateway-2\""),
+            (&of(old_port.to_owned()), &of(port.to_string())),
+            (&of(old_admin.to_string()), &of(admin.to_string())),
+            ("region = \"eu-fra\"", "region = \"ru-msk\""),
+            ("tls/gateway/", "tls/gateway-2/"),
+        ];
+        change("gateway.toml", "gateway-2.toml", &changes);
+        deployment.shard("ru-msk").restart();
+        deployment.gateway().restart();
+        let mut server = Server::new("gateway", "gateway-2", &root.join("gateway-2.toml"), admin);
+        server.start();
+        server.wait_ready();
+        ["eu-fra", "ru-msk"].iter().for_each(|region| deployment.wait_session(region, true));
+        Self { url, _server: server }
+    }
+
+    /// Lists it, with nobody's authority but its region's.
+    fn listed(&self, deployment: &Deployment) -> Vec<Ingress> {
+        let authority = deployment.secured().authority("ru-msk").join("authority.pem");
+        let authorities = Some(fs::read(authority).expect("an authority"));
+        vec![Ingress { region: "ru-msk".to_owned(), url: self.url.clone(), authorities }]
+    }
+}
+
+/// The records that a region's log says were placed. Ends the shard.
+fn placed(deployment: &mut Deployment, region: &str) -> usize {
+    assert_eq!(deployment.shard(region).stop(), 0);
+    let entries = stored::entries(&deployment.data_dir(region), engine::Kind::Sled, 1);
+    let kind = |entry: &Vec<u8>| ledger::entry::Entry::decode(entry).expect("an entry").kind;
+    entries.iter().filter(|entry| kind(entry) == ledger::entry::Kind::Place).count()
+}
+
+#[test]
+fn a_body_goes_to_the_gateway_inside_the_territory_that_a_law_wants() {
+    let mut options =
+        Options { regions: vec!["eu-fra", "ru-msk"], tls: true, ..Options::default() };
+    let law = "id = \"ru-152fz\"\n";
+    assert!(options.map.contains(law));
+    options.map = options.map.replace(law, &format!("{law}ingress = \"in-territory\"\n"));
+    let mut deployment = Deployment::start(&options);
+    let home = Home::start(&mut deployment);
+    let secured = deployment.secured();
+    let access = secured.with_token(&secured.token(&json!({"territory": "RU"})));
+    let listing = Access { ingresses: home.listed(&deployment), ..access.clone() };
+    let url = deployment.gateway_url();
+    let connect = async |url: &str, access: &Access| {
+        Client::connect_with(url, PATIENT, access.clone()).await.expect("a gateway").first_time()
+    };
+    Runtime::new().expect("a runtime").block_on(async {
+        // The gateway abroad says where the body belongs when it is asked,
+        let abroad = connect(&url, &access).await;
+        let question = api::ResolvePlacementRequest {
+            collection: "profiles".to_owned(),
+            evidence: evidence("RU"),
+            ..Default::default()
+        };
+        let ruling = abroad.resolve(&question).await.expect("a ruling");
+        let Some(api::ruling::Outcome::Placement(placement)) = ruling.outcome else {
+            panic!("it is placed")
+        };
+        assert_eq!((placement.region.as_str(), placement.ingress_required), ("ru-msk", true));
+        assert_eq!(placement.ingress, home.url);
+        // and when it gets it all the same.
+        let direct = put("anna", "main", b"direct", &evidence("RU"));
+        let error = abroad.put(&direct).await.err().expect("it is refused");
+        assert!(
+            matches!(&error, Error::NotFollowed { why: NotFollowed::Unlisted, .. }),
+            "{error:?}"
+        );
+        let refused = error.refused().expect("a reason");
+        assert_eq!(refused.known(), Some(Reason::WrongIngress));
+        assert_eq!(refused.detail(Detail::Region), Some("ru-msk"));
+        assert_eq!(refused.detail(Detail::Ingress), Some(home.url.as_str()));
+        // On a stream, too, which has one gateway.
+        let (puts, mut answers) = abroad.stream_put(1).await.expect("a stream");
+        puts.send(put("anna", "main", b"streamed", &evidence("RU"))).await.expect("it is sent");
+        let answer = answers.next().await.expect("an answer").expect("an answer");
+        let error = answer.outcome.err().expect("it is refused");
+        assert!(matches!(&error, Error::NotFollowed { why: NotFollowed::Stream, .. }), "{error:?}");
+        assert_eq!(error.refused().and_then(|no| no.ingress()), Some(home.url.as_str()));
+
+        // Whoever lists the gateway at home has the body taken there.
+        let following = connect(&url, &listing).await;
+        let request = put("anna", "main", b"at home", &evidence("RU"));
+        let done = following.put_resolved(&request).await.expect("it is stored");
+        assert!(matches!(done.proof, Proof::Receipt(_)), "{done:?}");
+        assert_eq!((done.version, done.replayed), (1, false));
+        let receipt = done.answer.receipt.expect("a receipt");
+        assert!(receipt.origin.starts_with("sample/ru-msk/s1/"), "{}", receipt.origin);
+        let inside = connect(&home.url, &access).await;
+        let found = get(&inside, "anna", "ru-msk", "main").await.expect("it is there");
+        assert_eq!((&*found.body, found.version), (&b"at home"[..], 1));
+    });
+    assert_eq!((placed(&mut deployment, "ru-msk"), placed(&mut deployment, "eu-fra")), (1, 0));
 }
