@@ -142,7 +142,7 @@ mod tests {
         let mut given = details("SHARD_BUSY", DOMAIN);
         given.set_retry_info(Some(Duration::from_millis(70)));
         given.add_bad_request_violation("body", "is in the way");
-        let read = self::read(Code::ResourceExhausted, "shard busy", &given).unwrap();
+        let read = read(Code::ResourceExhausted, "shard busy", &given).unwrap();
         assert_eq!(read.known(), Some(Reason::ShardBusy));
         assert_eq!(read.retry_after, Some(Duration::from_millis(70)));
         assert!(read.retryable);
@@ -174,7 +174,7 @@ mod tests {
     fn a_wait_that_no_clock_can_hold_is_a_day() {
         let mut given = details("SHARD_BUSY", DOMAIN);
         given.set_retry_info(Some(Duration::MAX));
-        let read = self::read(Code::Unavailable, "", &given).unwrap();
+        let read = read(Code::Unavailable, "", &given).unwrap();
         assert_eq!(read.retry_after, Some(RETRY_AFTER_MAX));
         assert_eq!((read.region(), read.ingress()), (Some("ru-msk"), None));
     }
