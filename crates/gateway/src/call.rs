@@ -6,35 +6,40 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use link::metrics::Gauge;
+use sha2::{Digest as _, Sha256};
 use terms::limits::{DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX};
 use terms::{CallId, Entropy, EntropyFailed, Fault, Reason};
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
 use crate::callers::{Identified, Identity};
-use crate::errors;
+use crate::errors::{self, Log};
 use crate::identity::Acting;
 use crate::metrics::{Ending, Method, Metrics};
 use crate::shares::{Share, Shares};
 
 // === ids ===
 
-/// Gives calls their ids: a prefix that is random for each process, then a number.
+/// Gives calls their ids. Every error shows one, so two of them may not tell how many calls of
+/// others lay between: each is a number hidden by a key that is random for each process.
 pub(crate) struct Ids {
-    prefix: u64,
+    key: [u8; 32],
     next: AtomicU64,
 }
 
 impl Ids {
     pub(crate) fn new(entropy: &dyn Entropy) -> Result<Self, EntropyFailed> {
-        let mut prefix = [0; 8];
-        entropy.fill(&mut prefix)?;
-        Ok(Self { prefix: u64::from_be_bytes(prefix), next: AtomicU64::new(1) })
+        let mut key = [0; 32];
+        entropy.fill(&mut key)?;
+        Ok(Self { key, next: AtomicU64::new(1) })
     }
 
     pub(crate) fn next(&self) -> CallId {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        CallId(u128::from(self.prefix) << 64 | u128::from(number))
+        let number = self.next.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        // Key and number are one block of the hash, and of one length: nothing can be added to
+        // them, and half of what comes out is enough to tell all calls apart.
+        let digest = Sha256::new().chain_update(self.key).chain_update(number).finalize();
+        CallId(digest.iter().take(16).fold(0, |id, byte| id << 8 | u128::from(*byte)))
     }
 }
 
@@ -116,13 +121,14 @@ pub(crate) struct Desk {
     pub(crate) seats: Arc<Seats>,
     pub(crate) shares: Shares,
     pub(crate) identity: Identity,
+    pub(crate) log: Log,
     pub(crate) metrics: Arc<Metrics>,
 }
 
 impl Desk {
     /// Ends a call that is refused: counted, logged, and made what the caller reads.
     pub(crate) fn refuse(&self, entered: &Entered, fault: &Fault) -> Status {
-        errors::log(fault, entered.id, entered.method);
+        self.log.refused(fault, entered.id, entered.method);
         self.count(entered, Ending::Refused(fault.reason));
         errors::status(fault, entered.id)
     }
@@ -244,8 +250,47 @@ impl Item {
 
     /// The request is refused, and the stream goes on.
     pub(crate) fn refuse(&self, fault: &Fault) -> tonic_types::pb::Status {
-        errors::log(fault, self.entered.id, self.entered.method);
+        self.desk.log.refused(fault, self.entered.id, self.entered.method);
         self.desk.count(&self.entered, Ending::Refused(fault.reason));
         errors::status_message(fault, self.entered.id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    /// The same bytes every time.
+    struct Always(u8);
+
+    impl Entropy for Always {
+        fn fill(&self, buffer: &mut [u8]) -> Result<(), EntropyFailed> {
+            buffer.fill(self.0);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn ids_say_nothing_of_one_another() {
+        const CALLS: usize = 1_000;
+        let ids = Ids::new(&Always(7)).unwrap();
+        let given: Vec<u128> = (0..CALLS).map(|_| ids.next().0).collect();
+        // Neither half is the same twice: there is no prefix, and no number that only grows.
+        let halves = [64, 0].map(|shift| {
+            let half = |id: &u128| u64::try_from(id >> shift & u128::from(u64::MAX)).unwrap();
+            given.iter().map(half).collect::<Vec<u64>>()
+        });
+        for half in &halves {
+            assert_eq!(half.iter().collect::<HashSet<_>>().len(), CALLS);
+            let steps: HashSet<u64> = half.windows(2).map(|w| w[1].wrapping_sub(w[0])).collect();
+            assert_eq!(steps.len(), CALLS - 1, "two steps are alike");
+            let up = half.windows(2).filter(|pair| pair[0] < pair[1]).count();
+            assert!((CALLS * 2 / 5..CALLS * 3 / 5).contains(&up), "{up} of them grow");
+        }
+        // Another process has other ids.
+        let others = Ids::new(&Always(8)).unwrap();
+        assert!((0..CALLS).all(|_| !given.contains(&others.next().0)));
     }
 }

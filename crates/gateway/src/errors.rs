@@ -4,10 +4,12 @@
 //! set of keys; nothing that the caller sent is repeated. The log has the same call id.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use link::refusals::Refusals;
 use prost::Message as _;
-use terms::{CallId, Code, Detail, Fault, Retry};
+use terms::{CallId, Clock, Code, Detail, Fault, Reason, Retry};
 use tonic::Status;
 use tonic_types::{ErrorDetails, StatusExt as _, pb};
 
@@ -80,34 +82,57 @@ const fn code(code: Code) -> tonic::Code {
     }
 }
 
-/// Says in the log, once, that a call was refused: call id, method, reason, and nothing of the
-/// request. What an operator must see to is a warning or an error; the rest is information.
-pub(crate) fn log(fault: &Fault, call: CallId, method: Method) {
-    let (reason, method) = (fault.reason.as_str(), method.as_str());
-    match fault.reason.code() {
-        Code::Internal | Code::DataLoss => {
-            tracing::error!(call_id = %call, method, reason, "call failed");
-        }
-        Code::Unavailable | Code::ResourceExhausted => {
-            tracing::warn!(call_id = %call, method, reason, "call not taken");
-        }
-        Code::InvalidArgument
-        | Code::FailedPrecondition
-        | Code::NotFound
-        | Code::AlreadyExists
-        | Code::Aborted
-        | Code::Unauthenticated
-        | Code::PermissionDenied
-        | Code::DeadlineExceeded
-        | Code::Unimplemented => {
-            tracing::info!(call_id = %call, method, reason, "call refused");
+/// Tells refusals in the log, of each reason some in a second and then how many went unsaid:
+/// whoever is refused at the speed of a network fills no disk, and hides no other reason.
+pub(crate) struct Log {
+    clock: Arc<dyn Clock>,
+    told: HashMap<Reason, Refusals>,
+}
+
+impl Log {
+    /// Nothing is told yet.
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        let told = Reason::ALL.iter().map(|reason| (*reason, Refusals::default())).collect();
+        Self { clock, told }
+    }
+
+    /// Whether one more may be told; if so, how many were not since the last.
+    fn line(&self, reason: Reason) -> Option<u64> {
+        self.told.get(&reason).map_or(Some(0), |told| told.line(self.clock.now()))
+    }
+
+    /// Says that a call was refused: call id, method, reason, and nothing of the request. What an
+    /// operator must see to is a warning or an error; the rest is information.
+    pub(crate) fn refused(&self, fault: &Fault, call: CallId, method: Method) {
+        let Some(unsaid) = self.line(fault.reason) else { return };
+        let (reason, method) = (fault.reason.as_str(), method.as_str());
+        match fault.reason.code() {
+            Code::Internal | Code::DataLoss => {
+                tracing::error!(call_id = %call, method, reason, unsaid, "call failed");
+            }
+            Code::Unavailable | Code::ResourceExhausted => {
+                tracing::warn!(call_id = %call, method, reason, unsaid, "call not taken");
+            }
+            Code::InvalidArgument
+            | Code::FailedPrecondition
+            | Code::NotFound
+            | Code::AlreadyExists
+            | Code::Aborted
+            | Code::Unauthenticated
+            | Code::PermissionDenied
+            | Code::DeadlineExceeded
+            | Code::Unimplemented => {
+                tracing::info!(call_id = %call, method, reason, unsaid, "call refused");
+            }
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use terms::Reason;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use terms::UnixMillis;
 
     use super::*;
 
@@ -161,5 +186,29 @@ mod tests {
             assert_eq!(details.retry_info().is_some(), passes, "{reason}");
             assert!(details.bad_request().is_none());
         }
+    }
+
+    struct At(AtomicU64);
+
+    impl Clock for At {
+        fn now(&self) -> UnixMillis {
+            UnixMillis(self.0.load(Ordering::Relaxed))
+        }
+    }
+
+    #[test]
+    fn a_flood_of_one_reason_is_told_in_few_lines_and_hides_no_other() {
+        let clock = Arc::new(At(AtomicU64::new(5_000)));
+        let log = Log::new(Arc::clone(&clock) as Arc<dyn Clock>);
+        let told =
+            |reason, times: u64| (0..times).filter_map(|_| log.line(reason)).collect::<Vec<u64>>();
+        let lines = told(Reason::IdentityInvalid, 1_000);
+        assert!(!lines.is_empty() && lines.len() <= 10, "{} lines", lines.len());
+        for other in Reason::ALL.iter().filter(|reason| **reason != Reason::IdentityInvalid) {
+            assert_eq!(told(*other, 1), [0], "{other} is hidden");
+        }
+        clock.0.store(6_000, Ordering::Relaxed);
+        let unsaid = 1_000 - u64::try_from(lines.len()).unwrap();
+        assert_eq!(told(Reason::IdentityInvalid, 2), [unsaid, 0]);
     }
 }

@@ -51,6 +51,7 @@ use tokio::sync::watch;
 use crate::call::{Desk, Ids, Seats};
 use crate::callers::Identity;
 use crate::convert::Reader;
+use crate::errors::Log;
 use crate::metrics::Metrics;
 use crate::routing::Routing;
 use crate::shares::Shares;
@@ -186,6 +187,7 @@ impl Gateway {
             seats: Arc::new(seats),
             shares: Shares::new(&map, &settings.limits, settings.in_flight_max),
             identity,
+            log: Log::new(Arc::clone(&clock)),
             metrics: Arc::clone(&metrics),
         };
         let (stop, stopping) = watch::channel(false);

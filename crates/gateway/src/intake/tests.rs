@@ -37,7 +37,8 @@ fn desk() -> Arc<Desk> {
     let shares = Shares::new(&map, &TenantLimits::default(), 8);
     let callers = Callers::Everybody(rig::caller());
     let identity = Identity::new(callers, None, Arc::new(SystemClock));
-    Arc::new(Desk { ids, seats, shares, identity, metrics })
+    let log = crate::errors::Log::new(Arc::new(SystemClock));
+    Arc::new(Desk { ids, seats, shares, identity, log, metrics })
 }
 
 const BODY: Duration = Duration::from_millis(600);
