@@ -1,7 +1,12 @@
 //! Nothing that a caller sends gets out sideways: every part of a request carries a marker, and
 //! then everything else that the processes say or write is searched, and so is every byte that
-//! goes from the gateway to the shard.
+//! goes from the gateway to the shard. With tokens that are good, and over TLS: `leaks/signed.rs`.
+//! A panic of the binary says nothing either: `leaks/panics.rs`.
 
+#[path = "leaks/panics.rs"]
+mod panics;
+#[path = "leaks/signed.rs"]
+mod signed;
 #[expect(dead_code, reason = "each test file uses its own part")]
 mod support;
 #[path = "leaks/tap.rs"]
@@ -19,7 +24,7 @@ use support::{Deployment, Options, search};
 use tap::Tap;
 use tonic::body::Body;
 use tonic::codegen::{Service as _, http};
-use tonic::metadata::{BinaryMetadataValue, MetadataKey, MetadataMap, MetadataValue};
+use tonic::metadata::{Ascii, BinaryMetadataValue, MetadataKey, MetadataMap, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
 use wire::v1::records_client::RecordsClient;
@@ -85,10 +90,27 @@ fn poison(metadata: &mut MetadataMap) {
     metadata.insert_bin(key, value);
 }
 
-fn poisoned<T>(message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    poison(request.metadata_mut());
-    request
+/// A connection to a gateway, and the token of whoever has one.
+struct Sender {
+    channel: Channel,
+    bearer: Option<MetadataValue<Ascii>>,
+}
+
+impl Sender {
+    fn new(channel: Channel, token: Option<&str>) -> Self {
+        let bearer = token.map(|token| format!("Bearer {token}").parse().expect("a header"));
+        Self { channel, bearer }
+    }
+
+    /// A message with markers in all of its headers.
+    fn poisoned<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        poison(request.metadata_mut());
+        if let Some(bearer) = &self.bearer {
+            request.metadata_mut().insert("authorization", bearer.clone());
+        }
+        request
+    }
 }
 
 /// A put that succeeds, with a marker wherever one can stand.
@@ -158,8 +180,9 @@ fn check_silent(what: &str, status: &Status) {
 }
 
 /// Sends everything that a caller can send: what is done, and what is refused.
-async fn send_all(channel: Channel) {
-    let mut records = RecordsClient::new(channel.clone());
+async fn send_all(sender: &Sender) {
+    let poisoned = |message| sender.poisoned(message);
+    let mut records = RecordsClient::new(sender.channel.clone());
     let done = records.put(poisoned(good())).await.expect("it is stored").into_inner();
     let subject = done.subject.expect("a subject");
     assert_eq!(subject.domicile, REGION);
@@ -178,8 +201,11 @@ async fn send_all(channel: Channel) {
     let mut request = poisoned(good());
     let bearer = format!("Bearer {}", token()).parse().expect("a header");
     request.metadata_mut().insert("authorization", bearer);
-    // Whether a listener without tokens ignores one or refuses it: it does not show it.
-    if let Err(refused) = records.put(request).await {
+    // A listener without tokens ignores one, another refuses one that nobody signed. Neither
+    // shows it.
+    let taken = records.put(request).await;
+    assert_eq!(taken.is_err(), sender.bearer.is_some());
+    if let Err(refused) = taken {
         check_silent("token", &refused);
     }
 
@@ -188,27 +214,38 @@ async fn send_all(channel: Channel) {
         collection: "profiles".to_owned(),
         key: marker("key"),
     };
-    let record = records.get(poisoned(read.clone())).await.expect("it is there").into_inner();
+    let record =
+        records.get(sender.poisoned(read.clone())).await.expect("it is there").into_inner();
     assert_eq!(record.body, marker("body").as_bytes());
     let absent = api::GetRecordRequest { key: marker("absent"), ..read };
-    check_silent("absent", &records.get(poisoned(absent)).await.err().expect("it is not there"));
+    check_silent(
+        "absent",
+        &records.get(sender.poisoned(absent)).await.err().expect("it is not there"),
+    );
 
     let unknown = api::CreateSubjectRequest {
         subject: Some(api::SubjectRef { id: marker("new"), domicile: String::new() }),
         collection: marker("collection"),
         ..Default::default()
     };
-    let mut subjects = SubjectsClient::new(channel.clone());
-    check_silent("create", &subjects.create(poisoned(unknown)).await.err().expect("no collection"));
-    check_unknown_method(channel).await;
+    let mut subjects = SubjectsClient::new(sender.channel.clone());
+    check_silent(
+        "create",
+        &subjects.create(sender.poisoned(unknown)).await.err().expect("no collection"),
+    );
+    check_unknown_method(sender).await;
 }
 
 /// A call to a method whose name is a marker: the answer's headers and trailers say nothing of it.
-async fn check_unknown_method(mut channel: Channel) {
+async fn check_unknown_method(sender: &Sender) {
+    let mut channel = sender.channel.clone();
     let path = format!("http://localhost/bailiwick.v1.Records/{}", marker("method"));
     let mut request = http::Request::post(path).header("content-type", "application/grpc");
     for name in HEADERS {
         request = request.header(*name, marker(name));
+    }
+    if let Some(bearer) = &sender.bearer {
+        request = request.header("authorization", bearer.to_str().expect("text"));
     }
     let request = request.body(Body::empty()).expect("a request");
     std::future::poll_fn(|cx| channel.poll_ready(cx)).await.expect("a connection");
@@ -243,7 +280,7 @@ fn nothing_that_is_sent_gets_out_sideways() {
         let agent = marker("agent");
         let endpoint = endpoint.user_agent(agent).expect("a header");
         let channel = endpoint.timeout(Duration::from_secs(20)).connect().await;
-        send_all(channel.expect("a gateway")).await;
+        send_all(&Sender::new(channel.expect("a gateway"), None)).await;
     });
 
     // What had to go to the shard did, on the one session that was open before anybody called:

@@ -201,8 +201,13 @@ impl Secured {
 
     /// A token for the next five minutes; `changes` replaces claims, and null removes them.
     pub(crate) fn token(&self, changes: &Value) -> String {
+        self.token_by(KEY_ID, changes)
+    }
+
+    /// The same, of a key with that name.
+    pub(crate) fn token_by(&self, key_id: &str, changes: &Value) -> String {
         let mut header = Header::new(Algorithm::ES256);
-        header.kid = Some(KEY_ID.to_owned());
+        header.kid = Some(key_id.to_owned());
         encode(&header, &claims(changes), &self.signer).expect("a token")
     }
 
