@@ -3,26 +3,27 @@
 
 #[expect(dead_code, reason = "not every way to end a process is taken here")]
 mod support;
+#[path = "sandbox/watched.rs"]
+mod watched;
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
-use client::{Client, Settings};
-use support::load::{PATIENT, Writers, get};
+use client::{Access, Client, Settings};
+use serde_json::json;
+use support::load::{ONCE, PATIENT, Writers, evidence, get, put};
 use support::process::{get as page, pause, run, wait_until};
+use support::secure::{now, replace};
 use support::{Deployment, Options};
 use tokio::runtime::Runtime;
+use watched::{CALLS, Watched, check_never_wrote};
 
 /// Time in which a server is ready, or drained.
 const READY_MAX: Duration = Duration::from_secs(60);
 /// How long callers write while a gateway is watched.
 const LOAD: Duration = Duration::from_secs(3);
-/// What is watched: every call that names a file, and every one that writes or makes something.
-const CALLS: &str = "trace=%file,ftruncate,fallocate,memfd_create,io_uring_setup,prctl,prlimit64,\
-                     landlock_restrict_self,clone,clone3,write,writev,pwrite64,pwritev,pwritev2,\
-                     sendfile,splice,copy_file_range";
 
 fn one(engine: &'static str) -> Deployment {
     Deployment::start(&Options { regions: vec!["eu-fra"], engine, ..Options::default() })
@@ -114,83 +115,6 @@ fn with_the_sandbox_required_records_are_put_and_read_on_both_engines() {
 
 // === a gateway, watched ===
 
-/// A gateway under `strace`, killed when it goes out of scope.
-struct Watched {
-    gateway: Child,
-    log: PathBuf,
-}
-
-impl Watched {
-    /// Starts it under a strace that makes itself its grandchild: the child here is the gateway.
-    fn start(config: &Path, what: &str) -> Self {
-        let log = config.with_extension("strace");
-        let gateway = Command::new("strace")
-            .args(["-D", "-f", "-y", "-s", "128", "-e", what, "-o"])
-            .arg(&log)
-            .args([env!("CARGO_BIN_EXE_bailiwick"), "gateway", "--config"])
-            .arg(config)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("strace is installed");
-        Self { gateway, log }
-    }
-
-    /// Asks it to drain, and gives what strace saw.
-    fn stop(mut self) -> Vec<String> {
-        let pid = i32::try_from(self.gateway.id()).ok().and_then(rustix::process::Pid::from_raw);
-        let pid = pid.expect("a process id");
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
-        let mut code = None;
-        wait_until("the gateway drains", READY_MAX, || {
-            code = self.gateway.try_wait().expect("a child can be asked");
-            code.is_some()
-        });
-        assert_eq!(code.and_then(|code| code.code()), Some(0));
-        // strace ends after it, and writes its last lines then.
-        let ended = |text: &str| text.contains("+++ exited with 0 +++");
-        let mut text = String::new();
-        wait_until("strace has written everything", READY_MAX, || {
-            text = fs::read_to_string(&self.log).unwrap_or_default();
-            text.lines().last().is_some_and(ended)
-        });
-        text.lines().map(str::to_owned).collect()
-    }
-}
-
-impl Drop for Watched {
-    fn drop(&mut self) {
-        // Ended already, unless the test failed.
-        drop(self.gateway.kill());
-        drop(self.gateway.wait());
-    }
-}
-
-/// Whether a line shows a call that can change a file or make one.
-fn changes(line: &str) -> bool {
-    let call = line.split_whitespace().nth(1).unwrap_or_default();
-    let name = call.split('(').next().unwrap_or_default();
-    match name {
-        "open" | "openat" | "openat2" => {
-            ["O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC", "O_APPEND", "O_TMPFILE"]
-                .iter()
-                .any(|flag| line.contains(flag))
-        }
-        "creat" | "truncate" | "ftruncate" | "fallocate" | "rename" | "renameat" | "renameat2"
-        | "unlink" | "unlinkat" | "mkdir" | "mkdirat" | "rmdir" | "link" | "linkat" | "symlink"
-        | "symlinkat" | "mknod" | "mknodat" | "memfd_create" | "io_uring_setup" | "sendfile"
-        | "splice" | "copy_file_range" | "chmod" | "fchmodat" | "chown" | "fchownat"
-        | "setxattr" | "utimensat" => true,
-        // Through a descriptor: pipes, sockets and events are no files.
-        "write" | "writev" | "pwrite64" | "pwritev" | "pwritev2" => {
-            let target = call.split(['<', '>']).nth(1).unwrap_or_default();
-            target.starts_with('/') && target != "/dev/null"
-        }
-        _ => false,
-    }
-}
-
 #[test]
 fn a_gateway_under_load_opens_no_file_for_writing_and_is_refused_when_it_tries() {
     let mut deployment = one("fjall");
@@ -216,43 +140,96 @@ fn a_gateway_under_load_opens_no_file_for_writing_and_is_refused_when_it_tries()
         }
     });
     let seen = watched.stop();
-    let at = |what: &str| seen.iter().position(|line| line.contains(what));
-    let fenced = at("landlock_restrict_self(").expect("it enters the sandbox");
-    assert!(seen[fenced].ends_with("= 0"), "{}", seen[fenced]);
-    let undumpable = at("prctl(PR_SET_DUMPABLE, SUID_DUMP_DISABLE) = 0");
-    assert!(undumpable.is_some(), "it is not undumpable");
-    let thread = seen.iter().position(|line| line.contains(" clone"));
-    assert!(thread.is_some_and(|thread| fenced < thread), "a thread was started before");
-
-    // From inside, on a thread that was started inside: the kernel refuses.
-    let tried: Vec<&String> = seen.iter().filter(|line| changes(line)).collect();
-    let [probe] = tried.as_slice() else { panic!("it tried to write: {tried:#?}") };
-    assert!(probe.contains("\"/dev/null\", O_WRONLY"), "{probe}");
-    assert!(probe.ends_with("= -1 EACCES (Permission denied)"), "{probe}");
-    let main = seen.first().and_then(|line| line.split_whitespace().next());
-    assert_ne!(probe.split_whitespace().next(), main, "the main thread tried it by itself");
+    check_never_wrote(&seen);
     // The watch itself can see: the same binary's files that were opened to read are there.
     assert!(seen.iter().any(|line| line.contains("gateway.toml") && line.contains("O_RDONLY")));
 }
 
-#[test]
-fn the_watch_sees_what_changes_a_file() {
-    for line in [
-        r#"12 openat(AT_FDCWD</>, "/srv/a", O_WRONLY|O_CREAT|O_CLOEXEC, 0666) = 3</srv/a>"#,
-        r#"12 openat(AT_FDCWD</>, "/srv/a", O_RDWR|O_CLOEXEC) = -1 ENOENT (No such file)"#,
-        r#"12 write(3</srv/a>, "x", 1) = 1"#,
-        r#"12 renameat2(AT_FDCWD, "a", AT_FDCWD, "b", 0) = 0"#,
-        r#"12 memfd_create("a", 0) = 3"#,
-    ] {
-        assert!(changes(line), "{line}");
+/// Callers that put and get over connections of their own, each anew for every record, until they
+/// have stored so many.
+async fn callers(url: &str, access: &Access, records: usize) {
+    let each = (0..8).map(|caller| {
+        let (url, access) = (url.to_owned(), access.clone());
+        tokio::spawn(async move {
+            let subject = format!("caller-{caller}");
+            for n in 0..records / 8 {
+                let client = Client::connect_with(&url, ONCE, access.clone()).await;
+                let client = client.expect("a gateway");
+                let key = format!("k{n}");
+                let request = put(&subject, &key, key.as_bytes(), &evidence("DE"));
+                client.put(&request).await.expect("a put");
+                let record = get(&client, &subject, "eu-fra", &key).await.expect("a record");
+                assert_eq!(record.body, key.as_bytes());
+            }
+        })
+    });
+    for caller in each.collect::<Vec<_>>() {
+        caller.await.expect("no panic");
     }
-    for line in [
-        r#"12 openat(AT_FDCWD</>, "/srv/a", O_RDONLY|O_CLOEXEC) = 3</srv/a>"#,
-        r#"12 write(9<socket:[77]>, "x", 1) = 1"#,
-        r#"12 write(4<anon_inode:[eventfd]>, "\1", 8) = 8"#,
-        r#"12 write(2</dev/null>, "{}", 2) = 2"#,
-    ] {
-        assert!(!changes(line), "{line}");
+}
+
+#[test]
+fn a_gateway_with_tls_and_tokens_opens_no_file_for_writing_when_its_certificates_change() {
+    let options = Options { regions: vec!["eu-fra"], tls: true, ..Options::default() };
+    let mut deployment = Deployment::start(&options);
+    let config = configure(&deployment, "gateway", "require_sandbox = true");
+    let admin = deployment.gateway().admin();
+    assert_eq!(deployment.gateway().stop(), 0);
+    let watched = Watched::start(&config, CALLS);
+    wait_until("the gateway is ready", READY_MAX, || {
+        page(admin, "/readyz").is_some_and(|(status, _)| status == 200)
+    });
+    deployment.wait_session("eu-fra", true);
+    let secured = deployment.secured();
+    let runtime = Runtime::new().expect("a runtime");
+    let url = deployment.gateway_url();
+    let access = secured.with_token(&secured.token(&json!({ "exp": now() + 3_600 })));
+    runtime.block_on(callers(&url, &access, 80));
+
+    // While they call: another certificate, another list, and another document of keys.
+    let ends = || {
+        let (_, text) = page(admin, "/metrics").expect("a page");
+        let names = ["certificate_expires_seconds ", "listener_certificate_expires_seconds "];
+        names.map(|name| {
+            let name = format!("bailiwick_{name}");
+            text.lines().find(|line| line.starts_with(&name)).expect("such a line").to_owned()
+        })
+    };
+    let before = ends();
+    secured.issue("eu-fra", &["--gateway", "gateway-1", "--days", "20"], "gateway-renewed");
+    let (running, during) = (url.clone(), access.clone());
+    let load = runtime.spawn(async move { callers(&running, &during, 160).await });
+    secured.put_in_place("gateway-renewed", "gateway");
+    wait_until("both certificates are read", READY_MAX, || {
+        ends().iter().zip(&before).all(|(now, before)| now != before)
+    });
+    secured.revoke("callers", "backend");
+    let jwks = deployment.root().join("tls/jwks.json");
+    let text = fs::read_to_string(&jwks).expect("a text");
+    let mut keys: serde_json::Value = serde_json::from_str(&text).expect("keys");
+    let mut another = keys["keys"][0].clone();
+    another["kid"] = json!("k2");
+    keys["keys"].as_array_mut().expect("a list").push(another);
+    replace(&jwks, keys.to_string().as_bytes());
+    let signed_anew = secured.token_by("k2", &json!({}));
+    wait_until("the new key is read", READY_MAX, || {
+        runtime.block_on(async {
+            let access = secured.with_token(&signed_anew);
+            let client = Client::connect_with(&url, ONCE, access).await.expect("a gateway");
+            client.put(&put("caller-0", "new", b"x", &evidence("DE"))).await.is_ok()
+        })
+    });
+    runtime.block_on(load).expect("no panic");
+    runtime.block_on(callers(&url, &access, 80));
+
+    let seen = watched.stop();
+    check_never_wrote(&seen);
+    // All of it was read again in the traced time, from inside.
+    let fenced = seen.iter().position(|line| line.contains("landlock_restrict_self("));
+    let inside = seen.get(fenced.expect("a fence")..).expect("more");
+    for name in ["tls/gateway/key.pem", "callers/revoked.pem", "tls/jwks.json"] {
+        let read = |line: &&String| line.contains(name) && line.contains("O_RDONLY");
+        assert!(inside.iter().filter(read).count() >= 2, "{name} was not read again");
     }
 }
 
