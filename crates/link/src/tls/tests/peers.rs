@@ -36,15 +36,14 @@ impl House {
     /// Presents any certificate to the shard, without our own checks of it: as an attacker does.
     async fn refused(&self, leaf: &Leaf) {
         let provider = super::super::provider();
-        let chain = rustls::pki_types::CertificateDer::from_pem_slice(leaf.pem.as_bytes());
-        let key = rustls::pki_types::PrivateKeyDer::from_pem_slice(leaf.key.as_bytes());
         use rustls::pki_types::pem::PemObject as _;
+        let key = rustls::pki_types::PrivateKeyDer::from_pem_slice(leaf.key.as_bytes());
         let config = rustls::ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])
             .unwrap()
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(Anybody))
-            .with_client_auth_cert(vec![chain.unwrap()], key.unwrap())
+            .with_client_auth_cert(chain_of(leaf), key.unwrap())
             .unwrap();
         let (dialled, arrived) = meet(&self.shard, async |stream| {
             let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
@@ -201,4 +200,121 @@ fn our_own_certificate_must_be_one_that_others_take() {
     mixed.key = eu.leaf(&[GATEWAY]).key;
     let unpaired = check(&mixed, PeerKind::Gateway, "eu-fra").unwrap_err();
     assert!(matches!(unpaired, Error::Unpaired { .. }));
+}
+
+// === chains ===
+
+/// An authority: by itself, or issued by the one above it.
+fn authority(name: &str, is_ca: IsCa, above: Option<&Ca>) -> Ca {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = is_ca;
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.not_before = date_time_ymd(2026, 1, 1);
+    params.not_after = date_time_ymd(2030, 1, 1);
+    params.serial_number = Some(SerialNumber::from(SERIAL_OF_AUTHORITIES));
+    let certificate = match above {
+        None => params.self_signed(&key),
+        Some(above) => params.signed_by(&key, &above.issuer),
+    };
+    let certificate = certificate.unwrap();
+    let digest = Sha256::digest(certificate.der()).into();
+    Ca { pem: certificate.pem(), issuer: Issuer::new(params, key), digest }
+}
+
+/// No leaf has this one.
+const SERIAL_OF_AUTHORITIES: u64 = 1 << 40;
+
+/// An authority that may have so many others below it in a path.
+const fn over(others: u8) -> IsCa {
+    IsCa::Ca(BasicConstraints::Constrained(others))
+}
+
+/// A gateway's certificate by the last of these, with all of them in its file.
+fn chained(intermediates: &[&Ca]) -> Leaf {
+    let [.., issuer] = intermediates else { panic!("nobody issues it") };
+    let mut leaf = issuer.leaf(&[GATEWAY]);
+    leaf.pem.extend(intermediates.iter().rev().map(|ca| ca.pem.as_str()));
+    leaf
+}
+
+fn chain_of(leaf: &Leaf) -> Vec<rustls::pki_types::CertificateDer<'static>> {
+    use rustls::pki_types::pem::PemObject as _;
+    let all = rustls::pki_types::CertificateDer::pem_slice_iter(leaf.pem.as_bytes());
+    all.map(Result::unwrap).collect()
+}
+
+/// What the house's shard makes of a chain, beside the handshake.
+fn cause_of(house: &House, leaf: &Leaf) -> Option<super::super::Cause> {
+    let ours = house.shard.server().1;
+    house.shard.peer(&chain_of(leaf), webpki::KeyUsage::client_auth(), ours).err()
+}
+
+/// A house whose two roots allow so many intermediates in a path.
+fn house_over(others: u8, lists: impl FnOnce(&Ca) -> Vec<String>) -> House {
+    let eu = authority("eu", over(others), None);
+    let lists = lists(&eu);
+    house_of(eu, authority("ru", over(others), None), &lists)
+}
+
+#[tokio::test]
+async fn a_leaf_by_an_intermediate_of_a_pinned_root_is_let_in() {
+    let house = house_over(1, |_| Vec::new());
+    let between = authority("eu between", over(0), Some(&house.eu));
+    // Our own certificate is checked at the opening, by the same rules.
+    let gateway = house.gateway(&chained(&[&between]));
+    let (dialled, arrived) = meet(&house.shard, async |stream| dial(&gateway, stream).await).await;
+    assert_eq!(dialled.unwrap().id, shard_id());
+    assert_eq!(arrived.unwrap().peer.unwrap().id.to_string(), GATEWAY);
+    // Without the intermediate nobody can tell whose it is.
+    let bare = between.leaf(&[GATEWAY]);
+    assert_eq!(cause_of(&house, &bare), Some(super::super::Cause::Authority));
+    house.refused(&bare).await;
+}
+
+#[tokio::test]
+async fn an_intermediate_that_may_not_speak_for_the_name_lets_nobody_in() {
+    use super::super::Cause;
+    let house = house_over(1, |_| Vec::new());
+    // Of another region, whose root is pinned, too; of nobody; and no authority at all.
+    let abroad = authority("ru between", over(0), Some(&house.ru));
+    let stranger = Ca::new("eu");
+    let strange = authority("eu between", over(0), Some(&stranger));
+    let no_authority = authority("eu gateway", IsCa::ExplicitNoCa, Some(&house.eu));
+    for (what, chain) in [
+        ("another region's", &[&abroad][..]),
+        ("another region's, with the right root beside it", &[&house.eu, &abroad]),
+        ("a stranger's", &[&strange]),
+        ("a stranger's, with the stranger", &[&stranger, &strange]),
+        ("no authority", &[&no_authority]),
+    ] {
+        let leaf = chained(chain);
+        assert_eq!(cause_of(&house, &leaf), Some(Cause::Authority), "{what}");
+        house.refused(&leaf).await;
+    }
+}
+
+#[tokio::test]
+async fn a_path_longer_than_its_intermediate_allows_is_refused() {
+    use super::super::Cause;
+    // The intermediate allows none below it.
+    let house = house_over(2, |_| Vec::new());
+    let first = authority("eu first", over(0), Some(&house.eu));
+    let second = authority("eu second", over(0), Some(&first));
+    let leaf = chained(&[&first, &second]);
+    assert_eq!(cause_of(&house, &leaf), Some(Cause::Authority));
+    house.refused(&leaf).await;
+}
+
+#[tokio::test]
+async fn a_root_that_revokes_its_intermediate_revokes_all_that_it_has_issued() {
+    let serial = SerialNumber::from(SERIAL_OF_AUTHORITIES);
+    let gone = Leaf { pem: String::new(), key: String::new(), serial };
+    let house = house_over(1, |eu| vec![eu.list(&[&gone], 2030)]);
+    let between = authority("eu between", over(0), Some(&house.eu));
+    let leaf = chained(&[&between]);
+    assert_eq!(cause_of(&house, &leaf), Some(super::super::Cause::Revoked));
+    house.refused(&leaf).await;
+    assert_eq!(cause_of(&house, &house.eu.leaf(&[GATEWAY])), None, "by the root itself");
 }
