@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use atlas::RegionMap;
 use futures_util::future::{Either, Ready, ready};
+use link::listener::Arrived;
 use terms::{Fault, Reason};
 use tokio::time::Instant;
 use tonic::body::Body;
@@ -300,6 +301,9 @@ impl Check for Admit {
         let identified = request.extensions().get::<Identified>().ok_or(Reason::Internal)?;
         let acting = permit(&identified.caller, method, &self.map)?;
         let share = self.desk.shares.take(&identified.caller.tenant)?;
+        if let Some(arrived) = request.extensions().get::<Arrived>() {
+            arrived.known();
+        }
         let beside = request.extensions_mut();
         beside.insert(acting);
         beside.insert(share);

@@ -37,7 +37,7 @@ fn desk() -> Arc<Desk> {
     let shares = Shares::new(&map, &TenantLimits::default(), 8);
     let callers = Callers::Everybody(rig::caller());
     let identity = Identity::new(callers, None, Arc::new(SystemClock));
-    let log = crate::errors::Log::new(Arc::new(SystemClock));
+    let log = Log::new(Arc::new(SystemClock));
     Arc::new(Desk { ids, seats, shares, identity, log, metrics })
 }
 
