@@ -37,9 +37,9 @@ pub const STRANGERS_MAX: usize = 4_096;
 /// Of those, such as come from one address, or of IPv6 from one network of 64 bits. A proxy's
 /// connections are strangers only until their first call.
 pub const STRANGERS_OF_ONE_ADDRESS_MAX: usize = 512;
-/// Connections of one of our gateways to one listener: its session, the next one while it moves,
-/// and what has not ended yet.
-pub const CONNECTIONS_OF_ONE_PEER_MAX: usize = 4;
+/// Connections under one name of a gateway to one listener: its session, the next one while it
+/// moves, and what has not ended yet. A few replicas may share a name and fit as well.
+pub const CONNECTIONS_OF_ONE_PEER_MAX: usize = 16;
 /// Time after its handshake in which a connection must have shown who it is.
 const STRANGER_TIME_MAX: Duration = Duration::from_secs(30);
 /// Handshakes of one listener at once; others wait for their turn, within their own time.
@@ -238,7 +238,7 @@ impl Door {
                 let peer = tls.peer(chain, KeyUsage::client_auth(), ours);
                 let peer = peer.map_err(|_| Closed::Handshake)?;
                 if !place.known_as(&peer.id) {
-                    return Err(Closed::Full);
+                    return Err(Closed::PeerFull);
                 }
                 let peer = Some(Arc::new(peer));
                 (Wire::Tls(stream), Arrived { peer, ..Arrived::default() })

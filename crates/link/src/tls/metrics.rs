@@ -30,8 +30,10 @@ struct Refused(Cause);
 /// Why a connection did not become one, where no certificate was at fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Closed {
-    /// There were as many connections as are allowed.
+    /// There were as many connections as are allowed, or as many of strangers.
     Full,
+    /// There were as many connections of this process as one name may have.
+    PeerFull,
     /// Nothing came in time.
     Silent,
     /// The handshake was not done in time.
@@ -41,7 +43,8 @@ pub(crate) enum Closed {
 }
 
 impl Closed {
-    const ALL: &'static [Self] = &[Self::Full, Self::Silent, Self::Slow, Self::Handshake];
+    const ALL: &'static [Self] =
+        &[Self::Full, Self::PeerFull, Self::Silent, Self::Slow, Self::Handshake];
 }
 
 impl Label for Closed {
@@ -50,6 +53,7 @@ impl Label for Closed {
     fn value(&self) -> &str {
         match self {
             Self::Full => "full",
+            Self::PeerFull => "peer_full",
             Self::Silent => "silent",
             Self::Slow => "slow",
             Self::Handshake => "handshake",
