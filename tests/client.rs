@@ -69,6 +69,7 @@ fn a_caller_is_known_by_its_token_or_its_certificate() {
     let put = rig.put("p-1", &by_token);
     assert_eq!(put.code, 0, "{put:?}");
     assert_eq!(parsed(&put.stdout)["domicile"], "eu-fra");
+    assert_eq!(parsed(&put.stdout)["proof"], "receipt");
     let got = rig.get("p-1", &by_certificate);
     assert_eq!(got.code, 0, "{got:?}");
     assert_eq!(parsed(&got.stdout)["body_utf8"], "hello");
@@ -92,7 +93,25 @@ fn a_caller_is_known_by_its_token_or_its_certificate() {
     assert_eq!(import.code, 0, "{import:?}");
     assert_eq!(parsed(&import.stdout)["placed"]["eu-fra"], 1);
 
+    a_retry_of_what_was_written_over_is_not_proven(&rig, &by_token);
     who_is_not_known_gets_nothing(&rig, ca, token);
+}
+
+/// What is said of a write whose opening is gone.
+fn a_retry_of_what_was_written_over_is_not_proven(rig: &Rig, caller: &[&str]) {
+    let put = |more: &[&str]| {
+        let put = ["put", "--subject", "p-1", "--body", "again", "--domicile", "eu-fra"];
+        let done = rig.record(&[&put[..], more].concat(), caller);
+        assert_eq!(done.code, 0, "{done:?}");
+        let done = parsed(&done.stdout);
+        (done["proof"].clone(), done["replayed"].clone(), done["version"].clone())
+    };
+    let kept = ["--request-id", "7f5cd1b8-3f6a-4b62-9d1f-0c5f8a1f5a11"];
+    assert_eq!(put(&kept), (json!("receipt"), json!(false), json!(2)));
+    assert_eq!(put(&kept), (json!("receipt"), json!(true), json!(2)));
+    assert_eq!(put(&[]), (json!("receipt"), json!(false), json!(3)));
+    assert_eq!(put(&kept), (json!("unproven"), json!(true), json!(2)));
+    assert_eq!(put(&["--validate-only"]), (Value::Null, json!(false), json!(4)));
 }
 
 /// What a caller is told who lacks something.
