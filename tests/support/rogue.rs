@@ -73,6 +73,17 @@ pub(crate) async fn open(
     own: Option<&Pair>,
     hello: proto::Hello,
 ) -> Result<Held, String> {
+    open_with(port, authorities, own, proto::ToShard { hello: Some(hello), calls: Vec::new() })
+        .await
+}
+
+/// The same, with a first frame that may hold anything: calls beside the hello, or no hello.
+pub(crate) async fn open_with(
+    port: u16,
+    authorities: &str,
+    own: Option<&Pair>,
+    first: proto::ToShard,
+) -> Result<Held, String> {
     let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authorities));
     if let Some((chain, key)) = own {
         tls = tls.identity(Identity::from_pem(chain, key));
@@ -81,7 +92,7 @@ pub(crate) async fn open(
     let endpoint = endpoint.and_then(|endpoint| endpoint.tls_config(tls)).expect("an address");
     let channel = endpoint.connect().await.map_err(|error| format!("{error:?}"))?;
     let (calls, receiver) = mpsc::channel(64);
-    calls.send(proto::ToShard { hello: Some(hello), calls: Vec::new() }).await.expect("room");
+    calls.send(first).await.expect("room");
     let mut client = SessionClient::new(channel);
     let opened = timeout(ANSWER_MAX, client.open(ReceiverStream::new(receiver))).await;
     let mut answers = opened
