@@ -67,6 +67,11 @@ impl Seats {
         self.gauge.inc();
         Some(Seat(Arc::clone(self)))
     }
+
+    /// How many are free.
+    pub(crate) fn free(&self) -> usize {
+        self.max.saturating_sub(self.taken.load(Ordering::Relaxed))
+    }
 }
 
 impl Drop for Seat {

@@ -11,12 +11,13 @@
 //! [`IDLE_TIME_MAX`].
 //!
 //! **Memory.** What has come of messages that are not complete, and of unary calls that are not
-//! answered, may take [`INTAKE_BYTES_MAX`] together. The first [`FREE_BYTES`] of each call are not
-//! counted: while a few hold all of it, small calls go on.
+//! answered, counts against the tenant's part of the room, and against all of it (`shares`). The
+//! first 8 KiB of each call are not counted: while a few hold all of it, small calls go on.
+//!
+//! A look at health, by anybody, is one message of [`CHECK_BYTES_MAX`], in [`CHECK_TIME_MAX`].
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -30,7 +31,10 @@ use tower::{Layer, Service};
 
 use crate::call::{Deadline, Desk, Entered};
 use crate::errors;
+use crate::gates::is_check;
 use crate::metrics::Method;
+use crate::shares::{Coming, Share, Slot};
+use crate::stack::undecodable;
 
 type Request = http::Request<Body>;
 
@@ -39,55 +43,12 @@ type Request = http::Request<Body>;
 pub(crate) const BODY_TIME_MAX: Duration = Duration::from_secs(30);
 /// Time for which a stream may be open and say nothing.
 pub(crate) const IDLE_TIME_MAX: Duration = Duration::from_secs(300);
-/// Bytes of messages that are on their way in, all calls together.
-pub(crate) const INTAKE_BYTES_MAX: usize = 128 << 20;
-/// Bytes of each call that do not count: with all seats taken, as much again.
-const FREE_BYTES: usize = 8 << 10;
+/// Time in which a look at health must be there: nobody is known to call.
+const CHECK_TIME_MAX: Duration = Duration::from_secs(5);
+/// Bytes of a look at health, which has the name of a service or region.
+pub(crate) const CHECK_BYTES_MAX: usize = 512;
 /// Bytes before each message: whether it is compressed, and its length.
 const PREFIX_BYTES: usize = 5;
-
-// === room ===
-
-/// The memory of all calls together.
-#[derive(Debug)]
-struct Room {
-    taken: AtomicUsize,
-    max: usize,
-}
-
-/// What one call has taken of it. Given back when dropped.
-#[derive(Debug)]
-struct Share {
-    room: Arc<Room>,
-    bytes: AtomicUsize,
-}
-
-impl Share {
-    /// Takes, or gives back, what there is a difference for `held` bytes. False: there is no room,
-    /// and nothing has changed. Only one task calls this.
-    fn hold(&self, held: usize) -> bool {
-        let want = held.saturating_sub(FREE_BYTES);
-        let have = self.bytes.load(Ordering::Relaxed);
-        if let Some(less) = have.checked_sub(want) {
-            self.room.taken.fetch_sub(less, Ordering::Relaxed);
-        } else {
-            let more = want - have;
-            let fits = |taken: usize| taken.checked_add(more).filter(|sum| *sum <= self.room.max);
-            let taken = &self.room.taken;
-            if taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_err() {
-                return false;
-            }
-        }
-        self.bytes.store(want, Ordering::Relaxed);
-        true
-    }
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        self.room.taken.fetch_sub(*self.bytes.get_mut(), Ordering::Relaxed);
-    }
-}
 
 // === the layer ===
 
@@ -95,7 +56,6 @@ impl Drop for Share {
 #[derive(Clone)]
 pub(crate) struct IntakeLayer {
     desk: Arc<Desk>,
-    room: Arc<Room>,
     times: Times,
 }
 
@@ -104,17 +64,18 @@ pub(crate) struct IntakeLayer {
 struct Times {
     body: Duration,
     idle: Duration,
+    check: Duration,
 }
 
 impl IntakeLayer {
     /// For all calls of a gateway.
     pub(crate) fn new(desk: &Arc<Desk>) -> Self {
-        Self::with(desk, INTAKE_BYTES_MAX, Times { body: BODY_TIME_MAX, idle: IDLE_TIME_MAX })
+        let (body, idle, check) = (BODY_TIME_MAX, IDLE_TIME_MAX, CHECK_TIME_MAX);
+        Self::with(desk, Times { body, idle, check })
     }
 
-    fn with(desk: &Arc<Desk>, max: usize, times: Times) -> Self {
-        let room = Arc::new(Room { taken: AtomicUsize::new(0), max });
-        Self { desk: Arc::clone(desk), room, times }
+    fn with(desk: &Arc<Desk>, times: Times) -> Self {
+        Self { desk: Arc::clone(desk), times }
     }
 }
 
@@ -146,45 +107,43 @@ where
     }
 
     fn call(&mut self, request: Request) -> Answer<S::Future> {
-        let IntakeLayer { desk, room, times } = &self.layer;
-        let share = Arc::new(Share { room: Arc::clone(room), bytes: AtomicUsize::new(0) });
+        let IntakeLayer { desk, times } = &self.layer;
+        let beside = request.extensions();
+        let of_slot = || beside.get::<Arc<Slot>>().and_then(|slot| slot.share());
+        let tenant = beside.get::<Arc<Share>>().or_else(of_slot);
+        let coming = Arc::new(Coming::new(tenant.cloned()));
         let now = Instant::now();
         let unnamed = || Entered { id: desk.ids.next(), method: Method::Other, at: now };
-        let entered = request.extensions().get().copied().unwrap_or_else(unnamed);
+        let entered = beside.get().copied().unwrap_or_else(unnamed);
+        let one = |time: Duration, max: usize| {
+            let due = beside.get::<Deadline>().map(Deadline::of_call);
+            let most = entered.at + time;
+            Parts::One { held: 0, max, due: due.map_or(most, |due| due.min(most)) }
+        };
         let parts = match entered.method {
+            Method::Other if is_check(&request) => one(times.check, CHECK_BYTES_MAX + PREFIX_BYTES),
             // Health and reflection have streams, too, and no large messages.
             Method::StreamPut | Method::StreamPutItem | Method::Other => Parts::many(*times),
             Method::Put
             | Method::Get
             | Method::Delete
             | Method::Create
-            | Method::ResolvePlacement => {
-                let due = request.extensions().get::<Deadline>().map(Deadline::of_call);
-                let most = entered.at + times.body;
-                Parts::One { held: 0, due: due.map_or(most, |due| due.min(most)) }
-            }
+            | Method::ResolvePlacement => one(times.body, usize::MAX),
         };
-        let (desk, kept) = (Arc::clone(desk), Arc::clone(&share));
+        let (desk, kept) = (Arc::clone(desk), Arc::clone(&coming));
         let watch = |body| {
-            Body::new(Arriving {
-                body,
-                desk,
-                entered,
-                share: kept,
-                parts,
-                timer: None,
-                over: false,
-            })
+            let (timer, over) = (None, false);
+            Body::new(Arriving { body, desk, entered, coming: kept, parts, timer, over })
         };
-        Answer { inner: self.inner.call(request.map(watch)), _share: share }
+        Answer { inner: self.inner.call(request.map(watch)), _coming: coming }
     }
 }
 
-/// A call under way, which holds its share of the memory until it is answered. What a stream's
+/// A call under way, which holds its room for messages until it is answered. What a stream's
 /// messages take once they are complete is counted where they are worked on.
 pub(crate) struct Answer<F> {
     inner: F,
-    _share: Arc<Share>,
+    _coming: Arc<Coming>,
 }
 
 impl<F: Future + Unpin> Future for Answer<F> {
@@ -200,7 +159,7 @@ impl<F: Future + Unpin> Future for Answer<F> {
 /// What has come of a call's messages.
 enum Parts {
     /// One message and no more.
-    One { held: usize, due: Instant },
+    One { held: usize, max: usize, due: Instant },
     /// Messages one after another.
     Many(Messages),
 }
@@ -223,14 +182,14 @@ impl Parts {
         Self::Many(Messages { times, prefix: (0, 0), lacks: 0, held: 0, due: None })
     }
 
-    /// Takes note of bytes; gives how many are held now.
-    fn take(&mut self, data: &[u8]) -> usize {
+    /// Takes note of bytes; gives how many are held now. None: more than a message may have.
+    fn take(&mut self, data: &[u8]) -> Option<usize> {
         match self {
-            Self::One { held, .. } => {
+            Self::One { held, max, .. } => {
                 *held = held.saturating_add(data.len());
-                *held
+                (*held <= *max).then_some(*held)
             }
-            Self::Many(messages) => messages.take(data),
+            Self::Many(messages) => Some(messages.take(data)),
         }
     }
 
@@ -239,7 +198,7 @@ impl Parts {
         match self {
             Self::One { due, .. } => *due,
             Self::Many(messages) => {
-                let Times { body, idle } = messages.times;
+                let Times { body, idle, .. } = messages.times;
                 let time = if messages.held > 0 { body } else { idle };
                 *messages.due.get_or_insert_with(|| Instant::now() + time)
             }
@@ -280,7 +239,7 @@ struct Arriving {
     body: Body,
     desk: Arc<Desk>,
     entered: Entered,
-    share: Arc<Share>,
+    coming: Arc<Coming>,
     parts: Parts,
     /// Made when there is something to wait for.
     timer: Option<Pin<Box<Sleep>>>,
@@ -289,12 +248,11 @@ struct Arriving {
 
 impl Arriving {
     /// Ends the call. A stream's end is counted and logged by who reads the stream.
-    fn end(&mut self, reason: Reason) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+    fn end(&mut self, fault: &Fault) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         self.over = true;
-        let fault = Fault::new(reason);
         let status = match self.parts {
-            Parts::One { .. } => self.desk.refuse(&self.entered, &fault),
-            Parts::Many(_) => errors::status(&fault, self.entered.id),
+            Parts::One { .. } => self.desk.refuse(&self.entered, fault),
+            Parts::Many(_) => errors::status(fault, self.entered.id),
         };
         Poll::Ready(Some(Err(status)))
     }
@@ -316,9 +274,9 @@ impl http_body::Body for Arriving {
             if let Some(Ok(frame)) = &next
                 && let Some(data) = frame.data_ref()
             {
-                let held = this.parts.take(data);
-                if !this.share.hold(held) {
-                    return this.end(Reason::GatewayBusy);
+                let Some(held) = this.parts.take(data) else { return this.end(&undecodable()) };
+                if let Err(fault) = this.coming.hold(held) {
+                    return this.end(&fault);
                 }
             }
             return Poll::Ready(next);
@@ -329,7 +287,7 @@ impl http_body::Body for Arriving {
             timer.as_mut().reset(due);
         }
         ready!(timer.as_mut().poll(cx));
-        this.end(Reason::DeadlinePassed)
+        this.end(&Reason::DeadlinePassed.into())
     }
 
     fn is_end_stream(&self) -> bool {

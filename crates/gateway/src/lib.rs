@@ -11,17 +11,20 @@ mod answers;
 mod call;
 mod callers;
 mod convert;
+mod delivery;
 mod dial;
 mod errors;
 mod flight;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod gates;
 mod health;
 mod identity;
 mod intake;
 mod issuer;
 mod keys;
+mod line;
 mod metrics;
 mod put;
 mod records;

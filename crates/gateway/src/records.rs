@@ -20,6 +20,7 @@ use crate::identity::Caller;
 use crate::put::{effect, put};
 use crate::routing::Way;
 use crate::session::Ask;
+use crate::shares::Kept;
 use crate::stream;
 
 /// The service. Clones share everything.
@@ -42,8 +43,15 @@ impl Records for Service {
         request: Request<v1::GetRecordRequest>,
     ) -> Result<Response<v1::Record>, Status> {
         let (asked, request) = Asked::open(&self.0.desk, request)?;
-        let answer = get(&self.0, &asked, request).await;
-        asked.answer(answer)
+        match get(&self.0, &asked, request).await {
+            Ok((record, kept)) => {
+                let mut response = asked.answer(Ok(record))?;
+                // It takes its room until it has gone out.
+                response.extensions_mut().insert(Arc::new(kept));
+                Ok(response)
+            }
+            Err(fault) => asked.answer(Err(fault)),
+        }
     }
 
     async fn delete(
@@ -71,10 +79,11 @@ async fn get(
     shared: &Shared,
     asked: &Asked,
     request: v1::GetRecordRequest,
-) -> Result<v1::Record, Fault> {
+) -> Result<(v1::Record, Kept), Fault> {
     let Turn { acting, share } = &asked.turn;
     let caller = &*acting.caller;
     let target = shared.reader(caller).get(request)?;
+    share.may_ask()?;
     let way = home(shared, caller, &target)?;
     let subject = Some(answers::subject(&target.subject, way.region()));
     let op = Op::Get(proto::Get {
@@ -86,14 +95,16 @@ async fn get(
     let (effect, load) = (Effect::Read, share.carry(0)?);
     let ask = Ask { acting, deadline, effect, body: 0, load, op };
     let found = answers::found(way.send(ask).await?)?;
-    Ok(v1::Record {
+    let kept = share.keep(found.body.len())?;
+    let record = v1::Record {
         subject,
         collection: target.collection.as_str().to_owned(),
         key: target.key,
         body: found.body,
         version: found.version,
         etag: found.etag,
-    })
+    };
+    Ok((record, kept))
 }
 
 async fn delete(

@@ -9,18 +9,21 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
+use tokio_stream::StreamExt as _;
 use tonic::transport::Server;
 use tonic_reflection::server::{Builder, v1, v1alpha};
 use wire::v1::records_server::RecordsServer;
 use wire::v1::subjects_server::SubjectsServer;
 
+use crate::delivery::DeliveryLayer;
 use crate::health::{Regions, set_serving};
-use crate::intake::IntakeLayer;
+use crate::intake::{CHECK_BYTES_MAX, IntakeLayer};
+use crate::line::Watched;
 use crate::{Error, Gateway, dial, issuer, records, stack, subjects, upkeep};
 
 /// Bytes of an answer: a body of the largest size, and room for what goes with it.
 const ANSWER_BYTES_MAX: usize = FRAME_BYTES_MAX;
-/// Bytes of a request to the health and reflection services, which are names.
+/// Bytes of a request to the reflection services, which are names.
 const NAMES_BYTES_MAX: usize = 16 << 10;
 /// Calls in flight on one connection.
 const STREAMS_MAX: u32 = 4_096;
@@ -53,7 +56,7 @@ impl Gateway {
     ) -> Result<(), Error> {
         let (reporter, grpc_health) = tonic_health::server::health_reporter();
         let mut sessions = self.dial(&reporter).await;
-        let grpc_health = grpc_health.max_decoding_message_size(NAMES_BYTES_MAX);
+        let grpc_health = grpc_health.max_decoding_message_size(CHECK_BYTES_MAX);
         let (reflection, reflection_old) = reflection()?;
         let mut keeping = self.keep();
         let records = RecordsServer::new(records::Service(Arc::clone(&self.shared)))
@@ -70,6 +73,8 @@ impl Gateway {
             .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
             .layer(stack::layers(&self.shared.desk, Arc::clone(self.shared.routing.map())))
+            // What a call has taken above it keeps until its answer has gone out.
+            .layer(DeliveryLayer)
             // Inside of the rest: only a call with a seat and a caller has its body read.
             .layer(IntakeLayer::new(&self.shared.desk))
             .add_service(grpc_health)
@@ -89,6 +94,7 @@ impl Gateway {
         let entrance = self.settings.listener.clone();
         let entrance = entrance.map_or(Entrance::Plaintext, Entrance::Callers);
         let incoming = link::listener::incoming_by(listener, entrance);
+        let incoming = incoming.map(|connection| connection.map(Watched::new));
         let ended = tokio::select! {
             served = server.serve_with_incoming_shutdown(incoming, stop) => {
                 served.map_err(Error::Listener)

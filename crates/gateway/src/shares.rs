@@ -1,8 +1,17 @@
-//! What each tenant may take of the gateway: calls in flight, bytes in flight, calls a second. So
-//! one tenant at its limit leaves the others theirs.
+//! What each tenant may take of the gateway: calls in flight, bytes in flight, calls a second,
+//! messages on their way in, answers on their way out. So one tenant at its limit leaves the
+//! others theirs.
+//!
+//! **Several at their limit.** Four tenants with a quarter each would take everything. So an
+//! eighth of the seats, and of the room for messages and answers, is kept back: of that a tenant
+//! gets only what it needs to hold its even part of this eighth. What it holds beyond is taken
+//! from the rest. A tenant that asks for little is served, however many others ask for much.
 //!
 //! A share is held until the shard has answered, even when the caller has gone: a tenant that
-//! sends and hangs up would otherwise fill a session with calls that count for nobody.
+//! sends and hangs up would otherwise fill a session with calls that count for nobody. And it is
+//! held until the answer has gone out: see `delivery`.
+
+mod held;
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -15,9 +24,24 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use terms::limits::SESSION_BYTES_IN_FLIGHT_MAX;
 use terms::{Detail, Fault, Reason, TenantId};
 
-/// The part of all seats, and of a session's bytes, that one tenant of several gets unless the
+pub(crate) use self::held::{Coming, Kept, Load, Slot};
+
+/// The part of all seats, and of everything else, that one tenant of several gets unless the
 /// configuration says otherwise.
 const PART: usize = 4;
+/// The part of everything that is kept back for tenants that hold little.
+const RESERVE: usize = 8;
+/// Bytes of messages that are on their way in, all calls together.
+pub(crate) const INTAKE_BYTES_MAX: usize = 128 << 20;
+/// Bytes of records that are on their way out, all calls together.
+const OUTGOING_BYTES_MAX: usize = 128 << 20;
+/// Calls of health and reflection under way by callers who are known, all together.
+const OTHERS_MAX: usize = 1_024;
+/// Looks at health under way, all together. The first of each connection is not among them.
+const CHECKS_MAX: usize = 1_024;
+/// Bytes of each call, in and out, that do not count: small calls go on while a few hold all of
+/// the room.
+pub(crate) const FREE_BYTES: usize = 8 << 10;
 
 /// The limits of tenants.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -38,13 +62,50 @@ pub struct TenantLimit {
     pub calls_per_second: Option<NonZeroU32>,
 }
 
+/// How much there is of what all tenants share.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sizes {
+    pub(crate) intake: usize,
+    pub(crate) outgoing: usize,
+    pub(crate) others: usize,
+    pub(crate) checks: usize,
+}
+
+impl Sizes {
+    pub(crate) const OF_A_GATEWAY: Self = Self {
+        intake: INTAKE_BYTES_MAX,
+        outgoing: OUTGOING_BYTES_MAX,
+        others: OTHERS_MAX,
+        checks: CHECKS_MAX,
+    };
+}
+
 /// The accounts of all tenants of the map.
-pub(crate) struct Shares(HashMap<TenantId, Arc<Account>>);
+pub(crate) struct Shares {
+    accounts: HashMap<TenantId, Arc<Account>>,
+    common: Arc<Common>,
+}
+
+/// What all tenants share.
+struct Common {
+    intake: Pool,
+    outgoing: Pool,
+    others: Pool,
+    checks: Room,
+    /// Seats that are kept back.
+    seats_reserve: usize,
+}
 
 struct Account {
     calls: Room,
+    /// Calls that it may always have.
+    calls_floor: usize,
     bytes: Room,
     rate: Option<DefaultDirectRateLimiter>,
+    intake: Part,
+    outgoing: Part,
+    others: Part,
+    common: Arc<Common>,
 }
 
 /// So much, and no more.
@@ -58,17 +119,89 @@ impl Room {
         Self { taken: AtomicUsize::new(0), max }
     }
 
-    /// Takes some; `alone`: however much it is, if nothing else is taken.
-    fn take(&self, some: usize, alone: bool) -> bool {
+    /// Takes some, and gives the sum; `alone`: however much it is, if so much and no more is taken.
+    fn take(&self, some: usize, alone: Option<usize>) -> Option<usize> {
+        let fits = |taken, sum| sum <= self.max || alone == Some(taken);
+        self.take_if(some, fits)
+    }
+
+    fn take_if(&self, some: usize, fits: impl Fn(usize, usize) -> bool) -> Option<usize> {
         let more = |taken: usize| {
             let sum = taken.saturating_add(some);
-            (sum <= self.max || (alone && taken == 0)).then_some(sum)
+            fits(taken, sum).then_some(sum)
         };
-        self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+        let before = self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        Some(before.saturating_add(some))
     }
 
     fn give_back(&self, some: usize) {
         self.taken.fetch_sub(some, Ordering::Relaxed);
+    }
+
+    fn taken(&self) -> usize {
+        self.taken.load(Ordering::Relaxed)
+    }
+}
+
+/// Of something, what there is for all tenants, and how much of that is kept back.
+struct Pool {
+    room: Room,
+    reserve: usize,
+}
+
+/// Of the same, what one tenant may take, and what it may always take.
+struct Part {
+    room: Room,
+    floor: usize,
+}
+
+/// How many share, and so what each gets.
+#[derive(Clone, Copy)]
+struct Tenants(usize);
+
+impl Tenants {
+    const fn part(self, all: usize) -> usize {
+        if self.0 > 1 { all / PART } else { all }
+    }
+
+    const fn reserve(self, all: usize) -> usize {
+        if self.0 > 1 { all / RESERVE } else { 0 }
+    }
+
+    /// What each may always take: all of these together are the reserve.
+    fn floor(self, all: usize) -> usize {
+        self.reserve(all).checked_div(self.0).unwrap_or(0)
+    }
+
+    const fn pool(self, all: usize) -> Pool {
+        Pool { room: Room::new(all), reserve: self.reserve(all) }
+    }
+
+    fn of(self, pool: &Pool) -> Part {
+        let all = pool.room.max;
+        Part { room: Room::new(self.part(all).max(1)), floor: self.floor(all) }
+    }
+}
+
+impl Part {
+    /// Takes some from the tenant's part, and from what there is for all.
+    ///
+    /// # Errors
+    /// `TENANT_BUSY` or `GATEWAY_BUSY`; then nothing is taken.
+    fn take(&self, pool: &Pool, some: usize, alone: Option<usize>) -> Result<(), Fault> {
+        let Some(sum) = self.room.take(some, alone) else { return Err(busy()) };
+        let kept_back = if sum <= self.floor { 0 } else { pool.reserve };
+        let max = pool.room.max.saturating_sub(kept_back);
+        if pool.room.take_if(some, |_, sum| sum <= max).is_none() {
+            self.room.give_back(some);
+            return Err(Reason::GatewayBusy.into());
+        }
+        Ok(())
+    }
+
+    fn give_back(&self, pool: &Pool, some: usize) {
+        self.room.give_back(some);
+        pool.room.give_back(some);
     }
 }
 
@@ -77,53 +210,100 @@ pub(crate) struct Share {
     account: Arc<Account>,
 }
 
-/// The share of a call that is on its way to a shard, with the bytes of its body. Given back when
-/// dropped.
-pub(crate) struct Load {
-    share: Arc<Share>,
-    bytes: usize,
-}
-
 impl Shares {
     /// An account for every tenant of the map; `in_flight_max` is what the gateway takes of all.
     pub(crate) fn new(map: &RegionMap, limits: &TenantLimits, in_flight_max: usize) -> Self {
-        let part = if map.tenants().count() > 1 { PART } else { 1 };
+        Self::sized(map, limits, in_flight_max, Sizes::OF_A_GATEWAY)
+    }
+
+    /// The same, of other sizes.
+    pub(crate) fn sized(
+        map: &RegionMap,
+        limits: &TenantLimits,
+        in_flight_max: usize,
+        sizes: Sizes,
+    ) -> Self {
+        let tenants = Tenants(map.tenants().count());
+        let common = Arc::new(Common {
+            intake: tenants.pool(sizes.intake),
+            outgoing: tenants.pool(sizes.outgoing),
+            others: tenants.pool(sizes.others),
+            checks: Room::new(sizes.checks),
+            seats_reserve: tenants.reserve(in_flight_max),
+        });
         let account = |limit: &TenantLimit| Account {
-            calls: Room::new(limit.calls_in_flight.unwrap_or(in_flight_max / part).max(1)),
-            bytes: Room::new(SESSION_BYTES_IN_FLIGHT_MAX / part),
+            calls: Room::new(
+                limit.calls_in_flight.unwrap_or_else(|| tenants.part(in_flight_max)).max(1),
+            ),
+            calls_floor: tenants.floor(in_flight_max),
+            bytes: Room::new(tenants.part(SESSION_BYTES_IN_FLIGHT_MAX)),
             rate: limit.calls_per_second.map(|n| RateLimiter::direct(Quota::per_second(n))),
+            intake: tenants.of(&common.intake),
+            outgoing: tenants.of(&common.outgoing),
+            others: tenants.of(&common.others),
+            common: Arc::clone(&common),
         };
         let of = |name: &TenantId| limits.own.get(name).unwrap_or(&limits.usual);
         let accounts = map
             .tenants()
-            .map(|tenant| (tenant.name().clone(), Arc::new(account(of(tenant.name())))));
-        Self(accounts.collect())
+            .map(|tenant| (tenant.name().clone(), Arc::new(account(of(tenant.name())))))
+            .collect();
+        Self { accounts, common }
+    }
+
+    /// A share for one call of a tenant, when so many seats are free.
+    ///
+    /// # Errors
+    /// `TENANT_BUSY` when the tenant has none left, `GATEWAY_BUSY` when only seats are free that
+    /// are kept back, and the tenant has its part of these; `NOT_PERMITTED` when the map does not
+    /// name it.
+    pub(crate) fn admit(&self, tenant: &TenantId, seats_free: usize) -> Result<Arc<Share>, Fault> {
+        let share = self.account(tenant)?.enter()?;
+        let Account { calls, calls_floor, common, .. } = &*share.account;
+        if seats_free < common.seats_reserve && calls.taken() > *calls_floor {
+            return Err(Reason::GatewayBusy.into());
+        }
+        share.account.pace()?;
+        Ok(share)
     }
 
     /// A share for one call of a tenant.
     ///
     /// # Errors
     /// `TENANT_BUSY` when the tenant has none left; `NOT_PERMITTED` when the map does not name it.
+    #[cfg(test)]
     pub(crate) fn take(&self, tenant: &TenantId) -> Result<Arc<Share>, Fault> {
-        let account = self.0.get(tenant).ok_or(Reason::NotPermitted)?;
-        Account::take(account)
+        self.admit(tenant, usize::MAX)
+    }
+
+    /// Bytes of messages that are on their way in.
+    #[cfg(test)]
+    pub(crate) fn intake_taken(&self) -> usize {
+        self.common.intake.room.taken()
+    }
+
+    fn account(&self, tenant: &TenantId) -> Result<&Arc<Account>, Fault> {
+        self.accounts.get(tenant).ok_or_else(|| Reason::NotPermitted.into())
     }
 }
 
 impl Account {
-    fn take(self: &Arc<Self>) -> Result<Arc<Share>, Fault> {
-        // The seat first: a call that finds none does not count against the rate.
-        if !self.calls.take(1, false) {
+    fn enter(self: &Arc<Self>) -> Result<Arc<Share>, Fault> {
+        if self.calls.take(1, None).is_none() {
             return Err(busy().with(Detail::Limit, self.calls.max));
         }
-        let share = Arc::new(Share { account: Arc::clone(self) });
+        Ok(Arc::new(Share { account: Arc::clone(self) }))
+    }
+
+    /// Asked after there is a seat: a call that finds none does not count against the rate.
+    fn pace(&self) -> Result<(), Fault> {
         if let Some(rate) = &self.rate
             && let Err(not_until) = rate.check()
         {
             let wait = not_until.wait_time_from(DefaultClock::default().now());
             return Err(busy().with(Detail::RetryAfterMs, wait.as_millis().saturating_add(1)));
         }
-        Ok(share)
+        Ok(())
     }
 }
 
@@ -137,18 +317,9 @@ impl Share {
     /// # Errors
     /// `TENANT_BUSY`.
     pub(crate) fn another(&self) -> Result<Arc<Self>, Fault> {
-        self.account.take()
-    }
-
-    /// Adds the bytes of a body, for as long as they are on their way.
-    ///
-    /// # Errors
-    /// `TENANT_BUSY` when the tenant's other bodies leave no room. One may always go.
-    pub(crate) fn carry(self: &Arc<Self>, bytes: usize) -> Result<Load, Fault> {
-        if !self.account.bytes.take(bytes, true) {
-            return Err(busy());
-        }
-        Ok(Load { share: Arc::clone(self), bytes })
+        let share = self.account.enter()?;
+        self.account.pace()?;
+        Ok(share)
     }
 }
 
@@ -158,84 +329,5 @@ impl Drop for Share {
     }
 }
 
-impl Drop for Load {
-    fn drop(&mut self) {
-        self.share.account.bytes.give_back(self.bytes);
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const TWO: &str = "[[tenants]]\nname = \"other\"\n\n[[tenants]]\nname = \"sample\"\n";
-
-    fn map() -> RegionMap {
-        let text = crate::tests::rig::MAP.replace("[[tenants]]\nname = \"sample\"\n", TWO);
-        RegionMap::parse(&text).unwrap()
-    }
-
-    fn tenant(name: &str) -> TenantId {
-        TenantId::parse(name).unwrap()
-    }
-
-    fn refused<T>(taken: Result<T, Fault>) -> Fault {
-        let Err(fault) = taken else { panic!("it was given") };
-        assert_eq!(fault.reason, Reason::TenantBusy);
-        fault
-    }
-
-    #[test]
-    fn one_tenant_of_several_gets_a_quarter_and_leaves_the_rest() {
-        let shares = Shares::new(&map(), &TenantLimits::default(), 8);
-        let held: Vec<_> = (0..2).map(|_| shares.take(&tenant("sample")).unwrap()).collect();
-        let fault = refused(shares.take(&tenant("sample")));
-        assert_eq!(fault.detail(Detail::Limit), Some("2"));
-        assert!(shares.take(&tenant("other")).is_ok());
-        drop(held);
-        assert!(shares.take(&tenant("sample")).is_ok());
-        let stranger = shares.take(&tenant("stranger")).err().map(|fault| fault.reason);
-        assert_eq!(stranger, Some(Reason::NotPermitted));
-    }
-
-    #[test]
-    fn the_only_tenant_gets_all() {
-        let shares = Shares::new(&crate::tests::rig::map(), &TenantLimits::default(), 3);
-        let held: Vec<_> = (0..3).map(|_| shares.take(&tenant("sample")).unwrap()).collect();
-        refused(held[0].another());
-    }
-
-    #[test]
-    fn a_load_keeps_the_share_and_its_bytes_until_it_is_done() {
-        let own = TenantLimit { calls_in_flight: Some(2), calls_per_second: None };
-        let limits = TenantLimits { usual: own, own: HashMap::new() };
-        let shares = Shares::new(&map(), &limits, 8);
-        let share = shares.take(&tenant("sample")).unwrap();
-        // However large, one may go; beside it nothing that passes the tenant's part.
-        let load = share.carry(SESSION_BYTES_IN_FLIGHT_MAX).unwrap();
-        let second = share.another().unwrap();
-        refused(second.carry(1));
-        drop((share, second));
-        let last = shares.take(&tenant("sample")).unwrap();
-        refused(shares.take(&tenant("sample")));
-        drop(load);
-        assert!(shares.take(&tenant("sample")).is_ok());
-        assert!(last.carry(1).is_ok());
-    }
-
-    #[test]
-    fn a_rate_is_a_tenants_own_and_says_when_to_come_back() {
-        let slow = TenantLimit { calls_in_flight: None, calls_per_second: NonZeroU32::new(2) };
-        let own = HashMap::from([(tenant("sample"), slow)]);
-        let limits = TenantLimits { usual: TenantLimit::default(), own };
-        let shares = Shares::new(&map(), &limits, 100);
-        assert!(shares.take(&tenant("sample")).is_ok());
-        assert!(shares.take(&tenant("sample")).is_ok());
-        let fault = refused(shares.take(&tenant("sample")));
-        let wait: u64 = fault.detail(Detail::RetryAfterMs).unwrap().parse().unwrap();
-        assert!((1..=501).contains(&wait), "{wait}");
-        for _ in 0..20 {
-            assert!(shares.take(&tenant("other")).is_ok());
-        }
-    }
-}
+mod tests;

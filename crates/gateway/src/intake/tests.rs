@@ -2,8 +2,10 @@
 
 use std::future::poll_fn;
 
+use atlas::RegionMap;
 use link::metrics::Registry;
 use link::system::{SystemClock, SystemEntropy};
+use terms::TenantId;
 use tokio::sync::mpsc;
 use tonic_types::StatusExt as _;
 
@@ -11,7 +13,7 @@ use super::*;
 use crate::call::{Ids, Seats};
 use crate::callers::{Callers, Identity};
 use crate::metrics::Metrics;
-use crate::shares::{Shares, TenantLimits};
+use crate::shares::{FREE_BYTES, INTAKE_BYTES_MAX, Shares, Sizes, TenantLimits};
 use crate::tests::rig;
 
 /// A body of what a test sends.
@@ -29,12 +31,16 @@ impl http_body::Body for Sent {
     }
 }
 
-fn desk() -> Arc<Desk> {
+/// Of two tenants, with so many bytes for all.
+fn desk(bytes: usize) -> Arc<Desk> {
     let metrics = Arc::new(Metrics::new(&mut Registry::default()));
     let seats = Arc::new(Seats::new(8, metrics.in_flight().clone()));
     let ids = Ids::new(&SystemEntropy).unwrap();
-    let map = rig::map();
-    let shares = Shares::new(&map, &TenantLimits::default(), 8);
+    let two = "[[tenants]]\nname = \"other\"\n\n[[tenants]]\nname = \"sample\"\n";
+    let text = rig::MAP.replace("[[tenants]]\nname = \"sample\"\n", two);
+    let sizes = Sizes { intake: bytes, ..Sizes::OF_A_GATEWAY };
+    let map = RegionMap::parse(&text).unwrap();
+    let shares = Shares::sized(&map, &TenantLimits::default(), 80, sizes);
     let callers = Callers::Everybody(rig::caller());
     let identity = Identity::new(callers, None, Arc::new(SystemClock));
     let log = Log::new(Arc::new(SystemClock));
@@ -47,7 +53,7 @@ const IDLE: Duration = Duration::from_millis(1_200);
 const TURN: Duration = Duration::from_millis(300);
 
 fn layer(bytes: usize) -> IntakeLayer {
-    IntakeLayer::with(&desk(), bytes, Times { body: BODY, idle: IDLE })
+    IntakeLayer::with(&desk(bytes), Times { body: BODY, idle: IDLE, check: BODY / 3 })
 }
 
 /// Gives the body that the service would read, and stays under way while it is held.
@@ -92,11 +98,25 @@ impl Call {
 }
 
 async fn call(layer: &IntakeLayer, method: Method, named: Option<Duration>) -> Call {
+    call_of(layer, method, named, "sample").await
+}
+
+fn share(layer: &IntakeLayer, tenant: &str) -> Arc<Share> {
+    layer.desk.shares.take(&TenantId::parse(tenant).unwrap()).unwrap()
+}
+
+async fn call_of(
+    layer: &IntakeLayer,
+    method: Method,
+    named: Option<Duration>,
+    tenant: &str,
+) -> Call {
     let (sender, receiver) = mpsc::unbounded_channel();
     let mut request = Request::new(Body::new(Sent(receiver)));
     let at = Instant::now();
     request.extensions_mut().insert(Entered { id: layer.desk.ids.next(), method, at });
     request.extensions_mut().insert(Deadline::new(at, named));
+    request.extensions_mut().insert(share(layer, tenant));
     let body = layer.layer(Inner).call(request).await.unwrap();
     Call { body, sender: Some(sender) }
 }
@@ -181,15 +201,20 @@ async fn a_stream_on_which_nothing_comes_ends() {
 
 #[tokio::test]
 async fn all_that_is_on_its_way_in_has_a_limit_and_small_calls_go_on() {
-    let layer = layer(1 << 20);
-    let taken = || layer.room.taken.load(Ordering::Relaxed);
+    let layer = layer(4 << 20);
+    let taken = || layer.desk.shares.intake_taken();
     let mut large = call(&layer, Method::Put, None).await;
     large.send(vec![0; (1 << 20) + FREE_BYTES]);
     assert!(large.next().await.unwrap().is_ok());
     assert_eq!(taken(), 1 << 20);
     let mut other = call(&layer, Method::StreamPut, None).await;
     other.send(message(FREE_BYTES * 2)[..FREE_BYTES + 1].to_vec());
-    assert_eq!(other.next().await, Some(Err(Reason::GatewayBusy)));
+    assert_eq!(other.next().await, Some(Err(Reason::TenantBusy)));
+    // Another tenant has a part of its own.
+    let mut foreign = call_of(&layer, Method::Put, None, "other").await;
+    foreign.send(vec![0; 64 << 10]);
+    assert!(foreign.next().await.unwrap().is_ok());
+    drop(foreign);
     let mut small = call(&layer, Method::Put, None).await;
     small.send(vec![0; FREE_BYTES]);
     small.sender = None;
@@ -209,6 +234,32 @@ async fn all_that_is_on_its_way_in_has_a_limit_and_small_calls_go_on() {
     assert_eq!(taken(), (1 << 18) - FREE_BYTES);
     drop(stream);
     assert_eq!(taken(), 0);
+}
+
+#[tokio::test]
+async fn a_look_at_health_is_one_short_message_in_a_short_time() {
+    let layer = layer(INTAKE_BYTES_MAX);
+    let look = async || {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let mut request = Request::new(Body::new(Sent(receiver)));
+        *request.uri_mut() = "/grpc.health.v1.Health/Check".parse().unwrap();
+        let id = layer.desk.ids.next();
+        let entered = Entered { id, method: Method::Other, at: Instant::now() };
+        request.extensions_mut().insert(entered);
+        let body = layer.layer(Inner).call(request).await.unwrap();
+        Call { body, sender: Some(sender) }
+    };
+    let start = Instant::now();
+    let mut slow = look().await;
+    slow.send(message(20)[..24].to_vec());
+    assert_eq!(slow.next().await, Some(Ok(24)));
+    assert_eq!(slow.next().await, Some(Err(Reason::DeadlinePassed)));
+    assert!(start.elapsed() < BODY, "it has no more time than that");
+    for (bytes, want) in [(CHECK_BYTES_MAX, true), (CHECK_BYTES_MAX + 1, false)] {
+        let mut large = look().await;
+        large.send(message(bytes));
+        assert_eq!(large.next().await.unwrap().is_ok(), want, "{bytes}");
+    }
 }
 
 #[tokio::test]
@@ -234,12 +285,13 @@ async fn a_unary_call_keeps_its_share_until_it_is_answered() {
             })
         }
     }
-    let layer = layer(1 << 20);
+    let layer = layer(4 << 20);
     let (sender, receiver) = mpsc::unbounded_channel();
     sender.send(vec![0; 1 << 20].into()).unwrap();
     let mut request = Request::new(Body::new(Sent(receiver)));
     let entered = Entered { id: layer.desk.ids.next(), method: Method::Put, at: Instant::now() };
     request.extensions_mut().insert(entered);
+    request.extensions_mut().insert(share(&layer, "sample"));
     let mut service = layer.layer(Never);
     let mut answer = service.call(request);
     poll_fn(|cx| {
@@ -247,7 +299,7 @@ async fn a_unary_call_keeps_its_share_until_it_is_answered() {
         Poll::Ready(())
     })
     .await;
-    assert_eq!(layer.room.taken.load(Ordering::Relaxed), (1 << 20) - FREE_BYTES);
+    assert_eq!(layer.desk.shares.intake_taken(), (1 << 20) - FREE_BYTES);
     drop(answer);
-    assert_eq!(layer.room.taken.load(Ordering::Relaxed), 0);
+    assert_eq!(layer.desk.shares.intake_taken(), 0);
 }

@@ -5,3 +5,4 @@ pub(crate) mod rig;
 mod server;
 mod session;
 mod stream;
+mod unread;
