@@ -235,7 +235,12 @@ pub(super) fn limits(root: &Section<'_>, map: Option<&RegionMap>) -> TenantLimit
     let mut own = HashMap::new();
     for one in section.tables("tenants", "[[limits.tenants]]") {
         one.only(&["name", "calls_in_flight", "calls_per_second"]);
-        let limit = limit(&one, "calls_in_flight", "calls_per_second");
+        let own_limit = limit(&one, "calls_in_flight", "calls_per_second");
+        // What is not said for this tenant is what is usual.
+        let limit = TenantLimit {
+            calls_in_flight: own_limit.calls_in_flight.or(usual.calls_in_flight),
+            calls_per_second: own_limit.calls_per_second.or(usual.calls_per_second),
+        };
         let Some(name) = one.parsed("name", "a tenant's name", |t| TenantId::parse(t).ok()) else {
             continue;
         };

@@ -2,32 +2,31 @@
 //! strangers from holding them all.
 
 mod beginning;
+mod connection;
 mod places;
 
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::server::Connected;
 use webpki::KeyUsage;
 
-use self::beginning::Beginning;
+use self::connection::Wire;
 use self::places::{Place, Places, Room};
 use crate::tls::{
     CallerCertificate, CallerTls, Closed, HANDSHAKE_TIMEOUT, Peer, SESSION_BUFFER_BYTES, Tls,
     TlsMetrics,
 };
+
+pub use self::connection::Connection;
 
 /// Connections of one listener at once. What comes above is closed at once.
 pub const CONNECTIONS_MAX: usize = 8_192;
@@ -226,7 +225,7 @@ impl Door {
         if !matches!(first, Ok(Ok(1..))) {
             return Err(Closed::Silent);
         }
-        let (wire, mut arrived) = match &self.entrance {
+        let (wire, arrived) = match &self.entrance {
             Entrance::Plaintext => {
                 (Wire::Plain(stream), Arrived { plaintext: true, ..Arrived::default() })
             }
@@ -255,9 +254,7 @@ impl Door {
                 (Wire::Tls(stream), Arrived { caller, ..Arrived::default() })
             }
         };
-        arrived.place = Some(Arc::clone(&place));
-        let stranger = Some(Box::pin(sleep(self.limits.stranger)));
-        Ok(Connection { wire, arrived, beginning: Some(Beginning::new()), stranger, place })
+        Ok(Connection::new(wire, arrived, place, self.limits.stranger))
     }
 
     async fn handshake(
@@ -282,123 +279,6 @@ impl Door {
         };
         if let Some(metrics) = metrics {
             metrics.closed(cause);
-        }
-    }
-}
-
-/// A connection, its handshake done.
-#[derive(Debug)]
-pub struct Connection {
-    wire: Wire,
-    arrived: Arrived,
-    /// What must come before anything else, and in time.
-    beginning: Option<Beginning>,
-    /// Until when it must have shown who it is; none when it has.
-    stranger: Option<Pin<Box<Sleep>>>,
-    /// Its place among those that are allowed.
-    place: Arc<Place>,
-}
-
-impl Connection {
-    /// Ready when it may stay no longer: it is a stranger's still, and its time is over.
-    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.place.is_known() {
-            self.stranger = None;
-        }
-        match &mut self.stranger {
-            Some(timer) => timer.as_mut().poll(cx),
-            None => Poll::Pending,
-        }
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        // Requests may hold on to what is known of it for longer.
-        self.place.leave();
-    }
-}
-
-#[derive(Debug)]
-enum Wire {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
-
-impl Connected for Connection {
-    type ConnectInfo = Arrived;
-
-    fn connect_info(&self) -> Arrived {
-        self.arrived.clone()
-    }
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let before = buffer.filled().len();
-        let read = match &mut this.wire {
-            Wire::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Wire::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
-        };
-        if let Some(mut beginning) = this.beginning.take() {
-            if read.is_pending() && beginning.poll_late(cx).is_ready() {
-                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-            }
-            this.beginning = beginning.after(buffer.filled().len() - before);
-        }
-        if this.stranger.is_some() && this.poll_over(cx).is_ready() {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
-        read
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().wire {
-            Wire::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Wire::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().wire {
-            Wire::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Wire::Tls(stream) => Pin::new(stream).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().wire {
-            Wire::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Wire::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().wire {
-            Wire::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
-            Wire::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match &self.wire {
-            Wire::Plain(stream) => stream.is_write_vectored(),
-            Wire::Tls(stream) => stream.is_write_vectored(),
         }
     }
 }

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use terms::{Fault, Reason};
+
 /// A shard that cannot start, or must stop. Each names what an operator at 3 a.m. needs.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -122,5 +124,14 @@ pub enum Error {
 impl From<crate::codec::Malformed> for Error {
     fn from(_: crate::codec::Malformed) -> Self {
         Self::Damaged("store")
+    }
+}
+
+/// What a caller is told of it; the log has the rest.
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        tracing::error!(%error, "a call failed");
+        let damaged = matches!(error, Error::Damaged(_));
+        Self::new(if damaged { Reason::StoredDataDamaged } else { Reason::Internal })
     }
 }

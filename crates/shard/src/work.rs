@@ -53,14 +53,6 @@ struct Change {
     given: Option<Given>,
 }
 
-impl From<Error> for Fault {
-    fn from(error: Error) -> Self {
-        tracing::error!(%error, "a call failed");
-        let damaged = matches!(error, Error::Damaged(_));
-        Self::new(if damaged { Reason::StoredDataDamaged } else { Reason::Internal })
-    }
-}
-
 impl Work<'_> {
     /// Does one op, and keeps its answer until the commit.
     pub(crate) fn apply(&mut self, op: Op) {

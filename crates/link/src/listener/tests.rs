@@ -2,6 +2,7 @@
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_stream::StreamExt as _;
+use tonic::transport::server::Connected as _;
 
 use super::*;
 use crate::system::SystemClock;

@@ -89,7 +89,7 @@ fn a_certificate_that_is_no_authority_pins_nothing() {
 #[test]
 fn one_key_is_the_authority_of_one_region() {
     let (eu, folder) = (Ca::new("eu"), tempfile::tempdir().unwrap());
-    // The same key, certified once more.
+    // The same key in another certificate.
     let again = of_authority("eu, again").self_signed(eu.issuer.key()).unwrap();
     let other = Ca {
         digest: Sha256::digest(again.der()).into(),
