@@ -1,6 +1,9 @@
 //! `bailiwick pki`: what it makes is what it says, and nothing that exists is lost. Certificates
 //! and lists are checked with a reader of their own, signatures included.
 
+#[path = "pki/trust.rs"]
+mod trust;
+
 #[expect(dead_code, reason = "each test file uses its own part")]
 mod support;
 
@@ -216,12 +219,20 @@ fn a_renewed_certificate_is_the_same_but_for_its_key() {
     // By the same authority, and by the next one of its region.
     assert_eq!(bench.init(&["--region", "eu-fra"], "next").code, 0);
     assert_eq!(bench.init(&["--region", "ru-msk"], "foreign").code, 0);
-    for (authority, out, code) in [("@ca", "g1", 0), ("@next", "g2", 0), ("@foreign", "g3", 64)] {
+    let previous = &["--previous", "@ca"][..];
+    for (authority, previous, out, code) in [
+        ("@ca", &[][..], "g1", 0),
+        ("@next", previous, "g2", 0),
+        ("@next", &[], "g3", 64),
+        ("@foreign", previous, "g3", 64),
+        ("@foreign", &[], "g3", 64),
+    ] {
         let (old, out) = ("@g/certificate.pem", format!("@{out}"));
-        let done =
-            bench.pki(&["renew", "--authority", authority, "--certificate", old, "--out", &out]);
+        let renew = ["renew", "--authority", authority, "--certificate", old, "--out", &out];
+        let done = bench.pki(&[&renew, previous].concat());
         assert_eq!(done.code, code, "{done:?}");
     }
+    assert!(!bench.path("g3").exists());
     let old = bench.pem("g/certificate.pem");
     let old = X509Certificate::from_der(&old.contents).expect("a certificate").1;
     for folder in ["g1", "g2"] {

@@ -66,6 +66,8 @@ pub(crate) fn run(path: &Path) -> Result<(), Failure> {
 pub(crate) fn recover(path: &Path) -> Result<(), Failure> {
     let config = config::shard::read(path)?;
     start_logs(true, Level::Warn)?;
+    // The region's keys will be in it, as in a server's.
+    let _closed = link::sandbox::close_memory();
     let done = shard::recover(&config.settings, &config.map, &config.annex, &outside());
     let shard::Recovered { signed, found, origin, vkey } = done.map_err(error)?;
     let signed = match signed {

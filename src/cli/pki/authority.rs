@@ -10,6 +10,7 @@ use rcgen::{
     KeyUsagePurpose, PublicKeyData as _, SerialNumber, date_time_ymd,
 };
 use terms::{Entropy as _, RegionId};
+use x509_parser::certificate::X509Certificate;
 
 use super::super::{Exit, Failure};
 use super::{TrustDomain, files, now, read, revoke, wrong};
@@ -161,13 +162,22 @@ impl Authority {
         format!("authority of {} in trust domain {}", self.scope, self.domain)
     }
 
+    /// Whether this authority has issued a certificate: by its name, its key's identifier, and its
+    /// signature, since anybody can write the other two.
+    pub(super) fn has_issued(&self, certificate: &X509Certificate<'_>) -> Result<bool, Failure> {
+        let own = read::certificate(&self.der, &self.folder.join(files::AUTHORITY))?;
+        Ok(certificate.issuer().as_raw() == own.subject().as_raw()
+            && read::issuer_key_id(certificate) == Some(self.key_id())
+            && certificate.verify_signature(Some(own.public_key())).is_ok())
+    }
+
     /// Refuses a certificate that another authority issued.
     pub(super) fn require_own(
         &self,
-        certificate: &x509_parser::certificate::X509Certificate<'_>,
+        certificate: &X509Certificate<'_>,
         path: &Path,
     ) -> Result<(), Failure> {
-        if read::issuer_key_id(certificate) == Some(self.key_id()) {
+        if self.has_issued(certificate)? {
             return Ok(());
         }
         let text = format!(

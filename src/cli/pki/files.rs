@@ -15,6 +15,8 @@ pub(super) const AUTHORITY: &str = "authority.pem";
 pub(super) const AUTHORITY_KEY: &str = "authority.key";
 /// An authority's revocation list.
 pub(super) const REVOKED: &str = "revoked.pem";
+/// Held by whoever changes that list. It stays, and nothing is in it.
+const LOCK: &str = "revoked.lock";
 /// A process's or a caller's certificate.
 pub(super) const CERTIFICATE: &str = "certificate.pem";
 /// The key to it.
@@ -50,17 +52,44 @@ pub(super) fn write_pair(
     Ok((key_path, path))
 }
 
-/// Puts an authority's revocation list in the place of the one before: whoever reads it sees one
-/// or the other.
-pub(super) fn replace_list(folder: &Path, text: &str) -> Result<PathBuf, Failure> {
-    let path = folder.join(REVOKED);
-    let fresh = folder.join("revoked.pem.new");
-    // What a broken attempt left behind was never in use.
-    fs::remove_file(&fresh).ok();
-    write_new(&fresh, text, PUBLIC)?;
-    fs::rename(&fresh, &path).map_err(|error| unwritten(&path, &error))?;
-    sync_folder(folder)?;
-    Ok(path)
+/// An authority's revocation list, held by one command until this is dropped: whoever reads it to
+/// write it anew is alone in between, so that nobody's revocation is lost.
+pub(super) struct HeldList {
+    folder: PathBuf,
+    /// The kernel gives it up with the file, however the process ends.
+    _lock: File,
+}
+
+impl HeldList {
+    /// Waits until nobody else changes the list of that folder.
+    pub(super) fn wait(folder: &Path) -> Result<Self, Failure> {
+        let path = folder.join(LOCK);
+        // Open for writing: over a network no other kind of file takes such a lock.
+        let mut open = OpenOptions::new();
+        open.write(true).create(true).truncate(false).mode(SECRET);
+        let lock = open.open(&path).map_err(|error| unwritten(&path, &error))?;
+        lock.lock().map_err(|error| {
+            let text = format!("{}: cannot be locked ({error})", path.display());
+            Failure::said(Exit::Unavailable, text)
+        })?;
+        Ok(Self { folder: folder.to_path_buf(), _lock: lock })
+    }
+
+    /// Puts a list in the place of the one before: whoever reads it sees one or the other. `mark`
+    /// names the file in between, as no other is named.
+    pub(super) fn replace(&self, text: &str, mark: &str) -> Result<PathBuf, Failure> {
+        let path = self.folder.join(REVOKED);
+        let fresh = self.folder.join(format!("{REVOKED}.{mark}.new"));
+        let placed = write_new(&fresh, text, PUBLIC)
+            .and_then(|()| fs::rename(&fresh, &path).map_err(|error| unwritten(&path, &error)));
+        if placed.is_err() {
+            // It was never in use.
+            fs::remove_file(&fresh).ok();
+        }
+        placed?;
+        sync_folder(&self.folder)?;
+        Ok(path)
+    }
 }
 
 /// The text of a file.

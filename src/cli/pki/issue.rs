@@ -1,4 +1,4 @@
-//! Issuing certificates, and issuing them again.
+//! Issuing certificates.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use rcgen::{
 
 use super::super::Failure;
 use super::authority::{BACKDATED_S, DAY_S, name, serial, unmade};
-use super::{Authority, CERTIFICATE_DAYS_MAX, Holder, files, now, read, revoke, wrong};
+use super::{Authority, Holder, files, now, wrong};
 
 /// What a certificate is to say.
 #[derive(Debug, Clone)]
@@ -79,45 +79,6 @@ impl Authority {
             (files::CERTIFICATE, &certificate.pem()),
         )?;
         Ok(Issued { uri, certificate, key, not_after, cut_short: not_after < end })
-    }
-
-    /// Issues a certificate again into `out`: the same names, a new key. The old one may be of an
-    /// earlier authority of the same region.
-    ///
-    /// # Errors
-    /// As [`Self::issue`]; and a certificate of another region or trust domain, one that `pki` did
-    /// not issue, one on this authority's revocation list.
-    pub(crate) fn renew(
-        &self,
-        old: &Path,
-        days: Option<u32>,
-        out: &Path,
-    ) -> Result<Issued, Failure> {
-        let der = read::first_certificate(old)?;
-        let certificate = read::certificate(&der, old)?;
-        let names = read::Names::of(&certificate);
-        let known = match names.uris.as_slice() {
-            [uri] => Holder::parse(uri),
-            _ => None,
-        };
-        let (domain, region, holder) = known.ok_or_else(|| {
-            wrong(format!("{}: `bailiwick pki` did not issue this certificate", old.display()))
-        })?;
-        let elsewhere = region.is_some() && region.as_ref() != self.scope().region();
-        if domain != *self.domain() || elsewhere {
-            let text = format!("{}: is not for the {}", old.display(), self.describe());
-            return Err(wrong(text));
-        }
-        if revoke::is_revoked(self, &certificate)? {
-            let text = format!("{}: is revoked; issue another one by name", old.display());
-            return Err(wrong(text));
-        }
-        let validity = certificate.validity();
-        let lasted =
-            read::seconds(&validity.not_after).saturating_sub(read::seconds(&validity.not_before));
-        let lasted = u32::try_from(lasted / DAY_S).unwrap_or(u32::MAX);
-        let days = days.unwrap_or_else(|| lasted.clamp(1, CERTIFICATE_DAYS_MAX));
-        self.issue(&Wanted { holder, dns: names.dns, ips: names.ips, days }, out)
     }
 }
 

@@ -6,6 +6,7 @@ mod files;
 pub(crate) mod issue;
 mod names;
 mod read;
+mod renew;
 mod revoke;
 mod show;
 
@@ -116,10 +117,14 @@ struct HolderOptions {
 
 #[derive(Debug, Args)]
 struct Renew {
-    /// The authority's folder; it may be a newer one than the certificate's, of the same region
+    /// The authority's folder
     #[arg(long, value_name = "DIR")]
     authority: PathBuf,
-    /// The certificate
+    /// The folder of the authority before it, of the same region, if that one issued the
+    /// certificate
+    #[arg(long, value_name = "DIR")]
+    previous: Option<PathBuf>,
+    /// The certificate; one that has ended or is revoked is not renewed
     #[arg(long, value_name = "FILE")]
     certificate: PathBuf,
     /// How long the new one is valid [default: as long as the old one]
@@ -147,6 +152,8 @@ struct Revoke {
 
 /// Does what was asked, and says what it made.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    // Keys of authorities will be in it. Where that cannot be had, a certificate is needed still.
+    let _closed = link::sandbox::close_memory();
     match &arguments.command {
         Command::Init(init) => {
             let scope = match &init.scope.region {
@@ -165,7 +172,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
         Command::Renew(renew) => {
             let authority = Authority::open(&renew.authority)?;
-            let issued = authority.renew(&renew.certificate, renew.days, &renew.out)?;
+            let previous = renew.previous.as_deref().map(Authority::open).transpose()?;
+            let Renew { certificate, days, out, .. } = renew;
+            let issued = authority.renew(certificate, previous.as_ref(), *days, out)?;
             said_of_certificate(&issued)
         }
         Command::Revoke(revoke) => {
@@ -173,7 +182,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
             let list = authority.revoke(revoke.certificate.as_deref(), revoke.days)?;
             terminal::say(format!(
                 "{}: {} revoked, next update until {}\n\
-                 hand it to every process of the deployment: they read it within seconds",
+                 put the lists of all authorities into one file (cat pki/*/revoked.pem), and that \
+                 in the place of\nthe one that each process names as `revoked`: it is read within \
+                 seconds",
                 list.path.display(),
                 list.revoked,
                 read::moment(list.next_update)

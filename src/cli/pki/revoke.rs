@@ -12,7 +12,8 @@ use x509_parser::prelude::FromDer as _;
 use x509_parser::revocation_list::CertificateRevocationList;
 
 use super::super::Failure;
-use super::authority::{BACKDATED_S, DAY_S, unmade};
+use super::authority::{BACKDATED_S, DAY_S, serial, unmade};
+use super::files::HeldList;
 use super::{Authority, LIST_DAYS, files, now, read, wrong};
 
 /// A list as it was written.
@@ -34,17 +35,15 @@ struct Content {
 
 /// Writes the empty list of a new authority.
 pub(super) fn first_list(authority: &Authority) -> Result<List, Failure> {
-    write(authority, &Content { number: 1, revoked: Vec::new() }, LIST_DAYS)
+    let held = HeldList::wait(&authority.folder)?;
+    write(authority, &held, &Content { number: 1, revoked: Vec::new() }, LIST_DAYS)
 }
 
-/// Whether a certificate of this authority is on its list.
+/// Whether a certificate that this authority has issued is on its list.
 pub(super) fn is_revoked(
     authority: &Authority,
     certificate: &X509Certificate<'_>,
 ) -> Result<bool, Failure> {
-    if read::issuer_key_id(certificate) != Some(authority.key_id()) {
-        return Ok(false);
-    }
     let serial = trimmed(certificate.raw_serial());
     Ok(content(authority)?.revoked.iter().any(|(own, _)| own == serial))
 }
@@ -56,6 +55,8 @@ impl Authority {
     /// A certificate of another authority, a list that is damaged or away, a folder that cannot be
     /// written.
     pub(super) fn revoke(&self, path: Option<&Path>, days: u32) -> Result<List, Failure> {
+        // From before the list is read until it is replaced.
+        let held = HeldList::wait(&self.folder)?;
         let mut content = content(self)?;
         content.number = content.number.saturating_add(1);
         if let Some(path) = path {
@@ -67,7 +68,7 @@ impl Authority {
                 content.revoked.push((serial.to_vec(), now()));
             }
         }
-        write(self, &content, days)
+        write(self, &held, &content, days)
     }
 }
 
@@ -98,7 +99,12 @@ fn content(authority: &Authority) -> Result<Content, Failure> {
     Ok(Content { number: number.ok_or_else(damaged)?, revoked: revoked.collect() })
 }
 
-fn write(authority: &Authority, content: &Content, days: u32) -> Result<List, Failure> {
+fn write(
+    authority: &Authority,
+    held: &HeldList,
+    content: &Content,
+    days: u32,
+) -> Result<List, Failure> {
     let now = now();
     let next_update = now.saturating_add(u64::from(days) * DAY_S);
     let at = |seconds| date_time_ymd(1970, 1, 1) + Duration::from_secs(seconds);
@@ -117,7 +123,8 @@ fn write(authority: &Authority, content: &Content, days: u32) -> Result<List, Fa
         key_identifier_method: KeyIdMethod::PreSpecified(authority.key_id().to_vec()),
     };
     let list = params.signed_by(&authority.issuer).map_err(|_| unmade())?;
-    let path = files::replace_list(&authority.folder, &list.pem().map_err(|_| unmade())?)?;
+    let mark = read::hex(&serial()?.to_bytes());
+    let path = held.replace(&list.pem().map_err(|_| unmade())?, &mark)?;
     Ok(List { path, revoked: content.revoked.len(), next_update })
 }
 
