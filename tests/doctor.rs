@@ -1,5 +1,8 @@
 //! `bailiwick doctor` on real deployments: well, and with one thing after the other broken.
 
+#[path = "doctor/secured.rs"]
+mod secured;
+
 #[expect(dead_code, reason = "not every way to end a process is taken here")]
 mod support;
 
@@ -14,8 +17,11 @@ use serde_json::Value;
 use support::process::{Finished, run};
 use support::{Deployment, Options, search};
 
+/// With one shard, and nothing that lies outside of its folder: what can be changed there by whom
+/// is not for these tests.
 fn deployment(options: Options) -> Deployment {
-    Deployment::start(&Options { regions: vec!["eu-fra"], engine: "fjall", ..options })
+    let own = Options { regions: vec!["eu-fra"], engine: "fjall", geoip: false, ..options };
+    Deployment::start(&own)
 }
 
 fn config(deployment: &Deployment, name: &str) -> PathBuf {
@@ -53,6 +59,10 @@ fn bad(config: &Path, check: &str, says: &[&str], also: &[&str]) {
     for (name, _, text) in bad {
         assert!(name == check || also.contains(&name.as_str()), "{name}: {text}");
     }
+}
+
+fn set(path: &Path, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).expect("a mode can be set");
 }
 
 #[test]
@@ -125,9 +135,6 @@ fn what_is_open_to_others_is_named_with_its_cure() {
     let deployment = deployment(Options::default());
     let shard = config(&deployment, "shard-eu-fra");
     let keyring = deployment.keys_dir("eu-fra").join("eu-fra.keyring");
-    let set = |path: &Path, mode| {
-        fs::set_permissions(path, Permissions::from_mode(mode)).expect("a mode can be set");
-    };
     for (path, mode, restored, check, cure, also) in [
         (&keyring, 0o640, 0o600, "secrets", "chmod 600 ", "keys"),
         (&deployment.data_dir("eu-fra"), 0o755, 0o700, "folders", "chmod 700 ", ""),
@@ -229,6 +236,24 @@ fn a_kernel_without_landlock_is_a_warning_unless_the_sandbox_is_required() {
         assert_eq!(state, expected, "{text}");
         assert!(text.contains("the kernel has no Landlock"), "{text}");
     }
+}
+
+#[test]
+fn a_recovery_closes_its_memory_before_it_reads_keys() {
+    let mut deployment = deployment(Options::default());
+    deployment.shard("eu-fra").stop();
+    let trace = deployment.root().join("trace");
+    let output = Command::new("strace")
+        .args(["-f", "-e", "trace=prctl,openat", "-o"])
+        .arg(&trace)
+        .args([env!("CARGO_BIN_EXE_bailiwick"), "shard", "recover", "--accept-loss", "--config"])
+        .arg(config(&deployment, "shard-eu-fra"))
+        .output()
+        .expect("strace is installed");
+    let trace = fs::read_to_string(trace).expect("a trace");
+    let at = |part: &str| trace.lines().position(|line| line.contains(part));
+    let key = at("eu-fra.keyring").expect("the keyring is read");
+    assert!(at("PR_SET_DUMPABLE").is_some_and(|closed| closed < key), "{output:?}\n{trace}");
 }
 
 #[test]

@@ -1,15 +1,13 @@
 //! Certificates: whether others will take the server's own, and until when.
 
-use std::fs;
-use std::path::Path;
 use std::sync::Arc;
 
 use link::metrics::Registry;
-use link::peer::PeerId;
 use link::system::SystemClock;
 use link::tls::{CallerTls, Files, Tls, TlsMetrics};
-use terms::UnixMillis;
-use x509_parser::extensions::GeneralName;
+use link::watched;
+use sha2::{Digest as _, Sha256};
+use terms::{RegionId, UnixMillis};
 use x509_parser::pem::Pem;
 
 use super::patient::Patient;
@@ -21,50 +19,69 @@ use crate::config;
 const DAYS_MIN: u64 = 7;
 /// Days before its end from which on an authority should be changed: that takes longer.
 const AUTHORITY_DAYS_MIN: u64 = 60;
+const CURE: &str = "see docs/identity.md";
 
 /// What is said of certificates, and TLS towards the other processes, if it can be had.
 pub(super) fn all(patient: &Patient, now: UnixMillis) -> (Vec<Line>, Option<Tls>) {
-    let Some(files) = &patient.tls else {
+    let Some((files, region)) = &patient.tls else {
         return (vec![Line::ok("certificates", "none: plaintext, on loopback only")], None);
     };
     let mut registry = Registry::new();
     let metrics = TlsMetrics::new(&mut registry);
-    let (mut lines, tls) = match own(patient, files, metrics.clone()) {
+    let (mut lines, tls) = match own(patient, (files, region), metrics.clone()) {
         Ok(tls) => (both_ends(&tls, now), Some(tls)),
         Err(line) => (vec![line], None),
     };
+    lines.extend(strangers(patient, files));
     if let Some(callers) = &patient.callers {
         let opened = CallerTls::open(callers.clone(), Arc::new(SystemClock), metrics);
         lines.push(match opened {
             Ok(tls) => ending("callers see", tls.not_after(), now, DAYS_MIN),
-            Err(error) => Line::bad("certificates", whole(&error), "see docs/identity.md"),
+            Err(error) => Line::bad("certificates", whole(&error), CURE),
         });
     }
     (lines, tls)
 }
 
-/// Opens TLS exactly as the server does: chain, pins, name, region, revocation, validity and key.
-fn own(patient: &Patient, files: &Files, metrics: TlsMetrics) -> Result<Tls, Line> {
-    let bad = |what: String| Line::bad("certificates", what, "see docs/identity.md");
-    let region = match &patient.shard {
-        Some(shard) => shard.region.clone(),
-        // A gateway stands where its certificate says; whether that is so, the pins show.
-        None => match peer_of(&files.certificate) {
-            Ok(peer) => peer.region().clone(),
-            Err(why) => return Err(bad(format!("{}: {why}", files.certificate.display()))),
-        },
-    };
-    let pins = config::tls::pins(&patient.map);
-    let expect = (patient.kind(), region);
-    let tls = Tls::open(files.clone(), pins, expect, Arc::new(SystemClock), metrics)
-        .map_err(|error| bad(whole(&error)))?;
-    if let Some(shard) = &patient.shard
-        && tls.own().name() != shard.shard.as_str()
-    {
-        let what = format!("{} is not this shard, {}", tls.own(), shard.shard);
+/// Opens TLS exactly as the server does: chain, pins, region, revocation, validity and key. And
+/// looks at the name: by another one, the other processes refuse its sessions.
+fn own(
+    patient: &Patient,
+    (files, region): (&Files, &RegionId),
+    metrics: TlsMetrics,
+) -> Result<Tls, Line> {
+    let bad = |what: String| Line::bad("certificates", what, CURE);
+    let (kind, name) = (patient.kind(), patient.name());
+    let configured = format!("{} {name} of {region}", kind.as_str());
+    let (pins, clock) = (config::tls::pins(&patient.map), Arc::new(SystemClock));
+    let tls = Tls::open(files.clone(), pins, (kind, region.clone()), clock, metrics);
+    let tls = tls.map_err(|error| bad(format!("of the {configured}: {}", whole(&error))))?;
+    if tls.own().name() != name {
+        let path = files.certificate.display();
+        let what = format!("{path} is that of {}, not of the {configured}", tls.own());
         return Err(bad(what));
     }
     Ok(tls)
+}
+
+/// Authorities that lie in the bundle for nothing: no region of the map pins them.
+fn strangers(patient: &Patient, files: &Files) -> Vec<Line> {
+    let pins = config::tls::pins(&patient.map).regions;
+    // A bundle that cannot be read is said already.
+    let bundle = watched::read(&files.authorities).unwrap_or_default();
+    let certificates = Pem::iter_from_buffer(&bundle).flatten();
+    let digests = certificates.filter(|pem| pem.label == "CERTIFICATE").map(|pem| {
+        let digest: [u8; 32] = Sha256::digest(&pem.contents).into();
+        digest
+    });
+    let unpinned = digests.filter(|digest| !pins.values().flatten().any(|pin| pin == digest));
+    let said = unpinned.map(|digest| {
+        let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let bundle = files.authorities.display();
+        let what = format!("sha256:{digest} in {bundle} is pinned by no region of the map");
+        Line::warn("certificates", what, "pin it in the map, or take it out: it is not used")
+    });
+    said.collect()
 }
 
 fn both_ends(tls: &Tls, now: UnixMillis) -> Vec<Line> {
@@ -84,20 +101,4 @@ fn ending(who: &str, end: UnixMillis, now: UnixMillis, least: u64) -> Line {
         return Line::warn("certificates", what, "renew it: a running server takes the new file");
     }
     Line::ok("certificates", what)
-}
-
-/// Whom the first certificate of a file names.
-fn peer_of(path: &Path) -> Result<PeerId, String> {
-    let text = fs::read(path).map_err(|error| format!("cannot be read ({error})"))?;
-    let mut pems = Pem::iter_from_buffer(&text);
-    let first = pems.find_map(|pem| pem.ok().filter(|pem| pem.label == "CERTIFICATE"));
-    let first = first.ok_or("there is no certificate in it")?;
-    let certificate = first.parse_x509().map_err(|_| "it is no X.509 certificate")?;
-    let names = certificate.subject_alternative_name().ok().flatten();
-    let mut names = names.iter().flat_map(|names| &names.value.general_names);
-    let peer = names.find_map(|name| {
-        let GeneralName::URI(uri) = name else { return None };
-        PeerId::parse(uri)
-    });
-    peer.ok_or_else(|| "its names are none of a process of ours".to_owned())
 }

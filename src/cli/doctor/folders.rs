@@ -4,23 +4,21 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use super::Line;
 use super::patient::Patient;
 use super::peers::whole;
+use super::{Line, told};
 
 /// Times its reserve that should be free on a shard's disk.
 const RESERVES: u64 = 4;
 const MB: u64 = 1 << 20;
 /// The bits by which others than the owner reach a file.
 const OTHERS: u32 = 0o077;
-/// The bits by which others than the owner change a file.
-const OTHERS_WRITE: u32 = 0o022;
 
 /// All checks of files and folders.
 pub(super) fn all(patient: &Patient) -> Vec<Line> {
-    let mut lines = vec![configuration(patient)];
+    let mut lines = told::all(patient);
     lines.extend(secrets(patient));
-    if let Some(shard) = &patient.shard {
+    if let Some(shard) = patient.shard() {
         lines.extend([disk(shard), folders(shard), keys(shard)]);
     }
     lines
@@ -51,19 +49,6 @@ fn disk(shard: &shard::Settings) -> Line {
         return Line::warn("disk", what, "make room before writes are refused");
     }
     Line::ok("disk", what)
-}
-
-/// Whether anybody else can change what the server is told.
-fn configuration(patient: &Patient) -> Line {
-    let path = &patient.config;
-    match fs::metadata(path) {
-        Ok(found) if found.mode() & OTHERS_WRITE != 0 => {
-            let what = format!("{} can be changed by others than its owner", path.display());
-            Line::bad("configuration", what, format!("chmod go-w {}", path.display()))
-        }
-        Ok(_) => Line::ok("configuration", format!("{} is read as it should be", path.display())),
-        Err(error) => Line::bad("configuration", error.to_string(), "name a file that can be read"),
-    }
 }
 
 /// Whether a shard's folders are its own.
@@ -112,7 +97,7 @@ fn folders(shard: &shard::Settings) -> Line {
 /// Whether every file with a secret in it is closed to others.
 fn secrets(patient: &Patient) -> Vec<Line> {
     let mut secret = Vec::new();
-    if let Some(shard) = &patient.shard {
+    if let Some(shard) = patient.shard() {
         match fs::read_dir(&shard.keys) {
             Ok(entries) => secret.extend(entries.flatten().map(|entry| entry.path())),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -123,7 +108,7 @@ fn secrets(patient: &Patient) -> Vec<Line> {
             }
         }
     }
-    secret.extend(patient.tls.as_ref().map(|files| files.key.clone()));
+    secret.extend(patient.tls.as_ref().map(|(files, _)| files.key.clone()));
     secret.extend(patient.callers.as_ref().map(|files| files.key.clone()));
     secret.sort();
     secret.dedup();

@@ -31,7 +31,7 @@ pub(super) fn clock(patient: &Patient, now: UnixMillis) -> Line {
         }
     };
     look(&patient.config);
-    if let Some(shard) = &patient.shard {
+    if let Some(shard) = patient.shard() {
         for folder in [&shard.data, &shard.anchor, &shard.keys] {
             look(folder);
             let entries = fs::read_dir(folder).into_iter().flatten().flatten();
@@ -55,7 +55,7 @@ pub(super) fn clock(patient: &Patient, now: UnixMillis) -> Line {
 
 /// Whether the kernel holds what the server's fence asks of it: tried on a thread of our own.
 pub(super) fn sandbox(patient: &Patient) -> Line {
-    let fence = match &patient.shard {
+    let fence = match patient.shard() {
         None => sandbox::gateway(),
         Some(shard) => {
             let folders = [&shard.data, &shard.anchor, &shard.keys];
@@ -83,20 +83,30 @@ pub(super) fn sandbox(patient: &Patient) -> Line {
 
 /// Whether this process could close its own memory, as servers close theirs.
 pub(super) fn memory() -> Line {
-    let (undumpable, no_core_files) = sandbox::close_memory();
-    if undumpable && no_core_files {
-        return Line::ok("core files", "a process here can be undumpable, with a core limit of 0");
-    }
+    closed(sandbox::close_memory())
+}
+
+/// What it means whether a process is undumpable, and has no core files.
+fn closed((undumpable, no_core_files): (bool, bool)) -> Line {
     let what = match (undumpable, no_core_files) {
+        (true, true) => {
+            let what = "a process here can be undumpable, with a core limit of 0";
+            return Line::ok("core files", what);
+        }
         (false, _) => "a process here cannot make itself undumpable",
-        (true, _) => "the limit for core files cannot be set to 0",
+        (true, false) => "the limit for core files cannot be set to 0",
     };
     Line::bad("core files", what, "let the seccomp profile pass prctl and prlimit64")
 }
 
 /// Whether memory can reach a disk that no fence guards.
 pub(super) fn swap() -> Line {
-    let Ok(text) = fs::read_to_string(SWAPS) else {
+    swapped(fs::read_to_string(SWAPS).ok().as_deref())
+}
+
+/// What `/proc/swaps` means.
+fn swapped(text: Option<&str>) -> Line {
+    let Some(text) = text else {
         return Line::warn("swap", format!("{SWAPS} cannot be read"), "look by `swapon --show`");
     };
     // The first line is the heading.
@@ -112,12 +122,58 @@ pub(super) fn swap() -> Line {
 /// Whether enough connections can be open at once.
 pub(super) fn file_limit() -> Line {
     // Servers raise the soft limit to the hard one.
-    match system::file_limit().1 {
+    limited(system::file_limit().1)
+}
+
+/// What a hard limit of open files means; none is no limit.
+fn limited(most: Option<u64>) -> Line {
+    match most {
         Some(most) if most < FILES_MIN => {
             let what = format!("{most} files and connections at the most");
             Line::warn("file limit", what, format!("raise the hard limit to {FILES_MIN} or more"))
         }
         Some(most) => Line::ok("file limit", format!("{most} files and connections")),
         None => Line::ok("file limit", "none"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::State;
+    use super::*;
+
+    #[test]
+    fn swap_that_is_on_is_a_warning() {
+        const HEADING: &str = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n";
+        assert_eq!(swapped(Some(HEADING)).state, State::Ok);
+        assert_eq!(swapped(Some("")).state, State::Ok);
+        assert_eq!(swapped(None).state, State::Warn);
+        let on = "/dev/dm-1                               partition\t8388604\t\t0\t\t-2\n\
+                  /swap/file                              file\t\t524284\t\t0\t\t-3\n";
+        let line = swapped(Some(&format!("{HEADING}{on}")));
+        assert_eq!(line.state, State::Warn);
+        assert!(line.what.starts_with("/dev/dm-1, /swap/file: "), "{}", line.what);
+        assert!(line.cure.contains("swapoff"), "{}", line.cure);
+    }
+
+    #[test]
+    fn memory_that_can_be_dumped_is_bad() {
+        assert_eq!(closed((true, true)).state, State::Ok);
+        for (both, says) in [
+            ((false, true), "undumpable"),
+            ((false, false), "undumpable"),
+            ((true, false), "limit"),
+        ] {
+            let line = closed(both);
+            assert_eq!(line.state, State::Bad);
+            assert!(line.what.contains(says), "{}", line.what);
+        }
+    }
+
+    #[test]
+    fn few_files_are_a_warning() {
+        assert_eq!(limited(Some(FILES_MIN - 1)).state, State::Warn);
+        assert_eq!(limited(Some(FILES_MIN)).state, State::Ok);
+        assert_eq!(limited(None).state, State::Ok);
     }
 }

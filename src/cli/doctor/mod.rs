@@ -6,6 +6,9 @@ mod folders;
 mod machine;
 mod patient;
 mod peers;
+mod revocations;
+mod tokens;
+mod told;
 
 use std::path::PathBuf;
 
@@ -109,8 +112,15 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     lines.extend(folders::all(&patient));
     let (found, tls) = certificates::all(&patient, now);
     lines.extend(found);
+    lines.extend(revocations::all(&patient, now));
+    let asked = async {
+        let keys = tokens::keys(&patient).await;
+        Ok((keys, peers::shards(&patient, tls).await))
+    };
+    let (keys, shards) = crate::serve::block_on(asked)?;
+    lines.extend(keys);
     lines.push(peers::itself(&patient));
-    lines.extend(crate::serve::block_on(async { Ok(peers::shards(&patient, tls).await) })?);
+    lines.extend(shards);
 
     let mut output = Output::new();
     for line in &lines {

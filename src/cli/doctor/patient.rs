@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use atlas::{Annex, Date, RegionMap};
 use link::peer::PeerKind;
 use link::tls::{CallerFiles, Files};
-use terms::UnixMillis;
-use toml::Table;
+use terms::{RegionId, UnixMillis};
+use toml::{Table, Value};
 
 use super::Line;
 use crate::cli::{Exit, Failure};
@@ -20,14 +20,24 @@ const MAP_DAYS_MIN: i64 = 30;
 /// A server that is, or is to be.
 pub(super) struct Patient {
     pub(super) config: PathBuf,
+    /// Every file that the configuration names, and itself.
+    pub(super) told_by: Vec<PathBuf>,
     pub(super) map: std::sync::Arc<RegionMap>,
     pub(super) annexes: Vec<Annex>,
     pub(super) admin: SocketAddr,
     pub(super) require_sandbox: bool,
-    /// None: a gateway.
-    pub(super) shard: Option<shard::Settings>,
-    pub(super) tls: Option<Files>,
+    pub(super) server: Server,
+    /// Where the certificates are, and the region that the server's own must name. None:
+    /// plaintext.
+    pub(super) tls: Option<(Files, RegionId)>,
+    /// What a gateway shows to callers.
     pub(super) callers: Option<CallerFiles>,
+}
+
+/// Which of the two it is, and what that one is told.
+pub(super) enum Server {
+    Gateway(Box<gateway::Settings>),
+    Shard(Box<shard::Settings>),
 }
 
 impl Patient {
@@ -36,29 +46,33 @@ impl Patient {
         // Which of the two it is. What cannot be read here is named by the strict reading below.
         let table: Table =
             fs::read_to_string(path).ok().and_then(|text| text.parse().ok()).unwrap_or_default();
+        let told_by = told_by(path, &table);
         Ok(if table.contains_key("shard") {
             let config = config::shard::read(path)?;
+            let region = config.settings.region.clone();
             Self {
                 config: path.to_owned(),
+                told_by,
                 map: config.map,
                 annexes: vec![config.annex],
                 admin: config.admin_listen,
                 require_sandbox: config.require_sandbox,
-                shard: Some(config.settings),
-                tls: config.tls,
+                server: Server::Shard(Box::new(config.settings)),
+                tls: config.tls.map(|files| (files, region)),
                 callers: None,
             }
         } else if table.is_empty() || table.contains_key("annexes") || table.contains_key("name") {
             let config = config::gateway::read(path)?;
             Self {
                 config: path.to_owned(),
+                told_by,
                 map: config.map,
                 annexes: config.annexes,
                 admin: config.admin_listen,
                 require_sandbox: config.require_sandbox,
-                shard: None,
-                tls: files(path, &table),
-                callers: caller_files(path, &table),
+                server: Server::Gateway(Box::new(config.settings)),
+                tls: config.tls,
+                callers: config.listener,
             }
         } else {
             let text = format!(
@@ -70,8 +84,33 @@ impl Patient {
         })
     }
 
+    pub(super) const fn shard(&self) -> Option<&shard::Settings> {
+        match &self.server {
+            Server::Shard(settings) => Some(settings),
+            Server::Gateway(_) => None,
+        }
+    }
+
+    pub(super) const fn gateway(&self) -> Option<&gateway::Settings> {
+        match &self.server {
+            Server::Gateway(settings) => Some(settings),
+            Server::Shard(_) => None,
+        }
+    }
+
+    /// Its own name, as its certificate must have it.
+    pub(super) fn name(&self) -> &str {
+        match &self.server {
+            Server::Gateway(settings) => &settings.name,
+            Server::Shard(settings) => settings.shard.as_str(),
+        }
+    }
+
     pub(super) const fn kind(&self) -> PeerKind {
-        if self.shard.is_some() { PeerKind::Shard } else { PeerKind::Gateway }
+        match &self.server {
+            Server::Gateway(_) => PeerKind::Gateway,
+            Server::Shard(_) => PeerKind::Shard,
+        }
     }
 
     /// For how long the map may still be used.
@@ -93,34 +132,36 @@ impl Patient {
     }
 }
 
-// === files of TLS ===
-
-// The servers' own reading has judged these tables by now; here only the paths are taken.
-
-fn path_of(config: &Path, table: &Table, key: &str) -> Option<PathBuf> {
-    let text = table.get(key)?.as_str()?;
-    Some(config.parent().map_or_else(|| PathBuf::from(text), |folder| folder.join(text)))
+/// The configuration and every file that it names. The servers' own reading says what is wrong
+/// with one; here only the paths are taken. Folders of a shard are looked at by themselves.
+fn told_by(config: &Path, root: &Table) -> Vec<PathBuf> {
+    const PROOFS: &[&str] = &["certificate", "key", "authorities", "revoked"];
+    let below = |table: Option<&'_ Table>, key| table?.get(key)?.as_table().cloned();
+    let (tls, callers) = (below(Some(root), "tls"), below(Some(root), "callers"));
+    let tokens = below(callers.as_ref(), "tokens");
+    let places: [(Option<&Table>, &[&str]); 4] = [
+        (Some(root), &["map", "annex", "annexes", "geoip"]),
+        (tls.as_ref(), PROOFS),
+        (callers.as_ref(), PROOFS),
+        (tokens.as_ref(), &["jwks", "jwks_ca"]),
+    ];
+    let named = places.into_iter().flat_map(|(table, keys)| {
+        keys.iter().filter_map(move |key| table?.get(*key)).flat_map(texts)
+    });
+    // An address is no file.
+    let named = named.filter(|text| !text.contains("://"));
+    let folder = config.parent().unwrap_or(Path::new(""));
+    let mut all: Vec<PathBuf> = named.map(|text| folder.join(text)).collect();
+    all.push(config.to_owned());
+    all.sort();
+    all.dedup();
+    all
 }
 
-fn files(config: &Path, root: &Table) -> Option<Files> {
-    let tls = root.get("tls")?.as_table()?;
-    let path = |key| path_of(config, tls, key);
-    Some(Files {
-        certificate: path("certificate")?,
-        key: path("key")?,
-        authorities: path("authorities")?,
-        revoked: path("revoked"),
-    })
-}
-
-fn caller_files(config: &Path, root: &Table) -> Option<CallerFiles> {
-    let callers = root.get("callers")?.as_table()?;
-    let tls = root.get("tls")?.as_table()?;
-    let own = if callers.contains_key("certificate") { callers } else { tls };
-    Some(CallerFiles {
-        certificate: path_of(config, own, "certificate")?,
-        key: path_of(config, own, "key")?,
-        authorities: path_of(config, callers, "authorities"),
-        revoked: path_of(config, callers, "revoked"),
-    })
+/// A text, or all texts of a list.
+fn texts(value: &Value) -> Vec<&str> {
+    match value.as_array() {
+        Some(list) => list.iter().filter_map(Value::as_str).collect(),
+        None => value.as_str().into_iter().collect(),
+    }
 }

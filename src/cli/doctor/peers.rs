@@ -59,7 +59,7 @@ fn page(patient: &Patient) -> Option<String> {
 
 /// Whether each shard that a gateway sends to answers, and is who the annex says.
 pub(super) async fn shards(patient: &Patient, tls: Option<Tls>) -> Vec<Line> {
-    if patient.shard.is_some() {
+    if patient.shard().is_some() {
         return Vec::new();
     }
     let mut lines = Vec::new();
