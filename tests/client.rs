@@ -269,7 +269,7 @@ fn a_body_goes_to_the_gateway_inside_the_territory_that_a_law_wants() {
         let following = connect(&url, &listing).await;
         let request = put("anna", "main", b"at home", &evidence("RU"));
         let done = following.put_resolved(&request).await.expect("it is stored");
-        assert!(matches!(done.proof, Proof::Receipt(_)), "{done:?}");
+        assert!(matches!(done.proof, Proof::Receipt(_)), "{:?}", done.proof);
         assert_eq!((done.version, done.replayed), (1, false));
         let receipt = done.answer.receipt.expect("a receipt");
         assert!(receipt.origin.starts_with("sample/ru-msk/s1/"), "{}", receipt.origin);

@@ -6,7 +6,6 @@
 //! so it is not checked here: whoever keeps a receipt checks it later, when the log is served
 //! ([`ledger::receipt::Receipt::verify`]). Until then, a gateway that lies could invent one.
 
-use std::fmt;
 use std::ops::Deref;
 
 use ledger::entry::{Entry, Kind};
@@ -32,6 +31,7 @@ pub enum Proof {
 
 /// The answer to a write, and what shows that it was done. It reads like the answer itself.
 #[derive(Clone, PartialEq)]
+#[expect(missing_debug_implementations, reason = "the answer names a person's record")]
 pub struct Written<A> {
     /// What was answered.
     pub answer: A,
@@ -259,13 +259,6 @@ impl<A> Deref for Written<A> {
 
     fn deref(&self) -> &A {
         &self.answer
-    }
-}
-
-/// The answer names a person's record, so it is left out.
-impl<A> fmt::Debug for Written<A> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Written").field("proof", &self.proof).finish_non_exhaustive()
     }
 }
 

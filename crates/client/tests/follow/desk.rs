@@ -177,7 +177,7 @@ fn wait(seconds: i64, nanos: i32) -> Status {
     let mut status = pb::Status::decode(ours.details()).unwrap();
     status.details.push(Default::default());
     let any = status.details.last_mut().unwrap();
-    any.type_url = "type.googleapis.com/google.rpc.RetryInfo".to_owned();
+    any.type_url.push_str("type.googleapis.com/google.rpc.RetryInfo");
     any.value = info.encode_to_vec();
     Status::with_details(Code::Unavailable, "no", status.encode_to_vec().into())
 }

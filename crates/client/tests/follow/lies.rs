@@ -18,7 +18,7 @@ const CLAIMED: Say = Say::Forged(|answer| {
 
 /// A receipt that is sound in itself, of another region's log.
 const ABROAD: Say = Say::Forged(|answer| {
-    answer.receipt.as_mut().unwrap().origin = "sample/eu-fra/s1/1".to_owned();
+    "sample/eu-fra/s1/1".clone_into(&mut answer.receipt.as_mut().unwrap().origin);
 });
 
 #[track_caller]
