@@ -7,6 +7,10 @@ mod calls;
 mod raw;
 #[expect(dead_code, reason = "each test file uses its own part")]
 mod support;
+#[path = "hostile/tenants.rs"]
+mod tenants;
+#[path = "hostile/unread.rs"]
+mod unread;
 
 use std::fs;
 use std::time::Duration;
@@ -82,16 +86,22 @@ impl Target {
     fn stands(&mut self, attack: &str) {
         self.answers_others();
         for name in ["gateway", "shard"] {
-            let server = if name == "gateway" { self.0.gateway() } else { self.0.shard("us-iad") };
-            assert!(server.runs(), "{name} ended");
-            let status = fs::read_to_string(format!("/proc/{}/status", server.pid()));
-            let status = status.expect("a process has a status");
-            let high = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-            let high = high.and_then(|line| line.trim().strip_suffix(" kB"));
-            let high: u64 = high.and_then(|kib| kib.parse().ok()).expect("a number");
+            let high = self.memory_kib(name);
             eprintln!("{attack}: {name} had {} MiB at most", high >> 10);
             assert!(high <= MEMORY_KIB_MAX, "{attack}: {name} had {high} KiB");
         }
+    }
+
+    /// The most memory that a process ever had resident; it must still run.
+    #[track_caller]
+    fn memory_kib(&mut self, name: &str) -> u64 {
+        let server = if name == "gateway" { self.0.gateway() } else { self.0.shard("us-iad") };
+        assert!(server.runs(), "{name} ended");
+        let status = fs::read_to_string(format!("/proc/{}/status", server.pid()));
+        let status = status.expect("a process has a status");
+        let high = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let high = high.and_then(|line| line.trim().strip_suffix(" kB"));
+        high.and_then(|kib| kib.parse().ok()).expect("a number")
     }
 
     /// Waits until no call holds a seat.

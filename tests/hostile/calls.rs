@@ -15,9 +15,16 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A connection. It lives on until the runtime ends.
 pub(crate) async fn connect(port: u16) -> SendRequest<Bytes> {
+    connect_taking(port, 65_535).await
+}
+
+/// A connection whose end takes so many bytes of each answer before it reads.
+pub(crate) async fn connect_taking(port: u16, window: u32) -> SendRequest<Bytes> {
     let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.expect("somebody listens");
+    stream.set_nodelay(true).expect("a socket");
     let mut builder = h2::client::Builder::new();
     builder.initial_max_send_streams(4_096).max_concurrent_reset_streams(8_192);
+    builder.initial_window_size(window);
     let (sender, connection) = builder.handshake(stream).await.expect("a handshake");
     tokio::spawn(async move { drop(connection.await) });
     sender
@@ -77,6 +84,16 @@ impl Call {
         drop(self.body.send_data(Bytes::new(), true));
     }
 
+    /// Waits for the head of the answer, and reads no more of it: the status code, if the call ends
+    /// there, or what is unread while it is kept. None: the call is cut off.
+    pub(crate) async fn head(self) -> Option<Result<i32, Unread>> {
+        let answer = timeout(PATIENCE, self.answer).await.expect("an answer").ok()?;
+        Some(match code(answer.headers()) {
+            Some(code) => Ok(code),
+            None => Err(Unread { _body: self.body, answer: answer.into_body() }),
+        })
+    }
+
     /// The status code with which the call ends; None when it is cut off without one. The body
     /// stays open meanwhile.
     pub(crate) async fn status(self) -> Option<i32> {
@@ -87,9 +104,32 @@ impl Call {
     }
 }
 
+/// An answer that is not read.
+pub(crate) struct Unread {
+    _body: SendStream<Bytes>,
+    answer: RecvStream,
+}
+
+impl Unread {
+    /// Waits until the other end has had enough.
+    pub(crate) async fn cut_off(&mut self) -> bool {
+        timeout(PATIENCE, async {
+            while let Some(Ok(data)) = self.answer.data().await {
+                // Taken, and never said so: the window stays shut.
+                drop(data);
+            }
+        })
+        .await
+        .is_ok()
+    }
+}
+
+fn code(headers: &http::HeaderMap) -> Option<i32> {
+    headers.get("grpc-status")?.to_str().ok()?.parse().ok()
+}
+
 async fn status(answer: ResponseFuture) -> Option<i32> {
     let answer = answer.await.ok()?;
-    let code = |headers: &http::HeaderMap| headers.get("grpc-status")?.to_str().ok()?.parse().ok();
     if let Some(code) = code(answer.headers()) {
         return Some(code);
     }
