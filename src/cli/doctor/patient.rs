@@ -150,7 +150,7 @@ fn told_by(config: &Path, root: &Table) -> Vec<PathBuf> {
     });
     // An address is no file.
     let named = named.filter(|text| !text.contains("://"));
-    let folder = config.parent().unwrap_or(Path::new(""));
+    let folder = config.parent().unwrap_or_else(|| Path::new(""));
     let mut all: Vec<PathBuf> = named.map(|text| folder.join(text)).collect();
     all.push(config.to_owned());
     all.sort();

@@ -43,7 +43,7 @@ pub(super) fn all(patient: &Patient) -> Vec<Line> {
 /// What cannot be found is said by whoever reads it.
 fn places(file: &Path) -> Vec<PathBuf> {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = fs::canonicalize(folder.unwrap_or(Path::new("."))).ok();
+    let folder = fs::canonicalize(folder.unwrap_or_else(|| Path::new("."))).ok();
     let named = folder.zip(file.file_name()).map(|(folder, name)| folder.join(name));
     let mut places: Vec<PathBuf> = named.into_iter().chain(fs::canonicalize(file).ok()).collect();
     places.dedup();
