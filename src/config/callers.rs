@@ -266,3 +266,28 @@ fn limit(section: &Section<'_>, in_flight: &str, per_second: &str) -> TenantLimi
         calls_per_second: u32::try_from(rate).ok().and_then(NonZeroU32::new),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::read::File;
+    use super::*;
+
+    #[test]
+    fn what_a_tenant_has_not_of_its_own_is_what_is_usual() {
+        let text = "[limits]\ncalls_in_flight_per_tenant = 7\ncalls_per_second_per_tenant = 70\n\
+                    [[limits.tenants]]\nname = \"a\"\ncalls_in_flight = 3\n\
+                    [[limits.tenants]]\nname = \"b\"\ncalls_per_second = 30\n";
+        let file = File::new(Path::new("gateway.toml"), text);
+        let document = file.document().unwrap();
+        let limits = limits(&Section::root(&file, &document, "the configuration"), None);
+        let of = |name: &str| {
+            let own = limits.own.get(&TenantId::parse(name).unwrap()).unwrap_or(&limits.usual);
+            (own.calls_in_flight, own.calls_per_second.map(NonZeroU32::get))
+        };
+        assert_eq!(of("a"), (Some(3), Some(70)));
+        assert_eq!(of("b"), (Some(7), Some(30)));
+        assert_eq!(of("c"), (Some(7), Some(70)));
+        drop(document);
+        assert!(file.into_wrong().is_empty());
+    }
+}

@@ -4,6 +4,8 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
 use std::time::{Duration, Instant};
 
+use tokio::net::TcpSocket;
+
 /// What begins every connection.
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Frame types.
@@ -58,6 +60,25 @@ impl Raw {
         stream.set_nodelay(true).expect("a socket");
         stream.set_write_timeout(Some(Duration::from_secs(5))).expect("a socket");
         Self(stream)
+    }
+
+    /// Connects so often from another address of this machine, and begins as a client must.
+    pub(crate) async fn many_from(from: Ipv4Addr, port: u16, count: usize) -> Vec<Self> {
+        let mut all = Vec::new();
+        for _ in 0..count {
+            let socket = TcpSocket::new_v4().expect("a socket");
+            socket.bind((from, 0).into()).expect("an address of this machine");
+            let to = (Ipv4Addr::LOCALHOST, port).into();
+            let stream = socket.connect(to).await.expect("somebody listens");
+            let stream = stream.into_std().expect("a socket");
+            stream.set_nonblocking(false).expect("a socket");
+            stream.set_write_timeout(Some(Duration::from_secs(5))).expect("a socket");
+            let mut raw = Self(stream);
+            // It may be closed already.
+            let _begun = raw.send(PREFACE) && raw.send(&frame(SETTINGS, 0, 0, &[]));
+            all.push(raw);
+        }
+        all
     }
 
     /// Connects and begins as a client must.
