@@ -120,12 +120,11 @@ fn request() -> [u8; 16] {
 
 /// The refusal that an answer is.
 pub(crate) fn fault(reply: Result<proto::Reply, String>) -> proto::Fault {
-    match reply.expect("an answer").outcome {
-        Some(proto::reply::Outcome::Fault(fault)) => fault,
-        Some(proto::reply::Outcome::Written(_)) => panic!("it was stored"),
-        Some(proto::reply::Outcome::Found(_)) => panic!("it was read"),
-        None => panic!("an answer that says nothing"),
-    }
+    let refused = match reply.expect("an answer").outcome {
+        Some(proto::reply::Outcome::Fault(fault)) => Some(fault),
+        Some(proto::reply::Outcome::Written(_) | proto::reply::Outcome::Found(_)) | None => None,
+    };
+    refused.expect("a refusal")
 }
 
 /// The reason of a refusal, or what became of the call.

@@ -33,8 +33,9 @@ async fn misplaced(
     assert_eq!(fault.reason, "PLACEMENT_NOT_ADMITTED", "{region}, for {elsewhere}");
     assert_eq!(fault.field, "subject.domicile");
     assert_eq!(fault.details.get("region").map(String::as_str), Some(elsewhere));
-    let line = logged(deployment, region, from, FENCE);
-    let [line] = line.as_slice() else { panic!("{line:?}") };
+    let told = logged(deployment, region, from, FENCE);
+    assert_eq!(told.len(), 1, "{told:?}");
+    let line = told.first().expect("one");
     let told = (&line["reason"], &line["region"], &line["unsaid"]);
     assert_eq!(told, (&json!("PLACEMENT_NOT_ADMITTED"), &json!(region), &json!(0)));
     assert_eq!(line["gateway_territory"], "DE", "by its certificate");

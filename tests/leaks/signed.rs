@@ -62,9 +62,10 @@ fn name_with_markers(deployment: &mut Deployment, key: &str) -> [(std::path::Pat
     let [(config, text), (jwks, keys)] = &before;
     fs::write(config, text.replace(ISSUER, &marker("issuer"))).expect("a configuration");
     let mut keys: Value = serde_json::from_str(keys).expect("keys");
-    let mut named = keys["keys"][0].clone();
-    named["kid"] = json!(key);
-    keys["keys"].as_array_mut().expect("a list").push(named);
+    let list = keys.pointer_mut("/keys").and_then(Value::as_array_mut).expect("a list");
+    let mut named = list.first().expect("a key").clone();
+    named.as_object_mut().expect("an object").insert("kid".to_owned(), json!(key));
+    list.push(named);
     replace(jwks, keys.to_string().as_bytes());
     deployment.gateway().restart();
     deployment.wait_session(REGION, true);
