@@ -4,12 +4,14 @@
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use atlas::{Country, RegionMap};
 use gateway::{
     Caller, Callers, KeySource, Known, Scope, Stands, TenantLimit, TenantLimits, TokenRules,
 };
 use ledger::entry::Role;
+use link::fetch::Address;
 use terms::limits::{CALLER_NAME_BYTES_MAX, GATEWAY_IN_FLIGHT_MAX};
 use terms::{Collection, RegionId, TenantId};
 
@@ -24,6 +26,11 @@ pub(crate) struct ListenerFiles {
     pub(crate) authorities: Option<PathBuf>,
     pub(crate) revoked: Option<PathBuf>,
 }
+
+/// How long an issuer's keys are good after they were last read, and the least and the most that
+/// may be configured.
+const KEYS_AGE_S: u64 = 24 * 3_600;
+const KEYS_AGE_S_RANGE: (u64, u64) = (60, 30 * KEYS_AGE_S);
 
 /// Where callers stand whose grant names no territory.
 #[derive(Debug, Clone, Copy)]
@@ -108,7 +115,7 @@ fn known(
 
 /// Whose tokens are taken, and where the keys are.
 fn tokens(section: &Section<'_>, config: &Path) -> Option<(TokenRules, KeySource)> {
-    section.only(&["issuer", "audience", "jwks", "jwks_ca"]);
+    section.only(&["issuer", "audience", "jwks", "jwks_ca", "jwks_max_age_s"]);
     let text = |key| section.parsed(key, "a text", |text| Some(text.to_owned()));
     let (issuer, audience) = (text("issuer"), text("audience"));
     let authorities = section.text("jwks_ca").map(|named| {
@@ -116,21 +123,22 @@ fn tokens(section: &Section<'_>, config: &Path) -> Option<(TokenRules, KeySource
         let read = std::fs::read(&path);
         read.map_err(|error| unreadable(section, named.at, &path, &error)).ok()
     });
-    let wanted = "a path, or an address that starts with https://";
-    let source = section.parsed("jwks", wanted, |text| match text.split_once("://") {
-        None => Some(KeySource::File(beside(config, text))),
-        Some(("https", _)) => {
-            let authorities = authorities.clone().flatten();
-            Some(KeySource::Url { url: text.to_owned(), authorities })
+    let wanted = "a path, or an address of the form https://host/path, without a user or password";
+    let source = section.parsed("jwks", wanted, |text| {
+        if !text.contains("://") {
+            return Some(KeySource::File(beside(config, text)));
         }
-        Some(_) => None,
+        let address = Address::parse(text).ok()?;
+        Some(KeySource::Url { address, authorities: authorities.clone().flatten() })
     });
     if let (Some(At { it: KeySource::File(_), .. }), Some(at)) = (&source, section.place("jwks_ca"))
     {
         let cure = "leave `jwks_ca` out, or name an https address in `jwks`";
         section.file.wrong(at, "VALUE_INVALID", "`jwks_ca` is of no use for a file", cure);
     }
-    let rules = TokenRules { issuer: issuer?.it, audience: audience?.it };
+    let age = section.number("jwks_max_age_s", KEYS_AGE_S_RANGE, KEYS_AGE_S);
+    let (issuer, audience) = (issuer?.it, audience?.it);
+    let rules = TokenRules { issuer, audience, keys_age_max: Duration::from_secs(age) };
     Some((rules, source?.it))
 }
 

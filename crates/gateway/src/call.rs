@@ -220,7 +220,7 @@ impl Asked {
     /// Whether what has shown who calls is still good.
     ///
     /// # Errors
-    /// `IDENTITY_INVALID`.
+    /// `IDENTITY_INVALID`, or `KEYS_UNAVAILABLE`.
     pub(crate) fn still_identified(&self) -> Result<(), Fault> {
         self.desk.identity.still(&self.identified)
     }

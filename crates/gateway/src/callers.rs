@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use link::fetch::Address;
 use link::listener::Arrived;
 use link::tls::{CallerCertificate, CallerTls};
 use terms::{Clock, Fault, Reason};
@@ -52,6 +53,11 @@ impl Callers {
             Self::Known(_) | Self::Everybody(_) => None,
         }
     }
+
+    /// Whether somebody is known without a token.
+    pub(crate) fn without_tokens(&self) -> bool {
+        self.configured().next().is_some()
+    }
 }
 
 /// Where an issuer's keys are found.
@@ -59,10 +65,10 @@ impl Callers {
 pub enum KeySource {
     /// In a file, which is looked at every second.
     File(PathBuf),
-    /// At an address that starts with `https://`.
+    /// At an address, over HTTPS.
     Url {
         /// The address.
-        url: String,
+        address: Address,
         /// The authorities of that server, in PEM; none: those of the operating system.
         authorities: Option<Vec<u8>>,
     },
@@ -118,7 +124,8 @@ impl Identity {
     ///
     /// # Errors
     /// `IDENTITY_MISSING` when it presents nothing, `IDENTITY_INVALID` when something of what it
-    /// presents is not good, `NOT_PERMITTED` when its certificate is good and granted nothing.
+    /// presents is not good, `KEYS_UNAVAILABLE` when that of a token cannot be told at present,
+    /// `NOT_PERMITTED` when its certificate is good and granted nothing.
     pub(crate) fn of<B>(&self, request: &http::Request<B>) -> Result<Identified, Fault> {
         match self {
             Self::Everybody(caller) => {
@@ -132,7 +139,7 @@ impl Identity {
     /// Whether what has shown who calls is still good: for streams, which outlive their start.
     ///
     /// # Errors
-    /// `IDENTITY_INVALID`.
+    /// `IDENTITY_INVALID`, or `KEYS_UNAVAILABLE`.
     pub(crate) fn still(&self, identified: &Identified) -> Result<(), Fault> {
         let Self::Known(directory) = self else { return Ok(()) };
         if let Some(certificate) = &identified.certificate {

@@ -5,6 +5,7 @@
 //! a key, and never how it is used.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
@@ -27,8 +28,11 @@ pub(crate) struct Key {
     pub(crate) mark: [u8; 32],
 }
 
-/// The keys of one document, by their ids.
-pub(crate) struct KeySet(HashMap<String, Key>);
+/// The keys of one document, by their ids. There may be none: then no token is good.
+pub(crate) struct KeySet {
+    keys: HashMap<String, Key>,
+    left_out: usize,
+}
 
 /// Why a document is not taken. Nothing of its content is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -39,24 +43,18 @@ pub enum JwksRefused {
     /// Not an object with a list `keys`.
     #[error("the JWKS document is not a JSON object with a list `keys`")]
     Malformed,
-    /// Two keys of one id: which is meant could not be told.
-    #[error("two keys of the JWKS document have the same `kid`")]
-    KidTwice,
-    /// No key that could verify a token.
-    #[error(
-        "the JWKS document has no public key with a `kid` for RS256 (2048 bits or more), ES256 or EdDSA"
-    )]
-    NoUsableKey,
 }
 
 impl KeySet {
     /// No key: no token is valid.
     pub(crate) fn empty() -> Self {
-        Self(HashMap::new())
+        Self { keys: HashMap::new(), left_out: 0 }
     }
 
     /// The keys of a document (RFC 7517). Keys of other kinds or uses, shared secrets among them,
-    /// are left out.
+    /// are left out, and so are all those of an id that several have: which is meant could not be
+    /// told. A document is never refused for the sake of one key: what else it says, above all
+    /// which keys it has no longer, holds.
     ///
     /// # Errors
     /// [`JwksRefused`].
@@ -71,30 +69,43 @@ impl KeySet {
         if listed.len() > KEYS_MAX {
             return Err(JwksRefused::TooLarge);
         }
-        let mut keys = HashMap::new();
-        for one in listed {
-            let Some((kid, key)) = usable(one) else { continue };
-            if keys.insert(kid, key).is_some() {
-                return Err(JwksRefused::KidTwice);
+        let mut keys = HashMap::<String, Option<Key>>::new();
+        for (kid, key) in listed.iter().filter_map(usable) {
+            match keys.entry(kid) {
+                Entry::Vacant(free) => {
+                    free.insert(Some(key));
+                }
+                Entry::Occupied(mut taken) => {
+                    if taken.get().as_ref().is_none_or(|other| other.mark != key.mark) {
+                        taken.insert(None);
+                    }
+                }
             }
         }
-        if keys.is_empty() { Err(JwksRefused::NoUsableKey) } else { Ok(Self(keys)) }
+        let keys = keys.into_iter().filter_map(|(kid, key)| Some((kid, key?)));
+        let keys: HashMap<String, Key> = keys.collect();
+        Ok(Self { left_out: listed.len() - keys.len(), keys })
     }
 
     /// The key of that id.
     pub(crate) fn get(&self, kid: &str) -> Option<&Key> {
-        self.0.get(kid)
+        self.keys.get(kid)
     }
 
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.keys.len()
+    }
+
+    /// How many more the document had.
+    pub(crate) const fn left_out(&self) -> usize {
+        self.left_out
     }
 
     /// Whether it has the same keys under the same ids.
     pub(crate) fn same(&self, other: &Self) -> bool {
         self.len() == other.len()
-            && self.0.iter().all(|(kid, key)| other.get(kid).is_some_and(|o| o.mark == key.mark))
+            && self.keys.iter().all(|(kid, key)| other.get(kid).is_some_and(|o| o.mark == key.mark))
     }
 }
 

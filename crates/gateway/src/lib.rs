@@ -55,6 +55,7 @@ use crate::call::{Desk, Ids, Seats};
 use crate::callers::Identity;
 use crate::convert::Reader;
 use crate::errors::Log;
+use crate::issuer::Keeper;
 use crate::metrics::Metrics;
 use crate::routing::Routing;
 use crate::shares::Shares;
@@ -148,6 +149,7 @@ pub struct Gateway {
     shared: Arc<Shared>,
     entropy: Arc<dyn Entropy>,
     metrics: Arc<Metrics>,
+    keeper: Option<Keeper>,
     health: Health,
     stop: watch::Sender<bool>,
 }
@@ -182,9 +184,7 @@ impl Gateway {
         let ids = Ids::new(entropy.as_ref())?;
         let (callers, tls) = (settings.callers.clone(), settings.listener.clone());
         let identity = Identity::new(callers, tls, Arc::clone(&clock));
-        if let (Some(tokens), Some(source)) = (identity.tokens(), settings.callers.keys()) {
-            issuer::open(tokens, source)?;
-        }
+        let keeper = Keeper::open(&identity, &settings.callers, registry, &health)?;
         let desk = Desk {
             ids,
             seats: Arc::new(seats),
@@ -203,7 +203,7 @@ impl Gateway {
             stands,
             stopping,
         };
-        Ok(Self { settings, shared: Arc::new(shared), entropy, metrics, health, stop })
+        Ok(Self { settings, shared: Arc::new(shared), entropy, metrics, keeper, health, stop })
     }
 }
 

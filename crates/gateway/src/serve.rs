@@ -19,7 +19,7 @@ use crate::delivery::DeliveryLayer;
 use crate::health::{Regions, set_serving};
 use crate::intake::{CHECK_BYTES_MAX, IntakeLayer};
 use crate::line::Watched;
-use crate::{Error, Gateway, dial, issuer, records, stack, subjects, upkeep};
+use crate::{Error, Gateway, dial, records, stack, subjects, upkeep};
 
 /// Bytes of an answer: a body of the largest size, and room for what goes with it.
 const ANSWER_BYTES_MAX: usize = FRAME_BYTES_MAX;
@@ -113,9 +113,8 @@ impl Gateway {
     /// Starts what keeps the keys of issuers up to date.
     fn keep(&self) -> JoinSet<()> {
         let mut keeping = JoinSet::new();
-        let tokens = self.shared.desk.identity.tokens();
-        if let (Some(tokens), Some(source)) = (tokens, self.settings.callers.keys()) {
-            keeping.spawn(issuer::keep(Arc::clone(tokens), source.clone()));
+        if let Some(keeper) = self.keeper.clone() {
+            keeping.spawn(keeper.keep());
         }
         keeping
     }

@@ -6,8 +6,10 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use atlas::Country;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
@@ -39,6 +41,9 @@ pub struct TokenRules {
     pub issuer: String,
     /// What `aud` must be, or must list.
     pub audience: String,
+    /// How long keys are good after they were last read. An issuer that cannot be reached cannot
+    /// take a key back either.
+    pub keys_age_max: Duration,
 }
 
 /// Tokens, and the keys that verify them.
@@ -46,6 +51,8 @@ pub(crate) struct Tokens {
     rules: TokenRules,
     clock: Arc<dyn Clock>,
     trust: ArcSwap<Trust>,
+    /// When the keys were last read, in milliseconds since 1970; 0 while they never were.
+    read_at: AtomicU64,
     /// Told when a token names a key that is not known: there may be a new one.
     wanted: Notify,
 }
@@ -128,25 +135,58 @@ pub(crate) fn invalid(problem: &'static str) -> Fault {
 }
 
 impl Tokens {
-    /// Tokens by these rules. Until there are keys, none is valid.
+    /// Tokens by these rules. Until keys were read, nothing is said of any.
     pub(crate) fn new(rules: TokenRules, clock: Arc<dyn Clock>) -> Self {
         let trust = ArcSwap::from_pointee(Trust::of(KeySet::empty()));
-        Self { rules, clock, trust, wanted: Notify::new() }
+        Self { rules, clock, trust, read_at: AtomicU64::new(0), wanted: Notify::new() }
     }
 
     /// Takes the keys of a new JWKS document; says how many there are, or None when they are the
     /// same as before. With other keys everything is verified anew.
     ///
     /// # Errors
-    /// [`JwksRefused`]; then the keys stay as they were.
+    /// [`JwksRefused`]; then the keys stay as they were, until they are too old.
     pub(crate) fn take(&self, document: &[u8]) -> Result<Option<usize>, JwksRefused> {
         let keys = KeySet::parse(document)?;
-        if self.trust.load().keys.same(&keys) {
-            return Ok(None);
-        }
+        let known = self.read_at().is_some() && self.trust.load().keys.same(&keys);
         let count = keys.len();
-        self.trust.store(Arc::new(Trust::of(keys)));
-        Ok(Some(count))
+        if !known {
+            self.trust.store(Arc::new(Trust::of(keys)));
+        }
+        self.confirm();
+        Ok((!known).then_some(count))
+    }
+
+    /// The document has been read again, and says what it said.
+    pub(crate) fn confirm(&self) {
+        self.read_at.store(self.clock.now().0.max(1), Ordering::Release);
+    }
+
+    /// When the keys were last read. None while they never were.
+    pub(crate) fn read_at(&self) -> Option<UnixMillis> {
+        let at = self.read_at.load(Ordering::Acquire);
+        (at != 0).then_some(UnixMillis(at))
+    }
+
+    /// How long keys are good after they were last read.
+    pub(crate) const fn keys_age_max(&self) -> Duration {
+        self.rules.keys_age_max
+    }
+
+    /// How many keys verify tokens at present, and how many more the document has. None while
+    /// there is no key set, or none that is young enough.
+    pub(crate) fn keys(&self) -> Option<(usize, usize)> {
+        let trust = self.trust(self.clock.now()).ok()?;
+        Some((trust.keys.len(), trust.keys.left_out()))
+    }
+
+    fn trust(&self, now: UnixMillis) -> Result<Guard<Arc<Trust>>, Fault> {
+        let age = |at: UnixMillis| Duration::from_millis(now.0.saturating_sub(at.0));
+        match self.read_at() {
+            Some(at) if age(at) < self.rules.keys_age_max => Ok(self.trust.load()),
+            Some(_) | None => Err(Fault::new(Reason::KeysUnavailable)
+                .problem("there are no keys of the issuer's by which a token could be judged")),
+        }
     }
 
     /// Done when a token has named a key that is not known.
@@ -157,11 +197,12 @@ impl Tokens {
     /// Whom a token names.
     ///
     /// # Errors
-    /// `IDENTITY_INVALID`, with the kind of thing that is wrong.
+    /// `IDENTITY_INVALID`, with the kind of thing that is wrong; `KEYS_UNAVAILABLE` while nobody
+    /// could tell.
     pub(crate) fn verify(&self, token: &[u8]) -> Result<Arc<Verified>, Fault> {
-        let trust = self.trust.load();
-        let digest: [u8; 32] = Sha256::digest(token).into();
         let now = self.clock.now();
+        let trust = self.trust(now)?;
+        let digest: [u8; 32] = Sha256::digest(token).into();
         if let Some(good) = trust.good.get(&digest) {
             return if now < good.until { Ok(good) } else { Err(expired()) };
         }
@@ -173,12 +214,14 @@ impl Tokens {
     /// Whether a token that was good still is: for streams, which outlive the call's beginning.
     ///
     /// # Errors
-    /// `IDENTITY_INVALID` when its time is over or its key is gone.
+    /// `IDENTITY_INVALID` when its time is over or its key is gone, `KEYS_UNAVAILABLE` when that
+    /// cannot be told any more.
     pub(crate) fn still(&self, verified: &Verified) -> Result<(), Fault> {
-        if self.clock.now() >= verified.until {
+        let now = self.clock.now();
+        if now >= verified.until {
             return Err(expired());
         }
-        match self.trust.load().keys.get(&verified.kid) {
+        match self.trust(now)?.keys.get(&verified.kid) {
             Some(key) if key.mark == verified.mark => Ok(()),
             Some(_) | None => Err(invalid("the token's key is no longer the issuer's")),
         }
@@ -293,5 +336,7 @@ impl fmt::Debug for Tokens {
     }
 }
 
+#[cfg(test)]
+pub(crate) mod signer;
 #[cfg(test)]
 mod tests;

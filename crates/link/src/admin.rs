@@ -2,7 +2,7 @@
 //! on a listener of its own. It shows nothing that a caller sent.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,6 +25,7 @@ pub struct Health(Arc<Inner>);
 struct Inner {
     alive: AtomicBool,
     ready: AtomicBool,
+    held: Mutex<BTreeSet<&'static str>>,
     facts: Mutex<BTreeMap<&'static str, Cow<'static, str>>>,
 }
 
@@ -35,6 +36,7 @@ impl Health {
         Self(Arc::new(Inner {
             alive: AtomicBool::new(true),
             ready: AtomicBool::new(false),
+            held: Mutex::default(),
             facts: Mutex::default(),
         }))
     }
@@ -42,6 +44,17 @@ impl Health {
     /// Whether calls should be sent here.
     pub fn set_ready(&self, ready: bool) {
         self.0.ready.store(ready, Ordering::Release);
+    }
+
+    /// Holds readiness back for a thing of that name that is lacking, whatever else is ready, or
+    /// does so no longer.
+    pub fn hold(&self, lacking: &'static str, held: bool) {
+        let mut all = self.0.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if held {
+            all.insert(lacking);
+        } else {
+            all.remove(lacking);
+        }
     }
 
     /// Says that only a restart helps: not alive, and not ready.
@@ -64,7 +77,8 @@ impl Health {
 
     /// Whether calls should be sent here.
     pub fn is_ready(&self) -> bool {
-        self.0.ready.load(Ordering::Acquire)
+        let held = self.0.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.is_empty() && self.0.ready.load(Ordering::Acquire)
     }
 
     /// The first line says yes or no, each other one a fact.

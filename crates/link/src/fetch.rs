@@ -26,6 +26,43 @@ use crate::tls::{Time, provider};
 /// The port of HTTPS.
 const PORT: u16 = 443;
 
+/// Where a document lies: `https://host[:port]/path`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    uri: Uri,
+    /// The host as one connects to it: an IPv6 address without its brackets.
+    host: String,
+    name: ServerName<'static>,
+    port: u16,
+}
+
+impl Address {
+    /// The address that a text gives.
+    ///
+    /// # Errors
+    /// [`Error::Address`] for any other scheme, for a host or port that cannot be one, and for
+    /// `user:password@host`: we present no such thing, and the log would show it.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let uri: Uri = text.parse().map_err(|_| Error::Address)?;
+        if uri.scheme_str() != Some("https") {
+            return Err(Error::Address);
+        }
+        let authority = uri.authority().ok_or(Error::Address)?;
+        if authority.as_str().contains('@') {
+            return Err(Error::Address);
+        }
+        let after = authority.as_str().strip_prefix(authority.host()).ok_or(Error::Address)?;
+        let port = if after.is_empty() { Some(PORT) } else { authority.port_u16() };
+        let port = port.filter(|port| *port != 0).ok_or(Error::Address)?;
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+        let name = match host.parse::<IpAddr>() {
+            Ok(address) => ServerName::IpAddress(address.into()),
+            Err(_) => ServerName::try_from(host.clone()).map_err(|_| Error::Address)?,
+        };
+        Ok(Self { uri, host, name, port })
+    }
+}
+
 /// Why a document was not had.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -62,23 +99,17 @@ pub enum Error {
     Slow,
 }
 
-/// The document at `url`, of at most `limit` bytes, within that time from beginning to end.
+/// The document at `address`, of at most `limit` bytes, within that time from beginning to end.
 /// `authorities` is a PEM bundle by which the server is verified; without one, the system's.
 ///
 /// # Errors
 /// [`Error`].
 pub async fn https_get(
-    url: &str,
+    address: &Address,
     authorities: Option<&[u8]>,
     limit: usize,
     within: Duration,
 ) -> Result<Bytes, Error> {
-    let uri: Uri = url.parse().map_err(|_| Error::Address)?;
-    let host = uri.host().filter(|_| uri.scheme_str() == Some("https")).ok_or(Error::Address)?;
-    // `user:password@host`: we present no such thing, and the log would show it.
-    if uri.authority().is_none_or(|authority| authority.as_str().contains('@')) {
-        return Err(Error::Address);
-    }
     let roots = match authorities {
         Some(pem) => configured(pem)?,
         // It reads some hundred files.
@@ -86,8 +117,8 @@ pub async fn https_get(
     };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let fetching = async {
-        let stream = connect(host, uri.port_u16().unwrap_or(PORT), (roots, &clock)).await?;
-        get(stream, &uri, limit).await
+        let stream = connect(address, (roots, &clock)).await?;
+        get(stream, &address.uri, limit).await
     };
     timeout(within, fetching).await.map_err(|_| Error::Slow)?
 }
@@ -109,23 +140,18 @@ fn native() -> Result<RootCertStore, Error> {
 }
 
 async fn connect(
-    host: &str,
-    port: u16,
+    address: &Address,
     (roots, clock): (RootCertStore, &Arc<dyn Clock>),
 ) -> Result<TlsStream<TcpStream>, Error> {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let name = match bare.parse::<IpAddr>() {
-        Ok(address) => ServerName::IpAddress(address.into()),
-        Err(_) => ServerName::try_from(bare.to_owned()).map_err(|_| Error::Address)?,
-    };
+    let Address { host, name, port, .. } = address;
     let mut config = ClientConfig::builder_with_details(provider(), Time::of(clock))
         .with_safe_default_protocol_versions()
         .map_err(Error::Setup)?
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    let stream = TcpStream::connect((bare, port)).await.map_err(Error::Unreachable)?;
-    let connecting = TlsConnector::from(Arc::new(config)).connect(name, stream);
+    let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(Error::Unreachable)?;
+    let connecting = TlsConnector::from(Arc::new(config)).connect(name.clone(), stream);
     connecting.await.map_err(Error::Handshake)
 }
 

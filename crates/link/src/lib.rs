@@ -14,5 +14,8 @@ pub mod sandbox;
 pub mod session;
 pub mod system;
 pub mod telemetry;
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod testing;
 pub mod tls;
 pub mod watched;

@@ -141,6 +141,8 @@ reasons! {
     RegionUnavailable "REGION_UNAVAILABLE" Unavailable SameRequestId "send the same request again later; no other region may take it";
     /// The connection broke, or time ran out, after the write was sent.
     WriteOutcomeUnknown "WRITE_OUTCOME_UNKNOWN" Unavailable SameRequestId "send the same request again with the same request_id: it settles whether the write happened";
+    /// The keys by which the issuer's tokens are verified have not been read yet, or not for too long.
+    KeysUnavailable "KEYS_UNAVAILABLE" Unavailable SameRequestId "send the same request again after the delay; if it lasts, the operator must see to it that the gateway can read the issuer's keys";
     /// The process is going down.
     ShuttingDown "SHUTTING_DOWN" Unavailable SameRequestId "send the same request again";
     /// The shard does not own the subject's slot.

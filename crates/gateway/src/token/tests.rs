@@ -1,124 +1,22 @@
 //! Tokens that an attacker, or an issuer's mistake, might send; and those that are good.
 
-#![expect(clippy::wildcard_enum_match_arm, reason = "a test names what it is about")]
-
 use std::sync::Mutex;
 
 use http::HeaderValue;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
-use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, PKCS_RSA_SHA256, PublicKeyData as _};
 use serde_json::{Value, json};
 
+use super::signer::{At, NOW, Signer, base64url, claims, document, with};
 use super::*;
 
-const NOW: u64 = 1_800_000_000;
-const B64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-
-struct At(Mutex<u64>);
-
-impl Clock for At {
-    fn now(&self) -> UnixMillis {
-        UnixMillis(*self.0.lock().unwrap())
-    }
-}
-
-fn base64url(bytes: &[u8]) -> String {
-    let mut text = String::new();
-    for chunk in bytes.chunks(3) {
-        let wide =
-            chunk.iter().chain(&[0, 0]).take(3).fold(0_usize, |n, c| n << 8 | usize::from(*c));
-        for place in 0..=chunk.len() {
-            text.push(char::from(B64[wide >> (18 - 6 * place) & 63]));
-        }
-    }
-    text
-}
-
-/// One key of an issuer.
-struct Signer {
-    algorithm: Algorithm,
-    key: EncodingKey,
-    jwk: Value,
-    kid: &'static str,
-}
-
-/// The numbers of an RSA public key in DER: SEQUENCE, INTEGER n, INTEGER e.
-fn rsa_numbers(der: &[u8]) -> (&[u8], &[u8]) {
-    assert_eq!(&der[..4], [0x30, 0x82, 1, 10], "a key of 2048 bits");
-    assert_eq!(&der[4..9], [2, 0x82, 1, 1, 0]);
-    (&der[9..265], &der[267..])
-}
-
-impl Signer {
-    fn new(algorithm: Algorithm, kid: &'static str) -> Self {
-        let kind = match algorithm {
-            Algorithm::RS256 => &PKCS_RSA_SHA256,
-            Algorithm::ES256 => &PKCS_ECDSA_P256_SHA256,
-            _ => &PKCS_ED25519,
-        };
-        let pair = KeyPair::generate_for(kind).unwrap();
-        let (pem, raw) = (pair.serialize_pem(), pair.der_bytes().to_vec());
-        let (key, jwk) = match algorithm {
-            Algorithm::RS256 => {
-                let (n, e) = rsa_numbers(&raw);
-                let jwk = json!({ "kty": "RSA", "n": base64url(n), "e": base64url(e) });
-                (EncodingKey::from_rsa_pem(pem.as_bytes()).unwrap(), jwk)
-            }
-            Algorithm::ES256 => {
-                let (x, y) = raw[1..].split_at(32);
-                let (x, y) = (base64url(x), base64url(y));
-                let jwk = json!({ "kty": "EC", "crv": "P-256", "x": x, "y": y });
-                (EncodingKey::from_ec_pem(pem.as_bytes()).unwrap(), jwk)
-            }
-            _ => {
-                let jwk = json!({ "kty": "OKP", "crv": "Ed25519", "x": base64url(&raw) });
-                (EncodingKey::from_ed_pem(pem.as_bytes()).unwrap(), jwk)
-            }
-        };
-        let mut signer = Self { algorithm, key, jwk, kid };
-        signer.jwk["kid"] = json!(kid);
-        signer
-    }
-
-    fn header(&self) -> Header {
-        let mut header = Header::new(self.algorithm);
-        header.kid = Some(self.kid.to_owned());
-        header
-    }
-
-    fn sign(&self, claims: &Value) -> String {
-        encode(&self.header(), claims, &self.key).unwrap()
-    }
-}
-
-fn document(signers: &[&Signer]) -> Vec<u8> {
-    let keys: Vec<&Value> = signers.iter().map(|signer| &signer.jwk).collect();
-    json!({ "keys": keys }).to_string().into_bytes()
-}
-
-fn claims() -> Value {
-    json!({
-        "iss": "https://issuer.example", "aud": "bailiwick", "sub": "signup",
-        "exp": NOW + 300, "nbf": NOW - 5, "tenant": "sample", "roles": ["writer", "king"],
-        "territory": "DE", "collections": ["profiles"], "regions": ["*"], "email": "a@b.example",
-    })
-}
-
-fn with(change: &Value) -> Value {
-    let mut claims = claims();
-    for (key, value) in change.as_object().unwrap() {
-        match value {
-            Value::Null => drop(claims.as_object_mut().unwrap().remove(key)),
-            value => claims[key] = value.clone(),
-        }
-    }
-    claims
-}
+/// How old keys may be in these tests.
+const AGE_MAX: Duration = Duration::from_secs(3_600);
 
 fn tokens(signers: &[&Signer]) -> (Tokens, Arc<At>) {
     let rules = TokenRules {
         issuer: "https://issuer.example".to_owned(),
         audience: "bailiwick".to_owned(),
+        keys_age_max: AGE_MAX,
     };
     let clock = Arc::new(At(Mutex::new(NOW * 1_000)));
     let tokens = Tokens::new(rules, Arc::clone(&clock) as Arc<dyn Clock>);
@@ -346,9 +244,60 @@ fn nothing_outlives_its_time_or_its_key() {
     assert_eq!(tokens.take(&document(&[&imposter, &new])), Ok(Some(2)));
     assert_eq!(refused(&tokens, &token), "signature or claims are not good");
     assert!(tokens.still(&good).is_err());
-    // A document that cannot be used leaves what was.
+    // A document that cannot be read leaves what was.
     assert!(tokens.take(b"{}").is_err());
     assert!(tokens.verify(new.sign(&claims()).as_bytes()).is_ok());
+}
+
+#[test]
+fn an_issuer_takes_back_its_keys_by_a_document_without_them() {
+    let signer = Signer::new(Algorithm::EdDSA, "k1");
+    let other = Signer::new(Algorithm::EdDSA, "k1");
+    let secret = json!({ "kty": "oct", "kid": "k2", "k": "c2VjcmV0" });
+    let twice = [signer.jwk.clone(), other.jwk.clone()];
+    for keys in [json!([]), json!([secret]), json!(twice), json!([{ "kty": "AKP", "kid": "k1" }])] {
+        let (tokens, _) = tokens(&[&signer]);
+        let token = signer.sign(&claims());
+        let good = tokens.verify(token.as_bytes()).ok().unwrap();
+        let emptied = json!({ "keys": keys }).to_string();
+        assert_eq!(tokens.take(emptied.as_bytes()), Ok(Some(0)), "{keys}");
+        assert_eq!(refused(&tokens, &token), "the token's key is not one of the issuer's");
+        assert!(tokens.still(&good).is_err(), "{keys}");
+        let left_out = keys.as_array().unwrap().len();
+        assert_eq!(tokens.keys(), Some((0, left_out)), "there is a key set, and it is empty");
+    }
+}
+
+#[test]
+fn without_keys_that_are_young_enough_a_caller_is_asked_to_try_again() {
+    let signer = Signer::new(Algorithm::EdDSA, "k1");
+    let (tokens, clock) = tokens(&[&signer]);
+    let rules = tokens.rules.clone();
+    let unread = Tokens::new(rules, Arc::clone(&clock) as Arc<dyn Clock>);
+    let token = signer.sign(&with(&json!({ "exp": NOW * 2 })));
+    let again = |tokens: &Tokens| {
+        let fault = tokens.verify(token.as_bytes()).err().unwrap();
+        assert_eq!(fault.reason, Reason::KeysUnavailable);
+        assert_eq!(fault.reason.code(), terms::Code::Unavailable);
+        assert_eq!((tokens.keys(), fault.reason.retry()), (None, terms::Retry::SameRequestId));
+    };
+    again(&unread);
+    assert_eq!(unread.take(b"{\"keys\":[]}"), Ok(Some(0)), "the first document is new");
+    refused(&unread, &token);
+
+    let good = tokens.verify(token.as_bytes()).ok().unwrap();
+    let age = u64::try_from(AGE_MAX.as_millis()).unwrap();
+    *clock.0.lock().unwrap() += age - 1;
+    assert!(tokens.verify(token.as_bytes()).is_ok() && tokens.still(&good).is_ok());
+    *clock.0.lock().unwrap() += 1;
+    again(&tokens);
+    let fault = tokens.still(&good).err().unwrap();
+    assert_eq!(fault.reason, Reason::KeysUnavailable);
+    // What cannot be used makes nothing younger; what can does.
+    assert!(tokens.take(b"{}").is_err());
+    again(&tokens);
+    assert_eq!(tokens.take(&document(&[&signer])), Ok(None));
+    assert!(tokens.verify(token.as_bytes()).is_ok() && tokens.still(&good).is_ok());
 }
 
 #[test]
@@ -376,16 +325,20 @@ fn only_public_keys_of_our_algorithms_are_taken() {
         json!({ "x": "%" }),
         json!({ "kty": "oct", "k": "c2VjcmV0" }),
     ] {
-        assert_eq!(count(&changed(bad.clone())), Err(JwksRefused::NoUsableKey), "{bad}");
+        assert_eq!(count(&changed(bad.clone())), Ok(0), "{bad}");
     }
     let short =
         json!({ "keys": [{ "kty": "RSA", "kid": "r", "e": "AQAB", "n": "A".repeat(171) }] });
-    assert_eq!(count(&short.to_string()), Err(JwksRefused::NoUsableKey));
+    assert_eq!(count(&short.to_string()), Ok(0));
     let secret = json!({ "kty": "oct", "kid": "s", "k": "c2VjcmV0" });
     let mixed = json!({ "keys": [secret, signer.jwk, { "kty": "new" }, 7] });
     assert_eq!(count(&mixed.to_string()), Ok(1));
+    // The same key again is one; another of its name leaves neither, and all the others.
     let twice = json!({ "keys": [signer.jwk, signer.jwk] });
-    assert_eq!(count(&twice.to_string()), Err(JwksRefused::KidTwice));
+    assert_eq!(count(&twice.to_string()), Ok(1));
+    let (other, third) = (Signer::new(Algorithm::ES256, "k1"), Signer::new(Algorithm::EdDSA, "k3"));
+    let twice = json!({ "keys": [signer.jwk, other.jwk, signer.jwk, third.jwk] });
+    assert_eq!(count(&twice.to_string()), Ok(1));
     for malformed in ["", "[]", "{}", "{\"keys\":{}}", "\u{0}"] {
         assert_eq!(count(malformed), Err(JwksRefused::Malformed));
     }

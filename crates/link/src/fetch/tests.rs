@@ -48,10 +48,14 @@ async fn server(answer: Vec<u8>) -> (u16, String) {
     (port, authority)
 }
 
+fn at(url: &str) -> Address {
+    Address::parse(url).unwrap()
+}
+
 async fn get(answer: &[u8], limit: usize) -> Result<Bytes, Error> {
     let (port, authority) = server(answer.to_vec()).await;
     let url = format!("https://localhost:{port}/keys?of=all");
-    https_get(&url, Some(authority.as_bytes()), limit, WITHIN).await
+    https_get(&at(&url), Some(authority.as_bytes()), limit, WITHIN).await
 }
 
 #[tokio::test]
@@ -78,21 +82,46 @@ async fn a_server_that_cannot_be_verified_is_not_asked() {
     let (port, authority) = server(b"HTTP/1.1 200 OK\r\n\r\n".to_vec()).await;
     let (_, other) = server(Vec::new()).await;
     let url = format!("https://localhost:{port}/keys?of=all");
-    let fetched = https_get(&url, Some(other.as_bytes()), 9, WITHIN).await;
+    let fetched = https_get(&at(&url), Some(other.as_bytes()), 9, WITHIN).await;
     assert!(matches!(fetched, Err(Error::Handshake(_))));
     // The right authority, and not the name in the certificate.
     let url = format!("https://127.0.0.1:{port}/keys?of=all");
-    let fetched = https_get(&url, Some(authority.as_bytes()), 9, WITHIN).await;
+    let fetched = https_get(&at(&url), Some(authority.as_bytes()), 9, WITHIN).await;
     assert!(matches!(fetched, Err(Error::Handshake(_))));
 }
 
 #[tokio::test]
-async fn only_plain_https_addresses_are_asked() {
-    for url in ["http://localhost/keys", "https://", "/keys", "https://user:word@localhost/keys"] {
-        let fetched = https_get(url, None, 9, WITHIN).await;
-        assert!(matches!(fetched, Err(Error::Address)), "{url}");
+async fn only_plain_https_addresses_are_taken() {
+    for url in [
+        "",
+        "/keys",
+        "keys",
+        "https://",
+        "https:///keys",
+        "http://localhost/keys",
+        "HTTPS//localhost/keys",
+        "https://local host/keys",
+        "https://user:word@localhost/keys",
+        "https://user@localhost/keys",
+        "https://localhost:/keys",
+        "https://localhost:0/keys",
+        "https://localhost:65536/keys",
+        "https://localhost:a/keys",
+        "https://[::1/keys",
+        "https://localhost:8443@localhost:8443/keys",
+    ] {
+        assert!(matches!(Address::parse(url), Err(Error::Address)), "{url}");
     }
-    let fetched = https_get("https://localhost/keys", Some(b"nothing"), 9, WITHIN).await;
+    for (url, host, port) in [
+        ("https://localhost", "localhost", 443),
+        ("https://issuer.example:8443/keys?of=all", "issuer.example", 8443),
+        ("https://192.0.2.7/keys", "192.0.2.7", 443),
+        ("https://[::1]:8443/keys", "::1", 8443),
+    ] {
+        let address = at(url);
+        assert_eq!((address.host.as_str(), address.port), (host, port), "{url}");
+    }
+    let fetched = https_get(&at("https://localhost/keys"), Some(b"nothing"), 9, WITHIN).await;
     assert!(matches!(fetched, Err(Error::Authorities)));
 }
 
@@ -102,6 +131,6 @@ async fn a_server_that_says_nothing_is_not_waited_for() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://localhost:{}/", silent.local_addr().unwrap().port());
     let within = Duration::from_millis(200);
-    let fetched = https_get(&url, Some(authority.as_bytes()), 9, within).await;
+    let fetched = https_get(&at(&url), Some(authority.as_bytes()), 9, within).await;
     assert!(matches!(fetched, Err(Error::Slow)));
 }
