@@ -45,6 +45,14 @@ pub enum JwksRefused {
     Malformed,
 }
 
+/// How many keys of a JWKS document can verify tokens, for whoever looks at a configuration.
+///
+/// # Errors
+/// [`JwksRefused`].
+pub fn usable_keys(document: &[u8]) -> Result<usize, JwksRefused> {
+    KeySet::parse(document).map(|keys| keys.len())
+}
+
 impl KeySet {
     /// No key: no token is valid.
     pub(crate) fn empty() -> Self {

@@ -62,7 +62,7 @@ use crate::shares::Shares;
 
 pub use crate::callers::{Callers, KeySource, Known};
 pub use crate::identity::{Caller, Scope, Stands};
-pub use crate::keys::JwksRefused;
+pub use crate::keys::{JwksRefused, usable_keys};
 pub use crate::shares::{TenantLimit, TenantLimits};
 pub use crate::token::TokenRules;
 

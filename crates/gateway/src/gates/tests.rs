@@ -10,6 +10,7 @@ use tower::{Layer as _, Service as _, ServiceExt as _};
 use super::*;
 use crate::call::{Ids, Seats};
 use crate::callers::{Callers, Identity, Known};
+use crate::errors;
 use crate::line::Beside;
 use crate::metrics::Metrics;
 use crate::shares::{Shares, TenantLimits};
@@ -44,7 +45,8 @@ fn desk() -> Arc<Desk> {
     let ids = Ids::new(&SystemEntropy).unwrap();
     let shares = Shares::new(&rig::map(), &TenantLimits::default(), 8);
     let identity = Identity::new(Callers::Known(Known::default()), None, Arc::new(SystemClock));
-    Arc::new(Desk { ids, seats, shares, identity, metrics })
+    let log = errors::Log::new(Arc::new(SystemClock));
+    Arc::new(Desk { ids, seats, shares, identity, log, metrics })
 }
 
 /// What the stack says of a request on that connection, and what it put beside it.

@@ -43,7 +43,7 @@ fn desk(bytes: usize) -> Arc<Desk> {
     let shares = Shares::sized(&map, &TenantLimits::default(), 80, sizes);
     let callers = Callers::Everybody(rig::caller());
     let identity = Identity::new(callers, None, Arc::new(SystemClock));
-    let log = Log::new(Arc::new(SystemClock));
+    let log = errors::Log::new(Arc::new(SystemClock));
     Arc::new(Desk { ids, seats, shares, identity, log, metrics })
 }
 

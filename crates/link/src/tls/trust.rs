@@ -106,6 +106,9 @@ pub(super) struct Authority {
     pub(super) key_id: Option<Vec<u8>>,
     /// Its public key, as certificates hold it.
     pub(super) key: Vec<u8>,
+    /// How many intermediates a path may have below it; none: as many as they like. The library
+    /// does not ask this of an anchor.
+    below_max: Option<usize>,
 }
 
 impl Authority {
@@ -119,13 +122,17 @@ impl Authority {
             return Err(Cause::Authority);
         }
         let key = parsed.public_key().raw.to_vec();
-        let mut key_id = None;
+        let (mut key_id, mut below_max) = (None, None);
         for extension in parsed.extensions() {
             if let ParsedExtension::SubjectKeyIdentifier(id) = extension.parsed_extension() {
                 key_id = Some(id.0.to_vec());
             }
+            if let ParsedExtension::BasicConstraints(own) = extension.parsed_extension() {
+                let max = own.path_len_constraint;
+                below_max = max.map(|max| usize::try_from(max).unwrap_or(usize::MAX));
+            }
         }
-        Ok(Self { anchor, not_after, key_id, key })
+        Ok(Self { anchor, not_after, key_id, key, below_max })
     }
 
     /// Its name, as those that it has issued bear it.
@@ -249,8 +256,10 @@ impl Trust {
         let anchors = std::slice::from_ref(&authority.anchor);
         let own = |path: &VerifiedPath<'_>| {
             let foreign = |key: &[u8]| asked.foreign.contains(&key);
+            let count = path.intermediate_certificates().count();
+            let long = authority.below_max.is_some_and(|max| count > max);
             let mut between = path.intermediate_certificates();
-            if between.any(|one| foreign(&one.subject_public_key_info())) {
+            if long || between.any(|one| foreign(&one.subject_public_key_info())) {
                 return Err(webpki::Error::UnknownIssuer);
             }
             Ok(())

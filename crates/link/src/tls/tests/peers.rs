@@ -308,6 +308,24 @@ async fn a_path_longer_than_its_intermediate_allows_is_refused() {
 }
 
 #[tokio::test]
+async fn a_path_longer_than_its_root_allows_is_refused() {
+    use super::super::Cause;
+    // The root allows none, or fewer than there are.
+    for allowed in [0, 1] {
+        let house = house_over(allowed, |_| Vec::new());
+        let first = authority("eu first", over(1), Some(&house.eu));
+        let second = authority("eu second", over(0), Some(&first));
+        let chains = [&[&first][..], &[&first, &second]];
+        for chain in chains.iter().filter(|chain| chain.len() > usize::from(allowed)) {
+            let leaf = chained(chain);
+            let what = format!("{} where {allowed} are allowed", chain.len());
+            assert_eq!(cause_of(&house, &leaf), Some(Cause::Authority), "{what}");
+            house.refused(&leaf).await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_root_that_revokes_its_intermediate_revokes_all_that_it_has_issued() {
     let serial = SerialNumber::from(SERIAL_OF_AUTHORITIES);
     let gone = Leaf { pem: String::new(), key: String::new(), serial };
