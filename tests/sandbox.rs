@@ -294,7 +294,7 @@ fn without_landlock_a_server_that_requires_it_does_not_start_and_another_says_so
             ready.contains("sandbox: ")
         })
     });
-    let fact = "sandbox: off (the kernel has no Landlock), no new privileges, undumpable";
+    let fact = "sandbox: off (the kernel has no Landlock), no file attributes, no new privileges";
     assert!(ready.contains(fact), "{ready}");
     let (_, metrics) = page(admin, "/metrics").expect("a page");
     assert!(metrics.contains("bailiwick_sandbox{fence=\"landlock\"} 0\n"), "{metrics}");

@@ -172,7 +172,8 @@ fn a_caller_with_a_false_certificate_gets_nothing() {
         })
     };
     for (what, pair, cause) in &rows {
-        pause(PACE);
+        // A client tries its handshake some times, and ten lines of a cause are told in a second.
+        pause(Duration::from_millis(1_100));
         let of = format!("cause=\"{cause}\"");
         let all = || counted(admin, "listener_certificates_refused", "cause=");
         let own_cause = || counted(admin, "listener_certificates_refused", &of);

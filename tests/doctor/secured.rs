@@ -89,7 +89,7 @@ fn all_is_well_with_certificates() {
     found(&gateway, "certificates", "ok", &["gateway/gateway-1", " days left"]);
     found(&gateway, "certificates", "ok", &["callers see"]);
     found(&gateway, "revocations", "ok", &["1 lists", "pki/callers/revoked.pem"]);
-    found(&gateway, "token keys", "ok", &["tls/jwks.json has keys"]);
+    found(&gateway, "token keys", "ok", &["tls/jwks.json has one key that can be used"]);
     found(&gateway, "shards", "ok", &["eu-fra/s1 at ", "is who the annex says"]);
 }
 
@@ -242,8 +242,8 @@ fn keys_of_tokens_that_cannot_be_had_are_bad() {
     let gateway = config(&deployment, "gateway");
     let jwks = deployment.root().join("tls/jwks.json");
     for (text, says) in [
-        (r#"{"keys":[]}"#, "no public key"),
-        (r#"{"keys":[{"kty":"oct","kid":"a","k":"c2VjcmV0"}]}"#, "no public key"),
+        (r#"{"keys":[]}"#, "has no key that can be used"),
+        (r#"{"keys":[{"kty":"oct","kid":"a","k":"c2VjcmV0"}]}"#, "has no key that can be used"),
         ("<html>", "not a JSON object"),
     ] {
         with(

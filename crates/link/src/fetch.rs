@@ -1,5 +1,6 @@
 //! One document over HTTPS: the keys of an issuer of tokens.
 
+use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -60,6 +61,13 @@ impl Address {
             Err(_) => ServerName::try_from(host.clone()).map_err(|_| Error::Address)?,
         };
         Ok(Self { uri, host, name, port })
+    }
+}
+
+impl fmt::Display for Address {
+    /// Without what follows a question mark: it may be for the issuer alone.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "https://{}:{}{}", self.host, self.port, self.uri.path())
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) async fn keys(patient: &Patient) -> Option<Line> {
             let cure = "see to the issuer and to the way there, or correct `jwks` and `jwks_ca`";
             let (most, within) = (DOCUMENT_BYTES_MAX, ANSWER);
             let read = https_get(address, authorities.as_deref(), most, within).await;
-            judged("the address in `jwks`", read.map_err(|error| whole(&error)), cure)
+            judged(&address.to_string(), read.map_err(|error| whole(&error)), cure)
         }
     })
 }

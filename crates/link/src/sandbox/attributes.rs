@@ -57,6 +57,14 @@ const ALSO: Option<i64> = Some(0x4000_0000);
 #[cfg(not(target_arch = "x86_64"))]
 const ALSO: Option<i64> = None;
 
+/// What the filter's numbers mean.
+#[cfg(target_arch = "x86_64")]
+const ARCH: Option<TargetArch> = Some(TargetArch::x86_64);
+#[cfg(target_arch = "aarch64")]
+const ARCH: Option<TargetArch> = Some(TargetArch::aarch64);
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+const ARCH: Option<TargetArch> = None;
+
 /// Refuses these calls to the calling thread, and to those that it starts, for good. Whether they
 /// are refused indeed.
 pub(super) fn refuse(attributes: Attributes) -> bool {
@@ -75,8 +83,7 @@ fn program(calls: &[i64]) -> Option<BpfProgram> {
     let also = calls.iter().filter_map(|call| ALSO.map(|x32| call | x32));
     let rules: BTreeMap<_, _> = calls.iter().copied().chain(also).map(|c| (c, vec![])).collect();
     let refused = SeccompAction::Errno(u32::try_from(libc::EPERM).ok()?);
-    let arch = TargetArch::try_from(std::env::consts::ARCH).ok()?;
-    SeccompFilter::new(rules, SeccompAction::Allow, refused, arch).ok()?.try_into().ok()
+    SeccompFilter::new(rules, SeccompAction::Allow, refused, ARCH?).ok()?.try_into().ok()
 }
 
 /// Whether the calling thread is refused what would otherwise fail for want of a file.

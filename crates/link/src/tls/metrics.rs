@@ -20,7 +20,7 @@ pub struct TlsMetrics {
     reloads_failed: Counter,
     refused: Family<By<Refused>, Counter>,
     closed: Family<By<Closed>, Counter>,
-    told: Arc<Refusals>,
+    told: Arc<[Refusals; Cause::ALL.len()]>,
 }
 
 /// Why a certificate was refused, as a label.
@@ -150,7 +150,8 @@ impl TlsMetrics {
     /// since the last. Strangers are refused as often as they like, and fill no disk.
     pub(super) fn refused(&self, cause: Cause, now: UnixTime) -> Option<u64> {
         self.refused.get_or_create(&By(Refused(cause))).inc();
-        self.told.line(UnixMillis(now.as_secs().saturating_mul(1000)))
+        let own = Cause::ALL.iter().position(|other| *other == cause)?;
+        self.told.get(own)?.line(UnixMillis(now.as_secs().saturating_mul(1000)))
     }
 
     pub(crate) fn closed(&self, cause: Closed) {
