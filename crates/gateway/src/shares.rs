@@ -17,6 +17,7 @@ use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use atlas::RegionMap;
 use governor::clock::{Clock as _, DefaultClock};
@@ -61,6 +62,11 @@ pub struct TenantLimit {
     /// Calls and requests of streams in a second, and at once after a pause. None: no limit.
     pub calls_per_second: Option<NonZeroU32>,
 }
+
+/// The shortest wait that a tenant over one of its bounds is asked for. All of its callers are told
+/// at once, and each refusal costs the others a little: those who come back as soon as there may
+/// be room for one of them cost more than what they are held to.
+const BUSY_WAIT: Duration = Duration::from_millis(500);
 
 /// How much there is of what all tenants share.
 #[derive(Debug, Clone, Copy)]
@@ -301,14 +307,19 @@ impl Account {
             && let Err(not_until) = rate.check()
         {
             let wait = not_until.wait_time_from(DefaultClock::default().now());
-            return Err(busy().with(Detail::RetryAfterMs, wait.as_millis().saturating_add(1)));
+            return Err(busy_for(wait));
         }
         Ok(())
     }
 }
 
 fn busy() -> Fault {
-    Fault::new(Reason::TenantBusy)
+    busy_for(BUSY_WAIT)
+}
+
+fn busy_for(wait: Duration) -> Fault {
+    let wait = wait.max(BUSY_WAIT).as_millis();
+    Fault::new(Reason::TenantBusy).with(Detail::RetryAfterMs, wait)
 }
 
 impl Share {

@@ -78,15 +78,15 @@ fn a_load_keeps_the_share_and_its_bytes_until_it_is_done() {
 
 #[test]
 fn a_rate_is_a_tenants_own_and_says_when_to_come_back() {
-    let slow = TenantLimit { calls_in_flight: None, calls_per_second: NonZeroU32::new(2) };
+    let slow = TenantLimit { calls_in_flight: None, calls_per_second: NonZeroU32::new(1) };
     let own = HashMap::from([(tenant("sample"), slow)]);
     let limits = TenantLimits { usual: TenantLimit::default(), own };
     let shares = Shares::new(&map(), &limits, 100);
     assert!(shares.take(&tenant("sample")).is_ok());
-    assert!(shares.take(&tenant("sample")).is_ok());
     let fault = refused(shares.take(&tenant("sample")));
     let wait: u64 = fault.detail(Detail::RetryAfterMs).unwrap().parse().unwrap();
-    assert!((1..=501).contains(&wait), "{wait}");
+    // Never sooner than is good for the others.
+    assert!((500..=1_000).contains(&wait), "{wait}");
     for _ in 0..20 {
         assert!(shares.take(&tenant("other")).is_ok());
     }

@@ -254,7 +254,7 @@ fn an_issuer_takes_back_its_keys_by_a_document_without_them() {
     let signer = Signer::new(Algorithm::EdDSA, "k1");
     let other = Signer::new(Algorithm::EdDSA, "k1");
     let secret = json!({ "kty": "oct", "kid": "k2", "k": "c2VjcmV0" });
-    let twice = [signer.jwk.clone(), other.jwk.clone()];
+    let twice = [signer.jwk.clone(), other.jwk];
     for keys in [json!([]), json!([secret]), json!(twice), json!([{ "kty": "AKP", "kid": "k1" }])] {
         let (tokens, _) = tokens(&[&signer]);
         let token = signer.sign(&claims());

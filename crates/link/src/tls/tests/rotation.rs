@@ -194,7 +194,7 @@ fn what_is_revoked_stays_revoked_whatever_becomes_of_the_file() {
         (eu.clone(), 1),
         (format!("{eu}{}", met.ru.numbered(&[], (2025, 2040), 299)), 1),
         (format!("{eu}{}", met.ru.numbered(&[], (2028, 2040), 7)), 1),
-        (whole.clone(), 0),
+        (whole, 0),
     ] {
         met.write("revoked.pem", &file);
         assert!(met.gateway.reload());
