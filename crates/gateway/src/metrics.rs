@@ -97,7 +97,11 @@ impl Metrics {
         };
         registry.register("calls", "Calls answered", metrics.calls.clone());
         registry.register("call_seconds", "Seconds until the answer", metrics.seconds.clone());
-        registry.register("calls_in_flight", "Calls being worked on", metrics.in_flight.clone());
+        registry.register(
+            "calls_in_flight",
+            "Calls not answered, or not read yet",
+            metrics.in_flight.clone(),
+        );
         let up = metrics.session_up.clone();
         registry.register("session_up", "Whether the session with a shard is up", up);
         let redials = metrics.redials.clone();
