@@ -31,6 +31,7 @@ mod findings;
 mod intern;
 mod map;
 mod pack;
+mod page;
 mod placement;
 mod read;
 mod refusal;
@@ -52,6 +53,7 @@ pub use map::{
     Clause, ClauseId, CollectionRules, Disputed, Epoch, Exempt, Home, HomeFor, Reads, Region,
     RegionMap, Site, Statute, Tenant,
 };
+pub use page::statute_index;
 pub use placement::Placement;
 pub use refusal::Refusal;
 pub use ruling::{Attachment, Outcome, Question, Ruling, UnknownCollection, decide};
