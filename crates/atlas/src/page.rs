@@ -24,6 +24,7 @@ impl StatutePack {
         parts.join("\n")
     }
 
+    /// Title and table of what is known of the law as a whole.
     fn head(&self) -> String {
         let mut text = format!("# {}\n\n{HEAD}\n\n", self.title());
         for (name, value) in [
@@ -43,6 +44,7 @@ impl StatutePack {
         text
     }
 
+    /// What makes it attach, in sentences.
     fn covers(&self) -> Vec<String> {
         let place = self.jurisdiction();
         let mut lines = match self.trigger() {
@@ -87,6 +89,8 @@ impl StatutePack {
         if !self.sectors().is_empty() {
             let sectors = words(self.sectors().iter().map(|sector| format!("`{sector}`")));
             lines.push(format!("Only for tenants that declare one of these `sectors`: {sectors}."));
+            lines
+                .push("A tenant that the map does not declare is taken as one of them.".to_owned());
         }
         if let Some(data) = self.data() {
             lines.push(format!("Only for {data}: the map lists in `collections` what holds them."));
@@ -94,6 +98,7 @@ impl StatutePack {
         lines
     }
 
+    /// What it asks for once it attaches, in sentences.
     fn demands(&self) -> Vec<String> {
         let mut lines = Vec::new();
         if self.readings().is_empty() {
@@ -151,6 +156,7 @@ impl StatutePack {
         lines
     }
 
+    /// The exemptions as a table.
     fn grounds(&self) -> Vec<String> {
         if self.exemptions().is_empty() {
             return vec!["This pack has none.".to_owned()];
@@ -170,6 +176,7 @@ impl StatutePack {
         lines
     }
 
+    /// The rules as a table.
     fn written(&self) -> Vec<String> {
         let mut lines = vec![
             "| rule | citation | in force | verified | source |".to_owned(),
@@ -204,6 +211,7 @@ impl StatutePack {
         text
     }
 
+    /// What nobody but the operator can know, and what the pack's authors decided.
     fn limits(&self) -> Vec<String> {
         let mut lines = Vec::new();
         if let Some(because) = self.draft() {
@@ -228,7 +236,8 @@ impl StatutePack {
         if self.transfers().is_some() {
             lines.push("- Public holidays are not known: Monday to Friday count.".to_owned());
         }
-        lines.push("- Rules marked `inference` say how the pack reads the law.".to_owned());
+        let read = self.rules().iter().filter(|rule| rule.verified == Verified::Inference);
+        lines.extend(read.map(|rule| format!("- Drawn here: {}.", rule.says)));
         lines
     }
 
