@@ -34,6 +34,7 @@ mod refusal;
 mod ruling;
 mod statute;
 mod territory;
+mod widening;
 
 pub use annex::{Annex, Shard};
 pub use border::{Barred, egress, egress_of_absent, ingress};
@@ -54,3 +55,4 @@ pub use statute::{
     packs,
 };
 pub use territory::{Group, Jurisdiction, Territory};
+pub use widening::{Change, Part, Widening, widening};

@@ -1,11 +1,14 @@
 //! The region map: which regions there are, whose home each is, which laws are in force, and
 //! which transfers have a legal basis.
 
+mod changes;
 mod check;
 mod law;
+mod laws;
 mod parse;
 mod parts;
 
+pub(crate) use changes::changes;
 pub(crate) use parse::NAME;
 pub use parts::{Clause, CollectionRules, Home, HomeFor, Reads, Region, Site, Statute, Tenant};
 
