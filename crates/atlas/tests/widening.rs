@@ -191,7 +191,11 @@ const STEPS: &[(&str, &str, &str)] = &[
     ("\"TR\", \"DE\"", "\"TR\"", "tenant `acme`: establishments was [DE, TR], is [TR]"),
     ("\"TR\", \"DE\"", "\"TR\", \"DE\", \"US\"", ""),
     ("[[collections]]", "[[tenants]]\nname = \"beta\"\n[[collections]]", "tenant `beta` is added"),
-    ("[[tenants]]\nname = \"acme\"", "[[tenants]]\nname = \"beta\"", "tenant `acme` is taken away"),
+    (
+        "[[tenants]]\nname = \"acme\"",
+        "[[tenants]]\nname = \"beta\"",
+        "tenant `acme` is taken away & tenant `beta` is added",
+    ),
     ("category = \"some\"", "category = \"other\"", "collection `one`: category was"),
     ("grounds = \"contract\"", "", "collection `one`: grounds was \"contract\", is none"),
     ("reads = \"logged\"", "reads = \"counted\"", "collection `one`: reads was logged, is counted"),
