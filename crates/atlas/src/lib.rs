@@ -29,6 +29,7 @@ mod finding;
 mod findings;
 mod map;
 mod placement;
+mod plan;
 mod read;
 mod refusal;
 mod ruling;
@@ -48,6 +49,9 @@ pub use map::{
     Statute, Tenant,
 };
 pub use placement::Placement;
+pub use plan::{
+    Cut, Differences, EFFECTS_MAX, Effect, FINDINGS_MAX, Move, Plan, QUESTIONS_MAX, plan,
+};
 pub use refusal::Refusal;
 pub use ruling::{Attachment, Outcome, Question, Ruling, UnknownCollection, decide};
 pub use statute::{
