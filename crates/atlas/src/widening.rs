@@ -23,6 +23,8 @@ pub enum Part {
     Statute,
     /// A transfer clause.
     Clause,
+    /// A disputed area.
+    Disputed,
 }
 
 impl Part {
@@ -36,6 +38,7 @@ impl Part {
             Self::Home => "home",
             Self::Statute => "statute",
             Self::Clause => "clause",
+            Self::Disputed => "disputed area",
         }
     }
 }

@@ -1,7 +1,5 @@
 //! The classes of a plan find every change that asking about every country finds.
 
-#![expect(clippy::panic, reason = "a test that goes astray may panic")]
-
 mod small;
 mod support;
 
@@ -83,9 +81,8 @@ fn classes_find_what_becomes_of_anybody_of_any_country() {
     let mut changed = 0;
     // Homes and laws turned around, one way and the other.
     for change in [
-        vec![[4, 2, 2, 0], [4, 4, 1, 0], [7, 7, 2, 1]],
-        vec![[4, 1, 0, 4], [4, 7, 2, 8], [7, 3, 0, 0], [11, 3, 0, 0]],
-        vec![[7, 2, 0, 0], [7, 1, 0, 0], [4, 3, 0, 0], [2, 2, 1, 1], [1, 2, 1, 1]],
+        vec![[4, 2, 2, 0], [4, 4, 1, 0], [7, 8, 2, 1]],
+        vec![[4, 1, 0, 4], [4, 7, 2, 8], [7, 1, 0, 0], [11, 3, 0, 0], [1, 2, 1, 8]],
     ] {
         let (old, new) = pair(&[], &change).unwrap_or_else(|| panic!("{change:?} is no map"));
         let found = one_by_one(&old, &new, &everybody, date);

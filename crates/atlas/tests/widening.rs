@@ -114,12 +114,14 @@ valid_until = 2027-01-01
 [[tenants]]
 name = "acme"
 establishments = ["TR", "DE"]
+sectors = ["bank"]
 [[collections]]
 name = "one"
 category = "some"
 grounds = "contract"
 reads = "logged"
 body_bytes_max = 1000
+exempt = ["ru-152fz/6-1-2"]
 [[collections]]
 name = "two"
 category = "some"
@@ -132,6 +134,7 @@ authorities = ["sha256:111111111111111111111111111111111111111111111111111111111
 address = "here"
 operator = "they"
 contract = "c"
+register = "r"
 attestation = "a"
 attestation_expires = 2027-01-01
 [[regions]]
@@ -156,6 +159,7 @@ region = "de-fra"
 [[statutes]]
 id = "ru-152fz"
 digest = "@ru-152fz"
+reading = "primary-first"
 unknown = "territory"
 citizens_abroad = "attach"
 ingress = "in-territory"
@@ -171,12 +175,57 @@ collections = ["one", "two"]
 legal_basis = "b"
 importer = "i"
 reference = "r"
+notified = 2025-06-01
 not_before = 2026-01-01
 expires = 2027-01-01
+[[disputed]]
+name = "area"
+addresses = ["203.0.113.0/24"]
+numbers = ["+7978"]
+claims = ["RU", "UA"]
+decided = ["RU"]
 "#;
 
 /// Words replaced in [`FIRST`], and the widening that follows; none if it is empty.
 const STEPS: &[(&str, &str, &str)] = &[
+    ("sectors = [\"bank\"]", "", "tenant `acme`: sectors was [bank], is []"),
+    ("sectors = [\"bank\"]", "sectors = [\"bank\", \"mill\"]", ""),
+    ("exempt = [\"ru-152fz/6-1-2\"]", "", "collection `one`: exempt was [ru-152fz/6-1-2], is []"),
+    (
+        "exempt = [\"ru-152fz/6-1-2\"]",
+        "exempt = [\"ru-152fz/6-1-2\", \"ru-152fz/6-1-3\"]",
+        "collection `one`: exempt was",
+    ),
+    ("register = \"r\"", "", "region `ru-msk`: site.register was"),
+    ("\"primary-first\"", "\"exclusive\"", ""),
+    (
+        "notified = 2025-06-01",
+        "notified = 2025-06-02",
+        "clause `ru-de`: notified was 2025-06-01, is 2025-06-02",
+    ),
+    ("decided = [\"RU\"]", "", ""),
+    ("decided = [\"RU\"]", "decided = [\"UA\"]", "disputed area `area`: decided was [RU], is [UA]"),
+    (
+        "decided = [\"RU\"]",
+        "decided = [\"RU\", \"UA\"]",
+        "disputed area `area`: decided was [RU], is [RU, UA]",
+    ),
+    (
+        "claims = [\"RU\", \"UA\"]",
+        "claims = [\"RU\", \"UA\", \"TR\"]",
+        "disputed area `area`: claims was",
+    ),
+    (
+        "203.0.113.0/24",
+        "203.0.112.0/23",
+        "disputed area `area`: addresses was [203.0.113.0/24], is [203.0.112.0/23]",
+    ),
+    ("+7978", "+797", "disputed area `area`: numbers was [+7978], is [+797]"),
+    (
+        "name = \"area\"",
+        "name = \"other\"",
+        "disputed area `area` is taken away & disputed area `other` is added",
+    ),
     ("name = \"first\"", "name = \"other\"", "map `other`: name was \"first\", is \"other\""),
     ("deployment = \"first\"", "deployment = \"x\"", "map `first`: deployment was"),
     ("first.example", "x.example", "map `first`: trust_domain was \"first.example\""),

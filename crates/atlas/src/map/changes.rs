@@ -7,11 +7,14 @@ use std::collections::BTreeMap;
 
 use terms::{Collection, RegionId};
 
-use super::{CollectionRules, Home, HomeFor, Reads, Region, RegionMap, Site, Tenant};
+use super::disputed::Prefix;
+use super::{
+    CollectionRules, Disputed, Exempt, Home, HomeFor, Reads, Region, RegionMap, Site, Tenant,
+};
 use super::{digest_text, laws};
 use crate::country::Countries;
 use crate::widening::{Change, Part};
-use crate::{Country, Date, Trigger};
+use crate::{Country, Date, Sector, Trigger};
 
 /// What a change opens, in words; nothing: none.
 pub(super) type Opens = Option<&'static str>;
@@ -119,6 +122,7 @@ pub(crate) fn changes(old: &RegionMap, new: &RegionMap) -> Vec<Change> {
     homes(&mut pair);
     laws::statutes(&mut pair);
     laws::clauses(&mut pair);
+    disputed(&mut pair);
     pair.changes
 }
 
@@ -127,7 +131,7 @@ fn whole(pair: &mut Pair<'_>) {
     let RegionMap {
         // Which map it is and which one it follows: whoever accepts a map judges that.
         epoch: _,
-        predecessor: _,
+        predecessors: _,
         name,
         deployment,
         trust_domain,
@@ -138,6 +142,7 @@ fn whole(pair: &mut Pair<'_>) {
         homes: _,
         statutes: _,
         clauses: _,
+        disputed: _,
         // Worked out from the others.
         leads: _,
         clauses_from: _,
@@ -166,15 +171,19 @@ fn tenants(pair: &mut Pair<'_>) {
     let operators = new.statutes.iter().filter(|law| law.pack.trigger() == Trigger::Operator);
     let asked = operators.map(|law| law.jurisdiction().members());
     let asked = asked.fold(Countries::EMPTY, Countries::or);
+    let sectors = |sector: Option<&Sector>| {
+        let mut asked = new.statutes.iter().flat_map(|law| law.pack.sectors());
+        asked.any(|own| sector.is_none_or(|sector| own == sector))
+    };
     let whole = |_: &Tenant, added| match added {
         true => Some("people of one more platform may be stored"),
-        // Of a tenant that is not declared, every law of operators is taken to hold.
-        false => (!asked.is_empty())
+        // Of a tenant that is not declared, every law of operators and of sectors is taken to hold.
+        false => (!asked.is_empty() || sectors(None))
             .then_some("laws of its establishment are taken to attach: people may be moved"),
     };
     let both = (by(old.tenants.values(), named), by(new.tenants.values(), named));
     pair.part(Part::Tenant, both, whole, |thing, was, is| {
-        let Tenant { name: _, established } = was;
+        let Tenant { name: _, established, sectors: works } = was;
         let show = |all: &Countries| Some(list(all.iter().map(Country::as_str)));
         thing.key("establishments", (established, &is.established), show, |was, is| {
             if was.and(*is) != *was {
@@ -184,6 +193,14 @@ fn tenants(pair: &mut Pair<'_>) {
             let more = more.fold(Countries::EMPTY, Countries::with);
             (!more.and(asked).is_empty())
                 .then_some("a law of an establishment attaches: people may be moved to its home")
+        });
+        let show = |all: &Vec<Sector>| Some(list(all.iter().map(Sector::as_str)));
+        thing.key("sectors", (works, &is.sectors), show, |was, is| {
+            if was.iter().any(|sector| !is.contains(sector)) {
+                return Some("laws of a sector attach no more");
+            }
+            let more = is.iter().any(|sector| !was.contains(sector) && sectors(Some(sector)));
+            more.then_some("a law of a sector attaches: people may be moved to its home")
         });
     });
 
@@ -199,7 +216,7 @@ fn collections(pair: &mut Pair<'_>) {
     );
     let whole = |_: &CollectionRules, added: bool| added.then_some("one more kind of data");
     pair.part(Part::Collection, both, whole, |thing, was, is| {
-        let CollectionRules { name: _, category, grounds, reads, body_bytes_max } = was;
+        let CollectionRules { name: _, category, grounds, reads, body_bytes_max, exempt } = was;
         let other = "other data than before, under the same laws and clauses";
         thing.words("category", Some(category), Some(&is.category), other);
         let other = "other grounds than those that signers know";
@@ -216,6 +233,17 @@ fn collections(pair: &mut Pair<'_>) {
             |n| Some(n.to_string()),
             |was, is| (is > was).then_some("more data per record than before"),
         );
+        let show = |all: &Vec<Exempt>| {
+            let all: Vec<String> = all.iter().map(Exempt::to_string).collect();
+            Some(list(all.iter().map(String::as_str)))
+        };
+        thing.key("exempt", (exempt, &is.exempt), show, |was, is| {
+            if is.iter().any(|exempt| !was.contains(exempt)) {
+                return Some("a law attaches no more where it did");
+            }
+            let fewer = was.iter().any(|exempt| !is.contains(exempt));
+            fewer.then_some("a law attaches where it did not: people may be moved to its home")
+        });
     });
 }
 
@@ -247,11 +275,12 @@ fn regions(pair: &mut Pair<'_>) {
 
 /// What is attested of a site. Any other word may mean another place or other hands.
 fn site(thing: &mut Thing<'_>, was: &Site, is: &Site) {
-    let Site { address, operator, contract, attestation, attestation_expires } = was;
+    let Site { address, operator, contract, register, attestation, attestation_expires } = was;
     for (key, was, is, why) in [
         ("site.address", address, &is.address, "data may stand in another place"),
         ("site.operator", operator, &is.operator, "data may be in other hands"),
         ("site.contract", contract, &is.contract, "the place is shown by something else"),
+        ("site.register", register, &is.register, "the place is shown by something else"),
         ("site.attestation", attestation, &is.attestation, "the place is attested otherwise"),
     ] {
         thing.words(key, was.as_deref(), is.as_deref(), why);
@@ -299,6 +328,37 @@ fn homes(pair: &mut Pair<'_>) {
 /// The region that takes people of a country whom no law puts anywhere.
 fn leads(map: &RegionMap, country: Country) -> Option<&RegionId> {
     map.lead(country).map(|home| &home.region)
+}
+
+/// Evidence from there is read otherwise. Only a decision that is withdrawn is sure to open nothing.
+fn disputed(pair: &mut Pair<'_>) {
+    let both = (
+        by(&pair.old.disputed.all, |area| area.name.as_str()),
+        by(&pair.new.disputed.all, |area| area.name.as_str()),
+    );
+    let read = "evidence from there points elsewhere than before";
+    pair.part(
+        Part::Disputed,
+        both,
+        |_, _| Some(read),
+        |thing, was, is| {
+            let Disputed { name: _, addresses, numbers, claims, decided } = was;
+            let show = |all: &Vec<Prefix>| {
+                let all: Vec<String> = all.iter().map(Prefix::text).collect();
+                Some(list(all.iter().map(String::as_str)))
+            };
+            thing.key("addresses", (addresses, &is.addresses), show, |_, _| Some(read));
+            let show = |all: &Vec<String>| Some(list(all.iter().map(String::as_str)));
+            thing.key("numbers", (numbers, &is.numbers), show, |_, _| Some(read));
+            let show = |all: &Vec<Country>| {
+                (!all.is_empty()).then(|| list(all.iter().map(|country| country.as_str())))
+            };
+            thing.key("claims", (claims, &is.claims), show, |_, _| Some("others claim it"));
+            thing.key("decided", (decided, &is.decided), show, |_, is| {
+                (!is.is_empty()).then_some(read)
+            });
+        },
+    );
 }
 
 /// Names, with commas between them, in brackets.

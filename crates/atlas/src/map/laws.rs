@@ -1,9 +1,12 @@
 //! Laws and clauses of two maps side by side.
 
-use super::changes::{Pair, Thing, by, collections_of, leaves_out};
+use super::changes::{Pair, Thing, by, collections_of, day, leaves_out};
 use super::{Clause, Statute, digest_text};
 use crate::widening::Part;
-use crate::{CitizensAbroad, Date, Ingress, RegionMap, StatutePack, Territory, UnknownCitizenship};
+use crate::{
+    CitizensAbroad, Constraint, Date, Ingress, RegionMap, StatutePack, Territory,
+    UnknownCitizenship,
+};
 
 const MOVED: &str = "it attaches where it did not: people may be moved to its home";
 const GONE: &str = "it attaches no more where it did";
@@ -19,12 +22,20 @@ pub(super) fn statutes(pair: &mut Pair<'_>) {
 }
 
 fn statute(thing: &mut Thing<'_>, was: &Statute, is: &Statute, new: &RegionMap) {
-    let Statute { pack, unknown, citizens_abroad, ingress, collections } = was;
+    // Whom the law exempts follows from what collections declare: it is judged there.
+    let Statute { pack, constraint, unknown, citizens_abroad, ingress, collections, exempt: _ } =
+        was;
     let show = |pack: &&StatutePack| Some(digest_text(pack.digest()));
     let same = |was: &&StatutePack, is: &&StatutePack| was.digest() == is.digest();
     if !same(pack, &is.pack) {
         thing.key("digest", (pack, &is.pack), show, |_, _| Some("the law is read otherwise"));
     }
+    let show = |word: &Constraint| Some(word.to_string());
+    thing.key("reading", (constraint, &is.constraint), show, |was, is| match (was, is) {
+        // Both put the first copy there; the second allows no copy and no reader abroad.
+        (Constraint::PrimaryFirst, Constraint::Exclusive) => None,
+        _ => Some("it is read otherwise"),
+    });
     let show = |word: &UnknownCitizenship| Some(word.to_string());
     // From the widest to the narrowest, as they are declared.
     thing.key("unknown", (unknown, &is.unknown), show, |was, is| {
@@ -71,6 +82,7 @@ fn clause(thing: &mut Thing<'_>, was: &Clause, is: &Clause, new: &RegionMap) {
         reference,
         not_before,
         expires,
+        notified,
     } = was;
     let show = |territory: &Territory| Some(territory.to_string());
     for (key, sides) in [("from", (from, &is.from)), ("to", (to, &is.to))] {
@@ -87,6 +99,8 @@ fn clause(thing: &mut Thing<'_>, was: &Clause, is: &Clause, new: &RegionMap) {
     ] {
         thing.words(key, Some(was), Some(is), why);
     }
+    // The map's check holds `not_before` to it; it is no matter of course that it was another day.
+    thing.key("notified", (notified, &is.notified), day, |_, _| Some(why));
     let show = |date: &Date| Some(date.to_string());
     thing.key("not_before", (not_before, &is.not_before), show, |was, is| {
         (is < was).then_some("data may go earlier")

@@ -86,8 +86,10 @@ pub(super) fn tenants(old: &RegionMap, new: &RegionMap) -> Vec<Vec<TenantId>> {
     let asks = |map: &RegionMap, name: &TenantId| {
         let tenant = map.tenant(name)?;
         let operators = map.statutes().iter().filter(|s| s.pack().trigger() == Trigger::Operator);
-        let meets = operators.map(|law| tenant.established.and(law.jurisdiction().members()));
-        Some(meets.map(|meets| !meets.is_empty()).collect::<Vec<_>>())
+        let meets =
+            operators.map(|law| !tenant.established.and(law.jurisdiction().members()).is_empty());
+        let concerns = map.statutes().iter().map(|law| law.concerns(Some(tenant)));
+        Some(meets.chain(concerns).collect::<Vec<_>>())
     };
     alike(all, |name| [old, new].map(|map| asks(map, name)))
 }

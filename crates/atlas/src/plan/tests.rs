@@ -51,7 +51,7 @@ fn what_is_counted_has_a_key_that_stays() {
         (Move::Stays, "stays"),
         (Move::Elsewhere { from: a.clone(), to: b.clone() }, "elsewhere/a/b"),
         (Move::Refused { from: a.clone(), reason }, "refused/a/NO_REGION"),
-        (Move::NewlyAllowed { reason, to: b.clone() }, "newly-allowed/NO_REGION/b"),
+        (Move::NewlyAllowed { reason, to: b }, "newly-allowed/NO_REGION/b"),
         (Move::Copies { region: a.clone() }, "copies/a"),
         (Move::Grounds { region: a }, "grounds/a"),
         (

@@ -5,24 +5,49 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::LazyLock;
 
-use atlas::{Country, Date, EvidenceKind, Finding, Findings, RegionMap, Trigger};
+use atlas::{Country, Date, EvidenceKind, Finding, Findings, RegionMap, StatutePack, Trigger};
 use proptest::prelude::*;
 use terms::{Collection, TenantId};
 
-use crate::support::{PACKS, with_digests};
+use crate::support::{self, with_digests};
 
 /// Countries that occur: those with laws, two of one group, one without a law.
 pub(crate) const COUNTRIES: &[&str] = &["AE", "DE", "FR", "KZ", "RU", "TR", "UA", "US"];
 const TERRITORIES: &[&str] = &["AE", "DE", "EEA", "KZ", "RU", "TR", "US", "*"];
 const COLLECTIONS: &[&str] = &["one", "two", "three"];
 const LAWS: &[&str] = &[
-    "eu-gdpr", "kz-94v", "made-ae", "made-by", "made-kz", "made-tr", "made-us", "ru-152fz",
-    "uk-gdpr",
+    "eu-gdpr", "kz-94v", "made-ae", "made-by", "made-de", "made-kz", "made-tr", "made-us",
+    "ru-152fz", "uk-gdpr",
 ];
 const DAYS: &[&str] = &["2020-01-01", "2026-01-01", "2026-06-01", "2027-06-01", "2031-01-01"];
 const UNKNOWN: &[&str] = &["any-hint", "territory", "never"];
 const ABROAD: &[&str] = &["attach", "ignore", "refuse"];
+
+/// A law for one sector, with a deny-list.
+const DE: &str = r#"
+id = "made-de"
+jurisdiction = "DE"
+title = "Made up: conditional-transfer in DE, for banks, nothing to AE"
+citation = "none: made up for tests"
+source = "none: made up for tests"
+trigger = "located"
+constraint = "conditional-transfer"
+sectors = ["bank"]
+deny = ["AE"]
+from = 2020-01-01
+[[rules]]
+says = "made up for tests"
+citation = "none"
+verified = "inference"
+"#;
+
+/// The packs of small maps.
+static PACKS: LazyLock<Vec<StatutePack>> = LazyLock::new(|| {
+    let made = StatutePack::parse(DE).expect("a sound pack");
+    support::PACKS.iter().cloned().chain([made]).collect()
+});
 
 /// One step of change: what, of which, and how.
 pub(crate) type Step = [u8; 4];
@@ -32,6 +57,7 @@ struct Law {
     unknown: &'static str,
     abroad: &'static str,
     inside: bool,
+    exclusive: bool,
     collections: Vec<&'static str>,
 }
 
@@ -54,6 +80,8 @@ pub(crate) struct Small {
     homes: BTreeMap<&'static str, (String, bool)>,
     laws: BTreeMap<&'static str, Law>,
     clauses: BTreeMap<u8, Clause>,
+    /// Collections that declare a ground to be outside of `ru-152fz`.
+    exempt: Vec<&'static str>,
 }
 
 /// One of some, by a number.
@@ -71,7 +99,7 @@ fn turn<T: PartialEq>(list: &mut Vec<T>, item: T) {
 }
 
 impl Small {
-    /// One region for each country and one more in each of two, a home for most, five laws, and
+    /// One region for each country and one more in each of two, a home for most, six laws, and
     /// clauses.
     pub(crate) fn first() -> Self {
         let region =
@@ -82,8 +110,13 @@ impl Small {
         let homes =
             [("EEA", "r-de"), ("KZ", "r-kz"), ("RU", "r-ru"), ("AE", "r-ae"), ("*", "r-us")];
         let law = |id: &'static str| {
-            let law =
-                Law { unknown: "any-hint", abroad: "attach", inside: false, collections: vec![] };
+            let law = Law {
+                unknown: "any-hint",
+                abroad: "attach",
+                inside: false,
+                exclusive: false,
+                collections: vec![],
+            };
             (id, law)
         };
         let clause = |(n, (from, to)): (u8, (&'static str, &'static str))| {
@@ -97,11 +130,12 @@ impl Small {
             collections: BTreeMap::from([("one", (true, 1000)), ("two", (false, 1000))]),
             regions: COUNTRIES.iter().map(region).chain(more).collect(),
             homes: homes.into_iter().map(home).collect(),
-            laws: ["eu-gdpr", "kz-94v", "made-tr", "made-us", "ru-152fz"]
+            laws: ["eu-gdpr", "kz-94v", "made-de", "made-tr", "made-us", "ru-152fz"]
                 .into_iter()
                 .map(law)
                 .collect(),
             clauses: (1..).zip(ways).map(clause).collect(),
+            exempt: vec![],
         }
     }
 
@@ -124,7 +158,8 @@ impl Small {
                 {
                     self.tenants.remove(tenant);
                 } else {
-                    turn(self.tenants.entry(tenant).or_default(), pick(COUNTRIES, more));
+                    let words: Vec<&str> = COUNTRIES.iter().copied().chain(["bank"]).collect();
+                    turn(self.tenants.entry(tenant).or_default(), pick(&words, more));
                 }
             }
             2 => self.collection(pick(COLLECTIONS, which), how, more),
@@ -160,6 +195,10 @@ impl Small {
             self.clauses.values_mut().for_each(|c| c.collections.retain(|own| *own != name));
             return;
         }
+        if how % 5 == 1 && self.collections.contains_key(name) {
+            turn(&mut self.exempt, name);
+            return;
+        }
         let rules = self.collections.entry(name).or_insert((true, 1000));
         if how.is_multiple_of(2) {
             rules.0 = !rules.0
@@ -184,11 +223,18 @@ impl Small {
         let collection = *collection.expect("a collection");
         let Some(law) = self.laws.get_mut(id) else {
             let (unknown, abroad) = (pick(UNKNOWN, how), pick(ABROAD, more));
-            let law = Law { unknown, abroad, inside: how.is_multiple_of(5), collections: vec![] };
+            let law = Law {
+                unknown,
+                abroad,
+                inside: how.is_multiple_of(5),
+                exclusive: more > 127,
+                collections: vec![],
+            };
             self.laws.insert(id, law);
             return;
         };
-        match how % 6 {
+        match how % 7 {
+            6 => law.exclusive = !law.exclusive,
             0 => drop(self.laws.remove(id)),
             1 => law.unknown = pick(UNKNOWN, more),
             2 | 3 => law.abroad = pick(ABROAD, more),
@@ -216,9 +262,7 @@ impl Small {
             6 => clause.days.1 = pick(&DAYS[1..], more),
             _ => turn(&mut clause.collections, collection),
         }
-        if clause_ends(self.clauses.get(&n)) {
-            self.clauses.remove(&n);
-        }
+        self.clauses.retain(|_, clause| clause.days.0 < clause.days.1);
     }
 
     /// The map's file.
@@ -228,8 +272,13 @@ impl Small {
         if let Some(day) = self.valid_until {
             add(format!("valid_until = {day}\n"));
         }
-        for (name, established) in &self.tenants {
-            add(format!("[[tenants]]\nname = \"{name}\"\nestablishments = {established:?}\n"));
+        for (name, words) in &self.tenants {
+            let (sectors, established): (Vec<&str>, Vec<&str>) =
+                words.iter().partition(|word| **word == "bank");
+            add(format!(
+                "[[tenants]]\nname = \"{name}\"\nestablishments = {established:?}\n\
+                 sectors = {sectors:?}\n"
+            ));
         }
         for (name, (logged, bytes)) in &self.collections {
             let reads = if *logged { "logged" } else { "counted" };
@@ -237,6 +286,9 @@ impl Small {
                 "[[collections]]\nname = \"{name}\"\ncategory = \"x\"\nreads = \"{reads}\"\n\
                  body_bytes_max = {bytes}\n"
             ));
+            if self.exempt.contains(name) && self.laws.contains_key("ru-152fz") {
+                add("exempt = [\"ru-152fz/6-1-2\"]\n".to_owned());
+            }
         }
         for (n, (name, (territory, authorities, site))) in self.regions.iter().enumerate() {
             let digests: Vec<String> =
@@ -260,12 +312,11 @@ impl Small {
 
     /// The map, if it is sound.
     pub(crate) fn map(&self) -> Option<RegionMap> {
-        RegionMap::parse_with(&with_digests(&self.text()), &PACKS).ok()
+        let own = PACKS.last().expect("a pack").digest();
+        let own: String = own.iter().map(|byte| format!("{byte:02x}")).collect();
+        let text = with_digests(&self.text()).replace("@made-de", &format!("sha256:{own}"));
+        RegionMap::parse_with(&text, &PACKS).ok()
     }
-}
-
-fn clause_ends(clause: Option<&Clause>) -> bool {
-    clause.is_some_and(|clause| clause.days.0 >= clause.days.1)
 }
 
 /// A list of collections; if it is empty, all.
@@ -276,7 +327,7 @@ fn listed(collections: &[&str]) -> String {
 impl Law {
     fn text(&self, id: &str) -> String {
         let pack = PACKS.iter().find(|pack| pack.id().as_str() == id).expect("a pack");
-        let Self { unknown, abroad, inside, collections } = self;
+        let Self { unknown, abroad, inside, exclusive, collections } = self;
         let ingress = if *inside { "in-territory" } else { "anywhere" };
         let collections = listed(collections);
         let mut text = format!(
@@ -286,6 +337,10 @@ impl Law {
         if pack.trigger() == Trigger::Citizen {
             write!(text, "unknown = \"{unknown}\"\ncitizens_abroad = \"{abroad}\"\n")
                 .expect("text");
+        }
+        if !pack.readings().is_empty() {
+            let reading = if *exclusive { "exclusive" } else { "primary-first" };
+            writeln!(text, "reading = \"{reading}\"").expect("text");
         }
         text
     }
