@@ -31,13 +31,16 @@ mod findings;
 mod intern;
 mod map;
 mod pack;
+mod page;
 mod placement;
+mod plan;
 mod read;
 mod refusal;
 mod ruling;
 mod shipped;
 mod statute;
 mod territory;
+mod widening;
 mod words;
 
 pub use annex::{Annex, Shard};
@@ -52,12 +55,17 @@ pub use map::{
     Clause, ClauseId, CollectionRules, Disputed, Epoch, Exempt, Home, HomeFor, Reads, Region,
     RegionMap, Site, Statute, Tenant,
 };
+pub use page::statute_index;
 pub use placement::Placement;
+pub use plan::{
+    Cut, Differences, EFFECTS_MAX, Effect, FINDINGS_MAX, Move, Plan, QUESTIONS_MAX, plan,
+};
 pub use refusal::Refusal;
 pub use ruling::{Attachment, Outcome, Question, Ruling, UnknownCollection, decide};
 pub use shipped::packs;
 pub use statute::{Exemption, Rule, StatutePack, Transfers};
 pub use territory::{Group, Jurisdiction, Territory};
+pub use widening::{Change, Part, Widening, widening};
 pub use words::{
     CitizensAbroad, Constraint, ExemptionId, Ingress, Sector, StatuteId, Trigger,
     UnknownCitizenship, Verified,

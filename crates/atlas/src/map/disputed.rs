@@ -11,16 +11,16 @@ use crate::read::{At, File, Section};
 /// An area that several countries claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Disputed {
-    name: String,
-    addresses: Vec<Prefix>,
-    numbers: Vec<String>,
-    claims: Vec<Country>,
-    decided: Vec<Country>,
+    pub(super) name: String,
+    pub(super) addresses: Vec<Prefix>,
+    pub(super) numbers: Vec<String>,
+    pub(super) claims: Vec<Country>,
+    pub(super) decided: Vec<Country>,
 }
 
 /// A prefix of addresses. IPv4 and IPv6 are apart: the first is four bytes, the second sixteen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Prefix {
+pub(super) struct Prefix {
     is_v6: bool,
     length: u8,
     /// The network, its bits from the highest on, whatever the family.
@@ -103,7 +103,7 @@ impl Prefix {
         Self { length, bits: self.bits & mask, ..self }
     }
 
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         let address = if self.is_v6 {
             IpAddr::V6(self.bits.into())
         } else {

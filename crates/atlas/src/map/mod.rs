@@ -1,14 +1,17 @@
 //! The region map: which regions there are, whose home each is, which laws are in force, and
 //! which transfers have a legal basis.
 
+mod changes;
 mod check;
 mod clause;
 mod disputed;
 mod law;
+mod laws;
 mod parse;
 mod parts;
 mod statute;
 
+pub(crate) use changes::changes;
 pub use clause::Clause;
 pub use disputed::Disputed;
 pub use parts::{CollectionRules, Exempt, Home, HomeFor, Reads, Region, Site, Tenant};

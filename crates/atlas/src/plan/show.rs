@@ -1,0 +1,221 @@
+//! A plan for people to read, and for machines.
+
+use std::fmt::{self, Write as _};
+
+use serde_json::{Value, json};
+
+use super::{Effect, Move, Plan};
+use crate::map::digest_text;
+use crate::widening::Change;
+use crate::{Country, Epoch};
+
+/// Countries of one class that a table names; of more it says how many there are.
+const NAMED_MAX: usize = 8;
+
+impl Plan {
+    /// For people: what changes, then what follows for whom.
+    pub fn table(&self) -> String {
+        let mut table = String::new();
+        // Writing to a string does not fail.
+        let _done = self.write(&mut table);
+        table
+    }
+
+    fn write(&self, out: &mut String) -> fmt::Result {
+        let (from, to) = (self.old.number, self.new.number);
+        writeln!(out, "map {from} to {to}, as of {}", self.as_of)?;
+        let opening = self.changes.iter().filter(|change| change.widens.is_some()).count();
+        let signers = if opening > 0 { "two signers" } else { "one signer" };
+        let changes = count(self.changes.len(), "change");
+        writeln!(out, "\n{changes}, of which {opening} widen: it needs {signers}")?;
+        for change in &self.changes {
+            let mark = if change.widens.is_some() { '+' } else { ' ' };
+            writeln!(out, "{mark} {change}")?;
+            if let Some(why) = change.widens {
+                writeln!(out, "    {why}")?;
+            }
+        }
+        self.write_effects(out)?;
+        let single = self.classes.len();
+        writeln!(out, "\n{} of countries that the maps tell apart", count(single, "class"))?;
+        for class in &self.classes {
+            writeln!(out, "  {}", class_words(class))?;
+        }
+        writeln!(out, "\n{} put to each map", count(self.questions, "question"))?;
+        if let Some(cut) = self.cut {
+            if cut.findings < super::FINDINGS_MAX {
+                let (findings, questions) = (cut.findings, cut.questions);
+                writeln!(
+                    out,
+                    "CUT: people with more than {findings} findings were not asked about: it takes \
+                     {questions} questions, and {} is the limit",
+                    super::QUESTIONS_MAX
+                )?;
+            }
+            if cut.unlisted > 0 {
+                let unlisted = count(cut.unlisted, "class");
+                writeln!(out, "CUT: what follows for {unlisted} of people is not listed")?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_effects(&self, out: &mut String) -> fmt::Result {
+        if self.effects.is_empty() {
+            return writeln!(out, "\nnobody is placed or refused otherwise than before");
+        }
+        let rows: Vec<[String; 4]> = self.effects.iter().map(row).collect();
+        let heads = ["what", "collections", "classes", "for example"].map(str::to_owned);
+        let width = |n: usize| {
+            let cells = rows.iter().chain([&heads]).filter_map(|row| row.get(n));
+            cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
+        };
+        let (what, collections, classes) = (width(0), width(1), width(2));
+        writeln!(out)?;
+        for [a, b, c, d] in [&heads].into_iter().chain(&rows) {
+            writeln!(out, "{a:what$}  {b:collections$}  {c:>classes$}  {d}")?;
+        }
+        writeln!(out, "\nwhy, one by one")?;
+        for (n, effect) in self.effects.iter().enumerate() {
+            let Effect { moved, differences, example, before, after, tenants, .. } = effect;
+            writeln!(out, "{}. {moved}: {example}", n + 1)?;
+            let tenants = tenants.iter().map(terms::TenantId::as_str).collect::<Vec<_>>();
+            writeln!(out, "   tenants: {}", tenants.join(", "))?;
+            writeln!(out, "   before: {before}\n   after:  {after}")?;
+            let words = differences.words();
+            if !words.is_empty() {
+                writeln!(out, "   {words}")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// For machines: one JSON document. Its members are in the order of their names.
+    pub fn json(&self) -> String {
+        let cut = self.cut.map(|cut| {
+            json!({
+                "findings": cut.findings,
+                "questions_needed": cut.questions,
+                "unlisted_classes": cut.unlisted,
+            })
+        });
+        let codes = |class: &Vec<Country>| class.iter().map(|c| c.as_str()).collect::<Vec<_>>();
+        let document = json!({
+            "acts": self.acts(),
+            "as_of": self.as_of.to_string(),
+            "changes": self.changes.iter().map(change_json).collect::<Vec<_>>(),
+            "countries": self.classes.iter().map(codes).collect::<Vec<_>>(),
+            "cut": cut,
+            "effects": self.effects.iter().map(effect_json).collect::<Vec<_>>(),
+            "new": epoch_json(&self.new),
+            "old": epoch_json(&self.old),
+            "questions": self.questions,
+            "widens": self.widens(),
+        });
+        document.to_string()
+    }
+}
+
+/// `1 class`, `2 classes`.
+fn count(n: usize, what: &str) -> String {
+    let ending = match (n, what.ends_with('s')) {
+        (1, _) => "",
+        (_, true) => "es",
+        (_, false) => "s",
+    };
+    format!("{n} {what}{ending}")
+}
+
+fn class_words(class: &[Country]) -> String {
+    let named: Vec<&str> = class.iter().take(NAMED_MAX).map(|c| c.as_str()).collect();
+    match class.len().saturating_sub(NAMED_MAX) {
+        0 => named.join(" "),
+        more => format!("{} and {more} more", named.join(" ")),
+    }
+}
+
+fn row(effect: &Effect) -> [String; 4] {
+    let Effect { moved, collections, example, classes, .. } = effect;
+    let collections: Vec<&str> = collections.iter().map(terms::Collection::as_str).collect();
+    [moved.to_string(), collections.join(", "), classes.to_string(), example.clone()]
+}
+
+fn epoch_json(epoch: &Epoch) -> Value {
+    json!({ "digest": digest_text(&epoch.digest), "version": epoch.number })
+}
+
+fn change_json(change: &Change) -> Value {
+    let Change { part, name, key, before, after, widens } = change;
+    json!({
+        "after": after,
+        "before": before,
+        "key": key,
+        "name": name,
+        "part": part.as_str(),
+        "widens": widens,
+    })
+}
+
+fn effect_json(effect: &Effect) -> Value {
+    let Effect {
+        moved,
+        collections,
+        tenants,
+        differences,
+        example,
+        findings,
+        before,
+        after,
+        classes,
+    } = effect;
+    let super::Differences {
+        laws_gained,
+        laws_lost,
+        clauses_gained,
+        clauses_lost,
+        copies_gained,
+        copies_lost,
+        conflicting,
+    } = differences;
+    json!({
+        "acts": moved.acts(),
+        "after": after,
+        "before": before,
+        "classes": classes,
+        "clauses_gained": clauses_gained,
+        "clauses_lost": clauses_lost,
+        "collections": collections.iter().map(terms::Collection::as_str).collect::<Vec<_>>(),
+        "conflicting": conflicting,
+        "copies_gained": copies_gained,
+        "copies_lost": copies_lost,
+        "example": example,
+        "example_findings": findings,
+        "key": moved.key(),
+        "laws_gained": laws_gained,
+        "laws_lost": laws_lost,
+        "move": move_json(moved),
+        "tenants": tenants.iter().map(terms::TenantId::as_str).collect::<Vec<_>>(),
+    })
+}
+
+fn move_json(moved: &Move) -> Value {
+    let kind = moved.kind();
+    match moved {
+        Move::Stays => json!({ "kind": kind }),
+        Move::Elsewhere { from, to } => {
+            json!({ "from": from.as_str(), "kind": kind, "to": to.as_str() })
+        }
+        Move::Refused { from, reason } => {
+            json!({ "from": from.as_str(), "kind": kind, "reason": reason.as_str() })
+        }
+        Move::NewlyAllowed { reason, to } => {
+            json!({ "kind": kind, "reason_before": reason.as_str(), "to": to.as_str() })
+        }
+        Move::Copies { region } | Move::Grounds { region } => {
+            json!({ "kind": kind, "region": region.as_str() })
+        }
+        Move::StillRefused { before, after } => {
+            json!({ "kind": kind, "reason": after.as_str(), "reason_before": before.as_str() })
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The classes of a plan find every change that asking about every country finds.
+
+mod small;
+mod support;
+
+use std::collections::BTreeSet;
+
+use atlas::{Country, Date, Differences, Findings, Move, Plan, Question, RegionMap, plan};
+use proptest::prelude::*;
+use small::{COUNTRIES, Small, collections, days, people, steps, tenants};
+
+/// What becomes of whose records, and by what.
+type Moves = BTreeSet<(String, Differences, String, String)>;
+
+/// What becomes of these people, one by one.
+fn one_by_one(old: &RegionMap, new: &RegionMap, people: &[Findings], date: Date) -> Moves {
+    let mut moves = Moves::new();
+    // Of what neither map declares, a plan says nothing.
+    let (mut tenants, mut collections) = (tenants(), collections());
+    tenants.retain(|name| [old, new].iter().any(|map| map.tenant(name).is_some()));
+    collections.retain(|name| [old, new].iter().any(|map| map.collection(name).is_some()));
+    for tenant in &tenants {
+        for collection in &collections {
+            for findings in people {
+                let question = Question { tenant, collection, findings, date };
+                let moved = Move::of(old, new, &question);
+                if moved != Move::Stays {
+                    let by = Differences::of(old, new, &question);
+                    moves.insert((moved.key(), by, tenant.to_string(), collection.to_string()));
+                }
+            }
+        }
+    }
+    moves
+}
+
+/// What becomes of people by the plan, of those with at most that number of findings.
+fn by_class(plan: &Plan, findings: usize) -> Moves {
+    assert_eq!(plan.cut, None);
+    let effects = plan.effects.iter().filter(|effect| effect.findings <= findings);
+    let each = effects.flat_map(|effect| {
+        let pairs = effect.tenants.iter().flat_map(|tenant| {
+            effect.collections.iter().map(move |collection| (tenant, collection))
+        });
+        let (key, by) = (effect.moved.key(), &effect.differences);
+        pairs.map(move |(t, c)| (key.clone(), by.clone(), t.to_string(), c.to_string()))
+    });
+    each.collect()
+}
+
+fn pair(base: &[small::Step], change: &[small::Step]) -> Option<(RegionMap, RegionMap)> {
+    let small = Small::after(base);
+    let mut next = small.clone();
+    change.iter().for_each(|step| next.step(*step));
+    Some((small.map()?, next.map()?))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn classes_find_what_becomes_of_anybody_of_some_countries(
+        base in steps(0..12), change in steps(1..8), day in 0..3_usize
+    ) {
+        let Some((old, new)) = pair(&base, &change) else { return Ok(()) };
+        let more = ["AD", "AT", "BY", "CZ", "GB", "IT", "NO", "RS", "SE", "UZ", "VA", "ZW"];
+        let countries: Vec<Country> =
+            COUNTRIES.iter().chain(&more).filter_map(|code| Country::parse(code)).collect();
+        let date = *days().get(day).expect("a day");
+        let found = one_by_one(&old, &new, &people(&countries), date);
+        let planned = by_class(&plan(&old, &new, date), 2);
+        prop_assert!(found.is_subset(&planned), "{:#?}", found.difference(&planned).next());
+    }
+}
+
+#[test]
+fn classes_find_what_becomes_of_anybody_of_any_country() {
+    let everybody = people(&Country::all().collect::<Vec<_>>());
+    assert_eq!(everybody.len(), 1 + 1001 * 1002 / 2);
+    let date = *days().get(1).expect("a day");
+    let mut changed = 0;
+    // Homes and laws turned around, one way and the other.
+    for change in [
+        vec![[4, 2, 2, 0], [4, 4, 1, 0], [7, 8, 2, 1]],
+        vec![[4, 1, 0, 4], [4, 7, 2, 8], [7, 1, 0, 0], [11, 3, 0, 0], [1, 2, 1, 8]],
+    ] {
+        let (old, new) = pair(&[], &change).unwrap_or_else(|| panic!("{change:?} is no map"));
+        let found = one_by_one(&old, &new, &everybody, date);
+        let planned = by_class(&plan(&old, &new, date), 2);
+        assert_eq!(found, planned);
+        changed += found.len();
+    }
+    assert!(changed > 30, "only {changed} kinds of change");
+}
