@@ -6,8 +6,8 @@ use std::cell::RefCell;
 use toml::Spanned;
 use toml::de::DeTable;
 
-use crate::limits::{FINDINGS_SHOWN_MAX, NESTING_MAX};
-use crate::{Diagnostic, Severity, codes};
+use crate::limits::{FINDINGS_SHOWN_MAX, LINES_MAX, NESTING_MAX};
+use crate::{Diagnostic, Severity, codes, nesting};
 
 /// Something read, and where it stood: a byte offset into the file.
 #[derive(Debug, Clone, Copy)]
@@ -63,9 +63,21 @@ impl<'t> File<'t> {
         &self,
         (too_large, bytes_max): (&'static str, usize),
     ) -> Option<Spanned<DeTable<'t>>> {
+        let cure = "leave out what is not needed";
         if self.text.len() > bytes_max {
             let problem = format!("the file has {} bytes, over {bytes_max}", self.text.len());
-            self.wrong(0, too_large, problem, "leave out what is not needed");
+            self.wrong(0, too_large, problem, cure);
+            return None;
+        }
+        let lines = self.text.bytes().filter(|c| *c == b'\n').count();
+        if lines > LINES_MAX {
+            let problem = format!("the file has {lines} lines, over {LINES_MAX}");
+            self.wrong(0, too_large, problem, cure);
+            return None;
+        }
+        if let Some(at) = nesting::too_deep(self.text) {
+            let problem = format!("more than {NESTING_MAX} tables or lists within one another");
+            self.wrong(at, "NESTED_TOO_DEEP", problem, "no key of this file is nested so deep");
             return None;
         }
         if self.text.len() > SYNTAX_BYTES_MAX {
@@ -81,13 +93,7 @@ impl<'t> File<'t> {
     fn syntax(&self, error: &toml::de::Error) {
         let at = error.span().map_or(0, |span| span.start);
         let problem = error.message().lines().collect::<Vec<_>>().join(", ");
-        // The reader of TOML has a limit of its own, and says so in no other way.
-        if problem.contains("recurs") {
-            let problem = format!("more than {NESTING_MAX} tables or lists within one another");
-            self.wrong(at, "NESTED_TOO_DEEP", problem, "no key of this file is nested so deep");
-        } else {
-            self.wrong(at, "TOML_SYNTAX", problem, "write it as TOML 1.0 asks");
-        }
+        self.wrong(at, "TOML_SYNTAX", problem, "write it as TOML 1.0 asks");
     }
 
     /// Notes a finding: a mistake, or what somebody should look at; its code says which.

@@ -30,9 +30,11 @@ mod diagnostic;
 mod file;
 mod finding;
 mod findings;
+mod format;
 mod intern;
 pub mod limits;
 mod map;
+mod nesting;
 mod pack;
 mod page;
 mod placement;
@@ -56,6 +58,7 @@ pub use date::Date;
 pub use diagnostic::{Diagnostic, Severity};
 pub use finding::{Aspect, EvidenceKind, Finding, Kinds, MalformedFinding};
 pub use findings::{Findings, FindingsDamaged, FindingsFull};
+pub use format::format;
 pub use intern::{INTERNED_MAX, InternFull, intern};
 pub use map::{
     Clause, ClauseId, CollectionRules, Disputed, Epoch, Exempt, Home, HomeFor, Reads, Region,

@@ -6,7 +6,9 @@ pub const MAP_BYTES_MAX: usize = 10 << 20;
 pub const ANNEX_BYTES_MAX: usize = 1 << 20;
 /// Bytes of a statute pack.
 pub const PACK_BYTES_MAX: usize = 1 << 20;
-/// Tables or lists within one another. The limit of the library that reads TOML.
+/// Lines of any of them. A map with every limit below reached has fewer, if its lists are short.
+pub const LINES_MAX: usize = 400_000;
+/// Tables or lists within one another.
 pub const NESTING_MAX: usize = 80;
 /// Items of one list.
 pub const LIST_ITEMS_MAX: usize = 4_096;

@@ -212,10 +212,8 @@ impl<'d> Section<'d> {
 
     /// What the tables behind a key may hold.
     fn inner(&self, key: &str) -> &'static Table {
-        match self.known.key(key).map(|key| &key.form) {
-            Some(Form::Table(inner) | Form::Tables(inner)) => inner,
-            _ => unreachable!("`{key}` is in the schema as a table"),
-        }
+        let form = self.known.key(key).map(|key| &key.form);
+        form.and_then(Form::table).expect("the schema has tables behind it")
     }
 
     /// What `parse` makes of a text that must be there.

@@ -10,8 +10,8 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use atlas::{
-    Annex, Attachment, Date, EvidenceKind, Finding, Findings, Outcome, Question, RegionMap, Ruling,
-    decide,
+    Annex, Attachment, Date, EvidenceKind, Example, Finding, Findings, Outcome, Question,
+    RegionMap, Ruling, Severity, check, codes, decide,
 };
 use expect::expect;
 use support::{PACKS, files, golden, read, with_digests};
@@ -117,38 +117,31 @@ fn an_unknown_collection_is_no_question() {
 
 #[test]
 fn broken_maps_are_told_everything_at_once() {
-    let mut codes = BTreeSet::new();
-    for path in files(&golden().join("broken")) {
-        let wrong = RegionMap::parse_with(&with_digests(&read(&path)), &PACKS).unwrap_err();
-        codes.extend(wrong.iter().map(|diagnostic| diagnostic.code));
-        let actual: String = wrong.iter().map(|diagnostic| format!("{diagnostic}\n")).collect();
-        expect(&path.with_extension("txt"), &actual);
+    let mut told = BTreeSet::new();
+    let carried: Vec<_> = PACKS.iter().collect();
+    let day = Date::parse("2026-11-25").expect("a day");
+    let files = files(&golden().join("broken"));
+    for path in &files {
+        let text = with_digests(&read(path));
+        let checked = check(&text, &[], day, &carried);
+        assert!(checked.map.is_none(), "{}", path.display());
+        let name = path.file_name().expect("a name").to_string_lossy();
+        let parsed = RegionMap::parse_carrying(&text, &carried).expect_err("broken");
+        for finding in &parsed {
+            assert!(checked.findings.contains(finding), "{name}: {finding}");
+        }
+        told.extend(checked.findings.iter().map(|finding| finding.code));
+        let shown: Vec<String> =
+            checked.findings.iter().map(|finding| finding.render(&name, &text)).collect();
+        expect(&path.with_extension("txt"), &shown.join("\n"));
     }
-    let all = [
-        "AUTHORITY_DUPLICATE",
-        "AUTHORITY_SHARED",
-        "COLLECTION_UNKNOWN",
-        "COUNTRY_UNKNOWN",
-        "DATE_INVALID",
-        "DATE_ORDER",
-        "HOME_DUPLICATE",
-        "HOME_OUTSIDE",
-        "KEY_MISSING",
-        "KEY_UNKNOWN",
-        "LIMIT_RANGE",
-        "NAME_DUPLICATE",
-        "NAME_INVALID",
-        "REGION_UNKNOWN",
-        "SETTING_MISSING",
-        "SETTING_UNUSED",
-        "STATUTE_DIGEST",
-        "STATUTE_UNKNOWN",
-        "TERRITORY_UNKNOWN",
-        "TOML_SYNTAX",
-        "VALUE_INVALID",
-        "VALUE_TYPE",
-    ];
-    assert_eq!(codes, BTreeSet::from(all), "every code");
+    assert!(files.len() >= 30, "{} broken maps", files.len());
+    for code in codes().filter(|code| code.severity == Severity::Error) {
+        // What is wrong with a map, and small enough to be shown.
+        if let Example::Map(_) | Example::Top(_) = code.example {
+            assert!(told.contains(code.name), "no broken map shows {}", code.name);
+        }
+    }
 }
 
 #[test]
@@ -206,4 +199,35 @@ fn the_epoch_is_the_digest_of_the_file() {
     let other = RegionMap::parse(&format!("{text}\n# one line more\n")).unwrap().epoch();
     assert_eq!(one.number, other.number);
     assert_ne!(one, other);
+}
+
+/// What a map says, without the digest of its file.
+fn meaning(text: &str) -> String {
+    let carried: Vec<_> = PACKS.iter().collect();
+    let map = RegionMap::parse_carrying(text, &carried).expect("a sound map");
+    let shown = std::format!("{map:#?}");
+    let (before, rest) = shown.split_once("sha256:").expect("the epoch");
+    format!("{before}{}", rest.get(64..).expect("a digest"))
+}
+
+#[test]
+fn a_map_says_the_same_in_its_one_layout() {
+    let sample = golden().join("../../../../deploy/sample/map.toml");
+    for path in files(&golden().join("maps")).into_iter().chain([sample.clone()]) {
+        let text = with_digests(&read(&path));
+        // As somebody else would have written it.
+        let loose = text.replace(" = ", "=").replace("[\"", "[ \"").replace("\n[[", "\n\n\n  [[ ");
+        for text in [text, loose] {
+            let formatted = atlas::format(&text).expect("TOML");
+            assert_eq!(meaning(&text), meaning(&formatted), "{}", path.display());
+            assert_eq!(atlas::format(&formatted).as_ref(), Ok(&formatted));
+            let notes = |text: &str| {
+                let notes = text.lines().filter_map(|line| line.trim().strip_prefix('#'));
+                notes.map(str::to_owned).collect::<Vec<_>>()
+            };
+            assert_eq!(notes(&text), notes(&formatted));
+        }
+    }
+    let text = read(&sample);
+    assert_eq!(atlas::format(&text), Ok(text), "the sample has the layout that we ask for");
 }

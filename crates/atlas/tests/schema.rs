@@ -36,7 +36,8 @@ fn takes(root: &Value, schema: &Value, value: &Value) -> bool {
         "$schema" | "$defs" | "title" | "description" => true,
         "$ref" => {
             let name = of.as_str().and_then(|path| path.strip_prefix("#/$defs/")).expect("a name");
-            takes(root, &root["$defs"][name], value)
+            let of = root.pointer(&format!("/$defs/{name}")).expect("a definition");
+            takes(root, of, value)
         }
         "type" => match of.as_str().expect("a type") {
             "object" => value.is_object(),
@@ -51,7 +52,7 @@ fn takes(root: &Value, schema: &Value, value: &Value) -> bool {
         }),
         "additionalProperties" => {
             assert_eq!(*of, json!(false));
-            let known = &words["properties"];
+            let known = words.get("properties").expect("properties beside it");
             value.as_object().is_none_or(|object| object.keys().all(|key| known.get(key).is_some()))
         }
         "required" => {

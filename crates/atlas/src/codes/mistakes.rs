@@ -64,7 +64,7 @@ leed = false"#),
         "KEY_MISSING",
         Error,
         "A key that must be there is not.",
-        "Add it.",
+        "Add the key that is named.",
         Map(r#"[[regions]]
 name = "kz-ala""#),
     ),
@@ -73,8 +73,7 @@ name = "kz-ala""#),
         Error,
         "A value of the wrong type.",
         "Give what is asked for.",
-        Top(r#"valid_until = true
-predecessor = 7"#),
+        Top("predecessor = 7"),
     ),
     code(
         "VALUE_INVALID",

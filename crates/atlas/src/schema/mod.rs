@@ -109,6 +109,17 @@ impl Table {
 }
 
 impl Form {
+    /// What the tables behind the key may hold, if there are tables.
+    pub const fn table(&self) -> Option<&'static Table> {
+        match self {
+            Self::Table(inner) | Self::Tables(inner) => Some(inner),
+            Self::Text | Self::Name | Self::TrustDomain | Self::Country | Self::Territory => None,
+            Self::HomeFor | Self::Date | Self::Number(_) | Self::Flag | Self::Digest => None,
+            Self::Word(_) | Self::Exempt | Self::Addresses | Self::Numbers => None,
+            Self::Address | Self::Slots | Self::List(_) | Self::Collections => None,
+        }
+    }
+
     /// What it is called on the reference page.
     pub fn describe(&self) -> String {
         match self {
@@ -161,7 +172,7 @@ mod tests {
     fn walk(table: &'static Table, each: &mut impl FnMut(&'static Table, &'static Key)) {
         for key in table.keys {
             each(table, key);
-            if let Form::Table(inner) | Form::Tables(inner) = key.form {
+            if let Some(inner) = key.form.table() {
                 walk(inner, each);
             }
         }
