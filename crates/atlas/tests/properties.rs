@@ -4,125 +4,17 @@
 //! What a placement must satisfy is written here a second time, from what the constraints mean
 //! and not from the steps that find a place.
 
+mod random;
 mod support;
 
 use atlas::{
     Attachment, Constraint, Country, Date, EvidenceKind, Finding, Findings, HomeFor, Outcome,
-    Placement, Question, RegionMap, Ruling, StatutePack, Territory, decide,
+    Placement, RegionMap, Ruling, Territory,
 };
 use proptest::prelude::*;
-use proptest::sample::{Index, select, subsequence};
-use support::{PACKS, with_digests};
-use terms::{Collection, Reason, TenantId};
-
-/// Countries that occur: those with laws, some of one group, some of none.
-const COUNTRIES: &[&str] = &["AE", "BY", "DE", "FR", "GB", "IN", "KZ", "RU", "TR", "US", "UA"];
-const TERRITORIES: &[&str] = &["AE", "BY", "DE", "EEA", "GB", "IN", "KZ", "RU", "TR", "US"];
-
-fn findings() -> impl Strategy<Value = Vec<Finding>> {
-    let kind = select(EvidenceKind::ALL);
-    let one = (kind, select(COUNTRIES), 0..12_u8).prop_map(|(kind, code, stateless)| {
-        let stateless = (stateless == 0).then(|| Finding::stateless(kind)).flatten();
-        stateless.unwrap_or_else(|| Finding::parse(kind, code).expect("a finding"))
-    });
-    prop::collection::vec(one, 0..7)
-}
-
-fn homes() -> impl Strategy<Value = String> {
-    let lead = prop::collection::vec(any::<bool>(), TERRITORIES.len() + 1);
-    let any_region = select(COUNTRIES);
-    (subsequence(TERRITORIES, 0..=TERRITORIES.len()), any::<bool>(), lead, any_region).prop_map(
-        |(territories, any, lead, any_region)| {
-            let home = |territory: &str, region: &str, lead: bool| {
-                let region = region.to_lowercase();
-                format!(
-                    "[[homes]]\nfor = \"{territory}\"\nregion = \"r-{region}\"\nlead = {lead}\n"
-                )
-            };
-            let own = territories.iter().zip(&lead).map(|(territory, lead)| {
-                home(territory, if *territory == "EEA" { "DE" } else { territory }, *lead)
-            });
-            let rest = any.then(|| home("*", any_region, lead.last().copied().unwrap_or_default()));
-            own.chain(rest).collect()
-        },
-    )
-}
-
-fn statutes() -> impl Strategy<Value = String> {
-    let all: Vec<&StatutePack> = PACKS.iter().collect();
-    let settings =
-        (select(&["any-hint", "territory", "never"]), select(&["attach", "ignore", "refuse"]));
-    let packs = subsequence(all, 0..=PACKS.len());
-    (packs, settings, any::<bool>()).prop_map(|(packs, (unknown, abroad), strict)| {
-        let statute = |pack: &StatutePack| {
-            let id = pack.id();
-            let citizen = pack.trigger() == atlas::Trigger::Citizen;
-            let settings = if citizen {
-                format!("unknown = \"{unknown}\"\ncitizens_abroad = \"{abroad}\"\n")
-            } else {
-                String::new()
-            };
-            let reading = pack
-                .readings()
-                .get(usize::from(strict))
-                .map_or_else(String::new, |is| format!("reading = \"{is}\"\n"));
-            let data = pack.data().map_or("", |_| "collections = [\"profiles\"]\n");
-            let draft = pack.draft().map_or("", |_| "accept_draft = true\n");
-            let settings = format!("{settings}{reading}{data}{draft}");
-            format!("[[statutes]]\nid = \"{id}\"\ndigest = \"@{id}\"\n{settings}")
-        };
-        packs.into_iter().map(statute).collect()
-    })
-}
-
-fn clauses() -> impl Strategy<Value = String> {
-    let one = (select(TERRITORIES), select(TERRITORIES), select(&["2026-01-01", "2027-06-01"]));
-    prop::collection::vec(one, 0..24).prop_map(|clauses| {
-        let clause = |(n, (from, to, expires)): (usize, (&str, &str, &str))| {
-            format!(
-                "[[clauses]]\nid = \"c{n}\"\nfrom = \"{from}\"\nto = \"{to}\"\ncollections = \"*\"\n\
-                 legal_basis = \"x\"\nimporter = \"x\"\nreference = \"x\"\n\
-                 notified = 2019-01-01\nnot_before = 2020-01-01\nexpires = {expires}\n"
-            )
-        };
-        clauses.into_iter().enumerate().map(clause).collect()
-    })
-}
-
-fn map() -> impl Strategy<Value = RegionMap> {
-    (homes(), statutes(), clauses(), any::<bool>()).prop_map(|(homes, statutes, clauses, ends)| {
-        let regions = COUNTRIES.iter().map(|code| {
-            let name = code.to_lowercase();
-            format!("[[regions]]\nname = \"r-{name}\"\nterritory = \"{code}\"\n")
-        });
-        let regions: String = regions.collect();
-        let ends = if ends { "valid_until = 2026-06-30\n" } else { "" };
-        let text = format!(
-            "name = \"x\"\ndeployment = \"x\"\nversion = 1\n{ends}\
-             [[tenants]]\nname = \"acme\"\nestablishments = [\"US\", \"TR\"]\n\
-             sectors = [\"health\", \"payments\"]\n\
-             [[collections]]\nname = \"profiles\"\ncategory = \"x\"\nreads = \"logged\"\n\
-             {regions}{homes}{statutes}{clauses}"
-        );
-        RegionMap::parse_with(&with_digests(&text), &PACKS).expect("a sound map")
-    })
-}
-
-fn rule(map: &RegionMap, items: &[Finding], date: Date) -> Ruling {
-    let mut findings = Findings::new();
-    for finding in items {
-        findings.insert(*finding).expect("room");
-    }
-    let tenant = TenantId::parse("acme").expect("a name");
-    let collection = Collection::parse("profiles").expect("a name");
-    let question = Question { tenant: &tenant, collection: &collection, findings: &findings, date };
-    decide(map, &question).expect("a known collection")
-}
-
-fn date() -> impl Strategy<Value = Date> {
-    select(&["2014-01-01", "2025-12-31", "2026-11-23", "2027-06-01", "2031-01-01"])
-        .prop_map(|text| Date::parse(text).expect("a day"))
-}
+use proptest::sample::{Index, select};
+use random::{COUNTRIES, date, findings, map, rule};
+use terms::{Collection, Reason};
 
 /// Whether the placement rests on a clause, in force on that day, from there to there.
 fn rests(map: &RegionMap, placement: &Placement, from: Territory, to: Country, date: Date) -> bool {
@@ -170,7 +62,8 @@ fn satisfies(map: &RegionMap, placement: &Placement, law: &Attachment, date: Dat
 fn lets(map: &RegionMap, law: &Attachment, reader: Option<Country>, date: Date) -> bool {
     let (territory, constraint) = (law.jurisdiction(), law.constraint());
     let Some(reader) = reader else {
-        return matches!(constraint, Constraint::Mirror | Constraint::None);
+        let free = matches!(constraint, Constraint::Mirror | Constraint::None);
+        return free && law.pack().deny().is_empty();
     };
     if denied(law, reader) {
         return false;
