@@ -109,7 +109,7 @@ fn broken(map: &RegionMap, ruling: &Ruling, known: &Findings, day: Date) -> Opti
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig::with_cases(2048))]
 
     #[test]
     fn nothing_lies_outside_of_a_law_that_wants_the_first_copy(
