@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use terms::{RegionId, SLOTS, ShardId, Slot};
 
-use crate::map::NAME;
+use crate::pack::NAME;
 use crate::read::{At, File, Section};
 use crate::{Diagnostic, RegionMap};
 

@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 use terms::{Collection, Detail, Fault, Reason};
 
 use crate::placement::join;
-use crate::{Attachment, Constraint, Country, Date, Ingress, Jurisdiction, RegionMap};
+use crate::{Attachment, Constraint, Country, Date, Ingress, Jurisdiction, RegionMap, StatutePack};
 
 /// The jurisdictions whose law forbids it, by code, each once; at least one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +46,9 @@ impl Barred {
 ///
 /// A law with `exclusive` bars every reader outside of its territory. One with `primary-first` or
 /// `conditional-transfer` bars those whom no clause from exactly that jurisdiction covers, for that
-/// collection, on that day; on a map past its `valid_until` no clause covers anybody.
+/// collection, on that day; on a map past its `valid_until` no clause covers anybody. A law with a
+/// deny-list bars every reader in a country on it, whatever clauses there are, and every reader
+/// whose country is not known.
 ///
 /// # Errors
 /// [`Barred`], with the jurisdictions whose law forbids it.
@@ -57,9 +59,9 @@ pub fn egress(
     date: Date,
     readers: &[Option<Country>],
 ) -> Result<(), Barred> {
-    let laws = attachments.iter().map(|law| (law.jurisdiction(), law.constraint()));
+    let laws = attachments.iter().map(|law| (law.pack(), law.constraint()));
     let border = Border { map, collection, date, readers };
-    Barred::of(laws.filter(|law| border.bars(*law)).map(|(jurisdiction, _)| jurisdiction))
+    Barred::of(laws.filter(|law| border.bars(*law)).map(|(pack, _)| pack.jurisdiction()))
 }
 
 /// Whether readers may learn that a region in `place` does *not* have a record: they may if every
@@ -85,8 +87,8 @@ pub fn egress_of_absent(
             && (statute.jurisdiction().contains(place)
                 || map.ever_covers(statute.jurisdiction(), place, collection))
     });
-    let laws = laws.map(|statute| (statute.jurisdiction(), statute.constraint()));
-    Barred::of(laws.filter(|law| border.bars(*law)).map(|(jurisdiction, _)| jurisdiction))
+    let laws = laws.map(|statute| (statute.pack(), statute.constraint()));
+    Barred::of(laws.filter(|law| border.bars(*law)).map(|(pack, _)| pack.jurisdiction()))
 }
 
 /// Whether a record to which these laws attach may come in through a gateway in that country. A
@@ -113,7 +115,17 @@ struct Border<'a> {
 
 impl Border<'_> {
     /// Whether a law forbids any of the readers.
-    fn bars(&self, (jurisdiction, constraint): (Jurisdiction, Constraint)) -> bool {
+    fn bars(&self, law: (&StatutePack, Constraint)) -> bool {
+        let denied = |reader: &Option<Country>| match reader {
+            Some(country) => law.0.denies(*country),
+            None => !law.0.deny().is_empty(),
+        };
+        self.readers.iter().any(denied) || self.bars_without_clause(law)
+    }
+
+    /// Whether a law that asks for clauses has none for any of the readers.
+    fn bars_without_clause(&self, (pack, constraint): (&StatutePack, Constraint)) -> bool {
+        let jurisdiction = pack.jurisdiction();
         let covered = match constraint {
             Constraint::Mirror | Constraint::None => return false,
             Constraint::Exclusive => false,

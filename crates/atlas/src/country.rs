@@ -151,6 +151,12 @@ impl Countries {
         Self([a | e, b | f, c | g, d | h])
     }
 
+    pub(crate) fn without(self, other: Self) -> Self {
+        let [a, b, c, d] = self.0;
+        let [e, f, g, h] = other.0;
+        Self([a & !e, b & !f, c & !g, d & !h])
+    }
+
     /// Its countries, by code.
     pub(crate) fn iter(self) -> impl Iterator<Item = Country> {
         self.0.into_iter().zip([1_u8, 65, 129, 193]).flat_map(|(word, first)| {

@@ -63,6 +63,25 @@ impl Date {
         (date.civil() == (year, month, day)).then_some(date)
     }
 
+    /// The day that many days later; the last that can be written for what lies beyond.
+    #[must_use]
+    pub fn after_days(self, days: u32) -> Self {
+        Self::from_day(u64::from(self.0) + u64::from(days))
+    }
+
+    /// The day that many working days later: Monday to Friday, whether a public holiday or not.
+    #[must_use]
+    pub fn after_working_days(self, days: u32) -> Self {
+        let mut date = self;
+        let mut left = days;
+        while left > 0 && date.0 < LAST {
+            date = date.after_days(1);
+            // 1970-01-01 was a Thursday: days 2 and 3 of each seven from there are a weekend.
+            left -= u32::from(!matches!(date.0 % 7, 2 | 3));
+        }
+        date
+    }
+
     /// Year, month and day.
     pub const fn civil(self) -> (u32, u32, u32) {
         let z = self.0 + EPOCH_SHIFT;
@@ -106,6 +125,22 @@ mod tests {
         }
         assert_eq!(before, Some((9999, 12, 31)));
         assert_eq!(Date::from_day(u64::MAX).to_string(), "9999-12-31");
+    }
+
+    #[test]
+    fn working_days_pass_over_weekends() {
+        let day = |text| Date::parse(text).unwrap();
+        // Computed by another program (Python's datetime).
+        for (from, days, to) in [
+            ("2026-11-23", 0, "2026-11-23"),
+            ("2026-11-27", 1, "2026-11-30"),
+            ("2026-11-28", 1, "2026-11-30"),
+            ("2026-11-25", 10, "2026-12-09"),
+            ("9999-12-31", 10, "9999-12-31"),
+        ] {
+            assert_eq!(day(from).after_working_days(days), day(to), "{from} {days}");
+        }
+        assert_eq!(day("2026-12-31").after_days(1), day("2027-01-01"));
     }
 
     #[test]

@@ -22,35 +22,43 @@
 
 mod annex;
 mod border;
+mod codes;
 mod country;
 mod date;
 mod diagnostic;
 mod finding;
 mod findings;
+mod intern;
 mod map;
+mod pack;
 mod placement;
 mod read;
 mod refusal;
 mod ruling;
+mod shipped;
 mod statute;
 mod territory;
+mod words;
 
 pub use annex::{Annex, Shard};
 pub use border::{Barred, egress, egress_of_absent, ingress};
 pub use country::{COUNTRIES_VERSION, Country};
 pub use date::Date;
-pub use diagnostic::Diagnostic;
+pub use diagnostic::{Diagnostic, Severity};
 pub use finding::{Aspect, EvidenceKind, Finding, Kinds, MalformedFinding};
 pub use findings::{Findings, FindingsDamaged, FindingsFull};
+pub use intern::{INTERNED_MAX, InternFull, intern};
 pub use map::{
-    Clause, ClauseId, CollectionRules, Epoch, Home, HomeFor, Reads, Region, RegionMap, Site,
-    Statute, Tenant,
+    Clause, ClauseId, CollectionRules, Disputed, Epoch, Exempt, Home, HomeFor, Reads, Region,
+    RegionMap, Site, Statute, Tenant,
 };
 pub use placement::Placement;
 pub use refusal::Refusal;
 pub use ruling::{Attachment, Outcome, Question, Ruling, UnknownCollection, decide};
-pub use statute::{
-    CitizensAbroad, Constraint, Ingress, Rule, StatuteId, StatutePack, Trigger, UnknownCitizenship,
-    packs,
-};
+pub use shipped::packs;
+pub use statute::{Exemption, Rule, StatutePack, Transfers};
 pub use territory::{Group, Jurisdiction, Territory};
+pub use words::{
+    CitizensAbroad, Constraint, ExemptionId, Ingress, Sector, StatuteId, Trigger,
+    UnknownCitizenship, Verified,
+};

@@ -48,6 +48,8 @@ enum Chosen {
 struct Claim {
     jurisdiction: Jurisdiction,
     demands: [bool; Constraint::ALL.len()],
+    /// Where its records may not lie, whatever clauses there are.
+    denied: Countries,
 }
 
 type Claims = SmallVec<[Claim; 4]>;
@@ -99,11 +101,13 @@ fn claims(attachments: &[Attachment]) -> Claims {
     for attachment in attachments {
         let jurisdiction = attachment.jurisdiction();
         if claims.last().is_none_or(|last: &Claim| last.jurisdiction != jurisdiction) {
-            claims.push(Claim { jurisdiction, demands: [false; Constraint::ALL.len()] });
+            let demands = [false; Constraint::ALL.len()];
+            claims.push(Claim { jurisdiction, demands, denied: Countries::EMPTY });
         }
         if let Some(claim) = claims.last_mut() {
             let all = Constraint::ALL.iter().zip(&mut claim.demands);
             all.filter(|(c, _)| **c == attachment.constraint()).for_each(|(_, is)| *is = true);
+            claim.denied = claim.denied.or(attachment.pack().denied);
         }
     }
     claims
@@ -173,8 +177,18 @@ impl<'a> Settling<'a> {
         Ok((self.map.region_of(any), Chosen::Fallback))
     }
 
+    /// Before steps 4 and 5 rest on clauses: no clause helps where a law denies the destination.
+    fn denied(&self, region: &Region) -> Result<(), Why> {
+        let to = region.territory();
+        match self.claims.iter().find(|claim| claim.denied.contains(to)) {
+            Some(claim) => Err(Why::Denied { from: claim.jurisdiction, to }),
+            None => Ok(()),
+        }
+    }
+
     /// Step 4: the clauses under which the first copy may lie outside of a jurisdiction.
     fn transfers(&mut self, region: &Region) -> Result<(), Why> {
+        self.denied(region)?;
         for n in 0..self.claims.len() {
             let Some(claim) = self.claims.get(n).copied() else { break };
             if claim.demands(Constraint::ConditionalTransfer) {
@@ -196,6 +210,7 @@ impl<'a> Settling<'a> {
                 return Err(Why::ExclusiveBesideMirror(exclusive.jurisdiction, wanted));
             }
             let mirror = self.exact_home(wanted)?;
+            self.denied(mirror)?;
             // From a territory that pins, a copy needs a clause wherever it goes.
             for pin in claims.iter().filter(|claim| claim.pins()) {
                 self.rest_on(pin.jurisdiction, mirror)?;

@@ -134,6 +134,11 @@ impl<'d> Section<'d> {
         if self.get(key).is_none() {
             self.missing(key);
         }
+        self.said(key)
+    }
+
+    /// A text that may be left out; if it is there, it must say something.
+    pub(crate) fn said(&self, key: &str) -> Option<At<&'d str>> {
         let text = self.text(key)?;
         if text.it.trim().is_empty() {
             let problem = format!("`{key}` of this {} is empty", self.what);

@@ -34,6 +34,8 @@ pub(crate) enum Why {
     MapExpired { from: Jurisdiction, to: Country },
     /// The first wants no copy abroad, the second wants one.
     ExclusiveBesideMirror(Jurisdiction, Jurisdiction),
+    /// A law denies the country in which the record, or a copy of it, would have to lie.
+    Denied { from: Jurisdiction, to: Country },
 }
 
 impl Refusal {
@@ -51,7 +53,9 @@ impl Refusal {
         match self.why {
             Why::CitizenAbroad(_) => Reason::CitizenAbroad,
             Why::Undetermined => Reason::JurisdictionUndetermined,
-            Why::Pins(_) | Why::ExclusiveBesideMirror(..) => Reason::Unsatisfiable,
+            Why::Pins(_) | Why::ExclusiveBesideMirror(..) | Why::Denied { .. } => {
+                Reason::Unsatisfiable
+            }
             Why::NoHome(_) | Why::NoLead => Reason::NoRegion,
             Why::NoClause { .. } | Why::MapExpired { .. } => Reason::TransferNotCovered,
         }
@@ -79,9 +83,9 @@ impl Refusal {
             Why::CitizenAbroad(pack) => SmallVec::from_iter([pack.jurisdiction()]),
             Why::Pins(pins) => pins.clone(),
             Why::NoHome(jurisdiction) => SmallVec::from_iter([*jurisdiction]),
-            Why::NoClause { from, to } | Why::MapExpired { from, to } => {
-                SmallVec::from_buf([*from, (*to).into()])
-            }
+            Why::NoClause { from, to }
+            | Why::MapExpired { from, to }
+            | Why::Denied { from, to } => SmallVec::from_buf([*from, (*to).into()]),
             Why::ExclusiveBesideMirror(one, other) => SmallVec::from_buf([*one, *other]),
         }
     }
@@ -112,6 +116,9 @@ impl Refusal {
             Why::ExclusiveBesideMirror(exclusive, mirror) => {
                 format!("{exclusive} allows no copy abroad, and {mirror} wants one")
             }
+            Why::Denied { from, to } => {
+                format!("the record would have to lie in {to}, and the law of {from} denies {to}")
+            }
         }
     }
 
@@ -119,7 +126,9 @@ impl Refusal {
     pub fn cure(&self) -> String {
         match &self.why {
             Why::CitizenAbroad(_) | Why::Undetermined => self.reason().cure().to_owned(),
-            Why::Pins(_) | Why::ExclusiveBesideMirror(..) => self.reason().cure().to_owned(),
+            Why::Pins(_) | Why::ExclusiveBesideMirror(..) | Why::Denied { .. } => {
+                self.reason().cure().to_owned()
+            }
             Why::NoHome(place) => format!("give the map a home for exactly {place}, in {place}"),
             Why::NoLead => {
                 "give the map a home for these countries, or one for *, which takes every other"

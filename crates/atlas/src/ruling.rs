@@ -53,6 +53,7 @@ enum Because {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attachment {
     pack: &'static StatutePack,
+    constraint: Constraint,
     ingress: Ingress,
     kinds: Kinds,
     because: Because,
@@ -94,7 +95,7 @@ pub(crate) struct Facts {
 /// Rules on a question: which laws attach, and where the record may lie.
 ///
 /// A tenant that the map does not declare is taken to be established wherever a law asks for
-/// that, which is the stricter reading; who answers callers refuses such a tenant before.
+/// that, and to work in every sector, which is the stricter reading; who answers callers refuses such a tenant before.
 ///
 /// # Errors
 /// [`UnknownCollection`]. A refusal is no error: it is an [`Outcome`].
@@ -103,11 +104,13 @@ pub fn decide(map: &RegionMap, question: &Question<'_>) -> Result<Ruling, Unknow
         return Err(UnknownCollection);
     }
     let facts = Facts::of(question.findings);
-    let established = map.tenant(question.tenant).map(|tenant| tenant.established);
+    let tenant = map.tenant(question.tenant);
+    let established = tenant.map(|tenant| tenant.established);
     let mut attachments = Attachments::new();
     let mut abroad = None;
     for statute in map.statutes() {
-        if !statute.pack().in_force(question.date) || !statute.covers(question.collection) {
+        let in_force = statute.pack().in_force(question.date);
+        if !in_force || !statute.covers(question.collection) || !statute.concerns(tenant) {
             continue;
         }
         if let Some(because) = attach(statute, &facts, established) {
@@ -117,8 +120,13 @@ pub fn decide(map: &RegionMap, question: &Question<'_>) -> Result<Ruling, Unknow
                 abroad = abroad.or_else(|| Some(statute.pack()));
             }
             let kinds = because.kinds(question.findings, &facts, statute.jurisdiction());
-            let (pack, ingress) = (statute.pack(), statute.ingress());
-            attachments.push(Attachment { pack, ingress, kinds, because });
+            attachments.push(Attachment {
+                pack: statute.pack(),
+                constraint: statute.constraint(),
+                ingress: statute.ingress(),
+                kinds,
+                because,
+            });
         }
     }
     let outcome = placement::settle(map, question, &attachments, &facts, abroad);
@@ -245,9 +253,15 @@ impl Attachment {
         self.pack
     }
 
-    /// What it demands.
+    /// What it demands: by the reading that the map chose, where readings are in dispute.
     pub fn constraint(&self) -> Constraint {
-        self.pack.constraint()
+        self.constraint
+    }
+
+    /// Whether it forbids that the record lies in, or is read from, that country, whatever clauses
+    /// there are.
+    pub fn denies(&self, country: Country) -> bool {
+        self.pack.denies(country)
     }
 
     /// Through which gateways the map lets its records come in.

@@ -196,7 +196,7 @@ fn the_annexes_of_the_sample_are_sound() {
 fn a_map_says_what_its_file_says() {
     let map = map("strict");
     assert_eq!((map.name(), map.deployment(), map.epoch().number), ("strict", "strict", 7));
-    assert_eq!(map.predecessor().map(|digest| digest[..3].to_vec()), Some(vec![0, 0x11, 0x22]));
+    assert_eq!(map.predecessors().first().map(|digest| &digest[..3]), Some(&[0, 0x11, 0x22][..]));
     assert_eq!(map.valid_until(), Date::parse("2027-06-30"));
     let limit = |name| map.collection(&Collection::parse(name).unwrap()).unwrap().body_bytes_max();
     assert_eq!((limit("profiles"), limit("payments")), (4096, 65_536));

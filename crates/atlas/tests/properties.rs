@@ -52,7 +52,8 @@ fn statutes() -> impl Strategy<Value = String> {
     let all: Vec<&StatutePack> = PACKS.iter().collect();
     let settings =
         (select(&["any-hint", "territory", "never"]), select(&["attach", "ignore", "refuse"]));
-    (subsequence(all, 0..=PACKS.len()), settings).prop_map(|(packs, (unknown, abroad))| {
+    let packs = subsequence(all, 0..=PACKS.len());
+    (packs, settings, any::<bool>()).prop_map(|(packs, (unknown, abroad), strict)| {
         let statute = |pack: &StatutePack| {
             let id = pack.id();
             let citizen = pack.trigger() == atlas::Trigger::Citizen;
@@ -61,7 +62,11 @@ fn statutes() -> impl Strategy<Value = String> {
             } else {
                 String::new()
             };
-            format!("[[statutes]]\nid = \"{id}\"\ndigest = \"@{id}\"\n{settings}")
+            let reading = pack
+                .readings()
+                .get(usize::from(strict))
+                .map_or_else(String::new, |is| format!("reading = \"{is}\"\n"));
+            format!("[[statutes]]\nid = \"{id}\"\ndigest = \"@{id}\"\n{settings}{reading}")
         };
         packs.into_iter().map(statute).collect()
     })
@@ -74,7 +79,7 @@ fn clauses() -> impl Strategy<Value = String> {
             format!(
                 "[[clauses]]\nid = \"c{n}\"\nfrom = \"{from}\"\nto = \"{to}\"\ncollections = \"*\"\n\
                  legal_basis = \"x\"\nimporter = \"x\"\nreference = \"x\"\n\
-                 not_before = 2020-01-01\nexpires = {expires}\n"
+                 notified = 2019-01-01\nnot_before = 2020-01-01\nexpires = {expires}\n"
             )
         };
         clauses.into_iter().enumerate().map(clause).collect()

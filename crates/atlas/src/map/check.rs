@@ -1,11 +1,12 @@
 //! What a map must satisfy as a whole.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 
 use super::parse::Draft;
 use super::{Home, HomeFor, Region};
-use crate::Constraint;
 use crate::read::{At, File};
+use crate::{Constraint, Statute, Transfers};
 
 /// Notes everything in which the parts of a map do not fit together.
 pub(super) fn draft(file: &File<'_>, draft: &Draft) {
@@ -14,9 +15,12 @@ pub(super) fn draft(file: &File<'_>, draft: &Draft) {
     unique(file, "region", draft.regions.iter().map(|r| (r.at, r.it.name.as_str())));
     unique(file, "statute", draft.statutes.iter().map(|s| (s.at, s.it.id().as_str())));
     unique(file, "clause", draft.clauses.iter().map(|c| (c.at, c.it.id.as_str())));
+    unique(file, "disputed area", draft.disputed.iter().map(|d| (d.at, d.it.name())));
     homes(file, &draft.homes);
     authorities(file, &draft.regions);
     names(file, draft);
+    exempts(file, draft);
+    notifications(file, draft);
     for home in &draft.homes {
         outside(file, draft, home);
     }
@@ -74,9 +78,70 @@ fn names(file: &File<'_>, draft: &Draft) {
     }
 }
 
-fn one_of(known: &BTreeSet<String>) -> String {
-    let known: Vec<&str> = known.iter().map(String::as_str).collect();
+fn one_of(known: impl IntoIterator<Item: Display>) -> String {
+    let known: Vec<String> = known.into_iter().map(|word| word.to_string()).collect();
     format!("use one of: {}", known.join(", "))
+}
+
+/// Notes each ground that is none of a statute of the map.
+fn exempts(file: &File<'_>, draft: &Draft) {
+    let statutes: BTreeMap<&str, &Statute> =
+        draft.statutes.iter().map(|s| (s.it.id().as_str(), &s.it)).collect();
+    for exempt in &draft.exempts {
+        let (named, ground) = (&exempt.it.statute, &exempt.it.exemption);
+        let Some(statute) = statutes.get(named.as_str()) else {
+            let problem = format!("the map has no statute `{named}`");
+            file.wrong(exempt.at, "EXEMPTION_UNKNOWN", problem, one_of(statutes.keys()));
+            continue;
+        };
+        let grounds = statute.pack().exemptions();
+        if !grounds.iter().any(|exemption| exemption.id == *ground) {
+            let problem = format!("`{named}` has no exemption `{ground}`");
+            let all = grounds.iter().map(|exemption| format!("{named}/{}", exemption.id));
+            let cure = match grounds {
+                [] => "leave it out: this law has no exemptions".to_owned(),
+                _ => one_of(all),
+            };
+            file.wrong(exempt.at, "EXEMPTION_UNKNOWN", problem, cure);
+        }
+    }
+}
+
+/// Notes each clause that begins before the law lets a transfer begin: without a notification, or
+/// before the wait after it has passed.
+fn notifications(file: &File<'_>, draft: &Draft) {
+    let laws = draft.statutes.iter().map(|statute| statute.it.pack());
+    let laws: Vec<_> = laws.filter_map(|pack| Some((pack, pack.transfers()?))).collect();
+    for clause in &draft.clauses {
+        let (at, clause) = (clause.at, &clause.it);
+        let of_its_law = laws.iter().filter(|(pack, _)| pack.jurisdiction() == clause.from());
+        for (pack, transfers) in of_its_law {
+            let ended = pack.until().is_some_and(|until| until < clause.not_before());
+            if ended || clause.expires() <= pack.from() {
+                continue;
+            }
+            let Some(notified) = clause.notified() else {
+                let problem =
+                    format!("`{}` asks for a notification before a transfer begins", pack.id());
+                let cure = "add `notified`, the day on which the authority was told of it";
+                file.wrong(at, "CLAUSE_NOT_NOTIFIED", problem, cure);
+                continue;
+            };
+            // What began before the law was in force had to be notified by the day it was.
+            let begins = clause.not_before().max(pack.from());
+            let first = Transfers::first_day(transfers, notified, clause.to());
+            if begins < first {
+                let days = transfers.working_days();
+                let problem = if begins < notified {
+                    format!("this clause begins before it was notified under `{}`", pack.id())
+                } else {
+                    format!("`{}` asks for {days} working days after {notified}", pack.id())
+                };
+                let cure = format!("let `not_before` be {first} or later");
+                file.wrong(at, "CLAUSE_TOO_EARLY", problem, cure);
+            }
+        }
+    }
 }
 
 /// Notes a home that a law will ask for and that does not lie where that law wants it.

@@ -2,19 +2,25 @@
 //! which transfers have a legal basis.
 
 mod check;
+mod clause;
+mod disputed;
 mod law;
 mod parse;
 mod parts;
+mod statute;
 
-pub(crate) use parse::NAME;
-pub use parts::{Clause, CollectionRules, Home, HomeFor, Reads, Region, Site, Statute, Tenant};
+pub use clause::Clause;
+pub use disputed::Disputed;
+pub use parts::{CollectionRules, Exempt, Home, HomeFor, Reads, Region, Site, Tenant};
+pub use statute::Statute;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 
 use terms::{Collection, RegionId, TenantId};
 
-use crate::statute::id;
+use crate::words::id;
 use crate::{Country, Date, Diagnostic, Jurisdiction, StatuteId, StatutePack, packs};
 
 id! {
@@ -55,7 +61,7 @@ pub struct RegionMap {
     name: String,
     deployment: String,
     trust_domain: String,
-    predecessor: Option<[u8; 32]>,
+    predecessors: Vec<[u8; 32]>,
     valid_until: Option<Date>,
     tenants: BTreeMap<TenantId, Tenant>,
     collections: BTreeMap<Collection, CollectionRules>,
@@ -63,6 +69,7 @@ pub struct RegionMap {
     homes: Vec<Home>,
     statutes: Vec<Statute>,
     clauses: Vec<Clause>,
+    disputed: disputed::Areas,
     /// For each country by its index, the place in `homes` of the home that may lead for it.
     leads: Vec<Option<usize>>,
     /// The places in `clauses` by the jurisdiction from which they lead and the collection.
@@ -70,6 +77,9 @@ pub struct RegionMap {
 }
 
 impl RegionMap {
+    /// How many maps one can replace at once: one, or the heads of a fork that it heals.
+    pub const PREDECESSORS_MAX: usize = 8;
+
     /// Reads and checks a map.
     ///
     /// # Errors
@@ -83,7 +93,20 @@ impl RegionMap {
     /// # Errors
     /// Everything that is wrong with it, in the order of the file.
     pub fn parse_with(text: &str, packs: &'static [StatutePack]) -> Result<Self, Vec<Diagnostic>> {
-        parse::map(text, packs)
+        parse::map(text, &law::Packs::new(packs))
+    }
+
+    /// Reads and checks a map that came with these packs: its statutes are among them and those
+    /// that this program has. Where two have the same id, the digest that the map states decides,
+    /// so that a map goes on working with a program that has a newer text of a law.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, in the order of the file.
+    pub fn parse_carrying(
+        text: &str,
+        carried: &[&'static StatutePack],
+    ) -> Result<Self, Vec<Diagnostic>> {
+        parse::map(text, &law::Packs::new(packs().iter().chain(carried.iter().copied())))
     }
 
     /// Which map this is.
@@ -107,9 +130,10 @@ impl RegionMap {
         &self.trust_domain
     }
 
-    /// The digest of the map that it replaces.
-    pub fn predecessor(&self) -> Option<&[u8; 32]> {
-        self.predecessor.as_ref()
+    /// The digests of the maps that it replaces, as in the file: one, or the heads of a fork that
+    /// it heals. None: it is the first of its deployment.
+    pub fn predecessors(&self) -> &[[u8; 32]] {
+        &self.predecessors
     }
 
     /// The last day on which its transfer clauses may be relied on.
@@ -183,6 +207,21 @@ impl RegionMap {
     pub fn clause(&self, id: &ClauseId) -> Option<&Clause> {
         let place = self.clauses.binary_search_by(|clause| clause.id.cmp(id)).ok()?;
         self.clauses.get(place)
+    }
+
+    /// The disputed areas, as in the file.
+    pub fn disputed(&self) -> &[Disputed] {
+        &self.disputed.all
+    }
+
+    /// The disputed area in which an address lies, by its longest prefix.
+    pub fn disputed_address(&self, address: IpAddr) -> Option<&Disputed> {
+        self.disputed.address(address)
+    }
+
+    /// The disputed area to which a number (E.164) belongs, by its longest prefix.
+    pub fn disputed_number(&self, e164: &str) -> Option<&Disputed> {
+        self.disputed.number(e164)
     }
 
     /// The region of a home.

@@ -5,17 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use sha2::{Digest, Sha256};
 use terms::{Collection, RegionId, TenantId, limits};
 
+use super::law::Packs;
 use super::{
-    Clause, CollectionRules, Epoch, Home, HomeFor, Reads, Region, RegionMap, Site, Statute, Tenant,
-    check, law,
+    Clause, CollectionRules, Disputed, Epoch, Exempt, Home, HomeFor, Reads, Region, RegionMap,
+    Site, Statute, Tenant, check, clause, disputed, law, statute,
 };
 use crate::country::{COUNT, Countries};
+use crate::pack::{NAME, names};
 use crate::read::{At, File, Section};
-use crate::{Country, Diagnostic, StatutePack, Territory};
+use crate::{Country, Diagnostic, Sector, Territory};
 
-/// What a name is, in messages.
-pub(crate) const NAME: &str = "a name of a-z, 0-9 and inner '-', at most 63 bytes";
-
+/// What a ground is, in messages.
+const EXEMPT: &str = "the name of a statute and of one of its exemptions, such as ru-152fz/6-1-3";
 /// What a trust domain is, in messages.
 const TRUST_DOMAIN: &str = "a trust domain of a-z, 0-9, '.', '-' and '_', at most 255 bytes";
 /// Bytes of a trust domain, by the SPIFFE specification.
@@ -30,16 +31,19 @@ pub(super) struct Draft {
     pub(super) homes: Vec<At<Home>>,
     pub(super) statutes: Vec<At<Statute>>,
     pub(super) clauses: Vec<At<Clause>>,
+    pub(super) disputed: Vec<At<Disputed>>,
     /// The names of all regions and collections, also of those that could not be read.
     pub(super) known_regions: BTreeSet<String>,
     pub(super) known_collections: BTreeSet<String>,
     /// Every text that names a region or a collection.
     pub(super) region_names: Vec<At<RegionId>>,
     pub(super) collection_names: Vec<At<Collection>>,
+    /// Every ground on which a law does not attach to a collection.
+    pub(super) exempts: Vec<At<Exempt>>,
 }
 
 /// Reads and checks a map.
-pub(super) fn map(text: &str, packs: &'static [StatutePack]) -> Result<RegionMap, Vec<Diagnostic>> {
+pub(super) fn map(text: &str, packs: &Packs) -> Result<RegionMap, Vec<Diagnostic>> {
     let file = File::new(text);
     let map = file.document().and_then(|document| {
         read(&file, &Section::root(&file, &document, "region map"), text, packs)
@@ -50,12 +54,7 @@ pub(super) fn map(text: &str, packs: &'static [StatutePack]) -> Result<RegionMap
     }
 }
 
-fn read(
-    file: &File<'_>,
-    root: &Section<'_>,
-    text: &str,
-    packs: &'static [StatutePack],
-) -> Option<RegionMap> {
+fn read(file: &File<'_>, root: &Section<'_>, text: &str, packs: &Packs) -> Option<RegionMap> {
     root.only(&[
         "name",
         "deployment",
@@ -69,6 +68,7 @@ fn read(
         "homes",
         "statutes",
         "clauses",
+        "disputed",
         "limits",
     ]);
     let name = root.needed_text("name");
@@ -79,9 +79,7 @@ fn read(
         .text("trust_domain")
         .and_then(|text| file.parsed(text, "NAME_INVALID", TRUST_DOMAIN, domain));
     let number = root.needed_number("version");
-    let predecessor = root
-        .text("predecessor")
-        .and_then(|text| file.parsed(text, "VALUE_INVALID", law::DIGEST, law::digest));
+    let predecessors = predecessors(file, root);
     let valid_until = root.date("valid_until").map(|date| date.it);
     let draft = draft(file, root, packs);
     check::draft(file, &draft);
@@ -92,7 +90,7 @@ fn read(
         name: name?.it.to_owned(),
         trust_domain: trust_domain.map_or_else(|| deployment.clone(), |domain| domain.it),
         deployment,
-        predecessor: predecessor.map(|digest| digest.it),
+        predecessors,
         valid_until,
         tenants: draft.tenants.into_iter().map(|t| (t.it.name.clone(), t.it)).collect(),
         collections: draft.collections.into_iter().map(|c| (c.it.name.clone(), c.it)).collect(),
@@ -100,6 +98,7 @@ fn read(
         homes: draft.homes.into_iter().map(|home| home.it).collect(),
         statutes: draft.statutes.into_iter().map(|statute| statute.it).collect(),
         clauses: draft.clauses.into_iter().map(|clause| clause.it).collect(),
+        disputed: disputed::Areas::new(file, draft.disputed),
         leads: Vec::new(),
         clauses_from: BTreeMap::new(),
     };
@@ -116,6 +115,13 @@ fn index(map: &mut RegionMap) {
     for home in &mut map.homes {
         let place = map.regions.binary_search_by(|region| region.name.cmp(&home.region));
         home.place = place.unwrap_or(usize::MAX);
+    }
+    for statute in &mut map.statutes {
+        let exempt = map
+            .collections
+            .values()
+            .filter(|rules| rules.exempt.iter().any(|exempt| exempt.statute == *statute.pack.id()));
+        statute.exempt = exempt.map(|rules| rules.name.clone()).collect();
     }
     map.leads = Country::all().map(|country| lead(&map.homes, country)).collect();
     assert_eq!(map.leads.len(), COUNT, "one lead for each country");
@@ -139,14 +145,14 @@ fn lead(homes: &[Home], country: Country) -> Option<usize> {
     ranked.min().and_then(|(_, n, lead)| lead.then_some(n))
 }
 
-fn draft(file: &File<'_>, root: &Section<'_>, packs: &'static [StatutePack]) -> Draft {
+fn draft(file: &File<'_>, root: &Section<'_>, packs: &Packs) -> Draft {
     let limits = root.section("limits", "table of limits");
     let body_bytes_max = limits.and_then(|limits| {
         limits.only(&["body_bytes_max"]);
         body_limit(file, &limits)
     });
     let body_bytes_max = body_bytes_max.unwrap_or(limits::BODY_BYTES_DEFAULT);
-    let mut names = Names { regions: Vec::new(), collections: Vec::new() };
+    let mut names = Names::default();
     let tenants = root.sections("tenants", "tenant");
     let collections = root.sections("collections", "collection");
     let regions = root.sections("regions", "region");
@@ -163,6 +169,7 @@ fn draft(file: &File<'_>, root: &Section<'_>, packs: &'static [StatutePack]) -> 
     let homes = root.sections("homes", "home");
     let statutes = root.sections("statutes", "statute");
     let clauses = root.sections("clauses", "clause");
+    let disputed = root.sections("disputed", "disputed area");
     let known = |sections: &[Section<'_>]| {
         let names = sections.iter().filter_map(|section| section.text("name"));
         names.map(|name| name.it.to_owned()).collect()
@@ -173,28 +180,52 @@ fn draft(file: &File<'_>, root: &Section<'_>, packs: &'static [StatutePack]) -> 
         tenants: tenants.iter().filter_map(|s| tenant(file, s)).collect(),
         collections: collections
             .iter()
-            .filter_map(|s| collection(file, s, body_bytes_max))
+            .filter_map(|s| collection(file, s, &mut names, body_bytes_max))
             .collect(),
         regions: regions.iter().filter_map(|s| region(file, s)).collect(),
         homes: homes.iter().filter_map(|s| home(s, &mut names)).collect(),
         statutes: statutes
             .iter()
-            .filter_map(|s| law::statute(file, s, &mut names, packs))
+            .filter_map(|s| statute::read(file, s, &mut names, packs))
             .collect(),
-        clauses: clauses.iter().filter_map(|s| law::clause(file, s, &mut names)).collect(),
+        clauses: clauses.iter().filter_map(|s| clause::read(file, s, &mut names)).collect(),
+        disputed: disputed.iter().filter_map(|s| disputed::read(file, s)).collect(),
         region_names: names.regions,
         collection_names: names.collections,
+        exempts: names.exempts,
     }
 }
 
 /// Names that must be of something the map has.
+#[derive(Debug, Default)]
 pub(super) struct Names {
     regions: Vec<At<RegionId>>,
     pub(super) collections: Vec<At<Collection>>,
+    exempts: Vec<At<Exempt>>,
+}
+
+/// The digests of the maps that it replaces: several where it heals a fork.
+fn predecessors(file: &File<'_>, root: &Section<'_>) -> Vec<[u8; 32]> {
+    let mut digests = Vec::new();
+    for text in root.texts("predecessor").unwrap_or_default() {
+        let Some(digest) = file.parsed(text, "VALUE_INVALID", law::DIGEST, law::digest) else {
+            continue;
+        };
+        if digests.contains(&digest.it) {
+            let problem = "this predecessor is listed already";
+            file.wrong(digest.at, "NAME_DUPLICATE", problem, "remove one of them");
+        }
+        if digests.len() == RegionMap::PREDECESSORS_MAX {
+            let problem = format!("a map has at most {} predecessors", RegionMap::PREDECESSORS_MAX);
+            file.wrong(digest.at, "LIMIT_RANGE", problem, "heal a few at a time");
+        }
+        digests.push(digest.it);
+    }
+    digests
 }
 
 fn tenant(file: &File<'_>, section: &Section<'_>) -> Option<At<Tenant>> {
-    section.only(&["name", "establishments"]);
+    section.only(&["name", "establishments", "sectors"]);
     let name = section.needed("name", "NAME_INVALID", NAME, |t| TenantId::parse(t).ok());
     let mut established = Countries::EMPTY;
     for text in section.texts("establishments").unwrap_or_default() {
@@ -203,8 +234,9 @@ fn tenant(file: &File<'_>, section: &Section<'_>) -> Option<At<Tenant>> {
             established = established.with(country.it);
         }
     }
+    let sectors = names(file, section, "sectors", Sector::parse);
     let name = name?;
-    Some(At { at: name.at, it: Tenant { name: name.it, established } })
+    Some(At { at: name.at, it: Tenant { name: name.it, established, sectors } })
 }
 
 fn body_limit(file: &File<'_>, section: &Section<'_>) -> Option<usize> {
@@ -220,16 +252,23 @@ fn body_limit(file: &File<'_>, section: &Section<'_>) -> Option<usize> {
 fn collection(
     file: &File<'_>,
     section: &Section<'_>,
+    names: &mut Names,
     body_bytes_max: usize,
 ) -> Option<At<CollectionRules>> {
-    section.only(&["name", "category", "grounds", "reads", "body_bytes_max"]);
+    section.only(&["name", "category", "grounds", "reads", "body_bytes_max", "exempt"]);
     let name = section.needed("name", "NAME_INVALID", NAME, |t| Collection::parse(t).ok());
     let category = section.needed_text("category");
     let reads = section.needed("reads", "VALUE_INVALID", "logged or counted", Reads::parse);
     let grounds = section.text("grounds").map(|text| text.it.to_owned());
     let body_bytes_max = body_limit(file, section).unwrap_or(body_bytes_max);
+    let exempts = section.texts("exempt").unwrap_or_default().into_iter();
+    let exempts =
+        exempts.filter_map(|text| file.parsed(text, "NAME_INVALID", EXEMPT, Exempt::parse));
+    let exempts: Vec<At<Exempt>> = exempts.collect();
+    let exempt = exempts.iter().map(|exempt| exempt.it.clone()).collect();
+    names.exempts.extend(exempts);
     let (name, category, reads) = (name?, category?.it.to_owned(), reads?.it);
-    let rules = CollectionRules { name: name.it, category, grounds, reads, body_bytes_max };
+    let rules = CollectionRules { name: name.it, category, grounds, reads, body_bytes_max, exempt };
     Some(At { at: name.at, it: rules })
 }
 
@@ -240,12 +279,20 @@ fn region(file: &File<'_>, section: &Section<'_>) -> Option<At<Region>> {
     let territory = section.needed("territory", "COUNTRY_UNKNOWN", wanted, Country::parse);
     let authorities = authorities(file, section);
     let site = section.section("site", "site").map(|site| {
-        site.only(&["address", "operator", "contract", "attestation", "attestation_expires"]);
+        site.only(&[
+            "address",
+            "operator",
+            "contract",
+            "register",
+            "attestation",
+            "attestation_expires",
+        ]);
         let text = |key| site.text(key).map(|text| text.it.to_owned());
         Site {
             address: text("address"),
             operator: text("operator"),
             contract: text("contract"),
+            register: text("register"),
             attestation: text("attestation"),
             attestation_expires: site.date("attestation_expires").map(|date| date.it),
         }

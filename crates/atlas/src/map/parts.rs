@@ -1,19 +1,18 @@
 //! What a region map is made of.
 
+use std::fmt;
+
 use terms::{Collection, RegionId, TenantId};
 
-use super::ClauseId;
 use crate::country::Countries;
-use crate::{
-    CitizensAbroad, Constraint, Country, Date, Ingress, Jurisdiction, StatuteId, StatutePack,
-    Territory, UnknownCitizenship,
-};
+use crate::{Country, Date, ExemptionId, Sector, StatuteId, Territory};
 
 /// A platform whose users these are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tenant {
     pub(super) name: TenantId,
     pub(crate) established: Countries,
+    pub(super) sectors: Vec<Sector>,
 }
 
 impl Tenant {
@@ -25,6 +24,11 @@ impl Tenant {
     /// The countries in which it is established, by code.
     pub fn establishments(&self) -> impl Iterator<Item = Country> {
         self.established.iter()
+    }
+
+    /// The sectors in which it works, as in the file.
+    pub fn sectors(&self) -> &[Sector] {
+        &self.sectors
     }
 }
 
@@ -52,6 +56,30 @@ impl Reads {
     }
 }
 
+/// That a law does not attach to a collection, and on what ground of that law.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Exempt {
+    /// The law.
+    pub statute: StatuteId,
+    /// The ground, one of the law's own.
+    pub exemption: ExemptionId,
+}
+
+impl Exempt {
+    /// Reads `<pack id>/<exemption id>`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (statute, exemption) = text.split_once('/')?;
+        let (statute, exemption) = (StatuteId::parse(statute)?, ExemptionId::parse(exemption)?);
+        Some(Self { statute, exemption })
+    }
+}
+
+impl fmt::Display for Exempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.statute, self.exemption)
+    }
+}
+
 /// What the map says of one collection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CollectionRules {
@@ -60,6 +88,7 @@ pub struct CollectionRules {
     pub(super) grounds: Option<String>,
     pub(super) reads: Reads,
     pub(super) body_bytes_max: usize,
+    pub(super) exempt: Vec<Exempt>,
 }
 
 impl CollectionRules {
@@ -87,6 +116,11 @@ impl CollectionRules {
     pub fn body_bytes_max(&self) -> usize {
         self.body_bytes_max
     }
+
+    /// The laws that do not attach to it, and on what grounds, as in the file.
+    pub fn exempt(&self) -> &[Exempt] {
+        &self.exempt
+    }
 }
 
 /// Where a region stands, as its operators attest. Bailiwick cannot prove it.
@@ -96,8 +130,10 @@ pub struct Site {
     pub address: Option<String>,
     /// Who runs the data centre.
     pub operator: Option<String>,
-    /// The contract or register entry that shows it.
+    /// The contract that shows it.
     pub contract: Option<String>,
+    /// The entry in a public register that shows it.
+    pub register: Option<String>,
     /// What attests the location.
     pub attestation: Option<String>,
     /// The last day on which that attestation holds.
@@ -188,134 +224,5 @@ impl Home {
     /// Whether it takes people whom no law puts there.
     pub fn lead(&self) -> bool {
         self.lead
-    }
-}
-
-/// A statute pack in force, with the map's settings for it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Statute {
-    pub(super) pack: &'static StatutePack,
-    pub(super) unknown: UnknownCitizenship,
-    pub(super) citizens_abroad: CitizensAbroad,
-    pub(super) ingress: Ingress,
-    pub(super) collections: Option<Vec<Collection>>,
-}
-
-impl Statute {
-    /// The law.
-    pub fn pack(&self) -> &'static StatutePack {
-        self.pack
-    }
-
-    /// Its id.
-    pub fn id(&self) -> &'static StatuteId {
-        self.pack.id()
-    }
-
-    /// Whose law it is.
-    pub fn jurisdiction(&self) -> Jurisdiction {
-        self.pack.jurisdiction()
-    }
-
-    /// What it demands.
-    pub fn constraint(&self) -> Constraint {
-        self.pack.constraint()
-    }
-
-    /// When it attaches to those of unknown citizenship; of no effect unless its trigger is
-    /// citizenship.
-    pub fn unknown(&self) -> UnknownCitizenship {
-        self.unknown
-    }
-
-    /// What happens to citizens who live elsewhere; of no effect unless its trigger is citizenship.
-    pub fn citizens_abroad(&self) -> CitizensAbroad {
-        self.citizens_abroad
-    }
-
-    /// Through which gateways records may come in to which it attaches.
-    pub fn ingress(&self) -> Ingress {
-        self.ingress
-    }
-
-    /// The collections to which it applies. None: all of them.
-    pub fn collections(&self) -> Option<&[Collection]> {
-        self.collections.as_deref()
-    }
-
-    /// Whether it applies to that collection.
-    pub fn covers(&self, collection: &Collection) -> bool {
-        self.collections.as_ref().is_none_or(|all| all.contains(collection))
-    }
-}
-
-/// A transfer clause: that records of a jurisdiction may go to a territory, and on what basis.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Clause {
-    pub(super) id: ClauseId,
-    pub(super) from: Jurisdiction,
-    pub(super) to: Territory,
-    pub(super) collections: Option<Vec<Collection>>,
-    pub(super) legal_basis: String,
-    pub(super) importer: String,
-    pub(super) reference: String,
-    pub(super) not_before: Date,
-    pub(super) expires: Date,
-}
-
-impl Clause {
-    /// Its name.
-    pub fn id(&self) -> &ClauseId {
-        &self.id
-    }
-
-    /// The jurisdiction whose law it satisfies: exactly that one.
-    pub fn from(&self) -> Jurisdiction {
-        self.from
-    }
-
-    /// Where records may go: to regions in this territory.
-    pub fn to(&self) -> Territory {
-        self.to
-    }
-
-    /// The collections that it is for. None: all of them.
-    pub fn collections(&self) -> Option<&[Collection]> {
-        self.collections.as_deref()
-    }
-
-    /// The legal basis, in the operator's words.
-    pub fn legal_basis(&self) -> &str {
-        &self.legal_basis
-    }
-
-    /// Who receives the records.
-    pub fn importer(&self) -> &str {
-        &self.importer
-    }
-
-    /// The number of the contract, notification or decision, with its date.
-    pub fn reference(&self) -> &str {
-        &self.reference
-    }
-
-    /// The first day on which it holds.
-    pub fn not_before(&self) -> Date {
-        self.not_before
-    }
-
-    /// The first day on which it no longer holds.
-    pub fn expires(&self) -> Date {
-        self.expires
-    }
-
-    /// Whether it is for that collection.
-    pub fn covers(&self, collection: &Collection) -> bool {
-        self.collections.as_ref().is_none_or(|all| all.contains(collection))
-    }
-
-    /// Whether it holds on that day: from `not_before` on, and before `expires`.
-    pub fn in_force(&self, date: Date) -> bool {
-        self.not_before <= date && date < self.expires
     }
 }

@@ -1,0 +1,145 @@
+//! Transfer clauses: that records of a jurisdiction may go to a territory, and on what basis.
+
+use terms::Collection;
+
+use super::ClauseId;
+use super::law::collections;
+use super::parse::Names;
+use crate::pack::{NAME, TERRITORY};
+use crate::read::{At, File, Section};
+use crate::{Date, Jurisdiction, Territory};
+
+/// A transfer clause: that records of a jurisdiction may go to a territory, and on what basis.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Clause {
+    pub(super) id: ClauseId,
+    pub(super) from: Jurisdiction,
+    pub(super) to: Territory,
+    pub(super) collections: Option<Vec<Collection>>,
+    pub(super) legal_basis: String,
+    pub(super) importer: String,
+    pub(super) reference: String,
+    pub(super) not_before: Date,
+    pub(super) expires: Date,
+    pub(super) notified: Option<Date>,
+}
+
+impl Clause {
+    /// Its name.
+    pub fn id(&self) -> &ClauseId {
+        &self.id
+    }
+
+    /// The jurisdiction whose law it satisfies: exactly that one.
+    pub fn from(&self) -> Jurisdiction {
+        self.from
+    }
+
+    /// Where records may go: to regions in this territory.
+    pub fn to(&self) -> Territory {
+        self.to
+    }
+
+    /// The collections that it is for, by name. None: all of them.
+    pub fn collections(&self) -> Option<&[Collection]> {
+        self.collections.as_deref()
+    }
+
+    /// The legal basis, in the operator's words.
+    pub fn legal_basis(&self) -> &str {
+        &self.legal_basis
+    }
+
+    /// Who receives the records.
+    pub fn importer(&self) -> &str {
+        &self.importer
+    }
+
+    /// The number of the contract, notification or decision, with its date.
+    pub fn reference(&self) -> &str {
+        &self.reference
+    }
+
+    /// The first day on which it holds.
+    pub fn not_before(&self) -> Date {
+        self.not_before
+    }
+
+    /// The first day on which it no longer holds.
+    pub fn expires(&self) -> Date {
+        self.expires
+    }
+
+    /// The day on which the authority was notified of it, if the map says so.
+    pub fn notified(&self) -> Option<Date> {
+        self.notified
+    }
+
+    /// Whether it is for that collection.
+    pub fn covers(&self, collection: &Collection) -> bool {
+        self.collections.as_ref().is_none_or(|all| all.binary_search(collection).is_ok())
+    }
+
+    /// Whether it holds on that day: from `not_before` on, and before `expires`.
+    pub fn in_force(&self, date: Date) -> bool {
+        self.not_before <= date && date < self.expires
+    }
+}
+
+const KEYS: &[&str] = &[
+    "id",
+    "from",
+    "to",
+    "collections",
+    "legal_basis",
+    "importer",
+    "reference",
+    "notified",
+    "not_before",
+    "expires",
+];
+
+/// Reads a transfer clause.
+pub(super) fn read(
+    file: &File<'_>,
+    section: &Section<'_>,
+    names: &mut Names,
+) -> Option<At<Clause>> {
+    section.only(KEYS);
+    let id = section.needed("id", "NAME_INVALID", NAME, ClauseId::parse);
+    let from = section.needed("from", "TERRITORY_UNKNOWN", TERRITORY, Territory::parse);
+    let to = section.needed("to", "TERRITORY_UNKNOWN", TERRITORY, Territory::parse);
+    let listed = section.needed_list("collections");
+    let collections = collections(file, section, names);
+    let legal_basis = section.needed_text("legal_basis");
+    let importer = section.needed_text("importer");
+    let reference = section.needed_text("reference");
+    let not_before = section.needed_date("not_before");
+    let expires = section.needed_date("expires");
+    let notified = section.date("notified").map(|date| date.it);
+    if let (Some(from), Some(to)) = (not_before, expires)
+        && to.it <= from.it
+    {
+        let problem = "this clause ends before it begins";
+        file.wrong(to.at, "DATE_ORDER", problem, "let `expires` be later than `not_before`");
+    }
+    if !listed {
+        return None;
+    }
+    let id = id?;
+    Some(At {
+        at: id.at,
+        it: Clause {
+            id: id.it,
+            from: from?.it,
+            to: to?.it,
+            collections,
+            legal_basis: legal_basis?.it.to_owned(),
+            importer: importer?.it.to_owned(),
+            reference: reference?.it.to_owned(),
+            not_before: not_before?.it,
+            expires: expires?.it,
+            notified,
+        },
+    })
+}

@@ -1,0 +1,256 @@
+//! From TOML to a statute pack.
+
+use std::collections::BTreeSet;
+
+use sha2::{Digest, Sha256};
+
+use crate::country::Countries;
+use crate::read::{At, File, Section};
+use crate::statute::{Exemption, Rule, StatutePack, Transfers};
+use crate::{
+    Constraint, Diagnostic, ExemptionId, Sector, StatuteId, Territory, Trigger, UnknownCitizenship,
+    Verified,
+};
+
+/// What a name is, in messages.
+pub(crate) const NAME: &str = "a name of a-z, 0-9 and inner '-', at most 63 bytes";
+/// What a territory is, in messages.
+pub(crate) const TERRITORY: &str = "a country or EEA";
+/// Working days of a wait at the most: a year of them, and then some.
+const WORKING_DAYS_MAX: u64 = 366;
+
+impl StatutePack {
+    /// Reads a pack from its file.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, in the order of the file.
+    pub fn parse(text: &str) -> Result<Self, Vec<Diagnostic>> {
+        let file = File::new(text);
+        let pack = file.document().and_then(|document| {
+            read(&file, &Section::root(&file, &document, "statute pack"), text)
+        });
+        match (pack, file.into_wrong()) {
+            (Some(pack), wrong) if wrong.is_empty() => Ok(pack),
+            (_, wrong) => Err(wrong),
+        }
+    }
+}
+
+fn read(file: &File<'_>, root: &Section<'_>, text: &str) -> Option<StatutePack> {
+    root.only(KEYS);
+    let id = root.needed("id", "NAME_INVALID", NAME, StatuteId::parse);
+    let jurisdiction =
+        root.needed("jurisdiction", "TERRITORY_UNKNOWN", TERRITORY, Territory::parse);
+    let trigger =
+        root.needed("trigger", "VALUE_INVALID", "citizen, located or operator", Trigger::parse);
+    let unknown = root.text("unknown").and_then(|text| {
+        let wanted = "any-hint, territory or never";
+        file.parsed(text, "VALUE_INVALID", wanted, UnknownCitizenship::parse)
+    });
+    let (constraint, readings) = demand(file, root);
+    let own = |text: At<&str>| text.it.to_owned();
+    let (title, citation) = (root.needed_text("title"), root.needed_text("citation"));
+    let (source, from) = (root.needed_text("source"), root.needed_date("from"));
+    let until = root.date("until").map(|until| until.it);
+    let draft = draft(file, root);
+    let data = root.said("data").map(own);
+    let sectors = names(file, root, "sectors", Sector::parse);
+    let deny = territories(file, root, "deny");
+    let transfers = transfers(file, root);
+    let (exemptions, rules) = (exemptions(file, root), rules(file, root));
+    let jurisdiction = jurisdiction?.it;
+    let denied = deny.iter().map(|territory| territory.members());
+    let denied = denied.fold(Countries::EMPTY, Countries::or).without(jurisdiction.members());
+    Some(StatutePack {
+        id: id?.it,
+        digest: Sha256::digest(text).into(),
+        jurisdiction,
+        title: own(title?),
+        citation: own(citation?),
+        source: own(source?),
+        trigger: trigger?.it,
+        constraint: constraint?,
+        readings,
+        unknown: unknown.map_or(UnknownCitizenship::AnyHint, |u| u.it),
+        from: from?.it,
+        until,
+        draft,
+        sectors,
+        data,
+        deny,
+        denied,
+        transfers,
+        exemptions,
+        rules,
+    })
+}
+
+const KEYS: &[&str] = &[
+    "id",
+    "jurisdiction",
+    "title",
+    "citation",
+    "source",
+    "trigger",
+    "constraint",
+    "readings",
+    "unknown",
+    "from",
+    "until",
+    "status",
+    "draft_because",
+    "sectors",
+    "data",
+    "deny",
+    "transfers",
+    "exemptions",
+    "rules",
+];
+
+/// What the law demands, and the readings that are in dispute, of which that is one.
+fn demand(file: &File<'_>, root: &Section<'_>) -> (Option<Constraint>, Vec<Constraint>) {
+    let constraint = root.needed("constraint", "VALUE_INVALID", "a constraint", Constraint::parse);
+    let mut readings = Vec::new();
+    let listed = root.texts("readings");
+    for text in listed.iter().flatten() {
+        if let Some(reading) =
+            file.parsed(*text, "VALUE_INVALID", "a constraint", Constraint::parse)
+        {
+            if readings.contains(&reading.it) {
+                let problem = "this reading is listed already";
+                file.wrong(text.at, "NAME_DUPLICATE", problem, "remove one of them");
+            }
+            readings.push(reading.it);
+        }
+    }
+    if let Some(constraint) = constraint
+        && listed.is_some()
+        && (readings.len() < 2 || !readings.contains(&constraint.it))
+    {
+        let problem = "`readings` is not a list of two or more with `constraint` among them";
+        let cure = "list every reading that is in dispute, or leave the key out";
+        file.wrong(constraint.at, "VALUE_INVALID", problem, cure);
+    }
+    (constraint.map(|constraint| constraint.it), readings)
+}
+
+/// Why the pack is a draft, if it is one.
+fn draft(file: &File<'_>, root: &Section<'_>) -> Option<String> {
+    let because = root.said("draft_because");
+    let Some(status) = root.text("status") else {
+        if let Some(because) = because {
+            let problem = "`draft_because` stands in a pack that is no draft";
+            file.wrong(because.at, "SETTING_UNUSED", problem, "add status = \"draft\"");
+        }
+        return None;
+    };
+    file.parsed(status, "VALUE_INVALID", "draft", |text| (text == "draft").then_some(()))?;
+    root.needed_text("draft_because").map(|because| because.it.to_owned())
+}
+
+fn transfers(file: &File<'_>, root: &Section<'_>) -> Option<Transfers> {
+    let section = root.section("transfers", "table of transfers")?;
+    section.only(&["working_days", "listed"]);
+    let days = section.needed_number("working_days");
+    let listed = territories(file, &section, "listed");
+    let days = days?;
+    if days.it > WORKING_DAYS_MAX {
+        let problem = format!("`working_days` is over {WORKING_DAYS_MAX}");
+        file.wrong(days.at, "LIMIT_RANGE", problem, format!("give {WORKING_DAYS_MAX} or less"));
+    }
+    let working_days = u32::try_from(days.it).ok()?;
+    Some(Transfers { working_days, listed })
+}
+
+fn exemptions(file: &File<'_>, root: &Section<'_>) -> Vec<Exemption> {
+    let mut seen = BTreeSet::new();
+    let mut exemptions = Vec::new();
+    for section in root.sections("exemptions", "exemption") {
+        section.only(&["id", "says", "citation", "verified", "source"]);
+        let id = section.needed("id", "NAME_INVALID", NAME, ExemptionId::parse);
+        let (says, citation) = (section.needed_text("says"), section.needed_text("citation"));
+        let (verified, source) = verified(file, &section);
+        if let Some(id) = &id
+            && !seen.insert(id.it.clone())
+        {
+            let problem = format!("there is an exemption `{}` already", id.it);
+            file.wrong(id.at, "NAME_DUPLICATE", problem, "remove one of them, or rename it");
+        }
+        if let (Some(id), Some(says), Some(citation), Some(verified)) =
+            (id, says, citation, verified)
+        {
+            let (says, citation) = (says.it.to_owned(), citation.it.to_owned());
+            exemptions.push(Exemption { id: id.it, says, citation, verified, source });
+        }
+    }
+    exemptions
+}
+
+fn rules(file: &File<'_>, root: &Section<'_>) -> Vec<Rule> {
+    let rules = root.sections("rules", "rule");
+    if rules.is_empty() {
+        file.wrong(0, "KEY_MISSING", "this statute pack has no rule", "cite at least one");
+    }
+    rules.iter().filter_map(|section| rule(file, section)).collect()
+}
+
+fn rule(file: &File<'_>, section: &Section<'_>) -> Option<Rule> {
+    section.only(&["says", "citation", "verified", "source", "from", "until"]);
+    let (says, citation) = (section.needed_text("says"), section.needed_text("citation"));
+    let (verified, source) = verified(file, section);
+    let (from, until) = (section.date("from"), section.date("until"));
+    Some(Rule {
+        says: says?.it.to_owned(),
+        citation: citation?.it.to_owned(),
+        verified: verified?,
+        source,
+        from: from.map(|date| date.it),
+        until: until.map(|date| date.it),
+    })
+}
+
+/// How well a fact was verified, and where it was read: whoever has read it can say where.
+fn verified(file: &File<'_>, section: &Section<'_>) -> (Option<Verified>, Option<String>) {
+    let verified = section.needed(
+        "verified",
+        "VALUE_INVALID",
+        "seen, weak, memory or inference",
+        Verified::parse,
+    );
+    let source = section.said("source");
+    if let Some(verified) = verified
+        && verified.it.has_source()
+        && source.is_none()
+    {
+        let problem = format!("a fact that is `{}` has no `source`", verified.it);
+        file.wrong(verified.at, "SOURCE_MISSING", problem, "add the address of the page");
+    }
+    (verified.map(|verified| verified.it), source.map(|source| source.it.to_owned()))
+}
+
+/// A list of territories that may be left out.
+fn territories(file: &File<'_>, section: &Section<'_>, key: &str) -> Vec<Territory> {
+    let texts = section.texts(key).unwrap_or_default().into_iter();
+    let read = |text| file.parsed(text, "TERRITORY_UNKNOWN", TERRITORY, Territory::parse);
+    texts.filter_map(read).map(|territory| territory.it).collect()
+}
+
+/// A list of names, each once, that may be left out.
+pub(crate) fn names<T: PartialEq>(
+    file: &File<'_>,
+    section: &Section<'_>,
+    key: &str,
+    parse: impl Fn(&str) -> Option<T>,
+) -> Vec<T> {
+    let mut names = Vec::new();
+    for text in section.texts(key).unwrap_or_default() {
+        let Some(name) = file.parsed(text, "NAME_INVALID", NAME, &parse) else { continue };
+        if names.contains(&name.it) {
+            let problem = format!("`{}` is listed already", text.it);
+            file.wrong(text.at, "NAME_DUPLICATE", problem, "remove one of them");
+            continue;
+        }
+        names.push(name.it);
+    }
+    names
+}
