@@ -9,6 +9,8 @@
 #![expect(clippy::print_stdout, reason = "how many cases there were, for who reads the output")]
 #![expect(clippy::panic, clippy::indexing_slicing, reason = "a test that goes astray may panic")]
 
+#[path = "exhaustive/areas.rs"]
+mod areas;
 #[path = "exhaustive/classes.rs"]
 mod classes;
 #[path = "exhaustive/maps.rs"]
@@ -22,10 +24,12 @@ mod text;
 
 use std::collections::BTreeMap;
 
+use areas::Areas;
 use atlas::{
-    Country, Date, EvidenceKind, Finding, Findings, Jurisdiction, Outcome, Question, decide,
+    Country, Date, Disputed, EvidenceKind, Finding, Findings, Jurisdiction, Outcome, Question,
+    decide,
 };
-use maps::{Maps, maps};
+use maps::{Maps, maps, written};
 use naive::{Answer, Asked, End, Flaw, Rules};
 use terms::{Collection, TenantId};
 
@@ -68,6 +72,12 @@ const FLAWS: &[(Flaw, &str)] = &[
     (Flaw::CopiesFromOthersAreFree, "sample"),
     (Flaw::NoCopies, "sample"),
     (Flaw::StrictestAlone, "made"),
+    (Flaw::ReadingsDoNothing, "settings"),
+    (Flaw::ExemptionsDoNothing, "settings"),
+    (Flaw::SectorsDoNothing, "settings"),
+    (Flaw::DeniedByNobody, "settings"),
+    (Flaw::DeniedAtHome, "settings"),
+    (Flaw::DeniedAfterClauses, "settings"),
 ];
 
 /// A set of findings, twice.
@@ -228,6 +238,34 @@ fn every_case_of_the_made_map() {
 #[test]
 fn every_case_of_the_harsh_map() {
     check("harsh");
+}
+
+#[test]
+fn every_case_of_the_map_with_every_setting() {
+    check("settings");
+}
+
+#[test]
+fn the_longest_prefix_of_a_disputed_area_wins() {
+    let atlas = maps("settings").atlas;
+    let (areas, addresses, numbers) = Areas::read(&written("settings"));
+    let known = |area: &Disputed| {
+        let decided = area.decided().iter().map(|country| country.as_str().to_owned());
+        (area.name().to_owned(), decided.collect::<Vec<_>>())
+    };
+    let mut met = BTreeMap::new();
+    for address in &addresses {
+        let area = atlas.disputed_address(*address).map(known);
+        assert_eq!(area.as_ref(), areas.of_address(*address), "{address}");
+        *met.entry(area.map(|(name, _)| name)).or_insert(0) += 1;
+    }
+    for number in &numbers {
+        let area = atlas.disputed_number(number).map(known);
+        assert_eq!(area.as_ref(), areas.of_number(number), "{number}");
+        *met.entry(area.map(|(name, _)| name)).or_insert(0) += 1;
+    }
+    println!("disputed areas: {met:?}");
+    assert_eq!(met.len(), 3, "both areas, and none");
 }
 
 #[test]

@@ -19,7 +19,7 @@ fn at(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-fn read(path: &Path) -> String {
+fn file(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
@@ -28,7 +28,7 @@ static FILES: LazyLock<Vec<String>> = LazyLock::new(|| {
     let mut files = Vec::new();
     for folder in ["statutes", "tests/golden/packs", "tests/exhaustive/packs"] {
         for entry in std::fs::read_dir(at(folder)).expect("a folder") {
-            files.push(read(&entry.expect("an entry").path()));
+            files.push(file(&entry.expect("an entry").path()));
         }
     }
     files
@@ -49,14 +49,19 @@ fn with_digests(text: &str) -> String {
     })
 }
 
-/// The map of that name.
-pub(crate) fn maps(name: &'static str) -> Maps {
+/// The text of the map of that name.
+pub(crate) fn written(name: &str) -> String {
     let path = match name {
         "sample" => at("../../deploy/sample/map.toml"),
-        "harsh" => at("tests/exhaustive/harsh.toml"),
+        "harsh" | "settings" => at("tests/exhaustive").join(name).with_extension("toml"),
         _ => at("tests/golden/maps").join(name).with_extension("toml"),
     };
-    let map = with_digests(&read(&path));
+    with_digests(&file(&path))
+}
+
+/// The map of that name.
+pub(crate) fn maps(name: &'static str) -> Maps {
+    let map = written(name);
     let atlas = RegionMap::parse_with(&map, &PACKS);
     let atlas = atlas.unwrap_or_else(|wrong| panic!("{name}: {wrong:#?}"));
     Maps { name, atlas, text: text::read(&map, &FILES) }

@@ -51,6 +51,8 @@ pub(crate) enum Flaw {
     StrictestAlone,
     ExemptionsDoNothing,
     SectorsDoNothing,
+    ReadingsDoNothing,
+    DeniedAtHome,
     DeniedByNobody,
     DeniedAfterClauses,
 }
@@ -238,7 +240,7 @@ impl<'a> Rules<'a> {
             "located" => {
                 let known = !facts.resident.is_empty() || !facts.present.is_empty();
                 let mirror =
-                    law.constraint == "mirror" && !self.broken(Flaw::ContactsAttachMirrors);
+                    self.constraint(law) == "mirror" && !self.broken(Flaw::ContactsAttachMirrors);
                 attach(there || (!known && reached && !mirror))
             }
             _ if self.broken(Flaw::OperatorsAreNowhere) => "",
@@ -250,6 +252,11 @@ impl<'a> Rules<'a> {
                 None => "attach",
             },
         }
+    }
+
+    /// What a law demands, by the reading that the map chooses.
+    pub(crate) fn constraint(self, law: &'a Law) -> &'a str {
+        if self.broken(Flaw::ReadingsDoNothing) { &law.written } else { &law.constraint }
     }
 
     /// Whether a clause may be relied on for that collection on that day.

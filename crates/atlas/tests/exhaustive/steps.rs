@@ -91,13 +91,13 @@ impl<'a> Steps<'_, 'a> {
     /// Whether a law of that jurisdiction that attaches has that constraint.
     fn demands(&self, land: &str, constraint: &str) -> bool {
         let own = self.attached.iter().filter(|law| law.jurisdiction == land);
-        let mut own: Vec<&str> = own.map(|law| law.constraint.as_str()).collect();
-        if self.rules.broken(Flaw::StrictestAlone) {
-            let order = ["exclusive", "primary-first", "mirror", "conditional-transfer", "none"];
-            own.sort_by_key(|one| order.iter().position(|known| known == one));
-            own.truncate(1);
+        let mut own = own.map(|law| self.rules.constraint(law));
+        if !self.rules.broken(Flaw::StrictestAlone) {
+            return own.any(|one| one == constraint);
         }
-        own.contains(&constraint)
+        let order = ["exclusive", "primary-first", "mirror", "conditional-transfer", "none"];
+        let strictest = own.min_by_key(|one| order.iter().position(|known| known == one));
+        strictest == Some(constraint)
     }
 
     fn pins(&self, land: &str) -> bool {
@@ -205,7 +205,8 @@ impl<'a> Steps<'_, 'a> {
         for land in jurisdictions {
             let own = self.attached.iter().filter(|law| law.jurisdiction == *land);
             let denies = own.flat_map(|law| &law.deny).any(|denied| lies_in(place, denied));
-            if denies && !lies_in(place, land) && !self.rules.broken(Flaw::DeniedByNobody) {
+            let free = lies_in(place, land) && !self.rules.broken(Flaw::DeniedAtHome);
+            if denies && !free && !self.rules.broken(Flaw::DeniedByNobody) {
                 return Err(refused("UNSATISFIABLE", &[land, place]));
             }
         }

@@ -41,7 +41,10 @@ pub(crate) struct Law {
     pub(crate) id: String,
     pub(crate) jurisdiction: String,
     pub(crate) trigger: String,
+    /// By the reading that the map chooses.
     pub(crate) constraint: String,
+    /// As the pack has it, whatever the reading.
+    pub(crate) written: String,
     pub(crate) unknown: String,
     pub(crate) citizens_abroad: String,
     /// None: all.
@@ -145,6 +148,7 @@ fn law(statute: &Table, pack: &Table) -> Law {
         id: needed(pack, "id"),
         jurisdiction: needed(pack, "jurisdiction"),
         trigger: needed(pack, "trigger"),
+        written: needed(pack, "constraint"),
         constraint: text(statute, "reading").unwrap_or_else(|| needed(pack, "constraint")),
         unknown: setting("unknown").unwrap_or_else(|| "any-hint".to_owned()),
         citizens_abroad: setting("citizens_abroad").unwrap_or_default(),

@@ -2,6 +2,7 @@
 
 use stateright::Property;
 
+use crate::maps::{FORK, HEALING};
 use crate::race::{Item, Race, State};
 
 /// P1, as a model can say it: no moment passes between the check and the commit.
@@ -20,6 +21,7 @@ pub(crate) fn properties(gateways: bool) -> Vec<Property<Race>> {
         // That what the invariants are about happens at all.
         Property::sometimes("a write waits that the map in force no longer gives", overtaken),
         Property::sometimes("the shards stand on two branches of a fork", forked),
+        Property::sometimes("a shard on the fork is healed", healed),
         Property::sometimes("every write is stored under a last map", done),
     ];
     if gateways {
@@ -76,6 +78,10 @@ fn forked(race: &Race, state: &State) -> bool {
     let [one, other] = &state.shards;
     let (one, other) = (&race.maps[one.map], &race.maps[other.map]);
     one.version == other.version && one.digest != other.digest
+}
+
+fn healed(_: &Race, state: &State) -> bool {
+    state.shards.iter().any(|shard| shard.accepted.ends_with(&[FORK, HEALING]))
 }
 
 fn done(race: &Race, state: &State) -> bool {

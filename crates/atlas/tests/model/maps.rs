@@ -35,15 +35,18 @@ struct Draft {
 }
 
 /// Version 1 lets the German's records lie abroad, under a clause. Version 2 withdraws the clause;
-/// its fork keeps it, and moves the home of all others. Version 3 moves that home too; its fork
-/// goes on from the fork and withdraws the clause.
+/// its fork keeps it, and moves the home of all others. Version 3 names both heads, so it heals the
+/// fork, and moves that home too; its own fork goes on from the fork alone.
 const DRAFTS: [Draft; MAPS] = [
     Draft { version: 1, after: &[], eea: 1, rest: 0, clause: true },
     Draft { version: 2, after: &[0], eea: 0, rest: 0, clause: false },
-    Draft { version: 3, after: &[1], eea: 0, rest: 1, clause: false },
     Draft { version: 2, after: &[0], eea: 1, rest: 1, clause: true },
-    Draft { version: 3, after: &[3], eea: 0, rest: 1, clause: false },
+    Draft { version: 3, after: &[1, 2], eea: 0, rest: 1, clause: false },
+    Draft { version: 3, after: &[2], eea: 0, rest: 0, clause: false },
 ];
+/// By their place in that list: the map that heals, and the fork that it heals.
+pub(crate) const HEALING: usize = 3;
+pub(crate) const FORK: usize = 2;
 
 /// Reads the maps and rules on every write under each of them.
 pub(crate) fn maps() -> Vec<Map> {
@@ -52,7 +55,7 @@ pub(crate) fn maps() -> Vec<Map> {
         let after: Vec<[u8; 32]> = draft.after.iter().map(|place| maps[*place].digest).collect();
         let text = text(draft, &after);
         let map = RegionMap::parse(&text).unwrap_or_else(|wrong| panic!("{wrong:#?}\n{text}"));
-        let follows: Vec<[u8; 32]> = map.predecessor().into_iter().copied().collect();
+        let follows = map.predecessors().to_vec();
         assert_eq!(follows, after, "atlas reads which maps it follows");
         let gives = RESIDENCES.map(|code| region(&map, code));
         let epoch = map.epoch();
@@ -68,7 +71,7 @@ fn text(draft: &Draft, after: &[[u8; 32]]) -> String {
     let after: Vec<String> = after.iter().map(|map| format!("\"sha256:{}\"", hex(map))).collect();
     let predecessor = match after.as_slice() {
         [] => String::new(),
-        after => format!("predecessor = {}", after.join(", ")),
+        after => format!("predecessor = [{}]", after.join(", ")),
     };
     let (eea, rest, version) = (REGIONS[draft.eea], REGIONS[draft.rest], draft.version);
     let clause = if draft.clause {

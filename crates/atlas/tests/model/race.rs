@@ -196,9 +196,10 @@ impl Model for Race {
             if shard.queue.len() < self.size.queue {
                 let sent = (0..self.size.writes).filter(sent);
                 steps.extend(sent.map(|write| Step::Arrive { region, write }));
-                // Nobody is ever offered the map that all begin with: it would be refused like
-                // any other that is too old.
-                steps.extend((1..MAPS).map(|map| Step::Offer { region, map }));
+                // Of maps that were accepted here nobody tells this shard again: they would be
+                // refused like one that comes twice while it waits.
+                let new = (1..MAPS).filter(|map| !shard.accepted.contains(map));
+                steps.extend(new.map(|map| Step::Offer { region, map }));
             }
             let groups = 1..=shard.queue.len();
             steps.extend(groups.map(|items| Step::Commit { region, items }));
