@@ -4,7 +4,8 @@
 //! A map tells few countries apart: those that no law, home or clause of it distinguishes are one
 //! class. Put are all sets of up to three findings over one or two countries of each class, in
 //! every kind of evidence, for every collection, for every class of tenants, on the first and the
-//! last day of every stretch in which nothing begins or ends.
+//! last day of every stretch in which nothing begins or ends. Every other country comes alone, in
+//! every kind, so that the classes are not merely believed.
 
 #![expect(clippy::print_stdout, reason = "how many cases there were, for who reads the output")]
 #![expect(clippy::panic, clippy::indexing_slicing, reason = "a test that goes astray may panic")]
@@ -33,7 +34,8 @@ use maps::{Maps, maps, written};
 use naive::{Answer, Asked, End, Flaw, Rules};
 use terms::{Collection, TenantId};
 
-/// The kinds of evidence that a ruling tells apart; a document is what a citizenship is.
+/// The kinds of evidence that a ruling tells apart. A document is what a citizenship is: it comes
+/// in sets of two at most.
 const KINDS: &[&str] = &["citizenship", "residence", "collected_in", "ip", "phone", "sim"];
 /// The largest set of findings.
 const FINDINGS_MAX: usize = 3;
@@ -114,7 +116,9 @@ fn atlas_answer<'a>(ruling: &'a atlas::Ruling, conflicting: &'a [Jurisdiction]) 
         }
     };
     let laws = ruling.attachments().iter().map(|law| law.statute().as_str()).collect();
-    Answer { laws, jurisdictions: codes(ruling.jurisdictions()), end }
+    let mut kinds: Vec<&str> = ruling.kinds().iter().map(EvidenceKind::as_str).collect();
+    kinds.sort_unstable();
+    Answer { laws, jurisdictions: codes(ruling.jurisdictions()), kinds, end }
 }
 
 /// Puts one question to both. `Err`: they do not agree; then what each says.
@@ -179,15 +183,33 @@ fn all_countries() -> Vec<String> {
     Country::all().map(|country| country.as_str().to_owned()).collect()
 }
 
+/// All sets of up to `size` findings over these countries; those of up to two with a document; and
+/// every other country alone.
+fn cases<'a>(all: &'a [String], codes: &'a [String], size: usize) -> Vec<Case<'a>> {
+    let of = |kind: &'static str, codes: &'a [String]| {
+        codes.iter().map(move |code| (kind, code.as_str()))
+    };
+    let stateless = [("citizenship", Finding::STATELESS)];
+    let kinds = KINDS.iter().flat_map(|kind| of(kind, codes));
+    let mut items: Vec<(&str, &str)> = stateless.into_iter().chain(kinds).collect();
+    let mut cases = sets(&items, size);
+    items.extend([("document", Finding::STATELESS)].into_iter().chain(of("document", codes)));
+    let documents = sets(&items, size.min(2)).into_iter();
+    cases.extend(documents.filter(|case| case.texts.iter().any(|(kind, _)| *kind == "document")));
+    let others = KINDS.iter().flat_map(|kind| of(kind, all));
+    let others: Vec<(&str, &str)> =
+        others.filter(|(_, code)| !codes.iter().any(|own| own == code)).collect();
+    // Without the empty set, which came above.
+    cases.extend(sets(&others, 1).into_iter().skip(1));
+    cases
+}
+
 /// Puts all sets of up to `size` findings. `Err`: the first question on which the two do not
 /// agree.
 fn put_all(maps: &Maps, flaw: Option<Flaw>, size: usize) -> Result<Tally, String> {
-    let (_, codes) = classes::countries(&maps.text, &all_countries());
-    let mut items = vec![("citizenship", "XX")];
-    for kind in KINDS {
-        items.extend(codes.iter().map(|code| (*kind, code.as_str())));
-    }
-    let cases = sets(&items, size);
+    let all = all_countries();
+    let (_, codes) = classes::countries(&maps.text, &all);
+    let cases = cases(&all, &codes, size);
     let (tenants, days) = (classes::tenants(&maps.text), classes::days(&maps.text));
     let mut tally = Tally::default();
     for day in &days {

@@ -45,6 +45,18 @@ fn no_race_of_writes_breaks_an_invariant() {
     explore("writes", WRITES);
 }
 
+/// A ruling from when a write was queued is right as long as nothing waits beside it: what breaks it
+/// below is the race, and not a stale gateway.
+#[test]
+fn without_a_race_an_early_ruling_would_do() {
+    let size = Size { queue: 1, ..GATEWAYS };
+    let race = Race { maps: maps::maps(), size, flaw: Some(Flaw::RuledWhenQueued) };
+    let checker = race.checker().threads(THREADS).spawn_bfs().join();
+    for invariant in [LIES_RIGHT, NOTHING_LOST, NEVER_FALLS, NO_FORK] {
+        checker.assert_no_discovery(invariant);
+    }
+}
+
 /// Whatever is done wrong, the invariant that it breaks is seen to break.
 fn check(flaw: Flaw, size: Size, broken: &'static str) {
     let race = Race { maps: maps::maps(), size, flaw: Some(flaw) };

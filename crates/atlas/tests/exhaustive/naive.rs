@@ -74,6 +74,8 @@ pub(crate) struct Answer<'a> {
     pub(crate) laws: Vec<&'a str>,
     /// Their jurisdictions, by code, each once.
     pub(crate) jurisdictions: Vec<&'a str>,
+    /// The kinds of evidence that count, by name.
+    pub(crate) kinds: Vec<&'a str>,
     pub(crate) end: End<'a>,
 }
 
@@ -92,6 +94,7 @@ pub(crate) struct Facts<'a> {
     pub(crate) present: Vec<&'a str>,
     pub(crate) contact: Vec<&'a str>,
     citizenship_known: bool,
+    kinds: Vec<&'a str>,
 }
 
 /// The rules under one map, with at most one done wrong.
@@ -155,7 +158,8 @@ impl<'a> Rules<'a> {
         if let (Some(law), End::Placed { .. }) = (abroad.first(), &end) {
             end = refused("CITIZEN_ABROAD", &[&law.jurisdiction]);
         }
-        Answer { laws: attached.iter().map(|law| law.id.as_str()).collect(), jurisdictions, end }
+        let laws = attached.iter().map(|law| law.id.as_str()).collect();
+        Answer { laws, jurisdictions, kinds: facts.kinds, end }
     }
 
     /// Sorts out what counts, by aspect.
@@ -179,7 +183,11 @@ impl<'a> Rules<'a> {
             if *code != "XX" && !list.contains(code) {
                 list.push(code);
             }
+            if !facts.kinds.contains(kind) {
+                facts.kinds.push(kind);
+            }
         }
+        facts.kinds.sort_unstable();
         facts.resident.sort_unstable();
         facts.citizen.sort_unstable();
         facts.present.sort_unstable();

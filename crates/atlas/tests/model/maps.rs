@@ -58,6 +58,7 @@ pub(crate) fn maps() -> Vec<Map> {
         let follows = map.predecessors().to_vec();
         assert_eq!(follows, after, "atlas reads which maps it follows");
         let gives = RESIDENCES.map(|code| region(&map, code));
+        assert_eq!(gives, [draft.eea, draft.rest], "atlas gives the homes");
         let epoch = map.epoch();
         let (version, digest) = (epoch.number, epoch.digest);
         maps.push(Map { version, digest, follows, gives });
