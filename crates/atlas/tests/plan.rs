@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 
 use atlas::{Country, Date, Differences, Findings, Move, Plan, Question, RegionMap, plan};
 use proptest::prelude::*;
-use small::{COUNTRIES, Small, collections, days, people, steps, tenants};
+use small::ask::{collections, days, people, tenants};
+use small::{COUNTRIES, Small, steps};
 
 /// What becomes of whose records, and by what.
 type Moves = BTreeSet<(String, Differences, String, String)>;
@@ -91,4 +92,46 @@ fn classes_find_what_becomes_of_anybody_of_any_country() {
         changed += found.len();
     }
     assert!(changed > 30, "only {changed} kinds of change");
+}
+
+/// What the golden plan changes in the sample map.
+const CHANGES: &[(&str, &str)] = &[
+    ("version = 1", "version = 2\npredecessor = \"@1\""),
+    ("citizens_abroad = \"attach\"", "citizens_abroad = \"ignore\""),
+    ("id = \"gb-ru\"", "id = \"gb-ru-2\""),
+    ("reads = \"logged\"", "reads = \"counted\""),
+    ("for = \"GB\"\nregion = \"eu-fra\"", "for = \"GB\"\nregion = \"us-iad\""),
+    (
+        "[[collections]]\nname = \"messages\"",
+        "[[collections]]\nname = \"letters\"\ncategory = \"letters\"\nreads = \"logged\"\n\n\
+         [[collections]]\nname = \"messages\"",
+    ),
+];
+
+#[test]
+fn a_plan_is_told_as_written() {
+    let first = support::read(&support::golden().join("../../../../deploy/sample/map.toml"));
+    let old = RegionMap::parse(&first).expect("the sample map is sound");
+    let digest: String = old.epoch().digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let second = CHANGES.iter().fold(first, |text, (was, is)| {
+        assert!(text.contains(was), "{was}");
+        text.replace(was, is)
+    });
+    let second = second.replace("@1", &format!("sha256:{digest}"));
+    let new = RegionMap::parse(&second).expect("a sound map");
+    let plan = plan(&old, &new, Date::parse("2026-11-25").expect("a day"));
+    let table = plan.table();
+    let path = support::golden().join("plan.txt");
+    #[expect(clippy::disallowed_methods, reason = "the switch of a test, read nowhere else")]
+    if std::env::var("UPDATE_EXPECT").is_ok() {
+        std::fs::write(&path, &table).expect("the golden folder can be written");
+    }
+    assert!(support::read(&path) == table, "UPDATE_EXPECT=1 rewrites it; now:\n{table}");
+    // What machines read says the same.
+    let json: serde_json::Value = serde_json::from_str(&plan.json()).expect("JSON");
+    assert_eq!(json["effects"].as_array().map(Vec::len), Some(plan.effects.len()));
+    assert_eq!(json["changes"].as_array().map(Vec::len), Some(plan.changes.len()));
+    assert_eq!(json["effects"][0]["key"], plan.effects[0].moved.key());
+    assert_eq!((&json["widens"], &json["acts"]), (&true.into(), &true.into()));
+    assert_eq!((&json["cut"], &json["as_of"]), (&serde_json::Value::Null, &"2026-11-25".into()));
 }

@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use atlas::{Country, Findings, Question, RegionMap, Ruling, decide, egress, ingress, widening};
 use proptest::prelude::*;
-use small::{COUNTRIES, Small, collections, days, people, steps, tenants};
+use small::ask::{collections, days, people, tenants};
+use small::{COUNTRIES, Small, steps};
 use support::{PACKS, with_digests};
 
 /// What the new map allows and the old one does not, for one question.

@@ -6,7 +6,6 @@ mod check;
 mod clause;
 mod disputed;
 mod law;
-mod laws;
 mod parse;
 mod parts;
 mod statute;

@@ -64,24 +64,28 @@ impl Plan {
         if self.effects.is_empty() {
             return writeln!(out, "\nnobody is placed or refused otherwise than before");
         }
-        let rows: Vec<[String; 4]> = self.effects.iter().map(row).collect();
-        let heads = ["what", "collections", "classes", "for example"].map(str::to_owned);
+        // What is the same in several collections is told once.
+        let alike = |a: &Effect, b: &Effect| a.moved == b.moved && a.differences == b.differences;
+        let groups: Vec<&[Effect]> = self.effects.chunk_by(alike).collect();
+        let heads =
+            ["", "what", "collections (tenants)", "cases", "for example"].map(str::to_owned);
+        let rows = groups.iter().zip(1..).filter_map(|(group, n): (_, usize)| row(n, group));
+        let rows: Vec<[String; 5]> = [heads].into_iter().chain(rows).collect();
         let width = |n: usize| {
-            let cells = rows.iter().chain([&heads]).filter_map(|row| row.get(n));
+            let cells = rows.iter().filter_map(|row| row.get(n));
             cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
         };
-        let (what, collections, classes) = (width(0), width(1), width(2));
+        let (number, what, collections, cases) = (width(0), width(1), width(2), width(3));
         writeln!(out)?;
-        for [a, b, c, d] in [&heads].into_iter().chain(&rows) {
-            writeln!(out, "{a:what$}  {b:collections$}  {c:>classes$}  {d}")?;
+        for [n, a, b, c, d] in &rows {
+            writeln!(out, "{n:>number$}  {a:what$}  {b:collections$}  {c:>cases$}  {d}")?;
         }
-        writeln!(out, "\nwhy, one by one")?;
-        for (n, effect) in self.effects.iter().enumerate() {
-            let Effect { moved, differences, example, before, after, tenants, .. } = effect;
-            writeln!(out, "{}. {moved}: {example}", n + 1)?;
-            let tenants = tenants.iter().map(terms::TenantId::as_str).collect::<Vec<_>>();
-            writeln!(out, "   tenants: {}", tenants.join(", "))?;
-            writeln!(out, "   before: {before}\n   after:  {after}")?;
+        writeln!(out, "a case is one class of people in one class of collections and tenants")?;
+        for (group, n) in groups.iter().zip(1_usize..) {
+            let Some(Effect { moved, differences, before, after, .. }) = first(group) else {
+                continue;
+            };
+            writeln!(out, "\n{n}. {moved}\n   before: {before}\n   after:  {after}")?;
             let words = differences.words();
             if !words.is_empty() {
                 writeln!(out, "   {words}")?;
@@ -134,10 +138,29 @@ fn class_words(class: &[Country]) -> String {
     }
 }
 
-fn row(effect: &Effect) -> [String; 4] {
-    let Effect { moved, collections, example, classes, .. } = effect;
-    let collections: Vec<&str> = collections.iter().map(terms::Collection::as_str).collect();
-    [moved.to_string(), collections.join(", "), classes.to_string(), example.clone()]
+/// The effect of a group whose example is the simplest.
+fn first(group: &[Effect]) -> Option<&Effect> {
+    group.iter().min_by_key(|effect| effect.findings)
+}
+
+fn row(n: usize, group: &[Effect]) -> Option<[String; 5]> {
+    let Effect { moved, tenants, example, .. } = first(group)?;
+    let one_class = group.iter().all(|effect| effect.tenants == *tenants);
+    let place = |effect: &Effect| {
+        let collections: Vec<&str> =
+            effect.collections.iter().map(terms::Collection::as_str).collect();
+        let tenants: Vec<&str> = effect.tenants.iter().map(terms::TenantId::as_str).collect();
+        let (collections, tenants) = (collections.join(", "), tenants.join(", "));
+        if one_class { collections } else { format!("{collections} ({tenants})") }
+    };
+    let places: Vec<String> = group.iter().map(place).collect();
+    let mut places = places.join(", ");
+    if one_class {
+        let tenants: Vec<&str> = tenants.iter().map(terms::TenantId::as_str).collect();
+        places = format!("{places} ({})", tenants.join(", "));
+    }
+    let cases: usize = group.iter().map(|effect| effect.classes).sum();
+    Some([n.to_string(), moved.to_string(), places, cases.to_string(), example.clone()])
 }
 
 fn epoch_json(epoch: &Epoch) -> Value {
