@@ -7,7 +7,9 @@ mod support;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use atlas::{Country, Findings, Question, RegionMap, Ruling, decide, egress, ingress, widening};
+use atlas::{
+    Country, Findings, Move, Question, RegionMap, Ruling, decide, egress, ingress, plan, widening,
+};
 use proptest::prelude::*;
 use small::ask::{collections, days, people, tenants};
 use small::{COUNTRIES, Small, steps};
@@ -103,6 +105,33 @@ fn what_does_not_widen_opens_nothing() {
     let (shut, other) = (SHUT.load(Ordering::Relaxed), OTHER.load(Ordering::Relaxed));
     println!("{shut} open nothing, {other} of them differ");
     assert!(other > 200, "only {other} of {shut} pairs that open nothing differ");
+}
+
+#[test]
+fn a_plan_of_what_does_not_widen_moves_nobody() {
+    let strategy = (steps(0..12), steps(1..3), 0..3_usize);
+    proptest!(ProptestConfig::with_cases(512), |((base, change, day) in strategy)| {
+        let small = Small::after(&base);
+        let mut next = small.clone();
+        change.iter().for_each(|step| next.step(*step));
+        let (Some(old), Some(new)) = (small.map(), next.map()) else { return Ok(()) };
+        if small.text() == next.text() || !widening(Some(&old), &new).is_empty() {
+            return Ok(());
+        }
+        // With three findings, and over all countries.
+        let plan = plan(&old, &new, *days().get(day).expect("a day"));
+        prop_assert!(!plan.widens());
+        for effect in &plan.effects {
+            let shut = match effect.moved {
+                Move::Refused { .. } | Move::StillRefused { .. } | Move::Stays => true,
+                Move::Elsewhere { .. } | Move::NewlyAllowed { .. } => false,
+                Move::Copies { .. } => effect.differences.copies_gained.is_empty(),
+                // A stricter reading, or another clause than the one that is gone.
+                Move::Grounds { .. } => true,
+            };
+            prop_assert!(shut, "{effect:#?}");
+        }
+    });
 }
 
 /// A map of which every key can be changed by replacing words.
