@@ -32,6 +32,7 @@ mod findings;
 mod intern;
 mod map;
 mod pack;
+mod page;
 mod placement;
 mod plan;
 mod read;
@@ -56,6 +57,7 @@ pub use map::{
     Clause, ClauseId, CollectionRules, Disputed, Epoch, Exempt, Home, HomeFor, Reads, Region,
     RegionMap, Site, Statute, Tenant,
 };
+pub use page::statute_index;
 pub use placement::Placement;
 pub use plan::{
     Cut, Differences, EFFECTS_MAX, Effect, FINDINGS_MAX, Move, Plan, QUESTIONS_MAX, plan,

@@ -2,16 +2,18 @@
 
 #![expect(clippy::panic, reason = "a test that goes astray may panic")]
 
+#[path = "support/expect.rs"]
+mod expect;
 mod support;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::path::Path;
 
 use atlas::{
     Annex, Attachment, Date, EvidenceKind, Finding, Findings, Outcome, Question, RegionMap, Ruling,
     decide,
 };
+use expect::expect;
 use support::{PACKS, files, golden, read, with_digests};
 use terms::{Collection, Detail, Fault, Reason, TenantId};
 
@@ -24,22 +26,6 @@ fn findings(text: &str) -> Findings {
         findings.insert(Finding::parse(kind, code).expect("a finding")).expect("room");
     }
     findings
-}
-
-/// Compares a text with the file of that path; with `UPDATE_EXPECT=1`, writes it there instead.
-fn expect(path: &Path, actual: &str) {
-    #[expect(clippy::disallowed_methods, reason = "the switch of a test, read nowhere else")]
-    let update = std::env::var("UPDATE_EXPECT").is_ok();
-    if update {
-        std::fs::write(path, actual).expect("the golden folder can be written");
-        return;
-    }
-    let expected = read(path);
-    assert!(
-        expected == actual,
-        "{} differs (UPDATE_EXPECT=1 rewrites it); now:\n{actual}",
-        path.display()
-    );
 }
 
 fn map(name: &str) -> RegionMap {

@@ -7,8 +7,8 @@
 mod support;
 
 use atlas::{
-    Constraint, Country, Date, EvidenceKind, Finding, Findings, HomeFor, Outcome, Placement,
-    Question, RegionMap, Ruling, StatutePack, Territory, decide,
+    Attachment, Constraint, Country, Date, EvidenceKind, Finding, Findings, HomeFor, Outcome,
+    Placement, Question, RegionMap, Ruling, StatutePack, Territory, decide,
 };
 use proptest::prelude::*;
 use proptest::sample::{Index, select, subsequence};
@@ -66,7 +66,10 @@ fn statutes() -> impl Strategy<Value = String> {
                 .readings()
                 .get(usize::from(strict))
                 .map_or_else(String::new, |is| format!("reading = \"{is}\"\n"));
-            format!("[[statutes]]\nid = \"{id}\"\ndigest = \"@{id}\"\n{settings}{reading}")
+            let data = pack.data().map_or("", |_| "collections = [\"profiles\"]\n");
+            let draft = pack.draft().map_or("", |_| "accept_draft = true\n");
+            let settings = format!("{settings}{reading}{data}{draft}");
+            format!("[[statutes]]\nid = \"{id}\"\ndigest = \"@{id}\"\n{settings}")
         };
         packs.into_iter().map(statute).collect()
     })
@@ -97,6 +100,7 @@ fn map() -> impl Strategy<Value = RegionMap> {
         let text = format!(
             "name = \"x\"\ndeployment = \"x\"\nversion = 1\n{ends}\
              [[tenants]]\nname = \"acme\"\nestablishments = [\"US\", \"TR\"]\n\
+             sectors = [\"health\", \"payments\"]\n\
              [[collections]]\nname = \"profiles\"\ncategory = \"x\"\nreads = \"logged\"\n\
              {regions}{homes}{statutes}{clauses}"
         );
@@ -129,18 +133,22 @@ fn rests(map: &RegionMap, placement: &Placement, from: Territory, to: Country, d
         })
 }
 
+/// Whether a law names that country as one to which nothing goes.
+fn denied(law: &Attachment, to: Country) -> bool {
+    let listed = law.pack().deny().iter().any(|territory| territory.contains(to));
+    listed && !law.jurisdiction().contains(to)
+}
+
 /// Whether a placement satisfies a law, by what the law's constraint means.
-fn satisfies(
-    map: &RegionMap,
-    placement: &Placement,
-    law: (Territory, Constraint),
-    date: Date,
-) -> bool {
-    let (territory, constraint) = law;
+fn satisfies(map: &RegionMap, placement: &Placement, law: &Attachment, date: Date) -> bool {
+    let (territory, constraint) = (law.jurisdiction(), law.constraint());
     let country = |region| map.region(region).expect("a region of the map").territory();
     let copies: Vec<_> = placement.mirrors().iter().map(country).collect();
     let primary = placement.territory();
     let covered = |to| territory.contains(to) || rests(map, placement, territory, to, date);
+    if copies.iter().chain([&primary]).any(|to| denied(law, *to)) {
+        return false;
+    }
     match constraint {
         Constraint::Exclusive => {
             territory.contains(primary) && copies.iter().all(|copy| territory.contains(*copy))
@@ -159,16 +167,14 @@ fn satisfies(
 }
 
 /// Whether a law lets a reader have a record, by what its constraint means.
-fn lets(
-    map: &RegionMap,
-    law: (Territory, Constraint),
-    reader: Option<Country>,
-    date: Date,
-) -> bool {
-    let (territory, constraint) = law;
+fn lets(map: &RegionMap, law: &Attachment, reader: Option<Country>, date: Date) -> bool {
+    let (territory, constraint) = (law.jurisdiction(), law.constraint());
     let Some(reader) = reader else {
         return matches!(constraint, Constraint::Mirror | Constraint::None);
     };
+    if denied(law, reader) {
+        return false;
+    }
     let valid = map.valid_until().is_none_or(|until| date <= until);
     let clause = map.clauses().iter().any(|clause| {
         clause.from() == territory && clause.to().contains(reader) && clause.in_force(date)
@@ -197,9 +203,13 @@ fn plausible(map: &RegionMap, ruling: &Ruling, reason: Reason) -> bool {
     let (exclusive, mirror) = (demands(Constraint::Exclusive), demands(Constraint::Mirror));
     let pins = exclusive.union(&demands(Constraint::PrimaryFirst)).count();
     let strict = ruling.attachments().iter().any(|law| law.constraint() != Constraint::None);
+    let denies = ruling.attachments().iter().any(|law| !law.pack().deny().is_empty());
     let found = pins + mirror.len() > 0 || map.home(HomeFor::Any).is_none();
     let known = [
-        (Reason::Unsatisfiable, pins > 1 || (!exclusive.is_empty() && !mirror.is_empty())),
+        (
+            Reason::Unsatisfiable,
+            pins > 1 || denies || (!exclusive.is_empty() && !mirror.is_empty()),
+        ),
         (Reason::TransferNotCovered, strict),
         (Reason::NoRegion, found),
         (Reason::CitizenAbroad, !ruling.attachments().is_empty()),
@@ -219,8 +229,7 @@ proptest! {
         match ruling.outcome() {
             Outcome::Placed(placement) => {
                 for law in ruling.attachments() {
-                    let demand = (law.jurisdiction(), law.constraint());
-                    prop_assert!(satisfies(&map, placement, demand, date), "{ruling:?}");
+                    prop_assert!(satisfies(&map, placement, law, date), "{ruling:?}");
                 }
                 let region = map.region(placement.region()).expect("a region of the map");
                 prop_assert_eq!(region.territory(), placement.territory());
@@ -245,17 +254,18 @@ proptest! {
     ) {
         let ruling = rule(&map, &items, date);
         let collection = Collection::parse("profiles").expect("a name");
-        let laws: Vec<_> = ruling.attachments().iter().map(|law| (law.jurisdiction(), law.constraint())).collect();
+        let laws = ruling.attachments();
         let judged = |readers: &[_]| atlas::egress(&map, ruling.attachments(), &collection, date, readers);
         // What is asked for above all: exclusive is exclusive.
-        for (territory, _) in laws.iter().filter(|(_, is)| *is == Constraint::Exclusive) {
+        for law in laws.iter().filter(|law| law.constraint() == Constraint::Exclusive) {
+            let territory = law.jurisdiction();
             if readers.iter().any(|reader| reader.is_none_or(|country| !territory.contains(country))) {
                 prop_assert!(judged(&readers).is_err(), "{ruling:?}");
             }
         }
         let barring: std::collections::BTreeSet<Territory> = laws.iter()
-            .filter(|law| readers.iter().any(|reader| !lets(&map, **law, *reader, date)))
-            .map(|(territory, _)| *territory)
+            .filter(|law| readers.iter().any(|reader| !lets(&map, law, *reader, date)))
+            .map(Attachment::jurisdiction)
             .collect();
         match judged(&readers) {
             Ok(()) => prop_assert!(barring.is_empty(), "{ruling:?}"),

@@ -1,0 +1,340 @@
+//! A statute pack as a page to read, and all of them as a table.
+
+use std::fmt::Write as _;
+
+use crate::map::digest_text;
+use crate::{Constraint, Date, StatutePack, Trigger, UnknownCitizenship, Verified};
+
+/// What stands at the head of every page.
+const HEAD: &str = "Facts for operators and auditors, not legal advice.";
+
+impl StatutePack {
+    /// The pack as a page in Markdown: whom it covers, what it demands, where that is written, how
+    /// well that was verified, and what to write in a map.
+    pub fn page(&self) -> String {
+        let parts = [
+            self.head(),
+            section("Whom it covers", &self.covers()),
+            section("What it demands", &self.demands()),
+            section("Exemptions", &self.grounds()),
+            section("Rules", &self.written()),
+            section("In a map", &[self.snippet()]),
+            section("What this pack cannot express", &self.limits()),
+        ];
+        parts.join("\n")
+    }
+
+    /// Title and table of what is known of the law as a whole.
+    fn head(&self) -> String {
+        let mut text = format!("# {}\n\n{HEAD}\n\n", self.title());
+        for (name, value) in [
+            ("id", format!("`{}`", self.id())),
+            ("jurisdiction", self.jurisdiction().to_string()),
+            ("law", self.citation().to_owned()),
+            ("read in", address(Some(self.source()))),
+            ("in force", span(Some(self.from()), self.until())),
+            ("status", self.status_words().to_owned()),
+            ("least verified", self.least_verified().to_string()),
+        ] {
+            line(&mut text, &format!("| {name} | {} |", cell(&value)));
+            if name == "id" {
+                line(&mut text, "| --- | --- |");
+            }
+        }
+        text
+    }
+
+    /// What makes it attach, in sentences.
+    fn covers(&self) -> Vec<String> {
+        let place = self.jurisdiction();
+        let mut lines = match self.trigger() {
+            Trigger::Citizen => vec![
+                format!("It attaches to citizens of {place}."),
+                "Of those who live elsewhere the map decides by `citizens_abroad`; there is no \
+                 default."
+                    .to_owned(),
+                match self.unknown() {
+                    UnknownCitizenship::AnyHint => format!(
+                        "Where nothing is known of citizenship, residence, presence or a contact \
+                         in {place} is enough, unless the map's `unknown` says otherwise."
+                    ),
+                    UnknownCitizenship::Territory => format!(
+                        "Where nothing is known of citizenship, residence or presence in {place} \
+                         is enough, unless the map's `unknown` says otherwise."
+                    ),
+                    UnknownCitizenship::Never => "Where nothing is known of citizenship it does \
+                         not attach, unless the map's `unknown` says otherwise."
+                        .to_owned(),
+                },
+            ],
+            Trigger::Located => vec![
+                format!("It attaches to people who live or are in {place}, of any citizenship."),
+                if self.constraint() == Constraint::Mirror {
+                    "A contact, such as a telephone number, never makes it attach.".to_owned()
+                } else {
+                    format!(
+                        "Where nothing is known of either, a contact in {place}, such as a \
+                         telephone number, is enough."
+                    )
+                },
+            ],
+            Trigger::Operator => vec![
+                format!(
+                    "It attaches to everybody of a tenant that is established in {place}, as the \
+                     map declares."
+                ),
+                "A tenant that the map does not declare is taken as established there.".to_owned(),
+            ],
+        };
+        if !self.sectors().is_empty() {
+            let sectors = words(self.sectors().iter().map(|sector| format!("`{sector}`")));
+            lines.push(format!("Only for tenants that declare one of these `sectors`: {sectors}."));
+            lines
+                .push("A tenant that the map does not declare is taken as one of them.".to_owned());
+        }
+        if let Some(data) = self.data() {
+            lines.push(format!("Only for {data}: the map lists in `collections` what holds them."));
+        }
+        lines
+    }
+
+    /// What it asks for once it attaches, in sentences.
+    fn demands(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        if self.readings().is_empty() {
+            lines.extend(self.demand(self.constraint()));
+        } else {
+            let readings = words(self.readings().iter().map(|one| format!("`{one}`")));
+            lines.push(format!("It is read in more than one way: {readings}."));
+            lines.push("The map chooses by `reading`; there is no default.\n".to_owned());
+            for reading in self.readings() {
+                lines.push(format!("- {}", self.demand(*reading).join("\n  ")));
+            }
+        }
+        if !self.deny().is_empty() {
+            let deny = words(self.deny().iter().map(ToString::to_string));
+            lines
+                .push(format!("Neither copy nor reader is ever in {deny}: no clause opens these."));
+        }
+        if let Some(transfers) = self.transfers() {
+            lines.push(format!(
+                "A transfer waits {} working days (Monday to Friday) after its notification, so a \
+                 clause from here gives the day in `notified`.",
+                transfers.working_days()
+            ));
+            if !transfers.listed().is_empty() {
+                let listed = words(transfers.listed().iter().map(ToString::to_string));
+                lines.push(format!("To these it does not wait, only notify: {listed}."));
+            }
+        }
+        lines
+    }
+
+    /// What one constraint asks for, in sentences.
+    fn demand(&self, constraint: Constraint) -> Vec<String> {
+        let place = self.jurisdiction();
+        let lines: &[&str] = match constraint {
+            Constraint::Exclusive => {
+                &["the record lies in PLACE, with no copy and no reader abroad."]
+            }
+            Constraint::PrimaryFirst => &[
+                "the first and authoritative copy lies in PLACE.",
+                "Copies and readers abroad need a transfer clause.",
+            ],
+            Constraint::Mirror => &["a copy lies in PLACE; where others lie is free."],
+            Constraint::ConditionalTransfer => &[
+                "outside of PLACE the record lies, and is read, under a transfer clause only.",
+                "A destination that the law finds adequate needs a clause as well, which says so.",
+            ],
+            Constraint::None => &["nothing."],
+        };
+        let mut lines: Vec<String> =
+            lines.iter().map(|line| line.replace("PLACE", place.as_str())).collect();
+        if let Some(first) = lines.first_mut() {
+            first.insert_str(0, &format!("`{constraint}`: "));
+        }
+        lines
+    }
+
+    /// The exemptions as a table.
+    fn grounds(&self) -> Vec<String> {
+        if self.exemptions().is_empty() {
+            return vec!["This pack has none.".to_owned()];
+        }
+        let mut lines = vec![
+            "A collection that rests on one of these says so in `exempt`, and the law does not \
+             attach to it.\n"
+                .to_owned(),
+            "| exempt | ground | citation | verified | source |".to_owned(),
+            "| --- | --- | --- | --- | --- |".to_owned(),
+        ];
+        lines.extend(self.exemptions().iter().map(|ground| {
+            let source = address(ground.source.as_deref());
+            let id = format!("`{}/{}`", self.id(), ground.id);
+            row(&[&id, &ground.says, &ground.citation, ground.verified.as_str(), &source])
+        }));
+        lines
+    }
+
+    /// The rules as a table.
+    fn written(&self) -> Vec<String> {
+        let mut lines = vec![
+            "| rule | citation | in force | verified | source |".to_owned(),
+            "| --- | --- | --- | --- | --- |".to_owned(),
+        ];
+        lines.extend(self.rules().iter().map(|rule| {
+            let (dates, source) = (span(rule.from, rule.until), address(rule.source.as_deref()));
+            row(&[&rule.says, &rule.citation, &dates, rule.verified.as_str(), &source])
+        }));
+        lines
+    }
+
+    /// The lines of a map that put it in force, with a `?` for what has no default.
+    fn snippet(&self) -> String {
+        let mut text = String::from("```toml\n[[statutes]]\n");
+        line(&mut text, &format!("id = \"{}\"", self.id()));
+        line(&mut text, &format!("digest = \"{}\"", digest_text(self.digest())));
+        if self.trigger() == Trigger::Citizen {
+            line(&mut text, "citizens_abroad = \"?\"  # attach, ignore or refuse");
+        }
+        if !self.readings().is_empty() {
+            let readings = self.readings().iter().map(|one| one.as_str().to_owned());
+            line(&mut text, &format!("reading = \"?\"  # {}", words(readings)));
+        }
+        if let Some(data) = self.data() {
+            line(&mut text, &format!("collections = [\"?\"]  # those that hold {data}"));
+        }
+        if self.draft().is_some() {
+            line(&mut text, "# accept_draft = true  # read first what this pack cannot express");
+        }
+        text.push_str("```");
+        text
+    }
+
+    /// What nobody but the operator can know, and what the pack's authors decided.
+    fn limits(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        if let Some(because) = self.draft() {
+            lines.push(format!("- It is a draft: {because}."));
+        }
+        lines.push(match self.trigger() {
+            Trigger::Operator => "- Where a tenant is established is what the map says.".to_owned(),
+            Trigger::Citizen | Trigger::Located => {
+                "- Who the person is and where they live or are is what callers say.".to_owned()
+            }
+        });
+        if !self.sectors().is_empty() {
+            lines.push("- Whether a tenant is of the sector is what the map says.".to_owned());
+        }
+        if self.data().is_some() {
+            lines.push("- What a collection holds is what the map says; nobody looks.".to_owned());
+        }
+        let clauses = [Constraint::PrimaryFirst, Constraint::ConditionalTransfer];
+        if clauses.contains(&self.constraint()) {
+            lines.push("- Whether the ground that a clause names holds is not checked.".to_owned());
+        }
+        if self.transfers().is_some() {
+            lines.push("- Public holidays are not known: Monday to Friday count.".to_owned());
+        }
+        let read = self.rules().iter().filter(|rule| rule.verified == Verified::Inference);
+        lines.extend(read.map(|rule| format!("- Drawn here: {}.", rule.says)));
+        lines
+    }
+
+    fn status_words(&self) -> &'static str {
+        match self.draft() {
+            Some(_) => "draft: in force only where a map says `accept_draft = true`",
+            None => "ready",
+        }
+    }
+
+    /// The mark of the rule or ground that needs checking most.
+    fn least_verified(&self) -> Verified {
+        let rules = self.rules().iter().map(|rule| rule.verified);
+        let marks = rules.chain(self.exemptions().iter().map(|ground| ground.verified));
+        let order = [Verified::Memory, Verified::Weak, Verified::Inference, Verified::Seen];
+        let rank = |mark: &Verified| order.iter().position(|own| own == mark);
+        marks.min_by_key(rank).unwrap_or(Verified::Memory)
+    }
+}
+
+/// A table of packs in Markdown, each with a link to its page.
+pub fn statute_index(packs: &[StatutePack]) -> String {
+    let mut text = format!("# Statute packs\n\n{HEAD}\n");
+    text.push_str(
+        "Each page is made from the pack's file in `crates/atlas/statutes`.\n\
+         `least verified` is the mark of the rule that needs checking most: `memory` (check before \
+         relying on it), `weak` (partly visible, or of low quality), `inference` (how the pack \
+         reads the law), `seen` (in a public page).\n\
+         A `draft` is put in force only by a map that accepts it.\n\n",
+    );
+    line(
+        &mut text,
+        "| id | jurisdiction | title | demands | attaches by | in force | status | least verified |",
+    );
+    line(&mut text, "| --- | --- | --- | --- | --- | --- | --- | --- |");
+    for pack in packs {
+        let id = format!("[{0}]({0}.md)", pack.id());
+        let demands = match pack.readings() {
+            [] => pack.constraint().to_string(),
+            readings => readings.iter().map(|one| one.as_str()).collect::<Vec<_>>().join(" or "),
+        };
+        let status = if pack.draft().is_some() { "draft" } else { "ready" };
+        line(
+            &mut text,
+            &row(&[
+                &id,
+                pack.jurisdiction().as_str(),
+                pack.title(),
+                &demands,
+                pack.trigger().as_str(),
+                &span(Some(pack.from()), pack.until()),
+                status,
+                pack.least_verified().as_str(),
+            ]),
+        );
+    }
+    text
+}
+
+fn section(title: &str, lines: &[String]) -> String {
+    format!("## {title}\n\n{}\n", lines.join("\n"))
+}
+
+fn line(text: &mut String, it: &str) {
+    text.push_str(it);
+    text.push('\n');
+}
+
+fn row(cells: &[&str]) -> String {
+    let mut text = String::from("|");
+    for it in cells {
+        // Writing to a string cannot fail.
+        let _infallible = write!(text, " {} |", cell(it));
+    }
+    text
+}
+
+/// A text that does not break the table it stands in.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|")
+}
+
+fn address(source: Option<&str>) -> String {
+    source.map_or_else(String::new, |source| {
+        if source.starts_with("none") { source.to_owned() } else { format!("`{source}`") }
+    })
+}
+
+fn span(from: Option<Date>, until: Option<Date>) -> String {
+    match (from, until) {
+        (None, None) => String::new(),
+        (Some(from), None) => format!("from {from}"),
+        (None, Some(until)) => format!("until {until}"),
+        (Some(from), Some(until)) => format!("{from} to {until}"),
+    }
+}
+
+fn words(all: impl Iterator<Item = String>) -> String {
+    all.collect::<Vec<_>>().join(", ")
+}
