@@ -16,7 +16,7 @@ use crate::support::{self, with_digests};
 
 /// Countries that occur: those with laws, two of one group, one without a law.
 pub(crate) const COUNTRIES: &[&str] = &["AE", "DE", "FR", "KZ", "RU", "TR", "UA", "US"];
-const TERRITORIES: &[&str] = &["AE", "DE", "EEA", "KZ", "RU", "TR", "US", "*"];
+const TERRITORIES: &[&str] = &["AE", "DE", "EEA", "KZ", "RU", "TR", "US", "*", "FR", "UA"];
 pub(crate) const COLLECTIONS: &[&str] = &["one", "two", "three"];
 const LAWS: &[&str] = &[
     "eu-gdpr", "kz-94v", "made-ae", "made-by", "made-de", "made-kz", "made-tr", "made-us",
