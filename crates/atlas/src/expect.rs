@@ -4,8 +4,11 @@ use std::fmt;
 
 use terms::{Collection, Reason, RegionId, TenantId, limits};
 
+use crate::file::FILE_TOO_LARGE;
+use crate::limits::PEOPLE_BYTES_MAX;
 use crate::pack::{NAME, TERRITORY};
 use crate::read::{At, File, Section};
+use crate::schema::PEOPLE;
 use crate::{
     ClauseId, Date, Diagnostic, EvidenceKind, Finding, Findings, Jurisdiction, Outcome, Question,
     RegionMap, Ruling, Territory, decide,
@@ -92,10 +95,9 @@ impl Expectations {
     /// Everything that is wrong with it, in the order of the file.
     pub fn parse(text: &str) -> Result<Self, Vec<Diagnostic>> {
         let file = File::new(text);
-        let people = file.document().map(|document| {
-            let root = Section::root(&file, &document, "file of people");
-            root.only(&["people"]);
-            let sections = root.sections("people", "person");
+        let people = file.document((FILE_TOO_LARGE, PEOPLE_BYTES_MAX)).map(|document| {
+            let root = Section::root(&file, &document, &PEOPLE);
+            let sections = root.sections("people");
             if sections.is_empty() {
                 let cure = "add at least one under [[people]]";
                 file.wrong(0, "KEY_MISSING", "there are no people in this file", cure);
@@ -105,7 +107,7 @@ impl Expectations {
             unique(&file, &people);
             people.into_iter().map(|person| person.it).collect()
         });
-        match (people, file.into_wrong()) {
+        match (people, file.into_findings()) {
             (Some(people), wrong) if wrong.is_empty() => Ok(Self { people }),
             (_, wrong) => Err(wrong),
         }
@@ -129,7 +131,6 @@ fn unique(file: &File<'_>, people: &[At<Person>]) {
 }
 
 fn person(file: &File<'_>, section: &Section<'_>, text: &str) -> Option<At<Person>> {
-    section.only(&["name", "tenant", "collection", "date", "evidence", "expect"]);
     let name = section.needed_text("name");
     let tenant = section
         .text("tenant")
@@ -146,7 +147,7 @@ fn person(file: &File<'_>, section: &Section<'_>, text: &str) -> Option<At<Perso
     let wanted = "a kind of evidence and its value, such as \"residence DE\"";
     let given = |text| file.parsed(text, "VALUE_INVALID", wanted, Given::parse);
     let evidence = texts.into_iter().filter_map(given).map(|given| given.it).collect();
-    let expect = section.section("expect", "expectation");
+    let expect = section.section("expect");
     if expect.is_none() && !section.needed_list("expect") {
         return None;
     }
@@ -170,7 +171,6 @@ fn expected(
     file: &File<'_>,
     section: &Section<'_>,
 ) -> Option<(Expected, Option<Vec<Jurisdiction>>)> {
-    section.only(&["region", "refused", "mirrors", "clauses", "jurisdictions"]);
     let region = section.text("region");
     let region = region
         .and_then(|text| file.parsed(text, "NAME_INVALID", NAME, |t| RegionId::parse(t).ok()));
