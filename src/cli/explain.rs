@@ -144,7 +144,7 @@ struct Rules {
 impl Rules {
     fn rule(&self, row: &Row) -> Result<(Findings, Ruling), Fault> {
         let items: Vec<_> = row.evidence.iter().map(super::Item::as_pair).collect();
-        let findings = self.sources.findings(&items)?;
+        let findings = self.sources.findings(&self.map, &items, &Findings::new())?;
         let question = Question {
             tenant: &self.tenant,
             collection: &row.collection,

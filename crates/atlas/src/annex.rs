@@ -4,8 +4,11 @@ use std::collections::BTreeSet;
 
 use terms::{RegionId, SLOTS, ShardId, Slot};
 
+use crate::file::{FILE_TOO_LARGE, one_of};
+use crate::limits::ANNEX_BYTES_MAX;
 use crate::pack::NAME;
 use crate::read::{At, File, Section};
+use crate::schema::ANNEX;
 use crate::{Diagnostic, RegionMap};
 
 /// One shard of a region, as the annex gives it.
@@ -57,9 +60,9 @@ impl Annex {
     pub fn parse(text: &str, map: &RegionMap) -> Result<Self, Vec<Diagnostic>> {
         let file = File::new(text);
         let annex = file
-            .document()
-            .and_then(|document| Self::read(&file, &Section::root(&file, &document, "annex"), map));
-        match (annex, file.into_wrong()) {
+            .document((FILE_TOO_LARGE, ANNEX_BYTES_MAX))
+            .and_then(|document| Self::read(&file, &Section::root(&file, &document, &ANNEX), map));
+        match (annex, file.into_findings()) {
             (Some(annex), wrong) if wrong.is_empty() => Ok(annex),
             (_, wrong) => Err(wrong),
         }
@@ -93,25 +96,23 @@ impl Annex {
     }
 
     fn read(file: &File<'_>, root: &Section<'_>, map: &RegionMap) -> Option<Self> {
-        root.only(&["region", "ingress", "shards"]);
         let region = root.needed("region", "NAME_INVALID", NAME, |t| RegionId::parse(t).ok());
         if let Some(region) = &region
             && map.region(&region.it).is_none()
         {
-            let all: Vec<&str> = map.regions().iter().map(|r| r.name().as_str()).collect();
             let problem = format!("the map has no region `{}`", region.it);
             file.wrong(
                 region.at,
                 "REGION_UNKNOWN",
                 problem,
-                format!("use one of: {}", all.join(", ")),
+                one_of(map.regions().iter().map(|r| r.name())),
             );
         }
         let form = "an address such as https://host:443 (http:// on loopback only)";
         let ingress = root
             .text("ingress")
             .and_then(|text| file.parsed(text, "ADDRESS_INVALID", form, public_address));
-        let sections = root.sections("shards", "shard");
+        let sections = root.sections("shards");
         if sections.is_empty() {
             let cure = "add at least one under [[shards]]";
             file.wrong(0, "KEY_MISSING", "the annex has no shards", cure);
@@ -128,7 +129,6 @@ impl Annex {
 }
 
 fn shard(file: &File<'_>, section: &Section<'_>) -> Option<At<Shard>> {
-    section.only(&["name", "address", "slots"]);
     let name = section.needed("name", "NAME_INVALID", NAME, |t| ShardId::parse(t).ok());
     let form = "an address such as http://127.0.0.1:7411 or https://host:443";
     let address = section.needed("address", "ADDRESS_INVALID", form, address);

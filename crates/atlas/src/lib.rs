@@ -22,13 +22,17 @@
 
 mod annex;
 mod border;
+mod check;
 mod codes;
 mod country;
 mod date;
 mod diagnostic;
+mod expect;
+mod file;
 mod finding;
 mod findings;
 mod intern;
+pub mod limits;
 mod map;
 mod pack;
 mod page;
@@ -37,6 +41,7 @@ mod plan;
 mod read;
 mod refusal;
 mod ruling;
+pub mod schema;
 mod shipped;
 mod statute;
 mod territory;
@@ -45,9 +50,12 @@ mod words;
 
 pub use annex::{Annex, Shard};
 pub use border::{Barred, egress, egress_of_absent, ingress};
+pub use check::{Checked, CheckedAnnex, check};
+pub use codes::{Code, Example, codes};
 pub use country::{COUNTRIES_VERSION, Country};
 pub use date::Date;
 pub use diagnostic::{Diagnostic, Severity};
+pub use expect::{Expectations, Expected, Given, Person, Verdict};
 pub use finding::{Aspect, EvidenceKind, Finding, Kinds, MalformedFinding};
 pub use findings::{Findings, FindingsDamaged, FindingsFull};
 pub use intern::{INTERNED_MAX, InternFull, intern};

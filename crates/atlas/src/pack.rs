@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use sha2::{Digest, Sha256};
 
 use crate::country::Countries;
+use crate::file::FILE_TOO_LARGE;
+use crate::limits::{PACK_BYTES_MAX, WORKING_DAYS_MAX};
 use crate::read::{At, File, Section};
+use crate::schema::PACK;
 use crate::statute::{Exemption, Rule, StatutePack, Transfers};
 use crate::{
     Constraint, Diagnostic, ExemptionId, Sector, StatuteId, Territory, Trigger, UnknownCitizenship,
@@ -16,8 +19,6 @@ use crate::{
 pub(crate) const NAME: &str = "a name of a-z, 0-9 and inner '-', at most 63 bytes";
 /// What a territory is, in messages.
 pub(crate) const TERRITORY: &str = "a country or EEA";
-/// Working days of a wait at the most: a year of them, and then some.
-const WORKING_DAYS_MAX: u64 = 366;
 
 impl StatutePack {
     /// Reads a pack from its file.
@@ -26,10 +27,10 @@ impl StatutePack {
     /// Everything that is wrong with it, in the order of the file.
     pub fn parse(text: &str) -> Result<Self, Vec<Diagnostic>> {
         let file = File::new(text);
-        let pack = file.document().and_then(|document| {
-            read(&file, &Section::root(&file, &document, "statute pack"), text)
-        });
-        match (pack, file.into_wrong()) {
+        let pack = file
+            .document((FILE_TOO_LARGE, PACK_BYTES_MAX))
+            .and_then(|document| read(&file, &Section::root(&file, &document, &PACK), text));
+        match (pack, file.into_findings()) {
             (Some(pack), wrong) if wrong.is_empty() => Ok(pack),
             (_, wrong) => Err(wrong),
         }
@@ -37,7 +38,6 @@ impl StatutePack {
 }
 
 fn read(file: &File<'_>, root: &Section<'_>, text: &str) -> Option<StatutePack> {
-    root.only(KEYS);
     let id = root.needed("id", "NAME_INVALID", NAME, StatuteId::parse);
     let jurisdiction =
         root.needed("jurisdiction", "TERRITORY_UNKNOWN", TERRITORY, Territory::parse);
@@ -85,28 +85,6 @@ fn read(file: &File<'_>, root: &Section<'_>, text: &str) -> Option<StatutePack> 
     })
 }
 
-const KEYS: &[&str] = &[
-    "id",
-    "jurisdiction",
-    "title",
-    "citation",
-    "source",
-    "trigger",
-    "constraint",
-    "readings",
-    "unknown",
-    "from",
-    "until",
-    "status",
-    "draft_because",
-    "sectors",
-    "data",
-    "deny",
-    "transfers",
-    "exemptions",
-    "rules",
-];
-
 /// What the law demands, and the readings that are in dispute, of which that is one.
 fn demand(file: &File<'_>, root: &Section<'_>) -> (Option<Constraint>, Vec<Constraint>) {
     let constraint = root.needed("constraint", "VALUE_INVALID", "a constraint", Constraint::parse);
@@ -149,8 +127,7 @@ fn draft(file: &File<'_>, root: &Section<'_>) -> Option<String> {
 }
 
 fn transfers(file: &File<'_>, root: &Section<'_>) -> Option<Transfers> {
-    let section = root.section("transfers", "table of transfers")?;
-    section.only(&["working_days", "listed"]);
+    let section = root.section("transfers")?;
     let days = section.needed_number("working_days");
     let listed = territories(file, &section, "listed");
     let days = days?;
@@ -165,8 +142,7 @@ fn transfers(file: &File<'_>, root: &Section<'_>) -> Option<Transfers> {
 fn exemptions(file: &File<'_>, root: &Section<'_>) -> Vec<Exemption> {
     let mut seen = BTreeSet::new();
     let mut exemptions = Vec::new();
-    for section in root.sections("exemptions", "exemption") {
-        section.only(&["id", "says", "citation", "verified", "source"]);
+    for section in root.sections("exemptions") {
         let id = section.needed("id", "NAME_INVALID", NAME, ExemptionId::parse);
         let (says, citation) = (section.needed_text("says"), section.needed_text("citation"));
         let (verified, source) = verified(file, &section);
@@ -187,7 +163,7 @@ fn exemptions(file: &File<'_>, root: &Section<'_>) -> Vec<Exemption> {
 }
 
 fn rules(file: &File<'_>, root: &Section<'_>) -> Vec<Rule> {
-    let rules = root.sections("rules", "rule");
+    let rules = root.sections("rules");
     if rules.is_empty() {
         file.wrong(0, "KEY_MISSING", "this statute pack has no rule", "cite at least one");
     }
@@ -195,7 +171,6 @@ fn rules(file: &File<'_>, root: &Section<'_>) -> Vec<Rule> {
 }
 
 fn rule(file: &File<'_>, section: &Section<'_>) -> Option<Rule> {
-    section.only(&["says", "citation", "verified", "source", "from", "until"]);
     let (says, citation) = (section.needed_text("says"), section.needed_text("citation"));
     let (verified, source) = verified(file, section);
     let (from, until) = (section.date("from"), section.date("until"));
@@ -236,16 +211,16 @@ fn territories(file: &File<'_>, section: &Section<'_>, key: &str) -> Vec<Territo
 }
 
 /// A list of names, each once, that may be left out.
-pub(crate) fn names<T: PartialEq>(
+pub(crate) fn names<T: Ord + Clone>(
     file: &File<'_>,
     section: &Section<'_>,
     key: &str,
     parse: impl Fn(&str) -> Option<T>,
 ) -> Vec<T> {
-    let mut names = Vec::new();
+    let (mut names, mut seen) = (Vec::new(), BTreeSet::new());
     for text in section.texts(key).unwrap_or_default() {
         let Some(name) = file.parsed(text, "NAME_INVALID", NAME, &parse) else { continue };
-        if names.contains(&name.it) {
+        if !seen.insert(name.it.clone()) {
             let problem = format!("`{}` is listed already", text.it);
             file.wrong(text.at, "NAME_DUPLICATE", problem, "remove one of them");
             continue;

@@ -1,121 +1,67 @@
 //! Reading an operator's TOML strictly, with every mistake named at once and where it stands.
 
-use std::cell::RefCell;
 use std::ops::Range;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::{Date, Diagnostic};
+use crate::Date;
+pub(crate) use crate::file::{At, File};
+use crate::limits::LIST_ITEMS_MAX;
+use crate::schema::{Form, Table};
 
-/// Something read, and where it stood: a byte offset into the file.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct At<T> {
-    pub(crate) it: T,
-    pub(crate) at: usize,
-}
-
-impl<T> At<T> {
-    pub(crate) fn with<U>(&self, it: U) -> At<U> {
-        At { it, at: self.at }
-    }
-}
-
-/// A file under reading, and what was found wrong with it so far.
-#[derive(Debug)]
-pub(crate) struct File<'t> {
-    text: &'t str,
-    wrong: RefCell<Vec<Diagnostic>>,
-}
-
-impl<'t> File<'t> {
-    pub(crate) fn new(text: &'t str) -> Self {
-        Self { text, wrong: RefCell::new(Vec::new()) }
-    }
-
-    /// The file as a table. None if it is not TOML: then its mistakes are noted.
-    pub(crate) fn document(&self) -> Option<Spanned<DeTable<'t>>> {
-        let (document, errors) = DeTable::parse_recoverable(self.text);
-        for error in &errors {
-            let at = error.span().map_or(0, |span| span.start);
-            let problem = error.message().lines().collect::<Vec<_>>().join(", ");
-            self.wrong(at, "TOML_SYNTAX", problem, "write it as TOML 1.0 asks");
-        }
-        errors.is_empty().then_some(document)
-    }
-
-    /// Notes a mistake.
-    pub(crate) fn wrong(
-        &self,
-        at: usize,
-        code: &'static str,
-        problem: impl Into<String>,
-        cure: impl Into<String>,
-    ) {
-        let before = self.text.get(..at).unwrap_or(self.text);
-        let line_start = before.rfind('\n').map_or(0, |end| end + 1);
-        let column = before.get(line_start..).map_or(1, |line| line.chars().count() + 1);
-        let line = before.bytes().filter(|c| *c == b'\n').count() + 1;
-        let (problem, cure) = (problem.into(), cure.into());
-        self.wrong.borrow_mut().push(Diagnostic { line, column, code, problem, cure });
-    }
-
-    /// Everything that is wrong, in the order of the file.
-    pub(crate) fn into_wrong(self) -> Vec<Diagnostic> {
-        let mut wrong = self.wrong.into_inner();
-        wrong.sort();
-        wrong.dedup();
-        wrong
-    }
-}
-
-/// A table of the file, with the word that names it in messages.
+/// A table of the file, and what it may hold.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Section<'d> {
     file: &'d File<'d>,
     table: &'d DeTable<'d>,
-    what: &'static str,
+    known: &'static Table,
     /// Where it begins.
     pub(crate) at: usize,
 }
 
 impl<'d> Section<'d> {
+    /// The whole file.
     pub(crate) fn root(
         file: &'d File<'d>,
         document: &'d Spanned<DeTable<'d>>,
-        what: &'static str,
+        known: &'static Table,
     ) -> Self {
-        Self { file, table: document.get_ref(), what, at: 0 }
+        Self::new(file, document.get_ref(), known, 0)
     }
 
-    /// Notes every key that is not among these.
-    pub(crate) fn only(&self, known: &[&str]) {
-        for key in self.table.keys() {
+    /// Notes every key that is not known.
+    fn new(file: &'d File<'d>, table: &'d DeTable<'d>, known: &'static Table, at: usize) -> Self {
+        for key in table.keys() {
             let name: &str = key.get_ref();
-            if known.contains(&name) {
+            if known.key(name).is_some() || file.is_full("KEY_UNKNOWN") {
                 continue;
             }
-            let near = known.iter().map(|word| (distance(name, word), word)).min();
+            let words = || known.keys.iter().map(|key| key.name);
+            let near = words().map(|word| (distance(name, word), word)).min();
             let cure = match near {
                 Some((0..=2, word)) => format!("did you mean `{word}`?"),
-                _ => format!("use one of: {}", known.join(", ")),
+                _ => format!("use one of: {}", words().collect::<Vec<_>>().join(", ")),
             };
-            let problem = format!("`{name}` is no key of this {}", self.what);
-            self.file.wrong(key.span().start, "KEY_UNKNOWN", problem, cure);
+            let shown: String = name.chars().take(NAME_CHARS_MAX).collect();
+            let problem = format!("`{}` is no key of this {}", shown.escape_debug(), known.what);
+            file.wrong(key.span().start, "KEY_UNKNOWN", problem, cure);
         }
+        Self { file, table, known, at }
     }
 
     fn get(&self, key: &str) -> Option<(&'d DeValue<'d>, Range<usize>)> {
+        assert!(self.known.key(key).is_some(), "`{key}` of {} is in the schema", self.known.what);
         self.table.get(key).map(|value| (value.get_ref(), value.span()))
     }
 
     fn mistyped(&self, at: usize, key: &str, wanted: &str) {
-        let problem = format!("`{key}` of this {} is not {wanted}", self.what);
+        let problem = format!("`{key}` of this {} is not {wanted}", self.known.what);
         self.file.wrong(at, "VALUE_TYPE", problem, format!("give {wanted}"));
     }
 
     fn missing(&self, key: &str) {
-        let problem = format!("this {} has no `{key}`", self.what);
+        let problem = format!("this {} has no `{key}`", self.known.what);
         self.file.wrong(self.at, "KEY_MISSING", problem, format!("add `{key}`"));
     }
 
@@ -141,7 +87,7 @@ impl<'d> Section<'d> {
     pub(crate) fn said(&self, key: &str) -> Option<At<&'d str>> {
         let text = self.text(key)?;
         if text.it.trim().is_empty() {
-            let problem = format!("`{key}` of this {} is empty", self.what);
+            let problem = format!("`{key}` of this {} is empty", self.known.what);
             self.file.wrong(text.at, "VALUE_INVALID", problem, "say what it is");
             return None;
         }
@@ -184,7 +130,7 @@ impl<'d> Section<'d> {
         let text = value.as_datetime().map(ToString::to_string);
         let date = value.as_str().or(text.as_deref()).and_then(Date::parse);
         if date.is_none() {
-            let problem = format!("`{key}` of this {} is no day", self.what);
+            let problem = format!("`{key}` of this {} is no day", self.known.what);
             self.file.wrong(span.start, "DATE_INVALID", problem, "write it as 2026-11-23");
         }
         date.map(|it| At { it, at: span.start })
@@ -208,8 +154,12 @@ impl<'d> Section<'d> {
             self.mistyped(span.start, key, "a list of texts");
             return None;
         };
+        if array.len() > LIST_ITEMS_MAX {
+            let problem = format!("`{key}` has more than {LIST_ITEMS_MAX} items");
+            self.file.wrong(span.start, "LIMIT_COUNT", problem, "make several of it");
+        }
         let mut texts = Vec::new();
-        for item in array {
+        for item in array.iter().take(LIST_ITEMS_MAX) {
             match item.get_ref().as_str() {
                 Some(it) => texts.push(At { it, at: item.span().start }),
                 None => self.mistyped(item.span().start, key, "a list of texts"),
@@ -228,31 +178,44 @@ impl<'d> Section<'d> {
     }
 
     /// A table that may be left out.
-    pub(crate) fn section(&self, key: &str, what: &'static str) -> Option<Section<'d>> {
+    pub(crate) fn section(&self, key: &str) -> Option<Section<'d>> {
         let (value, span) = self.get(key)?;
         let table = value.as_table();
         if table.is_none() {
             self.mistyped(span.start, key, "a table");
         }
-        table.map(|table| Section { file: self.file, table, what, at: span.start })
+        table.map(|table| Section::new(self.file, table, self.inner(key), span.start))
     }
 
-    /// The tables of a list that may be left out.
-    pub(crate) fn sections(&self, key: &str, what: &'static str) -> Vec<Section<'d>> {
+    /// The tables of a list that may be left out; not more than there may be.
+    pub(crate) fn sections(&self, key: &str) -> Vec<Section<'d>> {
         let Some((value, span)) = self.get(key) else { return Vec::new() };
         let Some(array) = value.as_array() else {
             self.mistyped(span.start, key, "a list of tables");
             return Vec::new();
         };
+        let known = self.inner(key);
+        if array.len() > known.count_max {
+            let problem = format!("there are {} {key}, over {}", array.len(), known.count_max);
+            self.file.wrong(span.start, "LIMIT_COUNT", problem, "leave out what is not needed");
+        }
         let mut sections = Vec::new();
-        for item in array {
+        for item in array.iter().take(known.count_max) {
             let at = item.span().start;
             match item.get_ref().as_table() {
-                Some(table) => sections.push(Section { file: self.file, table, what, at }),
+                Some(table) => sections.push(Section::new(self.file, table, known, at)),
                 None => self.mistyped(at, key, "a list of tables"),
             }
         }
         sections
+    }
+
+    /// What the tables behind a key may hold.
+    fn inner(&self, key: &str) -> &'static Table {
+        match self.known.key(key).map(|key| &key.form) {
+            Some(Form::Table(inner) | Form::Tables(inner)) => inner,
+            _ => unreachable!("`{key}` is in the schema as a table"),
+        }
     }
 
     /// What `parse` makes of a text that must be there.
@@ -268,23 +231,8 @@ impl<'d> Section<'d> {
     }
 }
 
-impl File<'_> {
-    /// What `parse` makes of a text; if nothing, that is noted.
-    pub(crate) fn parsed<T>(
-        &self,
-        text: At<&str>,
-        code: &'static str,
-        wanted: &str,
-        parse: impl Fn(&str) -> Option<T>,
-    ) -> Option<At<T>> {
-        let parsed = parse(text.it);
-        if parsed.is_none() {
-            let problem = format!("`{}` is not {wanted}", text.it.escape_debug());
-            self.wrong(text.at, code, problem, format!("give {wanted}"));
-        }
-        parsed.map(|it| text.with(it))
-    }
-}
+/// Characters of an unknown key that a message repeats at most.
+const NAME_CHARS_MAX: usize = 64;
 
 /// How many letters to add, drop or change to get from one word to the other.
 fn distance(one: &str, other: &str) -> usize {

@@ -204,17 +204,24 @@ impl Facts {
 }
 
 impl Findings {
-    /// The kinds whose findings play a part in a ruling: `ip` does not beside `collected_in`, and
-    /// contacts do only where nothing is known of residence and presence.
+    /// The kinds whose findings play a part in a ruling: see [`Kinds::counted`].
     pub fn counted(&self) -> Kinds {
+        self.kinds().counted()
+    }
+}
+
+impl Kinds {
+    /// Those of them that play a part in a ruling: `ip` does not beside `collected_in`, and
+    /// contacts do only where nothing is known of residence and presence.
+    #[must_use]
+    pub fn counted(self) -> Self {
         use EvidenceKind::{CollectedIn, Ip, Phone, Residence, Sim};
-        let all = self.kinds();
         let without = |kind| match kind {
-            Ip => all.contains(CollectedIn),
-            Phone | Sim => [Residence, CollectedIn, Ip].iter().any(|kind| all.contains(*kind)),
+            Ip => self.contains(CollectedIn),
+            Phone | Sim => [Residence, CollectedIn, Ip].iter().any(|kind| self.contains(*kind)),
             Residence | CollectedIn | EvidenceKind::Citizenship | EvidenceKind::Document => false,
         };
-        all.iter().filter(|kind| !without(*kind)).fold(Kinds::EMPTY, Kinds::with)
+        self.iter().filter(|kind| !without(*kind)).fold(Self::EMPTY, Self::with)
     }
 }
 

@@ -54,6 +54,9 @@ macro_rules! words {
             /// All of them, in their order.
             pub const ALL: &'static [Self] = &[$(Self::$word),*];
 
+            /// The words of all of them, in their order.
+            pub(crate) const WORDS: &'static [&'static str] = &[$($text),*];
+
             /// Its word in files and on the wire.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$word => $text),* }

@@ -11,7 +11,7 @@ mod sim;
 use std::fmt;
 use std::net::IpAddr;
 
-use atlas::{COUNTRIES_VERSION, EvidenceKind, Finding, Findings};
+use atlas::{COUNTRIES_VERSION, Disputed, EvidenceKind, Finding, Findings, RegionMap};
 use terms::{Detail, Fault, Pii, Reason, limits};
 
 pub use ip::{DatabaseDamaged, DatabaseVersion};
@@ -96,34 +96,69 @@ impl Sources {
         }
     }
 
-    /// What the evidence says. What says nothing for certain (an address or a code that is not
-    /// found, a number that is not valid) is no finding.
+    /// What the evidence says under a map, together with `beside`: findings that came with it. What
+    /// says nothing for certain (an address or a code that is not found, a number that is not
+    /// valid) is no finding.
+    ///
+    /// An address or a number in one of the map's disputed areas points to the countries for which
+    /// the map has decided it, whatever databases and numbering plans say.
     ///
     /// # Errors
     /// `TOO_MANY_ITEMS` for more than [`limits::EVIDENCE_ITEMS_MAX`], and `EVIDENCE_MALFORMED`
     /// for the first value that is not of its kind's form, by its field `evidence[i].value` and
-    /// never by what it held. `INTERNAL` when the IP database turns out to be damaged where it is
-    /// asked: then nobody knows whether it would have said something.
-    pub fn findings(&self, items: &[(EvidenceKind, &str)]) -> Result<Findings, Fault> {
+    /// never by what it held. `JURISDICTION_DISPUTED` for a value in a disputed area that nobody
+    /// has decided, unless it plays no part beside the rest (see [`Findings::counted`]).
+    /// `INTERNAL` when the IP database turns out to be damaged where it is asked: then nobody
+    /// knows whether it would have said something.
+    pub fn findings(
+        &self,
+        map: &RegionMap,
+        items: &[(EvidenceKind, &str)],
+        beside: &Findings,
+    ) -> Result<Findings, Fault> {
         too_many(items.len(), "evidence")?;
-        let mut findings = Findings::new();
+        let mut findings = beside.clone();
+        let mut disputes = Vec::new();
         for (n, (kind, value)) in items.iter().enumerate() {
-            let read = self.finding(*kind, value);
-            let finding = read.map_err(|wrong| match wrong {
-                Wrong::Form(problem) => malformed(format!("evidence[{n}].value"), problem),
+            let field = || format!("evidence[{n}].value");
+            let read = self.says(map, *kind, value).map_err(|wrong| match wrong {
+                Wrong::Form(problem) => malformed(field(), problem),
                 Wrong::Database => {
                     Fault::new(Reason::Internal).problem("the IP database is damaged")
                 }
             })?;
-            if let Some(finding) = finding {
-                findings.insert(finding).map_err(|_| full("evidence"))?;
+            match read {
+                Says::Nothing => {}
+                Says::One(finding) => {
+                    findings.insert(finding).map_err(|_| full("evidence"))?;
+                }
+                Says::Area(area) if area.decided().is_empty() => {
+                    disputes.push((*kind, disputed(field(), area)));
+                }
+                Says::Area(area) => {
+                    for country in area.decided() {
+                        let finding = Finding::new(*kind, *country);
+                        findings.insert(finding).map_err(|_| full("evidence"))?;
+                    }
+                }
             }
         }
-        Ok(findings)
+        // What another piece makes idle need not be decided: it plays no part in the ruling.
+        let kinds = disputes.iter().fold(findings.kinds(), |kinds, (kind, _)| kinds.with(*kind));
+        let counted = kinds.counted();
+        match disputes.into_iter().find(|(kind, _)| counted.contains(*kind)) {
+            Some((_, fault)) => Err(fault),
+            None => Ok(findings),
+        }
     }
 
-    /// What one value says, or what is wrong with its form.
-    fn finding(&self, kind: EvidenceKind, value: &str) -> Result<Option<Finding>, Wrong> {
+    /// What one value says under a map, or what is wrong with its form.
+    fn says<'m>(
+        &self,
+        map: &'m RegionMap,
+        kind: EvidenceKind,
+        value: &str,
+    ) -> Result<Says<'m>, Wrong> {
         if value.len() > limits::EVIDENCE_VALUE_BYTES_MAX {
             return Err(Wrong::Form("is too long for evidence"));
         }
@@ -132,17 +167,25 @@ impl Sources {
             | EvidenceKind::Document
             | EvidenceKind::Residence
             | EvidenceKind::CollectedIn => {
-                return Finding::parse(kind, value).map(Some).map_err(|_| Wrong::Form(COUNTRY));
+                return Finding::parse(kind, value)
+                    .map(Says::One)
+                    .map_err(|_| Wrong::Form(COUNTRY));
             }
             EvidenceKind::Ip => {
                 let address: IpAddr =
                     value.parse().map_err(|_| Wrong::Form("is not an IP address"))?;
+                if let Some(area) = map.disputed_address(address) {
+                    return Ok(Says::Area(area));
+                }
                 let country = self.ip.as_ref().map(|database| database.country(address));
                 country.transpose().map_err(|_| Wrong::Database)?.flatten()
             }
             EvidenceKind::Phone => {
                 if !phone::is_e164(value) {
                     return Err(Wrong::Form(E164));
+                }
+                if let Some(area) = map.disputed_number(value) {
+                    return Ok(Says::Area(area));
                 }
                 self.phone.country(value)
             }
@@ -151,8 +194,18 @@ impl Sources {
                 self.sim.country(code)
             }
         };
-        Ok(country.map(|country| Finding::new(kind, country)))
+        Ok(country.map_or(Says::Nothing, |country| Says::One(Finding::new(kind, country))))
     }
+}
+
+/// What one value says.
+enum Says<'m> {
+    /// Nothing for certain.
+    Nothing,
+    /// A country, or that there is none.
+    One(Finding),
+    /// That it lies in a disputed area.
+    Area(&'m Disputed),
 }
 
 /// Why a value gives no answer.
@@ -195,6 +248,15 @@ pub fn kind(name: &str, field: impl Into<String>) -> Result<EvidenceKind, Fault>
 
 fn malformed(field: String, problem: &'static str) -> Fault {
     Fault::new(Reason::EvidenceMalformed).field(field).problem(problem)
+}
+
+/// That a value lies in an area that nobody has decided. Which area is not said: it tells where
+/// the person is.
+fn disputed(field: String, area: &Disputed) -> Fault {
+    let claims: Vec<&str> = area.claims().iter().map(|country| country.as_str()).collect();
+    let problem = "lies in an area that several countries claim, and the map has not decided it";
+    let fault = Fault::new(Reason::JurisdictionDisputed).field(field).problem(problem);
+    fault.with(Detail::Conflicting, claims.join(","))
 }
 
 fn too_many(items: usize, field: &'static str) -> Result<(), Fault> {

@@ -1,6 +1,6 @@
 //! What is malformed, what says nothing, and what neither may ever show.
 
-use atlas::EvidenceKind;
+use atlas::{EvidenceKind, Finding, Findings, RegionMap};
 use evidence::{Evidence, Sources, findings_sent, kind};
 use terms::{Detail, Fault, Pii, Reason};
 
@@ -9,15 +9,21 @@ fn sources() -> Sources {
     Sources::new(Some(database.to_vec())).expect("a database")
 }
 
+const MAP: &str = include_str!("../../../deploy/sample/map.toml");
+
+fn map() -> RegionMap {
+    RegionMap::parse(MAP).expect("a sound map")
+}
+
 fn say(sources: &Sources, kind: EvidenceKind, value: &str) -> Result<Vec<String>, Fault> {
-    let findings = sources.findings(&[(kind, value)])?;
+    let findings = sources.findings(&map(), &[(kind, value)], &Findings::new())?;
     Ok(findings.iter().map(|f| format!("{} {}", f.kind(), f.code())).collect())
 }
 
 #[test]
 fn a_malformed_value_is_named_by_its_field_only() {
     use EvidenceKind::{Citizenship, CollectedIn, Document, Ip, Phone, Residence, Sim};
-    let sources = sources();
+    let (sources, map) = (sources(), map());
     for (kind, value) in [
         (Citizenship, "RUS"),
         (Citizenship, ""),
@@ -37,7 +43,7 @@ fn a_malformed_value_is_named_by_its_field_only() {
         (Residence, &"R".repeat(65)),
     ] {
         let items = [(Residence, "DE"), (kind, value)];
-        let fault = sources.findings(&items).expect_err(value);
+        let fault = sources.findings(&map, &items, &Findings::new()).expect_err(value);
         assert_eq!(fault.reason, Reason::EvidenceMalformed, "{kind} {value}");
         assert_eq!(fault.field.as_deref(), Some("evidence[1].value"));
         let shown = format!("{fault} {fault:?}");
@@ -86,12 +92,14 @@ fn what_says_something_is_one() {
 #[test]
 fn there_is_an_end_to_evidence() {
     let items = vec![(EvidenceKind::Sim, "250"); 65];
-    for fault in [sources().findings(&items), findings_sent(&items)] {
+    let none = Findings::new();
+    for fault in [sources().findings(&map(), &items, &none), findings_sent(&items)] {
         let fault = fault.expect_err("one too many");
         assert_eq!(fault.reason, Reason::TooManyItems);
         assert_eq!(fault.detail(Detail::Limit), Some("64"));
     }
-    assert!(sources().findings(items.get(..64).expect("64 of 65")).is_ok());
+    let most = items.get(..64).expect("64 of 65");
+    assert!(sources().findings(&map(), most, &none).is_ok());
 }
 
 #[test]
@@ -127,4 +135,60 @@ fn evidence_does_not_show_its_value() {
         Evidence { kind: EvidenceKind::Phone, value: Pii::new("+79123456789".to_owned()) };
     assert_eq!(format!("{evidence:?}"), "Evidence(phone, …)");
     assert_eq!(evidence.as_item(), (EvidenceKind::Phone, "+79123456789"));
+}
+
+#[test]
+fn a_disputed_area_points_to_whom_the_map_decides_for_or_to_nobody() {
+    use EvidenceKind::{CollectedIn, Ip, Phone, Residence};
+    let areas = "\n[[disputed]]\nname = \"open\"\naddresses = [\"203.0.113.0/24\", \"2001:db8::/32\"]\n\
+                 numbers = [\"+7978\"]\nclaims = [\"RU\", \"UA\"]\n\
+                 [[disputed]]\nname = \"decided\"\naddresses = [\"203.0.113.128/25\"]\n\
+                 numbers = [\"+79781\"]\nclaims = [\"RU\", \"UA\"]\ndecided = [\"UA\", \"RU\"]\n";
+    let map = RegionMap::parse(&format!("{MAP}{areas}")).expect("a sound map");
+    let sources = sources();
+    let open = [
+        (Ip, "203.0.113.7"),
+        (Ip, "::ffff:203.0.113.7"),
+        (Ip, "2001:db8::1"),
+        (Phone, "+79782345678"),
+    ];
+    for (kind, value) in open {
+        let items = [(EvidenceKind::Citizenship, "DE"), (kind, value)];
+        let fault = sources.findings(&map, &items, &Findings::new()).expect_err(value);
+        assert_eq!(fault.reason, Reason::JurisdictionDisputed);
+        assert_eq!(fault.field.as_deref(), Some("evidence[1].value"));
+        assert_eq!(fault.detail(Detail::Conflicting), Some("RU,UA"));
+        let shown = format!("{fault} {fault:?}");
+        assert!(!shown.contains(value) && !shown.contains("open"), "{shown}");
+    }
+    for (kind, value, expected) in [
+        (Ip, "203.0.113.200", "ip RU, ip UA"),
+        (Ip, "::ffff:203.0.113.128", "ip RU, ip UA"),
+        (Ip, "203.0.114.1", ""),
+        (Phone, "+79781234567", "phone RU, phone UA"),
+        (Phone, "+79123456789", "phone RU"),
+    ] {
+        let found = sources.findings(&map, &[(kind, value)], &Findings::new()).expect(value);
+        let found: Vec<_> = found.iter().map(|f| format!("{} {}", f.kind(), f.code())).collect();
+        assert_eq!(found.join(", "), expected, "{value}");
+    }
+    // What plays no part beside the rest need not be decided, wherever the rest comes from.
+    for (other, value, kind, idle) in [
+        (CollectedIn, "DE", Ip, "203.0.113.7"),
+        (CollectedIn, "DE", Phone, "+79782345678"),
+        (Residence, "DE", Phone, "+79782345678"),
+        (Ip, "203.0.113.200", Phone, "+79782345678"),
+    ] {
+        let items = [(kind, idle), (other, value)];
+        assert!(sources.findings(&map, &items, &Findings::new()).is_ok(), "{kind} {other}");
+    }
+    let mut sent = Findings::new();
+    sent.insert(Finding::parse(CollectedIn, "DE").expect("a finding")).expect("room");
+    let found = sources.findings(&map, &[(Ip, "203.0.113.7")], &sent).expect("it plays no part");
+    assert_eq!(found, sent);
+    // Residence does not make an address idle, and an open area makes no number idle.
+    for other in [(Residence, "DE"), (Phone, "+79123456789")] {
+        let items = [(Ip, "203.0.113.7"), other];
+        assert!(sources.findings(&map, &items, &Findings::new()).is_err(), "{other:?}");
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use atlas::{Date, EvidenceKind, Outcome, Question, RegionMap, decide};
+use atlas::{Date, EvidenceKind, Findings, Outcome, Question, RegionMap, decide};
 use evidence::Sources;
 use serde::Deserialize;
 use terms::{Collection, TenantId};
@@ -40,7 +40,7 @@ fn answer(map: &RegionMap, sources: &Sources, row: &Row) -> Expect {
     let kind = |item: &Item| EvidenceKind::parse(&item.kind).expect("a kind");
     let items: Vec<(EvidenceKind, &str)> =
         row.evidence.iter().map(|item| (kind(item), item.value.as_str())).collect();
-    let findings = sources.findings(&items).expect("well-formed evidence");
+    let findings = sources.findings(map, &items, &Findings::new()).expect("well-formed evidence");
     let tenant = TenantId::parse("sample").expect("a name");
     let collection = Collection::parse(&row.collection).expect("a name");
     let date = Date::parse("2026-11-23").expect("a day");

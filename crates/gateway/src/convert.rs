@@ -182,12 +182,9 @@ impl Reader<'_> {
         let items = named("evidence", "value", evidence.iter().map(|e| (e.kind, &*e.value)))?;
         let by = |kind| items.iter().any(|(k, _)| *k == kind);
         let (by_phone, by_ip) = (by(EvidenceKind::Phone), by(EvidenceKind::Ip));
-        let mut findings = self.sources.findings(&items)?;
-        let items = named("findings", "country", sent.iter().map(|f| (f.kind, &*f.country)))?;
-        if !items.is_empty() {
-            let more = evidence::findings_sent(&items)?;
-            findings.merge(&more).map_err(|_| too_many("findings"))?;
-        }
+        let made = named("findings", "country", sent.iter().map(|f| (f.kind, &*f.country)))?;
+        let made = evidence::findings_sent(&made)?;
+        let findings = self.sources.findings(self.map, &items, &made)?;
         let any = !evidence.is_empty() || !sent.is_empty();
         Ok(Given { findings, any, by_phone, by_ip })
     }

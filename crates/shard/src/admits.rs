@@ -37,7 +37,10 @@ pub(crate) fn admits(
         && ruling.attachments().iter().all(|attached| {
             let law =
                 Law { map, of: attached.jurisdiction(), collection: placement.collection(), date };
-            law.is_kept(attached.constraint(), here.territory, &copies)
+            let denied = |country: &Country| attached.denies(*country);
+            !denied(&here.territory)
+                && !copies.iter().any(denied)
+                && law.is_kept(attached.constraint(), here.territory, &copies)
         })
 }
 

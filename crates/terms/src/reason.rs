@@ -107,6 +107,8 @@ reasons! {
     // --- the rules say no: nothing was stored
     /// No evidence names a country.
     JurisdictionUndetermined "JURISDICTION_UNDETERMINED" FailedPrecondition No "send evidence that names a country: residence, citizenship, or where the person is";
+    /// The evidence lies in an area that several countries claim, and the map has not decided it.
+    JurisdictionDisputed "JURISDICTION_DISPUTED" FailedPrecondition No "have the operator decide the area in the map, or send evidence that says more: residence, or where the person is";
     /// Two laws each claim the first copy, or an exclusive law meets one that asks for a copy.
     Unsatisfiable "UNSATISFIABLE" FailedPrecondition No "no placement satisfies every law that attaches: have the evidence checked, or keep this record out of the platform";
     /// The map has no region in the territory that the law asks for.

@@ -1,10 +1,10 @@
 //! What a map must satisfy as a whole.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Display;
 
 use super::parse::Draft;
 use super::{Home, HomeFor, Region};
+use crate::file::one_of;
 use crate::read::{At, File};
 use crate::{Constraint, Statute, Transfers};
 
@@ -76,11 +76,6 @@ fn names(file: &File<'_>, draft: &Draft) {
         let problem = format!("the map has no collection `{name}`");
         file.wrong(at, "COLLECTION_UNKNOWN", problem, one_of(&draft.known_collections));
     }
-}
-
-fn one_of(known: impl IntoIterator<Item: Display>) -> String {
-    let known: Vec<String> = known.into_iter().map(|word| word.to_string()).collect();
-    format!("use one of: {}", known.join(", "))
 }
 
 /// Notes each ground that is none of a statute of the map.

@@ -86,26 +86,12 @@ impl Clause {
     }
 }
 
-const KEYS: &[&str] = &[
-    "id",
-    "from",
-    "to",
-    "collections",
-    "legal_basis",
-    "importer",
-    "reference",
-    "notified",
-    "not_before",
-    "expires",
-];
-
 /// Reads a transfer clause.
 pub(super) fn read(
     file: &File<'_>,
     section: &Section<'_>,
     names: &mut Names,
 ) -> Option<At<Clause>> {
-    section.only(KEYS);
     let id = section.needed("id", "NAME_INVALID", NAME, ClauseId::parse);
     let from = section.needed("from", "TERRITORY_UNKNOWN", TERRITORY, Territory::parse);
     let to = section.needed("to", "TERRITORY_UNKNOWN", TERRITORY, Territory::parse);

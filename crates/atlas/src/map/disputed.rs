@@ -37,7 +37,6 @@ pub(super) struct Areas {
     numbers: BTreeMap<String, usize>,
 }
 
-const KEYS: &[&str] = &["name", "addresses", "numbers", "claims", "decided"];
 /// What a prefix of addresses is, in messages.
 const ADDRESSES: &str = "a prefix of addresses such as 203.0.113.0/24 or 2001:db8::/32";
 /// What a prefix of numbers is, in messages.
@@ -159,7 +158,6 @@ impl Areas {
 
 /// Reads a disputed area.
 pub(super) fn read(file: &File<'_>, section: &Section<'_>) -> Option<At<Disputed>> {
-    section.only(KEYS);
     let named = |text: &str| terms::RegionId::parse(text).ok().map(|name| name.as_str().to_owned());
     let name = section.needed("name", "NAME_INVALID", NAME, named);
     let of = |key| section.texts(key).unwrap_or_default().into_iter();

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use terms::Collection;
 
 use super::parse::Names;
+use crate::file::one_of;
 use crate::pack::NAME;
 use crate::read::{At, File, Section};
 use crate::{StatuteId, StatutePack};
@@ -13,10 +14,11 @@ use crate::{StatuteId, StatutePack};
 pub(super) const DIGEST: &str = "sha256: and 64 hexadecimal digits";
 
 /// The packs that a map can name.
-pub(super) struct Packs(BTreeMap<StatuteId, Vec<&'static StatutePack>>);
+#[derive(Debug)]
+pub(crate) struct Packs(BTreeMap<StatuteId, Vec<&'static StatutePack>>);
 
 impl Packs {
-    pub(super) fn new(packs: impl IntoIterator<Item = &'static StatutePack>) -> Self {
+    pub(crate) fn new(packs: impl IntoIterator<Item = &'static StatutePack>) -> Self {
         let mut all = BTreeMap::<_, Vec<_>>::new();
         for pack in packs {
             all.entry(pack.id().clone()).or_default().push(pack);
@@ -42,9 +44,9 @@ impl Packs {
         self.0.get(id).and_then(|packs| Self::of(packs, digest))
     }
 
-    /// All ids, for a message.
+    /// An offer to use one of them.
     pub(super) fn ids(&self) -> String {
-        self.0.keys().map(StatuteId::as_str).collect::<Vec<_>>().join(", ")
+        one_of(self.0.keys())
     }
 }
 

@@ -5,8 +5,8 @@ mod changes;
 mod check;
 mod clause;
 mod disputed;
+mod index;
 mod law;
-mod laws;
 mod parse;
 mod parts;
 mod statute;
@@ -14,6 +14,8 @@ mod statute;
 pub(crate) use changes::changes;
 pub use clause::Clause;
 pub use disputed::Disputed;
+pub(crate) use index::Places;
+pub(crate) use law::Packs;
 pub use parts::{CollectionRules, Exempt, Home, HomeFor, Reads, Region, Site, Tenant};
 pub use statute::Statute;
 
@@ -23,6 +25,7 @@ use std::net::IpAddr;
 
 use terms::{Collection, RegionId, TenantId};
 
+use crate::file::File;
 use crate::words::id;
 use crate::{Country, Date, Diagnostic, Jurisdiction, StatuteId, StatutePack, packs};
 
@@ -75,8 +78,16 @@ pub struct RegionMap {
     disputed: disputed::Areas,
     /// For each country by its index, the place in `homes` of the home that may lead for it.
     leads: Vec<Option<usize>>,
-    /// The places in `clauses` by the jurisdiction from which they lead and the collection.
-    clauses_from: BTreeMap<Jurisdiction, BTreeMap<Collection, Vec<usize>>>,
+    clauses_from: BTreeMap<Jurisdiction, ClausesFrom>,
+}
+
+/// The places in `clauses` of those that lead from one jurisdiction.
+#[derive(Debug, Clone, Default)]
+struct ClausesFrom {
+    /// Those for all collections.
+    of_all: Vec<usize>,
+    /// Those that list their collections.
+    of: BTreeMap<Collection, Vec<usize>>,
 }
 
 impl RegionMap {
@@ -96,7 +107,7 @@ impl RegionMap {
     /// # Errors
     /// Everything that is wrong with it, in the order of the file.
     pub fn parse_with(text: &str, packs: &'static [StatutePack]) -> Result<Self, Vec<Diagnostic>> {
-        parse::map(text, &law::Packs::new(packs))
+        parse::map(text, &Packs::new(packs))
     }
 
     /// Reads and checks a map that came with these packs: its statutes are among them and those
@@ -109,7 +120,12 @@ impl RegionMap {
         text: &str,
         carried: &[&'static StatutePack],
     ) -> Result<Self, Vec<Diagnostic>> {
-        parse::map(text, &law::Packs::new(packs().iter().chain(carried.iter().copied())))
+        parse::map(text, &Packs::new(packs().iter().chain(carried.iter().copied())))
+    }
+
+    /// Reads a map, leaves what is found in the file, and says where each part stood.
+    pub(crate) fn placed(file: &File<'_>, text: &str, packs: &Packs) -> Option<(Self, Places)> {
+        parse::placed(file, text, packs)
     }
 
     /// Which map this is.
@@ -246,9 +262,7 @@ impl RegionMap {
         to: Country,
         collection: &Collection,
     ) -> bool {
-        let places = self.clauses_from.get(&from).and_then(|all| all.get(collection));
-        let mut clauses = places.into_iter().flatten().filter_map(|place| self.clauses.get(*place));
-        clauses.any(|clause| clause.to.contains(to))
+        self.clauses_of(from, collection).any(|clause| clause.to.contains(to))
     }
 
     /// The clause, first by id, under which records of `from` may lie in a region of `to`.
@@ -259,8 +273,18 @@ impl RegionMap {
         collection: &Collection,
         date: Date,
     ) -> Option<&Clause> {
-        let places = self.clauses_from.get(&from)?.get(collection)?;
-        let mut clauses = places.iter().filter_map(|place| self.clauses.get(*place));
+        let mut clauses = self.clauses_of(from, collection);
         clauses.find(|clause| clause.to.contains(to) && clause.in_force(date))
+    }
+
+    /// The clauses from a jurisdiction for a collection, by id.
+    fn clauses_of(
+        &self,
+        from: Jurisdiction,
+        collection: &Collection,
+    ) -> impl Iterator<Item = &Clause> {
+        let from = self.clauses_from.get(&from);
+        let places = from.into_iter().flat_map(|from| from.places(collection));
+        places.filter_map(|place| self.clauses.get(place))
     }
 }

@@ -5,15 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use sha2::{Digest, Sha256};
 use terms::{Collection, RegionId, TenantId, limits};
 
+use super::index::Places;
 use super::law::Packs;
 use super::{
     Clause, CollectionRules, Disputed, Epoch, Exempt, Home, HomeFor, Reads, Region, RegionMap,
-    Site, Statute, Tenant, check, clause, disputed, law, statute,
+    Site, Statute, Tenant, check, clause, disputed, index, law, statute,
 };
-use crate::country::{COUNT, Countries};
+use crate::country::Countries;
+use crate::file::MAP_TOO_LARGE;
+use crate::limits::MAP_BYTES_MAX;
 use crate::pack::{NAME, names};
 use crate::read::{At, File, Section};
-use crate::{Country, Diagnostic, Sector, Territory};
+use crate::schema::MAP;
+use crate::{Country, Diagnostic, Sector};
 
 /// What a ground is, in messages.
 const EXEMPT: &str = "the name of a statute and of one of its exemptions, such as ru-152fz/6-1-3";
@@ -45,32 +49,25 @@ pub(super) struct Draft {
 /// Reads and checks a map.
 pub(super) fn map(text: &str, packs: &Packs) -> Result<RegionMap, Vec<Diagnostic>> {
     let file = File::new(text);
-    let map = file.document().and_then(|document| {
-        read(&file, &Section::root(&file, &document, "region map"), text, packs)
-    });
-    match (map, file.into_wrong()) {
-        (Some(map), wrong) if wrong.is_empty() => Ok(map),
+    let map = placed(&file, text, packs);
+    match (map, file.into_findings()) {
+        (Some((map, _)), wrong) if wrong.is_empty() => Ok(map),
         (_, wrong) => Err(wrong),
     }
 }
 
-fn read(file: &File<'_>, root: &Section<'_>, text: &str, packs: &Packs) -> Option<RegionMap> {
-    root.only(&[
-        "name",
-        "deployment",
-        "trust_domain",
-        "version",
-        "predecessor",
-        "valid_until",
-        "tenants",
-        "collections",
-        "regions",
-        "homes",
-        "statutes",
-        "clauses",
-        "disputed",
-        "limits",
-    ]);
+/// The same, with where each of its parts stood. Its findings are left in the file.
+pub(super) fn placed(file: &File<'_>, text: &str, packs: &Packs) -> Option<(RegionMap, Places)> {
+    let document = file.document((MAP_TOO_LARGE, MAP_BYTES_MAX))?;
+    read(file, &Section::root(file, &document, &MAP), text, packs)
+}
+
+fn read(
+    file: &File<'_>,
+    root: &Section<'_>,
+    text: &str,
+    packs: &Packs,
+) -> Option<(RegionMap, Places)> {
     let name = root.needed_text("name");
     let deployment = root.needed("deployment", "NAME_INVALID", NAME, |text| {
         RegionId::parse(text).ok().map(|name| name.as_str().to_owned())
@@ -80,9 +77,10 @@ fn read(file: &File<'_>, root: &Section<'_>, text: &str, packs: &Packs) -> Optio
         .and_then(|text| file.parsed(text, "NAME_INVALID", TRUST_DOMAIN, domain));
     let number = root.needed_number("version");
     let predecessors = predecessors(file, root);
-    let valid_until = root.date("valid_until").map(|date| date.it);
-    let draft = draft(file, root, packs);
+    let valid_until = root.date("valid_until");
+    let mut draft = draft(file, root, packs);
     check::draft(file, &draft);
+    let places = index::sorted(&mut draft, valid_until.map(|date| date.at));
     let epoch = Epoch { number: number?.it, digest: Sha256::digest(text).into() };
     let deployment = deployment?.it;
     let mut map = RegionMap {
@@ -91,7 +89,7 @@ fn read(file: &File<'_>, root: &Section<'_>, text: &str, packs: &Packs) -> Optio
         trust_domain: trust_domain.map_or_else(|| deployment.clone(), |domain| domain.it),
         deployment,
         predecessors,
-        valid_until,
+        valid_until: valid_until.map(|date| date.it),
         tenants: draft.tenants.into_iter().map(|t| (t.it.name.clone(), t.it)).collect(),
         collections: draft.collections.into_iter().map(|c| (c.it.name.clone(), c.it)).collect(),
         regions: draft.regions.into_iter().map(|region| region.it).collect(),
@@ -102,60 +100,18 @@ fn read(file: &File<'_>, root: &Section<'_>, text: &str, packs: &Packs) -> Optio
         leads: Vec::new(),
         clauses_from: BTreeMap::new(),
     };
-    index(&mut map);
-    Some(map)
-}
-
-/// Sorts what a ruling looks up, and works out what does not depend on a person.
-fn index(map: &mut RegionMap) {
-    map.regions.sort_by(|a, b| a.name.cmp(&b.name));
-    map.homes.sort_by_key(|home| home.home_for);
-    map.statutes.sort_by_key(|statute| (statute.jurisdiction(), statute.id()));
-    map.clauses.sort_by(|a, b| a.id.cmp(&b.id));
-    for home in &mut map.homes {
-        let place = map.regions.binary_search_by(|region| region.name.cmp(&home.region));
-        home.place = place.unwrap_or(usize::MAX);
-    }
-    for statute in &mut map.statutes {
-        let exempt = map
-            .collections
-            .values()
-            .filter(|rules| rules.exempt.iter().any(|exempt| exempt.statute == *statute.pack.id()));
-        statute.exempt = exempt.map(|rules| rules.name.clone()).collect();
-    }
-    map.leads = Country::all().map(|country| lead(&map.homes, country)).collect();
-    assert_eq!(map.leads.len(), COUNT, "one lead for each country");
-    for (place, clause) in map.clauses.iter().enumerate() {
-        let from = map.clauses_from.entry(clause.from).or_default();
-        for collection in map.collections.keys().filter(|name| clause.covers(name)) {
-            from.entry(collection.clone()).or_default().push(place);
-        }
-    }
-}
-
-/// The home for a country: its own, else its first group's, else that of `*`; none if the one
-/// that is found first may not lead.
-fn lead(homes: &[Home], country: Country) -> Option<usize> {
-    let rank = |home: &Home| match home.home_for {
-        HomeFor::Territory(Territory::Country(own)) => (own == country).then_some(0),
-        HomeFor::Territory(group @ Territory::Group(_)) => group.contains(country).then_some(1),
-        HomeFor::Any => Some(2),
-    };
-    let ranked = homes.iter().enumerate().filter_map(|(n, home)| Some((rank(home)?, n, home.lead)));
-    ranked.min().and_then(|(_, n, lead)| lead.then_some(n))
+    index::make(&mut map);
+    Some((map, places))
 }
 
 fn draft(file: &File<'_>, root: &Section<'_>, packs: &Packs) -> Draft {
-    let limits = root.section("limits", "table of limits");
-    let body_bytes_max = limits.and_then(|limits| {
-        limits.only(&["body_bytes_max"]);
-        body_limit(file, &limits)
-    });
+    let limits = root.section("limits");
+    let body_bytes_max = limits.and_then(|limits| body_limit(file, &limits));
     let body_bytes_max = body_bytes_max.unwrap_or(limits::BODY_BYTES_DEFAULT);
     let mut names = Names::default();
-    let tenants = root.sections("tenants", "tenant");
-    let collections = root.sections("collections", "collection");
-    let regions = root.sections("regions", "region");
+    let tenants = root.sections("tenants");
+    let collections = root.sections("collections");
+    let regions = root.sections("regions");
     for (key, none) in [
         ("tenants", tenants.is_empty()),
         ("collections", collections.is_empty()),
@@ -166,10 +122,10 @@ fn draft(file: &File<'_>, root: &Section<'_>, packs: &Packs) -> Draft {
             file.wrong(0, "KEY_MISSING", problem, format!("add at least one under [[{key}]]"));
         }
     }
-    let homes = root.sections("homes", "home");
-    let statutes = root.sections("statutes", "statute");
-    let clauses = root.sections("clauses", "clause");
-    let disputed = root.sections("disputed", "disputed area");
+    let homes = root.sections("homes");
+    let statutes = root.sections("statutes");
+    let clauses = root.sections("clauses");
+    let disputed = root.sections("disputed");
     let known = |sections: &[Section<'_>]| {
         let names = sections.iter().filter_map(|section| section.text("name"));
         names.map(|name| name.it.to_owned()).collect()
@@ -218,6 +174,7 @@ fn predecessors(file: &File<'_>, root: &Section<'_>) -> Vec<[u8; 32]> {
         if digests.len() == RegionMap::PREDECESSORS_MAX {
             let problem = format!("a map has at most {} predecessors", RegionMap::PREDECESSORS_MAX);
             file.wrong(digest.at, "LIMIT_RANGE", problem, "heal a few at a time");
+            break;
         }
         digests.push(digest.it);
     }
@@ -225,7 +182,6 @@ fn predecessors(file: &File<'_>, root: &Section<'_>) -> Vec<[u8; 32]> {
 }
 
 fn tenant(file: &File<'_>, section: &Section<'_>) -> Option<At<Tenant>> {
-    section.only(&["name", "establishments", "sectors"]);
     let name = section.needed("name", "NAME_INVALID", NAME, |t| TenantId::parse(t).ok());
     let mut established = Countries::EMPTY;
     for text in section.texts("establishments").unwrap_or_default() {
@@ -255,7 +211,6 @@ fn collection(
     names: &mut Names,
     body_bytes_max: usize,
 ) -> Option<At<CollectionRules>> {
-    section.only(&["name", "category", "grounds", "reads", "body_bytes_max", "exempt"]);
     let name = section.needed("name", "NAME_INVALID", NAME, |t| Collection::parse(t).ok());
     let category = section.needed_text("category");
     let reads = section.needed("reads", "VALUE_INVALID", "logged or counted", Reads::parse);
@@ -273,20 +228,11 @@ fn collection(
 }
 
 fn region(file: &File<'_>, section: &Section<'_>) -> Option<At<Region>> {
-    section.only(&["name", "territory", "authorities", "site"]);
     let name = section.needed("name", "NAME_INVALID", NAME, |t| RegionId::parse(t).ok());
     let wanted = "an ISO 3166-1 alpha-2 code: a site stands in one country";
     let territory = section.needed("territory", "COUNTRY_UNKNOWN", wanted, Country::parse);
     let authorities = authorities(file, section);
-    let site = section.section("site", "site").map(|site| {
-        site.only(&[
-            "address",
-            "operator",
-            "contract",
-            "register",
-            "attestation",
-            "attestation_expires",
-        ]);
+    let site = section.section("site").map(|site| {
         let text = |key| site.text(key).map(|text| text.it.to_owned());
         Site {
             address: text("address"),
@@ -315,11 +261,12 @@ fn authorities(file: &File<'_>, section: &Section<'_>) -> Vec<[u8; 32]> {
             let problem = "this authority is listed already";
             file.wrong(digest.at, "AUTHORITY_DUPLICATE", problem, "remove one of them");
         }
+        if authorities.len() == Region::AUTHORITIES_MAX {
+            let problem = format!("a region has at most {} authorities", Region::AUTHORITIES_MAX);
+            file.wrong(section.at, "LIMIT_RANGE", problem, "remove those that issue no more");
+            break;
+        }
         authorities.push(digest.it);
-    }
-    if authorities.len() > Region::AUTHORITIES_MAX {
-        let problem = format!("a region has at most {} authorities", Region::AUTHORITIES_MAX);
-        file.wrong(section.at, "LIMIT_RANGE", problem, "remove those that issue no more");
     }
     authorities
 }
@@ -332,7 +279,6 @@ fn domain(text: &str) -> Option<String> {
 }
 
 fn home(section: &Section<'_>, names: &mut Names) -> Option<At<Home>> {
-    section.only(&["for", "region", "lead"]);
     let home_for =
         section.needed("for", "TERRITORY_UNKNOWN", "a country, EEA or *", HomeFor::parse);
     let region = section.needed("region", "NAME_INVALID", NAME, |t| RegionId::parse(t).ok());

@@ -98,7 +98,6 @@ pub(super) fn read(
     names: &mut Names,
     packs: &Packs,
 ) -> Option<At<Statute>> {
-    section.only(KEYS);
     let id = section.needed("id", "NAME_INVALID", NAME, StatuteId::parse);
     let stated = section.needed("digest", "VALUE_INVALID", DIGEST, digest);
     let collections = collections(file, section, names);
@@ -109,8 +108,7 @@ pub(super) fn read(
     let id = id?;
     let Some(pack) = packs.find(&id.it, stated.map(|stated| stated.it)) else {
         let problem = format!("this program has no statute pack `{}`", id.it);
-        let cure = format!("use one of: {}", packs.ids());
-        file.wrong(id.at, "STATUTE_UNKNOWN", problem, cure);
+        file.wrong(id.at, "STATUTE_UNKNOWN", problem, packs.ids());
         return None;
     };
     if let Some(stated) = stated
@@ -135,17 +133,6 @@ pub(super) fn read(
         Statute { pack, constraint, unknown, citizens_abroad, ingress, collections, exempt };
     Some(id.with(settings))
 }
-
-const KEYS: &[&str] = &[
-    "id",
-    "digest",
-    "reading",
-    "accept_draft",
-    "unknown",
-    "citizens_abroad",
-    "ingress",
-    "collections",
-];
 
 /// What the law demands: by the reading that the map chooses, where readings are in dispute.
 fn reading(file: &File<'_>, section: &Section<'_>, pack: &StatutePack) -> Constraint {

@@ -1,0 +1,38 @@
+//! Every bound that the author of a map, an annex or a pack can meet.
+
+/// Bytes of a map. One with every limit below reached fits.
+pub const MAP_BYTES_MAX: usize = 10 << 20;
+/// Bytes of an annex.
+pub const ANNEX_BYTES_MAX: usize = 1 << 20;
+/// Bytes of a statute pack.
+pub const PACK_BYTES_MAX: usize = 1 << 20;
+/// Tables or lists within one another. The limit of the library that reads TOML.
+pub const NESTING_MAX: usize = 80;
+/// Items of one list.
+pub const LIST_ITEMS_MAX: usize = 4_096;
+/// Tenants of a map.
+pub const TENANTS_MAX: usize = 10_000;
+/// Collections of a map.
+pub const COLLECTIONS_MAX: usize = 1_024;
+/// Regions of a map.
+pub const REGIONS_MAX: usize = 1_024;
+/// Homes of a map: every country and every group can have one.
+pub const HOMES_MAX: usize = 512;
+/// Statutes of a map.
+pub const STATUTES_MAX: usize = 256;
+/// Transfer clauses of a map.
+pub const CLAUSES_MAX: usize = 10_000;
+/// Disputed areas of a map.
+pub const DISPUTED_MAX: usize = 1_024;
+/// Shards of an annex: there are no more slots.
+pub const SHARDS_MAX: usize = 1_024;
+/// Rules of a pack, and exemptions of one.
+pub const FACTS_MAX: usize = 256;
+/// Working days of a wait.
+pub const WORKING_DAYS_MAX: u64 = 366;
+/// Bytes of a file of people with expected answers.
+pub const PEOPLE_BYTES_MAX: usize = 4 << 20;
+/// People of such a file.
+pub const PEOPLE_MAX: usize = 10_000;
+/// Findings that are shown of one file. One more says how many are not.
+pub const FINDINGS_SHOWN_MAX: usize = 1_000;
