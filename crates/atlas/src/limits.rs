@@ -32,5 +32,9 @@ pub const SHARDS_MAX: usize = 1_024;
 pub const FACTS_MAX: usize = 256;
 /// Working days of a wait.
 pub const WORKING_DAYS_MAX: u64 = 366;
+/// Bytes of a file of people with expected answers.
+pub const PEOPLE_BYTES_MAX: usize = 4 << 20;
+/// People of such a file.
+pub const PEOPLE_MAX: usize = 10_000;
 /// Findings that are shown of one file. One more says how many are not.
 pub const FINDINGS_SHOWN_MAX: usize = 1_000;

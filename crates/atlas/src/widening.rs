@@ -58,9 +58,9 @@ pub struct Change {
     pub name: String,
     /// The key under which it is said. None: the whole of it was added or taken away.
     pub key: Option<&'static str>,
-    /// What was said before. None: nothing.
+    /// What was said before; of the whole, what matters most. None: nothing.
     pub before: Option<String>,
-    /// What is said now. None: nothing.
+    /// What is said now; of the whole, what matters most. None: nothing.
     pub after: Option<String>,
     /// What it opens, in words. None: nothing.
     pub widens: Option<&'static str>,
@@ -70,13 +70,11 @@ impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { part, name, key, before, after, widens: _ } = self;
         write!(f, "{part} `{name}`")?;
-        match (key, before.as_deref(), after.as_deref()) {
-            (None, None, _) => f.write_str(" is added"),
-            (None, Some(_), _) => f.write_str(" is taken away"),
-            (Some(key), before, after) => {
-                let (before, after) = (before.unwrap_or("none"), after.unwrap_or("none"));
-                write!(f, ": {key} was {before}, is {after}")
-            }
+        let said = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".to_owned());
+        match (key, before) {
+            (None, None) => write!(f, " is added: {}", said(after)),
+            (None, Some(gone)) => write!(f, " is taken away: {gone}"),
+            (Some(key), _) => write!(f, ": {key} was {}, is {}", said(before), said(after)),
         }
     }
 }

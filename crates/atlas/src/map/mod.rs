@@ -7,7 +7,6 @@ mod clause;
 mod disputed;
 mod index;
 mod law;
-mod laws;
 mod parse;
 mod parts;
 mod statute;

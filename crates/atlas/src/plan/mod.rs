@@ -30,7 +30,7 @@ pub const FINDINGS_MAX: usize = 3;
 /// with more findings, and says so.
 pub const QUESTIONS_MAX: usize = 2_000_000;
 /// The most effects that a plan lists. Of others it says how many there are.
-pub const EFFECTS_MAX: usize = 1_000;
+pub const EFFECTS_MAX: usize = 10_000;
 
 /// What changes for whom when one map takes the place of another. Plain data, about nobody.
 #[derive(Debug, Clone)]

@@ -9,7 +9,7 @@ use crate::{Outcome, Question, RegionMap, Ruling, decide};
 /// What becomes of one person's records of one collection when one map takes the place of another.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Move {
-    /// The same places, on the same grounds; or refused for the same reason as before.
+    /// The same places, on the same grounds; or refused as before, whatever the laws behind it.
     Stays,
     /// The first copy belongs in another region.
     Elsewhere {
@@ -42,7 +42,7 @@ pub enum Move {
         /// Where the first copy is.
         region: RegionId,
     },
-    /// It was refused, and is refused for another reason.
+    /// It was refused by a ruling, and is refused by one for another reason.
     StillRefused {
         /// Why it was refused.
         before: Reason,
@@ -89,10 +89,15 @@ impl Move {
             (Err(reason), Ok(stands)) => {
                 return Self::NewlyAllowed { reason, to: stands.region().clone() };
             }
-            (Err(before), Err(after)) if before != after => {
-                return Self::StillRefused { before, after };
+            (Err(before_reason), Err(after_reason)) => {
+                // What a map does not know, it refuses to nobody in particular.
+                let ruled = before.ruling().is_some() && after.ruling().is_some();
+                return if ruled && before_reason != after_reason {
+                    Self::StillRefused { before: before_reason, after: after_reason }
+                } else {
+                    Self::Stays
+                };
             }
-            (Err(_), Err(_)) => return Self::Stays,
         };
         let region = || stands.region().clone();
         if stood.region() != stands.region() {

@@ -41,7 +41,9 @@ fn known(aspect: Aspect, classes: &[Class]) -> [Vec<Known>; 3] {
 /// The numbers of findings in each aspect that sum up to `findings`. Contacts stand beside neither
 /// residence nor presence: there they would play no part.
 fn shapes(findings: usize) -> impl Iterator<Item = [usize; 4]> {
+    // Those come first of whom residence is known.
     (0..81_usize)
+        .rev()
         .map(|n| [n / 27, n / 9 % 3, n / 3 % 3, n % 3])
         .filter(move |shape| shape.iter().sum::<usize>() == findings)
         .filter(|[resident, _, present, contact]| *contact == 0 || resident + present == 0)

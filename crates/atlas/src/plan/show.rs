@@ -1,5 +1,6 @@
 //! A plan for people to read, and for machines.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 
 use serde_json::{Value, json};
@@ -11,6 +12,8 @@ use crate::{Country, Epoch};
 
 /// Countries of one class that a table names; of more it says how many there are.
 const NAMED_MAX: usize = 8;
+/// Grounds that a table tells of one effect.
+const GROUNDS_MAX: usize = 4;
 
 impl Plan {
     /// For people: what changes, then what follows for whom.
@@ -64,27 +67,32 @@ impl Plan {
         if self.effects.is_empty() {
             return writeln!(out, "\nnobody is placed or refused otherwise than before");
         }
-        let rows: Vec<[String; 4]> = self.effects.iter().map(row).collect();
-        let heads = ["what", "collections", "classes", "for example"].map(str::to_owned);
+        // What becomes of records is told once; by what, below it.
+        let alike = |a: &Effect, b: &Effect| a.moved == b.moved;
+        let groups: Vec<&[Effect]> = self.effects.chunk_by(alike).collect();
+        let heads =
+            ["", "what", "collections (tenants)", "cases", "for example"].map(str::to_owned);
+        let rows = groups.iter().zip(1..).filter_map(|(group, n): (_, usize)| row(n, group));
+        let rows: Vec<[String; 5]> = [heads].into_iter().chain(rows).collect();
         let width = |n: usize| {
-            let cells = rows.iter().chain([&heads]).filter_map(|row| row.get(n));
+            let cells = rows.iter().filter_map(|row| row.get(n));
             cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
         };
-        let (what, collections, classes) = (width(0), width(1), width(2));
+        let (number, what, collections, cases) = (width(0), width(1), width(2), width(3));
         writeln!(out)?;
-        for [a, b, c, d] in [&heads].into_iter().chain(&rows) {
-            writeln!(out, "{a:what$}  {b:collections$}  {c:>classes$}  {d}")?;
+        for [n, a, b, c, d] in &rows {
+            writeln!(out, "{n:>number$}  {a:what$}  {b:collections$}  {c:>cases$}  {d}")?;
         }
-        writeln!(out, "\nwhy, one by one")?;
-        for (n, effect) in self.effects.iter().enumerate() {
-            let Effect { moved, differences, example, before, after, tenants, .. } = effect;
-            writeln!(out, "{}. {moved}: {example}", n + 1)?;
-            let tenants = tenants.iter().map(terms::TenantId::as_str).collect::<Vec<_>>();
-            writeln!(out, "   tenants: {}", tenants.join(", "))?;
-            writeln!(out, "   before: {before}\n   after:  {after}")?;
-            let words = differences.words();
-            if !words.is_empty() {
-                writeln!(out, "   {words}")?;
+        writeln!(out, "a case is one class of people in one class of collections and tenants")?;
+        for (group, n) in groups.iter().zip(1_usize..) {
+            let Some(Effect { moved, before, after, .. }) = first(group) else { continue };
+            writeln!(out, "\n{n}. {moved}\n   before: {before}\n   after:  {after}")?;
+            let by = grounds(group);
+            for (words, cases) in by.iter().take(GROUNDS_MAX) {
+                writeln!(out, "   {words}: {}", count(*cases, "case"))?;
+            }
+            if let Some(more) = by.len().checked_sub(GROUNDS_MAX).filter(|more| *more > 0) {
+                writeln!(out, "   and {more} more such grounds, all in the JSON")?;
             }
         }
         Ok(())
@@ -116,7 +124,7 @@ impl Plan {
     }
 }
 
-/// `1 class`, `2 classes`.
+/// `1 case`, `2 classes`.
 fn count(n: usize, what: &str) -> String {
     let ending = match (n, what.ends_with('s')) {
         (1, _) => "",
@@ -134,10 +142,41 @@ fn class_words(class: &[Country]) -> String {
     }
 }
 
-fn row(effect: &Effect) -> [String; 4] {
-    let Effect { moved, collections, example, classes, .. } = effect;
-    let collections: Vec<&str> = collections.iter().map(terms::Collection::as_str).collect();
-    [moved.to_string(), collections.join(", "), classes.to_string(), example.clone()]
+/// The effect of a group whose example is the simplest.
+fn first(group: &[Effect]) -> Option<&Effect> {
+    group.iter().min_by_key(|effect| effect.findings)
+}
+
+/// What came and went in a group, in words, with the number of cases; the most frequent first.
+fn grounds(group: &[Effect]) -> Vec<(String, usize)> {
+    let mut by = BTreeMap::<String, usize>::new();
+    for effect in group {
+        *by.entry(effect.differences.words()).or_default() += effect.classes;
+    }
+    let mut by: Vec<(String, usize)> =
+        by.into_iter().filter(|(words, _)| !words.is_empty()).collect();
+    by.sort_by_key(|(_, cases)| std::cmp::Reverse(*cases));
+    by
+}
+
+fn row(n: usize, group: &[Effect]) -> Option<[String; 5]> {
+    let Effect { moved, tenants, example, .. } = first(group)?;
+    let one_class = group.iter().all(|effect| effect.tenants == *tenants);
+    let place = |effect: &Effect| {
+        let collections: Vec<&str> =
+            effect.collections.iter().map(terms::Collection::as_str).collect();
+        let tenants: Vec<&str> = effect.tenants.iter().map(terms::TenantId::as_str).collect();
+        let (collections, tenants) = (collections.join(", "), tenants.join(", "));
+        if one_class { collections } else { format!("{collections} ({tenants})") }
+    };
+    let places: BTreeSet<String> = group.iter().map(place).collect();
+    let mut places = places.into_iter().collect::<Vec<_>>().join(", ");
+    if one_class {
+        let tenants: Vec<&str> = tenants.iter().map(terms::TenantId::as_str).collect();
+        places = format!("{places} ({})", tenants.join(", "));
+    }
+    let cases: usize = group.iter().map(|effect| effect.classes).sum();
+    Some([n.to_string(), moved.to_string(), places, cases.to_string(), example.clone()])
 }
 
 fn epoch_json(epoch: &Epoch) -> Value {

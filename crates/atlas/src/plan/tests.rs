@@ -62,3 +62,29 @@ fn what_is_counted_has_a_key_that_stays() {
         assert_eq!(moved.key(), key);
     }
 }
+
+#[test]
+fn what_is_stored_is_judged_by_where_it_lies() {
+    use crate::{EvidenceKind, Finding, Findings};
+    let map = map(MAP);
+    let region = |name: &str| terms::RegionId::parse(name).unwrap();
+    let mut findings = Findings::new();
+    for (kind, code) in [(EvidenceKind::Citizenship, "RU"), (EvidenceKind::Residence, "KZ")] {
+        findings.insert(Finding::parse(kind, code).unwrap()).unwrap();
+    }
+    let asked = |tenant: &str, collection: &str, (place, copies): (&str, &[&str])| {
+        let tenant = TenantId::parse(tenant).unwrap();
+        let collection = Collection::parse(collection).unwrap();
+        let (tenant, collection) = (&tenant, &collection);
+        let question = Question { tenant, collection, findings: &findings, date: day() };
+        let copies: Vec<_> = copies.iter().map(|copy| region(copy)).collect();
+        Move::of_stored(&region(place), &copies, &map, &question).key()
+    };
+    let home = ("ru-msk", &["kz-ala"][..]);
+    assert_eq!(asked("sample", "profiles", home), "stays");
+    assert_eq!(asked("sample", "profiles", ("ru-msk", &[])), "copies/ru-msk");
+    assert_eq!(asked("sample", "profiles", ("kz-ala", &[])), "elsewhere/kz-ala/ru-msk");
+    assert_eq!(asked("sample", "messages", home), "refused/ru-msk/TRANSFER_NOT_COVERED");
+    assert_eq!(asked("sample", "letters", home), "refused/ru-msk/COLLECTION_UNKNOWN");
+    assert_eq!(asked("other", "profiles", home), "refused/ru-msk/NOT_PERMITTED");
+}

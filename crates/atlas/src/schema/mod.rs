@@ -3,9 +3,11 @@
 
 mod json;
 mod map;
+mod people;
 mod rest;
 
 pub(crate) use map::MAP;
+pub(crate) use people::PEOPLE;
 pub(crate) use rest::{ANNEX, PACK};
 
 /// The JSON Schema of region maps, for editors.
@@ -21,6 +23,11 @@ pub fn annex() -> String {
 /// The JSON Schema of statute packs, for editors.
 pub fn pack() -> String {
     json::schema(&PACK)
+}
+
+/// The JSON Schema of files of people with the answers that a map must give, for editors.
+pub fn people() -> String {
+    json::schema(&PEOPLE)
 }
 
 /// The tables of a map, an annex and a pack: what each of their files may hold.

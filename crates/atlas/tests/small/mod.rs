@@ -3,20 +3,21 @@
 
 #![expect(clippy::indexing_slicing, reason = "a test that goes astray may panic")]
 
+pub(crate) mod ask;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
-use atlas::{Country, Date, EvidenceKind, Finding, Findings, RegionMap, StatutePack, Trigger};
+use atlas::{RegionMap, StatutePack, Trigger};
 use proptest::prelude::*;
-use terms::{Collection, TenantId};
 
 use crate::support::{self, with_digests};
 
 /// Countries that occur: those with laws, two of one group, one without a law.
 pub(crate) const COUNTRIES: &[&str] = &["AE", "DE", "FR", "KZ", "RU", "TR", "UA", "US"];
-const TERRITORIES: &[&str] = &["AE", "DE", "EEA", "KZ", "RU", "TR", "US", "*"];
-const COLLECTIONS: &[&str] = &["one", "two", "three"];
+const TERRITORIES: &[&str] = &["AE", "DE", "EEA", "KZ", "RU", "TR", "US", "*", "FR", "UA"];
+pub(crate) const COLLECTIONS: &[&str] = &["one", "two", "three"];
 const LAWS: &[&str] = &[
     "eu-gdpr", "kz-94v", "made-ae", "made-by", "made-de", "made-kz", "made-tr", "made-us",
     "ru-152fz", "uk-gdpr",
@@ -148,7 +149,7 @@ impl Small {
 
     /// Changes one thing.
     pub(crate) fn step(&mut self, [what, which, how, more]: Step) {
-        match what % 16 {
+        match what % 20 {
             0 => self.valid_until = Some(pick(DAYS, which)).filter(|_| how % 3 > 0),
             1 => {
                 let tenant = pick(&["acme", "beta", "gamma"], which);
@@ -158,8 +159,7 @@ impl Small {
                 {
                     self.tenants.remove(tenant);
                 } else {
-                    let words: Vec<&str> = COUNTRIES.iter().copied().chain(["bank"]).collect();
-                    turn(self.tenants.entry(tenant).or_default(), pick(&words, more));
+                    turn(self.tenants.entry(tenant).or_default(), pick(COUNTRIES, more));
                 }
             }
             2 => self.collection(pick(COLLECTIONS, which), how, more),
@@ -174,6 +174,25 @@ impl Small {
                     }
                 } else {
                     self.regions.insert(name, (pick(COUNTRIES, which), vec![], 0));
+                }
+            }
+            16 | 17 => {
+                let own = self.laws.get_mut(pick(&["ru-152fz", "made-by"], which));
+                match own {
+                    Some(law) if what % 20 == 16 => law.unknown = pick(UNKNOWN, more),
+                    Some(law) => law.abroad = pick(ABROAD, more),
+                    None => {}
+                }
+            }
+            18 => {
+                if let Some(law) = self.laws.get_mut("ru-152fz") {
+                    law.exclusive = !law.exclusive;
+                }
+            }
+            19 if how > 127 => turn(&mut self.exempt, pick(COLLECTIONS, which)),
+            19 => {
+                if let Some(words) = self.tenants.get_mut(pick(&["acme", "beta"], which)) {
+                    turn(words, "bank");
                 }
             }
             4..=6 => self.home(pick(TERRITORIES, which), how, more),
@@ -193,10 +212,6 @@ impl Small {
             self.laws.values_mut().for_each(|law| law.collections.retain(|own| *own != name));
             self.clauses.retain(|_, clause| clause.collections != [name]);
             self.clauses.values_mut().for_each(|c| c.collections.retain(|own| *own != name));
-            return;
-        }
-        if how % 5 == 1 && self.collections.contains_key(name) {
-            turn(&mut self.exempt, name);
             return;
         }
         let rules = self.collections.entry(name).or_insert((true, 1000));
@@ -233,8 +248,7 @@ impl Small {
             self.laws.insert(id, law);
             return;
         };
-        match how % 7 {
-            6 => law.exclusive = !law.exclusive,
+        match how % 6 {
             0 => drop(self.laws.remove(id)),
             1 => law.unknown = pick(UNKNOWN, more),
             2 | 3 => law.abroad = pick(ABROAD, more),
@@ -290,9 +304,10 @@ impl Small {
                 add("exempt = [\"ru-152fz/6-1-2\"]\n".to_owned());
             }
         }
-        for (n, (name, (territory, authorities, site))) in self.regions.iter().enumerate() {
+        for (name, (territory, authorities, site)) in &self.regions {
+            let own_name: String = name.bytes().map(|byte| format!("{byte:02x}")).collect();
             let digests: Vec<String> =
-                authorities.iter().map(|own| format!("sha256:{n:062x}{own:02x}")).collect();
+                authorities.iter().map(|own| format!("sha256:{own_name:0>62}{own:02x}")).collect();
             add(format!(
                 "[[regions]]\nname = \"{name}\"\nterritory = \"{territory}\"\n\
                  authorities = {digests:?}\nsite.address = \"{site}\"\n"
@@ -361,37 +376,4 @@ impl Clause {
 /// Steps of change.
 pub(crate) fn steps(number: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(any::<Step>(), number)
-}
-
-/// Every set of up to two findings, of one kind for each aspect, over some countries.
-pub(crate) fn people(countries: &[Country]) -> Vec<Findings> {
-    use EvidenceKind::{Citizenship, CollectedIn, Phone, Residence};
-    let kinds = [Residence, Citizenship, CollectedIn, Phone];
-    let all = kinds.iter().flat_map(|kind| countries.iter().map(|c| Finding::new(*kind, *c)));
-    let all: Vec<Finding> = all.chain(Finding::stateless(Citizenship)).collect();
-    let mut people = vec![Findings::new()];
-    for (n, one) in all.iter().enumerate() {
-        for other in &all[n..] {
-            let mut findings = Findings::new();
-            findings.insert(*one).expect("room");
-            findings.insert(*other).expect("room");
-            people.push(findings);
-        }
-    }
-    people
-}
-
-/// The tenants that are asked about; one is never declared.
-pub(crate) fn tenants() -> Vec<TenantId> {
-    ["acme", "beta", "gamma", "ghost"].map(|name| TenantId::parse(name).expect("a name")).to_vec()
-}
-
-/// The collections that are asked about.
-pub(crate) fn collections() -> Vec<Collection> {
-    COLLECTIONS.iter().map(|name| Collection::parse(name).expect("a name")).collect()
-}
-
-/// The days that are asked about.
-pub(crate) fn days() -> Vec<Date> {
-    ["2025-12-31", "2026-05-31", "2027-06-01"].map(|day| Date::parse(day).expect("a day")).to_vec()
 }

@@ -1,7 +1,7 @@
 //! Laws and clauses of two maps side by side.
 
-use super::changes::{Pair, Thing, by, collections_of, day, leaves_out};
-use super::{Clause, Statute, digest_text};
+use super::{Pair, Thing, by, collections_of, day, leaves_out};
+use crate::map::{Clause, Statute, digest_text};
 use crate::widening::Part;
 use crate::{
     CitizensAbroad, Constraint, Date, Ingress, RegionMap, StatutePack, Territory,
@@ -17,7 +17,12 @@ pub(super) fn statutes(pair: &mut Pair<'_>) {
         by(&pair.new.statutes, |statute| statute.id().as_str()),
     );
     let new = pair.new;
-    let whole = |_: &Statute, added| Some(if added { MOVED } else { GONE });
+    let whole = |law: &Statute, added| {
+        let of = collections_of(&law.collections).unwrap_or_default();
+        let (place, digest) = (law.jurisdiction(), digest_text(law.pack.digest()));
+        let all = format!("{} of {place} for {of}, {digest}", law.constraint);
+        (Some(if added { MOVED } else { GONE }), all)
+    };
     pair.part(Part::Statute, both, whole, |thing, was, is| statute(thing, was, is, new));
 }
 
@@ -65,7 +70,15 @@ pub(super) fn clauses(pair: &mut Pair<'_>) {
         by(&pair.new.clauses, |clause| clause.id.as_str()),
     );
     let new = pair.new;
-    let whole = |_: &Clause, added: bool| added.then_some("data may go where they might not");
+    let whole = |clause: &Clause, added: bool| {
+        let Clause { from, to, not_before, expires, legal_basis, importer, reference, .. } = clause;
+        let of = collections_of(&clause.collections).unwrap_or_default();
+        let all = format!(
+            "{of} from {from} to {to}, from {not_before} until before {expires}, \
+             \"{legal_basis}\", \"{importer}\", \"{reference}\""
+        );
+        (added.then_some("data may go where they might not"), all)
+    };
     pair.part(Part::Clause, both, whole, |thing, was, is| clause(thing, was, is, new));
 }
 
