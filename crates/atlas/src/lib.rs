@@ -42,9 +42,11 @@ mod placement;
 mod plan;
 mod read;
 mod refusal;
+mod renumber;
 mod ruling;
 pub mod schema;
 mod shipped;
+mod signed;
 mod statute;
 mod territory;
 mod widening;
@@ -72,8 +74,10 @@ pub use plan::{
     Cut, Differences, EFFECTS_MAX, Effect, FINDINGS_MAX, Move, Plan, QUESTIONS_MAX, plan,
 };
 pub use refusal::Refusal;
+pub use renumber::renumber;
 pub use ruling::{Attachment, Outcome, Question, Ruling, UnknownCollection, decide};
 pub use shipped::packs;
+pub use signed::{SIGNERS_TO_WIDEN, SealedMap, SignedMap, Succession, statement, succeeds};
 pub use statute::{Exemption, Rule, StatutePack, Transfers};
 pub use territory::{Group, Jurisdiction, Territory};
 pub use widening::{Change, Part, Widening, widening};

@@ -63,6 +63,7 @@ fn read(file: &File<'_>, root: &Section<'_>, text: &str) -> Option<StatutePack> 
     let denied = denied.fold(Countries::EMPTY, Countries::or).without(jurisdiction.members());
     Some(StatutePack {
         id: id?.it,
+        text: text.to_owned(),
         digest: Sha256::digest(text).into(),
         jurisdiction,
         title: own(title?),

@@ -81,6 +81,7 @@ impl Transfers {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatutePack {
     pub(crate) id: StatuteId,
+    pub(crate) text: String,
     pub(crate) digest: [u8; 32],
     pub(crate) jurisdiction: Jurisdiction,
     pub(crate) title: String,
@@ -106,6 +107,11 @@ impl StatutePack {
     /// Its name.
     pub fn id(&self) -> &StatuteId {
         &self.id
+    }
+
+    /// Its file, byte for byte.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// SHA-256 of its file, byte for byte.

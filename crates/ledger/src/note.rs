@@ -192,6 +192,11 @@ impl Verifier {
         &self.about
     }
 
+    /// Whether it is the same key, under whatever name.
+    pub fn same_key(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+
     /// Whether `signature` is this key's over `text`.
     fn accepts(&self, text: &str, signature: &[u8]) -> bool {
         let signature = Signature::from_slice(signature);

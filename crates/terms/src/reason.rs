@@ -138,7 +138,23 @@ reasons! {
     /// `if_version` or `etag` is not the record's.
     VersionMismatch "VERSION_MISMATCH" Aborted No "read the record again, then write with the version that you read";
 
+    // --- region maps
+    /// A map, or one of the packs that came with it, cannot be read or does not fit together.
+    MapInvalid "MAP_INVALID" InvalidArgument No "run `bailiwick map check` on it: it names every mistake with its place";
+    /// A map bears too few signatures of those that this process knows: one, or two where it lets data go, or lowers a protection, where the map before did not.
+    MapUnsigned "MAP_UNSIGNED" PermissionDenied No "have it signed by a signer that every process is configured with, or by two if `bailiwick map check --against` says that it widens";
+    /// The map is older than the one in force, which never goes back.
+    MapStale "MAP_STALE" FailedPrecondition No "make a newer map of it: `bailiwick map revert`";
+    /// The map follows another history than the one in force.
+    MapFork "MAP_FORK" FailedPrecondition No "name the digest of the map in force as predecessor, or of both where two are in force in different places";
+    /// The map follows one that this process has not taken.
+    MapGap "MAP_GAP" FailedPrecondition No "apply the maps between first";
+    /// The map in force is not the one that was expected.
+    MapEpochChanged "MAP_EPOCH_CHANGED" Aborted No "look at what is in force now, plan against it, then apply with its number";
+
     // --- not now
+    /// Gateway and shard hold different maps just now, and do not agree on this record. Nothing was stored.
+    MapsDiffer "MAPS_DIFFER" Unavailable SameRequestId "send the same request again: both take the newer map within seconds";
     /// The region's shard cannot be reached. Nothing was stored, here or elsewhere.
     RegionUnavailable "REGION_UNAVAILABLE" Unavailable SameRequestId "send the same request again later; no other region may take it";
     /// The connection broke, or time ran out, after the write was sent.

@@ -22,6 +22,7 @@ pub use statute::Statute;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use terms::{Collection, RegionId, TenantId};
 
@@ -64,6 +65,7 @@ pub(crate) fn digest_text(digest: &[u8; 32]) -> String {
 #[derive(Debug, Clone)]
 pub struct RegionMap {
     epoch: Epoch,
+    text: Arc<str>,
     name: String,
     deployment: String,
     trust_domain: String,
@@ -131,6 +133,11 @@ impl RegionMap {
     /// Which map this is.
     pub fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// Its text, byte for byte as it was read.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// Its name.

@@ -1,3 +1,5 @@
+//! Plans of small maps.
+
 use super::*;
 
 const MAP: &str = include_str!("../../../../deploy/sample/map.toml");

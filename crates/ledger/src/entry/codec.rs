@@ -292,7 +292,8 @@ fn write_details(out: &mut Vec<u8>, details: &[Detail]) -> Result<(), Error> {
             Detail::Reason(text)
             | Detail::LogKey(text)
             | Detail::PhoneData(text)
-            | Detail::IpData(text) => write_text(out, text)?,
+            | Detail::IpData(text)
+            | Detail::Signers(text) => write_text(out, text)?,
         }
     }
     Ok(())
@@ -316,6 +317,7 @@ fn read_detail(reader: &mut Reader<'_>) -> Result<Detail, Error> {
         6 => Detail::LogKey(read_text(reader)?),
         7 => Detail::PhoneData(read_text(reader)?),
         8 => Detail::IpData(read_text(reader)?),
+        9 => Detail::Signers(read_text(reader)?),
         _ => return Err(Error::Code),
     })
 }

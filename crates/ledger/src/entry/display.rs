@@ -14,7 +14,8 @@ impl fmt::Display for Hex<'_> {
 }
 
 /// A minute as date and time in UTC.
-struct Minute(u32);
+#[derive(Debug, Clone, Copy)]
+pub struct Minute(pub u32);
 
 impl fmt::Display for Minute {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -88,6 +89,7 @@ impl fmt::Display for Detail {
             Self::LogKey(vkey) => write!(f, "log_key={vkey:?}"),
             Self::PhoneData(version) => write!(f, "phone_data={version:?}"),
             Self::IpData(version) => write!(f, "ip_data={version:?}"),
+            Self::Signers(names) => write!(f, "signers={names:?}"),
         }
     }
 }

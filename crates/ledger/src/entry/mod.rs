@@ -28,6 +28,7 @@
 //!           6 log key   text              verifier key of a note
 //!           7 phone data  text            version of the numbering plans
 //!           8 ip data     text            version of the address database
+//!           9 signers     text            names of the keys that signed a map, with commas
 //! bit 10  [32] commitment
 //! name    u8 length (1 to 127), bytes 0x21 to 0x7e, no comma
 //! list    u8 count (1 to 64), names, each greater than the one before, byte by byte
@@ -40,6 +41,7 @@ mod codes;
 mod display;
 
 pub use codes::{EvidenceKind, EvidenceKinds, Kind, Role};
+pub use display::Minute;
 
 use crate::hash::Hash;
 
@@ -161,6 +163,8 @@ pub enum Detail {
     PhoneData(String),
     /// The version of the database that placed the addresses.
     IpData(String),
+    /// The names of the keys that signed a region map, with commas between them.
+    Signers(String),
 }
 
 // === impl Entry ===
@@ -212,6 +216,7 @@ impl Detail {
             Self::LogKey(_) => 6,
             Self::PhoneData(_) => 7,
             Self::IpData(_) => 8,
+            Self::Signers(_) => 9,
         }
     }
 }

@@ -149,6 +149,7 @@ fn the_largest_entry_fits() {
             Detail::LogKey(text()),
             Detail::PhoneData(text()),
             Detail::IpData(text()),
+            Detail::Signers(text()),
         ],
         commitment: Some([255; 32]),
     };
@@ -251,6 +252,7 @@ fn detail() -> impl Strategy<Value = Detail> {
         text().prop_map(Detail::LogKey),
         text().prop_map(Detail::PhoneData),
         text().prop_map(Detail::IpData),
+        text().prop_map(Detail::Signers),
     ]
 }
 

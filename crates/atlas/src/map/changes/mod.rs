@@ -126,6 +126,8 @@ fn whole(pair: &mut Pair<'_>) {
     let RegionMap {
         // Which map it is and which one it follows: whoever accepts a map judges that.
         epoch: _,
+        // What it says is what is compared.
+        text: _,
         predecessors: _,
         name,
         deployment,
