@@ -18,6 +18,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "bailiwick/v1/jurisdiction.proto",
         "bailiwick/v1/ledger.proto",
         "bailiwick/v1/records.proto",
+        "bailiwick/v1/region_maps.proto",
         "bailiwick/v1/subjects.proto",
         "bailiwick/internal/v1/session.proto",
     ];

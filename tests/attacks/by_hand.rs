@@ -105,6 +105,7 @@ pub(crate) fn call(role: &str, op: proto::call::Op) -> proto::Call {
             beside_gateway: false,
         }),
         op: Some(op),
+        ..Default::default()
     }
 }
 
@@ -120,11 +121,10 @@ fn request() -> [u8; 16] {
 
 /// The refusal that an answer is.
 pub(crate) fn fault(reply: Result<proto::Reply, String>) -> proto::Fault {
-    let refused = match reply.expect("an answer").outcome {
-        Some(proto::reply::Outcome::Fault(fault)) => Some(fault),
-        Some(proto::reply::Outcome::Written(_) | proto::reply::Outcome::Found(_)) | None => None,
+    let Some(proto::reply::Outcome::Fault(fault)) = reply.expect("an answer").outcome else {
+        panic!("it is answered, and not refused");
     };
-    refused.expect("a refusal")
+    fault
 }
 
 /// The reason of a refusal, or what became of the call.
@@ -134,6 +134,12 @@ pub(crate) fn outcome(reply: Result<proto::Reply, String>) -> String {
         Some(proto::reply::Outcome::Written(written)) if written.replayed => "replayed".to_owned(),
         Some(proto::reply::Outcome::Written(_)) => "stored".to_owned(),
         Some(proto::reply::Outcome::Found(_)) => "read".to_owned(),
+        Some(
+            proto::reply::Outcome::Map(_)
+            | proto::reply::Outcome::Taken(_)
+            | proto::reply::Outcome::History(_)
+            | proto::reply::Outcome::Surveyed(_),
+        ) => "told of maps".to_owned(),
         None => "nothing".to_owned(),
     }
 }

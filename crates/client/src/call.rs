@@ -48,7 +48,7 @@ pub struct Client {
 }
 
 /// Where a call goes first, until when, and whether it may go on to another gateway.
-struct Route {
+pub(crate) struct Route {
     gateway: Gateway,
     until: Instant,
     /// Whether the gateway that a refusal names may be asked, too.
@@ -275,14 +275,14 @@ impl Client {
     }
 
     /// The way of a question, which has one gateway.
-    fn question(&self) -> Route {
+    pub(crate) fn question(&self) -> Route {
         let until = Instant::now() + self.deadline();
         Route { gateway: self.gateways.own(), until, follow: false, named: false }
     }
 
     /// Makes a call until it is answered, as often and as long as the settings allow. Says with
     /// the answer whether no attempt before it may have had an effect.
-    async fn attempts<M, A, F>(
+    pub(crate) async fn attempts<M, A, F>(
         &self,
         message: &M,
         mut route: Route,

@@ -9,6 +9,7 @@ use tonic::Code;
 use tonic::transport::Channel;
 use tonic_health::pb::health_client::HealthClient;
 use wire::v1::records_client::RecordsClient;
+use wire::v1::region_maps_client::RegionMapsClient;
 use wire::v1::ruling::Outcome;
 use wire::v1::subjects_client::SubjectsClient;
 
@@ -25,6 +26,7 @@ pub(crate) struct Gateway {
     target: Target,
     pub(crate) records: RecordsClient<Channel>,
     pub(crate) subjects: SubjectsClient<Channel>,
+    pub(crate) maps: RegionMapsClient<Channel>,
     pub(crate) health: HealthClient<Channel>,
 }
 
@@ -46,7 +48,10 @@ impl Gateway {
             .max_decoding_message_size(FRAME_BYTES_MAX)
             .max_encoding_message_size(REQUEST_BYTES_MAX);
         let subjects = SubjectsClient::new(channel.clone());
-        Self { target, records, subjects, health: HealthClient::new(channel) }
+        let maps = RegionMapsClient::new(channel.clone())
+            .max_decoding_message_size(FRAME_BYTES_MAX)
+            .max_encoding_message_size(REQUEST_BYTES_MAX);
+        Self { target, records, subjects, maps, health: HealthClient::new(channel) }
     }
 }
 

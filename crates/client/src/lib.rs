@@ -19,6 +19,7 @@ mod address;
 mod call;
 mod error;
 mod gateway;
+mod maps;
 mod receipt;
 mod refused;
 mod request_id;

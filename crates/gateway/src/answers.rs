@@ -148,10 +148,8 @@ pub(crate) fn written(
 
 /// A read's answer.
 pub(crate) fn found(answered: Answered) -> Result<proto::Found, Fault> {
-    match answered.outcome {
-        proto::reply::Outcome::Found(found) => Ok(found),
-        proto::reply::Outcome::Written(_) | proto::reply::Outcome::Fault(_) => {
-            Err(Reason::Internal.into())
-        }
-    }
+    let proto::reply::Outcome::Found(found) = answered.outcome else {
+        return Err(Reason::Internal.into());
+    };
+    Ok(found)
 }

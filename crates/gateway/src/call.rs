@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
+use atlas::RegionMap;
 use link::metrics::Gauge;
 use sha2::{Digest as _, Sha256};
 use terms::limits::{DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX};
@@ -16,7 +18,7 @@ use crate::callers::{Identified, Identity};
 use crate::errors::{self, Log};
 use crate::identity::Acting;
 use crate::metrics::{Ending, Method, Metrics};
-use crate::shares::{Share, Shares};
+use crate::shares::{Share, Shares, TenantLimits};
 
 // === ids ===
 
@@ -124,13 +126,22 @@ pub(crate) struct Entered {
 pub(crate) struct Desk {
     pub(crate) ids: Ids,
     pub(crate) seats: Arc<Seats>,
-    pub(crate) shares: Shares,
+    pub(crate) shares: ArcSwap<Shares>,
     pub(crate) identity: Identity,
     pub(crate) log: Log,
     pub(crate) metrics: Arc<Metrics>,
 }
 
 impl Desk {
+    /// Another map is in force: its tenants have their parts of the gateway.
+    pub(crate) fn follow(&self, map: &RegionMap, limits: &TenantLimits, in_flight_max: usize) {
+        self.metrics.map_epoch(map.epoch().number);
+        if !self.shares.load().are_of(map) {
+            // Calls in flight count against the accounts that they were taken from.
+            self.shares.store(Arc::new(Shares::new(map, limits, in_flight_max)));
+        }
+    }
+
     /// Ends a call that is refused: counted, logged, and made what the caller reads.
     pub(crate) fn refuse(&self, entered: &Entered, fault: &Fault) -> Status {
         self.log.refused(fault, entered.id, entered.method);

@@ -20,6 +20,7 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use wire::session as proto;
 use wire::session::session_client::SessionClient;
 
+use crate::charts::Charts;
 use crate::flight::{Flight, Limits};
 use crate::health::Regions;
 use crate::metrics::Metrics;
@@ -35,8 +36,8 @@ pub(crate) struct Outside {
     /// What every shard is told; region and shard are filled in.
     pub(crate) gateway: String,
     pub(crate) deployment: String,
-    pub(crate) epoch: atlas::Epoch,
     pub(crate) trust_domain: String,
+    pub(crate) charts: Arc<Charts>,
     /// TLS towards shards, if there is any.
     pub(crate) tls: Option<Tls>,
     pub(crate) entropy: Arc<dyn Entropy>,
@@ -94,16 +95,7 @@ pub(crate) struct Met {
 /// [`Ended`], which says why there is none.
 pub(crate) async fn dial(peer: &Peer, outside: &Outside) -> Result<Met, Ended> {
     let greeting = timeout(WELCOME_TIMEOUT, greet(peer, outside)).await;
-    let met = greeting.map_err(|_| Ended::NoWelcome)??;
-    let (welcome, epoch) = (&met.welcome, outside.epoch);
-    if welcome.map_epoch != epoch.number || *welcome.map_digest != epoch.digest {
-        tracing::warn!(
-            region = %peer.region,
-            shard = %peer.shard,
-            "gateway and shard hold different maps: the shard rules by its own"
-        );
-    }
-    Ok(met)
+    greeting.map_err(|_| Ended::NoWelcome)?
 }
 
 /// A connection to the shard, and who has shown to be at its other end, if it has TLS.
@@ -179,14 +171,15 @@ async fn greet(peer: &Peer, outside: &Outside) -> Result<Met, Ended> {
     let (channel, shown) = connect(peer, outside).await?;
     let flight = Arc::new(Flight::new(peer.region.clone(), Limits::OF_A_SESSION));
     let (queue, receiver) = mpsc::channel(SESSION_IN_FLIGHT_MAX);
+    let epoch = outside.charts.pin().map().epoch();
     let hello = proto::Hello {
         protocol: PROTOCOL,
         deployment: outside.deployment.clone(),
         region: peer.region.as_str().to_owned(),
         shard: peer.shard.as_str().to_owned(),
         gateway: outside.gateway.clone(),
-        map_epoch: outside.epoch.number,
-        map_digest: outside.epoch.digest.to_vec().into(),
+        map_epoch: epoch.number,
+        map_digest: epoch.digest.to_vec().into(),
     };
     let first = proto::ToShard { hello: Some(hello), calls: Vec::new() };
     let departing = Arc::clone(&flight);

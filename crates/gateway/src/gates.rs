@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use atlas::RegionMap;
 use link::listener::Arrived;
 use terms::{Detail, Fault, Reason};
 use tokio::time::Instant;
@@ -12,6 +11,7 @@ use tonic::body::Body;
 
 use crate::call::{Deadline, Desk, Entered};
 use crate::callers::Identified;
+use crate::charts::Charts;
 use crate::identity::permit;
 use crate::line::{Line, TICK};
 use crate::metrics::Method;
@@ -91,7 +91,7 @@ impl Check for TakeSeat {
     fn check(&self, request: &mut Request) -> Result<(), Fault> {
         if entered(request).is_some_and(|entered| entered.method == Method::Other) {
             if is_check(request) {
-                let slot = self.0.shares.check(line(request))?;
+                let slot = self.0.shares.load().check(line(request))?;
                 request.extensions_mut().insert(Arc::new(slot));
             }
             return Ok(());
@@ -135,7 +135,7 @@ fn failed(request: &Request, fault: &Fault) {
 /// Lets in who has a role for the method and a share of its tenant's left.
 #[derive(Clone)]
 pub(crate) struct Admit {
-    pub(crate) map: Arc<RegionMap>,
+    pub(crate) charts: Arc<Charts>,
     pub(crate) desk: Arc<Desk>,
 }
 
@@ -160,13 +160,13 @@ impl Admit {
     fn admit(&self, request: &mut Request) -> Result<(), Fault> {
         let method = entered(request).map_or(Method::Other, |entered| entered.method);
         let identified = request.extensions().get::<Identified>().ok_or(Reason::Internal)?;
-        let (caller, shares) = (&identified.caller, &self.desk.shares);
+        let (caller, shares) = (&identified.caller, self.desk.shares.load());
         if method == Method::Other {
             let slot = shares.other(&caller.tenant)?;
             request.extensions_mut().insert(Arc::new(slot));
             return Ok(());
         }
-        let acting = permit(caller, method, &self.map)?;
+        let acting = permit(caller, method, self.charts.pin().map())?;
         let share = shares.admit(&caller.tenant, self.desk.seats.free())?;
         let beside = request.extensions_mut();
         beside.insert(acting);

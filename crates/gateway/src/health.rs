@@ -16,19 +16,25 @@ pub(crate) struct Regions {
 }
 
 impl Regions {
-    /// None of these shards is within reach yet.
-    pub(crate) async fn new<'a>(
-        reporter: HealthReporter,
-        shards: impl Iterator<Item = (&'a RegionId, &'a ShardId)>,
-    ) -> Self {
-        let mut missing = BTreeMap::<RegionId, BTreeSet<ShardId>>::new();
-        for (region, shard) in shards {
-            missing.entry(region.clone()).or_default().insert(shard.clone());
-        }
-        for region in missing.keys() {
-            report(&reporter, region, false).await;
-        }
-        Self { reporter, missing: Mutex::new(missing) }
+    /// No shards are looked for yet.
+    pub(crate) fn new(reporter: HealthReporter) -> Self {
+        Self { reporter, missing: Mutex::default() }
+    }
+
+    /// Another shard is to be within reach, and is not yet.
+    pub(crate) async fn know(&self, region: &RegionId, shard: &ShardId) {
+        let mut missing = self.missing.lock().await;
+        missing.entry(region.clone()).or_default().insert(shard.clone());
+        report(&self.reporter, region, false).await;
+    }
+
+    /// A shard is no longer looked for.
+    pub(crate) async fn forget(&self, region: &RegionId, shard: &ShardId) {
+        let mut missing = self.missing.lock().await;
+        let Some(shards) = missing.get_mut(region) else { return };
+        shards.remove(shard);
+        let up = shards.is_empty();
+        report(&self.reporter, region, up).await;
     }
 
     /// A region is serving while all of its shards are within reach.

@@ -102,6 +102,10 @@ impl Caller {
             | Method::Create => &[Role::Writer],
             Method::Get => &[Role::Reader],
             Method::ResolvePlacement => &[Role::Writer, Role::Reader, Role::Operator],
+            Method::MapGet | Method::MapStatus | Method::MapHistory => {
+                &[Role::Operator, Role::Auditor]
+            }
+            Method::MapCheck | Method::MapPlan | Method::MapApply => &[Role::Operator],
             Method::Other => &[],
         };
         fitting.iter().copied().find(|role| self.roles.contains(role))

@@ -128,7 +128,13 @@ where
             | Method::Get
             | Method::Delete
             | Method::Create
-            | Method::ResolvePlacement => one(times.body, usize::MAX),
+            | Method::ResolvePlacement
+            | Method::MapGet
+            | Method::MapStatus
+            | Method::MapHistory
+            | Method::MapCheck
+            | Method::MapPlan
+            | Method::MapApply => one(times.body, usize::MAX),
         };
         let (desk, kept) = (Arc::clone(desk), Arc::clone(&coming));
         let watch = |body| {

@@ -10,11 +10,13 @@
 mod answers;
 mod call;
 mod callers;
+mod charts;
 mod convert;
 mod delivery;
 mod dial;
 mod errors;
 mod flight;
+mod follow;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -28,6 +30,7 @@ mod line;
 mod metrics;
 mod put;
 mod records;
+mod region_maps;
 mod routing;
 mod serve;
 mod session;
@@ -43,8 +46,10 @@ mod upkeep;
 use std::fmt;
 use std::sync::Arc;
 
-use atlas::{Annex, Country, Region, RegionMap};
+use arc_swap::ArcSwap;
+use atlas::{Annex, RegionMap};
 use evidence::Sources;
+use ledger::Signers;
 use link::admin::Health;
 use link::metrics::Registry;
 use link::tls::{CallerTls, Tls};
@@ -53,6 +58,7 @@ use tokio::sync::watch;
 
 use crate::call::{Desk, Ids, Seats};
 use crate::callers::Identity;
+use crate::charts::Charts;
 use crate::convert::Reader;
 use crate::errors::Log;
 use crate::issuer::Keeper;
@@ -61,6 +67,7 @@ use crate::routing::Routing;
 use crate::shares::Shares;
 
 pub use crate::callers::{Callers, KeySource, Known};
+pub use crate::charts::Handle;
 pub use crate::identity::{Caller, Scope, Stands};
 pub use crate::keys::{JwksRefused, usable_keys};
 pub use crate::shares::{TenantLimit, TenantLimits};
@@ -75,6 +82,8 @@ pub struct Settings {
     pub callers: Callers,
     /// What each tenant may take of it.
     pub limits: TenantLimits,
+    /// The keys of those who sign region maps. None: its map comes from the configuration alone.
+    pub signers: Option<Signers>,
     /// TLS towards shards; without it, only shards on loopback are reached.
     pub tls: Option<Tls>,
     /// TLS of the listener; without it, it is for loopback.
@@ -124,22 +133,33 @@ pub enum Error {
 
 /// What all calls share. Nothing in it grows with the number of people or records.
 pub(crate) struct Shared {
-    pub(crate) routing: Routing,
+    pub(crate) charts: Arc<Charts>,
     pub(crate) sources: Sources,
     /// The versions of the data behind `sources`.
     pub(crate) data: answers::Data,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) desk: Arc<Desk>,
-    /// Where it stands, by its own certificate. None: without TLS it is on the shards' machine.
-    pub(crate) stands: Option<Country>,
     /// True once the gateway is going down.
     pub(crate) stopping: watch::Receiver<bool>,
 }
 
 impl Shared {
-    /// Reads requests of a caller, under the map of this call.
+    /// One map for one call, from its first check to its answer.
+    pub(crate) fn pin(&self) -> Pinned<'_> {
+        Pinned { shared: self, routing: self.charts.pin() }
+    }
+}
+
+/// What a call works with: one map that does not change under it.
+pub(crate) struct Pinned<'a> {
+    pub(crate) shared: &'a Shared,
+    pub(crate) routing: Arc<Routing>,
+}
+
+impl Pinned<'_> {
+    /// Reads requests of a caller.
     pub(crate) fn reader<'a>(&'a self, caller: &'a Caller) -> Reader<'a> {
-        Reader { map: self.routing.map(), sources: &self.sources, caller }
+        Reader { map: self.routing.map(), sources: &self.shared.sources, caller }
     }
 }
 
@@ -176,9 +196,8 @@ impl Gateway {
         if settings.callers.configured().any(|caller| map.tenant(&caller.tenant).is_none()) {
             return Err(Error::TenantUnknown);
         }
-        let own = settings.tls.as_ref().map(|tls| tls.own());
-        let own = own.map(|own| map.region(own.region()).ok_or(Error::OwnRegionUnknown));
-        let stands = own.transpose()?.map(Region::territory);
+        let own = settings.tls.as_ref().map(|tls| tls.own().region().clone());
+        let routing = Routing::new(Arc::clone(&map), &annexes, own.as_ref())?;
         let metrics = Arc::new(Metrics::new(registry));
         let seats = Seats::new(settings.in_flight_max, metrics.in_flight().clone());
         let ids = Ids::new(entropy.as_ref())?;
@@ -188,22 +207,39 @@ impl Gateway {
         let desk = Desk {
             ids,
             seats: Arc::new(seats),
-            shares: Shares::new(&map, &settings.limits, settings.in_flight_max),
+            shares: ArcSwap::from_pointee(Shares::new(
+                &map,
+                &settings.limits,
+                settings.in_flight_max,
+            )),
             identity,
             log: Log::new(Arc::clone(&clock)),
             metrics: Arc::clone(&metrics),
         };
         let (stop, stopping) = watch::channel(false);
+        metrics.map_epoch(map.epoch().number);
+        let desk = Arc::new(desk);
+        let charts = Charts::new(routing, annexes, settings.signers.clone(), {
+            let (desk, limits, most) =
+                (Arc::clone(&desk), settings.limits.clone(), settings.in_flight_max);
+            Box::new(move |map| desk.follow(map, &limits, most))
+        });
         let shared = Shared {
-            routing: Routing::new(map, annexes)?,
+            charts: Arc::new(charts),
             data: answers::Data::new(&sources),
             sources,
             clock,
-            desk: Arc::new(desk),
-            stands,
+            desk,
             stopping,
         };
         Ok(Self { settings, shared: Arc::new(shared), entropy, metrics, keeper, health, stop })
+    }
+}
+
+impl Gateway {
+    /// What changes while it serves: its map, and where its shards are.
+    pub fn handle(&self) -> Handle {
+        Handle::of(&self.shared.charts)
     }
 }
 

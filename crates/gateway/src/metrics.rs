@@ -16,6 +16,14 @@ pub(crate) enum Method {
     StreamPutItem,
     Create,
     ResolvePlacement,
+    /// `RegionMaps`: what is in force, and where.
+    MapGet,
+    MapStatus,
+    MapHistory,
+    /// `RegionMaps`: what would be.
+    MapCheck,
+    MapPlan,
+    MapApply,
     /// Health, reflection, and what does not exist.
     Other,
 }
@@ -30,6 +38,12 @@ impl Method {
             "/bailiwick.v1.Records/StreamPut" => Self::StreamPut,
             "/bailiwick.v1.Subjects/Create" => Self::Create,
             "/bailiwick.v1.Subjects/ResolvePlacement" => Self::ResolvePlacement,
+            "/bailiwick.v1.RegionMaps/Get" => Self::MapGet,
+            "/bailiwick.v1.RegionMaps/Status" => Self::MapStatus,
+            "/bailiwick.v1.RegionMaps/History" => Self::MapHistory,
+            "/bailiwick.v1.RegionMaps/Check" => Self::MapCheck,
+            "/bailiwick.v1.RegionMaps/Plan" => Self::MapPlan,
+            "/bailiwick.v1.RegionMaps/Apply" => Self::MapApply,
             _ => Self::Other,
         }
     }
@@ -43,6 +57,12 @@ impl Method {
             Self::StreamPutItem => "StreamPutItem",
             Self::Create => "Create",
             Self::ResolvePlacement => "ResolvePlacement",
+            Self::MapGet => "MapGet",
+            Self::MapStatus => "MapStatus",
+            Self::MapHistory => "MapHistory",
+            Self::MapCheck => "MapCheck",
+            Self::MapPlan => "MapPlan",
+            Self::MapApply => "MapApply",
             Self::Other => "Other",
         }
     }
@@ -84,6 +104,7 @@ pub(crate) struct Metrics {
     in_flight: Gauge,
     session_up: Family<By2<RegionId, ShardId>, Gauge>,
     redials: Family<By<RegionId>, Counter>,
+    map_epoch: Gauge,
 }
 
 impl Metrics {
@@ -94,7 +115,10 @@ impl Metrics {
             in_flight: Gauge::default(),
             session_up: Family::default(),
             redials: Family::default(),
+            map_epoch: Gauge::default(),
         };
+        let epoch = metrics.map_epoch.clone();
+        registry.register("map_epoch", "Version of the map that it rules by", epoch);
         registry.register("calls", "Calls answered", metrics.calls.clone());
         registry.register("call_seconds", "Seconds until the answer", metrics.seconds.clone());
         registry.register(
@@ -118,6 +142,11 @@ impl Metrics {
     /// The calls in flight, to be counted up and down.
     pub(crate) const fn in_flight(&self) -> &Gauge {
         &self.in_flight
+    }
+
+    /// The version of the map that it rules by.
+    pub(crate) fn map_epoch(&self, epoch: u64) {
+        self.map_epoch.set(i64::try_from(epoch).unwrap_or(i64::MAX));
     }
 
     pub(crate) fn session_up(&self, region: &RegionId, shard: &ShardId, up: bool) {

@@ -3,14 +3,13 @@
 //!
 //! Every step can end it, and then nothing was stored. After the last one, the shard rules again.
 
-use atlas::{Date, Outcome, Placement, Question, Region, Ruling};
+use atlas::{Date, Outcome, Placement, Question, Ruling};
 use bytes::Bytes;
 use terms::{Collection, Detail, Fault, Reason, TenantId};
 use tokio::time::Instant;
 use wire::session::{self as proto, call::Op};
 use wire::v1;
 
-use crate::Shared;
 use crate::answers;
 use crate::call::Turn;
 use crate::convert::{Given, Put};
@@ -18,6 +17,7 @@ use crate::flight::Effect;
 use crate::identity::Caller;
 use crate::routing::Way;
 use crate::session::Ask;
+use crate::{Pinned, Shared};
 
 /// Puts a record for whoever's turn it is, and answers at the latest at `deadline`.
 pub(crate) async fn put(
@@ -27,13 +27,14 @@ pub(crate) async fn put(
     request: v1::PutRecordRequest,
 ) -> Result<v1::PutRecordResponse, Fault> {
     let caller = &*turn.acting.caller;
-    let put = shared.reader(caller).put(request)?;
+    let pinned = shared.pin();
+    let put = pinned.reader(caller).put(request)?;
     // Without evidence there is nothing to rule on, unless a subject is to be created: that is
     // never done without the rules, and they refuse it.
     let ruled = put.given.any || put.create_subject;
-    let rule = || shared.rule(&caller.tenant, &put.target.collection, &put.given);
+    let rule = || pinned.rule(&caller.tenant, &put.target.collection, &put.given);
     let ruling = ruled.then(rule).transpose()?;
-    let way = way(shared, caller, &put, ruling.as_ref())?;
+    let way = way(&pinned, caller, &put, ruling.as_ref())?;
     let region = way.region().clone();
     let Put { target, body, given, validate_only, .. } = put;
     let ask = Ask {
@@ -71,7 +72,7 @@ pub(crate) async fn put(
 /// A domicile that the caller holds decides: the ruling that stands is the shard's to know.
 /// Without one, the rules decide; and so they do where a subject would be created from nothing.
 fn way<'a>(
-    shared: &'a Shared,
+    pinned: &'a Pinned<'_>,
     caller: &Caller,
     put: &Put,
     ruling: Option<&Ruling>,
@@ -79,15 +80,15 @@ fn way<'a>(
     let subject = &put.target.subject;
     let from_nothing = put.create_subject && !put.given.any;
     if let Some(region) = put.target.domicile.as_ref().filter(|_| !from_nothing) {
-        return shared.routing.domicile(region, &caller.tenant, subject);
+        return pinned.routing.domicile(region, &caller.tenant, subject);
     }
     let ruling =
         ruling.ok_or_else(|| Fault::new(Reason::DomicileRequired).field("subject.domicile"))?;
     match ruling.outcome() {
         Outcome::Placed(placement) => {
             caller.may_reach(placement.region())?;
-            shared.entry(ruling, placement)?;
-            shared.routing.placed(placement, &caller.tenant, subject)
+            pinned.entry(ruling, placement)?;
+            pinned.routing.placed(placement, &caller.tenant, subject)
         }
         Outcome::Refused(refusal) => Err(refusal.into()),
     }
@@ -98,7 +99,7 @@ pub(crate) const fn effect(validate_only: bool) -> Effect {
     if validate_only { Effect::Read } else { Effect::Write }
 }
 
-impl Shared {
+impl Pinned<'_> {
     /// Whether the laws that attach let a record come in here. The shard asks the same; this is
     /// so that a body which may not come in is not carried on.
     ///
@@ -106,9 +107,8 @@ impl Shared {
     /// `WRONG_INGRESS`, with the address of the gateway that may take it, if the annex has one.
     pub(crate) fn entry(&self, ruling: &Ruling, placement: &Placement) -> Result<(), Fault> {
         let region = placement.region();
-        // Without TLS there are loopback sessions only: then it is the shard's own machine.
-        let beside = || self.routing.map().region(region).map(Region::territory);
-        atlas::ingress(ruling.attachments(), self.stands.or_else(beside)).map_err(|barred| {
+        let stands = self.routing.stands(region);
+        atlas::ingress(ruling.attachments(), stands).map_err(|barred| {
             let fault = barred.ingress_fault().with(Detail::Region, region.as_str());
             match self.routing.ingress(region) {
                 Some(address) => fault.with(Detail::Ingress, address),
@@ -124,7 +124,7 @@ impl Shared {
         collection: &Collection,
         given: &Given,
     ) -> Result<Ruling, Fault> {
-        let date = Date::of(self.clock.now());
+        let date = Date::of(self.shared.clock.now());
         let question = Question { tenant, collection, findings: &given.findings, date };
         Ok(atlas::decide(self.routing.map(), &question)?)
     }

@@ -11,7 +11,6 @@ use wire::session::{self as proto, call::Op};
 use wire::v1;
 use wire::v1::records_server::Records;
 
-use crate::Shared;
 use crate::answers;
 use crate::call::{Asked, Turn};
 use crate::convert::Target;
@@ -22,6 +21,7 @@ use crate::routing::Way;
 use crate::session::Ask;
 use crate::shares::Kept;
 use crate::stream;
+use crate::{Pinned, Shared};
 
 /// The service. Clones share everything.
 #[derive(Clone)]
@@ -82,9 +82,10 @@ async fn get(
 ) -> Result<(v1::Record, Kept), Fault> {
     let Turn { acting, share } = &asked.turn;
     let caller = &*acting.caller;
-    let target = shared.reader(caller).get(request)?;
+    let pinned = shared.pin();
+    let target = pinned.reader(caller).get(request)?;
     share.may_ask()?;
-    let way = home(shared, caller, &target)?;
+    let way = home(&pinned, caller, &target)?;
     let subject = Some(answers::subject(&target.subject, way.region()));
     let op = Op::Get(proto::Get {
         subject: target.subject.expose().to_owned(),
@@ -114,8 +115,9 @@ async fn delete(
 ) -> Result<v1::DeleteRecordResponse, Fault> {
     let Turn { acting, share } = &asked.turn;
     let caller = &*acting.caller;
-    let delete = shared.reader(caller).delete(request)?;
-    let way = home(shared, caller, &delete.target)?;
+    let pinned = shared.pin();
+    let delete = pinned.reader(caller).delete(request)?;
+    let way = home(&pinned, caller, &delete.target)?;
     let validate_only = delete.validate_only;
     let op = Op::Delete(proto::Delete {
         subject: delete.target.subject.expose().to_owned(),
@@ -134,9 +136,9 @@ async fn delete(
 }
 
 /// The way to the domicile, which reads and deletes cannot do without.
-fn home<'a>(shared: &'a Shared, caller: &Caller, target: &Target) -> Result<Way<'a>, Fault> {
+fn home<'a>(pinned: &'a Pinned<'_>, caller: &Caller, target: &Target) -> Result<Way<'a>, Fault> {
     match &target.domicile {
-        Some(region) => shared.routing.domicile(region, &caller.tenant, &target.subject),
+        Some(region) => pinned.routing.domicile(region, &caller.tenant, &target.subject),
         None => Err(Fault::new(Reason::DomicileRequired)
             .field("subject.domicile")
             .cure("set subject.domicile as returned by the first put")),

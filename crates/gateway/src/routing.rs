@@ -7,8 +7,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use atlas::{Annex, Placement, RegionMap};
-use terms::{Fault, Reason, RegionId, Slot, SubjectId, TenantId};
+use atlas::{Annex, Country, Placement, Region, RegionMap};
+use terms::{Detail, Fault, Reason, RegionId, Slot, SubjectId, TenantId};
 
 use crate::Error;
 use crate::session::{Answered, Ask, Peer, Session};
@@ -18,6 +18,17 @@ use crate::session::{Answered, Ask, Peer, Session};
 pub(crate) struct Routing {
     map: Arc<RegionMap>,
     regions: HashMap<RegionId, Shards>,
+    /// Where the gateway stands by this map.
+    stands: Own,
+}
+
+/// Where a gateway stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Own {
+    /// It has no TLS, so it reaches shards on its own machine only, and stands where they do.
+    BesideShards,
+    /// In the region of its certificate; in no country, if the map has no such region any more.
+    In(RegionId, Option<Country>),
 }
 
 struct Shards {
@@ -28,31 +39,73 @@ struct Shards {
 /// The way to the one shard that holds a subject in one region. Good for one call.
 pub(crate) struct Way<'a> {
     session: &'a Session,
+    /// The map under which it was found.
+    map_epoch: u64,
 }
 
 impl Routing {
-    /// Every region of the map needs its annex, and no annex may be left over.
-    pub(crate) fn new(map: Arc<RegionMap>, annexes: Vec<Annex>) -> Result<Self, Error> {
+    /// The first one. Every region of the map needs its annex, and no annex may be left over.
+    pub(crate) fn new(
+        map: Arc<RegionMap>,
+        annexes: &[Annex],
+        own: Option<&RegionId>,
+    ) -> Result<Self, Error> {
+        let own = match own {
+            None => Own::BesideShards,
+            Some(name) => {
+                let region = map.region(name).ok_or(Error::OwnRegionUnknown)?;
+                Own::In(name.clone(), Some(region.territory()))
+            }
+        };
+        for (n, annex) in annexes.iter().enumerate() {
+            let name = annex.region();
+            if map.region(name).is_none() {
+                return Err(Error::AnnexOfNoRegion(name.clone()));
+            }
+            if annexes.iter().take(n).any(|other| other.region() == name) {
+                return Err(Error::AnnexTwice(name.clone()));
+            }
+        }
+        let first = Self { map, regions: HashMap::new(), stands: own };
+        let routing = first.next(Arc::clone(&first.map), annexes);
+        match routing.map.regions().iter().find(|r| !routing.regions.contains_key(r.name())) {
+            Some(region) => Err(Error::RegionWithoutAnnex(region.name().clone())),
+            None => Ok(routing),
+        }
+    }
+
+    /// The one for another map, or other annexes. Sessions go on with shards that are where they
+    /// were. A region without an annex is not within reach, and no reason to stay with an old map;
+    /// an annex of a region that the map has no more leads nowhere.
+    pub(crate) fn next(&self, map: Arc<RegionMap>, annexes: &[Annex]) -> Self {
         let mut regions = HashMap::new();
         for annex in annexes {
-            let name = annex.region().clone();
-            let region = map.region(&name).ok_or_else(|| Error::AnnexOfNoRegion(name.clone()))?;
+            let Some(region) = map.region(annex.region()) else { continue };
             let session = |shard: &atlas::Shard| {
-                Arc::new(Session::new(Peer {
-                    region: name.clone(),
+                let peer = Peer {
+                    region: region.name().clone(),
                     shard: shard.name().clone(),
                     territory: region.territory().as_str(),
                     address: shard.address().to_owned(),
-                }))
+                };
+                let kept = self.sessions().find(|session| session.peer == peer);
+                kept.map_or_else(|| Arc::new(Session::new(peer)), Arc::clone)
             };
             let sessions = annex.shards().iter().map(session).collect();
-            if regions.insert(name.clone(), Shards { annex, sessions }).is_some() {
-                return Err(Error::AnnexTwice(name));
-            }
+            regions.insert(region.name().clone(), Shards { annex: annex.clone(), sessions });
         }
-        match map.regions().iter().find(|region| !regions.contains_key(region.name())) {
-            Some(region) => Err(Error::RegionWithoutAnnex(region.name().clone())),
-            None => Ok(Self { map, regions }),
+        let stands = match &self.stands {
+            Own::BesideShards => Own::BesideShards,
+            Own::In(own, _) => Own::In(own.clone(), map.region(own).map(Region::territory)),
+        };
+        Self { map, regions, stands }
+    }
+
+    /// Where the gateway stands, as seen from a region: `None` is outside of every territory.
+    pub(crate) fn stands(&self, region: &RegionId) -> Option<Country> {
+        match self.stands {
+            Own::BesideShards => self.map.region(region).map(Region::territory),
+            Own::In(_, country) => country,
         }
     }
 
@@ -78,8 +131,11 @@ impl Routing {
         tenant: &TenantId,
         subject: &SubjectId,
     ) -> Result<Way<'_>, Fault> {
-        // A placement names a region of its map, and every one of those has shards.
-        self.way(placement.region(), tenant, subject).ok_or_else(|| Reason::Internal.into())
+        // A placement names a region of its map; what may be missing is its annex.
+        self.way(placement.region(), tenant, subject).ok_or_else(|| {
+            let region = placement.region().as_str();
+            Fault::new(Reason::RegionUnavailable).with(Detail::Region, region)
+        })
     }
 
     /// The way to the domicile that the caller named.
@@ -97,7 +153,7 @@ impl Routing {
         let shards = self.regions.get(region)?;
         let owner = shards.annex.shard_of(Slot::of(tenant, subject)).name();
         let session = shards.sessions.iter().find(|session| session.peer.shard == *owner)?;
-        Some(Way { session })
+        Some(Way { session, map_epoch: self.map.epoch().number })
     }
 }
 
@@ -109,6 +165,6 @@ impl Way<'_> {
 
     /// Sends one call and waits for its answer.
     pub(crate) async fn send(self, ask: Ask<'_>) -> Result<Answered, Fault> {
-        self.session.call(ask).await
+        self.session.call(ask, self.map_epoch).await
     }
 }

@@ -13,13 +13,14 @@ use tokio_stream::StreamExt as _;
 use tonic::transport::Server;
 use tonic_reflection::server::{Builder, v1, v1alpha};
 use wire::v1::records_server::RecordsServer;
+use wire::v1::region_maps_server::RegionMapsServer;
 use wire::v1::subjects_server::SubjectsServer;
 
 use crate::delivery::DeliveryLayer;
 use crate::health::{Regions, set_serving};
 use crate::intake::{CHECK_BYTES_MAX, IntakeLayer};
 use crate::line::Watched;
-use crate::{Error, Gateway, dial, records, stack, subjects, upkeep};
+use crate::{Error, Gateway, dial, follow, records, region_maps, stack, subjects};
 
 /// Bytes of an answer: a body of the largest size, and room for what goes with it.
 const ANSWER_BYTES_MAX: usize = FRAME_BYTES_MAX;
@@ -55,7 +56,7 @@ impl Gateway {
         shutdown: impl Future<Output = ()> + Send,
     ) -> Result<(), Error> {
         let (reporter, grpc_health) = tonic_health::server::health_reporter();
-        let mut sessions = self.dial(&reporter).await;
+        let mut sessions = self.dial(&reporter);
         let grpc_health = grpc_health.max_decoding_message_size(CHECK_BYTES_MAX);
         let (reflection, reflection_old) = reflection()?;
         let mut keeping = self.keep();
@@ -64,6 +65,9 @@ impl Gateway {
             .max_encoding_message_size(ANSWER_BYTES_MAX);
         let subjects = SubjectsServer::new(subjects::Service(Arc::clone(&self.shared)))
             .max_decoding_message_size(REQUEST_BYTES_MAX);
+        let region_maps = RegionMapsServer::new(region_maps::Service(Arc::clone(&self.shared)))
+            .max_decoding_message_size(REQUEST_BYTES_MAX)
+            .max_encoding_message_size(ANSWER_BYTES_MAX);
         let server = Server::builder()
             .max_concurrent_streams(STREAMS_MAX)
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
@@ -72,7 +76,7 @@ impl Gateway {
             .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS_MAX))
             .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-            .layer(stack::layers(&self.shared.desk, Arc::clone(self.shared.routing.map())))
+            .layer(stack::layers(&self.shared.desk, &self.shared.charts))
             // What a call has taken above it keeps until its answer has gone out.
             .layer(DeliveryLayer)
             // Inside of the rest: only a call with a seat and a caller has its body read.
@@ -81,7 +85,8 @@ impl Gateway {
             .add_service(reflection)
             .add_service(reflection_old)
             .add_service(records)
-            .add_service(subjects);
+            .add_service(subjects)
+            .add_service(region_maps);
         set_serving(&reporter, true).await;
         self.health.set_ready(true);
         let stop = async {
@@ -119,25 +124,21 @@ impl Gateway {
         keeping
     }
 
-    /// Starts a task for every shard, which keeps its session up.
-    async fn dial(&self, reporter: &tonic_health::server::HealthReporter) -> JoinSet<()> {
-        let routing = &self.shared.routing;
-        let shards = routing.sessions().map(|session| (&session.peer.region, &session.peer.shard));
-        let regions = Regions::new(reporter.clone(), shards).await;
+    /// Starts what keeps up the sessions with all shards, and carries maps.
+    fn dial(&self, reporter: &tonic_health::server::HealthReporter) -> JoinSet<()> {
+        let map = Arc::clone(self.shared.charts.pin().map());
         let outside = Arc::new(dial::Outside {
             gateway: self.settings.name.clone(),
-            deployment: routing.map().deployment().to_owned(),
-            trust_domain: routing.map().trust_domain().to_owned(),
+            deployment: map.deployment().to_owned(),
+            trust_domain: map.trust_domain().to_owned(),
+            charts: Arc::clone(&self.shared.charts),
             tls: self.settings.tls.clone(),
-            epoch: routing.map().epoch(),
             entropy: Arc::clone(&self.entropy),
             metrics: Arc::clone(&self.metrics),
-            regions: Arc::new(regions),
+            regions: Arc::new(Regions::new(reporter.clone())),
         });
         let mut sessions = JoinSet::new();
-        for session in routing.sessions() {
-            sessions.spawn(upkeep::keep(Arc::clone(session), Arc::clone(&outside)));
-        }
+        sessions.spawn(follow::keep(outside));
         sessions
     }
 }
@@ -160,7 +161,12 @@ fn reflection() -> Result<
     Error,
 > {
     let builder = || {
-        let names = ["bailiwick.v1.Records", "bailiwick.v1.Subjects", "grpc.health.v1.Health"];
+        let names = [
+            "bailiwick.v1.Records",
+            "bailiwick.v1.Subjects",
+            "bailiwick.v1.RegionMaps",
+            "grpc.health.v1.Health",
+        ];
         let builder = Builder::configure()
             .register_encoded_file_descriptor_set(wire::DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);

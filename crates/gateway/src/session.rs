@@ -7,6 +7,7 @@
 use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwapOption;
+use atlas::Epoch;
 use terms::{Detail, Fault, Reason, RegionId, ShardId};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
@@ -18,7 +19,7 @@ use crate::identity::Acting;
 use crate::shares::Load;
 
 /// Who a shard must show itself to be, and where it is looked for.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Peer {
     pub(crate) region: RegionId,
     pub(crate) shard: ShardId,
@@ -32,6 +33,8 @@ pub(crate) struct Peer {
 pub(crate) struct Session {
     pub(crate) peer: Peer,
     line: ArcSwapOption<Line>,
+    /// The map that the shard holds, as it last said.
+    map: ArcSwapOption<Epoch>,
 }
 
 /// One connection to the shard, which has shown itself to be the right one.
@@ -62,7 +65,17 @@ pub(crate) struct Answered {
 
 impl Session {
     pub(crate) fn new(peer: Peer) -> Self {
-        Self { peer, line: ArcSwapOption::empty() }
+        Self { peer, line: ArcSwapOption::empty(), map: ArcSwapOption::empty() }
+    }
+
+    /// The map that the shard holds, as it last said.
+    pub(crate) fn map(&self) -> Option<Epoch> {
+        self.map.load().as_deref().copied()
+    }
+
+    /// The shard has said which map it holds.
+    pub(crate) fn heard_map(&self, epoch: Epoch) {
+        self.map.store(Some(Arc::new(epoch)));
     }
 
     /// Puts a connection into use, in the place of the one before.
@@ -76,7 +89,6 @@ impl Session {
     }
 
     /// Whether there is a connection in use.
-    #[cfg(test)]
     pub(crate) fn is_up(&self) -> bool {
         self.line.load().is_some()
     }
@@ -87,25 +99,51 @@ impl Session {
     /// The shard's own; `REGION_UNAVAILABLE` and `SHARD_BUSY` when nothing was sent;
     /// `DEADLINE_PASSED` when time ran out and nothing was changed; `WRITE_OUTCOME_UNKNOWN` when a
     /// write was sent and its answer is lost or late.
-    pub(crate) async fn call(&self, ask: Ask<'_>) -> Result<Answered, Fault> {
+    pub(crate) async fn call(&self, ask: Ask<'_>, map_epoch: u64) -> Result<Answered, Fault> {
+        let Ask { acting, deadline, effect, body, load, op } = ask;
+        let call = proto::Call {
+            tenant: acting.caller.tenant.as_str().to_owned(),
+            caller: Some(acting.to_wire()),
+            map_epoch,
+            op: Some(op),
+            ..Default::default()
+        };
+        self.send(call, (deadline, effect, body), Some(load)).await
+    }
+
+    /// Sends a call of the gateway itself, about maps, and waits for its answer.
+    ///
+    /// # Errors
+    /// As [`Session::call`].
+    pub(crate) async fn of_gateway(
+        &self,
+        op: proto::call::Op,
+        deadline: Instant,
+    ) -> Result<proto::reply::Outcome, Fault> {
+        let call = proto::Call { op: Some(op), ..Default::default() };
+        // Whether a map was taken is asked again: nothing is lost with an answer.
+        let answered = self.send(call, (deadline, Effect::Read, 0), None).await?;
+        Ok(answered.outcome)
+    }
+
+    async fn send(
+        &self,
+        call: proto::Call,
+        (deadline, effect, body): (Instant, Effect, usize),
+        load: Option<Load>,
+    ) -> Result<Answered, Fault> {
         let Some(line) = self.line.load_full() else {
             let region = self.peer.region.as_str();
             return Err(Fault::new(Reason::RegionUnavailable).with(Detail::Region, region));
         };
-        let left = ask.deadline.saturating_duration_since(Instant::now());
+        let left = deadline.saturating_duration_since(Instant::now());
         let deadline_ms = u32::try_from(left.as_millis()).unwrap_or(u32::MAX);
         if deadline_ms == 0 {
             return Err(Reason::DeadlinePassed.into());
         }
-        let (id, answer) = line.flight.enter(ask.body, ask.effect, Some(ask.load))?;
+        let (id, answer) = line.flight.enter(body, effect, load)?;
         let place = Place { flight: &line.flight, id };
-        let call = proto::Call {
-            id,
-            deadline_ms,
-            tenant: ask.acting.caller.tenant.as_str().to_owned(),
-            caller: Some(ask.acting.to_wire()),
-            op: Some(ask.op),
-        };
+        let call = proto::Call { id, deadline_ms, ..call };
         if let Err(refused) = line.queue.try_send(call) {
             line.flight.withdraw(id);
             return Err(match refused {
@@ -113,7 +151,7 @@ impl Session {
                 TrySendError::Closed(_) => line.flight.unavailable(),
             });
         }
-        match timeout_at(ask.deadline, answer).await {
+        match timeout_at(deadline, answer).await {
             Ok(Ok(answer)) => {
                 // The place was given back with the answer.
                 std::mem::forget(place);
@@ -121,8 +159,8 @@ impl Session {
             }
             // The flight tells everybody before it forgets them; should it not have, the worse
             // is assumed.
-            Ok(Err(_)) => Err(place.given_up(ask.effect)),
-            Err(_) => Err(place.given_up(ask.effect)),
+            Ok(Err(_)) => Err(place.given_up(effect)),
+            Err(_) => Err(place.given_up(effect)),
         }
     }
 }

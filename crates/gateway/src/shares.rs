@@ -257,6 +257,12 @@ impl Shares {
         Self { accounts, common }
     }
 
+    /// Whether they are those of the map's tenants.
+    pub(crate) fn are_of(&self, map: &RegionMap) -> bool {
+        map.tenants().count() == self.accounts.len()
+            && map.tenants().all(|tenant| self.accounts.contains_key(tenant.name()))
+    }
+
     /// A share for one call of a tenant, when so many seats are free.
     ///
     /// # Errors

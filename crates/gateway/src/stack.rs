@@ -4,7 +4,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use atlas::RegionMap;
 use futures_util::future::{Either, Ready, ready};
 use terms::{Fault, Reason};
 use tokio::time::Instant;
@@ -15,6 +14,7 @@ use tracing::Instrument as _;
 use tracing::instrument::Instrumented;
 
 use crate::call::{Desk, Entered};
+use crate::charts::Charts;
 use crate::gates::{Admit, Check, Identify, KeepTime, TakeSeat, entered};
 use crate::line::Beside;
 use crate::metrics::Method;
@@ -25,7 +25,7 @@ type Response = http::Response<Body>;
 /// The stack, outermost first.
 pub(crate) fn layers(
     desk: &Arc<Desk>,
-    map: Arc<RegionMap>,
+    charts: &Arc<Charts>,
 ) -> (NameLayer, GateLayer<KeepTime>, GateLayer<TakeSeat>, GateLayer<Identify>, GateLayer<Admit>) {
     let gate = |desk: &Arc<Desk>| Arc::clone(desk);
     (
@@ -42,7 +42,10 @@ pub(crate) fn layers(
         GateLayer { desk: gate(desk), check: Identify(gate(desk)) },
         // What it may, and its tenant's share, too: who may not call a method, or has no share
         // left, is not read either.
-        GateLayer { desk: gate(desk), check: Admit { map, desk: gate(desk) } },
+        GateLayer {
+            desk: gate(desk),
+            check: Admit { charts: Arc::clone(charts), desk: gate(desk) },
+        },
     )
 }
 

@@ -49,21 +49,22 @@ async fn create(
     let Turn { acting, share } = &asked.turn;
     let caller = &*acting.caller;
     let tenant = &caller.tenant;
-    let create = shared.reader(caller).create(request)?;
-    let ruling = shared.rule(tenant, &create.collection, &create.given)?;
+    let pinned = shared.pin();
+    let create = pinned.reader(caller).create(request)?;
+    let ruling = pinned.rule(tenant, &create.collection, &create.given)?;
     let way = match (ruling.outcome(), &create.domicile) {
         (Outcome::Refused(refusal), _) => return Err(refusal.into()),
         (Outcome::Placed(placement), Some(domicile)) if placement.region() != domicile => {
             // An unknown one is said to be that, whatever the rules give.
-            shared.routing.domicile(domicile, tenant, &create.subject)?;
+            pinned.routing.domicile(domicile, tenant, &create.subject)?;
             return Err(Fault::new(Reason::WrongDomicile)
                 .field("subject.domicile")
                 .problem("the rules give another region"));
         }
         (Outcome::Placed(placement), _) => {
             caller.may_reach(placement.region())?;
-            shared.entry(&ruling, placement)?;
-            shared.routing.placed(placement, tenant, &create.subject)?
+            pinned.entry(&ruling, placement)?;
+            pinned.routing.placed(placement, tenant, &create.subject)?
         }
     };
     let subject = Some(answers::subject(&create.subject, way.region()));
@@ -100,13 +101,14 @@ fn resolve(
     request: &v1::ResolvePlacementRequest,
 ) -> Result<v1::Ruling, Fault> {
     let caller = &*asked.turn.acting.caller;
-    let resolve = shared.reader(caller).resolve(request)?;
-    let ruling = shared.rule(&caller.tenant, &resolve.collection, &resolve.given)?;
+    let pinned = shared.pin();
+    let resolve = pinned.reader(caller).resolve(request)?;
+    let ruling = pinned.rule(&caller.tenant, &resolve.collection, &resolve.given)?;
     let mut answer = answers::ruling(&ruling, &shared.data);
     if let Outcome::Placed(placement) = ruling.outcome() {
         caller.may_reach(placement.region())?;
-        let address = shared.routing.ingress(placement.region());
-        let elsewhere = shared.entry(&ruling, placement).is_err();
+        let address = pinned.routing.ingress(placement.region());
+        let elsewhere = pinned.entry(&ruling, placement).is_err();
         answers::direct(&mut answer, address, elsewhere);
     }
     answer.findings = answers::findings(&resolve.given.findings);

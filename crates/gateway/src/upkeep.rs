@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tonic::Streaming;
 use wire::session as proto;
 
+use crate::charts::Charts;
 use crate::dial::{Ended, Met, Outside, dial, log_goodbye};
 use crate::flight::Flight;
 use crate::session::{Line, Session};
@@ -118,11 +119,14 @@ impl Current {
         connections: &mut JoinSet<Ended>,
     ) -> Self {
         let Met { welcome, replies, shown, flight, queue } = met;
-        let line = Line { flight: Arc::clone(&flight), queue, origin: welcome.origin.into() };
+        let origin = welcome.origin.clone().into();
+        let line = Line { flight: Arc::clone(&flight), queue, origin };
         let line = Arc::new(line);
         let asked = Arc::new(Notify::new());
+        outside.charts.heard(session, welcome.map_epoch, &welcome.map_digest);
         let up = Up {
             session: Arc::clone(session),
+            charts: Arc::clone(&outside.charts),
             line: Arc::downgrade(&line),
             flight,
             asked: Arc::clone(&asked),
@@ -178,6 +182,7 @@ impl Current {
 /// any more, and everybody who waits is told.
 struct Up {
     session: Arc<Session>,
+    charts: Arc<Charts>,
     /// Held by the session and by calls, so that it is gone when nobody can use it any more.
     line: Weak<Line>,
     flight: Arc<Flight>,
@@ -200,6 +205,9 @@ impl Up {
                     self.flight.arrive(frame.replies);
                     if frame.dial_again {
                         self.asked.notify_one();
+                    }
+                    if let Some(map) = frame.map {
+                        self.charts.heard(&self.session, map.epoch, &map.digest);
                     }
                     if let Some(goodbye) = frame.goodbye {
                         log_goodbye(&self.session.peer, goodbye);

@@ -129,6 +129,8 @@ pub enum FromShard {
     Reply(proto::Reply),
     /// That it has a new certificate, and the session should move to a new connection.
     DialAgain,
+    /// That it has taken another map.
+    Map(proto::MapRef),
     /// That it takes nothing more. Replies to what is in flight may follow.
     Goodbye(terms::Fault),
 }
@@ -140,6 +142,7 @@ impl Part for FromShard {
         match self {
             Self::Reply(reply) => reply.encoded_len(),
             Self::DialAgain => 2,
+            Self::Map(map) => map.encoded_len(),
             Self::Goodbye(_) => TEXT_BYTES_MAX,
         }
     }
@@ -148,6 +151,7 @@ impl Part for FromShard {
         match self {
             Self::Reply(reply) => frame.replies.push(reply),
             Self::DialAgain => frame.dial_again = true,
+            Self::Map(map) => frame.map = Some(map),
             Self::Goodbye(fault) => frame.goodbye = Some(to_wire(&fault)),
         }
     }

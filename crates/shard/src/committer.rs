@@ -20,6 +20,7 @@ use crate::op::{Action, Op, Outcome, ReplySlot};
 use crate::record::without_body;
 use crate::rows::Tag;
 use crate::subject::Subject;
+use crate::take_map::Errand;
 use crate::work::Work;
 use crate::{Error, rows};
 
@@ -45,6 +46,8 @@ pub(crate) enum Life {
 /// What the committer is asked.
 enum Command {
     Op(Op, Room),
+    /// A commit of its own.
+    Errand(Box<Errand>),
     /// Write down the reads that were counted since the last time.
     Counts,
     /// Finish what is queued, take nothing more, end.
@@ -73,6 +76,18 @@ impl Queue {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(Command::Op(op, _))) => op.reply.send(busy()),
             // The committer has stopped: the session ends, and its gateway says what is not known.
+            Err(_) => {}
+        }
+    }
+
+    /// Queues a commit of its own behind the writes that are there already. What comes after a map
+    /// is done under it.
+    pub(crate) fn submit_errand(&self, errand: Errand) {
+        match self.sender.try_send(Command::Errand(Box::new(errand))) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(Command::Errand(errand))) => {
+                errand.into_reply().send(busy());
+            }
             Err(_) => {}
         }
     }
@@ -147,6 +162,8 @@ pub(crate) struct Inbox {
 /// What goes into one commit.
 struct Group {
     ops: Vec<Op>,
+    /// Goes alone: it is a commit between the writes before it and those after it.
+    errand: Option<Box<Errand>>,
     counts: bool,
     /// Given back once the group is answered.
     _rooms: Vec<Room>,
@@ -167,12 +184,20 @@ impl Inbox {
                 Err(_) => break,
             }
         }
-        let mut group = Group { ops: Vec::new(), counts: false, _rooms: Vec::new() };
+        let mut group = Group { ops: Vec::new(), errand: None, counts: false, _rooms: Vec::new() };
         let mut bytes = 0_usize;
         while let Some(command) = self.taken.pop_front() {
             match command {
                 Command::Counts => group.counts = true,
                 Command::End => {}
+                Command::Errand(errand) if group.ops.is_empty() => {
+                    group.errand = Some(errand);
+                    break;
+                }
+                Command::Errand(errand) => {
+                    self.taken.push_front(Command::Errand(errand));
+                    break;
+                }
                 Command::Op(op, room) => {
                     let size = op.action.bytes();
                     if !group.ops.is_empty() && bytes + size > limits::COMMIT_BYTES_MAX {
@@ -207,7 +232,11 @@ impl Committer {
             self.node.metrics.queue.set(i64::try_from(inbox.waiting()).unwrap_or(i64::MAX));
             let queued = inbox.bytes.load(Ordering::Relaxed);
             self.node.metrics.queue_bytes.set(i64::try_from(queued).unwrap_or(i64::MAX));
-            if let Err(error) = self.commit(group.ops, group.counts) {
+            let done = match group.errand {
+                Some(errand) => self.run_errand(*errand, group.counts),
+                None => self.commit(group.ops, group.counts),
+            };
+            if let Err(error) = done {
                 return poison(&error, life);
             }
         }
@@ -217,16 +246,8 @@ impl Committer {
     }
 
     /// One group, one commit. `Err`: the outcome is not known, or nothing can be committed more.
-    fn commit(&mut self, ops: Vec<Op>, counts: bool) -> Result<(), Error> {
-        // Time in a shard never falls below its last commit's.
-        let clock = self.node.clock.now();
-        let now = clock.max(self.last_commit);
-        if clock.0.saturating_add(CLOCK_BEHIND_MS_MAX) < now.0 {
-            tracing::error!(
-                behind_ms = now.0 - clock.0,
-                "the clock is behind the last commit: time stands still here until it has caught up"
-            );
-        }
+    pub(crate) fn commit(&mut self, ops: Vec<Op>, counts: bool) -> Result<(), Error> {
+        let now = self.now();
         let low = self.disk_is_low()?;
         let subjects = self.cached_subjects(&ops);
         let rows = self.read_rows(&ops, &subjects)?;
@@ -234,7 +255,7 @@ impl Committer {
         let mut work = Work {
             node: &self.node,
             rules: &mut self.rules,
-            minute: u32::try_from(now.minute()).unwrap_or(u32::MAX),
+            minute: minute(now),
             rows,
             subjects,
             heads: HashMap::new(),
@@ -281,16 +302,34 @@ impl Committer {
         // Precise far beyond any group.
         metrics.commit_writes.observe(f64::from(u32::try_from(answers.len()).unwrap_or(u32::MAX)));
         metrics.entries.inc_by(added);
+        for (tag, subject) in subjects {
+            self.node.subjects.insert(tag, subject);
+        }
+        self.committed(edge, size, now);
+        answer(answers);
+        Ok(())
+    }
+
+    /// A commit has returned: this is what the store holds now.
+    pub(crate) fn committed(&mut self, edge: ledger::Edge, size: u64, now: UnixMillis) {
         self.head.size = size;
         self.log.edge = edge;
         self.last_commit = now;
         self.node.committed.store(now.0, Ordering::Relaxed);
-        for (tag, subject) in subjects {
-            self.node.subjects.insert(tag, subject);
-        }
         self.durable.publish(self.log.edge.size(), self.log.edge.root());
-        answer(answers);
-        Ok(())
+    }
+
+    /// Time in a shard never falls below its last commit's.
+    pub(crate) fn now(&self) -> UnixMillis {
+        let clock = self.node.clock.now();
+        let now = clock.max(self.last_commit);
+        if clock.0.saturating_add(CLOCK_BEHIND_MS_MAX) < now.0 {
+            tracing::error!(
+                behind_ms = now.0 - clock.0,
+                "the clock is behind the last commit: time stands still here until it has caught up"
+            );
+        }
+        now
     }
 
     /// The subjects of a group that are open in memory.
@@ -339,6 +378,11 @@ impl Committer {
         self.node.metrics.disk_free_bytes.set(i64::try_from(free).unwrap_or(i64::MAX));
         Ok(free < self.disk_reserve_bytes)
     }
+}
+
+/// The minute of an entry.
+pub(crate) fn minute(now: UnixMillis) -> u32 {
+    u32::try_from(now.minute()).unwrap_or(u32::MAX)
 }
 
 /// Nothing of the group was answered, and nothing will be. The engine has dropped the kernel's

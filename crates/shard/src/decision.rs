@@ -8,6 +8,7 @@ use ledger::entry::{EvidenceKind, EvidenceKinds, MapRef};
 use terms::{Collection, Detail, Fault, Reason, RegionId, TenantId};
 
 use crate::admits::{Here, admits};
+use crate::maps::map_ref;
 
 /// Rulings that are remembered. A ruling is a pure function of what is in the key.
 const REMEMBERED_MAX: usize = 4096;
@@ -58,10 +59,41 @@ impl Rules {
         }
     }
 
+    /// Rules from now on by another map.
+    pub(crate) fn set_map(&mut self, map: Arc<RegionMap>) {
+        self.map = map;
+        self.made.clear();
+    }
+
     /// The map in force.
+    pub(crate) fn map(&self) -> &RegionMap {
+        &self.map
+    }
+
+    /// The map in force, by its number and digest.
     pub(crate) fn map_ref(&self) -> MapRef {
-        let epoch = self.map.epoch();
-        MapRef { epoch: epoch.number, digest: epoch.digest }
+        map_ref(&self.map)
+    }
+
+    /// Whether it is only for want of the same map that a write of a gateway fails: then it is told
+    /// to send it again. What the newer map refuses is refused.
+    pub(crate) fn differ(&self, of_gateway: u64, fault: &mut Fault) {
+        let own = self.map.epoch().number;
+        let passing = match fault.reason {
+            Reason::PlacementNotAdmitted => own != of_gateway,
+            Reason::CollectionUnknown
+            | Reason::Unsatisfiable
+            | Reason::NoRegion
+            | Reason::TransferNotCovered
+            | Reason::CitizenAbroad
+            | Reason::WrongIngress
+            | Reason::WrongDomicile
+            | Reason::JurisdictionChanged => own < of_gateway,
+            _ => false,
+        };
+        if passing && of_gateway > 0 {
+            *fault = Fault::new(Reason::MapsDiffer).with(Detail::MapEpoch, own);
+        }
     }
 
     /// Rules and places again.

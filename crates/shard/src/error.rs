@@ -77,14 +77,17 @@ pub enum Error {
         /// The store's.
         accepted: u64,
     },
-    /// Another map of the same version.
+    /// Another map of the same version, or one that follows another than the one in force.
     #[error(
-        "the map has the version {version} of one that this shard has accepted, and other content: MAP_FORK"
+        "MAP_FORK: the map of version {version} is not the one that this shard has accepted, or does not follow it"
     )]
     MapFork {
         /// The version of both.
         version: u64,
     },
+    /// The map, or its signatures, are not what this shard can start with.
+    #[error("region map: {0}")]
+    MapRefused(Box<Fault>),
     /// The store has lost what was signed, or holds something else.
     #[error(
         "the store has lost acknowledged data: {what}. Restore it, or accept the loss with `bailiwick shard recover --accept-loss`"

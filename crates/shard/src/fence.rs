@@ -31,6 +31,9 @@ pub(crate) fn permitted(role: Role, op: &Op) -> bool {
     let wanted = match op {
         Op::Get(_) => Role::Reader,
         Op::Put(_) | Op::Delete(_) | Op::Create(_) => Role::Writer,
+        Op::MapHistory(_) | Op::Survey(_) => Role::Operator,
+        // Gateways ask for these by themselves, before anybody is asked for.
+        Op::MapFetch(_) | Op::MapOffer(_) => return false,
     };
     role == wanted
 }
@@ -92,8 +95,8 @@ impl Fence<'_> {
             return Ok(());
         }
         let (collection, territory) = (&self.lookup.address.collection, self.node.territory);
-        let (map, date) = (&self.node.map, self.today());
-        let judged = atlas::egress_of_absent(map, territory, collection, date, &self.readers());
+        let (map, date) = (self.node.map(), self.today());
+        let judged = atlas::egress_of_absent(&map, territory, collection, date, &self.readers());
         judged.map_err(|barred| {
             self.node.refused(Reason::EgressNotCovered, self.lookup.asker.stands);
             // The same for every record: the laws of the place, not those of the person.
@@ -122,14 +125,14 @@ impl Fence<'_> {
 
     fn ruled_and_covered(&self, findings: &atlas::Findings) -> bool {
         let (asker, collection) = (&self.lookup.asker, &self.lookup.address.collection);
-        let (map, date) = (&self.node.map, self.today());
+        let (map, date) = (self.node.map(), self.today());
         let question = Question { tenant: &asker.tenant, collection, findings, date };
-        let Ok(ruling) = atlas::decide(map, &question) else { return false };
+        let Ok(ruling) = atlas::decide(&map, &question) else { return false };
         // Refused for want of a region or a clause, the laws that attach are known all the same.
         let undetermined =
             ruling.refusal().is_some_and(|no| no.reason() == Reason::JurisdictionUndetermined);
         !undetermined
-            && atlas::egress(map, ruling.attachments(), collection, date, &self.readers()).is_ok()
+            && atlas::egress(&map, ruling.attachments(), collection, date, &self.readers()).is_ok()
     }
 
     fn readers(&self) -> [Option<Country>; 2] {

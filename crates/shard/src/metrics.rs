@@ -21,6 +21,7 @@ pub(crate) struct Metrics {
     pub(crate) placements_refused: Counter,
     pub(crate) roles_refused: Counter,
     pub(crate) sessions_refused: Counter,
+    map_epoch: Gauge,
 }
 
 impl Metrics {
@@ -42,8 +43,10 @@ impl Metrics {
             placements_refused: Counter::default(),
             roles_refused: Counter::default(),
             sessions_refused: Counter::default(),
+            map_epoch: Gauge::default(),
         };
         let m = metrics.clone();
+        registry.register("shard_map_epoch", "Version of the map in force", m.map_epoch);
         registry.register("shard_commits", "Durable commits", m.commits);
         registry.register("shard_commit_seconds", "Seconds of one commit", m.commit_seconds);
         registry.register("shard_commit_writes", "Writes in one commit", m.commit_writes);
@@ -64,6 +67,11 @@ impl Metrics {
         registry.register("shard_roles_refused", "Calls of a wrong role", m.roles_refused);
         registry.register("shard_sessions_refused", "Refused sessions", m.sessions_refused);
         metrics
+    }
+
+    /// The version of the map in force.
+    pub(crate) fn map_epoch(&self, epoch: u64) {
+        self.map_epoch.set(i64::try_from(epoch).unwrap_or(i64::MAX));
     }
 
     /// Counts what the fence refused; whatever else is refused is none of its business.

@@ -10,6 +10,7 @@ use terms::{Clock, Entropy, RegionId, ShardId, Slot, UnixMillis};
 
 use crate::Error;
 use crate::keyring::Keyring;
+use crate::maps::InForce;
 use crate::metrics::Metrics;
 use crate::record::{Address, Head, Stored};
 use crate::rows::{Namer, Owner, Tag};
@@ -25,7 +26,8 @@ pub(crate) struct Node {
     pub(crate) shard: ShardId,
     pub(crate) territory: Country,
     pub(crate) deployment: String,
-    pub(crate) map: Arc<RegionMap>,
+    /// The map in force. Only the committer changes it, after the commit that takes one.
+    pub(crate) in_force: InForce,
     pub(crate) engine: Box<dyn Engine>,
     pub(crate) keyring: Box<dyn Keyring>,
     pub(crate) namer: Namer,
@@ -50,6 +52,11 @@ impl Node {
     /// Whether this store owns `slot`.
     pub(crate) fn owns(&self, slot: Slot) -> bool {
         self.owned.get(usize::from(slot.number())).copied().unwrap_or(false)
+    }
+
+    /// The map in force.
+    pub(crate) fn map(&self) -> Arc<RegionMap> {
+        Arc::clone(&self.in_force.borrow())
     }
 
     /// What time it is for whatever depends on dates, reads included: a clock that is set back

@@ -25,6 +25,8 @@ pub(crate) struct Op {
     pub(crate) tenant_tag: Tag,
     /// Where the gateway stands through which it came.
     pub(crate) gateway: Country,
+    /// The number of the map under which the gateway sent it; 0: it does not say.
+    pub(crate) map_epoch: u64,
     pub(crate) action: Action,
 }
 
@@ -148,6 +150,7 @@ impl ReplySlot {
                 self.room.into_iter().for_each(OwnedSemaphorePermit::forget);
                 proto::reply::Outcome::Found(found)
             }
+            Outcome::Told(told) => told,
             Outcome::Fault(fault) => proto::reply::Outcome::Fault(link::session::to_wire(&fault)),
         };
         self.permit.send(FromShard::Reply(proto::Reply { id: self.id, outcome: Some(outcome) }));
@@ -158,6 +161,8 @@ impl ReplySlot {
 pub(crate) enum Outcome {
     Written(proto::Written),
     Found(proto::Found),
+    /// An answer about maps.
+    Told(proto::reply::Outcome),
     Fault(Fault),
 }
 

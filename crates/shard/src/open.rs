@@ -6,7 +6,7 @@ use std::sync::Arc;
 use atlas::{Annex, Country, RegionMap};
 use engine::{Batch, Engine, Head};
 use ledger::checkpoint::Checkpoint;
-use ledger::entry::{Detail, Entry, Kind, MapRef};
+use ledger::entry::{Detail, Entry, Kind};
 use ledger::note::{Signer, Verifier};
 use terms::{Slot, UnixMillis};
 
@@ -15,9 +15,10 @@ use crate::beat::signed_empty;
 use crate::identity::Identity;
 use crate::keyring::{self, FileKeyring};
 use crate::log::{Draft, Log, edge_at, root_at};
+use crate::maps::{self, Offered};
 use crate::node::origin;
 use crate::rows::Namer;
-use crate::small_rows::{decode_map, edge_row, encode_map, owned_slots};
+use crate::small_rows::{edge_row, owned_slots};
 use crate::{Error, Outside, Settings, rows};
 
 const FORMAT: u8 = 1;
@@ -32,6 +33,8 @@ pub(crate) struct Opening<'a> {
 
 /// A store that passed every check.
 pub(crate) struct Opened {
+    /// The map in force.
+    pub(crate) map: Arc<RegionMap>,
     pub(crate) engine: Box<dyn Engine>,
     pub(crate) keyring: FileKeyring,
     pub(crate) namer: Namer,
@@ -91,7 +94,9 @@ impl Opening<'_> {
         }
         let signed = check_extends(&*engine, &log, &note, &identity.vkey, &anchor_path)?;
         let owned = owned_slots(&*engine)?;
+        let start = self.start(&*engine)?;
         let mut opened = Opened {
+            map: Arc::clone(&start.offered.sealed.map),
             period: identity.period,
             last_commit: row.committed,
             engine,
@@ -107,7 +112,7 @@ impl Opening<'_> {
             note,
             signed,
         };
-        self.accept_map(&mut opened)?;
+        self.accept_map(&mut opened, start)?;
         self.compare_slots(&opened);
         Ok(opened)
     }
@@ -209,6 +214,8 @@ impl Opening<'_> {
         found: Option<(Anchor, String)>,
     ) -> Result<(Identity, Anchor, String), Error> {
         let settings = self.settings;
+        // Before anything is made: a store does not begin under a map that nobody answers for.
+        let offered = self.first_map()?;
         let keyring =
             FileKeyring::open(&settings.keys, &settings.region, Some(&*self.outside.entropy))?;
         let (signer, anchor, empty) = match found {
@@ -240,7 +247,8 @@ impl Opening<'_> {
         let mut batch = Batch::new();
         self.take_slots(&mut batch);
         let log = Log::new(1, 0);
-        self.begin_period(engine, batch, &identity, (&log, Vec::new(), UnixMillis(0)))?;
+        let first = (&log, Vec::new(), UnixMillis(0), &offered);
+        self.begin_period(engine, batch, &identity, first)?;
         Ok((identity, anchor, empty))
     }
 
@@ -277,7 +285,7 @@ impl Opening<'_> {
         engine: &dyn Engine,
         mut batch: Batch,
         identity: &Identity,
-        (log, details, last): (&Log, Vec<Detail>, UnixMillis),
+        (log, details, last, offered): (&Log, Vec<Detail>, UnixMillis, &Offered),
     ) -> Result<(), Error> {
         let now = self.outside.clock.now().max(last);
         let minute = u32::try_from(now.minute()).unwrap_or(u32::MAX);
@@ -286,50 +294,10 @@ impl Opening<'_> {
         genesis.details = details;
         genesis.details.push(Detail::LogKey(identity.vkey.clone()));
         append(&mut draft, &genesis.in_order())?;
-        append(&mut draft, &self.map_entry(minute))?;
+        append(&mut draft, &maps::take_into(&mut batch, offered, minute))?;
         batch.put(rows::IDENTITY, identity.encode());
-        batch.put(rows::MAP, encode_map(self.map_ref()));
         let (_, size) = draft.finish(&mut batch, now);
         Ok(engine.commit(batch, engine.head()?, size)?)
-    }
-
-    fn map_ref(&self) -> MapRef {
-        let epoch = self.map.epoch();
-        MapRef { epoch: epoch.number, digest: epoch.digest }
-    }
-
-    fn map_entry(&self, minute: u32) -> Entry {
-        let mut entry = Entry::new(Kind::Map, minute);
-        entry.map = Some(self.map_ref());
-        entry
-    }
-
-    /// Takes the map that the process was started with, if it is newer than the one in force. It
-    /// is a commit like any other, with its entry.
-    fn accept_map(&self, opened: &mut Opened) -> Result<(), Error> {
-        let row = opened.engine.get_many(&[rows::MAP])?.pop().flatten();
-        let accepted = decode_map(&row.ok_or(Error::Damaged("region map"))?)?;
-        let offered = self.map_ref();
-        if offered == accepted {
-            return Ok(());
-        }
-        if offered.epoch < accepted.epoch {
-            return Err(Error::MapStale { offered: offered.epoch, accepted: accepted.epoch });
-        }
-        if offered.epoch == accepted.epoch {
-            return Err(Error::MapFork { version: offered.epoch });
-        }
-        let now = self.outside.clock.now().max(opened.last_commit);
-        let mut draft = Draft::new(&opened.log);
-        append(&mut draft, &self.map_entry(u32::try_from(now.minute()).unwrap_or(u32::MAX)))?;
-        let mut batch = Batch::new();
-        batch.put(rows::MAP, encode_map(offered));
-        let (edge, size) = draft.finish(&mut batch, now);
-        opened.engine.commit(batch, opened.head, size)?;
-        opened.log.edge = edge;
-        opened.head.size = size;
-        opened.last_commit = now;
-        Ok(())
     }
 
     /// Says where wish and ownership differ: the annex is the wish, the store's rows are the fact.

@@ -4,7 +4,7 @@
 use std::future;
 use std::sync::Arc;
 
-use atlas::Country;
+use atlas::{Country, RegionMap};
 use link::listener::Arrived;
 use link::peer::PeerKind;
 use link::tls::{Peer, Tls};
@@ -43,14 +43,21 @@ impl Gateway {
             _ => return Err(missing()),
         };
         let id = &peer.id;
-        let ours = id.kind() == PeerKind::Gateway && id.trust_domain() == node.map.trust_domain();
-        let region = node.map.region(id.region()).filter(|_| ours && tls.trusts(peer));
+        let map = node.map();
+        let ours = id.kind() == PeerKind::Gateway && id.trust_domain() == map.trust_domain();
+        let region = map.region(id.region()).filter(|_| ours && tls.trusts(peer));
         let territory = region.ok_or_else(|| Fault::new(Reason::IdentityInvalid))?.territory();
         if id.name() != hello.gateway {
             let fault = Fault::new(Reason::IdentityInvalid).field("hello.gateway");
             return Err(fault.problem("is not the name in the certificate"));
         }
         Ok(Self { territory, known: Some((tls.clone(), Arc::clone(peer))) })
+    }
+
+    /// Whether it stands by that map where it stood when it was let in.
+    pub(crate) fn stands_by(&self, map: &RegionMap) -> bool {
+        let Some((_, peer)) = &self.known else { return true };
+        map.region(peer.id.region()).is_some_and(|region| region.territory() == self.territory)
     }
 
     /// Done when we have another certificate than the one that it was shown. Never, if there is none.

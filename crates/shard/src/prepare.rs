@@ -105,7 +105,8 @@ impl Prepare {
 /// A put, with its body sealed.
 pub(crate) fn put(node: &Node, asker: &Asker, put: proto::Put) -> Result<Action, Fault> {
     let address = address(node, asker, (&put.subject, &put.collection, &put.key))?;
-    let rules = node.map.collection(&address.collection);
+    let map = node.map();
+    let rules = map.collection(&address.collection);
     let body_bytes_max =
         rules.map_or(limits::BODY_BYTES_DEFAULT, atlas::CollectionRules::body_bytes_max);
     if put.body.len() > body_bytes_max {

@@ -174,7 +174,7 @@ impl Reader {
         };
         self.node.metrics.reads.inc();
         let Lookup { address, asker } = lookup;
-        match self.node.map.collection(&address.collection).map(atlas::CollectionRules::reads) {
+        match self.node.map().collection(&address.collection).map(atlas::CollectionRules::reads) {
             Some(Reads::Counted)
                 if self.counts.add(asker.tenant_tag, &asker.caller, &address.collection) =>
             {
@@ -190,8 +190,10 @@ impl Reader {
                 let Some(room) = self.queue.admit(action.bytes()) else {
                     return reply.send(busy());
                 };
-                self.queue
-                    .submit(Op { reply, deadline, caller, tenant_tag, gateway, action }, room);
+                // No ruling is asked for: under which map it was sent does not matter.
+                let map_epoch = 0;
+                let op = Op { reply, deadline, caller, tenant_tag, gateway, map_epoch, action };
+                self.queue.submit(op, room);
             }
         }
     }

@@ -61,6 +61,11 @@ pub fn recover(
     let keyring = FileKeyring::open(&settings.keys, &settings.region, None)?;
     let engine = accepted(&opening)?;
     let identity = Identity::read(&*engine)?;
+    // A recovery does not bring an older map back either.
+    let offered = match &identity {
+        Some(_) => opening.start(&*engine)?.offered,
+        None => opening.first_map()?,
+    };
     let edge = match &identity {
         Some(identity) => {
             let (deployment, territory) = (map.deployment(), territory.as_str());
@@ -82,7 +87,7 @@ pub fn recover(
     let log = Log::new(period, engine.head()?.size);
     let last = edge.as_ref().map_or(UnixMillis(0), |edge| edge.committed);
     let details = vec![old_head(&opening, &*engine, (signed.as_ref(), edge.as_ref()))?];
-    opening.begin_period(&*engine, batch, &next, (&log, details, last))?;
+    opening.begin_period(&*engine, batch, &next, (&log, details, last, &offered))?;
     // After the commit: a crash in between leaves the old anchor, and the mark that keeps the
     // shard from starting on it.
     let empty = signed_empty(&signer)?;

@@ -8,6 +8,7 @@
 //! | `01` | identity of the store | |
 //! | `02` | the region map in force | |
 //! | `03` | a slot that this store owns | slot |
+//! | `04` | a region map that was taken, whole | its number |
 //! | `10` | a subject's rows | slot, subject tag, then `00` for the subject's own row, or `01`, collection tag, record tag |
 //! | `20` | a copy that is due | tag of the mirror's region, record row |
 //! | `40` | the entries of one commit | period, index of the first |
@@ -124,11 +125,49 @@ pub(crate) fn is_record(key: &[u8]) -> bool {
     key.first() == Some(&0x10) && key.get(19) == Some(&0x01)
 }
 
+/// All rows of subjects.
+pub(crate) fn subjects() -> Span {
+    Span::prefix(&[0x10])
+}
+
+/// What all rows of one subject begin with, and its tag.
+pub(crate) fn of_subject(key: &[u8]) -> Option<(&[u8], Tag)> {
+    let prefix = key.get(..19)?;
+    Some((prefix, *prefix.last_chunk()?))
+}
+
+/// Whether a key is a subject's own row.
+pub(crate) fn is_subject(key: &[u8]) -> bool {
+    key.first() == Some(&0x10) && key.len() == 20 && key.last() == Some(&0x00)
+}
+
+/// The first key past the rows that begin so.
+pub(crate) fn past_subject(prefix: &[u8]) -> Key {
+    Span::prefix(prefix).until
+}
+
 /// The ownership row of a slot.
 pub(crate) fn slot(slot: Slot) -> Key {
     let mut key = vec![0x03];
     key.extend_from_slice(&slot.number().to_be_bytes());
     key
+}
+
+/// A region map that was taken, by its number.
+pub(crate) fn map_taken(epoch: u64) -> Key {
+    let mut key = vec![0x04];
+    key.extend_from_slice(&epoch.to_be_bytes());
+    key
+}
+
+/// All maps that were taken, from that number on.
+pub(crate) fn maps_taken(from: u64) -> Span {
+    Span { from: map_taken(from), until: vec![0x05] }
+}
+
+/// The number in the key of a map that was taken.
+pub(crate) fn map_taken_epoch(key: &[u8]) -> Option<u64> {
+    key.last_chunk().map(|epoch| u64::from_be_bytes(*epoch))
 }
 
 /// All ownership rows.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use atlas::{Annex, RegionMap};
+use ledger::Signers;
 use link::admin::Health;
 use link::listener::Entrance;
 use link::metrics::Registry;
@@ -25,6 +26,7 @@ use crate::committer::{self, Committer, Life, Queue};
 use crate::counts::Counts;
 use crate::decision::Rules;
 use crate::log::edge_at;
+use crate::map_calls::MapCalls;
 use crate::metrics::Metrics;
 use crate::node::{Node, SUBJECTS_CACHED_MAX};
 use crate::open::{Opened, Opening};
@@ -54,6 +56,11 @@ pub struct Settings {
     pub cache_bytes: u64,
     /// Bytes that are kept free on the disk for erasure and expiry: below it, puts are refused.
     pub disk_reserve_bytes: u64,
+    /// The keys of those who sign region maps. None: maps come from the configuration alone, and
+    /// nobody answers for them.
+    pub signers: Option<Signers>,
+    /// The signatures of the map that the configuration names; empty: it has none.
+    pub map_note: String,
     /// Time between checkpoints, when something is new.
     pub beat: Duration,
 }
@@ -83,6 +90,7 @@ pub struct Shard {
     beat: thread::JoinHandle<()>,
     stop_beat: mpsc::Sender<()>,
     published: Arc<ArcSwap<String>>,
+    signers: Option<Signers>,
     health: Health,
 }
 
@@ -112,26 +120,28 @@ impl Shard {
                 Opening { settings: &settings, map: &map, annex: &annex, outside: &outside };
             let opened = opening.open()?;
             let ingress = annex.ingress().map(str::to_owned);
-            Self::start(&settings, (map, ingress), &outside, metrics, (opened, health))
+            Self::start(&settings, ingress, &outside, metrics, (opened, health))
         });
         opening.await.map_err(|_| Error::Damaged("store"))?
     }
 
     fn start(
         settings: &Settings,
-        (map, ingress): (Arc<RegionMap>, Option<String>),
+        ingress: Option<String>,
         outside: &Outside,
         metrics: Metrics,
         (opened, health): (Opened, Health),
     ) -> Result<Self, Error> {
         let second = edge_at(&*opened.engine, opened.period, opened.signed)?;
         let durable = Arc::new(Durable::new(opened.log.edge.size(), opened.log.edge.root()));
+        let map = Arc::clone(&opened.map);
+        metrics.map_epoch(map.epoch().number);
         let node = Arc::new(Node {
             region: settings.region.clone(),
             shard: settings.shard.clone(),
             territory: opened.territory,
             deployment: map.deployment().to_owned(),
-            map: Arc::clone(&map),
+            in_force: watch::Sender::new(Arc::clone(&map)),
             engine: opened.engine,
             keyring: Box::new(opened.keyring),
             namer: opened.namer,
@@ -191,7 +201,24 @@ impl Shard {
                 guarded(&of_beat, || beat.run(every, &stopped, (weak, counted), &of_beat));
             }),
         )?;
-        Ok(Self { node, queue, counts, life, committer, beat, stop_beat, published, health })
+        let signers = settings.signers.clone();
+        Ok(Self {
+            node,
+            queue,
+            counts,
+            life,
+            committer,
+            beat,
+            stop_beat,
+            published,
+            signers,
+            health,
+        })
+    }
+
+    /// The map in force, now and whenever it changes.
+    pub fn maps(&self) -> watch::Receiver<Arc<RegionMap>> {
+        self.node.in_force.subscribe()
     }
 
     /// The newest signed checkpoint, as a note.
@@ -215,11 +242,13 @@ impl Shard {
         shutdown: impl Future<Output = ()> + Send,
     ) -> Result<(), Error> {
         may_serve(&self.node, &listener, tls.as_ref())?;
-        let Self { node, queue, counts, life, committer, beat, stop_beat, health, .. } = self;
+        let Self { node, queue, counts, life, committer, beat, stop_beat, signers, health, .. } =
+            self;
         let entrance = tls.clone().map_or(Entrance::Plaintext, Entrance::Gateways);
         let reader =
             Reader { node: Arc::clone(&node), queue: queue.clone(), counts, life: life.clone() };
-        let sessions = Sessions { tls, reader, life: life.subscribe() };
+        let map_calls = MapCalls::new(reader.clone(), signers);
+        let sessions = Sessions { tls, reader, map_calls, life: life.subscribe() };
         let service = SessionServer::new(sessions)
             .max_decoding_message_size(link::session::MESSAGE_BYTES_MAX)
             .max_encoding_message_size(link::session::MESSAGE_BYTES_MAX);
@@ -282,7 +311,7 @@ fn may_serve(node: &Node, listener: &TcpListener, tls: Option<&Tls>) -> Result<(
     let ours = own.kind() == PeerKind::Shard
         && *own.region() == node.region
         && own.name() == node.shard.as_str()
-        && own.trust_domain() == node.map.trust_domain();
+        && own.trust_domain() == node.map().trust_domain();
     if ours { Ok(()) } else { Err(Error::Certificate { found: own.to_string() }) }
 }
 

@@ -14,12 +14,14 @@ use tokio::time::{Instant, timeout};
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status, Streaming};
 use wire::session as proto;
+use wire::session::call::Op;
 use wire::session::session_server::Session;
 
 use crate::committer::{Life, Room, busy};
 use crate::fence;
+use crate::map_calls::MapCalls;
 use crate::node::Node;
-use crate::op::{Action, Op, ReplySlot};
+use crate::op::{self, Action, ReplySlot};
 use crate::peer::{self, Gateway};
 use crate::prepare::{self, Asker, Prepare};
 use crate::reads::{Answers, Get, Reader};
@@ -40,6 +42,7 @@ pub(crate) struct Sessions {
     /// None: plaintext, from this machine.
     pub(crate) tls: Option<Tls>,
     pub(crate) reader: Reader,
+    pub(crate) map_calls: MapCalls,
     pub(crate) life: watch::Receiver<Life>,
 }
 
@@ -84,6 +87,7 @@ impl Session for Sessions {
             prepare: Prepare::new(Arc::clone(&self.reader.node), gateway.territory),
             gateway,
             reader: self.reader.clone(),
+            map_calls: self.map_calls.clone(),
             life: self.life.clone(),
             sender,
             answers: answers.clone(),
@@ -124,7 +128,7 @@ impl Sessions {
         if hello.region != node.region.as_str() || hello.shard != node.shard.as_str() {
             return wrong("hello.region", "is not this shard");
         }
-        let epoch = node.map.epoch();
+        let epoch = node.map().epoch();
         if hello.map_epoch == epoch.number && *hello.map_digest != epoch.digest {
             return wrong("hello.map_digest", "is another map of the same version");
         }
@@ -161,6 +165,7 @@ struct Served {
     /// Set when nothing more may leave.
     cut: Arc<AtomicBool>,
     reader: Reader,
+    map_calls: MapCalls,
     life: watch::Receiver<Life>,
     sender: mpsc::Sender<FromShard>,
     answers: Answers,
@@ -196,6 +201,7 @@ impl Served {
         let gateway = self.gateway.clone();
         let mut renewed = pin!(gateway.until_renewed());
         let mut told = false;
+        let mut maps = self.reader.node.in_force.subscribe();
         loop {
             if self.frame(frame, draining).await.is_err() {
                 return Ends;
@@ -214,6 +220,21 @@ impl Served {
                 () = &mut renewed, if !told => {
                     told = true;
                     if self.sender.send(FromShard::DialAgain).await.is_err() {
+                        return Ends;
+                    }
+                    Vec::new()
+                }
+                Ok(()) = maps.changed() => {
+                    let map = Arc::clone(&maps.borrow_and_update());
+                    // Its region is another's now, or nobody's: nothing more goes there.
+                    if !gateway.stands_by(&map) {
+                        self.cut.store(true, Ordering::Release);
+                        return Ends;
+                    }
+                    let epoch = map.epoch();
+                    let digest = epoch.digest.to_vec().into();
+                    let map = proto::MapRef { epoch: epoch.number, digest };
+                    if self.sender.send(FromShard::Map(map)).await.is_err() {
                         return Ends;
                     }
                     Vec::new()
@@ -263,7 +284,13 @@ impl Served {
     }
 
     fn call(&mut self, reply: ReplySlot, call: proto::Call, gets: &mut Vec<Get>) {
-        let deadline = Prepare::deadline(call.deadline_ms);
+        let (deadline, map_epoch) = (Prepare::deadline(call.deadline_ms), call.map_epoch);
+        let call = match call {
+            proto::Call { op: Some(op @ (Op::MapFetch(_) | Op::MapOffer(_))), .. } => {
+                return self.map_calls.of_gateway(reply, op);
+            }
+            of_caller => of_caller,
+        };
         let asker = match self.prepare.asker(&call.tenant, call.caller) {
             Ok(asker) => asker,
             Err(fault) => return reply.send(fault.into()),
@@ -274,29 +301,33 @@ impl Served {
             return reply.send(Fault::new(Reason::NotPermitted).into());
         }
         match call.op {
-            Some(proto::call::Op::Get(get)) => match self.prepare.get(asker, &get) {
+            Some(Op::Get(get)) => match self.prepare.get(asker, &get) {
                 Ok(lookup) => gets.push(Get { reply, deadline, lookup }),
                 Err(fault) => reply.send(fault.into()),
             },
-            Some(op) => self.write(reply, (deadline, asker), op),
+            Some(op @ (Op::MapHistory(_) | Op::Survey(_))) => {
+                self.map_calls.of_operator(reply, asker, op);
+            }
+            Some(op) => self.write(reply, (deadline, map_epoch, asker), op),
             None => reply.send(Fault::new(Reason::NotBuilt).into()),
         }
     }
 
     /// Prepares a write and queues it. A large body is sealed on a thread that may be busy.
-    fn write(&self, reply: ReplySlot, (deadline, asker): (Instant, Asker), op: proto::call::Op) {
-        let body = if let proto::call::Op::Put(put) = &op { put.body.len() } else { 0 };
+    fn write(&self, reply: ReplySlot, asked: (Instant, u64, Asker), op: Op) {
+        let (deadline, map_epoch, asker) = asked;
+        let body = if let Op::Put(put) = &op { put.body.len() } else { 0 };
         let Some(room) = self.reader.queue.admit(body + OP_BYTES) else {
             return reply.send(busy());
         };
         if body < LARGE_BODY_BYTES {
             let action = prepared(&self.reader.node, &asker, op);
-            return submit(&self.reader, reply, (deadline, asker, room), action);
+            return submit(&self.reader, reply, (deadline, map_epoch, asker, room), action);
         }
         let reader = self.reader.clone();
         tokio::task::spawn_blocking(move || {
             let action = prepared(&reader.node, &asker, op);
-            submit(&reader, reply, (deadline, asker, room), action);
+            submit(&reader, reply, (deadline, map_epoch, asker, room), action);
         });
     }
 }
@@ -304,25 +335,28 @@ impl Served {
 fn submit(
     reader: &Reader,
     reply: ReplySlot,
-    (deadline, asker, room): (Instant, Asker, Room),
+    (deadline, map_epoch, asker, room): (Instant, u64, Asker, Room),
     action: Result<Action, Fault>,
 ) {
     match action {
         Ok(action) => {
             let Asker { caller, tenant_tag, stands, .. } = asker;
             let gateway = stands.gateway;
-            reader.queue.submit(Op { reply, deadline, caller, tenant_tag, gateway, action }, room);
+            let write = op::Op { reply, deadline, caller, tenant_tag, gateway, map_epoch, action };
+            reader.queue.submit(write, room);
         }
         Err(fault) => reply.send(fault.into()),
     }
 }
 
 /// Makes an op of a call.
-fn prepared(node: &Node, asker: &Asker, op: proto::call::Op) -> Result<Action, Fault> {
+fn prepared(node: &Node, asker: &Asker, op: Op) -> Result<Action, Fault> {
     match op {
-        proto::call::Op::Put(put) => prepare::put(node, asker, put),
-        proto::call::Op::Delete(delete) => prepare::delete(node, asker, delete),
-        proto::call::Op::Create(create) => prepare::create(node, asker, create),
-        proto::call::Op::Get(_) => Err(Fault::new(Reason::Internal)),
+        Op::Put(put) => prepare::put(node, asker, put),
+        Op::Delete(delete) => prepare::delete(node, asker, delete),
+        Op::Create(create) => prepare::create(node, asker, create),
+        Op::Get(_) | Op::MapFetch(_) | Op::MapOffer(_) | Op::MapHistory(_) | Op::Survey(_) => {
+            Err(Fault::new(Reason::Internal))
+        }
     }
 }

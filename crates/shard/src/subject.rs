@@ -1,21 +1,26 @@
 //! One subject at rest: its wrapped key, and sealed under it, what the region knows of it.
 //!
-//! The row, of format 1: `01`, generation (4 bytes), the wrapped key (60 bytes), a nonce (12
-//! bytes), the sealed state. Destroying this row, or the generation, makes every record of the
-//! subject unreadable.
+//! The row, of format 2: `02`, generation (4 bytes), the wrapped key (60 bytes), the sealed name
+//! with its length, a nonce (12 bytes), the sealed state. Destroying this row, or the generation,
+//! makes every record of the subject unreadable. Format 1 was without the name: it is read, and
+//! kept as it is.
+//!
+//! The name ([`crate::name`]) is for whoever walks over all rows: everything else is bound to the
+//! subject's id, which the key of the row does not tell.
 
 use atlas::{Aspect, Findings, FindingsFull};
 use terms::{Collection, Entropy, RegionId};
 use zeroize::Zeroizing;
 
-use crate::Error;
 use crate::codec::{Malformed, Reader, Writer};
 use crate::keyring::{Keyring, WRAPPED_BYTES, draw};
 use crate::record::{EntryAt, Recent};
-use crate::rows::Owner;
+use crate::rows::{Namer, Owner, Tag};
 use crate::seal::{NONCE_BYTES, SealKey, binding};
+use crate::{Error, name};
 
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
+const FORMAT_UNNAMED: u8 = 1;
 const DAMAGED: Error = Error::Damaged("subjects");
 
 /// A ruling that stands: the first write of a collection fixed it.
@@ -47,6 +52,8 @@ pub(crate) struct Subject {
     generation: u32,
     wrapped: [u8; WRAPPED_BYTES],
     key: SealKey,
+    /// The sealed name. None in rows of format 1.
+    name: Option<Vec<u8>>,
     /// All findings of this subject, the bases of its rulings included.
     pub(crate) findings: Findings,
     pub(crate) standings: Vec<Standing>,
@@ -82,6 +89,7 @@ impl Subject {
             generation,
             wrapped,
             key: SealKey::new(&key),
+            name: Some(name::seal(owner, region, keyring, entropy)?),
             findings: Findings::default(),
             standings: Vec::new(),
             created_by,
@@ -104,6 +112,7 @@ impl Subject {
             generation: self.generation,
             wrapped: self.wrapped,
             key: SealKey::new(&key),
+            name: self.name.clone(),
             findings,
             standings,
             created_by: self.created_by,
@@ -119,9 +128,14 @@ impl Subject {
         keyring: &dyn Keyring,
     ) -> Result<Self, Error> {
         let mut reader = Reader::new(row);
-        reader.format(FORMAT)?;
+        let format = reader.u8()?;
         let generation = reader.u32()?;
         let wrapped = reader.array::<WRAPPED_BYTES>()?;
+        let name = match format {
+            FORMAT => Some(reader.bytes()?.to_vec()),
+            FORMAT_UNNAMED => None,
+            _ => return Err(DAMAGED),
+        };
         let nonce = reader.array::<NONCE_BYTES>()?;
         let key =
             keyring.unwrap(generation, &wrapped, &bound(KEY, owner, region)).ok_or(DAMAGED)?;
@@ -134,6 +148,7 @@ impl Subject {
             generation,
             wrapped,
             key,
+            name,
             findings: state.findings,
             standings: state.standings,
             created_by: state.created_by,
@@ -149,12 +164,34 @@ impl Subject {
         nonce: [u8; NONCE_BYTES],
     ) -> Vec<u8> {
         let mut row = Writer::with_capacity(256);
-        row.u8(FORMAT).u32(self.generation).fixed(&self.wrapped).fixed(&nonce);
+        let format = if self.name.is_some() { FORMAT } else { FORMAT_UNNAMED };
+        row.u8(format).u32(self.generation).fixed(&self.wrapped);
+        if let Some(name) = &self.name {
+            row.bytes(name);
+        }
+        row.fixed(&nonce);
         let mut row = row.0;
         let from = row.len();
         row.extend_from_slice(&self.encode_state());
         self.key.seal_tail(nonce, &bound(STATE, owner, region), &mut row, from);
         row
+    }
+
+    /// Whose row it is, by the row alone. `None`: it is of format 1, which does not say.
+    pub(crate) fn owner_of(
+        row: &[u8],
+        tag: &Tag,
+        (region, namer, keyring): (&RegionId, &Namer, &dyn Keyring),
+    ) -> Result<Option<Owner>, Error> {
+        let mut reader = Reader::new(row);
+        if reader.u8()? == FORMAT_UNNAMED {
+            return Ok(None);
+        }
+        let generation = reader.u32()?;
+        reader.array::<WRAPPED_BYTES>()?;
+        let (tenant, subject) = name::open(reader.bytes()?, tag, generation, (region, keyring))?;
+        let owner = namer.owner(tenant, subject);
+        if owner.tag == *tag { Ok(Some(owner)) } else { Err(DAMAGED) }
     }
 
     /// The key under which the heads of its records are sealed.

@@ -56,11 +56,11 @@ struct Change {
 impl Work<'_> {
     /// Does one op, and keeps its answer until the commit.
     pub(crate) fn apply(&mut self, op: Op) {
-        let Op { reply, deadline, caller, tenant_tag, gateway, action } = op;
+        let Op { reply, deadline, caller, tenant_tag, gateway, map_epoch, action } = op;
         let territory = caller.territory.as_deref().and_then(Country::parse);
         let stands = Stands { gateway, caller: territory };
         let asker = Asker { caller, tenant_tag, gateway };
-        let outcome = if tokio::time::Instant::now() > deadline {
+        let mut outcome = if tokio::time::Instant::now() > deadline {
             Err(Fault::new(Reason::DeadlinePassed))
         } else {
             match action {
@@ -70,6 +70,9 @@ impl Work<'_> {
                 Action::Read(read) => self.read(&asker, *read),
             }
         };
+        if let Err(fault) = &mut outcome {
+            self.rules.differ(map_epoch, fault);
+        }
         if let Err(fault) = &outcome
             && fault.reason == Reason::PlacementNotAdmitted
         {

@@ -26,8 +26,8 @@ use tonic_prost::ProstEncoder;
 pub const FIELDS_MAX: usize = 16_384;
 /// Calls, or replies, of one session frame.
 pub const FRAME_PARTS_MAX: usize = 256;
-/// Fields that stand beside them: hello; welcome and goodbye.
-const FRAME_BESIDE_MAX: usize = 2;
+/// Fields that stand beside them: hello; welcome, goodbye, a word on certificates and one on maps.
+const FRAME_BESIDE_MAX: usize = 4;
 /// Messages within messages. Ours go six deep.
 const DEPTH_MAX: usize = 16;
 

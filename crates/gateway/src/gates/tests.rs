@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 
+use arc_swap::ArcSwap;
 use link::metrics::Registry;
 use link::system::{SystemClock, SystemEntropy};
 use tonic_types::StatusExt as _;
@@ -43,7 +44,7 @@ fn desk() -> Arc<Desk> {
     let metrics = Arc::new(Metrics::new(&mut Registry::default()));
     let seats = Arc::new(Seats::new(8, metrics.in_flight().clone()));
     let ids = Ids::new(&SystemEntropy).unwrap();
-    let shares = Shares::new(&rig::map(), &TenantLimits::default(), 8);
+    let shares = ArcSwap::from_pointee(Shares::new(&rig::map(), &TenantLimits::default(), 8));
     let identity = Identity::new(Callers::Known(Known::default()), None, Arc::new(SystemClock));
     let log = errors::Log::new(Arc::new(SystemClock));
     Arc::new(Desk { ids, seats, shares, identity, log, metrics })
@@ -56,7 +57,7 @@ async fn asked(desk: &Arc<Desk>, line: &Arc<Line>, path: &str) -> Result<Request
         passed.try_send(request).unwrap();
         std::future::ready(Ok::<_, Infallible>(http::Response::new(Body::empty())))
     });
-    let mut stack = stack::layers(desk, rig::map()).layer(inner);
+    let mut stack = stack::layers(desk, &rig::charts()).layer(inner);
     let mut request = Request::new(Body::empty());
     *request.uri_mut() = path.parse().unwrap();
     let header = http::HeaderValue::from_static("Bearer x.y.z");

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 
+use arc_swap::ArcSwap;
 use atlas::RegionMap;
 use link::metrics::Registry;
 use link::system::{SystemClock, SystemEntropy};
@@ -40,7 +41,7 @@ fn desk(bytes: usize) -> Arc<Desk> {
     let text = rig::MAP.replace("[[tenants]]\nname = \"sample\"\n", two);
     let sizes = Sizes { intake: bytes, ..Sizes::OF_A_GATEWAY };
     let map = RegionMap::parse(&text).unwrap();
-    let shares = Shares::sized(&map, &TenantLimits::default(), 80, sizes);
+    let shares = ArcSwap::from_pointee(Shares::sized(&map, &TenantLimits::default(), 80, sizes));
     let callers = Callers::Everybody(rig::caller());
     let identity = Identity::new(callers, None, Arc::new(SystemClock));
     let log = errors::Log::new(Arc::new(SystemClock));
@@ -102,7 +103,7 @@ async fn call(layer: &IntakeLayer, method: Method, named: Option<Duration>) -> C
 }
 
 fn share(layer: &IntakeLayer, tenant: &str) -> Arc<Share> {
-    layer.desk.shares.take(&TenantId::parse(tenant).unwrap()).unwrap()
+    layer.desk.shares.load().take(&TenantId::parse(tenant).unwrap()).unwrap()
 }
 
 async fn call_of(
@@ -202,7 +203,7 @@ async fn a_stream_on_which_nothing_comes_ends() {
 #[tokio::test]
 async fn all_that_is_on_its_way_in_has_a_limit_and_small_calls_go_on() {
     let layer = layer(4 << 20);
-    let taken = || layer.desk.shares.intake_taken();
+    let taken = || layer.desk.shares.load().intake_taken();
     let mut large = call(&layer, Method::Put, None).await;
     large.send(vec![0; (1 << 20) + FREE_BYTES]);
     assert!(large.next().await.unwrap().is_ok());
@@ -299,7 +300,7 @@ async fn a_unary_call_keeps_its_share_until_it_is_answered() {
         Poll::Ready(())
     })
     .await;
-    assert_eq!(layer.desk.shares.intake_taken(), (1 << 20) - FREE_BYTES);
+    assert_eq!(layer.desk.shares.load().intake_taken(), (1 << 20) - FREE_BYTES);
     drop(answer);
-    assert_eq!(layer.desk.shares.intake_taken(), 0);
+    assert_eq!(layer.desk.shares.load().intake_taken(), 0);
 }

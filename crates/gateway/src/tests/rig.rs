@@ -26,7 +26,9 @@ use wire::v1;
 use wire::v1::records_client::RecordsClient;
 
 use crate::call::Turn;
+use crate::charts::Charts;
 use crate::identity::Acting;
+use crate::routing::Routing;
 use crate::{
     Caller, Callers, Error, Gateway, Scope, Settings, Shared, Stands, TenantLimit, TenantLimits,
 };
@@ -205,6 +207,7 @@ pub(super) fn settings() -> Settings {
             usual: TenantLimit { calls_in_flight: Some(4_096), ..TenantLimit::default() },
             ..TenantLimits::default()
         },
+        signers: None,
         tls: None,
         listener: None,
         in_flight_max: 64,
@@ -213,12 +216,22 @@ pub(super) fn settings() -> Settings {
 
 /// The turn of a caller that writes.
 pub(super) fn turn(shared: &Shared, caller: Caller) -> Turn {
-    let share = shared.desk.shares.take(&caller.tenant).map_err(|fault| fault.reason).unwrap();
+    let share =
+        shared.desk.shares.load().take(&caller.tenant).map_err(|fault| fault.reason).unwrap();
     Turn { acting: Acting { caller: Arc::new(caller), role: Role::Writer }, share }
 }
 
 pub(crate) fn caller_named(name: &str) -> Caller {
     Caller { name: name.to_owned(), ..caller() }
+}
+
+/// The map, and shards that nobody reaches.
+pub(crate) fn charts() -> Arc<Charts> {
+    let map = map();
+    let annexes: Vec<Annex> =
+        map.regions().iter().map(|region| annex(&map, region.name().as_str(), NOBODY)).collect();
+    let routing = Routing::new(map, &annexes, None).unwrap();
+    Arc::new(Charts::new(routing, annexes, None, Box::new(|_| {})))
 }
 
 pub(crate) fn map() -> Arc<RegionMap> {
@@ -294,9 +307,11 @@ impl Rig {
     pub(super) async fn until(&self, region: &str, up: bool) {
         let session = self
             .shared
-            .routing
+            .charts
+            .pin()
             .sessions()
             .find(|session| session.peer.region.as_str() == region)
+            .map(Arc::clone)
             .unwrap();
         within(async {
             while session.is_up() != up {

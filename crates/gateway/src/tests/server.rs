@@ -177,7 +177,7 @@ async fn a_deadline_that_has_passed_is_answered_before_anything_is_done() {
     let inner = tower::service_fn(|_: http::Request<Body>| {
         std::future::ready(Ok::<_, std::convert::Infallible>(http::Response::new(Body::empty())))
     });
-    let mut stack = stack::layers(&gateway.shared.desk, map()).layer(inner);
+    let mut stack = stack::layers(&gateway.shared.desk, &gateway.shared.charts).layer(inner);
     for (timeout, want) in [
         ("0n", Some(Reason::DeadlinePassed)),
         ("0S", Some(Reason::DeadlinePassed)),

@@ -28,7 +28,7 @@ mod verify;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
@@ -146,7 +146,7 @@ pub struct Tls(Arc<Inner>);
 
 struct Inner {
     files: Files,
-    pins: Pins,
+    pins: Mutex<Pins>,
     expect: (PeerKind, RegionId),
     clock: Arc<dyn Clock>,
     metrics: TlsMetrics,
@@ -168,7 +168,36 @@ impl Tls {
     ) -> Result<Self, Error> {
         let loaded = load(&files, &pins, &expect, (&clock, &metrics), (1, &Lists::default()))?;
         let loaded = watch::Sender::new(Arc::new(loaded));
+        let pins = Mutex::new(pins);
         Ok(Self(Arc::new(Inner { files, pins, expect, clock, metrics, loaded })))
+    }
+
+    /// Trusts from now on the authorities that another map pins, and no others. A connection whose
+    /// peer is not trusted by it ends. Where our own certificate is not one that the new map's
+    /// regions would take, it is kept all the same: others will say so, and an operator must see
+    /// to a new one.
+    pub fn repin(&self, pins: Pins) {
+        // Held until the new generation is in use: a reload beside it must not bring old pins back.
+        let mut held = self.0.pins.lock().unwrap_or_else(PoisonError::into_inner);
+        held.clone_from(&pins);
+        if self.reload_with(&pins) {
+            return;
+        }
+        let Inner { files, clock, metrics, loaded, .. } = &*self.0;
+        let old = Arc::clone(&loaded.borrow());
+        let generation = old.generation + 1;
+        let trust = material::regions(&files.authorities, files.revoked.as_ref(), &pins);
+        // A file that cannot be read now leaves nobody trusted whom the new map does not pin.
+        let trust = trust.map_or_else(|_| old.trust.pinned_by(&pins), |trust| trust);
+        let trust = trust.keeping(&old.trust.revoked);
+        let own = (old.own.clone(), old.id.clone());
+        match with(own, trust, (clock, metrics), generation) {
+            Ok(new) => {
+                loaded.send_replace(Arc::new(new));
+                tracing::warn!(generation, "the map pins other authorities, and nothing else");
+            }
+            Err(error) => tracing::error!(%error, "the map's authorities cannot be used"),
+        }
     }
 
     /// Our own name.
@@ -203,7 +232,12 @@ impl Tls {
 
     /// Whether all of it was good.
     fn reload(&self) -> bool {
-        let Inner { files, pins, expect, clock, metrics, loaded } = &*self.0;
+        let pins = self.0.pins.lock().unwrap_or_else(PoisonError::into_inner);
+        self.reload_with(&pins)
+    }
+
+    fn reload_with(&self, pins: &Pins) -> bool {
+        let Inner { files, expect, clock, metrics, loaded, .. } = &*self.0;
         let old = Arc::clone(&loaded.borrow());
         let generation = old.generation + 1;
         let since = (generation, &old.trust.revoked);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
+use sha2::{Digest as _, Sha256};
 use terms::{RegionId, UnixMillis};
 use webpki::{
     EndEntityCert, ExpirationPolicy, KeyUsage, RevocationCheckDepth, RevocationOptionsBuilder,
@@ -11,6 +12,7 @@ use webpki::{
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
+use super::Pins;
 use super::lists::{Lists, millis};
 use crate::peer::PeerId;
 
@@ -101,6 +103,8 @@ pub(super) fn read(leaf: &CertificateDer<'_>) -> Result<Said, Cause> {
 #[derive(Debug, Clone)]
 pub(super) struct Authority {
     anchor: TrustAnchor<'static>,
+    /// SHA-256 of its certificate, by which maps pin it.
+    digest: [u8; 32],
     pub(super) not_after: UnixMillis,
     /// What lists of its own name its key by.
     pub(super) key_id: Option<Vec<u8>>,
@@ -132,7 +136,8 @@ impl Authority {
                 below_max = max.map(|max| usize::try_from(max).unwrap_or(usize::MAX));
             }
         }
-        Ok(Self { anchor, not_after, key_id, key, below_max })
+        let digest = Sha256::digest(certificate).into();
+        Ok(Self { anchor, digest, not_after, key_id, key, below_max })
     }
 
     /// Its name, as those that it has issued bear it.
@@ -168,6 +173,18 @@ impl Trust {
         let Self { trust_domain, regions, callers, revoked: _older } = self;
         let (trust_domain, regions) = (trust_domain.clone(), regions.clone());
         Self { trust_domain, regions, callers: callers.clone(), revoked }.keeping(&self.revoked)
+    }
+
+    /// Those of the same authorities that other pins name for the same region, too.
+    pub(super) fn pinned_by(&self, pins: &Pins) -> Self {
+        let mut trust = self.with_lists(Lists::default());
+        trust.trust_domain.clone_from(&pins.trust_domain);
+        trust.regions.retain(|region, authorities| {
+            let pinned = pins.regions.get(region).map(Vec::as_slice).unwrap_or_default();
+            authorities.retain(|authority| pinned.contains(&authority.digest));
+            !authorities.is_empty()
+        });
+        trust
     }
 
     /// Keeps the lists that were in use before, where these here are not at least as new.

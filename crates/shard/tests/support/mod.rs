@@ -85,6 +85,8 @@ impl Place {
             cache_bytes: 16 << 20,
             disk_reserve_bytes: 1 << 20,
             beat: Duration::from_millis(20),
+            signers: None,
+            map_note: String::new(),
         }
     }
 
@@ -225,6 +227,7 @@ impl Session {
             tenant: TENANT.into(),
             caller: Some(caller),
             op: Some(op),
+            ..Default::default()
         }
     }
 

@@ -1,0 +1,184 @@
+//! The region maps that this shard has taken: each in a row of its own, whole, with who signed it.
+//! The newest is in force. It never goes back to an older one.
+
+use std::sync::Arc;
+
+use atlas::{RegionMap, SealedMap, SignedMap, Succession};
+use engine::{Batch, Engine, Order, ScanLimit};
+use ledger::Signers;
+use ledger::entry::{Detail, Entry, Kind, MapRef};
+use terms::{Fault, Reason};
+
+use crate::codec::{Reader, Writer};
+use crate::small_rows::{decode_map, encode_map};
+use crate::{Error, rows};
+
+const FORMAT: u8 = 1;
+/// Maps of a history that are told at once.
+const HISTORY_MAX: usize = 10_000;
+/// Bytes of rows that one look at the history reads.
+const HISTORY_BYTES_MAX: usize = 64 << 20;
+/// Bytes of the names of signers that an entry can hold.
+const SIGNERS_BYTES_MAX: usize = 500;
+
+/// A map that this shard has taken, as it lies in the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Taken {
+    pub(crate) digest: [u8; 32],
+    pub(crate) minute: u32,
+    pub(crate) by: Vec<String>,
+    pub(crate) signed: SignedMap,
+}
+
+/// A map that is to be taken: whose signatures are good, and which was read.
+#[derive(Debug, Clone)]
+pub(crate) struct Offered {
+    pub(crate) sealed: SealedMap,
+    pub(crate) signed: SignedMap,
+}
+
+pub(crate) fn map_ref(map: &RegionMap) -> MapRef {
+    let epoch = map.epoch();
+    MapRef { epoch: epoch.number, digest: epoch.digest }
+}
+
+/// Opens a map that somebody brings, with the keys that this process knows.
+///
+/// # Errors
+/// `MAP_UNSIGNED`, also when no keys are known; `MAP_INVALID`.
+pub(crate) fn open(signed: SignedMap, signers: Option<&Signers>) -> Result<Offered, Fault> {
+    let Some(signers) = signers else {
+        let fault = Fault::new(Reason::MapUnsigned).field("map");
+        return Err(fault
+            .problem("this shard knows no signers of maps")
+            .cure("name `map_signers` in its configuration"));
+    };
+    let sealed = signed.open(|note| signers.signed_by(note))?;
+    Ok(Offered { sealed, signed })
+}
+
+/// Whether an offered map may follow the one in force.
+///
+/// # Errors
+/// As [`atlas::succeeds`].
+pub(crate) fn may_follow(
+    in_force: Option<&RegionMap>,
+    offered: &Offered,
+) -> Result<Succession, Fault> {
+    atlas::succeeds(in_force, &offered.sealed.map, offered.sealed.by.len())
+}
+
+/// The rows and the entry of a map that is taken.
+pub(crate) fn take_into(batch: &mut Batch, offered: &Offered, minute: u32) -> Entry {
+    let map = map_ref(&offered.sealed.map);
+    let mut by = offered.sealed.by.clone();
+    by.sort_unstable();
+    let taken =
+        Taken { digest: map.digest, minute, by: by.clone(), signed: offered.signed.clone() };
+    batch.put(rows::MAP, encode_map(map));
+    batch.put(rows::map_taken(map.epoch), taken.encode());
+    entry(map, &by, minute)
+}
+
+/// The entry of a map that comes into force.
+pub(crate) fn entry(map: MapRef, by: &[String], minute: u32) -> Entry {
+    let mut entry = Entry::new(Kind::Map, minute);
+    entry.map = Some(map);
+    let mut names = String::new();
+    for name in by {
+        // A name beyond what fits is in the row, and in the note; the entry says that there is one.
+        let printable = name.bytes().all(|c| (0x20..=0x7e).contains(&c));
+        let name = if printable { name.as_str() } else { "?" };
+        if names.len() + name.len() + 1 > SIGNERS_BYTES_MAX {
+            break;
+        }
+        if !names.is_empty() {
+            names.push(',');
+        }
+        names.push_str(name);
+    }
+    if !names.is_empty() {
+        entry.details.push(Detail::Signers(names));
+    }
+    entry
+}
+
+impl Taken {
+    fn encode(&self) -> Vec<u8> {
+        let mut row = Writer::with_capacity(self.signed.text.len() + 1024);
+        row.u8(FORMAT).fixed(&self.digest).u32(self.minute);
+        write_texts(&mut row, &self.by);
+        row.text(&self.signed.text).text(&self.signed.note);
+        write_texts(&mut row, &self.signed.packs);
+        row.0
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, Error> {
+        let mut row = Reader::new(bytes);
+        row.format(FORMAT)?;
+        let (digest, minute) = (row.array()?, row.u32()?);
+        let by = texts(&mut row)?;
+        let (text, note) = (row.text()?.to_owned(), row.text()?.to_owned());
+        let packs = texts(&mut row)?;
+        row.end()?;
+        Ok(Self { digest, minute, by, signed: SignedMap { text, note, packs } })
+    }
+}
+
+fn write_texts(row: &mut Writer, texts: &[String]) {
+    row.u32(u32::try_from(texts.len()).unwrap_or(u32::MAX));
+    for text in texts {
+        row.text(text);
+    }
+}
+
+fn texts(row: &mut Reader<'_>) -> Result<Vec<String>, Error> {
+    let mut texts = Vec::new();
+    for _ in 0..row.u32()? {
+        texts.push(row.text()?.to_owned());
+    }
+    Ok(texts)
+}
+
+/// Which map the store says is in force.
+pub(crate) fn in_force(engine: &dyn Engine) -> Result<MapRef, Error> {
+    let row = engine.get_many(&[rows::MAP])?.pop().flatten();
+    decode_map(&row.ok_or(Error::Damaged("region map"))?)
+}
+
+/// The map of exactly that number, if the shard has taken it and kept it whole.
+pub(crate) fn exactly(engine: &dyn Engine, epoch: u64) -> Result<Option<Taken>, Error> {
+    let row = engine.get_many(&[&rows::map_taken(epoch)])?.pop().flatten();
+    row.map(|row| Taken::decode(&row)).transpose()
+}
+
+/// The first map that was taken after that number.
+pub(crate) fn after(engine: &dyn Engine, epoch: u64) -> Result<Option<Taken>, Error> {
+    let Some(next) = epoch.checked_add(1) else { return Ok(None) };
+    let limit = ScanLimit { rows: 1, bytes: 1 };
+    let page = engine.scan(&rows::maps_taken(next), Order::Ascending, limit)?;
+    page.rows.first().map(|(_, row)| Taken::decode(row)).transpose()
+}
+
+/// All that were taken, oldest first: number, and the map without its text.
+pub(crate) fn history(engine: &dyn Engine) -> Result<Vec<(u64, Taken)>, Error> {
+    let mut all = Vec::new();
+    let mut next = 0;
+    loop {
+        let limit = ScanLimit { rows: 64, bytes: HISTORY_BYTES_MAX };
+        let page = engine.scan(&rows::maps_taken(next), Order::Ascending, limit)?;
+        for (key, row) in &page.rows {
+            let epoch = rows::map_taken_epoch(key).ok_or(Error::Damaged("region maps"))?;
+            let mut taken = Taken::decode(row)?;
+            taken.signed = SignedMap::default();
+            all.push((epoch, taken));
+            next = epoch.saturating_add(1);
+        }
+        if page.rows.is_empty() || all.len() >= HISTORY_MAX {
+            return Ok(all);
+        }
+    }
+}
+
+/// A map that came into force, and with it the sessions' reason to say so.
+pub(crate) type InForce = tokio::sync::watch::Sender<Arc<RegionMap>>;

@@ -1,0 +1,145 @@
+//! Taking a map: a commit in the same queue as the writes. What was queued before it is done under
+//! the map before it; what comes after, under it. So no write can pass under a clause after the
+//! commit that withdrew it.
+
+use std::sync::Arc;
+
+use atlas::Succession;
+use engine::Batch;
+use ledger::entry::{Caller, Detail, Entry, Kind, MapRef};
+use terms::{Fault, Reason};
+use wire::session as proto;
+
+use crate::Error;
+use crate::committer::{Committer, minute};
+use crate::log::Draft;
+use crate::maps::{self, Offered, map_ref};
+use crate::op::{Outcome, ReplySlot};
+use crate::rows::Tag;
+
+/// What is a commit of its own.
+pub(crate) enum Errand {
+    /// Take a map.
+    Map(MapOp),
+    /// Write down that somebody asked, then answer.
+    Note(Box<Noted>),
+}
+
+impl Errand {
+    /// The place for its answer, if it cannot be done.
+    pub(crate) fn into_reply(self) -> ReplySlot {
+        match self {
+            Self::Map(op) => op.reply,
+            Self::Note(noted) => noted.reply,
+        }
+    }
+}
+
+/// A question about many, and its answer, which is given once a COUNT entry is durable.
+pub(crate) struct Noted {
+    pub(crate) reply: ReplySlot,
+    pub(crate) outcome: Outcome,
+    pub(crate) tenant_tag: Tag,
+    pub(crate) caller: Arc<Caller>,
+    /// The map that was asked about.
+    pub(crate) map: MapRef,
+    /// The subjects that were looked at.
+    pub(crate) count: u64,
+}
+
+/// A map on its way to the committer: whose signatures are good.
+pub(crate) struct MapOp {
+    pub(crate) reply: ReplySlot,
+    pub(crate) offered: Offered,
+}
+
+impl Committer {
+    /// Does one errand.
+    pub(crate) fn run_errand(&mut self, errand: Errand, counts: bool) -> Result<(), Error> {
+        // Reads that were counted until now were counted under the map before.
+        if counts {
+            self.commit(Vec::new(), true)?;
+        }
+        match errand {
+            Errand::Map(op) => self.take_map(op),
+            Errand::Note(noted) => self.note(*noted),
+        }
+    }
+
+    /// Takes a map, if it may follow the one that is in force at this moment.
+    fn take_map(&mut self, op: MapOp) -> Result<(), Error> {
+        let MapOp { reply, offered } = op;
+        let outcome = match maps::may_follow(Some(self.rules.map()), &offered) {
+            Ok(Succession::Same) => Ok(()),
+            Ok(Succession::Next) => self.commit_map(&offered)?,
+            Err(fault) => Err(fault),
+        };
+        reply.send(match outcome {
+            Ok(()) => {
+                let map = self.rules.map_ref();
+                let digest = map.digest.to_vec().into();
+                let taken = proto::MapRef { epoch: map.epoch, digest };
+                Outcome::Told(proto::reply::Outcome::Taken(taken))
+            }
+            Err(fault) => Outcome::Fault(fault),
+        });
+        Ok(())
+    }
+
+    /// One commit: the map's rows and its entry; then, and only then, it is in force.
+    fn commit_map(&mut self, offered: &Offered) -> Result<Result<(), Fault>, Error> {
+        let mut batch = Batch::new();
+        let entry = maps::take_into(&mut batch, offered, minute(self.now()));
+        if let Err(fault) = self.commit_entry(batch, &entry)? {
+            return Ok(Err(fault));
+        }
+        let map = Arc::clone(&offered.sealed.map);
+        let before = self.rules.map_ref().epoch;
+        self.rules.set_map(Arc::clone(&map));
+        self.node.metrics.map_epoch(map.epoch().number);
+        tracing::info!(before, map_epoch = map_ref(&map).epoch, "a region map came into force");
+        self.node.in_force.send_replace(map);
+        Ok(Ok(()))
+    }
+
+    /// One commit of one COUNT entry; then the answer.
+    fn note(&mut self, noted: Noted) -> Result<(), Error> {
+        let Noted { reply, outcome, tenant_tag, caller, map, count } = noted;
+        let mut entry = Entry::new(Kind::Count, minute(self.now()));
+        entry.tenant_tag = Some(tenant_tag);
+        entry.caller = Some(Caller::clone(&caller));
+        entry.map = Some(map);
+        let why = "a plan: standing rulings made again under this map, and counted";
+        entry.details = vec![Detail::Count(count), Detail::Reason(why.to_owned())];
+        let done = self.commit_entry(Batch::new(), &entry)?;
+        reply.send(match done {
+            Ok(()) => outcome,
+            Err(fault) => Outcome::Fault(fault),
+        });
+        Ok(())
+    }
+
+    /// Commits one entry and what belongs to it. The inner error: nothing was changed.
+    fn commit_entry(
+        &mut self,
+        mut batch: Batch,
+        entry: &Entry,
+    ) -> Result<Result<(), Fault>, Error> {
+        let now = self.now();
+        let mut draft = Draft::new(&self.log);
+        draft.append(entry).map_err(|_| Error::Damaged("placement log"))?;
+        let (edge, size) = draft.finish(&mut batch, now);
+        match self.node.engine.commit(batch, self.head, size) {
+            Ok(()) => {}
+            Err(error @ (engine::Error::Full { .. } | engine::Error::TooLarge { .. })) => {
+                tracing::error!(%error, "an entry was not committed");
+                return Ok(Err(Fault::new(Reason::DiskReserve)));
+            }
+            Err(error) => return Err(error.into()),
+        }
+        self.node.metrics.commits.inc();
+        self.node.metrics.entries.inc();
+        self.committed(edge, size, now);
+        Ok(Ok(()))
+    }
+}
