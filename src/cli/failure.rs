@@ -8,6 +8,8 @@ use std::process::ExitCode;
 pub(crate) enum Exit {
     /// A call was refused or failed, or a line of input was.
     Failed = 1,
+    /// A plan would place somebody elsewhere, refuse somebody, or copy elsewhere.
+    Differs = 3,
     /// A configuration, map or annex is wrong. Nothing was started.
     Config = 64,
     /// Data on disk are refused: lost, damaged, another shard's, or held by another process.
@@ -57,6 +59,7 @@ impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(match exit {
             Exit::Failed => 1,
+            Exit::Differs => 3,
             Exit::Config => 64,
             Exit::Data => 65,
             Exit::Unavailable => 69,

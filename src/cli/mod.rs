@@ -7,6 +7,7 @@ mod evidence;
 mod explain;
 mod failure;
 mod import;
+mod map;
 pub(crate) mod pki;
 mod record;
 mod rows;
@@ -49,6 +50,8 @@ enum Command {
     Record(Box<record::Arguments>),
     /// Put each line of a file as a record
     Import(import::Options),
+    /// Write, check, plan, sign and roll out region maps
+    Map(Box<map::Arguments>),
     /// Make authorities and certificates, and revoke them, if you have no authority of your own
     Pki(pki::Arguments),
     /// Look at what a server needs before it is missed, and say what to do
@@ -106,6 +109,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Explain(options) => explain::run(&options),
         Command::Record(arguments) => record::run(&arguments),
         Command::Import(options) => import::run(&options),
+        Command::Map(arguments) => map::run(&arguments),
         Command::Pki(arguments) => pki::run(&arguments),
         Command::Doctor(options) => doctor::run(&options),
         Command::Bench(options) => bench::run(&options),

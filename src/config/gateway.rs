@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use atlas::{Annex, RegionMap};
@@ -12,8 +12,9 @@ use terms::RegionId;
 use terms::limits::GATEWAY_IN_FLIGHT_MAX;
 
 use super::callers::{self, ListenerFiles};
-use super::read::Section;
-use super::{beside, listeners, named_file, named_map, noted, read_file, tls, unreadable};
+use super::maps::{self, AnnexFiles};
+use super::read::{At, Section};
+use super::{beside, listeners, named_file, noted, read_file, tls, unreadable};
 use crate::cli::Failure;
 
 /// A gateway's configuration, with everything that it names read.
@@ -24,6 +25,8 @@ pub(crate) struct Config {
     pub(crate) admin_listen: SocketAddr,
     pub(crate) map: Arc<RegionMap>,
     pub(crate) annexes: Vec<Annex>,
+    /// Where they are, to be read again.
+    pub(crate) annex_files: AnnexFiles,
     /// Where the certificates are with which it speaks to shards, and the region that they name.
     /// None: shards on loopback only.
     pub(crate) tls: Option<(Files, RegionId)>,
@@ -41,6 +44,9 @@ pub(crate) fn read(path: &Path) -> Result<Config, Failure> {
             "listen",
             "admin_listen",
             "map",
+            "map_packs",
+            "map_note",
+            "map_signers",
             "annexes",
             "geoip",
             "plaintext",
@@ -55,8 +61,10 @@ pub(crate) fn read(path: &Path) -> Result<Config, Failure> {
         let require_sandbox = root.switch("require_sandbox");
         let name = root.parsed("name", "a name", |name| Some(name.to_owned()));
         let (listen, admin_listen) = listeners(root);
-        let map = named_map(root, path);
-        let annexes = annexes(root, path, map.as_ref());
+        let map = maps::named_map(root, path);
+        let trust = maps::trust(root, path, map.as_ref());
+        let annex_files = annex_files(root, path);
+        let annexes = annexes(root, &annex_files, map.as_ref());
         let sources = sources(root, path);
         let most = u64::try_from(GATEWAY_IN_FLIGHT_MAX).unwrap_or(u64::MAX);
         let in_flight_max = root.number("in_flight_max", (1, most), most);
@@ -70,6 +78,7 @@ pub(crate) fn read(path: &Path) -> Result<Config, Failure> {
                 name: name?.it,
                 callers,
                 limits,
+                signers: trust.signers,
                 tls: None,
                 listener: None,
                 in_flight_max: usize::try_from(in_flight_max).unwrap_or(GATEWAY_IN_FLIGHT_MAX),
@@ -78,6 +87,7 @@ pub(crate) fn read(path: &Path) -> Result<Config, Failure> {
             admin_listen: admin_listen?,
             map: Arc::new(map?),
             annexes,
+            annex_files: AnnexFiles(annex_files.into_iter().map(|file| file.it).collect()),
             tls,
             listener,
             sources: sources?,
@@ -86,24 +96,35 @@ pub(crate) fn read(path: &Path) -> Result<Config, Failure> {
     })
 }
 
-/// The annexes: one for each region of the map.
-fn annexes(root: &Section<'_>, path: &Path, map: Option<&RegionMap>) -> Vec<Annex> {
+/// The files and folders that are named for annexes.
+fn annex_files(root: &Section<'_>, path: &Path) -> Vec<At<PathBuf>> {
     let named = root.texts("annexes");
+    named.iter().map(|annex| At { it: beside(path, annex.it), at: annex.at }).collect()
+}
+
+/// The annexes: one for each region of the map. In a folder, those of other regions are passed
+/// over: a later map may have them.
+fn annexes(root: &Section<'_>, named: &[At<PathBuf>], map: Option<&RegionMap>) -> Vec<Annex> {
     let mut annexes: Vec<Annex> = Vec::new();
     let mut whole = true;
-    for annex in &named {
-        let annex_path = beside(path, annex.it);
-        let text = named_file(root, annex.at, &annex_path);
-        let read = text.zip(map).map(|(text, map)| Annex::parse(&text, map));
-        let Some(read) = read.and_then(|read| noted(root.file, &annex_path, read)) else {
-            whole = false;
-            continue;
-        };
-        if annexes.iter().any(|other| other.region() == read.region()) {
-            let problem = format!("there is an annex of region `{}` already", read.region());
-            root.file.wrong(annex.at, "ANNEX_TWICE", problem, "remove one of them");
+    for place in named {
+        let folder = place.it.is_dir();
+        for annex_path in AnnexFiles(vec![place.it.clone()]).files() {
+            let text = named_file(root, place.at, &annex_path);
+            let read = text.zip(map).map(|(text, map)| Annex::parse(&text, map));
+            if folder && matches!(&read, Some(Err(wrong)) if of_another_map(wrong)) {
+                continue;
+            }
+            let Some(read) = read.and_then(|read| noted(root.file, &annex_path, read)) else {
+                whole = false;
+                continue;
+            };
+            if annexes.iter().any(|other| other.region() == read.region()) {
+                let problem = format!("there is an annex of region `{}` already", read.region());
+                root.file.wrong(place.at, "ANNEX_TWICE", problem, "remove one of them");
+            }
+            annexes.push(read);
         }
-        annexes.push(read);
     }
     // What a file that could not be read would have said is not known.
     let (Some(map), Some(first), true) = (map, named.first(), whole) else { return annexes };
@@ -115,6 +136,11 @@ fn annexes(root: &Section<'_>, path: &Path, map: Option<&RegionMap>) -> Vec<Anne
         }
     }
     annexes
+}
+
+/// Whether nothing is wrong with an annex but that the map does not have its region.
+fn of_another_map(wrong: &[atlas::Diagnostic]) -> bool {
+    matches!(wrong, [only] if only.code == "REGION_UNKNOWN")
 }
 
 /// The gateway's own certificate, and the region that it names.

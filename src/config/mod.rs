@@ -3,6 +3,7 @@
 
 mod callers;
 pub(crate) mod gateway;
+pub(crate) mod maps;
 mod read;
 pub(crate) mod shard;
 pub(crate) mod tls;
@@ -111,12 +112,6 @@ fn unreadable(section: &Section<'_>, at: usize, path: &Path, error: &io::Error) 
 /// What was read from another file; what is wrong with it is noted.
 fn noted<T>(file: &File<'_>, path: &Path, read: Result<T, Vec<atlas::Diagnostic>>) -> Option<T> {
     read.map_err(|diagnostics| file.wrong_in(path, diagnostics)).ok()
-}
-
-fn named_map(root: &Section<'_>, path: &Path) -> Option<RegionMap> {
-    let map = root.parsed("map", "a path", |text| Some(beside(path, text)))?;
-    let text = named_file(root, map.at, &map.it)?;
-    noted(root.file, &map.it, RegionMap::parse(&text))
 }
 
 /// The two addresses to listen on. Without a `[tls]` table, or with `plaintext = true`, both are

@@ -10,7 +10,7 @@ use terms::{RegionId, ShardId};
 
 use super::read::{At, File};
 use super::{
-    BEAT, CACHE_MB, DISK_RESERVE_MB, MB, MB_MAX, beside, listeners, named_file, named_map, noted,
+    BEAT, CACHE_MB, DISK_RESERVE_MB, MB, MB_MAX, beside, listeners, maps, named_file, noted,
     read_file, tls,
 };
 use crate::cli::Failure;
@@ -37,6 +37,9 @@ pub(crate) fn read(path: &Path) -> Result<Config, Failure> {
             "listen",
             "admin_listen",
             "map",
+            "map_packs",
+            "map_note",
+            "map_signers",
             "annex",
             "data",
             "anchor",
@@ -52,7 +55,8 @@ pub(crate) fn read(path: &Path) -> Result<Config, Failure> {
         let region = root.parsed("region", "a region's name", |t| RegionId::parse(t).ok());
         let shard = root.parsed("shard", "a shard's name", |t| ShardId::parse(t).ok());
         let (listen, admin_listen) = listeners(root);
-        let map = named_map(root, path);
+        let map = maps::named_map(root, path);
+        let trust = maps::trust(root, path, map.as_ref());
         let annex = root.parsed("annex", "a path", |t| Some(beside(path, t)));
         let annex = annex.and_then(|annex| {
             let text = named_file(root, annex.at, &annex.it)?;
@@ -87,6 +91,8 @@ pub(crate) fn read(path: &Path) -> Result<Config, Failure> {
             cache_bytes: cache_mb * MB,
             disk_reserve_bytes: disk_reserve_mb * MB,
             beat: BEAT,
+            signers: trust.signers,
+            map_note: trust.note,
         };
         let (listen, admin_listen) = (listen?, admin_listen?);
         let (map, annex) = (Arc::new(map?), annex?);

@@ -164,13 +164,14 @@ fn gateway(map: &Arc<RegionMap>, regions: &Regions, sources: Sources) -> Result<
         callers: Callers::Everybody(Caller {
             tenant: tenant.name().clone(),
             name: "dev".to_owned(),
-            roles: vec![Role::Writer, Role::Reader],
+            roles: vec![Role::Writer, Role::Reader, Role::Operator],
             // Everything is on this machine, and so is whoever calls.
             stands: Stands::BesideGateway,
             collections: Scope::All,
             regions: Scope::All,
         }),
         limits: TenantLimits::default(),
+        signers: None,
         tls: None,
         listener: None,
         in_flight_max: GATEWAY_IN_FLIGHT_MAX,

@@ -144,6 +144,8 @@ async fn one(
         cache_bytes: CACHE_BYTES,
         disk_reserve_bytes: DISK_RESERVE_BYTES,
         beat: BEAT,
+        signers: None,
+        map_note: String::new(),
     };
     let mut registry = Registry::new();
     let own = (&mut registry, Health::new());

@@ -10,7 +10,7 @@ use link::peer::PeerKind;
 use link::system::{SystemClock, SystemEntropy};
 use link::telemetry::Level;
 
-use super::{Stop, bind, block_on, enter, start_logs, tls};
+use super::{Stop, bind, block_on, enter, maps, start_logs, tls as certificates};
 use crate::cli::{Exit, Failure};
 use crate::config;
 
@@ -27,10 +27,11 @@ pub(crate) fn run(path: &Path) -> Result<(), Failure> {
         let mut settings = config.settings;
         if let Some((files, region)) = config.tls {
             let expect = (PeerKind::Gateway, region);
-            settings.tls = Some(tls::open(files, &config.map, expect, (&mut registry, &health))?);
+            settings.tls =
+                Some(certificates::open(files, &config.map, expect, (&mut registry, &health))?);
         }
         settings.listener = match config.listener {
-            Some(files) => Some(tls::open_listener(files, &mut registry)?),
+            Some(files) => Some(certificates::open_listener(files, &mut registry)?),
             None => {
                 tracing::warn!(
                     listen = %config.listen,
@@ -42,6 +43,7 @@ pub(crate) fn run(path: &Path) -> Result<(), Failure> {
         if settings.tls.is_none() {
             health.set_fact("tls", "off: loopback only");
         }
+        let tls = settings.tls.clone();
         let gateway = Gateway::new(
             settings,
             config.map,
@@ -53,6 +55,10 @@ pub(crate) fn run(path: &Path) -> Result<(), Failure> {
             health.clone(),
         );
         let gateway = gateway.map_err(|e| error(path, e))?;
+        if let Some(tls) = tls {
+            maps::pin_with_gateway(tls, gateway.handle());
+        }
+        maps::follow_annexes(gateway.handle(), config.annex_files);
         let listener = bind(config.listen).await?;
         let admin = bind(config.admin_listen).await?;
         let pages = tokio::spawn(serve_admin(admin, health, Arc::new(registry), stop.never()));

@@ -2,6 +2,7 @@
 //! configuration to its drained end.
 
 pub(crate) mod gateway;
+mod maps;
 pub(crate) mod shard;
 mod tls;
 

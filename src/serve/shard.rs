@@ -9,7 +9,7 @@ use link::metrics::Registry;
 use link::peer::PeerKind;
 use link::telemetry::Level;
 
-use super::{Stop, bind, block_on, enter, outside, say_visible, start_logs, tls};
+use super::{Stop, bind, block_on, enter, maps, outside, say_visible, start_logs, tls};
 use crate::cli::{Exit, Failure, terminal};
 use crate::config;
 
@@ -51,6 +51,9 @@ pub(crate) fn run(path: &Path) -> Result<(), Failure> {
             (&mut registry, health.clone()),
         );
         let shard = opened.await.map_err(error)?;
+        if let Some(tls) = &tls {
+            maps::pin_with_shard(tls.clone(), shard.maps());
+        }
         let listener = bind(config.listen).await?;
         let admin = bind(config.admin_listen).await?;
         let pages = tokio::spawn(serve_admin(admin, health, Arc::new(registry), stop.never()));
@@ -96,6 +99,7 @@ pub(crate) fn error(error: shard::Error) -> Failure {
         | shard::Error::Folders { .. }
         | shard::Error::MapStale { .. }
         | shard::Error::MapFork { .. }
+        | shard::Error::MapRefused(_)
         | shard::Error::Listener
         | shard::Error::Certificate { .. } => Exit::Config,
         shard::Error::Engine(

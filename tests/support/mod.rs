@@ -10,6 +10,7 @@
 
 pub(crate) mod evidence;
 pub(crate) mod load;
+pub(crate) mod maps;
 pub(crate) mod process;
 pub(crate) mod rogue;
 pub(crate) mod search;
@@ -23,6 +24,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use maps::People;
 use process::{Server, free_port, get, wait_until};
 use secure::Secured;
 use serde_json::{Value, json};
@@ -58,6 +60,8 @@ pub(crate) struct Options {
     pub(crate) tls: bool,
     /// The region in the gateway's certificate.
     pub(crate) gateway_region: &'static str,
+    /// Whether `anna` and `boris` sign its maps, and `carol` may come to.
+    pub(crate) signed: bool,
     /// What the holder of the caller's certificate may do.
     pub(crate) grant: BTreeMap<&'static str, Value>,
 }
@@ -76,6 +80,7 @@ impl Default for Options {
             territory: None,
             tls: false,
             gateway_region: "eu-fra",
+            signed: false,
             grant: BTreeMap::from([
                 ("tenant", json!("sample")),
                 ("roles", json!(["writer", "reader"])),
@@ -96,6 +101,7 @@ pub(crate) struct Deployment {
     homes: BTreeMap<&'static str, PathBuf>,
     ports: BTreeMap<String, u16>,
     secured: Option<Secured>,
+    people: Option<People>,
     root: TempDir,
 }
 
@@ -110,7 +116,14 @@ impl Deployment {
             Some(secured) => secured.pinned(&options.map, &regions),
             None => options.map.clone(),
         };
-        fs::write(root.path().join("map.toml"), map).expect("a map can be written");
+        let map_path = root.path().join("map.toml");
+        fs::write(&map_path, map).expect("a map can be written");
+        let people = options.signed.then(|| {
+            let people = People::make(root.path(), &["anna", "boris", "carol"]);
+            people.sign(&map_path, &["anna", "boris"]);
+            people
+        });
+        let signers = people.as_ref().map_or_else(String::new, |p| p.config(&["anna", "boris"]));
         let mut annexes = Vec::new();
         let mut shards = BTreeMap::new();
         let mut homes = BTreeMap::new();
@@ -132,6 +145,7 @@ impl Deployment {
                 let admin = free_port();
                 let config = root.path().join(format!("shard-{region}.toml"));
                 let text = shard_config(options, region, (port, admin), &home);
+                let text = format!("{signers}{text}");
                 fs::write(&config, text).expect("a configuration can be written");
                 shards.insert(*region, Server::new("shard", region, &config, admin));
                 homes.insert(*region, home);
@@ -141,9 +155,11 @@ impl Deployment {
         let (gateway_port, admin) = (free_port(), free_port());
         let config = root.path().join("gateway.toml");
         let text = gateway_config(options, &annexes, (gateway_port, admin));
+        let text = format!("{signers}{text}");
         fs::write(&config, text).expect("a configuration can be written");
         let gateway = Server::new("gateway", "gateway", &config, admin);
-        let mut deployment = Self { gateway, gateway_port, shards, homes, ports, secured, root };
+        let mut deployment =
+            Self { gateway, gateway_port, shards, homes, ports, secured, people, root };
         for shard in deployment.shards.values_mut() {
             shard.start();
         }
@@ -194,6 +210,11 @@ impl Deployment {
     /// The deployment's certificates, if it has TLS.
     pub(crate) fn secured(&self) -> &Secured {
         self.secured.as_ref().expect("a deployment with TLS")
+    }
+
+    /// Those who sign its maps.
+    pub(crate) fn people(&self) -> &People {
+        self.people.as_ref().expect("a deployment with signed maps")
     }
 
     /// The port of a region's shard, whether it runs or not.
@@ -274,7 +295,7 @@ fn gateway_config(options: &Options, annexes: &[String], (port, admin): (u16, u1
     }
     text.push_str(
         "plaintext = true\n[caller]\ntenant = \"sample\"\nname = \"test\"\n\
-         roles = [\"writer\", \"reader\"]\n",
+         roles = [\"writer\", \"reader\", \"operator\"]\n",
     );
     if let Some(territory) = options.territory {
         writeln!(text, "territory = \"{territory}\"").expect("a string");

@@ -140,7 +140,7 @@ fn told_by(config: &Path, root: &Table) -> Vec<PathBuf> {
     let (tls, callers) = (below(Some(root), "tls"), below(Some(root), "callers"));
     let tokens = below(callers.as_ref(), "tokens");
     let places: [(Option<&Table>, &[&str]); 4] = [
-        (Some(root), &["map", "annex", "annexes", "geoip"]),
+        (Some(root), &["map", "map_note", "map_packs", "annex", "annexes", "geoip"]),
         (tls.as_ref(), PROOFS),
         (callers.as_ref(), PROOFS),
         (tokens.as_ref(), &["jwks", "jwks_ca"]),

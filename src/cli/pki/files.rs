@@ -102,8 +102,17 @@ pub(super) fn text(path: &Path) -> Result<String, Failure> {
     fs::read_to_string(path).map_err(unread)
 }
 
+/// Writes a new file that only its owner may read.
+pub(crate) fn write_secret(path: &Path, text: &str) -> Result<(), Failure> {
+    write_new(path, text, SECRET)?;
+    match path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        Some(folder) => sync_folder(folder),
+        None => sync_folder(Path::new(".")),
+    }
+}
+
 /// The text of a key's file, if it is its owner's alone.
-pub(super) fn secret(path: &Path) -> Result<String, Failure> {
+pub(crate) fn secret(path: &Path) -> Result<String, Failure> {
     let mode = fs::metadata(path).map(|about| about.permissions().mode()).unwrap_or(SECRET);
     if mode & 0o077 != 0 {
         let text = format!("{}: others may read this key; chmod 600 it", path.display());

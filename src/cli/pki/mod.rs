@@ -18,6 +18,7 @@ use link::system::SystemClock;
 use terms::{Clock as _, RegionId, UnixMillis};
 
 pub(crate) use authority::{Authority, Scope};
+pub(crate) use files::{secret, write_secret};
 pub(crate) use issue::Wanted;
 pub(crate) use names::{Holder, TrustDomain};
 

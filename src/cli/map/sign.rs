@@ -1,0 +1,124 @@
+//! `map key` and `map sign`: the people who answer for a map.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use ledger::note::{self, Signer};
+use link::system::{SystemClock, SystemEntropy};
+use terms::{Clock as _, Entropy as _};
+use zeroize::Zeroizing;
+
+use super::files::{note_of, text, write};
+use super::{Exit, Failure, Packs, terminal};
+use crate::cli::pki::{secret, write_secret};
+
+#[derive(Debug, Args)]
+pub(crate) struct Key {
+    /// Whose key it is: a name such as `anna.ops`, which every placement log will show
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// The file for the private key; it must not be there yet
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Sign {
+    /// The map
+    #[arg(value_name = "FILE")]
+    map: PathBuf,
+    /// The private key, as `map key` wrote it
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    /// The file of signatures, to which this one is added [default: the map's name, ending .note]
+    #[arg(long, value_name = "FILE")]
+    note: Option<PathBuf>,
+    /// The map in force: says in which respects the new one widens what is allowed
+    #[arg(long, value_name = "FILE")]
+    against: Option<PathBuf>,
+    #[command(flatten)]
+    packs: Packs,
+}
+
+/// Makes a key: the private half into a file, the public half to standard output.
+pub(super) fn key(options: &Key) -> Result<(), Failure> {
+    let mut seed = Zeroizing::new([0; 32]);
+    SystemEntropy.fill(&mut *seed).map_err(|error| Failure::new(Exit::Unavailable, error))?;
+    let signer = signer(&options.name, &seed)?;
+    let hex = seed.iter().fold(Zeroizing::new(String::new()), |text, byte| {
+        Zeroizing::new(format!("{}{byte:02x}", *text))
+    });
+    let file = Zeroizing::new(format!("{}\n{}\n", options.name, *hex));
+    write_secret(&options.out, &file)?;
+    terminal::say(signer.vkey())
+}
+
+fn signer(name: &str, seed: &[u8; 32]) -> Result<Signer, Failure> {
+    Signer::from_seed(name, seed).map_err(|error| {
+        let text = format!("{error}: give a name without spaces and plus signs");
+        Failure::said(Exit::Config, text)
+    })
+}
+
+/// The key of a file that `map key` wrote: a name, then 64 hexadecimal digits.
+fn read_key(path: &Path) -> Result<Signer, Failure> {
+    let wrong = || {
+        let text = format!("{}: this is no key that `bailiwick map key` wrote", path.display());
+        Failure::said(Exit::Config, text)
+    };
+    let file = Zeroizing::new(secret(path)?);
+    let mut lines = file.lines();
+    let (Some(name), Some(hex)) = (lines.next(), lines.next()) else { return Err(wrong()) };
+    let mut seed = Zeroizing::new([0_u8; 32]);
+    let (pairs, rest) = hex.as_bytes().as_chunks::<2>();
+    if pairs.len() != seed.len() || !rest.is_empty() {
+        return Err(wrong());
+    }
+    for (byte, pair) in seed.iter_mut().zip(pairs) {
+        let digits = std::str::from_utf8(pair).map_err(|_| wrong())?;
+        *byte = u8::from_str_radix(digits, 16).map_err(|_| wrong())?;
+    }
+    signer(name, &seed)
+}
+
+/// Signs a map that has no error on this day.
+pub(super) fn sign(options: &Sign) -> Result<(), Failure> {
+    let map = options.packs.map(&options.map)?;
+    let today = atlas::Date::of(SystemClock.now());
+    super::draft::refuse_errors(&options.map, map.text(), today, &options.packs)?;
+    let signer = read_key(&options.key)?;
+    let statement = atlas::statement(&map);
+    let path = note_of(&options.map, options.note.as_ref());
+    let fresh = note::sign(&statement, &[&signer]).map_err(|e| Failure::new(Exit::Config, e))?;
+    let before = if path.exists() { Some(text(&path)?) } else { None };
+    let whole = match before.filter(|note| note.starts_with(&format!("{statement}\n"))) {
+        // A note over an earlier text of the map is of no use any more.
+        None => fresh,
+        Some(note) => {
+            let own = fresh.lines().last().unwrap_or_default();
+            let mine = format!("\u{2014} {} ", signer.name());
+            let others = note.lines().filter(|line| !line.starts_with(&mine));
+            let mut whole: String = others.map(|line| format!("{line}\n")).collect();
+            whole.push_str(own);
+            whole.push('\n');
+            whole
+        }
+    };
+    write(&path, &whole)?;
+    let signers = whole.lines().filter(|line| line.starts_with('\u{2014}')).count();
+    let note = path.display();
+    terminal::say(format!(
+        "signed by {}\n{}{note} has {signers} signature{}",
+        signer.name(),
+        statement,
+        if signers == 1 { "" } else { "s" },
+    ))?;
+    let Some(against) = &options.against else { return Ok(()) };
+    let old = options.packs.map(against)?;
+    let widens = atlas::widening(Some(&old), &map);
+    if widens.is_empty() {
+        return terminal::say("it widens nothing: one signature is enough");
+    }
+    let lines: Vec<String> = widens.iter().map(|widening| format!("  {widening}")).collect();
+    terminal::say(format!("it needs two signatures, because:\n{}", lines.join("\n")))
+}

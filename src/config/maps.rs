@@ -1,0 +1,138 @@
+//! The region map of a process, and whose word on maps it takes: `map`, `map_packs`, `map_note`,
+//! `map_signers`.
+
+use std::path::{Path, PathBuf};
+
+use atlas::{Annex, RegionMap, SignedMap, StatutePack};
+use ledger::Signers;
+
+use super::read::{At, Section};
+use super::{beside, named_file, noted};
+
+/// Where the annexes are. A folder stands for all of its `.toml` files: so a region that comes with
+/// a later map needs no change of the configuration.
+#[derive(Debug, Clone)]
+pub(crate) struct AnnexFiles(pub(crate) Vec<PathBuf>);
+
+/// Whose word a process takes on maps.
+#[derive(Debug, Default)]
+pub(super) struct Trust {
+    pub(super) signers: Option<Signers>,
+    pub(super) note: String,
+}
+
+/// The map that the configuration names, with the packs that it names beside it.
+pub(super) fn named_map(root: &Section<'_>, path: &Path) -> Option<RegionMap> {
+    let packs = named_packs(root, path);
+    let map = root.parsed("map", "a path", |text| Some(beside(path, text)))?;
+    let text = named_file(root, map.at, &map.it)?;
+    noted(root.file, &map.it, RegionMap::parse_carrying(&text, &packs))
+}
+
+/// The packs of `map_packs`, beside those of this program.
+fn named_packs(root: &Section<'_>, path: &Path) -> Vec<&'static StatutePack> {
+    let mut all = Vec::new();
+    for named in optional(root, "map_packs") {
+        let pack_path = beside(path, named.it);
+        let Some(text) = named_file(root, named.at, &pack_path) else { continue };
+        let Some(pack) = noted(root.file, &pack_path, StatutePack::parse(&text)) else { continue };
+        match atlas::intern(pack) {
+            Ok(pack) => all.push(pack),
+            Err(full) => {
+                let cure = "remove those that no map uses";
+                root.file.wrong(named.at, "PACKS_TOO_MANY", full.to_string(), cure);
+            }
+        }
+    }
+    all
+}
+
+/// A list that may be left out.
+fn optional<'d>(root: &Section<'d>, key: &'static str) -> Vec<At<&'d str>> {
+    root.place(key).map(|_| root.texts(key)).unwrap_or_default()
+}
+
+/// Who signs maps, and the signatures of the one that the configuration names. `any` of the signers
+/// must have signed it; a shard asks for more where there is need.
+pub(super) fn trust(root: &Section<'_>, path: &Path, map: Option<&RegionMap>) -> Trust {
+    let named = root.text("map_note").map(|note| At { it: beside(path, note.it), at: note.at });
+    let note = named.as_ref().and_then(|note| named_file(root, note.at, &note.it));
+    let vkeys = optional(root, "map_signers");
+    let Some(first) = vkeys.first() else {
+        if let Some(note) = &named {
+            let problem = "`map_note` has signatures, and no `map_signers` say whose count";
+            let cure = "list the keys of your signers: `bailiwick map key` printed them";
+            root.file.wrong(note.at, "MAP_SIGNERS_MISSING", problem, cure);
+        }
+        return Trust::default();
+    };
+    let signers = match Signers::parse(vkeys.iter().map(|vkey| vkey.it)) {
+        Ok(signers) => signers,
+        Err(refused) => {
+            let cure = "list at least two keys, each once, as `bailiwick map key` printed them";
+            root.file.wrong(first.at, "MAP_SIGNERS", refused.to_string(), cure);
+            return Trust::default();
+        }
+    };
+    let Some(note) = note else {
+        if named.is_none() {
+            let problem = "there are `map_signers`, and no `map_note` with the map's signatures";
+            let cure = "name the file that `bailiwick map sign` wrote";
+            root.file.wrong(first.at, "MAP_NOTE_MISSING", problem, cure);
+        }
+        return Trust::default();
+    };
+    if let Some(map) = map {
+        let signed = SignedMap::of(map, note.clone());
+        if let Err(fault) = signed.open(|note| signers.signed_by(note)) {
+            let at = named.map_or(first.at, |note| note.at);
+            root.file.wrong(at, "MAP_UNSIGNED", fault.message(), fault.cure_text());
+        }
+    }
+    Trust { signers: Some(signers), note }
+}
+
+impl AnnexFiles {
+    /// The files of now: folders are looked through again each time.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        let mut all = Vec::new();
+        for path in &self.0 {
+            match std::fs::read_dir(path) {
+                Ok(entries) => {
+                    let within = entries.filter_map(|entry| Some(entry.ok()?.path()));
+                    all.extend(within.filter(|path| path.extension().is_some_and(|e| e == "toml")));
+                }
+                Err(_) => all.push(path.clone()),
+            }
+        }
+        all.sort();
+        all
+    }
+
+    /// The annexes of a running gateway, for a map. What cannot be used is left out, and said: a
+    /// slip in one file takes nothing from the other regions.
+    pub(crate) fn read(&self, map: &RegionMap) -> Vec<Annex> {
+        let mut annexes: Vec<Annex> = Vec::new();
+        for path in self.files() {
+            let file = path.display().to_string();
+            let text = match std::fs::read_to_string(&path) {
+                Ok(text) => text,
+                Err(error) => {
+                    tracing::error!(file, %error, "an annex cannot be read");
+                    continue;
+                }
+            };
+            match Annex::parse(&text, map) {
+                Ok(annex) if annexes.iter().any(|other| other.region() == annex.region()) => {
+                    tracing::error!(file, region = %annex.region(), "an annex is there twice");
+                }
+                Ok(annex) => annexes.push(annex),
+                Err(wrong) => {
+                    let first = wrong.first().map(ToString::to_string).unwrap_or_default();
+                    tracing::error!(file, problem = first, "an annex cannot be used");
+                }
+            }
+        }
+        annexes
+    }
+}
