@@ -196,7 +196,11 @@ fn a_bad_shard_config_is_refused() {
 fn every_mistake_is_named_at_once() {
     let sample = Sample::new();
     sample.edit("gateway.toml", "name = \"gateway-1\"", "nmae = \"gateway-1\"");
-    sample.edit("gateway.toml", "roles = [\"writer\", \"reader\"]", "role = \"king\"");
+    sample.edit(
+        "gateway.toml",
+        "roles = [\"writer\", \"reader\", \"operator\"]",
+        "role = \"king\"",
+    );
     sample.edit("map.toml", "territory = \"KZ\"", "territory = \"KX\"");
     let Finished { code, stderr, .. } = sample.run("gateway", "gateway.toml");
     assert_eq!(code, 64);

@@ -13,7 +13,8 @@ use std::time::Duration;
 use client::{Access, Client};
 use serde_json::json;
 use support::load::{ONCE, evidence, get, put};
-use support::process::{get as page, pause, wait_until};
+use support::maps::{next, text};
+use support::process::{get as page, pause, run, wait_until};
 use support::rogue::{forge, open};
 use support::secure::now;
 use support::{Deployment, Options};
@@ -302,4 +303,57 @@ fn a_revoked_gateway_is_out_within_seconds_and_back_with_its_next_certificate() 
     secured.put_in_place("gateway-again", "gateway");
     wait_until("the session is back", Duration::from_secs(60), up);
     write("after").expect("a put");
+}
+
+#[test]
+fn a_pin_that_a_map_withdraws_ends_the_sessions_of_its_authority() {
+    let options =
+        Options { tls: true, signed: true, regions: vec!["eu-fra"], ..Options::default() };
+    let mut deployment = Deployment::start(&options);
+    let gateway = ("gateway", deployment.gateway().admin());
+    let shard = ("eu-fra", deployment.shard("eu-fra").admin());
+    let secured = deployment.secured();
+    let runtime = Runtime::new().expect("a runtime");
+    let others = ["in-bom", "kz-ala", "ru-msk", "us-iad"];
+    change(&deployment, &["gateway", "eu-fra"], "both authorities", || {
+        secured.bundle(&[&others[..], &["eu-fra", "eu-fra-next"]].concat());
+    });
+    renew(&deployment, gateway, ("eu-fra-next", &["--gateway", "gateway-1"], "25"));
+    renew(&deployment, shard, ("eu-fra-next", &["--shard", "s1"], "25"));
+
+    let uri = "spiffe://sample/region/eu-fra/gateway/gateway-1";
+    let old = forge(Some(&secured.authority("eu-fra")), uri, 3_600);
+    let opens = || {
+        let (hello, trusting) = (wire::session::Hello::default(), secured.authorities());
+        let opened = open(deployment.port("eu-fra"), &trusting, Some(&old), hello);
+        runtime.block_on(opened).is_ok()
+    };
+    assert!(opens(), "the old authority is pinned still");
+
+    // The bundles keep both authorities: the map alone takes one away, and one signature does.
+    let first = fs::read_to_string(deployment.root().join("map.toml")).expect("a map");
+    let path = secured.authority("eu-fra").join("authority.pem");
+    let shown = run(&["pki", "show", text(&path)]).stdout;
+    let pin = format!("\"{}\", ", shown.split('"').nth(1).expect("a pin"));
+    assert!(first.contains(&pin));
+    let map = next(&first, |map| map.replace(&pin, ""));
+    let path = deployment.root().join("next.toml");
+    fs::write(&path, &map).expect("a map can be written");
+    deployment.people().sign(&path, &["anna"]);
+    let note = fs::read_to_string(path.with_extension("note")).expect("a note");
+    let token = secured.token(&json!({ "roles": ["operator", "writer"], "exp": now() + 3_600 }));
+    let access = secured.with_token(&token);
+    let url = deployment.gateway_url();
+    let client = runtime.block_on(Client::connect_with(&url, ONCE, access)).expect("a gateway");
+    let signed = client::api::SignedRegionMap { text: map, note, packs: Vec::new() };
+    let request = client::api::ApplyRegionMapRequest {
+        map: Some(signed),
+        expect_epoch: 1,
+        ..Default::default()
+    };
+    runtime.block_on(client.apply_map(&request)).expect("it is applied");
+    wait_until("the old authority speaks for nobody", ENDED_MAX, || !opens());
+    deployment.wait_session("eu-fra", true);
+    let stored = runtime.block_on(client.put(&put("anna", "main", b"x", &evidence("DE"))));
+    stored.expect("the session goes on under the next authority");
 }

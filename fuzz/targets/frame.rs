@@ -21,7 +21,7 @@ fuzz_target!(|data: &[u8]| {
     let outcomes = frame.replies.into_iter().filter_map(|reply| reply.outcome);
     let faults = outcomes.filter_map(|outcome| match outcome {
         reply::Outcome::Fault(fault) => Some(fault),
-        reply::Outcome::Written(_) | reply::Outcome::Found(_) => None,
+        _ => None,
     });
     for fault in faults.chain(frame.goodbye) {
         assert!(fault.details.len() <= FIELDS_MAX);

@@ -1,11 +1,11 @@
-//! The region map, a region's annex, and what a shard keeps of findings: what is read is valid,
-//! and nothing panics.
+//! The region map, a region's annex, a statute pack, a file of people, and what a shard keeps of
+//! findings: what is read is valid, what is written anew says the same, and nothing panics.
 
 #![no_main]
 
 use std::sync::LazyLock;
 
-use atlas::{Annex, Findings, RegionMap};
+use atlas::{Annex, Date, Expectations, Findings, RegionMap, StatutePack};
 use libfuzzer_sys::fuzz_target;
 
 const SAMPLE: &str = include_str!("../../deploy/sample/map.toml");
@@ -16,12 +16,37 @@ fuzz_target!(|data: &[u8]| {
         assert!(findings.encode() == data, "findings have one form");
     }
     let Ok(text) = std::str::from_utf8(data) else { return };
-    if let Err(found) = RegionMap::parse(text) {
-        assert!(!found.is_empty(), "a refusal says what is wrong");
-        found.iter().for_each(|diagnostic| drop(diagnostic.to_string()));
+    let sample = MAP.as_ref().expect("the sample map is valid");
+    match RegionMap::parse(text) {
+        Err(found) => {
+            assert!(!found.is_empty(), "a refusal says what is wrong");
+            found.iter().for_each(|diagnostic| drop(diagnostic.render("map.toml", text)));
+        }
+        Ok(map) => {
+            let formatted = atlas::format(text).expect("a map that reads can be laid out");
+            let again = RegionMap::parse(&formatted).expect("and reads again");
+            let changes = atlas::widening(Some(&map), &again);
+            assert!(changes.is_empty(), "and says the same");
+            assert_eq!(atlas::format(&formatted).as_deref(), Ok(&*formatted), "and stays so");
+            drop(atlas::widening(Some(sample), &map));
+        }
     }
-    let map = MAP.as_ref().expect("the sample map is valid");
-    if let Err(found) = Annex::parse(text, map) {
+    let checked = atlas::check(text, &[("annex.toml", text)], Date::from_day(20_000), &[]);
+    assert!(checked.map.is_some() || !checked.findings.is_empty(), "a refusal says why");
+    if let Err(found) = StatutePack::parse(text) {
+        assert!(!found.is_empty(), "a refusal says what is wrong");
+    }
+    if let Ok(people) = Expectations::parse(text) {
+        for person in people.people() {
+            if let Some(findings) = person.findings() {
+                drop(person.judge(sample, Ok(&findings), Date::from_day(20_000)));
+            }
+        }
+    }
+    if let Ok(next) = atlas::renumber(text, 7, "sha256:0") {
+        assert!(next.contains("sha256:0"));
+    }
+    if let Err(found) = Annex::parse(text, sample) {
         assert!(!found.is_empty(), "a refusal says what is wrong");
     }
 });

@@ -62,7 +62,7 @@ pub(crate) fn read(path: &Path) -> Result<Config, Failure> {
         let name = root.parsed("name", "a name", |name| Some(name.to_owned()));
         let (listen, admin_listen) = listeners(root);
         let map = maps::named_map(root, path);
-        let trust = maps::trust(root, path, map.as_ref());
+        let trust = maps::trust(root, path, map.as_ref(), maps::First::Always);
         let annex_files = annex_files(root, path);
         let annexes = annexes(root, &annex_files, map.as_ref());
         let sources = sources(root, path);
@@ -112,7 +112,7 @@ fn annexes(root: &Section<'_>, named: &[At<PathBuf>], map: Option<&RegionMap>) -
         for annex_path in AnnexFiles(vec![place.it.clone()]).files() {
             let text = named_file(root, place.at, &annex_path);
             let read = text.zip(map).map(|(text, map)| Annex::parse(&text, map));
-            if folder && matches!(&read, Some(Err(wrong)) if of_another_map(wrong)) {
+            if folder && matches!(&read, Some(Err(wrong)) if maps::of_another_map(wrong)) {
                 continue;
             }
             let Some(read) = read.and_then(|read| noted(root.file, &annex_path, read)) else {
@@ -136,11 +136,6 @@ fn annexes(root: &Section<'_>, named: &[At<PathBuf>], map: Option<&RegionMap>) -
         }
     }
     annexes
-}
-
-/// Whether nothing is wrong with an annex but that the map does not have its region.
-fn of_another_map(wrong: &[atlas::Diagnostic]) -> bool {
-    matches!(wrong, [only] if only.code == "REGION_UNKNOWN")
 }
 
 /// The gateway's own certificate, and the region that it names.

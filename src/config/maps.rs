@@ -52,13 +52,27 @@ fn optional<'d>(root: &Section<'d>, key: &'static str) -> Vec<At<&'d str>> {
     root.place(key).map(|_| root.texts(key)).unwrap_or_default()
 }
 
+/// Whether the map of the file is the first that a process sees, so that two must have signed it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum First {
+    /// A gateway remembers nothing.
+    Always,
+    /// A shard's store knows the one before.
+    JudgedByStore,
+}
+
 /// Who signs maps, and the signatures of the one that the configuration names. `any` of the signers
 /// must have signed it; a shard asks for more where there is need.
-pub(super) fn trust(root: &Section<'_>, path: &Path, map: Option<&RegionMap>) -> Trust {
+pub(super) fn trust(
+    root: &Section<'_>,
+    path: &Path,
+    map: Option<&RegionMap>,
+    first: First,
+) -> Trust {
     let named = root.text("map_note").map(|note| At { it: beside(path, note.it), at: note.at });
     let note = named.as_ref().and_then(|note| named_file(root, note.at, &note.it));
     let vkeys = optional(root, "map_signers");
-    let Some(first) = vkeys.first() else {
+    let Some(first_key) = vkeys.first() else {
         if let Some(note) = &named {
             let problem = "`map_note` has signatures, and no `map_signers` say whose count";
             let cure = "list the keys of your signers: `bailiwick map key` printed them";
@@ -70,7 +84,7 @@ pub(super) fn trust(root: &Section<'_>, path: &Path, map: Option<&RegionMap>) ->
         Ok(signers) => signers,
         Err(refused) => {
             let cure = "list at least two keys, each once, as `bailiwick map key` printed them";
-            root.file.wrong(first.at, "MAP_SIGNERS", refused.to_string(), cure);
+            root.file.wrong(first_key.at, "MAP_SIGNERS", refused.to_string(), cure);
             return Trust::default();
         }
     };
@@ -78,18 +92,28 @@ pub(super) fn trust(root: &Section<'_>, path: &Path, map: Option<&RegionMap>) ->
         if named.is_none() {
             let problem = "there are `map_signers`, and no `map_note` with the map's signatures";
             let cure = "name the file that `bailiwick map sign` wrote";
-            root.file.wrong(first.at, "MAP_NOTE_MISSING", problem, cure);
+            root.file.wrong(first_key.at, "MAP_NOTE_MISSING", problem, cure);
         }
         return Trust::default();
     };
     if let Some(map) = map {
         let signed = SignedMap::of(map, note.clone());
-        if let Err(fault) = signed.open(|note| signers.signed_by(note)) {
-            let at = named.map_or(first.at, |note| note.at);
+        let opened = signed.open(|note| signers.signed_by(note));
+        let opened = opened.and_then(|sealed| match first {
+            First::JudgedByStore => Ok(()),
+            First::Always => atlas::succeeds(None, map, sealed.by.len()).map(drop),
+        });
+        if let Err(fault) = opened {
+            let at = named.map_or(first_key.at, |note| note.at);
             root.file.wrong(at, "MAP_UNSIGNED", fault.message(), fault.cure_text());
         }
     }
     Trust { signers: Some(signers), note }
+}
+
+/// Whether nothing is wrong with an annex but that the map does not have its region.
+pub(crate) fn of_another_map(wrong: &[atlas::Diagnostic]) -> bool {
+    matches!(wrong, [only] if only.code == "REGION_UNKNOWN")
 }
 
 impl AnnexFiles {
@@ -109,9 +133,9 @@ impl AnnexFiles {
         all
     }
 
-    /// The annexes of a running gateway, for a map. What cannot be used is left out, and said: a
-    /// slip in one file takes nothing from the other regions.
-    pub(crate) fn read(&self, map: &RegionMap) -> Vec<Annex> {
+    /// The annexes of a running gateway, for a map. For a region whose file is away or cannot be
+    /// used, the one that is in use stays: a slip takes no region away.
+    pub(crate) fn read(&self, map: &RegionMap, in_use: Vec<Annex>) -> Vec<Annex> {
         let mut annexes: Vec<Annex> = Vec::new();
         for path in self.files() {
             let file = path.display().to_string();
@@ -127,10 +151,21 @@ impl AnnexFiles {
                     tracing::error!(file, region = %annex.region(), "an annex is there twice");
                 }
                 Ok(annex) => annexes.push(annex),
+                Err(wrong) if of_another_map(&wrong) => {
+                    tracing::info!(file, "an annex of a region that the map does not have");
+                }
                 Err(wrong) => {
                     let first = wrong.first().map(ToString::to_string).unwrap_or_default();
                     tracing::error!(file, problem = first, "an annex cannot be used");
                 }
+            }
+        }
+        for annex in in_use {
+            let region = annex.region();
+            let there = annexes.iter().any(|other| other.region() == region);
+            if map.region(region).is_some() && !there {
+                tracing::error!(%region, "a region's annex is missing: the one in use stays");
+                annexes.push(annex);
             }
         }
         annexes

@@ -56,7 +56,7 @@ pub(crate) fn read(path: &Path) -> Result<Config, Failure> {
         let shard = root.parsed("shard", "a shard's name", |t| ShardId::parse(t).ok());
         let (listen, admin_listen) = listeners(root);
         let map = maps::named_map(root, path);
-        let trust = maps::trust(root, path, map.as_ref());
+        let trust = maps::trust(root, path, map.as_ref(), maps::First::JudgedByStore);
         let annex = root.parsed("annex", "a path", |t| Some(beside(path, t)));
         let annex = annex.and_then(|annex| {
             let text = named_file(root, annex.at, &annex.it)?;

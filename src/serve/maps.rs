@@ -29,8 +29,8 @@ pub(super) fn pin_with_shard(tls: Tls, mut maps: watch::Receiver<Arc<RegionMap>>
 
 /// Pins what each map of a gateway says from then on.
 pub(super) fn pin_with_gateway(tls: Tls, handle: Handle) {
+    let mut map = handle.map();
     tokio::spawn(async move {
-        let mut map = handle.map();
         loop {
             map = handle.until_other(&map).await;
             tls.repin(config::tls::pins(&map));
@@ -40,9 +40,9 @@ pub(super) fn pin_with_gateway(tls: Tls, handle: Handle) {
 
 /// Reads the annexes again whenever one of them, or the map, has changed.
 pub(super) fn follow_annexes(handle: Handle, files: AnnexFiles) {
+    // Of a time before anything was read: the first look reads them once more.
+    let (mut seen, mut map) = ([0; 32], handle.map());
     tokio::spawn(async move {
-        let mut seen = digest(&files);
-        let mut map = handle.map();
         loop {
             tokio::select! {
                 other = handle.until_other(&map) => map = other,
@@ -54,7 +54,7 @@ pub(super) fn follow_annexes(handle: Handle, files: AnnexFiles) {
                     seen = now;
                 }
             }
-            let annexes = files.read(&map);
+            let annexes = files.read(&map, handle.annexes());
             tracing::info!(regions = annexes.len(), "annexes were read");
             handle.set_annexes(annexes);
         }

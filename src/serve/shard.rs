@@ -9,7 +9,7 @@ use link::metrics::Registry;
 use link::peer::PeerKind;
 use link::telemetry::Level;
 
-use super::{Stop, bind, block_on, enter, maps, outside, say_visible, start_logs, tls};
+use super::{Stop, bind, block_on, enter, maps as pinning, outside, say_visible, start_logs, tls};
 use crate::cli::{Exit, Failure, terminal};
 use crate::config;
 
@@ -27,11 +27,21 @@ pub(crate) fn run(path: &Path) -> Result<(), Failure> {
         let stop = Stop::on_signals()?;
         let (mut registry, health) = (Registry::new(), Health::new());
         sandbox.announce(&health, &mut registry);
+        // Before any port: whoever may not have this store must not take calls for it. And before
+        // TLS: the map in force says whom to trust, which may be newer than the one in the file.
+        let expect = (PeerKind::Shard, config.settings.region.clone());
+        let opened = Shard::open(
+            config.settings,
+            config.map,
+            config.annex,
+            outside(),
+            (&mut registry, health.clone()),
+        );
+        let shard = opened.await.map_err(error)?;
+        let maps = shard.maps();
+        let in_force = Arc::clone(&maps.borrow());
         let tls = match config.tls {
-            Some(files) => {
-                let expect = (PeerKind::Shard, config.settings.region.clone());
-                Some(tls::open(files, &config.map, expect, (&mut registry, &health))?)
-            }
+            Some(files) => Some(tls::open(files, &in_force, expect, (&mut registry, &health))?),
             None => {
                 health.set_fact("tls", "off: loopback only");
                 tracing::warn!(
@@ -42,17 +52,8 @@ pub(crate) fn run(path: &Path) -> Result<(), Failure> {
                 None
             }
         };
-        // Before any port: whoever may not have this store must not take calls for it.
-        let opened = Shard::open(
-            config.settings,
-            config.map,
-            config.annex,
-            outside(),
-            (&mut registry, health.clone()),
-        );
-        let shard = opened.await.map_err(error)?;
         if let Some(tls) = &tls {
-            maps::pin_with_shard(tls.clone(), shard.maps());
+            pinning::pin_with_shard(tls.clone(), maps);
         }
         let listener = bind(config.listen).await?;
         let admin = bind(config.admin_listen).await?;

@@ -5,7 +5,7 @@
 //! and never more than [`INTERNED_MAX`] of them: whoever may sign maps could otherwise fill the
 //! memory of every process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 use crate::{StatutePack, packs};
@@ -18,6 +18,13 @@ pub const INTERNED_MAX: usize = 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("more than {INTERNED_MAX} statute packs in the life of one process; restart it")]
 pub struct InternFull;
+
+/// How many of packs that came with maps which nobody had signed: whoever may only ask must not
+/// take the room of what people answer for.
+pub(crate) const INTERNED_UNSIGNED_MAX: usize = 256;
+
+/// The digests of those that were kept for a map that nobody had signed.
+static UNSIGNED: Mutex<BTreeSet<[u8; 32]>> = Mutex::new(BTreeSet::new());
 
 static INTERNED: Mutex<BTreeMap<[u8; 32], &'static StatutePack>> = Mutex::new(BTreeMap::new());
 
@@ -42,6 +49,27 @@ pub fn intern(pack: StatutePack) -> Result<&'static StatutePack, InternFull> {
     let kept: &'static StatutePack = Box::leak(Box::new(pack));
     interned.insert(digest, kept);
     Ok(kept)
+}
+
+/// The same for a pack of a map that nobody has signed, as far as there is room for such.
+///
+/// # Errors
+/// [`InternFull`].
+pub(crate) fn intern_unsigned(pack: StatutePack) -> Result<&'static StatutePack, InternFull> {
+    let digest = *pack.digest();
+    {
+        let mut unsigned = UNSIGNED.lock().unwrap_or_else(PoisonError::into_inner);
+        if !unsigned.contains(&digest) {
+            let ours = packs().iter().any(|shipped| *shipped.digest() == digest);
+            if !ours && unsigned.len() >= INTERNED_UNSIGNED_MAX {
+                return Err(InternFull);
+            }
+            if !ours {
+                unsigned.insert(digest);
+            }
+        }
+    }
+    intern(pack)
 }
 
 #[cfg(test)]

@@ -77,7 +77,9 @@ pub use refusal::Refusal;
 pub use renumber::renumber;
 pub use ruling::{Attachment, Outcome, Question, Ruling, UnknownCollection, decide};
 pub use shipped::packs;
-pub use signed::{SIGNERS_TO_WIDEN, SealedMap, SignedMap, Succession, statement, succeeds};
+pub use signed::{
+    SIGNED_MAP_BYTES_MAX, SIGNERS_TO_WIDEN, SealedMap, SignedMap, Succession, statement, succeeds,
+};
 pub use statute::{Exemption, Rule, StatutePack, Transfers};
 pub use territory::{Group, Jurisdiction, Territory};
 pub use widening::{Change, Part, Widening, widening};

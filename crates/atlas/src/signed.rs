@@ -15,16 +15,27 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use terms::{Fault, Reason};
 
+use crate::intern::intern_unsigned;
 use crate::map::digest_text;
-use crate::{Checked, Date, RegionMap, StatutePack, Widening, check, intern, packs, widening};
+use crate::{
+    Checked, Date, InternFull, RegionMap, StatutePack, Widening, check, intern, packs, widening,
+};
 
 /// The first line of what is signed.
 const STATEMENT: &str = "bailiwick region map";
 /// Packs that may travel with one map.
 const PACKS_CARRIED_MAX: usize = 256;
+/// Bytes of a map with its note and its packs: it travels in one frame.
+pub const SIGNED_MAP_BYTES_MAX: usize = 15 << 20;
+/// By how much a version may pass the one in force where it joins the heads of a fork. Without a
+/// bound one signer could use up all versions at once.
+const VERSION_STEP_MAX: u64 = 1_000;
 /// Signatures that a map needs which lets data go, or lowers a protection, where the map before
 /// it did not.
 pub const SIGNERS_TO_WIDEN: usize = 2;
+
+/// How a pack is made to last.
+type Keep = fn(StatutePack) -> Result<&'static StatutePack, InternFull>;
 
 /// A map on its way.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -78,13 +89,14 @@ impl SignedMap {
         &self,
         signed_by: impl FnOnce(&str) -> Option<(String, Vec<String>)>,
     ) -> Result<SealedMap, Fault> {
+        self.bounded()?;
         let unsigned = || Fault::new(Reason::MapUnsigned).field("map.note");
         let (signed, by) = signed_by(&self.note).ok_or_else(unsigned)?;
         let digest: [u8; 32] = Sha256::digest(&self.text).into();
         if signed.lines().nth(3) != Some(&digest_text(&digest)) {
             return Err(unsigned().problem("the signatures are over another map"));
         }
-        let map = self.read()?;
+        let map = self.read_with(intern)?;
         if signed != statement(&map) {
             return Err(unsigned().problem("the signatures are over something else"));
         }
@@ -96,7 +108,40 @@ impl SignedMap {
     /// # Errors
     /// `MAP_INVALID` when a pack cannot be read.
     pub fn check(&self, as_of: Date) -> Result<Checked, Fault> {
-        Ok(check(&self.text, &[], as_of, &self.packs()?))
+        self.bounded()?;
+        Ok(check(&self.text, &[], as_of, &self.packs(intern_unsigned)?))
+    }
+
+    /// SHA-256 of the text.
+    pub fn digest(&self) -> [u8; 32] {
+        Sha256::digest(&self.text).into()
+    }
+
+    /// The same without the packs that its text does not name, which nobody needs.
+    #[must_use]
+    pub fn trimmed(mut self) -> Self {
+        let Self { text, packs, .. } = &mut self;
+        packs.retain(|pack| text.contains(&digest_text(&Sha256::digest(pack).into())));
+        self
+    }
+
+    /// Whether it can travel at all.
+    ///
+    /// # Errors
+    /// `MAP_INVALID` when it has more than [`SIGNED_MAP_BYTES_MAX`].
+    pub fn bounded(&self) -> Result<(), Fault> {
+        if self.bytes() <= SIGNED_MAP_BYTES_MAX {
+            return Ok(());
+        }
+        let fault = Fault::new(Reason::MapInvalid).field("map");
+        let fault = fault.problem("the map with its packs is too large to travel");
+        Err(fault.with(terms::Detail::Limit, SIGNED_MAP_BYTES_MAX))
+    }
+
+    /// Its bytes: text, note and packs.
+    pub fn bytes(&self) -> usize {
+        let packs = self.packs.iter().map(|pack| pack.len() + 8);
+        packs.fold(self.text.len() + self.note.len() + 64, usize::saturating_add)
     }
 
     /// Reads the map with the packs that came with it, whoever may have signed it.
@@ -104,9 +149,14 @@ impl SignedMap {
     /// # Errors
     /// `MAP_INVALID`, with the first mistake; `bailiwick map check` says all of them.
     pub fn read(&self) -> Result<RegionMap, Fault> {
+        self.bounded()?;
+        self.read_with(intern_unsigned)
+    }
+
+    fn read_with(&self, keep: Keep) -> Result<RegionMap, Fault> {
         let invalid =
             |problem: String| Fault::new(Reason::MapInvalid).field("map.text").problem(problem);
-        let packs = self.packs()?;
+        let packs = self.packs(keep)?;
         RegionMap::parse_carrying(&self.text, &packs).map_err(|wrong| {
             let more = wrong.len().saturating_sub(1);
             let first = wrong.first().map(ToString::to_string).unwrap_or_default();
@@ -115,7 +165,7 @@ impl SignedMap {
     }
 
     /// The packs that came with the map and are named by it, beside those of this program.
-    fn packs(&self) -> Result<Vec<&'static StatutePack>, Fault> {
+    fn packs(&self, keep: Keep) -> Result<Vec<&'static StatutePack>, Fault> {
         let invalid = || Fault::new(Reason::MapInvalid).field("map.packs");
         if self.packs.len() > PACKS_CARRIED_MAX {
             return Err(invalid().problem("too many packs came with the map"));
@@ -132,7 +182,7 @@ impl SignedMap {
                 let first = wrong.first().map(ToString::to_string).unwrap_or_default();
                 invalid().problem(format!("a pack cannot be read: {first}"))
             })?;
-            carried.push(intern(pack).map_err(|full| invalid().problem(full.to_string()))?);
+            carried.push(keep(pack).map_err(|full| invalid().problem(full.to_string()))?);
         }
         Ok(carried)
     }
@@ -184,8 +234,16 @@ fn follows(old: &RegionMap, next: &RegionMap) -> Result<(), Fault> {
     if new.number == held.number {
         return Err(fault(Reason::MapFork).problem("another map of the same version is in force"));
     }
-    if next.predecessors().contains(&held.digest) {
-        return Ok(());
+    let named = next.predecessors();
+    if named.contains(&held.digest) {
+        let step = if named.len() > 1 { VERSION_STEP_MAX } else { 1 };
+        if new.number - held.number <= step {
+            return Ok(());
+        }
+        let fault = fault(Reason::MapInvalid).field("map.text");
+        return Err(fault
+            .problem("the version is too far above that of the map before it")
+            .cure("give it the version that comes next"));
     }
     if new.number == held.number + 1 {
         return Err(fault(Reason::MapFork).problem("the map names another predecessor"));

@@ -7,10 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use atlas::{Annex, Epoch, RegionMap, SealedMap, SignedMap, Succession};
 use ledger::Signers;
 use terms::{Fault, Reason};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::routing::Routing;
 use crate::session::Session;
+
+/// Maps that are read at once because somebody asks.
+const READING_MAX: usize = 2;
 
 /// What is done when another map is in force.
 type Follow = Box<dyn Fn(&RegionMap) + Send + Sync>;
@@ -23,6 +26,8 @@ pub(crate) struct Charts {
     follow: Follow,
     /// Told when a shard has said which map it holds, and when shards are elsewhere.
     stir: Notify,
+    /// Maps that are read at once because somebody asks: each is a core's work.
+    pub(crate) reading: Semaphore,
 }
 
 impl Charts {
@@ -33,7 +38,14 @@ impl Charts {
         follow: Follow,
     ) -> Self {
         let (routing, annexes) = (watch::Sender::new(Arc::new(routing)), Mutex::new(annexes));
-        Self { routing, annexes, signers, follow, stir: Notify::new() }
+        Self {
+            routing,
+            annexes,
+            signers,
+            follow,
+            stir: Notify::new(),
+            reading: Semaphore::new(READING_MAX),
+        }
     }
 
     /// The map and the shards of now, for one call.
@@ -45,6 +57,9 @@ impl Charts {
     pub(crate) fn heard(&self, session: &Session, number: u64, digest: &[u8]) {
         let Ok(digest) = digest.try_into() else { return };
         let epoch = Epoch { number, digest };
+        if session.map() == Some(epoch) {
+            return;
+        }
         session.heard_map(epoch);
         let peer = &session.peer;
         let own = self.pin().map().epoch();
@@ -58,6 +73,11 @@ impl Charts {
             );
             self.stir.notify_one();
         }
+    }
+
+    /// Tells whoever keeps up the sessions that map or annexes have changed.
+    pub(crate) fn changes(&self) -> watch::Receiver<Arc<Routing>> {
+        self.routing.subscribe()
     }
 
     /// Done when a shard has said something of maps.
@@ -85,16 +105,21 @@ impl Charts {
     }
 
     /// Takes a map that a shard holds, if it may follow ours. Where maps between are missing, two
-    /// people must have signed: nobody can say what it widens.
+    /// people must have signed, since nobody can say what it widens, and `vouched` must say that
+    /// shards of more than one region hold it: it may be signed and never have been applied.
     ///
     /// # Errors
     /// As [`atlas::succeeds`].
-    pub(crate) fn take(&self, sealed: &SealedMap) -> Result<Succession, Fault> {
+    pub(crate) fn take(
+        &self,
+        sealed: &SealedMap,
+        vouched: impl FnOnce(Epoch) -> bool,
+    ) -> Result<Succession, Fault> {
         let annexes = self.annexes();
         let own = self.pin();
         let next = &sealed.map;
         let succession = match atlas::succeeds(Some(own.map()), next, sealed.by.len()) {
-            Err(gap) if gap.reason == Reason::MapGap => {
+            Err(gap) if gap.reason == Reason::MapGap && vouched(next.epoch()) => {
                 atlas::succeeds(None, next, sealed.by.len()).map_err(|_| gap)?
             }
             other => other?,
@@ -144,6 +169,11 @@ impl Handle {
         let other = routing.wait_for(|routing| routing.map().epoch() != map.epoch()).await;
         // The sender is in the same hands as this receiver.
         other.map_or_else(|_| self.map(), |routing| Arc::clone(routing.map()))
+    }
+
+    /// Where the shards are now.
+    pub fn annexes(&self) -> Vec<Annex> {
+        self.0.annexes().clone()
     }
 
     /// Where the shards are from now on. An annex of a region that the map does not have leads

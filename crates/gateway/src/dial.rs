@@ -24,7 +24,7 @@ use crate::charts::Charts;
 use crate::flight::{Flight, Limits};
 use crate::health::Regions;
 use crate::metrics::Metrics;
-use crate::session::Peer;
+use crate::session::{Peer, Session};
 
 /// Time in which a connection must come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -93,8 +93,8 @@ pub(crate) struct Met {
 ///
 /// # Errors
 /// [`Ended`], which says why there is none.
-pub(crate) async fn dial(peer: &Peer, outside: &Outside) -> Result<Met, Ended> {
-    let greeting = timeout(WELCOME_TIMEOUT, greet(peer, outside)).await;
+pub(crate) async fn dial(session: &Session, outside: &Outside) -> Result<Met, Ended> {
+    let greeting = timeout(WELCOME_TIMEOUT, greet(session, outside)).await;
     greeting.map_err(|_| Ended::NoWelcome)?
 }
 
@@ -167,7 +167,8 @@ fn endpoint(addr: SocketAddr) -> Result<Endpoint, Ended> {
 }
 
 /// Connects, says hello, and checks that the right shard answers.
-async fn greet(peer: &Peer, outside: &Outside) -> Result<Met, Ended> {
+async fn greet(session: &Session, outside: &Outside) -> Result<Met, Ended> {
+    let peer = &session.peer;
     let (channel, shown) = connect(peer, outside).await?;
     let flight = Arc::new(Flight::new(peer.region.clone(), Limits::OF_A_SESSION));
     let (queue, receiver) = mpsc::channel(SESSION_IN_FLIGHT_MAX);
@@ -191,6 +192,10 @@ async fn greet(peer: &Peer, outside: &Outside) -> Result<Met, Ended> {
     let mut replies = client.open(frames).await.map_err(|_| Ended::Refused)?.into_inner();
     let frame = replies.message().await.map_err(|_| Ended::Refused)?.ok_or(Ended::Refused)?;
     if let Some(goodbye) = frame.goodbye {
+        // In a fork it says which map it holds: an operator must name both.
+        if let Some(map) = frame.map {
+            outside.charts.heard(session, map.epoch, &map.digest);
+        }
         log_goodbye(peer, goodbye);
         return Err(Ended::Refused);
     }

@@ -6,6 +6,7 @@
 //! And the sessions: when map or annexes change, those of new shards are begun, and those of shards
 //! that are no more are ended.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,19 +30,28 @@ const STEPS_MAX: usize = 64;
 /// Time that the calls of a session have to end whose shard is elsewhere now.
 const LEAVE_AFTER: Duration = Duration::from_secs(10);
 
-/// Keeps sessions and maps up to date until the future is dropped.
+/// Keeps sessions and maps up to date until the future is dropped. Each by itself: a shard that is
+/// slow about maps keeps nobody from finding another.
 pub(crate) async fn keep(outside: Arc<Outside>) {
-    let mut sessions = Sessions::default();
-    loop {
-        sessions.follow(&outside).await;
-        if outside.charts.follows() {
-            take_newest(&outside).await;
+    let sessions = async {
+        let mut changes = outside.charts.changes();
+        let mut sessions = Sessions::default();
+        loop {
             sessions.follow(&outside).await;
-            carry_on(&outside).await;
+            drop(timeout(LOOK_EVERY, changes.changed()).await);
         }
-        // A shard that said something, or only time: the outcome is the same.
-        drop(timeout(LOOK_EVERY, outside.charts.stirred()).await);
-    }
+    };
+    let maps = async {
+        loop {
+            if outside.charts.follows() {
+                take_newest(&outside).await;
+                carry_on(&outside).await;
+            }
+            // A shard that said something, or only time: the outcome is the same.
+            drop(timeout(LOOK_EVERY, outside.charts.stirred()).await);
+        }
+    };
+    tokio::join!(sessions, maps);
 }
 
 // === sessions ===
@@ -60,6 +70,7 @@ impl Sessions {
         for session in routing.sessions() {
             if !self.kept.iter().any(|(kept, _)| Arc::ptr_eq(kept, session)) {
                 outside.regions.know(&session.peer.region, &session.peer.shard).await;
+                outside.metrics.session_up(&session.peer.region, &session.peer.shard, false);
                 let task = upkeep::keep(Arc::clone(session), Arc::clone(outside));
                 self.kept.push((Arc::clone(session), self.tasks.spawn(task)));
             }
@@ -69,6 +80,7 @@ impl Sessions {
         self.kept = kept;
         for (session, task) in gone {
             let peer = &session.peer;
+            session.retire();
             let same = |other: &Session| {
                 other.peer.region == peer.region && other.peer.shard == peer.shard
             };
@@ -116,7 +128,17 @@ async fn take_newest(outside: &Outside) {
 async fn take_from(outside: &Outside, session: &Session, own: u64) -> Result<(), Fault> {
     let signed = fetch(session, proto::MapFetch { epoch: own, after: true }).await?;
     let sealed = outside.charts.open(&signed)?;
-    outside.charts.take(&sealed).map(|_| ())
+    let routing = outside.charts.pin();
+    let vouched = |epoch| {
+        let up = || routing.sessions().filter(|session| session.is_up());
+        let regions = |of: &dyn Fn(&Session) -> bool| {
+            let names = up().filter(|session| of(session)).map(|session| &session.peer.region);
+            names.collect::<BTreeSet<_>>().len()
+        };
+        let hold = regions(&|session| session.map() == Some(epoch));
+        hold > 1 || (hold == 1 && regions(&|_| true) == 1)
+    };
+    outside.charts.take(&sealed, vouched).map(|_| ())
 }
 
 /// Carries maps to the shards that hold older ones than others do.
@@ -137,6 +159,10 @@ async fn carry_on(outside: &Outside) {
             let mut done = false;
             for donor in donors.by_ref() {
                 match carry(donor, session, held).await {
+                    Ok(epoch) if epoch.epoch <= held => {
+                        // It gave what the other holds already.
+                        last = Some(Fault::new(Reason::MapGap));
+                    }
                     Ok(epoch) => {
                         outside.charts.heard(session, epoch.epoch, &epoch.digest);
                         done = true;

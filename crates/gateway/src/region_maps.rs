@@ -44,7 +44,9 @@ impl RegionMaps for Service {
     ) -> Result<Response<v1::CheckRegionMapResponse>, Status> {
         let (asked, request) = Asked::open(&self.0.desk, request)?;
         let shared = Arc::clone(&self.0);
+        let reading = self.0.charts.reading.acquire().await;
         let answer = blocking(move || check(&shared, request)).await;
+        drop(reading);
         asked.answer(answer)
     }
 
@@ -94,18 +96,24 @@ async fn get(shared: &Shared, epoch: u64) -> Result<v1::SignedRegionMap, Fault> 
         .sessions()
         .filter(|session| session.is_up())
         .map(|session| fetch(session, proto::MapFetch { epoch: wanted, after: false }));
-    // Any shard that has it: a map is what its signatures say.
-    if let Some(signed) = join_all(fetched).await.into_iter().find_map(Result::ok) {
-        let SignedMap { text, note, packs } = signed;
-        return Ok(v1::SignedRegionMap { text, note, packs });
-    }
-    if wanted == routing.map().epoch().number {
-        let SignedMap { text, note, packs } = SignedMap::of(routing.map(), String::new());
+    // No shard is believed for being one: the map in force is known by its digest, an earlier one
+    // by its signatures and the number in it.
+    let own = routing.map().epoch();
+    let given = join_all(fetched).await.into_iter().filter_map(Result::ok);
+    let good = given.into_iter().find(|signed| {
+        if wanted == own.number {
+            return signed.digest() == own.digest;
+        }
+        let opened = shared.charts.open(signed);
+        opened.is_ok_and(|sealed| sealed.map.epoch().number == wanted)
+    });
+    let mine = || (wanted == own.number).then(|| SignedMap::of(routing.map(), String::new()));
+    if let Some(SignedMap { text, note, packs }) = good.or_else(mine) {
         return Ok(v1::SignedRegionMap { text, note, packs });
     }
     Err(Fault::new(Reason::MapGap)
         .field("epoch")
-        .problem("no shard within reach has taken a map of that version")
+        .problem("no shard within reach has a map of that version whose signatures count")
         .cure("ask for one that `bailiwick map history` names"))
 }
 
@@ -152,13 +160,16 @@ async fn plan(
     };
     let signed = from_wire(request.map)?;
     let read = signed.clone();
+    let reading = shared.charts.reading.acquire().await;
     blocking(move || read.read().map(|_| ())).await?;
+    drop(reading);
+    let bytes = signed.bytes();
     let routing = shared.charts.pin();
     let SignedMap { text, note, packs } = signed;
     let map = Some(proto::SignedMap { text, note, packs });
     let surveyed = routing.sessions().map(|session| {
         let op = Op::Survey(proto::Survey { map: map.clone(), day: number });
-        async move { (session, of_operator(session, asked, op, SURVEY_MAX).await) }
+        async move { (session, of_operator(session, asked, (op, bytes), SURVEY_MAX).await) }
     });
     let mut answer = v1::PlanRegionMapResponse {
         against: Some(to_wire(routing.map().epoch())),
@@ -247,8 +258,13 @@ async fn offer_to_all(
     match first {
         Some(fault) if !taken => Err(fault),
         _ => {
-            if shared.charts.take(sealed)? == Succession::Next {
-                tracing::info!(map_epoch = sealed.map.epoch().number, "a map was applied here");
+            // A still newer one may have come in between: what shards have taken is applied.
+            match shared.charts.take(sealed, |_| true) {
+                Ok(Succession::Next) => {
+                    tracing::info!(map_epoch = sealed.map.epoch().number, "a map was applied here");
+                }
+                Ok(Succession::Same) => {}
+                Err(fault) => tracing::warn!(reason = %fault.reason, "applied, and not here"),
             }
             Ok(shards)
         }
@@ -265,12 +281,15 @@ async fn history(
         "" => None,
         name => Some(RegionId::parse(name).map_err(|why| Fault::id("region", why))?),
     };
+    if wanted.as_ref().is_some_and(|name| routing.map().region(name).is_none()) {
+        return Err(Fault::new(Reason::DomicileUnknown).field("region"));
+    }
     let of_region = |session: &&Arc<Session>| {
         session.is_up() && wanted.as_ref().is_none_or(|name| session.peer.region == *name)
     };
     let session = routing.sessions().find(of_region).ok_or(Reason::RegionUnavailable)?;
     let op = Op::MapHistory(proto::MapHistory {});
-    let Outcome::History(taken) = of_operator(session, asked, op, SURVEY_MAX).await? else {
+    let Outcome::History(taken) = of_operator(session, asked, (op, 0), SURVEY_MAX).await? else {
         return Err(Reason::Internal.into());
     };
     let maps = taken.maps.into_iter().map(|taken| {
@@ -293,13 +312,13 @@ async fn history(
 async fn of_operator(
     session: &Session,
     asked: &Asked,
-    op: Op,
+    (op, body): (Op, usize),
     within: Duration,
 ) -> Result<Outcome, Fault> {
     let (acting, share) = (&asked.turn.acting, &asked.turn.share);
     let deadline = (Instant::now() + within).min(asked.deadline.of_call());
-    let (effect, load) = (Effect::Read, share.carry(0)?);
-    let ask = Ask { acting, deadline, effect, body: 0, load, op };
+    let (effect, load) = (Effect::Read, share.carry(body)?);
+    let ask = Ask { acting, deadline, effect, body, load, op };
     let answered = timeout_at(deadline, session.call(ask, 0)).await;
     Ok(answered.map_err(|_| Fault::new(Reason::DeadlinePassed))??.outcome)
 }
@@ -323,7 +342,9 @@ fn from_wire(map: Option<v1::SignedRegionMap>) -> Result<SignedMap, Fault> {
     if map.text.is_empty() {
         return Err(Fault::new(Reason::FieldMissing).field("map.text"));
     }
-    Ok(SignedMap { text: map.text, note: map.note, packs: map.packs })
+    let signed = SignedMap { text: map.text, note: map.note, packs: map.packs }.trimmed();
+    signed.bounded()?;
+    Ok(signed)
 }
 
 /// The day that is asked about; today, if none is named.

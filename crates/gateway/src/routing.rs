@@ -145,8 +145,13 @@ impl Routing {
         tenant: &TenantId,
         subject: &SubjectId,
     ) -> Result<Way<'_>, Fault> {
-        self.way(region, tenant, subject)
-            .ok_or_else(|| Fault::new(Reason::DomicileUnknown).field("subject.domicile"))
+        self.way(region, tenant, subject).ok_or_else(|| {
+            // Of the map and without an annex: it may come back.
+            if self.map.region(region).is_some() {
+                return Fault::new(Reason::RegionUnavailable).with(Detail::Region, region.as_str());
+            }
+            Fault::new(Reason::DomicileUnknown).field("subject.domicile")
+        })
     }
 
     fn way(&self, region: &RegionId, tenant: &TenantId, subject: &SubjectId) -> Option<Way<'_>> {

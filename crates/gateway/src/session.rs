@@ -4,6 +4,7 @@
 //!
 //! A call is sent once, to this shard. There is no retry here, and no way to another shard.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwapOption;
@@ -35,6 +36,8 @@ pub(crate) struct Session {
     line: ArcSwapOption<Line>,
     /// The map that the shard holds, as it last said.
     map: ArcSwapOption<Epoch>,
+    /// Set when the shard is looked for elsewhere, or no more: then this one reports nothing.
+    retired: AtomicBool,
 }
 
 /// One connection to the shard, which has shown itself to be the right one.
@@ -65,7 +68,22 @@ pub(crate) struct Answered {
 
 impl Session {
     pub(crate) fn new(peer: Peer) -> Self {
-        Self { peer, line: ArcSwapOption::empty(), map: ArcSwapOption::empty() }
+        Self {
+            peer,
+            line: ArcSwapOption::empty(),
+            map: ArcSwapOption::empty(),
+            retired: AtomicBool::new(false),
+        }
+    }
+
+    /// The shard is looked for elsewhere, or no more.
+    pub(crate) fn retire(&self) {
+        self.retired.store(true, Ordering::Release);
+    }
+
+    /// Whether it speaks for its shard no more.
+    pub(crate) fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Acquire)
     }
 
     /// The map that the shard holds, as it last said.

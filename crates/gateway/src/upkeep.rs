@@ -35,14 +35,12 @@ pub(crate) async fn keep(session: Arc<Session>, outside: Arc<Outside>) {
     let peer = &session.peer;
     let mut failures: u32 = 0;
     loop {
-        let ended = match dial(peer, &outside).await {
+        let ended = match dial(&session, &outside).await {
             Ok(met) => {
                 failures = 0;
-                outside.metrics.session_up(&peer.region, &peer.shard, true);
-                outside.regions.set(&peer.region, &peer.shard, true).await;
+                report(&session, &outside, true).await;
                 let ended = stand(&session, &outside, met).await;
-                outside.metrics.session_up(&peer.region, &peer.shard, false);
-                outside.regions.set(&peer.region, &peer.shard, false).await;
+                report(&session, &outside, false).await;
                 ended
             }
             Err(ended) => {
@@ -50,6 +48,9 @@ pub(crate) async fn keep(session: Arc<Session>, outside: Arc<Outside>) {
                 ended
             }
         };
+        if session.is_retired() {
+            return;
+        }
         let wait = backoff(failures, outside.entropy.as_ref());
         tracing::warn!(
             region = %peer.region,
@@ -60,6 +61,15 @@ pub(crate) async fn keep(session: Arc<Session>, outside: Arc<Outside>) {
         );
         sleep(wait).await;
         outside.metrics.redialled(&peer.region);
+    }
+}
+
+/// Says whether the shard is within reach, unless another session speaks for it by now.
+async fn report(session: &Session, outside: &Outside, up: bool) {
+    let peer = &session.peer;
+    if !session.is_retired() {
+        outside.metrics.session_up(&peer.region, &peer.shard, up);
+        outside.regions.set(&peer.region, &peer.shard, up).await;
     }
 }
 
@@ -165,7 +175,7 @@ impl Current {
         let peer = &session.peer;
         let mut failures: u32 = 0;
         loop {
-            match dial(peer, outside).await {
+            match dial(session, outside).await {
                 Ok(met) => return met,
                 Err(cause) => {
                     failures = failures.saturating_add(1);

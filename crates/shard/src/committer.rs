@@ -373,7 +373,7 @@ impl Committer {
     }
 
     /// Whether the disk is down to the reserve that is kept for erasure and expiry.
-    fn disk_is_low(&self) -> Result<bool, Error> {
+    pub(crate) fn disk_is_low(&self) -> Result<bool, Error> {
         let free = engine::free_bytes(&self.data)?;
         self.node.metrics.disk_free_bytes.set(i64::try_from(free).unwrap_or(i64::MAX));
         Ok(free < self.disk_reserve_bytes)

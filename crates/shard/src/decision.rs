@@ -82,6 +82,8 @@ impl Rules {
         let passing = match fault.reason {
             Reason::PlacementNotAdmitted => own != of_gateway,
             Reason::CollectionUnknown
+            | Reason::NotPermitted
+            | Reason::BodyTooLarge
             | Reason::Unsatisfiable
             | Reason::NoRegion
             | Reason::TransferNotCovered
@@ -116,6 +118,11 @@ impl Rules {
     }
 
     fn rule(&self, tenant: &TenantId, collection: &Collection, findings: &Findings) -> Verdict {
+        // Nobody's people are stored whom the map does not name, whatever a gateway says.
+        if self.map.tenant(tenant).is_none() {
+            let fault = Fault::new(Reason::NotPermitted);
+            return Verdict::Refused(fault.problem("the region map does not name the tenant"));
+        }
         let question = Question { tenant, collection, findings, date: self.date };
         let ruling = match atlas::decide(&self.map, &question) {
             Ok(ruling) => ruling,

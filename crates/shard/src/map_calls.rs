@@ -6,6 +6,7 @@ use std::sync::Arc;
 use atlas::{Date, SignedMap};
 use terms::{Fault, Reason};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use wire::session as proto;
 use wire::session::call::Op;
 use wire::session::reply::Outcome as Told;
@@ -14,7 +15,7 @@ use crate::committer::busy;
 use crate::maps::{self, Taken};
 use crate::op::{Outcome, ReplySlot};
 use crate::prepare::Asker;
-use crate::reads::Reader;
+use crate::reads::{Answers, Reader};
 use crate::survey::Survey;
 use crate::take_map::{Errand, MapOp, Noted};
 
@@ -23,64 +24,106 @@ use crate::take_map::{Errand, MapOp, Noted};
 pub(crate) struct MapCalls {
     pub(crate) reader: Reader,
     pub(crate) signers: Option<Arc<ledger::Signers>>,
-    /// One walk over all subjects at a time, and one map being read: either is a core's work.
-    pub(crate) turn: Arc<Semaphore>,
+    turns: Arc<Turns>,
 }
+
+/// How much is done at once for calls about maps. Each kind has its own: a long walk over subjects
+/// must not keep a shard from taking a map.
+struct Turns {
+    /// Maps being read, each a core's work. Others wait, a few of them.
+    offers: Arc<Semaphore>,
+    waiting: Semaphore,
+    /// One walk over all subjects.
+    surveys: Arc<Semaphore>,
+    /// Maps and histories being fetched.
+    fetches: Arc<Semaphore>,
+}
+
+/// Offers that may wait for their turn: several gateways bring the same map at once.
+const OFFERS_WAITING_MAX: usize = 64;
+/// Maps and histories that are fetched at once.
+const FETCHES_MAX: usize = 2;
 
 impl MapCalls {
     /// For all sessions of one shard.
     pub(crate) fn new(reader: Reader, signers: Option<ledger::Signers>) -> Self {
-        Self { reader, signers: signers.map(Arc::new), turn: Arc::new(Semaphore::new(1)) }
+        let turns = Turns {
+            offers: Arc::new(Semaphore::new(1)),
+            waiting: Semaphore::new(OFFERS_WAITING_MAX),
+            surveys: Arc::new(Semaphore::new(1)),
+            fetches: Arc::new(Semaphore::new(FETCHES_MAX)),
+        };
+        Self { reader, signers: signers.map(Arc::new), turns: Arc::new(turns) }
     }
 
     /// Answers a call of the gateway itself, for which there is no caller.
-    pub(crate) fn of_gateway(&self, reply: ReplySlot, op: Op) {
+    pub(crate) fn of_gateway(&self, reply: ReplySlot, op: Op, answers: &Answers) {
         match op {
-            Op::MapFetch(fetch) => self.fetch(reply, &fetch),
+            Op::MapFetch(fetch) => self.fetch(reply, &fetch, answers.clone()),
             Op::MapOffer(offer) => self.offer(reply, offer),
             _ => reply.send(Fault::new(Reason::Internal).into()),
         }
     }
 
     /// Answers a call of an operator.
-    pub(crate) fn of_operator(&self, reply: ReplySlot, asker: Asker, op: Op) {
+    pub(crate) fn of_operator(
+        &self,
+        reply: ReplySlot,
+        (deadline, asker): (Instant, Asker),
+        op: Op,
+    ) {
         match op {
             Op::MapHistory(_) => self.history(reply),
-            Op::Survey(survey) => self.survey(reply, asker, survey),
+            Op::Survey(survey) => self.survey(reply, (deadline, asker), survey),
             _ => reply.send(Fault::new(Reason::Internal).into()),
         }
     }
 
-    fn fetch(&self, reply: ReplySlot, fetch: &proto::MapFetch) {
+    /// A map takes room among the session's answers until its gateway has taken it.
+    fn fetch(&self, mut reply: ReplySlot, fetch: &proto::MapFetch, answers: Answers) {
+        let Ok(turn) = Arc::clone(&self.turns.fetches).try_acquire_owned() else {
+            return reply.send(busy());
+        };
         let (node, epoch, after) = (Arc::clone(&self.reader.node), fetch.epoch, fetch.after);
         tokio::task::spawn_blocking(move || {
             let engine = &*node.engine;
             let found =
                 if after { maps::after(engine, epoch) } else { maps::exactly(engine, epoch) };
-            let told = found.map(|found| {
-                let signed = found.map_or_else(SignedMap::default, |taken| taken.signed);
-                Outcome::Told(Told::Map(to_wire(signed)))
-            });
-            reply.send(told.unwrap_or_else(|error| Outcome::Fault(error.into())));
+            let found = match found {
+                Ok(found) => found.map_or_else(SignedMap::default, |taken| taken.signed),
+                Err(error) => return reply.send(Outcome::Fault(error.into())),
+            };
+            let signed = to_wire(found);
+            // None: the session has ended.
+            let Some(room) = answers.wait(map_bytes(&signed)) else { return };
+            reply.room = Some(room);
+            reply.send(Outcome::Told(Told::Map(signed)));
+            drop(turn);
         });
     }
 
     fn offer(&self, reply: ReplySlot, offer: proto::MapOffer) {
-        let Ok(turn) = Arc::clone(&self.turn).try_acquire_owned() else {
-            return reply.send(busy());
-        };
-        let (queue, signers) = (self.reader.queue.clone(), self.signers.clone());
-        tokio::task::spawn_blocking(move || {
-            let _turn = turn;
-            let signed = from_wire(offer.map.unwrap_or_default());
-            match maps::open(signed, signers.as_deref()) {
-                Ok(offered) => queue.submit_errand(Errand::Map(MapOp { reply, offered })),
-                Err(fault) => reply.send(fault.into()),
-            }
+        let (turns, queue) = (Arc::clone(&self.turns), self.reader.queue.clone());
+        let signers = self.signers.clone();
+        tokio::spawn(async move {
+            let Ok(waiting) = turns.waiting.try_acquire() else { return reply.send(busy()) };
+            let Ok(turn) = Arc::clone(&turns.offers).acquire_owned().await else { return };
+            drop(waiting);
+            tokio::task::spawn_blocking(move || {
+                let _turn = turn;
+                let signed = from_wire(offer.map.unwrap_or_default()).trimmed();
+                match maps::open(signed, signers.as_deref()) {
+                    Ok(offered) => queue.submit_errand(Errand::Map(MapOp { reply, offered })),
+                    Err(fault) => reply.send(fault.into()),
+                }
+            });
         });
     }
 
     fn history(&self, reply: ReplySlot) {
+        let Ok(turn) = Arc::clone(&self.turns.fetches).try_acquire_owned() else {
+            return reply.send(busy());
+        };
         let node = Arc::clone(&self.reader.node);
         tokio::task::spawn_blocking(move || {
             let told = maps::history(&*node.engine).map(|all| {
@@ -88,11 +131,12 @@ impl MapCalls {
                 Outcome::Told(Told::History(proto::MapsTaken { maps: maps.collect() }))
             });
             reply.send(told.unwrap_or_else(|error| Outcome::Fault(error.into())));
+            drop(turn);
         });
     }
 
-    fn survey(&self, reply: ReplySlot, asker: Asker, survey: proto::Survey) {
-        let Ok(turn) = Arc::clone(&self.turn).try_acquire_owned() else {
+    fn survey(&self, reply: ReplySlot, (deadline, asker): (Instant, Asker), survey: proto::Survey) {
+        let Ok(turn) = Arc::clone(&self.turns.surveys).try_acquire_owned() else {
             return reply.send(busy());
         };
         let reader = self.reader.clone();
@@ -102,7 +146,7 @@ impl MapCalls {
             let surveyed = signed.read().and_then(|next| {
                 let today = Date::of(reader.node.now());
                 let date = if survey.day == 0 { today } else { Date::from_day(survey.day.into()) };
-                let surveyed = Survey { node: &reader.node, next: &next, date }.walk()?;
+                let surveyed = Survey { node: &reader.node, next: &next, date, deadline }.walk()?;
                 Ok((maps::map_ref(&next), surveyed))
             });
             match surveyed {
@@ -117,6 +161,12 @@ impl MapCalls {
             }
         });
     }
+}
+
+/// Bytes of a map as an answer.
+pub(crate) fn map_bytes(map: &proto::SignedMap) -> usize {
+    let packs = map.packs.iter().map(String::len);
+    packs.fold(map.text.len() + map.note.len(), usize::saturating_add)
 }
 
 fn from_wire(map: proto::SignedMap) -> SignedMap {

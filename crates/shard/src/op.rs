@@ -107,6 +107,8 @@ pub(crate) struct Put {
     pub(crate) given: Option<Given>,
     pub(crate) validate_only: bool,
     pub(crate) content: Content,
+    /// Bytes of the body, for the limit of the map in force at the commit.
+    pub(crate) body_bytes: usize,
 }
 
 pub(crate) struct Delete {
@@ -131,6 +133,8 @@ pub(crate) struct Read {
     /// The entry of the write that is read.
     pub(crate) entry: crate::record::EntryAt,
     pub(crate) found: proto::Found,
+    /// The number of the map under which it was let out.
+    pub(crate) judged: u64,
 }
 
 /// The place that is kept for a reply on its session, so that an answer never waits.
@@ -150,7 +154,13 @@ impl ReplySlot {
                 self.room.into_iter().for_each(OwnedSemaphorePermit::forget);
                 proto::reply::Outcome::Found(found)
             }
-            Outcome::Told(told) => told,
+            Outcome::Told(told) => {
+                if matches!(told, proto::reply::Outcome::Map(_)) {
+                    // As for a record.
+                    self.room.into_iter().for_each(OwnedSemaphorePermit::forget);
+                }
+                told
+            }
             Outcome::Fault(fault) => proto::reply::Outcome::Fault(link::session::to_wire(&fault)),
         };
         self.permit.send(FromShard::Reply(proto::Reply { id: self.id, outcome: Some(outcome) }));

@@ -71,9 +71,20 @@ impl Opening<'_> {
         let offered = self.offered()?;
         if self.settings.signers.is_some() {
             // One that nobody answers for is none: then two must, as for the first.
-            let before = self.stored(engine, held.epoch).ok().flatten();
-            let before = before.as_ref().map(|before| &*before.sealed.map);
-            maps::may_follow(before, &offered)?;
+            let before = match self.stored(engine, held.epoch) {
+                Err(Error::MapRefused(_)) => None,
+                other => other?,
+            };
+            let held = before.as_ref().map(|before| &*before.sealed.map);
+            match (maps::may_follow(held, &offered), before) {
+                // Maps between are missing. The one that it holds is good, and a gateway brings
+                // the others.
+                (Err(gap), Some(stored)) if gap.reason == Reason::MapGap => {
+                    tracing::warn!(file = given.epoch, "the file's map is not the next: not taken");
+                    return Ok(Start { offered: stored, take: false });
+                }
+                (follows, _) => drop(follows?),
+            }
         }
         Ok(Start { offered, take: true })
     }

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use atlas::{Country, Findings};
+use atlas::{Country, Findings, RegionMap};
 use ledger::entry::{Caller, Role};
 use terms::{Collection, Detail, Fault, Reason, RecordKey, SubjectId, TenantId, limits};
 use tokio::time::Instant;
@@ -105,14 +105,7 @@ impl Prepare {
 /// A put, with its body sealed.
 pub(crate) fn put(node: &Node, asker: &Asker, put: proto::Put) -> Result<Action, Fault> {
     let address = address(node, asker, (&put.subject, &put.collection, &put.key))?;
-    let map = node.map();
-    let rules = map.collection(&address.collection);
-    let body_bytes_max =
-        rules.map_or(limits::BODY_BYTES_DEFAULT, atlas::CollectionRules::body_bytes_max);
-    if put.body.len() > body_bytes_max {
-        let fault = Fault::new(Reason::BodyTooLarge).field("body");
-        return Err(fault.with(Detail::Limit, body_bytes_max));
-    }
+    within(&node.map(), &address.collection, put.body.len())?;
     let given = given(&put.findings, put.phone_data, put.ip_data)?;
     let condition = condition(put.if_version, put.etag)?;
     let fingerprint = node.namer.fingerprint(&[
@@ -139,7 +132,18 @@ pub(crate) fn put(node: &Node, asker: &Asker, put: proto::Put) -> Result<Action,
         given,
         validate_only: put.validate_only,
         content,
+        body_bytes: put.body.len(),
     })))
+}
+
+/// Whether a body is within the map's limit for its collection.
+pub(crate) fn within(map: &RegionMap, collection: &Collection, bytes: usize) -> Result<(), Fault> {
+    let rules = map.collection(collection);
+    let most = rules.map_or(limits::BODY_BYTES_DEFAULT, atlas::CollectionRules::body_bytes_max);
+    if bytes <= most {
+        return Ok(());
+    }
+    Err(Fault::new(Reason::BodyTooLarge).field("body").with(Detail::Limit, most))
 }
 
 /// A deletion.

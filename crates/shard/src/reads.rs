@@ -13,6 +13,7 @@ use crate::Error;
 use crate::committer::{Life, Queue, busy};
 use crate::counts::Counts;
 use crate::fence::{self, Fence};
+use crate::map_calls::map_bytes;
 use crate::node::Node;
 use crate::op::{Action, Op, Outcome, Read, ReplySlot};
 use crate::prepare::{Asker, Lookup};
@@ -53,7 +54,7 @@ impl Answers {
     }
 
     /// Waits for room. `None`: the session has ended. Blocks its thread.
-    fn wait(&self, body: usize) -> Option<OwnedSemaphorePermit> {
+    pub(crate) fn wait(&self, body: usize) -> Option<OwnedSemaphorePermit> {
         let room = Arc::clone(&self.0).acquire_many_owned(Self::size(body));
         Handle::current().block_on(room).ok()
     }
@@ -61,10 +62,12 @@ impl Answers {
     /// A record has left the session's queue.
     pub(crate) fn left(&self, frame: &proto::ToGateway) {
         for reply in &frame.replies {
-            if let Some(proto::reply::Outcome::Found(found)) = &reply.outcome {
-                let size = usize::try_from(Self::size(found.body.len())).unwrap_or(0);
-                self.0.add_permits(size);
-            }
+            let bytes = match &reply.outcome {
+                Some(proto::reply::Outcome::Found(found)) => found.body.len(),
+                Some(proto::reply::Outcome::Map(map)) => map_bytes(map),
+                _ => continue,
+            };
+            self.0.add_permits(usize::try_from(Self::size(bytes)).unwrap_or(0));
         }
     }
 
@@ -96,6 +99,8 @@ impl Reader {
     /// others the fence is asked first, and a record that it bars is not touched: neither its size
     /// nor its being there may tell by how long the answer takes.
     fn some(&self, gets: Vec<Get>, answers: &Answers) -> Result<(), engine::Error> {
+        // Before anything is judged: should another map come in, it is judged again.
+        let judged = self.node.map().epoch().number;
         let mut keys = Vec::with_capacity(gets.len() * 2);
         for get in &gets {
             keys.push(get.lookup.address.owner.row());
@@ -124,7 +129,7 @@ impl Reader {
                 return Ok(());
             };
             get.reply.room = Some(room);
-            self.one(get, &subject, record.as_deref());
+            self.one(get, judged, &subject, record.as_deref());
         }
         Ok(())
     }
@@ -163,7 +168,7 @@ impl Reader {
         Ok(subject)
     }
 
-    fn one(&self, get: Get, subject: &Subject, record: Option<&[u8]>) {
+    fn one(&self, get: Get, judged: u64, subject: &Subject, record: Option<&[u8]>) {
         let Get { reply, deadline, lookup } = get;
         if Instant::now() > deadline {
             return reply.send(Fault::new(Reason::DeadlinePassed).into());
@@ -184,7 +189,8 @@ impl Reader {
             // left: no read is silent.
             Some(Reads::Logged | Reads::Counted) | None => {
                 let collection = address.collection;
-                let action = Action::Read(Box::new(Read { collection, entry, found }));
+                let read = Read { collection, entry, found, judged };
+                let action = Action::Read(Box::new(read));
                 let Asker { caller, tenant_tag, stands, .. } = asker;
                 let gateway = stands.gateway;
                 let Some(room) = self.queue.admit(action.bytes()) else {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use atlas::RegionMap;
 use link::listener::Arrived;
 use link::session::{Frames, FromShard, PROTOCOL};
 use link::tls::Tls;
@@ -66,6 +67,8 @@ impl Session for Sessions {
         };
         let first = first.unwrap_or_default();
         let (sender, receiver) = mpsc::channel(limits::SESSION_IN_FLIGHT_MAX + 1);
+        // Before the welcome says which map is in force: no change after it goes unsaid.
+        let maps = self.reader.node.in_force.subscribe();
         let (gateway, welcome) = match self.welcome(first.hello.as_ref(), arrived.as_ref()) {
             Ok((gateway, welcome)) => {
                 if let Some(arrived) = &arrived {
@@ -76,7 +79,10 @@ impl Session for Sessions {
             Err(fault) => {
                 self.say_refused(&fault, arrived.as_ref());
                 let goodbye = Some(link::session::to_wire(&fault));
-                let refusal = proto::ToGateway { goodbye, ..Default::default() };
+                // In a fork the other side is told which map this is: both heads must be named.
+                let forked = fault.field.as_deref() == Some(OF_DIGEST);
+                let map = forked.then(|| map_ref(&self.reader.node));
+                let refusal = proto::ToGateway { goodbye, map, ..Default::default() };
                 let refusal: Outgoing = Box::pin(tokio_stream::once(Ok(refusal)));
                 return Ok(Response::new(refusal));
             }
@@ -94,7 +100,7 @@ impl Session for Sessions {
             cut: Arc::clone(&cut),
             reads: Arc::new(Semaphore::new(READS_AT_ONCE)),
         };
-        tokio::spawn(served.run(calls, first.calls));
+        tokio::spawn(served.run(calls, first.calls, maps));
         let outgoing = Frames::new(welcome, receiver)
             // Not even what was on its way goes to whom nobody trusts any more.
             .take_while(move |_| !cut.load(Ordering::Acquire))
@@ -130,7 +136,7 @@ impl Sessions {
         }
         let epoch = node.map().epoch();
         if hello.map_epoch == epoch.number && *hello.map_digest != epoch.digest {
-            return wrong("hello.map_digest", "is another map of the same version");
+            return wrong(OF_DIGEST, "is another map of the same version");
         }
         if *self.life.borrow() != Life::Serving {
             return Err(Fault::new(Reason::ShuttingDown));
@@ -158,6 +164,15 @@ impl Sessions {
     }
 }
 
+/// The field of a hello that is wrong where two maps have one version.
+const OF_DIGEST: &str = "hello.map_digest";
+
+/// The map in force, as it is told.
+fn map_ref(node: &Node) -> proto::MapRef {
+    let epoch = node.map().epoch();
+    proto::MapRef { epoch: epoch.number, digest: epoch.digest.to_vec().into() }
+}
+
 /// One open session.
 struct Served {
     prepare: Prepare,
@@ -178,11 +193,16 @@ struct Ends;
 impl Served {
     /// Reads calls until the gateway is done, or the shard is. What is in flight then is still
     /// answered by whoever holds it, unless the shard is poisoned: then nobody answers.
-    async fn run(mut self, mut calls: Streaming<proto::ToShard>, first: Vec<proto::Call>) {
+    async fn run(
+        mut self,
+        mut calls: Streaming<proto::ToShard>,
+        first: Vec<proto::Call>,
+        maps: watch::Receiver<Arc<RegionMap>>,
+    ) {
         self.reader.node.metrics.sessions.inc();
         let (mut over, gateway) = (self.life.clone(), self.gateway.clone());
         tokio::select! {
-            _ends = self.serve(&mut calls, first) => {}
+            _ends = self.serve(&mut calls, first, maps) => {}
             // Wherever it waits: for calls, for room among the answers, for a goodbye to leave.
             _later = over.wait_for(|life| *life > Life::Draining) => {}
             () = gateway.until_distrusted() => self.cut.store(true, Ordering::Release),
@@ -195,13 +215,13 @@ impl Served {
         &mut self,
         calls: &mut Streaming<proto::ToShard>,
         first: Vec<proto::Call>,
+        mut maps: watch::Receiver<Arc<RegionMap>>,
     ) -> Ends {
         let mut draining = false;
         let mut frame = first;
         let gateway = self.gateway.clone();
         let mut renewed = pin!(gateway.until_renewed());
         let mut told = false;
-        let mut maps = self.reader.node.in_force.subscribe();
         loop {
             if self.frame(frame, draining).await.is_err() {
                 return Ends;
@@ -231,9 +251,7 @@ impl Served {
                         self.cut.store(true, Ordering::Release);
                         return Ends;
                     }
-                    let epoch = map.epoch();
-                    let digest = epoch.digest.to_vec().into();
-                    let map = proto::MapRef { epoch: epoch.number, digest };
+                    let map = map_ref(&self.reader.node);
                     if self.sender.send(FromShard::Map(map)).await.is_err() {
                         return Ends;
                     }
@@ -287,7 +305,7 @@ impl Served {
         let (deadline, map_epoch) = (Prepare::deadline(call.deadline_ms), call.map_epoch);
         let call = match call {
             proto::Call { op: Some(op @ (Op::MapFetch(_) | Op::MapOffer(_))), .. } => {
-                return self.map_calls.of_gateway(reply, op);
+                return self.map_calls.of_gateway(reply, op, &self.answers);
             }
             of_caller => of_caller,
         };
@@ -306,7 +324,7 @@ impl Served {
                 Err(fault) => reply.send(fault.into()),
             },
             Some(op @ (Op::MapHistory(_) | Op::Survey(_))) => {
-                self.map_calls.of_operator(reply, asker, op);
+                self.map_calls.of_operator(reply, (deadline, asker), op);
             }
             Some(op) => self.write(reply, (deadline, map_epoch, asker), op),
             None => reply.send(Fault::new(Reason::NotBuilt).into()),

@@ -1,12 +1,13 @@
 //! What a map would do to the subjects that are stored here. Every standing ruling is made again
-//! under it, from the sealed findings; what is told is counts, and of small ones only that they
-//! are not zero. Each question is in the placement log before it is answered.
+//! under it, from the sealed findings; what is told is counts in steps of ten, and of small ones only
+//! that they are not zero. Each question is in the placement log before it is answered.
 
 use std::collections::BTreeMap;
 
 use atlas::{Date, Move, Question, RegionMap};
 use engine::{Key, Order, ScanLimit, Span};
-use terms::Fault;
+use terms::{Fault, Reason};
+use tokio::time::Instant;
 use wire::session as proto;
 
 use crate::node::Node;
@@ -14,8 +15,9 @@ use crate::rows::Tag;
 use crate::subject::Subject;
 use crate::{Error, rows};
 
-/// Counts below it are told as 0, which says: some, but few. A count of one is a person.
-pub(crate) const COUNT_TOLD_MIN: u64 = 10;
+/// Counts are told in steps of it, rounded down: 0 says some, but few. A count of one is a person,
+/// and so is the difference of two counts.
+const COUNT_STEP: u64 = 10;
 /// Kinds of fate that are told apart; what is beyond is counted together.
 const FATES_MAX: usize = 4_096;
 
@@ -32,6 +34,8 @@ pub(crate) struct Survey<'a> {
     pub(crate) node: &'a Node,
     pub(crate) next: &'a RegionMap,
     pub(crate) date: Date,
+    /// Past it nobody waits any more.
+    pub(crate) deadline: Instant,
 }
 
 /// Counts while it walks.
@@ -51,6 +55,9 @@ impl Survey<'_> {
         let mut tally = Tally::default();
         let mut from = rows::subjects().from;
         while let Some((key, row)) = self.first(from)? {
+            if Instant::now() > self.deadline {
+                return Err(Reason::DeadlinePassed.into());
+            }
             let (prefix, tag) = rows::of_subject(&key).ok_or(Error::Damaged("subjects"))?;
             if rows::is_subject(&key) {
                 self.subject(&tag, &row, (&in_force, &mut tally))?;
@@ -61,10 +68,9 @@ impl Survey<'_> {
             collection: fate.collection,
             fate: fate.what,
             detail: fate.detail,
-            count: if count < COUNT_TOLD_MIN { 0 } else { count },
+            count: told(count),
         });
-        let subjects = if tally.subjects < COUNT_TOLD_MIN { 0 } else { tally.subjects };
-        Ok(proto::Surveyed { counts: counts.collect(), subjects })
+        Ok(proto::Surveyed { counts: counts.collect(), subjects: told(tally.subjects) })
     }
 
     /// The first row of a subject from that key on.
@@ -119,6 +125,11 @@ impl Survey<'_> {
         }
         Ok(())
     }
+}
+
+/// A count as it is told.
+const fn told(count: u64) -> u64 {
+    count / COUNT_STEP * COUNT_STEP
 }
 
 impl Tally {

@@ -111,7 +111,12 @@ impl Committer {
         entry.map = Some(map);
         let why = "a plan: standing rulings made again under this map, and counted";
         entry.details = vec![Detail::Count(count), Detail::Reason(why.to_owned())];
-        let done = self.commit_entry(Batch::new(), &entry)?;
+        // What is kept on the disk for erasure is not for questions.
+        let done = if self.disk_is_low()? {
+            Err(Fault::new(Reason::DiskReserve))
+        } else {
+            self.commit_entry(Batch::new(), &entry)?
+        };
         reply.send(match done {
             Ok(()) => outcome,
             Err(fault) => Outcome::Fault(fault),

@@ -21,7 +21,7 @@ use crate::record::{Address, EntryAt, Head, SealedBody};
 use crate::rows::{Owner, Tag};
 use crate::settle::{How, Settled, settle};
 use crate::subject::Subject;
-use crate::{Error, codec, rows};
+use crate::{Error, codec, prepare, rows};
 
 /// A group being worked on. Dropped without a commit, it has changed nothing.
 pub(crate) struct Work<'a> {
@@ -83,8 +83,8 @@ impl Work<'_> {
     }
 
     fn put(&mut self, asker: &Asker, put: Put) -> Result<Outcome, Fault> {
-        let Put { address, request, condition, create_subject, given, validate_only, content } =
-            put;
+        let Put { address, request, condition, create_subject, given, .. } = put;
+        let (validate_only, content) = (put.validate_only, put.content);
         let subject = self.subject(&address.owner)?;
         let head = self.head(&address, subject.as_deref())?;
         if let Some(done) = self.replay(&address, head.as_ref(), &request)? {
@@ -94,6 +94,7 @@ impl Work<'_> {
         let enters = |ruled: &Ruled| node.may_enter(ruled, asker.gateway);
         let how = How { given: given.as_ref(), create: create_subject, minute, enters: &enters };
         let (owner, collection) = (&address.owner, &address.collection);
+        prepare::within(self.rules.map(), collection, put.body_bytes)?;
         let settled = settle(self.rules, owner, collection, subject.as_deref(), &how)?;
         self.check(head.as_ref(), &condition)?;
         let version = head.as_ref().map_or(0, |head| head.version) + 1;
@@ -175,6 +176,11 @@ impl Work<'_> {
 
     /// A read of a `logged` collection: its entry names the write that was read.
     fn read(&mut self, asker: &Asker, read: Read) -> Result<Outcome, Fault> {
+        // A map has come in between: whether these may read it is to be asked anew.
+        let own = self.rules.map_ref().epoch;
+        if read.judged != own {
+            return Err(Fault::new(Reason::MapsDiffer).with(Detail::MapEpoch, own));
+        }
         let mut entry = self.entry(Kind::Read, asker, read.collection.as_str());
         self.name_earlier(&mut entry, read.entry);
         self.append(&entry)?;

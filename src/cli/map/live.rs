@@ -1,13 +1,13 @@
 //! `map apply`, `status`, `history`, `get`, `revert`: maps of a running deployment.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
 use client::{Client, Error, Settings, api};
 use tokio::time::{Instant, sleep};
 
-use super::files::write;
+use super::files::{note_of, write};
 use super::{Exit, Failure, Packs, digest, terminal};
 use crate::cli::{GATEWAY, access, refusal_text};
 use crate::serve;
@@ -66,7 +66,7 @@ pub(crate) struct History {
     #[command(flatten)]
     asked: Asked,
     /// Whose maps [default: any region within reach]
-    #[arg(long, value_name = "REGION", default_value = "")]
+    #[arg(long, value_name = "REGION", default_value = "", hide_default_value = true)]
     region: String,
     /// Answer in JSON
     #[arg(long)]
@@ -78,7 +78,7 @@ pub(crate) struct Get {
     #[command(flatten)]
     asked: Asked,
     /// Its version [default: the one in force]
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     epoch: u64,
     /// The file for it; its signatures go beside it [default: standard output, without them]
     #[arg(long, value_name = "FILE")]
@@ -256,11 +256,40 @@ async fn fetched(asked: &Asked, epoch: u64) -> Result<api::SignedRegionMap, Fail
 pub(super) fn get(options: &Get) -> Result<(), Failure> {
     let map = serve::block_on(fetched(&options.asked, options.epoch))?;
     let Some(out) = &options.out else { return terminal::say(map.text.trim_end()) };
+    let note = note_of(out, None);
+    not_there(&[out, &note])?;
     write(out, &map.text)?;
+    terminal::say(format!("{} was written", out.display()))?;
     if !map.note.is_empty() {
-        write(&super::files::note_of(out, None), &map.note)?;
+        write(&note, &map.note)?;
+        terminal::say(format!("{} was written: its signatures", note.display()))?;
     }
-    terminal::say(format!("{} was written", out.display()))
+    write_packs(out, &map.packs)
+}
+
+/// Nothing is overwritten: it may be somebody's draft.
+fn not_there(paths: &[&Path]) -> Result<(), Failure> {
+    let Some(path) = paths.iter().find(|path| path.exists()) else { return Ok(()) };
+    let text = format!("{}: is there already, and stays; name another file", path.display());
+    Err(Failure::said(Exit::Failed, text))
+}
+
+/// Writes the packs of a map that this program does not have, beside the map.
+fn write_packs(map: &Path, packs: &[String]) -> Result<(), Failure> {
+    for text in packs {
+        let Ok(pack) = atlas::StatutePack::parse(text) else { continue };
+        if atlas::packs().iter().any(|ours| ours.digest() == pack.digest()) {
+            continue;
+        }
+        let path = map.with_extension(format!("{}.pack.toml", pack.id()));
+        not_there(&[&path])?;
+        write(&path, text)?;
+        terminal::say(format!(
+            "{} was written: give it by --pack, and to processes by `map_packs`",
+            path.display()
+        ))?;
+    }
+    Ok(())
 }
 
 /// Writes an earlier map as the next one.
@@ -274,7 +303,9 @@ pub(super) fn revert(options: &Revert) -> Result<(), Failure> {
     let held = status.gateway.unwrap_or_default();
     let next = atlas::renumber(&earlier.text, held.epoch + 1, &digest(&held.digest));
     let next = next.map_err(|wrong| super::files::mistakes(&options.out, &earlier.text, &wrong))?;
+    not_there(&[&options.out])?;
     write(&options.out, &next)?;
+    write_packs(&options.out, &earlier.packs)?;
     terminal::say(format!(
         "{} is version {} as version {}: check it, plan it against what is in force, have it signed, \
          apply it with --expect-epoch {}",

@@ -69,18 +69,31 @@ pub(super) fn plan(options: &Plan) -> Result<(), Failure> {
     let as_of = options.as_of.unwrap_or_else(today);
     let planned = atlas::plan(&old, &new, as_of);
     let stored = if options.stored {
-        Some(serve::block_on(survey(options, SignedMap::of(&new, String::new())))?)
+        let stored = serve::block_on(survey(options, SignedMap::of(&new, String::new())))?;
+        let held = stored.against.clone().unwrap_or_default();
+        if held.epoch != old.epoch().number || *held.digest != old.epoch().digest {
+            let text = format!(
+                "version {} is in force, and OLD is version {}: get it by `bailiwick map get`",
+                held.epoch,
+                old.epoch().number
+            );
+            return Err(Failure::said(Exit::Failed, text));
+        }
+        Some(stored)
     } else {
         None
     };
     show(options, &planned, stored.as_ref())?;
-    let moved = stored.as_ref().is_some_and(|stored| !stored.moves.is_empty());
+    // What lies elsewhere than it should by the map in force, too, is no effect of this one.
+    let moved = stored.as_ref().is_some_and(|stored| {
+        let new = |moved: &api::PlannedMove| !moved.fate.ends_with("-already");
+        !stored.unreachable.is_empty() || stored.moves.iter().any(new)
+    });
     let nobody = !planned.acts() && !moved && planned.cut.is_none();
     if nobody { Ok(()) } else { Err(Failure::said(Exit::Differs, "")) }
 }
 
-/// Asks every shard. Fails where the map in force is not the old one: the counts would be of
-/// something else.
+/// Asks every shard.
 async fn survey(options: &Plan, map: SignedMap) -> Result<api::PlanRegionMapResponse, Failure> {
     let SignedMap { text, note, packs } = map;
     let request = api::PlanRegionMapRequest {

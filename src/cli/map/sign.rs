@@ -115,6 +115,9 @@ pub(super) fn sign(options: &Sign) -> Result<(), Failure> {
     ))?;
     let Some(against) = &options.against else { return Ok(()) };
     let old = options.packs.map(against)?;
+    if let Err(fault) = atlas::succeeds(Some(&old), &map, atlas::SIGNERS_TO_WIDEN) {
+        terminal::say(format!("it would not be taken after that one: {}", fault.message()))?;
+    }
     let widens = atlas::widening(Some(&old), &map);
     if widens.is_empty() {
         return terminal::say("it widens nothing: one signature is enough");

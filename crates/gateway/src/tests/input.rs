@@ -43,7 +43,7 @@ fn check(change: impl FnOnce(&mut v1::PutRecordRequest), want: Reason, field: &s
     let gateway = gateway();
     let mut request = marked();
     change(&mut request);
-    let fault = fault(gateway.shared.reader(&caller()).put(request));
+    let fault = fault(gateway.shared.pin().reader(&caller()).put(request));
     assert_eq!((fault.reason, fault.field.as_deref()), (want, Some(field)));
 }
 
@@ -113,7 +113,7 @@ fn too_many_items_name_the_limit() {
     let gateway = gateway();
     let mut request = marked();
     request.evidence = vec![evidence(v1::EvidenceKind::Sim, "401"); 65];
-    let fault = fault(gateway.shared.reader(&caller()).put(request));
+    let fault = fault(gateway.shared.pin().reader(&caller()).put(request));
     assert_eq!(fault.detail(terms::Detail::Limit), Some("64"));
 }
 
@@ -121,7 +121,8 @@ fn too_many_items_name_the_limit() {
 fn a_good_put_is_taken_as_it_is() {
     let gateway = gateway();
     let caller = caller();
-    let reader = gateway.shared.reader(&caller);
+    let pinned = gateway.shared.pin();
+    let reader = pinned.reader(&caller);
     let put: Put = reader.put(marked()).map_err(|fault| fault.message()).unwrap();
     assert_eq!(put.target.subject.expose(), MARKER);
     assert!(put.create_subject && put.given.any && !put.given.by_phone);

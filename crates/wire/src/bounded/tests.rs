@@ -88,6 +88,7 @@ fn the_fullest_frames_of_ours_pass() {
         tenant: text(),
         caller: Some(caller),
         op: Some(session::call::Op::Put(put)),
+        ..Default::default()
     };
     let frame = session::ToShard { hello: None, calls: vec![call; FRAME_PARTS_MAX] };
     let bytes = frame.encode_to_vec();
