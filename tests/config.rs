@@ -152,7 +152,7 @@ fn a_bad_gateway_config_is_refused() {
             "\"other\"",
             &["TENANT_UNKNOWN", "use one of: sample"],
         ),
-        ("\"reader\"]", "\"king\"]", "\"king\"", &["VALUE_INVALID", "writer, reader"]),
+        ("\"operator\"]", "\"king\"]", "\"king\"", &["VALUE_INVALID", "writer, reader"]),
         ("# territory = \"DE\"", "territory = \"XX\"", "\"XX\"", &["VALUE_INVALID", "DE"]),
     ];
     for (old, new, line, texts) in cases {

@@ -200,6 +200,8 @@ fn a_fork_is_healed_by_a_map_that_names_both_heads() {
 fn a_signer_who_is_lost_gives_way_to_another() {
     let mut deployment = start(true);
     let url = deployment.gateway_url();
+    // Anna's key is lost; carol signs the map in force in her place, before anybody forgets anna.
+    deployment.people().sign(&deployment.root().join("map.toml"), &["carol"]);
     let old = deployment.people().config(&["anna", "boris"]);
     let new = deployment.people().config(&["boris", "carol"]);
     for name in ["gateway.toml", "shard-eu-fra.toml", "shard-ru-msk.toml"] {
@@ -286,7 +288,7 @@ fn a_plan_counts_those_who_are_stored_and_is_in_the_log() {
             .find(|moved| moved["fate"] == fate)
             .unwrap_or_else(|| panic!("{fate}: {stored}"))
     };
-    assert_eq!(find("elsewhere")["rulings"], 23);
+    assert_eq!(find("elsewhere")["rulings"], 20, "23, in steps of ten");
     assert_eq!(find("elsewhere")["detail"], "ru-msk");
     assert_eq!(find("refused")["rulings"], 0, "small counts are not told");
     assert_eq!(find("refused")["detail"], "TRANSFER_NOT_COVERED");
@@ -294,7 +296,7 @@ fn a_plan_counts_those_who_are_stored_and_is_in_the_log() {
     let entries = log(&mut deployment, "eu-fra");
     let counted = entries.iter().filter(|entry| entry.kind == Kind::Count).map(|entry| {
         let caller = entry.caller.as_ref().expect("who asked");
-        (caller.role.as_str(), entry.details.contains(&Detail::Count(26)))
+        (caller.role.as_str(), entry.details.contains(&Detail::Count(20)))
     });
     assert_eq!(counted.collect::<Vec<_>>(), [("operator", true)]);
     let done = run(&plan);

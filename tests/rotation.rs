@@ -323,9 +323,10 @@ fn a_pin_that_a_map_withdraws_ends_the_sessions_of_its_authority() {
 
     let uri = "spiffe://sample/region/eu-fra/gateway/gateway-1";
     let old = forge(Some(&secured.authority("eu-fra")), uri, 3_600);
+    let (port, trusting) = (deployment.port("eu-fra"), secured.authorities());
     let opens = || {
-        let (hello, trusting) = (wire::session::Hello::default(), secured.authorities());
-        let opened = open(deployment.port("eu-fra"), &trusting, Some(&old), hello);
+        let hello = wire::session::Hello::default();
+        let opened = open(port, &trusting, Some(&old), hello);
         runtime.block_on(opened).is_ok()
     };
     assert!(opens(), "the old authority is pinned still");
@@ -356,4 +357,7 @@ fn a_pin_that_a_map_withdraws_ends_the_sessions_of_its_authority() {
     deployment.wait_session("eu-fra", true);
     let stored = runtime.block_on(client.put(&put("anna", "main", b"x", &evidence("DE"))));
     stored.expect("the session goes on under the next authority");
+    // Its file is of the time before, and the map in force is not.
+    deployment.restart("eu-fra");
+    assert!(!opens(), "a restart on an old file brings the old authority back");
 }

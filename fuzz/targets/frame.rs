@@ -10,14 +10,14 @@ use wire::session::{reply, ToGateway, ToShard};
 
 fuzz_target!(|data: &[u8]| {
     if let Ok(frame) = decode::<ToShard>(data) {
-        assert!(frame.calls.len() <= FRAME_PARTS_MAX + 2);
+        assert!(frame.calls.len() <= FRAME_PARTS_MAX + 4);
         // What was read can be said again, and reads the same.
         let again = frame.encode_to_vec();
         assert!(ToShard::decode(&*again).is_ok_and(|read| read == frame));
     }
     let Ok(frame) = decode::<ToGateway>(data) else { return };
     assert!(check::<ToGateway>(data).is_ok());
-    assert!(frame.replies.len() <= FRAME_PARTS_MAX + 2);
+    assert!(frame.replies.len() <= FRAME_PARTS_MAX + 4);
     let outcomes = frame.replies.into_iter().filter_map(|reply| reply.outcome);
     let faults = outcomes.filter_map(|outcome| match outcome {
         reply::Outcome::Fault(fault) => Some(fault),

@@ -17,13 +17,16 @@ pub(crate) fn files(folder: &Path, each: &mut dyn FnMut(&Path, &[u8])) {
 }
 
 /// The ids of persons of the evidence set that stand anywhere below a folder: `p-` and five
-/// digits, as every body of the set has one.
+/// digits and no more, as every body of the set has one. (A shard keeps its map's packs, and an
+/// address in one of them has a longer number.)
 pub(crate) fn ids(folder: &Path) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     files(folder, &mut |_, bytes| {
-        for window in bytes.windows(7) {
+        for (at, window) in bytes.windows(7).enumerate() {
+            let longer = bytes.get(at + 7).is_some_and(u8::is_ascii_digit);
             if let [b'p', b'-', digits @ ..] = window
                 && digits.iter().all(u8::is_ascii_digit)
+                && !longer
             {
                 found.insert(String::from_utf8_lossy(window).into_owned());
             }

@@ -99,6 +99,19 @@ pub(crate) struct Content {
     pub(crate) sealed: SealedBody,
 }
 
+impl Content {
+    /// What a deletion has in place of content.
+    pub(crate) fn none(opening: [u8; 32], nonce: [u8; NONCE_BYTES]) -> Self {
+        Self {
+            opening,
+            digest: ledger::statement::content_digest(&opening, &[]),
+            body_key: Zeroizing::new([0; KEY_BYTES]),
+            nonce,
+            sealed: SealedBody::none(),
+        }
+    }
+}
+
 pub(crate) struct Put {
     pub(crate) address: Address,
     pub(crate) request: Request,

@@ -390,16 +390,3 @@ fn validated(version: u64) -> Outcome {
 fn signed(version: u64) -> i64 {
     i64::try_from(version).unwrap_or(i64::MAX)
 }
-
-impl Content {
-    /// What a deletion has in place of content.
-    pub(crate) fn none(opening: [u8; 32], nonce: [u8; crate::seal::NONCE_BYTES]) -> Self {
-        Self {
-            opening,
-            digest: ledger::statement::content_digest(&opening, &[]),
-            body_key: zeroize::Zeroizing::new([0; crate::seal::KEY_BYTES]),
-            nonce,
-            sealed: SealedBody::none(),
-        }
-    }
-}

@@ -357,14 +357,12 @@ async fn an_older_or_a_forked_map_is_refused_and_a_newer_one_is_logged() {
     fill(&place, 0, 1).await;
     let first = place.map.clone();
     place.map = first.replace("version = 1\n", "version = 2\npredecessor = PRE\n");
-    let digest: String = atlas::RegionMap::parse(&first)
-        .unwrap()
-        .epoch()
-        .digest
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    place.map = place.map.replace("PRE", &format!("\"sha256:{digest}\""));
+    let named = |map: &str| {
+        let digest = atlas::RegionMap::parse(map).unwrap().epoch().digest;
+        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("\"sha256:{hex}\"")
+    };
+    place.map = place.map.replace("PRE", &named(&first));
     fill(&place, 1, 1).await;
     let kinds: Vec<_> =
         entries(&place, 1).iter().map(|entry| Entry::decode(entry).unwrap().kind).collect();
@@ -374,9 +372,13 @@ async fn an_older_or_a_forked_map_is_refused_and_a_newer_one_is_logged() {
     assert!(matches!(refusal(&place).await, Error::MapFork { version: 2 }));
     place.map = first;
     assert!(matches!(refusal(&place).await, Error::MapStale { offered: 1, accepted: 2 }));
+    // One that follows another map than the one in force is of another history.
+    place.map = second.replace("version = 2\n", "version = 3\n");
+    assert!(matches!(refusal(&place).await, Error::MapFork { version: 3 }));
     // A map that moves the region to another country moves no data.
     place.map = second
         .replace("version = 2\n", "version = 3\n")
+        .replace(&named(&first), &named(&second))
         .replace("territory = \"US\"", "territory = \"CA\"");
     fill(&place, 2, 1).await;
     place.region = "us-iad";

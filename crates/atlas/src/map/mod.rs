@@ -61,11 +61,21 @@ pub(crate) fn digest_text(digest: &[u8; 32]) -> String {
     text
 }
 
+/// The text of a map. Whoever prints a map does not want it twice.
+#[derive(Clone)]
+struct Source(Arc<str>);
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Source(…)")
+    }
+}
+
 /// The region map: read once, checked as a whole, never changed. A change is another map.
 #[derive(Debug, Clone)]
 pub struct RegionMap {
     epoch: Epoch,
-    text: Arc<str>,
+    text: Source,
     name: String,
     deployment: String,
     trust_domain: String,
@@ -137,7 +147,7 @@ impl RegionMap {
 
     /// Its text, byte for byte as it was read.
     pub fn text(&self) -> &str {
-        &self.text
+        &self.text.0
     }
 
     /// Its name.

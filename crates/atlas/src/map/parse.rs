@@ -85,7 +85,7 @@ fn read(
     let deployment = deployment?.it;
     let mut map = RegionMap {
         epoch,
-        text: text.into(),
+        text: super::Source(text.into()),
         name: name?.it.to_owned(),
         trust_domain: trust_domain.map_or_else(|| deployment.clone(), |domain| domain.it),
         deployment,

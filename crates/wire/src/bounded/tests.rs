@@ -60,7 +60,7 @@ fn a_frame_holds_so_many_calls_and_no_more() {
         session::ToShard { hello, calls: vec![session::Call::default(); calls] }.encode_to_vec()
     };
     assert!(check::<session::ToShard>(&frame(FRAME_PARTS_MAX)).is_ok());
-    assert_eq!(check::<session::ToShard>(&frame(FRAME_PARTS_MAX + 2)), Err(Unfit::TooMany));
+    assert_eq!(check::<session::ToShard>(&frame(FRAME_PARTS_MAX + 4)), Err(Unfit::TooMany));
 }
 
 #[test]
