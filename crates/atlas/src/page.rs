@@ -142,6 +142,10 @@ impl StatutePack {
                 "Copies and readers abroad need a transfer clause.",
             ],
             Constraint::Mirror => &["a copy lies in PLACE; where others lie is free."],
+            // A law that names the destinations that it closes finds none adequate.
+            Constraint::ConditionalTransfer if !self.deny().is_empty() => {
+                &["outside of PLACE the record lies, and is read, under a transfer clause only."]
+            }
             Constraint::ConditionalTransfer => &[
                 "outside of PLACE the record lies, and is read, under a transfer clause only.",
                 "A destination that the law finds adequate needs a clause as well, which says so.",
