@@ -17,7 +17,7 @@ use crate::log::{Draft, entry_at};
 use crate::node::Node;
 use crate::op::{Action, Condition, Content, Create, Delete, Given, Op, Outcome, Put, Read};
 use crate::op::{ReplySlot, Request};
-use crate::record::{Address, EntryAt, Head, SealedBody};
+use crate::record::{Address, EntryAt, Head};
 use crate::rows::{Owner, Tag};
 use crate::settle::{How, Settled, settle};
 use crate::subject::Subject;

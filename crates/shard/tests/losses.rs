@@ -370,7 +370,7 @@ async fn an_older_or_a_forked_map_is_refused_and_a_newer_one_is_logged() {
     let second = place.map.clone();
     place.map = format!("{second}\n# another file\n");
     assert!(matches!(refusal(&place).await, Error::MapFork { version: 2 }));
-    place.map = first;
+    place.map.clone_from(&first);
     assert!(matches!(refusal(&place).await, Error::MapStale { offered: 1, accepted: 2 }));
     // One that follows another map than the one in force is of another history.
     place.map = second.replace("version = 2\n", "version = 3\n");

@@ -188,7 +188,7 @@ fn what_has_another_form_is_refused() {
         (1, 3, 128, &[7], Error::Code),
         (1, 3, 512, &[0], Error::Length),
         (1, 3, 512, &[1, 0], Error::Code),
-        (1, 3, 512, &[1, 9], Error::Code),
+        (1, 3, 512, &[1, 10], Error::Code),
         (1, 3, 512, &[1, 2, 0, 0], Error::Length),
         (1, 3, 512, &[1, 2, 0, 1, b'\n'], Error::Character),
         (1, 3, 512, &[2, 5, 0, 0, 0, 1, 5, 0, 0, 0, 1], Error::Order),
