@@ -50,8 +50,8 @@ fn refused(done: &Finished, reason: &str) {
 /// The version that a process says on its page.
 fn held(admin: u16) -> u64 {
     let Some((200, page)) = page(admin, "/metrics") else { return 0 };
-    let lines = page.lines().filter(|line| !line.starts_with('#'));
-    let line = lines.filter(|line| line.contains("map_epoch ")).next_back();
+    let mut lines = page.lines().filter(|line| !line.starts_with('#'));
+    let line = lines.rfind(|line| line.contains("map_epoch "));
     line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0)
 }
 
@@ -117,9 +117,8 @@ fn two_people_answer_for_what_widens_and_one_for_what_narrows() {
     assert_eq!(done.code, 0, "{done:?}");
     let maps = log(&mut deployment, "eu-fra");
     let maps = maps.iter().filter(|entry| entry.kind == Kind::Map).map(|entry| {
-        let by = entry.details.iter().find_map(|detail| match detail {
-            Detail::Signers(names) => Some(names.clone()),
-            _ => None,
+        let by = entry.details.iter().find_map(|detail| {
+            if let Detail::Signers(names) = detail { Some(names.clone()) } else { None }
         });
         (entry.map.expect("a map").epoch, by.unwrap_or_default())
     });

@@ -125,7 +125,7 @@ async fn write(
         if stop.load(Ordering::Relaxed) {
             break;
         }
-        let findings = people[n % people.len()];
+        let findings = *people.iter().cycle().nth(n % people.len()).expect("somebody");
         let subject = format!("w{writer}-{n}");
         match client.put(&put(&subject, "main", b"a body", &evidence(findings))).await {
             Ok(written) => {
@@ -187,8 +187,8 @@ const GB_US: &str = "\n[[clauses]]\nid = \"gb-us\"\nfrom = \"GB\"\nto = \"US\"\n
 /// The version of the map that a process says on its page that it holds.
 fn held(admin: u16) -> u64 {
     let Some((200, page)) = page(admin, "/metrics") else { return 0 };
-    let lines = page.lines().filter(|line| !line.starts_with('#'));
-    let line = lines.filter(|line| line.contains("map_epoch ")).next_back();
+    let mut lines = page.lines().filter(|line| !line.starts_with('#'));
+    let line = lines.rfind(|line| line.contains("map_epoch "));
     line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0)
 }
 
@@ -281,7 +281,7 @@ impl Rollout {
     fn writers(&self, stop: &Arc<AtomicBool>) -> Vec<JoinHandle<Done>> {
         let writer = |writer: usize| {
             // A sixteenth of them write for the region that is cut off, beside it.
-            let (url, people) = if writer % 16 == 0 {
+            let (url, people) = if writer.is_multiple_of(16) {
                 (&self.urls[1], &[AT_HOME][..])
             } else {
                 (&self.urls[0], &PEOPLE[..])

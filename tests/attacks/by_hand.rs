@@ -121,10 +121,10 @@ fn request() -> [u8; 16] {
 
 /// The refusal that an answer is.
 pub(crate) fn fault(reply: Result<proto::Reply, String>) -> proto::Fault {
-    let Some(proto::reply::Outcome::Fault(fault)) = reply.expect("an answer").outcome else {
-        panic!("it is answered, and not refused");
-    };
-    fault
+    let refused = reply.expect("an answer").outcome.and_then(|outcome| {
+        if let proto::reply::Outcome::Fault(fault) = outcome { Some(fault) } else { None }
+    });
+    refused.expect("a refusal")
 }
 
 /// The reason of a refusal, or what became of the call.

@@ -193,23 +193,18 @@ pub(crate) async fn offer(to: &Session, signed: &SignedMap) -> Result<proto::Map
     let SignedMap { text, note, packs } = signed.clone();
     let map = Some(proto::SignedMap { text, note, packs });
     let op = Op::MapOffer(proto::MapOffer { map });
-    match to.of_gateway(op, Instant::now() + ANSWER_MAX).await? {
-        Outcome::Taken(taken) => Ok(taken),
-        _ => Err(Reason::Internal.into()),
-    }
+    let told = to.of_gateway(op, Instant::now() + ANSWER_MAX).await?;
+    let Outcome::Taken(taken) = told else { return Err(Reason::Internal.into()) };
+    Ok(taken)
 }
 
 /// Asks a shard for a map.
 pub(crate) async fn fetch(from: &Session, fetch: proto::MapFetch) -> Result<SignedMap, Fault> {
     let told = from.of_gateway(Op::MapFetch(fetch), Instant::now() + ANSWER_MAX).await?;
-    match told {
-        Outcome::Map(proto::SignedMap { text, note, packs }) if !text.is_empty() => {
-            Ok(SignedMap { text, note, packs })
-        }
-        // It has none: it began with a later one, or does not keep what it should.
-        Outcome::Map(_) => Err(Reason::MapGap.into()),
-        _ => Err(Reason::Internal.into()),
-    }
+    let Outcome::Map(map) = told else { return Err(Reason::Internal.into()) };
+    let proto::SignedMap { text, note, packs } = map;
+    // None: it began with a later one, or does not keep what it should.
+    if text.is_empty() { Err(Reason::MapGap.into()) } else { Ok(SignedMap { text, note, packs }) }
 }
 
 fn refused(session: &Session, fault: &Fault, what: &'static str) {

@@ -13,6 +13,20 @@ use crate::maps::map_ref;
 /// Rulings that are remembered. A ruling is a pure function of what is in the key.
 const REMEMBERED_MAX: usize = 4096;
 
+/// Reasons for which a map refuses: another map may not.
+const BY_THE_MAP: &[Reason] = &[
+    Reason::CollectionUnknown,
+    Reason::NotPermitted,
+    Reason::BodyTooLarge,
+    Reason::Unsatisfiable,
+    Reason::NoRegion,
+    Reason::TransferNotCovered,
+    Reason::CitizenAbroad,
+    Reason::WrongIngress,
+    Reason::WrongDomicile,
+    Reason::JurisdictionChanged,
+];
+
 /// What follows from the findings, for this store.
 #[derive(Clone)]
 pub(crate) enum Verdict {
@@ -79,20 +93,9 @@ impl Rules {
     /// to send it again. What the newer map refuses is refused.
     pub(crate) fn differ(&self, of_gateway: u64, fault: &mut Fault) {
         let own = self.map.epoch().number;
-        let passing = match fault.reason {
-            Reason::PlacementNotAdmitted => own != of_gateway,
-            Reason::CollectionUnknown
-            | Reason::NotPermitted
-            | Reason::BodyTooLarge
-            | Reason::Unsatisfiable
-            | Reason::NoRegion
-            | Reason::TransferNotCovered
-            | Reason::CitizenAbroad
-            | Reason::WrongIngress
-            | Reason::WrongDomicile
-            | Reason::JurisdictionChanged => own < of_gateway,
-            _ => false,
-        };
+        let by_older = own < of_gateway && BY_THE_MAP.contains(&fault.reason);
+        let passing =
+            by_older || (own != of_gateway && fault.reason == Reason::PlacementNotAdmitted);
         if passing && of_gateway > 0 {
             *fault = Fault::new(Reason::MapsDiffer).with(Detail::MapEpoch, own);
         }

@@ -61,7 +61,12 @@ impl MapCalls {
         match op {
             Op::MapFetch(fetch) => self.fetch(reply, &fetch, answers.clone()),
             Op::MapOffer(offer) => self.offer(reply, offer),
-            _ => reply.send(Fault::new(Reason::Internal).into()),
+            Op::Put(_)
+            | Op::Get(_)
+            | Op::Delete(_)
+            | Op::Create(_)
+            | Op::MapHistory(_)
+            | Op::Survey(_) => reply.send(Fault::new(Reason::Internal).into()),
         }
     }
 
@@ -75,7 +80,12 @@ impl MapCalls {
         match op {
             Op::MapHistory(_) => self.history(reply),
             Op::Survey(survey) => self.survey(reply, (deadline, asker), survey),
-            _ => reply.send(Fault::new(Reason::Internal).into()),
+            Op::Put(_)
+            | Op::Get(_)
+            | Op::Delete(_)
+            | Op::Create(_)
+            | Op::MapFetch(_)
+            | Op::MapOffer(_) => reply.send(Fault::new(Reason::Internal).into()),
         }
     }
 

@@ -148,9 +148,9 @@ impl Opening<'_> {
 /// What a refusal of a map means at a start.
 impl From<Fault> for Error {
     fn from(fault: Fault) -> Self {
-        match fault.reason {
-            Reason::StoredDataDamaged => Self::Damaged("region maps"),
-            _ => Self::MapRefused(Box::new(fault)),
+        if fault.reason == Reason::StoredDataDamaged {
+            return Self::Damaged("region maps");
         }
+        Self::MapRefused(Box::new(fault))
     }
 }

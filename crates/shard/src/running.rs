@@ -183,24 +183,13 @@ impl Shard {
         };
         let (queue, inbox) = committer::queue();
         let (life, _) = watch::channel(Life::Serving);
-        let (stop_beat, stopped) = mpsc::channel();
-        let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
-            let named = thread::Builder::new().name(format!("{}-{name}", settings.region));
-            named.spawn(work).map_err(|source| Error::Io { path: settings.data.clone(), source })
-        };
+        let threads = Threads { settings, life: &life };
         let of_committer = life.clone();
-        let committer = spawn(
-            "commit",
-            Box::new(move || guarded(&of_committer, || committer.run(inbox, &of_committer))),
-        )?;
-        let (of_beat, weak, counted, every) =
-            (life.clone(), queue.weak(), Arc::clone(&counts), settings.beat);
-        let beat = spawn(
-            "beat",
-            Box::new(move || {
-                guarded(&of_beat, || beat.run(every, &stopped, (weak, counted), &of_beat));
-            }),
-        )?;
+        let committer = threads.spawn("commit", move || committer.run(inbox, &of_committer))?;
+        let (stop_beat, stopped) = mpsc::channel();
+        let (of_beat, every) = (life.clone(), settings.beat);
+        let due = (queue.weak(), Arc::clone(&counts));
+        let beat = threads.spawn("beat", move || beat.run(every, &stopped, due, &of_beat))?;
         let signers = settings.signers.clone();
         Ok(Self {
             node,
@@ -313,6 +302,25 @@ fn may_serve(node: &Node, listener: &TcpListener, tls: Option<&Tls>) -> Result<(
         && own.name() == node.shard.as_str()
         && own.trust_domain() == node.map().trust_domain();
     if ours { Ok(()) } else { Err(Error::Certificate { found: own.to_string() }) }
+}
+
+/// Starts the threads of a shard.
+struct Threads<'a> {
+    settings: &'a Settings,
+    life: &'a watch::Sender<Life>,
+}
+
+impl Threads<'_> {
+    fn spawn(
+        &self,
+        name: &str,
+        work: impl FnOnce() + Send + 'static,
+    ) -> Result<thread::JoinHandle<()>, Error> {
+        let life = self.life.clone();
+        let named = thread::Builder::new().name(format!("{}-{name}", self.settings.region));
+        let io = |source| Error::Io { path: self.settings.data.clone(), source };
+        named.spawn(move || guarded(&life, work)).map_err(io)
+    }
 }
 
 /// Runs a thread's work. Should it panic, the shard must not look alive without it.

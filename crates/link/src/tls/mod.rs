@@ -188,7 +188,7 @@ impl Tls {
         let generation = old.generation + 1;
         let trust = material::regions(&files.authorities, files.revoked.as_ref(), &pins);
         // A file that cannot be read now leaves nobody trusted whom the new map does not pin.
-        let trust = trust.map_or_else(|_| old.trust.pinned_by(&pins), |trust| trust);
+        let trust = trust.unwrap_or_else(|_| old.trust.pinned_by(&pins));
         let trust = trust.keeping(&old.trust.revoked);
         let own = (old.own.clone(), old.id.clone());
         match with(own, trust, (clock, metrics), generation) {
