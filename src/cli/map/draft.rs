@@ -4,11 +4,9 @@ use std::path::{Path, PathBuf};
 
 use atlas::{Date, Severity};
 use clap::{Args, ValueEnum};
-use link::system::SystemClock;
-use terms::Clock as _;
 
 use super::files::{self, text, write};
-use super::{Exit, Failure, Packs, day, terminal};
+use super::{Exit, Failure, Packs, day, terminal, today};
 use crate::config::maps::{AnnexFiles, of_another_map};
 
 #[derive(Debug, Args)]
@@ -60,10 +58,6 @@ enum Of {
     Annex,
     /// A statute pack
     Pack,
-}
-
-fn today() -> Date {
-    Date::of(SystemClock.now())
 }
 
 /// Says everything at once.

@@ -10,6 +10,8 @@ mod sign;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use link::system::SystemClock;
+use terms::Clock as _;
 
 use super::{Exit, Failure, terminal};
 
@@ -75,6 +77,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 fn day(text: &str) -> Result<atlas::Date, &'static str> {
     atlas::Date::parse(text).ok_or("is not a day such as 2026-11-25")
+}
+
+/// The day on which the rules are judged where no other was asked for.
+fn today() -> atlas::Date {
+    atlas::Date::of(SystemClock.now())
 }
 
 /// A digest as maps write it.

@@ -7,11 +7,10 @@ use atlas::{Date, Expectations, Findings, Given, Person, Plan as Planned, Region
 use clap::Args;
 use client::api;
 use evidence::Sources;
-use link::system::SystemClock;
-use terms::{Clock as _, Fault, Reason};
+use terms::{Fault, Reason};
 
 use super::live::Asked;
-use super::{Exit, Failure, Packs, day, files, terminal};
+use super::{Exit, Failure, Packs, day, files, terminal, today};
 use crate::{config, serve};
 
 /// Time that all shards have to walk over their subjects.
@@ -57,10 +56,6 @@ pub(crate) struct Test {
     geoip: Option<PathBuf>,
     #[command(flatten)]
     packs: Packs,
-}
-
-fn today() -> Date {
-    Date::of(SystemClock.now())
 }
 
 /// Says what would change, and for whom.

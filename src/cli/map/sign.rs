@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use ledger::note::{self, Signer};
-use link::system::{SystemClock, SystemEntropy};
-use terms::{Clock as _, Entropy as _};
+use link::system::SystemEntropy;
+use terms::Entropy as _;
 use zeroize::Zeroizing;
 
 use super::files::{note_of, text, write};
-use super::{Exit, Failure, Packs, terminal};
+use super::{Exit, Failure, Packs, terminal, today};
 use crate::cli::pki::{secret, write_secret};
 
 #[derive(Debug, Args)]
@@ -84,8 +84,7 @@ fn read_key(path: &Path) -> Result<Signer, Failure> {
 /// Signs a map that has no error on this day.
 pub(super) fn sign(options: &Sign) -> Result<(), Failure> {
     let map = options.packs.map(&options.map)?;
-    let today = atlas::Date::of(SystemClock.now());
-    super::draft::refuse_errors(&options.map, map.text(), today, &options.packs)?;
+    super::draft::refuse_errors(&options.map, map.text(), today(), &options.packs)?;
     let signer = read_key(&options.key)?;
     let statement = atlas::statement(&map);
     let path = note_of(&options.map, options.note.as_ref());
