@@ -111,7 +111,7 @@ fn annexes(root: &Section<'_>, named: &[At<PathBuf>], map: Option<&RegionMap>) -
         let folder = place.it.is_dir();
         for annex_path in AnnexFiles(vec![place.it.clone()]).files() {
             let text = named_file(root, place.at, &annex_path);
-            let read = text.zip(map).map(|(text, map)| Annex::parse(&text, map));
+            let read = text.zip(map).map(|(text, map)| maps::annex(&annex_path, &text, map));
             if folder && matches!(&read, Some(Err(wrong)) if maps::of_another_map(wrong)) {
                 continue;
             }

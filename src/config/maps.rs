@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use atlas::{Annex, RegionMap, SignedMap, StatutePack};
+use atlas::{Annex, Diagnostic, RegionMap, SignedMap, StatutePack};
 use ledger::Signers;
 
 use super::read::{At, Section};
@@ -112,8 +112,36 @@ pub(super) fn trust(
 }
 
 /// Whether nothing is wrong with an annex but that the map does not have its region.
-pub(crate) fn of_another_map(wrong: &[atlas::Diagnostic]) -> bool {
+pub(crate) fn of_another_map(wrong: &[Diagnostic]) -> bool {
     matches!(wrong, [only] if only.code == "REGION_UNKNOWN")
+}
+
+/// Where the signatures of an annex are: beside it.
+pub(crate) fn note_of_annex(annex: &Path) -> PathBuf {
+    annex.with_extension("note")
+}
+
+/// Reads the annex that is the text of this file, with the note beside it.
+///
+/// # Errors
+/// Everything that is wrong with it; `ANNEX_UNSIGNED` when none of those whom the map names for
+/// its region has signed it.
+pub(crate) fn annex(path: &Path, text: &str, map: &RegionMap) -> Result<Annex, Vec<Diagnostic>> {
+    let annex = Annex::parse(text, map)?;
+    // Without signers nobody asks for it; with them a note that cannot be read is none.
+    let note = std::fs::read_to_string(note_of_annex(path)).unwrap_or_default();
+    let annex = annex.with_note(note);
+    annex.vouched(map, ledger::said_by).map_err(|unsigned| vec![unsigned])?;
+    Ok(annex)
+}
+
+/// Whether an annex is older than the signed one in use, which then stays: nobody takes a gateway
+/// back to an address of the past. One whose signer the map has dropped holds nobody up.
+fn falls_behind(annex: &Annex, in_use: &[Annex], map: &RegionMap) -> bool {
+    let signed = map.region(annex.region()).is_some_and(|r| !r.annex_signers().is_empty());
+    let used = in_use.iter().find(|used| used.region() == annex.region());
+    let newer = |used: &Annex| annex.behind(used) && used.vouched(map, ledger::said_by).is_ok();
+    signed && used.is_some_and(newer)
 }
 
 impl AnnexFiles {
@@ -146,7 +174,14 @@ impl AnnexFiles {
                     continue;
                 }
             };
-            match Annex::parse(&text, map) {
+            match annex(&path, &text, map) {
+                Ok(annex) if falls_behind(&annex, &in_use, map) => {
+                    let (region, version) = (annex.region(), annex.version());
+                    tracing::error!(
+                        file, %region, version,
+                        "an annex is behind the one in use, which stays: give it a higher version"
+                    );
+                }
                 Ok(annex) if annexes.iter().any(|other| other.region() == annex.region()) => {
                     tracing::error!(file, region = %annex.region(), "an annex is there twice");
                 }

@@ -60,7 +60,7 @@ pub(crate) fn read(path: &Path) -> Result<Config, Failure> {
         let annex = root.parsed("annex", "a path", |t| Some(beside(path, t)));
         let annex = annex.and_then(|annex| {
             let text = named_file(root, annex.at, &annex.it)?;
-            noted(file, &annex.it, Annex::parse(&text, map.as_ref()?))
+            noted(file, &annex.it, maps::annex(&annex.it, &text, map.as_ref()?))
         });
         if let (Some(map), Some(annex), Some(region), Some(shard)) = (&map, &annex, &region, &shard)
         {

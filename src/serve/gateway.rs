@@ -75,6 +75,7 @@ pub(crate) fn error(path: &Path, error: ::gateway::Error) -> Failure {
     let exit = match &error {
         ::gateway::Error::AnnexTwice(_)
         | ::gateway::Error::AnnexOfNoRegion(_)
+        | ::gateway::Error::AnnexUnsigned(_)
         | ::gateway::Error::RegionWithoutAnnex(_)
         | ::gateway::Error::TenantUnknown
         | ::gateway::Error::OwnRegionUnknown

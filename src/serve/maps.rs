@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use crate::config;
-use crate::config::maps::AnnexFiles;
+use crate::config::maps::{AnnexFiles, note_of_annex};
 
 /// Time between two looks at the annexes.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -61,13 +61,14 @@ pub(super) fn follow_annexes(handle: Handle, files: AnnexFiles) {
     });
 }
 
-/// Of the names and contents of all files.
+/// Of the names and contents of all files, and of the notes beside them.
 fn digest(files: &AnnexFiles) -> [u8; 32] {
     let mut digest = Sha256::new();
     for path in files.files() {
-        let content = std::fs::read(&path).unwrap_or_default();
         digest.update(path.as_os_str().as_encoded_bytes());
-        digest.update(Sha256::digest(content));
+        for part in [note_of_annex(&path), path] {
+            digest.update(Sha256::digest(std::fs::read(part).unwrap_or_default()));
+        }
     }
     digest.finalize().into()
 }

@@ -97,6 +97,7 @@ pub(crate) fn error(error: shard::Error) -> Failure {
             Exit::Again
         }
         shard::Error::NotNamed { .. }
+        | shard::Error::AnnexUnsigned
         | shard::Error::Folders { .. }
         | shard::Error::MapStale { .. }
         | shard::Error::MapFork { .. }

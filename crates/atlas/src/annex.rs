@@ -1,15 +1,30 @@
 //! A region's annex: where its shards are, and which slots each owns.
+//!
+//! The region's own operators answer for it: the map names their keys, and one of them signs a
+//! statement of five lines, so that a person can read what they sign:
+//! ```text
+//! bailiwick annex
+//! <deployment>
+//! <region>
+//! <version>
+//! sha256:<digest of the annex's text>
+//! ```
 
 use std::collections::BTreeSet;
 
+use sha2::{Digest as _, Sha256};
 use terms::{RegionId, SLOTS, ShardId, Slot};
 
 use crate::file::{FILE_TOO_LARGE, one_of};
 use crate::limits::ANNEX_BYTES_MAX;
+use crate::map::digest_text;
 use crate::pack::NAME;
 use crate::read::{At, File, Section};
 use crate::schema::ANNEX;
-use crate::{Diagnostic, RegionMap};
+use crate::{Diagnostic, Region, RegionMap};
+
+/// The first line of what is signed.
+const STATEMENT: &str = "bailiwick annex";
 
 /// One shard of a region, as the annex gives it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +38,9 @@ pub struct Shard {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Annex {
     region: RegionId,
+    version: u64,
+    digest: [u8; 32],
+    note: String,
     ingress: Option<String>,
     shards: Vec<Shard>,
     /// For each slot the place of its shard in `shards`.
@@ -53,7 +71,8 @@ impl Shard {
 }
 
 impl Annex {
-    /// Reads and checks the annex of a region of that map.
+    /// Reads and checks the annex of a region of that map, whoever may have signed it: see
+    /// [`Annex::vouched`].
     ///
     /// # Errors
     /// Everything that is wrong with it, in the order of the file.
@@ -61,7 +80,8 @@ impl Annex {
         let file = File::new(text);
         let annex = file
             .document((FILE_TOO_LARGE, ANNEX_BYTES_MAX))
-            .and_then(|document| Self::read(&file, &Section::root(&file, &document, &ANNEX), map));
+            .and_then(|document| Self::read(&file, &Section::root(&file, &document, &ANNEX), map))
+            .map(|annex| Self { digest: Sha256::digest(text).into(), ..annex });
         match (annex, file.into_findings()) {
             (Some(annex), wrong) if wrong.is_empty() => Ok(annex),
             (_, wrong) => Err(wrong),
@@ -71,6 +91,65 @@ impl Annex {
     /// The region.
     pub fn region(&self) -> &RegionId {
         &self.region
+    }
+
+    /// Its number; 0 if it has none.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// SHA-256 of its text.
+    pub fn digest(&self) -> &[u8; 32] {
+        &self.digest
+    }
+
+    /// The same with the signed note that came with it.
+    #[must_use]
+    pub fn with_note(mut self, note: String) -> Self {
+        self.note = note;
+        self
+    }
+
+    /// What its signers sign.
+    pub fn statement(&self, deployment: &str) -> String {
+        let Self { region, version, digest, .. } = self;
+        format!("{STATEMENT}\n{deployment}\n{region}\n{version}\n{}\n", digest_text(digest))
+    }
+
+    /// Whether it may be followed under that map: the map names nobody who signs the region's
+    /// annex, or one of those has signed exactly this one. `said_by` gives what a note says, if
+    /// it is signed by one of these keys.
+    ///
+    /// # Errors
+    /// `ANNEX_UNSIGNED`.
+    pub fn vouched(
+        &self,
+        map: &RegionMap,
+        said_by: impl FnOnce(&[String], &str) -> Option<String>,
+    ) -> Result<(), Diagnostic> {
+        let region = &self.region;
+        let signers = map.region(region).map(Region::annex_signers).unwrap_or_default();
+        let statement = self.statement(map.deployment());
+        if signers.is_empty() || said_by(signers, &self.note).is_some_and(|said| said == statement)
+        {
+            return Ok(());
+        }
+        Err(Diagnostic {
+            line: 1,
+            column: 1,
+            code: "ANNEX_UNSIGNED",
+            problem: format!("no operator of `{region}` whom the map names has signed this annex"),
+            cure: "have it signed by one of them, into the .note file beside it: bailiwick map \
+                   sign-annex"
+                .to_owned(),
+        })
+    }
+
+    /// Whether it is older than another of the same region, or another text of the same number.
+    /// Those without a number have no order.
+    pub fn behind(&self, other: &Self) -> bool {
+        let same = self.version == other.version && self.version > 0;
+        self.version < other.version || (same && self.digest != other.digest)
     }
 
     /// Where a gateway inside the region's territory takes calls: `https://host:port`, or
@@ -108,6 +187,9 @@ impl Annex {
                 one_of(map.regions().iter().map(|r| r.name())),
             );
         }
+        let signers = region.as_ref().and_then(|region| map.region(&region.it));
+        let signed = signers.is_some_and(|region| !region.annex_signers().is_empty());
+        let version = if signed { root.needed_number("version") } else { root.number("version") };
         let form = "an address such as https://host:443 (http:// on loopback only)";
         let ingress = root
             .text("ingress")
@@ -124,7 +206,15 @@ impl Annex {
         let owners = owners(file, &shards, whole);
         let shards = shards.into_iter().map(|shard| shard.it).collect();
         let ingress = ingress.map(|ingress| ingress.it);
-        Some(Self { region: region?.it, ingress, shards, owners: owners? })
+        Some(Self {
+            region: region?.it,
+            version: version.map_or(0, |version| version.it),
+            digest: [0; 32],
+            note: String::new(),
+            ingress,
+            shards,
+            owners: owners?,
+        })
     }
 }
 

@@ -33,6 +33,7 @@ reads = "counted"
 name = "ru-msk"
 territory = "RU"
 authorities = ["sha256:1111111111111111111111111111111111111111111111111111111111111111"]
+annex_signers = ["olga+b3096361+AQcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcH"]
 [regions.site]
 address = "here"
 operator = "they"
@@ -165,6 +166,17 @@ const STEPS: &[(&str, &str, &str)] = &[
         "region `ru-msk`: authorities was",
     ),
     ("authorities = ", "# ", "region `ru-msk`: authorities was"),
+    (
+        "annex_signers = [",
+        "annex_signers = [\"oscar+a9cfd496+AQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJ\", ",
+        "region `ru-msk`: annex_signers was",
+    ),
+    ("annex_signers = ", "# ", "region `ru-msk`: annex_signers was"),
+    (
+        "territory = \"DE\"",
+        "territory = \"DE\"\nannex_signers = \"oscar+a9cfd496+AQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJ\"",
+        "",
+    ),
     ("address = \"here\"", "address = \"there\"", "region `ru-msk`: site.address was"),
     ("operator = \"they\"", "", "region `ru-msk`: site.operator was"),
     ("contract = \"c\"", "contract = \"d\"", "region `ru-msk`: site.contract was"),

@@ -99,6 +99,9 @@ pub enum Error {
     /// Two annexes speak of one region.
     #[error("there are two annexes for region {0}")]
     AnnexTwice(RegionId),
+    /// None of the operators whom the map names for that has signed an annex.
+    #[error("the annex for region {0} is not signed by one of its operators")]
+    AnnexUnsigned(RegionId),
     /// An annex speaks of a region that the map does not name.
     #[error("the map has no region {0}, for which there is an annex")]
     AnnexOfNoRegion(RegionId),

@@ -62,6 +62,9 @@ impl Routing {
             if map.region(name).is_none() {
                 return Err(Error::AnnexOfNoRegion(name.clone()));
             }
+            if annex.vouched(&map, ledger::said_by).is_err() {
+                return Err(Error::AnnexUnsigned(name.clone()));
+            }
             if annexes.iter().take(n).any(|other| other.region() == name) {
                 return Err(Error::AnnexTwice(name.clone()));
             }
@@ -76,11 +79,16 @@ impl Routing {
 
     /// The one for another map, or other annexes. Sessions go on with shards that are where they
     /// were. A region without an annex is not within reach, and no reason to stay with an old map;
-    /// an annex of a region that the map has no more leads nowhere.
+    /// an annex of a region that the map has no more leads nowhere, and neither does one that
+    /// nobody signed whom the map names for that.
     pub(crate) fn next(&self, map: Arc<RegionMap>, annexes: &[Annex]) -> Self {
         let mut regions = HashMap::new();
         for annex in annexes {
             let Some(region) = map.region(annex.region()) else { continue };
+            if let Err(unsigned) = annex.vouched(&map, ledger::said_by) {
+                tracing::error!(%unsigned, "a region is out of reach");
+                continue;
+            }
             let session = |shard: &atlas::Shard| {
                 let peer = Peer {
                     region: region.name().clone(),

@@ -35,7 +35,7 @@ pub use checkpoint::Checkpoint;
 pub use entry::{Entry, Kind};
 pub use hash::Hash;
 pub use receipt::Receipt;
-pub use signers::Signers;
+pub use signers::{Signers, said_by};
 pub use statement::Statement;
 pub use tile::{BundleId, HashReader, TileId};
 pub use tlog_proof::TlogProof;

@@ -21,6 +21,14 @@ pub enum Refused {
     Number,
 }
 
+/// What a note says, if one of these keys has signed it. A key that cannot be read has signed
+/// nothing.
+pub fn said_by(vkeys: &[String], note: &str) -> Option<String> {
+    let known: Vec<Verifier> =
+        vkeys.iter().filter_map(|vkey| Verifier::from_vkey(vkey).ok()).collect();
+    note::open(note, &known).ok().map(|opened| opened.text)
+}
+
 /// Keys that are known, each another person's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signers(Vec<Verifier>);

@@ -47,6 +47,9 @@ pub enum Error {
         /// What is missing.
         what: String,
     },
+    /// The map names operators who sign the region's annex, and none of them has.
+    #[error("the annex is not signed by one of the region's operators whom the map names")]
+    AnnexUnsigned,
     /// The store belongs to another shard.
     #[error(
         "the data folder is the store of {found}, not of {expected}: check `data` in the shard's config"

@@ -130,6 +130,9 @@ impl Opening<'_> {
         if self.annex.shard(shard).is_none() {
             return missing("annex", format!("shard {shard} of region {region}"));
         }
+        if self.annex.vouched(self.map, ledger::said_by).is_err() {
+            return Err(Error::AnnexUnsigned);
+        }
         Ok(found.territory())
     }
 

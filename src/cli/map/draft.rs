@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 
 use super::files::{self, text, write};
 use super::{Exit, Failure, Packs, day, terminal, today};
-use crate::config::maps::{AnnexFiles, of_another_map};
+use crate::config::maps::{self, AnnexFiles, of_another_map};
 
 #[derive(Debug, Args)]
 pub(crate) struct Check {
@@ -74,7 +74,7 @@ pub(super) fn check(options: &Check) -> Result<(), Failure> {
     for found in &checked.findings {
         show(options.json, &name, &map_text, found)?;
     }
-    let mut passed_over = 0;
+    let (mut passed_over, mut unvouched) = (0, 0);
     for (annex, (path, annex_text)) in checked.annexes.iter().zip(&annexes) {
         // In a folder there may be annexes of regions that a later map has, as for a gateway.
         let named = options.annexes.iter().any(|given| given.as_os_str() == path.as_str());
@@ -84,6 +84,15 @@ pub(super) fn check(options: &Check) -> Result<(), Failure> {
         }
         for found in &annex.findings {
             show(options.json, &annex.name, annex_text, found)?;
+        }
+        // What only the note beside it shows.
+        if let (Some(map), true) = (&checked.map, annex.findings.is_empty())
+            && let Err(unsigned) = maps::annex(Path::new(path), annex_text, map)
+        {
+            for found in &unsigned {
+                show(options.json, &annex.name, annex_text, found)?;
+            }
+            unvouched += unsigned.len();
         }
     }
     if let (Some(against), Some(map)) = (&options.against, &checked.map) {
@@ -95,7 +104,7 @@ pub(super) fn check(options: &Check) -> Result<(), Failure> {
             say(options.json, "widens", &widening.to_string())?;
         }
     }
-    let errors = checked.count(Severity::Error) - passed_over;
+    let errors = checked.count(Severity::Error) - passed_over + unvouched;
     let warnings = checked.count(Severity::Warning);
     if !options.json {
         terminal::say(format!("{name}: {errors} errors, {warnings} warnings, as of {as_of}"))?;

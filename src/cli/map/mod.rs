@@ -37,6 +37,8 @@ enum Command {
     Key(sign::Key),
     /// Sign a map, or add a second signature
     Sign(sign::Sign),
+    /// Sign a region's annex, for a map that names its operators' keys
+    SignAnnex(sign::SignAnnex),
     /// Give a signed map to every shard
     Apply(live::Apply),
     /// Say which map each process holds
@@ -67,6 +69,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::Plan(options) => plan::plan(options),
         Command::Key(options) => sign::key(options),
         Command::Sign(options) => sign::sign(options),
+        Command::SignAnnex(options) => sign::annex(options),
         Command::Apply(options) => live::apply(options),
         Command::Status(options) => live::status(options),
         Command::History(options) => live::history(options),

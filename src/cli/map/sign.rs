@@ -8,7 +8,7 @@ use link::system::SystemEntropy;
 use terms::Entropy as _;
 use zeroize::Zeroizing;
 
-use super::files::{note_of, text, write};
+use super::files::{mistakes, note_of, text, write};
 use super::{Exit, Failure, Packs, terminal, today};
 use crate::cli::pki::{secret, write_secret};
 
@@ -36,6 +36,25 @@ pub(crate) struct Sign {
     /// The map in force: says in which respects the new one widens what is allowed
     #[arg(long, value_name = "FILE")]
     against: Option<PathBuf>,
+    #[command(flatten)]
+    packs: Packs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SignAnnex {
+    /// The annex
+    #[arg(value_name = "FILE")]
+    annex: PathBuf,
+    /// The map that names the keys of the region's operators
+    #[arg(long, value_name = "FILE")]
+    map: PathBuf,
+    /// The private key, as `map key` wrote it
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    /// The file of signatures, to which this one is added; processes look for it beside the annex
+    /// [default: the annex's name, ending .note]
+    #[arg(long, value_name = "FILE")]
+    note: Option<PathBuf>,
     #[command(flatten)]
     packs: Packs,
 }
@@ -81,17 +100,33 @@ fn read_key(path: &Path) -> Result<Signer, Failure> {
     signer(name, &seed)
 }
 
-/// Signs a map that has no error on this day.
-pub(super) fn sign(options: &Sign) -> Result<(), Failure> {
+/// Signs an annex that fits the map, by a key that the map names for its region.
+pub(super) fn annex(options: &SignAnnex) -> Result<(), Failure> {
     let map = options.packs.map(&options.map)?;
-    super::draft::refuse_errors(&options.map, map.text(), today(), &options.packs)?;
+    let annex_text = text(&options.annex)?;
+    let annex = atlas::Annex::parse(&annex_text, &map);
+    let annex = annex.map_err(|wrong| mistakes(&options.annex, &annex_text, &wrong))?;
     let signer = read_key(&options.key)?;
-    let statement = atlas::statement(&map);
-    let path = note_of(&options.map, options.note.as_ref());
-    let fresh = note::sign(&statement, &[&signer]).map_err(|e| Failure::new(Exit::Config, e))?;
-    let before = if path.exists() { Some(text(&path)?) } else { None };
+    let region = map.region(annex.region());
+    if !region.is_some_and(|region| region.annex_signers().contains(&signer.vkey())) {
+        let text = format!(
+            "the map does not name {} among the `annex_signers` of region {}: sign with a key that \
+             it names, or put this one into the next map",
+            signer.name(),
+            annex.region(),
+        );
+        return Err(Failure::said(Exit::Config, text));
+    }
+    let path = note_of(&options.annex, options.note.as_ref());
+    add_signature(&path, &annex.statement(map.deployment()), &signer)
+}
+
+/// Adds a signature to a file of signatures over one statement, and says what was signed.
+fn add_signature(path: &Path, statement: &str, signer: &Signer) -> Result<(), Failure> {
+    let fresh = note::sign(statement, &[signer]).map_err(|e| Failure::new(Exit::Config, e))?;
+    let before = if path.exists() { Some(text(path)?) } else { None };
     let whole = match before.filter(|note| note.starts_with(&format!("{statement}\n"))) {
-        // A note over an earlier text of the map is of no use any more.
+        // A note over an earlier text is of no use any more.
         None => fresh,
         Some(note) => {
             let own = fresh.lines().last().unwrap_or_default();
@@ -103,15 +138,24 @@ pub(super) fn sign(options: &Sign) -> Result<(), Failure> {
             whole
         }
     };
-    write(&path, &whole)?;
+    write(path, &whole)?;
     let signers = whole.lines().filter(|line| line.starts_with('\u{2014}')).count();
-    let note = path.display();
     terminal::say(format!(
-        "signed by {}\n{}{note} has {signers} signature{}",
+        "signed by {}\n{statement}{} has {signers} signature{}",
         signer.name(),
-        statement,
+        path.display(),
         if signers == 1 { "" } else { "s" },
-    ))?;
+    ))
+}
+
+/// Signs a map that has no error on this day.
+pub(super) fn sign(options: &Sign) -> Result<(), Failure> {
+    let map = options.packs.map(&options.map)?;
+    super::draft::refuse_errors(&options.map, map.text(), today(), &options.packs)?;
+    let signer = read_key(&options.key)?;
+    let statement = atlas::statement(&map);
+    let path = note_of(&options.map, options.note.as_ref());
+    add_signature(&path, &statement, &signer)?;
     let Some(against) = &options.against else { return Ok(()) };
     let old = options.packs.map(against)?;
     if let Err(fault) = atlas::succeeds(Some(&old), &map, atlas::SIGNERS_TO_WIDEN) {

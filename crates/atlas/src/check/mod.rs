@@ -75,6 +75,7 @@ pub fn check(
     let map = placed.and_then(|(map, places)| {
         let check = Check { file: &file, map: &map, places: &places, day: as_of };
         check.dates();
+        check.annex_signers();
         check.laws();
         // What follows asks the map, and a map that is not sound has no answers.
         if !file.is_sound() {
@@ -98,6 +99,17 @@ impl Check<'_> {
         cure: impl Into<String>,
     ) {
         self.file.wrong(places.get(place).copied().unwrap_or_default(), code, problem, cure);
+    }
+
+    /// Notes each region whose processes may be anywhere, while nobody says by name where.
+    fn annex_signers(&self) {
+        for (n, region) in self.map.regions().iter().enumerate() {
+            if !region.authorities().is_empty() && region.annex_signers().is_empty() {
+                let problem = format!("nobody signs the annex of `{}`", region.name());
+                let cure = "name the keys of its operators as `annex_signers`";
+                self.note((&self.places.regions, n), "ANNEX_SIGNERS_MISSING", problem, cure);
+            }
+        }
     }
 
     /// Reads the annexes, and notes each region that has none, if there are any.

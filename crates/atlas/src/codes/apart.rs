@@ -139,6 +139,13 @@ slots = "0-511""#,
         ),
     ),
     code(
+        "ANNEX_UNSIGNED",
+        Error,
+        "The map names who signs the region's annex, and none of them has signed this one.",
+        "Have it signed by one of them: `bailiwick map sign-annex`.",
+        None("an annex that was changed after it was signed"),
+    ),
+    code(
         "ANNEX_TWICE",
         Error,
         "Two annexes of the same region.",

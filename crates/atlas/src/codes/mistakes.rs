@@ -307,6 +307,19 @@ authorities = [
 ]"#),
     ),
     code(
+        "ANNEX_SIGNER_DUPLICATE",
+        Error,
+        "A key that signs a region's annex is listed twice.",
+        "Remove one of them.",
+        Map(r#"[[regions]]
+name = "kz-ala"
+territory = "KZ"
+annex_signers = [
+    "placement.example/eu-de/2026a+16848219+AYaAq5TinA32oNBHMpQJ22Gp6gK+Ujii20WOAMx7YLCa",
+    "placement.example/eu-de/2026a+16848219+AYaAq5TinA32oNBHMpQJ22Gp6gK+Ujii20WOAMx7YLCa",
+]"#),
+    ),
+    code(
         "AUTHORITY_SHARED",
         Error,
         "Two regions have the same authority: whoever steals its key speaks for both.",

@@ -35,6 +35,16 @@ pub(super) const WARNINGS: &[Code] = &[
         Annexes("an annex of `eu-fra` alone"),
     ),
     code(
+        "ANNEX_SIGNERS_MISSING",
+        Warning,
+        "A region has authorities, and nobody who signs its annex: whoever writes a gateway's files can keep the region from being reached.",
+        "Name the keys of its operators as `annex_signers`.",
+        Map(r#"[[regions]]
+name = "kz-ala"
+territory = "KZ"
+authorities = "sha256:1111111111111111111111111111111111111111111111111111111111111111""#),
+    ),
+    code(
         "ATTESTATION_EXPIRED",
         Warning,
         "Nothing attests any more that a region is where it says.",

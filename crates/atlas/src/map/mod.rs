@@ -10,6 +10,7 @@ mod law;
 mod parse;
 mod parts;
 mod statute;
+mod vkey;
 
 pub(crate) use changes::changes;
 pub use clause::Clause;

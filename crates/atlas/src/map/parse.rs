@@ -9,7 +9,7 @@ use super::index::Places;
 use super::law::Packs;
 use super::{
     Clause, CollectionRules, Disputed, Epoch, Exempt, Home, HomeFor, Reads, Region, RegionMap,
-    Site, Statute, Tenant, check, clause, disputed, index, law, statute,
+    Site, Statute, Tenant, check, clause, disputed, index, law, statute, vkey,
 };
 use crate::country::Countries;
 use crate::file::MAP_TOO_LARGE;
@@ -233,6 +233,7 @@ fn region(file: &File<'_>, section: &Section<'_>) -> Option<At<Region>> {
     let wanted = "an ISO 3166-1 alpha-2 code: a site stands in one country";
     let territory = section.needed("territory", "COUNTRY_UNKNOWN", wanted, Country::parse);
     let authorities = authorities(file, section);
+    let annex_signers = annex_signers(file, section);
     let site = section.section("site").map(|site| {
         let text = |key| site.text(key).map(|text| text.it.to_owned());
         Site {
@@ -245,10 +246,9 @@ fn region(file: &File<'_>, section: &Section<'_>) -> Option<At<Region>> {
         }
     });
     let (name, territory) = (name?, territory?.it);
-    Some(At {
-        at: name.at,
-        it: Region { name: name.it, territory, authorities, site: site.unwrap_or_default() },
-    })
+    let site = site.unwrap_or_default();
+    let region = Region { name: name.it, territory, authorities, annex_signers, site };
+    Some(At { at: name.at, it: region })
 }
 
 /// The authorities that may issue for a region's processes, each by its certificate's digest.
@@ -270,6 +270,28 @@ fn authorities(file: &File<'_>, section: &Section<'_>) -> Vec<[u8; 32]> {
         authorities.push(digest.it);
     }
     authorities
+}
+
+/// The keys that may sign a region's annex.
+fn annex_signers(file: &File<'_>, section: &Section<'_>) -> Vec<String> {
+    let mut signers: Vec<String> = Vec::new();
+    for text in section.texts("annex_signers").unwrap_or_default() {
+        let Some(key) = file.parsed(text, "VALUE_INVALID", vkey::FORM, vkey::parse) else {
+            continue;
+        };
+        if signers.contains(&key.it) {
+            let problem = "this key is listed already";
+            file.wrong(key.at, "ANNEX_SIGNER_DUPLICATE", problem, "remove one of them");
+        }
+        if signers.len() == Region::ANNEX_SIGNERS_MAX {
+            let most = Region::ANNEX_SIGNERS_MAX;
+            let problem = format!("the annex of a region has at most {most} signers");
+            file.wrong(section.at, "LIMIT_RANGE", problem, "remove those who sign no more");
+            break;
+        }
+        signers.push(key.it);
+    }
+    signers
 }
 
 /// A SPIFFE trust domain: its specification's characters and length.

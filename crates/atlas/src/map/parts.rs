@@ -146,6 +146,7 @@ pub struct Region {
     pub(super) name: RegionId,
     pub(super) territory: Country,
     pub(super) authorities: Vec<[u8; 32]>,
+    pub(super) annex_signers: Vec<String>,
     pub(super) site: Site,
 }
 
@@ -153,6 +154,9 @@ impl Region {
     /// How many authorities a region may have at once: the old and the new one of each kind, while
     /// they change.
     pub const AUTHORITIES_MAX: usize = 4;
+
+    /// How many people may sign a region's annex.
+    pub const ANNEX_SIGNERS_MAX: usize = 16;
 
     /// Its name.
     pub fn name(&self) -> &RegionId {
@@ -169,6 +173,13 @@ impl Region {
     /// is being changed. None: processes of this region are met on loopback only.
     pub fn authorities(&self) -> &[[u8; 32]] {
         &self.authorities
+    }
+
+    /// The keys of the region's operators, any of whom signs its annex: verifier keys of C2SP
+    /// `signed-note`, each as its one text, at most [`Region::ANNEX_SIGNERS_MAX`]. None: its annex
+    /// is taken unsigned.
+    pub fn annex_signers(&self) -> &[String] {
+        &self.annex_signers
     }
 
     /// What is known of the site.

@@ -68,6 +68,7 @@ fn form(form: &Form) -> Value {
         Form::Number(most) => json!({"type": "integer", "minimum": 0, "maximum": most}),
         Form::Flag => json!({"type": "boolean"}),
         Form::Digest => reference("digest"),
+        Form::Vkey => pattern("^[^+\\s]{1,255}\\+[0-9a-f]{8}\\+[A-Za-z0-9+/]{44}$"),
         Form::Word(words) => json!({"enum": words}),
         Form::Exempt => pattern("^[a-z0-9-]{1,63}/[a-z0-9-]{1,63}$"),
         Form::Addresses => pattern("^[0-9A-Fa-f.:]+/[0-9]{1,3}$"),

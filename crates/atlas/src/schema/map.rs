@@ -137,6 +137,12 @@ static REGION: Table = Table {
             "The SHA-256 digests of the certificates (DER) of the authorities that may issue for its processes; at most four, while they change.",
         ),
         optional(
+            "annex_signers",
+            Form::List(&Form::Vkey),
+            "none: its annex is taken unsigned",
+            "The keys of its operators, as `bailiwick map key` prints them; at most sixteen. Its annex needs the signature of one of them.",
+        ),
+        optional(
             "site",
             Form::Table(&SITE),
             "nothing is known",

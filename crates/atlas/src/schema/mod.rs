@@ -86,6 +86,8 @@ pub enum Form {
     Flag,
     /// `sha256:` and 64 hexadecimal digits.
     Digest,
+    /// A verifier key: name, id and key.
+    Vkey,
     /// One of these words.
     Word(&'static [&'static str]),
     /// `<pack id>/<exemption id>`.
@@ -122,7 +124,7 @@ impl Form {
             Self::Table(inner) | Self::Tables(inner) => Some(inner),
             Self::Text | Self::Name | Self::TrustDomain | Self::Country | Self::Territory => None,
             Self::HomeFor | Self::Date | Self::Number(_) | Self::Flag | Self::Digest => None,
-            Self::Word(_) | Self::Exempt | Self::Addresses | Self::Numbers => None,
+            Self::Vkey | Self::Word(_) | Self::Exempt | Self::Addresses | Self::Numbers => None,
             Self::Address | Self::Slots | Self::List(_) | Self::Collections => None,
         }
     }
@@ -141,6 +143,7 @@ impl Form {
             Self::Number(most) => format!("whole number up to {most}"),
             Self::Flag => "`true` or `false`".to_owned(),
             Self::Digest => "digest".to_owned(),
+            Self::Vkey => "key".to_owned(),
             Self::Word(words) => {
                 words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
             }

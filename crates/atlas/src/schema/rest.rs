@@ -12,6 +12,12 @@ pub(crate) static ANNEX: Table = Table {
     keys: &[
         needed("region", Form::Name, "The region of the map that it is for."),
         optional(
+            "version",
+            Form::Number(u64::MAX),
+            "0; needed where the map names `annex_signers`",
+            "Its number. The next one has a higher one, and a running gateway takes no lower one.",
+        ),
+        optional(
             "ingress",
             Form::Address,
             "none: callers abroad are not told",

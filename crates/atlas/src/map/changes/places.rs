@@ -15,11 +15,12 @@ pub(super) fn regions(pair: &mut Pair<'_>) {
     );
     let whole = |region: &Region, added: bool| {
         let authorities = texts(region.authorities.iter().map(digest_text));
-        let all = format!("in {}, authorities {authorities}", region.territory);
+        let signers = texts(region.annex_signers.iter().cloned());
+        let all = format!("in {}, authorities {authorities}, annex by {signers}", region.territory);
         (added.then_some("data may lie in one more place"), all)
     };
     pair.part(Part::Region, both, whole, |thing, was, is| {
-        let Region { name: _, territory, authorities, site } = was;
+        let Region { name: _, territory, authorities, annex_signers, site } = was;
         let show = |country: &Country| Some(country.to_string());
         let other = "data stand in another country than the same name did";
         thing.key("territory", (territory, &is.territory), show, |_, _| Some(other));
@@ -30,6 +31,18 @@ pub(super) fn regions(pair: &mut Pair<'_>) {
                 Some("one more authority may let processes in")
             } else {
                 is.is_empty().then_some("no certificate is asked for any more")
+            }
+        });
+        let show = |all: &Vec<String>| (!all.is_empty()).then(|| texts(all.iter().cloned()));
+        thing.key("annex_signers", (annex_signers, &is.annex_signers), show, |was, is| {
+            if was.is_empty() {
+                // Until now whoever writes a gateway's files could.
+                None
+            } else if is.is_empty() {
+                Some("nobody signs any more where the shards are")
+            } else {
+                let more = is.iter().any(|key| !was.contains(key));
+                more.then_some("one more person may say where the shards are")
             }
         });
         self::site(thing, site, &is.site);
