@@ -1,6 +1,7 @@
 //! The command line: what may be typed, and where it leads. docs/cli.md is its manual.
 
 pub(crate) mod access;
+mod audit;
 mod bench;
 mod doctor;
 mod evidence;
@@ -52,6 +53,8 @@ enum Command {
     Import(import::Options),
     /// Write, check, plan, sign and roll out region maps
     Map(Box<map::Arguments>),
+    /// Mirror placement logs, verify them offline, and compare them with what shards hold
+    Audit(Box<audit::Arguments>),
     /// Make authorities and certificates, and revoke them, if you have no authority of your own
     Pki(pki::Arguments),
     /// Look at what a server needs before it is missed, and say what to do
@@ -82,6 +85,8 @@ struct ShardArguments {
 
 #[derive(Debug, Subcommand)]
 enum ShardCommand {
+    /// End the period of the placement log and begin the next, of a shard that does not run
+    RotateLog(Config),
     /// Go on with a store that lacks what was signed: opens a new log period that names the loss
     Recover {
         /// That the loss is known and accepted
@@ -98,10 +103,12 @@ pub(crate) fn main() -> ExitCode {
     let done = match command {
         Command::Dev(options) => dev::run(&options),
         Command::Gateway(Config { config }) => serve::gateway::run(&config),
-        Command::Shard(ShardArguments { command: Some(command), .. }) => {
-            let ShardCommand::Recover { accept_loss: _, config } = command;
-            serve::shard::recover(&config.config)
-        }
+        Command::Shard(ShardArguments { command: Some(command), .. }) => match command {
+            ShardCommand::RotateLog(Config { config }) => serve::shard::rotate_log(&config),
+            ShardCommand::Recover { accept_loss: _, config } => {
+                serve::shard::recover(&config.config)
+            }
+        },
         Command::Shard(ShardArguments { config, command: None }) => {
             // clap lets nobody through without it.
             serve::shard::run(&config.unwrap_or_default())
@@ -110,6 +117,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Record(arguments) => record::run(&arguments),
         Command::Import(options) => import::run(&options),
         Command::Map(arguments) => map::run(&arguments),
+        Command::Audit(arguments) => audit::run(&arguments),
         Command::Pki(arguments) => pki::run(&arguments),
         Command::Doctor(options) => doctor::run(&options),
         Command::Bench(options) => bench::run(&options),

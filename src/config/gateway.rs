@@ -174,6 +174,7 @@ fn listener(
         key: files.key.as_ref().unwrap_or(&own.key).clone(),
         authorities: files.authorities.clone(),
         revoked: files.revoked.clone(),
+        pages: false,
     })
 }
 

@@ -3,6 +3,7 @@
 
 mod callers;
 pub(crate) mod gateway;
+pub(crate) mod log;
 pub(crate) mod maps;
 mod read;
 pub(crate) mod shard;

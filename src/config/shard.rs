@@ -8,6 +8,7 @@ use atlas::{Annex, RegionMap};
 use link::tls::Files;
 use terms::{RegionId, ShardId};
 
+use super::log::{self, AuditorsConfig};
 use super::read::{At, File};
 use super::{
     BEAT, CACHE_MB, DISK_RESERVE_MB, MB, MB_MAX, beside, listeners, maps, named_file, noted,
@@ -21,6 +22,8 @@ pub(crate) struct Config {
     pub(crate) settings: shard::Settings,
     pub(crate) listen: SocketAddr,
     pub(crate) admin_listen: SocketAddr,
+    /// None: auditors are not served.
+    pub(crate) auditors: Option<AuditorsConfig>,
     pub(crate) map: Arc<RegionMap>,
     pub(crate) annex: Annex,
     /// None: plaintext, on loopback.
@@ -28,29 +31,35 @@ pub(crate) struct Config {
     pub(crate) require_sandbox: bool,
 }
 
+/// Every key that there is.
+const KEYS: &[&str] = &[
+    "region",
+    "shard",
+    "listen",
+    "admin_listen",
+    "audit_listen",
+    "auditors",
+    "log",
+    "map",
+    "map_packs",
+    "map_note",
+    "map_signers",
+    "annex",
+    "data",
+    "anchor",
+    "keys",
+    "engine",
+    "cache_mb",
+    "disk_reserve_mb",
+    "plaintext",
+    "tls",
+    "require_sandbox",
+];
+
 /// Reads a shard's configuration.
 pub(crate) fn read(path: &Path) -> Result<Config, Failure> {
     read_file(path, |file, root| {
-        root.only(&[
-            "region",
-            "shard",
-            "listen",
-            "admin_listen",
-            "map",
-            "map_packs",
-            "map_note",
-            "map_signers",
-            "annex",
-            "data",
-            "anchor",
-            "keys",
-            "engine",
-            "cache_mb",
-            "disk_reserve_mb",
-            "plaintext",
-            "tls",
-            "require_sandbox",
-        ]);
+        root.only(KEYS);
         let require_sandbox = root.switch("require_sandbox");
         let region = root.parsed("region", "a region's name", |t| RegionId::parse(t).ok());
         let shard = root.parsed("shard", "a shard's name", |t| ShardId::parse(t).ok());
@@ -74,6 +83,8 @@ pub(crate) fn read(path: &Path) -> Result<Config, Failure> {
         if let (Some(_), Some(map), Some(region)) = (&tls, &map, &region) {
             tls::pinned(root, map, region);
         }
+        let auditors = log::auditors(root, path, tls.as_ref());
+        let log = log::settings(root, path);
         let folder = |key| root.parsed(key, "a path", |t| Some(beside(path, t)));
         let (data, anchor, keys) = (folder("data"), folder("anchor"), folder("keys"));
         let kinds: Vec<&str> = engine::Kind::ALL.iter().map(|kind| kind.as_str()).collect();
@@ -93,10 +104,13 @@ pub(crate) fn read(path: &Path) -> Result<Config, Failure> {
             beat: BEAT,
             signers: trust.signers,
             map_note: trust.note,
+            log: log?,
         };
         let (listen, admin_listen) = (listen?, admin_listen?);
         let (map, annex) = (Arc::new(map?), annex?);
-        Some(Config { settings, listen, admin_listen, map, annex, tls, require_sandbox })
+        let config =
+            Config { settings, listen, admin_listen, auditors, map, annex, tls, require_sandbox };
+        Some(config)
     })
 }
 

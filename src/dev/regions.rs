@@ -7,7 +7,7 @@ use std::sync::Arc;
 use atlas::{Annex, RegionMap};
 use link::admin::Health;
 use link::metrics::Registry;
-use shard::{Settings, Shard};
+use shard::{AuditorEntrance, Auditors, Settings, Shard};
 use terms::{RegionId, SLOTS, ShardId};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -29,6 +29,8 @@ struct Region {
     annex: Annex,
     shard: Shard,
     listener: TcpListener,
+    /// Where auditors come.
+    auditors: TcpListener,
     address: SocketAddr,
 }
 
@@ -78,14 +80,16 @@ impl Regions {
     pub(super) fn serve(self) -> Serving {
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
-        for Region { shard, listener, .. } in self.0 {
+        for Region { shard, listener, auditors, .. } in self.0 {
             let mut stopped = stopped.clone();
             tasks.spawn(async move {
                 let told = async move {
                     // The sender is gone only when the process ends.
                     drop(stopped.wait_for(|stop| *stop).await);
                 };
-                shard.serve(listener, None, told).await
+                let entrance = AuditorEntrance::Loopback;
+                let auditors = Auditors { listener: auditors, entrance };
+                shard.serve(listener, None, Some(auditors), told).await
             });
         }
         Serving { tasks, stop }
@@ -125,10 +129,12 @@ async fn one(
 ) -> Result<Region, Failure> {
     let listener = serve::bind((Ipv4Addr::LOCALHOST, 0).into()).await?;
     let address = listener.local_addr().map_err(|e| Failure::new(Exit::Unavailable, e))?;
+    let auditors = serve::bind((Ipv4Addr::LOCALHOST, 0).into()).await?;
+    let audit = auditors.local_addr().map_err(|e| Failure::new(Exit::Unavailable, e))?;
     let last = SLOTS - 1;
     let text = format!(
         "region = \"{name}\"\n[[shards]]\nname = \"{SHARD}\"\naddress = \"http://{address}\"\n\
-         slots = \"0-{last}\"\n"
+         audit = \"http://{audit}\"\nslots = \"0-{last}\"\n"
     );
     let annex = Annex::parse(&text, &map).map_err(|wrong| {
         let lines: Vec<String> = wrong.iter().map(ToString::to_string).collect();
@@ -146,10 +152,11 @@ async fn one(
         beat: BEAT,
         signers: None,
         map_note: String::new(),
+        log: shard::LogSettings::default(),
     };
     let mut registry = Registry::new();
     let own = (&mut registry, Health::new());
     let shard = Shard::open(settings, map, annex.clone(), serve::outside(), own);
     let shard = shard.await.map_err(serve::shard::error)?;
-    Ok(Region { annex, shard, listener, address })
+    Ok(Region { annex, shard, listener, auditors, address })
 }

@@ -12,6 +12,7 @@ use link::telemetry::Level;
 use super::{Stop, bind, block_on, enter, maps as pinning, outside, say_visible, start_logs, tls};
 use crate::cli::{Exit, Failure, terminal};
 use crate::config;
+use crate::config::log::AuditorsConfig;
 
 /// Runs a shard until it is told to stop, or poisons itself.
 pub(crate) fn run(path: &Path) -> Result<(), Failure> {
@@ -57,13 +58,47 @@ pub(crate) fn run(path: &Path) -> Result<(), Failure> {
         }
         let listener = bind(config.listen).await?;
         let admin = bind(config.admin_listen).await?;
+        let auditors = match config.auditors {
+            Some(auditors) => Some(entrance(auditors, &mut registry).await?),
+            None => None,
+        };
         let pages = tokio::spawn(serve_admin(admin, health, Arc::new(registry), stop.never()));
-        let served = shard.serve(listener, tls, stop.asked()).await;
+        let served = shard.serve(listener, tls, auditors, stop.asked()).await;
         pages.abort();
         served.map_err(error)?;
         tracing::info!("drained");
         Ok(())
     })
+}
+
+/// The auditors' listener.
+async fn entrance(
+    config: AuditorsConfig,
+    registry: &mut Registry,
+) -> Result<shard::Auditors, Failure> {
+    let entrance = match config.certificates {
+        Some((files, uris)) => {
+            let tls = tls::open_listener(files, registry)?;
+            shard::AuditorEntrance::Certificates { tls, uris }
+        }
+        None => shard::AuditorEntrance::Loopback,
+    };
+    tracing::info!(audit_listen = %config.listen, "auditors are served");
+    Ok(shard::Auditors { listener: bind(config.listen).await?, entrance })
+}
+
+/// Ends the period of the log, and begins the next.
+pub(crate) fn rotate_log(path: &Path) -> Result<(), Failure> {
+    let config = config::shard::read(path)?;
+    start_logs(true, Level::Warn)?;
+    // The region's keys will be in it, as in a server's.
+    let _closed = link::sandbox::close_memory();
+    let done = shard::rotate_log(&config.settings, &config.map, &config.annex, &outside());
+    let shard::Rotated { sealed, size, origin, vkey } = done.map_err(error)?;
+    terminal::say(format!(
+        "the log {sealed} is sealed: {size} entries\nthe log {origin} begins\n\
+         its public key, for your auditors; keep the old one, too:\n{vkey}"
+    ))
 }
 
 /// Goes on with a store that lacks what was signed.
@@ -93,6 +128,7 @@ pub(crate) fn error(error: shard::Error) -> Failure {
     use engine::Error as Store;
     let exit = match &error {
         shard::Error::Poisoned
+        | shard::Error::PeriodEnded
         | shard::Error::Engine(Store::Poisoned | Store::Unknown { .. } | Store::HeadMoved { .. }) => {
             Exit::Again
         }

@@ -100,6 +100,7 @@ pub(crate) struct Deployment {
     shards: BTreeMap<&'static str, Server>,
     homes: BTreeMap<&'static str, PathBuf>,
     ports: BTreeMap<String, u16>,
+    audits: BTreeMap<String, u16>,
     secured: Option<Secured>,
     people: Option<People>,
     root: TempDir,
@@ -128,13 +129,16 @@ impl Deployment {
         let mut shards = BTreeMap::new();
         let mut homes = BTreeMap::new();
         let mut ports = BTreeMap::new();
+        let mut audits = BTreeMap::new();
         for region in regions {
-            let port = free_port();
+            let (port, audit) = (free_port(), free_port());
             ports.insert(region.clone(), port);
+            audits.insert(region.clone(), audit);
             let scheme = if options.tls { "https" } else { "http" };
             let annex = format!(
                 "region = \"{region}\"\n[[shards]]\nname = \"s1\"\n\
-                 address = \"{scheme}://127.0.0.1:{port}\"\nslots = \"0-1023\"\n"
+                 address = \"{scheme}://127.0.0.1:{port}\"\n\
+                 audit = \"{scheme}://127.0.0.1:{audit}\"\nslots = \"0-1023\"\n"
             );
             let annex_path = format!("annex-{region}.toml");
             fs::write(root.path().join(&annex_path), annex).expect("an annex can be written");
@@ -144,7 +148,7 @@ impl Deployment {
                 let home = home.unwrap_or_else(|| root.path().join(region));
                 let admin = free_port();
                 let config = root.path().join(format!("shard-{region}.toml"));
-                let text = shard_config(options, region, (port, admin), &home);
+                let text = shard_config(options, region, (port, admin, audit), &home);
                 let text = format!("{signers}{text}");
                 fs::write(&config, text).expect("a configuration can be written");
                 shards.insert(*region, Server::new("shard", region, &config, admin));
@@ -159,7 +163,7 @@ impl Deployment {
         fs::write(&config, text).expect("a configuration can be written");
         let gateway = Server::new("gateway", "gateway", &config, admin);
         let mut deployment =
-            Self { gateway, gateway_port, shards, homes, ports, secured, people, root };
+            Self { gateway, gateway_port, shards, homes, ports, audits, secured, people, root };
         for shard in deployment.shards.values_mut() {
             shard.start();
         }
@@ -217,6 +221,11 @@ impl Deployment {
         self.people.as_ref().expect("a deployment with signed maps")
     }
 
+    /// Where auditors reach the shard of a region.
+    pub(crate) fn audit_port(&self, region: &str) -> u16 {
+        *self.audits.get(region).expect("a region of the map")
+    }
+
     /// The port of a region's shard, whether it runs or not.
     pub(crate) fn port(&self, region: &str) -> u16 {
         self.ports.get(region).copied().expect("a region of the map")
@@ -260,18 +269,23 @@ fn regions_of(map: &str) -> Vec<String> {
     regions.iter().filter_map(name).collect()
 }
 
-fn shard_config(options: &Options, region: &str, (port, admin): (u16, u16), home: &Path) -> String {
+fn shard_config(
+    options: &Options,
+    region: &str,
+    (port, admin, audit): (u16, u16, u16),
+    home: &Path,
+) -> String {
     let Options { engine, disk_reserve_mb, .. } = options;
     let home = home.display();
     let mut text = format!(
         "region = \"{region}\"\nshard = \"s1\"\nlisten = \"127.0.0.1:{port}\"\n\
          admin_listen = \"127.0.0.1:{admin}\"\nmap = \"map.toml\"\n\
          annex = \"annex-{region}.toml\"\ndata = \"{home}/data\"\nanchor = \"{home}/anchor\"\n\
-         keys = \"{home}/keys\"\nengine = \"{engine}\"\ncache_mb = 32\n\
+         keys = \"{home}/keys\"\naudit_listen = \"127.0.0.1:{audit}\"\nengine = \"{engine}\"\ncache_mb = 32\n\
          disk_reserve_mb = {disk_reserve_mb}\n"
     );
     text.push_str(&if options.tls {
-        Secured::tls(region)
+        Secured::tls(region) + &Secured::auditors()
     } else {
         "plaintext = true\n".to_owned()
     });

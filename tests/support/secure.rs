@@ -26,6 +26,8 @@ pub(crate) const AUDIENCE: &str = "bailiwick";
 pub(crate) const KEY_ID: &str = "k1";
 /// The caller that has a certificate.
 pub(crate) const CALLER: &str = "backend";
+/// The auditor whom shards let in.
+pub(crate) const AUDITOR: &str = "auditor-1";
 
 /// The present, in seconds since 1970.
 #[expect(clippy::disallowed_methods, reason = "tokens and certificates end in real time")]
@@ -49,14 +51,16 @@ impl Secured {
             root: root.to_path_buf(),
             signer: EncodingKey::from_ec_pem(pem.as_bytes()).expect("a key of P-256"),
         };
+        let local = ["--dns", "localhost", "--ip", "127.0.0.1"];
         for region in regions {
             for authority in [region.clone(), format!("{region}-next")] {
                 secured.init(&["--region", region], &authority);
             }
-            secured.issue(region, &["--shard", "s1"], region);
+            secured.issue(region, &[&["--shard", "s1"][..], &local].concat(), region);
         }
         secured.init(&["--callers"], "callers");
         secured.issue("callers", &["--caller", CALLER], CALLER);
+        secured.issue("callers", &["--caller", AUDITOR], AUDITOR);
         secured.issue(gateway_region, &["--gateway", "gateway-1"], "gateway");
         let own: Vec<&str> = regions.iter().map(String::as_str).collect();
         secured.bundle(&own);
@@ -176,6 +180,15 @@ impl Secured {
             "[tls]\ncertificate = \"tls/{folder}/certificate.pem\"\n\
              key = \"tls/{folder}/key.pem\"\nauthorities = \"tls/authorities.pem\"\n\
              revoked = \"tls/revoked.pem\"\n"
+        )
+    }
+
+    /// Whom shards let in as auditors. The last of a configuration.
+    pub(crate) fn auditors() -> String {
+        format!(
+            "[auditors]\nauthorities = \"pki/callers/authority.pem\"\n\
+             revoked = \"pki/callers/revoked.pem\"\n\
+             uris = [\"spiffe://{DOMAIN}/caller/{AUDITOR}\"]\n"
         )
     }
 

@@ -210,8 +210,8 @@ pub(crate) const BANS: &[Ban] = &[
     // --- one error mapping
     ban(
         Shape::Maker("Status", STATUS_MAKERS),
-        Where::Outside(&["crates/gateway/"]),
-        "a Status is built in the gateway only, from a terms::Fault",
+        Where::Outside(&["crates/gateway/", "crates/link/src/status.rs"]),
+        "a Status is built in link/status.rs and in the gateway only, from a terms::Fault",
         "use tonic::Status as S; S::internal(x);",
     ),
     // --- sole homes of types

@@ -37,7 +37,11 @@ pub(crate) const ROOMS: &[Room] = &[
         never_below: STORES,
     },
     Room { name: "client", may_import: &["terms", "wire", "ledger"], never_below: STORES },
-    Room { name: "audit", may_import: &["wire", "ledger", "client"], never_below: STORES },
+    Room {
+        name: "audit",
+        may_import: &["terms", "atlas", "wire", "ledger", "client"],
+        never_below: STORES,
+    },
     Room { name: "console", may_import: &["client", "audit"], never_below: STORES },
     Room {
         name: "bailiwick",

@@ -31,6 +31,7 @@ const STATEMENT: &str = "bailiwick annex";
 pub struct Shard {
     name: ShardId,
     address: String,
+    audit: Option<String>,
     slots: Vec<(u16, u16)>,
 }
 
@@ -56,6 +57,11 @@ impl Shard {
     /// Where it is reached: `http://host:port` or `https://host:port`.
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Where auditors reach it, in the same form.
+    pub fn audit(&self) -> Option<&str> {
+        self.audit.as_deref()
     }
 
     /// The slots that it owns.
@@ -221,7 +227,10 @@ impl Annex {
 fn shard(file: &File<'_>, section: &Section<'_>) -> Option<At<Shard>> {
     let name = section.needed("name", "NAME_INVALID", NAME, |t| ShardId::parse(t).ok());
     let form = "an address such as http://127.0.0.1:7411 or https://host:443";
-    let address = section.needed("address", "ADDRESS_INVALID", form, address);
+    let address = section.needed("address", "ADDRESS_INVALID", form, reachable);
+    let audit = section
+        .text("audit")
+        .and_then(|text| file.parsed(text, "ADDRESS_INVALID", form, reachable));
     let there = section.needed_list("slots");
     let ranges = section.texts("slots").unwrap_or_default();
     if there && ranges.is_empty() {
@@ -235,8 +244,10 @@ fn shard(file: &File<'_>, section: &Section<'_>) -> Option<At<Shard>> {
         .map(|range| range.it)
         .collect();
     let (name, address) = (name?, address?.it);
-    (slots.len() == ranges.len() && !slots.is_empty())
-        .then_some(At { at: section.at, it: Shard { name: name.it, address, slots } })
+    (slots.len() == ranges.len() && !slots.is_empty()).then(|| {
+        let audit = audit.map(|audit| audit.it);
+        At { at: section.at, it: Shard { name: name.it, address, audit, slots } }
+    })
 }
 
 /// Which shard owns each slot. None if something is wrong with that.
@@ -299,7 +310,7 @@ fn range(text: &str) -> Option<(u16, u16)> {
 
 /// An address of the form `scheme://host:port`, with nothing after it. Whether the host resolves
 /// is for whoever connects.
-fn address(text: &str) -> Option<String> {
+fn reachable(text: &str) -> Option<String> {
     let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"))?;
     let (host, port) = rest.rsplit_once(':')?;
     let digits = !port.is_empty() && port.bytes().all(|c| c.is_ascii_digit());
@@ -318,7 +329,7 @@ fn address(text: &str) -> Option<String> {
 
 /// An address that callers may be sent to: with TLS, or on the machine that they are on.
 fn public_address(text: &str) -> Option<String> {
-    let address = address(text)?;
+    let address = reachable(text)?;
     let Some(rest) = address.strip_prefix("http://") else { return Some(address) };
     let host = rest.rsplit_once(':').map_or(rest, |(host, _)| host);
     let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();

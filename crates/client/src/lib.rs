@@ -19,6 +19,7 @@ mod address;
 mod call;
 mod error;
 mod gateway;
+mod ledger;
 mod maps;
 mod receipt;
 mod refused;
@@ -26,6 +27,7 @@ mod request_id;
 mod stream;
 mod token;
 
+pub use self::ledger::{EntryBatches, LEDGER_ANSWER_BYTES_MAX, Ledger, Tail};
 pub use access::{Access, Ingress, Tls};
 pub use call::{Client, Settings};
 pub use error::{Error, NotFollowed};

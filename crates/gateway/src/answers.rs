@@ -142,6 +142,7 @@ pub(crate) fn written(
         entry: std::mem::take(&mut written.entry),
         opening: std::mem::take(&mut written.opening),
         statement: std::mem::take(&mut written.statement),
+        tlog_proof: std::mem::take(&mut written.tlog_proof),
     });
     Ok((written, receipt))
 }

@@ -46,6 +46,8 @@ pub(crate) struct Put {
     pub(crate) create_subject: bool,
     pub(crate) given: Given,
     pub(crate) validate_only: bool,
+    /// Whether the receipt is to prove that the log has it.
+    pub(crate) prove: bool,
 }
 
 /// A delete that is well-formed.
@@ -54,6 +56,8 @@ pub(crate) struct Delete {
     pub(crate) request_id: RequestId,
     pub(crate) condition: Condition,
     pub(crate) validate_only: bool,
+    /// Whether the receipt is to prove that the log has it.
+    pub(crate) prove: bool,
 }
 
 /// The creation of a subject, well-formed.
@@ -64,6 +68,8 @@ pub(crate) struct Create {
     pub(crate) request_id: RequestId,
     pub(crate) given: Given,
     pub(crate) validate_only: bool,
+    /// Whether the receipt is to prove that the log has it.
+    pub(crate) prove: bool,
 }
 
 /// A question about a placement, well-formed.
@@ -97,6 +103,7 @@ impl Reader<'_> {
             create_subject: request.create_subject,
             given,
             validate_only: request.validate_only,
+            prove: prove(request.receipt_view)?,
         })
     }
 
@@ -112,6 +119,7 @@ impl Reader<'_> {
             request_id: request_id(&request.request_id)?,
             condition: condition(request.if_version, request.etag)?,
             validate_only: request.validate_only,
+            prove: prove(request.receipt_view)?,
         })
     }
 
@@ -121,8 +129,8 @@ impl Reader<'_> {
         let collection = self.collection(&request.collection)?;
         let request_id = request_id(&request.request_id)?;
         let given = self.given(&request.evidence, &request.findings)?;
-        let validate_only = request.validate_only;
-        Ok(Create { subject, domicile, collection, request_id, given, validate_only })
+        let (validate_only, prove) = (request.validate_only, prove(request.receipt_view)?);
+        Ok(Create { subject, domicile, collection, request_id, given, validate_only, prove })
     }
 
     /// Reads a question about a placement.
@@ -234,6 +242,17 @@ fn subject(whose: Option<v1::SubjectRef>) -> Result<(SubjectId, Option<RegionId>
 
 fn request_id(text: &str) -> Result<RequestId, Fault> {
     RequestId::parse(text).map_err(|why| Fault::id("request_id", why))
+}
+
+/// Whether a proof is wanted with the receipt.
+fn prove(view: i32) -> Result<bool, Fault> {
+    match v1::ReceiptView::try_from(view) {
+        Ok(v1::ReceiptView::Full) => Ok(true),
+        Ok(v1::ReceiptView::Unspecified | v1::ReceiptView::Basic) => Ok(false),
+        Err(_) => Err(Fault::new(Reason::FieldInvalid)
+            .field("receipt_view")
+            .problem("is none that is known")),
+    }
 }
 
 fn condition(if_version: Option<i64>, etag: String) -> Result<Condition, Fault> {

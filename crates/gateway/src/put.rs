@@ -36,7 +36,7 @@ pub(crate) async fn put(
     let ruling = ruled.then(rule).transpose()?;
     let way = way(&pinned, caller, &put, ruling.as_ref())?;
     let region = way.region().clone();
-    let Put { target, body, given, validate_only, .. } = put;
+    let Put { target, body, given, validate_only, prove, .. } = put;
     let ask = Ask {
         acting: &turn.acting,
         deadline,
@@ -56,6 +56,7 @@ pub(crate) async fn put(
             validate_only,
             phone_data: shared.data.phone(&given),
             ip_data: shared.data.ip(&given),
+            prove,
         }),
     };
     let (written, receipt) = answers::written(way.send(ask).await?, validate_only)?;

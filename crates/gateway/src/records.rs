@@ -127,6 +127,7 @@ async fn delete(
         if_version: delete.condition.if_version,
         etag: delete.condition.etag,
         validate_only,
+        prove: delete.prove,
     });
     let deadline = asked.deadline.of_call();
     let (effect, load) = (effect(validate_only), share.carry(0)?);

@@ -74,7 +74,11 @@ impl RegionMaps for Service {
     ) -> Result<Response<v1::RegionMapStatus>, Status> {
         let (asked, _) = Asked::open(&self.0.desk, request)?;
         let routing = self.0.charts.pin();
-        let shards = routing.sessions().map(|session| shard_map(session)).collect();
+        let shards = routing.sessions().map(|session| v1::ShardMap {
+            audit_address: routing.audit(&session.peer).unwrap_or_default().to_owned(),
+            ..shard_map(session)
+        });
+        let shards = shards.collect();
         let gateway = Some(to_wire(routing.map().epoch()));
         asked.answer(Ok(v1::RegionMapStatus { gateway, shards }))
     }

@@ -127,6 +127,11 @@ impl Routing {
         self.regions.get(region)?.annex.ingress()
     }
 
+    /// Where auditors reach a shard, if its region's annex says.
+    pub(crate) fn audit(&self, peer: &Peer) -> Option<&str> {
+        self.regions.get(&peer.region)?.annex.shard(&peer.shard)?.audit()
+    }
+
     /// All sessions, for those who keep them up.
     pub(crate) fn sessions(&self) -> impl Iterator<Item = &Arc<Session>> {
         self.regions.values().flat_map(|shards| &shards.sessions)

@@ -83,6 +83,7 @@ async fn create(
             validate_only,
             phone_data: shared.data.phone(&create.given),
             ip_data: shared.data.ip(&create.given),
+            prove: create.prove,
         }),
     };
     let (written, receipt) = answers::written(way.send(ask).await?, validate_only)?;

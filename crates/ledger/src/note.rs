@@ -5,8 +5,8 @@
 //!                                      a blank line; the last one separates
 //! — <key name> <base64 of key id (4 bytes, big endian) and signature>
 //! ```
-//! Other kinds of signature (cosignatures, ML-DSA) may stand in the list and are passed over, so
-//! that they can be added later.
+//! Other kinds of signature may stand in the list and are passed over: those of witnesses are read
+//! by [`crate::cosignature`], ML-DSA can be added later.
 
 use std::fmt;
 
@@ -71,7 +71,7 @@ pub struct KeyRef {
 
 impl KeyRef {
     /// The reference of the key of that type and those bytes.
-    fn new(name: &str, typed_key: &[u8]) -> Self {
+    pub(crate) fn new(name: &str, typed_key: &[u8]) -> Self {
         let hash = Sha256::new().chain_update(name).chain_update(b"\n").chain_update(typed_key);
         let digest: [u8; 32] = hash.finalize().into();
         let [a, b, c, d, ..] = digest;
@@ -138,6 +138,30 @@ impl Signer {
     }
 }
 
+/// The Ed25519 key of a text `<name>+<id>+<base64 of type and key>`, if it is of that type.
+pub(crate) fn parse_vkey(vkey: &str, kind: u8) -> Result<(KeyRef, VerifyingKey), Error> {
+    let mut parts = vkey.splitn(3, '+');
+    let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
+        return Err(Error::VerifierKey);
+    };
+    if !is_key_name(name) {
+        return Err(Error::KeyName);
+    }
+    let bytes = base64::decode(key).ok_or(Error::VerifierKey)?;
+    let about = KeyRef::new(name, &bytes);
+    if id != format!("{:08x}", about.id) {
+        return Err(Error::VerifierKey);
+    }
+    let public = match bytes.split_first() {
+        Some((first, public)) if *first == kind => public,
+        Some(_) => return Err(Error::KeyType),
+        None => return Err(Error::VerifierKey),
+    };
+    let public = public.try_into().map_err(|_| Error::VerifierKey)?;
+    let key = VerifyingKey::from_bytes(public).map_err(|_| Error::VerifierKey)?;
+    if key.is_weak() { Err(Error::VerifierKey) } else { Ok((about, key)) }
+}
+
 /// A key that verifies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verifier {
@@ -154,26 +178,8 @@ impl Verifier {
     /// [`Error::KeyName`]; [`Error::VerifierKey`], also for keys of small order, which accept
     /// signatures that nobody made; [`Error::KeyType`].
     pub fn from_vkey(vkey: &str) -> Result<Self, Error> {
-        let mut parts = vkey.splitn(3, '+');
-        let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(Error::VerifierKey);
-        };
-        if !is_key_name(name) {
-            return Err(Error::KeyName);
-        }
-        let bytes = base64::decode(key).ok_or(Error::VerifierKey)?;
-        let about = KeyRef::new(name, &bytes);
-        if id != format!("{:08x}", about.id) {
-            return Err(Error::VerifierKey);
-        }
-        let public = match bytes.split_first() {
-            Some((&ED25519, public)) => public,
-            Some(_) => return Err(Error::KeyType),
-            None => return Err(Error::VerifierKey),
-        };
-        let public = public.try_into().map_err(|_| Error::VerifierKey)?;
-        let key = VerifyingKey::from_bytes(public).map_err(|_| Error::VerifierKey)?;
-        if key.is_weak() { Err(Error::VerifierKey) } else { Ok(Self { key, about }) }
+        let (about, key) = parse_vkey(vkey, ED25519)?;
+        Ok(Self { key, about })
     }
 
     /// The key as text: what [`Verifier::from_vkey`] reads.
@@ -250,7 +256,7 @@ pub fn sign(text: &str, signers: &[&Signer]) -> Result<String, Error> {
 }
 
 /// One signature's line without its end: whose it says it is, and the signature.
-fn parse_line(line: &str) -> Option<(KeyRef, Vec<u8>)> {
+fn parse_line(line: &str) -> Option<Line> {
     let (name, payload) = line.strip_prefix(SIGNATURE_MARK)?.split_once(' ')?;
     let payload = base64::decode(payload)?;
     let (id, signature) = payload.split_first_chunk::<4>()?;
@@ -259,14 +265,11 @@ fn parse_line(line: &str) -> Option<(KeyRef, Vec<u8>)> {
     well_formed.then(|| (key, signature.to_vec()))
 }
 
-/// Opens a note: its text, if a known key has signed it.
-///
-/// Signatures by unknown keys are passed over. Every signature that names a known key must be
-/// valid, repeated ones too.
-///
-/// # Errors
-/// [`Error::Malformed`], [`Error::BadSignature`], [`Error::Unverified`].
-pub fn open(note: &str, known: &[Verifier]) -> Result<Opened, Error> {
+/// Whose a signature is, and its bytes.
+type Line = (KeyRef, Vec<u8>);
+
+/// A note taken apart: its text with the last line's end, and whose signatures it has.
+pub(crate) fn split(note: &str) -> Result<(&str, Vec<Line>), Error> {
     if note.len() > NOTE_BYTES_MAX || !is_clean(note) {
         return Err(Error::Malformed);
     }
@@ -282,6 +285,18 @@ pub fn open(note: &str, known: &[Verifier]) -> Result<Opened, Error> {
         }
         lines.push(parse_line(line).ok_or(Error::Malformed)?);
     }
+    Ok((text, lines))
+}
+
+/// Opens a note: its text, if a known key has signed it.
+///
+/// Signatures by unknown keys are passed over. Every signature that names a known key must be
+/// valid, repeated ones too.
+///
+/// # Errors
+/// [`Error::Malformed`], [`Error::BadSignature`], [`Error::Unverified`].
+pub fn open(note: &str, known: &[Verifier]) -> Result<Opened, Error> {
+    let (text, lines) = split(note)?;
     let mut verified = Vec::new();
     for (key, signature) in lines {
         let mut is_known = false;

@@ -1,4 +1,4 @@
-//! One document over HTTPS: the keys of an issuer of tokens.
+//! One document over HTTPS: the keys of an issuer of tokens, and the answer of a witness.
 
 use std::fmt;
 use std::io;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::client::conn::http1;
 use hyper::header::{ACCEPT, HOST};
 use hyper::{Request, StatusCode, Uri};
@@ -16,6 +16,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use terms::Clock;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -24,8 +25,9 @@ use tokio_rustls::client::TlsStream;
 use crate::system::SystemClock;
 use crate::tls::{Time, provider};
 
-/// The port of HTTPS.
+/// The ports of HTTPS, and of HTTP on this machine.
 const PORT: u16 = 443;
+const PORT_PLAIN: u16 = 80;
 
 /// Where a document lies: `https://host[:port]/path`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +37,7 @@ pub struct Address {
     host: String,
     name: ServerName<'static>,
     port: u16,
+    secure: bool,
 }
 
 impl Address {
@@ -44,8 +47,20 @@ impl Address {
     /// [`Error::Address`] for any other scheme, for a host or port that cannot be one, and for
     /// `user:password@host`: we present no such thing, and the log would show it.
     pub fn parse(text: &str) -> Result<Self, Error> {
+        Self::read(text, true)
+    }
+
+    /// The same, or `http://` on this machine.
+    ///
+    /// # Errors
+    /// As [`Address::parse`].
+    pub fn parse_or_local(text: &str) -> Result<Self, Error> {
+        Self::read(text, !text.starts_with("http://"))
+    }
+
+    fn read(text: &str, secure: bool) -> Result<Self, Error> {
         let uri: Uri = text.parse().map_err(|_| Error::Address)?;
-        if uri.scheme_str() != Some("https") {
+        if uri.scheme_str() != Some(if secure { "https" } else { "http" }) {
             return Err(Error::Address);
         }
         let authority = uri.authority().ok_or(Error::Address)?;
@@ -53,21 +68,27 @@ impl Address {
             return Err(Error::Address);
         }
         let after = authority.as_str().strip_prefix(authority.host()).ok_or(Error::Address)?;
-        let port = if after.is_empty() { Some(PORT) } else { authority.port_u16() };
+        let usual = if secure { PORT } else { PORT_PLAIN };
+        let port = if after.is_empty() { Some(usual) } else { authority.port_u16() };
         let port = port.filter(|port| *port != 0).ok_or(Error::Address)?;
         let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+        let local = host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback()) || host == "localhost";
+        if !secure && !local {
+            return Err(Error::Address);
+        }
         let name = match host.parse::<IpAddr>() {
             Ok(address) => ServerName::IpAddress(address.into()),
             Err(_) => ServerName::try_from(host.clone()).map_err(|_| Error::Address)?,
         };
-        Ok(Self { uri, host, name, port })
+        Ok(Self { uri, host, name, port, secure })
     }
 }
 
 impl fmt::Display for Address {
     /// Without what follows a question mark: it may be for the issuer alone.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "https://{}:{}{}", self.host, self.port, self.uri.path())
+        let scheme = if self.secure { "https" } else { "http" };
+        write!(f, "{scheme}://{}:{}{}", self.host, self.port, self.uri.path())
     }
 }
 
@@ -118,17 +139,46 @@ pub async fn https_get(
     limit: usize,
     within: Duration,
 ) -> Result<Bytes, Error> {
+    let fetching = exchange(address, authorities, None, limit);
+    let (status, body) = timeout(within, fetching).await.map_err(|_| Error::Slow)??;
+    if status == StatusCode::OK { Ok(body) } else { Err(Error::Status(status)) }
+}
+
+/// What `address` answers to a text that is posted there, whatever its status. The rest is as for
+/// [`https_get`].
+///
+/// # Errors
+/// [`Error`].
+pub async fn post(
+    address: &Address,
+    authorities: Option<&[u8]>,
+    text: String,
+    limit: usize,
+    within: Duration,
+) -> Result<(u16, Bytes), Error> {
+    let posting = exchange(address, authorities, Some(text), limit);
+    let (status, body) = timeout(within, posting).await.map_err(|_| Error::Slow)??;
+    Ok((status.as_u16(), body))
+}
+
+async fn exchange(
+    address: &Address,
+    authorities: Option<&[u8]>,
+    text: Option<String>,
+    limit: usize,
+) -> Result<(StatusCode, Bytes), Error> {
+    let stream = TcpStream::connect((address.host.as_str(), address.port));
+    let stream = stream.await.map_err(Error::Unreachable)?;
+    if !address.secure {
+        return ask(stream, &address.uri, text, limit).await;
+    }
     let roots = match authorities {
         Some(pem) => configured(pem)?,
         // It reads some hundred files.
         None => tokio::task::spawn_blocking(native).await.map_err(|_| Error::Authorities)??,
     };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let fetching = async {
-        let stream = connect(address, (roots, &clock)).await?;
-        get(stream, &address.uri, limit).await
-    };
-    timeout(within, fetching).await.map_err(|_| Error::Slow)?
+    ask(secured(stream, address, (roots, &clock)).await?, &address.uri, text, limit).await
 }
 
 fn configured(pem: &[u8]) -> Result<RootCertStore, Error> {
@@ -147,41 +197,45 @@ fn native() -> Result<RootCertStore, Error> {
     if roots.is_empty() { Err(Error::Authorities) } else { Ok(roots) }
 }
 
-async fn connect(
+async fn secured(
+    stream: TcpStream,
     address: &Address,
     (roots, clock): (RootCertStore, &Arc<dyn Clock>),
 ) -> Result<TlsStream<TcpStream>, Error> {
-    let Address { host, name, port, .. } = address;
     let mut config = ClientConfig::builder_with_details(provider(), Time::of(clock))
         .with_safe_default_protocol_versions()
         .map_err(Error::Setup)?
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(Error::Unreachable)?;
-    let connecting = TlsConnector::from(Arc::new(config)).connect(name.clone(), stream);
+    let connecting = TlsConnector::from(Arc::new(config)).connect(address.name.clone(), stream);
     connecting.await.map_err(Error::Handshake)
 }
 
-async fn get(stream: TlsStream<TcpStream>, uri: &Uri, limit: usize) -> Result<Bytes, Error> {
+async fn ask(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    uri: &Uri,
+    text: Option<String>,
+    limit: usize,
+) -> Result<(StatusCode, Bytes), Error> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let authority = uri.authority().ok_or(Error::Address)?.as_str();
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    let request = Request::get(path)
+    let request = if text.is_some() { Request::post(path) } else { Request::get(path) };
+    let accept = if text.is_some() { "text/plain" } else { "application/json" };
+    let request = request
         .header(HOST, authority)
-        .header(ACCEPT, "application/json")
-        .body(Empty::<Bytes>::new())
+        .header(ACCEPT, accept)
+        .body(Full::new(Bytes::from(text.unwrap_or_default())))
         .map_err(|_| Error::Address)?;
     let answering = async {
         let answer = sender.send_request(request).await?;
-        if answer.status() != StatusCode::OK {
-            return Err(Error::Status(answer.status()));
-        }
+        let status = answer.status();
         let body = Limited::new(answer.into_body(), limit).collect().await;
         let body = body.map_err(|error| {
             if error.is::<LengthLimitError>() { Error::TooLarge } else { Error::Broken }
         })?;
-        Ok(body.to_bytes())
+        Ok((status, body.to_bytes()))
     };
     let driving = async {
         // What goes wrong with the connection is told to whoever waits for the answer.

@@ -12,6 +12,7 @@ pub mod peer;
 pub mod refusals;
 pub mod sandbox;
 pub mod session;
+pub mod status;
 pub mod system;
 pub mod telemetry;
 #[cfg(feature = "testing")]

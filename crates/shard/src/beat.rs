@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use engine::Engine;
 use ledger::checkpoint::Checkpoint;
 use ledger::hash::{Hash, leaf_hash};
 use ledger::note::Signer;
@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use crate::Error;
 use crate::anchor::Anchor;
+use crate::chronicle::Signed;
 use crate::committer::{Life, WeakQueue};
 use crate::counts::Counts;
 use crate::log::each_entry;
@@ -53,8 +54,8 @@ pub(crate) struct Beat {
     pub(crate) second: Edge,
     /// The size that was signed last.
     pub(crate) signed: u64,
-    /// The checkpoint that is published.
-    pub(crate) published: Arc<ArcSwap<String>>,
+    /// What is published.
+    pub(crate) published: watch::Sender<Arc<Signed>>,
 }
 
 impl Beat {
@@ -90,7 +91,7 @@ impl Beat {
         if size == self.signed {
             return Ok(());
         }
-        extend(&self.node, &mut self.second, size)?;
+        extend((&*self.node.engine, self.node.period), &mut self.second, size)?;
         if self.second.root() != root {
             return Err(Error::Damaged("placement log"));
         }
@@ -99,16 +100,21 @@ impl Beat {
         self.anchor.store(&note)?;
         self.signed = size;
         self.node.metrics.checkpoint_size.set(i64::try_from(size).unwrap_or(i64::MAX));
-        self.published.store(Arc::new(note));
+        let signed = Signed { note, edge: self.second.clone(), at: self.node.now() };
+        self.published.send_replace(Arc::new(signed));
         Ok(())
     }
 }
 
 /// Adds the leaves of the stored entries up to `size`, hashed anew.
-fn extend(node: &Node, edge: &mut Edge, size: u64) -> Result<(), Error> {
+pub(crate) fn extend(
+    (engine, period): (&dyn Engine, u32),
+    edge: &mut Edge,
+    size: u64,
+) -> Result<(), Error> {
     let mut tiles = Vec::new();
     let from = edge.size();
-    each_entry(&*node.engine, node.period, from, size, &mut |_, entry| {
+    each_entry(engine, period, from, size, &mut |_, entry| {
         edge.append(leaf_hash(entry), &mut tiles);
         // The committer has stored them; here only the root counts.
         tiles.clear();

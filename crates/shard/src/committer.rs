@@ -85,9 +85,7 @@ impl Queue {
     pub(crate) fn submit_errand(&self, errand: Errand) {
         match self.sender.try_send(Command::Errand(Box::new(errand))) {
             Ok(()) => {}
-            Err(mpsc::error::TrySendError::Full(Command::Errand(errand))) => {
-                errand.into_reply().send(busy());
-            }
+            Err(mpsc::error::TrySendError::Full(Command::Errand(errand))) => errand.refuse(),
             Err(_) => {}
         }
     }
@@ -254,6 +252,7 @@ impl Committer {
         self.rules.set_date(atlas::Date::of(now));
         let mut work = Work {
             node: &self.node,
+            counts: &self.counts,
             rules: &mut self.rules,
             minute: minute(now),
             rows,
@@ -316,6 +315,7 @@ impl Committer {
         self.log.edge = edge;
         self.last_commit = now;
         self.node.committed.store(now.0, Ordering::Relaxed);
+        self.node.log_size.store(self.log.edge.size(), Ordering::Release);
         self.durable.publish(self.log.edge.size(), self.log.edge.root());
     }
 

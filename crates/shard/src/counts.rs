@@ -1,28 +1,31 @@
-//! Reads of `counted` collections: how many, by caller and collection, since they were last
-//! written to the log. A crash loses at most one minute of them; the docs say so.
+//! What is counted before it is in the log: reads of `counted` collections, and refusals, by caller
+//! and collection. A crash loses at most one minute of them; the docs say so.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ledger::entry::{Caller, Detail, Entry, Kind};
-use terms::Collection;
+use terms::{Collection, Reason};
 
 use crate::Error;
 use crate::rows::Tag;
 use crate::work::Work;
 
-/// Counters in memory, and so COUNT entries in one commit. A read beyond them is logged by itself.
+/// Counters in memory, and so entries in one commit. A read beyond them is logged by itself, and a
+/// refusal is counted by its reason alone.
 const COUNTERS_MAX: usize = 4096;
 
-/// Who read what.
+/// Who did what, or was refused what.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Counter {
-    tenant_tag: Tag,
-    caller: Arc<Caller>,
-    collection: Collection,
+    /// None: it is a read.
+    refused: Option<Reason>,
+    tenant_tag: Option<Tag>,
+    caller: Option<Arc<Caller>>,
+    collection: Option<Collection>,
 }
 
-/// The counted reads that are not in the log yet.
+/// What is not in the log yet.
 #[derive(Default)]
 pub(crate) struct Counts(Mutex<HashMap<Counter, u64>>);
 
@@ -34,14 +37,42 @@ impl Counts {
         caller: &Arc<Caller>,
         collection: &Collection,
     ) -> bool {
-        let counter =
-            Counter { tenant_tag, caller: Arc::clone(caller), collection: collection.clone() };
+        let counter = Counter {
+            refused: None,
+            tenant_tag: Some(tenant_tag),
+            caller: Some(Arc::clone(caller)),
+            collection: Some(collection.clone()),
+        };
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if counts.len() >= COUNTERS_MAX && !counts.contains_key(&counter) {
             return false;
         }
         *counts.entry(counter).or_default() += 1;
         true
+    }
+
+    /// Counts a refusal, if it is one that the log tells: by rules, borders and roles. What a
+    /// caller got wrong is between the two of them.
+    pub(crate) fn refused(
+        &self,
+        reason: Reason,
+        (tenant_tag, caller): (Tag, &Arc<Caller>),
+        collection: Option<&Collection>,
+    ) {
+        if !is_told(reason) {
+            return;
+        }
+        let counter = Counter {
+            refused: Some(reason),
+            tenant_tag: Some(tenant_tag),
+            caller: Some(Arc::clone(caller)),
+            collection: collection.cloned(),
+        };
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = counts.len() < COUNTERS_MAX || counts.contains_key(&counter);
+        let alone =
+            Counter { refused: Some(reason), tenant_tag: None, caller: None, collection: None };
+        *counts.entry(if room { counter } else { alone }).or_default() += 1;
     }
 
     /// Whether anything is to be written.
@@ -57,26 +88,49 @@ impl Counts {
     /// Puts back what could not be written.
     pub(crate) fn put_back(&self, taken: Taken) {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for (counter, reads) in taken.0 {
-            *counts.entry(counter).or_default() += reads;
+        for (counter, times) in taken.0 {
+            *counts.entry(counter).or_default() += times;
         }
     }
 }
 
-/// Counted reads on their way into a commit.
+/// Whether a refusal belongs into the log: a regulator asks for what the rules refused, not for
+/// mistyped names, races and full queues.
+fn is_told(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::JurisdictionUndetermined
+            | Reason::JurisdictionDisputed
+            | Reason::Unsatisfiable
+            | Reason::NoRegion
+            | Reason::TransferNotCovered
+            | Reason::CitizenAbroad
+            | Reason::JurisdictionChanged
+            | Reason::PlacementNotAdmitted
+            | Reason::WrongDomicile
+            | Reason::EgressNotCovered
+            | Reason::WrongIngress
+            | Reason::NotPermitted
+    )
+}
+
+/// What was counted, on its way into a commit.
 #[derive(Default)]
 pub(crate) struct Taken(HashMap<Counter, u64>);
 
 impl Work<'_> {
-    /// Adds a COUNT entry for every counter.
+    /// Adds an entry for every counter: COUNT of reads, REFUSE of refusals.
     pub(crate) fn count(&mut self, taken: &Taken) -> Result<(), Error> {
-        for (counter, reads) in &taken.0 {
-            let mut entry = Entry::new(Kind::Count, self.minute);
-            entry.tenant_tag = Some(counter.tenant_tag);
-            entry.collection = Some(counter.collection.as_str().to_owned());
+        for (counter, times) in &taken.0 {
+            let Counter { refused, tenant_tag, caller, collection } = counter;
+            let kind = if refused.is_some() { Kind::Refuse } else { Kind::Count };
+            let mut entry = Entry::new(kind, self.minute);
+            entry.tenant_tag = *tenant_tag;
+            entry.collection = collection.as_ref().map(|name| name.as_str().to_owned());
             entry.map = Some(self.rules.map_ref());
-            entry.caller = Some(Caller::clone(&counter.caller));
-            entry.details = vec![Detail::Count(*reads)];
+            entry.caller = caller.as_deref().cloned();
+            entry.details = vec![Detail::Count(*times)];
+            entry.details.extend(refused.map(|r| Detail::Reason(r.as_str().to_owned())));
             self.draft.append(&entry).map_err(|_| Error::Damaged("placement log"))?;
         }
         Ok(())

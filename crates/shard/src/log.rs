@@ -91,12 +91,26 @@ pub(crate) fn root_at(
     edge: &Edge,
     size: u64,
 ) -> Result<Hash, Error> {
-    let mut full = FullTiles { engine, period };
-    let mut reader = |tile: TileId| match edge.read(tile) {
-        Some(bytes) => Ok(bytes),
-        None => full.read_tile(tile),
-    };
-    ledger::tree::root_at(size, &mut reader).map_err(|_| DAMAGED)
+    let mut tiles = Tiles { engine, period, edge };
+    ledger::tree::root_at(size, &mut tiles).map_err(|_| DAMAGED)
+}
+
+/// All tiles of a log: those that are stored, which are full, and the unfinished ones of its edge.
+pub(crate) struct Tiles<'a> {
+    pub(crate) engine: &'a dyn Engine,
+    pub(crate) period: u32,
+    pub(crate) edge: &'a Edge,
+}
+
+impl HashReader for Tiles<'_> {
+    type Error = Error;
+
+    fn read_tile(&mut self, tile: TileId) -> Result<Vec<u8>, Error> {
+        match self.edge.read(tile) {
+            Some(bytes) => Ok(bytes),
+            None => FullTiles { engine: self.engine, period: self.period }.read_tile(tile),
+        }
+    }
 }
 
 /// Stored full tiles, cut to what is asked for.

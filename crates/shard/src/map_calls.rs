@@ -17,7 +17,7 @@ use crate::op::{Outcome, ReplySlot};
 use crate::prepare::Asker;
 use crate::reads::{Answers, Reader};
 use crate::survey::Survey;
-use crate::take_map::{Errand, MapOp, Noted};
+use crate::take_map::{Errand, MapOp, NotedAnswer, Question};
 
 /// What calls about maps need.
 #[derive(Clone)]
@@ -162,10 +162,12 @@ impl MapCalls {
             match surveyed {
                 Ok((map, surveyed)) => {
                     let (count, caller) = (surveyed.subjects, Arc::clone(&asker.caller));
-                    let outcome = Outcome::Told(Told::Surveyed(surveyed));
-                    let tenant_tag = asker.tenant_tag;
-                    let noted = Noted { reply, outcome, tenant_tag, caller, map, count };
-                    reader.queue.submit_errand(Errand::Note(Box::new(noted)));
+                    let outcome = Box::new(Outcome::Told(Told::Surveyed(surveyed)));
+                    let answer = NotedAnswer::Session(reply, outcome);
+                    let tenant_tag = Some(asker.tenant_tag);
+                    let why = "a plan: standing rulings made again under this map, and counted";
+                    let question = Question { answer, tenant_tag, caller, map, count, why };
+                    reader.queue.submit_errand(Errand::Note(Box::new(question)));
                 }
                 Err(fault) => reply.send(fault.into()),
             }

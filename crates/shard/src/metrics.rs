@@ -11,6 +11,8 @@ pub(crate) struct Metrics {
     pub(crate) commit_writes: Histogram,
     pub(crate) entries: Counter,
     pub(crate) checkpoint_size: Gauge,
+    pub(crate) witnessed_size: Gauge,
+    pub(crate) witness_failures: Counter,
     pub(crate) queue: Gauge,
     pub(crate) queue_bytes: Gauge,
     pub(crate) sessions: Gauge,
@@ -33,6 +35,8 @@ impl Metrics {
             commit_writes: Histogram::new(exponential_buckets(1.0, 2.0, 12)),
             entries: Counter::default(),
             checkpoint_size: Gauge::default(),
+            witnessed_size: Gauge::default(),
+            witness_failures: Counter::default(),
             queue: Gauge::default(),
             queue_bytes: Gauge::default(),
             sessions: Gauge::default(),
@@ -52,6 +56,10 @@ impl Metrics {
         registry.register("shard_commit_writes", "Writes in one commit", m.commit_writes);
         registry.register("shard_log_entries", "Entries added to the log", m.entries);
         registry.register("shard_checkpoint_size", "Entries signed for", m.checkpoint_size);
+        let says = "Entries under the last checkpoint that every witness has cosigned";
+        registry.register("shard_witnessed_size", says, m.witnessed_size);
+        let says = "Checkpoints that a witness did not cosign";
+        registry.register("shard_witness_failures", says, m.witness_failures);
         registry.register("shard_queue", "Writes that wait for the committer", m.queue);
         registry.register("shard_queue_bytes", "Bytes of those writes", m.queue_bytes);
         registry.register("shard_sessions", "Open sessions", m.sessions);

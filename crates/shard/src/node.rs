@@ -46,6 +46,8 @@ pub(crate) struct Node {
     pub(crate) refusals: Refusals,
     /// The time of the last commit, in milliseconds: time here never falls below it.
     pub(crate) committed: AtomicU64,
+    /// Entries of the log that are durable.
+    pub(crate) log_size: AtomicU64,
 }
 
 impl Node {
@@ -63,6 +65,11 @@ impl Node {
     /// brings no clause back that had expired when something was last committed.
     pub(crate) fn now(&self) -> UnixMillis {
         self.clock.now().max(UnixMillis(self.committed.load(Ordering::Relaxed)))
+    }
+
+    /// Entries of the log that are durable.
+    pub(crate) fn log_size(&self) -> u64 {
+        self.log_size.load(Ordering::Acquire)
     }
 
     /// The origin of an earlier period's log.

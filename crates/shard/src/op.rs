@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use wire::session as proto;
 use zeroize::Zeroizing;
 
+use crate::prover::Prover;
 use crate::record::{Address, SealedBody};
 use crate::rows::{Owner, Tag};
 use crate::seal::{KEY_BYTES, NONCE_BYTES};
@@ -46,6 +47,16 @@ impl Action {
             Self::Put(put) => 512 + put.content.sealed.bytes(),
             Self::Delete(_) | Self::Create(_) => 512,
             Self::Read(read) => 512 + read.found.body.len(),
+        }
+    }
+
+    /// The collection that it is about.
+    pub(crate) fn collection(&self) -> &Collection {
+        match self {
+            Self::Put(put) => &put.address.collection,
+            Self::Delete(delete) => &delete.address.collection,
+            Self::Create(create) => &create.collection,
+            Self::Read(read) => &read.collection,
         }
     }
 
@@ -156,10 +167,19 @@ pub(crate) struct ReplySlot {
     pub(crate) permit: OwnedPermit<FromShard>,
     /// Room for a record among the answers that wait on the session; taken before it is sent.
     pub(crate) room: Option<OwnedSemaphorePermit>,
+    /// Where a write's answer goes that is to bear a proof.
+    pub(crate) prover: Option<Prover>,
 }
 
 impl ReplySlot {
-    pub(crate) fn send(self, outcome: Outcome) {
+    pub(crate) fn send(mut self, outcome: Outcome) {
+        let outcome = match (outcome, self.prover.take()) {
+            // It comes back when a checkpoint has signed its entry.
+            (Outcome::Written(written), Some(prover)) if !written.entry.is_empty() => {
+                return prover.take(self, written);
+            }
+            (outcome, _) => outcome,
+        };
         let outcome = match outcome {
             Outcome::Written(written) => proto::reply::Outcome::Written(written),
             Outcome::Found(found) => {

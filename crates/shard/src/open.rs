@@ -17,6 +17,7 @@ use crate::keyring::{self, FileKeyring};
 use crate::log::{Draft, Log, edge_at, root_at};
 use crate::maps::{self, Offered};
 use crate::node::origin;
+use crate::rotate::{began, ends_in_seal};
 use crate::rows::Namer;
 use crate::small_rows::{edge_row, owned_slots};
 use crate::{Error, Outside, Settings, rows};
@@ -47,6 +48,10 @@ pub(crate) struct Opened {
     pub(crate) last_commit: UnixMillis,
     pub(crate) signer: Signer,
     pub(crate) anchor: Anchor,
+    /// Whether the period has ended: nothing may be written into it.
+    pub(crate) sealed: bool,
+    /// The minute in which it began.
+    pub(crate) began: u32,
     /// The last signed checkpoint as a note, and its size.
     pub(crate) note: String,
     pub(crate) signed: u64,
@@ -65,7 +70,7 @@ impl Opening<'_> {
         }
         let found = Anchor::open(&anchor_path)?;
         let engine = self.engine()?;
-        let (identity, anchor, note) = match (Identity::read(&*engine)?, found) {
+        let (identity, mut anchor, mut note) = match (Identity::read(&*engine)?, found) {
             (Some(identity), Some((anchor, note))) => (identity, anchor, note),
             (None, found) => self.begin(&*engine, territory, &anchor_path, found)?,
             (Some(_), None) => {
@@ -92,9 +97,15 @@ impl Opening<'_> {
         if row.period != identity.period || head.size != log.head_size() {
             return Err(Error::Damaged("placement log"));
         }
+        if self.after_rotation(&*engine, &note)? {
+            note = signed_empty(&signer)?;
+            anchor.store(&note)?;
+        }
         let signed = check_extends(&*engine, &log, &note, &identity.vkey, &anchor_path)?;
         let owned = owned_slots(&*engine)?;
         let start = self.start(&*engine)?;
+        let sealed = ends_in_seal(&*engine, &log)?;
+        let began = began(&*engine, identity.period)?;
         let mut opened = Opened {
             map: Arc::clone(&start.offered.sealed.map),
             period: identity.period,
@@ -111,8 +122,12 @@ impl Opening<'_> {
             anchor,
             note,
             signed,
+            sealed,
+            began,
         };
-        self.accept_map(&mut opened, start)?;
+        if !sealed {
+            self.accept_map(&mut opened, start)?;
+        }
         self.compare_slots(&opened);
         Ok(opened)
     }

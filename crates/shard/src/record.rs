@@ -1,7 +1,8 @@
 //! One record at rest: a sealed body, and a sealed head that says everything else about it.
 //!
-//! The row, of format 1: `01`, version (8 bytes), length of the sealed body (4 bytes), the sealed
-//! body, a nonce (12 bytes), the sealed head. A deleted record keeps its row, with an empty body
+//! The row, of format 2: `02`, version (8 bytes), length of the sealed body (4 bytes), the sealed
+//! body, a nonce (12 bytes), the sealed head. In format 1 the head did not name its record, and was
+//! bound to the names in plain; it is still read. A deleted record keeps its row, with an empty body
 //! and no body key: its versions go on from there, and late retries are still known.
 
 use terms::{Collection, RecordKey, RegionId, limits};
@@ -11,7 +12,9 @@ use crate::codec::{Malformed, Reader, Writer};
 use crate::rows::{Owner, Tag};
 use crate::seal::{self, KEY_BYTES, NONCE_BYTES, NotOpened, SealKey, TAG_BYTES, binding};
 
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
+/// The format whose head does not say which record it is.
+const FORMAT_UNNAMED: u8 = 1;
 /// Bytes before the sealed body.
 const FRONT_BYTES: usize = 1 + 8 + 4;
 
@@ -67,6 +70,14 @@ impl Address {
     }
 }
 
+/// To what a head is bound: the place of its row, which is a keyed hash of the record's names.
+fn head_binding(owner: &Owner, row: &[u8], region: &RegionId, version: u64) -> Vec<u8> {
+    let mut bound = Writer::with_capacity(192);
+    let parts = [region.as_str(), owner.tenant.as_str(), owner.subject.expose()];
+    bound.fixed(&binding("head v2", &parts, Some(version))).bytes(row);
+    bound.0
+}
+
 /// Where an entry stands: the period of the log, and the index in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct EntryAt {
@@ -119,8 +130,10 @@ impl Head {
         etag(self.version, &self.digest)
     }
 
-    fn encode(&self) -> Zeroizing<Vec<u8>> {
-        let mut head = Writer::with_capacity(120 + self.recent.len() * 60);
+    fn encode(&self, address: &Address) -> Zeroizing<Vec<u8>> {
+        let names = address.collection.as_str().len() + address.key.expose().len();
+        let mut head = Writer::with_capacity(128 + names + self.recent.len() * 60);
+        head.text(address.collection.as_str()).text(address.key.expose());
         head.u8(u8::from(self.deleted)).u32(self.entry.period).u64(self.entry.index);
         head.fixed(&self.opening).fixed(&self.digest).fixed(&*self.body_key);
         head.u32(u32::try_from(self.recent.len()).expect("bounded by REQUEST_IDS_KEPT_MAX"));
@@ -131,8 +144,8 @@ impl Head {
         Zeroizing::new(head.0)
     }
 
-    fn decode(version: u64, bytes: &[u8]) -> Result<Self, Malformed> {
-        let mut head = Reader::new(bytes);
+    /// What follows the names.
+    fn decode(version: u64, head: &mut Reader<'_>) -> Result<Self, Malformed> {
         let deleted = match head.u8()? {
             0 => false,
             1 => true,
@@ -207,8 +220,8 @@ impl SealedBody {
         row.get_mut(..FRONT_BYTES).expect("the row begins with it").copy_from_slice(&front.0);
         row.extend_from_slice(&nonce);
         let from = row.len();
-        row.extend_from_slice(&head.encode());
-        let bound = address.binding("head v1", region, Some(head.version));
+        row.extend_from_slice(&head.encode(address));
+        let bound = head_binding(&address.owner, &address.row, region, head.version);
         key.seal_tail(nonce, &bound, &mut row, from);
         row
     }
@@ -221,12 +234,13 @@ pub(crate) fn without_body(row: Vec<u8>) -> Vec<u8> {
         return row;
     };
     let mut short = Writer::with_capacity(FRONT_BYTES + NONCE_BYTES + stored.head.len());
-    short.u8(FORMAT).u64(stored.version).bytes(&[]).fixed(&stored.nonce).fixed(stored.head);
+    short.u8(stored.format).u64(stored.version).bytes(&[]).fixed(&stored.nonce).fixed(stored.head);
     short.0
 }
 
 /// A row taken apart.
 pub(crate) struct Stored<'a> {
+    format: u8,
     version: u64,
     body: &'a [u8],
     nonce: [u8; NONCE_BYTES],
@@ -236,11 +250,14 @@ pub(crate) struct Stored<'a> {
 impl<'a> Stored<'a> {
     pub(crate) fn read(row: &'a [u8]) -> Result<Self, Damaged> {
         let mut reader = Reader::new(row);
-        reader.format(FORMAT)?;
+        let format = reader.u8()?;
+        if !matches!(format, FORMAT | FORMAT_UNNAMED) {
+            return Err(Damaged);
+        }
         let version = reader.u64()?;
         let body = reader.bytes()?;
         let nonce = reader.array()?;
-        Ok(Self { version, body, nonce, head: reader.rest() })
+        Ok(Self { format, version, body, nonce, head: reader.rest() })
     }
 
     /// Opens the head.
@@ -250,10 +267,38 @@ impl<'a> Stored<'a> {
         region: &RegionId,
         key: &SealKey,
     ) -> Result<Head, Damaged> {
+        if self.format == FORMAT_UNNAMED {
+            let mut sealed = Zeroizing::new(self.head.to_vec());
+            let bound = address.binding("head v1", region, Some(self.version));
+            let mut plain = Reader::new(key.open(self.nonce, &bound, &mut sealed)?);
+            return Ok(Head::decode(self.version, &mut plain)?);
+        }
+        let Some((named, head)) = self.named(&address.owner, &address.row, (region, key))? else {
+            return Err(Damaged);
+        };
+        let ours = named.collection == address.collection && named.key == address.key;
+        if ours { Ok(head) } else { Err(Damaged) }
+    }
+
+    /// Opens the head of a row of which nothing is known but its place and whose it is. `None`: it
+    /// is of format 1, which does not say which record it is.
+    pub(crate) fn named(
+        &self,
+        owner: &Owner,
+        row: &[u8],
+        (region, key): (&RegionId, &SealKey),
+    ) -> Result<Option<(Address, Head)>, Damaged> {
+        if self.format == FORMAT_UNNAMED {
+            return Ok(None);
+        }
         let mut sealed = Zeroizing::new(self.head.to_vec());
-        let bound = address.binding("head v1", region, Some(self.version));
-        let plain = key.open(self.nonce, &bound, &mut sealed)?;
-        Ok(Head::decode(self.version, plain)?)
+        let bound = head_binding(owner, row, region, self.version);
+        let mut plain = Reader::new(key.open(self.nonce, &bound, &mut sealed)?);
+        let collection = Collection::parse(plain.text()?).map_err(|_| Damaged)?;
+        let key = RecordKey::parse(plain.text()?).map_err(|_| Damaged)?;
+        let head = Head::decode(self.version, &mut plain)?;
+        let address = Address { owner: owner.clone(), collection, key, row: row.to_vec() };
+        Ok(Some((address, head)))
     }
 
     /// Opens the body.

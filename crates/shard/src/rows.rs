@@ -14,6 +14,7 @@
 //! | `40` | the entries of one commit | period, index of the first |
 //! | `41` | the right edge of the log | |
 //! | `42` | a full tile | period, level, index |
+//! | `43` | a period of the log that has ended | period |
 
 use aws_lc_rs::hmac;
 use engine::{Key, Span};
@@ -198,6 +199,18 @@ pub(crate) fn entries_span(period: u32, from: u64, until: u64) -> Span {
 /// The index in the key of an entries row.
 pub(crate) fn entries_index(key: &[u8]) -> Option<u64> {
     key.last_chunk().map(|index| u64::from_be_bytes(*index))
+}
+
+/// A period that has ended.
+pub(crate) fn sealed(period: u32) -> Key {
+    let mut key = Writer::with_capacity(8);
+    key.u8(0x43).u32(period);
+    key.0
+}
+
+/// All periods that have ended.
+pub(crate) fn all_sealed() -> Span {
+    Span::prefix(&[0x43])
 }
 
 /// A full tile.

@@ -1,97 +1,46 @@
-//! A running shard: its threads, its listener, and how it ends.
+//! A running shard: its parts, and its threads.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, mpsc};
 use std::thread;
-use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use atlas::{Annex, RegionMap};
 use ledger::Signers;
 use link::admin::Health;
-use link::listener::Entrance;
 use link::metrics::Registry;
-use link::peer::PeerKind;
-use link::tls::Tls;
-use terms::{Clock, Entropy, RegionId, ShardId};
-use tokio::net::TcpListener;
 use tokio::sync::watch;
-use wire::session::session_server::SessionServer;
 
 use crate::Error;
 use crate::beat::{Beat, Durable};
+use crate::chronicle::{Chronicles, Signed};
 use crate::committer::{self, Committer, Life, Queue};
 use crate::counts::Counts;
 use crate::decision::Rules;
 use crate::log::edge_at;
-use crate::map_calls::MapCalls;
 use crate::metrics::Metrics;
 use crate::node::{Node, SUBJECTS_CACHED_MAX};
 use crate::open::{Opened, Opening};
-use crate::reads::Reader;
-use crate::session::Sessions;
+use crate::settings::{LogSettings, Outside, Settings};
 use link::refusals::Refusals;
-
-/// How long sessions may take to end once the shard goes down.
-const DRAIN_MAX: Duration = Duration::from_secs(10);
-
-/// What a shard is told.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// The region that it serves.
-    pub region: RegionId,
-    /// Its name in the region's annex.
-    pub shard: ShardId,
-    /// Folder of the store. It stays in the region, with all its copies.
-    pub data: PathBuf,
-    /// Folder of the last signed checkpoint: outside `data`, best on another disk.
-    pub anchor: PathBuf,
-    /// Folder of the keyring and the log's keys: outside `data`, best on another disk.
-    pub keys: PathBuf,
-    /// The engine of the store.
-    pub engine: engine::Kind,
-    /// Bytes of memory for the engine's cache.
-    pub cache_bytes: u64,
-    /// Bytes that are kept free on the disk for erasure and expiry: below it, puts are refused.
-    pub disk_reserve_bytes: u64,
-    /// The keys of those who sign region maps. None: maps come from the configuration alone, and
-    /// nobody answers for them.
-    pub signers: Option<Signers>,
-    /// The signatures of the map that the configuration names; empty: it has none.
-    pub map_note: String,
-    /// Time between checkpoints, when something is new.
-    pub beat: Duration,
-}
-
-/// The outside world.
-#[derive(Clone)]
-pub struct Outside {
-    /// What time it is.
-    pub clock: Arc<dyn Clock>,
-    /// Where random bytes come from.
-    pub entropy: Arc<dyn Entropy>,
-}
-
-impl fmt::Debug for Outside {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Outside").finish_non_exhaustive()
-    }
-}
 
 /// A shard that has passed every check and whose committer runs.
 pub struct Shard {
-    node: Arc<Node>,
-    queue: Queue,
-    counts: Arc<Counts>,
-    life: watch::Sender<Life>,
-    committer: thread::JoinHandle<()>,
-    beat: thread::JoinHandle<()>,
-    stop_beat: mpsc::Sender<()>,
-    published: Arc<ArcSwap<String>>,
-    signers: Option<Signers>,
-    health: Health,
+    pub(crate) node: Arc<Node>,
+    pub(crate) queue: Queue,
+    pub(crate) counts: Arc<Counts>,
+    pub(crate) life: watch::Sender<Life>,
+    pub(crate) committer: thread::JoinHandle<()>,
+    pub(crate) beat: thread::JoinHandle<()>,
+    pub(crate) stop_beat: mpsc::Sender<()>,
+    pub(crate) chronicles: Chronicles,
+    /// What witnesses have cosigned.
+    pub(crate) cosigned: watch::Sender<Option<Arc<Signed>>>,
+    pub(crate) log: LogSettings,
+    /// The minute in which the log's period began.
+    pub(crate) began: u32,
+    pub(crate) signers: Option<Signers>,
+    pub(crate) health: Health,
 }
 
 impl fmt::Debug for Shard {
@@ -118,7 +67,13 @@ impl Shard {
         let opening = tokio::task::spawn_blocking(move || {
             let opening =
                 Opening { settings: &settings, map: &map, annex: &annex, outside: &outside };
-            let opened = opening.open()?;
+            let mut opened = opening.open()?;
+            let max = settings.log.period_max;
+            let (size, now) = (opened.log.edge.size(), outside.clock.now());
+            if opened.sealed || max.reached(opened.began, size, now) {
+                opening.rotate(opened)?;
+                opened = opening.open()?;
+            }
             let ingress = annex.ingress().map(str::to_owned);
             Self::start(&settings, ingress, &outside, metrics, (opened, health))
         });
@@ -133,6 +88,7 @@ impl Shard {
         (opened, health): (Opened, Health),
     ) -> Result<Self, Error> {
         let second = edge_at(&*opened.engine, opened.period, opened.signed)?;
+        let vkey = opened.signer.vkey();
         let durable = Arc::new(Durable::new(opened.log.edge.size(), opened.log.edge.root()));
         let map = Arc::clone(&opened.map);
         metrics.map_epoch(map.epoch().number);
@@ -155,8 +111,10 @@ impl Shard {
             ingress,
             refusals: Refusals::default(),
             committed: AtomicU64::new(opened.last_commit.0),
+            log_size: AtomicU64::new(opened.log.edge.size()),
         });
-        let published = Arc::new(ArcSwap::from_pointee(opened.note));
+        let signed = Signed { note: opened.note, edge: second.clone(), at: opened.last_commit };
+        let published = watch::Sender::new(Arc::new(signed));
         let mut beat = Beat {
             node: Arc::clone(&node),
             durable: Arc::clone(&durable),
@@ -164,7 +122,7 @@ impl Shard {
             anchor: opened.anchor,
             second,
             signed: opened.signed,
-            published: Arc::clone(&published),
+            published: published.clone(),
         };
         // What was committed after the last checkpoint is verified and signed before anything is
         // served.
@@ -181,16 +139,11 @@ impl Shard {
             data: settings.data.clone(),
             disk_reserve_bytes: settings.disk_reserve_bytes,
         };
-        let (queue, inbox) = committer::queue();
-        let (life, _) = watch::channel(Life::Serving);
-        let threads = Threads { settings, life: &life };
-        let of_committer = life.clone();
-        let committer = threads.spawn("commit", move || committer.run(inbox, &of_committer))?;
-        let (stop_beat, stopped) = mpsc::channel();
-        let (of_beat, every) = (life.clone(), settings.beat);
-        let due = (queue.weak(), Arc::clone(&counts));
-        let beat = threads.spawn("beat", move || beat.run(every, &stopped, due, &of_beat))?;
-        let signers = settings.signers.clone();
+        let Started { queue, life, committer, beat, stop_beat } =
+            Started::new(settings, committer, beat, &counts)?;
+        let cosigned = watch::Sender::new(None);
+        let chronicles =
+            Chronicles::new(Arc::clone(&node), &vkey, published.subscribe(), cosigned.subscribe());
         Ok(Self {
             node,
             queue,
@@ -199,8 +152,11 @@ impl Shard {
             committer,
             beat,
             stop_beat,
-            published,
-            signers,
+            chronicles,
+            cosigned,
+            log: settings.log.clone(),
+            began: opened.began,
+            signers: settings.signers.clone(),
             health,
         })
     }
@@ -212,96 +168,37 @@ impl Shard {
 
     /// The newest signed checkpoint, as a note.
     pub fn checkpoint(&self) -> Arc<String> {
-        self.published.load_full()
-    }
-
-    /// Serves sessions until `shutdown` is done, then drains: what is queued is committed and
-    /// answered, the last checkpoint is signed. With `tls`, sessions are taken from our own
-    /// gateways alone; without, from this machine alone.
-    ///
-    /// # Errors
-    /// [`Error::Listener`] when it is without TLS and not on loopback, [`Error::Certificate`] when
-    /// the certificate names another shard; both before anything is served.
-    /// [`Error::Poisoned`] after a failed flush: the process must end with exit code 75 and be
-    /// started again. [`Error::Server`] when the listener fails.
-    pub async fn serve(
-        self,
-        listener: TcpListener,
-        tls: Option<Tls>,
-        shutdown: impl Future<Output = ()> + Send,
-    ) -> Result<(), Error> {
-        may_serve(&self.node, &listener, tls.as_ref())?;
-        let Self { node, queue, counts, life, committer, beat, stop_beat, signers, health, .. } =
-            self;
-        let entrance = tls.clone().map_or(Entrance::Plaintext, Entrance::Gateways);
-        let reader =
-            Reader { node: Arc::clone(&node), queue: queue.clone(), counts, life: life.clone() };
-        let map_calls = MapCalls::new(reader.clone(), signers);
-        let sessions = Sessions { tls, reader, map_calls, life: life.subscribe() };
-        let service = SessionServer::new(sessions)
-            .max_decoding_message_size(link::session::MESSAGE_BYTES_MAX)
-            .max_encoding_message_size(link::session::MESSAGE_BYTES_MAX);
-        let mut ended = life.subscribe();
-        let mut server = link::session::server(tonic::transport::Server::builder());
-        let served = server.add_service(service).serve_with_incoming_shutdown(
-            link::listener::incoming_by(listener, entrance),
-            async move {
-                // Also when the sender is gone: then nobody is left to serve.
-                let _gone = ended.wait_for(|life| *life != Life::Serving).await;
-            },
-        );
-        tracing::info!(origin = &*node.origin, engine = node.engine.kind(), "the shard serves");
-        health.set_ready(true);
-        let mut watched = life.subscribe();
-        let drain = async {
-            tokio::select! {
-                () = shutdown => advance(&life, Life::Draining),
-                _poisoned = watched.wait_for(|life| *life == Life::Poisoned) => {}
-            }
-            health.set_ready(false);
-            if *life.borrow() != Life::Poisoned {
-                tokio::time::sleep(DRAIN_MAX).await;
-            }
-        };
-        let served = tokio::select! {
-            served = served => served,
-            () = drain => Ok(()),
-        };
-        health.set_ready(false);
-        // Sessions that are still there are left. Everything queued is committed and answered.
-        advance(&life, Life::Ended);
-        if *life.borrow() == Life::Poisoned {
-            health.set_dead();
-            return Err(Error::Poisoned);
-        }
-        queue.end().await;
-        let ended = tokio::task::spawn_blocking(move || {
-            let committed = committer.join();
-            drop(stop_beat);
-            committed.and_then(|()| beat.join())
-        });
-        let joined = ended.await.is_ok_and(|joined| joined.is_ok());
-        if !joined || *life.borrow() == Life::Poisoned {
-            health.set_dead();
-            return Err(Error::Poisoned);
-        }
-        served.map_err(Error::Server)
+        Arc::new(self.chronicles.growing().signed.note.clone())
     }
 }
 
-/// Whether sessions may be taken there: without TLS on loopback only, and with TLS as the shard that
-/// the certificate names.
-fn may_serve(node: &Node, listener: &TcpListener, tls: Option<&Tls>) -> Result<(), Error> {
-    let Some(tls) = tls else {
-        let address = listener.local_addr().map_err(|_| Error::Listener)?;
-        return if address.ip().is_loopback() { Ok(()) } else { Err(Error::Listener) };
-    };
-    let own = tls.own();
-    let ours = own.kind() == PeerKind::Shard
-        && *own.region() == node.region
-        && own.name() == node.shard.as_str()
-        && own.trust_domain() == node.map().trust_domain();
-    if ours { Ok(()) } else { Err(Error::Certificate { found: own.to_string() }) }
+/// The threads of a shard, and the ways to them.
+struct Started {
+    queue: Queue,
+    life: watch::Sender<Life>,
+    committer: thread::JoinHandle<()>,
+    beat: thread::JoinHandle<()>,
+    stop_beat: mpsc::Sender<()>,
+}
+
+impl Started {
+    fn new(
+        settings: &Settings,
+        committer: Committer,
+        beat: Beat,
+        counts: &Arc<Counts>,
+    ) -> Result<Self, Error> {
+        let (queue, inbox) = committer::queue();
+        let (life, _) = watch::channel(Life::Serving);
+        let threads = Threads { settings, life: &life };
+        let of_committer = life.clone();
+        let committer = threads.spawn("commit", move || committer.run(inbox, &of_committer))?;
+        let (stop_beat, stopped) = mpsc::channel();
+        let (of_beat, every) = (life.clone(), settings.beat);
+        let due = (queue.weak(), Arc::clone(counts));
+        let beat = threads.spawn("beat", move || beat.run(every, &stopped, due, &of_beat))?;
+        Ok(Self { queue, life, committer, beat, stop_beat })
+    }
 }
 
 /// Starts the threads of a shard.
@@ -335,15 +232,4 @@ fn guarded(life: &watch::Sender<Life>, work: impl FnOnce()) {
     }
     let _guard = Guard(life);
     work();
-}
-
-/// Goes on to a later state; never back.
-fn advance(life: &watch::Sender<Life>, to: Life) {
-    life.send_if_modified(|life| {
-        let later = *life < to;
-        if later {
-            *life = to;
-        }
-        later
-    });
 }

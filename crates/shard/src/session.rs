@@ -25,6 +25,7 @@ use crate::node::Node;
 use crate::op::{self, Action, ReplySlot};
 use crate::peer::{self, Gateway};
 use crate::prepare::{self, Asker, Prepare};
+use crate::prover::Prover;
 use crate::reads::{Answers, Get, Reader};
 
 /// Bodies from this size on are sealed on a thread that may be busy for a while.
@@ -44,6 +45,7 @@ pub(crate) struct Sessions {
     pub(crate) tls: Option<Tls>,
     pub(crate) reader: Reader,
     pub(crate) map_calls: MapCalls,
+    pub(crate) prover: Prover,
     pub(crate) life: watch::Receiver<Life>,
 }
 
@@ -94,6 +96,7 @@ impl Session for Sessions {
             gateway,
             reader: self.reader.clone(),
             map_calls: self.map_calls.clone(),
+            prover: self.prover.clone(),
             life: self.life.clone(),
             sender,
             answers: answers.clone(),
@@ -181,6 +184,7 @@ struct Served {
     cut: Arc<AtomicBool>,
     reader: Reader,
     map_calls: MapCalls,
+    prover: Prover,
     life: watch::Receiver<Life>,
     sender: mpsc::Sender<FromShard>,
     answers: Answers,
@@ -283,7 +287,7 @@ impl Served {
             // Waits while too many answers of this session are under way: then the gateway's
             // frames wait in its own window.
             let permit = self.sender.clone().reserve_owned().await.map_err(|_| Ends)?;
-            let reply = ReplySlot { id: call.id, permit, room: None };
+            let reply = ReplySlot { id: call.id, permit, room: None, prover: None };
             if draining {
                 reply.send(Fault::new(Reason::ShuttingDown).into());
             } else {
@@ -316,6 +320,8 @@ impl Served {
         // Before anything else is looked at: who may not ask learns nothing.
         if call.op.as_ref().is_some_and(|op| !fence::permitted(asker.caller.role, op)) {
             self.reader.node.refused(Reason::NotPermitted, asker.stands);
+            let by = (asker.tenant_tag, &asker.caller);
+            self.reader.counts.refused(Reason::NotPermitted, by, None);
             return reply.send(Fault::new(Reason::NotPermitted).into());
         }
         match call.op {
@@ -332,8 +338,9 @@ impl Served {
     }
 
     /// Prepares a write and queues it. A large body is sealed on a thread that may be busy.
-    fn write(&self, reply: ReplySlot, asked: (Instant, u64, Asker), op: Op) {
+    fn write(&self, mut reply: ReplySlot, asked: (Instant, u64, Asker), op: Op) {
         let (deadline, map_epoch, asker) = asked;
+        reply.prover = wants_proof(&op).then(|| self.prover.clone());
         let body = if let Op::Put(put) = &op { put.body.len() } else { 0 };
         let Some(room) = self.reader.queue.admit(body + OP_BYTES) else {
             return reply.send(busy());
@@ -364,6 +371,16 @@ fn submit(
             reader.queue.submit(write, room);
         }
         Err(fault) => reply.send(fault.into()),
+    }
+}
+
+/// Whether a call's answer is to bear a proof.
+const fn wants_proof(op: &Op) -> bool {
+    match op {
+        Op::Put(put) => put.prove && !put.validate_only,
+        Op::Delete(delete) => delete.prove && !delete.validate_only,
+        Op::Create(create) => create.prove && !create.validate_only,
+        Op::Get(_) | Op::MapFetch(_) | Op::MapOffer(_) | Op::MapHistory(_) | Op::Survey(_) => false,
     }
 }
 

@@ -8,10 +8,11 @@ use atlas::Succession;
 use engine::Batch;
 use ledger::entry::{Caller, Detail, Entry, Kind, MapRef};
 use terms::{Fault, Reason};
+use tokio::sync::oneshot;
 use wire::session as proto;
 
 use crate::Error;
-use crate::committer::{Committer, minute};
+use crate::committer::{Committer, busy, minute};
 use crate::log::Draft;
 use crate::maps::{self, Offered, map_ref};
 use crate::op::{Outcome, ReplySlot};
@@ -22,29 +23,52 @@ pub(crate) enum Errand {
     /// Take a map.
     Map(MapOp),
     /// Write down that somebody asked, then answer.
-    Note(Box<Noted>),
+    Note(Box<Question>),
 }
 
 impl Errand {
-    /// The place for its answer, if it cannot be done.
-    pub(crate) fn into_reply(self) -> ReplySlot {
+    /// Answers that it cannot be done now.
+    pub(crate) fn refuse(self) {
         match self {
-            Self::Map(op) => op.reply,
-            Self::Note(noted) => noted.reply,
+            Self::Map(op) => op.reply.send(busy()),
+            Self::Note(question) => question.answer.give(Err(Fault::new(Reason::ShardBusy))),
         }
     }
 }
 
-/// A question about many, and its answer, which is given once a COUNT entry is durable.
-pub(crate) struct Noted {
-    pub(crate) reply: ReplySlot,
-    pub(crate) outcome: Outcome,
-    pub(crate) tenant_tag: Tag,
+/// A question about many. It is answered once a COUNT entry is durable.
+pub(crate) struct Question {
+    pub(crate) answer: NotedAnswer,
+    /// The tenant of the caller; an auditor has none.
+    pub(crate) tenant_tag: Option<Tag>,
     pub(crate) caller: Arc<Caller>,
-    /// The map that was asked about.
+    /// The map that was asked about, or was in force.
     pub(crate) map: MapRef,
-    /// The subjects that were looked at.
+    /// The subjects that were looked at, or the entries that were opened.
     pub(crate) count: u64,
+    /// What was asked.
+    pub(crate) why: &'static str,
+}
+
+/// The answer to a question, ready, and where it goes.
+pub(crate) enum NotedAnswer {
+    /// To a gateway.
+    Session(ReplySlot, Box<Outcome>),
+    /// To an auditor's call, which holds the answer itself.
+    Auditor(oneshot::Sender<Result<(), Fault>>),
+}
+
+impl NotedAnswer {
+    fn give(self, noted: Result<(), Fault>) {
+        match self {
+            Self::Session(reply, outcome) => reply.send(match noted {
+                Ok(()) => *outcome,
+                Err(fault) => Outcome::Fault(fault),
+            }),
+            // Gone: nobody waits any more.
+            Self::Auditor(sender) => drop(sender.send(noted)),
+        }
+    }
 }
 
 /// A map on its way to the committer: whose signatures are good.
@@ -62,7 +86,7 @@ impl Committer {
         }
         match errand {
             Errand::Map(op) => self.take_map(op),
-            Errand::Note(noted) => self.note(*noted),
+            Errand::Note(question) => self.note(*question),
         }
     }
 
@@ -103,13 +127,12 @@ impl Committer {
     }
 
     /// One commit of one COUNT entry; then the answer.
-    fn note(&mut self, noted: Noted) -> Result<(), Error> {
-        let Noted { reply, outcome, tenant_tag, caller, map, count } = noted;
+    fn note(&mut self, question: Question) -> Result<(), Error> {
+        let Question { answer, tenant_tag, caller, map, count, why } = question;
         let mut entry = Entry::new(Kind::Count, minute(self.now()));
-        entry.tenant_tag = Some(tenant_tag);
+        entry.tenant_tag = tenant_tag;
         entry.caller = Some(Caller::clone(&caller));
         entry.map = Some(map);
-        let why = "a plan: standing rulings made again under this map, and counted";
         entry.details = vec![Detail::Count(count), Detail::Reason(why.to_owned())];
         // What is kept on the disk for erasure is not for questions.
         let done = if self.disk_is_low()? {
@@ -117,10 +140,7 @@ impl Committer {
         } else {
             self.commit_entry(Batch::new(), &entry)?
         };
-        reply.send(match done {
-            Ok(()) => outcome,
-            Err(fault) => Outcome::Fault(fault),
-        });
+        answer.give(done);
         Ok(())
     }
 

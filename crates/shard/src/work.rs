@@ -10,6 +10,7 @@ use ledger::entry::{Caller, Kind};
 use terms::{Detail, Fault, Reason};
 use wire::session as proto;
 
+use crate::counts::Counts;
 use crate::decision::{Ruled, Rules};
 use crate::entries::{create_statement, rule_into, say_data};
 use crate::fence::Stands;
@@ -26,6 +27,7 @@ use crate::{Error, codec, prepare, rows};
 /// A group being worked on. Dropped without a commit, it has changed nothing.
 pub(crate) struct Work<'a> {
     pub(crate) node: &'a Node,
+    pub(crate) counts: &'a Counts,
     pub(crate) rules: &'a mut Rules,
     pub(crate) minute: u32,
     /// Rows that were read for this group.
@@ -60,6 +62,7 @@ impl Work<'_> {
         let territory = caller.territory.as_deref().and_then(Country::parse);
         let stands = Stands { gateway, caller: territory };
         let asker = Asker { caller, tenant_tag, gateway };
+        let collection = action.collection().clone();
         let mut outcome = if tokio::time::Instant::now() > deadline {
             Err(Fault::new(Reason::DeadlinePassed))
         } else {
@@ -73,11 +76,13 @@ impl Work<'_> {
         if let Err(fault) = &mut outcome {
             self.rules.differ(map_epoch, fault);
         }
-        if let Err(fault) = &outcome
-            && fault.reason == Reason::PlacementNotAdmitted
-        {
-            // The gateway's rules gave this region, and ours do not: it is stale, or it lies.
-            self.node.refused(fault.reason, stands);
+        if let Err(fault) = &outcome {
+            let by = (asker.tenant_tag, &asker.caller);
+            self.counts.refused(fault.reason, by, Some(&collection));
+            if fault.reason == Reason::PlacementNotAdmitted {
+                // The gateway's rules gave this region, and ours do not: it is stale, or it lies.
+                self.node.refused(fault.reason, stands);
+            }
         }
         self.answers.push((reply, outcome.unwrap_or_else(Outcome::Fault)));
     }
@@ -171,6 +176,7 @@ impl Work<'_> {
             opening: create.opening.to_vec().into(),
             statement: statement.into(),
             origin: String::new(),
+            tlog_proof: String::new(),
         }))
     }
 
@@ -377,6 +383,7 @@ impl Work<'_> {
             opening: opening.to_vec().into(),
             statement: statement.into(),
             origin: String::new(),
+            tlog_proof: String::new(),
         }))
     }
 }

@@ -254,11 +254,11 @@ async fn a_shard_serves_as_itself_and_without_tls_on_loopback_only() {
         let tls = pki.tls(&place.map(), uri);
         let shard = place.open().await.expect("the shard opens");
         let at = listener("127.0.0.1:0").await.expect("a free port");
-        let served = shard.serve(at, Some(tls), std::future::pending()).await;
+        let served = shard.serve(at, Some(tls), None, std::future::pending()).await;
         assert!(matches!(served, Err(Error::Certificate { .. })), "{uri}: {served:?}");
     }
     let shard = place.open().await.expect("the shard opens");
     let at = listener("0.0.0.0:0").await.expect("a free port");
-    let served = shard.serve(at, None, std::future::pending()).await;
+    let served = shard.serve(at, None, None, std::future::pending()).await;
     assert!(matches!(served, Err(Error::Listener)), "{served:?}");
 }

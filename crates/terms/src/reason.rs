@@ -138,6 +138,12 @@ reasons! {
     /// `if_version` or `etag` is not the record's.
     VersionMismatch "VERSION_MISMATCH" Aborted No "read the record again, then write with the version that you read";
 
+    // --- the placement log
+    /// The shard serves no log of that origin.
+    LogUnknown "LOG_UNKNOWN" NotFound No "use an origin whose key Ledger.Checkpoint lists, at the shard that it names";
+    /// The log has signed for fewer entries.
+    EntryUnknown "ENTRY_UNKNOWN" NotFound No "use a number below the size of the newest checkpoint, and sizes that grow";
+
     // --- region maps
     /// A map, or one of the packs that came with it, cannot be read or does not fit together.
     MapInvalid "MAP_INVALID" InvalidArgument No "run `bailiwick map check` on it: it names every mistake with its place";

@@ -15,6 +15,7 @@ use terms::{Fault, RequestId};
 
 pub(crate) use show::{refusal_text, why};
 
+use super::pki::write_secret;
 use super::{Exit, Failure, GATEWAY, Item, access, proto};
 use crate::serve;
 
@@ -81,6 +82,10 @@ struct Write {
     /// Check everything, store nothing
     #[arg(long)]
     validate_only: bool,
+    /// Wait for the proof that the log has the entry, and write the receipt with it into this new
+    /// file, for `bailiwick audit receipt`. It names the person
+    #[arg(long, value_name = "FILE", conflicts_with = "validate_only")]
+    receipt: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -168,7 +173,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
             Command::Put(options) => {
                 let request = options.request(common.json)?;
                 let answer = options.put(&request).await?;
-                answer.map(|answer| show::put(common.json, &answer, options))
+                answer.map(|answer| {
+                    options.write.keep(answer.receipt.as_ref())?;
+                    show::put(common.json, &answer, options)
+                })
             }
             Command::Get(_) => match common.client(Vec::new()).await? {
                 Ok(client) => {
@@ -182,7 +190,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
                     let client = options.write.client(client);
                     let answer = client.delete(&options.request()?).await;
                     let dry = options.write.validate_only;
-                    answer.map(|answer| show::delete(common.json, &answer, dry))
+                    answer.map(|answer| {
+                        options.write.keep(answer.receipt.as_ref())?;
+                        show::delete(common.json, &answer, dry)
+                    })
                 }
                 Err(error) => Err(error),
             },
@@ -229,6 +240,16 @@ impl Write {
         if self.request_id.is_some() { client } else { client.first_time() }
     }
 
+    /// Writes the receipt, if that was asked for.
+    fn keep(&self, receipt: Option<&api::Receipt>) -> Result<(), Failure> {
+        let Some(path) = &self.receipt else { return Ok(()) };
+        write_secret(path, &format!("{:#}\n", show::receipt(receipt)))
+    }
+
+    fn receipt_view(&self) -> api::ReceiptView {
+        if self.receipt.is_some() { api::ReceiptView::Full } else { api::ReceiptView::Basic }
+    }
+
     fn request_id(&self) -> Result<String, Failure> {
         let id = self.request_id.map_or_else(|| new_request_id(&SystemEntropy), Ok);
         id.map(|id| id.to_string()).map_err(|error| Failure::new(Exit::Unavailable, error))
@@ -263,6 +284,7 @@ impl PutOptions {
             findings: Vec::new(),
             validate_only: self.write.validate_only,
             etag: self.write.etag.clone(),
+            receipt_view: self.write.receipt_view().into(),
         })
     }
 }
@@ -277,6 +299,7 @@ impl DeleteOptions {
             if_version: self.write.if_version,
             etag: self.write.etag.clone(),
             validate_only: self.write.validate_only,
+            receipt_view: self.write.receipt_view().into(),
         })
     }
 }

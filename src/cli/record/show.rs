@@ -177,7 +177,8 @@ const fn done(dry: bool, replayed: bool, word: &'static str) -> &'static str {
     }
 }
 
-fn receipt(receipt: Option<&api::Receipt>) -> Value {
+/// A receipt as `bailiwick audit receipt` reads it.
+pub(super) fn receipt(receipt: Option<&api::Receipt>) -> Value {
     let encode = |bytes: &[u8]| BASE64_STANDARD.encode(bytes);
     receipt.map_or(Value::Null, |receipt| {
         json!({
@@ -186,6 +187,7 @@ fn receipt(receipt: Option<&api::Receipt>) -> Value {
             "entry": encode(&receipt.entry),
             "opening": encode(&receipt.opening),
             "statement": encode(&receipt.statement),
+            "tlog_proof": receipt.tlog_proof,
         })
     })
 }

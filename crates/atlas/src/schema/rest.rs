@@ -38,6 +38,12 @@ static SHARD: Table = Table {
     keys: &[
         needed("name", Form::Name, "Its name within the region."),
         needed("address", Form::Address, "Where gateways reach it."),
+        optional(
+            "audit",
+            Form::Address,
+            "none: auditors are not told",
+            "Where auditors reach its placement log.",
+        ),
         needed("slots", Form::List(&Form::Slots), "The slots that it owns, such as `0-1023`."),
     ],
 };

@@ -51,6 +51,7 @@ fn receipt(
         entry: entry.encode().unwrap().into(),
         opening: opening.to_vec().into(),
         statement: statement.into(),
+        tlog_proof: String::new(),
     })
 }
 

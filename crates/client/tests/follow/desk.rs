@@ -238,6 +238,7 @@ fn stored(request: &api::PutRecordRequest) -> api::PutRecordResponse {
         entry: entry.encode().unwrap().into(),
         opening: opening.to_vec().into(),
         statement: statement.into(),
+        tlog_proof: String::new(),
     };
     let subject = request.subject.clone();
     let subject = subject.map(|s| api::SubjectRef { domicile: "ru-msk".to_owned(), ..s });

@@ -173,6 +173,7 @@ pub(super) fn a_write() -> proto::Written {
         opening: "opening".into(),
         statement: "statement".into(),
         origin: String::new(),
+        tlog_proof: String::new(),
     }
 }
 

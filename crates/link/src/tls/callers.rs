@@ -28,6 +28,8 @@ pub struct CallerFiles {
     pub authorities: Option<PathBuf>,
     /// Lists of revoked certificates.
     pub revoked: Option<PathBuf>,
+    /// Whether plain HTTP (1.1) is taken beside gRPC.
+    pub pages: bool,
 }
 
 /// TLS of a public listener. Clones are the same.
@@ -81,7 +83,7 @@ impl CallerTls {
 
     /// Reads the files again whenever one has changed. Never done.
     pub async fn keep(&self) {
-        let CallerFiles { certificate, key, authorities, revoked } = self.0.files.clone();
+        let CallerFiles { certificate, key, authorities, revoked, pages: _ } = self.0.files.clone();
         let paths = [certificate, key].into_iter().chain(authorities).chain(revoked).collect();
         let mut watched = Watched::new(paths);
         loop {
@@ -113,8 +115,8 @@ impl CallerTls {
         // Whatever else is wrong, nobody goes on trusting whom an authority has revoked.
         let lists = material::lists(files.revoked.as_ref());
         let trust = lists.map(|lists| old.trust.with_lists(lists));
-        if let Ok(new) =
-            trust.and_then(|trust| with(old.own.clone(), trust, (clock, metrics), generation))
+        if let Ok(new) = trust
+            .and_then(|trust| with((files, old.own.clone()), trust, (clock, metrics), generation))
         {
             loaded.send_replace(Arc::new(new));
             tracing::warn!(generation, "revocations were read, and nothing else");
@@ -182,12 +184,12 @@ fn load(
     }
     let trust = material::callers(files.authorities.as_ref(), files.revoked.as_ref())?;
     let trust = trust.keeping(before);
-    with(own, trust, (clock, metrics), generation)
+    with((files, own), trust, (clock, metrics), generation)
 }
 
 /// One generation of our own certificate and of what we trust.
 fn with(
-    own: Own,
+    (files, own): (&CallerFiles, Own),
     trust: Trust,
     (clock, metrics): (&Arc<dyn Clock>, &TlsMetrics),
     generation: u64,
@@ -207,7 +209,7 @@ fn with(
         };
         builder.with_client_cert_verifier(Arc::new(verifier))
     };
-    let server = finish(builder, &own);
+    let server = finish(builder, &own, files.pages);
     metrics.loaded(own.not_after, &trust);
     Ok(Loaded { generation, own, trust, server })
 }

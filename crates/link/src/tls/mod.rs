@@ -367,7 +367,7 @@ fn with(
         .with_protocol_versions(&[&version::TLS13])
         .map_err(Error::Setup)?
         .with_client_cert_verifier(Arc::new(verifier));
-    let server = finish(server, &own);
+    let server = finish(server, &own, false);
     metrics.loaded(own.not_after, &trust);
     Ok(Loaded { generation, own, id, trust, server })
 }

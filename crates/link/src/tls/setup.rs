@@ -23,16 +23,21 @@ pub(crate) const SESSION_BUFFER_BYTES: usize = 512 << 10;
 /// revocation list or an authority may have come to its end.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
-/// A listener's settings, with our certificate and without resumption.
+/// A listener's settings, with our certificate and without resumption. `pages`: plain HTTP is
+/// taken beside gRPC.
 pub(super) fn finish(
     builder: rustls::ConfigBuilder<ServerConfig, rustls::server::WantsServerCert>,
     own: &Own,
+    pages: bool,
 ) -> Arc<ServerConfig> {
     let resolver = Arc::new(SingleCertAndKey::from(Arc::clone(&own.key)));
     let mut config = builder.with_cert_resolver(resolver);
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     config.alpn_protocols = vec![ALPN.to_vec()];
+    if pages {
+        config.alpn_protocols.push(b"http/1.1".to_vec());
+    }
     Arc::new(config)
 }
 

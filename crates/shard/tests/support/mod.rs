@@ -16,7 +16,7 @@ use link::admin::Health;
 use link::metrics::Registry;
 use link::system::{SystemClock, SystemEntropy};
 use link::tls::Tls;
-use shard::{Error, Outside, Settings, Shard};
+use shard::{AuditorEntrance, Auditors, Error, LogSettings, Outside, Settings, Shard};
 use terms::{Clock, RegionId, RequestId, ShardId, UnixMillis};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -87,6 +87,7 @@ impl Place {
             beat: Duration::from_millis(20),
             signers: None,
             map_note: String::new(),
+            log: LogSettings::default(),
         }
     }
 
@@ -124,6 +125,7 @@ impl Place {
 pub(crate) struct Running {
     pub(crate) region: &'static str,
     pub(crate) port: u16,
+    pub(crate) audit_port: u16,
     stop: oneshot::Sender<()>,
     served: JoinHandle<Result<(), Error>>,
 }
@@ -139,10 +141,14 @@ impl Running {
             .expect("a free port");
         let port = listener.local_addr().expect("an address").port();
         let (stop, stopped) = oneshot::channel::<()>();
-        let served = tokio::spawn(shard.serve(listener, tls, async {
+        let auditors = link::listener::bind("127.0.0.1:0".parse().expect("an address"));
+        let auditors = auditors.await.expect("a free port");
+        let audit_port = auditors.local_addr().expect("an address").port();
+        let auditors = Auditors { listener: auditors, entrance: AuditorEntrance::Loopback };
+        let served = tokio::spawn(shard.serve(listener, tls, Some(auditors), async {
             let _stopped = stopped.await;
         }));
-        Self { region, port, stop, served }
+        Self { region, port, audit_port, stop, served }
     }
 
     pub(crate) async fn stop(self) -> Result<(), Error> {

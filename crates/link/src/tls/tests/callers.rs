@@ -51,6 +51,7 @@ async fn a_caller_is_whoever_its_certificate_names() {
         key: files.key,
         authorities: Some(files.authorities),
         revoked: files.revoked,
+        pages: false,
     };
     let tls = CallerTls::open(files, clock(), TlsMetrics::default()).unwrap();
 

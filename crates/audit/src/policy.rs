@@ -1,0 +1,244 @@
+//! Whom an auditor believes, as a file (C2SP `tlog-policy`), which comes by another way than logs:
+//! ```text
+//! # a comment
+//! log <vkey> [<url>]
+//! witness <name> <vkey> [<url>]
+//! group <name> all|any|<number> <name>…
+//! quorum <name>|none
+//! ```
+//! Names stand before they are used, and there is one line `quorum`.
+
+use ledger::cosignature::Cosigner;
+use ledger::note::{self, Verifier};
+
+/// Bytes of a policy at the most.
+pub const POLICY_BYTES_MAX: usize = 1 << 20;
+/// Lines of a policy at the most.
+pub const POLICY_LINES_MAX: usize = 4096;
+
+/// Why a text is no policy.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// It is longer than a policy may be.
+    #[error("has more than {POLICY_BYTES_MAX} bytes or {POLICY_LINES_MAX} lines")]
+    TooLong,
+    /// A line is not accepted.
+    #[error("line {line}: {what}")]
+    Line {
+        /// Which, from 1.
+        line: usize,
+        /// What is wrong.
+        what: Wrong,
+    },
+    /// There is no line `quorum`.
+    #[error("has no line quorum; write \"quorum none\" if no witness is asked for")]
+    NoQuorum,
+}
+
+/// What is wrong with a line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Wrong {
+    /// The first word is none of the four.
+    #[error("is none of log, witness, group and quorum")]
+    Word,
+    /// There are too few or too many words.
+    #[error("has too few or too many words")]
+    Words,
+    /// The key cannot be read.
+    #[error("the key is not accepted: {0}")]
+    Key(note::Error),
+    /// The log, the name or the key is there already: a witness that counts twice is none.
+    #[error("is there already")]
+    Twice,
+    /// No line before it gives that name.
+    #[error("names {0}, which no line above gives")]
+    Unknown(String),
+    /// The number of members that are needed is not all, any or one that the group has.
+    #[error("needs all, any, or a number from 1 to that of its members")]
+    Threshold,
+}
+
+/// A checkpoint that the policy's witnesses have not cosigned as it asks.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Uncosigned {
+    /// A cosignature is not its witness's.
+    #[error("the cosignature of {witness} is not accepted: {error}")]
+    Bad {
+        /// The witness's name in the policy.
+        witness: String,
+        /// What is wrong.
+        error: note::Error,
+    },
+    /// Too few have cosigned it.
+    #[error(
+        "too few witnesses have cosigned it for the quorum {quorum}: {}",
+        if .by.is_empty() { "none".to_owned() } else { .by.join(", ") }
+    )]
+    Quorum {
+        /// What the policy asks for.
+        quorum: String,
+        /// Who has.
+        by: Vec<String>,
+    },
+}
+
+/// Whom an auditor believes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    logs: Vec<Verifier>,
+    members: Vec<Member>,
+    /// The place of the quorum among `members`. None: no witness is asked for.
+    quorum: Option<usize>,
+}
+
+/// A witness or a group, by its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Member {
+    name: String,
+    is: Is,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Is {
+    Witness(Cosigner),
+    /// Of these members, so many.
+    Group(Vec<usize>, usize),
+}
+
+// === impl Policy ===
+
+impl Policy {
+    /// Reads a policy.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        if text.len() > POLICY_BYTES_MAX || text.lines().count() > POLICY_LINES_MAX {
+            return Err(Error::TooLong);
+        }
+        let mut policy = Self { logs: Vec::new(), members: Vec::new(), quorum: None };
+        let mut quorum = None;
+        for (number, line) in (1..).zip(text.lines()) {
+            let words: Vec<&str> = line.split_ascii_whitespace().collect();
+            let read = match words.as_slice() {
+                [] => continue,
+                [first, ..] if first.starts_with('#') => continue,
+                ["log", vkey] | ["log", vkey, _] => policy.read_log(vkey),
+                ["witness", name, vkey] | ["witness", name, vkey, _] => {
+                    policy.read_witness(name, vkey)
+                }
+                ["group", name, threshold, members @ ..] if !members.is_empty() => {
+                    policy.read_group(name, threshold, members)
+                }
+                ["quorum", _] if quorum.is_some() => Err(Wrong::Twice),
+                ["quorum", "none"] => {
+                    quorum = Some(None);
+                    Ok(())
+                }
+                ["quorum", name] => policy.find(name).map(|found| quorum = Some(Some(found))),
+                ["log" | "witness" | "group" | "quorum", ..] => Err(Wrong::Words),
+                _ => Err(Wrong::Word),
+            };
+            read.map_err(|what| Error::Line { line: number, what })?;
+        }
+        policy.quorum = quorum.ok_or(Error::NoQuorum)?;
+        Ok(policy)
+    }
+
+    fn read_log(&mut self, vkey: &str) -> Result<(), Wrong> {
+        let key = Verifier::from_vkey(vkey).map_err(Wrong::Key)?;
+        if self.log(key.name()).is_some() {
+            return Err(Wrong::Twice);
+        }
+        self.logs.push(key);
+        Ok(())
+    }
+
+    fn read_witness(&mut self, name: &str, vkey: &str) -> Result<(), Wrong> {
+        let key = Cosigner::from_vkey(vkey).map_err(Wrong::Key)?;
+        let same = |other: &Member| matches!(&other.is, Is::Witness(own) if own.same_key(&key));
+        if self.members.iter().any(same) {
+            return Err(Wrong::Twice);
+        }
+        self.push(name, Is::Witness(key))
+    }
+
+    fn read_group(&mut self, name: &str, threshold: &str, members: &[&str]) -> Result<(), Wrong> {
+        let mut places = Vec::new();
+        for member in members {
+            let place = self.find(member)?;
+            if places.contains(&place) {
+                return Err(Wrong::Twice);
+            }
+            places.push(place);
+        }
+        let needed = match threshold {
+            "all" => places.len(),
+            "any" => 1,
+            number => number.parse().map_err(|_| Wrong::Threshold)?,
+        };
+        if needed == 0 || needed > places.len() {
+            return Err(Wrong::Threshold);
+        }
+        self.push(name, Is::Group(places, needed))
+    }
+
+    fn push(&mut self, name: &str, is: Is) -> Result<(), Wrong> {
+        if name == "none" || self.find(name).is_ok() {
+            return Err(Wrong::Twice);
+        }
+        self.members.push(Member { name: name.to_owned(), is });
+        Ok(())
+    }
+
+    fn find(&self, name: &str) -> Result<usize, Wrong> {
+        let found = self.members.iter().position(|member| member.name == name);
+        found.ok_or_else(|| Wrong::Unknown(name.to_owned()))
+    }
+
+    /// The key of the log `origin`, if the policy names it.
+    pub fn log(&self, origin: &str) -> Option<&Verifier> {
+        self.logs.iter().find(|key| key.name() == origin)
+    }
+
+    /// The keys of all logs that it names.
+    pub fn logs(&self) -> &[Verifier] {
+        &self.logs
+    }
+
+    /// The names of the witnesses that have cosigned a checkpoint's note, if they are as many as
+    /// the policy asks for. The log's own signature is not looked at.
+    ///
+    /// # Errors
+    /// [`Uncosigned`].
+    pub fn cosigned(&self, note: &str) -> Result<Vec<String>, Uncosigned> {
+        let mut by = Vec::new();
+        // Members stand after those of which they are made.
+        let mut holds: Vec<bool> = Vec::with_capacity(self.members.len());
+        for Member { name, is } in &self.members {
+            let held = match is {
+                Is::Witness(key) => {
+                    let time = key
+                        .cosigned(note)
+                        .map_err(|error| Uncosigned::Bad { witness: name.clone(), error })?;
+                    if time.is_some() {
+                        by.push(name.clone());
+                    }
+                    time.is_some()
+                }
+                Is::Group(members, needed) => {
+                    let held = members.iter().filter(|m| holds.get(**m).copied().unwrap_or(false));
+                    held.count() >= *needed
+                }
+            };
+            holds.push(held);
+        }
+        match self.quorum {
+            Some(place) if !holds.get(place).copied().unwrap_or(false) => {
+                let quorum = self.members.get(place).map(|m| m.name.clone()).unwrap_or_default();
+                Err(Uncosigned::Quorum { quorum, by })
+            }
+            _ => Ok(by),
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! Verifies a log in a folder: every file that belongs to it is read once, every entry hashed once.
+//!
+//! The root over the entries decides what is to blame. If it is the signed one, the entries are
+//! right, and a tile that differs from what they hash to is wrong. If not, some entry is wrong, and
+//! its tile tells which.
+
+use std::collections::BTreeMap;
+
+use ledger::bundle;
+use ledger::entry::Kind;
+use ledger::hash::{HASH_BYTES, Hash, leaf_hash};
+use ledger::note::Verifier;
+use ledger::tile::{BundleId, TILE_WIDTH, TileId};
+use ledger::{Checkpoint, Edge};
+
+use crate::Finding;
+use crate::folder::{self, CHECKPOINT, Folder, VKEY};
+use crate::policy::Policy;
+use crate::rules::{OldHead, Rules};
+
+/// A log that is as its key has signed it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    /// Its origin, size and root.
+    pub checkpoint: Checkpoint,
+    /// Its key, as text.
+    pub vkey: String,
+    /// Entries by kind.
+    pub counts: BTreeMap<Kind, u64>,
+    /// The minutes of its first and its last entry; none if it is empty.
+    pub minutes: Option<(u32, u32)>,
+    /// Whether it has ended.
+    pub sealed: bool,
+    /// What its first entry says of the log before it.
+    pub old_head: Option<OldHead>,
+    /// The witnesses of the policy that have cosigned it.
+    pub witnesses: Vec<String>,
+    /// Whether the policy names its key. If not, the key is the one that lies beside it.
+    pub key_by_policy: bool,
+}
+
+/// Verifies the log in a folder, under a policy if there is one. What is given last is told how many
+/// entries are done, of how many.
+///
+/// # Errors
+/// The first thing that is wrong: the signature, then hashes, then what entries say.
+pub fn verify(
+    folder: &Folder,
+    policy: Option<&Policy>,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Verified, Finding> {
+    let _held = folder.hold();
+    let key = folder.key().map_err(|error| unreadable(VKEY, &error))?;
+    let note = folder.note().map_err(|error| unreadable(CHECKPOINT, &error))?;
+    let checkpoint = Checkpoint::open(&note, &key)
+        .map_err(|error| Finding::new(CHECKPOINT, format!("{CHECKPOINT}: {}", chain(&error))))?;
+    let (key_by_policy, witnesses) = trusted(policy, &key, &note)?;
+    let rules = walk(folder, &key, &checkpoint, progress)?;
+    Ok(Verified {
+        vkey: key.vkey(),
+        counts: rules.counts().clone(),
+        minutes: rules.minutes(),
+        sealed: rules.is_sealed(),
+        old_head: rules.old_head().cloned(),
+        checkpoint,
+        witnesses,
+        key_by_policy,
+    })
+}
+
+/// What the policy says of a key, and who of its witnesses has cosigned.
+fn trusted(
+    policy: Option<&Policy>,
+    key: &Verifier,
+    note: &str,
+) -> Result<(bool, Vec<String>), Finding> {
+    let Some(policy) = policy else { return Ok((false, Vec::new())) };
+    match policy.log(key.name()) {
+        Some(known) if known.same_key(key) => {}
+        Some(_) => {
+            return Err(Finding::new(VKEY, "vkey: is another key than the policy's for this log"));
+        }
+        None => return Err(Finding::new(VKEY, "vkey: the policy does not name this log")),
+    }
+    let witnesses = policy.cosigned(note);
+    let witnesses =
+        witnesses.map_err(|error| Finding::new(CHECKPOINT, format!("{CHECKPOINT}: {error}")))?;
+    Ok((true, witnesses))
+}
+
+/// Hashes every entry, and compares with every tile.
+fn walk(
+    folder: &Folder,
+    key: &Verifier,
+    checkpoint: &Checkpoint,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Rules, Finding> {
+    let Checkpoint { size, root, .. } = checkpoint;
+    let mut walk = Walk {
+        folder,
+        edge: Edge::new(),
+        finished: Vec::new(),
+        rules: Rules::new(&key.vkey()),
+        unlike: None,
+        broken: None,
+    };
+    for index in 0.. {
+        let Some(bundle) = BundleId::of_size(index, *size) else { break };
+        walk.bundle(bundle)?;
+        progress(walk.edge.size(), *size);
+    }
+    for (tile, bytes) in walk.edge.partial_tiles() {
+        if tile.level > 0 {
+            walk.compare(tile, &bytes)?;
+        }
+    }
+    let right = walk.edge.root() == *root;
+    match (right, walk.unlike.take()) {
+        (true, None) => {}
+        (true, Some(unlike)) => return Err(unlike.of_tile(*size)),
+        (false, Some(unlike)) => return Err(unlike.of_what_is_below()),
+        (false, None) => {
+            let text = format!("{CHECKPOINT}: its root is not the one that the entries hash to");
+            return Err(Finding::new(CHECKPOINT, text));
+        }
+    }
+    walk.broken.map_or(Ok(walk.rules), Err)
+}
+
+/// Where on its way through the log a verification is.
+struct Walk<'a> {
+    folder: &'a Folder,
+    edge: Edge,
+    finished: Vec<(TileId, Vec<u8>)>,
+    rules: Rules,
+    /// The first hash in a tile that is not the one that the entries give.
+    unlike: Option<Unlike>,
+    /// The first rule that an entry breaks.
+    broken: Option<Finding>,
+}
+
+impl Walk<'_> {
+    /// One bundle, its tile of level 0, and the tiles that end with it.
+    fn bundle(&mut self, id: BundleId) -> Result<(), Finding> {
+        let path = id.path();
+        let bytes = self.folder.bundle(id).map_err(|error| unreadable(&path, &error))?;
+        let entries = bundle::decode(&bytes, id.width)
+            .map_err(|error| Finding::new(path.clone(), format!("{path}: {error}")))?;
+        let tile = TileId { level: 0, index: id.index, width: id.width };
+        let hashes = self.tile(tile)?;
+        let (hashes, _) = hashes.as_chunks::<HASH_BYTES>();
+        for (place, (entry, hash)) in (0_u64..).zip(entries.into_iter().zip(hashes)) {
+            let leaf = leaf_hash(entry);
+            // A leaf says more than a hash above it: it goes before one.
+            if leaf != Hash(*hash) && self.unlike.as_ref().is_none_or(|u| u.tile.level > 0) {
+                self.unlike = Some(Unlike { tile, place });
+            }
+            let index = self.edge.size();
+            self.edge.append(leaf, &mut self.finished);
+            if let Err(broken) = self.rules.take(entry)
+                && self.broken.is_none()
+            {
+                self.broken = Some(Finding::of(&path, format!("entry {index} {broken}")));
+            }
+        }
+        for (tile, bytes) in std::mem::take(&mut self.finished) {
+            if tile.level > 0 {
+                self.compare(tile, &bytes)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn tile(&self, tile: TileId) -> Result<Vec<u8>, Finding> {
+        self.folder.tile(tile).map_err(|error| unreadable(&tile.path(), &error))
+    }
+
+    /// Compares a tile of a higher level with what the entries give.
+    fn compare(&mut self, tile: TileId, wanted: &[u8]) -> Result<(), Finding> {
+        let found = self.tile(tile)?;
+        let (found, _) = found.as_chunks::<HASH_BYTES>();
+        let (wanted, _) = wanted.as_chunks::<HASH_BYTES>();
+        let differs = (0_u64..).zip(found.iter().zip(wanted)).find(|(_, (a, b))| a != b);
+        if let (Some((place, _)), None) = (differs, &self.unlike) {
+            self.unlike = Some(Unlike { tile, place });
+        }
+        Ok(())
+    }
+}
+
+/// A hash in a tile that is not the one that the entries give.
+struct Unlike {
+    tile: TileId,
+    place: u64,
+}
+
+impl Unlike {
+    /// The entries are right: so the tile is not.
+    fn of_tile(&self, size: u64) -> Finding {
+        let path = self.tile.path();
+        let what = match (self.tile.is_full(), self.tile.level) {
+            (true, _) => "does not match the tile above it".to_owned(),
+            (false, 0) => {
+                let index = self.tile.index * u64::from(TILE_WIDTH) + self.place;
+                format!("does not match the checkpoint: it has another hash for entry {index}")
+            }
+            (false, _) => format!("does not match the checkpoint of {size} entries"),
+        };
+        Finding::of(&path, what)
+    }
+
+    /// Some entry is wrong: this hash stands for what is below it.
+    fn of_what_is_below(&self) -> Finding {
+        let below = self.tile.index * u64::from(TILE_WIDTH) + self.place;
+        match self.tile.level.checked_sub(1) {
+            None => {
+                let bundle = BundleId { index: self.tile.index, width: self.tile.width };
+                let what = format!("entry {below} does not match its level 0 tile");
+                Finding::of(&bundle.path(), what)
+            }
+            Some(level) => {
+                let path = TileId::full(level, below).path();
+                Finding::of(&path, "does not match the tile above it")
+            }
+        }
+    }
+}
+
+/// What cannot be read is wrong, too.
+fn unreadable(file: &str, error: &folder::Error) -> Finding {
+    Finding::new(file, chain(error))
+}
+
+/// An error with what is below it, without saying anything twice.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let said = cause.to_string();
+        if !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        next = cause.source();
+    }
+    text
+}

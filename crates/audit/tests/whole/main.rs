@@ -1,0 +1,12 @@
+//! The auditor's library as a whole: over folders and a shard that lies when it is told to.
+
+#![expect(clippy::indexing_slicing, reason = "a test that goes astray may panic")]
+#![expect(clippy::panic, reason = "a test that goes astray may panic")]
+
+mod diff;
+mod follow;
+mod mirror;
+mod policy;
+mod reconcile;
+mod support;
+mod verify;

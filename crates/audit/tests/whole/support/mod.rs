@@ -1,0 +1,133 @@
+//! What the tests of several files share: logs made from a seed, straight from `ledger`.
+
+pub(crate) mod shard;
+
+use std::path::Path;
+
+use audit::Folder;
+use audit::folder::Growth;
+use ledger::entry::{Caller, Detail, Entry, Kind, MapRef, Role};
+use ledger::note::Signer;
+use ledger::{Checkpoint, Edge};
+use sha2::{Digest, Sha256};
+
+pub(crate) const ORIGIN: &str = "test/ru-msk/a/1";
+
+pub(crate) fn signer(origin: &str) -> Signer {
+    let seed: [u8; 32] = Sha256::digest(origin.as_bytes()).into();
+    Signer::from_seed(origin, &seed).expect("a name")
+}
+
+/// A generator that gives the same numbers for the same seed.
+pub(crate) struct Dice(pub(crate) u64);
+
+impl Dice {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+}
+
+pub(crate) fn genesis(vkey: &str) -> Entry {
+    let mut entry = Entry::new(Kind::Genesis, 29_000_000);
+    entry.details.push(Detail::LogKey(vkey.to_owned()));
+    entry
+}
+
+/// Entry `index`, of the size that entries of writes have.
+pub(crate) fn place(index: u64, salt: &str) -> Entry {
+    let digest: [u8; 32] = Sha256::digest(format!("{salt} {index}")).into();
+    let mut entry = Entry::new(Kind::Place, 29_000_000 + u32::try_from(index / 1000).unwrap_or(0));
+    entry.tenant_tag = Some([3; 16]);
+    entry.collection = Some("profile".to_owned());
+    entry.jurisdictions = vec!["RU".to_owned()];
+    entry.statutes = vec!["ru-152fz-18-5".to_owned()];
+    entry.map = Some(MapRef { epoch: 1, digest: [9; 32] });
+    entry.caller =
+        Some(Caller { role: Role::Writer, tag: [4; 16], territory: Some("RU".to_owned()) });
+    entry.details.push(Detail::PhoneData("9.0.43".to_owned()));
+    entry.commitment = Some(digest);
+    entry
+}
+
+/// A log in memory.
+#[derive(Clone)]
+pub(crate) struct Log {
+    pub(crate) origin: String,
+    pub(crate) entries: Vec<Vec<u8>>,
+}
+
+impl Log {
+    pub(crate) fn new(origin: &str, size: u64, salt: &str) -> Self {
+        let vkey = signer(origin).vkey();
+        let entry = |index| if index == 0 { genesis(&vkey) } else { place(index, salt) };
+        let entries = (0..size).map(|index| entry(index).encode().expect("an entry"));
+        Self { origin: origin.to_owned(), entries: entries.collect() }
+    }
+
+    pub(crate) fn of(origin: &str, entries: &[Entry]) -> Self {
+        let genesis = genesis(&signer(origin).vkey());
+        let all = std::iter::once(&genesis).chain(entries);
+        let entries = all.map(|entry| entry.encode().expect("an entry"));
+        Self { origin: origin.to_owned(), entries: entries.collect() }
+    }
+
+    pub(crate) fn size(&self) -> u64 {
+        u64::try_from(self.entries.len()).expect("a size")
+    }
+
+    pub(crate) fn checkpoint(&self, size: u64) -> Checkpoint {
+        let (mut edge, mut finished) = (Edge::new(), Vec::new());
+        for entry in self.first(size) {
+            edge.append(ledger::hash::leaf_hash(entry), &mut finished);
+        }
+        Checkpoint { origin: self.origin.clone(), size, root: edge.root() }
+    }
+
+    pub(crate) fn note(&self, size: u64) -> String {
+        self.checkpoint(size).sign(&signer(&self.origin)).expect("a note")
+    }
+
+    pub(crate) fn first(&self, size: u64) -> &[Vec<u8>] {
+        &self.entries[..usize::try_from(size).expect("a size")]
+    }
+
+    /// Writes the log into a folder.
+    pub(crate) fn write(&self, path: &Path) -> Folder {
+        let folder = Folder::at(path);
+        let mut growth = Growth::begin(&folder).expect("a folder");
+        for entry in &self.entries {
+            growth.push(entry).expect("room");
+        }
+        growth.finish(&self.note(self.size())).expect("room");
+        let vkey = signer(&self.origin).vkey();
+        std::fs::write(path.join("vkey"), format!("{vkey}\n")).expect("room");
+        folder
+    }
+}
+
+/// Every file below a folder, as a path below it.
+pub(crate) fn files(root: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut open = vec![root.to_owned()];
+    while let Some(folder) = open.pop() {
+        for child in std::fs::read_dir(folder).expect("a folder") {
+            let path = child.expect("a child").path();
+            if path.is_dir() {
+                open.push(path);
+            } else {
+                let below = path.strip_prefix(root).expect("below").display().to_string();
+                found.push(below);
+            }
+        }
+    }
+    found.sort();
+    found
+}

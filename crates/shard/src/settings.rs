@@ -1,0 +1,75 @@
+//! What a shard is told, and what it takes from outside.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ledger::Signers;
+use terms::{Clock, Entropy, RegionId, ShardId};
+
+use crate::rotate::PeriodMax;
+use crate::witness::Witness;
+
+/// What a shard is told.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The region that it serves.
+    pub region: RegionId,
+    /// Its name in the region's annex.
+    pub shard: ShardId,
+    /// Folder of the store. It stays in the region, with all its copies.
+    pub data: PathBuf,
+    /// Folder of the last signed checkpoint: outside `data`, best on another disk.
+    pub anchor: PathBuf,
+    /// Folder of the keyring and the log's keys: outside `data`, best on another disk.
+    pub keys: PathBuf,
+    /// The engine of the store.
+    pub engine: engine::Kind,
+    /// Bytes of memory for the engine's cache.
+    pub cache_bytes: u64,
+    /// Bytes that are kept free on the disk for erasure and expiry: below it, puts are refused.
+    pub disk_reserve_bytes: u64,
+    /// The keys of those who sign region maps. None: maps come from the configuration alone, and
+    /// nobody answers for them.
+    pub signers: Option<Signers>,
+    /// The signatures of the map that the configuration names; empty: it has none.
+    pub map_note: String,
+    /// Time between checkpoints, when something is new.
+    pub beat: Duration,
+    /// What is done with the log beside writing it.
+    pub log: LogSettings,
+}
+
+/// What is done with a shard's log beside writing it.
+#[derive(Debug, Clone)]
+pub struct LogSettings {
+    /// When its period ends by itself.
+    pub period_max: PeriodMax,
+    /// Who cosigns its checkpoints.
+    pub witnesses: Vec<Witness>,
+    /// Time between two submissions to them.
+    pub witness_every: Duration,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        let (period_max, witnesses) = (PeriodMax::default(), Vec::new());
+        Self { period_max, witnesses, witness_every: Duration::from_secs(5) }
+    }
+}
+
+/// The outside world.
+#[derive(Clone)]
+pub struct Outside {
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Where random bytes come from.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl fmt::Debug for Outside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outside").finish_non_exhaustive()
+    }
+}

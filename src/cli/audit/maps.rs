@@ -1,0 +1,93 @@
+//! The region maps that mirrored logs name: an entry says which map ruled, and the map what it
+//! said.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use audit::mirror::Pulled;
+use client::{Client, api};
+use ledger::entry::{Entry, Kind, MapRef};
+use sha2::{Digest as _, Sha256};
+
+use super::{Exit, Failure};
+
+/// Below the mirror's folder.
+const MAPS: &str = "maps";
+
+/// Gets every map that the logs name and that is not there yet. What was wrong is returned: a map
+/// that nobody has any more does not keep the log from being mirrored.
+pub(super) async fn mirror(
+    gateway: &Client,
+    place: &Path,
+    logs: &[Pulled],
+) -> Result<Vec<String>, Failure> {
+    let mut named = BTreeSet::new();
+    for log in logs {
+        named.extend(maps_of(log)?);
+    }
+    let mut findings = Vec::new();
+    for (epoch, digest) in named {
+        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let name = format!("{epoch}-{}", hex.get(..16).unwrap_or_default());
+        let path = place.join(MAPS).join(format!("{name}.toml"));
+        if path.exists() {
+            continue;
+        }
+        let map = match gateway.map(&api::GetRegionMapRequest { epoch }).await {
+            Ok(map) => map,
+            Err(error) => {
+                let failure = super::shards::failed("the gateway", &error);
+                findings.push(format!("map {epoch} (sha256:{hex}) was not got: {failure}"));
+                continue;
+            }
+        };
+        let found: [u8; 32] = Sha256::digest(map.text.as_bytes()).into();
+        if found != digest {
+            findings.push(format!(
+                "map {epoch}: the log names sha256:{hex}, and the gateway has another map of that \
+                 number"
+            ));
+            continue;
+        }
+        store(&path, &map)?;
+    }
+    Ok(findings)
+}
+
+/// The maps that a log's new MAP entries name, and those of older ones if it is whole.
+fn maps_of(log: &Pulled) -> Result<Vec<(u64, [u8; 32])>, Failure> {
+    let size = log.checkpoint.size;
+    let mut maps = Vec::new();
+    for entry in log.folder.entries(size, 0, size) {
+        let (_, bytes) = entry.map_err(|error| {
+            Failure::said(Exit::Data, format!("{}: {error}", log.folder.path().display()))
+        })?;
+        // The second byte is the kind: the others need not be read.
+        if bytes.get(1) != Some(&Kind::Map.code()) {
+            continue;
+        }
+        if let Ok(Entry { map: Some(MapRef { epoch, digest }), .. }) = Entry::decode(&bytes) {
+            maps.push((epoch, digest));
+        }
+    }
+    Ok(maps)
+}
+
+/// The map last, so that where it is, its signatures and packs are, too.
+fn store(path: &Path, map: &api::SignedRegionMap) -> Result<(), Failure> {
+    let write = |path: &Path, text: &str| {
+        let made = path.parent().map_or(Ok(()), std::fs::create_dir_all);
+        made.and_then(|()| std::fs::write(path, text)).map_err(|error| {
+            let text = format!("{}: cannot be written ({error})", path.display());
+            Failure::said(Exit::Unavailable, text)
+        })
+    };
+    for text in &map.packs {
+        let Ok(pack) = atlas::StatutePack::parse(text) else { continue };
+        write(&path.with_extension(format!("{}.pack.toml", pack.id())), text)?;
+    }
+    if !map.note.is_empty() {
+        write(&path.with_extension("note"), &map.note)?;
+    }
+    write(path, &map.text)
+}

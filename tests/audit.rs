@@ -1,0 +1,226 @@
+//! The auditor's tool over a real deployment: mirrored, verified, compared with the store, and what
+//! it finds when a store goes back to yesterday.
+
+#[expect(dead_code, reason = "each test file uses its own part")]
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use client::Client;
+use support::load::{ONCE, evidence, put};
+use support::maps::text;
+use support::process::{Finished, pause, run};
+use support::secure::AUDITOR;
+use support::{Deployment, Options};
+use tokio::runtime::Runtime;
+
+const REGIONS: [&str; 2] = ["eu-fra", "ru-msk"];
+
+struct Rig {
+    deployment: Deployment,
+    runtime: Runtime,
+    client: Client,
+}
+
+impl Rig {
+    fn start() -> Self {
+        let regions = REGIONS.to_vec();
+        let deployment = Deployment::start(&Options { regions, ..Options::default() });
+        let runtime = Runtime::new().expect("a runtime");
+        let url = deployment.gateway_url();
+        let client = runtime.block_on(Client::connect(&url, ONCE)).expect("a gateway");
+        Self { deployment, runtime, client }
+    }
+
+    fn put(&self, country: &str, from: u32, count: u32) {
+        self.runtime.block_on(async {
+            for n in from..from + count {
+                let request = put(&format!("{country}-{n}"), "main", b"x", &evidence(country));
+                self.client.put(&request).await.expect("it is stored");
+            }
+        });
+    }
+
+    /// The auditor's folder of that name.
+    fn folder(&self, name: &str) -> PathBuf {
+        self.deployment.root().join(name)
+    }
+
+    /// Mirrors the running shards into a folder, by their own addresses.
+    fn mirror(&self, regions: &[&str], name: &str) -> Finished {
+        // A checkpoint is signed four times a second: what was put just now is under the next.
+        pause(Duration::from_millis(600));
+        let urls = regions
+            .iter()
+            .map(|region| format!("http://127.0.0.1:{}", self.deployment.audit_port(region)));
+        let urls: Vec<String> = urls.collect();
+        let folder = self.folder(name);
+        let mut arguments = vec!["audit", "mirror"];
+        for url in &urls {
+            arguments.extend(["--shard", url.as_str()]);
+        }
+        arguments.push(text(&folder));
+        run(&arguments)
+    }
+}
+
+#[track_caller]
+fn well(done: &Finished) {
+    assert_eq!(done.code, 0, "{done:?}");
+}
+
+fn verify(folder: &Path) -> Finished {
+    run(&["audit", "verify", text(folder)])
+}
+
+#[test]
+fn a_deployment_is_mirrored_verified_and_compared_with_its_stores() {
+    let rig = Rig::start();
+    rig.put("DE", 0, 40);
+    rig.put("RU", 0, 25);
+    well(&rig.mirror(&REGIONS, "mirror"));
+    let folder = rig.folder("mirror");
+    well(&verify(&folder));
+    // It goes on from where it was.
+    rig.put("DE", 100, 300);
+    well(&rig.mirror(&REGIONS, "mirror"));
+    let done = verify(&folder);
+    well(&done);
+    let log = folder.join("eu-fra-s1-1");
+    let done = run(&["audit", "entries", text(&log), "--kind", "PLACE", "--json"]);
+    well(&done);
+    assert_eq!(done.stdout.lines().count(), 340, "{}", done.stderr);
+    assert!(!done.stdout.contains("DE-1"), "an entry names nobody");
+    let url = format!("http://127.0.0.1:{}", rig.deployment.audit_port("eu-fra"));
+    let done = run(&["audit", "reconcile", "--shard", &url, text(&folder)]);
+    well(&done);
+    assert!(done.stdout.contains("340"), "{}", done.stdout);
+    // One flipped bit.
+    let bundle = log.join("tile/entries/000");
+    let mut bytes = fs::read(&bundle).expect("a bundle");
+    bytes[5_000] ^= 4;
+    fs::write(&bundle, bytes).expect("it can be written");
+    let done = verify(&folder);
+    assert_eq!(done.code, 1, "{done:?}");
+    assert!(done.stderr.contains("tile/entries/000"), "{}", done.stderr);
+}
+
+#[test]
+fn a_receipt_with_its_proof_is_checked_offline() {
+    let rig = Rig::start();
+    let url = rig.deployment.gateway_url();
+    let (receipt, body) = (rig.folder("receipt.json"), rig.folder("body"));
+    fs::write(&body, "hello").expect("it can be written");
+    let put = [
+        "record",
+        "put",
+        "--gateway",
+        &url,
+        "--subject",
+        "p-1",
+        "--collection",
+        "profiles",
+        "--key",
+        "main",
+        "--create-subject",
+        "--evidence",
+        "residence=DE",
+        "--body-file",
+    ];
+    let done = run(&[&put[..], &[text(&body), "--receipt", text(&receipt)]].concat());
+    well(&done);
+    well(&rig.mirror(&["eu-fra"], "mirror"));
+    let vkey = rig.folder("mirror").join("eu-fra-s1-1/vkey");
+    let check = ["audit", "receipt", text(&receipt), "--key-file", text(&vkey)];
+    well(&run(&check));
+    well(&run(&[&check[..], &["--body", text(&body)]].concat()));
+    fs::write(&body, "hallo").expect("it can be written");
+    assert_eq!(run(&[&check[..], &["--body", text(&body)]].concat()).code, 1);
+    let whole = fs::read_to_string(&receipt).expect("a receipt");
+    fs::write(&receipt, whole.replace("\"index\": 2", "\"index\": 3")).expect("it can be written");
+    assert_eq!(run(&check).code, 1);
+}
+
+#[test]
+fn a_store_of_yesterday_is_refused_and_with_its_anchor_found_by_who_mirrors() {
+    let mut rig = Rig::start();
+    rig.put("DE", 0, 10);
+    let keep = |rig: &mut Rig, name: &str| {
+        assert_eq!(rig.deployment.shard("eu-fra").stop(), 0);
+        for part in ["data", "anchor"] {
+            let from = rig.deployment.data_dir("eu-fra").with_file_name(part);
+            copy(&from, &rig.folder(&format!("{name}-{part}")));
+        }
+        rig.deployment.restart("eu-fra");
+    };
+    keep(&mut rig, "yesterday");
+    rig.put("DE", 10, 10);
+    well(&rig.mirror(&["eu-fra"], "mirror"));
+
+    // Yesterday's store alone: its checkpoint lies elsewhere, and says more.
+    rig.deployment.shard("eu-fra").kill();
+    let back = |rig: &Rig, part: &str| {
+        let to = rig.deployment.data_dir("eu-fra").with_file_name(part);
+        fs::remove_dir_all(&to).expect("it can be removed");
+        copy(&rig.folder(&format!("yesterday-{part}")), &to);
+    };
+    back(&rig, "data");
+    let shard = rig.deployment.shard("eu-fra");
+    shard.start();
+    assert_ne!(shard.wait_end(), 0);
+    assert!(shard.stderr().contains("signed for"), "{}", shard.stderr());
+    // With the checkpoint of yesterday beside it, nothing on that machine knows.
+    back(&rig, "anchor");
+    rig.deployment.restart("eu-fra");
+    let done = rig.mirror(&["eu-fra"], "mirror");
+    assert_eq!(done.code, 1, "{done:?}");
+    // And when it has grown again, another way.
+    rig.put("DE", 50, 30);
+    let done = rig.mirror(&["eu-fra"], "mirror");
+    assert_eq!(done.code, 1, "{done:?}");
+    well(&rig.mirror(&["eu-fra"], "other"));
+    let (one, two) = (rig.folder("mirror/eu-fra-s1-1"), rig.folder("other/eu-fra-s1-1"));
+    let done = run(&["audit", "diff", text(&one), text(&two)]);
+    assert_eq!(done.code, 1, "{done:?}");
+    assert!(done.stdout.contains("SPLIT VIEW") || done.stderr.contains("SPLIT VIEW"), "{done:?}");
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder");
+    for entry in fs::read_dir(from).expect("a folder") {
+        let entry = entry.expect("an entry");
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).expect("it can be copied");
+        }
+    }
+}
+
+#[test]
+fn only_auditors_whom_the_shard_names_come_in() {
+    let regions = vec!["eu-fra"];
+    let deployment = Deployment::start(&Options { tls: true, regions, ..Options::default() });
+    let secured = deployment.secured();
+    let url = format!("https://127.0.0.1:{}", deployment.audit_port("eu-fra"));
+    let authority = secured.authority("eu-fra").join("authority.pem");
+    let folder = deployment.root().join("mirror");
+    let mirror = |holder: Option<&str>| {
+        let files = holder.map(|holder| secured.folder(holder));
+        let pair = files.map(|folder| (folder.join("certificate.pem"), folder.join("key.pem")));
+        let mut arguments = vec!["audit", "mirror", "--shard", &url, "--ca", text(&authority)];
+        if let Some((certificate, key)) = &pair {
+            arguments.extend(["--certificate", text(certificate), "--key-file", text(key)]);
+        }
+        arguments.push(text(&folder));
+        run(&arguments)
+    };
+    assert_ne!(mirror(None).code, 0);
+    assert_ne!(mirror(Some("backend")).code, 0);
+    assert!(!folder.join("eu-fra-s1-1").exists());
+    well(&mirror(Some(AUDITOR)));
+    well(&verify(&folder));
+}
