@@ -20,7 +20,8 @@ impl Dice {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below `bound`; 0 if that is 0. The bias is below one in 2^32 for what is drawn here.
+    /// A number below `bound`; 0 if that is 0. For what is drawn here, the bias is below one in
+    /// 2^32.
     pub(crate) const fn below(&mut self, bound: u64) -> u64 {
         match self.next().checked_rem(bound) {
             Some(number) => number,

@@ -39,8 +39,8 @@ pub struct Verified {
     pub key_by_policy: bool,
 }
 
-/// Verifies the log in a folder, under a policy if there is one. What is given last is told how many
-/// entries are done, of how many.
+/// Verifies the log in a folder, under a policy if there is one. What is given last is told how
+/// many entries are done, of how many.
 ///
 /// # Errors
 /// The first thing that is wrong: the signature, then hashes, then what entries say.

@@ -160,11 +160,11 @@ fn copies_are_looked_up_in_the_log_of_their_home() {
         &report,
         Section::Order,
         &[
-            ("", &["ru-msk", "order", "COPY_OUT", "home-first"], "2"),
-            ("", &["kz-ala", "order", "COPY_IN", "home-first"], "1"),
+            ("", &["ru-msk", "order", "COPY_OUT", "home-first"], "<10"),
+            ("", &["kz-ala", "order", "COPY_IN", "home-first"], "<10"),
             ("", &["kz-ala", "order", "COPY_IN", "copy-first"], "none"),
             // One names a write after the period, which is not looked at; one a log that is not here.
-            ("", &["kz-ala", "order", "COPY_IN", "not-shown"], "2"),
+            ("", &["kz-ala", "order", "COPY_IN", "not-shown"], "<10"),
             ("", &["kz-ala", "transfer", "MOVE_IN", "ru-msk", "ru-kz"], "<10"),
             ("", &["ru-msk", "transfer", "REPLACE", "", "eea-ru"], "11"),
         ],
@@ -187,7 +187,8 @@ fn gaps_are_found() {
     assert_eq!(about(GapKind::Loss), ["sample/eu-fra/a/2 loss accepted"]);
     assert_eq!(about(GapKind::OldLogLonger), ["sample/eu-fra/a/2 sample/eu-fra/a/1 150 156"]);
     assert_eq!(about(GapKind::AttestationExpired), ["ru-msk 2026-03-31"]);
-    assert_eq!(about(GapKind::EndsEarly), ["sample/eu-fra/a/1 2026-02-14"]);
+    // The first log of Frankfurt ends early as well, and is followed by the second.
+    assert!(about(GapKind::EndsEarly).is_empty());
     assert!(about(GapKind::StatuteWeak).iter().any(|about| about.starts_with("ru-152fz ")));
     assert!(about(GapKind::MapUnsigned).is_empty() && about(GapKind::Cut).is_empty());
 }
@@ -328,6 +329,32 @@ fn names_beyond_a_limit_are_counted_together() {
         ],
     );
     assert!(report.gaps.iter().any(|gap| gap.kind == GapKind::Cut));
+}
+
+#[test]
+fn many_small_counts_leave_something_to_show() {
+    let months = 36;
+    let mut log = made::Log::new("ru-msk", 1, "2023-01-03");
+    log.add(Kind::Genesis, |_| {});
+    let mut random = 7_u64;
+    for month in 0..months {
+        log.now = minute("2023-01-03") + month * 30 * made::DAY;
+        for class in 0..24_u64 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let most = if class < 4 { 60 } else { 6 };
+            let count = (random >> 33) % most;
+            let first = log.place(count, &[&format!("J{class}")], &[]);
+            log.about(Kind::Delete, first, count / 3);
+        }
+    }
+    let mut input = input(ADDRESS);
+    input.period = minute("2023-01-01")..minute("2026-01-01");
+    input.logs = vec![log.input(made::whole())];
+    let report = Report::new(input);
+    let all = report.figures.iter().filter(|figure| figure.key == ["(all)"]);
+    let live = all.filter(|figure| figure.dimension == "live");
+    let shown = live.filter(|figure| figure.value.count().is_some()).count();
+    assert!(shown > 30, "{shown} of {months}");
 }
 
 #[test]

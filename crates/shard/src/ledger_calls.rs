@@ -18,8 +18,8 @@ use crate::auditors::{Auditor, Desk};
 use crate::chronicle::Chronicle;
 use crate::reconcile;
 
-/// Entries of one message.
-const BATCH_ENTRIES_MAX: usize = 4_096;
+/// Entries of one message: with their numbers it stays below what a message may hold.
+const BATCH_ENTRIES_MAX: usize = 1_024;
 /// Bytes of the entries of one message.
 const BATCH_BYTES_MAX: usize = 1 << 20;
 /// Messages that wait for their auditor to take them.

@@ -100,8 +100,8 @@ fn broken(logs: &[Pulled]) -> Vec<String> {
 
 fn on_trust(log: &Pulled) {
     warn(format!(
-        "{}: its key was taken on trust, since nobody has named it before: compare {} with what the \
-         region's operators say",
+        "{}: its key was taken on trust, since nobody has named it before: compare {} with what \
+         the region's operators say",
         log.checkpoint.origin, log.vkey
     ));
 }

@@ -29,7 +29,12 @@ pub(crate) fn find(period: Period, fold: &Fold, law: &Law, figures: &[Figure]) -
         let events: Vec<&Event> =
             fold.history.events.items.iter().filter(|event| event.log == number).collect();
         begins(log, &events, fold, &mut gaps);
-        ends(log, &events, period, &mut gaps);
+        let followed = |event: &Event| {
+            event.old_head.as_ref().is_some_and(|(origin, ..)| *origin == log.origin)
+        };
+        if !fold.history.events.items.iter().any(followed) {
+            ends(log, &events, period, &mut gaps);
+        }
     }
     for origin in &fold.doubles {
         gaps.add(GapKind::Double, [origin]);
@@ -156,7 +161,7 @@ fn regions(period: Period, fold: &Fold, law: &Law, gaps: &mut Found) {
         .map(|(name, _)| name)
         .collect();
         if !missing.is_empty() {
-            gaps.add(GapKind::SiteBare, [region, &missing.join(", ")]);
+            gaps.add(GapKind::SiteBare, [region, &missing.join(" ")]);
         }
         if let Some(expires) = site.fact.attestation_expires.filter(|expires| *expires < last) {
             gaps.add(GapKind::AttestationExpired, [region, &expires.to_string()]);
@@ -176,10 +181,10 @@ fn statutes(law: &Law, gaps: &mut Found) {
             .marks
             .iter()
             .filter(|(mark, _)| *mark != Verified::Seen)
-            .map(|(mark, count)| format!("{mark} {count}"))
+            .map(|(mark, count)| format!("{mark}={count}"))
             .collect();
         if !weak.is_empty() {
-            gaps.add(GapKind::StatuteWeak, [&fact.id, &weak.join(", ")]);
+            gaps.add(GapKind::StatuteWeak, [&fact.id, &weak.join(" ")]);
         }
         if let Some(why) = &fact.draft {
             gaps.add(GapKind::StatuteDraft, [&fact.id, why]);

@@ -98,15 +98,8 @@ fn row(speaker: Speaker<'_>, statute: &Stated<StatuteFacts>) -> Vec<Cell> {
     if !fact.readings.is_empty() {
         reading = format!("{reading} ({})", fact.readings.join(" / "));
     }
-    let marks = fact.marks.iter().map(|(mark, count)| {
-        let label = match mark {
-            Verified::Seen => Label::Seen,
-            Verified::Weak => Label::Weak,
-            Verified::Memory => Label::Memory,
-            Verified::Inference => Label::Inference,
-        };
-        format!("{}: {count}", speaker.label(label))
-    });
+    let marks = fact.marks.iter();
+    let marks = marks.map(|(verified, count)| format!("{}: {count}", mark(speaker, *verified)));
     let mut marks: Vec<String> = marks.collect();
     marks.extend(fact.draft.as_ref().map(|why| format!("{}: {why}", speaker.label(Label::Draft))));
     vec![
@@ -121,6 +114,16 @@ fn row(speaker: Speaker<'_>, statute: &Stated<StatuteFacts>) -> Vec<Cell> {
         epochs(&statute.epochs),
         Cell::Code(fact.digest.clone()),
     ]
+}
+
+/// How well a fact was verified, in words.
+pub(super) fn mark(speaker: Speaker<'_>, verified: Verified) -> String {
+    speaker.label(match verified {
+        Verified::Seen => Label::Seen,
+        Verified::Weak => Label::Weak,
+        Verified::Memory => Label::Memory,
+        Verified::Inference => Label::Inference,
+    })
 }
 
 fn collections(speaker: Speaker<'_>) -> Table {

@@ -106,7 +106,8 @@ impl Copies {
         }
     }
 
-    /// The figures, for the whole period. `place` gives region, shard and logs.
+    /// The figures, for the whole period. A clause leads from one jurisdiction, and whoever is
+    /// counted under it is of it: so what is small is not shown. `place` gives region, shard and logs.
     pub(crate) fn figures<'a>(
         &self,
         place: impl Fn(usize) -> (&'a str, &'a str, &'a [usize]),
@@ -124,19 +125,20 @@ impl Copies {
                 logs: logs.to_vec(),
             }
         };
+        let shown = |count| match count {
+            1..SMALL => Value::Small,
+            count => Value::Count(count),
+        };
         let kind = |code: u8| Kind::from_code(code).map_or("", Kind::as_str).to_owned();
         let text = |id: u16| self.names.text(id).to_owned();
         let mut figures = Vec::new();
         for ((at, code, other, clause), count) in self.counts.iter() {
             let key = vec![kind(*code), text(*other), text(*clause)];
-            // A clause leads from one jurisdiction: whoever is counted here is of it.
-            let value =
-                if (1..SMALL).contains(&count) { Value::Small } else { Value::Count(count) };
-            figures.push(figure(*at, "transfer", key, value));
+            figures.push(figure(*at, "transfer", key, shown(count)));
         }
         for ((at, code, order), count) in self.orders.iter() {
             let key = vec![kind(*code), order.as_str().to_owned()];
-            figures.push(figure(*at, "order", key, Value::Count(count)));
+            figures.push(figure(*at, "order", key, shown(count)));
         }
         figures
     }
