@@ -159,7 +159,8 @@ fn entry(log: &Path, index: u64, size: u64) -> Vec<u8> {
     let id = BundleId::of_size(index / 256, size).expect("a bundle");
     let bytes = fs::read(log.join(id.path())).expect("a bundle");
     let place = usize::try_from(index % 256).expect("a place");
-    bundle::decode(&bytes, id.width).expect("a bundle")[place].to_vec()
+    let entries = bundle::decode(&bytes, id.width).expect("a bundle");
+    entries.get(place).expect("it is in the bundle").to_vec()
 }
 
 /// A witness that runs until it is dropped.

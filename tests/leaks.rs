@@ -19,7 +19,8 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use client::api;
 use support::load::{evidence, put};
-use support::process::{get, wait_until};
+use support::maps::text;
+use support::process::{get, pause, run, wait_until};
 use support::{Deployment, Options, search};
 use tap::Tap;
 use tonic::body::Body;
@@ -299,9 +300,28 @@ fn nothing_that_is_sent_gets_out_sideways() {
     }
 
     check_pages(&mut deployment);
+    mirror(&deployment);
     assert_eq!(deployment.gateway().stop(), 0);
     assert_eq!(deployment.shard(REGION).stop(), 0);
     check_files(&deployment);
+}
+
+/// Puts the whole log as auditors get it among the files that are searched, entries printed and
+/// all.
+fn mirror(deployment: &Deployment) {
+    // The next checkpoint has signed what was put.
+    pause(Duration::from_millis(600));
+    let folder = deployment.root().join("mirror");
+    let port = deployment.audit_port(REGION);
+    let url = format!("http://127.0.0.1:{port}");
+    let done = run(&["audit", "mirror", "--shard", &url, text(&folder)]);
+    assert_eq!(done.code, 0, "{done:?}");
+    let done = run(&["audit", "entries", "--json", text(&folder.join(format!("{REGION}-s1-1")))]);
+    assert!(done.stdout.contains("PLACE"), "{done:?}");
+    fs::write(folder.join("entries.json"), done.stdout).expect("it can be written");
+    let (status, page) = get(port, &format!("/{}/checkpoint", marker("origin"))).expect("a page");
+    assert_eq!(status, 404);
+    check_text("the page of a log that is not there", page.as_bytes());
 }
 
 /// The operators' pages of both servers hold nothing of it.

@@ -28,9 +28,10 @@ async fn page(port: u16, path: &str) -> (u16, Vec<u8>) {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.expect("it is answered");
     let end = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("headers");
-    let head = String::from_utf8_lossy(&answer[..end]);
+    let (head, body) = answer.split_at(end);
+    let head = String::from_utf8_lossy(head);
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
-    (status, answer[end + 4..].to_vec())
+    (status, body.get(4..).expect("a body").to_vec())
 }
 
 async fn auditor(shard: &Running) -> LedgerClient<Channel> {
@@ -55,10 +56,11 @@ async fn fill(session: &mut Session, from: u64, count: u64) {
 /// The newest checkpoint, once it has signed for so many entries.
 async fn checkpoint(auditor: &mut LedgerClient<Channel>, size: u64) -> (Checkpoint, Verifier) {
     loop {
-        let told = auditor.checkpoint(api::LedgerCheckpointRequest::default()).await.unwrap();
+        let told =
+            auditor.checkpoint(api::LedgerCheckpointRequest::default()).await.expect("it is there");
         let told = told.into_inner();
-        let log = Verifier::from_vkey(&told.vkey).unwrap();
-        let checkpoint = Checkpoint::open(&told.checkpoint, &log).unwrap();
+        let log = Verifier::from_vkey(&told.vkey).expect("it is there");
+        let checkpoint = Checkpoint::open(&told.checkpoint, &log).expect("it is there");
         if checkpoint.size >= size {
             return (checkpoint, log);
         }
@@ -70,9 +72,9 @@ async fn entries(
     auditor: &mut LedgerClient<Channel>,
     request: api::LedgerEntriesRequest,
 ) -> Vec<(u64, Vec<u8>)> {
-    let mut stream = auditor.entries(request).await.unwrap().into_inner();
+    let mut stream = auditor.entries(request).await.expect("it is there").into_inner();
     let mut all = Vec::new();
-    while let Some(batch) = stream.message().await.unwrap() {
+    while let Some(batch) = stream.message().await.expect("it is there") {
         assert_eq!(batch.indexes.len(), batch.entries.len());
         let entries = batch.entries.into_iter().map(|entry| entry.to_vec());
         all.extend(batch.indexes.into_iter().zip(entries));
@@ -279,7 +281,7 @@ impl Entropy for Dry {
 
 fn rotate(place: &Place, outside: &Outside) -> Result<shard::Rotated, Error> {
     let map = place.map();
-    let annex = atlas::Annex::parse(&place.annex, &map).unwrap();
+    let annex = atlas::Annex::parse(&place.annex, &map).expect("it is there");
     shard::rotate_log(&place.settings(), &map, &annex, outside)
 }
 
@@ -332,14 +334,15 @@ async fn a_sealed_log_is_served_on_and_the_next_names_it() {
 
 /// Tears the newer slot of an anchor: what a crash in the middle of a write leaves.
 fn tear_newest(anchor: &std::path::Path) {
-    let mut bytes = std::fs::read(anchor).unwrap();
+    let mut bytes = std::fs::read(anchor).expect("it is there");
     let sequence = |slot: usize| {
         let at = slot * 4096 + 5;
-        u64::from_be_bytes(bytes[at..at + 8].try_into().unwrap())
+        let bytes = bytes.get(at..at + 8).and_then(|eight| eight.try_into().ok());
+        u64::from_be_bytes(bytes.expect("a sequence"))
     };
     let newer = if sequence(0) > sequence(1) { 0 } else { 4096 };
-    bytes[newer + 100] ^= 1;
-    std::fs::write(anchor, bytes).unwrap();
+    *bytes.get_mut(newer + 100).expect("a slot") ^= 1;
+    std::fs::write(anchor, bytes).expect("it is there");
 }
 
 #[tokio::test(flavor = "multi_thread")]

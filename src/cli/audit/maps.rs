@@ -2,7 +2,7 @@
 //! said.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use audit::mirror::Pulled;
 use client::{Client, api};
@@ -71,6 +71,39 @@ fn maps_of(log: &Pulled) -> Result<Vec<(u64, [u8; 32])>, Failure> {
         }
     }
     Ok(maps)
+}
+
+/// The maps of a mirror.
+pub(super) fn stored(place: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let is_map = |name: &str| name.ends_with(".toml") && !name.ends_with(".pack.toml");
+    listed(&place.join(MAPS), is_map)
+}
+
+/// The packs that came with a map.
+pub(super) fn packs(map: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let stem = map.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let of_map = |name: &str| {
+        name.strip_prefix(&stem)
+            .is_some_and(|rest| rest.starts_with('.') && rest.ends_with(".pack.toml"))
+    };
+    listed(map.parent().unwrap_or_else(|| Path::new(".")), of_map)
+}
+
+fn listed(folder: &Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>, Failure> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => {
+            let text = format!("{}: cannot be read ({error})", folder.display());
+            return Err(Failure::said(Exit::Config, text));
+        }
+    };
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let named =
+        |path: &PathBuf| path.file_name().and_then(|name| name.to_str()).is_some_and(&wanted);
+    let mut all: Vec<PathBuf> = paths.filter(named).collect();
+    all.sort();
+    Ok(all)
 }
 
 /// The map last, so that where it is, its signatures and packs are, too.

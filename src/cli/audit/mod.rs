@@ -7,6 +7,7 @@ mod maps;
 mod mirror;
 mod receipt;
 mod reconcile;
+mod report;
 mod shards;
 mod show;
 
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 use audit::Policy;
 use clap::{Args, Subcommand};
 
+use self::show::minute;
 use super::{Exit, Failure, terminal};
 
 #[derive(Debug, Args)]
@@ -39,6 +41,8 @@ enum Command {
     Reconcile(reconcile::Options),
     /// Mirror and check for months, and say when somebody must look
     Follow(follow::Options),
+    /// Write a report of what mirrored logs and maps show: HTML, CSV and JSON
+    Report(report::Options),
     /// Compare two mirrors of one log
     Diff(check::Diff),
 }
@@ -73,6 +77,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::Receipt(options) => receipt::run(options),
         Command::Reconcile(options) => reconcile::run(options),
         Command::Follow(options) => follow::run(options),
+        Command::Report(options) => report::run(options),
         Command::Diff(options) => check::diff(options),
     }
 }

@@ -54,7 +54,7 @@ fn kind(text: &str) -> Result<Kind, String> {
 }
 
 /// A day's first minute, or a minute, since 1970-01-01T00:00Z.
-fn minute(text: &str) -> Result<u64, &'static str> {
+pub(super) fn minute(text: &str) -> Result<u64, &'static str> {
     const FORM: &str = "is neither a day such as 2026-11-25 nor a minute such as 2026-11-25T14:30Z";
     let (day, time) = text.split_once('T').map_or((text, None), |(day, time)| (day, Some(time)));
     let day = u64::from(atlas::Date::parse(day).ok_or(FORM)?.day());

@@ -81,6 +81,7 @@ fn the_fullest_frames_of_ours_pass() {
         validate_only: true,
         phone_data: text(),
         ip_data: text(),
+        prove: true,
     };
     let call = session::Call {
         id: 1,
