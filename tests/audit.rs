@@ -223,4 +223,20 @@ fn only_auditors_whom_the_shard_names_come_in() {
     assert!(!folder.join("eu-fra-s1-1").exists());
     well(&mirror(Some(AUDITOR)));
     well(&verify(&folder));
+    // Revoked while a stream goes on: it ends, and no other begins.
+    let (certificate, key) = secured.pair(AUDITOR);
+    let ca = fs::read(&authority).expect("an authority");
+    let tls = client::Tls::trusting(ca).expect("a bundle").presenting(certificate, key);
+    let access = client::Access { tls, ..client::Access::default() };
+    Runtime::new().expect("a runtime").block_on(async {
+        let ledger = client::Ledger::connect(&url, &access).await.expect("it is let in");
+        let mut tail = ledger.tail(0).await.expect("a stream");
+        assert!(tail.next().await.expect("entries").is_some());
+        secured.revoke("callers", AUDITOR);
+        let ended = tokio::time::timeout(Duration::from_secs(20), async {
+            while tail.next().await.is_ok_and(|message| message.is_some()) {}
+        });
+        ended.await.expect("it ends");
+    });
+    assert_ne!(mirror(Some(AUDITOR)).code, 0);
 }

@@ -14,7 +14,7 @@ use super::read::{At, Section};
 use super::{beside, unreadable};
 
 /// Entries of a period, and days of one: a period of no entries would never end to end.
-const ENTRIES_RANGE: (u64, u64) = (1_000, u64::MAX >> 1);
+const ENTRIES_RANGE: (u64, u64) = (100_000, u64::MAX >> 1);
 const DAYS_RANGE: (u64, u64) = (1, 36_500);
 /// Seconds between two submissions to witnesses.
 const EVERY_S_RANGE: (u64, u64) = (1, 3_600);
@@ -97,8 +97,11 @@ pub(super) fn settings(root: &Section<'_>, path: &Path) -> Option<LogSettings> {
             whole = false;
             continue;
         };
-        if witnesses.iter().any(|other| other.key.same_key(&witness.key)) {
-            let problem = "this witness is there already";
+        let twice = |other: &Witness| {
+            other.key.same_key(&witness.key) || other.key.name() == witness.key.name()
+        };
+        if witnesses.iter().any(twice) {
+            let problem = "this witness, or its name, is there already";
             section.file.wrong(at, "WITNESS_TWICE", problem, "remove one of them");
         }
         witnesses.push(witness);

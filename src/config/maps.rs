@@ -152,7 +152,9 @@ impl AnnexFiles {
             match std::fs::read_dir(path) {
                 Ok(entries) => {
                     let within = entries.filter_map(|entry| Some(entry.ok()?.path()));
-                    all.extend(within.filter(|path| path.extension().is_some_and(|e| e == "toml")));
+                    // Whatever else lies there, and could keep a reader waiting, is no annex.
+                    let named = |path: &PathBuf| path.extension().is_some_and(|e| e == "toml");
+                    all.extend(within.filter(|path| named(path) && path.is_file()));
                 }
                 Err(_) => all.push(path.clone()),
             }

@@ -127,7 +127,8 @@ impl Ledger {
     /// [`Error`].
     pub async fn tail(&self, start: u64) -> Result<Tail, Error> {
         let mut client = self.client.clone();
-        let call = client.tail(self.open_ended(api::LedgerTailRequest { start }).await?);
+        let call = client
+            .tail(self.open_ended(api::LedgerTailRequest { start, ..Default::default() }).await?);
         answered(CALL_MAX, call).await.map(Tail)
     }
 

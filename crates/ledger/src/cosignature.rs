@@ -69,6 +69,17 @@ impl Cosigner {
         Ok(latest)
     }
 
+    /// The first of at most `most` lines that is by this key, good for that note: what a witness
+    /// answered may hold anything, and one line of it is what it is for. With its end.
+    pub fn line_among(&self, lines: &str, note: &str, most: usize) -> Option<String> {
+        let all = lines.lines().take(most).map(|line| format!("{line}\n"));
+        let good = |line: &String| {
+            let alone = !self.cosigned(note).is_ok_and(|before| before.is_some());
+            alone && matches!(self.cosigned(&format!("{note}{line}")), Ok(Some(_)))
+        };
+        all.into_iter().find(good)
+    }
+
     /// The time in a line's payload, if the signature is this key's.
     fn accepts(&self, text: &str, payload: &[u8]) -> Option<u64> {
         let (time, signature) = payload.split_first_chunk::<8>()?;
@@ -134,6 +145,25 @@ mod tests {
         // The log's own signature stays as it was.
         let log = Signer::from_seed("example.org/log", &[7; 32]).unwrap();
         assert!(Checkpoint::open(&twice, &log.verifier()).is_ok());
+    }
+
+    #[test]
+    fn one_line_is_taken_from_an_answer_and_no_other() {
+        let cosigner = Cosigner::from_vkey(&witness("w.example", 1).1).unwrap();
+        let (own, other) = (
+            line("w.example", 1, 1_780_000_000, &text()),
+            line("w.example", 2, 1_780_000_000, &text()),
+        );
+        let junk = format!("{own}{own}").replace('A', "B");
+        for lines in [own.clone(), format!("{other}{own}{own}"), format!("junk\n\n{own}")] {
+            assert_eq!(cosigner.line_among(&lines, &note(), 16).as_ref(), Some(&own), "{lines}");
+        }
+        let elsewhere = line("w.example", 1, 1_780_000_000, "another text\n");
+        for lines in [String::new(), other.repeat(16) + &own, other, elsewhere, junk] {
+            assert_eq!(cosigner.line_among(&lines, &note(), 16), None, "{lines}");
+        }
+        // Nothing is added twice.
+        assert_eq!(cosigner.line_among(&own, &(note() + &own), 16), None);
     }
 
     #[test]

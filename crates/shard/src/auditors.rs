@@ -3,12 +3,15 @@
 //! It has the `Ledger` service and the plain HTTP paths of tlog-tiles. Nothing here waits for the
 //! committer, and the committer waits for nothing here.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_TYPE, HOST};
+use axum::http::uri::Authority;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use ledger::entry::{Caller, Role};
@@ -18,6 +21,7 @@ use link::tls::CallerTls;
 use terms::{CallId, Fault, Reason};
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::timeout;
 use tonic::service::Routes;
 use wire::v1::ledger_server::LedgerServer;
 
@@ -29,6 +33,12 @@ use crate::{Error, log_pages};
 
 /// Calls and pages in flight.
 const CALLS_MAX: usize = 64;
+/// Of them, such as one auditor may have: one who takes more keeps no other away.
+const CALLS_OF_ONE_MAX: usize = 12;
+/// Time until a call must have begun to be answered.
+const ANSWER_MAX: Duration = Duration::from_secs(30);
+/// The same for a walk through the whole store.
+const WALK_MAX: Duration = Duration::from_secs(1_800);
 /// Of them, such as read the store.
 const READING_MAX: usize = 4;
 /// Bytes of a request: numbers and names.
@@ -70,11 +80,13 @@ pub struct Auditors {
 pub(crate) struct Desk(Arc<Inner>);
 
 struct Inner {
-    pub(crate) node: Arc<Node>,
+    node: Arc<Node>,
     chronicles: Chronicles,
     queue: Queue,
     entrance: AuditorEntrance,
     calls: Arc<Semaphore>,
+    /// Calls in flight of each auditor.
+    of_one: Arc<Mutex<HashMap<String, usize>>>,
     reading: Arc<Semaphore>,
     /// One walk through the store at a time.
     walking: Arc<Semaphore>,
@@ -86,7 +98,27 @@ struct Inner {
 pub(crate) struct Auditor {
     pub(crate) caller: Arc<Caller>,
     pub(crate) call: CallId,
-    _seat: Arc<OwnedSemaphorePermit>,
+    arrived: Option<Arrived>,
+    _seat: Arc<Seat>,
+}
+
+/// A seat among all, and among those of one auditor.
+struct Seat {
+    _of_all: OwnedSemaphorePermit,
+    name: String,
+    of_one: Arc<Mutex<HashMap<String, usize>>>,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut of_one = self.of_one.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(calls) = of_one.get_mut(&self.name) {
+            *calls -= 1;
+            if *calls == 0 {
+                of_one.remove(&self.name);
+            }
+        }
+    }
 }
 
 impl Desk {
@@ -101,6 +133,7 @@ impl Desk {
             queue,
             entrance,
             calls: Arc::new(Semaphore::new(CALLS_MAX)),
+            of_one: Arc::default(),
             reading: Arc::new(Semaphore::new(READING_MAX)),
             walking: Arc::new(Semaphore::new(1)),
             life,
@@ -154,12 +187,34 @@ impl Desk {
             arrived.known();
         }
         let node = self.node();
-        let seat = Arc::clone(&self.0.calls).try_acquire_owned();
-        let seat = seat.map_err(|_| Fault::new(Reason::ShardBusy))?;
         let tag = node.namer.log_tag("caller", &name);
         let caller = Caller { role: Role::Auditor, tag, territory: None };
         let call = CallId(u128::from_be_bytes(node.random()?));
-        Ok(Auditor { caller: Arc::new(caller), call, _seat: Arc::new(seat) })
+        let (arrived, seat) = (arrived.cloned(), Arc::new(self.seat(name)?));
+        Ok(Auditor { caller: Arc::new(caller), call, arrived, _seat: seat })
+    }
+
+    fn seat(&self, name: String) -> Result<Seat, Fault> {
+        let busy = || Fault::new(Reason::ShardBusy);
+        let of_all = Arc::clone(&self.0.calls).try_acquire_owned().map_err(|_| busy())?;
+        let of_one = Arc::clone(&self.0.of_one);
+        let mut calls = of_one.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = calls.entry(name.clone()).or_default();
+        if *own >= CALLS_OF_ONE_MAX {
+            return Err(busy());
+        }
+        *own += 1;
+        drop(calls);
+        Ok(Seat { _of_all: of_all, name, of_one })
+    }
+
+    /// Whether an auditor whose call goes on would be let in now. Asked before anything more is
+    /// given: a certificate may have been revoked, or have ended.
+    ///
+    /// # Errors
+    /// As for a call.
+    pub(crate) fn still(&self, auditor: &Auditor) -> Result<(), Fault> {
+        self.name(auditor.arrived.as_ref()).map(drop)
     }
 
     fn name(&self, arrived: Option<&Arrived>) -> Result<String, Fault> {
@@ -186,10 +241,19 @@ impl Desk {
 /// Lets auditors in and nobody else, before anything of a request is read.
 async fn gate(State(desk): State<Desk>, mut request: Request, next: Next) -> Response {
     let arrived = request.extensions().get::<Arrived>().cloned();
-    match desk.let_in(arrived.as_ref()) {
+    let local = matches!(desk.0.entrance, AuditorEntrance::Loopback);
+    let let_in = if local && !is_local(&request) {
+        Err(Fault::new(Reason::NotPermitted).problem("the request is meant for another host"))
+    } else {
+        desk.let_in(arrived.as_ref())
+    };
+    match let_in {
         Ok(auditor) => {
             request.extensions_mut().insert(auditor);
-            next.run(request).await
+            let walks = request.uri().path().ends_with("/Reconcile");
+            let most = if walks { WALK_MAX } else { ANSWER_MAX };
+            let busy = |_| log_pages::refused(&Fault::new(Reason::ShardBusy)).into_response();
+            timeout(most, next.run(request)).await.unwrap_or_else(busy)
         }
         Err(fault) => {
             let node = desk.node();
@@ -206,6 +270,20 @@ async fn gate(State(desk): State<Desk>, mut request: Request, next: Next) -> Res
             }
         }
     }
+}
+
+/// Whether a request names this machine: a page in somebody's browser that was led here by a name
+/// of its own does not.
+fn is_local(request: &Request) -> bool {
+    let header = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+    let Some(host) = request.uri().authority().map(Authority::as_str).or(header) else {
+        return false;
+    };
+    let name = host.rsplit_once(':').map_or(host, |(name, port)| {
+        if port.bytes().all(|byte| byte.is_ascii_digit()) { name } else { host }
+    });
+    let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    name == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 /// Serves auditors until the shard goes down.

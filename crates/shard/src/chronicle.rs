@@ -1,6 +1,7 @@
 //! The log as others see it: what a checkpoint has signed, and nothing beyond.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ledger::hash::Hash;
 use ledger::proof;
@@ -9,6 +10,7 @@ use ledger::tree::Edge;
 use ledger::{TlogProof, bundle};
 use terms::{Fault, Reason, UnixMillis};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::log::{Each, Tiles, each_entry, edge_at, entry_at};
 use crate::node::Node;
@@ -46,8 +48,27 @@ pub(crate) struct Chronicles {
     node: Arc<Node>,
     vkey: Arc<str>,
     newest: watch::Receiver<Arc<Signed>>,
-    /// The newest that witnesses have cosigned.
-    cosigned: watch::Receiver<Option<Arc<Signed>>>,
+    /// What witnesses have cosigned. None: nobody is asked.
+    cosigned: Option<watch::Receiver<Cosigned>>,
+    shown: Arc<Mutex<Shown>>,
+}
+
+/// What witnesses have cosigned.
+#[derive(Clone, Default)]
+pub(crate) struct Cosigned {
+    /// Of the log that grows, the newest.
+    pub(crate) growing: Option<Arc<Signed>>,
+    /// The last checkpoints of sealed logs, by period.
+    pub(crate) sealed: BTreeMap<u32, String>,
+}
+
+/// What was shown of the log that grows. It never goes back: to whoever has seen more, that would
+/// be a log that has lost entries.
+#[derive(Default)]
+struct Shown {
+    last: Option<Arc<Signed>>,
+    /// Since when there is more than what is cosigned, and how much was cosigned then.
+    behind: Option<(u64, Instant)>,
 }
 
 impl Chronicles {
@@ -55,9 +76,9 @@ impl Chronicles {
         node: Arc<Node>,
         vkey: &str,
         newest: watch::Receiver<Arc<Signed>>,
-        cosigned: watch::Receiver<Option<Arc<Signed>>>,
+        cosigned: Option<watch::Receiver<Cosigned>>,
     ) -> Self {
-        Self { node, vkey: vkey.into(), newest, cosigned }
+        Self { node, vkey: vkey.into(), newest, cosigned, shown: Arc::default() }
     }
 
     /// The log that grows, by its newest checkpoint.
@@ -66,15 +87,47 @@ impl Chronicles {
     }
 
     /// The log that grows, as it is shown: by the checkpoint that witnesses have cosigned, unless
-    /// they have been away for so long that it says little.
+    /// they have been behind for so long that it says little.
     pub(crate) fn shown(&self) -> Chronicle {
         let newest = Arc::clone(&self.newest.borrow());
-        let cosigned = self.cosigned.borrow().clone();
-        let fresh = cosigned.filter(|signed| {
-            signed.size() == newest.size()
-                || newest.at.0.saturating_sub(signed.at.0) <= witness::STALE_MS_MAX
-        });
-        self.at(fresh.unwrap_or(newest))
+        let Some(cosigned) = &self.cosigned else { return self.at(newest) };
+        let cosigned = cosigned.borrow().growing.clone();
+        let size = cosigned.as_ref().map_or(0, |signed| signed.size());
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        if size >= newest.size() {
+            shown.behind = None;
+        } else if shown.behind.is_none_or(|(of, _)| of != size) {
+            shown.behind = Some((size, Instant::now()));
+        }
+        let patient = shown.behind.is_none_or(|(_, since)| since.elapsed() <= witness::PATIENCE);
+        let mut show = cosigned.filter(|_| patient).unwrap_or(newest);
+        if let Some(last) = shown.last.as_ref().filter(|last| last.size() > show.size()) {
+            show = Arc::clone(last);
+        }
+        shown.last = Some(Arc::clone(&show));
+        drop(shown);
+        self.at(show)
+    }
+
+    /// Whether that is the log that grows.
+    pub(crate) fn is_growing(&self, origin: &str) -> bool {
+        origin.is_empty() || *origin == *self.node.origin
+    }
+
+    /// The log of that origin as it is shown: see [`Chronicles::shown`].
+    ///
+    /// # Errors
+    /// `LOG_UNKNOWN`.
+    pub(crate) fn shown_of(&self, origin: &str) -> Result<Chronicle, Fault> {
+        if self.is_growing(origin) { Ok(self.shown()) } else { self.of(origin) }
+    }
+
+    /// Sealed logs, with what they were signed as.
+    pub(crate) fn sealed(&self) -> Result<Vec<(u32, Chronicle)>, Fault> {
+        let all = sealed::all(&*self.node.engine)?;
+        let each =
+            all.iter().map(|(period, _)| Ok((*period, self.of(&self.node.origin_of(*period))?)));
+        each.collect()
     }
 
     fn at(&self, signed: Arc<Signed>) -> Chronicle {
@@ -96,19 +149,25 @@ impl Chronicles {
         Ok(vkeys)
     }
 
-    /// The log of that origin; empty: the one that grows. Blocks its thread: the edge of a sealed
-    /// log is read from the store.
+    /// The log of that origin, up to all that is signed; empty: the one that grows. Blocks its
+    /// thread: the edge of a sealed log is read from the store.
     ///
     /// # Errors
     /// `LOG_UNKNOWN`.
     pub(crate) fn of(&self, origin: &str) -> Result<Chronicle, Fault> {
-        if origin.is_empty() || *origin == *self.node.origin {
-            return Ok(self.shown());
+        if self.is_growing(origin) {
+            return Ok(self.growing());
         }
-        let all = sealed::all(&*self.node.engine)?.into_iter();
-        let found = all.into_iter().find(|(period, _)| self.node.origin_of(*period) == origin);
         let unknown = || Fault::new(Reason::LogUnknown).field("origin");
-        let (period, Sealed { vkey, note, size }) = found.ok_or_else(unknown)?;
+        let period = origin.rsplit('/').next().and_then(|period| period.parse().ok());
+        let period: u32 = period.ok_or_else(unknown)?;
+        if self.node.origin_of(period) != origin {
+            return Err(unknown());
+        }
+        let found = sealed::of(&*self.node.engine, period)?.ok_or_else(unknown)?;
+        let Sealed { vkey, note, size } = found;
+        let cosigned = self.cosigned.as_ref().map(|cosigned| cosigned.borrow().clone());
+        let note = cosigned.and_then(|all| all.sealed.get(&period).cloned()).unwrap_or(note);
         let edge = edge_at(&*self.node.engine, period, size)?;
         let signed = Arc::new(Signed { note, edge, at: UnixMillis(0) });
         let node = Arc::clone(&self.node);

@@ -269,7 +269,7 @@ impl Committer {
                 work.apply(op);
             }
         }
-        let counted = if counts { self.counts.take() } else { Taken::default() };
+        let counted = if counts { self.counts.take(low) } else { Taken::default() };
         work.count(&counted)?;
         let Work { subjects, mut batch, draft, answers, .. } = work;
         if draft.is_empty() {

@@ -2,7 +2,7 @@
 //! and collection. A crash loses at most one minute of them; the docs say so.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ledger::entry::{Caller, Detail, Entry, Kind};
 use terms::{Collection, Reason};
@@ -11,9 +11,12 @@ use crate::Error;
 use crate::rows::Tag;
 use crate::work::Work;
 
-/// Counters in memory, and so entries in one commit. A read beyond them is logged by itself, and a
-/// refusal is counted by its reason alone.
-const COUNTERS_MAX: usize = 4096;
+/// Counters of reads in memory, and so entries in one commit. A read beyond them is logged by
+/// itself.
+const READS_MAX: usize = 4096;
+/// Counters of refusals, which are their own: who is refused much must not push reads into the way
+/// of writes. A refusal beyond them is counted by its reason alone.
+const REFUSALS_MAX: usize = 1024;
 
 /// Who did what, or was refused what.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -27,7 +30,7 @@ struct Counter {
 
 /// What is not in the log yet.
 #[derive(Default)]
-pub(crate) struct Counts(Mutex<HashMap<Counter, u64>>);
+pub(crate) struct Counts(Mutex<Taken>);
 
 impl Counts {
     /// Counts a read. False when there is no counter left for it.
@@ -43,11 +46,11 @@ impl Counts {
             caller: Some(Arc::clone(caller)),
             collection: Some(collection.clone()),
         };
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if counts.len() >= COUNTERS_MAX && !counts.contains_key(&counter) {
+        let mut counts = self.lock();
+        if counts.reads.len() >= READS_MAX && !counts.reads.contains_key(&counter) {
             return false;
         }
-        *counts.entry(counter).or_default() += 1;
+        *counts.reads.entry(counter).or_default() += 1;
         true
     }
 
@@ -68,29 +71,54 @@ impl Counts {
             caller: Some(Arc::clone(caller)),
             collection: collection.cloned(),
         };
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let room = counts.len() < COUNTERS_MAX || counts.contains_key(&counter);
-        let alone =
-            Counter { refused: Some(reason), tenant_tag: None, caller: None, collection: None };
-        *counts.entry(if room { counter } else { alone }).or_default() += 1;
+        let mut counts = self.lock();
+        let refusals = &mut counts.refusals;
+        let room = refusals.len() < REFUSALS_MAX || refusals.contains_key(&counter);
+        *refusals.entry(if room { counter } else { Counter::alone(reason) }).or_default() += 1;
     }
 
     /// Whether anything is to be written.
     pub(crate) fn any(&self) -> bool {
-        !self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        let counts = self.lock();
+        !counts.reads.is_empty() || !counts.refusals.is_empty()
     }
 
-    /// Takes all of them: for a commit, which puts them back unless it is durable.
-    pub(crate) fn take(&self) -> Taken {
-        Taken(std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner)))
+    /// Takes all of them: for a commit, which puts them back unless it is durable. Where the disk
+    /// is `low`, refusals are told by reason alone: whoever is refused fills no disk.
+    pub(crate) fn take(&self, low: bool) -> Taken {
+        let mut taken = std::mem::take(&mut *self.lock());
+        if low {
+            let mut alone = HashMap::new();
+            for (counter, times) in taken.refusals {
+                if let Some(reason) = counter.refused {
+                    *alone.entry(Counter::alone(reason)).or_default() += times;
+                }
+            }
+            taken.refusals = alone;
+        }
+        taken
     }
 
     /// Puts back what could not be written.
     pub(crate) fn put_back(&self, taken: Taken) {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for (counter, times) in taken.0 {
-            *counts.entry(counter).or_default() += times;
+        let mut counts = self.lock();
+        for (counter, times) in taken.reads {
+            *counts.reads.entry(counter).or_default() += times;
         }
+        for (counter, times) in taken.refusals {
+            *counts.refusals.entry(counter).or_default() += times;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Taken> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Counter {
+    /// Of a refusal, by nothing but its reason.
+    const fn alone(reason: Reason) -> Self {
+        Self { refused: Some(reason), tenant_tag: None, caller: None, collection: None }
     }
 }
 
@@ -116,12 +144,15 @@ fn is_told(reason: Reason) -> bool {
 
 /// What was counted, on its way into a commit.
 #[derive(Default)]
-pub(crate) struct Taken(HashMap<Counter, u64>);
+pub(crate) struct Taken {
+    reads: HashMap<Counter, u64>,
+    refusals: HashMap<Counter, u64>,
+}
 
 impl Work<'_> {
     /// Adds an entry for every counter: COUNT of reads, REFUSE of refusals.
     pub(crate) fn count(&mut self, taken: &Taken) -> Result<(), Error> {
-        for (counter, times) in &taken.0 {
+        for (counter, times) in taken.reads.iter().chain(&taken.refusals) {
             let Counter { refused, tenant_tag, caller, collection } = counter;
             let kind = if refused.is_some() { Kind::Refuse } else { Kind::Count };
             let mut entry = Entry::new(kind, self.minute);

@@ -13,6 +13,7 @@ use ledger::entry::Role;
 use terms::{Detail, Fault, Reason};
 use wire::session::call::Op;
 
+use crate::counts::Counts;
 use crate::decision::Ruled;
 use crate::node::Node;
 use crate::prepare::Lookup;
@@ -75,10 +76,20 @@ impl Node {
 /// One read at the fence.
 pub(crate) struct Fence<'a> {
     pub(crate) node: &'a Node,
+    pub(crate) counts: &'a Counts,
     pub(crate) lookup: &'a Lookup,
 }
 
 impl Fence<'_> {
+    /// Notes that a record was kept from its readers, whatever they are answered: for the log, too,
+    /// where those who are protected must be able to see it.
+    fn barred(&self) {
+        let Lookup { address, asker } = self.lookup;
+        self.node.refused(Reason::EgressNotCovered, asker.stands);
+        let by = (asker.tenant_tag, &asker.caller);
+        self.counts.refused(Reason::EgressNotCovered, by, Some(&address.collection));
+    }
+
     /// Whether what is known of this subject lets the readers have its records of the collection.
     /// If not, the answer is what it would be were there no such record.
     pub(crate) fn known(&self, subject: &Subject) -> Result<(), Fault> {
@@ -86,7 +97,7 @@ impl Fence<'_> {
             return Ok(());
         }
         self.absent()?;
-        self.node.refused(Reason::EgressNotCovered, self.lookup.asker.stands);
+        self.barred();
         Err(unknown())
     }
 
@@ -99,7 +110,7 @@ impl Fence<'_> {
         let (map, date) = (self.node.map(), self.today());
         let judged = atlas::egress_of_absent(&map, territory, collection, date, &self.readers());
         judged.map_err(|barred| {
-            self.node.refused(Reason::EgressNotCovered, self.lookup.asker.stands);
+            self.barred();
             // The same for every record: the laws of the place, not those of the person.
             barred.egress_fault().with(Detail::Region, &self.node.region)
         })

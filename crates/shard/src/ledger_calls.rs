@@ -1,12 +1,15 @@
 //! The `Ledger` service: the log for auditors.
 
 use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
 
 use ledger::Entry;
 use ledger::entry::Kind;
 use link::status::status;
 use terms::{Detail, Fault, Reason, limits};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
@@ -23,9 +26,13 @@ const BATCH_ENTRIES_MAX: usize = 1_024;
 /// Bytes of the entries of one message.
 const BATCH_BYTES_MAX: usize = 1 << 20;
 /// Messages that wait for their auditor to take them.
-const BATCHES_WAITING: usize = 4;
-/// Entries that are read in one go: then it is another call's turn.
-const TURN_ENTRIES: u64 = 65_536;
+const BATCHES_WAITING: usize = 2;
+/// Entries that are looked at in one go, where few are wanted: then it is another call's turn.
+const TURN_ENTRIES: u64 = 16_384;
+/// Time in which an auditor must take a message.
+const TAKEN_MAX: Duration = Duration::from_secs(60);
+/// Time between two looks at whether somebody who waits would still be let in.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The service.
 pub(crate) struct Service(pub(crate) Desk);
@@ -50,7 +57,7 @@ impl Ledger for Service {
         let auditor = auditor(&request)?;
         let (chronicles, origin) = (self.0.chronicles().clone(), request.into_inner().origin);
         let told = self.0.read(move || {
-            let log = chronicles.of(&origin)?;
+            let log = chronicles.shown_of(&origin)?;
             let (checkpoint, vkey) = (log.signed.note.clone(), log.vkey.to_string());
             Ok(api::LedgerCheckpoint { checkpoint, vkey, vkeys: chronicles.vkeys()? })
         });
@@ -67,37 +74,13 @@ impl Ledger for Service {
         let filter = Filter::read(asked.filter.unwrap_or_default()).map_err(refused)?;
         let (chronicles, origin) = (desk.chronicles().clone(), asked.origin);
         let log = desk.read(move || chronicles.of(&origin)).await.map_err(refused)?;
-        let log = std::sync::Arc::new(log);
         let end = if asked.end == 0 { log.size() } else { asked.end.min(log.size()) };
         let (sender, receiver) = mpsc::channel(BATCHES_WAITING);
-        let (call, mut at) = (auditor.call, asked.start);
+        let sending = Sending { desk, auditor, sender };
+        let (log, start) = (Arc::new(log), asked.start);
         tokio::spawn(async move {
-            let _auditor = auditor;
-            while at < end {
-                let until = end.min(at + TURN_ENTRIES);
-                let (log, filter) = (std::sync::Arc::clone(&log), filter.clone());
-                let from = at;
-                let read = desk.read(move || batches(&log, &filter, (from, until)));
-                let batches = tokio::select! {
-                    read = read => read,
-                    () = desk.over() => Err(Fault::new(Reason::ShuttingDown)),
-                    () = sender.closed() => return,
-                };
-                let batches = match batches {
-                    Ok(batches) => batches,
-                    Err(fault) => {
-                        // Gone is gone.
-                        drop(sender.send(Err(status(&fault, call))).await);
-                        return;
-                    }
-                };
-                for batch in batches {
-                    if sender.send(Ok(batch)).await.is_err() {
-                        return;
-                    }
-                }
-                at = until;
-            }
+            let told = sending.range(&log, &filter, (start, end), entries_message).await;
+            sending.end(told).await;
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
@@ -135,16 +118,21 @@ impl Ledger for Service {
         request: Request<api::LedgerTailRequest>,
     ) -> Result<Response<Self::TailStream>, Status> {
         let auditor = auditor(&request)?;
+        let (desk, asked) = (self.0.clone(), request.into_inner());
+        let refused = |fault: Fault| status(&fault, auditor.call);
+        let chronicles = desk.chronicles();
+        if !chronicles.is_growing(&asked.origin) {
+            return Err(refused(Fault::new(Reason::LogUnknown).field("origin")));
+        }
+        // Of a log that has begun anew since, say, a follower would wait for ever.
+        if asked.start > chronicles.growing().size() {
+            return Err(refused(Fault::new(Reason::EntryUnknown).field("start")));
+        }
         let (sender, receiver) = mpsc::channel(BATCHES_WAITING);
-        let (desk, start) = (self.0.clone(), request.into_inner().start);
+        let sending = Sending { desk, auditor, sender };
         tokio::spawn(async move {
-            tokio::select! {
-                () = tail(&desk, &auditor, start, &sender) => {}
-                () = desk.over() => {
-                    let fault = Fault::new(Reason::ShuttingDown);
-                    drop(sender.try_send(Err(status(&fault, auditor.call))));
-                }
-            }
+            let told = sending.tail(asked.start).await;
+            sending.end(told).await;
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
@@ -162,73 +150,125 @@ fn answer<T>(told: Result<T, Fault>, auditor: &Auditor) -> Result<Response<T>, S
     told.map(Response::new).map_err(|fault| status(&fault, auditor.call))
 }
 
-/// Sends what is new under each checkpoint, until nobody listens any more.
-async fn tail(
-    desk: &Desk,
-    auditor: &Auditor,
-    start: u64,
-    sender: &mpsc::Sender<Result<api::LedgerTail, Status>>,
-) {
-    let mut checkpoints = desk.chronicles().checkpoints();
-    let mut at = start;
-    loop {
-        let waited = tokio::select! {
-            waited = checkpoints.wait_for(|signed| signed.size() > at) => waited.is_ok(),
-            () = sender.closed() => false,
-        };
-        if !waited {
-            return;
+/// A stream on its way to an auditor.
+struct Sending<T> {
+    desk: Desk,
+    auditor: Auditor,
+    sender: mpsc::Sender<Result<T, Status>>,
+}
+
+/// Nobody takes it any more.
+struct Gone;
+
+/// Why a stream ends early.
+enum Ends {
+    Gone(Gone),
+    Refused(Fault),
+}
+
+impl From<Fault> for Ends {
+    fn from(fault: Fault) -> Self {
+        Self::Refused(fault)
+    }
+}
+
+fn entries_message(_: &Chronicle, batch: api::LedgerEntries) -> api::LedgerEntries {
+    batch
+}
+
+fn tail_message(log: &Chronicle, batch: api::LedgerEntries) -> api::LedgerTail {
+    let start = batch.indexes.first().copied().unwrap_or_default();
+    let checkpoint = log.signed.note.clone();
+    api::LedgerTail { checkpoint, start, entries: batch.entries }
+}
+
+impl<T> Sending<T> {
+    /// Says why it ends, unless all was sent or nobody listens.
+    async fn end(self, told: Result<(), Ends>) {
+        if let Err(Ends::Refused(fault)) = told {
+            let last = self.sender.send(Err(status(&fault, self.auditor.call)));
+            // Gone is gone.
+            drop(timeout(TAKEN_MAX, last).await);
         }
-        let log = std::sync::Arc::new(desk.chronicles().growing());
-        while at < log.size() {
-            let (from, until) = (at, log.size().min(at + TURN_ENTRIES));
-            let shared = std::sync::Arc::clone(&log);
-            let read = desk.read(move || batches(&shared, &Filter::default(), (from, until)));
-            let told = match read.await {
-                Ok(batches) => batches,
-                Err(fault) => {
-                    drop(sender.send(Err(status(&fault, auditor.call))).await);
-                    return;
-                }
+    }
+
+    /// Sends the entries of a range that are wanted, a message at a time: the next is read only
+    /// when there is room for it, for whoever would still be let in.
+    async fn range(
+        &self,
+        log: &Arc<Chronicle>,
+        filter: &Filter,
+        (start, end): (u64, u64),
+        message: fn(&Chronicle, api::LedgerEntries) -> T,
+    ) -> Result<(), Ends> {
+        let mut at = start;
+        while at < end {
+            let room = tokio::select! {
+                room = timeout(TAKEN_MAX, self.sender.reserve()) => room,
+                () = self.desk.over() => return Err(Fault::new(Reason::ShuttingDown).into()),
             };
-            for batch in told {
-                let start = batch.indexes.first().copied().unwrap_or_default();
-                let checkpoint = log.signed.note.clone();
-                let message = api::LedgerTail { checkpoint, start, entries: batch.entries };
-                if sender.send(Ok(message)).await.is_err() {
-                    return;
-                }
+            let Ok(Ok(room)) = room else { return Err(Ends::Gone(Gone)) };
+            self.desk.still(&self.auditor)?;
+            let (shared, filter) = (Arc::clone(log), filter.clone());
+            let (batch, next) = self.desk.read(move || batch(&shared, &filter, (at, end))).await?;
+            at = next;
+            if !batch.indexes.is_empty() {
+                room.send(Ok(message(log, batch)));
             }
-            at = until;
+        }
+        Ok(())
+    }
+}
+
+impl Sending<api::LedgerTail> {
+    /// Sends what is new under each checkpoint, until nobody listens any more.
+    async fn tail(&self, start: u64) -> Result<(), Ends> {
+        let mut checkpoints = self.desk.chronicles().checkpoints();
+        let mut at = start;
+        loop {
+            let waited = tokio::select! {
+                waited = timeout(LOOK_EVERY, checkpoints.wait_for(|signed| signed.size() > at)) => {
+                    waited.is_ok_and(|waited| waited.is_ok())
+                }
+                () = self.desk.over() => return Err(Fault::new(Reason::ShuttingDown).into()),
+                () = self.sender.closed() => return Err(Ends::Gone(Gone)),
+            };
+            self.desk.still(&self.auditor)?;
+            if !waited {
+                continue;
+            }
+            let log = Arc::new(self.desk.chronicles().growing());
+            self.range(&log, &Filter::default(), (at, log.size()), tail_message).await?;
+            at = log.size();
         }
     }
 }
 
-/// The entries of a range that are wanted, in messages. Blocks its thread.
-fn batches(
+/// The next entries that are wanted, as much as one message holds, and the first that was not
+/// looked at. Blocks its thread.
+fn batch(
     log: &Chronicle,
     filter: &Filter,
-    (from, until): (u64, u64),
-) -> Result<Vec<api::LedgerEntries>, Fault> {
-    let mut batches = Vec::new();
-    let (mut batch, mut bytes) = (api::LedgerEntries::default(), 0);
+    (from, end): (u64, u64),
+) -> Result<(api::LedgerEntries, u64), Fault> {
+    // Without a filter every entry is taken, and none is read for nothing.
+    let most = if filter.takes_all() { BATCH_ENTRIES_MAX as u64 } else { TURN_ENTRIES };
+    let until = end.min(from.saturating_add(most));
+    let (mut batch, mut bytes, mut next) = (api::LedgerEntries::default(), 0, until);
     log.each(from, until, &mut |index, entry| {
-        if !filter.wants(entry)? {
+        if next != until || !filter.wants(entry)? {
+            return Ok(());
+        }
+        if batch.indexes.len() == BATCH_ENTRIES_MAX || bytes + entry.len() > BATCH_BYTES_MAX {
+            next = index;
             return Ok(());
         }
         bytes += entry.len();
         batch.indexes.push(index);
         batch.entries.push(entry.to_vec().into());
-        if batch.indexes.len() == BATCH_ENTRIES_MAX || bytes >= BATCH_BYTES_MAX {
-            batches.push(std::mem::take(&mut batch));
-            bytes = 0;
-        }
         Ok(())
     })?;
-    if !batch.indexes.is_empty() {
-        batches.push(batch);
-    }
-    Ok(batches)
+    Ok((batch, next))
 }
 
 /// Which entries are wanted.
@@ -266,16 +306,19 @@ impl Filter {
         Ok(Self { kinds, minutes: (from, until), jurisdiction, collection })
     }
 
-    fn wants(&self, entry: &[u8]) -> Result<bool, Error> {
-        let Self { kinds, minutes: (from, until), jurisdiction, collection } = self;
-        let all = kinds.is_empty()
-            && from.is_none()
-            && until.is_none()
+    fn takes_all(&self) -> bool {
+        let Self { kinds, minutes, jurisdiction, collection } = self;
+        kinds.is_empty()
+            && *minutes == (None, None)
             && jurisdiction.is_empty()
-            && collection.is_empty();
-        if all {
+            && collection.is_empty()
+    }
+
+    fn wants(&self, entry: &[u8]) -> Result<bool, Error> {
+        if self.takes_all() {
             return Ok(true);
         }
+        let Self { kinds, minutes: (from, until), jurisdiction, collection } = self;
         let entry = Entry::decode(entry).map_err(|_| Error::Damaged("placement log"))?;
         let minute = u64::from(entry.minute);
         Ok((kinds.is_empty() || kinds.contains(&entry.kind))

@@ -43,7 +43,10 @@ pub(crate) async fn page(Extension(desk): Extension<Desk>, request: Request) -> 
             return Ok(Some((logs.collect::<String>() + "quorum none\n").into_bytes())
                 .map(|text| (TEXT, BRIEFLY, text)));
         }
-        let log = chronicles.of(&origin)?;
+        let log = match page {
+            Page::Checkpoint => chronicles.shown_of(&origin)?,
+            Page::Tile(_) | Page::Bundle(_) | Page::Policy => chronicles.of(&origin)?,
+        };
         Ok(match page {
             Page::Tile(tile) => log.tile(tile)?.map(|bytes| (BYTES, FOR_EVER, bytes)),
             Page::Bundle(bundle) => log.bundle(bundle)?.map(|bytes| (BYTES, FOR_EVER, bytes)),
@@ -71,11 +74,13 @@ fn parse(uri: &Uri) -> Option<(String, Page)> {
     if path == "policy" {
         return Some((String::new(), Page::Policy));
     }
-    let (origin, name) = match path.find("tile/") {
-        Some(at) => path.split_at_checked(at)?,
-        None => path.split_at_checked(path.len().checked_sub("checkpoint".len())?)?,
+    // An origin may have such words in it: what counts is a whole segment, the last one that fits.
+    let at = match path.strip_suffix("checkpoint") {
+        Some(origin) => origin.len(),
+        None if path.starts_with("tile/") && !path.contains("/tile/") => 0,
+        None => path.rfind("/tile/")? + 1,
     };
-    // Whole segments only.
+    let (origin, name) = path.split_at_checked(at)?;
     let origin = match origin {
         "" => "",
         origin => origin.strip_suffix('/')?,
@@ -133,6 +138,9 @@ mod tests {
             ("/a/eu/s1/1/tile/0/x001/000.p/7", "a/eu/s1/1|tile/0/x001/000.p/7"),
             ("/tile/entries/000", "|tile/entries/000"),
             ("/policy", "|policy"),
+            ("/textile/eu/s1/1/checkpoint", "textile/eu/s1/1|checkpoint"),
+            ("/textile/eu/s1/1/tile/0/000", "textile/eu/s1/1|tile/0/000"),
+            ("/a/tile/s1/1/tile/0/000", "a/tile/s1/1|tile/0/000"),
         ] {
             assert_eq!(read(path).as_deref(), Some(wanted), "{path}");
         }

@@ -13,6 +13,7 @@ pub(crate) struct Metrics {
     pub(crate) checkpoint_size: Gauge,
     pub(crate) witnessed_size: Gauge,
     pub(crate) witness_failures: Counter,
+    pub(crate) witness_contradictions: Counter,
     pub(crate) queue: Gauge,
     pub(crate) queue_bytes: Gauge,
     pub(crate) sessions: Gauge,
@@ -37,6 +38,7 @@ impl Metrics {
             checkpoint_size: Gauge::default(),
             witnessed_size: Gauge::default(),
             witness_failures: Counter::default(),
+            witness_contradictions: Counter::default(),
             queue: Gauge::default(),
             queue_bytes: Gauge::default(),
             sessions: Gauge::default(),
@@ -60,6 +62,8 @@ impl Metrics {
         registry.register("shard_witnessed_size", says, m.witnessed_size);
         let says = "Checkpoints that a witness did not cosign";
         registry.register("shard_witness_failures", says, m.witness_failures);
+        let says = "Answers of witnesses that have seen another log of this origin";
+        registry.register("shard_witness_contradictions", says, m.witness_contradictions);
         registry.register("shard_queue", "Writes that wait for the committer", m.queue);
         registry.register("shard_queue_bytes", "Bytes of those writes", m.queue_bytes);
         registry.register("shard_sessions", "Open sessions", m.sessions);

@@ -97,7 +97,7 @@ impl Opening<'_> {
         if row.period != identity.period || head.size != log.head_size() {
             return Err(Error::Damaged("placement log"));
         }
-        if self.after_rotation(&*engine, &note)? {
+        if self.after_rotation(&*engine, &log, &note)? {
             note = signed_empty(&signer)?;
             anchor.store(&note)?;
         }

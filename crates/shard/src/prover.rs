@@ -62,7 +62,7 @@ async fn run(chronicles: Chronicles, mut inbox: mpsc::UnboundedReceiver<Due>) {
             }
         });
         if proving.await.is_err() {
-            return;
+            tracing::error!("answers that were to be proven are lost; their writes stand");
         }
     }
 }

@@ -114,12 +114,7 @@ impl Reader {
             let home = self.fence(&get.lookup).at_home();
             let (subject, record) = (rows.next().flatten(), home.then(|| rows.next().flatten()));
             match self.let_in(&get, subject.as_deref()) {
-                Err(fault) => {
-                    let (asker, collection) = (&get.lookup.asker, &get.lookup.address.collection);
-                    let by = (asker.tenant_tag, &asker.caller);
-                    self.counts.refused(fault.reason, by, Some(collection));
-                    get.reply.send(fault.into());
-                }
+                Err(fault) => get.reply.send(fault.into()),
                 Ok(subject) => match record {
                     Some(record) => ready.push((get, subject, record)),
                     None => later.push((get, subject)),
@@ -145,7 +140,7 @@ impl Reader {
     }
 
     fn fence<'a>(&'a self, lookup: &'a Lookup) -> Fence<'a> {
-        Fence { node: &self.node, lookup }
+        Fence { node: &self.node, counts: &self.counts, lookup }
     }
 
     /// The subject, if those who ask may have its records.

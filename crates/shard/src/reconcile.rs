@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use engine::{Key, Order, ScanLimit, Span};
 use terms::{Detail, Fault, Reason};
@@ -40,6 +41,9 @@ pub(crate) async fn answer(
     }
     let turn = desk.walk()?;
     let (node, chronicles) = (Arc::clone(desk.node()), desk.chronicles().clone());
+    // Nobody waits any more: the walk ends, too.
+    let stop = Arc::new(AtomicBool::new(false));
+    let _stop = Stop(Arc::clone(&stop));
     let told = desk.read(move || {
         let _turn = turn;
         let start_size = node.log_size();
@@ -52,20 +56,26 @@ pub(crate) async fn answer(
             rows,
             seed: asked.seed,
             seen: 0,
+            unreadable: 0,
+            stop: &stop,
         };
         walk.run()?;
-        let Walk { records, mut wanted, drawn, seen, .. } = walk;
+        let Walk { records, wanted, drawn, seen, unreadable, .. } = walk;
         let opened = asked.indexes.iter().map(|index| {
             let origin = node.origin.to_string();
             let none = api::OpenedEntry { origin, index: *index, ..Default::default() };
-            wanted.get_mut(index).and_then(Option::take).unwrap_or(none)
+            wanted.get(index).cloned().flatten().unwrap_or(none)
         });
         let opened = opened.collect();
         let rows = drawn.into_values().collect();
         let (size, origin) = (node.log_size().max(seen), chronicles.growing().origin.to_string());
-        Ok(api::LedgerReconcile { records, size, origin, opened, rows, start_size })
+        Ok(api::LedgerReconcile { records, size, origin, opened, rows, start_size, unreadable })
     });
-    let told = told.await?;
+    let told = tokio::select! {
+        told = told => told?,
+        () = desk.over() => return Err(Fault::new(Reason::ShuttingDown)),
+    };
+    desk.still(auditor)?;
     let (sender, noted) = oneshot::channel();
     let count = told.opened.iter().chain(&told.rows).filter(|one| !one.opening.is_empty()).count();
     desk.queue().submit_errand(Errand::Note(Box::new(Question {
@@ -78,6 +88,15 @@ pub(crate) async fn answer(
     })));
     noted.await.unwrap_or_else(|_| Err(Fault::new(Reason::ShuttingDown)))?;
     Ok(told)
+}
+
+/// Ends a walk when it is dropped.
+struct Stop(Arc<AtomicBool>);
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// One walk over all records.
@@ -93,17 +112,25 @@ struct Walk<'a> {
     seed: u64,
     /// Entries that the log must have, by what was seen.
     seen: u64,
+    /// Rows that do not say which record they are.
+    unreadable: u64,
+    stop: &'a AtomicBool,
 }
 
 impl Walk<'_> {
     /// Blocks its thread.
-    fn run(&mut self) -> Result<(), Error> {
+    fn run(&mut self) -> Result<(), Fault> {
         let mut from = rows::subjects().from;
-        let mut subject: Option<(Key, Owner, Subject)> = None;
+        // The subject whose rows come now; without a name, of format 1.
+        let mut subject: Option<(Key, Option<(Owner, Subject)>)> = None;
         let limit = ScanLimit { rows: ROWS_AT_ONCE, bytes: BYTES_AT_ONCE };
         loop {
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(Fault::new(Reason::DeadlinePassed));
+            }
             let span = Span { from: from.clone(), until: rows::subjects().until };
-            let page = self.node.engine.scan(&span, Order::Ascending, limit)?;
+            let page =
+                self.node.engine.scan(&span, Order::Ascending, limit).map_err(Error::from)?;
             let Some((last, _)) = page.rows.last() else { return Ok(()) };
             from.clone_from(last);
             from.push(0);
@@ -112,17 +139,20 @@ impl Walk<'_> {
                 if rows::is_subject(key) {
                     let Node { region, namer, keyring, .. } = self.node;
                     let owner = Subject::owner_of(row, &tag, (region, namer, &**keyring))?;
-                    subject = match owner {
-                        Some(owner) => {
-                            let opened = self.node.open_subject(&owner, row)?;
-                            Some((prefix.to_vec(), owner, opened))
-                        }
-                        None => None,
-                    };
-                } else if let Some((of, owner, subject)) = &subject
-                    && of == prefix
-                {
-                    self.record(key, row, (owner, subject))?;
+                    let opened = owner.map(|owner| {
+                        let opened = self.node.open_subject(&owner, row)?;
+                        Ok::<_, Error>((owner, opened))
+                    });
+                    subject = Some((prefix.to_vec(), opened.transpose()?));
+                    continue;
+                }
+                match &subject {
+                    Some((of, Some((owner, subject)))) if of == prefix => {
+                        self.record(key, row, (owner, subject))?;
+                    }
+                    Some((of, None)) if of == prefix => self.unreadable += 1,
+                    // A record of nobody: no write of ours leaves one.
+                    Some(_) | None => return Err(Error::Damaged("records").into()),
                 }
             }
         }
@@ -138,6 +168,7 @@ impl Walk<'_> {
         let stored = Stored::read(row).map_err(damaged)?;
         let sealed = (&self.node.region, subject.key());
         let Some((address, head)) = stored.named(owner, key, sealed).map_err(damaged)? else {
+            self.unreadable += 1;
             return Ok(());
         };
         let entry = head.entry;

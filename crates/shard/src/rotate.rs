@@ -17,6 +17,10 @@ use crate::sealed::{self, Sealed};
 use crate::{Error, Outside, Settings};
 
 const DAMAGED: Error = Error::Damaged("placement log");
+/// Bytes that must be free before a period ends: far more than what that writes.
+const ROOM_BYTES: u64 = 16 << 20;
+/// Entries with which a period begins: GENESIS and MAP.
+const FIRST_ENTRIES: u64 = 2;
 /// Milliseconds of a day.
 const DAY_MS: u64 = 24 * 3_600 * 1_000;
 
@@ -81,9 +85,35 @@ fn decoded(engine: &dyn Engine, period: u32, index: u64) -> Result<Entry, Error>
     Entry::decode(&entry_at(engine, period, index)?).map_err(|_| DAMAGED)
 }
 
+/// Whether a period that is due may end now. Where it cannot, the shard serves on: nothing is
+/// gained by one that is down.
+pub(crate) fn may_rotate(settings: &Settings) -> bool {
+    let room = room(settings);
+    if let Err(error) = &room {
+        tracing::error!(%error, "the period of the log is due and cannot end");
+    }
+    room.is_ok()
+}
+
+/// Whether there is room for what a rotation writes.
+fn room(settings: &Settings) -> Result<(), Error> {
+    let Settings { data, keys, engine, .. } = settings;
+    for (folder, bytes) in [(data, engine.free_bytes_min() + ROOM_BYTES), (keys, ROOM_BYTES)] {
+        if engine::free_bytes(folder)? < bytes {
+            let source = std::io::ErrorKind::StorageFull.into();
+            return Err(Error::Io { path: folder.clone(), source });
+        }
+    }
+    Ok(())
+}
+
 impl Opening<'_> {
-    /// Ends the period of an opened store.
+    /// Ends the period of an opened store. What can fail for want of room or chance comes before
+    /// the SEAL: after it there is no way back.
     pub(crate) fn rotate(&self, mut opened: Opened) -> Result<Rotated, Error> {
+        room(self.settings)?;
+        let next = self.last_key()?.max(opened.period) + 1;
+        let new = self.new_signer(next)?;
         if !opened.sealed {
             self.seal(&mut opened)?;
         }
@@ -110,8 +140,6 @@ impl Opening<'_> {
         let checkpoint = Checkpoint { origin: origin.clone(), size, root };
         let note = checkpoint.sign(signer).map_err(|_| DAMAGED)?;
         anchor.store(&note)?;
-        let next = self.last_key()?.max(period) + 1;
-        let new = self.new_signer(next)?;
         let identity = self.identity(next, *territory, &new, keyring);
         let mut batch = Batch::new();
         Sealed { vkey: signer.vkey(), note, size }.put(&mut batch, period);
@@ -145,9 +173,16 @@ impl Opening<'_> {
 
     /// Whether the anchor still holds the last checkpoint of the period before this one, because a
     /// crash came between the first commit of this one and the anchor.
-    pub(crate) fn after_rotation(&self, engine: &dyn Engine, note: &str) -> Result<bool, Error> {
-        let sealed = sealed::all(engine)?;
-        Ok(sealed.last().is_some_and(|(_, sealed)| sealed.note == note))
+    pub(crate) fn after_rotation(
+        &self,
+        engine: &dyn Engine,
+        log: &Log,
+        note: &str,
+    ) -> Result<bool, Error> {
+        // Once anything else was written, the anchor had been told of the new log.
+        let just_begun = log.edge.size() == FIRST_ENTRIES;
+        let last = sealed::last(engine)?;
+        Ok(just_begun && last.is_some_and(|(_, sealed)| sealed.note == note))
     }
 }
 

@@ -6,14 +6,13 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 
 use atlas::{Annex, RegionMap};
-use ledger::Signers;
 use link::admin::Health;
 use link::metrics::Registry;
 use tokio::sync::watch;
 
 use crate::Error;
 use crate::beat::{Beat, Durable};
-use crate::chronicle::{Chronicles, Signed};
+use crate::chronicle::{Chronicles, Cosigned, Signed};
 use crate::committer::{self, Committer, Life, Queue};
 use crate::counts::Counts;
 use crate::decision::Rules;
@@ -21,7 +20,8 @@ use crate::log::edge_at;
 use crate::metrics::Metrics;
 use crate::node::{Node, SUBJECTS_CACHED_MAX};
 use crate::open::{Opened, Opening};
-use crate::settings::{LogSettings, Outside, Settings};
+use crate::rotate::may_rotate;
+use crate::settings::{Outside, Settings};
 use link::refusals::Refusals;
 
 /// A shard that has passed every check and whose committer runs.
@@ -35,11 +35,10 @@ pub struct Shard {
     pub(crate) stop_beat: mpsc::Sender<()>,
     pub(crate) chronicles: Chronicles,
     /// What witnesses have cosigned.
-    pub(crate) cosigned: watch::Sender<Option<Arc<Signed>>>,
-    pub(crate) log: LogSettings,
+    pub(crate) cosigned: watch::Sender<Cosigned>,
+    pub(crate) settings: Settings,
     /// The minute in which the log's period began.
     pub(crate) began: u32,
-    pub(crate) signers: Option<Signers>,
     pub(crate) health: Health,
 }
 
@@ -69,8 +68,8 @@ impl Shard {
                 Opening { settings: &settings, map: &map, annex: &annex, outside: &outside };
             let mut opened = opening.open()?;
             let max = settings.log.period_max;
-            let (size, now) = (opened.log.edge.size(), outside.clock.now());
-            if opened.sealed || max.reached(opened.began, size, now) {
+            let (size, now) = (opened.log.edge.size(), outside.clock.now().max(opened.last_commit));
+            if opened.sealed || (max.reached(opened.began, size, now) && may_rotate(&settings)) {
                 opening.rotate(opened)?;
                 opened = opening.open()?;
             }
@@ -141,9 +140,10 @@ impl Shard {
         };
         let Started { queue, life, committer, beat, stop_beat } =
             Started::new(settings, committer, beat, &counts)?;
-        let cosigned = watch::Sender::new(None);
+        let cosigned = watch::Sender::new(Cosigned::default());
+        let witnessed = (!settings.log.witnesses.is_empty()).then(|| cosigned.subscribe());
         let chronicles =
-            Chronicles::new(Arc::clone(&node), &vkey, published.subscribe(), cosigned.subscribe());
+            Chronicles::new(Arc::clone(&node), &vkey, published.subscribe(), witnessed);
         Ok(Self {
             node,
             queue,
@@ -154,9 +154,8 @@ impl Shard {
             stop_beat,
             chronicles,
             cosigned,
-            log: settings.log.clone(),
+            settings: settings.clone(),
             began: opened.began,
-            signers: settings.signers.clone(),
             health,
         })
     }

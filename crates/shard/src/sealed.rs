@@ -6,7 +6,7 @@ use crate::codec::{Malformed, Reader, Writer};
 use crate::{Error, rows};
 
 const FORMAT: u8 = 1;
-/// Periods that a shard can have sealed, and so keys that an auditor is told.
+/// Sealed periods whose keys an auditor is told: the newest.
 const SEALED_MAX: usize = 4_096;
 
 /// A period that has ended.
@@ -38,10 +38,29 @@ impl Sealed {
     }
 }
 
-/// All of them, the oldest first, each with its period.
+/// The newest of them, the oldest first, each with its period.
 pub(crate) fn all(engine: &dyn Engine) -> Result<Vec<(u32, Sealed)>, Error> {
-    let limit = ScanLimit { rows: SEALED_MAX, bytes: SEALED_MAX << 12 };
-    let page = engine.scan(&rows::all_sealed(), Order::Ascending, limit)?;
+    let mut newest = newest(engine, SEALED_MAX)?;
+    newest.reverse();
+    Ok(newest)
+}
+
+/// The last one, with its period.
+pub(crate) fn last(engine: &dyn Engine) -> Result<Option<(u32, Sealed)>, Error> {
+    Ok(newest(engine, 1)?.pop())
+}
+
+/// That of a period.
+pub(crate) fn of(engine: &dyn Engine, period: u32) -> Result<Option<Sealed>, Error> {
+    match engine.get_many(&[&rows::sealed(period)])?.pop().flatten() {
+        Some(row) => Ok(Some(Sealed::decode(&row)?)),
+        None => Ok(None),
+    }
+}
+
+fn newest(engine: &dyn Engine, count: usize) -> Result<Vec<(u32, Sealed)>, Error> {
+    let limit = ScanLimit { rows: count, bytes: count << 12 };
+    let page = engine.scan(&rows::all_sealed(), Order::Descending, limit)?;
     let read = |(key, row): &(Vec<u8>, Vec<u8>)| {
         let period = key.last_chunk().map(|period| u32::from_be_bytes(*period));
         Ok((period.ok_or(Error::Damaged("placement log"))?, Sealed::decode(row)?))

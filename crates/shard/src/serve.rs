@@ -13,21 +13,23 @@ use tokio::task::JoinSet;
 use wire::session::session_server::SessionServer;
 
 use crate::auditors::{self, Auditors, Desk};
-use crate::chronicle::{Chronicles, Signed};
+use crate::chronicle::{Chronicles, Cosigned};
 use crate::committer::{Life, Queue};
 use crate::map_calls::MapCalls;
 use crate::node::Node;
 use crate::prover::Prover;
 use crate::reads::Reader;
-use crate::rotate::PeriodMax;
+use crate::rotate::{PeriodMax, may_rotate};
 use crate::session::Sessions;
-use crate::settings::LogSettings;
+use crate::settings::{LogSettings, Settings};
 use crate::{Error, Shard, witness};
 
 /// How long sessions may take to end once the shard goes down.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// Time between two looks at whether the log's period is at its end.
 const PERIOD_LOOK: Duration = Duration::from_secs(1);
+/// The same, while there is no room to end it.
+const ROOM_LOOK: Duration = Duration::from_secs(60);
 
 impl Shard {
     /// Serves sessions until `shutdown` is done, then drains: what is queued is committed and
@@ -49,13 +51,14 @@ impl Shard {
     ) -> Result<(), Error> {
         may_serve(&self.node, &listener, tls.as_ref())?;
         auditors.as_ref().map_or(Ok(()), auditors::may_serve)?;
-        let Self { node, queue, counts, life, committer, beat, stop_beat, signers, health, .. } =
-            self;
+        let Self {
+            node, queue, counts, life, committer, beat, stop_beat, settings, health, ..
+        } = self;
         let chronicles = self.chronicles;
         let entrance = tls.clone().map_or(Entrance::Plaintext, Entrance::Gateways);
         let reader =
             Reader { node: Arc::clone(&node), queue: queue.clone(), counts, life: life.clone() };
-        let map_calls = MapCalls::new(reader.clone(), signers);
+        let map_calls = MapCalls::new(reader.clone(), settings.signers.clone());
         let prover = Prover::start(chronicles.clone());
         let sessions = Sessions { tls, reader, map_calls, prover, life: life.subscribe() };
         let service = SessionServer::new(sessions)
@@ -73,14 +76,13 @@ impl Shard {
         tracing::info!(origin = &*node.origin, engine = node.engine.kind(), "the shard serves");
         health.set_ready(true);
         let parts = (Arc::clone(&node), chronicles, queue.clone());
-        let mut beside = beside(parts, auditors, &life, (&self.log, self.cosigned));
-        let period = (self.log.period_max, self.began);
+        let mut beside = beside(parts, auditors, &life, (&settings.log, self.cosigned));
         let mut period_ended = false;
         let mut watched = life.subscribe();
         let drain = async {
             tokio::select! {
                 () = shutdown => advance(&life, Life::Draining),
-                () = until_period_ends(&node, period) => {
+                () = until_period_ends(&node, &settings, self.began) => {
                     tracing::info!("the period of the log is at its end: the shard goes down");
                     period_ended = true;
                     advance(&life, Life::Draining);
@@ -133,7 +135,7 @@ fn beside(
     parts: (Arc<Node>, Chronicles, Queue),
     auditors: Option<Auditors>,
     life: &watch::Sender<Life>,
-    (log, cosigned): (&LogSettings, watch::Sender<Option<Arc<Signed>>>),
+    (log, cosigned): (&LogSettings, watch::Sender<Cosigned>),
 ) -> JoinSet<()> {
     let mut beside = JoinSet::new();
     if !log.witnesses.is_empty() {
@@ -153,12 +155,19 @@ fn beside(
 }
 
 /// Done when the period of the log has reached its end.
-async fn until_period_ends(node: &Node, (max, began): (PeriodMax, u32)) {
+async fn until_period_ends(node: &Node, settings: &Settings, began: u32) {
+    let max = settings.log.period_max;
     if max == PeriodMax::default() {
         std::future::pending::<()>().await;
     }
-    while !max.reached(began, node.log_size(), node.now()) {
-        tokio::time::sleep(PERIOD_LOOK).await;
+    loop {
+        if !max.reached(began, node.log_size(), node.now()) {
+            tokio::time::sleep(PERIOD_LOOK).await;
+        } else if may_rotate(settings) {
+            return;
+        } else {
+            tokio::time::sleep(ROOM_LOOK).await;
+        }
     }
 }
 

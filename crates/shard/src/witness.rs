@@ -2,28 +2,35 @@
 //! shown with their cosignatures. A witness signs only what extends the last that it has seen, so
 //! a log that went back, or split, is cosigned no more.
 //!
-//! What travels is origin, size, root and hashes: nothing of an entry leaves the region.
+//! What travels is origin, size, root and hashes: nothing of an entry leaves the region. What comes
+//! back is believed for one signature by the witness's own key, and nothing else of it is shown.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ledger::cosignature::Cosigner;
 use link::fetch::{Address, post};
+use link::refusals::Refusals;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::chronicle::{Chronicle, Chronicles, Signed};
+use crate::chronicle::{Chronicle, Chronicles, Cosigned, Signed};
 use crate::node::Node;
 
-/// Milliseconds for which a cosigned checkpoint is shown in place of newer ones.
-pub(crate) const STALE_MS_MAX: u64 = 60_000;
+/// For how long a cosigned checkpoint is shown in place of newer ones.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// Time in which a witness must answer.
 const WITHIN: Duration = Duration::from_secs(5);
-/// Bytes of an answer.
+/// Bytes of an answer, and lines of it that are looked at.
 const ANSWER_BYTES_MAX: usize = 16 << 10;
+const LINES_MAX: usize = 16;
 /// Times that one checkpoint is submitted: once more after the witness has said what it has seen.
 const TRIES: usize = 2;
+/// Sealed logs whose last checkpoints are submitted: the newest.
+const SEALED_MAX: usize = 16;
 
 /// A witness, and how it is reached.
 #[derive(Debug, Clone)]
@@ -46,77 +53,160 @@ enum Answer {
     Refused(u16),
 }
 
+/// Why there is no cosignature.
+enum Failed {
+    /// It may come yet.
+    Away(String),
+    /// By what it has seen, this log has lost entries, or is not the one that it knows.
+    Contradicted(String),
+}
+
+/// Who submits, and to whom.
+struct Rounds {
+    node: Arc<Node>,
+    chronicles: Chronicles,
+    witnesses: Vec<Arc<Witness>>,
+    cosigned: watch::Sender<Cosigned>,
+    /// What each witness has seen of each log.
+    seen: HashMap<(usize, Arc<str>), u64>,
+    told: Refusals,
+}
+
 /// Submits what is new. Never done.
 pub(crate) async fn keep(
     node: Arc<Node>,
     chronicles: Chronicles,
     (witnesses, every): (Vec<Witness>, Duration),
-    cosigned: watch::Sender<Option<Arc<Signed>>>,
+    cosigned: watch::Sender<Cosigned>,
 ) {
-    let mut seen = vec![0; witnesses.len()];
+    let witnesses = witnesses.into_iter().map(Arc::new).collect();
+    let (seen, told) = (HashMap::new(), Refusals::default());
+    let mut rounds = Rounds { node, chronicles, witnesses, cosigned, seen, told };
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    rounds.sealed().await;
     loop {
         ticks.tick().await;
-        let log = Arc::new(chronicles.growing());
-        let shown = cosigned.borrow().as_ref().map(|signed| signed.size());
-        if log.size() == 0 || shown == Some(log.size()) {
-            continue;
+        rounds.growing().await;
+    }
+}
+
+impl Rounds {
+    /// The last checkpoints of sealed logs, which nobody could submit when they were signed: the
+    /// shard was going down.
+    async fn sealed(&mut self) {
+        let chronicles = self.chronicles.clone();
+        let read = tokio::task::spawn_blocking(move || chronicles.sealed()).await;
+        let Ok(Ok(logs)) = read else { return };
+        for (period, log) in logs.into_iter().rev().take(SEALED_MAX) {
+            let mut note = log.signed.note.clone();
+            let cosigned = self.cosigned.clone();
+            self.round(&Arc::new(log), |line| {
+                note.push_str(line);
+                cosigned.send_modify(|all| drop(all.sealed.insert(period, note.clone())));
+            })
+            .await;
         }
-        let (mut note, mut all) = (log.signed.note.clone(), true);
-        for (witness, seen) in witnesses.iter().zip(&mut seen) {
-            match submit(witness, &log, seen).await {
-                Ok(lines) => note.push_str(&lines),
-                Err(problem) => {
-                    all = false;
-                    node.metrics.witness_failures.inc();
-                    if let Some(unsaid) = node.refusals.line(node.clock.now()) {
-                        let witness = witness.key.name();
-                        tracing::error!(witness, problem, unsaid, "no cosignature");
-                    }
+    }
+
+    /// What is new in the log that grows, unless everybody has cosigned it.
+    async fn growing(&mut self) {
+        let log = Arc::new(self.chronicles.growing());
+        if log.size() == 0 || !self.lacks(&log) {
+            return;
+        }
+        // Those who have cosigned this size before are asked again, which changes nothing: so the
+        // note has all who answer now.
+        let mut note = log.signed.note.clone();
+        let cosigned = self.cosigned.clone();
+        self.round(&log, |line| {
+            note.push_str(line);
+            let (note, edge, at) = (note.clone(), log.signed.edge.clone(), log.signed.at);
+            let growing = Some(Arc::new(Signed { note, edge, at }));
+            cosigned.send_modify(|all| all.growing = growing);
+        })
+        .await;
+        if !self.lacks(&log) {
+            let size = i64::try_from(log.size()).unwrap_or(i64::MAX);
+            self.node.metrics.witnessed_size.set(size);
+        }
+    }
+
+    /// Whether a witness has not cosigned all of that log.
+    fn lacks(&self, log: &Chronicle) -> bool {
+        let seen = |n| self.seen.get(&(n, Arc::clone(&log.origin)));
+        (0..self.witnesses.len()).any(|n| seen(n) != Some(&log.size()))
+    }
+
+    /// Asks all at once, so that none waits for another, and gives each line as it comes.
+    async fn round(&mut self, log: &Arc<Chronicle>, mut each: impl FnMut(&str)) {
+        let mut asked = JoinSet::new();
+        for (n, witness) in self.witnesses.iter().enumerate() {
+            let seen = self.seen.get(&(n, Arc::clone(&log.origin))).copied().unwrap_or(0);
+            let (witness, log) = (Arc::clone(witness), Arc::clone(log));
+            asked.spawn(async move { (n, submit(&witness, &log, seen).await) });
+        }
+        while let Some(answered) = asked.join_next().await {
+            let Ok((n, answer)) = answered else { continue };
+            match answer {
+                Ok(line) => {
+                    self.seen.insert((n, Arc::clone(&log.origin)), log.size());
+                    each(&line);
                 }
+                Err(failed) => self.say(n, &failed),
             }
         }
-        if note.len() > log.signed.note.len() {
-            let (edge, at) = (log.signed.edge.clone(), log.signed.at);
-            cosigned.send_replace(Some(Arc::new(Signed { note, edge, at })));
-        }
-        if all {
-            node.metrics.witnessed_size.set(i64::try_from(log.size()).unwrap_or(i64::MAX));
+    }
+
+    fn say(&self, n: usize, failed: &Failed) {
+        let witness = self.witnesses.get(n).map_or("", |witness| witness.key.name());
+        self.node.metrics.witness_failures.inc();
+        match failed {
+            // At most once an interval and witness: nobody can drown it.
+            Failed::Contradicted(problem) => {
+                self.node.metrics.witness_contradictions.inc();
+                tracing::error!(witness, problem, "a witness contradicts this log");
+            }
+            Failed::Away(problem) => {
+                if let Some(unsaid) = self.told.line(self.node.clock.now()) {
+                    tracing::warn!(witness, problem, unsaid, "no cosignature");
+                }
+            }
         }
     }
 }
 
-/// One witness's cosignature lines over the log's checkpoint; `seen` is the size that it has seen.
-async fn submit(witness: &Witness, log: &Arc<Chronicle>, seen: &mut u64) -> Result<String, String> {
+/// One witness's cosignature line over the log's checkpoint; `seen` is the size that it has seen.
+async fn submit(witness: &Witness, log: &Arc<Chronicle>, seen: u64) -> Result<String, Failed> {
+    let away = |problem: &str| Failed::Away(problem.to_owned());
+    let mut seen = seen;
     for _ in 0..TRIES {
-        let (old, log) = (*seen, Arc::clone(log));
-        let shared = Arc::clone(&log);
+        let (old, shared) = (seen, Arc::clone(log));
         let asked = tokio::task::spawn_blocking(move || request(&shared, old)).await;
-        let text = asked.map_err(|_| "the proof was not made".to_owned())?;
-        let text = text.map_err(|fault| fault.message())?;
-        match ask(witness, text).await? {
+        let text = asked.map_err(|_| away("the proof was not made"))?;
+        let text = text.map_err(|fault| Failed::Away(fault.message()))?;
+        match ask(witness, text).await.map_err(Failed::Away)? {
             Answer::Cosigned(lines) => {
-                let lines = own_lines(witness, &log.signed.note, &lines)?;
-                *seen = log.size();
-                return Ok(lines);
+                let line = witness.key.line_among(&lines, &log.signed.note, LINES_MAX);
+                return line.ok_or_else(|| away("its cosignature is not good"));
             }
             Answer::Seen(size) if size > log.size() => {
-                return Err(format!(
+                return Err(Failed::Contradicted(format!(
                     "it has cosigned {size} entries of this log, which has {}: entries are lost, \
                      or another writes under this log's key",
                     log.size(),
-                ));
+                )));
             }
-            Answer::Seen(size) => *seen = size,
+            Answer::Seen(size) => seen = size,
             Answer::Refused(422) => {
-                return Err("it refuses: this log does not extend what it has cosigned".to_owned());
+                let text = "it refuses: this log does not extend what it has cosigned";
+                return Err(Failed::Contradicted(text.to_owned()));
             }
-            Answer::Refused(404) => return Err("it does not know this log: add its key".to_owned()),
-            Answer::Refused(status) => return Err(format!("it answers {status}")),
+            Answer::Refused(404) => return Err(away("it does not know this log: add its key")),
+            Answer::Refused(status) => return Err(Failed::Away(format!("it answers {status}"))),
         }
     }
-    Err("it says again that it has seen another size".to_owned())
+    Err(away("it says again that it has seen another size"))
 }
 
 /// The body of a submission.
@@ -145,22 +235,4 @@ async fn ask(witness: &Witness, text: String) -> Result<Answer, String> {
         },
         other => Answer::Refused(other),
     })
-}
-
-/// The lines that are this witness's, good for this checkpoint. Whatever else it sends is not
-/// shown to anybody.
-fn own_lines(witness: &Witness, note: &str, lines: &str) -> Result<String, String> {
-    let mine = format!("\u{2014} {} ", witness.key.name());
-    let own: String = lines.lines().filter(|line| line.starts_with(&mine)).fold(
-        String::new(),
-        |mut own, line| {
-            own.push_str(line);
-            own.push('\n');
-            own
-        },
-    );
-    match witness.key.cosigned(&format!("{note}{own}")) {
-        Ok(Some(_)) => Ok(own),
-        Ok(None) | Err(_) => Err("its cosignature is not good".to_owned()),
-    }
 }

@@ -3,14 +3,16 @@
 mod support;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use ledger::checkpoint::Checkpoint;
 use ledger::entry::{Detail, Entry, Kind};
 use ledger::note::Verifier;
 use ledger::{BundleId, Hash, TileId, bundle, hash, proof, tlog_proof, tree};
+use link::system::{SystemClock, SystemEntropy};
 use shard::{Error, LogSettings, Outside, PeriodMax};
 use support::{Place, Running, Session, put_ru};
-use terms::{Entropy, EntropyFailed};
+use terms::{Clock, Entropy, EntropyFailed, UnixMillis};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tonic::transport::Channel;
@@ -22,8 +24,12 @@ const ORIGIN: &str = "sample/ru-msk/s1/1";
 
 /// One page over HTTP/1.1: status and body.
 async fn page(port: u16, path: &str) -> (u16, Vec<u8>) {
+    page_of(port, path, "localhost").await
+}
+
+async fn page_of(port: u16, path: &str, host: &str) -> (u16, Vec<u8>) {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.expect("it listens");
-    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.expect("it is sent");
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.expect("it is answered");
@@ -193,7 +199,11 @@ async fn entries_are_filtered_and_the_tail_goes_on() {
     let bad = filtered(api::LedgerFilter { kinds: kinds(&["NOTHING"]), ..Default::default() });
     assert!(auditor.entries(bad).await.is_err());
 
-    let mut tail = auditor.tail(api::LedgerTailRequest { start: 20 }).await.unwrap().into_inner();
+    let mut tail = auditor
+        .tail(api::LedgerTailRequest { start: 20, ..Default::default() })
+        .await
+        .unwrap()
+        .into_inner();
     let mut seen = 20;
     fill(&mut session, 100, 5).await;
     while seen < 28 {
@@ -209,6 +219,41 @@ async fn entries_are_filtered_and_the_tail_goes_on() {
 
 fn wire_time(seconds: i64) -> prost_types::Timestamp {
     prost_types::Timestamp { seconds, nanos: 0 }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_auditor_takes_no_seat_of_others_and_a_page_elsewhere_gets_nothing() {
+    let place = Place::new("ru-msk");
+    let shard = place.start().await;
+    let mut auditor = auditor(&shard).await;
+    let mut tails = Vec::new();
+    let refused = loop {
+        match auditor.tail(api::LedgerTailRequest::default()).await {
+            Ok(tail) => tails.push(tail),
+            Err(refused) => break refused,
+        }
+        assert!(tails.len() < 64, "one auditor takes all seats");
+    };
+    assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
+    drop(tails);
+    // Given back as the streams end.
+    while auditor.checkpoint(api::LedgerCheckpointRequest::default()).await.is_err() {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    // Beyond what is signed nobody waits for ever.
+    let beyond = api::LedgerTailRequest { start: 1_000, ..Default::default() };
+    assert!(auditor.tail(beyond).await.is_err());
+    for (host, status) in [
+        ("localhost:7432", 200),
+        ("127.0.0.1", 200),
+        ("[::1]:80", 200),
+        ("rebound.example", 403),
+        ("rebound.example:7432", 403),
+        ("127.0.0.1.rebound.example", 403),
+    ] {
+        assert_eq!(page_of(shard.audit_port, "/checkpoint", host).await.0, status, "{host}");
+    }
+    shard.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -250,6 +295,7 @@ async fn store_and_log_are_compared_and_that_is_noted() {
     let asked = api::LedgerReconcileRequest { indexes: vec![2, 9, 52], rows: 10, seed: 7 };
     let told = auditor.reconcile(asked).await.unwrap().into_inner();
     assert_eq!((told.records, told.start_size, told.size), (50, 53, 53));
+    assert_eq!(told.unreadable, 0);
     assert_eq!((told.origin.as_str(), told.rows.len()), (ORIGIN, 10));
     checkpoint(&mut auditor, 54).await;
     let all = entries(&mut auditor, api::LedgerEntriesRequest::default()).await;
@@ -270,12 +316,30 @@ async fn store_and_log_are_compared_and_that_is_noted() {
     shard.stop().await.unwrap();
 }
 
-/// No randomness.
-struct Dry;
+/// An outside world that ends after so many questions, as if the power went.
+struct Ends {
+    left: AtomicU32,
+}
 
-impl Entropy for Dry {
-    fn fill(&self, _: &mut [u8]) -> Result<(), EntropyFailed> {
-        Err(EntropyFailed)
+impl Ends {
+    fn ask(&self) {
+        let left = self.left.load(Ordering::Relaxed);
+        assert!(left > 0, "it ends here");
+        self.left.store(left - 1, Ordering::Relaxed);
+    }
+}
+
+impl Clock for Ends {
+    fn now(&self) -> UnixMillis {
+        self.ask();
+        SystemClock.now()
+    }
+}
+
+impl Entropy for Ends {
+    fn fill(&self, buffer: &mut [u8]) -> Result<(), EntropyFailed> {
+        self.ask();
+        SystemEntropy.fill(buffer)
     }
 }
 
@@ -347,22 +411,75 @@ fn tear_newest(anchor: &std::path::Path) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rotation_that_broke_off_is_ended_by_the_next_start() {
-    let place = Place::new("ru-msk");
-    let shard = place.start().await;
-    fill(&mut shard.session().await, 0, 10).await;
-    shard.stop().await.unwrap();
-    // After the SEAL there is no randomness for the next key.
-    let dry = Outside { entropy: Arc::new(Dry), ..place.outside() };
-    assert!(matches!(rotate(&place, &dry), Err(Error::NoEntropy)));
-    let shard = place.start().await;
-    let mut auditor = auditor(&shard).await;
-    let (newest, _) = checkpoint(&mut auditor, 2).await;
-    assert_eq!(newest.origin, "sample/ru-msk/s1/2");
-    let asked = api::LedgerEntriesRequest { origin: ORIGIN.to_owned(), ..Default::default() };
-    let old = entries(&mut auditor, asked).await;
-    let seals = old.iter().filter(|(_, e)| Entry::decode(e).unwrap().kind == Kind::Seal).count();
-    assert_eq!((old.len(), seals), (13, 1));
-    shard.stop().await.unwrap();
+    for engine in engine::Kind::ALL {
+        let mut place = Place::new("ru-msk");
+        place.engine = engine;
+        let shard = place.start().await;
+        fill(&mut shard.session().await, 0, 10).await;
+        shard.stop().await.unwrap();
+        let (mut questions, mut origins) = (0, std::collections::BTreeSet::new());
+        loop {
+            let ends = Arc::new(Ends { left: AtomicU32::new(questions) });
+            let outside = Outside { clock: Arc::clone(&ends) as _, entropy: ends };
+            let broken = std::thread::scope(|scope| {
+                scope.spawn(|| rotate(&place, &outside)).join().is_err()
+            });
+            // Whatever was the last step: it starts, has its records, and takes more.
+            let shard = place.start().await;
+            let mut session = shard.session().await;
+            assert_eq!(session.get("p7", "profiles", "main").await.unwrap().body, "x");
+            fill(&mut session, 1_000 + u64::from(questions), 1).await;
+            let mut auditor = auditor(&shard).await;
+            let (newest, _) = checkpoint(&mut auditor, 3).await;
+            origins.insert(newest.origin);
+            whole(&mut auditor).await;
+            drop(session);
+            shard.stop().await.unwrap();
+            if !broken {
+                break;
+            }
+            questions += 1;
+        }
+        assert!(questions >= 3, "{questions} questions: the steps are not seen");
+        // The SEAL was written and the next period was not begun, at least once; and at last.
+        assert!(origins.len() >= 3, "{origins:?}");
+    }
+}
+
+/// Every log that is served ends as it should, and each names the one before it.
+async fn whole(auditor: &mut LedgerClient<Channel>) {
+    let told = auditor.checkpoint(api::LedgerCheckpointRequest::default()).await;
+    let vkeys = told.expect("it is there").into_inner().vkeys;
+    let mut before: Option<(String, Hash)> = None;
+    for (n, vkey) in vkeys.iter().enumerate() {
+        let log = Verifier::from_vkey(vkey).expect("a key");
+        let origin = log.name().to_owned();
+        let asked = api::LedgerCheckpointRequest { origin: origin.clone() };
+        let told = auditor.checkpoint(asked).await.expect("it is there").into_inner();
+        let signed = Checkpoint::open(&told.checkpoint, &log).expect("it is signed");
+        let asked = api::LedgerEntriesRequest {
+            origin: origin.clone(),
+            end: signed.size,
+            ..Default::default()
+        };
+        let all = entries(auditor, asked).await;
+        let mut edge = ledger::Edge::new();
+        all.iter().for_each(|(_, entry)| edge.append(hash::leaf_hash(entry), &mut vec![]));
+        assert_eq!(edge.root(), signed.root);
+        let decoded: Vec<Entry> =
+            all.iter().map(|(_, entry)| Entry::decode(entry).expect("an entry")).collect();
+        let seals: Vec<usize> = (0..decoded.len())
+            .filter(|n| decoded.get(*n).is_some_and(|entry| entry.kind == Kind::Seal))
+            .collect();
+        let last = n + 1 == vkeys.len();
+        assert_eq!(seals, if last { vec![] } else { vec![decoded.len() - 1] });
+        if let Some((origin, root)) = &before {
+            let first = decoded.first().expect("a GENESIS");
+            let names = |detail: &Detail| matches!(detail, Detail::OldHead { origin: o, root: r, .. } if o == origin && r == root);
+            assert!(first.details.iter().any(names), "{origin} is not named");
+        }
+        before = Some((origin, signed.root));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
