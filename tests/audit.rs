@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use client::Client;
+use client::{Client, api};
 use support::load::{ONCE, evidence, put};
 use support::maps::text;
 use support::process::{Finished, pause, run};
@@ -113,7 +113,7 @@ fn a_receipt_with_its_proof_is_checked_offline() {
     let url = rig.deployment.gateway_url();
     let (receipt, body) = (rig.folder("receipt.json"), rig.folder("body"));
     fs::write(&body, "hello").expect("it can be written");
-    let put = [
+    let typed = [
         "record",
         "put",
         "--gateway",
@@ -129,7 +129,7 @@ fn a_receipt_with_its_proof_is_checked_offline() {
         "residence=DE",
         "--body-file",
     ];
-    let done = run(&[&put[..], &[text(&body), "--receipt", text(&receipt)]].concat());
+    let done = run(&[&typed[..], &[text(&body), "--receipt", text(&receipt)]].concat());
     well(&done);
     well(&rig.mirror(&["eu-fra"], "mirror"));
     let vkey = rig.folder("mirror").join("eu-fra-s1-1/vkey");
@@ -138,8 +138,24 @@ fn a_receipt_with_its_proof_is_checked_offline() {
     well(&run(&[&check[..], &["--body", text(&body)]].concat()));
     fs::write(&body, "hallo").expect("it can be written");
     assert_eq!(run(&[&check[..], &["--body", text(&body)]].concat()).code, 1);
+    // The SDK does the same.
+    let vkey = fs::read_to_string(&vkey).expect("a key");
+    let full = api::PutRecordRequest {
+        receipt_view: api::ReceiptView::Full.into(),
+        ..put("p-2", "main", b"x", &evidence("DE"))
+    };
+    let answer = rig.runtime.block_on(rig.client.put(&full)).expect("it is stored");
+    let proven = answer.receipt.clone().expect("a receipt");
+    let (entry, signed) =
+        client::verify_receipt(&proven, vkey.trim(), Some(b"x")).expect("it is proven");
+    assert_eq!((entry.kind, signed.size > proven.index), (ledger::Kind::Place, true));
+    assert!(client::verify_receipt(&proven, vkey.trim(), Some(b"y")).is_err());
+    let bare = rig.runtime.block_on(rig.client.put(&put("p-3", "main", b"x", &evidence("DE"))));
+    let bare = bare.expect("it is stored").receipt.clone().expect("a receipt");
+    assert!(bare.tlog_proof.is_empty());
+    assert!(client::verify_receipt(&bare, vkey.trim(), None).is_err());
     let whole = fs::read_to_string(&receipt).expect("a receipt");
-    fs::write(&receipt, whole.replace("\"index\": 2", "\"index\": 3")).expect("it can be written");
+    fs::write(&receipt, whole.replace("\"index\": 3", "\"index\": 4")).expect("it can be written");
     assert_eq!(run(&check).code, 1);
 }
 

@@ -184,6 +184,36 @@ fn a_bad_shard_config_is_refused() {
         ("engine = \"sled\"", "", "", &["KEY_MISSING", "engine"]),
         ("cache_mb = 128", "cache_mb = 0", "cache_mb", &["VALUE_INVALID", "whole number from 1"]),
         ("cache_mb = 128", "cache_gb = 1", "cache_gb", &["KEY_UNKNOWN", "cache_mb"]),
+        (
+            "audit_listen = \"127.0.0.1:7431\"",
+            "audit_listen = \"0.0.0.0:7431\"",
+            "0.0.0.0",
+            &["PLAINTEXT_REFUSED", "[auditors]"],
+        ),
+        (
+            "disk_reserve_mb = 256",
+            "disk_reserve_mb = 256\n[auditors]\nuris = []\nauthorities = \"x.pem\"",
+            "[auditors]",
+            &["KEY_MISSING", "[tls]"],
+        ),
+        (
+            "disk_reserve_mb = 256",
+            "disk_reserve_mb = 256\n[log]\nperiod_entries_max = 7",
+            "period_entries_max",
+            &["VALUE_INVALID", "100000"],
+        ),
+        (
+            "disk_reserve_mb = 256",
+            "disk_reserve_mb = 256\n[[log.witnesses]]\nkey = \"w\"\nurl = \"https://w.example/\"",
+            "key = \"w\"",
+            &["VALUE_INVALID", "witness"],
+        ),
+        (
+            "disk_reserve_mb = 256",
+            "disk_reserve_mb = 256\n[[log.witnesses]]\nkey = \"w\"\nurl = \"http://w.example/\"",
+            "http://",
+            &["VALUE_INVALID", "https://"],
+        ),
     ];
     for (old, new, line, texts) in cases {
         let sample = Sample::new();

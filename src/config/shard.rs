@@ -9,7 +9,7 @@ use link::tls::Files;
 use terms::{RegionId, ShardId};
 
 use super::log::{self, AuditorsConfig};
-use super::read::{At, File};
+use super::read::{At, File, Section};
 use super::{
     BEAT, CACHE_MB, DISK_RESERVE_MB, MB, MB_MAX, beside, listeners, maps, named_file, noted,
     read_file, tls,
@@ -31,35 +31,37 @@ pub(crate) struct Config {
     pub(crate) require_sandbox: bool,
 }
 
-/// Every key that there is.
-const KEYS: &[&str] = &[
-    "region",
-    "shard",
-    "listen",
-    "admin_listen",
-    "audit_listen",
-    "auditors",
-    "log",
-    "map",
-    "map_packs",
-    "map_note",
-    "map_signers",
-    "annex",
-    "data",
-    "anchor",
-    "keys",
-    "engine",
-    "cache_mb",
-    "disk_reserve_mb",
-    "plaintext",
-    "tls",
-    "require_sandbox",
-];
+/// Notes every key that is none.
+fn known_keys(root: &Section<'_>) {
+    root.only(&[
+        "region",
+        "shard",
+        "listen",
+        "admin_listen",
+        "audit_listen",
+        "auditors",
+        "log",
+        "map",
+        "map_packs",
+        "map_note",
+        "map_signers",
+        "annex",
+        "data",
+        "anchor",
+        "keys",
+        "engine",
+        "cache_mb",
+        "disk_reserve_mb",
+        "plaintext",
+        "tls",
+        "require_sandbox",
+    ]);
+}
 
 /// Reads a shard's configuration.
 pub(crate) fn read(path: &Path) -> Result<Config, Failure> {
     read_file(path, |file, root| {
-        root.only(KEYS);
+        known_keys(root);
         let require_sandbox = root.switch("require_sandbox");
         let region = root.parsed("region", "a region's name", |t| RegionId::parse(t).ok());
         let shard = root.parsed("shard", "a shard's name", |t| ShardId::parse(t).ok());

@@ -31,7 +31,9 @@ pub use self::ledger::{EntryBatches, LEDGER_ANSWER_BYTES_MAX, Ledger, Tail};
 pub use access::{Access, Ingress, Tls};
 pub use call::{Client, Settings};
 pub use error::{Error, NotFollowed};
-pub use receipt::{Known, Proof, Unproven, Written, check_create, check_delete, check_put};
+pub use receipt::{
+    Known, Proof, Unproven, Written, check_create, check_delete, check_put, verify_receipt,
+};
 pub use refused::Refused;
 pub use request_id::{derived_request_id, new_request_id};
 pub use stream::{Answer, Answers, NotSent, Puts};

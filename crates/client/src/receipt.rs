@@ -2,13 +2,15 @@
 //! asked for, in a log of the region that is said to hold the record.
 //!
 //! A receipt is a commitment. That the log has its entry, and that the region signed that log, is
-//! shown by an inclusion proof under the log's public key. Gateways hand no such proofs out yet,
-//! so it is not checked here: whoever keeps a receipt checks it later, when the log is served
-//! ([`ledger::receipt::Receipt::verify`]). Until then, a gateway that lies could invent one.
+//! shown by the inclusion proof that comes with it if `receipt_view` is `FULL`, under the log's
+//! public key: [`verify_receipt`] checks that, now or years later, and needs nobody for it. Without
+//! a proof, a gateway that lies could invent a receipt.
 
 use std::ops::Deref;
 
+use ledger::Checkpoint;
 use ledger::entry::{Entry, Kind};
+use ledger::note::Verifier;
 use ledger::receipt::{Error as Invalid, Receipt};
 use ledger::statement::Statement;
 
@@ -17,9 +19,8 @@ use crate::api;
 /// What shows that a write was done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Proof {
-    /// A receipt for this very write; this is its entry. It is a commitment: gateways hand out no
-    /// inclusion proofs yet, so whether the log has the entry is to be checked later, by whoever
-    /// keeps the receipt and has the log's key.
+    /// A receipt for this very write; this is its entry. It is a commitment: whether the log has
+    /// the entry is for [`verify_receipt`], with the log's key.
     Receipt(Box<Entry>),
     /// Nothing but the word of whoever answered: the same request is said to have been done
     /// before, and another write to have superseded it since, whereupon its opening is destroyed.
@@ -51,9 +52,12 @@ pub struct Known<'a> {
 /// Why an answer to a write is not proven. It never holds what was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unproven {
-    /// There is no receipt where there must be one.
-    #[error("the answer to a write has no receipt")]
+    /// There is no receipt, or no proof, where there must be one.
+    #[error("the answer to a write has no receipt, or the receipt no proof")]
     Missing,
+    /// The key of the log cannot be read.
+    #[error("the log's key is not a verifier key")]
+    Key,
     /// The receipt's fields are not of their form.
     #[error("the receipt is malformed")]
     Malformed,
@@ -226,13 +230,7 @@ fn check(
         let may = replayed && expected.superseded;
         return if may { Ok(Proof::Unproven) } else { Err(Unproven::Missing) };
     }
-    let receipt = Receipt {
-        origin: receipt.origin.clone(),
-        index: receipt.index,
-        entry: receipt.entry.to_vec(),
-        opening: receipt.opening.as_ref().try_into().map_err(|_| Unproven::Malformed)?,
-        statement: receipt.statement.to_vec(),
-    };
+    let receipt = of_wire(receipt)?;
     let entry = receipt.check(Some(expected.body))?;
     let said = Statement::decode(&receipt.statement).map_err(|_| Unproven::Malformed)?;
     let same = said.subject == expected.subject
@@ -250,6 +248,35 @@ fn check(
         return Err(Unproven::OtherKind);
     }
     Ok(Proof::Receipt(Box::new(entry)))
+}
+
+fn of_wire(receipt: &api::Receipt) -> Result<Receipt, Unproven> {
+    Ok(Receipt {
+        origin: receipt.origin.clone(),
+        index: receipt.index,
+        entry: receipt.entry.to_vec(),
+        opening: receipt.opening.as_ref().try_into().map_err(|_| Unproven::Malformed)?,
+        statement: receipt.statement.to_vec(),
+    })
+}
+
+/// Checks a receipt offline, with its proof and the public key of its log (a verifier key of C2SP
+/// `signed-note`, which came by another way than the receipt): that the log whose name is in the
+/// key has this entry, and that it commits to the statement and, if one is given, to the body.
+/// Gives the entry and the checkpoint.
+///
+/// # Errors
+/// [`Unproven::Missing`] without a proof, [`Unproven::Key`], and whatever does not hold.
+pub fn verify_receipt(
+    receipt: &api::Receipt,
+    vkey: &str,
+    body: Option<&[u8]>,
+) -> Result<(Entry, Checkpoint), Unproven> {
+    if receipt.tlog_proof.is_empty() {
+        return Err(Unproven::Missing);
+    }
+    let log = Verifier::from_vkey(vkey).map_err(|_| Unproven::Key)?;
+    Ok(of_wire(receipt)?.verify(&receipt.tlog_proof, &log, body)?)
 }
 
 // === impl Written ===

@@ -234,6 +234,7 @@ impl Opening<'_> {
         let settings = self.settings;
         // Before anything is made: a store does not begin under a map that nobody answers for.
         let offered = self.first_map()?;
+        let had_keyring = FileKeyring::path(&settings.keys, &settings.region).exists();
         let keyring =
             FileKeyring::open(&settings.keys, &settings.region, Some(&*self.outside.entropy))?;
         let (signer, anchor, empty) = match found {
@@ -266,7 +267,9 @@ impl Opening<'_> {
         self.take_slots(&mut batch);
         let log = Log::new(1, 0);
         let first = (&log, Vec::new(), UnixMillis(0), &offered);
-        self.begin_period(engine, batch, &identity, first)?;
+        // A keyring that was there is another shard's of this region, and in the log of that one.
+        let key = (!had_keyring).then_some("generation 1 of the region's key was made");
+        self.begin_period(engine, batch, &identity, first, key)?;
         Ok((identity, anchor, empty))
     }
 
@@ -297,13 +300,15 @@ impl Opening<'_> {
         }
     }
 
-    /// The commit with which a period of the log begins: identity, GENESIS, MAP.
+    /// The commit with which a period of the log begins: identity, GENESIS, MAP, and KEY if one of
+    /// the region's keys was made or destroyed with it.
     pub(crate) fn begin_period(
         &self,
         engine: &dyn Engine,
         mut batch: Batch,
         identity: &Identity,
         (log, details, last, offered): (&Log, Vec<Detail>, UnixMillis, &Offered),
+        key: Option<&str>,
     ) -> Result<(), Error> {
         let now = self.outside.clock.now().max(last);
         let minute = u32::try_from(now.minute()).unwrap_or(u32::MAX);
@@ -313,6 +318,11 @@ impl Opening<'_> {
         genesis.details.push(Detail::LogKey(identity.vkey.clone()));
         append(&mut draft, &genesis.in_order())?;
         append(&mut draft, &maps::take_into(&mut batch, offered, minute))?;
+        if let Some(what) = key {
+            let mut entry = Entry::new(Kind::Key, minute);
+            entry.details = vec![Detail::Reason(what.to_owned())];
+            append(&mut draft, &entry)?;
+        }
         batch.put(rows::IDENTITY, identity.encode());
         let (_, size) = draft.finish(&mut batch, now);
         Ok(engine.commit(batch, engine.head()?, size)?)

@@ -97,26 +97,26 @@ async fn pages_and_service_give_the_log_that_the_checkpoint_signs() {
         let mut session = shard.session().await;
         let mut auditor = auditor(&shard).await;
         fill(&mut session, 0, 700).await;
-        let (newest, log) = checkpoint(&mut auditor, 702).await;
-        assert_eq!((newest.size, newest.origin.as_str()), (702, ORIGIN));
+        let (newest, log) = checkpoint(&mut auditor, 703).await;
+        assert_eq!((newest.size, newest.origin.as_str()), (703, ORIGIN));
 
         // Every tile and bundle, over plain HTTP, and with it the root.
         let port = shard.audit_port;
         let mut tiles = std::collections::HashMap::new();
         for (level, count) in [(0_u8, 3_u64), (1, 1)] {
             for index in 0..count {
-                let tile = TileId::of_size(level, index, 702).unwrap();
+                let tile = TileId::of_size(level, index, 703).unwrap();
                 let (status, bytes) = page(port, &format!("/{ORIGIN}/{}", tile.path())).await;
                 assert_eq!(status, 200);
                 tiles.insert(tile, bytes);
             }
         }
         let mut reader = |tile: TileId| tiles.get(&tile).cloned().ok_or(());
-        assert_eq!(tree::audit(702, &mut reader).unwrap(), newest.root);
+        assert_eq!(tree::audit(703, &mut reader).unwrap(), newest.root);
         let all = entries(&mut auditor, api::LedgerEntriesRequest::default()).await;
-        assert_eq!(all.len(), 702);
+        assert_eq!(all.len(), 703);
         for index in 0..3 {
-            let id = BundleId::of_size(index, 702).unwrap();
+            let id = BundleId::of_size(index, 703).unwrap();
             let (status, bytes) = page(port, &format!("/{}", id.path())).await;
             assert_eq!(status, 200);
             for (n, entry) in (index * 256..).zip(bundle::decode(&bytes, id.width).unwrap()) {
@@ -132,7 +132,7 @@ async fn pages_and_service_give_the_log_that_the_checkpoint_signs() {
             assert_eq!((status, bundle::decode(&bytes, width).unwrap().len()), (200, width.into()));
         }
         for bad in
-            ["tile/0/002", "tile/0/002.p/191", "tile/0/003.p/1", "tile/1/000.p/3", "tile/2/000.p/1"]
+            ["tile/0/002", "tile/0/002.p/192", "tile/0/003.p/1", "tile/1/000.p/3", "tile/2/000.p/1"]
         {
             assert_eq!(page(port, &format!("/{bad}")).await.0, 404, "{bad}");
         }
@@ -155,8 +155,8 @@ async fn pages_and_service_give_the_log_that_the_checkpoint_signs() {
         let told = auditor.consistency(asked).await.unwrap().into_inner();
         let hashes: Vec<Hash> =
             told.hashes.iter().map(|hash| Hash(hash.as_ref().try_into().unwrap())).collect();
-        proof::verify_consistency(301, &edge.root(), 702, &newest.root, &hashes).unwrap();
-        let beyond = api::LedgerProofRequest { index: 702, ..Default::default() };
+        proof::verify_consistency(301, &edge.root(), 703, &newest.root, &hashes).unwrap();
+        let beyond = api::LedgerProofRequest { index: 703, ..Default::default() };
         assert!(auditor.proof(beyond).await.is_err());
         drop(session);
         shard.stop().await.unwrap();
@@ -178,7 +178,7 @@ async fn entries_are_filtered_and_the_tail_goes_on() {
         ..Default::default()
     };
     session.delete(delete).await.unwrap();
-    checkpoint(&mut auditor, 23).await;
+    checkpoint(&mut auditor, 24).await;
     let filtered = |filter: api::LedgerFilter| api::LedgerEntriesRequest {
         filter: Some(filter),
         ..Default::default()
@@ -191,7 +191,7 @@ async fn entries_are_filtered_and_the_tail_goes_on() {
         (api::LedgerFilter { jurisdiction: "DE".into(), ..Default::default() }, 0),
         (api::LedgerFilter { collection: "profiles".into(), ..Default::default() }, 21),
         (api::LedgerFilter { until_time: Some(wire_time(1_700_000_000)), ..Default::default() }, 0),
-        (api::LedgerFilter { from_time: Some(wire_time(1_700_000_000)), ..Default::default() }, 23),
+        (api::LedgerFilter { from_time: Some(wire_time(1_700_000_000)), ..Default::default() }, 24),
     ] {
         let found = entries(&mut auditor, filtered(filter.clone())).await;
         assert_eq!(found.len(), count, "{:?}", filter.kinds);
@@ -206,7 +206,7 @@ async fn entries_are_filtered_and_the_tail_goes_on() {
         .into_inner();
     let mut seen = 20;
     fill(&mut session, 100, 5).await;
-    while seen < 28 {
+    while seen < 29 {
         let told = tail.message().await.unwrap().expect("it goes on");
         assert_eq!(told.start, seen);
         seen += u64::try_from(told.entries.len()).unwrap();
@@ -292,12 +292,12 @@ async fn store_and_log_are_compared_and_that_is_noted() {
     let mut auditor = auditor(&shard).await;
     fill(&mut session, 0, 50).await;
     session.put(put_ru("p7", "main", b"newer", 200)).await.unwrap();
-    let asked = api::LedgerReconcileRequest { indexes: vec![2, 9, 52], rows: 10, seed: 7 };
+    let asked = api::LedgerReconcileRequest { indexes: vec![3, 10, 53], rows: 10, seed: 7 };
     let told = auditor.reconcile(asked).await.unwrap().into_inner();
-    assert_eq!((told.records, told.start_size, told.size), (50, 53, 53));
+    assert_eq!((told.records, told.start_size, told.size), (50, 54, 54));
     assert_eq!(told.unreadable, 0);
     assert_eq!((told.origin.as_str(), told.rows.len()), (ORIGIN, 10));
-    checkpoint(&mut auditor, 54).await;
+    checkpoint(&mut auditor, 55).await;
     let all = entries(&mut auditor, api::LedgerEntriesRequest::default()).await;
     let opens = |one: &api::OpenedEntry| {
         let entry = Entry::decode(&all[usize::try_from(one.index).unwrap()].1).unwrap();
@@ -308,7 +308,7 @@ async fn store_and_log_are_compared_and_that_is_noted() {
     let opened: Vec<_> = told.opened.iter().map(opens).collect();
     // The entry of p7's first version was superseded: its opening is gone.
     assert_eq!(opened, [Some(true), None, Some(true)]);
-    let last = Entry::decode(&all[53].1).unwrap();
+    let last = Entry::decode(&all[54].1).unwrap();
     assert_eq!(last.kind, Kind::Count);
     assert_eq!(last.caller.unwrap().role.as_str(), "auditor");
     assert!(last.details.contains(&Detail::Count(12)));
@@ -356,10 +356,10 @@ async fn a_sealed_log_is_served_on_and_the_next_names_it() {
         place.engine = engine;
         let shard = place.start().await;
         fill(&mut shard.session().await, 0, 300).await;
-        let (_, old_key) = checkpoint(&mut auditor(&shard).await, 302).await;
+        let (_, old_key) = checkpoint(&mut auditor(&shard).await, 303).await;
         shard.stop().await.unwrap();
         let rotated = rotate(&place, &place.outside()).unwrap();
-        assert_eq!((rotated.sealed.as_str(), rotated.size), (ORIGIN, 303));
+        assert_eq!((rotated.sealed.as_str(), rotated.size), (ORIGIN, 304));
         assert_eq!(rotated.origin, "sample/ru-msk/s1/2");
         // As if the power had gone before the anchor knew of the new log.
         let anchor = place.path("anchor").join("ru-msk-s1.checkpoint");
@@ -376,19 +376,19 @@ async fn a_sealed_log_is_served_on_and_the_next_names_it() {
         let told = auditor.checkpoint(asked).await.unwrap().into_inner();
         assert_eq!(told.vkeys, [old_key.vkey(), new_key.vkey()]);
         let sealed = Checkpoint::open(&told.checkpoint, &old_key).unwrap();
-        assert_eq!(sealed.size, 303);
+        assert_eq!(sealed.size, 304);
         let asked = api::LedgerEntriesRequest { origin: ORIGIN.to_owned(), ..Default::default() };
         let old = entries(&mut auditor, asked).await;
         let mut edge = ledger::Edge::new();
         old.iter().for_each(|(_, entry)| edge.append(hash::leaf_hash(entry), &mut vec![]));
         assert_eq!(edge.root(), sealed.root);
-        assert_eq!(Entry::decode(&old[302].1).unwrap().kind, Kind::Seal);
+        assert_eq!(Entry::decode(&old[303].1).unwrap().kind, Kind::Seal);
         let (status, note) = page(shard.audit_port, &format!("/{ORIGIN}/checkpoint")).await;
         assert_eq!((status, note), (200, told.checkpoint.into_bytes()));
         let new = entries(&mut auditor, api::LedgerEntriesRequest::default()).await;
         assert_eq!(newest.origin, "sample/ru-msk/s1/2");
         let genesis = Entry::decode(&new[0].1).unwrap();
-        let head = Detail::OldHead { origin: sealed.origin, size: 303, root: sealed.root };
+        let head = Detail::OldHead { origin: sealed.origin, size: 304, root: sealed.root };
         assert!(genesis.kind == Kind::Genesis && genesis.details.contains(&head));
         drop(session);
         shard.stop().await.unwrap();

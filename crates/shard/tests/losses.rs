@@ -63,13 +63,13 @@ async fn the_stored_log_is_the_signed_log() {
             edge.append(leaf_hash(entry), &mut tiles);
         }
         // GENESIS and MAP, then one entry for each write, at the index of its receipt.
-        assert_eq!(entries.len(), 602);
+        assert_eq!(entries.len(), 603);
         assert_eq!(Entry::decode(&entries[1]).unwrap().kind, Kind::Map);
         for written in &receipts {
             assert_eq!(entries[usize::try_from(written.index).unwrap()], written.entry);
         }
         let signed = checkpoint(&place, &log_key(&entries));
-        assert_eq!((signed.size, signed.root), (602, edge.root()));
+        assert_eq!((signed.size, signed.root), (603, edge.root()));
         let stored: Vec<_> =
             rows(&place, &[0x42]).into_iter().map(|(_, row)| row[1..].to_vec()).collect();
         let full: Vec<_> =
@@ -89,13 +89,13 @@ async fn a_store_that_lacks_what_was_signed_is_refused() {
     fs::rename(place.path("data"), place.path("today")).unwrap();
     copy_folder(&place.path("yesterday"), &place.path("data"));
     let error = refusal(&place).await.to_string();
-    assert!(error.contains("12 log entries were signed for and the store has 7"), "{error}");
+    assert!(error.contains("13 log entries were signed for and the store has 8"), "{error}");
     assert!(error.contains("recover --accept-loss"), "{error}");
 
     // Gone altogether, with the anchor still there.
     wipe(&place.path("data"));
     let error = refusal(&place).await.to_string();
-    assert!(error.contains("12 log entries were signed for and the store has 0"), "{error}");
+    assert!(error.contains("13 log entries were signed for and the store has 0"), "{error}");
 
     // The anchor is gone, or torn in both slots.
     wipe(&place.path("data"));
@@ -129,7 +129,7 @@ async fn another_history_of_the_same_length_is_refused() {
     )
     .unwrap();
     let error = refusal(&place).await.to_string();
-    assert!(error.contains("9 log entries were signed for and the store has 5"), "{error}");
+    assert!(error.contains("10 log entries were signed for and the store has 6"), "{error}");
     place.recover().unwrap();
     fill(&place, 20, 1).await;
     // Back to the anchor of the first history: its log is another.
@@ -154,7 +154,7 @@ async fn an_accepted_loss_opens_a_new_period_that_names_the_old_head() {
 
     let recovered = place.recover().unwrap();
     let of_first = |size| Some(("sample/ru-msk/s1/1".to_owned(), size));
-    assert_eq!((recovered.signed, recovered.found), (of_first(12), of_first(7)));
+    assert_eq!((recovered.signed, recovered.found), (of_first(13), of_first(8)));
     assert_eq!(recovered.origin, "sample/ru-msk/s1/2");
     let shard = place.start().await;
     let mut session = shard.session().await;
@@ -179,7 +179,7 @@ async fn an_accepted_loss_opens_a_new_period_that_names_the_old_head() {
         Some((origin.as_str(), *size, *root))
     });
     let (origin, size, root) = named.unwrap();
-    assert_eq!((origin, size), ("sample/ru-msk/s1/1", 12));
+    assert_eq!((origin, size), ("sample/ru-msk/s1/1", 13));
     assert_ne!(root, old.root);
     assert_eq!(checkpoint(&place, &recovered.vkey).size, entries.len() as u64);
     assert_eq!(log_key(&entries), recovered.vkey);
@@ -191,7 +191,7 @@ async fn a_lost_folder_can_be_begun_anew_under_the_same_keys() {
     fill(&place, 0, 5).await;
     wipe(&place.path("data"));
     let recovered = place.recover().unwrap();
-    let signed = Some(("sample/ru-msk/s1/1".to_owned(), 7));
+    let signed = Some(("sample/ru-msk/s1/1".to_owned(), 8));
     assert_eq!((recovered.signed, recovered.found), (signed, None));
     fill(&place, 0, 2).await;
     assert_eq!(entries(&place, 2).len(), 4);
@@ -237,7 +237,7 @@ async fn a_recovery_that_did_not_end_keeps_the_shard_down() {
     assert!(refusal(&place).await.to_string().contains("a recovery was begun"));
     fs::remove_dir(&blocked).unwrap();
     let recovered = place.recover().unwrap();
-    assert_eq!(recovered.signed, Some(("sample/ru-msk/s1/1".to_owned(), 12)));
+    assert_eq!(recovered.signed, Some(("sample/ru-msk/s1/1".to_owned(), 13)));
     fill(&place, 20, 1).await;
 
     // An anchor that cannot be read is set aside, and the store's own word is marked as such.
@@ -366,7 +366,7 @@ async fn an_older_or_a_forked_map_is_refused_and_a_newer_one_is_logged() {
     fill(&place, 1, 1).await;
     let kinds: Vec<_> =
         entries(&place, 1).iter().map(|entry| Entry::decode(entry).unwrap().kind).collect();
-    assert_eq!(kinds, [Kind::Genesis, Kind::Map, Kind::Place, Kind::Map, Kind::Place]);
+    assert_eq!(kinds, [Kind::Genesis, Kind::Map, Kind::Key, Kind::Place, Kind::Map, Kind::Place]);
     let second = place.map.clone();
     place.map = format!("{second}\n# another file\n");
     assert!(matches!(refusal(&place).await, Error::MapFork { version: 2 }));
