@@ -88,7 +88,7 @@ fn a_deployment_is_mirrored_verified_and_compared_with_its_stores() {
     well(&rig.mirror(&REGIONS, "mirror"));
     let done = verify(&folder);
     well(&done);
-    let log = folder.join("eu-fra-s1-1");
+    let log = folder.join("eu-fra.s1.1");
     let done = run(&["audit", "entries", text(&log), "--kind", "PLACE", "--json"]);
     well(&done);
     assert_eq!(done.stdout.lines().count(), 340, "{}", done.stderr);
@@ -132,7 +132,7 @@ fn a_receipt_with_its_proof_is_checked_offline() {
     let done = run(&[&typed[..], &[text(&body), "--receipt", text(&receipt)]].concat());
     well(&done);
     well(&rig.mirror(&["eu-fra"], "mirror"));
-    let vkey = rig.folder("mirror").join("eu-fra-s1-1/vkey");
+    let vkey = rig.folder("mirror").join("eu-fra.s1.1/vkey");
     let check = ["audit", "receipt", text(&receipt), "--key-file", text(&vkey)];
     well(&run(&check));
     well(&run(&[&check[..], &["--body", text(&body)]].concat()));
@@ -197,7 +197,7 @@ fn a_store_of_yesterday_is_refused_and_with_its_anchor_found_by_who_mirrors() {
     let done = rig.mirror(&["eu-fra"], "mirror");
     assert_eq!(done.code, 1, "{done:?}");
     well(&rig.mirror(&["eu-fra"], "other"));
-    let (one, two) = (rig.folder("mirror/eu-fra-s1-1"), rig.folder("other/eu-fra-s1-1"));
+    let (one, two) = (rig.folder("mirror/eu-fra.s1.1"), rig.folder("other/eu-fra.s1.1"));
     let done = run(&["audit", "diff", text(&one), text(&two)]);
     assert_eq!(done.code, 1, "{done:?}");
     assert!(done.stdout.contains("SPLIT VIEW") || done.stderr.contains("SPLIT VIEW"), "{done:?}");
@@ -236,7 +236,7 @@ fn only_auditors_whom_the_shard_names_come_in() {
     };
     assert_ne!(mirror(None).code, 0);
     assert_ne!(mirror(Some("backend")).code, 0);
-    assert!(!folder.join("eu-fra-s1-1").exists());
+    assert!(!folder.join("eu-fra.s1.1").exists());
     well(&mirror(Some(AUDITOR)));
     well(&verify(&folder));
     // Revoked while a stream goes on: it ends, and no other begins.

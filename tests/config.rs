@@ -211,7 +211,7 @@ fn a_bad_shard_config_is_refused() {
         (
             "disk_reserve_mb = 256",
             "disk_reserve_mb = 256\n[[log.witnesses]]\nkey = \"w\"\nurl = \"http://w.example/\"",
-            "http://",
+            "url = ",
             &["VALUE_INVALID", "https://"],
         ),
     ];

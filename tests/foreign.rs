@@ -86,7 +86,7 @@ fn a_log_of_100_000_entries_verifies_with_programs_of_others() {
     });
     let mirrored = mirror(&deployment, "mirror");
     assert_eq!(mirrored.code, 0, "{mirrored:?}");
-    let log = deployment.root().join("mirror/eu-fra-s1-1");
+    let log = deployment.root().join("mirror/eu-fra.s1.1");
     let verified = run(&["audit", "verify", text(&log)]);
     assert_eq!(verified.code, 0, "{verified:?}");
     println!("{}", verify_log(&log, &[]));
@@ -221,7 +221,7 @@ fn a_witness_cosigns_the_log_until_it_goes_back() {
         });
     };
     assert_eq!(mirror(&deployment, "first").code, 0);
-    let vkey = deployment.root().join("first/eu-fra-s1-1/vkey");
+    let vkey = deployment.root().join("first/eu-fra.s1.1/vkey");
     let log_key = fs::read_to_string(vkey).expect("a key").trim().to_owned();
     let witness = Witness::start(deployment.root(), &log_key);
 
@@ -252,7 +252,7 @@ fn a_witness_cosigns_the_log_until_it_goes_back() {
     wait_until("all is cosigned", Duration::from_secs(20), || cosigned().0 >= 302);
     let mirrored = mirror(&deployment, "cosigned");
     assert_eq!(mirrored.code, 0, "{mirrored:?}");
-    let log = folder.join("cosigned/eu-fra-s1-1");
+    let log = folder.join("cosigned/eu-fra.s1.1");
     println!("{}", verify_log(&log, &[&witness.vkey]));
     let policy = folder.join("policy");
     let name = "w1";
@@ -261,7 +261,7 @@ fn a_witness_cosigns_the_log_until_it_goes_back() {
     let verify = |log: &Path| run(&["audit", "verify", "--policy", text(&policy), text(log)]);
     let verified = verify(&log);
     assert_eq!(verified.code, 0, "{verified:?}");
-    assert_eq!(verify(&folder.join("first/eu-fra-s1-1")).code, 1, "nobody cosigned that one");
+    assert_eq!(verify(&folder.join("first/eu-fra.s1.1")).code, 1, "nobody cosigned that one");
 
     // Back to yesterday, with the anchor: the machine itself knows nothing of it, the witness does.
     deployment.shard("eu-fra").kill();

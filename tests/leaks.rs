@@ -316,7 +316,7 @@ fn mirror(deployment: &Deployment) {
     let url = format!("http://127.0.0.1:{port}");
     let done = run(&["audit", "mirror", "--shard", &url, text(&folder)]);
     assert_eq!(done.code, 0, "{done:?}");
-    let done = run(&["audit", "entries", "--json", text(&folder.join(format!("{REGION}-s1-1")))]);
+    let done = run(&["audit", "entries", "--json", text(&folder.join(format!("{REGION}.s1.1")))]);
     assert!(done.stdout.contains("PLACE"), "{done:?}");
     fs::write(folder.join("entries.json"), done.stdout).expect("it can be written");
     let (status, page) = get(port, &format!("/{}/checkpoint", marker("origin"))).expect("a page");

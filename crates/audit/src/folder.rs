@@ -4,6 +4,7 @@
 
 mod entries;
 mod growth;
+mod memory;
 mod write;
 
 use std::fs::{File, TryLockError};
@@ -16,13 +17,12 @@ use ledger::{Checkpoint, checkpoint};
 
 pub use entries::Entries;
 pub use growth::Growth;
+pub use memory::{CONFLICTS, FINDINGS, ON_TRUST, PENDING, Standing, StandingKind};
 
 /// The file of the newest signed note.
 pub const CHECKPOINT: &str = "checkpoint";
 /// The file of the log's key.
 pub const VKEY: &str = "vkey";
-/// Where contradicting checkpoints are kept.
-pub const CONFLICTS: &str = "conflicts";
 /// Bytes of the file `vkey` at the most.
 const VKEY_BYTES_MAX: usize = 1024;
 /// Bytes of a bundle at the most: 256 entries, each with its length.
@@ -52,6 +52,9 @@ pub enum Error {
         #[source]
         error: io::Error,
     },
+    /// The disk is nearly full.
+    #[error("less than {0} MiB are free on its disk")]
+    Full(u64),
     /// It is longer than such a file can be.
     #[error("{path} has more than {max} bytes")]
     TooLong {

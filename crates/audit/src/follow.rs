@@ -13,7 +13,8 @@ use terms::Clock;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-use crate::mirror::{self, Pulled};
+use crate::folder::{Folder, Standing};
+use crate::mirror::{self, Mirrors, Pull};
 use crate::policy::Policy;
 
 pub use metrics::METRICS_PREFIX;
@@ -23,6 +24,8 @@ use watch::Watch;
 pub const SHARDS_MAX: usize = 1000;
 /// How often it is looked whether a shard is away for too long, and the metrics are written.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// The same where a shard may be away for a shorter time than that.
+const LOOK_EVERY_MIN: Duration = Duration::from_millis(100);
 
 /// What is followed, and how.
 #[derive(Debug, Clone)]
@@ -31,6 +34,8 @@ pub struct Settings {
     pub place: PathBuf,
     /// Whom to believe.
     pub policy: Option<Policy>,
+    /// New entries of one log that one look takes at the most. None: all.
+    pub entries_max: Option<u64>,
     /// Time between two looks at one shard.
     pub every: Duration,
     /// For how long a shard may be away before that is an alert.
@@ -48,6 +53,8 @@ pub struct Settings {
 pub struct Shard {
     /// What it is called in alerts and metrics: its address.
     pub name: String,
+    /// The region and the shard that the gateway names for that address.
+    pub named: Option<(String, String)>,
     /// Its auditor listener.
     pub ledger: Ledger,
 }
@@ -55,12 +62,14 @@ pub struct Shard {
 /// Of what kind an alert is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum AlertKind {
-    /// A shard is away for longer than it may be.
+    /// No look at a shard was completed for longer than it may be.
     Unreachable,
     /// A log shows fewer entries than it did.
     RolledBack,
     /// A log shows two faces.
     SplitView,
+    /// A key was never compared with what a shard's operators say.
+    OnTrust,
     /// A checkpoint is not signed by the key, or not cosigned by the witnesses, that it must be.
     BadSignature,
     /// Entries are not those of the checkpoint, or break a rule.
@@ -71,7 +80,7 @@ pub enum AlertKind {
     NewPeriod,
     /// A log shows no new checkpoint for longer than it may.
     NoNewCheckpoint,
-    /// The mirror itself cannot be read or written.
+    /// The mirror or the metrics cannot be read or written, or the looking itself has failed.
     Mirror,
 }
 
@@ -83,6 +92,7 @@ impl AlertKind {
         Self::Unreachable,
         Self::RolledBack,
         Self::SplitView,
+        Self::OnTrust,
         Self::BadSignature,
         Self::BadEntry,
         Self::ClockBack,
@@ -97,6 +107,7 @@ impl AlertKind {
             Self::Unreachable => "unreachable",
             Self::RolledBack => "rolled_back",
             Self::SplitView => "split_view",
+            Self::OnTrust => "on_trust",
             Self::BadSignature => "bad_signature",
             Self::BadEntry => "bad_entry",
             Self::ClockBack => "clock_back",
@@ -119,20 +130,24 @@ pub struct Alert {
 }
 
 /// What came of one look at a shard.
-type Look = (usize, Result<Vec<Pulled>, mirror::Error>);
+#[derive(Debug, Default)]
+struct Look {
+    pull: Pull,
+    /// What was found before, and still stands: each with its log's folder.
+    standing: Vec<(String, Standing)>,
+}
 
 /// Follows shards until `stop` is done. `alert` is told of what somebody must look at: once when it
 /// comes, and again from time to time while it lasts.
 ///
-/// # Errors
-/// When the metrics cannot be written.
+/// Metrics that cannot be written are an alert, and keep nobody from looking.
 pub async fn follow(
     shards: Vec<Shard>,
     settings: Settings,
     clock: Arc<dyn Clock>,
     alert: &mut (dyn FnMut(&Alert) + Send),
     stop: impl Future<Output = ()> + Send,
-) -> std::io::Result<()> {
+) {
     let settings = Arc::new(settings);
     let names = shards.iter().map(|shard| shard.name.clone()).collect();
     let mut watch = Watch::new(names, Arc::clone(&settings), Instant::now());
@@ -141,41 +156,75 @@ pub async fn follow(
     for (number, shard) in shards.into_iter().enumerate() {
         tasks.spawn(look(number, shard, Arc::clone(&settings), sender.clone()));
     }
-    let mut tick = interval(LOOK_EVERY);
+    let often = settings.away_max.clamp(LOOK_EVERY_MIN, LOOK_EVERY);
+    let mut tick = interval(often);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     tokio::pin!(stop);
     loop {
         tokio::select! {
             () = &mut stop => break,
-            Some((number, outcome)) = looks.recv() => {
-                for raised in watch.take(number, &outcome, Instant::now(), clock.now()) {
-                    alert(&raised);
+            Some((number, look)) = looks.recv() => {
+                watch.take(number, &look, Instant::now(), clock.now()).iter().for_each(&mut *alert);
+            }
+            Some(ended) = tasks.join_next() => {
+                // Nobody stops looking of his own accord: it has panicked, or was cut off.
+                if let Err(error) = ended {
+                    watch.stopped(&error, Instant::now()).iter().for_each(&mut *alert);
                 }
             }
             _ = tick.tick() => {
-                for raised in watch.tick(Instant::now()) {
-                    alert(&raised);
-                }
-                if let Some(path) = &settings.metrics {
-                    metrics::write(path, &watch.metrics())?;
-                }
+                watch.tick(Instant::now()).iter().for_each(&mut *alert);
+                metrics(&settings, &mut watch).iter().for_each(&mut *alert);
             }
         }
     }
     // A mirror is whole at any moment: whoever is cut short goes on the next time.
     tasks.shutdown().await;
-    match &settings.metrics {
-        Some(path) => metrics::write(path, &watch.metrics()),
-        None => Ok(()),
+    metrics(&settings, &mut watch).iter().for_each(alert);
+}
+
+/// Writes the metrics; that they cannot be written is told like everything else.
+fn metrics(settings: &Settings, watch: &mut Watch) -> Vec<Alert> {
+    let Some(path) = &settings.metrics else { return Vec::new() };
+    match metrics::write(path, &watch.metrics()) {
+        Ok(()) => Vec::new(),
+        Err(error) => {
+            let text = format!("the metrics {} cannot be written: {error}", path.display());
+            watch.own(text, Instant::now())
+        }
     }
 }
 
 /// Looks at one shard again and again.
-async fn look(number: usize, shard: Shard, settings: Arc<Settings>, looks: mpsc::Sender<Look>) {
+async fn look(
+    number: usize,
+    shard: Shard,
+    settings: Arc<Settings>,
+    looks: mpsc::Sender<(usize, Look)>,
+) {
+    let named = shard.named.as_ref().map(|(region, shard)| (region.as_str(), shard.as_str()));
+    let (place, policy) = (settings.place.as_path(), settings.policy.as_ref());
+    let into = Mirrors { place, policy, named, entries_max: settings.entries_max };
+    // What was found in a log stands, whether or not the shard still shows it.
+    let mut folders: Vec<Folder> = Vec::new();
     loop {
-        let policy = settings.policy.as_ref();
-        let outcome = mirror::pull(&shard.ledger, &settings.place, policy, &mut |_, _, _| {}).await;
-        if looks.send((number, outcome)).await.is_err() {
+        let pull = mirror::pull(&shard.ledger, &into, &mut |_, _, _| {}).await;
+        let mut look = Look { pull, standing: Vec::new() };
+        for log in &look.pull.logs {
+            if !folders.contains(&log.folder) {
+                folders.push(log.folder.clone());
+            }
+        }
+        for folder in &folders {
+            let name = folder.path().display().to_string();
+            match folder.standing() {
+                Ok(standing) => {
+                    look.standing.extend(standing.into_iter().map(|s| (name.clone(), s)))
+                }
+                Err(error) => look.pull.errors.push(mirror::Error::Folder { origin: name, error }),
+            }
+        }
+        if looks.send((number, look)).await.is_err() {
             return;
         }
         sleep(settings.every).await;

@@ -20,8 +20,10 @@ pub mod verify;
 
 mod finding;
 mod random;
+mod shown;
 
 pub use finding::Finding;
 pub use folder::Folder;
 pub use policy::Policy;
+pub use shown::shown;
 pub use verify::{Verified, verify};

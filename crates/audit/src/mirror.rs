@@ -4,8 +4,12 @@
 //! root is the one that the log's key has signed; until then the mirror is what it was before.
 
 mod alarm;
+mod cosignatures;
 mod heads;
+mod key;
+mod listed;
 mod log;
+mod names;
 
 use std::path::Path;
 use std::time::Duration;
@@ -16,16 +20,20 @@ use ledger::note::Verifier;
 use tokio::time::{Instant, sleep};
 
 use crate::Finding;
-use crate::folder::{self, Folder, Held};
+use crate::folder::{self, Folder, Held, PENDING};
 use crate::policy::Policy;
 use crate::rules::Broken;
 
 pub use alarm::{Alarm, What};
 pub use heads::old_heads;
+use key::{Unknown, known};
 use log::Log;
+pub use names::folder_of;
 
 /// Logs of one shard at the most: one for each time that it was recovered with a loss.
 pub const LOGS_MAX: usize = 1000;
+/// Logs of one shard that are mirrored for the first time in one pull at the most.
+pub const LOGS_NEW_MAX: usize = 64;
 /// Findings of one pull that are kept.
 pub const FINDINGS_MAX: usize = 100;
 
@@ -52,6 +60,27 @@ pub enum Error {
         #[source]
         error: folder::Error,
     },
+    /// More entries are new than may be taken.
+    #[error("{origin}: {new} entries are new, and no more than {max} may be taken")]
+    TooMany {
+        /// The log.
+        origin: String,
+        /// New entries.
+        new: u64,
+        /// Those that may be taken.
+        max: u64,
+    },
+    /// The folder holds the logs of another deployment: names of folders would not tell them apart.
+    #[error(
+        "the folder holds logs of the deployment {place}, and the shard is of {origin}: give each \
+         a folder of its own"
+    )]
+    OtherDeployment {
+        /// That of the logs in the folder.
+        place: String,
+        /// That of the shard.
+        origin: String,
+    },
 }
 
 /// Why a shard did not answer. The client speaks of gateways and of writes, and here is neither.
@@ -62,7 +91,8 @@ pub fn not_answered(error: &client::Error) -> String {
     if matches!(error, client::Error::TimedOut) {
         return "it did not answer in time".to_owned();
     }
-    error.to_string()
+    // What is refused is told in the words of whoever refuses.
+    crate::shown(&error.to_string())
 }
 
 /// From where a log's key is known.
@@ -91,10 +121,39 @@ pub struct Pulled {
     pub checkpoint: Checkpoint,
     /// The witnesses of the policy that have cosigned it.
     pub witnesses: Vec<String>,
-    /// What it says of the log before it, and should not: see [`old_heads`].
+    /// When a whole quorum of them last did, in seconds since 1970.
+    pub cosigned_at: Option<u64>,
+    /// Whether its key was never compared: it is said on every run until a policy names it.
+    pub on_trust: bool,
+    /// Whether it has ended, by an entry SEAL.
+    pub sealed: bool,
+    /// What is wrong with what it says of the log before it: see [`old_heads`].
     pub history: Option<Finding>,
-    /// Rules that the new entries break, the first [`FINDINGS_MAX`] of them.
+    /// Rules that the new entries break, the first [`FINDINGS_MAX`] of them. They are in the
+    /// folder's file of findings, too.
     pub findings: Vec<BrokenEntry>,
+}
+
+/// Where mirrors are, and what is believed.
+#[derive(Debug, Clone, Copy)]
+pub struct Mirrors<'a> {
+    /// Each log has a folder in it.
+    pub place: &'a Path,
+    /// Whom to believe.
+    pub policy: Option<&'a Policy>,
+    /// The region and the shard that somebody else names for the address that is asked.
+    pub named: Option<(&'a str, &'a str)>,
+    /// New entries of one log that are taken at the most. None: all.
+    pub entries_max: Option<u64>,
+}
+
+/// What came of one look at a shard.
+#[derive(Debug, Default)]
+pub struct Pull {
+    /// The logs that were mirrored, the oldest period first.
+    pub logs: Vec<Pulled>,
+    /// Why others were not, and what the shard should show and does not.
+    pub errors: Vec<Error>,
 }
 
 /// An entry that breaks a rule. It is signed all the same, and so it is mirrored.
@@ -112,51 +171,48 @@ pub struct BrokenEntry {
 /// Told how much of a log is done: its origin, entries, of how many.
 pub type Progress<'p> = dyn FnMut(&str, u64, u64) + Send + 'p;
 
-/// Mirrors every log of a shard into folders below `place`, named `<region>-<shard>-<period>`.
-/// What was done before is not done again.
-///
-/// # Errors
-/// [`Error`], of the first log that is not mirrored; those before it are.
-pub async fn pull(
-    shard: &Ledger,
-    place: &Path,
-    policy: Option<&Policy>,
-    progress: &mut Progress<'_>,
-) -> Result<Vec<Pulled>, Error> {
-    let newest = shard.checkpoint("").await?;
-    let no = |what| Alarm { origin: "the shard".to_owned(), what: What::NoLog(what) };
-    if newest.vkeys.is_empty() || newest.vkeys.len() > LOGS_MAX {
-        return Err(no("it names no key, or too many").into());
-    }
-    let mut pulled = Vec::new();
-    for vkey in &newest.vkeys {
-        let said = Verifier::from_vkey(vkey).map_err(|_| no("the key cannot be read"))?;
-        pulled.push(pull_log(shard, place, (&said, policy), progress).await?);
-    }
-    for log in &mut pulled {
-        let lost = |error| Error::Folder { origin: log.checkpoint.origin.clone(), error };
-        log.history = heads::old_head_of(place, &log.folder).map_err(lost)?;
-    }
-    Ok(pulled)
-}
-
-/// The folder of the log `origin` below `place`.
-pub fn folder_of(place: &Path, origin: &str) -> Option<Folder> {
-    let parts: Vec<&str> = origin.split('/').collect();
-    let [_, region, shard, period] = parts.as_slice() else { return None };
-    let is_name = |part: &&str| {
-        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-        !part.is_empty() && part.len() <= 64 && part.chars().all(plain)
+/// Mirrors every log of a shard into folders below a place, named `<region>.<shard>.<period>`.
+/// What was done before is not done again. A log that is not mirrored does not keep the others from
+/// it, unless the shard does not answer.
+pub async fn pull(shard: &Ledger, into: &Mirrors<'_>, progress: &mut Progress<'_>) -> Pull {
+    let mut pull = Pull::default();
+    let listed = match listed::listed(shard, into).await {
+        Ok(listed) => listed,
+        Err(error) => {
+            pull.errors.push(error);
+            return pull;
+        }
     };
-    let named = [region, shard, period].into_iter().all(is_name);
-    named.then(|| Folder::at(place.join(format!("{region}-{shard}-{period}"))))
+    pull.errors.extend(listed.lacking);
+    for said in &listed.keys {
+        match pull_log(shard, into, said, progress).await {
+            Ok(pulled) => pull.logs.push(pulled),
+            Err(error) => {
+                let away = matches!(error, Error::Call(_));
+                pull.errors.push(error);
+                if away {
+                    break;
+                }
+            }
+        }
+    }
+    for log in &mut pull.logs {
+        match heads::old_head_of(into.place, &log.folder) {
+            Ok(history) => log.history = history,
+            Err(error) => {
+                let origin = log.checkpoint.origin.clone();
+                pull.errors.push(Error::Folder { origin, error });
+            }
+        }
+    }
+    pull
 }
 
 /// A log of a shard, taken into its folder.
 async fn pull_log(
     shard: &Ledger,
-    place: &Path,
-    (said, policy): (&Verifier, Option<&Policy>),
+    Mirrors { place, policy, entries_max, .. }: &Mirrors<'_>,
+    said: &Verifier,
     progress: &mut Progress<'_>,
 ) -> Result<Pulled, Error> {
     let origin = said.name().to_owned();
@@ -165,7 +221,7 @@ async fn pull_log(
     let folder = folder_of(place, &origin).ok_or_else(|| {
         alarm(What::NoLog("its origin is not <deployment>/<region>/<shard>/<period>"))
     })?;
-    let (key, key_from) = known(&folder, said, policy).map_err(|error| match error {
+    let (key, key_from) = known(&folder, said, *policy).map_err(|error| match error {
         Unknown::Alarm(what) => alarm(what).into(),
         Unknown::Folder(error) => lost(error),
     })?;
@@ -173,8 +229,6 @@ async fn pull_log(
     let _held = lock(&folder).await.map_err(lost)?;
     let note = shard.checkpoint(&origin).await?.checkpoint;
     let theirs = Checkpoint::open(&note, &key).map_err(|error| alarm(What::BadSignature(error)))?;
-    let witnesses = policy.map_or_else(|| Ok(Vec::new()), |policy| policy.cosigned(&note));
-    let witnesses = witnesses.map_err(|error| alarm(What::Uncosigned(error)))?;
     let ours = match folder.checkpoint(&key) {
         Ok(ours) => Some(ours),
         Err(folder::Error::Missing(_)) => None,
@@ -184,14 +238,46 @@ async fn pull_log(
     // A key beside which nothing was ever mirrored has come from the shard, and was never compared.
     let never = key_from == KeyFrom::Mirror && ours.is_none();
     let key_from = if never { KeyFrom::Shard } else { key_from };
+    match key_from {
+        KeyFrom::Policy => folder.set_on_trust(false),
+        KeyFrom::Shard => folder.set_on_trust(true),
+        KeyFrom::Mirror => Ok(()),
+    }
+    .map_err(lost)?;
     if key_from != KeyFrom::Mirror {
         folder.put_key(&key.vkey()).map_err(lost)?;
     }
-    let log = Log { shard, folder, key, ours, theirs, note };
+    let on_trust = folder.is_on_trust();
+    if theirs.size > before {
+        // Before anything is asked for: whoever hangs up now has signed it all the same.
+        folder.keep_note(PENDING, &theirs, &note).map_err(lost)?;
+    }
+    let witnesses = policy.map_or_else(|| Ok(Vec::new()), |policy| policy.cosigned(&note));
+    let witnesses = witnesses.map_err(|error| alarm(What::Uncosigned(error)))?;
+    let new = theirs.size.saturating_sub(before);
+    if let Some(max) = entries_max.filter(|max| new > *max) {
+        return Err(Error::TooMany { origin, new, max });
+    }
+    let log = Log { shard, folder, key, policy: *policy, ours, theirs, note };
     let findings = log.take(progress).await?;
+    log.settle()?;
+    let sealed = log.is_sealed()?;
+    let cosigned_at = policy.and_then(|policy| policy.cosigned_at(&log.note).ok().flatten());
     let Log { folder, key, theirs: checkpoint, .. } = log;
     let (vkey, history) = (key.vkey(), None);
-    Ok(Pulled { folder, vkey, key_from, before, checkpoint, witnesses, history, findings })
+    Ok(Pulled {
+        folder,
+        vkey,
+        key_from,
+        before,
+        checkpoint,
+        witnesses,
+        cosigned_at,
+        on_trust,
+        sealed,
+        history,
+        findings,
+    })
 }
 
 /// Waits until nobody else is at the folder.
@@ -204,37 +290,4 @@ async fn lock(folder: &Folder) -> Result<Held, folder::Error> {
             None => sleep(LOCK_WAIT).await,
         }
     }
-}
-
-enum Unknown {
-    Alarm(What),
-    Folder(folder::Error),
-}
-
-/// The key to believe: the policy's, else the mirror's, else the shard's.
-fn known(
-    folder: &Folder,
-    said: &Verifier,
-    policy: Option<&Policy>,
-) -> Result<(Verifier, KeyFrom), Unknown> {
-    let kept = match folder.key() {
-        Ok(key) => Some(key),
-        Err(folder::Error::Missing(_)) => None,
-        Err(error) => return Err(Unknown::Folder(error)),
-    };
-    let (key, from) = match (policy, kept) {
-        (Some(policy), kept) => {
-            let key = policy.log(said.name()).ok_or(Unknown::Alarm(What::Unnamed))?;
-            if kept.is_some_and(|kept| kept != *key) {
-                return Err(Unknown::Alarm(What::OtherKey("the mirror's")));
-            }
-            (key.clone(), KeyFrom::Policy)
-        }
-        (None, Some(kept)) => (kept, KeyFrom::Mirror),
-        (None, None) => (said.clone(), KeyFrom::Shard),
-    };
-    if key != *said {
-        return Err(Unknown::Alarm(What::OtherKey("the one that is known")));
-    }
-    Ok((key, from))
 }

@@ -206,25 +206,65 @@ impl Policy {
         &self.logs
     }
 
+    /// Whether one of its witnesses has cosigned a note that has one signature.
+    pub(crate) fn knows_cosigner(&self, note: &str) -> bool {
+        self.members.iter().any(|member| match &member.is {
+            Is::Witness(key) => matches!(key.cosigned(note), Ok(Some(_))),
+            Is::Group(..) => false,
+        })
+    }
+
     /// The names of the witnesses that have cosigned a checkpoint's note, if they are as many as
     /// the policy asks for. The log's own signature is not looked at.
     ///
     /// # Errors
     /// [`Uncosigned`].
     pub fn cosigned(&self, note: &str) -> Result<Vec<String>, Uncosigned> {
-        let mut by = Vec::new();
+        let times = self.times(note)?;
+        let by = self.members.iter().zip(&times).filter(|(_, time)| time.is_some());
+        let by: Vec<String> = by.map(|(member, _)| member.name.clone()).collect();
+        match self.quorum {
+            Some(place) if !self.holds(place, &times, 0) => {
+                let quorum = self.members.get(place).map(|m| m.name.clone()).unwrap_or_default();
+                Err(Uncosigned::Quorum { quorum, by })
+            }
+            _ => Ok(by),
+        }
+    }
+
+    /// When a checkpoint's note was last cosigned by a whole quorum, in seconds since 1970: the
+    /// oldest cosignature of the newest ones that suffice. None: no witness is asked for, or too
+    /// few have cosigned.
+    ///
+    /// # Errors
+    /// [`Uncosigned::Bad`].
+    pub fn cosigned_at(&self, note: &str) -> Result<Option<u64>, Uncosigned> {
+        let Some(place) = self.quorum else { return Ok(None) };
+        let times = self.times(note)?;
+        let mut all: Vec<u64> = times.iter().flatten().copied().collect();
+        all.sort_unstable();
+        Ok(all.into_iter().rev().find(|since| self.holds(place, &times, *since)))
+    }
+
+    /// When each witness has cosigned, by its place; nothing for groups.
+    fn times(&self, note: &str) -> Result<Vec<Option<u64>>, Uncosigned> {
+        let time = |Member { name, is }: &Member| match is {
+            Is::Witness(key) => {
+                key.cosigned(note).map_err(|error| Uncosigned::Bad { witness: name.clone(), error })
+            }
+            Is::Group(..) => Ok(None),
+        };
+        self.members.iter().map(time).collect()
+    }
+
+    /// Whether a member has cosigned at `since` or later, as a group by those of which it is made.
+    fn holds(&self, wanted: usize, times: &[Option<u64>], since: u64) -> bool {
         // Members stand after those of which they are made.
         let mut holds: Vec<bool> = Vec::with_capacity(self.members.len());
-        for Member { name, is } in &self.members {
+        for (place, Member { is, .. }) in self.members.iter().enumerate() {
             let held = match is {
-                Is::Witness(key) => {
-                    let time = key
-                        .cosigned(note)
-                        .map_err(|error| Uncosigned::Bad { witness: name.clone(), error })?;
-                    if time.is_some() {
-                        by.push(name.clone());
-                    }
-                    time.is_some()
+                Is::Witness(_) => {
+                    times.get(place).copied().flatten().is_some_and(|time| time >= since)
                 }
                 Is::Group(members, needed) => {
                     let held = members.iter().filter(|m| holds.get(**m).copied().unwrap_or(false));
@@ -233,12 +273,6 @@ impl Policy {
             };
             holds.push(held);
         }
-        match self.quorum {
-            Some(place) if !holds.get(place).copied().unwrap_or(false) => {
-                let quorum = self.members.get(place).map(|m| m.name.clone()).unwrap_or_default();
-                Err(Uncosigned::Quorum { quorum, by })
-            }
-            _ => Ok(by),
-        }
+        holds.get(wanted).copied().unwrap_or(false)
     }
 }

@@ -30,6 +30,13 @@ impl Dice {
     }
 }
 
+/// The seed of one log, of a seed for many.
+pub(crate) fn seed_of(origin: &str, seed: u64) -> u64 {
+    let hash = ledger::hash::leaf_hash(&[&seed.to_be_bytes(), origin.as_bytes()].concat());
+    let (first, _) = hash.0.as_chunks::<8>();
+    first.first().map_or(seed, |first| u64::from_be_bytes(*first))
+}
+
 /// Up to `count` of what `items` gives, each as likely as any other, in their order.
 pub(crate) fn sample<T>(items: impl Iterator<Item = T>, count: usize, seed: u64) -> Vec<T> {
     let mut dice = Dice::new(seed);

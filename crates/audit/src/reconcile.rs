@@ -3,15 +3,18 @@
 //!
 //! What the log cannot show: that data were not copied elsewhere outside of the gateway as well.
 
+mod entries;
+mod live;
 mod logs;
+mod rows;
 mod sums;
 
 use std::collections::BTreeMap;
 
 use client::api;
 use ledger::Receipt;
-use ledger::entry::{Entry, Kind};
 
+use crate::mirror::FINDINGS_MAX;
 use crate::{Finding, folder};
 
 pub use logs::Logs;
@@ -32,16 +35,6 @@ pub enum Error {
         #[source]
         error: folder::Error,
     },
-    /// An entry in a mirror is none: verify it first.
-    #[error("{origin}: entry {index} is not accepted: {error}")]
-    Entry {
-        /// The log.
-        origin: String,
-        /// Which.
-        index: u64,
-        /// Why.
-        error: ledger::entry::Error,
-    },
     /// There is no mirror of the shard's logs.
     #[error("no log of the shard is mirrored")]
     NoLog,
@@ -53,9 +46,42 @@ pub enum Error {
         /// Entries that the answer speaks of.
         size: u64,
     },
+    /// The shard began a new period between question and answer: the question was about another
+    /// log.
+    #[error("the shard began {0} while it was asked: ask again")]
+    NewPeriod(String),
+    /// The answer is about a log that nobody asked about.
+    #[error("the answer is about another log than {0}, which was asked about")]
+    OtherLog(String),
+    /// The answer is about less than was mirrored before it was asked for: whoever answers does
+    /// not choose what is compared.
+    #[error("the answer is about {start} entries of {origin}, of which {known} were mirrored")]
+    Older {
+        /// The log that grows.
+        origin: String,
+        /// Entries that there were when the shard began to count, as it says.
+        start: u64,
+        /// Entries that were mirrored before it was asked.
+        known: u64,
+    },
     /// The answer does not say what an answer must say.
     #[error("the shard's answer is malformed: {0}")]
     Answer(&'static str),
+}
+
+/// What a shard was asked, and what was known of its log before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// The log that grew.
+    pub origin: String,
+    /// Entries that were mirrored of it.
+    pub size: u64,
+    /// The entries that the shard is to open.
+    pub indexes: Vec<u64>,
+    /// The records that it is to name.
+    pub rows: u32,
+    /// What draws them.
+    pub seed: u64,
 }
 
 /// What a comparison gives.
@@ -73,129 +99,143 @@ pub struct Reconciled {
     /// Entries that were superseded while the shard was asked.
     pub superseded: u64,
     /// Entries that were not opened, with an erasure of the same tenant after them. An erasure
-    /// destroys openings, and no longer says whose: these are as they should be, or missing.
+    /// destroys openings, and no longer says whose: these are as they should be, or missing. They
+    /// are no more than the erasures count.
     pub perhaps_erased: u64,
     /// Records that were drawn and are the entries that they name.
     pub rows: u64,
-    /// What does not belong together.
+    /// Of these, those that were superseded between the beginning and the end of the count.
+    pub rows_superseded: u64,
+    /// Live entries of periods that have ended: a shard opens those of the log that grows alone, so
+    /// none of them was drawn.
+    pub unsampled: u64,
+    /// Rows of the store that do not say which record they are, by the shard's word: they may be
+    /// records, and are not among `records`.
+    pub unreadable: u64,
+    /// What does not belong together: the first [`FINDINGS_MAX`].
     pub findings: Vec<Finding>,
+    /// Findings beyond those.
+    pub more: u64,
 }
 
-/// Compares what a shard answered to the question for the entries `asked` with its mirrored logs.
+// === impl Question ===
+
+impl Question {
+    /// The question that draws up to `sample` entries, and as many records.
+    ///
+    /// # Errors
+    /// [`Error`], when a mirror cannot be read.
+    pub fn draw(logs: &Logs, sample: u32, seed: u64) -> Result<Self, Error> {
+        let (origin, size) = logs.growing();
+        // Each log has a draw of its own, or the places in one would tell those in another.
+        let seed = crate::random::seed_of(origin, seed);
+        let (indexes, origin) = (logs.draw(sample, seed)?, origin.to_owned());
+        Ok(Self { origin, size, indexes, rows: sample, seed })
+    }
+
+    /// As it is put to the shard.
+    pub fn message(&self) -> api::LedgerReconcileRequest {
+        let (indexes, rows) = (self.indexes.clone(), self.rows);
+        api::LedgerReconcileRequest { indexes, rows, seed: self.seed }
+    }
+
+    /// Whether an answer is one to this question, about a log that is mirrored up to its end.
+    fn accepts(&self, logs: &Logs, answer: &api::LedgerReconcile) -> Result<(), Error> {
+        if answer.origin != self.origin {
+            return Err(if logs::follows(&answer.origin, &self.origin) {
+                Error::NewPeriod(answer.origin.clone())
+            } else {
+                Error::OtherLog(self.origin.clone())
+            });
+        }
+        let (start, known, origin) = (answer.start_size, self.size, self.origin.clone());
+        if start < known {
+            return Err(Error::Older { origin, start, known });
+        }
+        if start > answer.size {
+            return Err(Error::Answer("the walk ended before it began"));
+        }
+        if answer.opened.len() > self.indexes.len() {
+            return Err(Error::Answer("more entries are opened than were asked for"));
+        }
+        if answer.rows.len() > usize::try_from(self.rows).unwrap_or(usize::MAX) {
+            return Err(Error::Answer("more records are named than were asked for"));
+        }
+        let growing = logs.newest();
+        if growing.origin != origin || growing.size < answer.size {
+            return Err(Error::Behind { origin, size: answer.size });
+        }
+        Ok(())
+    }
+}
+
+// === impl Reconciled ===
+
+impl Reconciled {
+    fn wrong(&mut self, text: impl Into<String>) {
+        if self.findings.len() < FINDINGS_MAX {
+            self.findings.push(Finding::new("", text));
+        } else {
+            self.more = self.more.saturating_add(1);
+        }
+    }
+
+    /// Whether log and store belong together, in words that claim no more than was looked at.
+    pub fn verdict(&self) -> String {
+        if !self.findings.is_empty() {
+            return "DO NOT AGREE".to_owned();
+        }
+        let mut words = "agree".to_owned();
+        if self.unsampled > 0 {
+            words += &format!(", with {} entries of sealed periods not sampled", self.unsampled);
+        }
+        if self.unreadable > 0 {
+            let rows = self.unreadable;
+            words += &format!(", with {rows} rows that do not say which record they are");
+        }
+        words
+    }
+}
+
+/// Compares what a shard answered to a question with its mirrored logs.
 ///
 /// # Errors
 /// [`Error`]; what is wrong with the store is no error, but a finding.
 pub fn reconcile(
     logs: &Logs,
-    asked: &[u64],
+    question: &Question,
     answer: &api::LedgerReconcile,
 ) -> Result<Reconciled, Error> {
-    if answer.start_size > answer.size {
-        return Err(Error::Answer("the walk ended before it began"));
-    }
-    let newest = logs.newest();
-    if newest.origin != answer.origin || newest.size < answer.size {
-        return Err(Error::Behind { origin: answer.origin.clone(), size: answer.size });
-    }
+    question.accepts(logs, answer)?;
     let places = (answer.opened.iter().chain(&answer.rows))
-        .filter_map(|opened| logs.place(&opened.origin, opened.index));
-    let sums = Sums::of(logs, answer.start_size, answer.size, places)?;
-    let mut done = Reconciled { records: answer.records, ..Reconciled::default() };
+        .filter_map(|opened| logs.place(&opened.origin, opened.index))
+        .chain(question.indexes.iter().map(|index| (logs.newest_number(), *index)));
+    let (records, unreadable) = (answer.records, answer.unreadable);
+    let mut done = Reconciled { records, unreadable, ..Reconciled::default() };
+    let sums = Sums::of(logs, (answer.start_size, answer.size), places, &mut done)?;
+    done.unsampled = sums.live.before(logs.newest_number());
     count(&sums, &mut done);
-    entries(logs, asked, answer, &sums, &mut done);
-    for row in &answer.rows {
-        match self::row(logs, row, answer.start_size, &sums) {
-            Ok(()) => done.rows += 1,
-            Err(what) => {
-                let text = format!("a record names {} entry {}, {what}", row.origin, row.index);
-                done.findings.push(Finding::new("", text));
-            }
-        }
-    }
+    entries::compare(logs, question, answer, &sums, &mut done);
+    rows::compare(logs, question, answer, &sums, &mut done);
     Ok(done)
 }
 
 /// The number of records.
 fn count(sums: &Sums, done: &mut Reconciled) {
     let Ok(expected) = u64::try_from(sums.expected) else {
-        let text = "by the log, more records were deleted than were ever placed";
-        done.findings.push(Finding::new("", text));
+        done.wrong("by the log, more records were deleted than were ever placed");
         return;
     };
     (done.expected, done.spread) = (expected, sums.spread);
     let records = done.records;
-    if records > expected || records.saturating_add(sums.spread) < expected {
+    let unsure = sums.spread.saturating_add(done.unreadable);
+    if records > expected || records.saturating_add(unsure) < expected {
         let most = if sums.spread == 0 {
             expected.to_string()
         } else {
             format!("{} to {expected}", expected.saturating_sub(sums.spread))
         };
-        let text = format!("the store has {records} records; by the log, it must have {most}");
-        done.findings.push(Finding::new("", text));
-    }
-}
-
-/// From the log to the store: every entry that was asked for is opened, or something says why not.
-fn entries(
-    logs: &Logs,
-    asked: &[u64],
-    answer: &api::LedgerReconcile,
-    sums: &Sums,
-    done: &mut Reconciled,
-) {
-    let origin = &logs.newest().origin;
-    if answer.opened.len() != asked.len() {
-        let text = "the shard did not answer for every entry that it was asked for";
-        done.findings.push(Finding::new("", text));
-    }
-    for (index, opened) in asked.iter().zip(&answer.opened) {
-        let mut wrong = |what: &str| {
-            done.findings.push(Finding::new("", format!("{origin} entry {index} {what}")));
-        };
-        let of_newest = opened.origin.is_empty() || opened.origin == *origin;
-        if !of_newest || opened.index != *index {
-            wrong("was asked for, and another one was answered");
-            continue;
-        }
-        let seen = logs.place(origin, *index).and_then(|place| sums.seen.get(&place));
-        let Some(seen) = seen else {
-            wrong("is not in the mirror");
-            continue;
-        };
-        if !opened.opening.is_empty() {
-            match check(origin, opened, &seen.entry) {
-                Ok(()) => done.opened += 1,
-                Err(what) => wrong(&format!("was opened, and {what}")),
-            }
-        } else if seen.superseded.is_some() {
-            done.superseded += 1;
-        } else if seen.erased_after {
-            done.perhaps_erased += 1;
-        } else {
-            wrong(
-                "has no opening any more, and no later entry says that its record was replaced, \
-                 deleted, moved or erased",
-            );
-        }
-    }
-}
-
-/// From the store to the log: a record is the entry that it names.
-fn row(logs: &Logs, row: &api::OpenedEntry, start_size: u64, sums: &Sums) -> Result<(), String> {
-    let place = logs.place(&row.origin, row.index).ok_or("a log that is not mirrored")?;
-    let seen = sums.seen.get(&place).ok_or("which that log does not have")?;
-    check(&row.origin, row, &seen.entry)?;
-    let entry = Entry::decode(&seen.entry).map_err(|error| error.to_string())?;
-    if !matches!(entry.kind, Kind::Place | Kind::Replace | Kind::MoveIn | Kind::CopyIn) {
-        return Err(format!("which is {} and no write of a record", entry.kind));
-    }
-    let newest = logs.newest_number();
-    match seen.superseded {
-        // What was written while the shard walked may or may not have been seen.
-        Some((kind, (log, index))) if log != newest || index < start_size => {
-            Err(format!("and entry {index} of {} says {kind} of it", logs.origin(log)))
-        }
-        _ => Ok(()),
+        done.wrong(format!("the store has {records} records; by the log, it must have {most}"));
     }
 }
 

@@ -57,6 +57,19 @@ pub struct Rules {
     counts: BTreeMap<Kind, u64>,
     first_minute: Option<u32>,
     old_head: Option<OldHead>,
+    /// Whether the last entry says all that the rules need to go on after it.
+    last_tells: bool,
+}
+
+/// Where the rules stand after so many entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct State {
+    /// Entries.
+    pub size: u64,
+    /// The minute of the last one that says one.
+    pub minute: u32,
+    /// Whether one of them has ended the log.
+    pub sealed: bool,
 }
 
 // === impl Rules ===
@@ -72,17 +85,27 @@ impl Rules {
             counts: BTreeMap::new(),
             first_minute: None,
             old_head: None,
+            last_tells: true,
         }
     }
 
-    /// The rules after `size` entries, the last of which is `last`.
-    pub fn after(vkey: &str, size: u64, last: Option<&Entry>) -> Self {
-        Self {
-            next: size,
+    /// The rules after `size` entries, the last of which is `last`, where they stand as was kept or,
+    /// if nothing was, as the last entry says.
+    pub fn after(vkey: &str, size: u64, last: Option<&Entry>, kept: Option<State>) -> Self {
+        let said = State {
+            size,
             minute: last.map_or(0, |entry| entry.minute),
             sealed: last.is_some_and(|entry| entry.kind == Kind::Seal),
-            ..Self::new(vkey)
-        }
+        };
+        let kept = kept.filter(|kept| kept.size == size);
+        let State { minute, sealed, .. } = kept.unwrap_or(said);
+        Self { next: size, minute, sealed, last_tells: kept.is_none(), ..Self::new(vkey) }
+    }
+
+    /// Where the rules stand, if the last entry alone does not tell.
+    pub(crate) fn state(&self) -> Option<State> {
+        let state = State { size: self.next, minute: self.minute, sealed: self.sealed };
+        (!self.last_tells).then_some(state)
     }
 
     /// Looks at the next entry.
@@ -92,12 +115,14 @@ impl Rules {
     pub fn take(&mut self, bytes: &[u8]) -> Result<Entry, Broken> {
         let index = self.next;
         self.next += 1;
+        self.last_tells = false;
         let entry = Entry::decode(bytes)?;
         *self.counts.entry(entry.kind).or_default() += 1;
         self.first_minute.get_or_insert(entry.minute);
         let before = std::mem::replace(&mut self.minute, entry.minute);
         let was_sealed = self.sealed;
         self.sealed |= entry.kind == Kind::Seal;
+        self.last_tells = self.sealed == (entry.kind == Kind::Seal);
         if was_sealed {
             return Err(Broken::AfterSeal);
         }

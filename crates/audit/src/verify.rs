@@ -15,6 +15,7 @@ use ledger::{Checkpoint, Edge};
 
 use crate::Finding;
 use crate::folder::{self, CHECKPOINT, Folder, VKEY};
+use crate::mirror::FINDINGS_MAX;
 use crate::policy::Policy;
 use crate::rules::{OldHead, Rules};
 
@@ -35,6 +36,14 @@ pub struct Verified {
     pub old_head: Option<OldHead>,
     /// The witnesses of the policy that have cosigned it.
     pub witnesses: Vec<String>,
+    /// When a whole quorum of the policy's witnesses last cosigned it, in seconds since 1970.
+    pub cosigned_at: Option<u64>,
+    /// The entries that break a rule, the first [`FINDINGS_MAX`]: they are signed all the same.
+    pub broken: Vec<Finding>,
+    /// Entries beyond those that break one.
+    pub broken_more: u64,
+    /// Whether its key was never compared, as is kept beside it, and no policy names it now.
+    pub on_trust: bool,
     /// Whether the policy names its key. If not, the key is the one that lies beside it.
     pub key_by_policy: bool,
 }
@@ -42,8 +51,10 @@ pub struct Verified {
 /// Verifies the log in a folder, under a policy if there is one. What is given last is told how
 /// many entries are done, of how many.
 ///
+/// What entries say is no matter of integrity: [`Verified::broken`] has what breaks a rule.
+///
 /// # Errors
-/// The first thing that is wrong: the signature, then hashes, then what entries say.
+/// The first thing that is wrong: the signature, then hashes.
 pub fn verify(
     folder: &Folder,
     policy: Option<&Policy>,
@@ -55,8 +66,13 @@ pub fn verify(
     let checkpoint = Checkpoint::open(&note, &key)
         .map_err(|error| Finding::new(CHECKPOINT, format!("{CHECKPOINT}: {}", chain(&error))))?;
     let (key_by_policy, witnesses) = trusted(policy, &key, &note)?;
-    let rules = walk(folder, &key, &checkpoint, progress)?;
+    let (rules, broken, broken_more) = walk(folder, &key, &checkpoint, progress)?;
     Ok(Verified {
+        // `trusted` has read them already: none of them is bad.
+        cosigned_at: policy.and_then(|policy| policy.cosigned_at(&note).ok().flatten()),
+        broken,
+        broken_more,
+        on_trust: !key_by_policy && folder.is_on_trust(),
         vkey: key.vkey(),
         counts: rules.counts().clone(),
         minutes: rules.minutes(),
@@ -94,7 +110,7 @@ fn walk(
     key: &Verifier,
     checkpoint: &Checkpoint,
     progress: &mut dyn FnMut(u64, u64),
-) -> Result<Rules, Finding> {
+) -> Result<(Rules, Vec<Finding>, u64), Finding> {
     let Checkpoint { size, root, .. } = checkpoint;
     let mut walk = Walk {
         folder,
@@ -102,7 +118,8 @@ fn walk(
         finished: Vec::new(),
         rules: Rules::new(&key.vkey()),
         unlike: None,
-        broken: None,
+        broken: Vec::new(),
+        more: 0,
     };
     for index in 0.. {
         let Some(bundle) = BundleId::of_size(index, *size) else { break };
@@ -124,7 +141,7 @@ fn walk(
             return Err(Finding::new(CHECKPOINT, text));
         }
     }
-    walk.broken.map_or(Ok(walk.rules), Err)
+    Ok((walk.rules, walk.broken, walk.more))
 }
 
 /// Where on its way through the log a verification is.
@@ -136,7 +153,8 @@ struct Walk<'a> {
     /// The first hash in a tile that is not the one that the entries give.
     unlike: Option<Unlike>,
     /// The first rule that an entry breaks.
-    broken: Option<Finding>,
+    broken: Vec<Finding>,
+    more: u64,
 }
 
 impl Walk<'_> {
@@ -157,10 +175,12 @@ impl Walk<'_> {
             }
             let index = self.edge.size();
             self.edge.append(leaf, &mut self.finished);
-            if let Err(broken) = self.rules.take(entry)
-                && self.broken.is_none()
-            {
-                self.broken = Some(Finding::of(&path, format!("entry {index} {broken}")));
+            if let Err(broken) = self.rules.take(entry) {
+                if self.broken.len() < FINDINGS_MAX {
+                    self.broken.push(Finding::of(&path, format!("entry {index} {broken}")));
+                } else {
+                    self.more += 1;
+                }
             }
         }
         for (tile, bytes) in std::mem::take(&mut self.finished) {

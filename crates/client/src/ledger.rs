@@ -14,8 +14,10 @@ use crate::access::Target;
 use crate::address::Address;
 use crate::{Access, Error, Token, api};
 
-/// Bytes of one answer at the most: many entries come in one message.
-pub const LEDGER_ANSWER_BYTES_MAX: usize = 64 << 20;
+/// Bytes of one answer at the most: a shard sends entries by the megabyte.
+pub const LEDGER_ANSWER_BYTES_MAX: usize = 4 << 20;
+/// The same for what a store is compared by, and for all that is new under one checkpoint.
+pub const LEDGER_LONG_ANSWER_BYTES_MAX: usize = 64 << 20;
 /// Time for a checkpoint or a proof.
 const CALL_MAX: Duration = Duration::from_secs(30);
 /// Time for a walk through a whole store.
@@ -29,6 +31,8 @@ const WINDOW_BYTES: u32 = 4 << 20;
 #[derive(Debug, Clone)]
 pub struct Ledger {
     client: LedgerClient<Channel>,
+    /// The same for long answers.
+    long: LedgerClient<Channel>,
     token: Token,
 }
 
@@ -63,7 +67,8 @@ impl Ledger {
 
     fn of(channel: Channel, access: &Access) -> Self {
         let client = LedgerClient::new(channel).max_decoding_message_size(LEDGER_ANSWER_BYTES_MAX);
-        Self { client, token: access.token.clone() }
+        let long = client.clone().max_decoding_message_size(LEDGER_LONG_ANSWER_BYTES_MAX);
+        Self { client, long, token: access.token.clone() }
     }
 
     /// The newest checkpoint of the log `origin`, or of the one that grows if it is empty, and the
@@ -126,7 +131,7 @@ impl Ledger {
     /// # Errors
     /// [`Error`].
     pub async fn tail(&self, start: u64) -> Result<Tail, Error> {
-        let mut client = self.client.clone();
+        let mut client = self.long.clone();
         let call = client
             .tail(self.open_ended(api::LedgerTailRequest { start, ..Default::default() }).await?);
         answered(CALL_MAX, call).await.map(Tail)
@@ -140,7 +145,7 @@ impl Ledger {
         &self,
         message: api::LedgerReconcileRequest,
     ) -> Result<api::LedgerReconcile, Error> {
-        let mut client = self.client.clone();
+        let mut client = self.long.clone();
         answered(WALK_MAX, client.reconcile(self.request(message, WALK_MAX).await?)).await
     }
 

@@ -27,7 +27,9 @@ mod request_id;
 mod stream;
 mod token;
 
-pub use self::ledger::{EntryBatches, LEDGER_ANSWER_BYTES_MAX, Ledger, Tail};
+pub use self::ledger::{
+    EntryBatches, LEDGER_ANSWER_BYTES_MAX, LEDGER_LONG_ANSWER_BYTES_MAX, Ledger, Tail,
+};
 pub use access::{Access, Ingress, Tls};
 pub use call::{Client, Settings};
 pub use error::{Error, NotFollowed};

@@ -269,7 +269,7 @@ impl Opening<'_> {
         let first = (&log, Vec::new(), UnixMillis(0), &offered);
         // A keyring that was there is another shard's of this region, and in the log of that one.
         let key = (!had_keyring).then_some("generation 1 of the region's key was made");
-        self.begin_period(engine, batch, &identity, first, key)?;
+        self.begin_period(engine, batch, (&identity, key), first)?;
         Ok((identity, anchor, empty))
     }
 
@@ -306,9 +306,8 @@ impl Opening<'_> {
         &self,
         engine: &dyn Engine,
         mut batch: Batch,
-        identity: &Identity,
+        (identity, key): (&Identity, Option<&str>),
         (log, details, last, offered): (&Log, Vec<Detail>, UnixMillis, &Offered),
-        key: Option<&str>,
     ) -> Result<(), Error> {
         let now = self.outside.clock.now().max(last);
         let minute = u32::try_from(now.minute()).unwrap_or(u32::MAX);

@@ -87,7 +87,7 @@ pub fn recover(
     let log = Log::new(period, engine.head()?.size);
     let last = edge.as_ref().map_or(UnixMillis(0), |edge| edge.committed);
     let details = vec![old_head(&opening, &*engine, (signed.as_ref(), edge.as_ref()))?];
-    opening.begin_period(&*engine, batch, &next, (&log, details, last, &offered), None)?;
+    opening.begin_period(&*engine, batch, (&next, None), (&log, details, last, &offered))?;
     // After the commit: a crash in between leaves the old anchor, and the mark that keeps the
     // shard from starting on it.
     let empty = signed_empty(&signer)?;

@@ -147,7 +147,7 @@ impl Opening<'_> {
         let begun = Log::new(next, engine.head()?.size);
         let details = vec![Detail::OldHead { origin: origin.clone(), size, root }];
         let first = (&begun, details, *last_commit, &offered);
-        self.begin_period(&**engine, batch, &identity, first, None)?;
+        self.begin_period(&**engine, batch, (&identity, None), first)?;
         // A crash before this leaves the old log's last checkpoint here: see `after_rotation`.
         anchor.store(&signed_empty(&new)?)?;
         let (sealed, vkey) = (origin, identity.vkey);

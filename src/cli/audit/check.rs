@@ -9,13 +9,16 @@ use clap::Args;
 use ledger::entry::Minute;
 use serde_json::{Map, Value, json};
 
-use super::{Exit, Failure, PolicyFile, all_well, wrong};
+use super::outcome::{Outcome, on_trust};
+use super::{Exit, Failure, MaxAge, PolicyFile, time, wrong};
 use crate::cli::terminal::{say, table};
 
 #[derive(Debug, Args)]
 pub(super) struct Verify {
     #[command(flatten)]
     policy: PolicyFile,
+    #[command(flatten)]
+    age: MaxAge,
     /// Answer in JSON
     #[arg(long)]
     json: bool,
@@ -47,26 +50,50 @@ pub(super) fn verify(options: &Verify) -> Result<(), Failure> {
         let text = format!("{}: there is no log in it", place.display());
         return Err(Failure::said(Exit::Config, text));
     }
-    let (mut good, mut findings) = (Vec::new(), Vec::new());
+    let (mut good, mut outcome) = (Vec::new(), Outcome::default());
     for log in &logs {
         match verify_log(log, policy.as_ref(), &mut |_, _| {}) {
-            Ok(verified) => good.push((log, verified)),
-            Err(finding) => findings.push(format!("{}/{finding}", log.path().display())),
+            Ok(verified) => {
+                outcome.findings.extend(broken(log, &verified));
+                let origin = &verified.checkpoint.origin;
+                outcome.findings.extend(options.age.judge(origin, verified.cosigned_at));
+                if verified.on_trust {
+                    on_trust(origin, &verified.vkey);
+                }
+                good.push((log, verified));
+            }
+            Err(finding) => outcome.findings.push(format!("{}/{finding}", log.path().display())),
         }
+        outcome.standing_of(log);
     }
-    if findings.is_empty() {
+    if good.len() == logs.len() {
         // Between logs there is more to check, once each of them is known to be whole.
-        findings.extend(heads(place)?);
+        match heads(place) {
+            Ok(findings) => outcome.findings.extend(findings),
+            Err(failure) => outcome.failure(failure),
+        }
     }
     if options.json {
         let logs = good.iter().map(|(log, verified)| object(log, verified));
+        let findings = &outcome.findings;
         say(json!({"logs": logs.collect::<Vec<_>>(), "findings": findings}))?;
     } else {
         for (log, verified) in &good {
             say(format!("{}\n{}", log.path().display(), rows(verified)))?;
         }
     }
-    all_well(&findings)
+    outcome.end()
+}
+
+/// The rules that a log's entries break.
+pub(super) fn broken(log: &Folder, verified: &Verified) -> Vec<String> {
+    let path = log.path().display();
+    let mut all: Vec<String> =
+        verified.broken.iter().map(|finding| format!("{path}/{finding}")).collect();
+    if verified.broken_more > 0 {
+        all.push(format!("{path}: {} more entries break a rule", verified.broken_more));
+    }
+    all
 }
 
 /// What new periods say of old ones, and should not.
@@ -97,15 +124,16 @@ fn rows(verified: &Verified) -> comfy_table::Table {
     };
     let witnesses = verified.witnesses.join(", ");
     for (name, value) in [
-        ("log", at.origin.clone()),
+        ("log", audit::shown(&at.origin)),
         ("entries", at.size.to_string()),
         ("root", at.root.to_base64()),
         ("key", key),
         ("cosigned by", if witnesses.is_empty() { "nobody".to_owned() } else { witnesses }),
+        ("cosigned by a quorum at (UTC)", time(verified.cosigned_at)),
         ("from, to (UTC)", times),
         ("by kind", counts.collect::<Vec<_>>().join(", ")),
         ("ended", if verified.sealed { "yes" } else { "no" }.to_owned()),
-        ("verified", "every file, hash and signature".to_owned()),
+        ("verified", "every file that belongs to the checkpoint".to_owned()),
     ] {
         table.add_row([name.to_owned(), value]);
     }
@@ -121,7 +149,9 @@ fn object(log: &Folder, verified: &Verified) -> Value {
     json!({
         "folder": log.path().display().to_string(), "origin": at.origin, "size": at.size,
         "root": at.root.to_base64(), "vkey": verified.vkey,
-        "key_by_policy": verified.key_by_policy, "witnesses": verified.witnesses,
+        "key_by_policy": verified.key_by_policy, "on_trust": verified.on_trust,
+        "cosigned_at": verified.cosigned_at, "broken": verified.broken.len(),
+        "broken_more": verified.broken_more, "witnesses": verified.witnesses,
         "first_time": first, "last_time": last, "counts": counts, "sealed": verified.sealed,
     })
 }
@@ -130,11 +160,22 @@ fn object(log: &Folder, verified: &Verified) -> Value {
 /// against the log.
 pub(super) fn diff(options: &Diff) -> Result<(), Failure> {
     let (first, second) = (Folder::at(&options.first), Folder::at(&options.second));
+    // What entries break is told, and no reason not to compare: it may be the evidence.
+    let mut outcome = Outcome::default();
     for folder in [&first, &second] {
-        verify_log(folder, None, &mut |_, _| {})
+        let verified = verify_log(folder, None, &mut |_, _| {})
             .map_err(|finding| wrong(format!("{}/{finding}", folder.path().display())))?;
+        outcome.findings.extend(broken(folder, &verified));
     }
-    let found = compare(&first, &second).map_err(wrong)?;
+    if let Err(failure) = compared(options, &first, &second) {
+        outcome.failure(failure);
+    }
+    outcome.end()
+}
+
+/// Prints how two mirrors stand to each other.
+fn compared(options: &Diff, first: &Folder, second: &Folder) -> Result<(), Failure> {
+    let found = compare(first, second).map_err(wrong)?;
     match found {
         Found::Same(at) if options.json => {
             say(json!({"result": "same", "origin": at.origin, "size": at.size}))

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use audit::follow::{Alert, SHARDS_MAX, Settings, Shard, follow};
+use audit::follow::{Alert, AlertKind, SHARDS_MAX, Settings, Shard, follow};
 use clap::Args;
 use link::system::SystemClock;
 use serde_json::json;
 
-use super::shards::Found;
+use super::shards::{Audited, Found};
 use super::{Exit, Failure, PolicyFile, wrong};
 use crate::cli::terminal::{say, warn};
 use crate::serve::{self, Stop};
@@ -26,7 +26,7 @@ pub(super) struct Options {
     /// Seconds between two looks at a shard
     #[arg(long, value_name = "S", default_value_t = 10, value_parser = seconds())]
     every_s: u64,
-    /// Seconds for which a shard may be away before that is told
+    /// Seconds for which no look at a shard may be completed before that is told
     #[arg(long, value_name = "S", default_value_t = 300, value_parser = seconds())]
     away_s: u64,
     /// Seconds for which a log may have no new entry before that is told [default: for ever]
@@ -60,6 +60,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let settings = Settings {
         place: place.clone(),
         policy: options.policy.read()?,
+        entries_max: options.found.max_entries,
         every: Duration::from_secs(options.every_s),
         away_max: Duration::from_secs(options.away_s),
         still_max: options.still_s.map(Duration::from_secs),
@@ -69,21 +70,23 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
     serve::block_on(async {
         let stop = Stop::on_signals()?;
         let gateway = options.found.gateway().await?;
-        let shards = options.found.shards(gateway.as_ref()).await?;
+        let Audited { shards, lacking } = options.found.shards(gateway.as_ref()).await?;
         if shards.len() > SHARDS_MAX {
             return Err(wrong(format!("there are more than {SHARDS_MAX} shards")));
         }
-        let shards =
-            shards.into_iter().map(|shard| Shard { name: shard.url, ledger: shard.ledger });
+        let shards = shards.into_iter().map(|shard| Shard {
+            name: shard.url,
+            named: shard.named,
+            ledger: shard.ledger,
+        });
         let json = options.json;
+        for text in lacking {
+            tell(json, &Alert { kind: AlertKind::Unreachable, shard: "gateway".to_owned(), text });
+        }
         let mut alert = move |alert: &Alert| tell(json, alert);
-        let followed =
-            follow(shards.collect(), settings, Arc::new(SystemClock), &mut alert, stop.asked());
-        followed.await.map_err(|error| {
-            let path = options.metrics.as_deref().unwrap_or(place);
-            let text = format!("{}: cannot be written ({error})", path.display());
-            Failure::said(Exit::Unavailable, text)
-        })
+        let clock = Arc::new(SystemClock);
+        follow(shards.collect(), settings, clock, &mut alert, stop.asked()).await;
+        Ok(())
     })
 }
 

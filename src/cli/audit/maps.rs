@@ -30,8 +30,11 @@ pub(super) async fn mirror(
         let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
         let name = format!("{epoch}-{}", hex.get(..16).unwrap_or_default());
         let path = place.join(MAPS).join(format!("{name}.toml"));
-        if path.exists() {
-            continue;
+        match kept(&path, &digest) {
+            Some(true) => continue,
+            // What lies there is not what the log names: said once, and put right if it can be.
+            Some(false) => findings.push(format!("{} is another map now", path.display())),
+            None => {}
         }
         let map = match gateway.map(&api::GetRegionMapRequest { epoch }).await {
             Ok(map) => map,
@@ -52,6 +55,16 @@ pub(super) async fn mirror(
         store(&path, &map)?;
     }
     Ok(findings)
+}
+
+/// Whether a map lies there and is the one of that digest. None: nothing does.
+fn kept(path: &Path, digest: &[u8; 32]) -> Option<bool> {
+    if !path.exists() {
+        return None;
+    }
+    let found = super::bytes(path, super::report::MAP_BYTES_MAX).ok();
+    let found: Option<[u8; 32]> = found.map(|bytes| Sha256::digest(bytes).into());
+    Some(found.as_ref() == Some(digest))
 }
 
 /// The maps that a log's new MAP entries name, and those of older ones if it is whole.
@@ -109,8 +122,12 @@ fn listed(folder: &Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>, 
 /// The map last, so that where it is, its signatures and packs are, too.
 fn store(path: &Path, map: &api::SignedRegionMap) -> Result<(), Failure> {
     let write = |path: &Path, text: &str| {
+        let mut beside = path.as_os_str().to_owned();
+        // Nothing that is looked for ends so: a name never stands for half a file.
+        beside.push(".new");
         let made = path.parent().map_or(Ok(()), std::fs::create_dir_all);
-        made.and_then(|()| std::fs::write(path, text)).map_err(|error| {
+        let made = made.and_then(|()| std::fs::write(&beside, text));
+        made.and_then(|()| std::fs::rename(&beside, path)).map_err(|error| {
             let text = format!("{}: cannot be written ({error})", path.display());
             Failure::said(Exit::Unavailable, text)
         })

@@ -8,9 +8,10 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use super::shards::{Found, Shard, not_mirrored};
-use super::{Exit, Failure, PolicyFile, all_well, maps};
-use crate::cli::terminal::{say, table, warn};
+use super::outcome::{Outcome, on_trust};
+use super::shards::{Audited, Found};
+use super::{Exit, Failure, MaxAge, PolicyFile, maps, time};
+use crate::cli::terminal::{say, table};
 use crate::serve;
 
 #[derive(Debug, Args)]
@@ -19,6 +20,8 @@ pub(super) struct Options {
     found: Found,
     #[command(flatten)]
     policy: PolicyFile,
+    #[command(flatten)]
+    age: MaxAge,
     /// Answer in JSON
     #[arg(long)]
     json: bool,
@@ -37,43 +40,42 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
     })?;
     serve::block_on(async {
         let gateway = options.found.gateway().await?;
-        let shards = options.found.shards(gateway.as_ref()).await?;
-        let (mut logs, mut findings, mut failed) = (Vec::new(), Vec::new(), None);
-        for Shard { url, ledger } in shards {
+        let Audited { shards, lacking } = options.found.shards(gateway.as_ref()).await?;
+        let mut logs = Vec::new();
+        let mut outcome = Outcome::of(lacking);
+        for shard in &shards {
             let bar = bar();
             let mut progress = |origin: &str, done, total| {
                 bar.set_length(total);
                 bar.set_position(done);
                 bar.set_message(origin.to_owned());
             };
-            let pulled = pull(&ledger, place, policy.as_ref(), &mut progress).await;
+            let into = shard.into(place, policy.as_ref());
+            let pulled = pull(&shard.ledger, &into, &mut progress).await;
             bar.finish_and_clear();
-            match pulled {
-                Ok(pulled) => logs.extend(pulled),
-                Err(error) => {
-                    let failure = not_mirrored(&url, &error);
-                    warn(&failure);
-                    failed = failed.or(Some(failure.exit));
-                }
+            pulled.errors.iter().for_each(|error| outcome.error(&shard.url, error));
+            logs.extend(pulled.logs);
+        }
+        // What entries break is in the files of findings by now.
+        outcome.standing(place);
+        for log in &logs {
+            outcome.findings.extend(log.history.as_ref().map(ToString::to_string));
+            outcome.findings.extend(options.age.judge(&log.checkpoint.origin, log.cosigned_at));
+        }
+        if let Some(gateway) = &gateway {
+            match maps::mirror(gateway, place, &logs).await {
+                Ok(findings) => outcome.findings.extend(findings),
+                Err(failure) => outcome.failure(failure),
             }
         }
-        findings.extend(broken(&logs));
-        if let Some(gateway) = &gateway {
-            findings.extend(maps::mirror(gateway, place, &logs).await?);
-        }
         if options.json {
-            say(objects(&logs))?
+            say(objects(&logs, &outcome.findings))?
         } else {
             say(rows(&logs))?
         }
-        logs.iter().filter(|log| log.key_from == KeyFrom::Shard).for_each(on_trust);
-        match failed {
-            Some(exit) => {
-                findings.iter().for_each(warn);
-                Err(Failure::said(exit, "not every shard was mirrored"))
-            }
-            None => all_well(&findings),
-        }
+        let trusted = logs.iter().filter(|log| log.on_trust);
+        trusted.for_each(|log| on_trust(&log.checkpoint.origin, &log.vkey));
+        outcome.end()
     })
 }
 
@@ -89,23 +91,6 @@ fn bar() -> ProgressBar {
     bar
 }
 
-/// The rules that new entries break, and what new periods say of old ones and should not.
-fn broken(logs: &[Pulled]) -> Vec<String> {
-    let rules = logs.iter().flat_map(|log| {
-        log.findings.iter().map(|broken| format!("{}: {broken}", log.folder.path().display()))
-    });
-    let history = logs.iter().filter_map(|log| log.history.as_ref().map(ToString::to_string));
-    rules.chain(history).collect()
-}
-
-fn on_trust(log: &Pulled) {
-    warn(format!(
-        "{}: its key was taken on trust, since nobody has named it before: compare {} with what \
-         the region's operators say",
-        log.checkpoint.origin, log.vkey
-    ));
-}
-
 const fn key_from(log: &Pulled) -> &'static str {
     match log.key_from {
         KeyFrom::Policy => "policy",
@@ -115,7 +100,8 @@ const fn key_from(log: &Pulled) -> &'static str {
 }
 
 fn rows(logs: &[Pulled]) -> comfy_table::Table {
-    let mut table = table(&["log", "entries", "new", "root", "key known from", "cosigned by"]);
+    let mut table =
+        table(&["log", "entries", "new", "root", "key known from", "cosigned by", "last"]);
     for log in logs {
         let at = &log.checkpoint;
         table.add_row([
@@ -125,20 +111,22 @@ fn rows(logs: &[Pulled]) -> comfy_table::Table {
             at.root.to_base64(),
             key_from(log).to_owned(),
             log.witnesses.join(", "),
+            log.cosigned_at.map_or_else(String::new, |at| time(Some(at))),
         ]);
     }
     table
 }
 
-fn objects(logs: &[Pulled]) -> serde_json::Value {
+fn objects(logs: &[Pulled], findings: &[String]) -> serde_json::Value {
     let objects = logs.iter().map(|log| {
         let at = &log.checkpoint;
         json!({
             "origin": at.origin, "size": at.size, "root": at.root.to_base64(),
             "new": at.size.saturating_sub(log.before), "vkey": log.vkey,
-            "key_from": key_from(log), "witnesses": log.witnesses,
+            "key_from": key_from(log), "on_trust": log.on_trust, "witnesses": log.witnesses,
+            "cosigned_at": log.cosigned_at, "sealed": log.sealed,
             "folder": log.folder.path().display().to_string(),
         })
     });
-    json!({"logs": objects.collect::<Vec<_>>()})
+    json!({"logs": objects.collect::<Vec<_>>(), "findings": findings})
 }

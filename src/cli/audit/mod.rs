@@ -5,6 +5,7 @@ mod check;
 mod follow;
 mod maps;
 mod mirror;
+mod outcome;
 mod receipt;
 mod reconcile;
 mod report;
@@ -17,6 +18,9 @@ use std::path::{Path, PathBuf};
 
 use audit::Policy;
 use clap::{Args, Subcommand};
+use ledger::entry::Minute;
+use link::system::SystemClock;
+use terms::Clock as _;
 
 use self::show::minute;
 use super::{Exit, Failure, terminal};
@@ -54,6 +58,38 @@ struct PolicyFile {
     /// the logs [default: the keys that lie beside the logs]
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
+}
+
+/// How old a quorum's cosignatures may be.
+#[derive(Debug, Args)]
+struct MaxAge {
+    /// Seconds for which the cosignatures of a whole quorum may be old [default: for ever]
+    #[arg(long, value_name = "S", requires = "policy")]
+    max_age_s: Option<u64>,
+}
+
+// === impl MaxAge ===
+
+impl MaxAge {
+    /// What is wrong with a log whose quorum cosigned it at that time.
+    fn judge(&self, origin: &str, cosigned_at: Option<u64>) -> Option<String> {
+        let most = self.max_age_s?;
+        let now = SystemClock.now().0 / 1000;
+        match cosigned_at {
+            None => Some(format!("{origin}: no quorum of witnesses has cosigned it")),
+            Some(at) if now.saturating_sub(at) > most => {
+                let age = now.saturating_sub(at);
+                Some(format!("{origin}: FROZEN: its quorum cosigned it {age} s ago"))
+            }
+            Some(_) => None,
+        }
+    }
+}
+
+/// A time in seconds since 1970, in words.
+fn time(seconds: Option<u64>) -> String {
+    let minute = seconds.and_then(|seconds| u32::try_from(seconds / 60).ok());
+    minute.map_or_else(|| "never".to_owned(), |minute| Minute(minute).to_string())
 }
 
 // === impl PolicyFile ===

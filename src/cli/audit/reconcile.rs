@@ -3,19 +3,18 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use audit::mirror::pull;
-use audit::reconcile::{Error, Logs, Reconciled, SAMPLE_MAX, reconcile};
+use audit::mirror::{self, Pull, pull};
+use audit::reconcile::{Error, Logs, Question, Reconciled, SAMPLE_MAX, reconcile};
 use audit::{Policy, verify};
 use clap::Args;
-use client::api;
-use ledger::note::Verifier;
 use link::system::SystemEntropy;
 use serde_json::json;
 use terms::Entropy as _;
 use tokio::time::{Instant, sleep};
 
-use super::shards::{Found, Shard, failed, not_mirrored};
-use super::{Exit, Failure, PolicyFile, all_well};
+use super::outcome::{Outcome, on_trust};
+use super::shards::{Audited, Found, Shard, failed, not_mirrored};
+use super::{Exit, Failure, PolicyFile};
 use crate::cli::terminal::{say, table, warn};
 use crate::serve;
 
@@ -56,23 +55,26 @@ struct Done {
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let policy = options.policy.read()?;
     let seed = options.seed.map_or_else(chance, Ok)?;
-    let all = serve::block_on(async {
+    let (all, outcome) = serve::block_on(async {
         let gateway = options.found.gateway().await?;
+        let Audited { shards, lacking } = options.found.shards(gateway.as_ref()).await?;
+        let mut outcome = Outcome::of(lacking);
         let mut all = Vec::new();
-        for shard in options.found.shards(gateway.as_ref()).await? {
-            all.push(one(options, policy.as_ref(), seed, &shard).await?);
+        // One that fails does not keep the others from being compared.
+        for shard in &shards {
+            match one(options, policy.as_ref(), seed, shard, &mut outcome).await {
+                Ok(done) => all.push(done),
+                Err(failure) => outcome.failure(failure),
+            }
         }
-        Ok(all)
+        Ok((all, outcome))
     })?;
     if options.json {
-        say(objects(&all))?;
+        say(objects(&all, &outcome.findings))?;
     } else {
         all.iter().try_for_each(|done| say(rows(done)))?;
     }
-    let findings = all.iter().flat_map(|done| {
-        done.reconciled.findings.iter().map(|finding| format!("{}: {finding}", done.name))
-    });
-    all_well(&findings.collect::<Vec<_>>())
+    outcome.end()
 }
 
 /// The sample must not be one that the shard could have guessed.
@@ -87,49 +89,70 @@ async fn one(
     options: &Options,
     policy: Option<&Policy>,
     seed: u64,
-    Shard { url, ledger }: &Shard,
+    shard: &Shard,
+    outcome: &mut Outcome,
 ) -> Result<Done, Failure> {
-    let place = &options.place;
-    let update = async || {
-        let pulled = pull(ledger, place, policy, &mut |_, _, _| {}).await;
-        pulled.map_err(|error| not_mirrored(url, &error))
-    };
-    let pulled = update().await?;
+    let (place, Shard { url, ledger, .. }) = (&options.place, shard);
+    let into = shard.into(place, policy);
+    let Pull { logs: pulled, errors } = pull(ledger, &into, &mut |_, _, _| {}).await;
+    errors.iter().for_each(|error| outcome.error(url, error));
     for log in &pulled {
-        // What the log says is only as good as the mirror.
-        verify(&log.folder, policy, &mut |_, _| {}).map_err(|finding| {
+        // What the log says is only as good as the mirror. What its entries break is told, and
+        // keeps nobody from comparing.
+        let verified = verify(&log.folder, policy, &mut |_, _| {}).map_err(|finding| {
             super::wrong(format!("{}/{finding}", log.folder.path().display()))
         })?;
+        outcome.findings.extend(super::check::broken(&log.folder, &verified));
+        outcome.findings.extend(log.history.as_ref().map(ToString::to_string));
+        if log.on_trust {
+            on_trust(&log.checkpoint.origin, &log.vkey);
+        }
     }
-    let vkey = &ledger.checkpoint("").await.map_err(|error| failed(url, &error))?.vkey;
-    let newest = Verifier::from_vkey(vkey)
-        .map_err(|error| super::wrong(format!("{url}: its key: {error}")))?;
-    let logs = Logs::of_shard(place, newest.name()).map_err(|error| unread(&error))?;
-    let asked = logs.draw(options.sample, seed).map_err(|error| unread(&error))?;
-    let question =
-        api::LedgerReconcileRequest { indexes: asked.clone(), rows: options.sample, seed };
+    // The newest of those that were pulled just now, by its period: no answer chooses it.
+    let newest = pulled.last().map(|log| log.checkpoint.origin.clone());
+    let newest = newest.ok_or_else(|| unread(&Error::NoLog))?;
+    let logs = Logs::of_shard(place, &newest).map_err(|error| unread(&error))?;
+    let question = Question::draw(&logs, options.sample, seed).map_err(|error| unread(&error))?;
     if options.sample > 0 {
         warn(format!("{url}: the shard opens entries; what it answers stays in this process"));
     }
-    let answer = ledger.reconcile(question).await.map_err(|error| failed(url, &error))?;
+    let answer = ledger.reconcile(question.message()).await;
+    let answer = answer.map_err(|error| failed(url, &error))?;
     // The log has grown meanwhile: by what was written, and by the note of this very question. It
     // is signed a moment later.
     let until = Instant::now() + SIGNED_WAIT_MAX;
     let reconciled = loop {
-        update().await?;
-        let logs = Logs::of_shard(place, newest.name()).map_err(|error| unread(&error))?;
-        match reconcile(&logs, &asked, &answer) {
+        let pulled = pull(ledger, &into, &mut |_, _, _| {}).await;
+        for error in &pulled.errors {
+            if !matches!(error, mirror::Error::Alarm(_)) {
+                return Err(not_mirrored(url, error));
+            }
+            // What was told the first time is not told again; what is new is.
+            outcome.error(url, error);
+        }
+        let logs = Logs::of_shard(place, &newest).map_err(|error| unread(&error))?;
+        match reconcile(&logs, &question, &answer) {
             Err(Error::Behind { .. }) if Instant::now() < until => sleep(SIGNED_WAIT).await,
             done => break done.map_err(|error| unread(&error))?,
         }
     };
-    Ok(Done { name: logs.name().to_owned(), seed, reconciled })
+    let name = logs.name().to_owned();
+    let findings = reconciled.findings.iter().map(|finding| format!("{name}: {finding}"));
+    outcome.findings.extend(findings);
+    if reconciled.more > 0 {
+        outcome.findings.push(format!("{name}: {} more of the kind", reconciled.more));
+    }
+    Ok(Done { name, seed, reconciled })
 }
 
 fn unread(error: &Error) -> Failure {
     let exit = match error {
-        Error::Folder { .. } | Error::Entry { .. } | Error::NoLog => Exit::Data,
-        Error::Behind { .. } | Error::Answer(_) => Exit::Failed,
+        Error::Folder { .. } | Error::NoLog => Exit::Data,
+        Error::Behind { .. }
+        | Error::NewPeriod(_)
+        | Error::OtherLog(_)
+        | Error::Older { .. }
+        | Error::Answer(_) => Exit::Failed,
     };
     Failure::said(exit, error)
 }
@@ -144,32 +167,36 @@ fn expected(done: &Reconciled) -> String {
 fn rows(done: &Done) -> comfy_table::Table {
     let mut table = table(&[]);
     let r = &done.reconciled;
-    let well = if r.findings.is_empty() { "yes" } else { "NO" };
     for (name, value) in [
         ("shard", done.name.clone()),
         ("records in the store", r.records.to_string()),
+        ("rows that do not say which", r.unreadable.to_string()),
         ("records by the log", expected(r)),
         ("entries opened", r.opened.to_string()),
         ("superseded meanwhile", r.superseded.to_string()),
         ("not opened, perhaps erased", r.perhaps_erased.to_string()),
         ("records that are their entries", r.rows.to_string()),
+        ("of these, superseded meanwhile", r.rows_superseded.to_string()),
         ("seed", done.seed.to_string()),
-        ("log and store agree", well.to_owned()),
+        ("log and store", r.verdict()),
     ] {
         table.add_row([name.to_owned(), value]);
     }
     table
 }
 
-fn objects(all: &[Done]) -> serde_json::Value {
+fn objects(all: &[Done], findings: &[String]) -> serde_json::Value {
     let shards = all.iter().map(|done| {
         let r = &done.reconciled;
         let findings: Vec<String> = r.findings.iter().map(ToString::to_string).collect();
         json!({
             "shard": done.name, "seed": done.seed, "records": r.records, "expected": r.expected,
             "spread": r.spread, "opened": r.opened, "superseded": r.superseded,
-            "perhaps_erased": r.perhaps_erased, "rows": r.rows, "findings": findings,
+            "perhaps_erased": r.perhaps_erased, "rows": r.rows,
+            "rows_superseded": r.rows_superseded, "unsampled": r.unsampled,
+            "unreadable": r.unreadable,
+            "verdict": r.verdict(), "findings": findings, "findings_more": r.more,
         })
     });
-    json!({"shards": shards.collect::<Vec<_>>()})
+    json!({"shards": shards.collect::<Vec<_>>(), "findings": findings})
 }

@@ -16,7 +16,7 @@ use super::{Exit, Failure, PolicyFile, maps, minute, text};
 use crate::cli::terminal::{say, warn};
 
 /// Bytes of a map, a pack or a note.
-const MAP_BYTES_MAX: usize = 16 << 20;
+pub(super) const MAP_BYTES_MAX: usize = 16 << 20;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -108,6 +108,11 @@ fn log<'f>(folder: &'f Folder, policy: Option<&Policy>) -> Result<LogInput<'f>, 
     let key = folder.key().map_err(|error| failed(&error))?;
     let note = folder.note().map_err(|error| failed(&error))?;
     let (checkpoint, verified) = match verified {
+        Ok(verified) if !verified.broken.is_empty() => {
+            super::check::broken(folder, &verified).iter().for_each(warn);
+            let why = verified.broken.first().map(ToString::to_string).unwrap_or_default();
+            (verified.checkpoint, Verification::Not { why })
+        }
         Ok(verified) => {
             let by = if verified.key_by_policy { "the policy's key" } else { "the key beside it" };
             let by = format!("bailiwick audit verify {}, {by}", env!("CARGO_PKG_VERSION"));
@@ -126,7 +131,10 @@ fn log<'f>(folder: &'f Folder, policy: Option<&Policy>) -> Result<LogInput<'f>, 
     let mut part = || parts.next().unwrap_or_default().to_owned();
     let (region, shard) = (part(), part());
     let size = checkpoint.size;
-    let entries = folder.entries(size, 0, size).map(|entry| {
+    // Nobody else brings it further while it is read.
+    let held = folder.hold();
+    let entries = folder.entries(size, 0, size).map(move |entry| {
+        let _held = &held;
         let (index, bytes) = entry.map_err(|error| error.to_string())?;
         Ok((index, Entry::decode(&bytes).map_err(|error| error.to_string())?))
     });

@@ -75,6 +75,8 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
         let said = super::shards::folder_said(error);
         Failure::said(Exit::Data, format!("{}/{said}", options.log.display()))
     };
+    // Nobody else brings it further while it is read.
+    let _held = folder.hold();
     let key = folder.key().map_err(|error| failed(&error))?;
     let size = folder.checkpoint(&key).map_err(|error| failed(&error))?.size;
     let filter = Filter {

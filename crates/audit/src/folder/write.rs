@@ -8,12 +8,12 @@ use std::path::Path;
 
 use ledger::tile::{BundleId, LEVEL_MAX, TILE_WIDTH, TileId};
 
-use super::{CHECKPOINT, CONFLICTS, Error, Folder, VKEY};
+use super::{CHECKPOINT, Error, Folder, VKEY};
 
 /// What a file is called until it is whole. No name of a log's file ends so.
 const UNFINISHED: &str = ".new";
-/// Contradicting checkpoints that are kept at the most.
-const CONFLICTS_MAX: usize = 100;
+/// Bytes that a mirror leaves free on its disk.
+const FREE_BYTES_MIN: u64 = 64 << 20;
 
 // === impl Folder ===
 
@@ -38,21 +38,22 @@ impl Folder {
         self.put(&bundle.path(), bytes, false)
     }
 
+    /// Whether the disk has room for more.
+    pub(crate) fn has_room(&self) -> Result<(), Error> {
+        // Where nobody says how much there is, writing will tell.
+        let Ok(disk) = rustix::fs::statvfs(&self.path) else { return Ok(()) };
+        if disk.f_bavail.saturating_mul(disk.f_frsize) < FREE_BYTES_MIN {
+            return Err(Error::Full(FREE_BYTES_MIN >> 20));
+        }
+        Ok(())
+    }
+
     /// Makes the note the newest one, after everything that was written before is on the disk.
     pub(crate) fn put_note(&self, note: &str) -> Result<(), Error> {
         let folder = File::open(&self.path).map_err(unwritten(CHECKPOINT))?;
         // One flush of the file system instead of one for each of thousands of files.
         rustix::fs::syncfs(&folder).map_err(|error| unwritten(CHECKPOINT)(error.into()))?;
         self.replace(CHECKPOINT, note.as_bytes())
-    }
-
-    /// Keeps a signed note that contradicts the one that is here: both together are the evidence.
-    pub(crate) fn put_conflict(&self, name: &str, note: &str) -> Result<(), Error> {
-        let kept = fs::read_dir(self.path.join(CONFLICTS)).map_or(0, Iterator::count);
-        if kept >= CONFLICTS_MAX {
-            return Ok(());
-        }
-        self.put(&format!("{CONFLICTS}/{name}"), note.as_bytes(), true)
     }
 
     /// Removes the partial tiles and bundles that the log had at `before` entries and has no more.
@@ -99,7 +100,7 @@ impl Folder {
         Ok(())
     }
 
-    fn remove(&self, path: &str) -> Result<(), Error> {
+    pub(super) fn remove(&self, path: &str) -> Result<(), Error> {
         match fs::remove_file(self.path.join(path)) {
             Err(error)
                 if !matches!(
@@ -114,7 +115,7 @@ impl Folder {
     }
 
     /// Writes a small file that must be on the disk before anything else is done.
-    fn replace(&self, path: &str, bytes: &[u8]) -> Result<(), Error> {
+    pub(super) fn replace(&self, path: &str, bytes: &[u8]) -> Result<(), Error> {
         self.put(path, bytes, true)?;
         let folder = File::open(&self.path).map_err(unwritten(path))?;
         folder.sync_all().map_err(unwritten(path))

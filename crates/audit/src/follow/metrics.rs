@@ -44,8 +44,13 @@ impl fmt::Display for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { up, answered, looks, sizes, alerts } = self;
         for (name, kind, help, lines) in [
-            ("up", "gauge", "1 if the shard answered the last time", up),
-            ("answered_seconds", "gauge", "When the shard last answered, since 1970", answered),
+            ("up", "gauge", "1 if the last look at the shard was completed", up),
+            (
+                "answered_seconds",
+                "gauge",
+                "When a look at the shard was last completed, since 1970",
+                answered,
+            ),
             ("looks_total", "counter", "Looks at the shard", looks),
             ("log_entries", "gauge", "Entries of the log that are mirrored", sizes),
             ("alerts_total", "counter", "Alerts that were raised", alerts),
@@ -80,7 +85,7 @@ mod tests {
         let up = vec![Line::new(&[("shard", "a\"\\\n")], 1)];
         let text = Metrics { up, ..Metrics::default() }.to_string();
         assert!(text.starts_with(
-            "# HELP bailiwick_audit_up 1 if the shard answered the last time\n\
+            "# HELP bailiwick_audit_up 1 if the last look at the shard was completed\n\
              # TYPE bailiwick_audit_up gauge\n\
              bailiwick_audit_up{shard=\"a\\\"\\\\\\n\"} 1\n"
         ));

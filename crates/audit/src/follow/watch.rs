@@ -7,21 +7,26 @@ use terms::UnixMillis;
 use tokio::time::Instant;
 
 use super::metrics::{Line, Metrics};
-use super::{Alert, AlertKind, Settings};
+use super::{Alert, AlertKind, Look, Settings};
+use crate::folder::StandingKind;
 use crate::mirror::{Error, KeyFrom, Pulled, What, not_answered};
-use crate::rules::Broken;
 
 /// All shards that are followed.
 pub(super) struct Watch {
     settings: Arc<Settings>,
     shards: Vec<State>,
-    raised: BTreeMap<AlertKind, u64>,
+    raised: BTreeMap<(String, AlertKind), u64>,
+    /// When each alert of the process itself was last raised.
+    own: BTreeMap<String, Instant>,
 }
+
+/// What alerts are of that are no shard's.
+const PROCESS: &str = "follow";
 
 /// One shard.
 struct State {
     name: String,
-    /// When it last answered.
+    /// When a look at it was last completed: all of its logs, and nothing refused.
     answered: Instant,
     answered_at: Option<UnixMillis>,
     /// Why it did not, if it did not.
@@ -36,7 +41,7 @@ struct State {
 struct LogState {
     size: u64,
     changed: Instant,
-    sealed_by_newer: bool,
+    sealed: bool,
 }
 
 // === impl Watch ===
@@ -52,36 +57,64 @@ impl Watch {
             logs: BTreeMap::new(),
             last: BTreeMap::new(),
         });
-        Self { settings, shards: shards.collect(), raised: BTreeMap::new() }
+        Self { settings, shards: shards.collect(), raised: BTreeMap::new(), own: BTreeMap::new() }
     }
 
     /// Takes what one look gave.
     pub(super) fn take(
         &mut self,
         number: usize,
-        outcome: &Result<Vec<Pulled>, Error>,
+        look: &Look,
         now: Instant,
         time: UnixMillis,
     ) -> Vec<Alert> {
         let Some(shard) = self.shards.get_mut(number) else { return Vec::new() };
         shard.looks += 1;
-        let mut found = Vec::new();
-        match outcome {
-            Ok(pulled) => {
-                shard.answered(now, time);
-                found = shard.new_logs(pulled, now);
-            }
-            Err(Error::Call(error)) => shard.away = Some(not_answered(error)),
-            Err(Error::Folder { .. }) => {
-                shard.answered(now, time);
-                found.push((AlertKind::Mirror, said(outcome)));
-            }
-            Err(Error::Alarm(alarm)) => {
-                shard.answered(now, time);
-                found.push((kind_of(&alarm.what), alarm.to_string()));
+        let mut found = shard.new_logs(&look.pull.logs, now);
+        let mut away = None;
+        for error in &look.pull.errors {
+            match error {
+                Error::Call(error) => away = Some(not_answered(error)),
+                Error::Folder { .. } | Error::OtherDeployment { .. } | Error::TooMany { .. } => {
+                    found.push((AlertKind::Mirror, crate::verify::chain(error)));
+                }
+                Error::Alarm(alarm) => found.push((kind_of(&alarm.what), alarm.to_string())),
             }
         }
+        for (folder, standing) in &look.standing {
+            let kind = match standing.kind {
+                StandingKind::Entry => AlertKind::BadEntry,
+                StandingKind::Clock => AlertKind::ClockBack,
+                StandingKind::Conflict => AlertKind::SplitView,
+                // A look that was not completed is told by its age, and one that was completed and
+                // showed less than was signed is an alarm of its own.
+                StandingKind::Pending => continue,
+            };
+            found.push((kind, format!("{folder}: {standing}")));
+        }
+        if look.pull.errors.is_empty() {
+            shard.answered(now, time);
+        } else {
+            shard.away = Some(away.unwrap_or_else(|| "what it shows is not accepted".to_owned()));
+        }
         self.raise(number, found, now)
+    }
+
+    /// A look that has ended, and should not.
+    pub(super) fn stopped(&mut self, why: &tokio::task::JoinError, now: Instant) -> Vec<Alert> {
+        self.own(format!("a shard is looked at no more: start again ({why})"), now)
+    }
+
+    /// Something of the process itself.
+    pub(super) fn own(&mut self, text: String, now: Instant) -> Vec<Alert> {
+        let again = self.settings.again_after;
+        self.own.retain(|_, raised| now.duration_since(*raised) < again);
+        if self.own.contains_key(&text) {
+            return Vec::new();
+        }
+        self.own.insert(text.clone(), now);
+        *self.raised.entry((PROCESS.to_owned(), AlertKind::Mirror)).or_default() += 1;
+        vec![Alert { kind: AlertKind::Mirror, shard: PROCESS.to_owned(), text }]
     }
 
     /// Looks for what comes of time alone.
@@ -108,13 +141,13 @@ impl Watch {
         let mut alerts = Vec::new();
         for (kind, text) in found {
             // A text that grows, as one with a time does, is the same alert.
-            let grows = matches!(kind, AlertKind::Unreachable | AlertKind::Mirror);
+            let grows = kind == AlertKind::Unreachable;
             let key = (kind, if grows { String::new() } else { text.clone() });
             if shard.last.contains_key(&key) {
                 continue;
             }
             shard.last.insert(key, now);
-            *self.raised.entry(kind).or_default() += 1;
+            *self.raised.entry((shard.name.clone(), kind)).or_default() += 1;
             alerts.push(Alert { kind, shard: shard.name.clone(), text });
         }
         alerts
@@ -123,18 +156,20 @@ impl Watch {
     /// The metrics as they are now.
     pub(super) fn metrics(&self) -> Metrics {
         let mut metrics = Metrics::default();
-        for kind in AlertKind::ALL {
-            let count = self.raised.get(kind).copied().unwrap_or(0);
-            metrics.alerts.push(Line::new(&[("kind", kind.as_str())], count));
+        let names = self.shards.iter().map(|shard| shard.name.as_str()).chain([PROCESS]);
+        for (name, kind) in names.flat_map(|name| AlertKind::ALL.iter().map(move |k| (name, k))) {
+            let count = self.raised.get(&(name.to_owned(), *kind)).copied().unwrap_or(0);
+            metrics.alerts.push(Line::new(&[("shard", name), ("kind", kind.as_str())], count));
         }
         for shard in &self.shards {
-            let label = [("shard", shard.name.as_str())];
+            let name = ("shard", shard.name.as_str());
+            let label = [name];
             metrics.up.push(Line::new(&label, u64::from(shard.is_up())));
             metrics.looks.push(Line::new(&label, shard.looks));
             let answered = shard.answered_at.map_or(0, |time| time.0 / 1000);
             metrics.answered.push(Line::new(&label, answered));
             for (origin, log) in &shard.logs {
-                metrics.sizes.push(Line::new(&[("origin", origin)], log.size));
+                metrics.sizes.push(Line::new(&[name, ("origin", origin)], log.size));
             }
         }
         metrics
@@ -146,7 +181,9 @@ impl Watch {
 impl State {
     fn answered(&mut self, now: Instant, time: UnixMillis) {
         (self.answered, self.answered_at, self.away) = (now, Some(time), None);
-        self.last.retain(|(kind, _), _| *kind != AlertKind::Unreachable);
+        // What was well again and is wrong again is told again.
+        self.last
+            .retain(|(kind, _), _| !matches!(kind, AlertKind::Unreachable | AlertKind::Mirror));
     }
 
     const fn is_up(&self) -> bool {
@@ -157,7 +194,6 @@ impl State {
     fn new_logs(&mut self, pulled: &[Pulled], now: Instant) -> Vec<(AlertKind, String)> {
         let mut found = Vec::new();
         let known = !self.logs.is_empty();
-        let newest = pulled.len().saturating_sub(1);
         for (number, log) in pulled.iter().enumerate() {
             let (origin, size) = (&log.checkpoint.origin, log.checkpoint.size);
             let is_new = !self.logs.contains_key(origin);
@@ -169,27 +205,22 @@ impl State {
             }
             let history = log.history.iter();
             found.extend(history.map(|said| (AlertKind::SplitView, said.to_string())));
-            for broken in &log.findings {
-                let kind = match broken.broken {
-                    Broken::ClockBack { .. } => AlertKind::ClockBack,
-                    Broken::Entry(_)
-                    | Broken::NoGenesis(_)
-                    | Broken::Genesis
-                    | Broken::Key
-                    | Broken::Earlier(_)
-                    | Broken::AfterSeal => AlertKind::BadEntry,
-                };
-                found.push((kind, format!("{origin}: {broken}")));
+            if log.on_trust {
+                let text = format!(
+                    "{origin}: its key was never compared: compare {} with what the operators say",
+                    log.vkey
+                );
+                found.push((AlertKind::OnTrust, text));
             }
             let state = self.logs.entry(origin.clone()).or_insert(LogState {
                 size,
                 changed: now,
-                sealed_by_newer: false,
+                sealed: log.sealed,
             });
             if state.size != size {
                 (state.size, state.changed) = (size, now);
             }
-            state.sealed_by_newer = number < newest;
+            state.sealed |= log.sealed;
         }
         found
     }
@@ -198,14 +229,16 @@ impl State {
     fn late(&self, settings: &Settings, now: Instant) -> Vec<(AlertKind, String)> {
         let mut found = Vec::new();
         let away = now.duration_since(self.answered);
-        if let Some(why) = self.away.as_ref().filter(|_| away >= settings.away_max) {
-            let text = format!("it has not answered for {} s: {why}", away.as_secs());
+        // The age alone decides: whoever is still asking has not been answered either.
+        if away >= settings.away_max {
+            let why = self.away.as_deref().unwrap_or("the look has not ended");
+            let text = format!("no look was completed for {} s: {why}", away.as_secs());
             found.push((AlertKind::Unreachable, text));
         }
         let Some(still_max) = settings.still_max else { return found };
         for (origin, log) in &self.logs {
             let still = now.duration_since(log.changed) >= still_max;
-            if still && !log.sealed_by_newer && self.is_up() {
+            if still && !log.sealed && self.is_up() {
                 let text = format!(
                     "{origin}: no new checkpoint for {} s; it has {} entries",
                     still_max.as_secs(),
@@ -218,19 +251,16 @@ impl State {
     }
 }
 
-fn said(outcome: &Result<Vec<Pulled>, Error>) -> String {
-    outcome.as_ref().err().map(|error| crate::verify::chain(error)).unwrap_or_default()
-}
-
 const fn kind_of(what: &What) -> AlertKind {
     match what {
-        What::RolledBack { .. } => AlertKind::RolledBack,
+        What::RolledBack { .. } | What::NoLongerShown | What::NeverShown => AlertKind::RolledBack,
         What::SplitView { .. } => AlertKind::SplitView,
         What::NoLog(_)
         | What::Unnamed
+        | What::OtherShard(_)
         | What::OtherKey(_)
         | What::BadSignature(_)
         | What::Uncosigned(_) => AlertKind::BadSignature,
-        What::BadEntries { .. } | What::BadAnswer(_) => AlertKind::BadEntry,
+        What::BadEntries { .. } | What::BadAnswer(_) | What::Unshown { .. } => AlertKind::BadEntry,
     }
 }

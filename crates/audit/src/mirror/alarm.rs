@@ -52,6 +52,27 @@ pub enum What {
         /// The signed note in the mirror, and the one that contradicts it.
         notes: Box<[String; 2]>,
     },
+    /// What was sent leads to another root than the signed one, and the shard does not prove that
+    /// the signed one goes on from the mirror.
+    #[error(
+        "ANOTHER ROOT: its key has signed a checkpoint of {theirs} entries, and its consistency \
+         with the {ours} entries in the mirror was not shown; the checkpoint is kept in pending/"
+    )]
+    Unshown {
+        /// Entries that are mirrored.
+        ours: u64,
+        /// Entries that the shard shows.
+        theirs: u64,
+    },
+    /// It was mirrored before.
+    #[error("NO LONGER SHOWN: a log that was mirrored is no longer shown")]
+    NoLongerShown,
+    /// The policy names it.
+    #[error("NOT SHOWN: the policy names this log of the shard, and the shard does not show it")]
+    NeverShown,
+    /// Somebody else says that another shard has this address.
+    #[error("ANOTHER SHARD: at its address must be {0}, as the gateway says")]
+    OtherShard(String),
     /// The log is right, and what was sent as its entries are others.
     #[error(
         "BAD ENTRIES: the entries {from} to {to} that were sent are not those of the checkpoint"

@@ -2,21 +2,24 @@
 
 use std::path::Path;
 
-use ledger::entry::Entry;
-use ledger::tree;
+use ledger::entry::{Detail, Entry};
 
 use super::folder_of;
+use super::names::Name;
 use crate::Finding;
 use crate::folder::{Error, Folder};
 use crate::rules::{OldHead, old_head};
 
 /// Compares what the first entry of each log below `place` says of the log before it with that
-/// log's mirror, if there is one.
+/// log's mirror. What cannot be compared is a finding, too. If `place` is the folder of one log,
+/// the others are looked for beside it.
 ///
 /// # Errors
 /// [`Error`], when a log cannot be read.
 pub fn old_heads(place: &Path) -> Result<Vec<Finding>, Error> {
     let logs = Folder::logs(place)?;
+    let beside = Folder::at(place).is_log();
+    let place = if beside { place.parent().unwrap_or(place) } else { place };
     let findings = logs.iter().map(|folder| old_head_of(place, folder).transpose());
     findings.flatten().collect()
 }
@@ -30,28 +33,67 @@ pub(super) fn old_head_of(place: &Path, folder: &Folder) -> Result<Option<Findin
         Err(error) => return Err(error),
     };
     let Some((_, first)) = folder.entries(size, 0, 1).next().transpose()? else { return Ok(None) };
-    let head = Entry::decode(&first).ok().as_ref().and_then(old_head);
-    let Some(head) = head else { return Ok(None) };
-    let Some(older) = folder_of(place, &head.origin).filter(Folder::is_log) else {
+    // What is no entry is a finding of its own; and only our logs have periods.
+    let (Ok(first), Some(name)) = (Entry::decode(&first), Name::of(key.name())) else {
         return Ok(None);
     };
-    let what = contradiction(&older, &head)?;
+    let what = match old_head(&first) {
+        Some(head) => of_head(place, &name, &head)?,
+        None if name.period == 1 => None,
+        None => Some(lost(&first)),
+    };
     Ok(what.map(|what| Finding::new("", format!("{}: its first entry {what}", key.name()))))
 }
 
-/// What a head says that the mirror of its log does not.
-fn contradiction(older: &Folder, head: &OldHead) -> Result<Option<String>, Error> {
-    let OldHead { origin, size, root } = head;
-    let mirrored = older.checkpoint(&older.key()?)?;
-    if mirrored.size > *size {
-        let ours = mirrored.size;
-        return Ok(Some(format!("says that {origin} had {size} entries; {ours} were signed")));
+/// A period that does not name the one before it.
+fn lost(first: &Entry) -> String {
+    let reason = first.details.iter().find_map(|detail| match detail {
+        Detail::Reason(reason) => Some(reason),
+        Detail::Count(_)
+        | Detail::OldHead { .. }
+        | Detail::Peer { .. }
+        | Detail::Deadline(_)
+        | Detail::LogKey(_)
+        | Detail::PhoneData(_)
+        | Detail::IpData(_)
+        | Detail::Signers(_) => None,
+    });
+    match reason {
+        Some(reason) => format!("says no head of the log before it: accepted loss ({reason})"),
+        None => "says nothing of the log before it".to_owned(),
     }
-    if mirrored.size < *size {
-        // What is mirrored of it is less: nothing can be said, and nothing contradicts it.
-        return Ok(None);
+}
+
+/// What is wrong with a head that a log names, or cannot be compared.
+fn of_head(place: &Path, own: &Name<'_>, head: &OldHead) -> Result<Option<String>, Error> {
+    let origin = crate::shown(&head.origin);
+    let earlier =
+        Name::of(&head.origin).is_some_and(|old| old.same_shard(own) && old.period < own.period);
+    if !earlier {
+        return Ok(Some(format!("names {origin}, which is no earlier log of the same shard")));
     }
-    let found = tree::root_at(*size, &mut older.tiles(mirrored.size)).ok();
-    let same = found == Some(*root);
-    Ok((!same).then(|| format!("says that {origin} had another root at {size} entries")))
+    let unmirrored = format!("cannot be checked: {origin}, the log before it, is not mirrored");
+    let Some(older) = folder_of(place, &head.origin) else { return Ok(Some(unmirrored)) };
+    let mirrored = older.key().and_then(|key| older.checkpoint(&key));
+    let mirrored = match mirrored {
+        Ok(mirrored) => mirrored,
+        Err(Error::Missing(_)) => return Ok(Some(unmirrored)),
+        Err(error) => return Err(error),
+    };
+    if mirrored.origin != head.origin {
+        return Ok(Some(unmirrored));
+    }
+    let (ours, theirs) = (mirrored.size, head.size);
+    Ok(if ours > theirs {
+        Some(format!("says that {origin} had {theirs} entries; {ours} were signed"))
+    } else if ours < theirs {
+        Some(format!(
+            "cannot be checked yet: it says that {origin} had {theirs} entries, and {ours} are \
+             mirrored"
+        ))
+    } else if mirrored.root != head.root {
+        Some(format!("says that {origin} had another root at {theirs} entries"))
+    } else {
+        None
+    })
 }

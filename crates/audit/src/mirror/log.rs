@@ -1,20 +1,31 @@
 //! One log on its way: what the shard shows, and what of it becomes the mirror.
 
-use client::{Ledger, api};
+use std::time::Duration;
+
+use client::{EntryBatches, Ledger, api};
 use ledger::entry::{ENTRY_BYTES_MAX, Entry};
 use ledger::note::Verifier;
 use ledger::tile::{BundleId, TILE_WIDTH};
 use ledger::{Checkpoint, Hash, proof, tree};
+use tokio::time::{Instant, timeout_at};
 
+use super::cosignatures::united;
 use super::{Alarm, BrokenEntry, Error, FINDINGS_MAX, Progress, What};
-use crate::folder::{self, Folder, Growth};
+use crate::folder::{self, CONFLICTS, Folder, Growth, PENDING};
+use crate::policy::Policy;
 use crate::rules::{Broken, Rules};
+
+/// Entries of one message at the most.
+const BATCH_ENTRIES_MAX: usize = 4096;
+/// Time in which a whole bundle more must have come: whoever sends one entry a minute sends none.
+const BUNDLE_WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// One log on its way into its folder.
 pub(super) struct Log<'a> {
     pub(super) shard: &'a Ledger,
     pub(super) folder: Folder,
     pub(super) key: Verifier,
+    pub(super) policy: Option<&'a Policy>,
     /// What is mirrored.
     pub(super) ours: Option<Checkpoint>,
     /// What the shard shows, and its note.
@@ -48,14 +59,16 @@ impl Log<'_> {
         for leftovers in [true, false] {
             let mut growth = self.growth()?;
             let mut rules = self.rules()?;
-            let mut findings = Vec::new();
+            let (mut findings, mut beyond) = (Vec::new(), 0);
             let mut each = |growth: &mut Growth<'_>, entry: &[u8]| {
                 let index = growth.size();
                 growth.push(entry)?;
-                if let Err(broken) = rules.take(entry)
-                    && findings.len() < FINDINGS_MAX
-                {
-                    findings.push(self.broken(index, broken));
+                if let Err(broken) = rules.take(entry) {
+                    if findings.len() < FINDINGS_MAX {
+                        findings.push(self.broken(index, broken));
+                    } else {
+                        beyond += 1;
+                    }
                 }
                 Ok(())
             };
@@ -69,6 +82,11 @@ impl Log<'_> {
             }
             self.fetch(&mut growth, &mut each, progress).await?;
             if growth.root() == self.theirs.root {
+                // Before the checkpoint: what is found is found once, and must not be lost.
+                let texts: Vec<String> = findings.iter().map(ToString::to_string).collect();
+                let kept = self.folder.add_findings(&texts, beyond);
+                let kept = kept.and_then(|()| self.folder.put_state(&rules.state()));
+                kept.map_err(|error| self.lost(error))?;
                 growth.finish(&self.note).map_err(|error| self.lost(error))?;
                 return Ok(findings);
             }
@@ -88,32 +106,60 @@ impl Log<'_> {
 
     /// The shard shows no more than is mirrored: the same, or something is wrong.
     fn not_longer(&self, ours: &Checkpoint) -> Result<(), Error> {
+        if ours.size == self.theirs.size {
+            // Two signatures of one key: no file of ours has a say in this.
+            if ours.root != self.theirs.root {
+                return Err(self.split_view(ours));
+            }
+            return self.more_cosignatures();
+        }
         let root = tree::root_at(self.theirs.size, &mut self.folder.tiles(ours.size));
-        let root: Option<Hash> = root.ok();
-        if root.is_some() && root != Some(self.theirs.root) {
+        if root.ok() != Some(self.theirs.root) {
+            // Before anybody is accused: is it the folder that is damaged?
+            let own = tree::audit(ours.size, &mut self.folder.tiles(ours.size));
+            if own.ok() != Some(ours.root) {
+                return Err(self.lost(folder::Error::Root));
+            }
             return Err(self.split_view(ours));
         }
-        if ours.size > self.theirs.size {
-            let (ours, theirs) = (ours.size, self.theirs.size);
-            return Err(self.alarm(What::RolledBack { ours, theirs }));
-        }
-        if ours.root != self.theirs.root {
-            return Err(self.split_view(ours));
-        }
-        // The same, perhaps with more cosignatures; those that are here are not given away.
+        let (ours, theirs) = (ours.size, self.theirs.size);
+        Err(self.alarm(What::RolledBack { ours, theirs }))
+    }
+
+    /// The same checkpoint, perhaps with other cosignatures; none is given away.
+    fn more_cosignatures(&self) -> Result<(), Error> {
         let kept = self.folder.note().map_err(|error| self.lost(error))?;
-        if kept.lines().count() >= self.note.lines().count() {
+        let united = united(&self.note, &kept, &self.key, self.policy);
+        if united == kept {
             return Ok(());
         }
-        self.folder.put_note(&self.note).map_err(|error| self.lost(error))
+        self.folder.put_note(&united).map_err(|error| self.lost(error))
+    }
+
+    /// Looks whether the mirror, as it is now, holds what the key has signed before.
+    pub(super) fn settle(&self) -> Result<(), Error> {
+        let settled = self.folder.settle(&self.key, &self.theirs);
+        let conflicts = settled.map_err(|error| self.lost(error))?;
+        if let Some(kept) = conflicts.into_iter().next() {
+            let notes = Box::new([self.note.clone(), kept.note]);
+            let (ours, theirs) = (self.theirs.size, kept.at.size);
+            return Err(self.alarm(What::SplitView { ours, theirs, notes }));
+        }
+        let pending = self.folder.pending(&self.key).map_err(|error| self.lost(error))?;
+        match pending.iter().map(|kept| kept.at.size).max() {
+            None => Ok(()),
+            Some(ours) => {
+                let theirs = self.theirs.size;
+                Err(self.alarm(What::RolledBack { ours, theirs }))
+            }
+        }
     }
 
     /// Both notes are kept: without them it would be the auditor's word.
     fn split_view(&self, ours: &Checkpoint) -> Error {
-        let mut name = self.theirs.root.to_string();
-        name.truncate(16);
-        let name = format!("{}-{name}.checkpoint", self.theirs.size);
-        if let Err(error) = self.folder.put_conflict(&name, &self.note) {
+        let kept = self.folder.keep_note(CONFLICTS, &self.theirs, &self.note);
+        let kept = kept.and_then(|()| self.folder.drop_note(PENDING, &self.theirs));
+        if let Err(error) = kept {
             return self.lost(error);
         }
         let notes = [self.folder.note().unwrap_or_default(), self.note.clone()];
@@ -131,11 +177,21 @@ impl Log<'_> {
 
     /// The rules where the mirror ends.
     fn rules(&self) -> Result<Rules, Error> {
-        let size = self.ours.as_ref().map_or(0, |at| at.size);
+        self.rules_at(self.ours.as_ref().map_or(0, |at| at.size))
+    }
+
+    /// Whether the log has ended, now that the mirror is what the shard shows.
+    pub(super) fn is_sealed(&self) -> Result<bool, Error> {
+        self.rules_at(self.theirs.size).map(|rules| rules.is_sealed())
+    }
+
+    /// The rules after so many entries, which are all that are mirrored.
+    fn rules_at(&self, size: u64) -> Result<Rules, Error> {
         let last = self.folder.entries(size, size.saturating_sub(1), size).next().transpose();
         let last = last.map_err(|error| self.lost(error))?;
         let last = last.and_then(|(_, bytes)| Entry::decode(&bytes).ok());
-        Ok(Rules::after(&self.key.vkey(), size, last.as_ref()))
+        let kept = self.folder.state(size).map_err(|error| self.lost(error))?;
+        Ok(Rules::after(&self.key.vkey(), size, last.as_ref(), kept))
     }
 
     /// Asks for the entries that are not there yet, and adds them.
@@ -150,15 +206,12 @@ impl Log<'_> {
             return Ok(());
         }
         let mut batches = self.shard.entries(origin, (growth.size(), size), None).await?;
+        let width = u64::from(TILE_WIDTH);
+        let (mut until, mut bundle) = (Instant::now() + BUNDLE_WAIT_MAX, growth.size() / width);
         while growth.size() < size {
-            let Some(batch) = batches.next().await? else {
-                return Err(self.alarm(What::BadAnswer("fewer were sent than are signed")));
-            };
-            let api::LedgerEntries { indexes, entries } = batch;
-            if indexes.len() != entries.len() {
-                return Err(self.alarm(What::BadAnswer("not as many numbers as entries")));
-            }
-            for (index, entry) in indexes.into_iter().zip(&entries) {
+            self.folder.has_room().map_err(|error| self.lost(error))?;
+            let batch = self.batch(&mut batches, until).await?;
+            for (index, entry) in batch.indexes.into_iter().zip(&batch.entries) {
                 if index != growth.size() || index >= size {
                     return Err(self.alarm(What::BadAnswer("they come in another order")));
                 }
@@ -167,22 +220,50 @@ impl Log<'_> {
                 }
                 each(growth, entry).map_err(|error| self.lost(error))?;
             }
+            if growth.size() / width > bundle {
+                bundle = growth.size() / width;
+                until = Instant::now() + BUNDLE_WAIT_MAX;
+            }
             progress(origin, growth.size(), size);
         }
         Ok(())
     }
 
-    /// Whether the log was rewritten, or is right and other entries were sent.
+    /// The next entries, as many numbers as entries and not none.
+    async fn batch(
+        &self,
+        batches: &mut EntryBatches,
+        until: Instant,
+    ) -> Result<api::LedgerEntries, Error> {
+        let Ok(next) = timeout_at(until, batches.next()).await else {
+            return Err(client::Error::TimedOut.into());
+        };
+        let wrong = |what| self.alarm(What::BadAnswer(what));
+        let batch = next?.ok_or_else(|| wrong("fewer were sent than are signed"))?;
+        let (numbers, entries) = (batch.indexes.len(), batch.entries.len());
+        if numbers > BATCH_ENTRIES_MAX || entries > BATCH_ENTRIES_MAX {
+            return Err(wrong("too many come at once"));
+        }
+        if numbers != entries {
+            return Err(wrong("not as many numbers as entries"));
+        }
+        if entries == 0 {
+            return Err(wrong("none come, and more are signed"));
+        }
+        Ok(batch)
+    }
+
+    /// Whether the log was rewritten, or is right and other entries were sent. The note stays among
+    /// the pending ones, unless it is shown that it contradicts the mirror.
     async fn why_another_root(&self) -> Error {
         let (from, to) = (self.ours.as_ref().map_or(0, |at| at.size), self.theirs.size);
         let bad = What::BadEntries { from, to };
         let Some(ours) = self.ours.as_ref().filter(|at| at.size > 0) else {
             return self.alarm(bad);
         };
-        let answer = match self.shard.consistency(&self.theirs.origin, from, to).await {
-            Ok(answer) => answer,
-            Err(client::Error::Refused(_)) => return self.split_view(ours),
-            Err(error) => return error.into(),
+        let Ok(answer) = self.shard.consistency(&self.theirs.origin, from, to).await else {
+            // Refused, busy or away: another root it is, and why was not shown.
+            return self.alarm(What::Unshown { ours: from, theirs: to });
         };
         let hashes: Option<Vec<Hash>> = answer
             .hashes

@@ -23,6 +23,9 @@ pub struct Logs {
     newest: Log,
 }
 
+/// Told of an entry: its number, what it says if it is one, and its bytes.
+type Each<'e> = dyn FnMut(u64, Result<&Entry, ledger::entry::Error>, &[u8]) + 'e;
+
 // === impl Logs ===
 
 impl Logs {
@@ -83,7 +86,8 @@ impl Logs {
     pub fn draw(&self, count: u32, seed: u64) -> Result<Vec<u64>, Error> {
         let size = usize::try_from(self.newest.size).unwrap_or(usize::MAX);
         let mut live = vec![false; size];
-        self.newest.each(&mut |index, entry, _| {
+        self.newest.each(self.newest.size, &mut |index, entry, _| {
+            let Ok(entry) = entry else { return };
             if matches!(entry.kind, Kind::Place | Kind::Replace)
                 && let Some(live) = usize::try_from(index).ok().and_then(|i| live.get_mut(i))
             {
@@ -140,17 +144,17 @@ impl Log {
         }
     }
 
-    /// Calls `each` with every entry, its number and its bytes.
-    pub(super) fn each(&self, each: &mut dyn FnMut(u64, &Entry, &[u8])) -> Result<(), Error> {
-        for entry in self.folder.entries(self.size, 0, self.size) {
-            let (index, bytes) =
-                entry.map_err(|error| Error::Folder { origin: self.origin.clone(), error })?;
-            let entry = Entry::decode(&bytes).map_err(|error| Error::Entry {
-                origin: self.origin.clone(),
-                index,
-                error,
-            })?;
-            each(index, &entry, &bytes);
+    /// Calls `each` with every entry up to, without, `until`, its number and its bytes. One that is
+    /// none is signed all the same, and keeps nobody from looking at the others.
+    pub(super) fn each(&self, until: u64, each: &mut Each<'_>) -> Result<(), Error> {
+        let lost = |error| Error::Folder { origin: self.origin.clone(), error };
+        // Somebody else may have brought the mirror further, and the files are those of its size.
+        let _held = self.folder.hold();
+        let size = self.folder.key().and_then(|key| self.folder.checkpoint(&key)).map_err(lost)?;
+        for entry in self.folder.entries(size.size, 0, until.min(self.size)) {
+            let (index, bytes) = entry.map_err(lost)?;
+            let entry = Entry::decode(&bytes);
+            each(index, entry.as_ref().map_err(|error| *error), &bytes);
         }
         Ok(())
     }
@@ -159,6 +163,13 @@ impl Log {
 /// Whether an entry of that kind takes away the record of the one that it names as earlier.
 pub(super) const fn supersedes(kind: Kind) -> bool {
     matches!(kind, Kind::Replace | Kind::Delete | Kind::Expire | Kind::MoveOut)
+}
+
+/// Whether a log is of a later period of the same shard than `before`.
+pub(super) fn follows(origin: &str, before: &str) -> bool {
+    let period = |origin: &str| origin.rsplit_once('/').and_then(|(_, p)| p.parse::<u64>().ok());
+    let later = matches!((period(origin), period(before)), (Some(a), Some(b)) if a > b);
+    later && shard_of(origin) == shard_of(before)
 }
 
 fn shard_of(origin: &str) -> &str {

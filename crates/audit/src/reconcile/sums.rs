@@ -1,21 +1,23 @@
 //! One walk through all logs of a shard: how many records they leave, and what became of the
 //! entries that an answer names.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use ledger::entry::{Detail, Entry, Kind};
 
+use super::live::Live;
 use super::logs::{Logs, supersedes};
-use super::{Error, Place, SeenAt};
+use super::{Error, Place, Reconciled, SeenAt};
 
 /// An entry that an answer names, and what the logs say of it later.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     /// Its bytes.
     pub(super) entry: Vec<u8>,
-    tenant: Option<[u8; 16]>,
+    /// Of which tenant.
+    pub(super) tenant: Option<[u8; 16]>,
     /// The entry that took its record away.
     pub(super) superseded: Option<(Kind, Place)>,
-    /// Whether somebody of the same tenant was erased after it.
-    pub(super) erased_after: bool,
 }
 
 /// What the logs add up to.
@@ -27,31 +29,46 @@ pub(super) struct Sums {
     pub(super) spread: u64,
     /// The entries that the answer names, those that exist.
     pub(super) seen: SeenAt,
+    /// The writes that stand when the walk has ended.
+    pub(super) live: Live,
+    /// The erasures of each tenant: where they are, and how many records they count.
+    erasures: BTreeMap<[u8; 16], Vec<(Place, u64)>>,
 }
 
 // === impl Sums ===
 
 impl Sums {
     /// Adds up all logs; of the one that grows, `start` entries were there when the shard began to
-    /// walk through its store, and `end` when it was done.
+    /// walk through its store, and `end` when it was done. What comes after that is about another
+    /// time, and excuses nothing.
     pub(super) fn of(
         logs: &Logs,
-        start: u64,
-        end: u64,
+        (start, end): (u64, u64),
         places: impl Iterator<Item = Place>,
+        done: &mut Reconciled,
     ) -> Result<Self, Error> {
         let mut sums = Self::default();
-        let named: std::collections::BTreeSet<Place> = places.collect();
+        let named: BTreeSet<Place> = places.collect();
         for (number, log) in logs.all().enumerate() {
             let grows = number == logs.newest_number();
-            log.each(&mut |index, entry, bytes| {
+            log.each(if grows { end } else { log.size }, &mut |index, entry, bytes| {
+                let entry = match entry {
+                    Ok(entry) => entry,
+                    Err(error) => {
+                        let origin = &log.origin;
+                        done.wrong(format!("{origin} entry {index} is not accepted: {error}"));
+                        return;
+                    }
+                };
                 let earlier = earlier(logs, number, entry);
                 if !grows || index < start {
                     sums.expected += change(entry);
-                } else if index < end {
+                } else {
                     sums.spread = sums.spread.saturating_add(taken(logs, entry, earlier, start));
                 }
-                sums.look((number, index), entry, earlier);
+                if let Err(what) = sums.look((number, index), entry, earlier) {
+                    done.wrong(format!("{} entry {index} is {} {what}", log.origin, entry.kind));
+                }
                 if named.contains(&(number, index)) {
                     let tenant = entry.tenant_tag;
                     let seen = Seen { entry: bytes.to_vec(), tenant, ..Seen::default() };
@@ -62,18 +79,39 @@ impl Sums {
         Ok(sums)
     }
 
-    /// What an entry says of those that are named.
-    fn look(&mut self, at: Place, entry: &Entry, earlier: Option<Place>) {
-        if supersedes(entry.kind)
-            && let Some(seen) = earlier.and_then(|place| self.seen.get_mut(&place))
-        {
-            seen.superseded.get_or_insert((entry.kind, at));
+    /// What an entry does to the writes before it.
+    fn look(
+        &mut self,
+        at: Place,
+        entry: &Entry,
+        earlier: Option<Place>,
+    ) -> Result<(), &'static str> {
+        if matches!(entry.kind, Kind::Place | Kind::Replace | Kind::MoveIn | Kind::CopyIn) {
+            self.live.set(at);
         }
         if entry.kind == Kind::Erase {
-            for seen in self.seen.values_mut() {
-                seen.erased_after |= entry.tenant_tag.is_none() || seen.tenant == entry.tenant_tag;
-            }
+            let tenant = entry.tenant_tag.ok_or("and does not say of which tenant")?;
+            self.erasures.entry(tenant).or_default().push((at, counted(entry)));
         }
+        if !supersedes(entry.kind) {
+            return Ok(());
+        }
+        let earlier = earlier.ok_or("and names no write whose record it takes away")?;
+        if let Some(seen) = self.seen.get_mut(&earlier) {
+            seen.superseded.get_or_insert((entry.kind, at));
+        }
+        // Whoever may delete what was never written, or twice, may count down to any number.
+        if earlier == at || !self.live.take(earlier) {
+            return Err("of something that is no write, or was taken away before");
+        }
+        Ok(())
+    }
+
+    /// Records of a tenant that were erased after that entry.
+    pub(super) fn erased_after(&self, tenant: &[u8; 16], place: Place) -> u64 {
+        let erasures = self.erasures.get(tenant).into_iter().flatten();
+        let after = erasures.filter(|(at, _)| *at > place).map(|(_, count)| *count);
+        after.fold(0, u64::saturating_add)
     }
 }
 
@@ -140,5 +178,5 @@ fn counted(entry: &Entry) -> u64 {
         | Detail::IpData(_)
         | Detail::Signers(_) => 0,
     });
-    counts.sum()
+    counts.fold(0, u64::saturating_add)
 }

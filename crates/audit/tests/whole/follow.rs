@@ -22,19 +22,21 @@ impl Clock for Noon {
 
 type Alerts = Arc<Mutex<Vec<Alert>>>;
 
-fn kinds(alerts: &Alerts) -> Vec<AlertKind> {
-    alerts.lock().expect("a lock").iter().map(|alert| alert.kind).collect()
+/// What was raised of a shard.
+fn kinds(alerts: &Alerts, shard: &str) -> Vec<AlertKind> {
+    let alerts = alerts.lock().expect("a lock");
+    alerts.iter().filter(|alert| alert.shard == shard).map(|alert| alert.kind).collect()
 }
 
-/// Waits until so many alerts were raised.
-async fn raised(alerts: &Alerts, count: usize) {
+/// Waits until that was raised of a shard.
+async fn raised(alerts: &Alerts, shard: &str, kind: AlertKind) {
     for _ in 0..500 {
-        if alerts.lock().expect("a lock").len() >= count {
+        if kinds(alerts, shard).contains(&kind) {
             return;
         }
         sleep(Duration::from_millis(20)).await;
     }
-    panic!("only {:?}", kinds(alerts));
+    panic!("only {:?}", kinds(alerts, shard));
 }
 
 #[tokio::test]
@@ -48,14 +50,15 @@ async fn what_somebody_must_look_at_is_told_once() {
     shown.lock().expect("a lock").size = 200;
     let away = Ledger::lazy("http://127.0.0.1:1", &Access::default()).expect("an address");
     let shards = vec![
-        Shard { name: "here".to_owned(), ledger: connect(&shown).await },
-        Shard { name: "away".to_owned(), ledger: away },
+        Shard { name: "here".to_owned(), named: None, ledger: connect(&shown).await },
+        Shard { name: "away".to_owned(), named: None, ledger: away },
     ];
     let settings = Settings {
         place: dir.path().join("mirror"),
         policy: None,
+        entries_max: None,
         every: Duration::from_millis(20),
-        away_max: Duration::ZERO,
+        away_max: Duration::from_secs(1),
         still_max: None,
         again_after: Duration::from_secs(3600),
         metrics: Some(metrics.clone()),
@@ -69,30 +72,64 @@ async fn what_somebody_must_look_at_is_told_once() {
         let stopped = async { drop(stopped.await) };
         follow(shards, settings, Arc::new(Noon), &mut alert, stopped).await
     });
-    raised(&alerts, 1).await;
-    assert_eq!(kinds(&alerts), [AlertKind::Unreachable]);
-    let said = alerts.lock().expect("a lock")[0].text.clone();
+    raised(&alerts, "away", AlertKind::Unreachable).await;
+    let said = alerts.lock().expect("a lock").clone();
+    let said = said.into_iter().find(|alert| alert.shard == "away").expect("an alert").text;
+    assert!(said.starts_with("no look was completed for "), "{said}");
     assert!(said.ends_with("nothing answers there, or the connection broke: is it running?"));
     shown.lock().expect("a lock").size = 400;
-    raised(&alerts, 3).await;
-    assert_eq!(kinds(&alerts)[1..], [AlertKind::ClockBack, AlertKind::BadEntry]);
+    raised(&alerts, "here", AlertKind::BadEntry).await;
+    let found = [AlertKind::OnTrust, AlertKind::ClockBack, AlertKind::BadEntry];
+    assert_eq!(kinds(&alerts, "here"), found);
+    // It answers, and no look at it is completed any more.
     shown.lock().expect("a lock").size = 100;
-    raised(&alerts, 4).await;
-    assert_eq!(kinds(&alerts)[3], AlertKind::RolledBack);
+    raised(&alerts, "here", AlertKind::Unreachable).await;
+    let since = [AlertKind::RolledBack, AlertKind::Unreachable];
+    assert_eq!(kinds(&alerts, "here")[3..], since);
     // Looked at many times more, and told no more.
     sleep(Duration::from_millis(300)).await;
-    assert_eq!(kinds(&alerts).len(), 4);
+    assert_eq!(kinds(&alerts, "here").len(), 5);
+    assert_eq!(kinds(&alerts, "away").len(), 1);
     stop.send(()).expect("it runs");
-    task.await.expect("no panic").expect("room");
+    task.await.expect("no panic");
     let text = std::fs::read_to_string(metrics).expect("metrics");
     for line in [
-        "bailiwick_audit_up{shard=\"here\"} 1",
+        "bailiwick_audit_up{shard=\"here\"} 0",
         "bailiwick_audit_up{shard=\"away\"} 0",
         "bailiwick_audit_answered_seconds{shard=\"here\"} 1780000000",
-        "bailiwick_audit_log_entries{origin=\"test/ru-msk/a/1\"} 400",
-        "bailiwick_audit_alerts_total{kind=\"rolled_back\"} 1",
-        "bailiwick_audit_alerts_total{kind=\"split_view\"} 0",
+        "bailiwick_audit_log_entries{shard=\"here\",origin=\"test/ru-msk/a/1\"} 400",
+        "bailiwick_audit_alerts_total{shard=\"here\",kind=\"rolled_back\"} 1",
+        "bailiwick_audit_alerts_total{shard=\"here\",kind=\"split_view\"} 0",
     ] {
         assert!(text.lines().any(|own| own == line), "{line}\n{text}");
     }
+}
+
+#[tokio::test]
+async fn metrics_that_cannot_be_written_keep_nobody_from_looking() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let shown = Shows::of(Log::new(ORIGIN, 10, "a"));
+    let shards =
+        vec![Shard { name: "here".to_owned(), named: None, ledger: connect(&shown).await }];
+    let settings = Settings {
+        place: dir.path().to_owned(),
+        policy: None,
+        entries_max: None,
+        every: Duration::from_millis(20),
+        away_max: Duration::from_secs(1),
+        still_max: None,
+        again_after: Duration::from_secs(3600),
+        metrics: Some(dir.path().join("nowhere/audit.prom")),
+    };
+    let alerts = Alerts::default();
+    let told = Arc::clone(&alerts);
+    let task = tokio::spawn(async move {
+        let mut alert = move |alert: &Alert| told.lock().expect("a lock").push(alert.clone());
+        let stopped = sleep(Duration::from_secs(3));
+        follow(shards, settings, Arc::new(Noon), &mut alert, stopped).await;
+    });
+    raised(&alerts, "follow", AlertKind::Mirror).await;
+    raised(&alerts, "here", AlertKind::OnTrust).await;
+    task.await.expect("no panic");
+    assert_eq!(kinds(&alerts, "follow").len(), 1);
 }

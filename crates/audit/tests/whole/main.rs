@@ -4,7 +4,9 @@
 #![expect(clippy::panic, reason = "a test that goes astray may panic")]
 
 mod diff;
+mod evidence;
 mod follow;
+mod listed;
 mod mirror;
 mod policy;
 mod reconcile;

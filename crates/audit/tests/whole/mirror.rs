@@ -4,16 +4,25 @@ use std::path::Path;
 
 use crate::support::shard::{Shown, Shows, connect};
 use crate::support::{Log, ORIGIN, files, signer};
-use audit::mirror::{Alarm, Error, KeyFrom, Pulled, What, old_heads, pull};
+use audit::mirror::{Alarm, Error, KeyFrom, Mirrors, Pull, Pulled, What, old_heads, pull};
 use audit::{Policy, verify};
 use client::Ledger;
 use ledger::entry::{Detail, Entry, Kind};
 
-async fn take(shard: &Ledger, place: &Path) -> Result<Vec<Pulled>, Error> {
-    pull(shard, place, None, &mut |_, _, _| {}).await
+pub(crate) async fn look(shard: &Ledger, place: &Path, policy: Option<&Policy>) -> Pull {
+    pull(shard, &Mirrors { place, policy, named: None, entries_max: None }, &mut |_, _, _| {}).await
 }
 
-fn what(result: Result<Vec<Pulled>, Error>) -> What {
+/// The logs, or the first thing that is wrong.
+pub(crate) fn first(mut pull: Pull) -> Result<Vec<Pulled>, Error> {
+    if pull.errors.is_empty() { Ok(pull.logs) } else { Err(pull.errors.remove(0)) }
+}
+
+pub(crate) async fn take(shard: &Ledger, place: &Path) -> Result<Vec<Pulled>, Error> {
+    first(look(shard, place, None).await)
+}
+
+pub(crate) fn what(result: Result<Vec<Pulled>, Error>) -> What {
     match result {
         Err(Error::Alarm(Alarm { what, .. })) => what,
         Err(other) => panic!("{other}"),
@@ -22,13 +31,13 @@ fn what(result: Result<Vec<Pulled>, Error>) -> What {
 }
 
 /// Whether the mirror is the log of that size.
-fn holds(place: &Path, log: &Log, size: u64) {
+pub(crate) fn holds(place: &Path, log: &Log, size: u64) {
     let folder = audit::mirror::folder_of(place, &log.origin).expect("a folder");
     let verified = verify(&folder, None, &mut |_, _| {}).expect("a whole mirror");
     assert_eq!(verified.checkpoint, log.checkpoint(size));
 }
 
-fn show(shown: &Shown, change: impl FnOnce(&mut Shows)) {
+pub(crate) fn show(shown: &Shown, change: impl FnOnce(&mut Shows)) {
     change(&mut shown.lock().expect("a lock"));
 }
 
@@ -53,7 +62,9 @@ async fn a_mirror_grows_with_its_log() {
     // What it has is what it would have if it had been taken at once.
     let other = tempfile::tempdir().expect("a folder");
     log.write(other.path());
-    assert_eq!(files(&dir.path().join("ru-msk-a-1")), files(other.path()));
+    let mut wanted = files(other.path());
+    wanted.push("vkey.on-trust".to_owned());
+    assert_eq!(files(&dir.path().join("ru-msk.a.1")), wanted);
 }
 
 #[tokio::test]
@@ -115,7 +126,7 @@ async fn a_log_with_two_faces_is_refused_and_the_evidence_kept() {
         let expect = What::SplitView { ours: 1000, theirs, notes };
         assert_eq!(what(take(&shard, dir.path()).await), expect);
         holds(dir.path(), &log, 1000);
-        let folder = dir.path().join("ru-msk-a-1");
+        let folder = dir.path().join("ru-msk.a.1");
         let kept: Vec<String> =
             files(&folder).into_iter().filter(|file| file.starts_with("conflicts/")).collect();
         assert_eq!(kept.len(), 1);
@@ -125,6 +136,7 @@ async fn a_log_with_two_faces_is_refused_and_the_evidence_kept() {
         let pure = tempfile::tempdir().expect("a folder");
         log.write(pure.path());
         let mut wanted = files(pure.path());
+        wanted.push("vkey.on-trust".to_owned());
         wanted.extend(files(&folder).into_iter().filter(|file| file.starts_with("conflicts/")));
         wanted.sort();
         assert_eq!(files(&folder), wanted);
@@ -157,14 +169,14 @@ async fn a_key_is_believed_once_and_a_policy_always() {
     let shard = connect(&shown).await;
     let policy = |vkey: String| Policy::parse(&format!("log {vkey}\nquorum none\n"));
     let own = policy(signer(ORIGIN).vkey()).expect("a policy");
-    let pulled = pull(&shard, dir.path(), Some(&own), &mut |_, _, _| {}).await.expect("a log");
+    let pulled = first(look(&shard, dir.path(), Some(&own)).await).expect("a log");
     assert_eq!(pulled[0].key_from, KeyFrom::Policy);
     let foreign = ledger::note::Signer::from_seed(ORIGIN, &[1; 32]).expect("a name");
     let foreign_policy = policy(foreign.vkey()).expect("a policy");
-    let refused = pull(&shard, dir.path(), Some(&foreign_policy), &mut |_, _, _| {}).await;
+    let refused = first(look(&shard, dir.path(), Some(&foreign_policy)).await);
     assert_eq!(what(refused), What::OtherKey("the mirror's"));
     let other = policy(signer("test/ru-msk/b/1").vkey()).expect("a policy");
-    let refused = pull(&shard, dir.path(), Some(&other), &mut |_, _, _| {}).await;
+    let refused = first(look(&shard, dir.path(), Some(&other)).await);
     assert_eq!(what(refused), What::Unnamed);
     // A note by another key of that name.
     let log = Log::new(ORIGIN, 20, "a");

@@ -95,6 +95,22 @@ fn a_quorum_is_counted_through_its_groups() {
 }
 
 #[test]
+fn a_quorum_is_as_old_as_the_oldest_that_it_needs() {
+    let note = Log::new(ORIGIN, 3, "a").note(3);
+    let [a, b, c] = witnesses();
+    let note = c.cosign(&b.cosign(&a.cosign(&note, 100), 300), 200);
+    for (end, time) in [
+        ("quorum none", None),
+        ("quorum a", Some(100)),
+        ("group g 2 a b c\nquorum g", Some(200)),
+        ("group g all a b c\nquorum g", Some(100)),
+        ("group g any a c\ngroup h all g b\nquorum h", Some(200)),
+    ] {
+        assert_eq!(policy(end).expect("a policy").cosigned_at(&note), Ok(time), "{end}");
+    }
+}
+
+#[test]
 fn a_policy_that_cannot_be_meant_is_refused() {
     let wrong = |end: &str| match policy(end) {
         Err(Error::Line { line, what }) => (line, what),
@@ -132,6 +148,7 @@ fn a_folder_is_verified_under_a_policy() {
     std::fs::write(dir.path().join("checkpoint"), note).expect("room");
     let verified = check(&quorum).expect("two witnesses");
     assert_eq!(verified.witnesses, ["a", "b"]);
+    assert_eq!(verified.cosigned_at, Some(7));
     assert!(verified.key_by_policy);
     let other = Policy::parse(&format!("log {}\nquorum none", signer("x/y/z/1").vkey()));
     let found = check(&other.expect("a policy")).expect_err("another log").to_string();

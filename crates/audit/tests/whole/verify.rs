@@ -149,7 +149,8 @@ fn findings_say_what_and_where() {
 fn breaks(entries: &[Entry], at: u64, broken: &Broken) {
     let dir = tempfile::tempdir().expect("a folder");
     let log = Log::of(ORIGIN, entries);
-    let found = check(&log.write(dir.path())).expect_err("a broken rule");
+    let verified = check(&log.write(dir.path())).expect("it is as it was signed");
+    let found = &verified.broken[0];
     let file = format!("tile/entries/000.p/{}", log.size());
     assert_eq!(found.to_string(), format!("{file} entry {at} {broken}"));
 }
@@ -168,9 +169,18 @@ fn a_rule_that_signed_entries_break_is_found() {
     let dir = tempfile::tempdir().expect("a folder");
     let mut log = Log::new(ORIGIN, 3, "a");
     log.entries[2] = b"no entry".to_vec();
-    let found = check(&log.write(dir.path())).expect_err("no entry");
+    let verified = check(&log.write(dir.path())).expect("it is as it was signed");
+    assert_eq!((verified.broken.len(), verified.broken_more), (1, 0));
     assert_eq!(
-        found.to_string(),
+        verified.broken[0].to_string(),
         "tile/entries/000.p/3 entry 2 is not accepted: unknown format of an entry"
     );
+}
+
+#[test]
+fn every_broken_rule_is_counted() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let bad: Vec<Entry> = (0..130).map(|_| crate::support::genesis("x")).collect();
+    let verified = check(&Log::of(ORIGIN, &bad).write(dir.path())).expect("as it was signed");
+    assert_eq!((verified.broken.len(), verified.broken_more), (100, 30));
 }

@@ -28,6 +28,10 @@ pub(crate) struct Shows {
     pub(crate) break_after: Option<usize>,
     /// The entry that is sent as another one.
     pub(crate) wrong: Option<usize>,
+    /// Whether it proves nothing, since it is busy.
+    pub(crate) busy: bool,
+    /// Whether messages without entries come before the others.
+    pub(crate) empty: bool,
     /// The note that is shown in place of the newest log's.
     pub(crate) note: Option<String>,
     /// The answer to a reconciliation.
@@ -114,6 +118,9 @@ impl Served for Shard {
                 Ok(api::LedgerEntries { indexes, entries })
             })
             .collect();
+        if shows.empty {
+            batches.insert(0, Ok(api::LedgerEntries::default()));
+        }
         if broken {
             batches.push(Err(Status::unavailable("broken")));
         }
@@ -132,6 +139,9 @@ impl Served for Shard {
         request: Request<api::LedgerConsistencyRequest>,
     ) -> Result<Response<api::LedgerConsistency>, Status> {
         let shows = self.0.lock().expect("a lock");
+        if shows.busy {
+            return Err(Status::unavailable("busy"));
+        }
         let api::LedgerConsistencyRequest { origin, old_size, new_size } = request.into_inner();
         let (log, size) = shows.log(&origin)?;
         let new_size = if new_size == 0 { size } else { new_size };
