@@ -12,6 +12,7 @@ use client::{Client, api};
 use support::load::{ONCE, evidence, put};
 use support::maps::text;
 use support::process::{Finished, pause, run};
+use support::search::copy;
 use support::secure::AUDITOR;
 use support::{Deployment, Options};
 use tokio::runtime::Runtime;
@@ -201,19 +202,6 @@ fn a_store_of_yesterday_is_refused_and_with_its_anchor_found_by_who_mirrors() {
     let done = run(&["audit", "diff", text(&one), text(&two)]);
     assert_eq!(done.code, 1, "{done:?}");
     assert!(done.stdout.contains("SPLIT VIEW") || done.stderr.contains("SPLIT VIEW"), "{done:?}");
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("a folder");
-    for entry in fs::read_dir(from).expect("a folder") {
-        let entry = entry.expect("an entry");
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).expect("it can be copied");
-        }
-    }
 }
 
 #[test]

@@ -204,12 +204,6 @@ fn a_bad_shard_config_is_refused() {
         ),
         (
             "disk_reserve_mb = 256",
-            "disk_reserve_mb = 256\n[[log.witnesses]]\nkey = \"w\"\nurl = \"https://w.example/\"",
-            "key = \"w\"",
-            &["VALUE_INVALID", "witness"],
-        ),
-        (
-            "disk_reserve_mb = 256",
             "disk_reserve_mb = 256\n[[log.witnesses]]\nkey = \"w\"\nurl = \"http://w.example/\"",
             "url = ",
             &["VALUE_INVALID", "https://"],

@@ -16,6 +16,7 @@ use ledger::{BundleId, TileId, bundle, proof};
 use support::load::{ONCE, PATIENT, evidence, put};
 use support::maps::text;
 use support::process::{Finished, free_port, get, pause, run, wait_until};
+use support::search::copy;
 use support::{Deployment, Options};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -277,17 +278,4 @@ fn a_witness_cosigns_the_log_until_it_goes_back() {
     assert_eq!(cosigned().0, 0);
     let said = deployment.stderr("eu-fra");
     assert!(said.contains("entries are lost") || said.contains("does not extend"), "{said}");
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("a folder");
-    for entry in fs::read_dir(from).expect("a folder") {
-        let entry = entry.expect("an entry");
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).expect("it can be copied");
-        }
-    }
 }

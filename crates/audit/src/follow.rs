@@ -168,8 +168,8 @@ pub async fn follow(
             }
             Some(ended) = tasks.join_next() => {
                 // Nobody stops looking of his own accord: it has panicked, or was cut off.
-                if let Err(error) = ended {
-                    watch.stopped(&error, Instant::now()).iter().for_each(&mut *alert);
+                if ended.is_err() {
+                    watch.stopped(Instant::now()).iter().for_each(&mut *alert);
                 }
             }
             _ = tick.tick() => {

@@ -167,9 +167,9 @@ async fn exchange(
     text: Option<String>,
     limit: usize,
 ) -> Result<(StatusCode, Bytes), Error> {
-    let stream = TcpStream::connect((address.host.as_str(), address.port));
-    let stream = stream.await.map_err(Error::Unreachable)?;
+    let connect = || TcpStream::connect((address.host.as_str(), address.port));
     if !address.secure {
+        let stream = connect().await.map_err(Error::Unreachable)?;
         return ask(stream, &address.uri, text, limit).await;
     }
     let roots = match authorities {
@@ -177,6 +177,7 @@ async fn exchange(
         // It reads some hundred files.
         None => tokio::task::spawn_blocking(native).await.map_err(|_| Error::Authorities)??,
     };
+    let stream = connect().await.map_err(Error::Unreachable)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     ask(secured(stream, address, (roots, &clock)).await?, &address.uri, text, limit).await
 }

@@ -101,8 +101,8 @@ impl Watch {
     }
 
     /// A look that has ended, and should not.
-    pub(super) fn stopped(&mut self, why: &tokio::task::JoinError, now: Instant) -> Vec<Alert> {
-        self.own(format!("a shard is looked at no more: start again ({why})"), now)
+    pub(super) fn stopped(&mut self, now: Instant) -> Vec<Alert> {
+        self.own("a shard is looked at no more: start again".to_owned(), now)
     }
 
     /// Something of the process itself.

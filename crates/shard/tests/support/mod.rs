@@ -3,6 +3,7 @@
 #![allow(dead_code, clippy::allow_attributes, reason = "each test file uses its own part")]
 #![expect(clippy::panic, reason = "a test that cannot go on fails")]
 
+pub(crate) mod auditor;
 pub(crate) mod pki;
 pub(crate) mod stored;
 
