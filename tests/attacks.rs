@@ -18,7 +18,7 @@ mod support;
 
 use std::time::Duration;
 
-use ledger::entry::{Entry, Kind};
+use ledger::entry::{Detail, Entry, Kind};
 use serde_json::Value;
 use support::process::{get, wait_until};
 use support::{Deployment, stored};
@@ -97,8 +97,21 @@ pub(crate) fn written(deployment: &mut Deployment, region: &str) -> Vec<Kind> {
     let kinds = entries.iter().map(|entry| Entry::decode(entry).expect("an entry").kind);
     let kinds: Vec<Kind> = kinds.collect();
     assert_eq!(kinds.first(), Some(&Kind::Genesis), "it is a whole log");
-    let own = [Kind::Genesis, Kind::Map, Kind::Count];
+    let own = [Kind::Genesis, Kind::Map, Kind::Key, Kind::Count, Kind::Refuse];
     kinds.into_iter().filter(|kind| !own.contains(kind)).collect()
+}
+
+/// How many refusals of that reason the placement log of a shard that has ended tells of.
+pub(crate) fn in_the_log(deployment: &Deployment, region: &str, reason: &str) -> u64 {
+    let entries = stored::entries(&deployment.data_dir(region), engine::Kind::Sled, 1);
+    let entries = entries.iter().map(|entry| Entry::decode(entry).expect("an entry"));
+    let refused = entries.filter(|entry| {
+        entry.kind == Kind::Refuse && entry.details.contains(&Detail::Reason(reason.to_owned()))
+    });
+    let counts = refused
+        .flat_map(|entry| entry.details)
+        .map(|detail| if let Detail::Count(count) = detail { count } else { 0 });
+    counts.sum()
 }
 
 /// Nothing that a person or a token could be known by is in the logs of those processes.

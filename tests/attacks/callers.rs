@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 use super::super::support::load::{ONCE, evidence, put};
 use super::super::support::process::pause;
 use super::super::support::{Deployment, Options};
-use super::super::{FENCE, PACE, REFUSED, counted, logged, says_nothing, told, written};
+use super::super::{
+    FENCE, PACE, REFUSED, counted, in_the_log, logged, says_nothing, told, written,
+};
 use super::by_hand::{BODY, SUBJECT, runtime};
 
 pub(crate) fn start(gateway_region: &'static str, regions: &[&'static str]) -> Deployment {
@@ -171,6 +173,7 @@ fn a_caller_abroad_gets_nothing_through_a_gateway_at_home() {
     assert_eq!(counted(deployment.shard("eu-fra").admin(), "shard_egress_refused", ""), 4);
     says_nothing(&deployment, &["gateway", "eu-fra"], &[SUBJECT, "body-of-the-attack"]);
     assert_eq!(written(&mut deployment, "eu-fra"), [Kind::Place]);
+    assert_eq!(in_the_log(&deployment, "eu-fra", "EGRESS_NOT_COVERED"), 4);
 }
 
 /// Everything that a refusal says, but for the call's own id.

@@ -11,7 +11,7 @@ use super::super::support::Deployment;
 use super::super::support::process::pause;
 use super::super::support::rogue::Held;
 use super::super::support::secure::now;
-use super::super::{FENCE, PACE, counted, logged, mark, says_nothing, written};
+use super::super::{FENCE, PACE, counted, in_the_log, logged, mark, says_nothing, written};
 use super::by_hand::{
     SECRETS, call, create, fault, findings, hello, liar, liar_with, map_text, outcome, put,
     runtime, start,
@@ -166,6 +166,7 @@ fn a_role_that_may_not_write_stores_nothing_whatever_the_gateway_let_through() {
     });
     says_nothing(&deployment, &["gateway", "eu-fra"], SECRETS);
     assert_eq!(written(&mut deployment, "eu-fra"), []);
+    assert_eq!(in_the_log(&deployment, "eu-fra", "NOT_PERMITTED"), 8);
 }
 
 #[test]
