@@ -230,7 +230,8 @@ fn welcome(options: &Options, url: &str, regions: &[(String, SocketAddr)], ms: u
          bailiwick record get --gateway {url} --subject u-1 --domicile eu-fra \\\n    \
          --collection profiles --key main\n  \
          grpcurl -plaintext -d '{{\"collection\":\"profiles\",\"evidence\":[{{\"kind\":\"RESIDENCE\",\
-         \"value\":\"RU\"}}]}}' \\\n    {target} bailiwick.v1.Subjects/ResolvePlacement\n\
+         \"value\":\"RU\"}}]}}' \\\n    {target} bailiwick.v1.Subjects/ResolvePlacement\n  \
+         bailiwick audit mirror --gateway {url} audits && bailiwick audit verify audits\n\
          \n\
          Ctrl-C drains and ends; the same command goes on with the same data."
     )
