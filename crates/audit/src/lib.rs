@@ -18,6 +18,7 @@ pub mod report;
 pub mod rules;
 pub mod verify;
 
+mod details;
 mod finding;
 mod random;
 mod shown;

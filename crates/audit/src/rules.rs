@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use ledger::entry::{Detail, Entry, Kind, Minute};
+use ledger::entry::{Entry, Kind, Minute};
 use ledger::hash::Hash;
+
+use crate::details::{log_key, old_head};
 
 /// The head of the log that came before: what a GENESIS says of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,8 +147,7 @@ impl Rules {
             return Err(Broken::NoGenesis(entry.kind));
         }
         self.old_head = old_head(entry);
-        let named = entry.details.iter().any(|d| matches!(d, Detail::LogKey(k) if *k == self.vkey));
-        if named { Ok(()) } else { Err(Broken::Key) }
+        if log_key(entry) == Some(self.vkey.as_str()) { Ok(()) } else { Err(Broken::Key) }
     }
 
     /// Entries by kind, of those that were looked at.
@@ -170,25 +171,10 @@ impl Rules {
     }
 }
 
-/// The head of the log before, as an entry names it.
-pub(crate) fn old_head(entry: &Entry) -> Option<OldHead> {
-    entry.details.iter().find_map(|detail| match detail {
-        Detail::OldHead { origin, size, root } => {
-            Some(OldHead { origin: origin.clone(), size: *size, root: *root })
-        }
-        Detail::Count(_)
-        | Detail::Reason(_)
-        | Detail::Peer { .. }
-        | Detail::Deadline(_)
-        | Detail::LogKey(_)
-        | Detail::PhoneData(_)
-        | Detail::IpData(_)
-        | Detail::Signers(_) => None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use ledger::entry::Detail;
+
     use super::*;
 
     fn genesis(vkey: &str) -> Entry {

@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
-use ledger::entry::{Detail, Entry};
+use ledger::entry::Entry;
 
 use super::folder_of;
 use super::names::Name;
 use crate::Finding;
+use crate::details::{old_head, reason};
 use crate::folder::{Error, Folder};
-use crate::rules::{OldHead, old_head};
+use crate::rules::OldHead;
 
 /// Compares what the first entry of each log below `place` says of the log before it with that
 /// log's mirror. What cannot be compared is a finding, too. If `place` is the folder of one log,
@@ -47,18 +48,7 @@ pub(super) fn old_head_of(place: &Path, folder: &Folder) -> Result<Option<Findin
 
 /// A period that does not name the one before it.
 fn lost(first: &Entry) -> String {
-    let reason = first.details.iter().find_map(|detail| match detail {
-        Detail::Reason(reason) => Some(reason),
-        Detail::Count(_)
-        | Detail::OldHead { .. }
-        | Detail::Peer { .. }
-        | Detail::Deadline(_)
-        | Detail::LogKey(_)
-        | Detail::PhoneData(_)
-        | Detail::IpData(_)
-        | Detail::Signers(_) => None,
-    });
-    match reason {
+    match reason(first) {
         Some(reason) => format!("says no head of the log before it: accepted loss ({reason})"),
         None => "says nothing of the log before it".to_owned(),
     }

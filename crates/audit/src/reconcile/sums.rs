@@ -3,11 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ledger::entry::{Detail, Entry, Kind};
+use ledger::entry::{Entry, Kind};
 
 use super::live::Live;
 use super::logs::{Logs, supersedes};
 use super::{Error, Place, Reconciled, SeenAt};
+use crate::details::{count, peer};
 
 /// An entry that an answer names, and what the logs say of it later.
 #[derive(Debug, Default)]
@@ -121,17 +122,7 @@ fn earlier(logs: &Logs, own: usize, entry: &Entry) -> Option<Place> {
         return Some((own, index));
     }
     // A move names the other shard's entry by the same detail; that is no log of ours.
-    entry.details.iter().find_map(|detail| match detail {
-        Detail::Peer { origin, index } => logs.place(origin, *index),
-        Detail::Count(_)
-        | Detail::Reason(_)
-        | Detail::OldHead { .. }
-        | Detail::Deadline(_)
-        | Detail::LogKey(_)
-        | Detail::PhoneData(_)
-        | Detail::IpData(_)
-        | Detail::Signers(_) => None,
-    })
+    peer(entry).and_then(|(origin, index)| logs.place(origin, index))
 }
 
 /// By how many an entry changes the number of live records.
@@ -167,16 +158,5 @@ fn taken(logs: &Logs, entry: &Entry, earlier: Option<Place>, start: u64) -> u64 
 
 /// The records that an erasure counts.
 fn counted(entry: &Entry) -> u64 {
-    let counts = entry.details.iter().map(|detail| match detail {
-        Detail::Count(count) => *count,
-        Detail::Reason(_)
-        | Detail::OldHead { .. }
-        | Detail::Peer { .. }
-        | Detail::Deadline(_)
-        | Detail::LogKey(_)
-        | Detail::PhoneData(_)
-        | Detail::IpData(_)
-        | Detail::Signers(_) => 0,
-    });
-    counts.fold(0, u64::saturating_add)
+    count(entry).unwrap_or(0)
 }

@@ -11,6 +11,7 @@ use super::input::Verification;
 use super::law::{Law, SiteFacts, hex};
 use super::period::{MONTHS_MAX, Period, date_of};
 use super::words::GapKind;
+use crate::rules::OldHead;
 
 /// One thing that is missing, weak or cut off.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,9 +30,8 @@ pub(crate) fn find(period: Period, fold: &Fold, law: &Law, figures: &[Figure]) -
         let events: Vec<&Event> =
             fold.history.events.items.iter().filter(|event| event.log == number).collect();
         begins(log, &events, fold, &mut gaps);
-        let followed = |event: &Event| {
-            event.old_head.as_ref().is_some_and(|(origin, ..)| *origin == log.origin)
-        };
+        let followed =
+            |event: &Event| event.old_head.as_ref().is_some_and(|old| old.origin == log.origin);
         if !fold.history.events.items.iter().any(followed) {
             ends(log, &events, period, &mut gaps);
         }
@@ -91,7 +91,7 @@ fn begins(log: &Log, events: &[&Event], fold: &Fold, gaps: &mut Found) {
     if !genesis.reason.is_empty() {
         gaps.add(GapKind::Loss, [&log.origin, &genesis.reason]);
     }
-    let Some((origin, size, _)) = &genesis.old_head else { return };
+    let Some(OldHead { origin, size, .. }) = &genesis.old_head else { return };
     if genesis.reason.is_empty() {
         gaps.add(GapKind::Loss, [&log.origin, &format!("{origin}, {size}")]);
     }

@@ -8,6 +8,7 @@ use super::figure::SMALL;
 use super::fold::Log;
 use super::law::{ClauseFacts, CollectionFacts, MapFacts, SiteFacts, Stated, StatuteFacts, hex};
 use super::{Event, Figure, Late, Report, Taken, Verification};
+use crate::rules::OldHead;
 
 /// The version of this form. A member may be added to it; one that changes its meaning is a new
 /// version.
@@ -201,7 +202,7 @@ fn taken(taken: &Taken) -> Json {
 }
 
 fn event(event: &Event) -> Json {
-    let old_head = event.old_head.as_ref().map_or(Json::Null, |(origin, size, root)| {
+    let old_head = event.old_head.as_ref().map_or(Json::Null, |OldHead { origin, size, root }| {
         object([
             ("origin", origin.clone().into()),
             ("size", (*size).into()),

@@ -8,6 +8,7 @@ use super::{Block, Cell, Label, Part, Section, Sentence, Speaker, Table, text};
 use crate::report::figure::Figure;
 use crate::report::fold::history::Event;
 use crate::report::law::hex;
+use crate::rules::OldHead;
 
 /// Part 9.
 pub(super) fn maps(speaker: Speaker<'_>) -> Part {
@@ -131,7 +132,7 @@ fn said(speaker: Speaker<'_>, event: &Event) -> String {
     if let Some(count) = event.count {
         parts.push(speaker.say(Sentence::CountSay, &[&count.to_string()]));
     }
-    if let Some((origin, size, root)) = &event.old_head {
+    if let Some(OldHead { origin, size, root }) = &event.old_head {
         let values = [origin.as_str(), &size.to_string(), &root.to_string()];
         parts.push(speaker.say(Sentence::OldHeadSay, &values));
     }

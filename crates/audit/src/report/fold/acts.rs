@@ -1,10 +1,11 @@
 //! Refusals, erasures and accesses, by month.
 
-use ledger::entry::{Detail, Role};
+use ledger::entry::Role;
 use ledger::{Entry, Kind};
 
 use super::capped::{Capped, Listed, Names};
-use super::links::{At, count, reason};
+use super::links::At;
+use crate::details::{count, deadline, reason};
 use crate::report::figure::{Figure, Section, Value};
 use crate::report::period::Month;
 
@@ -82,10 +83,7 @@ impl Acts {
 
     fn erasure(&mut self, when: When, at: At, entry: &Entry) {
         let why = self.reasons.id(&shortened(reason(entry).unwrap_or("")));
-        let deadline = entry.details.iter().find_map(|detail| {
-            if let Detail::Deadline(minute) = detail { Some(*minute) } else { None }
-        });
-        let outcome = match deadline {
+        let outcome = match deadline(entry) {
             None => "no-deadline",
             Some(deadline) if entry.minute <= deadline => "in-time",
             Some(deadline) => {

@@ -3,7 +3,8 @@
 use ledger::{Entry, Kind};
 
 use super::capped::{Capped, Names};
-use super::links::{At, Links, peer};
+use super::links::{At, Links};
+use crate::details::peer;
 use crate::report::figure::{Figure, SMALL, Section, Value};
 
 /// Region, kind, other region and clause that are told apart.

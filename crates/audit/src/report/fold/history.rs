@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use ledger::entry::{Detail, MapRef};
-use ledger::{Entry, Hash, Kind};
+use ledger::entry::MapRef;
+use ledger::{Entry, Kind};
 
 use super::capped::Listed;
-use super::links::{At, count, reason};
+use super::links::At;
+use crate::details::{count, log_key, old_head, reason, signers};
+use crate::rules::OldHead;
 
 /// Maps taken, and other events, that are listed.
 pub(crate) const EVENTS_MAX: usize = 2_000;
@@ -47,8 +49,8 @@ pub struct Event {
     pub count: Option<u64>,
     /// The log's key, as a GENESIS gives it.
     pub log_key: Option<String>,
-    /// The head of the log before, as a GENESIS gives it: origin, size, root.
-    pub old_head: Option<(String, u64, Hash)>,
+    /// The head of the log before, as a GENESIS gives it.
+    pub old_head: Option<OldHead>,
 }
 
 /// What happened to all logs.
@@ -94,27 +96,17 @@ impl History {
 
     fn map(&mut self, at: At, entry: &Entry) {
         let Some(map) = entry.map else { return };
-        let signers = entry.details.iter().find_map(|detail| {
-            if let Detail::Signers(names) = detail { Some(names.clone()) } else { None }
-        });
         self.taken.push(Taken {
             log: at.log,
             index: at.index,
             minute: entry.minute,
             epoch: map.epoch,
             digest: map.digest,
-            signers: signers.unwrap_or_default(),
+            signers: signers(entry).unwrap_or("").to_owned(),
         });
     }
 
     fn event(&mut self, at: At, entry: &Entry) {
-        let log_key = entry.details.iter().find_map(|detail| {
-            if let Detail::LogKey(vkey) = detail { Some(vkey.clone()) } else { None }
-        });
-        let old_head = entry.details.iter().find_map(|detail| {
-            let Detail::OldHead { origin, size, root } = detail else { return None };
-            Some((origin.clone(), *size, *root))
-        });
         self.events.push(Event {
             log: at.log,
             index: at.index,
@@ -122,8 +114,8 @@ impl History {
             kind: entry.kind,
             reason: reason(entry).unwrap_or("").to_owned(),
             count: count(entry),
-            log_key,
-            old_head,
+            log_key: log_key(entry).map(str::to_owned),
+            old_head: old_head(entry),
         });
     }
 }

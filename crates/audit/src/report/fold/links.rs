@@ -3,8 +3,9 @@
 
 use std::collections::HashMap;
 
-use ledger::entry::Detail;
 use ledger::{Entry, Kind};
+
+use crate::details::peer;
 
 /// Entries of all logs that are remembered, at six bytes each. Later ones that name an entry beyond
 /// them are counted as of an unstated jurisdiction.
@@ -135,30 +136,4 @@ impl Links {
     pub(crate) fn log_of(&self, origin: &str) -> Option<usize> {
         self.origins.get(origin).copied()
     }
-}
-
-/// Origin and index of the peer that an entry names.
-pub(crate) fn peer(entry: &Entry) -> Option<(&str, u64)> {
-    entry.details.iter().find_map(|detail| {
-        if let Detail::Peer { origin, index } = detail {
-            Some((origin.as_str(), *index))
-        } else {
-            None
-        }
-    })
-}
-
-/// The number that an entry gives.
-pub(crate) fn count(entry: &Entry) -> Option<u64> {
-    entry
-        .details
-        .iter()
-        .find_map(|detail| if let Detail::Count(count) = detail { Some(*count) } else { None })
-}
-
-/// The reason, or the stated purpose, that an entry gives.
-pub(crate) fn reason(entry: &Entry) -> Option<&str> {
-    entry.details.iter().find_map(|detail| {
-        if let Detail::Reason(reason) = detail { Some(reason.as_str()) } else { None }
-    })
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use ledger::{Entry, Kind};
 
-use super::links::{At, Class, Links, UNSTATED, count};
+use super::links::{At, Class, Links, UNSTATED};
+use crate::details::count;
 use crate::report::figure::{Figure, Section};
 use crate::report::period::{Month, Period};
 use crate::report::small::Cells;
