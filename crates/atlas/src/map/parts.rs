@@ -124,7 +124,7 @@ impl CollectionRules {
 }
 
 /// Where a region stands, as its operators attest. Bailiwick cannot prove it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Site {
     /// The postal address of the machines.
     pub address: Option<String>,

@@ -98,15 +98,15 @@ impl Table {
         for site in &report.law.sites {
             let (fact, key) = (&site.fact, format!("maps {}", epochs(&site.epochs)));
             let place = [fact.region.clone(), String::new(), String::new()];
-            let expires = fact.attestation_expires.map(|date| date.to_string());
+            let expires = fact.site.attestation_expires.map(|date| date.to_string());
             let territory = Some(fact.territory.clone());
             for (dimension, value) in [
                 ("territory", &territory),
-                ("address", &fact.address),
-                ("operator", &fact.operator),
-                ("contract", &fact.contract),
-                ("register", &fact.register),
-                ("attestation", &fact.attestation),
+                ("address", &fact.site.address),
+                ("operator", &fact.site.operator),
+                ("contract", &fact.site.contract),
+                ("register", &fact.site.register),
+                ("attestation", &fact.site.attestation),
                 ("attestation_expires", &expires),
             ] {
                 if let Some(value) = value {

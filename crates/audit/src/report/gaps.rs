@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use atlas::Verified;
+use atlas::{Site, Verified};
 
 use super::figure::{Figure, Section};
 use super::fold::history::Event;
@@ -144,8 +144,8 @@ fn regions(period: Period, fold: &Fold, law: &Law, gaps: &mut Found) {
     let logged: BTreeSet<&str> = fold.logs.iter().map(|log| log.region.as_str()).collect();
     let (_, last) = period.days();
     for site in &law.sites {
-        let SiteFacts { region, address, operator, contract, register, attestation, .. } =
-            &site.fact;
+        let SiteFacts { region, site, .. } = &site.fact;
+        let Site { address, operator, contract, register, attestation, .. } = site;
         if !logged.contains(region.as_str()) {
             gaps.add(GapKind::RegionWithoutLog, [region]);
         }
@@ -163,7 +163,7 @@ fn regions(period: Period, fold: &Fold, law: &Law, gaps: &mut Found) {
         if !missing.is_empty() {
             gaps.add(GapKind::SiteBare, [region, &missing.join(" ")]);
         }
-        if let Some(expires) = site.fact.attestation_expires.filter(|expires| *expires < last) {
+        if let Some(expires) = site.attestation_expires.filter(|expires| *expires < last) {
             gaps.add(GapKind::AttestationExpired, [region, &expires.to_string()]);
         }
     }

@@ -109,10 +109,11 @@ fn stated<T>(it: &Stated<T>, fact: impl Fn(&T) -> Json) -> Json {
     object([("fact", fact(&it.fact)), ("epochs", it.epochs.clone().into())])
 }
 
-fn site(site: &SiteFacts) -> Json {
+fn site(facts: &SiteFacts) -> Json {
+    let SiteFacts { region, territory, site } = facts;
     object([
-        ("region", site.region.clone().into()),
-        ("territory", site.territory.clone().into()),
+        ("region", region.clone().into()),
+        ("territory", territory.clone().into()),
         ("address", site.address.clone().into()),
         ("operator", site.operator.clone().into()),
         ("contract", site.contract.clone().into()),

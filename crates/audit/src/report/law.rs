@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use atlas::{Clause, CollectionRules, Date, Region, RegionMap, Statute, StatutePack, Verified};
+use atlas::{
+    Clause, CollectionRules, Date, Region, RegionMap, Site, Statute, StatutePack, Verified,
+};
 
 use super::input::MapInput;
 
@@ -45,18 +47,8 @@ pub struct SiteFacts {
     pub region: String,
     /// Its territory.
     pub territory: String,
-    /// Postal address.
-    pub address: Option<String>,
-    /// Who runs the data centre.
-    pub operator: Option<String>,
-    /// The contract.
-    pub contract: Option<String>,
-    /// The entry in a public register.
-    pub register: Option<String>,
-    /// What attests the location.
-    pub attestation: Option<String>,
-    /// The last day of that attestation.
-    pub attestation_expires: Option<Date>,
+    /// What they attest.
+    pub site: Site,
 }
 
 /// A law in force, with the map's settings.
@@ -237,16 +229,10 @@ fn map_facts(input: MapInput, read: Result<RegionMap, String>) -> MapFacts {
 }
 
 fn site(region: &Region) -> SiteFacts {
-    let site = region.site().clone();
     SiteFacts {
         region: region.name().to_string(),
         territory: region.territory().to_string(),
-        address: site.address,
-        operator: site.operator,
-        contract: site.contract,
-        register: site.register,
-        attestation: site.attestation,
-        attestation_expires: site.attestation_expires,
+        site: region.site().clone(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! An entry of the placement log: small, canonical, readable, without content or identifier.
+//! An entry of the placement log: small, canonical, readable, without content or direct identifier.
 //!
 //! One sequence of bytes for each entry and no other: whatever decodes encodes to the same bytes.
 //! Entries are hashed as they are and are never migrated; a later version of this codec adds a

@@ -12,16 +12,16 @@ pub(super) fn sites(speaker: Speaker<'_>) -> Part {
         return speaker.part("sites", Label::Sites, vec![speaker.text(Sentence::NoMaps)]);
     }
     let rows = speaker.report.law.sites.iter().map(|site| {
-        let SiteFacts { region, territory, address, operator, contract, register, .. } = &site.fact;
-        let expires = site.fact.attestation_expires.map(|date| date.to_string());
+        let SiteFacts { region, territory, site: place } = &site.fact;
+        let expires = place.attestation_expires.map(|date| date.to_string());
         vec![
             text(region),
             text(territory),
-            speaker.or_none(address.as_deref()),
-            speaker.or_none(operator.as_deref()),
-            speaker.or_none(contract.as_deref()),
-            speaker.or_none(register.as_deref()),
-            speaker.or_none(site.fact.attestation.as_deref()),
+            speaker.or_none(place.address.as_deref()),
+            speaker.or_none(place.operator.as_deref()),
+            speaker.or_none(place.contract.as_deref()),
+            speaker.or_none(place.register.as_deref()),
+            speaker.or_none(place.attestation.as_deref()),
             speaker.or_none(expires.as_deref()),
             epochs(&site.epochs),
             Cell::Text(since(speaker, site)),
