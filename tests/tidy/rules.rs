@@ -28,7 +28,7 @@ pub(crate) const LONG: &[(&str, &str)] = &[];
 pub(crate) const DENIALS: &[(&str, &str)] = &[];
 
 /// Lines of a file of code.
-pub(crate) const LINES_MAX: usize = 400;
+pub(crate) const LINES_MAX: usize = 500;
 
 /// Words that promise what no program can.
 const CLAIMS: &[&str] = &[
