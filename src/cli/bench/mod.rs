@@ -15,9 +15,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use comfy_table::{CellAlignment, Table};
 use serde::Serialize;
 
+use super::table::Table;
 use super::terminal::{self, say, warn};
 use super::{Exit, Failure};
 use crate::serve;
@@ -197,8 +197,6 @@ fn table(lines: &[Line]) -> Table {
             line.resident_mib.map_or_else(String::new, |(g, s)| format!("{g}, {s}")),
         ]);
     }
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
+    table.align_numbers();
     table
 }
