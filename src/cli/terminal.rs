@@ -61,5 +61,6 @@ pub(crate) fn table(headings: &[&str]) -> Table {
 
 /// Characters of a line, if standard output is a terminal.
 fn width() -> Option<usize> {
-    comfy_table::Table::new().width().map(usize::from)
+    // Some say that they have none.
+    comfy_table::Table::new().width().map(usize::from).filter(|columns| *columns > 0)
 }
