@@ -56,3 +56,28 @@ fn a_neighbour_at_its_limit_is_refused_and_the_other_tenant_is_not() {
     // What the limit allows, and what has gathered before the measurement begins.
     assert!(lines[2]["per_second"].as_f64() <= Some(1000.0), "{lines:?}");
 }
+
+/// The pair and Bailiwick in turns, for longer than a connection lasts whose end is not known.
+#[test]
+fn five_rounds_beside_the_bare_pair_come_to_medians_and_processor_time() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let stores = folder.path().join("stores");
+    let stores = stores.to_str().expect("text");
+    let few = ["--seconds", "1", "--in-flight", "16", "--engines", "fjall", "--folder", stores];
+    let done = run(&[&["bench", "--json", "--rounds", "5"], &few[..]].concat());
+    assert_eq!(done.code, 0, "{done:?}");
+    let lines: Vec<Value> = serde_json::from_str(&done.stdout).expect("an answer in JSON");
+    let what: Vec<&str> = lines.iter().filter_map(|line| line["what"].as_str()).collect();
+    let kinds = ["bare pair, unary", "bare pair, stream", "put", "get", "StreamPut"];
+    assert_eq!(what, kinds.map(|kind| format!("fjall: {kind}")));
+    for line in &lines {
+        let rate = line["per_second"].as_f64();
+        assert!(rate >= line["spread"][0].as_f64() && rate <= line["spread"][1].as_f64(), "{line}");
+        assert!(rate > Some(0.0) && line["failed"] == 0, "{line}");
+        let cpu = line["cpu_us"].as_array().expect("three processes");
+        assert!(cpu.len() == 3 && cpu[..2].iter().all(|us| us.as_f64() > Some(0.0)), "{line}");
+        let bare = line["what"].as_str().is_some_and(|what| what.contains("bare"));
+        assert_eq!(line["ratio"].is_null(), bare, "{line}");
+    }
+    assert_eq!(done.stderr.matches("round 5 of 5").count(), 1, "{}", done.stderr);
+}

@@ -257,6 +257,70 @@ fn each_process_has_a_user_of_its_own_and_sees_no_other_ones_store() {
 
 // === containers ===
 
+/// The entrypoint with the binary on its path, as in the image.
+fn entrypoint(arguments: &[&str], folder: &Path) -> std::process::Child {
+    let binary = Path::new(env!("CARGO_BIN_EXE_bailiwick")).parent().expect("a folder");
+    let path = format!("{}:{}", binary.display(), "/usr/bin:/bin");
+    let log = fs::File::create(folder.join("stderr")).expect("a file");
+    Command::new("sh")
+        .arg(file("deploy/container/entrypoint.sh"))
+        .args(arguments)
+        .env("PATH", path)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .expect("a shell can be started")
+}
+
+#[test]
+fn a_container_is_started_again_unless_a_person_is_needed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let missing = folder.path().join("missing.toml");
+    let missing = missing.to_str().expect("text");
+    for (arguments, code) in
+        [(&["gateway", "--config", missing][..], 64), (&["nothing"], 2), (&["--version"], 0)]
+    {
+        let ended = entrypoint(arguments, folder.path()).wait().expect("it ends");
+        assert_eq!(ended.code(), Some(code), "{arguments:?}");
+    }
+
+    // An address that is taken is 69, which passes: once it is free the server comes up.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("an address").port();
+    let (listen, data) = (format!("127.0.0.1:{port}"), folder.path().join("data"));
+    let dev = ["dev", "--listen", &listen, "--data", data.to_str().expect("text")];
+    let mut running = entrypoint(&dev, folder.path());
+    let log = || fs::read_to_string(folder.path().join("stderr")).unwrap_or_default();
+    wait_until("it was tried twice", SESSION_MAX, || log().matches("cannot listen").count() >= 2);
+    drop(taken);
+    wait_until("it listens", SESSION_MAX, || {
+        std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
+    });
+    let pid = rustix::process::Pid::from_child(&running);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
+    assert_eq!(running.wait().expect("it ends").code(), Some(0), "{}", log());
+}
+
+#[test]
+fn every_container_has_a_health_check_and_no_policy_that_knows_no_exit_codes() {
+    let text = fs::read_to_string(file("deploy/compose.yaml")).expect("a compose file");
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    assert_eq!(
+        lines.iter().filter(|line| line.starts_with("restart:")).collect::<Vec<_>>(),
+        [&"restart: \"no\""]
+    );
+    let configs = |begins: &str| -> Vec<String> {
+        let lines = lines.iter().filter(|line| line.starts_with(begins));
+        lines.filter_map(|line| Some(line.rsplit(' ').next()?.replace(']', ""))).collect()
+    };
+    assert_eq!(configs("command: ["), configs("test: [CMD, bailiwick, health,"));
+    assert_eq!(configs("command: [").len(), 4);
+    let image = fs::read_to_string(file("deploy/Dockerfile")).expect("a Dockerfile");
+    let (_, runs) = image.rsplit_once("FROM ").expect("the image that runs");
+    assert!(runs.contains("ca-certificates") && runs.contains("container/entrypoint.sh"));
+}
+
 #[test]
 fn no_container_sees_the_store_of_another() {
     let text = fs::read_to_string(file("deploy/compose.yaml")).expect("a compose file");

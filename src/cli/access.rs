@@ -58,6 +58,15 @@ fn wrong(path: &Path, error: Error) -> Failure {
     Failure::said(exit(&error), format!("{}: {error}", path.display()))
 }
 
+/// What a call that failed says: with the gateway's address, where it was not the gateway that said
+/// no.
+pub(crate) fn said(gateway: &str, error: &Error) -> String {
+    match error.refused() {
+        Some(_) => error.to_string(),
+        None => format!("{gateway}: {error}"),
+    }
+}
+
 /// The exit code of a call that failed.
 pub(crate) const fn exit(error: &Error) -> Exit {
     match error {

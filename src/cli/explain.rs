@@ -1,24 +1,23 @@
 //! `bailiwick explain`: where records would go, and why. Nothing is stored and nobody is asked.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use atlas::{Date, Findings, Outcome, Question, RegionMap, Ruling, decide};
 use clap::Args;
-use comfy_table::Table;
-use evidence::Sources;
+use evidence::{Evidence, JsonLine, Sources};
 use link::system::SystemClock;
 use serde_json::{Map, Value, json};
 use terms::{Clock as _, Fault, TenantId};
 
-use super::rows::{Row, is_blank};
+use super::rows::for_each_line;
+use super::table::Table;
 use super::terminal::{self, Output};
-use super::{Exit, Failure};
+use super::{Exit, Failure, Packs};
 use crate::config;
 
-/// Bytes of one line at the most.
-const LINE_BYTES_MAX: u64 = terms::limits::BODY_BYTES_MAX as u64;
+const HEADINGS: [&str; 6] = ["id", "jurisdictions", "region", "mirrors", "findings", "why"];
+/// Rows of one table. What is laid out is held in memory, and a file may have any length.
+const ROWS_MAX: usize = 500;
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -31,12 +30,14 @@ pub(crate) struct Options {
     /// The day for which to rule, as 2026-11-23 [default: today, in UTC]
     #[arg(long, value_name = "DATE", value_parser = day)]
     as_of: Option<Date>,
-    /// The tenant whose users these are [default: the first of the map]
-    #[arg(long, value_name = "NAME", value_parser = tenant)]
+    /// The tenant whose users these are [default: the only one of the map]
+    #[arg(long, value_name = "NAME", value_parser = |text: &str| TenantId::parse(text))]
     tenant: Option<TenantId>,
     /// Answer in JSON, one line for each
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    packs: Packs,
     /// JSON lines with `id`, `collection` and `evidence`; `-` is standard input
     #[arg(value_name = "FILE", default_value = "-")]
     rows: PathBuf,
@@ -46,29 +47,23 @@ fn day(text: &str) -> Result<Date, &'static str> {
     Date::parse(text).ok_or("is not a day such as 2026-11-23")
 }
 
-fn tenant(text: &str) -> Result<TenantId, terms::InvalidId> {
-    TenantId::parse(text)
-}
-
 /// Answers every line, and fails at the end if one could not be read.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
-    let map = config::map(&options.map)?;
+    let map = options.packs.map(&options.map)?;
     let rules = Rules {
-        tenant: chosen(&map, options.tenant.as_ref())?,
+        tenant: config::tenant(&map, options.tenant.as_ref())?,
         sources: config::evidence_sources(options.geoip.as_deref())?,
         date: options.as_of.unwrap_or_else(|| Date::of(SystemClock.now())),
         map,
     };
-    let mut shape = if options.json {
-        Shape::Json(Output::new())
-    } else {
-        let headings = ["id", "jurisdictions", "region", "mirrors", "findings", "why"];
-        Shape::Table(Box::new(terminal::table(&headings)))
+    let mut answers = Answers {
+        output: Output::new(),
+        table: (!options.json).then(|| terminal::table(&HEADINGS)),
     };
     let mut bad = 0_usize;
     for_each_line(&options.rows, |number, line| {
         let answer = line.and_then(|line| {
-            let row = Row::read(line)?;
+            let row = JsonLine::read(line)?;
             Ok((rules.rule(&row)?, row))
         });
         if let Err(fault) = &answer {
@@ -76,61 +71,16 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
             let text = format!("{}:{number}", options.rows.display());
             terminal::warn(format!("{text}: {}: {fault}", fault.reason));
         }
-        shape.show(
+        answers.show(
             number,
             answer.as_ref().map(|((findings, ruling), row)| Answer { row, findings, ruling }),
         )
     })?;
-    shape.end()?;
+    answers.end()?;
     match bad {
         0 => Ok(()),
         _ => Err(Failure::said(Exit::Failed, format!("{bad} lines were not ruled upon"))),
     }
-}
-
-/// The tenant of that name, or the first.
-fn chosen(map: &RegionMap, name: Option<&TenantId>) -> Result<TenantId, Failure> {
-    let all: Vec<&str> = map.tenants().map(|tenant| tenant.name().as_str()).collect();
-    let found = match name {
-        Some(name) => map.tenant(name),
-        None => map.tenants().next(),
-    };
-    found.map(|tenant| tenant.name().clone()).ok_or_else(|| {
-        let text = format!("the map has no such tenant; --tenant takes one of: {}", all.join(", "));
-        Failure::said(Exit::Config, text)
-    })
-}
-
-/// Calls `each` with every line that is not blank and its number from 1. A line over the limit is
-/// an error to `each`, and is passed over.
-pub(super) fn for_each_line(
-    path: &Path,
-    mut each: impl FnMut(usize, Result<&[u8], Fault>) -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    let unread = |error: io::Error| {
-        let text = format!("{} cannot be read ({error})", path.display());
-        Failure::said(Exit::Failed, text)
-    };
-    let mut reader: Box<dyn BufRead> = if path == Path::new("-") {
-        Box::new(io::stdin().lock())
-    } else {
-        Box::new(BufReader::new(File::open(path).map_err(unread)?))
-    };
-    let mut line = Vec::new();
-    for number in 1.. {
-        line.clear();
-        let mut start = reader.by_ref().take(LINE_BYTES_MAX);
-        if start.read_until(b'\n', &mut line).map_err(unread)? == 0 {
-            break;
-        }
-        if start.limit() == 0 && !line.ends_with(b"\n") {
-            reader.skip_until(b'\n').map_err(unread)?;
-            each(number, Err(terms::Reason::BodyTooLarge.into()))?;
-        } else if !is_blank(&line) {
-            each(number, Ok(&line))?;
-        }
-    }
-    Ok(())
 }
 
 /// Under what the rows are ruled upon.
@@ -142,8 +92,8 @@ struct Rules {
 }
 
 impl Rules {
-    fn rule(&self, row: &Row) -> Result<(Findings, Ruling), Fault> {
-        let items: Vec<_> = row.evidence.iter().map(super::Item::as_pair).collect();
+    fn rule(&self, row: &JsonLine<'_>) -> Result<(Findings, Ruling), Fault> {
+        let items: Vec<_> = row.evidence.iter().map(Evidence::as_item).collect();
         let findings = self.sources.findings(&self.map, &items, &Findings::new())?;
         let question = Question {
             tenant: &self.tenant,
@@ -158,43 +108,46 @@ impl Rules {
 
 /// What is said of one row.
 struct Answer<'a> {
-    row: &'a Row,
+    row: &'a JsonLine<'a>,
     findings: &'a Findings,
     ruling: &'a Ruling,
 }
 
-/// How answers look.
-enum Shape {
-    Json(Output),
-    Table(Box<Table>),
+/// Where answers go: each as it comes in JSON, or some hundred at once in a table.
+struct Answers {
+    output: Output,
+    /// None: in JSON.
+    table: Option<Table>,
 }
 
-impl Shape {
+impl Answers {
     fn show(&mut self, number: usize, answer: Result<Answer<'_>, &Fault>) -> Result<(), Failure> {
-        match self {
-            Self::Json(output) => output.line(match answer {
+        let Some(table) = &mut self.table else {
+            return self.output.line(match answer {
                 Ok(answer) => answer.json(),
                 Err(fault) => not_ruled(number, fault),
-            }),
-            Self::Table(table) => {
-                table.add_row(match answer {
-                    Ok(answer) => answer.cells(),
-                    Err(fault) => {
-                        let region = fault.reason.to_string();
-                        let [id, none] = [format!("line {number}"), String::new()];
-                        [id, none.clone(), region, none.clone(), none, fault.message()]
-                    }
-                });
-                Ok(())
+            });
+        };
+        table.add_row(match answer {
+            Ok(answer) => answer.cells(),
+            Err(fault) => {
+                let region = fault.reason.to_string();
+                let [id, none] = [format!("line {number}"), String::new()];
+                [id, none.clone(), region, none.clone(), none, fault.message()]
             }
+        });
+        if table.len() < ROWS_MAX {
+            return Ok(());
         }
+        let full = std::mem::replace(table, terminal::table(&HEADINGS));
+        self.output.line(full)
     }
 
-    fn end(self) -> Result<(), Failure> {
-        match self {
-            Self::Json(mut output) => output.flush(),
-            Self::Table(table) => terminal::say(table),
+    fn end(mut self) -> Result<(), Failure> {
+        if let Some(table) = self.table.filter(|table| table.len() > 0) {
+            self.output.line(table)?;
         }
+        self.output.flush()
     }
 }
 

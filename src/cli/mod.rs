@@ -7,20 +7,24 @@ mod doctor;
 mod evidence;
 mod explain;
 mod failure;
+mod health;
 mod import;
+mod install;
 mod map;
 pub(crate) mod pki;
 mod record;
 mod rows;
+mod table;
 pub(crate) mod terminal;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
-pub(crate) use evidence::{Item, proto};
+pub(crate) use evidence::proto;
 pub(crate) use failure::{Exit, Failure};
+pub(crate) use map::Packs;
 pub(crate) use record::{refusal_text, why};
 
 use crate::{dev, serve};
@@ -59,8 +63,14 @@ enum Command {
     Pki(pki::Arguments),
     /// Look at what a server needs before it is missed, and say what to do
     Doctor(doctor::Options),
+    /// Ask a server of this machine whether it is ready
+    Health(health::Options),
     /// Measure puts and gets through processes of this binary, beside a bare pair
     Bench(bench::Options),
+    /// Print the completions of these commands for a shell
+    Completions(install::Completions),
+    /// Write the manual pages of these commands
+    Man(install::Man),
     #[command(hide = true)]
     BenchPeer(bench::bare::Options),
 }
@@ -120,6 +130,9 @@ pub(crate) fn main() -> ExitCode {
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Pki(arguments) => pki::run(&arguments),
         Command::Doctor(options) => doctor::run(&options),
+        Command::Health(options) => health::run(&options),
+        Command::Completions(options) => install::completions(&options, Arguments::command()),
+        Command::Man(options) => install::man(&options, Arguments::command()),
         Command::Bench(options) => bench::run(&options),
         Command::BenchPeer(options) => bench::bare::run(options),
     };

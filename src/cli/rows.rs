@@ -1,88 +1,56 @@
-//! Lines of a file of persons: JSON objects with `id`, `collection` and `evidence`, and whatever
-//! else their owner keeps there.
+//! A file of persons, line by line.
 
-use serde_json::{Map, Value};
-use terms::{Collection, Fault, Reason, SubjectId, limits};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read as _};
+use std::path::Path;
 
-use super::Item;
+use terms::Fault;
 
-/// The member that holds what a test expects. It is no part of the record.
-const EXPECT: &str = "expect";
+use super::{Exit, Failure};
 
-/// One person's row.
-pub(crate) struct Row {
-    pub(crate) id: SubjectId,
-    pub(crate) collection: Collection,
-    pub(crate) evidence: Vec<Item>,
-    /// The object without `expect`, for whoever stores it.
-    object: Map<String, Value>,
-}
+/// Bytes of one line at the most.
+const LINE_BYTES_MAX: u64 = terms::limits::BODY_BYTES_MAX as u64;
+/// What some programs write before the first line of a file in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-impl Row {
-    /// Reads a line. What is wrong with it never repeats what stands in it.
-    pub(crate) fn read(line: &[u8]) -> Result<Self, Fault> {
-        let value = serde_json::from_slice(line).map_err(|error| {
-            Fault::new(Reason::FieldInvalid)
-                .problem(format!("is not JSON (column {})", error.column()))
-                .cure("write one JSON object a line")
-        })?;
-        let Value::Object(mut object) = value else {
-            return Err(invalid("", "is not a JSON object"));
-        };
-        // Taken out without moving the others.
-        object.shift_remove(EXPECT);
-        let id = SubjectId::parse(text(&object, "id")?).map_err(|why| Fault::id("id", why))?;
-        let collection = Collection::parse(text(&object, "collection")?)
-            .map_err(|why| Fault::id("collection", why))?;
-        let evidence = evidence(&object)?;
-        Ok(Self { id, collection, evidence, object })
-    }
-
-    /// What an import stores: the object without `expect`, as compact JSON with its members in the
-    /// order in which they came. Spaces between tokens are not kept, and numbers and escapes are
-    /// written in their shortest form.
-    pub(crate) fn body(&self) -> Vec<u8> {
-        serde_json::to_vec(&self.object).expect("a value that was read can be written")
-    }
-}
-
-fn evidence(object: &Map<String, Value>) -> Result<Vec<Item>, Fault> {
-    let items = match object.get("evidence") {
-        Some(Value::Array(items)) => items,
-        Some(_) => return Err(invalid("evidence", "is not a list")),
-        None => return Err(Fault::new(Reason::FieldMissing).field("evidence")),
+/// Calls `each` with every line that is not blank and its number from 1. A byte order mark at the
+/// start of the file is passed over. A line over the limit is an error to `each`, and is passed
+/// over.
+pub(super) fn for_each_line(
+    path: &Path,
+    mut each: impl FnMut(usize, Result<&[u8], Fault>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let unread = |error: io::Error| {
+        let text = format!("{} cannot be read ({error})", path.display());
+        Failure::said(Exit::Failed, text)
     };
-    if items.len() > limits::EVIDENCE_ITEMS_MAX {
-        let fault = Fault::new(Reason::TooManyItems).field("evidence");
-        return Err(fault.with(terms::Detail::Limit, limits::EVIDENCE_ITEMS_MAX));
-    }
-    let item = |(n, item): (usize, &Value)| {
-        let member = |name: &str| {
-            let text = item.get(name).and_then(Value::as_str);
-            let field = format!("evidence[{n}].{name}");
-            text.ok_or_else(|| Fault::new(Reason::FieldMissing).field(field))
-        };
-        Item::read(n, member("kind")?, member("value")?.to_owned())
+    let mut reader: Box<dyn BufRead> = if path == Path::new("-") {
+        Box::new(io::stdin().lock())
+    } else {
+        Box::new(BufReader::new(File::open(path).map_err(unread)?))
     };
-    items.iter().enumerate().map(item).collect()
-}
-
-fn text<'a>(object: &'a Map<String, Value>, name: &'static str) -> Result<&'a str, Fault> {
-    match object.get(name) {
-        Some(Value::String(text)) => Ok(text),
-        Some(_) => Err(invalid(name, "is not a text")),
-        None => Err(Fault::new(Reason::FieldMissing).field(name)),
+    let mut line = Vec::new();
+    for number in 1.. {
+        line.clear();
+        let mut start = reader.by_ref().take(LINE_BYTES_MAX);
+        if start.read_until(b'\n', &mut line).map_err(unread)? == 0 {
+            break;
+        }
+        if start.limit() == 0 && !line.ends_with(b"\n") {
+            reader.skip_until(b'\n').map_err(unread)?;
+            each(number, Err(terms::Reason::BodyTooLarge.into()))?;
+            continue;
+        }
+        let text = match line.strip_prefix(BYTE_ORDER_MARK) {
+            Some(text) if number == 1 => text,
+            _ => &line,
+        };
+        // Such lines count in the numbers, and are nobody's.
+        if !text.iter().all(u8::is_ascii_whitespace) {
+            each(number, Ok(text))?;
+        }
     }
-}
-
-fn invalid(field: &'static str, problem: &'static str) -> Fault {
-    let fault = Fault::new(Reason::FieldInvalid).problem(problem);
-    if field.is_empty() { fault } else { fault.field(field) }
-}
-
-/// Whether there is nothing on a line: such lines are passed over, and counted.
-pub(crate) fn is_blank(line: &[u8]) -> bool {
-    line.iter().all(u8::is_ascii_whitespace)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -90,42 +58,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_body_is_the_object_in_its_order_without_expect() {
-        let line = r#"{"z": 1, "id":"a", "expect": {"b": 2}, "collection":"c", "evidence": [], "a": 1.50}"#;
-        let row = Row::read(line.as_bytes()).unwrap_or_else(|fault| panic!("{fault}"));
-        let body = String::from_utf8(row.body()).unwrap();
-        assert_eq!(body, r#"{"z":1,"id":"a","collection":"c","evidence":[],"a":1.5}"#);
-        let again = Row::read(body.as_bytes()).unwrap_or_else(|fault| panic!("{fault}"));
-        assert_eq!(again.body(), row.body());
-    }
-
-    #[test]
-    fn what_is_wrong_is_named_and_never_repeated() {
-        let cases = [
-            ("{", "FIELD_INVALID", None),
-            ("[]", "FIELD_INVALID", None),
-            (r#"{"collection":"c","evidence":[]}"#, "FIELD_MISSING", Some("id")),
-            (r#"{"id":"secret\n","collection":"c","evidence":[]}"#, "FIELD_INVALID", Some("id")),
-            (r#"{"id":7,"collection":"c","evidence":[]}"#, "FIELD_INVALID", Some("id")),
-            (r#"{"id":"a","collection":"C","evidence":[]}"#, "FIELD_INVALID", Some("collection")),
-            (r#"{"id":"a","collection":"c"}"#, "FIELD_MISSING", Some("evidence")),
-            (r#"{"id":"a","collection":"c","evidence":{}}"#, "FIELD_INVALID", Some("evidence")),
-            (
-                r#"{"id":"a","collection":"c","evidence":[{"kind":"secret","value":"x"}]}"#,
-                "EVIDENCE_KIND_UNKNOWN",
-                Some("evidence[0].kind"),
-            ),
-            (
-                r#"{"id":"a","collection":"c","evidence":[{"kind":"ip"}]}"#,
-                "FIELD_MISSING",
-                Some("evidence[0].value"),
-            ),
-        ];
-        for (line, reason, field) in cases {
-            let Err(fault) = Row::read(line.as_bytes()) else { panic!("{line}") };
-            assert_eq!(fault.reason.as_str(), reason, "{line}");
-            assert_eq!(fault.field.as_deref(), field, "{line}");
-            assert!(!fault.message().contains("secret"), "{fault}");
-        }
+    fn a_byte_order_mark_is_passed_over_at_the_start_alone() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "\u{feff}a\n\n\u{feff}b\r\nc").unwrap();
+        let mut seen = Vec::new();
+        let read = for_each_line(file.path(), |number, line| {
+            seen.push((number, String::from_utf8(line.unwrap().to_vec()).unwrap()));
+            Ok(())
+        });
+        assert!(read.is_ok());
+        let lines = [(1, "a\n"), (3, "\u{feff}b\r\n"), (4, "c")];
+        assert_eq!(seen, lines.map(|(number, line)| (number, line.to_owned())));
     }
 }

@@ -1,11 +1,9 @@
 //! Standard output and standard error: the one place that prints.
 
 use std::fmt;
-use std::io::{self, IsTerminal, StdoutLock, Write};
+use std::io::{self, StdoutLock, Write};
 
-use comfy_table::presets::UTF8_FULL_CONDENSED;
-use comfy_table::{ContentArrangement, Table};
-
+use super::table::Table;
 use super::{Exit, Failure};
 
 /// Standard output, for as long as a command prints. What it holds back is written when it is
@@ -35,6 +33,13 @@ pub(crate) fn say(text: impl fmt::Display) -> Result<(), Failure> {
     output.flush()
 }
 
+/// Prints bytes to standard output as they are.
+pub(crate) fn print(bytes: &[u8]) -> Result<(), Failure> {
+    let mut output = Output::new();
+    output.0.write_all(bytes).map_err(closed)?;
+    output.flush()
+}
+
 /// Prints a line to standard error. There is nobody to tell when that fails.
 pub(crate) fn warn(text: impl fmt::Display) {
     drop(writeln!(io::stderr().lock(), "{text}"));
@@ -51,16 +56,11 @@ fn closed(error: io::Error) -> Failure {
 /// An empty table with these headings. It fits a terminal's width; into a file or a pipe, each
 /// line of a cell is one line.
 pub(crate) fn table(headings: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_style(UTF8_FULL_CONDENSED);
-    if !headings.is_empty() {
-        table.set_header(headings);
-    }
-    let arrangement = if io::stdout().is_terminal() {
-        ContentArrangement::Dynamic
-    } else {
-        ContentArrangement::Disabled
-    };
-    table.set_content_arrangement(arrangement);
-    table
+    Table::new(headings, width())
+}
+
+/// Characters of a line, if standard output is a terminal.
+fn width() -> Option<usize> {
+    // Some say that they have none.
+    comfy_table::Table::new().width().map(usize::from).filter(|columns| *columns > 0)
 }

@@ -18,6 +18,7 @@ use std::time::Duration;
 use atlas::RegionMap;
 use evidence::Sources;
 use link::telemetry::Level;
+use terms::TenantId;
 
 use crate::cli::{Exit, Failure};
 use read::{At, File, Mistake, Section};
@@ -34,12 +35,11 @@ const MB: u64 = 1 << 20;
 /// The variable that says how much is logged.
 const LOG: &str = "BAILIWICK_LOG";
 
-/// Reads a region map.
-pub(crate) fn map(path: &Path) -> Result<RegionMap, Failure> {
-    let text = whole_file(path)?;
-    RegionMap::parse(&text).map_err(|diagnostics| {
-        mistakes(diagnostics.into_iter().map(|diagnostic| (path.to_path_buf(), diagnostic)))
-    })
+/// The tenant of that name; without a name the map's only one.
+pub(crate) fn tenant(map: &RegionMap, name: Option<&TenantId>) -> Result<TenantId, Failure> {
+    map.tenant_or_only(name)
+        .map(|tenant| tenant.name().clone())
+        .map_err(|problem| Failure::said(Exit::Config, format!("{problem}; name one by --tenant")))
 }
 
 /// What reads evidence, with the IP database of that file if one is named.

@@ -5,6 +5,7 @@
 mod regions;
 mod sample;
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,11 +22,13 @@ use link::listener::require_loopback;
 use link::metrics::Registry;
 use link::system::{SystemClock, SystemEntropy};
 use link::telemetry::Level;
+use serde_json::json;
+use terms::TenantId;
 use terms::limits::GATEWAY_IN_FLIGHT_MAX;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::cli::{Exit, Failure, terminal};
+use crate::cli::{Exit, Failure, Packs, access, terminal};
 use crate::{config, serve};
 use regions::Regions;
 
@@ -50,6 +53,11 @@ pub(crate) struct Options {
     /// The region map [default: the sample map]
     #[arg(long, value_name = "FILE", conflicts_with = "try_it")]
     map: Option<PathBuf>,
+    #[command(flatten)]
+    packs: Packs,
+    /// The tenant that everybody who calls is of [default: the only one of the map]
+    #[arg(long, value_name = "NAME", value_parser = |text: &str| TenantId::parse(text))]
+    tenant: Option<TenantId>,
     /// A database in MaxMind's format for `ip` evidence; without one, an address says nothing
     #[arg(long, value_name = "FILE")]
     geoip: Option<PathBuf>,
@@ -59,6 +67,9 @@ pub(crate) struct Options {
     /// Put and read some invented persons' records, show where they went, and end
     #[arg(long = "try")]
     try_it: bool,
+    /// Answer in JSON: an object when everything is ready, and with `--try` one for each person
+    #[arg(long)]
+    json: bool,
 }
 
 fn engine(text: &str) -> Result<engine::Kind, &'static str> {
@@ -73,9 +84,11 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         return Err(Failure::said(Exit::Config, text));
     }
     let map = Arc::new(match &options.map {
-        Some(path) => config::map(path)?,
+        Some(path) => options.packs.map(path)?,
         None => sample_map()?,
     });
+    // Before anything is opened.
+    config::tenant(&map, options.tenant.as_ref())?;
     serve::start_logs(false, Level::Error)?;
     serve::say_visible();
     serve::block_on(all(options, &map, started))
@@ -92,7 +105,8 @@ async fn all(options: &Options, map: &Arc<RegionMap>, started: Instant) -> Resul
     let sources = tokio::task::spawn_blocking(move || config::evidence_sources(geoip.as_deref()));
     let regions = Regions::open(map, &options.data, options.engine).await?;
     let sources = sources.await.map_err(|error| Failure::new(Exit::Unavailable, error))??;
-    let gateway = gateway(map, &regions, sources)?;
+    let tenant = config::tenant(map, options.tenant.as_ref())?;
+    let gateway = gateway(map, tenant, &regions, sources)?;
     let (end, ending) = watch::channel(false);
     let told = told(stop.asked(), ending);
     let mut serving = tokio::spawn(async move { gateway.serve(listener, told).await });
@@ -120,6 +134,9 @@ async fn all(options: &Options, map: &Arc<RegionMap>, started: Instant) -> Resul
     let served = served.map_err(|error| Failure::new(Exit::Unavailable, error))?;
     served.map_err(|error| serve::gateway::error(Path::new("dev"), error))?;
     drained?;
+    if options.json {
+        return Ok(());
+    }
     terminal::say("drained; the same command goes on with the same data")
 }
 
@@ -141,12 +158,20 @@ async fn show(
 ) -> Result<(), Failure> {
     let client = ready(url, regions).await?;
     let ms = started.elapsed().as_millis();
-    if options.try_it {
+    if options.json {
+        let all = regions
+            .iter()
+            .map(|(region, address)| json!({"region": region, "shard": address.to_string()}));
+        terminal::say(json!({
+            "gateway": url, "data": options.data.display().to_string(),
+            "regions": all.collect::<Vec<_>>(), "ready_ms": u64::try_from(ms).ok(),
+        }))?;
+    } else if options.try_it {
         terminal::say(format!("{} regions and a gateway, ready in {ms} ms", regions.len()))?;
-        sample::show(&client).await
     } else {
-        terminal::say(welcome(options, url, regions, ms))
+        terminal::say(welcome(options, url, regions, ms))?;
     }
+    if options.try_it { sample::show(&client, options.json).await } else { Ok(()) }
 }
 
 fn sample_map() -> Result<RegionMap, Failure> {
@@ -156,13 +181,16 @@ fn sample_map() -> Result<RegionMap, Failure> {
     })
 }
 
-fn gateway(map: &Arc<RegionMap>, regions: &Regions, sources: Sources) -> Result<Gateway, Failure> {
-    let wrong = |text: &str| Failure::said(Exit::Config, text);
-    let tenant = map.tenants().next().ok_or_else(|| wrong("the map names no tenant"))?;
+fn gateway(
+    map: &Arc<RegionMap>,
+    tenant: TenantId,
+    regions: &Regions,
+    sources: Sources,
+) -> Result<Gateway, Failure> {
     let settings = gateway::Settings {
         name: "dev".to_owned(),
         callers: Callers::Everybody(Caller {
-            tenant: tenant.name().clone(),
+            tenant,
             name: "dev".to_owned(),
             roles: vec![Role::Writer, Role::Reader, Role::Operator],
             // Everything is on this machine, and so is whoever calls.
@@ -191,7 +219,7 @@ fn gateway(map: &Arc<RegionMap>, regions: &Regions, sources: Sources) -> Result<
 
 /// A client, once the gateway has reached every region.
 async fn ready(url: &str, regions: &[(String, SocketAddr)]) -> Result<Client, Failure> {
-    let away = |error: client::Error| Failure::new(Exit::Unavailable, error);
+    let away = |error: client::Error| Failure::said(Exit::Unavailable, access::said(url, &error));
     let settings = Settings { deadline: CALL_MAX, attempts_max: ATTEMPTS_MAX };
     let client = Client::connect(url, settings).await.map_err(away)?;
     let all = async {
@@ -214,7 +242,7 @@ fn welcome(options: &Options, url: &str, regions: &[(String, SocketAddr)], ms: u
     for (region, address) in regions {
         table.add_row([region.clone(), address.to_string()]);
     }
-    let data = options.data.display();
+    let (program, data) = (program(), options.data.display());
     let target = url.trim_start_matches("http://");
     format!(
         "{table}\n\
@@ -225,14 +253,47 @@ fn welcome(options: &Options, url: &str, regions: &[(String, SocketAddr)], ms: u
          The fences are off: no TLS, no sandbox, every region on this machine. For trying only.\n\
          \n\
          In another terminal:\n  \
-         bailiwick record put --gateway {url} --subject u-1 --collection profiles --key main \\\n    \
+         {program} record put --gateway {url} --subject u-1 --collection profiles --key main \\\n    \
          --body 'hello' --evidence residence=DE --create-subject\n  \
-         bailiwick record get --gateway {url} --subject u-1 --domicile eu-fra \\\n    \
+         {program} record get --gateway {url} --subject u-1 --domicile eu-fra \\\n    \
          --collection profiles --key main\n  \
          grpcurl -plaintext -d '{{\"collection\":\"profiles\",\"evidence\":[{{\"kind\":\"RESIDENCE\",\
          \"value\":\"RU\"}}]}}' \\\n    {target} bailiwick.v1.Subjects/ResolvePlacement\n  \
-         bailiwick audit mirror --gateway {url} audits && bailiwick audit verify audits\n\
+         {program} audit mirror --gateway {url} audits && {program} audit verify audits\n\
          \n\
          Ctrl-C drains and ends; the same command goes on with the same data."
     )
+}
+
+/// This program as a shell finds it from any folder: by the name under which it was found on the
+/// path, or by its place.
+fn program() -> String {
+    let typed = std::env::args().next().unwrap_or_default();
+    let own = std::env::current_exe().unwrap_or_default();
+    if typed.contains('/') && !own.as_os_str().is_empty() {
+        quoted(&own.display().to_string()).into_owned()
+    } else {
+        typed
+    }
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> Cow<'_, str> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@".contains(c);
+    if word.chars().all(plain) {
+        Cow::Borrowed(word)
+    } else {
+        Cow::Owned(format!("'{}'", word.replace('\'', "'\\''")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_quoted_for_a_shell() {
+        assert_eq!(quoted("/usr/bin/bailiwick"), "/usr/bin/bailiwick");
+        assert_eq!(quoted("/a b/it's"), "'/a b/it'\\''s'");
+    }
 }

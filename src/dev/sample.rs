@@ -1,11 +1,15 @@
 //! `bailiwick dev --try`: invented persons' records through the gateway's public API, and back.
 
 use client::{Client, Error, Proof, api, new_request_id};
+use evidence::Evidence;
 use link::system::SystemEntropy;
+use serde_json::json;
 
 use crate::cli::terminal::{say, table};
-use crate::cli::{Exit, Failure, Item, proto, refusal_text, why};
+use crate::cli::{Exit, Failure, proto, refusal_text, why};
 
+/// What is said of somebody of whom nothing is known.
+const UNDETERMINED: &str = "JURISDICTION_UNDETERMINED";
 /// The key of every record that is put here.
 const KEY: &str = "main";
 
@@ -66,7 +70,7 @@ const STRANGER: Person = Person {
 };
 
 /// Puts, reads back, compares, and shows it. Fails if anything is not as it must be.
-pub(super) async fn show(client: &Client) -> Result<(), Failure> {
+pub(super) async fn show(client: &Client, json: bool) -> Result<(), Failure> {
     let mut shown =
         table(&["person", "collection", "evidence", "region", "why", "version", "record"]);
     let (mut wrong, mut again) = (0, false);
@@ -85,6 +89,19 @@ pub(super) async fn show(client: &Client) -> Result<(), Failure> {
         wrong += usize::from(!same);
         again |= answer.version > 1;
         let evidence = person.evidence.iter().map(|(kind, value)| format!("{kind}={value}"));
+        let evidence: Vec<String> = evidence.collect();
+        let why = answer.ruling.as_ref().map(why).unwrap_or_default();
+        if json {
+            let receipt = answer.receipt.as_ref();
+            say(json!({
+                "person": person.who, "subject": person.subject, "collection": person.collection,
+                "evidence": evidence, "region": subject.domicile, "reasons": why,
+                "version": answer.version, "read_back": same,
+                "log": receipt.map(|receipt| &receipt.origin),
+                "entry": receipt.map(|receipt| receipt.index),
+            }))?;
+            continue;
+        }
         // The client has checked the receipt against what was sent.
         let checked = match &answer.receipt {
             Some(receipt) if same => format!(
@@ -96,19 +113,22 @@ pub(super) async fn show(client: &Client) -> Result<(), Failure> {
         shown.add_row([
             person.who.to_owned(),
             person.collection.to_owned(),
-            evidence.collect::<Vec<_>>().join("\n"),
+            evidence.join("\n"),
             subject.domicile,
-            answer.ruling.as_ref().map(why).unwrap_or_default().join("\n"),
+            why.join("\n"),
             answer.version.to_string(),
             checked,
         ]);
     }
-    say(shown)?;
-    if again {
+    if !json {
+        say(shown)?;
+    }
+    if again && !json {
         say("They were there already, from an earlier run: each has a new version now.")?;
     }
-    refused(client).await?;
+    refused(client, json).await?;
     match wrong {
+        0 if json => Ok(()),
         0 => {
             say("\nEach record was put into the region that the rules give, and read back from it.")
         }
@@ -117,9 +137,12 @@ pub(super) async fn show(client: &Client) -> Result<(), Failure> {
 }
 
 /// Shows one "no", which stores nothing.
-async fn refused(client: &Client) -> Result<(), Failure> {
+async fn refused(client: &Client, json: bool) -> Result<(), Failure> {
     match client.put(&put(&STRANGER)?).await {
-        Err(Error::Refused(refused)) if refused.reason == "JURISDICTION_UNDETERMINED" => {
+        Err(Error::Refused(refused)) if json && refused.reason == UNDETERMINED => {
+            say(json!({"person": STRANGER.who, "refuse": refused.reason, "cure": refused.cure}))
+        }
+        Err(Error::Refused(refused)) if refused.reason == UNDETERMINED => {
             say(format!(
                 "\nSomebody of whom {} anything is refused, and stored nowhere:",
                 STRANGER.who
@@ -133,9 +156,11 @@ async fn refused(client: &Client) -> Result<(), Failure> {
 
 fn put(person: &Person) -> Result<api::PutRecordRequest, Failure> {
     let item = |(n, (kind, value)): (usize, &(&str, &str))| {
-        Item::read(n, kind, (*value).to_owned()).map_err(|fault| Failure::new(Exit::Failed, fault))
+        Evidence::read(n, kind, (*value).to_owned())
+            .map_err(|fault| Failure::new(Exit::Failed, fault))
     };
-    let items: Result<Vec<Item>, Failure> = person.evidence.iter().enumerate().map(item).collect();
+    let items: Result<Vec<Evidence>, Failure> =
+        person.evidence.iter().enumerate().map(item).collect();
     let request_id = new_request_id(&SystemEntropy);
     Ok(api::PutRecordRequest {
         subject: Some(api::SubjectRef { id: person.subject.to_owned(), domicile: String::new() }),

@@ -79,6 +79,8 @@ pub(crate) const SOLE_HOMES: &[(&str, &[&str])] = &[
     // The client makes request ids; everybody else takes an `Entropy`.
     ("getrandom", &["link", "client"]),
     ("clap", &["bailiwick"]),
+    ("clap_complete", &["bailiwick"]),
+    ("clap_mangen", &["bailiwick"]),
     ("anyhow", &["bailiwick"]),
     ("comfy-table", &["bailiwick"]),
     ("indicatif", &["bailiwick"]),

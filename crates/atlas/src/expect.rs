@@ -11,7 +11,7 @@ use crate::read::{At, File, Section};
 use crate::schema::PEOPLE;
 use crate::{
     ClauseId, Date, Diagnostic, EvidenceKind, Finding, Findings, Jurisdiction, Outcome, Question,
-    RegionMap, Ruling, Territory, decide,
+    RegionMap, Ruling, Tenant, Territory, decide,
 };
 
 /// One piece of a person's evidence. Like a finding, it shows no value in `Debug`.
@@ -298,17 +298,9 @@ impl Person {
 
     /// The tenant that is asked about.
     fn tenant<'a>(&'a self, map: &'a RegionMap) -> Result<&'a TenantId, String> {
-        match &self.tenant {
-            Some(name) if map.tenant(name).is_some() => Ok(name),
-            Some(name) => Err(format!("the map has no tenant `{name}`")),
-            None => {
-                let mut all = map.tenants();
-                match (all.next(), all.next()) {
-                    (Some(only), None) => Ok(only.name()),
-                    _ => Err("the map has several tenants: say which".to_owned()),
-                }
-            }
-        }
+        let tenant = map.tenant_or_only(self.tenant.as_ref());
+        let cure = "name one by `tenant = \"…\"` under this person's [[people]]";
+        tenant.map(Tenant::name).map_err(|problem| format!("{problem}; {cure}"))
     }
 
     fn refused(&self, reason: Reason, ruling: Option<&Ruling>) -> Verdict {

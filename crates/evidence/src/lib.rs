@@ -5,6 +5,7 @@
 //! error, a log or `Debug`. No IO: whoever has the IP database reads it and hands over its bytes.
 
 mod ip;
+mod json_line;
 mod phone;
 mod sim;
 
@@ -15,6 +16,7 @@ use atlas::{COUNTRIES_VERSION, Disputed, EvidenceKind, Finding, Findings, Region
 use terms::{Detail, Fault, Pii, Reason, limits};
 
 pub use ip::{DatabaseDamaged, DatabaseVersion};
+pub use json_line::JsonLine;
 
 /// One piece of evidence, as the caller gave it.
 #[derive(Clone, PartialEq, Eq)]
@@ -32,6 +34,15 @@ impl fmt::Debug for Evidence {
 }
 
 impl Evidence {
+    /// Piece `n` of those given: the name of a kind, and a value.
+    ///
+    /// # Errors
+    /// `EVIDENCE_KIND_UNKNOWN`.
+    pub fn read(n: usize, kind_name: &str, value: String) -> Result<Self, Fault> {
+        let kind = kind(kind_name, format!("evidence[{n}].kind"))?;
+        Ok(Self { kind, value: Pii::new(value) })
+    }
+
     /// Kind and value, for [`Sources::findings`].
     pub fn as_item(&self) -> (EvidenceKind, &str) {
         (self.kind, self.value.expose())

@@ -3,7 +3,7 @@
 //! Only our own crates log below `warn`: at `debug` and `trace`, HTTP libraries print headers and
 //! frames, and those carry personal data.
 
-use std::io::{IsTerminal, Stderr, Write};
+use std::io::{Stderr, Write};
 use std::panic::PanicHookInfo;
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -83,7 +83,7 @@ pub fn init(json: bool, level: Level) -> Result<(), AlreadySet> {
     let lines = if json {
         lines.json().flatten_event(true).with_filter(targets).boxed()
     } else {
-        lines.with_ansi(std::io::stderr().is_terminal()).with_filter(targets).boxed()
+        lines.with_filter(targets).boxed()
     };
     tracing_subscriber::registry().with(lines).try_init().map_err(AlreadySet)?;
     silence_panics();

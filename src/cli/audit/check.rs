@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::outcome::{Outcome, on_trust};
 use super::{Exit, Failure, MaxAge, PolicyFile, time, wrong};
+use crate::cli::table::Table;
 use crate::cli::terminal::{say, table};
 
 #[derive(Debug, Args)]
@@ -112,7 +113,7 @@ fn times(verified: &Verified) -> Option<(String, String)> {
     Some((Minute(first).to_string(), Minute(last).to_string()))
 }
 
-fn rows(verified: &Verified) -> comfy_table::Table {
+fn rows(verified: &Verified) -> Table {
     let mut table = table(&[]);
     let at = &verified.checkpoint;
     let counts = verified.counts.iter().map(|(kind, count)| format!("{kind} {count}"));

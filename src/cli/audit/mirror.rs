@@ -11,6 +11,7 @@ use serde_json::json;
 use super::outcome::{Outcome, on_trust};
 use super::shards::{Audited, Found};
 use super::{Exit, Failure, MaxAge, PolicyFile, maps, time};
+use crate::cli::table::Table;
 use crate::cli::terminal::{say, table};
 use crate::serve;
 
@@ -99,7 +100,7 @@ const fn key_from(log: &Pulled) -> &'static str {
     }
 }
 
-fn rows(logs: &[Pulled]) -> comfy_table::Table {
+fn rows(logs: &[Pulled]) -> Table {
     let mut table =
         table(&["log", "entries", "new", "root", "key known from", "cosigned by", "last"]);
     for log in logs {

@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep};
 use super::outcome::{Outcome, on_trust};
 use super::shards::{Audited, Found, Shard, failed, not_mirrored};
 use super::{Exit, Failure, PolicyFile};
+use crate::cli::table::Table;
 use crate::cli::terminal::{say, table, warn};
 use crate::serve;
 
@@ -164,7 +165,7 @@ fn expected(done: &Reconciled) -> String {
     }
 }
 
-fn rows(done: &Done) -> comfy_table::Table {
+fn rows(done: &Done) -> Table {
     let mut table = table(&[]);
     let r = &done.reconciled;
     for (name, value) in [

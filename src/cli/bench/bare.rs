@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result};
 use tokio::net::TcpListener;
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 use wire::v1::records_client::RecordsClient;
 use wire::v1::records_server::{Records, RecordsServer};
@@ -48,7 +49,9 @@ async fn serve(options: Options) -> Result<()> {
         None => None,
     };
     let listener = TcpListener::bind(options.listen).await?;
-    let incoming = link::listener::incoming(listener);
+    // Not by `link::listener`: that one ends whoever has not shown within 30 seconds who it is, and
+    // here nobody asks.
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     Server::builder()
         .add_service(RecordsServer::new(Bare { next }))
         .serve_with_incoming(incoming)

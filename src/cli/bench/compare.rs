@@ -32,11 +32,11 @@ pub(super) async fn secure(options: &Options, load: &Load) -> Result<Vec<Line>> 
             for run in TURNS {
                 let put = load.put(&plain_caller, *in_flight, Target::Bailiwick, run).await?;
                 before += put.per_second;
-                lines.push(line(&format!("{engine}: put in plaintext"), *in_flight, &put, None));
+                lines.push(line(&format!("{engine}: put in plaintext"), *in_flight, &put));
                 let put = load.put(&fenced_caller, *in_flight, Target::Bailiwick, run).await?;
                 after += put.per_second;
                 let name = format!("{engine}: put with TLS and a token");
-                let own = line(&name, *in_flight, &put, None);
+                let own = line(&name, *in_flight, &put);
                 let resident_mib = Some(fenced.resident_mib());
                 // So far: the last one is that of all turns.
                 let judged = TURNS.last() == Some(&run);
@@ -78,11 +78,11 @@ async fn beside(
         load.put(&caller, in_flight, Target::Bailiwick, "b"),
         load.press(&served.url, &access, in_flight * 4, "n"),
     )?;
-    let own = line(&format!("{engine}: put beside a neighbour {what}"), in_flight, &pressed, None);
+    let own = line(&format!("{engine}: put beside a neighbour {what}"), in_flight, &pressed);
     let cost = Some(alone.per_second / pressed.per_second);
     Ok([
-        line(&format!("{engine}: put alone"), in_flight, &alone, None),
+        line(&format!("{engine}: put alone"), in_flight, &alone),
         Line { cost, judged, ..own },
-        line(&format!("{engine}: the neighbour {what}"), in_flight * 4, &press, None),
+        line(&format!("{engine}: the neighbour {what}"), in_flight * 4, &press),
     ])
 }

@@ -53,7 +53,8 @@ impl Caller {
             Some(tls) => endpoint.tls_config(tls.clone())?,
             None => endpoint,
         };
-        Ok(Client::new(endpoint.connect().await.context("nobody answers")?))
+        let channel = endpoint.connect().await;
+        Ok(Client::new(channel.with_context(|| format!("nothing answers at {}", self.url))?))
     }
 
     /// A request with what the caller shows.

@@ -102,11 +102,11 @@ impl Load {
         caller: &Caller,
         in_flight: usize,
         target: Target,
-        run: &'static str,
+        run: &str,
     ) -> Result<Measured> {
-        let (load, own) = (*self, caller.clone());
+        let (load, own, run) = (*self, caller.clone(), Arc::<str>::from(run));
         self.unary(connections(caller).await?, in_flight, move |mut client: Client, n| {
-            let put = load.request(n, run).map(|put| own.request(put));
+            let put = load.request(n, &run).map(|put| own.request(put));
             async move {
                 let answer = client.put(put?).await?.into_inner();
                 ensure!(
@@ -125,9 +125,9 @@ impl Load {
         caller: &Caller,
         in_flight: usize,
         stored: u64,
-        run: &'static str,
+        run: &str,
     ) -> Result<Measured> {
-        let (bytes, own) = (self.body, caller.clone());
+        let (bytes, own, run) = (self.body, caller.clone(), Arc::<str>::from(run));
         self.unary(connections(caller).await?, in_flight, move |mut client: Client, n| {
             let n = n % stored.max(1);
             let get = own.request(GetRecordRequest {
@@ -202,18 +202,20 @@ impl Load {
         caller: &Caller,
         in_flight: usize,
         target: Target,
+        run: &str,
     ) -> Result<Measured> {
         let mut client = caller.connect().await?;
         let tally = Arc::new(Tally::new(self.seconds));
         let ahead = Arc::new(Semaphore::new(in_flight * 16));
         let (sender, receiver) = mpsc::channel(1024);
         let (load, sent, room) = (*self, Arc::clone(&tally), Arc::clone(&ahead));
+        let run = run.to_owned();
         tokio::spawn(async move {
             while Instant::now() < sent.until {
                 let Ok(permit) = room.acquire().await else { return };
                 permit.forget();
                 let n = sent.next.fetch_add(1, Ordering::Relaxed);
-                let Ok(put) = load.request(n, "s") else { return };
+                let Ok(put) = load.request(n, &run) else { return };
                 if sender.send(put).await.is_err() {
                     return;
                 }

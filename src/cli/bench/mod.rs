@@ -1,5 +1,5 @@
 //! `bailiwick bench`: puts, gets and streams through a gateway and a shard as two processes, beside
-//! a bare tonic pair that does nothing but forward, in one run on one machine.
+//! a bare tonic pair that does nothing but forward, in one run on one machine, in turns.
 //!
 //! Only ratios within one run mean anything: machines differ and are noisy, and the load generator
 //! takes its part of the same cores. So TLS with tokens is measured beside plaintext (`--secure`),
@@ -10,28 +10,33 @@ mod compare;
 mod fence;
 mod load;
 mod processes;
+mod rounds;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use comfy_table::{CellAlignment, Table};
 use serde::Serialize;
 
+use super::table::Table;
 use super::terminal::{self, say, warn};
 use super::{Exit, Failure};
 use crate::serve;
 
-use fence::Caller;
-use load::{Load, Measured, Target};
+use load::{Load, Measured};
 use processes::{Pair, Served, Setup};
+use rounds::{Round, Rounds};
 
 /// Options of `bailiwick bench`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     /// Seconds of each measurement, after a warm-up of a third of it.
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
+    /// Rounds of all measurements beside the bare pair.
+    #[arg(long, value_name = "N", default_value_t = 5,
+          value_parser = clap::value_parser!(u64).range(5..=100))]
+    rounds: u64,
     /// Calls in flight, one measurement for each.
     #[arg(long, value_delimiter = ',', default_value = "64,256")]
     in_flight: Vec<usize>,
@@ -59,17 +64,22 @@ pub(crate) struct Options {
     json: bool,
 }
 
-/// One line of the result.
+/// One line of the result. Of several rounds, figures are medians.
 #[derive(Debug, Serialize)]
 struct Line {
     what: String,
     in_flight: usize,
     per_second: f64,
+    /// The slowest and the fastest round.
+    spread: Option<(f64, f64)>,
     p50_ms: f64,
     p99_ms: f64,
     failed: u64,
-    /// Against the bare pair at the same number in flight.
+    /// Rate against the bare pair's in the same round.
     ratio: Option<f64>,
+    /// Microseconds of processor time a call: of the load generator, of the process that it calls
+    /// (forwarder, gateway), and of the one behind that (echo, shard).
+    cpu_us: Option<[f64; 3]>,
     /// What a call costs, against the same in plaintext, or without a neighbour.
     cost: Option<f64>,
     /// Whether `--at-most` concerns it.
@@ -109,47 +119,46 @@ async fn in_folder(options: &Options) -> Result<Vec<Line>> {
     measured
 }
 
+/// Rounds of everything, the pair and Bailiwick in turns: machines change their speed while they
+/// are measured, and both feel it. Each process lives through all rounds.
 async fn measure(options: &Options, load: &Load) -> Result<Vec<Line>> {
     let mut lines = Vec::new();
     for in_flight in &options.in_flight {
-        let pair = Pair::start()?;
-        warn(format!("bare forwarding pair, {in_flight} in flight"));
-        let caller = Caller::plain(&pair.url);
-        let put = load.put(&caller, *in_flight, Target::Bare, "u").await?;
-        let bare = put.per_second;
-        lines.push(line("bare tonic pair, unary", *in_flight, &put, None));
-        let stream = load.stream(&caller, *in_flight, Target::Bare).await?;
-        let bare_stream = stream.per_second;
-        lines.push(line("bare tonic pair, stream", *in_flight, &stream, None));
-        drop(pair);
         for engine in &options.engines {
-            warn(format!("gateway and shard on {engine}, {in_flight} in flight"));
+            let pair = Pair::start()?;
             let setup = Setup { engine, secure: false, limits: "" };
             let served = Served::start(&options.folder, setup)?;
-            let caller = served.caller()?;
-            let put = load.put(&caller, *in_flight, Target::Bailiwick, "u").await?;
-            let resident_mib = Some(served.resident_mib());
+            let mut all = Rounds::default();
+            for round in 1..=options.rounds {
+                let of = options.rounds;
+                warn(format!("{engine}, {in_flight} in flight: round {round} of {of}"));
+                all.measure(load, (&pair, &served), *in_flight, round).await?;
+            }
             let name = |what: &str| format!("{engine}: {what}");
-            let own = line(&name("put"), *in_flight, &put, Some(bare));
-            lines.push(Line { resident_mib, ..own });
-            let get = load.get(&caller, *in_flight, put.done, "u").await?;
-            lines.push(line(&name("get"), *in_flight, &get, Some(bare)));
-            let stream = load.stream(&caller, *in_flight, Target::Bailiwick).await?;
-            lines.push(line(&name("StreamPut"), *in_flight, &stream, Some(bare_stream)));
+            let line =
+                |what: String, own: &[Round], bare| rounds::line(what, *in_flight, own, bare);
+            lines.push(line(name("bare pair, unary"), &all.bare_put, None));
+            lines.push(line(name("bare pair, stream"), &all.bare_stream, None));
+            let put = line(name("put"), &all.put, Some(&all.bare_put));
+            lines.push(Line { resident_mib: Some(served.resident_mib()), ..put });
+            lines.push(line(name("get"), &all.get, Some(&all.bare_put)));
+            lines.push(line(name("StreamPut"), &all.stream, Some(&all.bare_stream)));
         }
     }
     Ok(lines)
 }
 
-fn line(what: &str, in_flight: usize, measured: &Measured, bare: Option<f64>) -> Line {
+fn line(what: &str, in_flight: usize, measured: &Measured) -> Line {
     Line {
         what: what.to_owned(),
         in_flight,
         per_second: measured.per_second,
+        spread: None,
         p50_ms: measured.p50_ms,
         p99_ms: measured.p99_ms,
         failed: measured.failed,
-        ratio: bare.map(|bare| measured.per_second / bare),
+        ratio: None,
+        cpu_us: None,
         cost: None,
         judged: false,
         resident_mib: None,
@@ -176,10 +185,12 @@ fn table(lines: &[Line]) -> Table {
         "what",
         "in flight",
         "per second",
+        "slowest, fastest",
         "p50 ms",
         "p99 ms",
         "failed",
         "ratio to the bare pair",
+        "CPU us a call: load, front, back",
         "cost beside the first",
         "MiB: gateway, shard",
     ];
@@ -189,16 +200,16 @@ fn table(lines: &[Line]) -> Table {
             line.what.clone(),
             line.in_flight.to_string(),
             format!("{:.0}", line.per_second),
+            line.spread.map_or_else(String::new, |(low, high)| format!("{low:.0}, {high:.0}")),
             format!("{:.2}", line.p50_ms),
             format!("{:.2}", line.p99_ms),
             line.failed.to_string(),
             line.ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}")),
+            line.cpu_us.map_or_else(String::new, |[a, b, c]| format!("{a:.0}, {b:.0}, {c:.0}")),
             line.cost.map_or_else(String::new, |cost| format!("{cost:.2}")),
             line.resident_mib.map_or_else(String::new, |(g, s)| format!("{g}, {s}")),
         ]);
     }
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
+    table.align_numbers();
     table
 }

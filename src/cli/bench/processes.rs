@@ -36,6 +36,11 @@ impl Running {
         Ok(Self(child.context("this program cannot be started again")?))
     }
 
+    /// Time that it has spent on a processor so far.
+    fn cpu(&self) -> Duration {
+        cpu_of(&self.0.id().to_string())
+    }
+
     fn resident_mib(&self) -> u64 {
         let path = format!("/proc/{}/status", self.0.id());
         let status = fs::read_to_string(path).unwrap_or_default();
@@ -46,23 +51,44 @@ impl Running {
     }
 }
 
+/// Processor time of a process since its start, user and system, in steps of 10 ms.
+fn cpu_of(process: &str) -> Duration {
+    // Linux shows it in hundredths of a second on every machine.
+    const TICK_MS: u64 = 10;
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    // Its second field is a name in brackets, which may hold anything; utime and stime are the
+    // 14th and the 15th.
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_whitespace();
+    let ticks: u64 = fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    Duration::from_millis(ticks * TICK_MS)
+}
+
+/// Processor time of the load generator, of the process that it calls, and of the one behind that.
+pub(super) type Cpu = [Duration; 3];
+
 /// The bare pair.
 pub(super) struct Pair {
     pub(super) url: String,
-    _processes: [Running; 2],
+    back: Running,
+    front: Running,
 }
 
 impl Pair {
     pub(super) fn start() -> Result<Self> {
         let (back, front) = (free_port()?, free_port()?);
         let (listen, url) = (format!("127.0.0.1:{back}"), format!("http://127.0.0.1:{back}"));
-        let first = Running::start(&["bench-peer", "--listen", &listen], Stdio::inherit())?;
+        let back_process = Running::start(&["bench-peer", "--listen", &listen], Stdio::inherit())?;
         wait_for(back)?;
         let listen = format!("127.0.0.1:{front}");
         let args = ["bench-peer", "--listen", &listen, "--to", &url];
-        let second = Running::start(&args, Stdio::inherit())?;
+        let front_process = Running::start(&args, Stdio::inherit())?;
         wait_for(front)?;
-        Ok(Self { url: format!("http://127.0.0.1:{front}"), _processes: [first, second] })
+        let url = format!("http://127.0.0.1:{front}");
+        Ok(Self { url, back: back_process, front: front_process })
+    }
+
+    pub(super) fn cpu(&self) -> Cpu {
+        [cpu_of("self"), self.front.cpu(), self.back.cpu()]
     }
 }
 
@@ -133,6 +159,10 @@ impl Served {
             Some(fence) => fence.caller(&self.url, "sample"),
             None => Ok(Caller::plain(&self.url)),
         }
+    }
+
+    pub(super) fn cpu(&self) -> Cpu {
+        [cpu_of("self"), self.gateway.cpu(), self.shard.cpu()]
     }
 
     pub(super) fn resident_mib(&self) -> (u64, u64) {

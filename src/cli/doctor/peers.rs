@@ -1,7 +1,5 @@
 //! Who answers: the server itself, if it runs, and the shards of a gateway's annexes.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream as Blocking;
 use std::time::Duration;
 
 use atlas::Annex;
@@ -12,11 +10,10 @@ use tokio::time::timeout;
 
 use super::Line;
 use super::patient::Patient;
+use crate::cli::health::page;
 
 /// Time in which somebody who is there answers.
 const ANSWER: Duration = Duration::from_secs(3);
-/// Bytes of a page at the most.
-const PAGE_BYTES_MAX: u64 = 64 * 1024;
 
 /// An error and everything below it, as one text.
 pub(super) fn whole(error: &dyn std::error::Error) -> String {
@@ -26,7 +23,7 @@ pub(super) fn whole(error: &dyn std::error::Error) -> String {
 
 /// What the server says of itself, if it runs.
 pub(super) fn itself(patient: &Patient) -> Line {
-    let Some(page) = page(patient) else {
+    let Some(page) = page(patient.admin) else {
         return Line::ok("server", format!("it does not run: nobody answers on {}", patient.admin));
     };
     let fact = |name: &str| {
@@ -43,18 +40,6 @@ pub(super) fn itself(patient: &Patient) -> Line {
     }
     let cure = "see the line `sandbox`, and start it again";
     Line::bad("server", what, cure).softened(!patient.require_sandbox)
-}
-
-fn page(patient: &Patient) -> Option<String> {
-    let mut stream = Blocking::connect_timeout(&patient.admin, ANSWER).ok()?;
-    stream.set_read_timeout(Some(ANSWER)).ok()?;
-    stream.set_write_timeout(Some(ANSWER)).ok()?;
-    stream
-        .write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-        .ok()?;
-    let mut text = String::new();
-    stream.take(PAGE_BYTES_MAX).read_to_string(&mut text).ok()?;
-    text.starts_with("HTTP/1.1 ").then_some(text)
 }
 
 /// Whether each shard that a gateway sends to answers, and is who the annex says.

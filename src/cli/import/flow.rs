@@ -2,19 +2,24 @@
 //! opens the stream anew when it breaks.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
-use client::{Answer, Answers, Client, Error, NotSent, Proof, Puts, Refused, api};
+use client::{Answer, Answers, Error, NotSent, Proof, Puts, Refused, api};
 use terms::{Detail, Reason, Retry};
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::Receiver;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::{Exit, Failure, Line, Tally, away};
+use super::{Exit, Failure, Line, Tally, Target, away};
 
 /// Lines that are sent and not yet answered: as many as a gateway takes.
 const IN_FLIGHT_MAX: usize = terms::limits::STREAM_IN_FLIGHT_MAX;
 /// Bytes of bodies that are sent and not yet answered, beside one.
 const BYTES_IN_FLIGHT_MAX: usize = 32 << 20;
+/// Records that are read at once, to be compared with lines.
+const READS_MAX: usize = 32;
 /// The wait before a line is sent again; each further one is twice as long.
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
 /// The longest wait.
@@ -29,6 +34,9 @@ struct Job {
     backoff: Duration,
 }
 
+/// A line whose record was there already, its region, and what was read of it.
+type Found = (Job, String, Result<api::Record, Error>);
+
 /// A stream, and what was sent on it, by its place.
 struct Open {
     puts: Puts,
@@ -39,7 +47,7 @@ struct Open {
 
 /// One import under way.
 pub(super) struct Flow<'a> {
-    client: &'a Client,
+    gateway: Target<'a>,
     patience: Duration,
     tally: &'a mut Tally,
     /// To be sent at once.
@@ -47,19 +55,24 @@ pub(super) struct Flow<'a> {
     /// To be sent again, by when; the number tells two of one moment apart.
     later: BTreeMap<(Instant, usize), Job>,
     bytes: usize,
+    /// Records that are being read.
+    reads: JoinSet<Found>,
+    reads_at_once: Arc<Semaphore>,
     /// Since when streams break without an answer.
     broken_since: Option<Instant>,
 }
 
 impl<'a> Flow<'a> {
-    pub(super) fn new(client: &'a Client, patience: Duration, tally: &'a mut Tally) -> Self {
+    pub(super) fn new(gateway: Target<'a>, patience: Duration, tally: &'a mut Tally) -> Self {
         Self {
-            client,
+            gateway,
             patience,
             tally,
             ready: VecDeque::new(),
             later: BTreeMap::new(),
             bytes: 0,
+            reads: JoinSet::new(),
+            reads_at_once: Arc::new(Semaphore::new(READS_MAX)),
             broken_since: None,
         }
     }
@@ -67,18 +80,17 @@ impl<'a> Flow<'a> {
     /// Sends every line and waits for all answers.
     pub(super) async fn run(mut self, mut lines: Receiver<Line>) -> Result<(), Failure> {
         let mut more = true;
-        let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
         let mut open = self.open().await?;
         loop {
             self.send(&mut open).await;
-            let waiting = open.sent.len() + self.ready.len() + self.later.len();
+            let waiting = open.sent.len() + self.ready.len() + self.later.len() + self.reads.len();
             if !more && waiting == 0 {
                 return Ok(());
             }
             let due = self.later.first_key_value().map(|((at, _), _)| *at);
             let room = open.sent.len() + self.ready.len() < IN_FLIGHT_MAX
                 && self.bytes < BYTES_IN_FLIGHT_MAX
-                && self.later.len() < IN_FLIGHT_MAX;
+                && self.later.len() + self.reads.len() < IN_FLIGHT_MAX;
             tokio::select! {
                 answer = open.answers.next() => match answer {
                     Ok(Some(answer)) => self.answered(&mut open, answer),
@@ -90,10 +102,12 @@ impl<'a> Flow<'a> {
                     None => more = false,
                 },
                 () = until(due) => self.wake(),
-                _ = &mut interrupt => {
-                    let text = "interrupted; the same command goes on where this one ended";
-                    return Err(Failure::said(Exit::Interrupted, text));
-                }
+                found = self.reads.join_next(), if !self.reads.is_empty() => match found {
+                    Some(Ok(found)) => self.compare(found),
+                    Some(Err(_)) | None => {
+                        return Err(Failure::said(Exit::Failed, "a record was not read"));
+                    }
+                },
             }
         }
     }
@@ -173,21 +187,51 @@ impl<'a> Flow<'a> {
             self.later.insert((now + wait, job.number), job);
             return;
         }
-        self.bytes -= job.request.body.len();
-        match refused.detail(Detail::Region) {
-            // It names the region in which the record lies.
-            Some(region) if known == Some(Reason::RecordExists) => self.tally.place(region),
-            _ => {
-                let ingress = refused.ingress().map(|address| format!("; its gateway: {address}"));
-                let message = format!("{}{}", refused.message, ingress.unwrap_or_default());
-                self.tally.refuse(job.number, &refused.reason, &message);
-            }
+        // It names the region in which the record lies.
+        if let Some(region) = refused.detail(Detail::Region)
+            && known == Some(Reason::RecordExists)
+        {
+            return self.read(job, region.to_owned());
         }
+        self.bytes -= job.request.body.len();
+        let ingress = refused.ingress().map(|address| format!("; its gateway: {address}"));
+        let message = format!("{}{}", refused.message, ingress.unwrap_or_default());
+        self.tally.refuse(job.number, &refused.reason, &message);
+    }
+
+    /// Reads the record that is there: an earlier run may have put it, or somebody else.
+    fn read(&mut self, job: Job, region: String) {
+        let (client, at_once) = (self.gateway.client.clone(), Arc::clone(&self.reads_at_once));
+        let id = job.request.subject.as_ref().map(|subject| subject.id.clone());
+        let get = api::GetRecordRequest {
+            subject: id.map(|id| api::SubjectRef { id, domicile: region.clone() }),
+            collection: job.request.collection.clone(),
+            key: job.request.key.clone(),
+        };
+        self.reads.spawn(async move {
+            // It is never closed.
+            let _turn = at_once.acquire().await;
+            let record = client.get(&get).await;
+            (job, region, record)
+        });
+    }
+
+    /// A record that is there is the line's if it has the line's content.
+    fn compare(&mut self, (job, region, found): Found) {
+        self.bytes -= job.request.body.len();
+        let problem = match found {
+            Ok(record) if record.body == job.request.body => return self.tally.place(&region),
+            Ok(_) => format!("a record with other content lies in {region}, and stays as it is"),
+            Err(error) => {
+                format!("a record lies in {region}, and cannot be compared with the line ({error})")
+            }
+        };
+        self.tally.refuse(job.number, Reason::RecordExists.as_str(), &problem);
     }
 
     async fn open(&self) -> Result<Open, Failure> {
-        let opened = self.client.stream_put(IN_FLIGHT_MAX).await;
-        let (puts, answers) = opened.map_err(away)?;
+        let opened = self.gateway.client.stream_put(IN_FLIGHT_MAX).await;
+        let (puts, answers) = opened.map_err(|error| away(self.gateway.url, &error))?;
         Ok(Open { puts, answers, sent: HashMap::new(), next: 0 })
     }
 
@@ -196,7 +240,7 @@ impl<'a> Flow<'a> {
     async fn reopen(&mut self, open: &mut Open, why: Error) -> Result<(), Failure> {
         let until = *self.broken_since.get_or_insert_with(Instant::now) + self.patience;
         if Instant::now() >= until || why.refused().is_some_and(|refused| !refused.retryable) {
-            return Err(away(why));
+            return Err(away(self.gateway.url, &why));
         }
         self.tally.note(&format!("the stream ended, and is opened again: {why}"));
         let mut jobs: Vec<Job> = open.sent.drain().map(|(_, job)| job).collect();

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use clap::Args;
 use client::{Client, Error, Settings, api, derived_request_id};
+use evidence::JsonLine;
 use terms::Fault;
 use tokio::sync::mpsc;
 
-use super::explain::for_each_line;
-use super::rows::Row;
+use super::rows::for_each_line;
 use super::terminal::say;
 use super::{Exit, Failure, GATEWAY, access, proto};
 use crate::serve;
@@ -25,8 +25,12 @@ use tally::Tally;
 const LABEL: &str = "bailiwick import v1";
 /// The key of every record that is imported.
 const KEY: &str = "main";
+/// What to do after an import that did not come to its end.
+const RESUME: &str = "the same command goes on where this one ended";
 /// Lines that are read ahead.
 const LINES_AHEAD: usize = 64;
+/// Attempts at reading a record that is there already.
+const ATTEMPTS_MAX: u32 = 8;
 /// Seconds for which to try again what may pass, unless told otherwise.
 const PATIENCE_S: u64 = 60;
 
@@ -55,19 +59,24 @@ struct Line {
     request: Result<api::PutRecordRequest, Fault>,
 }
 
-/// Puts every line.
+/// The gateway that takes the lines.
+#[derive(Clone, Copy)]
+struct Target<'a> {
+    client: &'a Client,
+    url: &'a str,
+}
+
+/// Puts every line, until a signal comes.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     serve::block_on(async {
-        let patience = Duration::from_secs(options.patience_s);
-        let settings = Settings { deadline: patience, attempts_max: 1 };
-        let access = options.access.read().await?;
-        let client = Client::connect_with(&options.gateway, settings, access).await;
-        let client = client.map_err(away)?;
-        let (sender, lines) = mpsc::channel(LINES_AHEAD);
-        let path = options.rows.clone();
-        let reader = tokio::task::spawn_blocking(move || read(&path, &sender));
+        let stop = serve::Stop::on_signals()?;
         let mut tally = Tally::new(options.rows.display().to_string());
-        let ended = Flow::new(&client, patience, &mut tally).run(lines).await;
+        let ended = tokio::select! {
+            ended = put_all(options, &mut tally) => ended,
+            () = stop.asked() => {
+                Err(Failure::said(Exit::Interrupted, format!("stopped by a signal; {RESUME}")))
+            }
+        };
         tally.end();
         if options.json {
             say(tally.json())?
@@ -75,7 +84,6 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
             say(tally.tables())?
         }
         ended?;
-        reader.await.map_err(|error| Failure::new(Exit::Failed, error))??;
         match tally.failed() {
             0 => Ok(()),
             failed => {
@@ -86,12 +94,25 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     })
 }
 
+async fn put_all(options: &Options, tally: &mut Tally) -> Result<(), Failure> {
+    let (url, patience) = (options.gateway.as_str(), Duration::from_secs(options.patience_s));
+    let settings = Settings { deadline: patience, attempts_max: ATTEMPTS_MAX };
+    let access = options.access.read().await?;
+    let client = Client::connect_with(url, settings, access).await;
+    let client = client.map_err(|error| away(url, &error))?;
+    let (sender, lines) = mpsc::channel(LINES_AHEAD);
+    let path = options.rows.clone();
+    let reader = tokio::task::spawn_blocking(move || read(&path, &sender));
+    Flow::new(Target { client: &client, url }, patience, tally).run(lines).await?;
+    reader.await.map_err(|error| Failure::new(Exit::Failed, error))?
+}
+
 /// Reads lines ahead, until nobody wants more.
 fn read(path: &std::path::Path, lines: &mpsc::Sender<Line>) -> Result<(), Failure> {
     let mut wanted = true;
     for_each_line(path, |number, line| {
         if wanted {
-            let request = line.and_then(|line| Ok(request(&Row::read(line)?)));
+            let request = line.and_then(|line| Ok(request(&JsonLine::read(line)?)));
             wanted = lines.blocking_send(Line { number, request }).is_ok();
         }
         Ok(())
@@ -99,8 +120,8 @@ fn read(path: &std::path::Path, lines: &mpsc::Sender<Line>) -> Result<(), Failur
 }
 
 /// The request that a row is: always the same one.
-fn request(row: &Row) -> api::PutRecordRequest {
-    let body = row.body();
+fn request(row: &JsonLine<'_>) -> api::PutRecordRequest {
+    let body = row.body().to_vec();
     let request_id = derived_request_id(LABEL, &body).to_string();
     let subject = api::SubjectRef { id: row.id.expose().to_owned(), domicile: String::new() };
     api::PutRecordRequest {
@@ -117,7 +138,6 @@ fn request(row: &Row) -> api::PutRecordRequest {
 }
 
 /// What a gateway that does not answer, or not as one, means for the whole import.
-fn away(error: Error) -> Failure {
-    let resume = "the same command goes on where this one ended";
-    Failure::said(access::exit(&error), format!("{error}; {resume}"))
+fn away(url: &str, error: &Error) -> Failure {
+    Failure::said(access::exit(error), format!("{}; {RESUME}", access::said(url, error)))
 }

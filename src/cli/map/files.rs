@@ -46,7 +46,7 @@ impl Packs {
     }
 
     /// A map with these packs beside those of this program.
-    pub(super) fn map(&self, path: &Path) -> Result<RegionMap, Failure> {
+    pub(crate) fn map(&self, path: &Path) -> Result<RegionMap, Failure> {
         let (text, packs) = (text(path)?, self.read()?);
         RegionMap::parse_carrying(&text, &packs).map_err(|wrong| mistakes(path, &text, &wrong))
     }

@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use super::files::{note_of, write};
 use super::{Exit, Failure, Packs, digest, terminal};
+use crate::cli::table::Table;
 use crate::cli::{GATEWAY, access, refusal_text};
 use crate::serve;
 
@@ -48,6 +49,9 @@ pub(crate) struct Apply {
     /// Seconds to wait until every process within reach has it
     #[arg(long, value_name = "SECONDS", default_value_t = 5)]
     wait: u64,
+    /// Answer in JSON
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     packs: Packs,
 }
@@ -108,7 +112,7 @@ impl Asked {
     pub(super) fn failed(&self, error: &Error) -> Failure {
         let text = match error.refused() {
             Some(refused) => refusal_text(refused),
-            None => format!("{}: {error}", self.gateway),
+            None => access::said(&self.gateway, error),
         };
         Failure::said(access::exit(error), text)
     }
@@ -129,6 +133,9 @@ pub(super) fn apply(options: &Apply) -> Result<(), Failure> {
         let answer = client.apply_map(&request).await;
         let answer = answer.map_err(|error| options.asked.failed(&error))?;
         let applied = answer.map.unwrap_or_default();
+        if options.validate_only && options.json {
+            return terminal::say(serde_json::json!({"would_be_applied": json(Some(&applied))}));
+        }
         if options.validate_only {
             return terminal::say(format!("{} would be applied", name(Some(&applied))));
         }
@@ -146,7 +153,7 @@ pub(super) fn apply(options: &Apply) -> Result<(), Failure> {
             };
             let waiting = status.shards.iter().find(behind);
             if waiting.is_none() || Instant::now() >= until {
-                terminal::say(table(&status))?;
+                show(&status, options.json)?;
                 return match waiting {
                     None => Ok(()),
                     Some(shard) => Err(Failure::said(
@@ -173,20 +180,24 @@ pub(super) fn status(options: &Status) -> Result<(), Failure> {
         let client = options.asked.client(CALL_MAX).await?;
         let status = client.map_status(&api::RegionMapStatusRequest {}).await;
         let status = status.map_err(|error| options.asked.failed(&error))?;
-        if !options.json {
-            return terminal::say(table(&status));
-        }
-        let shards = status.shards.iter().map(|shard| {
-            serde_json::json!({
-                "region": shard.region, "shard": shard.shard, "reachable": shard.reachable,
-                "map": json(shard.map.as_ref()),
-            })
-        });
-        let all = serde_json::json!({
-            "gateway": json(status.gateway.as_ref()), "shards": shards.collect::<Vec<_>>(),
-        });
-        terminal::say(all)
+        show(&status, options.json)
     })
+}
+
+fn show(status: &api::RegionMapStatus, in_json: bool) -> Result<(), Failure> {
+    if !in_json {
+        return terminal::say(table(status));
+    }
+    let shards = status.shards.iter().map(|shard| {
+        serde_json::json!({
+            "region": shard.region, "shard": shard.shard, "reachable": shard.reachable,
+            "map": json(shard.map.as_ref()),
+        })
+    });
+    let all = serde_json::json!({
+        "gateway": json(status.gateway.as_ref()), "shards": shards.collect::<Vec<_>>(),
+    });
+    terminal::say(all)
 }
 
 fn json(map: Option<&api::RegionMapRef>) -> serde_json::Value {
@@ -196,7 +207,7 @@ fn json(map: Option<&api::RegionMapRef>) -> serde_json::Value {
     )
 }
 
-fn table(status: &api::RegionMapStatus) -> comfy_table::Table {
+fn table(status: &api::RegionMapStatus) -> Table {
     let mut table = terminal::table(&["process", "version", "digest", "reached"]);
     let mut row = |process: String, map: Option<&api::RegionMapRef>, reached: &str| {
         let (version, digest) = match map {
@@ -255,7 +266,8 @@ async fn fetched(asked: &Asked, epoch: u64) -> Result<api::SignedRegionMap, Fail
 /// Prints a map, or writes it with its signatures.
 pub(super) fn get(options: &Get) -> Result<(), Failure> {
     let map = serve::block_on(fetched(&options.asked, options.epoch))?;
-    let Some(out) = &options.out else { return terminal::say(map.text.trim_end()) };
+    // Byte for byte: the digest is that of the whole text.
+    let Some(out) = &options.out else { return terminal::print(map.text.as_bytes()) };
     let note = note_of(out, None);
     not_there(&[out, &note])?;
     write(out, &map.text)?;

@@ -53,7 +53,7 @@ enum Command {
 
 /// The statute packs that a command reads beside those of this program.
 #[derive(Debug, Args)]
-struct Packs {
+pub(crate) struct Packs {
     /// A statute pack beside those of this program; may be repeated
     #[arg(long = "pack", value_name = "FILE")]
     packs: Vec<PathBuf>,

@@ -54,6 +54,9 @@ pub(crate) struct Test {
     /// A database in MaxMind's format for `ip` evidence; without one, an address says nothing
     #[arg(long, value_name = "FILE")]
     geoip: Option<PathBuf>,
+    /// Answer in JSON, one line for each person
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     packs: Packs,
 }
@@ -167,16 +170,25 @@ pub(super) fn test(options: &Test) -> Result<(), Failure> {
     for person in people.people() {
         let found = findings(person, &map, &sources);
         let verdict = person.judge(&map, found.as_ref().map_err(|fault| fault.reason), date);
-        if verdict.passed() {
+        failed += usize::from(!verdict.passed());
+        if options.json {
+            terminal::say(serde_json::json!({
+                "file": options.people.display().to_string(), "line": person.line,
+                "name": person.name, "passed": verdict.passed(),
+                "differences": verdict.differences, "answer": verdict.answer,
+            }))?;
+        }
+        if options.json || verdict.passed() {
             continue;
         }
-        failed += 1;
         let place = format!("{}:{}", options.people.display(), person.line);
         let differences = verdict.differences.join("\n  ");
         let answer = verdict.answer;
         terminal::say(format!("{place}: {}\n  {differences}\n  answered: {answer}", person.name))?;
     }
-    terminal::say(format!("{} of {all} people as expected", all - failed))?;
+    if !options.json {
+        terminal::say(format!("{} of {all} people as expected", all - failed))?;
+    }
     if failed == 0 { Ok(()) } else { Err(Failure::said(Exit::Failed, "")) }
 }
 

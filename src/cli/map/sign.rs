@@ -1,10 +1,12 @@
 //! `map key` and `map sign`: the people who answer for a map.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use ledger::note::{self, Signer};
 use link::system::SystemEntropy;
+use serde_json::{Value, json};
 use terms::Entropy as _;
 use zeroize::Zeroizing;
 
@@ -20,6 +22,9 @@ pub(crate) struct Key {
     /// The file for the private key; it must not be there yet
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Answer in JSON
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -36,6 +41,9 @@ pub(crate) struct Sign {
     /// The map in force: says in which respects the new one widens what is allowed
     #[arg(long, value_name = "FILE")]
     against: Option<PathBuf>,
+    /// Answer in JSON
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     packs: Packs,
 }
@@ -55,6 +63,9 @@ pub(crate) struct SignAnnex {
     /// [default: the annex's name, ending .note]
     #[arg(long, value_name = "FILE")]
     note: Option<PathBuf>,
+    /// Answer in JSON
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     packs: Packs,
 }
@@ -69,6 +80,10 @@ pub(super) fn key(options: &Key) -> Result<(), Failure> {
     });
     let file = Zeroizing::new(format!("{}\n{}\n", options.name, *hex));
     write_secret(&options.out, &file)?;
+    if options.json {
+        let file = options.out.display().to_string();
+        return terminal::say(json!({"name": options.name, "key": signer.vkey(), "file": file}));
+    }
     terminal::say(signer.vkey())
 }
 
@@ -118,11 +133,43 @@ pub(super) fn annex(options: &SignAnnex) -> Result<(), Failure> {
         return Err(Failure::said(Exit::Config, text));
     }
     let path = note_of(&options.annex, options.note.as_ref());
-    add_signature(&path, &annex.statement(map.deployment()), &signer)
+    let statement = annex.statement(map.deployment());
+    let signed = add_signature(&path, &statement, &signer)?;
+    terminal::say(if options.json { signed.json().to_string() } else { signed.to_string() })
 }
 
-/// Adds a signature to a file of signatures over one statement, and says what was signed.
-fn add_signature(path: &Path, statement: &str, signer: &Signer) -> Result<(), Failure> {
+/// What was signed, by whom, and where the signatures are.
+struct Signed<'a> {
+    path: &'a Path,
+    statement: &'a str,
+    signer: &'a str,
+    signatures: usize,
+}
+
+impl Signed<'_> {
+    fn json(&self) -> Value {
+        json!({
+            "signed_by": self.signer, "statement": self.statement,
+            "note": self.path.display().to_string(), "signatures": self.signatures,
+        })
+    }
+}
+
+impl fmt::Display for Signed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, statement, signer, signatures } = self;
+        let s = if *signatures == 1 { "" } else { "s" };
+        let path = path.display();
+        write!(f, "signed by {signer}\n{statement}{path} has {signatures} signature{s}")
+    }
+}
+
+/// Adds a signature to a file of signatures over one statement.
+fn add_signature<'a>(
+    path: &'a Path,
+    statement: &'a str,
+    signer: &'a Signer,
+) -> Result<Signed<'a>, Failure> {
     let fresh = note::sign(statement, &[signer]).map_err(|e| Failure::new(Exit::Config, e))?;
     let before = if path.exists() { Some(text(path)?) } else { None };
     let whole = match before.filter(|note| note.starts_with(&format!("{statement}\n"))) {
@@ -139,13 +186,8 @@ fn add_signature(path: &Path, statement: &str, signer: &Signer) -> Result<(), Fa
         }
     };
     write(path, &whole)?;
-    let signers = whole.lines().filter(|line| line.starts_with('\u{2014}')).count();
-    terminal::say(format!(
-        "signed by {}\n{statement}{} has {signers} signature{}",
-        signer.name(),
-        path.display(),
-        if signers == 1 { "" } else { "s" },
-    ))
+    let signatures = whole.lines().filter(|line| line.starts_with('\u{2014}')).count();
+    Ok(Signed { path, statement, signer: signer.name(), signatures })
 }
 
 /// Signs a map that has no error on this day.
@@ -155,13 +197,28 @@ pub(super) fn sign(options: &Sign) -> Result<(), Failure> {
     let signer = read_key(&options.key)?;
     let statement = atlas::statement(&map);
     let path = note_of(&options.map, options.note.as_ref());
-    add_signature(&path, &statement, &signer)?;
-    let Some(against) = &options.against else { return Ok(()) };
-    let old = options.packs.map(against)?;
-    if let Err(fault) = atlas::succeeds(Some(&old), &map, atlas::SIGNERS_TO_WIDEN) {
-        terminal::say(format!("it would not be taken after that one: {}", fault.message()))?;
+    // Read before anything is written.
+    let old = options.against.as_deref().map(|path| options.packs.map(path)).transpose()?;
+    let signed = add_signature(&path, &statement, &signer)?;
+    let follows = old.as_ref().map(|old| {
+        let taken = atlas::succeeds(Some(old), &map, atlas::SIGNERS_TO_WIDEN);
+        let widens = atlas::widening(Some(old), &map);
+        let widens: Vec<String> = widens.iter().map(ToString::to_string).collect();
+        (taken.err().map(|fault| fault.message()), widens)
+    });
+    if options.json {
+        let mut all = signed.json();
+        if let (Some((refused, widens)), Some(all)) = (follows, all.as_object_mut()) {
+            all.insert("would_not_be_taken".to_owned(), json!(refused));
+            all.insert("widens".to_owned(), json!(widens));
+        }
+        return terminal::say(all);
     }
-    let widens = atlas::widening(Some(&old), &map);
+    terminal::say(signed)?;
+    let Some((refused, widens)) = follows else { return Ok(()) };
+    if let Some(refused) = refused {
+        terminal::say(format!("it would not be taken after that one: {refused}"))?;
+    }
     if widens.is_empty() {
         return terminal::say("it widens nothing: one signature is enough");
     }

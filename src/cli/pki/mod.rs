@@ -15,6 +15,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use link::system::SystemClock;
+use serde_json::json;
 use terms::{Clock as _, RegionId, UnixMillis};
 
 pub(crate) use authority::{Authority, Scope};
@@ -37,6 +38,9 @@ const LIST_DAYS_MAX: u32 = 366;
 pub(crate) struct Arguments {
     #[command(subcommand)]
     command: Command,
+    /// Answer in JSON, one object; `show` one for each part of the file
+    #[arg(long, global = true)]
+    json: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -155,6 +159,7 @@ struct Revoke {
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     // Keys of authorities will be in it. Where that cannot be had, a certificate is needed still.
     let _closed = link::sandbox::close_memory();
+    let json = arguments.json;
     match &arguments.command {
         Command::Init(init) => {
             let scope = match &init.scope.region {
@@ -162,25 +167,31 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
                 None => Scope::Callers,
             };
             let authority = authority::make(&init.out, &scope, &init.trust_domain)?;
-            said_of_authority(&authority, init)
+            said_of_authority(&authority, init, json)
         }
         Command::Issue(issue) => {
             let authority = Authority::open(&issue.authority)?;
             let holder = issue.holder.holder()?;
             let (dns, ips) = (issue.dns.clone(), issue.ips.clone());
             let wanted = Wanted { holder, dns, ips, days: issue.days };
-            said_of_certificate(&authority.issue(&wanted, &issue.out)?)
+            said_of_certificate(&authority.issue(&wanted, &issue.out)?, json)
         }
         Command::Renew(renew) => {
             let authority = Authority::open(&renew.authority)?;
             let previous = renew.previous.as_deref().map(Authority::open).transpose()?;
             let Renew { certificate, days, out, .. } = renew;
             let issued = authority.renew(certificate, previous.as_ref(), *days, out)?;
-            said_of_certificate(&issued)
+            said_of_certificate(&issued, json)
         }
         Command::Revoke(revoke) => {
             let authority = Authority::open(&revoke.authority)?;
             let list = authority.revoke(revoke.certificate.as_deref(), revoke.days)?;
+            if json {
+                return terminal::say(json!({
+                    "revoked_list": list.path.display().to_string(), "revoked": list.revoked,
+                    "next_update": read::moment(list.next_update),
+                }));
+            }
             terminal::say(format!(
                 "{}: {} revoked, next update until {}\n\
                  put the lists of all authorities into one file (cat pki/*/revoked.pem), and that \
@@ -191,15 +202,27 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
                 read::moment(list.next_update)
             ))
         }
-        Command::Show { file } => show::run(file),
+        Command::Show { file } => show::run(file, json),
     }
 }
 
-fn said_of_authority(authority: &Authority, init: &Init) -> Result<(), Failure> {
+fn said_of_authority(authority: &Authority, init: &Init, json: bool) -> Result<(), Failure> {
     let path = |name| init.out.join(name).display().to_string();
     let (certificate, key) = (path(files::AUTHORITY), path(files::AUTHORITY_KEY));
+    if json {
+        let region = authority.scope().region().map(ToString::to_string);
+        return terminal::say(json!({
+            "region": region, "certificate": certificate, "key": key,
+            "revoked_list": path(files::REVOKED), "pin": authority.pin(),
+            "valid_until": read::moment(authority.not_after()),
+        }));
+    }
+    let goes = match authority.scope() {
+        Scope::Region(_) => "into every process's bundle of authorities",
+        Scope::Callers => "as `authorities` under [callers] of each gateway",
+    };
     let mut text = format!(
-        "{}\n{certificate}: into every process's bundle of authorities\n\
+        "{}\n{certificate}: {goes}\n\
          {key}: whoever has it can speak for all of them; keep it off the machines that serve\n\
          {}: its revocation list, empty so far\nvalid until {}",
         authority.describe(),
@@ -213,7 +236,15 @@ fn said_of_authority(authority: &Authority, init: &Init) -> Result<(), Failure> 
     terminal::say(text)
 }
 
-fn said_of_certificate(issued: &issue::Issued) -> Result<(), Failure> {
+fn said_of_certificate(issued: &issue::Issued, json: bool) -> Result<(), Failure> {
+    if json {
+        return terminal::say(json!({
+            "name": issued.uri, "certificate": issued.certificate.display().to_string(),
+            "key": issued.key.display().to_string(),
+            "valid_until": read::moment(issued.not_after),
+            "ends_with_authority": issued.cut_short,
+        }));
+    }
     let mut text = format!(
         "{}\n{}\n{}\nvalid until {}",
         issued.uri,

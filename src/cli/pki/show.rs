@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use serde_json::{Value, json};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer as _;
 use x509_parser::revocation_list::CertificateRevocationList;
@@ -12,20 +13,27 @@ use super::authority::{DAY_S, pin};
 use super::{now, read, wrong};
 
 /// Shows everything in a PEM file that is a certificate or a revocation list; a key is only named.
-pub(super) fn run(path: &Path) -> Result<(), Failure> {
+pub(super) fn run(path: &Path, json: bool) -> Result<(), Failure> {
     let mut output = Output::new();
     for pem in read::pems(path)? {
         match pem.label.as_str() {
             read::CERTIFICATE => {
-                certificate(&mut output, &read::certificate(&pem.contents, path)?, &pem.contents)?;
+                let shown = read::certificate(&pem.contents, path)?;
+                if json {
+                    output.line(certificate_json(&shown, &pem.contents))?;
+                } else {
+                    certificate(&mut output, &shown, &pem.contents)?;
+                }
             }
             read::LIST => match CertificateRevocationList::from_der(&pem.contents) {
+                Ok(([], shown)) if json => output.line(list_json(&shown))?,
                 Ok(([], shown)) => list(&mut output, &shown)?,
                 _ => {
                     let text = format!("{}: its revocation list is damaged", path.display());
                     return Err(wrong(text));
                 }
             },
+            other if json => output.line(json!({"not_shown": other.to_lowercase()}))?,
             other => output.line(format!("{}: not shown", other.to_lowercase().escape_debug()))?,
         }
     }
@@ -85,6 +93,39 @@ fn list(output: &mut Output, shown: &CertificateRevocationList<'_>) -> Result<()
         output.line(format!("  revoked    {} {}", read::hex(serial), read::moment(time)))?;
     }
     Ok(())
+}
+
+fn certificate_json(shown: &X509Certificate<'_>, der: &[u8]) -> Value {
+    let names = read::Names::of(shown);
+    let usage = shown.extended_key_usage().ok().flatten().map(|usage| usage.value);
+    let ips: Vec<String> = names.ips.iter().map(ToString::to_string).collect();
+    json!({
+        "kind": if shown.is_ca() { "authority" } else { "certificate" },
+        "subject": shown.subject().to_string(),
+        "issuer": shown.issuer().to_string(),
+        "names": names.uris, "dns": names.dns, "ips": ips,
+        "server": usage.as_ref().map(|usage| usage.server_auth),
+        "client": usage.as_ref().map(|usage| usage.client_auth),
+        "serial": read::hex(shown.raw_serial()),
+        "valid_from": read::moment(read::seconds(&shown.validity().not_before)),
+        "valid_until": read::moment(read::seconds(&shown.validity().not_after)),
+        "digest": pin(der),
+    })
+}
+
+fn list_json(shown: &CertificateRevocationList<'_>) -> Value {
+    let revoked = shown.iter_revoked_certificates().map(|revoked| {
+        let time = read::moment(read::seconds(&revoked.revocation_date));
+        json!({"serial": read::hex(revoked.raw_serial()), "revoked": time})
+    });
+    json!({
+        "kind": "revocation list",
+        "issuer": shown.issuer().to_string(),
+        "number": shown.crl_number().map(ToString::to_string),
+        "valid_from": read::moment(read::seconds(&shown.last_update())),
+        "next_update": shown.next_update().map(|time| read::moment(read::seconds(&time))),
+        "revoked": revoked.collect::<Vec<_>>(),
+    })
 }
 
 /// What is left until then.

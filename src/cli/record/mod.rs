@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use client::{Access, Client, Error, Ingress, Settings, Written, api, new_request_id};
+use evidence::Evidence;
 use link::system::SystemEntropy;
 use terms::limits::{BODY_BYTES_MAX, DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX};
 use terms::{Fault, RequestId};
@@ -16,7 +17,7 @@ use terms::{Fault, RequestId};
 pub(crate) use show::{refusal_text, why};
 
 use super::pki::write_secret;
-use super::{Exit, Failure, GATEWAY, Item, access, proto};
+use super::{Exit, Failure, GATEWAY, access, proto};
 use crate::serve;
 
 /// Attempts at one call.
@@ -198,13 +199,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
                 Err(error) => Err(error),
             },
         };
-        done.unwrap_or_else(|error| Err(failure(common.json, &error)))
+        done.unwrap_or_else(|error| Err(failure(common, &error)))
     })
 }
 
 /// What a failed call says on standard error.
-fn failure(json: bool, error: &Error) -> Failure {
-    Failure::said(access::exit(error), show::error(json, error))
+fn failure(common: &Common, error: &Error) -> Failure {
+    Failure::said(access::exit(error), show::error(common.json, &common.gateway, error))
 }
 
 /// What is wrong before anything was sent, shown like a gateway's own "no".
@@ -270,8 +271,10 @@ impl PutOptions {
     }
 
     fn request(&self, json: bool) -> Result<api::PutRecordRequest, Failure> {
-        let item = |(n, given): (usize, &Given)| Item::read(n, &given.kind, given.value.clone());
-        let items: Result<Vec<Item>, Fault> = self.evidence.iter().enumerate().map(item).collect();
+        let item =
+            |(n, given): (usize, &Given)| Evidence::read(n, &given.kind, given.value.clone());
+        let items: Result<Vec<Evidence>, Fault> =
+            self.evidence.iter().enumerate().map(item).collect();
         Ok(api::PutRecordRequest {
             subject: self.common.subject(),
             collection: self.common.collection.clone(),

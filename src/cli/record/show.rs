@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 use terms::Fault;
 
 use super::PutOptions;
-use crate::cli::Failure;
 use crate::cli::terminal::{say, table};
+use crate::cli::{Failure, access};
 
 /// Prints what a put did.
 pub(super) fn put(
@@ -104,9 +104,9 @@ pub(super) fn delete(
 }
 
 /// What a failed call says.
-pub(super) fn error(json: bool, error: &Error) -> String {
+pub(super) fn error(json: bool, gateway: &str, error: &Error) -> String {
     let Some(refused) = error.refused() else {
-        let said = error.to_string();
+        let said = access::said(gateway, error);
         return if json { json!({"error": {"message": said}}).to_string() } else { said };
     };
     let mut refused = refused.clone();
@@ -146,6 +146,12 @@ fn refusal(refused: &Refused) -> Value {
 /// One line for each of reason, field, cure and call id.
 pub(crate) fn refusal_text(refused: &Refused) -> String {
     let mut text = refused.to_string();
+    // A gateway's sentence ends with the cure, which has a line of its own here.
+    if let Some(cure) = &refused.cure
+        && let Some(problem) = text.strip_suffix(cure.as_str())
+    {
+        text = problem.trim_end_matches([';', ' ']).to_owned();
+    }
     for (name, value) in
         [("field", &refused.field), ("cure", &refused.cure), ("call_id", &refused.call_id)]
     {

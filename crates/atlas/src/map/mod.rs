@@ -193,6 +193,24 @@ impl RegionMap {
         self.tenants.get(name)
     }
 
+    /// The tenant of that name; without a name the map's only one.
+    ///
+    /// # Errors
+    /// Why there is none, with the tenants that there are.
+    pub fn tenant_or_only(&self, name: Option<&TenantId>) -> Result<&Tenant, String> {
+        let mut all = self.tenants();
+        let problem = match (name, all.next(), all.next()) {
+            (Some(name), ..) => match self.tenant(name) {
+                Some(tenant) => return Ok(tenant),
+                None => format!("has no tenant `{name}`"),
+            },
+            (None, Some(only), None) => return Ok(only),
+            (None, ..) => "does not have one tenant alone".to_owned(),
+        };
+        let all: Vec<&str> = self.tenants().map(|tenant| tenant.name().as_str()).collect();
+        Err(format!("the map {problem}; its tenants are: {}", all.join(", ")))
+    }
+
     /// The collections, by name.
     pub fn collections(&self) -> impl Iterator<Item = &CollectionRules> {
         self.collections.values()
