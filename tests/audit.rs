@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use client::{Client, api};
 use support::load::{ONCE, evidence, put};
-use support::maps::text;
+use support::maps::{apply, next, text};
 use support::process::{Finished, pause, run};
 use support::search::copy;
 use support::secure::AUDITOR;
@@ -27,8 +27,13 @@ struct Rig {
 
 impl Rig {
     fn start() -> Self {
+        Self::of(false)
+    }
+
+    /// With maps that are signed or not.
+    fn of(signed: bool) -> Self {
         let regions = REGIONS.to_vec();
-        let deployment = Deployment::start(&Options { regions, ..Options::default() });
+        let deployment = Deployment::start(&Options { regions, signed, ..Options::default() });
         let runtime = Runtime::new().expect("a runtime");
         let url = deployment.gateway_url();
         let client = runtime.block_on(Client::connect(&url, ONCE)).expect("a gateway");
@@ -243,4 +248,131 @@ fn only_auditors_whom_the_shard_names_come_in() {
         ended.await.expect("it ends");
     });
     assert_ne!(mirror(Some(AUDITOR)).code, 0);
+}
+
+#[test]
+fn entries_are_compared_with_the_maps_that_ruled_and_with_who_signed_them() {
+    let rig = Rig::of(true);
+    rig.put("DE", 0, 3);
+    let root = rig.deployment.root().to_path_buf();
+    let first = fs::read_to_string(root.join("map.toml")).expect("a map");
+    // A copy of a clause under another name: it lets nothing go that might not go before, yet in
+    // doubt it widens, and needs two.
+    let (_, clause) = first.split_once("[[clauses]]\nid = \"eea-kz\"").expect("the last clause");
+    let second = next(&first, |map| format!("{map}\n[[clauses]]\nid = \"eea-kz-2\"{clause}"));
+    let path = root.join("second.toml");
+    fs::write(&path, &second).expect("it can be written");
+    rig.deployment.people().sign(&path, &["anna", "boris"]);
+    let url = rig.deployment.gateway_url();
+    well(&apply(&url, &path, 1));
+    rig.put("RU", 0, 3);
+    pause(Duration::from_millis(600));
+    let folder = rig.folder("mirror");
+    let mirror = ["audit", "mirror", "--gateway", &url, "--region", "ru-msk", text(&folder)];
+    well(&run(&mirror));
+    let keys: Vec<String> =
+        rig.deployment.people().keys.iter().map(|(_, vkey)| vkey.clone()).collect();
+    let signers: Vec<&str> = keys.iter().flat_map(|key| ["--map-signer", key.as_str()]).collect();
+    let verify = || run(&[&["audit", "verify", text(&folder)], &signers[..]].concat());
+    let done = verify();
+    well(&done);
+    assert!(!done.stderr.contains("NOT CHECKED"), "{done:?}");
+    let done = run(&["audit", "verify", text(&folder)]);
+    well(&done);
+    assert!(done.stderr.contains("NOT CHECKED: the signatures of region maps"), "{done:?}");
+
+    // What lies beside the log is looked at each time: the note of the second map, and the map.
+    let kept = fs::read_dir(folder.join("maps")).expect("maps").filter_map(Result::ok);
+    let kept = kept.map(|entry| entry.path()).find(|path| text(path).contains("/2-"));
+    let (map, note) = {
+        let kept = kept.expect("the second map");
+        let stem = text(&kept).split_once('.').expect("an ending").0.to_owned();
+        (PathBuf::from(format!("{stem}.toml")), PathBuf::from(format!("{stem}.note")))
+    };
+    let signed = fs::read_to_string(&note).expect("a note");
+    let (one, _) = signed.trim_end().rsplit_once('\n').expect("two signatures");
+    fs::write(&note, format!("{one}\n")).expect("it can be written");
+    let done = verify();
+    assert_eq!(done.code, 1, "{done:?}");
+    assert!(done.stderr.contains(" takes region map 2 ("), "{done:?}");
+    assert!(done.stderr.contains("MAP_UNSIGNED: the map widens"), "{done:?}");
+    fs::write(&note, &signed).expect("it can be written");
+    fs::write(&map, second.replace("eea-kz-2", "eea-kz-3")).expect("it can be written");
+    let done = verify();
+    well(&done);
+    assert!(done.stderr.contains("NOT CHECKED: region map 2 (sha256:"), "{done:?}");
+    // A mirror puts it right again: it remembers which maps the log names.
+    let done = run(&mirror);
+    assert!(done.code == 1 && done.stderr.contains("is another map now"), "{done:?}");
+    assert_eq!(fs::read_to_string(&map).expect("a map"), second);
+    well(&verify());
+}
+
+#[test]
+fn commands_end_with_the_codes_of_the_documents() {
+    let rig = Rig::start();
+    rig.put("DE", 0, 3);
+    well(&rig.mirror(&["eu-fra"], "mirror"));
+    let (folder, out) = (rig.folder("mirror"), rig.folder("report"));
+    let (empty, none) = (rig.folder("empty"), rig.folder("none"));
+    fs::create_dir(&empty).expect("a folder");
+    let log = folder.join("eu-fra.s1.1");
+    let policy = rig.folder("policy");
+    fs::write(&policy, "quorum\n").expect("it can be written");
+    let code = |wanted: i32, arguments: &[&str]| {
+        let done = run(&[&["audit"], arguments].concat());
+        assert_eq!(done.code, wanted, "{arguments:?}: {done:?}");
+        assert!(wanted == 0 || !done.stderr.is_empty(), "{arguments:?} says why");
+    };
+    let days = ["report", "--from", "2026-01-01", "--until", "2100-01-01", "--out", text(&out)];
+    let report = |wanted: i32, place: &Path| code(wanted, &[&days[..], &[text(place)]].concat());
+    code(0, &["verify", text(&folder)]);
+    code(0, &["entries", text(&log)]);
+    code(0, &["diff", text(&log), text(&log)]);
+    report(0, &folder);
+    // 2: the command line.
+    for command in
+        ["mirror", "verify", "entries", "receipt", "reconcile", "report", "follow", "diff"]
+    {
+        code(2, &[command, "--no-such-option"]);
+    }
+    // 64: a file or address that was given.
+    code(64, &["verify", "--policy", text(&policy), text(&folder)]);
+    code(64, &["verify", "--policy", text(&none), text(&folder)]);
+    code(64, &["verify", "--map-signer", "x", text(&folder)]);
+    code(64, &["mirror", "--shard", "no address", text(&empty)]);
+    code(
+        64,
+        &[
+            "report",
+            "--from",
+            "2026-02-01",
+            "--until",
+            "2026-01-01",
+            "--out",
+            text(&out),
+            text(&folder),
+        ],
+    );
+    // 65: data that are not there, or not whole.
+    for place in [&empty, &none] {
+        code(65, &["verify", text(place)]);
+        code(65, &["entries", text(place)]);
+        report(65, place);
+    }
+    // 69: nobody answers.
+    code(69, &["mirror", "--shard", "http://127.0.0.1:1", text(&empty)]);
+    code(69, &["mirror", "--gateway", "http://127.0.0.1:1", text(&empty)]);
+    code(69, &["reconcile", "--shard", "http://127.0.0.1:1", text(&empty)]);
+    // 1: something is wrong, whatever else is.
+    let bundle = fs::read_dir(log.join("tile/entries/000.p")).expect("bundles").next();
+    let bundle = bundle.expect("one").expect("an entry").path();
+    let whole = fs::read(&bundle).expect("a bundle");
+    fs::write(&bundle, [&whole[..50], &[whole[50] ^ 1], &whole[51..]].concat()).expect("room");
+    code(1, &["verify", text(&folder)]);
+    code(1, &["diff", text(&log), text(&log)]);
+    // A report says so and is written all the same.
+    report(0, &folder);
+    let page = fs::read_to_string(out.join("report.html")).expect("a page");
+    assert!(page.contains("NOT VERIFIED WHOLE"));
 }

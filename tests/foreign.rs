@@ -164,6 +164,76 @@ fn entry(log: &Path, index: u64, size: u64) -> Vec<u8> {
     entries.get(place).expect("it is in the bundle").to_vec()
 }
 
+/// The commands that a report prints, as they are typed.
+fn printed(page: &str) -> Vec<String> {
+    let blocks = page.split("<pre>").skip(1).filter_map(|block| block.split("</pre>").next());
+    let lines = blocks.flat_map(str::lines).map(|line| line.replace("&#x2f;", "/"));
+    let first = ["bailiwick ", "aics-tlog ", "python "];
+    lines.filter(|line| first.iter().any(|first| line.starts_with(first))).collect()
+}
+
+#[test]
+fn the_commands_that_a_report_prints_work() {
+    let options = Options { signed: true, regions: vec!["eu-fra"], ..Options::default() };
+    let deployment = Deployment::start(&options);
+    let runtime = Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let client = Client::connect(&deployment.gateway_url(), ONCE).await.expect("a gateway");
+        for n in 0..300 {
+            let request = put(&format!("p{n}"), "main", b"x", &evidence("DE"));
+            client.put(&request).await.expect("it is stored");
+        }
+    });
+    assert_eq!(mirror(&deployment, "mirror").code, 0);
+    let folder = deployment.root().join("mirror");
+    let vkey = fs::read_to_string(folder.join("eu-fra.s1.1/vkey")).expect("a key");
+    let policy = deployment.root().join("policy");
+    fs::write(&policy, format!("log {vkey}quorum none\n")).expect("it can be written");
+    let out = deployment.root().join("report");
+    let done = run(&[
+        "audit",
+        "report",
+        "--json",
+        "--from",
+        "2026-01-01",
+        "--until",
+        "2100-01-01",
+        "--policy",
+        text(&policy),
+        "--out",
+        text(&out),
+        text(&folder),
+    ]);
+    assert_eq!(done.code, 0, "{done:?}");
+    let told: serde_json::Value = serde_json::from_str(&done.stdout).expect("JSON");
+    assert_eq!((&told["logs"], &told["logs_whole"]), (&1.into(), &1.into()));
+    let page = fs::read_to_string(out.join("report.html")).expect("a page");
+    let commands = printed(&page);
+    assert_eq!(commands.len(), 3, "{commands:?}");
+    let mut keys = deployment.people().keys.iter().map(|(_, vkey)| vkey.as_str());
+    for command in &commands {
+        let words = command.split_whitespace().map(|word| match word {
+            "POLICY" => text(&policy).to_owned(),
+            "KEY" => keys.next().expect("a key").to_owned(),
+            word => word.replace("MIRROR", text(&folder)),
+        });
+        let words: Vec<String> = words.collect();
+        let rest: Vec<&str> = words.iter().skip(1).map(String::as_str).collect();
+        if words[0] == "bailiwick" {
+            let done = run(&rest);
+            assert_eq!(done.code, 0, "{command}: {done:?}");
+        } else {
+            let mut program = Command::new(programs().join(&words[0]));
+            done_in(program.args(rest));
+        }
+    }
+}
+
+/// What a program says that is run in the folder of this repository.
+fn done_in(command: &mut Command) -> String {
+    done(command.current_dir(env!("CARGO_MANIFEST_DIR")))
+}
+
 /// A witness that runs until it is dropped.
 struct Witness {
     process: Child,

@@ -7,31 +7,35 @@ use std::error::Error;
 use std::path::PathBuf;
 
 use audit::folder::{Folder, Growth};
-use audit::verify;
+use audit::{Against, verify};
 use ledger::Checkpoint;
-use ledger::entry::{Caller, Detail, Entry, Kind, MapRef, Role};
+use ledger::entry::{Call, Caller, Detail, Entry, EvidenceKind, Kind, MapRef, Role, Ruled};
 use ledger::note::Signer;
 use tokio::time::Instant;
 
 const ORIGIN: &str = "example/eu-fra/a/1";
 
+const MAP: MapRef = MapRef { epoch: 1, digest: [9; 32] };
+const MINUTE: u32 = 29_000_000;
+
 /// A write as a shard logs it: about 250 bytes.
 fn entry(index: u64) -> Entry {
-    let mut entry = Entry::new(Kind::Place, 29_000_000);
-    let mut tag = [7; 32];
-    tag[..8].copy_from_slice(&index.to_be_bytes());
-    entry.tenant_tag = Some([3; 16]);
-    entry.collection = Some("profile".to_owned());
-    entry.jurisdictions = vec!["EEA".to_owned(), "RU".to_owned()];
-    entry.statutes = vec!["eea-gdpr-v".to_owned(), "ru-152fz-18-5".to_owned()];
-    entry.clauses =
-        vec!["clause-eea-to-us-scc-2021-914".to_owned(), "clause-ru-to-eea-notice".to_owned()];
-    entry.map = Some(MapRef { epoch: 1, digest: [9; 32] });
-    let territory = Some("DE".to_owned());
-    entry.caller = Some(Caller { role: Role::Writer, tag: [4; 16], territory });
-    entry.details =
-        vec![Detail::PhoneData("9.0.43".to_owned()), Detail::IpData("20261101".to_owned())];
-    entry.commitment = Some(tag);
+    let caller = Caller { role: Role::Writer, tag: [4; 16], territory: Some("DE".to_owned()) };
+    let (tenant_tag, collection) = (Some([3; 16]), Some("profile"));
+    let call = Call { tenant_tag, caller: Some(&caller), collection, map: MAP };
+    let mut entry = Entry::of_call(Kind::Place, MINUTE, call);
+    entry.rule(Ruled {
+        jurisdictions: &["EEA".to_owned(), "RU".to_owned()],
+        statutes: &["eea-gdpr-v".to_owned(), "ru-152fz-18-5".to_owned()],
+        clauses: &["clause-eea-to-us-scc-2021-914".to_owned(), "clause-ru-to-eea".to_owned()],
+        evidence_kinds: [EvidenceKind::Phone, EvidenceKind::Ip].into_iter().collect(),
+        map: MAP,
+    });
+    entry.say(Detail::PhoneData("9.0.43".to_owned()));
+    entry.say(Detail::IpData("20261101".to_owned()));
+    let mut commitment = [7; 32];
+    commitment[..8].copy_from_slice(&index.to_be_bytes());
+    entry.commitment = Some(commitment);
     entry
 }
 
@@ -41,11 +45,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let folder = Folder::at(PathBuf::from(arguments.next().ok_or("in which folder?")?));
     let signer = Signer::from_seed(ORIGIN, &[1; 32])?;
     let mut growth = Growth::begin(&folder)?;
-    let mut genesis = Entry::new(Kind::Genesis, 29_000_000);
-    genesis.details.push(Detail::LogKey(signer.vkey()));
-    growth.push(&genesis.encode()?)?;
+    growth.push(&Entry::genesis(MINUTE, &signer.vkey(), Vec::new()).encode()?)?;
+    growth.push(&Entry::map_taken(MINUTE, MAP, &[]).encode()?)?;
     let (began, mut bytes) = (Instant::now(), 0);
-    for index in 1..count {
+    for index in 2..count {
         let entry = entry(index).encode()?;
         bytes += entry.len();
         growth.push(&entry)?;
@@ -57,7 +60,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("{size} entries, {bytes} bytes, written in {:.2?}", began.elapsed());
     for _ in 0..3 {
         let began = Instant::now();
-        let verified = verify(&folder, None, &mut |_, _| {})?;
+        let verified = verify(&folder, Against::default(), &mut |_, _| {})?;
         println!("{} entries verified in {:.2?}", verified.checkpoint.size, began.elapsed());
     }
     Ok(())

@@ -11,6 +11,7 @@ pub mod diff;
 pub mod entries;
 pub mod folder;
 pub mod follow;
+pub mod maps;
 pub mod mirror;
 pub mod policy;
 pub mod reconcile;
@@ -25,6 +26,7 @@ mod shown;
 
 pub use finding::Finding;
 pub use folder::Folder;
+pub use maps::Maps;
 pub use policy::Policy;
 pub use shown::shown;
-pub use verify::{Verified, verify};
+pub use verify::{Against, Verified, verify};

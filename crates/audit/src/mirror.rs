@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use client::Ledger;
 use ledger::Checkpoint;
+use ledger::entry::MapRef;
 use ledger::note::Verifier;
 use tokio::time::{Instant, sleep};
 
@@ -28,6 +29,7 @@ pub use alarm::{Alarm, What};
 pub use heads::old_heads;
 use key::{Unknown, known};
 use log::Log;
+pub(crate) use names::Name;
 pub use names::folder_of;
 
 /// Logs of one shard at the most: one for each time that it was recovered with a loss.
@@ -127,6 +129,8 @@ pub struct Pulled {
     pub on_trust: bool,
     /// Whether it has ended, by an entry SEAL.
     pub sealed: bool,
+    /// The maps of all its MAP entries, in order.
+    pub maps: Vec<MapRef>,
     /// What is wrong with what it says of the log before it: see [`old_heads`].
     pub history: Option<Finding>,
     /// Rules that the new entries break, the first [`FINDINGS_MAX`] of them. They are in the
@@ -261,7 +265,7 @@ async fn pull_log(
     let log = Log { shard, folder, key, policy: *policy, ours, theirs, note };
     let findings = log.take(progress).await?;
     log.settle()?;
-    let sealed = log.is_sealed()?;
+    let state = log.rules_at(log.theirs.size)?.state().clone();
     let cosigned_at = policy.and_then(|policy| policy.cosigned_at(&log.note).ok().flatten());
     let Log { folder, key, theirs: checkpoint, .. } = log;
     let (vkey, history) = (key.vkey(), None);
@@ -274,7 +278,8 @@ async fn pull_log(
         witnesses,
         cosigned_at,
         on_trust,
-        sealed,
+        sealed: state.sealed,
+        maps: state.maps,
         history,
         findings,
     })

@@ -1,8 +1,9 @@
 //! What entries must be like besides hashing to the root: rules that hold from one to the next.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
-use ledger::entry::{Entry, Kind, Minute};
+use ledger::entry::{Entry, Kind, MapRef, Minute};
 use ledger::hash::Hash;
 
 use crate::details::{log_key, old_head};
@@ -47,24 +48,54 @@ pub enum Broken {
     /// SEAL ends a log.
     #[error("comes after SEAL, which ends a log")]
     AfterSeal,
+    /// A map, or an act under one, and no map is named.
+    #[error("is {0}, and names no region map")]
+    NoMap(Kind),
+    /// It names another map than the last MAP entry took.
+    #[error(
+        "names region map {}, and {}", Named(*.named),
+        .in_force.map_or_else(
+            || "no MAP entry comes before it".to_owned(),
+            |map| format!("the last MAP entry before it took {}", Named(map)),
+        )
+    )]
+    OtherMap {
+        /// The map that it names.
+        named: MapRef,
+        /// The map of the last MAP entry.
+        in_force: Option<MapRef>,
+    },
+    /// There are more MAP entries than are kept in mind.
+    #[error("is one of more than {MAPS_MAX} MAP entries: what they name is not all kept in mind")]
+    TooManyMaps,
+}
+
+/// MAP entries of one log whose maps are kept in mind.
+pub const MAPS_MAX: usize = 16_384;
+
+/// A map as findings name it.
+pub(crate) struct Named(pub(crate) MapRef);
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (sha256:", self.0.epoch)?;
+        self.0.digest.iter().take(8).try_for_each(|byte| write!(f, "{byte:02x}"))?;
+        f.write_str("…)")
+    }
 }
 
 /// The rules, and where in the log they stand.
 #[derive(Debug, Clone)]
 pub struct Rules {
     vkey: String,
-    next: u64,
-    minute: u32,
-    sealed: bool,
+    state: State,
     counts: BTreeMap<Kind, u64>,
     first_minute: Option<u32>,
     old_head: Option<OldHead>,
-    /// Whether the last entry says all that the rules need to go on after it.
-    last_tells: bool,
 }
 
 /// Where the rules stand after so many entries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct State {
     /// Entries.
     pub size: u64,
@@ -72,42 +103,22 @@ pub struct State {
     pub minute: u32,
     /// Whether one of them has ended the log.
     pub sealed: bool,
+    /// The maps of the MAP entries, in order: the last is in force.
+    pub maps: Vec<MapRef>,
 }
 
 // === impl Rules ===
 
 impl Rules {
-    /// The rules at the beginning of the log of that key.
-    pub fn new(vkey: &str) -> Self {
-        Self {
-            vkey: vkey.to_owned(),
-            next: 0,
-            minute: 0,
-            sealed: false,
-            counts: BTreeMap::new(),
-            first_minute: None,
-            old_head: None,
-            last_tells: true,
-        }
+    /// The rules of the log of that key: at its beginning, or where they stood.
+    pub fn new(vkey: &str, state: State) -> Self {
+        let (counts, first_minute, old_head) = (BTreeMap::new(), None, None);
+        Self { vkey: vkey.to_owned(), state, counts, first_minute, old_head }
     }
 
-    /// The rules after `size` entries, the last of which is `last`, where they stand as was kept or,
-    /// if nothing was, as the last entry says.
-    pub fn after(vkey: &str, size: u64, last: Option<&Entry>, kept: Option<State>) -> Self {
-        let said = State {
-            size,
-            minute: last.map_or(0, |entry| entry.minute),
-            sealed: last.is_some_and(|entry| entry.kind == Kind::Seal),
-        };
-        let kept = kept.filter(|kept| kept.size == size);
-        let State { minute, sealed, .. } = kept.unwrap_or(said);
-        Self { next: size, minute, sealed, last_tells: kept.is_none(), ..Self::new(vkey) }
-    }
-
-    /// Where the rules stand, if the last entry alone does not tell.
-    pub(crate) fn state(&self) -> Option<State> {
-        let state = State { size: self.next, minute: self.minute, sealed: self.sealed };
-        (!self.last_tells).then_some(state)
+    /// Where the rules stand.
+    pub const fn state(&self) -> &State {
+        &self.state
     }
 
     /// Looks at the next entry.
@@ -115,16 +126,15 @@ impl Rules {
     /// # Errors
     /// [`Broken`]: the first rule that it breaks. It counts all the same if it is an entry.
     pub fn take(&mut self, bytes: &[u8]) -> Result<Entry, Broken> {
-        let index = self.next;
-        self.next += 1;
-        self.last_tells = false;
+        let index = self.state.size;
+        self.state.size += 1;
         let entry = Entry::decode(bytes)?;
         *self.counts.entry(entry.kind).or_default() += 1;
         self.first_minute.get_or_insert(entry.minute);
-        let before = std::mem::replace(&mut self.minute, entry.minute);
-        let was_sealed = self.sealed;
-        self.sealed |= entry.kind == Kind::Seal;
-        self.last_tells = self.sealed == (entry.kind == Kind::Seal);
+        let before = std::mem::replace(&mut self.state.minute, entry.minute);
+        let was_sealed = self.state.sealed;
+        self.state.sealed |= entry.kind == Kind::Seal;
+        let by_map = self.map(&entry);
         if was_sealed {
             return Err(Broken::AfterSeal);
         }
@@ -136,9 +146,33 @@ impl Rules {
         if entry.minute < before {
             return Err(Broken::ClockBack { now: entry.minute, before });
         }
-        match entry.earlier {
-            Some(earlier) if earlier >= index => Err(Broken::Earlier(earlier)),
-            _ => Ok(entry),
+        if let Some(earlier) = entry.earlier.filter(|earlier| *earlier >= index) {
+            return Err(Broken::Earlier(earlier));
+        }
+        by_map.map(|()| entry)
+    }
+
+    /// The map that an entry names: one that comes into force, or the one in force.
+    fn map(&mut self, entry: &Entry) -> Result<(), Broken> {
+        let maps = &mut self.state.maps;
+        let acts = [Kind::Create, Kind::Place, Kind::Replace, Kind::Delete, Kind::Read];
+        match entry.map {
+            Some(map) if entry.kind == Kind::Map => {
+                let full = maps.len() >= MAPS_MAX;
+                if full {
+                    maps.pop();
+                }
+                maps.push(map);
+                if full { Err(Broken::TooManyMaps) } else { Ok(()) }
+            }
+            // A plan names the map that it asks about.
+            Some(named) if maps.last() != Some(&named) && !entry.is_question() => {
+                Err(Broken::OtherMap { named, in_force: maps.last().copied() })
+            }
+            None if entry.kind == Kind::Map || acts.contains(&entry.kind) => {
+                Err(Broken::NoMap(entry.kind))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -157,12 +191,12 @@ impl Rules {
 
     /// The minutes of the first and the last entry that were looked at.
     pub fn minutes(&self) -> Option<(u32, u32)> {
-        Some((self.first_minute?, self.minute))
+        Some((self.first_minute?, self.state.minute))
     }
 
     /// Whether the log has ended.
     pub const fn is_sealed(&self) -> bool {
-        self.sealed
+        self.state.sealed
     }
 
     /// What the first entry says of the log before.
@@ -173,18 +207,24 @@ impl Rules {
 
 #[cfg(test)]
 mod tests {
-    use ledger::entry::Detail;
+    use ledger::entry::Call;
 
     use super::*;
 
+    fn map(epoch: u64) -> MapRef {
+        MapRef { epoch, digest: [u8::try_from(epoch).unwrap(); 32] }
+    }
+
+    fn call(map: MapRef) -> Call<'static> {
+        Call { tenant_tag: None, caller: None, collection: Some("profiles"), map }
+    }
+
     fn genesis(vkey: &str) -> Entry {
-        let mut entry = Entry::new(Kind::Genesis, 100);
-        entry.details.push(Detail::LogKey(vkey.to_owned()));
-        entry
+        Entry::genesis(100, vkey, Vec::new())
     }
 
     fn check(entries: &[Entry], expect: Result<(), Broken>) {
-        let mut rules = Rules::new("key");
+        let mut rules = Rules::new("key", State::default());
         let taken = entries.iter().map(|entry| rules.take(&entry.encode().unwrap()));
         let first = taken.filter_map(Result::err).next();
         assert_eq!(first.map_or(Ok(()), Err), expect);
@@ -192,18 +232,39 @@ mod tests {
 
     #[test]
     fn a_log_goes_by_its_rules() {
-        let place = |minute| Entry::new(Kind::Place, minute);
+        let place = |minute| Entry::of_call(Kind::Place, minute, call(map(1)));
         let naming = |earlier| Entry { earlier: Some(earlier), ..place(100) };
         let seal = Entry::new(Kind::Seal, 101);
-        let begin = || genesis("key");
+        let begin = || [genesis("key"), Entry::map_taken(100, map(1), &[])];
+        let after = |more: &[Entry]| [&begin()[..], more].concat();
         check(&[], Ok(()));
-        check(&[begin(), place(100), naming(1), seal.clone()], Ok(()));
+        check(&after(&[place(100), naming(2), seal.clone()]), Ok(()));
         check(&[place(1)], Err(Broken::NoGenesis(Kind::Place)));
         check(&[genesis("other")], Err(Broken::Key));
-        check(&[begin(), begin()], Err(Broken::Genesis));
-        check(&[begin(), place(99)], Err(Broken::ClockBack { now: 99, before: 100 }));
-        check(&[begin(), naming(1)], Err(Broken::Earlier(1)));
-        check(&[begin(), seal, place(101)], Err(Broken::AfterSeal));
-        assert!(matches!(Rules::new("key").take(b"x"), Err(Broken::Entry(_))));
+        check(&[genesis("key"), genesis("key")], Err(Broken::Genesis));
+        check(&after(&[place(99)]), Err(Broken::ClockBack { now: 99, before: 100 }));
+        check(&after(&[naming(2)]), Err(Broken::Earlier(2)));
+        check(&after(&[seal, place(101)]), Err(Broken::AfterSeal));
+        assert!(matches!(Rules::new("key", State::default()).take(b"x"), Err(Broken::Entry(_))));
+    }
+
+    #[test]
+    fn an_entry_names_the_map_of_the_last_map_entry() {
+        let (one, two) = (map(1), map(2));
+        let take = |map| Entry::map_taken(100, map, &[]);
+        let place = |map| Entry::of_call(Kind::Place, 100, call(map));
+        let refuse = |map| Entry::refused(100, call(map), 3, "NO_REGION");
+        let other = |named, in_force| Err(Broken::OtherMap { named, in_force });
+        let check = |more: &[Entry], expect| check(&[&[genesis("key")], more].concat(), expect);
+        check(&[take(one), place(one), refuse(one), take(two), place(two)], Ok(()));
+        check(&[place(one)], other(one, None));
+        check(&[take(one), take(two), place(one)], other(one, Some(two)));
+        check(&[take(one), refuse(two)], other(two, Some(one)));
+        let nameless = Entry { map: None, ..place(one) };
+        check(&[take(one), nameless], Err(Broken::NoMap(Kind::Place)));
+        check(&[Entry::new(Kind::Map, 100)], Err(Broken::NoMap(Kind::Map)));
+        // Reads are counted under the map in force; a plan asks about another one.
+        check(&[take(one), Entry::counted(100, call(two), 1)], other(two, Some(one)));
+        check(&[take(one), Entry::question(100, call(two), 1, "a plan")], Ok(()));
     }
 }

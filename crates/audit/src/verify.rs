@@ -3,11 +3,13 @@
 //! The root over the entries decides what is to blame. If it is the signed one, the entries are
 //! right, and a tile that differs from what they hash to is wrong. If not, some entry is wrong, and
 //! its tile tells which.
+//!
+//! What entries say is compared with the rules of a log and with the region maps that they name.
 
 use std::collections::BTreeMap;
 
 use ledger::bundle;
-use ledger::entry::Kind;
+use ledger::entry::{Kind, MapRef};
 use ledger::hash::{HASH_BYTES, Hash, leaf_hash};
 use ledger::note::Verifier;
 use ledger::tile::{BundleId, TILE_WIDTH, TileId};
@@ -15,9 +17,10 @@ use ledger::{Checkpoint, Edge};
 
 use crate::Finding;
 use crate::folder::{self, CHECKPOINT, Folder, VKEY};
+use crate::maps::{ByMaps, Maps};
 use crate::mirror::FINDINGS_MAX;
 use crate::policy::Policy;
-use crate::rules::{OldHead, Rules};
+use crate::rules::{OldHead, Rules, State};
 
 /// A log that is as its key has signed it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +41,11 @@ pub struct Verified {
     pub witnesses: Vec<String>,
     /// When a whole quorum of the policy's witnesses last cosigned it, in seconds since 1970.
     pub cosigned_at: Option<u64>,
+    /// The maps of its MAP entries, in order.
+    pub maps: Vec<MapRef>,
+    /// Entries that name a map which was not given, by the map: what they say of the law was not
+    /// compared with anything.
+    pub maps_missing: Vec<(MapRef, u64)>,
     /// The entries that break a rule, the first [`FINDINGS_MAX`]: they are signed all the same.
     pub broken: Vec<Finding>,
     /// Entries beyond those that break one.
@@ -48,8 +56,16 @@ pub struct Verified {
     pub key_by_policy: bool,
 }
 
-/// Verifies the log in a folder, under a policy if there is one. What is given last is told how
-/// many entries are done, of how many.
+/// What a log is verified against.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Against<'a> {
+    /// The keys of logs and witnesses.
+    pub policy: Option<&'a Policy>,
+    /// The region maps. None: what entries say of the law is compared with no map.
+    pub maps: Option<&'a Maps>,
+}
+
+/// Verifies the log in a folder. What is given last is told how many entries are done, of how many.
 ///
 /// What entries say is no matter of integrity: [`Verified::broken`] has what breaks a rule.
 ///
@@ -57,21 +73,28 @@ pub struct Verified {
 /// The first thing that is wrong: the signature, then hashes.
 pub fn verify(
     folder: &Folder,
-    policy: Option<&Policy>,
+    against: Against<'_>,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Verified, Finding> {
-    let _held = folder.hold();
+    let (policy, _held) = (against.policy, folder.hold());
     let key = folder.key().map_err(|error| unreadable(VKEY, &error))?;
     let note = folder.note().map_err(|error| unreadable(CHECKPOINT, &error))?;
     let checkpoint = Checkpoint::open(&note, &key)
         .map_err(|error| Finding::new(CHECKPOINT, format!("{CHECKPOINT}: {}", chain(&error))))?;
     let (key_by_policy, witnesses) = trusted(policy, &key, &note)?;
-    let (rules, broken, broken_more) = walk(folder, &key, &checkpoint, progress)?;
+    let no_maps = Maps::default();
+    let by_maps = ByMaps::new(against.maps.unwrap_or(&no_maps), key.name());
+    let Walk { rules, by_maps, broken, more, .. } =
+        walk(folder, (&key, by_maps), &checkpoint, progress)?;
+    let missing = by_maps.missing.into_iter();
+    let missing = missing.map(|((epoch, digest), count)| (MapRef { epoch, digest }, count));
     Ok(Verified {
         // `trusted` has read them already: none of them is bad.
         cosigned_at: policy.and_then(|policy| policy.cosigned_at(&note).ok().flatten()),
         broken,
-        broken_more,
+        broken_more: more,
+        maps: rules.state().maps.clone(),
+        maps_missing: missing.collect(),
         on_trust: !key_by_policy && folder.is_on_trust(),
         vkey: key.vkey(),
         counts: rules.counts().clone(),
@@ -105,18 +128,19 @@ fn trusted(
 }
 
 /// Hashes every entry, and compares with every tile.
-fn walk(
-    folder: &Folder,
-    key: &Verifier,
+fn walk<'a>(
+    folder: &'a Folder,
+    (key, by_maps): (&Verifier, ByMaps<'a>),
     checkpoint: &Checkpoint,
     progress: &mut dyn FnMut(u64, u64),
-) -> Result<(Rules, Vec<Finding>, u64), Finding> {
+) -> Result<Walk<'a>, Finding> {
     let Checkpoint { size, root, .. } = checkpoint;
     let mut walk = Walk {
         folder,
         edge: Edge::new(),
         finished: Vec::new(),
-        rules: Rules::new(&key.vkey()),
+        rules: Rules::new(&key.vkey(), State::default()),
+        by_maps,
         unlike: None,
         broken: Vec::new(),
         more: 0,
@@ -141,7 +165,7 @@ fn walk(
             return Err(Finding::new(CHECKPOINT, text));
         }
     }
-    Ok((walk.rules, walk.broken, walk.more))
+    Ok(walk)
 }
 
 /// Where on its way through the log a verification is.
@@ -150,6 +174,7 @@ struct Walk<'a> {
     edge: Edge,
     finished: Vec<(TileId, Vec<u8>)>,
     rules: Rules,
+    by_maps: ByMaps<'a>,
     /// The first hash in a tile that is not the one that the entries give.
     unlike: Option<Unlike>,
     /// The first rule that an entry breaks.
@@ -175,7 +200,8 @@ impl Walk<'_> {
             }
             let index = self.edge.size();
             self.edge.append(leaf, &mut self.finished);
-            if let Err(broken) = self.rules.take(entry) {
+            let taken = self.rules.take(entry).map_err(|broken| broken.to_string());
+            if let Err(broken) = taken.and_then(|entry| self.by_maps.take(&entry)) {
                 if self.broken.len() < FINDINGS_MAX {
                     self.broken.push(Finding::of(&path, format!("entry {index} {broken}")));
                 } else {

@@ -1,12 +1,13 @@
 //! The service `RegionMaps`: what is in force where, and how the next map gets there.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use atlas::{Date, Epoch, SealedMap, SignedMap, Succession};
 use futures_util::future::join_all;
 use prost_types::Timestamp;
-use terms::{Detail, Fault, Reason, RegionId};
+use terms::{Detail, Fault, Reason, RegionId, Rounded};
 use tokio::time::{Instant, timeout_at};
 use tonic::{Request, Response, Status};
 use wire::session::{self as proto, call::Op, reply::Outcome};
@@ -175,6 +176,9 @@ async fn plan(
         let op = Op::Survey(proto::Survey { map: map.clone(), day: number });
         async move { (session, of_operator(session, asked, (op, bytes), SURVEY_MAX).await) }
     });
+    // Shards of one region are told together, by the sum of their ranges.
+    let mut moves: BTreeMap<[String; 4], Rounded> = BTreeMap::new();
+    let mut subjects = Rounded::default();
     let mut answer = v1::PlanRegionMapResponse {
         against: Some(to_wire(routing.map().epoch())),
         ..Default::default()
@@ -183,14 +187,12 @@ async fn plan(
         let region = session.peer.region.as_str();
         match surveyed {
             Ok(Outcome::Surveyed(surveyed)) => {
-                answer.subjects += surveyed.subjects;
-                answer.moves.extend(surveyed.counts.into_iter().map(|count| v1::PlannedMove {
-                    region: region.to_owned(),
-                    collection: count.collection,
-                    fate: count.fate,
-                    detail: count.detail,
-                    count: count.count,
-                }));
+                subjects = subjects.plus(range(surveyed.subjects));
+                for proto::SurveyCount { collection, fate, detail, count } in surveyed.counts {
+                    let told = moves.entry([region.to_owned(), collection, fate, detail]);
+                    let told = told.or_default();
+                    *told = told.plus(range(count));
+                }
             }
             Ok(_) => return Err(Reason::Internal.into()),
             Err(fault) => {
@@ -201,7 +203,19 @@ async fn plan(
     }
     answer.unreachable.sort_unstable();
     answer.unreachable.dedup();
+    let wire = |Rounded { at_least, at_most }| Some(v1::CountRange { at_least, at_most });
+    answer.subjects = wire(subjects);
+    let moves = moves.into_iter().map(|([region, collection, fate, detail], count)| {
+        v1::PlannedMove { region, collection, fate, detail, count: wire(count) }
+    });
+    answer.moves = moves.collect();
     Ok(answer)
+}
+
+/// A range that a shard has told; one that it left out is none.
+fn range(told: Option<proto::CountRange>) -> Rounded {
+    let proto::CountRange { at_least, at_most } = told.unwrap_or_default();
+    Rounded { at_least, at_most }
 }
 
 async fn apply(

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ledger::entry::{Caller, Detail, Entry, Kind};
+use ledger::entry::{Call, Caller, Entry};
 use terms::{Collection, Reason};
 
 use crate::Error;
@@ -154,14 +154,16 @@ impl Work<'_> {
     pub(crate) fn count(&mut self, taken: &Taken) -> Result<(), Error> {
         for (counter, times) in taken.reads.iter().chain(&taken.refusals) {
             let Counter { refused, tenant_tag, caller, collection } = counter;
-            let kind = if refused.is_some() { Kind::Refuse } else { Kind::Count };
-            let mut entry = Entry::new(kind, self.minute);
-            entry.tenant_tag = *tenant_tag;
-            entry.collection = collection.as_ref().map(|name| name.as_str().to_owned());
-            entry.map = Some(self.rules.map_ref());
-            entry.caller = caller.as_deref().cloned();
-            entry.details = vec![Detail::Count(*times)];
-            entry.details.extend(refused.map(|r| Detail::Reason(r.as_str().to_owned())));
+            let call = Call {
+                tenant_tag: *tenant_tag,
+                caller: caller.as_deref(),
+                collection: collection.as_ref().map(Collection::as_str),
+                map: self.rules.map_ref(),
+            };
+            let entry = match refused {
+                Some(reason) => Entry::refused(self.minute, call, *times, reason.as_str()),
+                None => Entry::counted(self.minute, call, *times),
+            };
             self.draft.append(&entry).map_err(|_| Error::Damaged("placement log"))?;
         }
         Ok(())

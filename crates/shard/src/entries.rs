@@ -1,6 +1,6 @@
 //! What the entries of a group say.
 
-use ledger::entry::{Caller, Detail as Said, Entry, Kind};
+use ledger::entry::{Call, Detail as Said, Entry, Kind};
 use terms::{Fault, Reason};
 
 use crate::decision::Ruled;
@@ -10,12 +10,13 @@ use crate::work::{Asker, Work};
 
 impl Work<'_> {
     pub(crate) fn entry(&self, kind: Kind, asker: &Asker, collection: &str) -> Entry {
-        let mut entry = Entry::new(kind, self.minute);
-        entry.tenant_tag = Some(asker.tenant_tag);
-        entry.collection = Some(collection.to_owned());
-        entry.map = Some(self.rules.map_ref());
-        entry.caller = Some(Caller::clone(&asker.caller));
-        entry
+        let call = Call {
+            tenant_tag: Some(asker.tenant_tag),
+            caller: Some(&asker.caller),
+            collection: Some(collection),
+            map: self.rules.map_ref(),
+        };
+        Entry::of_call(kind, self.minute, call)
     }
 
     pub(crate) fn append(&mut self, entry: &Entry) -> Result<Vec<u8>, Fault> {
@@ -31,8 +32,7 @@ impl Work<'_> {
             entry.earlier = Some(at.index);
         } else {
             let origin = self.node.origin_of(at.period);
-            entry.details.push(Said::Peer { origin, index: at.index });
-            entry.details.sort_by_key(Said::code);
+            entry.say(Said::Peer { origin, index: at.index });
         }
     }
 
@@ -54,19 +54,20 @@ impl Work<'_> {
 
 /// What the ruling says.
 pub(crate) fn rule_into(entry: &mut Entry, ruled: &Ruled) {
-    entry.jurisdictions.clone_from(&ruled.jurisdictions);
-    entry.statutes.clone_from(&ruled.statutes);
-    entry.clauses.clone_from(&ruled.clauses);
-    entry.evidence_kinds = ruled.evidence_kinds;
-    entry.map = Some(ruled.map);
+    entry.rule(ledger::entry::Ruled {
+        jurisdictions: &ruled.jurisdictions,
+        statutes: &ruled.statutes,
+        clauses: &ruled.clauses,
+        evidence_kinds: ruled.evidence_kinds,
+        map: ruled.map,
+    });
 }
 
 /// The versions of the data that made findings out of evidence.
 pub(crate) fn say_data(entry: &mut Entry, given: Option<&Given>) {
     let Some(given) = given else { return };
-    entry.details.extend(given.phone_data.clone().map(Said::PhoneData));
-    entry.details.extend(given.ip_data.clone().map(Said::IpData));
-    entry.details.sort_by_key(Said::code);
+    given.phone_data.clone().map(Said::PhoneData).into_iter().for_each(|said| entry.say(said));
+    given.ip_data.clone().map(Said::IpData).into_iter().for_each(|said| entry.say(said));
 }
 
 /// The statement of a subject's creation: no key, no body, version 0.

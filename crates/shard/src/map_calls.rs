@@ -161,7 +161,8 @@ impl MapCalls {
             });
             match surveyed {
                 Ok((map, surveyed)) => {
-                    let (count, caller) = (surveyed.subjects, Arc::clone(&asker.caller));
+                    let count = surveyed.subjects.as_ref().map_or(0, |subjects| subjects.at_least);
+                    let caller = Arc::clone(&asker.caller);
                     let outcome = Box::new(Outcome::Told(Told::Surveyed(surveyed)));
                     let answer = NotedAnswer::Session(reply, outcome);
                     let tenant_tag = Some(asker.tenant_tag);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use atlas::{RegionMap, SealedMap, SignedMap, Succession};
 use engine::{Batch, Engine, Order, ScanLimit};
 use ledger::Signers;
-use ledger::entry::{Detail, Entry, Kind, MapRef};
+use ledger::entry::{Entry, MapRef};
 use terms::{Fault, Reason};
 
 use crate::codec::{Reader, Writer};
@@ -18,8 +18,6 @@ const FORMAT: u8 = 1;
 const HISTORY_MAX: usize = 10_000;
 /// Bytes of rows that one look at the history reads.
 const HISTORY_BYTES_MAX: usize = 64 << 20;
-/// Bytes of the names of signers that an entry can hold.
-const SIGNERS_BYTES_MAX: usize = 500;
 
 /// A map that this shard has taken, as it lies in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,30 +75,7 @@ pub(crate) fn take_into(batch: &mut Batch, offered: &Offered, minute: u32) -> En
         Taken { digest: map.digest, minute, by: by.clone(), signed: offered.signed.clone() };
     batch.put(rows::MAP, encode_map(map));
     batch.put(rows::map_taken(map.epoch), taken.encode());
-    entry(map, &by, minute)
-}
-
-/// The entry of a map that comes into force.
-pub(crate) fn entry(map: MapRef, by: &[String], minute: u32) -> Entry {
-    let mut entry = Entry::new(Kind::Map, minute);
-    entry.map = Some(map);
-    let mut names = String::new();
-    for name in by {
-        // A name beyond what fits is in the row, and in the note; the entry says that there is one.
-        let printable = name.bytes().all(|c| (0x20..=0x7e).contains(&c));
-        let name = if printable { name.as_str() } else { "?" };
-        if names.len() + name.len() + 1 > SIGNERS_BYTES_MAX {
-            break;
-        }
-        if !names.is_empty() {
-            names.push(',');
-        }
-        names.push_str(name);
-    }
-    if !names.is_empty() {
-        entry.details.push(Detail::Signers(names));
-    }
-    entry
+    Entry::map_taken(minute, map, &by)
 }
 
 impl Taken {

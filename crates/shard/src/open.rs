@@ -6,7 +6,7 @@ use std::sync::Arc;
 use atlas::{Annex, Country, RegionMap};
 use engine::{Batch, Engine, Head};
 use ledger::checkpoint::Checkpoint;
-use ledger::entry::{Detail, Entry, Kind};
+use ledger::entry::{Detail, Entry};
 use ledger::note::{Signer, Verifier};
 use terms::{Slot, UnixMillis};
 
@@ -312,15 +312,10 @@ impl Opening<'_> {
         let now = self.outside.clock.now().max(last);
         let minute = u32::try_from(now.minute()).unwrap_or(u32::MAX);
         let mut draft = Draft::new(log);
-        let mut genesis = Entry::new(Kind::Genesis, minute);
-        genesis.details = details;
-        genesis.details.push(Detail::LogKey(identity.vkey.clone()));
-        append(&mut draft, &genesis.in_order())?;
+        append(&mut draft, &Entry::genesis(minute, &identity.vkey, details))?;
         append(&mut draft, &maps::take_into(&mut batch, offered, minute))?;
         if let Some(what) = key {
-            let mut entry = Entry::new(Kind::Key, minute);
-            entry.details = vec![Detail::Reason(what.to_owned())];
-            append(&mut draft, &entry)?;
+            append(&mut draft, &Entry::key_changed(minute, what))?;
         }
         batch.put(rows::IDENTITY, identity.encode());
         let (_, size) = draft.finish(&mut batch, now);

@@ -1,12 +1,11 @@
 //! What a map would do to the subjects that are stored here. Every standing ruling is made again
-//! under it, from the sealed findings; what is told is counts in steps of ten, and of small ones only
-//! that they are not zero. Each question is in the placement log before it is answered.
+//! under it, from the sealed findings; of each count the ten is told in which it lies. Each question is in the placement log before it is answered.
 
 use std::collections::BTreeMap;
 
 use atlas::{Date, Move, Question, RegionMap};
 use engine::{Key, Order, ScanLimit, Span};
-use terms::{Fault, Reason};
+use terms::{Fault, Reason, Rounded};
 use tokio::time::Instant;
 use wire::session as proto;
 
@@ -15,9 +14,6 @@ use crate::rows::Tag;
 use crate::subject::Subject;
 use crate::{Error, rows};
 
-/// Counts are told in steps of it, rounded down: 0 says some, but few. A count of one is a person,
-/// and so is the difference of two counts.
-const COUNT_STEP: u64 = 10;
 /// Kinds of fate that are told apart; what is beyond is counted together.
 const FATES_MAX: usize = 4_096;
 
@@ -68,9 +64,9 @@ impl Survey<'_> {
             collection: fate.collection,
             fate: fate.what,
             detail: fate.detail,
-            count: told(count),
+            count: Some(told(count)),
         });
-        Ok(proto::Surveyed { counts: counts.collect(), subjects: told(tally.subjects) })
+        Ok(proto::Surveyed { counts: counts.collect(), subjects: Some(told(tally.subjects)) })
     }
 
     /// The first row of a subject from that key on.
@@ -128,8 +124,9 @@ impl Survey<'_> {
 }
 
 /// A count as it is told.
-const fn told(count: u64) -> u64 {
-    count / COUNT_STEP * COUNT_STEP
+const fn told(count: u64) -> proto::CountRange {
+    let Rounded { at_least, at_most } = Rounded::of(count);
+    proto::CountRange { at_least, at_most }
 }
 
 impl Tally {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use atlas::Succession;
 use engine::Batch;
-use ledger::entry::{Caller, Detail, Entry, Kind, MapRef};
+use ledger::entry::{Call, Caller, Entry, MapRef};
 use terms::{Fault, Reason};
 use tokio::sync::oneshot;
 use wire::session as proto;
@@ -129,11 +129,8 @@ impl Committer {
     /// One commit of one COUNT entry; then the answer.
     fn note(&mut self, question: Question) -> Result<(), Error> {
         let Question { answer, tenant_tag, caller, map, count, why } = question;
-        let mut entry = Entry::new(Kind::Count, minute(self.now()));
-        entry.tenant_tag = tenant_tag;
-        entry.caller = Some(Caller::clone(&caller));
-        entry.map = Some(map);
-        entry.details = vec![Detail::Count(count), Detail::Reason(why.to_owned())];
+        let call = Call { tenant_tag, caller: Some(&caller), collection: None, map };
+        let entry = Entry::question(minute(self.now()), call, count, why);
         // What is kept on the disk for erasure is not for questions.
         let done = if self.disk_is_low()? {
             Err(Fault::new(Reason::DiskReserve))

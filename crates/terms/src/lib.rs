@@ -9,6 +9,7 @@ pub mod limits;
 mod outside;
 mod pii;
 mod reason;
+mod rounded;
 mod slot;
 
 pub use fault::{Detail, Fault};
@@ -18,4 +19,5 @@ pub use ids::{
 pub use outside::{Clock, Entropy, EntropyFailed, UnixMillis};
 pub use pii::Pii;
 pub use reason::{Code, Reason, Retry};
+pub use rounded::Rounded;
 pub use slot::{SLOTS, Slot};

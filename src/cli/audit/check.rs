@@ -1,18 +1,19 @@
 //! `audit verify` and `audit diff`: mirrored logs, offline.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use audit::diff::{Diff as Found, diff as compare};
 use audit::mirror::old_heads;
-use audit::{Folder, Verified, verify as verify_log};
+use audit::{Against, Folder, Maps, Verified, verify as verify_log};
 use clap::Args;
 use ledger::entry::Minute;
 use serde_json::{Map, Value, json};
 
 use super::outcome::{Outcome, on_trust};
-use super::{Exit, Failure, MaxAge, PolicyFile, time, wrong};
+use super::{Exit, Failure, MapSigners, MaxAge, PolicyFile, time, wrong};
 use crate::cli::table::Table;
-use crate::cli::terminal::{say, table};
+use crate::cli::terminal::{say, table, warn};
 
 #[derive(Debug, Args)]
 pub(super) struct Verify {
@@ -20,6 +21,8 @@ pub(super) struct Verify {
     policy: PolicyFile,
     #[command(flatten)]
     age: MaxAge,
+    #[command(flatten)]
+    signers: MapSigners,
     /// Answer in JSON
     #[arg(long)]
     json: bool,
@@ -45,15 +48,11 @@ pub(super) struct Diff {
 pub(super) fn verify(options: &Verify) -> Result<(), Failure> {
     let policy = options.policy.read()?;
     let place = &options.place;
-    let logs = Folder::logs(place)
-        .map_err(|error| Failure::said(Exit::Config, super::shards::folder_said(&error)))?;
-    if logs.is_empty() {
-        let text = format!("{}: there is no log in it", place.display());
-        return Err(Failure::said(Exit::Config, text));
-    }
+    let (logs, maps) = (super::logs(place)?, options.signers.maps(place)?);
+    let against = Against { policy: policy.as_ref(), maps: Some(&maps) };
     let (mut good, mut outcome) = (Vec::new(), Outcome::default());
     for log in &logs {
-        match verify_log(log, policy.as_ref(), &mut |_, _| {}) {
+        match verify_log(log, against, &mut |_, _| {}) {
             Ok(verified) => {
                 outcome.findings.extend(broken(log, &verified));
                 let origin = &verified.checkpoint.origin;
@@ -69,15 +68,20 @@ pub(super) fn verify(options: &Verify) -> Result<(), Failure> {
     }
     if good.len() == logs.len() {
         // Between logs there is more to check, once each of them is known to be whole.
+        outcome.findings.extend(across(&good, &maps));
         match heads(place) {
             Ok(findings) => outcome.findings.extend(findings),
             Err(failure) => outcome.failure(failure),
         }
     }
+    not_compared(&good, &maps);
     if options.json {
         let logs = good.iter().map(|(log, verified)| object(log, verified));
         let findings = &outcome.findings;
-        say(json!({"logs": logs.collect::<Vec<_>>(), "findings": findings}))?;
+        say(json!({
+            "logs": logs.collect::<Vec<_>>(), "findings": findings,
+            "map_signatures_checked": maps.with_keys(),
+        }))?;
     } else {
         for (log, verified) in &good {
             say(format!("{}\n{}", log.path().display(), rows(verified)))?;
@@ -95,6 +99,36 @@ pub(super) fn broken(log: &Folder, verified: &Verified) -> Vec<String> {
         all.push(format!("{path}: {} more entries break a rule", verified.broken_more));
     }
     all
+}
+
+/// The first map of a period must follow the last of the period before it.
+fn across(good: &[(&Folder, Verified)], maps: &Maps) -> Vec<String> {
+    let follows = |(log, verified): &(&Folder, Verified)| {
+        let old = verified.old_head.as_ref()?;
+        let older = good.iter().find(|(_, other)| other.checkpoint.origin == old.origin);
+        let (before, next) = (older?.1.maps.last()?, verified.maps.first()?);
+        let wrong = maps.across(*before, *next)?;
+        Some(format!("{}: its first region map, {wrong}", log.path().display()))
+    };
+    good.iter().filter_map(follows).collect()
+}
+
+/// Says what was not compared with anything.
+fn not_compared(good: &[(&Folder, Verified)], maps: &Maps) {
+    let mut missing: BTreeMap<(u64, [u8; 32]), u64> = BTreeMap::new();
+    for (map, entries) in good.iter().flat_map(|(_, verified)| &verified.maps_missing) {
+        *missing.entry((map.epoch, map.digest)).or_default() += entries;
+    }
+    for ((epoch, digest), entries) in missing {
+        let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        warn(format!(
+            "NOT CHECKED: region map {epoch} (sha256:{digest}) is not in `maps`; {entries} entries \
+             name it, and what they say of laws and clauses was compared with nothing"
+        ));
+    }
+    if !maps.with_keys() && maps.all().next().is_some() {
+        warn("NOT CHECKED: the signatures of region maps, since no --map-signer was given");
+    }
 }
 
 /// What new periods say of old ones, and should not.
@@ -124,6 +158,7 @@ fn rows(verified: &Verified) -> Table {
         format!("{} (as it lies beside the log)", verified.vkey)
     };
     let witnesses = verified.witnesses.join(", ");
+    let maps: Vec<String> = verified.maps.iter().map(|map| map.epoch.to_string()).collect();
     for (name, value) in [
         ("log", audit::shown(&at.origin)),
         ("entries", at.size.to_string()),
@@ -134,6 +169,7 @@ fn rows(verified: &Verified) -> Table {
         ("from, to (UTC)", times),
         ("by kind", counts.collect::<Vec<_>>().join(", ")),
         ("ended", if verified.sealed { "yes" } else { "no" }.to_owned()),
+        ("region maps", maps.join(", ")),
         ("verified", "every file that belongs to the checkpoint".to_owned()),
     ] {
         table.add_row([name.to_owned(), value]);
@@ -153,6 +189,8 @@ fn object(log: &Folder, verified: &Verified) -> Value {
         "key_by_policy": verified.key_by_policy, "on_trust": verified.on_trust,
         "cosigned_at": verified.cosigned_at, "broken": verified.broken.len(),
         "broken_more": verified.broken_more, "witnesses": verified.witnesses,
+        "maps": verified.maps.iter().map(|map| map.epoch).collect::<Vec<_>>(),
+        "maps_missing": verified.maps_missing.iter().map(|(map, _)| map.epoch).collect::<Vec<_>>(),
         "first_time": first, "last_time": last, "counts": counts, "sealed": verified.sealed,
     })
 }
@@ -164,7 +202,7 @@ pub(super) fn diff(options: &Diff) -> Result<(), Failure> {
     // What entries break is told, and no reason not to compare: it may be the evidence.
     let mut outcome = Outcome::default();
     for folder in [&first, &second] {
-        let verified = verify_log(folder, None, &mut |_, _| {})
+        let verified = verify_log(folder, Against::default(), &mut |_, _| {})
             .map_err(|finding| wrong(format!("{}/{finding}", folder.path().display())))?;
         outcome.findings.extend(broken(folder, &verified));
     }

@@ -2,17 +2,14 @@
 //! said.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use audit::maps::{MAP_BYTES_MAX, MAPS};
 use audit::mirror::Pulled;
 use client::{Client, api};
-use ledger::entry::{Entry, Kind, MapRef};
 use sha2::{Digest as _, Sha256};
 
 use super::{Exit, Failure};
-
-/// Below the mirror's folder.
-const MAPS: &str = "maps";
 
 /// Gets every map that the logs name and that is not there yet. What was wrong is returned: a map
 /// that nobody has any more does not keep the log from being mirrored.
@@ -21,10 +18,8 @@ pub(super) async fn mirror(
     place: &Path,
     logs: &[Pulled],
 ) -> Result<Vec<String>, Failure> {
-    let mut named = BTreeSet::new();
-    for log in logs {
-        named.extend(maps_of(log)?);
-    }
+    let named = logs.iter().flat_map(|log| &log.maps).map(|map| (map.epoch, map.digest));
+    let named: BTreeSet<(u64, [u8; 32])> = named.collect();
     let mut findings = Vec::new();
     for (epoch, digest) in named {
         let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -62,61 +57,9 @@ fn kept(path: &Path, digest: &[u8; 32]) -> Option<bool> {
     if !path.exists() {
         return None;
     }
-    let found = super::bytes(path, super::report::MAP_BYTES_MAX).ok();
+    let found = super::bytes(path, MAP_BYTES_MAX).ok();
     let found: Option<[u8; 32]> = found.map(|bytes| Sha256::digest(bytes).into());
     Some(found.as_ref() == Some(digest))
-}
-
-/// The maps that a log's new MAP entries name, and those of older ones if it is whole.
-fn maps_of(log: &Pulled) -> Result<Vec<(u64, [u8; 32])>, Failure> {
-    let size = log.checkpoint.size;
-    let mut maps = Vec::new();
-    for entry in log.folder.entries(size, 0, size) {
-        let (_, bytes) = entry.map_err(|error| {
-            Failure::said(Exit::Data, format!("{}: {error}", log.folder.path().display()))
-        })?;
-        // The second byte is the kind: the others need not be read.
-        if bytes.get(1) != Some(&Kind::Map.code()) {
-            continue;
-        }
-        if let Ok(Entry { map: Some(MapRef { epoch, digest }), .. }) = Entry::decode(&bytes) {
-            maps.push((epoch, digest));
-        }
-    }
-    Ok(maps)
-}
-
-/// The maps of a mirror.
-pub(super) fn stored(place: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let is_map = |name: &str| name.ends_with(".toml") && !name.ends_with(".pack.toml");
-    listed(&place.join(MAPS), is_map)
-}
-
-/// The packs that came with a map.
-pub(super) fn packs(map: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let stem = map.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let of_map = |name: &str| {
-        name.strip_prefix(&stem)
-            .is_some_and(|rest| rest.starts_with('.') && rest.ends_with(".pack.toml"))
-    };
-    listed(map.parent().unwrap_or_else(|| Path::new(".")), of_map)
-}
-
-fn listed(folder: &Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>, Failure> {
-    let entries = match std::fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => {
-            let text = format!("{}: cannot be read ({error})", folder.display());
-            return Err(Failure::said(Exit::Config, text));
-        }
-    };
-    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
-    let named =
-        |path: &PathBuf| path.file_name().and_then(|name| name.to_str()).is_some_and(&wanted);
-    let mut all: Vec<PathBuf> = paths.filter(named).collect();
-    all.sort();
-    Ok(all)
 }
 
 /// The map last, so that where it is, its signatures and packs are, too.

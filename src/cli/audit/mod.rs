@@ -16,8 +16,9 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use audit::Policy;
+use audit::{Folder, Maps, Policy};
 use clap::{Args, Subcommand};
+use ledger::Signers;
 use ledger::entry::Minute;
 use link::system::SystemClock;
 use terms::Clock as _;
@@ -58,6 +59,42 @@ struct PolicyFile {
     /// the logs [default: the keys that lie beside the logs]
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
+}
+
+/// Whose signatures count on region maps.
+#[derive(Debug, Args)]
+struct MapSigners {
+    /// The public key of a person who signs region maps; at least two [default: signatures are not
+    /// checked]
+    #[arg(long = "map-signer", value_name = "KEY")]
+    keys: Vec<String>,
+}
+
+impl MapSigners {
+    /// The maps beside mirrored logs, with what these keys have signed.
+    fn maps(&self, place: &Path) -> Result<Maps, Failure> {
+        let config = |text: String| Failure::said(Exit::Config, text);
+        let signers = match self.keys.as_slice() {
+            [] => None,
+            keys => Some(
+                Signers::parse(keys.iter().map(String::as_str))
+                    .map_err(|error| config(format!("--map-signer: {error}")))?,
+            ),
+        };
+        Maps::beside(place, signers.as_ref()).map_err(|(path, error)| {
+            Failure::said(Exit::Data, format!("{}: cannot be read ({error})", path.display()))
+        })
+    }
+}
+
+/// The logs in a folder of mirrors; there must be one.
+fn logs(place: &Path) -> Result<Vec<Folder>, Failure> {
+    let data = |text: String| Failure::said(Exit::Data, text);
+    let logs = Folder::logs(place).map_err(|error| data(shards::folder_said(&error)))?;
+    if logs.is_empty() {
+        return Err(data(format!("{}: there is no log in it", place.display())));
+    }
+    Ok(logs)
 }
 
 /// How old a quorum's cosignatures may be.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use audit::mirror::{self, Pull, pull};
 use audit::reconcile::{Error, Logs, Question, Reconciled, SAMPLE_MAX, reconcile};
-use audit::{Policy, verify};
+use audit::{Against, Policy, verify};
 use clap::Args;
 use link::system::SystemEntropy;
 use serde_json::json;
@@ -100,9 +100,10 @@ async fn one(
     for log in &pulled {
         // What the log says is only as good as the mirror. What its entries break is told, and
         // keeps nobody from comparing.
-        let verified = verify(&log.folder, policy, &mut |_, _| {}).map_err(|finding| {
-            super::wrong(format!("{}/{finding}", log.folder.path().display()))
-        })?;
+        let verified = verify(&log.folder, Against { policy, maps: None }, &mut |_, _| {})
+            .map_err(|finding| {
+                super::wrong(format!("{}/{finding}", log.folder.path().display()))
+            })?;
         outcome.findings.extend(super::check::broken(&log.folder, &verified));
         outcome.findings.extend(log.history.as_ref().map(ToString::to_string));
         if log.on_trust {

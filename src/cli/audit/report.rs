@@ -1,22 +1,19 @@
 //! `audit report`: mirrored logs and maps as a report that a compliance officer can hand over.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use audit::report::{Entries, Input, Language, LogInput, MapInput, Report, Verification};
-use audit::{Folder, Policy, verify as verify_log};
+use audit::report::{Entries, Input, Language, LogInput, Operator, Report};
+use audit::{Against, Folder, verify as verify_log};
 use clap::Args;
 use ledger::entry::Entry;
-use ledger::{Checkpoint, Hash, Signers};
+use ledger::{Checkpoint, Hash};
 use link::system::SystemClock;
-use sha2::{Digest as _, Sha256};
+use serde_json::{Value, json};
 use terms::Clock as _;
 
-use super::{Exit, Failure, PolicyFile, maps, minute, text};
+use super::{Exit, Failure, MapSigners, PolicyFile, minute};
 use crate::cli::terminal::{say, warn};
-
-/// Bytes of a map, a pack or a note.
-pub(super) const MAP_BYTES_MAX: usize = 16 << 20;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -31,9 +28,20 @@ pub(super) struct Options {
     /// The language: en or ru
     #[arg(long, value_name = "CODE", default_value = "en", value_parser = language)]
     language: Language,
-    /// The public key of a person who signs maps; may be repeated, at least two
-    #[arg(long = "map-signer", value_name = "KEY")]
-    signers: Vec<String>,
+    /// The legal name of the deployment's operator
+    #[arg(long, value_name = "NAME")]
+    operator: Option<String>,
+    /// The operator's postal address
+    #[arg(long, value_name = "ADDRESS")]
+    operator_address: Option<String>,
+    /// The report's number
+    #[arg(long, value_name = "NUMBER")]
+    number: Option<String>,
+    #[command(flatten)]
+    signers: MapSigners,
+    /// Answer in JSON
+    #[arg(long)]
+    json: bool,
     /// The folder for report.html, report.csv and report.json
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -48,83 +56,97 @@ fn language(code: &str) -> Result<Language, &'static str> {
 
 /// Verifies every log, reads them and the maps, and writes the three files.
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
+    let config = |text: &str| Failure::said(Exit::Config, text);
     if options.until <= options.from {
-        return Err(Failure::said(Exit::Config, "--until must be later than --from"));
+        return Err(config("--until must be later than --from"));
     }
     let policy = options.policy.read()?;
-    let folders = Folder::logs(&options.place)
-        .map_err(|error| Failure::said(Exit::Config, super::shards::folder_said(&error)))?;
-    let mut logs = Vec::new();
-    let mut deployment = None;
-    for folder in &folders {
-        let log = log(folder, policy.as_ref())?;
-        let of = log.origin.split('/').next().unwrap_or_default().to_owned();
-        if *deployment.get_or_insert_with(|| of.clone()) != of {
-            let text = "the logs are of two deployments: give each a folder of its own";
-            return Err(Failure::said(Exit::Config, text));
-        }
-        logs.push(log);
+    let (folders, maps) = (super::logs(&options.place)?, options.signers.maps(&options.place)?);
+    let against = Against { policy: policy.as_ref(), maps: Some(&maps) };
+    let logs = folders.iter().map(|folder| log(folder, against)).collect::<Result<Vec<_>, _>>()?;
+    let deployment =
+        |log: &LogInput<'_>| log.origin.split('/').next().map(str::to_owned).unwrap_or_default();
+    let own = logs.first().map(deployment).unwrap_or_default();
+    if logs.iter().any(|log| deployment(log) != own) {
+        return Err(config("the logs are of two deployments: give each a folder of its own"));
     }
-    let Some(deployment) = deployment else {
-        let text = format!("{}: there is no log in it", options.place.display());
-        return Err(Failure::said(Exit::Config, text));
-    };
     let short = |minute: u64| u32::try_from(minute).unwrap_or(u32::MAX);
     let report = Report::new(Input {
-        deployment,
+        deployment: own,
+        number: options.number.clone(),
         period: short(options.from)..short(options.until),
         generated: short(SystemClock.now().minute()),
-        language: options.language,
+        operator: Operator {
+            name: options.operator.clone(),
+            address: options.operator_address.clone(),
+        },
         logs,
-        maps: map_inputs(&options.place, &options.signers)?,
+        maps: &maps,
     });
-    let write = |name: &str, text: String| {
+    write(options, &report)
+}
+
+/// Writes the files, and says which.
+fn write(options: &Options, report: &Report) -> Result<(), Failure> {
+    let page = report.to_html(options.language);
+    let files = [
+        ("report.html", page.map_err(|error| Failure::new(Exit::Failed, error))?),
+        ("report.csv", report.to_csv()),
+        ("report.json", format!("{:#}\n", report.json())),
+    ];
+    let mut paths = Vec::new();
+    for (name, text) in files {
         let path = options.out.join(name);
         let written = fs::create_dir_all(&options.out).and_then(|()| fs::write(&path, text));
         written.map_err(|error| {
             let text = format!("{}: cannot be written ({error})", path.display());
             Failure::said(Exit::Unavailable, text)
-        })
-    };
-    write("report.html", report.to_html())?;
-    write("report.csv", report.to_csv())?;
-    write("report.json", format!("{:#}\n", report.to_json()))?;
+        })?;
+        paths.push(path.display().to_string());
+    }
+    let json = report.json();
+    let of = |name: &str| json.get(name).and_then(Value::as_array).map_or(0, Vec::len);
+    let (logs, maps, gaps) = (of("logs"), of("maps"), of("gaps"));
+    let whole = json.pointer("/summary/logs_whole").and_then(Value::as_u64).unwrap_or(0);
+    if options.json {
+        return say(json!({
+            "files": paths, "logs": logs, "logs_whole": whole, "maps": maps, "gaps": gaps,
+        }));
+    }
     say(format!(
-        "{}: {} logs, {} maps, {} gaps that the report names",
-        options.out.display(),
-        report.logs.len(),
-        report.law.maps.len(),
-        report.gaps.len()
+        "{}: {logs} logs, of which {whole} were verified whole, {maps} maps, {gaps} gaps that the \
+         report names",
+        options.out.display()
     ))
 }
 
 /// A log, with what its verification came to. One that is not whole is in the report as such.
-fn log<'f>(folder: &'f Folder, policy: Option<&Policy>) -> Result<LogInput<'f>, Failure> {
+fn log<'f>(folder: &'f Folder, against: Against<'_>) -> Result<LogInput<'f>, Failure> {
     let failed = |error: &audit::folder::Error| {
         let said = super::shards::folder_said(error);
         Failure::said(Exit::Data, format!("{}/{said}", folder.path().display()))
     };
-    let verified = verify_log(folder, policy, &mut |_, _| {});
+    let verified = verify_log(folder, against, &mut |_, _| {});
     let key = folder.key().map_err(|error| failed(&error))?;
     let note = folder.note().map_err(|error| failed(&error))?;
-    let (checkpoint, verified) = match verified {
-        Ok(verified) if !verified.broken.is_empty() => {
-            super::check::broken(folder, &verified).iter().for_each(warn);
-            let why = verified.broken.first().map(ToString::to_string).unwrap_or_default();
-            (verified.checkpoint, Verification::Not { why })
-        }
+    let (mut witnesses, mut key_by_policy) = (Vec::new(), false);
+    let (checkpoint, findings) = match verified {
         Ok(verified) => {
-            let by = if verified.key_by_policy { "the policy's key" } else { "the key beside it" };
-            let by = format!("bailiwick audit verify {}, {by}", env!("CARGO_PKG_VERSION"));
-            (verified.checkpoint, Verification::Whole { by })
+            super::check::broken(folder, &verified).iter().for_each(warn);
+            let mut findings: Vec<String> =
+                verified.broken.iter().map(ToString::to_string).collect();
+            if verified.broken_more > 0 {
+                findings.push(format!("{} more entries break a rule", verified.broken_more));
+            }
+            (witnesses, key_by_policy) = (verified.witnesses, verified.key_by_policy);
+            (verified.checkpoint, findings)
         }
         Err(finding) => {
             let why = finding.to_string();
             warn(format!("{}/{why}", folder.path().display()));
             let unsigned =
                 Checkpoint { origin: key.name().to_owned(), size: 0, root: Hash([0; 32]) };
-            let checkpoint = folder.checkpoint(&key).unwrap_or(unsigned);
-            (checkpoint, Verification::Not { why })
+            (folder.checkpoint(&key).unwrap_or(unsigned), vec![why])
         }
     };
     let mut parts = checkpoint.origin.split('/').skip(1);
@@ -143,40 +165,12 @@ fn log<'f>(folder: &'f Folder, policy: Option<&Policy>) -> Result<LogInput<'f>, 
         region,
         shard,
         vkey: key.vkey(),
+        key_by_policy,
         checkpoint: note,
         size,
         root: checkpoint.root,
-        verified,
+        witnesses,
+        findings,
         entries: Box::new(entries) as Entries<'f>,
     })
-}
-
-/// The maps of a mirror. Their signers count only under keys that were given.
-fn map_inputs(place: &Path, keys: &[String]) -> Result<Vec<MapInput>, Failure> {
-    let signers = match keys {
-        [] => None,
-        keys => Some(
-            Signers::parse(keys.iter().map(String::as_str))
-                .map_err(|error| Failure::said(Exit::Config, format!("--map-signer: {error}")))?,
-        ),
-    };
-    let mut inputs = Vec::new();
-    for path in maps::stored(place)? {
-        let map_text = text(&path, MAP_BYTES_MAX)?;
-        let digest: [u8; 32] = Sha256::digest(map_text.as_bytes()).into();
-        let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-        let stem = stem.unwrap_or_default();
-        let epoch = stem.split('-').next().and_then(|epoch| epoch.parse().ok()).unwrap_or(0);
-        let packs = maps::packs(&path)?;
-        let packs = packs.iter().map(|pack| text(pack, MAP_BYTES_MAX)).collect::<Result<_, _>>()?;
-        let note = path.with_extension("note");
-        let note = if note.exists() { text(&note, MAP_BYTES_MAX)? } else { String::new() };
-        let signed = signers.as_ref().and_then(|signers| signers.signed_by(&note));
-        // The statement's last line is the digest of what was signed.
-        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        let signed = signed.filter(|(said, _)| said.ends_with(&format!("\nsha256:{hex}\n")));
-        let signers = signed.map(|(_, by)| by).unwrap_or_default();
-        inputs.push(MapInput { epoch, digest, text: map_text, packs, signers });
-    }
-    Ok(inputs)
 }

@@ -7,7 +7,7 @@ use atlas::{Date, Expectations, Findings, Given, Person, Plan as Planned, Region
 use clap::Args;
 use client::api;
 use evidence::Sources;
-use terms::{Fault, Reason};
+use terms::{Fault, Reason, Rounded};
 
 use super::live::Asked;
 use super::{Exit, Failure, Packs, day, files, terminal, today};
@@ -125,13 +125,13 @@ fn show(
             moved.collection.clone(),
             moved.fate.clone(),
             moved.detail.clone(),
-            number(moved.count),
+            range(moved.count.as_ref()).to_string(),
         ]);
     }
     let against = stored.against.as_ref().map_or(0, |map| map.epoch);
     terminal::say(format!(
         "\nstored, against version {against} in force at the gateway: {} subjects were looked at\n{table}",
-        number(stored.subjects)
+        range(stored.subjects.as_ref())
     ))?;
     if stored.unreachable.is_empty() {
         return Ok(());
@@ -139,20 +139,27 @@ fn show(
     terminal::say(format!("NOT ASKED, out of reach: {}", stored.unreachable.join(", ")))
 }
 
-/// A count as it is told: small ones are not.
-fn number(count: u64) -> String {
-    if count == 0 { "some, below 10".to_owned() } else { count.to_string() }
+/// A count as it is told: a range, never the count itself.
+fn range(told: Option<&api::CountRange>) -> Rounded {
+    told.map_or_else(Rounded::default, |told| Rounded {
+        at_least: told.at_least,
+        at_most: told.at_most,
+    })
 }
 
 fn json(stored: &api::PlanRegionMapResponse) -> serde_json::Value {
+    let json = |told| {
+        let Rounded { at_least, at_most } = range(told);
+        serde_json::json!({ "at_least": at_least, "at_most": at_most })
+    };
     let moves = stored.moves.iter().map(|moved| {
         serde_json::json!({
             "region": moved.region, "collection": moved.collection, "fate": moved.fate,
-            "detail": moved.detail, "rulings": moved.count,
+            "detail": moved.detail, "rulings": json(moved.count.as_ref()),
         })
     });
     serde_json::json!({
-        "subjects": stored.subjects, "moves": moves.collect::<Vec<_>>(),
+        "subjects": json(stored.subjects.as_ref()), "moves": moves.collect::<Vec<_>>(),
         "unreachable": stored.unreachable,
         "against": stored.against.as_ref().map(|map| map.epoch),
     })

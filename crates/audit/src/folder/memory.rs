@@ -6,11 +6,12 @@ use std::fs;
 use std::io;
 
 use ledger::Checkpoint;
+use ledger::entry::MapRef;
 use ledger::note::{NOTE_BYTES_MAX, Verifier};
 use ledger::tree;
 
 use super::{Error, Folder};
-use crate::rules::State;
+use crate::rules::{MAPS_MAX, Rules, State};
 
 /// Where contradicting checkpoints are kept.
 pub const CONFLICTS: &str = "conflicts";
@@ -27,10 +28,11 @@ const NOTES_MAX: usize = 100;
 const FINDINGS_LINES_MAX: usize = 1000;
 /// Bytes of that file at the most.
 const FINDINGS_BYTES_MAX: usize = 1 << 20;
-/// The file of where the rules stand.
-const RULES: &str = "rules";
-/// Bytes of that file at the most.
-const RULES_BYTES_MAX: usize = 64;
+/// The file of where the rules stand: size, minute and whether the log has ended; then a line for
+/// each MAP entry, with the map's number and digest.
+const STATE: &str = "state";
+/// Bytes of that file at the most: lines of two numbers of 20 digits, or a number and a digest.
+const STATE_BYTES_MAX: usize = (MAPS_MAX + 1) * 86;
 /// What begins the line that counts the findings that were not kept.
 const MORE: &str = "more ";
 /// What the file that marks a key says.
@@ -164,28 +166,37 @@ impl Folder {
         Ok((lines, more))
     }
 
-    /// Keeps where the rules stand, where the last entry does not tell. It means nothing but under
-    /// the checkpoint of its size.
-    pub(crate) fn put_state(&self, state: &Option<State>) -> Result<(), Error> {
-        let Some(State { size, minute, sealed }) = state else { return self.remove(RULES) };
-        self.replace(RULES, format!("{size} {minute} {}\n", u8::from(*sealed)).as_bytes())
+    /// Keeps where the rules stand. It means nothing but under the checkpoint of its size.
+    pub(crate) fn put_state(&self, state: &State) -> Result<(), Error> {
+        let State { size, minute, sealed, maps } = state;
+        let mut text = format!("{size} {minute} {}\n", u8::from(*sealed));
+        for MapRef { epoch, digest } in maps {
+            let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+            text.push_str(&format!("{epoch} {digest}\n"));
+        }
+        self.replace(STATE, text.as_bytes())
     }
 
     /// Where the rules stand after `size` entries, if that was kept.
-    pub(crate) fn state(&self, size: u64) -> Result<Option<State>, Error> {
-        let text = match self.text(RULES, RULES_BYTES_MAX) {
-            Err(Error::Missing(_)) => return Ok(None),
-            other => other?,
-        };
-        let mut words = text.split_ascii_whitespace();
-        let mut number = || words.next().and_then(|word| word.parse::<u64>().ok());
-        let (own, minute, sealed) = (number(), number(), number());
-        let minute = minute.and_then(|minute| u32::try_from(minute).ok());
-        Ok(minute.filter(|_| own == Some(size)).map(|minute| State {
-            size,
-            minute,
-            sealed: sealed == Some(1),
-        }))
+    fn state(&self, size: u64) -> Result<Option<State>, Error> {
+        match self.text(STATE, STATE_BYTES_MAX) {
+            Err(Error::Missing(_)) => Ok(None),
+            other => Ok(state(&other?).filter(|kept| kept.size == size)),
+        }
+    }
+
+    /// The rules of the log after `size` entries, which are all in the folder. Where they stand was
+    /// kept, unless the mirror was interrupted or is another program's: then all is read again.
+    pub(crate) fn rules(&self, vkey: &str, size: u64) -> Result<Rules, Error> {
+        if let Some(kept) = self.state(size)? {
+            return Ok(Rules::new(vkey, kept));
+        }
+        let mut rules = Rules::new(vkey, State::default());
+        for entry in self.entries(size, 0, size) {
+            // What breaks a rule was found when it was mirrored.
+            drop(rules.take(&entry?.1));
+        }
+        Ok(rules)
     }
 
     /// Keeps a signed note in one of the two folders. Where there are enough, the evidence is
@@ -261,6 +272,27 @@ impl Folder {
 
 /// What the line of an entry whose time went back has, and no other: see `rules::Broken`.
 const CLOCK: &str = ", and the one before it of ";
+
+/// What the file of where the rules stand says.
+fn state(text: &str) -> Option<State> {
+    let (first, maps) = text.split_once('\n')?;
+    let mut numbers = first.split(' ').map(|word| word.parse::<u64>().ok());
+    let (size, minute, sealed) = (numbers.next()??, numbers.next()??, numbers.next()??);
+    let map = |line: &str| {
+        let (epoch, digest) = line.split_once(' ')?;
+        let (pairs, rest) = digest.as_bytes().as_chunks::<2>();
+        let byte = |pair: &[u8; 2]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+        let bytes: Option<Vec<u8>> = pairs.iter().map(byte).collect();
+        let digest = bytes.filter(|_| rest.is_empty())?.try_into().ok()?;
+        Some(MapRef { epoch: epoch.parse().ok()?, digest })
+    };
+    Some(State {
+        size,
+        minute: u32::try_from(minute).ok()?,
+        sealed: sealed == 1,
+        maps: maps.lines().map(map).collect::<Option<_>>()?,
+    })
+}
 
 fn note_name(at: &Checkpoint) -> String {
     let mut root = at.root.to_string();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use client::{EntryBatches, Ledger, api};
-use ledger::entry::{ENTRY_BYTES_MAX, Entry};
+use ledger::entry::ENTRY_BYTES_MAX;
 use ledger::note::Verifier;
 use ledger::tile::{BundleId, TILE_WIDTH};
 use ledger::{Checkpoint, Hash, proof, tree};
@@ -58,7 +58,7 @@ impl Log<'_> {
         // root is another one, it is thrown away, and everything is asked for.
         for leftovers in [true, false] {
             let mut growth = self.growth()?;
-            let mut rules = self.rules()?;
+            let mut rules = self.rules_at(self.ours.as_ref().map_or(0, |at| at.size))?;
             let (mut findings, mut beyond) = (Vec::new(), 0);
             let mut each = |growth: &mut Growth<'_>, entry: &[u8]| {
                 let index = growth.size();
@@ -85,7 +85,7 @@ impl Log<'_> {
                 // Before the checkpoint: what is found is found once, and must not be lost.
                 let texts: Vec<String> = findings.iter().map(ToString::to_string).collect();
                 let kept = self.folder.add_findings(&texts, beyond);
-                let kept = kept.and_then(|()| self.folder.put_state(&rules.state()));
+                let kept = kept.and_then(|()| self.folder.put_state(rules.state()));
                 kept.map_err(|error| self.lost(error))?;
                 growth.finish(&self.note).map_err(|error| self.lost(error))?;
                 return Ok(findings);
@@ -175,23 +175,9 @@ impl Log<'_> {
         growth.map_err(|error| self.lost(error))
     }
 
-    /// The rules where the mirror ends.
-    fn rules(&self) -> Result<Rules, Error> {
-        self.rules_at(self.ours.as_ref().map_or(0, |at| at.size))
-    }
-
-    /// Whether the log has ended, now that the mirror is what the shard shows.
-    pub(super) fn is_sealed(&self) -> Result<bool, Error> {
-        self.rules_at(self.theirs.size).map(|rules| rules.is_sealed())
-    }
-
     /// The rules after so many entries, which are all that are mirrored.
-    fn rules_at(&self, size: u64) -> Result<Rules, Error> {
-        let last = self.folder.entries(size, size.saturating_sub(1), size).next().transpose();
-        let last = last.map_err(|error| self.lost(error))?;
-        let last = last.and_then(|(_, bytes)| Entry::decode(&bytes).ok());
-        let kept = self.folder.state(size).map_err(|error| self.lost(error))?;
-        Ok(Rules::after(&self.key.vkey(), size, last.as_ref(), kept))
+    pub(super) fn rules_at(&self, size: u64) -> Result<Rules, Error> {
+        self.folder.rules(&self.key.vkey(), size).map_err(|error| self.lost(error))
     }
 
     /// Asks for the entries that are not there yet, and adds them.

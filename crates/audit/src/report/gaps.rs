@@ -1,235 +1,159 @@
-//! What is missing or weak: found while a report is made, so that nobody has to ask.
+//! What is missing or weak: found while a report is made, so that nobody has to ask. Each has a code,
+//! by which the texts of a language have its sentence, and the values that the sentence names.
 
 use std::collections::BTreeSet;
 
-use atlas::{Site, Verified};
+use serde_json::{Value, json};
 
-use super::figure::{Figure, Section};
-use super::fold::history::Event;
 use super::fold::{Fold, Log};
-use super::input::Verification;
-use super::law::{Law, SiteFacts, hex};
-use super::period::{MONTHS_MAX, Period, date_of};
-use super::words::GapKind;
-use crate::rules::OldHead;
+use super::law::Law;
+use super::member;
+use super::period::{Period, date_of};
 
-/// One thing that is missing, weak or cut off.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Gap {
-    /// What kind.
-    pub kind: GapKind,
-    /// What it is about: the values of its sentence.
-    pub about: Vec<String>,
-}
+/// Findings of one log that are told.
+const FINDINGS_MAX: usize = 100;
 
-/// All gaps, by kind and then by what they are about.
-pub(crate) fn find(period: Period, fold: &Fold, law: &Law, figures: &[Figure]) -> Vec<Gap> {
+/// All gaps, by code and then by what they are about.
+pub(crate) fn find(period: Period, fold: &Fold, law: &Law) -> Value {
     let mut gaps = Found::default();
-    for (number, log) in fold.logs.iter().enumerate() {
+    for log in &fold.logs {
         verification(log, &mut gaps);
-        let events: Vec<&Event> =
-            fold.history.events.items.iter().filter(|event| event.log == number).collect();
-        begins(log, &events, fold, &mut gaps);
-        let followed =
-            |event: &Event| event.old_head.as_ref().is_some_and(|old| old.origin == log.origin);
-        if !fold.history.events.items.iter().any(followed) {
-            ends(log, &events, period, &mut gaps);
+        begins(log, fold, &mut gaps);
+        let followed = |other: &Log| {
+            let head = other.genesis.as_ref().and_then(Option::as_ref);
+            head.is_some_and(|old| old.origin == log.input.origin)
+        };
+        if !fold.logs.iter().any(followed) {
+            ends(log, period, &mut gaps);
         }
     }
     for origin in &fold.doubles {
-        gaps.add(GapKind::Double, [origin]);
+        gaps.add("double", &[origin]);
     }
     maps(fold, law, &mut gaps);
     regions(period, fold, law, &mut gaps);
     statutes(law, &mut gaps);
-    transfers(law, figures, &mut gaps);
-    cuts(period, fold, law, &mut gaps);
-    gaps.0.into_iter().collect()
+    for (what, count) in fold.cuts().into_iter().filter(|(_, count)| *count > 0) {
+        gaps.add("cut", &[what, &count.to_string()]);
+    }
+    if fold.unstated > 0 {
+        gaps.add("unstated", &[&terms::Rounded::of(fold.unstated).to_string()]);
+    }
+    gaps.0.into_iter().map(|(code, about)| json!({"code": code, "about": about})).collect()
 }
 
 /// What was found; each gap once.
 #[derive(Default)]
-struct Found(BTreeSet<Gap>);
+struct Found(BTreeSet<(&'static str, Vec<String>)>);
 
 impl Found {
-    fn add<T: ToString>(&mut self, kind: GapKind, about: impl IntoIterator<Item = T>) {
-        let about = about.into_iter().map(|value| value.to_string()).collect();
-        self.0.insert(Gap { kind, about });
+    fn add(&mut self, code: &'static str, about: &[&str]) {
+        self.0.insert((code, about.iter().map(|value| (*value).to_owned()).collect()));
     }
 }
 
 fn verification(log: &Log, gaps: &mut Found) {
-    match &log.verified {
-        Verification::Whole { .. } => {}
-        Verification::Partly { why, .. } => gaps.add(GapKind::LogPartly, [&log.origin, why]),
-        Verification::Not { why } => gaps.add(GapKind::LogUnverified, [&log.origin, why]),
+    let origin = &log.input.origin;
+    for finding in log.input.findings.iter().take(FINDINGS_MAX) {
+        gaps.add("finding", &[origin, finding]);
     }
-    if log.read < log.size {
-        let numbers = [log.read.to_string(), log.size.to_string()];
-        gaps.add(GapKind::LogShort, [&log.origin].into_iter().chain(&numbers));
+    if log.read < log.input.size {
+        gaps.add("short", &[origin, &log.read.to_string(), &log.input.size.to_string()]);
     }
     if let Some((count, first)) = &log.unreadable {
-        gaps.add(GapKind::Unreadable, [&log.origin, &count.to_string(), first]);
-    }
-    if log.backwards > 0 {
-        gaps.add(GapKind::Backwards, [&log.origin, &log.backwards.to_string()]);
+        gaps.add("unreadable", &[origin, &count.to_string(), first]);
     }
 }
 
-/// How a log begins: with its key, and after which other log.
-fn begins(log: &Log, events: &[&Event], fold: &Fold, gaps: &mut Found) {
-    let genesis = events.iter().find(|event| event.kind == ledger::Kind::Genesis);
-    let Some(genesis) = genesis.filter(|genesis| genesis.index == 0) else {
-        if log.read > 0 {
-            gaps.add(GapKind::NoGenesis, [&log.origin]);
-        }
-        return;
+/// After which other log a log begins.
+fn begins(log: &Log, fold: &Fold, gaps: &mut Found) {
+    let (origin, first) = (&log.input.origin, origin_period(&log.input.origin) == Some(1));
+    let old = match &log.genesis {
+        None if log.read > 0 => return gaps.add("no_genesis", &[origin]),
+        None => return,
+        Some(None) if first => return,
+        Some(None) => return gaps.add("loss", &[origin, "?"]),
+        Some(Some(old)) => old,
     };
-    if genesis.log_key.as_ref().is_some_and(|key| *key != log.vkey) {
-        gaps.add(GapKind::OtherKey, [&log.origin]);
-    }
-    if !genesis.reason.is_empty() {
-        gaps.add(GapKind::Loss, [&log.origin, &genesis.reason]);
-    }
-    let Some(OldHead { origin, size, .. }) = &genesis.old_head else { return };
-    if genesis.reason.is_empty() {
-        gaps.add(GapKind::Loss, [&log.origin, &format!("{origin}, {size}")]);
-    }
-    let before = fold.links.log_of(origin).and_then(|number| fold.logs.get(number));
+    let before = fold.links.log_of(&old.origin).and_then(|number| fold.logs.get(number));
     match before {
-        None => gaps.add(GapKind::OldLogMissing, [&log.origin, origin]),
-        Some(before) if before.size > *size => {
-            let sizes = [size.to_string(), before.size.to_string()];
-            gaps.add(GapKind::OldLogLonger, [&log.origin, origin].into_iter().chain(&sizes));
+        None => gaps.add("old_log_missing", &[origin, &old.origin]),
+        Some(before) if before.input.size > old.size => {
+            let sizes = [old.size.to_string(), before.input.size.to_string()];
+            gaps.add("old_log_longer", &[origin, &old.origin, &sizes[0], &sizes[1]]);
         }
+        Some(before) if !before.sealed => gaps.add("loss", &[origin, &old.origin]),
         Some(_) => {}
     }
 }
 
+fn origin_period(origin: &str) -> Option<u64> {
+    origin.rsplit('/').next()?.parse().ok()
+}
+
 /// Whether a log may say nothing of the end of the period.
-fn ends(log: &Log, events: &[&Event], period: Period, gaps: &mut Found) {
-    let sealed = events.iter().any(|event| event.kind == ledger::Kind::Seal);
-    let Some((_, last)) = log.span.filter(|_| !sealed) else { return };
+fn ends(log: &Log, period: Period, gaps: &mut Found) {
+    let Some((_, last)) = log.span.filter(|_| !log.sealed) else { return };
     // A day without an entry is nothing to wonder at; the last day of the period is not over.
-    let last_day = period.days().1;
-    if date_of(last).after_days(1) < last_day {
-        gaps.add(GapKind::EndsEarly, [&log.origin, &date_of(last).to_string()]);
+    if date_of(last).after_days(1) < period.days().1 {
+        gaps.add("ends_early", &[&log.input.origin, &date_of(last).to_string()]);
     }
 }
 
 fn maps(fold: &Fold, law: &Law, gaps: &mut Found) {
-    let given: BTreeSet<(u64, &str)> =
-        law.maps.iter().map(|map| (map.epoch, map.digest.as_str())).collect();
-    for (epoch, digest) in &fold.history.map_refs {
-        let digest = hex(digest);
-        if !given.contains(&(*epoch, digest.as_str())) {
-            gaps.add(GapKind::MapMissing, [epoch.to_string(), digest]);
-        }
+    for (epoch, digest) in fold.maps_missing(law) {
+        gaps.add("map_missing", &[&epoch.to_string(), &digest]);
     }
-    for map in &law.maps {
-        let about = [map.epoch.to_string(), map.digest.clone()];
-        if let Some(why) = &map.unusable {
-            gaps.add(GapKind::MapUnusable, about.iter().chain([why]));
+    for map in law.maps.iter().filter(|map| !member(map, "since").is_null()) {
+        let (epoch, digest) =
+            (member(map, "epoch").to_string(), member(map, "digest").as_str().unwrap_or(""));
+        if let Some(why) = member(map, "unusable").as_str() {
+            gaps.add("map_unusable", &[&epoch, digest, why]);
         }
-        if map.signers.is_empty() {
-            gaps.add(GapKind::MapUnsigned, about);
+        if member(map, "signers").as_array().is_none_or(Vec::is_empty) {
+            gaps.add("map_unsigned", &[&epoch, digest]);
         }
-        if law.maps.iter().filter(|other| other.epoch == map.epoch).count() > 1 {
-            gaps.add(GapKind::MapFork, [map.epoch]);
+        if law.maps.iter().filter(|other| member(other, "epoch") == member(map, "epoch")).count()
+            > 1
+        {
+            gaps.add("map_fork", &[&epoch]);
         }
     }
 }
 
 fn regions(period: Period, fold: &Fold, law: &Law, gaps: &mut Found) {
-    let logged: BTreeSet<&str> = fold.logs.iter().map(|log| log.region.as_str()).collect();
+    let logged: BTreeSet<&str> = fold.logs.iter().map(|log| log.input.region.as_str()).collect();
     let (_, last) = period.days();
-    for site in &law.sites {
-        let SiteFacts { region, site, .. } = &site.fact;
-        let Site { address, operator, contract, register, attestation, .. } = site;
-        if !logged.contains(region.as_str()) {
-            gaps.add(GapKind::RegionWithoutLog, [region]);
+    for site in law.sites.iter() {
+        let fact = &site.fact;
+        let region = member(fact, "region").as_str().unwrap_or("");
+        if !logged.contains(region) {
+            gaps.add("region_without_log", &[region]);
         }
-        let missing: Vec<&str> = [
-            ("address", address),
-            ("operator", operator),
-            ("contract", contract),
-            ("register", register),
-            ("attestation", attestation),
-        ]
-        .into_iter()
-        .filter(|(_, said)| said.is_none())
-        .map(|(name, _)| name)
-        .collect();
-        if !missing.is_empty() {
-            gaps.add(GapKind::SiteBare, [region, &missing.join(" ")]);
+        for name in ["address", "operator", "contract", "register", "attestation"] {
+            if member(fact, name).is_null() {
+                gaps.add("site_bare", &[region, name]);
+            }
         }
-        if let Some(expires) = site.attestation_expires.filter(|expires| *expires < last) {
-            gaps.add(GapKind::AttestationExpired, [region, &expires.to_string()]);
+        let expires = member(fact, "attestation_expires").as_str();
+        if let Some(expires) = expires.filter(|expires| **expires < *last.to_string()) {
+            gaps.add("attestation_expired", &[region, expires]);
         }
     }
-    for region in logged {
-        if !law.maps.is_empty() && law.territory(region).is_none() {
-            gaps.add(GapKind::RegionUnknown, [region]);
-        }
+    for region in logged.iter().filter(|region| law.territory(region).is_none()) {
+        gaps.add("region_unknown", &[region]);
     }
 }
 
 fn statutes(law: &Law, gaps: &mut Found) {
-    for statute in &law.statutes {
-        let fact = &statute.fact;
-        let weak: Vec<String> = fact
-            .marks
-            .iter()
-            .filter(|(mark, _)| *mark != Verified::Seen)
-            .map(|(mark, count)| format!("{mark}={count}"))
-            .collect();
-        if !weak.is_empty() {
-            gaps.add(GapKind::StatuteWeak, [&fact.id, &weak.join(" ")]);
+    for statute in law.statutes.iter() {
+        let id = member(&statute.fact, "id").as_str().unwrap_or("");
+        let marks = member(&statute.fact, "marks").as_object();
+        for (mark, count) in marks.into_iter().flatten().filter(|(mark, _)| *mark != "seen") {
+            gaps.add("statute_weak", &[id, mark, &count.to_string()]);
         }
-        if let Some(why) = &fact.draft {
-            gaps.add(GapKind::StatuteDraft, [&fact.id, why]);
-        }
-    }
-}
-
-fn transfers(law: &Law, figures: &[Figure], gaps: &mut Found) {
-    let known = |clause: &str| law.clauses.iter().any(|known| known.fact.id == clause);
-    for figure in figures.iter().filter(|figure| figure.section == Section::Order) {
-        match (figure.dimension, figure.key.as_slice()) {
-            ("transfer", [_, _, clause]) if !clause.is_empty() && !known(clause) => {
-                gaps.add(GapKind::ClauseMissing, [clause]);
-            }
-            ("order", [_, order]) if order == "copy-first" => {
-                let count = figure.value.to_string();
-                gaps.add(GapKind::CopyFirst, [&figure.region, &figure.shard, &count]);
-            }
-            _ => {}
-        }
-    }
-}
-
-fn cuts(period: Period, fold: &Fold, law: &Law, gaps: &mut Found) {
-    if period.cut {
-        gaps.add(GapKind::PeriodCut, [MONTHS_MAX]);
-    }
-    if fold.people.unstated > 0 {
-        gaps.add(GapKind::Unstated, [fold.people.unstated]);
-    }
-    let small = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
-    for (what, count) in [
-        ("logs", small(fold.logs_cut)),
-        ("maps", small(law.maps_cut)),
-        ("map references", u64::from(fold.history.map_refs_cut)),
-        ("maps taken", fold.history.taken.cut()),
-        ("events", fold.history.events.cut()),
-        ("entries remembered", fold.links.cut),
-        ("transfers", fold.copies.cut()),
-        ("copies checked", fold.copies.unchecked),
-        ("refusals, erasures, accesses", fold.acts.cut()),
-        ("late erasures listed", fold.acts.late.cut()),
-    ] {
-        if count > 0 {
-            gaps.add(GapKind::Cut, [what.to_owned(), count.to_string()]);
+        if !member(&statute.fact, "draft").is_null() {
+            gaps.add("statute_draft", &[id]);
         }
     }
 }

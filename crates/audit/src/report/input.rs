@@ -4,6 +4,8 @@ use std::fmt;
 
 use ledger::{Entry, Hash};
 
+use crate::Maps;
+
 /// The entries of one log in its order, each with its number. What cannot be read is said in
 /// words, and the report goes on without it and says so.
 pub type Entries<'a> = Box<dyn Iterator<Item = Result<(u64, Entry), String>> + 'a>;
@@ -36,27 +38,13 @@ impl Language {
     }
 }
 
-/// How far a log was verified before it was reported on. The report repeats it and checks nothing
-/// of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verification {
-    /// Every entry hashes to the tree whose root the checkpoint signs.
-    Whole {
-        /// By which program or person.
-        by: String,
-    },
-    /// Less than that.
-    Partly {
-        /// By which program or person.
-        by: String,
-        /// What is missing.
-        why: String,
-    },
-    /// Not at all.
-    Not {
-        /// Why not.
-        why: String,
-    },
+/// Who operates the deployment, as whoever makes the report says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Operator {
+    /// The legal name.
+    pub name: Option<String>,
+    /// The postal address.
+    pub address: Option<String>,
 }
 
 /// One placement log: one period of one shard.
@@ -69,16 +57,43 @@ pub struct LogInput<'a> {
     pub shard: String,
     /// Its verifier key.
     pub vkey: String,
+    /// Whether a policy that came by another way names that key.
+    pub key_by_policy: bool,
     /// The signed note of the checkpoint up to which it is reported on.
     pub checkpoint: String,
     /// The checkpoint's size.
     pub size: u64,
     /// The checkpoint's root.
     pub root: Hash,
-    /// How far it was verified.
-    pub verified: Verification,
+    /// The witnesses that have cosigned the checkpoint.
+    pub witnesses: Vec<String>,
+    /// What its verification has found. None: it was verified whole.
+    pub findings: Vec<String>,
     /// Its entries.
     pub entries: Entries<'a>,
+}
+
+impl<'a> LogInput<'a> {
+    /// Its entries, and the rest of it.
+    pub(crate) fn without_entries(self) -> (Entries<'a>, LogInput<'static>) {
+        let Self { origin, region, shard, vkey, key_by_policy, checkpoint, size, root, .. } = self;
+        let Self { witnesses, findings, .. } = self;
+        let none: Entries<'static> = Box::new(std::iter::empty());
+        let rest = LogInput {
+            origin,
+            region,
+            shard,
+            vkey,
+            key_by_policy,
+            checkpoint,
+            size,
+            root,
+            witnesses,
+            findings,
+            entries: none,
+        };
+        (self.entries, rest)
+    }
 }
 
 impl fmt::Debug for LogInput<'_> {
@@ -86,24 +101,9 @@ impl fmt::Debug for LogInput<'_> {
         f.debug_struct("LogInput")
             .field("origin", &self.origin)
             .field("size", &self.size)
-            .field("verified", &self.verified)
+            .field("findings", &self.findings)
             .finish_non_exhaustive()
     }
-}
-
-/// One region map, with what travelled with it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MapInput {
-    /// Its number, as entries name it.
-    pub epoch: u64,
-    /// SHA-256 of its text, as entries name it.
-    pub digest: [u8; 32],
-    /// Its text.
-    pub text: String,
-    /// The texts of the statute packs that travelled with it.
-    pub packs: Vec<String>,
-    /// The names of the keys whose signatures on it were verified.
-    pub signers: Vec<String>,
 }
 
 /// Everything that a report is made from.
@@ -111,15 +111,17 @@ pub struct MapInput {
 pub struct Input<'a> {
     /// The name of the deployment.
     pub deployment: String,
+    /// The report's number, as whoever makes it says.
+    pub number: Option<String>,
     /// The first minute that is reported on, and the first that no longer is; minutes since
     /// 1970-01-01T00:00Z.
     pub period: std::ops::Range<u32>,
     /// The minute in which the report is made: the only time in it that is not an input's.
     pub generated: u32,
-    /// In which language it is written first.
-    pub language: Language,
+    /// Who operates the deployment.
+    pub operator: Operator,
     /// The logs.
     pub logs: Vec<LogInput<'a>>,
     /// The region maps.
-    pub maps: Vec<MapInput>,
+    pub maps: &'a Maps,
 }

@@ -1,308 +1,216 @@
-//! What the region maps say: sites, laws in force, collections and transfer clauses. Each fact
-//! once, with the maps in which it stands, so that a change shows as two facts.
+//! What the region maps say that were in force in the period: sites, laws, collections and transfer
+//! clauses. Each fact once, with the maps in which it stands, so that a change shows as two facts.
 
 use std::collections::BTreeMap;
 
-use atlas::{
-    Clause, CollectionRules, Date, Region, RegionMap, Site, Statute, StatutePack, Verified,
-};
+use atlas::{Clause, CollectionRules, Region, RegionMap, Statute, Trigger};
+use ledger::entry::Minute;
+use serde_json::{Value, json};
+use terms::Collection;
 
-use super::input::MapInput;
+use super::{hex, member};
+use crate::Maps;
+use crate::maps::Held;
 
-/// Maps of one report at most. The next are left off, and the report says so.
-pub const MAPS_MAX: usize = 1_024;
+/// When each map was in force: from, and until if it no longer was at the period's end.
+type InForce = BTreeMap<(u64, [u8; 32]), (u32, Option<u32>)>;
 
-/// A region map that was given.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MapFacts {
-    /// Its number.
-    pub epoch: u64,
-    /// Its digest, 64 hexadecimal digits.
-    pub digest: String,
-    /// Its name.
-    pub name: String,
-    /// The last day on which its clauses may be relied on.
-    pub valid_until: Option<Date>,
-    /// The digests of the maps that it follows.
-    pub predecessors: Vec<String>,
-    /// The names of the keys whose signatures on it were verified.
-    pub signers: Vec<String>,
-    /// Why it cannot be used; nothing of it stands elsewhere in the report then.
-    pub unusable: Option<String>,
-}
+/// Facts of one kind, with where and when they held.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Facts(Vec<Stated>);
 
-/// A fact, and the epochs of the maps in which it stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stated<T> {
+/// A fact, with the maps in which it stands.
+#[derive(Debug, Clone)]
+pub(crate) struct Stated {
     /// The fact.
-    pub fact: T,
+    pub(crate) fact: Value,
     /// The epochs, ascending.
-    pub epochs: Vec<u64>,
-}
-
-/// Where a region stands, in its operators' words.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct SiteFacts {
-    /// The region.
-    pub region: String,
-    /// Its territory.
-    pub territory: String,
-    /// What they attest.
-    pub site: Site,
-}
-
-/// A law in force, with the map's settings.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct StatuteFacts {
-    /// Whose law.
-    pub jurisdiction: String,
-    /// The pack's id.
-    pub id: String,
-    /// Its title.
-    pub title: String,
-    /// Where it is written.
-    pub citation: String,
-    /// SHA-256 of the pack, 64 hexadecimal digits.
-    pub digest: String,
-    /// Its first day.
-    pub from: Date,
-    /// Its last day.
-    pub until: Option<Date>,
-    /// What it demands, by the reading that the map chose.
-    pub constraint: String,
-    /// The readings that are in dispute.
-    pub readings: Vec<String>,
-    /// The other settings, as `name = value`.
-    pub settings: Vec<String>,
-    /// Why the pack is a draft.
-    pub draft: Option<String>,
-    /// Its rules and exemptions by how well they were verified, the best first.
-    pub marks: Vec<(Verified, usize)>,
-}
-
-/// A collection.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct CollectionFacts {
-    /// Its name.
-    pub name: String,
-    /// What kind of data, in the operator's words.
-    pub category: String,
-    /// On what grounds, in the operator's words.
-    pub grounds: Option<String>,
-    /// How reads are noted.
-    pub reads: String,
-    /// Grounds on which laws do not attach.
-    pub exempt: Vec<String>,
-}
-
-/// A transfer clause.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ClauseFacts {
-    /// Its name.
-    pub id: String,
-    /// Whose law it satisfies.
-    pub from: String,
-    /// Where records may go.
-    pub to: String,
-    /// The collections; none: all.
-    pub collections: Option<Vec<String>>,
-    /// The legal basis.
-    pub legal_basis: String,
-    /// Who receives.
-    pub importer: String,
-    /// Number of the contract, notification or decision.
-    pub reference: String,
-    /// The day of the notification.
-    pub notified: Option<Date>,
-    /// The first day on which it holds.
-    pub not_before: Date,
-    /// The first day on which it no longer holds.
-    pub expires: Date,
+    pub(crate) epochs: Vec<u64>,
+    /// Since when one of these maps was in force.
+    since: u32,
+    /// Until when; none: one of them was at the period's end.
+    until: Option<u32>,
 }
 
 /// What all maps say.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Law {
-    /// The maps, by epoch.
-    pub maps: Vec<MapFacts>,
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Law {
+    /// The maps that were given, by epoch.
+    pub(crate) maps: Vec<Value>,
     /// Sites, by region.
-    pub sites: Vec<Stated<SiteFacts>>,
+    pub(crate) sites: Facts,
     /// Laws, by jurisdiction and id.
-    pub statutes: Vec<Stated<StatuteFacts>>,
+    pub(crate) statutes: Facts,
     /// Collections, by name.
-    pub collections: Vec<Stated<CollectionFacts>>,
+    pub(crate) collections: Facts,
     /// Clauses, by id.
-    pub clauses: Vec<Stated<ClauseFacts>>,
-    /// Maps that were left off.
-    pub maps_cut: usize,
+    pub(crate) clauses: Facts,
 }
 
 impl Law {
-    /// Reads all maps.
-    pub(crate) fn of(mut inputs: Vec<MapInput>) -> Self {
-        inputs.sort_by_key(|input| (input.epoch, input.digest));
-        inputs.dedup_by_key(|input| (input.epoch, input.digest));
-        let maps_cut = inputs.len().saturating_sub(MAPS_MAX);
-        inputs.truncate(MAPS_MAX);
-        let (mut sites, mut statutes) = (BTreeMap::new(), BTreeMap::new());
-        let (mut collections, mut clauses) = (BTreeMap::new(), BTreeMap::new());
-        let mut maps = Vec::new();
-        for input in inputs {
-            let read = read(&input);
-            if let Ok(map) = &read {
-                let epoch = input.epoch;
-                state(&mut sites, epoch, map.regions().iter().map(site));
-                state(&mut statutes, epoch, map.statutes().iter().map(statute));
-                state(&mut collections, epoch, map.collections().map(collection));
-                state(&mut clauses, epoch, map.clauses().iter().map(clause));
+    /// Reads the maps that were in force.
+    pub(crate) fn of(maps: &Maps, in_force: &InForce) -> Self {
+        let mut law = Self::default();
+        for held in maps.all() {
+            let epoch = held.map_ref.epoch;
+            let when = in_force.get(&(epoch, held.map_ref.digest)).copied();
+            law.maps.push(map(held, when));
+            let (Some(when), Ok(map)) = (when, &held.map) else { continue };
+            for region in map.regions() {
+                law.sites.state(site(region), (epoch, when));
             }
-            maps.push(map_facts(input, read));
+            for law_in_map in map.statutes() {
+                law.statutes.state(statute(law_in_map), (epoch, when));
+            }
+            for rules in map.collections() {
+                law.collections.state(collection(rules), (epoch, when));
+            }
+            for in_map in map.clauses() {
+                law.clauses.state(clause(in_map), (epoch, when));
+            }
         }
-        Self {
-            maps,
-            sites: stated(sites),
-            statutes: stated(statutes),
-            collections: stated(collections),
-            clauses: stated(clauses),
-            maps_cut,
-        }
+        law.sites.sort(&["region"]);
+        law.statutes.sort(&["jurisdiction", "id"]);
+        law.collections.sort(&["name"]);
+        law.clauses.sort(&["id"]);
+        law
     }
 
-    /// The territory of a region, by the newest map that has it.
+    /// The site of a region, by the newest map that has it.
+    pub(crate) fn site(&self, region: &str) -> Option<&Stated> {
+        let of_region =
+            |it: &&Stated| it.fact.get("region").and_then(Value::as_str) == Some(region);
+        self.sites.iter().filter(of_region).max_by_key(|site| site.epochs.last().copied())
+    }
+
+    /// Its territory.
     pub(crate) fn territory(&self, region: &str) -> Option<&str> {
-        let sites = self.sites.iter().filter(|site| site.fact.region == region);
-        let newest = sites.max_by_key(|site| site.epochs.last().copied());
-        newest.map(|site| site.fact.territory.as_str())
+        self.site(region)?.fact.get("territory")?.as_str()
     }
 }
 
-/// Reads one map, with the packs that came with it.
-fn read(input: &MapInput) -> Result<RegionMap, String> {
-    let mut carried = Vec::new();
-    for text in &input.packs {
-        let pack = StatutePack::parse(text).map_err(|wrong| first("statute pack", &wrong))?;
-        carried.push(atlas::intern(pack).map_err(|full| full.to_string())?);
+impl Facts {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Stated> {
+        self.0.iter()
     }
-    let map = RegionMap::parse_carrying(&input.text, &carried);
-    let map = map.map_err(|wrong| first("map", &wrong))?;
-    if map.epoch().digest != input.digest || map.epoch().number != input.epoch {
-        return Err("its text is of another number or digest".to_owned());
+
+    fn state(&mut self, fact: Value, (epoch, (since, until)): (u64, (u32, Option<u32>))) {
+        let Some(known) = self.0.iter_mut().find(|known| known.fact == fact) else {
+            self.0.push(Stated { fact, epochs: vec![epoch], since, until });
+            return;
+        };
+        known.epochs.push(epoch);
+        known.since = known.since.min(since);
+        known.until = known.until.zip(until).map(|(one, other)| one.max(other));
     }
-    Ok(map)
-}
 
-/// The first of what is wrong.
-fn first(what: &str, wrong: &[atlas::Diagnostic]) -> String {
-    let first = wrong.first().map_or("", |first| first.code);
-    format!("{what}: {first}")
-}
+    fn sort(&mut self, by: &[&str]) {
+        self.0.sort_by_key(|it| {
+            let keys: Vec<String> =
+                by.iter().map(|key| member(&it.fact, key).to_string()).collect();
+            (keys, it.epochs.clone())
+        });
+    }
 
-fn state<T: Ord>(all: &mut BTreeMap<T, Vec<u64>>, epoch: u64, facts: impl Iterator<Item = T>) {
-    for fact in facts {
-        let epochs = all.entry(fact).or_default();
-        if epochs.last() != Some(&epoch) {
-            epochs.push(epoch);
-        }
+    /// Each fact as an object, with `epochs`, `since` and `until` beside what it says.
+    pub(crate) fn json(&self) -> Value {
+        let one = |stated: &Stated| {
+            let mut fact = stated.fact.clone();
+            if let Some(fact) = fact.as_object_mut() {
+                fact.insert("epochs".to_owned(), stated.epochs.clone().into());
+                fact.insert("since".to_owned(), Minute(stated.since).to_string().into());
+                let until = stated.until.map(|until| Minute(until).to_string());
+                fact.insert("until".to_owned(), until.into());
+            }
+            fact
+        };
+        self.0.iter().map(one).collect()
     }
 }
 
-fn stated<T: Ord>(all: BTreeMap<T, Vec<u64>>) -> Vec<Stated<T>> {
-    all.into_iter().map(|(fact, epochs)| Stated { fact, epochs }).collect()
-}
-
-fn map_facts(input: MapInput, read: Result<RegionMap, String>) -> MapFacts {
-    let (map, unusable) = match read {
-        Ok(map) => (Some(map), None),
-        Err(why) => (None, Some(why)),
-    };
-    let map = map.as_ref();
+fn map(held: &Held, when: Option<(u32, Option<u32>)>) -> Value {
+    let map = held.map.as_deref().ok();
     let before = map.map_or(&[][..], RegionMap::predecessors);
-    MapFacts {
-        epoch: input.epoch,
-        digest: hex(&input.digest),
-        name: map.map_or_else(String::new, |map| map.name().to_owned()),
-        valid_until: map.and_then(RegionMap::valid_until),
-        predecessors: before.iter().map(|digest| hex(digest)).collect(),
-        signers: input.signers,
-        unusable,
-    }
-}
-
-fn site(region: &Region) -> SiteFacts {
-    SiteFacts {
-        region: region.name().to_string(),
-        territory: region.territory().to_string(),
-        site: region.site().clone(),
-    }
-}
-
-fn statute(statute: &Statute) -> StatuteFacts {
-    let pack = statute.pack();
-    let mut settings = Vec::new();
-    if pack.trigger() == atlas::Trigger::Citizen {
-        settings.push(format!("unknown = {}", statute.unknown()));
-        settings.push(format!("citizens_abroad = {}", statute.citizens_abroad()));
-    }
-    settings.push(format!("ingress = {}", statute.ingress()));
-    if let Some(collections) = statute.collections() {
-        let names: Vec<String> = collections.iter().map(ToString::to_string).collect();
-        settings.push(format!("collections = {}", names.join(", ")));
-    }
-    let rules = pack.rules().iter().map(|rule| rule.verified);
-    let grounds = pack.exemptions().iter().map(|ground| ground.verified);
-    let mut marks = BTreeMap::new();
-    for mark in rules.chain(grounds) {
-        *marks.entry(mark).or_insert(0) += 1;
-    }
-    StatuteFacts {
-        jurisdiction: pack.jurisdiction().to_string(),
-        id: pack.id().to_string(),
-        title: pack.title().to_owned(),
-        citation: pack.citation().to_owned(),
-        digest: hex(pack.digest()),
-        from: pack.from(),
-        until: pack.until(),
-        constraint: statute.constraint().to_string(),
-        readings: pack.readings().iter().map(ToString::to_string).collect(),
-        settings,
-        draft: pack.draft().map(str::to_owned),
-        marks: marks.into_iter().collect(),
-    }
-}
-
-fn collection(rules: &CollectionRules) -> CollectionFacts {
-    CollectionFacts {
-        name: rules.name().to_string(),
-        category: rules.category().to_owned(),
-        grounds: rules.grounds().map(str::to_owned),
-        reads: rules.reads().as_str().to_owned(),
-        exempt: rules.exempt().iter().map(ToString::to_string).collect(),
-    }
-}
-
-fn clause(clause: &Clause) -> ClauseFacts {
-    ClauseFacts {
-        id: clause.id().to_string(),
-        from: clause.from().to_string(),
-        to: clause.to().to_string(),
-        collections: clause
-            .collections()
-            .map(|names| names.iter().map(ToString::to_string).collect()),
-        legal_basis: clause.legal_basis().to_owned(),
-        importer: clause.importer().to_owned(),
-        reference: clause.reference().to_owned(),
-        notified: clause.notified(),
-        not_before: clause.not_before(),
-        expires: clause.expires(),
-    }
-}
-
-/// Bytes as hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        for digit in [byte >> 4, byte & 15] {
-            text.push(char::from_digit(u32::from(digit), 16).unwrap_or('?'));
-        }
-        text
+    json!({
+        "epoch": held.map_ref.epoch,
+        "digest": hex(&held.map_ref.digest),
+        "name": map.map(RegionMap::name),
+        "valid_until": map.and_then(RegionMap::valid_until).map(|day| day.to_string()),
+        "predecessors": before.iter().map(|digest| hex(digest)).collect::<Vec<_>>(),
+        "signers": held.signed_by,
+        "unusable": held.map.as_ref().err(),
+        "since": when.map(|(since, _)| Minute(since).to_string()),
+        "until": when.and_then(|(_, until)| until).map(|until| Minute(until).to_string()),
     })
+}
+
+fn site(region: &Region) -> Value {
+    let site = region.site();
+    json!({
+        "region": region.name().as_str(),
+        "territory": region.territory().as_str(),
+        "address": site.address,
+        "operator": site.operator,
+        "contract": site.contract,
+        "register": site.register,
+        "attestation": site.attestation,
+        "attestation_expires": site.attestation_expires.map(|day| day.to_string()),
+    })
+}
+
+fn statute(statute: &Statute) -> Value {
+    let pack = statute.pack();
+    let citizen = pack.trigger() == Trigger::Citizen;
+    let marks = pack.rules().iter().map(|rule| rule.verified);
+    let marks = marks.chain(pack.exemptions().iter().map(|ground| ground.verified));
+    let mut by_mark: BTreeMap<&str, u64> = BTreeMap::new();
+    for mark in marks {
+        *by_mark.entry(mark.as_str()).or_default() += 1;
+    }
+    json!({
+        "jurisdiction": pack.jurisdiction().as_str(),
+        "id": pack.id().as_str(),
+        "title": pack.title(),
+        "citation": pack.citation(),
+        "digest": hex(pack.digest()),
+        "from": pack.from().to_string(),
+        "to": pack.until().map(|day| day.to_string()),
+        "constraint": statute.constraint().as_str(),
+        "readings": pack.readings().iter().map(|one| one.as_str()).collect::<Vec<_>>(),
+        "unknown": citizen.then(|| statute.unknown().as_str()),
+        "citizens_abroad": citizen.then(|| statute.citizens_abroad().as_str()),
+        "ingress": statute.ingress().as_str(),
+        "collections": statute.collections().map(names),
+        "draft": pack.draft(),
+        "marks": by_mark,
+    })
+}
+
+fn collection(rules: &CollectionRules) -> Value {
+    json!({
+        "name": rules.name().as_str(),
+        "category": rules.category(),
+        "grounds": rules.grounds(),
+        "reads": rules.reads().as_str(),
+        "exempt": rules.exempt().iter().map(ToString::to_string).collect::<Vec<_>>(),
+    })
+}
+
+fn clause(clause: &Clause) -> Value {
+    json!({
+        "id": clause.id().as_str(),
+        "from": clause.from().as_str(),
+        "to": clause.to().to_string(),
+        "collections": clause.collections().map(names),
+        "legal_basis": clause.legal_basis(),
+        "importer": clause.importer(),
+        "reference": clause.reference(),
+        "notified": clause.notified().map(|day| day.to_string()),
+        "not_before": clause.not_before().to_string(),
+        "expires": clause.expires().to_string(),
+    })
+}
+
+fn names(collections: &[Collection]) -> Vec<&str> {
+    collections.iter().map(Collection::as_str).collect()
 }

@@ -7,113 +7,101 @@
 //! **Architecture invariant:** logs are read once, entry by entry, and memory does not grow with
 //! them beyond named limits. What a limit cuts off, the report says.
 //!
+//! **Architecture invariant:** no count of what people's records went through is told exactly: see
+//! [`terms::Rounded`]. Sizes of logs are, since checkpoints publish them.
+//!
 //! ```text
-//! Input ── fold/ (logs) ──┐
-//!       └─ law (maps) ────┴─ Report ─┬─ to_json
-//!                                    ├─ to_csv
-//!                                    └─ document/ (in a language) ─ to_html
+//! Input ── fold (logs) ──┐
+//!       └─ law (maps) ───┴─ one JSON document ─┬─ report.html, a template with texts in a language
+//!                                              └─ csv
 //! ```
 
 mod csv;
-mod document;
-mod escape;
-mod figure;
 mod fold;
 mod gaps;
-mod html;
 mod input;
-mod json;
 mod law;
+mod links;
+mod page;
 mod period;
-mod small;
-mod solve;
-mod svg;
-mod words;
+mod summary;
 
-pub use figure::{Figure, SMALL, Section, Value};
-pub use fold::acts::Late;
-pub use fold::history::{Event, Taken};
-pub use fold::{LOGS_MAX, Log};
-pub use gaps::Gap;
-pub use input::{Entries, Input, Language, LogInput, MapInput, Verification};
-pub use law::{
-    ClauseFacts, CollectionFacts, Law, MAPS_MAX, MapFacts, SiteFacts, Stated, StatuteFacts,
-};
-pub use period::{MONTHS_MAX, Month, Period};
-pub use words::GapKind;
+use ledger::entry::Minute;
+use serde_json::{Value, json};
+
+pub use fold::LOGS_MAX;
+pub use input::{Entries, Input, Language, LogInput, Operator};
 
 use fold::Fold;
+use law::Law;
+use period::Period;
 
-/// What the logs and maps of a deployment show of a period.
+/// The version of the JSON document. A member may be added to it; one that changes its meaning is a
+/// new version.
+const FORMAT: u32 = 2;
+
+/// What the logs and maps of a deployment show of a period, as one JSON document. Its keys and
+/// codes are the same in all languages.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Report {
-    /// The name of the deployment.
-    pub deployment: String,
-    /// The period.
-    pub period: Period,
-    /// The minute in which it was made.
-    pub generated: u32,
-    /// In which language [`Report::to_html`] writes.
-    pub language: Language,
-    /// The logs, by region, shard and period; figures name them by their place here.
-    pub logs: Vec<Log>,
-    /// What the maps say.
-    pub law: Law,
-    /// Every figure, in the order of the report.
-    pub figures: Vec<Figure>,
-    /// Erasures after their deadline.
-    pub late: Vec<Late>,
-    /// The maps that shards took.
-    pub taken: Vec<Taken>,
-    /// Beginnings and ends of logs, keys, backups and restores.
-    pub events: Vec<Event>,
-    /// What is missing, weak or cut off.
-    pub gaps: Vec<Gap>,
-}
+pub struct Report(Value);
 
 impl Report {
     /// Reads everything. What cannot be read or used is among the gaps, and no reason to stop.
     pub fn new(input: Input<'_>) -> Self {
-        let Input { deployment, period, generated, language, logs, maps } = input;
+        let Input { deployment, number, period, generated, operator, logs, maps } = input;
         let period = Period::new(period);
-        let law = Law::of(maps);
         let fold = Fold::of(period, logs);
-        let figures = fold.figures();
-        let gaps = gaps::find(period, &fold, &law, &figures);
-        Self {
-            deployment,
-            period,
-            generated,
-            language,
-            law,
-            figures,
-            gaps,
-            late: fold.acts.late.items,
-            taken: fold.history.taken.items,
-            events: fold.history.events.items,
-            logs: fold.logs,
-        }
+        let law = Law::of(maps, &fold.in_force());
+        let (first_day, last_day) = period.days();
+        let regions = summary::regions(&fold, &law);
+        Self(json!({
+            "format": FORMAT,
+            "number": number,
+            "deployment": deployment,
+            "operator": {"name": operator.name, "address": operator.address},
+            "generated": Minute(generated).to_string(),
+            "first_day": first_day.to_string(),
+            "last_day": last_day.to_string(),
+            "summary": summary::of(&fold, &law, &regions, maps.with_keys()),
+            "localisation": summary::localisation(&fold, &law),
+            "regions": regions,
+            "statutes": law.statutes.json(),
+            "collections": law.collections.json(),
+            "clauses": law.clauses.json(),
+            "maps": law.maps,
+            "figures": fold.figures(&law),
+            "maps_taken": fold.taken(),
+            "events": fold.events(),
+            "logs": fold.logs(),
+            "gaps": gaps::find(period, &fold, &law),
+        }))
     }
 
-    /// The same report in another language: nothing is read again.
-    #[must_use]
-    pub fn in_language(mut self, language: Language) -> Self {
-        self.language = language;
-        self
+    /// Everything, for programs.
+    pub const fn json(&self) -> &Value {
+        &self.0
     }
 
     /// One page that needs nothing else: no scripts, no other files; to be read and printed.
-    pub fn to_html(&self) -> String {
-        html::page(&document::of(self), self.language)
+    ///
+    /// # Errors
+    /// A mistake in the template.
+    pub fn to_html(&self, language: Language) -> Result<String, minijinja::Error> {
+        page::render(&self.0, language)
     }
 
-    /// One long table, a fact or figure in each line, with the checkpoint that it comes from.
+    /// The figures as a table for a spreadsheet.
     pub fn to_csv(&self) -> String {
-        csv::table(self)
+        csv::table(&self.0)
     }
+}
 
-    /// Everything, for programs. Keys and codes are the same in all languages.
-    pub fn to_json(&self) -> serde_json::Value {
-        json::value(self)
-    }
+/// A member of an object; nothing if it has none of that name.
+fn member<'v>(value: &'v Value, name: &str) -> &'v Value {
+    value.get(name).unwrap_or(&Value::Null)
+}
+
+/// Bytes as hexadecimal digits.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }

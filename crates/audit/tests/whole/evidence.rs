@@ -169,11 +169,23 @@ async fn a_key_is_on_trust_until_a_policy_names_it() {
     let (dir, _shown, shard, folder) = mirrored(&log, 10).await;
     for _ in 0..2 {
         assert!(take(&shard, dir.path()).await.expect("a log")[0].on_trust);
-        assert!(audit::verify(&folder, None, &mut |_, _| {}).expect("a log").on_trust);
+        assert!(
+            audit::verify(&folder, audit::Against::default(), &mut |_, _| {})
+                .expect("a log")
+                .on_trust
+        );
     }
     let text = format!("log {}\nquorum none\n", signer(ORIGIN).vkey());
     let policy = Policy::parse(&text).expect("a policy");
-    assert!(!audit::verify(&folder, Some(&policy), &mut |_, _| {}).expect("a log").on_trust);
+    assert!(
+        !audit::verify(
+            &folder,
+            audit::Against { policy: Some(&policy), ..Default::default() },
+            &mut |_, _| {}
+        )
+        .expect("a log")
+        .on_trust
+    );
     let pulled = first(look(&shard, dir.path(), Some(&policy)).await).expect("a log");
     assert!(!pulled[0].on_trust);
     assert!(!take(&shard, dir.path()).await.expect("a log")[0].on_trust);

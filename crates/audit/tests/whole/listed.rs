@@ -4,7 +4,7 @@ use std::path::Path;
 
 use audit::Policy;
 use audit::mirror::{Error, Mirrors, What, old_heads, pull};
-use ledger::entry::{Detail, Entry, Kind};
+use ledger::entry::Detail;
 
 use crate::mirror::{first, look, show, take, what};
 use crate::support::shard::{Shows, connect};
@@ -17,7 +17,7 @@ const LATE: &str = "test/ru-msk/a/10";
 fn period(origin: &str, details: Vec<Detail>) -> Log {
     let mut first = genesis(&signer(origin).vkey());
     first.details.extend(details);
-    let mut log = Log::of(origin, &[Entry::new(Kind::Map, 29_000_000)]);
+    let mut log = Log::of(origin, &[crate::support::taken()]);
     log.entries[0] = first.in_order().encode().expect("an entry");
     log
 }

@@ -7,6 +7,7 @@ mod diff;
 mod evidence;
 mod follow;
 mod listed;
+mod maps;
 mod mirror;
 mod policy;
 mod reconcile;

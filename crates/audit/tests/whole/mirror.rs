@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use crate::support::shard::{Shown, Shows, connect};
-use crate::support::{Log, ORIGIN, files, signer};
+use crate::support::{Log, MAP, ORIGIN, files, signer};
 use audit::mirror::{Alarm, Error, KeyFrom, Mirrors, Pull, Pulled, What, old_heads, pull};
-use audit::{Policy, verify};
+use audit::{Against, Policy, verify};
 use client::Ledger;
 use ledger::entry::{Detail, Entry, Kind};
 
@@ -33,7 +33,7 @@ pub(crate) fn what(result: Result<Vec<Pulled>, Error>) -> What {
 /// Whether the mirror is the log of that size.
 pub(crate) fn holds(place: &Path, log: &Log, size: u64) {
     let folder = audit::mirror::folder_of(place, &log.origin).expect("a folder");
-    let verified = verify(&folder, None, &mut |_, _| {}).expect("a whole mirror");
+    let verified = verify(&folder, Against::default(), &mut |_, _| {}).expect("a whole mirror");
     assert_eq!(verified.checkpoint, log.checkpoint(size));
 }
 
@@ -199,7 +199,7 @@ async fn a_new_period_must_say_of_the_old_one_what_was_signed() {
         let head = Detail::OldHead { origin: ORIGIN.to_owned(), size, root };
         let mut genesis = crate::support::genesis(&signer(next).vkey());
         genesis.details.insert(0, head);
-        let mut new = Log::of(next, &[Entry::new(Kind::Map, 29_000_000)]);
+        let mut new = Log::of(next, &[crate::support::taken()]);
         new.entries[0] = genesis.encode().expect("an entry");
         let shown = Shows::of(new);
         show(&shown, |shows| shows.logs.insert(0, old));
@@ -209,6 +209,29 @@ async fn a_new_period_must_say_of_the_old_one_what_was_signed() {
         assert_eq!(findings.is_empty(), right, "{findings:?}");
         assert_eq!((pulled[0].history.is_none(), pulled[1].history.is_none()), (true, right));
     }
+}
+
+#[tokio::test]
+async fn what_was_mirrored_is_not_read_again_for_its_maps() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let shown = Shows::of(Log::new(ORIGIN, 3000, "a"));
+    let shard = connect(&shown).await;
+    show(&shown, |shows| shows.size = 1000);
+    take(&shard, dir.path()).await.expect("a log");
+    let folder = audit::mirror::folder_of(dir.path(), ORIGIN).expect("a folder");
+    let (second, state) = (folder.path().join("tile/entries/001"), folder.path().join("state"));
+    let kept = std::fs::read(&second).expect("the second bundle");
+    std::fs::remove_file(&second).expect("it can be removed");
+    show(&shown, |shows| shows.size = 2000);
+    let pulled = take(&shard, dir.path()).await.expect("a log");
+    assert_eq!((&pulled[0].maps[..], pulled[0].findings.len()), (&[MAP][..], 0));
+    // What is remembered is made again from the entries if it is lost.
+    std::fs::write(&second, kept).expect("room");
+    std::fs::remove_file(&state).expect("it is there");
+    show(&shown, |shows| shows.size = 3000);
+    let pulled = take(&shard, dir.path()).await.expect("a log");
+    assert_eq!((&pulled[0].maps[..], pulled[0].findings.len()), (&[MAP][..], 0));
+    assert!(state.is_file());
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Policies: what they may say, and what they ask of a checkpoint.
 
 use audit::policy::{Error, Uncosigned, Wrong};
-use audit::{Policy, verify};
+use audit::{Against, Policy, verify};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use ed25519_dalek::{Signer as _, SigningKey};
@@ -139,7 +139,9 @@ fn a_folder_is_verified_under_a_policy() {
     let dir = tempfile::tempdir().expect("a folder");
     let log = Log::new(ORIGIN, 300, "a");
     let folder = log.write(dir.path());
-    let check = |policy: &Policy| verify(&folder, Some(policy), &mut |_, _| {});
+    let check = |policy: &Policy| {
+        verify(&folder, Against { policy: Some(policy), maps: None }, &mut |_, _| {})
+    };
     let quorum = policy("group g 2 a b c\nquorum g").expect("a policy");
     let found = check(&quorum).expect_err("no cosignature").to_string();
     assert_eq!(found, "checkpoint: too few witnesses have cosigned it for the quorum g: none");

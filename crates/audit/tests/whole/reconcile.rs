@@ -7,7 +7,7 @@ use ledger::entry::{Detail, Entry, Kind};
 use ledger::statement::{commitment, content_digest};
 use tempfile::TempDir;
 
-use crate::support::{Log, ORIGIN, place};
+use crate::support::{Log, MINUTE, ORIGIN, call, place};
 
 const NEXT: &str = "test/ru-msk/a/2";
 
@@ -25,7 +25,8 @@ fn held(n: u8) -> ([u8; 32], Vec<u8>) {
 fn write(kind: Kind, n: u8, earlier: Option<u64>) -> Entry {
     let (opening, statement) = held(n);
     let commitment = Some(commitment(&opening, &statement));
-    Entry { kind, earlier, commitment, ..place(0, "") }
+    let ruled = if kind == Kind::Delete { call(kind, MINUTE) } else { place(0, "") };
+    Entry { kind, earlier, commitment, ..ruled }
 }
 
 fn opened(origin: &str, index: u64, n: Option<u8>) -> api::OpenedEntry {

@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use crate::support::{Dice, Log, ORIGIN, files, place};
+use crate::support::{Dice, Log, MAP, MINUTE, ORIGIN, files, place, taken};
 use audit::rules::Broken;
-use audit::{Finding, Folder, verify};
-use ledger::entry::{Entry, Kind};
+use audit::{Against, Finding, Folder, verify};
+use ledger::entry::{Entry, Kind, MapRef};
 use ledger::tile::{BundleId, TileId};
 
 fn check(folder: &Folder) -> Result<audit::Verified, Finding> {
-    verify(folder, None, &mut |_, _| {})
+    verify(folder, Against::default(), &mut |_, _| {})
 }
 
 #[test]
@@ -21,7 +21,7 @@ fn logs_of_every_shape_verify() {
         let verified = check(&folder).unwrap_or_else(|finding| panic!("{size}: {finding}"));
         assert_eq!(verified.checkpoint, log.checkpoint(size));
         assert_eq!(verified.counts.values().sum::<u64>(), size);
-        assert_eq!(verified.counts.get(&Kind::Place).copied().unwrap_or(0), size.saturating_sub(1));
+        assert_eq!(verified.counts.get(&Kind::Place).copied().unwrap_or(0), size.saturating_sub(2));
         assert_eq!(verified.minutes.is_some(), size > 0);
         assert!(!verified.key_by_policy && !verified.sealed);
         let read = folder.entries(size, 0, u64::MAX).map(|entry| entry.expect("an entry").1);
@@ -145,10 +145,10 @@ fn findings_say_what_and_where() {
     assert_eq!(found, "checkpoint: its root is not the one that the entries hash to");
 }
 
-/// Signed as they are, and not what a log may hold.
+/// Signed as they are after GENESIS and MAP, and not what a log may hold.
 fn breaks(entries: &[Entry], at: u64, broken: &Broken) {
     let dir = tempfile::tempdir().expect("a folder");
-    let log = Log::of(ORIGIN, entries);
+    let log = Log::of(ORIGIN, &[&[taken()], entries].concat());
     let verified = check(&log.write(dir.path())).expect("it is as it was signed");
     let found = &verified.broken[0];
     let file = format!("tile/entries/000.p/{}", log.size());
@@ -157,14 +157,16 @@ fn breaks(entries: &[Entry], at: u64, broken: &Broken) {
 
 #[test]
 fn a_rule_that_signed_entries_break_is_found() {
-    let early = Entry::new(Kind::Map, 5);
-    let now = 29_000_000;
-    breaks(&[early], 1, &Broken::ClockBack { now: 5, before: now });
+    let early = Entry { minute: 5, ..taken() };
+    breaks(&[early], 2, &Broken::ClockBack { now: 5, before: MINUTE });
     let naming = Entry { earlier: Some(9), ..place(2, "a") };
-    breaks(&[place(1, "a"), naming], 2, &Broken::Earlier(9));
-    let seal = Entry::new(Kind::Seal, now);
-    breaks(&[place(1, "a"), seal, place(2, "a")], 3, &Broken::AfterSeal);
-    breaks(&[crate::support::genesis("x")], 1, &Broken::Genesis);
+    breaks(&[place(1, "a"), naming], 3, &Broken::Earlier(9));
+    let seal = Entry::new(Kind::Seal, MINUTE);
+    breaks(&[place(1, "a"), seal, place(2, "a")], 4, &Broken::AfterSeal);
+    breaks(&[crate::support::genesis("x")], 2, &Broken::Genesis);
+    let named = MapRef { epoch: 2, digest: [7; 32] };
+    let under = Entry { map: Some(named), ..place(1, "a") };
+    breaks(&[under], 2, &Broken::OtherMap { named, in_force: Some(MAP) });
     // No entry at all.
     let dir = tempfile::tempdir().expect("a folder");
     let mut log = Log::new(ORIGIN, 3, "a");

@@ -36,10 +36,12 @@
 //! details each code greater than the one before
 //! ```
 
+mod build;
 mod codec;
 mod codes;
 mod display;
 
+pub use build::{Call, Ruled};
 pub use codes::{EvidenceKind, EvidenceKinds, Kind, Role};
 pub use display::Minute;
 

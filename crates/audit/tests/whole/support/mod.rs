@@ -6,7 +6,7 @@ use std::path::Path;
 
 use audit::Folder;
 use audit::folder::Growth;
-use ledger::entry::{Caller, Detail, Entry, Kind, MapRef, Role};
+use ledger::entry::{Call, Caller, Detail, Entry, EvidenceKind, Kind, MapRef, Role, Ruled};
 use ledger::note::Signer;
 use ledger::{Checkpoint, Edge};
 use sha2::{Digest, Sha256};
@@ -35,24 +35,39 @@ impl Dice {
     }
 }
 
+/// The minute in which logs begin.
+pub(crate) const MINUTE: u32 = 29_000_000;
+/// The map of every log here.
+pub(crate) const MAP: MapRef = MapRef { epoch: 1, digest: [9; 32] };
+
 pub(crate) fn genesis(vkey: &str) -> Entry {
-    let mut entry = Entry::new(Kind::Genesis, 29_000_000);
-    entry.details.push(Detail::LogKey(vkey.to_owned()));
-    entry
+    Entry::genesis(MINUTE, vkey, Vec::new())
 }
 
-/// Entry `index`, of the size that entries of writes have.
+/// The entry by which [`MAP`] comes into force.
+pub(crate) fn taken() -> Entry {
+    Entry::map_taken(MINUTE, MAP, &[])
+}
+
+/// What a call of a writer leaves in the log, without what its kind adds.
+pub(crate) fn call(kind: Kind, minute: u32) -> Entry {
+    let caller = Caller { role: Role::Writer, tag: [4; 16], territory: Some("RU".to_owned()) };
+    let (tenant_tag, collection) = (Some([3; 16]), Some("profile"));
+    Entry::of_call(kind, minute, Call { tenant_tag, caller: Some(&caller), collection, map: MAP })
+}
+
+/// Write `index`, as a shard logs it.
 pub(crate) fn place(index: u64, salt: &str) -> Entry {
     let digest: [u8; 32] = Sha256::digest(format!("{salt} {index}")).into();
-    let mut entry = Entry::new(Kind::Place, 29_000_000 + u32::try_from(index / 1000).unwrap_or(0));
-    entry.tenant_tag = Some([3; 16]);
-    entry.collection = Some("profile".to_owned());
-    entry.jurisdictions = vec!["RU".to_owned()];
-    entry.statutes = vec!["ru-152fz-18-5".to_owned()];
-    entry.map = Some(MapRef { epoch: 1, digest: [9; 32] });
-    entry.caller =
-        Some(Caller { role: Role::Writer, tag: [4; 16], territory: Some("RU".to_owned()) });
-    entry.details.push(Detail::PhoneData("9.0.43".to_owned()));
+    let mut entry = call(Kind::Place, MINUTE + u32::try_from(index / 1000).unwrap_or(0));
+    entry.rule(Ruled {
+        jurisdictions: &["RU".to_owned()],
+        statutes: &["ru-152fz-18-5".to_owned()],
+        clauses: &[],
+        evidence_kinds: [EvidenceKind::Phone].into_iter().collect(),
+        map: MAP,
+    });
+    entry.say(Detail::PhoneData("9.0.43".to_owned()));
     entry.commitment = Some(digest);
     entry
 }
@@ -67,7 +82,11 @@ pub(crate) struct Log {
 impl Log {
     pub(crate) fn new(origin: &str, size: u64, salt: &str) -> Self {
         let vkey = signer(origin).vkey();
-        let entry = |index| if index == 0 { genesis(&vkey) } else { place(index, salt) };
+        let entry = |index| match index {
+            0 => genesis(&vkey),
+            1 => taken(),
+            _ => place(index, salt),
+        };
         let entries = (0..size).map(|index| entry(index).encode().expect("an entry"));
         Self { origin: origin.to_owned(), entries: entries.collect() }
     }
