@@ -198,8 +198,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
 fn said_of_authority(authority: &Authority, init: &Init) -> Result<(), Failure> {
     let path = |name| init.out.join(name).display().to_string();
     let (certificate, key) = (path(files::AUTHORITY), path(files::AUTHORITY_KEY));
+    let place = match authority.scope() {
+        Scope::Region(_) => "into the bundle of every process (`authorities` of its [tls])",
+        Scope::Callers => {
+            "what gateways name as `authorities` of [callers], and shards as that of [auditors]; it \
+             speaks for no process"
+        }
+    };
     let mut text = format!(
-        "{}\n{certificate}: into every process's bundle of authorities\n\
+        "{}\n{certificate}: {place}\n\
          {key}: whoever has it can speak for all of them; keep it off the machines that serve\n\
          {}: its revocation list, empty so far\nvalid until {}",
         authority.describe(),

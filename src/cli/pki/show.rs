@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use terms::pem;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer as _;
 use x509_parser::revocation_list::CertificateRevocationList;
@@ -14,12 +15,12 @@ use super::{now, read, wrong};
 /// Shows everything in a PEM file that is a certificate or a revocation list; a key is only named.
 pub(super) fn run(path: &Path) -> Result<(), Failure> {
     let mut output = Output::new();
-    for pem in read::pems(path)? {
-        match pem.label.as_str() {
-            read::CERTIFICATE => {
-                certificate(&mut output, &read::certificate(&pem.contents, path)?, &pem.contents)?;
+    for block in read::pems(path)? {
+        match block.label.as_str() {
+            pem::CERTIFICATE => {
+                certificate(&mut output, &read::certificate(&block.der, path)?, &block.der)?;
             }
-            read::LIST => match CertificateRevocationList::from_der(&pem.contents) {
+            pem::REVOCATION_LIST => match CertificateRevocationList::from_der(&block.der) {
                 Ok(([], shown)) => list(&mut output, &shown)?,
                 _ => {
                     let text = format!("{}: its revocation list is damaged", path.display());
