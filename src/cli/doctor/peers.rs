@@ -24,19 +24,33 @@ pub(super) fn whole(error: &dyn std::error::Error) -> String {
     below.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
+/// What the server says of itself.
+pub(super) struct Page(String);
+
+impl Page {
+    /// The value of a fact.
+    pub(super) fn fact(&self, name: &str) -> String {
+        let line = self.0.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        line.unwrap_or("unknown").to_owned()
+    }
+}
+
 /// What the server says of itself, if it runs.
-pub(super) fn itself(patient: &Patient) -> Line {
-    let Some(page) = page(patient) else {
+pub(super) fn itself(patient: &Patient, page: Option<&Page>) -> Line {
+    let Some(page) = page else {
         return Line::ok("server", format!("it does not run: nobody answers on {}", patient.admin));
     };
-    let fact = |name: &str| {
-        let line = page.lines().find_map(|line| line.strip_prefix(name));
-        line.map_or("unknown", |value| value.trim_start_matches(": ")).to_owned()
-    };
-    let (sandbox, tls) = (fact("sandbox"), fact("tls"));
+    let (sandbox, tls) = (page.fact("sandbox"), page.fact("tls"));
     let what = format!("it runs; sandbox: {sandbox}; tls: {tls}");
-    if !page.starts_with("HTTP/1.1 200") {
+    if !page.0.starts_with("HTTP/1.1 200") {
         return Line::bad("server", format!("{what}; it is not ready"), "read its log");
+    }
+    for files in ["tls_files", "listener_tls_files"] {
+        let state = page.fact(files);
+        if state.starts_with("refused") {
+            let cure = "correct the file: what was read before stays in use until then";
+            return Line::bad("server", format!("{what}; {files}: {state}"), cure);
+        }
     }
     if sandbox.starts_with("on") {
         return Line::ok("server", what);
@@ -45,7 +59,8 @@ pub(super) fn itself(patient: &Patient) -> Line {
     Line::bad("server", what, cure).softened(!patient.require_sandbox)
 }
 
-fn page(patient: &Patient) -> Option<String> {
+/// The page of a server that runs.
+pub(super) fn page(patient: &Patient) -> Option<Page> {
     let mut stream = Blocking::connect_timeout(&patient.admin, ANSWER).ok()?;
     stream.set_read_timeout(Some(ANSWER)).ok()?;
     stream.set_write_timeout(Some(ANSWER)).ok()?;
@@ -54,7 +69,7 @@ fn page(patient: &Patient) -> Option<String> {
         .ok()?;
     let mut text = String::new();
     stream.take(PAGE_BYTES_MAX).read_to_string(&mut text).ok()?;
-    text.starts_with("HTTP/1.1 ").then_some(text)
+    text.starts_with("HTTP/1.1 ").then_some(Page(text))
 }
 
 /// Whether each shard that a gateway sends to answers, and is who the annex says.
