@@ -235,7 +235,8 @@ fn only_auditors_whom_the_shard_names_come_in() {
     // Revoked while a stream goes on: it ends, and no other begins.
     let (certificate, key) = secured.pair(AUDITOR);
     let ca = fs::read(&authority).expect("an authority");
-    let tls = client::Tls::trusting(ca).expect("a bundle").presenting(certificate, key);
+    let tls =
+        client::Tls::trusting(ca).expect("a bundle").presenting(certificate, key).expect("a pair");
     let access = client::Access { tls, ..client::Access::default() };
     Runtime::new().expect("a runtime").block_on(async {
         let ledger = client::Ledger::connect(&url, &access).await.expect("it is let in");

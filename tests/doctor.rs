@@ -1,5 +1,7 @@
 //! `bailiwick doctor` on real deployments: well, and with one thing after the other broken.
 
+#[path = "doctor/live.rs"]
+mod live;
 #[path = "doctor/secured.rs"]
 mod secured;
 
@@ -13,9 +15,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
+use atlas::Date;
 use serde_json::Value;
 use support::process::{Finished, run};
 use support::{Deployment, Options, search};
+use terms::UnixMillis;
 
 /// With one shard, and nothing that lies outside of its folder: what can be changed there by whom
 /// is not for these tests.
@@ -26,6 +30,10 @@ fn deployment(options: Options) -> Deployment {
 
 fn config(deployment: &Deployment, name: &str) -> PathBuf {
     deployment.root().join(format!("{name}.toml"))
+}
+
+fn text_of(path: &Path) -> &str {
+    path.to_str().expect("text")
 }
 
 fn doctor(config: &Path) -> Finished {
@@ -100,8 +108,10 @@ fn all_is_well_with_servers_that_run_and_nothing_is_changed() {
         "disk",
         "folders",
         "keys",
+        "store",
         "certificates",
         "server",
+        "ends",
     ];
     assert_eq!(checks, all);
     let found = findings(&finished);
@@ -157,10 +167,12 @@ fn lost_keys_a_wrong_clock_and_a_full_disk_are_bad() {
     let keyring = deployment.keys_dir("eu-fra").join("eu-fra.keyring");
     let aside = deployment.root().join("aside");
     fs::rename(&keyring, &aside).expect("a file can be moved");
-    bad(&shard, "keys", &["no keyring of eu-fra beside a store", "restore"], &[]);
+    // What a start would say, too.
+    let store = &["store"];
+    bad(&shard, "keys", &["no keyring of eu-fra beside a store", "restore"], store);
     fs::write(&keyring, "no keyring").expect("a file can be written");
     fs::set_permissions(&keyring, Permissions::from_mode(0o600)).expect("a mode can be set");
-    bad(&shard, "keys", &["eu-fra.keyring", "not a key file"], &[]);
+    bad(&shard, "keys", &["eu-fra.keyring", "not a key file"], store);
     fs::rename(&aside, &keyring).expect("a file can be moved");
 
     let folder = deployment.anchor_dir("eu-fra");
@@ -179,12 +191,85 @@ fn lost_keys_a_wrong_clock_and_a_full_disk_are_bad() {
     fs::write(&shard, &text).expect("a configuration can be written");
 
     fs::rename(deployment.anchor_dir("eu-fra"), &aside).expect("a folder can be moved");
-    bad(&shard, "folders", &["1 of data, anchor and keys", "restore"], &[]);
+    bad(&shard, "folders", &["1 of data, anchor and keys", "restore"], store);
     fs::rename(&aside, deployment.anchor_dir("eu-fra")).expect("a folder can be moved");
     // It does not run, which is no failure of its own.
     let finished = doctor(&shard);
     assert_eq!(finished.code, 0, "{finished:?}");
     assert!(finished.stdout.contains("it does not run"), "{finished:?}");
+    assert!(finished.stdout.contains("it opens as at a start"), "{finished:?}");
+}
+
+#[test]
+fn a_store_that_the_shard_would_refuse_is_bad_and_is_not_changed() {
+    let mut deployment = deployment(Options::default());
+    let shard = config(&deployment, "shard-eu-fra");
+    deployment.shard("eu-fra").stop();
+    let folder = deployment.anchor_dir("eu-fra");
+    let anchor = fs::read_dir(folder).expect("a folder").next().expect("a file").expect("a file");
+    let before = fs::read(anchor.path()).expect("an anchor");
+    assert_eq!(doctor(&shard).code, 0);
+    assert_eq!(fs::read(anchor.path()).expect("an anchor"), before, "nothing is signed");
+    // A checkpoint of another log.
+    let other = vec![b'x'; before.len()];
+    fs::write(anchor.path(), &other).expect("a file can be written");
+    bad(&shard, "store", &["checkpoint"], &[]);
+    fs::write(anchor.path(), &before).expect("a file can be written");
+    // Looked at again and again, it starts as before.
+    assert_eq!(doctor(&shard).code, 0);
+    deployment.shard("eu-fra").start();
+    deployment.wait_session("eu-fra", true);
+}
+
+#[test]
+fn the_map_in_force_and_what_of_it_ends_are_said() {
+    // Ends in ten days, as its first clause does; an attestation has ended.
+    let today = Date::of(UnixMillis(support::secure::now() * 1000));
+    let (soon, past) = (today.after_days(10), Date::from_day(u64::from(today.day()) - 3));
+    let map = Options::default().map;
+    let map = map.replacen(
+        "[[regions]]\nname = \"eu-fra\"\nterritory = \"DE\"\n",
+        &format!(
+            "[[regions]]\nname = \"eu-fra\"\nterritory = \"DE\"\n\
+             site = {{ attestation = \"x\", attestation_expires = {past} }}\n"
+        ),
+        1,
+    );
+    let map = format!("valid_until = {soon}\n{map}");
+    let mut deployment = deployment(Options { map, ..Options::default() });
+    let shard = config(&deployment, "shard-eu-fra");
+    let says = |finished: &Finished| {
+        let all = &finished.stdout;
+        assert!(all.contains("10 days from now"), "{finished:?}");
+        assert!(all.contains("the attestation of the site of eu-fra has ended"), "{finished:?}");
+    };
+    says(&doctor(&shard));
+    let status = run(&["map", "status", "--gateway", &deployment.gateway_url()]);
+    for part in ["the map sample 1 ends in", "the attestation of the site of eu-fra has ended"] {
+        assert!(status.stdout.contains(part), "{part}: {status:?}");
+    }
+    for (name, process) in [("gateway", "gateway"), ("shard-eu-fra", "eu-fra")] {
+        let port = admin_port(&config(&deployment, name));
+        let page = support::process::get(port, "/readyz").expect("a page").1;
+        assert!(page.contains("ends_soon: the attestation of the site of eu-fra"), "{page}");
+        let page = support::process::get(port, "/metrics").expect("a page").1;
+        let end = u64::from(soon.day() + 1) * 86_400;
+        assert!(page.contains(&format!("bailiwick_map_expires_seconds {end}")), "{page}");
+        assert!(page.contains("bailiwick_ending_soon 2"), "{page}");
+        let log = deployment.stderr(process);
+        let lines = log.lines().filter(|line| line.contains("the map sample 1 ends in"));
+        assert_eq!(lines.count(), 1, "once a day: {log}");
+    }
+    deployment.shard("eu-fra").stop();
+    says(&doctor(&shard));
+}
+
+/// The port of a server's page of health.
+fn admin_port(config: &Path) -> u16 {
+    let text = fs::read_to_string(config).expect("a configuration");
+    let line = text.lines().find_map(|line| line.strip_prefix("admin_listen = "));
+    let port = line.and_then(|line| line.trim_matches('"').rsplit(':').next());
+    port.and_then(|port| port.parse().ok()).expect("a port")
 }
 
 #[test]

@@ -32,7 +32,9 @@ impl Options {
             None => Tls::default(),
         };
         if let (Some(certificate), Some(key)) = (&self.certificate, &self.key_file) {
-            tls = tls.presenting(read(certificate)?, read(key)?);
+            let secret = link::watched::read_secret(key).map_err(|error| unread(key, &error))?;
+            let both = tls.presenting(read(certificate)?, secret.as_slice());
+            tls = both.map_err(|error| wrong(certificate, error))?;
         }
         let token = match &self.token_file {
             Some(path) => Token::file(path).await.map_err(|error| wrong(path, error.into()))?,
@@ -49,9 +51,11 @@ pub(crate) fn ingress(text: &str) -> Result<Ingress, &'static str> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    std::fs::read(path).map_err(|error| {
-        Failure::said(Exit::Config, format!("{} cannot be read ({error})", path.display()))
-    })
+    std::fs::read(path).map_err(|error| unread(path, &error))
+}
+
+fn unread(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::said(Exit::Config, format!("{} cannot be read ({error})", path.display()))
 }
 
 fn wrong(path: &Path, error: Error) -> Failure {
@@ -75,7 +79,7 @@ pub(crate) const fn exit(error: &Error) -> Exit {
         | Error::NotBailiwick(_)
         | Error::Unproven(_)
         | Error::TooLarge => Exit::Failed,
-        Error::Address(_) | Error::Tls(_) | Error::Token(_) => Exit::Config,
+        Error::Address(_) | Error::Tls(_) | Error::Pem { .. } | Error::Token(_) => Exit::Config,
         Error::Handshake(_) | Error::Unreachable(_) | Error::Broken | Error::TimedOut => {
             Exit::Unavailable
         }

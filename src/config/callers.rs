@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use atlas::{Country, RegionMap};
@@ -16,7 +16,6 @@ use terms::limits::{CALLER_NAME_BYTES_MAX, GATEWAY_IN_FLIGHT_MAX};
 use terms::{Collection, RegionId, TenantId};
 
 use super::read::{At, Section};
-use super::{beside, unreadable};
 
 /// The files of `[callers]`: of the listener's TLS, where they differ from those of `[tls]`.
 #[derive(Debug, Clone, Default)]
@@ -42,7 +41,6 @@ enum Otherwise {
 /// Whom calls are taken from: one of `[caller]` and `[callers]`.
 pub(super) fn callers(
     root: &Section<'_>,
-    config: &Path,
     map: Option<&RegionMap>,
 ) -> Option<(Callers, ListenerFiles)> {
     if let Some(section) = root.table("callers", "[callers]") {
@@ -50,7 +48,7 @@ pub(super) fn callers(
             let problem = "there are [caller] and [callers]";
             root.file.wrong(at, "CALLER_BESIDE_CALLERS", problem, "leave one of them out");
         }
-        let (known, files) = known(&section, config, map)?;
+        let (known, files) = known(&section, map)?;
         return Some((Callers::Known(known), files));
     }
     let section = root.section("caller", "[caller]")?;
@@ -66,13 +64,9 @@ pub(super) fn callers(
 }
 
 /// The callers that a gateway knows, by certificate or by token.
-fn known(
-    section: &Section<'_>,
-    config: &Path,
-    map: Option<&RegionMap>,
-) -> Option<(Known, ListenerFiles)> {
+fn known(section: &Section<'_>, map: Option<&RegionMap>) -> Option<(Known, ListenerFiles)> {
     section.only(&["authorities", "revoked", "certificate", "key", "certificates", "tokens"]);
-    let path = |key| section.text(key).map(|text| beside(config, text.it));
+    let path = |key| section.text(key).map(|text| section.file.beside(text.it));
     let files = ListenerFiles {
         certificate: path("certificate"),
         key: path("key"),
@@ -103,7 +97,7 @@ fn known(
         }
     }
     let tokens = match section.table("tokens", "[callers.tokens]") {
-        Some(tokens) => Some(self::tokens(&tokens, config)?),
+        Some(tokens) => Some(self::tokens(&tokens)?),
         None => None,
     };
     if certificates.is_empty() && tokens.is_none() {
@@ -114,19 +108,18 @@ fn known(
 }
 
 /// Whose tokens are taken, and where the keys are.
-fn tokens(section: &Section<'_>, config: &Path) -> Option<(TokenRules, KeySource)> {
+fn tokens(section: &Section<'_>) -> Option<(TokenRules, KeySource)> {
     section.only(&["issuer", "audience", "jwks", "jwks_ca", "jwks_max_age_s"]);
     let text = |key| section.parsed(key, "a text", |text| Some(text.to_owned()));
     let (issuer, audience) = (text("issuer"), text("audience"));
     let authorities = section.text("jwks_ca").map(|named| {
-        let path = beside(config, named.it);
-        let read = std::fs::read(&path);
-        read.map_err(|error| unreadable(section, named.at, &path, &error)).ok()
+        let path = section.file.beside(named.it);
+        super::authorities(section, named.at, &path)
     });
     let wanted = "a path, or an address of the form https://host/path, without a user or password";
     let source = section.parsed("jwks", wanted, |text| {
         if !text.contains("://") {
-            return Some(KeySource::File(beside(config, text)));
+            return Some(KeySource::File(section.file.beside(text)));
         }
         let address = Address::parse(text).ok()?;
         Some(KeySource::Url { address, authorities: authorities.clone().flatten() })
@@ -277,6 +270,8 @@ fn limit(section: &Section<'_>, in_flight: &str, per_second: &str) -> TenantLimi
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::super::read::File;
     use super::*;
 

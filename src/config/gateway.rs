@@ -14,7 +14,7 @@ use terms::limits::GATEWAY_IN_FLIGHT_MAX;
 use super::callers::{self, ListenerFiles};
 use super::maps::{self, AnnexFiles};
 use super::read::{At, Section};
-use super::{beside, listeners, named_file, noted, read_file, tls, unreadable};
+use super::{listeners, named_file, noted, read_file, tls, unreadable};
 use crate::cli::Failure;
 
 /// A gateway's configuration, with everything that it names read.
@@ -34,6 +34,8 @@ pub(crate) struct Config {
     pub(crate) listener: Option<CallerFiles>,
     pub(crate) sources: Sources,
     pub(crate) require_sandbox: bool,
+    /// Every file and folder that it names, so that nobody who looks at it forgets one.
+    pub(crate) files: Vec<PathBuf>,
 }
 
 /// Reads a gateway's configuration.
@@ -61,16 +63,16 @@ pub(crate) fn read(path: &Path) -> Result<Config, Failure> {
         let require_sandbox = root.switch("require_sandbox");
         let name = root.parsed("name", "a name", |name| Some(name.to_owned()));
         let (listen, admin_listen) = listeners(root);
-        let map = maps::named_map(root, path);
-        let trust = maps::trust(root, path, map.as_ref(), maps::First::Always);
-        let annex_files = annex_files(root, path);
+        let map = maps::named_map(root);
+        let trust = maps::trust(root, map.as_ref(), maps::First::Always);
+        let annex_files = annex_files(root);
         let annexes = annexes(root, &annex_files, map.as_ref());
-        let sources = sources(root, path);
+        let sources = sources(root);
         let most = u64::try_from(GATEWAY_IN_FLIGHT_MAX).unwrap_or(u64::MAX);
         let in_flight_max = root.number("in_flight_max", (1, most), most);
-        let callers = callers::callers(root, path, map.as_ref());
+        let callers = callers::callers(root, map.as_ref());
         let limits = callers::limits(root, map.as_ref());
-        let tls = own_tls(root, path, map.as_ref());
+        let tls = own_tls(root, map.as_ref());
         let (callers, files) = callers?;
         let listener = listener(root, tls.as_ref(), &files);
         Some(Config {
@@ -92,14 +94,15 @@ pub(crate) fn read(path: &Path) -> Result<Config, Failure> {
             listener,
             sources: sources?,
             require_sandbox,
+            files: root.file.named(),
         })
     })
 }
 
 /// The files and folders that are named for annexes.
-fn annex_files(root: &Section<'_>, path: &Path) -> Vec<At<PathBuf>> {
+fn annex_files(root: &Section<'_>) -> Vec<At<PathBuf>> {
     let named = root.texts("annexes");
-    named.iter().map(|annex| At { it: beside(path, annex.it), at: annex.at }).collect()
+    named.iter().map(|annex| At { it: root.file.beside(annex.it), at: annex.at }).collect()
 }
 
 /// The annexes: one for each region of the map. In a folder, those of other regions are passed
@@ -139,8 +142,8 @@ fn annexes(root: &Section<'_>, named: &[At<PathBuf>], map: Option<&RegionMap>) -
 }
 
 /// The gateway's own certificate, and the region that it names.
-fn own_tls(root: &Section<'_>, path: &Path, map: Option<&RegionMap>) -> Option<(Files, RegionId)> {
-    let files = tls::files(root, path)?;
+fn own_tls(root: &Section<'_>, map: Option<&RegionMap>) -> Option<(Files, RegionId)> {
+    let files = tls::files(root)?;
     let region = root.parsed("region", "a region's name", |text| RegionId::parse(text).ok())?;
     if let Some(map) = map {
         if map.region(&region.it).is_none() {
@@ -179,11 +182,11 @@ fn listener(
 }
 
 /// What reads evidence; the IP database may be left out.
-fn sources(root: &Section<'_>, path: &Path) -> Option<Sources> {
+fn sources(root: &Section<'_>) -> Option<Sources> {
     let database = match root.text("geoip") {
         None => None,
         Some(named) => {
-            let database = beside(path, named.it);
+            let database = root.file.beside(named.it);
             let read = fs::read(&database);
             Some((
                 read.map_err(|error| unreadable(root, named.at, &database, &error)).ok()?,

@@ -2,7 +2,6 @@
 //! when a period of it ends.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::time::Duration;
 
 use ledger::cosignature::Cosigner;
@@ -11,7 +10,6 @@ use link::tls::{CallerFiles, Files};
 use shard::{LogSettings, PeriodMax, Witness};
 
 use super::read::{At, Section};
-use super::{beside, unreadable};
 
 /// Entries of a period, and days of one: a period of no entries would never end to end.
 const ENTRIES_RANGE: (u64, u64) = (100_000, u64::MAX >> 1);
@@ -32,11 +30,7 @@ pub(crate) struct AuditorsConfig {
 }
 
 /// `audit_listen` and `[auditors]`. Its certificate is that of `[tls]` unless it names another.
-pub(super) fn auditors(
-    root: &Section<'_>,
-    path: &Path,
-    tls: Option<&Files>,
-) -> Option<AuditorsConfig> {
+pub(super) fn auditors(root: &Section<'_>, tls: Option<&Files>) -> Option<AuditorsConfig> {
     let section = root.table("auditors", "[auditors]");
     let Some(at) = root.place("audit_listen") else {
         if let Some(section) = section {
@@ -56,7 +50,7 @@ pub(super) fn auditors(
         return Some(AuditorsConfig { listen: listen.it, certificates: None });
     };
     section.only(&["uris", "authorities", "revoked", "certificate", "key"]);
-    let named = |key| section.text(key).map(|text| beside(path, text.it));
+    let named = |key| section.text(key).map(|text| section.file.beside(text.it));
     let own = |key, of_tls: Option<&std::path::PathBuf>| named(key).or_else(|| of_tls.cloned());
     let certificate = own("certificate", tls.map(|tls| &tls.certificate));
     let key = own("key", tls.map(|tls| &tls.key));
@@ -66,7 +60,8 @@ pub(super) fn auditors(
         section.file.wrong(section.at(), "KEY_MISSING", problem, cure);
         return None;
     };
-    let authorities = section.parsed("authorities", "a path", |text| Some(beside(path, text)));
+    let authorities =
+        section.parsed("authorities", "a path", |text| Some(section.file.beside(text)));
     let uris: Vec<String> = section.texts("uris").iter().map(|uri| uri.it.to_owned()).collect();
     if uris.is_empty() {
         let cure = "list the URI in the certificate of each auditor";
@@ -78,7 +73,7 @@ pub(super) fn auditors(
 }
 
 /// `[log]`.
-pub(super) fn settings(root: &Section<'_>, path: &Path) -> Option<LogSettings> {
+pub(super) fn settings(root: &Section<'_>) -> Option<LogSettings> {
     let Some(section) = root.table("log", "[log]") else { return Some(LogSettings::default()) };
     section.only(&["period_entries_max", "period_days_max", "witness_every_s", "witnesses"]);
     let most = |key, range| section.place(key).map(|_| section.number(key, range, 0));
@@ -93,7 +88,7 @@ pub(super) fn settings(root: &Section<'_>, path: &Path) -> Option<LogSettings> {
     let mut witnesses: Vec<Witness> = Vec::new();
     let mut whole = true;
     for table in &tables {
-        let Some((witness, at)) = witness(table, path) else {
+        let Some((witness, at)) = witness(table) else {
             whole = false;
             continue;
         };
@@ -110,7 +105,7 @@ pub(super) fn settings(root: &Section<'_>, path: &Path) -> Option<LogSettings> {
     whole.then_some(LogSettings { period_max, witnesses, witness_every })
 }
 
-fn witness(table: &Section<'_>, path: &Path) -> Option<(Witness, usize)> {
+fn witness(table: &Section<'_>) -> Option<(Witness, usize)> {
     table.only(&["key", "url", "ca"]);
     let wanted = "the witness's key: <name>+<id>+<key>";
     let key = table.parsed("key", wanted, |text| Cosigner::from_vkey(text).ok());
@@ -121,9 +116,8 @@ fn witness(table: &Section<'_>, path: &Path) -> Option<(Witness, usize)> {
     let authorities = match table.text("ca") {
         None => None,
         Some(At { it, at }) => {
-            let file = beside(path, it);
-            let read = std::fs::read(&file);
-            Some(read.map_err(|error| unreadable(table, at, &file, &error)).ok()?)
+            let file = table.file.beside(it);
+            Some(super::authorities(table, at, &file)?)
         }
     };
     let (key, address) = (key?, url?.it);

@@ -7,7 +7,7 @@ use atlas::{Annex, Diagnostic, RegionMap, SignedMap, StatutePack};
 use ledger::Signers;
 
 use super::read::{At, Section};
-use super::{beside, named_file, noted};
+use super::{named_file, noted};
 
 /// Where the annexes are. A folder stands for all of its `.toml` files: so a region that comes with
 /// a later map needs no change of the configuration.
@@ -22,18 +22,18 @@ pub(super) struct Trust {
 }
 
 /// The map that the configuration names, with the packs that it names beside it.
-pub(super) fn named_map(root: &Section<'_>, path: &Path) -> Option<RegionMap> {
-    let packs = named_packs(root, path);
-    let map = root.parsed("map", "a path", |text| Some(beside(path, text)))?;
+pub(super) fn named_map(root: &Section<'_>) -> Option<RegionMap> {
+    let packs = named_packs(root);
+    let map = root.parsed("map", "a path", |text| Some(root.file.beside(text)))?;
     let text = named_file(root, map.at, &map.it)?;
     noted(root.file, &map.it, RegionMap::parse_carrying(&text, &packs))
 }
 
 /// The packs of `map_packs`, beside those of this program.
-fn named_packs(root: &Section<'_>, path: &Path) -> Vec<&'static StatutePack> {
+fn named_packs(root: &Section<'_>) -> Vec<&'static StatutePack> {
     let mut all = Vec::new();
     for named in optional(root, "map_packs") {
-        let pack_path = beside(path, named.it);
+        let pack_path = root.file.beside(named.it);
         let Some(text) = named_file(root, named.at, &pack_path) else { continue };
         let Some(pack) = noted(root.file, &pack_path, StatutePack::parse(&text)) else { continue };
         match atlas::intern(pack) {
@@ -63,13 +63,8 @@ pub(super) enum First {
 
 /// Who signs maps, and the signatures of the one that the configuration names. `any` of the signers
 /// must have signed it; a shard asks for more where there is need.
-pub(super) fn trust(
-    root: &Section<'_>,
-    path: &Path,
-    map: Option<&RegionMap>,
-    first: First,
-) -> Trust {
-    let named = root.text("map_note").map(|note| At { it: beside(path, note.it), at: note.at });
+pub(super) fn trust(root: &Section<'_>, map: Option<&RegionMap>, first: First) -> Trust {
+    let named = root.text("map_note").map(|note| At { it: root.file.beside(note.it), at: note.at });
     let note = named.as_ref().and_then(|note| named_file(root, note.at, &note.it));
     let vkeys = optional(root, "map_signers");
     let Some(first_key) = vkeys.first() else {

@@ -104,6 +104,19 @@ fn named_file(section: &Section<'_>, at: usize, path: &Path) -> Option<String> {
     read.map_err(|error| unreadable(section, at, path, &error)).ok()
 }
 
+/// The authorities of a server over HTTPS: a file that stands in the configuration at `at`.
+fn authorities(section: &Section<'_>, at: usize, path: &Path) -> Option<Vec<u8>> {
+    let read = link::watched::read(path);
+    let pem = read.map_err(|error| unreadable(section, at, path, &error)).ok()?;
+    if let Err(error) = link::fetch::check_authorities(&pem) {
+        let problem = format!("{}: {error}", path.display());
+        let cure = "name a bundle of authorities in PEM, and nothing else";
+        section.file.wrong(at, "AUTHORITIES_INVALID", problem, cure);
+        return None;
+    }
+    Some(pem)
+}
+
 fn unreadable(section: &Section<'_>, at: usize, path: &Path, error: &io::Error) {
     let problem = format!("{} cannot be read ({error})", path.display());
     let cure = "name a file that can be; a relative path is relative to this file";

@@ -23,6 +23,7 @@ pub(crate) struct File<'t> {
     path: &'t Path,
     text: &'t str,
     wrong: RefCell<Vec<Mistake>>,
+    named: RefCell<Vec<PathBuf>>,
 }
 
 /// A table of the file, with the words that name it in messages.
@@ -36,7 +37,7 @@ pub(crate) struct Section<'d> {
 
 impl<'t> File<'t> {
     pub(crate) fn new(path: &'t Path, text: &'t str) -> Self {
-        Self { path, text, wrong: RefCell::default() }
+        Self { path, text, wrong: RefCell::default(), named: RefCell::default() }
     }
 
     /// The file as a table. None if it is not TOML: then its mistakes are noted.
@@ -48,6 +49,18 @@ impl<'t> File<'t> {
             self.wrong(at, "TOML_SYNTAX", problem, "write it as TOML 1.0 asks");
         }
         errors.is_empty().then_some(document)
+    }
+
+    /// A path as this file means it. It is noted as one that the file names.
+    pub(crate) fn beside(&self, path: &str) -> PathBuf {
+        let found = super::beside(self.path, path);
+        self.named.borrow_mut().push(found.clone());
+        found
+    }
+
+    /// The files that were named so far.
+    pub(crate) fn named(&self) -> Vec<PathBuf> {
+        self.named.borrow().clone()
     }
 
     /// Notes a mistake.

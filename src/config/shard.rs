@@ -1,7 +1,7 @@
 //! A shard's configuration: whose data it keeps, where, and by which map.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use atlas::{Annex, RegionMap};
@@ -29,6 +29,9 @@ pub(crate) struct Config {
     /// None: plaintext, on loopback.
     pub(crate) tls: Option<Files>,
     pub(crate) require_sandbox: bool,
+    /// Every file that it names, so that nobody who looks at it forgets one. Its folders are in
+    /// the settings.
+    pub(crate) files: Vec<PathBuf>,
 }
 
 /// Notes every key that is none.
@@ -66,9 +69,9 @@ pub(crate) fn read(path: &Path) -> Result<Config, Failure> {
         let region = root.parsed("region", "a region's name", |t| RegionId::parse(t).ok());
         let shard = root.parsed("shard", "a shard's name", |t| ShardId::parse(t).ok());
         let (listen, admin_listen) = listeners(root);
-        let map = maps::named_map(root, path);
-        let trust = maps::trust(root, path, map.as_ref(), maps::First::JudgedByStore);
-        let annex = root.parsed("annex", "a path", |t| Some(beside(path, t)));
+        let map = maps::named_map(root);
+        let trust = maps::trust(root, map.as_ref(), maps::First::JudgedByStore);
+        let annex = root.parsed("annex", "a path", |t| Some(file.beside(t)));
         let annex = annex.and_then(|annex| {
             let text = named_file(root, annex.at, &annex.it)?;
             noted(file, &annex.it, maps::annex(&annex.it, &text, map.as_ref()?))
@@ -77,7 +80,7 @@ pub(crate) fn read(path: &Path) -> Result<Config, Failure> {
         {
             fits(file, (map, annex), region, shard);
         }
-        let tls = tls::files(root, path);
+        let tls = tls::files(root);
         if let Some(at) = root.place("tls").filter(|_| root.switch("plaintext")) {
             let problem = "a shard takes its sessions with TLS or without";
             file.wrong(at, "PLAINTEXT_BESIDE_TLS", problem, "leave out `plaintext` or [tls]");
@@ -85,8 +88,8 @@ pub(crate) fn read(path: &Path) -> Result<Config, Failure> {
         if let (Some(_), Some(map), Some(region)) = (&tls, &map, &region) {
             tls::pinned(root, map, region);
         }
-        let auditors = log::auditors(root, path, tls.as_ref());
-        let log = log::settings(root, path);
+        let auditors = log::auditors(root, tls.as_ref());
+        let log = log::settings(root);
         let folder = |key| root.parsed(key, "a path", |t| Some(beside(path, t)));
         let (data, anchor, keys) = (folder("data"), folder("anchor"), folder("keys"));
         let kinds: Vec<&str> = engine::Kind::ALL.iter().map(|kind| kind.as_str()).collect();
@@ -110,9 +113,18 @@ pub(crate) fn read(path: &Path) -> Result<Config, Failure> {
         };
         let (listen, admin_listen) = (listen?, admin_listen?);
         let (map, annex) = (Arc::new(map?), annex?);
-        let config =
-            Config { settings, listen, admin_listen, auditors, map, annex, tls, require_sandbox };
-        Some(config)
+        let files = file.named();
+        Some(Config {
+            settings,
+            listen,
+            admin_listen,
+            auditors,
+            map,
+            annex,
+            tls,
+            require_sandbox,
+            files,
+        })
     })
 }
 

@@ -1,23 +1,20 @@
 //! The `[tls]` table, which both servers have: where the certificates of a process lie, and which
 //! authorities the map pins.
 
-use std::path::Path;
-
 use atlas::RegionMap;
 use link::tls::{Files, Pins};
 use terms::RegionId;
 
-use super::beside;
 use super::read::{At, Section};
 
 /// Where this process's certificates lie. None: the table is left out, or what is wrong with it is
 /// noted. The files are read when TLS is opened, and again whenever they change.
-pub(super) fn files(root: &Section<'_>, config: &Path) -> Option<Files> {
+pub(super) fn files(root: &Section<'_>) -> Option<Files> {
     let tls = root.table("tls", "[tls]")?;
     tls.only(&["certificate", "key", "authorities", "revoked"]);
-    let path = |key| tls.parsed(key, "a path", |text| Some(beside(config, text)));
+    let path = |key| tls.parsed(key, "a path", |text| Some(tls.file.beside(text)));
     let (certificate, key, authorities) = (path("certificate"), path("key"), path("authorities"));
-    let revoked = tls.text("revoked").map(|text| beside(config, text.it));
+    let revoked = tls.text("revoked").map(|text| tls.file.beside(text.it));
     let (certificate, key) = (certificate?.it, key?.it);
     Some(Files { certificate, key, authorities: authorities?.it, revoked })
 }

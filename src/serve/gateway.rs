@@ -10,7 +10,7 @@ use link::peer::PeerKind;
 use link::system::{SystemClock, SystemEntropy};
 use link::telemetry::Level;
 
-use super::{Stop, bind, block_on, enter, maps, start_logs, tls as certificates};
+use super::{Stop, bind, block_on, endings, enter, maps, start_logs, tls as certificates};
 use crate::cli::{Exit, Failure};
 use crate::config;
 
@@ -31,7 +31,7 @@ pub(crate) fn run(path: &Path) -> Result<(), Failure> {
                 Some(certificates::open(files, &config.map, expect, (&mut registry, &health))?);
         }
         settings.listener = match config.listener {
-            Some(files) => Some(certificates::open_listener(files, &mut registry)?),
+            Some(files) => Some(certificates::open_listener(files, (&mut registry, &health))?),
             None => {
                 tracing::warn!(
                     listen = %config.listen,
@@ -43,7 +43,7 @@ pub(crate) fn run(path: &Path) -> Result<(), Failure> {
         if settings.tls.is_none() {
             health.set_fact("tls", "off: loopback only");
         }
-        let tls = settings.tls.clone();
+        let (tls, callers) = (settings.tls.clone(), settings.listener.clone());
         let gateway = Gateway::new(
             settings,
             config.map,
@@ -55,6 +55,16 @@ pub(crate) fn run(path: &Path) -> Result<(), Failure> {
             health.clone(),
         );
         let gateway = gateway.map_err(|e| error(path, e))?;
+        let handle = gateway.handle();
+        let (own, shown) = (tls.clone(), callers);
+        let ending = endings::Sources {
+            map: Box::new(move || handle.map()),
+            tls: Box::new(move || {
+                let own = own.iter().flat_map(link::tls::Tls::endings);
+                own.chain(shown.iter().flat_map(link::tls::CallerTls::endings)).collect()
+            }),
+        };
+        endings::watch(ending, (&mut registry, &health));
         if let Some(tls) = tls {
             maps::pin_with_gateway(tls, gateway.handle());
         }

@@ -1,6 +1,7 @@
 //! `bailiwick gateway` and `bailiwick shard`: one server in a process of its own, from its
 //! configuration to its drained end.
 
+pub(crate) mod endings;
 pub(crate) mod gateway;
 mod maps;
 pub(crate) mod shard;

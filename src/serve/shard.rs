@@ -9,7 +9,9 @@ use link::metrics::Registry;
 use link::peer::PeerKind;
 use link::telemetry::Level;
 
-use super::{Stop, bind, block_on, enter, maps as pinning, outside, say_visible, start_logs, tls};
+use super::{
+    Stop, bind, block_on, endings, enter, maps as pinning, outside, say_visible, start_logs, tls,
+};
 use crate::cli::{Exit, Failure, terminal};
 use crate::config;
 use crate::config::log::AuditorsConfig;
@@ -53,15 +55,29 @@ pub(crate) fn run(path: &Path) -> Result<(), Failure> {
                 None
             }
         };
+        let auditors = config.auditors;
+        let auditors = match auditors {
+            Some(auditors) => Some(entrance(auditors, (&mut registry, &health)).await?),
+            None => None,
+        };
+        let (own, held) = (tls.clone(), maps.clone());
+        let shown = auditors.as_ref().and_then(|auditors| match &auditors.entrance {
+            shard::AuditorEntrance::Certificates { tls, .. } => Some(tls.clone()),
+            shard::AuditorEntrance::Loopback => None,
+        });
+        let ending = endings::Sources {
+            map: Box::new(move || Arc::clone(&held.borrow())),
+            tls: Box::new(move || {
+                let own = own.iter().flat_map(link::tls::Tls::endings);
+                own.chain(shown.iter().flat_map(link::tls::CallerTls::endings)).collect()
+            }),
+        };
+        endings::watch(ending, (&mut registry, &health));
         if let Some(tls) = &tls {
             pinning::pin_with_shard(tls.clone(), maps);
         }
         let listener = bind(config.listen).await?;
         let admin = bind(config.admin_listen).await?;
-        let auditors = match config.auditors {
-            Some(auditors) => Some(entrance(auditors, &mut registry).await?),
-            None => None,
-        };
         let pages = tokio::spawn(serve_admin(admin, health, Arc::new(registry), stop.never()));
         let served = shard.serve(listener, tls, auditors, stop.asked()).await;
         pages.abort();
@@ -74,11 +90,11 @@ pub(crate) fn run(path: &Path) -> Result<(), Failure> {
 /// The auditors' listener.
 async fn entrance(
     config: AuditorsConfig,
-    registry: &mut Registry,
+    told: (&mut Registry, &Health),
 ) -> Result<shard::Auditors, Failure> {
     let entrance = match config.certificates {
         Some((files, uris)) => {
-            let tls = tls::open_listener(files, registry)?;
+            let tls = tls::open_listener(files, told)?;
             shard::AuditorEntrance::Certificates { tls, uris }
         }
         None => shard::AuditorEntrance::Loopback,

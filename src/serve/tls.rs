@@ -21,7 +21,8 @@ pub(super) fn open(
     expect: (PeerKind, RegionId),
     (registry, health): (&mut Registry, &Health),
 ) -> Result<Tls, Failure> {
-    let (pins, metrics) = (config::tls::pins(map), TlsMetrics::new(registry));
+    let metrics = TlsMetrics::new(registry).telling(health, "tls_files");
+    let pins = config::tls::pins(map);
     let tls = Tls::open(files, pins, expect, Arc::new(SystemClock), metrics).map_err(error)?;
     let own = tls.own();
     health.set_fact("tls", format!("on: {own}"));
@@ -34,9 +35,9 @@ pub(super) fn open(
 /// Opens TLS of a gateway's listener, as [`open`] does.
 pub(super) fn open_listener(
     files: CallerFiles,
-    registry: &mut Registry,
+    (registry, health): (&mut Registry, &Health),
 ) -> Result<CallerTls, Failure> {
-    let metrics = TlsMetrics::of_listener(registry);
+    let metrics = TlsMetrics::of_listener(registry).telling(health, "listener_tls_files");
     let tls = CallerTls::open(files, Arc::new(SystemClock), metrics).map_err(error)?;
     let kept = tls.clone();
     tokio::spawn(async move { kept.keep().await });
@@ -47,13 +48,17 @@ fn error(error: Error) -> Failure {
     let exit = match &error {
         // What time, a new list or the second half of a renewal cures: whoever watches over this
         // process should start it again.
-        Error::Own { cause: Cause::Expired | Cause::ListExpired, .. }
+        Error::Own {
+            cause: Cause::Expired | Cause::AuthorityExpired | Cause::ListExpired, ..
+        }
         | Error::Unpaired { .. }
         | Error::Handshake(_)
         | Error::Slow => Exit::Unavailable,
-        Error::Unread { .. } | Error::File { .. } | Error::Own { .. } | Error::Setup(_) => {
-            Exit::Config
-        }
+        Error::Unread { .. }
+        | Error::File { .. }
+        | Error::Pem { .. }
+        | Error::Own { .. }
+        | Error::Setup(_) => Exit::Config,
     };
     let context = "TLS: name files under [tls] that this process can use (`bailiwick pki show`)";
     Failure::new(exit, anyhow::Error::new(error).context(context))

@@ -10,7 +10,7 @@ use rcgen::{
 };
 use tokio::runtime::Runtime;
 
-use super::support::process::{free_port, run};
+use super::support::process::{free_port, get, run, wait_until};
 use super::support::rogue::{Fake, forge};
 use super::support::secure::{now, replace};
 use super::support::{Deployment, Options};
@@ -81,7 +81,9 @@ fn all_is_well_with_certificates() {
     let finished = doctor(&shard);
     assert_eq!(finished.code, 0, "{finished:?}");
     assert!(findings(&finished).iter().all(|(_, state, _)| state != "bad"), "{finished:?}");
-    found(&shard, "configuration", "ok", &["and 6 files"]);
+    // Map, annex, four files of TLS, two of auditors.
+    found(&shard, "configuration", "ok", &["and 8 files"]);
+    found(&shard, "certificates", "ok", &["auditors see"]);
     found(&shard, "certificates", "ok", &[SHARD, " days left"]);
     found(&shard, "revocations", "ok", &["5 lists", "tls/revoked.pem", ", 89 days left or more"]);
     // Map, five annexes, four files of TLS, two of callers, and the keys of tokens.
@@ -167,7 +169,7 @@ fn lists_that_end_are_said_in_time() {
         assert_eq!(done.code, 0, "{done:?}");
         fs::read_to_string(Path::new(authority).join("revoked.pem")).expect("a list")
     };
-    // The later of two lists holds, wherever it stands.
+    // The later of two lists holds, wherever it stands, and were it made in the same second.
     let (short, long) = (days("10"), days("15"));
     with(
         &lists,
@@ -230,7 +232,9 @@ fn files_that_others_can_change_or_read_are_bad() {
     let key = root.join("tls/gateway/key.pem");
     for mode in [0o644, 0o640, 0o604] {
         set(&key, mode);
-        bad(&gateway, "secrets", &["tls/gateway/key.pem", "chmod 600"], AWAY);
+        // The gateway would not read it.
+        let also = ["shards", "certificates"];
+        bad(&gateway, "secrets", &["tls/gateway/key.pem", "chmod 600"], &also);
     }
     set(&key, 0o600);
     found(&gateway, "secrets", "ok", &["closed to all"]);
@@ -300,4 +304,30 @@ fn a_shard_that_is_another_is_bad() {
         assert!(text.contains(says), "{says}: {text}");
         runtime.block_on(fake.stop());
     }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_said_while_what_was_read_before_holds() {
+    let deployment = secured();
+    let gateway = config(&deployment, "gateway");
+    let port = super::admin_port(&gateway);
+    let page = |path| get(port, path).map(|(_, page)| page).unwrap_or_default();
+    let lists = deployment.root().join("tls/revoked.pem");
+    assert!(page("/readyz").contains("\ntls_files: in use"), "{}", page("/readyz"));
+    // Two lists without a line feed between them: other readers pass over the second.
+    let joined = |old: &str| old.replacen("-----\n-----BEGIN", "----------BEGIN", 1);
+    with(&lists, joined, || {
+        wait_until("it is said", Duration::from_secs(10), || {
+            page("/readyz").contains("\ntls_files: refused, and the old ones stay in use: ")
+        });
+        let (ready, metrics) = (page("/readyz"), page("/metrics"));
+        assert!(ready.starts_with("ready\n") && ready.contains("revoked.pem, line "), "{ready}");
+        assert!(metrics.contains("bailiwick_tls_files_refused 1"), "{metrics}");
+        let also = &["certificates", "server", "shards"];
+        bad(&gateway, "revocations", &["revoked.pem", "line ", "-----BEGIN must stand"], also);
+    });
+    wait_until("it is read again", Duration::from_secs(10), || {
+        page("/readyz").contains("\ntls_files: in use")
+            && page("/metrics").contains("bailiwick_tls_files_refused 0")
+    });
 }

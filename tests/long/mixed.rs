@@ -186,7 +186,12 @@ fn resident_kib(pid: u32) -> u64 {
     line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number")
 }
 
-fn start_load(runtime: &Runtime, url: &str, access: &Access, done: &Arc<Done>) -> Vec<JoinHandle<()>> {
+fn start_load(
+    runtime: &Runtime,
+    url: &str,
+    access: &Access,
+    done: &Arc<Done>,
+) -> Vec<JoinHandle<()>> {
     let connect = || {
         let connected = Client::connect_with(url, RETRYING, access.clone());
         runtime.block_on(connected).expect("a gateway")
@@ -212,7 +217,9 @@ fn change_map(deployment: &Deployment, operator: &Client, runtime: &Runtime, map
     let before = support::maps::version(map);
     *map = next(map, |map| {
         let plain = map.split("\n# added\n").next().expect("a text").to_owned();
-        format!("{plain}\n# added\n[[collections]]\nname = \"added-{before}\"\ncategory = \"x\"\nreads = \"logged\"\n")
+        format!(
+            "{plain}\n# added\n[[collections]]\nname = \"added-{before}\"\ncategory = \"x\"\nreads = \"logged\"\n"
+        )
     });
     let path = deployment.root().join("next.toml");
     fs::write(&path, &*map).expect("a map can be written");

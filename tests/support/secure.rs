@@ -232,7 +232,7 @@ impl Secured {
 
     /// How the holder of a certificate reaches the gateway.
     pub(crate) fn with_certificate(&self, (chain, key): (&str, &str)) -> Access {
-        Access { tls: self.trusting().presenting(chain, key), ..Access::default() }
+        Access { tls: self.trusting().presenting(chain, key).expect("a pair"), ..Access::default() }
     }
 
     /// How anybody reaches the gateway, with nothing to show.

@@ -65,8 +65,8 @@ pub use findings::{Findings, FindingsDamaged, FindingsFull};
 pub use format::format;
 pub use intern::{INTERNED_MAX, InternFull, intern};
 pub use map::{
-    Clause, ClauseId, CollectionRules, Disputed, Epoch, Exempt, Home, HomeFor, Reads, Region,
-    RegionMap, Site, Statute, Tenant,
+    Clause, ClauseId, CollectionRules, Disputed, Epoch, Exempt, Home, HomeFor, MapEnding, MapPart,
+    Reads, Region, RegionMap, Site, Statute, Tenant,
 };
 pub use page::statute_index;
 pub use placement::Placement;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use terms::pem;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
 use crate::address::Address;
@@ -52,17 +53,25 @@ impl Tls {
     /// Trusts the authorities of a PEM bundle and nobody else.
     ///
     /// # Errors
-    /// [`Error::Tls`], when there is no certificate in it.
-    pub fn trusting(authorities: impl Into<Vec<u8>>) -> Result<Self, Error> {
-        let authorities = authorities.into();
-        check_bundle(&authorities)?;
-        Ok(Self { authorities: Some(authorities), ..Self::default() })
+    /// [`Error::Pem`], when it holds anything but certificates.
+    pub fn trusting(authorities: impl AsRef<[u8]>) -> Result<Self, Error> {
+        let authorities = Some(bundle("the authorities", authorities.as_ref())?);
+        Ok(Self { authorities, ..Self::default() })
     }
 
     /// Presents a certificate: its chain and its key as PEM.
-    #[must_use]
-    pub fn presenting(self, chain: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
-        Self { identity: Some(Arc::new((chain.into(), key.into()))), ..self }
+    ///
+    /// # Errors
+    /// [`Error::Pem`], when the chain holds anything but certificates, or the key is none, or is
+    /// encrypted.
+    pub fn presenting(self, chain: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> Result<Self, Error> {
+        let chain = bundle("the certificate", chain.as_ref())?;
+        let what = "the certificate's key";
+        pem::private_key(key.as_ref()).map_err(|problem| Error::Pem { what, problem })?;
+        let blocks = pem::blocks(key.as_ref()).map_err(|problem| Error::Pem { what, problem })?;
+        let key = blocks.iter().map(|block| pem::encode(&block.label, &block.der));
+        let key = key.fold(Vec::new(), |all, block| [all.as_slice(), block.as_bytes()].concat());
+        Ok(Self { identity: Some(Arc::new((chain, key))), ..self })
     }
 
     /// Expects this name in the certificate of the gateway rather than the address's host. It
@@ -112,13 +121,12 @@ impl fmt::Debug for Tls {
     }
 }
 
-/// TLS itself passes over what it cannot read, and would trust nobody in the end.
-fn check_bundle(pem: &[u8]) -> Result<(), Error> {
-    let text = String::from_utf8_lossy(pem);
-    if text.contains("-----BEGIN CERTIFICATE-----") {
-        return Ok(());
-    }
-    Err(Error::Tls("there is no PEM certificate among the authorities"))
+/// The certificates of a file, written anew: TLS itself passes over what it cannot read, and finds
+/// no fewer blocks in this than are in it.
+fn bundle(what: &'static str, text: &[u8]) -> Result<Vec<u8>, Error> {
+    let all = pem::certificates(text).map_err(|problem| Error::Pem { what, problem })?;
+    let written = all.iter().map(|der| pem::encode(pem::CERTIFICATE, der));
+    Ok(written.fold(Vec::new(), |all, block| [all.as_slice(), block.as_bytes()].concat()))
 }
 
 /// A gateway, and how it is known. Two that are equal may share a connection: an address alone
@@ -151,8 +159,7 @@ impl Ingresses {
             }
             let mut tls = Tls { name: None, ..access.tls.clone() };
             if let Some(authorities) = &ingress.authorities {
-                check_bundle(authorities)?;
-                tls.authorities = Some(authorities.clone());
+                tls.authorities = Some(bundle("an ingress's authorities", authorities)?);
             }
             Ok((ingress.region.clone(), Target { address, tls }))
         });
@@ -186,11 +193,13 @@ impl Ingresses {
 mod tests {
     use super::*;
 
+    /// TLS reads it only when it is used.
+    const BUNDLE: &str = "-----BEGIN CERTIFICATE-----\nAQID\n-----END CERTIFICATE-----\n";
     const RU: &str = "https://ru.example.org:7400";
 
     fn ingresses(follow_any: bool) -> Ingresses {
         let ru = Ingress { region: "ru-msk".to_owned(), url: RU.to_owned(), authorities: None };
-        let tls = Tls::trusting("-----BEGIN CERTIFICATE-----").unwrap();
+        let tls = Tls::trusting(BUNDLE).unwrap();
         let access = Access { tls, ingresses: vec![ru], follow_any, ..Default::default() };
         Ingresses::new(&access).unwrap()
     }
@@ -229,15 +238,33 @@ mod tests {
         };
         assert!(matches!(of("http://127.0.0.1:7400", None), Err(Error::Address(_))));
         assert!(matches!(of("ru", None), Err(Error::Address(_))));
-        assert!(matches!(of(RU, Some(b"no certificate")), Err(Error::Tls(_))));
-        assert!(matches!(Tls::trusting(""), Err(Error::Tls(_))));
+        assert!(matches!(of(RU, Some(b"no certificate")), Err(Error::Pem { .. })));
+        assert!(matches!(Tls::trusting(""), Err(Error::Pem { .. })));
+    }
+
+    #[test]
+    fn no_authority_is_passed_over() {
+        let joined = format!("{}{BUNDLE}", BUNDLE.trim_end());
+        for bundle in [joined, format!(" {BUNDLE}"), format!("{BUNDLE}\u{feff}{BUNDLE}")] {
+            let Err(Error::Pem { problem, .. }) = Tls::trusting(&bundle) else {
+                panic!("{bundle}");
+            };
+            assert!(problem.line > 0);
+        }
+        let tls = Tls::trusting(format!("\u{feff}{BUNDLE}{BUNDLE}").replace('\n', "\r\n"));
+        let expected = format!("{BUNDLE}{BUNDLE}");
+        assert_eq!(tls.unwrap().authorities.as_deref(), Some(expected.as_bytes()));
+        let key =
+            "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAQID\n-----END ENCRYPTED PRIVATE KEY-----\n";
+        let refused = Tls::default().presenting(BUNDLE, key).err().map(|error| error.to_string());
+        assert!(refused.is_some_and(|why| why.contains("encrypted")));
     }
 
     #[test]
     fn nobody_follows_to_whomever_the_platform_trusts() {
         let access = Access { follow_any: true, ..Default::default() };
         assert!(matches!(Ingresses::new(&access), Err(Error::Tls(why)) if why.contains("anybody")));
-        let own = Tls::trusting("-----BEGIN CERTIFICATE-----").unwrap();
+        let own = Tls::trusting(BUNDLE).unwrap();
         assert!(Ingresses::new(&Access { tls: own, ..access }).is_ok());
     }
 }

@@ -108,6 +108,18 @@ impl Client {
         Self { drawn: true, ..self.clone() }
     }
 
+    /// What time it is at this client's gateway by its own clock, in seconds since 1970, if it says
+    /// so.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn peer_time(&self) -> Result<Option<u64>, Error> {
+        let mut health = self.gateways.own().health;
+        let mut request = Request::new(HealthCheckRequest::default());
+        request.set_timeout(self.settings.deadline);
+        Ok(crate::clock::of_answer(health.check(request).await?.metadata()))
+    }
+
     /// Puts a record, and checks the answer and its receipt against the request: see
     /// [`crate::Proof`]. The body goes to this client's gateway; if a law wants it taken by
     /// another one and [`Access`] lets it go there, it is sent there, too, under the same

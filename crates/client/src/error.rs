@@ -30,6 +30,14 @@ pub enum Error {
     /// The authorities, the certificate or the key cannot be used.
     #[error("{0}")]
     Tls(&'static str),
+    /// A file of theirs is not PEM as it should be.
+    #[error("{what}, {problem}")]
+    Pem {
+        /// Which.
+        what: &'static str,
+        /// Where, and what is wrong.
+        problem: terms::pem::PemInvalid,
+    },
     /// There is no token to send.
     #[error("the token {0}")]
     Token(#[from] TokenInvalid),
@@ -88,6 +96,7 @@ impl Error {
             Self::Refused(refused) | Self::NotFollowed { refused, .. } => Some(refused),
             Self::Address(_)
             | Self::Tls(_)
+            | Self::Pem { .. }
             | Self::Token(_)
             | Self::Handshake(_)
             | Self::Unreachable(_)
@@ -110,6 +119,7 @@ impl Error {
             Self::NotFollowed { .. }
             | Self::Address(_)
             | Self::Tls(_)
+            | Self::Pem { .. }
             | Self::Token(_)
             | Self::Handshake(_)
             | Self::TooLarge

@@ -82,6 +82,20 @@ impl Ledger {
         answered(CALL_MAX, client.checkpoint(self.request(message, CALL_MAX).await?)).await
     }
 
+    /// What time it is there by its own clock, in seconds since 1970, if it says so.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn peer_time(&self) -> Result<Option<u64>, Error> {
+        let mut client = self.client.clone();
+        let message = api::LedgerCheckpointRequest::default();
+        let call = client.checkpoint(self.request(message, CALL_MAX).await?);
+        match timeout_at(Instant::now() + CALL_MAX, call).await {
+            Ok(answer) => Ok(crate::clock::of_answer(answer?.metadata())),
+            Err(_) => Err(Error::TimedOut),
+        }
+    }
+
     /// The entries from `start` up to, without, `end`, in order; `end` 0 is all that are signed.
     ///
     /// # Errors

@@ -17,6 +17,7 @@
 mod access;
 mod address;
 mod call;
+mod clock;
 mod error;
 mod gateway;
 mod ledger;

@@ -7,9 +7,12 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse};
+use jsonwebtoken::jwk::{
+    AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, KeyOperations, PublicKeyUse,
+};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use sha2::{Digest as _, Sha256};
+use terms::pem::BYTE_ORDER_MARK;
 
 /// Bytes of a JWKS document.
 pub(crate) const DOCUMENT_BYTES_MAX: usize = 256 << 10;
@@ -28,10 +31,11 @@ pub(crate) struct Key {
     pub(crate) mark: [u8; 32],
 }
 
-/// The keys of one document, by their ids. There may be none: then no token is good.
+/// The keys of one document, by their ids and algorithms: an issuer may give one id to a key of
+/// each algorithm (RFC 7517, section 4.5). There may be none: then no token is good.
 pub(crate) struct KeySet {
-    keys: HashMap<String, Key>,
-    left_out: usize,
+    keys: HashMap<(String, Algorithm), Key>,
+    left_out: Vec<&'static str>,
 }
 
 /// Why a document is not taken. Nothing of its content is shown.
@@ -45,24 +49,26 @@ pub enum JwksRefused {
     Malformed,
 }
 
-/// How many keys of a JWKS document can verify tokens, for whoever looks at a configuration.
+/// How many keys of a JWKS document can verify tokens, and why each other cannot, for whoever looks
+/// at a configuration.
 ///
 /// # Errors
 /// [`JwksRefused`].
-pub fn usable_keys(document: &[u8]) -> Result<usize, JwksRefused> {
-    KeySet::parse(document).map(|keys| keys.len())
+pub fn usable_keys(document: &[u8]) -> Result<(usize, Vec<&'static str>), JwksRefused> {
+    KeySet::parse(document).map(|keys| (keys.len(), keys.left_out))
 }
 
 impl KeySet {
     /// No key: no token is valid.
     pub(crate) fn empty() -> Self {
-        Self { keys: HashMap::new(), left_out: 0 }
+        Self { keys: HashMap::new(), left_out: Vec::new() }
     }
 
     /// The keys of a document (RFC 7517). Keys of other kinds or uses, shared secrets among them,
-    /// are left out, and so are all those of an id that several have: which is meant could not be
-    /// told. A document is never refused for the sake of one key: what else it says, above all
-    /// which keys it has no longer, holds.
+    /// are left out, and so are all those of an id that several of one algorithm have: which is
+    /// meant could not be told. A document is never refused for the sake of one key: what else it says, above all
+    /// which keys it has no longer, holds. A byte order mark before it changes nothing (RFC 8259,
+    /// section 8.1).
     ///
     /// # Errors
     /// [`JwksRefused`].
@@ -70,6 +76,7 @@ impl KeySet {
         if document.len() > DOCUMENT_BYTES_MAX {
             return Err(JwksRefused::TooLarge);
         }
+        let document = document.strip_prefix(BYTE_ORDER_MARK).unwrap_or(document);
         let document: serde_json::Value =
             serde_json::from_slice(document).map_err(|_| JwksRefused::Malformed)?;
         let listed = document.get("keys").and_then(serde_json::Value::as_array);
@@ -77,27 +84,43 @@ impl KeySet {
         if listed.len() > KEYS_MAX {
             return Err(JwksRefused::TooLarge);
         }
-        let mut keys = HashMap::<String, Option<Key>>::new();
-        for (kid, key) in listed.iter().filter_map(usable) {
-            match keys.entry(kid) {
+        let mut keys = HashMap::<(String, Algorithm), Option<Key>>::new();
+        let mut left_out = Vec::new();
+        for one in listed {
+            let (kid, key) = match usable(one) {
+                Ok(usable) => usable,
+                Err(why) => {
+                    left_out.push(why);
+                    continue;
+                }
+            };
+            match keys.entry((kid, key.algorithm)) {
                 Entry::Vacant(free) => {
                     free.insert(Some(key));
                 }
                 Entry::Occupied(mut taken) => {
-                    if taken.get().as_ref().is_none_or(|other| other.mark != key.mark) {
-                        taken.insert(None);
+                    let same = |other: &Key| other.mark == key.mark;
+                    if taken.get().as_ref().is_some_and(same) {
+                        left_out.push("it is there twice");
+                    } else {
+                        // The first of them is left out, too.
+                        let first = taken.insert(None).map(|_| AMBIGUOUS);
+                        left_out.extend(first.into_iter().chain([AMBIGUOUS]));
                     }
                 }
             }
         }
         let keys = keys.into_iter().filter_map(|(kid, key)| Some((kid, key?)));
-        let keys: HashMap<String, Key> = keys.collect();
-        Ok(Self { left_out: listed.len() - keys.len(), keys })
+        Ok(Self { left_out, keys: keys.collect() })
     }
 
-    /// The key of that id.
-    pub(crate) fn get(&self, kid: &str) -> Option<&Key> {
-        self.keys.get(kid)
+    /// The key of that id for that algorithm.
+    ///
+    /// # Errors
+    /// Whether there is a key of that id at all.
+    pub(crate) fn get(&self, kid: &str, algorithm: Algorithm) -> Result<&Key, bool> {
+        let key = self.keys.get(&(kid.to_owned(), algorithm));
+        key.ok_or_else(|| self.keys.keys().any(|(own, _)| own == kid))
     }
 
     /// How many there are.
@@ -107,53 +130,63 @@ impl KeySet {
 
     /// How many more the document had.
     pub(crate) const fn left_out(&self) -> usize {
-        self.left_out
+        self.left_out.len()
     }
 
     /// Whether it has the same keys under the same ids.
     pub(crate) fn same(&self, other: &Self) -> bool {
         self.len() == other.len()
-            && self.keys.iter().all(|(kid, key)| other.get(kid).is_some_and(|o| o.mark == key.mark))
+            && self
+                .keys
+                .iter()
+                .all(|(id, key)| other.keys.get(id).is_some_and(|o| o.mark == key.mark))
     }
 }
 
-/// A key that can be used, with its id.
-fn usable(one: &serde_json::Value) -> Option<(String, Key)> {
+const AMBIGUOUS: &str = "several keys of one algorithm have its `kid`: which is meant?";
+
+/// A key that can be used, with its id; or why it cannot be.
+fn usable(one: &serde_json::Value) -> Result<(String, Key), &'static str> {
     // A private key does not belong into this document: whoever reads it could sign.
     if one.get("d").is_some() {
         tracing::warn!("a private key lies in the JWKS document: it is not used");
-        return None;
+        return Err("it is a private key, which whoever reads the document could sign with");
     }
-    let jwk: Jwk = serde_json::from_value(one.clone()).ok()?;
+    let jwk: Jwk = serde_json::from_value(one.clone())
+        .map_err(|_| "it is no JWK, or of a kind or use that is not known")?;
     let common = &jwk.common;
-    let kid = common.key_id.as_deref()?;
+    let kid = common.key_id.as_deref().unwrap_or_default();
     if kid.is_empty() || kid.len() > KID_BYTES_MAX {
-        return None;
+        return Err("its `kid` is missing, or over 256 bytes");
     }
     if common.public_key_use.as_ref().is_some_and(|usage| *usage != PublicKeyUse::Signature) {
-        return None;
+        return Err("its `use` is not `sig`");
+    }
+    if common.key_operations.as_ref().is_some_and(|all| !all.contains(&KeyOperations::Verify)) {
+        return Err("its `key_ops` do not have `verify`");
     }
     let (algorithm, named) = match &jwk.algorithm {
-        AlgorithmParameters::RSA(key) => {
-            let bytes = key.n.len() * 3 / 4;
-            RSA_BYTES.contains(&bytes).then_some((Algorithm::RS256, KeyAlgorithm::RS256))?
+        AlgorithmParameters::RSA(key) if RSA_BYTES.contains(&(key.n.len() * 3 / 4)) => {
+            (Algorithm::RS256, KeyAlgorithm::RS256)
         }
+        AlgorithmParameters::RSA(_) => return Err("it is RSA of other than 2,048 to 8,192 bits"),
         AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => {
             (Algorithm::ES256, KeyAlgorithm::ES256)
         }
         AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => {
             (Algorithm::EdDSA, KeyAlgorithm::EdDSA)
         }
+        AlgorithmParameters::OctetKey(_) => return Err("it is a shared secret"),
         AlgorithmParameters::EllipticCurve(_)
-        | AlgorithmParameters::OctetKey(_)
         | AlgorithmParameters::OctetKeyPair(_)
         | AlgorithmParameters::Other(_)
-        | _ => return None,
+        | _ => return Err("it is neither RSA nor of the curves P-256 and Ed25519"),
     };
     if common.key_algorithm.is_some_and(|algorithm| algorithm != named) {
-        return None;
+        return Err("its `alg` is none of RS256, ES256 and EdDSA, or not its kind's");
     }
-    let verifying = DecodingKey::from_jwk(&jwk).ok()?;
-    let mark = Sha256::digest(serde_json::to_vec(one).ok()?).into();
-    Some((kid.to_owned(), Key { algorithm, verifying, mark }))
+    let verifying = DecodingKey::from_jwk(&jwk).map_err(|_| "its key is damaged")?;
+    let bytes = serde_json::to_vec(one).map_err(|_| "it is no JWK")?;
+    let mark = Sha256::digest(bytes).into();
+    Ok((kid.to_owned(), Key { algorithm, verifying, mark }))
 }

@@ -13,7 +13,7 @@ use arc_swap::{ArcSwap, Guard};
 use atlas::Country;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
-use jsonwebtoken::{Validation, decode, decode_header};
+use jsonwebtoken::{Algorithm, Validation, decode, decode_header};
 use ledger::entry::Role;
 use quick_cache::sync::Cache;
 use serde::Deserialize;
@@ -29,9 +29,9 @@ use crate::keys::{JwksRefused, KeySet};
 const TOKEN_BYTES_MAX: usize = 8 << 10;
 /// Tokens that are remembered as good.
 const REMEMBERED_MAX: usize = 16_384;
-/// Seconds by which the issuer's clock may be ahead of ours, for `nbf`. A token's end is its end:
+/// Milliseconds by which the issuer's clock may be ahead of ours, for `nbf`. A token's end is its end:
 /// there is no leeway for `exp`.
-const LEEWAY_SECONDS: u64 = 60;
+const LEEWAY_MS: u64 = 60_000;
 const SCHEME: &[u8] = b"bearer ";
 
 /// Whose tokens are taken. One that names another issuer or another audience is refused.
@@ -70,6 +70,7 @@ pub(crate) struct Verified {
     until: UnixMillis,
     /// The key that verified it.
     kid: String,
+    algorithm: Algorithm,
     mark: [u8; 32],
 }
 
@@ -79,8 +80,8 @@ struct Claims {
     iss: String,
     aud: Audience,
     sub: String,
-    exp: u64,
-    nbf: Option<u64>,
+    exp: NumericDate,
+    nbf: Option<NumericDate>,
     tenant: String,
     #[serde(default)]
     roles: Vec<String>,
@@ -89,6 +90,41 @@ struct Claims {
     collections: Vec<String>,
     #[serde(default)]
     regions: Vec<String>,
+}
+
+/// Seconds since 1970, which may have a fraction (RFC 7519, section 2).
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "f64")]
+struct NumericDate(f64);
+
+impl TryFrom<f64> for NumericDate {
+    type Error = &'static str;
+
+    fn try_from(seconds: f64) -> Result<Self, Self::Error> {
+        let fits = seconds.is_finite() && seconds >= 0.0;
+        if fits { Ok(Self(seconds)) } else { Err("is no time after 1970") }
+    }
+}
+
+impl NumericDate {
+    /// The last whole millisecond that is not after it.
+    fn floor(self) -> UnixMillis {
+        UnixMillis(whole((self.0 * 1_000.0).floor()))
+    }
+
+    /// The first whole millisecond that is not before it.
+    fn ceil(self) -> UnixMillis {
+        UnixMillis(whole((self.0 * 1_000.0).ceil()))
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "not negative, and the cast stops at the largest"
+)]
+const fn whole(milliseconds: f64) -> u64 {
+    milliseconds as u64
 }
 
 #[derive(Deserialize)]
@@ -221,9 +257,9 @@ impl Tokens {
         if now >= verified.until {
             return Err(expired());
         }
-        match self.trust(now)?.keys.get(&verified.kid) {
-            Some(key) if key.mark == verified.mark => Ok(()),
-            Some(_) | None => Err(invalid("the token's key is no longer the issuer's")),
+        match self.trust(now)?.keys.get(&verified.kid, verified.algorithm) {
+            Ok(key) if key.mark == verified.mark => Ok(()),
+            Ok(_) | Err(_) => Err(invalid("the token's key is no longer the issuer's")),
         }
     }
 
@@ -235,13 +271,15 @@ impl Tokens {
             return Err(invalid("the token asks for an extension"));
         }
         let kid = header.kid.ok_or_else(|| invalid("the token names no key"))?;
-        let Some(key) = keys.get(&kid) else {
+        let key = keys.get(&kid, header.alg).map_err(|known| {
+            // There may be a new one, under the same id, too.
             self.wanted.notify_one();
-            return Err(invalid("the token's key is not one of the issuer's"));
-        };
-        if header.alg != key.algorithm {
-            return Err(invalid("the token's algorithm is not its key's"));
-        }
+            invalid(if known {
+                "the token's algorithm is not its key's"
+            } else {
+                "the token's key is not one of the issuer's"
+            })
+        })?;
         // The signature is the library's to check; issuer, audience and times are checked below,
         // by our clock and without its tolerance for lists.
         let mut signature = Validation::new(key.algorithm);
@@ -252,8 +290,8 @@ impl Tokens {
         let claims = read.map_err(|_| invalid("signature or claims are not good"))?.claims;
         self.judge(&claims, now)?;
         let caller = Arc::new(caller(&claims)?);
-        let until = UnixMillis(claims.exp.saturating_mul(1_000));
-        Ok(Verified { caller, until, kid, mark: key.mark })
+        let until = claims.exp.floor();
+        Ok(Verified { caller, until, kid, algorithm: key.algorithm, mark: key.mark })
     }
 
     fn judge(&self, claims: &Claims, now: UnixMillis) -> Result<(), Fault> {
@@ -263,11 +301,11 @@ impl Tokens {
         if !claims.aud.holds(&self.rules.audience) {
             return Err(invalid("the token is for another audience"));
         }
-        if now.0 >= claims.exp.saturating_mul(1_000) {
+        if now >= claims.exp.floor() {
             return Err(expired());
         }
-        let from = claims.nbf.unwrap_or(0).saturating_sub(LEEWAY_SECONDS);
-        if now.0 < from.saturating_mul(1_000) {
+        let from = claims.nbf.map_or(0, |from| from.ceil().0.saturating_sub(LEEWAY_MS));
+        if now.0 < from {
             return Err(invalid("the token is not valid yet"));
         }
         Ok(())

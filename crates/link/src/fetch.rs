@@ -12,10 +12,10 @@ use hyper::client::conn::http1;
 use hyper::header::{ACCEPT, HOST};
 use hyper::{Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use terms::Clock;
+use terms::pem::{self, PemInvalid};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -98,9 +98,15 @@ pub enum Error {
     /// Not `https://host[:port]/path`.
     #[error("the address is not of the form https://host/path")]
     Address,
-    /// The authorities are not certificates in PEM, or the system has none.
-    #[error("there are no authorities in PEM by which the server could be verified")]
+    /// The system has no authorities.
+    #[error("the system has no authorities by which the server could be verified")]
     Authorities,
+    /// The authorities are not certificates in PEM.
+    #[error("the authorities, {0}")]
+    Bundle(#[from] PemInvalid),
+    /// One of them is damaged, or no authority.
+    #[error("a certificate among the authorities cannot be used ({0})")]
+    Unusable(#[source] rustls::Error),
     /// TLS refuses our settings.
     #[error("TLS cannot be set up")]
     Setup(#[source] rustls::Error),
@@ -184,11 +190,18 @@ async fn exchange(
 
 fn configured(pem: &[u8]) -> Result<RootCertStore, Error> {
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(pem) {
-        let certificate = certificate.map_err(|_| Error::Authorities)?;
-        roots.add(certificate).map_err(|_| Error::Authorities)?;
+    for certificate in pem::certificates(pem)? {
+        roots.add(CertificateDer::from(certificate)).map_err(Error::Unusable)?;
     }
-    if roots.is_empty() { Err(Error::Authorities) } else { Ok(roots) }
+    Ok(roots)
+}
+
+/// Whether these are authorities in PEM, for whoever reads a configuration.
+///
+/// # Errors
+/// [`Error::Bundle`] and [`Error::Unusable`].
+pub fn check_authorities(pem: &[u8]) -> Result<(), Error> {
+    configured(pem).map(|_roots| ())
 }
 
 /// Those that the system has. One that cannot be read makes the others no worse.

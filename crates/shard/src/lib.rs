@@ -25,6 +25,7 @@ mod error;
 mod fence;
 mod folders;
 mod identity;
+mod inspect;
 mod keyring;
 mod ledger_calls;
 mod log;
@@ -62,6 +63,7 @@ mod work;
 
 pub use auditors::{AuditorEntrance, Auditors};
 pub use error::Error;
+pub use inspect::{Inspected, inspect};
 pub use recover::{Recovered, recover};
 pub use rotate::{PeriodMax, Rotated, rotate_log};
 pub use running::Shard;

@@ -60,9 +60,16 @@ pub(crate) struct Opened {
 impl Opening<'_> {
     /// Opens the store, makes it if both it and its anchor are new.
     pub(crate) fn open(&self) -> Result<Opened, Error> {
+        self.open_to(false)
+    }
+
+    /// The same; to `look` at it alone, nothing is made, taken or signed.
+    pub(crate) fn open_to(&self, look: bool) -> Result<Opened, Error> {
         let territory = self.named()?;
         let settings = self.settings;
-        settings.make_folders()?;
+        if !look {
+            settings.make_folders()?;
+        }
         let anchor_path = self.anchor_path();
         if self.recovering().exists() {
             let why = "a recovery was begun here and has not ended";
@@ -72,6 +79,10 @@ impl Opening<'_> {
         let engine = self.engine()?;
         let (identity, mut anchor, mut note) = match (Identity::read(&*engine)?, found) {
             (Some(identity), Some((anchor, note))) => (identity, anchor, note),
+            (None, _) if look => {
+                let what = "its folders are there, and no store in them".to_owned();
+                return Err(Error::DataLost { what });
+            }
             (None, found) => self.begin(&*engine, territory, &anchor_path, found)?,
             (Some(_), None) => {
                 return Err(Error::Anchor { path: anchor_path, why: "it is missing" });
@@ -99,7 +110,9 @@ impl Opening<'_> {
         }
         if self.after_rotation(&*engine, &log, &note)? {
             note = signed_empty(&signer)?;
-            anchor.store(&note)?;
+            if !look {
+                anchor.store(&note)?;
+            }
         }
         let signed = check_extends(&*engine, &log, &note, &identity.vkey, &anchor_path)?;
         let owned = owned_slots(&*engine)?;
@@ -125,7 +138,7 @@ impl Opening<'_> {
             sealed,
             began,
         };
-        if !sealed {
+        if !sealed && !look {
             self.accept_map(&mut opened, start)?;
         }
         self.compare_slots(&opened);

@@ -7,6 +7,7 @@ mod fault;
 mod ids;
 pub mod limits;
 mod outside;
+pub mod pem;
 mod pii;
 mod reason;
 mod rounded;

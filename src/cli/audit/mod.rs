@@ -25,6 +25,7 @@ use terms::Clock as _;
 
 use self::show::minute;
 use super::{Exit, Failure, terminal};
+pub(crate) use shards::url_of;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {

@@ -126,7 +126,7 @@ impl Shard {
 }
 
 /// An address as a URL: without a scheme it is that of a TLS listener, unless it is this machine's.
-fn url_of(address: &str) -> String {
+pub(crate) fn url_of(address: &str) -> String {
     if address.contains("://") {
         return address.to_owned();
     }

@@ -4,11 +4,8 @@ use std::sync::Arc;
 
 use link::metrics::Registry;
 use link::system::SystemClock;
-use link::tls::{CallerTls, Files, Tls, TlsMetrics};
-use link::watched;
-use sha2::{Digest as _, Sha256};
+use link::tls::{CallerTls, Files, Tls, TlsMetrics, bundle_digests};
 use terms::{RegionId, UnixMillis};
-use x509_parser::pem::Pem;
 
 use super::patient::Patient;
 use super::peers::whole;
@@ -35,8 +32,9 @@ pub(super) fn all(patient: &Patient, now: UnixMillis) -> (Vec<Line>, Option<Tls>
     lines.extend(strangers(patient, files));
     if let Some(callers) = &patient.callers {
         let opened = CallerTls::open(callers.clone(), Arc::new(SystemClock), metrics);
+        let who = if patient.shard().is_some() { "auditors see" } else { "callers see" };
         lines.push(match opened {
-            Ok(tls) => ending("callers see", tls.not_after(), now, DAYS_MIN),
+            Ok(tls) => ending(who, tls.not_after(), now, DAYS_MIN),
             Err(error) => Line::bad("certificates", whole(&error), CURE),
         });
     }
@@ -68,13 +66,9 @@ fn own(
 fn strangers(patient: &Patient, files: &Files) -> Vec<Line> {
     let pins = config::tls::pins(&patient.map).regions;
     // A bundle that cannot be read is said already.
-    let bundle = watched::read(&files.authorities).unwrap_or_default();
-    let certificates = Pem::iter_from_buffer(&bundle).flatten();
-    let digests = certificates.filter(|pem| pem.label == "CERTIFICATE").map(|pem| {
-        let digest: [u8; 32] = Sha256::digest(&pem.contents).into();
-        digest
-    });
-    let unpinned = digests.filter(|digest| !pins.values().flatten().any(|pin| pin == digest));
+    let digests = bundle_digests(&files.authorities).unwrap_or_default();
+    let unpinned =
+        digests.into_iter().filter(|digest| !pins.values().flatten().any(|pin| pin == digest));
     let said = unpinned.map(|digest| {
         let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
         let bundle = files.authorities.display();

@@ -123,12 +123,11 @@ fn secrets(patient: &Patient) -> Vec<Line> {
 /// What is wrong with the mode of a secret file, if anything is.
 fn closed(path: &Path) -> Option<Line> {
     match fs::metadata(path) {
-        Ok(found) if found.mode() & OTHERS != 0 => {
-            let what = format!("{} can be read by others than its owner", path.display());
+        Ok(found) => link::watched::exposed(&found).map(|why| {
+            let what = format!("{}: {why}", path.display());
             let cure = format!("chmod 600 {}, and make a new key: it may be known", path.display());
-            Some(Line::bad("secrets", what, cure))
-        }
-        Ok(_) => None,
+            Line::bad("secrets", what, cure)
+        }),
         Err(error) => {
             let what = format!("{} ({error})", path.display());
             Some(Line::bad("secrets", what, "name a file that can be read by the server's user"))

@@ -3,12 +3,15 @@
 
 mod certificates;
 mod folders;
+mod live;
 mod machine;
 mod patient;
 mod peers;
 mod revocations;
+mod store;
 mod tokens;
 mod told;
+mod witnesses;
 
 use std::path::PathBuf;
 
@@ -27,8 +30,10 @@ const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// The configuration of a gateway or a shard
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "live", conflicts_with = "live")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    live: live::Options,
     /// Answer in JSON, one line for each
     #[arg(long)]
     json: bool,
@@ -102,26 +107,10 @@ impl Line {
 
 /// Looks at everything, and fails at the end if anything is bad.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
-    // Before the keys are looked at: this process will have held them.
-    let memory = machine::memory();
-    let patient = Patient::read(&options.config)?;
-    let now = SystemClock.now();
-    let mut lines = vec![patient.map_age(now), machine::clock(&patient, now)];
-    lines.push(machine::sandbox(&patient));
-    lines.extend([memory, machine::swap(), machine::file_limit()]);
-    lines.extend(folders::all(&patient));
-    let (found, tls) = certificates::all(&patient, now);
-    lines.extend(found);
-    lines.extend(revocations::all(&patient, now));
-    let asked = async {
-        let keys = tokens::keys(&patient).await;
-        Ok((keys, peers::shards(&patient, tls).await))
+    let lines = match &options.config {
+        Some(config) => of_config(config)?,
+        None => crate::serve::block_on(live::all(&options.live))?,
     };
-    let (keys, shards) = crate::serve::block_on(asked)?;
-    lines.extend(keys);
-    lines.push(peers::itself(&patient));
-    lines.extend(shards);
-
     let mut output = Output::new();
     for line in &lines {
         output.line(if options.json { line.json() } else { line.text() })?;
@@ -131,6 +120,38 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         0 => Ok(()),
         bad => Err(Failure::said(Exit::Failed, format!("{bad} of {} are bad", lines.len()))),
     }
+}
+
+/// What is said of a configuration and its server.
+fn of_config(config: &std::path::Path) -> Result<Vec<Line>, Failure> {
+    // Before the keys are looked at: this process will have held them.
+    let memory = machine::memory();
+    let patient = Patient::read(config)?;
+    let now = SystemClock.now();
+    let page = peers::page(&patient);
+    let (store, held) = store::look(&patient, page.is_some());
+    let map = held.unwrap_or_else(|| std::sync::Arc::clone(&patient.map));
+    let mut lines = vec![patient.map_age(&map, now), machine::clock(&patient, now)];
+    lines.push(machine::sandbox(&patient));
+    lines.extend([memory, machine::swap(), machine::file_limit()]);
+    lines.extend(folders::all(&patient));
+    lines.extend(store);
+    lines.extend(patient.evidence.clone().map(|what| Line::ok("evidence", what)));
+    let (found, tls) = certificates::all(&patient, now);
+    lines.extend(found);
+    lines.extend(revocations::all(&patient, now));
+    let asked = async {
+        let keys = tokens::keys(&patient).await;
+        let shards = peers::shards(&patient, tls).await;
+        Ok((keys, shards, witnesses::all(&patient).await))
+    };
+    let (keys, shards, witnesses) = crate::serve::block_on(asked)?;
+    lines.extend(keys);
+    lines.push(peers::itself(&patient, page.as_ref()));
+    lines.extend(store::endings(&map, page.as_ref(), now));
+    lines.extend(shards);
+    lines.extend(witnesses);
+    Ok(lines)
 }
 
 /// Whole days from one moment to a later one.

@@ -8,11 +8,12 @@ use atlas::{Annex, Date, RegionMap};
 use link::peer::PeerKind;
 use link::tls::{CallerFiles, Files};
 use terms::{RegionId, UnixMillis};
-use toml::{Table, Value};
+use toml::Table;
 
 use super::Line;
 use crate::cli::{Exit, Failure};
 use crate::config;
+use crate::config::maps::{AnnexFiles, note_of_annex};
 
 /// Days before a map's end from which on somebody should see to a new one.
 const MAP_DAYS_MIN: i64 = 30;
@@ -24,13 +25,15 @@ pub(super) struct Patient {
     pub(super) told_by: Vec<PathBuf>,
     pub(super) map: std::sync::Arc<RegionMap>,
     pub(super) annexes: Vec<Annex>,
+    /// What reads evidence, for a gateway.
+    pub(super) evidence: Option<String>,
     pub(super) admin: SocketAddr,
     pub(super) require_sandbox: bool,
     pub(super) server: Server,
     /// Where the certificates are, and the region that the server's own must name. None:
     /// plaintext.
     pub(super) tls: Option<(Files, RegionId)>,
-    /// What a gateway shows to callers.
+    /// What a gateway shows to callers, and a shard to auditors.
     pub(super) callers: Option<CallerFiles>,
 }
 
@@ -46,28 +49,29 @@ impl Patient {
         // Which of the two it is. What cannot be read here is named by the strict reading below.
         let table: Table =
             fs::read_to_string(path).ok().and_then(|text| text.parse().ok()).unwrap_or_default();
-        let told_by = told_by(path, &table);
         Ok(if table.contains_key("shard") {
             let config = config::shard::read(path)?;
             let region = config.settings.region.clone();
             Self {
                 config: path.to_owned(),
-                told_by,
+                told_by: told_by(path, &config.files),
                 map: config.map,
                 annexes: vec![config.annex],
+                evidence: None,
                 admin: config.admin_listen,
                 require_sandbox: config.require_sandbox,
                 server: Server::Shard(Box::new(config.settings)),
                 tls: config.tls.map(|files| (files, region)),
-                callers: None,
+                callers: config.auditors.and_then(|auditors| Some(auditors.certificates?.0)),
             }
         } else if table.is_empty() || table.contains_key("annexes") || table.contains_key("name") {
             let config = config::gateway::read(path)?;
             Self {
                 config: path.to_owned(),
-                told_by,
+                told_by: told_by(path, &config.files),
                 map: config.map,
                 annexes: config.annexes,
+                evidence: Some(evidence(&config.sources)),
                 admin: config.admin_listen,
                 require_sandbox: config.require_sandbox,
                 server: Server::Gateway(Box::new(config.settings)),
@@ -113,17 +117,21 @@ impl Patient {
         }
     }
 
-    /// For how long the map may still be used.
-    pub(super) fn map_age(&self, now: UnixMillis) -> Line {
-        let map = format!("{} {}", self.map.name(), self.map.epoch().number);
-        let Some(end) = self.map.valid_until() else {
+    /// For how long the map in force may still be used.
+    pub(super) fn map_age(&self, held: &RegionMap, now: UnixMillis) -> Line {
+        let mut map = format!("{} {}", held.name(), held.epoch().number);
+        if held.epoch() != self.map.epoch() {
+            let file = self.map.epoch().number;
+            map.push_str(&format!(" (in force; the file has version {file})"));
+        }
+        let Some(end) = held.valid_until() else {
             return Line::ok("map", format!("{map} has no end"));
         };
         let (year, month, day) = end.civil();
         let end_text = format!("{map} is valid until {year:04}-{month:02}-{day:02}");
         let left = i64::from(end.day()) - i64::from(Date::of(now).day());
         let cure = "hand out a map with a later `valid_until`";
-        if self.map.expired(Date::of(now)) {
+        if held.expired(Date::of(now)) {
             let what = format!("{end_text}, which is past: what rests on a clause is refused");
             return Line::bad("map", what, cure);
         }
@@ -132,36 +140,25 @@ impl Patient {
     }
 }
 
-/// The configuration and every file that it names. The servers' own reading says what is wrong
-/// with one; here only the paths are taken. Folders of a shard are looked at by themselves.
-fn told_by(config: &Path, root: &Table) -> Vec<PathBuf> {
-    const PROOFS: &[&str] = &["certificate", "key", "authorities", "revoked"];
-    let below = |table: Option<&'_ Table>, key| table?.get(key)?.as_table().cloned();
-    let (tls, callers) = (below(Some(root), "tls"), below(Some(root), "callers"));
-    let tokens = below(callers.as_ref(), "tokens");
-    let places: [(Option<&Table>, &[&str]); 4] = [
-        (Some(root), &["map", "map_note", "map_packs", "annex", "annexes", "geoip"]),
-        (tls.as_ref(), PROOFS),
-        (callers.as_ref(), PROOFS),
-        (tokens.as_ref(), &["jwks", "jwks_ca"]),
-    ];
-    let named = places.into_iter().flat_map(|(table, keys)| {
-        keys.iter().filter_map(move |key| table?.get(*key)).flat_map(texts)
-    });
-    // An address is no file.
-    let named = named.filter(|text| !text.contains("://"));
-    let folder = config.parent().unwrap_or_else(|| Path::new(""));
-    let mut all: Vec<PathBuf> = named.map(|text| folder.join(text)).collect();
-    all.push(config.to_owned());
+/// By which data evidence is read.
+fn evidence(sources: &evidence::Sources) -> String {
+    let versions = sources.versions().list();
+    let all: Vec<String> = versions.iter().map(|(name, it)| format!("{name} {it}")).collect();
+    all.join(", ")
+}
+
+/// The configuration and every file that it names, with what lies in folders of annexes and beside
+/// annexes. Folders of a shard are looked at by themselves.
+fn told_by(config: &Path, named: &[PathBuf]) -> Vec<PathBuf> {
+    let mut all = vec![config.to_owned()];
+    for path in named {
+        all.push(path.clone());
+        // What a folder holds is read as annexes; and only an annex has a note beside it.
+        let within = AnnexFiles(vec![path.clone()]).files();
+        let notes = within.iter().map(|path| note_of_annex(path));
+        all.extend(notes.filter(|note| note.exists()).chain(within.iter().cloned()));
+    }
     all.sort();
     all.dedup();
     all
-}
-
-/// A text, or all texts of a list.
-fn texts(value: &Value) -> Vec<&str> {
-    match value.as_array() {
-        Some(list) => list.iter().filter_map(Value::as_str).collect(),
-        None => value.as_str().into_iter().collect(),
-    }
 }

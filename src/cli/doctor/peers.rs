@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::Line;
 use super::patient::Patient;
-use crate::cli::health::page;
+use crate::cli::health::page as readyz;
 
 /// Time in which somebody who is there answers.
 const ANSWER: Duration = Duration::from_secs(3);
@@ -21,25 +21,44 @@ pub(super) fn whole(error: &dyn std::error::Error) -> String {
     below.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
+/// What the server says of itself.
+pub(super) struct Page(String);
+
+impl Page {
+    /// The value of a fact.
+    pub(super) fn fact(&self, name: &str) -> String {
+        let line = self.0.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        line.unwrap_or("unknown").to_owned()
+    }
+}
+
 /// What the server says of itself, if it runs.
-pub(super) fn itself(patient: &Patient) -> Line {
-    let Some(page) = page(patient.admin) else {
+pub(super) fn itself(patient: &Patient, page: Option<&Page>) -> Line {
+    let Some(page) = page else {
         return Line::ok("server", format!("it does not run: nobody answers on {}", patient.admin));
     };
-    let fact = |name: &str| {
-        let line = page.lines().find_map(|line| line.strip_prefix(name));
-        line.map_or("unknown", |value| value.trim_start_matches(": ")).to_owned()
-    };
-    let (sandbox, tls) = (fact("sandbox"), fact("tls"));
+    let (sandbox, tls) = (page.fact("sandbox"), page.fact("tls"));
     let what = format!("it runs; sandbox: {sandbox}; tls: {tls}");
-    if !page.starts_with("HTTP/1.1 200") {
+    if !page.0.starts_with("HTTP/1.1 200") {
         return Line::bad("server", format!("{what}; it is not ready"), "read its log");
+    }
+    for files in ["tls_files", "listener_tls_files"] {
+        let state = page.fact(files);
+        if state.starts_with("refused") {
+            let cure = "correct the file: what was read before stays in use until then";
+            return Line::bad("server", format!("{what}; {files}: {state}"), cure);
+        }
     }
     if sandbox.starts_with("on") {
         return Line::ok("server", what);
     }
     let cure = "see the line `sandbox`, and start it again";
     Line::bad("server", what, cure).softened(!patient.require_sandbox)
+}
+
+/// The page of a server that runs.
+pub(super) fn page(patient: &Patient) -> Option<Page> {
+    readyz(patient.admin).map(Page)
 }
 
 /// Whether each shard that a gateway sends to answers, and is who the annex says.

@@ -38,11 +38,26 @@ pub(super) async fn keys(patient: &Patient) -> Option<Line> {
 fn judged(place: &str, read: Result<impl AsRef<[u8]>, String>, cure: &str) -> Line {
     let usable = read.and_then(|bytes| usable_keys(bytes.as_ref()).map_err(|error| whole(&error)));
     match usable {
-        Ok(0) => Line::bad(CHECK, format!("{place} has no key that can be used"), cure),
-        Ok(1) => Line::ok(CHECK, format!("{place} has one key that can be used")),
-        Ok(keys) => Line::ok(CHECK, format!("{place} has {keys} keys that can be used")),
+        Ok((0, why)) => {
+            let what = format!("{place} has no key that can be used{}", left_out(&why));
+            Line::bad(CHECK, what, cure)
+        }
+        Ok((1, why)) => {
+            Line::ok(CHECK, format!("{place} has one key that can be used{}", left_out(&why)))
+        }
+        Ok((keys, why)) => {
+            Line::ok(CHECK, format!("{place} has {keys} keys that can be used{}", left_out(&why)))
+        }
         Err(why) => Line::bad(CHECK, format!("{place}: {why}"), cure),
     }
+}
+
+/// Why keys of a document are not used.
+fn left_out(why: &[&str]) -> String {
+    let mut why = why.to_vec();
+    why.sort_unstable();
+    why.dedup();
+    if why.is_empty() { String::new() } else { format!("; left out: {}", why.join(", ")) }
 }
 
 #[cfg(test)]

@@ -119,7 +119,7 @@ impl Folder {
 
 /// The user that this process runs as. The kernel says it here for every process, however closed
 /// its memory is.
-fn own_user() -> Option<u32> {
+pub(super) fn own_user() -> Option<u32> {
     fs::metadata("/proc/self").ok().map(|about| about.uid())
 }
 

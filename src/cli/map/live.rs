@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use clap::Args;
 use client::{Client, Error, Settings, api};
+use link::system::SystemClock;
+use terms::Clock as _;
 use tokio::time::{Instant, sleep};
 
 use super::files::{note_of, write};
@@ -174,19 +176,28 @@ fn refusals(shards: &[api::ShardMap]) -> Vec<String> {
     refused.map(|s| format!("  {}/{}: {}: {}", s.region, s.shard, s.reason, s.problem)).collect()
 }
 
-/// Says who holds which map.
+/// Says who holds which map, and what of it ends soon.
 pub(super) fn status(options: &Status) -> Result<(), Failure> {
     serve::block_on(async {
         let client = options.asked.client(CALL_MAX).await?;
         let status = client.map_status(&api::RegionMapStatusRequest {}).await;
         let status = status.map_err(|error| options.asked.failed(&error))?;
-        show(&status, options.json)
+        let map = client.map(&api::GetRegionMapRequest { epoch: 0 }).await;
+        let map = map.map_err(|error| options.asked.failed(&error))?;
+        let signed = atlas::SignedMap { text: map.text, note: map.note, packs: map.packs };
+        let map = signed.read().map_err(|fault| Failure::new(Exit::Data, fault))?;
+        show(&status, &map, options.json)
     })
 }
 
-fn show(status: &api::RegionMapStatus, in_json: bool) -> Result<(), Failure> {
+fn show(
+    status: &api::RegionMapStatus,
+    map: &atlas::RegionMap,
+    in_json: bool,
+) -> Result<(), Failure> {
     if !in_json {
-        return terminal::say(table(status));
+        terminal::say(table(status))?;
+        return terminal::say(ends(map));
     }
     let shards = status.shards.iter().map(|shard| {
         serde_json::json!({
@@ -196,8 +207,26 @@ fn show(status: &api::RegionMapStatus, in_json: bool) -> Result<(), Failure> {
     });
     let all = serde_json::json!({
         "gateway": json(status.gateway.as_ref()), "shards": shards.collect::<Vec<_>>(),
+        "ends": map.endings().iter().map(|ending| serde_json::json!({
+            "what": ending.what, "over": ending.over.to_string(),
+        })).collect::<Vec<_>>(),
     });
     terminal::say(all)
+}
+
+/// What of a map ends within 30 days or has ended; or what ends first.
+fn ends(map: &atlas::RegionMap) -> String {
+    let now = SystemClock.now();
+    let all = serve::endings::of_map(map);
+    let soon: Vec<String> =
+        all.iter().filter_map(|ending| serve::endings::said(ending, now)).collect();
+    if !soon.is_empty() {
+        return soon.join("\n");
+    }
+    match map.endings().first() {
+        Some(first) => format!("{} ends first, on {}", first.what, first.over),
+        None => "nothing of the map ends".to_owned(),
+    }
 }
 
 fn json(map: Option<&api::RegionMapRef>) -> serde_json::Value {

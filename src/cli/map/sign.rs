@@ -100,7 +100,7 @@ fn read_key(path: &Path) -> Result<Signer, Failure> {
         let text = format!("{}: this is no key that `bailiwick map key` wrote", path.display());
         Failure::said(Exit::Config, text)
     };
-    let file = Zeroizing::new(secret(path)?);
+    let file = secret(path)?;
     let mut lines = file.lines();
     let (Some(name), Some(hex)) = (lines.next(), lines.next()) else { return Err(wrong()) };
     let mut seed = Zeroizing::new([0_u8; 32]);

@@ -9,6 +9,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, PublicKeyData as _, SerialNumber, date_time_ymd,
 };
+use terms::pem;
 use terms::{Entropy as _, RegionId};
 use x509_parser::certificate::X509Certificate;
 
@@ -124,8 +125,10 @@ impl Authority {
         let key_id = read::key_id(&certificate).ok_or_else(foreign)?.to_vec();
         let not_after = read::seconds(&certificate.validity().not_after);
         let key_path = folder.join(files::AUTHORITY_KEY);
-        let key = KeyPair::from_pem(&files::secret(&key_path)?)
-            .map_err(|_| wrong(format!("{}: holds no key", key_path.display())))?;
+        let text = files::secret(&key_path)?;
+        let problem = |why: &dyn fmt::Display| wrong(format!("{}, {why}", key_path.display()));
+        pem::private_key(text.as_bytes()).map_err(|error| problem(&error))?;
+        let key = KeyPair::from_pem(&text).map_err(|_| problem(&"its key cannot be used"))?;
         if key.subject_public_key_info() != certificate.public_key().raw {
             return Err(wrong(format!("{}: is not the authority's key", key_path.display())));
         }

@@ -3,8 +3,10 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
 
 use super::super::{Exit, Failure};
 use super::wrong;
@@ -92,14 +94,14 @@ impl HeldList {
     }
 }
 
-/// The text of a file.
-pub(super) fn text(path: &Path) -> Result<String, Failure> {
+/// The content of a file.
+pub(super) fn bytes(path: &Path) -> Result<Vec<u8>, Failure> {
     let unread = |error: io::Error| wrong(format!("{}: cannot be read ({error})", path.display()));
     let length = fs::metadata(path).map_err(unread)?.len();
     if length > FILE_BYTES_MAX {
         return Err(wrong(format!("{}: is longer than 16 MiB", path.display())));
     }
-    fs::read_to_string(path).map_err(unread)
+    fs::read(path).map_err(unread)
 }
 
 /// Writes a new file that only its owner may read.
@@ -112,13 +114,11 @@ pub(crate) fn write_secret(path: &Path, text: &str) -> Result<(), Failure> {
 }
 
 /// The text of a key's file, if it is its owner's alone.
-pub(crate) fn secret(path: &Path) -> Result<String, Failure> {
-    let mode = fs::metadata(path).map(|about| about.permissions().mode()).unwrap_or(SECRET);
-    if mode & 0o077 != 0 {
-        let text = format!("{}: others may read this key; chmod 600 it", path.display());
-        return Err(wrong(text));
-    }
-    text(path)
+pub(crate) fn secret(path: &Path) -> Result<Zeroizing<String>, Failure> {
+    let unread = |why: String| wrong(format!("{}: cannot be read ({why})", path.display()));
+    let bytes = link::watched::read_secret(path).map_err(|error| unread(error.to_string()))?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| unread("it is no text".to_owned()))?;
+    Ok(Zeroizing::new(text.to_owned()))
 }
 
 fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), Failure> {

@@ -217,12 +217,15 @@ fn said_of_authority(authority: &Authority, init: &Init, json: bool) -> Result<(
             "valid_until": read::moment(authority.not_after()),
         }));
     }
-    let goes = match authority.scope() {
-        Scope::Region(_) => "into every process's bundle of authorities",
-        Scope::Callers => "as `authorities` under [callers] of each gateway",
+    let place = match authority.scope() {
+        Scope::Region(_) => "into the bundle of every process (`authorities` of its [tls])",
+        Scope::Callers => {
+            "what gateways name as `authorities` of [callers], and shards as that of [auditors]; it \
+             speaks for no process"
+        }
     };
     let mut text = format!(
-        "{}\n{certificate}: {goes}\n\
+        "{}\n{certificate}: {place}\n\
          {key}: whoever has it can speak for all of them; keep it off the machines that serve\n\
          {}: its revocation list, empty so far\nvalid until {}",
         authority.describe(),

@@ -5,34 +5,29 @@ use std::path::Path;
 
 use atlas::Date;
 use terms::UnixMillis;
+use terms::pem::{self, Block};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
-use x509_parser::pem::Pem;
 use x509_parser::prelude::FromDer as _;
 
 use super::super::Failure;
 use super::{files, wrong};
 
-/// The label of a certificate in PEM.
-pub(super) const CERTIFICATE: &str = "CERTIFICATE";
-/// The label of a revocation list in PEM.
-pub(super) const LIST: &str = "X509 CRL";
-
 /// Everything in a PEM file.
-pub(super) fn pems(path: &Path) -> Result<Vec<Pem>, Failure> {
-    let text = files::text(path)?;
-    let blocks: Result<Vec<Pem>, _> = Pem::iter_from_buffer(text.as_bytes()).collect();
-    match blocks {
-        Ok(blocks) if !blocks.is_empty() => Ok(blocks),
-        _ => Err(wrong(format!("{}: is not PEM", path.display()))),
+pub(super) fn pems(path: &Path) -> Result<Vec<Block>, Failure> {
+    let blocks = pem::blocks(&files::bytes(path)?);
+    let blocks = blocks.map_err(|problem| wrong(format!("{}, {problem}", path.display())))?;
+    if blocks.is_empty() {
+        return Err(wrong(format!("{}: is not PEM", path.display())));
     }
+    Ok(blocks)
 }
 
 /// The first certificate of a PEM file, as DER: the one that those after it vouch for.
 pub(super) fn first_certificate(path: &Path) -> Result<Vec<u8>, Failure> {
-    let found = pems(path)?.into_iter().find(|pem| pem.label == CERTIFICATE);
+    let found = pems(path)?.into_iter().find(|pem| pem.label == pem::CERTIFICATE);
     let none = || wrong(format!("{}: holds no certificate", path.display()));
-    found.map(|pem| pem.contents).ok_or_else(none)
+    found.map(|pem| pem.der.to_vec()).ok_or_else(none)
 }
 
 /// A certificate. `path` is where it stood, for the message.

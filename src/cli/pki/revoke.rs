@@ -7,6 +7,7 @@ use std::time::Duration;
 use rcgen::{
     CertificateRevocationListParams, KeyIdMethod, RevokedCertParams, SerialNumber, date_time_ymd,
 };
+use terms::pem;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer as _;
 use x509_parser::revocation_list::CertificateRevocationList;
@@ -79,9 +80,9 @@ fn content(authority: &Authority) -> Result<Content, Failure> {
         let text = format!("{}: is no revocation list of this authority", path.display());
         wrong(format!("{text}; put back the last one, so that nobody revoked comes back"))
     };
-    let pem = read::pems(&path)?.into_iter().find(|pem| pem.label == read::LIST);
+    let pem = read::pems(&path)?.into_iter().find(|pem| pem.label == pem::REVOCATION_LIST);
     let pem = pem.ok_or_else(damaged)?;
-    let Ok(([], list)) = CertificateRevocationList::from_der(&pem.contents) else {
+    let Ok(([], list)) = CertificateRevocationList::from_der(&pem.der) else {
         return Err(damaged());
     };
     let certificate = read::certificate(&authority.der, &path)?;

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
+use terms::pem;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer as _;
 use x509_parser::revocation_list::CertificateRevocationList;
@@ -15,17 +16,17 @@ use super::{now, read, wrong};
 /// Shows everything in a PEM file that is a certificate or a revocation list; a key is only named.
 pub(super) fn run(path: &Path, json: bool) -> Result<(), Failure> {
     let mut output = Output::new();
-    for pem in read::pems(path)? {
-        match pem.label.as_str() {
-            read::CERTIFICATE => {
-                let shown = read::certificate(&pem.contents, path)?;
+    for block in read::pems(path)? {
+        match block.label.as_str() {
+            pem::CERTIFICATE => {
+                let shown = read::certificate(&block.der, path)?;
                 if json {
-                    output.line(certificate_json(&shown, &pem.contents))?;
+                    output.line(certificate_json(&shown, &block.der))?;
                 } else {
-                    certificate(&mut output, &shown, &pem.contents)?;
+                    certificate(&mut output, &shown, &block.der)?;
                 }
             }
-            read::LIST => match CertificateRevocationList::from_der(&pem.contents) {
+            pem::REVOCATION_LIST => match CertificateRevocationList::from_der(&block.der) {
                 Ok(([], shown)) if json => output.line(list_json(&shown))?,
                 Ok(([], shown)) => list(&mut output, &shown)?,
                 _ => {

@@ -316,6 +316,7 @@ fn only_public_keys_of_our_algorithms_are_taken() {
     }
     for bad in [
         json!({ "use": "enc" }),
+        json!({ "key_ops": ["encrypt"] }),
         json!({ "alg": "ES384" }),
         json!({ "alg": "HS256" }),
         json!({ "crv": "P-384" }),
@@ -333,6 +334,11 @@ fn only_public_keys_of_our_algorithms_are_taken() {
     let secret = json!({ "kty": "oct", "kid": "s", "k": "c2VjcmV0" });
     let mixed = json!({ "keys": [secret, signer.jwk, { "kty": "new" }, 7] });
     assert_eq!(count(&mixed.to_string()), Ok(1));
+    // A byte order mark before the document changes nothing.
+    let marked = format!("\u{feff}{}", json!({ "keys": [signer.jwk] }));
+    assert_eq!(count(&marked), Ok(1));
+    let (_, why) = crate::keys::usable_keys(changed(json!({ "use": "enc" })).as_bytes()).unwrap();
+    assert_eq!(why, ["its `use` is not `sig`"]);
     // The same key again is one; another of its name leaves neither, and all the others.
     let twice = json!({ "keys": [signer.jwk, signer.jwk] });
     assert_eq!(count(&twice.to_string()), Ok(1));
@@ -348,3 +354,54 @@ fn only_public_keys_of_our_algorithms_are_taken() {
 }
 
 const DOCUMENT_BYTES: usize = crate::keys::DOCUMENT_BYTES_MAX + 1;
+
+#[test]
+fn times_may_have_fractions() {
+    let signer = Signer::new(Algorithm::EdDSA, "k1");
+    let (tokens, clock) = tokens(&[&signer]);
+    let at = |milliseconds: u64| *clock.0.lock().unwrap() = NOW * 1_000 + milliseconds;
+    let seconds = |text: &str| {
+        let whole: u64 = NOW;
+        serde_json::from_str::<Value>(&format!("{whole}.{text}")).unwrap()
+    };
+    let token = signer.sign(&with(&json!({ "exp": seconds("5"), "nbf": seconds("25e0") })));
+    assert!(tokens.verify(token.as_bytes()).is_ok());
+    at(499);
+    assert!(tokens.verify(token.as_bytes()).is_ok());
+    at(500);
+    assert_eq!(refused(&tokens, &token), "the token has expired");
+    at(249);
+    let early = signer.sign(&with(&json!({ "nbf": seconds("25").as_f64().unwrap() + 60.0 })));
+    assert_eq!(refused(&tokens, &early), "the token is not valid yet");
+    at(250);
+    assert!(tokens.verify(early.as_bytes()).is_ok());
+    // In whatever form a number has; and however far ahead.
+    for exp in [json!(2e9), json!(1e300), json!(u64::MAX)] {
+        at(0);
+        let token = signer.sign(&with(&json!({ "exp": exp })));
+        assert!(tokens.verify(token.as_bytes()).is_ok(), "{exp}");
+    }
+    for exp in [json!(-0.5), json!("1.5"), json!(true)] {
+        let token = signer.sign(&with(&json!({ "exp": exp })));
+        assert_eq!(refused(&tokens, &token), "signature or claims are not good", "{exp}");
+    }
+}
+
+#[test]
+fn one_id_may_name_a_key_of_each_algorithm() {
+    let one = Signer::new(Algorithm::ES256, "k1");
+    let other = Signer::new(Algorithm::EdDSA, "k1");
+    let (tokens, _) = tokens(&[&one, &other]);
+    for signer in [&one, &other] {
+        let token = signer.sign(&claims());
+        let good = tokens.verify(token.as_bytes()).ok().unwrap();
+        assert!(tokens.still(&good).is_ok());
+    }
+    // Each verifies by its own alone.
+    let header = Header { alg: Algorithm::ES256, ..other.header() };
+    let stranger = Signer::new(Algorithm::ES256, "k1");
+    let token = encode(&header, &claims(), &stranger.key).unwrap();
+    assert_eq!(refused(&tokens, &token), "signature or claims are not good");
+    assert_eq!(tokens.take(&document(&[&one])), Ok(Some(1)));
+    assert_eq!(refused(&tokens, &other.sign(&claims())), "the token's algorithm is not its key's");
+}

@@ -122,7 +122,7 @@ async fn only_plain_https_addresses_are_taken() {
         assert_eq!((address.host.as_str(), address.port), (host, port), "{url}");
     }
     let fetched = https_get(&at("https://localhost/keys"), Some(b"nothing"), 9, WITHIN).await;
-    assert!(matches!(fetched, Err(Error::Authorities)));
+    assert!(matches!(fetched, Err(Error::Bundle(_))));
 }
 
 #[tokio::test]

@@ -112,6 +112,8 @@ async fn who_does_not_finish_the_handshake_is_closed() {
     let (certificate, key) = (folder.path().join("certificate"), folder.path().join("key"));
     std::fs::write(&certificate, made.cert.pem()).unwrap();
     std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let closed = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(&key, closed).unwrap();
     let files = CallerFiles { certificate, key, authorities: None, revoked: None, pages: false };
     let tls = CallerTls::open(files, Arc::new(SystemClock), TlsMetrics::default()).unwrap();
 

@@ -43,10 +43,10 @@ struct Inner {
     loaded: watch::Sender<Arc<Loaded>>,
 }
 
-struct Loaded {
+pub(super) struct Loaded {
     generation: u64,
-    own: Own,
-    trust: Arc<Trust>,
+    pub(super) own: Own,
+    pub(super) trust: Arc<Trust>,
     server: Arc<ServerConfig>,
 }
 
@@ -105,11 +105,12 @@ impl CallerTls {
             Ok(new) => {
                 loaded.send_replace(Arc::new(new));
                 tracing::info!(generation, "the listener's certificates were read");
+                metrics.files_in_use();
                 return true;
             }
             Err(error) => {
-                metrics.reload_failed();
                 tracing::error!(%error, "changed certificates cannot be used: the old ones stay");
+                metrics.files_refused(&error);
             }
         }
         // Whatever else is wrong, nobody goes on trusting whom an authority has revoked.
@@ -122,6 +123,10 @@ impl CallerTls {
             tracing::warn!(generation, "revocations were read, and nothing else");
         }
         false
+    }
+
+    pub(super) fn loaded(&self) -> Arc<Loaded> {
+        Arc::clone(&self.0.loaded.borrow())
     }
 
     pub(crate) fn metrics(&self) -> &TlsMetrics {

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
 use webpki::KeyUsage;
 
@@ -21,10 +20,15 @@ pub fn certificate(der: &[u8]) {
 /// Reads a bundle, whose certificates are authorities, a chain and its end all at once, and whose
 /// lists say who is revoked. Whether anybody is trusted by it is not told.
 pub fn bundle(pem: &[u8]) {
-    let all: Vec<_> = CertificateDer::pem_slice_iter(pem).filter_map(Result::ok).take(8).collect();
-    let mut trust = Trust::default();
-    for list in CertificateRevocationListDer::pem_slice_iter(pem).filter_map(Result::ok) {
-        let _unreadable = trust.revoked.add(&list);
+    let blocks = terms::pem::blocks(pem).unwrap_or_default();
+    let (mut all, mut trust) = (Vec::new(), Trust::default());
+    for block in blocks {
+        let der = block.der.to_vec();
+        if block.label == terms::pem::CERTIFICATE && all.len() < 8 {
+            all.push(CertificateDer::from(der));
+        } else if block.label == terms::pem::REVOCATION_LIST {
+            let _unreadable = trust.revoked.add(&CertificateRevocationListDer::from(der));
+        }
     }
     trust.trust_domain.push_str("example");
     trust.callers.extend(all.iter().filter_map(|der| Authority::new(der).ok()));

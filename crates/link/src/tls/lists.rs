@@ -7,7 +7,12 @@
 //! A list that was read once stays in use until one that is at least as new takes its place. A
 //! file that lacks it, or holds an older copy, revokes nothing less: a copy gone wrong, or somebody
 //! who can write that file, brings nobody back.
+//!
+//! Which of two lists is newer the CRL number decides. Two of one number are one list that was
+//! issued twice: the one that revokes more holds, whatever the times say.
 
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rustls::pki_types::CertificateRevocationListDer;
@@ -16,27 +21,26 @@ use webpki::{CertRevocationList, OwnedCertRevocationList};
 use x509_parser::extensions::ParsedExtension;
 use x509_parser::prelude::{CertificateRevocationList, FromDer as _};
 
-use super::trust::{Authority, Cause};
+use super::trust::Authority;
 
 /// One list, and what tells it from others.
 #[derive(Debug, Clone)]
 struct List {
     list: Arc<CertRevocationList<'static>>,
     key_id: Option<Vec<u8>>,
-    age: Age,
+    /// The issuer's name for people.
+    shown: Arc<str>,
+    /// Its CRL number (RFC 5280, section 5.2.3): the count of its bytes, then the bytes, since
+    /// numbers compare so. A list without a number is older than all with one.
+    number: Option<(usize, Vec<u8>)>,
+    /// When it was issued, in seconds since 1970.
+    issued: i64,
+    /// The serial numbers of what it revokes.
+    revoked: Arc<BTreeSet<Vec<u8>>>,
     /// When it must have been renewed.
     ends: Option<UnixMillis>,
     /// Whether it is in use although its file holds it no more.
     kept: bool,
-}
-
-/// Which of two lists of one issuer is the later one: its number (RFC 5280, section 5.2.3), then
-/// when it was issued, in seconds since 1970. Lists without numbers are older than all with one.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Age {
-    /// Its bytes' count, then the bytes: numbers compare so.
-    number: Option<(usize, Vec<u8>)>,
-    issued: i64,
 }
 
 /// All that were read.
@@ -44,14 +48,18 @@ struct Age {
 pub(super) struct Lists(Vec<List>);
 
 impl Lists {
-    /// Adds one. Of two of the same issuer, key and scope the later one holds: files grow at
-    /// either end.
-    pub(super) fn add(&mut self, der: &CertificateRevocationListDer<'_>) -> Result<(), Cause> {
-        let (rest, parsed) =
-            CertificateRevocationList::from_der(der).map_err(|_| Cause::Unreadable)?;
-        if !rest.is_empty() {
-            return Err(Cause::Unreadable);
-        }
+    /// Adds one. Of two of the same issuer, key and scope the newer one holds, wherever it stands.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) fn add(
+        &mut self,
+        der: &CertificateRevocationListDer<'_>,
+    ) -> Result<(), &'static str> {
+        const DAMAGED: &str = "a revocation list in it cannot be read";
+        let Ok(([], parsed)) = CertificateRevocationList::from_der(der) else {
+            return Err(DAMAGED);
+        };
         let mut key_id = None;
         for extension in parsed.extensions() {
             if let ParsedExtension::AuthorityKeyIdentifier(id) = extension.parsed_extension() {
@@ -60,29 +68,58 @@ impl Lists {
         }
         let number = parsed.crl_number().map(|number| number.to_bytes_be());
         let number = number.map(|bytes| (bytes.len(), bytes));
-        let age = Age { number, issued: parsed.last_update().timestamp() };
+        let revoked = parsed.iter_revoked_certificates().map(|one| one.raw_serial().to_vec());
         let ends = parsed.next_update().map(|end| millis(end.timestamp()));
-        let list = OwnedCertRevocationList::from_der(der).map_err(|_| Cause::Unreadable)?.into();
-        self.put(List { list: Arc::new(list), key_id, age, ends, kept: false });
-        Ok(())
+        let list = OwnedCertRevocationList::from_der(der).map_err(|error| {
+            use webpki::Error as E;
+            if matches!(error, E::UnsupportedDeltaCrl | E::UnsupportedIndirectCrl) {
+                "a revocation list in it is a delta or an indirect one: name the authority's own, \
+                 whole list"
+            } else {
+                DAMAGED
+            }
+        })?;
+        self.put(List {
+            list: Arc::new(list.into()),
+            key_id,
+            shown: parsed.issuer().to_string().into(),
+            number,
+            issued: parsed.last_update().timestamp(),
+            revoked: Arc::new(revoked.collect()),
+            ends,
+            kept: false,
+        })
     }
 
-    fn put(&mut self, new: List) {
-        match self.0.iter_mut().find(|old| old.is_like(&new)) {
-            Some(old) if old.age > new.age => {}
-            Some(old) => *old = new,
-            None => self.0.push(new),
+    fn put(&mut self, new: List) -> Result<(), &'static str> {
+        let Some(old) = self.0.iter_mut().find(|old| old.is_like(&new)) else {
+            self.0.push(new);
+            return Ok(());
+        };
+        match new.age(old) {
+            Some(Ordering::Less) => {}
+            Some(Ordering::Equal | Ordering::Greater) => *old = new,
+            None => {
+                return Err(
+                    "two revocation lists of one authority have the same number, and each \
+                            revokes what the other does not: issue one with a higher number",
+                );
+            }
         }
+        Ok(())
     }
 
     /// Keeps what was in use before and is newer than what is here, or is not here at all, as long
     /// as its issuer is still among those that are trusted.
     pub(super) fn keep(&mut self, before: &Self, trusted: &[&Authority]) {
         for old in &before.0 {
-            let newer = self.0.iter().any(|list| list.is_like(old) && list.age >= old.age);
             let wanted = trusted.iter().any(|authority| authority.name() == old.list.issuer());
-            if wanted && !newer {
-                self.put(List { kept: true, ..old.clone() });
+            let kept = List { kept: true, ..old.clone() };
+            match self.0.iter_mut().find(|list| list.is_like(old)) {
+                _ if !wanted => {}
+                Some(list) if list.age(old).is_some_and(Ordering::is_ge) => {}
+                Some(list) => *list = kept,
+                None => self.0.push(kept),
             }
         }
     }
@@ -97,8 +134,11 @@ impl Lists {
         self.0.iter().filter_map(|list| list.ends).min()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// Those of these authorities, by their issuers' names, with their ends.
+    pub(super) fn ends(&self, authorities: &[Authority]) -> Vec<(Arc<str>, UnixMillis)> {
+        let own = |list: &&List| authorities.iter().any(|authority| list.speaks_for(authority));
+        let all = self.0.iter().filter(own);
+        all.filter_map(|list| Some((Arc::clone(&list.shown), list.ends?))).collect()
     }
 
     /// Those by which a chain to this authority is checked: all but those of its name that
@@ -114,6 +154,33 @@ impl Lists {
 }
 
 impl List {
+    /// How it compares with another of the same issuer. None: each revokes what the other does
+    /// not, under one number.
+    fn age(&self, other: &Self) -> Option<Ordering> {
+        let mut by = self.number.cmp(&other.number);
+        if self.number.is_none() && other.number.is_none() {
+            by = self.issued.cmp(&other.issued);
+        }
+        if by.is_ne() {
+            return Some(by);
+        }
+        match (self.revoked.is_superset(&other.revoked), other.revoked.is_superset(&self.revoked)) {
+            (true, true) => Some(self.issued.cmp(&other.issued)),
+            (true, false) => Some(Ordering::Greater),
+            (false, true) => Some(Ordering::Less),
+            (false, false) => None,
+        }
+    }
+
+    /// Whether the certificates of an authority are checked by it.
+    fn speaks_for(&self, authority: &Authority) -> bool {
+        let ours = match (&self.key_id, &authority.key_id) {
+            (Some(signed), Some(id)) => signed == id,
+            (None, _) | (_, None) => true,
+        };
+        ours && self.list.issuer() == authority.name()
+    }
+
     fn is_like(&self, other: &Self) -> bool {
         let scope = |list: &Self| list.list.issuing_distribution_point().map(<[u8]>::to_vec);
         self.list.issuer() == other.list.issuer()

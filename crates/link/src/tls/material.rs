@@ -5,16 +5,24 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use rustls::pki_types::{
+    CertificateDer, CertificateRevocationListDer, PrivateKeyDer, PrivatePkcs1KeyDer,
+    PrivatePkcs8KeyDer, PrivateSec1KeyDer,
+};
 use rustls::sign::CertifiedKey;
 use sha2::{Digest, Sha256};
 use terms::UnixMillis;
+use terms::pem::{self, KeyForm, PemInvalid};
 
 use super::lists::Lists;
-use super::trust::{Authority, Trust};
+use super::trust::{Authority, Cause, Trust};
 use super::{Error, Pins, trust};
 use crate::watched;
+
+/// What is said of an authority that no certificate of ours could be verified by.
+const NAME_CONSTRAINT: &str = "an authority in it has a name constraint of URIs or directory \
+                               names, which is not supported: issue one without (the map pins \
+                               what it may speak for)";
 
 /// Our own certificate.
 #[derive(Debug, Clone)]
@@ -26,13 +34,27 @@ pub(super) struct Own {
 /// Reads certificate and key, and sees that they belong together.
 pub(super) fn own(certificate: &Path, key: &Path) -> Result<Own, Error> {
     let chain = certificates(certificate)?;
-    let leaf = chain.first().ok_or_else(|| wrong(certificate, "it holds no certificate"))?;
-    let not_after =
-        trust::read(leaf).map_err(|_| wrong(certificate, "it cannot be read"))?.not_after;
-    let secret = PrivateKeyDer::from_pem_slice(&bytes(key)?)
-        .map_err(|_| wrong(key, "it holds no private key in PEM"))?;
+    let mut not_after = None;
+    for (place, one) in chain.iter().enumerate() {
+        let damaged = |_| wrong(certificate, "a certificate in it is damaged");
+        let said = trust::read(one).map_err(damaged)?;
+        not_after.get_or_insert(said.not_after);
+        // Whoever verifies our chain could not judge it.
+        if place > 0 && trust::constrains_names(one).map_err(damaged)? {
+            return Err(wrong(certificate, NAME_CONSTRAINT));
+        }
+    }
+    let not_after = not_after.ok_or_else(|| wrong(certificate, "it holds no certificate"))?;
+    let secret = watched::read_secret(key)
+        .map_err(|source| Error::Unread { path: key.to_path_buf(), source })?;
+    let (form, der) = pem::private_key(&secret).map_err(invalid(key))?;
+    let secret = match form {
+        KeyForm::Pkcs8 => PrivateKeyDer::from(PrivatePkcs8KeyDer::from(der.as_slice())),
+        KeyForm::Pkcs1 => PrivatePkcs1KeyDer::from(der.as_slice()).into(),
+        KeyForm::Sec1 => PrivateSec1KeyDer::from(der.as_slice()).into(),
+    };
     let signing = any_supported_type(&secret)
-        .map_err(|_| wrong(key, "its key is of a kind that is not supported"))?;
+        .map_err(|_| wrong(key, "its key is damaged, or of a kind that is not supported"))?;
     let own = CertifiedKey::new(chain, signing);
     own.keys_match().map_err(|_| Error::Unpaired { path: key.to_path_buf() })?;
     Ok(Own { key: Arc::new(own), not_after })
@@ -94,39 +116,43 @@ pub(super) fn callers(
         for certificate in certificates(path)? {
             trust.callers.push(authority(path, &certificate)?);
         }
-        if trust.callers.is_empty() {
-            return Err(wrong(path, "it holds no certificate"));
-        }
     }
     trust.revoked = lists(revoked)?;
     Ok(trust)
 }
 
 fn authority(path: &Path, certificate: &CertificateDer<'_>) -> Result<Authority, Error> {
-    Authority::new(certificate)
-        .map_err(|_| wrong(path, "it holds a certificate that is no authority"))
+    let why = |cause| {
+        if cause == Cause::Constraint {
+            NAME_CONSTRAINT
+        } else if cause == Cause::Authority {
+            "a certificate in it is no authority (basicConstraints without CA): name the bundle of \
+             authorities"
+        } else {
+            "a certificate in it is damaged"
+        }
+    };
+    Authority::new(certificate).map_err(|cause| wrong(path, why(cause)))
 }
 
 /// Reads the lists of revoked certificates.
 pub(super) fn lists(path: Option<&PathBuf>) -> Result<Lists, Error> {
     let mut lists = Lists::default();
     let Some(path) = path else { return Ok(lists) };
-    let bytes = bytes(path)?;
-    let broken = |_| wrong(path, "it holds a revocation list that cannot be read");
-    for list in CertificateRevocationListDer::pem_slice_iter(&bytes) {
-        let list = list.map_err(|_| wrong(path, "it holds PEM that cannot be read"))?;
-        lists.add(&list).map_err(broken)?;
-    }
-    if lists.is_empty() {
-        return Err(wrong(path, "it holds no revocation list in PEM"));
+    for list in pem::revocation_lists(&bytes(path)?).map_err(invalid(path))? {
+        let list = CertificateRevocationListDer::from(list);
+        lists.add(&list).map_err(|why| wrong(path, why))?;
     }
     Ok(lists)
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let bytes = bytes(path)?;
-    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
-    all.map_err(|_| wrong(path, "it holds a certificate that cannot be read"))
+    let all = pem::certificates(&bytes(path)?).map_err(invalid(path))?;
+    Ok(all.into_iter().map(CertificateDer::from).collect())
+}
+
+fn invalid(path: &Path) -> impl Fn(PemInvalid) -> Error {
+    move |problem| Error::Pem { path: path.to_path_buf(), problem }
 }
 
 fn bytes(path: &Path) -> Result<Vec<u8>, Error> {

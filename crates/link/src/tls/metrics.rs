@@ -7,6 +7,7 @@ use terms::UnixMillis;
 
 use super::setup::first_end;
 use super::trust::{Cause, Trust};
+use crate::admin::Health;
 use crate::metrics::{By, Counter, Family, Gauge, Label, Registry};
 use crate::refusals::Refusals;
 
@@ -18,6 +19,8 @@ pub struct TlsMetrics {
     list_expires: Gauge,
     lists_kept: Gauge,
     reloads_failed: Counter,
+    files_refused: Gauge,
+    health: Option<(Health, &'static str)>,
     refused: Family<By<Refused>, Counter>,
     closed: Family<By<Closed>, Counter>,
     told: Arc<[Refusals; Cause::ALL.len()]>,
@@ -78,6 +81,7 @@ impl TlsMetrics {
             "revocation_list_expires_seconds",
             "revocation_lists_kept",
             "tls_reloads_failed",
+            "tls_files_refused",
             "certificates_refused",
             "connections_closed",
         ];
@@ -92,14 +96,15 @@ impl TlsMetrics {
             "listener_revocation_list_expires_seconds",
             "listener_revocation_lists_kept",
             "listener_tls_reloads_failed",
+            "listener_tls_files_refused",
             "listener_certificates_refused",
             "listener_connections_closed",
         ];
         Self::named(registry, names)
     }
 
-    fn named(registry: &mut Registry, names: [&'static str; 7]) -> Self {
-        let [expires, authority_expires, list_expires, lists_kept, reloads_failed, refused, closed] =
+    fn named(registry: &mut Registry, names: [&'static str; 8]) -> Self {
+        let [expires, authorities, list_expires, lists_kept, failed, files, refused, closed] =
             names;
         let own = Self::default();
         registry.register(
@@ -108,7 +113,7 @@ impl TlsMetrics {
             own.expires.clone(),
         );
         registry.register(
-            authority_expires,
+            authorities,
             "When the first authority that is trusted ends, in seconds since 1970; 0 for none",
             own.authority_expires.clone(),
         );
@@ -123,9 +128,14 @@ impl TlsMetrics {
             own.lists_kept.clone(),
         );
         registry.register(
-            reloads_failed,
+            failed,
             "Changed certificate files that could not be used: the old ones stay in use",
             own.reloads_failed.clone(),
+        );
+        registry.register(
+            files,
+            "1 while the certificate files cannot be used, and what was read before stays in use",
+            own.files_refused.clone(),
         );
         registry.register(
             refused,
@@ -158,8 +168,27 @@ impl TlsMetrics {
         self.closed.get_or_create(&By(cause)).inc();
     }
 
-    pub(super) fn reload_failed(&self) {
+    /// Tells operators under that name, too, whether the files are in use.
+    #[must_use]
+    pub fn telling(self, health: &Health, name: &'static str) -> Self {
+        health.set_fact(name, "in use");
+        Self { health: Some((health.clone(), name)), ..self }
+    }
+
+    /// The files cannot be used: what was in use before stays.
+    pub(super) fn files_refused(&self, error: &super::Error) {
         self.reloads_failed.inc();
+        self.files_refused.set(1);
+        if let Some((health, name)) = &self.health {
+            health.set_fact(name, format!("refused, and the old ones stay in use: {error}"));
+        }
+    }
+
+    pub(super) fn files_in_use(&self) {
+        self.files_refused.set(0);
+        if let Some((health, name)) = &self.health {
+            health.set_fact(name, "in use");
+        }
     }
 
     pub(super) fn loaded(&self, own: UnixMillis, trust: &Trust) {
@@ -180,6 +209,12 @@ impl TlsMetrics {
     #[cfg(test)]
     pub(crate) fn closures(&self, cause: Closed) -> u64 {
         self.closed.get_or_create(&By(cause)).get()
+    }
+
+    /// Whether the files cannot be used.
+    #[cfg(test)]
+    pub(super) fn files_are_refused(&self) -> i64 {
+        self.files_refused.get()
     }
 
     /// How often a reload failed.

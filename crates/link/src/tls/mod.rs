@@ -13,6 +13,7 @@
 //! the moment at which its list is read.
 
 mod callers;
+mod endings;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -51,6 +52,7 @@ use trust::Trust;
 use verify::{Verifier, Wanted};
 
 pub use callers::{CallerCertificate, CallerFiles, CallerTls};
+pub use endings::{Ending, bundle_digests, revocation_endings};
 pub(crate) use metrics::Closed;
 pub use metrics::TlsMetrics;
 pub(crate) use peers::Ours;
@@ -104,6 +106,14 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong with it.
         why: &'static str,
+    },
+    /// A file is not PEM as it should be.
+    #[error("{path}, {problem}")]
+    Pem {
+        /// Which.
+        path: PathBuf,
+        /// Where, and what is wrong.
+        problem: terms::pem::PemInvalid,
     },
     /// Key and certificate are not of each other: one of them may be on its way.
     #[error("{path}: it is not the key of the certificate")]
@@ -245,11 +255,12 @@ impl Tls {
             Ok(new) => {
                 loaded.send_replace(Arc::new(new));
                 tracing::info!(generation, "certificates were read");
+                metrics.files_in_use();
                 return true;
             }
             Err(error) => {
-                metrics.reload_failed();
                 tracing::error!(%error, "changed certificates cannot be used: the old ones stay");
+                metrics.files_refused(&error);
             }
         }
         // Whatever else is wrong, nobody goes on trusting whom an authority has revoked.

@@ -26,7 +26,8 @@ pub enum Cause {
     /// It cannot be read.
     #[error("the certificate cannot be read")]
     Unreadable,
-    /// It does not have exactly one URI name of our form, in our trust domain.
+    /// It does not have exactly one URI name of our form, in our trust domain; or, of a caller, it
+    /// has several.
     #[error("the certificate does not name a process of this deployment")]
     Name,
     /// It names somebody else than who was looked for, or who may call here.
@@ -38,6 +39,18 @@ pub enum Cause {
     /// It is past its end, or before its beginning.
     #[error("the certificate is not valid at this time")]
     Expired,
+    /// Its authority is past its end, or before its beginning.
+    #[error("the authority that issued the certificate is not valid at this time")]
+    AuthorityExpired,
+    /// Its key usage or extended key usage does not allow what it is used for.
+    #[error(
+        "the certificate's (extended) key usage does not allow this use: one of our processes \
+         needs clientAuth and serverAuth, a caller clientAuth"
+    )]
+    Usage,
+    /// A name constraint of its authorities forbids its name.
+    #[error("a name constraint of the authorities forbids this name, or cannot be judged")]
+    Constraint,
     /// Its authority has revoked it.
     #[error("the certificate is revoked")]
     Revoked,
@@ -55,6 +68,9 @@ impl Cause {
         Self::Other,
         Self::Authority,
         Self::Expired,
+        Self::AuthorityExpired,
+        Self::Usage,
+        Self::Constraint,
         Self::Revoked,
         Self::ListExpired,
     ];
@@ -68,6 +84,9 @@ impl Cause {
             Self::Other => "other",
             Self::Authority => "authority",
             Self::Expired => "expired",
+            Self::AuthorityExpired => "authority_expired",
+            Self::Usage => "usage",
+            Self::Constraint => "constraint",
             Self::Revoked => "revoked",
             Self::ListExpired => "list_expired",
         }
@@ -99,12 +118,30 @@ pub(super) fn read(leaf: &CertificateDer<'_>) -> Result<Said, Cause> {
     Ok(Said { uris, not_after: millis(parsed.validity().not_after.timestamp()) })
 }
 
+/// Whether a certificate restricts the URIs or the own names of those below it. The library does not
+/// judge such a constraint and refuses everybody below: whoever reads an authority should say so at
+/// once.
+pub(super) fn constrains_names(certificate: &CertificateDer<'_>) -> Result<bool, Cause> {
+    let (_, parsed) = X509Certificate::from_der(certificate).map_err(|_| Cause::Unreadable)?;
+    let constraints = parsed.name_constraints().map_err(|_| Cause::Unreadable)?;
+    let Some(constraints) = constraints.map(|found| found.value) else { return Ok(false) };
+    let mut trees = [&constraints.permitted_subtrees, &constraints.excluded_subtrees]
+        .into_iter()
+        .flatten()
+        .flatten();
+    let judged = |name: &GeneralName<'_>| {
+        !matches!(name, GeneralName::URI(_) | GeneralName::DirectoryName(_))
+    };
+    Ok(trees.any(|tree| !judged(&tree.base)))
+}
+
 /// One authority: what chains end in, and until when it may be ended in.
 #[derive(Debug, Clone)]
 pub(super) struct Authority {
     anchor: TrustAnchor<'static>,
     /// SHA-256 of its certificate, by which maps pin it.
     digest: [u8; 32],
+    not_before: UnixMillis,
     pub(super) not_after: UnixMillis,
     /// What lists of its own name its key by.
     pub(super) key_id: Option<Vec<u8>>,
@@ -120,6 +157,9 @@ impl Authority {
         let anchor = webpki::anchor_from_trusted_cert(certificate);
         let anchor = anchor.map_err(|_| Cause::Unreadable)?.to_owned();
         let not_after = read(certificate)?.not_after;
+        if constrains_names(certificate)? {
+            return Err(Cause::Constraint);
+        }
         let (_, parsed) = X509Certificate::from_der(certificate).map_err(|_| Cause::Unreadable)?;
         // The library takes any certificate for an anchor.
         if !parsed.is_ca() {
@@ -137,7 +177,23 @@ impl Authority {
             }
         }
         let digest = Sha256::digest(certificate).into();
-        Ok(Self { anchor, digest, not_after, key_id, key, below_max })
+        let not_before = millis(parsed.validity().not_before.timestamp());
+        Ok(Self { anchor, digest, not_before, not_after, key_id, key, below_max })
+    }
+
+    /// SHA-256 of its certificate.
+    pub(super) const fn digest(&self) -> [u8; 32] {
+        self.digest
+    }
+
+    /// As maps pin it, and people tell it from others.
+    pub(super) fn shown(&self) -> String {
+        let digest: String = self.digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("sha256:{digest}")
+    }
+
+    const fn is_valid(&self, now: UnixMillis) -> bool {
+        self.not_before.0 <= now.0 && now.0 < self.not_after.0
     }
 
     /// Its name, as those that it has issued bear it.
@@ -227,8 +283,14 @@ impl Trust {
     }
 
     /// Which names a caller's chain gives.
+    ///
+    /// One that names several is nobody's: which it acts for would be a guess, and SPIFFE allows
+    /// one (X509-SVID, section 2).
     pub(super) fn caller(&self, chain: Chain<'_>, now: UnixTime) -> Result<Said, Cause> {
         let said = read(chain.0)?;
+        if said.uris.len() > 1 {
+            return Err(Cause::Name);
+        }
         let usage = KeyUsage::client_auth();
         self.chain(&self.callers, chain, &Asked { now, usage, foreign: &[] })?;
         Ok(said)
@@ -240,11 +302,12 @@ impl Trust {
         chain: Chain<'_>,
         asked: &Asked<'_>,
     ) -> Result<(), Cause> {
-        let now_ms = asked.now.as_secs().saturating_mul(1000);
+        let now = UnixMillis(asked.now.as_secs().saturating_mul(1000));
         let mut refused = Cause::Authority;
-        for authority in authorities.iter().filter(|authority| now_ms < authority.not_after.0) {
+        for authority in authorities {
             match self.path(authority, chain, asked) {
-                Ok(()) => return Ok(()),
+                Ok(()) if authority.is_valid(now) => return Ok(()),
+                Ok(()) => refused = Cause::AuthorityExpired,
                 // Another one's authority says nothing of why its own one refuses it.
                 Err(Cause::Authority) => {}
                 Err(cause) => refused = cause,
@@ -299,6 +362,10 @@ fn cause(error: &webpki::Error) -> Cause {
         E::CertRevoked => Cause::Revoked,
         E::CrlExpired { .. } => Cause::ListExpired,
         E::BadDer | E::BadDerTime => Cause::Unreadable,
+        E::RequiredEkuNotFoundContext(_) | E::EmptyEkuExtension => Cause::Usage,
+        E::NameConstraintViolation | E::MalformedNameConstraint | E::UnsupportedNameType => {
+            Cause::Constraint
+        }
         // Whatever else is wrong with a path, it does not lead to an authority of ours.
         _ => Cause::Authority,
     }

@@ -70,7 +70,9 @@ fn alert(cause: Cause) -> CertificateError {
         Cause::Missing | Cause::Unreadable => CertificateError::BadEncoding,
         Cause::Name | Cause::Other => CertificateError::ApplicationVerificationFailure,
         Cause::Authority => CertificateError::UnknownIssuer,
-        Cause::Expired => CertificateError::Expired,
+        Cause::Expired | Cause::AuthorityExpired => CertificateError::Expired,
+        Cause::Usage => CertificateError::InvalidPurpose,
+        Cause::Constraint => CertificateError::NotValidForName,
         Cause::Revoked => CertificateError::Revoked,
         Cause::ListExpired => CertificateError::UnknownRevocationStatus,
     }

@@ -153,6 +153,10 @@ impl Pki {
 fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
     let path = folder.join(name);
     std::fs::write(&path, text).expect("a file");
+    if name == "key.pem" {
+        let closed = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&path, closed).expect("it is ours");
+    }
     path
 }
 

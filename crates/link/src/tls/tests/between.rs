@@ -103,3 +103,80 @@ fn one_key_is_the_authority_of_one_region() {
     let one = pins(&[("eu-fra", &[&eu, &other])]);
     assert!(open(&files, &one, PeerKind::Gateway, "eu-fra").is_ok());
 }
+
+#[test]
+fn an_authority_that_is_not_valid_speaks_for_nobody() {
+    for years in [(2027, 2040), (2020, 2026)] {
+        let eu = Ca::changed("eu", |params| {
+            params.not_before = date_time_ymd(years.0, 1, 1);
+            params.not_after = date_time_ymd(years.1, 1, 1);
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let files = files(folder.path(), &eu.leaf(&[GATEWAY]), &[&eu], &[]);
+        let pins = pins(&[("eu-fra", &[&eu])]);
+        let refused = open(&files, &pins, PeerKind::Gateway, "eu-fra").unwrap_err();
+        let expected = matches!(refused, Error::Own { cause: Cause::AuthorityExpired, .. });
+        assert!(expected, "{years:?}: {refused}");
+    }
+}
+
+#[test]
+fn a_name_constraint_that_cannot_be_judged_is_refused_when_it_is_read() {
+    use rcgen::{CustomExtension, DistinguishedName, GeneralSubtree, NameConstraints};
+    // Permitted: the URI `sample`.
+    let uri = [&[0x30, 0x0c, 0xa0, 0x0a, 0x30, 0x08, 0x86, 0x06], &b"sample"[..]].concat();
+    let of_uri = Ca::changed("eu", |params| {
+        let mut extension = CustomExtension::from_oid_content(&[2, 5, 29, 30], uri.clone());
+        extension.set_criticality(true);
+        params.custom_extensions.push(extension);
+    });
+    let of = |subtree: GeneralSubtree| {
+        Ca::changed("eu", |params| {
+            params.name_constraints = Some(NameConstraints {
+                permitted_subtrees: vec![subtree],
+                excluded_subtrees: Vec::new(),
+            });
+        })
+    };
+    let mut name = DistinguishedName::new();
+    name.push(DnType::OrganizationName, "sample");
+    let folder = tempfile::tempdir().unwrap();
+    let check = |eu: &Ca| {
+        let files = files(folder.path(), &eu.leaf(&[GATEWAY]), &[eu], &[]);
+        open(&files, &pins(&[("eu-fra", &[eu])]), PeerKind::Gateway, "eu-fra")
+    };
+    for eu in [of_uri, of(GeneralSubtree::DirectoryName(name))] {
+        let refused = check(&eu).unwrap_err().to_string();
+        assert!(
+            refused.contains("authorities.pem: ") && refused.contains("constraint"),
+            "{refused}"
+        );
+    }
+    // One of names that we have not is none.
+    assert!(check(&of(GeneralSubtree::DnsName("example".to_owned()))).is_ok());
+}
+
+#[test]
+fn what_a_certificate_may_not_be_used_for_is_said() {
+    let (eu, folder) = (Ca::new("eu"), tempfile::tempdir().unwrap());
+    // For clients alone.
+    let leaf = eu.leaf_of(&[GATEWAY], (2026, 2027), false);
+    let files = files(folder.path(), &leaf, &[&eu], &[]);
+    let refused = open(&files, &pins(&[("eu-fra", &[&eu])]), PeerKind::Gateway, "eu-fra");
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("serverAuth"), "{refused}");
+}
+
+#[test]
+fn a_key_is_read_only_if_nobody_else_may_read_it() {
+    let (eu, folder) = (Ca::new("eu"), tempfile::tempdir().unwrap());
+    let files = files(folder.path(), &eu.leaf(&[GATEWAY]), &[&eu], &[]);
+    let pins = pins(&[("eu-fra", &[&eu])]);
+    for mode in [0o640, 0o644, 0o604] {
+        set_mode(&files.key, mode);
+        let refused = open(&files, &pins, PeerKind::Gateway, "eu-fra").unwrap_err().to_string();
+        assert!(refused.contains("key.pem") && refused.contains("chmod 600"), "{refused}");
+    }
+    set_mode(&files.key, 0o400);
+    assert!(open(&files, &pins, PeerKind::Gateway, "eu-fra").is_ok());
+}

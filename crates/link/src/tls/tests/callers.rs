@@ -65,6 +65,12 @@ async fn a_caller_is_whoever_its_certificate_names() {
         own.leaf(&["spiffe://sample/caller/billing"]),
         self_signed(&["spiffe://sample/caller/billing"]),
         callers.leaf_of(&["spiffe://sample/caller/billing"], (2024, 2025), false),
+        // Which of the two it acts for would be a guess.
+        callers.leaf_of(
+            &["spiffe://sample/caller/billing", "spiffe://sample/caller/other"],
+            (2026, 2027),
+            false,
+        ),
     ] {
         assert!(call(&tls, &own, Some(&other)).await.is_none());
     }

@@ -62,6 +62,10 @@ struct Leaf {
 
 impl Ca {
     fn new(name: &str) -> Self {
+        Self::changed(name, |_params| {})
+    }
+
+    fn changed(name: &str, change: impl FnOnce(&mut CertificateParams)) -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
@@ -69,6 +73,7 @@ impl Ca {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params.not_before = date_time_ymd(2026, 1, 1);
         params.not_after = date_time_ymd(2030, 1, 1);
+        change(&mut params);
         let certificate = params.self_signed(&key).unwrap();
         let digest = Sha256::digest(certificate.der()).into();
         let pem = certificate.pem();
@@ -147,6 +152,9 @@ fn files(folder: &Path, leaf: &Leaf, authorities: &[&Ca], lists: &[String]) -> F
     let write = |name: &str, text: &str| {
         let path = folder.join(name);
         std::fs::write(&path, text).unwrap();
+        if name == "key.pem" {
+            set_mode(&path, 0o600);
+        }
         path
     };
     let all: String = authorities.iter().map(|ca| ca.pem.as_str()).collect();
@@ -156,6 +164,11 @@ fn files(folder: &Path, leaf: &Leaf, authorities: &[&Ca], lists: &[String]) -> F
         authorities: write("authorities.pem", &all),
         revoked: (!lists.is_empty()).then(|| write("revoked.pem", &lists.concat())),
     }
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
 fn pins(regions: &[(&str, &[&Ca])]) -> Pins {

@@ -225,3 +225,69 @@ fn a_list_that_ends_is_seen_without_a_change() {
     met.hand.0.store(1_798_761_601, Ordering::Relaxed);
     assert!(!met.gateway.trusts(&peer));
 }
+
+#[test]
+fn a_list_that_cannot_be_found_in_its_file_revokes_nobody_less() {
+    use super::super::Cause;
+    let met = met(&Ca::new("next"));
+    let refused = |leaf| met.peer(leaf).map(|peer| peer.id).unwrap_err();
+    let (eu, other) = (met.eu.list(&[], 2030), met.ru.leaf(&[SHARD]));
+    met.write("revoked.pem", &format!("{eu}{}", met.ru.numbered(&[&met.leaf], (2026, 2030), 2)));
+    assert!(met.gateway.reload());
+    let next = met.ru.numbered(&[&met.leaf, &other], (2026, 2030), 3);
+    for (failures, file) in (1..).zip([
+        format!("{}{next}", eu.trim_end()),
+        format!("{eu} {next}"),
+        format!("{eu}\u{feff}{next}"),
+        format!("{eu}{}", next.trim_end().trim_end_matches('-')),
+        format!("{eu}{}", next.replacen("-----BEGIN", "----BEGIN", 1)),
+        format!("{next}{}", met.eu.pem),
+    ]) {
+        met.write("revoked.pem", &file);
+        assert!(!met.gateway.reload(), "{file}");
+        assert_eq!(refused(&met.leaf), Cause::Revoked, "what was read before holds");
+        assert!(met.peer(&other).is_ok(), "and nothing else");
+        assert_eq!(met.gateway.0.metrics.failures(), failures);
+        assert_eq!(met.gateway.0.metrics.files_are_refused(), 1);
+    }
+    met.write("revoked.pem", &format!("{eu}{next}").replace('\n', "\r\n"));
+    assert!(met.gateway.reload());
+    assert_eq!(refused(&other), Cause::Revoked);
+    assert_eq!(met.gateway.0.metrics.files_are_refused(), 0);
+}
+
+#[test]
+fn of_two_lists_the_number_decides_and_then_what_they_revoke() {
+    use super::super::Cause;
+    let met = met(&Ca::new("next"));
+    let (one, other) = (&met.leaf, &met.ru.leaf(&[SHARD]));
+    let (early, late) = ((2025, 2030), (2026, 2031));
+    let list = |revoked: &[&Leaf], years, number| met.ru.numbered(revoked, years, number);
+    // A higher number, issued in the same second or long before.
+    for (number, pair) in (10..).step_by(10).zip([(early, early), (late, early)]) {
+        let (older, newer) = (list(&[], pair.0, number), list(&[one], pair.1, number + 1));
+        for both in [[&older, &newer], [&newer, &older]] {
+            met.write("revoked.pem", &both.map(String::as_str).concat());
+            assert!(met.gateway.reload());
+            assert_eq!(met.peer(one).map(|peer| peer.id), Err(Cause::Revoked));
+        }
+    }
+    // The same number: more revocations, and then the later of the two.
+    let (more, fewer) = (list(&[one, other], early, 30), list(&[one], late, 30));
+    for both in [[&more, &fewer], [&fewer, &more]] {
+        met.write("revoked.pem", &both.map(String::as_str).concat());
+        assert!(met.gateway.reload());
+        assert_eq!(met.peer(other).map(|peer| peer.id), Err(Cause::Revoked));
+    }
+    met.write("revoked.pem", &fewer);
+    assert!(met.gateway.reload());
+    assert_eq!(met.peer(other).map(|peer| peer.id), Err(Cause::Revoked), "in a later file");
+    let end_2031 = 1_924_992_000;
+    met.write("revoked.pem", &format!("{more}{}", list(&[one, other], late, 30)));
+    assert!(met.gateway.reload());
+    assert_eq!(met.gateway.0.metrics.lists(), (end_2031, 0));
+    // Neither holds the other's.
+    met.write("revoked.pem", &format!("{}{}", list(&[one], early, 31), list(&[other], late, 31)));
+    assert!(!met.gateway.reload());
+    assert_eq!(met.peer(other).map(|peer| peer.id), Err(Cause::Revoked));
+}

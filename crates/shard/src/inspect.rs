@@ -1,0 +1,41 @@
+//! A look at the store of a shard that does not run, by every check of a start.
+
+use std::sync::Arc;
+
+use atlas::{Annex, RegionMap};
+use terms::UnixMillis;
+
+use crate::open::Opening;
+use crate::{Error, Outside, Settings};
+
+/// A store that a start would take.
+#[derive(Debug)]
+pub struct Inspected {
+    /// The map in force: the newest of the store's and the configuration's.
+    pub map: Arc<RegionMap>,
+    /// Entries of the log.
+    pub entries: u64,
+    /// When it was written last.
+    pub last_commit: UnixMillis,
+}
+
+/// Opens a store as a start does: keys, identity, log, checkpoint and map. Nothing is made, no map
+/// is taken, no entry is written and nothing is signed; the engine itself notes a new term and may
+/// tidy up after a crash, as each opening does. None: there is no store yet.
+///
+/// # Errors
+/// [`Error`]: whatever would keep the shard from starting. While it runs, its store is locked.
+pub fn inspect(
+    settings: &Settings,
+    map: &RegionMap,
+    annex: &Annex,
+    outside: &Outside,
+) -> Result<Option<Inspected>, Error> {
+    let opening = Opening { settings, map, annex, outside };
+    if !settings.data.exists() && !opening.anchor_path().exists() {
+        return Ok(None);
+    }
+    let opened = opening.open_to(true)?;
+    let entries = opened.log.edge.size();
+    Ok(Some(Inspected { map: opened.map, entries, last_commit: opened.last_commit }))
+}
