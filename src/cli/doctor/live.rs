@@ -7,12 +7,13 @@ use std::time::Duration;
 use atlas::{Country, Home, HomeFor, RegionMap, SignedMap};
 use clap::Args;
 use client::{Access, Client, Error, Ledger, Settings, api, new_request_id, verify_receipt};
+use evidence::Evidence;
 use link::system::{SystemClock, SystemEntropy};
 use terms::{Clock as _, Entropy as _};
 
 use super::Line;
 use super::store::endings;
-use crate::cli::{Exit, Failure, Item, access, proto, refusal_text};
+use crate::cli::{Exit, Failure, access, proto, refusal_text};
 
 /// Time for one call.
 const CALL_MAX: Duration = Duration::from_secs(10);
@@ -360,9 +361,9 @@ fn put(
     country: Country,
     body: &[u8],
 ) -> Result<api::PutRecordRequest, Failure> {
-    let item = |kind| Item::read(0, kind, country.as_str().to_owned());
+    let item = |kind| Evidence::read(0, kind, country.as_str().to_owned());
     let items = [item("citizenship"), item("residence")];
-    let items: Result<Vec<Item>, _> = items.into_iter().collect();
+    let items: Result<Vec<Evidence>, _> = items.into_iter().collect();
     Ok(api::PutRecordRequest {
         subject: Some(api::SubjectRef { id: subject.to_owned(), domicile: String::new() }),
         collection: collection.to_owned(),

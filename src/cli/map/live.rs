@@ -155,7 +155,7 @@ pub(super) fn apply(options: &Apply) -> Result<(), Failure> {
             };
             let waiting = status.shards.iter().find(behind);
             if waiting.is_none() || Instant::now() >= until {
-                show(&status, options.json)?;
+                show(&status, None, options.json)?;
                 return match waiting {
                     None => Ok(()),
                     Some(shard) => Err(Failure::said(
@@ -186,18 +186,18 @@ pub(super) fn status(options: &Status) -> Result<(), Failure> {
         let map = map.map_err(|error| options.asked.failed(&error))?;
         let signed = atlas::SignedMap { text: map.text, note: map.note, packs: map.packs };
         let map = signed.read().map_err(|fault| Failure::new(Exit::Data, fault))?;
-        show(&status, &map, options.json)
+        show(&status, Some(&map), options.json)
     })
 }
 
 fn show(
     status: &api::RegionMapStatus,
-    map: &atlas::RegionMap,
+    map: Option<&atlas::RegionMap>,
     in_json: bool,
 ) -> Result<(), Failure> {
     if !in_json {
         terminal::say(table(status))?;
-        return terminal::say(ends(map));
+        return map.map_or(Ok(()), |map| terminal::say(ends(map)));
     }
     let shards = status.shards.iter().map(|shard| {
         serde_json::json!({
@@ -205,12 +205,15 @@ fn show(
             "map": json(shard.map.as_ref()),
         })
     });
-    let all = serde_json::json!({
+    let mut all = serde_json::json!({
         "gateway": json(status.gateway.as_ref()), "shards": shards.collect::<Vec<_>>(),
-        "ends": map.endings().iter().map(|ending| serde_json::json!({
-            "what": ending.what, "over": ending.over.to_string(),
-        })).collect::<Vec<_>>(),
     });
+    if let Some(map) = map {
+        let ends = map.endings().into_iter().map(
+            |ending| serde_json::json!({ "what": ending.what, "over": ending.over.to_string() }),
+        );
+        all["ends"] = ends.collect();
+    }
     terminal::say(all)
 }
 
