@@ -78,7 +78,8 @@ impl Work<'_> {
         }
         if let Err(fault) = &outcome {
             let by = (asker.tenant_tag, &asker.caller);
-            self.counts.refused(fault.reason, by, Some(&collection));
+            let judged = self.rules.map_ref().epoch;
+            self.counts.refused(fault.reason, judged, by, Some(&collection));
             if fault.reason == Reason::PlacementNotAdmitted {
                 // The gateway's rules gave this region, and ours do not: it is stale, or it lies.
                 self.node.refused(fault.reason, stands);
