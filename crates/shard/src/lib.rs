@@ -49,6 +49,7 @@ mod record;
 mod recover;
 mod rotate;
 mod rows;
+mod ruling_message;
 mod running;
 mod seal;
 mod sealed;

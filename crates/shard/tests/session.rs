@@ -11,10 +11,12 @@ use atlas::{RegionMap, SignedMap};
 use ledger::Signers;
 use ledger::entry::{Detail, Entry, Kind};
 use ledger::note::{self, Signer};
-use support::{Place, Session, put_ru, stored};
+use prost::Message as _;
+use support::{Place, Session, findings, put_ru, request_id, stored};
 use wire::session as proto;
 use wire::session::call::Op;
 use wire::session::reply::Outcome;
+use wire::v1;
 
 /// Calls that a test keeps in flight.
 const IN_FLIGHT: usize = 4_096;
@@ -186,6 +188,55 @@ async fn more_calls_in_flight_than_allowed_end_the_session_alone() {
     while let Ok(Some(_)) = rude.answers.message().await {}
     other.put(put_ru("small", "k", b"y", 3)).await.unwrap();
     drop((rude, other));
+    shard.stop().await.unwrap();
+}
+
+fn ruling(written: &proto::Written) -> (String, Vec<(String, Vec<i32>)>) {
+    let ruling = v1::Ruling::decode(&written.ruling[..]).expect("a ruling");
+    let Some(v1::ruling::Outcome::Placement(placement)) = ruling.outcome else {
+        panic!("a write that was done has a placement")
+    };
+    let laws = ruling.attachments.into_iter().map(|law| (law.jurisdiction, law.evidence_kinds));
+    (placement.region, laws.collect())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_carries_the_ruling_that_stands() {
+    let place = Place::new("eu-fra");
+    let shard = place.start().await;
+    let mut session = shard.session().await;
+    let put = |key: &str, n, of: &[(&str, &str)]| proto::Put {
+        findings: if of.is_empty() { vec![] } else { findings(of) }.into(),
+        ..put_ru("anna", key, b"x", n)
+    };
+    let both = [("residence", "RU"), ("citizenship", "DE")];
+    let dry = proto::Put { validate_only: true, ..put("a", 1, &both) };
+    let first = ruling(&session.put(dry).await.unwrap());
+    assert_eq!(first.0, "eu-fra");
+    assert_eq!(ruling(&session.put(put("a", 1, &both)).await.unwrap()), first);
+    // Alone, this residence would be ruled into another region.
+    let later = put("b", 2, &[("residence", "RU")]);
+    for dry in [true, false] {
+        let put = proto::Put { validate_only: dry, ..later.clone() };
+        assert_eq!(ruling(&session.put(put).await.unwrap()), first);
+    }
+    let again = session.put(later).await.unwrap();
+    assert!(again.replayed);
+    assert_eq!(ruling(&again), first);
+    let bare = proto::Put { create_subject: false, ..put("c", 3, &[]) };
+    assert_eq!(ruling(&session.put(bare).await.unwrap()), first);
+    let create = |n| proto::Create {
+        subject: "bert".into(),
+        collection: "profiles".into(),
+        request_id: request_id(n).into(),
+        findings: findings(&both).into(),
+        ..Default::default()
+    };
+    assert_eq!(ruling(&session.create(create(9)).await.unwrap()), first);
+    let again = session.create(create(9)).await.unwrap();
+    assert!(again.replayed);
+    assert_eq!(ruling(&again), first);
+    drop(session);
     shard.stop().await.unwrap();
 }
 
