@@ -10,6 +10,16 @@ use prost::Message as _;
 use prost_types::field_descriptor_proto::{Label, Type};
 use prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorSet};
 
+/// Answers of our own servers that list as many things as a deployment has: shards, findings of a
+/// check, kinds of effects of a map. Those who ask know whom they ask.
+const LISTS: [&str; 5] = [
+    "ApplyRegionMapResponse",
+    "CheckRegionMapResponse",
+    "PlanRegionMapResponse",
+    "RegionMapHistory",
+    "RegionMapStatus",
+];
+
 fn main() -> Result<(), Box<dyn Error>> {
     let root = PathBuf::from("../../proto");
     println!("cargo:rerun-if-changed={}", root.display());
@@ -75,9 +85,10 @@ fn shapes(files: &FileDescriptorSet) -> Result<String, Box<dyn Error>> {
     for name in used {
         let shape = number(name).ok_or("a method of no known message")?;
         let (rust, limits) = if let Some(message) = name.strip_prefix(".bailiwick.internal.v1.") {
-            (format!("session::{message}"), "FRAME")
+            let limits = if message == "ToGateway" { "ANSWER_FRAME" } else { "FRAME" };
+            (format!("session::{message}"), limits)
         } else if let Some(message) = name.strip_prefix(".bailiwick.v1.") {
-            (format!("v1::{message}"), "MESSAGE")
+            (format!("v1::{message}"), if LISTS.contains(&message) { "LIST" } else { "MESSAGE" })
         } else {
             return Err(format!("{name} is of a package without limits").into());
         };

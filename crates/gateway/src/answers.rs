@@ -64,6 +64,28 @@ pub(crate) fn ruling(ruling: &Ruling, data: &Data) -> v1::Ruling {
     }
 }
 
+/// The ruling that stands, as the shard gave it with an answer; `given`: evidence came with the
+/// call, so that it was made with this gateway's data.
+pub(crate) fn standing(
+    written: &mut proto::Written,
+    given: bool,
+    data: &Data,
+) -> Option<v1::Ruling> {
+    let encoded = std::mem::take(&mut written.ruling);
+    if encoded.is_empty() {
+        return None;
+    }
+    let Ok(mut ruling) = wire::bounded::decode::<v1::Ruling>(&encoded) else {
+        // What was written is written, and its receipt says so.
+        tracing::error!("a shard's ruling cannot be decoded");
+        return None;
+    };
+    if given {
+        ruling.data_versions.clone_from(&data.list);
+    }
+    Some(ruling)
+}
+
 /// Adds to a placement by which gateway a record goes in: the address of one inside, and whether
 /// it may come in there only, and not here.
 pub(crate) fn direct(answer: &mut v1::Ruling, address: Option<&str>, elsewhere: bool) {

@@ -59,14 +59,14 @@ pub(crate) async fn put(
             prove,
         }),
     };
-    let (written, receipt) = answers::written(way.send(ask).await?, validate_only)?;
+    let (mut written, receipt) = answers::written(way.send(ask).await?, validate_only)?;
     Ok(v1::PutRecordResponse {
+        ruling: answers::standing(&mut written, given.any, &shared.data),
         subject: Some(answers::subject(&target.subject, &region)),
         version: written.version,
         etag: written.etag,
         replayed: written.replayed,
         receipt,
-        ruling: ruling.map(|ruling| answers::ruling(&ruling, &shared.data)),
     })
 }
 

@@ -19,10 +19,17 @@ use crate::call::Asked;
 use crate::flight::Effect;
 use crate::follow::{fetch, offer};
 use crate::routing::Routing;
-use crate::session::{Ask, Session};
+use crate::session::{Ask, Peer, Session};
 
 /// Time that one shard has to walk over its subjects.
 const SURVEY_MAX: Duration = Duration::from_secs(60);
+
+/// Kinds of effects of a map that one answer tells apart: with all their fields it stays below what
+/// callers decode.
+const PLAN_MOVES_MAX: usize = 16_384;
+
+/// Rulings by region, collection, fate and detail.
+type Moves = BTreeMap<[String; 4], Rounded>;
 
 /// The service. Clones share everything.
 #[derive(Clone)]
@@ -89,7 +96,7 @@ impl RegionMaps for Service {
         request: Request<v1::RegionMapHistoryRequest>,
     ) -> Result<Response<v1::RegionMapHistory>, Status> {
         let (asked, request) = Asked::open(&self.0.desk, request)?;
-        let answer = history(&self.0, &asked, &request.region).await;
+        let answer = history(&self.0, &asked, &request).await;
         asked.answer(answer)
     }
 }
@@ -177,21 +184,19 @@ async fn plan(
         async move { (session, of_operator(session, asked, (op, bytes), SURVEY_MAX).await) }
     });
     // Shards of one region are told together, by the sum of their ranges.
-    let mut moves: BTreeMap<[String; 4], Rounded> = BTreeMap::new();
     let mut subjects = Rounded::default();
     let mut answer = v1::PlanRegionMapResponse {
         against: Some(to_wire(routing.map().epoch())),
         ..Default::default()
     };
+    let mut moves = Moves::new();
     for (session, surveyed) in join_all(surveyed).await {
         let region = session.peer.region.as_str();
         match surveyed {
             Ok(Outcome::Surveyed(surveyed)) => {
                 subjects = subjects.plus(range(surveyed.subjects));
-                for proto::SurveyCount { collection, fate, detail, count } in surveyed.counts {
-                    let told = moves.entry([region.to_owned(), collection, fate, detail]);
-                    let told = told.or_default();
-                    *told = told.plus(range(count));
+                for count in surveyed.counts {
+                    add_move(&mut moves, region, count);
                 }
             }
             Ok(_) => return Err(Reason::Internal.into()),
@@ -216,6 +221,18 @@ async fn plan(
 fn range(told: Option<proto::CountRange>) -> Rounded {
     let proto::CountRange { at_least, at_most } = told.unwrap_or_default();
     Rounded { at_least, at_most }
+}
+
+/// Adds what one shard counted. What is beyond the kinds that an answer holds is counted together
+/// by region, as the shards do with theirs.
+fn add_move(moves: &mut Moves, region: &str, counted: proto::SurveyCount) {
+    let proto::SurveyCount { collection, fate, detail, count } = counted;
+    let mut kind = [region.to_owned(), collection, fate, detail];
+    if moves.len() >= PLAN_MOVES_MAX && !moves.contains_key(&kind) {
+        kind = [region.to_owned(), String::new(), "other".to_owned(), String::new()];
+    }
+    let told = moves.entry(kind).or_default();
+    *told = told.plus(range(count));
 }
 
 async fn apply(
@@ -292,24 +309,32 @@ async fn offer_to_all(
 async fn history(
     shared: &Shared,
     asked: &Asked,
-    region: &str,
+    request: &v1::RegionMapHistoryRequest,
 ) -> Result<v1::RegionMapHistory, Fault> {
     let routing = shared.charts.pin();
-    let wanted = match region {
+    let wanted = match request.region.as_str() {
         "" => None,
         name => Some(RegionId::parse(name).map_err(|why| Fault::id("region", why))?),
     };
     if wanted.as_ref().is_some_and(|name| routing.map().region(name).is_none()) {
         return Err(Fault::new(Reason::DomicileUnknown).field("region"));
     }
+    let page = Page::parse(&request.page_token)?;
     let of_region = |session: &&Arc<Session>| {
-        session.is_up() && wanted.as_ref().is_none_or(|name| session.peer.region == *name)
+        let peer = &session.peer;
+        session.is_up()
+            && wanted.as_ref().is_none_or(|name| peer.region == *name)
+            && page.as_ref().is_none_or(|page| page.is_of(peer))
     };
     let session = routing.sessions().find(of_region).ok_or(Reason::RegionUnavailable)?;
-    let op = Op::MapHistory(proto::MapHistory {});
+    let after = page.map_or(0, |page| page.after);
+    let op = Op::MapHistory(proto::MapHistory { after });
     let Outcome::History(taken) = of_operator(session, asked, (op, 0), SURVEY_MAX).await? else {
         return Err(Reason::Internal.into());
     };
+    let (region, shard) = (session.peer.region.to_string(), session.peer.shard.to_string());
+    let last = taken.maps.last().and_then(|taken| taken.map.as_ref());
+    let next = last.filter(|_| taken.more).map(|map| format!("{region}/{shard}/{}", map.epoch));
     let maps = taken.maps.into_iter().map(|taken| {
         let map = taken.map.unwrap_or_default();
         let take_time = Timestamp { seconds: i64::from(taken.minute) * 60, nanos: 0 };
@@ -319,11 +344,37 @@ async fn history(
             signers: taken.signers,
         }
     });
-    Ok(v1::RegionMapHistory {
-        region: session.peer.region.to_string(),
-        shard: session.peer.shard.to_string(),
-        maps: maps.collect(),
-    })
+    let (maps, next_page_token) = (maps.collect(), next.unwrap_or_default());
+    Ok(v1::RegionMapHistory { region, shard, maps, next_page_token })
+}
+
+/// Where a page of a history begins. All pages are of one shard.
+struct Page<'a> {
+    region: &'a str,
+    shard: &'a str,
+    after: u64,
+}
+
+impl<'a> Page<'a> {
+    /// `None`: the first page.
+    fn parse(token: &'a str) -> Result<Option<Self>, Fault> {
+        if token.is_empty() {
+            return Ok(None);
+        }
+        let mut parts = token.splitn(3, '/');
+        let (region, shard, after) = (parts.next(), parts.next(), parts.next());
+        match (region, shard, after.and_then(|number| number.parse().ok())) {
+            (Some(region), Some(shard), Some(after)) => Ok(Some(Self { region, shard, after })),
+            _ => Err(Fault::new(Reason::FieldInvalid)
+                .field("page_token")
+                .problem("is no token that an answer gave")
+                .cure("use next_page_token of the answer before, or none for the first page")),
+        }
+    }
+
+    fn is_of(&self, peer: &Peer) -> bool {
+        peer.region.as_str() == self.region && peer.shard.as_str() == self.shard
+    }
 }
 
 /// A question of an operator to one shard.
@@ -372,4 +423,54 @@ fn day(text: &str, shared: &Shared) -> Result<Date, Fault> {
     }
     let wrong = || Fault::new(Reason::FieldInvalid).field("as_of").problem("is no day");
     Date::parse(text).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use wire::bounded::check;
+
+    use super::*;
+
+    #[test]
+    fn a_plan_of_many_shards_is_decoded_by_those_who_ask() {
+        let mut moves = Moves::new();
+        for region in 0..20 {
+            for n in 0..4_097 {
+                let counted = proto::SurveyCount {
+                    collection: format!("c{n}"),
+                    fate: "elsewhere".to_owned(),
+                    detail: "eu-fra".to_owned(),
+                    count: 10,
+                };
+                add_move(&mut moves, &format!("r{region}"), counted);
+            }
+        }
+        let all: u64 = moves.values().sum();
+        assert_eq!(all, 20 * 4_097 * 10, "each ruling is counted once");
+        let answer = v1::PlanRegionMapResponse { moves: planned(moves), ..Default::default() };
+        assert!(answer.moves.iter().any(|kind| kind.fate == "other"));
+        let bytes = prost::Message::encode_to_vec(&answer);
+        assert_eq!(check::<v1::PlanRegionMapResponse>(&bytes), Ok(()));
+    }
+
+    #[test]
+    fn the_pages_of_a_history_are_of_one_shard() {
+        let peer = |shard: &str| Peer {
+            region: RegionId::parse("eu-fra").unwrap(),
+            shard: terms::ShardId::parse(shard).unwrap(),
+            territory: "DE",
+            address: String::new(),
+        };
+        assert!(Page::parse("").unwrap().is_none());
+        let page = Page::parse("eu-fra/s1/256").unwrap().unwrap();
+        assert_eq!(page.after, 256);
+        assert!(page.is_of(&peer("s1")) && !page.is_of(&peer("s2")));
+        for wrong in ["256", "eu-fra/s1", "eu-fra/s1/", "eu-fra/s1/-1", "eu-fra/s1/2/3"] {
+            let fault = Page::parse(wrong).err().unwrap();
+            assert_eq!(
+                (fault.reason, fault.field.as_deref()),
+                (Reason::FieldInvalid, Some("page_token"))
+            );
+        }
+    }
 }

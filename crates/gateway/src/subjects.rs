@@ -86,10 +86,10 @@ async fn create(
             prove: create.prove,
         }),
     };
-    let (written, receipt) = answers::written(way.send(ask).await?, validate_only)?;
+    let (mut written, receipt) = answers::written(way.send(ask).await?, validate_only)?;
     Ok(v1::CreateSubjectResponse {
         subject,
-        ruling: Some(answers::ruling(&ruling, &shared.data)),
+        ruling: answers::standing(&mut written, create.given.any, &shared.data),
         replayed: written.replayed,
         receipt,
     })

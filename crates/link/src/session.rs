@@ -9,7 +9,7 @@ use std::time::Duration;
 use prost::Message;
 use terms::limits::{FRAME_BYTES_MAX, FRAME_BYTES_TARGET, FRAME_CALLS_MAX};
 use terms::{Detail, Reason};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_stream::Stream;
 use tonic::transport::{Endpoint, Server};
 use wire::session as proto;
@@ -33,6 +33,10 @@ const _: () = assert!(wire::bounded::FRAME_PARTS_MAX == FRAME_CALLS_MAX);
 /// Streams of one connection to a shard: its session, and what comes while another one ends. Each
 /// may hold one message that lacks its end.
 const STREAMS_MAX: u32 = 2;
+/// Fields of one call or reply without what it lists.
+const PART_FIELDS: usize = 32;
+/// Fields of a frame that are none of its calls or replies.
+const FIELDS_BESIDE: usize = 64;
 /// Bytes of problem and cure that are taken from the other end.
 const TEXT_BYTES_MAX: usize = 512;
 /// Bytes of one detail that are taken from the other end.
@@ -103,8 +107,14 @@ pub trait Part: Send + Unpin + 'static {
     /// The frame.
     type Frame: Default + Send + Unpin;
 
+    /// Fields of one frame at which it is not filled further, so that the other end decodes it.
+    const FIELDS_TARGET: usize;
+
     /// Bytes that it takes up in a frame, roughly.
     fn wire_bytes(&self) -> usize;
+
+    /// Fields that it takes up in a frame, at most.
+    fn wire_fields(&self) -> usize;
 
     /// Adds it to a frame.
     fn put(self, frame: &mut Self::Frame);
@@ -112,9 +122,19 @@ pub trait Part: Send + Unpin + 'static {
 
 impl Part for proto::Call {
     type Frame = proto::ToShard;
+    const FIELDS_TARGET: usize = wire::bounded::FIELDS_MAX - FIELDS_BESIDE;
 
     fn wire_bytes(&self) -> usize {
         self.encoded_len()
+    }
+
+    fn wire_fields(&self) -> usize {
+        let map = match &self.op {
+            Some(proto::call::Op::MapOffer(offer)) => offer.map.as_ref(),
+            Some(proto::call::Op::Survey(survey)) => survey.map.as_ref(),
+            _ => None,
+        };
+        PART_FIELDS + map.map_or(0, |map| map.packs.len())
     }
 
     fn put(self, frame: &mut Self::Frame) {
@@ -125,8 +145,9 @@ impl Part for proto::Call {
 /// What a shard says on a session after its welcome.
 #[expect(missing_debug_implementations, reason = "a reply holds a record")]
 pub enum FromShard {
-    /// The answer to one call.
-    Reply(proto::Reply),
+    /// The answer to one call, and its part of the room for answers, if it takes any. The room is
+    /// given back when the answer leaves its queue, or is dropped.
+    Reply(proto::Reply, Option<OwnedSemaphorePermit>),
     /// That it has a new certificate, and the session should move to a new connection.
     DialAgain,
     /// That it has taken another map.
@@ -137,19 +158,34 @@ pub enum FromShard {
 
 impl Part for FromShard {
     type Frame = proto::ToGateway;
+    const FIELDS_TARGET: usize = wire::bounded::LIST_FIELDS_MAX - FIELDS_BESIDE;
 
     fn wire_bytes(&self) -> usize {
         match self {
-            Self::Reply(reply) => reply.encoded_len(),
+            Self::Reply(reply, _) => reply.encoded_len(),
             Self::DialAgain => 2,
             Self::Map(map) => map.encoded_len(),
             Self::Goodbye(_) => TEXT_BYTES_MAX,
         }
     }
 
+    fn wire_fields(&self) -> usize {
+        let Self::Reply(reply, _) = self else { return FIELDS_BESIDE };
+        let listed = match &reply.outcome {
+            Some(proto::reply::Outcome::Fault(fault)) => 3 * fault.details.len(),
+            Some(proto::reply::Outcome::Map(map)) => map.packs.len(),
+            Some(proto::reply::Outcome::Surveyed(surveyed)) => 5 * surveyed.counts.len(),
+            Some(proto::reply::Outcome::History(history)) => {
+                history.maps.iter().map(|taken| 5 + taken.signers.len()).sum()
+            }
+            _ => 0,
+        };
+        PART_FIELDS + listed
+    }
+
     fn put(self, frame: &mut Self::Frame) {
         match self {
-            Self::Reply(reply) => frame.replies.push(reply),
+            Self::Reply(reply, _room) => frame.replies.push(reply),
             Self::DialAgain => frame.dial_again = true,
             Self::Map(map) => frame.map = Some(map),
             Self::Goodbye(fault) => frame.goodbye = Some(to_wire(&fault)),
@@ -162,7 +198,8 @@ impl Part for FromShard {
 /// frames, and a lone part leaves at once.
 ///
 /// A frame holds at most [`FRAME_CALLS_MAX`] parts, and is not filled further once it would pass
-/// [`FRAME_BYTES_TARGET`]; a part that is larger than that has a frame of its own. The stream ends
+/// [`FRAME_BYTES_TARGET`] or [`Part::FIELDS_TARGET`]; a part that is larger than that has a frame
+/// of its own. The stream ends
 /// when every sender of the queue is gone and the queue is empty.
 ///
 /// `K` is asked about each part at the moment it leaves the queue: a part to which it says no is
@@ -216,12 +253,13 @@ impl<P: Part, K: FnMut(&P) -> bool + Unpin> Stream for Frames<P, K> {
             },
         };
         let mut frame = P::Frame::default();
-        let mut bytes = part.wire_bytes();
+        let (mut bytes, mut fields) = (part.wire_bytes(), part.wire_fields());
         for _ in 1..FRAME_CALLS_MAX {
             // Pending has arranged for a wake-up; a queue that has ended says so again next time.
             let Poll::Ready(Some(next)) = self.poll_part(cx) else { break };
             bytes = bytes.saturating_add(next.wire_bytes());
-            let full = bytes > FRAME_BYTES_TARGET;
+            fields = fields.saturating_add(next.wire_fields());
+            let full = bytes > FRAME_BYTES_TARGET || fields > P::FIELDS_TARGET;
             std::mem::replace(&mut part, next).put(&mut frame);
             if full {
                 self.held = Some(part);
@@ -331,7 +369,7 @@ mod tests {
         let (queue, receiver) = mpsc::channel(16);
         let mut frames = Frames::new(proto::ToGateway::default(), receiver);
         frames.next().await.unwrap();
-        let reply = |id| FromShard::Reply(proto::Reply { id, outcome: None });
+        let reply = |id| FromShard::Reply(proto::Reply { id, outcome: None }, None);
         assert!(queue.send(reply(1)).await.is_ok());
         let fault = terms::Fault::new(Reason::ShuttingDown);
         assert!(queue.send(FromShard::Goodbye(fault)).await.is_ok());
@@ -339,6 +377,88 @@ mod tests {
         let frame = frames.next().await.unwrap();
         assert_eq!(frame.replies.len(), 2);
         assert_eq!(frame.goodbye.map(|fault| fault.reason).as_deref(), Some("SHUTTING_DOWN"));
+    }
+
+    #[tokio::test]
+    async fn room_comes_back_when_a_reply_leaves_or_is_dropped() {
+        let room = std::sync::Arc::new(tokio::sync::Semaphore::new(100));
+        let (queue, receiver) = mpsc::channel(16);
+        let mut frames = Frames::new(proto::ToGateway::default(), receiver);
+        frames.next().await.unwrap();
+        let reply = |id, of: u32| {
+            let permit = std::sync::Arc::clone(&room).try_acquire_many_owned(of).unwrap();
+            // An answer of another size than its permit: nobody computes the size again.
+            let fault = to_wire(&terms::Fault::new(Reason::ShardBusy));
+            let outcome = Some(proto::reply::Outcome::Fault(fault));
+            FromShard::Reply(proto::Reply { id, outcome }, Some(permit))
+        };
+        assert!(queue.send(reply(1, 7)).await.is_ok());
+        assert!(queue.send(reply(2, 40)).await.is_ok());
+        assert_eq!(room.available_permits(), 53);
+        assert_eq!(frames.next().await.unwrap().replies.len(), 2);
+        assert_eq!(room.available_permits(), 100);
+        assert!(queue.send(reply(3, 9)).await.is_ok());
+        drop(frames);
+        drop(queue);
+        assert_eq!(room.available_permits(), 100);
+    }
+
+    /// The frames that are made of parts; each must be decoded at the other end.
+    async fn framed<P: Part>(parts: Vec<P>) -> Vec<P::Frame>
+    where
+        P::Frame: wire::bounded::Bounded,
+    {
+        let (queue, receiver) = mpsc::channel(parts.len());
+        for part in parts {
+            assert!(queue.send(part).await.is_ok());
+        }
+        drop(queue);
+        let frames: Vec<_> = Frames::new(P::Frame::default(), receiver).collect().await;
+        for frame in &frames {
+            assert_eq!(wire::bounded::check::<P::Frame>(&frame.encode_to_vec()), Ok(()));
+        }
+        frames
+    }
+
+    #[tokio::test]
+    async fn what_grows_never_makes_a_frame_that_is_not_decoded() {
+        let text = || "text".to_owned();
+        let count =
+            |n| proto::SurveyCount { collection: text(), fate: text(), detail: text(), count: n };
+        let surveyed = || {
+            proto::reply::Outcome::Surveyed(proto::Surveyed {
+                counts: (1..=4_097).map(count).collect(),
+                subjects: 1,
+            })
+        };
+        let map = proto::MapRef { epoch: 1, digest: vec![1; 32].into() };
+        let taken = proto::MapTaken { map: Some(map), minute: 1, signers: vec![text(); 100] };
+        let history = || {
+            proto::reply::Outcome::History(proto::MapsTaken {
+                maps: vec![taken.clone(); 512],
+                more: true,
+            })
+        };
+        let packs = vec![String::new(); 256];
+        let signed = || proto::SignedMap { text: text(), note: text(), packs: packs.clone() };
+        let mut replies = Vec::new();
+        for id in 1..=60 {
+            let outcome = match id % 3 {
+                0 => surveyed(),
+                1 => history(),
+                _ => proto::reply::Outcome::Map(signed()),
+            };
+            replies.push(FromShard::Reply(proto::Reply { id, outcome: Some(outcome) }, None));
+        }
+        let frames = framed(replies).await;
+        let replies = frames.iter().map(|frame| frame.replies.len());
+        assert_eq!(replies.sum::<usize>(), 60);
+        let offer = |id| {
+            let op = proto::call::Op::MapOffer(proto::MapOffer { map: Some(signed()) });
+            proto::Call { id, op: Some(op), ..Default::default() }
+        };
+        let frames = framed((1..=256).map(offer).collect()).await;
+        assert_eq!(frames.iter().map(|frame| frame.calls.len()).sum::<usize>(), 256);
     }
 
     #[test]

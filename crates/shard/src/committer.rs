@@ -4,9 +4,10 @@
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 use engine::{Batch, Head};
+use link::metrics::Gauge;
 use terms::{Fault, Reason, UnixMillis, limits};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -17,6 +18,7 @@ use crate::decision::Rules;
 use crate::log::{Draft, Log};
 use crate::node::Node;
 use crate::op::{Action, Op, Outcome, ReplySlot};
+use crate::queue_share::{Room, Share, Usage};
 use crate::record::without_body;
 use crate::rows::Tag;
 use crate::subject::Subject;
@@ -24,8 +26,8 @@ use crate::take_map::Errand;
 use crate::work::Work;
 use crate::{Error, rows};
 
-/// Bytes of writes that may wait, whatever their number.
-const QUEUE_BYTES_MAX: usize = 256 << 20;
+/// Places in the queue for what is no write: maps, questions, counters.
+const QUEUE_BESIDE_MAX: usize = 64;
 /// Rows that are read at once: a few of the largest records fit into memory.
 const ROWS_AT_ONCE: usize = 64;
 /// Milliseconds by which the clock may be behind the last commit before it is worth a word.
@@ -58,16 +60,21 @@ enum Command {
 #[derive(Clone)]
 pub(crate) struct Queue {
     sender: mpsc::Sender<Command>,
-    bytes: Arc<AtomicUsize>,
+    usage: Usage,
+    /// None: it is no session's, and takes no writes.
+    share: Option<Arc<Share>>,
 }
 
 impl Queue {
+    /// The same queue for one more session, which has its own part of it.
+    pub(crate) fn of_session(&self) -> Self {
+        Self { share: Some(self.usage.share()), ..self.clone() }
+    }
+
     /// Takes room for a write of so many bytes, before anything is done for it: what is being
     /// sealed counts as queued. `None`: there is no room.
     pub(crate) fn admit(&self, bytes: usize) -> Option<Room> {
-        let queued = self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        let room = Room { bytes, of: Arc::clone(&self.bytes) };
-        (queued.saturating_add(bytes) <= QUEUE_BYTES_MAX).then_some(room)
+        Room::take(self.share.as_ref()?, bytes)
     }
 
     /// Queues a write, or answers it with `SHARD_BUSY` at once: the queue never makes one wait.
@@ -75,7 +82,8 @@ impl Queue {
         match self.sender.try_send(Command::Op(op, room)) {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(Command::Op(op, _))) => op.reply.send(busy()),
-            // The committer has stopped: the session ends, and its gateway says what is not known.
+            // The committer has stopped: what was not queued was not done, and is so answered by
+            // being dropped.
             Err(_) => {}
         }
     }
@@ -86,6 +94,7 @@ impl Queue {
         match self.sender.try_send(Command::Errand(Box::new(errand))) {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(Command::Errand(errand))) => errand.refuse(),
+            // As for a write.
             Err(_) => {}
         }
     }
@@ -112,18 +121,6 @@ impl WeakQueue {
     }
 }
 
-/// Room in the queue, given back when it is dropped.
-pub(crate) struct Room {
-    bytes: usize,
-    of: Arc<AtomicUsize>,
-}
-
-impl Drop for Room {
-    fn drop(&mut self) {
-        self.of.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
-}
-
 /// The answer when there is no room.
 pub(crate) fn busy() -> Outcome {
     Outcome::Fault(Fault::new(Reason::ShardBusy))
@@ -143,17 +140,16 @@ pub(crate) struct Committer {
     pub(crate) disk_reserve_bytes: u64,
 }
 
-/// Makes the queue and its committer's end of it.
-pub(crate) fn queue() -> (Queue, Inbox) {
-    let (sender, receiver) = mpsc::channel(limits::COMMIT_QUEUE_MAX);
-    let bytes = Arc::new(AtomicUsize::new(0));
-    (Queue { sender, bytes: Arc::clone(&bytes) }, Inbox { receiver, bytes, taken: VecDeque::new() })
+/// Makes the queue and its committer's end of it; `bytes` shows what waits in it.
+pub(crate) fn queue(bytes: Gauge) -> (Queue, Inbox) {
+    let (sender, receiver) = mpsc::channel(limits::COMMIT_QUEUE_MAX + QUEUE_BESIDE_MAX);
+    let queue = Queue { sender, usage: Usage::new(bytes), share: None };
+    (queue, Inbox { receiver, taken: VecDeque::new() })
 }
 
 /// The committer's end of the queue.
 pub(crate) struct Inbox {
     receiver: mpsc::Receiver<Command>,
-    bytes: Arc<AtomicUsize>,
     taken: VecDeque<Command>,
 }
 
@@ -228,8 +224,6 @@ impl Committer {
     pub(crate) fn run(mut self, mut inbox: Inbox, life: &watch::Sender<Life>) {
         while let Some(group) = inbox.group() {
             self.node.metrics.queue.set(i64::try_from(inbox.waiting()).unwrap_or(i64::MAX));
-            let queued = inbox.bytes.load(Ordering::Relaxed);
-            self.node.metrics.queue_bytes.set(i64::try_from(queued).unwrap_or(i64::MAX));
             let done = match group.errand {
                 Some(errand) => self.run_errand(*errand, group.counts),
                 None => self.commit(group.ops, group.counts),
@@ -271,7 +265,7 @@ impl Committer {
         }
         let counted = if counts { self.counts.take(low) } else { Taken::default() };
         work.count(&counted)?;
-        let Work { subjects, mut batch, draft, answers, .. } = work;
+        let Work { subjects, mut batch, draft, mut answers, .. } = work;
         if draft.is_empty() {
             answer(answers);
             return Ok(());
@@ -279,6 +273,10 @@ impl Committer {
         let added = draft.next_index() - self.log.edge.size();
         let (edge, size) = draft.finish(&mut batch, now);
         let started = Instant::now();
+        // From here on it is not known what was done, until the commit says so.
+        let writes =
+            answers.iter_mut().filter(|(_, outcome)| matches!(outcome, Outcome::Written(_)));
+        writes.for_each(|(reply, _)| reply.begin());
         match self.node.engine.commit(batch, self.head, size) {
             Ok(()) => {}
             // Nothing was changed. Every answer of the group may rest on what was not written, a
@@ -385,7 +383,7 @@ pub(crate) fn minute(now: UnixMillis) -> u32 {
     u32::try_from(now.minute()).unwrap_or(u32::MAX)
 }
 
-/// Nothing of the group was answered, and nothing will be. The engine has dropped the kernel's
+/// Nothing of the group was answered but that its outcome is not known. The engine has dropped the kernel's
 /// pages of its files; the process must start anew and read.
 fn poison(error: &Error, life: &watch::Sender<Life>) {
     tracing::error!(%error, "the commit failed; the shard answers nothing more");
@@ -395,5 +393,47 @@ fn poison(error: &Error, life: &watch::Sender<Life>) {
 fn answer(answers: Vec<(ReplySlot, Outcome)>) {
     for (reply, outcome) in answers {
         reply.send(outcome);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ledger::entry::{Caller, Role};
+
+    use super::*;
+    use crate::op::Read;
+    use crate::op::tests::{reason, slot};
+    use crate::record::EntryAt;
+
+    fn op(reply: ReplySlot) -> Op {
+        let read = Read {
+            collection: terms::Collection::parse("profiles").unwrap(),
+            entry: EntryAt { period: 1, index: 1 },
+            found: wire::session::Found::default(),
+            judged: 1,
+        };
+        Op {
+            reply,
+            deadline: Instant::now(),
+            caller: Arc::new(Caller { role: Role::Reader, tag: [0; 16], territory: None }),
+            tenant_tag: [0; 16],
+            gateway: atlas::Country::parse("DE").unwrap(),
+            map_epoch: 1,
+            action: Action::Read(Box::new(read)),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_queue_does_not_take_is_known_not_to_be_done() {
+        let (queue, inbox) = queue(Gauge::default());
+        let session = queue.of_session();
+        let (reply, mut queued) = slot(1);
+        session.submit(op(reply), session.admit(512).unwrap());
+        // The committer ends, with a write in its queue.
+        drop(inbox);
+        assert_eq!(reason(&mut queued), "SHUTTING_DOWN");
+        let (reply, mut late) = slot(2);
+        session.submit(op(reply), session.admit(512).unwrap());
+        assert_eq!(reason(&mut late), "SHUTTING_DOWN");
     }
 }

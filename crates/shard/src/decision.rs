@@ -4,11 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use atlas::{Attachment, Country, Date, Findings, Outcome, Question, RegionMap};
+use bytes::Bytes;
 use ledger::entry::{EvidenceKind, EvidenceKinds, MapRef};
 use terms::{Collection, Detail, Fault, Reason, RegionId, TenantId};
 
 use crate::admits::{Here, admits};
 use crate::maps::map_ref;
+use crate::ruling_message;
 
 /// Rulings that are remembered. A ruling is a pure function of what is in the key.
 const REMEMBERED_MAX: usize = 4096;
@@ -49,6 +51,8 @@ pub(crate) struct Ruled {
     /// The laws that attach, for what they ask of the way in.
     pub(crate) attachments: Vec<Attachment>,
     pub(crate) map: MapRef,
+    /// The ruling as callers read it.
+    pub(crate) message: Bytes,
 }
 
 /// The rules in force here, and the rulings made under them today.
@@ -164,6 +168,7 @@ impl Rules {
             mirrors: placement.mirrors().to_vec(),
             attachments: ruling.attachments().to_vec(),
             map: self.map_ref(),
+            message: ruling_message::encode(placement, ruling.attachments()),
         };
         for list in [&mut ruled.jurisdictions, &mut ruled.statutes, &mut ruled.clauses] {
             list.sort_unstable();

@@ -78,6 +78,8 @@ pub(crate) struct Fence<'a> {
     pub(crate) node: &'a Node,
     pub(crate) counts: &'a Counts,
     pub(crate) lookup: &'a Lookup,
+    /// The number of the map under which it is judged.
+    pub(crate) judged: u64,
 }
 
 impl Fence<'_> {
@@ -87,7 +89,8 @@ impl Fence<'_> {
         let Lookup { address, asker } = self.lookup;
         self.node.refused(Reason::EgressNotCovered, asker.stands);
         let by = (asker.tenant_tag, &asker.caller);
-        self.counts.refused(Reason::EgressNotCovered, by, Some(&address.collection));
+        let collection = Some(&address.collection);
+        self.counts.refused(Reason::EgressNotCovered, self.judged, by, collection);
     }
 
     /// Whether what is known of this subject lets the readers have its records of the collection.

@@ -11,6 +11,7 @@
 
 mod admits;
 mod anchor;
+mod answer_room;
 mod auditors;
 mod beat;
 #[cfg(feature = "bench")]
@@ -41,12 +42,15 @@ mod open_map;
 mod peer;
 mod prepare;
 mod prover;
+mod queue_share;
+mod read_queue;
 mod reads;
 mod reconcile;
 mod record;
 mod recover;
 mod rotate;
 mod rows;
+mod ruling_message;
 mod running;
 mod seal;
 mod sealed;

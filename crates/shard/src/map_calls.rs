@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use atlas::{Date, SignedMap};
+use atlas::{Date, SIGNED_MAP_BYTES_MAX, SignedMap};
 use terms::{Fault, Reason};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -11,11 +11,12 @@ use wire::session as proto;
 use wire::session::call::Op;
 use wire::session::reply::Outcome as Told;
 
+use crate::answer_room::AnswerRoom;
 use crate::committer::busy;
 use crate::maps::{self, Taken};
 use crate::op::{Outcome, ReplySlot};
 use crate::prepare::Asker;
-use crate::reads::{Answers, Reader};
+use crate::reads::Reader;
 use crate::survey::Survey;
 use crate::take_map::{Errand, MapOp, NotedAnswer, Question};
 
@@ -39,6 +40,8 @@ struct Turns {
     fetches: Arc<Semaphore>,
 }
 
+/// Bytes of one page of the history, at most: names of signers, mostly.
+const HISTORY_PAGE_BYTES_MAX: usize = 8 << 20;
 /// Offers that may wait for their turn: several gateways bring the same map at once.
 const OFFERS_WAITING_MAX: usize = 64;
 /// Maps and histories that are fetched at once.
@@ -57,9 +60,9 @@ impl MapCalls {
     }
 
     /// Answers a call of the gateway itself, for which there is no caller.
-    pub(crate) fn of_gateway(&self, reply: ReplySlot, op: Op, answers: &Answers) {
+    pub(crate) fn of_gateway(&self, reply: ReplySlot, op: Op, room: &AnswerRoom) {
         match op {
-            Op::MapFetch(fetch) => self.fetch(reply, &fetch, answers.clone()),
+            Op::MapFetch(fetch) => self.fetch(reply, &fetch, room.clone()),
             Op::MapOffer(offer) => self.offer(reply, offer),
             Op::Put(_)
             | Op::Get(_)
@@ -76,9 +79,10 @@ impl MapCalls {
         reply: ReplySlot,
         (deadline, asker): (Instant, Asker),
         op: Op,
+        room: &AnswerRoom,
     ) {
         match op {
-            Op::MapHistory(_) => self.history(reply),
+            Op::MapHistory(history) => self.history(reply, history.after, room.clone()),
             Op::Survey(survey) => self.survey(reply, (deadline, asker), survey),
             Op::Put(_)
             | Op::Get(_)
@@ -89,26 +93,28 @@ impl MapCalls {
         }
     }
 
-    /// A map takes room among the session's answers until its gateway has taken it.
-    fn fetch(&self, mut reply: ReplySlot, fetch: &proto::MapFetch, answers: Answers) {
-        let Ok(turn) = Arc::clone(&self.turns.fetches).try_acquire_owned() else {
-            return reply.send(busy());
-        };
-        let (node, epoch, after) = (Arc::clone(&self.reader.node), fetch.epoch, fetch.after);
-        tokio::task::spawn_blocking(move || {
-            let engine = &*node.engine;
-            let found =
-                if after { maps::after(engine, epoch) } else { maps::exactly(engine, epoch) };
-            let found = match found {
-                Ok(found) => found.map_or_else(SignedMap::default, |taken| taken.signed),
-                Err(error) => return reply.send(Outcome::Fault(error.into())),
-            };
-            let signed = to_wire(found);
+    /// A map takes room among the session's answers until its gateway has taken it, and waits for
+    /// it before it waits for its turn: a gateway that takes nothing keeps no other from maps.
+    fn fetch(&self, mut reply: ReplySlot, fetch: &proto::MapFetch, room: AnswerRoom) {
+        let (turns, node) = (Arc::clone(&self.turns), Arc::clone(&self.reader.node));
+        let (epoch, after) = (fetch.epoch, fetch.after);
+        tokio::spawn(async move {
             // None: the session has ended.
-            let Some(room) = answers.wait(map_bytes(&signed)) else { return };
-            reply.room = Some(room);
-            reply.send(Outcome::Told(Told::Map(signed)));
-            drop(turn);
+            let Some(taken) = room.take(SIGNED_MAP_BYTES_MAX).await else { return };
+            reply.room = Some(taken);
+            let Ok(turn) = Arc::clone(&turns.fetches).acquire_owned().await else { return };
+            tokio::task::spawn_blocking(move || {
+                let engine = &*node.engine;
+                let found =
+                    if after { maps::after(engine, epoch) } else { maps::exactly(engine, epoch) };
+                drop(turn);
+                let found = match found {
+                    Ok(found) => found.map_or_else(SignedMap::default, |taken| taken.signed),
+                    Err(error) => return reply.send(Outcome::Fault(error.into())),
+                };
+                reply.fit_room(found.bytes());
+                reply.send(Outcome::Told(Told::Map(to_wire(found))));
+            });
         });
     }
 
@@ -130,18 +136,22 @@ impl MapCalls {
         });
     }
 
-    fn history(&self, reply: ReplySlot) {
-        let Ok(turn) = Arc::clone(&self.turns.fetches).try_acquire_owned() else {
-            return reply.send(busy());
-        };
-        let node = Arc::clone(&self.reader.node);
-        tokio::task::spawn_blocking(move || {
-            let told = maps::history(&*node.engine).map(|all| {
-                let maps = all.into_iter().map(|(epoch, taken)| taken_to_wire(epoch, taken));
-                Outcome::Told(Told::History(proto::MapsTaken { maps: maps.collect() }))
+    /// A page of the history takes room, too.
+    fn history(&self, mut reply: ReplySlot, after: u64, room: AnswerRoom) {
+        let (turns, node) = (Arc::clone(&self.turns), Arc::clone(&self.reader.node));
+        tokio::spawn(async move {
+            let Some(taken) = room.take(HISTORY_PAGE_BYTES_MAX).await else { return };
+            reply.room = Some(taken);
+            let Ok(turn) = Arc::clone(&turns.fetches).acquire_owned().await else { return };
+            tokio::task::spawn_blocking(move || {
+                let page = maps::history(&*node.engine, after);
+                drop(turn);
+                let told = page.map(|(maps, more)| {
+                    let maps = maps.into_iter().map(|(epoch, taken)| taken_to_wire(epoch, taken));
+                    Outcome::Told(Told::History(proto::MapsTaken { maps: maps.collect(), more }))
+                });
+                reply.send(told.unwrap_or_else(|error| Outcome::Fault(error.into())));
             });
-            reply.send(told.unwrap_or_else(|error| Outcome::Fault(error.into())));
-            drop(turn);
         });
     }
 
@@ -174,12 +184,6 @@ impl MapCalls {
             }
         });
     }
-}
-
-/// Bytes of a map as an answer.
-pub(crate) fn map_bytes(map: &proto::SignedMap) -> usize {
-    let packs = map.packs.iter().map(String::len);
-    packs.fold(map.text.len() + map.note.len(), usize::saturating_add)
 }
 
 fn from_wire(map: proto::SignedMap) -> SignedMap {

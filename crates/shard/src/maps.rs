@@ -14,8 +14,8 @@ use crate::small_rows::{decode_map, encode_map};
 use crate::{Error, rows};
 
 const FORMAT: u8 = 1;
-/// Maps of a history that are told at once.
-const HISTORY_MAX: usize = 10_000;
+/// Maps on one page of the history.
+const HISTORY_PAGE_MAX: usize = 256;
 /// Bytes of rows that one look at the history reads.
 const HISTORY_BYTES_MAX: usize = 64 << 20;
 
@@ -135,25 +135,65 @@ pub(crate) fn after(engine: &dyn Engine, epoch: u64) -> Result<Option<Taken>, Er
     page.rows.first().map(|(_, row)| Taken::decode(row)).transpose()
 }
 
-/// All that were taken, oldest first: number, and the map without its text.
-pub(crate) fn history(engine: &dyn Engine) -> Result<Vec<(u64, Taken)>, Error> {
-    let mut all = Vec::new();
-    let mut next = 0;
-    loop {
-        let limit = ScanLimit { rows: 64, bytes: HISTORY_BYTES_MAX };
-        let page = engine.scan(&rows::maps_taken(next), Order::Ascending, limit)?;
-        for (key, row) in &page.rows {
-            let epoch = rows::map_taken_epoch(key).ok_or(Error::Damaged("region maps"))?;
+/// A page of those that were taken after that number, oldest first: number, and the map without
+/// its text; and whether more may follow.
+pub(crate) fn history(engine: &dyn Engine, after: u64) -> Result<(Vec<(u64, Taken)>, bool), Error> {
+    let mut page = Vec::new();
+    let mut last = after;
+    while page.len() < HISTORY_PAGE_MAX {
+        let Some(next) = last.checked_add(1) else { return Ok((page, false)) };
+        let rows = (HISTORY_PAGE_MAX - page.len()).min(64);
+        let limit = ScanLimit { rows, bytes: HISTORY_BYTES_MAX };
+        let read = engine.scan(&rows::maps_taken(next), Order::Ascending, limit)?;
+        if read.rows.is_empty() {
+            return Ok((page, false));
+        }
+        for (key, row) in &read.rows {
+            last = rows::map_taken_epoch(key).ok_or(Error::Damaged("region maps"))?;
             let mut taken = Taken::decode(row)?;
             taken.signed = SignedMap::default();
-            all.push((epoch, taken));
-            next = epoch.saturating_add(1);
-        }
-        if page.rows.is_empty() || all.len() >= HISTORY_MAX {
-            return Ok(all);
+            page.push((last, taken));
         }
     }
+    Ok((page, true))
 }
 
 /// A map that came into force, and with it the sessions' reason to say so.
 pub(crate) type InForce = tokio::sync::watch::Sender<Arc<RegionMap>>;
+
+#[cfg(test)]
+mod tests {
+    use engine::{Disk, Memory};
+
+    use super::*;
+
+    #[test]
+    fn a_history_comes_in_pages_and_loses_none() {
+        let engine = Memory::open(&Disk::new(1));
+        let head = engine.head().unwrap();
+        let mut batch = Batch::new();
+        let many = 2 * HISTORY_PAGE_MAX as u64 + 10;
+        for epoch in 1..=many {
+            let signed = SignedMap { text: "text".to_owned(), ..SignedMap::default() };
+            let by = vec!["anna".to_owned()];
+            let taken = Taken { digest: [1; 32], minute: 7, by, signed };
+            batch.put(rows::map_taken(epoch), taken.encode());
+        }
+        engine.commit(batch, head, head.size).unwrap();
+        let (mut after, mut seen, mut pages) = (0, Vec::new(), 0);
+        loop {
+            let (page, more) = history(&engine, after).unwrap();
+            assert!(page.len() <= HISTORY_PAGE_MAX);
+            seen.extend(page.iter().map(|(epoch, _)| *epoch));
+            after = seen.last().copied().unwrap();
+            pages += 1;
+            if !more {
+                break;
+            }
+        }
+        assert_eq!(seen, (1..=many).collect::<Vec<_>>());
+        assert_eq!(pages, 3);
+        assert_eq!(history(&engine, many).unwrap(), (Vec::new(), false));
+        assert_eq!(history(&engine, u64::MAX).unwrap(), (Vec::new(), false));
+    }
+}

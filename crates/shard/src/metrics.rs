@@ -17,6 +17,7 @@ pub(crate) struct Metrics {
     pub(crate) queue: Gauge,
     pub(crate) queue_bytes: Gauge,
     pub(crate) sessions: Gauge,
+    pub(crate) sessions_stalled: Gauge,
     pub(crate) reads: Counter,
     pub(crate) disk_free_bytes: Gauge,
     pub(crate) egress_refused: Counter,
@@ -42,6 +43,7 @@ impl Metrics {
             queue: Gauge::default(),
             queue_bytes: Gauge::default(),
             sessions: Gauge::default(),
+            sessions_stalled: Gauge::default(),
             reads: Counter::default(),
             disk_free_bytes: Gauge::default(),
             egress_refused: Counter::default(),
@@ -67,6 +69,8 @@ impl Metrics {
         registry.register("shard_queue", "Writes that wait for the committer", m.queue);
         registry.register("shard_queue_bytes", "Bytes of those writes", m.queue_bytes);
         registry.register("shard_sessions", "Open sessions", m.sessions);
+        let says = "Sessions whose gateway has taken no frame for ten seconds while answers wait";
+        registry.register("shard_sessions_stalled", says, m.sessions_stalled);
         registry.register("shard_reads", "Records read", m.reads);
         registry.register("shard_disk_free_bytes", "Bytes free for the store", m.disk_free_bytes);
         let says = "Reads that would have crossed a border without a clause";

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use atlas::{Country, Findings};
 use ledger::entry::Caller;
 use link::session::FromShard;
-use terms::{Collection, Fault};
+use terms::{Collection, Fault, Reason};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::OwnedPermit;
 use tokio::time::Instant;
 use wire::session as proto;
 use zeroize::Zeroizing;
 
+use crate::answer_room::split;
 use crate::prover::Prover;
 use crate::record::{Address, SealedBody};
 use crate::rows::{Owner, Tag};
@@ -161,17 +162,35 @@ pub(crate) struct Read {
     pub(crate) judged: u64,
 }
 
-/// The place that is kept for a reply on its session, so that an answer never waits.
+/// The place that is kept for a reply on its session, so that an answer never waits. Dropped
+/// without an answer, it gives one itself.
 pub(crate) struct ReplySlot {
-    pub(crate) id: u64,
-    pub(crate) permit: OwnedPermit<FromShard>,
-    /// Room for a record among the answers that wait on the session; taken before it is sent.
+    id: u64,
+    /// None: it is answered, or on its way with somebody else.
+    permit: Option<OwnedPermit<FromShard>>,
+    /// Room for a record among the answers that wait on the session; taken before it is read.
     pub(crate) room: Option<OwnedSemaphorePermit>,
     /// Where a write's answer goes that is to bear a proof.
     pub(crate) prover: Option<Prover>,
+    /// Whether a commit that may hold what was asked for has begun.
+    begun: bool,
 }
 
 impl ReplySlot {
+    pub(crate) const fn new(id: u64, permit: OwnedPermit<FromShard>) -> Self {
+        Self { id, permit: Some(permit), room: None, prover: None, begun: false }
+    }
+
+    /// A commit begins that may hold what was asked for: from here on, only an answer tells.
+    pub(crate) const fn begin(&mut self) {
+        self.begun = true;
+    }
+
+    /// Gives back the room beyond what so many bytes take.
+    pub(crate) fn fit_room(&mut self, bytes: usize) {
+        self.room = self.room.take().and_then(|mut room| split(&mut room, bytes));
+    }
+
     pub(crate) fn send(mut self, outcome: Outcome) {
         let outcome = match (outcome, self.prover.take()) {
             // It comes back when a checkpoint has signed its entry.
@@ -180,23 +199,42 @@ impl ReplySlot {
             }
             (outcome, _) => outcome,
         };
-        let outcome = match outcome {
+        let answer = match outcome {
             Outcome::Written(written) => proto::reply::Outcome::Written(written),
-            Outcome::Found(found) => {
-                // Given back when the record leaves the session's queue.
-                self.room.into_iter().for_each(OwnedSemaphorePermit::forget);
-                proto::reply::Outcome::Found(found)
+            Outcome::Found(found) => proto::reply::Outcome::Found(found),
+            Outcome::Told(told) => told,
+            Outcome::Fault(fault) => {
+                // It takes no room.
+                self.room = None;
+                proto::reply::Outcome::Fault(link::session::to_wire(&fault))
             }
-            Outcome::Told(told) => {
-                if matches!(told, proto::reply::Outcome::Map(_)) {
-                    // As for a record.
-                    self.room.into_iter().for_each(OwnedSemaphorePermit::forget);
-                }
-                told
-            }
-            Outcome::Fault(fault) => proto::reply::Outcome::Fault(link::session::to_wire(&fault)),
         };
-        self.permit.send(FromShard::Reply(proto::Reply { id: self.id, outcome: Some(outcome) }));
+        self.answer(answer);
+    }
+
+    fn answer(&mut self, outcome: proto::reply::Outcome) {
+        let Some(permit) = self.permit.take() else { return };
+        let reply = proto::Reply { id: self.id, outcome: Some(outcome) };
+        permit.send(FromShard::Reply(reply, self.room.take()));
+    }
+}
+
+impl Drop for ReplySlot {
+    /// What was asked for was not done, unless its commit had begun.
+    fn drop(&mut self) {
+        if self.permit.is_none() {
+            return;
+        }
+        self.room = None;
+        let reason = if self.begun {
+            Reason::WriteOutcomeUnknown
+        } else if std::thread::panicking() {
+            Reason::Internal
+        } else {
+            Reason::ShuttingDown
+        };
+        let fault = link::session::to_wire(&Fault::new(reason));
+        self.answer(proto::reply::Outcome::Fault(fault));
     }
 }
 
@@ -212,5 +250,78 @@ pub(crate) enum Outcome {
 impl From<Fault> for Outcome {
     fn from(fault: Fault) -> Self {
         Self::Fault(fault)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::answer_room::AnswerRoom;
+
+    /// A slot, and where its answer arrives.
+    pub(crate) fn slot(id: u64) -> (ReplySlot, mpsc::Receiver<FromShard>) {
+        let (sender, receiver) = mpsc::channel(1);
+        (ReplySlot::new(id, sender.try_reserve_owned().unwrap()), receiver)
+    }
+
+    /// The reason of the answer that has arrived; empty: it is no refusal.
+    pub(crate) fn reason(answers: &mut mpsc::Receiver<FromShard>) -> String {
+        let Ok(FromShard::Reply(reply, _)) = answers.try_recv() else { return "none".to_owned() };
+        match reply.outcome {
+            Some(proto::reply::Outcome::Fault(fault)) => fault.reason,
+            _ => String::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_slot_that_is_dropped_answers_what_is_known() {
+        let (unanswered, mut answers) = slot(1);
+        drop(unanswered);
+        assert_eq!(reason(&mut answers), "SHUTTING_DOWN");
+        let (mut begun, mut answers) = slot(2);
+        begun.begin();
+        drop(begun);
+        assert_eq!(reason(&mut answers), "WRITE_OUTCOME_UNKNOWN");
+        let (lost, mut answers) = slot(3);
+        let panics = std::thread::spawn(move || {
+            let _lost = lost;
+            std::panic::resume_unwind(Box::new("as the test wants it"));
+        });
+        assert!(panics.join().is_err());
+        assert_eq!(reason(&mut answers), "INTERNAL");
+        let (mut begun, mut answers) = slot(4);
+        begun.begin();
+        begun.send(Outcome::Written(proto::Written::default()));
+        assert_eq!(reason(&mut answers), "");
+        assert!(answers.try_recv().is_err(), "it answers once");
+    }
+
+    #[tokio::test]
+    async fn room_goes_with_the_answer_and_not_with_a_refusal() {
+        let room = AnswerRoom::new();
+        let found =
+            || Outcome::Found(proto::Found { body: vec![0; 900].into(), ..Default::default() });
+        // All of it: the next can only have it if every part has come back.
+        let all = terms::limits::SESSION_ANSWER_BYTES_MAX;
+        let (mut reply, mut answers) = slot(1);
+        reply.room = room.take(all).await;
+        reply.fit_room(900);
+        let rest = room.take(all - (1 << 10) - 1).await.unwrap();
+        reply.send(found());
+        drop(rest);
+        assert!(answers.try_recv().is_ok());
+        for answered in [true, false] {
+            let (mut reply, _answers) = slot(2);
+            reply.room = room.take(all).await;
+            if answered {
+                reply.send(Fault::new(Reason::ShardBusy).into());
+            } else {
+                drop(reply);
+            }
+            // The refusal still waits in its queue.
+            drop(room.take(all).await.unwrap());
+        }
     }
 }

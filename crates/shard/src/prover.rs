@@ -16,10 +16,19 @@ const TOGETHER_MAX: usize = 1_024;
 #[derive(Clone)]
 pub(crate) struct Prover(mpsc::UnboundedSender<Due>);
 
-/// An answer that waits.
+/// An answer that waits. Dropped, it is given with the proof that it has by then: the write stands
+/// whatever becomes of its proof.
 struct Due {
-    reply: ReplySlot,
+    reply: Option<ReplySlot>,
     written: proto::Written,
+}
+
+impl Drop for Due {
+    fn drop(&mut self) {
+        if let Some(reply) = self.reply.take() {
+            reply.send(Outcome::Written(std::mem::take(&mut self.written)));
+        }
+    }
 }
 
 impl Prover {
@@ -32,12 +41,8 @@ impl Prover {
 
     /// Takes an answer that is durable.
     pub(crate) fn take(&self, reply: ReplySlot, written: proto::Written) {
-        if let Err(mpsc::error::SendError(Due { reply, written })) =
-            self.0.send(Due { reply, written })
-        {
-            // The shard goes down: the write stands, and the proof can be had later.
-            reply.send(Outcome::Written(written));
-        }
+        // Should the shard go down, it comes back, and is answered by being dropped.
+        drop(self.0.send(Due { reply: Some(reply), written }));
     }
 }
 
@@ -53,16 +58,14 @@ async fn run(chronicles: Chronicles, mut inbox: mpsc::UnboundedReceiver<Due>) {
         };
         let (chronicles, due) = (chronicles.clone(), std::mem::take(&mut due));
         let proving = tokio::task::spawn_blocking(move || {
-            for Due { reply, mut written } in due {
-                // The write stands whatever becomes of its proof.
-                if signed && let Ok(proof) = prove(&chronicles, &written) {
-                    written.tlog_proof = proof.to_text();
+            for mut due in due {
+                if signed && let Ok(proof) = prove(&chronicles, &due.written) {
+                    due.written.tlog_proof = proof.to_text();
                 }
-                reply.send(Outcome::Written(written));
             }
         });
         if proving.await.is_err() {
-            tracing::error!("answers that were to be proven are lost; their writes stand");
+            tracing::error!("a panic while proving: some answers go without a proof");
         }
     }
 }

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use atlas::Reads;
-use terms::{Fault, Reason, limits};
-use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use terms::{Fault, Reason};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use wire::session as proto;
 
@@ -13,15 +12,11 @@ use crate::Error;
 use crate::committer::{Life, Queue, busy};
 use crate::counts::Counts;
 use crate::fence::{self, Fence};
-use crate::map_calls::map_bytes;
 use crate::node::Node;
 use crate::op::{Action, Op, Outcome, Read, ReplySlot};
 use crate::prepare::{Asker, Lookup};
 use crate::record::{Address, EntryAt, Stored};
 use crate::subject::Subject;
-
-/// Reads that are looked up together: a few of the largest records fit into memory.
-const GETS_AT_ONCE: usize = 32;
 
 /// What reads need beside the node.
 #[derive(Clone)]
@@ -39,81 +34,35 @@ pub(crate) struct Get {
     pub(crate) lookup: Lookup,
 }
 
-/// Room for the records that wait on one session for their gateway to take them.
-#[derive(Clone)]
-pub(crate) struct Answers(Arc<Semaphore>);
-
-impl Answers {
-    pub(crate) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(limits::SESSION_ANSWER_BYTES_MAX >> 10)))
-    }
-
-    /// Kibibytes, rounded up; the largest record is below the whole.
-    fn size(body: usize) -> u32 {
-        u32::try_from((body >> 10) + 1).unwrap_or(u32::MAX)
-    }
-
-    /// Waits for room. `None`: the session has ended. Blocks its thread.
-    pub(crate) fn wait(&self, body: usize) -> Option<OwnedSemaphorePermit> {
-        let room = Arc::clone(&self.0).acquire_many_owned(Self::size(body));
-        Handle::current().block_on(room).ok()
-    }
-
-    /// A record has left the session's queue.
-    pub(crate) fn left(&self, frame: &proto::ToGateway) {
-        for reply in &frame.replies {
-            let bytes = match &reply.outcome {
-                Some(proto::reply::Outcome::Found(found)) => found.body.len(),
-                Some(proto::reply::Outcome::Map(map)) => map_bytes(map),
-                _ => continue,
-            };
-            self.0.add_permits(usize::try_from(Self::size(bytes)).unwrap_or(0));
-        }
-    }
-
-    /// The session has ended: nobody waits any more.
-    pub(crate) fn close(&self) {
-        self.0.close();
-    }
-}
-
 impl Reader {
-    /// Serves the reads of one frame, some at a time. Blocks its thread.
-    pub(crate) fn serve(&self, gets: Vec<Get>, answers: &Answers) {
-        let mut gets = gets.into_iter();
-        loop {
-            let some: Vec<Get> = gets.by_ref().take(GETS_AT_ONCE).collect();
-            if some.is_empty() {
-                return;
-            }
-            if let Err(error) = self.some(some, answers) {
-                // Nothing that is read from here on can be trusted: as after a failed flush.
-                tracing::error!(%error, "rows cannot be read; the shard answers nothing more");
-                self.life.send_replace(Life::Poisoned);
-                return;
-            }
+    /// Serves some reads, whose answers have room already. Blocks its thread.
+    pub(crate) fn serve(&self, gets: Vec<Get>) {
+        if let Err(error) = self.some(gets) {
+            // Nothing that is read from here on can be trusted: as after a failed flush.
+            tracing::error!(%error, "rows cannot be read; the shard answers nothing more");
+            self.life.send_replace(Life::Poisoned);
         }
     }
 
     /// Who reads at home is let in in any case: subject and record are read at once. For all
     /// others the fence is asked first, and a record that it bars is not touched: neither its size
     /// nor its being there may tell by how long the answer takes.
-    fn some(&self, gets: Vec<Get>, answers: &Answers) -> Result<(), engine::Error> {
+    fn some(&self, gets: Vec<Get>) -> Result<(), engine::Error> {
         // Before anything is judged: should another map come in, it is judged again.
         let judged = self.node.map().epoch().number;
         let mut keys = Vec::with_capacity(gets.len() * 2);
         for get in &gets {
             keys.push(get.lookup.address.owner.row());
-            if self.fence(&get.lookup).at_home() {
+            if self.fence(&get.lookup, judged).at_home() {
                 keys.push(get.lookup.address.row.clone());
             }
         }
         let mut rows = self.rows(&keys)?.into_iter();
         let (mut ready, mut later) = (Vec::new(), Vec::new());
         for get in gets {
-            let home = self.fence(&get.lookup).at_home();
+            let home = self.fence(&get.lookup, judged).at_home();
             let (subject, record) = (rows.next().flatten(), home.then(|| rows.next().flatten()));
-            match self.let_in(&get, subject.as_deref()) {
+            match self.let_in(&get, judged, subject.as_deref()) {
                 Err(fault) => get.reply.send(fault.into()),
                 Ok(subject) => match record {
                     Some(record) => ready.push((get, subject, record)),
@@ -124,11 +73,7 @@ impl Reader {
         let keys: Vec<_> = later.iter().map(|(get, _)| get.lookup.address.row.clone()).collect();
         let rows = self.rows(&keys)?;
         ready.extend(later.into_iter().zip(rows).map(|((get, subject), row)| (get, subject, row)));
-        for (mut get, subject, record) in ready {
-            let Some(room) = answers.wait(record.as_ref().map_or(0, Vec::len)) else {
-                return Ok(());
-            };
-            get.reply.room = Some(room);
+        for (get, subject, record) in ready {
             self.one(get, judged, &subject, record.as_deref());
         }
         Ok(())
@@ -139,17 +84,17 @@ impl Reader {
         self.node.engine.get_many(&wanted)
     }
 
-    fn fence<'a>(&'a self, lookup: &'a Lookup) -> Fence<'a> {
-        Fence { node: &self.node, counts: &self.counts, lookup }
+    fn fence<'a>(&'a self, lookup: &'a Lookup, judged: u64) -> Fence<'a> {
+        Fence { node: &self.node, counts: &self.counts, lookup, judged }
     }
 
     /// The subject, if those who ask may have its records.
-    fn let_in(&self, get: &Get, row: Option<&[u8]>) -> Result<Arc<Subject>, Fault> {
+    fn let_in(&self, get: &Get, judged: u64, row: Option<&[u8]>) -> Result<Arc<Subject>, Fault> {
         let Get { deadline, lookup, .. } = get;
         if Instant::now() > *deadline {
             return Err(Fault::new(Reason::DeadlinePassed));
         }
-        let (owner, fence) = (&lookup.address.owner, self.fence(lookup));
+        let (owner, fence) = (&lookup.address.owner, self.fence(lookup, judged));
         let Some(row) = row else {
             fence.absent()?;
             return Err(fence::unknown());
@@ -169,7 +114,7 @@ impl Reader {
     }
 
     fn one(&self, get: Get, judged: u64, subject: &Subject, record: Option<&[u8]>) {
-        let Get { reply, deadline, lookup } = get;
+        let Get { mut reply, deadline, lookup } = get;
         if Instant::now() > deadline {
             return reply.send(Fault::new(Reason::DeadlinePassed).into());
         }
@@ -177,16 +122,22 @@ impl Reader {
             Ok(found) => found,
             Err(fault) => return reply.send(fault.into()),
         };
+        reply.fit_room(found.body.len());
         self.node.metrics.reads.inc();
         let Lookup { address, asker } = lookup;
         match self.node.map().collection(&address.collection).map(atlas::CollectionRules::reads) {
             Some(Reads::Counted)
-                if self.counts.add(asker.tenant_tag, &asker.caller, &address.collection) =>
+                if self.counts.add(
+                    judged,
+                    asker.tenant_tag,
+                    &asker.caller,
+                    &address.collection,
+                ) =>
             {
                 reply.send(Outcome::Found(found));
             }
-            // Also a collection that the map no longer names, and a caller for whom no counter is
-            // left: no read is silent.
+            // Also a collection that the map no longer names, a caller for whom no counter is left,
+            // and a read under a map that is being replaced: no read is silent.
             Some(Reads::Logged | Reads::Counted) | None => {
                 let collection = address.collection;
                 let read = Read { collection, entry, found, judged };

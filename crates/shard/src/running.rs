@@ -126,7 +126,7 @@ impl Shard {
         // What was committed after the last checkpoint is verified and signed before anything is
         // served.
         beat.sign()?;
-        let counts = Arc::new(Counts::default());
+        let counts = Arc::new(Counts::new(map.epoch().number));
         let committer = Committer {
             node: Arc::clone(&node),
             rules: Rules::new(map, settings.region.clone(), opened.territory),
@@ -187,7 +187,7 @@ impl Started {
         beat: Beat,
         counts: &Arc<Counts>,
     ) -> Result<Self, Error> {
-        let (queue, inbox) = committer::queue();
+        let (queue, inbox) = committer::queue(committer.node.metrics.queue_bytes.clone());
         let (life, _) = watch::channel(Life::Serving);
         let threads = Threads { settings, life: &life };
         let of_committer = life.clone();

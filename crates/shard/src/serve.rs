@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use wire::session::session_server::SessionServer;
 
+use crate::answer_room::Stalls;
 use crate::auditors::{self, Auditors, Desk};
 use crate::chronicle::{Chronicles, Cosigned};
 use crate::committer::{Life, Queue};
@@ -60,7 +61,8 @@ impl Shard {
             Reader { node: Arc::clone(&node), queue: queue.clone(), counts, life: life.clone() };
         let map_calls = MapCalls::new(reader.clone(), settings.signers.clone());
         let prover = Prover::start(chronicles.clone());
-        let sessions = Sessions { tls, reader, map_calls, prover, life: life.subscribe() };
+        let stalls = Stalls::new(health.clone(), &node);
+        let sessions = Sessions { tls, reader, map_calls, prover, life: life.subscribe(), stalls };
         let service = SessionServer::new(sessions)
             .max_decoding_message_size(link::session::MESSAGE_BYTES_MAX)
             .max_encoding_message_size(link::session::MESSAGE_BYTES_MAX);

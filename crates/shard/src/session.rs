@@ -1,8 +1,9 @@
 //! The server of sessions: gateways connect, say whom they mean, and send calls.
 
+use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use atlas::RegionMap;
@@ -10,7 +11,8 @@ use link::listener::Arrived;
 use link::session::{Frames, FromShard, PROTOCOL};
 use link::tls::Tls;
 use terms::{Fault, Reason, limits};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status, Streaming};
@@ -18,7 +20,8 @@ use wire::session as proto;
 use wire::session::call::Op;
 use wire::session::session_server::Session;
 
-use crate::committer::{Life, Room, busy};
+use crate::answer_room::{AnswerRoom, Stalls};
+use crate::committer::{Life, busy};
 use crate::fence;
 use crate::map_calls::MapCalls;
 use crate::node::Node;
@@ -26,7 +29,9 @@ use crate::op::{self, Action, ReplySlot};
 use crate::peer::{self, Gateway};
 use crate::prepare::{self, Asker, Prepare};
 use crate::prover::Prover;
-use crate::reads::{Answers, Get, Reader};
+use crate::queue_share::Room;
+use crate::read_queue::ReadQueue;
+use crate::reads::{Get, Reader};
 
 /// Bodies from this size on are sealed on a thread that may be busy for a while.
 const LARGE_BODY_BYTES: usize = 32 << 10;
@@ -35,8 +40,6 @@ const LARGE_BODY_BYTES: usize = 32 << 10;
 const OP_BYTES: usize = 512;
 /// Time in which a gateway must say whom it means.
 const HELLO_MAX: Duration = Duration::from_secs(10);
-/// Frames of reads of one session that are looked up at once.
-const READS_AT_ONCE: usize = 4;
 
 /// Takes sessions. Clones share the shard.
 #[derive(Clone)]
@@ -47,6 +50,7 @@ pub(crate) struct Sessions {
     pub(crate) map_calls: MapCalls,
     pub(crate) prover: Prover,
     pub(crate) life: watch::Receiver<Life>,
+    pub(crate) stalls: Stalls,
 }
 
 type Outgoing = std::pin::Pin<Box<dyn Stream<Item = Result<proto::ToGateway, Status>> + Send>>;
@@ -68,6 +72,7 @@ impl Session for Sessions {
             _later = life.wait_for(|life| *life != Life::Serving) => None,
         };
         let first = first.unwrap_or_default();
+        // A place for the answer to every call that may be in flight, and one for notices.
         let (sender, receiver) = mpsc::channel(limits::SESSION_IN_FLIGHT_MAX + 1);
         // Before the welcome says which map is in force: no change after it goes unsaid.
         let maps = self.reader.node.in_force.subscribe();
@@ -89,26 +94,29 @@ impl Session for Sessions {
                 return Ok(Response::new(refusal));
             }
         };
-        let answers = Answers::new();
-        let cut = Arc::new(AtomicBool::new(false));
+        let (room, cut) = (AnswerRoom::new(), Arc::new(AtomicBool::new(false)));
+        let taken = Arc::new(AtomicU64::new(0));
+        let reader = Reader { queue: self.reader.queue.of_session(), ..self.reader.clone() };
         let served = Served {
-            prepare: Prepare::new(Arc::clone(&self.reader.node), gateway.territory),
+            prepare: Prepare::new(Arc::clone(&reader.node), gateway.territory),
             gateway,
-            reader: self.reader.clone(),
+            reads: ReadQueue::start(reader.clone(), room.clone(), sender.clone()),
+            reader,
             map_calls: self.map_calls.clone(),
             prover: self.prover.clone(),
             life: self.life.clone(),
             sender,
-            answers: answers.clone(),
+            notices: VecDeque::new(),
+            room,
             cut: Arc::clone(&cut),
-            reads: Arc::new(Semaphore::new(READS_AT_ONCE)),
         };
-        tokio::spawn(served.run(calls, first.calls, maps));
+        let (watched, stalls) = (Arc::clone(&taken), self.stalls.clone());
+        tokio::spawn(served.run(calls, first.calls, maps, watched, stalls));
         let outgoing = Frames::new(welcome, receiver)
             // Not even what was on its way goes to whom nobody trusts any more.
             .take_while(move |_| !cut.load(Ordering::Acquire))
             .map(move |frame| {
-                answers.left(&frame);
+                taken.fetch_add(1, Ordering::Relaxed);
                 Ok(frame)
             });
         Ok(Response::new(Box::pin(outgoing)))
@@ -187,8 +195,10 @@ struct Served {
     prover: Prover,
     life: watch::Receiver<Life>,
     sender: mpsc::Sender<FromShard>,
-    answers: Answers,
-    reads: Arc<Semaphore>,
+    /// What is to be said beside answers, as soon as there is a place for it: one of each kind.
+    notices: VecDeque<FromShard>,
+    room: AnswerRoom,
+    reads: ReadQueue,
 }
 
 /// The session ends: the gateway has gone, or broken the protocol, or the shard is done.
@@ -196,25 +206,31 @@ struct Ends;
 
 impl Served {
     /// Reads calls until the gateway is done, or the shard is. What is in flight then is still
-    /// answered by whoever holds it, unless the shard is poisoned: then nobody answers.
+    /// answered by whoever holds it.
     async fn run(
         mut self,
         mut calls: Streaming<proto::ToShard>,
         first: Vec<proto::Call>,
         maps: watch::Receiver<Arc<RegionMap>>,
+        taken: Arc<AtomicU64>,
+        stalls: Stalls,
     ) {
-        self.reader.node.metrics.sessions.inc();
-        let (mut over, gateway) = (self.life.clone(), self.gateway.clone());
+        let sessions = self.reader.node.metrics.sessions.clone();
+        sessions.inc();
+        let (mut over, gateway, room) =
+            (self.life.clone(), self.gateway.clone(), self.room.clone());
+        let cut = Arc::clone(&self.cut);
         tokio::select! {
             _ends = self.serve(&mut calls, first, maps) => {}
-            // Wherever it waits: for calls, for room among the answers, for a goodbye to leave.
             _later = over.wait_for(|life| *life > Life::Draining) => {}
-            () = gateway.until_distrusted() => self.cut.store(true, Ordering::Release),
+            () = gateway.until_distrusted() => cut.store(true, Ordering::Release),
+            () = room.watch(&taken, &stalls) => {}
         }
-        self.answers.close();
-        self.reader.node.metrics.sessions.dec();
+        room.close();
+        sessions.dec();
     }
 
+    /// Waits for frames, and for nothing else that a gateway, a disk or another call could delay.
     async fn serve(
         &mut self,
         calls: &mut Streaming<proto::ToShard>,
@@ -227,26 +243,30 @@ impl Served {
         let mut renewed = pin!(gateway.until_renewed());
         let mut told = false;
         loop {
-            if self.frame(frame, draining).await.is_err() {
+            if self.frame(frame, draining).is_err() {
                 return Ends;
             }
-            frame = tokio::select! {
+            frame = Vec::new();
+            tokio::select! {
                 message = calls.message() => match message {
                     // A session's first frame, seen once more: whoever sends it is not in step.
                     Ok(Some(message)) if message.hello.is_some() => {
                         tracing::warn!("a session said hello twice");
                         return Ends;
                     }
-                    Ok(Some(message)) => message.calls,
+                    Ok(Some(message)) => frame = message.calls,
                     // The gateway is done, or the connection is.
                     Ok(None) | Err(_) => return Ends,
                 },
+                place = self.sender.reserve(), if !self.notices.is_empty() => {
+                    let Ok(place) = place else { return Ends };
+                    if let Some(notice) = self.notices.pop_front() {
+                        place.send(notice);
+                    }
+                }
                 () = &mut renewed, if !told => {
                     told = true;
-                    if self.sender.send(FromShard::DialAgain).await.is_err() {
-                        return Ends;
-                    }
-                    Vec::new()
+                    self.notices.push_back(FromShard::DialAgain);
                 }
                 Ok(()) = maps.changed() => {
                     let map = Arc::clone(&maps.borrow_and_update());
@@ -255,61 +275,51 @@ impl Served {
                         self.cut.store(true, Ordering::Release);
                         return Ends;
                     }
-                    let map = map_ref(&self.reader.node);
-                    if self.sender.send(FromShard::Map(map)).await.is_err() {
-                        return Ends;
-                    }
-                    Vec::new()
+                    // The newest is enough.
+                    self.notices.retain(|notice| !matches!(notice, FromShard::Map(_)));
+                    self.notices.push_back(FromShard::Map(map_ref(&self.reader.node)));
                 }
                 changed = self.life.changed(), if !draining => {
                     if changed.is_err() {
                         return Ends;
                     }
                     draining = true;
-                    let goodbye = FromShard::Goodbye(Fault::new(Reason::ShuttingDown));
-                    if self.sender.send(goodbye).await.is_err() {
-                        return Ends;
-                    }
-                    Vec::new()
+                    let goodbye = Fault::new(Reason::ShuttingDown);
+                    self.notices.push_back(FromShard::Goodbye(goodbye));
                 }
-            };
+            }
         }
     }
 
     /// Starts the calls of one frame.
-    async fn frame(&mut self, calls: Vec<proto::Call>, draining: bool) -> Result<(), Ends> {
+    fn frame(&mut self, calls: Vec<proto::Call>, draining: bool) -> Result<(), Ends> {
         if calls.len() > limits::FRAME_CALLS_MAX {
             tracing::warn!(calls = calls.len(), "a frame has more calls than allowed");
             return Err(Ends);
         }
-        let mut gets = Vec::new();
         for call in calls {
-            // Waits while too many answers of this session are under way: then the gateway's
-            // frames wait in its own window.
-            let permit = self.sender.clone().reserve_owned().await.map_err(|_| Ends)?;
-            let reply = ReplySlot { id: call.id, permit, room: None, prover: None };
+            let place = self.sender.clone().try_reserve_owned().map_err(|error| {
+                if matches!(error, TrySendError::Full(_)) {
+                    // No gateway of ours does that. There is no place even for a "no".
+                    tracing::warn!("a session has more calls in flight than allowed");
+                }
+                Ends
+            })?;
+            let reply = ReplySlot::new(call.id, place);
             if draining {
                 reply.send(Fault::new(Reason::ShuttingDown).into());
             } else {
-                self.call(reply, call, &mut gets);
+                self.call(reply, call);
             }
-        }
-        if !gets.is_empty() {
-            let turn = Arc::clone(&self.reads).acquire_owned().await.map_err(|_| Ends)?;
-            let (reader, answers) = (self.reader.clone(), self.answers.clone());
-            tokio::task::spawn_blocking(move || {
-                reader.serve(gets, &answers);
-                drop(turn);
-            });
         }
         Ok(())
     }
 
-    fn call(&mut self, reply: ReplySlot, call: proto::Call, gets: &mut Vec<Get>) {
+    fn call(&mut self, reply: ReplySlot, call: proto::Call) {
         let (deadline, map_epoch) = (Prepare::deadline(call.deadline_ms), call.map_epoch);
         let call = match call {
             proto::Call { op: Some(op @ (Op::MapFetch(_) | Op::MapOffer(_))), .. } => {
-                return self.map_calls.of_gateway(reply, op, &self.answers);
+                return self.map_calls.of_gateway(reply, op, &self.room);
             }
             of_caller => of_caller,
         };
@@ -321,16 +331,17 @@ impl Served {
         if call.op.as_ref().is_some_and(|op| !fence::permitted(asker.caller.role, op)) {
             self.reader.node.refused(Reason::NotPermitted, asker.stands);
             let by = (asker.tenant_tag, &asker.caller);
-            self.reader.counts.refused(Reason::NotPermitted, by, None);
+            let judged = self.reader.node.map().epoch().number;
+            self.reader.counts.refused(Reason::NotPermitted, judged, by, None);
             return reply.send(Fault::new(Reason::NotPermitted).into());
         }
         match call.op {
             Some(Op::Get(get)) => match self.prepare.get(asker, &get) {
-                Ok(lookup) => gets.push(Get { reply, deadline, lookup }),
+                Ok(lookup) => self.reads.submit(Get { reply, deadline, lookup }),
                 Err(fault) => reply.send(fault.into()),
             },
             Some(op @ (Op::MapHistory(_) | Op::Survey(_))) => {
-                self.map_calls.of_operator(reply, (deadline, asker), op);
+                self.map_calls.of_operator(reply, (deadline, asker), op, &self.room);
             }
             Some(op) => self.write(reply, (deadline, map_epoch, asker), op),
             None => reply.send(Fault::new(Reason::NotBuilt).into()),

@@ -92,10 +92,13 @@ impl Committer {
 
     /// Takes a map, if it may follow the one that is in force at this moment.
     fn take_map(&mut self, op: MapOp) -> Result<(), Error> {
-        let MapOp { reply, offered } = op;
+        let MapOp { mut reply, offered } = op;
         let outcome = match maps::may_follow(Some(self.rules.map()), &offered) {
             Ok(Succession::Same) => Ok(()),
-            Ok(Succession::Next) => self.commit_map(&offered)?,
+            Ok(Succession::Next) => {
+                reply.begin();
+                self.replace_map(&offered)?
+            }
             Err(fault) => Err(fault),
         };
         reply.send(match outcome {
@@ -108,6 +111,22 @@ impl Committer {
             Err(fault) => Outcome::Fault(fault),
         });
         Ok(())
+    }
+
+    /// Writes what was counted under the map in force, then takes the next. What is counted from
+    /// now until then belongs to neither.
+    fn replace_map(&mut self, offered: &Offered) -> Result<Result<(), Fault>, Error> {
+        self.counts.close();
+        let taken = self.commit(Vec::new(), true).and_then(|()| {
+            if self.counts.none_of_map() {
+                self.commit_map(offered)
+            } else {
+                // There was no room for them, and so there is none for a map.
+                Ok(Err(Fault::new(Reason::DiskReserve)))
+            }
+        });
+        self.counts.open(self.rules.map_ref().epoch);
+        taken
     }
 
     /// One commit: the map's rows and its entry; then, and only then, it is in force.

@@ -5,13 +5,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use atlas::Country;
+use bytes::Bytes;
 use engine::{Batch, Key, Value};
 use ledger::entry::{Caller, Kind};
-use terms::{Detail, Fault, Reason};
+use terms::{Collection, Detail, Fault, Reason};
 use wire::session as proto;
 
 use crate::counts::Counts;
-use crate::decision::{Ruled, Rules};
+use crate::decision::{Ruled, Rules, Verdict};
 use crate::entries::{create_statement, rule_into, say_data};
 use crate::fence::Stands;
 use crate::log::{Draft, entry_at};
@@ -78,7 +79,8 @@ impl Work<'_> {
         }
         if let Err(fault) = &outcome {
             let by = (asker.tenant_tag, &asker.caller);
-            self.counts.refused(fault.reason, by, Some(&collection));
+            let judged = self.rules.map_ref().epoch;
+            self.counts.refused(fault.reason, judged, by, Some(&collection));
             if fault.reason == Reason::PlacementNotAdmitted {
                 // The gateway's rules gave this region, and ours do not: it is stale, or it lies.
                 self.node.refused(fault.reason, stands);
@@ -92,8 +94,10 @@ impl Work<'_> {
         let (validate_only, content) = (put.validate_only, put.content);
         let subject = self.subject(&address.owner)?;
         let head = self.head(&address, subject.as_deref())?;
-        if let Some(done) = self.replay(&address, head.as_ref(), &request)? {
-            return Ok(done);
+        if let Some(mut done) = self.replay(&address, head.as_ref(), &request)? {
+            let (owner, collection) = (&address.owner, &address.collection);
+            done.ruling = self.standing_ruling(owner, collection, subject.as_deref());
+            return Ok(Outcome::Written(done));
         }
         let (node, minute) = (self.node, self.minute);
         let enters = |ruled: &Ruled| node.may_enter(ruled, asker.gateway);
@@ -104,7 +108,7 @@ impl Work<'_> {
         self.check(head.as_ref(), &condition)?;
         let version = head.as_ref().map_or(0, |head| head.version) + 1;
         if validate_only {
-            return Ok(validated(version));
+            return Ok(validated(version, &settled.ruled.message));
         }
         let live = head.as_ref().is_some_and(|head| !head.deleted);
         let kind = if live { Kind::Replace } else { Kind::Place };
@@ -127,13 +131,13 @@ impl Work<'_> {
             self.subject(&address.owner)?.ok_or_else(|| Fault::new(Reason::SubjectUnknown))?;
         let head = self.head(&address, Some(&subject))?;
         if let Some(done) = self.replay(&address, head.as_ref(), &request)? {
-            return Ok(done);
+            return Ok(Outcome::Written(done));
         }
         let head = head.filter(|head| !head.deleted);
         let head = head.ok_or_else(|| Fault::new(Reason::RecordNotFound))?;
         self.check(Some(&head), &condition)?;
         if validate_only {
-            return Ok(validated(head.version + 1));
+            return Ok(validated(head.version + 1, &Bytes::new()));
         }
         let change = Change { kind: Kind::Delete, request, content, given: None };
         self.write(asker, (&address, &subject), Some(&head), (change, None))
@@ -149,7 +153,7 @@ impl Work<'_> {
         let how = How { given: create.given.as_ref(), create: true, minute, enters: &enters };
         let settled = settle(self.rules, owner, &create.collection, None, &how)?;
         if create.validate_only {
-            return Ok(validated(0));
+            return Ok(validated(0, &settled.ruled.message));
         }
         let ruled = Arc::clone(&settled.ruled);
         let digest = ledger::statement::content_digest(&create.opening, &[]);
@@ -168,15 +172,12 @@ impl Work<'_> {
         self.batch.put(owner.row(), subject.seal(owner, &self.node.region, nonce));
         self.subjects.insert(owner.tag, Arc::new(subject));
         Ok(Outcome::Written(proto::Written {
-            version: 0,
-            etag: String::new(),
-            replayed: false,
             index,
             entry: bytes.into(),
             opening: create.opening.to_vec().into(),
             statement: statement.into(),
-            origin: String::new(),
-            tlog_proof: String::new(),
+            ruling: ruled.message.clone(),
+            ..Default::default()
         }))
     }
 
@@ -225,7 +226,7 @@ impl Work<'_> {
         address: &Address,
         head: Option<&Head>,
         request: &Request,
-    ) -> Result<Option<Outcome>, Fault> {
+    ) -> Result<Option<proto::Written>, Fault> {
         let Some((head, done)) = head.and_then(|h| h.recent(&request.id).map(|done| (h, done)))
         else {
             return Ok(None);
@@ -246,10 +247,27 @@ impl Work<'_> {
             written.opening = head.opening.to_vec().into();
             written.statement = address.statement(head.version, head.digest).into();
         }
-        Ok(Some(Outcome::Written(written)))
+        Ok(Some(written))
     }
 
-    fn created_before(&self, create: &Create, subject: &Subject) -> Result<Outcome, Fault> {
+    /// The ruling that stands, for the answer to what was done before. Empty: the map in force
+    /// gives its records no place here.
+    fn standing_ruling(
+        &mut self,
+        owner: &Owner,
+        collection: &Collection,
+        subject: Option<&Subject>,
+    ) -> Bytes {
+        let Some(standing) = subject.and_then(|subject| subject.standing(collection)) else {
+            return Bytes::new();
+        };
+        match self.rules.decide(&owner.tenant, collection, &standing.basis) {
+            Verdict::Here(ruled) => ruled.message.clone(),
+            Verdict::Elsewhere(_) | Verdict::Refused(_) => Bytes::new(),
+        }
+    }
+
+    fn created_before(&mut self, create: &Create, subject: &Subject) -> Result<Outcome, Fault> {
         let by = &subject.created_by;
         if by.request_id != create.request.id {
             return Err(Fault::new(Reason::SubjectExists).field("subject.id"));
@@ -265,6 +283,7 @@ impl Work<'_> {
             entry: self.stored_entry(by.entry)?.into(),
             opening: subject.opening.to_vec().into(),
             statement: create_statement(create, digest).into(),
+            ruling: self.standing_ruling(&create.owner, &create.collection, Some(subject)),
             ..Default::default()
         }))
     }
@@ -377,20 +396,20 @@ impl Work<'_> {
         Ok(Outcome::Written(proto::Written {
             version: signed(version),
             etag,
-            replayed: false,
             index: done.entry.index,
             entry: bytes.into(),
             opening: opening.to_vec().into(),
             statement: statement.into(),
-            origin: String::new(),
-            tlog_proof: String::new(),
+            ruling: ruled.map(|ruled| ruled.message.clone()).unwrap_or_default(),
+            ..Default::default()
         }))
     }
 }
 
 /// What a dry run answers.
-fn validated(version: u64) -> Outcome {
-    Outcome::Written(proto::Written { version: signed(version), ..Default::default() })
+fn validated(version: u64, ruling: &Bytes) -> Outcome {
+    let (version, ruling) = (signed(version), ruling.clone());
+    Outcome::Written(proto::Written { version, ruling, ..Default::default() })
 }
 
 /// Versions are signed on the wire (AIP-141) and grow by one a write: they stay far below 2^63.

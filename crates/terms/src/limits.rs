@@ -28,9 +28,12 @@ pub const STREAM_IN_FLIGHT_MAX: usize = 1024;
 pub const GATEWAY_IN_FLIGHT_MAX: usize = 16_384;
 /// Calls in flight on the session between one gateway and one shard.
 pub const SESSION_IN_FLIGHT_MAX: usize = 16_384;
+/// Reads that wait on one session before the shard answers `SHARD_BUSY`: reads never take all of
+/// what a session may have in flight, so that writes go on beside them.
+pub const SESSION_READS_MAX: usize = SESSION_IN_FLIGHT_MAX / 2;
 /// Bytes of bodies in flight on one session.
 pub const SESSION_BYTES_IN_FLIGHT_MAX: usize = 128 << 20;
-/// Bytes of answers that wait on one session for their gateway to take them.
+/// Bytes of records that are read for one session, or wait for their gateway to take them.
 pub const SESSION_ANSWER_BYTES_MAX: usize = 64 << 20;
 /// Calls in one session frame.
 pub const FRAME_CALLS_MAX: usize = 256;
@@ -42,7 +45,8 @@ pub const FRAME_BYTES_MAX: usize = BODY_BYTES_MAX + (1 << 20);
 /// refused with a reason. Past this, the stream is reset while the caller still sends, and not
 /// every client library shows the answer that came with it.
 pub const REQUEST_BYTES_MAX: usize = 2 * FRAME_BYTES_MAX;
-/// Writes that wait for a shard's committer before it answers `SHARD_BUSY`.
+/// Writes that wait for a shard's committer before it answers `SHARD_BUSY`. Each of its sessions may
+/// have an even part of them.
 pub const COMMIT_QUEUE_MAX: usize = 16_384;
 /// Writes in one commit.
 pub const COMMIT_WRITES_MAX: usize = 2_048;

@@ -24,6 +24,9 @@ use tonic_prost::ProstEncoder;
 /// Fields of one message, all that it holds included. Ours need far fewer: 64 pieces of evidence
 /// take some 400, and 256 calls with all their fields some 8,000.
 pub const FIELDS_MAX: usize = 16_384;
+/// The same for answers that list what a deployment has, and for frames of a shard: they come from
+/// a server that the reader chose, whose bytes are bounded, and some grow with the deployment.
+pub const LIST_FIELDS_MAX: usize = 131_072;
 /// Calls, or replies, of one session frame.
 pub const FRAME_PARTS_MAX: usize = 256;
 /// Fields that stand beside them: hello; welcome, goodbye, a word on certificates and one on maps.
@@ -42,9 +45,14 @@ pub struct Limits {
 
 /// The limits of a message of the public API.
 pub(crate) const MESSAGE: Limits = Limits { own: FIELDS_MAX, all: FIELDS_MAX };
-/// The limits of a frame between gateway and shard.
+/// The limits of an answer that lists what a deployment has.
+pub(crate) const LIST: Limits = Limits { own: LIST_FIELDS_MAX, all: LIST_FIELDS_MAX };
+/// The limits of a frame from a gateway to a shard.
 pub(crate) const FRAME: Limits =
     Limits { own: FRAME_PARTS_MAX + FRAME_BESIDE_MAX, all: FIELDS_MAX };
+/// The limits of a frame from a shard to a gateway.
+pub(crate) const ANSWER_FRAME: Limits =
+    Limits { own: FRAME_PARTS_MAX + FRAME_BESIDE_MAX, all: LIST_FIELDS_MAX };
 
 /// A message that travels on its own: a request or an answer.
 pub trait Bounded: Message + Default {
@@ -134,7 +142,7 @@ impl Count {
                     let inner = part(&mut bytes, length)?;
                     match shape.iter().find(|(known, _)| *known == number) {
                         Some((_, Inside::Message(of))) => {
-                            self.fields(inner, self::shape(*of)?, FIELDS_MAX, depth + 1)?;
+                            self.fields(inner, self::shape(*of)?, usize::MAX, depth + 1)?;
                         }
                         Some((_, Inside::Packed)) => self.take(inner.len())?,
                         None => {}

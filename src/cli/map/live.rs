@@ -262,11 +262,18 @@ fn name(map: Option<&api::RegionMapRef>) -> String {
 
 /// Lists the maps that a region has taken.
 pub(super) fn history(options: &History) -> Result<(), Failure> {
-    let request = api::RegionMapHistoryRequest { region: options.region.clone() };
+    let region = options.region.clone();
+    let mut request = api::RegionMapHistoryRequest { region, page_token: String::new() };
     serve::block_on(async {
         let client = options.asked.client(CALL_MAX).await?;
-        let history = client.map_history(&request).await;
-        let history = history.map_err(|error| options.asked.failed(&error))?;
+        let failed = |error| options.asked.failed(&error);
+        let mut history = client.map_history(&request).await.map_err(failed)?;
+        while !history.next_page_token.is_empty() {
+            request.page_token = std::mem::take(&mut history.next_page_token);
+            let page = client.map_history(&request).await.map_err(failed)?;
+            history.maps.extend(page.maps);
+            history.next_page_token = page.next_page_token;
+        }
         if options.json {
             let maps = history.maps.iter().map(|taken| {
                 serde_json::json!({

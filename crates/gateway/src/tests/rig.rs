@@ -167,13 +167,11 @@ pub(super) fn a_write() -> proto::Written {
     proto::Written {
         version: 3,
         etag: "\"e3\"".to_owned(),
-        replayed: false,
         index: 41,
         entry: "entry".into(),
         opening: "opening".into(),
         statement: "statement".into(),
-        origin: String::new(),
-        tlog_proof: String::new(),
+        ..Default::default()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use prost::Message as _;
 use terms::{Fault, Reason};
 use tokio::time::Instant;
 use tonic_types::StatusExt as _;
@@ -23,9 +24,16 @@ async fn a_put_reaches_its_region_with_all_that_the_shard_needs() {
     request.findings =
         vec![v1::Finding { kind: v1::EvidenceKind::CollectedIn.into(), country: "KZ".to_owned() }];
     request.evidence.push(evidence(v1::EvidenceKind::Phone, "+77172123456"));
+    // What stands at the shard is another ruling than what was just sent gives.
+    let standing = v1::Ruling {
+        attachments: vec![v1::Attachment { jurisdiction: "RU".to_owned(), ..Default::default() }],
+        map_digest: vec![7; 32].into(),
+        ..Default::default()
+    };
     let call = async {
         let call = conn.call().await;
-        conn.written(call.id).await;
+        let written = proto::Written { ruling: standing.encode_to_vec().into(), ..a_write() };
+        conn.reply(call.id, proto::reply::Outcome::Written(written)).await;
         call
     };
     let (answer, call) = tokio::join!(client.put(request), call);
@@ -51,8 +59,8 @@ async fn a_put_reaches_its_region_with_all_that_the_shard_needs() {
     assert_eq!((receipt.origin.as_str(), receipt.index), ("sample/kz-ala/s1/1", 41));
     assert_eq!(&receipt.statement[..], b"statement");
     let ruling = answer.ruling.unwrap();
-    assert_eq!(ruling.attachments[0].jurisdiction, "KZ");
-    assert_eq!(ruling.map_digest.len(), 32);
+    assert_eq!(ruling.attachments[0].jurisdiction, "RU");
+    assert_eq!(ruling.map_digest, vec![7; 32]);
     assert_eq!(ruling.data_versions.len(), 4);
     assert!(ruling.findings.is_empty());
 }

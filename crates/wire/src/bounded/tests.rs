@@ -40,7 +40,7 @@ fn fields_are_counted_at_every_depth() {
     let deep = field(3, &field(6, &field(2, &mirrors)));
     assert_eq!(check::<v1::StreamPutResponse>(&deep), Err(Unfit::TooMany));
     // ToGateway.replies = 2, .fault = 4, .details = 5: the entries of a map.
-    let entries = field(5, &field(1, b"k")).repeat(FIELDS_MAX / 2);
+    let entries = field(5, &field(1, b"k")).repeat(LIST_FIELDS_MAX / 2);
     let map = field(2, &field(4, &entries));
     assert_eq!(check::<session::ToGateway>(&map), Err(Unfit::TooMany));
     // ToGateway.goodbye = 3, .details = 5
@@ -103,6 +103,25 @@ fn the_fullest_frames_of_ours_pass() {
     let replies = vec![reply; FRAME_PARTS_MAX];
     let frame = session::ToGateway { replies, ..Default::default() };
     assert_eq!(check::<session::ToGateway>(&frame.encode_to_vec()), Ok(()));
+}
+
+#[test]
+fn answers_that_list_what_a_deployment_has_hold_more() {
+    let moves = vec![v1::PlannedMove { count: 10, ..Default::default() }; 60_000];
+    let plan = v1::PlanRegionMapResponse { moves, ..Default::default() }.encode_to_vec();
+    assert_eq!(check::<v1::PlanRegionMapResponse>(&plan), Ok(()));
+    // What a gateway's caller sends is as small as before.
+    let request = v1::PlanRegionMapRequest {
+        map: Some(v1::SignedRegionMap {
+            packs: vec![String::new(); FIELDS_MAX],
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let request = request.encode_to_vec();
+    assert_eq!(check::<v1::PlanRegionMapRequest>(&request), Err(Unfit::TooMany));
+    let more = field(2, &[]).repeat(LIST_FIELDS_MAX + 1);
+    assert_eq!(check::<v1::RegionMapStatus>(&more), Err(Unfit::TooMany));
 }
 
 #[test]
