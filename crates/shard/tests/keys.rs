@@ -56,10 +56,12 @@ async fn a_changed_key_is_refused_at_the_start_and_nothing_is_lost() {
             assert!(error.contains(says), "{error}");
             assert!(place.recover().is_err(), "a recovery takes the keyring: {says}");
         }
-        fs::remove_file(&keyring).unwrap();
+        fs::write(&keyring, &text).unwrap();
+        let aside = place.path("aside");
+        fs::rename(&keyring, &aside).unwrap();
         let error = refused(&place, &keyring).await;
         assert!(error.contains("it is missing"), "{error}");
-        fs::write(&keyring, &text).unwrap();
+        fs::rename(&aside, &keyring).unwrap();
 
         let log_key = place.path("keys").join("ru-msk-s1-1.logkey");
         let seed = fs::read_to_string(&log_key).unwrap();
