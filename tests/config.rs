@@ -9,7 +9,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
 use support::file;
-use support::process::{Finished, run};
+use support::process::{Finished, init_shard, run};
 use tempfile::TempDir;
 
 /// A copy of the sample deployment, in which every server listens where somebody else does.
@@ -71,6 +71,9 @@ impl Sample {
     #[track_caller]
     fn expect_good(&self, command: &str, name: &str) {
         self.occupy(name);
+        if command == "shard" {
+            init_shard(&self.path(name));
+        }
         let Finished { code, stderr, .. } = self.run(command, name);
         assert!(code == 69 && stderr.contains("cannot listen on"), "{name}: {code}: {stderr}");
     }

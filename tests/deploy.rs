@@ -132,6 +132,8 @@ fn the_sample_with_tls_is_made_by_its_own_page_and_serves() {
         sample.move_port(old, &[&format!("annex/{region}.toml")]);
     }
 
+    let made = sample.shell(&sample.block("bailiwick shard init"));
+    assert_eq!(made.code, 0, "{made:?}");
     let mut shard = Server::new("shard", "eu-fra", &sample.path(shard_file), shard_admin);
     let mut gateway = Server::new("gateway", "gateway", &sample.path(gateway_file), admin);
     shard.start();

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use client::{Client, api};
+use support::disk::SmallDisk;
 use support::load::{Acked, ONCE, PATIENT, Writers, evidence, get, put};
 use support::process::{pause, wait_until};
 use support::{Deployment, Options, stored};
@@ -189,39 +190,13 @@ fn a_failed_flush_poisons_the_shard_and_a_restart_has_everything() {
     }
 }
 
-/// A small disk in memory, unmounted with its handle.
-struct SmallDisk(tempfile::TempDir);
-
-impl SmallDisk {
-    fn mount(megabytes: u32) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let size = format!("size={megabytes}m");
-        let mount = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
-            .arg(folder.path())
-            .status();
-        assert!(
-            mount.is_ok_and(|status| status.success()),
-            "this test mounts a small tmpfs: run it as root"
-        );
-        Self(folder)
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // A folder that stays mounted is left behind, no more.
-        Command::new("umount").arg("--lazy").arg(self.0.path()).status().ok();
-    }
-}
-
 #[test]
 fn a_full_disk_refuses_writes_loses_nothing_and_recovers() {
     let disk = SmallDisk::mount(160);
     let mut options = one_region("eu-fra", "sled");
-    options.homes.insert("eu-fra", disk.0.path().join("home"));
+    options.homes.insert("eu-fra", disk.path().join("home"));
     options.disk_reserve_mb = 48;
-    let ballast = disk.0.path().join("ballast");
+    let ballast = disk.path().join("ballast");
     std::fs::write(&ballast, vec![0; 40 << 20]).expect("the disk is empty yet");
     let mut deployment = Deployment::start(&options);
     let (url, runtime) = (deployment.gateway_url(), runtime());

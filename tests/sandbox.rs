@@ -244,7 +244,9 @@ fn a_shard_cannot_write_outside_of_its_folders() {
     // The anchor leads outside: its folder is granted, what a link in it points at is not.
     let anchor = deployment.anchor_dir("eu-fra");
     let moved = outside.join("anchor");
-    let file = fs::read_dir(&anchor).expect("a folder").next().expect("a file").expect("a file");
+    let named = |file: &fs::DirEntry| file.path().extension().is_some_and(|e| e == "checkpoint");
+    let mut files = fs::read_dir(&anchor).expect("a folder").map(|file| file.expect("a file"));
+    let file = files.find(named).expect("a checkpoint");
     fs::rename(file.path(), &moved).expect("a file can be moved");
     std::os::unix::fs::symlink(&moved, file.path()).expect("a link can be made");
     let config = deployment.root().join("shard-eu-fra.toml");

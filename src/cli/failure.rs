@@ -16,6 +16,8 @@ pub(crate) enum Exit {
     Data = 65,
     /// Something that is needed is away: an address, a port, a disk, the gateway.
     Unavailable = 69,
+    /// A bug: a part of the program panicked.
+    Bug = 70,
     /// A flush failed and the shard poisoned itself: start it again, that is the recovery.
     Again = 75,
     /// A second signal cut the draining short, or a signal ended a command that can be resumed.
@@ -63,6 +65,7 @@ impl From<Exit> for ExitCode {
             Exit::Config => 64,
             Exit::Data => 65,
             Exit::Unavailable => 69,
+            Exit::Bug => 70,
             Exit::Again => 75,
             Exit::Interrupted => 130,
         })

@@ -47,7 +47,7 @@ enum Command {
     Dev(dev::Options),
     /// Run a gateway
     Gateway(Config),
-    /// Run a shard, or recover one
+    /// Make, run or recover a shard
     Shard(ShardArguments),
     /// Say where records would go, and why. Needs no gateway and stores nothing
     Explain(explain::Options),
@@ -95,6 +95,28 @@ struct ShardArguments {
 
 #[derive(Debug, Subcommand)]
 enum ShardCommand {
+    /// Make the store, the first log and, for a region's first shard, the keyring of a new shard
+    Init {
+        /// Make a new keyring though the annex names other shards of the region
+        #[arg(long)]
+        new_keyring: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        config: Config,
+    },
+    /// Print the public keys of the placement logs of all periods, as lines of an auditor's policy
+    ShowKey {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        config: Config,
+    },
+    /// Confirm that the machine's clock is right, for a shard that refuses writes because it has
+    /// jumped ahead
+    ConfirmClock(Config),
     /// End the period of the placement log and begin the next, of a shard that does not run
     RotateLog(Config),
     /// Go on with a store that lacks what was signed: opens a new log period that names the loss
@@ -114,6 +136,11 @@ pub(crate) fn main() -> ExitCode {
         Command::Dev(options) => dev::run(&options),
         Command::Gateway(Config { config }) => serve::gateway::run(&config),
         Command::Shard(ShardArguments { command: Some(command), .. }) => match command {
+            ShardCommand::Init { new_keyring, json, config } => {
+                serve::shard::init(&config.config, new_keyring, json)
+            }
+            ShardCommand::ShowKey { json, config } => serve::shard::show_key(&config.config, json),
+            ShardCommand::ConfirmClock(Config { config }) => serve::shard::confirm_clock(&config),
             ShardCommand::RotateLog(Config { config }) => serve::shard::rotate_log(&config),
             ShardCommand::Recover { accept_loss: _, config } => {
                 serve::shard::recover(&config.config)

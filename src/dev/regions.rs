@@ -154,9 +154,16 @@ async fn one(
         map_note: String::new(),
         log: shard::LogSettings::default(),
     };
+    let outside = serve::outside();
+    // What a deployment does on purpose, `dev` does by itself: a first start, and trust in the
+    // machine's clock.
+    if settings.nothing_there() {
+        shard::init(&settings, &map, &annex, &outside, true).map_err(serve::shard::error)?;
+    }
+    shard::confirm_clock(&settings, &*outside.clock).map_err(serve::shard::error)?;
     let mut registry = Registry::new();
     let own = (&mut registry, Health::new());
-    let shard = Shard::open(settings, map, annex.clone(), serve::outside(), own);
+    let shard = Shard::open(settings, map, annex.clone(), outside, own);
     let shard = shard.await.map_err(serve::shard::error)?;
     Ok(Region { annex, shard, listener, auditors, address })
 }

@@ -1,4 +1,5 @@
-//! `bailiwick shard`: a shard in a process of its own, and its recovery.
+//! `bailiwick shard`: a shard in a process of its own, and what is done to one that is new, or in
+//! trouble.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use link::admin::{Health, serve_admin};
 use link::metrics::Registry;
 use link::peer::PeerKind;
 use link::telemetry::Level;
+use serde_json::json;
 
 use super::{
     Stop, bind, block_on, endings, enter, maps as pinning, outside, say_visible, start_logs, tls,
@@ -103,6 +105,68 @@ async fn entrance(
     Ok(shard::Auditors { listener: bind(config.listen).await?, entrance })
 }
 
+/// Makes a new shard.
+pub(crate) fn init(path: &Path, new_keyring: bool, json: bool) -> Result<(), Failure> {
+    let config = config::shard::read(path)?;
+    start_logs(true, Level::Warn)?;
+    // The region's keys will be in it, as in a server's.
+    let _closed = link::sandbox::close_memory();
+    let settings = &config.settings;
+    let done = shard::init(settings, &config.map, &config.annex, &outside(), new_keyring);
+    let shard::Initialised { origin, vkey, keyring_made } = done.map_err(error)?;
+    if json {
+        let made = json!({ "origin": origin, "vkey": vkey, "keyring_made": keyring_made });
+        return terminal::say(made);
+    }
+    let keyring = if keyring_made {
+        format!(
+            "the keyring of the region {} is made: keep a copy of {} where it is guarded, and give \
+             one to each further shard of the region",
+            settings.region,
+            settings.keys.display()
+        )
+    } else {
+        format!("the keyring of the region {} was there, and is this shard's too", settings.region)
+    };
+    terminal::say(format!(
+        "{keyring}\nthe log {origin} begins\nits public key, for your auditors:\n{vkey}"
+    ))
+}
+
+/// Prints the public keys of all periods' logs.
+pub(crate) fn show_key(path: &Path, json: bool) -> Result<(), Failure> {
+    let config = config::shard::read(path)?;
+    let _closed = link::sandbox::close_memory();
+    let keys = config.settings.log_keys(config.map.deployment()).map_err(error)?;
+    if json {
+        let keys = keys
+            .iter()
+            .map(|key| json!({ "period": key.period, "origin": key.origin, "vkey": key.vkey }));
+        return terminal::say(json!({ "logs": keys.collect::<Vec<_>>() }));
+    }
+    let mut output = terminal::Output::new();
+    for shard::LogKey { origin, vkey, .. } in keys {
+        match vkey {
+            Some(vkey) => output.line(format!("log {vkey}"))?,
+            None => terminal::warn(format!(
+                "{origin}: its key file is not there any more; its GENESIS entry names the key"
+            )),
+        }
+    }
+    output.flush()
+}
+
+/// Confirms the machine's clock.
+pub(crate) fn confirm_clock(path: &Path) -> Result<(), Failure> {
+    let config = config::shard::read(path)?;
+    let time = shard::confirm_clock(&config.settings, &*outside().clock).map_err(error)?;
+    let day = atlas::Date::of(time);
+    terminal::say(format!(
+        "confirmed: it is {day} (UTC), {} ms since 1970; a running shard takes it within a second",
+        time.0
+    ))
+}
+
 /// Ends the period of the log, and begins the next.
 pub(crate) fn rotate_log(path: &Path) -> Result<(), Failure> {
     let config = config::shard::read(path)?;
@@ -148,9 +212,11 @@ pub(crate) fn error(error: shard::Error) -> Failure {
         | shard::Error::Engine(Store::Poisoned | Store::Unknown { .. } | Store::HeadMoved { .. }) => {
             Exit::Again
         }
+        shard::Error::Bug => Exit::Bug,
         shard::Error::NotNamed { .. }
         | shard::Error::AnnexUnsigned
         | shard::Error::Folders { .. }
+        | shard::Error::Reserve { .. }
         | shard::Error::MapStale { .. }
         | shard::Error::MapFork { .. }
         | shard::Error::MapRefused(_)
@@ -160,6 +226,9 @@ pub(crate) fn error(error: shard::Error) -> Failure {
             Store::Damaged { .. } | Store::Locked { .. } | Store::Foreign { .. },
         )
         | shard::Error::Keys { .. }
+        | shard::Error::Generation { .. }
+        | shard::Error::NotInitialised { .. }
+        | shard::Error::Exists { .. }
         | shard::Error::ForeignStore { .. }
         | shard::Error::Territory { .. }
         | shard::Error::DataLost { .. }

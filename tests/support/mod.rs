@@ -8,6 +8,7 @@
 //! deployment.restart("ru-msk");
 //! ```
 
+pub(crate) mod disk;
 pub(crate) mod evidence;
 pub(crate) mod load;
 pub(crate) mod maps;
@@ -25,7 +26,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use maps::People;
-use process::{Server, free_port, get, wait_until};
+use process::{Server, free_port, get, init_shard, wait_until};
 use secure::Secured;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -151,6 +152,7 @@ impl Deployment {
                 let text = shard_config(options, region, (port, admin, audit), &home);
                 let text = format!("{signers}{text}");
                 fs::write(&config, text).expect("a configuration can be written");
+                init_shard(&config);
                 shards.insert(*region, Server::new("shard", region, &config, admin));
                 homes.insert(*region, home);
             }

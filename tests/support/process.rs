@@ -39,6 +39,15 @@ pub(crate) fn run(arguments: &[&str]) -> Finished {
     }
 }
 
+/// Makes the store and keys of the shard of a configuration, as an operator does before its first
+/// start.
+#[track_caller]
+pub(crate) fn init_shard(config: &Path) {
+    let config = config.to_str().expect("a path that is text");
+    let done = run(&["shard", "init", "--config", config]);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+}
+
 /// A loopback port on which nobody listens. Each is given once in a process.
 pub(crate) fn free_port() -> u16 {
     static GIVEN: AtomicU16 = AtomicU16::new(0);

@@ -27,10 +27,10 @@ pub struct Head {
 /// a batch that could still be lost. A read of what is being committed waits for that commit.
 ///
 /// **Failure.** After a failed write or flush the engine is poisoned: it answers every later call
-/// with [`Error::Poisoned`], because nobody knows what the disk holds. Open it again, best in a new process: what is stuck in
-/// this one may hold the folder until it ends. An engine
-/// never answers with a value other than the one stored: what does not read back is
-/// [`Error::Damaged`].
+/// with [`Error::Poisoned`], because nobody knows what the disk holds. Open it again, best in a new
+/// process: what is stuck in this one may hold the folder until it ends. An engine never answers
+/// with a value other than the one stored: what does not read back is [`Error::Damaged`]. Neither
+/// that nor a read that the system refuses poisons: everything else is served on.
 ///
 /// **Concurrency.** Reads run beside each other and beside a commit. Commits wait for each other.
 pub trait Engine: Send + Sync + fmt::Debug + 'static {
@@ -52,7 +52,8 @@ pub trait Engine: Send + Sync + fmt::Debug + 'static {
     ///
     /// # Errors
     /// Nothing has changed after [`Error::HeadMoved`], [`Error::Full`], [`Error::TooLarge`],
-    /// [`Error::EmptyKey`], [`Error::Shrinks`] and [`Error::Poisoned`]. After [`Error::Unknown`]
+    /// [`Error::EmptyKey`], [`Error::Shrinks`], [`Error::Io`], [`Error::Damaged`] (what the commit
+    /// had to read first) and [`Error::Poisoned`]. After [`Error::Unknown`]
     /// the batch may be there or not, as a whole; the engine is poisoned.
     fn commit(&self, batch: Batch, expected: Head, next_size: u64) -> Result<(), Error>;
 
@@ -64,6 +65,18 @@ pub trait Engine: Send + Sync + fmt::Debug + 'static {
 
     /// Its name: `sled`, `fjall`, `memory`.
     fn kind(&self) -> &'static str;
+
+    /// Bytes that the engine may take on its disk for a while, without any commit, to rewrite what it
+    /// holds. Whoever keeps a reserve free keeps this beside it.
+    fn work_bytes(&self) -> u64 {
+        0
+    }
+
+    /// Durable commits of this opening whose head could not be noted beside the store: until one
+    /// is noted again, the next opening would not see that they are missing.
+    fn notes_failed(&self) -> u64 {
+        0
+    }
 }
 
 /// What every engine checks before it touches anything.

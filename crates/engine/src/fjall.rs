@@ -20,8 +20,8 @@ use std::path::Path;
 
 use ::fjall::config::CompressionPolicy;
 use ::fjall::{
-    CompressionType, Database, Guard, Keyspace, KeyspaceCreateOptions, LsmError, PersistMode,
-    Readable, Snapshot,
+    AbstractTree, CompressionType, Database, Guard, Keyspace, KeyspaceCreateOptions, LsmError,
+    PersistMode, Readable, Slice, Snapshot,
 };
 
 use crate::codec::{HEAD_KEY, caller_key, decode_head, encode_head, row_key, stored_span};
@@ -30,7 +30,14 @@ use crate::folder::Folder;
 use crate::gate::Gate;
 use crate::quiet::{Panicked, catch};
 use crate::span::Filling;
-use crate::{Batch, Engine, Error, Head, Kind, Options, Order, Page, ScanLimit, Span, Value};
+use crate::{Batch, Engine, Error, Head, Key, Kind, Options, Order, Page, ScanLimit, Span, Value};
+
+/// Bytes of the journals at which the library flushes what they hold: its least. Without it they
+/// grow to 512 MiB, which no reserve counts.
+const JOURNAL_BYTES_MAX: u64 = 128 * 1024 * 1024;
+/// Bytes that compactions may need for their output. A judgement, from the library's sizes: level 0
+/// begins to be merged at 4 tables of 64 MiB into a level 1 of 256 MiB.
+const WORK_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 
 /// The one keyspace that everything lies in.
 const KEYSPACE: &str = "rows";
@@ -56,7 +63,7 @@ impl fmt::Debug for Fjall {
 
 impl Fjall {
     pub(crate) fn open(folder: Folder, options: Options) -> Result<Self, Error> {
-        folder.check_space(0)?;
+        folder.check_open_space()?;
         let path = folder.store();
         let store = match catch(|| Store::open(&path, options)) {
             Ok(Ok(store)) => store,
@@ -85,23 +92,40 @@ impl Fjall {
         self.gate.commit(Batch::new(), found, head, |_| self.write(Batch::new(), head))
     }
 
-    /// Runs `work` on the store and a snapshot of its durable commits. A panic in it means damage,
-    /// and poisons.
+    /// Runs `work` on the store and a snapshot of its durable commits. A panic in it means damage of
+    /// what it read, and of nothing else.
     fn guarded<T>(
         &self,
         work: impl FnOnce(&Store, &Snapshot) -> ::fjall::Result<T>,
     ) -> Result<T, Error> {
         let store = self.store.as_ref().ok_or(Error::Poisoned)?;
         let path = self.folder.store();
-        let outcome = match catch(|| work(store, &store.db.snapshot())) {
+        match catch(|| work(store, &store.db.snapshot())) {
             Ok(Ok(seen)) => Ok(seen),
             Ok(Err(e)) => Err(read_error("read", &path, &e)),
             Err(Panicked) => Err(Error::damaged(&path, "a block does not read back")),
-        };
-        if matches!(outcome, Err(Error::Damaged { .. })) {
-            self.gate.poison();
         }
-        outcome
+    }
+
+    /// Names the table file in which a part of `spans` does not read back, which the library does
+    /// not say. It reads through the tables' blocks of those keys once more, by their own order.
+    fn located(&self, error: Error, spans: impl IntoIterator<Item = (Key, Key)>) -> Error {
+        let (Error::Damaged { what, .. }, Some(store)) = (&error, &self.store) else {
+            return error;
+        };
+        let found = catch(|| {
+            let version = store.rows.tree.current_version();
+            spans.into_iter().find_map(|(from, until)| {
+                let span = Slice::from(from)..=Slice::from(until);
+                let mut tables = version.iter_tables();
+                let broken = tables.find(|table| table.range(span.clone()).any(|row| row.is_err()));
+                broken.map(|table| table.path.to_path_buf())
+            })
+        });
+        match found {
+            Ok(Some(file)) => Error::damaged(&file, what),
+            Ok(None) | Err(Panicked) => error,
+        }
     }
 
     /// Writes the batch and the head, and makes them durable.
@@ -121,7 +145,10 @@ impl Fjall {
             rows.commit()
         });
         let outcome = match outcome {
-            Ok(Ok(())) => self.folder.note_head(head),
+            Ok(Ok(())) => {
+                self.folder.note_head(head);
+                Ok(())
+            }
             // One of its own threads failed earlier: nothing was written.
             Ok(Err(::fjall::Error::Poisoned)) => Err(Error::Poisoned),
             Ok(Err(e)) => Err(Error::Unknown { cause: cause(&e) }),
@@ -151,6 +178,7 @@ impl Store {
     fn open(path: &Path, options: Options) -> ::fjall::Result<Self> {
         let db = Database::builder(path)
             .cache_size(options.cache_bytes)
+            .max_journaling_size(JOURNAL_BYTES_MAX)
             .journal_compression(CompressionType::None)
             .open()?;
         let rows = db.keyspace(KEYSPACE, || {
@@ -168,6 +196,7 @@ impl Engine for Fjall {
             let value = |key: &&[u8]| Ok(view.get(&store.rows, row_key(key))?.map(|v| v.to_vec()));
             keys.iter().map(value).collect()
         })
+        .map_err(|error| self.located(error, keys.iter().map(|key| (row_key(key), row_key(key)))))
     }
 
     fn scan(&self, span: &Span, order: Order, limit: ScanLimit) -> Result<Page, Error> {
@@ -177,12 +206,13 @@ impl Engine for Fjall {
         }
         let (from, until) = stored_span(span);
         self.guarded(|store, view| {
-            let rows = view.range(&store.rows, from..until);
+            let rows = view.range(&store.rows, from.clone()..until.clone());
             match order {
                 Order::Ascending => self.page(rows, limit),
                 Order::Descending => self.page(rows.rev(), limit),
             }
         })
+        .map_err(|error| self.located(error, [(from.clone(), until.clone())]))
     }
 
     fn commit(&self, batch: Batch, expected: Head, next_size: u64) -> Result<(), Error> {
@@ -200,6 +230,17 @@ impl Engine for Fjall {
 
     fn kind(&self) -> &'static str {
         Kind::Fjall.as_str()
+    }
+
+    /// A compaction writes its output before it removes its input: at the most the tables of the
+    /// first two levels, by two workers at once, and never more than there is.
+    fn work_bytes(&self) -> u64 {
+        let store = self.store.as_ref();
+        store.map_or(0, |store| store.rows.disk_space().min(WORK_BYTES_MAX))
+    }
+
+    fn notes_failed(&self) -> u64 {
+        self.folder.notes_failed()
     }
 }
 

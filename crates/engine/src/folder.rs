@@ -11,6 +11,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{Advice, fadvise, statvfs};
 
@@ -24,6 +25,9 @@ const FORMAT_VERSION: &str = "1";
 /// short, so one that is found with this marker alone, and which nobody can have used, starts again.
 const UNFINISHED: &str = "FORMAT.new";
 
+/// Bytes that must be free to open a store.
+const OPEN_BYTES_MIN: u64 = 4 * 1024 * 1024;
+
 /// How many times a commit's bytes must be free: the log, the flush of it, and room beside.
 const COMMIT_SPACE_FACTOR: u64 = 3;
 
@@ -34,6 +38,7 @@ pub(crate) struct Folder {
     path: PathBuf,
     kind: Kind,
     witness: Witness,
+    notes_failed: AtomicU64,
     _lock: File,
 }
 
@@ -50,7 +55,8 @@ impl Folder {
                 Witness::create(&witness_path)?
             }
         };
-        Ok(Self { path: path.to_path_buf(), kind, witness, _lock: lock })
+        let (path, notes_failed) = (path.to_path_buf(), AtomicU64::new(0));
+        Ok(Self { path, kind, witness, notes_failed, _lock: lock })
     }
 
     /// Ends a creation: from now on the store counts as one, and is never made anew. Called once
@@ -78,9 +84,27 @@ impl Folder {
         Ok(())
     }
 
-    /// Notes a head that is durable in the store.
-    pub(crate) fn note_head(&self, head: Head) -> Result<(), Error> {
-        self.witness.note(head).map_err(|cause| Error::Unknown { cause: cause.kind() })
+    /// Notes a head that is durable in the store. The commit stands whatever becomes of the note:
+    /// one that fails leaves an older one, which raises no alarm, and is counted.
+    pub(crate) fn note_head(&self, head: Head) {
+        if self.witness.note(head).is_err() {
+            self.notes_failed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many notes failed in this opening.
+    pub(crate) fn notes_failed(&self) -> u64 {
+        self.notes_failed.load(Ordering::Relaxed)
+    }
+
+    /// Refuses to open where not even the engine's small files have room. With less than a commit
+    /// needs it opens all the same: opening, and what the engine clears away then, frees space.
+    pub(crate) fn check_open_space(&self) -> Result<(), Error> {
+        let (free, needed) = (free_bytes(&self.path)?, OPEN_BYTES_MIN);
+        if free < needed {
+            return Err(Error::Full { folder: self.path.clone(), free, needed });
+        }
+        Ok(())
     }
 
     /// Refuses a commit for which the disk has no room, before anything is written: neither engine
@@ -121,6 +145,11 @@ impl Folder {
     }
 }
 
+/// Whether a folder holds a store, or the beginnings of one. It is not opened.
+pub fn exists(folder: &Path) -> bool {
+    ["FORMAT", UNFINISHED, "store"].iter().any(|name| folder.join(name).exists())
+}
+
 /// Bytes that an unprivileged process may still write on the disk that holds `path`.
 ///
 /// # Errors
@@ -128,6 +157,15 @@ impl Folder {
 pub fn free_bytes(path: &Path) -> Result<u64, Error> {
     let stat = statvfs(path).map_err(|e| Error::io("measure", path, &e.into()))?;
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// Bytes of the disk that holds `path`, free or not.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn total_bytes(path: &Path) -> Result<u64, Error> {
+    let stat = statvfs(path).map_err(|e| Error::io("measure", path, &e.into()))?;
+    Ok(stat.f_blocks.saturating_mul(stat.f_frsize))
 }
 
 /// Lets a store be opened again that lacks commits it had acknowledged: what

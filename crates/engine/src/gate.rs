@@ -54,14 +54,8 @@ impl Gate {
         self.head().map(drop)
     }
 
-    /// Lets nobody in any more.
-    pub(crate) fn poison(&self) {
-        self.lock().poisoned = true;
-        self.changed.notify_all();
-    }
-
-    /// Runs `write` alone, if the head is `expected`, and then sets it to `next`. When `write`
-    /// fails, nobody knows what the disk holds, and the gate is poisoned.
+    /// Runs `write` alone, if the head is `expected`, and then sets it to `next`. When nobody knows
+    /// what `write` has done, the gate is poisoned; any other failure has changed nothing.
     pub(crate) fn commit(
         &self,
         batch: Batch,
@@ -86,7 +80,8 @@ impl Gate {
         state.in_flight = None;
         match outcome {
             Ok(()) => state.head = next,
-            Err(_) => state.poisoned = true,
+            Err(Error::Unknown { .. } | Error::Poisoned) => state.poisoned = true,
+            Err(_) => {}
         }
         drop(state);
         self.changed.notify_all();
@@ -209,7 +204,11 @@ mod tests {
             Err(Error::HeadMoved { found: ZERO })
         );
         assert_eq!(gate.check(), Ok(()));
-        assert!(gate.commit(batch(), ZERO, ONE, |_| Err(Error::EmptyKey)).is_err());
+        let full = || Error::TooLarge { what: "batch", bytes: 2, max: 1 };
+        assert_eq!(gate.commit(batch(), ZERO, ONE, |_| Err(full())), Err(full()));
+        assert_eq!((gate.check(), gate.head()), (Ok(()), Ok(ZERO)));
+        let unknown = || Error::Unknown { cause: std::io::ErrorKind::Other };
+        assert_eq!(gate.commit(batch(), ZERO, ONE, |_| Err(unknown())), Err(unknown()));
         assert_eq!(gate.check(), Err(Error::Poisoned));
         assert_eq!(gate.read(|_| false, || Ok(())), Err(Error::Poisoned));
         assert_eq!(gate.commit(batch(), ZERO, ONE, |_| Ok(())), Err(Error::Poisoned));

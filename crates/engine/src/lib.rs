@@ -24,7 +24,7 @@ use std::path::Path;
 pub use batch::{Batch, Key, Value};
 pub use engine::{Engine, Head};
 pub use error::Error;
-pub use folder::{accept_loss, free_bytes};
+pub use folder::{accept_loss, exists, free_bytes, total_bytes};
 pub use memory::{Chances, Disk, Fault, Memory};
 pub use span::{Order, Page, ScanLimit, Span};
 

@@ -117,20 +117,15 @@ impl Sled {
             Err(RecvTimeoutError::Timeout) => Err(Error::Unknown { cause: ErrorKind::TimedOut }),
             Err(RecvTimeoutError::Disconnected) => Err(Error::Unknown { cause: ErrorKind::Other }),
         };
-        if outcome.is_err() {
+        if matches!(outcome, Err(Error::Unknown { .. })) {
             self.store()?.folder.drop_cached_pages();
         }
         outcome
     }
 
-    /// Reads the store; what shows damage poisons.
     fn read<T>(&self, work: impl FnOnce(&Store, &Db) -> Result<T, Error>) -> Result<T, Error> {
         let store = self.store()?;
-        let outcome = store.guarded(|db| work(store, db));
-        if matches!(outcome, Err(Error::Damaged { .. })) {
-            self.gate.poison();
-        }
-        outcome
+        store.guarded(|db| work(store, db))
     }
 }
 
@@ -175,6 +170,10 @@ impl Engine for Sled {
 
     fn kind(&self) -> &'static str {
         Kind::Sled.as_str()
+    }
+
+    fn notes_failed(&self) -> u64 {
+        self.store.as_ref().map_or(0, |store| store.folder.notes_failed())
     }
 }
 

@@ -152,3 +152,63 @@ fn a_cut_or_missing_log_is_refused_until_the_loss_is_accepted() {
         assert!(matches!(engine::accept_loss(folder), Err(Error::Locked { .. })));
     }
 }
+
+/// Rows of a table that was written out, one of which does not read back: it alone is refused, with
+/// the table's file; the same opening reads all others, and commits.
+#[test]
+fn one_damaged_block_of_fjall_harms_its_own_rows_alone() {
+    const ROWS: u64 = 90;
+    let place = tempfile::tempdir().expect("folder");
+    let folder = place.path();
+    let key = |row: u64| row.to_be_bytes();
+    let tables = || {
+        let files = files(&folder.join("store")).into_iter();
+        let of_table = |path: &PathBuf| path.parent().is_some_and(|p| p.ends_with("tables"));
+        files.filter(of_table).max_by_key(|path| fs::metadata(path).expect("a file").len())
+    };
+    let engine = engine::open(Kind::Fjall, folder, OPTIONS).expect("open");
+    for row in 0..ROWS {
+        let mut batch = Batch::new();
+        batch.put(key(row), numbered::bytes(row, 1 << 20));
+        let head = engine.head().expect("head");
+        engine.commit(batch, head, row + 1).expect("commit");
+    }
+    // The library writes a buffer of 64 MiB out in the background.
+    let whole = |path: PathBuf| fs::metadata(path).expect("a file").len() > 50 << 20;
+    while !tables().is_some_and(whole) {
+        std::thread::yield_now();
+    }
+    drop(engine);
+    let table = tables().expect("a table");
+    let mut bytes = fs::read(&table).expect("read");
+    let half = bytes.len() / 2;
+    *bytes.get_mut(half).expect("a byte") ^= 1;
+    fs::write(&table, bytes).expect("write");
+
+    let engine = engine::open(Kind::Fjall, folder, OPTIONS).expect("open");
+    let read = |row| engine.get_many(&[&key(row)]).map(|mut found| found.pop().flatten());
+    let mut damaged = Vec::new();
+    for row in 0..ROWS {
+        match read(row) {
+            Ok(value) => assert!(value == Some(numbered::bytes(row, 1 << 20)), "row {row}"),
+            Err(Error::Damaged { file, .. }) => {
+                assert_eq!(file, table);
+                damaged.push(row);
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert!((1..=2).contains(&damaged.len()), "{damaged:?}");
+    let broken = *damaged.first().expect("one");
+    // Together with a sound row it is refused, and the sound one is read alone.
+    assert!(engine.get_many(&[&key(0), &key(broken)]).is_err());
+    assert!(read(0).is_ok());
+    let limit = engine::ScanLimit { rows: usize::MAX, bytes: usize::MAX };
+    let all = engine.scan(&engine::Span::all(), engine::Order::Ascending, limit);
+    assert!(matches!(all, Err(Error::Damaged { file, .. }) if file == table));
+    let head = engine.head().expect("head");
+    let mut batch = Batch::new();
+    batch.put(key(broken), "new");
+    engine.commit(batch, head, ROWS + 1).expect("commits go on");
+    assert_eq!(read(broken), Ok(Some(b"new".to_vec())));
+}

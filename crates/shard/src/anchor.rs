@@ -9,7 +9,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::Error;
@@ -26,6 +26,8 @@ pub(crate) struct Anchor {
     file: File,
     /// Of the slot written last.
     sequence: u64,
+    /// What stands in it.
+    note: String,
 }
 
 /// Where the anchor of a shard lies in `folder`.
@@ -54,8 +56,9 @@ impl Anchor {
             .map_err(io)?;
         file.write_all_at(&[0; 2 * SLOT_BYTES], 0).map_err(io)?;
         file.sync_all().map_err(io)?;
-        let mut anchor = Self { path: path.to_owned(), file, sequence: 0 };
-        anchor.store(note)?;
+        let (path_owned, empty) = (path.to_owned(), String::new());
+        let mut anchor = Self { path: path_owned, file, sequence: 0, note: empty };
+        anchor.write(note)?;
         fs::rename(&new, path).map_err(io)?;
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)?;
         Ok(anchor)
@@ -69,30 +72,53 @@ impl Anchor {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(io(error)),
         };
-        let mut newest: Option<(u64, String)> = None;
-        for offset in [0, SLOT_BYTES as u64] {
-            let mut slot = vec![0; SLOT_BYTES];
-            match file.read_exact_at(&mut slot, offset) {
-                Ok(()) => {}
-                // A file that was cut short has no whole slot there. A disk that cannot be read
-                // may hold a newer one.
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => continue,
-                Err(error) => return Err(io(error)),
-            }
-            if let Ok(read) = decode(&slot)
-                && newest.as_ref().is_none_or(|(sequence, _)| read.0 > *sequence)
-            {
-                newest = Some(read);
-            }
-        }
+        let newest = newest(&file).map_err(io)?;
         let Some((sequence, note)) = newest else {
             return Err(Error::Anchor { path: path.to_owned(), why: "neither slot is whole" });
         };
-        Ok(Some((Self { path: path.to_owned(), file, sequence }, note)))
+        Ok(Some((Self { path: path.to_owned(), file, sequence, note: note.clone() }, note)))
     }
 
-    /// Stores a signed note in the slot that is not the newest, and syncs it.
+    /// Stores a signed note, if the file is still the one under its name: a checkpoint in a file
+    /// that somebody has removed would warn of no loss.
     pub(crate) fn store(&mut self, note: &str) -> Result<(), Error> {
+        let io = |source| Error::Io { path: self.path.clone(), source };
+        let own = self.file.metadata().map_err(io)?;
+        match fs::metadata(&self.path) {
+            Ok(named) if (named.dev(), named.ino()) == (own.dev(), own.ino()) => {}
+            Ok(_) => self.adopt()?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let why = "it was removed while the shard ran: put it back, or an empty file in its \
+                           place";
+                return Err(Error::Anchor { path: self.path.clone(), why });
+            }
+            Err(error) => return Err(io(error)),
+        }
+        self.write(note)
+    }
+
+    /// Goes on with the file that now stands under the name, if it holds what was stored last, or
+    /// nothing: an operator makes an empty one to have it filled.
+    fn adopt(&mut self) -> Result<(), Error> {
+        let io = |source| Error::Io { path: self.path.clone(), source };
+        let file = File::options().read(true).write(true).open(&self.path).map_err(io)?;
+        if file.metadata().map_err(io)?.len() == 0 {
+            file.write_all_at(&[0; 2 * SLOT_BYTES], 0).map_err(io)?;
+            file.sync_all().map_err(io)?;
+        } else {
+            let held = newest(&file).map_err(io)?;
+            if held != Some((self.sequence, self.note.clone())) {
+                let why = "another file was put in its place while the shard ran: put the right one \
+                           back, or an empty file";
+                return Err(Error::Anchor { path: self.path.clone(), why });
+            }
+        }
+        self.file = file;
+        crate::folders::sync_parent(&self.path)
+    }
+
+    /// Writes a note into the slot that is not the newest, and syncs it.
+    fn write(&mut self, note: &str) -> Result<(), Error> {
         let io = |source| Error::Io { path: self.path.clone(), source };
         let sequence = self.sequence + 1;
         let slot = encode(sequence, note);
@@ -100,8 +126,30 @@ impl Anchor {
         self.file.write_all_at(&slot, offset).map_err(io)?;
         self.file.sync_data().map_err(io)?;
         self.sequence = sequence;
+        note.clone_into(&mut self.note);
         Ok(())
     }
+}
+
+/// The newest whole slot: its sequence, and its note.
+fn newest(file: &File) -> io::Result<Option<(u64, String)>> {
+    let mut newest: Option<(u64, String)> = None;
+    for offset in [0, SLOT_BYTES as u64] {
+        let mut slot = vec![0; SLOT_BYTES];
+        match file.read_exact_at(&mut slot, offset) {
+            Ok(()) => {}
+            // A file that was cut short has no whole slot there. A disk that cannot be read
+            // may hold a newer one.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => continue,
+            Err(error) => return Err(error),
+        }
+        if let Ok(read) = decode(&slot)
+            && newest.as_ref().is_none_or(|(sequence, _)| read.0 > *sequence)
+        {
+            newest = Some(read);
+        }
+    }
+    Ok(newest)
 }
 
 fn encode(sequence: u64, note: &str) -> Vec<u8> {
@@ -130,6 +178,40 @@ fn decode(slot: &[u8]) -> Result<(u64, String), Malformed> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_was_removed_or_replaced_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let inner = folder.path().join("anchor");
+        let path = path(&inner, "ru-msk", "s1");
+        let mut anchor = Anchor::create(&path, "one").unwrap();
+        let newest = || Anchor::open(&path).map(|found| found.unwrap().1).unwrap();
+        let mut refused = |text: &str| {
+            let refused = anchor.store("two").unwrap_err();
+            assert!(refused.to_string().contains(text), "{refused}");
+        };
+        // The whole folder, then a foreign file in its place, then the folder back.
+        let aside = folder.path().join("aside");
+        fs::rename(&inner, &aside).unwrap();
+        refused("it was removed while the shard ran");
+        drop(Anchor::create(&path, "foreign").unwrap());
+        refused("another file was put in its place");
+        fs::remove_dir_all(&inner).unwrap();
+        fs::rename(&aside, &inner).unwrap();
+        anchor.store("two").unwrap();
+        assert_eq!(newest(), "two");
+        // A copy of what was stored last is as good, and an empty file is filled.
+        let copy = fs::read(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, copy).unwrap();
+        anchor.store("three").unwrap();
+        assert_eq!(newest(), "three");
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, []).unwrap();
+        anchor.store("four").unwrap();
+        assert_eq!(newest(), "four");
+        assert_eq!(fs::metadata(&path).unwrap().len(), 2 * SLOT_BYTES as u64);
+    }
 
     #[test]
     fn the_newest_whole_slot_counts() {

@@ -21,11 +21,24 @@ use crate::anchor::Anchor;
 use crate::chronicle::Signed;
 use crate::committer::{Life, WeakQueue};
 use crate::counts::Counts;
+use crate::damage::is_over;
 use crate::log::each_entry;
 use crate::node::Node;
 
 /// How often counted reads are written to the log.
 const COUNTS_EVERY: Duration = Duration::from_secs(60);
+
+/// Time between two log lines that no checkpoint can be stored.
+const REPORT_EVERY: Duration = Duration::from_secs(60);
+/// Names of facts on the operators' page.
+const CHECKPOINT: &str = "checkpoint";
+const CLOCK: &str = "clock";
+
+/// Whether what keeps a checkpoint from being stored may pass, or leaves the store as it is.
+fn passes(error: &Error) -> bool {
+    matches!(error, Error::Io { .. } | Error::Anchor { .. })
+        || matches!(error, Error::Engine(error) if !is_over(error))
+}
 
 /// The size and root of the log as it is durable. The committer publishes, the beat reads.
 pub(crate) struct Durable(Mutex<(u64, Hash)>);
@@ -56,6 +69,8 @@ pub(crate) struct Beat {
     pub(crate) signed: u64,
     /// What is published.
     pub(crate) published: watch::Sender<Arc<Signed>>,
+    /// When a failure to store a checkpoint was last logged; `None`: the last one was stored.
+    pub(crate) reported: Option<Instant>,
 }
 
 impl Beat {
@@ -74,15 +89,62 @@ impl Beat {
             if counted.elapsed() >= COUNTS_EVERY && counts.any() && queue.write_counts() {
                 counted = Instant::now();
             }
-            if let Err(error) = self.sign() {
-                tracing::error!(%error, "no checkpoint can be signed; the shard stops");
-                life.send_replace(Life::Poisoned);
-                return;
+            self.check_clock();
+            match self.sign() {
+                Ok(()) if self.reported.is_some() => {
+                    tracing::info!("checkpoints are stored again");
+                    self.node.health.hold(CHECKPOINT, false);
+                    self.node.health.set_fact(CHECKPOINT, "stored");
+                    self.reported = None;
+                }
+                Ok(()) => {}
+                Err(error) if passes(&error) => self.report(&error),
+                Err(error) => {
+                    tracing::error!(%error, "no checkpoint can be signed; the shard stops");
+                    life.send_replace(Life::Poisoned);
+                    return;
+                }
             }
             if stopped {
                 return;
             }
         }
+    }
+
+    /// Reports that no checkpoint can be stored just now. The next beat tries again.
+    fn report(&mut self, error: &Error) {
+        self.node.metrics.checkpoint_failures.inc();
+        if self.reported.is_none_or(|at| at.elapsed() >= REPORT_EVERY) {
+            tracing::error!(%error, "no checkpoint can be stored");
+            self.node.health.hold(CHECKPOINT, true);
+            self.node.health.set_fact(CHECKPOINT, error.to_string());
+            self.reported = Some(Instant::now());
+        }
+    }
+
+    /// Shows a clock that is not believed, and writes down one that is.
+    fn check_clock(&self) {
+        let Node { clock, metrics, health, .. } = &*self.node;
+        let ahead = clock.ahead();
+        let seconds = ahead.map_or(0, |ms| i64::try_from(ms.div_ceil(1_000)).unwrap_or(i64::MAX));
+        let before = metrics.clock_ahead_seconds.set(seconds);
+        if (before > 0) != (seconds > 0) {
+            health.hold(CLOCK, seconds > 0);
+            let text = format!(
+                "{seconds} s ahead of the last time that is known: writes are refused until it is \
+                 set right, or confirmed by `bailiwick shard confirm-clock`"
+            );
+            if seconds > 0 {
+                tracing::error!(seconds, "the clock has jumped ahead: writes are refused");
+                health.set_fact(CLOCK, text);
+            } else {
+                tracing::info!("the clock is believed again");
+                health.set_fact(CLOCK, "believed");
+            }
+        }
+        clock.note();
+        let failed = self.node.engine.notes_failed();
+        metrics.head_notes_failed.set(i64::try_from(failed).unwrap_or(i64::MAX));
     }
 
     /// Signs a checkpoint over what is durable, if there is something new.

@@ -2,24 +2,27 @@
 //! atomic, durable commit of it; only then is anything acknowledged.
 
 use std::collections::{HashMap, VecDeque};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use engine::{Batch, Head};
 use link::metrics::Gauge;
+use link::refusals::Refusals;
 use terms::{Fault, Reason, UnixMillis, limits};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use crate::beat::Durable;
 use crate::counts::{Counts, Taken};
+use crate::damage::is_over;
 use crate::decision::Rules;
+use crate::error::IntoFault as _;
 use crate::log::{Draft, Log};
 use crate::node::Node;
 use crate::op::{Action, Op, Outcome, ReplySlot};
 use crate::queue_share::{Room, Share, Usage};
 use crate::record::without_body;
+use crate::reserve::Reserve;
 use crate::rows::Tag;
 use crate::subject::Subject;
 use crate::take_map::Errand;
@@ -30,6 +33,14 @@ use crate::{Error, rows};
 const QUEUE_BESIDE_MAX: usize = 64;
 /// Rows that are read at once: a few of the largest records fit into memory.
 const ROWS_AT_ONCE: usize = 64;
+/// Bytes that the rows of a group may have before it is closed: one more write of the largest size
+/// still fits into the engine's batch. A body is counted in its op; a write can change a subject's
+/// row besides, whose findings and rulings are larger than many a body.
+const GROUP_BYTES_MAX: usize = limits::COMMIT_BYTES_MAX;
+const _: () = assert!(
+    GROUP_BYTES_MAX + engine::VALUE_BYTES_MAX + (4 << 20) <= engine::BATCH_BYTES_MAX,
+    "a group that is closed early is never too large"
+);
 /// Milliseconds by which the clock may be behind the last commit before it is worth a word.
 const CLOCK_BEHIND_MS_MAX: u64 = 5_000;
 
@@ -135,10 +146,14 @@ pub(crate) struct Committer {
     pub(crate) last_commit: UnixMillis,
     pub(crate) counts: Arc<Counts>,
     pub(crate) durable: Arc<Durable>,
-    /// The folder whose disk is watched, and the bytes that are kept free on it.
-    pub(crate) data: PathBuf,
-    pub(crate) disk_reserve_bytes: u64,
+    /// The disk of the store.
+    pub(crate) disk: Reserve,
+    /// Lines about a clock that is behind.
+    pub(crate) behind: Refusals,
 }
+
+/// Rows that were read for a group, by key.
+pub(crate) type Rows = HashMap<engine::Key, Option<engine::Value>>;
 
 /// Makes the queue and its committer's end of it; `bytes` shows what waits in it.
 pub(crate) fn queue(bytes: Gauge) -> (Queue, Inbox) {
@@ -155,12 +170,11 @@ pub(crate) struct Inbox {
 
 /// What goes into one commit.
 struct Group {
-    ops: Vec<Op>,
+    /// Each with its room, which is given back once it is answered.
+    ops: VecDeque<(Op, Room)>,
     /// Goes alone: it is a commit between the writes before it and those after it.
     errand: Option<Box<Errand>>,
     counts: bool,
-    /// Given back once the group is answered.
-    _rooms: Vec<Room>,
 }
 
 impl Inbox {
@@ -178,7 +192,7 @@ impl Inbox {
                 Err(_) => break,
             }
         }
-        let mut group = Group { ops: Vec::new(), errand: None, counts: false, _rooms: Vec::new() };
+        let mut group = Group { ops: VecDeque::new(), errand: None, counts: false };
         let mut bytes = 0_usize;
         while let Some(command) = self.taken.pop_front() {
             match command {
@@ -199,8 +213,7 @@ impl Inbox {
                         break;
                     }
                     bytes += size;
-                    group.ops.push(op);
-                    group._rooms.push(room);
+                    group.ops.push_back((op, room));
                 }
             }
         }
@@ -214,6 +227,13 @@ impl Inbox {
         self.taken.push_back(command);
     }
 
+    /// Puts back what was taken and not done: it goes first into the next group.
+    fn put_back(&mut self, ops: VecDeque<(Op, Room)>) {
+        for (op, room) in ops.into_iter().rev() {
+            self.taken.push_front(Command::Op(op, room));
+        }
+    }
+
     fn waiting(&self) -> usize {
         self.taken.len() + self.receiver.len()
     }
@@ -224,25 +244,33 @@ impl Committer {
     pub(crate) fn run(mut self, mut inbox: Inbox, life: &watch::Sender<Life>) {
         while let Some(group) = inbox.group() {
             self.node.metrics.queue.set(i64::try_from(inbox.waiting()).unwrap_or(i64::MAX));
+            let mut ops = group.ops;
             let done = match group.errand {
                 Some(errand) => self.run_errand(*errand, group.counts),
-                None => self.commit(group.ops, group.counts),
+                None => self.commit(&mut ops, group.counts),
             };
             if let Err(error) = done {
                 return poison(&error, life);
             }
+            inbox.put_back(ops);
         }
-        if let Err(error) = self.commit(Vec::new(), true) {
+        if let Err(error) = self.commit(&mut VecDeque::new(), true) {
             poison(&error, life);
         }
     }
 
-    /// One group, one commit. `Err`: the outcome is not known, or nothing can be committed more.
-    pub(crate) fn commit(&mut self, ops: Vec<Op>, counts: bool) -> Result<(), Error> {
+    /// One group, one commit. What is left in `ops` did not fit into it. `Err`: the outcome is not
+    /// known, or nothing can be committed more.
+    pub(crate) fn commit(
+        &mut self,
+        ops: &mut VecDeque<(Op, Room)>,
+        counts: bool,
+    ) -> Result<(), Error> {
         let now = self.now();
-        let low = self.disk_is_low()?;
-        let subjects = self.cached_subjects(&ops);
-        let rows = self.read_rows(&ops, &subjects)?;
+        let low = self.disk_is_low();
+        let unbelieved = self.node.clock.ahead().is_some();
+        let subjects = self.cached_subjects(ops);
+        let (rows, unreadable) = self.read_rows(ops, &subjects)?;
         self.rules.set_date(atlas::Date::of(now));
         let mut work = Work {
             node: &self.node,
@@ -250,23 +278,33 @@ impl Committer {
             rules: &mut self.rules,
             minute: minute(now),
             rows,
+            unreadable,
             subjects,
             heads: HashMap::new(),
             batch: Batch::new(),
             draft: Draft::new(&self.log),
             answers: Vec::with_capacity(ops.len()),
         };
-        for op in ops {
-            if low && matches!(op.action, Action::Put(_) | Action::Create(_)) {
-                work.answers.push((op.reply, Outcome::Fault(Fault::new(Reason::DiskReserve))));
+        // Given back when the group is answered.
+        let mut rooms = Vec::with_capacity(ops.len());
+        while work.bytes() < GROUP_BYTES_MAX
+            && let Some((op, room)) = ops.pop_front()
+        {
+            rooms.push(room);
+            let refuse = |reason| Outcome::Fault(Fault::new(reason));
+            if unbelieved {
+                work.answers.push((op.reply, refuse(Reason::ClockUnconfirmed)));
+            } else if low && matches!(op.action, Action::Put(_) | Action::Create(_)) {
+                work.answers.push((op.reply, refuse(Reason::DiskReserve)));
             } else {
                 work.apply(op);
             }
         }
         let counted = if counts { self.counts.take(low) } else { Taken::default() };
-        work.count(&counted)?;
+        let uncounted = work.count(&counted);
         let Work { subjects, mut batch, draft, mut answers, .. } = work;
         if draft.is_empty() {
+            self.counts.put_back(uncounted);
             answer(answers);
             return Ok(());
         }
@@ -277,22 +315,17 @@ impl Committer {
         let writes =
             answers.iter_mut().filter(|(_, outcome)| matches!(outcome, Outcome::Written(_)));
         writes.for_each(|(reply, _)| reply.begin());
-        match self.node.engine.commit(batch, self.head, size) {
-            Ok(()) => {}
-            // Nothing was changed. Every answer of the group may rest on what was not written, a
-            // retry's as much as a conflict's, so none of them is given.
-            Err(error @ (engine::Error::Full { .. } | engine::Error::TooLarge { .. })) => {
-                tracing::error!(%error, "a group of writes was not committed");
-                let full = matches!(error, engine::Error::Full { .. });
-                let reason = if full { Reason::DiskReserve } else { Reason::ShardBusy };
-                self.counts.put_back(counted);
-                for (reply, _) in answers {
-                    reply.send(Outcome::Fault(Fault::new(reason)));
-                }
-                return Ok(());
+        if let Err(error) = self.node.engine.commit(batch, self.head, size) {
+            // Every answer of the group may rest on what was not written, a retry's as much as a
+            // conflict's, so none of them is given.
+            let fault = self.refused(error)?;
+            self.counts.put_back(counted);
+            for (reply, _) in answers {
+                reply.send(Outcome::Fault(fault.clone()));
             }
-            Err(error) => return Err(error.into()),
+            return Ok(());
         }
+        self.counts.put_back(uncounted);
         let metrics = &self.node.metrics;
         metrics.commits.inc();
         metrics.commit_seconds.observe(started.elapsed().as_secs_f64());
@@ -305,6 +338,18 @@ impl Committer {
         self.committed(edge, size, now);
         answer(answers);
         Ok(())
+    }
+
+    /// What a commit that failed is answered with, if it has changed nothing. `Err`: nobody knows
+    /// what it has done, or another writer has come, and only opening the store again helps.
+    pub(crate) fn refused(&self, error: engine::Error) -> Result<Fault, Error> {
+        if is_over(&error) {
+            return Err(error.into());
+        }
+        if let Some(unsaid) = self.node.troubles.line(self.node.clock.now()) {
+            tracing::error!(%error, unsaid, "a commit was refused; nothing was changed");
+        }
+        Ok(error.into_fault())
     }
 
     /// A commit has returned: this is what the store holds now.
@@ -321,9 +366,12 @@ impl Committer {
     pub(crate) fn now(&self) -> UnixMillis {
         let clock = self.node.clock.now();
         let now = clock.max(self.last_commit);
-        if clock.0.saturating_add(CLOCK_BEHIND_MS_MAX) < now.0 {
+        if clock.0.saturating_add(CLOCK_BEHIND_MS_MAX) < now.0
+            && let Some(unsaid) = self.behind.line(clock)
+        {
             tracing::error!(
                 behind_ms = now.0 - clock.0,
+                unsaid,
                 "the clock is behind the last commit: time stands still here until it has caught up"
             );
         }
@@ -331,20 +379,20 @@ impl Committer {
     }
 
     /// The subjects of a group that are open in memory.
-    fn cached_subjects(&self, ops: &[Op]) -> HashMap<Tag, Arc<Subject>> {
-        let owners = ops.iter().filter_map(|op| op.action.owner());
+    fn cached_subjects(&self, ops: &VecDeque<(Op, Room)>) -> HashMap<Tag, Arc<Subject>> {
+        let owners = ops.iter().filter_map(|(op, _)| op.action.owner());
         let cached = |tag| Some((tag, self.node.subjects.get(&tag)?));
         owners.filter_map(|owner| cached(owner.tag)).collect()
     }
 
-    /// Reads what the group's conditions need, in one go.
+    /// Reads what the group's conditions need, in one go, and says which rows do not read back.
     fn read_rows(
         &self,
-        ops: &[Op],
+        ops: &VecDeque<(Op, Room)>,
         cached: &HashMap<Tag, Arc<Subject>>,
-    ) -> Result<HashMap<engine::Key, Option<engine::Value>>, Error> {
+    ) -> Result<(Rows, HashMap<engine::Key, Fault>), Error> {
         let mut keys = Vec::with_capacity(ops.len() * 2);
-        for op in ops {
+        for (op, _) in ops {
             if let Some(owner) = op.action.owner()
                 && !cached.contains_key(&owner.tag)
             {
@@ -356,25 +404,42 @@ impl Committer {
         }
         keys.sort_unstable();
         keys.dedup();
-        let mut rows = HashMap::with_capacity(keys.len());
+        let (mut rows, mut unreadable) = (Rows::with_capacity(keys.len()), HashMap::new());
         for some in keys.chunks(ROWS_AT_ONCE) {
-            let wanted: Vec<&[u8]> = some.iter().map(Vec::as_slice).collect();
-            let values = self.node.engine.get_many(&wanted)?;
-            for (key, value) in some.iter().zip(values) {
+            for (key, row) in some.iter().zip(self.node.read_rows(some)?) {
                 // Conditions need heads, and a head is small whatever its body.
                 let record = rows::is_record(key);
-                let value = value.map(|row| if record { without_body(row) } else { row });
-                rows.insert(key.clone(), value);
+                match row {
+                    Ok(row) => {
+                        let row = row.map(|row| if record { without_body(row) } else { row });
+                        rows.insert(key.clone(), row);
+                    }
+                    Err(fault) => {
+                        unreadable.insert(key.clone(), fault);
+                    }
+                }
             }
         }
-        Ok(rows)
+        Ok((rows, unreadable))
     }
 
-    /// Whether the disk is down to the reserve that is kept for erasure and expiry.
-    pub(crate) fn disk_is_low(&self) -> Result<bool, Error> {
-        let free = engine::free_bytes(&self.data)?;
-        self.node.metrics.disk_free_bytes.set(i64::try_from(free).unwrap_or(i64::MAX));
-        Ok(free < self.disk_reserve_bytes)
+    /// Whether the disk is down to the reserve that is kept for erasure and expiry. One that cannot
+    /// be measured counts as low.
+    pub(crate) fn disk_is_low(&mut self) -> bool {
+        match self.disk.free_and_needed(&*self.node.engine) {
+            Ok((free, needed)) => {
+                let metrics = &self.node.metrics;
+                metrics.disk_free_bytes.set(i64::try_from(free).unwrap_or(i64::MAX));
+                metrics.disk_reserve_bytes.set(i64::try_from(needed).unwrap_or(i64::MAX));
+                free < needed
+            }
+            Err(error) => {
+                if let Some(unsaid) = self.node.troubles.line(self.node.clock.now()) {
+                    tracing::error!(%error, unsaid, "the disk is not measured: it counts as low");
+                }
+                true
+            }
+        }
     }
 }
 
@@ -397,43 +462,4 @@ fn answer(answers: Vec<(ReplySlot, Outcome)>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use ledger::entry::{Caller, Role};
-
-    use super::*;
-    use crate::op::Read;
-    use crate::op::tests::{reason, slot};
-    use crate::record::EntryAt;
-
-    fn op(reply: ReplySlot) -> Op {
-        let read = Read {
-            collection: terms::Collection::parse("profiles").unwrap(),
-            entry: EntryAt { period: 1, index: 1 },
-            found: wire::session::Found::default(),
-            judged: 1,
-        };
-        Op {
-            reply,
-            deadline: Instant::now(),
-            caller: Arc::new(Caller { role: Role::Reader, tag: [0; 16], territory: None }),
-            tenant_tag: [0; 16],
-            gateway: atlas::Country::parse("DE").unwrap(),
-            map_epoch: 1,
-            action: Action::Read(Box::new(read)),
-        }
-    }
-
-    #[tokio::test]
-    async fn what_a_queue_does_not_take_is_known_not_to_be_done() {
-        let (queue, inbox) = queue(Gauge::default());
-        let session = queue.of_session();
-        let (reply, mut queued) = slot(1);
-        session.submit(op(reply), session.admit(512).unwrap());
-        // The committer ends, with a write in its queue.
-        drop(inbox);
-        assert_eq!(reason(&mut queued), "SHUTTING_DOWN");
-        let (reply, mut late) = slot(2);
-        session.submit(op(reply), session.admit(512).unwrap());
-        assert_eq!(reason(&mut late), "SHUTTING_DOWN");
-    }
-}
+mod tests;

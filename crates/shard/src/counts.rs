@@ -13,7 +13,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ledger::entry::{Call, Caller, Entry};
 use terms::{Collection, Reason};
 
-use crate::Error;
 use crate::rows::Tag;
 use crate::work::Work;
 
@@ -195,8 +194,10 @@ pub(crate) struct Taken {
 }
 
 impl Work<'_> {
-    /// Adds an entry for every counter: COUNT of reads, REFUSE of refusals.
-    pub(crate) fn count(&mut self, taken: &Taken) -> Result<(), Error> {
+    /// Adds an entry for every counter: COUNT of reads, REFUSE of refusals. Returns those whose
+    /// entry cannot be written.
+    pub(crate) fn count(&mut self, taken: &Taken) -> Taken {
+        let mut left = Taken::default();
         for (counter, times) in taken.reads.iter().chain(&taken.refusals) {
             let Counter { refused, of_map, tenant_tag, caller, collection } = counter;
             let call = Call {
@@ -212,9 +213,12 @@ impl Work<'_> {
             if !of_map {
                 entry.map = None;
             }
-            self.draft.append(&entry).map_err(|_| Error::Damaged("placement log"))?;
+            if self.append(&entry).is_err() {
+                let of = if refused.is_some() { &mut left.refusals } else { &mut left.reads };
+                of.insert(counter.clone(), *times);
+            }
         }
-        Ok(())
+        left
     }
 }
 

@@ -144,12 +144,8 @@ impl Rules {
         }
         let here = Here { region: &self.region, territory: self.territory };
         if !admits(placement, &ruling, &self.map, &here, self.date) {
-            tracing::error!(
-                region = self.region.as_str(),
-                map_epoch = self.map.epoch().number,
-                "the second check does not admit a placement that the rules gave"
-            );
-            let fault = Fault::new(Reason::PlacementNotAdmitted);
+            let fault = Fault::new(Reason::PlacementNotAdmitted)
+                .problem("the second check does not admit a placement that the rules gave");
             return Verdict::Refused(fault.with(Detail::MapEpoch, self.map.epoch().number));
         }
         let mut kinds = EvidenceKinds::new();

@@ -21,8 +21,7 @@ impl Work<'_> {
 
     pub(crate) fn append(&mut self, entry: &Entry) -> Result<Vec<u8>, Fault> {
         self.draft.append(entry).map_err(|error| {
-            tracing::error!(%error, "an entry cannot be written");
-            Fault::new(Reason::Internal)
+            Fault::new(Reason::Internal).problem(format!("its entry cannot be written: {error}"))
         })
     }
 

@@ -36,6 +36,53 @@ pub enum Error {
         /// Why.
         why: &'static str,
     },
+    /// A generation of the keyring is not the one under which the store's rows are sealed.
+    #[error(
+        "key file {}: generation {generation} {why}; put the right keyring back. Nothing was written", path.display()
+    )]
+    Generation {
+        /// Which.
+        path: PathBuf,
+        /// Its number.
+        generation: u32,
+        /// How it differs.
+        why: &'static str,
+    },
+    /// There is no store, no checkpoint and no key of a log.
+    #[error(
+        "{} holds no store, and neither a checkpoint nor a log key is there: restore the shard, or see \
+         whether its disks are mounted. For a new shard, run `bailiwick shard init` with its \
+         configuration first", path.display()
+    )]
+    NotInitialised {
+        /// The data folder.
+        path: PathBuf,
+    },
+    /// A shard that is there is not made again.
+    #[error("{} holds a store already: start it with `bailiwick shard`", path.display())]
+    Exists {
+        /// The data folder.
+        path: PathBuf,
+    },
+    /// The disk is no larger than what is to stay free on it.
+    #[error(
+        "the disk of {} has {total} bytes and {reserve} are to stay free, so nothing could ever be \
+         written: give it a larger disk, or lower `disk_reserve_mb`", path.display()
+    )]
+    Reserve {
+        /// The data folder.
+        path: PathBuf,
+        /// Bytes of the disk.
+        total: u64,
+        /// Bytes that are to stay free.
+        reserve: u64,
+    },
+    /// A panic while the store was opened.
+    #[error(
+        "a bug: the shard panicked while it opened its store, at the place that the log names. \
+         Nothing says that data is lost; report it"
+    )]
+    Bug,
     /// No random bytes.
     #[error("no randomness from the operating system")]
     NoEntropy,
@@ -136,11 +183,39 @@ impl From<crate::codec::Malformed> for Error {
     }
 }
 
-/// What a caller is told of it; the log has the rest.
+/// What a caller is told of it, which names no file.
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
-        tracing::error!(%error, "a call failed");
-        let damaged = matches!(error, Error::Damaged(_));
-        Self::new(if damaged { Reason::StoredDataDamaged } else { Reason::Internal })
+        if let Error::Engine(error) = error {
+            return error.into_fault();
+        }
+        let Error::Damaged(rows) = error else { return Self::new(Reason::Internal) };
+        Self::new(Reason::StoredDataDamaged)
+            .problem(format!("a stored row of the {rows} is damaged"))
+    }
+}
+
+/// What a failed call of the engine means for whoever asked.
+pub(crate) trait IntoFault {
+    /// The answer, which names no file.
+    fn into_fault(self) -> Fault;
+}
+
+impl IntoFault for engine::Error {
+    fn into_fault(self) -> Fault {
+        Fault::new(match self {
+            Self::Damaged { .. } => Reason::StoredDataDamaged,
+            Self::Full { .. } => Reason::DiskReserve,
+            // The disk, or a limit of the process, may say yes the next time; and a store that is
+            // closed is opened again.
+            Self::Io { .. } | Self::Poisoned | Self::HeadMoved { .. } | Self::Unknown { .. } => {
+                Reason::RegionUnavailable
+            }
+            Self::TooLarge { .. }
+            | Self::EmptyKey
+            | Self::Shrinks { .. }
+            | Self::Locked { .. }
+            | Self::Foreign { .. } => Reason::Internal,
+        })
     }
 }

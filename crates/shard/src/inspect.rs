@@ -1,6 +1,7 @@
 //! A look at the store of a shard that does not run, by every check of a start.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use atlas::{Annex, RegionMap};
 use terms::UnixMillis;
@@ -17,6 +18,8 @@ pub struct Inspected {
     pub entries: u64,
     /// When it was written last.
     pub last_commit: UnixMillis,
+    /// By how much the clock is ahead of what a start would believe. None: it is believed.
+    pub clock_ahead: Option<Duration>,
 }
 
 /// Opens a store as a start does: keys, identity, log, checkpoint and map. Nothing is made, no map
@@ -37,5 +40,7 @@ pub fn inspect(
     }
     let opened = opening.open_to(true)?;
     let entries = opened.log.edge.size();
-    Ok(Some(Inspected { map: opened.map, entries, last_commit: opened.last_commit }))
+    let clock_ahead = opened.clock.ahead().map(Duration::from_millis);
+    let (map, last_commit) = (opened.map, opened.last_commit);
+    Ok(Some(Inspected { map, entries, last_commit, clock_ahead }))
 }

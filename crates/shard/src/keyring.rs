@@ -29,6 +29,18 @@ pub(crate) trait Keyring: Send + Sync + 'static {
         nonce: [u8; NONCE_BYTES],
     ) -> (u32, [u8; WRAPPED_BYTES]);
 
+    /// Wraps under that generation. `None`: there is none of that number.
+    fn wrap_under(
+        &self,
+        generation: u32,
+        key: &[u8; KEY_BYTES],
+        binding: &[u8],
+        nonce: [u8; NONCE_BYTES],
+    ) -> Option<[u8; WRAPPED_BYTES]>;
+
+    /// The numbers of all generations, in ascending order.
+    fn generations(&self) -> Vec<u32>;
+
     /// Unwraps what generation `generation` wrapped. `None`: no such generation, or it does not
     /// open. What a destroyed generation wrapped is lost, which is the point.
     fn unwrap(
@@ -75,25 +87,26 @@ impl FileKeyring {
         folder.join(format!("{region}.keyring"))
     }
 
-    /// Reads the keyring, or makes one when there is none and `create` says so: for a store that
-    /// is new. A missing keyring beside a store with records is never replaced.
-    pub(crate) fn open(
+    /// Makes a new keyring, for the first shard of a region.
+    pub(crate) fn create(
         folder: &Path,
         region: &RegionId,
-        create: Option<&dyn Entropy>,
+        entropy: &dyn Entropy,
     ) -> Result<Self, Error> {
-        let path = Self::path(folder, region);
-        if let Some(entropy) = create.filter(|_| !path.exists()) {
-            let file = KeyFile {
-                format: FORMAT,
-                region: region.to_string(),
-                index: to_hex(&*draw(entropy)?),
-                generations: vec![KeyLine { number: 1, key: to_hex(&*draw(entropy)?) }],
-            };
-            let text = Zeroizing::new(toml::to_string(&file).expect("a key file is plain TOML"));
-            write_secret(&path, text.as_bytes())?;
-        }
-        Self::read(&path, region)
+        let file = KeyFile {
+            format: FORMAT,
+            region: region.to_string(),
+            index: to_hex(&*draw(entropy)?),
+            generations: vec![KeyLine { number: 1, key: to_hex(&*draw(entropy)?) }],
+        };
+        let text = Zeroizing::new(toml::to_string(&file).expect("a key file is plain TOML"));
+        write_secret(&Self::path(folder, region), text.as_bytes())?;
+        Self::open(folder, region)
+    }
+
+    /// Reads the keyring. One that is missing is never replaced.
+    pub(crate) fn open(folder: &Path, region: &RegionId) -> Result<Self, Error> {
+        Self::read(&Self::path(folder, region), region)
     }
 
     fn read(path: &Path, region: &RegionId) -> Result<Self, Error> {
@@ -118,6 +131,9 @@ impl FileKeyring {
         generations.sort_by_key(|(number, _)| *number);
         if generations.is_empty() {
             return Err(broken("it has no generation"));
+        }
+        if !generations.is_sorted_by(|(one, _), (next, _)| one < next) {
+            return Err(broken("two of its generations have one number"));
         }
         Ok(Self { index: hmac::Key::new(hmac::HMAC_SHA256, &*index), generations })
     }
@@ -146,10 +162,22 @@ impl Keyring for FileKeyring {
         nonce: [u8; NONCE_BYTES],
     ) -> (u32, [u8; WRAPPED_BYTES]) {
         let (number, generation) = self.generations.last().expect("checked when it was read");
-        let mut row = nonce.to_vec();
-        row.extend_from_slice(key);
-        generation.seal_tail(nonce, binding, &mut row, NONCE_BYTES);
-        (*number, row.try_into().expect("nonce, key and tag have fixed lengths"))
+        (*number, wrapped(generation, key, binding, nonce))
+    }
+
+    fn wrap_under(
+        &self,
+        generation: u32,
+        key: &[u8; KEY_BYTES],
+        binding: &[u8],
+        nonce: [u8; NONCE_BYTES],
+    ) -> Option<[u8; WRAPPED_BYTES]> {
+        let (_, own) = self.generations.iter().find(|(number, _)| *number == generation)?;
+        Some(wrapped(own, key, binding, nonce))
+    }
+
+    fn generations(&self) -> Vec<u32> {
+        self.generations.iter().map(|(number, _)| *number).collect()
     }
 
     fn unwrap(
@@ -169,6 +197,18 @@ impl Keyring for FileKeyring {
         let label = binding("bailiwick derived key v1", &[purpose], None);
         hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&self.index, &label).as_ref())
     }
+}
+
+fn wrapped(
+    generation: &SealKey,
+    key: &[u8; KEY_BYTES],
+    binding: &[u8],
+    nonce: [u8; NONCE_BYTES],
+) -> [u8; WRAPPED_BYTES] {
+    let mut row = nonce.to_vec();
+    row.extend_from_slice(key);
+    generation.seal_tail(nonce, binding, &mut row, NONCE_BYTES);
+    row.try_into().expect("nonce, key and tag have fixed lengths")
 }
 
 /// Thirty-two random bytes.
@@ -200,7 +240,14 @@ pub(crate) fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 /// Reads a secret file, and refuses one that others may read.
 pub(crate) fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
     let io = |source| Error::Io { path: path.to_owned(), source };
-    let mode = fs::metadata(path).map_err(io)?.permissions().mode();
+    let mode = match fs::metadata(path) {
+        Ok(metadata) => metadata.permissions().mode(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let why = "it is missing: put it back from its copy";
+            return Err(Error::Keys { path: path.to_owned(), why });
+        }
+        Err(error) => return Err(io(error)),
+    };
     if mode & 0o077 != 0 {
         return Err(Error::Keys {
             path: path.to_owned(),
@@ -220,6 +267,9 @@ pub(crate) fn from_hex(text: &str) -> Option<Zeroizing<[u8; KEY_BYTES]>> {
         return None;
     }
     let mut key = Zeroizing::new([0; KEY_BYTES]);
+    if !digits.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
     for (byte, pair) in key.iter_mut().zip(digits.chunks_exact(2)) {
         *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
     }
@@ -244,10 +294,11 @@ mod tests {
     fn a_keyring_is_made_once_and_read_again() {
         let folder = tempfile::tempdir().unwrap();
         let region = RegionId::parse("ru-msk").unwrap();
-        assert!(FileKeyring::open(folder.path(), &region, None).is_err());
-        let ring = FileKeyring::open(folder.path(), &region, Some(&Counting)).unwrap();
+        assert!(FileKeyring::open(folder.path(), &region).is_err());
+        let ring = FileKeyring::create(folder.path(), &region, &Counting).unwrap();
+        assert!(FileKeyring::create(folder.path(), &region, &Counting).is_err());
         let (generation, wrapped) = ring.wrap(&[9; 32], b"here", [1; 12]);
-        let again = FileKeyring::open(folder.path(), &region, Some(&Counting)).unwrap();
+        let again = FileKeyring::open(folder.path(), &region).unwrap();
         assert_eq!(*again.unwrap(generation, &wrapped, b"here").unwrap(), [9; 32]);
         assert!(again.unwrap(generation, &wrapped, b"there").is_none());
         assert!(again.unwrap(2, &wrapped, b"here").is_none());
@@ -261,13 +312,13 @@ mod tests {
     fn a_keyring_that_others_may_read_or_that_is_foreign_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let region = RegionId::parse("ru-msk").unwrap();
-        FileKeyring::open(folder.path(), &region, Some(&Counting)).unwrap();
+        FileKeyring::create(folder.path(), &region, &Counting).unwrap();
         let path = FileKeyring::path(folder.path(), &region);
         fs::copy(&path, folder.path().join("eu-fra.keyring")).unwrap();
         let eu = RegionId::parse("eu-fra").unwrap();
         let why = |result: Result<FileKeyring, Error>| result.err().unwrap().to_string();
-        assert!(why(FileKeyring::open(folder.path(), &eu, None)).contains("another region's"));
+        assert!(why(FileKeyring::open(folder.path(), &eu)).contains("another region's"));
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(why(FileKeyring::open(folder.path(), &region, None)).contains("chmod 600"));
+        assert!(why(FileKeyring::open(folder.path(), &region)).contains("chmod 600"));
     }
 }

@@ -247,6 +247,11 @@ impl Draft {
         self.edge.size() == self.first
     }
 
+    /// Bytes of what it adds.
+    pub(crate) fn bytes(&self) -> usize {
+        self.row.len() + self.tiles.iter().map(|(_, hashes)| hashes.len()).sum::<usize>()
+    }
+
     /// Adds the log's rows to the batch: entries, finished tiles, the new right edge. Returns the
     /// new edge and the head that the store gets with it.
     pub(crate) fn finish(self, batch: &mut Batch, now: UnixMillis) -> (Edge, u64) {

@@ -20,11 +20,17 @@ pub(crate) struct Metrics {
     pub(crate) sessions_stalled: Gauge,
     pub(crate) reads: Counter,
     pub(crate) disk_free_bytes: Gauge,
+    pub(crate) disk_reserve_bytes: Gauge,
     pub(crate) egress_refused: Counter,
     pub(crate) ingress_refused: Counter,
     pub(crate) placements_refused: Counter,
     pub(crate) roles_refused: Counter,
     pub(crate) sessions_refused: Counter,
+    pub(crate) damaged_reads: Counter,
+    pub(crate) failed_reads: Counter,
+    pub(crate) checkpoint_failures: Counter,
+    pub(crate) clock_ahead_seconds: Gauge,
+    pub(crate) head_notes_failed: Gauge,
     map_epoch: Gauge,
 }
 
@@ -46,11 +52,17 @@ impl Metrics {
             sessions_stalled: Gauge::default(),
             reads: Counter::default(),
             disk_free_bytes: Gauge::default(),
+            disk_reserve_bytes: Gauge::default(),
             egress_refused: Counter::default(),
             ingress_refused: Counter::default(),
             placements_refused: Counter::default(),
             roles_refused: Counter::default(),
             sessions_refused: Counter::default(),
+            damaged_reads: Counter::default(),
+            failed_reads: Counter::default(),
+            checkpoint_failures: Counter::default(),
+            clock_ahead_seconds: Gauge::default(),
+            head_notes_failed: Gauge::default(),
             map_epoch: Gauge::default(),
         };
         let m = metrics.clone();
@@ -73,6 +85,9 @@ impl Metrics {
         registry.register("shard_sessions_stalled", says, m.sessions_stalled);
         registry.register("shard_reads", "Records read", m.reads);
         registry.register("shard_disk_free_bytes", "Bytes free for the store", m.disk_free_bytes);
+        let says =
+            "Free bytes below which writes are refused: the reserve, and the engine's own needs";
+        registry.register("shard_disk_reserve_bytes", says, m.disk_reserve_bytes);
         let says = "Reads that would have crossed a border without a clause";
         registry.register("shard_egress_refused", says, m.egress_refused);
         let says = "Puts that came in through a gateway outside of the territory";
@@ -82,7 +97,22 @@ impl Metrics {
         registry.register("shard_placements_refused", says, m.placements_refused);
         registry.register("shard_roles_refused", "Calls of a wrong role", m.roles_refused);
         registry.register("shard_sessions_refused", "Refused sessions", m.sessions_refused);
+        Self::troubles(registry, metrics.clone());
         metrics
+    }
+
+    /// Registers what an operator must look at as soon as it is not 0.
+    fn troubles(registry: &mut Registry, m: Self) {
+        let says = "Reads and writes that met a part of the store that does not read back";
+        registry.register("shard_damaged_reads", says, m.damaged_reads);
+        registry.register("shard_failed_reads", "Reads that the system refused", m.failed_reads);
+        let says = "Checkpoints that could not be signed or stored";
+        registry.register("shard_checkpoint_failures", says, m.checkpoint_failures);
+        let says =
+            "Seconds by which the clock is ahead of what is believed; above 0, writes are refused";
+        registry.register("shard_clock_ahead_seconds", says, m.clock_ahead_seconds);
+        let says = "Commits whose head could not be noted beside the store";
+        registry.register("shard_head_notes_failed", says, m.head_notes_failed);
     }
 
     /// The version of the map in force.

@@ -6,15 +6,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use atlas::{Country, RegionMap};
 use engine::Engine;
 use quick_cache::sync::Cache;
-use terms::{Clock, Entropy, RegionId, ShardId, Slot, UnixMillis};
+use terms::{Entropy, Fault, Reason, RegionId, ShardId, Slot, UnixMillis};
 
 use crate::Error;
+use crate::clock::GuardedClock;
 use crate::keyring::Keyring;
 use crate::maps::InForce;
 use crate::metrics::Metrics;
 use crate::record::{Address, Head, Stored};
 use crate::rows::{Namer, Owner, Tag};
 use crate::subject::Subject;
+use link::admin::Health;
 use link::refusals::Refusals;
 
 /// Subjects kept open in memory, with their keys.
@@ -31,7 +33,7 @@ pub(crate) struct Node {
     pub(crate) engine: Box<dyn Engine>,
     pub(crate) keyring: Box<dyn Keyring>,
     pub(crate) namer: Namer,
-    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) clock: GuardedClock,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) origin: Arc<str>,
     pub(crate) period: u32,
@@ -44,6 +46,9 @@ pub(crate) struct Node {
     /// Where a gateway inside the territory takes calls, by the region's annex.
     pub(crate) ingress: Option<String>,
     pub(crate) refusals: Refusals,
+    /// Lines about what the shard itself cannot do.
+    pub(crate) troubles: Refusals,
+    pub(crate) health: Health,
     /// The time of the last commit, in milliseconds: time here never falls below it.
     pub(crate) committed: AtomicU64,
     /// Entries of the log that are durable.
@@ -92,6 +97,17 @@ impl Node {
         Stored::read(row)
             .and_then(|stored| stored.head(address, &self.region, subject.key()))
             .map_err(|_| Error::Damaged("records"))
+    }
+
+    /// Logs that a call met a mistake of ours, or a row that is not what was stored.
+    pub(crate) fn report(&self, fault: &Fault) {
+        // A placement that is not admitted, with a problem: the second check, not a stale gateway.
+        let own = matches!(fault.reason, Reason::Internal | Reason::StoredDataDamaged)
+            || (fault.reason == Reason::PlacementNotAdmitted && fault.problem.is_some());
+        if own && let Some(unsaid) = self.troubles.line(self.clock.now()) {
+            let (reason, problem) = (fault.reason.as_str(), fault.problem.as_deref());
+            tracing::error!(reason, problem, unsaid, "a call failed");
+        }
     }
 
     /// Fills `N` random bytes.

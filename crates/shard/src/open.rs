@@ -12,6 +12,8 @@ use terms::{Slot, UnixMillis};
 
 use crate::anchor::{self, Anchor};
 use crate::beat::signed_empty;
+use crate::clock::GuardedClock;
+use crate::generations::{self, Differs};
 use crate::identity::Identity;
 use crate::keyring::{self, FileKeyring};
 use crate::log::{Draft, Log, edge_at, root_at};
@@ -23,6 +25,8 @@ use crate::small_rows::{edge_row, owned_slots};
 use crate::{Error, Outside, Settings, rows};
 
 const FORMAT: u8 = 1;
+/// Entries with which the first period begins: GENESIS, MAP, and KEY where the keyring was made.
+const FIRST_ENTRIES_MAX: u64 = 3;
 
 /// What a shard is opened with.
 pub(crate) struct Opening<'a> {
@@ -46,6 +50,7 @@ pub(crate) struct Opened {
     pub(crate) log: Log,
     pub(crate) head: Head,
     pub(crate) last_commit: UnixMillis,
+    pub(crate) clock: GuardedClock,
     pub(crate) signer: Signer,
     pub(crate) anchor: Anchor,
     /// Whether the period has ended: nothing may be written into it.
@@ -58,7 +63,7 @@ pub(crate) struct Opened {
 }
 
 impl Opening<'_> {
-    /// Opens the store, makes it if both it and its anchor are new.
+    /// Opens the store. One that was never made, or is gone, is not made here: `shard init` does.
     pub(crate) fn open(&self) -> Result<Opened, Error> {
         self.open_to(false)
     }
@@ -76,34 +81,25 @@ impl Opening<'_> {
             return Err(Error::Anchor { path: self.recovering(), why });
         }
         let found = Anchor::open(&anchor_path)?;
-        let engine = self.engine()?;
-        let (identity, mut anchor, mut note) = match (Identity::read(&*engine)?, found) {
-            (Some(identity), Some((anchor, note))) => (identity, anchor, note),
-            (None, _) if look => {
-                let what = "its folders are there, and no store in them".to_owned();
-                return Err(Error::DataLost { what });
-            }
-            (None, found) => self.begin(&*engine, territory, &anchor_path, found)?,
-            (Some(_), None) => {
-                return Err(Error::Anchor { path: anchor_path, why: "it is missing" });
-            }
+        let (engine, identity) = self.existing(found.as_ref())?;
+        let Some((mut anchor, mut note)) = found else {
+            return Err(Error::Anchor { path: anchor_path, why: "it is missing" });
         };
         let (region, shard) = (&settings.region, &settings.shard);
         identity.expect(self.map.deployment(), region, shard, territory.as_str())?;
-        let keyring = FileKeyring::open(&settings.keys, region, None)?;
+        let keyring = FileKeyring::open(&settings.keys, region)?;
+        let namer = self.check_keyring(&*engine, &identity, &keyring)?;
         let origin: Arc<str> = self.origin(identity.period).into();
-        let namer = Namer::new(&keyring, &origin);
-        if namer.check() != identity.key_check {
-            let path = FileKeyring::path(&settings.keys, region);
-            return Err(Error::Keys { path, why: "it is not the keyring of this store" });
-        }
         let signer = self.signer(identity.period)?;
         if signer.vkey() != identity.vkey {
-            let path = self.log_key_path(identity.period);
+            let path = self.settings.log_key_path(identity.period);
             return Err(Error::Keys { path, why: "it is not the key of this store's log" });
         }
         let row = edge_row(&*engine)?;
         let log = Log::restore(&*engine, &row)?;
+        let new = log.period == 1 && log.edge.size() <= FIRST_ENTRIES_MAX;
+        let clock = Arc::clone(&self.outside.clock);
+        let clock = GuardedClock::start(clock, settings, row.committed, new);
         let head = engine.head()?;
         if row.period != identity.period || head.size != log.head_size() {
             return Err(Error::Damaged("placement log"));
@@ -123,6 +119,7 @@ impl Opening<'_> {
             map: Arc::clone(&start.offered.sealed.map),
             period: identity.period,
             last_commit: row.committed,
+            clock,
             engine,
             keyring,
             namer,
@@ -143,6 +140,21 @@ impl Opening<'_> {
         }
         self.compare_slots(&opened);
         Ok(opened)
+    }
+
+    /// Opens the engine of a store that is there: opening it would make one.
+    fn existing(
+        &self,
+        found: Option<&(Anchor, String)>,
+    ) -> Result<(Box<dyn Engine>, Identity), Error> {
+        if !engine::exists(&self.settings.data) {
+            return Err(self.unmade(found));
+        }
+        let engine = self.engine()?;
+        match Identity::read(&*engine)? {
+            Some(identity) => Ok((engine, identity)),
+            None => Err(self.unmade(found)),
+        }
     }
 
     /// The country that the map gives the region, if map and annex name this shard at all.
@@ -179,11 +191,6 @@ impl Opening<'_> {
         format!("{}/{region}/{shard}/", self.map.deployment())
     }
 
-    fn log_key_path(&self, period: u32) -> std::path::PathBuf {
-        let Settings { region, shard, keys, .. } = self.settings;
-        keys.join(format!("{region}-{shard}-{period}.logkey"))
-    }
-
     pub(crate) fn anchor_path(&self) -> std::path::PathBuf {
         let Settings { region, shard, anchor, .. } = self.settings;
         anchor::path(anchor, region.as_str(), shard.as_str())
@@ -195,31 +202,9 @@ impl Opening<'_> {
         self.anchor_path().with_extension("recovering")
     }
 
-    /// The last period of which there is a key: the shard has had a log, whatever else is lost.
-    pub(crate) fn last_key(&self) -> Result<u32, Error> {
-        let Settings { region, shard, keys, .. } = self.settings;
-        let io = |source| Error::Io { path: keys.clone(), source };
-        let mut last = 0;
-        for entry in std::fs::read_dir(keys).map_err(io)? {
-            let name = entry.map_err(io)?.file_name();
-            let period = name
-                .to_str()
-                .and_then(|name| name.strip_prefix(&format!("{region}-{shard}-")))
-                .and_then(|name| name.strip_suffix(".logkey"))
-                .and_then(|period| period.parse().ok());
-            last = last.max(period.unwrap_or(0));
-        }
-        Ok(last)
-    }
-
     /// Reads the key of a period's log.
-    fn signer(&self, period: u32) -> Result<Signer, Error> {
-        let path = self.log_key_path(period);
-        let text = keyring::read_secret(&path)?;
-        let seed = std::str::from_utf8(&text).ok().and_then(|text| keyring::from_hex(text.trim()));
-        let seed = seed.ok_or(Error::Keys { path: path.clone(), why: "it is not a log key" })?;
-        Signer::from_seed(&self.origin(period), &seed)
-            .map_err(|_| Error::Keys { path, why: "the log's origin cannot name a key" })
+    pub(crate) fn signer(&self, period: u32) -> Result<Signer, Error> {
+        self.settings.log_signer(self.map.deployment(), period)
     }
 
     /// Makes the key of a new period's log. One that is there already is never used again: it may
@@ -227,63 +212,30 @@ impl Opening<'_> {
     pub(crate) fn new_signer(&self, period: u32) -> Result<Signer, Error> {
         let seed = keyring::draw(&*self.outside.entropy)?;
         let text = zeroize::Zeroizing::new(keyring::to_hex(&*seed));
-        keyring::write_secret(&self.log_key_path(period), text.as_bytes())?;
+        keyring::write_secret(&self.settings.log_key_path(period), text.as_bytes())?;
         self.signer(period)
     }
 
-    /// Makes a new store: keys, then an anchor over the empty log, then one commit.
-    ///
-    /// A crash after the anchor leaves it with size 0 beside an empty store, and the next start
-    /// goes on from there. An empty store under an anchor that signed for more is a loss; and so
-    /// is a log key with neither store nor anchor (a crash in the instant between the two asks for
-    /// a recovery, too, which then finds that nothing was lost).
-    fn begin(
+    /// Refuses a keyring that is not wholly that of the store: by its index key, and by each of its
+    /// generations.
+    pub(crate) fn check_keyring(
         &self,
         engine: &dyn Engine,
-        territory: Country,
-        anchor_path: &Path,
-        found: Option<(Anchor, String)>,
-    ) -> Result<(Identity, Anchor, String), Error> {
-        let settings = self.settings;
-        // Before anything is made: a store does not begin under a map that nobody answers for.
-        let offered = self.first_map()?;
-        let had_keyring = FileKeyring::path(&settings.keys, &settings.region).exists();
-        let keyring =
-            FileKeyring::open(&settings.keys, &settings.region, Some(&*self.outside.entropy))?;
-        let (signer, anchor, empty) = match found {
-            None if self.last_key()? > 0 => {
-                return Err(Error::DataLost {
-                    what: "the key of its log is there, and neither store nor checkpoint"
-                        .to_owned(),
-                });
-            }
-            None => {
-                let signer = self.new_signer(1)?;
-                let empty = signed_empty(&signer)?;
-                let anchor = Anchor::create(anchor_path, &empty)?;
-                (signer, anchor, empty)
-            }
-            Some((anchor, note)) => {
-                let signer = self.signer(self.last_key()?)?;
-                let size = open_note(&note, &signer.vkey(), anchor_path)?.size;
-                if size > 0 {
-                    return Err(lost(size, 0));
-                }
-                (signer, anchor, note)
-            }
-        };
-        if signer.name() != self.origin(1) {
-            return Err(lost(0, 0));
+        identity: &Identity,
+        keyring: &FileKeyring,
+    ) -> Result<Namer, Error> {
+        let region = &self.settings.region;
+        let path = || FileKeyring::path(&self.settings.keys, region);
+        let namer = Namer::new(keyring, &self.origin(identity.period));
+        if namer.check() != identity.key_check {
+            return Err(Error::Keys { path: path(), why: "it is not the keyring of this store" });
         }
-        let identity = self.identity(1, territory, &signer, &keyring);
-        let mut batch = Batch::new();
-        self.take_slots(&mut batch);
-        let log = Log::new(1, 0);
-        let first = (&log, Vec::new(), UnixMillis(0), &offered);
-        // A keyring that was there is another shard's of this region, and in the log of that one.
-        let key = (!had_keyring).then_some("generation 1 of the region's key was made");
-        self.begin_period(engine, batch, (&identity, key), first)?;
-        Ok((identity, anchor, empty))
+        match generations::differs(engine, keyring, region)? {
+            Some(Differs { generation, why }) => {
+                Err(Error::Generation { path: path(), generation, why })
+            }
+            None => Ok(namer),
+        }
     }
 
     pub(crate) fn identity(
@@ -320,9 +272,8 @@ impl Opening<'_> {
         engine: &dyn Engine,
         mut batch: Batch,
         (identity, key): (&Identity, Option<&str>),
-        (log, details, last, offered): (&Log, Vec<Detail>, UnixMillis, &Offered),
+        (log, details, now, offered): (&Log, Vec<Detail>, UnixMillis, &Offered),
     ) -> Result<(), Error> {
-        let now = self.outside.clock.now().max(last);
         let minute = u32::try_from(now.minute()).unwrap_or(u32::MAX);
         let mut draft = Draft::new(log);
         append(&mut draft, &Entry::genesis(minute, &identity.vkey, details))?;
@@ -373,14 +324,14 @@ fn check_extends(
 }
 
 /// Opens a note of the anchor under the key that the store names.
-fn open_note(note: &str, vkey: &str, path: &Path) -> Result<Checkpoint, Error> {
+pub(crate) fn open_note(note: &str, vkey: &str, path: &Path) -> Result<Checkpoint, Error> {
     let why = "its checkpoint is not signed by this store's log key";
     let broken = || Error::Anchor { path: path.to_owned(), why };
     let verifier = Verifier::from_vkey(vkey).map_err(|_| broken())?;
     Checkpoint::open(note, &verifier).map_err(|_| broken())
 }
 
-fn lost(signed: u64, found: u64) -> Error {
+pub(crate) fn lost(signed: u64, found: u64) -> Error {
     Error::DataLost {
         what: format!("{signed} log entries were signed for and the store has {found}"),
     }

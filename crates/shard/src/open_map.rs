@@ -124,7 +124,7 @@ impl Opening<'_> {
         if !take {
             return Ok(());
         }
-        let now = self.outside.clock.now().max(opened.last_commit);
+        let now = opened.clock.now().max(opened.last_commit);
         let minute = crate::committer::minute(now);
         let same = map_ref(&offered.sealed.map) == maps::in_force(&*opened.engine)?;
         let (mut batch, mut draft) = (Batch::new(), Draft::new(&opened.log));

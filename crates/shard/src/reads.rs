@@ -11,6 +11,7 @@ use wire::session as proto;
 use crate::Error;
 use crate::committer::{Life, Queue, busy};
 use crate::counts::Counts;
+use crate::damage::Row;
 use crate::fence::{self, Fence};
 use crate::node::Node;
 use crate::op::{Action, Op, Outcome, Read, ReplySlot};
@@ -57,13 +58,14 @@ impl Reader {
                 keys.push(get.lookup.address.row.clone());
             }
         }
-        let mut rows = self.rows(&keys)?.into_iter();
+        let mut rows = self.node.read_rows(&keys)?.into_iter();
         let (mut ready, mut later) = (Vec::new(), Vec::new());
         for get in gets {
             let home = self.fence(&get.lookup, judged).at_home();
-            let (subject, record) = (rows.next().flatten(), home.then(|| rows.next().flatten()));
-            match self.let_in(&get, judged, subject.as_deref()) {
-                Err(fault) => get.reply.send(fault.into()),
+            let mut next = || rows.next().unwrap_or(Ok(None));
+            let (subject, record) = (next(), home.then(next));
+            match self.let_in(&get, judged, subject) {
+                Err(fault) => self.refuse(get.reply, fault),
                 Ok(subject) => match record {
                     Some(record) => ready.push((get, subject, record)),
                     None => later.push((get, subject)),
@@ -71,17 +73,24 @@ impl Reader {
             }
         }
         let keys: Vec<_> = later.iter().map(|(get, _)| get.lookup.address.row.clone()).collect();
-        let rows = self.rows(&keys)?;
+        let rows = self.node.read_rows(&keys)?;
         ready.extend(later.into_iter().zip(rows).map(|((get, subject), row)| (get, subject, row)));
         for (get, subject, record) in ready {
+            let record = match record {
+                Ok(record) => record,
+                Err(fault) => {
+                    self.refuse(get.reply, fault);
+                    continue;
+                }
+            };
             self.one(get, judged, &subject, record.as_deref());
         }
         Ok(())
     }
 
-    fn rows(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>, engine::Error> {
-        let wanted: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
-        self.node.engine.get_many(&wanted)
+    fn refuse(&self, reply: ReplySlot, fault: Fault) {
+        self.node.report(&fault);
+        reply.send(fault.into());
     }
 
     fn fence<'a>(&'a self, lookup: &'a Lookup, judged: u64) -> Fence<'a> {
@@ -89,19 +98,25 @@ impl Reader {
     }
 
     /// The subject, if those who ask may have its records.
-    fn let_in(&self, get: &Get, judged: u64, row: Option<&[u8]>) -> Result<Arc<Subject>, Fault> {
+    fn let_in(&self, get: &Get, judged: u64, row: Row) -> Result<Arc<Subject>, Fault> {
         let Get { deadline, lookup, .. } = get;
         if Instant::now() > *deadline {
             return Err(Fault::new(Reason::DeadlinePassed));
         }
         let (owner, fence) = (&lookup.address.owner, self.fence(lookup, judged));
-        let Some(row) = row else {
-            fence.absent()?;
-            return Err(fence::unknown());
+        let row = match row {
+            Ok(None) => {
+                fence.absent()?;
+                return Err(fence::unknown());
+            }
+            Ok(Some(row)) => Ok(row),
+            Err(fault) => Err(fault),
         };
-        let cached = self.node.subjects.get(&owner.tag);
-        let opened = cached.map_or_else(|| self.node.open_subject(owner, row).map(Arc::new), Ok);
-        let subject = match opened.map_err(Fault::from) {
+        let opened = row.and_then(|row| match self.node.subjects.get(&owner.tag) {
+            Some(cached) => Ok(cached),
+            None => Ok(Arc::new(self.node.open_subject(owner, &row)?)),
+        });
+        let subject = match opened {
             Ok(subject) => subject,
             Err(damaged) => {
                 // That there is a row at all is not for everybody.
@@ -120,7 +135,7 @@ impl Reader {
         }
         let (found, entry) = match self.open(&lookup.address, subject, record) {
             Ok(found) => found,
-            Err(fault) => return reply.send(fault.into()),
+            Err(fault) => return self.refuse(reply, fault),
         };
         reply.fit_room(found.body.len());
         self.node.metrics.reads.inc();

@@ -3,6 +3,7 @@
 //! its GENESIS names the old head, or says that nobody knows it any more.
 
 use std::fs;
+use std::sync::Arc;
 
 use engine::{Batch, Engine};
 use ledger::checkpoint::Checkpoint;
@@ -11,12 +12,13 @@ use terms::UnixMillis;
 
 use crate::anchor::Anchor;
 use crate::beat::signed_empty;
+use crate::clock::GuardedClock;
 use crate::identity::Identity;
 use crate::keyring::FileKeyring;
 use crate::log::{EdgeRow, Log};
 use crate::open::Opening;
 use crate::small_rows::edge_row;
-use crate::{Error, Outside, Settings, folders};
+use crate::{Error, Outside, Settings, folders, generations};
 
 /// What was given up, and where the log goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +60,7 @@ pub fn recover(
         let (found, expected) = (foreign.origin.clone(), opening.origin_prefix());
         return Err(Error::ForeignStore { found, expected });
     }
-    let keyring = FileKeyring::open(&settings.keys, &settings.region, None)?;
+    let keyring = FileKeyring::open(&settings.keys, &settings.region)?;
     let engine = accepted(&opening)?;
     let identity = Identity::read(&*engine)?;
     // A recovery does not bring an older map back either.
@@ -70,6 +72,7 @@ pub fn recover(
         Some(identity) => {
             let (deployment, territory) = (map.deployment(), territory.as_str());
             identity.expect(deployment, &settings.region, &settings.shard, territory)?;
+            opening.check_keyring(&*engine, identity, &keyring)?;
             Some(edge_row(&*engine)?)
         }
         None => None,
@@ -77,17 +80,23 @@ pub fn recover(
     let period_of = |head: &Checkpoint| head.origin.rsplit('/').next()?.parse::<u32>().ok();
     let of_store = identity.as_ref().map_or(0, |identity| identity.period);
     let of_anchor = signed.as_ref().and_then(period_of).unwrap_or(0);
-    let period = of_anchor.max(of_store).max(opening.last_key()?) + 1;
+    let period = of_anchor.max(of_store).max(settings.last_log_key()?) + 1;
+    // Whatever happens next, no start takes the store for whole. What was refused until here has
+    // changed nothing.
+    set(&opening.recovering())?;
     let signer = opening.new_signer(period)?;
     let next = opening.identity(period, territory, &signer, &keyring);
     let mut batch = Batch::new();
     if identity.is_none() {
         opening.take_slots(&mut batch);
+        generations::put(&mut batch, &keyring, &settings.region, &*outside.entropy)?;
     }
     let log = Log::new(period, engine.head()?.size);
     let last = edge.as_ref().map_or(UnixMillis(0), |edge| edge.committed);
+    let clock = Arc::clone(&outside.clock);
+    let now = GuardedClock::start(clock, settings, last, edge.is_none()).now().max(last);
     let details = vec![old_head(&opening, &*engine, (signed.as_ref(), edge.as_ref()))?];
-    opening.begin_period(&*engine, batch, (&next, None), (&log, details, last, &offered))?;
+    opening.begin_period(&*engine, batch, (&next, None), (&log, details, now, &offered))?;
     // After the commit: a crash in between leaves the old anchor, and the mark that keeps the
     // shard from starting on it.
     let empty = signed_empty(&signer)?;
@@ -112,12 +121,7 @@ pub fn recover(
 /// store for whole.
 fn accepted(opening: &Opening<'_>) -> Result<Box<dyn Engine>, Error> {
     let mark = opening.recovering();
-    let opened = opening.engine();
-    if opened.is_ok() {
-        set(&mark)?;
-        return opened;
-    }
-    match opened {
+    match opening.engine() {
         Err(Error::Engine(engine::Error::Damaged { .. })) => {
             set(&mark)?;
             engine::accept_loss(&opening.settings.data)?;

@@ -112,7 +112,7 @@ impl Opening<'_> {
     /// the SEAL: after it there is no way back.
     pub(crate) fn rotate(&self, mut opened: Opened) -> Result<Rotated, Error> {
         room(self.settings)?;
-        let next = self.last_key()?.max(opened.period) + 1;
+        let next = self.settings.last_log_key()?.max(opened.period) + 1;
         let new = self.new_signer(next)?;
         if !opened.sealed {
             self.seal(&mut opened)?;
@@ -125,6 +125,7 @@ impl Opening<'_> {
             anchor,
             territory,
             last_commit,
+            clock,
             signed,
             origin,
             ..
@@ -146,7 +147,7 @@ impl Opening<'_> {
         let offered = self.start(&**engine)?.offered;
         let begun = Log::new(next, engine.head()?.size);
         let details = vec![Detail::OldHead { origin: origin.clone(), size, root }];
-        let first = (&begun, details, *last_commit, &offered);
+        let first = (&begun, details, clock.now().max(*last_commit), &offered);
         self.begin_period(&**engine, batch, (&identity, None), first)?;
         // A crash before this leaves the old log's last checkpoint here: see `after_rotation`.
         anchor.store(&signed_empty(&new)?)?;
@@ -157,7 +158,7 @@ impl Opening<'_> {
 
     /// The SEAL entry, in a commit of its own.
     fn seal(&self, opened: &mut Opened) -> Result<(), Error> {
-        let now = self.outside.clock.now().max(opened.last_commit);
+        let now = opened.clock.now().max(opened.last_commit);
         let minute = u32::try_from(now.minute()).unwrap_or(u32::MAX);
         let mut draft = Draft::new(&opened.log);
         draft.append(&Entry::new(Kind::Seal, minute)).map_err(|_| DAMAGED)?;

@@ -9,6 +9,7 @@
 //! | `02` | the region map in force | |
 //! | `03` | a slot that this store owns | slot |
 //! | `04` | a region map that was taken, whole | its number |
+//! | `05` | a constant sealed under a generation of the region's key | its number |
 //! | `10` | a subject's rows | slot, subject tag, then `00` for the subject's own row, or `01`, collection tag, record tag |
 //! | `20` | a copy that is due | tag of the mirror's region, record row |
 //! | `40` | the entries of one commit | period, index of the first |
@@ -169,6 +170,18 @@ pub(crate) fn maps_taken(from: u64) -> Span {
 /// The number in the key of a map that was taken.
 pub(crate) fn map_taken_epoch(key: &[u8]) -> Option<u64> {
     key.last_chunk().map(|epoch| u64::from_be_bytes(*epoch))
+}
+
+/// The constant sealed under a generation of the region's key.
+pub(crate) fn generation(number: u32) -> Key {
+    let mut key = Writer::with_capacity(8);
+    key.u8(0x05).u32(number);
+    key.0
+}
+
+/// All such constants.
+pub(crate) fn generations() -> Span {
+    Span::prefix(&[0x05])
 }
 
 /// All ownership rows.

@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
 use atlas::{Annex, RegionMap};
+use engine::Engine;
 use link::admin::Health;
 use link::metrics::Registry;
 use tokio::sync::watch;
@@ -15,11 +16,13 @@ use crate::beat::{Beat, Durable};
 use crate::chronicle::{Chronicles, Cosigned, Signed};
 use crate::committer::{self, Committer, Life, Queue};
 use crate::counts::Counts;
+use crate::damage::WatchedEngine;
 use crate::decision::Rules;
 use crate::log::edge_at;
 use crate::metrics::Metrics;
 use crate::node::{Node, SUBJECTS_CACHED_MAX};
 use crate::open::{Opened, Opening};
+use crate::reserve::Reserve;
 use crate::rotate::may_rotate;
 use crate::settings::{Outside, Settings};
 use link::refusals::Refusals;
@@ -68,7 +71,7 @@ impl Shard {
                 Opening { settings: &settings, map: &map, annex: &annex, outside: &outside };
             let mut opened = opening.open()?;
             let max = settings.log.period_max;
-            let (size, now) = (opened.log.edge.size(), outside.clock.now().max(opened.last_commit));
+            let (size, now) = (opened.log.edge.size(), opened.clock.now().max(opened.last_commit));
             if opened.sealed || (max.reached(opened.began, size, now) && may_rotate(&settings)) {
                 opening.rotate(opened)?;
                 opened = opening.open()?;
@@ -76,7 +79,9 @@ impl Shard {
             let ingress = annex.ingress().map(str::to_owned);
             Self::start(&settings, ingress, &outside, metrics, (opened, health))
         });
-        opening.await.map_err(|_| Error::Damaged("store"))?
+        // A panic of a library on what it reads is caught at the engine's door, and means damage.
+        // Any other is a bug of ours.
+        opening.await.map_err(|_| Error::Bug)?
     }
 
     fn start(
@@ -87,7 +92,6 @@ impl Shard {
         (opened, health): (Opened, Health),
     ) -> Result<Self, Error> {
         let second = edge_at(&*opened.engine, opened.period, opened.signed)?;
-        let vkey = opened.signer.vkey();
         let durable = Arc::new(Durable::new(opened.log.edge.size(), opened.log.edge.root()));
         let map = Arc::clone(&opened.map);
         metrics.map_epoch(map.epoch().number);
@@ -97,10 +101,10 @@ impl Shard {
             territory: opened.territory,
             deployment: map.deployment().to_owned(),
             in_force: watch::Sender::new(Arc::clone(&map)),
-            engine: opened.engine,
+            engine: watched(opened.engine, &metrics, &health, outside),
             keyring: Box::new(opened.keyring),
             namer: opened.namer,
-            clock: Arc::clone(&outside.clock),
+            clock: opened.clock,
             entropy: Arc::clone(&outside.entropy),
             origin: opened.origin,
             period: opened.period,
@@ -109,11 +113,12 @@ impl Shard {
             metrics,
             ingress,
             refusals: Refusals::default(),
+            troubles: Refusals::default(),
+            health: health.clone(),
             committed: AtomicU64::new(opened.last_commit.0),
             log_size: AtomicU64::new(opened.log.edge.size()),
         });
         let signed = Signed { note: opened.note, edge: second.clone(), at: opened.last_commit };
-        let published = watch::Sender::new(Arc::new(signed));
         let mut beat = Beat {
             node: Arc::clone(&node),
             durable: Arc::clone(&durable),
@@ -121,7 +126,8 @@ impl Shard {
             anchor: opened.anchor,
             second,
             signed: opened.signed,
-            published: published.clone(),
+            published: watch::Sender::new(Arc::new(signed)),
+            reported: None,
         };
         // What was committed after the last checkpoint is verified and signed before anything is
         // served.
@@ -135,15 +141,12 @@ impl Shard {
             last_commit: opened.last_commit,
             counts: Arc::clone(&counts),
             durable,
-            data: settings.data.clone(),
-            disk_reserve_bytes: settings.disk_reserve_bytes,
+            disk: Reserve::new(settings)?,
+            behind: Refusals::default(),
         };
+        let (chronicles, cosigned) = log_views(&node, &beat, settings);
         let Started { queue, life, committer, beat, stop_beat } =
             Started::new(settings, committer, beat, &counts)?;
-        let cosigned = watch::Sender::new(Cosigned::default());
-        let witnessed = (!settings.log.witnesses.is_empty()).then(|| cosigned.subscribe());
-        let chronicles =
-            Chronicles::new(Arc::clone(&node), &vkey, published.subscribe(), witnessed);
         Ok(Self {
             node,
             queue,
@@ -169,6 +172,35 @@ impl Shard {
     pub fn checkpoint(&self) -> Arc<String> {
         Arc::new(self.chronicles.growing().signed.note.clone())
     }
+}
+
+/// What auditors see of the log, and where its cosignatures come in.
+fn log_views(
+    node: &Arc<Node>,
+    beat: &Beat,
+    settings: &Settings,
+) -> (Chronicles, watch::Sender<Cosigned>) {
+    let cosigned = watch::Sender::new(Cosigned::default());
+    let witnessed = (!settings.log.witnesses.is_empty()).then(|| cosigned.subscribe());
+    let (vkey, published) = (beat.signer.vkey(), beat.published.subscribe());
+    (Chronicles::new(Arc::clone(node), &vkey, published, witnessed), cosigned)
+}
+
+/// The engine, whose failed reads are counted and reported.
+fn watched(
+    engine: Box<dyn Engine>,
+    metrics: &Metrics,
+    health: &Health,
+    outside: &Outside,
+) -> Box<dyn Engine> {
+    Box::new(WatchedEngine {
+        engine,
+        metrics: metrics.clone(),
+        health: health.clone(),
+        clock: Arc::clone(&outside.clock),
+        lines: Refusals::default(),
+        named: Mutex::default(),
+    })
 }
 
 /// The threads of a shard, and the ways to them.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use ledger::Signers;
 use terms::{Clock, Entropy, RegionId, ShardId};
 
+use crate::Error;
 use crate::rotate::PeriodMax;
 use crate::witness::Witness;
 
@@ -41,6 +42,37 @@ pub struct Settings {
     pub log: LogSettings,
 }
 
+impl Settings {
+    /// Where the key of a period's log lies.
+    pub(crate) fn log_key_path(&self, period: u32) -> PathBuf {
+        let Self { region, shard, keys, .. } = self;
+        keys.join(format!("{region}-{shard}-{period}.logkey"))
+    }
+
+    /// The last period of which there is a key: the shard has had a log, whatever else is lost.
+    pub(crate) fn last_log_key(&self) -> Result<u32, Error> {
+        Ok(self.log_key_periods()?.into_iter().max().unwrap_or(0))
+    }
+
+    /// The periods of which there is a key, in ascending order.
+    pub(crate) fn log_key_periods(&self) -> Result<Vec<u32>, Error> {
+        let Self { region, shard, keys, .. } = self;
+        let io = |source| Error::Io { path: keys.clone(), source };
+        let mut periods = Vec::new();
+        for entry in std::fs::read_dir(keys).map_err(io)? {
+            let name = entry.map_err(io)?.file_name();
+            let period = name
+                .to_str()
+                .and_then(|name| name.strip_prefix(&format!("{region}-{shard}-")))
+                .and_then(|name| name.strip_suffix(".logkey"))
+                .and_then(|period| period.parse::<u32>().ok());
+            periods.extend(period);
+        }
+        periods.sort_unstable();
+        Ok(periods)
+    }
+}
+
 /// What is done with a shard's log beside writing it.
 #[derive(Debug, Clone)]
 pub struct LogSettings {
@@ -71,5 +103,28 @@ pub struct Outside {
 impl fmt::Debug for Outside {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Outside").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Settings of a shard whose folders lie in one.
+    pub(crate) fn settings(folder: &std::path::Path) -> Settings {
+        Settings {
+            region: RegionId::parse("ru-msk").expect("a region"),
+            shard: ShardId::parse("s1").expect("a shard"),
+            data: folder.join("data"),
+            anchor: folder.to_owned(),
+            keys: folder.join("keys"),
+            engine: engine::Kind::Sled,
+            cache_bytes: 16 << 20,
+            disk_reserve_bytes: 1 << 20,
+            beat: Duration::from_millis(20),
+            signers: None,
+            map_note: String::new(),
+            log: LogSettings::default(),
+        }
     }
 }

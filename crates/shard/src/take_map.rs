@@ -2,6 +2,7 @@
 //! the map before it; what comes after, under it. So no write can pass under a clause after the
 //! commit that withdrew it.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use atlas::Succession;
@@ -82,7 +83,7 @@ impl Committer {
     pub(crate) fn run_errand(&mut self, errand: Errand, counts: bool) -> Result<(), Error> {
         // Reads that were counted until now were counted under the map before.
         if counts {
-            self.commit(Vec::new(), true)?;
+            self.commit(&mut VecDeque::new(), true)?;
         }
         match errand {
             Errand::Map(op) => self.take_map(op),
@@ -151,7 +152,7 @@ impl Committer {
         let call = Call { tenant_tag, caller: Some(&caller), collection: None, map };
         let entry = Entry::question(minute(self.now()), call, count, why);
         // What is kept on the disk for erasure is not for questions.
-        let done = if self.disk_is_low()? {
+        let done = if self.disk_is_low() {
             Err(Fault::new(Reason::DiskReserve))
         } else {
             self.commit_entry(Batch::new(), &entry)?
@@ -167,16 +168,19 @@ impl Committer {
         entry: &Entry,
     ) -> Result<Result<(), Fault>, Error> {
         let now = self.now();
+        if self.node.clock.ahead().is_some() {
+            return Ok(Err(Fault::new(Reason::ClockUnconfirmed)));
+        }
         let mut draft = Draft::new(&self.log);
-        draft.append(entry).map_err(|_| Error::Damaged("placement log"))?;
+        if let Err(error) = draft.append(entry) {
+            let problem = format!("its entry cannot be written: {error}");
+            let fault = Fault::new(Reason::Internal).problem(problem);
+            self.node.report(&fault);
+            return Ok(Err(fault));
+        }
         let (edge, size) = draft.finish(&mut batch, now);
-        match self.node.engine.commit(batch, self.head, size) {
-            Ok(()) => {}
-            Err(error @ (engine::Error::Full { .. } | engine::Error::TooLarge { .. })) => {
-                tracing::error!(%error, "an entry was not committed");
-                return Ok(Err(Fault::new(Reason::DiskReserve)));
-            }
-            Err(error) => return Err(error.into()),
+        if let Err(error) = self.node.engine.commit(batch, self.head, size) {
+            return self.refused(error).map(Err);
         }
         self.node.metrics.commits.inc();
         self.node.metrics.entries.inc();

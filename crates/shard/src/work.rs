@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use atlas::Country;
 use bytes::Bytes;
-use engine::{Batch, Key, Value};
+use engine::{Batch, Key};
 use ledger::entry::{Caller, Kind};
 use terms::{Collection, Detail, Fault, Reason};
 use wire::session as proto;
 
+use crate::committer::Rows;
 use crate::counts::Counts;
 use crate::decision::{Ruled, Rules, Verdict};
 use crate::entries::{create_statement, rule_into, say_data};
@@ -32,7 +33,9 @@ pub(crate) struct Work<'a> {
     pub(crate) rules: &'a mut Rules,
     pub(crate) minute: u32,
     /// Rows that were read for this group.
-    pub(crate) rows: HashMap<Key, Option<Value>>,
+    pub(crate) rows: Rows,
+    /// Rows that do not read back: a write that rests on one is refused.
+    pub(crate) unreadable: HashMap<Key, Fault>,
     /// Subjects as the group has left them so far.
     pub(crate) subjects: HashMap<Tag, Arc<Subject>>,
     pub(crate) heads: HashMap<Key, Head>,
@@ -57,6 +60,11 @@ struct Change {
 }
 
 impl Work<'_> {
+    /// Bytes of the rows that the group writes so far.
+    pub(crate) fn bytes(&self) -> usize {
+        self.batch.bytes() + self.draft.bytes()
+    }
+
     /// Does one op, and keeps its answer until the commit.
     pub(crate) fn apply(&mut self, op: Op) {
         let Op { reply, deadline, caller, tenant_tag, gateway, map_epoch, action } = op;
@@ -81,6 +89,7 @@ impl Work<'_> {
             let by = (asker.tenant_tag, &asker.caller);
             let judged = self.rules.map_ref().epoch;
             self.counts.refused(fault.reason, judged, by, Some(&collection));
+            self.node.report(fault);
             if fault.reason == Reason::PlacementNotAdmitted {
                 // The gateway's rules gave this region, and ours do not: it is stale, or it lies.
                 self.node.refused(fault.reason, stands);
@@ -196,11 +205,16 @@ impl Work<'_> {
 
     // === what the group knows ===
 
+    fn readable(&self, key: &Key) -> Result<(), Fault> {
+        self.unreadable.get(key).map_or(Ok(()), |fault| Err(fault.clone()))
+    }
+
     /// The subject, as this group has left it.
     fn subject(&mut self, owner: &Owner) -> Result<Option<Arc<Subject>>, Fault> {
         if let Some(subject) = self.subjects.get(&owner.tag) {
             return Ok(Some(Arc::clone(subject)));
         }
+        self.readable(&owner.row())?;
         // A row that nobody read is a mistake of ours, and no proof that there is no such subject.
         let read = self.rows.get(&owner.row()).ok_or(Error::Damaged("subjects"))?;
         let Some(row) = read else { return Ok(None) };
@@ -214,6 +228,7 @@ impl Work<'_> {
         if let Some(head) = self.heads.get(&address.row) {
             return Ok(Some(head.clone()));
         }
+        self.readable(&address.row)?;
         match (subject, self.rows.get(&address.row).and_then(Option::as_ref)) {
             (Some(subject), Some(row)) => Ok(Some(self.node.open_head(address, subject, row)?)),
             _ => Ok(None),

@@ -205,11 +205,8 @@ async fn evidence_that_came_later_binds_reads_before_the_next_write() {
 async fn a_clause_that_has_ended_covers_no_reader_also_when_the_clock_is_set_back() {
     let mut place = Place::new("ru-msk");
     let clock = std::sync::Arc::new(support::SetClock(Default::default()));
-    let set = |day: &str| {
-        let days = atlas::Date::parse(day).expect("a day").day();
-        clock.0.store(u64::from(days) * 86_400_000, std::sync::atomic::Ordering::Relaxed);
-    };
-    set("2026-11-23");
+    let ms = |day: &str| u64::from(atlas::Date::parse(day).expect("a day").day()) * 86_400_000;
+    clock.0.store(ms("2026-11-23"), std::sync::atomic::Ordering::Relaxed);
     place.clock = clock.clone();
     // The clause ru-kz alone ends.
     let (before, after) = place.map.split_once("id = \"ru-kz\"").expect("the clause");
@@ -219,11 +216,11 @@ async fn a_clause_that_has_ended_covers_no_reader_also_when_the_clock_is_set_bac
     session.put(put_ru("anna", "k", b"body", 1)).await.unwrap();
     let anna = ("anna", "profiles", "k");
     assert_eq!(read(&mut session, Some("KZ"), anna).await, "found");
-    set("2027-01-01");
+    clock.set(&place, ms("2027-01-01"));
     assert_eq!(read(&mut session, Some("KZ"), anna).await, EGRESS);
     assert_eq!(read(&mut session, Some("RU"), anna).await, "found");
     session.put(put_ru("anna", "k2", b"body", 2)).await.unwrap();
-    set("2026-11-23");
+    clock.set(&place, ms("2026-11-23"));
     assert_eq!(read(&mut session, Some("KZ"), anna).await, EGRESS);
     drop(session);
     shard.stop().await.unwrap();

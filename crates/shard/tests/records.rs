@@ -109,10 +109,10 @@ async fn a_request_id_is_forgotten_after_a_day_and_a_condition_still_holds() {
     let mut put = put_ru("anna", "main", b"one", 1);
     put.if_version = Some(0);
     session.put(put.clone()).await.unwrap();
-    clock.0.fetch_add(23 * 3_600_000, Ordering::Relaxed);
+    clock.set(&place, 1_780_000_000_000 + 23 * 3_600_000);
     assert!(session.put(put.clone()).await.unwrap().replayed);
     // The next write of the record forgets what is older than a day.
-    clock.0.fetch_add(2 * 3_600_000, Ordering::Relaxed);
+    clock.set(&place, 1_780_000_000_000 + 25 * 3_600_000);
     session.put(put_ru("anna", "main", b"two", 2)).await.unwrap();
     assert_eq!(session.put(put).await.err().unwrap(), "RECORD_EXISTS");
     // Time never falls below the last commit's: the log stays in order.

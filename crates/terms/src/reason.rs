@@ -179,6 +179,8 @@ reasons! {
     ShardBusy "SHARD_BUSY" ResourceExhausted SameRequestId "send the same request again after the delay";
     /// The shard's disk is down to the reserve that is kept for erasure and expiry.
     DiskReserve "DISK_RESERVE" ResourceExhausted SameRequestId "have space freed on the shard's disk; deletes still work";
+    /// The shard's clock is far ahead of the last time that it knows, and it writes nothing by it.
+    ClockUnconfirmed "CLOCK_UNCONFIRMED" Unavailable SameRequestId "have the operator set the shard's clock right, or confirm it with `bailiwick shard confirm-clock`; nothing was stored";
     /// The caller's deadline passed before anything was done. Nothing was stored.
     DeadlinePassed "DEADLINE_PASSED" DeadlineExceeded SameRequestId "send the request again with a longer deadline";
 

@@ -137,6 +137,15 @@ impl Served {
             let path = path.to_str().context("the folder's name is not UTF-8")?;
             Running::start(&[kind, "--config", path], log.into())
         };
+        let config = folder.join("shard.toml");
+        let config = config.to_str().context("the folder's name is not UTF-8")?;
+        let init = Command::new(std::env::current_exe()?)
+            .args(["shard", "init", "--config", config])
+            .stdout(Stdio::null())
+            .status()?;
+        if !init.success() {
+            bail!("the shard's store cannot be made");
+        }
         let shard_process = started("shard")?;
         wait_for(shard)?;
         let gateway_process = started("gateway")?;

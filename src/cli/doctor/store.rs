@@ -36,13 +36,21 @@ pub(super) fn look(patient: &Patient, running: bool) -> (Option<Line>, Option<Ar
     }
     let [annex] = patient.annexes.as_slice() else { return (None, None) };
     match shard::inspect(settings, &patient.map, annex, &serve::outside()) {
-        Ok(None) => (Some(Line::ok(CHECK, "none yet: the first start makes it")), None),
+        Ok(None) => (Some(Line::ok(CHECK, "none yet: `bailiwick shard init` makes it")), None),
         Ok(Some(found)) => {
             let (entries, epoch) = (found.entries, found.map.epoch().number);
             let what = format!(
                 "it opens as at a start: {entries} entries of its log, map version {epoch}"
             );
-            (Some(Line::ok(CHECK, what)), Some(found.map))
+            let line = match found.clock_ahead {
+                None => Line::ok(CHECK, what),
+                Some(ahead) => Line::bad(
+                    CHECK,
+                    format!("{what}; the clock is {} s ahead of its last commit", ahead.as_secs()),
+                    "set the clock right, or run `bailiwick shard confirm-clock`",
+                ),
+            };
+            (Some(line), Some(found.map))
         }
         Err(error) => {
             let cure = "see docs/ops-guide.md: the shard would not start either";

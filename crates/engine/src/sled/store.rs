@@ -38,7 +38,7 @@ pub(super) struct Store {
 
 impl Store {
     pub(super) fn open(folder: Folder, options: Options) -> Result<Self, Error> {
-        folder.check_space(0)?;
+        folder.check_open_space()?;
         let store = folder.store();
         let config =
             Config::new().path(&store).cache_capacity(options.cache_bytes).flush_every_ms(None);
@@ -122,11 +122,11 @@ impl Store {
         }
     }
 
-    /// Writes the batch and the head, and makes them durable.
+    /// Writes the batch and the head, and makes them durable. What it reads first changes nothing.
     pub(super) fn write(&self, batch: &Batch, head: Head) -> Result<(), Error> {
         let db = self.db.as_ref().ok_or(Error::Poisoned)?;
+        let (rows, tally) = self.guarded(|db| self.stored_rows(db, batch, head))?;
         let outcome = catch(|| {
-            let (rows, tally) = self.stored_rows(db, batch, head)?;
             db.apply_batch(rows).and_then(|()| db.flush()).map_err(|e| unknown(&e))?;
             self.data
                 .sync_data()
@@ -135,9 +135,9 @@ impl Store {
             *self.lock_tally() = tally;
             Ok(())
         });
-        outcome
-            .unwrap_or(Err(Error::Unknown { cause: ErrorKind::Other }))
-            .and_then(|()| self.folder.note_head(head))
+        outcome.unwrap_or(Err(Error::Unknown { cause: ErrorKind::Other }))?;
+        self.folder.note_head(head);
+        Ok(())
     }
 
     /// The batch as rows of sled: chunks of large values, no chunk of an old value left, the head

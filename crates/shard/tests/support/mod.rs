@@ -47,6 +47,16 @@ impl Clock for SetClock {
     }
 }
 
+impl SetClock {
+    /// Sets the clock of a shard at `place`, as an operator confirms it: before, so that no look at
+    /// the clock comes in between.
+    pub(crate) fn set(&self, place: &Place, time: u64) {
+        let confirmed = SetClock(AtomicU64::new(time));
+        shard::confirm_clock(&place.settings(), &confirmed).expect("a clock can be confirmed");
+        self.0.store(time, Ordering::Relaxed);
+    }
+}
+
 impl Place {
     pub(crate) fn new(region: &'static str) -> Self {
         Self::in_folder(region, tempfile::tempdir().expect("a temporary folder"))
@@ -104,7 +114,23 @@ impl Place {
         self.open_as(self.settings()).await
     }
 
+    /// Opens it, and makes it before if nothing of it is there.
     pub(crate) async fn open_as(&self, settings: Settings) -> Result<Shard, Error> {
+        if settings.nothing_there() {
+            self.init_as(&settings)?;
+        }
+        self.open_made(settings).await
+    }
+
+    /// Makes it.
+    pub(crate) fn init_as(&self, settings: &Settings) -> Result<shard::Initialised, Error> {
+        let map = self.map();
+        let annex = Annex::parse(&self.annex, &map).expect("a valid annex");
+        shard::init(settings, &map, &annex, &self.outside(), false)
+    }
+
+    /// Opens it as it is.
+    pub(crate) async fn open_made(&self, settings: Settings) -> Result<Shard, Error> {
         let map = Arc::new(self.map());
         let annex = Annex::parse(&self.annex, &map).expect("a valid annex");
         let mut registry = Registry::new();
