@@ -62,7 +62,9 @@ pub(crate) fn run(path: &Path) -> Result<(), Failure> {
             Some(auditors) => Some(entrance(auditors, &mut registry).await?),
             None => None,
         };
-        let pages = tokio::spawn(serve_admin(admin, health, Arc::new(registry), stop.never()));
+        let guard = tls::guard(config.metrics)?;
+        let registry = Arc::new(registry);
+        let pages = tokio::spawn(serve_admin(admin, guard, health, registry, stop.never()));
         let served = shard.serve(listener, tls, auditors, stop.asked()).await;
         pages.abort();
         served.map_err(error)?;
