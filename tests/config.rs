@@ -157,12 +157,52 @@ fn a_bad_gateway_config_is_refused() {
         ),
         ("\"operator\"]", "\"king\"]", "\"king\"", &["VALUE_INVALID", "writer, reader"]),
         ("# territory = \"DE\"", "territory = \"XX\"", "\"XX\"", &["VALUE_INVALID", "DE"]),
+        (
+            "\"127.0.0.1:7401\"",
+            "\"0.0.0.0:7401\"",
+            "\"0.0.0.0:7401\"",
+            &["PLAINTEXT_REFUSED", "admin_listen", "plaintext_metrics"],
+        ),
+        (
+            "[caller]",
+            "[metrics]\ntoken_file = \"none\"\n[caller]",
+            "token_file",
+            &["FILE_UNREADABLE", "none"],
+        ),
+        (
+            "[caller]",
+            "[metrics]\ntoken_file = \"map.toml\"\n[caller]",
+            "[metrics]",
+            &["KEY_MISSING", "in plaintext", "[tls]"],
+        ),
+        ("[caller]", "[metrics]\n[caller]", "[metrics]", &["KEY_MISSING", "nobody", "token_file"]),
     ];
     for (old, new, line, texts) in cases {
         let sample = Sample::new();
         sample.edit("gateway.toml", old, new);
         sample.expect_bad(GATEWAY, ("gateway.toml", line), texts);
     }
+}
+
+#[test]
+fn the_pages_for_operators_may_listen_elsewhere_when_that_is_said() {
+    let anywhere = |name: &str, port: &str| {
+        let sample = Sample::new();
+        let old = format!("\"127.0.0.1:{port}\"");
+        sample.edit(name, &old, "\"0.0.0.0:0\"\nplaintext_metrics = true");
+        sample
+    };
+    anywhere("gateway.toml", "7401").expect_good("gateway", "gateway.toml");
+    anywhere("shard-ru-msk.toml", "7421").expect_good("shard", "shard-ru-msk.toml");
+    // A token is asked for over plaintext, too.
+    let sample = anywhere("gateway.toml", "7401");
+    let token = "[metrics]\ntoken_file = \"token\"\n[caller]";
+    sample.edit("gateway.toml", "[caller]", token);
+    fs::write(sample.path("token"), "short\n").expect("a file can be written");
+    let texts = ["TOKEN_SHORT", "16 characters"];
+    sample.expect_bad(GATEWAY, ("gateway.toml", "token_file"), &texts);
+    fs::write(sample.path("token"), "a token of some length\n").expect("a file can be written");
+    sample.expect_good("gateway", "gateway.toml");
 }
 
 #[test]

@@ -5,17 +5,20 @@
 #[expect(dead_code, reason = "each test file uses its own part")]
 mod support;
 
+use std::fs;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use client::{Client, api};
+use rustix::process::Signal;
 use support::disk::SmallDisk;
 use support::load::{Acked, ONCE, PATIENT, Writers, evidence, get, put};
 use support::process::{pause, wait_until};
 use support::{Deployment, Options, stored};
 use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
 
 /// How many times the shard is killed.
 const KILLS: u64 = 50;
@@ -197,7 +200,7 @@ fn a_full_disk_refuses_writes_loses_nothing_and_recovers() {
     options.homes.insert("eu-fra", disk.path().join("home"));
     options.disk_reserve_mb = 48;
     let ballast = disk.path().join("ballast");
-    std::fs::write(&ballast, vec![0; 40 << 20]).expect("the disk is empty yet");
+    fs::write(&ballast, vec![0; 40 << 20]).expect("the disk is empty yet");
     let mut deployment = Deployment::start(&options);
     let (url, runtime) = (deployment.gateway_url(), runtime());
     let mut acked = Vec::new();
@@ -222,7 +225,7 @@ fn a_full_disk_refuses_writes_loses_nothing_and_recovers() {
         client.delete(&delete).await.expect("a deletion");
         assert!(get(&client, &last.subject, "eu-fra", &last.key).await.is_err());
     });
-    std::fs::remove_file(&ballast).expect("the ballast is there");
+    fs::remove_file(&ballast).expect("the ballast is there");
     runtime.block_on(async {
         let client = Client::connect(&url, PATIENT).await.expect("a gateway");
         let done = client.put(&put("anna", "after", &body, &evidence("DE"))).await;
@@ -283,5 +286,54 @@ fn an_outcome_that_is_not_known_is_settled_by_the_same_request() {
             if done.replayed { before += 1 } else { now += 1 }
         }
         assert!(before + now > 40, "{before} had happened, {now} had not");
+    });
+}
+
+#[test]
+fn a_shard_that_is_stopped_takes_nothing_from_other_regions() {
+    const SEATS: usize = 64;
+    let options = Options { regions: vec!["eu-fra", "us-iad"], ..Options::default() };
+    let mut deployment = Deployment::start(&options);
+    let config = deployment.root().join("gateway.toml");
+    let text = fs::read_to_string(&config).expect("a configuration");
+    fs::write(&config, format!("in_flight_max = {SEATS}\n{text}")).expect("it can be written");
+    deployment.gateway().restart();
+    for region in &options.regions {
+        deployment.wait_session(region, true);
+    }
+    deployment.shard("us-iad").signal(Signal::STOP);
+    let (url, runtime) = (deployment.gateway_url(), runtime());
+    let busy = Arc::new(AtomicU64::new(0));
+    runtime.block_on(async {
+        let client = Client::connect(&url, ONCE).await.expect("a gateway");
+        let mut stalled = JoinSet::new();
+        for n in 0..SEATS * 4 {
+            let (client, busy) = (client.clone(), Arc::clone(&busy));
+            stalled.spawn(async move {
+                let request = put(&format!("us-{n}"), "main", b"x", &evidence("US"));
+                let error = client.put(&request).await.err().expect("the shard is stopped");
+                let refused = error.refused().expect("a reason");
+                if refused.reason == "SHARD_BUSY" {
+                    busy.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        while busy.load(Ordering::Relaxed) < u64::try_from(SEATS).expect("few") {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        for n in 0..50 {
+            let request = put(&format!("de-{n}"), "main", b"x", &evidence("DE"));
+            client.put(&request).await.expect("another region is served");
+        }
+        while let Some(done) = stalled.join_next().await {
+            done.expect("a reason, whatever it is");
+        }
+    });
+    deployment.shard("us-iad").signal(Signal::CONT);
+    deployment.wait_session("us-iad", true);
+    runtime.block_on(async {
+        let client = Client::connect(&url, PATIENT).await.expect("a gateway");
+        let request = put("us-later", "main", b"x", &evidence("US"));
+        client.put(&request).await.expect("it goes on");
     });
 }

@@ -77,6 +77,7 @@ pub(crate) const fn exit(error: &Error) -> Exit {
         Error::Refused(_)
         | Error::NotFollowed { .. }
         | Error::NotBailiwick(_)
+        | Error::MalformedStatus
         | Error::Unproven(_)
         | Error::TooLarge => Exit::Failed,
         Error::Address(_) | Error::Tls(_) | Error::Pem { .. } | Error::Token(_) => Exit::Config,

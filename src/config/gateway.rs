@@ -13,6 +13,7 @@ use terms::limits::GATEWAY_IN_FLIGHT_MAX;
 
 use super::callers::{self, ListenerFiles};
 use super::maps::{self, AnnexFiles};
+use super::metrics::{self, MetricsConfig};
 use super::read::{At, Section};
 use super::{listeners, named_file, noted, read_file, tls, unreadable};
 use crate::cli::Failure;
@@ -23,6 +24,8 @@ pub(crate) struct Config {
     pub(crate) settings: gateway::Settings,
     pub(crate) listen: SocketAddr,
     pub(crate) admin_listen: SocketAddr,
+    /// None: its pages are shown to whoever reaches them.
+    pub(crate) metrics: Option<MetricsConfig>,
     pub(crate) map: Arc<RegionMap>,
     pub(crate) annexes: Vec<Annex>,
     /// Where they are, to be read again.
@@ -52,6 +55,8 @@ pub(crate) fn read(path: &Path) -> Result<Config, Failure> {
             "annexes",
             "geoip",
             "plaintext",
+            "plaintext_metrics",
+            "metrics",
             "in_flight_max",
             "caller",
             "callers",
@@ -73,6 +78,7 @@ pub(crate) fn read(path: &Path) -> Result<Config, Failure> {
         let callers = callers::callers(root, map.as_ref());
         let limits = callers::limits(root, map.as_ref());
         let tls = own_tls(root, map.as_ref());
+        let metrics = metrics::metrics(root, tls.as_ref().map(|(files, _)| files));
         let (callers, files) = callers?;
         let listener = listener(root, tls.as_ref(), &files);
         Some(Config {
@@ -87,6 +93,7 @@ pub(crate) fn read(path: &Path) -> Result<Config, Failure> {
             },
             listen: listen?,
             admin_listen: admin_listen?,
+            metrics,
             map: Arc::new(map?),
             annexes,
             annex_files: AnnexFiles(annex_files.into_iter().map(|file| file.it).collect()),

@@ -158,16 +158,19 @@ impl AnnexFiles {
         all
     }
 
-    /// The annexes of a running gateway, for a map. For a region whose file is away or cannot be
-    /// used, the one that is in use stays: a slip takes no region away.
-    pub(crate) fn read(&self, map: &RegionMap, in_use: Vec<Annex>) -> Vec<Annex> {
+    /// The annexes of a running gateway, for a map, and how many files could not be used. For a
+    /// region whose file is away or cannot be used, the one that is in use stays: a slip takes no
+    /// region away.
+    pub(crate) fn read(&self, map: &RegionMap, in_use: Vec<Annex>) -> (Vec<Annex>, usize) {
         let mut annexes: Vec<Annex> = Vec::new();
+        let mut unusable = 0;
         for path in self.files() {
             let file = path.display().to_string();
             let text = match std::fs::read_to_string(&path) {
                 Ok(text) => text,
                 Err(error) => {
                     tracing::error!(file, %error, "an annex cannot be read");
+                    unusable += 1;
                     continue;
                 }
             };
@@ -178,9 +181,11 @@ impl AnnexFiles {
                         file, %region, version,
                         "an annex is behind the one in use, which stays: give it a higher version"
                     );
+                    unusable += 1;
                 }
                 Ok(annex) if annexes.iter().any(|other| other.region() == annex.region()) => {
                     tracing::error!(file, region = %annex.region(), "an annex is there twice");
+                    unusable += 1;
                 }
                 Ok(annex) => annexes.push(annex),
                 Err(wrong) if of_another_map(&wrong) => {
@@ -189,6 +194,7 @@ impl AnnexFiles {
                 Err(wrong) => {
                     let first = wrong.first().map(ToString::to_string).unwrap_or_default();
                     tracing::error!(file, problem = first, "an annex cannot be used");
+                    unusable += 1;
                 }
             }
         }
@@ -196,10 +202,15 @@ impl AnnexFiles {
             let region = annex.region();
             let there = annexes.iter().any(|other| other.region() == region);
             if map.region(region).is_some() && !there {
-                tracing::error!(%region, "a region's annex is missing: the one in use stays");
+                // Which region a file was for that cannot be used is not known.
+                if unusable == 0 {
+                    tracing::error!(%region, "a region's annex is missing: the one in use stays");
+                } else {
+                    tracing::error!(%region, "no annex can be used: the one in use stays");
+                }
                 annexes.push(annex);
             }
         }
-        annexes
+        (annexes, unusable)
     }
 }

@@ -5,6 +5,7 @@ mod callers;
 pub(crate) mod gateway;
 pub(crate) mod log;
 pub(crate) mod maps;
+pub(crate) mod metrics;
 mod read;
 pub(crate) mod shard;
 pub(crate) mod tls;
@@ -129,7 +130,7 @@ fn noted<T>(file: &File<'_>, path: &Path, read: Result<T, Vec<atlas::Diagnostic>
 }
 
 /// The two addresses to listen on. Without a `[tls]` table, or with `plaintext = true`, both are
-/// for loopback; the pages of health and metrics are so always, since they are not behind TLS.
+/// for loopback; the pages of health and metrics are so unless `metrics` says otherwise.
 fn listeners(root: &Section<'_>) -> (Option<SocketAddr>, Option<SocketAddr>) {
     let address = |key| {
         let wanted = "an address and port such as 127.0.0.1:7400";
@@ -140,14 +141,14 @@ fn listeners(root: &Section<'_>) -> (Option<SocketAddr>, Option<SocketAddr>) {
     let secure = root.place("tls").is_some() && !plaintext;
     for (key, found) in [("listen", listen), ("admin_listen", admin_listen)] {
         let Some(At { it, at }) = found else { continue };
-        if secure && key == "listen" {
+        if (secure && key == "listen") || (key == "admin_listen" && metrics::are_for_others(root)) {
             continue;
         }
         if let Err(refused) = link::listener::require_loopback(it, plaintext || secure) {
             let told = root.place("plaintext").filter(|_| !plaintext && !secure);
             let at = told.unwrap_or(at);
-            let cure = if secure {
-                "listen on 127.0.0.1 or [::1]: health and metrics are not behind TLS"
+            let cure = if key == "admin_listen" && (secure || plaintext) {
+                "listen on 127.0.0.1 or [::1], add [metrics], or set `plaintext_metrics = true`"
             } else {
                 "add a [tls] table, or set `plaintext = true` and listen on 127.0.0.1 or [::1]"
             };

@@ -9,6 +9,7 @@ use link::tls::Files;
 use terms::{RegionId, ShardId};
 
 use super::log::{self, AuditorsConfig};
+use super::metrics::{self, MetricsConfig};
 use super::read::{At, File, Section};
 use super::{
     BEAT, CACHE_MB, DISK_RESERVE_MB, MB, MB_MAX, beside, listeners, maps, named_file, noted,
@@ -22,6 +23,8 @@ pub(crate) struct Config {
     pub(crate) settings: shard::Settings,
     pub(crate) listen: SocketAddr,
     pub(crate) admin_listen: SocketAddr,
+    /// None: its pages are shown to whoever reaches them.
+    pub(crate) metrics: Option<MetricsConfig>,
     /// None: auditors are not served.
     pub(crate) auditors: Option<AuditorsConfig>,
     pub(crate) map: Arc<RegionMap>,
@@ -56,6 +59,8 @@ fn known_keys(root: &Section<'_>) {
         "cache_mb",
         "disk_reserve_mb",
         "plaintext",
+        "plaintext_metrics",
+        "metrics",
         "tls",
         "require_sandbox",
     ]);
@@ -89,6 +94,7 @@ pub(crate) fn read(path: &Path) -> Result<Config, Failure> {
             tls::pinned(root, map, region);
         }
         let auditors = log::auditors(root, tls.as_ref());
+        let metrics = metrics::metrics(root, tls.as_ref());
         let log = log::settings(root);
         let folder = |key| root.parsed(key, "a path", |t| Some(beside(path, t)));
         let (data, anchor, keys) = (folder("data"), folder("anchor"), folder("keys"));
@@ -118,6 +124,7 @@ pub(crate) fn read(path: &Path) -> Result<Config, Failure> {
             settings,
             listen,
             admin_listen,
+            metrics,
             auditors,
             map,
             annex,

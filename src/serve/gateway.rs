@@ -71,7 +71,9 @@ pub(crate) fn run(path: &Path) -> Result<(), Failure> {
         maps::follow_annexes(gateway.handle(), config.annex_files);
         let listener = bind(config.listen).await?;
         let admin = bind(config.admin_listen).await?;
-        let pages = tokio::spawn(serve_admin(admin, health, Arc::new(registry), stop.never()));
+        let guard = certificates::guard(config.metrics)?;
+        let registry = Arc::new(registry);
+        let pages = tokio::spawn(serve_admin(admin, guard, health, registry, stop.never()));
         let served = gateway.serve(listener, stop.asked()).await;
         pages.abort();
         served.map_err(|e| error(path, e))?;

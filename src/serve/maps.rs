@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use atlas::RegionMap;
 use gateway::Handle;
+use link::supervise::supervise;
 use link::tls::Tls;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
@@ -18,47 +19,67 @@ use crate::config::maps::{AnnexFiles, note_of_annex};
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Pins what each map of a shard says from then on.
-pub(super) fn pin_with_shard(tls: Tls, mut maps: watch::Receiver<Arc<RegionMap>>) {
-    tokio::spawn(async move {
-        while maps.changed().await.is_ok() {
-            let map = Arc::clone(&maps.borrow_and_update());
-            tls.repin(config::tls::pins(&map));
+pub(super) fn pin_with_shard(tls: Tls, maps: watch::Receiver<Arc<RegionMap>>) {
+    keep("pins", move || {
+        let (tls, mut maps) = (tls.clone(), maps.clone());
+        async move {
+            while maps.changed().await.is_ok() {
+                let map = Arc::clone(&maps.borrow_and_update());
+                tls.repin(config::tls::pins(&map));
+            }
         }
     });
 }
 
 /// Pins what each map of a gateway says from then on.
 pub(super) fn pin_with_gateway(tls: Tls, handle: Handle) {
-    let mut map = handle.map();
-    tokio::spawn(async move {
-        loop {
-            map = handle.until_other(&map).await;
-            tls.repin(config::tls::pins(&map));
+    let first = handle.map();
+    keep("pins", move || {
+        let (tls, handle, mut map) = (tls.clone(), handle.clone(), Arc::clone(&first));
+        async move {
+            loop {
+                map = handle.until_other(&map).await;
+                tls.repin(config::tls::pins(&map));
+            }
         }
     });
 }
 
+/// Runs a task as long as the process; one that panics begins again.
+fn keep<T: Future<Output = ()> + Send + 'static>(
+    task: &'static str,
+    begin: impl FnMut() -> T + Send + 'static,
+) {
+    tokio::spawn(supervise(task, begin, || std::future::ready(())));
+}
+
 /// Reads the annexes again whenever one of them, or the map, has changed.
 pub(super) fn follow_annexes(handle: Handle, files: AnnexFiles) {
+    keep("annexes", move || look_at_annexes(handle.clone(), files.clone()));
+}
+
+async fn look_at_annexes(handle: Handle, files: AnnexFiles) {
     // Of a time before anything was read: the first look reads them once more.
     let (mut seen, mut map) = ([0; 32], handle.map());
-    tokio::spawn(async move {
-        loop {
-            tokio::select! {
-                other = handle.until_other(&map) => map = other,
-                () = sleep(LOOK_EVERY) => {
-                    let now = digest(&files);
-                    if now == seen {
-                        continue;
-                    }
-                    seen = now;
+    loop {
+        tokio::select! {
+            other = handle.until_other(&map) => map = other,
+            () = sleep(LOOK_EVERY) => {
+                let now = digest(&files);
+                if now == seen {
+                    continue;
                 }
+                seen = now;
             }
-            let annexes = files.read(&map, handle.annexes());
-            tracing::info!(regions = annexes.len(), "annexes were read");
-            handle.set_annexes(annexes);
         }
-    });
+        let (annexes, unusable) = files.read(&map, handle.annexes());
+        if unusable == 0 {
+            tracing::info!(regions = annexes.len(), "annexes were read");
+        } else {
+            tracing::error!(unusable, "annexes were read, and not all of them can be used");
+        }
+        handle.set_annexes(annexes);
+    }
 }
 
 /// Of the names and contents of all files, and of the notes beside them.

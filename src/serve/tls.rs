@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use atlas::RegionMap;
-use link::admin::Health;
+use link::admin::{Guard, Health};
 use link::metrics::Registry;
 use link::peer::PeerKind;
 use link::system::SystemClock;
@@ -12,6 +12,7 @@ use terms::RegionId;
 
 use crate::cli::{Exit, Failure};
 use crate::config;
+use crate::config::metrics::MetricsConfig;
 
 /// Opens TLS between our own processes, as a process of that kind and region, and reads its files
 /// again whenever they change. Needs a running runtime.
@@ -42,6 +43,14 @@ pub(super) fn open_listener(
     let kept = tls.clone();
     tokio::spawn(async move { kept.keep().await });
     Ok(tls)
+}
+
+/// Who may see the pages of health and metrics, with TLS as [`open`] does.
+pub(super) fn guard(config: Option<MetricsConfig>) -> Result<Option<Guard>, Failure> {
+    let Some(MetricsConfig { files, uris, token }) = config else { return Ok(None) };
+    // What it counts is not on the page: the names are those of the listener of callers.
+    let tls = files.map(|files| open_listener(files, &mut Registry::new())).transpose()?;
+    Ok(Some(Guard { tls, uris, token }))
 }
 
 fn error(error: Error) -> Failure {

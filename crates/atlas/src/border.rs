@@ -4,7 +4,6 @@
 use smallvec::SmallVec;
 use terms::{Collection, Detail, Fault, Reason};
 
-use crate::placement::join;
 use crate::{Attachment, Constraint, Country, Date, Ingress, Jurisdiction, RegionMap, StatutePack};
 
 /// The jurisdictions whose law forbids it, by code, each once; at least one.
@@ -28,8 +27,8 @@ impl Barred {
     }
 
     fn fault(&self, reason: Reason) -> Fault {
-        let all = join(self.0.iter().map(|jurisdiction| jurisdiction.as_str()));
-        Fault::new(reason).with(Detail::Conflicting, all)
+        let all: Vec<&str> = self.0.iter().map(|jurisdiction| jurisdiction.as_str()).collect();
+        Fault::new(reason).with(Detail::Conflicting, all.join(","))
     }
 
     fn of(barring: impl Iterator<Item = Jurisdiction>) -> Result<(), Self> {

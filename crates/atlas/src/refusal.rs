@@ -147,7 +147,8 @@ impl Refusal {
 impl From<&Refusal> for Fault {
     fn from(refusal: &Refusal) -> Self {
         let conflicting = refusal.conflicting();
-        let list = |all: &[Jurisdiction]| join(all.iter().map(|j| j.as_str())).replace(", ", ",");
+        let list =
+            |all: &[Jurisdiction]| all.iter().map(|j| j.as_str()).collect::<Vec<_>>().join(",");
         let mut fault = Self::new(refusal.reason())
             .problem(refusal.problem())
             .cure(refusal.cure())

@@ -77,6 +77,8 @@ fn the_sample_map_lets_these_read_and_no_others() {
         ("payments", "residence FR", "KZ DE", "EEA"),
         ("messages", "residence FR", "GB DE", "EEA"),
         ("messages", "residence GB", "GB DE", ""),
+        // One form for lists: a comma, as in a refusal's.
+        ("messages", "residence FR, residence RU", "? ?", "EEA,RU"),
         ("messages", "residence GB", "US DE", "GB"),
         // A mirror's law bars no reader, and where no law attaches there is nothing to judge.
         ("messages", "residence KZ", "US ?", ""),

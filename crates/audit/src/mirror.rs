@@ -93,6 +93,11 @@ pub fn not_answered(error: &client::Error) -> String {
     if matches!(error, client::Error::TimedOut) {
         return "it did not answer in time".to_owned();
     }
+    if matches!(error, client::Error::MalformedStatus) {
+        return "its answer ends with a malformed status: is it a shard of this deployment, and \
+                does nothing between change its answers?"
+            .to_owned();
+    }
     // What is refused is told in the words of whoever refuses.
     crate::shown(&error.to_string())
 }

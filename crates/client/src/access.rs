@@ -6,9 +6,19 @@ use std::sync::Arc;
 use terms::pem;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
+use terms::limits::STREAM_IN_FLIGHT_MAX;
+
 use crate::address::Address;
 use crate::call::CONNECT_TIMEOUT;
 use crate::{Error, NotFollowed, Token};
+
+/// Bytes of one answer that are taken before they are read.
+const STREAM_WINDOW_BYTES: u32 = 2 << 20;
+/// Bytes of all answers on one connection that are taken before they are read. Half of that is what
+/// h2 lets small frames take up unread, each at most 256 bytes of it, before it closes the
+/// connection: with [`STREAM_IN_FLIGHT_MAX`] answers a stream, 32 streams may stand still.
+const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+const _: () = assert!(32 * STREAM_IN_FLIGHT_MAX * 256 <= CONNECTION_WINDOW_BYTES as usize / 2);
 
 /// How a caller reaches gateways, and where its bodies may go. The default is what a plaintext
 /// listener on loopback takes: no certificate, no token, no other gateway.
@@ -101,6 +111,8 @@ impl Tls {
         let endpoint = Endpoint::from_shared(address.to_string())
             .map_err(|_| Error::Address("is not of the form https://host:port"))?
             .connect_timeout(CONNECT_TIMEOUT)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .tcp_nodelay(true);
         if !address.is_secure() {
             return Ok(endpoint);

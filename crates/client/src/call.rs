@@ -1,11 +1,12 @@
 //! A caller's client: its calls, and when and where a call is made again.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use prost::Message;
-use terms::Reason;
 use terms::limits::REQUEST_BYTES_MAX;
+use terms::{Entropy, EntropyFailed, Reason, jittered};
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::{Code, Request, Response, Status};
 use tonic_health::pb::HealthCheckRequest;
@@ -19,7 +20,8 @@ use crate::{Access, Error, api};
 
 /// Time in which a connection must come about.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// The wait before the second attempt; each further one waits twice as long.
+/// The longest wait before the second attempt; each further one may wait twice as long. The wait
+/// itself is drawn between half of that and all of it, and added to what the gateway asks for.
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 /// The longest wait between two attempts, unless the gateway asks for more.
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
@@ -45,6 +47,27 @@ pub struct Client {
     settings: Settings,
     /// Whether every request id was drawn just now.
     drawn: bool,
+    /// Draws the waits between two attempts.
+    entropy: Chance,
+}
+
+/// Where randomness comes from.
+#[derive(Clone)]
+struct Chance(Arc<dyn Entropy>);
+
+impl fmt::Debug for Chance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Chance")
+    }
+}
+
+/// That of the operating system.
+struct System;
+
+impl Entropy for System {
+    fn fill(&self, buffer: &mut [u8]) -> Result<(), EntropyFailed> {
+        getrandom::fill(buffer).map_err(|_| EntropyFailed)
+    }
 }
 
 /// Where a call goes first, until when, and whether it may go on to another gateway.
@@ -96,7 +119,15 @@ impl Client {
     }
 
     fn of(gateways: Gateways, settings: Settings) -> Self {
-        Self { gateways: Arc::new(gateways), settings, drawn: false }
+        let entropy = Chance(Arc::new(System));
+        Self { gateways: Arc::new(gateways), settings, drawn: false, entropy }
+    }
+
+    /// The same client, with its waits between two attempts drawn from `entropy` instead of the
+    /// operating system's randomness.
+    #[must_use]
+    pub fn with_entropy(&self, entropy: Arc<dyn Entropy>) -> Self {
+        Self { entropy: Chance(entropy), ..self.clone() }
     }
 
     /// The same client for writes that nobody has sent before, under ids that were drawn just now
@@ -337,8 +368,12 @@ impl Client {
                 _ => {}
             }
             left = left.saturating_sub(1);
+            // Whatever broke when the time was up broke because of that.
+            if error.refused().is_none() && Instant::now() >= route.until {
+                return Err(Error::TimedOut);
+            }
             let Some(asked) = error.again_after() else { return Err(error) };
-            let wait = asked.max(backoff);
+            let wait = asked + jittered(backoff, self.entropy.0.as_ref());
             if left == 0 || wait >= route.until.saturating_duration_since(Instant::now()) {
                 return Err(error);
             }

@@ -5,7 +5,8 @@ use std::io;
 use std::time::Duration;
 
 use terms::limits::REQUEST_BYTES_MAX;
-use tonic::{Code, Status};
+use tonic::{Code, Status, TimeoutExpired};
+use wire::status_check::MalformedStatus;
 
 use crate::receipt::Unproven;
 use crate::{Refused, TokenInvalid};
@@ -61,6 +62,13 @@ pub enum Error {
         "the gateway did not answer in time; the same request_id settles whether a write happened"
     )]
     TimedOut,
+    /// The answer ended with a status that cannot be decoded.
+    #[error(
+        "the peer's answer ends with a malformed status (grpc-status-details-bin): whoever answers \
+         at this address is no Bailiwick server, or something between changes its answers; the \
+         same request_id settles whether a write happened"
+    )]
+    MalformedStatus,
     /// Somebody answered who is no gateway of ours.
     #[error("the peer is no Bailiwick gateway: it answered {0:?} without a reason of ours")]
     NotBailiwick(Code),
@@ -103,6 +111,7 @@ impl Error {
             | Self::TooLarge
             | Self::Broken
             | Self::TimedOut
+            | Self::MalformedStatus
             | Self::NotBailiwick(_)
             | Self::Unproven(_) => None,
         }
@@ -124,6 +133,7 @@ impl Error {
             | Self::Handshake(_)
             | Self::TooLarge
             | Self::TimedOut
+            | Self::MalformedStatus
             | Self::NotBailiwick(_)
             | Self::Unproven(_) => None,
         }
@@ -140,11 +150,18 @@ impl Error {
 
 impl From<Status> for Error {
     fn from(status: Status) -> Self {
+        if MalformedStatus::is_cause_of(&status) {
+            return Self::MalformedStatus;
+        }
         if let Some(refused) = Refused::of_status(&status) {
             return Self::Refused(Box::new(refused));
         }
         if let Some(why) = handshake(&status) {
             return Self::Handshake(why);
+        }
+        // Our own deadline: tonic calls that CANCELLED.
+        if causes(&status).any(|cause| cause.is::<TimeoutExpired>()) {
+            return Self::TimedOut;
         }
         // Without a reason, it was not the gateway that spoke, but the connection.
         let code = status.code();
@@ -161,14 +178,20 @@ impl From<Status> for Error {
 /// What TLS says below an error, if it is TLS that failed. That does not pass by itself, so it is
 /// not tried again; and it names neither a token nor content.
 fn handshake(error: &dyn StdError) -> Option<String> {
+    // The kind that TLS gives to everything that is wrong with a peer's bytes.
+    let of_tls = |io: &&io::Error| io.kind() == io::ErrorKind::InvalidData;
+    causes(error)
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .find(of_tls)
+        .map(io::Error::to_string)
+}
+
+/// What lies below an error, from the nearest to the first.
+fn causes<'e>(error: &'e dyn StdError) -> impl Iterator<Item = &'e (dyn StdError + 'static)> {
     let mut next = error.source();
-    while let Some(cause) = next {
-        let io = cause.downcast_ref::<io::Error>();
-        // The kind that TLS gives to everything that is wrong with a peer's bytes.
-        if let Some(io) = io.filter(|io| io.kind() == io::ErrorKind::InvalidData) {
-            return Some(io.to_string());
-        }
+    std::iter::from_fn(move || {
+        let cause = next?;
         next = cause.source();
-    }
-    None
+        Some(cause)
+    })
 }

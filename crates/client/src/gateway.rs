@@ -8,6 +8,7 @@ use terms::{Detail, Reason};
 use tonic::Code;
 use tonic::transport::Channel;
 use tonic_health::pb::health_client::HealthClient;
+use wire::status_check::Checked;
 use wire::v1::records_client::RecordsClient;
 use wire::v1::region_maps_client::RegionMapsClient;
 use wire::v1::ruling::Outcome;
@@ -24,10 +25,10 @@ const OTHERS_MAX: usize = 64;
 #[derive(Debug, Clone)]
 pub(crate) struct Gateway {
     target: Target,
-    pub(crate) records: RecordsClient<Channel>,
-    pub(crate) subjects: SubjectsClient<Channel>,
-    pub(crate) maps: RegionMapsClient<Channel>,
-    pub(crate) health: HealthClient<Channel>,
+    pub(crate) records: RecordsClient<Checked<Channel>>,
+    pub(crate) subjects: SubjectsClient<Checked<Channel>>,
+    pub(crate) maps: RegionMapsClient<Checked<Channel>>,
+    pub(crate) health: HealthClient<Checked<Channel>>,
 }
 
 /// All connections of one client.
@@ -44,6 +45,7 @@ pub(crate) struct Gateways {
 
 impl Gateway {
     fn new(target: Target, channel: Channel) -> Self {
+        let channel = Checked::new(channel);
         let records = RecordsClient::new(channel.clone())
             .max_decoding_message_size(FRAME_BYTES_MAX)
             .max_encoding_message_size(REQUEST_BYTES_MAX);

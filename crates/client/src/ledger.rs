@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status, Streaming};
+use wire::status_check::Checked;
 use wire::v1::ledger_client::LedgerClient;
 
 use crate::access::Target;
@@ -30,9 +31,9 @@ const WINDOW_BYTES: u32 = 4 << 20;
 /// A shard, as an auditor has it. Clones share their connection, which comes back by itself.
 #[derive(Debug, Clone)]
 pub struct Ledger {
-    client: LedgerClient<Channel>,
+    client: LedgerClient<Checked<Channel>>,
     /// The same for long answers.
-    long: LedgerClient<Channel>,
+    long: LedgerClient<Checked<Channel>>,
     token: Token,
 }
 
@@ -66,7 +67,8 @@ impl Ledger {
     }
 
     fn of(channel: Channel, access: &Access) -> Self {
-        let client = LedgerClient::new(channel).max_decoding_message_size(LEDGER_ANSWER_BYTES_MAX);
+        let client = LedgerClient::new(Checked::new(channel));
+        let client = client.max_decoding_message_size(LEDGER_ANSWER_BYTES_MAX);
         let long = client.clone().max_decoding_message_size(LEDGER_LONG_ANSWER_BYTES_MAX);
         Self { client, long, token: access.token.clone() }
     }

@@ -2,6 +2,10 @@
 //!
 //! What was sent is kept until it is answered, its body included, since a receipt speaks of it:
 //! whoever bounds what is in flight bounds that, too.
+//!
+//! No more requests are under way than a gateway works on at once ([`STREAM_IN_FLIGHT_MAX`]). So
+//! the gateway reads whatever is sent, and reads it at once: h2 closes a connection on which many
+//! small frames lie unread.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -10,12 +14,13 @@ use std::time::Duration;
 
 use prost::Message as _;
 use terms::Reason;
-use terms::limits::REQUEST_BYTES_MAX;
-use tokio::sync::mpsc;
+use terms::limits::{REQUEST_BYTES_MAX, STREAM_IN_FLIGHT_MAX};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Request, Streaming};
+use wire::status_check::Checked;
 use wire::v1::records_client::RecordsClient;
 use wire::v1::stream_put_response::Outcome;
 
@@ -38,6 +43,7 @@ pub enum NotSent {
 pub struct Puts {
     sender: mpsc::Sender<api::PutRecordRequest>,
     sent: Sent,
+    room: Arc<Semaphore>,
 }
 
 /// The answers of a stream, in the order in which they are durable.
@@ -70,7 +76,7 @@ struct Sent(Arc<Mutex<Waiting>>);
 #[derive(Default)]
 struct Waiting {
     next: u64,
-    asked: HashMap<u64, api::PutRecordRequest>,
+    asked: HashMap<u64, (api::PutRecordRequest, OwnedSemaphorePermit)>,
 }
 
 /// What is known of every request of a stream, and how long its opening may take.
@@ -83,7 +89,7 @@ pub(crate) struct Opening {
 }
 
 pub(crate) async fn open(
-    mut records: RecordsClient<Channel>,
+    mut records: RecordsClient<Checked<Channel>>,
     opening: Opening,
 ) -> Result<(Puts, Answers), Error> {
     let Opening { ahead, within, bearer, tenant, first } = opening;
@@ -95,7 +101,8 @@ pub(crate) async fn open(
     let opened = timeout(within, records.stream_put(request));
     let stream = opened.await.map_err(|_| Error::TimedOut)??.into_inner();
     let sent = Sent::default();
-    Ok((Puts { sender, sent: sent.clone() }, Answers { stream, sent, tenant, first }))
+    let room = Arc::new(Semaphore::new(STREAM_IN_FLIGHT_MAX));
+    Ok((Puts { sender, sent: sent.clone(), room }, Answers { stream, sent, tenant, first }))
 }
 
 // === impl Sent ===
@@ -109,7 +116,9 @@ impl Sent {
 // === impl Puts ===
 
 impl Puts {
-    /// Sends a request. Waits while there is no room: the gateway reads no faster than it writes.
+    /// Sends a request. Waits while there is no room: the gateway reads no faster than it writes,
+    /// and [`STREAM_IN_FLIGHT_MAX`] requests at most are sent and have no answer that was taken
+    /// from [`Answers`]. So take the answers while you send.
     ///
     /// # Errors
     /// [`NotSent`].
@@ -117,12 +126,17 @@ impl Puts {
         if request.encoded_len() > REQUEST_BYTES_MAX {
             return Err(NotSent::TooLarge);
         }
+        let in_flight = tokio::select! {
+            in_flight = Arc::clone(&self.room).acquire_owned() => in_flight,
+            () = self.sender.closed() => return Err(NotSent::Ended),
+        };
+        let in_flight = in_flight.map_err(|_| NotSent::Ended)?;
         let room = self.sender.reserve().await.map_err(|_| NotSent::Ended)?;
         // Under the lock, so that the numbers are those of the order of sending.
         let mut waiting = self.sent.lock();
         let index = waiting.next;
         waiting.next += 1;
-        waiting.asked.insert(index, essence(&request));
+        waiting.asked.insert(index, (essence(&request), in_flight));
         room.send(request);
         Ok(())
     }
@@ -158,7 +172,8 @@ impl Answers {
     pub async fn next(&mut self) -> Result<Option<Answer>, Error> {
         let Some(message) = self.stream.message().await? else { return Ok(None) };
         let api::StreamPutResponse { index, request_id, outcome } = message;
-        let asked = self.sent.lock().asked.remove(&index).ok_or(Unproven::NotAsked)?;
+        let asked = self.sent.lock().asked.remove(&index);
+        let (asked, _in_flight) = asked.ok_or(Unproven::NotAsked)?;
         let outcome = match outcome {
             _ if request_id != asked.request_id => Err(Unproven::OtherWrite.into()),
             Some(Outcome::Done(answer)) => self.checked(&asked, answer),
@@ -206,7 +221,8 @@ mod tests {
     #[tokio::test]
     async fn a_request_that_no_gateway_reads_is_not_sent() {
         let (sender, mut receiver) = mpsc::channel(2);
-        let puts = Puts { sender, sent: Sent::default() };
+        let room = Arc::new(Semaphore::new(STREAM_IN_FLIGHT_MAX));
+        let puts = Puts { sender, sent: Sent::default(), room };
         let of =
             |bytes| api::PutRecordRequest { body: vec![0; bytes].into(), ..Default::default() };
         // Beside its body, a request needs bytes for itself.

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
 use crate::callers::{Identified, Identity};
-use crate::errors::{self, Log};
+use crate::errors::{self, By, Log};
 use crate::identity::Acting;
 use crate::metrics::{Ending, Method, Metrics};
 use crate::shares::{Share, Shares, TenantLimits};
@@ -89,14 +89,16 @@ impl Drop for Seat {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deadline {
     arrived: Instant,
-    named: Option<Instant>,
+    named: Option<Duration>,
 }
+
+/// The longest that a call, or one request of a stream, may take.
+const DEADLINE_MAX: Duration = Duration::from_millis(DEADLINE_MS_MAX);
 
 impl Deadline {
     /// From the time that the caller named, if it did.
-    pub(crate) fn new(arrived: Instant, named: Option<Duration>) -> Self {
-        let most = Duration::from_millis(DEADLINE_MS_MAX);
-        Self { arrived, named: named.map(|named| arrived + named.min(most)) }
+    pub(crate) const fn new(arrived: Instant, named: Option<Duration>) -> Self {
+        Self { arrived, named }
     }
 
     /// Of the whole call.
@@ -104,11 +106,15 @@ impl Deadline {
         self.of_item(self.arrived)
     }
 
-    /// Of one request of a stream, read at `read`: a stream may last as long as its caller likes,
-    /// each of its requests as long as a call may.
+    /// Of one request of a stream, read at `read`: a stream may last as long as its caller has
+    /// named, each of its requests as long as a call may, from when it was read.
     pub(crate) fn of_item(&self, read: Instant) -> Instant {
-        let usual = Duration::from_millis(DEADLINE_MS_DEFAULT);
-        self.named.unwrap_or(read + usual)
+        let Some(named) = self.named else {
+            return read + Duration::from_millis(DEADLINE_MS_DEFAULT);
+        };
+        let most = read + DEADLINE_MAX;
+        // A named end that no clock can hold never comes.
+        self.arrived.checked_add(named).map_or(most, |end| end.min(most))
     }
 }
 
@@ -142,11 +148,18 @@ impl Desk {
         }
     }
 
-    /// Ends a call that is refused: counted, logged, and made what the caller reads.
-    pub(crate) fn refuse(&self, entered: &Entered, fault: &Fault) -> Status {
-        self.log.refused(fault, entered.id, entered.method);
-        self.count(entered, Ending::Refused(fault.reason));
+    /// Ends a call that is refused: counted, logged or counted as not logged, and made what the
+    /// caller reads.
+    pub(crate) fn refuse(&self, entered: &Entered, fault: &Fault, by: &By) -> Status {
+        self.refused(entered, fault, by);
         errors::status(fault, entered.id)
+    }
+
+    fn refused(&self, entered: &Entered, fault: &Fault, by: &By) {
+        if !self.log.refused(fault, (entered.id, entered.method), by) {
+            self.metrics.not_logged(fault.reason);
+        }
+        self.count(entered, Ending::Refused(fault.reason));
     }
 
     fn count(&self, entered: &Entered, ending: Ending) {
@@ -182,14 +195,14 @@ impl Asked {
         let Some(entered) = beside.remove::<Entered>() else {
             let at = Instant::now();
             let entered = Entered { id: desk.ids.next(), method: Method::Other, at };
-            return Err(desk.refuse(&entered, &Reason::Internal.into()));
+            return Err(desk.refuse(&entered, &Reason::Internal.into(), &By::default()));
         };
         let found = (beside.remove(), beside.remove(), beside.remove());
         let (Some(identified), Some(acting), Some(share)) = found else {
-            return Err(desk.refuse(&entered, &Reason::Internal.into()));
+            return Err(desk.refuse(&entered, &Reason::Internal.into(), &By::default()));
         };
         let (Some(deadline), Some(seat)) = (beside.remove::<Deadline>(), beside.remove()) else {
-            return Err(desk.refuse(&entered, &Reason::Internal.into()));
+            return Err(desk.refuse(&entered, &Reason::Internal.into(), &By::default()));
         };
         let (turn, desk) = (Turn { acting, share }, Arc::clone(desk));
         let asked = Self { turn, identified, deadline, entered, desk, open: true, _seat: seat };
@@ -216,7 +229,7 @@ impl Asked {
     /// The call is refused.
     pub(crate) fn refuse(&mut self, fault: &Fault) -> Status {
         self.open = false;
-        self.desk.refuse(&self.entered, fault)
+        self.desk.refuse(&self.entered, fault, &By::acting(&self.turn.acting))
     }
 
     /// The turn of one request of this stream: it counts as a call of its own.
@@ -240,7 +253,7 @@ impl Asked {
     pub(crate) fn item(&self) -> Item {
         let id = self.desk.ids.next();
         let entered = Entered { id, method: Method::StreamPutItem, at: Instant::now() };
-        Item { entered, desk: Arc::clone(&self.desk) }
+        Item { entered, acting: self.turn.acting.clone(), desk: Arc::clone(&self.desk) }
     }
 }
 
@@ -255,6 +268,7 @@ impl Drop for Asked {
 /// One request of a stream.
 pub(crate) struct Item {
     pub(crate) entered: Entered,
+    acting: Acting,
     desk: Arc<Desk>,
 }
 
@@ -266,8 +280,7 @@ impl Item {
 
     /// The request is refused, and the stream goes on.
     pub(crate) fn refuse(&self, fault: &Fault) -> tonic_types::pb::Status {
-        self.desk.log.refused(fault, self.entered.id, self.entered.method);
-        self.desk.count(&self.entered, Ending::Refused(fault.reason));
+        self.desk.refused(&self.entered, fault, &By::acting(&self.acting));
         errors::status_message(fault, self.entered.id)
     }
 }
@@ -286,6 +299,23 @@ mod tests {
             buffer.fill(self.0);
             Ok(())
         }
+    }
+
+    #[test]
+    fn a_request_of_a_stream_has_its_time_from_when_it_was_read() {
+        const MINUTE: Duration = Duration::from_secs(60);
+        let start = Instant::now();
+        let deadline = |named| Deadline::new(start, named);
+        let half_an_hour = deadline(Some(30 * MINUTE));
+        assert_eq!(half_an_hour.of_call(), start + 10 * MINUTE);
+        assert_eq!(half_an_hour.of_item(start + 12 * MINUTE), start + 22 * MINUTE);
+        assert_eq!(half_an_hour.of_item(start + 25 * MINUTE), start + 30 * MINUTE);
+        let late = start + 31 * MINUTE;
+        assert!(half_an_hour.of_item(late) < late, "the stream's own time is over");
+        let usual = Duration::from_millis(DEADLINE_MS_DEFAULT);
+        assert_eq!(deadline(None).of_item(late), late + usual);
+        assert_eq!(deadline(Some(Duration::MAX)).of_item(late), late + 10 * MINUTE);
+        assert_eq!(deadline(Some(MINUTE)).of_item(start), start + MINUTE);
     }
 
     #[test]

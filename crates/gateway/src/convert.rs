@@ -12,6 +12,9 @@ use crate::identity::Caller;
 /// Bytes of an etag: more than any shard makes.
 const ETAG_BYTES_MAX: usize = 64;
 
+/// Collections that one error names.
+const COLLECTIONS_SHOWN_MAX: usize = 32;
+
 /// A record, by whose and what it is.
 pub(crate) struct Target {
     pub(crate) subject: SubjectId,
@@ -168,8 +171,17 @@ impl Reader<'_> {
         self.caller.may_use(&collection)?;
         match self.map.collection(&collection) {
             Some(_) => Ok(collection),
-            None => Err(Fault::new(Reason::CollectionUnknown).field("collection")),
+            None => Err(Fault::new(Reason::CollectionUnknown)
+                .field("collection")
+                .cure(format!("use one of: {}", self.known_collections()))),
         }
+    }
+
+    /// The first collections that the map declares and the caller may use.
+    fn known_collections(self) -> String {
+        let own = self.map.collections().map(|rules| rules.name());
+        let own = own.filter(|name| self.caller.may_use(name).is_ok()).map(Collection::as_str);
+        own.take(COLLECTIONS_SHOWN_MAX).collect::<Vec<_>>().join(", ")
     }
 
     fn body(self, collection: &Collection, bytes: usize) -> Result<(), Fault> {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
+use link::metrics::Label;
 use link::peer::PeerId;
 use link::session::{Frames, MESSAGE_BYTES_MAX, PROTOCOL};
 use link::tls::{Peer as Shown, Tls};
@@ -15,10 +16,11 @@ use terms::limits::SESSION_IN_FLIGHT_MAX;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-use tonic::Streaming;
 use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::{Status, Streaming};
 use wire::session as proto;
 use wire::session::session_client::SessionClient;
+use wire::status_check::{Checked, MalformedStatus};
 
 use crate::charts::Charts;
 use crate::flight::{Flight, Limits};
@@ -47,7 +49,7 @@ pub(crate) struct Outside {
 
 /// Why a session ended or did not come about. Shown to operators; it holds nothing that a peer
 /// sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub(crate) enum Ended {
     #[error("the annex gives an address that cannot be used")]
     Address,
@@ -75,6 +77,41 @@ pub(crate) enum Ended {
     End,
     #[error("the connection broke")]
     Broken,
+    #[error("the peer ended a call with a status that cannot be decoded")]
+    Malformed,
+    #[error("the session's task panicked, which is a bug")]
+    Panicked,
+}
+
+impl Ended {
+    /// Why a call of the session has failed; `otherwise`, if there is no better word for it.
+    pub(crate) fn by(status: &Status, otherwise: Self) -> Self {
+        if MalformedStatus::is_cause_of(status) { Self::Malformed } else { otherwise }
+    }
+}
+
+impl Label for Ended {
+    const KEY: &'static str = "cause";
+
+    fn value(&self) -> &str {
+        match self {
+            Self::Address => "address",
+            Self::NoTls => "no_tls",
+            Self::Handshake => "handshake",
+            Self::Distrusted => "distrusted",
+            Self::Unresolved => "unresolved",
+            Self::NotLoopback => "not_loopback",
+            Self::Unreachable => "unreachable",
+            Self::NoWelcome => "no_welcome",
+            Self::Refused => "refused",
+            Self::WrongPeer => "wrong_peer",
+            Self::Goodbye => "goodbye",
+            Self::End => "end",
+            Self::Broken => "broken",
+            Self::Malformed => "malformed_status",
+            Self::Panicked => "panicked",
+        }
+    }
 }
 
 /// A connection over which the right shard has welcomed us.
@@ -186,11 +223,12 @@ async fn greet(session: &Session, outside: &Outside) -> Result<Met, Ended> {
     let departing = Arc::clone(&flight);
     let frames =
         Frames::filtered(first, receiver, move |call: &proto::Call| departing.depart(call.id));
-    let mut client = SessionClient::new(channel)
+    let mut client = SessionClient::new(Checked::new(channel))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
-    let mut replies = client.open(frames).await.map_err(|_| Ended::Refused)?.into_inner();
-    let frame = replies.message().await.map_err(|_| Ended::Refused)?.ok_or(Ended::Refused)?;
+    let refused = |status: Status| Ended::by(&status, Ended::Refused);
+    let mut replies = client.open(frames).await.map_err(refused)?.into_inner();
+    let frame = replies.message().await.map_err(refused)?.ok_or(Ended::Refused)?;
     if let Some(goodbye) = frame.goodbye {
         // In a fork it says which map it holds: an operator must name both.
         if let Some(map) = frame.map {

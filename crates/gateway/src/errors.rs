@@ -4,12 +4,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use ledger::entry::Role;
 use link::refusals::Refusals;
 pub(crate) use link::status::status;
 use prost::Message as _;
-use terms::{CallId, Clock, Code, Fault, Reason};
+use sha2::{Digest as _, Sha256};
+use terms::{CallId, Clock, Code, Detail, Fault, Reason};
 use tonic_types::pb;
 
+use crate::callers::Identified;
+use crate::identity::{Acting, Caller};
 use crate::metrics::Method;
 
 /// The same as a message, for one item of a stream.
@@ -42,18 +46,21 @@ impl Log {
         self.told.get(&reason).map_or(Some(0), |told| told.line(self.clock.now()))
     }
 
-    /// Says that a call was refused: call id, method, reason, and nothing of the request. What an
-    /// operator must see to is a warning or an error; the rest is information.
-    pub(crate) fn refused(&self, fault: &Fault, call: CallId, method: Method) {
-        let Some(unsaid) = self.line(fault.reason) else { return };
+    /// Says that a call was refused: call id, method, reason, region, who called, and nothing of
+    /// the request. What an operator must see to is a warning or an error; the rest is information.
+    /// Whether it was said: of many in a second, some are left out.
+    pub(crate) fn refused(&self, fault: &Fault, (call, method): (CallId, Method), by: &By) -> bool {
+        let Some(unsaid) = self.line(fault.reason) else { return false };
         let (reason, method) = (fault.reason.as_str(), method.as_str());
+        let region = fault.detail(Detail::Region).unwrap_or_default();
+        let (tenant, role) = (by.tenant(), by.role.map_or("", Role::as_str));
         match fault.reason.code() {
-            Code::Internal | Code::DataLoss => {
-                tracing::error!(call_id = %call, method, reason, unsaid, "call failed");
-            }
-            Code::Unavailable | Code::ResourceExhausted => {
-                tracing::warn!(call_id = %call, method, reason, unsaid, "call not taken");
-            }
+            Code::Internal | Code::DataLoss => tracing::error!(
+                call_id = %call, method, reason, region, tenant, role, unsaid, "call failed"
+            ),
+            Code::Unavailable | Code::ResourceExhausted => tracing::warn!(
+                call_id = %call, method, reason, region, tenant, role, unsaid, "call not taken"
+            ),
             Code::InvalidArgument
             | Code::FailedPrecondition
             | Code::NotFound
@@ -62,12 +69,44 @@ impl Log {
             | Code::Unauthenticated
             | Code::PermissionDenied
             | Code::DeadlineExceeded
-            | Code::Unimplemented => {
-                tracing::info!(call_id = %call, method, reason, unsaid, "call refused");
-            }
+            | Code::Unimplemented => tracing::info!(
+                call_id = %call, method, reason, region, tenant, role, unsaid, "call refused"
+            ),
         }
+        true
     }
 }
+
+/// Who made a call, as far as it is known: for the log, which names the tenant's tag and the role.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct By {
+    caller: Option<Arc<Caller>>,
+    role: Option<Role>,
+}
+
+impl By {
+    /// A caller in one of its roles.
+    pub(crate) fn acting(acting: &Acting) -> Self {
+        Self { caller: Some(Arc::clone(&acting.caller)), role: Some(acting.role) }
+    }
+
+    /// The caller of a request.
+    pub(crate) fn of<T>(request: &http::Request<T>) -> Self {
+        let beside = request.extensions();
+        let caller = beside.get::<Identified>().map(|identified| Arc::clone(&identified.caller));
+        Self { caller, role: beside.get::<Acting>().map(|acting| acting.role) }
+    }
+
+    /// The tag of its tenant; empty while nobody is known.
+    fn tenant(&self) -> String {
+        let Some(caller) = &self.caller else { return String::new() };
+        let digest = Sha256::new().chain_update(TENANT_TAG).chain_update(caller.tenant.as_str());
+        digest.finalize().iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// What a tenant's tag is the digest of, before its name.
+const TENANT_TAG: &str = "bailiwick tenant tag v1\0";
 
 #[cfg(test)]
 mod tests {
@@ -130,6 +169,15 @@ mod tests {
             assert_eq!(details.retry_info().is_some(), passes, "{reason}");
             assert!(details.bad_request().is_none());
         }
+    }
+
+    #[test]
+    fn a_tenant_is_logged_by_its_tag() {
+        let caller = Arc::new(crate::tests::rig::caller());
+        let by = By::acting(&Acting { caller, role: Role::Writer });
+        // printf 'bailiwick tenant tag v1\000sample' | sha256sum | cut -c 1-8
+        assert_eq!((by.tenant().as_str(), by.role), ("f3bcc99c", Some(Role::Writer)));
+        assert_eq!(By::default().tenant(), "");
     }
 
     struct At(AtomicU64);

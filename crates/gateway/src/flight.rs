@@ -1,16 +1,25 @@
 //! The calls in flight on one session: what each waits for, and what became of it when the
 //! session broke. The outcome depends on one thing: whether the call may have reached the shard.
+//!
+//! A shard that answers nothing for [`STILL_MAX`] while calls wait stands still. Further calls to it
+//! are refused at once, but for one in [`PROBE_EVERY`]: its answer shows that the shard goes on.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use terms::limits::{SESSION_BYTES_IN_FLIGHT_MAX, SESSION_IN_FLIGHT_MAX};
 use terms::{Detail, Fault, Reason, RegionId};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use wire::session as proto;
 
 use crate::shares::Load;
 
+/// Time without any answer after which a shard that owes some stands still.
+const STILL_MAX: Duration = Duration::from_secs(5);
+/// Time between two calls that are sent to such a shard.
+const PROBE_EVERY: Duration = Duration::from_secs(1);
 /// Bytes that a call takes up beside its body, for the count of bytes in flight.
 const CALL_BYTES: usize = 512;
 
@@ -37,6 +46,10 @@ struct Calls {
     /// Ids are never used twice on a connection, so a late reply cannot reach another call.
     next: u64,
     stage: Stage,
+    /// When the last answer came, or the first call that waits for one was taken.
+    progress: Instant,
+    /// When a call was last taken though the shard stands still.
+    probe: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +87,14 @@ impl Limits {
 
 impl Flight {
     pub(crate) fn new(region: RegionId, limits: Limits) -> Self {
-        let calls = Calls { waiting: HashMap::new(), bytes: 0, next: 0, stage: Stage::Open };
+        let calls = Calls {
+            waiting: HashMap::new(),
+            bytes: 0,
+            next: 0,
+            stage: Stage::Open,
+            progress: Instant::now(),
+            probe: None,
+        };
         Self { region, limits, calls: Mutex::new(calls) }
     }
 
@@ -86,7 +106,8 @@ impl Flight {
     /// Takes a place for a call.
     ///
     /// # Errors
-    /// `SHARD_BUSY` when there is none, `REGION_UNAVAILABLE` when the session is ending.
+    /// `SHARD_BUSY` when there is none, or the shard stands still; `REGION_UNAVAILABLE` when the
+    /// session is ending.
     pub(crate) fn enter(
         &self,
         body: usize,
@@ -101,7 +122,7 @@ impl Flight {
         let full = calls.waiting.len() >= self.limits.calls_max
             // One call may always go, however small the limit.
             || calls.bytes.saturating_add(bytes) > self.limits.bytes_max && calls.bytes > 0;
-        if full {
+        if full || calls.stands_still(Instant::now()) {
             return Err(self.busy());
         }
         let (caller, answer) = oneshot::channel();
@@ -139,6 +160,9 @@ impl Flight {
     pub(crate) fn arrive(&self, replies: Vec<proto::Reply>) {
         let mut ready = Vec::with_capacity(replies.len());
         let mut calls = self.calls();
+        if !replies.is_empty() {
+            (calls.progress, calls.probe) = (Instant::now(), None);
+        }
         for reply in replies {
             // A reply to nobody: its caller has gone, or the shard counts wrongly.
             let Some(waiting) = calls.remove(reply.id) else { continue };
@@ -230,6 +254,21 @@ impl Flight {
 }
 
 impl Calls {
+    /// Whether a call must not be added now, since the shard owes answers and gives none.
+    fn stands_still(&mut self, now: Instant) -> bool {
+        if self.waiting.is_empty() {
+            self.progress = now;
+        }
+        if now.duration_since(self.progress) < STILL_MAX {
+            return false;
+        }
+        if self.probe.is_some_and(|probe| now.duration_since(probe) < PROBE_EVERY) {
+            return true;
+        }
+        self.probe = Some(now);
+        false
+    }
+
     fn remove(&mut self, id: u64) -> Option<Waiting> {
         let waiting = self.waiting.remove(&id)?;
         self.bytes -= waiting.bytes;
@@ -300,6 +339,29 @@ mod tests {
         by_bytes.arrive(vec![found(big)]);
         assert!(by_bytes.enter(1, Effect::Write, None).is_ok());
         assert_eq!(by_bytes.calls().bytes, 1 + CALL_BYTES);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_shard_that_answers_nothing_gets_a_call_now_and_then() {
+        let flight = flight(100, 1 << 20);
+        let enter = || flight.enter(1, Effect::Write, None).map_err(|fault| fault.reason);
+        let (first, _answer) = enter().unwrap();
+        assert!(flight.depart(first));
+        tokio::time::advance(STILL_MAX).await;
+        let probe = enter().unwrap();
+        assert_eq!(enter().err(), Some(Reason::ShardBusy));
+        tokio::time::advance(PROBE_EVERY).await;
+        assert!(enter().is_ok(), "the next probe");
+        assert_eq!(enter().err(), Some(Reason::ShardBusy));
+        // One answer, and it goes on.
+        flight.arrive(vec![found(probe.0)]);
+        assert!(enter().is_ok() && enter().is_ok());
+        // A shard that owes nothing may be silent for as long as it likes.
+        let idle = self::flight(100, 1 << 20);
+        tokio::time::advance(STILL_MAX * 10).await;
+        for _ in 0..3 {
+            assert!(idle.enter(1, Effect::Write, None).is_ok());
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use atlas::SignedMap;
 use futures_util::future::join_all;
+use link::supervise::supervise;
 use terms::{Fault, Reason};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
@@ -31,27 +32,32 @@ const STEPS_MAX: usize = 64;
 const LEAVE_AFTER: Duration = Duration::from_secs(10);
 
 /// Keeps sessions and maps up to date until the future is dropped. Each by itself: a shard that is
-/// slow about maps keeps nobody from finding another.
+/// slow about maps, or sends one that makes us panic, keeps nobody from finding another.
 pub(crate) async fn keep(outside: Arc<Outside>) {
-    let sessions = async {
-        let mut changes = outside.charts.changes();
-        let mut sessions = Sessions::default();
-        loop {
-            sessions.follow(&outside).await;
-            drop(timeout(LOOK_EVERY, changes.changed()).await);
+    let sessions = || keep_sessions(Arc::clone(&outside));
+    let maps = || keep_maps(Arc::clone(&outside));
+    let nothing = || std::future::ready(());
+    tokio::join!(supervise("sessions", sessions, nothing), supervise("maps", maps, nothing));
+}
+
+async fn keep_sessions(outside: Arc<Outside>) {
+    let mut changes = outside.charts.changes();
+    let mut sessions = Sessions::default();
+    loop {
+        sessions.follow(&outside).await;
+        drop(timeout(LOOK_EVERY, changes.changed()).await);
+    }
+}
+
+async fn keep_maps(outside: Arc<Outside>) {
+    loop {
+        if outside.charts.follows() {
+            take_newest(&outside).await;
+            carry_on(&outside).await;
         }
-    };
-    let maps = async {
-        loop {
-            if outside.charts.follows() {
-                take_newest(&outside).await;
-                carry_on(&outside).await;
-            }
-            // A shard that said something, or only time: the outcome is the same.
-            drop(timeout(LOOK_EVERY, outside.charts.stirred()).await);
-        }
-    };
-    tokio::join!(sessions, maps);
+        // A shard that said something, or only time: the outcome is the same.
+        drop(timeout(LOOK_EVERY, outside.charts.stirred()).await);
+    }
 }
 
 // === sessions ===

@@ -30,7 +30,7 @@ use tonic::body::Body;
 use tower::{Layer, Service};
 
 use crate::call::{Deadline, Desk, Entered};
-use crate::errors;
+use crate::errors::{self, By};
 use crate::gates::is_check;
 use crate::metrics::Method;
 use crate::shares::{Coming, Share, Slot};
@@ -136,10 +136,10 @@ where
             | Method::MapPlan
             | Method::MapApply => one(times.body, usize::MAX),
         };
-        let (desk, kept) = (Arc::clone(desk), Arc::clone(&coming));
+        let (desk, kept, by) = (Arc::clone(desk), Arc::clone(&coming), By::of(&request));
         let watch = |body| {
             let (timer, over) = (None, false);
-            Body::new(Arriving { body, desk, entered, coming: kept, parts, timer, over })
+            Body::new(Arriving { body, desk, entered, by, coming: kept, parts, timer, over })
         };
         Answer { inner: self.inner.call(request.map(watch)), _coming: coming }
     }
@@ -245,6 +245,7 @@ struct Arriving {
     body: Body,
     desk: Arc<Desk>,
     entered: Entered,
+    by: By,
     coming: Arc<Coming>,
     parts: Parts,
     /// Made when there is something to wait for.
@@ -257,7 +258,7 @@ impl Arriving {
     fn end(&mut self, fault: &Fault) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         self.over = true;
         let status = match self.parts {
-            Parts::One { .. } => self.desk.refuse(&self.entered, fault),
+            Parts::One { .. } => self.desk.refuse(&self.entered, fault, &self.by),
             Parts::Many(_) => errors::status(fault, self.entered.id),
         };
         Poll::Ready(Some(Err(status)))

@@ -5,6 +5,8 @@ use std::time::Duration;
 use link::metrics::{By, By2, Counter, Family, Gauge, Histogram, Label, Registry, call_seconds};
 use terms::{Reason, RegionId, ShardId};
 
+use crate::dial::Ended;
+
 /// The methods of the API, and all else that a caller may try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Method {
@@ -104,6 +106,9 @@ pub(crate) struct Metrics {
     in_flight: Gauge,
     session_up: Family<By2<RegionId, ShardId>, Gauge>,
     redials: Family<By<RegionId>, Counter>,
+    session_ends: Family<By2<RegionId, Ended>, Counter>,
+    not_logged: Family<By<Reason>, Counter>,
+    not_grpc: Counter,
     map_epoch: Gauge,
 }
 
@@ -115,6 +120,9 @@ impl Metrics {
             in_flight: Gauge::default(),
             session_up: Family::default(),
             redials: Family::default(),
+            session_ends: Family::default(),
+            not_logged: Family::default(),
+            not_grpc: Counter::default(),
             map_epoch: Gauge::default(),
         };
         let epoch = metrics.map_epoch.clone();
@@ -130,6 +138,13 @@ impl Metrics {
         registry.register("session_up", "Whether the session with a shard is up", up);
         let redials = metrics.redials.clone();
         registry.register("session_redials", "Attempts at a session after the first", redials);
+        let ends = metrics.session_ends.clone();
+        registry.register("session_ends", "Sessions, and attempts at one, that ended", ends);
+        let not_logged = metrics.not_logged.clone();
+        let help = "Refusals that the log left out, of those of `calls`";
+        registry.register("refusals_not_logged", help, not_logged);
+        let not_grpc = metrics.not_grpc.clone();
+        registry.register("requests_not_grpc", "Requests refused since they are no gRPC", not_grpc);
         metrics
     }
 
@@ -137,6 +152,12 @@ impl Metrics {
     pub(crate) fn answered(&self, method: Method, ending: Ending, took: Duration) {
         self.calls.get_or_create(&By2(method, ending)).inc();
         self.seconds.get_or_create(&By(method)).observe(took.as_secs_f64());
+    }
+
+    /// How many calls of a method have ended so.
+    #[cfg(test)]
+    pub(crate) fn calls(&self, method: Method, ending: Ending) -> u64 {
+        self.calls.get_or_create(&By2(method, ending)).get()
     }
 
     /// The calls in flight, to be counted up and down.
@@ -156,5 +177,26 @@ impl Metrics {
 
     pub(crate) fn redialled(&self, region: &RegionId) {
         self.redials.get_or_create(&By(region.clone())).inc();
+    }
+
+    /// A session, or an attempt at one, has ended.
+    pub(crate) fn session_ended(&self, region: &RegionId, cause: Ended) {
+        self.session_ends.get_or_create(&By2(region.clone(), cause)).inc();
+    }
+
+    /// How often a session with a shard of that region has ended for that cause.
+    #[cfg(test)]
+    pub(crate) fn session_ends(&self, region: &RegionId, cause: Ended) -> u64 {
+        self.session_ends.get_or_create(&By2(region.clone(), cause)).get()
+    }
+
+    /// The log leaves out a refusal.
+    pub(crate) fn not_logged(&self, reason: Reason) {
+        self.not_logged.get_or_create(&By(reason)).inc();
+    }
+
+    /// Requests that were refused since they are no gRPC, to be counted.
+    pub(crate) const fn not_grpc(&self) -> &Counter {
+        &self.not_grpc
     }
 }

@@ -42,7 +42,7 @@ pub(crate) async fn put(
         deadline,
         effect: effect(validate_only),
         body: body.len(),
-        load: turn.share.carry(body.len())?,
+        load: turn.share.carry(body.len(), (&region, shared.desk.seats.free()))?,
         op: Op::Put(proto::Put {
             subject: target.subject.expose().to_owned(),
             collection: target.collection.as_str().to_owned(),

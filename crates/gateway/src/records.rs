@@ -93,7 +93,7 @@ async fn get(
         key: target.key.clone(),
     });
     let deadline = asked.deadline.of_call();
-    let (effect, load) = (Effect::Read, share.carry(0)?);
+    let (effect, load) = (Effect::Read, share.carry(0, (way.region(), shared.desk.seats.free()))?);
     let ask = Ask { acting, deadline, effect, body: 0, load, op };
     let found = answers::found(way.send(ask).await?)?;
     let kept = share.keep(found.body.len())?;
@@ -130,7 +130,8 @@ async fn delete(
         prove: delete.prove,
     });
     let deadline = asked.deadline.of_call();
-    let (effect, load) = (effect(validate_only), share.carry(0)?);
+    let (effect, load) =
+        (effect(validate_only), share.carry(0, (way.region(), shared.desk.seats.free()))?);
     let ask = Ask { acting, deadline, effect, body: 0, load, op };
     let (written, receipt) = answers::written(way.send(ask).await?, validate_only)?;
     Ok(v1::DeleteRecordResponse { version: written.version, replayed: written.replayed, receipt })

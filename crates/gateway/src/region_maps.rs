@@ -42,7 +42,7 @@ impl RegionMaps for Service {
         request: Request<v1::GetRegionMapRequest>,
     ) -> Result<Response<v1::SignedRegionMap>, Status> {
         let (asked, request) = Asked::open(&self.0.desk, request)?;
-        let answer = get(&self.0, request.epoch).await;
+        let answer = in_time(&asked, get(&self.0, request.epoch)).await;
         asked.answer(answer)
     }
 
@@ -52,9 +52,11 @@ impl RegionMaps for Service {
     ) -> Result<Response<v1::CheckRegionMapResponse>, Status> {
         let (asked, request) = Asked::open(&self.0.desk, request)?;
         let shared = Arc::clone(&self.0);
-        let reading = self.0.charts.reading.acquire().await;
-        let answer = blocking(move || check(&shared, request)).await;
-        drop(reading);
+        let checked = async {
+            let _reading = self.0.charts.reading.acquire().await;
+            blocking(move || check(&shared, request)).await
+        };
+        let answer = in_time(&asked, checked).await;
         asked.answer(answer)
     }
 
@@ -63,7 +65,7 @@ impl RegionMaps for Service {
         request: Request<v1::PlanRegionMapRequest>,
     ) -> Result<Response<v1::PlanRegionMapResponse>, Status> {
         let (asked, request) = Asked::open(&self.0.desk, request)?;
-        let answer = plan(&self.0, &asked, request).await;
+        let answer = in_time(&asked, plan(&self.0, &asked, request)).await;
         asked.answer(answer)
     }
 
@@ -72,7 +74,7 @@ impl RegionMaps for Service {
         request: Request<v1::ApplyRegionMapRequest>,
     ) -> Result<Response<v1::ApplyRegionMapResponse>, Status> {
         let (asked, request) = Asked::open(&self.0.desk, request)?;
-        let answer = apply(&self.0, request).await;
+        let answer = in_time(&asked, apply(&self.0, request)).await;
         asked.answer(answer)
     }
 
@@ -96,9 +98,19 @@ impl RegionMaps for Service {
         request: Request<v1::RegionMapHistoryRequest>,
     ) -> Result<Response<v1::RegionMapHistory>, Status> {
         let (asked, request) = Asked::open(&self.0.desk, request)?;
-        let answer = history(&self.0, &asked, &request).await;
+        let answer = in_time(&asked, history(&self.0, &asked, &request)).await;
         asked.answer(answer)
     }
+}
+
+/// What a call gives before its caller's deadline. A map that is applied is applied to each shard
+/// by itself: the same call again finds out where it is, and goes on with the rest.
+async fn in_time<T>(
+    asked: &Asked,
+    work: impl Future<Output = Result<T, Fault>>,
+) -> Result<T, Fault> {
+    let done = timeout_at(asked.deadline.of_call(), work).await;
+    done.unwrap_or_else(|_| Err(Reason::DeadlinePassed.into()))
 }
 
 async fn get(shared: &Shared, epoch: u64) -> Result<v1::SignedRegionMap, Fault> {
@@ -386,7 +398,7 @@ async fn of_operator(
 ) -> Result<Outcome, Fault> {
     let (acting, share) = (&asked.turn.acting, &asked.turn.share);
     let deadline = (Instant::now() + within).min(asked.deadline.of_call());
-    let (effect, load) = (Effect::Read, share.carry(body)?);
+    let (effect, load) = (Effect::Read, share.carry(body, (&session.peer.region, usize::MAX))?);
     let ask = Ask { acting, deadline, effect, body, load, op };
     let answered = timeout_at(deadline, session.call(ask, 0)).await;
     Ok(answered.map_err(|_| Fault::new(Reason::DeadlinePassed))??.outcome)

@@ -181,8 +181,9 @@ impl Way<'_> {
         &self.session.peer.region
     }
 
-    /// Sends one call and waits for its answer.
+    /// Sends one call and waits for its answer. What goes wrong on this way names its region.
     pub(crate) async fn send(self, ask: Ask<'_>) -> Result<Answered, Fault> {
-        self.session.call(ask, self.map_epoch).await
+        let answered = self.session.call(ask, self.map_epoch).await;
+        answered.map_err(|fault| fault.with(Detail::Region, self.region().as_str()))
     }
 }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use link::grpc_only::GrpcOnlyLayer;
 use link::listener::Entrance;
+use link::supervise::supervise;
 use terms::limits::{FRAME_BYTES_MAX, REQUEST_BYTES_MAX};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -17,7 +19,7 @@ use wire::v1::region_maps_server::RegionMapsServer;
 use wire::v1::subjects_server::SubjectsServer;
 
 use crate::delivery::DeliveryLayer;
-use crate::health::{Regions, set_serving};
+use crate::health::Regions;
 use crate::intake::{CHECK_BYTES_MAX, IntakeLayer};
 use crate::line::Watched;
 use crate::{Error, Gateway, dial, follow, records, region_maps, stack, subjects};
@@ -29,9 +31,21 @@ const NAMES_BYTES_MAX: usize = 16 << 10;
 /// Calls in flight on one connection.
 const STREAMS_MAX: u32 = 4_096;
 /// Bytes of one call that are taken before they are read.
-const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+const STREAM_WINDOW_BYTES: u32 = 128 << 10;
 /// Bytes of one connection that are taken before they are read.
-const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+/// Streams of puts on one connection that may all stand still with their windows full.
+const STANDING_STREAMS: u32 = 16;
+/// Bytes that the smallest put takes up on the wire.
+const PUT_BYTES_MIN: u32 = 64;
+// h2 closes a connection on which small DATA frames pile up unread. Its budget is half of the
+// connection's window, of which a frame takes what it lacks of 256 bytes. A caller's library may
+// send each put in a frame of its own, and a stream is not read while enough of it is in flight:
+// so a stream's window is small enough that many of them can stand still.
+const _: () = assert!(
+    STANDING_STREAMS * (STREAM_WINDOW_BYTES / PUT_BYTES_MIN) * (256 - PUT_BYTES_MIN)
+        <= CONNECTION_WINDOW_BYTES / 2
+);
 /// Bytes of the headers of one call.
 const HEADERS_BYTES_MAX: u32 = 16 << 10;
 /// Calls that a peer may reset before we have taken them ("rapid reset").
@@ -56,7 +70,8 @@ impl Gateway {
         shutdown: impl Future<Output = ()> + Send,
     ) -> Result<(), Error> {
         let (reporter, grpc_health) = tonic_health::server::health_reporter();
-        let mut sessions = self.dial(&reporter);
+        let regions = Arc::new(Regions::new(reporter, self.health.clone()));
+        let mut sessions = self.dial(Arc::clone(&regions));
         let grpc_health = grpc_health.max_decoding_message_size(CHECK_BYTES_MAX);
         let (reflection, reflection_old) = reflection()?;
         let mut keeping = self.keep();
@@ -76,6 +91,8 @@ impl Gateway {
             .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS_MAX))
             .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+            // A request that is no gRPC call has no call id, and costs nothing.
+            .layer(GrpcOnlyLayer::counting(self.metrics.not_grpc().clone()))
             .layer(stack::layers(&self.shared.desk, &self.shared.charts))
             // What a call has taken above it keeps until its answer has gone out.
             .layer(DeliveryLayer)
@@ -87,12 +104,10 @@ impl Gateway {
             .add_service(records)
             .add_service(subjects)
             .add_service(region_maps);
-        set_serving(&reporter, true).await;
-        self.health.set_ready(true);
+        regions.open(true).await;
         let stop = async {
             shutdown.await;
-            self.health.set_ready(false);
-            set_serving(&reporter, false).await;
+            regions.open(false).await;
             self.stop.send_replace(true);
         };
         let stopping = self.stop.subscribe();
@@ -109,7 +124,7 @@ impl Gateway {
                 Ok(())
             }
         };
-        self.health.set_ready(false);
+        regions.open(false).await;
         sessions.shutdown().await;
         keeping.shutdown().await;
         ended
@@ -119,13 +134,16 @@ impl Gateway {
     fn keep(&self) -> JoinSet<()> {
         let mut keeping = JoinSet::new();
         if let Some(keeper) = self.keeper.clone() {
-            keeping.spawn(keeper.keep());
+            keeping.spawn(async move {
+                let nothing = || std::future::ready(());
+                supervise("issuer", || keeper.clone().keep(), nothing).await;
+            });
         }
         keeping
     }
 
     /// Starts what keeps up the sessions with all shards, and carries maps.
-    fn dial(&self, reporter: &tonic_health::server::HealthReporter) -> JoinSet<()> {
+    fn dial(&self, regions: Arc<Regions>) -> JoinSet<()> {
         let map = Arc::clone(self.shared.charts.pin().map());
         let outside = Arc::new(dial::Outside {
             gateway: self.settings.name.clone(),
@@ -135,7 +153,7 @@ impl Gateway {
             tls: self.settings.tls.clone(),
             entropy: Arc::clone(&self.entropy),
             metrics: Arc::clone(&self.metrics),
-            regions: Arc::new(Regions::new(reporter.clone())),
+            regions,
         });
         let mut sessions = JoinSet::new();
         sessions.spawn(follow::keep(outside));
@@ -169,6 +187,8 @@ fn reflection() -> Result<
         ];
         let builder = Builder::configure()
             .register_encoded_file_descriptor_set(wire::DESCRIPTORS)
+            // What errors carry, so that a caller's tools can show it.
+            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
         names.iter().fold(builder, |builder, name| builder.with_service_name(*name))
     };

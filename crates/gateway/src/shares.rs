@@ -2,6 +2,10 @@
 //! messages on their way in, answers on their way out. So one tenant at its limit leaves the
 //! others theirs.
 //!
+//! **A region that stands still.** Its calls would take every seat of the gateway and of their
+//! tenant. So when few of these are left, a region gets more only up to its even part of what is
+//! left: `regions`.
+//!
 //! **Several at their limit.** Four tenants with a quarter each would take everything. So an
 //! eighth of the seats, and of the room for messages and answers, is kept back: of that a tenant
 //! gets only what it needs to hold its even part of this eighth. What it holds beyond is taken
@@ -12,6 +16,7 @@
 //! held until the answer has gone out: see `delivery`.
 
 mod held;
+mod regions;
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -26,12 +31,16 @@ use terms::limits::SESSION_BYTES_IN_FLIGHT_MAX;
 use terms::{Detail, Fault, Reason, TenantId};
 
 pub(crate) use self::held::{Coming, Kept, Load, Slot};
+use self::regions::ByRegion;
 
 /// The part of all seats, and of everything else, that one tenant of several gets unless the
 /// configuration says otherwise.
 const PART: usize = 4;
 /// The part of everything that is kept back for tenants that hold little.
 const RESERVE: usize = 8;
+/// The part of all seats that regions share evenly when no more are free. It is more than what is
+/// kept back for tenants, so that a region that stands still takes nothing of that.
+const SEATS_FOR_REGIONS: usize = 4;
 /// Bytes of messages that are on their way in, all calls together.
 pub(crate) const INTAKE_BYTES_MAX: usize = 128 << 20;
 /// Bytes of records that are on their way out, all calls together.
@@ -100,6 +109,8 @@ struct Common {
     checks: Room,
     /// Seats that are kept back.
     seats_reserve: usize,
+    /// Calls of all tenants on their way to shards.
+    to: ByRegion,
 }
 
 struct Account {
@@ -111,6 +122,8 @@ struct Account {
     intake: Part,
     outgoing: Part,
     others: Part,
+    /// Its calls on their way to shards.
+    to: ByRegion,
     common: Arc<Common>,
 }
 
@@ -236,11 +249,14 @@ impl Shares {
             others: tenants.pool(sizes.others),
             checks: Room::new(sizes.checks),
             seats_reserve: tenants.reserve(in_flight_max),
+            to: ByRegion::new(map, in_flight_max / SEATS_FOR_REGIONS),
         });
+        let calls = |limit: &TenantLimit| {
+            limit.calls_in_flight.unwrap_or_else(|| tenants.part(in_flight_max)).max(1)
+        };
         let account = |limit: &TenantLimit| Account {
-            calls: Room::new(
-                limit.calls_in_flight.unwrap_or_else(|| tenants.part(in_flight_max)).max(1),
-            ),
+            calls: Room::new(calls(limit)),
+            to: ByRegion::new(map, calls(limit) / RESERVE),
             calls_floor: tenants.floor(in_flight_max),
             bytes: Room::new(tenants.part(SESSION_BYTES_IN_FLIGHT_MAX)),
             rate: limit.calls_per_second.map(|n| RateLimiter::direct(Quota::per_second(n))),
@@ -257,9 +273,10 @@ impl Shares {
         Self { accounts, common }
     }
 
-    /// Whether they are those of the map's tenants.
+    /// Whether they are those of the map's tenants and regions.
     pub(crate) fn are_of(&self, map: &RegionMap) -> bool {
-        map.tenants().count() == self.accounts.len()
+        self.common.to.is_of(map)
+            && map.tenants().count() == self.accounts.len()
             && map.tenants().all(|tenant| self.accounts.contains_key(tenant.name()))
     }
 

@@ -15,6 +15,7 @@ use tracing::instrument::Instrumented;
 
 use crate::call::{Desk, Entered};
 use crate::charts::Charts;
+use crate::errors::By;
 use crate::gates::{Admit, Check, Identify, KeepTime, TakeSeat, entered};
 use crate::line::Beside;
 use crate::metrics::Method;
@@ -115,7 +116,7 @@ where
         if let Ok(response) = &mut answer
             && let Some(fault) = tonics_own(response, self.entered.method)
         {
-            *response = self.desk.refuse(&self.entered, &fault).into_http();
+            *response = self.desk.refuse(&self.entered, &fault, &By::default()).into_http();
         }
         Poll::Ready(answer)
     }
@@ -202,7 +203,7 @@ where
                     at: Instant::now(),
                 };
                 let entered = entered(&request).unwrap_or_else(unnamed);
-                let response = self.desk.refuse(&entered, &fault).into_http();
+                let response = self.desk.refuse(&entered, &fault, &By::of(&request)).into_http();
                 Either::Left(ready(Ok(response)))
             }
         }

@@ -74,7 +74,7 @@ async fn create(
         deadline: asked.deadline.of_call(),
         effect: effect(validate_only),
         body: 0,
-        load: share.carry(0)?,
+        load: share.carry(0, (way.region(), shared.desk.seats.free()))?,
         op: Op::Create(proto::Create {
             subject: create.subject.expose().to_owned(),
             collection: create.collection.as_str().to_owned(),

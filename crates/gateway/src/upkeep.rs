@@ -10,8 +10,9 @@ use std::pin::pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use link::supervise::supervise;
 use link::tls::Peer as Shown;
-use terms::Entropy;
+use terms::jittered;
 use tokio::sync::Notify;
 use tokio::task::{self, JoinSet};
 use tokio::time::{Instant, sleep, timeout_at};
@@ -30,8 +31,19 @@ const BACKOFF_MAX: Duration = Duration::from_secs(2);
 /// Time that is left to answers after a goodbye.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Keeps the session up until the future is dropped.
+/// Keeps the session up until the future is dropped, or the shard is looked for elsewhere. What
+/// happens to one attempt, a panic included, ends that attempt and nothing else.
 pub(crate) async fn keep(session: Arc<Session>, outside: Arc<Outside>) {
+    let attempts = || attempts(Arc::clone(&session), Arc::clone(&outside));
+    let panicked = || async {
+        outside.metrics.session_ended(&session.peer.region, Ended::Panicked);
+        report(&session, &outside, false).await;
+    };
+    supervise("session", attempts, panicked).await;
+}
+
+/// Dials and uses one connection after the other.
+async fn attempts(session: Arc<Session>, outside: Arc<Outside>) {
     let peer = &session.peer;
     let mut failures: u32 = 0;
     loop {
@@ -51,7 +63,8 @@ pub(crate) async fn keep(session: Arc<Session>, outside: Arc<Outside>) {
         if session.is_retired() {
             return;
         }
-        let wait = backoff(failures, outside.entropy.as_ref());
+        outside.metrics.session_ended(&peer.region, ended);
+        let wait = jittered(backoff(failures), outside.entropy.as_ref());
         tracing::warn!(
             region = %peer.region,
             shard = %peer.shard,
@@ -73,17 +86,10 @@ async fn report(session: &Session, outside: &Outside, up: bool) {
     }
 }
 
-/// Between half of the wait and all of it, so that gateways do not come back all at once.
-fn backoff(failures: u32, entropy: &dyn Entropy) -> Duration {
+/// The longest wait after so many failures in a row.
+fn backoff(failures: u32) -> Duration {
     let doubled = 2_u32.checked_pow(failures.min(16)).unwrap_or(u32::MAX);
-    let wait = BACKOFF_MIN.saturating_mul(doubled).min(BACKOFF_MAX);
-    let mut byte = [u8::MAX];
-    // Without randomness: all of it.
-    let share = match entropy.fill(&mut byte) {
-        Ok(()) => u32::from(byte[0]),
-        Err(terms::EntropyFailed) => u32::from(u8::MAX),
-    };
-    wait / 2 + wait / 2 * share / u32::from(u8::MAX)
+    BACKOFF_MIN.saturating_mul(doubled).min(BACKOFF_MAX)
 }
 
 /// Uses one connection after the other, each until the next is up, and the last until it ends.
@@ -181,7 +187,7 @@ impl Current {
                     failures = failures.saturating_add(1);
                     let (region, shard) = (&peer.region, &peer.shard);
                     tracing::warn!(%region, %shard, %cause, "the session cannot move yet");
-                    sleep(backoff(failures, outside.entropy.as_ref())).await;
+                    sleep(jittered(backoff(failures), outside.entropy.as_ref())).await;
                 }
             }
         }
@@ -225,7 +231,7 @@ impl Up {
                     }
                 }
                 Ok(None) => return Ended::End,
-                Err(_) => return Ended::Broken,
+                Err(status) => return Ended::by(&status, Ended::Broken),
             }
         }
         // The shard answers what it has taken; nothing new goes to it.

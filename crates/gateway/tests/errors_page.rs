@@ -11,9 +11,18 @@ const HEAD: &str = "\
 
 Every error carries exactly one `google.rpc.ErrorInfo` of the domain `bailiwick.v1`.
 Its `reason` is one of those below; a reason that has been published keeps its meaning.
-Its `metadata` holds `call_id`, which the gateway's log has too, and `cure`, which may be more exact than the one below.
+Its `metadata` holds `call_id` and `cure`, which may be more exact than the one below.
 Where they apply, it also holds `region`, `jurisdictions`, `conflicting`, `map_epoch`, `version`, `limit`, `ingress` and `retry_after_ms`; no other key, and never a value that the caller sent.
+`jurisdictions` and `conflicting` are lists with a comma between two codes, as in `EEA,RU`.
 An error about a field names it in a `google.rpc.BadRequest`.
+The gateway's reflection has these messages, so `grpcurl` and `buf curl` show them decoded.
+
+The gateway logs a refusal with its `call_id`, method, reason, region, tenant tag and role.
+Of each reason it logs ten refusals a second; the next line that it logs of that reason says in `unsaid` how many it left out.
+So a `call_id` may be missing in the log. The metric `bailiwick_calls_total` counts every refusal by method and reason, `bailiwick_refusals_not_logged_total` those that the log left out.
+The tenant tag is the beginning of a digest: `printf 'bailiwick tenant tag v1\\000NAME' | sha256sum | cut -c 1-8`.
+
+A request that is no gRPC call is answered by HTTP alone, without a reason and a `call_id`, and nothing is done for it: 415 for a content type other than `application/grpc` (a suffix such as `+proto` may follow), 405 for a method other than `POST`, 403 with an `Origin` header. The metric `bailiwick_requests_not_grpc_total` counts them.
 
 Send a request again only where the table says so, with the same `request_id`, and after the delay in `google.rpc.RetryInfo` if there is one.
 Nothing is ever sent to another region than its own.

@@ -6,6 +6,7 @@
 
 pub mod admin;
 pub mod fetch;
+pub mod grpc_only;
 pub mod listener;
 pub mod metrics;
 pub mod peer;
@@ -13,6 +14,7 @@ pub mod refusals;
 pub mod sandbox;
 pub mod session;
 pub mod status;
+pub mod supervise;
 pub mod system;
 pub mod telemetry;
 #[cfg(feature = "testing")]

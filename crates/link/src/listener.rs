@@ -20,7 +20,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use webpki::KeyUsage;
 
 use self::connection::Wire;
-use self::places::{Place, Places, Room};
+use self::places::{Entered, Place, Places, Room};
 use crate::tls::{
     CallerCertificate, CallerTls, Closed, HANDSHAKE_TIMEOUT, Peer, SESSION_BUFFER_BYTES, Tls,
     TlsMetrics,
@@ -34,7 +34,8 @@ pub const CONNECTIONS_MAX: usize = 8_192;
 /// call that is let in.
 pub const STRANGERS_MAX: usize = 4_096;
 /// Of those, such as come from one address, or of IPv6 from one network of 64 bits. A proxy's
-/// connections are strangers only until their first call.
+/// connections are strangers only until their first call. A newcomer above takes the place of the
+/// one that came first.
 pub const STRANGERS_OF_ONE_ADDRESS_MAX: usize = 512;
 /// Connections under one name of a gateway to one listener: its session, the next one while it
 /// moves, and what has not ended yet. A few replicas may share a name and fit as well.
@@ -192,16 +193,21 @@ async fn accept(
                 continue;
             }
         };
-        let Some(place) = places.enter(from.ip()) else {
+        let entered = places.enter(from.ip());
+        if entered.as_ref().is_none_or(|entered| entered.crowded_out) {
             door.closed(Closed::Full);
-            continue;
-        };
+        }
+        let Some(Entered { place, .. }) = entered else { continue };
         let (door, ready) = (door.clone(), ready.clone());
         tokio::spawn(async move {
+            let welcome = door.welcome(stream, Arc::clone(&place));
             // What goes wrong here is the other end's affair, and says nothing to anybody else.
-            match door.welcome(stream, place).await {
-                Ok(connection) => drop(ready.send(Ok(connection)).await),
-                Err(cause) => door.closed(cause),
+            tokio::select! {
+                welcome = welcome => match welcome {
+                    Ok(connection) => drop(ready.send(Ok(connection)).await),
+                    Err(cause) => door.closed(cause),
+                },
+                () = place.until_crowded_out() => {}
             }
         });
     }

@@ -12,7 +12,10 @@ use terms::{Detail, Reason};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_stream::Stream;
 use tonic::transport::{Endpoint, Server};
+use tower::layer::util::{Identity, Stack};
 use wire::session as proto;
+
+use crate::grpc_only::GrpcOnlyLayer;
 
 /// The version of the protocol. Both ends refuse another.
 pub const PROTOCOL: u32 = 1;
@@ -28,6 +31,10 @@ const KEEPALIVE_EVERY: Duration = Duration::from_secs(5);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time in which a connection must come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+// h2 closes a connection on which small DATA frames pile up unread, by a budget of half the
+// connection's window, of which each takes at most 256 bytes. No more frames are unread than calls
+// are in flight, so it is never used up, however slowly either end reads.
+const _: () = assert!(terms::limits::SESSION_IN_FLIGHT_MAX * 256 <= WINDOW_BYTES as usize);
 // What is counted before a frame is decoded is what frames are made to.
 const _: () = assert!(wire::bounded::FRAME_PARTS_MAX == FRAME_CALLS_MAX);
 /// Streams of one connection to a shard: its session, and what comes while another one ends. Each
@@ -55,9 +62,10 @@ pub fn endpoint(endpoint: Endpoint) -> Endpoint {
         .keep_alive_while_idle(true)
 }
 
-/// The settings of a shard's end.
-pub fn server(server: Server) -> Server {
+/// The settings of a shard's end. It serves gRPC and nothing else.
+pub fn server(server: Server) -> Server<Stack<GrpcOnlyLayer, Identity>> {
     server
+        .layer(GrpcOnlyLayer::default())
         .tcp_nodelay(true)
         .max_concurrent_streams(Some(STREAMS_MAX))
         .initial_stream_window_size(WINDOW_BYTES)

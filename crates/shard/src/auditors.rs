@@ -15,6 +15,7 @@ use axum::http::uri::Authority;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use ledger::entry::{Caller, Role};
+use link::grpc_only;
 use link::listener::{Arrived, Entrance};
 use link::status::status;
 use link::tls::CallerTls;
@@ -51,6 +52,9 @@ const STREAMS_MAX: u32 = 64;
 const HEADERS_BYTES_MAX: u32 = 16 << 10;
 /// Time without a byte after which a connection is asked whether it is still there.
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(20);
+
+/// What the path of every call begins with. All other paths are pages.
+const LEDGER: &str = "/bailiwick.v1.Ledger/";
 
 /// Who comes to the auditor's listener.
 #[derive(Debug, Clone)]
@@ -240,6 +244,11 @@ impl Desk {
 
 /// Lets auditors in and nobody else, before anything of a request is read.
 async fn gate(State(desk): State<Desk>, mut request: Request, next: Next) -> Response {
+    if request.uri().path().starts_with(LEDGER)
+        && let Some(status) = grpc_only::refusal(request.method(), request.headers())
+    {
+        return grpc_only::answer(status);
+    }
     let arrived = request.extensions().get::<Arrived>().cloned();
     let local = matches!(desk.0.entrance, AuditorEntrance::Loopback);
     let let_in = if local && !is_local(&request) {

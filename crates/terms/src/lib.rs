@@ -17,7 +17,7 @@ pub use fault::{Detail, Fault};
 pub use ids::{
     CallId, Collection, InvalidId, RecordKey, RegionId, RequestId, ShardId, SubjectId, TenantId,
 };
-pub use outside::{Clock, Entropy, EntropyFailed, UnixMillis};
+pub use outside::{Clock, Entropy, EntropyFailed, UnixMillis, jittered};
 pub use pii::Pii;
 pub use reason::{Code, Reason, Retry};
 pub use rounded::Rounded;

@@ -9,8 +9,8 @@
 //! byte of a packed list. What is not counted is what a string or the bytes of a body take up:
 //! that is as much in memory as on the wire.
 //!
-//! This is the one file of this crate that is written by hand. It knows no domain, only the shapes
-//! of messages, which `build.rs` takes from the protos.
+//! This file is written by hand. It knows no domain, only the shapes of messages, which `build.rs`
+//! takes from the protos.
 
 use std::marker::PhantomData;
 

@@ -1,12 +1,15 @@
-//! The generated protobuf code of `proto/`, and the count that stands before its decoding.
+//! The generated protobuf code of `proto/`, the count that stands before its decoding, and the
+//! check of what ends an answer.
 //!
 //! **Architecture invariant:** no domain logic here. Conversions live with whoever owns the domain
-//! type, and are `TryFrom`-like: what they return is valid. `bounded` alone is written by hand:
-//! it is the codec of every service, and knows of messages only how many fields they hold.
+//! type, and are `TryFrom`-like: what they return is valid. Two files are written by hand:
+//! `bounded` is the codec of every service, and knows of messages only how many fields they hold;
+//! `status_check` is below every client, and knows no message.
 
 #![allow(missing_docs, clippy::all, clippy::pedantic)]
 
 pub mod bounded;
+pub mod status_check;
 
 /// The public API.
 pub mod v1 {

@@ -4,9 +4,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use terms::{Fault, Reason, TenantId};
+use terms::{Detail, Fault, Reason, RegionId, TenantId};
 
-use super::{Common, FREE_BYTES, Share, Shares, busy};
+use super::regions::OnItsWay;
+use super::{Account, Common, FREE_BYTES, Share, Shares, busy};
 use crate::line::Line;
 
 // === to a shard ===
@@ -15,18 +16,32 @@ use crate::line::Line;
 pub(crate) struct Load {
     share: Arc<Share>,
     bytes: usize,
+    /// Among those of the gateway and those of the tenant.
+    _on_its_way: (OnItsWay, OnItsWay),
 }
 
 impl Share {
-    /// Adds the bytes of a body, for as long as they are on their way.
+    /// Adds the bytes of a body, for as long as they are on their way to that region, when so many
+    /// seats of the gateway are free.
     ///
     /// # Errors
-    /// `TENANT_BUSY` when the tenant's other bodies leave no room. One may always go.
-    pub(crate) fn carry(self: &Arc<Self>, bytes: usize) -> Result<Load, Fault> {
+    /// `TENANT_BUSY` when the tenant's other bodies leave no room. One may always go. `SHARD_BUSY`
+    /// when so much is on its way to that region that others would find no place.
+    pub(crate) fn carry(
+        self: &Arc<Self>,
+        bytes: usize,
+        (region, seats_free): (&RegionId, usize),
+    ) -> Result<Load, Fault> {
+        let Account { calls, to, common, .. } = &*self.account;
+        let places_free = calls.max.saturating_sub(calls.taken());
+        let on_its_way = common.to.take(region, seats_free).zip(to.take(region, places_free));
+        let Some(on_its_way) = on_its_way else {
+            return Err(Fault::new(Reason::ShardBusy).with(Detail::Region, region.as_str()));
+        };
         if self.account.bytes.take(bytes, Some(0)).is_none() {
             return Err(busy());
         }
-        Ok(Load { share: Arc::clone(self), bytes })
+        Ok(Load { share: Arc::clone(self), bytes, _on_its_way: on_its_way })
     }
 }
 

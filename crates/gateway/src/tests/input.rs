@@ -227,7 +227,10 @@ async fn permission_comes_before_existence() {
     // So is a region that the rules give: the person is from Kazakhstan.
     assert_eq!(put("messages", "").await, there);
     // Of what is granted it is said that there is none.
-    assert_eq!(put("letters", "us-iad").await.reason, Reason::CollectionUnknown);
+    let fault = put("letters", "us-iad").await;
+    assert_eq!(fault.reason, Reason::CollectionUnknown);
+    // Of the map's three, those that are the caller's to use.
+    assert_eq!(fault.cure_text(), "use one of: messages");
     assert_eq!(put("messages", "nowhere-1").await.reason, Reason::DomicileUnknown);
     assert_eq!(put("messages", "us-iad").await.reason, Reason::RegionUnavailable);
 }

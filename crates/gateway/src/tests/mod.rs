@@ -1,6 +1,7 @@
 //! Tests of a whole gateway over loopback, against shards that do what a test tells them to.
 
 mod input;
+mod peers;
 pub(crate) mod rig;
 mod server;
 mod session;

@@ -1,8 +1,9 @@
 //! A gateway under the sample map, and shards that speak the session protocol and otherwise do
 //! nothing by themselves.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use atlas::{Annex, Country, RegionMap};
@@ -12,7 +13,7 @@ use link::admin::Health;
 use link::metrics::Registry;
 use link::session::PROTOCOL;
 use link::system::{SystemClock, SystemEntropy};
-use terms::{Reason, TenantId};
+use terms::{Entropy, Reason, TenantId};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -51,12 +52,20 @@ pub(super) struct Conn {
 /// A shard that welcomes as `welcome` says and leaves the rest to the test.
 pub(super) struct Shard {
     pub(super) address: String,
+    spoiled: Arc<Mutex<VecDeque<Option<Spoiled>>>>,
     conns: mpsc::UnboundedReceiver<Conn>,
     server: JoinHandle<()>,
 }
 
+/// How an attempt at a session ends before there is one.
+pub(super) enum Spoiled {
+    Headers(Status),
+    Trailers(Status),
+}
+
 struct Service {
     welcome: proto::Welcome,
+    spoiled: Arc<Mutex<VecDeque<Option<Spoiled>>>>,
     conns: mpsc::UnboundedSender<Conn>,
 }
 
@@ -68,6 +77,16 @@ impl session_server::Session for Service {
         &self,
         request: Request<Streaming<proto::ToShard>>,
     ) -> Result<Response<Self::OpenStream>, Status> {
+        let spoiled = self.spoiled.lock().unwrap().pop_front().flatten();
+        match spoiled {
+            Some(Spoiled::Headers(status)) => return Err(status),
+            Some(Spoiled::Trailers(status)) => {
+                let (out, receiver) = mpsc::channel(1);
+                out.send(Err(status)).await.expect("room");
+                return Ok(Response::new(ReceiverStream::new(receiver)));
+            }
+            None => {}
+        }
         let mut frames = request.into_inner();
         let hello = frames.message().await?.and_then(|frame| frame.hello).expect("a hello");
         assert_eq!(hello.protocol, PROTOCOL);
@@ -103,14 +122,21 @@ impl Shard {
         let listener = link::listener::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let (sender, conns) = mpsc::unbounded_channel();
-        let service = SessionServer::new(Service { welcome, conns: sender })
-            .max_decoding_message_size(link::session::MESSAGE_BYTES_MAX);
+        let spoiled = Arc::default();
+        let service = Service { welcome, spoiled: Arc::clone(&spoiled), conns: sender };
+        let service =
+            SessionServer::new(service).max_decoding_message_size(link::session::MESSAGE_BYTES_MAX);
         let server = tokio::spawn(async move {
             let incoming = link::listener::incoming(listener);
             let server = link::session::server(Server::builder()).add_service(service);
             server.serve_with_incoming(incoming).await.unwrap();
         });
-        Self { address, conns, server }
+        Self { address, spoiled, conns, server }
+    }
+
+    /// Spoils the next attempts at a session; `None` leaves one as it is.
+    pub(super) fn spoil(&self, spoiled: impl IntoIterator<Item = Option<Spoiled>>) {
+        self.spoiled.lock().unwrap().extend(spoiled);
     }
 
     /// The next session that a gateway opens.
@@ -246,6 +272,17 @@ pub(super) fn annex(map: &RegionMap, region: &str, address: &str) -> Annex {
 
 /// A gateway whose regions lie at these addresses, the others nowhere.
 pub(super) fn gateway(at: &[(&str, &str)], in_flight_max: usize, health: Health) -> Gateway {
+    let settings = Settings { in_flight_max, ..settings() };
+    gateway_with(at, settings, health, Arc::new(SystemEntropy))
+}
+
+/// The same with these settings, and this randomness.
+pub(super) fn gateway_with(
+    at: &[(&str, &str)],
+    settings: Settings,
+    health: Health,
+    entropy: Arc<dyn Entropy>,
+) -> Gateway {
     let map = map();
     let address = |region: &str| {
         at.iter().find(|(name, _)| *name == region).map_or(NOBODY, |(_, address)| *address)
@@ -255,9 +292,7 @@ pub(super) fn gateway(at: &[(&str, &str)], in_flight_max: usize, health: Health)
         .iter()
         .map(|r| annex(&map, r.name().as_str(), address(r.name().as_str())))
         .collect();
-    let settings = Settings { in_flight_max, ..settings() };
-    let sources = Sources::new(None).unwrap();
-    let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
+    let (sources, clock) = (Sources::new(None).unwrap(), Arc::new(SystemClock));
     let mut registry = Registry::new();
     Gateway::new(settings, map, annexes, sources, clock, entropy, &mut registry, health).unwrap()
 }
@@ -268,8 +303,11 @@ impl Rig {
     }
 
     pub(super) async fn with(at: &[(&str, &str)], in_flight_max: usize) -> Self {
-        let health = Health::new();
-        let gateway = gateway(at, in_flight_max, health.clone());
+        Self::of(gateway(at, in_flight_max, Health::new())).await
+    }
+
+    pub(super) async fn of(gateway: Gateway) -> Self {
+        let health = gateway.health.clone();
         let shared = Arc::clone(&gateway.shared);
         let listener: TcpListener =
             link::listener::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();

@@ -55,7 +55,7 @@ async fn health(rig: &Rig, service: &str) -> Result<i32, Code> {
 async fn health_speaks_of_services_and_regions() {
     let (rig, shard, conn) = Rig::with_shard("us-iad", "US").await;
     let (yes, no) = (Ok(ServingStatus::Serving as i32), Ok(ServingStatus::NotServing as i32));
-    for name in ["", "bailiwick.v1.Records", "bailiwick.v1.Subjects"] {
+    for name in ["", "bailiwick.v1.Records", "bailiwick.v1.Subjects", "bailiwick.v1.RegionMaps"] {
         assert_eq!(health(&rig, name).await, yes, "{name}");
     }
     assert_eq!(health(&rig, "region/kz-ala").await, no);
@@ -74,7 +74,10 @@ async fn health_speaks_of_services_and_regions() {
         }
     })
     .await;
-    assert!(rig.health.is_ready(), "the others are served");
+    // That was the last one: there is nobody left to serve.
+    assert_eq!(health(&rig, "").await, no);
+    assert_eq!(health(&rig, "bailiwick.v1.RegionMaps").await, no);
+    assert!(!rig.health.is_ready());
 }
 
 #[tokio::test]
@@ -136,18 +139,25 @@ async fn reflection_lists_the_public_services_in_both_versions() {
 
     let mut client =
         old::server_reflection_client::ServerReflectionClient::new(rig.channel().await);
-    let request = old::ServerReflectionRequest {
+    let request = |symbol: &str| old::ServerReflectionRequest {
         host: String::new(),
         message_request: Some(
-            old::server_reflection_request::MessageRequest::FileContainingSymbol(
-                "bailiwick.v1.Records".to_owned(),
-            ),
+            old::server_reflection_request::MessageRequest::FileContainingSymbol(symbol.to_owned()),
         ),
     };
-    let answers = client.server_reflection_info(tokio_stream::iter([request])).await.unwrap();
-    let answer = within(answers.into_inner().message()).await.unwrap().unwrap();
+    let details =
+        ["ErrorInfo", "RetryInfo", "BadRequest", "Status"].map(|of| format!("google.rpc.{of}"));
+    let names = details.iter().map(String::as_str).chain(["bailiwick.v1.Records"]);
+    let requests: Vec<_> = names.map(request).collect();
+    let answers =
+        client.server_reflection_info(tokio_stream::iter(requests.clone())).await.unwrap();
+    let mut answers = answers.into_inner();
     use old::server_reflection_response::MessageResponse::FileDescriptorResponse;
-    assert!(matches!(answer.message_response, Some(FileDescriptorResponse(_))));
+    for asked in requests {
+        let answer = within(answers.message()).await.unwrap().unwrap();
+        let found = matches!(answer.message_response, Some(FileDescriptorResponse(_)));
+        assert!(found, "{:?}", asked.message_request);
+    }
 }
 
 #[tokio::test]

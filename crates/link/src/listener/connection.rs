@@ -1,5 +1,6 @@
 //! A connection that was taken: its bytes, what is known of it, and until when it may stay.
 
+use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Sleep, sleep};
+use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
@@ -24,7 +25,7 @@ pub struct Connection {
     /// What must come before anything else, and in time.
     beginning: Option<Beginning>,
     /// Until when it must have shown who it is; none when it has.
-    stranger: Option<Pin<Box<Sleep>>>,
+    stranger: Option<Patience>,
     /// Its place among those that are allowed.
     place: Arc<Place>,
 }
@@ -33,7 +34,11 @@ impl Connection {
     /// Takes it up from a stranger, who has so long to show who it is.
     pub(super) fn new(wire: Wire, arrived: Arrived, place: Arc<Place>, patience: Duration) -> Self {
         let arrived = Arrived { place: Some(Arc::clone(&place)), ..arrived };
-        let stranger = Some(Box::pin(sleep(patience)));
+        let held = Arc::clone(&place);
+        let stranger = Some(Patience(Box::pin(async move {
+            // Its time is over, or somebody else has its place.
+            drop(timeout(patience, held.until_crowded_out()).await);
+        })));
         Self { wire, arrived, beginning: Some(Beginning::new()), stranger, place }
     }
 
@@ -43,9 +48,18 @@ impl Connection {
             self.stranger = None;
         }
         match &mut self.stranger {
-            Some(timer) => timer.as_mut().poll(cx),
+            Some(patience) => patience.0.as_mut().poll(cx),
             None => Poll::Pending,
         }
+    }
+}
+
+/// How long a stranger may stay.
+struct Patience(Pin<Box<dyn Future<Output = ()> + Send>>);
+
+impl fmt::Debug for Patience {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Patience")
     }
 }
 

@@ -47,8 +47,10 @@ async fn who_comes_when_it_is_full_is_closed_at_once() {
     let mut incoming = incoming_within(listener, Entrance::Plaintext, limits);
     let first = knock(address, b"P").await;
     let met = incoming.next().await.unwrap().unwrap();
+    met.connect_info().known();
     let _second = knock(address, b"P").await;
-    let _other = incoming.next().await.unwrap().unwrap();
+    let other = incoming.next().await.unwrap().unwrap();
+    other.connect_info().known();
     assert!(is_closed(knock(address, b"").await).await);
     // Its place is free when the connection has ended, and not when the other end has.
     drop(first);
@@ -57,6 +59,38 @@ async fn who_comes_when_it_is_full_is_closed_at_once() {
     let _third = knock(address, b"P").await;
     let taken = timeout(Duration::from_secs(5), incoming.next()).await;
     assert!(taken.unwrap().unwrap().is_ok());
+}
+
+#[tokio::test]
+async fn idle_connections_keep_nobody_out() {
+    let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let room = Room { strangers_of_one: 3, ..Limits::OF_A_LISTENER.room };
+    let limits = Limits { room, ..Limits::OF_A_LISTENER };
+    let mut incoming = incoming_within(listener, Entrance::Plaintext, limits);
+    // One who has shown who it is, two that say nothing at all, and one that has begun.
+    let _known = knock(address, b"P").await;
+    let mut known = incoming.next().await.unwrap().unwrap();
+    known.connect_info().known();
+    let silent = [knock(address, b"").await, knock(address, b"").await];
+    let _begun = knock(address, &[b'P'; 24]).await;
+    let mut begun = incoming.next().await.unwrap().unwrap();
+    // Everybody who comes now is let in, and pushes out who came first.
+    let mut later = Vec::new();
+    for _ in 0..3 {
+        let stream = knock(address, b"P").await;
+        let met = timeout(Duration::from_secs(5), incoming.next()).await.unwrap().unwrap();
+        later.push((stream, met.unwrap()));
+    }
+    for stream in silent {
+        assert!(is_closed(stream).await);
+    }
+    let mut bytes = [0; 64];
+    let ended = timeout(Duration::from_secs(5), async {
+        while let Ok(1..) = begun.read(&mut bytes).await {}
+    });
+    assert!(ended.await.is_ok(), "the one that had begun is out, too");
+    assert_eq!(known.read(&mut bytes).await.unwrap(), 1, "who is known stays");
 }
 
 #[tokio::test]

@@ -1,0 +1,80 @@
+//! Calls on their way to the shards of each region, so that one that stands still takes no more
+//! than the others can do without.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use atlas::RegionMap;
+use terms::RegionId;
+
+/// How many calls are on their way to each region.
+pub(super) struct ByRegion {
+    counts: HashMap<RegionId, Arc<AtomicUsize>>,
+    /// While fewer places than these are free, they are shared evenly.
+    reserve: usize,
+}
+
+/// A call on its way to a region. Given back when dropped.
+pub(super) struct OnItsWay(Option<Arc<AtomicUsize>>);
+
+impl ByRegion {
+    /// For the regions of a map; `reserve` is what they share evenly. With one region, nobody else
+    /// has a use for it.
+    pub(super) fn new(map: &RegionMap, reserve: usize) -> Self {
+        let counts: HashMap<_, _> =
+            map.regions().iter().map(|region| (region.name().clone(), Arc::default())).collect();
+        let reserve = if counts.len() > 1 { reserve } else { 0 };
+        Self { counts, reserve }
+    }
+
+    /// Whether they are the regions of that map.
+    pub(super) fn is_of(&self, map: &RegionMap) -> bool {
+        map.regions().len() == self.counts.len()
+            && map.regions().iter().all(|region| self.counts.contains_key(region.name()))
+    }
+
+    /// A place for one more call to a region, while so many are free in all. None: others need
+    /// them more.
+    pub(super) fn take(&self, region: &RegionId, free: usize) -> Option<OnItsWay> {
+        // A region of a newer map is not counted until these are those of that map.
+        let Some(count) = self.counts.get(region) else { return Some(OnItsWay(None)) };
+        // One that has nothing on its way always finds a place.
+        let even = (self.reserve / self.counts.len().max(1)).max(1);
+        let fits = |taken: usize| (free >= self.reserve || taken < even).then_some(taken + 1);
+        count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).ok()?;
+        Some(OnItsWay(Some(Arc::clone(count))))
+    }
+}
+
+impl Drop for OnItsWay {
+    fn drop(&mut self) {
+        if let Some(count) = &self.0 {
+            count.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_region_leaves_the_others_their_part() {
+        let map = crate::tests::rig::map();
+        let regions = map.regions().len();
+        let calls = ByRegion::new(&map, regions * 2);
+        let region = |n: usize| map.regions()[n].name();
+        // While there is plenty, one takes as much as it likes.
+        let stalled: Vec<_> = (0..50).map(|_| calls.take(region(0), regions * 2)).collect();
+        assert!(stalled.iter().all(Option::is_some));
+        // Then only those who have less than their part of the rest.
+        let scarce = regions * 2 - 1;
+        assert!(calls.take(region(0), scarce).is_none());
+        let others: Vec<_> = (0..2).map(|_| calls.take(region(1), scarce)).collect();
+        assert!(others.iter().all(Option::is_some));
+        assert!(calls.take(region(1), 0).is_none() && calls.take(region(2), 0).is_some());
+        drop(stalled);
+        assert!(calls.take(region(0), 0).is_some());
+    }
+}

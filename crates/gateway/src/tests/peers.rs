@@ -1,0 +1,326 @@
+//! Peers that break the rules of gRPC, or stand still: the gateway stays up, says what happened, and
+//! serves everybody else.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use link::admin::Health;
+use link::system::SystemEntropy;
+use terms::{Entropy, EntropyFailed, Reason};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::body::Body;
+use tonic::metadata::MetadataMap;
+use tonic::{Code, Status};
+use tower::{Service as _, ServiceExt as _};
+use wire::session as proto;
+use wire::v1;
+
+use super::rig::*;
+use crate::dial::Ended;
+use crate::metrics::{Ending, Method};
+use crate::{TenantLimit, TenantLimits};
+
+/// A status that tonic cannot decode.
+fn malformed() -> Status {
+    let mut headers = HeaderMap::new();
+    headers.insert("grpc-status-details-bin", HeaderValue::from_static("%%%"));
+    Status::with_metadata(Code::Internal, "odd", MetadataMap::from_headers(headers))
+}
+
+/// Waits until a session with a shard of that region has ended so often for that cause.
+async fn ended(rig: &Rig, region: &str, cause: Ended, times: u64) {
+    let region = terms::RegionId::parse(region).unwrap();
+    within(async {
+        while rig.shared.desk.metrics.session_ends(&region, cause) < times {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_shard_that_ends_a_session_with_a_malformed_status_is_dialled_again() {
+    let mut shard = Shard::start(welcome("us-iad", "US")).await;
+    // Before the welcome, in the headers; and as the first thing that comes.
+    shard.spoil([Some(Spoiled::Headers(malformed())), Some(Spoiled::Trailers(malformed()))]);
+    let rig = Rig::start(&[("us-iad", &shard.address)]).await;
+    ended(&rig, "us-iad", Ended::Malformed, 2).await;
+    let mut client = rig.client().await;
+    for round in 3..5 {
+        let mut conn = shard.conn().await;
+        rig.until_up("us-iad").await;
+        let (answer, _) = tokio::join!(client.put(put_from("US")), conn.accept());
+        assert!(answer.is_ok());
+        // In the middle of a session, with a call in flight.
+        let broken = async {
+            conn.call().await;
+            conn.out.send(Err(malformed())).await.ok();
+        };
+        let (answer, ()) = tokio::join!(client.put(put_from("US")), broken);
+        assert_eq!(reason(&refused(answer)), Reason::WriteOutcomeUnknown);
+        ended(&rig, "us-iad", Ended::Malformed, round).await;
+    }
+    shard.conn().await;
+    rig.until_up("us-iad").await;
+    until_page(&rig.health, |ready, page| ready && page.contains("region/us-iad: within reach"))
+        .await;
+}
+
+/// Panics the second time that it is asked: the first makes the ids of calls.
+#[derive(Default)]
+struct Panics(AtomicUsize);
+
+impl Entropy for Panics {
+    fn fill(&self, buffer: &mut [u8]) -> Result<(), EntropyFailed> {
+        assert_ne!(self.0.fetch_add(1, Ordering::Relaxed), 1, "as the test wants it");
+        buffer.fill(7);
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_dialler_that_panics_dials_again() {
+    let mut shard = Shard::start(welcome("us-iad", "US")).await;
+    // The first attempt fails, and waits as long as the randomness says.
+    shard.spoil([Some(Spoiled::Headers(Status::internal("odd"))), None]);
+    let entropy = Arc::new(Panics::default());
+    let at = [("us-iad", &*shard.address)];
+    let rig = Rig::of(gateway_with(&at, settings(), Health::new(), entropy)).await;
+    ended(&rig, "us-iad", Ended::Panicked, 1).await;
+    let mut conn = shard.conn().await;
+    rig.until_up("us-iad").await;
+    let mut client = rig.client().await;
+    let (answer, _) = tokio::join!(client.put(put_from("US")), conn.accept());
+    assert!(answer.is_ok());
+}
+
+async fn until_page(health: &Health, yes: impl Fn(bool, &str) -> bool) {
+    within(async {
+        while !yes(health.is_ready(), &health.ready_page()) {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_region_that_stands_still_takes_nothing_from_the_others() {
+    const SEATS: usize = 64;
+    let (mut still, mut moves) =
+        (Shard::start(welcome("us-iad", "US")).await, Shard::start(welcome("kz-ala", "KZ")).await);
+    let at = [("us-iad", &*still.address), ("kz-ala", &*moves.address)];
+    let rig = Rig::with(&at, SEATS).await;
+    let (mut stalled, mut conn) = (still.conn().await, moves.conn().await);
+    rig.until_up("us-iad").await;
+    rig.until_up("kz-ala").await;
+    // Far more calls than there are seats, to a shard that answers none of them.
+    let busy = Arc::new(AtomicUsize::new(0));
+    let mut calls = Vec::new();
+    for _ in 0..SEATS * 2 {
+        let (mut client, busy) = (rig.client().await, Arc::clone(&busy));
+        calls.push(tokio::spawn(async move {
+            let status = refused(client.put(put_from("US")).await);
+            if status.code() == Code::ResourceExhausted {
+                assert_eq!(reason(&status), Reason::ShardBusy);
+                busy.fetch_add(1, Ordering::Relaxed);
+            }
+        }));
+    }
+    within(async {
+        while busy.load(Ordering::Relaxed) < SEATS {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    })
+    .await;
+    let mut client = rig.client().await;
+    for _ in 0..20 {
+        let (answer, _) = tokio::join!(client.put(put_from("KZ")), conn.accept());
+        assert!(answer.is_ok(), "{:?}", answer.err());
+    }
+    // It goes on, and so do its people.
+    let answers = tokio::spawn(async move {
+        loop {
+            stalled.accept().await;
+        }
+    });
+    let mut client = rig.client().await;
+    within(async {
+        while client.put(put_from("US")).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    answers.abort();
+    for call in calls {
+        call.abort();
+    }
+}
+
+#[tokio::test]
+async fn small_puts_on_several_streams_pile_up_nowhere() {
+    const STREAMS: usize = 4;
+    const PUTS: usize = 10_000;
+    let mut shard = Shard::start(welcome("us-iad", "US")).await;
+    let plenty = TenantLimit { calls_in_flight: Some(8_192), ..TenantLimit::default() };
+    let limits = TenantLimits { usual: plenty, ..TenantLimits::default() };
+    let settings = crate::Settings { limits, ..settings() };
+    let (at, entropy) = ([("us-iad", &*shard.address)], Arc::new(SystemEntropy));
+    let rig = Rig::of(gateway_with(&at, settings, Health::new(), entropy)).await;
+    let mut conn = shard.conn().await;
+    rig.until_up("us-iad").await;
+    let client = rig.client().await;
+    let sent = Arc::new(AtomicUsize::new(0));
+    let mut streams = Vec::new();
+    for stream in 0..STREAMS {
+        let (sender, requests) = mpsc::channel(1);
+        let sent = Arc::clone(&sent);
+        tokio::spawn(async move {
+            for n in 0..PUTS {
+                let request_id = request_id((stream * PUTS + n) as u128);
+                let body = bytes::Bytes::new();
+                let put = v1::PutRecordRequest { request_id, body, ..get_like("us-iad") };
+                sender.send(put).await.expect("the stream goes on");
+                sent.fetch_add(1, Ordering::Relaxed);
+                // Each in a frame of its own, as a library may send them.
+                tokio::task::yield_now().await;
+            }
+        });
+        let mut client = client.clone();
+        let mut call = tonic::Request::new(ReceiverStream::new(requests));
+        call.set_timeout(Duration::from_secs(300));
+        let answers = client.stream_put(call).await.unwrap();
+        streams.push(answers.into_inner());
+    }
+    // The shard stands still until nothing more goes out: HTTP/2's windows are full.
+    let mut before = 0;
+    loop {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let now = sent.load(Ordering::Relaxed);
+        if now == before {
+            break;
+        }
+        before = now;
+    }
+    assert!(before < STREAMS * PUTS, "everything was taken off the wire");
+    let shard = tokio::spawn(async move {
+        loop {
+            conn.accept().await;
+        }
+    });
+    // Nobody reads the answers of one stream before all others are done.
+    for (stream, mut answers) in streams.into_iter().enumerate() {
+        for n in 0..PUTS {
+            let answer = within(answers.message()).await;
+            let answer = answer.unwrap_or_else(|status| panic!("{stream}: {n}: {status:?}"));
+            // A shard that stands still for long is not sent more: that is an answer, too.
+            assert!(answer.unwrap().outcome.is_some());
+        }
+    }
+    shard.abort();
+}
+
+/// A put into that region that is as small as one can be.
+fn get_like(region: &str) -> v1::PutRecordRequest {
+    let v1::GetRecordRequest { subject, collection, key } = get_in(region);
+    v1::PutRecordRequest { subject, collection, key, ..Default::default() }
+}
+
+#[tokio::test]
+async fn what_is_no_grpc_is_refused_and_nothing_is_stored() {
+    let (rig, _shard, mut conn) = Rig::with_shard("us-iad", "US").await;
+    let post = |kind: Option<&'static str>| {
+        let request = Request::post("http://localhost/bailiwick.v1.Records/Put");
+        match kind {
+            Some(kind) => request.header("content-type", kind),
+            None => request,
+        }
+    };
+    let body = || {
+        use prost::Message as _;
+        let message = put_from("US").encode_to_vec();
+        let mut bytes = vec![0];
+        bytes.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
+        bytes.extend(message);
+        Body::new(http_body_util::Full::new(bytes::Bytes::from(bytes)))
+    };
+    let mut channel = rig.channel().await;
+    let grpc = Some("application/grpc");
+    let mut count = 0;
+    for (request, want) in [
+        (post(Some("text/plain")), StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        (post(Some("application/grpc-web+proto")), StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        (post(Some("application/json")), StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        (post(None), StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        (post(grpc).header("origin", "https://example.org"), StatusCode::FORBIDDEN),
+        (post(grpc).method(http::Method::PUT), StatusCode::METHOD_NOT_ALLOWED),
+        (post(grpc).method(http::Method::GET), StatusCode::METHOD_NOT_ALLOWED),
+        (post(grpc).method(http::Method::OPTIONS), StatusCode::METHOD_NOT_ALLOWED),
+    ] {
+        let answer = channel.ready().await.unwrap().call(request.body(body()).unwrap()).await;
+        assert_eq!(answer.unwrap().status(), want);
+        count += 1;
+        assert_eq!(rig.shared.desk.metrics.not_grpc().get(), count);
+    }
+    assert!(conn.calls.try_recv().is_err(), "something was sent");
+    let taken = AtomicBool::new(false);
+    let good = post(Some("application/grpc+proto")).body(body()).unwrap();
+    let (answer, _) = tokio::join!(channel.ready().await.unwrap().call(good), async {
+        conn.accept().await;
+        taken.store(true, Ordering::Relaxed);
+    });
+    assert!(answer.unwrap().status().is_success() && taken.load(Ordering::Relaxed));
+}
+
+#[tokio::test]
+async fn a_gateway_without_any_shard_in_reach_serves_nobody() {
+    let mut shard = Shard::start(welcome("us-iad", "US")).await;
+    let rig = Rig::start(&[("us-iad", &shard.address)]).await;
+    let conn = shard.conn().await;
+    until_page(&rig.health, |ready, page| {
+        ready && page.contains("region/kz-ala: out of reach; missing: s1\n")
+    })
+    .await;
+    shard.stop();
+    conn.break_off().await;
+    until_page(&rig.health, |ready, page| {
+        !ready
+            && page.contains("waits: no shard is within reach\n")
+            && page.contains("region/us-iad: out of reach; missing: s1\n")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn map_calls_end_at_their_callers_deadline() {
+    let mut shard = Shard::start(welcome("us-iad", "US")).await;
+    let operator = crate::Caller { roles: vec![ledger::entry::Role::Operator], ..caller() };
+    let settings = crate::Settings { callers: crate::Callers::Everybody(operator), ..settings() };
+    let (at, entropy) = ([("us-iad", &*shard.address)], Arc::new(SystemEntropy));
+    let rig = Rig::of(gateway_with(&at, settings, Health::new(), entropy)).await;
+    let mut conn = shard.conn().await;
+    rig.until_up("us-iad").await;
+    let mut maps = v1::region_maps_client::RegionMapsClient::new(rig.channel().await);
+    let mut history = tonic::Request::new(v1::RegionMapHistoryRequest::default());
+    history.set_timeout(Duration::from_millis(300));
+    let status = refused(maps.history(history).await);
+    assert!(matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled), "{status:?}");
+    let mut get = tonic::Request::new(v1::GetRegionMapRequest::default());
+    get.set_timeout(Duration::from_millis(300));
+    let status = refused(maps.get(get).await);
+    assert!(matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled), "{status:?}");
+    let call = conn.call().await;
+    assert!(matches!(call.op, Some(proto::call::Op::MapHistory(_))));
+    // Each was counted as one whose time was over, not as one whose caller went.
+    let ending = Ending::Refused(Reason::DeadlinePassed);
+    for method in [Method::MapHistory, Method::MapGet] {
+        within(async {
+            while rig.shared.desk.metrics.calls(method, ending) != 1 {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        })
+        .await;
+    }
+}
