@@ -249,7 +249,7 @@ impl Committer {
         let low = self.disk_is_low()?;
         let subjects = self.cached_subjects(&ops);
         let rows = self.read_rows(&ops, &subjects)?;
-        self.rules.set_date(atlas::Date::of(now));
+        self.rules.set_date(atlas::Moment::of(now));
         let mut work = Work {
             node: &self.node,
             counts: &self.counts,
