@@ -206,6 +206,40 @@ fn the_pages_for_operators_may_listen_elsewhere_when_that_is_said() {
 }
 
 #[test]
+fn an_ip_database_of_another_kind_is_refused() {
+    let good = fs::read(file("tests/evidence/ip-country.mmdb")).expect("a database");
+    for (from, to, texts) in [
+        ("Gcountry", "Gxountry", ["GEOIP_KIND", "country.iso_code"]),
+        ("MaxMind.com", "MaxMind.moc", ["GEOIP_DAMAGED", "MaxMind"]),
+    ] {
+        let sample = Sample::new();
+        sample.edit("gateway.toml", "# geoip = ", "geoip = ");
+        let at = good.windows(from.len()).position(|found| found == from.as_bytes());
+        let at = at.expect("it is there");
+        let mut bad = good.clone();
+        bad.splice(at..at + from.len(), to.bytes());
+        fs::write(sample.path("ip-country.mmdb"), bad).expect("a file");
+        sample.expect_bad(GATEWAY, ("gateway.toml", "\"ip-country.mmdb\""), &texts);
+    }
+}
+
+#[test]
+fn what_nobody_sees_reaches_no_terminal() {
+    let sample = Sample::new();
+    let old = "category = \"payment data from end to end\"";
+    sample.edit("map.toml", old, "category = \"pay\u{202e}ment\u{1b}[2J\"");
+    let map = sample.path("map.toml");
+    let map = map.to_str().expect("text");
+    for arguments in [vec!["map", "check", map], vec!["map", "check", "--json", map]] {
+        let Finished { stdout, stderr, .. } = run(&arguments);
+        let said = stdout + &stderr;
+        assert!(said.contains("HIDDEN_CHARACTER") || said.contains("TOML_SYNTAX"), "{said}");
+        assert!(!said.contains(['\u{202e}', '\u{1b}']), "{said:?}");
+        assert!(said.contains("\\u202e"), "{said}");
+    }
+}
+
+#[test]
 fn a_gateway_needs_every_annex_once() {
     let sample = Sample::new();
     sample.edit("gateway.toml", "    \"annex/kz-ala.toml\",\n", "");

@@ -19,7 +19,7 @@ const ROWS: usize = 3_000;
 const DAY: &str = "2026-11-23";
 
 fn explain(more: &[&str]) -> Finished {
-    let (map, geoip) = (file("deploy/sample/map.toml"), file("tests/evidence/ip-country.mmdb"));
+    let (map, geoip) = (file("tests/evidence/map.toml"), file("tests/evidence/ip-country.mmdb"));
     let (map, geoip) = (map.to_str().expect("text"), geoip.to_str().expect("text"));
     let mut arguments = vec!["explain", "--map", map, "--geoip", geoip, "--as-of", DAY];
     arguments.extend(more);
@@ -138,7 +138,7 @@ fn a_day_on_which_a_law_is_not_in_force_is_another_answer() {
     fs::write(&path, row).expect("a file");
     let path = path.to_str().expect("text");
     let attached = |day: &str| {
-        let map = file("deploy/sample/map.toml");
+        let map = file("tests/evidence/map.toml");
         let map = map.to_str().expect("text");
         let answer = run(&["explain", "--map", map, "--as-of", day, "--json", path]);
         assert_eq!(answer.code, 0, "{}", answer.stderr);
@@ -154,7 +154,7 @@ fn a_day_on_which_a_law_is_not_in_force_is_another_answer() {
 fn peak_kib(times: usize, more: &[&str]) -> u64 {
     let (path, _) = people();
     let text = fs::read_to_string(path).expect("there is an evidence set");
-    let (map, geoip) = (file("deploy/sample/map.toml"), file("tests/evidence/ip-country.mmdb"));
+    let (map, geoip) = (file("tests/evidence/map.toml"), file("tests/evidence/ip-country.mmdb"));
     let mut child = Command::new(env!("CARGO_BIN_EXE_bailiwick"))
         .args(["explain", "--as-of", DAY, "--map"])
         .arg(map)

@@ -361,8 +361,12 @@ fn placed_rightly(maps: &BTreeMap<u64, String>, acked: &[Acked]) {
         assert_eq!(map.epoch().digest, named.digest, "the entry names another map");
         let minute = u64::from(record.entry.minute);
         let date = Date::of(terms::UnixMillis(minute * 60_000));
-        let question =
-            Question { tenant: &tenant, collection: &collection, findings: &findings, date };
+        let question = Question {
+            tenant: &tenant,
+            collection: &collection,
+            findings: &findings,
+            date: date.into(),
+        };
         let ruling = decide(map, &question).expect("a collection of the map");
         let placement = ruling.placement().expect("a map that places it");
         assert_eq!(placement.region().as_str(), record.region, "misplaced under {}", named.epoch);

@@ -156,3 +156,65 @@ fn a_second_signal_does_not_wait() {
     assert_eq!(deployment.gateway().wait_end(), 130);
     assert!(deployment.stderr("gateway").contains("second signal"));
 }
+
+#[test]
+fn a_running_gateway_reads_its_ip_database_again_and_keeps_it_when_the_new_one_is_no_good() {
+    let mut deployment = one("sled");
+    let database = deployment.root().join("addresses.mmdb");
+    let good = fs::read(support::file("tests/evidence/ip-country.mmdb")).expect("a database");
+    fs::write(&database, &good).expect("a file");
+    let config = deployment.root().join("gateway.toml");
+    let text = fs::read_to_string(&config).expect("a configuration");
+    let line = text.lines().find(|line| line.starts_with("geoip")).expect("it has a database");
+    fs::write(&config, text.replace(line, "geoip = \"addresses.mmdb\"")).expect("a file");
+    deployment.gateway().restart();
+    deployment.gateway().wait_ready();
+    let admin = deployment.gateway().admin();
+    let says = |what: &str| {
+        wait_until(what, WAIT_MAX, || {
+            get(admin, "/readyz").is_some_and(|(_, page)| page.contains(what))
+        });
+    };
+    let placed = |region: &str| {
+        let finished = run(&[
+            "record",
+            "put",
+            "--gateway",
+            &deployment.gateway_url(),
+            "--subject",
+            region,
+            "--collection",
+            "profiles",
+            "--key",
+            "main",
+            "--body",
+            "x",
+            "--evidence",
+            "ip=2a01:7a7:2:335c:5eda:92d8:64ac:5db9",
+            "--create-subject",
+            "--validate-only",
+            "--deadline-ms",
+            "5000",
+        ]);
+        assert!(
+            finished.stdout.contains(region) || finished.stderr.contains(region),
+            "{finished:?}"
+        );
+    };
+    says("ip_database: Bailiwick-Test-Country/");
+    placed("eu-fra");
+    let edited = |from: &[u8], to: &[u8]| {
+        let at = good.windows(from.len()).position(|found| found == from).expect("it is there");
+        let mut edited = good.clone();
+        edited.splice(at..at + from.len(), to.iter().copied());
+        edited
+    };
+    fs::write(&database, edited(b"Gcountry", b"Gxountry")).expect("a file");
+    says("ip_database: the file cannot be used");
+    placed("eu-fra");
+    fs::write(&database, edited(b"Bailiwick-Test-Country", b"Bailiwick-Next-Country"))
+        .expect("a file");
+    says("ip_database: Bailiwick-Next-Country/");
+    placed("eu-fra");
+    assert!(deployment.stderr("gateway").contains("of another kind"));
+}

@@ -8,10 +8,21 @@ use std::sync::LazyLock;
 use gateway::fuzzing::Requests;
 use libfuzzer_sys::fuzz_target;
 
-const SAMPLE: &str = include_str!("../../deploy/sample/map.toml");
-static REQUESTS: LazyLock<Option<Requests>> = LazyLock::new(|| Requests::of_map(SAMPLE));
+/// With an area that nobody has decided, which the corpus asks for in each form of its addresses
+/// and numbers.
+const MAP: &str = concat!(
+    include_str!("../../tests/evidence/map.toml"),
+    r#"
+[[disputed]]
+name = "area"
+addresses = ["203.0.113.0/24", "2001:db8::/32"]
+numbers = ["+7978", "+38069", "+99544"]
+claims = ["RU", "UA"]
+"#
+);
+static REQUESTS: LazyLock<Option<Requests>> = LazyLock::new(|| Requests::of_map(MAP));
 
 fuzz_target!(|data: &[u8]| {
     let Some((which, message)) = data.split_first() else { return };
-    REQUESTS.as_ref().expect("the sample map is valid").read(*which, message);
+    REQUESTS.as_ref().expect("the map is valid").read(*which, message);
 });

@@ -3,6 +3,7 @@
 
 #![no_main]
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::LazyLock;
 
 use atlas::{Annex, Date, Expectations, Findings, RegionMap, StatutePack};
@@ -10,6 +11,23 @@ use libfuzzer_sys::fuzz_target;
 
 const SAMPLE: &str = include_str!("../../deploy/sample/map.toml");
 static MAP: LazyLock<Option<RegionMap>> = LazyLock::new(|| RegionMap::parse(SAMPLE).ok());
+
+/// An IPv4 address lies in one disputed area, in whichever form it is written.
+fn forms_agree(map: &RegionMap, data: &[u8]) {
+    for four in data.windows(4).take(64) {
+        let v4 = Ipv4Addr::from(<[u8; 4]>::try_from(four).expect("four bytes"));
+        let area = map.disputed_address(v4.into()).map(atlas::Disputed::name);
+        for form in ["::ffff:", "::ffff:0:", "64:ff9b::"] {
+            let other: IpAddr = format!("{form}{v4}").parse().expect("an address");
+            assert_eq!(map.disputed_address(other).map(atlas::Disputed::name), area, "{other}");
+        }
+        for hidden in [[0x2002, 0], [0x2001, 0]] {
+            let [a, b] = hidden;
+            let other: IpAddr = [a, b, 0, 0, 0, 0, 0, u16::from(four[0])].into();
+            assert!(map.disputed_address(other).is_none(), "{other}");
+        }
+    }
+}
 
 fuzz_target!(|data: &[u8]| {
     if let Ok(findings) = Findings::decode(data) {
@@ -23,6 +41,7 @@ fuzz_target!(|data: &[u8]| {
             found.iter().for_each(|diagnostic| drop(diagnostic.render("map.toml", text)));
         }
         Ok(map) => {
+            forms_agree(&map, data);
             let formatted = atlas::format(text).expect("a map that reads can be laid out");
             let again = RegionMap::parse(&formatted).expect("and reads again");
             let changes = atlas::widening(Some(&map), &again);

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use atlas::{Date, Findings, Outcome, Question, RegionMap, Ruling, decide};
+use atlas::{Date, Findings, Moment, Outcome, Question, RegionMap, Ruling, decide};
 use clap::Args;
 use evidence::{Evidence, JsonLine, Sources};
 use link::system::SystemClock;
@@ -53,7 +53,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let rules = Rules {
         tenant: config::tenant(&map, options.tenant.as_ref())?,
         sources: config::evidence_sources(options.geoip.as_deref())?,
-        date: options.as_of.unwrap_or_else(|| Date::of(SystemClock.now())),
+        date: options.as_of.map_or_else(|| Moment::of(SystemClock.now()), Moment::from),
         map,
     };
     let mut answers = Answers {
@@ -88,7 +88,7 @@ struct Rules {
     map: RegionMap,
     sources: Sources,
     tenant: TenantId,
-    date: Date,
+    date: Moment,
 }
 
 impl Rules {

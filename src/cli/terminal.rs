@@ -1,7 +1,10 @@
-//! Standard output and standard error: the one place that prints.
+//! Standard output and standard error: the one place that prints. What it prints may come from
+//! maps, peers and files: characters that nobody sees are written out.
 
 use std::fmt;
-use std::io::{self, StdoutLock, Write};
+use std::io::{self, IsTerminal as _, StdoutLock, Write};
+
+use terms::escape_hidden;
 
 use super::table::Table;
 use super::{Exit, Failure};
@@ -17,7 +20,7 @@ impl Output {
 
     /// Prints a line.
     pub(crate) fn line(&mut self, text: impl fmt::Display) -> Result<(), Failure> {
-        writeln!(self.0, "{text}").map_err(closed)
+        writeln!(self.0, "{}", escape_hidden(&text.to_string())).map_err(closed)
     }
 
     /// Hands everything over to the system.
@@ -33,16 +36,24 @@ pub(crate) fn say(text: impl fmt::Display) -> Result<(), Failure> {
     output.flush()
 }
 
-/// Prints bytes to standard output as they are.
+/// A text of somebody else's as part of one line: it begins no line of its own.
+pub(crate) fn one_line(text: &str) -> String {
+    text.replace('\n', "\\u000a")
+}
+
+/// Prints a file to standard output: byte for byte, unless that is a terminal.
 pub(crate) fn print(bytes: &[u8]) -> Result<(), Failure> {
     let mut output = Output::new();
+    let shown = str::from_utf8(bytes).ok().filter(|_| io::stdout().is_terminal());
+    let shown = shown.map(escape_hidden);
+    let bytes = shown.as_ref().map_or(bytes, |text| text.as_bytes());
     output.0.write_all(bytes).map_err(closed)?;
     output.flush()
 }
 
 /// Prints a line to standard error. There is nobody to tell when that fails.
 pub(crate) fn warn(text: impl fmt::Display) {
-    drop(writeln!(io::stderr().lock(), "{text}"));
+    drop(writeln!(io::stderr().lock(), "{}", escape_hidden(&text.to_string())));
 }
 
 fn closed(error: io::Error) -> Failure {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use atlas::{Annex, RegionMap};
-use evidence::Sources;
+use evidence::{DatabaseRefused, Sources};
 use link::tls::{CallerFiles, Files};
 use terms::RegionId;
 use terms::limits::GATEWAY_IN_FLIGHT_MAX;
@@ -36,6 +36,8 @@ pub(crate) struct Config {
     /// Where the certificates of the listener are. None: plaintext, on loopback.
     pub(crate) listener: Option<CallerFiles>,
     pub(crate) sources: Sources,
+    /// Where the IP database is, to be read again.
+    pub(crate) geoip: Option<PathBuf>,
     pub(crate) require_sandbox: bool,
     /// Every file and folder that it names, so that nobody who looks at it forgets one.
     pub(crate) files: Vec<PathBuf>,
@@ -100,6 +102,7 @@ pub(crate) fn read(path: &Path) -> Result<Config, Failure> {
             tls,
             listener,
             sources: sources?,
+            geoip: root.text("geoip").map(|named| beside(path, named.it)),
             require_sandbox,
             files: root.file.named(),
         })
@@ -204,9 +207,13 @@ fn sources(root: &Section<'_>) -> Option<Sources> {
     let (bytes, at) = database.unzip();
     let sources = Sources::new(bytes);
     sources
-        .map_err(|damaged| {
-            let cure = "name a database in MaxMind's format, or leave `geoip` out";
-            root.file.wrong(at.unwrap_or(0), "GEOIP_DAMAGED", damaged.to_string(), cure);
+        .map_err(|refused| {
+            let code = match refused {
+                DatabaseRefused::Damaged(_) => "GEOIP_DAMAGED",
+                DatabaseRefused::Kind(_, _) => "GEOIP_KIND",
+            };
+            let cure = "name a database of countries in MaxMind's format, or leave `geoip` out";
+            root.file.wrong(at.unwrap_or(0), code, refused.to_string(), cure);
         })
         .ok()
 }

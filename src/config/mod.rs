@@ -46,9 +46,10 @@ pub(crate) fn tenant(map: &RegionMap, name: Option<&TenantId>) -> Result<TenantI
 /// What reads evidence, with the IP database of that file if one is named.
 pub(crate) fn evidence_sources(geoip: Option<&Path>) -> Result<Sources, Failure> {
     let database = geoip.map(|path| fs::read(path).map_err(|error| unread(path, &error)));
-    Sources::new(database.transpose()?).map_err(|damaged| {
+    Sources::new(database.transpose()?).map_err(|refused| {
         let path = geoip.map(|path| path.display().to_string()).unwrap_or_default();
-        Failure::said(Exit::Config, format!("{path}: {damaged}; give a database of that format"))
+        let cure = "give a database of countries in MaxMind's format";
+        Failure::said(Exit::Config, format!("{path}: {refused}; {cure}"))
     })
 }
 

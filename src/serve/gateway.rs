@@ -10,7 +10,7 @@ use link::peer::PeerKind;
 use link::system::{SystemClock, SystemEntropy};
 use link::telemetry::Level;
 
-use super::{Stop, bind, block_on, endings, enter, maps, start_logs, tls as certificates};
+use super::{Stop, bind, block_on, endings, enter, geoip, maps, start_logs, tls as certificates};
 use crate::cli::{Exit, Failure};
 use crate::config;
 
@@ -69,6 +69,9 @@ pub(crate) fn run(path: &Path) -> Result<(), Failure> {
             maps::pin_with_gateway(tls, gateway.handle());
         }
         maps::follow_annexes(gateway.handle(), config.annex_files);
+        if let Some(file) = config.geoip {
+            geoip::follow(gateway.handle(), file, health.clone());
+        }
         let listener = bind(config.listen).await?;
         let admin = bind(config.admin_listen).await?;
         let guard = certificates::guard(config.metrics)?;

@@ -3,6 +3,7 @@
 
 pub(crate) mod endings;
 pub(crate) mod gateway;
+mod geoip;
 mod maps;
 pub(crate) mod shard;
 mod tls;

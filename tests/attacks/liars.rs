@@ -107,7 +107,12 @@ fn places(map: &RegionMap, country: &str) -> String {
     let (tenant, collection) = (tenant.expect("a tenant"), collection.expect("a collection"));
     let findings = findings(country);
     let date = Date::of(UnixMillis(now() * 1000));
-    let question = Question { tenant: &tenant, collection: &collection, findings: &findings, date };
+    let question = Question {
+        tenant: &tenant,
+        collection: &collection,
+        findings: &findings,
+        date: date.into(),
+    };
     let ruling = atlas::decide(map, &question).expect("a collection of the map");
     ruling.placement().expect("a placement").region().to_string()
 }

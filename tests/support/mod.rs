@@ -70,7 +70,7 @@ pub(crate) struct Options {
 impl Default for Options {
     /// The five regions of the sample map on sled, with the IP database.
     fn default() -> Self {
-        let map = fs::read_to_string(file("deploy/sample/map.toml")).expect("there is a map");
+        let map = fs::read_to_string(file("tests/evidence/map.toml")).expect("there is a map");
         Self {
             regions: vec!["eu-fra", "in-bom", "kz-ala", "ru-msk", "us-iad"],
             engine: "sled",

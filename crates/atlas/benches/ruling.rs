@@ -6,7 +6,7 @@ use atlas::{Date, EvidenceKind, Finding, Findings, Question, RegionMap, decide};
 use criterion::{Criterion, criterion_group, criterion_main};
 use terms::{Collection, TenantId};
 
-const MAP: &str = include_str!("../../../deploy/sample/map.toml");
+const MAP: &str = include_str!("../../../tests/evidence/map.toml");
 
 /// Name of the case, collection, findings.
 const PEOPLE: &[(&str, &str, &str)] = &[
@@ -39,8 +39,12 @@ fn rulings(c: &mut Criterion) {
     for (name, collection, items) in PEOPLE {
         let collection = Collection::parse(collection).expect("a name");
         let findings = findings(items);
-        let question =
-            Question { tenant: &tenant, collection: &collection, findings: &findings, date };
+        let question = Question {
+            tenant: &tenant,
+            collection: &collection,
+            findings: &findings,
+            date: date.into(),
+        };
         group.bench_function(*name, |b| {
             b.iter(|| decide(black_box(&map), black_box(&question)));
         });

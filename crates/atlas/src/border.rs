@@ -4,7 +4,9 @@
 use smallvec::SmallVec;
 use terms::{Collection, Detail, Fault, Reason};
 
-use crate::{Attachment, Constraint, Country, Date, Ingress, Jurisdiction, RegionMap, StatutePack};
+use crate::{
+    Attachment, Constraint, Country, Date, Ingress, Jurisdiction, Moment, RegionMap, StatutePack,
+};
 
 /// The jurisdictions whose law forbids it, by code, each once; at least one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,9 +57,10 @@ pub fn egress(
     map: &RegionMap,
     attachments: &[Attachment],
     collection: &Collection,
-    date: Date,
+    date: impl Into<Moment>,
     readers: &[Option<Country>],
 ) -> Result<(), Barred> {
+    let date = date.into().date();
     let laws = attachments.iter().map(|law| (law.pack(), law.constraint()));
     let border = Border { map, collection, date, readers };
     Barred::of(laws.filter(|law| border.bars(*law)).map(|(pack, _)| pack.jurisdiction()))
@@ -76,17 +79,19 @@ pub fn egress_of_absent(
     map: &RegionMap,
     place: Country,
     collection: &Collection,
-    date: Date,
+    at: impl Into<Moment>,
     readers: &[Option<Country>],
 ) -> Result<(), Barred> {
-    let border = Border { map, collection, date, readers };
+    let at = at.into();
+    let border = Border { map, collection, date: at.date(), readers };
     let laws = map.statutes().iter().filter(|statute| {
-        statute.pack().in_force(date)
-            && statute.covers(collection)
+        statute.covers(collection)
             && (statute.jurisdiction().contains(place)
                 || map.ever_covers(statute.jurisdiction(), place, collection))
     });
-    let laws = laws.map(|statute| (statute.pack(), statute.constraint()));
+    let laws = laws.flat_map(|statute| {
+        statute.demands_at(at).map(move |(_, constraint)| (statute.pack(), constraint))
+    });
     Barred::of(laws.filter(|law| border.bars(*law)).map(|(pack, _)| pack.jurisdiction()))
 }
 

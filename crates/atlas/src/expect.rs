@@ -286,7 +286,7 @@ impl Person {
             Err(reason) => return self.refused(reason, None),
         };
         let (collection, date) = (&self.collection, self.date.unwrap_or(date));
-        let ruling = decide(map, &Question { tenant, collection, findings, date });
+        let ruling = decide(map, &Question { tenant, collection, findings, date: date.into() });
         match ruling {
             Err(unknown) => self.refused(terms::Fault::from(unknown).reason, None),
             Ok(ruling) => match ruling.outcome() {

@@ -35,6 +35,7 @@ mod format;
 mod intern;
 pub mod limits;
 mod map;
+mod moment;
 mod nesting;
 mod pack;
 mod page;
@@ -66,8 +67,9 @@ pub use format::format;
 pub use intern::{INTERNED_MAX, InternFull, intern};
 pub use map::{
     Clause, ClauseId, CollectionRules, Disputed, Epoch, Exempt, Home, HomeFor, MapEnding, MapPart,
-    Reads, Region, RegionMap, Site, Statute, Tenant,
+    Reads, Region, RegionMap, Review, Site, Statute, Tenant, client_address,
 };
+pub use moment::Moment;
 pub use page::statute_index;
 pub use placement::Placement;
 pub use plan::{
@@ -80,7 +82,7 @@ pub use shipped::packs;
 pub use signed::{
     SIGNED_MAP_BYTES_MAX, SIGNERS_TO_WIDEN, SealedMap, SignedMap, Succession, statement, succeeds,
 };
-pub use statute::{Exemption, Rule, StatutePack, Transfers};
+pub use statute::{Exemption, Rule, Scope, StatutePack, Transfers};
 pub use territory::{Group, Jurisdiction, Territory};
 pub use widening::{Change, Part, Widening, widening};
 pub use words::{

@@ -1,5 +1,7 @@
 //! Every bound that the author of a map, an annex or a pack can meet.
 
+/// Scopes of a statute pack beside the first.
+pub const SCOPES_MAX: usize = 16;
 /// Bytes of a map. One with every limit below reached fits.
 pub const MAP_BYTES_MAX: usize = 10 << 20;
 /// Bytes of an annex.

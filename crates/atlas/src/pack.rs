@@ -7,9 +7,10 @@ use sha2::{Digest, Sha256};
 use crate::country::Countries;
 use crate::file::FILE_TOO_LARGE;
 use crate::limits::{PACK_BYTES_MAX, WORKING_DAYS_MAX};
+use crate::moment::Offsets;
 use crate::read::{At, File, Section};
 use crate::schema::PACK;
-use crate::statute::{Exemption, Rule, StatutePack, Transfers};
+use crate::statute::{Exemption, Rule, Scope, StatutePack, Transfers};
 use crate::{
     Constraint, Diagnostic, ExemptionId, Sector, StatuteId, Territory, Trigger, UnknownCitizenship,
     Verified,
@@ -41,8 +42,7 @@ fn read(file: &File<'_>, root: &Section<'_>, text: &str) -> Option<StatutePack> 
     let id = root.needed("id", "NAME_INVALID", NAME, StatuteId::parse);
     let jurisdiction =
         root.needed("jurisdiction", "TERRITORY_UNKNOWN", TERRITORY, Territory::parse);
-    let trigger =
-        root.needed("trigger", "VALUE_INVALID", "citizen, located or operator", Trigger::parse);
+    let trigger = trigger(root);
     let unknown = root.text("unknown").and_then(|text| {
         let wanted = "any-hint, territory or never";
         file.parsed(text, "VALUE_INVALID", wanted, UnknownCitizenship::parse)
@@ -55,10 +55,15 @@ fn read(file: &File<'_>, root: &Section<'_>, text: &str) -> Option<StatutePack> 
     let draft = draft(file, root);
     let data = root.said("data").map(own);
     let sectors = names(file, root, "sectors", Sector::parse);
+    let inside = constraints(file, root, "in_territory_under");
+    let more = scopes(file, root);
     let deny = territories(file, root, "deny");
     let transfers = transfers(file, root);
     let (exemptions, rules) = (exemptions(file, root), rules(file, root));
     let jurisdiction = jurisdiction?.it;
+    let first =
+        Scope { trigger: trigger?, constraint: constraint?, sectors, from: None, until: None };
+    let scopes = std::iter::once(first).chain(more).collect();
     let denied = deny.iter().map(|territory| territory.members());
     let denied = denied.fold(Countries::EMPTY, Countries::or).without(jurisdiction.members());
     Some(StatutePack {
@@ -69,14 +74,16 @@ fn read(file: &File<'_>, root: &Section<'_>, text: &str) -> Option<StatutePack> 
         title: own(title?),
         citation: own(citation?),
         source: own(source?),
-        trigger: trigger?.it,
-        constraint: constraint?,
+        looked_at: root.date("looked_at").map(|day| day.it),
+        official: root.flag("official").unwrap_or(false),
+        scopes,
         readings,
+        inside,
         unknown: unknown.map_or(UnknownCitizenship::AnyHint, |u| u.it),
         from: from?.it,
         until,
+        offsets: Offsets::of(jurisdiction),
         draft,
-        sectors,
         data,
         deny,
         denied,
@@ -84,6 +91,37 @@ fn read(file: &File<'_>, root: &Section<'_>, text: &str) -> Option<StatutePack> 
         exemptions,
         rules,
     })
+}
+
+fn trigger(section: &Section<'_>) -> Option<Trigger> {
+    let wanted = "citizen, located or operator";
+    section.needed("trigger", "VALUE_INVALID", wanted, Trigger::parse).map(|trigger| trigger.it)
+}
+
+/// Those beside the first to whom the law applies.
+fn scopes(file: &File<'_>, root: &Section<'_>) -> Vec<Scope> {
+    let read = |section: &Section<'_>| {
+        let trigger = trigger(section);
+        let (from, until) = (section.date("from"), section.date("until"));
+        let constraint =
+            section.needed("constraint", "VALUE_INVALID", "a constraint", Constraint::parse);
+        let sectors = names(file, section, "sectors", Sector::parse);
+        Some(Scope {
+            trigger: trigger?,
+            constraint: constraint?.it,
+            sectors,
+            from: from.map(|date| date.it),
+            until: until.map(|date| date.it),
+        })
+    };
+    root.sections("scopes").iter().filter_map(read).collect()
+}
+
+/// A list of constraints that may be left out.
+fn constraints(file: &File<'_>, section: &Section<'_>, key: &str) -> Vec<Constraint> {
+    let texts = section.texts(key).unwrap_or_default().into_iter();
+    let read = |text| file.parsed(text, "VALUE_INVALID", "a constraint", Constraint::parse);
+    texts.filter_map(read).map(|constraint| constraint.it).collect()
 }
 
 /// What the law demands, and the readings that are in dispute, of which that is one.

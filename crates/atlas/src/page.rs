@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::map::digest_text;
-use crate::{Constraint, Date, StatutePack, Trigger, UnknownCitizenship, Verified};
+use crate::{Constraint, Date, Scope, StatutePack, Trigger, UnknownCitizenship, Verified};
 
 /// What stands at the head of every page.
 const HEAD: &str = "Facts for operators and auditors, not legal advice.";
@@ -17,7 +17,8 @@ impl StatutePack {
             section("Whom it covers", &self.covers()),
             section("What it demands", &self.demands()),
             section("Exemptions", &self.grounds()),
-            section("Rules", &self.written()),
+            section("What the law says", &self.written()),
+            section("How this pack reads it", &self.drawn()),
             section("In a map", &[self.snippet()]),
             section("What this pack cannot express", &self.limits()),
         ];
@@ -27,11 +28,17 @@ impl StatutePack {
     /// Title and table of what is known of the law as a whole.
     fn head(&self) -> String {
         let mut text = format!("# {}\n\n{HEAD}\n\n", self.title());
+        let looked_at = self.looked_at().map_or("not noted".to_owned(), |day| day.to_string());
         for (name, value) in [
             ("id", format!("`{}`", self.id())),
             ("jurisdiction", self.jurisdiction().to_string()),
             ("law", self.citation().to_owned()),
             ("read in", address(Some(self.source()))),
+            ("looked at", looked_at),
+            (
+                "kind of source",
+                if self.is_official() { "official" } else { "not official" }.to_owned(),
+            ),
             ("in force", span(Some(self.from()), self.until())),
             ("status", self.status_words().to_owned()),
             ("least verified", self.least_verified().to_string()),
@@ -46,8 +53,23 @@ impl StatutePack {
 
     /// What makes it attach, in sentences.
     fn covers(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (n, scope) in self.scopes().iter().enumerate() {
+            if n > 0 {
+                lines.push("\nAs well:\n".to_owned());
+            }
+            lines.extend(self.scope(scope));
+        }
+        if let Some(data) = self.data() {
+            lines.push(format!("Only for {data}: the map lists in `collections` what holds them."));
+        }
+        lines
+    }
+
+    /// What makes one scope attach, in sentences.
+    fn scope(&self, scope: &Scope) -> Vec<String> {
         let place = self.jurisdiction();
-        let mut lines = match self.trigger() {
+        let mut lines = match scope.trigger() {
             Trigger::Citizen => vec![
                 format!("It attaches to citizens of {place}."),
                 "Of those who live elsewhere the map decides by `citizens_abroad`; there is no \
@@ -69,7 +91,7 @@ impl StatutePack {
             ],
             Trigger::Located => vec![
                 format!("It attaches to people who live or are in {place}, of any citizenship."),
-                if self.constraint() == Constraint::Mirror {
+                if scope.constraint() == Constraint::Mirror {
                     "A contact, such as a telephone number, never makes it attach.".to_owned()
                 } else {
                     format!(
@@ -86,14 +108,14 @@ impl StatutePack {
                 "A tenant that the map does not declare is taken as established there.".to_owned(),
             ],
         };
-        if !self.sectors().is_empty() {
-            let sectors = words(self.sectors().iter().map(|sector| format!("`{sector}`")));
+        if !scope.sectors().is_empty() {
+            let sectors = words(scope.sectors().iter().map(|sector| format!("`{sector}`")));
             lines.push(format!("Only for tenants that declare one of these `sectors`: {sectors}."));
             lines
                 .push("A tenant that the map does not declare is taken as one of them.".to_owned());
         }
-        if let Some(data) = self.data() {
-            lines.push(format!("Only for {data}: the map lists in `collections` what holds them."));
+        if scope.from().is_some() || scope.until().is_some() {
+            lines.push(format!("In force {}.", span(scope.from(), scope.until())));
         }
         lines
     }
@@ -102,7 +124,9 @@ impl StatutePack {
     fn demands(&self) -> Vec<String> {
         let mut lines = Vec::new();
         if self.readings().is_empty() {
-            lines.extend(self.demand(self.constraint()));
+            for constraint in self.constraints() {
+                lines.extend(self.demand(constraint));
+            }
         } else {
             let readings = words(self.readings().iter().map(|one| format!("`{one}`")));
             lines.push(format!("It is read in more than one way: {readings}."));
@@ -110,6 +134,12 @@ impl StatutePack {
             for reading in self.readings() {
                 lines.push(format!("- {}", self.demand(*reading).join("\n  ")));
             }
+        }
+        for reading in self.inside() {
+            lines.push(format!(
+                "Read as `{reading}`, records come in through gateways in {} only.",
+                self.jurisdiction()
+            ));
         }
         if !self.deny().is_empty() {
             let deny = words(self.deny().iter().map(ToString::to_string));
@@ -186,11 +216,19 @@ impl StatutePack {
             "| rule | citation | in force | verified | source |".to_owned(),
             "| --- | --- | --- | --- | --- |".to_owned(),
         ];
-        lines.extend(self.rules().iter().map(|rule| {
+        lines.extend(self.rules().iter().filter(|rule| rule.verified.is_of_law()).map(|rule| {
             let (dates, source) = (span(rule.from, rule.until), address(rule.source.as_deref()));
             row(&[&rule.says, &rule.citation, &dates, rule.verified.as_str(), &source])
         }));
         lines
+    }
+
+    /// What is drawn here, and no statement of law.
+    fn drawn(&self) -> Vec<String> {
+        let drawn = self.rules().iter().filter(|rule| !rule.verified.is_of_law());
+        let lines: Vec<String> =
+            drawn.map(|rule| format!("- {} ({}).", rule.says, rule.citation)).collect();
+        if lines.is_empty() { vec!["As it stands.".to_owned()] } else { lines }
     }
 
     /// The lines of a map that put it in force, with a `?` for what has no default.
@@ -198,7 +236,7 @@ impl StatutePack {
         let mut text = String::from("```toml\n[[statutes]]\n");
         line(&mut text, &format!("id = \"{}\"", self.id()));
         line(&mut text, &format!("digest = \"{}\"", digest_text(self.digest())));
-        if self.trigger() == Trigger::Citizen {
+        if self.asks_citizenship() {
             line(&mut text, "citizens_abroad = \"?\"  # attach, ignore or refuse");
         }
         if !self.readings().is_empty() {
@@ -221,28 +259,40 @@ impl StatutePack {
         if let Some(because) = self.draft() {
             lines.push(format!("- It is a draft: {because}."));
         }
-        lines.push(match self.trigger() {
-            Trigger::Operator => "- Where a tenant is established is what the map says.".to_owned(),
-            Trigger::Citizen | Trigger::Located => {
-                "- Who the person is and where they live or are is what callers say.".to_owned()
-            }
-        });
-        if !self.sectors().is_empty() {
+        let by_operator = |scope: &Scope| scope.trigger() == Trigger::Operator;
+        if self.scopes().iter().any(by_operator) {
+            lines.push("- Where a tenant is established is what the map says.".to_owned());
+        }
+        if !self.scopes().iter().all(by_operator) {
+            lines.push(
+                "- Who the person is and where they live or are is what callers say.".to_owned(),
+            );
+        }
+        if self.sectors().next().is_some() {
             lines.push("- Whether a tenant is of the sector is what the map says.".to_owned());
         }
         if self.data().is_some() {
             lines.push("- What a collection holds is what the map says; nobody looks.".to_owned());
         }
         let clauses = [Constraint::PrimaryFirst, Constraint::ConditionalTransfer];
-        if clauses.contains(&self.constraint()) {
+        if self.constraints().iter().any(|own| clauses.contains(own)) {
             lines.push("- Whether the ground that a clause names holds is not checked.".to_owned());
         }
         if self.transfers().is_some() {
             lines.push("- Public holidays are not known: Monday to Friday count.".to_owned());
         }
-        let read = self.rules().iter().filter(|rule| rule.verified == Verified::Inference);
-        lines.extend(read.map(|rule| format!("- Drawn here: {}.", rule.says)));
         lines
+    }
+
+    /// What it demands of anybody, each once, as in the file.
+    fn constraints(&self) -> Vec<Constraint> {
+        let mut all = Vec::new();
+        for scope in self.scopes() {
+            if !all.contains(&scope.constraint()) {
+                all.push(scope.constraint());
+            }
+        }
+        all
     }
 
     fn status_words(&self) -> &'static str {
@@ -280,9 +330,16 @@ pub fn statute_index(packs: &[StatutePack]) -> String {
     for pack in packs {
         let id = format!("[{0}]({0}.md)", pack.id());
         let demands = match pack.readings() {
-            [] => pack.constraint().to_string(),
+            [] => pack.constraints().iter().map(|one| one.as_str()).collect::<Vec<_>>().join(", "),
             readings => readings.iter().map(|one| one.as_str()).collect::<Vec<_>>().join(" or "),
         };
+        let mut triggers: Vec<&str> = Vec::new();
+        for scope in pack.scopes() {
+            let word = scope.trigger().as_str();
+            if !triggers.contains(&word) {
+                triggers.push(word);
+            }
+        }
         let status = if pack.draft().is_some() { "draft" } else { "ready" };
         line(
             &mut text,
@@ -291,7 +348,7 @@ pub fn statute_index(packs: &[StatutePack]) -> String {
                 pack.jurisdiction().as_str(),
                 pack.title(),
                 &demands,
-                pack.trigger().as_str(),
+                &triggers.join(", "),
                 &span(Some(pack.from()), pack.until()),
                 status,
                 pack.least_verified().as_str(),

@@ -87,12 +87,20 @@ pub(crate) fn settle(
             mirrors,
             clauses: settling.clauses,
             jurisdictions,
-            statutes: attachments.iter().map(Attachment::pack).collect(),
+            statutes: laws(attachments),
             chosen,
             epoch: map.epoch(),
         }),
         Err(why) => Outcome::Refused(Refusal::new(why, jurisdictions, collection, map.epoch())),
     }
+}
+
+/// The laws that attach, each once: attachments of one law stand side by side.
+fn laws(attachments: &[Attachment]) -> SmallVec<[&'static StatutePack; 4]> {
+    let mut laws: SmallVec<[&'static StatutePack; 4]> =
+        attachments.iter().map(Attachment::pack).collect();
+    laws.dedup_by(|a, b| a.id() == b.id());
+    laws
 }
 
 /// The demands of each jurisdiction, by code. Attachments come in that order.
@@ -242,6 +250,8 @@ impl<'a> Settling<'a> {
     /// Rests on a clause from a jurisdiction to a region. A map past its `valid_until` has none.
     fn rest_on(&mut self, from: Jurisdiction, region: &Region) -> Result<(), Why> {
         let Question { collection, date, .. } = *self.question;
+        // Clauses and maps are dated in UTC.
+        let date = date.date();
         let to = region.territory();
         if self.map.expired(date) {
             return Err(Why::MapExpired { from, to });

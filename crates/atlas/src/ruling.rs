@@ -8,8 +8,8 @@ use crate::country::Countries;
 use crate::map::Statute;
 use crate::placement;
 use crate::{
-    Aspect, CitizensAbroad, Constraint, Country, Date, Epoch, EvidenceKind, Findings, Ingress,
-    Jurisdiction, Kinds, Placement, Refusal, RegionMap, StatuteId, StatutePack, Trigger,
+    Aspect, CitizensAbroad, Constraint, Country, Epoch, EvidenceKind, Findings, Ingress,
+    Jurisdiction, Kinds, Moment, Placement, Refusal, RegionMap, StatuteId, StatutePack, Trigger,
     UnknownCitizenship,
 };
 
@@ -22,8 +22,8 @@ pub struct Question<'a> {
     pub collection: &'a Collection,
     /// What is known of the person.
     pub findings: &'a Findings,
-    /// The day.
-    pub date: Date,
+    /// The day, or the time.
+    pub date: Moment,
 }
 
 /// The map declares no such collection.
@@ -49,7 +49,7 @@ enum Because {
     TenantUnknown,
 }
 
-/// One law that attaches, and why.
+/// One law that attaches with one demand, and why. A law may attach with several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attachment {
     pack: &'static StatutePack,
@@ -109,36 +109,45 @@ pub fn decide(map: &RegionMap, question: &Question<'_>) -> Result<Ruling, Unknow
     let mut attachments = Attachments::new();
     let mut abroad = None;
     for statute in map.statutes() {
-        let in_force = statute.pack().in_force(question.date);
-        if !in_force || !statute.covers(question.collection) || !statute.concerns(tenant) {
+        if !statute.covers(question.collection) {
             continue;
         }
-        if let Some(because) = attach(statute, &facts, established) {
+        let demands = statute.demands_at(question.date).filter(|(scope, _)| scope.concerns(tenant));
+        for (scope, constraint) in demands {
+            let trigger = scope.trigger();
+            let Some(because) = attach(statute, (trigger, constraint), &facts, established) else {
+                continue;
+            };
             if because == Because::CitizenAbroad
                 && statute.citizens_abroad() == CitizensAbroad::Refuse
             {
                 abroad = abroad.or_else(|| Some(statute.pack()));
             }
-            let kinds = because.kinds(question.findings, &facts, statute.jurisdiction());
-            attachments.push(Attachment {
-                pack: statute.pack(),
-                constraint: statute.constraint(),
-                ingress: statute.ingress(),
-                kinds,
-                because,
-            });
+            let pack = statute.pack();
+            let same =
+                |own: &Attachment| own.pack.id() == pack.id() && own.constraint == constraint;
+            if !attachments.iter().any(same) {
+                let kinds = because.kinds(question.findings, &facts, statute.jurisdiction());
+                let ingress = statute.ingress();
+                attachments.push(Attachment { pack, constraint, ingress, kinds, because });
+            }
         }
     }
     let outcome = placement::settle(map, question, &attachments, &facts, abroad);
     Ok(Ruling { attachments, outcome, epoch: map.epoch(), kinds: facts.kinds })
 }
 
-/// Whether a law attaches, and why. `established`: none if the tenant is not known.
-fn attach(statute: &Statute, facts: &Facts, established: Option<Countries>) -> Option<Because> {
+/// Whether a scope of a law attaches, and why. `established`: none if the tenant is not known.
+fn attach(
+    statute: &Statute,
+    (trigger, constraint): (Trigger, Constraint),
+    facts: &Facts,
+    established: Option<Countries>,
+) -> Option<Because> {
     let members = statute.jurisdiction().members();
     let meets = |countries: Countries| !countries.and(members).is_empty();
     let placed = facts.resident.or(facts.present);
-    match statute.pack().trigger() {
+    match trigger {
         Trigger::Citizen if meets(facts.citizen) => {
             if facts.resident.is_empty() || meets(placed) {
                 return Some(Because::Citizen);
@@ -159,8 +168,9 @@ fn attach(statute: &Statute, facts: &Facts, established: Option<Countries>) -> O
         }
         Trigger::Located if meets(placed) => Some(Because::Located),
         // Contacts count only where nothing is known of residence and presence: see `Facts::of`.
-        Trigger::Located => (meets(facts.contact) && statute.constraint() != Constraint::Mirror)
-            .then_some(Because::Reached),
+        Trigger::Located => {
+            (meets(facts.contact) && constraint != Constraint::Mirror).then_some(Because::Reached)
+        }
         Trigger::Operator => match established {
             None => Some(Because::TenantUnknown),
             Some(countries) => meets(countries).then_some(Because::Established),

@@ -1,9 +1,10 @@
 //! Statute packs: one law each, as data. How a pack is read from its file is in `pack.rs`.
 
 use crate::country::Countries;
+use crate::moment::Offsets;
 use crate::{
-    Constraint, Country, Date, ExemptionId, Jurisdiction, Sector, StatuteId, Territory, Trigger,
-    UnknownCitizenship, Verified,
+    Constraint, Country, Date, ExemptionId, Jurisdiction, Moment, Sector, StatuteId, Tenant,
+    Territory, Trigger, UnknownCitizenship, Verified,
 };
 
 /// One rule of a law, with where it stands.
@@ -77,6 +78,51 @@ impl Transfers {
     }
 }
 
+/// Some of those to whom a law applies, and what it demands for them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scope {
+    pub(crate) trigger: Trigger,
+    pub(crate) constraint: Constraint,
+    pub(crate) sectors: Vec<Sector>,
+    pub(crate) from: Option<Date>,
+    pub(crate) until: Option<Date>,
+}
+
+impl Scope {
+    /// What makes the law attach to them.
+    pub fn trigger(&self) -> Trigger {
+        self.trigger
+    }
+
+    /// What it demands for them. Of a pack's first scope the map may choose another reading.
+    pub fn constraint(&self) -> Constraint {
+        self.constraint
+    }
+
+    /// The sectors that it is for: it attaches only for tenants that declare one of them. None:
+    /// it is for all.
+    pub fn sectors(&self) -> &[Sector] {
+        &self.sectors
+    }
+
+    /// The first day on which it applies to them, if that is later than the law.
+    pub fn from(&self) -> Option<Date> {
+        self.from
+    }
+
+    /// The last day on which it applies to them, if that is earlier than the law's.
+    pub fn until(&self) -> Option<Date> {
+        self.until
+    }
+
+    /// Whether it is for a tenant: one that works in one of its sectors, or any if it has none. A
+    /// tenant that the map does not know is taken to work in all of them.
+    pub fn concerns(&self, tenant: Option<&Tenant>) -> bool {
+        let works = |tenant: &Tenant| self.sectors.iter().any(|s| tenant.sectors().contains(s));
+        self.sectors.is_empty() || tenant.is_none_or(works)
+    }
+}
+
 /// One law as data: whom it covers, what it demands, where that is written, since when.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatutePack {
@@ -87,14 +133,18 @@ pub struct StatutePack {
     pub(crate) title: String,
     pub(crate) citation: String,
     pub(crate) source: String,
-    pub(crate) trigger: Trigger,
-    pub(crate) constraint: Constraint,
+    pub(crate) looked_at: Option<Date>,
+    pub(crate) official: bool,
+    /// At least one.
+    pub(crate) scopes: Vec<Scope>,
     pub(crate) readings: Vec<Constraint>,
+    pub(crate) inside: Vec<Constraint>,
     pub(crate) unknown: UnknownCitizenship,
     pub(crate) from: Date,
     pub(crate) until: Option<Date>,
+    /// Of the jurisdiction's clocks.
+    pub(crate) offsets: Offsets,
     pub(crate) draft: Option<String>,
-    pub(crate) sectors: Vec<Sector>,
     pub(crate) data: Option<String>,
     pub(crate) deny: Vec<Territory>,
     pub(crate) denied: Countries,
@@ -139,20 +189,38 @@ impl StatutePack {
         &self.source
     }
 
-    /// What makes it attach.
-    pub fn trigger(&self) -> Trigger {
-        self.trigger
+    /// The day on which the sources were last looked at, if it was noted.
+    pub fn looked_at(&self) -> Option<Date> {
+        self.looked_at
     }
 
-    /// What it demands. Where [`StatutePack::readings`] are in dispute, the map chooses one of
-    /// them, and this is the one that the pack's author would take.
-    pub fn constraint(&self) -> Constraint {
-        self.constraint
+    /// Whether [`StatutePack::source`] is an official publication of the law.
+    pub fn is_official(&self) -> bool {
+        self.official
     }
 
-    /// The readings that are in dispute, as in the file. None: there is no dispute.
+    /// To whom it applies, as in the file; at least one. Where [`StatutePack::readings`] are in
+    /// dispute, the map chooses one of them for the first, and its constraint is the one that the
+    /// pack's author would take.
+    pub fn scopes(&self) -> &[Scope] {
+        &self.scopes
+    }
+
+    /// Whether it asks for anybody's citizenship.
+    pub fn asks_citizenship(&self) -> bool {
+        self.scopes.iter().any(|scope| scope.trigger == Trigger::Citizen)
+    }
+
+    /// The readings of the first scope that are in dispute, as in the file. None: there is no
+    /// dispute.
     pub fn readings(&self) -> &[Constraint] {
         &self.readings
+    }
+
+    /// The constraints of the first scope under which its records come in through gateways in the
+    /// law's territory only, whatever a map says.
+    pub fn inside(&self) -> &[Constraint] {
+        &self.inside
     }
 
     /// When it attaches to those of unknown citizenship, unless the map says otherwise.
@@ -165,10 +233,9 @@ impl StatutePack {
         self.draft.as_deref()
     }
 
-    /// The sectors that it is for: it attaches only for tenants that declare one of them. None:
-    /// it is for all.
-    pub fn sectors(&self) -> &[Sector] {
-        &self.sectors
+    /// The sectors that any of its scopes is for.
+    pub fn sectors(&self) -> impl Iterator<Item = &Sector> {
+        self.scopes.iter().flat_map(Scope::sectors)
     }
 
     /// The kind of data that it is about, in words, if not all: then a map lists its collections.
@@ -217,9 +284,17 @@ impl StatutePack {
         self.until
     }
 
-    /// Whether it is in force on that day, its first and its last included.
-    pub fn in_force(&self, date: Date) -> bool {
-        self.from <= date && self.until.is_none_or(|until| date <= until)
+    /// Whether it is in force, its first and its last day included. At a time, a day begins where
+    /// midnight is earliest in its jurisdiction, and ends where it is latest.
+    pub fn in_force(&self, at: impl Into<Moment>) -> bool {
+        at.into().within(self.from, self.until, self.offsets)
+    }
+
+    /// Whether it applies to a scope of its own: see [`StatutePack::in_force`].
+    pub fn applies(&self, scope: &Scope, at: impl Into<Moment>) -> bool {
+        let from = scope.from.map_or(self.from, |from| from.max(self.from));
+        let until = scope.until.into_iter().chain(self.until).min();
+        at.into().within(from, until, self.offsets)
     }
 }
 

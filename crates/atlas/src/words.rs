@@ -155,6 +155,11 @@ words! {
 }
 
 impl Verified {
+    /// Whether it is said of the law, and not of how a pack reads it.
+    pub const fn is_of_law(self) -> bool {
+        !matches!(self, Self::Inference)
+    }
+
     /// Whether somebody else's page says it, so that its address can be given.
     pub const fn has_source(self) -> bool {
         match self {

@@ -7,7 +7,7 @@ use atlas::{
 };
 use terms::{Collection, Detail, Reason, TenantId};
 
-const SAMPLE: &str = include_str!("../../../deploy/sample/map.toml");
+const SAMPLE: &str = include_str!("../../../tests/evidence/map.toml");
 
 fn sample() -> RegionMap {
     RegionMap::parse(SAMPLE).expect("the sample is sound")
@@ -35,7 +35,12 @@ fn laws(map: &RegionMap, of: &str, known: &str) -> Vec<Attachment> {
     }
     let (tenant, collection) = (TenantId::parse("sample").expect("a name"), collection(of));
     let date = day("2026-11-23");
-    let question = Question { tenant: &tenant, collection: &collection, findings: &findings, date };
+    let question = Question {
+        tenant: &tenant,
+        collection: &collection,
+        findings: &findings,
+        date: date.into(),
+    };
     decide(map, &question).expect("a known collection").attachments().to_vec()
 }
 

@@ -77,6 +77,7 @@ const FLAWS: &[(Flaw, &str)] = &[
     (Flaw::ReadingsDoNothing, "settings"),
     (Flaw::ExemptionsDoNothing, "settings"),
     (Flaw::SectorsDoNothing, "settings"),
+    (Flaw::ScopesDoNothing, "settings"),
     (Flaw::DeniedByNobody, "settings"),
     (Flaw::DeniedAtHome, "settings"),
     (Flaw::DeniedAfterClauses, "settings"),
@@ -115,7 +116,9 @@ fn atlas_answer<'a>(ruling: &'a atlas::Ruling, conflicting: &'a [Jurisdiction]) 
             End::Refused { reason: refusal.reason().as_str(), conflicting: codes(conflicting) }
         }
     };
-    let laws = ruling.attachments().iter().map(|law| law.statute().as_str()).collect();
+    let laws = ruling.attachments().iter().map(|law| law.statute().as_str());
+    let mut laws: Vec<&str> = laws.collect();
+    laws.dedup();
     let mut kinds: Vec<&str> = ruling.kinds().iter().map(EvidenceKind::as_str).collect();
     kinds.sort_unstable();
     Answer { laws, jurisdictions: codes(ruling.jurisdictions()), kinds, end }
@@ -129,7 +132,8 @@ fn put(
     place: &Place<'_>,
 ) -> Result<&'static str, String> {
     let (tenant, collection) = (&place.tenant.0, &place.collection.0);
-    let question = Question { tenant, collection, findings: &case.atlas, date: place.date.0 };
+    let question =
+        Question { tenant, collection, findings: &case.atlas, date: place.date.0.into() };
     let ruling = decide(&maps.atlas, &question).expect("a known collection");
     let conflicting = ruling.refusal().map(|refusal| refusal.conflicting()).unwrap_or_default();
     let atlas = atlas_answer(&ruling, &conflicting);

@@ -34,7 +34,7 @@ expect.region = "us-iad"
 "#;
 
 fn sample() -> RegionMap {
-    let text = include_str!("../../../deploy/sample/map.toml");
+    let text = include_str!("../../../tests/evidence/map.toml");
     RegionMap::parse(text).unwrap_or_else(|wrong| panic!("{wrong:#?}"))
 }
 

@@ -79,7 +79,12 @@ fn rule(question: &str) -> Ruling {
     let collection = Collection::parse(collection).expect("a name");
     let date = Date::parse(date).expect("a day");
     let findings = findings(items);
-    let question = Question { tenant: &tenant, collection: &collection, findings: &findings, date };
+    let question = Question {
+        tenant: &tenant,
+        collection: &collection,
+        findings: &findings,
+        date: date.into(),
+    };
     decide(&map, &question).expect("a known collection")
 }
 
@@ -110,7 +115,12 @@ fn an_unknown_collection_is_no_question() {
     let (map, tenant) = (map("sample"), TenantId::parse("sample").unwrap());
     let (collection, findings) = (Collection::parse("letters").unwrap(), findings("residence DE"));
     let date = Date::parse("2026-11-23").unwrap();
-    let question = Question { tenant: &tenant, collection: &collection, findings: &findings, date };
+    let question = Question {
+        tenant: &tenant,
+        collection: &collection,
+        findings: &findings,
+        date: date.into(),
+    };
     let fault = Fault::from(decide(&map, &question).unwrap_err());
     assert_eq!(fault.reason, Reason::CollectionUnknown);
 }

@@ -29,7 +29,7 @@ fn one_by_one(old: &RegionMap, new: &RegionMap, people: &[Findings], date: Date)
     for tenant in &tenants {
         for collection in &collections {
             for findings in people {
-                let question = Question { tenant, collection, findings, date };
+                let question = Question { tenant, collection, findings, date: date.into() };
                 let moved = Move::of(old, new, &question);
                 if moved != Move::Stays {
                     let by = Differences::of(old, new, &question);
@@ -152,7 +152,7 @@ const CHANGES: &[(&str, &str)] = &[
 
 #[test]
 fn a_plan_is_told_as_written() {
-    let first = support::read(&support::golden().join("../../../../deploy/sample/map.toml"));
+    let first = support::read(&support::golden().join("../../../../tests/evidence/map.toml"));
     let old = RegionMap::parse(&first).expect("the sample map is sound");
     let digest: String = old.epoch().digest.iter().map(|byte| format!("{byte:02x}")).collect();
     let second = CHANGES.iter().fold(first, |text, (was, is)| {

@@ -212,3 +212,61 @@ fn all_codes() -> String {
     out.push('\n');
     out
 }
+
+/// What `map check` finds in a map with these tables, on a day; and whether it is sound.
+fn checked(tables: &str, day: &str) -> (Vec<String>, bool) {
+    let text = digests(&format!("{}{tables}", BASE.replace("@TOP", "")));
+    let checked = check(&text, &[], Date::parse(day).expect("a day"), &[]);
+    (checked.all().map(ToString::to_string).collect(), checked.map.is_some())
+}
+
+#[test]
+fn who_answers_for_a_pack_silences_its_doubts_from_that_day_on() {
+    let reviewed = "reviewed = { by = \"Anna, counsel\", on = 2026-11-20 }\n";
+    let (doubts, _) = checked("", "2026-11-25");
+    assert!(doubts.iter().all(|found| found.contains("STATUTE_UNVERIFIED")), "{doubts:?}");
+    assert_eq!(checked(reviewed, "2026-11-25"), (Vec::new(), true), "as --strict wants it");
+    assert_eq!(checked(reviewed, "2026-11-19").0, doubts, "nobody had answered for it then");
+    for wrong in [
+        "reviewed = \"Anna\"",
+        "reviewed = { by = \"Anna\" }",
+        "reviewed = { on = 2026-11-20 }",
+        "reviewed = { by = \" \", on = 2026-11-20 }",
+        "reviewed = { by = \"Anna\", on = \"soon\" }",
+        "reviewed = { by = \"Anna\", on = 2026-11-20, of = \"it\" }",
+    ] {
+        assert!(!checked(wrong, "2026-11-25").1, "{wrong}");
+    }
+}
+
+#[test]
+fn a_law_that_asks_for_a_copy_is_not_taken_without_a_word() {
+    let law = "[[statutes]]\nid = \"kz-94v\"\ndigest = \"sha256:…\"\n";
+    let (found, sound) = checked(law, "2026-11-25");
+    let copies = found.iter().filter(|found| found.contains("COPIES_NOT_MADE"));
+    assert!(sound && copies.count() == 1, "{found:?}");
+    assert!(!checked(law, "2015-12-01").0.iter().any(|found| found.contains("COPIES_NOT_MADE")));
+}
+
+#[test]
+fn what_nobody_sees_is_told_wherever_it_stands() {
+    for (tables, line) in [
+        ("# a note\u{202e}\n", 35),
+        ("\n# a note\n\n# a \u{2066}note\u{200b}\n", 38),
+        ("reviewed = { by = \"An\u{feff}na\", on = 2026-11-20 }\n", 35),
+    ] {
+        let (found, sound) = checked(tables, "2026-11-25");
+        let told: Vec<_> = found.iter().filter(|one| one.contains("HIDDEN_CHARACTER")).collect();
+        let [one] = told.as_slice() else { panic!("{tables:?}: {found:?}") };
+        assert!(sound && one.starts_with(&format!("{line}:")), "{line} {one}");
+    }
+    let seen = "# Пример, 日本, 🙂\r\n# a tab\t\n";
+    assert!(!checked(seen, "2026-11-25").0.iter().any(|one| one.contains("HIDDEN_CHARACTER")));
+    let annex = format!("# \u{202e}\n{ANNEX}");
+    let text = digests(&BASE.replace("@TOP", ""));
+    let day = Date::parse("2026-11-25").expect("a day");
+    let found = check(&text, &[("annex.toml", &annex)], day, &[]);
+    let of_annex = &found.annexes.first().expect("an annex").findings;
+    assert!(of_annex.iter().any(|one| one.code == "HIDDEN_CHARACTER"), "{of_annex:?}");
+    assert!(found.annexes.iter().all(|annex| annex.annex.is_some()));
+}

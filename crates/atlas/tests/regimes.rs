@@ -23,7 +23,7 @@ use std::path::Path;
 
 use atlas::{
     Attachment, Date, Diagnostic, EvidenceKind, Finding, Findings, Outcome, Question, RegionMap,
-    Ruling, StatutePack, Territory, Trigger, decide, packs,
+    Ruling, Scope, StatutePack, Territory, Trigger, decide, packs,
 };
 use terms::{Collection, TenantId};
 
@@ -133,8 +133,12 @@ impl Case {
         let tenant = TenantId::parse(&self.tenant).expect("a name");
         let collection = Collection::parse(&self.collection).expect("a name");
         let date = self.date;
-        let question =
-            Question { tenant: &tenant, collection: &collection, findings: &findings, date };
+        let question = Question {
+            tenant: &tenant,
+            collection: &collection,
+            findings: &findings,
+            date: date.into(),
+        };
         let map = self.map()?;
         Ok(decide(&map, &question).expect("a known collection"))
     }
@@ -163,7 +167,7 @@ fn statute(pack: &StatutePack, reading: Option<&str>) -> String {
     let reading = reading.or_else(|| pack.readings().first().map(|first| first.as_str()));
     for (key, value) in [
         ("reading", reading.map(|reading| format!("\"{reading}\""))),
-        ("citizens_abroad", (pack.trigger() == Trigger::Citizen).then(|| "\"ignore\"".to_owned())),
+        ("citizens_abroad", pack.asks_citizenship().then(|| "\"ignore\"".to_owned())),
         ("collections", pack.data().map(|_| "[\"listed\"]".to_owned())),
         ("accept_draft", pack.draft().map(|_| "true".to_owned())),
     ] {
@@ -282,11 +286,14 @@ fn every_law_attaches_from_its_first_to_its_last_day() {
 
 #[test]
 fn a_law_of_a_sector_is_for_those_who_declare_it() {
-    for (pack, case) in attached().filter(|(pack, _)| !pack.sectors().is_empty()) {
+    for (pack, case) in
+        attached().filter(|(pack, _)| pack.scopes().iter().all(|scope| !scope.sectors().is_empty()))
+    {
         let of = |tenant: &str| Case { tenant: tenant.to_owned(), ..case.clone() }.attaches(pack);
         assert!(of("sector") && of("stranger"), "{}", pack.id());
         assert!(!of("local") && !of("none"), "{}", pack.id());
-        assert_eq!(of("far"), pack.trigger() != Trigger::Operator, "{}", pack.id());
+        let by_operator = |scope: &Scope| scope.trigger() == Trigger::Operator;
+        assert_eq!(of("far"), !pack.scopes().iter().all(by_operator), "{}", pack.id());
     }
 }
 

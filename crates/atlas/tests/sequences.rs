@@ -61,14 +61,13 @@ fn broken(map: &RegionMap, ruling: &Ruling, known: &Findings, day: Date) -> Opti
     let tenant = map.tenants().next();
     for law in ruling.attachments() {
         let statute = map.statute(law.statute()).expect("a statute of the map");
-        if law.constraint() != statute.constraint() {
+        if !statute.constraints().contains(&law.constraint()) {
             return said("another reading than the map's");
         }
-        let readings = law.pack().readings();
-        if !readings.is_empty() && !readings.contains(&law.constraint()) {
-            return said("a reading that is none");
-        }
-        if !statute.covers(&profiles) || !statute.concerns(tenant) || !law.pack().in_force(day) {
+        let of_scope = statute
+            .demands_at(day.into())
+            .any(|(scope, constraint)| constraint == law.constraint() && scope.concerns(tenant));
+        if !statute.covers(&profiles) || !of_scope {
             return said("a law that must not attach");
         }
     }
@@ -76,9 +75,11 @@ fn broken(map: &RegionMap, ruling: &Ruling, known: &Findings, day: Date) -> Opti
     let of = |kinds: &[EvidenceKind]| known.iter().filter(|f| kinds.contains(&f.kind())).collect();
     let citizen: Vec<&Finding> = of(&[EvidenceKind::Citizenship, EvidenceKind::Document]);
     let resident: Vec<&Finding> = of(&[EvidenceKind::Residence]);
-    for statute in map.statutes().iter().filter(|s| s.pack().trigger() == Trigger::Citizen) {
-        let applies =
-            statute.pack().in_force(day) && statute.covers(&profiles) && statute.concerns(tenant);
+    for statute in map.statutes() {
+        let mut demands = statute.demands_at(day.into());
+        let asked =
+            demands.any(|(scope, _)| scope.trigger() == Trigger::Citizen && scope.concerns(tenant));
+        let applies = asked && statute.covers(&profiles);
         let claims = citizen.iter().filter_map(|finding| finding.country());
         let claimed = claims.into_iter().any(|country| statute.jurisdiction().contains(country));
         let attached = ruling.attachments().iter().any(|law| law.statute() == statute.id());

@@ -51,10 +51,7 @@ fn every_page_keeps_to_what_it_can_know() {
         }
         assert!(pack.draft().is_none_or(|because| page.contains(because)));
         // Nobody pastes a decision that they did not take.
-        assert_eq!(
-            page.contains("citizens_abroad = \"?\""),
-            pack.trigger() == atlas::Trigger::Citizen
-        );
+        assert_eq!(page.contains("citizens_abroad = \"?\""), pack.asks_citizenship());
         assert_eq!(page.contains("reading = \"?\""), !pack.readings().is_empty());
         assert_eq!(page.contains("collections = [\"?\"]"), pack.data().is_some());
     }

@@ -65,7 +65,7 @@ fn opens(old: &RegionMap, new: &RegionMap, people: &[Findings]) -> Option<String
         for collection in &collections() {
             for date in days() {
                 for findings in people {
-                    let question = Question { tenant, collection, findings, date };
+                    let question = Question { tenant, collection, findings, date: date.into() };
                     if let Some(what) = opened(old, new, &question) {
                         let who: Vec<_> = findings.iter().map(|f| (f.kind(), f.code())).collect();
                         return Some(format!("{what}: {tenant}, {collection}, {date}, {who:?}"));

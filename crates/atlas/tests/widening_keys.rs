@@ -71,6 +71,7 @@ ingress = "in-territory"
 id = "made-tr"
 digest = "@made-tr"
 collections = ["one", "two"]
+reviewed = { by = "b", on = 2026-01-02 }
 [[clauses]]
 id = "ru-de"
 from = "RU"
@@ -102,6 +103,14 @@ const STEPS: &[(&str, &str, &str)] = &[
     ),
     ("register = \"r\"", "", "region `ru-msk`: site.register was"),
     ("\"primary-first\"", "\"exclusive\"", ""),
+    // Whoever answers for a pack changes nothing of what it does.
+    (
+        "ingress = \"in-territory\"",
+        "ingress = \"in-territory\"\nreviewed = { by = \"a\", on = 2026-01-01 }",
+        "",
+    ),
+    ("on = 2026-01-02 }", "on = 2026-01-01 }", ""),
+    ("reviewed = { by = \"b\", on = 2026-01-02 }", "", ""),
     (
         "notified = 2025-06-01",
         "notified = 2025-06-02",

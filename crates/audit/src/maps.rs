@@ -7,10 +7,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use atlas::{ClauseId, Date, RegionMap, SIGNERS_TO_WIDEN, SignedMap, StatuteId};
+use atlas::{ClauseId, Date, Moment, RegionMap, SIGNERS_TO_WIDEN, SignedMap, StatuteId};
 use ledger::Signers;
 use ledger::entry::{Entry, Kind, MapRef};
-use terms::{Collection, Fault, Reason, RegionId};
+use terms::{Collection, Fault, Reason, RegionId, UnixMillis};
 
 use crate::details::signers;
 use crate::folder::Folder;
@@ -253,6 +253,8 @@ fn signers_noted(entry: &Entry) -> usize {
 /// Whether an entry's collection, laws and clauses are in the map and in force on its day.
 fn lawful(entry: &Entry, map: &RegionMap) -> Result<(), String> {
     let day = Date::from_day(u64::from(entry.minute / DAY));
+    // A law's day begins where midnight is earliest: the shard ruled by the time, not by the day.
+    let at = Moment::of(UnixMillis(u64::from(entry.minute) * 60_000));
     let name = entry.collection.as_deref();
     let collection = name.and_then(|name| Collection::parse(name).ok());
     let collection = collection.filter(|name| map.collection(name).is_some());
@@ -271,7 +273,7 @@ fn lawful(entry: &Entry, map: &RegionMap) -> Result<(), String> {
         let Some(statute) = statute else {
             return Err(format!("names statute {id}, which its map does not have"));
         };
-        if !statute.pack().in_force(day) {
+        if !statute.pack().in_force(at) {
             return Err(format!("names statute {id}, which is not in force on {day}"));
         }
         if collection.as_ref().is_some_and(|collection| !statute.covers(collection)) {

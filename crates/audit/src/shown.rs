@@ -1,5 +1,7 @@
 //! What somebody else has sent, as it may be printed.
 
+use terms::is_hidden;
+
 /// Characters of such a text at the most.
 const SHOWN_CHARS_MAX: usize = 600;
 
@@ -12,25 +14,13 @@ pub fn shown(text: &str) -> String {
             out.push('…');
             break;
         }
-        if c.is_control() || turns(c) {
+        if c.is_control() || is_hidden(c) {
             out.extend(c.escape_unicode());
         } else {
             out.push(c);
         }
     }
     out
-}
-
-/// Marks that nobody sees, and that change how others are seen.
-const fn turns(c: char) -> bool {
-    matches!(
-        c,
-        '\u{61c}'
-            | '\u{200b}'..='\u{200f}'
-            | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}'
-            | '\u{feff}'
-    )
 }
 
 #[cfg(test)]

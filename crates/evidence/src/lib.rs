@@ -10,12 +10,12 @@ mod phone;
 mod sim;
 
 use std::fmt;
-use std::net::IpAddr;
+use std::sync::Arc;
 
 use atlas::{COUNTRIES_VERSION, Disputed, EvidenceKind, Finding, Findings, RegionMap};
 use terms::{Detail, Fault, Pii, Reason, limits};
 
-pub use ip::{DatabaseDamaged, DatabaseVersion};
+pub use ip::{DatabaseRefused, DatabaseVersion};
 pub use json_line::JsonLine;
 
 /// One piece of evidence, as the caller gave it.
@@ -78,9 +78,9 @@ impl DataVersions {
 /// Everything that is needed to read evidence. Made once, shared by all.
 #[derive(Debug)]
 pub struct Sources {
-    phone: phone::Plans,
+    phone: Arc<phone::Plans>,
     ip: Option<ip::Database>,
-    sim: sim::Codes,
+    sim: Arc<sim::Codes>,
 }
 
 impl Sources {
@@ -88,13 +88,22 @@ impl Sources {
     /// any. It takes some milliseconds, so that the first number does not.
     ///
     /// # Errors
-    /// [`DatabaseDamaged`] when the bytes are no database in MaxMind's format.
-    pub fn new(ip_database: Option<Vec<u8>>) -> Result<Self, DatabaseDamaged> {
+    /// [`DatabaseRefused`] when the bytes are no database of countries in MaxMind's format.
+    pub fn new(ip_database: Option<Vec<u8>>) -> Result<Self, DatabaseRefused> {
         Ok(Self {
-            phone: phone::Plans::new(),
+            phone: Arc::new(phone::Plans::new()),
             ip: ip_database.map(ip::Database::new).transpose()?,
-            sim: sim::Codes::new(),
+            sim: Arc::new(sim::Codes::new()),
         })
+    }
+
+    /// The same with another IP database, while these are in use.
+    ///
+    /// # Errors
+    /// As [`Sources::new`].
+    pub fn with_ip_database(&self, bytes: Vec<u8>) -> Result<Self, DatabaseRefused> {
+        let ip = Some(ip::Database::new(bytes)?);
+        Ok(Self { phone: Arc::clone(&self.phone), ip, sim: Arc::clone(&self.sim) })
     }
 
     /// The versions of the data in use.
@@ -108,11 +117,12 @@ impl Sources {
     }
 
     /// What the evidence says under a map, together with `beside`: findings that came with it. What
-    /// says nothing for certain (an address or a code that is not found, a number that is not
-    /// valid) is no finding.
+    /// says nothing for certain is no finding: an address or a code that is not found, an address
+    /// that hides its client, a number that is not valid, and one that several countries share.
     ///
     /// An address or a number in one of the map's disputed areas points to the countries for which
-    /// the map has decided it, whatever databases and numbering plans say.
+    /// the map has decided it, whatever databases and numbering plans say. Both are compared as
+    /// parsed: in how many ways a text can write them does not matter.
     ///
     /// # Errors
     /// `TOO_MANY_ITEMS` for more than [`limits::EVIDENCE_ITEMS_MAX`], and `EVIDENCE_MALFORMED`
@@ -183,10 +193,15 @@ impl Sources {
                     .map_err(|_| Wrong::Form(COUNTRY));
             }
             EvidenceKind::Ip => {
-                let address: IpAddr =
-                    value.parse().map_err(|_| Wrong::Form("is not an IP address"))?;
+                let address = value.parse().map_err(|_| Wrong::Form("is not an IP address"))?;
+                let Some(address) = atlas::client_address(address) else {
+                    return Ok(Says::Nothing);
+                };
                 if let Some(area) = map.disputed_address(address) {
                     return Ok(Says::Area(area));
+                }
+                if ip::is_placeless(address) {
+                    return Ok(Says::Nothing);
                 }
                 let country = self.ip.as_ref().map(|database| database.country(address));
                 country.transpose().map_err(|_| Wrong::Database)?.flatten()
@@ -195,10 +210,11 @@ impl Sources {
                 if !phone::is_e164(value) {
                     return Err(Wrong::Form(E164));
                 }
-                if let Some(area) = map.disputed_number(value) {
+                let Some(number) = self.phone.parse(value) else { return Ok(Says::Nothing) };
+                if let Some(area) = map.disputed_number(&self.phone.e164(&number)) {
                     return Ok(Says::Area(area));
                 }
-                self.phone.country(value)
+                self.phone.country(&number)
             }
             EvidenceKind::Sim => {
                 let code = sim::parse(value).ok_or(Wrong::Form(SIM))?;

@@ -9,7 +9,7 @@ use terms::{Collection, TenantId};
 
 const PEOPLE: &str = include_str!("../../../tests/evidence/people.jsonl");
 const DATABASE: &[u8] = include_bytes!("../../../tests/evidence/ip-country.mmdb");
-const MAP: &str = include_str!("../../../deploy/sample/map.toml");
+const MAP: &str = include_str!("../../../tests/evidence/map.toml");
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -44,7 +44,12 @@ fn answer(map: &RegionMap, sources: &Sources, row: &Row) -> Expect {
     let tenant = TenantId::parse("sample").expect("a name");
     let collection = Collection::parse(&row.collection).expect("a name");
     let date = Date::parse("2026-11-23").expect("a day");
-    let question = Question { tenant: &tenant, collection: &collection, findings: &findings, date };
+    let question = Question {
+        tenant: &tenant,
+        collection: &collection,
+        findings: &findings,
+        date: date.into(),
+    };
     let ruling = decide(map, &question).expect("a known collection");
     let jurisdictions = ruling.jurisdictions().iter().map(ToString::to_string).collect();
     match ruling.outcome() {
@@ -78,5 +83,5 @@ fn every_person_gets_the_expected_answer() {
     }
     println!("{rows} rows, {placed} placed, {} refused", rows - placed);
     assert_eq!(wrong, "");
-    assert_eq!((rows, placed), (3000, 2796));
+    assert_eq!((rows, placed), (3000, 2794));
 }

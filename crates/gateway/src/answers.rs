@@ -8,8 +8,9 @@ use wire::v1;
 use crate::convert::Given;
 use crate::session::Answered;
 
-/// The versions of the data that make findings.
+/// The data that make findings, and their versions.
 pub(crate) struct Data {
+    pub(crate) sources: evidence::Sources,
     /// As every ruling lists them.
     list: Vec<v1::DataVersion>,
     phone: String,
@@ -17,7 +18,7 @@ pub(crate) struct Data {
 }
 
 impl Data {
-    pub(crate) fn new(sources: &evidence::Sources) -> Self {
+    pub(crate) fn new(sources: evidence::Sources) -> Self {
         let versions = sources.versions();
         let phone = versions.phone.to_owned();
         let ip = versions.ip.map(|ip| ip.to_string());
@@ -30,7 +31,12 @@ impl Data {
         let version =
             |(name, version): (&str, String)| v1::DataVersion { name: name.to_owned(), version };
         let list = list.into_iter().map(version).collect();
-        Self { list, phone, ip: ip.unwrap_or_default() }
+        Self { sources, list, phone, ip: ip.unwrap_or_default() }
+    }
+
+    /// The IP database; empty if there is none.
+    pub(crate) fn ip_database(&self) -> &str {
+        &self.ip
     }
 
     /// The numbering plans, if they were read for what was given: for the placement log.

@@ -1,14 +1,17 @@
-//! The map that a gateway rules by, and where its shards are. Both change while it serves; a call
-//! keeps the ones that it began with.
+//! The map that a gateway rules by, where its shards are, and the data by which it reads evidence.
+//! All change while it serves; a call keeps those that it began with.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use arc_swap::ArcSwap;
 use atlas::{Annex, Epoch, RegionMap, SealedMap, SignedMap, Succession};
+use evidence::DatabaseRefused;
 use ledger::Signers;
 use terms::{Fault, Reason};
 use tokio::sync::{Notify, Semaphore, watch};
 
+use crate::answers::Data;
 use crate::routing::Routing;
 use crate::session::Session;
 
@@ -22,6 +25,7 @@ type Follow = Box<dyn Fn(&RegionMap) + Send + Sync>;
 pub(crate) struct Charts {
     routing: watch::Sender<Arc<Routing>>,
     annexes: Mutex<Vec<Annex>>,
+    data: ArcSwap<Data>,
     signers: Option<Signers>,
     follow: Follow,
     /// Told when a shard has said which map it holds, and when shards are elsewhere.
@@ -34,6 +38,7 @@ impl Charts {
     pub(crate) fn new(
         routing: Routing,
         annexes: Vec<Annex>,
+        data: Data,
         signers: Option<Signers>,
         follow: Follow,
     ) -> Self {
@@ -41,6 +46,7 @@ impl Charts {
         Self {
             routing,
             annexes,
+            data: ArcSwap::from_pointee(data),
             signers,
             follow,
             stir: Notify::new(),
@@ -51,6 +57,11 @@ impl Charts {
     /// The map and the shards of now, for one call.
     pub(crate) fn pin(&self) -> Arc<Routing> {
         Arc::clone(&self.routing.borrow())
+    }
+
+    /// The data by which evidence is read now, for one call.
+    pub(crate) fn data(&self) -> Arc<Data> {
+        self.data.load_full()
     }
 
     /// A shard has said which map it holds.
@@ -161,6 +172,18 @@ impl Handle {
     /// The map in force.
     pub fn map(&self) -> Arc<RegionMap> {
         Arc::clone(self.0.pin().map())
+    }
+
+    /// What evidence is read by with another IP database, from the next call on; which one it is
+    /// now.
+    ///
+    /// # Errors
+    /// [`DatabaseRefused`]: then the old one stays.
+    pub fn set_ip_database(&self, bytes: Vec<u8>) -> Result<String, DatabaseRefused> {
+        let data = Data::new(self.0.data().sources.with_ip_database(bytes)?);
+        let version = data.ip_database().to_owned();
+        self.0.data.store(Arc::new(data));
+        Ok(version)
     }
 
     /// Done when another map is in force than that one.

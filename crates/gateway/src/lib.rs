@@ -137,9 +137,6 @@ pub enum Error {
 /// What all calls share. Nothing in it grows with the number of people or records.
 pub(crate) struct Shared {
     pub(crate) charts: Arc<Charts>,
-    pub(crate) sources: Sources,
-    /// The versions of the data behind `sources`.
-    pub(crate) data: answers::Data,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) desk: Arc<Desk>,
     /// True once the gateway is going down.
@@ -149,20 +146,21 @@ pub(crate) struct Shared {
 impl Shared {
     /// One map for one call, from its first check to its answer.
     pub(crate) fn pin(&self) -> Pinned<'_> {
-        Pinned { shared: self, routing: self.charts.pin() }
+        Pinned { shared: self, routing: self.charts.pin(), data: self.charts.data() }
     }
 }
 
-/// What a call works with: one map that does not change under it.
+/// What a call works with: one map, and one set of data, that do not change under it.
 pub(crate) struct Pinned<'a> {
     pub(crate) shared: &'a Shared,
     pub(crate) routing: Arc<Routing>,
+    pub(crate) data: Arc<answers::Data>,
 }
 
 impl Pinned<'_> {
     /// Reads requests of a caller.
     pub(crate) fn reader<'a>(&'a self, caller: &'a Caller) -> Reader<'a> {
-        Reader { map: self.routing.map(), sources: &self.shared.sources, caller }
+        Reader { map: self.routing.map(), sources: &self.data.sources, caller }
     }
 }
 
@@ -222,19 +220,13 @@ impl Gateway {
         let (stop, stopping) = watch::channel(false);
         metrics.map_epoch(map.epoch().number);
         let desk = Arc::new(desk);
-        let charts = Charts::new(routing, annexes, settings.signers.clone(), {
+        let data = answers::Data::new(sources);
+        let charts = Charts::new(routing, annexes, data, settings.signers.clone(), {
             let (desk, limits, most) =
                 (Arc::clone(&desk), settings.limits.clone(), settings.in_flight_max);
             Box::new(move |map| desk.follow(map, &limits, most))
         });
-        let shared = Shared {
-            charts: Arc::new(charts),
-            data: answers::Data::new(&sources),
-            sources,
-            clock,
-            desk,
-            stopping,
-        };
+        let shared = Shared { charts: Arc::new(charts), clock, desk, stopping };
         Ok(Self { settings, shared: Arc::new(shared), entropy, metrics, keeper, health, stop })
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! Every step can end it, and then nothing was stored. After the last one, the shard rules again.
 
-use atlas::{Date, Outcome, Placement, Question, Ruling};
+use atlas::{Moment, Outcome, Placement, Question, Ruling};
 use bytes::Bytes;
 use terms::{Collection, Detail, Fault, Reason, TenantId};
 use tokio::time::Instant;
@@ -54,8 +54,8 @@ pub(crate) async fn put(
             create_subject: put.create_subject,
             findings: given.encode(),
             validate_only,
-            phone_data: shared.data.phone(&given),
-            ip_data: shared.data.ip(&given),
+            phone_data: pinned.data.phone(&given),
+            ip_data: pinned.data.ip(&given),
             prove,
         }),
     };
@@ -125,7 +125,7 @@ impl Pinned<'_> {
         collection: &Collection,
         given: &Given,
     ) -> Result<Ruling, Fault> {
-        let date = Date::of(self.shared.clock.now());
+        let date = Moment::of(self.shared.clock.now());
         let question = Question { tenant, collection, findings: &given.findings, date };
         Ok(atlas::decide(self.routing.map(), &question)?)
     }

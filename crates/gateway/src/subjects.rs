@@ -81,15 +81,15 @@ async fn create(
             request_id: Bytes::copy_from_slice(create.request_id.bytes()),
             findings: create.given.encode(),
             validate_only,
-            phone_data: shared.data.phone(&create.given),
-            ip_data: shared.data.ip(&create.given),
+            phone_data: pinned.data.phone(&create.given),
+            ip_data: pinned.data.ip(&create.given),
             prove: create.prove,
         }),
     };
     let (mut written, receipt) = answers::written(way.send(ask).await?, validate_only)?;
     Ok(v1::CreateSubjectResponse {
         subject,
-        ruling: answers::standing(&mut written, create.given.any, &shared.data),
+        ruling: answers::standing(&mut written, create.given.any, &pinned.data),
         replayed: written.replayed,
         receipt,
     })
@@ -105,7 +105,7 @@ fn resolve(
     let pinned = shared.pin();
     let resolve = pinned.reader(caller).resolve(request)?;
     let ruling = pinned.rule(&caller.tenant, &resolve.collection, &resolve.given)?;
-    let mut answer = answers::ruling(&ruling, &shared.data);
+    let mut answer = answers::ruling(&ruling, &pinned.data);
     if let Outcome::Placed(placement) = ruling.outcome() {
         caller.may_reach(placement.region())?;
         let address = pinned.routing.ingress(placement.region());

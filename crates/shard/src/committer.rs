@@ -271,7 +271,7 @@ impl Committer {
         let unbelieved = self.node.clock.ahead().is_some();
         let subjects = self.cached_subjects(ops);
         let (rows, unreadable) = self.read_rows(ops, &subjects)?;
-        self.rules.set_date(atlas::Date::of(now));
+        self.rules.set_date(atlas::Moment::of(now));
         let mut work = Work {
             node: &self.node,
             counts: &self.counts,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use atlas::{Attachment, Country, Date, Findings, Outcome, Question, RegionMap};
+use atlas::{Attachment, Country, Date, Findings, Moment, Outcome, Question, RegionMap};
 use bytes::Bytes;
 use ledger::entry::{EvidenceKind, EvidenceKinds, MapRef};
 use terms::{Collection, Detail, Fault, Reason, RegionId, TenantId};
@@ -55,22 +55,23 @@ pub(crate) struct Ruled {
     pub(crate) message: Bytes,
 }
 
-/// The rules in force here, and the rulings made under them today.
+/// The rules in force here, and the rulings made under them at one moment.
 pub(crate) struct Rules {
     map: Arc<RegionMap>,
     region: RegionId,
     territory: Country,
-    date: Date,
+    date: Moment,
     made: HashMap<(TenantId, Collection, Findings), Verdict>,
 }
 
 impl Rules {
     pub(crate) fn new(map: Arc<RegionMap>, region: RegionId, territory: Country) -> Self {
-        Self { map, region, territory, date: Date::from_day(0), made: HashMap::new() }
+        Self { map, region, territory, date: Date::from_day(0).into(), made: HashMap::new() }
     }
 
-    /// Rules from now on as of `date`: clauses and statutes carry dates.
-    pub(crate) fn set_date(&mut self, date: Date) {
+    /// Rules from now on as of `date`: clauses and statutes carry dates. It is another four times
+    /// an hour, as somewhere a day begins then.
+    pub(crate) fn set_date(&mut self, date: Moment) {
         if date != self.date {
             self.date = date;
             self.made.clear();
@@ -143,7 +144,7 @@ impl Rules {
             return Verdict::Elsewhere(placement.region().clone());
         }
         let here = Here { region: &self.region, territory: self.territory };
-        if !admits(placement, &ruling, &self.map, &here, self.date) {
+        if !admits(placement, &ruling, &self.map, &here, self.date.date()) {
             let fault = Fault::new(Reason::PlacementNotAdmitted)
                 .problem("the second check does not admit a placement that the rules gave");
             return Verdict::Refused(fault.with(Detail::MapEpoch, self.map.epoch().number));

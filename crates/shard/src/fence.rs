@@ -8,7 +8,7 @@
 //! An answer to a reader abroad is the same for a record that is not for them and for one that is
 //! not there: otherwise the answer itself would tell of the person.
 
-use atlas::{Country, Date, Question};
+use atlas::{Country, Moment, Question};
 use ledger::entry::Role;
 use terms::{Detail, Fault, Reason};
 use wire::session::call::Op;
@@ -155,8 +155,8 @@ impl Fence<'_> {
         [caller, Some(gateway)]
     }
 
-    fn today(&self) -> Date {
-        Date::of(self.node.now())
+    fn today(&self) -> Moment {
+        Moment::of(self.node.now())
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use atlas::{Date, SIGNED_MAP_BYTES_MAX, SignedMap};
+use atlas::{Date, Moment, SIGNED_MAP_BYTES_MAX, SignedMap};
 use terms::{Fault, Reason};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -164,8 +164,10 @@ impl MapCalls {
             let _turn = turn;
             let signed = from_wire(survey.map.unwrap_or_default());
             let surveyed = signed.read().and_then(|next| {
-                let today = Date::of(reader.node.now());
-                let date = if survey.day == 0 { today } else { Date::from_day(survey.day.into()) };
+                let date = match survey.day {
+                    0 => Moment::of(reader.node.now()),
+                    day => Date::from_day(day.into()).into(),
+                };
                 let surveyed = Survey { node: &reader.node, next: &next, date, deadline }.walk()?;
                 Ok((maps::map_ref(&next), surveyed))
             });

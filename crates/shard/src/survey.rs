@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use atlas::{Date, Move, Question, RegionMap};
+use atlas::{Moment, Move, Question, RegionMap};
 use engine::{Key, Order, ScanLimit, Span};
 use terms::{Fault, Reason, Rounded};
 use tokio::time::Instant;
@@ -29,7 +29,7 @@ struct Fate {
 pub(crate) struct Survey<'a> {
     pub(crate) node: &'a Node,
     pub(crate) next: &'a RegionMap,
-    pub(crate) date: Date,
+    pub(crate) date: Moment,
     /// Past it nobody waits any more.
     pub(crate) deadline: Instant,
 }

@@ -4,6 +4,7 @@
 //! Everybody may import it, so whatever enters here enters everywhere: keep it small.
 
 mod fault;
+mod hidden;
 mod ids;
 pub mod limits;
 mod outside;
@@ -14,6 +15,7 @@ mod rounded;
 mod slot;
 
 pub use fault::{Detail, Fault};
+pub use hidden::{escape_hidden, is_hidden};
 pub use ids::{
     CallId, Collection, InvalidId, RecordKey, RegionId, RequestId, ShardId, SubjectId, TenantId,
 };

@@ -9,7 +9,7 @@ use x509_parser::prelude::FromDer as _;
 use x509_parser::revocation_list::CertificateRevocationList;
 
 use super::super::Failure;
-use super::super::terminal::Output;
+use super::super::terminal::{Output, one_line};
 use super::authority::{DAY_S, pin};
 use super::{now, read, wrong};
 
@@ -48,13 +48,13 @@ fn certificate(
 ) -> Result<(), Failure> {
     let names = read::Names::of(shown);
     output.line(if shown.is_ca() { "authority" } else { "certificate" })?;
-    output.line(format!("  subject    {}", printable(&shown.subject().to_string())))?;
-    output.line(format!("  issuer     {}", printable(&shown.issuer().to_string())))?;
+    output.line(format!("  subject    {}", one_line(&shown.subject().to_string())))?;
+    output.line(format!("  issuer     {}", one_line(&shown.issuer().to_string())))?;
     for uri in &names.uris {
-        output.line(format!("  name       {}", printable(uri)))?;
+        output.line(format!("  name       {}", one_line(uri)))?;
     }
     for dns in &names.dns {
-        output.line(format!("  dns        {}", printable(dns)))?;
+        output.line(format!("  dns        {}", one_line(dns)))?;
     }
     for ip in &names.ips {
         output.line(format!("  ip         {ip}"))?;
@@ -80,7 +80,7 @@ fn certificate(
 
 fn list(output: &mut Output, shown: &CertificateRevocationList<'_>) -> Result<(), Failure> {
     output.line("revocation list")?;
-    output.line(format!("  issuer     {}", printable(&shown.issuer().to_string())))?;
+    output.line(format!("  issuer     {}", one_line(&shown.issuer().to_string())))?;
     if let Some(number) = shown.crl_number() {
         output.line(format!("  number     {number}"))?;
     }
@@ -135,9 +135,4 @@ fn left(end: u64) -> String {
         None | Some(0) => "over".to_owned(),
         Some(seconds) => format!("{} days left", seconds / DAY_S),
     }
-}
-
-/// A text from a file that anybody may have made, safe for a terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

@@ -68,10 +68,7 @@ pub(super) fn record(json: bool, record: &api::Record) -> Result<(), Failure> {
     }
     let body = text.map_or_else(
         || format!("{} bytes that are no text: --json prints them", record.body.len()),
-        // A terminal acts on control characters, so none reaches it from a record.
-        |text| {
-            text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
-        },
+        str::to_owned,
     );
     show(&[
         ("domicile", subject.domicile),

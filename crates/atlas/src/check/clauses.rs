@@ -40,10 +40,10 @@ impl Check<'_> {
             let mut asks = false;
             for law in laws {
                 denied = denied.or(law.pack().denied);
-                asks |= match law.constraint() {
+                asks |= law.constraints().iter().any(|constraint| match constraint {
                     Constraint::PrimaryFirst | Constraint::ConditionalTransfer => true,
                     Constraint::Exclusive | Constraint::Mirror | Constraint::None => false,
-                };
+                });
             }
             let reachable = to.members().without(from.members()).without(denied);
             asked |= asks;

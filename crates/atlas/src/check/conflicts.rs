@@ -6,7 +6,7 @@ use terms::{Collection, Reason, TenantId};
 
 use super::Check;
 use crate::{
-    Constraint, Country, EvidenceKind, Finding, Findings, Question, Statute, Trigger, decide,
+    Constraint, Country, EvidenceKind, Finding, Findings, Question, Scope, Statute, Trigger, decide,
 };
 
 /// A set of places in a list: one bit each.
@@ -16,6 +16,8 @@ struct Places(Vec<u64>);
 struct Law<'a> {
     place: usize,
     statute: &'a Statute,
+    scope: &'a Scope,
+    constraint: Constraint,
     tenants: Places,
     collections: Places,
 }
@@ -45,8 +47,12 @@ impl Places {
 impl Check<'_> {
     pub(super) fn conflicts(&self) {
         let statutes = self.map.statutes().iter().enumerate();
-        let in_force = statutes.filter(|(_, statute)| statute.pack().in_force(self.day));
-        let laws: Vec<Law<'_>> = in_force.map(|(n, statute)| self.law(n, statute)).collect();
+        let laws: Vec<Law<'_>> = statutes
+            .flat_map(|(n, statute)| {
+                let demands = statute.demands_at(self.day.into());
+                demands.map(move |demand| self.law(n, statute, demand))
+            })
+            .collect();
         let mut told = BTreeSet::new();
         for (n, law) in laws.iter().enumerate() {
             for other in laws.iter().skip(n + 1) {
@@ -67,16 +73,21 @@ impl Check<'_> {
         }
     }
 
-    fn law<'m>(&'m self, place: usize, statute: &'m Statute) -> Law<'m> {
-        let operator = statute.pack().trigger() == Trigger::Operator;
+    fn law<'m>(
+        &'m self,
+        place: usize,
+        statute: &'m Statute,
+        (scope, constraint): (&'m Scope, Constraint),
+    ) -> Law<'m> {
+        let operator = scope.trigger() == Trigger::Operator;
         let members = statute.jurisdiction().members();
         let tenants = self.map.tenants().map(|tenant| {
             let established = !tenant.established.and(members).is_empty();
-            statute.concerns(Some(tenant)) && (!operator || established)
+            scope.concerns(Some(tenant)) && (!operator || established)
         });
         let collections = self.map.collections().map(|rules| statute.covers(rules.name()));
         let (tenants, collections) = (Places::of(tenants), Places::of(collections));
-        Law { place, statute, tenants, collections }
+        Law { place, statute, scope, constraint, tenants, collections }
     }
 
     /// A person whom both laws claim and who is refused for it, in words.
@@ -86,7 +97,7 @@ impl Check<'_> {
         let collection = self.map.collections().nth(collection)?.name();
         let (a, b) = (country(law.statute)?, country(other.statute)?);
         let both: Vec<(EvidenceKind, Country)> =
-            [finding(law.statute, a), finding(other.statute, b)].into_iter().flatten().collect();
+            [finding(law.scope, a), finding(other.scope, b)].into_iter().flatten().collect();
         // Laws of citizens may leave those alone who live elsewhere: presence brings them back.
         let more = [
             None,
@@ -120,7 +131,7 @@ impl Check<'_> {
             // A handful of findings: there is room.
             let _new = findings.insert(Finding::new(*kind, *country));
         }
-        let question = Question { tenant, collection, findings: &findings, date: self.day };
+        let question = Question { tenant, collection, findings: &findings, date: self.day.into() };
         let Ok(ruling) = decide(self.map, &question) else { return false };
         let Some(refusal) = ruling.refusal() else { return false };
         let conflicting = refusal.conflicting();
@@ -138,7 +149,7 @@ impl Check<'_> {
 fn may_conflict(law: &Law<'_>, other: &Law<'_>) -> bool {
     let keeps = |law: &Law<'_>| {
         !law.statute.pack().deny().is_empty()
-            || matches!(law.statute.constraint(), Constraint::Exclusive | Constraint::PrimaryFirst)
+            || matches!(law.constraint, Constraint::Exclusive | Constraint::PrimaryFirst)
     };
     keeps(law) || keeps(other)
 }
@@ -149,8 +160,8 @@ fn country(statute: &Statute) -> Option<Country> {
 }
 
 /// What makes a law attach to a person, if it is anything about the person.
-fn finding(statute: &Statute, country: Country) -> Option<(EvidenceKind, Country)> {
-    match statute.pack().trigger() {
+fn finding(scope: &Scope, country: Country) -> Option<(EvidenceKind, Country)> {
+    match scope.trigger() {
         Trigger::Citizen => Some((EvidenceKind::Citizenship, country)),
         Trigger::Located => Some((EvidenceKind::Residence, country)),
         Trigger::Operator => None,

@@ -72,6 +72,7 @@ pub fn check(
     let packs = Packs::new(packs().iter().chain(carried.iter().copied()));
     let mut checked = Vec::new();
     let placed = RegionMap::placed(&file, text, &packs);
+    hidden(&file, text);
     let map = placed.and_then(|(map, places)| {
         let check = Check { file: &file, map: &map, places: &places, day: as_of };
         check.dates();
@@ -87,6 +88,21 @@ pub fn check(
         file.is_sound().then_some(map)
     });
     Checked { map, findings: file.into_findings(), annexes: checked }
+}
+
+/// Notes the lines of a file that hold characters which nobody sees: people sign what they read.
+fn hidden(file: &File<'_>, text: &str) {
+    let mut line_at = 0;
+    for line in text.split_inclusive('\n') {
+        // A line may end as it does elsewhere.
+        let shown = line.strip_suffix("\r\n").unwrap_or(line);
+        if let Some((at, c)) = shown.char_indices().find(|(_, c)| terms::is_hidden(*c)) {
+            let problem = format!("this line holds U+{:04X}, which nobody sees", u32::from(c));
+            let cure = "take it out: it can make a line read otherwise than it is";
+            file.wrong(line_at + at, "HIDDEN_CHARACTER", problem, cure);
+        }
+        line_at += line.len();
+    }
 }
 
 impl Check<'_> {
@@ -117,10 +133,11 @@ impl Check<'_> {
         let mut seen = BTreeMap::new();
         let mut checked = Vec::new();
         for (name, text) in annexes {
-            let (annex, mut findings) = match Annex::parse(text, self.map) {
-                Ok(annex) => (Some(annex), Vec::new()),
-                Err(findings) => (None, findings),
-            };
+            let file = File::new(text);
+            hidden(&file, text);
+            let mut findings = file.into_findings();
+            let annex = Annex::parse(text, self.map);
+            let annex = annex.map_err(|wrong| findings.extend(wrong)).ok();
             let region = annex.as_ref().map(|annex| annex.region().clone());
             if let Some(first) = region.and_then(|region| seen.insert(region, *name)) {
                 findings.push(Diagnostic {

@@ -9,8 +9,8 @@ pub(super) const APART: &[Code] = &[
     code(
         "PREFIX_INVALID",
         Error,
-        "Not a prefix: bits behind it are set, or it is written in another way.",
-        "Write 203.0.113.0/24, 2001:db8::/32 or +7978.",
+        "Not a prefix: bits behind it are set, it is written in another way, or its addresses are compared in another form.",
+        "Write 203.0.113.0/24, 2001:db8::/32 or +7978; an IPv4 range as IPv4.",
         Map(r#"[[disputed]]
 name = "area"
 addresses = "203.0.113.7/24"

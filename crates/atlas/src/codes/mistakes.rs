@@ -254,15 +254,15 @@ expires = 2027-06-01"#),
         "CLAUSE_TOO_EARLY",
         Error,
         "A clause begins before it was notified, or before the wait after it has passed.",
-        "Let `not_before` be the day that is offered, or later by the public holidays in between.",
+        "Let `not_before` be no earlier than the day that is offered; add the public holidays in between.",
         Map(r#"[[statutes]]
 id = "ru-152fz-12"
 digest = "sha256:…"
 
 [[clauses]]
-id = "ru-eea"
+id = "ru-us"
 from = "RU"
-to = "EEA"
+to = "US"
 collections = "*"
 legal_basis = "…"
 importer = "…"

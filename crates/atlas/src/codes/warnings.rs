@@ -14,6 +14,13 @@ pub(super) const WARNINGS: &[Code] = &[
         None("a map with more than 1,000 clauses that have expired"),
     ),
     code(
+        "HIDDEN_CHARACTER",
+        Warning,
+        "A line of a map or annex, or a pack, holds a character that nobody sees: a control, a mark that turns the direction of writing, or one without width.",
+        "Take it out: it can make a line read otherwise than it is.",
+        None("a map with U+202E in a clause's `legal_basis`"),
+    ),
+    code(
         "MAP_EXPIRED",
         Warning,
         "The map is past its `valid_until`: no clause holds.",
@@ -175,8 +182,17 @@ digest = "sha256:…""#),
     code(
         "STATUTE_UNVERIFIED",
         Warning,
-        "A law in force rests on what nobody has seen written.",
-        "Check it against the law itself.",
+        "A law in force rests on what nobody has seen written, and nobody has `reviewed` it.",
+        "Check it against the law itself, then say who did.",
+        Map(r#"[[statutes]]
+id = "kz-94v"
+digest = "sha256:…""#),
+    ),
+    code(
+        "COPIES_NOT_MADE",
+        Warning,
+        "A law in force asks for a copy in its territory, and Bailiwick does not make copies yet.",
+        "Make the copies yourself, or name a home that puts these people there.",
         Map(r#"[[statutes]]
 id = "kz-94v"
 digest = "sha256:…""#),

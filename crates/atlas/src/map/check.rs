@@ -6,7 +6,7 @@ use super::parse::Draft;
 use super::{Home, HomeFor, Region};
 use crate::file::one_of;
 use crate::read::{At, File};
-use crate::{Constraint, Statute, Transfers};
+use crate::{Statute, Transfers};
 
 /// Notes everything in which the parts of a map do not fit together.
 pub(super) fn draft(file: &File<'_>, draft: &Draft) {
@@ -132,7 +132,8 @@ fn notifications(file: &File<'_>, draft: &Draft) {
                 } else {
                     format!("`{}` asks for {days} working days after {notified}", pack.id())
                 };
-                let cure = format!("let `not_before` be {first} or later");
+                let cure =
+                    format!("let `not_before` be no earlier than {first}; add the public holidays");
                 file.wrong(at, "CLAUSE_TOO_EARLY", problem, cure);
             }
         }
@@ -149,12 +150,7 @@ fn outside(file: &File<'_>, draft: &Draft, home: &At<Home>) {
         return;
     }
     for statute in draft.statutes.iter().filter(|s| s.it.jurisdiction() == territory) {
-        let constraint = statute.it.constraint();
-        let pins = match constraint {
-            Constraint::Exclusive | Constraint::PrimaryFirst | Constraint::Mirror => true,
-            Constraint::ConditionalTransfer | Constraint::None => false,
-        };
-        if pins {
+        if let Some(constraint) = statute.it.puts() {
             let (id, name, place) = (statute.it.id(), &region.it.name, region.it.territory);
             let problem = format!(
                 "`{id}` ({constraint}) asks for a region in {territory}, and `{name}` is in {place}"

@@ -73,15 +73,15 @@ impl Disputed {
 }
 
 impl Prefix {
-    /// Reads `203.0.113.0/24` or `2001:db8::/32`; the bits behind the prefix must be zero, and
-    /// IPv4 must not come in the clothes of IPv6.
+    /// Reads `203.0.113.0/24` or `2001:db8::/32`. The bits behind the prefix must be zero, and a
+    /// prefix of addresses that [`client_address`] turns into others would never be met.
     fn parse(text: &str) -> Option<Self> {
         let (address, length) = text.split_once('/')?;
         let plain = !length.is_empty() && length.bytes().all(|c| c.is_ascii_digit());
         let length = plain.then(|| length.parse::<u8>().ok()).flatten()?;
         let address: IpAddr = address.parse().ok()?;
         let most = if address.is_ipv6() { 128 } else { 32 };
-        if address.to_canonical() != address || !(1..=most).contains(&length) {
+        if client_address(address) != Some(address) || !(1..=most).contains(&length) {
             return None;
         }
         let whole = Self::of(address, length);
@@ -141,8 +141,7 @@ impl Areas {
 
     /// The area of the longest prefix of that address.
     pub(super) fn address(&self, address: IpAddr) -> Option<&Disputed> {
-        // An IPv4 address in IPv6 clothes is that IPv4 address.
-        let whole = Prefix::of(address.to_canonical(), 128);
+        let whole = Prefix::of(client_address(address)?, 128);
         let lengths = self.lengths.iter().filter(|(is_v6, _)| *is_v6 == whole.is_v6);
         let mut found = lengths.filter_map(|(_, length)| self.addresses.get(&whole.cut(*length)));
         found.next().and_then(|place| self.all.get(*place))
@@ -153,6 +152,24 @@ impl Areas {
         let lengths = (1..=e164.len().min(DIGITS_MAX + 1)).rev();
         let mut found = lengths.filter_map(|n| self.numbers.get(e164.get(..n)?));
         found.next().and_then(|place| self.all.get(*place))
+    }
+}
+
+/// The address that tells where a client is: an IPv4 address that IPv6 writes in another form is
+/// that IPv4 address (mapped, compatible and translated ones, and those of the well-known NAT64
+/// prefix). None for a transition address that hides its client behind a relay or a translator:
+/// Teredo, 6to4, and NAT64 under a local prefix.
+pub fn client_address(address: IpAddr) -> Option<IpAddr> {
+    let IpAddr::V6(v6) = address else { return Some(address) };
+    let [.., a, b, c, d] = v6.octets();
+    match v6.segments() {
+        // These are addresses of their own.
+        [0, 0, 0, 0, 0, 0, 0, 0 | 1] => Some(address),
+        [0, 0, 0, 0, 0, 0 | 0xffff, ..]
+        | [0, 0, 0, 0, 0xffff, 0, ..]
+        | [0x64, 0xff9b, 0, 0, 0, 0, ..] => Some(IpAddr::from([a, b, c, d])),
+        [0x2001, 0, ..] | [0x2002, ..] | [0x64, 0xff9b, 1, ..] => None,
+        _ => Some(address),
     }
 }
 

@@ -15,12 +15,12 @@ mod vkey;
 
 pub(crate) use changes::changes;
 pub use clause::Clause;
-pub use disputed::Disputed;
+pub use disputed::{Disputed, client_address};
 pub use endings::{MapEnding, MapPart};
 pub(crate) use index::Places;
 pub(crate) use law::Packs;
 pub use parts::{CollectionRules, Exempt, Home, HomeFor, Reads, Region, Site, Tenant};
-pub use statute::Statute;
+pub use statute::{Review, Statute};
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -276,7 +276,8 @@ impl RegionMap {
         self.disputed.address(address)
     }
 
-    /// The disputed area to which a number (E.164) belongs, by its longest prefix.
+    /// The disputed area to which a number belongs, by its longest prefix. The number is the one
+    /// that was parsed, written as E.164: a text may hold digits that nobody dials.
     pub fn disputed_number(&self, e164: &str) -> Option<&Disputed> {
         self.disputed.number(e164)
     }

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use terms::Collection;
 
+use super::digest_text;
 use super::law::{DIGEST, Packs, collections, digest};
 use super::parse::Names;
-use super::{Tenant, digest_text};
 use crate::pack::NAME;
 use crate::read::{At, File, Section};
 use crate::{
-    CitizensAbroad, Constraint, Ingress, Jurisdiction, StatuteId, StatutePack, Trigger,
+    CitizensAbroad, Constraint, Date, Ingress, Jurisdiction, Moment, Scope, StatuteId, StatutePack,
     UnknownCitizenship,
 };
 
@@ -25,6 +25,16 @@ pub struct Statute {
     pub(super) collections: Option<Vec<Collection>>,
     /// The collections that declare a ground on which this law does not attach to them.
     pub(super) exempt: BTreeSet<Collection>,
+    pub(super) reviewed: Option<Review>,
+}
+
+/// That somebody has read a law itself beside its pack. It changes no ruling.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Review {
+    /// Who.
+    pub by: String,
+    /// The day from which on they answer for what the pack says.
+    pub on: Date,
 }
 
 impl Statute {
@@ -41,11 +51,6 @@ impl Statute {
     /// Whose law it is.
     pub fn jurisdiction(&self) -> Jurisdiction {
         self.pack.jurisdiction()
-    }
-
-    /// What it demands: by the reading that the map chose, where readings are in dispute.
-    pub fn constraint(&self) -> Constraint {
-        self.constraint
     }
 
     /// When it attaches to those of unknown citizenship; of no effect unless its trigger is
@@ -74,6 +79,11 @@ impl Statute {
         self.exempt.contains(collection)
     }
 
+    /// Who has read the law itself beside the pack, if anybody has.
+    pub fn reviewed(&self) -> Option<&Review> {
+        self.reviewed.as_ref()
+    }
+
     /// Whether it applies to that collection: the map lists it, or lists none, and the collection
     /// declares no ground to be outside of the law.
     pub fn covers(&self, collection: &Collection) -> bool {
@@ -82,12 +92,33 @@ impl Statute {
         listed && !self.exempts(collection)
     }
 
-    /// Whether it is for a tenant: one that works in one of the law's sectors, or any if the law
-    /// has none. A tenant that the map does not know is taken to work in all of them.
-    pub fn concerns(&self, tenant: Option<&Tenant>) -> bool {
-        let sectors = self.pack.sectors();
-        sectors.is_empty()
-            || tenant.is_none_or(|tenant| sectors.iter().any(|s| tenant.sectors().contains(s)))
+    /// To whom it applies, and what it demands for them: of the first by the reading that the map
+    /// chose, where readings are in dispute.
+    pub fn demands(&self) -> impl Iterator<Item = (&'static Scope, Constraint)> {
+        self.pack
+            .scopes()
+            .iter()
+            .enumerate()
+            .map(|(n, scope)| (scope, if n == 0 { self.constraint } else { scope.constraint() }))
+    }
+
+    /// The same, of those to whom it applies then.
+    pub fn demands_at(&self, at: Moment) -> impl Iterator<Item = (&'static Scope, Constraint)> {
+        let pack = self.pack;
+        self.demands().filter(move |(scope, _)| pack.applies(scope, at))
+    }
+
+    /// The strictest demand by which it puts people into its territory, if it has one.
+    pub(crate) fn puts(&self) -> Option<Constraint> {
+        self.constraints().into_iter().find(|constraint| match constraint {
+            Constraint::Exclusive | Constraint::PrimaryFirst | Constraint::Mirror => true,
+            Constraint::ConditionalTransfer | Constraint::None => false,
+        })
+    }
+
+    /// What it demands of anybody, each once, the strictest first.
+    pub fn constraints(&self) -> BTreeSet<Constraint> {
+        self.demands().map(|(_, constraint)| constraint).collect()
     }
 }
 
@@ -104,7 +135,6 @@ pub(super) fn read(
     let ingress = section.text("ingress").and_then(|text| {
         file.parsed(text, "VALUE_INVALID", "anywhere or in-territory", Ingress::parse)
     });
-    let ingress = ingress.map_or(Ingress::Anywhere, |ingress| ingress.it);
     let id = id?;
     let Some(pack) = packs.find(&id.it, stated.map(|stated| stated.it)) else {
         let problem = format!("this program has no statute pack `{}`", id.it);
@@ -120,6 +150,7 @@ pub(super) fn read(
     }
     let (unknown, citizens_abroad) = settings(file, section, pack);
     let constraint = reading(file, section, pack);
+    let ingress = way_in(file, ingress, pack, constraint);
     draft(file, section, pack);
     if let Some(data) = pack.data()
         && collections.is_none()
@@ -128,10 +159,24 @@ pub(super) fn read(
         let cure = format!("list the collections that hold {data}; \"*\" does not do");
         file.wrong(section.at, "COLLECTIONS_NEEDED", problem, cure);
     }
-    let exempt = BTreeSet::new();
-    let settings =
-        Statute { pack, constraint, unknown, citizens_abroad, ingress, collections, exempt };
+    let (exempt, reviewed) = (BTreeSet::new(), review(section));
+    let settings = Statute {
+        pack,
+        constraint,
+        unknown,
+        citizens_abroad,
+        ingress,
+        collections,
+        exempt,
+        reviewed,
+    };
     Some(id.with(settings))
+}
+
+fn review(section: &Section<'_>) -> Option<Review> {
+    let section = section.section("reviewed")?;
+    let (by, on) = (section.needed_text("by"), section.needed_date("on"));
+    Some(Review { by: by?.it.to_owned(), on: on?.it })
 }
 
 /// What the law demands: by the reading that the map chooses, where readings are in dispute.
@@ -159,7 +204,24 @@ fn reading(file: &File<'_>, section: &Section<'_>, pack: &StatutePack) -> Constr
             }
         }
     }
-    pack.constraint()
+    pack.scopes().first().map_or(Constraint::Exclusive, Scope::constraint)
+}
+
+/// Through which gateways records come in: a reading of the law may leave no choice.
+fn way_in(
+    file: &File<'_>,
+    stated: Option<At<Ingress>>,
+    pack: &StatutePack,
+    constraint: Constraint,
+) -> Ingress {
+    if !pack.inside().contains(&constraint) {
+        return stated.map_or(Ingress::Anywhere, |ingress| ingress.it);
+    }
+    if let Some(At { it: Ingress::Anywhere, at }) = stated {
+        let problem = format!("`{}`, read as {constraint}, wants gateways inside", pack.id());
+        file.wrong(at, "VALUE_INVALID", problem, "write in-territory, or leave the key out");
+    }
+    Ingress::InTerritory
 }
 
 /// Notes a draft that the map does not accept as one.
@@ -186,7 +248,7 @@ fn settings(
     pack: &StatutePack,
 ) -> (UnknownCitizenship, CitizensAbroad) {
     let (unknown, abroad) = (section.text("unknown"), section.text("citizens_abroad"));
-    let citizen = pack.trigger() == Trigger::Citizen;
+    let citizen = pack.asks_citizenship();
     if citizen && abroad.is_none() {
         let problem = format!("`{}` attaches to citizens and has no `citizens_abroad`", pack.id());
         let cure = "decide it: attach, ignore or refuse; there is no default";

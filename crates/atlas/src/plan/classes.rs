@@ -85,10 +85,15 @@ pub(super) fn tenants(old: &RegionMap, new: &RegionMap) -> Vec<Vec<TenantId>> {
     let all = names(of(old).into_iter(), of(new).into_iter());
     let asks = |map: &RegionMap, name: &TenantId| {
         let tenant = map.tenant(name)?;
-        let operators = map.statutes().iter().filter(|s| s.pack().trigger() == Trigger::Operator);
-        let meets =
-            operators.map(|law| !tenant.established.and(law.jurisdiction().members()).is_empty());
-        let concerns = map.statutes().iter().map(|law| law.concerns(Some(tenant)));
+        let scopes = || {
+            let laws = map.statutes().iter();
+            laws.flat_map(|law| {
+                law.pack().scopes().iter().map(move |scope| (law.jurisdiction(), scope))
+            })
+        };
+        let operators = scopes().filter(|(_, scope)| scope.trigger() == Trigger::Operator);
+        let meets = operators.map(|(place, _)| !tenant.established.and(place.members()).is_empty());
+        let concerns = scopes().map(|(_, scope)| scope.concerns(Some(tenant)));
         Some(meets.chain(concerns).collect::<Vec<_>>())
     };
     alike(all, |name| [old, new].map(|map| asks(map, name)))

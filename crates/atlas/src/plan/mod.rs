@@ -161,7 +161,7 @@ impl Asked<'_> {
                     else {
                         continue;
                     };
-                    let date = self.as_of;
+                    let date = self.as_of.into();
                     let question = Question { tenant, collection, findings: &findings, date };
                     let answers = (Answer::of(old, &question), Answer::of(new, &question));
                     let moved = Move::between(&answers.0, &answers.1);

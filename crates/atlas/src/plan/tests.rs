@@ -2,7 +2,7 @@
 
 use super::*;
 
-const MAP: &str = include_str!("../../../../deploy/sample/map.toml");
+const MAP: &str = include_str!("../../../../tests/evidence/map.toml");
 
 fn map(text: &str) -> RegionMap {
     RegionMap::parse(text).unwrap_or_else(|wrong| panic!("{wrong:#?}"))
@@ -78,7 +78,7 @@ fn what_is_stored_is_judged_by_where_it_lies() {
         let tenant = TenantId::parse(tenant).unwrap();
         let collection = Collection::parse(collection).unwrap();
         let (tenant, collection) = (&tenant, &collection);
-        let question = Question { tenant, collection, findings: &findings, date: day() };
+        let question = Question { tenant, collection, findings: &findings, date: day().into() };
         let copies: Vec<_> = copies.iter().map(|copy| region(copy)).collect();
         Move::of_stored(&region(place), &copies, &map, &question).key()
     };

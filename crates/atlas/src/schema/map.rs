@@ -209,6 +209,12 @@ static STATUTE: Table = Table {
             "That you put a draft in force, knowing what it says of itself.",
         ),
         optional(
+            "reviewed",
+            Form::Table(&REVIEWED),
+            "nobody: `map check` warns of what is not verified",
+            "Who has read the law itself beside the pack of this digest.",
+        ),
+        optional(
             "unknown",
             Form::Word(UnknownCitizenship::WORDS),
             "the pack's",
@@ -232,6 +238,16 @@ static STATUTE: Table = Table {
             "all; needed where the pack has `data`",
             "The collections to which it applies.",
         ),
+    ],
+};
+
+static REVIEWED: Table = Table {
+    what: "review",
+    means: "That somebody has read the law itself beside the pack, and answers for what the pack says of it. It changes no ruling.",
+    count_max: 1,
+    keys: &[
+        needed("by", Form::Text, "Who."),
+        needed("on", Form::Date, "The day from which on they answer for it."),
     ],
 };
 

@@ -63,6 +63,18 @@ pub(crate) static PACK: Table = Table {
         needed("title", Form::Text, "What it says, in one line."),
         needed("citation", Form::Text, "Where it is written."),
         needed("source", Form::Text, "Where we read it."),
+        optional(
+            "looked_at",
+            Form::Date,
+            "it was not noted",
+            "The day on which the sources of the pack were last looked at.",
+        ),
+        optional(
+            "official",
+            Form::Flag,
+            "false: summaries of others",
+            "Whether `source` is an official publication of the law.",
+        ),
         needed(
             "trigger",
             Form::Word(Trigger::WORDS),
@@ -70,10 +82,22 @@ pub(crate) static PACK: Table = Table {
         ),
         needed("constraint", Form::Word(Constraint::WORDS), "What it demands."),
         optional(
+            "scopes",
+            Form::Tables(&SCOPE),
+            "none",
+            "Others to whom it applies as well, with what it demands for them.",
+        ),
+        optional(
             "readings",
             Form::List(&Form::Word(Constraint::WORDS)),
             "none: it is not in dispute",
             "The readings that are in dispute, `constraint` among them. A map must choose.",
+        ),
+        optional(
+            "in_territory_under",
+            Form::List(&Form::Word(Constraint::WORDS)),
+            "none",
+            "The readings under which its records come in through gateways in its territory only: a map cannot say `anywhere`.",
         ),
         optional(
             "unknown",
@@ -126,6 +150,24 @@ pub(crate) static PACK: Table = Table {
             "Grounds on which a collection may be outside of it.",
         ),
         needed("rules", Form::Tables(&RULE), "What the law says, at least one."),
+    ],
+};
+
+static SCOPE: Table = Table {
+    what: "scope",
+    means: "Others to whom a law applies beside those at the top of its pack: those whom another trigger finds, or of whom it demands something else. Each scope that is met attaches.",
+    count_max: limits::SCOPES_MAX,
+    keys: &[
+        needed("trigger", Form::Word(Trigger::WORDS), "What makes it attach to them."),
+        needed("constraint", Form::Word(Constraint::WORDS), "What it demands for them."),
+        optional(
+            "sectors",
+            Form::List(&Form::Name),
+            "all",
+            "The sectors of tenants that it is for.",
+        ),
+        optional("from", Form::Date, "with the law", "The first day on which it applies to them."),
+        optional("until", Form::Date, "with the law", "The last day on which it applies to them."),
     ],
 };
 

@@ -14,15 +14,30 @@ pub(crate) struct Areas {
     digits: Vec<(String, Area)>,
 }
 
-/// An address as its family and bits. One of IPv4 in the clothes of IPv6 is one of IPv4.
+/// An address as its family and bits. The forms in which IPv6 writes an address of IPv4 are that
+/// address; one that hides its client begins like no prefix.
 fn written(address: IpAddr) -> String {
-    match address {
-        IpAddr::V4(v4) => format!("4:{:032b}", u32::from(v4)),
-        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
-            Some(v4) => written(v4.into()),
-            None => format!("6:{:0128b}", u128::from(v6)),
-        },
+    let v6 = match address {
+        IpAddr::V4(v4) => return format!("4:{:032b}", u32::from(v4)),
+        IpAddr::V6(v6) => v6,
+    };
+    let hex: String = v6.segments().iter().map(|segment| format!("{segment:04x}")).collect();
+    let (head, tail) = hex.split_at(24);
+    let ipv4 = [
+        "000000000000000000000000",
+        "00000000000000000000ffff",
+        "0000000000000000ffff0000",
+        "0064ff9b0000000000000000",
+    ];
+    let own = hex.ends_with("00000000") || hex.ends_with("00000001");
+    if ipv4.contains(&head) && !(own && head == ipv4[0]) {
+        let v4 = u32::from_str_radix(tail, 16).expect("eight digits");
+        return format!("4:{v4:032b}");
     }
+    if hex.starts_with("20010000") || hex.starts_with("2002") || hex.starts_with("0064ff9b0001") {
+        return "hidden".to_owned();
+    }
+    format!("6:{:0128b}", u128::from(v6))
 }
 
 /// The addresses around a prefix: its first and its last, and those beside them.
@@ -36,8 +51,17 @@ fn around(prefix: &str) -> Vec<IpAddr> {
             let last = first | u32::MAX.checked_shr(length).unwrap_or(0);
             for one in [first - 1, first, last, last + 1] {
                 let v4 = std::net::Ipv4Addr::from(one);
-                found.extend([IpAddr::V4(v4), IpAddr::V6(v4.to_ipv6_mapped())]);
-                found.push(IpAddr::V6(v4.to_ipv6_compatible()));
+                found.push(IpAddr::V4(v4));
+                let forms = ["::", "::ffff:", "::ffff:0:", "64:ff9b::"];
+                found.extend(
+                    forms.map(|form| format!("{form}{v4}").parse::<IpAddr>().expect("IPv6")),
+                );
+                let [a, b] = [one >> 16, one & 0xffff];
+                for hidden in ["2002:A:B::1", "2001:0:A:B::1", "64:ff9b:1::A:B"] {
+                    let text =
+                        hidden.replace('A', &format!("{a:x}")).replace('B', &format!("{b:x}"));
+                    found.push(text.parse().expect("IPv6"));
+                }
             }
         }
         IpAddr::V6(first) => {

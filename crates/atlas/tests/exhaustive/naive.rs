@@ -51,6 +51,7 @@ pub(crate) enum Flaw {
     StrictestAlone,
     ExemptionsDoNothing,
     SectorsDoNothing,
+    ScopesDoNothing,
     ReadingsDoNothing,
     DeniedAtHome,
     DeniedByNobody,
@@ -158,7 +159,8 @@ impl<'a> Rules<'a> {
         if let (Some(law), End::Placed { .. }) = (abroad.first(), &end) {
             end = refused("CITIZEN_ABROAD", &[&law.jurisdiction]);
         }
-        let laws = attached.iter().map(|law| law.id.as_str()).collect();
+        let mut laws: Vec<&str> = attached.iter().map(|law| law.id.as_str()).collect();
+        laws.dedup();
         Answer { laws, jurisdictions, kinds: facts.kinds, end }
     }
 
@@ -215,6 +217,7 @@ impl<'a> Rules<'a> {
             && (!ended || self.broken(Flaw::LawsNeverEnd))
             && (covers || self.broken(Flaw::LawsCoverEverything))
             && (!exempt || self.broken(Flaw::ExemptionsDoNothing))
+            && (!law.further || !self.broken(Flaw::ScopesDoNothing))
             && (sector || self.broken(Flaw::SectorsDoNothing))
     }
 

@@ -39,6 +39,8 @@ pub(crate) struct Collection {
 #[derive(Debug)]
 pub(crate) struct Law {
     pub(crate) id: String,
+    /// Whether it is another scope of the law of that name.
+    pub(crate) further: bool,
     pub(crate) jurisdiction: String,
     pub(crate) trigger: String,
     /// By the reading that the map chooses.
@@ -125,6 +127,7 @@ pub(crate) fn read(map: &str, packs: &[String]) -> Text {
         let id = needed(statute, "id");
         let pack = packs.iter().find(|pack| needed(pack, "id") == id).expect("a pack of that id");
         read.laws.push(law(statute, pack));
+        read.laws.extend(tables(pack, "scopes").into_iter().map(|own| scope(statute, pack, own)));
     }
     read.laws.sort_by_key(|law| (law.jurisdiction.clone(), law.id.clone()));
     for clause in tables(&root, "clauses") {
@@ -141,11 +144,30 @@ pub(crate) fn read(map: &str, packs: &[String]) -> Text {
     read
 }
 
+/// A further scope of a pack: a law of its own that has the same name.
+fn scope(statute: &Table, pack: &Table, own: &Table) -> Law {
+    let constraint = needed(own, "constraint");
+    let later = |day: String| text(own, "from").map_or(day.clone(), |own| own.max(day));
+    let whole = law(statute, pack);
+    let ends = [text(own, "until"), whole.until.clone()].into_iter().flatten();
+    Law {
+        further: true,
+        trigger: needed(own, "trigger"),
+        written: constraint.clone(),
+        constraint,
+        sectors: texts(own, "sectors").unwrap_or_default(),
+        from: later(whole.from.clone()),
+        until: ends.min(),
+        ..whole
+    }
+}
+
 /// A pack under the map's settings, which go before its own.
 fn law(statute: &Table, pack: &Table) -> Law {
     let setting = |key: &str| text(statute, key).or_else(|| text(pack, key));
     Law {
         id: needed(pack, "id"),
+        further: false,
         jurisdiction: needed(pack, "jurisdiction"),
         trigger: needed(pack, "trigger"),
         written: needed(pack, "constraint"),

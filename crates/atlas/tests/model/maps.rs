@@ -108,7 +108,12 @@ fn region(map: &RegionMap, code: &str) -> usize {
     let tenant = TenantId::parse("acme").expect("a name");
     let collection = Collection::parse("notes").expect("a name");
     let date = Date::parse("2026-11-23").expect("a day");
-    let question = Question { tenant: &tenant, collection: &collection, findings: &findings, date };
+    let question = Question {
+        tenant: &tenant,
+        collection: &collection,
+        findings: &findings,
+        date: date.into(),
+    };
     match decide(map, &question).expect("a known collection").outcome() {
         Outcome::Placed(placement) => {
             let name = placement.region().as_str();

@@ -68,7 +68,7 @@ fn statutes(of: &'static [&'static str]) -> impl Strategy<Value = (String, Vec<S
     (packs, settings, any::<bool>()).prop_map(|(packs, (unknown, abroad), strict)| {
         let statute = |pack: &StatutePack| {
             let id = pack.id();
-            let citizen = pack.trigger() == atlas::Trigger::Citizen;
+            let citizen = pack.asks_citizenship();
             let settings = if citizen {
                 format!("unknown = \"{unknown}\"\ncitizens_abroad = \"{abroad}\"\n")
             } else {
@@ -147,7 +147,12 @@ pub(crate) fn rule(map: &RegionMap, items: &[Finding], date: Date) -> Ruling {
     }
     let tenant = TenantId::parse("acme").expect("a name");
     let collection = Collection::parse("profiles").expect("a name");
-    let question = Question { tenant: &tenant, collection: &collection, findings: &findings, date };
+    let question = Question {
+        tenant: &tenant,
+        collection: &collection,
+        findings: &findings,
+        date: date.into(),
+    };
     decide(map, &question).expect("a known collection")
 }
 

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
-use atlas::{RegionMap, StatutePack, Trigger};
+use atlas::{RegionMap, StatutePack};
 use proptest::prelude::*;
 
 use crate::support::{self, with_digests};
@@ -343,13 +343,15 @@ impl Law {
     fn text(&self, id: &str) -> String {
         let pack = PACKS.iter().find(|pack| pack.id().as_str() == id).expect("a pack");
         let Self { unknown, abroad, inside, exclusive, collections } = self;
-        let ingress = if *inside { "in-territory" } else { "anywhere" };
+        // The strict reading leaves no choice.
+        let inside = *inside || (*exclusive && !pack.inside().is_empty());
+        let ingress = if inside { "in-territory" } else { "anywhere" };
         let collections = listed(collections);
         let mut text = format!(
             "[[statutes]]\nid = \"{id}\"\ndigest = \"@{id}\"\ningress = \"{ingress}\"\n\
              collections = {collections}\n"
         );
-        if pack.trigger() == Trigger::Citizen {
+        if pack.asks_citizenship() {
             write!(text, "unknown = \"{unknown}\"\ncitizens_abroad = \"{abroad}\"\n")
                 .expect("text");
         }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use atlas::{Clause, CollectionRules, Region, RegionMap, Statute, Trigger};
+use atlas::{Clause, CollectionRules, Region, RegionMap, Statute};
 use ledger::entry::Minute;
 use serde_json::{Value, json};
 use terms::Collection;
@@ -160,7 +160,8 @@ fn site(region: &Region) -> Value {
 
 fn statute(statute: &Statute) -> Value {
     let pack = statute.pack();
-    let citizen = pack.trigger() == Trigger::Citizen;
+    let citizen = pack.asks_citizenship();
+    let constraints: Vec<&str> = statute.constraints().iter().map(|one| one.as_str()).collect();
     let marks = pack.rules().iter().map(|rule| rule.verified);
     let marks = marks.chain(pack.exemptions().iter().map(|ground| ground.verified));
     let mut by_mark: BTreeMap<&str, u64> = BTreeMap::new();
@@ -175,7 +176,8 @@ fn statute(statute: &Statute) -> Value {
         "digest": hex(pack.digest()),
         "from": pack.from().to_string(),
         "to": pack.until().map(|day| day.to_string()),
-        "constraint": statute.constraint().as_str(),
+        "constraint": constraints.join(", "),
+        "constraints": constraints,
         "readings": pack.readings().iter().map(|one| one.as_str()).collect::<Vec<_>>(),
         "unknown": citizen.then(|| statute.unknown().as_str()),
         "citizens_abroad": citizen.then(|| statute.citizens_abroad().as_str()),

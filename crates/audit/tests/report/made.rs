@@ -198,7 +198,7 @@ pub(crate) fn map_ref(text: &str) -> MapRef {
 
 /// The sample map.
 pub(crate) fn sample() -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/sample/map.toml");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/evidence/map.toml");
     std::fs::read_to_string(path).expect("the sample map")
 }
 

@@ -26,6 +26,7 @@ use wire::session::session_server::{self, SessionServer};
 use wire::v1;
 use wire::v1::records_client::RecordsClient;
 
+use crate::answers::Data;
 use crate::call::Turn;
 use crate::charts::Charts;
 use crate::identity::Acting;
@@ -34,7 +35,7 @@ use crate::{
     Caller, Callers, Error, Gateway, Scope, Settings, Shared, Stands, TenantLimit, TenantLimits,
 };
 
-pub(crate) const MAP: &str = include_str!("../../../../deploy/sample/map.toml");
+pub(crate) const MAP: &str = include_str!("../../../../tests/evidence/map.toml");
 /// An address at which nobody listens.
 pub(super) const NOBODY: &str = "http://127.0.0.1:1";
 /// Longer than anything here takes, shorter than a person waits.
@@ -256,7 +257,8 @@ pub(crate) fn charts() -> Arc<Charts> {
     let annexes: Vec<Annex> =
         map.regions().iter().map(|region| annex(&map, region.name().as_str(), NOBODY)).collect();
     let routing = Routing::new(map, &annexes, None).unwrap();
-    Arc::new(Charts::new(routing, annexes, None, Box::new(|_| {})))
+    let data = Data::new(Sources::new(None).unwrap());
+    Arc::new(Charts::new(routing, annexes, data, None, Box::new(|_| {})))
 }
 
 pub(crate) fn map() -> Arc<RegionMap> {

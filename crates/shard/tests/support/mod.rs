@@ -25,7 +25,7 @@ use tonic::transport::Channel;
 use wire::session as proto;
 use wire::session::session_client::SessionClient;
 
-pub(crate) const MAP: &str = include_str!("../../../../deploy/sample/map.toml");
+pub(crate) const MAP: &str = include_str!("../../../../tests/evidence/map.toml");
 pub(crate) const TENANT: &str = "sample";
 
 /// Where a shard lives; it outlives the shard.

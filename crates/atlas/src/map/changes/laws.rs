@@ -1,7 +1,7 @@
 //! Laws and clauses of two maps side by side.
 
 use super::{Pair, Thing, by, collections_of, day, leaves_out};
-use crate::map::{Clause, Statute, digest_text};
+use crate::map::{Clause, Review, Statute, digest_text};
 use crate::widening::Part;
 use crate::{
     CitizensAbroad, Constraint, Date, Ingress, RegionMap, StatutePack, Territory,
@@ -20,7 +20,8 @@ pub(super) fn statutes(pair: &mut Pair<'_>) {
     let whole = |law: &Statute, added| {
         let of = collections_of(&law.collections).unwrap_or_default();
         let (place, digest) = (law.jurisdiction(), digest_text(law.pack.digest()));
-        let all = format!("{} of {place} for {of}, {digest}", law.constraint);
+        let all: Vec<String> = law.constraints().iter().map(ToString::to_string).collect();
+        let all = format!("{} of {place} for {of}, {digest}", all.join(", "));
         (Some(if added { MOVED } else { GONE }), all)
     };
     pair.part(Part::Statute, both, whole, |thing, was, is| statute(thing, was, is, new));
@@ -28,8 +29,16 @@ pub(super) fn statutes(pair: &mut Pair<'_>) {
 
 fn statute(thing: &mut Thing<'_>, was: &Statute, is: &Statute, new: &RegionMap) {
     // Whom the law exempts follows from what collections declare: it is judged there.
-    let Statute { pack, constraint, unknown, citizens_abroad, ingress, collections, exempt: _ } =
-        was;
+    let Statute {
+        pack,
+        constraint,
+        unknown,
+        citizens_abroad,
+        ingress,
+        collections,
+        exempt: _,
+        reviewed,
+    } = was;
     let show = |pack: &&StatutePack| Some(digest_text(pack.digest()));
     let same = |was: &&StatutePack, is: &&StatutePack| was.digest() == is.digest();
     if !same(pack, &is.pack) {
@@ -58,6 +67,11 @@ fn statute(thing: &mut Thing<'_>, was: &Statute, is: &Statute, new: &RegionMap) 
         Ingress::InTerritory => None,
         Ingress::Anywhere => Some("records may come in through gateways outside of its territory"),
     });
+    // It is somebody's word on what the pack says: nothing is placed or read otherwise.
+    let show = |review: &Option<Review>| {
+        review.as_ref().map(|Review { by, on }| format!("by {by:?} on {on}"))
+    };
+    thing.key("reviewed", (reviewed, &is.reviewed), show, |_, _| None);
     thing.key("collections", (collections, &is.collections), collections_of, |was, is| {
         let gained = || leaves_out(is, was, new).then_some(MOVED);
         if leaves_out(was, is, new) { Some(GONE) } else { gained() }
@@ -75,7 +89,7 @@ pub(super) fn clauses(pair: &mut Pair<'_>) {
         let of = collections_of(&clause.collections).unwrap_or_default();
         let all = format!(
             "{of} from {from} to {to}, from {not_before} until before {expires}, \
-             \"{legal_basis}\", \"{importer}\", \"{reference}\""
+             {legal_basis:?}, {importer:?}, {reference:?}"
         );
         (added.then_some("data may go where they might not"), all)
     };

@@ -54,7 +54,8 @@ impl Thing<'_> {
         after: Option<&str>,
         why: &'static str,
     ) {
-        let show = |text: &Option<&str>| text.map(|text| format!("\"{text}\""));
+        // As Rust writes a text: what nobody sees is written out, and it stays one line.
+        let show = |text: &Option<&str>| text.map(|text| format!("{text:?}"));
         self.key(key, (&before, &after), show, |_, _| Some(why));
     }
 }

@@ -4,11 +4,12 @@ use super::{Pair, by, texts};
 use crate::country::Countries;
 use crate::map::{CollectionRules, Exempt, Reads, Tenant};
 use crate::widening::Part;
-use crate::{Sector, Trigger};
+use crate::{Scope, Sector, Trigger};
 
 pub(super) fn tenants(pair: &mut Pair<'_>) {
     let (old, new) = (pair.old, pair.new);
-    let operators = new.statutes.iter().filter(|law| law.pack.trigger() == Trigger::Operator);
+    let by_operator = |scope: &Scope| scope.trigger() == Trigger::Operator;
+    let operators = new.statutes.iter().filter(|law| law.pack.scopes().iter().any(by_operator));
     let asked = operators.map(|law| law.jurisdiction().members());
     let asked = asked.fold(Countries::EMPTY, Countries::or);
     let sectors = |sector: Option<&Sector>| {
@@ -60,7 +61,7 @@ pub(super) fn collections(pair: &mut Pair<'_>) {
         let CollectionRules { category, reads, body_bytes_max, exempt, .. } = rules;
         let (reads, exempt) = (reads.as_str(), texts(exempt));
         let all =
-            format!("\"{category}\", reads {reads}, up to {body_bytes_max} bytes, exempt {exempt}");
+            format!("{category:?}, reads {reads}, up to {body_bytes_max} bytes, exempt {exempt}");
         (added.then_some("one more kind of data"), all)
     };
     pair.part(Part::Collection, both, whole, |thing, was, is| {
