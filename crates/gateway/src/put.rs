@@ -61,7 +61,7 @@ pub(crate) async fn put(
     };
     let (mut written, receipt) = answers::written(way.send(ask).await?, validate_only)?;
     Ok(v1::PutRecordResponse {
-        ruling: answers::standing(&mut written, given.any, &shared.data),
+        ruling: answers::standing(&mut written, given.any, &pinned.data),
         subject: Some(answers::subject(&target.subject, &region)),
         version: written.version,
         etag: written.etag,
