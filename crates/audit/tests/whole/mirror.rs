@@ -63,7 +63,8 @@ async fn a_mirror_grows_with_its_log() {
     let other = tempfile::tempdir().expect("a folder");
     log.write(other.path());
     let mut wanted = files(other.path());
-    wanted.push("vkey.on-trust".to_owned());
+    wanted.extend(["state", "vkey.on-trust"].map(str::to_owned));
+    wanted.sort();
     assert_eq!(files(&dir.path().join("ru-msk.a.1")), wanted);
 }
 
@@ -136,7 +137,7 @@ async fn a_log_with_two_faces_is_refused_and_the_evidence_kept() {
         let pure = tempfile::tempdir().expect("a folder");
         log.write(pure.path());
         let mut wanted = files(pure.path());
-        wanted.push("vkey.on-trust".to_owned());
+        wanted.extend(["state", "vkey.on-trust"].map(str::to_owned));
         wanted.extend(files(&folder).into_iter().filter(|file| file.starts_with("conflicts/")));
         wanted.sort();
         assert_eq!(files(&folder), wanted);
