@@ -144,7 +144,7 @@ fn keys(shard: &shard::Settings) -> Line {
             format!("there is no keyring of {} beside a store", shard.region),
             "restore it: without it nothing of the store can be read",
         ),
-        Ok(false) => Line::ok("keys", "none yet: the first start makes them"),
+        Ok(false) => Line::ok("keys", "none yet: `bailiwick shard init` makes them"),
         Err(error) => Line::bad("keys", whole(&error), "restore the file, or correct its mode"),
     }
 }
