@@ -284,12 +284,11 @@ fn entries_are_compared_with_the_maps_that_ruled_and_with_who_signed_them() {
 
     // What lies beside the log is looked at each time: the note of the second map, and the map.
     let kept = fs::read_dir(folder.join("maps")).expect("maps").filter_map(Result::ok);
-    let kept = kept.map(|entry| entry.path()).find(|path| text(path).contains("/2-"));
-    let (map, note) = {
-        let kept = kept.expect("the second map");
-        let stem = text(&kept).split_once('.').expect("an ending").0.to_owned();
-        (PathBuf::from(format!("{stem}.toml")), PathBuf::from(format!("{stem}.note")))
-    };
+    let mut names = kept.map(|entry| entry.file_name().into_string().expect("a name"));
+    let name = names.find(|name| name.starts_with("2-")).expect("the second map");
+    let stem = name.split('.').next().expect("a beginning");
+    let file = |ending: &str| folder.join("maps").join(format!("{stem}.{ending}"));
+    let (map, note) = (file("toml"), file("note"));
     let signed = fs::read_to_string(&note).expect("a note");
     let (one, _) = signed.trim_end().rsplit_once('\n').expect("two signatures");
     fs::write(&note, format!("{one}\n")).expect("it can be written");
