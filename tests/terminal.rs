@@ -24,6 +24,7 @@ fn on_terminal(columns: usize, arguments: &[&str], environment: &[(&str, &str)])
     let command = format!("stty cols {columns} rows 50; {}", words.join(" "));
     let done = Command::new("script")
         .args(["-qec", &command, "/dev/null"])
+        .env_remove("NO_COLOR")
         .envs(environment.iter().copied())
         .stdin(Stdio::null())
         .output()
