@@ -324,7 +324,7 @@ fn a_file_that_cannot_be_read_is_said_while_what_was_read_before_holds() {
         assert!(ready.starts_with("ready\n") && ready.contains("revoked.pem, line "), "{ready}");
         assert!(metrics.contains("bailiwick_tls_files_refused 1"), "{metrics}");
         let also = &["certificates", "server", "shards"];
-        bad(&gateway, "revocations", &["revoked.pem", "line ", "-----BEGIN must stand"], also);
+        bad(&gateway, "revocations", &["revoked.pem", "line ", "no -----END line"], also);
     });
     wait_until("it is read again", Duration::from_secs(10), || {
         page("/readyz").contains("\ntls_files: in use")

@@ -180,14 +180,14 @@ impl TlsMetrics {
         self.reloads_failed.inc();
         self.files_refused.set(1);
         if let Some((health, name)) = &self.health {
-            health.set_fact(name, format!("refused, and the old ones stay in use: {error}"));
+            health.set_fact(*name, format!("refused, and the old ones stay in use: {error}"));
         }
     }
 
     pub(super) fn files_in_use(&self) {
         self.files_refused.set(0);
         if let Some((health, name)) = &self.health {
-            health.set_fact(name, "in use");
+            health.set_fact(*name, "in use");
         }
     }
 

@@ -104,7 +104,7 @@ async fn a_new_certificate_of_our_own_is_told_to_sessions_that_saw_the_old_one()
     // Another authority's list says nothing of our own certificate.
     met.write("revoked.pem", &met.ru.list(&[&met.leaf], 2030));
     assert!(met.gateway.reload() && !renewed(&peer).await);
-    met.write("revoked.pem", &met.ru.list(&[], 2030));
+    met.write("revoked.pem", &met.ru.numbered(&[], (2025, 2030), 2));
     let new = met.eu.leaf(&[GATEWAY]);
     met.write("certificate.pem", &new.pem);
     assert!(!met.gateway.reload() && !renewed(&peer).await, "its key is not there yet");
