@@ -102,7 +102,7 @@ pub(crate) fn read(path: &Path) -> Result<Config, Failure> {
             tls,
             listener,
             sources: sources?,
-            geoip: root.text("geoip").map(|named| beside(path, named.it)),
+            geoip: root.text("geoip").map(|named| root.file.beside(named.it)),
             require_sandbox,
             files: root.file.named(),
         })
