@@ -80,7 +80,7 @@ pub(crate) fn run(path: &Path) -> Result<(), Failure> {
         }
         let listener = bind(config.listen).await?;
         let admin = bind(config.admin_listen).await?;
-        let guard = tls::guard(config.metrics)?;
+        let guard = tls::guard(config.metrics, &health)?;
         let registry = Arc::new(registry);
         let pages = tokio::spawn(serve_admin(admin, guard, health, registry, stop.never()));
         let served = shard.serve(listener, tls, auditors, stop.asked()).await;

@@ -38,7 +38,10 @@ pub(super) fn open_listener(
     files: CallerFiles,
     (registry, health): (&mut Registry, &Health),
 ) -> Result<CallerTls, Failure> {
-    let metrics = TlsMetrics::of_listener(registry).telling(health, "listener_tls_files");
+    listener(files, TlsMetrics::of_listener(registry).telling(health, "listener_tls_files"))
+}
+
+fn listener(files: CallerFiles, metrics: TlsMetrics) -> Result<CallerTls, Failure> {
     let tls = CallerTls::open(files, Arc::new(SystemClock), metrics).map_err(error)?;
     let kept = tls.clone();
     tokio::spawn(async move { kept.keep().await });
@@ -46,10 +49,17 @@ pub(super) fn open_listener(
 }
 
 /// Who may see the pages of health and metrics, with TLS as [`open`] does.
-pub(super) fn guard(config: Option<MetricsConfig>) -> Result<Option<Guard>, Failure> {
+pub(super) fn guard(
+    config: Option<MetricsConfig>,
+    health: &Health,
+) -> Result<Option<Guard>, Failure> {
     let Some(MetricsConfig { files, uris, token }) = config else { return Ok(None) };
     // What it counts is not on the page: the names are those of the listener of callers.
-    let tls = files.map(|files| open_listener(files, &mut Registry::new())).transpose()?;
+    let tls = files.map(|files| {
+        let metrics = TlsMetrics::of_listener(&mut Registry::new());
+        listener(files, metrics.telling(health, "metrics_tls_files"))
+    });
+    let tls = tls.transpose()?;
     Ok(Some(Guard { tls, uris, token }))
 }
 

@@ -220,13 +220,24 @@ async fn plan(
     }
     answer.unreachable.sort_unstable();
     answer.unreachable.dedup();
-    let wire = |Rounded { at_least, at_most }| Some(v1::CountRange { at_least, at_most });
-    answer.subjects = wire(subjects);
-    let moves = moves.into_iter().map(|([region, collection, fate, detail], count)| {
-        v1::PlannedMove { region, collection, fate, detail, count: wire(count) }
-    });
-    answer.moves = moves.collect();
+    answer.subjects = to_range(subjects);
+    answer.moves = planned(moves);
     Ok(answer)
+}
+
+const fn to_range(Rounded { at_least, at_most }: Rounded) -> Option<v1::CountRange> {
+    Some(v1::CountRange { at_least, at_most })
+}
+
+fn planned(moves: Moves) -> Vec<v1::PlannedMove> {
+    let one = |([region, collection, fate, detail], count)| v1::PlannedMove {
+        region,
+        collection,
+        fate,
+        detail,
+        count: to_range(count),
+    };
+    moves.into_iter().map(one).collect()
 }
 
 /// A range that a shard has told; one that it left out is none.
@@ -452,12 +463,12 @@ mod tests {
                     collection: format!("c{n}"),
                     fate: "elsewhere".to_owned(),
                     detail: "eu-fra".to_owned(),
-                    count: 10,
+                    count: Some(proto::CountRange { at_least: 10, at_most: 19 }),
                 };
                 add_move(&mut moves, &format!("r{region}"), counted);
             }
         }
-        let all: u64 = moves.values().sum();
+        let all: u64 = moves.values().map(|told| told.at_least).sum();
         assert_eq!(all, 20 * 4_097 * 10, "each ruling is counted once");
         let answer = v1::PlanRegionMapResponse { moves: planned(moves), ..Default::default() };
         assert!(answer.moves.iter().any(|kind| kind.fate == "other"));

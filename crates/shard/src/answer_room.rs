@@ -106,7 +106,7 @@ pub(crate) struct Stalls {
 
 impl Stalls {
     pub(crate) fn new(health: Health, node: &Node) -> Self {
-        Self::with(health, node.metrics.sessions_stalled.clone(), Arc::clone(&node.clock))
+        Self::with(health, node.metrics.sessions_stalled.clone(), node.clock.unguarded())
     }
 
     fn with(health: Health, sessions: Gauge, clock: Arc<dyn Clock>) -> Self {

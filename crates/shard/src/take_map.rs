@@ -118,7 +118,7 @@ impl Committer {
     /// now until then belongs to neither.
     fn replace_map(&mut self, offered: &Offered) -> Result<Result<(), Fault>, Error> {
         self.counts.close();
-        let taken = self.commit(Vec::new(), true).and_then(|()| {
+        let taken = self.commit(&mut VecDeque::new(), true).and_then(|()| {
             if self.counts.none_of_map() {
                 self.commit_map(offered)
             } else {

@@ -20,7 +20,8 @@ use super::*;
 use crate::clock::GuardedClock;
 use crate::keyring::FileKeyring;
 use crate::metrics::Metrics;
-use crate::op::{Condition, Content, Given, Put, Request};
+use crate::op::tests::{reason, slot};
+use crate::op::{Condition, Content, Given, Put, Read, Request};
 use crate::record::{Address, EntryAt, Recent, SealedBody};
 use crate::rows::Namer;
 use crate::subject::Standing;
@@ -79,7 +80,7 @@ impl Stage {
             log,
             head,
             last_commit: UnixMillis(0),
-            counts: Arc::default(),
+            counts: Arc::new(Counts::new(1)),
             disk: Reserve::new(&settings).expect("a disk"),
             behind: Refusals::default(),
         };
@@ -120,7 +121,7 @@ impl Stage {
         };
         let permit = self.replies.clone().try_reserve_owned().expect("room");
         let op = Op {
-            reply: ReplySlot { id: u64::from(n), permit, room: None, prover: None },
+            reply: ReplySlot::new(u64::from(n), permit),
             deadline: Instant::now() + Duration::from_secs(600),
             caller: Arc::new(Caller { role: Role::Writer, tag: [1; 16], territory: None }),
             tenant_tag: [2; 16],
@@ -139,7 +140,7 @@ impl Stage {
         let node = Arc::clone(&committer.node);
         committer.run(inbox, &life);
         let mut said = Vec::new();
-        while let Ok(FromShard::Reply(proto::Reply { outcome, .. })) = answers.try_recv() {
+        while let Ok(FromShard::Reply(proto::Reply { outcome, .. }, _)) = answers.try_recv() {
             said.push(match outcome.expect("an outcome") {
                 Sent::Written(_) => "written".to_owned(),
                 Sent::Fault(fault) => fault.reason,
@@ -237,13 +238,15 @@ fn only_an_outcome_that_is_not_known_ends_the_committer() {
     let full = puts(Some(DiskFault::Full));
     assert_eq!(full, (Life::Serving, vec!["DISK_RESERVE".to_owned(); 3]));
     for fault in [DiskFault::FlushFails, DiskFault::ReplyLost, DiskFault::Crash] {
-        assert_eq!(puts(Some(fault)), (Life::Poisoned, vec![]), "{fault:?}");
+        // What was in hand is not known to be done.
+        let unknown = vec!["WRITE_OUTCOME_UNKNOWN".to_owned(); 3];
+        assert_eq!(puts(Some(fault)), (Life::Poisoned, unknown), "{fault:?}");
     }
 }
 
 fn op(reply: ReplySlot) -> Op {
     let read = Read {
-        collection: terms::Collection::parse("profiles").unwrap(),
+        collection: Collection::parse("profiles").unwrap(),
         entry: EntryAt { period: 1, index: 1 },
         found: wire::session::Found::default(),
         judged: 1,
@@ -253,7 +256,7 @@ fn op(reply: ReplySlot) -> Op {
         deadline: Instant::now(),
         caller: Arc::new(Caller { role: Role::Reader, tag: [0; 16], territory: None }),
         tenant_tag: [0; 16],
-        gateway: atlas::Country::parse("DE").unwrap(),
+        gateway: Country::parse("DE").unwrap(),
         map_epoch: 1,
         action: Action::Read(Box::new(read)),
     }
