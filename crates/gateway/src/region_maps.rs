@@ -26,7 +26,7 @@ const SURVEY_MAX: Duration = Duration::from_secs(60);
 
 /// Kinds of effects of a map that one answer tells apart: with all their fields it stays below what
 /// callers decode.
-const PLAN_MOVES_MAX: usize = 16_384;
+const PLAN_MOVES_MAX: usize = 12_288;
 
 /// Rulings by region, collection, fate and detail.
 type Moves = BTreeMap<[String; 4], Rounded>;
@@ -230,12 +230,8 @@ const fn to_range(Rounded { at_least, at_most }: Rounded) -> Option<v1::CountRan
 }
 
 fn planned(moves: Moves) -> Vec<v1::PlannedMove> {
-    let one = |([region, collection, fate, detail], count)| v1::PlannedMove {
-        region,
-        collection,
-        fate,
-        detail,
-        count: to_range(count),
+    let one = |([region, collection, fate, detail], count): ([String; 4], Rounded)| {
+        v1::PlannedMove { region, collection, fate, detail, count: to_range(count) }
     };
     moves.into_iter().map(one).collect()
 }

@@ -431,12 +431,17 @@ mod tests {
     #[tokio::test]
     async fn what_grows_never_makes_a_frame_that_is_not_decoded() {
         let text = || "text".to_owned();
-        let count =
-            |n| proto::SurveyCount { collection: text(), fate: text(), detail: text(), count: n };
+        let range = |n| Some(proto::CountRange { at_least: n, at_most: n + 9 });
+        let count = |n| proto::SurveyCount {
+            collection: text(),
+            fate: text(),
+            detail: text(),
+            count: range(n),
+        };
         let surveyed = || {
             proto::reply::Outcome::Surveyed(proto::Surveyed {
                 counts: (1..=4_097).map(count).collect(),
-                subjects: 1,
+                subjects: range(1),
             })
         };
         let map = proto::MapRef { epoch: 1, digest: vec![1; 32].into() };

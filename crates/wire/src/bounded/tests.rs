@@ -107,7 +107,8 @@ fn the_fullest_frames_of_ours_pass() {
 
 #[test]
 fn answers_that_list_what_a_deployment_has_hold_more() {
-    let moves = vec![v1::PlannedMove { count: 10, ..Default::default() }; 60_000];
+    let count = Some(v1::CountRange { at_least: 10, at_most: 19 });
+    let moves = vec![v1::PlannedMove { count, ..Default::default() }; 30_000];
     let plan = v1::PlanRegionMapResponse { moves, ..Default::default() }.encode_to_vec();
     assert_eq!(check::<v1::PlanRegionMapResponse>(&plan), Ok(()));
     // What a gateway's caller sends is as small as before.
