@@ -1,12 +1,9 @@
 //! The requests of the public API, from their bytes to what a gateway makes of them. The first
 //! byte chooses the request.
 
-#![no_main]
-
 use std::sync::LazyLock;
 
 use gateway::fuzzing::Requests;
-use libfuzzer_sys::fuzz_target;
 
 /// With an area that nobody has decided, which the corpus asks for in each form of its addresses
 /// and numbers.
@@ -22,7 +19,8 @@ claims = ["RU", "UA"]
 );
 static REQUESTS: LazyLock<Option<Requests>> = LazyLock::new(|| Requests::of_map(MAP));
 
-fuzz_target!(|data: &[u8]| {
+/// Tries one input. A panic is a finding.
+pub fn run(data: &[u8]) {
     let Some((which, message)) = data.split_first() else { return };
     REQUESTS.as_ref().expect("the map is valid").read(*which, message);
-});
+}

@@ -1,14 +1,12 @@
 //! Session frames: counted, decoded, and a shard's "no" as a gateway reads it.
 
-#![no_main]
-
-use libfuzzer_sys::fuzz_target;
 use link::session::{from_wire, to_wire};
 use prost::Message as _;
 use wire::bounded::{check, decode, FIELDS_MAX, FRAME_PARTS_MAX};
 use wire::session::{reply, ToGateway, ToShard};
 
-fuzz_target!(|data: &[u8]| {
+/// Tries one input. A panic is a finding.
+pub fn run(data: &[u8]) {
     if let Ok(frame) = decode::<ToShard>(data) {
         assert!(frame.calls.len() <= FRAME_PARTS_MAX + 4);
         // What was read can be said again, and reads the same.
@@ -28,4 +26,4 @@ fuzz_target!(|data: &[u8]| {
         let read = from_wire(fault);
         assert!(from_wire(to_wire(&read)) == read, "a fault survives the way");
     }
-});
+}

@@ -1,13 +1,11 @@
 //! Lines of a file of persons, as `import` and `explain` read them: what is stored is a part of the
 //! line, says the same, and reads the same again.
 
-#![no_main]
-
 use evidence::JsonLine;
-use libfuzzer_sys::fuzz_target;
 use serde_json::{Map, Value};
 
-fuzz_target!(|data: &[u8]| {
+/// Tries one input. A panic is a finding.
+pub fn run(data: &[u8]) {
     let Ok(line) = JsonLine::read(data) else { return };
     let body = line.body();
     let again = JsonLine::read(body).expect("what is stored reads again");
@@ -21,4 +19,4 @@ fuzz_target!(|data: &[u8]| {
     whole.remove("expect");
     let stored: Map<String, Value> = serde_json::from_slice(body).expect("a part of what was read");
     assert!(stored == whole, "only `expect` is gone");
-});
+}

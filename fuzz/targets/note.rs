@@ -1,18 +1,16 @@
 //! Signed notes, keys, checkpoints and proofs. An input that is a text is signed too: what we sign
 //! opens, and with one byte changed it does not.
 
-#![no_main]
-
 use std::sync::LazyLock;
 
 use ledger::note::{open, sign, Signer, Verifier};
 use ledger::{Checkpoint, TlogProof};
-use libfuzzer_sys::fuzz_target;
 
 static SIGNER: LazyLock<Option<Signer>> =
     LazyLock::new(|| Signer::from_seed("example.org/log", &[7; 32]).ok());
 
-fuzz_target!(|data: &[u8]| {
+/// Tries one input. A panic is a finding.
+pub fn run(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let signer = SIGNER.as_ref().expect("the name is a key's name");
     let known = signer.verifier();
@@ -37,4 +35,4 @@ fuzz_target!(|data: &[u8]| {
     let mut changed = note;
     changed.replace_range(at..=at, other);
     assert!(open(&changed, &[known]).is_err(), "a changed signature does not open");
-});
+}

@@ -75,7 +75,9 @@ fn a_deployment_is_walked_through_and_nothing_is_stored_unless_told() {
 
 #[test]
 fn who_is_not_known_is_told_so() {
-    let deployment = super::deployment(Options { tls: true, ..Options::default() });
+    let mut options = Options { tls: true, ..Options::default() };
+    options.grant.insert("roles", serde_json::json!(["writer", "reader", "operator"]));
+    let deployment = super::deployment(options);
     let secured = deployment.secured();
     let ca = deployment.root().join("tls/authorities.pem");
     let folder = secured.folder("backend");

@@ -28,7 +28,8 @@ impl StatutePack {
     /// Title and table of what is known of the law as a whole.
     fn head(&self) -> String {
         let mut text = format!("# {}\n\n{HEAD}\n\n", self.title());
-        let looked_at = self.looked_at().map_or("not noted".to_owned(), |day| day.to_string());
+        let looked_at =
+            self.looked_at().map_or_else(|| "not noted".to_owned(), |day| day.to_string());
         for (name, value) in [
             ("id", format!("`{}`", self.id())),
             ("jurisdiction", self.jurisdiction().to_string()),

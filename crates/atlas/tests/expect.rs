@@ -92,7 +92,8 @@ fn what_differs_is_said() {
         (
             "collection = \"profiles\"",
             "collection = \"profiles\"\ntenant = \"x\"",
-            "the map has no tenant `x`",
+            "the map has no tenant `x`; its tenants are: sample; name one by `tenant = \"…\"` under \
+             this person's [[people]]",
         ),
     ] {
         assert!(PEOPLE.contains(was), "{was}");

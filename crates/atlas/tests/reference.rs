@@ -251,9 +251,9 @@ fn a_law_that_asks_for_a_copy_is_not_taken_without_a_word() {
 #[test]
 fn what_nobody_sees_is_told_wherever_it_stands() {
     for (tables, line) in [
-        ("# a note\u{202e}\n", 35),
-        ("\n# a note\n\n# a \u{2066}note\u{200b}\n", 38),
-        ("reviewed = { by = \"An\u{feff}na\", on = 2026-11-20 }\n", 35),
+        ("# a note\u{202e}\n", 31),
+        ("\n# a note\n\n# a \u{2066}note\u{200b}\n", 34),
+        ("reviewed = { by = \"An\u{feff}na\", on = 2026-11-20 }\n", 31),
     ] {
         let (found, sound) = checked(tables, "2026-11-25");
         let told: Vec<_> = found.iter().filter(|one| one.contains("HIDDEN_CHARACTER")).collect();

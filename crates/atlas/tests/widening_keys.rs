@@ -230,13 +230,13 @@ const STEPS: &[(&str, &str, &str)] = &[
         "statute `ru-152fz`: ingress was in-territory, is anywhere",
     ),
     (
-        "collections = [\"one\", \"two\"]\n[[clauses]]",
-        "collections = [\"one\"]\n[[clauses]]",
+        "collections = [\"one\", \"two\"]\nreviewed",
+        "collections = [\"one\"]\nreviewed",
         "statute `made-tr`: collections was [one, two], is [one]",
     ),
     (
-        "collections = [\"one\", \"two\"]\n[[clauses]]",
-        "[[clauses]]",
+        "collections = [\"one\", \"two\"]\nreviewed",
+        "reviewed",
         "statute `made-tr`: collections was [one, two], is *",
     ),
     ("to = \"DE\"", "to = \"EEA\"", "clause `ru-de`: to was DE, is EEA"),

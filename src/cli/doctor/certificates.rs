@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use link::metrics::Registry;
 use link::system::SystemClock;
-use link::tls::{CallerTls, Files, Tls, TlsMetrics, bundle_digests};
+use link::tls::{CallerFiles, CallerTls, Files, Tls, TlsMetrics, bundle_digests};
 use terms::{RegionId, UnixMillis};
 
 use super::patient::Patient;
@@ -30,7 +30,9 @@ pub(super) fn all(patient: &Patient, now: UnixMillis) -> (Vec<Line>, Option<Tls>
         Err(line) => (vec![line], None),
     };
     lines.extend(strangers(patient, files));
-    if let Some(callers) = &patient.callers {
+    // One certificate that is bad is said once.
+    let said = |callers: &&CallerFiles| tls.is_none() && callers.certificate == files.certificate;
+    if let Some(callers) = patient.callers.as_ref().filter(|callers| !said(callers)) {
         let opened = CallerTls::open(callers.clone(), Arc::new(SystemClock), metrics);
         let who = if patient.shard().is_some() { "auditors see" } else { "callers see" };
         lines.push(match opened {

@@ -205,16 +205,16 @@ fn show(
             "map": json(shard.map.as_ref()),
         })
     });
-    let mut all = serde_json::json!({
-        "gateway": json(status.gateway.as_ref()), "shards": shards.collect::<Vec<_>>(),
+    let ends = map.map(|map| {
+        let one = |ending: atlas::MapEnding| {
+            serde_json::json!({ "what": ending.what, "over": ending.over.to_string() })
+        };
+        map.endings().into_iter().map(one).collect::<Vec<_>>()
     });
-    if let Some(map) = map {
-        let ends = map.endings().into_iter().map(
-            |ending| serde_json::json!({ "what": ending.what, "over": ending.over.to_string() }),
-        );
-        all["ends"] = ends.collect();
-    }
-    terminal::say(all)
+    terminal::say(serde_json::json!({
+        "gateway": json(status.gateway.as_ref()), "shards": shards.collect::<Vec<_>>(),
+        "ends": ends,
+    }))
 }
 
 /// What of a map ends within 30 days or has ended; or what ends first.

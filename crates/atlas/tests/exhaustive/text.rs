@@ -147,7 +147,8 @@ pub(crate) fn read(map: &str, packs: &[String]) -> Text {
 /// A further scope of a pack: a law of its own that has the same name.
 fn scope(statute: &Table, pack: &Table, own: &Table) -> Law {
     let constraint = needed(own, "constraint");
-    let later = |day: String| text(own, "from").map_or(day.clone(), |own| own.max(day));
+    let later =
+        |day: String| text(own, "from").map_or_else(|| day.clone(), |own| own.max(day.clone()));
     let whole = law(statute, pack);
     let ends = [text(own, "until"), whole.until.clone()].into_iter().flatten();
     Law {
