@@ -14,7 +14,7 @@ use std::time::Duration;
 use client::{Access, Client, Settings};
 use serde_json::json;
 use support::load::{ONCE, PATIENT, Writers, evidence, get, put};
-use support::process::{get as page, pause, run, wait_until};
+use support::process::{get as page, init_shard, pause, run, wait_until};
 use support::secure::{now, replace};
 use support::{Deployment, Options};
 use tokio::runtime::Runtime;
@@ -84,8 +84,10 @@ fn with_the_sandbox_required_records_are_put_and_read_on_both_engines() {
         let home = deployment.root().join("eu-fra");
         deployment.shard("eu-fra").stop();
         fs::remove_dir_all(&home).expect("the shard's folders");
+        init_shard(&deployment.root().join("shard-eu-fra.toml"));
+        deployment.shard("eu-fra").restart();
         deployment.gateway().restart();
-        deployment.restart("eu-fra");
+        deployment.wait_session("eu-fra", true);
         let writers = Writers::start(&runtime, &deployment.gateway_url(), 8);
         pause(Duration::from_secs(1));
         // And from a store that is there, after a power cut.

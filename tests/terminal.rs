@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use support::file;
-use support::process::{Finished, Server, free_port, run, wait_until};
+use support::process::{Finished, Server, free_port, init_shard, run, wait_until};
 
 /// Time in which `dev` must be ready.
 const READY_MAX: Duration = Duration::from_secs(60);
@@ -116,6 +116,7 @@ fn health_says_whether_a_server_is_ready() {
     let away = run(&health);
     assert_eq!(away.code, 69, "{away:?}");
     assert!(away.stderr.contains(&format!("127.0.0.1:{admin}")), "{away:?}");
+    init_shard(&config);
     let mut shard = Server::new("shard", "eu-fra", &config, admin);
     shard.start();
     shard.wait_ready();

@@ -136,7 +136,7 @@ pub(crate) fn holds(ban: &Ban, place: &str) -> bool {
     match ban.holds {
         Where::Outside(homes) => !homes.iter().any(|home| place.starts_with(home)),
         Where::Inside(places) => places.iter().any(|inside| place.starts_with(inside)),
-        Where::InsideBut(inside, but) => place.starts_with(inside) && place != but,
+        Where::InsideBut(inside, but) => place.starts_with(inside) && !but.contains(&place),
     }
 }
 

@@ -373,8 +373,11 @@ impl Client {
                 return Err(Error::TimedOut);
             }
             let Some(asked) = error.again_after() else { return Err(error) };
+            if left == 0 {
+                return Err(error);
+            }
             let wait = asked + jittered(backoff, self.entropy.0.as_ref());
-            if left == 0 || wait >= route.until.saturating_duration_since(Instant::now()) {
+            if wait >= route.until.saturating_duration_since(Instant::now()) {
                 return Err(error);
             }
             sleep(wait).await;

@@ -50,6 +50,7 @@ pub struct Puts {
 pub struct Answers {
     stream: Streaming<api::StreamPutResponse>,
     sent: Sent,
+    room: Arc<Semaphore>,
     tenant: Option<String>,
     first: bool,
 }
@@ -102,7 +103,8 @@ pub(crate) async fn open(
     let stream = opened.await.map_err(|_| Error::TimedOut)??.into_inner();
     let sent = Sent::default();
     let room = Arc::new(Semaphore::new(STREAM_IN_FLIGHT_MAX));
-    Ok((Puts { sender, sent: sent.clone(), room }, Answers { stream, sent, tenant, first }))
+    let puts = Puts { sender, sent: sent.clone(), room: Arc::clone(&room) };
+    Ok((puts, Answers { stream, sent, room, tenant, first }))
 }
 
 // === impl Sent ===
@@ -204,6 +206,13 @@ fn refused_on_stream(refused: Box<Refused>) -> Error {
         Error::NotFollowed { why: NotFollowed::Stream, refused }
     } else {
         Error::Refused(refused)
+    }
+}
+
+impl Drop for Answers {
+    /// Nobody takes answers any more: whoever waits for room to send is told.
+    fn drop(&mut self) {
+        self.room.close();
     }
 }
 

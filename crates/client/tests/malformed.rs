@@ -184,7 +184,8 @@ async fn all(url: &str) -> Vec<(&'static str, Option<Error>)> {
     assert!(tail.next().await.unwrap().is_some());
     ends.push(("tail", tail.next().await.err()));
     let (puts, mut answers) = client.stream_put(8).await.unwrap();
-    puts.send(api::PutRecordRequest::default()).await.unwrap();
+    // The peer may have ended the stream already.
+    puts.send(api::PutRecordRequest::default()).await.ok();
     // An answer that says nothing comes first.
     drop(answers.next().await);
     ends.push(("stream_put", answers.next().await.err()));
@@ -231,14 +232,30 @@ async fn a_deadline_that_passes_is_said_to_be_one() {
 }
 
 #[tokio::test]
-async fn a_stream_that_never_ends_is_read_as_it_comes() {
+async fn a_stream_that_never_ends_is_read_or_cut_and_never_piles_up() {
     let url = start(Peer::Endless).await;
-    let ledger = Ledger::lazy(&url, &Access::default()).unwrap();
-    let mut entries = ledger.entries("", (0, 1), None).await.unwrap();
-    let mut tail = ledger.tail(0).await.unwrap();
-    for _ in 0..20_000 {
-        assert!(entries.next().await.unwrap().is_some());
-        assert!(tail.next().await.unwrap().is_some());
+    // HTTP/2 closes a connection on which too many small frames lie unread: an error, no more.
+    let cut = |end: &Error| matches!(end, Error::NotBailiwick(_) | Error::Broken);
+    let mut entries =
+        Ledger::lazy(&url, &Access::default()).unwrap().entries("", (0, 1), None).await.unwrap();
+    let mut tail = Ledger::lazy(&url, &Access::default()).unwrap().tail(0).await.unwrap();
+    for n in 0..20_000 {
+        match entries.next().await {
+            Ok(one) => assert!(one.is_some()),
+            Err(end) => {
+                assert!(n > 0 && cut(&end), "{n}: {end:?}");
+                break;
+            }
+        }
+    }
+    for n in 0..20_000 {
+        match tail.next().await {
+            Ok(one) => assert!(one.is_some()),
+            Err(end) => {
+                assert!(n > 0 && cut(&end), "{n}: {end:?}");
+                break;
+            }
+        }
     }
     // Nobody has asked for any of these.
     let client = client(&url, Duration::from_secs(20), 1);

@@ -154,12 +154,6 @@ impl Metrics {
         self.seconds.get_or_create(&By(method)).observe(took.as_secs_f64());
     }
 
-    /// How many calls of a method have ended so.
-    #[cfg(test)]
-    pub(crate) fn calls(&self, method: Method, ending: Ending) -> u64 {
-        self.calls.get_or_create(&By2(method, ending)).get()
-    }
-
     /// The calls in flight, to be counted up and down.
     pub(crate) const fn in_flight(&self) -> &Gauge {
         &self.in_flight

@@ -1,5 +1,4 @@
-//! The session between a gateway and a shard, as both ends must agree on it: settings, frames,
-//! and how a "no" travels.
+//! The session between a gateway and a shard: settings of both ends, frames, and refusals.
 
 use std::borrow::Cow;
 use std::pin::Pin;
