@@ -1,6 +1,8 @@
 //! Peers whose answers end with a status that cannot be decoded, at each point of each call; that
 //! never end their answer; and that never begin it. The client gets an error, and goes on.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;

@@ -15,7 +15,8 @@ fn digit(text: &str, mark: &str, nth: usize) -> String {
     let (at, _) = text.match_indices(mark).nth(nth).expect("the mark is there");
     let at = at + mark.len() + 7;
     let mut bytes = text.as_bytes().to_vec();
-    bytes[at] = if bytes[at] == b'0' { b'1' } else { b'0' };
+    let digit = bytes.get_mut(at).expect("a digit");
+    *digit = if *digit == b'0' { b'1' } else { b'0' };
     String::from_utf8(bytes).unwrap()
 }
 

@@ -214,13 +214,13 @@ pub(crate) fn next(before: &str, edit: impl FnOnce(String) -> String) -> String 
 
 /// The site in Moscow is stated, at that address.
 pub(crate) fn with_site(map: String, address: &str) -> String {
+    // A basic string of TOML.
+    let address = address.replace('\\', "\\\\").replace('"', "\\\"");
     let site = format!(
-        "territory = \"RU\"\n\n[regions.site]\naddress = {}\n\
+        "territory = \"RU\"\n\n[regions.site]\naddress = \"{address}\"\n\
          operator = \"Made Up Hosting LLC\"\ncontract = \"no. 17 of 2025-11-03\"\n\
          register = \"entry 204\"\nattestation = \"letter of the operator\"\n\
-         attestation_expires = 2026-03-31\n",
-        // A basic string of TOML.
-        format!("\"{}\"", address.replace('\\', "\\\\").replace('"', "\\\""))
+         attestation_expires = 2026-03-31\n"
     );
     map.replacen("territory = \"RU\"\n", &site, 1)
 }

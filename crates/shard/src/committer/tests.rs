@@ -144,7 +144,11 @@ impl Stage {
             said.push(match outcome.expect("an outcome") {
                 Sent::Written(_) => "written".to_owned(),
                 Sent::Fault(fault) => fault.reason,
-                _ => "something else".to_owned(),
+                Sent::Found(_)
+                | Sent::Map(_)
+                | Sent::Taken(_)
+                | Sent::History(_)
+                | Sent::Surveyed(_) => "something else".to_owned(),
             });
         }
         let life = *life.borrow();
