@@ -450,3 +450,36 @@ fn tokens_and_policies() {
         ],
     );
 }
+
+#[test]
+fn databases_of_addresses() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let database = folder.path().join("ip-country.mmdb");
+    fs::copy(file("tests/evidence/ip-country.mmdb"), &database).expect("a database");
+    let people = folder.path().join("people.jsonl");
+    let line = r#"{"id":"p","collection":"profiles","evidence":[{"kind":"ip","value":"195.59.140.82"}]}"#;
+    fs::write(&people, line).expect("a file");
+    let map = file("tests/evidence/map.toml");
+    let load =
+        || by_command(&["explain", "--map", text(&map), "--geoip", text(&database), text(&people)]);
+    let damaged = Says("not an IP database in MaxMind's format");
+    table(
+        &database,
+        load,
+        [
+            damaged,
+            damaged,
+            damaged,
+            damaged,
+            damaged,
+            // Its index is at its beginning and its description at its end: both are there.
+            Same,
+            damaged,
+            damaged,
+            // It is no secret.
+            Same,
+            Says("cannot be read"),
+            damaged,
+        ],
+    );
+}
