@@ -457,7 +457,8 @@ fn databases_of_addresses() {
     let database = folder.path().join("ip-country.mmdb");
     fs::copy(file("tests/evidence/ip-country.mmdb"), &database).expect("a database");
     let people = folder.path().join("people.jsonl");
-    let line = r#"{"id":"p","collection":"profiles","evidence":[{"kind":"ip","value":"195.59.140.82"}]}"#;
+    let line =
+        r#"{"id":"p","collection":"profiles","evidence":[{"kind":"ip","value":"195.59.140.82"}]}"#;
     fs::write(&people, line).expect("a file");
     let map = file("tests/evidence/map.toml");
     let load =
