@@ -1,5 +1,5 @@
 //! Standard output and standard error: the one place that prints. What it prints may come from
-//! maps, peers and files: characters that nobody sees are written out.
+//! maps, peers and files: invisible characters are escaped.
 
 use std::fmt;
 use std::io::{self, IsTerminal as _, StdoutLock, Write};

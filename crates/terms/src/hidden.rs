@@ -1,4 +1,4 @@
-//! Characters that nobody sees and that change how others are read: in texts that people sign, and
+//! Invisible characters that change how others are read: in texts that people sign, and
 //! on terminals.
 
 use std::borrow::Cow;

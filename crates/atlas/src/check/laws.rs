@@ -67,7 +67,7 @@ impl Check<'_> {
         let text = statute.pack().text().replace("\r\n", "\n");
         if let Some(c) = text.chars().find(|c| terms::is_hidden(*c)) {
             let (id, c) = (statute.id(), u32::from(c));
-            let problem = format!("the pack `{id}` holds U+{c:04X}, which nobody sees");
+            let problem = format!("the pack `{id}` holds U+{c:04X}, which is invisible");
             let cure = "take it out: it can make a line read otherwise than it is";
             self.note((&self.places.statutes, n), "HIDDEN_CHARACTER", problem, cure);
         }

@@ -90,14 +90,14 @@ pub fn check(
     Checked { map, findings: file.into_findings(), annexes: checked }
 }
 
-/// Notes the lines of a file that hold characters which nobody sees: people sign what they read.
+/// Notes the lines of a file that hold invisible characters: people sign what they read.
 fn hidden(file: &File<'_>, text: &str) {
     let mut line_at = 0;
     for line in text.split_inclusive('\n') {
         // A line may end as it does elsewhere.
         let shown = line.strip_suffix("\r\n").unwrap_or(line);
         if let Some((at, c)) = shown.char_indices().find(|(_, c)| terms::is_hidden(*c)) {
-            let problem = format!("this line holds U+{:04X}, which nobody sees", u32::from(c));
+            let problem = format!("this line holds U+{:04X}, which is invisible", u32::from(c));
             let cure = "take it out: it can make a line read otherwise than it is";
             file.wrong(line_at + at, "HIDDEN_CHARACTER", problem, cure);
         }

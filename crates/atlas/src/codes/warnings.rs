@@ -16,7 +16,7 @@ pub(super) const WARNINGS: &[Code] = &[
     code(
         "HIDDEN_CHARACTER",
         Warning,
-        "A line of a map or annex, or a pack, holds a character that nobody sees: a control, a mark that turns the direction of writing, or one without width.",
+        "A line of a map or annex, or a pack, holds an invisible character: a control, a mark that turns the direction of writing, or one without width.",
         "Take it out: it can make a line read otherwise than it is.",
         None("a map with U+202E in a clause's `legal_basis`"),
     ),
