@@ -1,14 +1,16 @@
 //! The `bailiwick` binary: wiring only. Every decision is made in a crate under `crates/`.
 
-mod cli;
+mod commands;
 mod config;
 mod dev;
+mod error;
 mod serve;
+pub(crate) mod terminal;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     // Before there is anything that could panic: see there.
-    link::telemetry::silence_panics();
-    cli::main()
+    link::ops::logging::silence_panics();
+    commands::main()
 }

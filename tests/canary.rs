@@ -2,6 +2,7 @@
 //! be seen. Built with the feature `visible-bodies` alone; `tests/run` does so.
 
 #[expect(dead_code, reason = "each test file uses its own part")]
+#[path = "e2e/support/mod.rs"]
 mod support;
 
 use std::collections::BTreeSet;

@@ -11,7 +11,7 @@ use gateway::{
     Caller, Callers, KeySource, Known, Scope, Stands, TenantLimit, TenantLimits, TokenRules,
 };
 use ledger::entry::Role;
-use link::fetch::Address;
+use link::net::https_client::Address;
 use terms::limits::{CALLER_NAME_BYTES_MAX, GATEWAY_IN_FLIGHT_MAX};
 use terms::{Collection, RegionId, TenantId};
 

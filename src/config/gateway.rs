@@ -16,7 +16,7 @@ use super::maps::{self, AnnexFiles};
 use super::metrics::{self, MetricsConfig};
 use super::read::{At, Section};
 use super::{listeners, named_file, noted, read_file, tls, unreadable};
-use crate::cli::Failure;
+use crate::commands::Failure;
 
 /// A gateway's configuration, with everything that it names read.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use ledger::cosignature::Cosigner;
-use link::fetch::Address;
+use link::net::https_client::Address;
 use link::tls::{CallerFiles, Files};
 use shard::{LogSettings, PeriodMax, Witness};
 
@@ -43,7 +43,7 @@ pub(super) fn auditors(root: &Section<'_>, tls: Option<&Files>) -> Option<Audito
     let wanted = "an address and port such as 127.0.0.1:7420";
     let listen = root.parsed("audit_listen", wanted, |text| text.parse::<SocketAddr>().ok())?;
     let Some(section) = section else {
-        if let Err(refused) = link::listener::require_loopback(listen.it, true) {
+        if let Err(refused) = link::net::listener::require_loopback(listen.it, true) {
             let cure = "add [auditors] with their certificates, or listen on 127.0.0.1 or [::1]";
             root.file.wrong(at, "PLAINTEXT_REFUSED", format!("`audit_listen`: {refused}"), cure);
         }

@@ -18,10 +18,10 @@ use std::time::Duration;
 
 use atlas::RegionMap;
 use evidence::Sources;
-use link::telemetry::Level;
+use link::ops::logging::Level;
 use terms::TenantId;
 
-use crate::cli::{Exit, Failure};
+use crate::commands::{Exit, Failure};
 use read::{At, File, Mistake, Section};
 
 /// Time between a shard's checkpoints, when something is new.
@@ -108,9 +108,9 @@ fn named_file(section: &Section<'_>, at: usize, path: &Path) -> Option<String> {
 
 /// The authorities of a server over HTTPS: a file that stands in the configuration at `at`.
 fn authorities(section: &Section<'_>, at: usize, path: &Path) -> Option<Vec<u8>> {
-    let read = link::watched::read(path);
+    let read = link::host::file_watch::read(path);
     let pem = read.map_err(|error| unreadable(section, at, path, &error)).ok()?;
-    if let Err(error) = link::fetch::check_authorities(&pem) {
+    if let Err(error) = link::net::https_client::check_authorities(&pem) {
         let problem = format!("{}: {error}", path.display());
         let cure = "name a bundle of authorities in PEM, and nothing else";
         section.file.wrong(at, "AUTHORITIES_INVALID", problem, cure);
@@ -145,7 +145,7 @@ fn listeners(root: &Section<'_>) -> (Option<SocketAddr>, Option<SocketAddr>) {
         if (secure && key == "listen") || (key == "admin_listen" && metrics::are_for_others(root)) {
             continue;
         }
-        if let Err(refused) = link::listener::require_loopback(it, plaintext || secure) {
+        if let Err(refused) = link::net::listener::require_loopback(it, plaintext || secure) {
             let told = root.place("plaintext").filter(|_| !plaintext && !secure);
             let at = told.unwrap_or(at);
             let cure = if key == "admin_listen" && (secure || plaintext) {

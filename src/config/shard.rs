@@ -15,7 +15,7 @@ use super::{
     BEAT, CACHE_MB, DISK_RESERVE_MB, MB, MB_MAX, beside, listeners, maps, named_file, noted,
     read_file, tls,
 };
-use crate::cli::Failure;
+use crate::commands::Failure;
 
 /// A shard's configuration, with everything that it names read.
 #[derive(Debug)]

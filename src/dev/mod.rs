@@ -17,18 +17,19 @@ use client::{Client, Settings};
 use evidence::Sources;
 use gateway::{Caller, Callers, Gateway, Scope, Stands, TenantLimits};
 use ledger::entry::Role;
-use link::admin::Health;
-use link::listener::require_loopback;
-use link::metrics::Registry;
-use link::system::{SystemClock, SystemEntropy};
-use link::telemetry::Level;
+use link::host::clock::{SystemClock, SystemEntropy};
+use link::net::listener::require_loopback;
+use link::ops::admin_http::Health;
+use link::ops::logging::Level;
+use link::ops::metrics::Registry;
 use serde_json::json;
 use terms::TenantId;
 use terms::limits::GATEWAY_IN_FLIGHT_MAX;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::cli::{Exit, Failure, Packs, access, terminal};
+use crate::commands::{Exit, Failure, Packs, access};
+use crate::terminal;
 use crate::{config, serve};
 use regions::Regions;
 

@@ -5,15 +5,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use atlas::{Annex, RegionMap};
-use link::admin::Health;
-use link::metrics::Registry;
+use link::ops::admin_http::Health;
+use link::ops::metrics::Registry;
 use shard::{AuditorEntrance, Auditors, Settings, Shard};
 use terms::{RegionId, SLOTS, ShardId};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::cli::{Exit, Failure};
+use crate::commands::{Exit, Failure};
 use crate::config::BEAT;
 use crate::serve;
 

@@ -2,11 +2,11 @@
 
 use client::{Client, Error, Proof, api, new_request_id};
 use evidence::Evidence;
-use link::system::SystemEntropy;
+use link::host::clock::SystemEntropy;
 use serde_json::json;
 
-use crate::cli::terminal::{say, table};
-use crate::cli::{Exit, Failure, proto, refusal_text, why};
+use crate::commands::{Exit, Failure, proto, refusal_text, why};
+use crate::terminal::{say, table};
 
 /// What is said of somebody of whom nothing is known.
 const UNDETERMINED: &str = "JURISDICTION_UNDETERMINED";

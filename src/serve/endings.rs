@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use atlas::{MapPart, RegionMap};
-use link::admin::Health;
-use link::metrics::{Gauge, Registry};
-use link::system::SystemClock;
+use link::host::clock::SystemClock;
+use link::ops::admin_http::Health;
+use link::ops::metrics::{Gauge, Registry};
 use link::tls::Ending;
 use terms::{Clock as _, UnixMillis};
 use tokio::time::sleep;

@@ -4,14 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ::gateway::Gateway;
-use link::admin::{Health, serve_admin};
-use link::metrics::Registry;
-use link::peer::PeerKind;
-use link::system::{SystemClock, SystemEntropy};
-use link::telemetry::Level;
+use link::host::clock::{SystemClock, SystemEntropy};
+use link::ops::admin_http::{Health, serve_admin};
+use link::ops::logging::Level;
+use link::ops::metrics::Registry;
+use link::tls::peer::PeerKind;
 
 use super::{Stop, bind, block_on, endings, enter, geoip, maps, start_logs, tls as certificates};
-use crate::cli::{Exit, Failure};
+use crate::commands::{Exit, Failure};
 use crate::config;
 
 /// Runs a gateway until it is told to stop.
@@ -19,7 +19,7 @@ pub(crate) fn run(path: &Path) -> Result<(), Failure> {
     let config = config::gateway::read(path)?;
     start_logs(true, Level::Info)?;
     // Before the runtime starts the first thread.
-    let sandbox = enter(&link::sandbox::gateway(), config.require_sandbox)?;
+    let sandbox = enter(&link::host::sandbox::gateway(), config.require_sandbox)?;
     block_on(async {
         let stop = Stop::on_signals()?;
         let (mut registry, health) = (Registry::new(), Health::new());

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use gateway::Handle;
-use link::admin::Health;
+use link::ops::admin_http::Health;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 

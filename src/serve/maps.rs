@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use atlas::RegionMap;
 use gateway::Handle;
-use link::supervise::supervise;
+use link::host::supervise::supervise;
 use link::tls::Tls;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;

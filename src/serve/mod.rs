@@ -12,16 +12,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use ::shard::Outside;
-use link::sandbox::{Facts, Sandbox};
-use link::system::{SystemClock, SystemEntropy};
-use link::telemetry::{self, Level};
+use link::host::clock::{SystemClock, SystemEntropy};
+use link::host::sandbox::{Facts, Sandbox};
+use link::ops::logging;
+use link::ops::logging::Level;
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::cli::{Exit, Failure, terminal};
+use crate::commands::{Exit, Failure};
 use crate::config;
+use crate::terminal;
 
 /// The outside world of a real process.
 pub(crate) fn outside() -> Outside {
@@ -39,12 +41,12 @@ pub(crate) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Res
 
 pub(crate) fn start_logs(json: bool, level: Level) -> Result<(), Failure> {
     let level = config::log_level(level)?;
-    telemetry::init(json, level).map_err(|error| Failure::new(Exit::Unavailable, error))
+    logging::init(json, level).map_err(|error| Failure::new(Exit::Unavailable, error))
 }
 
 /// Puts this process behind its fence, or says why it may not start without.
 pub(crate) fn enter(sandbox: &Sandbox, required: bool) -> Result<Facts, Failure> {
-    if let Err(error) = link::system::raise_file_limit() {
+    if let Err(error) = link::host::clock::raise_file_limit() {
         tracing::warn!(%error, "the limit of open files stays as low as it was");
     }
     let facts = sandbox.enter().map_err(|error| Failure::new(Exit::Unavailable, error))?;
@@ -61,7 +63,7 @@ pub(crate) fn enter(sandbox: &Sandbox, required: bool) -> Result<Facts, Failure>
 
 /// Listens, or says which address could not be had.
 pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
-    link::listener::bind(address).await.map_err(|error| {
+    link::net::listener::bind(address).await.map_err(|error| {
         let text =
             format!("cannot listen on {address} ({error}): is something else running there?");
         Failure::said(Exit::Unavailable, text)

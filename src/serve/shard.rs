@@ -5,18 +5,19 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ::shard::Shard;
-use link::admin::{Health, serve_admin};
-use link::metrics::Registry;
-use link::peer::PeerKind;
-use link::telemetry::Level;
+use link::ops::admin_http::{Health, serve_admin};
+use link::ops::logging::Level;
+use link::ops::metrics::Registry;
+use link::tls::peer::PeerKind;
 use serde_json::json;
 
 use super::{
     Stop, bind, block_on, endings, enter, maps as pinning, outside, say_visible, start_logs, tls,
 };
-use crate::cli::{Exit, Failure, terminal};
+use crate::commands::{Exit, Failure};
 use crate::config;
 use crate::config::log::AuditorsConfig;
+use crate::terminal;
 
 /// Runs a shard until it is told to stop, or poisons itself.
 pub(crate) fn run(path: &Path) -> Result<(), Failure> {
@@ -27,7 +28,7 @@ pub(crate) fn run(path: &Path) -> Result<(), Failure> {
     // the runtime starts the first thread.
     config.settings.make_folders().map_err(error)?;
     let shard::Settings { data, anchor, keys, .. } = config.settings.clone();
-    let sandbox = enter(&link::sandbox::shard([data, anchor, keys]), config.require_sandbox)?;
+    let sandbox = enter(&link::host::sandbox::shard([data, anchor, keys]), config.require_sandbox)?;
     block_on(async {
         let stop = Stop::on_signals()?;
         let (mut registry, health) = (Registry::new(), Health::new());
@@ -112,7 +113,7 @@ pub(crate) fn init(path: &Path, new_keyring: bool, json: bool) -> Result<(), Fai
     let config = config::shard::read(path)?;
     start_logs(true, Level::Warn)?;
     // The region's keys will be in it, as in a server's.
-    let _closed = link::sandbox::close_memory();
+    let _closed = link::host::sandbox::close_memory();
     let settings = &config.settings;
     let done = shard::init(settings, &config.map, &config.annex, &outside(), new_keyring);
     let shard::Initialised { origin, vkey, keyring_made } = done.map_err(error)?;
@@ -138,7 +139,7 @@ pub(crate) fn init(path: &Path, new_keyring: bool, json: bool) -> Result<(), Fai
 /// Prints the public keys of all periods' logs.
 pub(crate) fn show_key(path: &Path, json: bool) -> Result<(), Failure> {
     let config = config::shard::read(path)?;
-    let _closed = link::sandbox::close_memory();
+    let _closed = link::host::sandbox::close_memory();
     let keys = config.settings.log_keys(config.map.deployment()).map_err(error)?;
     if json {
         let keys = keys
@@ -174,7 +175,7 @@ pub(crate) fn rotate_log(path: &Path) -> Result<(), Failure> {
     let config = config::shard::read(path)?;
     start_logs(true, Level::Warn)?;
     // The region's keys will be in it, as in a server's.
-    let _closed = link::sandbox::close_memory();
+    let _closed = link::host::sandbox::close_memory();
     let done = shard::rotate_log(&config.settings, &config.map, &config.annex, &outside());
     let shard::Rotated { sealed, size, origin, vkey } = done.map_err(error)?;
     terminal::say(format!(
@@ -188,7 +189,7 @@ pub(crate) fn recover(path: &Path) -> Result<(), Failure> {
     let config = config::shard::read(path)?;
     start_logs(true, Level::Warn)?;
     // The region's keys will be in it, as in a server's.
-    let _closed = link::sandbox::close_memory();
+    let _closed = link::host::sandbox::close_memory();
     let done = shard::recover(&config.settings, &config.map, &config.annex, &outside());
     let shard::Recovered { signed, found, origin, vkey } = done.map_err(error)?;
     let signed = match signed {

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use atlas::RegionMap;
-use link::admin::{Guard, Health};
-use link::metrics::Registry;
-use link::peer::PeerKind;
-use link::system::SystemClock;
+use link::host::clock::SystemClock;
+use link::ops::admin_http::{Guard, Health};
+use link::ops::metrics::Registry;
+use link::tls::peer::PeerKind;
 use link::tls::{CallerFiles, CallerTls, Cause, Error, Files, Tls, TlsMetrics};
 use terms::RegionId;
 
-use crate::cli::{Exit, Failure};
+use crate::commands::{Exit, Failure};
 use crate::config;
 use crate::config::metrics::MetricsConfig;
 

@@ -6,7 +6,7 @@
 //! `tests/long/mixed` runs it; the test command does not.
 
 #[expect(dead_code, reason = "each test file uses its own part")]
-#[path = "../support/mod.rs"]
+#[path = "../e2e/support/mod.rs"]
 mod support;
 
 use std::collections::BTreeMap;

@@ -20,72 +20,54 @@
 //! }
 //! ```
 
-mod annex;
-mod border;
-mod check;
-mod codes;
-mod country;
-mod date;
-mod diagnostic;
-mod expect;
-mod file;
-mod finding;
-mod findings;
-mod format;
-mod intern;
+mod cases;
+mod decide;
+mod docs;
+mod facts;
+mod geo;
+mod law;
 pub mod limits;
+mod lint;
 mod map;
-mod moment;
-mod nesting;
-mod pack;
-mod page;
-mod placement;
 mod plan;
-mod read;
-mod refusal;
-mod renumber;
-mod ruling;
-pub mod schema;
-mod shipped;
-mod signed;
-mod statute;
-mod territory;
-mod widening;
-mod words;
+mod signing;
+mod time;
+mod toml;
 
-pub use annex::{Annex, Shard};
-pub use border::{Barred, egress, egress_of_absent, ingress};
-pub use check::{Checked, CheckedAnnex, check};
-pub use codes::{Code, Example, codes};
-pub use country::{COUNTRIES_VERSION, Country};
-pub use date::Date;
-pub use diagnostic::{Diagnostic, Severity};
-pub use expect::{Expectations, Expected, Given, Person, Verdict};
-pub use finding::{Aspect, EvidenceKind, Finding, Kinds, MalformedFinding};
-pub use findings::{Findings, FindingsDamaged, FindingsFull};
-pub use format::format;
-pub use intern::{INTERNED_MAX, InternFull, intern};
+pub use cases::{Expectations, Expected, Given, Person, Verdict};
+pub use decide::egress::{Barred, egress, egress_of_absent, ingress};
+pub use decide::place::Placement;
+pub use decide::refusal::Refusal;
+pub use decide::ruling::{Attachment, Outcome, Question, Ruling, UnknownCollection, decide};
+pub use docs::statute_pages::statute_index;
+pub use facts::finding::{Aspect, EvidenceKind, Finding, Kinds, MalformedFinding};
+pub use facts::findings::{Findings, FindingsDamaged, FindingsFull};
+pub use geo::country::{COUNTRIES_VERSION, Country};
+pub use geo::territory::{Group, Jurisdiction, Territory};
+pub use law::builtin::packs;
+pub use law::intern::{INTERNED_MAX, InternFull, intern};
+pub use law::statute::{Exemption, Rule, Scope, StatutePack, Transfers};
+pub use law::vocabulary::{
+    CitizensAbroad, Constraint, ExemptionId, Ingress, Sector, StatuteId, Trigger,
+    UnknownCitizenship, Verified,
+};
+pub use lint::{Checked, CheckedAnnex, check};
+pub use map::annex::{Annex, Shard};
+pub use map::renumber::renumber;
 pub use map::{
     Clause, ClauseId, CollectionRules, Disputed, Epoch, Exempt, Home, HomeFor, MapEnding, MapPart,
     Reads, Region, RegionMap, Review, Site, Statute, Tenant, client_address,
 };
-pub use moment::Moment;
-pub use page::statute_index;
-pub use placement::Placement;
 pub use plan::{
     Cut, Differences, EFFECTS_MAX, Effect, FINDINGS_MAX, Move, Plan, QUESTIONS_MAX, plan,
 };
-pub use refusal::Refusal;
-pub use renumber::renumber;
-pub use ruling::{Attachment, Outcome, Question, Ruling, UnknownCollection, decide};
-pub use shipped::packs;
-pub use signed::{
+pub use signing::signed::{
     SIGNED_MAP_BYTES_MAX, SIGNERS_TO_WIDEN, SealedMap, SignedMap, Succession, statement, succeeds,
 };
-pub use statute::{Exemption, Rule, Scope, StatutePack, Transfers};
-pub use territory::{Group, Jurisdiction, Territory};
-pub use widening::{Change, Part, Widening, widening};
-pub use words::{
-    CitizensAbroad, Constraint, ExemptionId, Ingress, Sector, StatuteId, Trigger,
-    UnknownCitizenship, Verified,
-};
+pub use signing::widening::{Change, Part, Widening, widening};
+pub use time::date::Date;
+pub use time::moment::Moment;
+pub use toml::codes::{Code, Example, codes};
+pub use toml::diagnostic::{Diagnostic, Severity};
+pub use toml::format::format;
+pub use toml::schema;

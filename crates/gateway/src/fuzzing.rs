@@ -11,10 +11,10 @@ use terms::UnixMillis;
 use wire::bounded::{Bounded, decode};
 use wire::v1;
 
-use crate::convert::Reader;
-use crate::identity::{Caller, Scope, Stands};
-use crate::keys::KeySet;
-use crate::token::{TokenRules, Tokens, bearer};
+use crate::api::request::Reader;
+use crate::auth::caller::{Caller, Scope, Stands};
+use crate::auth::jwks::KeySet;
+use crate::auth::jwt::{TokenRules, Tokens, bearer};
 
 /// A map and the sources of evidence, under which requests are read.
 #[expect(missing_debug_implementations, reason = "nobody looks at it")]

@@ -7,41 +7,19 @@
 //! **Architecture invariant:** a call goes to one shard, once. Each shard has a session, a queue
 //! and a budget of its own, and a way to a shard is used up by sending (`routing`).
 
-mod answers;
-mod call;
-mod callers;
-mod charts;
-mod convert;
-mod delivery;
-mod dial;
-mod errors;
-mod flight;
-mod follow;
+mod api;
+mod auth;
+mod http;
+mod limits;
+mod map;
+mod shards;
+
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
-mod gates;
-mod health;
-mod identity;
-mod intake;
-mod issuer;
-mod keys;
-mod line;
 mod metrics;
-mod put;
-mod records;
-mod region_maps;
-mod routing;
-mod serve;
-mod session;
-mod shares;
-mod stack;
-mod stream;
-mod subjects;
 #[cfg(test)]
 mod tests;
-mod token;
-mod upkeep;
 
 use std::fmt;
 use std::sync::Arc;
@@ -50,28 +28,28 @@ use arc_swap::ArcSwap;
 use atlas::{Annex, RegionMap};
 use evidence::Sources;
 use ledger::Signers;
-use link::admin::Health;
-use link::metrics::Registry;
+use link::ops::admin_http::Health;
+use link::ops::metrics::Registry;
 use link::tls::{CallerTls, Tls};
 use terms::{Clock, Entropy, RegionId};
 use tokio::sync::watch;
 
-use crate::call::{Desk, Ids, Seats};
-use crate::callers::Identity;
-use crate::charts::Charts;
-use crate::convert::Reader;
-use crate::errors::Log;
-use crate::issuer::Keeper;
+use crate::api::context::{Desk, Ids, Seats};
+use crate::api::request::Reader;
+use crate::auth::authenticate::Identity;
+use crate::auth::jwks_refresh::Keeper;
+use crate::http::refusal_log::Log;
+use crate::limits::Shares;
+use crate::map::routing::Routing;
+use crate::map::state::Charts;
 use crate::metrics::Metrics;
-use crate::routing::Routing;
-use crate::shares::Shares;
 
-pub use crate::callers::{Callers, KeySource, Known};
-pub use crate::charts::Handle;
-pub use crate::identity::{Caller, Scope, Stands};
-pub use crate::keys::{JwksRefused, usable_keys};
-pub use crate::shares::{TenantLimit, TenantLimits};
-pub use crate::token::TokenRules;
+pub use crate::auth::authenticate::{Callers, KeySource, Known};
+pub use crate::auth::caller::{Caller, Scope, Stands};
+pub use crate::auth::jwks::{JwksRefused, usable_keys};
+pub use crate::auth::jwt::TokenRules;
+pub use crate::limits::{TenantLimit, TenantLimits};
+pub use crate::map::state::Handle;
 
 /// What a gateway is told.
 #[derive(Debug, Clone)]
@@ -154,7 +132,7 @@ impl Shared {
 pub(crate) struct Pinned<'a> {
     pub(crate) shared: &'a Shared,
     pub(crate) routing: Arc<Routing>,
-    pub(crate) data: Arc<answers::Data>,
+    pub(crate) data: Arc<api::response::Data>,
 }
 
 impl Pinned<'_> {
@@ -220,7 +198,7 @@ impl Gateway {
         let (stop, stopping) = watch::channel(false);
         metrics.map_epoch(map.epoch().number);
         let desk = Arc::new(desk);
-        let data = answers::Data::new(sources);
+        let data = api::response::Data::new(sources);
         let charts = Charts::new(routing, annexes, data, settings.signers.clone(), {
             let (desk, limits, most) =
                 (Arc::clone(&desk), settings.limits.clone(), settings.in_flight_max);

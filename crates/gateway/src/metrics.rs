@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use link::metrics::{By, By2, Counter, Family, Gauge, Histogram, Label, Registry, call_seconds};
+use link::ops::metrics::{
+    By, By2, Counter, Family, Gauge, Histogram, Label, Registry, call_seconds,
+};
 use terms::{Reason, RegionId, ShardId};
 
-use crate::dial::Ended;
+use crate::shards::connect::Ended;
 
 /// The methods of the API, and all else that a caller may try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

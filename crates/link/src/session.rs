@@ -14,7 +14,7 @@ use tonic::transport::{Endpoint, Server};
 use tower::layer::util::{Identity, Stack};
 use wire::session as proto;
 
-use crate::grpc_only::GrpcOnlyLayer;
+use crate::net::grpc_only::GrpcOnlyLayer;
 
 /// The version of the protocol. Both ends refuse another.
 pub const PROTOCOL: u32 = 1;

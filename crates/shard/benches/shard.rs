@@ -2,7 +2,7 @@
 //! session, straight to the shard. Figures go with their engine and disk: the stores lie in the
 //! target folder.
 
-#[path = "../tests/support/mod.rs"]
+#[path = "../tests/suite/support/mod.rs"]
 mod support;
 
 use std::hint::black_box;

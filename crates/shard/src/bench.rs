@@ -3,9 +3,9 @@
 use terms::{Collection, RecordKey, RegionId, Slot, SubjectId, TenantId};
 use zeroize::Zeroizing;
 
-use crate::record::{Address, EntryAt, Head, SealedBody, Stored};
-use crate::rows::Owner;
-use crate::seal::SealKey;
+use crate::store::aead::SealKey;
+use crate::store::keys::Owner;
+use crate::store::record::{Address, EntryAt, Head, SealedBody, Stored};
 
 /// One record's place and keys.
 #[expect(missing_debug_implementations, reason = "it holds keys")]

@@ -14,7 +14,9 @@ use std::time::Duration;
 use terms::{Clock, UnixMillis};
 use tokio::time::Instant;
 
-use crate::{Error, Settings, anchor, folders};
+use crate::log::checkpoint_file;
+use crate::store::directories;
+use crate::{Error, Settings};
 
 /// Milliseconds by which the clock may be ahead of the last known time at a start.
 const START_AHEAD_MAX_MS: u64 = 24 * 3_600 * 1_000;
@@ -54,7 +56,7 @@ impl State {
 /// Where the last known time of a shard lies.
 fn file(settings: &Settings) -> PathBuf {
     let Settings { region, shard, anchor, .. } = settings;
-    anchor::path(anchor, region.as_str(), shard.as_str()).with_extension("clock")
+    checkpoint_file::path(anchor, region.as_str(), shard.as_str()).with_extension("clock")
 }
 
 /// The time in the file; the epoch if there is none.
@@ -172,7 +174,7 @@ pub fn confirm_clock(settings: &Settings, clock: &dyn Clock) -> Result<UnixMilli
     let io = |source| Error::Io { path: file.clone(), source };
     write(&file, now).map_err(io)?;
     fs::File::open(&file).and_then(|file| file.sync_all()).map_err(io)?;
-    folders::sync_parent(&file)?;
+    directories::sync_parent(&file)?;
     Ok(now)
 }
 

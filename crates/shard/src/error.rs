@@ -177,8 +177,8 @@ pub enum Error {
     Server(#[source] tonic::transport::Error),
 }
 
-impl From<crate::codec::Malformed> for Error {
-    fn from(_: crate::codec::Malformed) -> Self {
+impl From<crate::store::codec::Malformed> for Error {
+    fn from(_: crate::store::codec::Malformed) -> Self {
         Self::Damaged("store")
     }
 }

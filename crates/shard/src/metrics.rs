@@ -1,6 +1,6 @@
 //! What a shard counts. No label holds anything that a caller sent.
 
-use link::metrics::{Counter, Gauge, Histogram, Registry, call_seconds, exponential_buckets};
+use link::ops::metrics::{Counter, Gauge, Histogram, Registry, call_seconds, exponential_buckets};
 use terms::Reason;
 
 /// The counters of one shard.

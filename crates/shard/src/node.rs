@@ -10,14 +10,14 @@ use terms::{Entropy, Fault, Reason, RegionId, ShardId, Slot, UnixMillis};
 
 use crate::Error;
 use crate::clock::GuardedClock;
-use crate::keyring::Keyring;
-use crate::maps::InForce;
 use crate::metrics::Metrics;
-use crate::record::{Address, Head, Stored};
-use crate::rows::{Namer, Owner, Tag};
-use crate::subject::Subject;
-use link::admin::Health;
-use link::refusals::Refusals;
+use crate::store::keyring::Keyring;
+use crate::store::keys::{Namer, Owner, Tag};
+use crate::store::record::{Address, Head, Stored};
+use crate::store::region_maps::InForce;
+use crate::store::subject::Subject;
+use link::ops::admin_http::Health;
+use link::ops::log_throttle::Refusals;
 
 /// Subjects kept open in memory, with their keys.
 pub(crate) const SUBJECTS_CACHED_MAX: usize = 65_536;

@@ -9,8 +9,8 @@ use ledger::Signers;
 use terms::{Clock, Entropy, RegionId, ShardId};
 
 use crate::Error;
-use crate::rotate::PeriodMax;
-use crate::witness::Witness;
+use crate::log::witness::Witness;
+use crate::startup::rotate::PeriodMax;
 
 /// What a shard is told.
 #[derive(Debug, Clone)]

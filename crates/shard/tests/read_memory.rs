@@ -2,6 +2,7 @@
 //! whole process's.
 #![cfg(target_os = "linux")]
 
+#[path = "suite/support/mod.rs"]
 mod support;
 
 use support::{Place, put_ru};

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::parse::Draft;
-use super::{Home, HomeFor, Region};
-use crate::file::one_of;
-use crate::read::{At, File};
+use crate::map::reader::Draft;
+use crate::map::{Home, HomeFor, Region};
+use crate::toml::file::one_of;
+use crate::toml::reader::{At, File};
 use crate::{Statute, Transfers};
 
 /// Notes everything in which the parts of a map do not fit together.

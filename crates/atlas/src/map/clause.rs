@@ -2,11 +2,11 @@
 
 use terms::Collection;
 
-use super::ClauseId;
-use super::law::collections;
-use super::parse::Names;
-use crate::pack::{NAME, TERRITORY};
-use crate::read::{At, File, Section};
+use crate::law::pack::{NAME, TERRITORY};
+use crate::map::ClauseId;
+use crate::map::law::collections;
+use crate::map::reader::Names;
+use crate::toml::reader::{At, File, Section};
 use crate::{Date, Jurisdiction, Territory};
 
 /// A transfer clause: that records of a jurisdiction may go to a territory, and on what basis.

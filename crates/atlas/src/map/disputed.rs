@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use crate::Country;
-use crate::pack::NAME;
-use crate::read::{At, File, Section};
+use crate::law::pack::NAME;
+use crate::toml::reader::{At, File, Section};
 
 /// An area that several countries claim.
 #[derive(Debug, Clone, PartialEq, Eq)]

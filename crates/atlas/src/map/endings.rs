@@ -1,7 +1,7 @@
 //! What of a map ends, and when: the map itself, its clauses, and what attests its regions' sites.
 
-use super::RegionMap;
 use crate::Date;
+use crate::map::RegionMap;
 
 /// What a part of a map is that ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use terms::Collection;
 
-use super::parse::Draft;
-use super::{Clause, ClausesFrom, Home, HomeFor, RegionMap};
-use crate::country::COUNT;
-use crate::read::At;
+use crate::geo::country::COUNT;
+use crate::map::reader::Draft;
+use crate::map::{Clause, ClausesFrom, Home, HomeFor, RegionMap};
+use crate::toml::reader::At;
 use crate::{Country, StatuteId, Territory};
 
 /// Where the parts of a map stood: in the order in which the map has them.

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use terms::Collection;
 
-use super::parse::Names;
-use crate::file::one_of;
-use crate::pack::NAME;
-use crate::read::{At, File, Section};
+use crate::law::pack::NAME;
+use crate::map::reader::Names;
+use crate::toml::file::one_of;
+use crate::toml::reader::{At, File, Section};
 use crate::{StatuteId, StatutePack};
 
 /// What a digest is, in messages.

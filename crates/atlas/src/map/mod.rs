@@ -1,19 +1,21 @@
 //! The region map: which regions there are, whose home each is, which laws are in force, and
 //! which transfers have a legal basis.
 
-mod changes;
+pub(crate) mod annex;
 mod check;
 mod clause;
+pub(crate) mod diff;
 mod disputed;
 mod endings;
 mod index;
 mod law;
-mod parse;
 mod parts;
+pub(crate) mod reader;
+pub(crate) mod renumber;
 mod statute;
 mod vkey;
 
-pub(crate) use changes::changes;
+pub(crate) use crate::map::diff::changes;
 pub use clause::Clause;
 pub use disputed::{Disputed, client_address};
 pub use endings::{MapEnding, MapPart};
@@ -29,8 +31,8 @@ use std::sync::Arc;
 
 use terms::{Collection, RegionId, TenantId};
 
-use crate::file::File;
-use crate::words::id;
+use crate::law::vocabulary::id;
+use crate::toml::file::File;
 use crate::{Country, Date, Diagnostic, Jurisdiction, StatuteId, StatutePack, packs};
 
 id! {
@@ -122,7 +124,7 @@ impl RegionMap {
     /// # Errors
     /// Everything that is wrong with it, in the order of the file.
     pub fn parse_with(text: &str, packs: &'static [StatutePack]) -> Result<Self, Vec<Diagnostic>> {
-        parse::map(text, &Packs::new(packs))
+        reader::map(text, &Packs::new(packs))
     }
 
     /// Reads and checks a map that came with these packs: its statutes are among them and those
@@ -135,12 +137,12 @@ impl RegionMap {
         text: &str,
         carried: &[&'static StatutePack],
     ) -> Result<Self, Vec<Diagnostic>> {
-        parse::map(text, &Packs::new(packs().iter().chain(carried.iter().copied())))
+        reader::map(text, &Packs::new(packs().iter().chain(carried.iter().copied())))
     }
 
     /// Reads a map, leaves what is found in the file, and says where each part stood.
     pub(crate) fn placed(file: &File<'_>, text: &str, packs: &Packs) -> Option<(Self, Places)> {
-        parse::placed(file, text, packs)
+        reader::placed(file, text, packs)
     }
 
     /// Which map this is.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use terms::{Collection, RegionId, TenantId};
 
-use crate::country::Countries;
+use crate::geo::country::Countries;
 use crate::{Country, Date, ExemptionId, Sector, StatuteId, Territory};
 
 /// A platform whose users these are.

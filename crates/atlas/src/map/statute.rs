@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use terms::Collection;
 
-use super::digest_text;
-use super::law::{DIGEST, Packs, collections, digest};
-use super::parse::Names;
-use crate::pack::NAME;
-use crate::read::{At, File, Section};
+use crate::law::pack::NAME;
+use crate::map::digest_text;
+use crate::map::law::{DIGEST, Packs, collections, digest};
+use crate::map::reader::Names;
+use crate::toml::reader::{At, File, Section};
 use crate::{
     CitizensAbroad, Constraint, Date, Ingress, Jurisdiction, Moment, Scope, StatuteId, StatutePack,
     UnknownCitizenship,

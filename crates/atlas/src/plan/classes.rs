@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use terms::{Collection, TenantId};
 
-use crate::country::Countries;
+use crate::geo::country::Countries;
 use crate::{Country, Group, Jurisdiction, RegionMap, Trigger};
 
 /// Countries that neither map can tell apart: each is in the same jurisdictions of statutes, and

@@ -16,7 +16,7 @@ pub use moves::Move;
 
 use terms::{Collection, TenantId};
 
-use crate::widening::Change;
+use crate::signing::widening::Change;
 use crate::{Country, Date, Epoch, Question, RegionMap};
 
 use classes::Class;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Effect, Move, Plan};
 use crate::map::digest_text;
-use crate::widening::Change;
+use crate::signing::widening::Change;
 use crate::{Country, Epoch};
 
 /// Countries of one class that a table names; of more it says how many there are.

@@ -7,8 +7,9 @@ use tokio::time::Instant;
 use wire::v1;
 
 use super::rig::*;
-use crate::convert::Put;
-use crate::{Gateway, Scope, errors};
+use crate::api::request::Put;
+use crate::http::refusal_log;
+use crate::{Gateway, Scope};
 
 /// Stands for personal data: it may be sent in any field, and comes back in none.
 const MARKER: &str = "Marker-anna.k-4711";
@@ -24,14 +25,14 @@ fn marked() -> v1::PutRecordRequest {
 /// One for all tests: numbering plans take a while to load.
 fn gateway() -> &'static Gateway {
     static GATEWAY: LazyLock<Gateway> =
-        LazyLock::new(|| super::rig::gateway(&[], 8, link::admin::Health::new()));
+        LazyLock::new(|| super::rig::gateway(&[], 8, link::ops::admin_http::Health::new()));
     &GATEWAY
 }
 
 /// The fault of a read; it and what the caller would read of it hold nothing of the request.
 fn fault<T>(read: Result<T, Fault>) -> Fault {
     let Err(fault) = read else { panic!("it was taken") };
-    let status = errors::status(&fault, CallId(1));
+    let status = refusal_log::status(&fault, CallId(1));
     let seen = format!("{fault:?}{fault}{status:?}{}", String::from_utf8_lossy(status.details()));
     assert!(!seen.contains("arker") && !seen.contains("4711"), "{seen}");
     fault
@@ -143,7 +144,7 @@ async fn answer(request: v1::PutRecordRequest) -> Fault {
     let gateway = gateway();
     let deadline = Instant::now() + std::time::Duration::from_secs(5);
     let turn = turn(&gateway.shared, caller());
-    fault(crate::put::put(&gateway.shared, &turn, deadline, request).await.map(|_| ()))
+    fault(crate::api::put::put(&gateway.shared, &turn, deadline, request).await.map(|_| ()))
 }
 
 #[tokio::test]
@@ -215,7 +216,7 @@ async fn permission_comes_before_existence() {
         request.create_subject = domicile.is_empty();
         let turn = turn(&gateway.shared, narrow.clone());
         let soon = Instant::now() + std::time::Duration::from_secs(5);
-        fault(crate::put::put(&gateway.shared, &turn, soon, request).await.map(|_| ()))
+        fault(crate::api::put::put(&gateway.shared, &turn, soon, request).await.map(|_| ()))
     };
     // What is not granted is refused in the same words, be there such a thing or not.
     let there = put("profiles", "us-iad").await;

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
-use link::admin::Health;
-use link::system::SystemEntropy;
+use link::host::clock::SystemEntropy;
+use link::ops::admin_http::Health;
 use terms::{Entropy, EntropyFailed, Reason};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -19,7 +19,7 @@ use wire::session as proto;
 use wire::v1;
 
 use super::rig::*;
-use crate::dial::Ended;
+use crate::shards::connect::Ended;
 use crate::{TenantLimit, TenantLimits};
 
 /// A status that tonic cannot decode.

@@ -9,10 +9,10 @@ use std::time::Duration;
 use atlas::{Annex, Country, RegionMap};
 use evidence::Sources;
 use ledger::entry::Role;
-use link::admin::Health;
-use link::metrics::Registry;
+use link::host::clock::{SystemClock, SystemEntropy};
+use link::ops::admin_http::Health;
+use link::ops::metrics::Registry;
 use link::session::PROTOCOL;
-use link::system::{SystemClock, SystemEntropy};
 use terms::{Entropy, Reason, TenantId};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
@@ -26,11 +26,11 @@ use wire::session::session_server::{self, SessionServer};
 use wire::v1;
 use wire::v1::records_client::RecordsClient;
 
-use crate::answers::Data;
-use crate::call::Turn;
-use crate::charts::Charts;
-use crate::identity::Acting;
-use crate::routing::Routing;
+use crate::api::context::Turn;
+use crate::api::response::Data;
+use crate::auth::caller::Acting;
+use crate::map::routing::Routing;
+use crate::map::state::Charts;
 use crate::{
     Caller, Callers, Error, Gateway, Scope, Settings, Shared, Stands, TenantLimit, TenantLimits,
 };
@@ -120,7 +120,7 @@ pub(super) fn welcome(region: &str, territory: &str) -> proto::Welcome {
 
 impl Shard {
     pub(super) async fn start(welcome: proto::Welcome) -> Self {
-        let listener = link::listener::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let listener = link::net::listener::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let (sender, conns) = mpsc::unbounded_channel();
         let spoiled = Arc::default();
@@ -128,7 +128,7 @@ impl Shard {
         let service =
             SessionServer::new(service).max_decoding_message_size(link::session::MESSAGE_BYTES_MAX);
         let server = tokio::spawn(async move {
-            let incoming = link::listener::incoming(listener);
+            let incoming = link::net::listener::incoming(listener);
             let server = link::session::server(Server::builder()).add_service(service);
             server.serve_with_incoming(incoming).await.unwrap();
         });
@@ -312,7 +312,7 @@ impl Rig {
         let health = gateway.health.clone();
         let shared = Arc::clone(&gateway.shared);
         let listener: TcpListener =
-            link::listener::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+            link::net::listener::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let addr = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
         let served = tokio::spawn(gateway.serve(listener, async {

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evidence::Sources;
-use link::admin::Health;
-use link::metrics::Registry;
-use link::system::{SystemClock, SystemEntropy};
+use link::host::clock::{SystemClock, SystemEntropy};
+use link::ops::admin_http::Health;
+use link::ops::metrics::Registry;
 use terms::{Reason, TenantId};
 use tonic::Code;
 use tonic::body::Body;
@@ -20,7 +20,7 @@ use wire::v1;
 use wire::v1::subjects_client::SubjectsClient;
 
 use super::rig::*;
-use crate::{Callers, Error, Gateway, Settings, stack};
+use crate::{Callers, Error, Gateway, Settings};
 
 #[tokio::test]
 async fn a_full_gateway_says_so_at_once_and_stays_healthy() {
@@ -94,14 +94,14 @@ async fn what_tonic_refuses_has_a_reason_too() {
     let mut raw = tonic::client::Grpc::new(rig.channel().await);
     raw.ready().await.unwrap();
     let codec = tonic_prost::ProstCodec::<v1::GetRecordRequest, v1::Record>::default();
-    let path = http::uri::PathAndQuery::from_static("/bailiwick.v1.Records/Nothing");
+    let path = ::http::uri::PathAndQuery::from_static("/bailiwick.v1.Records/Nothing");
     let request = tonic::Request::new(get_in("us-iad"));
     let answer = raw.unary(request, path, codec).await;
     assert_eq!(reason(&refused(answer)), Reason::NotBuilt);
     // Bytes that are no PutRecordRequest: a field of another wire type.
     raw.ready().await.unwrap();
     let codec = tonic_prost::ProstCodec::<tonic_types::pb::RetryInfo, v1::Record>::default();
-    let path = http::uri::PathAndQuery::from_static("/bailiwick.v1.Records/Get");
+    let path = ::http::uri::PathAndQuery::from_static("/bailiwick.v1.Records/Get");
     let delay = Some(prost_types_duration(7));
     let request = tonic::Request::new(tonic_types::pb::RetryInfo { retry_delay: delay });
     let answer = raw.unary(request, path, codec).await;
@@ -184,17 +184,17 @@ async fn what_is_in_flight_ends_before_the_gateway_does() {
 #[tokio::test]
 async fn a_deadline_that_has_passed_is_answered_before_anything_is_done() {
     let gateway = gateway(&[], 8, Health::new());
-    let inner = tower::service_fn(|_: http::Request<Body>| {
-        std::future::ready(Ok::<_, std::convert::Infallible>(http::Response::new(Body::empty())))
+    let inner = tower::service_fn(|_: ::http::Request<Body>| {
+        std::future::ready(Ok::<_, std::convert::Infallible>(::http::Response::new(Body::empty())))
     });
-    let mut stack = stack::layers(&gateway.shared.desk, &gateway.shared.charts).layer(inner);
+    let mut stack = crate::http::layers(&gateway.shared.desk, &gateway.shared.charts).layer(inner);
     for (timeout, want) in [
         ("0n", Some(Reason::DeadlinePassed)),
         ("0S", Some(Reason::DeadlinePassed)),
         ("tomorrow", Some(Reason::FieldInvalid)),
         ("1S", None),
     ] {
-        let request = http::Request::post("/bailiwick.v1.Records/Put")
+        let request = ::http::Request::post("/bailiwick.v1.Records/Put")
             .header("grpc-timeout", timeout)
             .body(Body::empty())
             .unwrap();

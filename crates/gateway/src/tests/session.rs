@@ -11,7 +11,7 @@ use wire::session::call::Op;
 use wire::v1;
 
 use super::rig::*;
-use crate::put::put;
+use crate::api::put::put;
 
 #[tokio::test]
 async fn a_put_reaches_its_region_with_all_that_the_shard_needs() {

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use terms::UnixMillis;
 
-use super::material::{self, Own};
-use super::trust::{Authority, Trust};
-use super::{CallerTls, Error, Tls};
+use crate::tls::chain::{Authority, Trust};
+use crate::tls::files;
+use crate::tls::files::Own;
+use crate::tls::{CallerTls, Error, Tls};
 
 /// Something that trust rests on, and when it ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +63,7 @@ fn lists(trust: &Trust, authorities: &[Authority]) -> Vec<Ending> {
 /// # Errors
 /// [`Error`].
 pub fn revocation_endings(authorities: &Path, revoked: &PathBuf) -> Result<Vec<Ending>, Error> {
-    let trust = material::callers(Some(&authorities.to_path_buf()), Some(revoked))?;
+    let trust = files::callers(Some(&authorities.to_path_buf()), Some(revoked))?;
     Ok(lists(&trust, &trust.callers))
 }
 
@@ -71,6 +72,6 @@ pub fn revocation_endings(authorities: &Path, revoked: &PathBuf) -> Result<Vec<E
 /// # Errors
 /// [`Error`].
 pub fn bundle_digests(authorities: &Path) -> Result<Vec<[u8; 32]>, Error> {
-    let trust = material::callers(Some(&authorities.to_path_buf()), None)?;
+    let trust = files::callers(Some(&authorities.to_path_buf()), None)?;
     Ok(trust.callers.iter().map(Authority::digest).collect())
 }

@@ -6,13 +6,13 @@ use std::time::Duration;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
 use webpki::KeyUsage;
 
-use super::trust::{Authority, Trust, read};
+use crate::tls::chain::{Authority, Trust, read};
 
 /// Reads bytes as one certificate.
 pub fn certificate(der: &[u8]) {
     let leaf = CertificateDer::from(der);
     if let Ok(said) = read(&leaf) {
-        said.uris.iter().for_each(|uri| drop(crate::peer::PeerId::parse(uri)));
+        said.uris.iter().for_each(|uri| drop(crate::tls::peer::PeerId::parse(uri)));
     }
     drop(Authority::new(&leaf));
 }

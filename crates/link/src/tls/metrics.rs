@@ -5,11 +5,11 @@ use std::sync::Arc;
 use rustls::pki_types::UnixTime;
 use terms::UnixMillis;
 
-use super::setup::first_end;
-use super::trust::{Cause, Trust};
-use crate::admin::Health;
-use crate::metrics::{By, Counter, Family, Gauge, Label, Registry};
-use crate::refusals::Refusals;
+use crate::ops::admin_http::Health;
+use crate::ops::log_throttle::Refusals;
+use crate::ops::metrics::{By, Counter, Family, Gauge, Label, Registry};
+use crate::tls::chain::{Cause, Trust};
+use crate::tls::setup::first_end;
 
 /// Metrics of one process's TLS. Clones count the same.
 #[derive(Debug, Clone, Default)]
@@ -176,7 +176,7 @@ impl TlsMetrics {
     }
 
     /// The files cannot be used: what was in use before stays.
-    pub(super) fn files_refused(&self, error: &super::Error) {
+    pub(super) fn files_refused(&self, error: &crate::tls::Error) {
         self.reloads_failed.inc();
         self.files_refused.set(1);
         if let Some((health, name)) = &self.health {

@@ -1,7 +1,7 @@
 //! TLS between our own processes, and towards callers.
 //!
 //! Between our processes both ends present a certificate whose only URI says who they are
-//! ([`crate::peer`]). A certificate that names a region is verified against the authorities that
+//! ([`crate::tls::peer`]). A certificate that names a region is verified against the authorities that
 //! the region map pins for that region, and against no other: the authority of one region cannot
 //! speak for another, whatever it signs. Everything is read again when a file changes; a file that
 //! cannot be used leaves what was in use before, and says so.
@@ -12,20 +12,21 @@
 //! There is no resumption: every connection shows its certificate anew, so a revocation holds from
 //! the moment at which its list is read.
 
-mod callers;
+pub(crate) mod caller_tls;
+pub(crate) mod chain;
+pub(crate) mod crl;
 mod endings;
+pub(crate) mod files;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
-mod lists;
-mod material;
 mod metrics;
-mod peers;
+pub mod peer;
+pub(crate) mod peer_tls;
 mod setup;
 #[cfg(test)]
 mod tests;
-mod trust;
-mod verify;
+pub(crate) mod verifier;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -43,22 +44,22 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use webpki::KeyUsage;
 
-use crate::peer::{PeerId, PeerKind};
-use crate::watched::Watched;
-use lists::Lists;
-use material::Own;
+use crate::host::file_watch::Watched;
+use crate::tls::chain::Trust;
+use crate::tls::crl::Lists;
+use crate::tls::files::Own;
+use crate::tls::peer::{PeerId, PeerKind};
+use crate::tls::verifier::{Verifier, Wanted};
 use setup::{ALPN, finish, first_end, unix_time};
-use trust::Trust;
-use verify::{Verifier, Wanted};
 
-pub use callers::{CallerCertificate, CallerFiles, CallerTls};
+pub use crate::tls::caller_tls::{CallerCertificate, CallerFiles, CallerTls};
+pub use crate::tls::chain::Cause;
+pub(crate) use crate::tls::peer_tls::Ours;
+pub use crate::tls::peer_tls::Peer;
 pub use endings::{Ending, bundle_digests, revocation_endings};
 pub(crate) use metrics::Closed;
 pub use metrics::TlsMetrics;
-pub(crate) use peers::Ours;
-pub use peers::Peer;
 pub(crate) use setup::{SESSION_BUFFER_BYTES, Time, provider};
-pub use trust::Cause;
 
 /// Time in which a handshake must be done.
 pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -196,7 +197,7 @@ impl Tls {
         let Inner { files, clock, metrics, loaded, .. } = &*self.0;
         let old = Arc::clone(&loaded.borrow());
         let generation = old.generation + 1;
-        let trust = material::regions(&files.authorities, files.revoked.as_ref(), &pins);
+        let trust = files::regions(&files.authorities, files.revoked.as_ref(), &pins);
         // A file that cannot be read now leaves nobody trusted whom the new map does not pin.
         let trust = trust.unwrap_or_else(|_| old.trust.pinned_by(&pins));
         let trust = trust.keeping(&old.trust.revoked);
@@ -264,7 +265,7 @@ impl Tls {
             }
         }
         // Whatever else is wrong, nobody goes on trusting whom an authority has revoked.
-        let new = material::lists(files.revoked.as_ref()).and_then(|lists| {
+        let new = files::lists(files.revoked.as_ref()).and_then(|lists| {
             let trust = old.trust.with_lists(lists);
             with((old.own.clone(), old.id.clone()), trust, (clock, metrics), generation)
         });
@@ -345,8 +346,8 @@ fn load(
     (clock, metrics): (&Arc<dyn Clock>, &TlsMetrics),
     (generation, before): (u64, &Lists),
 ) -> Result<Loaded, Error> {
-    let own = material::own(&files.certificate, &files.key)?;
-    let trust = material::regions(&files.authorities, files.revoked.as_ref(), pins)?;
+    let own = files::own(&files.certificate, &files.key)?;
+    let trust = files::regions(&files.authorities, files.revoked.as_ref(), pins)?;
     let trust = trust.keeping(before);
     let refused = |cause| Error::Own { path: files.certificate.clone(), cause };
     let (leaf, others) = own.key.cert.split_first().ok_or_else(|| refused(Cause::Missing))?;

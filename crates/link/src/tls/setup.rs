@@ -11,8 +11,8 @@ use rustls::sign::SingleCertAndKey;
 use rustls::time_provider::TimeProvider;
 use terms::{Clock, UnixMillis};
 
-use super::material::Own;
-use super::trust::Trust;
+use crate::tls::chain::Trust;
+use crate::tls::files::Own;
 
 /// The only protocol that is spoken.
 pub(super) const ALPN: &[u8] = b"h2";

@@ -2,9 +2,9 @@
 
 use rustls::pki_types::CertificateDer;
 
-use super::super::Cause;
-use super::super::trust::{Authority, Trust};
 use super::*;
+use crate::tls::Cause;
+use crate::tls::chain::{Authority, Trust};
 
 const NAMED: &str = "spiffe://sample/region/eu-fra/gateway/g1";
 
@@ -53,7 +53,7 @@ fn trust(regions: &[(&str, &Root)]) -> Trust {
 
 fn member(trust: &Trust, leaf: &CertificateDer<'_>, between: &[&Root]) -> Result<PeerId, Cause> {
     let between: Vec<_> = between.iter().map(|one| one.der.clone()).collect();
-    let now = super::super::unix_time(&*clock());
+    let now = crate::tls::unix_time(&*clock());
     let usage = webpki::KeyUsage::client_auth();
     trust.member((leaf, &between), now, usage).map(|(id, _)| id)
 }

@@ -4,8 +4,8 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::TlsConnector;
 
-use super::super::{CallerFiles, CallerTls};
 use super::*;
+use crate::tls::{CallerFiles, CallerTls};
 
 /// Connects to a public listener as a caller, and gives what the listener made of it.
 async fn call(tls: &CallerTls, authority: &Ca, leaf: Option<&Leaf>) -> Option<Arrived> {
@@ -14,7 +14,7 @@ async fn call(tls: &CallerTls, authority: &Ca, leaf: Option<&Leaf>) -> Option<Ar
     let mut incoming = incoming_by(listener, Entrance::Callers(tls.clone()));
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(authority.pem.as_bytes()).unwrap()).unwrap();
-    let builder = rustls::ClientConfig::builder_with_provider(super::super::provider())
+    let builder = rustls::ClientConfig::builder_with_provider(crate::tls::provider())
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots);

@@ -20,9 +20,9 @@ use terms::{Clock, RegionId, UnixMillis};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_stream::StreamExt as _;
 
-use super::{Error, Files, Peer, Pins, Tls, TlsMetrics};
-use crate::listener::{Arrived, Entrance, incoming_by};
-use crate::peer::{PeerId, PeerKind};
+use crate::net::listener::{Arrived, Entrance, incoming_by};
+use crate::tls::peer::{PeerId, PeerKind};
+use crate::tls::{Error, Files, Peer, Pins, Tls, TlsMetrics};
 use tonic::transport::server::Connected as _;
 
 /// 2026-06-01, in the middle of what certificates made here last.

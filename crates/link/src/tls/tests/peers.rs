@@ -35,7 +35,7 @@ impl House {
 
     /// Presents any certificate to the shard, without our own checks of it: as an attacker does.
     async fn refused(&self, leaf: &Leaf) {
-        let provider = super::super::provider();
+        let provider = crate::tls::provider();
         use rustls::pki_types::pem::PemObject as _;
         let key = rustls::pki_types::PrivateKeyDer::from_pem_slice(leaf.key.as_bytes());
         let config = rustls::ClientConfig::builder_with_provider(provider)
@@ -95,7 +95,7 @@ impl rustls::client::danger::ServerCertVerifier for Anybody {
     }
 
     fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
-        super::super::provider().signature_verification_algorithms.supported_schemes()
+        crate::tls::provider().signature_verification_algorithms.supported_schemes()
     }
 }
 
@@ -181,15 +181,15 @@ fn our_own_certificate_must_be_one_that_others_take() {
     };
     assert!(check(&eu.leaf(&[GATEWAY]), PeerKind::Gateway, "eu-fra").is_ok());
     for (leaf, kind, own, cause) in [
-        (eu.leaf(&[GATEWAY]), PeerKind::Shard, "eu-fra", super::super::Cause::Other),
-        (eu.leaf(&[GATEWAY]), PeerKind::Gateway, "ru-msk", super::super::Cause::Other),
-        (ru.leaf(&[GATEWAY]), PeerKind::Gateway, "eu-fra", super::super::Cause::Authority),
-        (self_signed(&[GATEWAY]), PeerKind::Gateway, "eu-fra", super::super::Cause::Authority),
+        (eu.leaf(&[GATEWAY]), PeerKind::Shard, "eu-fra", crate::tls::Cause::Other),
+        (eu.leaf(&[GATEWAY]), PeerKind::Gateway, "ru-msk", crate::tls::Cause::Other),
+        (ru.leaf(&[GATEWAY]), PeerKind::Gateway, "eu-fra", crate::tls::Cause::Authority),
+        (self_signed(&[GATEWAY]), PeerKind::Gateway, "eu-fra", crate::tls::Cause::Authority),
         (
             eu.leaf_of(&[GATEWAY], (2024, 2025), true),
             PeerKind::Gateway,
             "eu-fra",
-            super::super::Cause::Expired,
+            crate::tls::Cause::Expired,
         ),
     ] {
         let error = check(&leaf, kind, own).unwrap_err();
@@ -246,7 +246,7 @@ fn chain_of(leaf: &Leaf) -> Vec<rustls::pki_types::CertificateDer<'static>> {
 }
 
 /// What the house's shard makes of a chain, beside the handshake.
-fn cause_of(house: &House, leaf: &Leaf) -> Option<super::super::Cause> {
+fn cause_of(house: &House, leaf: &Leaf) -> Option<crate::tls::Cause> {
     let ours = house.shard.server().1;
     house.shard.peer(&chain_of(leaf), webpki::KeyUsage::client_auth(), ours).err()
 }
@@ -269,13 +269,13 @@ async fn a_leaf_by_an_intermediate_of_a_pinned_root_is_let_in() {
     assert_eq!(arrived.unwrap().peer.unwrap().id.to_string(), GATEWAY);
     // Without the intermediate nobody can tell whose it is.
     let bare = between.leaf(&[GATEWAY]);
-    assert_eq!(cause_of(&house, &bare), Some(super::super::Cause::Authority));
+    assert_eq!(cause_of(&house, &bare), Some(crate::tls::Cause::Authority));
     house.refused(&bare).await;
 }
 
 #[tokio::test]
 async fn an_intermediate_that_may_not_speak_for_the_name_lets_nobody_in() {
-    use super::super::Cause;
+    use crate::tls::Cause;
     let house = house_over(1, |_| Vec::new());
     // Of another region, whose root is pinned, too; of nobody; and no authority at all.
     let abroad = authority("ru between", over(0), Some(&house.ru));
@@ -297,7 +297,7 @@ async fn an_intermediate_that_may_not_speak_for_the_name_lets_nobody_in() {
 
 #[tokio::test]
 async fn a_path_longer_than_its_intermediate_allows_is_refused() {
-    use super::super::Cause;
+    use crate::tls::Cause;
     // The intermediate allows none below it.
     let house = house_over(2, |_| Vec::new());
     let first = authority("eu first", over(0), Some(&house.eu));
@@ -309,7 +309,7 @@ async fn a_path_longer_than_its_intermediate_allows_is_refused() {
 
 #[tokio::test]
 async fn a_path_longer_than_its_root_allows_is_refused() {
-    use super::super::Cause;
+    use crate::tls::Cause;
     // The root allows none, or fewer than there are.
     for allowed in [0, 1] {
         let house = house_over(allowed, |_| Vec::new());
@@ -332,7 +332,7 @@ async fn a_root_that_revokes_its_intermediate_revokes_all_that_it_has_issued() {
     let house = house_over(1, |eu| vec![eu.list(&[&gone], 2030)]);
     let between = authority("eu between", over(0), Some(&house.eu));
     let leaf = chained(&[&between]);
-    assert_eq!(cause_of(&house, &leaf), Some(super::super::Cause::Revoked));
+    assert_eq!(cause_of(&house, &leaf), Some(crate::tls::Cause::Revoked));
     house.refused(&leaf).await;
     assert_eq!(cause_of(&house, &house.eu.leaf(&[GATEWAY])), None, "by the root itself");
 }

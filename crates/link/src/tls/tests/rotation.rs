@@ -33,7 +33,7 @@ impl Met {
         rustls::pki_types::CertificateDer::from_pem_slice(leaf.pem.as_bytes()).unwrap()
     }
 
-    fn peer(&self, leaf: &Leaf) -> Result<Peer, super::super::Cause> {
+    fn peer(&self, leaf: &Leaf) -> Result<Peer, crate::tls::Cause> {
         let (_config, ours) = self.gateway.server();
         self.gateway.peer(&[Self::chain(leaf)], webpki::KeyUsage::server_auth(), ours)
     }
@@ -152,7 +152,7 @@ async fn a_revocation_holds_although_our_own_files_are_wrong() {
 
 #[test]
 fn the_list_of_a_namesake_says_nothing_of_others() {
-    use super::super::Cause;
+    use crate::tls::Cause;
     // The region's old authority and its new one bear the same name.
     let next = Ca::new("ru");
     let met = met(&next);
@@ -179,7 +179,7 @@ fn the_list_of_a_namesake_says_nothing_of_others() {
 
 #[test]
 fn what_is_revoked_stays_revoked_whatever_becomes_of_the_file() {
-    use super::super::Cause;
+    use crate::tls::Cause;
     let met = met(&Ca::new("next"));
     let refused = || met.peer(&met.leaf).map(|peer| peer.id).unwrap_err();
     let (eu, years) = (met.eu.list(&[], 2031), (2026, 2030));
@@ -228,7 +228,7 @@ fn a_list_that_ends_is_seen_without_a_change() {
 
 #[test]
 fn a_list_that_cannot_be_found_in_its_file_revokes_nobody_less() {
-    use super::super::Cause;
+    use crate::tls::Cause;
     let met = met(&Ca::new("next"));
     let refused = |leaf| met.peer(leaf).map(|peer| peer.id).unwrap_err();
     let (eu, other) = (met.eu.list(&[], 2030), met.ru.leaf(&[SHARD]));
@@ -258,7 +258,7 @@ fn a_list_that_cannot_be_found_in_its_file_revokes_nobody_less() {
 
 #[test]
 fn of_two_lists_the_number_decides_and_then_what_they_revoke() {
-    use super::super::Cause;
+    use crate::tls::Cause;
     let met = met(&Ca::new("next"));
     let (one, other) = (&met.leaf, &met.ru.leaf(&[SHARD]));
     let (early, late) = ((2025, 2030), (2026, 2031));

@@ -1,0 +1,347 @@
+//! Where a record may lie, given the laws that attach. The steps are those of the design, in
+//! their order; the first refusal met is the answer.
+
+use smallvec::SmallVec;
+use terms::{Collection, RegionId};
+
+use crate::decide::refusal::Why;
+use crate::decide::ruling::{Attachment, Facts, Outcome, Question};
+use crate::geo::country::Countries;
+use crate::map::HomeFor;
+use crate::{
+    ClauseId, Constraint, Country, Epoch, Jurisdiction, Refusal, Region, RegionMap, StatuteId,
+    StatutePack,
+};
+
+/// Permission to store one person's records of one collection in one region, and copies in the
+/// regions that a law asks for. Only [`crate::decide`] makes one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placement {
+    collection: Collection,
+    region: RegionId,
+    territory: Country,
+    mirrors: SmallVec<[RegionId; 2]>,
+    clauses: SmallVec<[ClauseId; 2]>,
+    jurisdictions: Jurisdictions,
+    statutes: SmallVec<[&'static StatutePack; 4]>,
+    chosen: Chosen,
+    epoch: Epoch,
+}
+
+pub(crate) type Jurisdictions = SmallVec<[Jurisdiction; 4]>;
+
+/// What put the record where it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Chosen {
+    /// A law that wants the first copy.
+    Pinned(Jurisdiction),
+    /// A law that wants a copy.
+    Copy(Jurisdiction),
+    /// A home that leads.
+    Lead(HomeFor),
+    /// No home of the countries found may lead.
+    Fallback,
+}
+
+/// What the laws of one jurisdiction demand together.
+#[derive(Debug, Clone, Copy)]
+struct Claim {
+    jurisdiction: Jurisdiction,
+    demands: [bool; Constraint::ALL.len()],
+    /// Where its records may not lie, whatever clauses there are.
+    denied: Countries,
+}
+
+type Claims = SmallVec<[Claim; 4]>;
+
+/// What the steps settle, as they go.
+struct Settling<'a> {
+    map: &'a RegionMap,
+    question: &'a Question<'a>,
+    claims: Claims,
+    clauses: SmallVec<[ClauseId; 2]>,
+}
+
+/// Answers a question whose laws are known. `abroad` is a law that attaches to a citizen who lives
+/// elsewhere and whom the map refuses.
+pub(crate) fn settle(
+    map: &RegionMap,
+    question: &Question<'_>,
+    attachments: &[Attachment],
+    facts: &Facts,
+    abroad: Option<&'static StatutePack>,
+) -> Outcome {
+    let claims = claims(attachments);
+    let jurisdictions: Jurisdictions = claims.iter().map(|claim| claim.jurisdiction).collect();
+    let mut settling = Settling { map, question, claims, clauses: SmallVec::new() };
+    let collection = question.collection.clone();
+    let settled = match abroad {
+        Some(pack) => Err(Why::CitizenAbroad(pack)),
+        None => settling.steps(facts),
+    };
+    match settled {
+        Ok((region, chosen, mirrors)) => Outcome::Placed(Placement {
+            collection,
+            region: region.name().clone(),
+            territory: region.territory(),
+            mirrors,
+            clauses: settling.clauses,
+            jurisdictions,
+            statutes: laws(attachments),
+            chosen,
+            epoch: map.epoch(),
+        }),
+        Err(why) => Outcome::Refused(Refusal::new(why, jurisdictions, collection, map.epoch())),
+    }
+}
+
+/// The laws that attach, each once: attachments of one law stand side by side.
+fn laws(attachments: &[Attachment]) -> SmallVec<[&'static StatutePack; 4]> {
+    let mut laws: SmallVec<[&'static StatutePack; 4]> =
+        attachments.iter().map(Attachment::pack).collect();
+    laws.dedup_by(|a, b| a.id() == b.id());
+    laws
+}
+
+/// The demands of each jurisdiction, by code. Attachments come in that order.
+fn claims(attachments: &[Attachment]) -> Claims {
+    let mut claims = Claims::new();
+    for attachment in attachments {
+        let jurisdiction = attachment.jurisdiction();
+        if claims.last().is_none_or(|last: &Claim| last.jurisdiction != jurisdiction) {
+            let demands = [false; Constraint::ALL.len()];
+            claims.push(Claim { jurisdiction, demands, denied: Countries::EMPTY });
+        }
+        if let Some(claim) = claims.last_mut() {
+            let all = Constraint::ALL.iter().zip(&mut claim.demands);
+            all.filter(|(c, _)| **c == attachment.constraint()).for_each(|(_, is)| *is = true);
+            claim.denied = claim.denied.or(attachment.pack().denied);
+        }
+    }
+    claims
+}
+
+impl Claim {
+    fn demands(&self, constraint: Constraint) -> bool {
+        Constraint::ALL.iter().zip(self.demands).any(|(c, is)| is && *c == constraint)
+    }
+
+    /// Whether it wants the first copy for itself.
+    fn pins(&self) -> bool {
+        self.demands(Constraint::Exclusive) || self.demands(Constraint::PrimaryFirst)
+    }
+}
+
+impl<'a> Settling<'a> {
+    fn steps(
+        &mut self,
+        facts: &Facts,
+    ) -> Result<(&'a Region, Chosen, SmallVec<[RegionId; 2]>), Why> {
+        if facts.countries().next().is_none() {
+            return Err(Why::Undetermined);
+        }
+        let (region, chosen) = self.primary(facts)?;
+        self.transfers(region)?;
+        let mirrors = self.mirrors(region)?;
+        Ok((region, chosen, mirrors))
+    }
+
+    /// Steps 1 to 3: the region of the first copy.
+    fn primary(&self, facts: &Facts) -> Result<(&'a Region, Chosen), Why> {
+        let mut pins = self.claims.iter().filter(|claim| claim.pins());
+        if let Some(pin) = pins.next() {
+            if pins.next().is_some() {
+                let pins = self.claims.iter().filter(|claim| claim.pins());
+                return Err(Why::Pins(pins.map(|claim| claim.jurisdiction).collect()));
+            }
+            let region = self.exact_home(pin.jurisdiction)?;
+            return Ok((region, Chosen::Pinned(pin.jurisdiction)));
+        }
+        let mirrors = self.claims.iter().filter(|claim| claim.demands(Constraint::Mirror));
+        let rank = |jurisdiction: Jurisdiction| {
+            facts.countries().position(|country| jurisdiction.contains(country))
+        };
+        let first = mirrors.map(|claim| claim.jurisdiction).min_by_key(|jurisdiction| {
+            // The jurisdictions come by code, and the first of equals stays.
+            rank(*jurisdiction).unwrap_or(usize::MAX)
+        });
+        match first {
+            Some(jurisdiction) => Ok((self.exact_home(jurisdiction)?, Chosen::Copy(jurisdiction))),
+            None => self.lead(facts),
+        }
+    }
+
+    /// Step 3: the home of the first country that has one that may lead, those first that a law
+    /// covers.
+    fn lead(&self, facts: &Facts) -> Result<(&'a Region, Chosen), Why> {
+        let members = self.claims.iter().map(|claim| claim.jurisdiction.members());
+        let covered = members.fold(Countries::EMPTY, Countries::or);
+        let inside = facts.countries().filter(|country| covered.contains(*country));
+        let outside = facts.countries().filter(|country| !covered.contains(*country));
+        if let Some(home) = inside.chain(outside).find_map(|country| self.map.lead(country)) {
+            return Ok((self.map.region_of(home), Chosen::Lead(home.home_for())));
+        }
+        let any = self.map.home(HomeFor::Any).ok_or(Why::NoLead)?;
+        Ok((self.map.region_of(any), Chosen::Fallback))
+    }
+
+    /// Before steps 4 and 5 rest on clauses: no clause helps where a law denies the destination.
+    fn denied(&self, region: &Region) -> Result<(), Why> {
+        let to = region.territory();
+        match self.claims.iter().find(|claim| claim.denied.contains(to)) {
+            Some(claim) => Err(Why::Denied { from: claim.jurisdiction, to }),
+            None => Ok(()),
+        }
+    }
+
+    /// Step 4: the clauses under which the first copy may lie outside of a jurisdiction.
+    fn transfers(&mut self, region: &Region) -> Result<(), Why> {
+        self.denied(region)?;
+        for n in 0..self.claims.len() {
+            let Some(claim) = self.claims.get(n).copied() else { break };
+            if claim.demands(Constraint::ConditionalTransfer) {
+                self.cover(claim.jurisdiction, region)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Step 5: the copies that laws ask for elsewhere.
+    fn mirrors(&mut self, region: &Region) -> Result<SmallVec<[RegionId; 2]>, Why> {
+        let mut mirrors = SmallVec::<[RegionId; 2]>::new();
+        let claims = self.claims.clone();
+        let wanted = claims.iter().filter(|claim| {
+            claim.demands(Constraint::Mirror) && !claim.jurisdiction.contains(region.territory())
+        });
+        for wanted in wanted.map(|claim| claim.jurisdiction) {
+            if let Some(exclusive) = claims.iter().find(|c| c.demands(Constraint::Exclusive)) {
+                return Err(Why::ExclusiveBesideMirror(exclusive.jurisdiction, wanted));
+            }
+            let mirror = self.exact_home(wanted)?;
+            self.denied(mirror)?;
+            // From a territory that pins, a copy needs a clause wherever it goes.
+            for pin in claims.iter().filter(|claim| claim.pins()) {
+                self.rest_on(pin.jurisdiction, mirror)?;
+            }
+            for from in claims.iter().filter(|c| c.demands(Constraint::ConditionalTransfer)) {
+                self.cover(from.jurisdiction, mirror)?;
+            }
+            if let Err(place) = mirrors.binary_search(mirror.name()) {
+                mirrors.insert(place, mirror.name().clone());
+            }
+        }
+        Ok(mirrors)
+    }
+
+    /// The region that the map names for exactly that jurisdiction, and that lies in it.
+    fn exact_home(&self, jurisdiction: Jurisdiction) -> Result<&'a Region, Why> {
+        let home = self.map.home(HomeFor::Territory(jurisdiction));
+        let region = home.map(|home| self.map.region_of(home));
+        region
+            .filter(|region| jurisdiction.contains(region.territory()))
+            .ok_or(Why::NoHome(jurisdiction))
+    }
+
+    /// Rests on a clause from a jurisdiction to a region, unless the region lies in it.
+    fn cover(&mut self, from: Jurisdiction, region: &Region) -> Result<(), Why> {
+        if from.contains(region.territory()) { Ok(()) } else { self.rest_on(from, region) }
+    }
+
+    /// Rests on a clause from a jurisdiction to a region. A map past its `valid_until` has none.
+    fn rest_on(&mut self, from: Jurisdiction, region: &Region) -> Result<(), Why> {
+        let Question { collection, date, .. } = *self.question;
+        // Clauses and maps are dated in UTC.
+        let date = date.date();
+        let to = region.territory();
+        if self.map.expired(date) {
+            return Err(Why::MapExpired { from, to });
+        }
+        let clause = self.map.cover(from, to, collection, date);
+        let id = clause.ok_or(Why::NoClause { from, to })?.id();
+        if !self.clauses.contains(id) {
+            self.clauses.push(id.clone());
+        }
+        Ok(())
+    }
+}
+
+// === impl Placement ===
+
+impl Placement {
+    /// The collection that it is for.
+    pub fn collection(&self) -> &Collection {
+        &self.collection
+    }
+
+    /// The region of the first and authoritative copy.
+    pub fn region(&self) -> &RegionId {
+        &self.region
+    }
+
+    /// The country in which that region stands.
+    pub fn territory(&self) -> Country {
+        self.territory
+    }
+
+    /// The regions of the copies that laws ask for, by name, each once.
+    pub fn mirrors(&self) -> &[RegionId] {
+        &self.mirrors
+    }
+
+    /// The transfer clauses that it rests on, in the order in which they were needed.
+    pub fn clauses(&self) -> &[ClauseId] {
+        &self.clauses
+    }
+
+    /// The jurisdictions that attach, by code, each once.
+    pub fn jurisdictions(&self) -> &[Jurisdiction] {
+        &self.jurisdictions
+    }
+
+    /// The laws that attach, by jurisdiction and id.
+    pub fn statutes(&self) -> impl ExactSizeIterator<Item = &'static StatuteId> {
+        self.statutes.iter().map(|pack| pack.id())
+    }
+
+    /// The map that gave it.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Why there: one sentence for a person, without a value of the evidence.
+    pub fn reason(&self) -> String {
+        let region = &self.region;
+        let mut text = match self.chosen {
+            Chosen::Pinned(jurisdiction) => {
+                format!("{jurisdiction} wants the first copy, and its home is {region}")
+            }
+            Chosen::Copy(jurisdiction) => {
+                format!("{jurisdiction} wants a copy, and its home is {region}")
+            }
+            Chosen::Lead(HomeFor::Any) => {
+                format!("no law fixes the place, and {region} is the home of every other country")
+            }
+            Chosen::Lead(home_for) => {
+                format!("no law fixes the place, and {region} is the home of {}", home_for.as_str())
+            }
+            Chosen::Fallback => {
+                format!("no law fixes the place and no home may lead, so {region}, the home of *")
+            }
+        };
+        for (word, names) in [
+            ("; copies in ", join(self.mirrors.iter().map(RegionId::as_str))),
+            ("; under ", join(self.clauses.iter().map(ClauseId::as_str))),
+        ] {
+            if !names.is_empty() {
+                text.push_str(word);
+                text.push_str(&names);
+            }
+        }
+        text
+    }
+}
+
+/// Words with commas between them.
+pub(crate) fn join<'a>(words: impl Iterator<Item = &'a str>) -> String {
+    words.collect::<Vec<_>>().join(", ")
+}

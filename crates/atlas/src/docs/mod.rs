@@ -1,0 +1,3 @@
+//! Pages made from the data.
+
+pub(crate) mod statute_pages;

@@ -1,0 +1,338 @@
+//! A region's annex: where its shards are, and which slots each owns.
+//!
+//! The region's own operators answer for it: the map names their keys, and one of them signs a
+//! statement of five lines, so that a person can read what they sign:
+//! ```text
+//! bailiwick annex
+//! <deployment>
+//! <region>
+//! <version>
+//! sha256:<digest of the annex's text>
+//! ```
+
+use std::collections::BTreeSet;
+
+use sha2::{Digest as _, Sha256};
+use terms::{RegionId, SLOTS, ShardId, Slot};
+
+use crate::law::pack::NAME;
+use crate::limits::ANNEX_BYTES_MAX;
+use crate::map::digest_text;
+use crate::toml::file::{FILE_TOO_LARGE, one_of};
+use crate::toml::reader::{At, File, Section};
+use crate::toml::schema::ANNEX;
+use crate::{Diagnostic, Region, RegionMap};
+
+/// The first line of what is signed.
+const STATEMENT: &str = "bailiwick annex";
+
+/// One shard of a region, as the annex gives it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shard {
+    name: ShardId,
+    address: String,
+    audit: Option<String>,
+    slots: Vec<(u16, u16)>,
+}
+
+/// A region's shards. Every slot belongs to exactly one of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Annex {
+    region: RegionId,
+    version: u64,
+    digest: [u8; 32],
+    note: String,
+    ingress: Option<String>,
+    shards: Vec<Shard>,
+    /// For each slot the place of its shard in `shards`.
+    owners: Vec<usize>,
+}
+
+impl Shard {
+    /// Its name.
+    pub fn name(&self) -> &ShardId {
+        &self.name
+    }
+
+    /// Where it is reached: `http://host:port` or `https://host:port`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Where auditors reach it, in the same form.
+    pub fn audit(&self) -> Option<&str> {
+        self.audit.as_deref()
+    }
+
+    /// The slots that it owns.
+    pub fn slots(&self) -> impl Iterator<Item = Slot> {
+        self.slots.iter().flat_map(|(first, last)| *first..=*last).filter_map(Slot::new)
+    }
+
+    /// Whether it owns that slot.
+    pub fn owns(&self, slot: Slot) -> bool {
+        let n = slot.number();
+        self.slots.iter().any(|(first, last)| (*first..=*last).contains(&n))
+    }
+}
+
+impl Annex {
+    /// Reads and checks the annex of a region of that map, whoever may have signed it: see
+    /// [`Annex::vouched`].
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, in the order of the file.
+    pub fn parse(text: &str, map: &RegionMap) -> Result<Self, Vec<Diagnostic>> {
+        let file = File::new(text);
+        let annex = file
+            .document((FILE_TOO_LARGE, ANNEX_BYTES_MAX))
+            .and_then(|document| Self::read(&file, &Section::root(&file, &document, &ANNEX), map))
+            .map(|annex| Self { digest: Sha256::digest(text).into(), ..annex });
+        match (annex, file.into_findings()) {
+            (Some(annex), wrong) if wrong.is_empty() => Ok(annex),
+            (_, wrong) => Err(wrong),
+        }
+    }
+
+    /// The region.
+    pub fn region(&self) -> &RegionId {
+        &self.region
+    }
+
+    /// Its number; 0 if it has none.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// SHA-256 of its text.
+    pub fn digest(&self) -> &[u8; 32] {
+        &self.digest
+    }
+
+    /// The same with the signed note that came with it.
+    #[must_use]
+    pub fn with_note(mut self, note: String) -> Self {
+        self.note = note;
+        self
+    }
+
+    /// What its signers sign.
+    pub fn statement(&self, deployment: &str) -> String {
+        let Self { region, version, digest, .. } = self;
+        format!("{STATEMENT}\n{deployment}\n{region}\n{version}\n{}\n", digest_text(digest))
+    }
+
+    /// Whether it may be followed under that map: the map names nobody who signs the region's
+    /// annex, or one of those has signed exactly this one. `said_by` gives what a note says, if
+    /// it is signed by one of these keys.
+    ///
+    /// # Errors
+    /// `ANNEX_UNSIGNED`.
+    pub fn vouched(
+        &self,
+        map: &RegionMap,
+        said_by: impl FnOnce(&[String], &str) -> Option<String>,
+    ) -> Result<(), Diagnostic> {
+        let region = &self.region;
+        let signers = map.region(region).map(Region::annex_signers).unwrap_or_default();
+        let statement = self.statement(map.deployment());
+        if signers.is_empty() || said_by(signers, &self.note).is_some_and(|said| said == statement)
+        {
+            return Ok(());
+        }
+        Err(Diagnostic {
+            line: 1,
+            column: 1,
+            code: "ANNEX_UNSIGNED",
+            problem: format!("no operator of `{region}` whom the map names has signed this annex"),
+            cure: "have it signed by one of them, into the .note file beside it: bailiwick map \
+                   sign-annex"
+                .to_owned(),
+        })
+    }
+
+    /// Whether it is older than another of the same region, or another text of the same number.
+    /// Those without a number have no order.
+    pub fn behind(&self, other: &Self) -> bool {
+        let same = self.version == other.version && self.version > 0;
+        self.version < other.version || (same && self.digest != other.digest)
+    }
+
+    /// Where a gateway inside the region's territory takes calls: `https://host:port`, or
+    /// `http://host:port` on loopback. Public: callers abroad are told it.
+    pub fn ingress(&self) -> Option<&str> {
+        self.ingress.as_deref()
+    }
+
+    /// Its shards, in the order of the file.
+    pub fn shards(&self) -> &[Shard] {
+        &self.shards
+    }
+
+    /// The shard of that name.
+    pub fn shard(&self, name: &ShardId) -> Option<&Shard> {
+        self.shards.iter().find(|shard| shard.name == *name)
+    }
+
+    /// The shard that owns a slot.
+    pub fn shard_of(&self, slot: Slot) -> &Shard {
+        let owner = self.owners.get(usize::from(slot.number()));
+        owner.and_then(|place| self.shards.get(*place)).expect("every slot has an owner")
+    }
+
+    fn read(file: &File<'_>, root: &Section<'_>, map: &RegionMap) -> Option<Self> {
+        let region = root.needed("region", "NAME_INVALID", NAME, |t| RegionId::parse(t).ok());
+        if let Some(region) = &region
+            && map.region(&region.it).is_none()
+        {
+            let problem = format!("the map has no region `{}`", region.it);
+            file.wrong(
+                region.at,
+                "REGION_UNKNOWN",
+                problem,
+                one_of(map.regions().iter().map(|r| r.name())),
+            );
+        }
+        let signers = region.as_ref().and_then(|region| map.region(&region.it));
+        let signed = signers.is_some_and(|region| !region.annex_signers().is_empty());
+        let version = if signed { root.needed_number("version") } else { root.number("version") };
+        let form = "an address such as https://host:443 (http:// on loopback only)";
+        let ingress = root
+            .text("ingress")
+            .and_then(|text| file.parsed(text, "ADDRESS_INVALID", form, public_address));
+        let sections = root.sections("shards");
+        if sections.is_empty() {
+            let cure = "add at least one under [[shards]]";
+            file.wrong(0, "KEY_MISSING", "the annex has no shards", cure);
+        }
+        let shards: Vec<At<Shard>> =
+            sections.iter().filter_map(|section| shard(file, section)).collect();
+        // Without every shard, what its slots were is not known: no word on uncovered ones then.
+        let whole = shards.len() == sections.len();
+        let owners = owners(file, &shards, whole);
+        let shards = shards.into_iter().map(|shard| shard.it).collect();
+        let ingress = ingress.map(|ingress| ingress.it);
+        Some(Self {
+            region: region?.it,
+            version: version.map_or(0, |version| version.it),
+            digest: [0; 32],
+            note: String::new(),
+            ingress,
+            shards,
+            owners: owners?,
+        })
+    }
+}
+
+fn shard(file: &File<'_>, section: &Section<'_>) -> Option<At<Shard>> {
+    let name = section.needed("name", "NAME_INVALID", NAME, |t| ShardId::parse(t).ok());
+    let form = "an address such as http://127.0.0.1:7411 or https://host:443";
+    let address = section.needed("address", "ADDRESS_INVALID", form, reachable);
+    let audit = section
+        .text("audit")
+        .and_then(|text| file.parsed(text, "ADDRESS_INVALID", form, reachable));
+    let there = section.needed_list("slots");
+    let ranges = section.texts("slots").unwrap_or_default();
+    if there && ranges.is_empty() {
+        let cure = "give it slots, such as \"0-1023\", or remove the shard";
+        file.wrong(section.at, "SLOTS_NONE", "this shard has no slots", cure);
+    }
+    let form = "a range of slots such as 0-1023";
+    let slots: Vec<(u16, u16)> = ranges
+        .iter()
+        .filter_map(|text| file.parsed(*text, "SLOTS_INVALID", form, range))
+        .map(|range| range.it)
+        .collect();
+    let (name, address) = (name?, address?.it);
+    (slots.len() == ranges.len() && !slots.is_empty()).then(|| {
+        let audit = audit.map(|audit| audit.it);
+        At { at: section.at, it: Shard { name: name.it, address, audit, slots } }
+    })
+}
+
+/// Which shard owns each slot. None if something is wrong with that.
+fn owners(file: &File<'_>, shards: &[At<Shard>], whole: bool) -> Option<Vec<usize>> {
+    let mut owners: Vec<Option<usize>> = vec![None; usize::from(SLOTS)];
+    let mut names = BTreeSet::new();
+    for (place, shard) in shards.iter().enumerate() {
+        if !names.insert(&shard.it.name) {
+            let problem = format!("there is a shard `{}` already", shard.it.name);
+            file.wrong(shard.at, "NAME_DUPLICATE", problem, "remove one of them, or rename it");
+        }
+        let mut twice = Vec::new();
+        for slot in shard.it.slots() {
+            if let Some(owner) = owners.get_mut(usize::from(slot.number())) {
+                match owner {
+                    Some(_) => twice.push(slot.number()),
+                    None => *owner = Some(place),
+                }
+            }
+        }
+        if let Some(range) = show(&twice) {
+            let problem = format!("slots {range} of `{}` have an owner already", shard.it.name);
+            file.wrong(shard.at, "SLOTS_OVERLAP", problem, "let each slot belong to one shard");
+        }
+    }
+    let free = (0..SLOTS).zip(&owners).filter(|(_, owner)| owner.is_none());
+    let free: Vec<u16> = free.map(|(slot, _)| slot).collect();
+    if whole && let Some(range) = show(&free) {
+        let problem = format!("slots {range} belong to no shard");
+        file.wrong(0, "SLOTS_UNCOVERED", problem, "let each of 0-1023 belong to one shard");
+    }
+    owners.into_iter().collect()
+}
+
+/// Numbers in ascending order as ranges. None if there are none.
+fn show(numbers: &[u16]) -> Option<String> {
+    let mut ranges: Vec<(u16, u16)> = Vec::new();
+    for n in numbers {
+        match ranges.last_mut() {
+            Some((_, last)) if *last + 1 == *n => *last = *n,
+            _ => ranges.push((*n, *n)),
+        }
+    }
+    let text = |(first, last): &(u16, u16)| {
+        if first == last { first.to_string() } else { format!("{first}-{last}") }
+    };
+    (!ranges.is_empty()).then(|| ranges.iter().map(text).collect::<Vec<_>>().join(", "))
+}
+
+/// `0-1023`, or one number alone.
+fn range(text: &str) -> Option<(u16, u16)> {
+    let number = |digits: &str| {
+        let plain = !digits.is_empty() && digits.bytes().all(|c| c.is_ascii_digit());
+        plain.then(|| digits.parse().ok()).flatten().filter(|n| *n < SLOTS)
+    };
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let (first, last) = (number(first.trim())?, number(last.trim())?);
+    (first <= last).then_some((first, last))
+}
+
+/// An address of the form `scheme://host:port`, with nothing after it. Whether the host resolves
+/// is for whoever connects.
+fn reachable(text: &str) -> Option<String> {
+    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"))?;
+    let (host, port) = rest.rsplit_once(':')?;
+    let digits = !port.is_empty() && port.bytes().all(|c| c.is_ascii_digit());
+    let port_good = digits && port.parse::<u16>().is_ok_and(|port| port > 0);
+    let host_good = match host.strip_prefix('[') {
+        Some(literal) => literal
+            .strip_suffix(']')
+            .is_some_and(|inner| inner.parse::<std::net::Ipv6Addr>().is_ok()),
+        None => {
+            let name = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.');
+            !host.is_empty() && host.len() <= 253 && host.bytes().all(name)
+        }
+    };
+    (port_good && host_good).then(|| text.to_owned())
+}
+
+/// An address that callers may be sent to: with TLS, or on the machine that they are on.
+fn public_address(text: &str) -> Option<String> {
+    let address = reachable(text)?;
+    let Some(rest) = address.strip_prefix("http://") else { return Some(address) };
+    let host = rest.rsplit_once(':').map_or(rest, |(host, _)| host);
+    let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+    let loopback = host == "localhost" || literal.is_ok_and(|ip| ip.is_loopback());
+    loopback.then_some(address)
+}

@@ -1,0 +1,138 @@
+//! Laws and clauses of two maps side by side.
+
+use crate::map::diff::{Pair, Thing, by, collections_of, day, leaves_out};
+use crate::map::{Clause, Review, Statute, digest_text};
+use crate::signing::widening::Part;
+use crate::{
+    CitizensAbroad, Constraint, Date, Ingress, RegionMap, StatutePack, Territory,
+    UnknownCitizenship,
+};
+
+const MOVED: &str = "it attaches where it did not: people may be moved to its home";
+const GONE: &str = "it attaches no more where it did";
+
+pub(super) fn statutes(pair: &mut Pair<'_>) {
+    let both = (
+        by(&pair.old.statutes, |statute| statute.id().as_str()),
+        by(&pair.new.statutes, |statute| statute.id().as_str()),
+    );
+    let new = pair.new;
+    let whole = |law: &Statute, added| {
+        let of = collections_of(&law.collections).unwrap_or_default();
+        let (place, digest) = (law.jurisdiction(), digest_text(law.pack.digest()));
+        let all: Vec<String> = law.constraints().iter().map(ToString::to_string).collect();
+        let all = format!("{} of {place} for {of}, {digest}", all.join(", "));
+        (Some(if added { MOVED } else { GONE }), all)
+    };
+    pair.part(Part::Statute, both, whole, |thing, was, is| statute(thing, was, is, new));
+}
+
+fn statute(thing: &mut Thing<'_>, was: &Statute, is: &Statute, new: &RegionMap) {
+    // Whom the law exempts follows from what collections declare: it is judged there.
+    let Statute {
+        pack,
+        constraint,
+        unknown,
+        citizens_abroad,
+        ingress,
+        collections,
+        exempt: _,
+        reviewed,
+    } = was;
+    let show = |pack: &&StatutePack| Some(digest_text(pack.digest()));
+    let same = |was: &&StatutePack, is: &&StatutePack| was.digest() == is.digest();
+    if !same(pack, &is.pack) {
+        thing.key("digest", (pack, &is.pack), show, |_, _| Some("the law is read otherwise"));
+    }
+    let show = |word: &Constraint| Some(word.to_string());
+    thing.key("reading", (constraint, &is.constraint), show, |was, is| match (was, is) {
+        // Both put the first copy there; the second allows no copy and no reader abroad.
+        (Constraint::PrimaryFirst, Constraint::Exclusive) => None,
+        _ => Some("it is read otherwise"),
+    });
+    let show = |word: &UnknownCitizenship| Some(word.to_string());
+    // From the widest to the narrowest, as they are declared.
+    thing.key("unknown", (unknown, &is.unknown), show, |was, is| {
+        Some(if is > was { GONE } else { MOVED })
+    });
+    let show = |word: &CitizensAbroad| Some(word.to_string());
+    thing.key("citizens_abroad", (citizens_abroad, &is.citizens_abroad), show, |_, is| match is {
+        // Nothing of them is stored: nothing is stricter.
+        CitizensAbroad::Refuse => None,
+        CitizensAbroad::Attach => Some("citizens abroad are stored where this law puts them"),
+        CitizensAbroad::Ignore => Some(GONE),
+    });
+    let show = |word: &Ingress| Some(word.to_string());
+    thing.key("ingress", (ingress, &is.ingress), show, |_, is| match is {
+        Ingress::InTerritory => None,
+        Ingress::Anywhere => Some("records may come in through gateways outside of its territory"),
+    });
+    // It is somebody's word on what the pack says: nothing is placed or read otherwise.
+    let show = |review: &Option<Review>| {
+        review.as_ref().map(|Review { by, on }| format!("by {by:?} on {on}"))
+    };
+    thing.key("reviewed", (reviewed, &is.reviewed), show, |_, _| None);
+    thing.key("collections", (collections, &is.collections), collections_of, |was, is| {
+        let gained = || leaves_out(is, was, new).then_some(MOVED);
+        if leaves_out(was, is, new) { Some(GONE) } else { gained() }
+    });
+}
+
+pub(super) fn clauses(pair: &mut Pair<'_>) {
+    let both = (
+        by(&pair.old.clauses, |clause| clause.id.as_str()),
+        by(&pair.new.clauses, |clause| clause.id.as_str()),
+    );
+    let new = pair.new;
+    let whole = |clause: &Clause, added: bool| {
+        let Clause { from, to, not_before, expires, legal_basis, importer, reference, .. } = clause;
+        let of = collections_of(&clause.collections).unwrap_or_default();
+        let all = format!(
+            "{of} from {from} to {to}, from {not_before} until before {expires}, \
+             {legal_basis:?}, {importer:?}, {reference:?}"
+        );
+        (added.then_some("data may go where they might not"), all)
+    };
+    pair.part(Part::Clause, both, whole, |thing, was, is| clause(thing, was, is, new));
+}
+
+/// A clause may end earlier, begin later or be for fewer collections. Any other change makes it
+/// another clause.
+fn clause(thing: &mut Thing<'_>, was: &Clause, is: &Clause, new: &RegionMap) {
+    let Clause {
+        id: _,
+        from,
+        to,
+        collections,
+        legal_basis,
+        importer,
+        reference,
+        not_before,
+        expires,
+        notified,
+    } = was;
+    let show = |territory: &Territory| Some(territory.to_string());
+    for (key, sides) in [("from", (from, &is.from)), ("to", (to, &is.to))] {
+        thing.key(key, sides, show, |_, _| Some("data may go another way"));
+    }
+    thing.key("collections", (collections, &is.collections), collections_of, |was, is| {
+        leaves_out(is, was, new).then_some("other data may go")
+    });
+    let why = "it rests on something else than signers know";
+    for (key, was, is) in [
+        ("legal_basis", legal_basis, &is.legal_basis),
+        ("importer", importer, &is.importer),
+        ("reference", reference, &is.reference),
+    ] {
+        thing.words(key, Some(was), Some(is), why);
+    }
+    // The map's check holds `not_before` to it; it is no matter of course that it was another day.
+    thing.key("notified", (notified, &is.notified), day, |_, _| Some(why));
+    let show = |date: &Date| Some(date.to_string());
+    thing.key("not_before", (not_before, &is.not_before), show, |was, is| {
+        (is < was).then_some("data may go earlier")
+    });
+    thing.key("expires", (expires, &is.expires), show, |was, is| {
+        (is > was).then_some("data may go for longer")
+    });
+}

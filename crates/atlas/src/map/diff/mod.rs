@@ -1,0 +1,198 @@
+//! Every respect in which two maps differ, each judged: whether it opens anything.
+//!
+//! **Architecture invariant:** every part of a map is taken apart here by all of its fields. A
+//! field that is added does not build until somebody has said here what a change of it opens.
+
+mod laws;
+mod parties;
+mod places;
+
+use std::collections::BTreeMap;
+
+use terms::Collection;
+
+use crate::Date;
+use crate::map::RegionMap;
+use crate::signing::widening::{Change, Part};
+
+/// What a change opens, in words; nothing: none.
+type Opens = Option<&'static str>;
+
+/// A thing of a map, while what is said of it before and now is held side by side.
+struct Thing<'a> {
+    changes: &'a mut Vec<Change>,
+    part: Part,
+    name: &'a str,
+}
+
+impl Thing<'_> {
+    /// Holds side by side what one key says, as it was and as it is.
+    fn key<T: PartialEq>(
+        &mut self,
+        key: &'static str,
+        (before, after): (&T, &T),
+        show: impl Fn(&T) -> Option<String>,
+        opens: impl Fn(&T, &T) -> Opens,
+    ) {
+        if before != after {
+            self.changes.push(Change {
+                part: self.part,
+                name: self.name.to_owned(),
+                key: Some(key),
+                before: show(before),
+                after: show(after),
+                widens: opens(before, after),
+            });
+        }
+    }
+
+    /// The same for words, any change of which opens something.
+    fn words(
+        &mut self,
+        key: &'static str,
+        before: Option<&str>,
+        after: Option<&str>,
+        why: &'static str,
+    ) {
+        // As Rust writes a text: what nobody sees is written out, and it stays one line.
+        let show = |text: &Option<&str>| text.map(|text| format!("{text:?}"));
+        self.key(key, (&before, &after), show, |_, _| Some(why));
+    }
+}
+
+/// Two maps, side by side.
+struct Pair<'a> {
+    old: &'a RegionMap,
+    new: &'a RegionMap,
+    changes: Vec<Change>,
+}
+
+impl<'a> Pair<'a> {
+    /// Goes through the things of one part by name. `whole` judges one that is there on one side
+    /// only (the second is whether it is new) and says it all, `each` holds one side by side with
+    /// itself.
+    fn part<T>(
+        &mut self,
+        part: Part,
+        (old, new): (BTreeMap<String, &'a T>, BTreeMap<String, &'a T>),
+        whole: impl Fn(&T, bool) -> (Opens, String),
+        each: impl Fn(&mut Thing<'_>, &'a T, &'a T),
+    ) {
+        let mut names: Vec<&String> = old.keys().chain(new.keys()).collect();
+        names.sort();
+        names.dedup();
+        for name in names {
+            let (thing, added) = match (old.get(name), new.get(name)) {
+                (Some(before), Some(after)) => {
+                    let mut thing = Thing { changes: &mut self.changes, part, name };
+                    each(&mut thing, before, after);
+                    continue;
+                }
+                (Some(gone), None) => (*gone, false),
+                (None, Some(added)) => (*added, true),
+                (None, None) => continue,
+            };
+            let (widens, all) = whole(thing, added);
+            let (before, after) = if added { (None, Some(all)) } else { (Some(all), None) };
+            let name = name.clone();
+            self.changes.push(Change { part, name, key: None, before, after, widens });
+        }
+    }
+}
+
+/// The things of a part by name.
+fn by<'a, T>(
+    all: impl IntoIterator<Item = &'a T>,
+    name: impl Fn(&T) -> &str,
+) -> BTreeMap<String, &'a T> {
+    all.into_iter().map(|thing| (name(thing).to_owned(), thing)).collect()
+}
+
+/// Every respect in which the new map differs from the old one.
+pub(crate) fn changes(old: &RegionMap, new: &RegionMap) -> Vec<Change> {
+    let mut pair = Pair { old, new, changes: Vec::new() };
+    whole(&mut pair);
+    parties::tenants(&mut pair);
+    parties::collections(&mut pair);
+    places::regions(&mut pair);
+    places::homes(&mut pair);
+    laws::statutes(&mut pair);
+    laws::clauses(&mut pair);
+    places::disputed(&mut pair);
+    pair.changes
+}
+
+/// What is said of the map as a whole.
+fn whole(pair: &mut Pair<'_>) {
+    let RegionMap {
+        // Which map it is and which one it follows: whoever accepts a map judges that.
+        epoch: _,
+        // What it says is what is compared.
+        text: _,
+        predecessors: _,
+        name,
+        deployment,
+        trust_domain,
+        valid_until,
+        tenants: _,
+        collections: _,
+        regions: _,
+        homes: _,
+        statutes: _,
+        clauses: _,
+        disputed: _,
+        // Worked out from the others.
+        leads: _,
+        clauses_from: _,
+    } = pair.old;
+    let now = pair.new;
+    let mut thing = Thing { changes: &mut pair.changes, part: Part::Map, name: &now.name };
+    let other = "it may be another map than the one that signers know";
+    thing.words("name", Some(name), Some(&now.name), other);
+    let other = "it is for another deployment: a running one must refuse it";
+    thing.words("deployment", Some(deployment), Some(&now.deployment), other);
+    let other = "processes of another trust domain are let in: a running deployment must refuse it";
+    thing.words("trust_domain", Some(trust_domain), Some(&now.trust_domain), other);
+    thing.key("valid_until", (valid_until, &now.valid_until), day, |was, is| {
+        let longer = is.is_none() || was.is_some_and(|was| is.is_some_and(|is| is > was));
+        longer.then_some("its clauses may be relied on for longer")
+    });
+}
+
+/// A day, if there is one.
+fn day(date: &Option<Date>) -> Option<String> {
+    date.map(|date| date.to_string())
+}
+
+/// Names, with commas between them, in brackets.
+fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    format!("[{}]", names.collect::<Vec<_>>().join(", "))
+}
+
+/// The same of anything that has a text.
+fn texts<T: ToString>(all: impl IntoIterator<Item = T>) -> String {
+    let all: Vec<String> = all.into_iter().map(|one| one.to_string()).collect();
+    list(all.iter().map(String::as_str))
+}
+
+/// The collections of a law or clause. None: all.
+fn collections_of(all: &Option<Vec<Collection>>) -> Option<String> {
+    let listed = |all: &Vec<Collection>| list(all.iter().map(Collection::as_str));
+    Some(all.as_ref().map_or_else(|| "*".to_owned(), listed))
+}
+
+/// Whether the second leaves out a collection that the first covers and that the map has. A list is
+/// less than `*`, even if it names all that there are now.
+fn leaves_out(
+    was: &Option<Vec<Collection>>,
+    is: &Option<Vec<Collection>>,
+    map: &RegionMap,
+) -> bool {
+    match (was, is) {
+        (_, None) => false,
+        (None, Some(_)) => true,
+        (Some(was), Some(is)) => {
+            was.iter().any(|name| !is.contains(name) && map.collections.contains_key(name))
+        }
+    }
+}

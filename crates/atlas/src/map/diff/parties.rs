@@ -1,0 +1,94 @@
+//! Tenants and collections of two maps side by side.
+
+use crate::geo::country::Countries;
+use crate::map::diff::{Pair, by, texts};
+use crate::map::{CollectionRules, Exempt, Reads, Tenant};
+use crate::signing::widening::Part;
+use crate::{Scope, Sector, Trigger};
+
+pub(super) fn tenants(pair: &mut Pair<'_>) {
+    let (old, new) = (pair.old, pair.new);
+    let by_operator = |scope: &Scope| scope.trigger() == Trigger::Operator;
+    let operators = new.statutes.iter().filter(|law| law.pack.scopes().iter().any(by_operator));
+    let asked = operators.map(|law| law.jurisdiction().members());
+    let asked = asked.fold(Countries::EMPTY, Countries::or);
+    let sectors = |sector: Option<&Sector>| {
+        let mut asked = new.statutes.iter().flat_map(|law| law.pack.sectors());
+        asked.any(|own| sector.is_none_or(|sector| own == sector))
+    };
+    let whole = |tenant: &Tenant, added| {
+        let (established, works) = (texts(tenant.established.iter()), texts(&tenant.sectors));
+        let all = format!("established in {established}, sectors {works}");
+        // Of a tenant that is not declared, every law of operators and of sectors is taken to hold.
+        let gone = (!asked.is_empty() || sectors(None))
+            .then_some("laws of its establishment are taken to attach: people may be moved");
+        (if added { Some("people of one more platform may be stored") } else { gone }, all)
+    };
+    let both = (by(old.tenants.values(), named), by(new.tenants.values(), named));
+    pair.part(Part::Tenant, both, whole, |thing, was, is| {
+        let Tenant { name: _, established, sectors: works } = was;
+        let show = |all: &Countries| Some(texts(all.iter()));
+        thing.key("establishments", (established, &is.established), show, |was, is| {
+            if was.and(*is) != *was {
+                return Some("laws of an establishment attach no more");
+            }
+            let more = is.iter().filter(|country| !was.contains(*country));
+            let more = more.fold(Countries::EMPTY, Countries::with);
+            (!more.and(asked).is_empty())
+                .then_some("a law of an establishment attaches: people may be moved to its home")
+        });
+        let show = |all: &Vec<Sector>| Some(texts(all));
+        thing.key("sectors", (works, &is.sectors), show, |was, is| {
+            if was.iter().any(|sector| !is.contains(sector)) {
+                return Some("laws of a sector attach no more");
+            }
+            let more = is.iter().any(|sector| !was.contains(sector) && sectors(Some(sector)));
+            more.then_some("a law of a sector attaches: people may be moved to its home")
+        });
+    });
+
+    fn named(tenant: &Tenant) -> &str {
+        tenant.name.as_str()
+    }
+}
+
+pub(super) fn collections(pair: &mut Pair<'_>) {
+    let both = (
+        by(pair.old.collections.values(), |rules| rules.name.as_str()),
+        by(pair.new.collections.values(), |rules| rules.name.as_str()),
+    );
+    let whole = |rules: &CollectionRules, added: bool| {
+        let CollectionRules { category, reads, body_bytes_max, exempt, .. } = rules;
+        let (reads, exempt) = (reads.as_str(), texts(exempt));
+        let all =
+            format!("{category:?}, reads {reads}, up to {body_bytes_max} bytes, exempt {exempt}");
+        (added.then_some("one more kind of data"), all)
+    };
+    pair.part(Part::Collection, both, whole, |thing, was, is| {
+        let CollectionRules { name: _, category, grounds, reads, body_bytes_max, exempt } = was;
+        let other = "other data than before, under the same laws and clauses";
+        thing.words("category", Some(category), Some(&is.category), other);
+        let other = "other grounds than those that signers know";
+        thing.words("grounds", grounds.as_deref(), is.grounds.as_deref(), other);
+        let show = |reads: &Reads| Some(reads.as_str().to_owned());
+        thing.key("reads", (reads, &is.reads), show, |_, is| match is {
+            Reads::Logged => None,
+            Reads::Counted => Some("a read leaves no entry of its own"),
+        });
+        let sizes = (body_bytes_max, &is.body_bytes_max);
+        thing.key(
+            "body_bytes_max",
+            sizes,
+            |n| Some(n.to_string()),
+            |was, is| (is > was).then_some("more data per record than before"),
+        );
+        let show = |all: &Vec<Exempt>| Some(texts(all));
+        thing.key("exempt", (exempt, &is.exempt), show, |was, is| {
+            if is.iter().any(|exempt| !was.contains(exempt)) {
+                return Some("a law attaches no more where it did");
+            }
+            let fewer = was.iter().any(|exempt| !is.contains(exempt));
+            fewer.then_some("a law attaches where it did not: people may be moved to its home")
+        });
+    });
+}

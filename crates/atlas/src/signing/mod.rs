@@ -1,0 +1,4 @@
+//! Signed maps: who may sign, and how many must.
+
+pub(crate) mod signed;
+pub(crate) mod widening;

@@ -1,0 +1,142 @@
+//! What is wrong with a file, where, and what to do about it.
+
+use std::fmt::{self, Write as _};
+
+/// Whether a file can be used in spite of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Severity {
+    /// It cannot: whoever reads the file refuses it.
+    Error,
+    /// It can, and somebody should look.
+    Warning,
+}
+
+impl Severity {
+    /// Its word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        }
+    }
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One thing that is wrong with a file that an operator wrote.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Diagnostic {
+    /// The line, from 1.
+    pub line: usize,
+    /// The column, from 1, in characters.
+    pub column: usize,
+    /// What kind of mistake, by a name that stays.
+    pub code: &'static str,
+    /// What is wrong, in words of the file.
+    pub problem: String,
+    /// What to do about it.
+    pub cure: String,
+}
+
+/// Characters of a line that an excerpt shows at most.
+const EXCERPT_CHARS_MAX: usize = 100;
+
+impl Diagnostic {
+    /// Whether the file can be used in spite of it: a property of its code.
+    pub fn severity(&self) -> Severity {
+        crate::toml::codes::severity(self.code)
+    }
+
+    /// With an excerpt of the file: its name, the place, the line with a mark under the place, and
+    /// what to do. `text` is the file. Ends with a line's end.
+    pub fn render(&self, file_name: &str, text: &str) -> String {
+        let Self { line, column, code, problem, cure } = self;
+        let severity = self.severity();
+        let mut out = format!("{severity}[{code}]: {problem}\n");
+        let number = line.to_string();
+        let margin = " ".repeat(number.len());
+        let mut write = |line: fmt::Arguments<'_>| {
+            // Writing to a string does not fail.
+            let _done = out.write_fmt(line);
+        };
+        write(format_args!("{margin}--> {file_name}:{line}:{column}\n"));
+        if let Some((shown, mark)) = excerpt(text, *line, *column) {
+            write(format_args!("{margin} |\n{number} | {shown}\n{margin} | {mark}\n"));
+        }
+        write(format_args!("{margin} = help: {cure}\n"));
+        out
+    }
+}
+
+/// The line as it is shown, and a line with a caret under the column. None if there is no such
+/// line, or nothing on it.
+fn excerpt(text: &str, line: usize, column: usize) -> Option<(String, String)> {
+    let line = text.split('\n').nth(line.checked_sub(1)?)?;
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    if line.trim().is_empty() {
+        return None;
+    }
+    let before = column.saturating_sub(1);
+    // A long line is shown from a little before the place on.
+    let skipped = before.saturating_sub(EXCERPT_CHARS_MAX / 2);
+    let cut = line.chars().count() > skipped + EXCERPT_CHARS_MAX;
+    // What would move the terminal's cursor, or its colours, is shown as a space.
+    let plain = |c: char| if c.is_control() { ' ' } else { c };
+    let mut shown: String = line.chars().skip(skipped).take(EXCERPT_CHARS_MAX).map(plain).collect();
+    let mut mark = " ".repeat(before - skipped);
+    if skipped > 0 {
+        shown.insert(0, '…');
+        mark.insert(0, ' ');
+    }
+    if cut {
+        shown.push('…');
+    }
+    mark.push('^');
+    Some((shown, mark))
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { line, column, code, problem, cure } = self;
+        write!(f, "{line}:{column}: {code}: {problem}; {cure}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn diagnostic(line: usize, column: usize) -> Diagnostic {
+        let (problem, cure) = ("`x` is no key".to_owned(), "did you mean `y`?".to_owned());
+        Diagnostic { line, column, code: "KEY_UNKNOWN", problem, cure }
+    }
+
+    #[test]
+    fn an_excerpt_shows_the_line_and_the_place() {
+        let text = "name = \"é\"\r\n\tx = 1\n";
+        assert_eq!(
+            diagnostic(2, 2).render("map.toml", text),
+            "error[KEY_UNKNOWN]: `x` is no key\n --> map.toml:2:2\n  |\n2 |  x = 1\n  |  ^\n  = help: did you mean `y`?\n"
+        );
+        // The file's end, where there is nothing to show.
+        assert_eq!(
+            diagnostic(3, 1).render("map.toml", text),
+            "error[KEY_UNKNOWN]: `x` is no key\n --> map.toml:3:1\n  = help: did you mean `y`?\n"
+        );
+    }
+
+    #[test]
+    fn a_long_line_is_shown_around_the_place() {
+        let text = format!("{}x{}", "é".repeat(500), "-".repeat(500));
+        let rendered = diagnostic(1, 501).render("map.toml", &text);
+        let mut lines = rendered.lines().skip(3);
+        let (shown, mark) = (lines.next().unwrap(), lines.next().unwrap());
+        let place = mark.chars().position(|c| c == '^').unwrap();
+        assert_eq!(shown.chars().nth(place), Some('x'));
+        assert_eq!(shown.chars().count(), "1 | ".len() + EXCERPT_CHARS_MAX + 2);
+    }
+}

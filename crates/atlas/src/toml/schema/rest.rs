@@ -1,0 +1,228 @@
+//! The keys of an annex, and of a statute pack.
+
+use crate::law::vocabulary::{Constraint, Trigger, UnknownCitizenship, Verified};
+use crate::limits;
+use crate::toml::schema::{Form, Table, needed, optional};
+
+/// An annex.
+pub(crate) static ANNEX: Table = Table {
+    what: "annex",
+    means: "Where a region's shards are, and which slots each owns.",
+    count_max: 1,
+    keys: &[
+        needed("region", Form::Name, "The region of the map that it is for."),
+        optional(
+            "version",
+            Form::Number(u64::MAX),
+            "0; needed where the map names `annex_signers`",
+            "Its number. The next one has a higher one, and a running gateway takes no lower one.",
+        ),
+        optional(
+            "ingress",
+            Form::Address,
+            "none: callers abroad are not told",
+            "Where a gateway inside the territory takes calls: `https://`, or `http://` on loopback.",
+        ),
+        needed(
+            "shards",
+            Form::Tables(&SHARD),
+            "At least one. Each of the slots 0 to 1023 belongs to exactly one of them.",
+        ),
+    ],
+};
+
+static SHARD: Table = Table {
+    what: "shard",
+    means: "One shard of the region.",
+    count_max: limits::SHARDS_MAX,
+    keys: &[
+        needed("name", Form::Name, "Its name within the region."),
+        needed("address", Form::Address, "Where gateways reach it."),
+        optional(
+            "audit",
+            Form::Address,
+            "none: auditors are not told",
+            "Where auditors reach its placement log.",
+        ),
+        needed("slots", Form::List(&Form::Slots), "The slots that it owns, such as `0-1023`."),
+    ],
+};
+
+/// A statute pack.
+pub(crate) static PACK: Table = Table {
+    what: "statute pack",
+    means: "One law as data: whom it covers, what it demands, where that is written, since when.",
+    count_max: 1,
+    keys: &[
+        needed(
+            "id",
+            Form::Name,
+            "Its name. Another text of the same law keeps it, and has another digest.",
+        ),
+        needed("jurisdiction", Form::Territory, "Whose law it is."),
+        needed("title", Form::Text, "What it says, in one line."),
+        needed("citation", Form::Text, "Where it is written."),
+        needed("source", Form::Text, "Where we read it."),
+        optional(
+            "looked_at",
+            Form::Date,
+            "it was not noted",
+            "The day on which the sources of the pack were last looked at.",
+        ),
+        optional(
+            "official",
+            Form::Flag,
+            "false: summaries of others",
+            "Whether `source` is an official publication of the law.",
+        ),
+        needed(
+            "trigger",
+            Form::Word(Trigger::WORDS),
+            "What makes it attach: the person's citizenship, where the person lives or is, or where the tenant is established.",
+        ),
+        needed("constraint", Form::Word(Constraint::WORDS), "What it demands."),
+        optional(
+            "scopes",
+            Form::Tables(&SCOPE),
+            "none",
+            "Others to whom it applies as well, with what it demands for them.",
+        ),
+        optional(
+            "readings",
+            Form::List(&Form::Word(Constraint::WORDS)),
+            "none: it is not in dispute",
+            "The readings that are in dispute, `constraint` among them. A map must choose.",
+        ),
+        optional(
+            "in_territory_under",
+            Form::List(&Form::Word(Constraint::WORDS)),
+            "none",
+            "The readings under which its records come in through gateways in its territory only: a map cannot say `anywhere`.",
+        ),
+        optional(
+            "unknown",
+            Form::Word(UnknownCitizenship::WORDS),
+            "`any-hint`",
+            "When a law of citizens attaches to those of whose citizenship nothing is known.",
+        ),
+        needed("from", Form::Date, "The first day on which it is in force."),
+        optional("until", Form::Date, "it goes on", "The last day on which it is in force."),
+        optional(
+            "status",
+            Form::Word(&["draft"]),
+            "it is none",
+            "That it is a draft: a map puts it in force only with `accept_draft`.",
+        ),
+        optional(
+            "draft_because",
+            Form::Text,
+            "none; needed where `status` is there",
+            "Why it is a draft.",
+        ),
+        optional(
+            "sectors",
+            Form::List(&Form::Name),
+            "all",
+            "The sectors that it is for: it attaches only for tenants that declare one of them.",
+        ),
+        optional(
+            "data",
+            Form::Text,
+            "all data",
+            "The kind of data that it is about, in words. A map must then list the collections that hold it.",
+        ),
+        optional(
+            "deny",
+            Form::List(&Form::Territory),
+            "none",
+            "Destinations that no clause opens.",
+        ),
+        optional(
+            "transfers",
+            Form::Table(&TRANSFERS),
+            "they begin with a clause",
+            "How transfers under it begin. Clauses of its jurisdiction then need `notified`.",
+        ),
+        optional(
+            "exemptions",
+            Form::Tables(&EXEMPTION),
+            "none",
+            "Grounds on which a collection may be outside of it.",
+        ),
+        needed("rules", Form::Tables(&RULE), "What the law says, at least one."),
+    ],
+};
+
+static SCOPE: Table = Table {
+    what: "scope",
+    means: "Others to whom a law applies beside those at the top of its pack: those whom another trigger finds, or of whom it demands something else. Each scope that is met attaches.",
+    count_max: limits::SCOPES_MAX,
+    keys: &[
+        needed("trigger", Form::Word(Trigger::WORDS), "What makes it attach to them."),
+        needed("constraint", Form::Word(Constraint::WORDS), "What it demands for them."),
+        optional(
+            "sectors",
+            Form::List(&Form::Name),
+            "all",
+            "The sectors of tenants that it is for.",
+        ),
+        optional("from", Form::Date, "with the law", "The first day on which it applies to them."),
+        optional("until", Form::Date, "with the law", "The last day on which it applies to them."),
+    ],
+};
+
+static TRANSFERS: Table = Table {
+    what: "table of transfers",
+    means: "How transfers under a law begin: with a notification, and a wait after it.",
+    count_max: 1,
+    keys: &[
+        needed(
+            "working_days",
+            Form::Number(limits::WORKING_DAYS_MAX),
+            "Days from Monday to Friday between the notification and the first transfer. Public holidays are not known: add them to `not_before` yourself.",
+        ),
+        optional(
+            "listed",
+            Form::List(&Form::Territory),
+            "none",
+            "Destinations that need no wait, only the notification.",
+        ),
+    ],
+};
+
+static EXEMPTION: Table = Table {
+    what: "exemption",
+    means: "A ground on which a collection may be outside of the law.",
+    count_max: limits::FACTS_MAX,
+    keys: &[
+        needed("id", Form::Name, "By which a map declares it."),
+        needed("says", Form::Text, "What it says, in our words."),
+        needed("citation", Form::Text, "Where it stands."),
+        needed("verified", Form::Word(Verified::WORDS), "How well this was verified."),
+        optional(
+            "source",
+            Form::Text,
+            "none; needed where it is `seen` or `weak`",
+            "The address of the page.",
+        ),
+    ],
+};
+
+static RULE: Table = Table {
+    what: "rule",
+    means: "One thing that the law says.",
+    count_max: limits::FACTS_MAX,
+    keys: &[
+        needed("says", Form::Text, "What it says, in our words."),
+        needed("citation", Form::Text, "Where it stands."),
+        needed("verified", Form::Word(Verified::WORDS), "How well this was verified."),
+        optional(
+            "source",
+            Form::Text,
+            "none; needed where it is `seen` or `weak`",
+            "The address of the page.",
+        ),
+        optional("from", Form::Date, "with the law", "The first day on which it holds."),
+        optional("until", Form::Date, "with the law", "The last day on which it held."),
+    ],
+};

@@ -1,0 +1,21 @@
+//! What maps, packs, rulings, plans and signatures must be like.
+
+mod border;
+mod carried;
+mod cases;
+mod exhaustive;
+mod golden;
+mod limits;
+mod model;
+mod plan;
+mod properties;
+mod random;
+mod reference;
+mod regimes;
+mod schema;
+mod sequences;
+mod small;
+mod statute_pages;
+mod support;
+mod widening;
+mod widening_keys;

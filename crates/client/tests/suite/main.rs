@@ -1,0 +1,4 @@
+//! The SDK against gateways that misbehave.
+
+mod follow;
+mod malformed;

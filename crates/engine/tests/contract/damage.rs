@@ -1,0 +1,214 @@
+//! Damaged files: a store that opens has everything, and one that has not is refused.
+
+#![expect(clippy::print_stdout, reason = "what a test measured, for who reads its output")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use engine::{Batch, Error, Kind, Options};
+
+const OPTIONS: Options = Options { cache_bytes: 16 << 20 };
+const COMMITS: u64 = 60;
+
+/// A number below `below` that follows from `seed`.
+fn below(seed: u64, below: u64) -> u64 {
+    crate::numbered::bytes(seed, 8)
+        .into_iter()
+        .fold(0, |sum, byte| (sum * 256 + u64::from(byte)) % below)
+}
+
+/// A closed store of [`COMMITS`] commits in `folder`.
+fn build(kind: Kind, folder: &Path) {
+    for from in [0, COMMITS / 2] {
+        let engine = engine::open(kind, folder, OPTIONS).expect("open");
+        for number in from..from + COMMITS / 2 {
+            let head = engine.head().expect("head");
+            engine.commit(crate::numbered::batch(number), head, number + 1).expect("commit");
+        }
+    }
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).expect("folder") {
+        let path = entry.expect("entry").path();
+        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+    }
+    found.sort();
+    found
+}
+
+fn copy(from: &Path, to: &Path) {
+    for file in files(from) {
+        let target = to.join(file.strip_prefix(from).expect("below"));
+        fs::create_dir_all(target.parent().expect("parent")).expect("folder");
+        fs::copy(&file, &target).expect("copy");
+    }
+    // sled wants its folder of blobs, which is empty.
+    fs::create_dir_all(to.join("store/blobs")).expect("folder");
+}
+
+/// Opens and compares everything: `true` if all is there, `false` if it was refused.
+fn whole(kind: Kind, folder: &Path, what: &str) -> bool {
+    let refused = match engine::open(kind, folder, OPTIONS) {
+        Ok(engine) => match crate::numbered::check(&*engine) {
+            Ok(size) => {
+                assert_eq!(size, COMMITS, "{what}: opened with less than was acknowledged");
+                return true;
+            }
+            Err(why) => why,
+        },
+        Err(why) => why.to_string(),
+    };
+    assert!(!refused.contains("WRONG"), "{what}: {refused}");
+    false
+}
+
+fn a_flipped_byte(kind: Kind) {
+    const FLIPS: u64 = 150;
+    let place = tempfile::tempdir().expect("folder");
+    let sound = place.path().join("sound");
+    build(kind, &sound);
+    let files = files(&sound);
+    let (mut refused, mut unharmed) = (0, 0);
+    for flip in 0..FLIPS {
+        let turn = usize::try_from(flip).expect("small") % files.len();
+        let file = files.get(turn).expect("a file");
+        let mut bytes = fs::read(file).expect("read");
+        let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1);
+        if used == 0 {
+            continue;
+        }
+        let at = below(flip, used);
+        let byte = bytes.get_mut(usize::try_from(at).expect("small")).expect("a byte");
+        *byte ^= 1 << below(flip + 7, 8);
+        let folder = place.path().join("damaged");
+        copy(&sound, &folder);
+        let name = file.strip_prefix(&sound).expect("below");
+        fs::write(folder.join(name), bytes).expect("write");
+        let what = format!("{}: byte {at} of {}", kind.as_str(), name.display());
+        if whole(kind, &folder, &what) {
+            unharmed += 1
+        } else {
+            refused += 1
+        }
+        fs::remove_dir_all(&folder).expect("remove");
+    }
+    println!("{}: {refused} refused, {unharmed} opened whole", kind.as_str());
+    assert!(refused > 20);
+}
+
+#[test]
+fn a_flipped_byte_of_sled_is_refused_or_harmless() {
+    a_flipped_byte(Kind::Sled);
+}
+
+#[test]
+fn a_flipped_byte_of_fjall_is_refused_or_harmless() {
+    a_flipped_byte(Kind::Fjall);
+}
+
+/// A refusal that says what to do.
+fn assert_damaged(kind: Kind, refused: &Error) {
+    assert!(matches!(refused, Error::Damaged { .. }), "{kind:?}: {refused}");
+    assert!(refused.to_string().contains("restore"), "{refused}");
+}
+
+/// The libraries take a log that was cut for one that ends there: the witness does not. Half
+/// of sled's log was seen to open with everything in it (at the second opening, in 3 of 540 runs on
+/// a busy machine), which is no loss; its first page alone never opens.
+#[test]
+fn a_cut_or_missing_log_is_refused_until_the_loss_is_accepted() {
+    for (kind, log) in [(Kind::Sled, "store/db"), (Kind::Fjall, "store/0.jnl")] {
+        let place = tempfile::tempdir().expect("folder");
+        let folder = place.path();
+        build(kind, folder);
+        let log = folder.join(log);
+        let bytes = fs::read(&log).expect("read");
+        let used = bytes.iter().rposition(|byte| *byte != 0).expect("used");
+        fs::write(&log, &bytes[..used / 2]).expect("cut");
+        for _ in 0..2 {
+            match engine::open(kind, folder, OPTIONS) {
+                Ok(engine) => {
+                    assert_eq!(kind, Kind::Sled, "half of a journal opened");
+                    assert_eq!(crate::numbered::check(&*engine), Ok(COMMITS));
+                }
+                Err(refused) => assert_damaged(kind, &refused),
+            }
+        }
+        fs::write(&log, &bytes[..4096]).expect("cut");
+        for _ in 0..2 {
+            assert_damaged(kind, &engine::open(kind, folder, OPTIONS).expect_err("cut"));
+        }
+        fs::remove_dir_all(folder.join("store")).expect("remove");
+        fs::create_dir(folder.join("store")).expect("an empty store");
+        let refused = engine::open(kind, folder, OPTIONS).expect_err("empty");
+        assert!(matches!(refused, Error::Damaged { .. }), "{kind:?}: {refused}");
+        engine::accept_loss(folder).expect("accept");
+        let engine = engine::open(kind, folder, OPTIONS).expect("open");
+        let head = engine.head().expect("head");
+        assert_eq!(head.size, 0);
+        engine.commit(Batch::new(), head, 1).expect("commit");
+        assert!(matches!(engine::accept_loss(folder), Err(Error::Locked { .. })));
+    }
+}
+
+/// Rows of a table that was written out, one of which does not read back: it alone is refused, with
+/// the table's file; the same opening reads all others, and commits.
+#[test]
+fn one_damaged_block_of_fjall_harms_its_own_rows_alone() {
+    const ROWS: u64 = 90;
+    let place = tempfile::tempdir().expect("folder");
+    let folder = place.path();
+    let key = |row: u64| row.to_be_bytes();
+    let tables = || {
+        let files = files(&folder.join("store")).into_iter();
+        let of_table = |path: &PathBuf| path.parent().is_some_and(|p| p.ends_with("tables"));
+        files.filter(of_table).max_by_key(|path| fs::metadata(path).expect("a file").len())
+    };
+    let engine = engine::open(Kind::Fjall, folder, OPTIONS).expect("open");
+    for row in 0..ROWS {
+        let mut batch = Batch::new();
+        batch.put(key(row), crate::numbered::bytes(row, 1 << 20));
+        let head = engine.head().expect("head");
+        engine.commit(batch, head, row + 1).expect("commit");
+    }
+    // The library writes a buffer of 64 MiB out in the background.
+    let whole = |path: PathBuf| fs::metadata(path).expect("a file").len() > 50 << 20;
+    while !tables().is_some_and(whole) {
+        std::thread::yield_now();
+    }
+    drop(engine);
+    let table = tables().expect("a table");
+    let mut bytes = fs::read(&table).expect("read");
+    let half = bytes.len() / 2;
+    *bytes.get_mut(half).expect("a byte") ^= 1;
+    fs::write(&table, bytes).expect("write");
+
+    let engine = engine::open(Kind::Fjall, folder, OPTIONS).expect("open");
+    let read = |row| engine.get_many(&[&key(row)]).map(|mut found| found.pop().flatten());
+    let mut damaged = Vec::new();
+    for row in 0..ROWS {
+        match read(row) {
+            Ok(value) => assert!(value == Some(crate::numbered::bytes(row, 1 << 20)), "row {row}"),
+            Err(Error::Damaged { file, .. }) => {
+                assert_eq!(file, table);
+                damaged.push(row);
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert!((1..=2).contains(&damaged.len()), "{damaged:?}");
+    let broken = *damaged.first().expect("one");
+    // Together with a sound row it is refused, and the sound one is read alone.
+    assert!(engine.get_many(&[&key(0), &key(broken)]).is_err());
+    assert!(read(0).is_ok());
+    let limit = engine::ScanLimit { rows: usize::MAX, bytes: usize::MAX };
+    let all = engine.scan(&engine::Span::all(), engine::Order::Ascending, limit);
+    assert!(matches!(all, Err(Error::Damaged { file, .. }) if file == table));
+    let head = engine.head().expect("head");
+    let mut batch = Batch::new();
+    batch.put(key(broken), "new");
+    engine.commit(batch, head, ROWS + 1).expect("commits go on");
+    assert_eq!(read(broken), Ok(Some(b"new".to_vec())));
+}

@@ -1,0 +1,8 @@
+//! The contract of an engine, kept by each of them, under faults.
+
+mod conformance;
+mod damage;
+mod faults;
+mod full;
+mod numbered;
+mod suite;

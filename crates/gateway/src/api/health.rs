@@ -1,0 +1,133 @@
+//! What `grpc.health.v1` and `/readyz` say: the gateway, each of its services, and each region.
+//! gRPC names a region `region/<name>`, and so does a line of `/readyz`.
+//!
+//! The gateway serves while it takes calls and a shard of any region is within its reach. A region
+//! that is away concerns its own people alone; without any region there is nothing to serve.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use link::ops::admin_http::Health;
+use terms::{RegionId, ShardId};
+use tokio::sync::Mutex;
+use tonic::server::NamedService;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+use wire::v1::records_server::RecordsServer;
+use wire::v1::region_maps_server::RegionMapsServer;
+use wire::v1::subjects_server::SubjectsServer;
+
+/// What holds readiness back while no shard is within reach.
+const NO_SHARD: &str = "no shard is within reach";
+
+/// The regions, and which of their shards are within reach.
+pub(crate) struct Regions {
+    reporter: HealthReporter,
+    health: Health,
+    /// Reported under the lock, so that two reports cannot overtake one another.
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Whether calls are taken.
+    open: bool,
+    regions: BTreeMap<RegionId, Shards>,
+}
+
+/// The shards of one region.
+#[derive(Default)]
+struct Shards {
+    up: BTreeSet<ShardId>,
+    missing: BTreeSet<ShardId>,
+}
+
+impl Regions {
+    /// No shards are looked for yet, and no calls are taken.
+    pub(crate) fn new(reporter: HealthReporter, health: Health) -> Self {
+        health.hold(NO_SHARD, true);
+        Self { reporter, health, state: Mutex::default() }
+    }
+
+    /// Whether calls are taken, from now on.
+    pub(crate) async fn open(&self, open: bool) {
+        let mut state = self.state.lock().await;
+        state.open = open;
+        self.health.set_ready(open);
+        self.report(&state).await;
+    }
+
+    /// Another shard is to be within reach, and is not yet.
+    pub(crate) async fn know(&self, region: &RegionId, shard: &ShardId) {
+        self.change(region, |shards| {
+            shards.missing.insert(shard.clone());
+        })
+        .await;
+    }
+
+    /// A shard is no longer looked for.
+    pub(crate) async fn forget(&self, region: &RegionId, shard: &ShardId) {
+        self.change(region, |shards| {
+            shards.missing.remove(shard);
+            shards.up.remove(shard);
+        })
+        .await;
+    }
+
+    /// A shard is within reach, or is not.
+    pub(crate) async fn set(&self, region: &RegionId, shard: &ShardId, up: bool) {
+        self.change(region, |Shards { up: there, missing }| {
+            let (from, to) = if up { (missing, there) } else { (there, missing) };
+            // One that is looked for no more stays forgotten.
+            to.extend(from.take(shard));
+        })
+        .await;
+    }
+
+    async fn change(&self, region: &RegionId, change: impl FnOnce(&mut Shards)) {
+        let mut state = self.state.lock().await;
+        let shards = state.regions.entry(region.clone()).or_default();
+        change(shards);
+        let name = format!("region/{region}");
+        let serving = shards.missing.is_empty() && !shards.up.is_empty();
+        self.reporter.set_service_status(&name, status(serving)).await;
+        if shards.up.is_empty() && shards.missing.is_empty() {
+            self.health.unset_fact(&name);
+        } else {
+            self.health.set_fact(name, shards.shown());
+        }
+        self.report(&state).await;
+    }
+
+    /// Reports what holds for the gateway and for all of its services.
+    async fn report(&self, state: &State) {
+        let within_reach = state.regions.values().any(|shards| !shards.up.is_empty());
+        self.health.hold(NO_SHARD, !within_reach);
+        let status = status(state.open && within_reach);
+        for name in SERVICES {
+            self.reporter.set_service_status(name, status).await;
+        }
+    }
+}
+
+/// The gateway as a whole, and its services.
+const SERVICES: [&str; 4] = [
+    "",
+    <RecordsServer<crate::api::records::Service> as NamedService>::NAME,
+    <SubjectsServer<crate::api::subjects::Service> as NamedService>::NAME,
+    <RegionMapsServer<crate::api::region_maps::Service> as NamedService>::NAME,
+];
+
+const fn status(serving: bool) -> ServingStatus {
+    if serving { ServingStatus::Serving } else { ServingStatus::NotServing }
+}
+
+impl Shards {
+    fn shown(&self) -> String {
+        if self.missing.is_empty() {
+            return "within reach".to_owned();
+        }
+        let missing: Vec<&str> = self.missing.iter().map(ShardId::as_str).collect();
+        let word = if self.up.is_empty() { "out of reach" } else { "partly within reach" };
+        format!("{word}; missing: {}", missing.join(", "))
+    }
+}

@@ -1,0 +1,495 @@
+//! The service `RegionMaps`: what is in force where, and how the next map gets there.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use atlas::{Date, Epoch, SealedMap, SignedMap, Succession};
+use futures_util::future::join_all;
+use prost_types::Timestamp;
+use terms::{Detail, Fault, Reason, RegionId, Rounded};
+use tokio::time::{Instant, timeout_at};
+use tonic::{Request, Response, Status};
+use wire::session::{self as proto, call::Op, reply::Outcome};
+use wire::v1;
+use wire::v1::region_maps_server::RegionMaps;
+
+use crate::Shared;
+use crate::api::context::Asked;
+use crate::map::routing::Routing;
+use crate::map::sync::{fetch, offer};
+use crate::shards::in_flight::Effect;
+use crate::shards::session::{Ask, Peer, Session};
+
+/// Time that one shard has to walk over its subjects.
+const SURVEY_MAX: Duration = Duration::from_secs(60);
+
+/// Kinds of effects of a map that one answer tells apart: with all their fields it stays below what
+/// callers decode.
+const PLAN_MOVES_MAX: usize = 12_288;
+
+/// Rulings by region, collection, fate and detail.
+type Moves = BTreeMap<[String; 4], Rounded>;
+
+/// The service. Clones share everything.
+#[derive(Clone)]
+pub(crate) struct Service(pub(crate) Arc<Shared>);
+
+#[tonic::async_trait]
+impl RegionMaps for Service {
+    async fn get(
+        &self,
+        request: Request<v1::GetRegionMapRequest>,
+    ) -> Result<Response<v1::SignedRegionMap>, Status> {
+        let (asked, request) = Asked::open(&self.0.desk, request)?;
+        let answer = in_time(&asked, get(&self.0, request.epoch)).await;
+        asked.answer(answer)
+    }
+
+    async fn check(
+        &self,
+        request: Request<v1::CheckRegionMapRequest>,
+    ) -> Result<Response<v1::CheckRegionMapResponse>, Status> {
+        let (asked, request) = Asked::open(&self.0.desk, request)?;
+        let shared = Arc::clone(&self.0);
+        let checked = async {
+            let _reading = self.0.charts.reading.acquire().await;
+            blocking(move || check(&shared, request)).await
+        };
+        let answer = in_time(&asked, checked).await;
+        asked.answer(answer)
+    }
+
+    async fn plan(
+        &self,
+        request: Request<v1::PlanRegionMapRequest>,
+    ) -> Result<Response<v1::PlanRegionMapResponse>, Status> {
+        let (asked, request) = Asked::open(&self.0.desk, request)?;
+        let answer = in_time(&asked, plan(&self.0, &asked, request)).await;
+        asked.answer(answer)
+    }
+
+    async fn apply(
+        &self,
+        request: Request<v1::ApplyRegionMapRequest>,
+    ) -> Result<Response<v1::ApplyRegionMapResponse>, Status> {
+        let (asked, request) = Asked::open(&self.0.desk, request)?;
+        let answer = in_time(&asked, apply(&self.0, request)).await;
+        asked.answer(answer)
+    }
+
+    async fn status(
+        &self,
+        request: Request<v1::RegionMapStatusRequest>,
+    ) -> Result<Response<v1::RegionMapStatus>, Status> {
+        let (asked, _) = Asked::open(&self.0.desk, request)?;
+        let routing = self.0.charts.pin();
+        let shards = routing.sessions().map(|session| v1::ShardMap {
+            audit_address: routing.audit(&session.peer).unwrap_or_default().to_owned(),
+            ..shard_map(session)
+        });
+        let shards = shards.collect();
+        let gateway = Some(to_wire(routing.map().epoch()));
+        asked.answer(Ok(v1::RegionMapStatus { gateway, shards }))
+    }
+
+    async fn history(
+        &self,
+        request: Request<v1::RegionMapHistoryRequest>,
+    ) -> Result<Response<v1::RegionMapHistory>, Status> {
+        let (asked, request) = Asked::open(&self.0.desk, request)?;
+        let answer = in_time(&asked, history(&self.0, &asked, &request)).await;
+        asked.answer(answer)
+    }
+}
+
+/// What a call gives before its caller's deadline. A map that is applied is applied to each shard
+/// by itself: the same call again finds out where it is, and goes on with the rest.
+async fn in_time<T>(
+    asked: &Asked,
+    work: impl Future<Output = Result<T, Fault>>,
+) -> Result<T, Fault> {
+    let done = timeout_at(asked.deadline.of_call(), work).await;
+    done.unwrap_or_else(|_| Err(Reason::DeadlinePassed.into()))
+}
+
+async fn get(shared: &Shared, epoch: u64) -> Result<v1::SignedRegionMap, Fault> {
+    let routing = shared.charts.pin();
+    let wanted = if epoch == 0 { routing.map().epoch().number } else { epoch };
+    let fetched = routing
+        .sessions()
+        .filter(|session| session.is_up())
+        .map(|session| fetch(session, proto::MapFetch { epoch: wanted, after: false }));
+    // No shard is believed for being one: the map in force is known by its digest, an earlier one
+    // by its signatures and the number in it.
+    let own = routing.map().epoch();
+    let given = join_all(fetched).await.into_iter().filter_map(Result::ok);
+    let good = given.into_iter().find(|signed| {
+        if wanted == own.number {
+            return signed.digest() == own.digest;
+        }
+        let opened = shared.charts.open(signed);
+        opened.is_ok_and(|sealed| sealed.map.epoch().number == wanted)
+    });
+    let mine = || (wanted == own.number).then(|| SignedMap::of(routing.map(), String::new()));
+    if let Some(SignedMap { text, note, packs }) = good.or_else(mine) {
+        return Ok(v1::SignedRegionMap { text, note, packs });
+    }
+    Err(Fault::new(Reason::MapGap)
+        .field("epoch")
+        .problem("no shard within reach has a map of that version whose signatures count")
+        .cure("ask for one that `bailiwick map history` names"))
+}
+
+/// Work that takes a core for a while.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
+) -> Result<T, Fault> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(Reason::Internal.into()))
+}
+
+fn check(
+    shared: &Shared,
+    request: v1::CheckRegionMapRequest,
+) -> Result<v1::CheckRegionMapResponse, Fault> {
+    let signed = from_wire(request.map)?;
+    let date = day(&request.as_of, shared)?;
+    let checked = signed.check(date)?;
+    let widens = match &checked.map {
+        Some(map) => {
+            let own = shared.charts.pin();
+            atlas::widening(Some(own.map()), map).iter().map(ToString::to_string).collect()
+        }
+        None => Vec::new(),
+    };
+    let findings = checked.findings.into_iter().map(|found| v1::MapFinding {
+        error: found.severity() == atlas::Severity::Error,
+        line: u32::try_from(found.line).unwrap_or(u32::MAX),
+        column: u32::try_from(found.column).unwrap_or(u32::MAX),
+        code: found.code.to_owned(),
+        problem: found.problem,
+        cure: found.cure,
+    });
+    Ok(v1::CheckRegionMapResponse { findings: findings.collect(), widens })
+}
+
+async fn plan(
+    shared: &Shared,
+    asked: &Asked,
+    request: v1::PlanRegionMapRequest,
+) -> Result<v1::PlanRegionMapResponse, Fault> {
+    let number = match request.as_of.as_str() {
+        "" => 0,
+        text => day(text, shared)?.day(),
+    };
+    let signed = from_wire(request.map)?;
+    let read = signed.clone();
+    let reading = shared.charts.reading.acquire().await;
+    blocking(move || read.read().map(|_| ())).await?;
+    drop(reading);
+    let bytes = signed.bytes();
+    let routing = shared.charts.pin();
+    let SignedMap { text, note, packs } = signed;
+    let map = Some(proto::SignedMap { text, note, packs });
+    let surveyed = routing.sessions().map(|session| {
+        let op = Op::Survey(proto::Survey { map: map.clone(), day: number });
+        async move { (session, of_operator(session, asked, (op, bytes), SURVEY_MAX).await) }
+    });
+    // Shards of one region are told together, by the sum of their ranges.
+    let mut subjects = Rounded::default();
+    let mut answer = v1::PlanRegionMapResponse {
+        against: Some(to_wire(routing.map().epoch())),
+        ..Default::default()
+    };
+    let mut moves = Moves::new();
+    for (session, surveyed) in join_all(surveyed).await {
+        let region = session.peer.region.as_str();
+        match surveyed {
+            Ok(Outcome::Surveyed(surveyed)) => {
+                subjects = subjects.plus(range(surveyed.subjects));
+                for count in surveyed.counts {
+                    add_move(&mut moves, region, count);
+                }
+            }
+            Ok(_) => return Err(Reason::Internal.into()),
+            Err(fault) => {
+                tracing::warn!(region, reason = %fault.reason, "a shard was not surveyed");
+                answer.unreachable.push(region.to_owned());
+            }
+        }
+    }
+    answer.unreachable.sort_unstable();
+    answer.unreachable.dedup();
+    answer.subjects = to_range(subjects);
+    answer.moves = planned(moves);
+    Ok(answer)
+}
+
+const fn to_range(Rounded { at_least, at_most }: Rounded) -> Option<v1::CountRange> {
+    Some(v1::CountRange { at_least, at_most })
+}
+
+fn planned(moves: Moves) -> Vec<v1::PlannedMove> {
+    let one = |([region, collection, fate, detail], count): ([String; 4], Rounded)| {
+        v1::PlannedMove { region, collection, fate, detail, count: to_range(count) }
+    };
+    moves.into_iter().map(one).collect()
+}
+
+/// A range that a shard has told; one that it left out is none.
+fn range(told: Option<proto::CountRange>) -> Rounded {
+    let proto::CountRange { at_least, at_most } = told.unwrap_or_default();
+    Rounded { at_least, at_most }
+}
+
+/// Adds what one shard counted. What is beyond the kinds that an answer holds is counted together
+/// by region, as the shards do with theirs.
+fn add_move(moves: &mut Moves, region: &str, counted: proto::SurveyCount) {
+    let proto::SurveyCount { collection, fate, detail, count } = counted;
+    let mut kind = [region.to_owned(), collection, fate, detail];
+    if moves.len() >= PLAN_MOVES_MAX && !moves.contains_key(&kind) {
+        kind = [region.to_owned(), String::new(), "other".to_owned(), String::new()];
+    }
+    let told = moves.entry(kind).or_default();
+    *told = told.plus(range(count));
+}
+
+async fn apply(
+    shared: &Shared,
+    request: v1::ApplyRegionMapRequest,
+) -> Result<v1::ApplyRegionMapResponse, Fault> {
+    let signed = from_wire(request.map)?;
+    let routing = shared.charts.pin();
+    let own = routing.map().epoch().number;
+    let opened = signed.clone();
+    let charts = Arc::clone(&shared.charts);
+    let sealed = blocking(move || charts.open(&opened)).await?;
+    let again = sealed.map.epoch() == routing.map().epoch();
+    if own != request.expect_epoch && !again {
+        let fault = Fault::new(Reason::MapEpochChanged).field("expect_epoch");
+        return Err(fault.with(Detail::MapEpoch, own));
+    }
+    atlas::succeeds(Some(routing.map()), &sealed.map, sealed.by.len())?;
+    let map = Some(to_wire(sealed.map.epoch()));
+    if request.validate_only {
+        return Ok(v1::ApplyRegionMapResponse { map, shards: Vec::new() });
+    }
+    let shards = offer_to_all(shared, &routing, (&signed, &sealed)).await?;
+    Ok(v1::ApplyRegionMapResponse { map, shards })
+}
+
+/// Gives a map to every shard within reach; once one has it, the gateway rules by it too.
+async fn offer_to_all(
+    shared: &Shared,
+    routing: &Routing,
+    (signed, sealed): (&SignedMap, &SealedMap),
+) -> Result<Vec<v1::ShardMap>, Fault> {
+    let offered = routing.sessions().map(|session| async move {
+        let taken = offer(session, signed).await;
+        (session, taken)
+    });
+    let (mut shards, mut first, mut taken) = (Vec::new(), None, false);
+    for (session, outcome) in join_all(offered).await {
+        let mut told = shard_map(session);
+        match outcome {
+            Ok(held) => {
+                shared.charts.heard(session, held.epoch, &held.digest);
+                told.map = Some(v1::RegionMapRef { epoch: held.epoch, digest: held.digest });
+                taken = true;
+            }
+            Err(fault) => {
+                fault.reason.as_str().clone_into(&mut told.reason);
+                told.problem = fault.to_string();
+                // What a shard says counts more than that another was not reached.
+                let says = fault.reason != Reason::RegionUnavailable;
+                if first.is_none() || says {
+                    first = Some(fault);
+                }
+            }
+        }
+        shards.push(told);
+    }
+    match first {
+        Some(fault) if !taken => Err(fault),
+        _ => {
+            // A still newer one may have come in between: what shards have taken is applied.
+            match shared.charts.take(sealed, |_| true) {
+                Ok(Succession::Next) => {
+                    tracing::info!(map_epoch = sealed.map.epoch().number, "a map was applied here");
+                }
+                Ok(Succession::Same) => {}
+                Err(fault) => tracing::warn!(reason = %fault.reason, "applied, and not here"),
+            }
+            Ok(shards)
+        }
+    }
+}
+
+async fn history(
+    shared: &Shared,
+    asked: &Asked,
+    request: &v1::RegionMapHistoryRequest,
+) -> Result<v1::RegionMapHistory, Fault> {
+    let routing = shared.charts.pin();
+    let wanted = match request.region.as_str() {
+        "" => None,
+        name => Some(RegionId::parse(name).map_err(|why| Fault::id("region", why))?),
+    };
+    if wanted.as_ref().is_some_and(|name| routing.map().region(name).is_none()) {
+        return Err(Fault::new(Reason::DomicileUnknown).field("region"));
+    }
+    let page = Page::parse(&request.page_token)?;
+    let of_region = |session: &&Arc<Session>| {
+        let peer = &session.peer;
+        session.is_up()
+            && wanted.as_ref().is_none_or(|name| peer.region == *name)
+            && page.as_ref().is_none_or(|page| page.is_of(peer))
+    };
+    let session = routing.sessions().find(of_region).ok_or(Reason::RegionUnavailable)?;
+    let after = page.map_or(0, |page| page.after);
+    let op = Op::MapHistory(proto::MapHistory { after });
+    let Outcome::History(taken) = of_operator(session, asked, (op, 0), SURVEY_MAX).await? else {
+        return Err(Reason::Internal.into());
+    };
+    let (region, shard) = (session.peer.region.to_string(), session.peer.shard.to_string());
+    let last = taken.maps.last().and_then(|taken| taken.map.as_ref());
+    let next = last.filter(|_| taken.more).map(|map| format!("{region}/{shard}/{}", map.epoch));
+    let maps = taken.maps.into_iter().map(|taken| {
+        let map = taken.map.unwrap_or_default();
+        let take_time = Timestamp { seconds: i64::from(taken.minute) * 60, nanos: 0 };
+        v1::TakenRegionMap {
+            map: Some(v1::RegionMapRef { epoch: map.epoch, digest: map.digest }),
+            take_time: Some(take_time),
+            signers: taken.signers,
+        }
+    });
+    let (maps, next_page_token) = (maps.collect(), next.unwrap_or_default());
+    Ok(v1::RegionMapHistory { region, shard, maps, next_page_token })
+}
+
+/// Where a page of a history begins. All pages are of one shard.
+struct Page<'a> {
+    region: &'a str,
+    shard: &'a str,
+    after: u64,
+}
+
+impl<'a> Page<'a> {
+    /// `None`: the first page.
+    fn parse(token: &'a str) -> Result<Option<Self>, Fault> {
+        if token.is_empty() {
+            return Ok(None);
+        }
+        let mut parts = token.splitn(3, '/');
+        let (region, shard, after) = (parts.next(), parts.next(), parts.next());
+        match (region, shard, after.and_then(|number| number.parse().ok())) {
+            (Some(region), Some(shard), Some(after)) => Ok(Some(Self { region, shard, after })),
+            _ => Err(Fault::new(Reason::FieldInvalid)
+                .field("page_token")
+                .problem("is no token that an answer gave")
+                .cure("use next_page_token of the answer before, or none for the first page")),
+        }
+    }
+
+    fn is_of(&self, peer: &Peer) -> bool {
+        peer.region.as_str() == self.region && peer.shard.as_str() == self.shard
+    }
+}
+
+/// A question of an operator to one shard.
+async fn of_operator(
+    session: &Session,
+    asked: &Asked,
+    (op, body): (Op, usize),
+    within: Duration,
+) -> Result<Outcome, Fault> {
+    let (acting, share) = (&asked.turn.acting, &asked.turn.share);
+    let deadline = (Instant::now() + within).min(asked.deadline.of_call());
+    let (effect, load) = (Effect::Read, share.carry(body, (&session.peer.region, usize::MAX))?);
+    let ask = Ask { acting, deadline, effect, body, load, op };
+    let answered = timeout_at(deadline, session.call(ask, 0)).await;
+    Ok(answered.map_err(|_| Fault::new(Reason::DeadlinePassed))??.outcome)
+}
+
+fn shard_map(session: &Session) -> v1::ShardMap {
+    v1::ShardMap {
+        region: session.peer.region.to_string(),
+        shard: session.peer.shard.to_string(),
+        reachable: session.is_up(),
+        map: session.map().map(to_wire),
+        ..Default::default()
+    }
+}
+
+fn to_wire(epoch: Epoch) -> v1::RegionMapRef {
+    v1::RegionMapRef { epoch: epoch.number, digest: epoch.digest.to_vec().into() }
+}
+
+fn from_wire(map: Option<v1::SignedRegionMap>) -> Result<SignedMap, Fault> {
+    let map = map.unwrap_or_default();
+    if map.text.is_empty() {
+        return Err(Fault::new(Reason::FieldMissing).field("map.text"));
+    }
+    let signed = SignedMap { text: map.text, note: map.note, packs: map.packs }.trimmed();
+    signed.bounded()?;
+    Ok(signed)
+}
+
+/// The day that is asked about; today, if none is named.
+fn day(text: &str, shared: &Shared) -> Result<Date, Fault> {
+    if text.is_empty() {
+        return Ok(Date::of(shared.clock.now()));
+    }
+    let wrong = || Fault::new(Reason::FieldInvalid).field("as_of").problem("is no day");
+    Date::parse(text).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use wire::bounded::check;
+
+    use super::*;
+
+    #[test]
+    fn a_plan_of_many_shards_is_decoded_by_those_who_ask() {
+        let mut moves = Moves::new();
+        for region in 0..20 {
+            for n in 0..4_097 {
+                let counted = proto::SurveyCount {
+                    collection: format!("c{n}"),
+                    fate: "elsewhere".to_owned(),
+                    detail: "eu-fra".to_owned(),
+                    count: Some(proto::CountRange { at_least: 10, at_most: 19 }),
+                };
+                add_move(&mut moves, &format!("r{region}"), counted);
+            }
+        }
+        let all: u64 = moves.values().map(|told| told.at_least).sum();
+        assert_eq!(all, 20 * 4_097 * 10, "each ruling is counted once");
+        let answer = v1::PlanRegionMapResponse { moves: planned(moves), ..Default::default() };
+        assert!(answer.moves.iter().any(|kind| kind.fate == "other"));
+        let bytes = prost::Message::encode_to_vec(&answer);
+        assert_eq!(check::<v1::PlanRegionMapResponse>(&bytes), Ok(()));
+    }
+
+    #[test]
+    fn the_pages_of_a_history_are_of_one_shard() {
+        let peer = |shard: &str| Peer {
+            region: RegionId::parse("eu-fra").unwrap(),
+            shard: terms::ShardId::parse(shard).unwrap(),
+            territory: "DE",
+            address: String::new(),
+        };
+        assert!(Page::parse("").unwrap().is_none());
+        let page = Page::parse("eu-fra/s1/256").unwrap().unwrap();
+        assert_eq!(page.after, 256);
+        assert!(page.is_of(&peer("s1")) && !page.is_of(&peer("s2")));
+        for wrong in ["256", "eu-fra/s1", "eu-fra/s1/", "eu-fra/s1/-1", "eu-fra/s1/2/3"] {
+            let fault = Page::parse(wrong).err().unwrap();
+            assert_eq!(
+                (fault.reason, fault.field.as_deref()),
+                (Reason::FieldInvalid, Some("page_token"))
+            );
+        }
+    }
+}

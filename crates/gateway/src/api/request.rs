@@ -1,0 +1,281 @@
+//! From requests to what they mean: every field checked, every limit kept, every complaint with
+//! the path of its field and never with what stood in it.
+
+use atlas::{EvidenceKind, Findings, RegionMap};
+use bytes::Bytes;
+use evidence::Sources;
+use terms::{Collection, Detail, Fault, Reason, RecordKey, RegionId, RequestId, SubjectId, limits};
+use wire::v1;
+
+use crate::auth::caller::Caller;
+
+/// Bytes of an etag: more than any shard makes.
+const ETAG_BYTES_MAX: usize = 64;
+
+/// Collections that one error names.
+const COLLECTIONS_SHOWN_MAX: usize = 32;
+
+/// A record, by whose and what it is.
+pub(crate) struct Target {
+    pub(crate) subject: SubjectId,
+    pub(crate) domicile: Option<RegionId>,
+    pub(crate) collection: Collection,
+    pub(crate) key: String,
+}
+
+/// What the caller gave to show where the subject belongs.
+pub(crate) struct Given {
+    pub(crate) findings: Findings,
+    /// Whether anything was given, be it that it says nothing for certain.
+    pub(crate) any: bool,
+    /// Whether numbering plans were read for it.
+    pub(crate) by_phone: bool,
+    /// Whether the IP database was read for it.
+    pub(crate) by_ip: bool,
+}
+
+/// The conditions on what is stored already.
+pub(crate) struct Condition {
+    pub(crate) if_version: Option<i64>,
+    pub(crate) etag: String,
+}
+
+/// A put that is well-formed.
+pub(crate) struct Put {
+    pub(crate) target: Target,
+    pub(crate) body: Bytes,
+    pub(crate) request_id: RequestId,
+    pub(crate) condition: Condition,
+    pub(crate) create_subject: bool,
+    pub(crate) given: Given,
+    pub(crate) validate_only: bool,
+    /// Whether the receipt is to prove that the log has it.
+    pub(crate) prove: bool,
+}
+
+/// A delete that is well-formed.
+pub(crate) struct Delete {
+    pub(crate) target: Target,
+    pub(crate) request_id: RequestId,
+    pub(crate) condition: Condition,
+    pub(crate) validate_only: bool,
+    /// Whether the receipt is to prove that the log has it.
+    pub(crate) prove: bool,
+}
+
+/// The creation of a subject, well-formed.
+pub(crate) struct Create {
+    pub(crate) subject: SubjectId,
+    pub(crate) domicile: Option<RegionId>,
+    pub(crate) collection: Collection,
+    pub(crate) request_id: RequestId,
+    pub(crate) given: Given,
+    pub(crate) validate_only: bool,
+    /// Whether the receipt is to prove that the log has it.
+    pub(crate) prove: bool,
+}
+
+/// A question about a placement, well-formed.
+pub(crate) struct Resolve {
+    pub(crate) collection: Collection,
+    pub(crate) given: Given,
+}
+
+/// Reads requests under one map.
+#[derive(Clone, Copy)]
+pub(crate) struct Reader<'a> {
+    pub(crate) map: &'a RegionMap,
+    pub(crate) sources: &'a Sources,
+    /// Who asks: what is not its to use is refused before it is said whether it is there.
+    pub(crate) caller: &'a Caller,
+}
+
+impl Reader<'_> {
+    /// Reads a put.
+    pub(crate) fn put(self, request: v1::PutRecordRequest) -> Result<Put, Fault> {
+        let target = self.target(request.subject, &request.collection, request.key)?;
+        let request_id = request_id(&request.request_id)?;
+        let condition = condition(request.if_version, request.etag)?;
+        self.body(&target.collection, request.body.len())?;
+        let given = self.given(&request.evidence, &request.findings)?;
+        Ok(Put {
+            target,
+            body: request.body,
+            request_id,
+            condition,
+            create_subject: request.create_subject,
+            given,
+            validate_only: request.validate_only,
+            prove: prove(request.receipt_view)?,
+        })
+    }
+
+    /// Reads a get.
+    pub(crate) fn get(self, request: v1::GetRecordRequest) -> Result<Target, Fault> {
+        self.target(request.subject, &request.collection, request.key)
+    }
+
+    /// Reads a delete.
+    pub(crate) fn delete(self, request: v1::DeleteRecordRequest) -> Result<Delete, Fault> {
+        Ok(Delete {
+            target: self.target(request.subject, &request.collection, request.key)?,
+            request_id: request_id(&request.request_id)?,
+            condition: condition(request.if_version, request.etag)?,
+            validate_only: request.validate_only,
+            prove: prove(request.receipt_view)?,
+        })
+    }
+
+    /// Reads the creation of a subject.
+    pub(crate) fn create(self, request: v1::CreateSubjectRequest) -> Result<Create, Fault> {
+        let (subject, domicile) = self.subject(request.subject)?;
+        let collection = self.collection(&request.collection)?;
+        let request_id = request_id(&request.request_id)?;
+        let given = self.given(&request.evidence, &request.findings)?;
+        let (validate_only, prove) = (request.validate_only, prove(request.receipt_view)?);
+        Ok(Create { subject, domicile, collection, request_id, given, validate_only, prove })
+    }
+
+    /// Reads a question about a placement.
+    pub(crate) fn resolve(self, request: &v1::ResolvePlacementRequest) -> Result<Resolve, Fault> {
+        let collection = self.collection(&request.collection)?;
+        let given = self.given(&request.evidence, &request.findings)?;
+        Ok(Resolve { collection, given })
+    }
+
+    fn target(
+        self,
+        whose: Option<v1::SubjectRef>,
+        collection: &str,
+        key: String,
+    ) -> Result<Target, Fault> {
+        let (subject, domicile) = self.subject(whose)?;
+        let collection = self.collection(collection)?;
+        RecordKey::parse(&key).map_err(|why| Fault::id("key", why))?;
+        Ok(Target { subject, domicile, collection, key })
+    }
+
+    /// The subject, and its domicile if one is named, which the caller may use.
+    fn subject(
+        self,
+        whose: Option<v1::SubjectRef>,
+    ) -> Result<(SubjectId, Option<RegionId>), Fault> {
+        let (subject, domicile) = subject(whose)?;
+        domicile.as_ref().map_or(Ok(()), |region| self.caller.may_reach(region))?;
+        Ok((subject, domicile))
+    }
+
+    /// A collection that the caller may use and the map declares.
+    fn collection(self, name: &str) -> Result<Collection, Fault> {
+        let collection = Collection::parse(name).map_err(|why| Fault::id("collection", why))?;
+        self.caller.may_use(&collection)?;
+        match self.map.collection(&collection) {
+            Some(_) => Ok(collection),
+            None => Err(Fault::new(Reason::CollectionUnknown)
+                .field("collection")
+                .cure(format!("use one of: {}", self.known_collections()))),
+        }
+    }
+
+    /// The first collections that the map declares and the caller may use.
+    fn known_collections(self) -> String {
+        let own = self.map.collections().map(|rules| rules.name());
+        let own = own.filter(|name| self.caller.may_use(name).is_ok()).map(Collection::as_str);
+        own.take(COLLECTIONS_SHOWN_MAX).collect::<Vec<_>>().join(", ")
+    }
+
+    fn body(self, collection: &Collection, bytes: usize) -> Result<(), Fault> {
+        let rules = self.map.collection(collection);
+        let max = rules.map_or(0, |rules| rules.body_bytes_max()).min(limits::BODY_BYTES_MAX);
+        if bytes <= max {
+            return Ok(());
+        }
+        Err(Fault::new(Reason::BodyTooLarge).field("body").with(Detail::Limit, max))
+    }
+
+    /// Evidence and findings together. Both may be sent: they are merged.
+    fn given(self, evidence: &[v1::Evidence], sent: &[v1::Finding]) -> Result<Given, Fault> {
+        if evidence.len().saturating_add(sent.len()) > limits::EVIDENCE_ITEMS_MAX {
+            let field = if sent.len() > evidence.len() { "findings" } else { "evidence" };
+            return Err(too_many(field));
+        }
+        let items = named("evidence", "value", evidence.iter().map(|e| (e.kind, &*e.value)))?;
+        let by = |kind| items.iter().any(|(k, _)| *k == kind);
+        let (by_phone, by_ip) = (by(EvidenceKind::Phone), by(EvidenceKind::Ip));
+        let made = named("findings", "country", sent.iter().map(|f| (f.kind, &*f.country)))?;
+        let made = evidence::findings_sent(&made)?;
+        let findings = self.sources.findings(self.map, &items, &made)?;
+        let any = !evidence.is_empty() || !sent.is_empty();
+        Ok(Given { findings, any, by_phone, by_ip })
+    }
+}
+
+impl Given {
+    /// As a shard gets them: nothing at all when nothing was given.
+    pub(crate) fn encode(&self) -> Bytes {
+        if self.any { self.findings.encode().into() } else { Bytes::new() }
+    }
+}
+
+/// Kinds by their number, each with its text, which may not be empty.
+fn named<'a>(
+    list: &'static str,
+    text_field: &'static str,
+    items: impl Iterator<Item = (i32, &'a str)>,
+) -> Result<Vec<(EvidenceKind, &'a str)>, Fault> {
+    let check = |(n, (kind, text)): (usize, (i32, &'a str))| {
+        let kind = u8::try_from(kind).ok().and_then(EvidenceKind::of_number).ok_or_else(|| {
+            Fault::new(Reason::EvidenceKindUnknown).field(format!("{list}[{n}].kind"))
+        })?;
+        if text.is_empty() {
+            let path = format!("{list}[{n}].{text_field}");
+            return Err(Fault::new(Reason::FieldMissing).field(path));
+        }
+        Ok((kind, text))
+    };
+    items.enumerate().map(check).collect()
+}
+
+fn too_many(field: &'static str) -> Fault {
+    let fault = Fault::new(Reason::TooManyItems).field(field);
+    fault.with(Detail::Limit, limits::EVIDENCE_ITEMS_MAX)
+}
+
+fn subject(whose: Option<v1::SubjectRef>) -> Result<(SubjectId, Option<RegionId>), Fault> {
+    let whose = whose.ok_or_else(|| Fault::new(Reason::FieldMissing).field("subject"))?;
+    let subject = SubjectId::parse(&whose.id).map_err(|why| Fault::id("subject.id", why))?;
+    if whose.domicile.is_empty() {
+        return Ok((subject, None));
+    }
+    let domicile =
+        RegionId::parse(&whose.domicile).map_err(|why| Fault::id("subject.domicile", why))?;
+    Ok((subject, Some(domicile)))
+}
+
+fn request_id(text: &str) -> Result<RequestId, Fault> {
+    RequestId::parse(text).map_err(|why| Fault::id("request_id", why))
+}
+
+/// Whether a proof is wanted with the receipt.
+fn prove(view: i32) -> Result<bool, Fault> {
+    match v1::ReceiptView::try_from(view) {
+        Ok(v1::ReceiptView::Full) => Ok(true),
+        Ok(v1::ReceiptView::Unspecified | v1::ReceiptView::Basic) => Ok(false),
+        Err(_) => Err(Fault::new(Reason::FieldInvalid)
+            .field("receipt_view")
+            .problem("is none that is known")),
+    }
+}
+
+fn condition(if_version: Option<i64>, etag: String) -> Result<Condition, Fault> {
+    if if_version.is_some_and(|version| version < 0) {
+        let fault = Fault::new(Reason::FieldInvalid).field("if_version");
+        return Err(fault.problem("is below 0"));
+    }
+    let printable = etag.bytes().all(|c| c.is_ascii_graphic());
+    if etag.len() > ETAG_BYTES_MAX || !printable {
+        let fault = Fault::new(Reason::FieldInvalid).field("etag");
+        return Err(fault.problem("is not an etag that a read or a write returned"));
+    }
+    Ok(Condition { if_version, etag })
+}

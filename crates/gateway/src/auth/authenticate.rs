@@ -1,0 +1,215 @@
+//! How a listener establishes who calls: by a client certificate, by a token, or, on loopback
+//! without TLS, because it is told that everybody is the same.
+//!
+//! What is presented must be good, all of it: a bad token is not saved by a good certificate, nor
+//! the other way round. Who presents both must be the same tenant's by both; then the token says
+//! what the caller may, since it names the person or service behind a certificate that several
+//! may share. A certificate that verifies and is not granted anything is nobody's.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use link::net::https_client::Address;
+use link::net::listener::Arrived;
+use link::tls::{CallerCertificate, CallerTls};
+use terms::{Clock, Fault, Reason};
+
+use crate::auth::caller::Caller;
+use crate::auth::jwt::{TokenRules, Tokens, Verified, bearer, invalid};
+
+/// Whom a gateway takes calls from.
+#[derive(Debug, Clone)]
+pub enum Callers {
+    /// Everybody is this caller. For a plaintext listener, which is for loopback.
+    Everybody(Caller),
+    /// Who presents a certificate or a token.
+    Known(Known),
+}
+
+/// The callers that a gateway knows.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    /// For each URI of a client certificate: whose it is, and what it may.
+    pub certificates: HashMap<String, Caller>,
+    /// Whose tokens are taken, and where the keys are that verify them.
+    pub tokens: Option<(TokenRules, KeySource)>,
+}
+
+impl Callers {
+    /// The callers that the configuration itself describes.
+    pub(crate) fn configured(&self) -> impl Iterator<Item = &Caller> {
+        let (everybody, known) = match self {
+            Self::Everybody(caller) => (Some(caller), None),
+            Self::Known(known) => (None, Some(known.certificates.values())),
+        };
+        everybody.into_iter().chain(known.into_iter().flatten())
+    }
+
+    /// Where the keys are that verify tokens.
+    pub(crate) const fn keys(&self) -> Option<&KeySource> {
+        match self {
+            Self::Known(Known { tokens: Some((_, source)), .. }) => Some(source),
+            Self::Known(_) | Self::Everybody(_) => None,
+        }
+    }
+
+    /// Whether somebody is known without a token.
+    pub(crate) fn without_tokens(&self) -> bool {
+        self.configured().next().is_some()
+    }
+}
+
+/// Where an issuer's keys are found.
+#[derive(Debug, Clone)]
+pub enum KeySource {
+    /// In a file, which is looked at every second.
+    File(PathBuf),
+    /// At an address, over HTTPS.
+    Url {
+        /// The address.
+        address: Address,
+        /// The authorities of that server, in PEM; none: those of the operating system.
+        authorities: Option<Vec<u8>>,
+    },
+}
+
+/// How callers are identified while the gateway runs. Clones are the same.
+#[derive(Clone)]
+pub(crate) enum Identity {
+    Everybody(Arc<Caller>),
+    Known(Arc<Directory>),
+}
+
+/// What is known of callers.
+pub(crate) struct Directory {
+    certificates: HashMap<String, Arc<Caller>>,
+    tls: Option<CallerTls>,
+    tokens: Option<Arc<Tokens>>,
+}
+
+/// A caller, and what has shown that it is this one.
+#[derive(Clone)]
+pub(crate) struct Identified {
+    pub(crate) caller: Arc<Caller>,
+    certificate: Option<Arc<CallerCertificate>>,
+    token: Option<Arc<Verified>>,
+}
+
+impl Identity {
+    /// By what the configuration says; `tls` is the listener's, if it has TLS.
+    pub(crate) fn new(callers: Callers, tls: Option<CallerTls>, clock: Arc<dyn Clock>) -> Self {
+        match callers {
+            Callers::Everybody(caller) => Self::Everybody(Arc::new(caller)),
+            Callers::Known(Known { certificates, tokens }) => {
+                let own = |(uri, caller)| (uri, Arc::new(caller));
+                Self::Known(Arc::new(Directory {
+                    certificates: certificates.into_iter().map(own).collect(),
+                    tls,
+                    tokens: tokens.map(|(rules, _)| Arc::new(Tokens::new(rules, clock))),
+                }))
+            }
+        }
+    }
+
+    /// The tokens that are taken, for whoever keeps their keys up to date.
+    pub(crate) fn tokens(&self) -> Option<&Arc<Tokens>> {
+        match self {
+            Self::Everybody(_) => None,
+            Self::Known(directory) => directory.tokens.as_ref(),
+        }
+    }
+
+    /// The caller behind a request.
+    ///
+    /// # Errors
+    /// `IDENTITY_MISSING` when it presents nothing, `IDENTITY_INVALID` when something of what it
+    /// presents is not good, `KEYS_UNAVAILABLE` when that of a token cannot be told at present,
+    /// `NOT_PERMITTED` when its certificate is good and granted nothing.
+    pub(crate) fn of<B>(&self, request: &http::Request<B>) -> Result<Identified, Fault> {
+        match self {
+            Self::Everybody(caller) => {
+                let caller = Arc::clone(caller);
+                Ok(Identified { caller, certificate: None, token: None })
+            }
+            Self::Known(directory) => directory.of(request),
+        }
+    }
+
+    /// Whether what has shown who calls is still good: for streams, which outlive their start.
+    ///
+    /// # Errors
+    /// `IDENTITY_INVALID`, or `KEYS_UNAVAILABLE`.
+    pub(crate) fn still(&self, identified: &Identified) -> Result<(), Fault> {
+        let Self::Known(directory) = self else { return Ok(()) };
+        if let Some(certificate) = &identified.certificate {
+            directory.trusted(certificate)?;
+        }
+        match (&directory.tokens, &identified.token) {
+            (Some(tokens), Some(token)) => tokens.still(token),
+            (_, None) => Ok(()),
+            (None, Some(_)) => Err(Reason::Internal.into()),
+        }
+    }
+}
+
+impl Directory {
+    fn of<B>(&self, request: &http::Request<B>) -> Result<Identified, Fault> {
+        let arrived = request.extensions().get::<Arrived>();
+        let certificate = arrived.and_then(|arrived| arrived.caller.clone());
+        let token = match bearer(request.headers())? {
+            None => None,
+            Some(token) => Some(self.token(token)?),
+        };
+        let granted = match &certificate {
+            None => None,
+            Some(certificate) => Some(self.granted(certificate)?),
+        };
+        let caller = match (granted, &token) {
+            (None, None) => return Err(Reason::IdentityMissing.into()),
+            (Some(granted), None) => granted,
+            (None, Some(token)) => Arc::clone(&token.caller),
+            (Some(granted), Some(token)) if granted.tenant == token.caller.tenant => {
+                Arc::clone(&token.caller)
+            }
+            (Some(_), Some(_)) => {
+                return Err(invalid("certificate and token are not of one tenant"));
+            }
+        };
+        Ok(Identified { caller, certificate, token })
+    }
+
+    fn token(&self, token: &[u8]) -> Result<Arc<Verified>, Fault> {
+        match &self.tokens {
+            Some(tokens) => tokens.verify(token),
+            None => Err(invalid("tokens are not taken here")),
+        }
+    }
+
+    /// The caller to whom a certificate is granted. One that names several is nobody's: which it
+    /// acts for would be a guess.
+    fn granted(&self, certificate: &CallerCertificate) -> Result<Arc<Caller>, Fault> {
+        self.trusted(certificate)?;
+        match self.named(&certificate.uris) {
+            Some(caller) => Ok(Arc::clone(caller)),
+            None => Err(Fault::new(Reason::NotPermitted)
+                .problem("the certificate names no caller, or several")),
+        }
+    }
+
+    fn named(&self, uris: &[String]) -> Option<&Arc<Caller>> {
+        let mut named = uris.iter().filter_map(|uri| self.certificates.get(uri));
+        let first = named.next()?;
+        named.next().is_none().then_some(first)
+    }
+
+    fn trusted(&self, certificate: &CallerCertificate) -> Result<(), Fault> {
+        match &self.tls {
+            Some(tls) if tls.trusts(certificate) => Ok(()),
+            Some(_) | None => Err(invalid("the certificate has expired or is trusted no more")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,7 @@
+//! The machine: its sandbox, clock, limits, files and tasks.
+
+pub mod clock;
+pub mod file_watch;
+pub mod sandbox;
+pub(crate) mod seccomp;
+pub mod supervise;

@@ -1,0 +1,345 @@
+//! The operators' page of every server: is it alive, is it ready, and its metrics. Plain HTTP/1.1
+//! on a listener of its own. It shows nothing that a caller sent.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::Router;
+use axum::extract::connect_info::Connected;
+use axum::extract::{ConnectInfo, State};
+use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::serve::IncomingStream;
+use sha2::{Digest as _, Sha256};
+use tokio::net::TcpListener;
+use tokio_stream::{Stream, StreamExt as _};
+use tonic::transport::server::Connected as _;
+
+use crate::net::listener::{Arrived, Connection, Entrance, incoming_by};
+use crate::ops::metrics;
+use crate::ops::metrics::Registry;
+use crate::tls::CallerTls;
+
+/// What a server says of itself: alive, ready, and named facts (`sandbox`: `off`). Shared: clones
+/// speak of the same server.
+#[derive(Debug, Clone)]
+pub struct Health(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    alive: AtomicBool,
+    ready: AtomicBool,
+    held: Mutex<BTreeSet<&'static str>>,
+    facts: Mutex<BTreeMap<Cow<'static, str>, Cow<'static, str>>>,
+}
+
+impl Health {
+    /// Alive, and not yet ready.
+    #[expect(clippy::new_without_default, reason = "a server's health has no default to speak of")]
+    pub fn new() -> Self {
+        Self(Arc::new(Inner {
+            alive: AtomicBool::new(true),
+            ready: AtomicBool::new(false),
+            held: Mutex::default(),
+            facts: Mutex::default(),
+        }))
+    }
+
+    /// Whether calls should be sent here.
+    pub fn set_ready(&self, ready: bool) {
+        self.0.ready.store(ready, Ordering::Release);
+    }
+
+    /// Holds readiness back for a thing of that name that is lacking, whatever else is ready, or
+    /// does so no longer.
+    pub fn hold(&self, lacking: &'static str, held: bool) {
+        let mut all = self.0.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if held {
+            all.insert(lacking);
+        } else {
+            all.remove(lacking);
+        }
+    }
+
+    /// Says that only a restart helps: not alive, and not ready.
+    pub fn set_dead(&self) {
+        self.0.alive.store(false, Ordering::Release);
+        self.set_ready(false);
+    }
+
+    /// States a fact for operators, as `sandbox` and `off`. A later value replaces the earlier. It
+    /// is one of this process or its configuration, never something that a caller sent.
+    pub fn set_fact(
+        &self,
+        name: impl Into<Cow<'static, str>>,
+        value: impl Into<Cow<'static, str>>,
+    ) {
+        let mut facts = self.0.facts.lock().unwrap_or_else(PoisonError::into_inner);
+        facts.insert(name.into(), value.into());
+    }
+
+    /// A fact that does not hold any more.
+    pub fn unset_fact(&self, name: &str) {
+        self.0.facts.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
+    /// Whether the process can still do anything.
+    pub fn is_alive(&self) -> bool {
+        self.0.alive.load(Ordering::Acquire)
+    }
+
+    /// Whether calls should be sent here.
+    pub fn is_ready(&self) -> bool {
+        let held = self.0.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.is_empty() && self.0.ready.load(Ordering::Acquire)
+    }
+
+    /// What `/readyz` says.
+    pub fn ready_page(&self) -> String {
+        self.page(self.is_ready(), "ready").1
+    }
+
+    /// The first line says yes or no, each other one what holds readiness back, or a fact.
+    fn page(&self, yes: bool, word: &str) -> (StatusCode, String) {
+        let mut text = String::new();
+        let held = self.0.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let facts = self.0.facts.lock().unwrap_or_else(PoisonError::into_inner);
+        let not = if yes { "" } else { "not " };
+        // Writing to a String cannot fail.
+        let mut written = writeln!(text, "{not}{word}");
+        for lacking in held.iter().filter(|_| !yes) {
+            written = written.and_then(|()| writeln!(text, "waits: {lacking}"));
+        }
+        for (name, value) in facts.iter() {
+            written = written.and_then(|()| writeln!(text, "{name}: {value}"));
+        }
+        debug_assert!(written.is_ok());
+        (if yes { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, text)
+    }
+}
+
+/// Who may see the pages of a listener that other machines reach.
+#[derive(Debug, Clone)]
+pub struct Guard {
+    /// TLS of the listener; without it, it is in plaintext.
+    pub tls: Option<CallerTls>,
+    /// The URIs in the certificates of those who may see them.
+    pub uris: Vec<String>,
+    /// The file with the token that shows that somebody may. It is read for each request.
+    pub token: Option<PathBuf>,
+}
+
+impl Guard {
+    fn lets_in(&self, arrived: &Arrived, headers: &HeaderMap) -> bool {
+        let by_certificate = || {
+            let (tls, caller) = (self.tls.as_ref()?, arrived.caller.as_ref()?);
+            let named = caller.uris.iter().any(|uri| self.uris.contains(uri));
+            (named && tls.trusts(caller)).then_some(())
+        };
+        let by_token = || {
+            let given = headers.get(AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")?;
+            let token = std::fs::read_to_string(self.token.as_ref()?).ok()?;
+            // Digests are compared, so that how long it takes says nothing of the token.
+            let same = Sha256::digest(given.trim()) == Sha256::digest(token.trim());
+            (same && !token.trim().is_empty()).then_some(())
+        };
+        by_certificate().or_else(by_token).is_some()
+    }
+}
+
+#[derive(Clone)]
+struct Page {
+    health: Health,
+    registry: Arc<Registry>,
+    guard: Option<Guard>,
+}
+
+/// Serves `/livez`, `/readyz` (200 or 503, then facts) and `/metrics` until `shutdown` is done.
+/// With a guard, whoever it does not let in learns whether the process is alive and ready, without
+/// the facts, and sees no metrics.
+///
+/// # Errors
+/// When the listener fails for good.
+pub async fn serve_admin(
+    listener: TcpListener,
+    guard: Option<Guard>,
+    health: Health,
+    registry: Arc<Registry>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    let tls = guard.as_ref().and_then(|guard| guard.tls.clone());
+    let entrance = tls.map_or(Entrance::Plaintext, Entrance::Callers);
+    let incoming = Incoming(Box::new(incoming_by(listener, entrance)));
+    let router = Router::new()
+        .route("/livez", get(livez))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics_page))
+        .with_state(Page { health, registry, guard })
+        .into_make_service_with_connect_info::<Arrived>();
+    axum::serve(incoming, router).with_graceful_shutdown(shutdown).await
+}
+
+/// Connections as axum takes them.
+struct Incoming(Box<dyn Stream<Item = std::io::Result<Connection>> + Send + Unpin>);
+
+impl axum::serve::Listener for Incoming {
+    type Io = Connection;
+    type Addr = Arrived;
+
+    async fn accept(&mut self) -> (Connection, Arrived) {
+        match self.0.next().await {
+            Some(Ok(connection)) => {
+                let arrived = connection.connect_info();
+                (connection, arrived)
+            }
+            // It yields no errors, and ends with the process.
+            Some(Err(_)) | None => std::future::pending().await,
+        }
+    }
+
+    /// Nobody asks: an address here is what is known of a connection.
+    fn local_addr(&self) -> std::io::Result<Arrived> {
+        Err(std::io::ErrorKind::Unsupported.into())
+    }
+}
+
+impl Connected<IncomingStream<'_, Incoming>> for Arrived {
+    fn connect_info(stream: IncomingStream<'_, Incoming>) -> Self {
+        stream.remote_addr().clone()
+    }
+}
+
+impl Page {
+    /// Whether whoever asks may see all.
+    fn lets_in(&self, arrived: &Arrived, headers: &HeaderMap) -> bool {
+        let let_in = self.guard.as_ref().is_none_or(|guard| guard.lets_in(arrived, headers));
+        if let_in {
+            arrived.known();
+        }
+        let_in
+    }
+}
+
+/// A page, or its first line alone.
+fn shown((status, mut text): (StatusCode, String), all: bool) -> (StatusCode, String) {
+    if let (false, Some(end)) = (all, text.find('\n')) {
+        text.truncate(end + 1);
+    }
+    (status, text)
+}
+
+async fn livez(
+    State(page): State<Page>,
+    ConnectInfo(arrived): ConnectInfo<Arrived>,
+    headers: HeaderMap,
+) -> impl IntoResponse {
+    let all = page.lets_in(&arrived, &headers);
+    shown(page.health.page(page.health.is_alive(), "alive"), all)
+}
+
+async fn readyz(
+    State(page): State<Page>,
+    ConnectInfo(arrived): ConnectInfo<Arrived>,
+    headers: HeaderMap,
+) -> impl IntoResponse {
+    let all = page.lets_in(&arrived, &headers);
+    shown(page.health.page(page.health.is_ready(), "ready"), all)
+}
+
+async fn metrics_page(
+    State(page): State<Page>,
+    ConnectInfo(arrived): ConnectInfo<Arrived>,
+    headers: HeaderMap,
+) -> Response {
+    if !page.lets_in(&arrived, &headers) {
+        let ask = [(header::WWW_AUTHENTICATE, "Bearer")];
+        return (StatusCode::UNAUTHORIZED, ask, "present the token or a certificate\n")
+            .into_response();
+    }
+    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], page.registry.encode()).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    async fn get(addr: std::net::SocketAddr, path: &str) -> String {
+        let mut stream = TcpStream::connect(addr).await.unwrap();
+        let ask = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        stream.write_all(ask.as_bytes()).await.unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        text
+    }
+
+    #[tokio::test]
+    async fn the_pages_say_what_holds() {
+        let listener = crate::net::listener::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let health = Health::new();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let registry = Arc::new(Registry::new());
+        let served = tokio::spawn(serve_admin(listener, None, health.clone(), registry, async {
+            stopped.await.unwrap();
+        }));
+
+        assert!(get(addr, "/readyz").await.starts_with("HTTP/1.1 503"));
+        health.set_ready(true);
+        health.set_fact("sandbox", "off");
+        let ready = get(addr, "/readyz").await;
+        assert!(ready.starts_with("HTTP/1.1 200") && ready.ends_with("ready\nsandbox: off\n"));
+        assert!(get(addr, "/livez").await.starts_with("HTTP/1.1 200"));
+        let metrics = get(addr, "/metrics").await;
+        assert!(metrics.contains("openmetrics-text") && metrics.ends_with("# EOF\n"));
+        health.set_dead();
+        assert!(get(addr, "/livez").await.starts_with("HTTP/1.1 503"));
+        assert!(get(addr, "/readyz").await.contains("not ready"));
+        assert!(get(addr, "/other").await.starts_with("HTTP/1.1 404"));
+
+        stop.send(()).unwrap();
+        served.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_guard_shows_strangers_no_more_than_yes_or_no() {
+        let folder = tempfile::tempdir().unwrap();
+        let token = folder.path().join("token");
+        std::fs::write(&token, "a token of some length\n").unwrap();
+        let listener = crate::net::listener::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let health = Health::new();
+        health.set_ready(true);
+        health.set_fact("region/eu-fra", "within reach");
+        let guard = Guard { tls: None, uris: Vec::new(), token: Some(token.clone()) };
+        let registry = Arc::new(Registry::new());
+        tokio::spawn(serve_admin(listener, Some(guard), health, registry, std::future::pending()));
+
+        let ask = async |path: &str, token: &str| {
+            get(addr, &format!("{path} HTTP/1.1\r\nauthorization: Bearer {token}\r\nx:")).await
+        };
+        let ready = get(addr, "/readyz").await;
+        assert!(ready.starts_with("HTTP/1.1 200") && ready.ends_with("\r\n\r\nready\n"), "{ready}");
+        for wrong in ["", "another token", "a token of some lengt"] {
+            let metrics = ask("/metrics", wrong).await;
+            assert!(metrics.starts_with("HTTP/1.1 401"), "{wrong}: {metrics}");
+            assert!(!metrics.contains("EOF"));
+        }
+        assert!(get(addr, "/metrics").await.starts_with("HTTP/1.1 401"));
+        assert!(ask("/metrics", "a token of some length").await.ends_with("# EOF\n"));
+        assert!(ask("/readyz", "a token of some length").await.contains("region/eu-fra"));
+        // Another token is in force as soon as the file has it; an empty file is none.
+        std::fs::write(&token, "\n").unwrap();
+        assert!(ask("/metrics", "a token of some length").await.starts_with("HTTP/1.1 401"));
+        assert!(ask("/metrics", "").await.starts_with("HTTP/1.1 401"));
+    }
+}

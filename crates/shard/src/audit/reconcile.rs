@@ -1,0 +1,219 @@
+//! What an auditor compares with the log: how many live records the store has, the openings of
+//! entries, and rows drawn by chance. One walk through the store, noted in the log before it is
+//! answered: what is opened names persons.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use engine::{Key, Order, ScanLimit, Span};
+use terms::{Detail, Fault, Reason};
+use tokio::sync::oneshot;
+use wire::v1 as api;
+
+use crate::Error;
+use crate::audit::listener::{Auditor, Desk};
+use crate::node::Node;
+use crate::store::keys;
+use crate::store::keys::Owner;
+use crate::store::record::{Address, EntryAt, Head, Stored};
+use crate::store::region_maps::map_ref;
+use crate::store::subject::Subject;
+use crate::write::admin::{Errand, NotedAnswer, Question};
+
+/// Entries, and rows, that are opened in one call.
+const OPENED_MAX: usize = 1_000;
+/// Rows read at once, and their bytes.
+const ROWS_AT_ONCE: usize = 256;
+const BYTES_AT_ONCE: usize = 4 << 20;
+
+/// Walks, notes, answers.
+pub(crate) async fn answer(
+    desk: &Desk,
+    auditor: &Auditor,
+    asked: api::LedgerReconcileRequest,
+) -> Result<api::LedgerReconcile, Fault> {
+    let rows = usize::try_from(asked.rows).unwrap_or(usize::MAX);
+    for (field, count) in [("indexes", asked.indexes.len()), ("rows", rows)] {
+        if count > OPENED_MAX {
+            let fault = Fault::new(Reason::TooManyItems).field(field);
+            return Err(fault.with(Detail::Limit, OPENED_MAX));
+        }
+    }
+    let turn = desk.walk()?;
+    let (node, chronicles) = (Arc::clone(desk.node()), desk.chronicles().clone());
+    // Nobody waits any more: the walk ends, too.
+    let stop = Arc::new(AtomicBool::new(false));
+    let _stop = Stop(Arc::clone(&stop));
+    let told = desk.read(move || {
+        let _turn = turn;
+        let start_size = node.log_size();
+        let mut walk = Walk {
+            node: &node,
+            before: EntryAt { period: node.period, index: start_size },
+            records: 0,
+            wanted: asked.indexes.iter().map(|index| (*index, None)).collect(),
+            drawn: BTreeMap::new(),
+            rows,
+            seed: asked.seed,
+            seen: 0,
+            unreadable: 0,
+            stop: &stop,
+        };
+        walk.run()?;
+        let Walk { records, wanted, drawn, seen, unreadable, .. } = walk;
+        let opened = asked.indexes.iter().map(|index| {
+            let origin = node.origin.to_string();
+            let none = api::OpenedEntry { origin, index: *index, ..Default::default() };
+            wanted.get(index).cloned().flatten().unwrap_or(none)
+        });
+        let opened = opened.collect();
+        let rows = drawn.into_values().collect();
+        let (size, origin) = (node.log_size().max(seen), chronicles.growing().origin.to_string());
+        Ok(api::LedgerReconcile { records, size, origin, opened, rows, start_size, unreadable })
+    });
+    let told = tokio::select! {
+        told = told => told?,
+        () = desk.over() => return Err(Fault::new(Reason::ShuttingDown)),
+    };
+    desk.still(auditor)?;
+    let (sender, noted) = oneshot::channel();
+    let count = told.opened.iter().chain(&told.rows).filter(|one| !one.opening.is_empty()).count();
+    desk.queue().submit_errand(Errand::Note(Box::new(Question {
+        answer: NotedAnswer::Auditor(sender),
+        tenant_tag: None,
+        caller: Arc::clone(&auditor.caller),
+        map: map_ref(&desk.node().map()),
+        count: u64::try_from(count).unwrap_or(u64::MAX),
+        why: "an audit: entries opened for comparison with the log",
+    })));
+    noted.await.unwrap_or_else(|_| Err(Fault::new(Reason::ShuttingDown)))?;
+    Ok(told)
+}
+
+/// Ends a walk when it is dropped.
+struct Stop(Arc<AtomicBool>);
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// One walk over all records.
+struct Walk<'a> {
+    node: &'a Node,
+    /// What was written from this entry on is not counted.
+    before: EntryAt,
+    records: u64,
+    wanted: BTreeMap<u64, Option<api::OpenedEntry>>,
+    /// Rows by a keyed order that the seed gives: the first of them are the draw.
+    drawn: BTreeMap<u64, api::OpenedEntry>,
+    rows: usize,
+    seed: u64,
+    /// Entries that the log must have, by what was seen.
+    seen: u64,
+    /// Rows that do not say which record they are.
+    unreadable: u64,
+    stop: &'a AtomicBool,
+}
+
+impl Walk<'_> {
+    /// Blocks its thread.
+    fn run(&mut self) -> Result<(), Fault> {
+        let mut from = keys::subjects().from;
+        // The subject whose rows come now; without a name, of format 1.
+        let mut subject: Option<(Key, Option<(Owner, Subject)>)> = None;
+        let limit = ScanLimit { rows: ROWS_AT_ONCE, bytes: BYTES_AT_ONCE };
+        loop {
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(Fault::new(Reason::DeadlinePassed));
+            }
+            let span = Span { from: from.clone(), until: keys::subjects().until };
+            let page =
+                self.node.engine.scan(&span, Order::Ascending, limit).map_err(Error::from)?;
+            let Some((last, _)) = page.rows.last() else { return Ok(()) };
+            from.clone_from(last);
+            from.push(0);
+            for (key, row) in &page.rows {
+                let (prefix, tag) = keys::of_subject(key).ok_or(Error::Damaged("subjects"))?;
+                if keys::is_subject(key) {
+                    let Node { region, namer, keyring, .. } = self.node;
+                    let owner = Subject::owner_of(row, &tag, (region, namer, &**keyring))?;
+                    let opened = owner.map(|owner| {
+                        let opened = self.node.open_subject(&owner, row)?;
+                        Ok::<_, Error>((owner, opened))
+                    });
+                    subject = Some((prefix.to_vec(), opened.transpose()?));
+                    continue;
+                }
+                match &subject {
+                    Some((of, Some((owner, subject)))) if of == prefix => {
+                        self.record(key, row, (owner, subject))?;
+                    }
+                    Some((of, None)) if of == prefix => self.unreadable += 1,
+                    // A record of nobody: no write of ours leaves one.
+                    Some(_) | None => return Err(Error::Damaged("records").into()),
+                }
+            }
+        }
+    }
+
+    fn record(
+        &mut self,
+        key: &[u8],
+        row: &[u8],
+        (owner, subject): (&Owner, &Subject),
+    ) -> Result<(), Error> {
+        let damaged = |_| Error::Damaged("records");
+        let stored = Stored::read(row).map_err(damaged)?;
+        let sealed = (&self.node.region, subject.key());
+        let Some((address, head)) = stored.named(owner, key, sealed).map_err(damaged)? else {
+            self.unreadable += 1;
+            return Ok(());
+        };
+        let entry = head.entry;
+        if entry.period == self.node.period {
+            self.seen = self.seen.max(entry.index + 1);
+        }
+        let earlier = entry.period < self.before.period || entry.index < self.before.index;
+        if earlier && !head.deleted {
+            self.records += 1;
+            self.draw(&address, &head);
+        }
+        if entry.period == self.node.period
+            && let Some(place) = self.wanted.get_mut(&entry.index)
+        {
+            *place = Some(opened(self.node, &address, &head));
+        }
+        Ok(())
+    }
+
+    /// The rows with the least keyed numbers are a draw that nobody steers who does not know the
+    /// seed beforehand.
+    fn draw(&mut self, address: &Address, head: &Head) {
+        if self.rows == 0 {
+            return;
+        }
+        let tag = self.node.namer.fingerprint(&[&self.seed.to_be_bytes(), &address.row]);
+        let number = u64::from_be_bytes(*tag.first_chunk().expect("sixteen bytes"));
+        let full = self.drawn.len() >= self.rows;
+        if full && self.drawn.last_key_value().is_some_and(|(last, _)| *last <= number) {
+            return;
+        }
+        self.drawn.insert(number, opened(self.node, address, head));
+        if full {
+            self.drawn.pop_last();
+        }
+    }
+}
+
+/// What opens an entry.
+fn opened(node: &Node, address: &Address, head: &Head) -> api::OpenedEntry {
+    api::OpenedEntry {
+        origin: node.origin_of(head.entry.period),
+        index: head.entry.index,
+        opening: head.opening.to_vec().into(),
+        statement: address.statement(head.version, head.digest).into(),
+    }
+}

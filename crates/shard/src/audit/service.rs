@@ -1,0 +1,330 @@
+//! The `Ledger` service: the log for auditors.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ledger::Entry;
+use ledger::entry::Kind;
+use link::grpc_status::status;
+use terms::{Detail, Fault, Reason, limits};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_stream::Stream;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+use wire::v1 as api;
+use wire::v1::ledger_server::Ledger;
+
+use crate::Error;
+use crate::audit::listener::{Auditor, Desk};
+use crate::audit::reconcile;
+use crate::log::view::Chronicle;
+
+/// Entries of one message: with their numbers it stays below what a message may hold.
+const BATCH_ENTRIES_MAX: usize = 1_024;
+/// Bytes of the entries of one message.
+const BATCH_BYTES_MAX: usize = 1 << 20;
+/// Messages that wait for their auditor to take them.
+const BATCHES_WAITING: usize = 2;
+/// Entries that are looked at in one go, where few are wanted: then it is another call's turn.
+const TURN_ENTRIES: u64 = 16_384;
+/// Time in which an auditor must take a message.
+const TAKEN_MAX: Duration = Duration::from_secs(60);
+/// Time between two looks at whether somebody who waits would still be let in.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// The service.
+pub(crate) struct Service(pub(crate) Desk);
+
+type Outgoing<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// Who asks. The gate has let in nobody else.
+fn auditor<T>(request: &Request<T>) -> Result<Auditor, Status> {
+    let auditor = request.extensions().get::<Auditor>().cloned();
+    auditor.ok_or_else(|| status(&Fault::new(Reason::Internal), terms::CallId(0)))
+}
+
+#[tonic::async_trait]
+impl Ledger for Service {
+    type EntriesStream = Outgoing<api::LedgerEntries>;
+    type TailStream = Outgoing<api::LedgerTail>;
+
+    async fn checkpoint(
+        &self,
+        request: Request<api::LedgerCheckpointRequest>,
+    ) -> Result<Response<api::LedgerCheckpoint>, Status> {
+        let auditor = auditor(&request)?;
+        let (chronicles, origin) = (self.0.chronicles().clone(), request.into_inner().origin);
+        let told = self.0.read(move || {
+            let log = chronicles.shown_of(&origin)?;
+            let (checkpoint, vkey) = (log.signed.note.clone(), log.vkey.to_string());
+            Ok(api::LedgerCheckpoint { checkpoint, vkey, vkeys: chronicles.vkeys()? })
+        });
+        answer(told.await, &auditor)
+    }
+
+    async fn entries(
+        &self,
+        request: Request<api::LedgerEntriesRequest>,
+    ) -> Result<Response<Self::EntriesStream>, Status> {
+        let auditor = auditor(&request)?;
+        let (desk, asked) = (self.0.clone(), request.into_inner());
+        let refused = |fault: Fault| status(&fault, auditor.call);
+        let filter = Filter::read(asked.filter.unwrap_or_default()).map_err(refused)?;
+        let (chronicles, origin) = (desk.chronicles().clone(), asked.origin);
+        let log = desk.read(move || chronicles.of(&origin)).await.map_err(refused)?;
+        let end = if asked.end == 0 { log.size() } else { asked.end.min(log.size()) };
+        let (sender, receiver) = mpsc::channel(BATCHES_WAITING);
+        let sending = Sending { desk, auditor, sender };
+        let (log, start) = (Arc::new(log), asked.start);
+        tokio::spawn(async move {
+            let told = sending.range(&log, &filter, (start, end), entries_message).await;
+            sending.end(told).await;
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+
+    async fn proof(
+        &self,
+        request: Request<api::LedgerProofRequest>,
+    ) -> Result<Response<api::LedgerProof>, Status> {
+        let auditor = auditor(&request)?;
+        let (chronicles, asked) = (self.0.chronicles().clone(), request.into_inner());
+        let told = self.0.read(move || {
+            let (entry, proof) = chronicles.of(&asked.origin)?.proof(asked.index)?;
+            Ok(api::LedgerProof { entry: entry.into(), tlog_proof: proof.to_text() })
+        });
+        answer(told.await, &auditor)
+    }
+
+    async fn consistency(
+        &self,
+        request: Request<api::LedgerConsistencyRequest>,
+    ) -> Result<Response<api::LedgerConsistency>, Status> {
+        let auditor = auditor(&request)?;
+        let (chronicles, asked) = (self.0.chronicles().clone(), request.into_inner());
+        let told = self.0.read(move || {
+            let log = chronicles.of(&asked.origin)?;
+            let (new_size, hashes) = log.consistency(asked.old_size, asked.new_size)?;
+            let hashes = hashes.into_iter().map(|hash| hash.0.to_vec().into()).collect();
+            Ok(api::LedgerConsistency { new_size, hashes, checkpoint: log.signed.note.clone() })
+        });
+        answer(told.await, &auditor)
+    }
+
+    async fn tail(
+        &self,
+        request: Request<api::LedgerTailRequest>,
+    ) -> Result<Response<Self::TailStream>, Status> {
+        let auditor = auditor(&request)?;
+        let (desk, asked) = (self.0.clone(), request.into_inner());
+        let refused = |fault: Fault| status(&fault, auditor.call);
+        let chronicles = desk.chronicles();
+        if !chronicles.is_growing(&asked.origin) {
+            return Err(refused(Fault::new(Reason::LogUnknown).field("origin")));
+        }
+        // Of a log that has begun anew since, say, a follower would wait for ever.
+        if asked.start > chronicles.growing().size() {
+            return Err(refused(Fault::new(Reason::EntryUnknown).field("start")));
+        }
+        let (sender, receiver) = mpsc::channel(BATCHES_WAITING);
+        let sending = Sending { desk, auditor, sender };
+        tokio::spawn(async move {
+            let told = sending.tail(asked.start).await;
+            sending.end(told).await;
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+
+    async fn reconcile(
+        &self,
+        request: Request<api::LedgerReconcileRequest>,
+    ) -> Result<Response<api::LedgerReconcile>, Status> {
+        let auditor = auditor(&request)?;
+        answer(reconcile::answer(&self.0, &auditor, request.into_inner()).await, &auditor)
+    }
+}
+
+fn answer<T>(told: Result<T, Fault>, auditor: &Auditor) -> Result<Response<T>, Status> {
+    told.map(Response::new).map_err(|fault| status(&fault, auditor.call))
+}
+
+/// A stream on its way to an auditor.
+struct Sending<T> {
+    desk: Desk,
+    auditor: Auditor,
+    sender: mpsc::Sender<Result<T, Status>>,
+}
+
+/// Nobody takes it any more.
+struct Gone;
+
+/// Why a stream ends early.
+enum Ends {
+    Gone(Gone),
+    Refused(Fault),
+}
+
+impl From<Fault> for Ends {
+    fn from(fault: Fault) -> Self {
+        Self::Refused(fault)
+    }
+}
+
+fn entries_message(_: &Chronicle, batch: api::LedgerEntries) -> api::LedgerEntries {
+    batch
+}
+
+fn tail_message(log: &Chronicle, batch: api::LedgerEntries) -> api::LedgerTail {
+    let start = batch.indexes.first().copied().unwrap_or_default();
+    let checkpoint = log.signed.note.clone();
+    api::LedgerTail { checkpoint, start, entries: batch.entries }
+}
+
+impl<T> Sending<T> {
+    /// Says why it ends, unless all was sent or nobody listens.
+    async fn end(self, told: Result<(), Ends>) {
+        if let Err(Ends::Refused(fault)) = told {
+            let last = self.sender.send(Err(status(&fault, self.auditor.call)));
+            // Gone is gone.
+            drop(timeout(TAKEN_MAX, last).await);
+        }
+    }
+
+    /// Sends the entries of a range that are wanted, a message at a time: the next is read only
+    /// when there is room for it, for whoever would still be let in.
+    async fn range(
+        &self,
+        log: &Arc<Chronicle>,
+        filter: &Filter,
+        (start, end): (u64, u64),
+        message: fn(&Chronicle, api::LedgerEntries) -> T,
+    ) -> Result<(), Ends> {
+        let mut at = start;
+        while at < end {
+            let room = tokio::select! {
+                room = timeout(TAKEN_MAX, self.sender.reserve()) => room,
+                () = self.desk.over() => return Err(Fault::new(Reason::ShuttingDown).into()),
+            };
+            let Ok(Ok(room)) = room else { return Err(Ends::Gone(Gone)) };
+            self.desk.still(&self.auditor)?;
+            let (shared, filter) = (Arc::clone(log), filter.clone());
+            let (batch, next) = self.desk.read(move || batch(&shared, &filter, (at, end))).await?;
+            at = next;
+            if !batch.indexes.is_empty() {
+                room.send(Ok(message(log, batch)));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Sending<api::LedgerTail> {
+    /// Sends what is new under each checkpoint, until nobody listens any more.
+    async fn tail(&self, start: u64) -> Result<(), Ends> {
+        let mut checkpoints = self.desk.chronicles().checkpoints();
+        let mut at = start;
+        loop {
+            let waited = tokio::select! {
+                waited = timeout(LOOK_EVERY, checkpoints.wait_for(|signed| signed.size() > at)) => {
+                    waited.is_ok_and(|waited| waited.is_ok())
+                }
+                () = self.desk.over() => return Err(Fault::new(Reason::ShuttingDown).into()),
+                () = self.sender.closed() => return Err(Ends::Gone(Gone)),
+            };
+            self.desk.still(&self.auditor)?;
+            if !waited {
+                continue;
+            }
+            let log = Arc::new(self.desk.chronicles().growing());
+            self.range(&log, &Filter::default(), (at, log.size()), tail_message).await?;
+            at = log.size();
+        }
+    }
+}
+
+/// The next entries that are wanted, as much as one message holds, and the first that was not
+/// looked at. Blocks its thread.
+fn batch(
+    log: &Chronicle,
+    filter: &Filter,
+    (from, end): (u64, u64),
+) -> Result<(api::LedgerEntries, u64), Fault> {
+    // Without a filter every entry is taken, and none is read for nothing.
+    let most = if filter.takes_all() { BATCH_ENTRIES_MAX as u64 } else { TURN_ENTRIES };
+    let until = end.min(from.saturating_add(most));
+    let (mut batch, mut bytes, mut next) = (api::LedgerEntries::default(), 0, until);
+    log.each(from, until, &mut |index, entry| {
+        if next != until || !filter.wants(entry)? {
+            return Ok(());
+        }
+        if batch.indexes.len() == BATCH_ENTRIES_MAX || bytes + entry.len() > BATCH_BYTES_MAX {
+            next = index;
+            return Ok(());
+        }
+        bytes += entry.len();
+        batch.indexes.push(index);
+        batch.entries.push(entry.to_vec().into());
+        Ok(())
+    })?;
+    Ok((batch, next))
+}
+
+/// Which entries are wanted.
+#[derive(Clone, Default)]
+struct Filter {
+    kinds: Vec<Kind>,
+    /// The first minute, and the first that is not wanted.
+    minutes: (Option<u64>, Option<u64>),
+    jurisdiction: String,
+    collection: String,
+}
+
+impl Filter {
+    fn read(asked: api::LedgerFilter) -> Result<Self, Fault> {
+        let api::LedgerFilter { kinds, from_time, until_time, jurisdiction, collection } = asked;
+        if kinds.len() > Kind::ALL.len() {
+            let fault = Fault::new(Reason::TooManyItems).field("filter.kinds");
+            return Err(fault.with(Detail::Limit, Kind::ALL.len()));
+        }
+        let invalid = |field: &'static str| Fault::new(Reason::FieldInvalid).field(field);
+        let kind = |kind: &String| Kind::parse(kind).ok_or_else(|| invalid("filter.kinds"));
+        let kinds = kinds.iter().map(kind).collect::<Result<_, _>>()?;
+        let names = [("filter.jurisdiction", &jurisdiction), ("filter.collection", &collection)];
+        if let Some((field, _)) = names.iter().find(|(_, name)| name.len() > limits::NAME_BYTES_MAX)
+        {
+            return Err(invalid(field));
+        }
+        let minute = |field: &'static str, seconds: i64, up: u64| -> Result<_, Fault> {
+            let seconds = u64::try_from(seconds).map_err(|_| invalid(field))?;
+            Ok(Some((seconds + up) / 60))
+        };
+        // Entries tell whole minutes: one that has begun is wanted from its beginning on.
+        let from = from_time.map_or(Ok(None), |t| minute("filter.from_time", t.seconds, 0))?;
+        let until = until_time.map_or(Ok(None), |t| minute("filter.until_time", t.seconds, 59))?;
+        Ok(Self { kinds, minutes: (from, until), jurisdiction, collection })
+    }
+
+    fn takes_all(&self) -> bool {
+        let Self { kinds, minutes, jurisdiction, collection } = self;
+        kinds.is_empty()
+            && *minutes == (None, None)
+            && jurisdiction.is_empty()
+            && collection.is_empty()
+    }
+
+    fn wants(&self, entry: &[u8]) -> Result<bool, Error> {
+        if self.takes_all() {
+            return Ok(true);
+        }
+        let Self { kinds, minutes: (from, until), jurisdiction, collection } = self;
+        let entry = Entry::decode(entry).map_err(|_| Error::Damaged("placement log"))?;
+        let minute = u64::from(entry.minute);
+        Ok((kinds.is_empty() || kinds.contains(&entry.kind))
+            && from.is_none_or(|from| minute >= from)
+            && until.is_none_or(|until| minute < until)
+            && (jurisdiction.is_empty() || entry.jurisdictions.contains(jurisdiction))
+            && (collection.is_empty() || entry.collection.as_deref() == Some(collection)))
+    }
+}

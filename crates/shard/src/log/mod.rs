@@ -1,0 +1,284 @@
+//! The placement log in the store: its rows, its right edge, and what one commit adds.
+
+pub(crate) mod access_counters;
+pub(crate) mod checkpoint_file;
+pub(crate) mod checkpointer;
+pub(crate) mod closed_periods;
+pub(crate) mod proof_waiter;
+pub(crate) mod verifier_keys;
+pub(crate) mod view;
+pub(crate) mod witness;
+
+use engine::{Batch, Engine, Order, ScanLimit};
+use ledger::entry::Entry;
+use ledger::hash::{Hash, leaf_hash};
+use ledger::tile::{HashReader, TileId};
+use ledger::tree::Edge;
+use terms::UnixMillis;
+
+use crate::Error;
+use crate::store::codec::{Malformed, Reader, Writer};
+use crate::store::keys;
+
+const FORMAT: u8 = 1;
+const DAMAGED: Error = Error::Damaged("placement log");
+/// Rows of entries read at once.
+const ROWS_AT_ONCE: usize = 64;
+/// Bytes of entries read at once.
+const BYTES_AT_ONCE: usize = 4 << 20;
+
+/// The right edge row: where the log ends, and when the last commit was.
+#[derive(Clone)]
+pub(crate) struct EdgeRow {
+    pub(crate) period: u32,
+    /// Entries of the periods before this one, so that the store's head never falls.
+    pub(crate) base: u64,
+    pub(crate) size: u64,
+    pub(crate) committed: UnixMillis,
+    peaks: Vec<Hash>,
+}
+
+impl EdgeRow {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut row = Reader::new(bytes);
+        row.format(FORMAT)?;
+        let (period, base, size) = (row.u32()?, row.u64()?, row.u64()?);
+        let committed = UnixMillis(row.u64()?);
+        let mut peaks = Vec::new();
+        for _ in 0..row.u32()? {
+            peaks.push(Hash(row.array()?));
+        }
+        row.end()?;
+        Ok(Self { period, base, size, committed, peaks })
+    }
+}
+
+/// One period of the log, as it is durable.
+pub(crate) struct Log {
+    pub(crate) period: u32,
+    pub(crate) base: u64,
+    pub(crate) edge: Edge,
+}
+
+impl Log {
+    /// A period that has no entry yet.
+    pub(crate) fn new(period: u32, base: u64) -> Self {
+        Self { period, base, edge: Edge::new() }
+    }
+
+    /// Reads the edge back from full tiles and the last entries, and compares it with what the
+    /// last commit stored of it.
+    pub(crate) fn restore(engine: &dyn Engine, row: &EdgeRow) -> Result<Self, Error> {
+        let edge = edge_at(engine, row.period, row.size)?;
+        if edge.peaks() != row.peaks {
+            return Err(DAMAGED);
+        }
+        Ok(Self { period: row.period, base: row.base, edge })
+    }
+
+    /// The head that the store has with this log.
+    pub(crate) fn head_size(&self) -> u64 {
+        self.base + self.edge.size()
+    }
+}
+
+/// The edge that a log had when it had `size` entries.
+pub(crate) fn edge_at(engine: &dyn Engine, period: u32, size: u64) -> Result<Edge, Error> {
+    let mut leaves = Vec::new();
+    let unfinished = size - size % u64::from(ledger::tile::TILE_WIDTH);
+    each_entry(engine, period, unfinished, size, &mut |_, entry| {
+        leaves.push(leaf_hash(entry));
+        Ok(())
+    })?;
+    let mut tiles = FullTiles { engine, period };
+    Edge::restore(size, &mut tiles, &leaves).map_err(|_| DAMAGED)
+}
+
+/// The root that the log had at `size`, from its tiles and, for the rest, `edge`.
+pub(crate) fn root_at(
+    engine: &dyn Engine,
+    period: u32,
+    edge: &Edge,
+    size: u64,
+) -> Result<Hash, Error> {
+    let mut tiles = Tiles { engine, period, edge };
+    ledger::tree::root_at(size, &mut tiles).map_err(|_| DAMAGED)
+}
+
+/// All tiles of a log: those that are stored, which are full, and the unfinished ones of its edge.
+pub(crate) struct Tiles<'a> {
+    pub(crate) engine: &'a dyn Engine,
+    pub(crate) period: u32,
+    pub(crate) edge: &'a Edge,
+}
+
+impl HashReader for Tiles<'_> {
+    type Error = Error;
+
+    fn read_tile(&mut self, tile: TileId) -> Result<Vec<u8>, Error> {
+        match self.edge.read(tile) {
+            Some(bytes) => Ok(bytes),
+            None => FullTiles { engine: self.engine, period: self.period }.read_tile(tile),
+        }
+    }
+}
+
+/// Stored full tiles, cut to what is asked for.
+struct FullTiles<'a> {
+    engine: &'a dyn Engine,
+    period: u32,
+}
+
+impl HashReader for FullTiles<'_> {
+    type Error = Error;
+
+    fn read_tile(&mut self, tile: TileId) -> Result<Vec<u8>, Error> {
+        let key = keys::tile(self.period, tile);
+        let row = self.engine.get_many(&[&key])?.pop().flatten().ok_or(DAMAGED)?;
+        let (format, hashes) = row.split_first().ok_or(DAMAGED)?;
+        match hashes.get(..tile.bytes()) {
+            Some(cut) if *format == FORMAT => Ok(cut.to_vec()),
+            _ => Err(DAMAGED),
+        }
+    }
+}
+
+/// What is done with an entry: its index, its bytes.
+pub(crate) type Each<'a> = dyn FnMut(u64, &[u8]) -> Result<(), Error> + 'a;
+
+/// Calls `each` with the index and the bytes of every entry in `from..until`, in order.
+pub(crate) fn each_entry(
+    engine: &dyn Engine,
+    period: u32,
+    from: u64,
+    until: u64,
+    each: &mut Each<'_>,
+) -> Result<(), Error> {
+    if from >= until {
+        return Ok(());
+    }
+    // The row that holds `from` is the last one that begins at or before it.
+    let one = ScanLimit { rows: 1, bytes: BYTES_AT_ONCE };
+    let before = keys::entries_span(period, 0, from + 1);
+    let page = engine.scan(&before, Order::Descending, one)?;
+    let mut at = page.rows.first().and_then(|(key, _)| keys::entries_index(key)).ok_or(DAMAGED)?;
+    let limit = ScanLimit { rows: ROWS_AT_ONCE, bytes: BYTES_AT_ONCE };
+    while at < until {
+        let page = engine.scan(&keys::entries_span(period, at, until), Order::Ascending, limit)?;
+        if page.rows.is_empty() {
+            return Err(DAMAGED);
+        }
+        for (key, row) in &page.rows {
+            if keys::entries_index(key) != Some(at) {
+                return Err(DAMAGED);
+            }
+            for entry in entries_of(row)? {
+                if (from..until).contains(&at) {
+                    each(at, entry)?;
+                }
+                at += 1;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The bytes of the entry at `index`.
+pub(crate) fn entry_at(engine: &dyn Engine, period: u32, index: u64) -> Result<Vec<u8>, Error> {
+    let mut found = None;
+    each_entry(engine, period, index, index + 1, &mut |_, entry| {
+        found = Some(entry.to_vec());
+        Ok(())
+    })?;
+    found.ok_or(DAMAGED)
+}
+
+/// An entries row taken apart: a format byte, then each entry with its length, as in a bundle.
+fn entries_of(row: &[u8]) -> Result<Vec<&[u8]>, Error> {
+    let (format, bundle) = row.split_first().ok_or(DAMAGED)?;
+    if *format != FORMAT {
+        return Err(DAMAGED);
+    }
+    let mut rest = bundle;
+    let mut entries = Vec::new();
+    while let Some((length, tail)) = rest.split_first_chunk::<2>() {
+        let length = usize::from(u16::from_be_bytes(*length));
+        let (entry, tail) = tail.split_at_checked(length).ok_or(DAMAGED)?;
+        entries.push(entry);
+        rest = tail;
+    }
+    if rest.is_empty() && !entries.is_empty() { Ok(entries) } else { Err(DAMAGED) }
+}
+
+/// What one commit adds to the log. It becomes the log only when the commit is durable.
+pub(crate) struct Draft {
+    period: u32,
+    base: u64,
+    first: u64,
+    edge: Edge,
+    row: Vec<u8>,
+    tiles: Vec<(TileId, Vec<u8>)>,
+}
+
+impl Draft {
+    pub(crate) fn new(log: &Log) -> Self {
+        Self {
+            period: log.period,
+            base: log.base,
+            first: log.edge.size(),
+            edge: log.edge.clone(),
+            row: vec![FORMAT],
+            tiles: Vec::new(),
+        }
+    }
+
+    /// The index that the next entry will have.
+    pub(crate) fn next_index(&self) -> u64 {
+        self.edge.size()
+    }
+
+    /// Adds an entry and returns its bytes.
+    pub(crate) fn append(&mut self, entry: &Entry) -> Result<Vec<u8>, ledger::entry::Error> {
+        let bytes = entry.encode()?;
+        let length = u16::try_from(bytes.len()).expect("ENTRY_BYTES_MAX is below 64 KiB");
+        self.row.extend_from_slice(&length.to_be_bytes());
+        self.row.extend_from_slice(&bytes);
+        self.edge.append(leaf_hash(&bytes), &mut self.tiles);
+        Ok(bytes)
+    }
+
+    /// The bytes of an entry that this draft added.
+    pub(crate) fn entry(&self, index: u64) -> Option<Vec<u8>> {
+        let place = usize::try_from(index.checked_sub(self.first)?).ok()?;
+        entries_of(&self.row).ok()?.get(place).map(|entry| entry.to_vec())
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.edge.size() == self.first
+    }
+
+    /// Bytes of what it adds.
+    pub(crate) fn bytes(&self) -> usize {
+        self.row.len() + self.tiles.iter().map(|(_, hashes)| hashes.len()).sum::<usize>()
+    }
+
+    /// Adds the log's rows to the batch: entries, finished tiles, the new right edge. Returns the
+    /// new edge and the head that the store gets with it.
+    pub(crate) fn finish(self, batch: &mut Batch, now: UnixMillis) -> (Edge, u64) {
+        batch.put(keys::entries(self.period, self.first), self.row);
+        for (tile, hashes) in self.tiles {
+            let mut row = Writer::with_capacity(1 + hashes.len());
+            row.u8(FORMAT).fixed(&hashes);
+            batch.put(keys::tile(self.period, tile), row.0);
+        }
+        let mut row = Writer::with_capacity(512);
+        row.u8(FORMAT).u32(self.period).u64(self.base).u64(self.edge.size()).u64(now.0);
+        row.u32(u32::try_from(self.edge.peaks().len()).expect("at most 64 peaks"));
+        for peak in self.edge.peaks() {
+            row.fixed(&peak.0);
+        }
+        batch.put(keys::EDGE, row.0);
+        let head = self.base + self.edge.size();
+        (self.edge, head)
+    }
+}

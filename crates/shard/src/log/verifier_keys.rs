@@ -1,0 +1,63 @@
+//! The public keys of a shard's logs, for an auditor's policy on paper. They are computed from the
+//! key files, so that they can be shown while the shard runs.
+
+use ledger::note::Signer;
+
+use crate::log::checkpoint_file;
+use crate::log::checkpoint_file::Anchor;
+use crate::node::origin;
+use crate::startup::open::open_note;
+use crate::store::keyring;
+use crate::{Error, Settings};
+
+/// The public key of one period's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogKey {
+    /// The period.
+    pub period: u32,
+    /// The log's origin.
+    pub origin: String,
+    /// The key as auditors write it, which names the origin. `None`: its key file is not there any
+    /// more; the log's own GENESIS has the key.
+    pub vkey: Option<String>,
+}
+
+impl Settings {
+    /// The keys of all periods up to the one that the checkpoint file names, the oldest first. A key
+    /// that was made for a period which never began is left out.
+    ///
+    /// # Errors
+    /// [`Error::Anchor`] when there is no checkpoint, or it is not signed by the newest of them;
+    /// [`Error::Keys`]; [`Error::Io`].
+    pub fn log_keys(&self, deployment: &str) -> Result<Vec<LogKey>, Error> {
+        let path = checkpoint_file::path(&self.anchor, self.region.as_str(), self.shard.as_str());
+        let broken = |why| Error::Anchor { path: path.clone(), why };
+        let (_, note) = Anchor::open(&path)?.ok_or_else(|| broken("it is missing"))?;
+        let named = note.split('\n').next().and_then(|origin| origin.rsplit('/').next());
+        let current: u32 = named
+            .and_then(|period| period.parse().ok())
+            .ok_or_else(|| broken("its checkpoint names no period"))?;
+        let there = self.log_key_periods()?;
+        let mut keys = Vec::new();
+        for period in 1..=current {
+            let signer = there.contains(&period).then(|| self.log_signer(deployment, period));
+            let vkey = signer.transpose()?.map(|signer| signer.vkey());
+            let origin = origin(deployment, &self.region, &self.shard, period);
+            keys.push(LogKey { period, origin, vkey });
+        }
+        match keys.last().and_then(|key| key.vkey.as_deref()) {
+            Some(vkey) => open_note(&note, vkey, &path).map(|_| keys),
+            None => Err(Error::Keys { path: self.log_key_path(current), why: "it is missing" }),
+        }
+    }
+
+    /// Reads the key of a period's log.
+    pub(crate) fn log_signer(&self, deployment: &str, period: u32) -> Result<Signer, Error> {
+        let path = self.log_key_path(period);
+        let text = keyring::read_secret(&path)?;
+        let seed = std::str::from_utf8(&text).ok().and_then(|text| keyring::from_hex(text.trim()));
+        let seed = seed.ok_or(Error::Keys { path: path.clone(), why: "it is not a log key" })?;
+        Signer::from_seed(&origin(deployment, &self.region, &self.shard, period), &seed)
+            .map_err(|_| Error::Keys { path, why: "the log's origin cannot name a key" })
+    }
+}

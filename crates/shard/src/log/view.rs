@@ -1,0 +1,249 @@
+//! The log as others see it: what a checkpoint has signed, and nothing beyond.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ledger::hash::Hash;
+use ledger::proof;
+use ledger::tile::{BundleId, HashReader as _, TILE_WIDTH, TileId};
+use ledger::tree::Edge;
+use ledger::{TlogProof, bundle};
+use terms::{Fault, Reason, UnixMillis};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::Error;
+use crate::log::closed_periods;
+use crate::log::closed_periods::Sealed;
+use crate::log::witness;
+use crate::log::{Each, Tiles, each_entry, edge_at, entry_at};
+use crate::node::Node;
+
+/// A signed state of a log.
+pub(crate) struct Signed {
+    /// The checkpoint, a signed note.
+    pub(crate) note: String,
+    /// The tree that it signs.
+    pub(crate) edge: Edge,
+    /// When it was signed.
+    pub(crate) at: UnixMillis,
+}
+
+impl Signed {
+    pub(crate) const fn size(&self) -> u64 {
+        self.edge.size()
+    }
+}
+
+/// One period's log, up to one signed state of it.
+pub(crate) struct Chronicle {
+    node: Arc<Node>,
+    period: u32,
+    pub(crate) origin: Arc<str>,
+    pub(crate) vkey: Arc<str>,
+    pub(crate) signed: Arc<Signed>,
+}
+
+/// All logs of a shard that are served: the one that grows, and those that were sealed.
+#[derive(Clone)]
+pub(crate) struct Chronicles {
+    node: Arc<Node>,
+    vkey: Arc<str>,
+    newest: watch::Receiver<Arc<Signed>>,
+    /// What witnesses have cosigned. None: nobody is asked.
+    cosigned: Option<watch::Receiver<Cosigned>>,
+    shown: Arc<Mutex<Shown>>,
+}
+
+/// What witnesses have cosigned.
+#[derive(Clone, Default)]
+pub(crate) struct Cosigned {
+    /// Of the log that grows, the newest.
+    pub(crate) growing: Option<Arc<Signed>>,
+    /// The last checkpoints of sealed logs, by period.
+    pub(crate) sealed: BTreeMap<u32, String>,
+}
+
+/// What was shown of the log that grows. It never goes back: to whoever has seen more, that would
+/// be a log that has lost entries.
+#[derive(Default)]
+struct Shown {
+    last: Option<Arc<Signed>>,
+    /// Since when there is more than what is cosigned, and how much was cosigned then.
+    behind: Option<(u64, Instant)>,
+}
+
+impl Chronicles {
+    pub(crate) fn new(
+        node: Arc<Node>,
+        vkey: &str,
+        newest: watch::Receiver<Arc<Signed>>,
+        cosigned: Option<watch::Receiver<Cosigned>>,
+    ) -> Self {
+        Self { node, vkey: vkey.into(), newest, cosigned, shown: Arc::default() }
+    }
+
+    /// The log that grows, by its newest checkpoint.
+    pub(crate) fn growing(&self) -> Chronicle {
+        self.at(Arc::clone(&self.newest.borrow()))
+    }
+
+    /// The log that grows, as it is shown: by the checkpoint that witnesses have cosigned, unless
+    /// they have been behind for so long that it says little.
+    pub(crate) fn shown(&self) -> Chronicle {
+        let newest = Arc::clone(&self.newest.borrow());
+        let Some(cosigned) = &self.cosigned else { return self.at(newest) };
+        let cosigned = cosigned.borrow().growing.clone();
+        let size = cosigned.as_ref().map_or(0, |signed| signed.size());
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        if size >= newest.size() {
+            shown.behind = None;
+        } else if shown.behind.is_none_or(|(of, _)| of != size) {
+            shown.behind = Some((size, Instant::now()));
+        }
+        let patient = shown.behind.is_none_or(|(_, since)| since.elapsed() <= witness::PATIENCE);
+        let mut show = cosigned.filter(|_| patient).unwrap_or(newest);
+        if let Some(last) = shown.last.as_ref().filter(|last| last.size() > show.size()) {
+            show = Arc::clone(last);
+        }
+        shown.last = Some(Arc::clone(&show));
+        drop(shown);
+        self.at(show)
+    }
+
+    /// Whether that is the log that grows.
+    pub(crate) fn is_growing(&self, origin: &str) -> bool {
+        origin.is_empty() || *origin == *self.node.origin
+    }
+
+    /// The log of that origin as it is shown: see [`Chronicles::shown`].
+    ///
+    /// # Errors
+    /// `LOG_UNKNOWN`.
+    pub(crate) fn shown_of(&self, origin: &str) -> Result<Chronicle, Fault> {
+        if self.is_growing(origin) { Ok(self.shown()) } else { self.of(origin) }
+    }
+
+    /// Sealed logs, with what they were signed as.
+    pub(crate) fn sealed(&self) -> Result<Vec<(u32, Chronicle)>, Fault> {
+        let all = closed_periods::all(&*self.node.engine)?;
+        let each =
+            all.iter().map(|(period, _)| Ok((*period, self.of(&self.node.origin_of(*period))?)));
+        each.collect()
+    }
+
+    fn at(&self, signed: Arc<Signed>) -> Chronicle {
+        let node = Arc::clone(&self.node);
+        let (period, origin) = (node.period, Arc::clone(&node.origin));
+        Chronicle { node, period, origin, vkey: Arc::clone(&self.vkey), signed }
+    }
+
+    /// Told of every checkpoint.
+    pub(crate) fn checkpoints(&self) -> watch::Receiver<Arc<Signed>> {
+        self.newest.clone()
+    }
+
+    /// The keys of all logs, the oldest first.
+    pub(crate) fn vkeys(&self) -> Result<Vec<String>, Error> {
+        let mut vkeys: Vec<String> = closed_periods::all(&*self.node.engine)?
+            .into_iter()
+            .map(|(_, sealed)| sealed.vkey)
+            .collect();
+        vkeys.push(self.vkey.to_string());
+        Ok(vkeys)
+    }
+
+    /// The log of that origin, up to all that is signed; empty: the one that grows. Blocks its
+    /// thread: the edge of a sealed log is read from the store.
+    ///
+    /// # Errors
+    /// `LOG_UNKNOWN`.
+    pub(crate) fn of(&self, origin: &str) -> Result<Chronicle, Fault> {
+        if self.is_growing(origin) {
+            return Ok(self.growing());
+        }
+        let unknown = || Fault::new(Reason::LogUnknown).field("origin");
+        let period = origin.rsplit('/').next().and_then(|period| period.parse().ok());
+        let period: u32 = period.ok_or_else(unknown)?;
+        if self.node.origin_of(period) != origin {
+            return Err(unknown());
+        }
+        let found = closed_periods::of(&*self.node.engine, period)?.ok_or_else(unknown)?;
+        let Sealed { vkey, note, size } = found;
+        let cosigned = self.cosigned.as_ref().map(|cosigned| cosigned.borrow().clone());
+        let note = cosigned.and_then(|all| all.sealed.get(&period).cloned()).unwrap_or(note);
+        let edge = edge_at(&*self.node.engine, period, size)?;
+        let signed = Arc::new(Signed { note, edge, at: UnixMillis(0) });
+        let node = Arc::clone(&self.node);
+        Ok(Chronicle { node, period, origin: origin.into(), vkey: vkey.into(), signed })
+    }
+}
+
+impl Chronicle {
+    /// Entries that are signed.
+    pub(crate) fn size(&self) -> u64 {
+        self.signed.size()
+    }
+
+    fn tiles(&self) -> Tiles<'_> {
+        Tiles { engine: &*self.node.engine, period: self.period, edge: &self.signed.edge }
+    }
+
+    /// A tile. None: the signed tree has none of that width.
+    pub(crate) fn tile(&self, tile: TileId) -> Result<Option<Vec<u8>>, Error> {
+        let signed = TileId::of_size(tile.level, tile.index, self.size());
+        if signed.is_none_or(|signed| signed.width < tile.width) {
+            return Ok(None);
+        }
+        self.tiles().read_tile(tile).map(Some)
+    }
+
+    /// A bundle of entries, as `tile/entries` has it. None: so many are not signed.
+    pub(crate) fn bundle(&self, wanted: BundleId) -> Result<Option<Vec<u8>>, Error> {
+        let signed = BundleId::of_size(wanted.index, self.size());
+        if signed.is_none_or(|signed| signed.width < wanted.width) {
+            return Ok(None);
+        }
+        let from = wanted.index * u64::from(TILE_WIDTH);
+        let mut entries = Vec::with_capacity(usize::from(wanted.width));
+        self.each(from, from + u64::from(wanted.width), &mut |_, entry| {
+            entries.push(entry.to_vec());
+            Ok(())
+        })?;
+        bundle::encode(&entries).map(Some).map_err(|_| Error::Damaged("placement log"))
+    }
+
+    /// Every entry in that range. The caller keeps within the signed size.
+    pub(crate) fn each(&self, from: u64, until: u64, each: &mut Each<'_>) -> Result<(), Error> {
+        each_entry(&*self.node.engine, self.period, from, until.min(self.size()), each)
+    }
+
+    /// An entry and the proof that this log has it.
+    ///
+    /// # Errors
+    /// `ENTRY_UNKNOWN` beyond what is signed.
+    pub(crate) fn proof(&self, index: u64) -> Result<(Vec<u8>, TlogProof), Fault> {
+        if index >= self.size() {
+            return Err(Fault::new(Reason::EntryUnknown).field("index"));
+        }
+        let entry = entry_at(&*self.node.engine, self.period, index)?;
+        let path = proof::inclusion(index, self.size(), &mut self.tiles());
+        let path = path.map_err(|_| Error::Damaged("placement log"))?;
+        let checkpoint = self.signed.note.clone();
+        Ok((entry, TlogProof { extra: None, index, path, checkpoint }))
+    }
+
+    /// The proof that the log of `new` entries begins with that of `old`; 0: all that is signed.
+    ///
+    /// # Errors
+    /// `ENTRY_UNKNOWN` beyond what is signed.
+    pub(crate) fn consistency(&self, old: u64, new: u64) -> Result<(u64, Vec<Hash>), Fault> {
+        let new = if new == 0 { self.size() } else { new };
+        if new > self.size() || old > new {
+            return Err(Fault::new(Reason::EntryUnknown).field("old_size"));
+        }
+        // A state between two checkpoints has no tiles of its own: its hashes are in wider ones.
+        let hashes = proof::consistency(old, new, &mut self.tiles());
+        Ok((new, hashes.map_err(|_| Error::Damaged("placement log"))?))
+    }
+}

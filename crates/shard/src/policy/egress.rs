@@ -1,0 +1,166 @@
+//! The fence: what a caller's role lets it ask for, whether a record may cross a border to whoever
+//! reads it, and through which gateways a record may come in.
+//!
+//! The caller's country is what the gateway says of it; the gateway's own is what the map says of
+//! the region in its certificate. Both must pass, so a stolen gateway sees no more than a gateway
+//! of its region may, whatever it claims of its callers.
+//!
+//! An answer to a reader abroad is the same for a record that is not for them and for one that is
+//! not there: otherwise the answer itself would tell of the person.
+
+use atlas::{Country, Moment, Question};
+use ledger::entry::Role;
+use terms::{Detail, Fault, Reason};
+use wire::session::call::Op;
+
+use crate::log::access_counters::Counts;
+use crate::node::Node;
+use crate::policy::rulings::Ruled;
+use crate::server::decode::Lookup;
+use crate::store::subject::Subject;
+
+/// Where those stand who see a body on its way. The caller's country may not be known: then it is
+/// outside of every territory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stands {
+    pub(crate) gateway: Country,
+    pub(crate) caller: Option<Country>,
+}
+
+/// Whether a role is one for that call. The gateway has asked the same; the shard trusts none.
+pub(crate) fn permitted(role: Role, op: &Op) -> bool {
+    let wanted: &[Role] = match op {
+        Op::Get(_) => &[Role::Reader],
+        Op::Put(_) | Op::Delete(_) | Op::Create(_) => &[Role::Writer],
+        Op::Survey(_) => &[Role::Operator],
+        Op::MapHistory(_) => &[Role::Operator, Role::Auditor],
+        // Gateways ask for these by themselves, before anybody is asked for.
+        Op::MapFetch(_) | Op::MapOffer(_) => &[],
+    };
+    wanted.contains(&role)
+}
+
+impl Node {
+    /// Whether a put that was ruled so may come in through a gateway in that country.
+    pub(crate) fn may_enter(&self, ruled: &Ruled, gateway: Country) -> Result<(), Fault> {
+        let Err(barred) = atlas::ingress(&ruled.attachments, Some(gateway)) else { return Ok(()) };
+        self.refused(Reason::WrongIngress, Stands { gateway, caller: None });
+        let fault = barred.ingress_fault().with(Detail::Region, &self.region);
+        // The gateway beside this shard is the right one only for laws that hold here.
+        let serves = barred.conflicting().iter().all(|law| law.contains(self.territory));
+        Err(match self.ingress.as_deref().filter(|_| serves) {
+            Some(address) => fault.with(Detail::Ingress, address),
+            None => fault.cure(
+                "send the request to a gateway inside the territory that is named; the region's \
+                 annex names none",
+            ),
+        })
+    }
+
+    /// Notes a refusal: who stood where, never who asked, or for whose record.
+    pub(crate) fn refused(&self, reason: Reason, stands: Stands) {
+        self.metrics.refused(reason);
+        if let Some(unsaid) = self.refusals.line(self.clock.now()) {
+            tracing::warn!(
+                reason = reason.as_str(),
+                region = self.region.as_str(),
+                gateway_territory = stands.gateway.as_str(),
+                caller_territory = stands.caller.map_or("unknown", Country::as_str),
+                unsaid,
+                "a call was refused at the fence"
+            );
+        }
+    }
+}
+
+/// One read at the fence.
+pub(crate) struct Fence<'a> {
+    pub(crate) node: &'a Node,
+    pub(crate) counts: &'a Counts,
+    pub(crate) lookup: &'a Lookup,
+    /// The number of the map under which it is judged.
+    pub(crate) judged: u64,
+}
+
+impl Fence<'_> {
+    /// Notes that a record was kept from its readers, whatever they are answered: for the log, too,
+    /// where those who are protected must be able to see it.
+    fn barred(&self) {
+        let Lookup { address, asker } = self.lookup;
+        self.node.refused(Reason::EgressNotCovered, asker.stands);
+        let by = (asker.tenant_tag, &asker.caller);
+        let collection = Some(&address.collection);
+        self.counts.refused(Reason::EgressNotCovered, self.judged, by, collection);
+    }
+
+    /// Whether what is known of this subject lets the readers have its records of the collection.
+    /// If not, the answer is what it would be were there no such record.
+    pub(crate) fn known(&self, subject: &Subject) -> Result<(), Fault> {
+        if self.at_home() || self.covered(subject) {
+            return Ok(());
+        }
+        self.absent()?;
+        self.barred();
+        Err(unknown())
+    }
+
+    /// Whether the readers may learn that there is no such record here.
+    pub(crate) fn absent(&self) -> Result<(), Fault> {
+        if self.at_home() {
+            return Ok(());
+        }
+        let (collection, territory) = (&self.lookup.address.collection, self.node.territory);
+        let (map, date) = (self.node.map(), self.today());
+        let judged = atlas::egress_of_absent(&map, territory, collection, date, &self.readers());
+        judged.map_err(|barred| {
+            self.barred();
+            // The same for every record: the laws of the place, not those of the person.
+            barred.egress_fault().with(Detail::Region, &self.node.region)
+        })
+    }
+
+    /// Whether caller and gateway stand where the record lies: then it crosses no border.
+    pub(crate) fn at_home(&self) -> bool {
+        self.readers().iter().all(|reader| *reader == Some(self.node.territory))
+    }
+
+    /// Whether the ruling that stands, made again under the map in force, lets the readers read.
+    /// No ruling that stands, or one that cannot be made again, lets nobody.
+    ///
+    /// What is known of citizenship and residence beside its basis would change the ruling at the
+    /// next write; until then a read must satisfy both.
+    fn covered(&self, subject: &Subject) -> bool {
+        let Some(standing) = subject.standing(&self.lookup.address.collection) else {
+            return false;
+        };
+        let Ok(weighed) = standing.weighed(&subject.findings) else { return false };
+        self.ruled_and_covered(&standing.basis)
+            && (weighed == standing.basis || self.ruled_and_covered(&weighed))
+    }
+
+    fn ruled_and_covered(&self, findings: &atlas::Findings) -> bool {
+        let (asker, collection) = (&self.lookup.asker, &self.lookup.address.collection);
+        let (map, date) = (self.node.map(), self.today());
+        let question = Question { tenant: &asker.tenant, collection, findings, date };
+        let Ok(ruling) = atlas::decide(&map, &question) else { return false };
+        // Refused for want of a region or a clause, the laws that attach are known all the same.
+        let undetermined =
+            ruling.refusal().is_some_and(|no| no.reason() == Reason::JurisdictionUndetermined);
+        !undetermined
+            && atlas::egress(&map, ruling.attachments(), collection, date, &self.readers()).is_ok()
+    }
+
+    fn readers(&self) -> [Option<Country>; 2] {
+        let Stands { gateway, caller } = self.lookup.asker.stands;
+        [caller, Some(gateway)]
+    }
+
+    fn today(&self) -> Moment {
+        Moment::of(self.node.now())
+    }
+}
+
+/// The answer when there is no such subject.
+pub(crate) fn unknown() -> Fault {
+    Fault::new(Reason::SubjectUnknown).field("subject.id")
+}

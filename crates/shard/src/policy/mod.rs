@@ -1,0 +1,7 @@
+//! What the law and the region map say of a command: rulings, the second check, borders.
+
+pub(crate) mod egress;
+pub(crate) mod map_impact;
+pub(crate) mod rulings;
+pub(crate) mod second_check;
+pub(crate) mod standing_ruling;

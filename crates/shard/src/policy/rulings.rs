@@ -1,0 +1,188 @@
+//! The ruling, made again in the region from the findings, with this shard's own map.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use atlas::{Attachment, Country, Date, Findings, Moment, Outcome, Question, RegionMap};
+use bytes::Bytes;
+use ledger::entry::{EvidenceKind, EvidenceKinds, MapRef};
+use terms::{Collection, Detail, Fault, Reason, RegionId, TenantId};
+
+use crate::policy::second_check::{Here, admits};
+use crate::server::ruling_message;
+use crate::store::region_maps::map_ref;
+
+/// Rulings that are remembered. A ruling is a pure function of what is in the key.
+const REMEMBERED_MAX: usize = 4096;
+
+/// Reasons for which a map refuses: another map may not.
+const BY_THE_MAP: &[Reason] = &[
+    Reason::CollectionUnknown,
+    Reason::NotPermitted,
+    Reason::BodyTooLarge,
+    Reason::Unsatisfiable,
+    Reason::NoRegion,
+    Reason::TransferNotCovered,
+    Reason::CitizenAbroad,
+    Reason::WrongIngress,
+    Reason::WrongDomicile,
+    Reason::JurisdictionChanged,
+];
+
+/// What follows from the findings, for this store.
+#[derive(Clone)]
+pub(crate) enum Verdict {
+    /// The record belongs here.
+    Here(Arc<Ruled>),
+    /// It belongs to another region.
+    Elsewhere(RegionId),
+    /// It belongs nowhere.
+    Refused(Fault),
+}
+
+/// A placement in this region: what the log's entry says of it.
+#[derive(PartialEq, Eq)]
+pub(crate) struct Ruled {
+    pub(crate) jurisdictions: Vec<String>,
+    pub(crate) statutes: Vec<String>,
+    pub(crate) clauses: Vec<String>,
+    pub(crate) evidence_kinds: EvidenceKinds,
+    pub(crate) mirrors: Vec<RegionId>,
+    /// The laws that attach, for what they ask of the way in.
+    pub(crate) attachments: Vec<Attachment>,
+    pub(crate) map: MapRef,
+    /// The ruling as callers read it.
+    pub(crate) message: Bytes,
+}
+
+/// The rules in force here, and the rulings made under them at one moment.
+pub(crate) struct Rules {
+    map: Arc<RegionMap>,
+    region: RegionId,
+    territory: Country,
+    date: Moment,
+    made: HashMap<(TenantId, Collection, Findings), Verdict>,
+}
+
+impl Rules {
+    pub(crate) fn new(map: Arc<RegionMap>, region: RegionId, territory: Country) -> Self {
+        Self { map, region, territory, date: Date::from_day(0).into(), made: HashMap::new() }
+    }
+
+    /// Rules from now on as of `date`: clauses and statutes carry dates. It is another four times
+    /// an hour, as somewhere a day begins then.
+    pub(crate) fn set_date(&mut self, date: Moment) {
+        if date != self.date {
+            self.date = date;
+            self.made.clear();
+        }
+    }
+
+    /// Rules from now on by another map.
+    pub(crate) fn set_map(&mut self, map: Arc<RegionMap>) {
+        self.map = map;
+        self.made.clear();
+    }
+
+    /// The map in force.
+    pub(crate) fn map(&self) -> &RegionMap {
+        &self.map
+    }
+
+    /// The map in force, by its number and digest.
+    pub(crate) fn map_ref(&self) -> MapRef {
+        map_ref(&self.map)
+    }
+
+    /// Whether it is only for want of the same map that a write of a gateway fails: then it is told
+    /// to send it again. What the newer map refuses is refused.
+    pub(crate) fn differ(&self, of_gateway: u64, fault: &mut Fault) {
+        let own = self.map.epoch().number;
+        let by_older = own < of_gateway && BY_THE_MAP.contains(&fault.reason);
+        let passing =
+            by_older || (own != of_gateway && fault.reason == Reason::PlacementNotAdmitted);
+        if passing && of_gateway > 0 {
+            *fault = Fault::new(Reason::MapsDiffer).with(Detail::MapEpoch, own);
+        }
+    }
+
+    /// Rules and places again.
+    pub(crate) fn decide(
+        &mut self,
+        tenant: &TenantId,
+        collection: &Collection,
+        findings: &Findings,
+    ) -> Verdict {
+        let key = (tenant.clone(), collection.clone(), findings.clone());
+        if let Some(verdict) = self.made.get(&key) {
+            return verdict.clone();
+        }
+        let verdict = self.rule(tenant, collection, findings);
+        if self.made.len() >= REMEMBERED_MAX {
+            self.made.clear();
+        }
+        self.made.insert(key, verdict.clone());
+        verdict
+    }
+
+    fn rule(&self, tenant: &TenantId, collection: &Collection, findings: &Findings) -> Verdict {
+        // Nobody's people are stored whom the map does not name, whatever a gateway says.
+        if self.map.tenant(tenant).is_none() {
+            let fault = Fault::new(Reason::NotPermitted);
+            return Verdict::Refused(fault.problem("the region map does not name the tenant"));
+        }
+        let question = Question { tenant, collection, findings, date: self.date };
+        let ruling = match atlas::decide(&self.map, &question) {
+            Ok(ruling) => ruling,
+            Err(unknown) => return Verdict::Refused(unknown.into()),
+        };
+        let placement = match ruling.outcome() {
+            Outcome::Placed(placement) => placement,
+            Outcome::Refused(refusal) => return Verdict::Refused(refusal.into()),
+        };
+        if *placement.region() != self.region {
+            return Verdict::Elsewhere(placement.region().clone());
+        }
+        let here = Here { region: &self.region, territory: self.territory };
+        if !admits(placement, &ruling, &self.map, &here, self.date.date()) {
+            let fault = Fault::new(Reason::PlacementNotAdmitted)
+                .problem("the second check does not admit a placement that the rules gave");
+            return Verdict::Refused(fault.with(Detail::MapEpoch, self.map.epoch().number));
+        }
+        let mut kinds = EvidenceKinds::new();
+        for kind in ruling.kinds().iter() {
+            kinds.insert(ledger_kind(kind));
+        }
+        let mut ruled = Ruled {
+            jurisdictions: placement
+                .jurisdictions()
+                .iter()
+                .map(|j| j.as_str().to_owned())
+                .collect(),
+            statutes: placement.statutes().map(|id| id.as_str().to_owned()).collect(),
+            clauses: placement.clauses().iter().map(|id| id.as_str().to_owned()).collect(),
+            evidence_kinds: kinds,
+            mirrors: placement.mirrors().to_vec(),
+            attachments: ruling.attachments().to_vec(),
+            map: self.map_ref(),
+            message: ruling_message::encode(placement, ruling.attachments()),
+        };
+        for list in [&mut ruled.jurisdictions, &mut ruled.statutes, &mut ruled.clauses] {
+            list.sort_unstable();
+            list.dedup();
+        }
+        Verdict::Here(Arc::new(ruled))
+    }
+}
+
+const fn ledger_kind(kind: atlas::EvidenceKind) -> EvidenceKind {
+    match kind {
+        atlas::EvidenceKind::Citizenship => EvidenceKind::Citizenship,
+        atlas::EvidenceKind::Document => EvidenceKind::Document,
+        atlas::EvidenceKind::Residence => EvidenceKind::Residence,
+        atlas::EvidenceKind::CollectedIn => EvidenceKind::CollectedIn,
+        atlas::EvidenceKind::Ip => EvidenceKind::Ip,
+        atlas::EvidenceKind::Phone => EvidenceKind::Phone,
+        atlas::EvidenceKind::Sim => EvidenceKind::Sim,
+    }
+}

@@ -1,0 +1,210 @@
+//! A shard's listeners, and how it ends.
+
+pub(crate) mod answer_room;
+pub(crate) mod decode;
+pub(crate) mod handshake;
+pub(crate) mod map_calls;
+pub(crate) mod queue_share;
+pub(crate) mod ruling_message;
+pub(crate) mod session;
+
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use link::net::listener::Entrance;
+use link::tls::Tls;
+use link::tls::peer::PeerKind;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use wire::session::session_server::SessionServer;
+
+use crate::audit::listener;
+use crate::audit::listener::{Auditors, Desk};
+use crate::log::proof_waiter::Prover;
+use crate::log::view::{Chronicles, Cosigned};
+use crate::log::witness;
+use crate::node::Node;
+use crate::read::reader::Reader;
+use crate::server::answer_room::Stalls;
+use crate::server::map_calls::MapCalls;
+use crate::server::session::Sessions;
+use crate::settings::{LogSettings, Settings};
+use crate::startup::rotate::{PeriodMax, may_rotate};
+use crate::write::committer::{Life, Queue};
+use crate::{Error, Shard};
+
+/// How long sessions may take to end once the shard goes down.
+const DRAIN_MAX: Duration = Duration::from_secs(10);
+/// Time between two looks at whether the log's period is at its end.
+const PERIOD_LOOK: Duration = Duration::from_secs(1);
+/// The same, while there is no room to end it.
+const ROOM_LOOK: Duration = Duration::from_secs(60);
+
+impl Shard {
+    /// Serves sessions until `shutdown` is done, then drains: what is queued is committed and
+    /// answered, the last checkpoint is signed. With `tls`, sessions are taken from our own
+    /// gateways alone; without, from this machine alone. Auditors have a listener of their own.
+    ///
+    /// # Errors
+    /// [`Error::Listener`] when it is without TLS and not on loopback, [`Error::Certificate`] when
+    /// the certificate names another shard; both before anything is served.
+    /// [`Error::Poisoned`] after a failed flush: the process must end with exit code 75 and be
+    /// started again. [`Error::PeriodEnded`] in the same way, drained, when a period of the log is
+    /// at its end. [`Error::Server`] when a listener fails.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        tls: Option<Tls>,
+        auditors: Option<Auditors>,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> Result<(), Error> {
+        may_serve(&self.node, &listener, tls.as_ref())?;
+        auditors.as_ref().map_or(Ok(()), listener::may_serve)?;
+        let Self {
+            node, queue, counts, life, committer, beat, stop_beat, settings, health, ..
+        } = self;
+        let chronicles = self.chronicles;
+        let entrance = tls.clone().map_or(Entrance::Plaintext, Entrance::Gateways);
+        let reader =
+            Reader { node: Arc::clone(&node), queue: queue.clone(), counts, life: life.clone() };
+        let map_calls = MapCalls::new(reader.clone(), settings.signers.clone());
+        let prover = Prover::start(chronicles.clone());
+        let stalls = Stalls::new(health.clone(), &node);
+        let sessions = Sessions { tls, reader, map_calls, prover, life: life.subscribe(), stalls };
+        let service = SessionServer::new(sessions)
+            .max_decoding_message_size(link::session::MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(link::session::MESSAGE_BYTES_MAX);
+        let mut ended = life.subscribe();
+        let mut server = link::session::server(tonic::transport::Server::builder());
+        let served = server.add_service(service).serve_with_incoming_shutdown(
+            link::net::listener::incoming_by(listener, entrance),
+            async move {
+                // Also when the sender is gone: then nobody is left to serve.
+                let _gone = ended.wait_for(|life| *life != Life::Serving).await;
+            },
+        );
+        tracing::info!(origin = &*node.origin, engine = node.engine.kind(), "the shard serves");
+        health.set_ready(true);
+        let parts = (Arc::clone(&node), chronicles, queue.clone());
+        let mut beside = beside(parts, auditors, &life, (&settings.log, self.cosigned));
+        let mut period_ended = false;
+        let mut watched = life.subscribe();
+        let drain = async {
+            tokio::select! {
+                () = shutdown => advance(&life, Life::Draining),
+                () = until_period_ends(&node, &settings, self.began) => {
+                    tracing::info!("the period of the log is at its end: the shard goes down");
+                    period_ended = true;
+                    advance(&life, Life::Draining);
+                }
+                _poisoned = watched.wait_for(|life| *life == Life::Poisoned) => {}
+            }
+            health.set_ready(false);
+            if *life.borrow() != Life::Poisoned {
+                tokio::time::sleep(DRAIN_MAX).await;
+            }
+        };
+        let served = tokio::select! {
+            served = served => served,
+            () = drain => Ok(()),
+        };
+        health.set_ready(false);
+        // Sessions that are still there are left. Everything queued is committed and answered.
+        advance(&life, Life::Ended);
+        if *life.borrow() == Life::Poisoned {
+            health.set_dead();
+            return Err(Error::Poisoned);
+        }
+        queue.end().await;
+        let joined = joined(committer, (stop_beat, beat)).await;
+        if !joined || *life.borrow() == Life::Poisoned {
+            health.set_dead();
+            return Err(Error::Poisoned);
+        }
+        beside.shutdown().await;
+        served.map_err(Error::Server)?;
+        if period_ended { Err(Error::PeriodEnded) } else { Ok(()) }
+    }
+}
+
+/// Waits for the threads: the committer first, so that the beat signs what it has done last.
+async fn joined(
+    committer: JoinHandle<()>,
+    (stop_beat, beat): (mpsc::Sender<()>, JoinHandle<()>),
+) -> bool {
+    let ended = tokio::task::spawn_blocking(move || {
+        let committed = committer.join();
+        drop(stop_beat);
+        committed.and_then(|()| beat.join())
+    });
+    ended.await.is_ok_and(|joined| joined.is_ok())
+}
+
+/// Starts what serves auditors, and what submits checkpoints to witnesses.
+fn beside(
+    parts: (Arc<Node>, Chronicles, Queue),
+    auditors: Option<Auditors>,
+    life: &watch::Sender<Life>,
+    (log, cosigned): (&LogSettings, watch::Sender<Cosigned>),
+) -> JoinSet<()> {
+    let mut beside = JoinSet::new();
+    if !log.witnesses.is_empty() {
+        let (node, chronicles, _) = parts.clone();
+        let witnesses = (log.witnesses.clone(), log.witness_every);
+        beside.spawn(witness::keep(node, chronicles, witnesses, cosigned));
+    }
+    if let Some(Auditors { listener, entrance }) = auditors {
+        let desk = Desk::new(parts, entrance, life.subscribe());
+        beside.spawn(async move {
+            if let Err(error) = listener::serve(desk, listener).await {
+                tracing::error!(%error, "the auditors' listener has failed");
+            }
+        });
+    }
+    beside
+}
+
+/// Done when the period of the log has reached its end.
+async fn until_period_ends(node: &Node, settings: &Settings, began: u32) {
+    let max = settings.log.period_max;
+    if max == PeriodMax::default() {
+        std::future::pending::<()>().await;
+    }
+    loop {
+        if !max.reached(began, node.log_size(), node.now()) {
+            tokio::time::sleep(PERIOD_LOOK).await;
+        } else if may_rotate(settings) {
+            return;
+        } else {
+            tokio::time::sleep(ROOM_LOOK).await;
+        }
+    }
+}
+
+/// Whether sessions may be taken there: without TLS on loopback only, and with TLS as the shard that
+/// the certificate names.
+fn may_serve(node: &Node, listener: &TcpListener, tls: Option<&Tls>) -> Result<(), Error> {
+    let Some(tls) = tls else {
+        let address = listener.local_addr().map_err(|_| Error::Listener)?;
+        return if address.ip().is_loopback() { Ok(()) } else { Err(Error::Listener) };
+    };
+    let own = tls.own();
+    let ours = own.kind() == PeerKind::Shard
+        && *own.region() == node.region
+        && own.name() == node.shard.as_str()
+        && own.trust_domain() == node.map().trust_domain();
+    if ours { Ok(()) } else { Err(Error::Certificate { found: own.to_string() }) }
+}
+
+/// Goes on to a later state; never back.
+fn advance(life: &watch::Sender<Life>, to: Life) {
+    life.send_if_modified(|life| {
+        let later = *life < to;
+        if later {
+            *life = to;
+        }
+        later
+    });
+}

@@ -1,0 +1,63 @@
+//! A ruling as callers read it: encoded once, and given with each answer that rests on it.
+
+use atlas::{Attachment, Constraint, EvidenceKind, Placement};
+use bytes::Bytes;
+use prost::Message as _;
+use wire::v1;
+
+/// An encoded `bailiwick.v1.Ruling`, without what only a gateway knows.
+pub(crate) fn encode(placement: &Placement, attachments: &[Attachment]) -> Bytes {
+    let epoch = placement.epoch();
+    let placed = v1::Placement {
+        region: placement.region().as_str().to_owned(),
+        mirrors: placement.mirrors().iter().map(|region| region.as_str().to_owned()).collect(),
+        clauses: placement.clauses().iter().map(|clause| clause.as_str().to_owned()).collect(),
+        ingress: String::new(),
+        ingress_required: false,
+    };
+    let ruling = v1::Ruling {
+        attachments: attachments.iter().map(attachment).collect(),
+        outcome: Some(v1::ruling::Outcome::Placement(placed)),
+        map_epoch: epoch.number,
+        map_digest: epoch.digest.to_vec().into(),
+        data_versions: Vec::new(),
+        findings: Vec::new(),
+    };
+    ruling.encode_to_vec().into()
+}
+
+fn attachment(attachment: &Attachment) -> v1::Attachment {
+    v1::Attachment {
+        jurisdiction: attachment.jurisdiction().as_str().to_owned(),
+        statute: attachment.statute().as_str().to_owned(),
+        constraint: constraint(attachment.constraint()).into(),
+        evidence_kinds: attachment
+            .kinds()
+            .iter()
+            .map(|kind| crate::server::ruling_message::kind(kind).into())
+            .collect(),
+        why: attachment.reason(),
+    }
+}
+
+const fn kind(kind: EvidenceKind) -> v1::EvidenceKind {
+    match kind {
+        EvidenceKind::Citizenship => v1::EvidenceKind::Citizenship,
+        EvidenceKind::Document => v1::EvidenceKind::Document,
+        EvidenceKind::Residence => v1::EvidenceKind::Residence,
+        EvidenceKind::CollectedIn => v1::EvidenceKind::CollectedIn,
+        EvidenceKind::Ip => v1::EvidenceKind::Ip,
+        EvidenceKind::Phone => v1::EvidenceKind::Phone,
+        EvidenceKind::Sim => v1::EvidenceKind::Sim,
+    }
+}
+
+const fn constraint(constraint: Constraint) -> v1::Constraint {
+    match constraint {
+        Constraint::Exclusive => v1::Constraint::Exclusive,
+        Constraint::PrimaryFirst => v1::Constraint::PrimaryFirst,
+        Constraint::Mirror => v1::Constraint::Mirror,
+        Constraint::ConditionalTransfer => v1::Constraint::ConditionalTransfer,
+        Constraint::None => v1::Constraint::None,
+    }
+}

@@ -1,0 +1,412 @@
+//! The server of sessions: gateways connect, say whom they mean, and send calls.
+
+use std::collections::VecDeque;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use atlas::RegionMap;
+use link::net::listener::Arrived;
+use link::session::{Frames, FromShard, PROTOCOL};
+use link::tls::Tls;
+use terms::{Fault, Reason, limits};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, timeout};
+use tokio_stream::{Stream, StreamExt as _};
+use tonic::{Request, Response, Status, Streaming};
+use wire::session as proto;
+use wire::session::call::Op;
+use wire::session::session_server::Session;
+
+use crate::log::proof_waiter::Prover;
+use crate::node::Node;
+use crate::policy::egress;
+use crate::read::queue::ReadQueue;
+use crate::read::reader::{Get, Reader};
+use crate::server::answer_room::{AnswerRoom, Stalls};
+use crate::server::decode;
+use crate::server::decode::{Asker, Prepare};
+use crate::server::handshake;
+use crate::server::handshake::Gateway;
+use crate::server::map_calls::MapCalls;
+use crate::server::queue_share::Room;
+use crate::write::command;
+use crate::write::command::{Action, ReplySlot};
+use crate::write::committer::{Life, busy};
+
+/// Bodies from this size on are sealed on a thread that may be busy for a while.
+const LARGE_BODY_BYTES: usize = 32 << 10;
+
+/// Bytes that a write takes up beside its body.
+const OP_BYTES: usize = 512;
+/// Time in which a gateway must say whom it means.
+const HELLO_MAX: Duration = Duration::from_secs(10);
+
+/// Takes sessions. Clones share the shard.
+#[derive(Clone)]
+pub(crate) struct Sessions {
+    /// None: plaintext, from this machine.
+    pub(crate) tls: Option<Tls>,
+    pub(crate) reader: Reader,
+    pub(crate) map_calls: MapCalls,
+    pub(crate) prover: Prover,
+    pub(crate) life: watch::Receiver<Life>,
+    pub(crate) stalls: Stalls,
+}
+
+type Outgoing = std::pin::Pin<Box<dyn Stream<Item = Result<proto::ToGateway, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl Session for Sessions {
+    type OpenStream = Outgoing;
+
+    async fn open(
+        &self,
+        request: Request<Streaming<proto::ToShard>>,
+    ) -> Result<Response<Outgoing>, Status> {
+        let arrived = request.extensions().get::<Arrived>().cloned();
+        let mut calls = request.into_inner();
+        let mut life = self.life.clone();
+        let first = tokio::select! {
+            first = timeout(HELLO_MAX, calls.message()) => first.unwrap_or(Ok(None))?,
+            // Nobody waits for a gateway that says nothing while the shard goes down.
+            _later = life.wait_for(|life| *life != Life::Serving) => None,
+        };
+        let first = first.unwrap_or_default();
+        // A place for the answer to every call that may be in flight, and one for notices.
+        let (sender, receiver) = mpsc::channel(limits::SESSION_IN_FLIGHT_MAX + 1);
+        // Before the welcome says which map is in force: no change after it goes unsaid.
+        let maps = self.reader.node.in_force.subscribe();
+        let (gateway, welcome) = match self.welcome(first.hello.as_ref(), arrived.as_ref()) {
+            Ok((gateway, welcome)) => {
+                if let Some(arrived) = &arrived {
+                    arrived.known();
+                }
+                (gateway, proto::ToGateway { welcome: Some(welcome), ..Default::default() })
+            }
+            Err(fault) => {
+                self.say_refused(&fault, arrived.as_ref());
+                let goodbye = Some(link::session::to_wire(&fault));
+                // In a fork the other side is told which map this is: both heads must be named.
+                let forked = fault.field.as_deref() == Some(OF_DIGEST);
+                let map = forked.then(|| map_ref(&self.reader.node));
+                let refusal = proto::ToGateway { goodbye, map, ..Default::default() };
+                let refusal: Outgoing = Box::pin(tokio_stream::once(Ok(refusal)));
+                return Ok(Response::new(refusal));
+            }
+        };
+        let (room, cut) = (AnswerRoom::new(), Arc::new(AtomicBool::new(false)));
+        let taken = Arc::new(AtomicU64::new(0));
+        let reader = Reader { queue: self.reader.queue.of_session(), ..self.reader.clone() };
+        let served = Served {
+            prepare: Prepare::new(Arc::clone(&reader.node), gateway.territory),
+            gateway,
+            reads: ReadQueue::start(reader.clone(), room.clone(), sender.clone()),
+            reader,
+            map_calls: self.map_calls.clone(),
+            prover: self.prover.clone(),
+            life: self.life.clone(),
+            sender,
+            notices: VecDeque::new(),
+            room,
+            cut: Arc::clone(&cut),
+        };
+        let (watched, stalls) = (Arc::clone(&taken), self.stalls.clone());
+        tokio::spawn(served.run(calls, first.calls, maps, watched, stalls));
+        let outgoing = Frames::new(welcome, receiver)
+            // Not even what was on its way goes to whom nobody trusts any more.
+            .take_while(move |_| !cut.load(Ordering::Acquire))
+            .map(move |frame| {
+                taken.fetch_add(1, Ordering::Relaxed);
+                Ok(frame)
+            });
+        Ok(Response::new(Box::pin(outgoing)))
+    }
+}
+
+impl Sessions {
+    /// Whether the gateway is who it says, means this shard, and a map that can be the same.
+    fn welcome(
+        &self,
+        hello: Option<&proto::Hello>,
+        arrived: Option<&Arrived>,
+    ) -> Result<(Gateway, proto::Welcome), Fault> {
+        let node = &self.reader.node;
+        let hello = hello.ok_or_else(|| Fault::new(Reason::FieldMissing).field("hello"))?;
+        let gateway = Gateway::of((node, self.tls.as_ref()), arrived, hello)?;
+        let wrong = |field: &'static str, problem: &'static str| {
+            Err(Fault::new(Reason::PlacementNotAdmitted).field(field).problem(problem))
+        };
+        if hello.protocol != PROTOCOL {
+            return wrong("hello.protocol", "is a version that this shard does not speak");
+        }
+        if hello.deployment != node.deployment {
+            return wrong("hello.deployment", "is not this shard's deployment");
+        }
+        if hello.region != node.region.as_str() || hello.shard != node.shard.as_str() {
+            return wrong("hello.region", "is not this shard");
+        }
+        let epoch = node.map().epoch();
+        if hello.map_epoch == epoch.number && *hello.map_digest != epoch.digest {
+            return wrong(OF_DIGEST, "is another map of the same version");
+        }
+        if *self.life.borrow() != Life::Serving {
+            return Err(Fault::new(Reason::ShuttingDown));
+        }
+        let welcome = proto::Welcome {
+            region: node.region.to_string(),
+            shard: node.shard.to_string(),
+            territory: node.territory.as_str().to_owned(),
+            map_epoch: epoch.number,
+            map_digest: epoch.digest.to_vec().into(),
+            origin: node.origin.to_string(),
+        };
+        Ok((gateway, welcome))
+    }
+
+    /// Notes a refusal, as often as is good for the disk.
+    fn say_refused(&self, fault: &Fault, arrived: Option<&Arrived>) {
+        let node = &self.reader.node;
+        node.metrics.sessions_refused.inc();
+        if let Some(unsaid) = node.refusals.line(node.clock.now()) {
+            let (reason, peer) = (fault.reason.as_str(), handshake::shown(arrived));
+            let field = fault.field.as_deref().unwrap_or_default();
+            tracing::warn!(reason, field, peer, unsaid, "a session was refused");
+        }
+    }
+}
+
+/// The field of a hello that is wrong where two maps have one version.
+const OF_DIGEST: &str = "hello.map_digest";
+
+/// The map in force, as it is told.
+fn map_ref(node: &Node) -> proto::MapRef {
+    let epoch = node.map().epoch();
+    proto::MapRef { epoch: epoch.number, digest: epoch.digest.to_vec().into() }
+}
+
+/// One open session.
+struct Served {
+    prepare: Prepare,
+    gateway: Gateway,
+    /// Set when nothing more may leave.
+    cut: Arc<AtomicBool>,
+    reader: Reader,
+    map_calls: MapCalls,
+    prover: Prover,
+    life: watch::Receiver<Life>,
+    sender: mpsc::Sender<FromShard>,
+    /// What is to be said beside answers, as soon as there is a place for it: one of each kind.
+    notices: VecDeque<FromShard>,
+    room: AnswerRoom,
+    reads: ReadQueue,
+}
+
+/// The session ends: the gateway has gone, or broken the protocol, or the shard is done.
+struct Ends;
+
+impl Served {
+    /// Reads calls until the gateway is done, or the shard is. What is in flight then is still
+    /// answered by whoever holds it.
+    async fn run(
+        mut self,
+        mut calls: Streaming<proto::ToShard>,
+        first: Vec<proto::Call>,
+        maps: watch::Receiver<Arc<RegionMap>>,
+        taken: Arc<AtomicU64>,
+        stalls: Stalls,
+    ) {
+        let sessions = self.reader.node.metrics.sessions.clone();
+        sessions.inc();
+        let (mut over, gateway, room) =
+            (self.life.clone(), self.gateway.clone(), self.room.clone());
+        let cut = Arc::clone(&self.cut);
+        tokio::select! {
+            _ends = self.serve(&mut calls, first, maps) => {}
+            _later = over.wait_for(|life| *life > Life::Draining) => {}
+            () = gateway.until_distrusted() => cut.store(true, Ordering::Release),
+            () = room.watch(&taken, &stalls) => {}
+        }
+        room.close();
+        sessions.dec();
+    }
+
+    /// Waits for frames, and for nothing else that a gateway, a disk or another call could delay.
+    async fn serve(
+        &mut self,
+        calls: &mut Streaming<proto::ToShard>,
+        first: Vec<proto::Call>,
+        mut maps: watch::Receiver<Arc<RegionMap>>,
+    ) -> Ends {
+        let mut draining = false;
+        let mut frame = first;
+        let gateway = self.gateway.clone();
+        let mut renewed = pin!(gateway.until_renewed());
+        let mut told = false;
+        loop {
+            if self.frame(frame, draining).is_err() {
+                return Ends;
+            }
+            frame = Vec::new();
+            tokio::select! {
+                message = calls.message() => match message {
+                    // A session's first frame, seen once more: whoever sends it is not in step.
+                    Ok(Some(message)) if message.hello.is_some() => {
+                        tracing::warn!("a session said hello twice");
+                        return Ends;
+                    }
+                    Ok(Some(message)) => frame = message.calls,
+                    // The gateway is done, or the connection is.
+                    Ok(None) | Err(_) => return Ends,
+                },
+                place = self.sender.reserve(), if !self.notices.is_empty() => {
+                    let Ok(place) = place else { return Ends };
+                    if let Some(notice) = self.notices.pop_front() {
+                        place.send(notice);
+                    }
+                }
+                () = &mut renewed, if !told => {
+                    told = true;
+                    self.notices.push_back(FromShard::DialAgain);
+                }
+                Ok(()) = maps.changed() => {
+                    let map = Arc::clone(&maps.borrow_and_update());
+                    // Its region is another's now, or nobody's: nothing more goes there.
+                    if !gateway.stands_by(&map) {
+                        self.cut.store(true, Ordering::Release);
+                        return Ends;
+                    }
+                    // The newest is enough.
+                    self.notices.retain(|notice| !matches!(notice, FromShard::Map(_)));
+                    self.notices.push_back(FromShard::Map(map_ref(&self.reader.node)));
+                }
+                changed = self.life.changed(), if !draining => {
+                    if changed.is_err() {
+                        return Ends;
+                    }
+                    draining = true;
+                    let goodbye = Fault::new(Reason::ShuttingDown);
+                    self.notices.push_back(FromShard::Goodbye(goodbye));
+                }
+            }
+        }
+    }
+
+    /// Starts the calls of one frame.
+    fn frame(&mut self, calls: Vec<proto::Call>, draining: bool) -> Result<(), Ends> {
+        if calls.len() > limits::FRAME_CALLS_MAX {
+            tracing::warn!(calls = calls.len(), "a frame has more calls than allowed");
+            return Err(Ends);
+        }
+        for call in calls {
+            let place = self.sender.clone().try_reserve_owned().map_err(|error| {
+                if matches!(error, TrySendError::Full(_)) {
+                    // No gateway of ours does that. There is no place even for a "no".
+                    tracing::warn!("a session has more calls in flight than allowed");
+                }
+                Ends
+            })?;
+            let reply = ReplySlot::new(call.id, place);
+            if draining {
+                reply.send(Fault::new(Reason::ShuttingDown).into());
+            } else {
+                self.call(reply, call);
+            }
+        }
+        Ok(())
+    }
+
+    fn call(&mut self, reply: ReplySlot, call: proto::Call) {
+        let (deadline, map_epoch) = (Prepare::deadline(call.deadline_ms), call.map_epoch);
+        let call = match call {
+            proto::Call { op: Some(op @ (Op::MapFetch(_) | Op::MapOffer(_))), .. } => {
+                return self.map_calls.of_gateway(reply, op, &self.room);
+            }
+            of_caller => of_caller,
+        };
+        let asker = match self.prepare.asker(&call.tenant, call.caller) {
+            Ok(asker) => asker,
+            Err(fault) => return reply.send(fault.into()),
+        };
+        // Before anything else is looked at: who may not ask learns nothing.
+        if call.op.as_ref().is_some_and(|op| !egress::permitted(asker.caller.role, op)) {
+            self.reader.node.refused(Reason::NotPermitted, asker.stands);
+            let by = (asker.tenant_tag, &asker.caller);
+            let judged = self.reader.node.map().epoch().number;
+            self.reader.counts.refused(Reason::NotPermitted, judged, by, None);
+            return reply.send(Fault::new(Reason::NotPermitted).into());
+        }
+        match call.op {
+            Some(Op::Get(get)) => match self.prepare.get(asker, &get) {
+                Ok(lookup) => self.reads.submit(Get { reply, deadline, lookup }),
+                Err(fault) => reply.send(fault.into()),
+            },
+            Some(op @ (Op::MapHistory(_) | Op::Survey(_))) => {
+                self.map_calls.of_operator(reply, (deadline, asker), op, &self.room);
+            }
+            Some(op) => self.write(reply, (deadline, map_epoch, asker), op),
+            None => reply.send(Fault::new(Reason::NotBuilt).into()),
+        }
+    }
+
+    /// Prepares a write and queues it. A large body is sealed on a thread that may be busy.
+    fn write(&self, mut reply: ReplySlot, asked: (Instant, u64, Asker), op: Op) {
+        let (deadline, map_epoch, asker) = asked;
+        reply.prover = wants_proof(&op).then(|| self.prover.clone());
+        let body = if let Op::Put(put) = &op { put.body.len() } else { 0 };
+        let Some(room) = self.reader.queue.admit(body + OP_BYTES) else {
+            return reply.send(busy());
+        };
+        if body < LARGE_BODY_BYTES {
+            let action = prepared(&self.reader.node, &asker, op);
+            return submit(&self.reader, reply, (deadline, map_epoch, asker, room), action);
+        }
+        let reader = self.reader.clone();
+        tokio::task::spawn_blocking(move || {
+            let action = prepared(&reader.node, &asker, op);
+            submit(&reader, reply, (deadline, map_epoch, asker, room), action);
+        });
+    }
+}
+
+fn submit(
+    reader: &Reader,
+    reply: ReplySlot,
+    (deadline, map_epoch, asker, room): (Instant, u64, Asker, Room),
+    action: Result<Action, Fault>,
+) {
+    match action {
+        Ok(action) => {
+            let Asker { caller, tenant_tag, stands, .. } = asker;
+            let gateway = stands.gateway;
+            let write =
+                command::Op { reply, deadline, caller, tenant_tag, gateway, map_epoch, action };
+            reader.queue.submit(write, room);
+        }
+        Err(fault) => reply.send(fault.into()),
+    }
+}
+
+/// Whether a call's answer is to bear a proof.
+const fn wants_proof(op: &Op) -> bool {
+    match op {
+        Op::Put(put) => put.prove && !put.validate_only,
+        Op::Delete(delete) => delete.prove && !delete.validate_only,
+        Op::Create(create) => create.prove && !create.validate_only,
+        Op::Get(_) | Op::MapFetch(_) | Op::MapOffer(_) | Op::MapHistory(_) | Op::Survey(_) => false,
+    }
+}
+
+/// Makes an op of a call.
+fn prepared(node: &Node, asker: &Asker, op: Op) -> Result<Action, Fault> {
+    match op {
+        Op::Put(put) => decode::put(node, asker, put),
+        Op::Delete(delete) => decode::delete(node, asker, delete),
+        Op::Create(create) => decode::create(node, asker, create),
+        Op::Get(_) | Op::MapFetch(_) | Op::MapOffer(_) | Op::MapHistory(_) | Op::Survey(_) => {
+            Err(Fault::new(Reason::Internal))
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! `bailiwick shard init`: makes the keyring, the store and the first log of a new shard, once and
+//! on purpose. A shard that finds its folders empty never does so by itself: they may be folders
+//! whose disks are not mounted.
+
+use engine::Batch;
+
+use crate::log::Log;
+use crate::log::checkpoint_file::Anchor;
+use crate::log::checkpointer::signed_empty;
+use crate::startup::open::{Opening, lost, open_note};
+use crate::store::generations;
+use crate::store::keyring::FileKeyring;
+use crate::{Error, Outside, Settings};
+
+/// A shard that has been made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Initialised {
+    /// The origin of its first log.
+    pub origin: String,
+    /// The public key of that log: give it to your auditors.
+    pub vkey: String,
+    /// Whether the region's keyring was made, too, and not found.
+    pub keyring_made: bool,
+}
+
+/// Makes a new shard. A region's shards share one keyring: the first one's is made here if
+/// `new_keyring` says so or the annex names no other shard, and copied to each further one before
+/// it is made.
+///
+/// One that was cut short goes on where it was.
+///
+/// # Errors
+/// [`Error::Exists`] when there is a store already; [`Error::DataLost`] when there was one; else
+/// whatever would keep the shard from starting.
+pub fn init(
+    settings: &Settings,
+    map: &atlas::RegionMap,
+    annex: &atlas::Annex,
+    outside: &Outside,
+    new_keyring: bool,
+) -> Result<Initialised, Error> {
+    Opening { settings, map, annex, outside }.init(new_keyring)
+}
+
+impl Settings {
+    /// Whether nothing of a shard is there: no store, no checkpoint, no key of a log. So it may be
+    /// new; or everything is lost, or not mounted.
+    pub fn nothing_there(&self) -> bool {
+        let anchor = crate::log::checkpoint_file::path(
+            &self.anchor,
+            self.region.as_str(),
+            self.shard.as_str(),
+        );
+        !engine::exists(&self.data) && !anchor.exists() && self.last_log_key().unwrap_or(0) == 0
+    }
+}
+
+impl Opening<'_> {
+    fn init(&self, new_keyring: bool) -> Result<Initialised, Error> {
+        let territory = self.named()?;
+        let Settings { region, keys, data, .. } = self.settings;
+        self.settings.make_folders()?;
+        if self.recovering().exists() {
+            let why = "a recovery was begun here and has not ended";
+            return Err(Error::Anchor { path: self.recovering(), why });
+        }
+        // Before anything is made: a store does not begin under a map that nobody answers for.
+        let offered = self.first_map()?;
+        let path = self.anchor_path();
+        let found = Anchor::open(&path)?;
+        let last_key = self.settings.last_log_key()?;
+        match &found {
+            // Also a crash in the instant between the two files: a recovery then finds that
+            // nothing was lost.
+            None if last_key > 0 => return Err(self.unmade(None)),
+            Some((_, note)) => {
+                let size = open_note(note, &self.signer(last_key)?.vkey(), &path)?.size;
+                if size > 0 && !engine::exists(data) {
+                    return Err(lost(size, 0));
+                }
+            }
+            None => {}
+        }
+        let engine = self.engine()?;
+        if crate::store::identity::Identity::read(&*engine)?.is_some() {
+            return Err(Error::Exists { path: data.clone() });
+        }
+        let keyring_made = !FileKeyring::path(keys, region).exists();
+        if keyring_made && !new_keyring && self.annex.shards().len() > 1 {
+            let why = "it is missing, and the annex names other shards of this region: copy theirs \
+                       here, or say `--new-keyring` if this is the first";
+            return Err(Error::Keys { path: FileKeyring::path(keys, region), why });
+        }
+        let keyring = if keyring_made {
+            FileKeyring::create(keys, region, &*self.outside.entropy)?
+        } else {
+            FileKeyring::open(keys, region)?
+        };
+        let signer = match found {
+            Some((_, note)) => {
+                let signer = self.signer(last_key)?;
+                let size = open_note(&note, &signer.vkey(), &path)?.size;
+                if size > 0 || signer.name() != self.origin(1) {
+                    return Err(lost(size, 0));
+                }
+                signer
+            }
+            None => {
+                let signer = self.new_signer(1)?;
+                drop(Anchor::create(&path, &signed_empty(&signer)?)?);
+                signer
+            }
+        };
+        let identity = self.identity(1, territory, &signer, &keyring);
+        let mut batch = Batch::new();
+        self.take_slots(&mut batch);
+        generations::put(&mut batch, &keyring, region, &*self.outside.entropy)?;
+        let first = (&Log::new(1, 0), Vec::new(), self.outside.clock.now(), &offered);
+        // A keyring that was there is another shard's of this region, and in the log of that one.
+        let key = keyring_made.then_some("generation 1 of the region's key was made");
+        self.begin_period(&*engine, batch, (&identity, key), first)?;
+        let vkey = identity.vkey;
+        Ok(Initialised { origin: signer.name().to_owned(), vkey, keyring_made })
+    }
+
+    /// Why a shard without a store does not start: it was never made, or it is lost.
+    pub(crate) fn unmade(&self, found: Option<&(Anchor, String)>) -> Error {
+        let last_key = match self.settings.last_log_key() {
+            Ok(last_key) => last_key,
+            Err(error) => return error,
+        };
+        let Some((_, note)) = found else {
+            if last_key > 0 {
+                let what = "the key of its log is there, and neither store nor checkpoint";
+                return Error::DataLost { what: what.to_owned() };
+            }
+            return Error::NotInitialised { path: self.settings.data.clone() };
+        };
+        let path = self.anchor_path();
+        let opened =
+            self.signer(last_key).and_then(|signer| open_note(note, &signer.vkey(), &path));
+        match opened {
+            Ok(checkpoint) if checkpoint.size == 0 => {
+                Error::NotInitialised { path: self.settings.data.clone() }
+            }
+            Ok(checkpoint) => lost(checkpoint.size, 0),
+            Err(error) => error,
+        }
+    }
+}

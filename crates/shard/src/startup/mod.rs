@@ -1,0 +1,9 @@
+//! How a shard is made, opened, recovered and started.
+
+pub(crate) mod init;
+pub(crate) mod inspect;
+pub(crate) mod open;
+pub(crate) mod recover;
+pub(crate) mod rotate;
+pub(crate) mod select_map;
+pub(crate) mod shard;

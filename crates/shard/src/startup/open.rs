@@ -1,0 +1,347 @@
+//! Opening a shard: every check that must hold before it answers anybody.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use atlas::{Annex, Country, RegionMap};
+use engine::{Batch, Engine, Head};
+use ledger::checkpoint::Checkpoint;
+use ledger::entry::{Detail, Entry};
+use ledger::note::{Signer, Verifier};
+use terms::{Slot, UnixMillis};
+
+use crate::clock::GuardedClock;
+use crate::log::checkpoint_file;
+use crate::log::checkpoint_file::Anchor;
+use crate::log::checkpointer::signed_empty;
+use crate::log::{Draft, Log, edge_at, root_at};
+use crate::node::origin;
+use crate::startup::rotate::{began, ends_in_seal};
+use crate::store::generations;
+use crate::store::generations::Differs;
+use crate::store::identity::Identity;
+use crate::store::keyring;
+use crate::store::keyring::FileKeyring;
+use crate::store::keys;
+use crate::store::keys::Namer;
+use crate::store::region_maps;
+use crate::store::region_maps::Offered;
+use crate::store::slots::{edge_row, owned_slots};
+use crate::{Error, Outside, Settings};
+
+const FORMAT: u8 = 1;
+/// Entries with which the first period begins: GENESIS, MAP, and KEY where the keyring was made.
+const FIRST_ENTRIES_MAX: u64 = 3;
+
+/// What a shard is opened with.
+pub(crate) struct Opening<'a> {
+    pub(crate) settings: &'a Settings,
+    pub(crate) map: &'a RegionMap,
+    pub(crate) annex: &'a Annex,
+    pub(crate) outside: &'a Outside,
+}
+
+/// A store that passed every check.
+pub(crate) struct Opened {
+    /// The map in force.
+    pub(crate) map: Arc<RegionMap>,
+    pub(crate) engine: Box<dyn Engine>,
+    pub(crate) keyring: FileKeyring,
+    pub(crate) namer: Namer,
+    pub(crate) territory: Country,
+    pub(crate) origin: Arc<str>,
+    pub(crate) period: u32,
+    pub(crate) owned: Vec<bool>,
+    pub(crate) log: Log,
+    pub(crate) head: Head,
+    pub(crate) last_commit: UnixMillis,
+    pub(crate) clock: GuardedClock,
+    pub(crate) signer: Signer,
+    pub(crate) anchor: Anchor,
+    /// Whether the period has ended: nothing may be written into it.
+    pub(crate) sealed: bool,
+    /// The minute in which it began.
+    pub(crate) began: u32,
+    /// The last signed checkpoint as a note, and its size.
+    pub(crate) note: String,
+    pub(crate) signed: u64,
+}
+
+impl Opening<'_> {
+    /// Opens the store. One that was never made, or is gone, is not made here: `shard init` does.
+    pub(crate) fn open(&self) -> Result<Opened, Error> {
+        self.open_to(false)
+    }
+
+    /// The same; to `look` at it alone, nothing is made, taken or signed.
+    pub(crate) fn open_to(&self, look: bool) -> Result<Opened, Error> {
+        let territory = self.named()?;
+        let settings = self.settings;
+        if !look {
+            settings.make_folders()?;
+        }
+        let anchor_path = self.anchor_path();
+        if self.recovering().exists() {
+            let why = "a recovery was begun here and has not ended";
+            return Err(Error::Anchor { path: self.recovering(), why });
+        }
+        let found = Anchor::open(&anchor_path)?;
+        let (engine, identity) = self.existing(found.as_ref())?;
+        let Some((mut anchor, mut note)) = found else {
+            return Err(Error::Anchor { path: anchor_path, why: "it is missing" });
+        };
+        let (region, shard) = (&settings.region, &settings.shard);
+        identity.expect(self.map.deployment(), region, shard, territory.as_str())?;
+        let keyring = FileKeyring::open(&settings.keys, region)?;
+        let namer = self.check_keyring(&*engine, &identity, &keyring)?;
+        let origin: Arc<str> = self.origin(identity.period).into();
+        let signer = self.signer(identity.period)?;
+        if signer.vkey() != identity.vkey {
+            let path = self.settings.log_key_path(identity.period);
+            return Err(Error::Keys { path, why: "it is not the key of this store's log" });
+        }
+        let row = edge_row(&*engine)?;
+        let log = Log::restore(&*engine, &row)?;
+        let new = log.period == 1 && log.edge.size() <= FIRST_ENTRIES_MAX;
+        let clock = Arc::clone(&self.outside.clock);
+        let clock = GuardedClock::start(clock, settings, row.committed, new);
+        let head = engine.head()?;
+        if row.period != identity.period || head.size != log.head_size() {
+            return Err(Error::Damaged("placement log"));
+        }
+        if self.after_rotation(&*engine, &log, &note)? {
+            note = signed_empty(&signer)?;
+            if !look {
+                anchor.store(&note)?;
+            }
+        }
+        let signed = check_extends(&*engine, &log, &note, &identity.vkey, &anchor_path)?;
+        let owned = owned_slots(&*engine)?;
+        let start = self.start(&*engine)?;
+        let sealed = ends_in_seal(&*engine, &log)?;
+        let began = began(&*engine, identity.period)?;
+        let mut opened = Opened {
+            map: Arc::clone(&start.offered.sealed.map),
+            period: identity.period,
+            last_commit: row.committed,
+            clock,
+            engine,
+            keyring,
+            namer,
+            territory,
+            origin,
+            owned,
+            log,
+            head,
+            signer,
+            anchor,
+            note,
+            signed,
+            sealed,
+            began,
+        };
+        if !sealed && !look {
+            self.accept_map(&mut opened, start)?;
+        }
+        self.compare_slots(&opened);
+        Ok(opened)
+    }
+
+    /// Opens the engine of a store that is there: opening it would make one.
+    fn existing(
+        &self,
+        found: Option<&(Anchor, String)>,
+    ) -> Result<(Box<dyn Engine>, Identity), Error> {
+        if !engine::exists(&self.settings.data) {
+            return Err(self.unmade(found));
+        }
+        let engine = self.engine()?;
+        match Identity::read(&*engine)? {
+            Some(identity) => Ok((engine, identity)),
+            None => Err(self.unmade(found)),
+        }
+    }
+
+    /// The country that the map gives the region, if map and annex name this shard at all.
+    pub(crate) fn named(&self) -> Result<Country, Error> {
+        let Settings { region, shard, .. } = self.settings;
+        let missing = |document, what| Err(Error::NotNamed { document, what });
+        let Some(found) = self.map.region(region) else {
+            return missing("region map", format!("region {region}"));
+        };
+        if self.annex.region() != region {
+            return missing("annex", format!("region {region}"));
+        }
+        if self.annex.shard(shard).is_none() {
+            return missing("annex", format!("shard {shard} of region {region}"));
+        }
+        if self.annex.vouched(self.map, ledger::said_by).is_err() {
+            return Err(Error::AnnexUnsigned);
+        }
+        Ok(found.territory())
+    }
+
+    pub(crate) fn engine(&self) -> Result<Box<dyn Engine>, Error> {
+        let options = engine::Options { cache_bytes: self.settings.cache_bytes };
+        Ok(engine::open(self.settings.engine, &self.settings.data, options)?)
+    }
+
+    pub(crate) fn origin(&self, period: u32) -> String {
+        origin(self.map.deployment(), &self.settings.region, &self.settings.shard, period)
+    }
+
+    /// What every origin of this shard begins with.
+    pub(crate) fn origin_prefix(&self) -> String {
+        let Settings { region, shard, .. } = self.settings;
+        format!("{}/{region}/{shard}/", self.map.deployment())
+    }
+
+    pub(crate) fn anchor_path(&self) -> std::path::PathBuf {
+        let Settings { region, shard, anchor, .. } = self.settings;
+        checkpoint_file::path(anchor, region.as_str(), shard.as_str())
+    }
+
+    /// A file that stands beside the anchor from the moment when a loss is accepted until the new
+    /// period has begun: a recovery that did not end must not pass as a store that lost nothing.
+    pub(crate) fn recovering(&self) -> std::path::PathBuf {
+        self.anchor_path().with_extension("recovering")
+    }
+
+    /// Reads the key of a period's log.
+    pub(crate) fn signer(&self, period: u32) -> Result<Signer, Error> {
+        self.settings.log_signer(self.map.deployment(), period)
+    }
+
+    /// Makes the key of a new period's log. One that is there already is never used again: it may
+    /// have signed another history.
+    pub(crate) fn new_signer(&self, period: u32) -> Result<Signer, Error> {
+        let seed = keyring::draw(&*self.outside.entropy)?;
+        let text = zeroize::Zeroizing::new(keyring::to_hex(&*seed));
+        keyring::write_secret(&self.settings.log_key_path(period), text.as_bytes())?;
+        self.signer(period)
+    }
+
+    /// Refuses a keyring that is not wholly that of the store: by its index key, and by each of its
+    /// generations.
+    pub(crate) fn check_keyring(
+        &self,
+        engine: &dyn Engine,
+        identity: &Identity,
+        keyring: &FileKeyring,
+    ) -> Result<Namer, Error> {
+        let region = &self.settings.region;
+        let path = || FileKeyring::path(&self.settings.keys, region);
+        let namer = Namer::new(keyring, &self.origin(identity.period));
+        if namer.check() != identity.key_check {
+            return Err(Error::Keys { path: path(), why: "it is not the keyring of this store" });
+        }
+        match generations::differs(engine, keyring, region)? {
+            Some(Differs { generation, why }) => {
+                Err(Error::Generation { path: path(), generation, why })
+            }
+            None => Ok(namer),
+        }
+    }
+
+    pub(crate) fn identity(
+        &self,
+        period: u32,
+        territory: Country,
+        signer: &Signer,
+        keyring: &FileKeyring,
+    ) -> Identity {
+        let namer = Namer::new(keyring, &self.origin(period));
+        Identity {
+            deployment: self.map.deployment().to_owned(),
+            region: self.settings.region.to_string(),
+            shard: self.settings.shard.to_string(),
+            territory: territory.as_str().to_owned(),
+            period,
+            vkey: signer.vkey(),
+            key_check: namer.check(),
+        }
+    }
+
+    /// Takes the slots that the annex gives this shard: for a store that is new.
+    pub(crate) fn take_slots(&self, batch: &mut Batch) {
+        let shard = self.annex.shard(&self.settings.shard);
+        for slot in shard.into_iter().flat_map(atlas::Shard::slots) {
+            batch.put(keys::slot(slot), vec![FORMAT]);
+        }
+    }
+
+    /// The commit with which a period of the log begins: identity, GENESIS, MAP, and KEY if one of
+    /// the region's keys was made or destroyed with it.
+    pub(crate) fn begin_period(
+        &self,
+        engine: &dyn Engine,
+        mut batch: Batch,
+        (identity, key): (&Identity, Option<&str>),
+        (log, details, now, offered): (&Log, Vec<Detail>, UnixMillis, &Offered),
+    ) -> Result<(), Error> {
+        let minute = u32::try_from(now.minute()).unwrap_or(u32::MAX);
+        let mut draft = Draft::new(log);
+        append(&mut draft, &Entry::genesis(minute, &identity.vkey, details))?;
+        append(&mut draft, &region_maps::take_into(&mut batch, offered, minute))?;
+        if let Some(what) = key {
+            append(&mut draft, &Entry::key_changed(minute, what))?;
+        }
+        batch.put(keys::IDENTITY, identity.encode());
+        let (_, size) = draft.finish(&mut batch, now);
+        Ok(engine.commit(batch, engine.head()?, size)?)
+    }
+
+    /// Says where wish and ownership differ: the annex is the wish, the store's rows are the fact.
+    fn compare_slots(&self, opened: &Opened) {
+        let Some(shard) = self.annex.shard(&self.settings.shard) else { return };
+        let owned = |slot: Slot| opened.owned.get(usize::from(slot.number())) == Some(&true);
+        let wanted = shard.slots().filter(|slot| !owned(*slot)).count();
+        if wanted > 0 {
+            tracing::warn!(
+                slots = wanted,
+                "the annex gives this shard slots that its store does not own: it will not serve them"
+            );
+        }
+    }
+}
+
+/// The size that the anchor's checkpoint signed for, if the store extends it.
+fn check_extends(
+    engine: &dyn Engine,
+    log: &Log,
+    note: &str,
+    vkey: &str,
+    path: &Path,
+) -> Result<u64, Error> {
+    let checkpoint = open_note(note, vkey, path)?;
+    if checkpoint.size > log.edge.size() {
+        return Err(lost(checkpoint.size, log.edge.size()));
+    }
+    let root = root_at(engine, log.period, &log.edge, checkpoint.size)?;
+    // The edge, computed from the entries themselves, must be the one that was signed too.
+    let entries = edge_at(engine, log.period, checkpoint.size)?;
+    if root != checkpoint.root || entries.root() != checkpoint.root {
+        return Err(Error::DataLost {
+            what: "its log does not extend the last signed checkpoint".to_owned(),
+        });
+    }
+    Ok(checkpoint.size)
+}
+
+/// Opens a note of the anchor under the key that the store names.
+pub(crate) fn open_note(note: &str, vkey: &str, path: &Path) -> Result<Checkpoint, Error> {
+    let why = "its checkpoint is not signed by this store's log key";
+    let broken = || Error::Anchor { path: path.to_owned(), why };
+    let verifier = Verifier::from_vkey(vkey).map_err(|_| broken())?;
+    Checkpoint::open(note, &verifier).map_err(|_| broken())
+}
+
+pub(crate) fn lost(signed: u64, found: u64) -> Error {
+    Error::DataLost {
+        what: format!("{signed} log entries were signed for and the store has {found}"),
+    }
+}
+
+fn append(draft: &mut Draft, entry: &Entry) -> Result<(), Error> {
+    draft.append(entry).map(|_| ()).map_err(|_| Error::Damaged("placement log"))
+}

@@ -1,0 +1,267 @@
+//! A running shard: its parts, and its threads.
+
+use std::fmt;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+
+use atlas::{Annex, RegionMap};
+use engine::Engine;
+use link::ops::admin_http::Health;
+use link::ops::metrics::Registry;
+use tokio::sync::watch;
+
+use crate::Error;
+use crate::log::access_counters::Counts;
+use crate::log::checkpointer::{Beat, Durable};
+use crate::log::edge_at;
+use crate::log::view::{Chronicles, Cosigned, Signed};
+use crate::metrics::Metrics;
+use crate::node::{Node, SUBJECTS_CACHED_MAX};
+use crate::policy::rulings::Rules;
+use crate::settings::{Outside, Settings};
+use crate::startup::open::{Opened, Opening};
+use crate::startup::rotate::may_rotate;
+use crate::store::damage::WatchedEngine;
+use crate::store::reserve::Reserve;
+use crate::write::committer;
+use crate::write::committer::{Committer, Life, Queue};
+use link::ops::log_throttle::Refusals;
+
+/// A shard that has passed every check and whose committer runs.
+pub struct Shard {
+    pub(crate) node: Arc<Node>,
+    pub(crate) queue: Queue,
+    pub(crate) counts: Arc<Counts>,
+    pub(crate) life: watch::Sender<Life>,
+    pub(crate) committer: thread::JoinHandle<()>,
+    pub(crate) beat: thread::JoinHandle<()>,
+    pub(crate) stop_beat: mpsc::Sender<()>,
+    pub(crate) chronicles: Chronicles,
+    /// What witnesses have cosigned.
+    pub(crate) cosigned: watch::Sender<Cosigned>,
+    pub(crate) settings: Settings,
+    /// The minute in which the log's period began.
+    pub(crate) began: u32,
+    pub(crate) health: Health,
+}
+
+impl fmt::Debug for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shard").field("origin", &self.node.origin).finish_non_exhaustive()
+    }
+}
+
+impl Shard {
+    /// Opens the store and starts the committer. Nothing is served yet.
+    ///
+    /// # Errors
+    /// [`Error`]: whatever keeps it from starting. A store that lacks what was signed, another
+    /// shard's folder, a folder that is in use, keys that are not its own, a map that is older
+    /// than the one in force.
+    pub async fn open(
+        settings: Settings,
+        map: Arc<RegionMap>,
+        annex: Annex,
+        outside: Outside,
+        (registry, health): (&mut Registry, Health),
+    ) -> Result<Self, Error> {
+        let metrics = Metrics::new(registry);
+        let opening = tokio::task::spawn_blocking(move || {
+            let opening =
+                Opening { settings: &settings, map: &map, annex: &annex, outside: &outside };
+            let mut opened = opening.open()?;
+            let max = settings.log.period_max;
+            let (size, now) = (opened.log.edge.size(), opened.clock.now().max(opened.last_commit));
+            if opened.sealed || (max.reached(opened.began, size, now) && may_rotate(&settings)) {
+                opening.rotate(opened)?;
+                opened = opening.open()?;
+            }
+            let ingress = annex.ingress().map(str::to_owned);
+            Self::start(&settings, ingress, &outside, metrics, (opened, health))
+        });
+        // A panic of a library on what it reads is caught at the engine's door, and means damage.
+        // Any other is a bug of ours.
+        opening.await.map_err(|_| Error::Bug)?
+    }
+
+    fn start(
+        settings: &Settings,
+        ingress: Option<String>,
+        outside: &Outside,
+        metrics: Metrics,
+        (opened, health): (Opened, Health),
+    ) -> Result<Self, Error> {
+        let second = edge_at(&*opened.engine, opened.period, opened.signed)?;
+        let durable = Arc::new(Durable::new(opened.log.edge.size(), opened.log.edge.root()));
+        let map = Arc::clone(&opened.map);
+        metrics.map_epoch(map.epoch().number);
+        let node = Arc::new(Node {
+            region: settings.region.clone(),
+            shard: settings.shard.clone(),
+            territory: opened.territory,
+            deployment: map.deployment().to_owned(),
+            in_force: watch::Sender::new(Arc::clone(&map)),
+            engine: watched(opened.engine, &metrics, &health, outside),
+            keyring: Box::new(opened.keyring),
+            namer: opened.namer,
+            clock: opened.clock,
+            entropy: Arc::clone(&outside.entropy),
+            origin: opened.origin,
+            period: opened.period,
+            owned: opened.owned,
+            subjects: quick_cache::sync::Cache::new(SUBJECTS_CACHED_MAX),
+            metrics,
+            ingress,
+            refusals: Refusals::default(),
+            troubles: Refusals::default(),
+            health: health.clone(),
+            committed: AtomicU64::new(opened.last_commit.0),
+            log_size: AtomicU64::new(opened.log.edge.size()),
+        });
+        let signed = Signed { note: opened.note, edge: second.clone(), at: opened.last_commit };
+        let mut beat = Beat {
+            node: Arc::clone(&node),
+            durable: Arc::clone(&durable),
+            signer: opened.signer,
+            anchor: opened.anchor,
+            second,
+            signed: opened.signed,
+            published: watch::Sender::new(Arc::new(signed)),
+            reported: None,
+        };
+        // What was committed after the last checkpoint is verified and signed before anything is
+        // served.
+        beat.sign()?;
+        let counts = Arc::new(Counts::new(map.epoch().number));
+        let committer = Committer {
+            node: Arc::clone(&node),
+            rules: Rules::new(map, settings.region.clone(), opened.territory),
+            log: opened.log,
+            head: opened.head,
+            last_commit: opened.last_commit,
+            counts: Arc::clone(&counts),
+            durable,
+            disk: Reserve::new(settings)?,
+            behind: Refusals::default(),
+        };
+        let (chronicles, cosigned) = log_views(&node, &beat, settings);
+        let Started { queue, life, committer, beat, stop_beat } =
+            Started::new(settings, committer, beat, &counts)?;
+        Ok(Self {
+            node,
+            queue,
+            counts,
+            life,
+            committer,
+            beat,
+            stop_beat,
+            chronicles,
+            cosigned,
+            settings: settings.clone(),
+            began: opened.began,
+            health,
+        })
+    }
+
+    /// The map in force, now and whenever it changes.
+    pub fn maps(&self) -> watch::Receiver<Arc<RegionMap>> {
+        self.node.in_force.subscribe()
+    }
+
+    /// The newest signed checkpoint, as a note.
+    pub fn checkpoint(&self) -> Arc<String> {
+        Arc::new(self.chronicles.growing().signed.note.clone())
+    }
+}
+
+/// What auditors see of the log, and where its cosignatures come in.
+fn log_views(
+    node: &Arc<Node>,
+    beat: &Beat,
+    settings: &Settings,
+) -> (Chronicles, watch::Sender<Cosigned>) {
+    let cosigned = watch::Sender::new(Cosigned::default());
+    let witnessed = (!settings.log.witnesses.is_empty()).then(|| cosigned.subscribe());
+    let (vkey, published) = (beat.signer.vkey(), beat.published.subscribe());
+    (Chronicles::new(Arc::clone(node), &vkey, published, witnessed), cosigned)
+}
+
+/// The engine, whose failed reads are counted and reported.
+fn watched(
+    engine: Box<dyn Engine>,
+    metrics: &Metrics,
+    health: &Health,
+    outside: &Outside,
+) -> Box<dyn Engine> {
+    Box::new(WatchedEngine {
+        engine,
+        metrics: metrics.clone(),
+        health: health.clone(),
+        clock: Arc::clone(&outside.clock),
+        lines: Refusals::default(),
+        named: Mutex::default(),
+    })
+}
+
+/// The threads of a shard, and the ways to them.
+struct Started {
+    queue: Queue,
+    life: watch::Sender<Life>,
+    committer: thread::JoinHandle<()>,
+    beat: thread::JoinHandle<()>,
+    stop_beat: mpsc::Sender<()>,
+}
+
+impl Started {
+    fn new(
+        settings: &Settings,
+        committer: Committer,
+        beat: Beat,
+        counts: &Arc<Counts>,
+    ) -> Result<Self, Error> {
+        let (queue, inbox) = committer::queue(committer.node.metrics.queue_bytes.clone());
+        let (life, _) = watch::channel(Life::Serving);
+        let threads = Threads { settings, life: &life };
+        let of_committer = life.clone();
+        let committer = threads.spawn("commit", move || committer.run(inbox, &of_committer))?;
+        let (stop_beat, stopped) = mpsc::channel();
+        let (of_beat, every) = (life.clone(), settings.beat);
+        let due = (queue.weak(), Arc::clone(counts));
+        let beat = threads.spawn("beat", move || beat.run(every, &stopped, due, &of_beat))?;
+        Ok(Self { queue, life, committer, beat, stop_beat })
+    }
+}
+
+/// Starts the threads of a shard.
+struct Threads<'a> {
+    settings: &'a Settings,
+    life: &'a watch::Sender<Life>,
+}
+
+impl Threads<'_> {
+    fn spawn(
+        &self,
+        name: &str,
+        work: impl FnOnce() + Send + 'static,
+    ) -> Result<thread::JoinHandle<()>, Error> {
+        let life = self.life.clone();
+        let named = thread::Builder::new().name(format!("{}-{name}", self.settings.region));
+        let io = |source| Error::Io { path: self.settings.data.clone(), source };
+        named.spawn(move || guarded(&life, work)).map_err(io)
+    }
+}
+
+/// Runs a thread's work. Should it panic, the shard must not look alive without it.
+fn guarded(life: &watch::Sender<Life>, work: impl FnOnce()) {
+    struct Guard<'a>(&'a watch::Sender<Life>);
+    impl Drop for Guard<'_> {
+        fn drop(&mut self) {
+            if thread::panicking() {
+                self.0.send_replace(Life::Poisoned);
+            }
+        }
+    }
+    let _guard = Guard(life);
+    work();
+}

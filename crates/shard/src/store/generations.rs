@@ -1,0 +1,139 @@
+//! A constant sealed under each generation of the region's key, kept in the store since its first
+//! commit. Every start opens all of them, so that a keyring with a changed, missing or foreign
+//! generation is refused before anything is written under it.
+//!
+//! The row, of format 1: `01`, then the constant, wrapped as a subject's key is.
+
+use engine::{Batch, Engine, Order, ScanLimit};
+use terms::{Entropy, RegionId};
+
+use crate::Error;
+use crate::store::aead::{KEY_BYTES, NONCE_BYTES, binding};
+use crate::store::codec::Reader;
+use crate::store::keyring::{Keyring, WRAPPED_BYTES};
+use crate::store::keys;
+
+const FORMAT: u8 = 1;
+/// What is sealed. It says nothing: only that it opens counts.
+const CONSTANT: [u8; KEY_BYTES] = *b"bailiwick generation constant v1";
+/// Generations of one keyring that are looked at.
+const GENERATIONS_MAX: usize = 4_096;
+
+/// How a store and a keyring differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Differs {
+    pub(crate) generation: u32,
+    pub(crate) why: &'static str,
+}
+
+fn bound(region: &RegionId, generation: u32) -> Vec<u8> {
+    binding("generation constant v1", &[region.as_str()], Some(u64::from(generation)))
+}
+
+/// Adds a row for each generation to the first commit of a store.
+pub(crate) fn put(
+    batch: &mut Batch,
+    keyring: &dyn Keyring,
+    region: &RegionId,
+    entropy: &dyn Entropy,
+) -> Result<(), Error> {
+    for generation in keyring.generations() {
+        let mut nonce = [0; NONCE_BYTES];
+        entropy.fill(&mut nonce).map_err(|_| Error::NoEntropy)?;
+        let bound = bound(region, generation);
+        if let Some(wrapped) = keyring.wrap_under(generation, &CONSTANT, &bound, nonce) {
+            let mut row = vec![FORMAT];
+            row.extend_from_slice(&wrapped);
+            batch.put(keys::generation(generation), row);
+        }
+    }
+    Ok(())
+}
+
+/// The first generation in which store and keyring differ: each must have all that the other has,
+/// and open what the store sealed under it.
+pub(crate) fn differs(
+    engine: &dyn Engine,
+    keyring: &dyn Keyring,
+    region: &RegionId,
+) -> Result<Option<Differs>, Error> {
+    let limit = ScanLimit { rows: GENERATIONS_MAX, bytes: 1 << 20 };
+    let page = engine.scan(&keys::generations(), Order::Ascending, limit)?;
+    let held = keyring.generations();
+    let mut stored = Vec::new();
+    for (key, row) in &page.rows {
+        let generation = key.last_chunk().map(|number| u32::from_be_bytes(*number));
+        let generation = generation.ok_or(Error::Damaged("generations"))?;
+        let mut row = Reader::new(row);
+        row.format(FORMAT)?;
+        let wrapped = row.array::<WRAPPED_BYTES>()?;
+        row.end()?;
+        let opened = keyring.unwrap(generation, &wrapped, &bound(region, generation));
+        let differs = |why| Ok(Some(Differs { generation, why }));
+        if !held.contains(&generation) {
+            return differs("is missing from it");
+        }
+        if opened.is_none_or(|opened| *opened != CONSTANT) {
+            return differs("is not the key of this store");
+        }
+        stored.push(generation);
+    }
+    let unknown = held.into_iter().find(|generation| !stored.contains(generation));
+    Ok(unknown.map(|generation| Differs { generation, why: "is not one of this store" }))
+}
+
+#[cfg(test)]
+mod tests {
+    use engine::{Disk, Memory};
+
+    use super::*;
+    use crate::store::keyring::{FileKeyring, to_hex};
+
+    struct Zeros;
+    impl Entropy for Zeros {
+        fn fill(&self, buffer: &mut [u8]) -> Result<(), terms::EntropyFailed> {
+            buffer.fill(7);
+            Ok(())
+        }
+    }
+
+    fn ring(folder: &std::path::Path, region: &RegionId, keys: &[(u32, u8)]) -> FileKeyring {
+        let lines = keys.iter().map(|(number, byte)| {
+            format!("[[generations]]\nnumber = {number}\nkey = \"{}\"\n", to_hex(&[*byte; 32]))
+        });
+        let index = to_hex(&[1; 32]);
+        let text = format!("format = 1\nregion = \"{region}\"\nindex = \"{index}\"\n")
+            + &lines.collect::<String>();
+        let path = FileKeyring::path(folder, region);
+        std::fs::remove_file(&path).unwrap_or_default();
+        crate::store::keyring::write_secret(&path, text.as_bytes()).unwrap();
+        FileKeyring::open(folder, region).unwrap()
+    }
+
+    #[test]
+    fn a_keyring_fits_its_store_by_every_generation_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let region = RegionId::parse("ru-msk").unwrap();
+        let ring = |keys: &[(u32, u8)]| ring(folder.path(), &region, keys);
+        let engine = Memory::open(&Disk::new(1));
+        let mut batch = Batch::new();
+        put(&mut batch, &ring(&[(1, 3), (2, 4)]), &region, &Zeros).unwrap();
+        engine.commit(batch, engine.head().unwrap(), 0).unwrap();
+        let found = |keys: &[(u32, u8)]| {
+            differs(&engine, &ring(keys), &region)
+                .unwrap()
+                .map(|found| (found.generation, found.why))
+        };
+        assert_eq!(found(&[(1, 3), (2, 4)]), None);
+        assert_eq!(found(&[(2, 4), (1, 3)]), None);
+        for (keys, generation, why) in [
+            (&[(1, 3), (2, 5)][..], 2, "is not the key of this store"),
+            (&[(1, 4), (2, 3)], 1, "is not the key of this store"),
+            (&[(2, 4)], 1, "is missing from it"),
+            (&[(1, 3)], 2, "is missing from it"),
+            (&[(1, 3), (2, 4), (3, 4)], 3, "is not one of this store"),
+        ] {
+            assert_eq!(found(keys), Some((generation, why)));
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! The rows of the store: their keys, their layouts, and the encryption of what is in them.
+
+pub(crate) mod aead;
+pub(crate) mod codec;
+pub(crate) mod damage;
+pub(crate) mod directories;
+pub(crate) mod generations;
+pub(crate) mod identity;
+pub(crate) mod keyring;
+pub(crate) mod keys;
+pub(crate) mod record;
+pub(crate) mod region_maps;
+pub(crate) mod reserve;
+pub(crate) mod slots;
+pub(crate) mod subject;
+pub(crate) mod subject_name;

@@ -1,0 +1,191 @@
+//! Taking a map: a commit in the same queue as the writes. What was queued before it is done under
+//! the map before it; what comes after, under it. So no write can pass under a clause after the
+//! commit that withdrew it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use atlas::Succession;
+use engine::Batch;
+use ledger::entry::{Call, Caller, Entry, MapRef};
+use terms::{Fault, Reason};
+use tokio::sync::oneshot;
+use wire::session as proto;
+
+use crate::Error;
+use crate::log::Draft;
+use crate::store::keys::Tag;
+use crate::store::region_maps;
+use crate::store::region_maps::{Offered, map_ref};
+use crate::write::command::{Outcome, ReplySlot};
+use crate::write::committer::{Committer, busy, minute};
+
+/// What is a commit of its own.
+pub(crate) enum Errand {
+    /// Take a map.
+    Map(MapOp),
+    /// Write down that somebody asked, then answer.
+    Note(Box<Question>),
+}
+
+impl Errand {
+    /// Answers that it cannot be done now.
+    pub(crate) fn refuse(self) {
+        match self {
+            Self::Map(op) => op.reply.send(busy()),
+            Self::Note(question) => question.answer.give(Err(Fault::new(Reason::ShardBusy))),
+        }
+    }
+}
+
+/// A question about many. It is answered once a COUNT entry is durable.
+pub(crate) struct Question {
+    pub(crate) answer: NotedAnswer,
+    /// The tenant of the caller; an auditor has none.
+    pub(crate) tenant_tag: Option<Tag>,
+    pub(crate) caller: Arc<Caller>,
+    /// The map that was asked about, or was in force.
+    pub(crate) map: MapRef,
+    /// The subjects that were looked at, or the entries that were opened.
+    pub(crate) count: u64,
+    /// What was asked.
+    pub(crate) why: &'static str,
+}
+
+/// The answer to a question, ready, and where it goes.
+pub(crate) enum NotedAnswer {
+    /// To a gateway.
+    Session(ReplySlot, Box<Outcome>),
+    /// To an auditor's call, which holds the answer itself.
+    Auditor(oneshot::Sender<Result<(), Fault>>),
+}
+
+impl NotedAnswer {
+    fn give(self, noted: Result<(), Fault>) {
+        match self {
+            Self::Session(reply, outcome) => reply.send(match noted {
+                Ok(()) => *outcome,
+                Err(fault) => Outcome::Fault(fault),
+            }),
+            // Gone: nobody waits any more.
+            Self::Auditor(sender) => drop(sender.send(noted)),
+        }
+    }
+}
+
+/// A map on its way to the committer: whose signatures are good.
+pub(crate) struct MapOp {
+    pub(crate) reply: ReplySlot,
+    pub(crate) offered: Offered,
+}
+
+impl Committer {
+    /// Does one errand.
+    pub(crate) fn run_errand(&mut self, errand: Errand, counts: bool) -> Result<(), Error> {
+        // Reads that were counted until now were counted under the map before.
+        if counts {
+            self.commit(&mut VecDeque::new(), true)?;
+        }
+        match errand {
+            Errand::Map(op) => self.take_map(op),
+            Errand::Note(question) => self.note(*question),
+        }
+    }
+
+    /// Takes a map, if it may follow the one that is in force at this moment.
+    fn take_map(&mut self, op: MapOp) -> Result<(), Error> {
+        let MapOp { mut reply, offered } = op;
+        let outcome = match region_maps::may_follow(Some(self.rules.map()), &offered) {
+            Ok(Succession::Same) => Ok(()),
+            Ok(Succession::Next) => {
+                reply.begin();
+                self.replace_map(&offered)?
+            }
+            Err(fault) => Err(fault),
+        };
+        reply.send(match outcome {
+            Ok(()) => {
+                let map = self.rules.map_ref();
+                let digest = map.digest.to_vec().into();
+                let taken = proto::MapRef { epoch: map.epoch, digest };
+                Outcome::Told(proto::reply::Outcome::Taken(taken))
+            }
+            Err(fault) => Outcome::Fault(fault),
+        });
+        Ok(())
+    }
+
+    /// Writes what was counted under the map in force, then takes the next. What is counted from
+    /// now until then belongs to neither.
+    fn replace_map(&mut self, offered: &Offered) -> Result<Result<(), Fault>, Error> {
+        self.counts.close();
+        let taken = self.commit(&mut VecDeque::new(), true).and_then(|()| {
+            if self.counts.none_of_map() {
+                self.commit_map(offered)
+            } else {
+                // There was no room for them, and so there is none for a map.
+                Ok(Err(Fault::new(Reason::DiskReserve)))
+            }
+        });
+        self.counts.open(self.rules.map_ref().epoch);
+        taken
+    }
+
+    /// One commit: the map's rows and its entry; then, and only then, it is in force.
+    fn commit_map(&mut self, offered: &Offered) -> Result<Result<(), Fault>, Error> {
+        let mut batch = Batch::new();
+        let entry = region_maps::take_into(&mut batch, offered, minute(self.now()));
+        if let Err(fault) = self.commit_entry(batch, &entry)? {
+            return Ok(Err(fault));
+        }
+        let map = Arc::clone(&offered.sealed.map);
+        let before = self.rules.map_ref().epoch;
+        self.rules.set_map(Arc::clone(&map));
+        self.node.metrics.map_epoch(map.epoch().number);
+        tracing::info!(before, map_epoch = map_ref(&map).epoch, "a region map came into force");
+        self.node.in_force.send_replace(map);
+        Ok(Ok(()))
+    }
+
+    /// One commit of one COUNT entry; then the answer.
+    fn note(&mut self, question: Question) -> Result<(), Error> {
+        let Question { answer, tenant_tag, caller, map, count, why } = question;
+        let call = Call { tenant_tag, caller: Some(&caller), collection: None, map };
+        let entry = Entry::question(minute(self.now()), call, count, why);
+        // What is kept on the disk for erasure is not for questions.
+        let done = if self.disk_is_low() {
+            Err(Fault::new(Reason::DiskReserve))
+        } else {
+            self.commit_entry(Batch::new(), &entry)?
+        };
+        answer.give(done);
+        Ok(())
+    }
+
+    /// Commits one entry and what belongs to it. The inner error: nothing was changed.
+    fn commit_entry(
+        &mut self,
+        mut batch: Batch,
+        entry: &Entry,
+    ) -> Result<Result<(), Fault>, Error> {
+        let now = self.now();
+        if self.node.clock.ahead().is_some() {
+            return Ok(Err(Fault::new(Reason::ClockUnconfirmed)));
+        }
+        let mut draft = Draft::new(&self.log);
+        if let Err(error) = draft.append(entry) {
+            let problem = format!("its entry cannot be written: {error}");
+            let fault = Fault::new(Reason::Internal).problem(problem);
+            self.node.report(&fault);
+            return Ok(Err(fault));
+        }
+        let (edge, size) = draft.finish(&mut batch, now);
+        if let Err(error) = self.node.engine.commit(batch, self.head, size) {
+            return self.refused(error).map(Err);
+        }
+        self.node.metrics.commits.inc();
+        self.node.metrics.entries.inc();
+        self.committed(edge, size, now);
+        Ok(Ok(()))
+    }
+}

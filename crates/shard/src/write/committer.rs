@@ -1,0 +1,466 @@
+//! The one writer of a shard. It takes what has queued while the last commit ran, and makes one
+//! atomic, durable commit of it; only then is anything acknowledged.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use engine::{Batch, Head};
+use link::ops::log_throttle::Refusals;
+use link::ops::metrics::Gauge;
+use terms::{Fault, Reason, UnixMillis, limits};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use crate::Error;
+use crate::error::IntoFault as _;
+use crate::log::access_counters::{Counts, Taken};
+use crate::log::checkpointer::Durable;
+use crate::log::{Draft, Log};
+use crate::node::Node;
+use crate::policy::rulings::Rules;
+use crate::server::queue_share::{Room, Share, Usage};
+use crate::store::damage::is_over;
+use crate::store::keys;
+use crate::store::keys::Tag;
+use crate::store::record::without_body;
+use crate::store::reserve::Reserve;
+use crate::store::subject::Subject;
+use crate::write::admin::Errand;
+use crate::write::command::{Action, Op, Outcome, ReplySlot};
+use crate::write::transaction::Work;
+
+/// Places in the queue for what is no write: maps, questions, counters.
+const QUEUE_BESIDE_MAX: usize = 64;
+/// Rows that are read at once: a few of the largest records fit into memory.
+const ROWS_AT_ONCE: usize = 64;
+/// Bytes that the rows of a group may have before it is closed: one more write of the largest size
+/// still fits into the engine's batch. A body is counted in its op; a write can change a subject's
+/// row besides, whose findings and rulings are larger than many a body.
+const GROUP_BYTES_MAX: usize = limits::COMMIT_BYTES_MAX;
+const _: () = assert!(
+    GROUP_BYTES_MAX + engine::VALUE_BYTES_MAX + (4 << 20) <= engine::BATCH_BYTES_MAX,
+    "a group that is closed early is never too large"
+);
+/// Milliseconds by which the clock may be behind the last commit before it is worth a word.
+const CLOCK_BEHIND_MS_MAX: u64 = 5_000;
+
+/// Whether the shard still answers. It only ever goes on to a later state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
+pub(crate) enum Life {
+    Serving,
+    /// Nothing new is taken; what is queued is finished.
+    Draining,
+    /// The time to drain is over: what is still connected is left.
+    Ended,
+    /// A flush failed: nothing is answered any more.
+    Poisoned,
+}
+
+/// What the committer is asked.
+enum Command {
+    Op(Op, Room),
+    /// A commit of its own.
+    Errand(Box<Errand>),
+    /// Write down the reads that were counted since the last time.
+    Counts,
+    /// Finish what is queued, take nothing more, end.
+    End,
+}
+
+/// The way to the committer. Clones share one queue.
+#[derive(Clone)]
+pub(crate) struct Queue {
+    sender: mpsc::Sender<Command>,
+    usage: Usage,
+    /// None: it is no session's, and takes no writes.
+    share: Option<Arc<Share>>,
+}
+
+impl Queue {
+    /// The same queue for one more session, which has its own part of it.
+    pub(crate) fn of_session(&self) -> Self {
+        Self { share: Some(self.usage.share()), ..self.clone() }
+    }
+
+    /// Takes room for a write of so many bytes, before anything is done for it: what is being
+    /// sealed counts as queued. `None`: there is no room.
+    pub(crate) fn admit(&self, bytes: usize) -> Option<Room> {
+        Room::take(self.share.as_ref()?, bytes)
+    }
+
+    /// Queues a write, or answers it with `SHARD_BUSY` at once: the queue never makes one wait.
+    pub(crate) fn submit(&self, op: Op, room: Room) {
+        match self.sender.try_send(Command::Op(op, room)) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(Command::Op(op, _))) => op.reply.send(busy()),
+            // The committer has stopped: what was not queued was not done, and is so answered by
+            // being dropped.
+            Err(_) => {}
+        }
+    }
+
+    /// Queues a commit of its own behind the writes that are there already. What comes after a map
+    /// is done under it.
+    pub(crate) fn submit_errand(&self, errand: Errand) {
+        match self.sender.try_send(Command::Errand(Box::new(errand))) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(Command::Errand(errand))) => errand.refuse(),
+            // As for a write.
+            Err(_) => {}
+        }
+    }
+
+    /// Has the committer finish what is queued and end. Waits for a place in the queue.
+    pub(crate) async fn end(&self) {
+        // Gone already: it has ended by itself.
+        self.sender.send(Command::End).await.ok();
+    }
+
+    /// A way that does not keep the committer from ending.
+    pub(crate) fn weak(&self) -> WeakQueue {
+        WeakQueue(self.sender.downgrade())
+    }
+}
+
+/// A [`Queue`] that may have ended.
+pub(crate) struct WeakQueue(mpsc::WeakSender<Command>);
+
+impl WeakQueue {
+    /// Has the counted reads written down. False: the queue is full, or gone.
+    pub(crate) fn write_counts(&self) -> bool {
+        self.0.upgrade().is_some_and(|sender| sender.try_send(Command::Counts).is_ok())
+    }
+}
+
+/// The answer when there is no room.
+pub(crate) fn busy() -> Outcome {
+    Outcome::Fault(Fault::new(Reason::ShardBusy))
+}
+
+/// The committer's own state.
+pub(crate) struct Committer {
+    pub(crate) node: Arc<Node>,
+    pub(crate) rules: Rules,
+    pub(crate) log: Log,
+    pub(crate) head: Head,
+    pub(crate) last_commit: UnixMillis,
+    pub(crate) counts: Arc<Counts>,
+    pub(crate) durable: Arc<Durable>,
+    /// The disk of the store.
+    pub(crate) disk: Reserve,
+    /// Lines about a clock that is behind.
+    pub(crate) behind: Refusals,
+}
+
+/// Rows that were read for a group, by key.
+pub(crate) type Rows = HashMap<engine::Key, Option<engine::Value>>;
+
+/// Makes the queue and its committer's end of it; `bytes` shows what waits in it.
+pub(crate) fn queue(bytes: Gauge) -> (Queue, Inbox) {
+    let (sender, receiver) = mpsc::channel(limits::COMMIT_QUEUE_MAX + QUEUE_BESIDE_MAX);
+    let queue = Queue { sender, usage: Usage::new(bytes), share: None };
+    (queue, Inbox { receiver, taken: VecDeque::new() })
+}
+
+/// The committer's end of the queue.
+pub(crate) struct Inbox {
+    receiver: mpsc::Receiver<Command>,
+    taken: VecDeque<Command>,
+}
+
+/// What goes into one commit.
+struct Group {
+    /// Each with its room, which is given back once it is answered.
+    ops: VecDeque<(Op, Room)>,
+    /// Goes alone: it is a commit between the writes before it and those after it.
+    errand: Option<Box<Errand>>,
+    counts: bool,
+}
+
+impl Inbox {
+    /// The next group: whatever is there, within the limits of one commit. Waits for the first.
+    /// `None`: it is to end, and nothing is left.
+    fn group(&mut self) -> Option<Group> {
+        if self.taken.is_empty() {
+            // After the end, only what had been queued before is left.
+            let next = self.receiver.blocking_recv()?;
+            self.take(next);
+        }
+        while self.taken.len() < limits::COMMIT_WRITES_MAX {
+            match self.receiver.try_recv() {
+                Ok(command) => self.take(command),
+                Err(_) => break,
+            }
+        }
+        let mut group = Group { ops: VecDeque::new(), errand: None, counts: false };
+        let mut bytes = 0_usize;
+        while let Some(command) = self.taken.pop_front() {
+            match command {
+                Command::Counts => group.counts = true,
+                Command::End => {}
+                Command::Errand(errand) if group.ops.is_empty() => {
+                    group.errand = Some(errand);
+                    break;
+                }
+                Command::Errand(errand) => {
+                    self.taken.push_front(Command::Errand(errand));
+                    break;
+                }
+                Command::Op(op, room) => {
+                    let size = op.action.bytes();
+                    if !group.ops.is_empty() && bytes + size > limits::COMMIT_BYTES_MAX {
+                        self.taken.push_front(Command::Op(op, room));
+                        break;
+                    }
+                    bytes += size;
+                    group.ops.push_back((op, room));
+                }
+            }
+        }
+        Some(group)
+    }
+
+    fn take(&mut self, command: Command) {
+        if matches!(command, Command::End) {
+            self.receiver.close();
+        }
+        self.taken.push_back(command);
+    }
+
+    /// Puts back what was taken and not done: it goes first into the next group.
+    fn put_back(&mut self, ops: VecDeque<(Op, Room)>) {
+        for (op, room) in ops.into_iter().rev() {
+            self.taken.push_front(Command::Op(op, room));
+        }
+    }
+
+    fn waiting(&self) -> usize {
+        self.taken.len() + self.receiver.len()
+    }
+}
+
+impl Committer {
+    /// Works until it is told to end, or until a commit fails. Blocks its thread.
+    pub(crate) fn run(mut self, mut inbox: Inbox, life: &watch::Sender<Life>) {
+        while let Some(group) = inbox.group() {
+            self.node.metrics.queue.set(i64::try_from(inbox.waiting()).unwrap_or(i64::MAX));
+            let mut ops = group.ops;
+            let done = match group.errand {
+                Some(errand) => self.run_errand(*errand, group.counts),
+                None => self.commit(&mut ops, group.counts),
+            };
+            if let Err(error) = done {
+                return poison(&error, life);
+            }
+            inbox.put_back(ops);
+        }
+        if let Err(error) = self.commit(&mut VecDeque::new(), true) {
+            poison(&error, life);
+        }
+    }
+
+    /// One group, one commit. What is left in `ops` did not fit into it. `Err`: the outcome is not
+    /// known, or nothing can be committed more.
+    pub(crate) fn commit(
+        &mut self,
+        ops: &mut VecDeque<(Op, Room)>,
+        counts: bool,
+    ) -> Result<(), Error> {
+        let now = self.now();
+        let low = self.disk_is_low();
+        let unbelieved = self.node.clock.ahead().is_some();
+        let subjects = self.cached_subjects(ops);
+        let (rows, unreadable) = self.read_rows(ops, &subjects)?;
+        self.rules.set_date(atlas::Moment::of(now));
+        let mut work = Work {
+            node: &self.node,
+            counts: &self.counts,
+            rules: &mut self.rules,
+            minute: minute(now),
+            rows,
+            unreadable,
+            subjects,
+            heads: HashMap::new(),
+            batch: Batch::new(),
+            draft: Draft::new(&self.log),
+            answers: Vec::with_capacity(ops.len()),
+        };
+        // Given back when the group is answered.
+        let mut rooms = Vec::with_capacity(ops.len());
+        while work.bytes() < GROUP_BYTES_MAX
+            && let Some((op, room)) = ops.pop_front()
+        {
+            rooms.push(room);
+            let refuse = |reason| Outcome::Fault(Fault::new(reason));
+            if unbelieved {
+                work.answers.push((op.reply, refuse(Reason::ClockUnconfirmed)));
+            } else if low && matches!(op.action, Action::Put(_) | Action::Create(_)) {
+                work.answers.push((op.reply, refuse(Reason::DiskReserve)));
+            } else {
+                work.apply(op);
+            }
+        }
+        let counted = if counts { self.counts.take(low) } else { Taken::default() };
+        let uncounted = work.count(&counted);
+        let Work { subjects, mut batch, draft, mut answers, .. } = work;
+        if draft.is_empty() {
+            self.counts.put_back(uncounted);
+            answer(answers);
+            return Ok(());
+        }
+        let added = draft.next_index() - self.log.edge.size();
+        let (edge, size) = draft.finish(&mut batch, now);
+        let started = Instant::now();
+        // From here on it is not known what was done, until the commit says so.
+        let writes =
+            answers.iter_mut().filter(|(_, outcome)| matches!(outcome, Outcome::Written(_)));
+        writes.for_each(|(reply, _)| reply.begin());
+        if let Err(error) = self.node.engine.commit(batch, self.head, size) {
+            // Every answer of the group may rest on what was not written, a retry's as much as a
+            // conflict's, so none of them is given.
+            let fault = self.refused(error)?;
+            self.counts.put_back(counted);
+            for (reply, _) in answers {
+                reply.send(Outcome::Fault(fault.clone()));
+            }
+            return Ok(());
+        }
+        self.counts.put_back(uncounted);
+        let metrics = &self.node.metrics;
+        metrics.commits.inc();
+        metrics.commit_seconds.observe(started.elapsed().as_secs_f64());
+        // Precise far beyond any group.
+        metrics.commit_writes.observe(f64::from(u32::try_from(answers.len()).unwrap_or(u32::MAX)));
+        metrics.entries.inc_by(added);
+        for (tag, subject) in subjects {
+            self.node.subjects.insert(tag, subject);
+        }
+        self.committed(edge, size, now);
+        answer(answers);
+        Ok(())
+    }
+
+    /// What a commit that failed is answered with, if it has changed nothing. `Err`: nobody knows
+    /// what it has done, or another writer has come, and only opening the store again helps.
+    pub(crate) fn refused(&self, error: engine::Error) -> Result<Fault, Error> {
+        if is_over(&error) {
+            return Err(error.into());
+        }
+        if let Some(unsaid) = self.node.troubles.line(self.node.clock.now()) {
+            tracing::error!(%error, unsaid, "a commit was refused; nothing was changed");
+        }
+        Ok(error.into_fault())
+    }
+
+    /// A commit has returned: this is what the store holds now.
+    pub(crate) fn committed(&mut self, edge: ledger::Edge, size: u64, now: UnixMillis) {
+        self.head.size = size;
+        self.log.edge = edge;
+        self.last_commit = now;
+        self.node.committed.store(now.0, Ordering::Relaxed);
+        self.node.log_size.store(self.log.edge.size(), Ordering::Release);
+        self.durable.publish(self.log.edge.size(), self.log.edge.root());
+    }
+
+    /// Time in a shard never falls below its last commit's.
+    pub(crate) fn now(&self) -> UnixMillis {
+        let clock = self.node.clock.now();
+        let now = clock.max(self.last_commit);
+        if clock.0.saturating_add(CLOCK_BEHIND_MS_MAX) < now.0
+            && let Some(unsaid) = self.behind.line(clock)
+        {
+            tracing::error!(
+                behind_ms = now.0 - clock.0,
+                unsaid,
+                "the clock is behind the last commit: time stands still here until it has caught up"
+            );
+        }
+        now
+    }
+
+    /// The subjects of a group that are open in memory.
+    fn cached_subjects(&self, ops: &VecDeque<(Op, Room)>) -> HashMap<Tag, Arc<Subject>> {
+        let owners = ops.iter().filter_map(|(op, _)| op.action.owner());
+        let cached = |tag| Some((tag, self.node.subjects.get(&tag)?));
+        owners.filter_map(|owner| cached(owner.tag)).collect()
+    }
+
+    /// Reads what the group's conditions need, in one go, and says which rows do not read back.
+    fn read_rows(
+        &self,
+        ops: &VecDeque<(Op, Room)>,
+        cached: &HashMap<Tag, Arc<Subject>>,
+    ) -> Result<(Rows, HashMap<engine::Key, Fault>), Error> {
+        let mut keys = Vec::with_capacity(ops.len() * 2);
+        for (op, _) in ops {
+            if let Some(owner) = op.action.owner()
+                && !cached.contains_key(&owner.tag)
+            {
+                keys.push(owner.row());
+            }
+            if let Some(address) = op.action.record() {
+                keys.push(address.row.clone());
+            }
+        }
+        keys.sort_unstable();
+        keys.dedup();
+        let (mut rows, mut unreadable) = (Rows::with_capacity(keys.len()), HashMap::new());
+        for some in keys.chunks(ROWS_AT_ONCE) {
+            for (key, row) in some.iter().zip(self.node.read_rows(some)?) {
+                // Conditions need heads, and a head is small whatever its body.
+                let record = keys::is_record(key);
+                match row {
+                    Ok(row) => {
+                        let row = row.map(|row| if record { without_body(row) } else { row });
+                        rows.insert(key.clone(), row);
+                    }
+                    Err(fault) => {
+                        unreadable.insert(key.clone(), fault);
+                    }
+                }
+            }
+        }
+        Ok((rows, unreadable))
+    }
+
+    /// Whether the disk is down to the reserve that is kept for erasure and expiry. One that cannot
+    /// be measured counts as low.
+    pub(crate) fn disk_is_low(&mut self) -> bool {
+        match self.disk.free_and_needed(&*self.node.engine) {
+            Ok((free, needed)) => {
+                let metrics = &self.node.metrics;
+                metrics.disk_free_bytes.set(i64::try_from(free).unwrap_or(i64::MAX));
+                metrics.disk_reserve_bytes.set(i64::try_from(needed).unwrap_or(i64::MAX));
+                free < needed
+            }
+            Err(error) => {
+                if let Some(unsaid) = self.node.troubles.line(self.node.clock.now()) {
+                    tracing::error!(%error, unsaid, "the disk is not measured: it counts as low");
+                }
+                true
+            }
+        }
+    }
+}
+
+/// The minute of an entry.
+pub(crate) fn minute(now: UnixMillis) -> u32 {
+    u32::try_from(now.minute()).unwrap_or(u32::MAX)
+}
+
+/// Nothing of the group was answered but that its outcome is not known. The engine has dropped the kernel's
+/// pages of its files; the process must start anew and read.
+fn poison(error: &Error, life: &watch::Sender<Life>) {
+    tracing::error!(%error, "the commit failed; the shard answers nothing more");
+    life.send_replace(Life::Poisoned);
+}
+
+fn answer(answers: Vec<(ReplySlot, Outcome)>) {
+    for (reply, outcome) in answers {
+        reply.send(outcome);
+    }
+}
+
+#[cfg(test)]
+mod tests;

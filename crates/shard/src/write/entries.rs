@@ -1,0 +1,83 @@
+//! What the entries of a group say.
+
+use ledger::entry::{Call, Detail as Said, Entry, Kind};
+use terms::{Fault, Reason};
+
+use crate::policy::rulings::Ruled;
+use crate::store::record::{EntryAt, Recent};
+use crate::write::command::{Create, Given, Request};
+use crate::write::transaction::{Asker, Work};
+
+impl Work<'_> {
+    pub(crate) fn entry(&self, kind: Kind, asker: &Asker, collection: &str) -> Entry {
+        let call = Call {
+            tenant_tag: Some(asker.tenant_tag),
+            caller: Some(&asker.caller),
+            collection: Some(collection),
+            map: self.rules.map_ref(),
+        };
+        Entry::of_call(kind, self.minute, call)
+    }
+
+    pub(crate) fn append(&mut self, entry: &Entry) -> Result<Vec<u8>, Fault> {
+        self.draft.append(entry).map_err(|error| {
+            Fault::new(Reason::Internal).problem(format!("its entry cannot be written: {error}"))
+        })
+    }
+
+    /// Names an earlier entry: by its index, or by its log too if that was another period's.
+    pub(crate) fn name_earlier(&self, entry: &mut Entry, at: EntryAt) {
+        if at.period == self.node.period {
+            entry.earlier = Some(at.index);
+        } else {
+            let origin = self.node.origin_of(at.period);
+            entry.say(Said::Peer { origin, index: at.index });
+        }
+    }
+
+    pub(crate) fn foreign_origin(&self, at: EntryAt) -> String {
+        if at.period == self.node.period { String::new() } else { self.node.origin_of(at.period) }
+    }
+
+    /// What is remembered of a request whose entry comes next.
+    pub(crate) fn recent(&self, request: &Request, version: u64) -> Recent {
+        Recent {
+            request_id: request.id,
+            fingerprint: request.fingerprint,
+            minute: self.minute,
+            version,
+            entry: EntryAt { period: self.node.period, index: self.draft.next_index() },
+        }
+    }
+}
+
+/// What the ruling says.
+pub(crate) fn rule_into(entry: &mut Entry, ruled: &Ruled) {
+    entry.rule(ledger::entry::Ruled {
+        jurisdictions: &ruled.jurisdictions,
+        statutes: &ruled.statutes,
+        clauses: &ruled.clauses,
+        evidence_kinds: ruled.evidence_kinds,
+        map: ruled.map,
+    });
+}
+
+/// The versions of the data that made findings out of evidence.
+pub(crate) fn say_data(entry: &mut Entry, given: Option<&Given>) {
+    let Some(given) = given else { return };
+    given.phone_data.clone().map(Said::PhoneData).into_iter().for_each(|said| entry.say(said));
+    given.ip_data.clone().map(Said::IpData).into_iter().for_each(|said| entry.say(said));
+}
+
+/// The statement of a subject's creation: no key, no body, version 0.
+pub(crate) fn create_statement(create: &Create, digest: [u8; 32]) -> Vec<u8> {
+    ledger::statement::Statement {
+        tenant: create.owner.tenant.as_str(),
+        subject: create.owner.subject.expose(),
+        collection: create.collection.as_str(),
+        key: "",
+        version: 0,
+        digest,
+    }
+    .encode()
+}

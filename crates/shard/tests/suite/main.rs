@@ -1,0 +1,14 @@
+//! A shard in this process, as gateways and auditors meet it.
+
+mod auditors;
+mod copies;
+mod egress;
+mod first_start;
+mod hostile;
+mod keys;
+mod losses;
+mod peers;
+mod periods;
+mod records;
+mod session;
+mod support;

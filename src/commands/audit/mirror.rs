@@ -1,0 +1,133 @@
+//! `audit mirror`: the logs of shards, copied and checked.
+
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+
+use audit::mirror::{KeyFrom, Pulled, pull};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+
+use crate::commands::audit::outcome::{Outcome, on_trust};
+use crate::commands::audit::shards::{Audited, Found};
+use crate::commands::audit::{Exit, Failure, MaxAge, PolicyFile, maps, time};
+use crate::serve;
+use crate::terminal::table::Table;
+use crate::terminal::{say, table};
+
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    #[command(flatten)]
+    found: Found,
+    #[command(flatten)]
+    policy: PolicyFile,
+    #[command(flatten)]
+    age: MaxAge,
+    /// Answer in JSON
+    #[arg(long)]
+    json: bool,
+    /// The folder of the mirrors; each log has a folder of its own in it
+    #[arg(value_name = "DIR")]
+    place: PathBuf,
+}
+
+/// Mirrors every log of every shard. A shard that fails does not keep the others from it.
+pub(super) fn run(options: &Options) -> Result<(), Failure> {
+    let policy = options.policy.read()?;
+    let place = &options.place;
+    std::fs::create_dir_all(place).map_err(|error| {
+        let text = format!("{}: cannot be made ({error})", place.display());
+        Failure::said(Exit::Unavailable, text)
+    })?;
+    serve::block_on(async {
+        let gateway = options.found.gateway().await?;
+        let Audited { shards, lacking } = options.found.shards(gateway.as_ref()).await?;
+        let mut logs = Vec::new();
+        let mut outcome = Outcome::of(lacking);
+        for shard in &shards {
+            let bar = bar();
+            let mut progress = |origin: &str, done, total| {
+                bar.set_length(total);
+                bar.set_position(done);
+                bar.set_message(origin.to_owned());
+            };
+            let into = shard.into(place, policy.as_ref());
+            let pulled = pull(&shard.ledger, &into, &mut progress).await;
+            bar.finish_and_clear();
+            pulled.errors.iter().for_each(|error| outcome.error(&shard.url, error));
+            logs.extend(pulled.logs);
+        }
+        // What entries break is in the files of findings by now.
+        outcome.standing(place);
+        for log in &logs {
+            outcome.findings.extend(log.history.as_ref().map(ToString::to_string));
+            outcome.findings.extend(options.age.judge(&log.checkpoint.origin, log.cosigned_at));
+        }
+        if let Some(gateway) = &gateway {
+            match maps::mirror(gateway, place, &logs).await {
+                Ok(findings) => outcome.findings.extend(findings),
+                Err(failure) => outcome.failure(failure),
+            }
+        }
+        if options.json {
+            say(objects(&logs, &outcome.findings))?
+        } else {
+            say(rows(&logs))?
+        }
+        let trusted = logs.iter().filter(|log| log.on_trust);
+        trusted.for_each(|log| on_trust(&log.checkpoint.origin, &log.vkey));
+        outcome.end()
+    })
+}
+
+fn bar() -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(0);
+    let form = "{bar:30} {pos}/{len} entries, {per_sec}, {eta} left: {msg}";
+    if let Ok(style) = ProgressStyle::with_template(form) {
+        bar.set_style(style);
+    }
+    bar
+}
+
+const fn key_from(log: &Pulled) -> &'static str {
+    match log.key_from {
+        KeyFrom::Policy => "policy",
+        KeyFrom::Mirror => "mirror",
+        KeyFrom::Shard => "shard",
+    }
+}
+
+fn rows(logs: &[Pulled]) -> Table {
+    let mut table =
+        table(&["log", "entries", "new", "root", "key known from", "cosigned by", "last"]);
+    for log in logs {
+        let at = &log.checkpoint;
+        table.add_row([
+            at.origin.clone(),
+            at.size.to_string(),
+            at.size.saturating_sub(log.before).to_string(),
+            at.root.to_base64(),
+            key_from(log).to_owned(),
+            log.witnesses.join(", "),
+            log.cosigned_at.map_or_else(String::new, |at| time(Some(at))),
+        ]);
+    }
+    table
+}
+
+fn objects(logs: &[Pulled], findings: &[String]) -> serde_json::Value {
+    let objects = logs.iter().map(|log| {
+        let at = &log.checkpoint;
+        json!({
+            "origin": at.origin, "size": at.size, "root": at.root.to_base64(),
+            "new": at.size.saturating_sub(log.before), "vkey": log.vkey,
+            "key_from": key_from(log), "on_trust": log.on_trust, "witnesses": log.witnesses,
+            "cosigned_at": log.cosigned_at, "sealed": log.sealed,
+            "folder": log.folder.path().display().to_string(),
+        })
+    });
+    json!({"logs": objects.collect::<Vec<_>>(), "findings": findings})
+}

@@ -1,0 +1,177 @@
+//! `audit report`: mirrored logs and maps as a report that a compliance officer can hand over.
+
+use std::fs;
+use std::path::PathBuf;
+
+use audit::report::{Entries, Input, Language, LogInput, Operator, Report};
+use audit::{Against, Folder, verify as verify_log};
+use clap::Args;
+use ledger::entry::Entry;
+use ledger::{Checkpoint, Hash};
+use link::host::clock::SystemClock;
+use serde_json::{Value, json};
+use terms::Clock as _;
+
+use crate::commands::audit::{Exit, Failure, MapSigners, PolicyFile, minute};
+use crate::terminal::{say, warn};
+
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    #[command(flatten)]
+    policy: PolicyFile,
+    /// The first day, or minute
+    #[arg(long, value_name = "TIME", value_parser = minute)]
+    from: u64,
+    /// The first day, or minute, that is not part of it
+    #[arg(long, value_name = "TIME", value_parser = minute)]
+    until: u64,
+    /// The language: en or ru
+    #[arg(long, value_name = "CODE", default_value = "en", value_parser = language)]
+    language: Language,
+    /// The legal name of the deployment's operator
+    #[arg(long, value_name = "NAME")]
+    operator: Option<String>,
+    /// The operator's postal address
+    #[arg(long, value_name = "ADDRESS")]
+    operator_address: Option<String>,
+    /// The report's number
+    #[arg(long, value_name = "NUMBER")]
+    number: Option<String>,
+    #[command(flatten)]
+    signers: MapSigners,
+    /// Answer in JSON
+    #[arg(long)]
+    json: bool,
+    /// The folder for report.html, report.csv and report.json
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// The folder of the mirrors, with `maps` in it
+    #[arg(value_name = "DIR")]
+    place: PathBuf,
+}
+
+fn language(code: &str) -> Result<Language, &'static str> {
+    Language::parse(code).ok_or("is neither en nor ru")
+}
+
+/// Verifies every log, reads them and the maps, and writes the three files.
+pub(super) fn run(options: &Options) -> Result<(), Failure> {
+    let config = |text: &str| Failure::said(Exit::Config, text);
+    if options.until <= options.from {
+        return Err(config("--until must be later than --from"));
+    }
+    let policy = options.policy.read()?;
+    let (folders, maps) =
+        (crate::commands::audit::logs(&options.place)?, options.signers.maps(&options.place)?);
+    let against = Against { policy: policy.as_ref(), maps: Some(&maps) };
+    let logs = folders.iter().map(|folder| log(folder, against)).collect::<Result<Vec<_>, _>>()?;
+    let deployment =
+        |log: &LogInput<'_>| log.origin.split('/').next().map(str::to_owned).unwrap_or_default();
+    let own = logs.first().map(deployment).unwrap_or_default();
+    if logs.iter().any(|log| deployment(log) != own) {
+        return Err(config("the logs are of two deployments: give each a folder of its own"));
+    }
+    let short = |minute: u64| u32::try_from(minute).unwrap_or(u32::MAX);
+    let report = Report::new(Input {
+        deployment: own,
+        number: options.number.clone(),
+        period: short(options.from)..short(options.until),
+        generated: short(SystemClock.now().minute()),
+        operator: Operator {
+            name: options.operator.clone(),
+            address: options.operator_address.clone(),
+        },
+        logs,
+        maps: &maps,
+    });
+    write(options, &report)
+}
+
+/// Writes the files, and says which.
+fn write(options: &Options, report: &Report) -> Result<(), Failure> {
+    let page = report.to_html(options.language);
+    let files = [
+        ("report.html", page.map_err(|error| Failure::new(Exit::Failed, error))?),
+        ("report.csv", report.to_csv()),
+        ("report.json", format!("{:#}\n", report.json())),
+    ];
+    let mut paths = Vec::new();
+    for (name, text) in files {
+        let path = options.out.join(name);
+        let written = fs::create_dir_all(&options.out).and_then(|()| fs::write(&path, text));
+        written.map_err(|error| {
+            let text = format!("{}: cannot be written ({error})", path.display());
+            Failure::said(Exit::Unavailable, text)
+        })?;
+        paths.push(path.display().to_string());
+    }
+    let json = report.json();
+    let of = |name: &str| json.get(name).and_then(Value::as_array).map_or(0, Vec::len);
+    let (logs, maps, gaps) = (of("logs"), of("maps"), of("gaps"));
+    let whole = json.pointer("/summary/logs_whole").and_then(Value::as_u64).unwrap_or(0);
+    if options.json {
+        return say(json!({
+            "files": paths, "logs": logs, "logs_whole": whole, "maps": maps, "gaps": gaps,
+        }));
+    }
+    say(format!(
+        "{}: {logs} logs, of which {whole} were verified whole, {maps} maps, {gaps} gaps that the \
+         report names",
+        options.out.display()
+    ))
+}
+
+/// A log, with what its verification came to. One that is not whole is in the report as such.
+fn log<'f>(folder: &'f Folder, against: Against<'_>) -> Result<LogInput<'f>, Failure> {
+    let failed = |error: &audit::folder::Error| {
+        let said = crate::commands::audit::shards::folder_said(error);
+        Failure::said(Exit::Data, format!("{}/{said}", folder.path().display()))
+    };
+    let verified = verify_log(folder, against, &mut |_, _| {});
+    let key = folder.key().map_err(|error| failed(&error))?;
+    let note = folder.note().map_err(|error| failed(&error))?;
+    let (mut witnesses, mut key_by_policy) = (Vec::new(), false);
+    let (checkpoint, findings) = match verified {
+        Ok(verified) => {
+            crate::commands::audit::check::broken(folder, &verified).iter().for_each(warn);
+            let mut findings: Vec<String> =
+                verified.broken.iter().map(ToString::to_string).collect();
+            if verified.broken_more > 0 {
+                findings.push(format!("{} more entries break a rule", verified.broken_more));
+            }
+            (witnesses, key_by_policy) = (verified.witnesses, verified.key_by_policy);
+            (verified.checkpoint, findings)
+        }
+        Err(finding) => {
+            let why = finding.to_string();
+            warn(format!("{}/{why}", folder.path().display()));
+            let unsigned =
+                Checkpoint { origin: key.name().to_owned(), size: 0, root: Hash([0; 32]) };
+            (folder.checkpoint(&key).unwrap_or(unsigned), vec![why])
+        }
+    };
+    let mut parts = checkpoint.origin.split('/').skip(1);
+    let mut part = || parts.next().unwrap_or_default().to_owned();
+    let (region, shard) = (part(), part());
+    let size = checkpoint.size;
+    // Nobody else brings it further while it is read.
+    let held = folder.hold();
+    let entries = folder.entries(size, 0, size).map(move |entry| {
+        let _held = &held;
+        let (index, bytes) = entry.map_err(|error| error.to_string())?;
+        Ok((index, Entry::decode(&bytes).map_err(|error| error.to_string())?))
+    });
+    Ok(LogInput {
+        origin: checkpoint.origin,
+        region,
+        shard,
+        vkey: key.vkey(),
+        key_by_policy,
+        checkpoint: note,
+        size,
+        root: checkpoint.root,
+        witnesses,
+        findings,
+        entries: Box::new(entries) as Entries<'f>,
+    })
+}

@@ -1,0 +1,127 @@
+//! `audit entries`: what is in a mirrored log.
+
+use std::path::PathBuf;
+
+use audit::Folder;
+use audit::entries::{Filter, HEADINGS, json, row};
+use clap::Args;
+use ledger::entry::{Entry, Kind};
+
+use crate::commands::audit::{Exit, Failure};
+use crate::terminal::{Output, table};
+
+/// Rows of a table at the most: it is held in memory until it is printed.
+const ROWS_MAX: usize = 10_000;
+/// Minutes of a day.
+const DAY: u64 = 24 * 60;
+
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// Only of this kind, such as PLACE; may be repeated
+    #[arg(long = "kind", value_name = "KIND", value_parser = kind)]
+    kinds: Vec<Kind>,
+    /// Not before this time: a day such as 2026-11-25, or a minute such as 2026-11-25T14:30Z
+    #[arg(long, value_name = "TIME", value_parser = minute)]
+    from: Option<u64>,
+    /// Before this time
+    #[arg(long, value_name = "TIME", value_parser = minute)]
+    until: Option<u64>,
+    /// Only where this jurisdiction attached
+    #[arg(long, value_name = "CODE")]
+    jurisdiction: Option<String>,
+    /// Only of this collection
+    #[arg(long, value_name = "NAME")]
+    collection: Option<String>,
+    /// From this entry on
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    start: u64,
+    /// Up to this entry, without it
+    #[arg(long, value_name = "N", default_value_t = u64::MAX, hide_default_value = true)]
+    end: u64,
+    /// One JSON object on each line, with all that an entry says
+    #[arg(long)]
+    json: bool,
+    /// The folder of a log
+    #[arg(value_name = "DIR")]
+    log: PathBuf,
+}
+
+fn kind(text: &str) -> Result<Kind, String> {
+    Kind::parse(&text.to_ascii_uppercase()).ok_or_else(|| {
+        let all: Vec<&str> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
+        format!("is none of {}", all.join(", "))
+    })
+}
+
+/// A day's first minute, or a minute, since 1970-01-01T00:00Z.
+pub(super) fn minute(text: &str) -> Result<u64, &'static str> {
+    const FORM: &str = "is neither a day such as 2026-11-25 nor a minute such as 2026-11-25T14:30Z";
+    let (day, time) = text.split_once('T').map_or((text, None), |(day, time)| (day, Some(time)));
+    let day = u64::from(atlas::Date::parse(day).ok_or(FORM)?.day());
+    let Some(time) = time else { return Ok(day * DAY) };
+    let (hours, minutes) =
+        time.strip_suffix('Z').and_then(|time| time.split_once(':')).ok_or(FORM)?;
+    let number = |text: &str, below: u64| {
+        let digits = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse().ok().filter(|number: &u64| digits && *number < below).ok_or(FORM)
+    };
+    Ok(day * DAY + number(hours, 24)? * 60 + number(minutes, 60)?)
+}
+
+/// Prints what fits.
+pub(super) fn run(options: &Options) -> Result<(), Failure> {
+    let folder = Folder::at(&options.log);
+    let failed = |error: &audit::folder::Error| {
+        let said = crate::commands::audit::shards::folder_said(error);
+        Failure::said(Exit::Data, format!("{}/{said}", options.log.display()))
+    };
+    // Nobody else brings it further while it is read.
+    let _held = folder.hold();
+    let key = folder.key().map_err(|error| failed(&error))?;
+    let size = folder.checkpoint(&key).map_err(|error| failed(&error))?.size;
+    let filter = Filter {
+        kinds: options.kinds.clone(),
+        minutes: options.from.unwrap_or(0)..options.until.unwrap_or(u64::MAX),
+        jurisdiction: options.jurisdiction.clone(),
+        collection: options.collection.clone(),
+        indexes: options.start..options.end,
+    };
+    let mut output = Output::new();
+    let (mut rows, mut count) = (table(&HEADINGS), 0_usize);
+    for entry in folder.entries(size, options.start, options.end) {
+        let (index, bytes) = entry.map_err(|error| failed(&error))?;
+        let entry = Entry::decode(&bytes)
+            .map_err(|error| Failure::said(Exit::Data, format!("entry {index}: {error}")))?;
+        if !filter.fits(index, &entry) {
+            continue;
+        }
+        count += 1;
+        if options.json {
+            output.line(json(index, &entry))?;
+        } else if count <= ROWS_MAX {
+            rows.add_row(row(index, &entry));
+        }
+    }
+    if !options.json {
+        output.line(rows)?;
+        let shown = count.min(ROWS_MAX);
+        output.line(format!("{shown} of {count} entries that fit, of {size}"))?;
+    }
+    output.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_a_day_or_a_minute() {
+        assert_eq!(minute("1970-01-02"), Ok(DAY));
+        assert_eq!(minute("1970-01-02T00:30Z"), Ok(DAY + 30));
+        for bad in ["", "1970", "1970-01-02T", "1970-01-02T1:30Z", "1970-01-02T24:00Z"] {
+            assert!(minute(bad).is_err(), "{bad}");
+        }
+        assert_eq!(kind("place"), Ok(Kind::Place));
+        assert!(kind("nothing").is_err());
+    }
+}

@@ -1,0 +1,100 @@
+//! Certificates: whether others will take the server's own, and until when.
+
+use std::sync::Arc;
+
+use link::host::clock::SystemClock;
+use link::ops::metrics::Registry;
+use link::tls::{CallerFiles, CallerTls, Files, Tls, TlsMetrics, bundle_digests};
+use terms::{RegionId, UnixMillis};
+
+use crate::commands::doctor::peers::whole;
+use crate::commands::doctor::target::Patient;
+use crate::commands::doctor::{Line, days};
+use crate::config;
+
+/// Days before its end from which on a certificate should have been renewed.
+const DAYS_MIN: u64 = 7;
+/// Days before its end from which on an authority should be changed: that takes longer.
+const AUTHORITY_DAYS_MIN: u64 = 60;
+const CURE: &str = "see docs/identity.md";
+
+/// What is said of certificates, and TLS towards the other processes, if it can be had.
+pub(super) fn all(patient: &Patient, now: UnixMillis) -> (Vec<Line>, Option<Tls>) {
+    let Some((files, region)) = &patient.tls else {
+        return (vec![Line::ok("certificates", "none: plaintext, on loopback only")], None);
+    };
+    let mut registry = Registry::new();
+    let metrics = TlsMetrics::new(&mut registry);
+    let (mut lines, tls) = match own(patient, (files, region), metrics.clone()) {
+        Ok(tls) => (both_ends(&tls, now), Some(tls)),
+        Err(line) => (vec![line], None),
+    };
+    lines.extend(strangers(patient, files));
+    // One certificate that is bad is said once.
+    let said = |callers: &&CallerFiles| tls.is_none() && callers.certificate == files.certificate;
+    if let Some(callers) = patient.callers.as_ref().filter(|callers| !said(callers)) {
+        let opened = CallerTls::open(callers.clone(), Arc::new(SystemClock), metrics);
+        let who = if patient.shard().is_some() { "auditors see" } else { "callers see" };
+        lines.push(match opened {
+            Ok(tls) => ending(who, tls.not_after(), now, DAYS_MIN),
+            Err(error) => Line::bad("certificates", whole(&error), CURE),
+        });
+    }
+    (lines, tls)
+}
+
+/// Opens TLS exactly as the server does: chain, pins, region, revocation, validity and key. And
+/// looks at the name: by another one, the other processes refuse its sessions.
+fn own(
+    patient: &Patient,
+    (files, region): (&Files, &RegionId),
+    metrics: TlsMetrics,
+) -> Result<Tls, Line> {
+    let bad = |what: String| Line::bad("certificates", what, CURE);
+    let (kind, name) = (patient.kind(), patient.name());
+    let configured = format!("{} {name} of {region}", kind.as_str());
+    let (pins, clock) = (config::tls::pins(&patient.map), Arc::new(SystemClock));
+    let tls = Tls::open(files.clone(), pins, (kind, region.clone()), clock, metrics);
+    let tls = tls.map_err(|error| bad(format!("of the {configured}: {}", whole(&error))))?;
+    if tls.own().name() != name {
+        let path = files.certificate.display();
+        let what = format!("{path} is that of {}, not of the {configured}", tls.own());
+        return Err(bad(what));
+    }
+    Ok(tls)
+}
+
+/// Authorities that lie in the bundle for nothing: no region of the map pins them.
+fn strangers(patient: &Patient, files: &Files) -> Vec<Line> {
+    let pins = config::tls::pins(&patient.map).regions;
+    // A bundle that cannot be read is said already.
+    let digests = bundle_digests(&files.authorities).unwrap_or_default();
+    let unpinned =
+        digests.into_iter().filter(|digest| !pins.values().flatten().any(|pin| pin == digest));
+    let said = unpinned.map(|digest| {
+        let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let bundle = files.authorities.display();
+        let what = format!("sha256:{digest} in {bundle} is pinned by no region of the map");
+        Line::warn("certificates", what, "pin it in the map, or take it out: it is not used")
+    });
+    said.collect()
+}
+
+fn both_ends(tls: &Tls, now: UnixMillis) -> Vec<Line> {
+    let own = ending(&tls.own().to_string(), tls.not_after(), now, DAYS_MIN);
+    let authority = tls.authority_not_after();
+    let authority =
+        authority.map(|end| ending("the first authority", end, now, AUTHORITY_DAYS_MIN));
+    [own].into_iter().chain(authority).collect()
+}
+
+fn ending(who: &str, end: UnixMillis, now: UnixMillis, least: u64) -> Line {
+    let what = format!("{who}: {} days left", days(now, end));
+    if end <= now {
+        return Line::bad("certificates", format!("{who}: ended"), "renew it");
+    }
+    if days(now, end) < least {
+        return Line::warn("certificates", what, "renew it: a running server takes the new file");
+    }
+    Line::ok("certificates", what)
+}

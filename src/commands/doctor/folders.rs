@@ -1,0 +1,150 @@
+//! What lies on the disk: room, owners and modes, and whether the keys can be opened.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use crate::commands::doctor::peers::whole;
+use crate::commands::doctor::target::Patient;
+use crate::commands::doctor::{Line, report};
+
+/// Times its reserve that should be free on a shard's disk.
+const RESERVES: u64 = 4;
+const MB: u64 = 1 << 20;
+/// The bits by which others than the owner reach a file.
+const OTHERS: u32 = 0o077;
+
+/// All checks of files and folders.
+pub(super) fn all(patient: &Patient) -> Vec<Line> {
+    let mut lines = report::all(patient);
+    lines.extend(secrets(patient));
+    if let Some(shard) = patient.shard() {
+        lines.extend([disk(shard), folders(shard), keys(shard)]);
+    }
+    lines
+}
+
+/// Whether there is room for more than the reserve.
+fn disk(shard: &shard::Settings) -> Line {
+    // A folder that is missing will be made on the disk of the one above it.
+    // A relative path ends in the empty one, which is where this process stands.
+    let mut above = shard.data.ancestors().map(|folder| match folder.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => folder,
+    });
+    let Some(there) = above.find(|folder| folder.is_dir()) else {
+        let what = format!("nothing above {} is there", shard.data.display());
+        return Line::bad("disk", what, "mount it");
+    };
+    let free = match engine::free_bytes(there) {
+        Ok(free) => free,
+        Err(error) => return Line::bad("disk", whole(&error), "look at the disk"),
+    };
+    let (free_mb, reserve_mb) = (free / MB, shard.disk_reserve_bytes / MB);
+    let what = format!("{free_mb} MB free for {}, {reserve_mb} MB in reserve", there.display());
+    if free <= shard.disk_reserve_bytes {
+        return Line::bad("disk", format!("{what}: writes are refused"), "make room");
+    }
+    if free / RESERVES < shard.disk_reserve_bytes {
+        return Line::warn("disk", what, "make room before writes are refused");
+    }
+    Line::ok("disk", what)
+}
+
+/// Whether a shard's folders are its own.
+fn folders(shard: &shard::Settings) -> Line {
+    const CHECK: &str = "folders";
+    let mut missing = 0_usize;
+    let mut owners = Vec::new();
+    for folder in [&shard.data, &shard.anchor, &shard.keys] {
+        let found = match fs::metadata(folder) {
+            Ok(found) => found,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                missing += 1;
+                continue;
+            }
+            Err(error) => {
+                let what = format!("{} ({error})", folder.display());
+                return Line::bad(CHECK, what, "run this as the user that the shard runs as");
+            }
+        };
+        if !found.is_dir() {
+            let what = format!("{} is no folder", folder.display());
+            return Line::bad(CHECK, what, "name another, or move it away");
+        }
+        if found.mode() & OTHERS != 0 {
+            let what = format!("{} is open to others than its owner", folder.display());
+            return Line::bad(CHECK, what, format!("chmod 700 {}", folder.display()));
+        }
+        owners.push(found.uid());
+    }
+    owners.dedup();
+    match (owners.as_slice(), missing) {
+        ([], _) => Line::ok(CHECK, "none is there yet: the first start makes them"),
+        ([_], 0) => Line::ok(CHECK, "data, anchor and keys have one owner, and are closed"),
+        ([_], _) => Line::bad(
+            CHECK,
+            format!("{missing} of data, anchor and keys are missing beside the others"),
+            "mount or restore what is missing before the shard is started",
+        ),
+        (several, _) => {
+            let what = format!("data, anchor and keys have {} owners", several.len());
+            Line::bad(CHECK, what, "chown all of them to the user that the shard runs as")
+        }
+    }
+}
+
+/// Whether every file with a secret in it is closed to others.
+fn secrets(patient: &Patient) -> Vec<Line> {
+    let mut secret = Vec::new();
+    if let Some(shard) = patient.shard() {
+        match fs::read_dir(&shard.keys) {
+            Ok(entries) => secret.extend(entries.flatten().map(|entry| entry.path())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => {
+                let what = format!("{} ({error})", shard.keys.display());
+                let cure = "run this as the user that the shard runs as";
+                return vec![Line::bad("secrets", what, cure)];
+            }
+        }
+    }
+    secret.extend(patient.tls.as_ref().map(|(files, _)| files.key.clone()));
+    secret.extend(patient.callers.as_ref().map(|files| files.key.clone()));
+    secret.sort();
+    secret.dedup();
+    let open: Vec<Line> = secret.iter().filter_map(|path| closed(path)).collect();
+    if open.is_empty() {
+        let what = format!("{} files with keys, closed to all but their owner", secret.len());
+        return vec![Line::ok("secrets", what)];
+    }
+    open
+}
+
+/// What is wrong with the mode of a secret file, if anything is.
+fn closed(path: &Path) -> Option<Line> {
+    match fs::metadata(path) {
+        Ok(found) => link::host::file_watch::exposed(&found).map(|why| {
+            let what = format!("{}: {why}", path.display());
+            let cure = format!("chmod 600 {}, and make a new key: it may be known", path.display());
+            Line::bad("secrets", what, cure)
+        }),
+        Err(error) => {
+            let what = format!("{} ({error})", path.display());
+            Some(Line::bad("secrets", what, "name a file that can be read by the server's user"))
+        }
+    }
+}
+
+/// Whether the keyring opens.
+fn keys(shard: &shard::Settings) -> Line {
+    match shard.check_keys() {
+        Ok(true) => Line::ok("keys", format!("the keyring of {} opens", shard.region)),
+        Ok(false) if shard.anchor.is_dir() || shard.data.is_dir() => Line::bad(
+            "keys",
+            format!("there is no keyring of {} beside a store", shard.region),
+            "restore it: without it nothing of the store can be read",
+        ),
+        Ok(false) => Line::ok("keys", "none yet: `bailiwick shard init` makes them"),
+        Err(error) => Line::bad("keys", whole(&error), "restore the file, or correct its mode"),
+    }
+}

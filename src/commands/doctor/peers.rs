@@ -1,0 +1,108 @@
+//! Who answers: the server itself, if it runs, and the shards of a gateway's annexes.
+
+use std::time::Duration;
+
+use atlas::Annex;
+use link::tls::Tls;
+use link::tls::peer::PeerId;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::commands::doctor::Line;
+use crate::commands::doctor::target::Patient;
+use crate::commands::health::page as readyz;
+
+/// Time in which somebody who is there answers.
+const ANSWER: Duration = Duration::from_secs(3);
+
+/// An error and everything below it, as one text.
+pub(super) fn whole(error: &dyn std::error::Error) -> String {
+    let below = std::iter::successors(error.source(), |error| error.source());
+    below.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+/// What the server says of itself.
+pub(super) struct Page(String);
+
+impl Page {
+    /// The value of a fact.
+    pub(super) fn fact(&self, name: &str) -> String {
+        let line = self.0.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        line.unwrap_or("unknown").to_owned()
+    }
+}
+
+/// What the server says of itself, if it runs.
+pub(super) fn itself(patient: &Patient, page: Option<&Page>) -> Line {
+    let Some(page) = page else {
+        return Line::ok("server", format!("it does not run: nobody answers on {}", patient.admin));
+    };
+    let (sandbox, tls) = (page.fact("sandbox"), page.fact("tls"));
+    let what = format!("it runs; sandbox: {sandbox}; tls: {tls}");
+    if !page.0.starts_with("HTTP/1.1 200") {
+        return Line::bad("server", format!("{what}; it is not ready"), "read its log");
+    }
+    for files in ["tls_files", "listener_tls_files"] {
+        let state = page.fact(files);
+        if state.starts_with("refused") {
+            let cure = "correct the file: what was read before stays in use until then";
+            return Line::bad("server", format!("{what}; {files}: {state}"), cure);
+        }
+    }
+    if sandbox.starts_with("on") {
+        return Line::ok("server", what);
+    }
+    let cure = "see the line `sandbox`, and start it again";
+    Line::bad("server", what, cure).softened(!patient.require_sandbox)
+}
+
+/// The page of a server that runs.
+pub(super) fn page(patient: &Patient) -> Option<Page> {
+    readyz(patient.admin).map(Page)
+}
+
+/// Whether each shard that a gateway sends to answers, and is who the annex says.
+pub(super) async fn shards(patient: &Patient, tls: Option<Tls>) -> Vec<Line> {
+    if patient.shard().is_some() {
+        return Vec::new();
+    }
+    let mut lines = Vec::new();
+    for annex in &patient.annexes {
+        for shard in annex.shards() {
+            lines.push(reach(patient, annex, shard, tls.as_ref()).await);
+        }
+    }
+    lines
+}
+
+async fn reach(patient: &Patient, annex: &Annex, shard: &atlas::Shard, tls: Option<&Tls>) -> Line {
+    let (region, name, address) = (annex.region(), shard.name(), shard.address());
+    let who = format!("{region}/{name} at {address}");
+    let cure = "start the shard, or correct its address in the annex";
+    let (secure, host) = match address.split_once("://") {
+        Some(("https", host)) => (true, host),
+        Some((_, host)) => (false, host),
+        None => return Line::bad("shards", format!("{who}: no address"), cure),
+    };
+    let stream = match timeout(ANSWER, TcpStream::connect(host.trim_end_matches('/'))).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return Line::bad("shards", format!("{who} ({error})"), cure),
+        Err(_) => return Line::bad("shards", format!("{who}: no answer in {ANSWER:?}"), cure),
+    };
+    if !secure {
+        return Line::ok("shards", format!("{who} answers"));
+    }
+    let trust_domain = patient.map.trust_domain();
+    let wanted = format!("spiffe://{trust_domain}/region/{region}/shard/{name}");
+    let (Some(tls), Some(wanted)) = (tls, PeerId::parse(&wanted)) else {
+        let what = format!("{who} answers, but without certificates nobody can tell who it is");
+        return Line::bad("shards", what, "see the lines `certificates`");
+    };
+    match tls.connect(stream, &wanted).await {
+        Ok(_) => Line::ok("shards", format!("{who} answers, and is who the annex says")),
+        Err(error) => {
+            let cure = "see docs/identity.md: its certificate, its clock, or the pins of the map";
+            Line::bad("shards", format!("{who}: {}", whole(&error)), cure)
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Whom the doctor looks at: a gateway or a shard, by its configuration.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use atlas::{Annex, Date, RegionMap};
+use link::tls::peer::PeerKind;
+use link::tls::{CallerFiles, Files};
+use terms::{RegionId, UnixMillis};
+use toml::Table;
+
+use crate::commands::doctor::Line;
+use crate::commands::{Exit, Failure};
+use crate::config;
+use crate::config::maps::{AnnexFiles, note_of_annex};
+
+/// Days before a map's end from which on somebody should see to a new one.
+const MAP_DAYS_MIN: i64 = 30;
+
+/// A server that is, or is to be.
+pub(super) struct Patient {
+    pub(super) config: PathBuf,
+    /// Every file that the configuration names, and itself.
+    pub(super) told_by: Vec<PathBuf>,
+    pub(super) map: std::sync::Arc<RegionMap>,
+    pub(super) annexes: Vec<Annex>,
+    /// What reads evidence, for a gateway.
+    pub(super) evidence: Option<String>,
+    pub(super) admin: SocketAddr,
+    pub(super) require_sandbox: bool,
+    pub(super) server: Server,
+    /// Where the certificates are, and the region that the server's own must name. None:
+    /// plaintext.
+    pub(super) tls: Option<(Files, RegionId)>,
+    /// What a gateway shows to callers, and a shard to auditors.
+    pub(super) callers: Option<CallerFiles>,
+}
+
+/// Which of the two it is, and what that one is told.
+pub(super) enum Server {
+    Gateway(Box<gateway::Settings>),
+    Shard(Box<shard::Settings>),
+}
+
+impl Patient {
+    /// Reads a configuration as the server would: whatever keeps that one from starting is said.
+    pub(super) fn read(path: &Path) -> Result<Self, Failure> {
+        // Which of the two it is. What cannot be read here is named by the strict reading below.
+        let table: Table =
+            fs::read_to_string(path).ok().and_then(|text| text.parse().ok()).unwrap_or_default();
+        Ok(if table.contains_key("shard") {
+            let config = config::shard::read(path)?;
+            let region = config.settings.region.clone();
+            Self {
+                config: path.to_owned(),
+                told_by: told_by(path, &config.files),
+                map: config.map,
+                annexes: vec![config.annex],
+                evidence: None,
+                admin: config.admin_listen,
+                require_sandbox: config.require_sandbox,
+                server: Server::Shard(Box::new(config.settings)),
+                tls: config.tls.map(|files| (files, region)),
+                callers: config.auditors.and_then(|auditors| Some(auditors.certificates?.0)),
+            }
+        } else if table.is_empty() || table.contains_key("annexes") || table.contains_key("name") {
+            let config = config::gateway::read(path)?;
+            Self {
+                config: path.to_owned(),
+                told_by: told_by(path, &config.files),
+                map: config.map,
+                annexes: config.annexes,
+                evidence: Some(evidence(&config.sources)),
+                admin: config.admin_listen,
+                require_sandbox: config.require_sandbox,
+                server: Server::Gateway(Box::new(config.settings)),
+                tls: config.tls,
+                callers: config.listener,
+            }
+        } else {
+            let text = format!(
+                "{}: neither `shard` nor `annexes` is there; name the configuration of a gateway \
+                 or a shard",
+                path.display()
+            );
+            return Err(Failure::said(Exit::Config, text));
+        })
+    }
+
+    pub(super) const fn shard(&self) -> Option<&shard::Settings> {
+        match &self.server {
+            Server::Shard(settings) => Some(settings),
+            Server::Gateway(_) => None,
+        }
+    }
+
+    pub(super) const fn gateway(&self) -> Option<&gateway::Settings> {
+        match &self.server {
+            Server::Gateway(settings) => Some(settings),
+            Server::Shard(_) => None,
+        }
+    }
+
+    /// Its own name, as its certificate must have it.
+    pub(super) fn name(&self) -> &str {
+        match &self.server {
+            Server::Gateway(settings) => &settings.name,
+            Server::Shard(settings) => settings.shard.as_str(),
+        }
+    }
+
+    pub(super) const fn kind(&self) -> PeerKind {
+        match &self.server {
+            Server::Gateway(_) => PeerKind::Gateway,
+            Server::Shard(_) => PeerKind::Shard,
+        }
+    }
+
+    /// For how long the map in force may still be used.
+    pub(super) fn map_age(&self, held: &RegionMap, now: UnixMillis) -> Line {
+        let mut map = format!("{} {}", held.name(), held.epoch().number);
+        if held.epoch() != self.map.epoch() {
+            let file = self.map.epoch().number;
+            map.push_str(&format!(" (in force; the file has version {file})"));
+        }
+        let Some(end) = held.valid_until() else {
+            return Line::ok("map", format!("{map} has no end"));
+        };
+        let (year, month, day) = end.civil();
+        let end_text = format!("{map} is valid until {year:04}-{month:02}-{day:02}");
+        let left = i64::from(end.day()) - i64::from(Date::of(now).day());
+        let cure = "hand out a map with a later `valid_until`";
+        if held.expired(Date::of(now)) {
+            let what = format!("{end_text}, which is past: what rests on a clause is refused");
+            return Line::bad("map", what, cure);
+        }
+        let what = format!("{end_text}, {left} days from now");
+        if left < MAP_DAYS_MIN { Line::warn("map", what, cure) } else { Line::ok("map", what) }
+    }
+}
+
+/// By which data evidence is read.
+fn evidence(sources: &evidence::Sources) -> String {
+    let versions = sources.versions().list();
+    let all: Vec<String> = versions.iter().map(|(name, it)| format!("{name} {it}")).collect();
+    all.join(", ")
+}
+
+/// The configuration and every file that it names, with what lies in folders of annexes and beside
+/// annexes. Folders of a shard are looked at by themselves.
+fn told_by(config: &Path, named: &[PathBuf]) -> Vec<PathBuf> {
+    let mut all = vec![config.to_owned()];
+    for path in named {
+        all.push(path.clone());
+        // What a folder holds is read as annexes; and only an annex has a note beside it.
+        let within = AnnexFiles(vec![path.clone()]).files();
+        let notes = within.iter().map(|path| note_of_annex(path));
+        all.extend(notes.filter(|note| note.exists()).chain(within.iter().cloned()));
+    }
+    all.sort();
+    all.dedup();
+    all
+}

@@ -1,0 +1,143 @@
+//! `bailiwick import`: each line of a file becomes a record. It can be stopped and started again
+//! at any time: the same line is the same request, and a record that is there stays as it is.
+
+mod flow;
+mod tally;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use client::{Client, Error, Settings, api, derived_request_id};
+use evidence::JsonLine;
+use terms::Fault;
+use tokio::sync::mpsc;
+
+use crate::commands::{Exit, Failure, GATEWAY, access, proto};
+use crate::serve;
+use crate::terminal::rows::for_each_line;
+use crate::terminal::say;
+
+use flow::Flow;
+use tally::Tally;
+
+/// What request ids are derived for. Another way of making requests would need another label.
+const LABEL: &str = "bailiwick import v1";
+/// The key of every record that is imported.
+const KEY: &str = "main";
+/// What to do after an import that did not come to its end.
+const RESUME: &str = "the same command goes on where this one ended";
+/// Lines that are read ahead.
+const LINES_AHEAD: usize = 64;
+/// Attempts at reading a record that is there already.
+const ATTEMPTS_MAX: u32 = 8;
+/// Seconds for which to try again what may pass, unless told otherwise.
+const PATIENCE_S: u64 = 60;
+
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// The gateway
+    #[arg(long, value_name = "URL", default_value = GATEWAY)]
+    gateway: String,
+    #[command(flatten)]
+    access: access::Options,
+    /// Seconds for which a line is sent again while its region, or the gateway, is away
+    #[arg(long, value_name = "S", default_value_t = PATIENCE_S,
+          value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    patience_s: u64,
+    /// End with one JSON object instead of tables
+    #[arg(long)]
+    json: bool,
+    /// JSON lines with `id`, `collection` and `evidence`; `-` is standard input
+    #[arg(value_name = "FILE")]
+    rows: PathBuf,
+}
+
+/// A line on its way in: its number, and the request that it is, or what is wrong with it.
+struct Line {
+    number: usize,
+    request: Result<api::PutRecordRequest, Fault>,
+}
+
+/// The gateway that takes the lines.
+#[derive(Clone, Copy)]
+struct Target<'a> {
+    client: &'a Client,
+    url: &'a str,
+}
+
+/// Puts every line, until a signal comes.
+pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+    serve::block_on(async {
+        let stop = serve::Stop::on_signals()?;
+        let mut tally = Tally::new(options.rows.display().to_string());
+        let ended = tokio::select! {
+            ended = put_all(options, &mut tally) => ended,
+            () = stop.asked() => {
+                Err(Failure::said(Exit::Interrupted, format!("stopped by a signal; {RESUME}")))
+            }
+        };
+        tally.end();
+        if options.json {
+            say(tally.json())?
+        } else {
+            say(tally.tables())?
+        }
+        ended?;
+        match tally.failed() {
+            0 => Ok(()),
+            failed => {
+                let text = format!("{failed} lines failed for another reason than a ruling");
+                Err(Failure::said(Exit::Failed, text))
+            }
+        }
+    })
+}
+
+async fn put_all(options: &Options, tally: &mut Tally) -> Result<(), Failure> {
+    let (url, patience) = (options.gateway.as_str(), Duration::from_secs(options.patience_s));
+    let settings = Settings { deadline: patience, attempts_max: ATTEMPTS_MAX };
+    let access = options.access.read().await?;
+    let client = Client::connect_with(url, settings, access).await;
+    let client = client.map_err(|error| away(url, &error))?;
+    let (sender, lines) = mpsc::channel(LINES_AHEAD);
+    let path = options.rows.clone();
+    let reader = tokio::task::spawn_blocking(move || read(&path, &sender));
+    Flow::new(Target { client: &client, url }, patience, tally).run(lines).await?;
+    reader.await.map_err(|error| Failure::new(Exit::Failed, error))?
+}
+
+/// Reads lines ahead, until nobody wants more.
+fn read(path: &std::path::Path, lines: &mpsc::Sender<Line>) -> Result<(), Failure> {
+    let mut wanted = true;
+    for_each_line(path, |number, line| {
+        if wanted {
+            let request = line.and_then(|line| Ok(request(&JsonLine::read(line)?)));
+            wanted = lines.blocking_send(Line { number, request }).is_ok();
+        }
+        Ok(())
+    })
+}
+
+/// The request that a row is: always the same one.
+fn request(row: &JsonLine<'_>) -> api::PutRecordRequest {
+    let body = row.body().to_vec();
+    let request_id = derived_request_id(LABEL, &body).to_string();
+    let subject = api::SubjectRef { id: row.id.expose().to_owned(), domicile: String::new() };
+    api::PutRecordRequest {
+        subject: Some(subject),
+        collection: row.collection.as_str().to_owned(),
+        key: KEY.to_owned(),
+        body: body.into(),
+        request_id,
+        if_version: Some(0),
+        create_subject: true,
+        evidence: proto(&row.evidence),
+        ..Default::default()
+    }
+}
+
+/// What a gateway that does not answer, or not as one, means for the whole import.
+fn away(url: &str, error: &Error) -> Failure {
+    Failure::said(access::exit(error), format!("{}; {RESUME}", access::said(url, error)))
+}

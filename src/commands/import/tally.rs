@@ -1,0 +1,130 @@
+//! What became of the lines: counted, shown while it goes on, and told at the end.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+use terms::Reason;
+
+use crate::terminal::{table, warn};
+
+/// Answers between two updates of the line that is shown.
+const SHOW_EVERY: u64 = 32;
+
+/// The reasons with which a ruling refuses: those are answers, not failures.
+const RULINGS: &[Reason] = &[
+    Reason::JurisdictionUndetermined,
+    Reason::Unsatisfiable,
+    Reason::NoRegion,
+    Reason::TransferNotCovered,
+    Reason::CitizenAbroad,
+];
+
+/// The counts so far.
+pub(super) struct Tally {
+    file: String,
+    placed: BTreeMap<String, u64>,
+    refused: BTreeMap<String, u64>,
+    failed: u64,
+    unproven: u64,
+    bar: ProgressBar,
+}
+
+impl Tally {
+    pub(super) fn new(file: String) -> Self {
+        let bar = if std::io::stderr().is_terminal() {
+            ProgressBar::new_spinner()
+        } else {
+            ProgressBar::hidden()
+        };
+        let style =
+            ProgressStyle::with_template("{spinner} {pos} lines, {per_sec}, {elapsed}: {msg}");
+        if let Ok(style) = style {
+            bar.set_style(style);
+        }
+        let (placed, refused) = (BTreeMap::new(), BTreeMap::new());
+        Self { file, placed, refused, failed: 0, unproven: 0, bar }
+    }
+
+    /// A record lies in that region.
+    pub(super) fn place(&mut self, region: &str) {
+        count(&mut self.placed, region);
+        self.show();
+    }
+
+    /// One of the placed has no receipt: an earlier run placed it, the gateway says.
+    pub(super) fn unproven(&mut self) {
+        self.unproven += 1;
+    }
+
+    /// A line was refused. Unless a ruling did, it is named on standard error.
+    pub(super) fn refuse(&mut self, number: usize, reason: &str, message: &str) {
+        count(&mut self.refused, reason);
+        if !RULINGS.iter().any(|ruling| ruling.as_str() == reason) {
+            self.failed += 1;
+            let text = format!("{}:{number}: {reason}: {message}", self.file);
+            self.bar.suspend(|| warn(text));
+        }
+        self.show();
+    }
+
+    /// Says something beside the counts.
+    pub(super) fn note(&self, text: &str) {
+        self.bar.suspend(|| warn(text));
+    }
+
+    fn show(&self) {
+        self.bar.inc(1);
+        if self.bar.position() % SHOW_EVERY == 1 && !self.bar.is_hidden() {
+            let regions = self.placed.iter().map(|(region, count)| format!("{region} {count}"));
+            let refused: u64 = self.refused.values().sum();
+            let parts: Vec<String> = regions.chain([format!("refused {refused}")]).collect();
+            self.bar.set_message(parts.join(", "));
+        }
+    }
+
+    /// Takes the line that is shown away, and says what the counts do not.
+    pub(super) fn end(&self) {
+        self.bar.finish_and_clear();
+        if self.unproven > 0 {
+            warn(format!(
+                "{} of the placed have no receipt: the gateway says that an earlier run stored \
+                 them, and that they have been written over since",
+                self.unproven
+            ));
+        }
+    }
+
+    /// Lines that failed for another reason than a ruling.
+    pub(super) fn failed(&self) -> u64 {
+        self.failed
+    }
+
+    pub(super) fn json(&self) -> Value {
+        json!({"placed": self.placed, "refused": self.refused})
+    }
+
+    pub(super) fn tables(&self) -> String {
+        let mut text = String::new();
+        for (headings, counts) in
+            [(["region", "records"], &self.placed), (["refused with", "lines"], &self.refused)]
+        {
+            let mut table = table(&headings);
+            for (name, count) in counts {
+                table.add_row([name.clone(), count.to_string()]);
+            }
+            let sum: u64 = counts.values().sum();
+            table.add_row(["all".to_owned(), sum.to_string()]);
+            if !text.is_empty() {
+                text.push('\n');
+            }
+            text.push_str(&table.to_string());
+        }
+        text
+    }
+}
+
+fn count(counts: &mut BTreeMap<String, u64>, name: &str) {
+    *counts.entry(name.to_owned()).or_default() += 1;
+}

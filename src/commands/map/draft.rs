@@ -1,0 +1,172 @@
+//! `map check`, `map fmt` and `map schema`: while a map is being written.
+
+use std::path::{Path, PathBuf};
+
+use atlas::{Date, Severity};
+use clap::{Args, ValueEnum};
+
+use crate::commands::map::files;
+use crate::commands::map::files::{text, write};
+use crate::commands::map::{Exit, Failure, Packs, day, terminal, today};
+use crate::config::maps::{self, AnnexFiles, of_another_map};
+
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// The map
+    #[arg(value_name = "FILE")]
+    map: PathBuf,
+    /// A region's annex, or a folder of them; may be repeated
+    #[arg(long = "annex", value_name = "PATH")]
+    annexes: Vec<PathBuf>,
+    /// The day for which it is checked, as 2026-11-25 [default: today, in UTC]
+    #[arg(long, value_name = "DATE", value_parser = day)]
+    as_of: Option<Date>,
+    /// The map in force: says in which respects this one widens what is allowed
+    #[arg(long, value_name = "FILE")]
+    against: Option<PathBuf>,
+    /// Fail on warnings, too
+    #[arg(long)]
+    strict: bool,
+    /// Answer in JSON, one line for each finding
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    packs: Packs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Format {
+    /// The map
+    #[arg(value_name = "FILE")]
+    map: PathBuf,
+    /// Write nothing; fail if it is not in its form
+    #[arg(long)]
+    check: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Schema {
+    /// Of what
+    #[arg(value_enum, default_value = "map")]
+    of: Of,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Of {
+    /// A region map
+    Map,
+    /// A region's annex
+    Annex,
+    /// A statute pack
+    Pack,
+}
+
+/// Says everything at once.
+pub(super) fn check(options: &Check) -> Result<(), Failure> {
+    let map_text = text(&options.map)?;
+    let as_of = options.as_of.unwrap_or_else(today);
+    let mut annexes = Vec::new();
+    for path in AnnexFiles(options.annexes.clone()).files() {
+        annexes.push((path.display().to_string(), text(&path)?));
+    }
+    let given: Vec<(&str, &str)> = annexes.iter().map(|(n, t)| (n.as_str(), t.as_str())).collect();
+    let checked = atlas::check(&map_text, &given, as_of, &options.packs.read()?);
+    let name = options.map.display().to_string();
+    for found in &checked.findings {
+        show(options.json, &name, &map_text, found)?;
+    }
+    let (mut passed_over, mut unvouched) = (0, 0);
+    for (annex, (path, annex_text)) in checked.annexes.iter().zip(&annexes) {
+        // In a folder there may be annexes of regions that a later map has, as for a gateway.
+        let named = options.annexes.iter().any(|given| given.as_os_str() == path.as_str());
+        if !named && of_another_map(&annex.findings) {
+            passed_over += 1;
+            continue;
+        }
+        for found in &annex.findings {
+            show(options.json, &annex.name, annex_text, found)?;
+        }
+        // What only the note beside it shows.
+        if let (Some(map), true) = (&checked.map, annex.findings.is_empty())
+            && let Err(unsigned) = maps::annex(Path::new(path), annex_text, map)
+        {
+            for found in &unsigned {
+                show(options.json, &annex.name, annex_text, found)?;
+            }
+            unvouched += unsigned.len();
+        }
+    }
+    if let (Some(against), Some(map)) = (&options.against, &checked.map) {
+        let old = options.packs.map(against)?;
+        if let Err(fault) = atlas::succeeds(Some(&old), map, atlas::SIGNERS_TO_WIDEN) {
+            say(options.json, "follows", &format!("it would not be taken: {}", fault.message()))?;
+        }
+        for widening in atlas::widening(Some(&old), map) {
+            say(options.json, "widens", &widening.to_string())?;
+        }
+    }
+    let errors = checked.count(Severity::Error) - passed_over + unvouched;
+    let warnings = checked.count(Severity::Warning);
+    if !options.json {
+        terminal::say(format!("{name}: {errors} errors, {warnings} warnings, as of {as_of}"))?;
+    }
+    let failed = errors > 0 || checked.map.is_none() || (options.strict && warnings > 0);
+    if failed { Err(Failure::said(Exit::Failed, "")) } else { Ok(()) }
+}
+
+fn show(json: bool, name: &str, text: &str, found: &atlas::Diagnostic) -> Result<(), Failure> {
+    if !json {
+        return terminal::say(found.render(name, text));
+    }
+    terminal::say(serde_json::json!({
+        "file": name, "line": found.line, "column": found.column, "code": found.code,
+        "severity": found.severity().as_str(), "problem": found.problem, "cure": found.cure,
+    }))
+}
+
+/// Says how a map compares with the one in force.
+fn say(json: bool, what: &'static str, text: &str) -> Result<(), Failure> {
+    if json {
+        terminal::say(serde_json::json!({ what: text }))
+    } else {
+        terminal::say(format!("{what}: {text}"))
+    }
+}
+
+/// Refuses a map that has errors on that day: nobody should sign one.
+pub(super) fn refuse_errors(
+    path: &Path,
+    map_text: &str,
+    day: Date,
+    packs: &Packs,
+) -> Result<(), Failure> {
+    let checked = atlas::check(map_text, &[], day, &packs.read()?);
+    let errors: Vec<atlas::Diagnostic> =
+        checked.all().filter(|found| found.severity() == Severity::Error).cloned().collect();
+    if errors.is_empty() { Ok(()) } else { Err(files::mistakes(path, map_text, &errors)) }
+}
+
+/// Writes a map in one form.
+pub(super) fn format(options: &Format) -> Result<(), Failure> {
+    let before = text(&options.map)?;
+    let after =
+        atlas::format(&before).map_err(|wrong| files::mistakes(&options.map, &before, &wrong))?;
+    if before == after {
+        return Ok(());
+    }
+    if options.check {
+        let text = format!("{}: `bailiwick map fmt` would change it", options.map.display());
+        return Err(Failure::said(Exit::Failed, text));
+    }
+    write(&options.map, &after)
+}
+
+/// Prints a JSON Schema.
+pub(super) fn schema(options: &Schema) -> Result<(), Failure> {
+    let schema = match options.of {
+        Of::Map => atlas::schema::map(),
+        Of::Annex => atlas::schema::annex(),
+        Of::Pack => atlas::schema::pack(),
+    };
+    terminal::say(schema.trim_end())
+}

@@ -1,0 +1,370 @@
+//! `map apply`, `status`, `history`, `get`, `revert`: maps of a running deployment.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use client::{Client, Error, Settings, api};
+use link::host::clock::SystemClock;
+use terms::Clock as _;
+use tokio::time::{Instant, sleep};
+
+use crate::commands::map::files::{note_of, write};
+use crate::commands::map::{Exit, Failure, Packs, digest, terminal};
+use crate::commands::{GATEWAY, access, refusal_text};
+use crate::serve;
+use crate::terminal::table::Table;
+
+/// Time for one call: a map is read by every shard.
+const CALL_MAX: Duration = Duration::from_secs(30);
+/// Attempts at one call.
+const ATTEMPTS_MAX: u32 = 3;
+/// Time between two looks at who has taken a map.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// Which gateway is asked, and as whom.
+#[derive(Debug, Args)]
+pub(super) struct Asked {
+    /// The gateway
+    #[arg(long, value_name = "URL", default_value = GATEWAY)]
+    gateway: String,
+    #[command(flatten)]
+    access: access::Options,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Apply {
+    #[command(flatten)]
+    asked: Asked,
+    /// The map
+    #[arg(value_name = "FILE")]
+    map: PathBuf,
+    /// Its signatures [default: the map's name, ending .note]
+    #[arg(long, value_name = "FILE")]
+    note: Option<PathBuf>,
+    /// The version that must be in force now
+    #[arg(long, value_name = "N")]
+    expect_epoch: u64,
+    /// Check everything, change nothing
+    #[arg(long)]
+    validate_only: bool,
+    /// Seconds to wait until every process within reach has it
+    #[arg(long, value_name = "SECONDS", default_value_t = 5)]
+    wait: u64,
+    /// Answer in JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    packs: Packs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    #[command(flatten)]
+    asked: Asked,
+    /// Answer in JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct History {
+    #[command(flatten)]
+    asked: Asked,
+    /// Whose maps [default: any region within reach]
+    #[arg(long, value_name = "REGION", default_value = "", hide_default_value = true)]
+    region: String,
+    /// Answer in JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Get {
+    #[command(flatten)]
+    asked: Asked,
+    /// Its version [default: the one in force]
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    epoch: u64,
+    /// The file for it; its signatures go beside it [default: standard output, without them]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Revert {
+    #[command(flatten)]
+    asked: Asked,
+    /// The version to go back to
+    #[arg(long, value_name = "N")]
+    to: u64,
+    /// The file for the new map
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+impl Asked {
+    pub(super) async fn client(&self, deadline: Duration) -> Result<Client, Failure> {
+        let settings = Settings { deadline, attempts_max: ATTEMPTS_MAX };
+        let access = self.access.read().await?;
+        let client = Client::connect_with(&self.gateway, settings, access).await;
+        client.map_err(|error| self.failed(&error))
+    }
+
+    pub(super) fn failed(&self, error: &Error) -> Failure {
+        let text = match error.refused() {
+            Some(refused) => refusal_text(refused),
+            None => access::said(&self.gateway, error),
+        };
+        Failure::said(access::exit(error), text)
+    }
+}
+
+/// Gives a map to all shards, and waits until all within reach have it.
+pub(super) fn apply(options: &Apply) -> Result<(), Failure> {
+    let signed = options.packs.signed(&options.map, options.note.as_ref())?;
+    let map =
+        Some(api::SignedRegionMap { text: signed.text, note: signed.note, packs: signed.packs });
+    let request = api::ApplyRegionMapRequest {
+        map,
+        expect_epoch: options.expect_epoch,
+        validate_only: options.validate_only,
+    };
+    serve::block_on(async {
+        let client = options.asked.client(CALL_MAX).await?;
+        let answer = client.apply_map(&request).await;
+        let answer = answer.map_err(|error| options.asked.failed(&error))?;
+        let applied = answer.map.unwrap_or_default();
+        if options.validate_only && options.json {
+            return terminal::say(serde_json::json!({"would_be_applied": json(Some(&applied))}));
+        }
+        if options.validate_only {
+            return terminal::say(format!("{} would be applied", name(Some(&applied))));
+        }
+        let refused = refusals(&answer.shards);
+        if !refused.is_empty() {
+            let text = format!("a shard does not take the map:\n{}", refused.join("\n"));
+            return Err(Failure::said(Exit::Failed, text));
+        }
+        let until = Instant::now() + Duration::from_secs(options.wait);
+        loop {
+            let status = client.map_status(&api::RegionMapStatusRequest {}).await;
+            let status = status.map_err(|error| options.asked.failed(&error))?;
+            let behind = |shard: &&api::ShardMap| {
+                shard.reachable && shard.map.as_ref().is_none_or(|map| *map != applied)
+            };
+            let waiting = status.shards.iter().find(behind);
+            if waiting.is_none() || Instant::now() >= until {
+                show(&status, None, options.json)?;
+                return match waiting {
+                    None => Ok(()),
+                    Some(shard) => Err(Failure::said(
+                        Exit::Failed,
+                        format!("{}/{} does not have it yet", shard.region, shard.shard),
+                    )),
+                };
+            }
+            sleep(LOOK_EVERY).await;
+        }
+    })
+}
+
+/// Shards that said no. Those that were not reached take it later, from any gateway.
+fn refusals(shards: &[api::ShardMap]) -> Vec<String> {
+    let away = terms::Reason::RegionUnavailable.as_str();
+    let refused = shards.iter().filter(|shard| !shard.reason.is_empty() && shard.reason != away);
+    refused.map(|s| format!("  {}/{}: {}: {}", s.region, s.shard, s.reason, s.problem)).collect()
+}
+
+/// Says who holds which map, and what of it ends soon.
+pub(super) fn status(options: &Status) -> Result<(), Failure> {
+    serve::block_on(async {
+        let client = options.asked.client(CALL_MAX).await?;
+        let status = client.map_status(&api::RegionMapStatusRequest {}).await;
+        let status = status.map_err(|error| options.asked.failed(&error))?;
+        let map = client.map(&api::GetRegionMapRequest { epoch: 0 }).await;
+        let map = map.map_err(|error| options.asked.failed(&error))?;
+        let signed = atlas::SignedMap { text: map.text, note: map.note, packs: map.packs };
+        let map = signed.read().map_err(|fault| Failure::new(Exit::Data, fault))?;
+        show(&status, Some(&map), options.json)
+    })
+}
+
+fn show(
+    status: &api::RegionMapStatus,
+    map: Option<&atlas::RegionMap>,
+    in_json: bool,
+) -> Result<(), Failure> {
+    if !in_json {
+        terminal::say(table(status))?;
+        return map.map_or(Ok(()), |map| terminal::say(ends(map)));
+    }
+    let shards = status.shards.iter().map(|shard| {
+        serde_json::json!({
+            "region": shard.region, "shard": shard.shard, "reachable": shard.reachable,
+            "map": json(shard.map.as_ref()),
+        })
+    });
+    let ends = map.map(|map| {
+        let one = |ending: atlas::MapEnding| {
+            serde_json::json!({ "what": ending.what, "over": ending.over.to_string() })
+        };
+        map.endings().into_iter().map(one).collect::<Vec<_>>()
+    });
+    terminal::say(serde_json::json!({
+        "gateway": json(status.gateway.as_ref()), "shards": shards.collect::<Vec<_>>(),
+        "ends": ends,
+    }))
+}
+
+/// What of a map ends within 30 days or has ended; or what ends first.
+fn ends(map: &atlas::RegionMap) -> String {
+    let now = SystemClock.now();
+    let all = serve::endings::of_map(map);
+    let soon: Vec<String> =
+        all.iter().filter_map(|ending| serve::endings::said(ending, now)).collect();
+    if !soon.is_empty() {
+        return soon.join("\n");
+    }
+    match map.endings().first() {
+        Some(first) => format!("{} ends first, on {}", first.what, first.over),
+        None => "nothing of the map ends".to_owned(),
+    }
+}
+
+fn json(map: Option<&api::RegionMapRef>) -> serde_json::Value {
+    map.map_or(
+        serde_json::Value::Null,
+        |map| serde_json::json!({"epoch": map.epoch, "digest": digest(&map.digest)}),
+    )
+}
+
+fn table(status: &api::RegionMapStatus) -> Table {
+    let mut table = terminal::table(&["process", "version", "digest", "reached"]);
+    let mut row = |process: String, map: Option<&api::RegionMapRef>, reached: &str| {
+        let (version, digest) = match map {
+            Some(map) => (map.epoch.to_string(), digest(&map.digest)),
+            None => ("not heard yet".to_owned(), String::new()),
+        };
+        table.add_row([process, version, digest, reached.to_owned()]);
+    };
+    row("this gateway".to_owned(), status.gateway.as_ref(), "yes");
+    for shard in &status.shards {
+        let reached = if shard.reachable { "yes" } else { "no" };
+        row(format!("{}/{}", shard.region, shard.shard), shard.map.as_ref(), reached);
+    }
+    table
+}
+
+fn name(map: Option<&api::RegionMapRef>) -> String {
+    map.map_or_else(String::new, |map| format!("version {} ({})", map.epoch, digest(&map.digest)))
+}
+
+/// Lists the maps that a region has taken.
+pub(super) fn history(options: &History) -> Result<(), Failure> {
+    let region = options.region.clone();
+    let mut request = api::RegionMapHistoryRequest { region, page_token: String::new() };
+    serve::block_on(async {
+        let client = options.asked.client(CALL_MAX).await?;
+        let failed = |error| options.asked.failed(&error);
+        let mut history = client.map_history(&request).await.map_err(failed)?;
+        while !history.next_page_token.is_empty() {
+            request.page_token = std::mem::take(&mut history.next_page_token);
+            let page = client.map_history(&request).await.map_err(failed)?;
+            history.maps.extend(page.maps);
+            history.next_page_token = page.next_page_token;
+        }
+        if options.json {
+            let maps = history.maps.iter().map(|taken| {
+                serde_json::json!({
+                    "map": json(taken.map.as_ref()), "signers": taken.signers,
+                    "taken": taken.take_time.as_ref().map(|time| time.seconds),
+                })
+            });
+            let maps: Vec<_> = maps.collect();
+            return terminal::say(serde_json::json!({"region": history.region, "maps": maps}));
+        }
+        let mut table = terminal::table(&["version", "digest", "taken (UTC)", "signed by"]);
+        for taken in &history.maps {
+            let map = taken.map.clone().unwrap_or_default();
+            let minute = taken.take_time.as_ref().map_or(0, |time| time.seconds / 60);
+            let when = ledger::entry::Minute(u32::try_from(minute).unwrap_or(0)).to_string();
+            let signers = taken.signers.join(", ");
+            table.add_row([map.epoch.to_string(), digest(&map.digest), when, signers]);
+        }
+        terminal::say(format!("{table}\nas {}/{} has them", history.region, history.shard))
+    })
+}
+
+async fn fetched(asked: &Asked, epoch: u64) -> Result<api::SignedRegionMap, Failure> {
+    let client = asked.client(CALL_MAX).await?;
+    let map = client.map(&api::GetRegionMapRequest { epoch }).await;
+    map.map_err(|error| asked.failed(&error))
+}
+
+/// Prints a map, or writes it with its signatures.
+pub(super) fn get(options: &Get) -> Result<(), Failure> {
+    let map = serve::block_on(fetched(&options.asked, options.epoch))?;
+    // Byte for byte: the digest is that of the whole text.
+    let Some(out) = &options.out else { return terminal::print(map.text.as_bytes()) };
+    let note = note_of(out, None);
+    not_there(&[out, &note])?;
+    write(out, &map.text)?;
+    terminal::say(format!("{} was written", out.display()))?;
+    if !map.note.is_empty() {
+        write(&note, &map.note)?;
+        terminal::say(format!("{} was written: its signatures", note.display()))?;
+    }
+    write_packs(out, &map.packs)
+}
+
+/// Nothing is overwritten: it may be somebody's draft.
+fn not_there(paths: &[&Path]) -> Result<(), Failure> {
+    let Some(path) = paths.iter().find(|path| path.exists()) else { return Ok(()) };
+    let text = format!("{}: is there already, and stays; name another file", path.display());
+    Err(Failure::said(Exit::Failed, text))
+}
+
+/// Writes the packs of a map that this program does not have, beside the map.
+fn write_packs(map: &Path, packs: &[String]) -> Result<(), Failure> {
+    for text in packs {
+        let Ok(pack) = atlas::StatutePack::parse(text) else { continue };
+        if atlas::packs().iter().any(|ours| ours.digest() == pack.digest()) {
+            continue;
+        }
+        let path = map.with_extension(format!("{}.pack.toml", pack.id()));
+        not_there(&[&path])?;
+        write(&path, text)?;
+        terminal::say(format!(
+            "{} was written: give it by --pack, and to processes by `map_packs`",
+            path.display()
+        ))?;
+    }
+    Ok(())
+}
+
+/// Writes an earlier map as the next one.
+pub(super) fn revert(options: &Revert) -> Result<(), Failure> {
+    let (earlier, status) = serve::block_on(async {
+        let earlier = fetched(&options.asked, options.to).await?;
+        let client = options.asked.client(CALL_MAX).await?;
+        let status = client.map_status(&api::RegionMapStatusRequest {}).await;
+        Ok::<_, Failure>((earlier, status.map_err(|error| options.asked.failed(&error))?))
+    })?;
+    let held = status.gateway.unwrap_or_default();
+    let next = atlas::renumber(&earlier.text, held.epoch + 1, &digest(&held.digest));
+    let next = next.map_err(|wrong| {
+        crate::commands::map::files::mistakes(&options.out, &earlier.text, &wrong)
+    })?;
+    not_there(&[&options.out])?;
+    write(&options.out, &next)?;
+    write_packs(&options.out, &earlier.packs)?;
+    terminal::say(format!(
+        "{} is version {} as version {}: check it, plan it against what is in force, have it signed, \
+         apply it with --expect-epoch {}",
+        options.out.display(),
+        options.to,
+        held.epoch + 1,
+        held.epoch
+    ))
+}

@@ -1,0 +1,184 @@
+//! The command line: what may be typed, and where it leads. docs/cli.md is its manual.
+
+pub(crate) mod access;
+mod audit;
+mod bench;
+mod doctor;
+mod evidence;
+mod explain;
+mod health;
+mod import;
+mod install;
+mod map;
+pub(crate) mod pki;
+mod record;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+
+pub(crate) use crate::error::{Exit, Failure};
+pub(crate) use evidence::proto;
+pub(crate) use map::Packs;
+pub(crate) use record::{refusal_text, why};
+
+use crate::{dev, serve};
+
+/// Where a gateway listens unless somebody says otherwise.
+const GATEWAY: &str = "http://127.0.0.1:7400";
+
+/// Routes each person's record to a store inside the territory whose law claims it, and proves
+/// what its shards recorded.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the regions of a map and a gateway in one process, on this machine only
+    Dev(dev::Options),
+    /// Run a gateway
+    Gateway(Config),
+    /// Make, run or recover a shard
+    Shard(ShardArguments),
+    /// Say where records would go, and why. Needs no gateway and stores nothing
+    Explain(explain::Options),
+    /// Put, get or delete one record
+    Record(Box<record::Arguments>),
+    /// Put each line of a file as a record
+    Import(import::Options),
+    /// Write, check, plan, sign and roll out region maps
+    Map(Box<map::Arguments>),
+    /// Mirror placement logs, verify them offline, and compare them with what shards hold
+    Audit(Box<audit::Arguments>),
+    /// Make authorities and certificates, and revoke them, if you have no authority of your own
+    Pki(pki::Arguments),
+    /// Look at what a server needs before it is missed, and say what to do
+    Doctor(doctor::Options),
+    /// Ask a server of this machine whether it is ready
+    Health(health::Options),
+    /// Measure puts and gets through processes of this binary, beside a bare pair
+    Bench(bench::Options),
+    /// Print the completions of these commands for a shell
+    Completions(install::Completions),
+    /// Write the manual pages of these commands
+    Man(install::Man),
+    #[command(hide = true)]
+    BenchPeer(bench::bare::Options),
+}
+
+/// The file that says everything else.
+#[derive(Debug, Args)]
+struct Config {
+    /// The configuration, a TOML file
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+struct ShardArguments {
+    /// The configuration, a TOML file
+    #[arg(long, value_name = "FILE", required = true)]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<ShardCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+enum ShardCommand {
+    /// Make the store, the first log and, for a region's first shard, the keyring of a new shard
+    Init {
+        /// Make a new keyring though the annex names other shards of the region
+        #[arg(long)]
+        new_keyring: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        config: Config,
+    },
+    /// Print the public keys of the placement logs of all periods, as lines of an auditor's policy
+    ShowKey {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        config: Config,
+    },
+    /// Confirm that the machine's clock is right, for a shard that refuses writes because it has
+    /// jumped ahead
+    ConfirmClock(Config),
+    /// End the period of the placement log and begin the next, of a shard that does not run
+    RotateLog(Config),
+    /// Go on with a store that lacks what was signed: opens a new log period that names the loss
+    Recover {
+        /// That the loss is known and accepted
+        #[arg(long, required = true)]
+        accept_loss: bool,
+        #[command(flatten)]
+        config: Config,
+    },
+}
+
+/// Runs what was typed.
+pub(crate) fn main() -> ExitCode {
+    let Arguments { command } = Arguments::parse();
+    let done = match command {
+        Command::Dev(options) => dev::run(&options),
+        Command::Gateway(Config { config }) => serve::gateway::run(&config),
+        Command::Shard(ShardArguments { command: Some(command), .. }) => match command {
+            ShardCommand::Init { new_keyring, json, config } => {
+                serve::shard::init(&config.config, new_keyring, json)
+            }
+            ShardCommand::ShowKey { json, config } => serve::shard::show_key(&config.config, json),
+            ShardCommand::ConfirmClock(Config { config }) => serve::shard::confirm_clock(&config),
+            ShardCommand::RotateLog(Config { config }) => serve::shard::rotate_log(&config),
+            ShardCommand::Recover { accept_loss: _, config } => {
+                serve::shard::recover(&config.config)
+            }
+        },
+        Command::Shard(ShardArguments { config, command: None }) => {
+            // clap lets nobody through without it.
+            serve::shard::run(&config.unwrap_or_default())
+        }
+        Command::Explain(options) => explain::run(&options),
+        Command::Record(arguments) => record::run(&arguments),
+        Command::Import(options) => import::run(&options),
+        Command::Map(arguments) => map::run(&arguments),
+        Command::Audit(arguments) => audit::run(&arguments),
+        Command::Pki(arguments) => pki::run(&arguments),
+        Command::Doctor(options) => doctor::run(&options),
+        Command::Health(options) => health::run(&options),
+        Command::Completions(options) => install::completions(&options, Arguments::command()),
+        Command::Man(options) => install::man(&options, Arguments::command()),
+        Command::Bench(options) => bench::run(&options),
+        Command::BenchPeer(options) => bench::bare::run(options),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let text = failure.to_string();
+            if !text.is_empty() {
+                crate::terminal::warn(text);
+            }
+            failure.exit.into()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::Arguments;
+
+    #[test]
+    fn no_two_options_of_a_command_have_one_name() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,284 @@
+//! `bailiwick pki`: authorities and certificates for those who have none of their own.
+//! docs/identity.md says when to use it, and what to use instead.
+
+pub(crate) mod authority;
+mod files;
+pub(crate) mod issue;
+mod names;
+mod read;
+mod renew;
+mod revoke;
+mod show;
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use link::host::clock::SystemClock;
+use serde_json::json;
+use terms::{Clock as _, RegionId, UnixMillis};
+
+pub(crate) use authority::{Authority, Scope};
+pub(crate) use files::{secret, write_secret};
+pub(crate) use issue::Wanted;
+pub(crate) use names::{Holder, TrustDomain};
+
+use crate::commands::{Exit, Failure};
+use crate::terminal;
+
+/// Days of a certificate, unless somebody says otherwise.
+pub(crate) const CERTIFICATE_DAYS: u32 = 30;
+/// The most days that a certificate may be asked for.
+const CERTIFICATE_DAYS_MAX: u32 = 398;
+/// Days until a revocation list must have been renewed, unless somebody says otherwise.
+const LIST_DAYS: u32 = 90;
+/// The most days that a revocation list may be asked for.
+const LIST_DAYS_MAX: u32 = 366;
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    /// Answer in JSON, one object; `show` one for each part of the file
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make an authority, for one region or for callers, and print its pin
+    Init(Init),
+    /// Issue a certificate with a key of its own
+    Issue(Issue),
+    /// Issue a certificate again, for the same names, with a new key
+    Renew(Renew),
+    /// Put a certificate on the authority's revocation list, or renew the list as it is
+    Revoke(Revoke),
+    /// Show certificates and revocation lists
+    Show {
+        /// A PEM file
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Init {
+    #[command(flatten)]
+    scope: ScopeOptions,
+    /// The trust domain: the map's `trust_domain`, or the name of its deployment
+    #[arg(long, value_name = "NAME", value_parser = TrustDomain::parse)]
+    trust_domain: TrustDomain,
+    /// The folder for `authority.pem`, `authority.key` and `revoked.pem`
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct ScopeOptions {
+    /// The region whose gateways and shards it will speak for
+    #[arg(long, value_name = "NAME", value_parser = |text: &str| RegionId::parse(text))]
+    region: Option<RegionId>,
+    /// It will speak for callers, and for no process of any region
+    #[arg(long)]
+    callers: bool,
+}
+
+#[derive(Debug, Args)]
+struct Issue {
+    /// The authority's folder
+    #[arg(long, value_name = "DIR")]
+    authority: PathBuf,
+    #[command(flatten)]
+    holder: HolderOptions,
+    /// A DNS name by which others reach it; may be given several times
+    #[arg(long = "dns", value_name = "NAME")]
+    dns: Vec<String>,
+    /// An IP address by which others reach it; may be given several times
+    #[arg(long = "ip", value_name = "ADDRESS")]
+    ips: Vec<IpAddr>,
+    /// How long it is valid
+    #[arg(long, value_name = "DAYS", default_value_t = CERTIFICATE_DAYS,
+        value_parser = clap::value_parser!(u32).range(1..=i64::from(CERTIFICATE_DAYS_MAX)))]
+    days: u32,
+    /// The folder for `certificate.pem` and `key.pem`
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct HolderOptions {
+    /// A gateway of the authority's region, as its configuration names it
+    #[arg(long, value_name = "NAME", value_parser = names::member)]
+    gateway: Option<String>,
+    /// A shard of the authority's region, as the annex names it
+    #[arg(long, value_name = "NAME", value_parser = names::member)]
+    shard: Option<String>,
+    /// A backend service that calls gateways
+    #[arg(long, value_name = "NAME", value_parser = names::caller)]
+    caller: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct Renew {
+    /// The authority's folder
+    #[arg(long, value_name = "DIR")]
+    authority: PathBuf,
+    /// The folder of the authority before it, of the same region, if that one issued the
+    /// certificate
+    #[arg(long, value_name = "DIR")]
+    previous: Option<PathBuf>,
+    /// The certificate; one that has ended or is revoked is not renewed
+    #[arg(long, value_name = "FILE")]
+    certificate: PathBuf,
+    /// How long the new one is valid [default: as long as the old one]
+    #[arg(long, value_name = "DAYS",
+        value_parser = clap::value_parser!(u32).range(1..=i64::from(CERTIFICATE_DAYS_MAX)))]
+    days: Option<u32>,
+    /// The folder for `certificate.pem` and `key.pem`
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct Revoke {
+    /// The authority's folder
+    #[arg(long, value_name = "DIR")]
+    authority: PathBuf,
+    /// The certificate; without one, the list is only renewed
+    #[arg(long, value_name = "FILE")]
+    certificate: Option<PathBuf>,
+    /// Days until the list must have been renewed
+    #[arg(long, value_name = "DAYS", default_value_t = LIST_DAYS,
+        value_parser = clap::value_parser!(u32).range(1..=i64::from(LIST_DAYS_MAX)))]
+    days: u32,
+}
+
+/// Does what was asked, and says what it made.
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    // Keys of authorities will be in it. Where that cannot be had, a certificate is needed still.
+    let _closed = link::host::sandbox::close_memory();
+    let json = arguments.json;
+    match &arguments.command {
+        Command::Init(init) => {
+            let scope = match &init.scope.region {
+                Some(region) => Scope::Region(region.clone()),
+                None => Scope::Callers,
+            };
+            let authority = authority::make(&init.out, &scope, &init.trust_domain)?;
+            said_of_authority(&authority, init, json)
+        }
+        Command::Issue(issue) => {
+            let authority = Authority::open(&issue.authority)?;
+            let holder = issue.holder.holder()?;
+            let (dns, ips) = (issue.dns.clone(), issue.ips.clone());
+            let wanted = Wanted { holder, dns, ips, days: issue.days };
+            said_of_certificate(&authority.issue(&wanted, &issue.out)?, json)
+        }
+        Command::Renew(renew) => {
+            let authority = Authority::open(&renew.authority)?;
+            let previous = renew.previous.as_deref().map(Authority::open).transpose()?;
+            let Renew { certificate, days, out, .. } = renew;
+            let issued = authority.renew(certificate, previous.as_ref(), *days, out)?;
+            said_of_certificate(&issued, json)
+        }
+        Command::Revoke(revoke) => {
+            let authority = Authority::open(&revoke.authority)?;
+            let list = authority.revoke(revoke.certificate.as_deref(), revoke.days)?;
+            if json {
+                return terminal::say(json!({
+                    "revoked_list": list.path.display().to_string(), "revoked": list.revoked,
+                    "next_update": read::moment(list.next_update),
+                }));
+            }
+            terminal::say(format!(
+                "{}: {} revoked, next update until {}\n\
+                 put the lists of all authorities into one file (cat pki/*/revoked.pem), and that \
+                 in the place of\nthe one that each process names as `revoked`: it is read within \
+                 seconds",
+                list.path.display(),
+                list.revoked,
+                read::moment(list.next_update)
+            ))
+        }
+        Command::Show { file } => show::run(file, json),
+    }
+}
+
+fn said_of_authority(authority: &Authority, init: &Init, json: bool) -> Result<(), Failure> {
+    let path = |name| init.out.join(name).display().to_string();
+    let (certificate, key) = (path(files::AUTHORITY), path(files::AUTHORITY_KEY));
+    if json {
+        let region = authority.scope().region().map(ToString::to_string);
+        return terminal::say(json!({
+            "region": region, "certificate": certificate, "key": key,
+            "revoked_list": path(files::REVOKED), "pin": authority.pin(),
+            "valid_until": read::moment(authority.not_after()),
+        }));
+    }
+    let place = match authority.scope() {
+        Scope::Region(_) => "into the bundle of every process (`authorities` of its [tls])",
+        Scope::Callers => {
+            "what gateways name as `authorities` of [callers], and shards as that of [auditors]; it \
+             speaks for no process"
+        }
+    };
+    let mut text = format!(
+        "{}\n{certificate}: {place}\n\
+         {key}: whoever has it can speak for all of them; keep it off the machines that serve\n\
+         {}: its revocation list, empty so far\nvalid until {}",
+        authority.describe(),
+        path(files::REVOKED),
+        read::moment(authority.not_after())
+    );
+    if let Scope::Region(region) = authority.scope() {
+        let pin = authority.pin();
+        text.push_str(&format!("\nin the map, for region {region}:\nauthorities = [\"{pin}\"]"));
+    }
+    terminal::say(text)
+}
+
+fn said_of_certificate(issued: &issue::Issued, json: bool) -> Result<(), Failure> {
+    if json {
+        return terminal::say(json!({
+            "name": issued.uri, "certificate": issued.certificate.display().to_string(),
+            "key": issued.key.display().to_string(),
+            "valid_until": read::moment(issued.not_after),
+            "ends_with_authority": issued.cut_short,
+        }));
+    }
+    let mut text = format!(
+        "{}\n{}\n{}\nvalid until {}",
+        issued.uri,
+        issued.certificate.display(),
+        issued.key.display(),
+        read::moment(issued.not_after)
+    );
+    if issued.cut_short {
+        text.push_str("\nthat is when its authority ends: make a new authority in time");
+    }
+    terminal::say(text)
+}
+
+impl HolderOptions {
+    fn holder(&self) -> Result<Holder, Failure> {
+        let gateway = self.gateway.clone().map(Holder::Gateway);
+        let shard = || self.shard.clone().map(Holder::Shard);
+        let caller = || self.caller.clone().map(Holder::Caller);
+        // clap lets nobody through without one.
+        gateway.or_else(shard).or_else(caller).ok_or_else(|| wrong("name the certificate's holder"))
+    }
+}
+
+/// What was given cannot be used.
+fn wrong(text: impl std::fmt::Display) -> Failure {
+    Failure::said(Exit::Config, text)
+}
+
+/// The present, in whole seconds.
+fn now() -> u64 {
+    let UnixMillis(millis) = SystemClock.now();
+    millis / 1000
+}

@@ -1,0 +1,330 @@
+//! `bailiwick record`: one record, by hand.
+
+mod show;
+
+use std::fs;
+use std::io::{self, Read as _};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use client::{Access, Client, Error, Ingress, Settings, Written, api, new_request_id};
+use evidence::Evidence;
+use link::host::clock::SystemEntropy;
+use terms::limits::{BODY_BYTES_MAX, DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX};
+use terms::{Fault, RequestId};
+
+pub(crate) use show::{refusal_text, why};
+
+use crate::commands::pki::write_secret;
+use crate::commands::{Exit, Failure, GATEWAY, access, proto};
+use crate::serve;
+
+/// Attempts at one call.
+const ATTEMPTS_MAX: u32 = 8;
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Store a record, or a new version of it
+    Put(PutOptions),
+    /// Read the newest version of a record
+    Get(GetOptions),
+    /// Delete a record
+    Delete(DeleteOptions),
+}
+
+/// Which record, where to ask for it, and how to answer.
+#[derive(Debug, Args)]
+struct Common {
+    /// The gateway
+    #[arg(long, value_name = "URL", default_value = GATEWAY)]
+    gateway: String,
+    #[command(flatten)]
+    access: access::Options,
+    /// The person, by your own opaque id
+    #[arg(long, value_name = "ID")]
+    subject: String,
+    /// The region that holds the subject's records of the collection, as the first put returned it
+    #[arg(long, value_name = "REGION", default_value = "")]
+    domicile: String,
+    /// The kind of record, as the map declares it
+    #[arg(long, value_name = "NAME")]
+    collection: String,
+    /// The record's name within subject and collection
+    #[arg(long, value_name = "KEY")]
+    key: String,
+    /// Answer in JSON
+    #[arg(long)]
+    json: bool,
+    /// Milliseconds for the whole call
+    #[arg(long, value_name = "MS", default_value_t = DEADLINE_MS_DEFAULT,
+          value_parser = clap::value_parser!(u64).range(1..=DEADLINE_MS_MAX))]
+    deadline_ms: u64,
+}
+
+/// Under what condition to write, and how often.
+#[derive(Debug, Args)]
+struct Write {
+    /// Only if the record has this version; 0: only if there is none
+    #[arg(long, value_name = "N")]
+    if_version: Option<i64>,
+    /// Only if the record has this etag
+    #[arg(long, value_name = "ETAG", default_value = "")]
+    etag: String,
+    /// The id of this write, the same for a retry [default: a random one]
+    #[arg(long, value_name = "UUID", value_parser = RequestId::parse)]
+    request_id: Option<RequestId>,
+    /// Check everything, store nothing
+    #[arg(long)]
+    validate_only: bool,
+    /// Wait for the proof that the log has the entry, and write the receipt with it into this new
+    /// file, for `bailiwick audit receipt`. It names the person
+    #[arg(long, value_name = "FILE", conflicts_with = "validate_only")]
+    receipt: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct PutOptions {
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    write: Write,
+    #[command(flatten)]
+    body: Body,
+    /// What shows where the person belongs; may be repeated
+    #[arg(long = "evidence", value_name = "KIND=VALUE")]
+    evidence: Vec<Given>,
+    /// The gateway inside a region's territory: with any of these, the placement is asked for
+    /// first, and the body goes where the laws let it go; may be repeated
+    #[arg(long = "ingress", value_name = "REGION=URL", value_parser = access::ingress)]
+    ingresses: Vec<Ingress>,
+    /// Create the subject if the region does not know it; needs evidence
+    #[arg(long)]
+    create_subject: bool,
+}
+
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+struct Body {
+    /// The content
+    #[arg(long = "body", value_name = "TEXT")]
+    text: Option<String>,
+    /// The file that holds the content; `-` is standard input
+    #[arg(long = "body-file", value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+impl std::fmt::Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Body").finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Args)]
+struct GetOptions {
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Args)]
+struct DeleteOptions {
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    write: Write,
+}
+
+/// `kind=value`, not yet read.
+#[derive(Clone)]
+struct Given {
+    kind: String,
+    value: String,
+}
+
+impl std::fmt::Debug for Given {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Given").finish_non_exhaustive()
+    }
+}
+
+impl std::str::FromStr for Given {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (kind, value) = text.split_once('=').ok_or("is not of the form kind=value")?;
+        Ok(Self { kind: kind.to_owned(), value: value.to_owned() })
+    }
+}
+
+/// Runs what was typed.
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let common = match &arguments.command {
+        Command::Put(options) => &options.common,
+        Command::Get(options) => &options.common,
+        Command::Delete(options) => &options.common,
+    };
+    serve::block_on(async {
+        let done = match &arguments.command {
+            Command::Put(options) => {
+                let request = options.request(common.json)?;
+                let answer = options.put(&request).await?;
+                answer.map(|answer| {
+                    options.write.keep(answer.receipt.as_ref())?;
+                    show::put(common.json, &answer, options)
+                })
+            }
+            Command::Get(_) => match common.client(Vec::new()).await? {
+                Ok(client) => {
+                    let answer = client.get(&common.get()).await;
+                    answer.map(|record| show::record(common.json, &record))
+                }
+                Err(error) => Err(error),
+            },
+            Command::Delete(options) => match common.client(Vec::new()).await? {
+                Ok(client) => {
+                    let client = options.write.client(client);
+                    let answer = client.delete(&options.request()?).await;
+                    let dry = options.write.validate_only;
+                    answer.map(|answer| {
+                        options.write.keep(answer.receipt.as_ref())?;
+                        show::delete(common.json, &answer, dry)
+                    })
+                }
+                Err(error) => Err(error),
+            },
+        };
+        done.unwrap_or_else(|error| Err(failure(common, &error)))
+    })
+}
+
+/// What a failed call says on standard error.
+fn failure(common: &Common, error: &Error) -> Failure {
+    Failure::said(access::exit(error), show::error(common.json, &common.gateway, error))
+}
+
+/// What is wrong before anything was sent, shown like a gateway's own "no".
+fn not_sent(json: bool, fault: &Fault) -> Failure {
+    Failure::said(Exit::Failed, show::fault(json, fault))
+}
+
+impl Common {
+    /// A client of the gateway; or why there is none, to be shown as a call's failure is.
+    async fn client(&self, ingresses: Vec<Ingress>) -> Result<Result<Client, Error>, Failure> {
+        let deadline = Duration::from_millis(self.deadline_ms);
+        let settings = Settings { deadline, attempts_max: ATTEMPTS_MAX };
+        let access = Access { ingresses, ..self.access.read().await? };
+        Ok(Client::connect_with(&self.gateway, settings, access).await)
+    }
+
+    fn subject(&self) -> Option<api::SubjectRef> {
+        Some(api::SubjectRef { id: self.subject.clone(), domicile: self.domicile.clone() })
+    }
+
+    fn get(&self) -> api::GetRecordRequest {
+        api::GetRecordRequest {
+            subject: self.subject(),
+            collection: self.collection.clone(),
+            key: self.key.clone(),
+        }
+    }
+}
+
+impl Write {
+    /// Nobody can have done a write whose id is drawn here.
+    fn client(&self, client: Client) -> Client {
+        if self.request_id.is_some() { client } else { client.first_time() }
+    }
+
+    /// Writes the receipt, if that was asked for.
+    fn keep(&self, receipt: Option<&api::Receipt>) -> Result<(), Failure> {
+        let Some(path) = &self.receipt else { return Ok(()) };
+        write_secret(path, &format!("{:#}\n", show::receipt(receipt)))
+    }
+
+    fn receipt_view(&self) -> api::ReceiptView {
+        if self.receipt.is_some() { api::ReceiptView::Full } else { api::ReceiptView::Basic }
+    }
+
+    fn request_id(&self) -> Result<String, Failure> {
+        let id = self.request_id.map_or_else(|| new_request_id(&SystemEntropy), Ok);
+        id.map(|id| id.to_string()).map_err(|error| Failure::new(Exit::Unavailable, error))
+    }
+}
+
+impl PutOptions {
+    async fn put(
+        &self,
+        request: &api::PutRecordRequest,
+    ) -> Result<Result<Written<api::PutRecordResponse>, Error>, Failure> {
+        let client = self.common.client(self.ingresses.clone()).await?;
+        Ok(match client.map(|client| self.write.client(client)) {
+            Ok(client) if self.ingresses.is_empty() => client.put(request).await,
+            Ok(client) => client.put_resolved(request).await,
+            Err(error) => Err(error),
+        })
+    }
+
+    fn request(&self, json: bool) -> Result<api::PutRecordRequest, Failure> {
+        let item =
+            |(n, given): (usize, &Given)| Evidence::read(n, &given.kind, given.value.clone());
+        let items: Result<Vec<Evidence>, Fault> =
+            self.evidence.iter().enumerate().map(item).collect();
+        Ok(api::PutRecordRequest {
+            subject: self.common.subject(),
+            collection: self.common.collection.clone(),
+            key: self.common.key.clone(),
+            body: self.body.read()?.into(),
+            request_id: self.write.request_id()?,
+            if_version: self.write.if_version,
+            create_subject: self.create_subject,
+            evidence: proto(&items.map_err(|fault| not_sent(json, &fault))?),
+            findings: Vec::new(),
+            validate_only: self.write.validate_only,
+            etag: self.write.etag.clone(),
+            receipt_view: self.write.receipt_view().into(),
+        })
+    }
+}
+
+impl DeleteOptions {
+    fn request(&self) -> Result<api::DeleteRecordRequest, Failure> {
+        Ok(api::DeleteRecordRequest {
+            subject: self.common.subject(),
+            collection: self.common.collection.clone(),
+            key: self.common.key.clone(),
+            request_id: self.write.request_id()?,
+            if_version: self.write.if_version,
+            etag: self.write.etag.clone(),
+            validate_only: self.write.validate_only,
+            receipt_view: self.write.receipt_view().into(),
+        })
+    }
+}
+
+impl Body {
+    /// The content. No more than one byte over the largest body is read: the gateway says no.
+    fn read(&self) -> Result<Vec<u8>, Failure> {
+        let Some(path) = &self.file else {
+            return Ok(self.text.clone().unwrap_or_default().into_bytes());
+        };
+        let unread = |error: io::Error| {
+            let text = format!("{} cannot be read ({error})", path.display());
+            Failure::said(Exit::Failed, text)
+        };
+        let mut body = Vec::new();
+        let most = BODY_BYTES_MAX as u64 + 1;
+        if path.as_os_str() == "-" {
+            io::stdin().lock().take(most).read_to_end(&mut body).map_err(unread)?;
+        } else {
+            let file = fs::File::open(path).map_err(unread)?;
+            file.take(most).read_to_end(&mut body).map_err(unread)?;
+        }
+        Ok(body)
+    }
+}

@@ -1,0 +1,255 @@
+//! What a call on one record prints.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use client::{Error, Proof, Refused, Written, api};
+use serde_json::{Map, Value, json};
+use terms::Fault;
+
+use crate::commands::record::PutOptions;
+use crate::commands::{Failure, access};
+use crate::terminal::{say, table};
+
+/// Prints what a put did.
+pub(super) fn put(
+    json: bool,
+    answer: &Written<api::PutRecordResponse>,
+    options: &PutOptions,
+) -> Result<(), Failure> {
+    let subject = answer.subject.clone().unwrap_or_default();
+    let dry = options.write.validate_only;
+    if json {
+        return say(json!({
+            "subject": subject.id,
+            "domicile": subject.domicile,
+            "version": answer.version,
+            "etag": answer.etag,
+            "replayed": answer.replayed,
+            "validated_only": dry,
+            "proof": proof(&answer.proof),
+            "receipt": receipt(answer.receipt.as_ref()),
+            "ruling": answer.ruling.as_ref().map(ruling),
+        }));
+    }
+    let mut rows = vec![
+        ("done", done(dry, answer.replayed, "stored").to_owned()),
+        ("domicile", subject.domicile),
+        ("version", answer.version.to_string()),
+        ("etag", answer.etag.clone()),
+    ];
+    if let Some(ruling) = &answer.ruling {
+        rows.push(("why", why(ruling).join("\n")));
+    }
+    rows.push(("receipt", proven(answer.receipt.as_ref(), &answer.proof)));
+    show(&rows)
+}
+
+/// Prints a record.
+pub(super) fn record(json: bool, record: &api::Record) -> Result<(), Failure> {
+    let subject = record.subject.clone().unwrap_or_default();
+    let text = str::from_utf8(&record.body).ok();
+    if json {
+        let mut object = Map::new();
+        for (name, value) in [
+            ("subject", subject.id),
+            ("domicile", subject.domicile),
+            ("collection", record.collection.clone()),
+            ("key", record.key.clone()),
+            ("etag", record.etag.clone()),
+            ("body", BASE64_STANDARD.encode(&record.body)),
+        ] {
+            object.insert(name.to_owned(), value.into());
+        }
+        object.insert("version".to_owned(), record.version.into());
+        if let Some(text) = text {
+            object.insert("body_utf8".to_owned(), text.into());
+        }
+        return say(Value::Object(object));
+    }
+    let body = text.map_or_else(
+        || format!("{} bytes that are no text: --json prints them", record.body.len()),
+        str::to_owned,
+    );
+    show(&[
+        ("domicile", subject.domicile),
+        ("version", record.version.to_string()),
+        ("etag", record.etag.clone()),
+        ("body", body),
+    ])
+}
+
+/// Prints what a delete did.
+pub(super) fn delete(
+    json: bool,
+    answer: &Written<api::DeleteRecordResponse>,
+    dry: bool,
+) -> Result<(), Failure> {
+    if json {
+        return say(json!({
+            "version": answer.version,
+            "replayed": answer.replayed,
+            "validated_only": dry,
+            "proof": proof(&answer.proof),
+            "receipt": receipt(answer.receipt.as_ref()),
+        }));
+    }
+    show(&[
+        ("done", done(dry, answer.replayed, "deleted").to_owned()),
+        ("version", answer.version.to_string()),
+        ("receipt", proven(answer.receipt.as_ref(), &answer.proof)),
+    ])
+}
+
+/// What a failed call says.
+pub(super) fn error(json: bool, gateway: &str, error: &Error) -> String {
+    let Some(refused) = error.refused() else {
+        let said = access::said(gateway, error);
+        return if json { json!({"error": {"message": said}}).to_string() } else { said };
+    };
+    let mut refused = refused.clone();
+    if matches!(error, Error::NotFollowed { .. }) {
+        // What the gateway said, and why the body did not go where it belongs.
+        refused.message = format!("{}; {error}", refused.message);
+    }
+    if json { refusal(&refused).to_string() } else { refusal_text(&refused) }
+}
+
+/// The same for what was not even sent.
+pub(super) fn fault(json: bool, fault: &Fault) -> String {
+    let refused = Refused {
+        reason: fault.reason.as_str().to_owned(),
+        message: fault.message(),
+        field: fault.field.as_deref().map(str::to_owned),
+        cure: Some(fault.cure_text().to_owned()),
+        call_id: None,
+        metadata: std::collections::BTreeMap::new(),
+        retry_after: None,
+        retryable: false,
+    };
+    if json { refusal(&refused).to_string() } else { refusal_text(&refused) }
+}
+
+fn refusal(refused: &Refused) -> Value {
+    json!({"error": {
+        "reason": refused.reason,
+        "message": refused.message,
+        "field": refused.field,
+        "cure": refused.cure,
+        "call_id": refused.call_id,
+        "metadata": refused.metadata,
+    }})
+}
+
+/// One line for each of reason, field, cure and call id.
+pub(crate) fn refusal_text(refused: &Refused) -> String {
+    let mut text = refused.to_string();
+    // A gateway's sentence ends with the cure, which has a line of its own here.
+    if let Some(cure) = &refused.cure
+        && let Some(problem) = text.strip_suffix(cure.as_str())
+    {
+        text = problem.trim_end_matches([';', ' ']).to_owned();
+    }
+    for (name, value) in
+        [("field", &refused.field), ("cure", &refused.cure), ("call_id", &refused.call_id)]
+    {
+        if let Some(value) = value {
+            text.push_str(&format!("\n  {name}: {value}"));
+        }
+    }
+    for (name, value) in &refused.metadata {
+        text.push_str(&format!("\n  {name}: {value}"));
+    }
+    text
+}
+
+fn show(rows: &[(&str, String)]) -> Result<(), Failure> {
+    let mut table = table(&[]);
+    for (name, value) in rows {
+        table.add_row([*name, value]);
+    }
+    say(table)
+}
+
+const fn done(dry: bool, replayed: bool, word: &'static str) -> &'static str {
+    if dry {
+        "checked; nothing was stored"
+    } else if replayed {
+        "done before under this request_id; nothing was done now"
+    } else {
+        word
+    }
+}
+
+/// A receipt as `bailiwick audit receipt` reads it.
+pub(super) fn receipt(receipt: Option<&api::Receipt>) -> Value {
+    let encode = |bytes: &[u8]| BASE64_STANDARD.encode(bytes);
+    receipt.map_or(Value::Null, |receipt| {
+        json!({
+            "origin": receipt.origin,
+            "index": receipt.index,
+            "entry": encode(&receipt.entry),
+            "opening": encode(&receipt.opening),
+            "statement": encode(&receipt.statement),
+            "tlog_proof": receipt.tlog_proof,
+        })
+    })
+}
+
+/// The word for what shows that a write was done; none where nothing was written.
+const fn proof(proof: &Proof) -> Option<&'static str> {
+    match proof {
+        Proof::Receipt(_) => Some("receipt"),
+        Proof::Unproven => Some("unproven"),
+        Proof::DryRun => None,
+    }
+}
+
+/// The client has checked it before this is said.
+fn proven(receipt: Option<&api::Receipt>, proof: &Proof) -> String {
+    let of = receipt.map_or_else(String::new, |r| format!("{} entry {}", r.origin, r.index));
+    match proof {
+        Proof::Receipt(_) => format!("{of}, checked against the request"),
+        Proof::Unproven => format!("{of}; superseded since, which only the gateway says"),
+        Proof::DryRun => "none: nothing was stored".to_owned(),
+    }
+}
+
+fn ruling(ruling: &api::Ruling) -> Value {
+    let jurisdictions: Vec<&str> = jurisdictions(ruling);
+    let mut object = Map::new();
+    object.insert("jurisdictions".to_owned(), jurisdictions.into());
+    if let Some(api::ruling::Outcome::Placement(placement)) = &ruling.outcome {
+        object.insert("region".to_owned(), placement.region.clone().into());
+        object.insert("mirrors".to_owned(), placement.mirrors.clone().into());
+        object.insert("clauses".to_owned(), placement.clauses.clone().into());
+    }
+    object.insert("reasons".to_owned(), why(ruling).into());
+    object.insert("map_epoch".to_owned(), ruling.map_epoch.into());
+    Value::Object(object)
+}
+
+fn jurisdictions(ruling: &api::Ruling) -> Vec<&str> {
+    let mut all: Vec<&str> = ruling.attachments.iter().map(|a| a.jurisdiction.as_str()).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+/// A sentence for each law that attaches, and one for what follows.
+pub(crate) fn why(ruling: &api::Ruling) -> Vec<String> {
+    let attachments = ruling.attachments.iter();
+    let mut all: Vec<String> =
+        attachments.map(|a| format!("{} attaches: {}", a.statute, a.why)).collect();
+    if let Some(api::ruling::Outcome::Placement(placement)) = &ruling.outcome {
+        if all.is_empty() {
+            all.push(format!("no law fixes the place; the map's home is {}", placement.region));
+        }
+        if !placement.mirrors.is_empty() {
+            all.push(format!("copies in {}", placement.mirrors.join(", ")));
+        }
+        if !placement.clauses.is_empty() {
+            all.push(format!("under {}", placement.clauses.join(", ")));
+        }
+    }
+    all
+}

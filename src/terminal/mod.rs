@@ -1,0 +1,80 @@
+//! Standard output and standard error: the one place that prints. What it prints may come from
+//! maps, peers and files: invisible characters are escaped.
+
+pub(crate) mod rows;
+pub(crate) mod table;
+
+use std::fmt;
+use std::io::{self, IsTerminal as _, StdoutLock, Write};
+
+use terms::escape_hidden;
+
+use crate::commands::{Exit, Failure};
+use crate::terminal::table::Table;
+
+/// Standard output, for as long as a command prints. What it holds back is written when it is
+/// dropped or flushed.
+pub(crate) struct Output(io::BufWriter<StdoutLock<'static>>);
+
+impl Output {
+    pub(crate) fn new() -> Self {
+        Self(io::BufWriter::new(io::stdout().lock()))
+    }
+
+    /// Prints a line.
+    pub(crate) fn line(&mut self, text: impl fmt::Display) -> Result<(), Failure> {
+        writeln!(self.0, "{}", escape_hidden(&text.to_string())).map_err(closed)
+    }
+
+    /// Hands everything over to the system.
+    pub(crate) fn flush(&mut self) -> Result<(), Failure> {
+        self.0.flush().map_err(closed)
+    }
+}
+
+/// Prints a text and a line feed to standard output, at once.
+pub(crate) fn say(text: impl fmt::Display) -> Result<(), Failure> {
+    let mut output = Output::new();
+    output.line(text)?;
+    output.flush()
+}
+
+/// A text of somebody else's as part of one line: it begins no line of its own.
+pub(crate) fn one_line(text: &str) -> String {
+    text.replace('\n', "\\u000a")
+}
+
+/// Prints a file to standard output: byte for byte, unless that is a terminal.
+pub(crate) fn print(bytes: &[u8]) -> Result<(), Failure> {
+    let mut output = Output::new();
+    let shown = str::from_utf8(bytes).ok().filter(|_| io::stdout().is_terminal());
+    let shown = shown.map(escape_hidden);
+    let bytes = shown.as_ref().map_or(bytes, |text| text.as_bytes());
+    output.0.write_all(bytes).map_err(closed)?;
+    output.flush()
+}
+
+/// Prints a line to standard error. There is nobody to tell when that fails.
+pub(crate) fn warn(text: impl fmt::Display) {
+    drop(writeln!(io::stderr().lock(), "{}", escape_hidden(&text.to_string())));
+}
+
+fn closed(error: io::Error) -> Failure {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        // Whoever read it has enough (`| head`): nothing to say about that.
+        return Failure::said(Exit::Failed, "");
+    }
+    Failure::new(Exit::Failed, anyhow::Error::new(error).context("standard output is closed"))
+}
+
+/// An empty table with these headings. It fits a terminal's width; into a file or a pipe, each
+/// line of a cell is one line.
+pub(crate) fn table(headings: &[&str]) -> Table {
+    Table::new(headings, width())
+}
+
+/// Characters of a line, if standard output is a terminal.
+fn width() -> Option<usize> {
+    // Some say that they have none.
+    comfy_table::Table::new().width().map(usize::from).filter(|columns| *columns > 0)
+}

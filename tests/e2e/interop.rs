@@ -1,0 +1,51 @@
+//! A client that nobody here compiled: Python's grpcio-tools make one from our protos, in a
+//! throw-away environment, and it puts and gets through a real gateway.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::support::{Deployment, Options};
+
+/// Pinned, so that a failure is ours.
+const TOOLS: &str = "grpcio-tools==1.85.1";
+
+fn run(command: &mut Command) -> String {
+    let shown = format!("{command:?}");
+    let output = command.output().expect("the program can be started");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{shown}\n{}{}", text(&output.stdout), text(&output.stderr));
+    text(&output.stdout)
+}
+
+#[test]
+fn a_python_client_from_our_protos_puts_and_gets() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let venv = folder.path().join("venv");
+    let python = venv.join("bin/python");
+    run(Command::new("python3").args(["-m", "venv"]).arg(&venv));
+    run(Command::new(&python).args(["-m", "pip", "install", "--quiet", TOOLS]));
+
+    let stubs = folder.path().join("stubs");
+    std::fs::create_dir(&stubs).expect("a folder");
+    let protos = Path::new(env!("CARGO_MANIFEST_DIR")).join("proto");
+    let mut generate = Command::new(&python);
+    generate.args(["-m", "grpc_tools.protoc"]).arg("-I").arg(&protos);
+    for kind in ["--python_out", "--grpc_python_out"] {
+        generate.arg(kind).arg(&stubs);
+    }
+    for file in ["records", "subjects", "jurisdiction", "ledger"] {
+        generate.arg(format!("bailiwick/v1/{file}.proto"));
+    }
+    for file in ["google/api/field_behavior", "google/api/field_info", "google/rpc/status"] {
+        generate.arg(format!("{file}.proto"));
+    }
+    run(&mut generate);
+
+    let options = Options { regions: vec!["ru-msk"], ..Options::default() };
+    let deployment = Deployment::start(&options);
+    let gateway = deployment.gateway_url();
+    let address = gateway.strip_prefix("http://").expect("a plaintext gateway");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/put_get.py");
+    let said = run(Command::new(&python).arg(script).arg(address).arg(&stubs));
+    assert!(said.contains("as documented"), "{said}");
+}

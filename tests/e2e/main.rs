@@ -1,0 +1,32 @@
+//! End to end: real processes on free ports, used as callers, operators, auditors and attackers use them.
+
+mod annexes;
+mod attacks;
+mod audit;
+mod bad_input;
+mod bench;
+mod client;
+mod config;
+mod corpus;
+mod degraded;
+mod deploy;
+mod dev;
+mod doctor;
+mod explain;
+mod faults;
+mod foreign;
+mod hostile;
+mod hostile_files;
+mod import;
+mod interop;
+mod keys;
+mod leaks;
+mod maps;
+mod pki;
+mod resume;
+mod rollout;
+mod rotation;
+mod sandbox;
+mod serve;
+mod support;
+mod terminal;

@@ -1,0 +1,268 @@
+//! Fails when the protocol changes without notice: every field, enum value and method of our
+//! protos stands with its number and type in `golden/proto-numbers.txt`, and every field of the
+//! public package says how it behaves (AIP-203).
+//!
+//! `UPDATE_EXPECT=1 cargo test --test house` writes the golden file anew. A line that is
+//! gone or changed there breaks callers who have the old protos: add fields, reserve old numbers.
+
+#![expect(clippy::indexing_slicing, reason = "a test that goes astray may panic")]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::source::{Token, closing, tokens};
+use prost::Message as _;
+use prost_types::field_descriptor_proto::{Label, Type};
+use prost_types::{
+    DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorSet,
+    MethodDescriptorProto,
+};
+
+/// The packages that are ours. What is vendored changes with its owners.
+const OURS: &str = "bailiwick.";
+/// The package whose fields callers read about.
+const PUBLIC: &str = "bailiwick.v1";
+const GOLDEN: &str = "tests/golden/proto-numbers.txt";
+
+fn descriptors() -> FileDescriptorSet {
+    FileDescriptorSet::decode(wire::DESCRIPTORS).expect("the build wrote its own descriptors")
+}
+
+/// One line for everything whose number or type a caller relies on.
+fn surface(set: &FileDescriptorSet) -> Vec<String> {
+    let mut lines = Vec::new();
+    for file in set.file.iter().filter(|file| file.package().starts_with(OURS)) {
+        let package = file.package();
+        for message in &file.message_type {
+            add_message(package, message, &mut lines);
+        }
+        for own in &file.enum_type {
+            add_enum(package, own, &mut lines);
+        }
+        for service in &file.service {
+            for method in &service.method {
+                lines.push(format!("{package}.{}.{}", service.name(), method_line(method)));
+            }
+        }
+    }
+    lines
+}
+
+fn add_message(above: &str, message: &DescriptorProto, lines: &mut Vec<String>) {
+    let name = format!("{above}.{}", message.name());
+    let mut fields: Vec<&FieldDescriptorProto> = message.field.iter().collect();
+    fields.sort_by_key(|field| field.number());
+    for field in fields {
+        lines.push(format!("{name}.{}", field_line(field, message)));
+    }
+    for range in &message.reserved_range {
+        // The end of a message's reserved range is outside of it.
+        for number in range.start()..range.end() {
+            lines.push(format!("{name} reserved {number}"));
+        }
+    }
+    for nested in &message.nested_type {
+        add_message(&name, nested, lines);
+    }
+    for own in &message.enum_type {
+        add_enum(&name, own, lines);
+    }
+}
+
+fn field_line(field: &FieldDescriptorProto, message: &DescriptorProto) -> String {
+    let kind = match field.type_name() {
+        "" => field.r#type().as_str_name().trim_start_matches("TYPE_").to_lowercase(),
+        named => named.trim_start_matches('.').to_owned(),
+    };
+    let label = match field.label() {
+        Label::Repeated => "repeated ",
+        Label::Required => "required ",
+        Label::Optional if field.proto3_optional() => "optional ",
+        Label::Optional => "",
+    };
+    let one_of = match field.oneof_index {
+        Some(at) if !field.proto3_optional() => {
+            let at = usize::try_from(at).expect("an index is not negative");
+            format!(" oneof {}", message.oneof_decl[at].name())
+        }
+        _ => String::new(),
+    };
+    format!("{} = {} {label}{kind}{one_of}", field.name(), field.number())
+}
+
+fn add_enum(above: &str, own: &EnumDescriptorProto, lines: &mut Vec<String>) {
+    for value in &own.value {
+        lines.push(format!("{above}.{}.{} = {}", own.name(), value.name(), value.number()));
+    }
+}
+
+fn method_line(method: &MethodDescriptorProto) -> String {
+    let stream = |streams: bool| if streams { "stream " } else { "" };
+    let (input, output) = (method.input_type(), method.output_type());
+    format!(
+        "{}({}{}) returns ({}{})",
+        method.name(),
+        stream(method.client_streaming()),
+        input.trim_start_matches('.'),
+        stream(method.server_streaming()),
+        output.trim_start_matches('.'),
+    )
+}
+
+/// The lines that are gone, with `-`, then those that are new, with `+`.
+fn changes(expected: &[String], found: &[String]) -> Vec<String> {
+    let gone = expected.iter().filter(|line| !found.contains(line)).map(|line| format!("- {line}"));
+    let new = found.iter().filter(|line| !expected.contains(line)).map(|line| format!("+ {line}"));
+    gone.chain(new).collect()
+}
+
+#[test]
+fn no_number_or_type_changes_without_notice() {
+    let path = crate::source::root().join(GOLDEN);
+    let found = surface(&descriptors());
+    assert!(found.len() > 100, "only {} lines: the descriptors were not read", found.len());
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        std::fs::write(&path, found.join("\n") + "\n").expect("the golden file can be written");
+    }
+    let golden = std::fs::read_to_string(&path).expect("the golden file can be read");
+    let expected: Vec<String> = golden.lines().map(str::to_owned).collect();
+    let changes = changes(&expected, &found);
+    assert!(
+        changes.is_empty() && expected == found,
+        "the protocol is not the one of {GOLDEN}; a line with `-` breaks callers:\n{}",
+        changes.join("\n"),
+    );
+}
+
+#[test]
+fn a_change_of_number_type_label_or_method_is_found() {
+    let before = descriptors();
+    let expected = surface(&before);
+    let edit = |change: &dyn Fn(&mut FileDescriptorSet)| {
+        let mut set = before.clone();
+        change(&mut set);
+        changes(&expected, &surface(&set))
+    };
+    assert_eq!(edit(&|_| {}), Vec::<String>::new());
+    let records = before.file.iter().position(|file| file.name().ends_with("v1/records.proto"));
+    let records = records.expect("there are records");
+    let put = before.file[records].message_type.iter().position(|m| m.name() == "PutRecordRequest");
+    let put = put.expect("there is a put");
+    let found = edit(&|set| set.file[records].message_type[put].field[0].number = Some(99));
+    assert_eq!(
+        found,
+        [
+            "- bailiwick.v1.PutRecordRequest.subject = 1 bailiwick.v1.SubjectRef",
+            "+ bailiwick.v1.PutRecordRequest.subject = 99 bailiwick.v1.SubjectRef",
+        ]
+    );
+    let field = |change: &dyn Fn(&mut FieldDescriptorProto)| {
+        edit(&|set| change(&mut set.file[records].message_type[put].field[1])).len()
+    };
+    assert_eq!(field(&|field| field.set_type(Type::Bytes)), 2);
+    assert_eq!(field(&|field| field.set_label(Label::Repeated)), 2);
+    assert_eq!(field(&|field| field.name = Some("kind".to_owned())), 2);
+    assert_eq!(edit(&|set| drop(set.file[records].message_type[put].field.remove(1))).len(), 1);
+    assert_eq!(edit(&|set| set.file[records].message_type[put].reserved_range.clear()).len(), 2);
+    assert_eq!(edit(&|set| drop(set.file[records].service[0].method.remove(0))).len(), 1);
+    let stream = |set: &mut FileDescriptorSet| {
+        set.file[records].service[0].method[0].server_streaming = Some(true);
+    };
+    assert_eq!(edit(&stream).len(), 2);
+}
+
+/// The fields that a proto file of the public package defines, and whether each says how it
+/// behaves. (The build keeps no options of others in the descriptors, so the text is read.)
+fn behaviours(text: &str) -> BTreeMap<String, bool> {
+    let mut found = BTreeMap::new();
+    read_block(&tokens(text), PUBLIC, false, &mut found);
+    found
+}
+
+fn read_block(block: &[Token], name: &str, in_message: bool, found: &mut BTreeMap<String, bool>) {
+    let text = |at: usize| block.get(at).map_or("", |token| token.text.as_str());
+    let mut at = 0;
+    while at < block.len() {
+        let opens = text(at + 2) == "{";
+        let end = match opens {
+            true => closing(block, at + 2),
+            false => (at..block.len()).find(|i| text(*i) == ";").map_or(block.len(), |i| i + 1),
+        };
+        let statement = &block[at..end];
+        match text(at) {
+            "message" if opens => {
+                let inner = &statement[3..statement.len() - 1];
+                read_block(inner, &format!("{name}.{}", text(at + 1)), true, found);
+            }
+            "oneof" if opens => {
+                read_block(&statement[3..statement.len() - 1], name, in_message, found);
+            }
+            "reserved" | "option" | "enum" | "service" => {}
+            _ if in_message => {
+                let equals = statement.iter().position(|token| token.text == "=");
+                let field = equals.and_then(|at| statement.get(at.checked_sub(1)?));
+                let says = statement.iter().any(|token| token.text == "field_behavior");
+                let field = field.map_or("?", |token| token.text.as_str());
+                found.insert(format!("{name}.{field}"), says);
+            }
+            _ => {}
+        }
+        at = end;
+    }
+}
+
+/// The fields of the public package by the compiler's account.
+fn public_fields() -> BTreeSet<String> {
+    fn add(above: &str, message: &DescriptorProto, found: &mut BTreeSet<String>) {
+        let name = format!("{above}.{}", message.name());
+        found.extend(message.field.iter().map(|field| format!("{name}.{}", field.name())));
+        for nested in &message.nested_type {
+            add(&name, nested, found);
+        }
+    }
+    let (set, mut found) = (descriptors(), BTreeSet::new());
+    for file in set.file.iter().filter(|file| file.package() == PUBLIC) {
+        for message in &file.message_type {
+            add(PUBLIC, message, &mut found);
+        }
+    }
+    found
+}
+
+#[test]
+fn every_public_field_says_how_it_behaves() {
+    let mut found = BTreeMap::new();
+    for path in crate::source::files(&crate::source::root().join("proto/bailiwick/v1")) {
+        let text = std::fs::read_to_string(&path).expect("a proto can be read");
+        let silent: Vec<String> =
+            behaviours(&text).into_iter().filter(|(_, says)| !says).map(|(name, _)| name).collect();
+        assert!(
+            silent.is_empty(),
+            "{}: no field_behavior: {silent:?}",
+            crate::source::relative(&path)
+        );
+        found.extend(behaviours(&text));
+    }
+    // The text was read as the compiler reads it: no field escaped.
+    assert_eq!(found.into_keys().collect::<BTreeSet<_>>(), public_fields());
+}
+
+#[test]
+fn a_field_that_does_not_say_how_it_behaves_is_found() {
+    let text = "package bailiwick.v1; import \"x\"; option a = 1;
+        service S { rpc A(B) returns (C); }
+        message B { // d = 9 [(google.api.field_behavior) = REQUIRED];
+          string id = 1; reserved 5;
+          oneof o { B b = 2; C c = 3 [(google.api.field_behavior) = OPTIONAL]; }
+          message N { repeated int32 n = 1 [(google.api.field_info).format = UUID4]; }
+          enum E { X = 0; } }";
+    let found = behaviours(text);
+    let silent: Vec<&str> =
+        found.iter().filter(|(_, says)| !**says).map(|(name, _)| name.as_str()).collect();
+    assert_eq!(silent, ["bailiwick.v1.B.N.n", "bailiwick.v1.B.b", "bailiwick.v1.B.id"]);
+    assert_eq!(found.get("bailiwick.v1.B.c"), Some(&true));
+}
+
+#[test]
+fn protos_are_read_without_comments() {
+    crate::source::check_reading();
+}
