@@ -7,7 +7,7 @@ use clap::Args;
 use evidence::{Evidence, JsonLine, Sources};
 use link::host::clock::SystemClock;
 use serde_json::{Map, Value, json};
-use terms::{Clock as _, Fault, TenantId};
+use terms::{Clock as _, Rejection, TenantId};
 
 use crate::commands::{Exit, Failure, Packs};
 use crate::config;
@@ -93,7 +93,7 @@ struct Rules {
 }
 
 impl Rules {
-    fn rule(&self, row: &JsonLine<'_>) -> Result<(Findings, Ruling), Fault> {
+    fn rule(&self, row: &JsonLine<'_>) -> Result<(Findings, Ruling), Rejection> {
         let items: Vec<_> = row.evidence.iter().map(Evidence::as_item).collect();
         let findings = self.sources.findings(&self.map, &items, &Findings::new())?;
         let question = Question {
@@ -122,7 +122,11 @@ struct Answers {
 }
 
 impl Answers {
-    fn show(&mut self, number: usize, answer: Result<Answer<'_>, &Fault>) -> Result<(), Failure> {
+    fn show(
+        &mut self,
+        number: usize,
+        answer: Result<Answer<'_>, &Rejection>,
+    ) -> Result<(), Failure> {
         let Some(table) = &mut self.table else {
             return self.output.line(match answer {
                 Ok(answer) => answer.json(),
@@ -153,7 +157,7 @@ impl Answers {
 }
 
 /// The answer to a line that could not be ruled upon.
-fn not_ruled(number: usize, fault: &Fault) -> Value {
+fn not_ruled(number: usize, fault: &Rejection) -> Value {
     let message = fault.message();
     json!({"line": number, "error": {
         "reason": fault.reason.as_str(), "field": fault.field, "message": message,

@@ -11,7 +11,7 @@ mod tls;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use ::shard::Outside;
+use ::shard::Environment;
 use link::host::clock::{SystemClock, SystemEntropy};
 use link::host::sandbox::{Facts, Sandbox};
 use link::ops::logging;
@@ -26,8 +26,8 @@ use crate::config;
 use crate::terminal;
 
 /// The outside world of a real process.
-pub(crate) fn outside() -> Outside {
-    Outside { clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy) }
+pub(crate) fn outside() -> Environment {
+    Environment { clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy) }
 }
 
 /// Runs a command on a thread for each core. What is left of it when it ends is not waited for.

@@ -235,7 +235,7 @@ pub(crate) fn error(error: shard::Error) -> Failure {
         | shard::Error::ForeignStore { .. }
         | shard::Error::Territory { .. }
         | shard::Error::DataLost { .. }
-        | shard::Error::Anchor { .. }
+        | shard::Error::CheckpointFile { .. }
         | shard::Error::Damaged(_) => Exit::Data,
         // A disk, a port, randomness: away now, and perhaps back later.
         shard::Error::Io { .. }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read as _};
 use std::path::Path;
 
-use terms::Fault;
+use terms::Rejection;
 
 use crate::commands::{Exit, Failure};
 
@@ -18,7 +18,7 @@ const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 /// over.
 pub(crate) fn for_each_line(
     path: &Path,
-    mut each: impl FnMut(usize, Result<&[u8], Fault>) -> Result<(), Failure>,
+    mut each: impl FnMut(usize, Result<&[u8], Rejection>) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let unread = |error: io::Error| {
         let text = format!("{} cannot be read ({error})", path.display());

@@ -288,7 +288,7 @@ impl Person {
         let (collection, date) = (&self.collection, self.date.unwrap_or(date));
         let ruling = decide(map, &Question { tenant, collection, findings, date: date.into() });
         match ruling {
-            Err(unknown) => self.refused(terms::Fault::from(unknown).reason, None),
+            Err(unknown) => self.refused(terms::Rejection::from(unknown).reason, None),
             Ok(ruling) => match ruling.outcome() {
                 Outcome::Refused(refusal) => self.refused(refusal.reason(), Some(&ruling)),
                 Outcome::Placed(placement) => self.placed(placement, &ruling),

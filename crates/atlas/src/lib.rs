@@ -62,7 +62,7 @@ pub use plan::{
     Cut, Differences, EFFECTS_MAX, Effect, FINDINGS_MAX, Move, Plan, QUESTIONS_MAX, plan,
 };
 pub use signing::signed::{
-    SIGNED_MAP_BYTES_MAX, SIGNERS_TO_WIDEN, SealedMap, SignedMap, Succession, statement, succeeds,
+    SIGNED_MAP_BYTES_MAX, SIGNERS_TO_WIDEN, SignedMap, Succession, VerifiedMap, statement, succeeds,
 };
 pub use signing::widening::{Change, Part, Widening, widening};
 pub use time::date::Date;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use atlas::{ClauseId, Date, Moment, RegionMap, SIGNERS_TO_WIDEN, SignedMap, StatuteId};
 use ledger::Signers;
 use ledger::entry::{Entry, Kind, MapRef};
-use terms::{Collection, Fault, Reason, RegionId, UnixMillis};
+use terms::{Collection, Reason, RegionId, Rejection, UnixMillis};
 
 use crate::details::signers;
 use crate::folder::Folder;
@@ -113,7 +113,12 @@ impl Maps {
     }
 
     /// Whether `next` may follow `before` in a log, taken with so many signatures.
-    fn follows(&self, before: &RegionMap, next: &RegionMap, signed_by: usize) -> Result<(), Fault> {
+    fn follows(
+        &self,
+        before: &RegionMap,
+        next: &RegionMap,
+        signed_by: usize,
+    ) -> Result<(), Rejection> {
         match atlas::succeeds(Some(before), next, signed_by) {
             // Without signatures maps are rolled out as files, and numbers may be left out.
             Err(fault) if fault.reason == Reason::MapGap && !self.with_keys => Ok(()),
@@ -307,7 +312,7 @@ fn lawful(entry: &Entry, map: &RegionMap) -> Result<(), String> {
 }
 
 /// A refusal in words.
-fn said(fault: &Fault) -> String {
+fn said(fault: &Rejection) -> String {
     let problem = fault.problem.as_ref().map(|problem| format!(": {problem}"));
     format!("{}{}", fault.reason, problem.unwrap_or_default())
 }

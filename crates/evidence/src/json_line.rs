@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use serde::de::{Deserializer as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
-use terms::{Collection, Fault, Reason, SubjectId, limits};
+use terms::{Collection, Reason, Rejection, SubjectId, limits};
 
 use crate::Evidence;
 
@@ -47,22 +47,22 @@ impl<'a> JsonLine<'a> {
     /// # Errors
     /// `FIELD_INVALID`, `FIELD_MISSING`, `TOO_MANY_ITEMS` and `EVIDENCE_KIND_UNKNOWN`, with the
     /// path of the member. A member that is read and stands twice is invalid.
-    pub fn read(line: &'a [u8]) -> Result<Self, Fault> {
+    pub fn read(line: &'a [u8]) -> Result<Self, Rejection> {
         let text = std::str::from_utf8(line).map_err(|error| {
             let problem = format!("is not UTF-8 (byte {})", error.valid_up_to() + 1);
-            Fault::new(Reason::FieldInvalid).problem(problem).cure("write the file in UTF-8")
+            Rejection::new(Reason::FieldInvalid).problem(problem).cure("write the file in UTF-8")
         })?;
         if text.starts_with('\u{feff}') {
             let problem = "begins with a byte order mark, which only the first line of a file may";
-            return Err(Fault::new(Reason::FieldInvalid).problem(problem).cure("remove it"));
+            return Err(Rejection::new(Reason::FieldInvalid).problem(problem).cure("remove it"));
         }
         let text = text.trim_matches(SPACE);
         let members = Members::read(text, &NAMES, "")?;
         let [id, collection, evidence, _] = members.values;
         let (id, collection) = (string(id, "id")?, string(collection, "collection")?);
-        let id = SubjectId::parse(&id).map_err(|why| Fault::id("id", why))?;
+        let id = SubjectId::parse(&id).map_err(|why| Rejection::id("id", why))?;
         let collection =
-            Collection::parse(&collection).map_err(|why| Fault::id("collection", why))?;
+            Collection::parse(&collection).map_err(|why| Rejection::id("collection", why))?;
         let evidence = items(evidence)?;
         let body = match members.without.and_then(|cut| Some((text.get(..cut.start)?, cut))) {
             Some((before, cut)) => {
@@ -80,12 +80,12 @@ impl<'a> JsonLine<'a> {
     }
 }
 
-fn items(value: Option<&RawValue>) -> Result<Vec<Evidence>, Fault> {
-    let value = value.ok_or_else(|| Fault::new(Reason::FieldMissing).field("evidence"))?;
+fn items(value: Option<&RawValue>) -> Result<Vec<Evidence>, Rejection> {
+    let value = value.ok_or_else(|| Rejection::new(Reason::FieldMissing).field("evidence"))?;
     let items: Vec<&RawValue> = serde_json::from_str(value.get())
         .map_err(|_| invalid("evidence").problem("is not a list"))?;
     if items.len() > limits::EVIDENCE_ITEMS_MAX {
-        let fault = Fault::new(Reason::TooManyItems).field("evidence");
+        let fault = Rejection::new(Reason::TooManyItems).field("evidence");
         return Err(fault.with(terms::Detail::Limit, limits::EVIDENCE_ITEMS_MAX));
     }
     let item = |(n, item): (usize, &&RawValue)| {
@@ -98,8 +98,8 @@ fn items(value: Option<&RawValue>) -> Result<Vec<Evidence>, Fault> {
 }
 
 /// The text of a member that must be a string.
-fn string(value: Option<&RawValue>, path: &str) -> Result<String, Fault> {
-    let missing = || Fault::new(Reason::FieldMissing).field(path.to_owned());
+fn string(value: Option<&RawValue>, path: &str) -> Result<String, Rejection> {
+    let missing = || Rejection::new(Reason::FieldMissing).field(path.to_owned());
     let text = value.ok_or_else(missing)?.get();
     serde_json::from_str(text).map_err(|_| {
         let (problem, cure) = match text.as_bytes().first() {
@@ -111,8 +111,8 @@ fn string(value: Option<&RawValue>, path: &str) -> Result<String, Fault> {
     })
 }
 
-fn invalid(path: &str) -> Fault {
-    let fault = Fault::new(Reason::FieldInvalid);
+fn invalid(path: &str) -> Rejection {
+    let fault = Rejection::new(Reason::FieldInvalid);
     if path.is_empty() { fault } else { fault.field(path.to_owned()) }
 }
 
@@ -128,7 +128,7 @@ struct Members<'a, const N: usize> {
 
 impl<'a, const N: usize> Members<'a, N> {
     /// Reads the object that is the text; `path` is where that stands in its line.
-    fn read(text: &'a str, names: &[&'static str; N], path: &str) -> Result<Self, Fault> {
+    fn read(text: &'a str, names: &[&'static str; N], path: &str) -> Result<Self, Rejection> {
         let mut json = serde_json::Deserializer::from_str(text);
         let members = json.deserialize_map(Reader { text, names }).and_then(|members| {
             json.end()?;

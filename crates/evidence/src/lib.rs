@@ -13,7 +13,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use atlas::{COUNTRIES_VERSION, Disputed, EvidenceKind, Finding, Findings, RegionMap};
-use terms::{Detail, Fault, Pii, Reason, limits};
+use terms::{Detail, Pii, Reason, Rejection, limits};
 
 pub use ip::{DatabaseRefused, DatabaseVersion};
 pub use json_line::JsonLine;
@@ -38,7 +38,7 @@ impl Evidence {
     ///
     /// # Errors
     /// `EVIDENCE_KIND_UNKNOWN`.
-    pub fn read(n: usize, kind_name: &str, value: String) -> Result<Self, Fault> {
+    pub fn read(n: usize, kind_name: &str, value: String) -> Result<Self, Rejection> {
         let kind = kind(kind_name, format!("evidence[{n}].kind"))?;
         Ok(Self { kind, value: Pii::new(value) })
     }
@@ -136,7 +136,7 @@ impl Sources {
         map: &RegionMap,
         items: &[(EvidenceKind, &str)],
         beside: &Findings,
-    ) -> Result<Findings, Fault> {
+    ) -> Result<Findings, Rejection> {
         too_many(items.len(), "evidence")?;
         let mut findings = beside.clone();
         let mut disputes = Vec::new();
@@ -145,7 +145,7 @@ impl Sources {
             let read = self.says(map, *kind, value).map_err(|wrong| match wrong {
                 Wrong::Form(problem) => malformed(field(), problem),
                 Wrong::Database => {
-                    Fault::new(Reason::Internal).problem("the IP database is damaged")
+                    Rejection::new(Reason::Internal).problem("the IP database is damaged")
                 }
             })?;
             match read {
@@ -253,7 +253,7 @@ const COUNTRY: &str =
 ///
 /// # Errors
 /// `TOO_MANY_ITEMS`, and `EVIDENCE_MALFORMED` with the field `findings[i].country`.
-pub fn findings_sent(items: &[(EvidenceKind, &str)]) -> Result<Findings, Fault> {
+pub fn findings_sent(items: &[(EvidenceKind, &str)]) -> Result<Findings, Rejection> {
     too_many(items.len(), "findings")?;
     let mut findings = Findings::new();
     for (n, (kind, code)) in items.iter().enumerate() {
@@ -268,29 +268,29 @@ pub fn findings_sent(items: &[(EvidenceKind, &str)]) -> Result<Findings, Fault> 
 ///
 /// # Errors
 /// `EVIDENCE_KIND_UNKNOWN`.
-pub fn kind(name: &str, field: impl Into<String>) -> Result<EvidenceKind, Fault> {
+pub fn kind(name: &str, field: impl Into<String>) -> Result<EvidenceKind, Rejection> {
     EvidenceKind::parse(name)
-        .ok_or_else(|| Fault::new(Reason::EvidenceKindUnknown).field(field.into()))
+        .ok_or_else(|| Rejection::new(Reason::EvidenceKindUnknown).field(field.into()))
 }
 
-fn malformed(field: String, problem: &'static str) -> Fault {
-    Fault::new(Reason::EvidenceMalformed).field(field).problem(problem)
+fn malformed(field: String, problem: &'static str) -> Rejection {
+    Rejection::new(Reason::EvidenceMalformed).field(field).problem(problem)
 }
 
 /// That a value lies in an area that nobody has decided. Which area is not said: it tells where
 /// the person is.
-fn disputed(field: String, area: &Disputed) -> Fault {
+fn disputed(field: String, area: &Disputed) -> Rejection {
     let claims: Vec<&str> = area.claims().iter().map(|country| country.as_str()).collect();
     let problem = "lies in an area that several countries claim, and the map has not decided it";
-    let fault = Fault::new(Reason::JurisdictionDisputed).field(field).problem(problem);
+    let fault = Rejection::new(Reason::JurisdictionDisputed).field(field).problem(problem);
     fault.with(Detail::Conflicting, claims.join(","))
 }
 
-fn too_many(items: usize, field: &'static str) -> Result<(), Fault> {
+fn too_many(items: usize, field: &'static str) -> Result<(), Rejection> {
     if items <= limits::EVIDENCE_ITEMS_MAX { Ok(()) } else { Err(full(field)) }
 }
 
-fn full(field: &'static str) -> Fault {
-    let fault = Fault::new(Reason::TooManyItems).field(field);
+fn full(field: &'static str) -> Rejection {
+    let fault = Rejection::new(Reason::TooManyItems).field(field);
     fault.with(Detail::Limit, limits::EVIDENCE_ITEMS_MAX)
 }

@@ -2,7 +2,7 @@
 
 use atlas::{EvidenceKind, Finding, Findings, RegionMap};
 use evidence::{DatabaseRefused, Evidence, Sources, findings_sent, kind};
-use terms::{Detail, Fault, Pii, Reason};
+use terms::{Detail, Pii, Reason, Rejection};
 
 fn sources() -> Sources {
     let database = include_bytes!("../../../tests/evidence/ip-country.mmdb");
@@ -15,7 +15,7 @@ fn map() -> RegionMap {
     RegionMap::parse(MAP).expect("a sound map")
 }
 
-fn say(sources: &Sources, kind: EvidenceKind, value: &str) -> Result<Vec<String>, Fault> {
+fn say(sources: &Sources, kind: EvidenceKind, value: &str) -> Result<Vec<String>, Rejection> {
     let findings = sources.findings(&map(), &[(kind, value)], &Findings::new())?;
     Ok(findings.iter().map(|f| format!("{} {}", f.kind(), f.code())).collect())
 }

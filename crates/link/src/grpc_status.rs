@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use terms::{CallId, Code, Detail, Fault, Retry};
+use terms::{CallId, Code, Detail, Rejection, Retry};
 use tonic::Status;
 use tonic_types::{ErrorDetails, StatusExt as _};
 
@@ -18,7 +18,7 @@ const DELAY_EXHAUSTED: Duration = Duration::from_millis(100);
 const DELAY_UNAVAILABLE: Duration = Duration::from_millis(500);
 
 /// What the caller reads.
-pub fn status(fault: &Fault, call: CallId) -> Status {
+pub fn status(fault: &Rejection, call: CallId) -> Status {
     let mut metadata = HashMap::with_capacity(2 + fault.details.len());
     for (key, value) in &fault.details {
         metadata.insert(key.as_str().to_owned(), value.clone());
@@ -38,7 +38,7 @@ pub fn status(fault: &Fault, call: CallId) -> Status {
 }
 
 /// When to send the same request again, if that is of use.
-fn delay(fault: &Fault) -> Option<Duration> {
+fn delay(fault: &Rejection) -> Option<Duration> {
     let usual = match (fault.reason.retry(), fault.reason.code()) {
         (Retry::SameRequestId, Code::Unavailable) => DELAY_UNAVAILABLE,
         (Retry::SameRequestId, Code::ResourceExhausted) => DELAY_EXHAUSTED,

@@ -77,7 +77,7 @@ pub fn server(server: Server) -> Server<Stack<GrpcOnlyLayer, Identity>> {
 // === a "no" on the wire ===
 
 /// A fault as it travels from a shard.
-pub fn to_wire(fault: &terms::Fault) -> proto::Fault {
+pub fn to_wire(fault: &terms::Rejection) -> proto::Fault {
     let text = |text: &Option<Cow<'static, str>>| text.as_deref().unwrap_or_default().to_owned();
     let detail = |(key, value): &(Detail, String)| (key.as_str().to_owned(), value.clone());
     proto::Fault {
@@ -91,20 +91,26 @@ pub fn to_wire(fault: &terms::Fault) -> proto::Fault {
 
 /// A fault as it arrives at a gateway. A reason that this version does not know becomes
 /// [`Reason::Internal`]; keys that it does not know, and texts over 512 bytes, are dropped.
-pub fn from_wire(fault: proto::Fault) -> terms::Fault {
+pub fn from_wire(fault: proto::Fault) -> terms::Rejection {
     let proto::Fault { reason, field, problem, cure, mut details } = fault;
     let text = |text: String| {
         (!text.is_empty() && text.len() <= TEXT_BYTES_MAX).then_some(Cow::Owned(text))
     };
     let Some(reason) = Reason::parse(&reason) else {
-        return terms::Fault::new(Reason::Internal);
+        return terms::Rejection::new(Reason::Internal);
     };
     let details = Detail::ALL
         .iter()
         .filter_map(|key| details.remove_entry(key.as_str()).map(|(_, value)| (*key, value)))
         .filter(|(_, value)| value.len() <= DETAIL_BYTES_MAX)
         .collect();
-    terms::Fault { reason, field: text(field), problem: text(problem), cure: text(cure), details }
+    terms::Rejection {
+        reason,
+        field: text(field),
+        problem: text(problem),
+        cure: text(cure),
+        details,
+    }
 }
 
 // === frames ===
@@ -160,7 +166,7 @@ pub enum FromShard {
     /// That it has taken another map.
     Map(proto::MapRef),
     /// That it takes nothing more. Replies to what is in flight may follow.
-    Goodbye(terms::Fault),
+    Goodbye(terms::Rejection),
 }
 
 impl Part for FromShard {
@@ -378,7 +384,7 @@ mod tests {
         frames.next().await.unwrap();
         let reply = |id| FromShard::Reply(proto::Reply { id, outcome: None }, None);
         assert!(queue.send(reply(1)).await.is_ok());
-        let fault = terms::Fault::new(Reason::ShuttingDown);
+        let fault = terms::Rejection::new(Reason::ShuttingDown);
         assert!(queue.send(FromShard::Goodbye(fault)).await.is_ok());
         assert!(queue.send(reply(2)).await.is_ok());
         let frame = frames.next().await.unwrap();
@@ -395,7 +401,7 @@ mod tests {
         let reply = |id, of: u32| {
             let permit = std::sync::Arc::clone(&room).try_acquire_many_owned(of).unwrap();
             // An answer of another size than its permit: nobody computes the size again.
-            let fault = to_wire(&terms::Fault::new(Reason::ShardBusy));
+            let fault = to_wire(&terms::Rejection::new(Reason::ShardBusy));
             let outcome = Some(proto::reply::Outcome::Fault(fault));
             FromShard::Reply(proto::Reply { id, outcome }, Some(permit))
         };
@@ -476,25 +482,25 @@ mod tests {
     #[test]
     fn every_fault_survives_the_way() {
         for reason in Reason::ALL {
-            let mut fault = terms::Fault::new(*reason).field("etag").problem("p").cure("c");
+            let mut fault = terms::Rejection::new(*reason).field("etag").problem("p").cure("c");
             for key in Detail::ALL {
                 fault = fault.with(*key, "7");
             }
             assert_eq!(from_wire(to_wire(&fault)), fault);
-            let bare = terms::Fault::new(*reason);
+            let bare = terms::Rejection::new(*reason);
             assert_eq!(from_wire(to_wire(&bare)), bare);
         }
     }
 
     #[test]
     fn what_is_not_known_is_not_passed_on() {
-        let mut odd = to_wire(&terms::Fault::new(Reason::NoRegion).with(Detail::Region, "x"));
+        let mut odd = to_wire(&terms::Rejection::new(Reason::NoRegion).with(Detail::Region, "x"));
         odd.details.insert("subject".to_owned(), "anna".to_owned());
         odd.details.insert("version".to_owned(), "v".repeat(DETAIL_BYTES_MAX + 1));
         odd.problem = "p".repeat(TEXT_BYTES_MAX + 1);
         let fault = from_wire(odd.clone());
-        assert_eq!(fault, terms::Fault::new(Reason::NoRegion).with(Detail::Region, "x"));
+        assert_eq!(fault, terms::Rejection::new(Reason::NoRegion).with(Detail::Region, "x"));
         odd.reason = "NEWER_REASON".to_owned();
-        assert_eq!(from_wire(odd), terms::Fault::new(Reason::Internal));
+        assert_eq!(from_wire(odd), terms::Rejection::new(Reason::Internal));
     }
 }

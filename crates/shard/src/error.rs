@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use terms::{Fault, Reason};
+use terms::{Reason, Rejection};
 
 /// A shard that cannot start, or must stop. Each names what an operator at 3 a.m. needs.
 #[derive(Debug, thiserror::Error)]
@@ -140,7 +140,7 @@ pub enum Error {
     },
     /// The map, or its signatures, are not what this shard can start with.
     #[error("region map: {0}")]
-    MapRefused(Box<Fault>),
+    MapRefused(Box<Rejection>),
     /// The store has lost what was signed, or holds something else.
     #[error(
         "the store has lost acknowledged data: {what}. Restore it, or accept the loss with `bailiwick shard recover --accept-loss`"
@@ -151,7 +151,7 @@ pub enum Error {
     },
     /// The file of checkpoints is missing or cannot be read.
     #[error("checkpoint file {}: {why}. Restore it, or open a new log period with `bailiwick shard recover --accept-loss`", path.display())]
-    Anchor {
+    CheckpointFile {
         /// Which.
         path: PathBuf,
         /// Why.
@@ -184,10 +184,10 @@ impl From<crate::store::codec::Malformed> for Error {
 }
 
 /// What a caller is told of it, which names no file.
-impl From<Error> for Fault {
+impl From<Error> for Rejection {
     fn from(error: Error) -> Self {
         if let Error::Engine(error) = error {
-            return error.into_fault();
+            return error.into_rejection();
         }
         let Error::Damaged(rows) = error else { return Self::new(Reason::Internal) };
         Self::new(Reason::StoredDataDamaged)
@@ -196,14 +196,14 @@ impl From<Error> for Fault {
 }
 
 /// What a failed call of the engine means for whoever asked.
-pub(crate) trait IntoFault {
+pub(crate) trait IntoRejection {
     /// The answer, which names no file.
-    fn into_fault(self) -> Fault;
+    fn into_rejection(self) -> Rejection;
 }
 
-impl IntoFault for engine::Error {
-    fn into_fault(self) -> Fault {
-        Fault::new(match self {
+impl IntoRejection for engine::Error {
+    fn into_rejection(self) -> Rejection {
+        Rejection::new(match self {
             Self::Damaged { .. } => Reason::StoredDataDamaged,
             Self::Full { .. } => Reason::DiskReserve,
             // The disk, or a limit of the process, may say yes the next time; and a store that is

@@ -31,7 +31,7 @@ pub use clock::{clock_ahead, confirm_clock};
 pub use error::Error;
 pub use log::verifier_keys::LogKey;
 pub use log::witness::Witness;
-pub use settings::{LogSettings, Outside, Settings};
+pub use settings::{Environment, LogSettings, Settings};
 pub use startup::init::{Initialised, init};
 pub use startup::inspect::{Inspected, inspect};
 pub use startup::recover::{Recovered, recover};

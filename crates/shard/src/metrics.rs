@@ -120,7 +120,7 @@ impl Metrics {
         self.map_epoch.set(i64::try_from(epoch).unwrap_or(i64::MAX));
     }
 
-    /// Counts what the fence refused; whatever else is refused is none of its business.
+    /// AccessCounters what the fence refused; whatever else is refused is none of its business.
     pub(crate) fn refused(&self, reason: Reason) {
         let counters = [
             (Reason::EgressNotCovered, &self.egress_refused),

@@ -6,18 +6,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use atlas::{Country, RegionMap};
 use engine::Engine;
 use quick_cache::sync::Cache;
-use terms::{Entropy, Fault, Reason, RegionId, ShardId, Slot, UnixMillis};
+use terms::{Entropy, Reason, RegionId, Rejection, ShardId, Slot, UnixMillis};
 
 use crate::Error;
 use crate::clock::GuardedClock;
 use crate::metrics::Metrics;
 use crate::store::keyring::Keyring;
-use crate::store::keys::{Namer, Owner, Tag};
+use crate::store::keys::{KeyLayout, Owner, Tag};
 use crate::store::record::{Address, Head, Stored};
 use crate::store::region_maps::InForce;
 use crate::store::subject::Subject;
 use link::ops::admin_http::Health;
-use link::ops::log_throttle::Refusals;
+use link::ops::log_throttle::LogThrottle;
 
 /// Subjects kept open in memory, with their keys.
 pub(crate) const SUBJECTS_CACHED_MAX: usize = 65_536;
@@ -32,7 +32,7 @@ pub(crate) struct Node {
     pub(crate) in_force: InForce,
     pub(crate) engine: Box<dyn Engine>,
     pub(crate) keyring: Box<dyn Keyring>,
-    pub(crate) namer: Namer,
+    pub(crate) namer: KeyLayout,
     pub(crate) clock: GuardedClock,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) origin: Arc<str>,
@@ -45,9 +45,9 @@ pub(crate) struct Node {
     pub(crate) metrics: Metrics,
     /// Where a gateway inside the territory takes calls, by the region's annex.
     pub(crate) ingress: Option<String>,
-    pub(crate) refusals: Refusals,
+    pub(crate) refusals: LogThrottle,
     /// Lines about what the shard itself cannot do.
-    pub(crate) troubles: Refusals,
+    pub(crate) troubles: LogThrottle,
     pub(crate) health: Health,
     /// The time of the last commit, in milliseconds: time here never falls below it.
     pub(crate) committed: AtomicU64,
@@ -100,7 +100,7 @@ impl Node {
     }
 
     /// Logs that a call met a mistake of ours, or a row that is not what was stored.
-    pub(crate) fn report(&self, fault: &Fault) {
+    pub(crate) fn report(&self, fault: &Rejection) {
         // A placement that is not admitted, with a problem: the second check, not a stale gateway.
         let own = matches!(fault.reason, Reason::Internal | Reason::StoredDataDamaged)
             || (fault.reason == Reason::PlacementNotAdmitted && fault.problem.is_some());

@@ -3,24 +3,24 @@
 //! **Architecture invariant:** this crate knows nothing of storage, network, law or files.
 //! Everybody may import it, so whatever enters here enters everywhere: keep it small.
 
-mod fault;
+mod environment;
 mod hidden;
 mod ids;
 pub mod limits;
-mod outside;
 pub mod pem;
 mod pii;
 mod reason;
+mod rejection;
 mod rounded;
 mod slot;
 
-pub use fault::{Detail, Fault};
+pub use environment::{Clock, Entropy, EntropyFailed, UnixMillis, jittered};
 pub use hidden::{escape_hidden, is_hidden};
 pub use ids::{
     CallId, Collection, InvalidId, RecordKey, RegionId, RequestId, ShardId, SubjectId, TenantId,
 };
-pub use outside::{Clock, Entropy, EntropyFailed, UnixMillis, jittered};
 pub use pii::Pii;
 pub use reason::{Code, Reason, Retry};
+pub use rejection::{Detail, Rejection};
 pub use rounded::Rounded;
 pub use slot::{SLOTS, Slot};

@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::Args;
 use client::{Client, Error, Settings, api, derived_request_id};
 use evidence::JsonLine;
-use terms::Fault;
+use terms::Rejection;
 use tokio::sync::mpsc;
 
 use crate::commands::{Exit, Failure, GATEWAY, access, proto};
@@ -56,7 +56,7 @@ pub(crate) struct Options {
 /// A line on its way in: its number, and the request that it is, or what is wrong with it.
 struct Line {
     number: usize,
-    request: Result<api::PutRecordRequest, Fault>,
+    request: Result<api::PutRecordRequest, Rejection>,
 }
 
 /// The gateway that takes the lines.

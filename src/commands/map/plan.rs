@@ -7,7 +7,7 @@ use atlas::{Date, Expectations, Findings, Given, Person, Plan as Planned, Region
 use clap::Args;
 use client::api;
 use evidence::Sources;
-use terms::{Fault, Reason, Rounded};
+use terms::{Reason, Rejection, Rounded};
 
 use crate::commands::map::live::Asked;
 use crate::commands::map::{Exit, Failure, Packs, day, files, terminal, today};
@@ -200,17 +200,17 @@ pub(super) fn test(options: &Test) -> Result<(), Failure> {
 }
 
 /// What a person's evidence says, under the map.
-fn findings(person: &Person, map: &RegionMap, sources: &Sources) -> Result<Findings, Fault> {
+fn findings(person: &Person, map: &RegionMap, sources: &Sources) -> Result<Findings, Rejection> {
     let (mut found, mut raw) = (Findings::new(), Vec::new());
     for given in &person.evidence {
         match given {
             Given::Finding(finding) => {
-                found.insert(*finding).map_err(|_| Fault::new(Reason::TooManyItems))?;
+                found.insert(*finding).map_err(|_| Rejection::new(Reason::TooManyItems))?;
             }
             Given::Raw { kind, value } => raw.push((*kind, value.as_str())),
         }
     }
     let more = sources.findings(map, &raw, &found)?;
-    found.merge(&more).map_err(|_| Fault::new(Reason::TooManyItems))?;
+    found.merge(&more).map_err(|_| Rejection::new(Reason::TooManyItems))?;
     Ok(found)
 }

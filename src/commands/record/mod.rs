@@ -12,7 +12,7 @@ use client::{Access, Client, Error, Ingress, Settings, Written, api, new_request
 use evidence::Evidence;
 use link::host::clock::SystemEntropy;
 use terms::limits::{BODY_BYTES_MAX, DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX};
-use terms::{Fault, RequestId};
+use terms::{Rejection, RequestId};
 
 pub(crate) use show::{refusal_text, why};
 
@@ -209,7 +209,7 @@ fn failure(common: &Common, error: &Error) -> Failure {
 }
 
 /// What is wrong before anything was sent, shown like a gateway's own "no".
-fn not_sent(json: bool, fault: &Fault) -> Failure {
+fn not_sent(json: bool, fault: &Rejection) -> Failure {
     Failure::said(Exit::Failed, show::fault(json, fault))
 }
 
@@ -273,7 +273,7 @@ impl PutOptions {
     fn request(&self, json: bool) -> Result<api::PutRecordRequest, Failure> {
         let item =
             |(n, given): (usize, &Given)| Evidence::read(n, &given.kind, given.value.clone());
-        let items: Result<Vec<Evidence>, Fault> =
+        let items: Result<Vec<Evidence>, Rejection> =
             self.evidence.iter().enumerate().map(item).collect();
         Ok(api::PutRecordRequest {
             subject: self.common.subject(),

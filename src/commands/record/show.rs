@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use client::{Error, Proof, Refused, Written, api};
 use serde_json::{Map, Value, json};
-use terms::Fault;
+use terms::Rejection;
 
 use crate::commands::record::PutOptions;
 use crate::commands::{Failure, access};
@@ -115,7 +115,7 @@ pub(super) fn error(json: bool, gateway: &str, error: &Error) -> String {
 }
 
 /// The same for what was not even sent.
-pub(super) fn fault(json: bool, fault: &Fault) -> String {
+pub(super) fn fault(json: bool, fault: &Rejection) -> String {
     let refused = Refused {
         reason: fault.reason.as_str().to_owned(),
         message: fault.message(),

@@ -219,7 +219,7 @@ pub(crate) const BANS: &[Ban] = &[
             "crates/link/src/grpc_status.rs",
             "crates/wire/src/status_check.rs",
         ]),
-        "a Status is built in link/grpc_status.rs and in the gateway, from a terms::Fault, and where one \
+        "a Status is built in link/grpc_status.rs and in the gateway, from a terms::Rejection, and where one \
          cannot be decoded",
         "use tonic::Status as S; S::internal(x);",
     ),

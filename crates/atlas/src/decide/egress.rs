@@ -2,7 +2,7 @@
 //! ruling is: who stands where, and on what day, are arguments.
 
 use smallvec::SmallVec;
-use terms::{Collection, Detail, Fault, Reason};
+use terms::{Collection, Detail, Reason, Rejection};
 
 use crate::{
     Attachment, Constraint, Country, Date, Ingress, Jurisdiction, Moment, RegionMap, StatutePack,
@@ -19,18 +19,18 @@ impl Barred {
     }
 
     /// That a read was forbidden, for whoever asked.
-    pub fn egress_fault(&self) -> Fault {
+    pub fn egress_fault(&self) -> Rejection {
         self.fault(Reason::EgressNotCovered)
     }
 
     /// That a write came in by the wrong gateway. Where the right one is, the annex says.
-    pub fn ingress_fault(&self) -> Fault {
+    pub fn ingress_fault(&self) -> Rejection {
         self.fault(Reason::WrongIngress)
     }
 
-    fn fault(&self, reason: Reason) -> Fault {
+    fn fault(&self, reason: Reason) -> Rejection {
         let all: Vec<&str> = self.0.iter().map(|jurisdiction| jurisdiction.as_str()).collect();
-        Fault::new(reason).with(Detail::Conflicting, all.join(","))
+        Rejection::new(reason).with(Detail::Conflicting, all.join(","))
     }
 
     fn of(barring: impl Iterator<Item = Jurisdiction>) -> Result<(), Self> {

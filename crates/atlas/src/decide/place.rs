@@ -55,7 +55,7 @@ struct Claim {
 type Claims = SmallVec<[Claim; 4]>;
 
 /// What the steps settle, as they go.
-struct Settling<'a> {
+struct PlacementSolver<'a> {
     map: &'a RegionMap,
     question: &'a Question<'a>,
     claims: Claims,
@@ -73,7 +73,7 @@ pub(crate) fn settle(
 ) -> Outcome {
     let claims = claims(attachments);
     let jurisdictions: Jurisdictions = claims.iter().map(|claim| claim.jurisdiction).collect();
-    let mut settling = Settling { map, question, claims, clauses: SmallVec::new() };
+    let mut settling = PlacementSolver { map, question, claims, clauses: SmallVec::new() };
     let collection = question.collection.clone();
     let settled = match abroad {
         Some(pack) => Err(Why::CitizenAbroad(pack)),
@@ -132,7 +132,7 @@ impl Claim {
     }
 }
 
-impl<'a> Settling<'a> {
+impl<'a> PlacementSolver<'a> {
     fn steps(
         &mut self,
         facts: &Facts,

@@ -1,7 +1,7 @@
 //! Why a record may not be stored, and what would cure it.
 
 use smallvec::SmallVec;
-use terms::{Collection, Detail, Fault, Reason};
+use terms::{Collection, Detail, Reason, Rejection};
 
 use crate::decide::place::{Jurisdictions, join};
 use crate::{Country, Epoch, Jurisdiction, StatutePack};
@@ -144,7 +144,7 @@ impl Refusal {
     }
 }
 
-impl From<&Refusal> for Fault {
+impl From<&Refusal> for Rejection {
     fn from(refusal: &Refusal) -> Self {
         let conflicting = refusal.conflicting();
         let list =

@@ -2,7 +2,7 @@
 //! has the same answer.
 
 use smallvec::SmallVec;
-use terms::{Collection, Fault, Reason, TenantId};
+use terms::{Collection, Reason, Rejection, TenantId};
 
 use crate::decide::place;
 use crate::geo::country::Countries;
@@ -31,7 +31,7 @@ pub struct Question<'a> {
 #[error("the region map declares no such collection")]
 pub struct UnknownCollection;
 
-impl From<UnknownCollection> for Fault {
+impl From<UnknownCollection> for Rejection {
     fn from(_: UnknownCollection) -> Self {
         Self::new(Reason::CollectionUnknown).field("collection")
     }
@@ -39,7 +39,7 @@ impl From<UnknownCollection> for Fault {
 
 /// Why a law attaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Because {
+enum AttachReason {
     Citizen,
     CitizenAbroad,
     CitizenshipUnknown,
@@ -56,7 +56,7 @@ pub struct Attachment {
     constraint: Constraint,
     ingress: Ingress,
     kinds: Kinds,
-    because: Because,
+    because: AttachReason,
 }
 
 /// A placement, or the refusal of one.
@@ -118,7 +118,7 @@ pub fn decide(map: &RegionMap, question: &Question<'_>) -> Result<Ruling, Unknow
             let Some(because) = attach(statute, (trigger, constraint), &facts, established) else {
                 continue;
             };
-            if because == Because::CitizenAbroad
+            if because == AttachReason::CitizenAbroad
                 && statute.citizens_abroad() == CitizensAbroad::Refuse
             {
                 abroad = abroad.or_else(|| Some(statute.pack()));
@@ -143,18 +143,20 @@ fn attach(
     (trigger, constraint): (Trigger, Constraint),
     facts: &Facts,
     established: Option<Countries>,
-) -> Option<Because> {
+) -> Option<AttachReason> {
     let members = statute.jurisdiction().members();
     let meets = |countries: Countries| !countries.and(members).is_empty();
     let placed = facts.resident.or(facts.present);
     match trigger {
         Trigger::Citizen if meets(facts.citizen) => {
             if facts.resident.is_empty() || meets(placed) {
-                return Some(Because::Citizen);
+                return Some(AttachReason::Citizen);
             }
             match statute.citizens_abroad() {
                 CitizensAbroad::Ignore => None,
-                CitizensAbroad::Attach | CitizensAbroad::Refuse => Some(Because::CitizenAbroad),
+                CitizensAbroad::Attach | CitizensAbroad::Refuse => {
+                    Some(AttachReason::CitizenAbroad)
+                }
             }
         }
         Trigger::Citizen if facts.citizenship_known => None,
@@ -164,16 +166,15 @@ fn attach(
                 UnknownCitizenship::Territory => placed,
                 UnknownCitizenship::Never => Countries::EMPTY,
             };
-            meets(hints).then_some(Because::CitizenshipUnknown)
+            meets(hints).then_some(AttachReason::CitizenshipUnknown)
         }
-        Trigger::Located if meets(placed) => Some(Because::Located),
+        Trigger::Located if meets(placed) => Some(AttachReason::Located),
         // Contacts count only where nothing is known of residence and presence: see `Facts::of`.
-        Trigger::Located => {
-            (meets(facts.contact) && constraint != Constraint::Mirror).then_some(Because::Reached)
-        }
+        Trigger::Located => (meets(facts.contact) && constraint != Constraint::Mirror)
+            .then_some(AttachReason::Reached),
         Trigger::Operator => match established {
-            None => Some(Because::TenantUnknown),
-            Some(countries) => meets(countries).then_some(Because::Established),
+            None => Some(AttachReason::TenantUnknown),
+            Some(countries) => meets(countries).then_some(AttachReason::Established),
         },
     }
 }
@@ -237,7 +238,7 @@ impl Kinds {
 
 // === impl Attachment ===
 
-impl Because {
+impl AttachReason {
     /// The kinds of evidence behind it.
     fn kinds(self, findings: &Findings, facts: &Facts, jurisdiction: Jurisdiction) -> Kinds {
         let speaks = |aspect| match self {
@@ -296,19 +297,19 @@ impl Attachment {
         let place = self.jurisdiction();
         let kinds = self.kinds;
         match self.because {
-            Because::Citizen => format!("citizen of {place} ({kinds})"),
-            Because::CitizenAbroad => {
+            AttachReason::Citizen => format!("citizen of {place} ({kinds})"),
+            AttachReason::CitizenAbroad => {
                 format!("citizen of {place} ({kinds}), with residence elsewhere")
             }
-            Because::CitizenshipUnknown => {
+            AttachReason::CitizenshipUnknown => {
                 format!("citizenship is not known, and {kinds} points to {place}")
             }
-            Because::Located => format!("lives or is in {place} ({kinds})"),
-            Because::Reached => {
+            AttachReason::Located => format!("lives or is in {place} ({kinds})"),
+            AttachReason::Reached => {
                 format!("nothing says where the person lives or is, and {kinds} points to {place}")
             }
-            Because::Established => format!("the tenant is established in {place}"),
-            Because::TenantUnknown => format!(
+            AttachReason::Established => format!("the tenant is established in {place}"),
+            AttachReason::TenantUnknown => format!(
                 "the map does not say where the tenant is established, so {place} is taken as one"
             ),
         }

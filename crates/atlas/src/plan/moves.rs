@@ -193,7 +193,7 @@ impl Answer {
             return Self::Refused(Reason::NotPermitted, None);
         }
         match decide(map, question) {
-            Err(unknown) => Self::Refused(terms::Fault::from(unknown).reason, None),
+            Err(unknown) => Self::Refused(terms::Rejection::from(unknown).reason, None),
             Ok(ruling) => match ruling.outcome() {
                 Outcome::Placed(_) => Self::Placed(ruling),
                 Outcome::Refused(refusal) => Self::Refused(refusal.reason(), Some(ruling)),

@@ -13,7 +13,7 @@
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
-use terms::{Fault, Reason};
+use terms::{Reason, Rejection};
 
 use crate::law::intern::intern_unsigned;
 use crate::map::digest_text;
@@ -50,7 +50,7 @@ pub struct SignedMap {
 
 /// A map whose signatures are good, and who gave them.
 #[derive(Debug, Clone)]
-pub struct SealedMap {
+pub struct VerifiedMap {
     /// The map.
     pub map: Arc<RegionMap>,
     /// The names of the keys that signed it.
@@ -88,9 +88,9 @@ impl SignedMap {
     pub fn open(
         &self,
         signed_by: impl FnOnce(&str) -> Option<(String, Vec<String>)>,
-    ) -> Result<SealedMap, Fault> {
+    ) -> Result<VerifiedMap, Rejection> {
         self.bounded()?;
-        let unsigned = || Fault::new(Reason::MapUnsigned).field("map.note");
+        let unsigned = || Rejection::new(Reason::MapUnsigned).field("map.note");
         let (signed, by) = signed_by(&self.note).ok_or_else(unsigned)?;
         let digest: [u8; 32] = Sha256::digest(&self.text).into();
         if signed.lines().nth(3) != Some(&digest_text(&digest)) {
@@ -100,14 +100,14 @@ impl SignedMap {
         if signed != statement(&map) {
             return Err(unsigned().problem("the signatures are over something else"));
         }
-        Ok(SealedMap { map: Arc::new(map), by })
+        Ok(VerifiedMap { map: Arc::new(map), by })
     }
 
     /// Checks the map for a day, with the packs that came with it: see [`crate::check`].
     ///
     /// # Errors
     /// `MAP_INVALID` when a pack cannot be read.
-    pub fn check(&self, as_of: Date) -> Result<Checked, Fault> {
+    pub fn check(&self, as_of: Date) -> Result<Checked, Rejection> {
         self.bounded()?;
         Ok(check(&self.text, &[], as_of, &self.packs(intern_unsigned)?))
     }
@@ -129,11 +129,11 @@ impl SignedMap {
     ///
     /// # Errors
     /// `MAP_INVALID` when it has more than [`SIGNED_MAP_BYTES_MAX`].
-    pub fn bounded(&self) -> Result<(), Fault> {
+    pub fn bounded(&self) -> Result<(), Rejection> {
         if self.bytes() <= SIGNED_MAP_BYTES_MAX {
             return Ok(());
         }
-        let fault = Fault::new(Reason::MapInvalid).field("map");
+        let fault = Rejection::new(Reason::MapInvalid).field("map");
         let fault = fault.problem("the map with its packs is too large to travel");
         Err(fault.with(terms::Detail::Limit, SIGNED_MAP_BYTES_MAX))
     }
@@ -148,14 +148,14 @@ impl SignedMap {
     ///
     /// # Errors
     /// `MAP_INVALID`, with the first mistake; `bailiwick map check` says all of them.
-    pub fn read(&self) -> Result<RegionMap, Fault> {
+    pub fn read(&self) -> Result<RegionMap, Rejection> {
         self.bounded()?;
         self.read_with(intern_unsigned)
     }
 
-    fn read_with(&self, keep: Keep) -> Result<RegionMap, Fault> {
+    fn read_with(&self, keep: Keep) -> Result<RegionMap, Rejection> {
         let invalid =
-            |problem: String| Fault::new(Reason::MapInvalid).field("map.text").problem(problem);
+            |problem: String| Rejection::new(Reason::MapInvalid).field("map.text").problem(problem);
         let packs = self.packs(keep)?;
         RegionMap::parse_carrying(&self.text, &packs).map_err(|wrong| {
             let more = wrong.len().saturating_sub(1);
@@ -165,8 +165,8 @@ impl SignedMap {
     }
 
     /// The packs that came with the map and are named by it, beside those of this program.
-    fn packs(&self, keep: Keep) -> Result<Vec<&'static StatutePack>, Fault> {
-        let invalid = || Fault::new(Reason::MapInvalid).field("map.packs");
+    fn packs(&self, keep: Keep) -> Result<Vec<&'static StatutePack>, Rejection> {
+        let invalid = || Rejection::new(Reason::MapInvalid).field("map.packs");
         if self.packs.len() > PACKS_CARRIED_MAX {
             return Err(invalid().problem("too many packs came with the map"));
         }
@@ -198,7 +198,7 @@ pub fn succeeds(
     in_force: Option<&RegionMap>,
     next: &RegionMap,
     signed_by: usize,
-) -> Result<Succession, Fault> {
+) -> Result<Succession, Rejection> {
     if let Some(old) = in_force {
         let (held, new) = (old.epoch(), next.epoch());
         if held == new {
@@ -206,7 +206,7 @@ pub fn succeeds(
         }
         let named = |domain: bool| {
             let what = if domain { "trust domain" } else { "deployment" };
-            let fault = Fault::new(Reason::MapInvalid).field("map.text");
+            let fault = Rejection::new(Reason::MapInvalid).field("map.text");
             Err(fault.problem(format!("the map is of another {what}")))
         };
         if old.deployment() != next.deployment() {
@@ -225,9 +225,9 @@ pub fn succeeds(
 }
 
 /// Whether it is the next in line.
-fn follows(old: &RegionMap, next: &RegionMap) -> Result<(), Fault> {
+fn follows(old: &RegionMap, next: &RegionMap) -> Result<(), Rejection> {
     let (held, new) = (old.epoch(), next.epoch());
-    let fault = |reason| Fault::new(reason).with(terms::Detail::MapEpoch, held.number);
+    let fault = |reason| Rejection::new(reason).with(terms::Detail::MapEpoch, held.number);
     if new.number < held.number {
         return Err(fault(Reason::MapStale));
     }
@@ -251,11 +251,11 @@ fn follows(old: &RegionMap, next: &RegionMap) -> Result<(), Fault> {
     Err(fault(Reason::MapGap))
 }
 
-fn too_few(widens: &[Widening]) -> Fault {
+fn too_few(widens: &[Widening]) -> Rejection {
     let first = widens.first().map(ToString::to_string).unwrap_or_default();
     let more = widens.len().saturating_sub(1);
     let rest = if more == 0 { String::new() } else { format!(" (and {more} more)") };
-    Fault::new(Reason::MapUnsigned)
+    Rejection::new(Reason::MapUnsigned)
         .field("map.note")
         .problem(format!("the map widens what is allowed and has one signer: {first}{rest}"))
 }

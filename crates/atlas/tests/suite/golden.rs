@@ -11,7 +11,7 @@ use atlas::{
     Annex, Attachment, Date, EvidenceKind, Example, Finding, Findings, Outcome, Question,
     RegionMap, Ruling, Severity, check, codes, decide,
 };
-use terms::{Collection, Detail, Fault, Reason, TenantId};
+use terms::{Collection, Detail, Reason, Rejection, TenantId};
 
 /// Findings written as `kind code, kind code`.
 fn findings(text: &str) -> Findings {
@@ -49,7 +49,7 @@ fn show(ruling: &Ruling) -> String {
             assert_eq!(placement.epoch(), ruling.epoch());
         }
         Outcome::Refused(refusal) => {
-            let fault = Fault::from(refusal);
+            let fault = Rejection::from(refusal);
             assert_eq!(fault.reason, refusal.reason());
             assert_eq!(fault.cure_text(), refusal.cure());
             assert_eq!(fault.detail(Detail::MapEpoch), Some(&*ruling.epoch().number.to_string()));
@@ -117,7 +117,7 @@ fn an_unknown_collection_is_no_question() {
         findings: &findings,
         date: date.into(),
     };
-    let fault = Fault::from(decide(&map, &question).unwrap_err());
+    let fault = Rejection::from(decide(&map, &question).unwrap_err());
     assert_eq!(fault.reason, Reason::CollectionUnknown);
 }
 

@@ -10,7 +10,7 @@ use atlas::RegionMap;
 use link::ops::metrics::Gauge;
 use sha2::{Digest as _, Sha256};
 use terms::limits::{DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX};
-use terms::{CallId, Entropy, EntropyFailed, Fault, Reason};
+use terms::{CallId, Entropy, EntropyFailed, Reason, Rejection};
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
@@ -151,12 +151,12 @@ impl Desk {
 
     /// Ends a call that is refused: counted, logged or counted as not logged, and made what the
     /// caller reads.
-    pub(crate) fn refuse(&self, entered: &Entered, fault: &Fault, by: &By) -> Status {
+    pub(crate) fn refuse(&self, entered: &Entered, fault: &Rejection, by: &By) -> Status {
         self.refused(entered, fault, by);
         refusal_log::status(fault, entered.id)
     }
 
-    fn refused(&self, entered: &Entered, fault: &Fault, by: &By) {
+    fn refused(&self, entered: &Entered, fault: &Rejection, by: &By) {
         if !self.log.refused(fault, (entered.id, entered.method), by) {
             self.metrics.not_logged(fault.reason);
         }
@@ -211,7 +211,7 @@ impl Asked {
     }
 
     /// Ends a call with its answer.
-    pub(crate) fn answer<T>(mut self, answer: Result<T, Fault>) -> Result<Response<T>, Status> {
+    pub(crate) fn answer<T>(mut self, answer: Result<T, Rejection>) -> Result<Response<T>, Status> {
         match answer {
             Ok(answer) => {
                 self.done();
@@ -228,7 +228,7 @@ impl Asked {
     }
 
     /// The call is refused.
-    pub(crate) fn refuse(&mut self, fault: &Fault) -> Status {
+    pub(crate) fn refuse(&mut self, fault: &Rejection) -> Status {
         self.open = false;
         self.desk.refuse(&self.entered, fault, &By::acting(&self.turn.acting))
     }
@@ -237,7 +237,7 @@ impl Asked {
     ///
     /// # Errors
     /// `TENANT_BUSY`.
-    pub(crate) fn next_turn(&self) -> Result<Turn, Fault> {
+    pub(crate) fn next_turn(&self) -> Result<Turn, Rejection> {
         let share = self.turn.share.another()?;
         Ok(Turn { acting: self.turn.acting.clone(), share })
     }
@@ -246,7 +246,7 @@ impl Asked {
     ///
     /// # Errors
     /// `IDENTITY_INVALID`, or `KEYS_UNAVAILABLE`.
-    pub(crate) fn still_identified(&self) -> Result<(), Fault> {
+    pub(crate) fn still_identified(&self) -> Result<(), Rejection> {
         self.desk.identity.still(&self.identified)
     }
 
@@ -280,7 +280,7 @@ impl Item {
     }
 
     /// The request is refused, and the stream goes on.
-    pub(crate) fn refuse(&self, fault: &Fault) -> tonic_types::pb::Status {
+    pub(crate) fn refuse(&self, fault: &Rejection) -> tonic_types::pb::Status {
         self.desk.refused(&self.entered, fault, &By::acting(&self.acting));
         refusal_log::status_message(fault, self.entered.id)
     }

@@ -5,7 +5,7 @@
 
 use atlas::{Moment, Outcome, Placement, Question, Ruling};
 use bytes::Bytes;
-use terms::{Collection, Detail, Fault, Reason, TenantId};
+use terms::{Collection, Detail, Reason, Rejection, TenantId};
 use tokio::time::Instant;
 use wire::session::{self as proto, call::Op};
 use wire::v1;
@@ -25,7 +25,7 @@ pub(crate) async fn put(
     turn: &Turn,
     deadline: Instant,
     request: v1::PutRecordRequest,
-) -> Result<v1::PutRecordResponse, Fault> {
+) -> Result<v1::PutRecordResponse, Rejection> {
     let caller = &*turn.acting.caller;
     let pinned = shared.pin();
     let put = pinned.reader(caller).put(request)?;
@@ -77,14 +77,14 @@ fn way<'a>(
     caller: &Caller,
     put: &Put,
     ruling: Option<&Ruling>,
-) -> Result<Way<'a>, Fault> {
+) -> Result<Way<'a>, Rejection> {
     let subject = &put.target.subject;
     let from_nothing = put.create_subject && !put.given.any;
     if let Some(region) = put.target.domicile.as_ref().filter(|_| !from_nothing) {
         return pinned.routing.domicile(region, &caller.tenant, subject);
     }
     let ruling =
-        ruling.ok_or_else(|| Fault::new(Reason::DomicileRequired).field("subject.domicile"))?;
+        ruling.ok_or_else(|| Rejection::new(Reason::DomicileRequired).field("subject.domicile"))?;
     match ruling.outcome() {
         Outcome::Placed(placement) => {
             caller.may_reach(placement.region())?;
@@ -106,7 +106,7 @@ impl Pinned<'_> {
     ///
     /// # Errors
     /// `WRONG_INGRESS`, with the address of the gateway that may take it, if the annex has one.
-    pub(crate) fn entry(&self, ruling: &Ruling, placement: &Placement) -> Result<(), Fault> {
+    pub(crate) fn entry(&self, ruling: &Ruling, placement: &Placement) -> Result<(), Rejection> {
         let region = placement.region();
         let stands = self.routing.stands(region);
         atlas::ingress(ruling.attachments(), stands).map_err(|barred| {
@@ -124,7 +124,7 @@ impl Pinned<'_> {
         tenant: &TenantId,
         collection: &Collection,
         given: &Given,
-    ) -> Result<Ruling, Fault> {
+    ) -> Result<Ruling, Rejection> {
         let date = Moment::of(self.shared.clock.now());
         let question = Question { tenant, collection, findings: &given.findings, date };
         Ok(atlas::decide(self.routing.map(), &question)?)

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use terms::limits::STREAM_IN_FLIGHT_MAX;
-use terms::{Fault, Reason};
+use terms::{Reason, Rejection};
 use tokio_stream::Stream;
 use tokio_stream::wrappers::WatchStream;
 use tonic::{Code, Status};
@@ -78,7 +78,7 @@ struct Puts<S, W, F> {
     next: u64,
     stopping: WatchStream<bool>,
     /// With what the stream ends once all that was read is answered. None: well.
-    ending: Option<Fault>,
+    ending: Option<Rejection>,
     asked: Asked,
 }
 
@@ -121,7 +121,7 @@ where
     }
 
     /// Reads nothing more. What was read is still answered.
-    fn end(&mut self, ending: Option<Fault>) {
+    fn end(&mut self, ending: Option<Rejection>) {
         self.requests = None;
         self.ending = ending;
     }
@@ -158,11 +158,11 @@ where
 
 /// Why a stream could not be read on: what the intake says, which has a reason, or what tonic
 /// does. After that, its frames cannot be told apart any more.
-fn unreadable(status: &Status) -> Fault {
+fn unreadable(status: &Status) -> Rejection {
     if let Some(info) = status.get_details_error_info()
         && let Some(reason) = Reason::parse(&info.reason)
     {
-        return Fault::new(reason);
+        return Rejection::new(reason);
     }
     if matches!(status.code(), Code::OutOfRange | Code::ResourceExhausted) {
         too_large()

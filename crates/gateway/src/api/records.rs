@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use terms::{Fault, Reason};
+use terms::{Reason, Rejection};
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 use wire::session::{self as proto, call::Op};
@@ -79,7 +79,7 @@ async fn get(
     shared: &Shared,
     asked: &Asked,
     request: v1::GetRecordRequest,
-) -> Result<(v1::Record, Kept), Fault> {
+) -> Result<(v1::Record, Kept), Rejection> {
     let Turn { acting, share } = &asked.turn;
     let caller = &*acting.caller;
     let pinned = shared.pin();
@@ -112,7 +112,7 @@ async fn delete(
     shared: &Shared,
     asked: &Asked,
     request: v1::DeleteRecordRequest,
-) -> Result<v1::DeleteRecordResponse, Fault> {
+) -> Result<v1::DeleteRecordResponse, Rejection> {
     let Turn { acting, share } = &asked.turn;
     let caller = &*acting.caller;
     let pinned = shared.pin();
@@ -138,10 +138,14 @@ async fn delete(
 }
 
 /// The way to the domicile, which reads and deletes cannot do without.
-fn home<'a>(pinned: &'a Pinned<'_>, caller: &Caller, target: &Target) -> Result<Way<'a>, Fault> {
+fn home<'a>(
+    pinned: &'a Pinned<'_>,
+    caller: &Caller,
+    target: &Target,
+) -> Result<Way<'a>, Rejection> {
     match &target.domicile {
         Some(region) => pinned.routing.domicile(region, &caller.tenant, &target.subject),
-        None => Err(Fault::new(Reason::DomicileRequired)
+        None => Err(Rejection::new(Reason::DomicileRequired)
             .field("subject.domicile")
             .cure("set subject.domicile as returned by the first put")),
     }

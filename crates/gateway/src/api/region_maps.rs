@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use atlas::{Date, Epoch, SealedMap, SignedMap, Succession};
+use atlas::{Date, Epoch, SignedMap, Succession, VerifiedMap};
 use futures_util::future::join_all;
 use prost_types::Timestamp;
-use terms::{Detail, Fault, Reason, RegionId, Rounded};
+use terms::{Detail, Reason, RegionId, Rejection, Rounded};
 use tokio::time::{Instant, timeout_at};
 use tonic::{Request, Response, Status};
 use wire::session::{self as proto, call::Op, reply::Outcome};
@@ -107,13 +107,13 @@ impl RegionMaps for Service {
 /// by itself: the same call again finds out where it is, and goes on with the rest.
 async fn in_time<T>(
     asked: &Asked,
-    work: impl Future<Output = Result<T, Fault>>,
-) -> Result<T, Fault> {
+    work: impl Future<Output = Result<T, Rejection>>,
+) -> Result<T, Rejection> {
     let done = timeout_at(asked.deadline.of_call(), work).await;
     done.unwrap_or_else(|_| Err(Reason::DeadlinePassed.into()))
 }
 
-async fn get(shared: &Shared, epoch: u64) -> Result<v1::SignedRegionMap, Fault> {
+async fn get(shared: &Shared, epoch: u64) -> Result<v1::SignedRegionMap, Rejection> {
     let routing = shared.charts.pin();
     let wanted = if epoch == 0 { routing.map().epoch().number } else { epoch };
     let fetched = routing
@@ -135,7 +135,7 @@ async fn get(shared: &Shared, epoch: u64) -> Result<v1::SignedRegionMap, Fault> 
     if let Some(SignedMap { text, note, packs }) = good.or_else(mine) {
         return Ok(v1::SignedRegionMap { text, note, packs });
     }
-    Err(Fault::new(Reason::MapGap)
+    Err(Rejection::new(Reason::MapGap)
         .field("epoch")
         .problem("no shard within reach has a map of that version whose signatures count")
         .cure("ask for one that `bailiwick map history` names"))
@@ -143,15 +143,15 @@ async fn get(shared: &Shared, epoch: u64) -> Result<v1::SignedRegionMap, Fault> 
 
 /// Work that takes a core for a while.
 async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
-) -> Result<T, Fault> {
+    work: impl FnOnce() -> Result<T, Rejection> + Send + 'static,
+) -> Result<T, Rejection> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(Reason::Internal.into()))
 }
 
 fn check(
     shared: &Shared,
     request: v1::CheckRegionMapRequest,
-) -> Result<v1::CheckRegionMapResponse, Fault> {
+) -> Result<v1::CheckRegionMapResponse, Rejection> {
     let signed = from_wire(request.map)?;
     let date = day(&request.as_of, shared)?;
     let checked = signed.check(date)?;
@@ -177,7 +177,7 @@ async fn plan(
     shared: &Shared,
     asked: &Asked,
     request: v1::PlanRegionMapRequest,
-) -> Result<v1::PlanRegionMapResponse, Fault> {
+) -> Result<v1::PlanRegionMapResponse, Rejection> {
     let number = match request.as_of.as_str() {
         "" => 0,
         text => day(text, shared)?.day(),
@@ -257,7 +257,7 @@ fn add_move(moves: &mut Moves, region: &str, counted: proto::SurveyCount) {
 async fn apply(
     shared: &Shared,
     request: v1::ApplyRegionMapRequest,
-) -> Result<v1::ApplyRegionMapResponse, Fault> {
+) -> Result<v1::ApplyRegionMapResponse, Rejection> {
     let signed = from_wire(request.map)?;
     let routing = shared.charts.pin();
     let own = routing.map().epoch().number;
@@ -266,7 +266,7 @@ async fn apply(
     let sealed = blocking(move || charts.open(&opened)).await?;
     let again = sealed.map.epoch() == routing.map().epoch();
     if own != request.expect_epoch && !again {
-        let fault = Fault::new(Reason::MapEpochChanged).field("expect_epoch");
+        let fault = Rejection::new(Reason::MapEpochChanged).field("expect_epoch");
         return Err(fault.with(Detail::MapEpoch, own));
     }
     atlas::succeeds(Some(routing.map()), &sealed.map, sealed.by.len())?;
@@ -282,8 +282,8 @@ async fn apply(
 async fn offer_to_all(
     shared: &Shared,
     routing: &Routing,
-    (signed, sealed): (&SignedMap, &SealedMap),
-) -> Result<Vec<v1::ShardMap>, Fault> {
+    (signed, sealed): (&SignedMap, &VerifiedMap),
+) -> Result<Vec<v1::ShardMap>, Rejection> {
     let offered = routing.sessions().map(|session| async move {
         let taken = offer(session, signed).await;
         (session, taken)
@@ -329,14 +329,14 @@ async fn history(
     shared: &Shared,
     asked: &Asked,
     request: &v1::RegionMapHistoryRequest,
-) -> Result<v1::RegionMapHistory, Fault> {
+) -> Result<v1::RegionMapHistory, Rejection> {
     let routing = shared.charts.pin();
     let wanted = match request.region.as_str() {
         "" => None,
-        name => Some(RegionId::parse(name).map_err(|why| Fault::id("region", why))?),
+        name => Some(RegionId::parse(name).map_err(|why| Rejection::id("region", why))?),
     };
     if wanted.as_ref().is_some_and(|name| routing.map().region(name).is_none()) {
-        return Err(Fault::new(Reason::DomicileUnknown).field("region"));
+        return Err(Rejection::new(Reason::DomicileUnknown).field("region"));
     }
     let page = Page::parse(&request.page_token)?;
     let of_region = |session: &&Arc<Session>| {
@@ -376,7 +376,7 @@ struct Page<'a> {
 
 impl<'a> Page<'a> {
     /// `None`: the first page.
-    fn parse(token: &'a str) -> Result<Option<Self>, Fault> {
+    fn parse(token: &'a str) -> Result<Option<Self>, Rejection> {
         if token.is_empty() {
             return Ok(None);
         }
@@ -384,7 +384,7 @@ impl<'a> Page<'a> {
         let (region, shard, after) = (parts.next(), parts.next(), parts.next());
         match (region, shard, after.and_then(|number| number.parse().ok())) {
             (Some(region), Some(shard), Some(after)) => Ok(Some(Self { region, shard, after })),
-            _ => Err(Fault::new(Reason::FieldInvalid)
+            _ => Err(Rejection::new(Reason::FieldInvalid)
                 .field("page_token")
                 .problem("is no token that an answer gave")
                 .cure("use next_page_token of the answer before, or none for the first page")),
@@ -402,13 +402,13 @@ async fn of_operator(
     asked: &Asked,
     (op, body): (Op, usize),
     within: Duration,
-) -> Result<Outcome, Fault> {
+) -> Result<Outcome, Rejection> {
     let (acting, share) = (&asked.turn.acting, &asked.turn.share);
     let deadline = (Instant::now() + within).min(asked.deadline.of_call());
     let (effect, load) = (Effect::Read, share.carry(body, (&session.peer.region, usize::MAX))?);
     let ask = Ask { acting, deadline, effect, body, load, op };
     let answered = timeout_at(deadline, session.call(ask, 0)).await;
-    Ok(answered.map_err(|_| Fault::new(Reason::DeadlinePassed))??.outcome)
+    Ok(answered.map_err(|_| Rejection::new(Reason::DeadlinePassed))??.outcome)
 }
 
 fn shard_map(session: &Session) -> v1::ShardMap {
@@ -425,10 +425,10 @@ fn to_wire(epoch: Epoch) -> v1::RegionMapRef {
     v1::RegionMapRef { epoch: epoch.number, digest: epoch.digest.to_vec().into() }
 }
 
-fn from_wire(map: Option<v1::SignedRegionMap>) -> Result<SignedMap, Fault> {
+fn from_wire(map: Option<v1::SignedRegionMap>) -> Result<SignedMap, Rejection> {
     let map = map.unwrap_or_default();
     if map.text.is_empty() {
-        return Err(Fault::new(Reason::FieldMissing).field("map.text"));
+        return Err(Rejection::new(Reason::FieldMissing).field("map.text"));
     }
     let signed = SignedMap { text: map.text, note: map.note, packs: map.packs }.trimmed();
     signed.bounded()?;
@@ -436,11 +436,11 @@ fn from_wire(map: Option<v1::SignedRegionMap>) -> Result<SignedMap, Fault> {
 }
 
 /// The day that is asked about; today, if none is named.
-fn day(text: &str, shared: &Shared) -> Result<Date, Fault> {
+fn day(text: &str, shared: &Shared) -> Result<Date, Rejection> {
     if text.is_empty() {
         return Ok(Date::of(shared.clock.now()));
     }
-    let wrong = || Fault::new(Reason::FieldInvalid).field("as_of").problem("is no day");
+    let wrong = || Rejection::new(Reason::FieldInvalid).field("as_of").problem("is no day");
     Date::parse(text).ok_or_else(wrong)
 }
 

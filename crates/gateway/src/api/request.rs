@@ -4,7 +4,9 @@
 use atlas::{EvidenceKind, Findings, RegionMap};
 use bytes::Bytes;
 use evidence::Sources;
-use terms::{Collection, Detail, Fault, Reason, RecordKey, RegionId, RequestId, SubjectId, limits};
+use terms::{
+    Collection, Detail, Reason, RecordKey, RegionId, Rejection, RequestId, SubjectId, limits,
+};
 use wire::v1;
 
 use crate::auth::caller::Caller;
@@ -92,7 +94,7 @@ pub(crate) struct Reader<'a> {
 
 impl Reader<'_> {
     /// Reads a put.
-    pub(crate) fn put(self, request: v1::PutRecordRequest) -> Result<Put, Fault> {
+    pub(crate) fn put(self, request: v1::PutRecordRequest) -> Result<Put, Rejection> {
         let target = self.target(request.subject, &request.collection, request.key)?;
         let request_id = request_id(&request.request_id)?;
         let condition = condition(request.if_version, request.etag)?;
@@ -111,12 +113,12 @@ impl Reader<'_> {
     }
 
     /// Reads a get.
-    pub(crate) fn get(self, request: v1::GetRecordRequest) -> Result<Target, Fault> {
+    pub(crate) fn get(self, request: v1::GetRecordRequest) -> Result<Target, Rejection> {
         self.target(request.subject, &request.collection, request.key)
     }
 
     /// Reads a delete.
-    pub(crate) fn delete(self, request: v1::DeleteRecordRequest) -> Result<Delete, Fault> {
+    pub(crate) fn delete(self, request: v1::DeleteRecordRequest) -> Result<Delete, Rejection> {
         Ok(Delete {
             target: self.target(request.subject, &request.collection, request.key)?,
             request_id: request_id(&request.request_id)?,
@@ -127,7 +129,7 @@ impl Reader<'_> {
     }
 
     /// Reads the creation of a subject.
-    pub(crate) fn create(self, request: v1::CreateSubjectRequest) -> Result<Create, Fault> {
+    pub(crate) fn create(self, request: v1::CreateSubjectRequest) -> Result<Create, Rejection> {
         let (subject, domicile) = self.subject(request.subject)?;
         let collection = self.collection(&request.collection)?;
         let request_id = request_id(&request.request_id)?;
@@ -137,7 +139,10 @@ impl Reader<'_> {
     }
 
     /// Reads a question about a placement.
-    pub(crate) fn resolve(self, request: &v1::ResolvePlacementRequest) -> Result<Resolve, Fault> {
+    pub(crate) fn resolve(
+        self,
+        request: &v1::ResolvePlacementRequest,
+    ) -> Result<Resolve, Rejection> {
         let collection = self.collection(&request.collection)?;
         let given = self.given(&request.evidence, &request.findings)?;
         Ok(Resolve { collection, given })
@@ -148,10 +153,10 @@ impl Reader<'_> {
         whose: Option<v1::SubjectRef>,
         collection: &str,
         key: String,
-    ) -> Result<Target, Fault> {
+    ) -> Result<Target, Rejection> {
         let (subject, domicile) = self.subject(whose)?;
         let collection = self.collection(collection)?;
-        RecordKey::parse(&key).map_err(|why| Fault::id("key", why))?;
+        RecordKey::parse(&key).map_err(|why| Rejection::id("key", why))?;
         Ok(Target { subject, domicile, collection, key })
     }
 
@@ -159,19 +164,19 @@ impl Reader<'_> {
     fn subject(
         self,
         whose: Option<v1::SubjectRef>,
-    ) -> Result<(SubjectId, Option<RegionId>), Fault> {
+    ) -> Result<(SubjectId, Option<RegionId>), Rejection> {
         let (subject, domicile) = subject(whose)?;
         domicile.as_ref().map_or(Ok(()), |region| self.caller.may_reach(region))?;
         Ok((subject, domicile))
     }
 
     /// A collection that the caller may use and the map declares.
-    fn collection(self, name: &str) -> Result<Collection, Fault> {
-        let collection = Collection::parse(name).map_err(|why| Fault::id("collection", why))?;
+    fn collection(self, name: &str) -> Result<Collection, Rejection> {
+        let collection = Collection::parse(name).map_err(|why| Rejection::id("collection", why))?;
         self.caller.may_use(&collection)?;
         match self.map.collection(&collection) {
             Some(_) => Ok(collection),
-            None => Err(Fault::new(Reason::CollectionUnknown)
+            None => Err(Rejection::new(Reason::CollectionUnknown)
                 .field("collection")
                 .cure(format!("use one of: {}", self.known_collections()))),
         }
@@ -184,17 +189,17 @@ impl Reader<'_> {
         own.take(COLLECTIONS_SHOWN_MAX).collect::<Vec<_>>().join(", ")
     }
 
-    fn body(self, collection: &Collection, bytes: usize) -> Result<(), Fault> {
+    fn body(self, collection: &Collection, bytes: usize) -> Result<(), Rejection> {
         let rules = self.map.collection(collection);
         let max = rules.map_or(0, |rules| rules.body_bytes_max()).min(limits::BODY_BYTES_MAX);
         if bytes <= max {
             return Ok(());
         }
-        Err(Fault::new(Reason::BodyTooLarge).field("body").with(Detail::Limit, max))
+        Err(Rejection::new(Reason::BodyTooLarge).field("body").with(Detail::Limit, max))
     }
 
     /// Evidence and findings together. Both may be sent: they are merged.
-    fn given(self, evidence: &[v1::Evidence], sent: &[v1::Finding]) -> Result<Given, Fault> {
+    fn given(self, evidence: &[v1::Evidence], sent: &[v1::Finding]) -> Result<Given, Rejection> {
         if evidence.len().saturating_add(sent.len()) > limits::EVIDENCE_ITEMS_MAX {
             let field = if sent.len() > evidence.len() { "findings" } else { "evidence" };
             return Err(too_many(field));
@@ -222,59 +227,59 @@ fn named<'a>(
     list: &'static str,
     text_field: &'static str,
     items: impl Iterator<Item = (i32, &'a str)>,
-) -> Result<Vec<(EvidenceKind, &'a str)>, Fault> {
+) -> Result<Vec<(EvidenceKind, &'a str)>, Rejection> {
     let check = |(n, (kind, text)): (usize, (i32, &'a str))| {
         let kind = u8::try_from(kind).ok().and_then(EvidenceKind::of_number).ok_or_else(|| {
-            Fault::new(Reason::EvidenceKindUnknown).field(format!("{list}[{n}].kind"))
+            Rejection::new(Reason::EvidenceKindUnknown).field(format!("{list}[{n}].kind"))
         })?;
         if text.is_empty() {
             let path = format!("{list}[{n}].{text_field}");
-            return Err(Fault::new(Reason::FieldMissing).field(path));
+            return Err(Rejection::new(Reason::FieldMissing).field(path));
         }
         Ok((kind, text))
     };
     items.enumerate().map(check).collect()
 }
 
-fn too_many(field: &'static str) -> Fault {
-    let fault = Fault::new(Reason::TooManyItems).field(field);
+fn too_many(field: &'static str) -> Rejection {
+    let fault = Rejection::new(Reason::TooManyItems).field(field);
     fault.with(Detail::Limit, limits::EVIDENCE_ITEMS_MAX)
 }
 
-fn subject(whose: Option<v1::SubjectRef>) -> Result<(SubjectId, Option<RegionId>), Fault> {
-    let whose = whose.ok_or_else(|| Fault::new(Reason::FieldMissing).field("subject"))?;
-    let subject = SubjectId::parse(&whose.id).map_err(|why| Fault::id("subject.id", why))?;
+fn subject(whose: Option<v1::SubjectRef>) -> Result<(SubjectId, Option<RegionId>), Rejection> {
+    let whose = whose.ok_or_else(|| Rejection::new(Reason::FieldMissing).field("subject"))?;
+    let subject = SubjectId::parse(&whose.id).map_err(|why| Rejection::id("subject.id", why))?;
     if whose.domicile.is_empty() {
         return Ok((subject, None));
     }
     let domicile =
-        RegionId::parse(&whose.domicile).map_err(|why| Fault::id("subject.domicile", why))?;
+        RegionId::parse(&whose.domicile).map_err(|why| Rejection::id("subject.domicile", why))?;
     Ok((subject, Some(domicile)))
 }
 
-fn request_id(text: &str) -> Result<RequestId, Fault> {
-    RequestId::parse(text).map_err(|why| Fault::id("request_id", why))
+fn request_id(text: &str) -> Result<RequestId, Rejection> {
+    RequestId::parse(text).map_err(|why| Rejection::id("request_id", why))
 }
 
 /// Whether a proof is wanted with the receipt.
-fn prove(view: i32) -> Result<bool, Fault> {
+fn prove(view: i32) -> Result<bool, Rejection> {
     match v1::ReceiptView::try_from(view) {
         Ok(v1::ReceiptView::Full) => Ok(true),
         Ok(v1::ReceiptView::Unspecified | v1::ReceiptView::Basic) => Ok(false),
-        Err(_) => Err(Fault::new(Reason::FieldInvalid)
+        Err(_) => Err(Rejection::new(Reason::FieldInvalid)
             .field("receipt_view")
             .problem("is none that is known")),
     }
 }
 
-fn condition(if_version: Option<i64>, etag: String) -> Result<Condition, Fault> {
+fn condition(if_version: Option<i64>, etag: String) -> Result<Condition, Rejection> {
     if if_version.is_some_and(|version| version < 0) {
-        let fault = Fault::new(Reason::FieldInvalid).field("if_version");
+        let fault = Rejection::new(Reason::FieldInvalid).field("if_version");
         return Err(fault.problem("is below 0"));
     }
     let printable = etag.bytes().all(|c| c.is_ascii_graphic());
     if etag.len() > ETAG_BYTES_MAX || !printable {
-        let fault = Fault::new(Reason::FieldInvalid).field("etag");
+        let fault = Rejection::new(Reason::FieldInvalid).field("etag");
         return Err(fault.problem("is not an etag that a read or a write returned"));
     }
     Ok(Condition { if_version, etag })

@@ -1,7 +1,7 @@
 //! From what the rules and the shards said to what the caller reads.
 
 use atlas::{Constraint, EvidenceKind, Findings, Outcome, Ruling};
-use terms::{Fault, Reason, RegionId, SubjectId};
+use terms::{Reason, RegionId, Rejection, SubjectId};
 use wire::session as proto;
 use wire::v1;
 
@@ -162,7 +162,7 @@ pub(crate) fn subject(subject: &SubjectId, region: &RegionId) -> v1::SubjectRef 
 pub(crate) fn written(
     answered: Answered,
     validate_only: bool,
-) -> Result<(proto::Written, Option<v1::Receipt>), Fault> {
+) -> Result<(proto::Written, Option<v1::Receipt>), Rejection> {
     let proto::reply::Outcome::Written(mut written) = answered.outcome else {
         return Err(Reason::Internal.into());
     };
@@ -180,7 +180,7 @@ pub(crate) fn written(
 }
 
 /// A read's answer.
-pub(crate) fn found(answered: Answered) -> Result<proto::Found, Fault> {
+pub(crate) fn found(answered: Answered) -> Result<proto::Found, Rejection> {
     let proto::reply::Outcome::Found(found) = answered.outcome else {
         return Err(Reason::Internal.into());
     };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use atlas::Outcome;
 use bytes::Bytes;
-use terms::{Fault, Reason};
+use terms::{Reason, Rejection};
 use tonic::{Request, Response, Status};
 use wire::session::{self as proto, call::Op};
 use wire::v1;
@@ -45,7 +45,7 @@ async fn create(
     shared: &Shared,
     asked: &Asked,
     request: v1::CreateSubjectRequest,
-) -> Result<v1::CreateSubjectResponse, Fault> {
+) -> Result<v1::CreateSubjectResponse, Rejection> {
     let Turn { acting, share } = &asked.turn;
     let caller = &*acting.caller;
     let tenant = &caller.tenant;
@@ -57,7 +57,7 @@ async fn create(
         (Outcome::Placed(placement), Some(domicile)) if placement.region() != domicile => {
             // An unknown one is said to be that, whatever the rules give.
             pinned.routing.domicile(domicile, tenant, &create.subject)?;
-            return Err(Fault::new(Reason::WrongDomicile)
+            return Err(Rejection::new(Reason::WrongDomicile)
                 .field("subject.domicile")
                 .problem("the rules give another region"));
         }
@@ -100,7 +100,7 @@ fn resolve(
     shared: &Shared,
     asked: &Asked,
     request: &v1::ResolvePlacementRequest,
-) -> Result<v1::Ruling, Fault> {
+) -> Result<v1::Ruling, Rejection> {
     let caller = &*asked.turn.acting.caller;
     let pinned = shared.pin();
     let resolve = pinned.reader(caller).resolve(request)?;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use link::net::https_client::Address;
 use link::net::listener::Arrived;
 use link::tls::{CallerCertificate, CallerTls};
-use terms::{Clock, Fault, Reason};
+use terms::{Clock, Reason, Rejection};
 
 use crate::auth::caller::Caller;
 use crate::auth::jwt::{TokenRules, Tokens, Verified, bearer, invalid};
@@ -126,7 +126,7 @@ impl Identity {
     /// `IDENTITY_MISSING` when it presents nothing, `IDENTITY_INVALID` when something of what it
     /// presents is not good, `KEYS_UNAVAILABLE` when that of a token cannot be told at present,
     /// `NOT_PERMITTED` when its certificate is good and granted nothing.
-    pub(crate) fn of<B>(&self, request: &http::Request<B>) -> Result<Identified, Fault> {
+    pub(crate) fn of<B>(&self, request: &http::Request<B>) -> Result<Identified, Rejection> {
         match self {
             Self::Everybody(caller) => {
                 let caller = Arc::clone(caller);
@@ -140,7 +140,7 @@ impl Identity {
     ///
     /// # Errors
     /// `IDENTITY_INVALID`, or `KEYS_UNAVAILABLE`.
-    pub(crate) fn still(&self, identified: &Identified) -> Result<(), Fault> {
+    pub(crate) fn still(&self, identified: &Identified) -> Result<(), Rejection> {
         let Self::Known(directory) = self else { return Ok(()) };
         if let Some(certificate) = &identified.certificate {
             directory.trusted(certificate)?;
@@ -154,7 +154,7 @@ impl Identity {
 }
 
 impl Directory {
-    fn of<B>(&self, request: &http::Request<B>) -> Result<Identified, Fault> {
+    fn of<B>(&self, request: &http::Request<B>) -> Result<Identified, Rejection> {
         let arrived = request.extensions().get::<Arrived>();
         let certificate = arrived.and_then(|arrived| arrived.caller.clone());
         let token = match bearer(request.headers())? {
@@ -179,7 +179,7 @@ impl Directory {
         Ok(Identified { caller, certificate, token })
     }
 
-    fn token(&self, token: &[u8]) -> Result<Arc<Verified>, Fault> {
+    fn token(&self, token: &[u8]) -> Result<Arc<Verified>, Rejection> {
         match &self.tokens {
             Some(tokens) => tokens.verify(token),
             None => Err(invalid("tokens are not taken here")),
@@ -188,11 +188,11 @@ impl Directory {
 
     /// The caller to whom a certificate is granted. One that names several is nobody's: which it
     /// acts for would be a guess.
-    fn granted(&self, certificate: &CallerCertificate) -> Result<Arc<Caller>, Fault> {
+    fn granted(&self, certificate: &CallerCertificate) -> Result<Arc<Caller>, Rejection> {
         self.trusted(certificate)?;
         match self.named(&certificate.uris) {
             Some(caller) => Ok(Arc::clone(caller)),
-            None => Err(Fault::new(Reason::NotPermitted)
+            None => Err(Rejection::new(Reason::NotPermitted)
                 .problem("the certificate names no caller, or several")),
         }
     }
@@ -203,7 +203,7 @@ impl Directory {
         named.next().is_none().then_some(first)
     }
 
-    fn trusted(&self, certificate: &CallerCertificate) -> Result<(), Fault> {
+    fn trusted(&self, certificate: &CallerCertificate) -> Result<(), Rejection> {
         match &self.tls {
             Some(tls) if tls.trusts(certificate) => Ok(()),
             Some(_) | None => Err(invalid("the certificate has expired or is trusted no more")),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use atlas::{Country, RegionMap};
 use ledger::entry::Role;
-use terms::{Collection, Fault, Reason, RegionId, TenantId};
+use terms::{Collection, Reason, RegionId, Rejection, TenantId};
 use wire::session as proto;
 
 use crate::metrics::Method;
@@ -115,7 +115,7 @@ impl Caller {
     ///
     /// # Errors
     /// `NOT_PERMITTED`.
-    pub(crate) fn may_use(&self, collection: &Collection) -> Result<(), Fault> {
+    pub(crate) fn may_use(&self, collection: &Collection) -> Result<(), Rejection> {
         if self.collections.holds(collection) {
             return Ok(());
         }
@@ -126,7 +126,7 @@ impl Caller {
     ///
     /// # Errors
     /// `NOT_PERMITTED`.
-    pub(crate) fn may_reach(&self, region: &RegionId) -> Result<(), Fault> {
+    pub(crate) fn may_reach(&self, region: &RegionId) -> Result<(), Rejection> {
         if self.regions.holds(region) {
             return Ok(());
         }
@@ -134,8 +134,8 @@ impl Caller {
     }
 }
 
-fn denied(problem: &'static str) -> Fault {
-    Fault::new(Reason::NotPermitted).problem(problem)
+fn denied(problem: &'static str) -> Rejection {
+    Rejection::new(Reason::NotPermitted).problem(problem)
 }
 
 /// A caller in the one role in which it makes a call.
@@ -172,7 +172,7 @@ pub(crate) fn permit(
     caller: &Arc<Caller>,
     method: Method,
     map: &RegionMap,
-) -> Result<Acting, Fault> {
+) -> Result<Acting, Rejection> {
     if map.tenant(&caller.tenant).is_none() {
         return Err(denied("the region map does not name the caller's tenant"));
     }

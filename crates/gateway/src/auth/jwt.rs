@@ -19,7 +19,7 @@ use quick_cache::sync::Cache;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use terms::limits::CALLER_NAME_BYTES_MAX;
-use terms::{Clock, Collection, Fault, Reason, RegionId, TenantId, UnixMillis};
+use terms::{Clock, Collection, Reason, RegionId, Rejection, TenantId, UnixMillis};
 use tokio::sync::Notify;
 
 use crate::auth::caller::{Caller, Scope, Stands};
@@ -148,7 +148,7 @@ impl Audience {
 /// # Errors
 /// `IDENTITY_INVALID` when there is more than one `authorization`, or one that is no bearer token
 /// of at most 8 KiB.
-pub(crate) fn bearer(headers: &HeaderMap) -> Result<Option<&[u8]>, Fault> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Result<Option<&[u8]>, Rejection> {
     let mut all = headers.get_all(AUTHORIZATION).iter();
     let Some(header) = all.next() else { return Ok(None) };
     if all.next().is_some() {
@@ -166,8 +166,8 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Result<Option<&[u8]>, Fault> {
 }
 
 /// Says what kind of thing is wrong, and nothing of the token.
-pub(crate) fn invalid(problem: &'static str) -> Fault {
-    Fault::new(Reason::IdentityInvalid).problem(problem)
+pub(crate) fn invalid(problem: &'static str) -> Rejection {
+    Rejection::new(Reason::IdentityInvalid).problem(problem)
 }
 
 impl Tokens {
@@ -216,11 +216,11 @@ impl Tokens {
         Some((trust.keys.len(), trust.keys.left_out()))
     }
 
-    fn trust(&self, now: UnixMillis) -> Result<Guard<Arc<Trust>>, Fault> {
+    fn trust(&self, now: UnixMillis) -> Result<Guard<Arc<Trust>>, Rejection> {
         let age = |at: UnixMillis| Duration::from_millis(now.0.saturating_sub(at.0));
         match self.read_at() {
             Some(at) if age(at) < self.rules.keys_age_max => Ok(self.trust.load()),
-            Some(_) | None => Err(Fault::new(Reason::KeysUnavailable)
+            Some(_) | None => Err(Rejection::new(Reason::KeysUnavailable)
                 .problem("there are no keys of the issuer's by which a token could be judged")),
         }
     }
@@ -235,7 +235,7 @@ impl Tokens {
     /// # Errors
     /// `IDENTITY_INVALID`, with the kind of thing that is wrong; `KEYS_UNAVAILABLE` while nobody
     /// could tell.
-    pub(crate) fn verify(&self, token: &[u8]) -> Result<Arc<Verified>, Fault> {
+    pub(crate) fn verify(&self, token: &[u8]) -> Result<Arc<Verified>, Rejection> {
         let now = self.clock.now();
         let trust = self.trust(now)?;
         let digest: [u8; 32] = Sha256::digest(token).into();
@@ -252,7 +252,7 @@ impl Tokens {
     /// # Errors
     /// `IDENTITY_INVALID` when its time is over or its key is gone, `KEYS_UNAVAILABLE` when that
     /// cannot be told any more.
-    pub(crate) fn still(&self, verified: &Verified) -> Result<(), Fault> {
+    pub(crate) fn still(&self, verified: &Verified) -> Result<(), Rejection> {
         let now = self.clock.now();
         if now >= verified.until {
             return Err(expired());
@@ -263,7 +263,7 @@ impl Tokens {
         }
     }
 
-    fn examine(&self, keys: &KeySet, token: &[u8], now: UnixMillis) -> Result<Verified, Fault> {
+    fn examine(&self, keys: &KeySet, token: &[u8], now: UnixMillis) -> Result<Verified, Rejection> {
         let unreadable = || invalid("the token cannot be read");
         let header = decode_header(token).map_err(|_| unreadable())?;
         // What an extension asks for must be understood (RFC 7515, 4.1.11); none is here.
@@ -294,7 +294,7 @@ impl Tokens {
         Ok(Verified { caller, until, kid, algorithm: key.algorithm, mark: key.mark })
     }
 
-    fn judge(&self, claims: &Claims, now: UnixMillis) -> Result<(), Fault> {
+    fn judge(&self, claims: &Claims, now: UnixMillis) -> Result<(), Rejection> {
         if claims.iss != self.rules.issuer {
             return Err(invalid("the token is another issuer's"));
         }
@@ -318,12 +318,12 @@ impl Trust {
     }
 }
 
-fn expired() -> Fault {
+fn expired() -> Rejection {
     invalid("the token has expired")
 }
 
 /// The caller that claims describe. Roles that are none of ours grant nothing.
-fn caller(claims: &Claims) -> Result<Caller, Fault> {
+fn caller(claims: &Claims) -> Result<Caller, Rejection> {
     let sub_fits = !claims.sub.is_empty()
         && claims.sub.len() <= CALLER_NAME_BYTES_MAX
         && !claims.sub.chars().any(char::is_control);

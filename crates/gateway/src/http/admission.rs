@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use link::net::listener::Arrived;
-use terms::{Detail, Fault, Reason};
+use terms::{Detail, Reason, Rejection};
 use tokio::time::Instant;
 use tonic::body::Body;
 
@@ -25,7 +25,7 @@ const CHECK: &str = "/grpc.health.v1.Health/Check";
 pub(crate) trait Check: Clone + Send + 'static {
     /// # Errors
     /// Why the request goes no further.
-    fn check(&self, request: &mut Request) -> Result<(), Fault>;
+    fn check(&self, request: &mut Request) -> Result<(), Rejection>;
 }
 
 /// What is known of the call.
@@ -47,11 +47,11 @@ fn line(request: &Request) -> Option<&Arc<Line>> {
 pub(crate) struct KeepTime;
 
 impl Check for KeepTime {
-    fn check(&self, request: &mut Request) -> Result<(), Fault> {
+    fn check(&self, request: &mut Request) -> Result<(), Rejection> {
         let arrived = entered(request).map_or_else(Instant::now, |entered| entered.at);
         let named = match request.headers().get("grpc-timeout") {
             Some(value) => Some(grpc_timeout(value.as_bytes()).ok_or_else(|| {
-                let fault = Fault::new(Reason::FieldInvalid).field("grpc-timeout");
+                let fault = Rejection::new(Reason::FieldInvalid).field("grpc-timeout");
                 fault.problem("is not of the form that gRPC gives it")
             })?),
             None => None,
@@ -88,7 +88,7 @@ fn grpc_timeout(value: &[u8]) -> Option<Duration> {
 pub(crate) struct TakeSeat(pub(crate) Arc<Desk>);
 
 impl Check for TakeSeat {
-    fn check(&self, request: &mut Request) -> Result<(), Fault> {
+    fn check(&self, request: &mut Request) -> Result<(), Rejection> {
         if entered(request).is_some_and(|entered| entered.method == Method::Other) {
             if is_check(request) {
                 let slot = self.0.shares.load().check(line(request))?;
@@ -96,7 +96,7 @@ impl Check for TakeSeat {
             }
             return Ok(());
         }
-        let seat = self.0.seats.take().ok_or_else(|| Fault::new(Reason::GatewayBusy))?;
+        let seat = self.0.seats.take().ok_or_else(|| Rejection::new(Reason::GatewayBusy))?;
         request.extensions_mut().insert(Arc::new(seat));
         Ok(())
     }
@@ -109,13 +109,13 @@ impl Check for TakeSeat {
 pub(crate) struct Identify(pub(crate) Arc<Desk>);
 
 impl Check for Identify {
-    fn check(&self, request: &mut Request) -> Result<(), Fault> {
+    fn check(&self, request: &mut Request) -> Result<(), Rejection> {
         if is_check(request) {
             return Ok(());
         }
         if line(request).is_some_and(|line| line.rests()) {
             let wait = TICK.as_millis();
-            return Err(Fault::new(Reason::GatewayBusy).with(Detail::RetryAfterMs, wait));
+            return Err(Rejection::new(Reason::GatewayBusy).with(Detail::RetryAfterMs, wait));
         }
         let identified = self.0.identity.of(request).inspect_err(|fault| failed(request, fault))?;
         request.extensions_mut().insert(identified);
@@ -124,7 +124,7 @@ impl Check for Identify {
 }
 
 /// Counts a failure to show who calls, or that it may.
-fn failed(request: &Request, fault: &Fault) {
+fn failed(request: &Request, fault: &Rejection) {
     if matches!(fault.reason, Reason::IdentityInvalid | Reason::NotPermitted)
         && let Some(line) = line(request)
     {
@@ -140,7 +140,7 @@ pub(crate) struct Admit {
 }
 
 impl Check for Admit {
-    fn check(&self, request: &mut Request) -> Result<(), Fault> {
+    fn check(&self, request: &mut Request) -> Result<(), Rejection> {
         if is_check(request) {
             return Ok(());
         }
@@ -157,7 +157,7 @@ impl Check for Admit {
 }
 
 impl Admit {
-    fn admit(&self, request: &mut Request) -> Result<(), Fault> {
+    fn admit(&self, request: &mut Request) -> Result<(), Rejection> {
         let method = entered(request).map_or(Method::Other, |entered| entered.method);
         let identified = request.extensions().get::<Identified>().ok_or(Reason::Internal)?;
         let (caller, shares) = (&identified.caller, self.desk.shares.load());

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures_util::future::{Either, Ready, ready};
-use terms::{Fault, Reason};
+use terms::{Reason, Rejection};
 use tokio::time::Instant;
 use tonic::body::Body;
 use tonic::{Code, Status};
@@ -132,7 +132,7 @@ where
 /// The reason for an error that tonic made before a service saw the call: the message is too
 /// large, cannot be decoded, or is for a method that does not exist. Errors of ours carry
 /// details; those of the health and reflection services stay as their protocols want them.
-fn tonics_own(response: &Response, method: Method) -> Option<Fault> {
+fn tonics_own(response: &Response, method: Method) -> Option<Rejection> {
     const DETAILS: &str = "grpc-status-details-bin";
     let headers = response.headers();
     let code = headers.get(Status::GRPC_STATUS)?;
@@ -141,7 +141,9 @@ fn tonics_own(response: &Response, method: Method) -> Option<Fault> {
     }
     let code = Code::from_bytes(code.as_bytes());
     if code == Code::Unimplemented {
-        return Some(Fault::new(Reason::NotBuilt).problem("there is no such method or encoding"));
+        return Some(
+            Rejection::new(Reason::NotBuilt).problem("there is no such method or encoding"),
+        );
     }
     if code == Code::Ok || method == Method::Other {
         return None;
@@ -153,14 +155,14 @@ fn tonics_own(response: &Response, method: Method) -> Option<Fault> {
 }
 
 /// A message over what is decoded at all. Only a body can make it so large.
-pub(crate) fn too_large() -> Fault {
+pub(crate) fn too_large() -> Rejection {
     let max = terms::limits::BODY_BYTES_MAX;
-    Fault::new(Reason::BodyTooLarge).field("body").with(terms::Detail::Limit, max)
+    Rejection::new(Reason::BodyTooLarge).field("body").with(terms::Detail::Limit, max)
 }
 
 /// Bytes that are no message of this method.
-pub(crate) fn undecodable() -> Fault {
-    Fault::new(Reason::FieldInvalid).problem("the message cannot be decoded")
+pub(crate) fn undecodable() -> Rejection {
+    Rejection::new(Reason::FieldInvalid).problem("the message cannot be decoded")
 }
 
 // === gates ===

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use ledger::entry::Role;
 pub(crate) use link::grpc_status::status;
-use link::ops::log_throttle::Refusals;
+use link::ops::log_throttle::LogThrottle;
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
-use terms::{CallId, Clock, Code, Detail, Fault, Reason};
+use terms::{CallId, Clock, Code, Detail, Reason, Rejection};
 use tonic_types::pb;
 
 use crate::auth::authenticate::Identified;
@@ -17,7 +17,7 @@ use crate::auth::caller::{Acting, Caller};
 use crate::metrics::Method;
 
 /// The same as a message, for one item of a stream.
-pub(crate) fn status_message(fault: &Fault, call: CallId) -> pb::Status {
+pub(crate) fn status_message(fault: &Rejection, call: CallId) -> pb::Status {
     let status = status(fault, call);
     // `details` is an encoded google.rpc.Status. Should it ever not be, code and message stay.
     pb::Status::decode(status.details()).unwrap_or_else(|_| pb::Status {
@@ -31,13 +31,13 @@ pub(crate) fn status_message(fault: &Fault, call: CallId) -> pb::Status {
 /// whoever is refused at the speed of a network fills no disk, and hides no other reason.
 pub(crate) struct Log {
     clock: Arc<dyn Clock>,
-    told: HashMap<Reason, Refusals>,
+    told: HashMap<Reason, LogThrottle>,
 }
 
 impl Log {
     /// Nothing is told yet.
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
-        let told = Reason::ALL.iter().map(|reason| (*reason, Refusals::default())).collect();
+        let told = Reason::ALL.iter().map(|reason| (*reason, LogThrottle::default())).collect();
         Self { clock, told }
     }
 
@@ -49,7 +49,12 @@ impl Log {
     /// Says that a call was refused: call id, method, reason, region, who called, and nothing of
     /// the request. What an operator must see to is a warning or an error; the rest is information.
     /// Whether it was said: of many in a second, some are left out.
-    pub(crate) fn refused(&self, fault: &Fault, (call, method): (CallId, Method), by: &By) -> bool {
+    pub(crate) fn refused(
+        &self,
+        fault: &Rejection,
+        (call, method): (CallId, Method),
+        by: &By,
+    ) -> bool {
         let Some(unsaid) = self.line(fault.reason) else { return false };
         let (reason, method) = (fault.reason.as_str(), method.as_str());
         let region = fault.detail(Detail::Region).unwrap_or_default();
@@ -121,8 +126,8 @@ mod tests {
 
     const CALL: CallId = CallId(0x1234);
 
-    fn full(reason: Reason) -> Fault {
-        Detail::ALL.iter().fold(Fault::new(reason), |fault, key| fault.with(*key, "7"))
+    fn full(reason: Reason) -> Rejection {
+        Detail::ALL.iter().fold(Rejection::new(reason), |fault, key| fault.with(*key, "7"))
     }
 
     #[test]
@@ -164,7 +169,7 @@ mod tests {
     #[test]
     fn what_passes_names_a_delay_even_if_nobody_gave_one() {
         for reason in Reason::ALL {
-            let details = status(&Fault::new(*reason), CALL).get_error_details();
+            let details = status(&Rejection::new(*reason), CALL).get_error_details();
             let passes = matches!(reason.code(), Code::Unavailable | Code::ResourceExhausted);
             assert_eq!(details.retry_info().is_some(), passes, "{reason}");
             assert!(details.bad_request().is_none());

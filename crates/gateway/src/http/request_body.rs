@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use terms::{Fault, Reason};
+use terms::{Reason, Rejection};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tonic::Status;
 use tonic::body::Body;
@@ -256,7 +256,7 @@ struct Arriving {
 
 impl Arriving {
     /// Ends the call. A stream's end is counted and logged by who reads the stream.
-    fn end(&mut self, fault: &Fault) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+    fn end(&mut self, fault: &Rejection) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         self.over = true;
         let status = match self.parts {
             Parts::One { .. } => self.desk.refuse(&self.entered, fault, &self.by),

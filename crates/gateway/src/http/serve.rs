@@ -148,7 +148,7 @@ impl Gateway {
     /// Starts what keeps up the sessions with all shards, and carries maps.
     fn dial(&self, regions: Arc<Regions>) -> JoinSet<()> {
         let map = Arc::clone(self.shared.charts.pin().map());
-        let outside = Arc::new(connect::Outside {
+        let outside = Arc::new(connect::Environment {
             gateway: self.settings.name.clone(),
             deployment: map.deployment().to_owned(),
             trust_domain: map.trust_domain().to_owned(),

@@ -28,7 +28,7 @@ use atlas::RegionMap;
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use terms::limits::SESSION_BYTES_IN_FLIGHT_MAX;
-use terms::{Detail, Fault, Reason, TenantId};
+use terms::{Detail, Reason, Rejection, TenantId};
 
 pub(crate) use crate::limits::permits::{Coming, Kept, Load, Slot};
 use crate::limits::regions::ByRegion;
@@ -207,7 +207,7 @@ impl Part {
     ///
     /// # Errors
     /// `TENANT_BUSY` or `GATEWAY_BUSY`; then nothing is taken.
-    fn take(&self, pool: &Pool, some: usize, alone: Option<usize>) -> Result<(), Fault> {
+    fn take(&self, pool: &Pool, some: usize, alone: Option<usize>) -> Result<(), Rejection> {
         let Some(sum) = self.room.take(some, alone) else { return Err(busy()) };
         let kept_back = if sum <= self.floor { 0 } else { pool.reserve };
         let max = pool.room.max.saturating_sub(kept_back);
@@ -286,7 +286,11 @@ impl Shares {
     /// `TENANT_BUSY` when the tenant has none left, `GATEWAY_BUSY` when only seats are free that
     /// are kept back, and the tenant has its part of these; `NOT_PERMITTED` when the map does not
     /// name it.
-    pub(crate) fn admit(&self, tenant: &TenantId, seats_free: usize) -> Result<Arc<Share>, Fault> {
+    pub(crate) fn admit(
+        &self,
+        tenant: &TenantId,
+        seats_free: usize,
+    ) -> Result<Arc<Share>, Rejection> {
         let share = self.account(tenant)?.enter()?;
         let Account { calls, calls_floor, common, .. } = &*share.account;
         if seats_free < common.seats_reserve && calls.taken() > *calls_floor {
@@ -301,7 +305,7 @@ impl Shares {
     /// # Errors
     /// `TENANT_BUSY` when the tenant has none left; `NOT_PERMITTED` when the map does not name it.
     #[cfg(test)]
-    pub(crate) fn take(&self, tenant: &TenantId) -> Result<Arc<Share>, Fault> {
+    pub(crate) fn take(&self, tenant: &TenantId) -> Result<Arc<Share>, Rejection> {
         self.admit(tenant, usize::MAX)
     }
 
@@ -311,13 +315,13 @@ impl Shares {
         self.common.intake.room.taken()
     }
 
-    fn account(&self, tenant: &TenantId) -> Result<&Arc<Account>, Fault> {
+    fn account(&self, tenant: &TenantId) -> Result<&Arc<Account>, Rejection> {
         self.accounts.get(tenant).ok_or_else(|| Reason::NotPermitted.into())
     }
 }
 
 impl Account {
-    fn enter(self: &Arc<Self>) -> Result<Arc<Share>, Fault> {
+    fn enter(self: &Arc<Self>) -> Result<Arc<Share>, Rejection> {
         if self.calls.take(1, None).is_none() {
             return Err(busy().with(Detail::Limit, self.calls.max));
         }
@@ -325,7 +329,7 @@ impl Account {
     }
 
     /// Asked after there is a seat: a call that finds none does not count against the rate.
-    fn pace(&self) -> Result<(), Fault> {
+    fn pace(&self) -> Result<(), Rejection> {
         if let Some(rate) = &self.rate
             && let Err(not_until) = rate.check()
         {
@@ -336,13 +340,13 @@ impl Account {
     }
 }
 
-fn busy() -> Fault {
+fn busy() -> Rejection {
     busy_for(BUSY_WAIT)
 }
 
-fn busy_for(wait: Duration) -> Fault {
+fn busy_for(wait: Duration) -> Rejection {
     let wait = wait.max(BUSY_WAIT).as_millis();
-    Fault::new(Reason::TenantBusy).with(Detail::RetryAfterMs, wait)
+    Rejection::new(Reason::TenantBusy).with(Detail::RetryAfterMs, wait)
 }
 
 impl Share {
@@ -350,7 +354,7 @@ impl Share {
     ///
     /// # Errors
     /// `TENANT_BUSY`.
-    pub(crate) fn another(&self) -> Result<Arc<Self>, Fault> {
+    pub(crate) fn another(&self) -> Result<Arc<Self>, Rejection> {
         let share = self.account.enter()?;
         self.account.pace()?;
         Ok(share)

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use terms::{Detail, Fault, Reason, RegionId, TenantId};
+use terms::{Detail, Reason, RegionId, Rejection, TenantId};
 
 use crate::http::connection::Line;
 use crate::limits::regions::OnItsWay;
@@ -31,12 +31,12 @@ impl Share {
         self: &Arc<Self>,
         bytes: usize,
         (region, seats_free): (&RegionId, usize),
-    ) -> Result<Load, Fault> {
+    ) -> Result<Load, Rejection> {
         let Account { calls, to, common, .. } = &*self.account;
         let places_free = calls.max.saturating_sub(calls.taken());
         let on_its_way = common.to.take(region, seats_free).zip(to.take(region, places_free));
         let Some(on_its_way) = on_its_way else {
-            return Err(Fault::new(Reason::ShardBusy).with(Detail::Region, region.as_str()));
+            return Err(Rejection::new(Reason::ShardBusy).with(Detail::Region, region.as_str()));
         };
         if self.account.bytes.take(bytes, Some(0)).is_none() {
             return Err(busy());
@@ -71,7 +71,7 @@ impl Coming {
     /// # Errors
     /// `TENANT_BUSY` when the tenant's other messages leave no room (one may always come),
     /// `GATEWAY_BUSY` when everybody's do. Then nothing has changed.
-    pub(crate) fn hold(&self, held: usize) -> Result<(), Fault> {
+    pub(crate) fn hold(&self, held: usize) -> Result<(), Rejection> {
         let want = held.saturating_sub(FREE_BYTES);
         let have = self.bytes.load(Ordering::Relaxed);
         if want == have {
@@ -110,7 +110,7 @@ impl Share {
     ///
     /// # Errors
     /// `TENANT_BUSY`.
-    pub(crate) fn may_ask(&self) -> Result<(), Fault> {
+    pub(crate) fn may_ask(&self) -> Result<(), Rejection> {
         let room = &self.account.outgoing.room;
         if room.taken() < room.max { Ok(()) } else { Err(busy()) }
     }
@@ -120,7 +120,7 @@ impl Share {
     /// # Errors
     /// `TENANT_BUSY` when the tenant's other records leave none (one may always go),
     /// `GATEWAY_BUSY` when everybody's do.
-    pub(crate) fn keep(self: &Arc<Self>, bytes: usize) -> Result<Kept, Fault> {
+    pub(crate) fn keep(self: &Arc<Self>, bytes: usize) -> Result<Kept, Rejection> {
         let bytes = bytes.saturating_sub(FREE_BYTES);
         if bytes > 0 {
             self.account.outgoing.take(&self.account.common.outgoing, bytes, Some(0))?;
@@ -156,7 +156,7 @@ impl Shares {
     ///
     /// # Errors
     /// As for a share, which it has, too.
-    pub(crate) fn other(&self, tenant: &TenantId) -> Result<Slot, Fault> {
+    pub(crate) fn other(&self, tenant: &TenantId) -> Result<Slot, Rejection> {
         let share = self.account(tenant)?.enter()?;
         share.account.pace()?;
         share.account.others.take(&self.common.others, 1, None)?;
@@ -168,7 +168,7 @@ impl Shares {
     ///
     /// # Errors
     /// `GATEWAY_BUSY`.
-    pub(crate) fn check(&self, line: Option<&Arc<Line>>) -> Result<Slot, Fault> {
+    pub(crate) fn check(&self, line: Option<&Arc<Line>>) -> Result<Slot, Rejection> {
         let before = match line {
             None => 1,
             Some(line) => line.begin_check().ok_or(Reason::GatewayBusy)?,

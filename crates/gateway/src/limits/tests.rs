@@ -26,7 +26,7 @@ fn five() -> (Shares, Vec<TenantId>) {
     (shares, names.map(tenant).into())
 }
 
-fn reason<T>(taken: Result<T, Fault>) -> Option<Reason> {
+fn reason<T>(taken: Result<T, Rejection>) -> Option<Reason> {
     taken.err().map(|fault| fault.reason)
 }
 
@@ -34,14 +34,14 @@ fn tenant(name: &str) -> TenantId {
     TenantId::parse(name).unwrap()
 }
 
-fn refused<T>(taken: Result<T, Fault>) -> Fault {
+fn refused<T>(taken: Result<T, Rejection>) -> Rejection {
     let Err(fault) = taken else { panic!("it was given") };
     assert_eq!(fault.reason, Reason::TenantBusy);
     fault
 }
 
 /// So many bytes on their way to some region, of a gateway that has seats.
-fn carry(share: &Arc<Share>, bytes: usize) -> Result<Load, Fault> {
+fn carry(share: &Arc<Share>, bytes: usize) -> Result<Load, Rejection> {
     share.carry(bytes, (&RegionId::parse("kz-ala").unwrap(), usize::MAX))
 }
 

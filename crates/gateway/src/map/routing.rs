@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use atlas::{Annex, Country, Placement, Region, RegionMap};
-use terms::{Detail, Fault, Reason, RegionId, Slot, SubjectId, TenantId};
+use terms::{Detail, Reason, RegionId, Rejection, Slot, SubjectId, TenantId};
 
 use crate::Error;
 use crate::shards::session::{Answered, Ask, Peer, Session};
@@ -143,11 +143,11 @@ impl Routing {
         placement: &Placement,
         tenant: &TenantId,
         subject: &SubjectId,
-    ) -> Result<Way<'_>, Fault> {
+    ) -> Result<Way<'_>, Rejection> {
         // A placement names a region of its map; what may be missing is its annex.
         self.way(placement.region(), tenant, subject).ok_or_else(|| {
             let region = placement.region().as_str();
-            Fault::new(Reason::RegionUnavailable).with(Detail::Region, region)
+            Rejection::new(Reason::RegionUnavailable).with(Detail::Region, region)
         })
     }
 
@@ -157,13 +157,14 @@ impl Routing {
         region: &RegionId,
         tenant: &TenantId,
         subject: &SubjectId,
-    ) -> Result<Way<'_>, Fault> {
+    ) -> Result<Way<'_>, Rejection> {
         self.way(region, tenant, subject).ok_or_else(|| {
             // Of the map and without an annex: it may come back.
             if self.map.region(region).is_some() {
-                return Fault::new(Reason::RegionUnavailable).with(Detail::Region, region.as_str());
+                return Rejection::new(Reason::RegionUnavailable)
+                    .with(Detail::Region, region.as_str());
             }
-            Fault::new(Reason::DomicileUnknown).field("subject.domicile")
+            Rejection::new(Reason::DomicileUnknown).field("subject.domicile")
         })
     }
 
@@ -182,7 +183,7 @@ impl Way<'_> {
     }
 
     /// Sends one call and waits for its answer. What goes wrong on this way names its region.
-    pub(crate) async fn send(self, ask: Ask<'_>) -> Result<Answered, Fault> {
+    pub(crate) async fn send(self, ask: Ask<'_>) -> Result<Answered, Rejection> {
         let answered = self.session.call(ask, self.map_epoch).await;
         answered.map_err(|fault| fault.with(Detail::Region, self.region().as_str()))
     }

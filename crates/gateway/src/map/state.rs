@@ -5,10 +5,10 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use atlas::{Annex, Epoch, RegionMap, SealedMap, SignedMap, Succession};
+use atlas::{Annex, Epoch, RegionMap, SignedMap, Succession, VerifiedMap};
 use evidence::DatabaseRefused;
 use ledger::Signers;
-use terms::{Fault, Reason};
+use terms::{Reason, Rejection};
 use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::api::response::Data;
@@ -100,9 +100,9 @@ impl Charts {
     ///
     /// # Errors
     /// `MAP_UNSIGNED`, also when no keys are known; `MAP_INVALID`.
-    pub(crate) fn open(&self, signed: &SignedMap) -> Result<SealedMap, Fault> {
+    pub(crate) fn open(&self, signed: &SignedMap) -> Result<VerifiedMap, Rejection> {
         let Some(signers) = &self.signers else {
-            let fault = Fault::new(Reason::MapUnsigned).field("map");
+            let fault = Rejection::new(Reason::MapUnsigned).field("map");
             return Err(fault
                 .problem("this gateway knows no signers of maps")
                 .cure("name `map_signers` in its configuration and in those of the shards"));
@@ -123,9 +123,9 @@ impl Charts {
     /// As [`atlas::succeeds`].
     pub(crate) fn take(
         &self,
-        sealed: &SealedMap,
+        sealed: &VerifiedMap,
         vouched: impl FnOnce(Epoch) -> bool,
-    ) -> Result<Succession, Fault> {
+    ) -> Result<Succession, Rejection> {
         let annexes = self.annexes();
         let own = self.pin();
         let next = &sealed.map;

@@ -13,12 +13,12 @@ use std::time::Duration;
 use atlas::SignedMap;
 use futures_util::future::join_all;
 use link::host::supervise::supervise;
-use terms::{Fault, Reason};
+use terms::{Reason, Rejection};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 use wire::session::{self as proto, call::Op, reply::Outcome};
 
-use crate::shards::connect::Outside;
+use crate::shards::connect::Environment;
 use crate::shards::reconnect;
 use crate::shards::session::Session;
 
@@ -33,14 +33,14 @@ const LEAVE_AFTER: Duration = Duration::from_secs(10);
 
 /// Keeps sessions and maps up to date until the future is dropped. Each by itself: a shard that is
 /// slow about maps, or sends one that makes us panic, keeps nobody from finding another.
-pub(crate) async fn keep(outside: Arc<Outside>) {
+pub(crate) async fn keep(outside: Arc<Environment>) {
     let sessions = || keep_sessions(Arc::clone(&outside));
     let maps = || keep_maps(Arc::clone(&outside));
     let nothing = || std::future::ready(());
     tokio::join!(supervise("sessions", sessions, nothing), supervise("maps", maps, nothing));
 }
 
-async fn keep_sessions(outside: Arc<Outside>) {
+async fn keep_sessions(outside: Arc<Environment>) {
     let mut changes = outside.charts.changes();
     let mut sessions = Sessions::default();
     loop {
@@ -49,7 +49,7 @@ async fn keep_sessions(outside: Arc<Outside>) {
     }
 }
 
-async fn keep_maps(outside: Arc<Outside>) {
+async fn keep_maps(outside: Arc<Environment>) {
     loop {
         if outside.charts.follows() {
             take_newest(&outside).await;
@@ -71,7 +71,7 @@ struct Sessions {
 
 impl Sessions {
     /// Begins and ends sessions as the routing of now says.
-    async fn follow(&mut self, outside: &Arc<Outside>) {
+    async fn follow(&mut self, outside: &Arc<Environment>) {
         let routing = outside.charts.pin();
         for session in routing.sessions() {
             if !self.kept.iter().any(|(kept, _)| Arc::ptr_eq(kept, session)) {
@@ -107,7 +107,7 @@ impl Sessions {
 // === maps ===
 
 /// Takes the newest valid map that any shard holds, one after the other.
-async fn take_newest(outside: &Outside) {
+async fn take_newest(outside: &Environment) {
     for _ in 0..STEPS_MAX {
         let routing = outside.charts.pin();
         let own = routing.map().epoch();
@@ -131,7 +131,7 @@ async fn take_newest(outside: &Outside) {
     }
 }
 
-async fn take_from(outside: &Outside, session: &Session, own: u64) -> Result<(), Fault> {
+async fn take_from(outside: &Environment, session: &Session, own: u64) -> Result<(), Rejection> {
     let signed = fetch(session, proto::MapFetch { epoch: own, after: true }).await?;
     let sealed = outside.charts.open(&signed)?;
     let routing = outside.charts.pin();
@@ -148,7 +148,7 @@ async fn take_from(outside: &Outside, session: &Session, own: u64) -> Result<(),
 }
 
 /// Carries maps to the shards that hold older ones than others do.
-async fn carry_on(outside: &Outside) {
+async fn carry_on(outside: &Environment) {
     let routing = outside.charts.pin();
     let up: Vec<&Arc<Session>> = routing.sessions().filter(|session| session.is_up()).collect();
     let number = |session: &Session| session.map().map_or(0, |epoch| epoch.number);
@@ -167,7 +167,7 @@ async fn carry_on(outside: &Outside) {
                 match carry(donor, session, held).await {
                     Ok(epoch) if epoch.epoch <= held => {
                         // It gave what the other holds already.
-                        last = Some(Fault::new(Reason::MapGap));
+                        last = Some(Rejection::new(Reason::MapGap));
                     }
                     Ok(epoch) => {
                         outside.charts.heard(session, epoch.epoch, &epoch.digest);
@@ -189,13 +189,13 @@ async fn carry_on(outside: &Outside) {
 }
 
 /// Carries the next map from one shard to another.
-async fn carry(donor: &Session, to: &Session, held: u64) -> Result<proto::MapRef, Fault> {
+async fn carry(donor: &Session, to: &Session, held: u64) -> Result<proto::MapRef, Rejection> {
     let signed = fetch(donor, proto::MapFetch { epoch: held, after: true }).await?;
     offer(to, &signed).await
 }
 
 /// Gives a shard a map.
-pub(crate) async fn offer(to: &Session, signed: &SignedMap) -> Result<proto::MapRef, Fault> {
+pub(crate) async fn offer(to: &Session, signed: &SignedMap) -> Result<proto::MapRef, Rejection> {
     let SignedMap { text, note, packs } = signed.clone();
     let map = Some(proto::SignedMap { text, note, packs });
     let op = Op::MapOffer(proto::MapOffer { map });
@@ -205,7 +205,7 @@ pub(crate) async fn offer(to: &Session, signed: &SignedMap) -> Result<proto::Map
 }
 
 /// Asks a shard for a map.
-pub(crate) async fn fetch(from: &Session, fetch: proto::MapFetch) -> Result<SignedMap, Fault> {
+pub(crate) async fn fetch(from: &Session, fetch: proto::MapFetch) -> Result<SignedMap, Rejection> {
     let told = from.of_gateway(Op::MapFetch(fetch), Instant::now() + ANSWER_MAX).await?;
     let Outcome::Map(map) = told else { return Err(Reason::Internal.into()) };
     let proto::SignedMap { text, note, packs } = map;
@@ -213,7 +213,7 @@ pub(crate) async fn fetch(from: &Session, fetch: proto::MapFetch) -> Result<Sign
     if text.is_empty() { Err(Reason::MapGap.into()) } else { Ok(SignedMap { text, note, packs }) }
 }
 
-fn refused(session: &Session, fault: &Fault, what: &'static str) {
+fn refused(session: &Session, fault: &Rejection, what: &'static str) {
     let (region, shard) = (&session.peer.region, &session.peer.shard);
     tracing::warn!(%region, %shard, reason = %fault.reason, problem = %fault, "{what}");
 }

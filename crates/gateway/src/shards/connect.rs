@@ -34,7 +34,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const WELCOME_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a dialler needs beside its session.
-pub(crate) struct Outside {
+pub(crate) struct Environment {
     /// What every shard is told; region and shard are filled in.
     pub(crate) gateway: String,
     pub(crate) deployment: String,
@@ -130,13 +130,16 @@ pub(crate) struct Met {
 ///
 /// # Errors
 /// [`Ended`], which says why there is none.
-pub(crate) async fn dial(session: &Session, outside: &Outside) -> Result<Met, Ended> {
+pub(crate) async fn dial(session: &Session, outside: &Environment) -> Result<Met, Ended> {
     let greeting = timeout(WELCOME_TIMEOUT, greet(session, outside)).await;
     greeting.map_err(|_| Ended::NoWelcome)?
 }
 
 /// A connection to the shard, and who has shown to be at its other end, if it has TLS.
-async fn connect(peer: &Peer, outside: &Outside) -> Result<(Channel, Option<Arc<Shown>>), Ended> {
+async fn connect(
+    peer: &Peer,
+    outside: &Environment,
+) -> Result<(Channel, Option<Arc<Shown>>), Ended> {
     let uri: Uri = peer.address.parse().map_err(|_| Ended::Address)?;
     let tls = match uri.scheme_str() {
         Some("https") => Some(outside.tls.as_ref().ok_or(Ended::NoTls)?),
@@ -178,7 +181,7 @@ async fn secured(
     addr: SocketAddr,
     peer: &Peer,
     tls: &Tls,
-    outside: &Outside,
+    outside: &Environment,
 ) -> Result<(Channel, Option<Arc<Shown>>), Ended> {
     let name =
         format!("spiffe://{}/region/{}/shard/{}", outside.trust_domain, peer.region, peer.shard);
@@ -204,7 +207,7 @@ fn endpoint(addr: SocketAddr) -> Result<Endpoint, Ended> {
 }
 
 /// Connects, says hello, and checks that the right shard answers.
-async fn greet(session: &Session, outside: &Outside) -> Result<Met, Ended> {
+async fn greet(session: &Session, outside: &Environment) -> Result<Met, Ended> {
     let peer = &session.peer;
     let (channel, shown) = connect(peer, outside).await?;
     let flight = Arc::new(Flight::new(peer.region.clone(), Limits::OF_A_SESSION));

@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use terms::limits::{SESSION_BYTES_IN_FLIGHT_MAX, SESSION_IN_FLIGHT_MAX};
-use terms::{Detail, Fault, Reason, RegionId};
+use terms::{Detail, Reason, RegionId, Rejection};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use wire::session as proto;
@@ -24,7 +24,7 @@ const PROBE_EVERY: Duration = Duration::from_secs(1);
 const CALL_BYTES: usize = 512;
 
 /// What a caller gets: the shard's answer, or why there is none.
-pub(crate) type Answer = Result<proto::reply::Outcome, Fault>;
+pub(crate) type Answer = Result<proto::reply::Outcome, Rejection>;
 
 /// The calls in flight on one connection to one shard. It lives as long as the connection.
 pub(crate) struct Flight {
@@ -113,7 +113,7 @@ impl Flight {
         body: usize,
         effect: Effect,
         load: Option<Load>,
-    ) -> Result<(u64, oneshot::Receiver<Answer>), Fault> {
+    ) -> Result<(u64, oneshot::Receiver<Answer>), Rejection> {
         let bytes = body.saturating_add(CALL_BYTES);
         let mut calls = self.calls();
         if calls.stage != Stage::Open {
@@ -174,7 +174,7 @@ impl Flight {
             let answer = match outcome {
                 Some(proto::reply::Outcome::Fault(fault)) => Err(link::session::from_wire(fault)),
                 Some(outcome) => Ok(outcome),
-                None => Err(Fault::new(Reason::Internal)),
+                None => Err(Rejection::new(Reason::Internal)),
             };
             // The caller may have gone in this moment.
             caller.send(answer).ok();
@@ -233,22 +233,22 @@ impl Flight {
         }
     }
 
-    fn fault(&self, reason: Reason) -> Fault {
-        Fault::new(reason).with(Detail::Region, self.region.as_str())
+    fn fault(&self, reason: Reason) -> Rejection {
+        Rejection::new(reason).with(Detail::Region, self.region.as_str())
     }
 
     /// That nothing was sent, and nothing stored.
-    pub(crate) fn unavailable(&self) -> Fault {
+    pub(crate) fn unavailable(&self) -> Rejection {
         self.fault(Reason::RegionUnavailable)
     }
 
     /// That a write may or may not have happened.
-    pub(crate) fn unknown(&self) -> Fault {
+    pub(crate) fn unknown(&self) -> Rejection {
         self.fault(Reason::WriteOutcomeUnknown)
     }
 
     /// That too much is in flight already.
-    pub(crate) fn busy(&self) -> Fault {
+    pub(crate) fn busy(&self) -> Rejection {
         self.fault(Reason::ShardBusy)
     }
 }

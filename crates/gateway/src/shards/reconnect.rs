@@ -20,7 +20,7 @@ use tonic::Streaming;
 use wire::session as proto;
 
 use crate::map::state::Charts;
-use crate::shards::connect::{Ended, Met, Outside, dial, log_goodbye};
+use crate::shards::connect::{Ended, Environment, Met, dial, log_goodbye};
 use crate::shards::in_flight::Flight;
 use crate::shards::session::{Line, Session};
 
@@ -33,7 +33,7 @@ const GOODBYE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Keeps the session up until the future is dropped, or the shard is looked for elsewhere. What
 /// happens to one attempt, a panic included, ends that attempt and nothing else.
-pub(crate) async fn keep(session: Arc<Session>, outside: Arc<Outside>) {
+pub(crate) async fn keep(session: Arc<Session>, outside: Arc<Environment>) {
     let attempts = || attempts(Arc::clone(&session), Arc::clone(&outside));
     let panicked = || async {
         outside.metrics.session_ended(&session.peer.region, Ended::Panicked);
@@ -43,7 +43,7 @@ pub(crate) async fn keep(session: Arc<Session>, outside: Arc<Outside>) {
 }
 
 /// Dials and uses one connection after the other.
-async fn attempts(session: Arc<Session>, outside: Arc<Outside>) {
+async fn attempts(session: Arc<Session>, outside: Arc<Environment>) {
     let peer = &session.peer;
     let mut failures: u32 = 0;
     loop {
@@ -78,7 +78,7 @@ async fn attempts(session: Arc<Session>, outside: Arc<Outside>) {
 }
 
 /// Says whether the shard is within reach, unless another session speaks for it by now.
-async fn report(session: &Session, outside: &Outside, up: bool) {
+async fn report(session: &Session, outside: &Environment, up: bool) {
     let peer = &session.peer;
     if !session.is_retired() {
         outside.metrics.session_up(&peer.region, &peer.shard, up);
@@ -93,7 +93,7 @@ fn backoff(failures: u32) -> Duration {
 }
 
 /// Uses one connection after the other, each until the next is up, and the last until it ends.
-async fn stand(session: &Arc<Session>, outside: &Arc<Outside>, met: Met) -> Ended {
+async fn stand(session: &Arc<Session>, outside: &Arc<Environment>, met: Met) -> Ended {
     // Those of before end when what they carry is answered; all of them with this future.
     let mut connections = JoinSet::new();
     let mut current = Current::begin(met, session, outside, &mut connections);
@@ -131,7 +131,7 @@ impl Current {
     fn begin(
         met: Met,
         session: &Arc<Session>,
-        outside: &Arc<Outside>,
+        outside: &Arc<Environment>,
         connections: &mut JoinSet<Ended>,
     ) -> Self {
         let Met { welcome, replies, shown, flight, queue } = met;
@@ -167,7 +167,7 @@ impl Current {
     }
 
     /// The connection for the time after this one, opened once an end has a new certificate.
-    async fn next(&self, session: &Session, outside: &Outside) -> Met {
+    async fn next(&self, session: &Session, outside: &Environment) -> Met {
         let renewed = async {
             match (&outside.tls, &self.shown) {
                 (Some(tls), Some(shown)) => tls.until_renewed(shown).await,

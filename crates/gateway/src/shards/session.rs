@@ -9,7 +9,7 @@ use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwapOption;
 use atlas::Epoch;
-use terms::{Detail, Fault, Reason, RegionId, ShardId};
+use terms::{Detail, Reason, RegionId, Rejection, ShardId};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::{Instant, timeout_at};
@@ -117,7 +117,7 @@ impl Session {
     /// The shard's own; `REGION_UNAVAILABLE` and `SHARD_BUSY` when nothing was sent;
     /// `DEADLINE_PASSED` when time ran out and nothing was changed; `WRITE_OUTCOME_UNKNOWN` when a
     /// write was sent and its answer is lost or late.
-    pub(crate) async fn call(&self, ask: Ask<'_>, map_epoch: u64) -> Result<Answered, Fault> {
+    pub(crate) async fn call(&self, ask: Ask<'_>, map_epoch: u64) -> Result<Answered, Rejection> {
         let Ask { acting, deadline, effect, body, load, op } = ask;
         let call = proto::Call {
             tenant: acting.caller.tenant.as_str().to_owned(),
@@ -137,7 +137,7 @@ impl Session {
         &self,
         op: proto::call::Op,
         deadline: Instant,
-    ) -> Result<proto::reply::Outcome, Fault> {
+    ) -> Result<proto::reply::Outcome, Rejection> {
         let call = proto::Call { op: Some(op), ..Default::default() };
         // Whether a map was taken is asked again: nothing is lost with an answer.
         let answered = self.send(call, (deadline, Effect::Read, 0), None).await?;
@@ -149,10 +149,10 @@ impl Session {
         call: proto::Call,
         (deadline, effect, body): (Instant, Effect, usize),
         load: Option<Load>,
-    ) -> Result<Answered, Fault> {
+    ) -> Result<Answered, Rejection> {
         let Some(line) = self.line.load_full() else {
             let region = self.peer.region.as_str();
-            return Err(Fault::new(Reason::RegionUnavailable).with(Detail::Region, region));
+            return Err(Rejection::new(Reason::RegionUnavailable).with(Detail::Region, region));
         };
         let left = deadline.saturating_duration_since(Instant::now());
         let deadline_ms = u32::try_from(left.as_millis()).unwrap_or(u32::MAX);
@@ -191,7 +191,7 @@ struct Place<'a> {
 
 impl Place<'_> {
     /// The caller waits no longer: what is known of its call.
-    fn given_up(self, effect: Effect) -> Fault {
+    fn given_up(self, effect: Effect) -> Rejection {
         let sent = self.flight.leave(self.id);
         match effect {
             Effect::Write if sent => self.flight.unknown(),

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use terms::{CallId, Fault, Reason};
+use terms::{CallId, Reason, Rejection};
 use tokio::time::Instant;
 use wire::v1;
 
@@ -30,7 +30,7 @@ fn gateway() -> &'static Gateway {
 }
 
 /// The fault of a read; it and what the caller would read of it hold nothing of the request.
-fn fault<T>(read: Result<T, Fault>) -> Fault {
+fn fault<T>(read: Result<T, Rejection>) -> Rejection {
     let Err(fault) = read else { panic!("it was taken") };
     let status = refusal_log::status(&fault, CallId(1));
     let seen = format!("{fault:?}{fault}{status:?}{}", String::from_utf8_lossy(status.details()));
@@ -140,7 +140,7 @@ fn a_good_put_is_taken_as_it_is() {
 }
 
 /// What the whole path answers to a put, short of a shard.
-async fn answer(request: v1::PutRecordRequest) -> Fault {
+async fn answer(request: v1::PutRecordRequest) -> Rejection {
     let gateway = gateway();
     let deadline = Instant::now() + std::time::Duration::from_secs(5);
     let turn = turn(&gateway.shared, caller());

@@ -174,7 +174,7 @@ impl Conn {
     }
 
     pub(super) async fn goodbye(&self) {
-        let fault = link::session::to_wire(&terms::Fault::new(Reason::ShuttingDown));
+        let fault = link::session::to_wire(&terms::Rejection::new(Reason::ShuttingDown));
         let frame = proto::ToGateway { goodbye: Some(fault), ..Default::default() };
         self.out.send(Ok(frame)).await.expect("an open session");
     }

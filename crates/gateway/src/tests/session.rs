@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use prost::Message as _;
-use terms::{Fault, Reason};
+use terms::{Reason, Rejection};
 use tokio::time::Instant;
 use tonic_types::StatusExt as _;
 use wire::session as proto;
@@ -101,7 +101,7 @@ async fn a_fault_of_the_shard_is_passed_on() {
     let mut client = rig.client().await;
     let refusal = async {
         let call = conn.call().await;
-        let fault = Fault::new(Reason::VersionMismatch).with(terms::Detail::Version, 4);
+        let fault = Rejection::new(Reason::VersionMismatch).with(terms::Detail::Version, 4);
         let fault = link::session::to_wire(&fault.field("if_version"));
         conn.reply(call.id, proto::reply::Outcome::Fault(fault)).await;
     };

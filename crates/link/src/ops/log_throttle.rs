@@ -11,7 +11,7 @@ const LINES_PER_SECOND_MAX: u32 = 10;
 
 /// The refusals of one kind that were told lately.
 #[derive(Debug, Default)]
-pub struct Refusals(Mutex<Told>);
+pub struct LogThrottle(Mutex<Told>);
 
 #[derive(Debug, Default)]
 struct Told {
@@ -20,7 +20,7 @@ struct Told {
     unsaid: u64,
 }
 
-impl Refusals {
+impl LogThrottle {
     /// Whether one more refusal may be told; and if so, how many were not since the last.
     pub fn line(&self, now: UnixMillis) -> Option<u64> {
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -43,7 +43,7 @@ mod tests {
 
     #[test]
     fn a_flood_is_told_in_few_lines_and_counted() {
-        let refusals = Refusals::default();
+        let refusals = LogThrottle::default();
         let told = |ms| refusals.line(UnixMillis(ms));
         for _ in 0..LINES_PER_SECOND_MAX {
             assert_eq!(told(5_000), Some(0));

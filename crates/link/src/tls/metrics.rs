@@ -6,7 +6,7 @@ use rustls::pki_types::UnixTime;
 use terms::UnixMillis;
 
 use crate::ops::admin_http::Health;
-use crate::ops::log_throttle::Refusals;
+use crate::ops::log_throttle::LogThrottle;
 use crate::ops::metrics::{By, Counter, Family, Gauge, Label, Registry};
 use crate::tls::chain::{Cause, Trust};
 use crate::tls::setup::first_end;
@@ -23,7 +23,7 @@ pub struct TlsMetrics {
     health: Option<(Health, &'static str)>,
     refused: Family<By<Refused>, Counter>,
     closed: Family<By<Closed>, Counter>,
-    told: Arc<[Refusals; Cause::ALL.len()]>,
+    told: Arc<[LogThrottle; Cause::ALL.len()]>,
 }
 
 /// Why a certificate was refused, as a label.

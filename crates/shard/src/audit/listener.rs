@@ -19,7 +19,7 @@ use link::grpc_status::status;
 use link::net::grpc_only;
 use link::net::listener::{Arrived, Entrance};
 use link::tls::CallerTls;
-use terms::{CallId, Fault, Reason};
+use terms::{CallId, Reason, Rejection};
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
@@ -29,7 +29,7 @@ use wire::v1::ledger_server::LedgerServer;
 use crate::Error;
 use crate::audit::service::Service;
 use crate::audit::tiles_http;
-use crate::log::view::Chronicles;
+use crate::log::view::LogViews;
 use crate::node::Node;
 use crate::write::committer::{Life, Queue};
 
@@ -86,7 +86,7 @@ pub(crate) struct Desk(Arc<Inner>);
 
 struct Inner {
     node: Arc<Node>,
-    chronicles: Chronicles,
+    chronicles: LogViews,
     queue: Queue,
     entrance: AuditorEntrance,
     calls: Arc<Semaphore>,
@@ -128,7 +128,7 @@ impl Drop for Seat {
 
 impl Desk {
     pub(crate) fn new(
-        (node, chronicles, queue): (Arc<Node>, Chronicles, Queue),
+        (node, chronicles, queue): (Arc<Node>, LogViews, Queue),
         entrance: AuditorEntrance,
         life: watch::Receiver<Life>,
     ) -> Self {
@@ -149,7 +149,7 @@ impl Desk {
         &self.0.node
     }
 
-    pub(crate) fn chronicles(&self) -> &Chronicles {
+    pub(crate) fn chronicles(&self) -> &LogViews {
         &self.0.chronicles
     }
 
@@ -158,24 +158,24 @@ impl Desk {
     }
 
     /// A turn to walk through the store, if nobody else does.
-    pub(crate) fn walk(&self) -> Result<OwnedSemaphorePermit, Fault> {
+    pub(crate) fn walk(&self) -> Result<OwnedSemaphorePermit, Rejection> {
         let turn = Arc::clone(&self.0.walking).try_acquire_owned();
-        turn.map_err(|_| Fault::new(Reason::ShardBusy))
+        turn.map_err(|_| Rejection::new(Reason::ShardBusy))
     }
 
     /// Does something that reads the store, on a thread that may block, when its turn has come.
     pub(crate) async fn read<T: Send + 'static>(
         &self,
-        work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
-    ) -> Result<T, Fault> {
-        let busy = || Fault::new(Reason::ShardBusy);
+        work: impl FnOnce() -> Result<T, Rejection> + Send + 'static,
+    ) -> Result<T, Rejection> {
+        let busy = || Rejection::new(Reason::ShardBusy);
         let turn = Arc::clone(&self.0.reading).acquire_owned().await.map_err(|_| busy())?;
         let done = tokio::task::spawn_blocking(move || {
             let done = work();
             drop(turn);
             done
         });
-        done.await.unwrap_or_else(|_| Err(Fault::new(Reason::Internal)))
+        done.await.unwrap_or_else(|_| Err(Rejection::new(Reason::Internal)))
     }
 
     /// Done when the shard goes down.
@@ -186,7 +186,7 @@ impl Desk {
     }
 
     /// Who it is, if it is an auditor of this shard, and there is a seat.
-    fn let_in(&self, arrived: Option<&Arrived>) -> Result<Auditor, Fault> {
+    fn let_in(&self, arrived: Option<&Arrived>) -> Result<Auditor, Rejection> {
         let name = self.name(arrived)?;
         if let Some(arrived) = arrived {
             arrived.known();
@@ -199,8 +199,8 @@ impl Desk {
         Ok(Auditor { caller: Arc::new(caller), call, arrived, _seat: seat })
     }
 
-    fn seat(&self, name: String) -> Result<Seat, Fault> {
-        let busy = || Fault::new(Reason::ShardBusy);
+    fn seat(&self, name: String) -> Result<Seat, Rejection> {
+        let busy = || Rejection::new(Reason::ShardBusy);
         let of_all = Arc::clone(&self.0.calls).try_acquire_owned().map_err(|_| busy())?;
         let of_one = Arc::clone(&self.0.of_one);
         let mut calls = of_one.lock().unwrap_or_else(PoisonError::into_inner);
@@ -218,12 +218,12 @@ impl Desk {
     ///
     /// # Errors
     /// As for a call.
-    pub(crate) fn still(&self, auditor: &Auditor) -> Result<(), Fault> {
+    pub(crate) fn still(&self, auditor: &Auditor) -> Result<(), Rejection> {
         self.name(auditor.arrived.as_ref()).map(drop)
     }
 
-    fn name(&self, arrived: Option<&Arrived>) -> Result<String, Fault> {
-        let denied = |problem: &'static str| Fault::new(Reason::NotPermitted).problem(problem);
+    fn name(&self, arrived: Option<&Arrived>) -> Result<String, Rejection> {
+        let denied = |problem: &'static str| Rejection::new(Reason::NotPermitted).problem(problem);
         match &self.0.entrance {
             AuditorEntrance::Loopback => match arrived {
                 Some(arrived) if arrived.plaintext => Ok("an auditor on this machine".to_owned()),
@@ -231,9 +231,10 @@ impl Desk {
             },
             AuditorEntrance::Certificates { tls, uris } => {
                 let certificate = arrived.and_then(|arrived| arrived.caller.as_ref());
-                let certificate = certificate.ok_or_else(|| Fault::new(Reason::IdentityMissing))?;
+                let certificate =
+                    certificate.ok_or_else(|| Rejection::new(Reason::IdentityMissing))?;
                 if !tls.trusts(certificate) {
-                    return Err(Fault::new(Reason::IdentityInvalid));
+                    return Err(Rejection::new(Reason::IdentityInvalid));
                 }
                 let known = certificate.uris.iter().find(|uri| uris.contains(uri));
                 let problem = "the certificate is not of an auditor whom this shard knows";
@@ -253,7 +254,7 @@ async fn gate(State(desk): State<Desk>, mut request: Request, next: Next) -> Res
     let arrived = request.extensions().get::<Arrived>().cloned();
     let local = matches!(desk.0.entrance, AuditorEntrance::Loopback);
     let let_in = if local && !is_local(&request) {
-        Err(Fault::new(Reason::NotPermitted).problem("the request is meant for another host"))
+        Err(Rejection::new(Reason::NotPermitted).problem("the request is meant for another host"))
     } else {
         desk.let_in(arrived.as_ref())
     };
@@ -262,7 +263,7 @@ async fn gate(State(desk): State<Desk>, mut request: Request, next: Next) -> Res
             request.extensions_mut().insert(auditor);
             let walks = request.uri().path().ends_with("/Reconcile");
             let most = if walks { WALK_MAX } else { ANSWER_MAX };
-            let busy = |_| tiles_http::refused(&Fault::new(Reason::ShardBusy)).into_response();
+            let busy = |_| tiles_http::refused(&Rejection::new(Reason::ShardBusy)).into_response();
             timeout(most, next.run(request)).await.unwrap_or_else(busy)
         }
         Err(fault) => {

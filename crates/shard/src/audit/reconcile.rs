@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use engine::{Key, Order, ScanLimit, Span};
-use terms::{Detail, Fault, Reason};
+use terms::{Detail, Reason, Rejection};
 use tokio::sync::oneshot;
 use wire::v1 as api;
 
@@ -32,11 +32,11 @@ pub(crate) async fn answer(
     desk: &Desk,
     auditor: &Auditor,
     asked: api::LedgerReconcileRequest,
-) -> Result<api::LedgerReconcile, Fault> {
+) -> Result<api::LedgerReconcile, Rejection> {
     let rows = usize::try_from(asked.rows).unwrap_or(usize::MAX);
     for (field, count) in [("indexes", asked.indexes.len()), ("rows", rows)] {
         if count > OPENED_MAX {
-            let fault = Fault::new(Reason::TooManyItems).field(field);
+            let fault = Rejection::new(Reason::TooManyItems).field(field);
             return Err(fault.with(Detail::Limit, OPENED_MAX));
         }
     }
@@ -74,7 +74,7 @@ pub(crate) async fn answer(
     });
     let told = tokio::select! {
         told = told => told?,
-        () = desk.over() => return Err(Fault::new(Reason::ShuttingDown)),
+        () = desk.over() => return Err(Rejection::new(Reason::ShuttingDown)),
     };
     desk.still(auditor)?;
     let (sender, noted) = oneshot::channel();
@@ -87,7 +87,7 @@ pub(crate) async fn answer(
         count: u64::try_from(count).unwrap_or(u64::MAX),
         why: "an audit: entries opened for comparison with the log",
     })));
-    noted.await.unwrap_or_else(|_| Err(Fault::new(Reason::ShuttingDown)))?;
+    noted.await.unwrap_or_else(|_| Err(Rejection::new(Reason::ShuttingDown)))?;
     Ok(told)
 }
 
@@ -120,14 +120,14 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     /// Blocks its thread.
-    fn run(&mut self) -> Result<(), Fault> {
+    fn run(&mut self) -> Result<(), Rejection> {
         let mut from = keys::subjects().from;
         // The subject whose rows come now; without a name, of format 1.
         let mut subject: Option<(Key, Option<(Owner, Subject)>)> = None;
         let limit = ScanLimit { rows: ROWS_AT_ONCE, bytes: BYTES_AT_ONCE };
         loop {
             if self.stop.load(Ordering::Relaxed) {
-                return Err(Fault::new(Reason::DeadlinePassed));
+                return Err(Rejection::new(Reason::DeadlinePassed));
             }
             let span = Span { from: from.clone(), until: keys::subjects().until };
             let page =

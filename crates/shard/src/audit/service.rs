@@ -7,7 +7,7 @@ use std::time::Duration;
 use ledger::Entry;
 use ledger::entry::Kind;
 use link::grpc_status::status;
-use terms::{Detail, Fault, Reason, limits};
+use terms::{Detail, Reason, Rejection, limits};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_stream::Stream;
@@ -19,7 +19,7 @@ use wire::v1::ledger_server::Ledger;
 use crate::Error;
 use crate::audit::listener::{Auditor, Desk};
 use crate::audit::reconcile;
-use crate::log::view::Chronicle;
+use crate::log::view::LogView;
 
 /// Entries of one message: with their numbers it stays below what a message may hold.
 const BATCH_ENTRIES_MAX: usize = 1_024;
@@ -42,7 +42,7 @@ type Outgoing<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 /// Who asks. The gate has let in nobody else.
 fn auditor<T>(request: &Request<T>) -> Result<Auditor, Status> {
     let auditor = request.extensions().get::<Auditor>().cloned();
-    auditor.ok_or_else(|| status(&Fault::new(Reason::Internal), terms::CallId(0)))
+    auditor.ok_or_else(|| status(&Rejection::new(Reason::Internal), terms::CallId(0)))
 }
 
 #[tonic::async_trait]
@@ -70,7 +70,7 @@ impl Ledger for Service {
     ) -> Result<Response<Self::EntriesStream>, Status> {
         let auditor = auditor(&request)?;
         let (desk, asked) = (self.0.clone(), request.into_inner());
-        let refused = |fault: Fault| status(&fault, auditor.call);
+        let refused = |fault: Rejection| status(&fault, auditor.call);
         let filter = Filter::read(asked.filter.unwrap_or_default()).map_err(refused)?;
         let (chronicles, origin) = (desk.chronicles().clone(), asked.origin);
         let log = desk.read(move || chronicles.of(&origin)).await.map_err(refused)?;
@@ -119,14 +119,14 @@ impl Ledger for Service {
     ) -> Result<Response<Self::TailStream>, Status> {
         let auditor = auditor(&request)?;
         let (desk, asked) = (self.0.clone(), request.into_inner());
-        let refused = |fault: Fault| status(&fault, auditor.call);
+        let refused = |fault: Rejection| status(&fault, auditor.call);
         let chronicles = desk.chronicles();
         if !chronicles.is_growing(&asked.origin) {
-            return Err(refused(Fault::new(Reason::LogUnknown).field("origin")));
+            return Err(refused(Rejection::new(Reason::LogUnknown).field("origin")));
         }
         // Of a log that has begun anew since, say, a follower would wait for ever.
         if asked.start > chronicles.growing().size() {
-            return Err(refused(Fault::new(Reason::EntryUnknown).field("start")));
+            return Err(refused(Rejection::new(Reason::EntryUnknown).field("start")));
         }
         let (sender, receiver) = mpsc::channel(BATCHES_WAITING);
         let sending = Sending { desk, auditor, sender };
@@ -146,7 +146,7 @@ impl Ledger for Service {
     }
 }
 
-fn answer<T>(told: Result<T, Fault>, auditor: &Auditor) -> Result<Response<T>, Status> {
+fn answer<T>(told: Result<T, Rejection>, auditor: &Auditor) -> Result<Response<T>, Status> {
     told.map(Response::new).map_err(|fault| status(&fault, auditor.call))
 }
 
@@ -163,20 +163,20 @@ struct Gone;
 /// Why a stream ends early.
 enum Ends {
     Gone(Gone),
-    Refused(Fault),
+    Refused(Rejection),
 }
 
-impl From<Fault> for Ends {
-    fn from(fault: Fault) -> Self {
+impl From<Rejection> for Ends {
+    fn from(fault: Rejection) -> Self {
         Self::Refused(fault)
     }
 }
 
-fn entries_message(_: &Chronicle, batch: api::LedgerEntries) -> api::LedgerEntries {
+fn entries_message(_: &LogView, batch: api::LedgerEntries) -> api::LedgerEntries {
     batch
 }
 
-fn tail_message(log: &Chronicle, batch: api::LedgerEntries) -> api::LedgerTail {
+fn tail_message(log: &LogView, batch: api::LedgerEntries) -> api::LedgerTail {
     let start = batch.indexes.first().copied().unwrap_or_default();
     let checkpoint = log.signed.note.clone();
     api::LedgerTail { checkpoint, start, entries: batch.entries }
@@ -196,16 +196,16 @@ impl<T> Sending<T> {
     /// when there is room for it, for whoever would still be let in.
     async fn range(
         &self,
-        log: &Arc<Chronicle>,
+        log: &Arc<LogView>,
         filter: &Filter,
         (start, end): (u64, u64),
-        message: fn(&Chronicle, api::LedgerEntries) -> T,
+        message: fn(&LogView, api::LedgerEntries) -> T,
     ) -> Result<(), Ends> {
         let mut at = start;
         while at < end {
             let room = tokio::select! {
                 room = timeout(TAKEN_MAX, self.sender.reserve()) => room,
-                () = self.desk.over() => return Err(Fault::new(Reason::ShuttingDown).into()),
+                () = self.desk.over() => return Err(Rejection::new(Reason::ShuttingDown).into()),
             };
             let Ok(Ok(room)) = room else { return Err(Ends::Gone(Gone)) };
             self.desk.still(&self.auditor)?;
@@ -230,7 +230,7 @@ impl Sending<api::LedgerTail> {
                 waited = timeout(LOOK_EVERY, checkpoints.wait_for(|signed| signed.size() > at)) => {
                     waited.is_ok_and(|waited| waited.is_ok())
                 }
-                () = self.desk.over() => return Err(Fault::new(Reason::ShuttingDown).into()),
+                () = self.desk.over() => return Err(Rejection::new(Reason::ShuttingDown).into()),
                 () = self.sender.closed() => return Err(Ends::Gone(Gone)),
             };
             self.desk.still(&self.auditor)?;
@@ -247,10 +247,10 @@ impl Sending<api::LedgerTail> {
 /// The next entries that are wanted, as much as one message holds, and the first that was not
 /// looked at. Blocks its thread.
 fn batch(
-    log: &Chronicle,
+    log: &LogView,
     filter: &Filter,
     (from, end): (u64, u64),
-) -> Result<(api::LedgerEntries, u64), Fault> {
+) -> Result<(api::LedgerEntries, u64), Rejection> {
     // Without a filter every entry is taken, and none is read for nothing.
     let most = if filter.takes_all() { BATCH_ENTRIES_MAX as u64 } else { TURN_ENTRIES };
     let until = end.min(from.saturating_add(most));
@@ -282,13 +282,13 @@ struct Filter {
 }
 
 impl Filter {
-    fn read(asked: api::LedgerFilter) -> Result<Self, Fault> {
+    fn read(asked: api::LedgerFilter) -> Result<Self, Rejection> {
         let api::LedgerFilter { kinds, from_time, until_time, jurisdiction, collection } = asked;
         if kinds.len() > Kind::ALL.len() {
-            let fault = Fault::new(Reason::TooManyItems).field("filter.kinds");
+            let fault = Rejection::new(Reason::TooManyItems).field("filter.kinds");
             return Err(fault.with(Detail::Limit, Kind::ALL.len()));
         }
-        let invalid = |field: &'static str| Fault::new(Reason::FieldInvalid).field(field);
+        let invalid = |field: &'static str| Rejection::new(Reason::FieldInvalid).field(field);
         let kind = |kind: &String| Kind::parse(kind).ok_or_else(|| invalid("filter.kinds"));
         let kinds = kinds.iter().map(kind).collect::<Result<_, _>>()?;
         let names = [("filter.jurisdiction", &jurisdiction), ("filter.collection", &collection)];
@@ -296,7 +296,7 @@ impl Filter {
         {
             return Err(invalid(field));
         }
-        let minute = |field: &'static str, seconds: i64, up: u64| -> Result<_, Fault> {
+        let minute = |field: &'static str, seconds: i64, up: u64| -> Result<_, Rejection> {
             let seconds = u64::try_from(seconds).map_err(|_| invalid(field))?;
             Ok(Some((seconds + up) / 60))
         };

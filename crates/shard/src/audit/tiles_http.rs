@@ -9,7 +9,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use ledger::{BundleId, TileId};
-use terms::{Code, Fault, Reason};
+use terms::{Code, Reason, Rejection};
 
 use crate::audit::listener::Desk;
 
@@ -34,7 +34,7 @@ pub(crate) async fn page(Extension(desk): Extension<Desk>, request: Request) -> 
         return StatusCode::METHOD_NOT_ALLOWED.into_response();
     }
     let Some((origin, page)) = parse(request.uri()) else {
-        return refused(&Fault::new(Reason::LogUnknown)).into_response();
+        return refused(&Rejection::new(Reason::LogUnknown)).into_response();
     };
     let chronicles = desk.chronicles().clone();
     let read = desk.read(move || {
@@ -63,7 +63,7 @@ pub(crate) async fn page(Extension(desk): Extension<Desk>, request: Request) -> 
             headers.insert(CACHE_CONTROL, HeaderValue::from_static(cache));
             response
         }
-        Ok(None) => refused(&Fault::new(Reason::EntryUnknown)).into_response(),
+        Ok(None) => refused(&Rejection::new(Reason::EntryUnknown)).into_response(),
         Err(fault) => refused(&fault).into_response(),
     }
 }
@@ -96,7 +96,7 @@ fn parse(uri: &Uri) -> Option<(String, Page)> {
 }
 
 /// A refusal in plain text: reason and cure.
-pub(crate) fn refused(fault: &Fault) -> (StatusCode, String) {
+pub(crate) fn refused(fault: &Rejection) -> (StatusCode, String) {
     let code = match fault.reason.code() {
         Code::NotFound => StatusCode::NOT_FOUND,
         Code::Unauthenticated => StatusCode::UNAUTHORIZED,

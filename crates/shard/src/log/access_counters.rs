@@ -14,7 +14,7 @@ use ledger::entry::{Call, Caller, Entry};
 use terms::{Collection, Reason};
 
 use crate::store::keys::Tag;
-use crate::write::transaction::Work;
+use crate::write::transaction::Transaction;
 
 /// Counters of reads in memory, and so entries in one commit. A read beyond them is logged by
 /// itself.
@@ -37,7 +37,7 @@ struct Counter {
 }
 
 /// What is not in the log yet.
-pub(crate) struct Counts(Mutex<Open>);
+pub(crate) struct AccessCounters(Mutex<Open>);
 
 struct Open {
     /// The number of the map under which counters are open. `None`: they are being written.
@@ -45,13 +45,13 @@ struct Open {
     counted: Taken,
 }
 
-impl Counts {
+impl AccessCounters {
     /// Counters for the map of that number.
     pub(crate) fn new(epoch: u64) -> Self {
         Self(Mutex::new(Open { epoch: Some(epoch), counted: Taken::default() }))
     }
 
-    /// Counts a read that was judged under the map of that number. False when there is no counter
+    /// AccessCounters a read that was judged under the map of that number. False when there is no counter
     /// left for it, or the counters are another map's: then it must have an entry of its own.
     pub(crate) fn add(
         &self,
@@ -77,7 +77,7 @@ impl Counts {
         true
     }
 
-    /// Counts a refusal under the map of that number, if it is one that the log tells: by rules,
+    /// AccessCounters a refusal under the map of that number, if it is one that the log tells: by rules,
     /// borders and roles. What a caller got wrong is between the two of them.
     pub(crate) fn refused(
         &self,
@@ -110,7 +110,7 @@ impl Counts {
         !open.counted.reads.is_empty() || !open.counted.refusals.is_empty()
     }
 
-    /// Counts nothing more under the map in force: what is there is to be written before the next.
+    /// AccessCounters nothing more under the map in force: what is there is to be written before the next.
     pub(crate) fn close(&self) {
         self.lock().epoch = None;
     }
@@ -121,7 +121,7 @@ impl Counts {
         open.counted.reads.is_empty() && !open.counted.refusals.keys().any(|one| one.of_map)
     }
 
-    /// Counts for the map of that number.
+    /// AccessCounters for the map of that number.
     pub(crate) fn open(&self, epoch: u64) {
         self.lock().epoch = Some(epoch);
     }
@@ -193,7 +193,7 @@ pub(crate) struct Taken {
     refusals: HashMap<Counter, u64>,
 }
 
-impl Work<'_> {
+impl Transaction<'_> {
     /// Adds an entry for every counter: COUNT of reads, REFUSE of refusals. Returns those whose
     /// entry cannot be written.
     pub(crate) fn count(&mut self, taken: &Taken) -> Taken {
@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn nothing_is_counted_under_a_map_whose_entries_are_written() {
-        let counts = Counts::new(1);
+        let counts = AccessCounters::new(1);
         let caller = Arc::new(Caller { role: Role::Reader, tag: [1; 16], territory: None });
         let (tag, by) = ([2; 16], ([2; 16], &caller));
         let collection = Collection::parse("profiles").unwrap();

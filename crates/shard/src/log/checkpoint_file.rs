@@ -21,7 +21,7 @@ const FORMAT: u8 = 1;
 
 /// The open file.
 #[derive(Debug)]
-pub(crate) struct Anchor {
+pub(crate) struct CheckpointFile {
     path: PathBuf,
     file: File,
     /// Of the slot written last.
@@ -35,7 +35,7 @@ pub(crate) fn path(folder: &Path, region: &str, shard: &str) -> PathBuf {
     folder.join(format!("{region}-{shard}.checkpoint"))
 }
 
-impl Anchor {
+impl CheckpointFile {
     /// Makes the file, with both slots allocated and `note` in one of them.
     pub(crate) fn create(path: &Path, note: &str) -> Result<Self, Error> {
         let io = |source| Error::Io { path: path.to_owned(), source };
@@ -74,7 +74,10 @@ impl Anchor {
         };
         let newest = newest(&file).map_err(io)?;
         let Some((sequence, note)) = newest else {
-            return Err(Error::Anchor { path: path.to_owned(), why: "neither slot is whole" });
+            return Err(Error::CheckpointFile {
+                path: path.to_owned(),
+                why: "neither slot is whole",
+            });
         };
         Ok(Some((Self { path: path.to_owned(), file, sequence, note: note.clone() }, note)))
     }
@@ -90,7 +93,7 @@ impl Anchor {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let why = "it was removed while the shard ran: put it back, or an empty file in its \
                            place";
-                return Err(Error::Anchor { path: self.path.clone(), why });
+                return Err(Error::CheckpointFile { path: self.path.clone(), why });
             }
             Err(error) => return Err(io(error)),
         }
@@ -110,7 +113,7 @@ impl Anchor {
             if held != Some((self.sequence, self.note.clone())) {
                 let why = "another file was put in its place while the shard ran: put the right one \
                            back, or an empty file";
-                return Err(Error::Anchor { path: self.path.clone(), why });
+                return Err(Error::CheckpointFile { path: self.path.clone(), why });
             }
         }
         self.file = file;
@@ -184,8 +187,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let inner = folder.path().join("anchor");
         let path = path(&inner, "ru-msk", "s1");
-        let mut anchor = Anchor::create(&path, "one").unwrap();
-        let newest = || Anchor::open(&path).map(|found| found.unwrap().1).unwrap();
+        let mut anchor = CheckpointFile::create(&path, "one").unwrap();
+        let newest = || CheckpointFile::open(&path).map(|found| found.unwrap().1).unwrap();
         let mut refused = |text: &str| {
             let refused = anchor.store("two").unwrap_err();
             assert!(refused.to_string().contains(text), "{refused}");
@@ -194,7 +197,7 @@ mod tests {
         let aside = folder.path().join("aside");
         fs::rename(&inner, &aside).unwrap();
         refused("it was removed while the shard ran");
-        drop(Anchor::create(&path, "foreign").unwrap());
+        drop(CheckpointFile::create(&path, "foreign").unwrap());
         refused("another file was put in its place");
         fs::remove_dir_all(&inner).unwrap();
         fs::rename(&aside, &inner).unwrap();
@@ -217,12 +220,12 @@ mod tests {
     fn the_newest_whole_slot_counts() {
         let folder = tempfile::tempdir().unwrap();
         let path = path(folder.path(), "ru-msk", "s1");
-        assert!(Anchor::open(&path).unwrap().is_none());
-        let mut anchor = Anchor::create(&path, "one").unwrap();
-        assert!(Anchor::create(&path, "again").is_err());
+        assert!(CheckpointFile::open(&path).unwrap().is_none());
+        let mut anchor = CheckpointFile::create(&path, "one").unwrap();
+        assert!(CheckpointFile::create(&path, "again").is_err());
         anchor.store("two").unwrap();
         anchor.store("three").unwrap();
-        let read = || Anchor::open(&path).map(|found| found.unwrap().1);
+        let read = || CheckpointFile::open(&path).map(|found| found.unwrap().1);
         assert_eq!(read().unwrap(), "three");
 
         // "three" stands in the slot of odd numbers, the second; any torn byte there leaves "two".
@@ -236,6 +239,6 @@ mod tests {
         fs::write(&path, &whole[..SLOT_BYTES]).unwrap();
         assert_eq!(read().unwrap(), "two");
         fs::write(&path, []).unwrap();
-        assert!(matches!(read(), Err(Error::Anchor { .. })));
+        assert!(matches!(read(), Err(Error::CheckpointFile { .. })));
     }
 }

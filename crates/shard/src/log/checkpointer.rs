@@ -17,8 +17,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::Error;
-use crate::log::access_counters::Counts;
-use crate::log::checkpoint_file::Anchor;
+use crate::log::access_counters::AccessCounters;
+use crate::log::checkpoint_file::CheckpointFile;
 use crate::log::each_entry;
 use crate::log::view::Signed;
 use crate::node::Node;
@@ -36,7 +36,7 @@ const CLOCK: &str = "clock";
 
 /// Whether what keeps a checkpoint from being stored may pass, or leaves the store as it is.
 fn passes(error: &Error) -> bool {
-    matches!(error, Error::Io { .. } | Error::Anchor { .. })
+    matches!(error, Error::Io { .. } | Error::CheckpointFile { .. })
         || matches!(error, Error::Engine(error) if !is_over(error))
 }
 
@@ -58,11 +58,11 @@ impl Durable {
 }
 
 /// Signs, stores, publishes.
-pub(crate) struct Beat {
+pub(crate) struct Checkpointer {
     pub(crate) node: Arc<Node>,
     pub(crate) durable: Arc<Durable>,
     pub(crate) signer: Signer,
-    pub(crate) anchor: Anchor,
+    pub(crate) anchor: CheckpointFile,
     /// The tree as computed the second time.
     pub(crate) second: Edge,
     /// The size that was signed last.
@@ -73,14 +73,14 @@ pub(crate) struct Beat {
     pub(crate) reported: Option<Instant>,
 }
 
-impl Beat {
+impl Checkpointer {
     /// Beats until `stop` closes, which is after the committer has ended, then once more. Blocks
     /// its thread.
     pub(crate) fn run(
         mut self,
         every: Duration,
         stop: &Receiver<()>,
-        (queue, counts): (WeakQueue, Arc<Counts>),
+        (queue, counts): (WeakQueue, Arc<AccessCounters>),
         life: &watch::Sender<Life>,
     ) {
         let mut counted = Instant::now();

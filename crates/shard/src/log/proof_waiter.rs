@@ -2,11 +2,11 @@
 //! the path from entry to root. Nothing else waits for them.
 
 use ledger::TlogProof;
-use terms::Fault;
+use terms::Rejection;
 use tokio::sync::mpsc;
 use wire::session as proto;
 
-use crate::log::view::Chronicles;
+use crate::log::view::LogViews;
 use crate::write::command::{Outcome, ReplySlot};
 
 /// Answers that are proven together.
@@ -14,7 +14,7 @@ const TOGETHER_MAX: usize = 1_024;
 
 /// The way to it. What waits is bounded by the calls that sessions may have in flight.
 #[derive(Clone)]
-pub(crate) struct Prover(mpsc::UnboundedSender<Due>);
+pub(crate) struct ProofWaiter(mpsc::UnboundedSender<Due>);
 
 /// An answer that waits. Dropped, it is given with the proof that it has by then: the write stands
 /// whatever becomes of its proof.
@@ -31,9 +31,9 @@ impl Drop for Due {
     }
 }
 
-impl Prover {
+impl ProofWaiter {
     /// Starts it. It ends with the last session.
-    pub(crate) fn start(chronicles: Chronicles) -> Self {
+    pub(crate) fn start(chronicles: LogViews) -> Self {
         let (sender, inbox) = mpsc::unbounded_channel();
         tokio::spawn(run(chronicles, inbox));
         Self(sender)
@@ -46,7 +46,7 @@ impl Prover {
     }
 }
 
-async fn run(chronicles: Chronicles, mut inbox: mpsc::UnboundedReceiver<Due>) {
+async fn run(chronicles: LogViews, mut inbox: mpsc::UnboundedReceiver<Due>) {
     let mut checkpoints = chronicles.checkpoints();
     let mut due = Vec::new();
     while inbox.recv_many(&mut due, TOGETHER_MAX).await > 0 {
@@ -71,7 +71,7 @@ async fn run(chronicles: Chronicles, mut inbox: mpsc::UnboundedReceiver<Due>) {
 }
 
 /// The proof for one entry, in the log of its own period.
-fn prove(chronicles: &Chronicles, written: &proto::Written) -> Result<TlogProof, Fault> {
+fn prove(chronicles: &LogViews, written: &proto::Written) -> Result<TlogProof, Rejection> {
     let log = match written.origin.as_str() {
         "" => chronicles.growing(),
         origin => chronicles.of(origin)?,

@@ -4,7 +4,7 @@
 use ledger::note::Signer;
 
 use crate::log::checkpoint_file;
-use crate::log::checkpoint_file::Anchor;
+use crate::log::checkpoint_file::CheckpointFile;
 use crate::node::origin;
 use crate::startup::open::open_note;
 use crate::store::keyring;
@@ -27,12 +27,12 @@ impl Settings {
     /// that was made for a period which never began is left out.
     ///
     /// # Errors
-    /// [`Error::Anchor`] when there is no checkpoint, or it is not signed by the newest of them;
+    /// [`Error::CheckpointFile`] when there is no checkpoint, or it is not signed by the newest of them;
     /// [`Error::Keys`]; [`Error::Io`].
     pub fn log_keys(&self, deployment: &str) -> Result<Vec<LogKey>, Error> {
         let path = checkpoint_file::path(&self.anchor, self.region.as_str(), self.shard.as_str());
-        let broken = |why| Error::Anchor { path: path.clone(), why };
-        let (_, note) = Anchor::open(&path)?.ok_or_else(|| broken("it is missing"))?;
+        let broken = |why| Error::CheckpointFile { path: path.clone(), why };
+        let (_, note) = CheckpointFile::open(&path)?.ok_or_else(|| broken("it is missing"))?;
         let named = note.split('\n').next().and_then(|origin| origin.rsplit('/').next());
         let current: u32 = named
             .and_then(|period| period.parse().ok())

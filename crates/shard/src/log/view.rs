@@ -8,7 +8,7 @@ use ledger::proof;
 use ledger::tile::{BundleId, HashReader as _, TILE_WIDTH, TileId};
 use ledger::tree::Edge;
 use ledger::{TlogProof, bundle};
-use terms::{Fault, Reason, UnixMillis};
+use terms::{Reason, Rejection, UnixMillis};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -36,7 +36,7 @@ impl Signed {
 }
 
 /// One period's log, up to one signed state of it.
-pub(crate) struct Chronicle {
+pub(crate) struct LogView {
     node: Arc<Node>,
     period: u32,
     pub(crate) origin: Arc<str>,
@@ -46,7 +46,7 @@ pub(crate) struct Chronicle {
 
 /// All logs of a shard that are served: the one that grows, and those that were sealed.
 #[derive(Clone)]
-pub(crate) struct Chronicles {
+pub(crate) struct LogViews {
     node: Arc<Node>,
     vkey: Arc<str>,
     newest: watch::Receiver<Arc<Signed>>,
@@ -73,7 +73,7 @@ struct Shown {
     behind: Option<(u64, Instant)>,
 }
 
-impl Chronicles {
+impl LogViews {
     pub(crate) fn new(
         node: Arc<Node>,
         vkey: &str,
@@ -84,13 +84,13 @@ impl Chronicles {
     }
 
     /// The log that grows, by its newest checkpoint.
-    pub(crate) fn growing(&self) -> Chronicle {
+    pub(crate) fn growing(&self) -> LogView {
         self.at(Arc::clone(&self.newest.borrow()))
     }
 
     /// The log that grows, as it is shown: by the checkpoint that witnesses have cosigned, unless
     /// they have been behind for so long that it says little.
-    pub(crate) fn shown(&self) -> Chronicle {
+    pub(crate) fn shown(&self) -> LogView {
         let newest = Arc::clone(&self.newest.borrow());
         let Some(cosigned) = &self.cosigned else { return self.at(newest) };
         let cosigned = cosigned.borrow().growing.clone();
@@ -116,26 +116,26 @@ impl Chronicles {
         origin.is_empty() || *origin == *self.node.origin
     }
 
-    /// The log of that origin as it is shown: see [`Chronicles::shown`].
+    /// The log of that origin as it is shown: see [`LogViews::shown`].
     ///
     /// # Errors
     /// `LOG_UNKNOWN`.
-    pub(crate) fn shown_of(&self, origin: &str) -> Result<Chronicle, Fault> {
+    pub(crate) fn shown_of(&self, origin: &str) -> Result<LogView, Rejection> {
         if self.is_growing(origin) { Ok(self.shown()) } else { self.of(origin) }
     }
 
     /// Sealed logs, with what they were signed as.
-    pub(crate) fn sealed(&self) -> Result<Vec<(u32, Chronicle)>, Fault> {
+    pub(crate) fn sealed(&self) -> Result<Vec<(u32, LogView)>, Rejection> {
         let all = closed_periods::all(&*self.node.engine)?;
         let each =
             all.iter().map(|(period, _)| Ok((*period, self.of(&self.node.origin_of(*period))?)));
         each.collect()
     }
 
-    fn at(&self, signed: Arc<Signed>) -> Chronicle {
+    fn at(&self, signed: Arc<Signed>) -> LogView {
         let node = Arc::clone(&self.node);
         let (period, origin) = (node.period, Arc::clone(&node.origin));
-        Chronicle { node, period, origin, vkey: Arc::clone(&self.vkey), signed }
+        LogView { node, period, origin, vkey: Arc::clone(&self.vkey), signed }
     }
 
     /// Told of every checkpoint.
@@ -158,11 +158,11 @@ impl Chronicles {
     ///
     /// # Errors
     /// `LOG_UNKNOWN`.
-    pub(crate) fn of(&self, origin: &str) -> Result<Chronicle, Fault> {
+    pub(crate) fn of(&self, origin: &str) -> Result<LogView, Rejection> {
         if self.is_growing(origin) {
             return Ok(self.growing());
         }
-        let unknown = || Fault::new(Reason::LogUnknown).field("origin");
+        let unknown = || Rejection::new(Reason::LogUnknown).field("origin");
         let period = origin.rsplit('/').next().and_then(|period| period.parse().ok());
         let period: u32 = period.ok_or_else(unknown)?;
         if self.node.origin_of(period) != origin {
@@ -175,11 +175,11 @@ impl Chronicles {
         let edge = edge_at(&*self.node.engine, period, size)?;
         let signed = Arc::new(Signed { note, edge, at: UnixMillis(0) });
         let node = Arc::clone(&self.node);
-        Ok(Chronicle { node, period, origin: origin.into(), vkey: vkey.into(), signed })
+        Ok(LogView { node, period, origin: origin.into(), vkey: vkey.into(), signed })
     }
 }
 
-impl Chronicle {
+impl LogView {
     /// Entries that are signed.
     pub(crate) fn size(&self) -> u64 {
         self.signed.size()
@@ -222,9 +222,9 @@ impl Chronicle {
     ///
     /// # Errors
     /// `ENTRY_UNKNOWN` beyond what is signed.
-    pub(crate) fn proof(&self, index: u64) -> Result<(Vec<u8>, TlogProof), Fault> {
+    pub(crate) fn proof(&self, index: u64) -> Result<(Vec<u8>, TlogProof), Rejection> {
         if index >= self.size() {
-            return Err(Fault::new(Reason::EntryUnknown).field("index"));
+            return Err(Rejection::new(Reason::EntryUnknown).field("index"));
         }
         let entry = entry_at(&*self.node.engine, self.period, index)?;
         let path = proof::inclusion(index, self.size(), &mut self.tiles());
@@ -237,10 +237,10 @@ impl Chronicle {
     ///
     /// # Errors
     /// `ENTRY_UNKNOWN` beyond what is signed.
-    pub(crate) fn consistency(&self, old: u64, new: u64) -> Result<(u64, Vec<Hash>), Fault> {
+    pub(crate) fn consistency(&self, old: u64, new: u64) -> Result<(u64, Vec<Hash>), Rejection> {
         let new = if new == 0 { self.size() } else { new };
         if new > self.size() || old > new {
-            return Err(Fault::new(Reason::EntryUnknown).field("old_size"));
+            return Err(Rejection::new(Reason::EntryUnknown).field("old_size"));
         }
         // A state between two checkpoints has no tiles of its own: its hashes are in wider ones.
         let hashes = proof::consistency(old, new, &mut self.tiles());

@@ -12,12 +12,12 @@ use std::time::Duration;
 
 use ledger::cosignature::Cosigner;
 use link::net::https_client::{Address, post};
-use link::ops::log_throttle::Refusals;
+use link::ops::log_throttle::LogThrottle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::log::view::{Chronicle, Chronicles, Cosigned, Signed};
+use crate::log::view::{Cosigned, LogView, LogViews, Signed};
 use crate::node::Node;
 
 /// For how long a cosigned checkpoint is shown in place of newer ones.
@@ -64,23 +64,23 @@ enum Failed {
 /// Who submits, and to whom.
 struct Rounds {
     node: Arc<Node>,
-    chronicles: Chronicles,
+    chronicles: LogViews,
     witnesses: Vec<Arc<Witness>>,
     cosigned: watch::Sender<Cosigned>,
     /// What each witness has seen of each log.
     seen: HashMap<(usize, Arc<str>), u64>,
-    told: Refusals,
+    told: LogThrottle,
 }
 
 /// Submits what is new. Never done.
 pub(crate) async fn keep(
     node: Arc<Node>,
-    chronicles: Chronicles,
+    chronicles: LogViews,
     (witnesses, every): (Vec<Witness>, Duration),
     cosigned: watch::Sender<Cosigned>,
 ) {
     let witnesses = witnesses.into_iter().map(Arc::new).collect();
-    let (seen, told) = (HashMap::new(), Refusals::default());
+    let (seen, told) = (HashMap::new(), LogThrottle::default());
     let mut rounds = Rounds { node, chronicles, witnesses, cosigned, seen, told };
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -133,13 +133,13 @@ impl Rounds {
     }
 
     /// Whether a witness has not cosigned all of that log.
-    fn lacks(&self, log: &Chronicle) -> bool {
+    fn lacks(&self, log: &LogView) -> bool {
         let seen = |n| self.seen.get(&(n, Arc::clone(&log.origin)));
         (0..self.witnesses.len()).any(|n| seen(n) != Some(&log.size()))
     }
 
     /// Asks all at once, so that none waits for another, and gives each line as it comes.
-    async fn round(&mut self, log: &Arc<Chronicle>, mut each: impl FnMut(&str)) {
+    async fn round(&mut self, log: &Arc<LogView>, mut each: impl FnMut(&str)) {
         let mut asked = JoinSet::new();
         for (n, witness) in self.witnesses.iter().enumerate() {
             let seen = self.seen.get(&(n, Arc::clone(&log.origin))).copied().unwrap_or(0);
@@ -177,7 +177,7 @@ impl Rounds {
 }
 
 /// One witness's cosignature line over the log's checkpoint; `seen` is the size that it has seen.
-async fn submit(witness: &Witness, log: &Arc<Chronicle>, seen: u64) -> Result<String, Failed> {
+async fn submit(witness: &Witness, log: &Arc<LogView>, seen: u64) -> Result<String, Failed> {
     let away = |problem: &str| Failed::Away(problem.to_owned());
     let mut seen = seen;
     for _ in 0..TRIES {
@@ -210,7 +210,7 @@ async fn submit(witness: &Witness, log: &Arc<Chronicle>, seen: u64) -> Result<St
 }
 
 /// The body of a submission.
-fn request(log: &Chronicle, old: u64) -> Result<String, terms::Fault> {
+fn request(log: &LogView, old: u64) -> Result<String, terms::Rejection> {
     let (_, hashes) = log.consistency(old, log.size())?;
     let mut text = format!("old {old}\n");
     for hash in hashes {

@@ -10,10 +10,10 @@
 
 use atlas::{Country, Moment, Question};
 use ledger::entry::Role;
-use terms::{Detail, Fault, Reason};
+use terms::{Detail, Reason, Rejection};
 use wire::session::call::Op;
 
-use crate::log::access_counters::Counts;
+use crate::log::access_counters::AccessCounters;
 use crate::node::Node;
 use crate::policy::rulings::Ruled;
 use crate::server::decode::Lookup;
@@ -42,7 +42,7 @@ pub(crate) fn permitted(role: Role, op: &Op) -> bool {
 
 impl Node {
     /// Whether a put that was ruled so may come in through a gateway in that country.
-    pub(crate) fn may_enter(&self, ruled: &Ruled, gateway: Country) -> Result<(), Fault> {
+    pub(crate) fn may_enter(&self, ruled: &Ruled, gateway: Country) -> Result<(), Rejection> {
         let Err(barred) = atlas::ingress(&ruled.attachments, Some(gateway)) else { return Ok(()) };
         self.refused(Reason::WrongIngress, Stands { gateway, caller: None });
         let fault = barred.ingress_fault().with(Detail::Region, &self.region);
@@ -74,15 +74,15 @@ impl Node {
 }
 
 /// One read at the fence.
-pub(crate) struct Fence<'a> {
+pub(crate) struct EgressPolicy<'a> {
     pub(crate) node: &'a Node,
-    pub(crate) counts: &'a Counts,
+    pub(crate) counts: &'a AccessCounters,
     pub(crate) lookup: &'a Lookup,
     /// The number of the map under which it is judged.
     pub(crate) judged: u64,
 }
 
-impl Fence<'_> {
+impl EgressPolicy<'_> {
     /// Notes that a record was kept from its readers, whatever they are answered: for the log, too,
     /// where those who are protected must be able to see it.
     fn barred(&self) {
@@ -95,7 +95,7 @@ impl Fence<'_> {
 
     /// Whether what is known of this subject lets the readers have its records of the collection.
     /// If not, the answer is what it would be were there no such record.
-    pub(crate) fn known(&self, subject: &Subject) -> Result<(), Fault> {
+    pub(crate) fn known(&self, subject: &Subject) -> Result<(), Rejection> {
         if self.at_home() || self.covered(subject) {
             return Ok(());
         }
@@ -105,7 +105,7 @@ impl Fence<'_> {
     }
 
     /// Whether the readers may learn that there is no such record here.
-    pub(crate) fn absent(&self) -> Result<(), Fault> {
+    pub(crate) fn absent(&self) -> Result<(), Rejection> {
         if self.at_home() {
             return Ok(());
         }
@@ -161,6 +161,6 @@ impl Fence<'_> {
 }
 
 /// The answer when there is no such subject.
-pub(crate) fn unknown() -> Fault {
-    Fault::new(Reason::SubjectUnknown).field("subject.id")
+pub(crate) fn unknown() -> Rejection {
+    Rejection::new(Reason::SubjectUnknown).field("subject.id")
 }

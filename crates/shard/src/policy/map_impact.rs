@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use atlas::{Moment, Move, Question, RegionMap};
 use engine::{Key, Order, ScanLimit, Span};
-use terms::{Fault, Reason, Rounded};
+use terms::{Reason, Rejection, Rounded};
 use tokio::time::Instant;
 use wire::session as proto;
 
@@ -27,7 +27,7 @@ struct Fate {
 }
 
 /// What is asked.
-pub(crate) struct Survey<'a> {
+pub(crate) struct MapImpact<'a> {
     pub(crate) node: &'a Node,
     pub(crate) next: &'a RegionMap,
     pub(crate) date: Moment,
@@ -35,19 +35,19 @@ pub(crate) struct Survey<'a> {
     pub(crate) deadline: Instant,
 }
 
-/// Counts while it walks.
+/// AccessCounters while it walks.
 #[derive(Default)]
 struct Tally {
     fates: BTreeMap<Fate, u64>,
     subjects: u64,
 }
 
-impl Survey<'_> {
+impl MapImpact<'_> {
     /// Walks over all subjects. Blocks its thread.
     ///
     /// # Errors
     /// `STORED_DATA_DAMAGED` when a row does not open: a count without it would be a lie.
-    pub(crate) fn walk(&self) -> Result<proto::Surveyed, Fault> {
+    pub(crate) fn walk(&self) -> Result<proto::Surveyed, Rejection> {
         let in_force = self.node.map();
         let mut tally = Tally::default();
         let mut from = keys::subjects().from;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use atlas::{Attachment, Country, Date, Findings, Moment, Outcome, Question, RegionMap};
 use bytes::Bytes;
 use ledger::entry::{EvidenceKind, EvidenceKinds, MapRef};
-use terms::{Collection, Detail, Fault, Reason, RegionId, TenantId};
+use terms::{Collection, Detail, Reason, RegionId, Rejection, TenantId};
 
 use crate::policy::second_check::{Here, admits};
 use crate::server::ruling_message;
@@ -37,7 +37,7 @@ pub(crate) enum Verdict {
     /// It belongs to another region.
     Elsewhere(RegionId),
     /// It belongs nowhere.
-    Refused(Fault),
+    Refused(Rejection),
 }
 
 /// A placement in this region: what the log's entry says of it.
@@ -96,13 +96,13 @@ impl Rules {
 
     /// Whether it is only for want of the same map that a write of a gateway fails: then it is told
     /// to send it again. What the newer map refuses is refused.
-    pub(crate) fn differ(&self, of_gateway: u64, fault: &mut Fault) {
+    pub(crate) fn differ(&self, of_gateway: u64, fault: &mut Rejection) {
         let own = self.map.epoch().number;
         let by_older = own < of_gateway && BY_THE_MAP.contains(&fault.reason);
         let passing =
             by_older || (own != of_gateway && fault.reason == Reason::PlacementNotAdmitted);
         if passing && of_gateway > 0 {
-            *fault = Fault::new(Reason::MapsDiffer).with(Detail::MapEpoch, own);
+            *fault = Rejection::new(Reason::MapsDiffer).with(Detail::MapEpoch, own);
         }
     }
 
@@ -128,7 +128,7 @@ impl Rules {
     fn rule(&self, tenant: &TenantId, collection: &Collection, findings: &Findings) -> Verdict {
         // Nobody's people are stored whom the map does not name, whatever a gateway says.
         if self.map.tenant(tenant).is_none() {
-            let fault = Fault::new(Reason::NotPermitted);
+            let fault = Rejection::new(Reason::NotPermitted);
             return Verdict::Refused(fault.problem("the region map does not name the tenant"));
         }
         let question = Question { tenant, collection, findings, date: self.date };
@@ -145,7 +145,7 @@ impl Rules {
         }
         let here = Here { region: &self.region, territory: self.territory };
         if !admits(placement, &ruling, &self.map, &here, self.date.date()) {
-            let fault = Fault::new(Reason::PlacementNotAdmitted)
+            let fault = Rejection::new(Reason::PlacementNotAdmitted)
                 .problem("the second check does not admit a placement that the rules gave");
             return Verdict::Refused(fault.with(Detail::MapEpoch, self.map.epoch().number));
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use atlas::{Findings, FindingsFull};
-use terms::{Collection, Detail, Fault, Reason, limits};
+use terms::{Collection, Detail, Reason, Rejection, limits};
 
 use crate::policy::rulings::{Ruled, Rules, Verdict};
 use crate::store::keys::Owner;
@@ -26,7 +26,7 @@ pub(crate) struct How<'a> {
     pub(crate) create: bool,
     pub(crate) minute: u32,
     /// Whether a write that is ruled so may come in at all.
-    pub(crate) enters: &'a dyn Fn(&Ruled) -> Result<(), Fault>,
+    pub(crate) enters: &'a dyn Fn(&Ruled) -> Result<(), Rejection>,
 }
 
 /// Settles the ruling for one write of `collection`.
@@ -41,14 +41,14 @@ pub(crate) fn settle(
     collection: &Collection,
     subject: Option<&Subject>,
     how: &How<'_>,
-) -> Result<Settled, Fault> {
+) -> Result<Settled, Rejection> {
     let given = how.given;
     let Some(subject) = subject else {
         if !how.create {
-            return Err(Fault::new(Reason::SubjectUnknown).field("subject.id"));
+            return Err(Rejection::new(Reason::SubjectUnknown).field("subject.id"));
         }
         // The gateway asks for evidence; a session that brings none gets no ruling here either.
-        let given = given.ok_or_else(|| Fault::new(Reason::FieldMissing).field("findings"))?;
+        let given = given.ok_or_else(|| Rejection::new(Reason::FieldMissing).field("findings"))?;
         let findings = given.findings.clone();
         return first(rules, owner, collection, findings, (Vec::new(), how));
     };
@@ -90,7 +90,7 @@ fn first(
     collection: &Collection,
     findings: Findings,
     (mut standings, how): (Vec<Standing>, &How<'_>),
-) -> Result<Settled, Fault> {
+) -> Result<Settled, Rejection> {
     let verdict = rules.decide(&owner.tenant, collection, &findings);
     let ruled = here(verdict, how.given.is_some())?;
     (how.enters)(&ruled)?;
@@ -115,7 +115,7 @@ fn weigh(
     owner: &Owner,
     standing: &Standing,
     (findings, verdict): (&Findings, &Verdict),
-) -> Result<Option<(Findings, Verdict)>, Fault> {
+) -> Result<Option<(Findings, Verdict)>, Rejection> {
     let basis = standing.weighed(findings).map_err(full)?;
     if basis == standing.basis {
         return Ok(None);
@@ -132,12 +132,12 @@ fn weigh(
     if same {
         Ok(Some((basis, now)))
     } else {
-        Err(Fault::new(Reason::JurisdictionChanged).field("evidence"))
+        Err(Rejection::new(Reason::JurisdictionChanged).field("evidence"))
     }
 }
 
 /// The ruling, if it places the record here.
-fn here(verdict: Verdict, from_call: bool) -> Result<Arc<Ruled>, Fault> {
+fn here(verdict: Verdict, from_call: bool) -> Result<Arc<Ruled>, Rejection> {
     match verdict {
         Verdict::Here(ruled) => Ok(ruled),
         Verdict::Refused(fault) => Err(fault),
@@ -151,13 +151,13 @@ fn here(verdict: Verdict, from_call: bool) -> Result<Arc<Ruled>, Fault> {
                             map has changed: have the subject reassessed";
                 (Reason::WrongDomicile, cure)
             };
-            let fault = Fault::new(reason).field("subject.domicile").cure(cure);
+            let fault = Rejection::new(reason).field("subject.domicile").cure(cure);
             Err(fault.with(Detail::Region, region))
         }
     }
 }
 
-fn together(held: &Findings, given: Option<&Given>) -> Result<Findings, Fault> {
+fn together(held: &Findings, given: Option<&Given>) -> Result<Findings, Rejection> {
     let mut findings = held.clone();
     if let Some(given) = given {
         findings.merge(&given.findings).map_err(full)?;
@@ -165,10 +165,10 @@ fn together(held: &Findings, given: Option<&Given>) -> Result<Findings, Fault> {
     Ok(findings)
 }
 
-fn full(_: FindingsFull) -> Fault {
+fn full(_: FindingsFull) -> Rejection {
     too_many(limits::FINDINGS_KEPT_MAX).field("evidence")
 }
 
-fn too_many(limit: usize) -> Fault {
-    Fault::new(Reason::TooManyItems).with(Detail::Limit, limit)
+fn too_many(limit: usize) -> Rejection {
+    Rejection::new(Reason::TooManyItems).with(Detail::Limit, limit)
 }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use link::session::FromShard;
-use terms::{Fault, Reason, limits};
+use terms::{Reason, Rejection, limits};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::read::reader::{Get, Reader};
@@ -44,7 +44,7 @@ impl ReadQueue {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(get)) => get.reply.send(busy()),
             Err(mpsc::error::TrySendError::Closed(get)) => {
-                get.reply.send(Fault::new(Reason::ShuttingDown).into());
+                get.reply.send(Rejection::new(Reason::ShuttingDown).into());
             }
         }
     }

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use atlas::Reads;
-use terms::{Fault, Reason};
+use terms::{Reason, Rejection};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use wire::session as proto;
 
 use crate::Error;
-use crate::log::access_counters::Counts;
+use crate::log::access_counters::AccessCounters;
 use crate::node::Node;
 use crate::policy::egress;
-use crate::policy::egress::Fence;
+use crate::policy::egress::EgressPolicy;
 use crate::server::decode::{Asker, Lookup};
 use crate::store::damage::Row;
 use crate::store::record::{Address, EntryAt, Stored};
@@ -25,7 +25,7 @@ use crate::write::committer::{Life, Queue, busy};
 pub(crate) struct Reader {
     pub(crate) node: Arc<Node>,
     pub(crate) queue: Queue,
-    pub(crate) counts: Arc<Counts>,
+    pub(crate) counts: Arc<AccessCounters>,
     pub(crate) life: watch::Sender<Life>,
 }
 
@@ -89,20 +89,20 @@ impl Reader {
         Ok(())
     }
 
-    fn refuse(&self, reply: ReplySlot, fault: Fault) {
+    fn refuse(&self, reply: ReplySlot, fault: Rejection) {
         self.node.report(&fault);
         reply.send(fault.into());
     }
 
-    fn fence<'a>(&'a self, lookup: &'a Lookup, judged: u64) -> Fence<'a> {
-        Fence { node: &self.node, counts: &self.counts, lookup, judged }
+    fn fence<'a>(&'a self, lookup: &'a Lookup, judged: u64) -> EgressPolicy<'a> {
+        EgressPolicy { node: &self.node, counts: &self.counts, lookup, judged }
     }
 
     /// The subject, if those who ask may have its records.
-    fn let_in(&self, get: &Get, judged: u64, row: Row) -> Result<Arc<Subject>, Fault> {
+    fn let_in(&self, get: &Get, judged: u64, row: Row) -> Result<Arc<Subject>, Rejection> {
         let Get { deadline, lookup, .. } = get;
         if Instant::now() > *deadline {
-            return Err(Fault::new(Reason::DeadlinePassed));
+            return Err(Rejection::new(Reason::DeadlinePassed));
         }
         let (owner, fence) = (&lookup.address.owner, self.fence(lookup, judged));
         let row = match row {
@@ -132,7 +132,7 @@ impl Reader {
     fn one(&self, get: Get, judged: u64, subject: &Subject, record: Option<&[u8]>) {
         let Get { mut reply, deadline, lookup } = get;
         if Instant::now() > deadline {
-            return reply.send(Fault::new(Reason::DeadlinePassed).into());
+            return reply.send(Rejection::new(Reason::DeadlinePassed).into());
         }
         let (found, entry) = match self.open(&lookup.address, subject, record) {
             Ok(found) => found,
@@ -176,10 +176,10 @@ impl Reader {
         address: &Address,
         subject: &Subject,
         record: Option<&[u8]>,
-    ) -> Result<(proto::Found, EntryAt), Fault> {
-        let not_found = || Fault::new(Reason::RecordNotFound).field("key");
+    ) -> Result<(proto::Found, EntryAt), Rejection> {
+        let not_found = || Rejection::new(Reason::RecordNotFound).field("key");
         let row = record.ok_or_else(not_found)?;
-        let damaged = |_| Fault::from(Error::Damaged("records"));
+        let damaged = |_| Rejection::from(Error::Damaged("records"));
         let stored = Stored::read(row).map_err(damaged)?;
         let head = stored.head(address, &self.node.region, subject.key()).map_err(damaged)?;
         if head.deleted {

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use link::ops::admin_http::Health;
-use link::ops::log_throttle::Refusals;
+use link::ops::log_throttle::LogThrottle;
 use link::ops::metrics::Gauge;
 use terms::{Clock, limits};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -100,7 +100,7 @@ pub(crate) fn split(room: &mut OwnedSemaphorePermit, bytes: usize) -> Option<Own
 pub(crate) struct Stalls {
     health: Health,
     sessions: Gauge,
-    lines: Arc<Refusals>,
+    lines: Arc<LogThrottle>,
     clock: Arc<dyn Clock>,
 }
 

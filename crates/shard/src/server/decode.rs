@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use atlas::{Country, Findings, RegionMap};
 use ledger::entry::{Caller, Role};
-use terms::{Collection, Detail, Fault, Reason, RecordKey, SubjectId, TenantId, limits};
+use terms::{Collection, Detail, Reason, RecordKey, Rejection, SubjectId, TenantId, limits};
 use tokio::time::Instant;
 use wire::session as proto;
 use zeroize::Zeroizing;
@@ -61,7 +61,7 @@ impl Prepare {
         &mut self,
         tenant: &str,
         caller: Option<proto::Caller>,
-    ) -> Result<Asker, Fault> {
+    ) -> Result<Asker, Rejection> {
         let caller = caller.unwrap_or_default();
         if let Some((of, by, asker)) = &self.last
             && of == tenant
@@ -69,17 +69,17 @@ impl Prepare {
         {
             return Ok(asker.clone());
         }
-        let id = TenantId::parse(tenant).map_err(|why| Fault::id("tenant", why))?;
+        let id = TenantId::parse(tenant).map_err(|why| Rejection::id("tenant", why))?;
         if caller.name.len() > limits::CALLER_NAME_BYTES_MAX {
-            return Err(Fault::new(Reason::FieldInvalid).field("caller.name"));
+            return Err(Rejection::new(Reason::FieldInvalid).field("caller.name"));
         }
-        let role = Role::parse(&caller.role).ok_or_else(|| Fault::new(Reason::NotPermitted))?;
+        let role = Role::parse(&caller.role).ok_or_else(|| Rejection::new(Reason::NotPermitted))?;
         let stands = match (caller.territory.as_str(), caller.beside_gateway) {
             ("", true) => Some(self.gateway),
             ("", false) => None,
             (code, beside) => match Country::parse(code).filter(|_| !beside) {
                 Some(country) => Some(country),
-                None => return Err(Fault::new(Reason::FieldInvalid).field("caller.territory")),
+                None => return Err(Rejection::new(Reason::FieldInvalid).field("caller.territory")),
             },
         };
         let territory = stands.map(|country| country.as_str().to_owned());
@@ -96,14 +96,14 @@ impl Prepare {
     }
 
     /// A read.
-    pub(crate) fn get(&self, asker: Asker, get: &proto::Get) -> Result<Lookup, Fault> {
+    pub(crate) fn get(&self, asker: Asker, get: &proto::Get) -> Result<Lookup, Rejection> {
         let address = address(&self.node, &asker, (&get.subject, &get.collection, &get.key))?;
         Ok(Lookup { address, asker })
     }
 }
 
 /// A put, with its body sealed.
-pub(crate) fn put(node: &Node, asker: &Asker, put: proto::Put) -> Result<Action, Fault> {
+pub(crate) fn put(node: &Node, asker: &Asker, put: proto::Put) -> Result<Action, Rejection> {
     let address = address(node, asker, (&put.subject, &put.collection, &put.key))?;
     within(&node.map(), &address.collection, put.body.len())?;
     let given = given(&put.findings, put.phone_data, put.ip_data)?;
@@ -137,17 +137,25 @@ pub(crate) fn put(node: &Node, asker: &Asker, put: proto::Put) -> Result<Action,
 }
 
 /// Whether a body is within the map's limit for its collection.
-pub(crate) fn within(map: &RegionMap, collection: &Collection, bytes: usize) -> Result<(), Fault> {
+pub(crate) fn within(
+    map: &RegionMap,
+    collection: &Collection,
+    bytes: usize,
+) -> Result<(), Rejection> {
     let rules = map.collection(collection);
     let most = rules.map_or(limits::BODY_BYTES_DEFAULT, atlas::CollectionRules::body_bytes_max);
     if bytes <= most {
         return Ok(());
     }
-    Err(Fault::new(Reason::BodyTooLarge).field("body").with(Detail::Limit, most))
+    Err(Rejection::new(Reason::BodyTooLarge).field("body").with(Detail::Limit, most))
 }
 
 /// A deletion.
-pub(crate) fn delete(node: &Node, asker: &Asker, delete: proto::Delete) -> Result<Action, Fault> {
+pub(crate) fn delete(
+    node: &Node,
+    asker: &Asker,
+    delete: proto::Delete,
+) -> Result<Action, Rejection> {
     let address = address(node, asker, (&delete.subject, &delete.collection, &delete.key))?;
     let condition = condition(delete.if_version, delete.etag)?;
     let fingerprint = node.namer.fingerprint(&[
@@ -167,7 +175,11 @@ pub(crate) fn delete(node: &Node, asker: &Asker, delete: proto::Delete) -> Resul
 }
 
 /// The creation of a subject.
-pub(crate) fn create(node: &Node, asker: &Asker, create: proto::Create) -> Result<Action, Fault> {
+pub(crate) fn create(
+    node: &Node,
+    asker: &Asker,
+    create: proto::Create,
+) -> Result<Action, Rejection> {
     let owner = owner(node, asker, &create.subject)?;
     let collection = collection(&create.collection)?;
     let given = given(&create.findings, create.phone_data, create.ip_data)?;
@@ -184,64 +196,66 @@ pub(crate) fn create(node: &Node, asker: &Asker, create: proto::Create) -> Resul
     })))
 }
 
-fn owner(node: &Node, asker: &Asker, subject: &str) -> Result<Owner, Fault> {
-    let subject = SubjectId::parse(subject).map_err(|why| Fault::id("subject.id", why))?;
+fn owner(node: &Node, asker: &Asker, subject: &str) -> Result<Owner, Rejection> {
+    let subject = SubjectId::parse(subject).map_err(|why| Rejection::id("subject.id", why))?;
     let owner = node.namer.owner(asker.tenant.clone(), subject);
-    if node.owns(owner.slot) { Ok(owner) } else { Err(Fault::new(Reason::SlotNotOwned)) }
+    if node.owns(owner.slot) { Ok(owner) } else { Err(Rejection::new(Reason::SlotNotOwned)) }
 }
 
 /// A collection's name. Whether the map still has it matters to writes only (the ruling asks):
 /// what lies in one that it dropped can be read and deleted.
-fn collection(name: &str) -> Result<Collection, Fault> {
-    Collection::parse(name).map_err(|why| Fault::id("collection", why))
+fn collection(name: &str) -> Result<Collection, Rejection> {
+    Collection::parse(name).map_err(|why| Rejection::id("collection", why))
 }
 
 fn address(
     node: &Node,
     asker: &Asker,
     (subject, of, key): (&str, &str, &str),
-) -> Result<Address, Fault> {
+) -> Result<Address, Rejection> {
     let owner = owner(node, asker, subject)?;
     let collection = collection(of)?;
-    let key = RecordKey::parse(key).map_err(|why| Fault::id("key", why))?;
+    let key = RecordKey::parse(key).map_err(|why| Rejection::id("key", why))?;
     let row = node.namer.record(&owner, &collection, &key);
     Ok(Address { owner, collection, key, row })
 }
 
-fn request_id(bytes: &[u8]) -> Result<[u8; 16], Fault> {
-    bytes.try_into().map_err(|_| Fault::new(Reason::FieldInvalid).field("request_id"))
+fn request_id(bytes: &[u8]) -> Result<[u8; 16], Rejection> {
+    bytes.try_into().map_err(|_| Rejection::new(Reason::FieldInvalid).field("request_id"))
 }
 
-fn condition(if_version: Option<i64>, etag: String) -> Result<Condition, Fault> {
+fn condition(if_version: Option<i64>, etag: String) -> Result<Condition, Rejection> {
     let if_version = match if_version.map(u64::try_from) {
         None => None,
         Some(Ok(version)) => Some(version),
         Some(Err(_)) => {
-            let fault = Fault::new(Reason::FieldInvalid).field("if_version");
+            let fault = Rejection::new(Reason::FieldInvalid).field("if_version");
             return Err(fault.problem("is negative"));
         }
     };
     if etag.len() > limits::ETAG_BYTES_MAX {
-        return Err(Fault::new(Reason::FieldInvalid).field("etag").problem("is no etag of ours"));
+        return Err(Rejection::new(Reason::FieldInvalid)
+            .field("etag")
+            .problem("is no etag of ours"));
     }
     Ok(Condition { if_version, etag: Some(etag).filter(|etag| !etag.is_empty()) })
 }
 
 /// The findings that came with a call, if any did.
-fn given(bytes: &[u8], phone_data: String, ip_data: String) -> Result<Option<Given>, Fault> {
+fn given(bytes: &[u8], phone_data: String, ip_data: String) -> Result<Option<Given>, Rejection> {
     if bytes.is_empty() {
         return Ok(None);
     }
-    let malformed = |_| Fault::new(Reason::FieldInvalid).field("findings");
+    let malformed = |_| Rejection::new(Reason::FieldInvalid).field("findings");
     let findings = Findings::decode(bytes).map_err(malformed)?;
     Ok(Some(Given { findings, phone_data: version(phone_data)?, ip_data: version(ip_data)? }))
 }
 
 /// A data version goes into the log: a short word, or nothing.
-fn version(text: String) -> Result<Option<String>, Fault> {
+fn version(text: String) -> Result<Option<String>, Rejection> {
     let word = |byte: u8| byte.is_ascii_alphanumeric() || b"._/+:-".contains(&byte);
     if !text.bytes().all(word) || text.len() > DATA_VERSION_BYTES_MAX {
-        return Err(Fault::new(Reason::FieldInvalid).field(Cow::Borrowed("data_versions")));
+        return Err(Rejection::new(Reason::FieldInvalid).field(Cow::Borrowed("data_versions")));
     }
     Ok(Some(text).filter(|text| !text.is_empty()))
 }
@@ -250,7 +264,7 @@ fn version(text: String) -> Result<Option<String>, Fault> {
 type Chance = ([u8; 32], Zeroizing<[u8; 32]>, [u8; 12]);
 
 /// Draws all that a write needs, at once.
-fn chance(node: &Node) -> Result<Chance, Fault> {
+fn chance(node: &Node) -> Result<Chance, Rejection> {
     let drawn: Zeroizing<[u8; 76]> = Zeroizing::new(node.random()?);
     let (opening, rest) = drawn.split_first_chunk().expect("76 is 32 and 32 and 12");
     let (key, rest) = rest.split_first_chunk().expect("44 is 32 and 12");

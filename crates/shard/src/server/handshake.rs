@@ -8,7 +8,7 @@ use atlas::{Country, RegionMap};
 use link::net::listener::Arrived;
 use link::tls::peer::PeerKind;
 use link::tls::{Peer, Tls};
-use terms::{Fault, Reason};
+use terms::{Reason, Rejection};
 use wire::session as proto;
 
 use crate::node::Node;
@@ -32,8 +32,8 @@ impl Gateway {
         (node, tls): (&Node, Option<&Tls>),
         arrived: Option<&Arrived>,
         hello: &proto::Hello,
-    ) -> Result<Self, Fault> {
-        let missing = || Fault::new(Reason::IdentityMissing);
+    ) -> Result<Self, Rejection> {
+        let missing = || Rejection::new(Reason::IdentityMissing);
         let arrived = arrived.ok_or_else(missing)?;
         let (tls, peer) = match (tls, &arrived.peer) {
             (Some(tls), Some(peer)) => (tls, peer),
@@ -46,9 +46,9 @@ impl Gateway {
         let map = node.map();
         let ours = id.kind() == PeerKind::Gateway && id.trust_domain() == map.trust_domain();
         let region = map.region(id.region()).filter(|_| ours && tls.trusts(peer));
-        let territory = region.ok_or_else(|| Fault::new(Reason::IdentityInvalid))?.territory();
+        let territory = region.ok_or_else(|| Rejection::new(Reason::IdentityInvalid))?.territory();
         if id.name() != hello.gateway {
-            let fault = Fault::new(Reason::IdentityInvalid).field("hello.gateway");
+            let fault = Rejection::new(Reason::IdentityInvalid).field("hello.gateway");
             return Err(fault.problem("is not the name in the certificate"));
         }
         Ok(Self { territory, known: Some((tls.clone(), Arc::clone(peer))) })

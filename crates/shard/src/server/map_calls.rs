@@ -4,14 +4,14 @@
 use std::sync::Arc;
 
 use atlas::{Date, Moment, SIGNED_MAP_BYTES_MAX, SignedMap};
-use terms::{Fault, Reason};
+use terms::{Reason, Rejection};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use wire::session as proto;
 use wire::session::call::Op;
 use wire::session::reply::Outcome as Told;
 
-use crate::policy::map_impact::Survey;
+use crate::policy::map_impact::MapImpact;
 use crate::read::reader::Reader;
 use crate::server::answer_room::AnswerRoom;
 use crate::server::decode::Asker;
@@ -70,7 +70,7 @@ impl MapCalls {
             | Op::Delete(_)
             | Op::Create(_)
             | Op::MapHistory(_)
-            | Op::Survey(_) => reply.send(Fault::new(Reason::Internal).into()),
+            | Op::Survey(_) => reply.send(Rejection::new(Reason::Internal).into()),
         }
     }
 
@@ -90,7 +90,7 @@ impl MapCalls {
             | Op::Delete(_)
             | Op::Create(_)
             | Op::MapFetch(_)
-            | Op::MapOffer(_) => reply.send(Fault::new(Reason::Internal).into()),
+            | Op::MapOffer(_) => reply.send(Rejection::new(Reason::Internal).into()),
         }
     }
 
@@ -114,7 +114,7 @@ impl MapCalls {
                 drop(turn);
                 let found = match found {
                     Ok(found) => found.map_or_else(SignedMap::default, |taken| taken.signed),
-                    Err(error) => return reply.send(Outcome::Fault(error.into())),
+                    Err(error) => return reply.send(Outcome::Rejected(error.into())),
                 };
                 reply.fit_room(found.bytes());
                 reply.send(Outcome::Told(Told::Map(to_wire(found))));
@@ -154,7 +154,7 @@ impl MapCalls {
                     let maps = maps.into_iter().map(|(epoch, taken)| taken_to_wire(epoch, taken));
                     Outcome::Told(Told::History(proto::MapsTaken { maps: maps.collect(), more }))
                 });
-                reply.send(told.unwrap_or_else(|error| Outcome::Fault(error.into())));
+                reply.send(told.unwrap_or_else(|error| Outcome::Rejected(error.into())));
             });
         });
     }
@@ -172,7 +172,8 @@ impl MapCalls {
                     0 => Moment::of(reader.node.now()),
                     day => Date::from_day(day.into()).into(),
                 };
-                let surveyed = Survey { node: &reader.node, next: &next, date, deadline }.walk()?;
+                let surveyed =
+                    MapImpact { node: &reader.node, next: &next, date, deadline }.walk()?;
                 Ok((region_maps::map_ref(&next), surveyed))
             });
             match surveyed {

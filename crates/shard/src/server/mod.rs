@@ -22,8 +22,8 @@ use wire::session::session_server::SessionServer;
 
 use crate::audit::listener;
 use crate::audit::listener::{Auditors, Desk};
-use crate::log::proof_waiter::Prover;
-use crate::log::view::{Chronicles, Cosigned};
+use crate::log::proof_waiter::ProofWaiter;
+use crate::log::view::{Cosigned, LogViews};
 use crate::log::witness;
 use crate::node::Node;
 use crate::read::reader::Reader;
@@ -70,7 +70,7 @@ impl Shard {
         let reader =
             Reader { node: Arc::clone(&node), queue: queue.clone(), counts, life: life.clone() };
         let map_calls = MapCalls::new(reader.clone(), settings.signers.clone());
-        let prover = Prover::start(chronicles.clone());
+        let prover = ProofWaiter::start(chronicles.clone());
         let stalls = Stalls::new(health.clone(), &node);
         let sessions = Sessions { tls, reader, map_calls, prover, life: life.subscribe(), stalls };
         let service = SessionServer::new(sessions)
@@ -144,7 +144,7 @@ async fn joined(
 
 /// Starts what serves auditors, and what submits checkpoints to witnesses.
 fn beside(
-    parts: (Arc<Node>, Chronicles, Queue),
+    parts: (Arc<Node>, LogViews, Queue),
     auditors: Option<Auditors>,
     life: &watch::Sender<Life>,
     (log, cosigned): (&LogSettings, watch::Sender<Cosigned>),

@@ -10,7 +10,7 @@ use atlas::RegionMap;
 use link::net::listener::Arrived;
 use link::session::{Frames, FromShard, PROTOCOL};
 use link::tls::Tls;
-use terms::{Fault, Reason, limits};
+use terms::{Reason, Rejection, limits};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
@@ -20,7 +20,7 @@ use wire::session as proto;
 use wire::session::call::Op;
 use wire::session::session_server::Session;
 
-use crate::log::proof_waiter::Prover;
+use crate::log::proof_waiter::ProofWaiter;
 use crate::node::Node;
 use crate::policy::egress;
 use crate::read::queue::ReadQueue;
@@ -51,7 +51,7 @@ pub(crate) struct Sessions {
     pub(crate) tls: Option<Tls>,
     pub(crate) reader: Reader,
     pub(crate) map_calls: MapCalls,
-    pub(crate) prover: Prover,
+    pub(crate) prover: ProofWaiter,
     pub(crate) life: watch::Receiver<Life>,
     pub(crate) stalls: Stalls,
 }
@@ -132,12 +132,12 @@ impl Sessions {
         &self,
         hello: Option<&proto::Hello>,
         arrived: Option<&Arrived>,
-    ) -> Result<(Gateway, proto::Welcome), Fault> {
+    ) -> Result<(Gateway, proto::Welcome), Rejection> {
         let node = &self.reader.node;
-        let hello = hello.ok_or_else(|| Fault::new(Reason::FieldMissing).field("hello"))?;
+        let hello = hello.ok_or_else(|| Rejection::new(Reason::FieldMissing).field("hello"))?;
         let gateway = Gateway::of((node, self.tls.as_ref()), arrived, hello)?;
         let wrong = |field: &'static str, problem: &'static str| {
-            Err(Fault::new(Reason::PlacementNotAdmitted).field(field).problem(problem))
+            Err(Rejection::new(Reason::PlacementNotAdmitted).field(field).problem(problem))
         };
         if hello.protocol != PROTOCOL {
             return wrong("hello.protocol", "is a version that this shard does not speak");
@@ -153,7 +153,7 @@ impl Sessions {
             return wrong(OF_DIGEST, "is another map of the same version");
         }
         if *self.life.borrow() != Life::Serving {
-            return Err(Fault::new(Reason::ShuttingDown));
+            return Err(Rejection::new(Reason::ShuttingDown));
         }
         let welcome = proto::Welcome {
             region: node.region.to_string(),
@@ -167,7 +167,7 @@ impl Sessions {
     }
 
     /// Notes a refusal, as often as is good for the disk.
-    fn say_refused(&self, fault: &Fault, arrived: Option<&Arrived>) {
+    fn say_refused(&self, fault: &Rejection, arrived: Option<&Arrived>) {
         let node = &self.reader.node;
         node.metrics.sessions_refused.inc();
         if let Some(unsaid) = node.refusals.line(node.clock.now()) {
@@ -195,7 +195,7 @@ struct Served {
     cut: Arc<AtomicBool>,
     reader: Reader,
     map_calls: MapCalls,
-    prover: Prover,
+    prover: ProofWaiter,
     life: watch::Receiver<Life>,
     sender: mpsc::Sender<FromShard>,
     /// What is to be said beside answers, as soon as there is a place for it: one of each kind.
@@ -287,7 +287,7 @@ impl Served {
                         return Ends;
                     }
                     draining = true;
-                    let goodbye = Fault::new(Reason::ShuttingDown);
+                    let goodbye = Rejection::new(Reason::ShuttingDown);
                     self.notices.push_back(FromShard::Goodbye(goodbye));
                 }
             }
@@ -310,7 +310,7 @@ impl Served {
             })?;
             let reply = ReplySlot::new(call.id, place);
             if draining {
-                reply.send(Fault::new(Reason::ShuttingDown).into());
+                reply.send(Rejection::new(Reason::ShuttingDown).into());
             } else {
                 self.call(reply, call);
             }
@@ -336,7 +336,7 @@ impl Served {
             let by = (asker.tenant_tag, &asker.caller);
             let judged = self.reader.node.map().epoch().number;
             self.reader.counts.refused(Reason::NotPermitted, judged, by, None);
-            return reply.send(Fault::new(Reason::NotPermitted).into());
+            return reply.send(Rejection::new(Reason::NotPermitted).into());
         }
         match call.op {
             Some(Op::Get(get)) => match self.prepare.get(asker, &get) {
@@ -347,7 +347,7 @@ impl Served {
                 self.map_calls.of_operator(reply, (deadline, asker), op, &self.room);
             }
             Some(op) => self.write(reply, (deadline, map_epoch, asker), op),
-            None => reply.send(Fault::new(Reason::NotBuilt).into()),
+            None => reply.send(Rejection::new(Reason::NotBuilt).into()),
         }
     }
 
@@ -375,7 +375,7 @@ fn submit(
     reader: &Reader,
     reply: ReplySlot,
     (deadline, map_epoch, asker, room): (Instant, u64, Asker, Room),
-    action: Result<Action, Fault>,
+    action: Result<Action, Rejection>,
 ) {
     match action {
         Ok(action) => {
@@ -400,13 +400,13 @@ const fn wants_proof(op: &Op) -> bool {
 }
 
 /// Makes an op of a call.
-fn prepared(node: &Node, asker: &Asker, op: Op) -> Result<Action, Fault> {
+fn prepared(node: &Node, asker: &Asker, op: Op) -> Result<Action, Rejection> {
     match op {
         Op::Put(put) => decode::put(node, asker, put),
         Op::Delete(delete) => decode::delete(node, asker, delete),
         Op::Create(create) => decode::create(node, asker, create),
         Op::Get(_) | Op::MapFetch(_) | Op::MapOffer(_) | Op::MapHistory(_) | Op::Survey(_) => {
-            Err(Fault::new(Reason::Internal))
+            Err(Rejection::new(Reason::Internal))
         }
     }
 }

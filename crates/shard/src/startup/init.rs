@@ -5,12 +5,12 @@
 use engine::Batch;
 
 use crate::log::Log;
-use crate::log::checkpoint_file::Anchor;
+use crate::log::checkpoint_file::CheckpointFile;
 use crate::log::checkpointer::signed_empty;
 use crate::startup::open::{Opening, lost, open_note};
 use crate::store::generations;
 use crate::store::keyring::FileKeyring;
-use crate::{Error, Outside, Settings};
+use crate::{Environment, Error, Settings};
 
 /// A shard that has been made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub fn init(
     settings: &Settings,
     map: &atlas::RegionMap,
     annex: &atlas::Annex,
-    outside: &Outside,
+    outside: &Environment,
     new_keyring: bool,
 ) -> Result<Initialised, Error> {
     Opening { settings, map, annex, outside }.init(new_keyring)
@@ -62,12 +62,12 @@ impl Opening<'_> {
         self.settings.make_folders()?;
         if self.recovering().exists() {
             let why = "a recovery was begun here and has not ended";
-            return Err(Error::Anchor { path: self.recovering(), why });
+            return Err(Error::CheckpointFile { path: self.recovering(), why });
         }
         // Before anything is made: a store does not begin under a map that nobody answers for.
         let offered = self.first_map()?;
         let path = self.anchor_path();
-        let found = Anchor::open(&path)?;
+        let found = CheckpointFile::open(&path)?;
         let last_key = self.settings.last_log_key()?;
         match &found {
             // Also a crash in the instant between the two files: a recovery then finds that
@@ -107,7 +107,7 @@ impl Opening<'_> {
             }
             None => {
                 let signer = self.new_signer(1)?;
-                drop(Anchor::create(&path, &signed_empty(&signer)?)?);
+                drop(CheckpointFile::create(&path, &signed_empty(&signer)?)?);
                 signer
             }
         };
@@ -124,7 +124,7 @@ impl Opening<'_> {
     }
 
     /// Why a shard without a store does not start: it was never made, or it is lost.
-    pub(crate) fn unmade(&self, found: Option<&(Anchor, String)>) -> Error {
+    pub(crate) fn unmade(&self, found: Option<&(CheckpointFile, String)>) -> Error {
         let last_key = match self.settings.last_log_key() {
             Ok(last_key) => last_key,
             Err(error) => return error,

@@ -7,7 +7,7 @@ use atlas::{Annex, RegionMap};
 use terms::UnixMillis;
 
 use crate::startup::open::Opening;
-use crate::{Error, Outside, Settings};
+use crate::{Environment, Error, Settings};
 
 /// A store that a start would take.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub fn inspect(
     settings: &Settings,
     map: &RegionMap,
     annex: &Annex,
-    outside: &Outside,
+    outside: &Environment,
 ) -> Result<Option<Inspected>, Error> {
     let opening = Opening { settings, map, annex, outside };
     if !settings.data.exists() && !opening.anchor_path().exists() {

@@ -12,7 +12,7 @@ use terms::{Slot, UnixMillis};
 
 use crate::clock::GuardedClock;
 use crate::log::checkpoint_file;
-use crate::log::checkpoint_file::Anchor;
+use crate::log::checkpoint_file::CheckpointFile;
 use crate::log::checkpointer::signed_empty;
 use crate::log::{Draft, Log, edge_at, root_at};
 use crate::node::origin;
@@ -23,11 +23,11 @@ use crate::store::identity::Identity;
 use crate::store::keyring;
 use crate::store::keyring::FileKeyring;
 use crate::store::keys;
-use crate::store::keys::Namer;
+use crate::store::keys::KeyLayout;
 use crate::store::region_maps;
 use crate::store::region_maps::Offered;
 use crate::store::slots::{edge_row, owned_slots};
-use crate::{Error, Outside, Settings};
+use crate::{Environment, Error, Settings};
 
 const FORMAT: u8 = 1;
 /// Entries with which the first period begins: GENESIS, MAP, and KEY where the keyring was made.
@@ -38,7 +38,7 @@ pub(crate) struct Opening<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) map: &'a RegionMap,
     pub(crate) annex: &'a Annex,
-    pub(crate) outside: &'a Outside,
+    pub(crate) outside: &'a Environment,
 }
 
 /// A store that passed every check.
@@ -47,7 +47,7 @@ pub(crate) struct Opened {
     pub(crate) map: Arc<RegionMap>,
     pub(crate) engine: Box<dyn Engine>,
     pub(crate) keyring: FileKeyring,
-    pub(crate) namer: Namer,
+    pub(crate) namer: KeyLayout,
     pub(crate) territory: Country,
     pub(crate) origin: Arc<str>,
     pub(crate) period: u32,
@@ -57,7 +57,7 @@ pub(crate) struct Opened {
     pub(crate) last_commit: UnixMillis,
     pub(crate) clock: GuardedClock,
     pub(crate) signer: Signer,
-    pub(crate) anchor: Anchor,
+    pub(crate) anchor: CheckpointFile,
     /// Whether the period has ended: nothing may be written into it.
     pub(crate) sealed: bool,
     /// The minute in which it began.
@@ -83,12 +83,12 @@ impl Opening<'_> {
         let anchor_path = self.anchor_path();
         if self.recovering().exists() {
             let why = "a recovery was begun here and has not ended";
-            return Err(Error::Anchor { path: self.recovering(), why });
+            return Err(Error::CheckpointFile { path: self.recovering(), why });
         }
-        let found = Anchor::open(&anchor_path)?;
+        let found = CheckpointFile::open(&anchor_path)?;
         let (engine, identity) = self.existing(found.as_ref())?;
         let Some((mut anchor, mut note)) = found else {
-            return Err(Error::Anchor { path: anchor_path, why: "it is missing" });
+            return Err(Error::CheckpointFile { path: anchor_path, why: "it is missing" });
         };
         let (region, shard) = (&settings.region, &settings.shard);
         identity.expect(self.map.deployment(), region, shard, territory.as_str())?;
@@ -150,7 +150,7 @@ impl Opening<'_> {
     /// Opens the engine of a store that is there: opening it would make one.
     fn existing(
         &self,
-        found: Option<&(Anchor, String)>,
+        found: Option<&(CheckpointFile, String)>,
     ) -> Result<(Box<dyn Engine>, Identity), Error> {
         if !engine::exists(&self.settings.data) {
             return Err(self.unmade(found));
@@ -228,10 +228,10 @@ impl Opening<'_> {
         engine: &dyn Engine,
         identity: &Identity,
         keyring: &FileKeyring,
-    ) -> Result<Namer, Error> {
+    ) -> Result<KeyLayout, Error> {
         let region = &self.settings.region;
         let path = || FileKeyring::path(&self.settings.keys, region);
-        let namer = Namer::new(keyring, &self.origin(identity.period));
+        let namer = KeyLayout::new(keyring, &self.origin(identity.period));
         if namer.check() != identity.key_check {
             return Err(Error::Keys { path: path(), why: "it is not the keyring of this store" });
         }
@@ -250,7 +250,7 @@ impl Opening<'_> {
         signer: &Signer,
         keyring: &FileKeyring,
     ) -> Identity {
-        let namer = Namer::new(keyring, &self.origin(period));
+        let namer = KeyLayout::new(keyring, &self.origin(period));
         Identity {
             deployment: self.map.deployment().to_owned(),
             region: self.settings.region.to_string(),
@@ -331,7 +331,7 @@ fn check_extends(
 /// Opens a note of the anchor under the key that the store names.
 pub(crate) fn open_note(note: &str, vkey: &str, path: &Path) -> Result<Checkpoint, Error> {
     let why = "its checkpoint is not signed by this store's log key";
-    let broken = || Error::Anchor { path: path.to_owned(), why };
+    let broken = || Error::CheckpointFile { path: path.to_owned(), why };
     let verifier = Verifier::from_vkey(vkey).map_err(|_| broken())?;
     Checkpoint::open(note, &verifier).map_err(|_| broken())
 }

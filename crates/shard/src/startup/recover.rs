@@ -11,7 +11,7 @@ use ledger::entry::Detail;
 use terms::UnixMillis;
 
 use crate::clock::GuardedClock;
-use crate::log::checkpoint_file::Anchor;
+use crate::log::checkpoint_file::CheckpointFile;
 use crate::log::checkpointer::signed_empty;
 use crate::log::{EdgeRow, Log};
 use crate::startup::open::Opening;
@@ -19,7 +19,7 @@ use crate::store::identity::Identity;
 use crate::store::keyring::FileKeyring;
 use crate::store::slots::edge_row;
 use crate::store::{directories, generations};
-use crate::{Error, Outside, Settings};
+use crate::{Environment, Error, Settings};
 
 /// What was given up, and where the log goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,16 +43,16 @@ pub fn recover(
     settings: &Settings,
     map: &atlas::RegionMap,
     annex: &atlas::Annex,
-    outside: &Outside,
+    outside: &Environment,
 ) -> Result<Recovered, Error> {
     let opening = Opening { settings, map, annex, outside };
     let territory = opening.named()?;
     opening.settings.make_folders()?;
     let path = opening.anchor_path();
     // An anchor that cannot be read says as little as one that is missing.
-    let anchored = match Anchor::open(&path) {
+    let anchored = match CheckpointFile::open(&path) {
         Ok(anchored) => anchored,
-        Err(Error::Anchor { .. }) => None,
+        Err(Error::CheckpointFile { .. }) => None,
         Err(other) => return Err(other),
     };
     let signed = anchored.as_ref().and_then(|(_, note)| unverified(note));
@@ -105,7 +105,7 @@ pub fn recover(
         Some((mut anchor, _)) => anchor.store(&empty)?,
         None => {
             set_aside(&path)?;
-            drop(Anchor::create(&path, &empty)?);
+            drop(CheckpointFile::create(&path, &empty)?);
         }
     }
     remove(&opening.recovering())?;

@@ -15,7 +15,7 @@ use crate::log::closed_periods;
 use crate::log::closed_periods::Sealed;
 use crate::log::{Draft, Log, edge_at, entry_at};
 use crate::startup::open::{Opened, Opening};
-use crate::{Error, Outside, Settings};
+use crate::{Environment, Error, Settings};
 
 const DAMAGED: Error = Error::Damaged("placement log");
 /// Bytes that must be free before a period ends: far more than what that writes.
@@ -64,7 +64,7 @@ pub fn rotate_log(
     settings: &Settings,
     map: &atlas::RegionMap,
     annex: &atlas::Annex,
-    outside: &Outside,
+    outside: &Environment,
 ) -> Result<Rotated, Error> {
     let opening = Opening { settings, map, annex, outside };
     let opened = opening.open()?;

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use atlas::{SealedMap, SignedMap};
+use atlas::{SignedMap, VerifiedMap};
 use engine::{Batch, Engine};
-use terms::{Fault, Reason};
+use terms::{Reason, Rejection};
 
 use crate::Error;
 use crate::log::Draft;
@@ -25,7 +25,7 @@ impl Opening<'_> {
     pub(crate) fn offered(&self) -> Result<Offered, Error> {
         let signed = SignedMap::of(self.map, self.settings.map_note.clone());
         if self.settings.signers.is_none() {
-            let sealed = SealedMap { map: Arc::new(self.map.clone()), by: Vec::new() };
+            let sealed = VerifiedMap { map: Arc::new(self.map.clone()), by: Vec::new() };
             return Ok(Offered { sealed, signed });
         }
         Ok(region_maps::open(signed, self.settings.signers.as_ref())?)
@@ -147,8 +147,8 @@ impl Opening<'_> {
 }
 
 /// What a refusal of a map means at a start.
-impl From<Fault> for Error {
-    fn from(fault: Fault) -> Self {
+impl From<Rejection> for Error {
+    fn from(fault: Rejection) -> Self {
         if fault.reason == Reason::StoredDataDamaged {
             return Self::Damaged("region maps");
         }

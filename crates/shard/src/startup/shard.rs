@@ -12,32 +12,32 @@ use link::ops::metrics::Registry;
 use tokio::sync::watch;
 
 use crate::Error;
-use crate::log::access_counters::Counts;
-use crate::log::checkpointer::{Beat, Durable};
+use crate::log::access_counters::AccessCounters;
+use crate::log::checkpointer::{Checkpointer, Durable};
 use crate::log::edge_at;
-use crate::log::view::{Chronicles, Cosigned, Signed};
+use crate::log::view::{Cosigned, LogViews, Signed};
 use crate::metrics::Metrics;
 use crate::node::{Node, SUBJECTS_CACHED_MAX};
 use crate::policy::rulings::Rules;
-use crate::settings::{Outside, Settings};
+use crate::settings::{Environment, Settings};
 use crate::startup::open::{Opened, Opening};
 use crate::startup::rotate::may_rotate;
 use crate::store::damage::WatchedEngine;
 use crate::store::reserve::Reserve;
 use crate::write::committer;
 use crate::write::committer::{Committer, Life, Queue};
-use link::ops::log_throttle::Refusals;
+use link::ops::log_throttle::LogThrottle;
 
 /// A shard that has passed every check and whose committer runs.
 pub struct Shard {
     pub(crate) node: Arc<Node>,
     pub(crate) queue: Queue,
-    pub(crate) counts: Arc<Counts>,
+    pub(crate) counts: Arc<AccessCounters>,
     pub(crate) life: watch::Sender<Life>,
     pub(crate) committer: thread::JoinHandle<()>,
     pub(crate) beat: thread::JoinHandle<()>,
     pub(crate) stop_beat: mpsc::Sender<()>,
-    pub(crate) chronicles: Chronicles,
+    pub(crate) chronicles: LogViews,
     /// What witnesses have cosigned.
     pub(crate) cosigned: watch::Sender<Cosigned>,
     pub(crate) settings: Settings,
@@ -63,7 +63,7 @@ impl Shard {
         settings: Settings,
         map: Arc<RegionMap>,
         annex: Annex,
-        outside: Outside,
+        outside: Environment,
         (registry, health): (&mut Registry, Health),
     ) -> Result<Self, Error> {
         let metrics = Metrics::new(registry);
@@ -88,7 +88,7 @@ impl Shard {
     fn start(
         settings: &Settings,
         ingress: Option<String>,
-        outside: &Outside,
+        outside: &Environment,
         metrics: Metrics,
         (opened, health): (Opened, Health),
     ) -> Result<Self, Error> {
@@ -113,14 +113,14 @@ impl Shard {
             subjects: quick_cache::sync::Cache::new(SUBJECTS_CACHED_MAX),
             metrics,
             ingress,
-            refusals: Refusals::default(),
-            troubles: Refusals::default(),
+            refusals: LogThrottle::default(),
+            troubles: LogThrottle::default(),
             health: health.clone(),
             committed: AtomicU64::new(opened.last_commit.0),
             log_size: AtomicU64::new(opened.log.edge.size()),
         });
         let signed = Signed { note: opened.note, edge: second.clone(), at: opened.last_commit };
-        let mut beat = Beat {
+        let mut beat = Checkpointer {
             node: Arc::clone(&node),
             durable: Arc::clone(&durable),
             signer: opened.signer,
@@ -133,7 +133,7 @@ impl Shard {
         // What was committed after the last checkpoint is verified and signed before anything is
         // served.
         beat.sign()?;
-        let counts = Arc::new(Counts::new(map.epoch().number));
+        let counts = Arc::new(AccessCounters::new(map.epoch().number));
         let committer = Committer {
             node: Arc::clone(&node),
             rules: Rules::new(map, settings.region.clone(), opened.territory),
@@ -143,7 +143,7 @@ impl Shard {
             counts: Arc::clone(&counts),
             durable,
             disk: Reserve::new(settings)?,
-            behind: Refusals::default(),
+            behind: LogThrottle::default(),
         };
         let (chronicles, cosigned) = log_views(&node, &beat, settings);
         let Started { queue, life, committer, beat, stop_beat } =
@@ -178,13 +178,13 @@ impl Shard {
 /// What auditors see of the log, and where its cosignatures come in.
 fn log_views(
     node: &Arc<Node>,
-    beat: &Beat,
+    beat: &Checkpointer,
     settings: &Settings,
-) -> (Chronicles, watch::Sender<Cosigned>) {
+) -> (LogViews, watch::Sender<Cosigned>) {
     let cosigned = watch::Sender::new(Cosigned::default());
     let witnessed = (!settings.log.witnesses.is_empty()).then(|| cosigned.subscribe());
     let (vkey, published) = (beat.signer.vkey(), beat.published.subscribe());
-    (Chronicles::new(Arc::clone(node), &vkey, published, witnessed), cosigned)
+    (LogViews::new(Arc::clone(node), &vkey, published, witnessed), cosigned)
 }
 
 /// The engine, whose failed reads are counted and reported.
@@ -192,14 +192,14 @@ fn watched(
     engine: Box<dyn Engine>,
     metrics: &Metrics,
     health: &Health,
-    outside: &Outside,
+    outside: &Environment,
 ) -> Box<dyn Engine> {
     Box::new(WatchedEngine {
         engine,
         metrics: metrics.clone(),
         health: health.clone(),
         clock: Arc::clone(&outside.clock),
-        lines: Refusals::default(),
+        lines: LogThrottle::default(),
         named: Mutex::default(),
     })
 }
@@ -217,8 +217,8 @@ impl Started {
     fn new(
         settings: &Settings,
         committer: Committer,
-        beat: Beat,
-        counts: &Arc<Counts>,
+        beat: Checkpointer,
+        counts: &Arc<AccessCounters>,
     ) -> Result<Self, Error> {
         let (queue, inbox) = committer::queue(committer.node.metrics.queue_bytes.clone());
         let (life, _) = watch::channel(Life::Serving);

@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use engine::{Batch, Engine, Head, Order, Page, ScanLimit, Span, Value};
 use link::ops::admin_http::Health;
-use link::ops::log_throttle::Refusals;
-use terms::{Clock, Fault};
+use link::ops::log_throttle::LogThrottle;
+use terms::{Clock, Rejection};
 
-use crate::error::IntoFault as _;
+use crate::error::IntoRejection as _;
 use crate::metrics::Metrics;
 use crate::node::Node;
 
@@ -25,7 +25,7 @@ pub(crate) struct WatchedEngine {
     pub(crate) health: Health,
     pub(crate) clock: Arc<dyn Clock>,
     /// Lines about reads that the system refused.
-    pub(crate) lines: Refusals,
+    pub(crate) lines: LogThrottle,
     /// Files that were named.
     pub(crate) named: Mutex<BTreeSet<PathBuf>>,
 }
@@ -102,7 +102,7 @@ pub(crate) const fn is_over(error: &engine::Error) -> bool {
 }
 
 /// A row that was read, or why it cannot be.
-pub(crate) type Row = Result<Option<Value>, Fault>;
+pub(crate) type Row = Result<Option<Value>, Rejection>;
 
 impl Node {
     /// Reads rows, in the order of `keys`: all from one moment, unless one of them does not read
@@ -112,13 +112,13 @@ impl Node {
         match self.engine.get_many(&wanted) {
             Ok(values) => return Ok(values.into_iter().map(Ok).collect()),
             Err(error) if is_over(&error) => return Err(error),
-            Err(error) if keys.len() == 1 => return Ok(vec![Err(error.into_fault())]),
+            Err(error) if keys.len() == 1 => return Ok(vec![Err(error.into_rejection())]),
             Err(_) => {}
         }
         let alone = |key: &&[u8]| match self.engine.get_many(&[key]) {
             Ok(mut values) => Ok(Ok(values.pop().flatten())),
             Err(error) if is_over(&error) => Err(error),
-            Err(error) => Ok(Err(error.into_fault())),
+            Err(error) => Ok(Err(error.into_rejection())),
         };
         wanted.iter().map(alone).collect()
     }

@@ -37,7 +37,7 @@ pub(crate) const EDGE: &[u8] = &[0x41];
 pub(crate) type Tag = [u8; 16];
 
 /// Names rows and makes tags, under keys derived from the region's index key.
-pub(crate) struct Namer {
+pub(crate) struct KeyLayout {
     rows: hmac::Key,
     requests: hmac::Key,
     log: hmac::Key,
@@ -73,7 +73,7 @@ fn short(tag: hmac::Tag) -> Tag {
     *tag.as_ref().first_chunk().expect("HMAC-SHA-256 has 32 bytes")
 }
 
-impl Namer {
+impl KeyLayout {
     /// Derives its keys. Tags in the log are bound to the log's origin, so that two logs cannot be
     /// joined by them.
     pub(crate) fn new(keyring: &dyn Keyring, origin: &str) -> Self {

@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use atlas::{RegionMap, SealedMap, SignedMap, Succession};
+use atlas::{RegionMap, SignedMap, Succession, VerifiedMap};
 use engine::{Batch, Engine, Order, ScanLimit};
 use ledger::Signers;
 use ledger::entry::{Entry, MapRef};
-use terms::{Fault, Reason};
+use terms::{Reason, Rejection};
 
 use crate::Error;
 use crate::store::codec::{Reader, Writer};
@@ -32,7 +32,7 @@ pub(crate) struct Taken {
 /// A map that is to be taken: whose signatures are good, and which was read.
 #[derive(Debug, Clone)]
 pub(crate) struct Offered {
-    pub(crate) sealed: SealedMap,
+    pub(crate) sealed: VerifiedMap,
     pub(crate) signed: SignedMap,
 }
 
@@ -45,9 +45,9 @@ pub(crate) fn map_ref(map: &RegionMap) -> MapRef {
 ///
 /// # Errors
 /// `MAP_UNSIGNED`, also when no keys are known; `MAP_INVALID`.
-pub(crate) fn open(signed: SignedMap, signers: Option<&Signers>) -> Result<Offered, Fault> {
+pub(crate) fn open(signed: SignedMap, signers: Option<&Signers>) -> Result<Offered, Rejection> {
     let Some(signers) = signers else {
-        let fault = Fault::new(Reason::MapUnsigned).field("map");
+        let fault = Rejection::new(Reason::MapUnsigned).field("map");
         return Err(fault
             .problem("this shard knows no signers of maps")
             .cure("name `map_signers` in its configuration"));
@@ -63,7 +63,7 @@ pub(crate) fn open(signed: SignedMap, signers: Option<&Signers>) -> Result<Offer
 pub(crate) fn may_follow(
     in_force: Option<&RegionMap>,
     offered: &Offered,
-) -> Result<Succession, Fault> {
+) -> Result<Succession, Rejection> {
     atlas::succeeds(in_force, &offered.sealed.map, offered.sealed.by.len())
 }
 

@@ -16,7 +16,7 @@ use crate::Error;
 use crate::store::aead::{NONCE_BYTES, SealKey, binding};
 use crate::store::codec::{Malformed, Reader, Writer};
 use crate::store::keyring::{Keyring, WRAPPED_BYTES, draw};
-use crate::store::keys::{Namer, Owner, Tag};
+use crate::store::keys::{KeyLayout, Owner, Tag};
 use crate::store::record::{EntryAt, Recent};
 use crate::store::subject_name;
 
@@ -182,7 +182,7 @@ impl Subject {
     pub(crate) fn owner_of(
         row: &[u8],
         tag: &Tag,
-        (region, namer, keyring): (&RegionId, &Namer, &dyn Keyring),
+        (region, namer, keyring): (&RegionId, &KeyLayout, &dyn Keyring),
     ) -> Result<Option<Owner>, Error> {
         let mut reader = Reader::new(row);
         if reader.u8()? == FORMAT_UNNAMED {

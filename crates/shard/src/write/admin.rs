@@ -8,7 +8,7 @@ use std::sync::Arc;
 use atlas::Succession;
 use engine::Batch;
 use ledger::entry::{Call, Caller, Entry, MapRef};
-use terms::{Fault, Reason};
+use terms::{Reason, Rejection};
 use tokio::sync::oneshot;
 use wire::session as proto;
 
@@ -33,7 +33,7 @@ impl Errand {
     pub(crate) fn refuse(self) {
         match self {
             Self::Map(op) => op.reply.send(busy()),
-            Self::Note(question) => question.answer.give(Err(Fault::new(Reason::ShardBusy))),
+            Self::Note(question) => question.answer.give(Err(Rejection::new(Reason::ShardBusy))),
         }
     }
 }
@@ -57,15 +57,15 @@ pub(crate) enum NotedAnswer {
     /// To a gateway.
     Session(ReplySlot, Box<Outcome>),
     /// To an auditor's call, which holds the answer itself.
-    Auditor(oneshot::Sender<Result<(), Fault>>),
+    Auditor(oneshot::Sender<Result<(), Rejection>>),
 }
 
 impl NotedAnswer {
-    fn give(self, noted: Result<(), Fault>) {
+    fn give(self, noted: Result<(), Rejection>) {
         match self {
             Self::Session(reply, outcome) => reply.send(match noted {
                 Ok(()) => *outcome,
-                Err(fault) => Outcome::Fault(fault),
+                Err(fault) => Outcome::Rejected(fault),
             }),
             // Gone: nobody waits any more.
             Self::Auditor(sender) => drop(sender.send(noted)),
@@ -110,21 +110,21 @@ impl Committer {
                 let taken = proto::MapRef { epoch: map.epoch, digest };
                 Outcome::Told(proto::reply::Outcome::Taken(taken))
             }
-            Err(fault) => Outcome::Fault(fault),
+            Err(fault) => Outcome::Rejected(fault),
         });
         Ok(())
     }
 
     /// Writes what was counted under the map in force, then takes the next. What is counted from
     /// now until then belongs to neither.
-    fn replace_map(&mut self, offered: &Offered) -> Result<Result<(), Fault>, Error> {
+    fn replace_map(&mut self, offered: &Offered) -> Result<Result<(), Rejection>, Error> {
         self.counts.close();
         let taken = self.commit(&mut VecDeque::new(), true).and_then(|()| {
             if self.counts.none_of_map() {
                 self.commit_map(offered)
             } else {
                 // There was no room for them, and so there is none for a map.
-                Ok(Err(Fault::new(Reason::DiskReserve)))
+                Ok(Err(Rejection::new(Reason::DiskReserve)))
             }
         });
         self.counts.open(self.rules.map_ref().epoch);
@@ -132,7 +132,7 @@ impl Committer {
     }
 
     /// One commit: the map's rows and its entry; then, and only then, it is in force.
-    fn commit_map(&mut self, offered: &Offered) -> Result<Result<(), Fault>, Error> {
+    fn commit_map(&mut self, offered: &Offered) -> Result<Result<(), Rejection>, Error> {
         let mut batch = Batch::new();
         let entry = region_maps::take_into(&mut batch, offered, minute(self.now()));
         if let Err(fault) = self.commit_entry(batch, &entry)? {
@@ -154,7 +154,7 @@ impl Committer {
         let entry = Entry::question(minute(self.now()), call, count, why);
         // What is kept on the disk for erasure is not for questions.
         let done = if self.disk_is_low() {
-            Err(Fault::new(Reason::DiskReserve))
+            Err(Rejection::new(Reason::DiskReserve))
         } else {
             self.commit_entry(Batch::new(), &entry)?
         };
@@ -167,15 +167,15 @@ impl Committer {
         &mut self,
         mut batch: Batch,
         entry: &Entry,
-    ) -> Result<Result<(), Fault>, Error> {
+    ) -> Result<Result<(), Rejection>, Error> {
         let now = self.now();
         if self.node.clock.ahead().is_some() {
-            return Ok(Err(Fault::new(Reason::ClockUnconfirmed)));
+            return Ok(Err(Rejection::new(Reason::ClockUnconfirmed)));
         }
         let mut draft = Draft::new(&self.log);
         if let Err(error) = draft.append(entry) {
             let problem = format!("its entry cannot be written: {error}");
-            let fault = Fault::new(Reason::Internal).problem(problem);
+            let fault = Rejection::new(Reason::Internal).problem(problem);
             self.node.report(&fault);
             return Ok(Err(fault));
         }

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use atlas::{Country, Findings};
 use ledger::entry::Caller;
 use link::session::FromShard;
-use terms::{Collection, Fault, Reason};
+use terms::{Collection, Reason, Rejection};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::OwnedPermit;
 use tokio::time::Instant;
 use wire::session as proto;
 use zeroize::Zeroizing;
 
-use crate::log::proof_waiter::Prover;
+use crate::log::proof_waiter::ProofWaiter;
 use crate::server::answer_room::split;
 use crate::store::aead::{KEY_BYTES, NONCE_BYTES};
 use crate::store::keys::{Owner, Tag};
@@ -171,7 +171,7 @@ pub(crate) struct ReplySlot {
     /// Room for a record among the answers that wait on the session; taken before it is read.
     pub(crate) room: Option<OwnedSemaphorePermit>,
     /// Where a write's answer goes that is to bear a proof.
-    pub(crate) prover: Option<Prover>,
+    pub(crate) prover: Option<ProofWaiter>,
     /// Whether a commit that may hold what was asked for has begun.
     begun: bool,
 }
@@ -203,7 +203,7 @@ impl ReplySlot {
             Outcome::Written(written) => proto::reply::Outcome::Written(written),
             Outcome::Found(found) => proto::reply::Outcome::Found(found),
             Outcome::Told(told) => told,
-            Outcome::Fault(fault) => {
+            Outcome::Rejected(fault) => {
                 // It takes no room.
                 self.room = None;
                 proto::reply::Outcome::Fault(link::session::to_wire(&fault))
@@ -233,7 +233,7 @@ impl Drop for ReplySlot {
         } else {
             Reason::ShuttingDown
         };
-        let fault = link::session::to_wire(&Fault::new(reason));
+        let fault = link::session::to_wire(&Rejection::new(reason));
         self.answer(proto::reply::Outcome::Fault(fault));
     }
 }
@@ -244,12 +244,12 @@ pub(crate) enum Outcome {
     Found(proto::Found),
     /// An answer about maps.
     Told(proto::reply::Outcome),
-    Fault(Fault),
+    Rejected(Rejection),
 }
 
-impl From<Fault> for Outcome {
-    fn from(fault: Fault) -> Self {
-        Self::Fault(fault)
+impl From<Rejection> for Outcome {
+    fn from(fault: Rejection) -> Self {
+        Self::Rejected(fault)
     }
 }
 
@@ -316,7 +316,7 @@ pub(crate) mod tests {
             let (mut reply, _answers) = slot(2);
             reply.room = room.take(all).await;
             if answered {
-                reply.send(Fault::new(Reason::ShardBusy).into());
+                reply.send(Rejection::new(Reason::ShardBusy).into());
             } else {
                 drop(reply);
             }

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use engine::{Batch, Head};
-use link::ops::log_throttle::Refusals;
+use link::ops::log_throttle::LogThrottle;
 use link::ops::metrics::Gauge;
-use terms::{Fault, Reason, UnixMillis, limits};
+use terms::{Reason, Rejection, UnixMillis, limits};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use crate::Error;
-use crate::error::IntoFault as _;
-use crate::log::access_counters::{Counts, Taken};
+use crate::error::IntoRejection as _;
+use crate::log::access_counters::{AccessCounters, Taken};
 use crate::log::checkpointer::Durable;
 use crate::log::{Draft, Log};
 use crate::node::Node;
@@ -28,7 +28,7 @@ use crate::store::reserve::Reserve;
 use crate::store::subject::Subject;
 use crate::write::admin::Errand;
 use crate::write::command::{Action, Op, Outcome, ReplySlot};
-use crate::write::transaction::Work;
+use crate::write::transaction::Transaction;
 
 /// Places in the queue for what is no write: maps, questions, counters.
 const QUEUE_BESIDE_MAX: usize = 64;
@@ -63,7 +63,7 @@ enum Command {
     /// A commit of its own.
     Errand(Box<Errand>),
     /// Write down the reads that were counted since the last time.
-    Counts,
+    AccessCounters,
     /// Finish what is queued, take nothing more, end.
     End,
 }
@@ -129,13 +129,13 @@ pub(crate) struct WeakQueue(mpsc::WeakSender<Command>);
 impl WeakQueue {
     /// Has the counted reads written down. False: the queue is full, or gone.
     pub(crate) fn write_counts(&self) -> bool {
-        self.0.upgrade().is_some_and(|sender| sender.try_send(Command::Counts).is_ok())
+        self.0.upgrade().is_some_and(|sender| sender.try_send(Command::AccessCounters).is_ok())
     }
 }
 
 /// The answer when there is no room.
 pub(crate) fn busy() -> Outcome {
-    Outcome::Fault(Fault::new(Reason::ShardBusy))
+    Outcome::Rejected(Rejection::new(Reason::ShardBusy))
 }
 
 /// The committer's own state.
@@ -145,12 +145,12 @@ pub(crate) struct Committer {
     pub(crate) log: Log,
     pub(crate) head: Head,
     pub(crate) last_commit: UnixMillis,
-    pub(crate) counts: Arc<Counts>,
+    pub(crate) counts: Arc<AccessCounters>,
     pub(crate) durable: Arc<Durable>,
     /// The disk of the store.
     pub(crate) disk: Reserve,
     /// Lines about a clock that is behind.
-    pub(crate) behind: Refusals,
+    pub(crate) behind: LogThrottle,
 }
 
 /// Rows that were read for a group, by key.
@@ -197,7 +197,7 @@ impl Inbox {
         let mut bytes = 0_usize;
         while let Some(command) = self.taken.pop_front() {
             match command {
-                Command::Counts => group.counts = true,
+                Command::AccessCounters => group.counts = true,
                 Command::End => {}
                 Command::Errand(errand) if group.ops.is_empty() => {
                     group.errand = Some(errand);
@@ -273,7 +273,7 @@ impl Committer {
         let subjects = self.cached_subjects(ops);
         let (rows, unreadable) = self.read_rows(ops, &subjects)?;
         self.rules.set_date(atlas::Moment::of(now));
-        let mut work = Work {
+        let mut work = Transaction {
             node: &self.node,
             counts: &self.counts,
             rules: &mut self.rules,
@@ -292,7 +292,7 @@ impl Committer {
             && let Some((op, room)) = ops.pop_front()
         {
             rooms.push(room);
-            let refuse = |reason| Outcome::Fault(Fault::new(reason));
+            let refuse = |reason| Outcome::Rejected(Rejection::new(reason));
             if unbelieved {
                 work.answers.push((op.reply, refuse(Reason::ClockUnconfirmed)));
             } else if low && matches!(op.action, Action::Put(_) | Action::Create(_)) {
@@ -303,7 +303,7 @@ impl Committer {
         }
         let counted = if counts { self.counts.take(low) } else { Taken::default() };
         let uncounted = work.count(&counted);
-        let Work { subjects, mut batch, draft, mut answers, .. } = work;
+        let Transaction { subjects, mut batch, draft, mut answers, .. } = work;
         if draft.is_empty() {
             self.counts.put_back(uncounted);
             answer(answers);
@@ -322,7 +322,7 @@ impl Committer {
             let fault = self.refused(error)?;
             self.counts.put_back(counted);
             for (reply, _) in answers {
-                reply.send(Outcome::Fault(fault.clone()));
+                reply.send(Outcome::Rejected(fault.clone()));
             }
             return Ok(());
         }
@@ -343,14 +343,14 @@ impl Committer {
 
     /// What a commit that failed is answered with, if it has changed nothing. `Err`: nobody knows
     /// what it has done, or another writer has come, and only opening the store again helps.
-    pub(crate) fn refused(&self, error: engine::Error) -> Result<Fault, Error> {
+    pub(crate) fn refused(&self, error: engine::Error) -> Result<Rejection, Error> {
         if is_over(&error) {
             return Err(error.into());
         }
         if let Some(unsaid) = self.node.troubles.line(self.node.clock.now()) {
             tracing::error!(%error, unsaid, "a commit was refused; nothing was changed");
         }
-        Ok(error.into_fault())
+        Ok(error.into_rejection())
     }
 
     /// A commit has returned: this is what the store holds now.
@@ -391,7 +391,7 @@ impl Committer {
         &self,
         ops: &VecDeque<(Op, Room)>,
         cached: &HashMap<Tag, Arc<Subject>>,
-    ) -> Result<(Rows, HashMap<engine::Key, Fault>), Error> {
+    ) -> Result<(Rows, HashMap<engine::Key, Rejection>), Error> {
         let mut keys = Vec::with_capacity(ops.len() * 2);
         for (op, _) in ops {
             if let Some(owner) = op.action.owner()

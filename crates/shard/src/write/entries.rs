@@ -1,14 +1,14 @@
 //! What the entries of a group say.
 
 use ledger::entry::{Call, Detail as Said, Entry, Kind};
-use terms::{Fault, Reason};
+use terms::{Reason, Rejection};
 
 use crate::policy::rulings::Ruled;
 use crate::store::record::{EntryAt, Recent};
 use crate::write::command::{Create, Given, Request};
-use crate::write::transaction::{Asker, Work};
+use crate::write::transaction::{Asker, Transaction};
 
-impl Work<'_> {
+impl Transaction<'_> {
     pub(crate) fn entry(&self, kind: Kind, asker: &Asker, collection: &str) -> Entry {
         let call = Call {
             tenant_tag: Some(asker.tenant_tag),
@@ -19,9 +19,10 @@ impl Work<'_> {
         Entry::of_call(kind, self.minute, call)
     }
 
-    pub(crate) fn append(&mut self, entry: &Entry) -> Result<Vec<u8>, Fault> {
+    pub(crate) fn append(&mut self, entry: &Entry) -> Result<Vec<u8>, Rejection> {
         self.draft.append(entry).map_err(|error| {
-            Fault::new(Reason::Internal).problem(format!("its entry cannot be written: {error}"))
+            Rejection::new(Reason::Internal)
+                .problem(format!("its entry cannot be written: {error}"))
         })
     }
 

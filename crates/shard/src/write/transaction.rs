@@ -8,11 +8,11 @@ use atlas::Country;
 use bytes::Bytes;
 use engine::{Batch, Key};
 use ledger::entry::{Caller, Kind};
-use terms::{Collection, Detail, Fault, Reason};
+use terms::{Collection, Detail, Reason, Rejection};
 use wire::session as proto;
 
 use crate::Error;
-use crate::log::access_counters::Counts;
+use crate::log::access_counters::AccessCounters;
 use crate::log::{Draft, entry_at};
 use crate::node::Node;
 use crate::policy::egress::Stands;
@@ -31,15 +31,15 @@ use crate::write::committer::Rows;
 use crate::write::entries::{create_statement, rule_into, say_data};
 
 /// A group being worked on. Dropped without a commit, it has changed nothing.
-pub(crate) struct Work<'a> {
+pub(crate) struct Transaction<'a> {
     pub(crate) node: &'a Node,
-    pub(crate) counts: &'a Counts,
+    pub(crate) counts: &'a AccessCounters,
     pub(crate) rules: &'a mut Rules,
     pub(crate) minute: u32,
     /// Rows that were read for this group.
     pub(crate) rows: Rows,
     /// Rows that do not read back: a write that rests on one is refused.
-    pub(crate) unreadable: HashMap<Key, Fault>,
+    pub(crate) unreadable: HashMap<Key, Rejection>,
     /// Subjects as the group has left them so far.
     pub(crate) subjects: HashMap<Tag, Arc<Subject>>,
     pub(crate) heads: HashMap<Key, Head>,
@@ -63,7 +63,7 @@ struct Change {
     given: Option<Given>,
 }
 
-impl Work<'_> {
+impl Transaction<'_> {
     /// Bytes of the rows that the group writes so far.
     pub(crate) fn bytes(&self) -> usize {
         self.batch.bytes() + self.draft.bytes()
@@ -77,7 +77,7 @@ impl Work<'_> {
         let asker = Asker { caller, tenant_tag, gateway };
         let collection = action.collection().clone();
         let mut outcome = if tokio::time::Instant::now() > deadline {
-            Err(Fault::new(Reason::DeadlinePassed))
+            Err(Rejection::new(Reason::DeadlinePassed))
         } else {
             match action {
                 Action::Put(put) => self.put(&asker, *put),
@@ -99,10 +99,10 @@ impl Work<'_> {
                 self.node.refused(fault.reason, stands);
             }
         }
-        self.answers.push((reply, outcome.unwrap_or_else(Outcome::Fault)));
+        self.answers.push((reply, outcome.unwrap_or_else(Outcome::Rejected)));
     }
 
-    fn put(&mut self, asker: &Asker, put: Put) -> Result<Outcome, Fault> {
+    fn put(&mut self, asker: &Asker, put: Put) -> Result<Outcome, Rejection> {
         let Put { address, request, condition, create_subject, given, .. } = put;
         let (validate_only, content) = (put.validate_only, put.content);
         let subject = self.subject(&address.owner)?;
@@ -138,16 +138,16 @@ impl Work<'_> {
         Ok(done)
     }
 
-    fn delete(&mut self, asker: &Asker, delete: Delete) -> Result<Outcome, Fault> {
+    fn delete(&mut self, asker: &Asker, delete: Delete) -> Result<Outcome, Rejection> {
         let Delete { address, request, condition, validate_only, content } = delete;
         let subject =
-            self.subject(&address.owner)?.ok_or_else(|| Fault::new(Reason::SubjectUnknown))?;
+            self.subject(&address.owner)?.ok_or_else(|| Rejection::new(Reason::SubjectUnknown))?;
         let head = self.head(&address, Some(&subject))?;
         if let Some(done) = self.replay(&address, head.as_ref(), &request)? {
             return Ok(Outcome::Written(done));
         }
         let head = head.filter(|head| !head.deleted);
-        let head = head.ok_or_else(|| Fault::new(Reason::RecordNotFound))?;
+        let head = head.ok_or_else(|| Rejection::new(Reason::RecordNotFound))?;
         self.check(Some(&head), &condition)?;
         if validate_only {
             return Ok(validated(head.version + 1, &Bytes::new()));
@@ -156,7 +156,7 @@ impl Work<'_> {
         self.write(asker, (&address, &subject), Some(&head), (change, None))
     }
 
-    fn create(&mut self, asker: &Asker, create: &Create) -> Result<Outcome, Fault> {
+    fn create(&mut self, asker: &Asker, create: &Create) -> Result<Outcome, Rejection> {
         let owner = &create.owner;
         if let Some(subject) = self.subject(owner)? {
             return self.created_before(create, &subject);
@@ -195,11 +195,11 @@ impl Work<'_> {
     }
 
     /// A read of a `logged` collection: its entry names the write that was read.
-    fn read(&mut self, asker: &Asker, read: Read) -> Result<Outcome, Fault> {
+    fn read(&mut self, asker: &Asker, read: Read) -> Result<Outcome, Rejection> {
         // A map has come in between: whether these may read it is to be asked anew.
         let own = self.rules.map_ref().epoch;
         if read.judged != own {
-            return Err(Fault::new(Reason::MapsDiffer).with(Detail::MapEpoch, own));
+            return Err(Rejection::new(Reason::MapsDiffer).with(Detail::MapEpoch, own));
         }
         let mut entry = self.entry(Kind::Read, asker, read.collection.as_str());
         self.name_earlier(&mut entry, read.entry);
@@ -209,12 +209,12 @@ impl Work<'_> {
 
     // === what the group knows ===
 
-    fn readable(&self, key: &Key) -> Result<(), Fault> {
+    fn readable(&self, key: &Key) -> Result<(), Rejection> {
         self.unreadable.get(key).map_or(Ok(()), |fault| Err(fault.clone()))
     }
 
     /// The subject, as this group has left it.
-    fn subject(&mut self, owner: &Owner) -> Result<Option<Arc<Subject>>, Fault> {
+    fn subject(&mut self, owner: &Owner) -> Result<Option<Arc<Subject>>, Rejection> {
         if let Some(subject) = self.subjects.get(&owner.tag) {
             return Ok(Some(Arc::clone(subject)));
         }
@@ -228,7 +228,11 @@ impl Work<'_> {
     }
 
     /// The record's head, as this group has left it.
-    fn head(&self, address: &Address, subject: Option<&Subject>) -> Result<Option<Head>, Fault> {
+    fn head(
+        &self,
+        address: &Address,
+        subject: Option<&Subject>,
+    ) -> Result<Option<Head>, Rejection> {
         if let Some(head) = self.heads.get(&address.row) {
             return Ok(Some(head.clone()));
         }
@@ -245,13 +249,13 @@ impl Work<'_> {
         address: &Address,
         head: Option<&Head>,
         request: &Request,
-    ) -> Result<Option<proto::Written>, Fault> {
+    ) -> Result<Option<proto::Written>, Rejection> {
         let Some((head, done)) = head.and_then(|h| h.recent(&request.id).map(|done| (h, done)))
         else {
             return Ok(None);
         };
         if done.fingerprint != request.fingerprint {
-            return Err(Fault::new(Reason::RequestIdReused).field("request_id"));
+            return Err(Rejection::new(Reason::RequestIdReused).field("request_id"));
         }
         let mut written = proto::Written {
             version: signed(done.version),
@@ -286,13 +290,13 @@ impl Work<'_> {
         }
     }
 
-    fn created_before(&mut self, create: &Create, subject: &Subject) -> Result<Outcome, Fault> {
+    fn created_before(&mut self, create: &Create, subject: &Subject) -> Result<Outcome, Rejection> {
         let by = &subject.created_by;
         if by.request_id != create.request.id {
-            return Err(Fault::new(Reason::SubjectExists).field("subject.id"));
+            return Err(Rejection::new(Reason::SubjectExists).field("subject.id"));
         }
         if by.fingerprint != create.request.fingerprint {
-            return Err(Fault::new(Reason::RequestIdReused).field("request_id"));
+            return Err(Rejection::new(Reason::RequestIdReused).field("request_id"));
         }
         let digest = ledger::statement::content_digest(&subject.opening, &[]);
         Ok(Outcome::Written(proto::Written {
@@ -307,7 +311,7 @@ impl Work<'_> {
         }))
     }
 
-    fn stored_entry(&self, at: EntryAt) -> Result<Vec<u8>, Fault> {
+    fn stored_entry(&self, at: EntryAt) -> Result<Vec<u8>, Rejection> {
         match self.draft.entry(at.index).filter(|_| at.period == self.node.period) {
             Some(entry) => Ok(entry),
             None => Ok(entry_at(&*self.node.engine, at.period, at.index)?),
@@ -315,11 +319,11 @@ impl Work<'_> {
     }
 
     /// Whether the state is the one that the writer insists on.
-    fn check(&self, head: Option<&Head>, condition: &Condition) -> Result<(), Fault> {
+    fn check(&self, head: Option<&Head>, condition: &Condition) -> Result<(), Rejection> {
         let live = head.filter(|head| !head.deleted);
         let version = live.map_or(0, |head| head.version);
         let fault = |reason, field: &'static str| {
-            let fault = Fault::new(reason).field(field).with(Detail::Version, version);
+            let fault = Rejection::new(reason).field(field).with(Detail::Version, version);
             Err(fault.with(Detail::Region, &self.node.region))
         };
         if let Some(wanted) = condition.if_version
@@ -346,7 +350,7 @@ impl Work<'_> {
         subject: Option<Arc<Subject>>,
         settled: Settled,
         request: &Request,
-    ) -> Result<(Arc<Subject>, Option<Vec<u8>>), Fault> {
+    ) -> Result<(Arc<Subject>, Option<Vec<u8>>), Rejection> {
         let changed = match subject {
             Some(subject) if !settled.changed => return Ok((subject, None)),
             Some(subject) => {
@@ -365,7 +369,7 @@ impl Work<'_> {
         Ok((Arc::new(changed), Some(row)))
     }
 
-    fn new_subject(&self, owner: &Owner, request: &Request) -> Result<Subject, Fault> {
+    fn new_subject(&self, owner: &Owner, request: &Request) -> Result<Subject, Rejection> {
         let by = self.recent(request, 0);
         let node = self.node;
         Ok(Subject::create(owner, &node.region, &*node.keyring, &*node.entropy, by)?)
@@ -378,7 +382,7 @@ impl Work<'_> {
         (address, subject): (&Address, &Subject),
         before: Option<&Head>,
         (change, ruled): (Change, Option<&Ruled>),
-    ) -> Result<Outcome, Fault> {
+    ) -> Result<Outcome, Rejection> {
         let Change { kind, request, content, given } = change;
         let Content { opening, digest, body_key, nonce, sealed } = content;
         let version = before.map_or(0, |head| head.version) + 1;

@@ -101,7 +101,7 @@ async fn an_exclusive_record_is_read_at_home_only() {
 }
 
 /// The whole answer, so that nothing in it differs.
-async fn refused(session: &mut Session, from: &'static str, op: Op) -> terms::Fault {
+async fn refused(session: &mut Session, from: &'static str, op: Op) -> terms::Rejection {
     session.territory = Some(from);
     let answer = session.call(op).await;
     session.territory = None;
@@ -276,7 +276,7 @@ async fn a_role_asks_for_its_own_and_nothing_else() {
             if role != its {
                 let fault = session.call(op).await.err().expect("refused");
                 let fault = link::session::from_wire(fault);
-                assert_eq!(fault, terms::Fault::new(terms::Reason::NotPermitted), "{role}");
+                assert_eq!(fault, terms::Rejection::new(terms::Reason::NotPermitted), "{role}");
             }
         }
     }

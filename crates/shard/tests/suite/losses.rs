@@ -136,7 +136,7 @@ async fn another_history_of_the_same_length_is_refused() {
         anchor.join("ru-msk-s1.checkpoint"),
     )
     .unwrap();
-    assert!(matches!(refusal(&place).await, Error::Anchor { .. }));
+    assert!(matches!(refusal(&place).await, Error::CheckpointFile { .. }));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -240,7 +240,7 @@ async fn a_recovery_that_did_not_end_keeps_the_shard_down() {
 
     // An anchor that cannot be read is set aside, and the store's own word is marked as such.
     fs::write(place.path("anchor").join("ru-msk-s1.checkpoint"), [0; 8192]).unwrap();
-    assert!(matches!(refusal(&place).await, Error::Anchor { .. }));
+    assert!(matches!(refusal(&place).await, Error::CheckpointFile { .. }));
     assert_eq!(place.recover().unwrap().signed, None);
     let genesis = Entry::decode(&entries(&place, 3)[0]).unwrap();
     let unsigned = genesis.details.iter().any(|detail| {
@@ -261,7 +261,7 @@ async fn a_foreign_or_shared_folder_is_refused() {
     let mut other = Place::new("eu-fra");
     copy_folder(&place.path("data"), &other.path("data"));
     copy_folder(&place.path("keys"), &other.path("keys"));
-    assert!(matches!(refusal(&other).await, Error::Anchor { .. }));
+    assert!(matches!(refusal(&other).await, Error::CheckpointFile { .. }));
     fs::create_dir(other.path("anchor")).unwrap_or_default();
     let anchor = fs::read(place.path("anchor").join("ru-msk-s1.checkpoint")).unwrap();
     fs::write(other.path("anchor").join("eu-fra-s1.checkpoint"), anchor).unwrap();

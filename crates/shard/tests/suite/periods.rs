@@ -11,7 +11,7 @@ use ledger::entry::{Detail, Entry, Kind};
 use ledger::note::Verifier;
 use ledger::{Hash, hash};
 use link::host::clock::{SystemClock, SystemEntropy};
-use shard::{Error, LogSettings, Outside, PeriodMax};
+use shard::{Environment, Error, LogSettings, PeriodMax};
 use terms::{Clock, Entropy, EntropyFailed, UnixMillis};
 use tonic::transport::Channel;
 use wire::v1 as api;
@@ -44,7 +44,7 @@ impl Entropy for Ends {
     }
 }
 
-fn rotate(place: &Place, outside: &Outside) -> Result<shard::Rotated, Error> {
+fn rotate(place: &Place, outside: &Environment) -> Result<shard::Rotated, Error> {
     let map = place.map();
     let annex = atlas::Annex::parse(&place.annex, &map).expect("it is there");
     shard::rotate_log(&place.settings(), &map, &annex, outside)
@@ -121,7 +121,7 @@ async fn a_rotation_that_broke_off_is_ended_by_the_next_start() {
         let (mut questions, mut origins) = (0, std::collections::BTreeSet::new());
         loop {
             let ends = Arc::new(Ends { left: AtomicU32::new(questions) });
-            let outside = Outside { clock: Arc::clone(&ends) as _, entropy: ends };
+            let outside = Environment { clock: Arc::clone(&ends) as _, entropy: ends };
             let broken = std::thread::scope(|scope| {
                 scope.spawn(|| rotate(&place, &outside)).join().is_err()
             });

@@ -20,7 +20,7 @@ use super::*;
 use crate::clock::GuardedClock;
 use crate::metrics::Metrics;
 use crate::store::keyring::FileKeyring;
-use crate::store::keys::Namer;
+use crate::store::keys::KeyLayout;
 use crate::store::record::{Address, EntryAt, Recent, SealedBody};
 use crate::store::subject::Standing;
 use crate::write::command::tests::{reason, slot};
@@ -57,7 +57,7 @@ impl Stage {
             deployment: map.deployment().to_owned(),
             in_force: watch::Sender::new(Arc::clone(&map)),
             engine: Box::new(engine),
-            namer: Namer::new(&keyring, "sample/ru-msk/s1/1"),
+            namer: KeyLayout::new(&keyring, "sample/ru-msk/s1/1"),
             keyring: Box::new(keyring),
             clock: GuardedClock::start(Arc::new(SystemClock), &settings, UnixMillis(0), true),
             entropy: Arc::new(SystemEntropy),
@@ -67,8 +67,8 @@ impl Stage {
             subjects: quick_cache::sync::Cache::new(1 << 16),
             metrics: Metrics::new(&mut Registry::new()),
             ingress: None,
-            refusals: Refusals::default(),
-            troubles: Refusals::default(),
+            refusals: LogThrottle::default(),
+            troubles: LogThrottle::default(),
             health: Health::new(),
             committed: AtomicU64::new(0),
             log_size: AtomicU64::new(0),
@@ -80,9 +80,9 @@ impl Stage {
             log,
             head,
             last_commit: UnixMillis(0),
-            counts: Arc::new(Counts::new(1)),
+            counts: Arc::new(AccessCounters::new(1)),
             disk: Reserve::new(&settings).expect("a disk"),
-            behind: Refusals::default(),
+            behind: LogThrottle::default(),
         };
         let (queue, inbox) = queue(Gauge::default());
         let queue = queue.of_session();

@@ -17,7 +17,7 @@ use link::host::clock::{SystemClock, SystemEntropy};
 use link::ops::admin_http::Health;
 use link::ops::metrics::Registry;
 use link::tls::Tls;
-use shard::{AuditorEntrance, Auditors, Error, LogSettings, Outside, Settings, Shard};
+use shard::{AuditorEntrance, Auditors, Environment, Error, LogSettings, Settings, Shard};
 use terms::{Clock, RegionId, RequestId, ShardId, UnixMillis};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -106,8 +106,8 @@ impl Place {
         RegionMap::parse(&self.map).expect("a valid map")
     }
 
-    pub(crate) fn outside(&self) -> Outside {
-        Outside { clock: Arc::clone(&self.clock), entropy: Arc::new(SystemEntropy) }
+    pub(crate) fn outside(&self) -> Environment {
+        Environment { clock: Arc::clone(&self.clock), entropy: Arc::new(SystemEntropy) }
     }
 
     pub(crate) async fn open(&self) -> Result<Shard, Error> {

@@ -62,7 +62,7 @@ impl Detail {
 /// set. It never holds a value that the caller sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.message())]
-pub struct Fault {
+pub struct Rejection {
     /// Why.
     pub reason: Reason,
     /// The path of the field at fault, as in `evidence[3].value`.
@@ -75,8 +75,8 @@ pub struct Fault {
     pub details: Vec<(Detail, String)>,
 }
 
-impl Fault {
-    /// A fault with nothing but its reason.
+impl Rejection {
+    /// A rejection with nothing but its reason.
     pub const fn new(reason: Reason) -> Self {
         Self { reason, field: None, problem: None, cure: None, details: Vec::new() }
     }
@@ -149,7 +149,7 @@ impl Fault {
     }
 }
 
-impl From<Reason> for Fault {
+impl From<Reason> for Rejection {
     fn from(reason: Reason) -> Self {
         Self::new(reason)
     }
