@@ -46,7 +46,7 @@ pub use geo::country::{COUNTRIES_VERSION, Country};
 pub use geo::territory::{Group, Jurisdiction, Territory};
 pub use law::builtin::packs;
 pub use law::intern::{INTERNED_MAX, InternFull, intern};
-pub use law::statute::{Exemption, Rule, Scope, StatutePack, Transfers};
+pub use law::statute::{Exemption, Rule, Scope, Source, StatutePack, Transfers};
 pub use law::vocabulary::{
     CitizensAbroad, Constraint, ExemptionId, Ingress, Sector, StatuteId, Trigger,
     UnknownCitizenship, Verified,

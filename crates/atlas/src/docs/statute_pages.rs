@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::map::digest_text;
-use crate::{Constraint, Date, Scope, StatutePack, Trigger, UnknownCitizenship, Verified};
+use crate::{Constraint, Date, Scope, Source, StatutePack, Trigger, UnknownCitizenship, Verified};
 
 /// What stands at the head of every page.
 const HEAD: &str = "Facts for operators and auditors, not legal advice.";
@@ -28,18 +28,15 @@ impl StatutePack {
     /// Title and table of what is known of the law as a whole.
     fn head(&self) -> String {
         let mut text = format!("# {}\n\n{HEAD}\n\n", self.title());
-        let looked_at =
-            self.looked_at().map_or_else(|| "not noted".to_owned(), |day| day.to_string());
+        let Source { address, looked_at, official } = self.source();
+        let looked_at = looked_at.map_or_else(|| "not noted".to_owned(), |day| day.to_string());
         for (name, value) in [
             ("id", format!("`{}`", self.id())),
             ("jurisdiction", self.jurisdiction().to_string()),
             ("law", self.citation().to_owned()),
-            ("read in", address(Some(self.source()))),
+            ("read in", page(address)),
             ("looked at", looked_at),
-            (
-                "kind of source",
-                if self.is_official() { "official" } else { "not official" }.to_owned(),
-            ),
+            ("kind of source", if *official { "official" } else { "not official" }.to_owned()),
             ("in force", span(Some(self.from()), self.until())),
             ("status", self.status_words().to_owned()),
             ("least verified", self.least_verified().to_string()),
@@ -204,7 +201,7 @@ impl StatutePack {
             "| --- | --- | --- | --- | --- |".to_owned(),
         ];
         lines.extend(self.exemptions().iter().map(|ground| {
-            let source = address(ground.source.as_deref());
+            let source = read_in(ground.source.as_ref());
             let id = format!("`{}/{}`", self.id(), ground.id);
             row(&[&id, &ground.says, &ground.citation, ground.verified.as_str(), &source])
         }));
@@ -218,7 +215,7 @@ impl StatutePack {
             "| --- | --- | --- | --- | --- |".to_owned(),
         ];
         lines.extend(self.rules().iter().filter(|rule| rule.verified.is_of_law()).map(|rule| {
-            let (dates, source) = (span(rule.from, rule.until), address(rule.source.as_deref()));
+            let (dates, source) = (span(rule.from, rule.until), read_in(rule.source.as_ref()));
             row(&[&rule.says, &rule.citation, &dates, rule.verified.as_str(), &source])
         }));
         lines
@@ -382,10 +379,17 @@ fn cell(text: &str) -> String {
     text.replace('|', "\\|")
 }
 
-fn address(source: Option<&str>) -> String {
-    source.map_or_else(String::new, |source| {
-        if source.starts_with("none") { source.to_owned() } else { format!("`{source}`") }
-    })
+/// A source as it stands beside what was read there: its address, whether it is official, and when
+/// it was looked at, if that was noted.
+fn read_in(source: Option<&Source>) -> String {
+    let Some(Source { address, looked_at, official }) = source else { return String::new() };
+    let official = if *official { ", official" } else { "" };
+    let looked_at = looked_at.map_or_else(String::new, |day| format!(", looked at {day}"));
+    format!("{}{official}{looked_at}", page(address))
+}
+
+fn page(address: &str) -> String {
+    if address.starts_with("none") { address.to_owned() } else { format!("`{address}`") }
 }
 
 fn span(from: Option<Date>, until: Option<Date>) -> String {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use sha2::{Digest, Sha256};
 
 use crate::geo::country::Countries;
-use crate::law::statute::{Exemption, Rule, Scope, StatutePack, Transfers};
+use crate::law::statute::{Exemption, Rule, Scope, Source, StatutePack, Transfers};
 use crate::limits::{PACK_BYTES_MAX, WORKING_DAYS_MAX};
 use crate::time::moment::Offsets;
 use crate::toml::file::FILE_TOO_LARGE;
@@ -50,7 +50,8 @@ fn read(file: &File<'_>, root: &Section<'_>, text: &str) -> Option<StatutePack> 
     let (constraint, readings) = demand(file, root);
     let own = |text: At<&str>| text.it.to_owned();
     let (title, citation) = (root.needed_text("title"), root.needed_text("citation"));
-    let (source, from) = (root.needed_text("source"), root.needed_date("from"));
+    let source = source(file, root, root.needed_text("source"));
+    let from = root.needed_date("from");
     let until = root.date("until").map(|until| until.it);
     let draft = draft(file, root);
     let data = root.said("data").map(own);
@@ -73,9 +74,7 @@ fn read(file: &File<'_>, root: &Section<'_>, text: &str) -> Option<StatutePack> 
         jurisdiction,
         title: own(title?),
         citation: own(citation?),
-        source: own(source?),
-        looked_at: root.date("looked_at").map(|day| day.it),
-        official: root.flag("official").unwrap_or(false),
+        source: source?,
         scopes,
         readings,
         inside,
@@ -224,14 +223,14 @@ fn rule(file: &File<'_>, section: &Section<'_>) -> Option<Rule> {
 }
 
 /// How well a fact was verified, and where it was read: whoever has read it can say where.
-fn verified(file: &File<'_>, section: &Section<'_>) -> (Option<Verified>, Option<String>) {
+fn verified(file: &File<'_>, section: &Section<'_>) -> (Option<Verified>, Option<Source>) {
     let verified = section.needed(
         "verified",
         "VALUE_INVALID",
         "seen, weak, memory or inference",
         Verified::parse,
     );
-    let source = section.said("source");
+    let source = source(file, section, section.said("source"));
     if let Some(verified) = verified
         && verified.it.has_source()
         && source.is_none()
@@ -239,7 +238,21 @@ fn verified(file: &File<'_>, section: &Section<'_>) -> (Option<Verified>, Option
         let problem = format!("a fact that is `{}` has no `source`", verified.it);
         file.wrong(verified.at, "SOURCE_MISSING", problem, "add the address of the page");
     }
-    (verified.map(|verified| verified.it), source.map(|source| source.it.to_owned()))
+    (verified.map(|verified| verified.it), source)
+}
+
+/// Where something was read, when, and whether that is official.
+fn source(file: &File<'_>, section: &Section<'_>, address: Option<At<&str>>) -> Option<Source> {
+    let (looked_at, official) = (section.date("looked_at"), section.flag("official"));
+    if address.is_none() && (looked_at.is_some() || official.is_some()) {
+        let problem = "`looked_at` and `official` say of a `source` what there is not";
+        file.wrong(section.at, "SETTING_UNUSED", problem, "add the address of the page");
+    }
+    Some(Source {
+        address: address?.it.to_owned(),
+        looked_at: looked_at.map(|day| day.it),
+        official: official.unwrap_or(false),
+    })
 }
 
 /// A list of territories that may be left out.

@@ -7,6 +7,17 @@ use crate::{
     Territory, Trigger, UnknownCitizenship, Verified,
 };
 
+/// A page in which we read a law, or about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// Its address.
+    pub address: String,
+    /// The day on which it was last looked at, if it was noted.
+    pub looked_at: Option<Date>,
+    /// Whether an authority of the law's country publishes it.
+    pub official: bool,
+}
+
 /// One rule of a law, with where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
@@ -17,7 +28,7 @@ pub struct Rule {
     /// How well this was verified.
     pub verified: Verified,
     /// Where we read it. None only if we read it nowhere: see [`Verified::has_source`].
-    pub source: Option<String>,
+    pub source: Option<Source>,
     /// The first day on which it holds.
     pub from: Option<Date>,
     /// The last day on which it held.
@@ -43,7 +54,7 @@ pub struct Exemption {
     /// How well this was verified.
     pub verified: Verified,
     /// Where we read it. None only if we read it nowhere.
-    pub source: Option<String>,
+    pub source: Option<Source>,
 }
 
 /// How transfers under a law begin: with a notification, and a wait after it.
@@ -132,9 +143,7 @@ pub struct StatutePack {
     pub(crate) jurisdiction: Jurisdiction,
     pub(crate) title: String,
     pub(crate) citation: String,
-    pub(crate) source: String,
-    pub(crate) looked_at: Option<Date>,
-    pub(crate) official: bool,
+    pub(crate) source: Source,
     /// At least one.
     pub(crate) scopes: Vec<Scope>,
     pub(crate) readings: Vec<Constraint>,
@@ -185,18 +194,8 @@ impl StatutePack {
     }
 
     /// Where we read it.
-    pub fn source(&self) -> &str {
+    pub fn source(&self) -> &Source {
         &self.source
-    }
-
-    /// The day on which the sources were last looked at, if it was noted.
-    pub fn looked_at(&self) -> Option<Date> {
-        self.looked_at
-    }
-
-    /// Whether [`StatutePack::source`] is an official publication of the law.
-    pub fn is_official(&self) -> bool {
-        self.official
     }
 
     /// To whom it applies, as in the file; at least one. Where [`StatutePack::readings`] are in

@@ -26,7 +26,7 @@ impl Check<'_> {
                 self.home(n, statute);
                 self.draft(n, statute);
                 self.copies(n, statute);
-                if statute.reviewed().is_none_or(|review| self.day < review.on) {
+                if !self.is_reviewed(n, statute) {
                     self.unverified(n, statute);
                 }
             }
@@ -86,6 +86,21 @@ impl Check<'_> {
         }
     }
 
+    /// Whether a person answers for the text of the pack that is in force. Notes a review of
+    /// another text.
+    fn is_reviewed(&self, n: usize, statute: &Statute) -> bool {
+        let Some(review) = statute.reviewed() else { return false };
+        let current = review.digest == *statute.pack().digest();
+        if !current {
+            let id = statute.id();
+            let problem =
+                format!("the review of `{id}` is of another text of the pack than this digest");
+            let cure = "read the pack again beside the law, then write its digest into `reviewed`";
+            self.note((&self.places.statutes, n), "REVIEW_STALE", problem, cure);
+        }
+        current && self.day >= review.on
+    }
+
     /// A law in force that rests on what nobody has seen written.
     fn unverified(&self, n: usize, statute: &Statute) {
         let rules = statute.pack().rules().iter().filter(|rule| rule.in_force(self.day));
@@ -100,8 +115,8 @@ impl Check<'_> {
         let (id, counts) = (statute.id(), counts.collect::<Vec<_>>().join(", "));
         let problem =
             format!("`{id}` rests on what is not verified ({counts}), such as: {}", first.says);
-        let cure =
-            "check it against the law itself, then say who did: reviewed = { by = \"…\", on = … }";
+        let cure = "check it against the law itself, then say who did, when, and of which digest, \
+             in `reviewed`";
         self.note((&self.places.statutes, n), "STATUTE_UNVERIFIED", problem, cure);
     }
 

@@ -35,6 +35,8 @@ pub struct Review {
     pub by: String,
     /// The day from which on they answer for what the pack says.
     pub on: Date,
+    /// SHA-256 of the pack that they read. They do not answer for another text of it.
+    pub digest: [u8; 32],
 }
 
 impl Statute {
@@ -79,7 +81,7 @@ impl Statute {
         self.exempt.contains(collection)
     }
 
-    /// Who has read the law itself beside the pack, if anybody has.
+    /// Who has read the law itself beside the pack, or beside an earlier text of it, if anybody has.
     pub fn reviewed(&self) -> Option<&Review> {
         self.reviewed.as_ref()
     }
@@ -176,7 +178,8 @@ pub(super) fn read(
 fn review(section: &Section<'_>) -> Option<Review> {
     let section = section.section("reviewed")?;
     let (by, on) = (section.needed_text("by"), section.needed_date("on"));
-    Some(Review { by: by?.it.to_owned(), on: on?.it })
+    let digest = section.needed("digest", "VALUE_INVALID", DIGEST, digest);
+    Some(Review { by: by?.it.to_owned(), on: on?.it, digest: digest?.it })
 }
 
 /// What the law demands: by the reading that the map chooses, where readings are in dispute.

@@ -218,20 +218,30 @@ fn checked(tables: &str, day: &str) -> (Vec<String>, bool) {
 
 #[test]
 fn who_answers_for_a_pack_silences_its_doubts_from_that_day_on() {
-    let reviewed = "reviewed = { by = \"Anna, counsel\", on = 2026-11-20 }\n";
+    let reviewed =
+        "reviewed = { by = \"Anna, counsel\", on = 2026-11-20, digest = \"@eu-gdpr\" }\n";
     let (doubts, _) = checked("", "2026-11-25");
     assert!(doubts.iter().all(|found| found.contains("STATUTE_UNVERIFIED")), "{doubts:?}");
     assert_eq!(checked(reviewed, "2026-11-25"), (Vec::new(), true), "as --strict wants it");
     assert_eq!(checked(reviewed, "2026-11-19").0, doubts, "nobody had answered for it then");
+    // Of another text of the pack: it silences nothing, and that is said.
+    let stale = reviewed.replace("@eu-gdpr", "@ru-152fz");
+    let (found, sound) = checked(&stale, "2026-11-25");
+    assert!(sound && found.len() == doubts.len() + 1, "{found:?}");
+    assert!(doubts.iter().all(|doubt| found.contains(doubt)), "{found:?}");
+    assert!(found.iter().any(|one| one.contains("REVIEW_STALE")), "{found:?}");
+    assert!(checked(reviewed, "2026-11-25").1, "what follows fails for what it says");
     for wrong in [
-        "reviewed = \"Anna\"",
-        "reviewed = { by = \"Anna\" }",
-        "reviewed = { on = 2026-11-20 }",
-        "reviewed = { by = \" \", on = 2026-11-20 }",
-        "reviewed = { by = \"Anna\", on = \"soon\" }",
-        "reviewed = { by = \"Anna\", on = 2026-11-20, of = \"it\" }",
+        "\"Anna\"",
+        "{ by = \"Anna\", digest = \"@eu-gdpr\" }",
+        "{ on = 2026-11-20, digest = \"@eu-gdpr\" }",
+        "{ by = \"Anna\", on = 2026-11-20 }",
+        "{ by = \"Anna\", on = 2026-11-20, digest = \"sha256:00\" }",
+        "{ by = \" \", on = 2026-11-20, digest = \"@eu-gdpr\" }",
+        "{ by = \"Anna\", on = \"soon\", digest = \"@eu-gdpr\" }",
+        "{ by = \"Anna\", on = 2026-11-20, digest = \"@eu-gdpr\", of = \"it\" }",
     ] {
-        assert!(!checked(wrong, "2026-11-25").1, "{wrong}");
+        assert!(!checked(&format!("reviewed = {wrong}"), "2026-11-25").1, "{wrong}");
     }
 }
 
@@ -249,7 +259,7 @@ fn what_nobody_sees_is_told_wherever_it_stands() {
     for (tables, line) in [
         ("# a note\u{202e}\n", 31),
         ("\n# a note\n\n# a \u{2066}note\u{200b}\n", 34),
-        ("reviewed = { by = \"An\u{feff}na\", on = 2026-11-20 }\n", 31),
+        ("reviewed = { by = \"An\u{feff}na\", on = 2026-11-20, digest = \"@eu-gdpr\" }\n", 31),
     ] {
         let (found, sound) = checked(tables, "2026-11-25");
         let told: Vec<_> = found.iter().filter(|one| one.contains("HIDDEN_CHARACTER")).collect();

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::support::expect::{expect, updating};
-use atlas::{packs, statute_index};
+use atlas::{StatutePack, packs, statute_index};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/statutes")
@@ -51,5 +51,24 @@ fn every_page_keeps_to_what_it_can_know() {
         assert_eq!(page.contains("citizens_abroad = \"?\""), pack.asks_citizenship());
         assert_eq!(page.contains("reading = \"?\""), !pack.readings().is_empty());
         assert_eq!(page.contains("collections = [\"?\"]"), pack.data().is_some());
+    }
+}
+
+#[test]
+fn each_source_has_its_own_day_and_kind() {
+    let pack = packs().iter().find(|pack| pack.id().as_str() == "ru-152fz-12").expect("shipped");
+    let (page, text) = (pack.page(), pack.text());
+    assert!(page.contains("| `roedl.com/insights/russia-data-transfer-cross-border` |"));
+    assert!(page.contains("| kind of source | not official |"));
+    assert!(page.contains("/news74664.htm`, official |"));
+    let dated = text.replacen("official = true", "official = true\nlooked_at = 2026-11-28", 1);
+    let page = StatutePack::parse(&dated).expect("a pack").page();
+    assert_eq!(page.matches("/news74664.htm`, official, looked at 2026-11-28 |").count(), 1);
+    // Neither says anything without a source.
+    for key in ["official = true", "looked_at = 2026-11-28"] {
+        let of_none =
+            text.replacen("verified = \"memory\"", &format!("verified = \"memory\"\n{key}"), 1);
+        let wrong = StatutePack::parse(&of_none).expect_err("of no source");
+        assert!(wrong.iter().any(|one| one.code == "SETTING_UNUSED"), "{key}: {wrong:?}");
     }
 }

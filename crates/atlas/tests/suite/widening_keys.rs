@@ -69,7 +69,7 @@ ingress = "in-territory"
 id = "made-tr"
 digest = "@made-tr"
 collections = ["one", "two"]
-reviewed = { by = "b", on = 2026-01-02 }
+reviewed = { by = "b", on = 2026-01-02, digest = "@made-tr" }
 [[clauses]]
 id = "ru-de"
 from = "RU"
@@ -104,11 +104,11 @@ const STEPS: &[(&str, &str, &str)] = &[
     // Whoever answers for a pack changes nothing of what it does.
     (
         "ingress = \"in-territory\"",
-        "ingress = \"in-territory\"\nreviewed = { by = \"a\", on = 2026-01-01 }",
+        "ingress = \"in-territory\"\nreviewed = { by = \"a\", on = 2026-01-01, digest = \"@ru-152fz\" }",
         "",
     ),
-    ("on = 2026-01-02 }", "on = 2026-01-01 }", ""),
-    ("reviewed = { by = \"b\", on = 2026-01-02 }", "", ""),
+    ("on = 2026-01-02,", "on = 2026-01-01,", ""),
+    ("reviewed = { by = \"b\", on = 2026-01-02, digest = \"@made-tr\" }", "", ""),
     (
         "notified = 2025-06-01",
         "notified = 2025-06-02",

@@ -69,7 +69,9 @@ fn statute(thing: &mut Thing<'_>, was: &Statute, is: &Statute, new: &RegionMap) 
     });
     // It is somebody's word on what the pack says: nothing is placed or read otherwise.
     let show = |review: &Option<Review>| {
-        review.as_ref().map(|Review { by, on }| format!("by {by:?} on {on}"))
+        review.as_ref().map(|Review { by, on, digest }| {
+            format!("by {by:?} on {on}, of {}", digest_text(digest))
+        })
     };
     thing.key("reviewed", (reviewed, &is.reviewed), show, |_, _| None);
     thing.key("collections", (collections, &is.collections), collections_of, |was, is| {

@@ -189,6 +189,20 @@ id = "kz-94v"
 digest = "sha256:…""#),
     ),
     code(
+        "REVIEW_STALE",
+        Warning,
+        "A review is of another text of the pack than the one in force: it no longer counts.",
+        "Read the pack again beside the law, then write its digest into `reviewed`.",
+        Map(r#"[[statutes]]
+id = "kz-94v"
+digest = "sha256:…"
+
+[statutes.reviewed]
+by = "Anna, counsel"
+on = 2026-01-01
+digest = "sha256:0000000000000000000000000000000000000000000000000000000000000000""#),
+    ),
+    code(
         "COPIES_NOT_MADE",
         Warning,
         "A law in force asks for a copy in its territory, and Bailiwick does not make copies yet.",

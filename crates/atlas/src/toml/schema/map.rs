@@ -212,7 +212,7 @@ static STATUTE: Table = Table {
             "reviewed",
             Form::Table(&REVIEWED),
             "nobody: `map check` warns of what is not verified",
-            "Who has read the law itself beside the pack of this digest.",
+            "Who has read the law itself beside the pack.",
         ),
         optional(
             "unknown",
@@ -248,6 +248,11 @@ static REVIEWED: Table = Table {
     keys: &[
         needed("by", Form::Text, "Who."),
         needed("on", Form::Date, "The day from which on they answer for it."),
+        needed(
+            "digest",
+            Form::Digest,
+            "The digest of the pack that they read. Once another text of the pack is in force, the review no longer counts.",
+        ),
     ],
 };
 

@@ -48,6 +48,10 @@ static SHARD: Table = Table {
     ],
 };
 
+/// What is said of each source.
+const LOOKED_AT: &str = "The day on which `source` was last looked at.";
+const OFFICIAL: &str = "Whether an authority of the law's country publishes `source`.";
+
 /// A statute pack.
 pub(crate) static PACK: Table = Table {
     what: "statute pack",
@@ -63,18 +67,8 @@ pub(crate) static PACK: Table = Table {
         needed("title", Form::Text, "What it says, in one line."),
         needed("citation", Form::Text, "Where it is written."),
         needed("source", Form::Text, "Where we read it."),
-        optional(
-            "looked_at",
-            Form::Date,
-            "it was not noted",
-            "The day on which the sources of the pack were last looked at.",
-        ),
-        optional(
-            "official",
-            Form::Flag,
-            "false: summaries of others",
-            "Whether `source` is an official publication of the law.",
-        ),
+        optional("looked_at", Form::Date, "it was not noted", LOOKED_AT),
+        optional("official", Form::Flag, "false: summaries of others", OFFICIAL),
         needed(
             "trigger",
             Form::Word(Trigger::WORDS),
@@ -205,6 +199,8 @@ static EXEMPTION: Table = Table {
             "none; needed where it is `seen` or `weak`",
             "The address of the page.",
         ),
+        optional("looked_at", Form::Date, "it was not noted", LOOKED_AT),
+        optional("official", Form::Flag, "false", OFFICIAL),
     ],
 };
 
@@ -222,6 +218,8 @@ static RULE: Table = Table {
             "none; needed where it is `seen` or `weak`",
             "The address of the page.",
         ),
+        optional("looked_at", Form::Date, "it was not noted", LOOKED_AT),
+        optional("official", Form::Flag, "false", OFFICIAL),
         optional("from", Form::Date, "with the law", "The first day on which it holds."),
         optional("until", Form::Date, "with the law", "The last day on which it held."),
     ],
