@@ -19,7 +19,7 @@ use gateway::{Caller, Callers, Gateway, Scope, Stands, TenantLimits};
 use ledger::entry::Role;
 use link::host::clock::{SystemClock, SystemEntropy};
 use link::net::listener::require_loopback;
-use link::ops::admin_http::Health;
+use link::ops::health::Health;
 use link::ops::logging::Level;
 use link::ops::metrics::Registry;
 use serde_json::json;

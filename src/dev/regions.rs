@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use atlas::{Annex, RegionMap};
-use link::ops::admin_http::Health;
+use link::ops::health::Health;
 use link::ops::metrics::Registry;
 use shard::{AuditorEntrance, Auditors, Settings, Shard};
 use terms::{RegionId, SLOTS, ShardId};

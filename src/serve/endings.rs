@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use atlas::{MapPart, RegionMap};
 use link::host::clock::SystemClock;
-use link::ops::admin_http::Health;
+use link::ops::health::Health;
 use link::ops::metrics::{Gauge, Registry};
 use link::tls::Ending;
 use terms::{Clock as _, UnixMillis};

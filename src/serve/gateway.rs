@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use ::gateway::Gateway;
 use link::host::clock::{SystemClock, SystemEntropy};
-use link::ops::admin_http::{Health, serve_admin};
+use link::net::admin_http::serve_admin;
+use link::ops::health::Health;
 use link::ops::logging::Level;
 use link::ops::metrics::Registry;
 use link::tls::peer::PeerKind;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use gateway::Handle;
-use link::ops::admin_http::Health;
+use link::ops::health::Health;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 

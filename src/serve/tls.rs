@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use atlas::RegionMap;
 use link::host::clock::SystemClock;
-use link::ops::admin_http::{Guard, Health};
+use link::net::admin_http::Guard;
+use link::ops::health::Health;
 use link::ops::metrics::Registry;
 use link::tls::peer::PeerKind;
 use link::tls::{CallerFiles, CallerTls, Cause, Error, Files, Tls, TlsMetrics};

@@ -197,7 +197,7 @@ fn ten_thousand_idle_streams_are_borne_and_idle_strangers_are_few() {
     let address = Ipv4Addr::new(127, 0, 0, 2);
     let mut strangers = runtime.block_on(Raw::many_from(address, port, 3_000));
     target.answers_others();
-    let most = link::net::listener::STRANGERS_OF_ONE_ADDRESS_MAX;
+    let most = link::net::listener::UNAUTHENTICATED_OF_ONE_ADDRESS_MAX;
     wait_until("all strangers but a few are closed", Duration::from_secs(20), || {
         let open =
             strangers.iter_mut().filter_map(|stranger| (!stranger.is_closed()).then_some(()));

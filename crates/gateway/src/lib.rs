@@ -28,7 +28,7 @@ use arc_swap::ArcSwap;
 use atlas::{Annex, RegionMap};
 use evidence::Sources;
 use ledger::Signers;
-use link::ops::admin_http::Health;
+use link::ops::health::Health;
 use link::ops::metrics::Registry;
 use link::tls::{CallerTls, Tls};
 use terms::{Clock, Entropy, RegionId};

@@ -143,7 +143,7 @@ impl Metrics {
         let ends = metrics.session_ends.clone();
         registry.register("session_ends", "Sessions, and attempts at one, that ended", ends);
         let not_logged = metrics.not_logged.clone();
-        let help = "LogThrottle that the log left out, of those of `calls`";
+        let help = "Refusals that the log left out, of those of `calls`";
         registry.register("refusals_not_logged", help, not_logged);
         let not_grpc = metrics.not_grpc.clone();
         registry.register("requests_not_grpc", "Requests refused since they are no gRPC", not_grpc);

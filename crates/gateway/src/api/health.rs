@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use link::ops::admin_http::Health;
+use link::ops::health::Health;
 use terms::{RegionId, ShardId};
 use tokio::sync::Mutex;
 use tonic::server::NamedService;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use link::host::file_watch::{LOOK_EVERY, read};
 use link::net::https_client::{Address, https_get};
-use link::ops::admin_http::Health;
+use link::ops::health::Health;
 use link::ops::metrics::{Gauge, Registry};
 use tokio::time::{sleep, timeout};
 

@@ -150,7 +150,7 @@ impl Check for Admit {
         }
         // Its connection is no stranger's any more.
         if let Some(arrived) = request.extensions().get::<Arrived>() {
-            arrived.known();
+            arrived.authenticated();
         }
         Ok(())
     }

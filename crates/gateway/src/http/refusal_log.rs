@@ -43,7 +43,7 @@ impl Log {
 
     /// Whether one more may be told; if so, how many were not since the last.
     fn line(&self, reason: Reason) -> Option<u64> {
-        self.told.get(&reason).map_or(Some(0), |told| told.line(self.clock.now()))
+        self.told.get(&reason).map_or(Some(0), |told| told.allow(self.clock.now()))
     }
 
     /// Says that a call was refused: call id, method, reason, region, who called, and nothing of

@@ -25,7 +25,7 @@ fn marked() -> v1::PutRecordRequest {
 /// One for all tests: numbering plans take a while to load.
 fn gateway() -> &'static Gateway {
     static GATEWAY: LazyLock<Gateway> =
-        LazyLock::new(|| super::rig::gateway(&[], 8, link::ops::admin_http::Health::new()));
+        LazyLock::new(|| super::rig::gateway(&[], 8, link::ops::health::Health::new()));
     &GATEWAY
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use link::host::clock::SystemEntropy;
-use link::ops::admin_http::Health;
+use link::ops::health::Health;
 use terms::{Entropy, EntropyFailed, Reason};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;

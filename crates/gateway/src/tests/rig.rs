@@ -10,7 +10,7 @@ use atlas::{Annex, Country, RegionMap};
 use evidence::Sources;
 use ledger::entry::Role;
 use link::host::clock::{SystemClock, SystemEntropy};
-use link::ops::admin_http::Health;
+use link::ops::health::Health;
 use link::ops::metrics::Registry;
 use link::session::PROTOCOL;
 use terms::{Entropy, Reason, TenantId};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use evidence::Sources;
 use link::host::clock::{SystemClock, SystemEntropy};
-use link::ops::admin_http::Health;
+use link::ops::health::Health;
 use link::ops::metrics::Registry;
 use terms::{Reason, TenantId};
 use tonic::Code;

@@ -22,7 +22,7 @@ use landlock::{
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 
 use crate::host::seccomp::Attributes;
-use crate::ops::admin_http::Health;
+use crate::ops::health::Health;
 use crate::ops::metrics::{By, Family, Gauge, Label, Registry};
 
 /// The rights as of this version of Landlock are handled; an older kernel handles what it has.

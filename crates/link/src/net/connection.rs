@@ -1,4 +1,4 @@
-//! A connection that was taken: its bytes, what is known of it, and until when it may stay.
+//! An accepted connection: its bytes, its peer, and its deadlines.
 
 use std::fmt;
 use std::io;
@@ -13,66 +13,92 @@ use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
-use crate::net::http2_preface::Beginning;
-use crate::net::listener::Arrived;
-use crate::net::quotas::Place;
+use crate::net::http2_preface::Preface;
+use crate::net::quotas::Permit;
+use crate::tls::{CallerCertificate, Peer};
 
-/// A connection, its handshake done.
+/// What a listener found out about a connection. Every request over it has this as an extension.
+#[derive(Debug, Clone, Default)]
+pub struct Arrived {
+    /// Whether it is without TLS, and so from this machine.
+    pub plaintext: bool,
+    /// Which process of ours it is.
+    pub peer: Option<Arc<Peer>>,
+    /// The certificate that a caller has presented.
+    pub caller: Option<Arc<CallerCertificate>>,
+    pub(super) permit: Option<Arc<Permit>>,
+}
+
+impl Arrived {
+    /// The peer has authenticated itself: the connection may stay.
+    pub fn authenticated(&self) {
+        if let Some(permit) = &self.permit {
+            permit.authenticated();
+        }
+    }
+}
+
+/// A connection whose handshake is done.
 #[derive(Debug)]
 pub struct Connection {
-    wire: Wire,
+    transport: Transport,
     arrived: Arrived,
-    /// What must come before anything else, and in time.
-    beginning: Option<Beginning>,
-    /// Until when it must have shown who it is; none when it has.
-    stranger: Option<Patience>,
-    /// Its place among those that are allowed.
-    place: Arc<Place>,
+    /// What is still missing of HTTP/2's preface.
+    preface: Option<Preface>,
+    /// When it is closed unless authenticated before; `None` once it is.
+    deadline: Option<Deadline>,
+    /// Its part of the listener's quotas.
+    permit: Arc<Permit>,
 }
 
 impl Connection {
-    /// Takes it up from a stranger, who has so long to show who it is.
-    pub(super) fn new(wire: Wire, arrived: Arrived, place: Arc<Place>, patience: Duration) -> Self {
-        let arrived = Arrived { place: Some(Arc::clone(&place)), ..arrived };
-        let held = Arc::clone(&place);
-        let stranger = Some(Patience(Box::pin(async move {
-            // Its time is over, or somebody else has its place.
-            drop(timeout(patience, held.until_crowded_out()).await);
+    /// An unauthenticated connection, which is closed after `within`.
+    pub(super) fn new(
+        transport: Transport,
+        arrived: Arrived,
+        permit: Arc<Permit>,
+        within: Duration,
+    ) -> Self {
+        let arrived = Arrived { permit: Some(Arc::clone(&permit)), ..arrived };
+        let own = Arc::clone(&permit);
+        let deadline = Some(Deadline(Box::pin(async move {
+            // Its time is over, or it was evicted.
+            drop(timeout(within, own.until_evicted()).await);
         })));
-        Self { wire, arrived, beginning: Some(Beginning::new()), stranger, place }
+        Self { transport, arrived, preface: Some(Preface::new()), deadline, permit }
     }
 
-    /// Ready when it may stay no longer: it is a stranger's still, and its time is over.
+    /// Ready when it must be closed: it is still unauthenticated, and its time is over.
     fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.place.is_known() {
-            self.stranger = None;
+        if self.permit.is_authenticated() {
+            self.deadline = None;
         }
-        match &mut self.stranger {
-            Some(patience) => patience.0.as_mut().poll(cx),
+        match &mut self.deadline {
+            Some(deadline) => deadline.0.as_mut().poll(cx),
             None => Poll::Pending,
         }
     }
 }
 
-/// How long a stranger may stay.
-struct Patience(Pin<Box<dyn Future<Output = ()> + Send>>);
+/// How long a connection may be unauthenticated.
+struct Deadline(Pin<Box<dyn Future<Output = ()> + Send>>);
 
-impl fmt::Debug for Patience {
+impl fmt::Debug for Deadline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Patience")
+        f.write_str("Deadline")
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        // Requests may hold on to what is known of it for longer.
-        self.place.leave();
+        // Requests may hold a clone of the permit for longer.
+        self.permit.release();
     }
 }
 
-/// Its bytes.
+/// The bytes of a connection.
 #[derive(Debug)]
-pub(super) enum Wire {
+pub(super) enum Transport {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
 }
@@ -93,17 +119,17 @@ impl AsyncRead for Connection {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buffer.filled().len();
-        let read = match &mut this.wire {
-            Wire::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Wire::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+        let read = match &mut this.transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Transport::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
         };
-        if let Some(mut beginning) = this.beginning.take() {
-            if read.is_pending() && beginning.poll_late(cx).is_ready() {
+        if let Some(mut preface) = this.preface.take() {
+            if read.is_pending() && preface.poll_late(cx).is_ready() {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
-            this.beginning = beginning.after(buffer.filled().len() - before);
+            this.preface = preface.after(buffer.filled().len() - before);
         }
-        if this.stranger.is_some() && this.poll_over(cx).is_ready() {
+        if this.deadline.is_some() && this.poll_over(cx).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         read
@@ -116,23 +142,23 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().wire {
-            Wire::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Wire::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+        match &mut self.get_mut().transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Transport::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().wire {
-            Wire::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Wire::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        match &mut self.get_mut().transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Transport::Tls(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().wire {
-            Wire::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Wire::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        match &mut self.get_mut().transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Transport::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 
@@ -141,16 +167,16 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().wire {
-            Wire::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
-            Wire::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+        match &mut self.get_mut().transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Transport::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
-        match &self.wire {
-            Wire::Plain(stream) => stream.is_write_vectored(),
-            Wire::Tls(stream) => stream.is_write_vectored(),
+        match &self.transport {
+            Transport::Plain(stream) => stream.is_write_vectored(),
+            Transport::Tls(stream) => stream.is_write_vectored(),
         }
     }
 }

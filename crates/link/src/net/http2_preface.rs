@@ -1,5 +1,5 @@
-//! The beginning of a connection: HTTP/2's preface, which must come whole and in time. Nothing
-//! above watches over it: the pings that find out who is still there only start after it.
+//! HTTP/2's preface, which must come whole and in time. No layer above has a deadline for it: h2's
+//! pings start after it.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -12,26 +12,26 @@ const PREFACE_BYTES: usize = 24;
 /// Time in which they must be there.
 const PREFACE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What is still to come of a preface, and until when.
+/// What is still missing of a preface, and its deadline.
 #[derive(Debug)]
-pub(super) struct Beginning {
+pub(super) struct Preface {
     lacks: usize,
     timer: Pin<Box<Sleep>>,
 }
 
-impl Beginning {
-    /// From now on.
+impl Preface {
+    /// Starts the deadline.
     pub(super) fn new() -> Self {
         Self { lacks: PREFACE_BYTES, timer: Box::pin(sleep(PREFACE_TIMEOUT)) }
     }
 
-    /// Takes note of bytes that came; gives what is still to come, if anything is.
+    /// Counts bytes that came; `None` once the preface is complete.
     pub(super) fn after(mut self, bytes: usize) -> Option<Self> {
         self.lacks = self.lacks.saturating_sub(bytes);
         (self.lacks > 0).then_some(self)
     }
 
-    /// Ready when it is too late.
+    /// Ready when the deadline has passed.
     pub(super) fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.timer.as_mut().poll(cx)
     }

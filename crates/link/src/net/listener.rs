@@ -1,5 +1,5 @@
-//! Sockets that take connections, the rule under which they may do so without TLS, and what keeps
-//! strangers from holding them all.
+//! Listeners: what they accept, when they may do without TLS, and how unauthenticated connections
+//! are bounded in number and time.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,40 +15,36 @@ use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use webpki::KeyUsage;
 
-use crate::net::connection::Wire;
-use crate::net::quotas::{Entered, Place, Places, Room};
-use crate::tls::{
-    CallerCertificate, CallerTls, Closed, HANDSHAKE_TIMEOUT, Peer, SESSION_BUFFER_BYTES, Tls,
-    TlsMetrics,
-};
+use crate::net::connection::Transport;
+use crate::net::quotas::{Admitted, Permit, QuotaLimits, Quotas};
+use crate::tls::{CallerTls, Closed, HANDSHAKE_TIMEOUT, SESSION_BUFFER_BYTES, Tls, TlsMetrics};
 
-pub use crate::net::connection::Connection;
+pub use crate::net::connection::{Arrived, Connection};
 
 /// Connections of one listener at once. What comes above is closed at once.
 pub const CONNECTIONS_MAX: usize = 8_192;
-/// Of them, such as have not shown who they are: a gateway by its handshake, a caller by its first
-/// call that is let in.
-pub const STRANGERS_MAX: usize = 4_096;
-/// Of those, such as come from one address, or of IPv6 from one network of 64 bits. A proxy's
-/// connections are strangers only until their first call. A newcomer above takes the place of the
-/// one that came first.
-pub const STRANGERS_OF_ONE_ADDRESS_MAX: usize = 512;
+/// Of them, unauthenticated ones. The handshake authenticates a gateway, the first permitted call a
+/// caller.
+pub const UNAUTHENTICATED_MAX: usize = 4_096;
+/// Of those, from one IPv4 address or one IPv6 network of 64 bits. A proxy's connections are
+/// unauthenticated only until their first call. A new connection above the quota evicts the oldest.
+pub const UNAUTHENTICATED_OF_ONE_ADDRESS_MAX: usize = 512;
 /// Connections under one name of a gateway to one listener: its session, the next one while it
 /// moves, and what has not ended yet. A few replicas may share a name and fit as well.
 pub const CONNECTIONS_OF_ONE_PEER_MAX: usize = 16;
-/// Time after its handshake in which a connection must have shown who it is.
-const STRANGER_TIME_MAX: Duration = Duration::from_secs(30);
-/// Handshakes of one listener at once; others wait for their turn, within their own time.
+/// Time after the handshake in which a connection must be authenticated.
+const AUTHENTICATION_TIMEOUT: Duration = Duration::from_secs(30);
+/// Handshakes of one listener at once. Others wait, within their own time limit.
 const HANDSHAKES_MAX: usize = 1_024;
-/// Time to rest when no connection can be taken (no descriptors are left).
+/// Pause after a failed accept (no file descriptors are left).
 const REST: Duration = Duration::from_millis(50);
-/// Connections that are ready and not yet taken up.
+/// Connections that are set up and not yet served.
 const READY_MAX: usize = 64;
 
-/// A listener that this configuration may not open.
+/// Why a listener without TLS may not be opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ListenerRefused {
-    /// Without TLS, and nobody said that this is meant.
+    /// Without TLS, and the configuration does not allow it.
     #[error("without TLS a listener needs `plaintext = true`, and a loopback address")]
     PlaintextNotAllowed,
     /// Without TLS on an address that other machines can reach.
@@ -90,35 +86,14 @@ pub enum Entrance {
     Callers(CallerTls),
 }
 
-/// What is known of a connection. It stands beside every request that comes over it.
-#[derive(Debug, Clone, Default)]
-pub struct Arrived {
-    /// Whether it is without TLS, and so from this machine.
-    pub plaintext: bool,
-    /// Which process of ours it is.
-    pub peer: Option<Arc<Peer>>,
-    /// The certificate that a caller has presented.
-    pub caller: Option<Arc<CallerCertificate>>,
-    pub(super) place: Option<Arc<Place>>,
-}
-
-impl Arrived {
-    /// Whoever is at the other end has shown to be somebody: its connection is a stranger's no
-    /// more, and may stay.
-    pub fn known(&self) {
-        if let Some(place) = &self.place {
-            place.known();
-        }
-    }
-}
-
 /// The connections of a listener, for tonic's `serve_with_incoming`. `TCP_NODELAY` is on: small
 /// frames must not wait for each other's acknowledgements.
 ///
-/// A connection that says nothing for ten seconds is closed, and so is one that takes longer for
-/// its handshake, or after it for HTTP/2's preface, and one that within thirty has not shown who it
-/// is ([`Arrived::known`]). Handshakes do not wait for each other. At most [`CONNECTIONS_MAX`] are
-/// open at once, and fewer of strangers. Needs a running runtime; ends when the stream is dropped.
+/// Closes a connection that sends nothing for ten seconds, that takes longer for its handshake or
+/// for HTTP/2's preface, or that is not authenticated within thirty seconds
+/// ([`Arrived::authenticated`]). Handshakes do not wait for each other. At most [`CONNECTIONS_MAX`]
+/// are open at once, and at most [`UNAUTHENTICATED_MAX`] unauthenticated ones. Needs a running
+/// runtime; ends when the stream is dropped.
 pub fn incoming_by(
     listener: TcpListener,
     entrance: Entrance,
@@ -136,28 +111,28 @@ fn incoming_within(
     ReceiverStream::new(stream)
 }
 
-/// What strangers may take of a listener.
+/// Bounds of a listener.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
-    room: Room,
+    quotas: QuotaLimits,
     handshakes: usize,
     /// Time for the first byte, and again for the handshake.
-    patience: Duration,
-    /// Time to show who it is.
-    stranger: Duration,
+    handshake_timeout: Duration,
+    /// Time to authenticate.
+    authentication_timeout: Duration,
 }
 
 impl Limits {
     const OF_A_LISTENER: Self = Self {
-        room: Room {
+        quotas: QuotaLimits {
             all: CONNECTIONS_MAX,
-            strangers: STRANGERS_MAX,
-            strangers_of_one: STRANGERS_OF_ONE_ADDRESS_MAX,
+            unauthenticated: UNAUTHENTICATED_MAX,
+            unauthenticated_of_one: UNAUTHENTICATED_OF_ONE_ADDRESS_MAX,
             of_one_peer: CONNECTIONS_OF_ONE_PEER_MAX,
         },
         handshakes: HANDSHAKES_MAX,
-        patience: HANDSHAKE_TIMEOUT,
-        stranger: STRANGER_TIME_MAX,
+        handshake_timeout: HANDSHAKE_TIMEOUT,
+        authentication_timeout: AUTHENTICATION_TIMEOUT,
     };
 }
 
@@ -174,8 +149,9 @@ async fn accept(
     ready: mpsc::Sender<io::Result<Connection>>,
     limits: Limits,
 ) {
-    let places = Places::new(limits.room);
-    let door = Door { entrance, turns: Arc::new(Semaphore::new(limits.handshakes)), limits };
+    let quotas = Quotas::new(limits.quotas);
+    let acceptor =
+        Acceptor { entrance, handshakes: Arc::new(Semaphore::new(limits.handshakes)), limits };
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -189,47 +165,47 @@ async fn accept(
                 continue;
             }
         };
-        let entered = places.enter(from.ip());
-        if entered.as_ref().is_none_or(|entered| entered.crowded_out) {
-            door.closed(Closed::Full);
+        let admitted = quotas.admit(from.ip());
+        if admitted.as_ref().is_none_or(|admitted| admitted.evicted) {
+            acceptor.closed(Closed::Full);
         }
-        let Some(Entered { place, .. }) = entered else { continue };
-        let (door, ready) = (door.clone(), ready.clone());
+        let Some(Admitted { permit, .. }) = admitted else { continue };
+        let (acceptor, ready) = (acceptor.clone(), ready.clone());
         tokio::spawn(async move {
-            let welcome = door.welcome(stream, Arc::clone(&place));
-            // What goes wrong here is the other end's affair, and says nothing to anybody else.
+            let set_up = acceptor.set_up(stream, Arc::clone(&permit));
+            // A failure here concerns the other end alone: it is counted.
             tokio::select! {
-                welcome = welcome => match welcome {
+                set_up = set_up => match set_up {
                     Ok(connection) => drop(ready.send(Ok(connection)).await),
-                    Err(cause) => door.closed(cause),
+                    Err(cause) => acceptor.closed(cause),
                 },
-                () = place.until_crowded_out() => {}
+                () = permit.until_evicted() => {}
             }
         });
     }
 }
 
-/// Where connections come in.
+/// Sets up the connections that a listener accepts.
 #[derive(Debug, Clone)]
-struct Door {
+struct Acceptor {
     entrance: Entrance,
-    /// Turns to do a handshake.
-    turns: Arc<Semaphore>,
+    /// Permits for handshakes.
+    handshakes: Arc<Semaphore>,
     limits: Limits,
 }
 
-impl Door {
+impl Acceptor {
     /// One connection, from its first byte to the end of its handshake.
-    async fn welcome(&self, stream: TcpStream, place: Arc<Place>) -> Result<Connection, Closed> {
-        let patience = self.limits.patience;
+    async fn set_up(&self, stream: TcpStream, permit: Arc<Permit>) -> Result<Connection, Closed> {
+        let handshake_timeout = self.limits.handshake_timeout;
         stream.set_nodelay(true).map_err(|_| Closed::Handshake)?;
-        let first = timeout(patience, stream.peek(&mut [0])).await;
+        let first = timeout(handshake_timeout, stream.peek(&mut [0])).await;
         if !matches!(first, Ok(Ok(1..))) {
             return Err(Closed::Silent);
         }
         let (wire, arrived) = match &self.entrance {
             Entrance::Plaintext => {
-                (Wire::Plain(stream), Arrived { plaintext: true, ..Arrived::default() })
+                (Transport::Plain(stream), Arrived { plaintext: true, ..Arrived::default() })
             }
             Entrance::Gateways(tls) => {
                 let (config, ours) = tls.server();
@@ -238,11 +214,11 @@ impl Door {
                 let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
                 let peer = tls.peer(chain, KeyUsage::client_auth(), ours);
                 let peer = peer.map_err(|_| Closed::Handshake)?;
-                if !place.known_as(&peer.id) {
+                if !permit.authenticated_as(&peer.id) {
                     return Err(Closed::PeerFull);
                 }
                 let peer = Some(Arc::new(peer));
-                (Wire::Tls(stream), Arrived { peer, ..Arrived::default() })
+                (Transport::Tls(stream), Arrived { peer, ..Arrived::default() })
             }
             Entrance::Callers(tls) => {
                 let stream = self.handshake(tls.server(), stream).await?;
@@ -253,10 +229,10 @@ impl Door {
                         Some(Arc::new(caller))
                     }
                 };
-                (Wire::Tls(stream), Arrived { caller, ..Arrived::default() })
+                (Transport::Tls(stream), Arrived { caller, ..Arrived::default() })
             }
         };
-        Ok(Connection::new(wire, arrived, place, self.limits.stranger))
+        Ok(Connection::new(wire, arrived, permit, self.limits.authentication_timeout))
     }
 
     async fn handshake(
@@ -265,10 +241,11 @@ impl Door {
         stream: TcpStream,
     ) -> Result<Box<TlsStream<TcpStream>>, Closed> {
         let accepting = async {
-            let _turn = self.turns.acquire().await.ok();
+            let _handshake = self.handshakes.acquire().await.ok();
             TlsAcceptor::from(config).accept(stream).await
         };
-        let accepted = timeout(self.limits.patience, accepting).await.map_err(|_| Closed::Slow)?;
+        let accepted =
+            timeout(self.limits.handshake_timeout, accepting).await.map_err(|_| Closed::Slow)?;
         accepted.map(Box::new).map_err(|_| Closed::Handshake)
     }
 

@@ -1,5 +1,6 @@
-//! Connections: listeners, their quotas, and the HTTPS client.
+//! Connections: listeners and their quotas, the operators' pages, and the HTTPS client.
 
+pub mod admin_http;
 pub(crate) mod connection;
 pub mod grpc_only;
 pub(crate) mod http2_preface;

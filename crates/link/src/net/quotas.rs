@@ -1,9 +1,9 @@
-//! The places of a listener's connections. Strangers have few of them, and not for long: whoever
-//! has shown who they are always finds one, however many knock.
+//! Quotas of a listener's connections. Those whose peer has not authenticated itself are few and
+//! short-lived, so an authenticated peer always gets a connection.
 //!
-//! Where strangers have no place left, the one who came first, from where most come, gives its
-//! place to the newcomer. So connections that stand idle keep nobody out: not those behind the same
-//! address, and not others.
+//! When the quota of unauthenticated connections is used up, a new connection evicts the oldest of
+//! the network that holds most of them. So idle connections keep no other client out, neither
+//! behind the same address nor elsewhere.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
@@ -15,218 +15,224 @@ use tokio::sync::Notify;
 
 use crate::tls::peer::PeerId;
 
-/// How many places there are.
+/// How many connections a listener takes.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Room {
+pub(super) struct QuotaLimits {
     /// Connections at once.
     pub(super) all: usize,
-    /// Of them, such as have not shown who they are.
-    pub(super) strangers: usize,
-    /// Of those, such as come from one address.
-    pub(super) strangers_of_one: usize,
+    /// Of them, unauthenticated ones.
+    pub(super) unauthenticated: usize,
+    /// Of those, from one network.
+    pub(super) unauthenticated_of_one: usize,
     /// Connections of one process of ours.
     pub(super) of_one_peer: usize,
 }
 
-/// The places of one listener.
+/// The quotas of one listener, and what is used of them.
 #[derive(Debug)]
-pub(super) struct Places {
-    room: Room,
-    taken: Mutex<Taken>,
+pub(super) struct Quotas {
+    limits: QuotaLimits,
+    counts: Mutex<Counts>,
 }
 
 #[derive(Debug, Default)]
-struct Taken {
+struct Counts {
     all: usize,
-    strangers: usize,
-    /// By when they came: each has a number that only grows.
-    strangers_by_origin: HashMap<Origin, BTreeMap<u64, Weak<Place>>>,
-    came: u64,
+    unauthenticated: usize,
+    /// In the order in which they came: each has the next number.
+    unauthenticated_by_network: HashMap<Network, BTreeMap<u64, Weak<Permit>>>,
+    number: u64,
     by_peer: HashMap<PeerId, usize>,
 }
 
-/// From where a stranger comes: an address, or of IPv6 the network that one site has.
-type Origin = IpAddr;
+/// Where a connection comes from: an IPv4 address, or the IPv6 network of one site (64 bits).
+type Network = IpAddr;
 
-/// The place of one connection. It is free again when the connection has left it.
+/// The permit of one connection. It counts until it is released, evicted or dropped.
 #[derive(Debug)]
-pub(super) struct Place {
-    places: Arc<Places>,
-    held: Mutex<Held>,
-    known: AtomicBool,
-    /// Told when the place is given to another.
-    crowded_out: Notify,
+pub(super) struct Permit {
+    quotas: Arc<Quotas>,
+    holder: Mutex<Holder>,
+    authenticated: AtomicBool,
+    /// Notified when another connection takes this permit.
+    evicted: Notify,
 }
 
-/// A place, and whether another has lost its own for it.
+/// A permit, and whether another connection was evicted for it.
 #[derive(Debug)]
-pub(super) struct Entered {
-    pub(super) place: Arc<Place>,
-    pub(super) crowded_out: bool,
+pub(super) struct Admitted {
+    pub(super) permit: Arc<Permit>,
+    pub(super) evicted: bool,
 }
 
 #[derive(Debug)]
-enum Held {
-    Stranger(Origin, u64),
-    Known,
+enum Holder {
+    Unauthenticated(Network, u64),
+    Authenticated,
     Peer(PeerId),
-    Left,
+    Released,
 }
 
-impl Places {
-    pub(super) fn new(room: Room) -> Arc<Self> {
-        Arc::new(Self { room, taken: Mutex::default() })
+impl Quotas {
+    pub(super) fn new(limits: QuotaLimits) -> Arc<Self> {
+        Arc::new(Self { limits, counts: Mutex::default() })
     }
 
     // No code that can panic runs under either lock, so a poisoned one holds sound data.
-    fn taken(&self) -> MutexGuard<'_, Taken> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place for a stranger; if there is none, that of the stranger who came first from where
-    /// most of them come. `None`: all places are held by those who are known.
-    pub(super) fn enter(self: &Arc<Self>, from: IpAddr) -> Option<Entered> {
-        let origin = origin(from);
-        let mut crowded_out = false;
+    /// A permit for a new connection. Where the quota is used up, it evicts the oldest
+    /// unauthenticated connection of the network that holds most of them. `None`: authenticated
+    /// connections hold all permits.
+    pub(super) fn admit(self: &Arc<Self>, from: IpAddr) -> Option<Admitted> {
+        let network = network(from);
+        let mut evicted = false;
         loop {
-            let mut taken = self.taken();
-            let Some(crowd) = taken.crowd(self.room, origin) else {
-                let place = self.place(&mut taken, origin);
-                return Some(Entered { place, crowded_out });
+            let mut counts = self.counts();
+            let Some(fullest) = counts.fullest(self.limits, network) else {
+                let permit = self.permit(&mut counts, network);
+                return Some(Admitted { permit, evicted });
             };
-            let oldest = taken.oldest(crowd);
-            drop(taken);
-            crowded_out |= oldest?.crowd_out();
+            let oldest = counts.oldest(fullest);
+            drop(counts);
+            evicted |= oldest?.evict();
         }
     }
 
-    fn place(self: &Arc<Self>, taken: &mut Taken, origin: Origin) -> Arc<Place> {
-        taken.all += 1;
-        taken.strangers += 1;
-        taken.came += 1;
-        let place = Arc::new(Place {
-            places: Arc::clone(self),
-            held: Mutex::new(Held::Stranger(origin, taken.came)),
-            known: AtomicBool::new(false),
-            crowded_out: Notify::new(),
+    fn permit(self: &Arc<Self>, counts: &mut Counts, network: Network) -> Arc<Permit> {
+        counts.all += 1;
+        counts.unauthenticated += 1;
+        counts.number += 1;
+        let permit = Arc::new(Permit {
+            quotas: Arc::clone(self),
+            holder: Mutex::new(Holder::Unauthenticated(network, counts.number)),
+            authenticated: AtomicBool::new(false),
+            evicted: Notify::new(),
         });
-        let strangers = taken.strangers_by_origin.entry(origin).or_default();
-        strangers.insert(taken.came, Arc::downgrade(&place));
-        place
+        let unauthenticated = counts.unauthenticated_by_network.entry(network).or_default();
+        unauthenticated.insert(counts.number, Arc::downgrade(&permit));
+        permit
     }
 }
 
-impl Place {
-    fn held(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+impl Permit {
+    fn holder(&self) -> MutexGuard<'_, Holder> {
+        self.holder.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn is_known(&self) -> bool {
-        self.known.load(Ordering::Relaxed)
+    pub(super) fn is_authenticated(&self) -> bool {
+        self.authenticated.load(Ordering::Relaxed)
     }
 
-    /// Whoever holds it has shown to be somebody.
-    pub(super) fn known(&self) {
-        if self.is_known() {
+    /// The peer has authenticated itself.
+    pub(super) fn authenticated(&self) {
+        if self.is_authenticated() {
             return;
         }
-        let mut held = self.held();
-        if let Held::Stranger(origin, came) = &*held {
-            self.places.taken().no_stranger(*origin, *came);
-            *held = Held::Known;
-            self.known.store(true, Ordering::Relaxed);
+        let mut holder = self.holder();
+        if let Holder::Unauthenticated(network, number) = &*holder {
+            self.quotas.counts().drop_unauthenticated(*network, *number);
+            *holder = Holder::Authenticated;
+            self.authenticated.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Whoever holds it has shown to be this process of ours. Whether it may have one more.
-    pub(super) fn known_as(&self, peer: &PeerId) -> bool {
-        let mut held = self.held();
-        let Held::Stranger(origin, came) = &*held else { return false };
-        let mut taken = self.places.taken();
-        let own = taken.by_peer.get(peer).copied().unwrap_or(0);
-        if own >= self.places.room.of_one_peer {
+    /// The peer is this process of ours. False: it has as many connections as it may have.
+    pub(super) fn authenticated_as(&self, peer: &PeerId) -> bool {
+        let mut holder = self.holder();
+        let Holder::Unauthenticated(network, number) = &*holder else { return false };
+        let mut counts = self.quotas.counts();
+        let own = counts.by_peer.get(peer).copied().unwrap_or(0);
+        if own >= self.quotas.limits.of_one_peer {
             return false;
         }
-        *taken.by_peer.entry(peer.clone()).or_default() += 1;
-        taken.no_stranger(*origin, *came);
-        drop(taken);
-        *held = Held::Peer(peer.clone());
-        self.known.store(true, Ordering::Relaxed);
+        *counts.by_peer.entry(peer.clone()).or_default() += 1;
+        counts.drop_unauthenticated(*network, *number);
+        drop(counts);
+        *holder = Holder::Peer(peer.clone());
+        self.authenticated.store(true, Ordering::Relaxed);
         true
     }
 
-    /// Gives the place to another, if a stranger still holds it; whether it did.
-    fn crowd_out(&self) -> bool {
-        let mut held = self.held();
-        let Held::Stranger(origin, came) = &*held else { return false };
-        let mut taken = self.places.taken();
-        taken.no_stranger(*origin, *came);
-        taken.all -= 1;
-        drop(taken);
-        *held = Held::Left;
-        drop(held);
-        self.crowded_out.notify_one();
+    /// Takes the permit away if the connection is still unauthenticated; whether it was.
+    fn evict(&self) -> bool {
+        let mut holder = self.holder();
+        let Holder::Unauthenticated(network, number) = &*holder else { return false };
+        let mut counts = self.quotas.counts();
+        counts.drop_unauthenticated(*network, *number);
+        counts.all -= 1;
+        drop(counts);
+        *holder = Holder::Released;
+        drop(holder);
+        self.evicted.notify_one();
         true
     }
 
-    /// Done when the place is given to another.
-    pub(super) async fn until_crowded_out(&self) {
-        self.crowded_out.notified().await;
+    /// Done when the permit is taken away.
+    pub(super) async fn until_evicted(&self) {
+        self.evicted.notified().await;
     }
 
     /// The connection has ended.
-    pub(super) fn leave(&self) {
-        let held = std::mem::replace(&mut *self.held(), Held::Left);
-        let mut taken = self.places.taken();
-        match held {
-            Held::Left => return,
-            Held::Known => {}
-            Held::Stranger(origin, came) => taken.no_stranger(origin, came),
-            Held::Peer(peer) => less(&mut taken.by_peer, &peer),
+    pub(super) fn release(&self) {
+        let holder = std::mem::replace(&mut *self.holder(), Holder::Released);
+        let mut counts = self.quotas.counts();
+        match holder {
+            Holder::Released => return,
+            Holder::Authenticated => {}
+            Holder::Unauthenticated(network, number) => {
+                counts.drop_unauthenticated(network, number)
+            }
+            Holder::Peer(peer) => decrement(&mut counts.by_peer, &peer),
         }
-        taken.all -= 1;
+        counts.all -= 1;
     }
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
-        self.leave();
+        self.release();
     }
 }
 
-impl Taken {
-    /// From where strangers come who have taken all that a newcomer from `origin` could have, if
-    /// they have.
-    fn crowd(&self, room: Room, origin: Origin) -> Option<Origin> {
-        let of = |origin| self.strangers_by_origin.get(origin).map_or(0, BTreeMap::len);
-        if of(&origin) >= room.strangers_of_one {
-            return Some(origin);
+impl Counts {
+    /// The network whose oldest connection has to go before `network` may have another one; `None`:
+    /// there is room.
+    fn fullest(&self, limits: QuotaLimits, network: Network) -> Option<Network> {
+        let of = |network| self.unauthenticated_by_network.get(network).map_or(0, BTreeMap::len);
+        if of(&network) >= limits.unauthenticated_of_one {
+            return Some(network);
         }
-        if self.strangers < room.strangers && self.all < room.all {
+        if self.unauthenticated < limits.unauthenticated && self.all < limits.all {
             return None;
         }
-        let most = self.strangers_by_origin.iter().max_by_key(|(_, strangers)| strangers.len());
-        Some(most.map_or(origin, |(most, _)| *most))
+        let most = self
+            .unauthenticated_by_network
+            .iter()
+            .max_by_key(|(_, unauthenticated)| unauthenticated.len());
+        Some(most.map_or(network, |(most, _)| *most))
     }
 
-    /// The stranger from there who came first.
-    fn oldest(&self, origin: Origin) -> Option<Arc<Place>> {
-        self.strangers_by_origin.get(&origin)?.values().find_map(Weak::upgrade)
+    /// The oldest unauthenticated connection of a network.
+    fn oldest(&self, network: Network) -> Option<Arc<Permit>> {
+        self.unauthenticated_by_network.get(&network)?.values().find_map(Weak::upgrade)
     }
 
-    fn no_stranger(&mut self, origin: Origin, came: u64) {
-        self.strangers -= 1;
-        if let Some(strangers) = self.strangers_by_origin.get_mut(&origin) {
-            strangers.remove(&came);
-            if strangers.is_empty() {
-                self.strangers_by_origin.remove(&origin);
+    fn drop_unauthenticated(&mut self, network: Network, number: u64) {
+        self.unauthenticated -= 1;
+        if let Some(unauthenticated) = self.unauthenticated_by_network.get_mut(&network) {
+            unauthenticated.remove(&number);
+            if unauthenticated.is_empty() {
+                self.unauthenticated_by_network.remove(&network);
             }
         }
     }
 }
 
-/// Counts one less; whom nothing is left of is forgotten.
-fn less<K: Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
+/// Counts one less, and forgets a key that has none left.
+fn decrement<K: Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
     if let Some(count) = counts.get_mut(key) {
         *count -= 1;
         if *count == 0 {
@@ -235,7 +241,7 @@ fn less<K: Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
     }
 }
 
-fn origin(from: IpAddr) -> Origin {
+fn network(from: IpAddr) -> Network {
     match from.to_canonical() {
         IpAddr::V4(address) => address.into(),
         IpAddr::V6(address) => {
@@ -249,73 +255,77 @@ fn origin(from: IpAddr) -> Origin {
 mod tests {
     use super::*;
 
-    const ROOM: Room = Room { all: 6, strangers: 4, strangers_of_one: 2, of_one_peer: 1 };
+    const LIMITS: QuotaLimits =
+        QuotaLimits { all: 6, unauthenticated: 4, unauthenticated_of_one: 2, of_one_peer: 1 };
 
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
     }
 
-    fn is_in(place: &Arc<Place>) -> bool {
-        !matches!(*place.held(), Held::Left)
+    fn is_in(permit: &Arc<Permit>) -> bool {
+        !matches!(*permit.holder(), Holder::Released)
     }
 
     #[test]
-    fn strangers_have_few_places_and_one_address_fewer() {
-        let places = Places::new(ROOM);
-        let enter = |from| places.enter(ip(from)).map(|entered| entered.place);
-        let first = enter("10.0.0.1").unwrap();
-        // The same address, written otherwise.
-        let second = enter("::ffff:10.0.0.1").unwrap();
-        let other = enter("10.0.0.2").unwrap();
+    fn unauthenticated_connections_are_few_and_those_of_one_address_fewer() {
+        let quotas = Quotas::new(LIMITS);
+        let admit = |from| quotas.admit(ip(from)).map(|entered| entered.permit);
+        let first = admit("10.0.0.1").unwrap();
+        // The same address, written as IPv6.
+        let second = admit("::ffff:10.0.0.1").unwrap();
+        let other = admit("10.0.0.2").unwrap();
         assert!(is_in(&first) && is_in(&second) && is_in(&other));
-        let third = places.enter(ip("10.0.0.1")).unwrap();
-        assert!(third.crowded_out && !is_in(&first), "the first gives way");
-        let third = third.place;
+        let third = quotas.admit(ip("10.0.0.1")).unwrap();
+        assert!(third.evicted && !is_in(&first), "the oldest of the address is evicted");
+        let third = third.permit;
         assert!(is_in(&second) && is_in(&other) && is_in(&third));
-        let v6 = enter("2001:db8::1").unwrap();
-        // Four strangers: the oldest from where most come gives way.
-        let fifth = enter("10.0.0.3").unwrap();
+        let v6 = admit("2001:db8::1").unwrap();
+        // Four unauthenticated: the oldest of the fullest network is evicted.
+        let fifth = admit("10.0.0.3").unwrap();
         assert!(!is_in(&second) && [&other, &third, &v6, &fifth].into_iter().all(is_in));
-        // Who is known takes no stranger's place any more, and those that all share.
-        for place in [&other, &third, &v6, &fifth] {
-            place.known();
-            place.known();
+        // An authenticated connection counts towards the total alone.
+        for permit in [&other, &third, &v6, &fifth] {
+            permit.authenticated();
+            permit.authenticated();
         }
-        let one = enter("2001:db8::1").unwrap();
-        let two = enter("2001:db8::2").unwrap();
-        let three = enter("10.0.0.3").unwrap();
+        let one = admit("2001:db8::1").unwrap();
+        let two = admit("2001:db8::2").unwrap();
+        let three = admit("10.0.0.3").unwrap();
         assert!(!is_in(&one) && is_in(&two) && is_in(&three), "six in all");
-        two.known();
-        three.known();
-        assert!(places.enter(ip("10.0.0.4")).is_none(), "all six are known");
+        two.authenticated();
+        three.authenticated();
+        assert!(quotas.admit(ip("10.0.0.4")).is_none(), "all six are authenticated");
         drop(v6);
-        assert!(places.enter(ip("2001:db8:0:1::1")).is_some());
+        assert!(quotas.admit(ip("2001:db8:0:1::1")).is_some());
         drop((first, second, other, third, fifth, one, two, three));
-        let taken = places.taken();
-        assert_eq!((taken.all, taken.strangers, taken.strangers_by_origin.len()), (0, 0, 0));
+        let counts = quotas.counts();
+        assert_eq!(
+            (counts.all, counts.unauthenticated, counts.unauthenticated_by_network.len()),
+            (0, 0, 0)
+        );
     }
 
     #[tokio::test]
-    async fn one_who_is_crowded_out_is_told() {
-        let places = Places::new(ROOM);
-        let enter = || places.enter(ip("10.0.0.1")).unwrap().place;
-        let (first, _second, _third) = (enter(), enter(), enter());
-        first.until_crowded_out().await;
+    async fn an_evicted_connection_is_notified() {
+        let quotas = Quotas::new(LIMITS);
+        let admit = || quotas.admit(ip("10.0.0.1")).unwrap().permit;
+        let (first, _second, _third) = (admit(), admit(), admit());
+        first.until_evicted().await;
     }
 
     #[test]
     fn a_process_of_ours_has_its_own_bound() {
-        let places = Places::new(ROOM);
+        let quotas = Quotas::new(LIMITS);
         let peer = PeerId::parse("spiffe://sample/region/eu-fra/gateway/a").unwrap();
-        let first = places.enter(ip("10.0.0.1")).unwrap().place;
-        assert!(first.known_as(&peer) && !first.known_as(&peer));
-        let second = places.enter(ip("10.0.0.1")).unwrap().place;
-        assert!(!second.known_as(&peer) && !second.is_known());
-        first.leave();
-        first.leave();
-        assert!(second.known_as(&peer));
+        let first = quotas.admit(ip("10.0.0.1")).unwrap().permit;
+        assert!(first.authenticated_as(&peer) && !first.authenticated_as(&peer));
+        let second = quotas.admit(ip("10.0.0.1")).unwrap().permit;
+        assert!(!second.authenticated_as(&peer) && !second.is_authenticated());
+        first.release();
+        first.release();
+        assert!(second.authenticated_as(&peer));
         drop((first, second));
-        let taken = places.taken();
-        assert_eq!((taken.all, taken.strangers, taken.by_peer.len()), (0, 0, 0));
+        let counts = quotas.counts();
+        assert_eq!((counts.all, counts.unauthenticated, counts.by_peer.len()), (0, 0, 0));
     }
 }

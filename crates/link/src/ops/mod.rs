@@ -1,6 +1,6 @@
-//! What operators see: the admin page, metrics, the program's log.
+//! What operators see: health, metrics and the program's log. `net::admin_http` serves it.
 
-pub mod admin_http;
+pub mod health;
 pub mod log_throttle;
 pub mod logging;
 pub mod metrics;

@@ -10,13 +10,14 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::host::file_watch::Watched;
-use crate::tls::chain::{Cause, Trust};
+use crate::tls::chain::Trust;
+use crate::tls::config::{Seen, TRY_AGAIN, Time, finish, provider, unix_time};
 use crate::tls::crl::Lists;
+use crate::tls::error::{Cause, Error};
 use crate::tls::files;
 use crate::tls::files::Own;
-use crate::tls::setup::{Seen, finish, unix_time};
+use crate::tls::metrics::TlsMetrics;
 use crate::tls::verifier::{Verifier, Wanted};
-use crate::tls::{Error, TRY_AGAIN, Time, TlsMetrics, provider};
 
 /// Where the certificates of a public listener lie, all in PEM.
 #[derive(Debug, Clone)]

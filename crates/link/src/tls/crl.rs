@@ -21,7 +21,7 @@ use webpki::{CertRevocationList, OwnedCertRevocationList};
 use x509_parser::extensions::ParsedExtension;
 use x509_parser::prelude::{CertificateRevocationList, FromDer as _};
 
-use crate::tls::chain::Authority;
+use crate::tls::certificate::{Authority, millis};
 
 /// One list, and what tells it from others.
 #[derive(Debug, Clone)]
@@ -187,9 +187,4 @@ impl List {
             && self.key_id == other.key_id
             && scope(self) == scope(other)
     }
-}
-
-/// Seconds since 1970, as a certificate says them.
-pub(super) fn millis(seconds: i64) -> UnixMillis {
-    UnixMillis(u64::try_from(seconds).unwrap_or(0).saturating_mul(1000))
 }

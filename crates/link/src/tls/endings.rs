@@ -4,10 +4,13 @@ use std::path::{Path, PathBuf};
 
 use terms::UnixMillis;
 
-use crate::tls::chain::{Authority, Trust};
+use crate::tls::caller_tls::CallerTls;
+use crate::tls::certificate::Authority;
+use crate::tls::chain::Trust;
+use crate::tls::error::Error;
 use crate::tls::files;
 use crate::tls::files::Own;
-use crate::tls::{CallerTls, Error, Tls};
+use crate::tls::peer_tls::Tls;
 
 /// Something that trust rests on, and when it ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +24,7 @@ pub struct Ending {
 impl Tls {
     /// When what this process shows to the others, and what it trusts, ends.
     pub fn endings(&self) -> Vec<Ending> {
-        let loaded = self.0.loaded.borrow();
+        let loaded = self.loaded();
         all(&format!("the certificate of {}", loaded.id), &loaded.own, &loaded.trust)
     }
 }

@@ -15,9 +15,10 @@ use terms::UnixMillis;
 use terms::pem::{self, KeyForm, PemInvalid};
 
 use crate::host::file_watch;
-use crate::tls::chain::{Authority, Cause, Trust};
+use crate::tls::certificate::{self, Authority};
+use crate::tls::chain::{Pins, Trust};
 use crate::tls::crl::Lists;
-use crate::tls::{Error, Pins, chain};
+use crate::tls::error::{Cause, Error};
 
 /// What is said of an authority that no certificate of ours could be verified by.
 const NAME_CONSTRAINT: &str = "an authority in it has a name constraint of URIs or directory \
@@ -37,10 +38,10 @@ pub(super) fn own(certificate: &Path, key: &Path) -> Result<Own, Error> {
     let mut not_after = None;
     for (place, one) in chain.iter().enumerate() {
         let damaged = |_| wrong(certificate, "a certificate in it is damaged");
-        let said = chain::read(one).map_err(damaged)?;
+        let said = certificate::read(one).map_err(damaged)?;
         not_after.get_or_insert(said.not_after);
         // Whoever verifies our chain could not judge it.
-        if place > 0 && chain::constrains_names(one).map_err(damaged)? {
+        if place > 0 && certificate::constrains_names(one).map_err(damaged)? {
             return Err(wrong(certificate, NAME_CONSTRAINT));
         }
     }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
 use webpki::KeyUsage;
 
-use crate::tls::chain::{Authority, Trust, read};
+use crate::tls::certificate::{Authority, read};
+use crate::tls::chain::Trust;
 
 /// Reads bytes as one certificate.
 pub fn certificate(der: &[u8]) {

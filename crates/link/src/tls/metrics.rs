@@ -1,15 +1,16 @@
-//! What operators see of certificates: how long they last, and whom they kept out.
+//! Metrics and facts about certificates: when they end, and what was refused.
 
 use std::sync::Arc;
 
 use rustls::pki_types::UnixTime;
 use terms::UnixMillis;
 
-use crate::ops::admin_http::Health;
+use crate::ops::health::Health;
 use crate::ops::log_throttle::LogThrottle;
 use crate::ops::metrics::{By, Counter, Family, Gauge, Label, Registry};
-use crate::tls::chain::{Cause, Trust};
-use crate::tls::setup::first_end;
+use crate::tls::chain::Trust;
+use crate::tls::config::first_end;
+use crate::tls::error::{Cause, Error};
 
 /// Metrics of one process's TLS. Clones count the same.
 #[derive(Debug, Clone, Default)]
@@ -23,7 +24,7 @@ pub struct TlsMetrics {
     health: Option<(Health, &'static str)>,
     refused: Family<By<Refused>, Counter>,
     closed: Family<By<Closed>, Counter>,
-    told: Arc<[LogThrottle; Cause::ALL.len()]>,
+    throttles: Arc<[LogThrottle; Cause::ALL.len()]>,
 }
 
 /// Why a certificate was refused, as a label.
@@ -156,12 +157,12 @@ impl TlsMetrics {
         own
     }
 
-    /// Counts a refusal, and says whether it may be told in the log: if so, how many were not
-    /// since the last. Strangers are refused as often as they like, and fill no disk.
+    /// Counts a refusal, and says whether it may be logged: if so, how many log lines were
+    /// suppressed since the last one.
     pub(super) fn refused(&self, cause: Cause, now: UnixTime) -> Option<u64> {
         self.refused.get_or_create(&By(Refused(cause))).inc();
         let own = Cause::ALL.iter().position(|other| *other == cause)?;
-        self.told.get(own)?.line(UnixMillis(now.as_secs().saturating_mul(1000)))
+        self.throttles.get(own)?.allow(UnixMillis(now.as_secs().saturating_mul(1000)))
     }
 
     pub(crate) fn closed(&self, cause: Closed) {
@@ -176,7 +177,7 @@ impl TlsMetrics {
     }
 
     /// The files cannot be used: what was in use before stays.
-    pub(super) fn files_refused(&self, error: &crate::tls::Error) {
+    pub(super) fn files_refused(&self, error: &Error) {
         self.reloads_failed.inc();
         self.files_refused.set(1);
         if let Some((health, name)) = &self.health {

@@ -9,8 +9,9 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, SignatureScheme};
 use webpki::KeyUsage;
 
-use crate::tls::TlsMetrics;
-use crate::tls::chain::{Cause, Trust};
+use crate::tls::chain::Trust;
+use crate::tls::error::Cause;
+use crate::tls::metrics::TlsMetrics;
 use crate::tls::peer::{PeerId, PeerKind};
 
 /// Whom a listener, or a dialler, takes.

@@ -189,7 +189,7 @@ impl Desk {
     fn let_in(&self, arrived: Option<&Arrived>) -> Result<Auditor, Rejection> {
         let name = self.name(arrived)?;
         if let Some(arrived) = arrived {
-            arrived.known();
+            arrived.authenticated();
         }
         let node = self.node();
         let tag = node.namer.log_tag("caller", &name);
@@ -268,7 +268,7 @@ async fn gate(State(desk): State<Desk>, mut request: Request, next: Next) -> Res
         }
         Err(fault) => {
             let node = desk.node();
-            if let Some(unsaid) = node.refusals.line(node.clock.now()) {
+            if let Some(unsaid) = node.refusals.allow(node.clock.now()) {
                 let reason = fault.reason.as_str();
                 tracing::warn!(reason, unsaid, "an auditor's call was refused");
             }

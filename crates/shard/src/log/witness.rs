@@ -168,7 +168,7 @@ impl Rounds {
                 tracing::error!(witness, problem, "a witness contradicts this log");
             }
             Failed::Away(problem) => {
-                if let Some(unsaid) = self.told.line(self.node.clock.now()) {
+                if let Some(unsaid) = self.told.allow(self.node.clock.now()) {
                     tracing::warn!(witness, problem, unsaid, "no cosignature");
                 }
             }

@@ -60,7 +60,7 @@ impl Node {
     /// Notes a refusal: who stood where, never who asked, or for whose record.
     pub(crate) fn refused(&self, reason: Reason, stands: Stands) {
         self.metrics.refused(reason);
-        if let Some(unsaid) = self.refusals.line(self.clock.now()) {
+        if let Some(unsaid) = self.refusals.allow(self.clock.now()) {
             tracing::warn!(
                 reason = reason.as_str(),
                 region = self.region.as_str(),

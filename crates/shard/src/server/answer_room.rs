@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use link::ops::admin_http::Health;
+use link::ops::health::Health;
 use link::ops::log_throttle::LogThrottle;
 use link::ops::metrics::Gauge;
 use terms::{Clock, limits};
@@ -116,7 +116,7 @@ impl Stalls {
     fn begin(&self) -> Stalled<'_> {
         self.sessions.inc();
         self.say();
-        if let Some(unsaid) = self.lines.line(self.clock.now()) {
+        if let Some(unsaid) = self.lines.allow(self.clock.now()) {
             tracing::warn!(
                 seconds = STALLED_AFTER.as_secs(),
                 unsaid,

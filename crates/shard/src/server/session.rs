@@ -82,7 +82,7 @@ impl Session for Sessions {
         let (gateway, welcome) = match self.welcome(first.hello.as_ref(), arrived.as_ref()) {
             Ok((gateway, welcome)) => {
                 if let Some(arrived) = &arrived {
-                    arrived.known();
+                    arrived.authenticated();
                 }
                 (gateway, proto::ToGateway { welcome: Some(welcome), ..Default::default() })
             }
@@ -170,7 +170,7 @@ impl Sessions {
     fn say_refused(&self, fault: &Rejection, arrived: Option<&Arrived>) {
         let node = &self.reader.node;
         node.metrics.sessions_refused.inc();
-        if let Some(unsaid) = node.refusals.line(node.clock.now()) {
+        if let Some(unsaid) = node.refusals.allow(node.clock.now()) {
             let (reason, peer) = (fault.reason.as_str(), handshake::shown(arrived));
             let field = fault.field.as_deref().unwrap_or_default();
             tracing::warn!(reason, field, peer, unsaid, "a session was refused");

@@ -7,7 +7,7 @@ use std::thread;
 
 use atlas::{Annex, RegionMap};
 use engine::Engine;
-use link::ops::admin_http::Health;
+use link::ops::health::Health;
 use link::ops::metrics::Registry;
 use tokio::sync::watch;
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use engine::{Batch, Engine, Head, Order, Page, ScanLimit, Span, Value};
-use link::ops::admin_http::Health;
+use link::ops::health::Health;
 use link::ops::log_throttle::LogThrottle;
 use terms::{Clock, Rejection};
 
@@ -53,7 +53,7 @@ impl WatchedEngine {
             }
             Err(error @ engine::Error::Io { .. }) => {
                 self.metrics.failed_reads.inc();
-                if let Some(unsaid) = self.lines.line(self.clock.now()) {
+                if let Some(unsaid) = self.lines.allow(self.clock.now()) {
                     tracing::error!(%error, unsaid, "the store was not read");
                 }
             }

@@ -347,7 +347,7 @@ impl Committer {
         if is_over(&error) {
             return Err(error.into());
         }
-        if let Some(unsaid) = self.node.troubles.line(self.node.clock.now()) {
+        if let Some(unsaid) = self.node.troubles.allow(self.node.clock.now()) {
             tracing::error!(%error, unsaid, "a commit was refused; nothing was changed");
         }
         Ok(error.into_rejection())
@@ -368,7 +368,7 @@ impl Committer {
         let clock = self.node.clock.now();
         let now = clock.max(self.last_commit);
         if clock.0.saturating_add(CLOCK_BEHIND_MS_MAX) < now.0
-            && let Some(unsaid) = self.behind.line(clock)
+            && let Some(unsaid) = self.behind.allow(clock)
         {
             tracing::error!(
                 behind_ms = now.0 - clock.0,
@@ -435,7 +435,7 @@ impl Committer {
                 free < needed
             }
             Err(error) => {
-                if let Some(unsaid) = self.node.troubles.line(self.node.clock.now()) {
+                if let Some(unsaid) = self.node.troubles.allow(self.node.clock.now()) {
                     tracing::error!(%error, unsaid, "the disk is not measured: it counts as low");
                 }
                 true

@@ -39,20 +39,20 @@ async fn knock(address: SocketAddr, bytes: &[u8]) -> TcpStream {
 }
 
 #[tokio::test]
-async fn who_comes_when_it_is_full_is_closed_at_once() {
+async fn a_connection_above_the_quota_is_closed_at_once() {
     let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let address = listener.local_addr().unwrap();
-    let room = Room { all: 2, ..Limits::OF_A_LISTENER.room };
-    let limits = Limits { room, ..Limits::OF_A_LISTENER };
+    let quotas = QuotaLimits { all: 2, ..Limits::OF_A_LISTENER.quotas };
+    let limits = Limits { quotas, ..Limits::OF_A_LISTENER };
     let mut incoming = incoming_within(listener, Entrance::Plaintext, limits);
     let first = knock(address, b"P").await;
     let met = incoming.next().await.unwrap().unwrap();
-    met.connect_info().known();
+    met.connect_info().authenticated();
     let _second = knock(address, b"P").await;
     let other = incoming.next().await.unwrap().unwrap();
-    other.connect_info().known();
+    other.connect_info().authenticated();
     assert!(is_closed(knock(address, b"").await).await);
-    // Its place is free when the connection has ended, and not when the other end has.
+    // The permit is free when our end is dropped, not when the other end is.
     drop(first);
     assert!(is_closed(knock(address, b"").await).await);
     drop(met);
@@ -62,20 +62,20 @@ async fn who_comes_when_it_is_full_is_closed_at_once() {
 }
 
 #[tokio::test]
-async fn idle_connections_keep_nobody_out() {
+async fn idle_connections_are_evicted_and_keep_no_client_out() {
     let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let address = listener.local_addr().unwrap();
-    let room = Room { strangers_of_one: 3, ..Limits::OF_A_LISTENER.room };
-    let limits = Limits { room, ..Limits::OF_A_LISTENER };
+    let quotas = QuotaLimits { unauthenticated_of_one: 3, ..Limits::OF_A_LISTENER.quotas };
+    let limits = Limits { quotas, ..Limits::OF_A_LISTENER };
     let mut incoming = incoming_within(listener, Entrance::Plaintext, limits);
-    // One who has shown who it is, two that say nothing at all, and one that has begun.
+    // An authenticated one, two silent ones, and one that has sent its preface.
     let _known = knock(address, b"P").await;
-    let mut known = incoming.next().await.unwrap().unwrap();
-    known.connect_info().known();
+    let mut authenticated = incoming.next().await.unwrap().unwrap();
+    authenticated.connect_info().authenticated();
     let silent = [knock(address, b"").await, knock(address, b"").await];
     let _begun = knock(address, &[b'P'; 24]).await;
     let mut begun = incoming.next().await.unwrap().unwrap();
-    // Everybody who comes now is let in, and pushes out who came first.
+    // Each later one is admitted and evicts the oldest.
     let mut later = Vec::new();
     for _ in 0..3 {
         let stream = knock(address, b"P").await;
@@ -89,15 +89,15 @@ async fn idle_connections_keep_nobody_out() {
     let ended = timeout(Duration::from_secs(5), async {
         while let Ok(1..) = begun.read(&mut bytes).await {}
     });
-    assert!(ended.await.is_ok(), "the one that had begun is out, too");
-    assert_eq!(known.read(&mut bytes).await.unwrap(), 1, "who is known stays");
+    assert!(ended.await.is_ok(), "the one with a preface is evicted, too");
+    assert_eq!(authenticated.read(&mut bytes).await.unwrap(), 1, "the authenticated one stays");
 }
 
 #[tokio::test]
-async fn who_says_nothing_is_closed() {
+async fn a_silent_connection_is_closed() {
     let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let address = listener.local_addr().unwrap();
-    let limits = Limits { patience: Duration::from_millis(200), ..Limits::OF_A_LISTENER };
+    let limits = Limits { handshake_timeout: Duration::from_millis(200), ..Limits::OF_A_LISTENER };
     let mut incoming = incoming_within(listener, Entrance::Plaintext, limits);
     assert!(is_closed(knock(address, b"").await).await);
     let _talks = knock(address, b"P").await;
@@ -105,19 +105,19 @@ async fn who_says_nothing_is_closed() {
 }
 
 #[tokio::test]
-async fn a_stranger_may_not_stay() {
+async fn an_unauthenticated_connection_may_not_stay() {
     let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let address = listener.local_addr().unwrap();
-    let stranger = Duration::from_millis(300);
-    let limits = Limits { stranger, ..Limits::OF_A_LISTENER };
+    let authentication_timeout = Duration::from_millis(300);
+    let limits = Limits { authentication_timeout, ..Limits::OF_A_LISTENER };
     let mut incoming = incoming_within(listener, Entrance::Plaintext, limits);
     let mut ends = Vec::new();
-    for known in [false, true] {
-        // It has begun as it must, and goes on talking.
+    for authenticated in [false, true] {
+        // It sends its preface and goes on.
         let mut talks = knock(address, &[b'P'; 24]).await;
         let mut met = incoming.next().await.unwrap().unwrap();
-        if known {
-            met.connect_info().known();
+        if authenticated {
+            met.connect_info().authenticated();
         }
         let talk = async {
             while talks.write_all(b"x").await.is_ok() {
@@ -153,8 +153,8 @@ async fn who_does_not_finish_the_handshake_is_closed() {
 
     let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let address = listener.local_addr().unwrap();
-    let (patience, handshakes) = (Duration::from_millis(300), 1);
-    let limits = Limits { patience, handshakes, ..Limits::OF_A_LISTENER };
+    let (handshake_timeout, handshakes) = (Duration::from_millis(300), 1);
+    let limits = Limits { handshake_timeout, handshakes, ..Limits::OF_A_LISTENER };
     let entrance = Entrance::Callers(tls.clone());
     let mut incoming = incoming_within(listener, entrance, limits);
     // The beginning of a ClientHello; the other waits for its turn, and no longer than it may.

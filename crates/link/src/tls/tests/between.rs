@@ -4,7 +4,8 @@ use rustls::pki_types::CertificateDer;
 
 use super::*;
 use crate::tls::Cause;
-use crate::tls::chain::{Authority, Trust};
+use crate::tls::certificate::Authority;
+use crate::tls::chain::Trust;
 
 const NAMED: &str = "spiffe://sample/region/eu-fra/gateway/g1";
 
@@ -53,7 +54,7 @@ fn trust(regions: &[(&str, &Root)]) -> Trust {
 
 fn member(trust: &Trust, leaf: &CertificateDer<'_>, between: &[&Root]) -> Result<PeerId, Cause> {
     let between: Vec<_> = between.iter().map(|one| one.der.clone()).collect();
-    let now = crate::tls::unix_time(&*clock());
+    let now = crate::tls::config::unix_time(&*clock());
     let usage = webpki::KeyUsage::client_auth();
     trust.member((leaf, &between), now, usage).map(|(id, _)| id)
 }

@@ -8,7 +8,7 @@ use atlas::{Country, EvidenceKind, Finding, Findings, RegionMap};
 use engine::{Disk, Engine as _, Fault as DiskFault, Memory};
 use ledger::entry::{Caller, Role};
 use link::host::clock::{SystemClock, SystemEntropy};
-use link::ops::admin_http::Health;
+use link::ops::health::Health;
 use link::ops::metrics::Registry;
 use link::session::FromShard;
 use terms::{Collection, RecordKey, SLOTS, SubjectId, TenantId};

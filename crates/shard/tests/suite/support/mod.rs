@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use atlas::{Annex, EvidenceKind, Finding, Findings, RegionMap};
 use link::host::clock::{SystemClock, SystemEntropy};
-use link::ops::admin_http::Health;
+use link::ops::health::Health;
 use link::ops::metrics::Registry;
 use link::tls::Tls;
 use shard::{AuditorEntrance, Auditors, Environment, Error, LogSettings, Settings, Shard};

@@ -23,6 +23,12 @@ pub(crate) const SESSION_BUFFER_BYTES: usize = 512 << 10;
 /// revocation list or an authority may have come to its end.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
+/// Time in which a handshake must be done.
+pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time between two tries of files that could not be used, when none of them has changed: a
+/// certificate may have come to its beginning.
+pub(super) const TRY_AGAIN: Duration = Duration::from_secs(60);
+
 /// A listener's settings, with our certificate and without resumption. `pages`: plain HTTP is
 /// taken beside gRPC.
 pub(super) fn finish(

@@ -1,119 +1,20 @@
-//! The session between a gateway and a shard: settings of both ends, frames, and refusals.
+//! Frames of a session: calls or replies that travel together.
 
-use std::borrow::Cow;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use prost::Message;
-use terms::limits::{FRAME_BYTES_MAX, FRAME_BYTES_TARGET, FRAME_CALLS_MAX};
-use terms::{Detail, Reason};
+use terms::limits::{FRAME_BYTES_TARGET, FRAME_CALLS_MAX};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_stream::Stream;
-use tonic::transport::{Endpoint, Server};
-use tower::layer::util::{Identity, Stack};
 use wire::session as proto;
 
-use crate::net::grpc_only::GrpcOnlyLayer;
+use crate::session::fault::{TEXT_BYTES_MAX, to_wire};
 
-/// The version of the protocol. Both ends refuse another.
-pub const PROTOCOL: u32 = 1;
-/// Bytes of one message on a session, for both directions of both ends.
-pub const MESSAGE_BYTES_MAX: usize = FRAME_BYTES_MAX;
-/// Bytes that one end may send on a session before the other has read them.
-const WINDOW_BYTES: u32 = 4 << 20;
-/// Bytes of one HTTP/2 frame: a full session frame needs few of them.
-const HTTP2_FRAME_BYTES: u32 = 128 << 10;
-/// Time without a byte after which one end asks whether the other is still there.
-const KEEPALIVE_EVERY: Duration = Duration::from_secs(5);
-/// Time in which the other end must answer that.
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Time in which a connection must come about.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-// h2 closes a connection on which small DATA frames pile up unread, by a budget of half the
-// connection's window, of which each takes at most 256 bytes. No more frames are unread than calls
-// are in flight, so it is never used up, however slowly either end reads.
-const _: () = assert!(terms::limits::SESSION_IN_FLIGHT_MAX * 256 <= WINDOW_BYTES as usize);
-// What is counted before a frame is decoded is what frames are made to.
-const _: () = assert!(wire::bounded::FRAME_PARTS_MAX == FRAME_CALLS_MAX);
-/// Streams of one connection to a shard: its session, and what comes while another one ends. Each
-/// may hold one message that lacks its end.
-const STREAMS_MAX: u32 = 2;
 /// Fields of one call or reply without what it lists.
 const PART_FIELDS: usize = 32;
 /// Fields of a frame that are none of its calls or replies.
 const FIELDS_BESIDE: usize = 64;
-/// Bytes of problem and cure that are taken from the other end.
-const TEXT_BYTES_MAX: usize = 512;
-/// Bytes of one detail that are taken from the other end.
-const DETAIL_BYTES_MAX: usize = 512;
-
-/// The settings of a gateway's end.
-pub fn endpoint(endpoint: Endpoint) -> Endpoint {
-    endpoint
-        .connect_timeout(CONNECT_TIMEOUT)
-        .tcp_nodelay(true)
-        .initial_stream_window_size(WINDOW_BYTES)
-        .initial_connection_window_size(2 * WINDOW_BYTES)
-        .max_frame_size(HTTP2_FRAME_BYTES)
-        .http2_keep_alive_interval(KEEPALIVE_EVERY)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-        .keep_alive_while_idle(true)
-}
-
-/// The settings of a shard's end. It serves gRPC and nothing else.
-pub fn server(server: Server) -> Server<Stack<GrpcOnlyLayer, Identity>> {
-    server
-        .layer(GrpcOnlyLayer::default())
-        .tcp_nodelay(true)
-        .max_concurrent_streams(Some(STREAMS_MAX))
-        .initial_stream_window_size(WINDOW_BYTES)
-        .initial_connection_window_size(2 * WINDOW_BYTES)
-        .max_frame_size(HTTP2_FRAME_BYTES)
-        .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
-        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-}
-
-// === a "no" on the wire ===
-
-/// A fault as it travels from a shard.
-pub fn to_wire(fault: &terms::Rejection) -> proto::Fault {
-    let text = |text: &Option<Cow<'static, str>>| text.as_deref().unwrap_or_default().to_owned();
-    let detail = |(key, value): &(Detail, String)| (key.as_str().to_owned(), value.clone());
-    proto::Fault {
-        reason: fault.reason.as_str().to_owned(),
-        field: text(&fault.field),
-        problem: text(&fault.problem),
-        cure: text(&fault.cure),
-        details: fault.details.iter().map(detail).collect(),
-    }
-}
-
-/// A fault as it arrives at a gateway. A reason that this version does not know becomes
-/// [`Reason::Internal`]; keys that it does not know, and texts over 512 bytes, are dropped.
-pub fn from_wire(fault: proto::Fault) -> terms::Rejection {
-    let proto::Fault { reason, field, problem, cure, mut details } = fault;
-    let text = |text: String| {
-        (!text.is_empty() && text.len() <= TEXT_BYTES_MAX).then_some(Cow::Owned(text))
-    };
-    let Some(reason) = Reason::parse(&reason) else {
-        return terms::Rejection::new(Reason::Internal);
-    };
-    let details = Detail::ALL
-        .iter()
-        .filter_map(|key| details.remove_entry(key.as_str()).map(|(_, value)| (*key, value)))
-        .filter(|(_, value)| value.len() <= DETAIL_BYTES_MAX)
-        .collect();
-    terms::Rejection {
-        reason,
-        field: text(field),
-        problem: text(problem),
-        cure: text(cure),
-        details,
-    }
-}
-
-// === frames ===
 
 /// What can be put into a frame with others of its kind.
 pub trait Part: Send + Unpin + 'static {
@@ -292,9 +193,13 @@ impl<P: Part, K> std::fmt::Debug for Frames<P, K> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use terms::Reason;
     use tokio_stream::StreamExt;
 
     use super::*;
+    use crate::session::{MESSAGE_BYTES_MAX, PROTOCOL};
 
     fn call(id: u64, body: usize) -> proto::Call {
         let put = proto::Put { body: vec![0; body].into(), ..Default::default() };
@@ -477,30 +382,5 @@ mod tests {
         };
         let frames = framed((1..=256).map(offer).collect()).await;
         assert_eq!(frames.iter().map(|frame| frame.calls.len()).sum::<usize>(), 256);
-    }
-
-    #[test]
-    fn every_fault_survives_the_way() {
-        for reason in Reason::ALL {
-            let mut fault = terms::Rejection::new(*reason).field("etag").problem("p").cure("c");
-            for key in Detail::ALL {
-                fault = fault.with(*key, "7");
-            }
-            assert_eq!(from_wire(to_wire(&fault)), fault);
-            let bare = terms::Rejection::new(*reason);
-            assert_eq!(from_wire(to_wire(&bare)), bare);
-        }
-    }
-
-    #[test]
-    fn what_is_not_known_is_not_passed_on() {
-        let mut odd = to_wire(&terms::Rejection::new(Reason::NoRegion).with(Detail::Region, "x"));
-        odd.details.insert("subject".to_owned(), "anna".to_owned());
-        odd.details.insert("version".to_owned(), "v".repeat(DETAIL_BYTES_MAX + 1));
-        odd.problem = "p".repeat(TEXT_BYTES_MAX + 1);
-        let fault = from_wire(odd.clone());
-        assert_eq!(fault, terms::Rejection::new(Reason::NoRegion).with(Detail::Region, "x"));
-        odd.reason = "NEWER_REASON".to_owned();
-        assert_eq!(from_wire(odd), terms::Rejection::new(Reason::Internal));
     }
 }
