@@ -91,7 +91,6 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     // Before anything is opened.
     config::tenant(&map, options.tenant.as_ref())?;
     serve::start_logs(false, Level::Error)?;
-    serve::say_visible();
     serve::block_on(all(options, &map, started))
 }
 

@@ -11,7 +11,7 @@ mod tls;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use ::shard::Environment;
+use ::shard::{AesGcm, Environment};
 use link::host::clock::{SystemClock, SystemEntropy};
 use link::host::sandbox::{Facts, Sandbox};
 use link::ops::logging;
@@ -27,7 +27,7 @@ use crate::terminal;
 
 /// The outside world of a real process.
 pub(crate) fn outside() -> Environment {
-    Environment { clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy) }
+    Environment { clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy), cipher: &AesGcm }
 }
 
 /// Runs a command on a thread for each core. What is left of it when it ends is not waited for.
@@ -68,17 +68,6 @@ pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
             format!("cannot listen on {address} ({error}): is something else running there?");
         Failure::said(Exit::Unavailable, text)
     })
-}
-
-/// A build for the canary search must not be taken for another.
-pub(crate) fn say_visible() {
-    if cfg!(feature = "visible-bodies") {
-        terminal::warn(
-            "BODIES ARE NOT SEALED: this build has the feature `visible-bodies`, which is for a \
-             test alone. Whoever holds the data folder reads every record in it.",
-        );
-        tracing::error!("bodies are not sealed: built with `visible-bodies`");
-    }
 }
 
 // === signals ===

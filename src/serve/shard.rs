@@ -12,9 +12,7 @@ use link::ops::metrics::Registry;
 use link::tls::peer::PeerKind;
 use serde_json::json;
 
-use super::{
-    Stop, bind, block_on, endings, enter, maps as pinning, outside, say_visible, start_logs, tls,
-};
+use super::{Stop, bind, block_on, endings, enter, maps as pinning, outside, start_logs, tls};
 use crate::commands::{Exit, Failure};
 use crate::config;
 use crate::config::log::AuditorsConfig;
@@ -24,7 +22,6 @@ use crate::terminal;
 pub(crate) fn run(path: &Path) -> Result<(), Failure> {
     let config = config::shard::read(path)?;
     start_logs(true, Level::Info)?;
-    say_visible();
     // What it may write in must be there before the rest is shut off, and that must be done before
     // the runtime starts the first thread.
     config.settings.make_folders().map_err(error)?;

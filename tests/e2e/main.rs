@@ -5,6 +5,7 @@ mod attacks;
 mod audit;
 mod bad_input;
 mod bench;
+mod canary;
 mod client;
 mod config;
 mod corpus;

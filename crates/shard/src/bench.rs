@@ -3,7 +3,7 @@
 use terms::{Collection, RecordKey, RegionId, Slot, SubjectId, TenantId};
 use zeroize::Zeroizing;
 
-use crate::store::aead::SealKey;
+use crate::store::aead::{AesGcm, SealKey};
 use crate::store::keys::Owner;
 use crate::store::record::{Address, EntryAt, Head, SealedBody, Stored};
 
@@ -43,7 +43,7 @@ impl Sealing {
         let digest = ledger::statement::content_digest(&opening, body);
         let statement = self.address.statement(1, digest);
         std::hint::black_box(ledger::statement::commitment(&opening, &statement));
-        let sealed = SealedBody::new(&self.address, &self.region, &body_key, body);
+        let sealed = SealedBody::new(&self.address, &self.region, &AesGcm, &body_key, body);
         let entry = EntryAt { period: 1, index: 7 };
         let recent = Vec::new();
         let head = Head { version: 1, deleted: false, entry, opening, digest, body_key, recent };
@@ -54,6 +54,6 @@ impl Sealing {
     pub fn open(&self, row: &[u8]) -> Option<Vec<u8>> {
         let stored = Stored::read(row).ok()?;
         let head = stored.head(&self.address, &self.region, &self.key).ok()?;
-        stored.body(&self.address, &self.region, &head).ok()
+        stored.body(&self.address, &self.region, &AesGcm, &head).ok()
     }
 }

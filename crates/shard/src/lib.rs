@@ -37,3 +37,4 @@ pub use startup::inspect::{Inspected, inspect};
 pub use startup::recover::{Recovered, recover};
 pub use startup::rotate::{PeriodMax, Rotated, rotate_log};
 pub use startup::shard::Shard;
+pub use store::aead::{AesGcm, BodyCipher, KEY_BYTES, NotOpened};

@@ -11,6 +11,7 @@ use terms::{Entropy, Reason, RegionId, Rejection, ShardId, Slot, UnixMillis};
 use crate::Error;
 use crate::clock::GuardedClock;
 use crate::metrics::Metrics;
+use crate::store::aead::BodyCipher;
 use crate::store::keyring::Keyring;
 use crate::store::keys::{KeyLayout, Owner, Tag};
 use crate::store::record::{Address, Head, Stored};
@@ -35,6 +36,7 @@ pub(crate) struct Node {
     pub(crate) namer: KeyLayout,
     pub(crate) clock: GuardedClock,
     pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) cipher: &'static dyn BodyCipher,
     pub(crate) origin: Arc<str>,
     pub(crate) period: u32,
     /// By slot number.

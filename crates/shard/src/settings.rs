@@ -11,6 +11,7 @@ use terms::{Clock, Entropy, RegionId, ShardId};
 use crate::Error;
 use crate::log::witness::Witness;
 use crate::startup::rotate::PeriodMax;
+use crate::store::aead::BodyCipher;
 
 /// What a shard is told.
 #[derive(Debug, Clone)]
@@ -98,6 +99,8 @@ pub struct Environment {
     pub clock: Arc<dyn Clock>,
     /// Where random bytes come from.
     pub entropy: Arc<dyn Entropy>,
+    /// How the bodies of records are encrypted.
+    pub cipher: &'static dyn BodyCipher,
 }
 
 impl fmt::Debug for Environment {

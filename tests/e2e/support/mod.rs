@@ -110,6 +110,13 @@ pub(crate) struct Deployment {
 impl Deployment {
     /// Starts everything and waits until the gateway has a session with every shard that runs.
     pub(crate) fn start(options: &Options) -> Self {
+        let mut deployment = Self::configure(options);
+        deployment.serve(&options.regions);
+        deployment
+    }
+
+    /// Writes everything that the processes need, and starts none.
+    pub(crate) fn configure(options: &Options) -> Self {
         let root = tempfile::tempdir().expect("a temporary folder");
         let regions = regions_of(&options.map);
         let secured =
@@ -164,18 +171,20 @@ impl Deployment {
         let text = format!("{signers}{text}");
         fs::write(&config, text).expect("a configuration can be written");
         let gateway = Server::new("gateway", "gateway", &config, admin);
-        let mut deployment =
-            Self { gateway, gateway_port, shards, homes, ports, audits, secured, people, root };
-        for shard in deployment.shards.values_mut() {
+        Self { gateway, gateway_port, shards, homes, ports, audits, secured, people, root }
+    }
+
+    /// Starts the processes and waits until the gateway has a session with each of `regions`.
+    pub(crate) fn serve(&mut self, regions: &[&str]) {
+        for shard in self.shards.values_mut() {
             shard.start();
         }
-        deployment.gateway.start();
-        deployment.shards.values().for_each(Server::wait_ready);
-        deployment.gateway.wait_ready();
-        for region in &options.regions {
-            deployment.wait_session(region, true);
+        self.gateway.start();
+        self.shards.values().for_each(Server::wait_ready);
+        self.gateway.wait_ready();
+        for region in regions {
+            self.wait_session(region, true);
         }
-        deployment
     }
 
     /// Where callers reach the gateway.

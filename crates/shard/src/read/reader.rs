@@ -185,7 +185,8 @@ impl Reader {
         if head.deleted {
             return Err(not_found());
         }
-        let body = stored.body(address, &self.node.region, &head).map_err(damaged)?;
+        let body =
+            stored.body(address, &self.node.region, self.node.cipher, &head).map_err(damaged)?;
         let version = i64::try_from(head.version).unwrap_or(i64::MAX);
         Ok((proto::Found { version, etag: head.etag(), body: body.into() }, head.entry))
     }

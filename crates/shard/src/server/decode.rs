@@ -119,7 +119,7 @@ pub(crate) fn put(node: &Node, asker: &Asker, put: proto::Put) -> Result<Action,
     let (opening, body_key, nonce) = chance(node)?;
     let content = Content {
         digest: ledger::statement::content_digest(&opening, &put.body),
-        sealed: SealedBody::new(&address, &node.region, &body_key, &put.body),
+        sealed: SealedBody::new(&address, &node.region, node.cipher, &body_key, &put.body),
         opening,
         body_key,
         nonce,

@@ -107,6 +107,7 @@ impl Shard {
             namer: opened.namer,
             clock: opened.clock,
             entropy: Arc::clone(&outside.entropy),
+            cipher: outside.cipher,
             origin: opened.origin,
             period: opened.period,
             owned: opened.owned,

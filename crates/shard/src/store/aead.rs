@@ -10,7 +10,7 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use crate::store::codec::Writer;
 
 /// Bytes of a key.
-pub(crate) const KEY_BYTES: usize = 32;
+pub const KEY_BYTES: usize = 32;
 /// Bytes of a nonce.
 pub(crate) const NONCE_BYTES: usize = 12;
 /// Bytes by which sealing lengthens what it seals.
@@ -19,7 +19,7 @@ pub(crate) const TAG_BYTES: usize = 16;
 /// It does not open: other key, other place, or changed bytes. Nothing says which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a sealed row does not open")]
-pub(crate) struct NotOpened;
+pub struct NotOpened;
 
 /// An AES-256-GCM key, ready for use. It has no `Debug`.
 pub(crate) struct SealKey(LessSafeKey);
@@ -63,45 +63,44 @@ impl SealKey {
     }
 }
 
-/// Seals a record's body under its own key. Its nonce is zero, since the key is used once.
-#[cfg(not(feature = "visible-bodies"))]
-pub(crate) fn seal_body(key: &[u8; KEY_BYTES], binding: &[u8], row: &mut Vec<u8>, from: usize) {
-    SealKey::new(key).seal_tail([0; NONCE_BYTES], binding, row, from);
+/// How the bodies of records are encrypted. [`AesGcm`] is the only implementation in the product;
+/// the canary test has one of its own that leaves bodies readable.
+pub trait BodyCipher: Send + Sync {
+    /// Encrypts `row[from..]`, which is a body, in place and appends what authenticates it.
+    /// `binding` says where the body belongs. Each `key` is used for one body.
+    fn seal(&self, key: &[u8; KEY_BYTES], binding: &[u8], row: &mut Vec<u8>, from: usize);
+
+    /// The body that [`BodyCipher::seal`] encrypted.
+    ///
+    /// # Errors
+    /// [`NotOpened`]: another key, another place, or changed bytes.
+    fn open(
+        &self,
+        key: &[u8; KEY_BYTES],
+        binding: &[u8],
+        sealed: Vec<u8>,
+    ) -> Result<Vec<u8>, NotOpened>;
 }
 
-/// Opens a record's body.
-#[cfg(not(feature = "visible-bodies"))]
-pub(crate) fn open_body(
-    key: &[u8; KEY_BYTES],
-    binding: &[u8],
-    mut sealed: Vec<u8>,
-) -> Result<Vec<u8>, NotOpened> {
-    let length = SealKey::new(key).open([0; NONCE_BYTES], binding, &mut sealed)?.len();
-    sealed.truncate(length);
-    Ok(sealed)
-}
+/// AES-256-GCM. The nonce is zero, since a body's key is used once.
+#[derive(Debug, Clone, Copy)]
+pub struct AesGcm;
 
-/// The canary's cipher: the body stays as it is, and the tag authenticates it all the same.
-#[cfg(feature = "visible-bodies")]
-pub(crate) fn seal_body(key: &[u8; KEY_BYTES], binding: &[u8], row: &mut Vec<u8>, from: usize) {
-    let mut bound = binding.to_vec();
-    bound.extend_from_slice(row.get(from..).expect("the body begins within the row"));
-    let end = row.len();
-    SealKey::new(key).seal_tail([0; NONCE_BYTES], &bound, row, end);
-}
+impl BodyCipher for AesGcm {
+    fn seal(&self, key: &[u8; KEY_BYTES], binding: &[u8], row: &mut Vec<u8>, from: usize) {
+        SealKey::new(key).seal_tail([0; NONCE_BYTES], binding, row, from);
+    }
 
-/// Opens a record's body of the canary's cipher.
-#[cfg(feature = "visible-bodies")]
-pub(crate) fn open_body(
-    key: &[u8; KEY_BYTES],
-    binding: &[u8],
-    mut sealed: Vec<u8>,
-) -> Result<Vec<u8>, NotOpened> {
-    let length = sealed.len().checked_sub(TAG_BYTES).ok_or(NotOpened)?;
-    let mut tag = sealed.split_off(length);
-    let bound = [binding, &sealed].concat();
-    SealKey::new(key).open([0; NONCE_BYTES], &bound, &mut tag)?;
-    Ok(sealed)
+    fn open(
+        &self,
+        key: &[u8; KEY_BYTES],
+        binding: &[u8],
+        mut sealed: Vec<u8>,
+    ) -> Result<Vec<u8>, NotOpened> {
+        let length = SealKey::new(key).open([0; NONCE_BYTES], binding, &mut sealed)?.len();
+        sealed.truncate(length);
+        Ok(sealed)
+    }
 }
 
 /// The text that binds a sealed row to its place: a label, then each part with its length, so
@@ -128,20 +127,20 @@ mod tests {
         let here = binding("body", &["ru-msk", "t", "s", "c", "k"], None);
         let mut row = b"head".to_vec();
         row.extend_from_slice(b"hello");
-        seal_body(&key, &here, &mut row, 4);
+        AesGcm.seal(&key, &here, &mut row, 4);
         let sealed = row.split_off(4);
         assert_eq!(sealed.len(), 5 + TAG_BYTES);
-        assert_eq!(open_body(&key, &here, sealed.clone()), Ok(b"hello".to_vec()));
+        assert_eq!(AesGcm.open(&key, &here, sealed.clone()), Ok(b"hello".to_vec()));
 
         let there = binding("body", &["eu-fra", "t", "s", "c", "k"], None);
-        assert_eq!(open_body(&key, &there, sealed.clone()), Err(NotOpened));
-        assert_eq!(open_body(&[8; KEY_BYTES], &here, sealed.clone()), Err(NotOpened));
+        assert_eq!(AesGcm.open(&key, &there, sealed.clone()), Err(NotOpened));
+        assert_eq!(AesGcm.open(&[8; KEY_BYTES], &here, sealed.clone()), Err(NotOpened));
         for bit in 0..sealed.len() * 8 {
             let mut flipped = sealed.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(open_body(&key, &here, flipped), Err(NotOpened));
+            assert_eq!(AesGcm.open(&key, &here, flipped), Err(NotOpened));
         }
-        assert_eq!(open_body(&key, &here, vec![0; 3]), Err(NotOpened));
+        assert_eq!(AesGcm.open(&key, &here, vec![0; 3]), Err(NotOpened));
     }
 
     #[test]

@@ -8,8 +8,9 @@
 use terms::{Collection, RecordKey, RegionId, limits};
 use zeroize::Zeroizing;
 
-use crate::store::aead;
-use crate::store::aead::{KEY_BYTES, NONCE_BYTES, NotOpened, SealKey, TAG_BYTES, binding};
+use crate::store::aead::{
+    BodyCipher, KEY_BYTES, NONCE_BYTES, NotOpened, SealKey, TAG_BYTES, binding,
+};
 use crate::store::codec::{Malformed, Reader, Writer};
 use crate::store::keys::{Owner, Tag};
 
@@ -187,13 +188,14 @@ impl SealedBody {
     pub(crate) fn new(
         address: &Address,
         region: &RegionId,
+        cipher: &dyn BodyCipher,
         key: &[u8; KEY_BYTES],
         body: &[u8],
     ) -> Self {
         let mut row = Vec::with_capacity(FRONT_BYTES + body.len() + TAG_BYTES + 256);
         row.extend_from_slice(&[0; FRONT_BYTES]);
         row.extend_from_slice(body);
-        aead::seal_body(key, &address.binding("body v1", region, None), &mut row, FRONT_BYTES);
+        cipher.seal(key, &address.binding("body v1", region, None), &mut row, FRONT_BYTES);
         Self(row)
     }
 
@@ -307,10 +309,11 @@ impl<'a> Stored<'a> {
         &self,
         address: &Address,
         region: &RegionId,
+        cipher: &dyn BodyCipher,
         head: &Head,
     ) -> Result<Vec<u8>, Damaged> {
         let bound = address.binding("body v1", region, None);
-        Ok(aead::open_body(&head.body_key, &bound, self.body.to_vec())?)
+        Ok(cipher.open(&head.body_key, &bound, self.body.to_vec())?)
     }
 }
 
@@ -319,6 +322,7 @@ mod tests {
     use terms::{Slot, SubjectId, TenantId};
 
     use super::*;
+    use crate::store::aead::AesGcm;
 
     fn address(key: &str) -> Address {
         let owner = Owner {
@@ -356,13 +360,13 @@ mod tests {
     #[test]
     fn a_row_opens_in_its_place_and_whole_only() {
         let (region, key) = (RegionId::parse("ru-msk").unwrap(), SealKey::new(&[9; 32]));
-        let body = SealedBody::new(&address("main"), &region, &[4; 32], b"hello");
+        let body = SealedBody::new(&address("main"), &region, &AesGcm, &[4; 32], b"hello");
         let row = body.finish(&address("main"), &region, &head(7), (&key, [5; 12]));
 
         let stored = Stored::read(&row).unwrap();
         let opened = stored.head(&address("main"), &region, &key).unwrap();
         assert_eq!((opened.version, opened.recent.len()), (7, 2));
-        assert_eq!(stored.body(&address("main"), &region, &opened).unwrap(), b"hello");
+        assert_eq!(stored.body(&address("main"), &region, &AesGcm, &opened).unwrap(), b"hello");
 
         let short = without_body(row.clone());
         let short = Stored::read(&short).unwrap();
@@ -376,7 +380,7 @@ mod tests {
             flipped[bit / 8] ^= 1 << (bit % 8);
             let read = Stored::read(&flipped).and_then(|stored| {
                 let head = stored.head(&address("main"), &region, &key)?;
-                stored.body(&address("main"), &region, &head)
+                stored.body(&address("main"), &region, &AesGcm, &head)
             });
             assert!(read.is_err(), "bit {bit}");
         }

@@ -121,7 +121,11 @@ async fn a_rotation_that_broke_off_is_ended_by_the_next_start() {
         let (mut questions, mut origins) = (0, std::collections::BTreeSet::new());
         loop {
             let ends = Arc::new(Ends { left: AtomicU32::new(questions) });
-            let outside = Environment { clock: Arc::clone(&ends) as _, entropy: ends };
+            let outside = Environment {
+                clock: Arc::clone(&ends) as _,
+                entropy: ends,
+                cipher: &shard::AesGcm,
+            };
             let broken = std::thread::scope(|scope| {
                 scope.spawn(|| rotate(&place, &outside)).join().is_err()
             });

@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 use super::*;
 use crate::clock::GuardedClock;
 use crate::metrics::Metrics;
+use crate::store::aead::AesGcm;
 use crate::store::keyring::FileKeyring;
 use crate::store::keys::KeyLayout;
 use crate::store::record::{Address, EntryAt, Recent, SealedBody};
@@ -61,6 +62,7 @@ impl Stage {
             keyring: Box::new(keyring),
             clock: GuardedClock::start(Arc::new(SystemClock), &settings, UnixMillis(0), true),
             entropy: Arc::new(SystemEntropy),
+            cipher: &AesGcm,
             origin: "sample/ru-msk/s1/1".into(),
             period: 1,
             owned: vec![true; usize::from(SLOTS)],
@@ -107,7 +109,7 @@ impl Stage {
         let (opening, body_key) = ([n; 32], Zeroizing::new([n; 32]));
         let digest = ledger::statement::content_digest(&opening, b"body");
         let region = &self.committer.node.region;
-        let sealed = SealedBody::new(&address, region, &body_key, b"body");
+        let sealed = SealedBody::new(&address, region, &AesGcm, &body_key, b"body");
         let content = Content { opening, digest, body_key, nonce: [n; 12], sealed };
         let put = Put {
             address,

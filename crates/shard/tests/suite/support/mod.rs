@@ -107,7 +107,11 @@ impl Place {
     }
 
     pub(crate) fn outside(&self) -> Environment {
-        Environment { clock: Arc::clone(&self.clock), entropy: Arc::new(SystemEntropy) }
+        Environment {
+            clock: Arc::clone(&self.clock),
+            entropy: Arc::new(SystemEntropy),
+            cipher: &shard::AesGcm,
+        }
     }
 
     pub(crate) async fn open(&self) -> Result<Shard, Error> {
