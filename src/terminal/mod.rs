@@ -1,6 +1,8 @@
 //! Standard output and standard error: the one place that prints. What it prints may come from
 //! maps, peers and files: invisible characters are escaped.
 
+#![expect(clippy::disallowed_methods, reason = "what a person reads is printed here")]
+
 pub(crate) mod rows;
 pub(crate) mod table;
 
@@ -57,6 +59,11 @@ pub(crate) fn print(bytes: &[u8]) -> Result<(), Failure> {
 /// Prints a line to standard error. There is nobody to tell when that fails.
 pub(crate) fn warn(text: impl fmt::Display) {
     drop(writeln!(io::stderr().lock(), "{}", escape_hidden(&text.to_string())));
+}
+
+/// Whether standard error is a terminal: progress is shown there.
+pub(crate) fn is_shown() -> bool {
+    io::stderr().is_terminal()
 }
 
 fn closed(error: io::Error) -> Failure {

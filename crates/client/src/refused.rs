@@ -123,6 +123,7 @@ mod tests {
 
     use super::*;
 
+    #[expect(clippy::disallowed_methods, reason = "a server's answer, made here")]
     fn read(code: Code, message: &str, given: &ErrorDetails) -> Option<Refused> {
         Refused::of_status(&Status::with_error_details(code, message, given.clone()))
     }

@@ -4,6 +4,8 @@
 //! reach neither the log nor the terminal, so a hook in front of the process's own swallows it for
 //! threads that are inside [`catch`] and for the libraries' own threads.
 
+#![expect(clippy::disallowed_methods, reason = "sled's panics on damaged files are not logged")]
+
 use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Once;

@@ -1,5 +1,7 @@
 //! `docs/errors.md` lists every reason as `terms` defines it, and none besides.
 
+#![expect(clippy::disallowed_methods, reason = "a test reads the page that it compares with")]
+
 use std::fmt::Write as _;
 
 use terms::{Code, Reason, Retry};

@@ -18,6 +18,7 @@ const DELAY_EXHAUSTED: Duration = Duration::from_millis(100);
 const DELAY_UNAVAILABLE: Duration = Duration::from_millis(500);
 
 /// What the caller reads.
+#[expect(clippy::disallowed_methods, reason = "this is the one mapping of errors")]
 pub fn status(fault: &Rejection, call: CallId) -> Status {
     let mut metadata = HashMap::with_capacity(2 + fault.details.len());
     for (key, value) in &fault.details {

@@ -6,17 +6,17 @@
 //! `bounded` is the codec of every service, and knows of messages only how many fields they hold;
 //! `status_check` is below every client, and knows no message.
 
-#![allow(missing_docs, clippy::all, clippy::pedantic)]
-
 pub mod bounded;
 pub mod status_check;
 
 /// The public API.
+#[allow(missing_docs, clippy::all, clippy::pedantic, reason = "generated")]
 pub mod v1 {
     tonic::include_proto!("bailiwick.v1");
 }
 
 /// What gateways and shards say to each other.
+#[allow(missing_docs, clippy::all, clippy::pedantic, reason = "generated")]
 pub mod session {
     tonic::include_proto!("bailiwick.internal.v1");
 }

@@ -1,6 +1,5 @@
 //! `audit mirror`: the logs of shards, copied and checked.
 
-use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use audit::mirror::{KeyFrom, Pulled, pull};
@@ -13,7 +12,7 @@ use crate::commands::audit::shards::{Audited, Found};
 use crate::commands::audit::{Exit, Failure, MaxAge, PolicyFile, maps, time};
 use crate::serve;
 use crate::terminal::table::Table;
-use crate::terminal::{say, table};
+use crate::terminal::{is_shown, say, table};
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -81,7 +80,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
 }
 
 fn bar() -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
+    if !is_shown() {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::new(0);

@@ -1,13 +1,12 @@
 //! What became of the lines: counted, shown while it goes on, and told at the end.
 
 use std::collections::BTreeMap;
-use std::io::IsTerminal as _;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use terms::Reason;
 
-use crate::terminal::{table, warn};
+use crate::terminal::{is_shown, table, warn};
 
 /// Answers between two updates of the line that is shown.
 const SHOW_EVERY: u64 = 32;
@@ -33,11 +32,7 @@ pub(super) struct Tally {
 
 impl Tally {
     pub(super) fn new(file: String) -> Self {
-        let bar = if std::io::stderr().is_terminal() {
-            ProgressBar::new_spinner()
-        } else {
-            ProgressBar::hidden()
-        };
+        let bar = if is_shown() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
         let style =
             ProgressStyle::with_template("{spinner} {pos} lines, {per_sec}, {elapsed}: {msg}");
         if let Ok(style) = style {

@@ -1,5 +1,11 @@
 //! What maps, packs, rulings, plans and signatures must be like.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "tests read the files that they compare with, and take time"
+)]
+
 mod border;
 mod carried;
 mod cases;

@@ -1,4 +1,9 @@
 //! The SDK against gateways that misbehave.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the servers of these tests answer with errors of their own"
+)]
+
 mod follow;
 mod malformed;

@@ -3,6 +3,8 @@
 //! Only our own crates log below `warn`: at `debug` and `trace`, HTTP libraries print headers and
 //! frames, and those carry personal data.
 
+#![expect(clippy::disallowed_methods, reason = "logs, and the place of a panic, are written here")]
+
 use std::io::{Stderr, Write};
 use std::panic::PanicHookInfo;
 
