@@ -433,9 +433,9 @@ fn keys_of_the_code() -> Vec<Vec<String>> {
     lists
 }
 
-/// The keys of every table of docs/cli.md whose columns are `key` and `value`.
+/// The keys of every table of docs/configuration.md whose columns are `key` and `value`.
 fn keys_of_the_manual() -> Vec<Vec<String>> {
-    let text = fs::read_to_string(file("docs/cli.md")).expect("a manual");
+    let text = fs::read_to_string(file("docs/configuration.md")).expect("a manual");
     let tables = text.split("| key | value |\n|---|---|\n").skip(1);
     let first = |line: &str| line.split('|').nth(1).unwrap_or_default().to_owned();
     let keys = |table: &str| {
@@ -461,7 +461,7 @@ fn the_manual_has_every_key_and_no_other() {
     assert!(code.len() >= 8, "only {} lists of keys were found", code.len());
     for keys in &code {
         let there = manual.iter().any(|table| in_order(table) == in_order(keys));
-        assert!(there, "no table of docs/cli.md has exactly these keys: {keys:?}");
+        assert!(there, "no table of docs/configuration.md has exactly these keys: {keys:?}");
     }
     for table in &manual {
         let there = code.iter().any(|keys| in_order(keys) == in_order(table));

@@ -11,25 +11,29 @@ const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/errors.md");
 const HEAD: &str = "\
 # Errors
 
-Every error carries exactly one `google.rpc.ErrorInfo` of the domain `bailiwick.v1`.
-Its `reason` is one of those below; a reason that has been published keeps its meaning.
-Its `metadata` holds `call_id` and `cure`, which may be more exact than the one below.
-Where they apply, it also holds `region`, `jurisdictions`, `conflicting`, `map_epoch`, `version`, `limit`, `ingress` and `retry_after_ms`; no other key, and never a value that the caller sent.
-`jurisdictions` and `conflicting` are lists with a comma between two codes, as in `EEA,RU`.
+Every error has exactly one `google.rpc.ErrorInfo` of the domain `bailiwick.v1`.
+Its `reason` is one of those below; a published reason keeps its meaning.
+Its `metadata` has `call_id` and `cure`, a remedy that may be more specific than the one below.
+Where they apply, it also has `region`, `jurisdictions`, `conflicting`, `map_epoch`, `version`, `limit`, `ingress` and `retry_after_ms`; no other key, and never a value that the caller sent.
+`jurisdictions` and `conflicting` are comma-separated lists of codes, as in `EEA,RU`.
 An error about a field names it in a `google.rpc.BadRequest`.
 The gateway's reflection has these messages, so `grpcurl` and `buf curl` show them decoded.
 
 The gateway logs a refusal with its `call_id`, method, reason, region, tenant tag and role.
-Of each reason it logs ten refusals a second; the next line that it logs of that reason says in `unsaid` how many it left out.
-So a `call_id` may be missing in the log. The metric `bailiwick_calls_total` counts every refusal by method and reason, `bailiwick_refusals_not_logged_total` those that the log left out.
-The tenant tag is the beginning of a digest: `printf 'bailiwick tenant tag v1\\000NAME' | sha256sum | cut -c 1-8`.
+It logs ten refusals per second and reason; the next logged line of that reason says in `unsaid` how many were omitted.
+So a `call_id` may be missing in the log. The metric `bailiwick_calls_total` counts every refusal by method and reason, `bailiwick_refusals_not_logged_total` those that the log omitted.
+The tenant tag is the start of a digest: `printf 'bailiwick tenant tag v1\\000NAME' | sha256sum | cut -c 1-8`.
 
-A request that is no gRPC call is answered by HTTP alone, without a reason and a `call_id`, and nothing is done for it: 415 for a content type other than `application/grpc` (a suffix such as `+proto` may follow), 405 for a method other than `POST`, 403 with an `Origin` header. The metric `bailiwick_requests_not_grpc_total` counts them.
+A request that is not gRPC is answered by HTTP alone, without a reason and a `call_id`, and has no effect: 415 for a content type other than `application/grpc` (a suffix such as `+proto` may follow), 405 for a method other than `POST`, 403 with an `Origin` header. The metric `bailiwick_requests_not_grpc_total` counts them.
 
-Send a request again only where the table says so, with the same `request_id`, and after the delay in `google.rpc.RetryInfo` if there is one.
-Nothing is ever sent to another region than its own.
+A subject is created where the evidence of its first put leads. The same id with evidence that leads to another region is another subject there, without an error.
+So keep the `domicile` that the first answer returns, and send it with every later call.
 
-This page is checked against the code by a test: `UPDATE_EXPECT=1 cargo test -p gateway --test errors_page` writes it anew.
+Retry only where the table says so, with the same `request_id`, and after the delay in `google.rpc.RetryInfo` if there is one.
+No request is ever sent to a region other than its own.
+[Operations](operations.md#troubleshooting-by-error-reason) tells operators what to do about each reason.
+
+A test compares this page with the code: `UPDATE_EXPECT=1 cargo test --workspace --test errors_page` rewrites it.
 
 | reason | code | retry | cure |
 |---|---|---|---|
@@ -75,6 +79,6 @@ fn the_page_lists_every_reason() {
         std::fs::write(PAGE, &page).unwrap();
     }
     let found = std::fs::read_to_string(PAGE).unwrap_or_default();
-    assert_eq!(found, page, "UPDATE_EXPECT=1 writes it anew");
+    assert_eq!(found, page, "UPDATE_EXPECT=1 rewrites it");
     assert_eq!(page.lines().filter(|line| line.starts_with("| `")).count(), Reason::ALL.len());
 }
