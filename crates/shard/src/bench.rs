@@ -5,7 +5,8 @@ use zeroize::Zeroizing;
 
 use crate::store::aead::{AesGcm, SealKey};
 use crate::store::keys::Owner;
-use crate::store::record::{Address, EntryAt, Head, SealedBody, Stored};
+use crate::store::record::{Address, Head, Rows, SealedBody, Stored};
+use crate::store::types::{EntryAt, Incarnation, LogId, LogIndex, SubjectTag, Version};
 
 /// One record's place and keys.
 #[expect(missing_debug_implementations, reason = "it holds keys")]
@@ -26,7 +27,7 @@ impl Sealing {
             tenant: TenantId::parse("bench").expect("a name"),
             subject: SubjectId::parse("subject-1").expect("an id"),
             slot: Slot::new(1).expect("a slot"),
-            tag: [1; 16],
+            tag: SubjectTag([1; 16]),
         };
         let collection = Collection::parse("profiles").expect("a name");
         let key = RecordKey::parse("main").expect("a key");
@@ -37,23 +38,28 @@ impl Sealing {
         }
     }
 
-    /// Seals body and head into a row, as a put does, digest and commitment included.
-    pub fn seal(&self, body: &[u8]) -> Vec<u8> {
+    fn rows(&self, body: &[u8]) -> Rows {
         let (opening, body_key) = ([2; 32], Zeroizing::new([4; 32]));
         let digest = ledger::statement::content_digest(&opening, body);
-        let statement = self.address.statement(1, digest);
+        let statement = self.address.statement(Version(1), digest);
         std::hint::black_box(ledger::statement::commitment(&opening, &statement));
         let sealed = SealedBody::new(&self.address, &self.region, &AesGcm, &body_key, body);
-        let entry = EntryAt { period: 1, index: 7 };
-        let recent = Vec::new();
-        let head = Head { version: 1, deleted: false, entry, opening, digest, body_key, recent };
-        sealed.finish(&self.address, &self.region, &head, (&self.key, [5; 12]))
+        let entry = EntryAt { log: LogId([1; 8]), index: LogIndex(7), first: LogIndex(3) };
+        let (incarnation, body, recent) = (Incarnation::FIRST, sealed.body(), Vec::new());
+        let version = Version(1);
+        let head = Head { incarnation, version, body, entry, opening, digest, body_key, recent };
+        sealed.into_rows(&self.address, &self.region, &head, &self.key, [5; 12])
+    }
+
+    /// Seals body and head into a row, as a small put does, digest and commitment included.
+    pub fn seal(&self, body: &[u8]) -> Vec<u8> {
+        self.rows(body).head
     }
 
     /// Opens a row that [`Sealing::seal`] made. `None`: it is not one.
     pub fn open(&self, row: &[u8]) -> Option<Vec<u8>> {
         let stored = Stored::read(row).ok()?;
         let head = stored.head(&self.address, &self.region, &self.key).ok()?;
-        stored.body(&self.address, &self.region, &AesGcm, &head).ok()
+        stored.body(&self.address, &self.region, &AesGcm, &head, None).ok()
     }
 }

@@ -77,6 +77,16 @@ pub enum Error {
         /// Bytes that are to stay free.
         reserve: u64,
     },
+    /// The store is of a storage format that this release does not read.
+    #[error(
+        "the store is of another storage format: {by} made it, and this release reads format 1 alone. \
+         Start it with the release that made it; or set data, anchor and keys of this shard aside and \
+         make it again with `bailiwick shard init`: there is no migration"
+    )]
+    StoreFormat {
+        /// Which release made it.
+        by: &'static str,
+    },
     /// A panic while the store was opened.
     #[error(
         "a bug: the shard panicked while it opened its store, at the place that the log names. \

@@ -25,6 +25,8 @@ mod error;
 mod metrics;
 mod node;
 mod settings;
+#[cfg(test)]
+mod testing;
 
 pub use audit::listener::{AuditorEntrance, Auditors};
 pub use clock::{clock_ahead, confirm_clock};

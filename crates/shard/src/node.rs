@@ -1,5 +1,6 @@
 //! What the parts of a running shard share.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,10 +14,11 @@ use crate::clock::GuardedClock;
 use crate::metrics::Metrics;
 use crate::store::aead::BodyCipher;
 use crate::store::keyring::Keyring;
-use crate::store::keys::{KeyLayout, Owner, Tag};
+use crate::store::keys::{KeyLayout, Owner, SubjectKeys};
 use crate::store::record::{Address, Head, Stored};
 use crate::store::region_maps::InForce;
-use crate::store::subject::Subject;
+use crate::store::subject::{Subject, SubjectRow};
+use crate::store::types::{LogId, SubjectTag};
 use link::ops::health::Health;
 use link::ops::log_throttle::LogThrottle;
 
@@ -39,11 +41,13 @@ pub(crate) struct Node {
     pub(crate) cipher: &'static dyn BodyCipher,
     pub(crate) origin: Arc<str>,
     pub(crate) period: u32,
+    /// The logs of this shard.
+    pub(crate) logs: OwnLogs,
     /// By slot number.
     pub(crate) owned: Vec<bool>,
     /// Only the committer writes to it, and only what it has committed or read itself: so a
     /// reader never puts back an older state.
-    pub(crate) subjects: Cache<Tag, Arc<Subject>>,
+    pub(crate) subjects: Cache<SubjectTag, Arc<Subject>>,
     pub(crate) metrics: Metrics,
     /// Where a gateway inside the territory takes calls, by the region's annex.
     pub(crate) ingress: Option<String>,
@@ -84,9 +88,19 @@ impl Node {
         origin(&self.deployment, &self.region, &self.shard, period)
     }
 
+    /// The period of a log of this shard, by what records name it.
+    pub(crate) fn period_of(&self, log: LogId) -> Result<u32, Error> {
+        self.logs.period(log).ok_or(Error::Damaged("records"))
+    }
+
+    /// What the rows of subjects are sealed and named with.
+    pub(crate) fn subject_keys(&self) -> SubjectKeys<'_> {
+        SubjectKeys { region: &self.region, layout: &self.namer, keyring: &*self.keyring }
+    }
+
     /// Opens a subject's stored row.
-    pub(crate) fn open_subject(&self, owner: &Owner, row: &[u8]) -> Result<Subject, Error> {
-        Subject::open(row, owner, &self.region, &*self.keyring)
+    pub(crate) fn open_subject(&self, owner: &Owner, row: &[u8]) -> Result<SubjectRow, Error> {
+        Subject::open(row, owner, self.subject_keys())
     }
 
     /// Opens the head of a stored record.
@@ -98,7 +112,9 @@ impl Node {
     ) -> Result<Head, Error> {
         Stored::read(row)
             .and_then(|stored| stored.head(address, &self.region, subject.key()))
-            .map_err(|_| Error::Damaged("records"))
+            .ok()
+            .filter(|head| head.incarnation == subject.incarnation)
+            .ok_or(Error::Damaged("records"))
     }
 
     /// Logs that a call met a mistake of ours, or a row that is not what was stored.
@@ -117,6 +133,26 @@ impl Node {
         let mut bytes = [0; N];
         self.entropy.fill(&mut bytes).map_err(|_| Error::NoEntropy)?;
         Ok(bytes)
+    }
+}
+
+/// The logs of one shard, of all periods until now.
+pub(crate) struct OwnLogs {
+    /// The one that grows.
+    pub(crate) growing: LogId,
+    periods: HashMap<LogId, u32>,
+}
+
+impl OwnLogs {
+    /// The logs of a shard in that period.
+    pub(crate) fn new(deployment: &str, region: &RegionId, shard: &ShardId, period: u32) -> Self {
+        let log = |period| LogId::of(&origin(deployment, region, shard, period));
+        let periods = (1..=period).map(|period| (log(period), period)).collect();
+        Self { growing: log(period), periods }
+    }
+
+    fn period(&self, log: LogId) -> Option<u32> {
+        self.periods.get(&log).copied()
     }
 }
 

@@ -129,6 +129,10 @@ reasons! {
     SubjectUnknown "SUBJECT_UNKNOWN" NotFound No "create the subject first, or set create_subject and send evidence";
     /// The subject was erased.
     SubjectErased "SUBJECT_ERASED" FailedPrecondition No "an erased subject does not come back; use a new id for a new relation";
+    /// The subject is blocked: its records are kept, and neither read nor written.
+    SubjectBlocked "SUBJECT_BLOCKED" FailedPrecondition No "have the operator lift the block on the subject";
+    /// The subject's records are in another region.
+    SubjectMoved "SUBJECT_MOVED" FailedPrecondition No "use the region in the metadata as subject.domicile";
     /// The subject is there already.
     SubjectExists "SUBJECT_EXISTS" AlreadyExists No "go on with the subject that is there";
     /// No such record.
@@ -171,6 +175,8 @@ reasons! {
     ShuttingDown "SHUTTING_DOWN" Unavailable SameRequestId "send the same request again";
     /// The shard does not own the subject's slot.
     SlotNotOwned "SLOT_NOT_OWNED" Unavailable SameRequestId "send the same request again once the annex is rolled out";
+    /// The subject's records are on their way to another region.
+    SubjectMoving "SUBJECT_MOVING" Unavailable SameRequestId "send the same request again: once the move is done, the answer names the region";
     /// Too many calls in flight in the gateway.
     GatewayBusy "GATEWAY_BUSY" ResourceExhausted SameRequestId "send the same request again after the delay";
     /// The tenant has reached its own limit of calls in flight, or of calls a second.

@@ -192,7 +192,7 @@ impl Desk {
             arrived.authenticated();
         }
         let node = self.node();
-        let tag = node.namer.log_tag("caller", &name);
+        let tag = node.namer.caller_tag(&name).0;
         let caller = Caller { role: Role::Auditor, tag, territory: None };
         let call = CallId(u128::from_be_bytes(node.random()?));
         let (arrived, seat) = (arrived.cloned(), Arc::new(self.seat(name)?));

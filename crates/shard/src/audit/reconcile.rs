@@ -16,9 +16,10 @@ use crate::audit::listener::{Auditor, Desk};
 use crate::node::Node;
 use crate::store::keys;
 use crate::store::keys::Owner;
-use crate::store::record::{Address, EntryAt, Head, Stored};
+use crate::store::record::{Address, Head, Stored};
 use crate::store::region_maps::map_ref;
-use crate::store::subject::Subject;
+use crate::store::subject::{Subject, SubjectRow};
+use crate::store::types::SubjectTag;
 use crate::write::admin::{Errand, NotedAnswer, Question};
 
 /// Entries, and rows, that are opened in one call.
@@ -50,18 +51,17 @@ pub(crate) async fn answer(
         let start_size = node.log_size();
         let mut walk = Walk {
             node: &node,
-            before: EntryAt { period: node.period, index: start_size },
+            before: start_size,
             records: 0,
             wanted: asked.indexes.iter().map(|index| (*index, None)).collect(),
             drawn: BTreeMap::new(),
             rows,
             seed: asked.seed,
             seen: 0,
-            unreadable: 0,
             stop: &stop,
         };
         walk.run()?;
-        let Walk { records, wanted, drawn, seen, unreadable, .. } = walk;
+        let Walk { records, wanted, drawn, seen, .. } = walk;
         let opened = asked.indexes.iter().map(|index| {
             let origin = node.origin.to_string();
             let none = api::OpenedEntry { origin, index: *index, ..Default::default() };
@@ -70,6 +70,8 @@ pub(crate) async fn answer(
         let opened = opened.collect();
         let rows = drawn.into_values().collect();
         let (size, origin) = (node.log_size().max(seen), chronicles.growing().origin.to_string());
+        // No row is unreadable: one that does not open ends the walk.
+        let unreadable = 0;
         Ok(api::LedgerReconcile { records, size, origin, opened, rows, start_size, unreadable })
     });
     let told = tokio::select! {
@@ -104,7 +106,7 @@ impl Drop for Stop {
 struct Walk<'a> {
     node: &'a Node,
     /// What was written from this entry on is not counted.
-    before: EntryAt,
+    before: u64,
     records: u64,
     wanted: BTreeMap<u64, Option<api::OpenedEntry>>,
     /// Rows by a keyed order that the seed gives: the first of them are the draw.
@@ -113,8 +115,6 @@ struct Walk<'a> {
     seed: u64,
     /// Entries that the log must have, by what was seen.
     seen: u64,
-    /// Rows that do not say which record they are.
-    unreadable: u64,
     stop: &'a AtomicBool,
 }
 
@@ -122,8 +122,8 @@ impl Walk<'_> {
     /// Blocks its thread.
     fn run(&mut self) -> Result<(), Rejection> {
         let mut from = keys::subjects().from;
-        // The subject whose rows come now; without a name, of format 1.
-        let mut subject: Option<(Key, Option<(Owner, Subject)>)> = None;
+        // The subject whose rows come now. Whose it is, unless it was erased.
+        let mut subject: Option<(Key, Owner, Subject)> = None;
         let limit = ScanLimit { rows: ROWS_AT_ONCE, bytes: BYTES_AT_ONCE };
         loop {
             if self.stop.load(Ordering::Relaxed) {
@@ -138,82 +138,86 @@ impl Walk<'_> {
             for (key, row) in &page.rows {
                 let (prefix, tag) = keys::of_subject(key).ok_or(Error::Damaged("subjects"))?;
                 if keys::is_subject(key) {
-                    let Node { region, namer, keyring, .. } = self.node;
-                    let owner = Subject::owner_of(row, &tag, (region, namer, &**keyring))?;
-                    let opened = owner.map(|owner| {
-                        let opened = self.node.open_subject(&owner, row)?;
-                        Ok::<_, Error>((owner, opened))
-                    });
-                    subject = Some((prefix.to_vec(), opened.transpose()?));
+                    subject = self.subject(prefix, tag, row)?;
                     continue;
                 }
                 match &subject {
-                    Some((of, Some((owner, subject)))) if of == prefix => {
-                        self.record(key, row, (owner, subject))?;
+                    Some((of, owner, subject)) if of == prefix => {
+                        self.record(key, row, owner, subject)?;
                     }
-                    Some((of, None)) if of == prefix => self.unreadable += 1,
-                    // A record of nobody: no write of ours leaves one.
+                    // No write leaves a record without its subject.
                     Some(_) | None => return Err(Error::Damaged("records").into()),
                 }
             }
         }
     }
 
+    /// Opens a subject's row. `None`: it was erased.
+    fn subject(
+        &self,
+        prefix: &[u8],
+        tag: SubjectTag,
+        row: &[u8],
+    ) -> Result<Option<(Key, Owner, Subject)>, Error> {
+        let Some(owner) = Subject::owner_of(row, tag, self.node.subject_keys())? else {
+            return Ok(None);
+        };
+        Ok(match self.node.open_subject(&owner, row)? {
+            SubjectRow::Kept(subject) => Some((prefix.to_vec(), owner, subject)),
+            SubjectRow::Erased => None,
+        })
+    }
+
     fn record(
         &mut self,
         key: &[u8],
         row: &[u8],
-        (owner, subject): (&Owner, &Subject),
+        owner: &Owner,
+        subject: &Subject,
     ) -> Result<(), Error> {
-        let damaged = |_| Error::Damaged("records");
-        let stored = Stored::read(row).map_err(damaged)?;
-        let sealed = (&self.node.region, subject.key());
-        let Some((address, head)) = stored.named(owner, key, sealed).map_err(damaged)? else {
-            self.unreadable += 1;
-            return Ok(());
-        };
-        let entry = head.entry;
-        if entry.period == self.node.period {
-            self.seen = self.seen.max(entry.index + 1);
+        let (address, head) = Stored::read(row)
+            .and_then(|stored| stored.named(owner, key, &self.node.region, subject.key()))
+            .map_err(|_| Error::Damaged("records"))?;
+        let (growing, index) = (head.entry.log == self.node.logs.growing, head.entry.index.0);
+        if growing {
+            self.seen = self.seen.max(index + 1);
         }
-        let earlier = entry.period < self.before.period || entry.index < self.before.index;
-        if earlier && !head.deleted {
+        if (!growing || index < self.before) && !head.is_deleted() {
             self.records += 1;
-            self.draw(&address, &head);
+            self.draw(&address, &head)?;
         }
-        if entry.period == self.node.period
-            && let Some(place) = self.wanted.get_mut(&entry.index)
-        {
-            *place = Some(opened(self.node, &address, &head));
+        if growing && let Some(place) = self.wanted.get_mut(&index) {
+            *place = Some(opened(self.node, &address, &head)?);
         }
         Ok(())
     }
 
     /// The rows with the least keyed numbers are a draw that nobody steers who does not know the
     /// seed beforehand.
-    fn draw(&mut self, address: &Address, head: &Head) {
+    fn draw(&mut self, address: &Address, head: &Head) -> Result<(), Error> {
         if self.rows == 0 {
-            return;
+            return Ok(());
         }
         let tag = self.node.namer.fingerprint(&[&self.seed.to_be_bytes(), &address.row]);
-        let number = u64::from_be_bytes(*tag.first_chunk().expect("sixteen bytes"));
+        let number = u64::from_be_bytes(*tag.0.first_chunk().expect("sixteen bytes"));
         let full = self.drawn.len() >= self.rows;
         if full && self.drawn.last_key_value().is_some_and(|(last, _)| *last <= number) {
-            return;
+            return Ok(());
         }
-        self.drawn.insert(number, opened(self.node, address, head));
+        self.drawn.insert(number, opened(self.node, address, head)?);
         if full {
             self.drawn.pop_last();
         }
+        Ok(())
     }
 }
 
 /// What opens an entry.
-fn opened(node: &Node, address: &Address, head: &Head) -> api::OpenedEntry {
-    api::OpenedEntry {
-        origin: node.origin_of(head.entry.period),
-        index: head.entry.index,
+fn opened(node: &Node, address: &Address, head: &Head) -> Result<api::OpenedEntry, Error> {
+    Ok(api::OpenedEntry {
+        origin: node.origin_of(node.period_of(head.entry.log)?),
+        index: head.entry.index.0,
         opening: head.opening.to_vec().into(),
         statement: address.statement(head.version, head.digest).into(),
-    }
+    })
 }

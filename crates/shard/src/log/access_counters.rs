@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ledger::entry::{Call, Caller, Entry};
 use terms::{Collection, Reason};
 
-use crate::store::keys::Tag;
+use crate::store::types::TenantTag;
 use crate::write::transaction::Transaction;
 
 /// Counters of reads in memory, and so entries in one commit. A read beyond them is logged by
@@ -31,7 +31,7 @@ struct Counter {
     /// Whether it was judged under the map for which the counters are open. A refusal that comes
     /// too late for the entries of its map names none.
     of_map: bool,
-    tenant_tag: Option<Tag>,
+    tenant_tag: Option<TenantTag>,
     caller: Option<Arc<Caller>>,
     collection: Option<Collection>,
 }
@@ -56,7 +56,7 @@ impl AccessCounters {
     pub(crate) fn add(
         &self,
         judged: u64,
-        tenant_tag: Tag,
+        tenant_tag: TenantTag,
         caller: &Arc<Caller>,
         collection: &Collection,
     ) -> bool {
@@ -83,7 +83,7 @@ impl AccessCounters {
         &self,
         reason: Reason,
         judged: u64,
-        (tenant_tag, caller): (Tag, &Arc<Caller>),
+        (tenant_tag, caller): (TenantTag, &Arc<Caller>),
         collection: Option<&Collection>,
     ) {
         if !is_told(reason) {
@@ -201,14 +201,14 @@ impl Transaction<'_> {
         for (counter, times) in taken.reads.iter().chain(&taken.refusals) {
             let Counter { refused, of_map, tenant_tag, caller, collection } = counter;
             let call = Call {
-                tenant_tag: *tenant_tag,
+                tenant_tag: tenant_tag.map(|tag| tag.0),
                 caller: caller.as_deref(),
                 collection: collection.as_ref().map(Collection::as_str),
                 map: self.rules.map_ref(),
             };
             let mut entry = match refused {
-                Some(reason) => Entry::refused(self.minute, call, *times, reason.as_str()),
-                None => Entry::counted(self.minute, call, *times),
+                Some(reason) => Entry::refused(self.minute.0, call, *times, reason.as_str()),
+                None => Entry::counted(self.minute.0, call, *times),
             };
             if !of_map {
                 entry.map = None;
@@ -232,7 +232,7 @@ mod tests {
     fn nothing_is_counted_under_a_map_whose_entries_are_written() {
         let counts = AccessCounters::new(1);
         let caller = Arc::new(Caller { role: Role::Reader, tag: [1; 16], territory: None });
-        let (tag, by) = ([2; 16], ([2; 16], &caller));
+        let (tag, by) = (TenantTag([2; 16]), (TenantTag([2; 16]), &caller));
         let collection = Collection::parse("profiles").unwrap();
         assert!(counts.add(1, tag, &caller, &collection));
         counts.refused(Reason::NotPermitted, 1, by, None);

@@ -19,6 +19,7 @@ use terms::UnixMillis;
 use crate::Error;
 use crate::store::codec::{Malformed, Reader, Writer};
 use crate::store::keys;
+use crate::store::types::{EntryAt, LogIndex};
 
 const FORMAT: u8 = 1;
 const DAMAGED: Error = Error::Damaged("placement log");
@@ -39,7 +40,13 @@ pub(crate) struct EdgeRow {
 }
 
 impl EdgeRow {
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+    /// Reads the row.
+    pub(crate) fn read(engine: &dyn Engine) -> Result<Self, Error> {
+        let row = engine.get_many(&[keys::EDGE])?.pop().flatten().ok_or(DAMAGED)?;
+        Ok(Self::decode(&row)?)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut row = Reader::new(bytes);
         row.format(FORMAT)?;
         let (period, base, size) = (row.u32()?, row.u64()?, row.u64()?);
@@ -173,6 +180,7 @@ pub(crate) fn each_entry(
                 return Err(DAMAGED);
             }
             for entry in entries_of(row)? {
+                let entry = entry?;
                 if (from..until).contains(&at) {
                     each(at, entry)?;
                 }
@@ -183,7 +191,19 @@ pub(crate) fn each_entry(
     Ok(())
 }
 
-/// The bytes of the entry at `index`.
+/// The bytes of an entry of a period, by where a record says that it stands: one point read.
+pub(crate) fn entry_in_row(
+    engine: &dyn Engine,
+    period: u32,
+    at: EntryAt,
+) -> Result<Vec<u8>, Error> {
+    let row = engine.get_many(&[&keys::entries(period, at.first.0)])?.pop().flatten();
+    let place = at.index.0.checked_sub(at.first.0).and_then(|place| usize::try_from(place).ok());
+    let (row, place) = (row.ok_or(DAMAGED)?, place.ok_or(DAMAGED)?);
+    entries_of(&row)?.nth(place).ok_or(DAMAGED)?.map(<[u8]>::to_vec)
+}
+
+/// The bytes of the entry at `index`, wherever its row begins.
 pub(crate) fn entry_at(engine: &dyn Engine, period: u32, index: u64) -> Result<Vec<u8>, Error> {
     let mut found = None;
     each_entry(engine, period, index, index + 1, &mut |_, entry| {
@@ -194,20 +214,34 @@ pub(crate) fn entry_at(engine: &dyn Engine, period: u32, index: u64) -> Result<V
 }
 
 /// An entries row taken apart: a format byte, then each entry with its length, as in a bundle.
-fn entries_of(row: &[u8]) -> Result<Vec<&[u8]>, Error> {
-    let (format, bundle) = row.split_first().ok_or(DAMAGED)?;
-    if *format != FORMAT {
-        return Err(DAMAGED);
+fn entries_of(row: &[u8]) -> Result<Entries<'_>, Error> {
+    match row.split_first() {
+        Some((format, rest)) if *format == FORMAT && !rest.is_empty() => Ok(Entries { rest }),
+        _ => Err(DAMAGED),
     }
-    let mut rest = bundle;
-    let mut entries = Vec::new();
-    while let Some((length, tail)) = rest.split_first_chunk::<2>() {
-        let length = usize::from(u16::from_be_bytes(*length));
-        let (entry, tail) = tail.split_at_checked(length).ok_or(DAMAGED)?;
-        entries.push(entry);
-        rest = tail;
+}
+
+/// The entries of one row. It ends with the first that is cut short.
+struct Entries<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = Result<&'a [u8], Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let rest = std::mem::take(&mut self.rest);
+        let entry = rest.split_first_chunk::<2>().and_then(|(length, tail)| {
+            tail.split_at_checked(usize::from(u16::from_be_bytes(*length)))
+        });
+        Some(entry.map_or(Err(DAMAGED), |(entry, tail)| {
+            self.rest = tail;
+            Ok(entry)
+        }))
     }
-    if rest.is_empty() && !entries.is_empty() { Ok(entries) } else { Err(DAMAGED) }
 }
 
 /// What one commit adds to the log. It becomes the log only when the commit is durable.
@@ -232,9 +266,14 @@ impl Draft {
         }
     }
 
+    /// The index of its first entry.
+    pub(crate) const fn first_index(&self) -> LogIndex {
+        LogIndex(self.first)
+    }
+
     /// The index that the next entry will have.
-    pub(crate) fn next_index(&self) -> u64 {
-        self.edge.size()
+    pub(crate) fn next_index(&self) -> LogIndex {
+        LogIndex(self.edge.size())
     }
 
     /// Adds an entry and returns its bytes.
@@ -248,9 +287,9 @@ impl Draft {
     }
 
     /// The bytes of an entry that this draft added.
-    pub(crate) fn entry(&self, index: u64) -> Option<Vec<u8>> {
-        let place = usize::try_from(index.checked_sub(self.first)?).ok()?;
-        entries_of(&self.row).ok()?.get(place).map(|entry| entry.to_vec())
+    pub(crate) fn entry(&self, index: LogIndex) -> Option<Vec<u8>> {
+        let place = usize::try_from(index.0.checked_sub(self.first)?).ok()?;
+        entries_of(&self.row).ok()?.nth(place)?.ok().map(<[u8]>::to_vec)
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -12,8 +12,8 @@ use wire::session as proto;
 use crate::Error;
 use crate::node::Node;
 use crate::store::keys;
-use crate::store::keys::Tag;
-use crate::store::subject::Subject;
+use crate::store::subject::{Status, Subject, SubjectRow};
+use crate::store::types::SubjectTag;
 
 /// Kinds of fate that are told apart; what is beyond is counted together.
 const FATES_MAX: usize = 4_096;
@@ -57,7 +57,7 @@ impl MapImpact<'_> {
             }
             let (prefix, tag) = keys::of_subject(&key).ok_or(Error::Damaged("subjects"))?;
             if keys::is_subject(&key) {
-                self.subject(&tag, &row, (&in_force, &mut tally))?;
+                self.subject(tag, &row, (&in_force, &mut tally))?;
             }
             from = keys::past_subject(prefix);
         }
@@ -80,21 +80,20 @@ impl MapImpact<'_> {
 
     fn subject(
         &self,
-        tag: &Tag,
+        tag: SubjectTag,
         row: &[u8],
         (in_force, tally): (&RegionMap, &mut Tally),
     ) -> Result<(), Error> {
-        let Node { region, namer, keyring, .. } = self.node;
-        tally.subjects += 1;
-        let Some(owner) = Subject::owner_of(row, tag, (region, namer, &**keyring))? else {
-            tally.add(Fate {
-                collection: String::new(),
-                what: "unknown".to_owned(),
-                detail: String::new(),
-            });
+        let region = &self.node.region;
+        let Some(owner) = Subject::owner_of(row, tag, self.node.subject_keys())? else {
             return Ok(());
         };
-        let subject = self.node.open_subject(&owner, row)?;
+        let SubjectRow::Kept(subject) = self.node.open_subject(&owner, row)? else { return Ok(()) };
+        // Its records are in another region.
+        if matches!(subject.status, Status::Moved { .. }) {
+            return Ok(());
+        }
+        tally.subjects += 1;
         for standing in &subject.standings {
             let basis =
                 standing.weighed(&subject.findings).map_err(|_| Error::Damaged("subjects"))?;

@@ -5,3 +5,4 @@ pub(crate) mod map_impact;
 pub(crate) mod rulings;
 pub(crate) mod second_check;
 pub(crate) mod standing_ruling;
+pub(crate) mod subject_status;

@@ -8,6 +8,7 @@ use terms::{Collection, Detail, Reason, Rejection, limits};
 use crate::policy::rulings::{Ruled, Rules, Verdict};
 use crate::store::keys::Owner;
 use crate::store::subject::{Standing, Subject};
+use crate::store::types::Minute;
 use crate::write::command::Given;
 
 /// The ruling of a write, and what the subject's row says after it.
@@ -24,7 +25,7 @@ pub(crate) struct How<'a> {
     pub(crate) given: Option<&'a Given>,
     /// Whether an unknown subject may be created.
     pub(crate) create: bool,
-    pub(crate) minute: u32,
+    pub(crate) minute: Minute,
     /// Whether a write that is ruled so may come in at all.
     pub(crate) enters: &'a dyn Fn(&Ruled) -> Result<(), Rejection>,
 }

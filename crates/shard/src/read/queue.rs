@@ -1,27 +1,24 @@
 //! The reads of one session: a queue of its own, and a few of them at once, so that a gateway that
 //! is slow to take its answers keeps nothing but its own reads waiting.
 //!
-//! Room for the answers is taken before anything is read, by the most that the map lets a record
-//! have; what a record does not need is given back once its size is known.
+//! Room for the answers is taken before anything is read: first for heads, and for the bodies that
+//! lie in their rows; then, for a body that has a row of its own, as much as its head says.
 
 use std::sync::Arc;
 
 use link::session::FromShard;
 use terms::{Reason, Rejection, limits};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::read::reader::{Get, Reader};
 use crate::server::answer_room::{AnswerRoom, split};
+use crate::store::record::HEAD_ROW_BYTES_MAX;
 use crate::write::committer::busy;
 
 /// Groups of reads of one session that are looked up at once.
 const READS_AT_ONCE: usize = 4;
 /// Reads that are looked up together.
 const GETS_AT_ONCE: usize = 32;
-/// Bytes of rows that are looked up together, unless one alone has more.
-const BYTES_AT_ONCE: usize = limits::FRAME_BYTES_MAX;
-/// Bytes of a record's row beside its body, at most.
-const ROW_BESIDE_BODY_BYTES: usize = 8 << 10;
 
 /// The way to it. The worker ends with the last of these.
 pub(crate) struct ReadQueue(mpsc::Sender<Get>);
@@ -59,49 +56,51 @@ async fn work(
     open: &mpsc::Sender<FromShard>,
 ) {
     let turns = Arc::new(Semaphore::new(READS_AT_ONCE));
-    let mut next = None;
-    loop {
-        let first = match next.take() {
-            Some(first) => first,
-            None => match waiting.recv().await {
-                Some(first) => first,
-                None => return,
-            },
-        };
+    let mut gets = Vec::new();
+    while waiting.recv_many(&mut gets, GETS_AT_ONCE).await > 0 {
         let Ok(turn) = Arc::clone(&turns).acquire_owned().await else { return };
-        let mut bytes = row_bytes(&reader, &first);
-        let mut gets = vec![(first, bytes)];
-        while gets.len() < GETS_AT_ONCE
-            && let Ok(get) = waiting.try_recv()
-        {
-            let more = row_bytes(&reader, &get);
-            if bytes + more > BYTES_AT_ONCE {
-                next = Some(get);
-                break;
-            }
-            bytes += more;
-            gets.push((get, more));
+        let Some(mut heads) = room.take(gets.len() * HEAD_ROW_BYTES_MAX).await else { return };
+        for get in &mut gets {
+            get.reply.room = split(&mut heads, HEAD_ROW_BYTES_MAX);
         }
-        let Some(mut room) = room.take(bytes).await else { return };
-        let gets = gets.into_iter().map(|(mut get, bytes)| {
-            get.reply.room = split(&mut room, bytes);
-            get
-        });
-        let gets = gets.collect();
-        let (reader, open) = (reader.clone(), open.clone());
-        tokio::task::spawn_blocking(move || {
-            reader.serve(gets);
-            drop(reader);
-            drop((turn, open));
-        });
+        let group = Group { reader: reader.clone(), room: room.clone(), open: open.clone() };
+        tokio::spawn(group.serve(std::mem::take(&mut gets), turn));
     }
 }
 
-/// Bytes that a record's row may have. One that was stored under a map that allowed more may have
-/// more: it counts as what this map allows.
-fn row_bytes(reader: &Reader, get: &Get) -> usize {
-    let map = reader.node.map();
-    let rules = map.collection(&get.lookup.address.collection);
-    let body = rules.map_or(limits::BODY_BYTES_MAX, atlas::CollectionRules::body_bytes_max);
-    body + ROW_BESIDE_BODY_BYTES
+/// Reads that are looked up together, and what they are looked up with.
+struct Group {
+    reader: Reader,
+    room: AnswerRoom,
+    /// Keeps the store open for as long as this one may read it.
+    open: mpsc::Sender<FromShard>,
+}
+
+impl Group {
+    /// Reads heads; then each body that lies apart, once there is room for it.
+    async fn serve(self, gets: Vec<Get>, _turn: OwnedSemaphorePermit) {
+        let Some(mut apart) = self.look_up(gets).await else { return };
+        while let Some(mut get) = apart.pop() {
+            let Some(bytes) = get.body else { continue };
+            let Some(room) = self.room.take(bytes + HEAD_ROW_BYTES_MAX).await else { return };
+            get.reply.room = Some(room);
+            match self.look_up(vec![get]).await {
+                // It has grown in between: it waits again.
+                Some(grown) => apart.extend(grown),
+                None => return,
+            }
+        }
+    }
+
+    /// `None`: a panic; what was being read is answered by being dropped.
+    async fn look_up(&self, gets: Vec<Get>) -> Option<Vec<Get>> {
+        let (reader, open) = (self.reader.clone(), self.open.clone());
+        let served = tokio::task::spawn_blocking(move || {
+            let apart = reader.serve(gets);
+            drop(reader);
+            drop(open);
+            apart
+        });
+        served.await.ok()
+    }
 }

@@ -13,10 +13,13 @@ use crate::log::access_counters::AccessCounters;
 use crate::node::Node;
 use crate::policy::egress;
 use crate::policy::egress::EgressPolicy;
+use crate::policy::subject_status;
 use crate::server::decode::{Asker, Lookup};
 use crate::store::damage::Row;
-use crate::store::record::{Address, EntryAt, Stored};
-use crate::store::subject::Subject;
+use crate::store::keys;
+use crate::store::record::{Body, Stored};
+use crate::store::subject::{Subject, SubjectRow};
+use crate::store::types::EntryAt;
 use crate::write::command::{Action, Op, Outcome, Read, ReplySlot};
 use crate::write::committer::{Life, Queue, busy};
 
@@ -34,37 +37,50 @@ pub(crate) struct Get {
     pub(crate) reply: ReplySlot,
     pub(crate) deadline: Instant,
     pub(crate) lookup: Lookup,
+    /// Bytes of the body for which the reply has room: it is read with the head. None: the size is
+    /// not known yet, and the head alone is read.
+    pub(crate) body: Option<usize>,
+}
+
+/// The rows of one record, as they were read at one moment.
+struct RecordRows {
+    head: Row,
+    /// None: the body's own row was not asked for.
+    body: Option<Row>,
 }
 
 impl Reader {
-    /// Serves some reads, whose answers have room already. Blocks its thread.
-    pub(crate) fn serve(&self, gets: Vec<Get>) {
-        if let Err(error) = self.some(gets) {
+    /// Serves some reads, whose replies have room for what is read. Returns those whose body has a
+    /// row of its own, with its size: they are to come again with room for it. Blocks its thread.
+    pub(crate) fn serve(&self, gets: Vec<Get>) -> Vec<Get> {
+        self.some(gets).unwrap_or_else(|error| {
             // Nothing that is read from here on can be trusted: as after a failed flush.
             tracing::error!(%error, "rows cannot be read; the shard answers nothing more");
             self.life.send_replace(Life::Poisoned);
-        }
+            Vec::new()
+        })
     }
 
     /// Who reads at home is let in in any case: subject and record are read at once. For all
     /// others the fence is asked first, and a record that it bars is not touched: neither its size
     /// nor its being there may tell by how long the answer takes.
-    fn some(&self, gets: Vec<Get>) -> Result<(), engine::Error> {
+    fn some(&self, gets: Vec<Get>) -> Result<Vec<Get>, engine::Error> {
         // Before anything is judged: should another map come in, it is judged again.
         let judged = self.node.map().epoch().number;
         let mut keys = Vec::with_capacity(gets.len() * 2);
         for get in &gets {
             keys.push(get.lookup.address.owner.row());
             if self.fence(&get.lookup, judged).at_home() {
-                keys.push(get.lookup.address.row.clone());
+                get.push_keys(&mut keys);
             }
         }
         let mut rows = self.node.read_rows(&keys)?.into_iter();
+        let mut next = || rows.next().unwrap_or(Ok(None));
         let (mut ready, mut later) = (Vec::new(), Vec::new());
         for get in gets {
             let home = self.fence(&get.lookup, judged).at_home();
-            let mut next = || rows.next().unwrap_or(Ok(None));
-            let (subject, record) = (next(), home.then(next));
+            let subject = next();
+            let record = home.then(|| get.take_rows(&mut next));
             match self.let_in(&get, judged, subject) {
                 Err(fault) => self.refuse(get.reply, fault),
                 Ok(subject) => match record {
@@ -73,20 +89,19 @@ impl Reader {
                 },
             }
         }
-        let keys: Vec<_> = later.iter().map(|(get, _)| get.lookup.address.row.clone()).collect();
-        let rows = self.node.read_rows(&keys)?;
-        ready.extend(later.into_iter().zip(rows).map(|((get, subject), row)| (get, subject, row)));
-        for (get, subject, record) in ready {
-            let record = match record {
-                Ok(record) => record,
-                Err(fault) => {
-                    self.refuse(get.reply, fault);
-                    continue;
-                }
-            };
-            self.one(get, judged, &subject, record.as_deref());
+        let mut keys = Vec::with_capacity(later.len());
+        later.iter().for_each(|(get, _)| get.push_keys(&mut keys));
+        let mut rows = self.node.read_rows(&keys)?.into_iter();
+        let mut next = || rows.next().unwrap_or(Ok(None));
+        for (get, subject) in later {
+            let record = get.take_rows(&mut next);
+            ready.push((get, subject, record));
         }
-        Ok(())
+        let mut apart = Vec::new();
+        for (get, subject, record) in ready {
+            apart.extend(self.one(get, judged, &subject, record));
+        }
+        Ok(apart)
     }
 
     fn refuse(&self, reply: ReplySlot, fault: Rejection) {
@@ -114,11 +129,23 @@ impl Reader {
             Err(fault) => Err(fault),
         };
         let opened = row.and_then(|row| match self.node.subjects.get(&owner.tag) {
-            Some(cached) => Ok(cached),
-            None => Ok(Arc::new(self.node.open_subject(owner, &row)?)),
+            Some(cached) => Ok(Some(cached)),
+            None => Ok(match self.node.open_subject(owner, &row)? {
+                SubjectRow::Kept(subject) => Some(Arc::new(subject)),
+                SubjectRow::Erased => None,
+            }),
         });
         let subject = match opened {
-            Ok(subject) => subject,
+            Ok(Some(subject)) => subject,
+            Ok(None) => {
+                // Abroad, one that was erased is as one that never was.
+                fence.absent()?;
+                return Err(if fence.at_home() {
+                    subject_status::erased()
+                } else {
+                    egress::unknown()
+                });
+            }
             Err(damaged) => {
                 // That there is a row at all is not for everybody.
                 fence.absent()?;
@@ -126,18 +153,35 @@ impl Reader {
             }
         };
         fence.known(&subject)?;
+        subject_status::admit(&subject)?;
         Ok(subject)
     }
 
-    fn one(&self, get: Get, judged: u64, subject: &Subject, record: Option<&[u8]>) {
-        let Get { mut reply, deadline, lookup } = get;
-        if Instant::now() > deadline {
-            return reply.send(Rejection::new(Reason::DeadlinePassed).into());
+    /// Answers one read, or gives it back with the size of its body.
+    fn one(&self, get: Get, judged: u64, subject: &Subject, rows: RecordRows) -> Option<Get> {
+        if Instant::now() > get.deadline {
+            get.reply.send(Rejection::new(Reason::DeadlinePassed).into());
+            return None;
         }
-        let (found, entry) = match self.open(&lookup.address, subject, record) {
-            Ok(found) => found,
-            Err(fault) => return self.refuse(reply, fault),
-        };
+        let opened = self.open(&get, subject, rows);
+        let Get { mut reply, deadline, lookup, .. } = get;
+        match opened {
+            Ok(Opened::Apart(bytes)) => {
+                // While it waits for more, it keeps nothing from others.
+                reply.room = None;
+                return Some(Get { reply, deadline, lookup, body: Some(bytes) });
+            }
+            Ok(Opened::Found(found, entry)) => {
+                self.found(Get { reply, deadline, lookup, body: None }, judged, found, entry);
+            }
+            Err(fault) => self.refuse(reply, fault),
+        }
+        None
+    }
+
+    /// Answers a read, and counts it; or has it logged, and answered then.
+    fn found(&self, get: Get, judged: u64, found: proto::Found, entry: EntryAt) {
+        let Get { mut reply, deadline, lookup, .. } = get;
         reply.fit_room(found.body.len());
         self.node.metrics.reads.inc();
         let Lookup { address, asker } = lookup;
@@ -171,23 +215,52 @@ impl Reader {
         }
     }
 
-    fn open(
-        &self,
-        address: &Address,
-        subject: &Subject,
-        record: Option<&[u8]>,
-    ) -> Result<(proto::Found, EntryAt), Rejection> {
+    fn open(&self, get: &Get, subject: &Subject, rows: RecordRows) -> Result<Opened, Rejection> {
+        let address = &get.lookup.address;
         let not_found = || Rejection::new(Reason::RecordNotFound).field("key");
-        let row = record.ok_or_else(not_found)?;
-        let damaged = |_| Rejection::from(Error::Damaged("records"));
-        let stored = Stored::read(row).map_err(damaged)?;
-        let head = stored.head(address, &self.node.region, subject.key()).map_err(damaged)?;
-        if head.deleted {
-            return Err(not_found());
+        let damaged = || Rejection::from(Error::Damaged("records"));
+        let row = rows.head?.ok_or_else(not_found)?;
+        let head = self.node.open_head(address, subject, &row)?;
+        let apart = match head.body {
+            Body::Deleted => return Err(not_found()),
+            Body::Inline(_) => None,
+            Body::Apart(bytes) => {
+                let bytes = usize::try_from(bytes).map_err(|_| damaged())?;
+                // Also where the record has grown since its size was asked for.
+                if get.body.is_none_or(|room| room < bytes) {
+                    return Ok(Opened::Apart(bytes));
+                }
+                Some(rows.body.unwrap_or(Ok(None))?.ok_or_else(damaged)?)
+            }
+        };
+        let stored = Stored::read(&row).map_err(|_| damaged())?;
+        let (region, cipher) = (&self.node.region, self.node.cipher);
+        let body = stored.body(address, region, cipher, &head, apart).map_err(|_| damaged())?;
+        let version = i64::try_from(head.version.0).unwrap_or(i64::MAX);
+        let found = proto::Found { version, etag: head.etag(), body: body.into() };
+        Ok(Opened::Found(found, head.entry))
+    }
+}
+
+/// A record that was opened.
+enum Opened {
+    Found(proto::Found, EntryAt),
+    /// Its body has a row of its own, of so many bytes, which was not read.
+    Apart(usize),
+}
+
+impl Get {
+    /// The rows of the record that are to be read.
+    fn push_keys(&self, keys: &mut Vec<engine::Key>) {
+        let head = &self.lookup.address.row;
+        keys.push(head.clone());
+        if self.body.is_some() {
+            keys.push(keys::body(head));
         }
-        let body =
-            stored.body(address, &self.node.region, self.node.cipher, &head).map_err(damaged)?;
-        let version = i64::try_from(head.version).unwrap_or(i64::MAX);
-        Ok((proto::Found { version, etag: head.etag(), body: body.into() }, head.entry))
+    }
+
+    /// The same rows, in the same order, as they were read.
+    fn take_rows(&self, next: &mut impl FnMut() -> Row) -> RecordRows {
+        RecordRows { head: next(), body: self.body.is_some().then(next) }
     }
 }

@@ -16,8 +16,9 @@ use zeroize::Zeroizing;
 
 use crate::node::Node;
 use crate::policy::egress::Stands;
-use crate::store::keys::{Owner, Tag};
+use crate::store::keys::Owner;
 use crate::store::record::{Address, SealedBody};
+use crate::store::types::TenantTag;
 use crate::write::command::{Action, Condition, Content, Create, Delete, Given, Put, Request};
 
 /// Bytes of a data version that an entry can hold.
@@ -27,7 +28,7 @@ const DATA_VERSION_BYTES_MAX: usize = 64;
 #[derive(Clone)]
 pub(crate) struct Asker {
     pub(crate) tenant: TenantId,
-    pub(crate) tenant_tag: Tag,
+    pub(crate) tenant_tag: TenantTag,
     pub(crate) caller: Arc<Caller>,
     pub(crate) stands: Stands,
 }
@@ -84,9 +85,9 @@ impl Prepare {
         };
         let territory = stands.map(|country| country.as_str().to_owned());
         let namer = &self.node.namer;
-        let tag = namer.log_tag("caller", &caller.name);
+        let tag = namer.caller_tag(&caller.name).0;
         let asker = Asker {
-            tenant_tag: namer.log_tag("tenant", tenant),
+            tenant_tag: namer.tenant_tag(tenant),
             tenant: id,
             caller: Arc::new(Caller { role, tag, territory }),
             stands: Stands { gateway: self.gateway, caller: stands },
@@ -184,7 +185,7 @@ pub(crate) fn create(
     let collection = collection(&create.collection)?;
     let given = given(&create.findings, create.phone_data, create.ip_data)?;
     let fingerprint =
-        node.namer.fingerprint(&[b"create", &owner.tag, collection.as_str().as_bytes()]);
+        node.namer.fingerprint(&[b"create", &owner.tag.0, collection.as_str().as_bytes()]);
     let (opening, _, _) = chance(node)?;
     Ok(Action::Create(Box::new(Create {
         owner,

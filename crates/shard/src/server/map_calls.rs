@@ -204,5 +204,5 @@ fn to_wire(map: SignedMap) -> proto::SignedMap {
 fn taken_to_wire(epoch: u64, taken: Taken) -> proto::MapTaken {
     let digest = taken.digest.to_vec().into();
     let map = Some(proto::MapRef { epoch, digest });
-    proto::MapTaken { map, minute: taken.minute, signers: taken.by }
+    proto::MapTaken { map, minute: taken.minute.0, signers: taken.by }
 }

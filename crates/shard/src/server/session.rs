@@ -340,7 +340,7 @@ impl Served {
         }
         match call.op {
             Some(Op::Get(get)) => match self.prepare.get(asker, &get) {
-                Ok(lookup) => self.reads.submit(Get { reply, deadline, lookup }),
+                Ok(lookup) => self.reads.submit(Get { reply, deadline, lookup, body: None }),
                 Err(fault) => reply.send(fault.into()),
             },
             Some(op @ (Op::MapHistory(_) | Op::Survey(_))) => {

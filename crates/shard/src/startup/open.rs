@@ -14,7 +14,7 @@ use crate::clock::GuardedClock;
 use crate::log::checkpoint_file;
 use crate::log::checkpoint_file::CheckpointFile;
 use crate::log::checkpointer::signed_empty;
-use crate::log::{Draft, Log, edge_at, root_at};
+use crate::log::{Draft, EdgeRow, Log, edge_at, root_at};
 use crate::node::origin;
 use crate::startup::rotate::{began, ends_in_seal};
 use crate::store::generations;
@@ -26,7 +26,8 @@ use crate::store::keys;
 use crate::store::keys::KeyLayout;
 use crate::store::region_maps;
 use crate::store::region_maps::Offered;
-use crate::store::slots::{edge_row, owned_slots};
+use crate::store::slots::owned_slots;
+use crate::store::types::Minute;
 use crate::{Environment, Error, Settings};
 
 const FORMAT: u8 = 1;
@@ -100,7 +101,7 @@ impl Opening<'_> {
             let path = self.settings.log_key_path(identity.period);
             return Err(Error::Keys { path, why: "it is not the key of this store's log" });
         }
-        let row = edge_row(&*engine)?;
+        let row = EdgeRow::read(&*engine)?;
         let log = Log::restore(&*engine, &row)?;
         let new = log.period == 1 && log.edge.size() <= FIRST_ENTRIES_MAX;
         let clock = Arc::clone(&self.outside.clock);
@@ -279,12 +280,12 @@ impl Opening<'_> {
         (identity, key): (&Identity, Option<&str>),
         (log, details, now, offered): (&Log, Vec<Detail>, UnixMillis, &Offered),
     ) -> Result<(), Error> {
-        let minute = u32::try_from(now.minute()).unwrap_or(u32::MAX);
+        let minute = Minute::of(now);
         let mut draft = Draft::new(log);
-        append(&mut draft, &Entry::genesis(minute, &identity.vkey, details))?;
+        append(&mut draft, &Entry::genesis(minute.0, &identity.vkey, details))?;
         append(&mut draft, &region_maps::take_into(&mut batch, offered, minute))?;
         if let Some(what) = key {
-            append(&mut draft, &Entry::key_changed(minute, what))?;
+            append(&mut draft, &Entry::key_changed(minute.0, what))?;
         }
         batch.put(keys::IDENTITY, identity.encode());
         let (_, size) = draft.finish(&mut batch, now);

@@ -17,7 +17,6 @@ use crate::log::{EdgeRow, Log};
 use crate::startup::open::Opening;
 use crate::store::identity::Identity;
 use crate::store::keyring::FileKeyring;
-use crate::store::slots::edge_row;
 use crate::store::{directories, generations};
 use crate::{Environment, Error, Settings};
 
@@ -74,7 +73,7 @@ pub fn recover(
             let (deployment, territory) = (map.deployment(), territory.as_str());
             identity.expect(deployment, &settings.region, &settings.shard, territory)?;
             opening.check_keyring(&*engine, identity, &keyring)?;
-            Some(edge_row(&*engine)?)
+            Some(EdgeRow::read(&*engine)?)
         }
         None => None,
     };

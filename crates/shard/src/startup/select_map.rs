@@ -12,6 +12,7 @@ use crate::log::Draft;
 use crate::startup::open::{Opened, Opening};
 use crate::store::region_maps;
 use crate::store::region_maps::{Offered, map_ref};
+use crate::store::types::Minute;
 
 /// The map in force at a start.
 pub(crate) struct Start {
@@ -126,7 +127,7 @@ impl Opening<'_> {
             return Ok(());
         }
         let now = opened.clock.now().max(opened.last_commit);
-        let minute = crate::write::committer::minute(now);
+        let minute = Minute::of(now);
         let same = map_ref(&offered.sealed.map) == region_maps::in_force(&*opened.engine)?;
         let (mut batch, mut draft) = (Batch::new(), Draft::new(&opened.log));
         let entry = region_maps::take_into(&mut batch, &offered, minute);

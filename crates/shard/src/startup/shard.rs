@@ -17,7 +17,7 @@ use crate::log::checkpointer::{Checkpointer, Durable};
 use crate::log::edge_at;
 use crate::log::view::{Cosigned, LogViews, Signed};
 use crate::metrics::Metrics;
-use crate::node::{Node, SUBJECTS_CACHED_MAX};
+use crate::node::{Node, OwnLogs, SUBJECTS_CACHED_MAX};
 use crate::policy::rulings::Rules;
 use crate::settings::{Environment, Settings};
 use crate::startup::open::{Opened, Opening};
@@ -26,6 +26,7 @@ use crate::store::damage::WatchedEngine;
 use crate::store::reserve::Reserve;
 use crate::write::committer;
 use crate::write::committer::{Committer, Life, Queue};
+use crate::write::retries;
 use link::ops::log_throttle::LogThrottle;
 
 /// A shard that has passed every check and whose committer runs.
@@ -110,6 +111,7 @@ impl Shard {
             cipher: outside.cipher,
             origin: opened.origin,
             period: opened.period,
+            logs: OwnLogs::new(map.deployment(), &settings.region, &settings.shard, opened.period),
             owned: opened.owned,
             subjects: quick_cache::sync::Cache::new(SUBJECTS_CACHED_MAX),
             metrics,
@@ -131,10 +133,10 @@ impl Shard {
             published: watch::Sender::new(Arc::new(signed)),
             reported: None,
         };
-        // What was committed after the last checkpoint is verified and signed before anything is
-        // served.
+        // What was committed after the last checkpoint is signed before anything is served.
         beat.sign()?;
         let counts = Arc::new(AccessCounters::new(map.epoch().number));
+        let (retries, waiting) = retries::channel();
         let committer = Committer {
             node: Arc::clone(&node),
             rules: Rules::new(map, settings.region.clone(), opened.territory),
@@ -145,10 +147,11 @@ impl Shard {
             durable,
             disk: Reserve::new(settings)?,
             behind: LogThrottle::default(),
+            retries,
         };
         let (chronicles, cosigned) = log_views(&node, &beat, settings);
         let Started { queue, life, committer, beat, stop_beat } =
-            Started::new(settings, committer, beat, &counts)?;
+            Started::new(settings, committer, waiting, beat, &counts)?;
         Ok(Self {
             node,
             queue,
@@ -218,6 +221,7 @@ impl Started {
     fn new(
         settings: &Settings,
         committer: Committer,
+        retries: retries::Waiting,
         beat: Checkpointer,
         counts: &Arc<AccessCounters>,
     ) -> Result<Self, Error> {
@@ -225,7 +229,13 @@ impl Started {
         let (life, _) = watch::channel(Life::Serving);
         let threads = Threads { settings, life: &life };
         let of_committer = life.clone();
-        let committer = threads.spawn("commit", move || committer.run(inbox, &of_committer))?;
+        let node = Arc::clone(&committer.node);
+        let retries = threads.spawn("retries", move || retries.run(&node))?;
+        let committer = threads.spawn("commit", move || {
+            committer.run(inbox, &of_committer);
+            // It ends once all that the committer gave it is answered.
+            drop(retries.join());
+        })?;
         let (stop_beat, stopped) = mpsc::channel();
         let (of_beat, every) = (life.clone(), settings.beat);
         let due = (queue.weak(), Arc::clone(counts));

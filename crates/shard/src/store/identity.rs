@@ -1,5 +1,8 @@
-//! Whose store this is: a row written once, when the store is new, and again when a loss is
-//! accepted.
+//! Whose store this is: a row written once, when the store is new, and again when a period of the
+//! log begins.
+//!
+//! The row: `01`, [`MARK`], then the fields in their order. The mark tells it from the row of a
+//! release before storage format 1, which began with `01` and the length of a name.
 
 use engine::Engine;
 use terms::{RegionId, ShardId};
@@ -7,9 +10,11 @@ use terms::{RegionId, ShardId};
 use crate::Error;
 use crate::store::codec::{Malformed, Reader, Writer};
 use crate::store::keys;
-use crate::store::keys::Tag;
+use crate::store::types::KeyCheck;
 
 const FORMAT: u8 = 1;
+/// Follows the format version.
+const MARK: [u8; 16] = *b"bailiwick store\n";
 
 /// The identity row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,35 +29,43 @@ pub(crate) struct Identity {
     /// The public key of the period's log.
     pub(crate) vkey: String,
     /// Tells this store's keyring from any other.
-    pub(crate) key_check: Tag,
+    pub(crate) key_check: KeyCheck,
 }
 
 impl Identity {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut row = Writer::with_capacity(256);
-        row.u8(FORMAT).text(&self.deployment).text(&self.region).text(&self.shard);
-        row.text(&self.territory).u32(self.period).text(&self.vkey).fixed(&self.key_check);
+        row.u8(FORMAT).fixed(&MARK);
+        row.text(&self.deployment).text(&self.region).text(&self.shard).text(&self.territory);
+        row.u32(self.period).text(&self.vkey).fixed(&self.key_check.0);
         row.0
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
-        let mut row = Reader::new(bytes);
-        row.format(FORMAT)?;
+    fn decode(mut row: Reader<'_>) -> Result<Self, Malformed> {
         let mut text = || row.text().map(str::to_owned);
         let (deployment, region, shard) = (text()?, text()?, text()?);
         let territory = text()?;
         let (period, vkey) = (row.u32()?, row.text()?.to_owned());
-        let key_check = row.array()?;
+        let key_check = KeyCheck(row.array()?);
         row.end()?;
         Ok(Self { deployment, region, shard, territory, period, vkey, key_check })
     }
 
     /// Reads the row. `None`: the store is new.
+    ///
+    /// # Errors
+    /// [`Error::StoreFormat`] when another release made the store.
     pub(crate) fn read(engine: &dyn Engine) -> Result<Option<Self>, Error> {
-        match engine.get_many(&[keys::IDENTITY])?.pop().flatten() {
-            Some(row) => Ok(Some(Self::decode(&row)?)),
-            None => Ok(None),
+        let Some(row) = engine.get_many(&[keys::IDENTITY])?.pop().flatten() else {
+            return Ok(None);
+        };
+        let mut row = Reader::new(&row);
+        let format = row.u8()?;
+        if format != FORMAT || row.array() != Ok(MARK) {
+            let by = if format <= FORMAT { "an earlier release" } else { "a later release" };
+            return Err(Error::StoreFormat { by });
         }
+        Ok(Some(Self::decode(row)?))
     }
 
     /// Refuses a store that is another shard's, or that has moved to another country.

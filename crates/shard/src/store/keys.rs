@@ -1,21 +1,31 @@
-//! Where each row lies: the keys of the store.
+//! Where each row lies: the keys of the store, and the one list of all rows.
 //!
-//! A subject's rows share one prefix, so that they lie together and move together. Names of
-//! persons, collections and records appear only as HMACs under the region's index key.
+//! A subject's rows share a prefix for each kind, so that they lie together and move together.
+//! Names of persons, collections and records appear only as HMACs under the region's index key.
+//! Bodies lie apart from heads, so that a walk over subjects and records reads none of them.
 //!
-//! | prefix | what | key after it |
-//! |---|---|---|
-//! | `01` | identity of the store | |
-//! | `02` | the region map in force | |
-//! | `03` | a slot that this store owns | slot |
-//! | `04` | a region map that was taken, whole | its number |
-//! | `05` | a constant sealed under a generation of the region's key | its number |
-//! | `10` | a subject's rows | slot, subject tag, then `00` for the subject's own row, or `01`, collection tag, record tag |
-//! | `20` | a copy that is due | tag of the mirror's region, record row |
-//! | `40` | the entries of one commit | period, index of the first |
-//! | `41` | the right edge of the log | |
-//! | `42` | a full tile | period, level, index |
-//! | `43` | a period of the log that has ended | period |
+//! Every value begins with a format version, which is 1. A value of another version is refused.
+//!
+//! | prefix | what | key after it | value |
+//! |---|---|---|---|
+//! | `01` | identity of the store | | `store/identity.rs` |
+//! | `02` | the region map in force | | `store/slots.rs` |
+//! | `03` | a slot that this store owns | slot | the version alone |
+//! | `04` | a region map that was taken, whole | its number | `store/region_maps.rs` |
+//! | `05` | a constant sealed under a generation of the region's key | its number | `store/generations.rs` |
+//! | `10` | a subject, or a record's head | slot, subject tag, then `00` for the subject's own row, or `01`, collection tag, record tag | `store/subject.rs`, `store/record.rs` |
+//! | `11` | a record's body, if its head's row does not have it | as the head's row | `store/record.rs` |
+//! | `20` | a copy that is due | tag of the mirror's region, key of the head's row | version, entry, minute |
+//! | `30` | reserved: an index row | tenant, attribute, value, key of the head's row | |
+//! | `31` | reserved: a record that expires | minute, key of the head's row | |
+//! | `40` | the entries of one commit | period, index of the first | `log/mod.rs` |
+//! | `41` | the right edge of the log | | `log/mod.rs` |
+//! | `42` | a full tile | period, level, index | `log/mod.rs` |
+//! | `43` | a period of the log that has ended | period | `log/closed_periods.rs` |
+//! | `44` | reserved: the origin of another shard's log that records here name | log id | |
+//! | `50` | reserved: what one commit changed, by tenant and collection (the change feed) | period, index of the commit's first entry | |
+//!
+//! Nothing is written under a reserved prefix.
 
 use aws_lc_rs::hmac;
 use engine::{Key, Span};
@@ -25,6 +35,10 @@ use terms::{Collection, RecordKey, RegionId, Slot, SubjectId, TenantId};
 use crate::store::aead::binding;
 use crate::store::codec::Writer;
 use crate::store::keyring::Keyring;
+use crate::store::types::{
+    CallerTag, Fingerprint, Incarnation, KeyCheck, Minute, SubjectTag, TAG_BYTES, TenantTag,
+    TombstoneTag,
+};
 
 /// The store's identity.
 pub(crate) const IDENTITY: &[u8] = &[0x01];
@@ -33,14 +47,20 @@ pub(crate) const MAP: &[u8] = &[0x02];
 /// The right edge of the log.
 pub(crate) const EDGE: &[u8] = &[0x41];
 
-/// A keyed hash of sixteen bytes.
-pub(crate) type Tag = [u8; 16];
-
 /// Names rows and makes tags, under keys derived from the region's index key.
 pub(crate) struct KeyLayout {
     rows: hmac::Key,
     requests: hmac::Key,
+    tombstones: hmac::Key,
     log: hmac::Key,
+}
+
+/// What the rows of subjects are sealed and named with.
+#[derive(Clone, Copy)]
+pub(crate) struct SubjectKeys<'a> {
+    pub(crate) region: &'a RegionId,
+    pub(crate) layout: &'a KeyLayout,
+    pub(crate) keyring: &'a dyn Keyring,
 }
 
 /// A subject within this region: who, and where the rows lie.
@@ -49,7 +69,7 @@ pub(crate) struct Owner {
     pub(crate) tenant: TenantId,
     pub(crate) subject: SubjectId,
     pub(crate) slot: Slot,
-    pub(crate) tag: Tag,
+    pub(crate) tag: SubjectTag,
 }
 
 impl Owner {
@@ -64,12 +84,12 @@ impl Owner {
         let mut key = Vec::with_capacity(40);
         key.push(0x10);
         key.extend_from_slice(&self.slot.number().to_be_bytes());
-        key.extend_from_slice(&self.tag);
+        key.extend_from_slice(&self.tag.0);
         key
     }
 }
 
-fn short(tag: hmac::Tag) -> Tag {
+fn short(tag: hmac::Tag) -> [u8; TAG_BYTES] {
     *tag.as_ref().first_chunk().expect("HMAC-SHA-256 has 32 bytes")
 }
 
@@ -78,25 +98,27 @@ impl KeyLayout {
     /// joined by them.
     pub(crate) fn new(keyring: &dyn Keyring, origin: &str) -> Self {
         let log = keyring.derive(&format!("log tags of {origin}"));
-        Self { rows: keyring.derive("rows"), requests: keyring.derive("requests"), log }
+        let [rows, requests, tombstones] =
+            ["rows", "requests", "tombstones"].map(|purpose| keyring.derive(purpose));
+        Self { rows, requests, tombstones, log }
     }
 
     /// What the identity row keeps of the index key, so that a wrong keyring is found at once.
-    pub(crate) fn check(&self) -> Tag {
-        short(hmac::sign(&self.rows, b"bailiwick key check"))
+    pub(crate) fn check(&self) -> KeyCheck {
+        KeyCheck(short(hmac::sign(&self.rows, b"bailiwick key check")))
     }
 
     pub(crate) fn owner(&self, tenant: TenantId, subject: SubjectId) -> Owner {
         let text = binding("subject", &[tenant.as_str(), subject.expose()], None);
-        let tag = short(hmac::sign(&self.rows, &text));
+        let tag = SubjectTag(short(hmac::sign(&self.rows, &text)));
         Owner { slot: Slot::of(&tenant, &subject), tenant, subject, tag }
     }
 
-    /// The key of a record's row.
+    /// The key of the row of a record's head.
     pub(crate) fn record(&self, owner: &Owner, collection: &Collection, key: &RecordKey) -> Key {
         let of_collection = hmac::sign(&self.rows, collection.as_str().as_bytes());
         let mut text = Writer::with_capacity(96);
-        text.text("record").fixed(&owner.tag).text(collection.as_str()).text(key.expose());
+        text.text("record").fixed(&owner.tag.0).text(collection.as_str()).text(key.expose());
         let of_record = short(hmac::sign(&self.rows, &text.0));
         let mut row = owner.prefix();
         row.push(0x01);
@@ -106,36 +128,58 @@ impl KeyLayout {
     }
 
     /// A keyed hash of a whole request, by which a reused request id is told from a retry.
-    pub(crate) fn fingerprint(&self, parts: &[&[u8]]) -> Tag {
+    pub(crate) fn fingerprint(&self, parts: &[&[u8]]) -> Fingerprint {
         let mut mac = hmac::Context::with_key(&self.requests);
         for part in parts {
             mac.update(&u64::try_from(part.len()).expect("64-bit lengths").to_be_bytes());
             mac.update(part);
         }
-        short(mac.sign())
+        Fingerprint(short(mac.sign()))
     }
 
-    /// The tag by which this log, and no other, knows a tenant or a caller.
-    pub(crate) fn log_tag(&self, what: &str, name: &str) -> Tag {
+    pub(crate) fn tenant_tag(&self, name: &str) -> TenantTag {
+        TenantTag(self.log_tag("tenant", name))
+    }
+
+    pub(crate) fn caller_tag(&self, name: &str) -> CallerTag {
+        CallerTag(self.log_tag("caller", name))
+    }
+
+    fn log_tag(&self, what: &str, name: &str) -> [u8; TAG_BYTES] {
         short(hmac::sign(&self.log, &binding(what, &[name], None)))
     }
+
+    /// What authenticates the tombstone of a subject.
+    pub(crate) fn tombstone(
+        &self,
+        subject: SubjectTag,
+        incarnation: Incarnation,
+        erased: Minute,
+    ) -> TombstoneTag {
+        let mut text = Writer::with_capacity(32);
+        text.fixed(&subject.0).u32(incarnation.0).u32(erased.0);
+        TombstoneTag(short(hmac::sign(&self.tombstones, &text.0)))
+    }
 }
 
-/// Whether a key is a record's.
-pub(crate) fn is_record(key: &[u8]) -> bool {
-    // Prefix, slot and subject tag; then the kind of row.
-    key.first() == Some(&0x10) && key.get(19) == Some(&0x01)
+/// The key of a record's body, by that of its head.
+pub(crate) fn body(head: &[u8]) -> Key {
+    let mut key = head.to_vec();
+    if let Some(prefix) = key.first_mut() {
+        *prefix = 0x11;
+    }
+    key
 }
 
-/// All rows of subjects.
+/// All rows of subjects, and all heads of records.
 pub(crate) fn subjects() -> Span {
     Span::prefix(&[0x10])
 }
 
 /// What all rows of one subject begin with, and its tag.
-pub(crate) fn of_subject(key: &[u8]) -> Option<(&[u8], Tag)> {
+pub(crate) fn of_subject(key: &[u8]) -> Option<(&[u8], SubjectTag)> {
     let prefix = key.get(..19)?;
-    Some((prefix, *prefix.last_chunk()?))
+    Some((prefix, SubjectTag(*prefix.last_chunk()?)))
 }
 
 /// Whether a key is a subject's own row.

@@ -14,3 +14,4 @@ pub(crate) mod reserve;
 pub(crate) mod slots;
 pub(crate) mod subject;
 pub(crate) mod subject_name;
+pub(crate) mod types;

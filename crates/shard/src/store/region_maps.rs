@@ -13,6 +13,7 @@ use crate::Error;
 use crate::store::codec::{Reader, Writer};
 use crate::store::keys;
 use crate::store::slots::{decode_map, encode_map};
+use crate::store::types::Minute;
 
 const FORMAT: u8 = 1;
 /// Maps on one page of the history.
@@ -24,7 +25,7 @@ const HISTORY_BYTES_MAX: usize = 64 << 20;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Taken {
     pub(crate) digest: [u8; 32],
-    pub(crate) minute: u32,
+    pub(crate) minute: Minute,
     pub(crate) by: Vec<String>,
     pub(crate) signed: SignedMap,
 }
@@ -68,7 +69,7 @@ pub(crate) fn may_follow(
 }
 
 /// The rows and the entry of a map that is taken.
-pub(crate) fn take_into(batch: &mut Batch, offered: &Offered, minute: u32) -> Entry {
+pub(crate) fn take_into(batch: &mut Batch, offered: &Offered, minute: Minute) -> Entry {
     let map = map_ref(&offered.sealed.map);
     let mut by = offered.sealed.by.clone();
     by.sort_unstable();
@@ -76,13 +77,13 @@ pub(crate) fn take_into(batch: &mut Batch, offered: &Offered, minute: u32) -> En
         Taken { digest: map.digest, minute, by: by.clone(), signed: offered.signed.clone() };
     batch.put(keys::MAP, encode_map(map));
     batch.put(keys::map_taken(map.epoch), taken.encode());
-    Entry::map_taken(minute, map, &by)
+    Entry::map_taken(minute.0, map, &by)
 }
 
 impl Taken {
     fn encode(&self) -> Vec<u8> {
         let mut row = Writer::with_capacity(self.signed.text.len() + 1024);
-        row.u8(FORMAT).fixed(&self.digest).u32(self.minute);
+        row.u8(FORMAT).fixed(&self.digest).u32(self.minute.0);
         write_texts(&mut row, &self.by);
         row.text(&self.signed.text).text(&self.signed.note);
         write_texts(&mut row, &self.signed.packs);
@@ -92,7 +93,7 @@ impl Taken {
     fn decode(bytes: &[u8]) -> Result<Self, Error> {
         let mut row = Reader::new(bytes);
         row.format(FORMAT)?;
-        let (digest, minute) = (row.array()?, row.u32()?);
+        let (digest, minute) = (row.array()?, Minute(row.u32()?));
         let by = texts(&mut row)?;
         let (text, note) = (row.text()?.to_owned(), row.text()?.to_owned());
         let packs = texts(&mut row)?;
@@ -177,7 +178,7 @@ mod tests {
         for epoch in 1..=many {
             let signed = SignedMap { text: "text".to_owned(), ..SignedMap::default() };
             let by = vec!["anna".to_owned()];
-            let taken = Taken { digest: [1; 32], minute: 7, by, signed };
+            let taken = Taken { digest: [1; 32], minute: Minute(7), by, signed };
             batch.put(keys::map_taken(epoch), taken.encode());
         }
         engine.commit(batch, head, head.size).unwrap();

@@ -1,24 +1,19 @@
-//! The small rows that a start reads: the log's edge, the slots owned, the map accepted.
+//! The small rows that a start reads: the slots owned, the map accepted.
 
 use engine::Engine;
 use ledger::entry::MapRef;
 
 use crate::Error;
-use crate::log::EdgeRow;
 use crate::store::{codec, keys};
 
 const FORMAT: u8 = 1;
-
-pub(crate) fn edge_row(engine: &dyn Engine) -> Result<EdgeRow, Error> {
-    let row = engine.get_many(&[keys::EDGE])?.pop().flatten();
-    Ok(EdgeRow::decode(&row.ok_or(Error::Damaged("placement log"))?)?)
-}
 
 pub(crate) fn owned_slots(engine: &dyn Engine) -> Result<Vec<bool>, Error> {
     let limit = engine::ScanLimit { rows: usize::from(terms::SLOTS), bytes: 1 << 20 };
     let page = engine.scan(&keys::slots(), engine::Order::Ascending, limit)?;
     let mut owned = vec![false; usize::from(terms::SLOTS)];
-    for (key, _) in &page.rows {
+    for (key, row) in &page.rows {
+        codec::Reader::new(row).format(FORMAT)?;
         let number = key.last_chunk().map(|number| usize::from(u16::from_be_bytes(*number)));
         let place = number.and_then(|number| owned.get_mut(number));
         *place.ok_or(Error::Damaged("slots"))? = true;

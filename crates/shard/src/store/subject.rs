@@ -1,12 +1,14 @@
 //! One subject at rest: its wrapped key, and sealed under it, what the region knows of it.
 //!
-//! The row, of format 2: `02`, generation (4 bytes), the wrapped key (60 bytes), the sealed name
-//! with its length, a nonce (12 bytes), the sealed state. Destroying this row, or the generation,
-//! makes every record of the subject unreadable. Format 1 was without the name: it is read, and
-//! kept as it is.
+//! The row: `01`, `01`, incarnation (4 bytes), generation (4 bytes), the wrapped key (60 bytes), the
+//! sealed name with its length, a nonce (12 bytes), the sealed state. Destroying this row, or the
+//! generation, makes every record of the subject unreadable. The name ([`subject_name`]) is for
+//! whoever walks over all rows: everything else is bound to the subject's id, which the key of the
+//! row does not tell.
 //!
-//! The name ([`crate::store::subject_name`]) is for whoever walks over all rows: everything else is bound to the
-//! subject's id, which the key of the row does not tell.
+//! The row of a subject that was erased, its tombstone: `01`, `00`, incarnation (4 bytes), minute
+//! (4 bytes), a tag over both and the subject's tag (16 bytes). So a late retry creates no subject
+//! that was erased, and nothing else of it is left.
 
 use atlas::{Aspect, Findings, FindingsFull};
 use terms::{Collection, Entropy, RegionId};
@@ -16,13 +18,16 @@ use crate::Error;
 use crate::store::aead::{NONCE_BYTES, SealKey, binding};
 use crate::store::codec::{Malformed, Reader, Writer};
 use crate::store::keyring::{Keyring, WRAPPED_BYTES, draw};
-use crate::store::keys::{KeyLayout, Owner, Tag};
-use crate::store::record::{EntryAt, Recent};
+use crate::store::keys::{KeyLayout, Owner, SubjectKeys};
 use crate::store::subject_name;
+use crate::store::types::{Incarnation, Minute, Recent, SubjectTag, TombstoneTag};
 
-const FORMAT: u8 = 2;
-const FORMAT_UNNAMED: u8 = 1;
+const FORMAT: u8 = 1;
+const ERASED: u8 = 0;
+const KEPT: u8 = 1;
 const DAMAGED: Error = Error::Damaged("subjects");
+/// Bytes of the proof that a move is done.
+const PROOF_BYTES_MAX: usize = 16 << 10;
 
 /// A ruling that stands: the first write of a collection fixed it.
 #[derive(Clone, PartialEq, Eq)]
@@ -32,7 +37,7 @@ pub(crate) struct Standing {
     pub(crate) basis: Findings,
     /// Where copies may lie.
     pub(crate) mirrors: Vec<RegionId>,
-    pub(crate) minute: u32,
+    pub(crate) minute: Minute,
 }
 
 impl Standing {
@@ -48,13 +53,102 @@ impl Standing {
     }
 }
 
+/// What may be done with a subject. No call sets another status than `Live` yet; every call refuses
+/// the others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Status {
+    /// It is served.
+    Live,
+    /// It is kept, and neither read nor written.
+    Blocked,
+    /// Its records are on their way to another region.
+    Moving {
+        /// Where to.
+        to: RegionId,
+    },
+    /// Its records are in another region.
+    Moved {
+        /// Where.
+        to: RegionId,
+        /// The other region's proof that it has taken them.
+        proof: Vec<u8>,
+    },
+}
+
+impl Status {
+    fn write(&self, state: &mut Writer) {
+        match self {
+            Self::Live => state.u8(0),
+            Self::Blocked => state.u8(1),
+            Self::Moving { to } => state.u8(2).text(to.as_str()),
+            Self::Moved { to, proof } => state.u8(3).text(to.as_str()).bytes(proof),
+        };
+    }
+
+    fn read(state: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let kind = state.u8()?;
+        let mut region = || RegionId::parse(state.text()?).map_err(|_| Malformed);
+        match kind {
+            0 => Ok(Self::Live),
+            1 => Ok(Self::Blocked),
+            2 => Ok(Self::Moving { to: region()? }),
+            3 => {
+                let (to, proof) = (region()?, state.bytes()?.to_vec());
+                if proof.len() <= PROOF_BYTES_MAX {
+                    Ok(Self::Moved { to, proof })
+                } else {
+                    Err(Malformed)
+                }
+            }
+            _ => Err(Malformed),
+        }
+    }
+}
+
+/// A subject's row, opened.
+#[expect(clippy::large_enum_variant, reason = "whoever opens it takes it apart at once")]
+pub(crate) enum SubjectRow {
+    /// What the region knows of the subject.
+    Kept(Subject),
+    /// It was erased.
+    Erased,
+}
+
+/// The tombstone of a subject, as it is stored. No call erases yet.
+#[cfg(test)]
+pub(crate) fn tombstone(
+    subject: SubjectTag,
+    incarnation: Incarnation,
+    erased: Minute,
+    layout: &KeyLayout,
+) -> Vec<u8> {
+    let tag = layout.tombstone(subject, incarnation, erased);
+    let mut row = Writer::with_capacity(32);
+    row.u8(FORMAT).u8(ERASED).u32(incarnation.0).u32(erased.0).fixed(&tag.0);
+    row.0
+}
+
+/// Reads what follows the kind of a tombstone, which must be of this subject.
+fn check_tombstone(
+    row: &mut Reader<'_>,
+    subject: SubjectTag,
+    layout: &KeyLayout,
+) -> Result<(), Error> {
+    let (incarnation, erased) = (Incarnation(row.u32()?), Minute(row.u32()?));
+    let tag = TombstoneTag(row.array()?);
+    row.end()?;
+    if layout.tombstone(subject, incarnation, erased) == tag { Ok(()) } else { Err(DAMAGED) }
+}
+
 /// A subject's state, open in memory. It has no `Debug`.
 pub(crate) struct Subject {
+    pub(crate) incarnation: Incarnation,
     generation: u32,
     wrapped: [u8; WRAPPED_BYTES],
     key: SealKey,
-    /// The sealed name. None in rows of format 1.
-    name: Option<Vec<u8>>,
+    /// The sealed name.
+    name: Vec<u8>,
+    pub(crate) status: Status,
     /// All findings of this subject, the bases of its rulings included.
     pub(crate) findings: Findings,
     pub(crate) standings: Vec<Standing>,
@@ -65,9 +159,9 @@ pub(crate) struct Subject {
 }
 
 /// What binds a subject's key, or its state, to its place.
-fn bound(label: &str, owner: &Owner, region: &RegionId) -> Vec<u8> {
+fn bound(label: &str, owner: &Owner, region: &RegionId, incarnation: Incarnation) -> Vec<u8> {
     let parts = [region.as_str(), owner.tenant.as_str(), owner.subject.expose()];
-    binding(label, &parts, None)
+    binding(label, &parts, Some(incarnation.0.into()))
 }
 
 const KEY: &str = "subject key v1";
@@ -85,12 +179,16 @@ impl Subject {
         let key = draw(entropy)?;
         let mut nonce = [0; NONCE_BYTES];
         entropy.fill(&mut nonce).map_err(|_| Error::NoEntropy)?;
-        let (generation, wrapped) = keyring.wrap(&key, &bound(KEY, owner, region), nonce);
+        let incarnation = Incarnation::FIRST;
+        let (generation, wrapped) =
+            keyring.wrap(&key, &bound(KEY, owner, region, incarnation), nonce);
         Ok(Self {
+            incarnation,
             generation,
             wrapped,
             key: SealKey::new(&key),
-            name: Some(subject_name::seal(owner, region, keyring, entropy)?),
+            name: subject_name::seal(owner, region, keyring, entropy)?,
+            status: Status::Live,
             findings: Findings::default(),
             standings: Vec::new(),
             created_by,
@@ -98,22 +196,24 @@ impl Subject {
         })
     }
 
-    /// The same subject with another state.
+    /// The same subject with other findings and rulings.
     pub(crate) fn with(
         &self,
         owner: &Owner,
         region: &RegionId,
         keyring: &dyn Keyring,
-        (findings, standings): (Findings, Vec<Standing>),
+        findings: Findings,
+        standings: Vec<Standing>,
     ) -> Result<Self, Error> {
-        let key = keyring
-            .unwrap(self.generation, &self.wrapped, &bound(KEY, owner, region))
-            .ok_or(DAMAGED)?;
+        let bound = bound(KEY, owner, region, self.incarnation);
+        let key = keyring.unwrap(self.generation, &self.wrapped, &bound).ok_or(DAMAGED)?;
         Ok(Self {
+            incarnation: self.incarnation,
             generation: self.generation,
             wrapped: self.wrapped,
             key: SealKey::new(&key),
             name: self.name.clone(),
+            status: self.status.clone(),
             findings,
             standings,
             created_by: self.created_by,
@@ -125,36 +225,34 @@ impl Subject {
     pub(crate) fn open(
         row: &[u8],
         owner: &Owner,
-        region: &RegionId,
-        keyring: &dyn Keyring,
-    ) -> Result<Self, Error> {
+        keys: SubjectKeys<'_>,
+    ) -> Result<SubjectRow, Error> {
+        let SubjectKeys { region, layout, keyring } = keys;
         let mut reader = Reader::new(row);
-        let format = reader.u8()?;
-        let generation = reader.u32()?;
-        let wrapped = reader.array::<WRAPPED_BYTES>()?;
-        let name = match format {
-            FORMAT => Some(reader.bytes()?.to_vec()),
-            FORMAT_UNNAMED => None,
-            _ => return Err(DAMAGED),
+        let Some(row) = Kept::read(&mut reader)? else {
+            return check_tombstone(&mut reader, owner.tag, layout).map(|()| SubjectRow::Erased);
         };
+        let Kept { incarnation, generation, wrapped, name } = row;
         let nonce = reader.array::<NONCE_BYTES>()?;
-        let key =
-            keyring.unwrap(generation, &wrapped, &bound(KEY, owner, region)).ok_or(DAMAGED)?;
+        let of_key = bound(KEY, owner, region, incarnation);
+        let key = keyring.unwrap(generation, &wrapped, &of_key).ok_or(DAMAGED)?;
         let key = SealKey::new(&key);
         let mut sealed = Zeroizing::new(reader.rest().to_vec());
-        let plain =
-            key.open(nonce, &bound(STATE, owner, region), &mut sealed).map_err(|_| DAMAGED)?;
+        let of_state = bound(STATE, owner, region, incarnation);
+        let plain = key.open(nonce, &of_state, &mut sealed).map_err(|_| DAMAGED)?;
         let state = State::decode(plain)?;
-        Ok(Self {
+        Ok(SubjectRow::Kept(Self {
+            incarnation,
             generation,
             wrapped,
             key,
-            name,
+            name: name.to_vec(),
+            status: state.status,
             findings: state.findings,
             standings: state.standings,
             created_by: state.created_by,
             opening: state.opening,
-        })
+        }))
     }
 
     /// The row as it is stored.
@@ -164,36 +262,30 @@ impl Subject {
         region: &RegionId,
         nonce: [u8; NONCE_BYTES],
     ) -> Vec<u8> {
-        let mut row = Writer::with_capacity(256);
-        let format = if self.name.is_some() { FORMAT } else { FORMAT_UNNAMED };
-        row.u8(format).u32(self.generation).fixed(&self.wrapped);
-        if let Some(name) = &self.name {
-            row.bytes(name);
-        }
-        row.fixed(&nonce);
+        let mut row = Writer::with_capacity(512);
+        row.u8(FORMAT).u8(KEPT).u32(self.incarnation.0);
+        row.u32(self.generation).fixed(&self.wrapped).bytes(&self.name).fixed(&nonce);
         let mut row = row.0;
         let from = row.len();
         row.extend_from_slice(&self.encode_state());
-        self.key.seal_tail(nonce, &bound(STATE, owner, region), &mut row, from);
+        let bound = bound(STATE, owner, region, self.incarnation);
+        self.key.seal_tail(nonce, &bound, &mut row, from);
         row
     }
 
-    /// Whose row it is, by the row alone. `None`: it is of format 1, which does not say.
+    /// Whose row it is, by the row alone. `None`: it was erased, and nothing tells any more.
     pub(crate) fn owner_of(
         row: &[u8],
-        tag: &Tag,
-        (region, namer, keyring): (&RegionId, &KeyLayout, &dyn Keyring),
+        tag: SubjectTag,
+        keys: SubjectKeys<'_>,
     ) -> Result<Option<Owner>, Error> {
         let mut reader = Reader::new(row);
-        if reader.u8()? == FORMAT_UNNAMED {
-            return Ok(None);
-        }
-        let generation = reader.u32()?;
-        reader.array::<WRAPPED_BYTES>()?;
-        let (tenant, subject) =
-            subject_name::open(reader.bytes()?, tag, generation, (region, keyring))?;
-        let owner = namer.owner(tenant, subject);
-        if owner.tag == *tag { Ok(Some(owner)) } else { Err(DAMAGED) }
+        let Some(kept) = Kept::read(&mut reader)? else {
+            return check_tombstone(&mut reader, tag, keys.layout).map(|()| None);
+        };
+        let (tenant, subject) = subject_name::open(kept.name, tag, kept.generation, keys)?;
+        let owner = keys.layout.owner(tenant, subject);
+        if owner.tag == tag { Ok(Some(owner)) } else { Err(DAMAGED) }
     }
 
     /// The key under which the heads of its records are sealed.
@@ -207,14 +299,13 @@ impl Subject {
     }
 
     fn encode_state(&self) -> Zeroizing<Vec<u8>> {
-        let mut state = Writer::with_capacity(192);
-        let by = &self.created_by;
-        state.fixed(&by.request_id).fixed(&by.fingerprint).u32(by.minute);
-        state.u32(by.entry.period).u64(by.entry.index).fixed(&self.opening);
-        state.bytes(&self.findings.encode());
+        let mut state = Writer::with_capacity(256);
+        self.status.write(&mut state);
+        self.created_by.write(&mut state);
+        state.fixed(&self.opening).bytes(&self.findings.encode());
         state.u32(u32::try_from(self.standings.len()).expect("bounded by RULINGS_PER_SUBJECT_MAX"));
         for standing in &self.standings {
-            state.text(standing.collection.as_str()).u32(standing.minute);
+            state.text(standing.collection.as_str()).u32(standing.minute.0);
             state.bytes(&standing.basis.encode());
             state.u8(u8::try_from(standing.mirrors.len()).expect("a map has few regions"));
             for mirror in &standing.mirrors {
@@ -225,8 +316,34 @@ impl Subject {
     }
 }
 
+/// The front of the row of a subject that is kept.
+struct Kept<'a> {
+    incarnation: Incarnation,
+    generation: u32,
+    wrapped: [u8; WRAPPED_BYTES],
+    name: &'a [u8],
+}
+
+impl<'a> Kept<'a> {
+    /// `None`: the subject was erased, and the rest of its tombstone follows.
+    fn read(row: &mut Reader<'a>) -> Result<Option<Self>, Error> {
+        row.format(FORMAT)?;
+        match row.u8()? {
+            ERASED => Ok(None),
+            KEPT => Ok(Some(Self {
+                incarnation: Incarnation(row.u32()?),
+                generation: row.u32()?,
+                wrapped: row.array()?,
+                name: row.bytes()?,
+            })),
+            _ => Err(DAMAGED),
+        }
+    }
+}
+
 /// The sealed part of the row.
 struct State {
+    status: Status,
     created_by: Recent,
     opening: [u8; 32],
     findings: Findings,
@@ -236,19 +353,13 @@ struct State {
 impl State {
     fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut state = Reader::new(bytes);
-        let created_by = Recent {
-            request_id: state.array()?,
-            fingerprint: state.array()?,
-            minute: state.u32()?,
-            version: 0,
-            entry: EntryAt { period: state.u32()?, index: state.u64()? },
-        };
+        let (status, created_by) = (Status::read(&mut state)?, Recent::read(&mut state)?);
         let opening = state.array()?;
         let findings = Findings::decode(state.bytes()?).map_err(|_| Malformed)?;
         let mut standings = Vec::new();
         for _ in 0..state.u32()? {
             let collection = Collection::parse(state.text()?).map_err(|_| Malformed)?;
-            let minute = state.u32()?;
+            let minute = Minute(state.u32()?);
             let basis = Findings::decode(state.bytes()?).map_err(|_| Malformed)?;
             let mut mirrors = Vec::new();
             for _ in 0..state.u8()? {
@@ -257,6 +368,9 @@ impl State {
             standings.push(Standing { collection, basis, mirrors, minute });
         }
         state.end()?;
-        Ok(Self { created_by, opening, findings, standings })
+        Ok(Self { status, created_by, opening, findings, standings })
     }
 }
+
+#[cfg(test)]
+mod tests;

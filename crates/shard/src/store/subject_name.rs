@@ -12,14 +12,15 @@ use crate::Error;
 use crate::store::aead::{NONCE_BYTES, SealKey, binding};
 use crate::store::codec::{Reader, Writer};
 use crate::store::keyring::{Keyring, WRAPPED_BYTES, draw};
-use crate::store::keys::{Owner, Tag};
+use crate::store::keys::{Owner, SubjectKeys};
+use crate::store::types::SubjectTag;
 
 const DAMAGED: Error = Error::Damaged("subjects");
 
 /// What binds a name to its row: the region, and the tag in the row's key.
-fn bound(label: &str, region: &RegionId, tag: &Tag) -> Vec<u8> {
+fn bound(label: &str, region: &RegionId, tag: SubjectTag) -> Vec<u8> {
     let mut bound = binding(label, &[region.as_str()], None);
-    bound.extend_from_slice(tag);
+    bound.extend_from_slice(&tag.0);
     bound
 }
 
@@ -38,23 +39,24 @@ pub(crate) fn seal(
         entropy.fill(nonce).map_err(|_| Error::NoEntropy)?;
     }
     let [of_key, of_name] = nonces;
-    let (_, wrapped) = keyring.wrap(&key, &bound(KEY, region, &owner.tag), of_key);
+    let (_, wrapped) = keyring.wrap(&key, &bound(KEY, region, owner.tag), of_key);
     let mut name = Writer::with_capacity(192);
     name.fixed(&wrapped).fixed(&of_name);
     let from = name.0.len();
     name.text(owner.tenant.as_str()).text(owner.subject.expose());
     let mut row = name.0;
-    SealKey::new(&key).seal_tail(of_name, &bound(NAME, region, &owner.tag), &mut row, from);
+    SealKey::new(&key).seal_tail(of_name, &bound(NAME, region, owner.tag), &mut row, from);
     Ok(row)
 }
 
 /// Opens the name in the row under that tag.
 pub(crate) fn open(
     name: &[u8],
-    tag: &Tag,
+    tag: SubjectTag,
     generation: u32,
-    (region, keyring): (&RegionId, &dyn Keyring),
+    keys: SubjectKeys<'_>,
 ) -> Result<(TenantId, SubjectId), Error> {
+    let SubjectKeys { region, keyring, .. } = keys;
     let mut reader = Reader::new(name);
     let wrapped = reader.array::<WRAPPED_BYTES>()?;
     let nonce = reader.array::<NONCE_BYTES>()?;

@@ -14,11 +14,11 @@ use wire::session as proto;
 
 use crate::Error;
 use crate::log::Draft;
-use crate::store::keys::Tag;
 use crate::store::region_maps;
 use crate::store::region_maps::{Offered, map_ref};
+use crate::store::types::{Minute, TenantTag};
 use crate::write::command::{Outcome, ReplySlot};
-use crate::write::committer::{Committer, busy, minute};
+use crate::write::committer::{Committer, busy};
 
 /// What is a commit of its own.
 pub(crate) enum Errand {
@@ -42,7 +42,7 @@ impl Errand {
 pub(crate) struct Question {
     pub(crate) answer: NotedAnswer,
     /// The tenant of the caller; an auditor has none.
-    pub(crate) tenant_tag: Option<Tag>,
+    pub(crate) tenant_tag: Option<TenantTag>,
     pub(crate) caller: Arc<Caller>,
     /// The map that was asked about, or was in force.
     pub(crate) map: MapRef,
@@ -134,7 +134,7 @@ impl Committer {
     /// One commit: the map's rows and its entry; then, and only then, it is in force.
     fn commit_map(&mut self, offered: &Offered) -> Result<Result<(), Rejection>, Error> {
         let mut batch = Batch::new();
-        let entry = region_maps::take_into(&mut batch, offered, minute(self.now()));
+        let entry = region_maps::take_into(&mut batch, offered, Minute::of(self.now()));
         if let Err(fault) = self.commit_entry(batch, &entry)? {
             return Ok(Err(fault));
         }
@@ -150,8 +150,9 @@ impl Committer {
     /// One commit of one COUNT entry; then the answer.
     fn note(&mut self, question: Question) -> Result<(), Error> {
         let Question { answer, tenant_tag, caller, map, count, why } = question;
+        let tenant_tag = tenant_tag.map(|tag| tag.0);
         let call = Call { tenant_tag, caller: Some(&caller), collection: None, map };
-        let entry = Entry::question(minute(self.now()), call, count, why);
+        let entry = Entry::question(Minute::of(self.now()).0, call, count, why);
         // What is kept on the disk for erasure is not for questions.
         let done = if self.disk_is_low() {
             Err(Rejection::new(Reason::DiskReserve))

@@ -15,8 +15,9 @@ use zeroize::Zeroizing;
 use crate::log::proof_waiter::ProofWaiter;
 use crate::server::answer_room::split;
 use crate::store::aead::{KEY_BYTES, NONCE_BYTES};
-use crate::store::keys::{Owner, Tag};
+use crate::store::keys::Owner;
 use crate::store::record::{Address, SealedBody};
+use crate::store::types::{EntryAt, Fingerprint, TenantTag};
 
 /// One write on its way to the committer.
 pub(crate) struct Op {
@@ -24,7 +25,7 @@ pub(crate) struct Op {
     /// Past it, nothing is done any more. Once committed, nothing is taken back.
     pub(crate) deadline: Instant,
     pub(crate) caller: Arc<Caller>,
-    pub(crate) tenant_tag: Tag,
+    pub(crate) tenant_tag: TenantTag,
     /// Where the gateway stands through which it came.
     pub(crate) gateway: Country,
     /// The number of the map under which the gateway sent it; 0: it does not say.
@@ -85,7 +86,7 @@ impl Action {
 #[derive(Clone, Copy)]
 pub(crate) struct Request {
     pub(crate) id: [u8; 16],
-    pub(crate) fingerprint: Tag,
+    pub(crate) fingerprint: Fingerprint,
 }
 
 /// On which state a write insists.
@@ -156,7 +157,7 @@ pub(crate) struct Create {
 pub(crate) struct Read {
     pub(crate) collection: Collection,
     /// The entry of the write that is read.
-    pub(crate) entry: crate::store::record::EntryAt,
+    pub(crate) entry: EntryAt,
     pub(crate) found: proto::Found,
     /// The number of the map under which it was let out.
     pub(crate) judged: u64,

@@ -21,19 +21,18 @@ use crate::node::Node;
 use crate::policy::rulings::Rules;
 use crate::server::queue_share::{Room, Share, Usage};
 use crate::store::damage::is_over;
-use crate::store::keys;
-use crate::store::keys::Tag;
-use crate::store::record::without_body;
 use crate::store::reserve::Reserve;
 use crate::store::subject::Subject;
+use crate::store::types::{Minute, SubjectTag};
 use crate::write::admin::Errand;
 use crate::write::command::{Action, Op, Outcome, ReplySlot};
-use crate::write::transaction::Transaction;
+use crate::write::retries::Retries;
+use crate::write::transaction::{Done, Transaction};
 
 /// Places in the queue for what is no write: maps, questions, counters.
 const QUEUE_BESIDE_MAX: usize = 64;
-/// Rows that are read at once: a few of the largest records fit into memory.
-const ROWS_AT_ONCE: usize = 64;
+/// Rows that are read at once. The largest are those of subjects.
+const ROWS_AT_ONCE: usize = 256;
 /// Bytes that the rows of a group may have before it is closed: one more write of the largest size
 /// still fits into the engine's batch. A body is counted in its op; a write can change a subject's
 /// row besides, whose findings and rulings are larger than many a body.
@@ -151,6 +150,7 @@ pub(crate) struct Committer {
     pub(crate) disk: Reserve,
     /// Lines about a clock that is behind.
     pub(crate) behind: LogThrottle,
+    pub(crate) retries: Retries,
 }
 
 /// Rows that were read for a group, by key.
@@ -277,7 +277,7 @@ impl Committer {
             node: &self.node,
             counts: &self.counts,
             rules: &mut self.rules,
-            minute: minute(now),
+            minute: Minute::of(now),
             rows,
             unreadable,
             subjects,
@@ -292,7 +292,7 @@ impl Committer {
             && let Some((op, room)) = ops.pop_front()
         {
             rooms.push(room);
-            let refuse = |reason| Outcome::Rejected(Rejection::new(reason));
+            let refuse = |reason| Done::from(Rejection::new(reason));
             if unbelieved {
                 work.answers.push((op.reply, refuse(Reason::ClockUnconfirmed)));
             } else if low && matches!(op.action, Action::Put(_) | Action::Create(_)) {
@@ -306,15 +306,15 @@ impl Committer {
         let Transaction { subjects, mut batch, draft, mut answers, .. } = work;
         if draft.is_empty() {
             self.counts.put_back(uncounted);
-            answer(answers);
+            self.answer(answers);
             return Ok(());
         }
-        let added = draft.next_index() - self.log.edge.size();
+        let added = draft.next_index().0 - self.log.edge.size();
         let (edge, size) = draft.finish(&mut batch, now);
         let started = Instant::now();
         // From here on it is not known what was done, until the commit says so.
-        let writes =
-            answers.iter_mut().filter(|(_, outcome)| matches!(outcome, Outcome::Written(_)));
+        let written = |done: &Done| matches!(done, Done::Answer(Outcome::Written(_)));
+        let writes = answers.iter_mut().filter(|(_, done)| written(done));
         writes.for_each(|(reply, _)| reply.begin());
         if let Err(error) = self.node.engine.commit(batch, self.head, size) {
             // Every answer of the group may rest on what was not written, a retry's as much as a
@@ -337,8 +337,17 @@ impl Committer {
             self.node.subjects.insert(tag, subject);
         }
         self.committed(edge, size, now);
-        answer(answers);
+        self.answer(answers);
         Ok(())
+    }
+
+    fn answer(&self, answers: Vec<(ReplySlot, Done)>) {
+        for (reply, done) in answers {
+            match done {
+                Done::Answer(outcome) => reply.send(outcome),
+                Done::Retry(retry) => self.retries.answer(reply, retry),
+            }
+        }
     }
 
     /// What a commit that failed is answered with, if it has changed nothing. `Err`: nobody knows
@@ -380,7 +389,7 @@ impl Committer {
     }
 
     /// The subjects of a group that are open in memory.
-    fn cached_subjects(&self, ops: &VecDeque<(Op, Room)>) -> HashMap<Tag, Arc<Subject>> {
+    fn cached_subjects(&self, ops: &VecDeque<(Op, Room)>) -> HashMap<SubjectTag, Arc<Subject>> {
         let owners = ops.iter().filter_map(|(op, _)| op.action.owner());
         let cached = |tag| Some((tag, self.node.subjects.get(&tag)?));
         owners.filter_map(|owner| cached(owner.tag)).collect()
@@ -390,7 +399,7 @@ impl Committer {
     fn read_rows(
         &self,
         ops: &VecDeque<(Op, Room)>,
-        cached: &HashMap<Tag, Arc<Subject>>,
+        cached: &HashMap<SubjectTag, Arc<Subject>>,
     ) -> Result<(Rows, HashMap<engine::Key, Rejection>), Error> {
         let mut keys = Vec::with_capacity(ops.len() * 2);
         for (op, _) in ops {
@@ -408,11 +417,8 @@ impl Committer {
         let (mut rows, mut unreadable) = (Rows::with_capacity(keys.len()), HashMap::new());
         for some in keys.chunks(ROWS_AT_ONCE) {
             for (key, row) in some.iter().zip(self.node.read_rows(some)?) {
-                // Conditions need heads, and a head is small whatever its body.
-                let record = keys::is_record(key);
                 match row {
                     Ok(row) => {
-                        let row = row.map(|row| if record { without_body(row) } else { row });
                         rows.insert(key.clone(), row);
                     }
                     Err(fault) => {
@@ -444,22 +450,11 @@ impl Committer {
     }
 }
 
-/// The minute of an entry.
-pub(crate) fn minute(now: UnixMillis) -> u32 {
-    u32::try_from(now.minute()).unwrap_or(u32::MAX)
-}
-
 /// Nothing of the group was answered but that its outcome is not known. The engine has dropped the kernel's
 /// pages of its files; the process must start anew and read.
 fn poison(error: &Error, life: &watch::Sender<Life>) {
     tracing::error!(%error, "the commit failed; the shard answers nothing more");
     life.send_replace(Life::Poisoned);
-}
-
-fn answer(answers: Vec<(ReplySlot, Outcome)>) {
-    for (reply, outcome) in answers {
-        reply.send(outcome);
-    }
 }
 
 #[cfg(test)]

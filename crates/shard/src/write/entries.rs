@@ -4,19 +4,19 @@ use ledger::entry::{Call, Detail as Said, Entry, Kind};
 use terms::{Reason, Rejection};
 
 use crate::policy::rulings::Ruled;
-use crate::store::record::{EntryAt, Recent};
+use crate::store::types::{EntryAt, Recent, Version};
 use crate::write::command::{Create, Given, Request};
 use crate::write::transaction::{Asker, Transaction};
 
 impl Transaction<'_> {
     pub(crate) fn entry(&self, kind: Kind, asker: &Asker, collection: &str) -> Entry {
         let call = Call {
-            tenant_tag: Some(asker.tenant_tag),
+            tenant_tag: Some(asker.tenant_tag.0),
             caller: Some(&asker.caller),
             collection: Some(collection),
             map: self.rules.map_ref(),
         };
-        Entry::of_call(kind, self.minute, call)
+        Entry::of_call(kind, self.minute.0, call)
     }
 
     pub(crate) fn append(&mut self, entry: &Entry) -> Result<Vec<u8>, Rejection> {
@@ -27,27 +27,34 @@ impl Transaction<'_> {
     }
 
     /// Names an earlier entry: by its index, or by its log too if that was another period's.
-    pub(crate) fn name_earlier(&self, entry: &mut Entry, at: EntryAt) {
-        if at.period == self.node.period {
-            entry.earlier = Some(at.index);
-        } else {
-            let origin = self.node.origin_of(at.period);
-            entry.say(Said::Peer { origin, index: at.index });
+    pub(crate) fn name_earlier(&self, entry: &mut Entry, at: EntryAt) -> Result<(), Rejection> {
+        match self.foreign_origin(at)? {
+            None => entry.earlier = Some(at.index.0),
+            Some(origin) => entry.say(Said::Peer { origin, index: at.index.0 }),
         }
+        Ok(())
     }
 
-    pub(crate) fn foreign_origin(&self, at: EntryAt) -> String {
-        if at.period == self.node.period { String::new() } else { self.node.origin_of(at.period) }
+    /// The origin of an entry's log. `None`: it is the one that grows.
+    pub(crate) fn foreign_origin(&self, at: EntryAt) -> Result<Option<String>, Rejection> {
+        if at.log == self.node.logs.growing {
+            return Ok(None);
+        }
+        Ok(Some(self.node.origin_of(self.node.period_of(at.log)?)))
     }
 
     /// What is remembered of a request whose entry comes next.
-    pub(crate) fn recent(&self, request: &Request, version: u64) -> Recent {
+    pub(crate) fn recent(&self, request: &Request, version: Version) -> Recent {
         Recent {
             request_id: request.id,
             fingerprint: request.fingerprint,
             minute: self.minute,
             version,
-            entry: EntryAt { period: self.node.period, index: self.draft.next_index() },
+            entry: EntryAt {
+                log: self.node.logs.growing,
+                index: self.draft.next_index(),
+                first: self.draft.first_index(),
+            },
         }
     }
 }

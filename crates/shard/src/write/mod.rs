@@ -4,4 +4,5 @@ pub(crate) mod admin;
 pub(crate) mod command;
 pub(crate) mod committer;
 pub(crate) mod entries;
+pub(crate) mod retries;
 pub(crate) mod transaction;

@@ -12,16 +12,18 @@ use terms::{Collection, Detail, Reason, Rejection};
 use wire::session as proto;
 
 use crate::Error;
+use crate::log::Draft;
 use crate::log::access_counters::AccessCounters;
-use crate::log::{Draft, entry_at};
 use crate::node::Node;
 use crate::policy::egress::Stands;
 use crate::policy::rulings::{Ruled, Rules, Verdict};
 use crate::policy::standing_ruling::{How, Settled, settle};
+use crate::policy::subject_status;
 use crate::server::decode;
-use crate::store::keys::{Owner, Tag};
-use crate::store::record::{Address, EntryAt, Head};
-use crate::store::subject::Subject;
+use crate::store::keys::Owner;
+use crate::store::record::{Address, Body, Head};
+use crate::store::subject::{Subject, SubjectRow};
+use crate::store::types::{EntryAt, Minute, SubjectTag, TenantTag, Version};
 use crate::store::{codec, keys};
 use crate::write::command::{
     Action, Condition, Content, Create, Delete, Given, Op, Outcome, Put, Read,
@@ -29,29 +31,53 @@ use crate::write::command::{
 use crate::write::command::{ReplySlot, Request};
 use crate::write::committer::Rows;
 use crate::write::entries::{create_statement, rule_into, say_data};
+use crate::write::retries::Retry;
+
+/// Of the row of a copy that is due: it, the version, where the entry stands, the minute.
+const COPY_DUE_FORMAT: u8 = 1;
 
 /// A group being worked on. Dropped without a commit, it has changed nothing.
 pub(crate) struct Transaction<'a> {
     pub(crate) node: &'a Node,
     pub(crate) counts: &'a AccessCounters,
     pub(crate) rules: &'a mut Rules,
-    pub(crate) minute: u32,
+    pub(crate) minute: Minute,
     /// Rows that were read for this group.
     pub(crate) rows: Rows,
     /// Rows that do not read back: a write that rests on one is refused.
     pub(crate) unreadable: HashMap<Key, Rejection>,
     /// Subjects as the group has left them so far.
-    pub(crate) subjects: HashMap<Tag, Arc<Subject>>,
+    pub(crate) subjects: HashMap<SubjectTag, Arc<Subject>>,
     pub(crate) heads: HashMap<Key, Head>,
     pub(crate) batch: Batch,
     pub(crate) draft: Draft,
-    pub(crate) answers: Vec<(ReplySlot, Outcome)>,
+    pub(crate) answers: Vec<(ReplySlot, Done)>,
+}
+
+/// What becomes of an op.
+pub(crate) enum Done {
+    /// It is answered once the group's commit is durable.
+    Answer(Outcome),
+    /// It was done before.
+    Retry(Retry),
+}
+
+impl Done {
+    fn written(written: proto::Written) -> Self {
+        Self::Answer(Outcome::Written(written))
+    }
+}
+
+impl From<Rejection> for Done {
+    fn from(fault: Rejection) -> Self {
+        Self::Answer(fault.into())
+    }
 }
 
 /// Who asks.
 pub(crate) struct Asker {
     pub(crate) caller: Arc<Caller>,
-    pub(crate) tenant_tag: Tag,
+    pub(crate) tenant_tag: TenantTag,
     pub(crate) gateway: Country,
 }
 
@@ -99,18 +125,18 @@ impl Transaction<'_> {
                 self.node.refused(fault.reason, stands);
             }
         }
-        self.answers.push((reply, outcome.unwrap_or_else(Outcome::Rejected)));
+        self.answers.push((reply, outcome.unwrap_or_else(|fault| fault.into())));
     }
 
-    fn put(&mut self, asker: &Asker, put: Put) -> Result<Outcome, Rejection> {
+    fn put(&mut self, asker: &Asker, put: Put) -> Result<Done, Rejection> {
         let Put { address, request, condition, create_subject, given, .. } = put;
         let (validate_only, content) = (put.validate_only, put.content);
         let subject = self.subject(&address.owner)?;
         let head = self.head(&address, subject.as_deref())?;
-        if let Some(mut done) = self.replay(&address, head.as_ref(), &request)? {
+        if let Some((mut done, entry)) = self.replay(&address, head.as_ref(), &request)? {
             let (owner, collection) = (&address.owner, &address.collection);
             done.ruling = self.standing_ruling(owner, collection, subject.as_deref());
-            return Ok(Outcome::Written(done));
+            return Ok(self.retried(done, entry));
         }
         let (node, minute) = (self.node, self.minute);
         let enters = |ruled: &Ruled| node.may_enter(ruled, asker.gateway);
@@ -119,11 +145,11 @@ impl Transaction<'_> {
         decode::within(self.rules.map(), collection, put.body_bytes)?;
         let settled = settle(self.rules, owner, collection, subject.as_deref(), &how)?;
         self.check(head.as_ref(), &condition)?;
-        let version = head.as_ref().map_or(0, |head| head.version) + 1;
+        let version = head.as_ref().map_or(Version::NONE, |head| head.version).next();
         if validate_only {
             return Ok(validated(version, &settled.ruled.message));
         }
-        let live = head.as_ref().is_some_and(|head| !head.deleted);
+        let live = head.as_ref().is_some_and(|head| !head.is_deleted());
         let kind = if live { Kind::Replace } else { Kind::Place };
         let ruled = Arc::clone(&settled.ruled);
         let (subject, row) = self.adopt(&address.owner, subject, settled, &request)?;
@@ -138,25 +164,25 @@ impl Transaction<'_> {
         Ok(done)
     }
 
-    fn delete(&mut self, asker: &Asker, delete: Delete) -> Result<Outcome, Rejection> {
+    fn delete(&mut self, asker: &Asker, delete: Delete) -> Result<Done, Rejection> {
         let Delete { address, request, condition, validate_only, content } = delete;
         let subject =
             self.subject(&address.owner)?.ok_or_else(|| Rejection::new(Reason::SubjectUnknown))?;
         let head = self.head(&address, Some(&subject))?;
-        if let Some(done) = self.replay(&address, head.as_ref(), &request)? {
-            return Ok(Outcome::Written(done));
+        if let Some((done, entry)) = self.replay(&address, head.as_ref(), &request)? {
+            return Ok(self.retried(done, entry));
         }
-        let head = head.filter(|head| !head.deleted);
+        let head = head.filter(|head| !head.is_deleted());
         let head = head.ok_or_else(|| Rejection::new(Reason::RecordNotFound))?;
         self.check(Some(&head), &condition)?;
         if validate_only {
-            return Ok(validated(head.version + 1, &Bytes::new()));
+            return Ok(validated(head.version.next(), &Bytes::new()));
         }
         let change = Change { kind: Kind::Delete, request, content, given: None };
         self.write(asker, (&address, &subject), Some(&head), (change, None))
     }
 
-    fn create(&mut self, asker: &Asker, create: &Create) -> Result<Outcome, Rejection> {
+    fn create(&mut self, asker: &Asker, create: &Create) -> Result<Done, Rejection> {
         let owner = &create.owner;
         if let Some(subject) = self.subject(owner)? {
             return self.created_before(create, &subject);
@@ -166,7 +192,7 @@ impl Transaction<'_> {
         let how = How { given: create.given.as_ref(), create: true, minute, enters: &enters };
         let settled = settle(self.rules, owner, &create.collection, None, &how)?;
         if create.validate_only {
-            return Ok(validated(0, &settled.ruled.message));
+            return Ok(validated(Version::NONE, &settled.ruled.message));
         }
         let ruled = Arc::clone(&settled.ruled);
         let digest = ledger::statement::content_digest(&create.opening, &[]);
@@ -184,8 +210,8 @@ impl Transaction<'_> {
         let bytes = self.append(&entry)?;
         self.batch.put(owner.row(), subject.seal(owner, &self.node.region, nonce));
         self.subjects.insert(owner.tag, Arc::new(subject));
-        Ok(Outcome::Written(proto::Written {
-            index,
+        Ok(Done::written(proto::Written {
+            index: index.0,
             entry: bytes.into(),
             opening: create.opening.to_vec().into(),
             statement: statement.into(),
@@ -195,16 +221,16 @@ impl Transaction<'_> {
     }
 
     /// A read of a `logged` collection: its entry names the write that was read.
-    fn read(&mut self, asker: &Asker, read: Read) -> Result<Outcome, Rejection> {
+    fn read(&mut self, asker: &Asker, read: Read) -> Result<Done, Rejection> {
         // A map has come in between: whether these may read it is to be asked anew.
         let own = self.rules.map_ref().epoch;
         if read.judged != own {
             return Err(Rejection::new(Reason::MapsDiffer).with(Detail::MapEpoch, own));
         }
         let mut entry = self.entry(Kind::Read, asker, read.collection.as_str());
-        self.name_earlier(&mut entry, read.entry);
+        self.name_earlier(&mut entry, read.entry)?;
         self.append(&entry)?;
-        Ok(Outcome::Found(read.found))
+        Ok(Done::Answer(Outcome::Found(read.found)))
     }
 
     // === what the group knows ===
@@ -216,14 +242,19 @@ impl Transaction<'_> {
     /// The subject, as this group has left it.
     fn subject(&mut self, owner: &Owner) -> Result<Option<Arc<Subject>>, Rejection> {
         if let Some(subject) = self.subjects.get(&owner.tag) {
+            subject_status::admit(subject)?;
             return Ok(Some(Arc::clone(subject)));
         }
         self.readable(&owner.row())?;
         // A row that nobody read is a mistake of ours, and no proof that there is no such subject.
         let read = self.rows.get(&owner.row()).ok_or(Error::Damaged("subjects"))?;
         let Some(row) = read else { return Ok(None) };
-        let subject = Arc::new(self.node.open_subject(owner, row)?);
+        let SubjectRow::Kept(subject) = self.node.open_subject(owner, row)? else {
+            return Err(subject_status::erased());
+        };
+        let subject = Arc::new(subject);
         self.subjects.insert(owner.tag, Arc::clone(&subject));
+        subject_status::admit(&subject)?;
         Ok(Some(subject))
     }
 
@@ -249,7 +280,7 @@ impl Transaction<'_> {
         address: &Address,
         head: Option<&Head>,
         request: &Request,
-    ) -> Result<Option<proto::Written>, Rejection> {
+    ) -> Result<Option<(proto::Written, Option<EntryAt>)>, Rejection> {
         let Some((head, done)) = head.and_then(|h| h.recent(&request.id).map(|done| (h, done)))
         else {
             return Ok(None);
@@ -260,17 +291,32 @@ impl Transaction<'_> {
         let mut written = proto::Written {
             version: signed(done.version),
             replayed: true,
-            index: done.entry.index,
-            origin: self.foreign_origin(done.entry),
+            index: done.entry.index.0,
+            origin: self.foreign_origin(done.entry)?.unwrap_or_default(),
             ..Default::default()
         };
+        let mut entry = None;
         if done.version == head.version {
-            written.etag = if head.deleted { String::new() } else { head.etag() };
-            written.entry = self.stored_entry(done.entry)?.into();
+            written.etag = if head.is_deleted() { String::new() } else { head.etag() };
             written.opening = head.opening.to_vec().into();
             written.statement = address.statement(head.version, head.digest).into();
+            entry = Some(done.entry);
         }
-        Ok(Some(written))
+        Ok(Some((written, entry)))
+    }
+
+    /// The answer of a retry. An entry of this group is at hand; any other is durable, and is read
+    /// outside the writer.
+    fn retried(&self, mut written: proto::Written, entry: Option<EntryAt>) -> Done {
+        let Some(at) = entry else { return Done::written(written) };
+        let own = self.draft.entry(at.index).filter(|_| at.log == self.node.logs.growing);
+        match own {
+            Some(entry) => {
+                written.entry = entry.into();
+                Done::written(written)
+            }
+            None => Done::Retry(Retry { written, entry: at }),
+        }
     }
 
     /// The ruling that stands, for the answer to what was done before. Empty: the map in force
@@ -290,7 +336,7 @@ impl Transaction<'_> {
         }
     }
 
-    fn created_before(&mut self, create: &Create, subject: &Subject) -> Result<Outcome, Rejection> {
+    fn created_before(&mut self, create: &Create, subject: &Subject) -> Result<Done, Rejection> {
         let by = &subject.created_by;
         if by.request_id != create.request.id {
             return Err(Rejection::new(Reason::SubjectExists).field("subject.id"));
@@ -299,29 +345,22 @@ impl Transaction<'_> {
             return Err(Rejection::new(Reason::RequestIdReused).field("request_id"));
         }
         let digest = ledger::statement::content_digest(&subject.opening, &[]);
-        Ok(Outcome::Written(proto::Written {
+        let written = proto::Written {
             replayed: true,
-            index: by.entry.index,
-            origin: self.foreign_origin(by.entry),
-            entry: self.stored_entry(by.entry)?.into(),
+            index: by.entry.index.0,
+            origin: self.foreign_origin(by.entry)?.unwrap_or_default(),
             opening: subject.opening.to_vec().into(),
             statement: create_statement(create, digest).into(),
             ruling: self.standing_ruling(&create.owner, &create.collection, Some(subject)),
             ..Default::default()
-        }))
-    }
-
-    fn stored_entry(&self, at: EntryAt) -> Result<Vec<u8>, Rejection> {
-        match self.draft.entry(at.index).filter(|_| at.period == self.node.period) {
-            Some(entry) => Ok(entry),
-            None => Ok(entry_at(&*self.node.engine, at.period, at.index)?),
-        }
+        };
+        Ok(self.retried(written, Some(by.entry)))
     }
 
     /// Whether the state is the one that the writer insists on.
     fn check(&self, head: Option<&Head>, condition: &Condition) -> Result<(), Rejection> {
-        let live = head.filter(|head| !head.deleted);
-        let version = live.map_or(0, |head| head.version);
+        let live = head.filter(|head| !head.is_deleted());
+        let version = live.map_or(0, |head| head.version.0);
         let fault = |reason, field: &'static str| {
             let fault = Rejection::new(reason).field(field).with(Detail::Version, version);
             Err(fault.with(Detail::Region, &self.node.region))
@@ -356,7 +395,7 @@ impl Transaction<'_> {
             Some(subject) => {
                 let (findings, standings) = (settled.findings, settled.standings);
                 let (region, keyring) = (&self.node.region, &*self.node.keyring);
-                subject.with(owner, region, keyring, (findings, standings))?
+                subject.with(owner, region, keyring, findings, standings)?
             }
             None => {
                 let mut subject = self.new_subject(owner, request)?;
@@ -370,7 +409,7 @@ impl Transaction<'_> {
     }
 
     fn new_subject(&self, owner: &Owner, request: &Request) -> Result<Subject, Rejection> {
-        let by = self.recent(request, 0);
+        let by = self.recent(request, Version::NONE);
         let node = self.node;
         Ok(Subject::create(owner, &node.region, &*node.keyring, &*node.entropy, by)?)
     }
@@ -382,10 +421,10 @@ impl Transaction<'_> {
         (address, subject): (&Address, &Subject),
         before: Option<&Head>,
         (change, ruled): (Change, Option<&Ruled>),
-    ) -> Result<Outcome, Rejection> {
+    ) -> Result<Done, Rejection> {
         let Change { kind, request, content, given } = change;
         let Content { opening, digest, body_key, nonce, sealed } = content;
-        let version = before.map_or(0, |head| head.version) + 1;
+        let version = before.map_or(Version::NONE, |head| head.version).next();
         let statement = address.statement(version, digest);
         let mut entry = self.entry(kind, asker, address.collection.as_str());
         if let Some(ruled) = ruled {
@@ -393,7 +432,7 @@ impl Transaction<'_> {
         }
         say_data(&mut entry, given.as_ref());
         if let Some(before) = before {
-            self.name_earlier(&mut entry, before.entry);
+            self.name_earlier(&mut entry, before.entry)?;
         }
         entry.commitment = Some(ledger::statement::commitment(&opening, &statement));
         let done = self.recent(&request, version);
@@ -401,25 +440,35 @@ impl Transaction<'_> {
 
         let mut recent = before.map_or_else(Vec::new, |head| head.remembered(self.minute));
         recent.push(done);
-        let deleted = kind == Kind::Delete;
-        let head = Head { version, deleted, entry: done.entry, opening, digest, body_key, recent };
-        let row = sealed.finish(address, &self.node.region, &head, (subject.key(), nonce));
-        self.batch.put(address.row.clone(), row);
+        let (incarnation, body, at) = (subject.incarnation, sealed.body(), done.entry);
+        let head =
+            Head { incarnation, version, body, entry: at, opening, digest, body_key, recent };
+        let rows = sealed.into_rows(address, &self.node.region, &head, subject.key(), nonce);
+        self.batch.put(address.row.clone(), rows.head);
+        match rows.body {
+            Some(row) => self.batch.put(keys::body(&address.row), row),
+            None if before.is_some_and(|before| matches!(before.body, Body::Apart(_))) => {
+                self.batch.delete(keys::body(&address.row));
+            }
+            None => {}
+        }
         let mirrors = match ruled {
             Some(ruled) => ruled.mirrors.as_slice(),
             None => subject.standing(&address.collection).map_or(&[][..], |s| &s.mirrors),
         };
         for mirror in mirrors {
             let mut due = codec::Writer::with_capacity(32);
-            due.u8(1).u64(version).u32(done.entry.period).u64(done.entry.index).u32(self.minute);
+            due.u8(COPY_DUE_FORMAT).u64(version.0);
+            at.write(&mut due);
+            due.u32(self.minute.0);
             self.batch.put(keys::copy_due(mirror, &address.row), due.0);
         }
-        let etag = if deleted { String::new() } else { head.etag() };
+        let etag = if head.is_deleted() { String::new() } else { head.etag() };
         self.heads.insert(address.row.clone(), head);
-        Ok(Outcome::Written(proto::Written {
+        Ok(Done::written(proto::Written {
             version: signed(version),
             etag,
-            index: done.entry.index,
+            index: at.index.0,
             entry: bytes.into(),
             opening: opening.to_vec().into(),
             statement: statement.into(),
@@ -430,12 +479,12 @@ impl Transaction<'_> {
 }
 
 /// What a dry run answers.
-fn validated(version: u64, ruling: &Bytes) -> Outcome {
+fn validated(version: Version, ruling: &Bytes) -> Done {
     let (version, ruling) = (signed(version), ruling.clone());
-    Outcome::Written(proto::Written { version, ruling, ..Default::default() })
+    Done::written(proto::Written { version, ruling, ..Default::default() })
 }
 
 /// Versions are signed on the wire (AIP-141) and grow by one a write: they stay far below 2^63.
-fn signed(version: u64) -> i64 {
-    i64::try_from(version).unwrap_or(i64::MAX)
+fn signed(version: Version) -> i64 {
+    i64::try_from(version.0).unwrap_or(i64::MAX)
 }

@@ -11,4 +11,5 @@ mod peers;
 mod periods;
 mod records;
 mod session;
+mod storage_format;
 mod support;

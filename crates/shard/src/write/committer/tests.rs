@@ -1,33 +1,33 @@
 //! The committer on an engine in memory that fails when told to, and groups whose rows are far
 //! larger than what was asked.
 
-use std::sync::atomic::AtomicU64;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
-use atlas::{Country, EvidenceKind, Finding, Findings, RegionMap};
-use engine::{Disk, Engine as _, Fault as DiskFault, Memory};
+use atlas::{Country, EvidenceKind, Finding, Findings};
+use engine::{Disk, Fault as DiskFault};
 use ledger::entry::{Caller, Role};
-use link::host::clock::{SystemClock, SystemEntropy};
-use link::ops::health::Health;
-use link::ops::metrics::Registry;
 use link::session::FromShard;
-use terms::{Collection, RecordKey, SLOTS, SubjectId, TenantId};
+use terms::Collection;
 use wire::session as proto;
 use wire::session::reply::Outcome as Sent;
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::clock::GuardedClock;
-use crate::metrics::Metrics;
+use crate::policy::egress::Stands;
+use crate::read::reader::{Get, Reader};
+use crate::server::decode::{Asker, Lookup};
 use crate::store::aead::AesGcm;
-use crate::store::keyring::FileKeyring;
-use crate::store::keys::KeyLayout;
-use crate::store::record::{Address, EntryAt, Recent, SealedBody};
-use crate::store::subject::Standing;
+use crate::store::record::{Address, SealedBody};
+use crate::store::subject::{Standing, Status, tombstone};
+use crate::store::types::{
+    EntryAt, Fingerprint, Incarnation, LogId, LogIndex, Recent, TenantTag, Version,
+};
+use crate::testing;
+use crate::testing::address;
 use crate::write::command::tests::{reason, slot};
-use crate::write::command::{Condition, Content, Given, Put, Read, Request};
-
-const MAP: &str = include_str!("../../../../../deploy/sample/map.toml");
+use crate::write::command::{Condition, Content, Create, Delete, Given, Put, Read, Request};
+use crate::write::retries;
 
 /// A committer without its thread, and the gateway's end of a session.
 struct Stage {
@@ -37,47 +37,22 @@ struct Stage {
     life: watch::Sender<Life>,
     replies: mpsc::Sender<FromShard>,
     answers: mpsc::Receiver<FromShard>,
+    answering: JoinHandle<()>,
     _folder: tempfile::TempDir,
 }
 
 impl Stage {
     fn new(disk: &Disk) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
+        let node = Arc::new(testing::node(folder.path(), disk));
         let settings = crate::settings::tests::settings(folder.path());
-        std::fs::create_dir(&settings.data).expect("a folder");
-        let map = Arc::new(RegionMap::parse(MAP).expect("a map"));
-        let keyring = FileKeyring::create(&settings.keys, &settings.region, &SystemEntropy);
-        let keyring = keyring.expect("a keyring");
-        let territory = Country::parse("RU").expect("a country");
-        let (log, engine) = (Log::new(1, 0), Memory::open(disk));
-        let head = engine.head().expect("a head");
-        let node = Node {
-            region: settings.region.clone(),
-            shard: settings.shard.clone(),
-            territory,
-            deployment: map.deployment().to_owned(),
-            in_force: watch::Sender::new(Arc::clone(&map)),
-            engine: Box::new(engine),
-            namer: KeyLayout::new(&keyring, "sample/ru-msk/s1/1"),
-            keyring: Box::new(keyring),
-            clock: GuardedClock::start(Arc::new(SystemClock), &settings, UnixMillis(0), true),
-            entropy: Arc::new(SystemEntropy),
-            cipher: &AesGcm,
-            origin: "sample/ru-msk/s1/1".into(),
-            period: 1,
-            owned: vec![true; usize::from(SLOTS)],
-            subjects: quick_cache::sync::Cache::new(1 << 16),
-            metrics: Metrics::new(&mut Registry::new()),
-            ingress: None,
-            refusals: LogThrottle::default(),
-            troubles: LogThrottle::default(),
-            health: Health::new(),
-            committed: AtomicU64::new(0),
-            log_size: AtomicU64::new(0),
-        };
+        let (log, head) = (Log::new(1, 0), node.engine.head().expect("a head"));
+        let (retries, waiting) = retries::channel();
+        let of_retries = Arc::clone(&node);
+        let answering = std::thread::spawn(move || waiting.run(&of_retries));
         let committer = Committer {
-            node: Arc::new(node),
-            rules: Rules::new(map, settings.region.clone(), territory),
+            rules: Rules::new(node.map(), settings.region.clone(), node.territory),
+            node,
             durable: Arc::new(Durable::new(0, log.edge.root())),
             log,
             head,
@@ -85,22 +60,17 @@ impl Stage {
             counts: Arc::new(AccessCounters::new(1)),
             disk: Reserve::new(&settings).expect("a disk"),
             behind: LogThrottle::default(),
+            retries,
         };
         let (queue, inbox) = queue(Gauge::default());
         let queue = queue.of_session();
         let (replies, answers) = mpsc::channel(1 << 14);
         let life = watch::Sender::new(Life::Serving);
-        Self { committer, queue, inbox, life, replies, answers, _folder: folder }
+        Self { committer, queue, inbox, life, replies, answers, answering, _folder: folder }
     }
 
     fn address(&self, subject: &str) -> Address {
-        let namer = &self.committer.node.namer;
-        let tenant = TenantId::parse("sample").expect("a tenant");
-        let owner = namer.owner(tenant, SubjectId::parse(subject).expect("an id"));
-        let collection = Collection::parse("profiles").expect("a collection");
-        let key = RecordKey::parse("main").expect("a key");
-        let row = namer.record(&owner, &collection, &key);
-        Address { owner, collection, key, row }
+        address(&self.committer.node, subject)
     }
 
     /// Queues a put.
@@ -113,7 +83,7 @@ impl Stage {
         let content = Content { opening, digest, body_key, nonce: [n; 12], sealed };
         let put = Put {
             address,
-            request: Request { id: [n; 16], fingerprint: [n; 16] },
+            request: request(n),
             condition: Condition::default(),
             create_subject: true,
             given: Some(Given { findings: given, phone_data: None, ip_data: None }),
@@ -121,15 +91,19 @@ impl Stage {
             content,
             body_bytes: 4,
         };
+        self.submit(n, Action::Put(Box::new(put)));
+    }
+
+    fn submit(&self, n: u8, action: Action) {
         let permit = self.replies.clone().try_reserve_owned().expect("room");
         let op = Op {
             reply: ReplySlot::new(u64::from(n), permit),
             deadline: Instant::now() + Duration::from_secs(600),
             caller: Arc::new(Caller { role: Role::Writer, tag: [1; 16], territory: None }),
-            tenant_tag: [2; 16],
-            gateway: Country::parse("RU").expect("a country"),
+            tenant_tag: TenantTag([2; 16]),
+            gateway: here(),
             map_epoch: 0,
-            action: Action::Put(Box::new(put)),
+            action,
         };
         let room = self.queue.admit(op.action.bytes()).expect("room");
         self.queue.submit(op, room);
@@ -137,10 +111,11 @@ impl Stage {
 
     /// Has it work until nothing is left, and gives the answers: `written`, or a reason.
     fn run(self) -> (Left, Vec<String>) {
-        let Self { committer, queue, inbox, life, replies, mut answers, _folder } = self;
+        let Self { committer, queue, inbox, life, replies, mut answers, answering, _folder } = self;
         drop((queue, replies));
         let node = Arc::clone(&committer.node);
         committer.run(inbox, &life);
+        answering.join().expect("no panic");
         let mut said = Vec::new();
         while let Ok(FromShard::Reply(proto::Reply { outcome, .. }, _)) = answers.try_recv() {
             said.push(match outcome.expect("an outcome") {
@@ -155,6 +130,24 @@ impl Stage {
         }
         let life = *life.borrow();
         (Left { node, life }, said)
+    }
+}
+
+fn here() -> Country {
+    Country::parse(testing::HERE).expect("a country")
+}
+
+fn request(n: u8) -> Request {
+    Request { id: [n; 16], fingerprint: Fingerprint([n; 16]) }
+}
+
+fn created_by() -> Recent {
+    Recent {
+        request_id: [0; 16],
+        fingerprint: Fingerprint([0; 16]),
+        minute: Minute(1),
+        version: Version(0),
+        entry: EntryAt { log: LogId([0; 8]), index: LogIndex(0), first: LogIndex(0) },
     }
 }
 
@@ -198,16 +191,10 @@ fn a_group_of_the_largest_subjects_is_split_and_none_of_it_is_busy() {
         .map(|n| {
             let name = if n == 0 { "profiles".to_owned() } else { format!("c{n}") };
             let collection = Collection::parse(&name).expect("a name");
-            Standing { collection, basis: basis.clone(), mirrors: vec![], minute: 1 }
+            Standing { collection, basis: basis.clone(), mirrors: vec![], minute: Minute(1) }
         })
         .collect();
-    let by = Recent {
-        request_id: [0; 16],
-        fingerprint: [0; 16],
-        minute: 1,
-        version: 0,
-        entry: EntryAt { period: 1, index: 0 },
-    };
+    let by = created_by();
     let mut bytes = 0;
     for n in 0..SUBJECTS {
         let owner = stage.address(&format!("p{n}")).owner;
@@ -253,7 +240,7 @@ fn only_an_outcome_that_is_not_known_ends_the_committer() {
 fn op(reply: ReplySlot) -> Op {
     let read = Read {
         collection: Collection::parse("profiles").unwrap(),
-        entry: EntryAt { period: 1, index: 1 },
+        entry: created_by().entry,
         found: wire::session::Found::default(),
         judged: 1,
     };
@@ -261,7 +248,7 @@ fn op(reply: ReplySlot) -> Op {
         reply,
         deadline: Instant::now(),
         caller: Arc::new(Caller { role: Role::Reader, tag: [0; 16], territory: None }),
-        tenant_tag: [0; 16],
+        tenant_tag: TenantTag([0; 16]),
         gateway: Country::parse("DE").unwrap(),
         map_epoch: 1,
         action: Action::Read(Box::new(read)),
@@ -280,4 +267,139 @@ async fn what_a_queue_does_not_take_is_known_not_to_be_done() {
     let (reply, mut late) = slot(2);
     session.submit(op(reply), session.admit(512).unwrap());
     assert_eq!(reason(&mut late), "SHUTTING_DOWN");
+}
+
+/// A subject in each status that no call sets yet, and what every call answers for it.
+fn unserved(node: &Node) -> Vec<(&'static str, &'static str)> {
+    let to = terms::RegionId::parse("eu-fra").expect("a region");
+    let mut batch = Batch::new();
+    for (name, status) in [
+        ("blocked", Status::Blocked),
+        ("moving", Status::Moving { to: to.clone() }),
+        ("moved", Status::Moved { to, proof: b"a proof".to_vec() }),
+    ] {
+        let owner = address(node, name).owner;
+        let (region, keyring, entropy) = (&node.region, &*node.keyring, &*node.entropy);
+        let mut subject = Subject::create(&owner, region, keyring, entropy, created_by());
+        let subject = subject.as_mut().expect("a subject");
+        subject.status = status;
+        subject.findings = findings(0);
+        batch.put(owner.row(), subject.seal(&owner, region, [1; 12]));
+    }
+    let owner = address(node, "erased").owner;
+    let row = tombstone(owner.tag, Incarnation::FIRST, Minute(1), &node.namer);
+    batch.put(owner.row(), row);
+    let head = node.engine.head().expect("a head");
+    node.engine.commit(batch, head, head.size).expect("a commit");
+    vec![
+        ("blocked", "SUBJECT_BLOCKED"),
+        ("moving", "SUBJECT_MOVING"),
+        ("moved", "SUBJECT_MOVED"),
+        ("erased", "SUBJECT_ERASED"),
+    ]
+}
+
+#[test]
+fn every_write_of_a_subject_that_is_not_served_is_refused() {
+    let stage = Stage::new(&Disk::new(1));
+    let cases = unserved(&stage.committer.node);
+    let given = || Some(Given { findings: findings(0), phone_data: None, ip_data: None });
+    let mut expected = Vec::new();
+    for (n, (name, reason)) in (1_u8..).zip(cases) {
+        let at = stage.address(name);
+        for validate_only in [true, false] {
+            let create = Create {
+                owner: at.owner.clone(),
+                collection: at.collection.clone(),
+                request: request(n),
+                given: given(),
+                validate_only,
+                opening: [n; 32],
+            };
+            let delete = Delete {
+                address: at.clone(),
+                request: request(n),
+                condition: Condition::default(),
+                validate_only,
+                content: Content::none([n; 32], [n; 12]),
+            };
+            stage.put(name, n, findings(0));
+            stage.submit(n, Action::Create(Box::new(create)));
+            stage.submit(n, Action::Delete(Box::new(delete)));
+            expected.extend([reason; 3]);
+        }
+    }
+    let node = Arc::clone(&stage.committer.node);
+    let (_, said) = stage.run();
+    assert_eq!(said, expected);
+    assert_eq!(node.log_size(), 0, "a refusal is no entry");
+}
+
+#[test]
+fn every_read_of_a_subject_that_is_not_served_is_refused() {
+    let stage = Stage::new(&Disk::new(1));
+    let node = Arc::clone(&stage.committer.node);
+    let reader = Reader {
+        node: Arc::clone(&node),
+        queue: stage.queue.clone(),
+        counts: Arc::clone(&stage.committer.counts),
+        life: stage.life.clone(),
+    };
+    let answer = |name: &str, caller: &str| {
+        let (reply, mut answers) = slot(1);
+        let asker = Asker {
+            tenant: address(&node, name).owner.tenant,
+            tenant_tag: TenantTag([2; 16]),
+            caller: Arc::new(Caller { role: Role::Reader, tag: [1; 16], territory: None }),
+            stands: Stands { gateway: here(), caller: Country::parse(caller) },
+        };
+        let lookup = Lookup { address: address(&node, name), asker };
+        let deadline = Instant::now() + Duration::from_secs(600);
+        assert!(reader.serve(vec![Get { reply, deadline, lookup, body: None }]).is_empty());
+        reason(&mut answers)
+    };
+    for (name, reason) in unserved(&node) {
+        assert_eq!(answer(name, "RU"), reason);
+        // To a reader abroad it is as one that never was.
+        assert_eq!(answer(name, "DE"), answer("nobody", "DE"));
+    }
+    assert_eq!(answer("nobody", "RU"), "SUBJECT_UNKNOWN");
+}
+
+#[test]
+fn a_retry_gets_its_entry_from_its_own_group_and_from_the_store() {
+    let disk = Disk::new(1);
+    let mut stage = Stage::new(&disk);
+    for n in 0..5 {
+        stage.put(&format!("p{n}"), n, findings(0));
+    }
+    // In the same group as the write.
+    stage.put("p3", 3, findings(0));
+    let group = stage.inbox.group().expect("a group");
+    let mut ops = group.ops;
+    stage.committer.commit(&mut ops, false).expect("a commit");
+    // In a later one.
+    for n in 0..5 {
+        stage.put(&format!("p{n}"), n, findings(0));
+    }
+    let Stage { committer, queue, inbox, life, replies, mut answers, answering, _folder } = stage;
+    drop((queue, replies));
+    committer.run(inbox, &life);
+    answering.join().expect("no panic");
+    let mut first = HashMap::new();
+    let mut replayed = Vec::new();
+    while let Ok(FromShard::Reply(proto::Reply { id, outcome }, _)) = answers.try_recv() {
+        let Some(Sent::Written(written)) = outcome else { panic!("a put is written") };
+        if written.replayed {
+            replayed.push((id, written));
+        } else {
+            first.insert(id, written);
+        }
+    }
+    assert_eq!((first.len(), replayed.len()), (5, 6));
+    for (id, again) in replayed {
+        let first = &first[&id];
+        assert!(!again.entry.is_empty());
+        assert_eq!((&again.entry, again.index), (&first.entry, first.index));
+    }
 }

@@ -1,0 +1,118 @@
+//! Rows of subjects: every status is read back, and nothing is read that was not written.
+
+use terms::{SubjectId, TenantId};
+
+use super::*;
+use crate::store::keyring::FileKeyring;
+use crate::store::types::{EntryAt, Fingerprint, LogId, LogIndex, Version};
+
+struct Counting;
+impl Entropy for Counting {
+    fn fill(&self, buffer: &mut [u8]) -> Result<(), terms::EntropyFailed> {
+        for (n, byte) in (1u8..).zip(buffer) {
+            *byte = n;
+        }
+        Ok(())
+    }
+}
+
+struct Place {
+    _folder: tempfile::TempDir,
+    region: RegionId,
+    keyring: FileKeyring,
+    layout: KeyLayout,
+    owner: Owner,
+}
+
+impl Place {
+    fn new() -> Self {
+        let (folder, region) = (tempfile::tempdir().unwrap(), RegionId::parse("ru-msk").unwrap());
+        let keyring = FileKeyring::create(folder.path(), &region, &Counting).unwrap();
+        let layout = KeyLayout::new(&keyring, "sample/ru-msk/s1/1");
+        let owner = layout.owner(TenantId::parse("t").unwrap(), SubjectId::parse("anna").unwrap());
+        Self { _folder: folder, region, keyring, layout, owner }
+    }
+
+    fn keys(&self) -> SubjectKeys<'_> {
+        SubjectKeys { region: &self.region, layout: &self.layout, keyring: &self.keyring }
+    }
+
+    fn subject(&self, status: Status) -> Subject {
+        let entry = EntryAt { log: LogId([3; 8]), index: LogIndex(4), first: LogIndex(2) };
+        let by = Recent {
+            request_id: [5; 16],
+            fingerprint: Fingerprint([6; 16]),
+            minute: Minute(7),
+            version: Version(0),
+            entry,
+        };
+        let Self { region, keyring, owner, .. } = self;
+        let subject = Subject::create(owner, region, keyring, &Counting, by).unwrap();
+        Subject { status, ..subject }
+    }
+}
+
+fn statuses() -> [Status; 4] {
+    let to = RegionId::parse("eu-fra").unwrap();
+    [
+        Status::Live,
+        Status::Blocked,
+        Status::Moving { to: to.clone() },
+        Status::Moved { to, proof: b"proof".to_vec() },
+    ]
+}
+
+#[test]
+fn every_status_is_read_back_from_a_sealed_row() {
+    let place = Place::new();
+    for status in statuses() {
+        let written = place.subject(status.clone());
+        let row = written.seal(&place.owner, &place.region, [1; 12]);
+        let read = match Subject::open(&row, &place.owner, place.keys()).unwrap() {
+            SubjectRow::Kept(subject) => subject,
+            SubjectRow::Erased => panic!("it is kept"),
+        };
+        assert_eq!((&read.status, read.incarnation), (&status, Incarnation::FIRST));
+        assert_eq!(read.created_by, written.created_by);
+        let owner = Subject::owner_of(&row, place.owner.tag, place.keys()).unwrap().unwrap();
+        assert_eq!(owner.subject.expose(), "anna");
+        for bit in 0..row.len() * 8 {
+            let mut flipped = row.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            // The name alone is not read here.
+            let in_name = (74..74 + read.name.len()).contains(&(bit / 8));
+            let opened = Subject::open(&flipped, &place.owner, place.keys());
+            assert_eq!(opened.is_err(), !in_name, "bit {bit}");
+            if in_name {
+                assert!(Subject::owner_of(&flipped, place.owner.tag, place.keys()).is_err());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_tombstone_is_of_one_subject_and_cannot_be_made_without_the_key() {
+    let place = Place::new();
+    let row = tombstone(place.owner.tag, Incarnation(2), Minute(29_000_000), &place.layout);
+    assert_eq!(row.len(), 26);
+    let opened = Subject::open(&row, &place.owner, place.keys()).unwrap();
+    assert!(matches!(opened, SubjectRow::Erased));
+    assert!(Subject::owner_of(&row, place.owner.tag, place.keys()).unwrap().is_none());
+    let other = SubjectTag([9; 16]);
+    assert!(Subject::owner_of(&row, other, place.keys()).is_err());
+    for bit in 0..row.len() * 8 {
+        let mut flipped = row.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        assert!(Subject::open(&flipped, &place.owner, place.keys()).is_err(), "bit {bit}");
+    }
+}
+
+#[test]
+fn a_status_of_a_later_release_is_refused() {
+    for status in statuses() {
+        let mut row = Writer::default();
+        status.write(&mut row);
+        assert_eq!(Status::read(&mut Reader::new(&row.0)), Ok(status));
+    }
+    assert_eq!(Status::read(&mut Reader::new(&[4])), Err(Malformed));
+}

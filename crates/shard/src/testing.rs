@@ -1,0 +1,70 @@
+//! For unit tests: a shard's node on an engine in memory, without threads and listeners.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use atlas::{Country, RegionMap};
+use engine::{Disk, Memory};
+use link::host::clock::{SystemClock, SystemEntropy};
+use link::ops::health::Health;
+use link::ops::log_throttle::LogThrottle;
+use link::ops::metrics::Registry;
+use terms::{Collection, RecordKey, SLOTS, SubjectId, TenantId, UnixMillis};
+use tokio::sync::watch;
+
+use crate::clock::GuardedClock;
+use crate::metrics::Metrics;
+use crate::node::{Node, OwnLogs};
+use crate::store::aead::AesGcm;
+use crate::store::keyring::FileKeyring;
+use crate::store::keys::KeyLayout;
+use crate::store::record::Address;
+
+pub(crate) const MAP: &str = include_str!("../../../deploy/sample/map.toml");
+/// Where the shard of [`node`] stands.
+pub(crate) const HERE: &str = "RU";
+
+/// A node of region `ru-msk`, whose keys lie in `folder`.
+pub(crate) fn node(folder: &Path, disk: &Disk) -> Node {
+    let settings = crate::settings::tests::settings(folder);
+    std::fs::create_dir_all(&settings.data).expect("a folder");
+    let map = Arc::new(RegionMap::parse(MAP).expect("a map"));
+    let keyring = FileKeyring::create(&settings.keys, &settings.region, &SystemEntropy);
+    let keyring = keyring.expect("a keyring");
+    Node {
+        region: settings.region.clone(),
+        shard: settings.shard.clone(),
+        territory: Country::parse(HERE).expect("a country"),
+        deployment: map.deployment().to_owned(),
+        logs: OwnLogs::new(map.deployment(), &settings.region, &settings.shard, 1),
+        in_force: watch::Sender::new(map),
+        engine: Box::new(Memory::open(disk)),
+        namer: KeyLayout::new(&keyring, "sample/ru-msk/s1/1"),
+        keyring: Box::new(keyring),
+        clock: GuardedClock::start(Arc::new(SystemClock), &settings, UnixMillis(0), true),
+        entropy: Arc::new(SystemEntropy),
+        cipher: &AesGcm,
+        origin: "sample/ru-msk/s1/1".into(),
+        period: 1,
+        owned: vec![true; usize::from(SLOTS)],
+        subjects: quick_cache::sync::Cache::new(1 << 16),
+        metrics: Metrics::new(&mut Registry::new()),
+        ingress: None,
+        refusals: LogThrottle::default(),
+        troubles: LogThrottle::default(),
+        health: Health::new(),
+        committed: AtomicU64::new(0),
+        log_size: AtomicU64::new(0),
+    }
+}
+
+/// The record `main` of a subject's profiles.
+pub(crate) fn address(node: &Node, subject: &str) -> Address {
+    let tenant = TenantId::parse("sample").expect("a tenant");
+    let owner = node.namer.owner(tenant, SubjectId::parse(subject).expect("an id"));
+    let collection = Collection::parse("profiles").expect("a collection");
+    let key = RecordKey::parse("main").expect("a key");
+    let row = node.namer.record(&owner, &collection, &key);
+    Address { owner, collection, key, row }
+}
