@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ledger::Signers;
-use terms::{Clock, Entropy, RegionId, ShardId};
+use terms::{Clock, Entropy, RegionId, ShardId, UnixMillis};
 
 use crate::Error;
 use crate::log::witness::Witness;
-use crate::startup::rotate::PeriodMax;
 use crate::store::aead::BodyCipher;
+
+/// Milliseconds of a day.
+const DAY_MS: u64 = 24 * 3_600 * 1_000;
 
 /// What a shard is told.
 #[derive(Debug, Clone)]
@@ -92,6 +94,24 @@ impl Default for LogSettings {
     }
 }
 
+/// When a period ends by itself. Without either, when somebody ends it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PeriodMax {
+    /// Entries after which it does.
+    pub entries: Option<u64>,
+    /// Days after its beginning.
+    pub days: Option<u32>,
+}
+
+impl PeriodMax {
+    /// Whether a period that began then, with so many entries, is at its end.
+    pub(crate) fn reached(&self, began_minute: u32, size: u64, now: UnixMillis) -> bool {
+        let began = u64::from(began_minute) * 60_000;
+        self.entries.is_some_and(|most| size >= most)
+            || self.days.is_some_and(|days| now.0 >= began + u64::from(days) * DAY_MS)
+    }
+}
+
 /// The outside world.
 #[derive(Clone)]
 pub struct Environment {
@@ -129,5 +149,15 @@ pub(crate) mod tests {
             map_note: String::new(),
             log: LogSettings::default(),
         }
+    }
+
+    #[test]
+    fn a_period_ends_by_size_or_by_age() {
+        let max = PeriodMax { entries: Some(100), days: Some(2) };
+        let at = |minute: u64| UnixMillis(minute * 60_000);
+        assert!(!max.reached(1_000, 99, at(1_000 + 2 * 1_440 - 1)));
+        assert!(max.reached(1_000, 100, at(1_000)));
+        assert!(max.reached(1_000, 1, at(1_000 + 2 * 1_440)));
+        assert!(!PeriodMax::default().reached(0, u64::MAX, UnixMillis(u64::MAX)));
     }
 }

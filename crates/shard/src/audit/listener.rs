@@ -29,9 +29,10 @@ use wire::v1::ledger_server::LedgerServer;
 use crate::Error;
 use crate::audit::service::Service;
 use crate::audit::tiles_http;
+use crate::lifecycle::Life;
 use crate::log::view::LogViews;
 use crate::node::Node;
-use crate::write::committer::{Life, Queue};
+use crate::write::committer::Queue;
 
 /// Calls and pages in flight.
 const CALLS_MAX: usize = 64;
@@ -128,7 +129,9 @@ impl Drop for Seat {
 
 impl Desk {
     pub(crate) fn new(
-        (node, chronicles, queue): (Arc<Node>, LogViews, Queue),
+        node: Arc<Node>,
+        chronicles: LogViews,
+        queue: Queue,
         entrance: AuditorEntrance,
         life: watch::Receiver<Life>,
     ) -> Self {

@@ -10,11 +10,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ledger::entry::{Call, Caller, Entry};
+use ledger::entry::{Call, Caller, Entry, MapRef};
 use terms::{Collection, Reason};
 
-use crate::store::types::TenantTag;
-use crate::write::transaction::Transaction;
+use crate::store::types::{Minute, TenantTag};
 
 /// Counters of reads in memory, and so entries in one commit. A read beyond them is logged by
 /// itself.
@@ -51,7 +50,7 @@ impl AccessCounters {
         Self(Mutex::new(Open { epoch: Some(epoch), counted: Taken::default() }))
     }
 
-    /// AccessCounters a read that was judged under the map of that number. False when there is no counter
+    /// Counts a read that was judged under the map of that number. False when there is no counter
     /// left for it, or the counters are another map's: then it must have an entry of its own.
     pub(crate) fn add(
         &self,
@@ -77,13 +76,14 @@ impl AccessCounters {
         true
     }
 
-    /// AccessCounters a refusal under the map of that number, if it is one that the log tells: by rules,
+    /// Counts a refusal under the map of that number, if it is one that the log tells: by rules,
     /// borders and roles. What a caller got wrong is between the two of them.
     pub(crate) fn refused(
         &self,
         reason: Reason,
         judged: u64,
-        (tenant_tag, caller): (TenantTag, &Arc<Caller>),
+        tenant_tag: TenantTag,
+        caller: &Arc<Caller>,
         collection: Option<&Collection>,
     ) {
         if !is_told(reason) {
@@ -110,7 +110,7 @@ impl AccessCounters {
         !open.counted.reads.is_empty() || !open.counted.refusals.is_empty()
     }
 
-    /// AccessCounters nothing more under the map in force: what is there is to be written before the next.
+    /// Counts nothing more under the map in force: what is there is to be written before the next.
     pub(crate) fn close(&self) {
         self.lock().epoch = None;
     }
@@ -121,7 +121,7 @@ impl AccessCounters {
         open.counted.reads.is_empty() && !open.counted.refusals.keys().any(|one| one.of_map)
     }
 
-    /// AccessCounters for the map of that number.
+    /// Counts for the map of that number.
     pub(crate) fn open(&self, epoch: u64) {
         self.lock().epoch = Some(epoch);
     }
@@ -193,27 +193,32 @@ pub(crate) struct Taken {
     refusals: HashMap<Counter, u64>,
 }
 
-impl Transaction<'_> {
+impl Taken {
     /// Adds an entry for every counter: COUNT of reads, REFUSE of refusals. Returns those whose
-    /// entry cannot be written.
-    pub(crate) fn count(&mut self, taken: &Taken) -> Taken {
-        let mut left = Taken::default();
-        for (counter, times) in taken.reads.iter().chain(&taken.refusals) {
+    /// entry `append` does not take.
+    pub(crate) fn write(
+        &self,
+        minute: Minute,
+        map: MapRef,
+        append: &mut dyn FnMut(&Entry) -> bool,
+    ) -> Self {
+        let mut left = Self::default();
+        for (counter, times) in self.reads.iter().chain(&self.refusals) {
             let Counter { refused, of_map, tenant_tag, caller, collection } = counter;
             let call = Call {
                 tenant_tag: tenant_tag.map(|tag| tag.0),
                 caller: caller.as_deref(),
                 collection: collection.as_ref().map(Collection::as_str),
-                map: self.rules.map_ref(),
+                map,
             };
             let mut entry = match refused {
-                Some(reason) => Entry::refused(self.minute.0, call, *times, reason.as_str()),
-                None => Entry::counted(self.minute.0, call, *times),
+                Some(reason) => Entry::refused(minute.0, call, *times, reason.as_str()),
+                None => Entry::counted(minute.0, call, *times),
             };
             if !of_map {
                 entry.map = None;
             }
-            if self.append(&entry).is_err() {
+            if !append(&entry) {
                 let of = if refused.is_some() { &mut left.refusals } else { &mut left.reads };
                 of.insert(counter.clone(), *times);
             }
@@ -232,10 +237,10 @@ mod tests {
     fn nothing_is_counted_under_a_map_whose_entries_are_written() {
         let counts = AccessCounters::new(1);
         let caller = Arc::new(Caller { role: Role::Reader, tag: [1; 16], territory: None });
-        let (tag, by) = (TenantTag([2; 16]), (TenantTag([2; 16]), &caller));
+        let (tag, by) = (TenantTag([2; 16]), &caller);
         let collection = Collection::parse("profiles").unwrap();
         assert!(counts.add(1, tag, &caller, &collection));
-        counts.refused(Reason::NotPermitted, 1, by, None);
+        counts.refused(Reason::NotPermitted, 1, tag, by, None);
         assert!(!counts.none_of_map());
         counts.close();
         // A reader that looked at the map before is a moment late.
@@ -244,15 +249,15 @@ mod tests {
         assert_eq!(taken.reads.values().sum::<u64>(), 1);
         assert!(taken.refusals.keys().all(|counter| counter.of_map));
         assert!(counts.none_of_map());
-        counts.refused(Reason::NotPermitted, 1, by, None);
+        counts.refused(Reason::NotPermitted, 1, tag, by, None);
         // It is in the log, and claims no map.
         assert!(counts.none_of_map() && counts.any());
         counts.open(2);
         assert!(
             !counts.add(1, tag, &caller, &collection) && counts.add(2, tag, &caller, &collection)
         );
-        counts.refused(Reason::NotPermitted, 1, by, None);
-        counts.refused(Reason::NotPermitted, 2, by, None);
+        counts.refused(Reason::NotPermitted, 1, tag, by, None);
+        counts.refused(Reason::NotPermitted, 2, tag, by, None);
         let taken = counts.take(true);
         let late: u64 = taken.refusals.iter().filter(|(c, _)| !c.of_map).map(|(_, n)| n).sum();
         assert_eq!((late, taken.refusals.values().sum::<u64>()), (2, 3));

@@ -12,6 +12,9 @@ use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use ledger::checkpoint::Checkpoint;
+use ledger::note::Verifier;
+
 use crate::Error;
 use crate::store::codec::{Malformed, Reader, Writer};
 
@@ -176,6 +179,14 @@ fn decode(slot: &[u8]) -> Result<(u64, String), Malformed> {
     }
     reader.format(FORMAT)?;
     Ok((reader.u64()?, reader.text()?.to_owned()))
+}
+
+/// Opens a note of the anchor under the key that the store names.
+pub(crate) fn open_note(note: &str, vkey: &str, path: &Path) -> Result<Checkpoint, Error> {
+    let why = "its checkpoint is not signed by this store's log key";
+    let broken = || Error::CheckpointFile { path: path.to_owned(), why };
+    let verifier = Verifier::from_vkey(vkey).map_err(|_| broken())?;
+    Checkpoint::open(note, &verifier).map_err(|_| broken())
 }
 
 #[cfg(test)]

@@ -17,13 +17,12 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::Error;
-use crate::log::access_counters::AccessCounters;
+use crate::lifecycle::Life;
 use crate::log::checkpoint_file::CheckpointFile;
 use crate::log::each_entry;
 use crate::log::view::Signed;
 use crate::node::Node;
 use crate::store::damage::is_over;
-use crate::write::committer::{Life, WeakQueue};
 
 /// How often counted reads are written to the log.
 const COUNTS_EVERY: Duration = Duration::from_secs(60);
@@ -80,13 +79,13 @@ impl Checkpointer {
         mut self,
         every: Duration,
         stop: &Receiver<()>,
-        (queue, counts): (WeakQueue, Arc<AccessCounters>),
+        write_counts: impl Fn() -> bool,
         life: &watch::Sender<Life>,
     ) {
         let mut counted = Instant::now();
         loop {
             let stopped = !matches!(stop.recv_timeout(every), Err(RecvTimeoutError::Timeout));
-            if counted.elapsed() >= COUNTS_EVERY && counts.any() && queue.write_counts() {
+            if counted.elapsed() >= COUNTS_EVERY && write_counts() {
                 counted = Instant::now();
             }
             self.check_clock();

@@ -4,10 +4,9 @@
 use ledger::TlogProof;
 use terms::Rejection;
 use tokio::sync::mpsc;
-use wire::session as proto;
 
 use crate::log::view::LogViews;
-use crate::write::command::{Outcome, ReplySlot};
+use crate::reply::{Outcome, ReplySlot, Written};
 
 /// Answers that are proven together.
 const TOGETHER_MAX: usize = 1_024;
@@ -20,7 +19,7 @@ pub(crate) struct ProofWaiter(mpsc::UnboundedSender<Due>);
 /// whatever becomes of its proof.
 struct Due {
     reply: Option<ReplySlot>,
-    written: proto::Written,
+    written: Written,
 }
 
 impl Drop for Due {
@@ -39,10 +38,19 @@ impl ProofWaiter {
         Self(sender)
     }
 
-    /// Takes an answer that is durable.
-    pub(crate) fn take(&self, reply: ReplySlot, written: proto::Written) {
-        // Should the shard go down, it comes back, and is answered by being dropped.
-        drop(self.0.send(Due { reply: Some(reply), written }));
+    /// A slot whose answer, if it is a write with an entry, waits for its proof.
+    pub(crate) fn proven(&self, reply: ReplySlot) -> ReplySlot {
+        let Self(waiter) = self.clone();
+        ReplySlot::new(move |outcome, room| {
+            let mut reply = reply;
+            reply.room = room;
+            let Outcome::Written(written) = outcome else { return reply.send(outcome) };
+            let due = Due { reply: Some(reply), written };
+            if due.written.receipt.is_some() {
+                // Should the shard go down, it comes back, and is answered by being dropped.
+                drop(waiter.send(due));
+            }
+        })
     }
 }
 
@@ -50,8 +58,8 @@ async fn run(chronicles: LogViews, mut inbox: mpsc::UnboundedReceiver<Due>) {
     let mut checkpoints = chronicles.checkpoints();
     let mut due = Vec::new();
     while inbox.recv_many(&mut due, TOGETHER_MAX).await > 0 {
-        let last = due.iter().filter(|due| due.written.origin.is_empty());
-        let last = last.map(|due| due.written.index).max();
+        let last = due.iter().filter(|due| due.written.origin.is_none());
+        let last = last.map(|due| due.written.index.0).max();
         let signed = match last {
             Some(last) => checkpoints.wait_for(|signed| signed.size() > last).await.is_ok(),
             None => true,
@@ -60,7 +68,7 @@ async fn run(chronicles: LogViews, mut inbox: mpsc::UnboundedReceiver<Due>) {
         let proving = tokio::task::spawn_blocking(move || {
             for mut due in due {
                 if signed && let Ok(proof) = prove(&chronicles, &due.written) {
-                    due.written.tlog_proof = proof.to_text();
+                    due.written.proof = Some(proof.to_text());
                 }
             }
         });
@@ -71,10 +79,10 @@ async fn run(chronicles: LogViews, mut inbox: mpsc::UnboundedReceiver<Due>) {
 }
 
 /// The proof for one entry, in the log of its own period.
-fn prove(chronicles: &LogViews, written: &proto::Written) -> Result<TlogProof, Rejection> {
-    let log = match written.origin.as_str() {
-        "" => chronicles.growing(),
-        origin => chronicles.of(origin)?,
+fn prove(chronicles: &LogViews, written: &Written) -> Result<TlogProof, Rejection> {
+    let log = match &written.origin {
+        None => chronicles.growing(),
+        Some(origin) => chronicles.of(origin)?,
     };
-    log.proof(written.index).map(|(_, proof)| proof)
+    log.proof(written.index.0).map(|(_, proof)| proof)
 }

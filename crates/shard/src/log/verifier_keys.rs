@@ -4,9 +4,8 @@
 use ledger::note::Signer;
 
 use crate::log::checkpoint_file;
-use crate::log::checkpoint_file::CheckpointFile;
+use crate::log::checkpoint_file::{CheckpointFile, open_note};
 use crate::node::origin;
-use crate::startup::open::open_note;
 use crate::store::keyring;
 use crate::{Error, Settings};
 

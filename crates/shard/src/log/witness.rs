@@ -76,7 +76,8 @@ struct Rounds {
 pub(crate) async fn keep(
     node: Arc<Node>,
     chronicles: LogViews,
-    (witnesses, every): (Vec<Witness>, Duration),
+    witnesses: Vec<Witness>,
+    every: Duration,
     cosigned: watch::Sender<Cosigned>,
 ) {
     let witnesses = witnesses.into_iter().map(Arc::new).collect();

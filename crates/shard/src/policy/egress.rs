@@ -11,33 +11,40 @@
 use atlas::{Country, Moment, Question};
 use ledger::entry::Role;
 use terms::{Detail, Reason, Rejection};
-use wire::session::call::Op;
 
 use crate::log::access_counters::AccessCounters;
 use crate::node::Node;
+use crate::policy::asker::{Asker, Stands};
 use crate::policy::rulings::Ruled;
-use crate::server::decode::Lookup;
+use crate::store::record::Address;
 use crate::store::subject::Subject;
 
-/// Where those stand who see a body on its way. The caller's country may not be known: then it is
-/// outside of every territory.
+/// What a call asks for, as far as roles go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Stands {
-    pub(crate) gateway: Country,
-    pub(crate) caller: Option<Country>,
+pub(crate) enum Right {
+    Read,
+    Write,
+    /// What a map would do.
+    MapImpact,
+    /// Which maps were taken.
+    MapHistory,
 }
 
-/// Whether a role is one for that call. The gateway has asked the same; the shard trusts none.
-pub(crate) fn permitted(role: Role, op: &Op) -> bool {
-    let wanted: &[Role] = match op {
-        Op::Get(_) => &[Role::Reader],
-        Op::Put(_) | Op::Delete(_) | Op::Create(_) => &[Role::Writer],
-        Op::Survey(_) => &[Role::Operator],
-        Op::MapHistory(_) => &[Role::Operator, Role::Auditor],
-        // Gateways ask for these by themselves, before anybody is asked for.
-        Op::MapFetch(_) | Op::MapOffer(_) => &[],
+/// Whether a role has a right. The gateway has asked the same; the shard trusts none.
+pub(crate) fn permitted(role: Role, right: Right) -> bool {
+    let wanted: &[Role] = match right {
+        Right::Read => &[Role::Reader],
+        Right::Write => &[Role::Writer],
+        Right::MapImpact => &[Role::Operator],
+        Right::MapHistory => &[Role::Operator, Role::Auditor],
     };
     wanted.contains(&role)
+}
+
+/// A read, ready to be looked up.
+pub(crate) struct Lookup {
+    pub(crate) address: Address,
+    pub(crate) asker: Asker,
 }
 
 impl Node {
@@ -88,9 +95,9 @@ impl EgressPolicy<'_> {
     fn barred(&self) {
         let Lookup { address, asker } = self.lookup;
         self.node.refused(Reason::EgressNotCovered, asker.stands);
-        let by = (asker.tenant_tag, &asker.caller);
-        let collection = Some(&address.collection);
-        self.counts.refused(Reason::EgressNotCovered, self.judged, by, collection);
+        let (tag, caller, collection) =
+            (asker.tenant_tag, &asker.caller, Some(&address.collection));
+        self.counts.refused(Reason::EgressNotCovered, self.judged, tag, caller, collection);
     }
 
     /// Whether what is known of this subject lets the readers have its records of the collection.

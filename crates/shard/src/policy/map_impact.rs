@@ -7,7 +7,6 @@ use atlas::{Moment, Move, Question, RegionMap};
 use engine::{Key, Order, ScanLimit, Span};
 use terms::{Reason, Rejection, Rounded};
 use tokio::time::Instant;
-use wire::session as proto;
 
 use crate::Error;
 use crate::node::Node;
@@ -20,10 +19,16 @@ const FATES_MAX: usize = 4_096;
 
 /// What would become of the records of one standing ruling.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Fate {
-    collection: String,
-    what: String,
-    detail: String,
+pub(crate) struct Fate {
+    pub(crate) collection: String,
+    pub(crate) what: String,
+    pub(crate) detail: String,
+}
+
+/// What a map would do to the subjects of this shard: of each count, the ten in which it lies.
+pub(crate) struct Impact {
+    pub(crate) fates: Vec<(Fate, Rounded)>,
+    pub(crate) subjects: Rounded,
 }
 
 /// What is asked.
@@ -35,7 +40,7 @@ pub(crate) struct MapImpact<'a> {
     pub(crate) deadline: Instant,
 }
 
-/// AccessCounters while it walks.
+/// What is counted while it walks.
 #[derive(Default)]
 struct Tally {
     fates: BTreeMap<Fate, u64>,
@@ -47,7 +52,7 @@ impl MapImpact<'_> {
     ///
     /// # Errors
     /// `STORED_DATA_DAMAGED` when a row does not open: a count without it would be a lie.
-    pub(crate) fn walk(&self) -> Result<proto::Surveyed, Rejection> {
+    pub(crate) fn walk(&self) -> Result<Impact, Rejection> {
         let in_force = self.node.map();
         let mut tally = Tally::default();
         let mut from = keys::subjects().from;
@@ -57,17 +62,12 @@ impl MapImpact<'_> {
             }
             let (prefix, tag) = keys::of_subject(&key).ok_or(Error::Damaged("subjects"))?;
             if keys::is_subject(&key) {
-                self.subject(tag, &row, (&in_force, &mut tally))?;
+                self.subject(tag, &row, &in_force, &mut tally)?;
             }
             from = keys::past_subject(prefix);
         }
-        let counts = tally.fates.into_iter().map(|(fate, count)| proto::SurveyCount {
-            collection: fate.collection,
-            fate: fate.what,
-            detail: fate.detail,
-            count: Some(told(count)),
-        });
-        Ok(proto::Surveyed { counts: counts.collect(), subjects: Some(told(tally.subjects)) })
+        let fates = tally.fates.into_iter().map(|(fate, count)| (fate, Rounded::of(count)));
+        Ok(Impact { fates: fates.collect(), subjects: Rounded::of(tally.subjects) })
     }
 
     /// The first row of a subject from that key on.
@@ -82,7 +82,8 @@ impl MapImpact<'_> {
         &self,
         tag: SubjectTag,
         row: &[u8],
-        (in_force, tally): (&RegionMap, &mut Tally),
+        in_force: &RegionMap,
+        tally: &mut Tally,
     ) -> Result<(), Error> {
         let region = &self.node.region;
         let Some(owner) = Subject::owner_of(row, tag, self.node.subject_keys())? else {
@@ -121,12 +122,6 @@ impl MapImpact<'_> {
         }
         Ok(())
     }
-}
-
-/// A count as it is told.
-const fn told(count: u64) -> proto::CountRange {
-    let Rounded { at_least, at_most } = Rounded::of(count);
-    proto::CountRange { at_least, at_most }
 }
 
 impl Tally {

@@ -1,5 +1,6 @@
 //! What the law and the region map say of a command: rulings, the second check, borders.
 
+pub(crate) mod asker;
 pub(crate) mod egress;
 pub(crate) mod map_impact;
 pub(crate) mod rulings;

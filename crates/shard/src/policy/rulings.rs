@@ -1,15 +1,14 @@
 //! The ruling, made again in the region from the findings, with this shard's own map.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use atlas::{Attachment, Country, Date, Findings, Moment, Outcome, Question, RegionMap};
+use atlas::{Attachment, Country, Date, Findings, Moment, Outcome, Placement, Question, RegionMap};
 use bytes::Bytes;
 use ledger::entry::{EvidenceKind, EvidenceKinds, MapRef};
-use terms::{Collection, Detail, Reason, RegionId, Rejection, TenantId};
+use terms::{Collection, Detail, Reason, RegionId, Rejection, TenantId, limits};
 
 use crate::policy::second_check::{Here, admits};
-use crate::server::ruling_message;
 use crate::store::region_maps::map_ref;
 
 /// Rulings that are remembered. A ruling is a pure function of what is in the key.
@@ -41,7 +40,6 @@ pub(crate) enum Verdict {
 }
 
 /// A placement in this region: what the log's entry says of it.
-#[derive(PartialEq, Eq)]
 pub(crate) struct Ruled {
     pub(crate) jurisdictions: Vec<String>,
     pub(crate) statutes: Vec<String>,
@@ -51,8 +49,23 @@ pub(crate) struct Ruled {
     /// The laws that attach, for what they ask of the way in.
     pub(crate) attachments: Vec<Attachment>,
     pub(crate) map: MapRef,
-    /// The ruling as callers read it.
-    pub(crate) message: Bytes,
+    pub(crate) placement: Placement,
+    /// The ruling as callers read it: the server encodes it once.
+    pub(crate) encoded: OnceLock<Bytes>,
+}
+
+/// Whether a body is within the map's limit for its collection.
+pub(crate) fn body_fits(
+    map: &RegionMap,
+    collection: &Collection,
+    bytes: usize,
+) -> Result<(), Rejection> {
+    let rules = map.collection(collection);
+    let most = rules.map_or(limits::BODY_BYTES_DEFAULT, atlas::CollectionRules::body_bytes_max);
+    if bytes <= most {
+        return Ok(());
+    }
+    Err(Rejection::new(Reason::BodyTooLarge).field("body").with(Detail::Limit, most))
 }
 
 /// The rules in force here, and the rulings made under them at one moment.
@@ -165,7 +178,8 @@ impl Rules {
             mirrors: placement.mirrors().to_vec(),
             attachments: ruling.attachments().to_vec(),
             map: self.map_ref(),
-            message: ruling_message::encode(placement, ruling.attachments()),
+            placement: placement.clone(),
+            encoded: OnceLock::new(),
         };
         for list in [&mut ruled.jurisdictions, &mut ruled.statutes, &mut ruled.clauses] {
             list.sort_unstable();

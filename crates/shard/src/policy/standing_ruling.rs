@@ -9,7 +9,13 @@ use crate::policy::rulings::{Ruled, Rules, Verdict};
 use crate::store::keys::Owner;
 use crate::store::subject::{Standing, Subject};
 use crate::store::types::Minute;
-use crate::write::command::Given;
+
+/// Findings that came with a request, and the versions of the data they were made with.
+pub(crate) struct Given {
+    pub(crate) findings: Findings,
+    pub(crate) phone_data: Option<String>,
+    pub(crate) ip_data: Option<String>,
+}
 
 /// The ruling of a write, and what the subject's row says after it.
 pub(crate) struct Settled {
@@ -51,18 +57,18 @@ pub(crate) fn settle(
         // The gateway asks for evidence; a session that brings none gets no ruling here either.
         let given = given.ok_or_else(|| Rejection::new(Reason::FieldMissing).field("findings"))?;
         let findings = given.findings.clone();
-        return first(rules, owner, collection, findings, (Vec::new(), how));
+        return first(rules, owner, collection, findings, Vec::new(), how);
     };
     let findings = together(&subject.findings, given)?;
     let Some(standing) = subject.standing(collection) else {
         let standings = subject.standings.clone();
-        return first(rules, owner, collection, findings, (standings, how));
+        return first(rules, owner, collection, findings, standings, how);
     };
     let verdict = rules.decide(&owner.tenant, collection, &standing.basis);
     if let Verdict::Here(stands) = &verdict {
         (how.enters)(stands)?;
     }
-    let weighed = weigh(rules, owner, standing, (&findings, &verdict))?;
+    let weighed = weigh(rules, owner, standing, &findings, &verdict)?;
     let now = weighed.as_ref().map_or(verdict, |(_, now)| now.clone());
     let ruled = here(now, false)?;
     (how.enters)(&ruled)?;
@@ -90,7 +96,8 @@ fn first(
     owner: &Owner,
     collection: &Collection,
     findings: Findings,
-    (mut standings, how): (Vec<Standing>, &How<'_>),
+    mut standings: Vec<Standing>,
+    how: &How<'_>,
 ) -> Result<Settled, Rejection> {
     let verdict = rules.decide(&owner.tenant, collection, &findings);
     let ruled = here(verdict, how.given.is_some())?;
@@ -115,7 +122,8 @@ fn weigh(
     rules: &mut Rules,
     owner: &Owner,
     standing: &Standing,
-    (findings, verdict): (&Findings, &Verdict),
+    findings: &Findings,
+    verdict: &Verdict,
 ) -> Result<Option<(Findings, Verdict)>, Rejection> {
     let basis = standing.weighed(findings).map_err(full)?;
     if basis == standing.basis {

@@ -11,9 +11,9 @@ use terms::{Reason, Rejection, limits};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::read::reader::{Get, Reader};
-use crate::server::answer_room::{AnswerRoom, split};
+use crate::reply::answer_room::{AnswerRoom, split};
+use crate::reply::busy;
 use crate::store::record::HEAD_ROW_BYTES_MAX;
-use crate::write::committer::busy;
 
 /// Groups of reads of one session that are looked up at once.
 const READS_AT_ONCE: usize = 4;
@@ -104,3 +104,6 @@ impl Group {
         served.await.ok()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,22 +6,22 @@ use atlas::Reads;
 use terms::{Reason, Rejection};
 use tokio::sync::watch;
 use tokio::time::Instant;
-use wire::session as proto;
 
 use crate::Error;
+use crate::lifecycle::Life;
 use crate::log::access_counters::AccessCounters;
 use crate::node::Node;
 use crate::policy::egress;
-use crate::policy::egress::EgressPolicy;
+use crate::policy::egress::{EgressPolicy, Lookup};
 use crate::policy::subject_status;
-use crate::server::decode::{Asker, Lookup};
+use crate::reply::{Found, Outcome, ReplySlot, busy};
 use crate::store::damage::Row;
 use crate::store::keys;
 use crate::store::record::{Body, Stored};
 use crate::store::subject::{Subject, SubjectRow};
 use crate::store::types::EntryAt;
-use crate::write::command::{Action, Op, Outcome, Read, ReplySlot};
-use crate::write::committer::{Life, Queue, busy};
+use crate::write::command::{Action, Op, Read};
+use crate::write::committer::Queue;
 
 /// What reads need beside the node.
 #[derive(Clone)]
@@ -180,7 +180,7 @@ impl Reader {
     }
 
     /// Answers a read, and counts it; or has it logged, and answered then.
-    fn found(&self, get: Get, judged: u64, found: proto::Found, entry: EntryAt) {
+    fn found(&self, get: Get, judged: u64, found: Found, entry: EntryAt) {
         let Get { mut reply, deadline, lookup, .. } = get;
         reply.fit_room(found.body.len());
         self.node.metrics.reads.inc();
@@ -202,14 +202,12 @@ impl Reader {
                 let collection = address.collection;
                 let read = Read { collection, entry, found, judged };
                 let action = Action::Read(Box::new(read));
-                let Asker { caller, tenant_tag, stands, .. } = asker;
-                let gateway = stands.gateway;
                 let Some(room) = self.queue.admit(action.bytes()) else {
                     return reply.send(busy());
                 };
                 // No ruling is asked for: under which map it was sent does not matter.
                 let map_epoch = 0;
-                let op = Op { reply, deadline, caller, tenant_tag, gateway, map_epoch, action };
+                let op = Op { reply, deadline, asker, map_epoch, action };
                 self.queue.submit(op, room);
             }
         }
@@ -236,15 +234,14 @@ impl Reader {
         let stored = Stored::read(&row).map_err(|_| damaged())?;
         let (region, cipher) = (&self.node.region, self.node.cipher);
         let body = stored.body(address, region, cipher, &head, apart).map_err(|_| damaged())?;
-        let version = i64::try_from(head.version.0).unwrap_or(i64::MAX);
-        let found = proto::Found { version, etag: head.etag(), body: body.into() };
+        let found = Found { version: head.version, etag: head.etag(), body: body.into() };
         Ok(Opened::Found(found, head.entry))
     }
 }
 
 /// A record that was opened.
 enum Opened {
-    Found(proto::Found, EntryAt),
+    Found(Found, EntryAt),
     /// Its body has a row of its own, of so many bytes, which was not read.
     Apart(usize),
 }

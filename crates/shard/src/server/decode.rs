@@ -1,5 +1,5 @@
-//! From a call on a session to an op for the committer: everything that needs no state. The body
-//! is sealed here, in parallel with the commits.
+//! From a call on a session to a typed request: the one place that knows what calls look like on the
+//! wire. The body is sealed here, in parallel with the commits.
 //!
 //! The gateway has checked all of this; the shard checks again, since it trusts no gateway.
 
@@ -7,30 +7,120 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use atlas::{Country, Findings, RegionMap};
+use atlas::{Country, Findings, SignedMap};
 use ledger::entry::{Caller, Role};
-use terms::{Collection, Detail, Reason, RecordKey, Rejection, SubjectId, TenantId, limits};
+use terms::{Collection, Reason, RecordKey, Rejection, SubjectId, TenantId, limits};
 use tokio::time::Instant;
 use wire::session as proto;
+use wire::session::call::Op;
 use zeroize::Zeroizing;
 
 use crate::node::Node;
-use crate::policy::egress::Stands;
+use crate::policy::asker::{Asker, Stands};
+use crate::policy::egress::{Lookup, Right};
+use crate::policy::rulings::body_fits;
+use crate::policy::standing_ruling::Given;
 use crate::store::keys::Owner;
 use crate::store::record::{Address, SealedBody};
-use crate::store::types::TenantTag;
-use crate::write::command::{Action, Condition, Content, Create, Delete, Given, Put, Request};
+use crate::store::types::Version;
+use crate::write::command::{Action, Condition, Content, Create, Delete, Put, Request};
 
 /// Bytes of a data version that an entry can hold.
 const DATA_VERSION_BYTES_MAX: usize = 64;
 
-/// Who asks, as the log knows them.
-#[derive(Clone)]
-pub(crate) struct Asker {
-    pub(crate) tenant: TenantId,
-    pub(crate) tenant_tag: TenantTag,
-    pub(crate) caller: Arc<Caller>,
-    pub(crate) stands: Stands,
+/// A call, by who asks it.
+pub(crate) enum Call {
+    /// The gateway itself.
+    Gateway(GatewayCall),
+    /// A caller of the gateway.
+    Caller(CallerCall),
+}
+
+/// What a gateway asks by itself, before anybody asks it.
+pub(crate) enum GatewayCall {
+    /// For the map of that number, or the first that was taken after it.
+    MapFetch { epoch: u64, after: bool },
+    /// To take a map.
+    MapOffer(SignedMap),
+}
+
+/// What a caller asks. Names and contents are looked at once it is known that the caller may ask.
+pub(crate) enum CallerCall {
+    Get(proto::Get),
+    Write(Write),
+    /// For the maps that were taken after that number.
+    MapHistory(u64),
+    /// What a map would do on that day; none: today.
+    MapImpact(SignedMap, Option<u32>),
+}
+
+/// A write, as it came.
+pub(crate) enum Write {
+    Put(proto::Put),
+    Delete(proto::Delete),
+    Create(proto::Create),
+}
+
+/// What a call asks. None: something that this version does not know.
+pub(crate) fn call(op: Option<Op>) -> Option<Call> {
+    let map = |map: Option<proto::SignedMap>| {
+        let proto::SignedMap { text, note, packs } = map.unwrap_or_default();
+        SignedMap { text, note, packs }
+    };
+    Some(match op? {
+        Op::Put(put) => Call::Caller(CallerCall::Write(Write::Put(put))),
+        Op::Delete(delete) => Call::Caller(CallerCall::Write(Write::Delete(delete))),
+        Op::Create(create) => Call::Caller(CallerCall::Write(Write::Create(create))),
+        Op::Get(get) => Call::Caller(CallerCall::Get(get)),
+        Op::MapHistory(history) => Call::Caller(CallerCall::MapHistory(history.after)),
+        Op::Survey(survey) => {
+            let day = Some(survey.day).filter(|day| *day > 0);
+            Call::Caller(CallerCall::MapImpact(map(survey.map), day))
+        }
+        Op::MapFetch(fetch) => {
+            Call::Gateway(GatewayCall::MapFetch { epoch: fetch.epoch, after: fetch.after })
+        }
+        Op::MapOffer(offer) => Call::Gateway(GatewayCall::MapOffer(map(offer.map))),
+    })
+}
+
+impl CallerCall {
+    pub(crate) const fn right(&self) -> Right {
+        match self {
+            Self::Get(_) => Right::Read,
+            Self::Write(_) => Right::Write,
+            Self::MapHistory(_) => Right::MapHistory,
+            Self::MapImpact(..) => Right::MapImpact,
+        }
+    }
+}
+
+impl Write {
+    /// Bytes of its body.
+    pub(crate) fn body_bytes(&self) -> usize {
+        match self {
+            Self::Put(put) => put.body.len(),
+            Self::Delete(_) | Self::Create(_) => 0,
+        }
+    }
+
+    /// Whether the answer is to bear a proof.
+    pub(crate) const fn prove(&self) -> bool {
+        match self {
+            Self::Put(put) => put.prove && !put.validate_only,
+            Self::Delete(delete) => delete.prove && !delete.validate_only,
+            Self::Create(create) => create.prove && !create.validate_only,
+        }
+    }
+
+    /// Checks it, and seals its body.
+    pub(crate) fn prepare(self, node: &Node, asker: &Asker) -> Result<Action, Rejection> {
+        match self {
+            Self::Put(of) => put(node, asker, of),
+            Self::Delete(of) => delete(node, asker, of),
+            Self::Create(of) => create(node, asker, of),
+        }
+    }
 }
 
 /// Prepares the calls of one session. It remembers who asked last: mostly it is the same again.
@@ -38,13 +128,14 @@ pub(crate) struct Prepare {
     node: Arc<Node>,
     /// Where the gateway of this session stands.
     gateway: Country,
-    last: Option<(String, proto::Caller, Asker)>,
+    last: Option<LastAsker>,
 }
 
-/// A read, ready to be looked up.
-pub(crate) struct Lookup {
-    pub(crate) address: Address,
-    pub(crate) asker: Asker,
+/// Who asked last, as it came and as it was checked.
+struct LastAsker {
+    tenant: String,
+    caller: proto::Caller,
+    asker: Asker,
 }
 
 impl Prepare {
@@ -64,11 +155,11 @@ impl Prepare {
         caller: Option<proto::Caller>,
     ) -> Result<Asker, Rejection> {
         let caller = caller.unwrap_or_default();
-        if let Some((of, by, asker)) = &self.last
-            && of == tenant
-            && *by == caller
+        if let Some(last) = &self.last
+            && last.tenant == tenant
+            && last.caller == caller
         {
-            return Ok(asker.clone());
+            return Ok(last.asker.clone());
         }
         let id = TenantId::parse(tenant).map_err(|why| Rejection::id("tenant", why))?;
         if caller.name.len() > limits::CALLER_NAME_BYTES_MAX {
@@ -92,32 +183,32 @@ impl Prepare {
             caller: Arc::new(Caller { role, tag, territory }),
             stands: Stands { gateway: self.gateway, caller: stands },
         };
-        self.last = Some((tenant.to_owned(), caller, asker.clone()));
+        self.last = Some(LastAsker { tenant: tenant.to_owned(), caller, asker: asker.clone() });
         Ok(asker)
     }
 
     /// A read.
     pub(crate) fn get(&self, asker: Asker, get: &proto::Get) -> Result<Lookup, Rejection> {
-        let address = address(&self.node, &asker, (&get.subject, &get.collection, &get.key))?;
+        let address = address(&self.node, &asker, &get.subject, &get.collection, &get.key)?;
         Ok(Lookup { address, asker })
     }
 }
 
 /// A put, with its body sealed.
-pub(crate) fn put(node: &Node, asker: &Asker, put: proto::Put) -> Result<Action, Rejection> {
-    let address = address(node, asker, (&put.subject, &put.collection, &put.key))?;
-    within(&node.map(), &address.collection, put.body.len())?;
+fn put(node: &Node, asker: &Asker, put: proto::Put) -> Result<Action, Rejection> {
+    let address = address(node, asker, &put.subject, &put.collection, &put.key)?;
+    body_fits(&node.map(), &address.collection, put.body.len())?;
     let given = given(&put.findings, put.phone_data, put.ip_data)?;
     let condition = condition(put.if_version, put.etag)?;
     let fingerprint = node.namer.fingerprint(&[
         b"put",
         &address.row,
         &put.body,
-        &condition.if_version.map_or([0xff; 8], u64::to_be_bytes),
+        &condition.if_version.map_or([0xff; 8], |version| version.0.to_be_bytes()),
         condition.etag.as_deref().unwrap_or_default().as_bytes(),
         &[u8::from(put.create_subject)],
     ]);
-    let (opening, body_key, nonce) = chance(node)?;
+    let Chance { opening, body_key, nonce } = Chance::draw(node)?;
     let content = Content {
         digest: ledger::statement::content_digest(&opening, &put.body),
         sealed: SealedBody::new(&address, &node.region, node.cipher, &body_key, &put.body),
@@ -137,35 +228,17 @@ pub(crate) fn put(node: &Node, asker: &Asker, put: proto::Put) -> Result<Action,
     })))
 }
 
-/// Whether a body is within the map's limit for its collection.
-pub(crate) fn within(
-    map: &RegionMap,
-    collection: &Collection,
-    bytes: usize,
-) -> Result<(), Rejection> {
-    let rules = map.collection(collection);
-    let most = rules.map_or(limits::BODY_BYTES_DEFAULT, atlas::CollectionRules::body_bytes_max);
-    if bytes <= most {
-        return Ok(());
-    }
-    Err(Rejection::new(Reason::BodyTooLarge).field("body").with(Detail::Limit, most))
-}
-
 /// A deletion.
-pub(crate) fn delete(
-    node: &Node,
-    asker: &Asker,
-    delete: proto::Delete,
-) -> Result<Action, Rejection> {
-    let address = address(node, asker, (&delete.subject, &delete.collection, &delete.key))?;
+fn delete(node: &Node, asker: &Asker, delete: proto::Delete) -> Result<Action, Rejection> {
+    let address = address(node, asker, &delete.subject, &delete.collection, &delete.key)?;
     let condition = condition(delete.if_version, delete.etag)?;
     let fingerprint = node.namer.fingerprint(&[
         b"delete",
         &address.row,
-        &condition.if_version.map_or([0xff; 8], u64::to_be_bytes),
+        &condition.if_version.map_or([0xff; 8], |version| version.0.to_be_bytes()),
         condition.etag.as_deref().unwrap_or_default().as_bytes(),
     ]);
-    let (opening, _, nonce) = chance(node)?;
+    let Chance { opening, nonce, .. } = Chance::draw(node)?;
     Ok(Action::Delete(Box::new(Delete {
         request: Request { id: request_id(&delete.request_id)?, fingerprint },
         address,
@@ -176,17 +249,13 @@ pub(crate) fn delete(
 }
 
 /// The creation of a subject.
-pub(crate) fn create(
-    node: &Node,
-    asker: &Asker,
-    create: proto::Create,
-) -> Result<Action, Rejection> {
+fn create(node: &Node, asker: &Asker, create: proto::Create) -> Result<Action, Rejection> {
     let owner = owner(node, asker, &create.subject)?;
     let collection = collection(&create.collection)?;
     let given = given(&create.findings, create.phone_data, create.ip_data)?;
     let fingerprint =
         node.namer.fingerprint(&[b"create", &owner.tag.0, collection.as_str().as_bytes()]);
-    let (opening, _, _) = chance(node)?;
+    let Chance { opening, .. } = Chance::draw(node)?;
     Ok(Action::Create(Box::new(Create {
         owner,
         collection,
@@ -212,10 +281,11 @@ fn collection(name: &str) -> Result<Collection, Rejection> {
 fn address(
     node: &Node,
     asker: &Asker,
-    (subject, of, key): (&str, &str, &str),
+    subject: &str,
+    of: &str,
+    key: &str,
 ) -> Result<Address, Rejection> {
-    let owner = owner(node, asker, subject)?;
-    let collection = collection(of)?;
+    let (owner, collection) = (owner(node, asker, subject)?, collection(of)?);
     let key = RecordKey::parse(key).map_err(|why| Rejection::id("key", why))?;
     let row = node.namer.record(&owner, &collection, &key);
     Ok(Address { owner, collection, key, row })
@@ -228,7 +298,7 @@ fn request_id(bytes: &[u8]) -> Result<[u8; 16], Rejection> {
 fn condition(if_version: Option<i64>, etag: String) -> Result<Condition, Rejection> {
     let if_version = match if_version.map(u64::try_from) {
         None => None,
-        Some(Ok(version)) => Some(version),
+        Some(Ok(version)) => Some(Version(version)),
         Some(Err(_)) => {
             let fault = Rejection::new(Reason::FieldInvalid).field("if_version");
             return Err(fault.problem("is negative"));
@@ -261,14 +331,22 @@ fn version(text: String) -> Result<Option<String>, Rejection> {
     Ok(Some(text).filter(|text| !text.is_empty()))
 }
 
-/// The opening of the entry, the key of the body, the nonce of the head.
-type Chance = ([u8; 32], Zeroizing<[u8; 32]>, [u8; 12]);
+/// The random values of one write.
+struct Chance {
+    /// Of the entry.
+    opening: [u8; 32],
+    body_key: Zeroizing<[u8; 32]>,
+    /// Of the head.
+    nonce: [u8; 12],
+}
 
-/// Draws all that a write needs, at once.
-fn chance(node: &Node) -> Result<Chance, Rejection> {
-    let drawn: Zeroizing<[u8; 76]> = Zeroizing::new(node.random()?);
-    let (opening, rest) = drawn.split_first_chunk().expect("76 is 32 and 32 and 12");
-    let (key, rest) = rest.split_first_chunk().expect("44 is 32 and 12");
-    let nonce = rest.first_chunk().expect("12 are left");
-    Ok((*opening, Zeroizing::new(*key), *nonce))
+impl Chance {
+    /// Draws all of them at once.
+    fn draw(node: &Node) -> Result<Self, Rejection> {
+        let drawn: Zeroizing<[u8; 76]> = Zeroizing::new(node.random()?);
+        let (opening, rest) = drawn.split_first_chunk().expect("76 is 32 and 32 and 12");
+        let (key, rest) = rest.split_first_chunk().expect("44 is 32 and 12");
+        let nonce = rest.first_chunk().expect("12 are left");
+        Ok(Self { opening: *opening, body_key: Zeroizing::new(*key), nonce: *nonce })
+    }
 }

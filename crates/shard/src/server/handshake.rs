@@ -29,7 +29,8 @@ impl Gateway {
     /// must still be trusted, name this deployment's trust domain, a region of this shard's map and
     /// the same gateway as the hello; it stands where the map says that its region does.
     pub(crate) fn of(
-        (node, tls): (&Node, Option<&Tls>),
+        node: &Node,
+        tls: Option<&Tls>,
         arrived: Option<&Arrived>,
         hello: &proto::Hello,
     ) -> Result<Self, Rejection> {

@@ -4,22 +4,17 @@
 use std::sync::Arc;
 
 use atlas::{Date, Moment, SIGNED_MAP_BYTES_MAX, SignedMap};
-use terms::{Reason, Rejection};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
-use wire::session as proto;
-use wire::session::call::Op;
-use wire::session::reply::Outcome as Told;
 
+use crate::policy::asker::Asker;
 use crate::policy::map_impact::MapImpact;
 use crate::read::reader::Reader;
-use crate::server::answer_room::AnswerRoom;
-use crate::server::decode::Asker;
+use crate::reply::answer_room::AnswerRoom;
+use crate::reply::{Outcome, ReplySlot, busy};
+use crate::server::decode::GatewayCall;
 use crate::store::region_maps;
-use crate::store::region_maps::Taken;
 use crate::write::admin::{Errand, MapOp, NotedAnswer, Question};
-use crate::write::command::{Outcome, ReplySlot};
-use crate::write::committer::busy;
 
 /// What calls about maps need.
 #[derive(Clone)]
@@ -61,44 +56,19 @@ impl MapCalls {
     }
 
     /// Answers a call of the gateway itself, for which there is no caller.
-    pub(crate) fn of_gateway(&self, reply: ReplySlot, op: Op, room: &AnswerRoom) {
-        match op {
-            Op::MapFetch(fetch) => self.fetch(reply, &fetch, room.clone()),
-            Op::MapOffer(offer) => self.offer(reply, offer),
-            Op::Put(_)
-            | Op::Get(_)
-            | Op::Delete(_)
-            | Op::Create(_)
-            | Op::MapHistory(_)
-            | Op::Survey(_) => reply.send(Rejection::new(Reason::Internal).into()),
-        }
-    }
-
-    /// Answers a call of an operator.
-    pub(crate) fn of_operator(
-        &self,
-        reply: ReplySlot,
-        (deadline, asker): (Instant, Asker),
-        op: Op,
-        room: &AnswerRoom,
-    ) {
-        match op {
-            Op::MapHistory(history) => self.history(reply, history.after, room.clone()),
-            Op::Survey(survey) => self.survey(reply, (deadline, asker), survey),
-            Op::Put(_)
-            | Op::Get(_)
-            | Op::Delete(_)
-            | Op::Create(_)
-            | Op::MapFetch(_)
-            | Op::MapOffer(_) => reply.send(Rejection::new(Reason::Internal).into()),
+    pub(crate) fn of_gateway(&self, reply: ReplySlot, call: GatewayCall, room: &AnswerRoom) {
+        match call {
+            GatewayCall::MapFetch { epoch, after } => {
+                self.fetch(reply, epoch, after, room.clone());
+            }
+            GatewayCall::MapOffer(map) => self.offer(reply, map),
         }
     }
 
     /// A map takes room among the session's answers until its gateway has taken it, and waits for
     /// it before it waits for its turn: a gateway that takes nothing keeps no other from maps.
-    fn fetch(&self, mut reply: ReplySlot, fetch: &proto::MapFetch, room: AnswerRoom) {
+    fn fetch(&self, mut reply: ReplySlot, epoch: u64, after: bool, room: AnswerRoom) {
         let (turns, node) = (Arc::clone(&self.turns), Arc::clone(&self.reader.node));
-        let (epoch, after) = (fetch.epoch, fetch.after);
         tokio::spawn(async move {
             // None: the session has ended.
             let Some(taken) = room.take(SIGNED_MAP_BYTES_MAX).await else { return };
@@ -113,16 +83,16 @@ impl MapCalls {
                 };
                 drop(turn);
                 let found = match found {
-                    Ok(found) => found.map_or_else(SignedMap::default, |taken| taken.signed),
+                    Ok(found) => found.map(|taken| taken.signed),
                     Err(error) => return reply.send(Outcome::Rejected(error.into())),
                 };
-                reply.fit_room(found.bytes());
-                reply.send(Outcome::Told(Told::Map(to_wire(found))));
+                reply.fit_room(found.as_ref().map_or(0, SignedMap::bytes));
+                reply.send(Outcome::Map(found));
             });
         });
     }
 
-    fn offer(&self, reply: ReplySlot, offer: proto::MapOffer) {
+    fn offer(&self, reply: ReplySlot, offered: SignedMap) {
         let (turns, queue) = (Arc::clone(&self.turns), self.reader.queue.clone());
         let signers = self.signers.clone();
         tokio::spawn(async move {
@@ -131,8 +101,7 @@ impl MapCalls {
             drop(waiting);
             tokio::task::spawn_blocking(move || {
                 let _turn = turn;
-                let signed = from_wire(offer.map.unwrap_or_default()).trimmed();
-                match region_maps::open(signed, signers.as_deref()) {
+                match region_maps::open(offered.trimmed(), signers.as_deref()) {
                     Ok(offered) => queue.submit_errand(Errand::Map(MapOp { reply, offered })),
                     Err(fault) => reply.send(fault.into()),
                 }
@@ -141,7 +110,7 @@ impl MapCalls {
     }
 
     /// A page of the history takes room, too.
-    fn history(&self, mut reply: ReplySlot, after: u64, room: AnswerRoom) {
+    pub(crate) fn history(&self, mut reply: ReplySlot, after: u64, room: AnswerRoom) {
         let (turns, node) = (Arc::clone(&self.turns), Arc::clone(&self.reader.node));
         tokio::spawn(async move {
             let Some(taken) = room.take(HISTORY_PAGE_BYTES_MAX).await else { return };
@@ -150,39 +119,39 @@ impl MapCalls {
             tokio::task::spawn_blocking(move || {
                 let page = region_maps::history(&*node.engine, after);
                 drop(turn);
-                let told = page.map(|(maps, more)| {
-                    let maps = maps.into_iter().map(|(epoch, taken)| taken_to_wire(epoch, taken));
-                    Outcome::Told(Told::History(proto::MapsTaken { maps: maps.collect(), more }))
-                });
-                reply.send(told.unwrap_or_else(|error| Outcome::Rejected(error.into())));
+                let outcome = page.map(|(maps, more)| Outcome::History { maps, more });
+                reply.send(outcome.unwrap_or_else(|error| Outcome::Rejected(error.into())));
             });
         });
     }
 
-    fn survey(&self, reply: ReplySlot, (deadline, asker): (Instant, Asker), survey: proto::Survey) {
+    /// What a map would do to the subjects of this shard, on that day or today. An operator asks.
+    pub(crate) fn impact(
+        &self,
+        reply: ReplySlot,
+        deadline: Instant,
+        asker: Asker,
+        map: SignedMap,
+        day: Option<u32>,
+    ) {
         let Ok(turn) = Arc::clone(&self.turns.surveys).try_acquire_owned() else {
             return reply.send(busy());
         };
         let reader = self.reader.clone();
         tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            let signed = from_wire(survey.map.unwrap_or_default());
-            let surveyed = signed.read().and_then(|next| {
-                let date = match survey.day {
-                    0 => Moment::of(reader.node.now()),
-                    day => Date::from_day(day.into()).into(),
-                };
-                let surveyed =
+            let judged = map.read().and_then(|next| {
+                let today = || Moment::of(reader.node.now());
+                let date = day.map_or_else(today, |day| Date::from_day(day.into()).into());
+                let impact =
                     MapImpact { node: &reader.node, next: &next, date, deadline }.walk()?;
-                Ok((region_maps::map_ref(&next), surveyed))
+                Ok((region_maps::map_ref(&next), impact))
             });
-            match surveyed {
-                Ok((map, surveyed)) => {
-                    let count = surveyed.subjects.as_ref().map_or(0, |subjects| subjects.at_least);
-                    let caller = Arc::clone(&asker.caller);
-                    let outcome = Box::new(Outcome::Told(Told::Surveyed(surveyed)));
-                    let answer = NotedAnswer::Session(reply, outcome);
-                    let tenant_tag = Some(asker.tenant_tag);
+            match judged {
+                Ok((map, impact)) => {
+                    let count = impact.subjects.at_least;
+                    let answer = NotedAnswer::Session(reply, Box::new(Outcome::Impact(impact)));
+                    let (tenant_tag, caller) = (Some(asker.tenant_tag), asker.caller);
                     let why = "a plan: standing rulings made again under this map, and counted";
                     let question = Question { answer, tenant_tag, caller, map, count, why };
                     reader.queue.submit_errand(Errand::Note(Box::new(question)));
@@ -191,18 +160,4 @@ impl MapCalls {
             }
         });
     }
-}
-
-fn from_wire(map: proto::SignedMap) -> SignedMap {
-    SignedMap { text: map.text, note: map.note, packs: map.packs }
-}
-
-fn to_wire(map: SignedMap) -> proto::SignedMap {
-    proto::SignedMap { text: map.text, note: map.note, packs: map.packs }
-}
-
-fn taken_to_wire(epoch: u64, taken: Taken) -> proto::MapTaken {
-    let digest = taken.digest.to_vec().into();
-    let map = Some(proto::MapRef { epoch, digest });
-    proto::MapTaken { map, minute: taken.minute.0, signers: taken.by }
 }

@@ -1,10 +1,9 @@
 //! A shard's listeners, and how it ends.
 
-pub(crate) mod answer_room;
 pub(crate) mod decode;
+pub(crate) mod encode;
 pub(crate) mod handshake;
 pub(crate) mod map_calls;
-pub(crate) mod queue_share;
 pub(crate) mod ruling_message;
 pub(crate) mod session;
 
@@ -22,17 +21,18 @@ use wire::session::session_server::SessionServer;
 
 use crate::audit::listener;
 use crate::audit::listener::{Auditors, Desk};
+use crate::lifecycle::{Life, advance};
 use crate::log::proof_waiter::ProofWaiter;
 use crate::log::view::{Cosigned, LogViews};
 use crate::log::witness;
 use crate::node::Node;
 use crate::read::reader::Reader;
-use crate::server::answer_room::Stalls;
+use crate::reply::answer_room::Stalls;
 use crate::server::map_calls::MapCalls;
 use crate::server::session::Sessions;
-use crate::settings::{LogSettings, Settings};
-use crate::startup::rotate::{PeriodMax, may_rotate};
-use crate::write::committer::{Life, Queue};
+use crate::settings::{LogSettings, PeriodMax, Settings};
+use crate::startup::rotate::may_rotate;
+use crate::write::committer::Queue;
 use crate::{Error, Shard};
 
 /// How long sessions may take to end once the shard goes down.
@@ -87,8 +87,8 @@ impl Shard {
         );
         tracing::info!(origin = &*node.origin, engine = node.engine.kind(), "the shard serves");
         health.set_ready(true);
-        let parts = (Arc::clone(&node), chronicles, queue.clone());
-        let mut beside = beside(parts, auditors, &life, (&settings.log, self.cosigned));
+        let (log, cosigned) = (&settings.log, self.cosigned);
+        let mut beside = beside(&node, &chronicles, &queue, auditors, &life, log, cosigned);
         let mut period_ended = false;
         let mut watched = life.subscribe();
         let drain = async {
@@ -118,7 +118,7 @@ impl Shard {
             return Err(Error::Poisoned);
         }
         queue.end().await;
-        let joined = joined(committer, (stop_beat, beat)).await;
+        let joined = joined(committer, stop_beat, beat).await;
         if !joined || *life.borrow() == Life::Poisoned {
             health.set_dead();
             return Err(Error::Poisoned);
@@ -132,7 +132,8 @@ impl Shard {
 /// Waits for the threads: the committer first, so that the beat signs what it has done last.
 async fn joined(
     committer: JoinHandle<()>,
-    (stop_beat, beat): (mpsc::Sender<()>, JoinHandle<()>),
+    stop_beat: mpsc::Sender<()>,
+    beat: JoinHandle<()>,
 ) -> bool {
     let ended = tokio::task::spawn_blocking(move || {
         let committed = committer.join();
@@ -144,19 +145,23 @@ async fn joined(
 
 /// Starts what serves auditors, and what submits checkpoints to witnesses.
 fn beside(
-    parts: (Arc<Node>, LogViews, Queue),
+    node: &Arc<Node>,
+    chronicles: &LogViews,
+    queue: &Queue,
     auditors: Option<Auditors>,
     life: &watch::Sender<Life>,
-    (log, cosigned): (&LogSettings, watch::Sender<Cosigned>),
+    log: &LogSettings,
+    cosigned: watch::Sender<Cosigned>,
 ) -> JoinSet<()> {
     let mut beside = JoinSet::new();
     if !log.witnesses.is_empty() {
-        let (node, chronicles, _) = parts.clone();
-        let witnesses = (log.witnesses.clone(), log.witness_every);
-        beside.spawn(witness::keep(node, chronicles, witnesses, cosigned));
+        let (node, witnesses) = (Arc::clone(node), log.witnesses.clone());
+        let chronicles = chronicles.clone();
+        beside.spawn(witness::keep(node, chronicles, witnesses, log.witness_every, cosigned));
     }
     if let Some(Auditors { listener, entrance }) = auditors {
-        let desk = Desk::new(parts, entrance, life.subscribe());
+        let (node, queue) = (Arc::clone(node), queue.clone());
+        let desk = Desk::new(node, chronicles.clone(), queue, entrance, life.subscribe());
         beside.spawn(async move {
             if let Err(error) = listener::serve(desk, listener).await {
                 tracing::error!(%error, "the auditors' listener has failed");
@@ -196,15 +201,4 @@ fn may_serve(node: &Node, listener: &TcpListener, tls: Option<&Tls>) -> Result<(
         && own.name() == node.shard.as_str()
         && own.trust_domain() == node.map().trust_domain();
     if ours { Ok(()) } else { Err(Error::Certificate { found: own.to_string() }) }
-}
-
-/// Goes on to a later state; never back.
-fn advance(life: &watch::Sender<Life>, to: Life) {
-    life.send_if_modified(|life| {
-        let later = *life < to;
-        if later {
-            *life = to;
-        }
-        later
-    });
 }

@@ -5,8 +5,14 @@ use bytes::Bytes;
 use prost::Message as _;
 use wire::v1;
 
+use crate::policy::rulings::Ruled;
+
 /// An encoded `bailiwick.v1.Ruling`, without what only a gateway knows.
-pub(crate) fn encode(placement: &Placement, attachments: &[Attachment]) -> Bytes {
+pub(crate) fn of(ruled: &Ruled) -> Bytes {
+    ruled.encoded.get_or_init(|| encode(&ruled.placement, &ruled.attachments)).clone()
+}
+
+fn encode(placement: &Placement, attachments: &[Attachment]) -> Bytes {
     let epoch = placement.epoch();
     let placed = v1::Placement {
         region: placement.region().as_str().to_owned(),

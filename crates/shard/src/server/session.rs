@@ -17,24 +17,25 @@ use tokio::time::{Instant, timeout};
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status, Streaming};
 use wire::session as proto;
-use wire::session::call::Op;
 use wire::session::session_server::Session;
 
+use crate::lifecycle::Life;
 use crate::log::proof_waiter::ProofWaiter;
 use crate::node::Node;
+use crate::policy::asker::Asker;
 use crate::policy::egress;
 use crate::read::queue::ReadQueue;
 use crate::read::reader::{Get, Reader};
-use crate::server::answer_room::{AnswerRoom, Stalls};
-use crate::server::decode;
-use crate::server::decode::{Asker, Prepare};
+use crate::reply::answer_room::{AnswerRoom, Stalls};
+use crate::reply::{ReplySlot, busy};
+use crate::server::decode::{Call, CallerCall, Prepare, Write};
 use crate::server::handshake;
 use crate::server::handshake::Gateway;
 use crate::server::map_calls::MapCalls;
-use crate::server::queue_share::Room;
-use crate::write::command;
-use crate::write::command::{Action, ReplySlot};
-use crate::write::committer::{Life, busy};
+use crate::server::{decode, encode};
+use crate::store::region_maps;
+use crate::write::command::Op;
+use crate::write::queue_share::Room;
 
 /// Bodies from this size on are sealed on a thread that may be busy for a while.
 const LARGE_BODY_BYTES: usize = 32 << 10;
@@ -135,7 +136,7 @@ impl Sessions {
     ) -> Result<(Gateway, proto::Welcome), Rejection> {
         let node = &self.reader.node;
         let hello = hello.ok_or_else(|| Rejection::new(Reason::FieldMissing).field("hello"))?;
-        let gateway = Gateway::of((node, self.tls.as_ref()), arrived, hello)?;
+        let gateway = Gateway::of(node, self.tls.as_ref(), arrived, hello)?;
         let wrong = |field: &'static str, problem: &'static str| {
             Err(Rejection::new(Reason::PlacementNotAdmitted).field(field).problem(problem))
         };
@@ -183,8 +184,7 @@ const OF_DIGEST: &str = "hello.map_digest";
 
 /// The map in force, as it is told.
 fn map_ref(node: &Node) -> proto::MapRef {
-    let epoch = node.map().epoch();
-    proto::MapRef { epoch: epoch.number, digest: epoch.digest.to_vec().into() }
+    encode::map_ref(region_maps::map_ref(&node.map()))
 }
 
 /// One open session.
@@ -308,7 +308,10 @@ impl Served {
                 }
                 Ends
             })?;
-            let reply = ReplySlot::new(call.id, place);
+            let id = call.id;
+            let reply = ReplySlot::new(move |outcome, room| {
+                place.send(FromShard::Reply(encode::reply(id, outcome), room));
+            });
             if draining {
                 reply.send(Rejection::new(Reason::ShuttingDown).into());
             } else {
@@ -319,94 +322,75 @@ impl Served {
     }
 
     fn call(&mut self, reply: ReplySlot, call: proto::Call) {
-        let (deadline, map_epoch) = (Prepare::deadline(call.deadline_ms), call.map_epoch);
-        let call = match call {
-            proto::Call { op: Some(op @ (Op::MapFetch(_) | Op::MapOffer(_))), .. } => {
-                return self.map_calls.of_gateway(reply, op, &self.room);
-            }
-            of_caller => of_caller,
+        let proto::Call { deadline_ms, tenant, caller, op, map_epoch, .. } = call;
+        let deadline = Prepare::deadline(deadline_ms);
+        let call = match decode::call(op) {
+            Some(Call::Caller(call)) => call,
+            Some(Call::Gateway(call)) => return self.map_calls.of_gateway(reply, call, &self.room),
+            None => return reply.send(Rejection::new(Reason::NotBuilt).into()),
         };
-        let asker = match self.prepare.asker(&call.tenant, call.caller) {
+        let asker = match self.prepare.asker(&tenant, caller) {
             Ok(asker) => asker,
             Err(fault) => return reply.send(fault.into()),
         };
         // Before anything else is looked at: who may not ask learns nothing.
-        if call.op.as_ref().is_some_and(|op| !egress::permitted(asker.caller.role, op)) {
+        if !egress::permitted(asker.caller.role, call.right()) {
             self.reader.node.refused(Reason::NotPermitted, asker.stands);
-            let by = (asker.tenant_tag, &asker.caller);
             let judged = self.reader.node.map().epoch().number;
-            self.reader.counts.refused(Reason::NotPermitted, judged, by, None);
+            let Asker { tenant_tag, caller, .. } = &asker;
+            self.reader.counts.refused(Reason::NotPermitted, judged, *tenant_tag, caller, None);
             return reply.send(Rejection::new(Reason::NotPermitted).into());
         }
-        match call.op {
-            Some(Op::Get(get)) => match self.prepare.get(asker, &get) {
+        match call {
+            CallerCall::Get(get) => match self.prepare.get(asker, &get) {
                 Ok(lookup) => self.reads.submit(Get { reply, deadline, lookup, body: None }),
                 Err(fault) => reply.send(fault.into()),
             },
-            Some(op @ (Op::MapHistory(_) | Op::Survey(_))) => {
-                self.map_calls.of_operator(reply, (deadline, asker), op, &self.room);
+            CallerCall::Write(write) => {
+                self.write(write, Sent { reply, deadline, asker, map_epoch });
             }
-            Some(op) => self.write(reply, (deadline, map_epoch, asker), op),
-            None => reply.send(Rejection::new(Reason::NotBuilt).into()),
+            CallerCall::MapHistory(after) => {
+                self.map_calls.history(reply, after, self.room.clone())
+            }
+            CallerCall::MapImpact(map, day) => {
+                self.map_calls.impact(reply, deadline, asker, map, day);
+            }
         }
     }
 
     /// Prepares a write and queues it. A large body is sealed on a thread that may be busy.
-    fn write(&self, mut reply: ReplySlot, asked: (Instant, u64, Asker), op: Op) {
-        let (deadline, map_epoch, asker) = asked;
-        reply.prover = wants_proof(&op).then(|| self.prover.clone());
-        let body = if let Op::Put(put) = &op { put.body.len() } else { 0 };
+    fn write(&self, write: Write, mut sent: Sent) {
+        if write.prove() {
+            sent.reply = self.prover.proven(sent.reply);
+        }
+        let body = write.body_bytes();
         let Some(room) = self.reader.queue.admit(body + OP_BYTES) else {
-            return reply.send(busy());
+            return sent.reply.send(busy());
         };
         if body < LARGE_BODY_BYTES {
-            let action = prepared(&self.reader.node, &asker, op);
-            return submit(&self.reader, reply, (deadline, map_epoch, asker, room), action);
+            return sent.submit(&self.reader, write, room);
         }
         let reader = self.reader.clone();
-        tokio::task::spawn_blocking(move || {
-            let action = prepared(&reader.node, &asker, op);
-            submit(&reader, reply, (deadline, map_epoch, asker, room), action);
-        });
+        tokio::task::spawn_blocking(move || sent.submit(&reader, write, room));
     }
 }
 
-fn submit(
-    reader: &Reader,
+/// What came with a write.
+struct Sent {
     reply: ReplySlot,
-    (deadline, map_epoch, asker, room): (Instant, u64, Asker, Room),
-    action: Result<Action, Rejection>,
-) {
-    match action {
-        Ok(action) => {
-            let Asker { caller, tenant_tag, stands, .. } = asker;
-            let gateway = stands.gateway;
-            let write =
-                command::Op { reply, deadline, caller, tenant_tag, gateway, map_epoch, action };
-            reader.queue.submit(write, room);
-        }
-        Err(fault) => reply.send(fault.into()),
-    }
+    deadline: Instant,
+    asker: Asker,
+    map_epoch: u64,
 }
 
-/// Whether a call's answer is to bear a proof.
-const fn wants_proof(op: &Op) -> bool {
-    match op {
-        Op::Put(put) => put.prove && !put.validate_only,
-        Op::Delete(delete) => delete.prove && !delete.validate_only,
-        Op::Create(create) => create.prove && !create.validate_only,
-        Op::Get(_) | Op::MapFetch(_) | Op::MapOffer(_) | Op::MapHistory(_) | Op::Survey(_) => false,
-    }
-}
-
-/// Makes an op of a call.
-fn prepared(node: &Node, asker: &Asker, op: Op) -> Result<Action, Rejection> {
-    match op {
-        Op::Put(put) => decode::put(node, asker, put),
-        Op::Delete(delete) => decode::delete(node, asker, delete),
-        Op::Create(create) => decode::create(node, asker, create),
-        Op::Get(_) | Op::MapFetch(_) | Op::MapOffer(_) | Op::MapHistory(_) | Op::Survey(_) => {
-            Err(Rejection::new(Reason::Internal))
+impl Sent {
+    fn submit(self, reader: &Reader, write: Write, room: Room) {
+        let Self { reply, deadline, asker, map_epoch } = self;
+        match write.prepare(&reader.node, &asker) {
+            Ok(action) => {
+                reader.queue.submit(Op { reply, deadline, asker, map_epoch, action }, room);
+            }
+            Err(fault) => reply.send(fault.into()),
         }
     }
 }

@@ -5,9 +5,9 @@
 use engine::Batch;
 
 use crate::log::Log;
-use crate::log::checkpoint_file::CheckpointFile;
+use crate::log::checkpoint_file::{CheckpointFile, open_note};
 use crate::log::checkpointer::signed_empty;
-use crate::startup::open::{Opening, lost, open_note};
+use crate::startup::open::{Opening, lost};
 use crate::store::generations;
 use crate::store::keyring::FileKeyring;
 use crate::{Environment, Error, Settings};

@@ -5,14 +5,13 @@ use std::sync::Arc;
 
 use atlas::{Annex, Country, RegionMap};
 use engine::{Batch, Engine, Head};
-use ledger::checkpoint::Checkpoint;
 use ledger::entry::{Detail, Entry};
-use ledger::note::{Signer, Verifier};
+use ledger::note::Signer;
 use terms::{Slot, UnixMillis};
 
 use crate::clock::GuardedClock;
 use crate::log::checkpoint_file;
-use crate::log::checkpoint_file::CheckpointFile;
+use crate::log::checkpoint_file::{CheckpointFile, open_note};
 use crate::log::checkpointer::signed_empty;
 use crate::log::{Draft, EdgeRow, Log, edge_at, root_at};
 use crate::node::origin;
@@ -327,14 +326,6 @@ fn check_extends(
         });
     }
     Ok(checkpoint.size)
-}
-
-/// Opens a note of the anchor under the key that the store names.
-pub(crate) fn open_note(note: &str, vkey: &str, path: &Path) -> Result<Checkpoint, Error> {
-    let why = "its checkpoint is not signed by this store's log key";
-    let broken = || Error::CheckpointFile { path: path.to_owned(), why };
-    let verifier = Verifier::from_vkey(vkey).map_err(|_| broken())?;
-    Checkpoint::open(note, &verifier).map_err(|_| broken())
 }
 
 pub(crate) fn lost(signed: u64, found: u64) -> Error {

@@ -8,7 +8,6 @@
 use engine::{Batch, Engine};
 use ledger::checkpoint::Checkpoint;
 use ledger::entry::{Detail, Entry, Kind};
-use terms::UnixMillis;
 
 use crate::log::checkpointer::{extend, signed_empty};
 use crate::log::closed_periods;
@@ -22,8 +21,6 @@ const DAMAGED: Error = Error::Damaged("placement log");
 const ROOM_BYTES: u64 = 16 << 20;
 /// Entries with which a period begins: GENESIS and MAP.
 const FIRST_ENTRIES: u64 = 2;
-/// Milliseconds of a day.
-const DAY_MS: u64 = 24 * 3_600 * 1_000;
 
 /// A period that has ended, and the one that has begun.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,24 +33,6 @@ pub struct Rotated {
     pub origin: String,
     /// Its public key: give it to your auditors, and keep the old one.
     pub vkey: String,
-}
-
-/// When a period ends by itself. Without either, when somebody ends it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct PeriodMax {
-    /// Entries after which it does.
-    pub entries: Option<u64>,
-    /// Days after its beginning.
-    pub days: Option<u32>,
-}
-
-impl PeriodMax {
-    /// Whether a period that began then, with so many entries, is at its end.
-    pub(crate) fn reached(&self, began_minute: u32, size: u64, now: UnixMillis) -> bool {
-        let began = u64::from(began_minute) * 60_000;
-        self.entries.is_some_and(|most| size >= most)
-            || self.days.is_some_and(|days| now.0 >= began + u64::from(days) * DAY_MS)
-    }
 }
 
 /// Ends the period of a shard that does not run, and begins the next.
@@ -185,20 +164,5 @@ impl Opening<'_> {
         let just_begun = log.edge.size() == FIRST_ENTRIES;
         let last = closed_periods::last(engine)?;
         Ok(just_begun && last.is_some_and(|(_, sealed)| sealed.note == note))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_period_ends_by_size_or_by_age() {
-        let max = PeriodMax { entries: Some(100), days: Some(2) };
-        let at = |minute: u64| UnixMillis(minute * 60_000);
-        assert!(!max.reached(1_000, 99, at(1_000 + 2 * 1_440 - 1)));
-        assert!(max.reached(1_000, 100, at(1_000)));
-        assert!(max.reached(1_000, 1, at(1_000 + 2 * 1_440)));
-        assert!(!PeriodMax::default().reached(0, u64::MAX, UnixMillis(u64::MAX)));
     }
 }

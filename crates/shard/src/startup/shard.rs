@@ -12,6 +12,7 @@ use link::ops::metrics::Registry;
 use tokio::sync::watch;
 
 use crate::Error;
+use crate::lifecycle::Life;
 use crate::log::access_counters::AccessCounters;
 use crate::log::checkpointer::{Checkpointer, Durable};
 use crate::log::edge_at;
@@ -25,7 +26,7 @@ use crate::startup::rotate::may_rotate;
 use crate::store::damage::WatchedEngine;
 use crate::store::reserve::Reserve;
 use crate::write::committer;
-use crate::write::committer::{Committer, Life, Queue};
+use crate::write::committer::{Committer, Queue};
 use crate::write::retries;
 use link::ops::log_throttle::LogThrottle;
 
@@ -238,8 +239,10 @@ impl Started {
         })?;
         let (stop_beat, stopped) = mpsc::channel();
         let (of_beat, every) = (life.clone(), settings.beat);
-        let due = (queue.weak(), Arc::clone(counts));
-        let beat = threads.spawn("beat", move || beat.run(every, &stopped, due, &of_beat))?;
+        let (queued, counts) = (queue.weak(), Arc::clone(counts));
+        let write_counts = move || counts.any() && queued.write_counts();
+        let beat =
+            threads.spawn("beat", move || beat.run(every, &stopped, write_counts, &of_beat))?;
         Ok(Self { queue, life, committer, beat, stop_beat })
     }
 }

@@ -10,15 +10,14 @@ use engine::Batch;
 use ledger::entry::{Call, Caller, Entry, MapRef};
 use terms::{Reason, Rejection};
 use tokio::sync::oneshot;
-use wire::session as proto;
 
 use crate::Error;
 use crate::log::Draft;
+use crate::reply::{Outcome, ReplySlot, busy};
 use crate::store::region_maps;
 use crate::store::region_maps::{Offered, map_ref};
 use crate::store::types::{Minute, TenantTag};
-use crate::write::command::{Outcome, ReplySlot};
-use crate::write::committer::{Committer, busy};
+use crate::write::committer::Committer;
 
 /// What is a commit of its own.
 pub(crate) enum Errand {
@@ -104,12 +103,7 @@ impl Committer {
             Err(fault) => Err(fault),
         };
         reply.send(match outcome {
-            Ok(()) => {
-                let map = self.rules.map_ref();
-                let digest = map.digest.to_vec().into();
-                let taken = proto::MapRef { epoch: map.epoch, digest };
-                Outcome::Told(proto::reply::Outcome::Taken(taken))
-            }
+            Ok(()) => Outcome::MapTaken(self.rules.map_ref()),
             Err(fault) => Outcome::Rejected(fault),
         });
         Ok(())

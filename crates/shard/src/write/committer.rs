@@ -14,18 +14,20 @@ use tokio::time::Instant;
 
 use crate::Error;
 use crate::error::IntoRejection as _;
+use crate::lifecycle::Life;
 use crate::log::access_counters::{AccessCounters, Taken};
 use crate::log::checkpointer::Durable;
 use crate::log::{Draft, Log};
 use crate::node::Node;
 use crate::policy::rulings::Rules;
-use crate::server::queue_share::{Room, Share, Usage};
+use crate::reply::{Outcome, ReplySlot, busy};
 use crate::store::damage::is_over;
 use crate::store::reserve::Reserve;
 use crate::store::subject::Subject;
 use crate::store::types::{Minute, SubjectTag};
 use crate::write::admin::Errand;
-use crate::write::command::{Action, Op, Outcome, ReplySlot};
+use crate::write::command::{Action, Op};
+use crate::write::queue_share::{Room, Share, Usage};
 use crate::write::retries::Retries;
 use crate::write::transaction::{Done, Transaction};
 
@@ -43,18 +45,6 @@ const _: () = assert!(
 );
 /// Milliseconds by which the clock may be behind the last commit before it is worth a word.
 const CLOCK_BEHIND_MS_MAX: u64 = 5_000;
-
-/// Whether the shard still answers. It only ever goes on to a later state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
-pub(crate) enum Life {
-    Serving,
-    /// Nothing new is taken; what is queued is finished.
-    Draining,
-    /// The time to drain is over: what is still connected is left.
-    Ended,
-    /// A flush failed: nothing is answered any more.
-    Poisoned,
-}
 
 /// What the committer is asked.
 enum Command {
@@ -130,11 +120,6 @@ impl WeakQueue {
     pub(crate) fn write_counts(&self) -> bool {
         self.0.upgrade().is_some_and(|sender| sender.try_send(Command::AccessCounters).is_ok())
     }
-}
-
-/// The answer when there is no room.
-pub(crate) fn busy() -> Outcome {
-    Outcome::Rejected(Rejection::new(Reason::ShardBusy))
 }
 
 /// The committer's own state.
@@ -458,4 +443,4 @@ fn poison(error: &Error, life: &watch::Sender<Life>) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

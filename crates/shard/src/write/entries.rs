@@ -3,10 +3,13 @@
 use ledger::entry::{Call, Detail as Said, Entry, Kind};
 use terms::{Reason, Rejection};
 
+use crate::log::access_counters::Taken;
+use crate::policy::asker::Asker;
 use crate::policy::rulings::Ruled;
+use crate::policy::standing_ruling::Given;
 use crate::store::types::{EntryAt, Recent, Version};
-use crate::write::command::{Create, Given, Request};
-use crate::write::transaction::{Asker, Transaction};
+use crate::write::command::{Create, Request};
+use crate::write::transaction::Transaction;
 
 impl Transaction<'_> {
     pub(crate) fn entry(&self, kind: Kind, asker: &Asker, collection: &str) -> Entry {
@@ -24,6 +27,12 @@ impl Transaction<'_> {
             Rejection::new(Reason::Internal)
                 .problem(format!("its entry cannot be written: {error}"))
         })
+    }
+
+    /// Adds the entries of what was counted. Returns what cannot be written.
+    pub(crate) fn count(&mut self, counted: &Taken) -> Taken {
+        let map = self.rules.map_ref();
+        counted.write(self.minute, map, &mut |entry| self.draft.append(entry).is_ok())
     }
 
     /// Names an earlier entry: by its index, or by its log too if that was another period's.

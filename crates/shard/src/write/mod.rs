@@ -4,5 +4,6 @@ pub(crate) mod admin;
 pub(crate) mod command;
 pub(crate) mod committer;
 pub(crate) mod entries;
+pub(crate) mod queue_share;
 pub(crate) mod retries;
 pub(crate) mod transaction;

@@ -3,18 +3,27 @@
 
 use std::sync::mpsc;
 
-use wire::session as proto;
-
 use crate::log::entry_in_row;
 use crate::node::Node;
+use crate::reply::{Outcome, Receipt, ReplySlot, Written};
 use crate::store::types::EntryAt;
-use crate::write::command::{Outcome, ReplySlot};
 
 /// The answer of a retry, without its entry.
 pub(crate) struct Retry {
-    pub(crate) written: proto::Written,
+    pub(crate) written: Written,
+    pub(crate) opening: [u8; 32],
+    pub(crate) statement: Vec<u8>,
     /// Where the entry stands. It is durable.
     pub(crate) entry: EntryAt,
+}
+
+impl Retry {
+    /// The whole answer.
+    pub(crate) fn with(self, entry: Vec<u8>) -> Outcome {
+        let Self { written, opening, statement, .. } = self;
+        let receipt = Receipt { entry: entry.into(), opening, statement: statement.into() };
+        Outcome::Written(Written { receipt: Some(receipt), ..written })
+    }
 }
 
 /// The way to the thread. What waits is bounded by the calls that sessions may have in flight.
@@ -39,14 +48,12 @@ impl Retries {
 impl Waiting {
     /// Answers until the writer has ended. Blocks its thread.
     pub(crate) fn run(self, node: &Node) {
-        for (reply, Retry { mut written, entry: at }) in self.0 {
+        for (reply, retry) in self.0 {
+            let at = retry.entry;
             let read =
                 node.period_of(at.log).and_then(|period| entry_in_row(&*node.engine, period, at));
             reply.send(match read {
-                Ok(entry) => {
-                    written.entry = entry.into();
-                    Outcome::Written(written)
-                }
+                Ok(entry) => retry.with(entry),
                 Err(error) => {
                     let fault = error.into();
                     node.report(&fault);

@@ -4,31 +4,25 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use atlas::Country;
-use bytes::Bytes;
 use engine::{Batch, Key};
-use ledger::entry::{Caller, Kind};
+use ledger::entry::Kind;
 use terms::{Collection, Detail, Reason, Rejection};
-use wire::session as proto;
 
 use crate::Error;
 use crate::log::Draft;
 use crate::log::access_counters::AccessCounters;
 use crate::node::Node;
-use crate::policy::egress::Stands;
-use crate::policy::rulings::{Ruled, Rules, Verdict};
-use crate::policy::standing_ruling::{How, Settled, settle};
+use crate::policy::asker::Asker;
+use crate::policy::rulings::{Ruled, Rules, Verdict, body_fits};
+use crate::policy::standing_ruling::{Given, How, Settled, settle};
 use crate::policy::subject_status;
-use crate::server::decode;
+use crate::reply::{Outcome, Receipt, ReplySlot, Written};
 use crate::store::keys::Owner;
 use crate::store::record::{Address, Body, Head};
 use crate::store::subject::{Subject, SubjectRow};
-use crate::store::types::{EntryAt, Minute, SubjectTag, TenantTag, Version};
+use crate::store::types::{Minute, Recent, SubjectTag, Version};
 use crate::store::{codec, keys};
-use crate::write::command::{
-    Action, Condition, Content, Create, Delete, Given, Op, Outcome, Put, Read,
-};
-use crate::write::command::{ReplySlot, Request};
+use crate::write::command::{Action, Condition, Content, Create, Delete, Op, Put, Read, Request};
 use crate::write::committer::Rows;
 use crate::write::entries::{create_statement, rule_into, say_data};
 use crate::write::retries::Retry;
@@ -63,7 +57,7 @@ pub(crate) enum Done {
 }
 
 impl Done {
-    fn written(written: proto::Written) -> Self {
+    const fn written(written: Written) -> Self {
         Self::Answer(Outcome::Written(written))
     }
 }
@@ -72,13 +66,6 @@ impl From<Rejection> for Done {
     fn from(fault: Rejection) -> Self {
         Self::Answer(fault.into())
     }
-}
-
-/// Who asks.
-pub(crate) struct Asker {
-    pub(crate) caller: Arc<Caller>,
-    pub(crate) tenant_tag: TenantTag,
-    pub(crate) gateway: Country,
 }
 
 /// What one write does to one record.
@@ -97,10 +84,7 @@ impl Transaction<'_> {
 
     /// Does one op, and keeps its answer until the commit.
     pub(crate) fn apply(&mut self, op: Op) {
-        let Op { reply, deadline, caller, tenant_tag, gateway, map_epoch, action } = op;
-        let territory = caller.territory.as_deref().and_then(Country::parse);
-        let stands = Stands { gateway, caller: territory };
-        let asker = Asker { caller, tenant_tag, gateway };
+        let Op { reply, deadline, asker, map_epoch, action } = op;
         let collection = action.collection().clone();
         let mut outcome = if tokio::time::Instant::now() > deadline {
             Err(Rejection::new(Reason::DeadlinePassed))
@@ -116,13 +100,13 @@ impl Transaction<'_> {
             self.rules.differ(map_epoch, fault);
         }
         if let Err(fault) = &outcome {
-            let by = (asker.tenant_tag, &asker.caller);
             let judged = self.rules.map_ref().epoch;
-            self.counts.refused(fault.reason, judged, by, Some(&collection));
+            let Asker { tenant_tag, caller, .. } = &asker;
+            self.counts.refused(fault.reason, judged, *tenant_tag, caller, Some(&collection));
             self.node.report(fault);
             if fault.reason == Reason::PlacementNotAdmitted {
                 // The gateway's rules gave this region, and ours do not: it is stale, or it lies.
-                self.node.refused(fault.reason, stands);
+                self.node.refused(fault.reason, asker.stands);
             }
         }
         self.answers.push((reply, outcome.unwrap_or_else(|fault| fault.into())));
@@ -133,29 +117,28 @@ impl Transaction<'_> {
         let (validate_only, content) = (put.validate_only, put.content);
         let subject = self.subject(&address.owner)?;
         let head = self.head(&address, subject.as_deref())?;
-        if let Some((mut done, entry)) = self.replay(&address, head.as_ref(), &request)? {
+        if let Some((head, done)) = remembered(head.as_ref(), &request) {
             let (owner, collection) = (&address.owner, &address.collection);
-            done.ruling = self.standing_ruling(owner, collection, subject.as_deref());
-            return Ok(self.retried(done, entry));
+            let ruling = self.standing_ruling(owner, collection, subject.as_deref());
+            return self.replay(&address, head, done, &request, ruling);
         }
         let (node, minute) = (self.node, self.minute);
-        let enters = |ruled: &Ruled| node.may_enter(ruled, asker.gateway);
+        let enters = |ruled: &Ruled| node.may_enter(ruled, asker.stands.gateway);
         let how = How { given: given.as_ref(), create: create_subject, minute, enters: &enters };
         let (owner, collection) = (&address.owner, &address.collection);
-        decode::within(self.rules.map(), collection, put.body_bytes)?;
+        body_fits(self.rules.map(), collection, put.body_bytes)?;
         let settled = settle(self.rules, owner, collection, subject.as_deref(), &how)?;
         self.check(head.as_ref(), &condition)?;
         let version = head.as_ref().map_or(Version::NONE, |head| head.version).next();
         if validate_only {
-            return Ok(validated(version, &settled.ruled.message));
+            return Ok(validated(version, Some(settled.ruled)));
         }
         let live = head.as_ref().is_some_and(|head| !head.is_deleted());
         let kind = if live { Kind::Replace } else { Kind::Place };
         let ruled = Arc::clone(&settled.ruled);
         let (subject, row) = self.adopt(&address.owner, subject, settled, &request)?;
         let change = Change { kind, request, content, given };
-        let done =
-            self.write(asker, (&address, &subject), head.as_ref(), (change, Some(&ruled)))?;
+        let done = self.write(asker, &address, &subject, head.as_ref(), change, Some(ruled))?;
         // After the entry: what fails has put nothing into the group.
         if let Some(row) = row {
             self.batch.put(address.owner.row(), row);
@@ -169,17 +152,17 @@ impl Transaction<'_> {
         let subject =
             self.subject(&address.owner)?.ok_or_else(|| Rejection::new(Reason::SubjectUnknown))?;
         let head = self.head(&address, Some(&subject))?;
-        if let Some((done, entry)) = self.replay(&address, head.as_ref(), &request)? {
-            return Ok(self.retried(done, entry));
+        if let Some((head, done)) = remembered(head.as_ref(), &request) {
+            return self.replay(&address, head, done, &request, None);
         }
         let head = head.filter(|head| !head.is_deleted());
         let head = head.ok_or_else(|| Rejection::new(Reason::RecordNotFound))?;
         self.check(Some(&head), &condition)?;
         if validate_only {
-            return Ok(validated(head.version.next(), &Bytes::new()));
+            return Ok(validated(head.version.next(), None));
         }
         let change = Change { kind: Kind::Delete, request, content, given: None };
-        self.write(asker, (&address, &subject), Some(&head), (change, None))
+        self.write(asker, &address, &subject, Some(&head), change, None)
     }
 
     fn create(&mut self, asker: &Asker, create: &Create) -> Result<Done, Rejection> {
@@ -188,11 +171,11 @@ impl Transaction<'_> {
             return self.created_before(create, &subject);
         }
         let (node, minute) = (self.node, self.minute);
-        let enters = |ruled: &Ruled| node.may_enter(ruled, asker.gateway);
+        let enters = |ruled: &Ruled| node.may_enter(ruled, asker.stands.gateway);
         let how = How { given: create.given.as_ref(), create: true, minute, enters: &enters };
         let settled = settle(self.rules, owner, &create.collection, None, &how)?;
         if create.validate_only {
-            return Ok(validated(Version::NONE, &settled.ruled.message));
+            return Ok(validated(Version::NONE, Some(settled.ruled)));
         }
         let ruled = Arc::clone(&settled.ruled);
         let digest = ledger::statement::content_digest(&create.opening, &[]);
@@ -210,14 +193,10 @@ impl Transaction<'_> {
         let bytes = self.append(&entry)?;
         self.batch.put(owner.row(), subject.seal(owner, &self.node.region, nonce));
         self.subjects.insert(owner.tag, Arc::new(subject));
-        Ok(Done::written(proto::Written {
-            index: index.0,
-            entry: bytes.into(),
-            opening: create.opening.to_vec().into(),
-            statement: statement.into(),
-            ruling: ruled.message.clone(),
-            ..Default::default()
-        }))
+        let receipt =
+            Receipt { entry: bytes.into(), opening: create.opening, statement: statement.into() };
+        let (receipt, ruling) = (Some(receipt), Some(ruled));
+        Ok(Done::written(Written { index, receipt, ruling, ..Default::default() }))
     }
 
     /// A read of a `logged` collection: its entry names the write that was read.
@@ -274,65 +253,59 @@ impl Transaction<'_> {
         }
     }
 
-    /// What the same request did before, if it is remembered.
+    /// The answer to a request that was done before: `done`, of the record with that head.
     fn replay(
         &self,
         address: &Address,
-        head: Option<&Head>,
+        head: &Head,
+        done: &Recent,
         request: &Request,
-    ) -> Result<Option<(proto::Written, Option<EntryAt>)>, Rejection> {
-        let Some((head, done)) = head.and_then(|h| h.recent(&request.id).map(|done| (h, done)))
-        else {
-            return Ok(None);
-        };
+        ruling: Option<Arc<Ruled>>,
+    ) -> Result<Done, Rejection> {
         if done.fingerprint != request.fingerprint {
             return Err(Rejection::new(Reason::RequestIdReused).field("request_id"));
         }
-        let mut written = proto::Written {
-            version: signed(done.version),
+        let newest = done.version == head.version;
+        let written = Written {
+            version: done.version,
+            etag: if newest && !head.is_deleted() { head.etag() } else { String::new() },
             replayed: true,
-            index: done.entry.index.0,
-            origin: self.foreign_origin(done.entry)?.unwrap_or_default(),
+            index: done.entry.index,
+            origin: self.foreign_origin(done.entry)?,
+            ruling,
             ..Default::default()
         };
-        let mut entry = None;
-        if done.version == head.version {
-            written.etag = if head.is_deleted() { String::new() } else { head.etag() };
-            written.opening = head.opening.to_vec().into();
-            written.statement = address.statement(head.version, head.digest).into();
-            entry = Some(done.entry);
+        if !newest {
+            // Its opening no longer exists.
+            return Ok(Done::written(written));
         }
-        Ok(Some((written, entry)))
+        let statement = address.statement(head.version, head.digest);
+        let opening = head.opening;
+        Ok(self.retried(Retry { written, opening, statement, entry: done.entry }))
     }
 
     /// The answer of a retry. An entry of this group is at hand; any other is durable, and is read
     /// outside the writer.
-    fn retried(&self, mut written: proto::Written, entry: Option<EntryAt>) -> Done {
-        let Some(at) = entry else { return Done::written(written) };
-        let own = self.draft.entry(at.index).filter(|_| at.log == self.node.logs.growing);
-        match own {
-            Some(entry) => {
-                written.entry = entry.into();
-                Done::written(written)
-            }
-            None => Done::Retry(Retry { written, entry: at }),
+    fn retried(&self, retry: Retry) -> Done {
+        let at = retry.entry;
+        match self.draft.entry(at.index).filter(|_| at.log == self.node.logs.growing) {
+            Some(entry) => Done::Answer(retry.with(entry)),
+            None => Done::Retry(retry),
         }
     }
 
-    /// The ruling that stands, for the answer to what was done before. Empty: the map in force
-    /// gives its records no place here.
+    /// The ruling that stands, for the answer to what was done before. None: the map in force gives
+    /// its records no place here.
     fn standing_ruling(
         &mut self,
         owner: &Owner,
         collection: &Collection,
         subject: Option<&Subject>,
-    ) -> Bytes {
-        let Some(standing) = subject.and_then(|subject| subject.standing(collection)) else {
-            return Bytes::new();
-        };
+    ) -> Option<Arc<Ruled>> {
+        let standing = subject?.standing(collection)?;
         match self.rules.decide(&owner.tenant, collection, &standing.basis) {
-            Verdict::Here(ruled) => ruled.message.clone(),
-            Verdict::Elsewhere(_) | Verdict::Refused(_) => Bytes::new(),
+            Verdict::Here(ruled) => Some(ruled),
+            Verdict::Elsewhere(_) | Verdict::Refused(_) => None,
         }
     }
 
@@ -345,22 +318,22 @@ impl Transaction<'_> {
             return Err(Rejection::new(Reason::RequestIdReused).field("request_id"));
         }
         let digest = ledger::statement::content_digest(&subject.opening, &[]);
-        let written = proto::Written {
+        let (owner, collection) = (&create.owner, &create.collection);
+        let written = Written {
             replayed: true,
-            index: by.entry.index.0,
-            origin: self.foreign_origin(by.entry)?.unwrap_or_default(),
-            opening: subject.opening.to_vec().into(),
-            statement: create_statement(create, digest).into(),
-            ruling: self.standing_ruling(&create.owner, &create.collection, Some(subject)),
+            index: by.entry.index,
+            origin: self.foreign_origin(by.entry)?,
+            ruling: self.standing_ruling(owner, collection, Some(subject)),
             ..Default::default()
         };
-        Ok(self.retried(written, Some(by.entry)))
+        let (opening, statement) = (subject.opening, create_statement(create, digest));
+        Ok(self.retried(Retry { written, opening, statement, entry: by.entry }))
     }
 
     /// Whether the state is the one that the writer insists on.
     fn check(&self, head: Option<&Head>, condition: &Condition) -> Result<(), Rejection> {
         let live = head.filter(|head| !head.is_deleted());
-        let version = live.map_or(0, |head| head.version.0);
+        let version = live.map_or(Version::NONE, |head| head.version);
         let fault = |reason, field: &'static str| {
             let fault = Rejection::new(reason).field(field).with(Detail::Version, version);
             Err(fault.with(Detail::Region, &self.node.region))
@@ -368,7 +341,7 @@ impl Transaction<'_> {
         if let Some(wanted) = condition.if_version
             && wanted != version
         {
-            let exists = wanted == 0;
+            let exists = wanted == Version::NONE;
             let reason = if exists { Reason::RecordExists } else { Reason::VersionMismatch };
             return fault(reason, "if_version");
         }
@@ -418,16 +391,18 @@ impl Transaction<'_> {
     fn write(
         &mut self,
         asker: &Asker,
-        (address, subject): (&Address, &Subject),
+        address: &Address,
+        subject: &Subject,
         before: Option<&Head>,
-        (change, ruled): (Change, Option<&Ruled>),
+        change: Change,
+        ruled: Option<Arc<Ruled>>,
     ) -> Result<Done, Rejection> {
         let Change { kind, request, content, given } = change;
         let Content { opening, digest, body_key, nonce, sealed } = content;
         let version = before.map_or(Version::NONE, |head| head.version).next();
         let statement = address.statement(version, digest);
         let mut entry = self.entry(kind, asker, address.collection.as_str());
-        if let Some(ruled) = ruled {
+        if let Some(ruled) = &ruled {
             rule_into(&mut entry, ruled);
         }
         say_data(&mut entry, given.as_ref());
@@ -452,7 +427,7 @@ impl Transaction<'_> {
             }
             None => {}
         }
-        let mirrors = match ruled {
+        let mirrors = match &ruled {
             Some(ruled) => ruled.mirrors.as_slice(),
             None => subject.standing(&address.collection).map_or(&[][..], |s| &s.mirrors),
         };
@@ -465,26 +440,26 @@ impl Transaction<'_> {
         }
         let etag = if head.is_deleted() { String::new() } else { head.etag() };
         self.heads.insert(address.row.clone(), head);
-        Ok(Done::written(proto::Written {
-            version: signed(version),
+        let receipt = Receipt { entry: bytes.into(), opening, statement: statement.into() };
+        let (index, receipt) = (at.index, Some(receipt));
+        Ok(Done::written(Written {
+            version,
             etag,
-            index: at.index.0,
-            entry: bytes.into(),
-            opening: opening.to_vec().into(),
-            statement: statement.into(),
-            ruling: ruled.map(|ruled| ruled.message.clone()).unwrap_or_default(),
+            index,
+            receipt,
+            ruling: ruled,
             ..Default::default()
         }))
     }
 }
 
-/// What a dry run answers.
-fn validated(version: Version, ruling: &Bytes) -> Done {
-    let (version, ruling) = (signed(version), ruling.clone());
-    Done::written(proto::Written { version, ruling, ..Default::default() })
+/// What the same request did before, if its record remembers it.
+fn remembered<'a>(head: Option<&'a Head>, request: &Request) -> Option<(&'a Head, &'a Recent)> {
+    let head = head?;
+    Some((head, head.recent(&request.id)?))
 }
 
-/// Versions are signed on the wire (AIP-141) and grow by one a write: they stay far below 2^63.
-fn signed(version: Version) -> i64 {
-    i64::try_from(version.0).unwrap_or(i64::MAX)
+/// What a dry run answers.
+fn validated(version: Version, ruling: Option<Arc<Ruled>>) -> Done {
+    Done::written(Written { version, ruling, ..Default::default() })
 }

@@ -7,16 +7,16 @@ use std::time::Duration;
 use atlas::{Country, EvidenceKind, Finding, Findings};
 use engine::{Disk, Fault as DiskFault};
 use ledger::entry::{Caller, Role};
-use link::session::FromShard;
 use terms::Collection;
-use wire::session as proto;
-use wire::session::reply::Outcome as Sent;
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::policy::egress::Stands;
+use crate::policy::asker::{Asker, Stands};
+use crate::policy::egress::Lookup;
+use crate::policy::standing_ruling::Given;
 use crate::read::reader::{Get, Reader};
-use crate::server::decode::{Asker, Lookup};
+use crate::reply::Found;
+use crate::reply::tests::{answered, said, slot};
 use crate::store::aead::AesGcm;
 use crate::store::record::{Address, SealedBody};
 use crate::store::subject::{Standing, Status, tombstone};
@@ -25,29 +25,30 @@ use crate::store::types::{
 };
 use crate::testing;
 use crate::testing::address;
-use crate::write::command::tests::{reason, slot};
-use crate::write::command::{Condition, Content, Create, Delete, Given, Put, Read, Request};
+use crate::write::command::{Condition, Content, Create, Delete, Put, Read, Request};
 use crate::write::retries;
 
 /// A committer without its thread, and the gateway's end of a session.
-struct Stage {
-    committer: Committer,
+pub(crate) struct Stage {
+    pub(crate) committer: Committer,
     queue: Queue,
     inbox: Inbox,
     life: watch::Sender<Life>,
-    replies: mpsc::Sender<FromShard>,
-    answers: mpsc::Receiver<FromShard>,
+    /// Answers arrive with the number of their call.
+    replies: std::sync::mpsc::Sender<(u8, Outcome)>,
+    answers: std::sync::mpsc::Receiver<(u8, Outcome)>,
     answering: JoinHandle<()>,
     _folder: tempfile::TempDir,
 }
 
 impl Stage {
-    fn new(disk: &Disk) -> Self {
+    pub(crate) fn new(disk: &Disk) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let node = Arc::new(testing::node(folder.path(), disk));
         let settings = crate::settings::tests::settings(folder.path());
         let (log, head) = (Log::new(1, 0), node.engine.head().expect("a head"));
         let (retries, waiting) = retries::channel();
+        let counts = Arc::new(AccessCounters::new(node.map().epoch().number));
         let of_retries = Arc::clone(&node);
         let answering = std::thread::spawn(move || waiting.run(&of_retries));
         let committer = Committer {
@@ -57,14 +58,14 @@ impl Stage {
             log,
             head,
             last_commit: UnixMillis(0),
-            counts: Arc::new(AccessCounters::new(1)),
+            counts,
             disk: Reserve::new(&settings).expect("a disk"),
             behind: LogThrottle::default(),
             retries,
         };
         let (queue, inbox) = queue(Gauge::default());
         let queue = queue.of_session();
-        let (replies, answers) = mpsc::channel(1 << 14);
+        let (replies, answers) = std::sync::mpsc::channel();
         let life = watch::Sender::new(Life::Serving);
         Self { committer, queue, inbox, life, replies, answers, answering, _folder: folder }
     }
@@ -75,11 +76,15 @@ impl Stage {
 
     /// Queues a put.
     fn put(&self, subject: &str, n: u8, given: Findings) {
+        self.put_body(subject, n, given, b"body");
+    }
+
+    pub(crate) fn put_body(&self, subject: &str, n: u8, given: Findings, body: &[u8]) {
         let address = self.address(subject);
         let (opening, body_key) = ([n; 32], Zeroizing::new([n; 32]));
-        let digest = ledger::statement::content_digest(&opening, b"body");
+        let digest = ledger::statement::content_digest(&opening, body);
         let region = &self.committer.node.region;
-        let sealed = SealedBody::new(&address, region, &AesGcm, &body_key, b"body");
+        let sealed = SealedBody::new(&address, region, &AesGcm, &body_key, body);
         let content = Content { opening, digest, body_key, nonce: [n; 12], sealed };
         let put = Put {
             address,
@@ -89,19 +94,26 @@ impl Stage {
             given: Some(Given { findings: given, phone_data: None, ip_data: None }),
             validate_only: false,
             content,
-            body_bytes: 4,
+            body_bytes: body.len(),
         };
         self.submit(n, Action::Put(Box::new(put)));
     }
 
+    pub(crate) fn reader(&self) -> Reader {
+        Reader {
+            node: Arc::clone(&self.committer.node),
+            queue: self.queue.clone(),
+            counts: Arc::clone(&self.committer.counts),
+            life: self.life.clone(),
+        }
+    }
+
     fn submit(&self, n: u8, action: Action) {
-        let permit = self.replies.clone().try_reserve_owned().expect("room");
+        let replies = self.replies.clone();
         let op = Op {
-            reply: ReplySlot::new(u64::from(n), permit),
+            reply: ReplySlot::new(move |outcome, _| replies.send((n, outcome)).unwrap_or_default()),
             deadline: Instant::now() + Duration::from_secs(600),
-            caller: Arc::new(Caller { role: Role::Writer, tag: [1; 16], territory: None }),
-            tenant_tag: TenantTag([2; 16]),
-            gateway: here(),
+            asker: asker(Role::Writer, Some(here())),
             map_epoch: 0,
             action,
         };
@@ -109,31 +121,40 @@ impl Stage {
         self.queue.submit(op, room);
     }
 
-    /// Has it work until nothing is left, and gives the answers: `written`, or a reason.
-    fn run(self) -> (Left, Vec<String>) {
-        let Self { committer, queue, inbox, life, replies, mut answers, answering, _folder } = self;
+    /// Has it work until nothing is left, and gives the answers.
+    fn answers(self) -> (Left, Vec<(u8, Outcome)>) {
+        let Self { committer, queue, inbox, life, replies, answers, answering, _folder } = self;
         drop((queue, replies));
         let node = Arc::clone(&committer.node);
         committer.run(inbox, &life);
         answering.join().expect("no panic");
-        let mut said = Vec::new();
-        while let Ok(FromShard::Reply(proto::Reply { outcome, .. }, _)) = answers.try_recv() {
-            said.push(match outcome.expect("an outcome") {
-                Sent::Written(_) => "written".to_owned(),
-                Sent::Fault(fault) => fault.reason,
-                Sent::Found(_)
-                | Sent::Map(_)
-                | Sent::Taken(_)
-                | Sent::History(_)
-                | Sent::Surveyed(_) => "something else".to_owned(),
-            });
-        }
         let life = *life.borrow();
-        (Left { node, life }, said)
+        (Left { node, life }, answers.try_iter().collect())
+    }
+
+    /// The same; what the answers say: `written`, or a reason.
+    pub(crate) fn run(self) -> (Left, Vec<&'static str>) {
+        let (left, answers) = self.answers();
+        (left, answers.iter().map(|(_, outcome)| said(outcome)).collect())
     }
 }
 
-fn here() -> Country {
+/// What is left after a run.
+pub(crate) struct Left {
+    pub(crate) node: Arc<Node>,
+    pub(crate) life: Life,
+}
+
+pub(crate) fn asker(role: Role, caller: Option<Country>) -> Asker {
+    Asker {
+        tenant: terms::TenantId::parse("sample").expect("a tenant"),
+        tenant_tag: TenantTag([2; 16]),
+        caller: Arc::new(Caller { role, tag: [1; 16], territory: None }),
+        stands: Stands { gateway: here(), caller },
+    }
+}
+
+pub(crate) fn here() -> Country {
     Country::parse(testing::HERE).expect("a country")
 }
 
@@ -151,18 +172,12 @@ fn created_by() -> Recent {
     }
 }
 
-/// What is left after a run.
-struct Left {
-    node: Arc<Node>,
-    life: Life,
-}
-
 fn finding(kind: EvidenceKind, country: &str) -> Finding {
     Finding::parse(kind, country).expect("a finding")
 }
 
 /// Residence in Russia, and as many contact findings besides, which change no ruling.
-fn findings(besides: usize) -> Findings {
+pub(crate) fn findings(besides: usize) -> Findings {
     let mut findings = Findings::new();
     findings.insert(finding(EvidenceKind::Residence, "RU")).expect("room");
     let letters = || b'A'..=b'Z';
@@ -212,7 +227,7 @@ fn a_group_of_the_largest_subjects_is_split_and_none_of_it_is_busy() {
     assert!(bytes * SUBJECTS > engine::BATCH_BYTES_MAX, "{bytes} bytes a subject");
     let (left, said) = stage.run();
     assert_eq!(said.len(), SUBJECTS);
-    assert!(said.iter().all(|said| said == "written"), "{:?}", said.first());
+    assert!(said.iter().all(|said| *said == "written"), "{:?}", said.first());
     assert_eq!(left.life, Life::Serving);
     assert!(left.node.metrics.commits.get() > 1);
 }
@@ -227,12 +242,12 @@ fn only_an_outcome_that_is_not_known_ends_the_committer() {
         let (left, said) = stage.run();
         (left.life, said)
     };
-    assert_eq!(puts(None), (Life::Serving, vec!["written".to_owned(); 3]));
+    assert_eq!(puts(None), (Life::Serving, vec!["written"; 3]));
     let full = puts(Some(DiskFault::Full));
-    assert_eq!(full, (Life::Serving, vec!["DISK_RESERVE".to_owned(); 3]));
+    assert_eq!(full, (Life::Serving, vec!["DISK_RESERVE"; 3]));
     for fault in [DiskFault::FlushFails, DiskFault::ReplyLost, DiskFault::Crash] {
         // What was in hand is not known to be done.
-        let unknown = vec!["WRITE_OUTCOME_UNKNOWN".to_owned(); 3];
+        let unknown = vec!["WRITE_OUTCOME_UNKNOWN"; 3];
         assert_eq!(puts(Some(fault)), (Life::Poisoned, unknown), "{fault:?}");
     }
 }
@@ -241,15 +256,13 @@ fn op(reply: ReplySlot) -> Op {
     let read = Read {
         collection: Collection::parse("profiles").unwrap(),
         entry: created_by().entry,
-        found: wire::session::Found::default(),
+        found: Found::default(),
         judged: 1,
     };
     Op {
         reply,
         deadline: Instant::now(),
-        caller: Arc::new(Caller { role: Role::Reader, tag: [0; 16], territory: None }),
-        tenant_tag: TenantTag([0; 16]),
-        gateway: Country::parse("DE").unwrap(),
+        asker: asker(Role::Reader, None),
         map_epoch: 1,
         action: Action::Read(Box::new(read)),
     }
@@ -259,14 +272,14 @@ fn op(reply: ReplySlot) -> Op {
 async fn what_a_queue_does_not_take_is_known_not_to_be_done() {
     let (queue, inbox) = queue(Gauge::default());
     let session = queue.of_session();
-    let (reply, mut queued) = slot(1);
+    let (reply, queued) = slot();
     session.submit(op(reply), session.admit(512).unwrap());
     // The committer ends, with a write in its queue.
     drop(inbox);
-    assert_eq!(reason(&mut queued), "SHUTTING_DOWN");
-    let (reply, mut late) = slot(2);
+    assert_eq!(answered(&queued), "SHUTTING_DOWN");
+    let (reply, late) = slot();
     session.submit(op(reply), session.admit(512).unwrap());
-    assert_eq!(reason(&mut late), "SHUTTING_DOWN");
+    assert_eq!(answered(&late), "SHUTTING_DOWN");
 }
 
 /// A subject in each status that no call sets yet, and what every call answers for it.
@@ -339,24 +352,14 @@ fn every_write_of_a_subject_that_is_not_served_is_refused() {
 fn every_read_of_a_subject_that_is_not_served_is_refused() {
     let stage = Stage::new(&Disk::new(1));
     let node = Arc::clone(&stage.committer.node);
-    let reader = Reader {
-        node: Arc::clone(&node),
-        queue: stage.queue.clone(),
-        counts: Arc::clone(&stage.committer.counts),
-        life: stage.life.clone(),
-    };
+    let reader = stage.reader();
     let answer = |name: &str, caller: &str| {
-        let (reply, mut answers) = slot(1);
-        let asker = Asker {
-            tenant: address(&node, name).owner.tenant,
-            tenant_tag: TenantTag([2; 16]),
-            caller: Arc::new(Caller { role: Role::Reader, tag: [1; 16], territory: None }),
-            stands: Stands { gateway: here(), caller: Country::parse(caller) },
-        };
+        let (reply, answers) = slot();
+        let asker = asker(Role::Reader, Country::parse(caller));
         let lookup = Lookup { address: address(&node, name), asker };
         let deadline = Instant::now() + Duration::from_secs(600);
         assert!(reader.serve(vec![Get { reply, deadline, lookup, body: None }]).is_empty());
-        reason(&mut answers)
+        answered(&answers)
     };
     for (name, reason) in unserved(&node) {
         assert_eq!(answer(name, "RU"), reason);
@@ -382,24 +385,21 @@ fn a_retry_gets_its_entry_from_its_own_group_and_from_the_store() {
     for n in 0..5 {
         stage.put(&format!("p{n}"), n, findings(0));
     }
-    let Stage { committer, queue, inbox, life, replies, mut answers, answering, _folder } = stage;
-    drop((queue, replies));
-    committer.run(inbox, &life);
-    answering.join().expect("no panic");
+    let (_, answers) = stage.answers();
     let mut first = HashMap::new();
     let mut replayed = Vec::new();
-    while let Ok(FromShard::Reply(proto::Reply { id, outcome }, _)) = answers.try_recv() {
-        let Some(Sent::Written(written)) = outcome else { panic!("a put is written") };
-        if written.replayed {
-            replayed.push((id, written));
+    for (n, outcome) in answers {
+        let Outcome::Written(written) = outcome else { panic!("a put is written") };
+        let (again, index) = (written.replayed, written.index);
+        let entry = written.receipt.expect("a receipt").entry;
+        if again {
+            replayed.push((n, index, entry));
         } else {
-            first.insert(id, written);
+            first.insert(n, (index, entry));
         }
     }
     assert_eq!((first.len(), replayed.len()), (5, 6));
-    for (id, again) in replayed {
-        let first = &first[&id];
-        assert!(!again.entry.is_empty());
-        assert_eq!((&again.entry, again.index), (&first.entry, first.index));
+    for (n, index, entry) in replayed {
+        assert_eq!((index, entry), first[&n]);
     }
 }

@@ -1,0 +1,221 @@
+//! Answers: what becomes of a call, and the place that is kept for it on its way back. What they are
+//! on the wire is the server's to say.
+
+pub(crate) mod answer_room;
+
+use std::sync::Arc;
+
+use atlas::SignedMap;
+use bytes::Bytes;
+use ledger::entry::MapRef;
+use terms::{Reason, Rejection};
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::policy::map_impact::Impact;
+use crate::policy::rulings::Ruled;
+use crate::reply::answer_room::split;
+use crate::store::region_maps::Taken;
+use crate::store::types::{LogIndex, Version};
+
+/// What becomes of a call.
+pub(crate) enum Outcome {
+    Written(Written),
+    Found(Found),
+    /// The map that was fetched. None: the shard has not taken it.
+    Map(Option<SignedMap>),
+    /// The map that was offered is in force.
+    MapTaken(MapRef),
+    /// Maps that the shard has taken, with their numbers, and whether more may follow.
+    History {
+        maps: Vec<(u64, Taken)>,
+        more: bool,
+    },
+    Impact(Impact),
+    Rejected(Rejection),
+}
+
+impl From<Rejection> for Outcome {
+    fn from(fault: Rejection) -> Self {
+        Self::Rejected(fault)
+    }
+}
+
+/// A write that is durable, or was so already; or one that would have been done.
+#[derive(Default)]
+pub(crate) struct Written {
+    pub(crate) version: Version,
+    /// Empty: the record is deleted, or none was written.
+    pub(crate) etag: String,
+    pub(crate) replayed: bool,
+    pub(crate) index: LogIndex,
+    /// The origin of the entry's log, unless that is the one that grows.
+    pub(crate) origin: Option<String>,
+    /// The receipt. None: nothing was written, or its opening no longer exists.
+    pub(crate) receipt: Option<Receipt>,
+    /// The ruling that stands. None: the map in force gives the record no place here.
+    pub(crate) ruling: Option<Arc<Ruled>>,
+    /// The proof that the log has the entry, if the call asked for it.
+    pub(crate) proof: Option<String>,
+}
+
+/// What opens an entry.
+pub(crate) struct Receipt {
+    pub(crate) entry: Bytes,
+    pub(crate) opening: [u8; 32],
+    pub(crate) statement: Bytes,
+}
+
+/// A record that was read.
+#[derive(Default)]
+pub(crate) struct Found {
+    pub(crate) version: Version,
+    pub(crate) etag: String,
+    pub(crate) body: Bytes,
+}
+
+/// Where an answer goes, with the room that it takes among those that wait.
+type Sink = Box<dyn FnOnce(Outcome, Option<OwnedSemaphorePermit>) + Send>;
+
+/// The place that is kept for a reply on its session, so that an answer never waits. Dropped
+/// without an answer, it gives one itself.
+pub(crate) struct ReplySlot {
+    /// None: it is answered.
+    sink: Option<Sink>,
+    /// Room for a record among the answers that wait on the session; taken before it is read.
+    pub(crate) room: Option<OwnedSemaphorePermit>,
+    /// Whether a commit that may hold what was asked for has begun.
+    begun: bool,
+}
+
+impl ReplySlot {
+    pub(crate) fn new(
+        sink: impl FnOnce(Outcome, Option<OwnedSemaphorePermit>) + Send + 'static,
+    ) -> Self {
+        Self { sink: Some(Box::new(sink)), room: None, begun: false }
+    }
+
+    /// A commit begins that may hold what was asked for: from here on, only an answer tells.
+    pub(crate) const fn begin(&mut self) {
+        self.begun = true;
+    }
+
+    /// Gives back the room beyond what so many bytes take.
+    pub(crate) fn fit_room(&mut self, bytes: usize) {
+        self.room = self.room.take().and_then(|mut room| split(&mut room, bytes));
+    }
+
+    pub(crate) fn send(mut self, outcome: Outcome) {
+        self.answer(outcome);
+    }
+
+    fn answer(&mut self, outcome: Outcome) {
+        let Some(sink) = self.sink.take() else { return };
+        // A refusal takes no room.
+        let room = self.room.take().filter(|_| !matches!(outcome, Outcome::Rejected(_)));
+        sink(outcome, room);
+    }
+}
+
+impl Drop for ReplySlot {
+    /// What was asked for was not done, unless its commit had begun.
+    fn drop(&mut self) {
+        let reason = if self.begun {
+            Reason::WriteOutcomeUnknown
+        } else if std::thread::panicking() {
+            Reason::Internal
+        } else {
+            Reason::ShuttingDown
+        };
+        self.answer(Rejection::new(reason).into());
+    }
+}
+
+/// What is answered when too much waits.
+pub(crate) fn busy() -> Outcome {
+    Rejection::new(Reason::ShardBusy).into()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::sync::mpsc::{Receiver, channel};
+
+    use super::*;
+    use crate::reply::answer_room::AnswerRoom;
+
+    /// An answer as it arrives: with its room.
+    pub(crate) type Arrived = (Outcome, Option<OwnedSemaphorePermit>);
+
+    /// A slot, and where its answer arrives.
+    pub(crate) fn slot() -> (ReplySlot, Receiver<Arrived>) {
+        let (sender, receiver) = channel();
+        let sink = move |outcome, room| sender.send((outcome, room)).unwrap_or_default();
+        (ReplySlot::new(sink), receiver)
+    }
+
+    /// What an outcome says: a reason, or what was done.
+    pub(crate) fn said(outcome: &Outcome) -> &'static str {
+        match outcome {
+            Outcome::Written(_) => "written",
+            Outcome::Found(_) => "found",
+            Outcome::Rejected(fault) => fault.reason.as_str(),
+            Outcome::Map(_)
+            | Outcome::MapTaken(_)
+            | Outcome::History { .. }
+            | Outcome::Impact(_) => "something else",
+        }
+    }
+
+    /// What the answer that has arrived says.
+    pub(crate) fn answered(answers: &Receiver<Arrived>) -> &'static str {
+        answers.try_recv().map_or("nothing", |(outcome, _)| said(&outcome))
+    }
+
+    #[test]
+    fn a_slot_that_is_dropped_answers_what_is_known() {
+        let (unanswered, answers) = slot();
+        drop(unanswered);
+        assert_eq!(answered(&answers), "SHUTTING_DOWN");
+        let (mut begun, answers) = slot();
+        begun.begin();
+        drop(begun);
+        assert_eq!(answered(&answers), "WRITE_OUTCOME_UNKNOWN");
+        let (lost, answers) = slot();
+        let panics = std::thread::spawn(move || {
+            let _lost = lost;
+            std::panic::resume_unwind(Box::new("as the test wants it"));
+        });
+        assert!(panics.join().is_err());
+        assert_eq!(answered(&answers), "INTERNAL");
+        let (mut begun, answers) = slot();
+        begun.begin();
+        begun.send(Outcome::Written(Written::default()));
+        assert_eq!(answered(&answers), "written");
+        assert_eq!(answered(&answers), "nothing", "it answers once");
+    }
+
+    #[tokio::test]
+    async fn room_goes_with_the_answer_and_not_with_a_refusal() {
+        let room = AnswerRoom::new();
+        let found = || Outcome::Found(Found { body: vec![0; 900].into(), ..Default::default() });
+        // All of it: the next can only have it if every part has come back.
+        let all = terms::limits::SESSION_ANSWER_BYTES_MAX;
+        let (mut reply, answers) = slot();
+        reply.room = room.take(all).await;
+        reply.fit_room(900);
+        let rest = room.take(all - (1 << 10) - 1).await.unwrap();
+        reply.send(found());
+        drop(rest);
+        assert!(answers.try_recv().is_ok());
+        for answered in [true, false] {
+            let (mut reply, _answers) = slot();
+            reply.room = room.take(all).await;
+            if answered {
+                reply.send(Rejection::new(Reason::ShardBusy).into());
+            } else {
+                drop(reply);
+            }
+            // The refusal still waits in its queue.
+            drop(room.take(all).await.unwrap());
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Answers on the wire.
+
+use atlas::SignedMap;
+use ledger::entry::MapRef;
+use terms::Rounded;
+use wire::session as proto;
+use wire::session::reply::Outcome as Sent;
+
+use crate::policy::map_impact::Impact;
+use crate::reply::{Found, Outcome, Receipt, Written};
+use crate::server::ruling_message;
+use crate::store::region_maps::Taken;
+use crate::store::types::Version;
+
+/// The answer to call `id`.
+pub(crate) fn reply(id: u64, outcome: Outcome) -> proto::Reply {
+    let outcome = match outcome {
+        Outcome::Written(done) => Sent::Written(written(done)),
+        Outcome::Found(Found { version, etag, body }) => {
+            Sent::Found(proto::Found { version: signed(version), etag, body })
+        }
+        Outcome::Map(map) => Sent::Map(signed_map(map.unwrap_or_default())),
+        Outcome::MapTaken(map) => Sent::Taken(map_ref(map)),
+        Outcome::History { maps, more } => {
+            let maps = maps.into_iter().map(|(epoch, taken)| map_taken(epoch, taken)).collect();
+            Sent::History(proto::MapsTaken { maps, more })
+        }
+        Outcome::Impact(impact) => Sent::Surveyed(surveyed(impact)),
+        Outcome::Rejected(fault) => Sent::Fault(link::session::to_wire(&fault)),
+    };
+    proto::Reply { id, outcome: Some(outcome) }
+}
+
+/// A map, by its number and digest.
+pub(crate) fn map_ref(map: MapRef) -> proto::MapRef {
+    proto::MapRef { epoch: map.epoch, digest: map.digest.to_vec().into() }
+}
+
+fn written(done: Written) -> proto::Written {
+    let Written { version, etag, replayed, index, origin, receipt, ruling, proof } = done;
+    let mut written = proto::Written {
+        version: signed(version),
+        etag,
+        replayed,
+        index: index.0,
+        origin: origin.unwrap_or_default(),
+        ruling: ruling.map(|ruled| ruling_message::of(&ruled)).unwrap_or_default(),
+        tlog_proof: proof.unwrap_or_default(),
+        ..Default::default()
+    };
+    if let Some(Receipt { entry, opening, statement }) = receipt {
+        (written.entry, written.statement) = (entry, statement);
+        written.opening = opening.to_vec().into();
+    }
+    written
+}
+
+/// Versions are signed on the wire (AIP-141) and grow by one a write: they stay far below 2^63.
+fn signed(version: Version) -> i64 {
+    i64::try_from(version.0).unwrap_or(i64::MAX)
+}
+
+fn signed_map(map: SignedMap) -> proto::SignedMap {
+    proto::SignedMap { text: map.text, note: map.note, packs: map.packs }
+}
+
+fn map_taken(epoch: u64, taken: Taken) -> proto::MapTaken {
+    let map = Some(map_ref(MapRef { epoch, digest: taken.digest }));
+    proto::MapTaken { map, minute: taken.minute.0, signers: taken.by }
+}
+
+fn surveyed(impact: Impact) -> proto::Surveyed {
+    let counts = impact.fates.into_iter().map(|(fate, count)| proto::SurveyCount {
+        collection: fate.collection,
+        fate: fate.what,
+        detail: fate.detail,
+        count: Some(range(count)),
+    });
+    proto::Surveyed { counts: counts.collect(), subjects: Some(range(impact.subjects)) }
+}
+
+const fn range(count: Rounded) -> proto::CountRange {
+    let Rounded { at_least, at_most } = count;
+    proto::CountRange { at_least, at_most }
+}
