@@ -16,6 +16,7 @@ mod record;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use ::shard::KeyringSource;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 pub(crate) use crate::error::{Exit, Failure};
@@ -93,9 +94,12 @@ struct ShardArguments {
 enum ShardCommand {
     /// Make the store, the first log and, for a region's first shard, the keyring of a new shard
     Init {
-        /// Make a new keyring though the annex names other shards of the region
-        #[arg(long)]
+        /// Make a new keyring though the annex names other shards of the region: this is the first
+        #[arg(long, conflicts_with = "keyring")]
         new_keyring: bool,
+        /// Take a copy of the keyring of the region's first shard
+        #[arg(long, value_name = "FILE")]
+        keyring: Option<PathBuf>,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -132,8 +136,13 @@ pub(crate) fn main() -> ExitCode {
         Command::Dev(options) => dev::run(&options),
         Command::Gateway(Config { config }) => serve::gateway::run(&config),
         Command::Shard(ShardArguments { command: Some(command), .. }) => match command {
-            ShardCommand::Init { new_keyring, json, config } => {
-                serve::shard::init(&config.config, new_keyring, json)
+            ShardCommand::Init { new_keyring, keyring, json, config } => {
+                let keyring = match keyring {
+                    Some(file) => KeyringSource::File(file),
+                    None if new_keyring => KeyringSource::New,
+                    None => KeyringSource::Folder,
+                };
+                serve::shard::init(&config.config, &keyring, json)
             }
             ShardCommand::ShowKey { json, config } => serve::shard::show_key(&config.config, json),
             ShardCommand::ConfirmClock(Config { config }) => serve::shard::confirm_clock(&config),

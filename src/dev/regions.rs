@@ -158,7 +158,8 @@ async fn one(
     // What a deployment does on purpose, `dev` does by itself: a first start, and trust in the
     // machine's clock.
     if settings.nothing_there() {
-        shard::init(&settings, &map, &annex, &outside, true).map_err(serve::shard::error)?;
+        shard::init(&settings, &map, &annex, &outside, &shard::KeyringSource::New)
+            .map_err(serve::shard::error)?;
     }
     shard::confirm_clock(&settings, &*outside.clock).map_err(serve::shard::error)?;
     let mut registry = Registry::new();

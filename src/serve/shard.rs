@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use ::shard::Shard;
+use ::shard::{KeyringSource, Shard};
 use link::net::admin_http::serve_admin;
 use link::ops::health::Health;
 use link::ops::logging::Level;
@@ -107,13 +107,13 @@ async fn entrance(
 }
 
 /// Makes a new shard.
-pub(crate) fn init(path: &Path, new_keyring: bool, json: bool) -> Result<(), Failure> {
+pub(crate) fn init(path: &Path, keyring: &KeyringSource, json: bool) -> Result<(), Failure> {
     let config = config::shard::read(path)?;
     start_logs(true, Level::Warn)?;
     // The region's keys will be in it, as in a server's.
     let _closed = link::host::sandbox::close_memory();
     let settings = &config.settings;
-    let done = shard::init(settings, &config.map, &config.annex, &outside(), new_keyring);
+    let done = shard::init(settings, &config.map, &config.annex, &outside(), keyring);
     let shard::Initialised { origin, vkey, keyring_made } = done.map_err(error)?;
     if json {
         let made = json!({ "origin": origin, "vkey": vkey, "keyring_made": keyring_made });
@@ -122,7 +122,7 @@ pub(crate) fn init(path: &Path, new_keyring: bool, json: bool) -> Result<(), Fai
     let keyring = if keyring_made {
         format!(
             "the keyring of the region {} is made: keep a copy of {} where it is guarded, and give \
-             one to each further shard of the region",
+             it to each further shard of the region with `shard init --keyring FILE`",
             settings.region,
             settings.keys.display()
         )

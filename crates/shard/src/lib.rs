@@ -36,7 +36,7 @@ pub use error::Error;
 pub use log::verifier_keys::LogKey;
 pub use log::witness::Witness;
 pub use settings::{Environment, LogSettings, PeriodMax, Settings};
-pub use startup::init::{Initialised, init};
+pub use startup::init::{Initialised, KeyringSource, init};
 pub use startup::inspect::{Inspected, inspect};
 pub use startup::recover::{Recovered, recover};
 pub use startup::rotate::{Rotated, rotate_log};

@@ -2,6 +2,8 @@
 //! on purpose. A shard that finds its folders empty never does so by itself: they may be folders
 //! whose disks are not mounted.
 
+use std::path::PathBuf;
+
 use engine::Batch;
 
 use crate::log::Log;
@@ -23,11 +25,19 @@ pub struct Initialised {
     pub keyring_made: bool,
 }
 
-/// Makes a new shard. A region's shards share one keyring: the first one's is made here if
-/// `new_keyring` says so or the annex names no other shard, and copied to each further one before
-/// it is made.
-///
-/// One that was cut short goes on where it was.
+/// Where the keyring of a new shard comes from. All shards of a region have the same one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyringSource {
+    /// It is in the folder of keys already. Without one it is made, if the annex names no other
+    /// shard of the region.
+    Folder,
+    /// It is made, unless it is in the folder of keys already: for the region's first shard.
+    New,
+    /// It is copied from this file: for each further shard.
+    File(PathBuf),
+}
+
+/// Makes a new shard. One that was cut short goes on where it was.
 ///
 /// # Errors
 /// [`Error::Exists`] when there is a store already; [`Error::DataLost`] when there was one; else
@@ -37,9 +47,9 @@ pub fn init(
     map: &atlas::RegionMap,
     annex: &atlas::Annex,
     outside: &Environment,
-    new_keyring: bool,
+    keyring: &KeyringSource,
 ) -> Result<Initialised, Error> {
-    Opening { settings, map, annex, outside }.init(new_keyring)
+    Opening { settings, map, annex, outside }.init(keyring)
 }
 
 impl Settings {
@@ -56,9 +66,9 @@ impl Settings {
 }
 
 impl Opening<'_> {
-    fn init(&self, new_keyring: bool) -> Result<Initialised, Error> {
+    fn init(&self, keyring: &KeyringSource) -> Result<Initialised, Error> {
         let territory = self.named()?;
-        let Settings { region, keys, data, .. } = self.settings;
+        let Settings { region, data, .. } = self.settings;
         self.settings.make_folders()?;
         if self.recovering().exists() {
             let why = "a recovery was begun here and has not ended";
@@ -85,17 +95,7 @@ impl Opening<'_> {
         if crate::store::identity::Identity::read(&*engine)?.is_some() {
             return Err(Error::Exists { path: data.clone() });
         }
-        let keyring_made = !FileKeyring::path(keys, region).exists();
-        if keyring_made && !new_keyring && self.annex.shards().len() > 1 {
-            let why = "it is missing, and the annex names other shards of this region: copy theirs \
-                       here, or say `--new-keyring` if this is the first";
-            return Err(Error::Keys { path: FileKeyring::path(keys, region), why });
-        }
-        let keyring = if keyring_made {
-            FileKeyring::create(keys, region, &*self.outside.entropy)?
-        } else {
-            FileKeyring::open(keys, region)?
-        };
+        let (keyring, keyring_made) = self.provision(keyring)?;
         let signer = match found {
             Some((_, note)) => {
                 let signer = self.signer(last_key)?;
@@ -121,6 +121,27 @@ impl Opening<'_> {
         self.begin_period(&*engine, batch, (&identity, key), first)?;
         let vkey = identity.vkey;
         Ok(Initialised { origin: signer.name().to_owned(), vkey, keyring_made })
+    }
+
+    /// The region's keyring, in the folder of keys; and whether it was made.
+    fn provision(&self, source: &KeyringSource) -> Result<(FileKeyring, bool), Error> {
+        let Settings { region, keys, .. } = self.settings;
+        let path = FileKeyring::path(keys, region);
+        let there = path.try_exists().map_err(|source| Error::Io { path: path.clone(), source })?;
+        match source {
+            KeyringSource::File(file) => FileKeyring::copy(file, keys, region)?,
+            KeyringSource::Folder | KeyringSource::New if there => {}
+            KeyringSource::Folder if self.annex.shards().len() > 1 => {
+                let why = "it is missing, and the annex names other shards of this region: give \
+                           theirs with `--keyring FILE`, or say `--new-keyring` if this is the \
+                           region's first shard";
+                return Err(Error::Keys { path, why });
+            }
+            KeyringSource::Folder | KeyringSource::New => {
+                return Ok((FileKeyring::create(keys, region, &*self.outside.entropy)?, true));
+            }
+        }
+        Ok((FileKeyring::open(keys, region)?, false))
     }
 
     /// Why a shard without a store does not start: it was never made, or it is lost.

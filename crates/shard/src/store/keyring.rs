@@ -104,6 +104,19 @@ impl FileKeyring {
         Self::open(folder, region)
     }
 
+    /// Puts a copy of the region's keyring into `folder`. One that is there must be the same.
+    pub(crate) fn copy(file: &Path, folder: &Path, region: &RegionId) -> Result<(), Error> {
+        Self::read(file, region)?;
+        let (given, path) = (read_secret(file)?, Self::path(folder, region));
+        if !path.exists() {
+            return write_secret(&path, &given);
+        }
+        if *read_secret(&path)? == *given {
+            return Ok(());
+        }
+        Err(Error::Keys { path, why: "it is there already, and is not the keyring that was given" })
+    }
+
     /// Reads the keyring. One that is missing is never replaced.
     pub(crate) fn open(folder: &Path, region: &RegionId) -> Result<Self, Error> {
         Self::read(&Self::path(folder, region), region)

@@ -1,12 +1,13 @@
 //! A shard is made once and on purpose; a start makes nothing, and says what is the matter.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use crate::support::{Place, SetClock, copy_folder, put_ru};
-use shard::Error;
-use terms::{Clock, UnixMillis};
+use crate::support::{Place, Running, SetClock, put_ru, stored};
+use shard::{Error, KeyringSource};
+use terms::{Clock, ShardId, UnixMillis};
 
 const START: u64 = 1_780_000_000_000;
 const DAY: u64 = 24 * 3_600_000;
@@ -55,19 +56,61 @@ async fn a_shard_is_made_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_further_shard_of_a_region_invents_no_keyring() {
-    let mut place = Place::new("ru-msk");
-    place.annex = place.annex.replace("\"0-1023\"", "\"0-511\"")
-        + "[[shards]]\nname = \"s2\"\naddress = \"http://127.0.0.1:2\"\nslots = \"512-1023\"\n";
-    let error = place.init_as(&place.settings()).unwrap_err();
-    assert!(error.to_string().contains("--new-keyring"), "{error}");
-    let first = Place::new("ru-msk");
-    first.init_as(&first.settings()).unwrap();
-    fs::create_dir_all(place.path("keys")).unwrap();
-    copy_folder(&first.path("keys"), &place.path("keys"));
-    fs::remove_file(place.path("keys").join("ru-msk-s1-1.logkey")).unwrap();
-    assert!(!place.init_as(&place.settings()).unwrap().keyring_made);
-    place.start().await.stop().await.unwrap();
+async fn the_shards_of_a_region_share_one_keyring_that_is_made_once() {
+    let two = "[[shards]]\nname = \"s2\"\naddress = \"http://127.0.0.1:2\"\nslots = \"512-1023\"\n";
+    let place = || {
+        let mut place = Place::new("ru-msk");
+        place.annex = place.annex.replace("\"0-1023\"", "\"0-511\"") + two;
+        place
+    };
+    let (first, second) = (place(), place());
+    let mut settings = second.settings();
+    settings.shard = ShardId::parse("s2").unwrap();
+    let keyring = |place: &Place| place.path("keys").join("ru-msk.keyring");
+    // Neither makes one by itself.
+    for (place, settings) in [(&first, &first.settings()), (&second, &settings)] {
+        let error = place.init_as(settings).unwrap_err().to_string();
+        assert!(error.contains("--keyring FILE") && error.contains("--new-keyring"), "{error}");
+        assert!(!keyring(place).exists());
+    }
+    assert!(first.init_with(&first.settings(), &KeyringSource::New).unwrap().keyring_made);
+    // Neither another region's nor one that others may read is taken.
+    let other = Place::new("eu-fra");
+    other.init_as(&other.settings()).unwrap();
+    let open = second.path("open.keyring");
+    fs::copy(keyring(&first), &open).unwrap();
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o644)).unwrap();
+    for (file, why) in [
+        (other.path("keys").join("eu-fra.keyring"), "another region's"),
+        (open, "chmod 600"),
+        (second.path("nowhere"), "it is missing"),
+    ] {
+        let error = second.init_with(&settings, &KeyringSource::File(file)).unwrap_err();
+        assert!(error.to_string().contains(why), "{error}");
+        assert!(!keyring(&second).exists());
+    }
+    let given = KeyringSource::File(keyring(&first));
+    assert!(!second.init_with(&settings, &given).unwrap().keyring_made);
+    assert_eq!(fs::read(keyring(&first)).unwrap(), fs::read(keyring(&second)).unwrap());
+    let mode = fs::metadata(keyring(&second)).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    // Both serve, and name the region's rows alike: their identity rows end in the same check.
+    first.start().await.stop().await.unwrap();
+    let shard = second.open_made(settings.clone()).await.unwrap();
+    Running::serve(shard, "ru-msk").await.stop().await.unwrap();
+    let check = |place: &Place| {
+        let row = stored::rows(&place.path("data"), place.engine, &[0x01]).remove(0).1;
+        row.last_chunk::<16>().copied().unwrap()
+    };
+    assert_eq!(check(&first), check(&second));
+    // A keyring that was there is not replaced by the one that is given.
+    let third = place();
+    third.init_with(&third.settings(), &KeyringSource::New).unwrap();
+    fs::remove_dir_all(third.path("data")).unwrap();
+    fs::remove_dir_all(third.path("anchor")).unwrap();
+    fs::remove_file(third.path("keys").join("ru-msk-s1-1.logkey")).unwrap();
+    let error = third.init_with(&third.settings(), &given).unwrap_err().to_string();
+    assert!(error.contains("is not the keyring that was given"), "{error}");
 }
 
 /// A clock that breaks when it is asked.

@@ -17,7 +17,9 @@ use link::host::clock::{SystemClock, SystemEntropy};
 use link::ops::health::Health;
 use link::ops::metrics::Registry;
 use link::tls::Tls;
-use shard::{AuditorEntrance, Auditors, Environment, Error, LogSettings, Settings, Shard};
+use shard::{
+    AuditorEntrance, Auditors, Environment, Error, KeyringSource, LogSettings, Settings, Shard,
+};
 use terms::{Clock, RegionId, RequestId, ShardId, UnixMillis};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -128,9 +130,18 @@ impl Place {
 
     /// Makes it.
     pub(crate) fn init_as(&self, settings: &Settings) -> Result<shard::Initialised, Error> {
+        self.init_with(settings, &KeyringSource::Folder)
+    }
+
+    /// Makes it with that keyring.
+    pub(crate) fn init_with(
+        &self,
+        settings: &Settings,
+        keyring: &KeyringSource,
+    ) -> Result<shard::Initialised, Error> {
         let map = self.map();
         let annex = Annex::parse(&self.annex, &map).expect("a valid annex");
-        shard::init(settings, &map, &annex, &self.outside(), false)
+        shard::init(settings, &map, &annex, &self.outside(), keyring)
     }
 
     /// Opens it as it is.
