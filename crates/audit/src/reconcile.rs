@@ -109,9 +109,6 @@ pub struct Reconciled {
     /// Live entries of periods that have ended: a shard opens those of the log that grows alone, so
     /// none of them was drawn.
     pub unsampled: u64,
-    /// Rows of the store that do not say which record they are, by the shard's word: they may be
-    /// records, and are not among `records`.
-    pub unreadable: u64,
     /// What does not belong together: the first [`FINDINGS_MAX`].
     pub findings: Vec<Finding>,
     /// Findings beyond those.
@@ -189,10 +186,6 @@ impl Reconciled {
         if self.unsampled > 0 {
             words += &format!(", with {} entries of sealed periods not sampled", self.unsampled);
         }
-        if self.unreadable > 0 {
-            let rows = self.unreadable;
-            words += &format!(", with {rows} rows that do not say which record they are");
-        }
         words
     }
 }
@@ -210,8 +203,7 @@ pub fn reconcile(
     let places = (answer.opened.iter().chain(&answer.rows))
         .filter_map(|opened| logs.place(&opened.origin, opened.index))
         .chain(question.indexes.iter().map(|index| (logs.newest_number(), *index)));
-    let (records, unreadable) = (answer.records, answer.unreadable);
-    let mut done = Reconciled { records, unreadable, ..Reconciled::default() };
+    let mut done = Reconciled { records: answer.records, ..Reconciled::default() };
     let sums = Sums::of(logs, (answer.start_size, answer.size), places, &mut done)?;
     done.unsampled = sums.live.before(logs.newest_number());
     count(&sums, &mut done);
@@ -228,8 +220,7 @@ fn count(sums: &Sums, done: &mut Reconciled) {
     };
     (done.expected, done.spread) = (expected, sums.spread);
     let records = done.records;
-    let unsure = sums.spread.saturating_add(done.unreadable);
-    if records > expected || records.saturating_add(unsure) < expected {
+    if records > expected || records.saturating_add(sums.spread) < expected {
         let most = if sums.spread == 0 {
             expected.to_string()
         } else {

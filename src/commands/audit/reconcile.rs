@@ -172,7 +172,6 @@ fn rows(done: &Done) -> Table {
     for (name, value) in [
         ("shard", done.name.clone()),
         ("records in the store", r.records.to_string()),
-        ("rows that do not say which", r.unreadable.to_string()),
         ("records by the log", expected(r)),
         ("entries opened", r.opened.to_string()),
         ("superseded meanwhile", r.superseded.to_string()),
@@ -196,7 +195,6 @@ fn objects(all: &[Done], findings: &[String]) -> serde_json::Value {
             "spread": r.spread, "opened": r.opened, "superseded": r.superseded,
             "perhaps_erased": r.perhaps_erased, "rows": r.rows,
             "rows_superseded": r.rows_superseded, "unsampled": r.unsampled,
-            "unreadable": r.unreadable,
             "verdict": r.verdict(), "findings": findings, "findings_more": r.more,
         })
     });

@@ -70,9 +70,7 @@ pub(crate) async fn answer(
         let opened = opened.collect();
         let rows = drawn.into_values().collect();
         let (size, origin) = (node.log_size().max(seen), chronicles.growing().origin.to_string());
-        // No row is unreadable: one that does not open ends the walk.
-        let unreadable = 0;
-        Ok(api::LedgerReconcile { records, size, origin, opened, rows, start_size, unreadable })
+        Ok(api::LedgerReconcile { records, size, origin, opened, rows, start_size })
     });
     let told = tokio::select! {
         told = told => told?,
