@@ -28,7 +28,7 @@ const LOGGED_MAX: Duration = Duration::from_secs(10);
 /// What a gateway logs of a call that it refuses.
 pub(crate) const REFUSED: &str = "call refused";
 /// What a shard logs of one.
-pub(crate) const FENCE: &str = "a call was refused at the fence";
+pub(crate) const FENCE: &str = "a call was refused at a border";
 
 /// The sum of a metric over its labels, where a line has this text.
 pub(crate) fn counted(admin: u16, metric: &str, of: &str) -> u64 {

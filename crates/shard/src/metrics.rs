@@ -120,7 +120,7 @@ impl Metrics {
         self.map_epoch.set(i64::try_from(epoch).unwrap_or(i64::MAX));
     }
 
-    /// AccessCounters what the fence refused; whatever else is refused is none of its business.
+    /// Counts a refusal at a border.
     pub(crate) fn refused(&self, reason: Reason) {
         let counters = [
             (Reason::EgressNotCovered, &self.egress_refused),

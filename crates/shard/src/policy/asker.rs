@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use atlas::Country;
 use ledger::entry::Caller;
-use terms::TenantId;
+use terms::{Reason, TenantId};
 
+use crate::node::Node;
 use crate::store::types::TenantTag;
 
 /// Who asks.
@@ -23,4 +24,21 @@ pub(crate) struct Asker {
 pub(crate) struct Stands {
     pub(crate) gateway: Country,
     pub(crate) caller: Option<Country>,
+}
+
+impl Stands {
+    /// Notes a refusal: where gateway and caller stood, never who asked, or for whose record.
+    pub(crate) fn refused(self, node: &Node, reason: Reason) {
+        node.metrics.refused(reason);
+        if let Some(unsaid) = node.refusals.allow(node.clock.now()) {
+            tracing::warn!(
+                reason = reason.as_str(),
+                region = node.region.as_str(),
+                gateway_territory = self.gateway.as_str(),
+                caller_territory = self.caller.map_or("unknown", Country::as_str),
+                unsaid,
+                "a call was refused at a border"
+            );
+        }
+    }
 }

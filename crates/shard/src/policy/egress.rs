@@ -1,5 +1,5 @@
-//! The fence: what a caller's role lets it ask for, whether a record may cross a border to whoever
-//! reads it, and through which gateways a record may come in.
+//! What a caller's role lets it ask for, and whether a record may cross a border to those who read
+//! it.
 //!
 //! The caller's country is what the gateway says of it; the gateway's own is what the map says of
 //! the region in its certificate. Both must pass, so a stolen gateway sees no more than a gateway
@@ -15,7 +15,6 @@ use terms::{Detail, Reason, Rejection};
 use crate::log::access_counters::AccessCounters;
 use crate::node::Node;
 use crate::policy::asker::{Asker, Stands};
-use crate::policy::rulings::Ruled;
 use crate::store::record::Address;
 use crate::store::subject::Subject;
 
@@ -47,40 +46,7 @@ pub(crate) struct Lookup {
     pub(crate) asker: Asker,
 }
 
-impl Node {
-    /// Whether a put that was ruled so may come in through a gateway in that country.
-    pub(crate) fn may_enter(&self, ruled: &Ruled, gateway: Country) -> Result<(), Rejection> {
-        let Err(barred) = atlas::ingress(&ruled.attachments, Some(gateway)) else { return Ok(()) };
-        self.refused(Reason::WrongIngress, Stands { gateway, caller: None });
-        let fault = barred.ingress_fault().with(Detail::Region, &self.region);
-        // The gateway beside this shard is the right one only for laws that hold here.
-        let serves = barred.conflicting().iter().all(|law| law.contains(self.territory));
-        Err(match self.ingress.as_deref().filter(|_| serves) {
-            Some(address) => fault.with(Detail::Ingress, address),
-            None => fault.cure(
-                "send the request to a gateway inside the territory that is named; the region's \
-                 annex names none",
-            ),
-        })
-    }
-
-    /// Notes a refusal: who stood where, never who asked, or for whose record.
-    pub(crate) fn refused(&self, reason: Reason, stands: Stands) {
-        self.metrics.refused(reason);
-        if let Some(unsaid) = self.refusals.allow(self.clock.now()) {
-            tracing::warn!(
-                reason = reason.as_str(),
-                region = self.region.as_str(),
-                gateway_territory = stands.gateway.as_str(),
-                caller_territory = stands.caller.map_or("unknown", Country::as_str),
-                unsaid,
-                "a call was refused at the fence"
-            );
-        }
-    }
-}
-
-/// One read at the fence.
+/// The egress policy for one read.
 pub(crate) struct EgressPolicy<'a> {
     pub(crate) node: &'a Node,
     pub(crate) counts: &'a AccessCounters,
@@ -94,7 +60,7 @@ impl EgressPolicy<'_> {
     /// where those who are protected must be able to see it.
     fn barred(&self) {
         let Lookup { address, asker } = self.lookup;
-        self.node.refused(Reason::EgressNotCovered, asker.stands);
+        asker.stands.refused(self.node, Reason::EgressNotCovered);
         let (tag, caller, collection) =
             (asker.tenant_tag, &asker.caller, Some(&address.collection));
         self.counts.refused(Reason::EgressNotCovered, self.judged, tag, caller, collection);

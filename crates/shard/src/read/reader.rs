@@ -62,7 +62,7 @@ impl Reader {
     }
 
     /// Who reads at home is let in in any case: subject and record are read at once. For all
-    /// others the fence is asked first, and a record that it bars is not touched: neither its size
+    /// others the egress policy is asked first, and a record that it bars is not touched: neither its size
     /// nor its being there may tell by how long the answer takes.
     fn some(&self, gets: Vec<Get>) -> Result<Vec<Get>, engine::Error> {
         // Before anything is judged: should another map come in, it is judged again.
@@ -70,7 +70,7 @@ impl Reader {
         let mut keys = Vec::with_capacity(gets.len() * 2);
         for get in &gets {
             keys.push(get.lookup.address.owner.row());
-            if self.fence(&get.lookup, judged).at_home() {
+            if self.egress(&get.lookup, judged).at_home() {
                 get.push_keys(&mut keys);
             }
         }
@@ -78,7 +78,7 @@ impl Reader {
         let mut next = || rows.next().unwrap_or(Ok(None));
         let (mut ready, mut later) = (Vec::new(), Vec::new());
         for get in gets {
-            let home = self.fence(&get.lookup, judged).at_home();
+            let home = self.egress(&get.lookup, judged).at_home();
             let subject = next();
             let record = home.then(|| get.take_rows(&mut next));
             match self.let_in(&get, judged, subject) {
@@ -109,7 +109,7 @@ impl Reader {
         reply.send(fault.into());
     }
 
-    fn fence<'a>(&'a self, lookup: &'a Lookup, judged: u64) -> EgressPolicy<'a> {
+    fn egress<'a>(&'a self, lookup: &'a Lookup, judged: u64) -> EgressPolicy<'a> {
         EgressPolicy { node: &self.node, counts: &self.counts, lookup, judged }
     }
 
@@ -119,10 +119,10 @@ impl Reader {
         if Instant::now() > *deadline {
             return Err(Rejection::new(Reason::DeadlinePassed));
         }
-        let (owner, fence) = (&lookup.address.owner, self.fence(lookup, judged));
+        let (owner, policy) = (&lookup.address.owner, self.egress(lookup, judged));
         let row = match row {
             Ok(None) => {
-                fence.absent()?;
+                policy.absent()?;
                 return Err(egress::unknown());
             }
             Ok(Some(row)) => Ok(row),
@@ -139,8 +139,8 @@ impl Reader {
             Ok(Some(subject)) => subject,
             Ok(None) => {
                 // Abroad, one that was erased is as one that never was.
-                fence.absent()?;
-                return Err(if fence.at_home() {
+                policy.absent()?;
+                return Err(if policy.at_home() {
                     subject_status::erased()
                 } else {
                     egress::unknown()
@@ -148,11 +148,11 @@ impl Reader {
             }
             Err(damaged) => {
                 // That there is a row at all is not for everybody.
-                fence.absent()?;
+                policy.absent()?;
                 return Err(damaged);
             }
         };
-        fence.known(&subject)?;
+        policy.known(&subject)?;
         subject_status::admit(&subject)?;
         Ok(subject)
     }

@@ -335,7 +335,7 @@ impl Served {
         };
         // Before anything else is looked at: who may not ask learns nothing.
         if !egress::permitted(asker.caller.role, call.right()) {
-            self.reader.node.refused(Reason::NotPermitted, asker.stands);
+            asker.stands.refused(&self.reader.node, Reason::NotPermitted);
             let judged = self.reader.node.map().epoch().number;
             let Asker { tenant_tag, caller, .. } = &asker;
             self.reader.counts.refused(Reason::NotPermitted, judged, *tenant_tag, caller, None);

@@ -13,6 +13,7 @@ use crate::log::Draft;
 use crate::log::access_counters::AccessCounters;
 use crate::node::Node;
 use crate::policy::asker::Asker;
+use crate::policy::ingress::may_enter;
 use crate::policy::rulings::{Ruled, Rules, Verdict, body_fits};
 use crate::policy::standing_ruling::{Given, How, Settled, settle};
 use crate::policy::subject_status;
@@ -106,7 +107,7 @@ impl Transaction<'_> {
             self.node.report(fault);
             if fault.reason == Reason::PlacementNotAdmitted {
                 // The gateway's rules gave this region, and ours do not: it is stale, or it lies.
-                self.node.refused(fault.reason, asker.stands);
+                asker.stands.refused(self.node, fault.reason);
             }
         }
         self.answers.push((reply, outcome.unwrap_or_else(|fault| fault.into())));
@@ -123,7 +124,7 @@ impl Transaction<'_> {
             return self.replay(&address, head, done, &request, ruling);
         }
         let (node, minute) = (self.node, self.minute);
-        let enters = |ruled: &Ruled| node.may_enter(ruled, asker.stands.gateway);
+        let enters = |ruled: &Ruled| may_enter(node, ruled, asker.stands.gateway);
         let how = How { given: given.as_ref(), create: create_subject, minute, enters: &enters };
         let (owner, collection) = (&address.owner, &address.collection);
         body_fits(self.rules.map(), collection, put.body_bytes)?;
@@ -171,7 +172,7 @@ impl Transaction<'_> {
             return self.created_before(create, &subject);
         }
         let (node, minute) = (self.node, self.minute);
-        let enters = |ruled: &Ruled| node.may_enter(ruled, asker.stands.gateway);
+        let enters = |ruled: &Ruled| may_enter(node, ruled, asker.stands.gateway);
         let how = How { given: create.given.as_ref(), create: true, minute, enters: &enters };
         let settled = settle(self.rules, owner, &create.collection, None, &how)?;
         if create.validate_only {

@@ -1,4 +1,4 @@
-//! The fence at a real shard: what crosses a border to a reader, what comes in through a gateway,
+//! The egress policy of a real shard: what crosses a border to a reader, what comes in through a gateway,
 //! what a role may ask, and that none of the answers tells whether somebody is there.
 
 use crate::support::{Place, Session, findings, put_ru, request_id};
