@@ -230,6 +230,7 @@ pub(crate) fn error(error: shard::Error) -> Failure {
         | shard::Error::Generation { .. }
         | shard::Error::NotInitialised { .. }
         | shard::Error::Exists { .. }
+        | shard::Error::StoreFormat { .. }
         | shard::Error::ForeignStore { .. }
         | shard::Error::Territory { .. }
         | shard::Error::DataLost { .. }

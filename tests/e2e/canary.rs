@@ -104,7 +104,8 @@ async fn open(
         entropy: Arc::new(SystemEntropy),
         cipher: &Readable,
     };
-    shard::init(&settings, map, &annex, &outside, true).expect("a shard can be made");
+    shard::init(&settings, map, &annex, &outside, &shard::KeyringSource::New)
+        .expect("a shard can be made");
     let own = (&mut Registry::new(), Health::new());
     Shard::open(settings, Arc::clone(map), annex, outside, own).await.expect("a shard opens")
 }

@@ -214,7 +214,6 @@ async fn store_and_log_are_compared_and_that_is_noted() {
     let asked = api::LedgerReconcileRequest { indexes: vec![3, 10, 53], rows: 10, seed: 7 };
     let told = auditor.reconcile(asked).await.unwrap().into_inner();
     assert_eq!((told.records, told.start_size, told.size), (50, 54, 54));
-    assert_eq!(told.unreadable, 0);
     assert_eq!((told.origin.as_str(), told.rows.len()), (ORIGIN, 10));
     checkpoint(&mut auditor, 55).await;
     let all = entries(&mut auditor, api::LedgerEntriesRequest::default()).await;
