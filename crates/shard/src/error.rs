@@ -187,12 +187,6 @@ pub enum Error {
     Server(#[source] tonic::transport::Error),
 }
 
-impl From<crate::store::codec::Malformed> for Error {
-    fn from(_: crate::store::codec::Malformed) -> Self {
-        Self::Damaged("store")
-    }
-}
-
 /// What a caller is told of it, which names no file.
 impl From<Error> for Rejection {
     fn from(error: Error) -> Self {

@@ -19,7 +19,7 @@ use crate::store::record::{Address, Head, Stored};
 use crate::store::region_maps::InForce;
 use crate::store::subject::{Subject, SubjectRow};
 use crate::store::types::{LogId, SubjectTag};
-use link::ops::admin_http::Health;
+use link::ops::health::Health;
 use link::ops::log_throttle::LogThrottle;
 
 /// Subjects kept open in memory, with their keys.
@@ -122,7 +122,7 @@ impl Node {
         // A placement that is not admitted, with a problem: the second check, not a stale gateway.
         let own = matches!(fault.reason, Reason::Internal | Reason::StoredDataDamaged)
             || (fault.reason == Reason::PlacementNotAdmitted && fault.problem.is_some());
-        if own && let Some(unsaid) = self.troubles.line(self.clock.now()) {
+        if own && let Some(unsaid) = self.troubles.allow(self.clock.now()) {
             let (reason, problem) = (fault.reason.as_str(), fault.problem.as_deref());
             tracing::error!(reason, problem, unsaid, "a call failed");
         }

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU64;
 use atlas::{Country, RegionMap};
 use engine::{Disk, Memory};
 use link::host::clock::{SystemClock, SystemEntropy};
-use link::ops::admin_http::Health;
+use link::ops::health::Health;
 use link::ops::log_throttle::LogThrottle;
 use link::ops::metrics::Registry;
 use terms::{Collection, RecordKey, SLOTS, SubjectId, TenantId, UnixMillis};

@@ -20,7 +20,7 @@ use crate::store::record::{Address, Head, Stored};
 use crate::store::region_maps::map_ref;
 use crate::store::subject::{Subject, SubjectRow};
 use crate::store::types::SubjectTag;
-use crate::write::admin::{Errand, NotedAnswer, Question};
+use crate::write::command::{Errand, NotedAnswer, Question};
 
 /// Entries, and rows, that are opened in one call.
 const OPENED_MAX: usize = 1_000;

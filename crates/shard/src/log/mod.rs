@@ -4,7 +4,6 @@ pub(crate) mod access_counters;
 pub(crate) mod checkpoint_file;
 pub(crate) mod checkpointer;
 pub(crate) mod closed_periods;
-pub(crate) mod proof_waiter;
 pub(crate) mod verifier_keys;
 pub(crate) mod view;
 pub(crate) mod witness;

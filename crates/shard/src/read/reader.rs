@@ -15,7 +15,7 @@ use crate::policy::egress;
 use crate::policy::egress::{EgressPolicy, Lookup};
 use crate::policy::subject_status;
 use crate::reply::{Found, Outcome, ReplySlot, busy};
-use crate::store::damage::Row;
+use crate::store::damage::{Row, read_rows};
 use crate::store::keys;
 use crate::store::record::{Body, Stored};
 use crate::store::subject::{Subject, SubjectRow};
@@ -74,7 +74,7 @@ impl Reader {
                 get.push_keys(&mut keys);
             }
         }
-        let mut rows = self.node.read_rows(&keys)?.into_iter();
+        let mut rows = read_rows(&*self.node.engine, &keys)?.into_iter();
         let mut next = || rows.next().unwrap_or(Ok(None));
         let (mut ready, mut later) = (Vec::new(), Vec::new());
         for get in gets {
@@ -91,7 +91,7 @@ impl Reader {
         }
         let mut keys = Vec::with_capacity(later.len());
         later.iter().for_each(|(get, _)| get.push_keys(&mut keys));
-        let mut rows = self.node.read_rows(&keys)?.into_iter();
+        let mut rows = read_rows(&*self.node.engine, &keys)?.into_iter();
         let mut next = || rows.next().unwrap_or(Ok(None));
         for (get, subject) in later {
             let record = get.take_rows(&mut next);

@@ -20,7 +20,6 @@ use wire::session as proto;
 use wire::session::session_server::Session;
 
 use crate::lifecycle::Life;
-use crate::log::proof_waiter::ProofWaiter;
 use crate::node::Node;
 use crate::policy::asker::Asker;
 use crate::policy::egress;
@@ -32,6 +31,7 @@ use crate::server::decode::{Call, CallerCall, Prepare, Write};
 use crate::server::handshake;
 use crate::server::handshake::Gateway;
 use crate::server::map_calls::MapCalls;
+use crate::server::proof_waiter::ProofWaiter;
 use crate::server::{decode, encode};
 use crate::store::region_maps;
 use crate::write::command::Op;

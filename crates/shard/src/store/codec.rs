@@ -2,10 +2,18 @@
 //!
 //! What is read comes from a disk: nothing here panics, whatever it finds.
 
+use crate::Error;
+
 /// A row that does not have the form it should have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a stored row is not of its form")]
 pub(crate) struct Malformed;
+
+impl From<Malformed> for Error {
+    fn from(_: Malformed) -> Self {
+        Self::Damaged("store")
+    }
+}
 
 /// Appends to a row.
 #[derive(Default)]

@@ -13,7 +13,6 @@ use terms::{Clock, Rejection};
 
 use crate::error::IntoRejection as _;
 use crate::metrics::Metrics;
-use crate::node::Node;
 
 /// Files that are named.
 const FILES_MAX: usize = 64;
@@ -104,22 +103,20 @@ pub(crate) const fn is_over(error: &engine::Error) -> bool {
 /// A row that was read, or why it cannot be.
 pub(crate) type Row = Result<Option<Value>, Rejection>;
 
-impl Node {
-    /// Reads rows, in the order of `keys`: all from one moment, unless one of them does not read
-    /// back. Then each is read alone, so that it stands for itself.
-    pub(crate) fn read_rows(&self, keys: &[Vec<u8>]) -> Result<Vec<Row>, engine::Error> {
-        let wanted: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
-        match self.engine.get_many(&wanted) {
-            Ok(values) => return Ok(values.into_iter().map(Ok).collect()),
-            Err(error) if is_over(&error) => return Err(error),
-            Err(error) if keys.len() == 1 => return Ok(vec![Err(error.into_rejection())]),
-            Err(_) => {}
-        }
-        let alone = |key: &&[u8]| match self.engine.get_many(&[key]) {
-            Ok(mut values) => Ok(Ok(values.pop().flatten())),
-            Err(error) if is_over(&error) => Err(error),
-            Err(error) => Ok(Err(error.into_rejection())),
-        };
-        wanted.iter().map(alone).collect()
+/// Reads rows, in the order of `keys`: all from one moment, unless one of them does not read
+/// back. Then each is read alone, so that it stands for itself.
+pub(crate) fn read_rows(engine: &dyn Engine, keys: &[Vec<u8>]) -> Result<Vec<Row>, engine::Error> {
+    let wanted: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+    match engine.get_many(&wanted) {
+        Ok(values) => return Ok(values.into_iter().map(Ok).collect()),
+        Err(error) if is_over(&error) => return Err(error),
+        Err(error) if keys.len() == 1 => return Ok(vec![Err(error.into_rejection())]),
+        Err(_) => {}
     }
+    let alone = |key: &&[u8]| match engine.get_many(&[key]) {
+        Ok(mut values) => Ok(Ok(values.pop().flatten())),
+        Err(error) if is_over(&error) => Err(error),
+        Err(error) => Ok(Err(error.into_rejection())),
+    };
+    wanted.iter().map(alone).collect()
 }

@@ -7,76 +7,17 @@ use std::sync::Arc;
 
 use atlas::Succession;
 use engine::Batch;
-use ledger::entry::{Call, Caller, Entry, MapRef};
+use ledger::entry::{Call, Entry};
 use terms::{Reason, Rejection};
-use tokio::sync::oneshot;
 
 use crate::Error;
 use crate::log::Draft;
-use crate::reply::{Outcome, ReplySlot, busy};
+use crate::reply::Outcome;
 use crate::store::region_maps;
 use crate::store::region_maps::{Offered, map_ref};
-use crate::store::types::{Minute, TenantTag};
+use crate::store::types::Minute;
+use crate::write::command::{Errand, MapOp, Question};
 use crate::write::committer::Committer;
-
-/// What is a commit of its own.
-pub(crate) enum Errand {
-    /// Take a map.
-    Map(MapOp),
-    /// Write down that somebody asked, then answer.
-    Note(Box<Question>),
-}
-
-impl Errand {
-    /// Answers that it cannot be done now.
-    pub(crate) fn refuse(self) {
-        match self {
-            Self::Map(op) => op.reply.send(busy()),
-            Self::Note(question) => question.answer.give(Err(Rejection::new(Reason::ShardBusy))),
-        }
-    }
-}
-
-/// A question about many. It is answered once a COUNT entry is durable.
-pub(crate) struct Question {
-    pub(crate) answer: NotedAnswer,
-    /// The tenant of the caller; an auditor has none.
-    pub(crate) tenant_tag: Option<TenantTag>,
-    pub(crate) caller: Arc<Caller>,
-    /// The map that was asked about, or was in force.
-    pub(crate) map: MapRef,
-    /// The subjects that were looked at, or the entries that were opened.
-    pub(crate) count: u64,
-    /// What was asked.
-    pub(crate) why: &'static str,
-}
-
-/// The answer to a question, ready, and where it goes.
-pub(crate) enum NotedAnswer {
-    /// To a gateway.
-    Session(ReplySlot, Box<Outcome>),
-    /// To an auditor's call, which holds the answer itself.
-    Auditor(oneshot::Sender<Result<(), Rejection>>),
-}
-
-impl NotedAnswer {
-    fn give(self, noted: Result<(), Rejection>) {
-        match self {
-            Self::Session(reply, outcome) => reply.send(match noted {
-                Ok(()) => *outcome,
-                Err(fault) => Outcome::Rejected(fault),
-            }),
-            // Gone: nobody waits any more.
-            Self::Auditor(sender) => drop(sender.send(noted)),
-        }
-    }
-}
-
-/// A map on its way to the committer: whose signatures are good.
-pub(crate) struct MapOp {
-    pub(crate) reply: ReplySlot,
-    pub(crate) offered: Offered,
-}
 
 impl Committer {
     /// Does one errand.

@@ -1,17 +1,22 @@
 //! What is asked of the committer.
 
+use std::sync::Arc;
+
+use ledger::entry::{Caller, MapRef};
 use ledger::statement::content_digest;
-use terms::Collection;
+use terms::{Collection, Reason, Rejection};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use crate::policy::asker::Asker;
 use crate::policy::standing_ruling::Given;
-use crate::reply::{Found, ReplySlot};
+use crate::reply::{Found, Outcome, ReplySlot, busy};
 use crate::store::aead::{KEY_BYTES, NONCE_BYTES};
 use crate::store::keys::Owner;
 use crate::store::record::{Address, SealedBody};
-use crate::store::types::{EntryAt, Fingerprint, Version};
+use crate::store::region_maps::Offered;
+use crate::store::types::{EntryAt, Fingerprint, TenantTag, Version};
 
 /// One write on its way to the committer.
 pub(crate) struct Op {
@@ -145,4 +150,63 @@ pub(crate) struct Read {
     pub(crate) found: Found,
     /// The number of the map under which it was let out.
     pub(crate) judged: u64,
+}
+
+/// What is a commit of its own.
+pub(crate) enum Errand {
+    /// Take a map.
+    Map(MapOp),
+    /// Write down that somebody asked, then answer.
+    Note(Box<Question>),
+}
+
+impl Errand {
+    /// Answers that it cannot be done now.
+    pub(crate) fn refuse(self) {
+        match self {
+            Self::Map(op) => op.reply.send(busy()),
+            Self::Note(question) => question.answer.give(Err(Rejection::new(Reason::ShardBusy))),
+        }
+    }
+}
+
+/// A question about many. It is answered once a COUNT entry is durable.
+pub(crate) struct Question {
+    pub(crate) answer: NotedAnswer,
+    /// The tenant of the caller; an auditor has none.
+    pub(crate) tenant_tag: Option<TenantTag>,
+    pub(crate) caller: Arc<Caller>,
+    /// The map that was asked about, or was in force.
+    pub(crate) map: MapRef,
+    /// The subjects that were looked at, or the entries that were opened.
+    pub(crate) count: u64,
+    /// What was asked.
+    pub(crate) why: &'static str,
+}
+
+/// The answer to a question, ready, and where it goes.
+pub(crate) enum NotedAnswer {
+    /// To a gateway.
+    Session(ReplySlot, Box<Outcome>),
+    /// To an auditor's call, which holds the answer itself.
+    Auditor(oneshot::Sender<Result<(), Rejection>>),
+}
+
+impl NotedAnswer {
+    pub(crate) fn give(self, noted: Result<(), Rejection>) {
+        match self {
+            Self::Session(reply, outcome) => reply.send(match noted {
+                Ok(()) => *outcome,
+                Err(fault) => Outcome::Rejected(fault),
+            }),
+            // Gone: nobody waits any more.
+            Self::Auditor(sender) => drop(sender.send(noted)),
+        }
+    }
+}
+
+/// A map on its way to the committer: whose signatures are good.
+pub(crate) struct MapOp {
+    pub(crate) reply: ReplySlot,
+    pub(crate) offered: Offered,
 }

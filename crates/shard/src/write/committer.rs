@@ -21,15 +21,15 @@ use crate::log::{Draft, Log};
 use crate::node::Node;
 use crate::policy::rulings::Rules;
 use crate::reply::{Outcome, ReplySlot, busy};
-use crate::store::damage::is_over;
+use crate::store::damage::{is_over, read_rows};
 use crate::store::reserve::Reserve;
 use crate::store::subject::Subject;
 use crate::store::types::{Minute, SubjectTag};
-use crate::write::admin::Errand;
-use crate::write::command::{Action, Op};
+use crate::write::command::{Action, Errand, Op};
+use crate::write::entries::GroupEntries;
 use crate::write::queue_share::{Room, Share, Usage};
 use crate::write::retries::Retries;
-use crate::write::transaction::{Done, Transaction};
+use crate::write::transaction::{Done, Rows, Transaction};
 
 /// Places in the queue for what is no write: maps, questions, counters.
 const QUEUE_BESIDE_MAX: usize = 64;
@@ -137,9 +137,6 @@ pub(crate) struct Committer {
     pub(crate) behind: LogThrottle,
     pub(crate) retries: Retries,
 }
-
-/// Rows that were read for a group, by key.
-pub(crate) type Rows = HashMap<engine::Key, Option<engine::Value>>;
 
 /// Makes the queue and its committer's end of it; `bytes` shows what waits in it.
 pub(crate) fn queue(bytes: Gauge) -> (Queue, Inbox) {
@@ -258,17 +255,17 @@ impl Committer {
         let subjects = self.cached_subjects(ops);
         let (rows, unreadable) = self.read_rows(ops, &subjects)?;
         self.rules.set_date(atlas::Moment::of(now));
+        let map = self.rules.map_ref();
         let mut work = Transaction {
             node: &self.node,
             counts: &self.counts,
             rules: &mut self.rules,
-            minute: Minute::of(now),
             rows,
             unreadable,
             subjects,
             heads: HashMap::new(),
             batch: Batch::new(),
-            draft: Draft::new(&self.log),
+            entries: GroupEntries::new(&self.node, map, Minute::of(now), Draft::new(&self.log)),
             answers: Vec::with_capacity(ops.len()),
         };
         // Given back when the group is answered.
@@ -287,8 +284,9 @@ impl Committer {
             }
         }
         let counted = if counts { self.counts.take(low) } else { Taken::default() };
-        let uncounted = work.count(&counted);
-        let Transaction { subjects, mut batch, draft, mut answers, .. } = work;
+        let uncounted = work.entries.count(&counted);
+        let Transaction { subjects, mut batch, entries, mut answers, .. } = work;
+        let draft = entries.into_draft();
         if draft.is_empty() {
             self.counts.put_back(uncounted);
             self.answer(answers);
@@ -401,7 +399,7 @@ impl Committer {
         keys.dedup();
         let (mut rows, mut unreadable) = (Rows::with_capacity(keys.len()), HashMap::new());
         for some in keys.chunks(ROWS_AT_ONCE) {
-            for (key, row) in some.iter().zip(self.node.read_rows(some)?) {
+            for (key, row) in some.iter().zip(read_rows(&*self.node.engine, some)?) {
                 match row {
                     Ok(row) => {
                         rows.insert(key.clone(), row);

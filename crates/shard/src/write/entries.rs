@@ -1,23 +1,60 @@
 //! What the entries of a group say.
 
-use ledger::entry::{Call, Detail as Said, Entry, Kind};
+use ledger::entry::{Call, Detail as Said, Entry, Kind, MapRef};
 use terms::{Reason, Rejection};
 
+use crate::log::Draft;
 use crate::log::access_counters::Taken;
+use crate::node::Node;
 use crate::policy::asker::Asker;
 use crate::policy::rulings::Ruled;
 use crate::policy::standing_ruling::Given;
-use crate::store::types::{EntryAt, Recent, Version};
+use crate::store::types::{EntryAt, LogIndex, Minute, Recent, Version};
 use crate::write::command::{Create, Request};
-use crate::write::transaction::Transaction;
 
-impl Transaction<'_> {
+/// The entries that a group adds to the log.
+pub(crate) struct GroupEntries<'a> {
+    node: &'a Node,
+    /// The map in force.
+    map: MapRef,
+    minute: Minute,
+    draft: Draft,
+}
+
+impl<'a> GroupEntries<'a> {
+    pub(crate) const fn new(node: &'a Node, map: MapRef, minute: Minute, draft: Draft) -> Self {
+        Self { node, map, minute, draft }
+    }
+
+    pub(crate) const fn minute(&self) -> Minute {
+        self.minute
+    }
+
+    /// Bytes of what is added so far.
+    pub(crate) fn bytes(&self) -> usize {
+        self.draft.bytes()
+    }
+
+    /// The index that the next entry will have.
+    pub(crate) fn next_index(&self) -> LogIndex {
+        self.draft.next_index()
+    }
+
+    pub(crate) fn into_draft(self) -> Draft {
+        self.draft
+    }
+
+    /// The bytes of an entry, if this group has added it.
+    pub(crate) fn at_hand(&self, at: EntryAt) -> Option<Vec<u8>> {
+        self.draft.entry(at.index).filter(|_| at.log == self.node.logs.growing)
+    }
+
     pub(crate) fn entry(&self, kind: Kind, asker: &Asker, collection: &str) -> Entry {
         let call = Call {
             tenant_tag: Some(asker.tenant_tag.0),
             caller: Some(&asker.caller),
             collection: Some(collection),
-            map: self.rules.map_ref(),
+            map: self.map,
         };
         Entry::of_call(kind, self.minute.0, call)
     }
@@ -31,8 +68,8 @@ impl Transaction<'_> {
 
     /// Adds the entries of what was counted. Returns what cannot be written.
     pub(crate) fn count(&mut self, counted: &Taken) -> Taken {
-        let map = self.rules.map_ref();
-        counted.write(self.minute, map, &mut |entry| self.draft.append(entry).is_ok())
+        let Self { map, minute, draft, .. } = self;
+        counted.write(*minute, *map, &mut |entry| draft.append(entry).is_ok())
     }
 
     /// Names an earlier entry: by its index, or by its log too if that was another period's.

@@ -9,7 +9,6 @@ use ledger::entry::Kind;
 use terms::{Collection, Detail, Reason, Rejection};
 
 use crate::Error;
-use crate::log::Draft;
 use crate::log::access_counters::AccessCounters;
 use crate::node::Node;
 use crate::policy::asker::Asker;
@@ -21,22 +20,23 @@ use crate::reply::{Outcome, Receipt, ReplySlot, Written};
 use crate::store::keys::Owner;
 use crate::store::record::{Address, Body, Head};
 use crate::store::subject::{Subject, SubjectRow};
-use crate::store::types::{Minute, Recent, SubjectTag, Version};
+use crate::store::types::{Recent, SubjectTag, Version};
 use crate::store::{codec, keys};
 use crate::write::command::{Action, Condition, Content, Create, Delete, Op, Put, Read, Request};
-use crate::write::committer::Rows;
-use crate::write::entries::{create_statement, rule_into, say_data};
+use crate::write::entries::{GroupEntries, create_statement, rule_into, say_data};
 use crate::write::retries::Retry;
 
 /// Of the row of a copy that is due: it, the version, where the entry stands, the minute.
 const COPY_DUE_FORMAT: u8 = 1;
+
+/// Rows that were read for a group, by key.
+pub(crate) type Rows = HashMap<Key, Option<engine::Value>>;
 
 /// A group being worked on. Dropped without a commit, it has changed nothing.
 pub(crate) struct Transaction<'a> {
     pub(crate) node: &'a Node,
     pub(crate) counts: &'a AccessCounters,
     pub(crate) rules: &'a mut Rules,
-    pub(crate) minute: Minute,
     /// Rows that were read for this group.
     pub(crate) rows: Rows,
     /// Rows that do not read back: a write that rests on one is refused.
@@ -45,7 +45,7 @@ pub(crate) struct Transaction<'a> {
     pub(crate) subjects: HashMap<SubjectTag, Arc<Subject>>,
     pub(crate) heads: HashMap<Key, Head>,
     pub(crate) batch: Batch,
-    pub(crate) draft: Draft,
+    pub(crate) entries: GroupEntries<'a>,
     pub(crate) answers: Vec<(ReplySlot, Done)>,
 }
 
@@ -80,7 +80,7 @@ struct Change {
 impl Transaction<'_> {
     /// Bytes of the rows that the group writes so far.
     pub(crate) fn bytes(&self) -> usize {
-        self.batch.bytes() + self.draft.bytes()
+        self.batch.bytes() + self.entries.bytes()
     }
 
     /// Does one op, and keeps its answer until the commit.
@@ -123,7 +123,7 @@ impl Transaction<'_> {
             let ruling = self.standing_ruling(owner, collection, subject.as_deref());
             return self.replay(&address, head, done, &request, ruling);
         }
-        let (node, minute) = (self.node, self.minute);
+        let (node, minute) = (self.node, self.entries.minute());
         let enters = |ruled: &Ruled| may_enter(node, ruled, asker.stands.gateway);
         let how = How { given: given.as_ref(), create: create_subject, minute, enters: &enters };
         let (owner, collection) = (&address.owner, &address.collection);
@@ -171,7 +171,7 @@ impl Transaction<'_> {
         if let Some(subject) = self.subject(owner)? {
             return self.created_before(create, &subject);
         }
-        let (node, minute) = (self.node, self.minute);
+        let (node, minute) = (self.node, self.entries.minute());
         let enters = |ruled: &Ruled| may_enter(node, ruled, asker.stands.gateway);
         let how = How { given: create.given.as_ref(), create: true, minute, enters: &enters };
         let settled = settle(self.rules, owner, &create.collection, None, &how)?;
@@ -186,12 +186,12 @@ impl Transaction<'_> {
         subject.findings = settled.findings;
         subject.standings = settled.standings;
         let nonce = self.node.random()?;
-        let mut entry = self.entry(Kind::Create, asker, create.collection.as_str());
+        let mut entry = self.entries.entry(Kind::Create, asker, create.collection.as_str());
         rule_into(&mut entry, &ruled);
         say_data(&mut entry, create.given.as_ref());
         entry.commitment = Some(ledger::statement::commitment(&create.opening, &statement));
-        let index = self.draft.next_index();
-        let bytes = self.append(&entry)?;
+        let index = self.entries.next_index();
+        let bytes = self.entries.append(&entry)?;
         self.batch.put(owner.row(), subject.seal(owner, &self.node.region, nonce));
         self.subjects.insert(owner.tag, Arc::new(subject));
         let receipt =
@@ -207,9 +207,9 @@ impl Transaction<'_> {
         if read.judged != own {
             return Err(Rejection::new(Reason::MapsDiffer).with(Detail::MapEpoch, own));
         }
-        let mut entry = self.entry(Kind::Read, asker, read.collection.as_str());
-        self.name_earlier(&mut entry, read.entry)?;
-        self.append(&entry)?;
+        let mut entry = self.entries.entry(Kind::Read, asker, read.collection.as_str());
+        self.entries.name_earlier(&mut entry, read.entry)?;
+        self.entries.append(&entry)?;
         Ok(Done::Answer(Outcome::Found(read.found)))
     }
 
@@ -272,7 +272,7 @@ impl Transaction<'_> {
             etag: if newest && !head.is_deleted() { head.etag() } else { String::new() },
             replayed: true,
             index: done.entry.index,
-            origin: self.foreign_origin(done.entry)?,
+            origin: self.entries.foreign_origin(done.entry)?,
             ruling,
             ..Default::default()
         };
@@ -289,7 +289,7 @@ impl Transaction<'_> {
     /// outside the writer.
     fn retried(&self, retry: Retry) -> Done {
         let at = retry.entry;
-        match self.draft.entry(at.index).filter(|_| at.log == self.node.logs.growing) {
+        match self.entries.at_hand(at) {
             Some(entry) => Done::Answer(retry.with(entry)),
             None => Done::Retry(retry),
         }
@@ -323,7 +323,7 @@ impl Transaction<'_> {
         let written = Written {
             replayed: true,
             index: by.entry.index,
-            origin: self.foreign_origin(by.entry)?,
+            origin: self.entries.foreign_origin(by.entry)?,
             ruling: self.standing_ruling(owner, collection, Some(subject)),
             ..Default::default()
         };
@@ -383,7 +383,7 @@ impl Transaction<'_> {
     }
 
     fn new_subject(&self, owner: &Owner, request: &Request) -> Result<Subject, Rejection> {
-        let by = self.recent(request, Version::NONE);
+        let by = self.entries.recent(request, Version::NONE);
         let node = self.node;
         Ok(Subject::create(owner, &node.region, &*node.keyring, &*node.entropy, by)?)
     }
@@ -402,19 +402,20 @@ impl Transaction<'_> {
         let Content { opening, digest, body_key, nonce, sealed } = content;
         let version = before.map_or(Version::NONE, |head| head.version).next();
         let statement = address.statement(version, digest);
-        let mut entry = self.entry(kind, asker, address.collection.as_str());
+        let mut entry = self.entries.entry(kind, asker, address.collection.as_str());
         if let Some(ruled) = &ruled {
             rule_into(&mut entry, ruled);
         }
         say_data(&mut entry, given.as_ref());
         if let Some(before) = before {
-            self.name_earlier(&mut entry, before.entry)?;
+            self.entries.name_earlier(&mut entry, before.entry)?;
         }
         entry.commitment = Some(ledger::statement::commitment(&opening, &statement));
-        let done = self.recent(&request, version);
-        let bytes = self.append(&entry)?;
+        let done = self.entries.recent(&request, version);
+        let bytes = self.entries.append(&entry)?;
 
-        let mut recent = before.map_or_else(Vec::new, |head| head.remembered(self.minute));
+        let mut recent =
+            before.map_or_else(Vec::new, |head| head.remembered(self.entries.minute()));
         recent.push(done);
         let (incarnation, body, at) = (subject.incarnation, sealed.body(), done.entry);
         let head =
@@ -436,7 +437,7 @@ impl Transaction<'_> {
             let mut due = codec::Writer::with_capacity(32);
             due.u8(COPY_DUE_FORMAT).u64(version.0);
             at.write(&mut due);
-            due.u32(self.minute.0);
+            due.u32(self.entries.minute().0);
             self.batch.put(keys::copy_due(mirror, &address.row), due.0);
         }
         let etag = if head.is_deleted() { String::new() } else { head.etag() };
