@@ -71,14 +71,14 @@ pub(super) struct Loaded {
 
 /// TLS of one of our processes towards the others. Clones are the same.
 #[derive(Clone)]
-pub struct Tls(Arc<Inner>);
+pub struct Tls(pub(super) Arc<Inner>);
 
-struct Inner {
+pub(super) struct Inner {
     files: Files,
     pins: Mutex<Pins>,
     expect: (PeerKind, RegionId),
     clock: Arc<dyn Clock>,
-    metrics: TlsMetrics,
+    pub(super) metrics: TlsMetrics,
     loaded: watch::Sender<Arc<Loaded>>,
 }
 
