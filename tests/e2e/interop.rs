@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use crate::docs::block;
 use crate::support::{Deployment, Options};
 
 /// Pinned, so that a failure is ours.
@@ -41,11 +42,18 @@ fn a_python_client_from_our_protos_puts_and_gets() {
     }
     run(&mut generate);
 
-    let options = Options { regions: vec!["ru-msk"], ..Options::default() };
+    let options = Options { regions: vec!["eu-fra", "ru-msk"], ..Options::default() };
     let deployment = Deployment::start(&options);
     let gateway = deployment.gateway_url();
     let address = gateway.strip_prefix("http://").expect("a plaintext gateway");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/put_get.py");
     let said = run(Command::new(&python).arg(script).arg(address).arg(&stubs));
     assert!(said.contains("as documented"), "{said}");
+
+    // The program of the README, as it stands there but for the address.
+    let shown = block("```python\n");
+    assert!(shown.contains("127.0.0.1:7400"), "{shown}");
+    let mut program = Command::new(&python);
+    program.arg("-c").arg(shown.replace("127.0.0.1:7400", address)).env("PYTHONPATH", &stubs);
+    assert_eq!(run(&mut program), "eu-fra 1 b'hello'\n");
 }

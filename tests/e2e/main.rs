@@ -12,6 +12,7 @@ mod corpus;
 mod degraded;
 mod deploy;
 mod dev;
+mod docs;
 mod doctor;
 mod explain;
 mod faults;

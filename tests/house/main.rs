@@ -1,6 +1,7 @@
 //! The rules of this repository: who may import whom, how files look, which numbers are taken.
 
 mod bans;
+mod docs;
 mod imports;
 mod proto_numbers;
 mod rooms;

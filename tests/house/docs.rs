@@ -1,0 +1,43 @@
+//! The documentation is true: links lead somewhere, every page is in the index, and the API
+//! reference is that of the protos.
+
+mod api;
+mod links;
+
+use std::fs;
+
+use prost::Message as _;
+
+#[test]
+fn the_api_reference_is_that_of_the_protos() {
+    let set = prost_types::FileDescriptorSet::decode(wire::DESCRIPTORS).expect("descriptors");
+    let page = api::render(&set);
+    let path = crate::root().join("docs/api.md");
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        fs::write(&path, &page).expect("the page can be written");
+    }
+    let found = fs::read_to_string(&path).unwrap_or_default();
+    assert!(found == page, "docs/api.md is out of date: UPDATE_EXPECT=1 rewrites it");
+    for wanted in ["## Records", "### PutRecordRequest", "| `request_id` | string | required |"] {
+        assert!(page.contains(wanted), "{wanted}");
+    }
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let pages = links::pages();
+    assert!(pages.len() > 20, "only {} pages were found", pages.len());
+    let broken: Vec<String> = pages.iter().flat_map(|page| links::broken(page, &pages)).collect();
+    assert!(broken.is_empty(), "broken links:\n{}", broken.join("\n"));
+}
+
+#[test]
+fn every_page_is_in_the_index() {
+    let index = fs::read_to_string(crate::root().join("docs/README.md")).expect("an index");
+    for entry in fs::read_dir(crate::root().join("docs")).expect("a folder") {
+        let name = entry.expect("an entry").file_name().to_string_lossy().into_owned();
+        if name.ends_with(".md") && name != "README.md" {
+            assert!(index.contains(&format!("({name})")), "docs/README.md does not list {name}");
+        }
+    }
+}
