@@ -1,4 +1,4 @@
-//! How a command ends badly: what is said, and the exit code (docs/cli.md).
+//! How a command fails: its message and its exit code (docs/cli.md).
 
 use std::fmt;
 use std::process::ExitCode;

@@ -1,4 +1,5 @@
-//! Who the caller of a gateway is, as options of the commands that call one.
+//! Options with which commands identify themselves to a gateway: certificate, token, trusted
+//! authorities.
 
 use std::path::{Path, PathBuf};
 
@@ -10,16 +11,16 @@ use crate::commands::{Exit, Failure};
 #[derive(Debug, clap::Args)]
 #[group(id = "access")]
 pub(crate) struct Options {
-    /// The authorities of the gateway's certificate, a PEM bundle [default: the platform's]
+    /// PEM bundle of the authorities of the gateway's certificate [default: the platform's]
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
-    /// The certificate to present: a PEM chain
+    /// Certificate to present, a PEM chain
     #[arg(long, value_name = "FILE", requires = "key_file")]
     certificate: Option<PathBuf>,
-    /// The certificate's key, PEM
+    /// Key of the certificate, PEM
     #[arg(long, value_name = "FILE", requires = "certificate")]
     key_file: Option<PathBuf>,
-    /// The bearer token to send, in a file; it is read again when it changes
+    /// File with the bearer token to send; re-read when it changes
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
 }

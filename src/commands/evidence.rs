@@ -1,4 +1,4 @@
-//! Evidence as it travels.
+//! Evidence as protobuf messages.
 
 use ::evidence::Evidence;
 use client::api;

@@ -1,4 +1,5 @@
-//! `bailiwick explain`: where records would go, and why. Nothing is stored and nobody is asked.
+//! `bailiwick explain`: shows where records would be stored, and why. Stores nothing and calls no
+//! server.
 
 use std::path::PathBuf;
 
@@ -25,16 +26,17 @@ pub(crate) struct Options {
     /// The region map
     #[arg(long, value_name = "FILE")]
     map: PathBuf,
-    /// A database in MaxMind's format for `ip` evidence; without one, an address says nothing
+    /// Country database in MaxMind's format, for `ip` evidence; without it, an address gives no
+    /// finding
     #[arg(long, value_name = "FILE")]
     geoip: Option<PathBuf>,
-    /// The day for which to rule, as 2026-11-23 [default: today, in UTC]
+    /// Date to decide for, such as 2026-11-23 [default: today, in UTC]
     #[arg(long, value_name = "DATE", value_parser = day)]
     as_of: Option<Date>,
-    /// The tenant whose users these are [default: the only one of the map]
+    /// Tenant of these users [default: the map's only tenant]
     #[arg(long, value_name = "NAME", value_parser = |text: &str| TenantId::parse(text))]
     tenant: Option<TenantId>,
-    /// Answer in JSON, one line for each
+    /// Print JSON, one line for each
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -80,7 +82,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     answers.end()?;
     match bad {
         0 => Ok(()),
-        _ => Err(Failure::said(Exit::Failed, format!("{bad} lines were not ruled upon"))),
+        _ => Err(Failure::said(Exit::Failed, format!("{bad} lines could not be decided"))),
     }
 }
 

@@ -1,4 +1,4 @@
-//! `bailiwick health`: whether a server of this machine is ready, for whoever supervises it.
+//! `bailiwick health`: tells a supervisor whether a server on this machine is ready.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -20,10 +20,10 @@ const PAGE_BYTES_MAX: u64 = 64 * 1024;
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// The server's configuration, which says where its pages for operators are
+    /// The server's configuration file, which names its health address
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// Answer in JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
@@ -33,7 +33,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let path = options.config.display();
     let wrong = |problem: String| Failure::said(Exit::Config, format!("{path}: {problem}"));
     let text = fs::read_to_string(&options.config)
-        .map_err(|error| wrong(format!("cannot be read ({error}); name a file that can be")))?;
+        .map_err(|error| wrong(format!("cannot be read ({error}); name a readable file")))?;
     let table: Table = text.parse().map_err(|error| wrong(format!("is not TOML: {error}")))?;
     let admin = table.get("admin_listen").and_then(|value| value.as_str()?.parse().ok());
     let admin: SocketAddr = admin.ok_or_else(|| {

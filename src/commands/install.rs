@@ -1,4 +1,4 @@
-//! `bailiwick completions` and `bailiwick man`: what a package puts beside the binary.
+//! `bailiwick completions` and `bailiwick man`: files that a package installs with the binary.
 
 use std::fs;
 use std::io;
@@ -19,7 +19,7 @@ pub(crate) struct Completions {
 
 #[derive(Debug, Args)]
 pub(crate) struct Man {
-    /// The folder for the pages, one for each command; it is made when it is not there
+    /// Folder for the pages, one for each command; created if missing
     #[arg(value_name = "DIR")]
     folder: PathBuf,
 }

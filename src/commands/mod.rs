@@ -1,4 +1,4 @@
-//! The command line: what may be typed, and where it leads. docs/cli.md is its manual.
+//! The command line: parses arguments and calls the commands. docs/cli.md is its manual.
 
 pub(crate) mod access;
 mod audit;
@@ -29,8 +29,8 @@ use crate::{dev, serve};
 /// Where a gateway listens unless somebody says otherwise.
 const GATEWAY: &str = "http://127.0.0.1:7400";
 
-/// Routes each person's record to a store inside the territory whose law claims it, and proves
-/// what its shards recorded.
+/// gRPC storage gateway that stores each person's records in the region that the applicable laws
+/// allow, and keeps a verifiable log of every write.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 struct Arguments {
@@ -44,29 +44,29 @@ enum Command {
     Dev(dev::Options),
     /// Run a gateway
     Gateway(Config),
-    /// Make, run or recover a shard
+    /// Create, run or recover a shard
     Shard(ShardArguments),
-    /// Say where records would go, and why. Needs no gateway and stores nothing
+    /// Show where records would be stored, and why. Needs no gateway and stores nothing
     Explain(explain::Options),
-    /// Put, get or delete one record
+    /// Store, read or delete one record
     Record(Box<record::Arguments>),
-    /// Put each line of a file as a record
+    /// Store each line of a file as a record
     Import(import::Options),
-    /// Write, check, plan, sign and roll out region maps
+    /// Check, plan, sign and roll out region maps
     Map(Box<map::Arguments>),
-    /// Mirror placement logs, verify them offline, and compare them with what shards hold
+    /// Mirror and verify placement logs, and compare them with the shards' stores
     Audit(Box<audit::Arguments>),
-    /// Make authorities and certificates, and revoke them, if you have no authority of your own
+    /// Create and revoke certificates, if you have no certificate authority
     Pki(pki::Arguments),
-    /// Look at what a server needs before it is missed, and say what to do
+    /// Check a server's configuration, certificates, disk and peers, and suggest fixes
     Doctor(doctor::Options),
-    /// Ask a server of this machine whether it is ready
+    /// Check whether a server on this machine is ready
     Health(health::Options),
     /// Measure puts and gets through processes of this binary, beside a bare pair
     Bench(bench::Options),
-    /// Print the completions of these commands for a shell
+    /// Print completions for a shell
     Completions(install::Completions),
-    /// Write the manual pages of these commands
+    /// Write manual pages
     Man(install::Man),
     #[command(hide = true)]
     BenchPeer(bench::bare::Options),
@@ -92,12 +92,12 @@ struct ShardArguments {
 
 #[derive(Debug, Subcommand)]
 enum ShardCommand {
-    /// Make the store, the first log and, for a region's first shard, the keyring of a new shard
+    /// Create a new shard: its store, its first log and, for a region's first shard, the keyring
     Init {
-        /// Make a new keyring though the annex names other shards of the region: this is the first
+        /// Create a new keyring although the annex names other shards of the region: this is the first
         #[arg(long, conflicts_with = "keyring")]
         new_keyring: bool,
-        /// Take a copy of the keyring of the region's first shard
+        /// Copy the keyring of the region's first shard from this file
         #[arg(long, value_name = "FILE")]
         keyring: Option<PathBuf>,
         /// Print JSON
@@ -107,6 +107,7 @@ enum ShardCommand {
         config: Config,
     },
     /// Print the public keys of the placement logs of all periods, as lines of an auditor's policy
+    /// file
     ShowKey {
         /// Print JSON
         #[arg(long)]
@@ -114,14 +115,13 @@ enum ShardCommand {
         #[command(flatten)]
         config: Config,
     },
-    /// Confirm that the machine's clock is right, for a shard that refuses writes because it has
-    /// jumped ahead
+    /// Confirm the machine's clock, for a shard that refuses writes because the clock jumped ahead
     ConfirmClock(Config),
-    /// End the period of the placement log and begin the next, of a shard that does not run
+    /// End the log period of a stopped shard, and begin the next
     RotateLog(Config),
-    /// Go on with a store that lacks what was signed: opens a new log period that names the loss
+    /// Continue with a store that has lost signed data: opens a new log period that names the loss
     Recover {
-        /// That the loss is known and accepted
+        /// Confirms that the loss is known and accepted
         #[arg(long, required = true)]
         accept_loss: bool,
         #[command(flatten)]

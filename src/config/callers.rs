@@ -1,5 +1,4 @@
-//! Whom a gateway takes calls from, and what each tenant may take of it: `[caller]`, `[callers]`
-//! and `[limits]`.
+//! A gateway's callers and the limits of each tenant: `[caller]`, `[callers]` and `[limits]`.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -53,7 +52,7 @@ pub(super) fn callers(
     }
     let section = root.section("caller", "[caller]")?;
     if !root.switch("plaintext") {
-        let problem = "everybody would be this caller, from wherever the listener is reached";
+        let problem = "every connection would be this caller, wherever it comes from";
         let cure = "use [callers], or set `plaintext = true` and listen on loopback";
         root.file.wrong(section.at(), "CALLER_NEEDS_LOOPBACK", problem, cure);
     }
@@ -75,7 +74,7 @@ fn known(section: &Section<'_>, map: Option<&RegionMap>) -> Option<(Known, Liste
     };
     let pair = |one: &str, other: &str, missing: bool| {
         if missing && let Some(at) = section.place(one) {
-            let problem = format!("`{one}` is of no use without `{other}`");
+            let problem = format!("`{one}` has no effect without `{other}`");
             section.file.wrong(at, "KEY_MISSING", problem, format!("add `{other}`"));
         }
     };
@@ -102,7 +101,7 @@ fn known(section: &Section<'_>, map: Option<&RegionMap>) -> Option<(Known, Liste
     };
     if certificates.is_empty() && tokens.is_none() {
         let cure = "add [[callers.certificates]] or [callers.tokens]";
-        section.file.wrong(section.at(), "KEY_MISSING", "[callers] names nobody", cure);
+        section.file.wrong(section.at(), "KEY_MISSING", "[callers] names no caller", cure);
     }
     Some((Known { certificates, tokens }, files))
 }
@@ -127,7 +126,7 @@ fn tokens(section: &Section<'_>) -> Option<(TokenRules, KeySource)> {
     if let (Some(At { it: KeySource::File(_), .. }), Some(at)) = (&source, section.place("jwks_ca"))
     {
         let cure = "leave `jwks_ca` out, or name an https address in `jwks`";
-        section.file.wrong(at, "VALUE_INVALID", "`jwks_ca` is of no use for a file", cure);
+        section.file.wrong(at, "VALUE_INVALID", "`jwks_ca` has no effect for a file", cure);
     }
     let age = section.number("jwks_max_age_s", KEYS_AGE_S_RANGE, KEYS_AGE_S);
     let (issuer, audience) = (issuer?.it, audience?.it);

@@ -1,4 +1,4 @@
-//! A gateway's configuration: where it listens, whom it takes calls from, and the map it rules by.
+//! A gateway's configuration: addresses, callers, map and annexes.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -158,7 +158,7 @@ fn own_tls(root: &Section<'_>, map: Option<&RegionMap>) -> Option<(Files, Region
     if let Some(map) = map {
         if map.region(&region.it).is_none() {
             let problem = format!("the map has no region `{}`", region.it);
-            let cure = "name the region in which the gateway stands, as its certificate does";
+            let cure = "name the gateway's region, as its certificate does";
             root.file.wrong(region.at, "REGION_UNKNOWN", problem, cure);
         }
         tls::pinned(root, map, &region);

@@ -1,5 +1,4 @@
-//! What a shard's configuration says of its placement log: who may look at it, who cosigns it,
-//! when a period of it ends.
+//! A shard's configuration of its placement log: auditors, witnesses, and the end of a period.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -35,7 +34,7 @@ pub(super) fn auditors(root: &Section<'_>, tls: Option<&Files>) -> Option<Audito
     let Some(at) = root.place("audit_listen") else {
         if let Some(section) = section {
             let problem = "[auditors] names auditors, and there is no `audit_listen`";
-            let cure = "say where they are to come, or leave [auditors] out";
+            let cure = "add `audit_listen`, or leave [auditors] out";
             section.file.wrong(section.at(), "KEY_MISSING", problem, cure);
         }
         return None;
@@ -55,7 +54,7 @@ pub(super) fn auditors(root: &Section<'_>, tls: Option<&Files>) -> Option<Audito
     let certificate = own("certificate", tls.map(|tls| &tls.certificate));
     let key = own("key", tls.map(|tls| &tls.key));
     let (Some(certificate), Some(key)) = (certificate, key) else {
-        let problem = "auditors with certificates need one of the shard's, too";
+        let problem = "a listener for certificates needs one of the shard's too";
         let cure = "add a [tls] table, or `certificate` and `key` here";
         section.file.wrong(section.at(), "KEY_MISSING", problem, cure);
         return None;
@@ -65,7 +64,7 @@ pub(super) fn auditors(root: &Section<'_>, tls: Option<&Files>) -> Option<Audito
     let uris: Vec<String> = section.texts("uris").iter().map(|uri| uri.it.to_owned()).collect();
     if uris.is_empty() {
         let cure = "list the URI in the certificate of each auditor";
-        section.file.wrong(section.at(), "KEY_MISSING", "[auditors] names nobody", cure);
+        section.file.wrong(section.at(), "KEY_MISSING", "[auditors] names no auditor", cure);
     }
     let (authorities, revoked) = (Some(authorities?.it), named("revoked"));
     let files = CallerFiles { certificate, key, authorities, revoked, pages: true };

@@ -1,4 +1,4 @@
-//! The region map of a process, and whose word on maps it takes: `map`, `map_packs`, `map_note`,
+//! The region map of a process and its trusted signers: `map`, `map_packs`, `map_note`,
 //! `map_signers`.
 
 use std::path::{Path, PathBuf};
@@ -69,7 +69,7 @@ pub(super) fn trust(root: &Section<'_>, map: Option<&RegionMap>, first: First) -
     let vkeys = optional(root, "map_signers");
     let Some(first_key) = vkeys.first() else {
         if let Some(note) = &named {
-            let problem = "`map_note` has signatures, and no `map_signers` say whose count";
+            let problem = "`map_note` has signatures, but no `map_signers` say whose count";
             let cure = "list the keys of your signers: `bailiwick map key` printed them";
             root.file.wrong(note.at, "MAP_SIGNERS_MISSING", problem, cure);
         }
@@ -85,7 +85,7 @@ pub(super) fn trust(root: &Section<'_>, map: Option<&RegionMap>, first: First) -
     };
     let Some(note) = note else {
         if named.is_none() {
-            let problem = "there are `map_signers`, and no `map_note` with the map's signatures";
+            let problem = "there are `map_signers`, but no `map_note` with the map's signatures";
             let cure = "name the file that `bailiwick map sign` wrote";
             root.file.wrong(first_key.at, "MAP_NOTE_MISSING", problem, cure);
         }

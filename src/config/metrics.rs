@@ -1,7 +1,7 @@
-//! Who may see the pages of health and metrics from another machine.
+//! Who may read the health and metrics pages from another machine.
 //!
-//! Without a word on that they are for loopback. `plaintext_metrics = true` lets them be read by
-//! whoever reaches them; `[metrics]` asks for a token or a certificate, over TLS.
+//! By default they listen on loopback only. `plaintext_metrics = true` shows them to everyone who
+//! reaches them; `[metrics]` requires a token or a certificate, over TLS.
 
 use std::fs;
 use std::path::PathBuf;
@@ -40,7 +40,7 @@ pub(super) fn metrics(root: &Section<'_>, tls: Option<&Files>) -> Option<Metrics
     let uris: Vec<String> = uris.iter().map(|uri| uri.it.to_owned()).collect();
     let authorities = named("authorities");
     if token.is_none() && (uris.is_empty() || authorities.is_none()) {
-        let problem = "[metrics] lets nobody in";
+        let problem = "[metrics] admits no client";
         let cure = "name a `token_file`, or `authorities` and the `uris` of their certificates";
         section.file.wrong(section.at(), "KEY_MISSING", problem, cure);
     } else if uris.is_empty() != authorities.is_none() {

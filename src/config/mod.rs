@@ -1,5 +1,5 @@
-//! Everything that a process is told from outside: configurations, maps, annexes and the
-//! environment. All of it is read and checked before a port is bound.
+//! Everything that a process reads from outside: configurations, maps, annexes and the environment.
+//! All of it is read and checked before a port is bound.
 
 mod callers;
 pub(crate) mod gateway;
@@ -91,7 +91,7 @@ fn whole_file(path: &Path) -> Result<String, Failure> {
 }
 
 fn unread(path: &Path, error: &io::Error) -> Failure {
-    let text = format!("{}: cannot be read ({error}); name a file that can be", path.display());
+    let text = format!("{}: cannot be read ({error}); name a readable file", path.display());
     Failure::said(Exit::Config, text)
 }
 
@@ -121,7 +121,7 @@ fn authorities(section: &Section<'_>, at: usize, path: &Path) -> Option<Vec<u8>>
 
 fn unreadable(section: &Section<'_>, at: usize, path: &Path, error: &io::Error) {
     let problem = format!("{} cannot be read ({error})", path.display());
-    let cure = "name a file that can be; a relative path is relative to this file";
+    let cure = "name a readable file; a relative path is relative to this file";
     section.file.wrong(at, "FILE_UNREADABLE", problem, cure);
 }
 

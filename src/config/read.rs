@@ -1,5 +1,4 @@
-//! Reading a configuration strictly: every mistake is named at once, with where it stands and what
-//! to do about it.
+//! Strict reader of configurations: reports every mistake at once, with its place and what to do.
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -109,7 +108,7 @@ impl<'d> Section<'d> {
         for key in self.table.keys() {
             let name: &str = key.get_ref();
             if !known.contains(&name) {
-                let problem = format!("`{}` is no key of {}", name.escape_debug(), self.what);
+                let problem = format!("`{}` is not a key of {}", name.escape_debug(), self.what);
                 let cure = format!("use one of: {}", known.join(", "));
                 self.file.wrong(key.span().start, "KEY_UNKNOWN", problem, cure);
             }
@@ -138,7 +137,7 @@ impl<'d> Section<'d> {
     fn text_of(&self, key: &str, found: At<&'d DeValue<'d>>) -> Option<At<&'d str>> {
         let text = found.it.as_str().filter(|text| !text.trim().is_empty());
         if text.is_none() {
-            self.mistyped(found.at, key, "a text that says something");
+            self.mistyped(found.at, key, "a text that is not empty");
         }
         text.map(|it| At { it, at: found.at })
     }

@@ -1,4 +1,4 @@
-//! A shard's configuration: whose data it keeps, where, and by which map.
+//! A shard's configuration: region, folders, engine, map and annex.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -87,7 +87,7 @@ pub(crate) fn read(path: &Path) -> Result<Config, Failure> {
         }
         let tls = tls::files(root);
         if let Some(at) = root.place("tls").filter(|_| root.switch("plaintext")) {
-            let problem = "a shard takes its sessions with TLS or without";
+            let problem = "a shard accepts sessions either with TLS or in plaintext";
             file.wrong(at, "PLAINTEXT_BESIDE_TLS", problem, "leave out `plaintext` or [tls]");
         }
         if let (Some(_), Some(map), Some(region)) = (&tls, &map, &region) {

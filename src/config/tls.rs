@@ -1,5 +1,5 @@
-//! The `[tls]` table, which both servers have: where the certificates of a process lie, and which
-//! authorities the map pins.
+//! The `[tls]` table of both servers: the files of a process's certificates, and the authorities
+//! that the map pins.
 
 use atlas::RegionMap;
 use link::tls::{Files, Pins};

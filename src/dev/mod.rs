@@ -1,6 +1,6 @@
-//! `bailiwick dev`: the regions of a map and a gateway in one process, for whoever wants to see it
-//! work. Every part is the real one, and they speak to each other over real sockets; only the
-//! fences between them (TLS, the sandbox, machines of their own) are off.
+//! `bailiwick dev`: the regions of a map and a gateway in one process, for trials. Every part is
+//! the real one, and they use real sockets; only the protections are off: TLS, the sandbox,
+//! separate machines.
 
 mod regions;
 mod sample;
@@ -45,10 +45,10 @@ const ATTEMPTS_MAX: u32 = 5;
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// The folder that holds everything; it is made when it is not there
+    /// Folder for all data; created if missing
     #[arg(long, value_name = "DIR", default_value = "bailiwick-data")]
     data: PathBuf,
-    /// Where the gateway listens: a loopback address; port 0 takes a free one
+    /// Address of the gateway, on loopback; port 0 picks a free port
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7400")]
     listen: SocketAddr,
     /// The region map [default: the sample map]
@@ -56,19 +56,20 @@ pub(crate) struct Options {
     map: Option<PathBuf>,
     #[command(flatten)]
     packs: Packs,
-    /// The tenant that everybody who calls is of [default: the only one of the map]
+    /// Tenant of every caller [default: the map's only tenant]
     #[arg(long, value_name = "NAME", value_parser = |text: &str| TenantId::parse(text))]
     tenant: Option<TenantId>,
-    /// A database in MaxMind's format for `ip` evidence; without one, an address says nothing
+    /// Country database in MaxMind's format, for `ip` evidence; without it, an address gives no
+    /// finding
     #[arg(long, value_name = "FILE")]
     geoip: Option<PathBuf>,
-    /// The engine of the stores: sled or fjall. A store keeps the engine that made it
+    /// Storage engine: sled or fjall. A store keeps the engine that created it
     #[arg(long, value_name = "NAME", default_value = "sled", value_parser = engine)]
     engine: engine::Kind,
-    /// Put and read some invented persons' records, show where they went, and end
+    /// Store and read records of invented persons, show where they went, and exit
     #[arg(long = "try")]
     try_it: bool,
-    /// Answer in JSON: an object when everything is ready, and with `--try` one for each person
+    /// Print JSON: one object when everything is ready, and with `--try` one for each person
     #[arg(long)]
     json: bool,
 }
@@ -137,7 +138,7 @@ async fn all(options: &Options, map: &Arc<RegionMap>, started: Instant) -> Resul
     if options.json {
         return Ok(());
     }
-    terminal::say("drained; the same command goes on with the same data")
+    terminal::say("drained; the same command continues with the same data")
 }
 
 /// Done when a signal has come, or everything was shown.
@@ -250,7 +251,7 @@ fn welcome(options: &Options, url: &str, regions: &[(String, SocketAddr)], ms: u
          data    {data}\n\
          ready in {ms} ms\n\
          \n\
-         The fences are off: no TLS, no sandbox, every region on this machine. For trying only.\n\
+         Protections are off: no TLS, no sandbox, every region on this machine. For trials only.\n\
          \n\
          In another terminal:\n  \
          {program} record put --gateway {url} --subject u-1 --collection profiles --key main \\\n    \
@@ -261,7 +262,7 @@ fn welcome(options: &Options, url: &str, regions: &[(String, SocketAddr)], ms: u
          \"value\":\"RU\"}}]}}' \\\n    {target} bailiwick.v1.Subjects/ResolvePlacement\n  \
          {program} audit mirror --gateway {url} audits && {program} audit verify audits\n\
          \n\
-         Ctrl-C drains and ends; the same command goes on with the same data."
+         Ctrl-C drains and exits; the same command continues with the same data."
     )
 }
 

@@ -1,4 +1,5 @@
-//! `bailiwick dev --try`: invented persons' records through the gateway's public API, and back.
+//! `bailiwick dev --try`: stores records of invented persons through the gateway's public API, and
+//! reads them back.
 
 use client::{Client, Error, Proof, api, new_request_id};
 use evidence::Evidence;
@@ -105,10 +106,10 @@ pub(super) async fn show(client: &Client, json: bool) -> Result<(), Failure> {
         // The client has checked the receipt against what was sent.
         let checked = match &answer.receipt {
             Some(receipt) if same => format!(
-                "read back, byte for byte\nreceipt holds: {} entry {}",
+                "read back, byte for byte\nreceipt verified: {} entry {}",
                 receipt.origin, receipt.index
             ),
-            Some(_) | None => "NOT WHAT WAS PUT".to_owned(),
+            Some(_) | None => "DIFFERS FROM WHAT WAS STORED".to_owned(),
         };
         shown.add_row([
             person.who.to_owned(),
@@ -124,15 +125,17 @@ pub(super) async fn show(client: &Client, json: bool) -> Result<(), Failure> {
         say(shown)?;
     }
     if again && !json {
-        say("They were there already, from an earlier run: each has a new version now.")?;
+        say("They existed from an earlier run: each has a new version now.")?;
     }
     refused(client, json).await?;
     match wrong {
         0 if json => Ok(()),
-        0 => {
-            say("\nEach record was put into the region that the rules give, and read back from it.")
+        0 => say(
+            "\nEach record was stored in the region that the rules give, and read back from it.",
+        ),
+        _ => {
+            Err(Failure::said(Exit::Failed, format!("{wrong} records differ from what was stored")))
         }
-        _ => Err(Failure::said(Exit::Failed, format!("{wrong} records are not what was put"))),
     }
 }
 
@@ -150,7 +153,7 @@ async fn refused(client: &Client, json: bool) -> Result<(), Failure> {
             say(refusal_text(&refused))
         }
         Err(error) => Err(failed(error)),
-        Ok(_) => Err(Failure::said(Exit::Failed, "a record was stored that no rule places")),
+        Ok(_) => Err(Failure::said(Exit::Failed, "a record was stored although no rule places it")),
     }
 }
 

@@ -1,5 +1,5 @@
-//! Says in time what ends: the map in force, its clauses and attestations, and everything that TLS
-//! rests on. On the page of health, in metrics, and in the log once a day.
+//! Reports what ends soon: the map in force, its clauses and attestations, and the certificates and
+//! lists of TLS. On the health pages, in metrics, and in the log once a day.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -142,7 +142,7 @@ fn look(
     for (ending, problem) in soon {
         let last = told.get(&ending.what);
         if last.is_none_or(|last| now.0.saturating_sub(last.0) >= DAY_MS) {
-            tracing::warn!(problem, "renew it in time");
+            tracing::warn!(problem, "renew it before then");
             told.insert(ending.what.clone(), now);
         }
     }

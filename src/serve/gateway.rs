@@ -1,4 +1,4 @@
-//! `bailiwick gateway`: a gateway in a process of its own.
+//! `bailiwick gateway`: runs a gateway.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ pub(crate) fn run(path: &Path) -> Result<(), Failure> {
             None => {
                 tracing::warn!(
                     listen = %config.listen,
-                    "plaintext: calls are taken on loopback only"
+                    "plaintext: calls are accepted on loopback only"
                 );
                 None
             }

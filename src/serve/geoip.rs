@@ -1,4 +1,4 @@
-//! The IP database of a running gateway: read again when its file changes.
+//! The IP database of a running gateway, re-read when its file changes.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -48,8 +48,8 @@ fn read(handle: &Handle, path: &Path, health: &Health) {
             health.set_fact(FACT, version);
         }
         Err(error) => {
-            tracing::error!(%file, error, "the changed IP database cannot be used: the old one stays");
-            health.set_fact(FACT, "the file cannot be used: the one read before is in use");
+            tracing::error!(%file, error, "the changed IP database cannot be used: the previous one stays in use");
+            health.set_fact(FACT, "the file cannot be used: the previous one is in use");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What a running process does when maps and annexes change: the authorities of the new map are
-//! pinned, and the shards are looked for where the annexes say.
+//! Applies changed maps and annexes to a running process: pins the authorities of the new map, and
+//! connects to the shards that the annexes name.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,7 +76,7 @@ async fn look_at_annexes(handle: Handle, files: AnnexFiles) {
         if unusable == 0 {
             tracing::info!(regions = annexes.len(), "annexes were read");
         } else {
-            tracing::error!(unusable, "annexes were read, and not all of them can be used");
+            tracing::error!(unusable, "annexes were read, but not all can be used");
         }
         handle.set_annexes(annexes);
     }

@@ -1,5 +1,5 @@
-//! `bailiwick gateway` and `bailiwick shard`: one server in a process of its own, from its
-//! configuration to its drained end.
+//! `bailiwick gateway` and `bailiwick shard`: one server, from its configuration to its drained
+//! end.
 
 pub(crate) mod endings;
 pub(crate) mod gateway;
@@ -47,7 +47,7 @@ pub(crate) fn start_logs(json: bool, level: Level) -> Result<(), Failure> {
 /// Puts this process behind its fence, or says why it may not start without.
 pub(crate) fn enter(sandbox: &Sandbox, required: bool) -> Result<Facts, Failure> {
     if let Err(error) = link::host::clock::raise_file_limit() {
-        tracing::warn!(%error, "the limit of open files stays as low as it was");
+        tracing::warn!(%error, "the limit of open files could not be raised");
     }
     let facts = sandbox.enter().map_err(|error| Failure::new(Exit::Unavailable, error))?;
     if required {

@@ -1,5 +1,4 @@
-//! `bailiwick shard`: a shard in a process of its own, and what is done to one that is new, or in
-//! trouble.
+//! `bailiwick shard`: runs, creates and repairs a shard.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -51,7 +50,7 @@ pub(crate) fn run(path: &Path) -> Result<(), Failure> {
                 tracing::warn!(
                     listen = %config.listen,
                     admin_listen = %config.admin_listen,
-                    "plaintext: sessions are taken on loopback only"
+                    "plaintext: sessions are accepted on loopback only"
                 );
                 None
             }
@@ -121,13 +120,13 @@ pub(crate) fn init(path: &Path, keyring: &KeyringSource, json: bool) -> Result<(
     }
     let keyring = if keyring_made {
         format!(
-            "the keyring of the region {} is made: keep a copy of {} where it is guarded, and give \
-             it to each further shard of the region with `shard init --keyring FILE`",
+            "the keyring of region {} was created: keep a copy of {} in a safe place, and give it to \
+             each further shard of the region with `shard init --keyring FILE`",
             settings.region,
             settings.keys.display()
         )
     } else {
-        format!("the keyring of the region {} was there, and is this shard's too", settings.region)
+        format!("the keyring of region {} exists and is used by this shard too", settings.region)
     };
     terminal::say(format!(
         "{keyring}\nthe log {origin} begins\nits public key, for your auditors:\n{vkey}"
@@ -150,7 +149,7 @@ pub(crate) fn show_key(path: &Path, json: bool) -> Result<(), Failure> {
         match vkey {
             Some(vkey) => output.line(format!("log {vkey}"))?,
             None => terminal::warn(format!(
-                "{origin}: its key file is not there any more; its GENESIS entry names the key"
+                "{origin}: its key file is missing; its GENESIS entry names the key"
             )),
         }
     }
@@ -163,7 +162,7 @@ pub(crate) fn confirm_clock(path: &Path) -> Result<(), Failure> {
     let time = shard::confirm_clock(&config.settings, &*outside().clock).map_err(error)?;
     let day = atlas::Date::of(time);
     terminal::say(format!(
-        "confirmed: it is {day} (UTC), {} ms since 1970; a running shard takes it within a second",
+        "confirmed: it is {day} (UTC), {} ms since 1970; a running shard accepts it within a second",
         time.0
     ))
 }
@@ -177,8 +176,8 @@ pub(crate) fn rotate_log(path: &Path) -> Result<(), Failure> {
     let done = shard::rotate_log(&config.settings, &config.map, &config.annex, &outside());
     let shard::Rotated { sealed, size, origin, vkey } = done.map_err(error)?;
     terminal::say(format!(
-        "the log {sealed} is sealed: {size} entries\nthe log {origin} begins\n\
-         its public key, for your auditors; keep the old one, too:\n{vkey}"
+        "the log {sealed} is closed: {size} entries\nthe log {origin} begins\nits public key, for \
+         your auditors; keep the old one too:\n{vkey}"
     ))
 }
 
@@ -191,16 +190,16 @@ pub(crate) fn recover(path: &Path) -> Result<(), Failure> {
     let done = shard::recover(&config.settings, &config.map, &config.annex, &outside());
     let shard::Recovered { signed, found, origin, vkey } = done.map_err(error)?;
     let signed = match signed {
-        Some((log, size)) => format!("the log {log} ends: {size} entries were signed for"),
-        None => "a log ends whose last signed checkpoint is lost".to_owned(),
+        Some((log, size)) => format!("the log {log} ends: {size} entries were signed"),
+        None => "a log ends, and its last signed checkpoint is lost".to_owned(),
     };
     let found = match found {
         Some((log, size)) => format!("the store has {size} entries of {log}"),
-        None => "the store has nothing of it".to_owned(),
+        None => "the store has no entries of it".to_owned(),
     };
     terminal::say(format!(
-        "{signed}\n{found}\nthe log {origin} begins, and its GENESIS says what was known\n\
-         its public key, for your auditors; keep the old one, too:\n{vkey}"
+        "{signed}\n{found}\nthe log {origin} begins, and its GENESIS names the old head\nits \
+         public key, for your auditors; keep the old one too:\n{vkey}"
     ))
 }
 

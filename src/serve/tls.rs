@@ -1,4 +1,4 @@
-//! TLS of a server: opened before any port is bound, kept fresh while it runs.
+//! TLS of a server: opened before any port is bound, reloaded while it runs.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! Standard output and standard error: the one place that prints. What it prints may come from
-//! maps, peers and files: invisible characters are escaped.
+//! Standard output and standard error: the only code that prints. Text from maps, peers and files
+//! is escaped, because it may contain invisible characters.
 
 #![expect(clippy::disallowed_methods, reason = "what a person reads is printed here")]
 

@@ -1,4 +1,4 @@
-//! A file of persons, line by line.
+//! Reads a file of people, line by line.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read as _};

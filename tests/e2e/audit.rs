@@ -300,7 +300,7 @@ fn entries_are_compared_with_the_maps_that_ruled_and_with_who_signed_them() {
     assert!(done.stderr.contains("NOT CHECKED: region map 2 (sha256:"), "{done:?}");
     // A mirror puts it right again: it remembers which maps the log names.
     let done = run(&mirror);
-    assert!(done.code == 1 && done.stderr.contains("is another map now"), "{done:?}");
+    assert!(done.code == 1 && done.stderr.contains("is a different map now"), "{done:?}");
     assert_eq!(fs::read_to_string(&map).expect("a map"), second);
     well(&verify());
 }

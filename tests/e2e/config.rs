@@ -120,7 +120,7 @@ fn a_file_that_is_not_there_is_named() {
     for (name, (command, config)) in [("map.toml", GATEWAY), ("annex/ru-msk.toml", SHARD)] {
         let sample = Sample::new();
         fs::remove_file(sample.path(name)).expect("it was there");
-        let texts = ["FILE_UNREADABLE", name, "name a file that can be"];
+        let texts = ["FILE_UNREADABLE", name, "name a readable file"];
         let key = if name == "map.toml" { "map = " } else { "annex = " };
         sample.expect_bad((command, config), (config, key), &texts);
     }
@@ -172,7 +172,12 @@ fn a_bad_gateway_config_is_refused() {
             "[metrics]",
             &["KEY_MISSING", "in plaintext", "[tls]"],
         ),
-        ("[caller]", "[metrics]\n[caller]", "[metrics]", &["KEY_MISSING", "nobody", "token_file"]),
+        (
+            "[caller]",
+            "[metrics]\n[caller]",
+            "[metrics]",
+            &["KEY_MISSING", "no client", "token_file"],
+        ),
     ];
     for (old, new, line, texts) in cases {
         let sample = Sample::new();

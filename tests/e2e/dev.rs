@@ -21,7 +21,7 @@ fn dev(folder: &Path, more: &[&str], output: &str) -> (Server, String) {
     wait_until("dev is ready", READY_MAX, || server.stdout().contains("Ctrl-C drains"));
     let text = server.stdout();
     assert!(text.contains("ready in ") && text.contains(" ms"), "{text}");
-    assert!(text.contains("The fences are off"), "{text}");
+    assert!(text.contains("Protections are off"), "{text}");
     let line = text.lines().find_map(|line| line.strip_prefix("gateway "));
     let url = line.expect("it says where the gateway is").to_owned();
     (server, url)
@@ -57,10 +57,10 @@ fn try_shows_itself_again_and_again() {
             assert_eq!(stdout.lines().filter(row).count(), 1, "{region}: {stdout}");
         }
         assert_eq!(stdout.matches("read back, byte for byte").count(), 5, "{stdout}");
-        assert_eq!(stdout.matches("receipt holds").count(), 5, "{stdout}");
+        assert_eq!(stdout.matches("receipt verified").count(), 5, "{stdout}");
         assert!(stdout.contains("JURISDICTION_UNDETERMINED"), "{stdout}");
         assert!(stdout.contains("cure: send evidence that names a country"), "{stdout}");
-        assert_eq!(stdout.contains("there already"), version == "2", "{stdout}");
+        assert_eq!(stdout.contains("from an earlier run"), version == "2", "{stdout}");
         assert!(stdout.contains("ready in ") && stdout.contains("drained"), "{stdout}");
     }
 }

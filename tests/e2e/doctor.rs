@@ -112,8 +112,8 @@ fn all_is_well_with_servers_that_run_and_nothing_is_changed() {
     let found = findings(&finished);
     let of = |check: &str| found.iter().find(|(name, _, _)| name == check).expect("a finding");
     for (check, says) in [
-        ("sandbox", "a write outside was tried and refused"),
-        ("secrets", "closed to all but their owner"),
+        ("sandbox", "a test write was refused"),
+        ("secrets", "readable by their owner only"),
         ("keys", "the keyring of eu-fra opens"),
         ("server", "it runs; sandbox: on (landlock abi "),
     ] {
@@ -164,7 +164,7 @@ fn lost_keys_a_wrong_clock_and_a_full_disk_are_bad() {
     fs::rename(&keyring, &aside).expect("a file can be moved");
     // What a start would say, too.
     let store = &["store"];
-    bad(&shard, "keys", &["no keyring of eu-fra beside a store", "restore"], store);
+    bad(&shard, "keys", &["there is a store, but no keyring of eu-fra", "restore"], store);
     fs::write(&keyring, "no keyring").expect("a file can be written");
     fs::set_permissions(&keyring, Permissions::from_mode(0o600)).expect("a mode can be set");
     bad(&shard, "keys", &["eu-fra.keyring", "not a key file"], store);
@@ -182,7 +182,7 @@ fn lost_keys_a_wrong_clock_and_a_full_disk_are_bad() {
     let text = fs::read_to_string(&shard).expect("a configuration");
     let full = text.replace("disk_reserve_mb = 1\n", "disk_reserve_mb = 1073741824\n");
     fs::write(&shard, full).expect("a configuration can be written");
-    bad(&shard, "disk", &["writes are refused", "make room"], &[]);
+    bad(&shard, "disk", &["writes are refused", "free disk space"], &[]);
     fs::write(&shard, &text).expect("a configuration can be written");
 
     fs::rename(deployment.anchor_dir("eu-fra"), &aside).expect("a folder can be moved");
@@ -192,7 +192,7 @@ fn lost_keys_a_wrong_clock_and_a_full_disk_are_bad() {
     let finished = doctor(&shard);
     assert_eq!(finished.code, 0, "{finished:?}");
     assert!(finished.stdout.contains("it does not run"), "{finished:?}");
-    assert!(finished.stdout.contains("it opens as at a start"), "{finished:?}");
+    assert!(finished.stdout.contains("it passes every check of a start"), "{finished:?}");
 }
 
 #[test]
@@ -278,7 +278,7 @@ fn a_map_that_has_ended_is_bad() {
         fs::write(&path, text).expect("a map can be written");
     };
     with("2026-01-01");
-    bad(&shard, "map", &["2026-01-01", "is past", "hand out a map"], &[]);
+    bad(&shard, "map", &["2026-01-01", "has passed", "apply a map"], &[]);
     with("2099-01-01");
     let finished = doctor(&shard);
     assert_eq!(finished.code, 0, "{finished:?}");
@@ -343,7 +343,7 @@ fn what_is_no_configuration_is_64() {
         ("", "has no `name`"),
         ("listen = 7\n", "neither `shard` nor `annexes`"),
         ("shard = \"s1\"\n", "has no `region`"),
-        ("name = \"g\"\nnothing = 1\n", "`nothing` is no key"),
+        ("name = \"g\"\nnothing = 1\n", "`nothing` is not a key"),
         ("[", "TOML_SYNTAX"),
     ] {
         let path = folder.path().join("config.toml");

@@ -123,7 +123,7 @@ fn a_bad_line_is_answered_in_its_place_and_the_others_are_too() {
     assert_eq!(answers[1]["line"], 3);
     assert_eq!(answers[2]["error"]["field"], "evidence[0].kind");
     assert!(stderr.contains("rows.jsonl:3: FIELD_INVALID"), "{stderr}");
-    assert!(stderr.contains("4 lines were not ruled upon"), "{stderr}");
+    assert!(stderr.contains("4 lines could not be decided"), "{stderr}");
     assert!(!stdout.contains("secret") && !stderr.contains("secret"), "{stdout}{stderr}");
 }
 

@@ -141,7 +141,7 @@ fn a_record_with_other_content_is_not_counted_as_placed() {
     let wanted = serde_json::json!({ "placed": {}, "refused": { "RECORD_EXISTS": 10 } });
     let done = import(&url, &path);
     assert_eq!((done.code, parsed(&done.stdout)), (1, wanted), "{}", done.stderr);
-    let said = "ten.jsonl:1: RECORD_EXISTS: a record with other content lies in ru-msk";
+    let said = "ten.jsonl:1: RECORD_EXISTS: a record with other content exists in ru-msk";
     assert!(done.stderr.contains(said), "{}", done.stderr);
 
     // The line's own content under another request id: as next week, when the request is forgotten.
@@ -220,6 +220,6 @@ fn a_signal_ends_an_import_with_its_counts() {
         assert_eq!(running.wait_end(), 130, "{}", running.stderr());
         let counts = parsed(&running.stdout());
         assert_eq!(counts["refused"], serde_json::json!({}), "{counts}");
-        assert!(running.stderr().contains("the same command goes on"), "{}", running.stderr());
+        assert!(running.stderr().contains("the same command resumes"), "{}", running.stderr());
     }
 }

@@ -23,23 +23,23 @@ pub(super) struct Verify {
     age: MaxAge,
     #[command(flatten)]
     signers: MapSigners,
-    /// Answer in JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
-    /// The folder of a log, or of several
+    /// Folder of one log, or of several
     #[arg(value_name = "DIR")]
     place: PathBuf,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Diff {
-    /// Answer in JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
-    /// The folder of a log
+    /// Folder of a log
     #[arg(value_name = "DIR")]
     first: PathBuf,
-    /// The folder of the same log, from elsewhere
+    /// Folder of the same log, mirrored elsewhere
     #[arg(value_name = "DIR")]
     second: PathBuf,
 }
@@ -123,11 +123,11 @@ fn not_compared(good: &[(&Folder, Verified)], maps: &Maps) {
         let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
         warn(format!(
             "NOT CHECKED: region map {epoch} (sha256:{digest}) is not in `maps`; {entries} entries \
-             name it, and what they say of laws and clauses was compared with nothing"
+             name it, and their laws and clauses were not compared"
         ));
     }
     if !maps.with_keys() && maps.all().next().is_some() {
-        warn("NOT CHECKED: the signatures of region maps, since no --map-signer was given");
+        warn("NOT CHECKED: the signatures of region maps, because no --map-signer was given");
     }
 }
 
@@ -153,9 +153,9 @@ fn rows(verified: &Verified) -> Table {
     let counts = verified.counts.iter().map(|(kind, count)| format!("{kind} {count}"));
     let times = times(verified).map_or_else(String::new, |(a, b)| format!("{a} to {b}"));
     let key = if verified.key_by_policy {
-        format!("{} (as the policy says)", verified.vkey)
+        format!("{} (from the policy)", verified.vkey)
     } else {
-        format!("{} (as it lies beside the log)", verified.vkey)
+        format!("{} (from the mirror)", verified.vkey)
     };
     let witnesses = verified.witnesses.join(", ");
     let maps: Vec<String> = verified.maps.iter().map(|map| map.epoch.to_string()).collect();
@@ -227,7 +227,7 @@ fn compared(options: &Diff, first: &Folder, second: &Folder) -> Result<(), Failu
         Found::Extends { second_is_longer, from, to } => {
             let longer = if second_is_longer { &options.second } else { &options.first };
             say(format!(
-                "{} goes further, with {to} entries, and begins with all {from} of the other",
+                "{} has {to} entries, and extends all {from} of the other",
                 longer.display()
             ))
         }

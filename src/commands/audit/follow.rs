@@ -1,4 +1,4 @@
-//! `audit follow`: mirrors and checks until it is told to stop.
+//! `audit follow`: mirrors and verifies until a signal.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,25 +23,25 @@ pub(super) struct Options {
     found: Found,
     #[command(flatten)]
     policy: PolicyFile,
-    /// Seconds between two looks at a shard
+    /// Seconds between two checks of a shard
     #[arg(long, value_name = "S", default_value_t = 10, value_parser = seconds())]
     every_s: u64,
-    /// Seconds for which no look at a shard may be completed before that is told
+    /// Seconds without a completed check of a shard before an alert
     #[arg(long, value_name = "S", default_value_t = 300, value_parser = seconds())]
     away_s: u64,
-    /// Seconds for which a log may have no new entry before that is told [default: for ever]
+    /// Seconds without a new entry before an alert [default: no alert]
     #[arg(long, value_name = "S", value_parser = seconds())]
     still_s: Option<u64>,
-    /// Seconds after which what lasts is told again
+    /// Seconds after which a persistent alert is repeated
     #[arg(long, value_name = "S", default_value_t = 3600, value_parser = seconds())]
     again_s: u64,
-    /// A file for metrics in Prometheus's text format, written every five seconds
+    /// File for metrics in Prometheus's text format, written every five seconds
     #[arg(long, value_name = "FILE")]
     metrics: Option<PathBuf>,
-    /// Tell in JSON, one object on a line
+    /// Print JSON, one object on each line
     #[arg(long)]
     json: bool,
-    /// The folder of the mirrors
+    /// Folder of the mirrors
     #[arg(value_name = "DIR")]
     place: PathBuf,
 }

@@ -1,5 +1,4 @@
-//! The region maps that mirrored logs name: an entry says which map ruled, and the map what it
-//! said.
+//! The region maps that mirrored logs name, fetched and compared with the digests in the entries.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -28,14 +27,15 @@ pub(super) async fn mirror(
         match kept(&path, &digest) {
             Some(true) => continue,
             // What lies there is not what the log names: said once, and put right if it can be.
-            Some(false) => findings.push(format!("{} is another map now", path.display())),
+            Some(false) => findings.push(format!("{} is a different map now", path.display())),
             None => {}
         }
         let map = match gateway.map(&api::GetRegionMapRequest { epoch }).await {
             Ok(map) => map,
             Err(error) => {
                 let failure = crate::commands::audit::shards::failed("the gateway", &error);
-                findings.push(format!("map {epoch} (sha256:{hex}) was not got: {failure}"));
+                findings
+                    .push(format!("map {epoch} (sha256:{hex}) could not be fetched: {failure}"));
                 continue;
             }
         };

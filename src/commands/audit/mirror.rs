@@ -1,4 +1,4 @@
-//! `audit mirror`: the logs of shards, copied and checked.
+//! `audit mirror`: copies and verifies the logs of shards.
 
 use std::path::PathBuf;
 
@@ -22,10 +22,10 @@ pub(super) struct Options {
     policy: PolicyFile,
     #[command(flatten)]
     age: MaxAge,
-    /// Answer in JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
-    /// The folder of the mirrors; each log has a folder of its own in it
+    /// Folder of the mirrors, with one folder for each log
     #[arg(value_name = "DIR")]
     place: PathBuf,
 }

@@ -1,5 +1,5 @@
-//! `bailiwick audit`: placement logs in the hands of an auditor, who believes nobody.
-//! docs/cli.md has every option.
+//! `bailiwick audit`: placement logs, for an auditor who trusts no process. docs/cli.md has every
+//! option.
 
 mod check;
 mod follow;
@@ -36,19 +36,19 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Copy the logs of shards into folders, each entry hashed and compared with what is signed
+    /// Copy the logs of shards, and verify each entry against the signed checkpoint
     Mirror(mirror::Options),
-    /// Verify mirrored logs, offline: every file, every hash, every signature
+    /// Verify mirrored logs offline: every file, hash and signature
     Verify(check::Verify),
     /// Print the entries of a mirrored log
     Entries(show::Options),
-    /// Check a receipt, offline
+    /// Verify a receipt offline
     Receipt(receipt::Options),
-    /// Compare a shard's log with its store: the number of records, and samples both ways
+    /// Compare a shard's log with its store: the number of records, and samples of both
     Reconcile(reconcile::Options),
-    /// Mirror and check for months, and say when somebody must look
+    /// Continuously mirror and verify logs; print alerts
     Follow(follow::Options),
-    /// Write a report of what mirrored logs and maps show: HTML, CSV and JSON
+    /// Write a report on mirrored logs and maps, as HTML, CSV and JSON
     Report(report::Options),
     /// Compare two mirrors of one log
     Diff(check::Diff),
@@ -57,8 +57,8 @@ enum Command {
 /// Whom to believe.
 #[derive(Debug, Args)]
 struct PolicyFile {
-    /// The keys of logs and witnesses, a C2SP tlog-policy, which came to you by another way than
-    /// the logs [default: the keys that lie beside the logs]
+    /// C2SP tlog-policy with the keys of logs and witnesses, received by another route than the
+    /// logs [default: the keys in the mirrors]
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
 }
@@ -66,8 +66,7 @@ struct PolicyFile {
 /// Whose signatures count on region maps.
 #[derive(Debug, Args)]
 struct MapSigners {
-    /// The public key of a person who signs region maps; at least two [default: signatures are not
-    /// checked]
+    /// Public key of a map signer; at least two [default: signatures are not checked]
     #[arg(long = "map-signer", value_name = "KEY")]
     keys: Vec<String>,
 }
@@ -102,7 +101,7 @@ fn logs(place: &Path) -> Result<Vec<Folder>, Failure> {
 /// How old a quorum's cosignatures may be.
 #[derive(Debug, Args)]
 struct MaxAge {
-    /// Seconds for which the cosignatures of a whole quorum may be old [default: for ever]
+    /// Maximum age in seconds of the cosignatures of a quorum [default: unlimited]
     #[arg(long, value_name = "S", requires = "policy")]
     max_age_s: Option<u64>,
 }

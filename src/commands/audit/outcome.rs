@@ -1,4 +1,5 @@
-//! How a command over several shards ends: what is wrong outranks what is away.
+//! The outcome of a command over several shards: findings take precedence over shards that were
+//! unreachable.
 
 use std::path::Path;
 
@@ -76,7 +77,7 @@ impl Outcome {
             }
         }
         if standing.iter().any(|found| of_entry(found.kind)) {
-            warn(format!("{path}/findings is told until you delete it"));
+            warn(format!("{path}/findings is reported until you delete it"));
         }
     }
 
@@ -84,7 +85,7 @@ impl Outcome {
     pub(super) fn end(self) -> Result<(), Failure> {
         all_well(&self.findings)?;
         match self.failed {
-            Some(exit) => Err(Failure::said(exit, "not everything was looked at")),
+            Some(exit) => Err(Failure::said(exit, "not everything was checked")),
             None => Ok(()),
         }
     }
@@ -93,8 +94,8 @@ impl Outcome {
 /// That a log's key was never compared.
 pub(super) fn on_trust(origin: &str, vkey: &str) {
     warn(format!(
-        "{}: its key was taken on trust, since nobody has named it before: compare {} with what \
-         the region's operators say, and give a policy that names it or remove `vkey.on-trust`",
+        "{}: its key was taken on trust: compare {} with the key that the region's operators give \
+         you, then pass a policy that names it or remove `vkey.on-trust`",
         shown(origin),
         shown(vkey)
     ));

@@ -1,4 +1,4 @@
-//! `audit receipt`: a receipt, checked offline with the log's key and nothing else.
+//! `audit receipt`: verifies a receipt offline, with the log's key only.
 
 use std::path::PathBuf;
 
@@ -21,22 +21,22 @@ const KEY_BYTES_MAX: usize = 1024;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
-    /// The log's public key, as `shard recover`, `audit mirror` or the region's operators say it
+    /// The log's public key, as the region's operators gave it, or as `audit mirror` shows it
     #[arg(long, value_name = "VKEY", required_unless_present = "key_file")]
     key: Option<String>,
-    /// The file of the log's public key, such as a mirror's `vkey`
+    /// File with the log's public key, such as a mirror's `vkey`
     #[arg(long, value_name = "FILE", conflicts_with = "key")]
     key_file: Option<PathBuf>,
-    /// The record's body as it was sent, to be compared as well
+    /// The record's body as it was sent, to compare too
     #[arg(long, value_name = "FILE")]
     body: Option<PathBuf>,
-    /// The C2SP tlog-proof [default: what the receipt holds as `tlog_proof`]
+    /// C2SP tlog-proof [default: the receipt's `tlog_proof`]
     #[arg(long, value_name = "FILE")]
     proof: Option<PathBuf>,
-    /// Answer in JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
-    /// What `record put --receipt FILE` wrote, or what `record put --json` printed
+    /// Receipt that `record put --receipt FILE` wrote or `record put --json` printed
     #[arg(value_name = "FILE")]
     receipt: PathBuf,
 }
@@ -59,8 +59,8 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let Some(proof) = proof else {
         receipt.check(body.as_deref()).map_err(|error| refused(options, &error))?;
         return Err(wrong(format!(
-            "{}: the entry commits to what the receipt says; that the log has it is not shown, for \
-             there is no tlog_proof: ask for one with the receipt, or give --proof",
+            "{}: the entry commits to the receipt's content, but nothing shows that the log has \
+             the entry: there is no tlog_proof. Request one with the receipt, or pass --proof",
             options.receipt.display()
         )));
     };
@@ -75,7 +75,7 @@ fn show(
     entry: &Entry,
     at: &Checkpoint,
 ) -> Result<(), Failure> {
-    let body = if options.body.is_some() { "is the one that was recorded" } else { "not given" };
+    let body = if options.body.is_some() { "matches the recorded one" } else { "not given" };
     if options.json {
         return say(json!({
             "valid": true, "origin": receipt.origin, "index": receipt.index,
@@ -106,7 +106,7 @@ fn refused(options: &Options, error: &ledger::receipt::Error) -> Failure {
 fn read(options: &Options) -> Result<(Receipt, Option<String>), Failure> {
     let path = &options.receipt;
     let malformed = |what: &str| {
-        Failure::said(Exit::Config, format!("{}: is no receipt: {what}", path.display()))
+        Failure::said(Exit::Config, format!("{}: is not a receipt: {what}", path.display()))
     };
     let file = text(path, RECEIPT_BYTES_MAX)?;
     let file: Value =
@@ -125,7 +125,7 @@ fn read(options: &Options) -> Result<(Receipt, Option<String>), Failure> {
             .and_then(Value::as_u64)
             .ok_or_else(|| malformed("`index` is missing"))?,
         entry: decoded("entry")?,
-        opening: opening.try_into().map_err(|_| malformed("`opening` has not 32 bytes"))?,
+        opening: opening.try_into().map_err(|_| malformed("`opening` is not 32 bytes"))?,
         statement: decoded("statement")?,
     };
     let proof = member("tlog_proof").filter(|proof| !proof.is_empty()).map(str::to_owned);

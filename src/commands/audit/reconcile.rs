@@ -1,4 +1,4 @@
-//! `audit reconcile`: a shard's log against its store.
+//! `audit reconcile`: compares a shard's log with its store.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -30,17 +30,17 @@ pub(super) struct Options {
     found: Found,
     #[command(flatten)]
     policy: PolicyFile,
-    /// Entries that the shard is to open, and records that it is to name: so many of each
+    /// Number of entries that the shard must open, and of records that it must name
     #[arg(long, value_name = "N", default_value_t = 100,
           value_parser = clap::value_parser!(u32).range(0..=i64::from(SAMPLE_MAX)))]
     sample: u32,
-    /// What draws the sample: the same number draws the same one [default: chance]
+    /// Random seed for the sample [default: random]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// Answer in JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
-    /// The folder of the mirrors; they are brought up to date first
+    /// Folder of the mirrors; they are updated first
     #[arg(value_name = "DIR")]
     place: PathBuf,
 }
@@ -116,7 +116,7 @@ async fn one(
     let logs = Logs::of_shard(place, &newest).map_err(|error| unread(&error))?;
     let question = Question::draw(&logs, options.sample, seed).map_err(|error| unread(&error))?;
     if options.sample > 0 {
-        warn(format!("{url}: the shard opens entries; what it answers stays in this process"));
+        warn(format!("{url}: the shard opens entries; its answers stay in this process"));
     }
     let answer = ledger.reconcile(question.message()).await;
     let answer = answer.map_err(|error| failed(url, &error))?;
@@ -142,7 +142,7 @@ async fn one(
     let findings = reconciled.findings.iter().map(|finding| format!("{name}: {finding}"));
     outcome.findings.extend(findings);
     if reconciled.more > 0 {
-        outcome.findings.push(format!("{name}: {} more of the kind", reconciled.more));
+        outcome.findings.push(format!("{name}: {} more of this kind", reconciled.more));
     }
     Ok(Done { name, seed, reconciled })
 }
@@ -172,11 +172,11 @@ fn rows(done: &Done) -> Table {
     for (name, value) in [
         ("shard", done.name.clone()),
         ("records in the store", r.records.to_string()),
-        ("records by the log", expected(r)),
+        ("records in the log", expected(r)),
         ("entries opened", r.opened.to_string()),
         ("superseded meanwhile", r.superseded.to_string()),
         ("not opened, perhaps erased", r.perhaps_erased.to_string()),
-        ("records that are their entries", r.rows.to_string()),
+        ("records that match their entries", r.rows.to_string()),
         ("of these, superseded meanwhile", r.rows_superseded.to_string()),
         ("seed", done.seed.to_string()),
         ("log and store", r.verdict()),

@@ -1,4 +1,4 @@
-//! `audit report`: mirrored logs and maps as a report that a compliance officer can hand over.
+//! `audit report`: writes a report on mirrored logs and maps.
 
 use std::fs;
 use std::path::PathBuf;
@@ -19,33 +19,33 @@ use crate::terminal::{say, warn};
 pub(super) struct Options {
     #[command(flatten)]
     policy: PolicyFile,
-    /// The first day, or minute
+    /// First day or minute of the report
     #[arg(long, value_name = "TIME", value_parser = minute)]
     from: u64,
-    /// The first day, or minute, that is not part of it
+    /// First day or minute after the report
     #[arg(long, value_name = "TIME", value_parser = minute)]
     until: u64,
-    /// The language: en or ru
+    /// Language: en or ru
     #[arg(long, value_name = "CODE", default_value = "en", value_parser = language)]
     language: Language,
-    /// The legal name of the deployment's operator
+    /// Legal name of the deployment's operator
     #[arg(long, value_name = "NAME")]
     operator: Option<String>,
-    /// The operator's postal address
+    /// Postal address of the operator
     #[arg(long, value_name = "ADDRESS")]
     operator_address: Option<String>,
-    /// The report's number
+    /// Number of the report
     #[arg(long, value_name = "NUMBER")]
     number: Option<String>,
     #[command(flatten)]
     signers: MapSigners,
-    /// Answer in JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
-    /// The folder for report.html, report.csv and report.json
+    /// Folder for report.html, report.csv and report.json
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// The folder of the mirrors, with `maps` in it
+    /// Folder of the mirrors, with `maps` in it
     #[arg(value_name = "DIR")]
     place: PathBuf,
 }
@@ -69,7 +69,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
         |log: &LogInput<'_>| log.origin.split('/').next().map(str::to_owned).unwrap_or_default();
     let own = logs.first().map(deployment).unwrap_or_default();
     if logs.iter().any(|log| deployment(log) != own) {
-        return Err(config("the logs are of two deployments: give each a folder of its own"));
+        return Err(config("the logs are of two deployments: use one folder for each"));
     }
     let short = |minute: u64| u32::try_from(minute).unwrap_or(u32::MAX);
     let report = Report::new(Input {
@@ -115,8 +115,8 @@ fn write(options: &Options, report: &Report) -> Result<(), Failure> {
         }));
     }
     say(format!(
-        "{}: {logs} logs, of which {whole} were verified whole, {maps} maps, {gaps} gaps that the \
-         report names",
+        "{}: {logs} logs, {whole} of them fully verified, {maps} maps, {gaps} gaps that the report \
+         names",
         options.out.display()
     ))
 }

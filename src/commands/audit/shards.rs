@@ -1,4 +1,4 @@
-//! Which shards are audited: those that a gateway names, or those whose addresses were given.
+//! Which shards to audit: those that a gateway names, or those given by address.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -20,17 +20,16 @@ const ATTEMPTS_MAX: u32 = 3;
 /// Where shards are found, and as whom they are asked.
 #[derive(Debug, Args)]
 pub(super) struct Found {
-    /// The gateway that says where shards have their auditor listeners, and what maps there were
+    /// Gateway that tells the shards' auditor listeners and the maps
     #[arg(long, value_name = "URL", required_unless_present = "shards")]
     gateway: Option<String>,
-    /// The auditor listener of a shard; may be repeated. No gateway is needed then
+    /// Auditor listener of a shard; may be repeated. Needs no gateway
     #[arg(long = "shard", value_name = "URL")]
     shards: Vec<String>,
     /// Only the shards of this region
     #[arg(long, value_name = "REGION", requires = "gateway")]
     region: Option<String>,
-    /// New entries of one log that are taken at once; a log that has more is refused, and said
-    /// [default: all]
+    /// Maximum number of new entries of one log; a log with more is refused [default: unlimited]
     #[arg(long, value_name = "N")]
     pub(super) max_entries: Option<u64>,
     #[command(flatten)]
@@ -103,8 +102,8 @@ impl Found {
             if shard.audit_address.is_empty() {
                 let name = shown(&format!("{}/{}", shard.region, shard.shard));
                 lacking.push(format!(
-                    "{name} has no auditor listener, and was not looked at: its region's annex \
-                     names none"
+                    "{name} has no auditor listener and was not checked: its region's annex names \
+                     none"
                 ));
             } else {
                 let named = Some((shard.region.clone(), shard.shard.clone()));

@@ -1,4 +1,4 @@
-//! `audit entries`: what is in a mirrored log.
+//! `audit entries`: prints the entries of a mirrored log.
 
 use std::path::PathBuf;
 
@@ -17,31 +17,32 @@ const DAY: u64 = 24 * 60;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
-    /// Only of this kind, such as PLACE; may be repeated
+    /// Only entries of this kind, such as PLACE; may be repeated
     #[arg(long = "kind", value_name = "KIND", value_parser = kind)]
     kinds: Vec<Kind>,
-    /// Not before this time: a day such as 2026-11-25, or a minute such as 2026-11-25T14:30Z
+    /// Only entries from this time on: a day such as 2026-11-25, or a minute such as
+    /// 2026-11-25T14:30Z
     #[arg(long, value_name = "TIME", value_parser = minute)]
     from: Option<u64>,
-    /// Before this time
+    /// Only entries before this time
     #[arg(long, value_name = "TIME", value_parser = minute)]
     until: Option<u64>,
-    /// Only where this jurisdiction attached
+    /// Only entries to which this jurisdiction applied
     #[arg(long, value_name = "CODE")]
     jurisdiction: Option<String>,
-    /// Only of this collection
+    /// Only entries of this collection
     #[arg(long, value_name = "NAME")]
     collection: Option<String>,
-    /// From this entry on
+    /// First entry
     #[arg(long, value_name = "N", default_value_t = 0)]
     start: u64,
-    /// Up to this entry, without it
+    /// End of the range, exclusive
     #[arg(long, value_name = "N", default_value_t = u64::MAX, hide_default_value = true)]
     end: u64,
-    /// One JSON object on each line, with all that an entry says
+    /// Print JSON, one object on each line, with everything that an entry says
     #[arg(long)]
     json: bool,
-    /// The folder of a log
+    /// Folder of a log
     #[arg(value_name = "DIR")]
     log: PathBuf,
 }
@@ -105,7 +106,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
     if !options.json {
         output.line(rows)?;
         let shown = count.min(ROWS_MAX);
-        output.line(format!("{shown} of {count} entries that fit, of {size}"))?;
+        output.line(format!("{shown} of {count} matching entries, of {size}"))?;
     }
     output.flush()
 }

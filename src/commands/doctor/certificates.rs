@@ -1,4 +1,4 @@
-//! Certificates: whether others will take the server's own, and until when.
+//! Checks certificates: whether peers will accept the server's own, and until when.
 
 use std::sync::Arc;
 
@@ -75,7 +75,7 @@ fn strangers(patient: &Patient, files: &Files) -> Vec<Line> {
         let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
         let bundle = files.authorities.display();
         let what = format!("sha256:{digest} in {bundle} is pinned by no region of the map");
-        Line::warn("certificates", what, "pin it in the map, or take it out: it is not used")
+        Line::warn("certificates", what, "pin it in the map, or remove it: it is not used")
     });
     said.collect()
 }
@@ -94,7 +94,7 @@ fn ending(who: &str, end: UnixMillis, now: UnixMillis, least: u64) -> Line {
         return Line::bad("certificates", format!("{who}: ended"), "renew it");
     }
     if days(now, end) < least {
-        return Line::warn("certificates", what, "renew it: a running server takes the new file");
+        return Line::warn("certificates", what, "renew it: a running server reads the new file");
     }
     Line::ok("certificates", what)
 }

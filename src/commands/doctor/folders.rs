@@ -1,4 +1,4 @@
-//! What lies on the disk: room, owners and modes, and whether the keys can be opened.
+//! Checks files and folders: free space, owners and modes, and whether the keys open.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -33,7 +33,7 @@ fn disk(shard: &shard::Settings) -> Line {
         false => folder,
     });
     let Some(there) = above.find(|folder| folder.is_dir()) else {
-        let what = format!("nothing above {} is there", shard.data.display());
+        let what = format!("no parent folder of {} exists", shard.data.display());
         return Line::bad("disk", what, "mount it");
     };
     let free = match engine::free_bytes(there) {
@@ -43,10 +43,10 @@ fn disk(shard: &shard::Settings) -> Line {
     let (free_mb, reserve_mb) = (free / MB, shard.disk_reserve_bytes / MB);
     let what = format!("{free_mb} MB free for {}, {reserve_mb} MB in reserve", there.display());
     if free <= shard.disk_reserve_bytes {
-        return Line::bad("disk", format!("{what}: writes are refused"), "make room");
+        return Line::bad("disk", format!("{what}: writes are refused"), "free disk space");
     }
     if free / RESERVES < shard.disk_reserve_bytes {
-        return Line::warn("disk", what, "make room before writes are refused");
+        return Line::warn("disk", what, "free disk space before writes are refused");
     }
     Line::ok("disk", what)
 }
@@ -69,23 +69,25 @@ fn folders(shard: &shard::Settings) -> Line {
             }
         };
         if !found.is_dir() {
-            let what = format!("{} is no folder", folder.display());
-            return Line::bad(CHECK, what, "name another, or move it away");
+            let what = format!("{} is not a folder", folder.display());
+            return Line::bad(CHECK, what, "name another folder, or remove it");
         }
         if found.mode() & OTHERS != 0 {
-            let what = format!("{} is open to others than its owner", folder.display());
+            let what = format!("{} is open to users other than its owner", folder.display());
             return Line::bad(CHECK, what, format!("chmod 700 {}", folder.display()));
         }
         owners.push(found.uid());
     }
     owners.dedup();
     match (owners.as_slice(), missing) {
-        ([], _) => Line::ok(CHECK, "none is there yet: the first start makes them"),
-        ([_], 0) => Line::ok(CHECK, "data, anchor and keys have one owner, and are closed"),
+        ([], _) => Line::ok(CHECK, "none yet: `bailiwick shard init` creates them"),
+        ([_], 0) => {
+            Line::ok(CHECK, "data, anchor and keys have one owner, and are closed to others")
+        }
         ([_], _) => Line::bad(
             CHECK,
-            format!("{missing} of data, anchor and keys are missing beside the others"),
-            "mount or restore what is missing before the shard is started",
+            format!("{missing} of data, anchor and keys are missing while the others exist"),
+            "mount or restore the missing folders before you start the shard",
         ),
         (several, _) => {
             let what = format!("data, anchor and keys have {} owners", several.len());
@@ -114,7 +116,7 @@ fn secrets(patient: &Patient) -> Vec<Line> {
     secret.dedup();
     let open: Vec<Line> = secret.iter().filter_map(|path| closed(path)).collect();
     if open.is_empty() {
-        let what = format!("{} files with keys, closed to all but their owner", secret.len());
+        let what = format!("{} files with keys, readable by their owner only", secret.len());
         return vec![Line::ok("secrets", what)];
     }
     open
@@ -125,12 +127,15 @@ fn closed(path: &Path) -> Option<Line> {
     match fs::metadata(path) {
         Ok(found) => link::host::file_watch::exposed(&found).map(|why| {
             let what = format!("{}: {why}", path.display());
-            let cure = format!("chmod 600 {}, and make a new key: it may be known", path.display());
+            let cure = format!(
+                "chmod 600 {}, and create a new key: this one may be known",
+                path.display()
+            );
             Line::bad("secrets", what, cure)
         }),
         Err(error) => {
             let what = format!("{} ({error})", path.display());
-            Some(Line::bad("secrets", what, "name a file that can be read by the server's user"))
+            Some(Line::bad("secrets", what, "name a readable file read by the server's user"))
         }
     }
 }
@@ -141,10 +146,10 @@ fn keys(shard: &shard::Settings) -> Line {
         Ok(true) => Line::ok("keys", format!("the keyring of {} opens", shard.region)),
         Ok(false) if shard.anchor.is_dir() || shard.data.is_dir() => Line::bad(
             "keys",
-            format!("there is no keyring of {} beside a store", shard.region),
-            "restore it: without it nothing of the store can be read",
+            format!("there is a store, but no keyring of {}", shard.region),
+            "restore it: without it the store cannot be read",
         ),
-        Ok(false) => Line::ok("keys", "none yet: `bailiwick shard init` makes them"),
+        Ok(false) => Line::ok("keys", "none yet: `bailiwick shard init` creates them"),
         Err(error) => Line::bad("keys", whole(&error), "restore the file, or correct its mode"),
     }
 }

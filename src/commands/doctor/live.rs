@@ -1,5 +1,5 @@
-//! `bailiwick doctor --live`: a deployment as its callers meet it, from end to end. Nothing is
-//! stored unless a collection is named for it.
+//! `bailiwick doctor --live`: checks a running deployment end to end, as its callers see it. Stores
+//! nothing unless a test collection is named.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -31,7 +31,7 @@ pub(super) struct Options {
     /// certificates, auditor listeners
     #[arg(long, requires = "gateway")]
     live: bool,
-    /// The gateway
+    /// Address of the gateway
     #[arg(long, value_name = "URL", requires = "live")]
     gateway: Option<String>,
     /// Store a marked test record in this collection for each region, read it back, verify its
@@ -78,7 +78,7 @@ pub(super) async fn all(options: &Options) -> Result<Vec<Line>, Failure> {
             return Ok(lines);
         }
     };
-    lines.push(Line::ok("identity", "the gateway takes this caller's calls"));
+    lines.push(Line::ok("identity", "the gateway accepts this caller"));
     lines.extend(shards(&status));
     let mut logs = Vec::new();
     for shard in &status.shards {
@@ -107,10 +107,10 @@ fn shards(status: &api::RegionMapStatus) -> Vec<Line> {
         }
         if shard.map.as_ref() != own {
             let held = shard.map.as_ref().map_or(0, |map| map.epoch);
-            let what = format!("{who} holds map version {held}, the gateway version {version}");
+            let what = format!("{who} uses map version {held}, the gateway version {version}");
             return Line::bad("shards", what, "see `bailiwick map status` and `map apply`");
         }
-        Line::ok("shards", format!("{who} has a session and holds map version {version}"))
+        Line::ok("shards", format!("{who} has a session, and uses map version {version}"))
     };
     status.shards.iter().map(line).collect()
 }
@@ -140,7 +140,7 @@ impl Asked {
             return vec![Line::warn(CHECK, what, "add `audit` to the shard in the annex")];
         }
         let url = crate::commands::audit::url_of(&shard.audit_address);
-        let cure = "present an auditor's certificate, or see to `audit_listen` and [auditors]";
+        let cure = "present an auditor's certificate, or check `audit_listen` and [auditors]";
         let asked = async {
             let ledger = Ledger::connect(&url, &self.access).await?;
             let checkpoint = ledger.checkpoint("").await?;
@@ -162,7 +162,7 @@ impl Asked {
                     None => {
                         let what =
                             format!("{who} at {url}: its checkpoint is not signed by its key");
-                        Line::bad(CHECK, what, "do not trust this log; see docs/auditor-guide.md")
+                        Line::bad(CHECK, what, "do not trust this log; see docs/auditing.md")
                     }
                 };
                 logs.push(Log { region: shard.region.clone(), vkeys: checkpoint.vkeys });
@@ -223,7 +223,7 @@ impl Asked {
         Ok(match self.client.put(&request).await {
             Ok(answer) => {
                 let region = answer.subject.clone().unwrap_or_default().domicile;
-                let what = format!("{who} would lie in {region}");
+                let what = format!("{who} would be stored in {region}");
                 (Line::ok(CHECK, what), Some(region))
             }
             // A rule says no: that may be what the map wants.
@@ -233,7 +233,7 @@ impl Asked {
                     Line::warn(
                         CHECK,
                         what,
-                        "see `bailiwick explain`, and whether the map means it",
+                        "check with `bailiwick explain` whether the map intends this",
                     ),
                     None,
                 )
@@ -254,7 +254,7 @@ impl Asked {
         logs: &[Log],
     ) -> Result<Vec<Line>, Failure> {
         const CHECK: &str = "round trip";
-        let cure = "see the shard's log, and the ops guide";
+        let cure = "see the shard's log, and docs/operations.md";
         let body = random()?.into_bytes();
         let mut request = put(SUBJECT, collection, country, &body)?;
         request.receipt_view = api::ReceiptView::Full.into();
@@ -273,9 +273,13 @@ impl Asked {
         let read = self.client.get(&get).await;
         let mut lines = vec![match &read {
             Ok(record) if record.body == body => {
-                Line::ok(CHECK, format!("{region}: put into {collection} and read back"))
+                Line::ok(CHECK, format!("{region}: written to {collection} and read back"))
             }
-            Ok(_) => Line::bad(CHECK, format!("{region}: what is read is not what was put"), cure),
+            Ok(_) => Line::bad(
+                CHECK,
+                format!("{region}: the record read back differs from the one written"),
+                cure,
+            ),
             Err(error) => Line::bad(CHECK, format!("{region}: {}", said(error)), cure),
         }];
         lines.push(proof(region, answer.receipt.as_ref(), &body, logs));
@@ -303,21 +307,25 @@ fn proof(region: &str, receipt: Option<&api::Receipt>, body: &[u8], logs: &[Log]
     let keys: Vec<&String> =
         logs.iter().filter(|log| log.region == region).flat_map(|log| &log.vkeys).collect();
     if keys.is_empty() {
-        let what = format!("{region}: the receipt holds; its proof could not be verified");
-        return Line::warn(CHECK, what, "see the line `auditors`: its listener says the log's key");
+        let what = format!("{region}: the receipt verifies; its proof could not be checked");
+        return Line::warn(
+            CHECK,
+            what,
+            "see the line `auditors`: that listener shows the log's key",
+        );
     }
     let verified = keys.iter().find_map(|key| verify_receipt(receipt, key, Some(body)).ok());
     match verified {
         Some((_, at)) => {
             let what = format!(
-                "{region}: entry {} is in the log of {} entries that was signed",
+                "{region}: entry {} is in the signed log of {} entries",
                 receipt.index, at.size
             );
             Line::ok(CHECK, what)
         }
         None => {
-            let what = format!("{region}: the receipt's proof does not hold under the log's key");
-            Line::bad(CHECK, what, "do not go into production; see docs/auditor-guide.md")
+            let what = format!("{region}: the receipt's proof does not verify with the log's key");
+            Line::bad(CHECK, what, "do not use it in production; see docs/auditing.md")
         }
     }
 }
@@ -393,15 +401,16 @@ fn clock(who: &str, time: Result<Option<u64>, Error>) -> Line {
     const CHECK: &str = "clocks";
     let own = SystemClock.now().0 / 1000;
     match time {
-        Ok(Some(time)) if time.abs_diff(own) <= SKEW_S_MAX => {
-            Line::ok(CHECK, format!("that of {who} is within {SKEW_S_MAX} s of this machine's"))
-        }
+        Ok(Some(time)) if time.abs_diff(own) <= SKEW_S_MAX => Line::ok(
+            CHECK,
+            format!("the clock of {who} is within {SKEW_S_MAX} s of this machine's"),
+        ),
         Ok(Some(time)) => {
             let apart = time.abs_diff(own);
-            let what = format!("that of {who} is {apart} s from this machine's");
+            let what = format!("the clock of {who} is {apart} s from this machine's");
             Line::bad(CHECK, what, "run chrony or systemd-timesyncd on both")
         }
-        Ok(None) => Line::warn(CHECK, format!("{who} does not say its time"), "compare by hand"),
+        Ok(None) => Line::warn(CHECK, format!("{who} does not report its time"), "compare by hand"),
         Err(error) => Line::bad(CHECK, format!("{who}: {}", said(&error)), "see the other lines"),
     }
 }

@@ -1,4 +1,4 @@
-//! The machine under the server: its clock, its kernel, its memory and its limits.
+//! Checks the machine: clock, kernel, memory and limits.
 
 use std::fs;
 use std::path::Path;
@@ -46,11 +46,11 @@ pub(super) fn clock(patient: &Patient, now: UnixMillis) -> Line {
         return Line::bad("clock", what, "set the clock: this machine's is behind, or was ahead");
     }
     if KEPT_IN_STEP.iter().any(|path| Path::new(path).exists()) {
-        return Line::ok("clock", "nothing was written later than now, and a service keeps it");
+        return Line::ok("clock", "no file is dated in the future, and a time service runs");
     }
     Line::warn(
         "clock",
-        "nothing was written later than now, but nothing seen here keeps it in step",
+        "no file is dated in the future, but no time service was found",
         "run chrony or systemd-timesyncd, unless the host does",
     )
 }
@@ -69,7 +69,7 @@ pub(super) fn sandbox(patient: &Patient) -> Line {
                 seccomp profile pass landlock_*";
     let line = match fence.tried() {
         Ok(Landlock::On { abi }) => {
-            let what = format!("Landlock abi {abi}: a write outside was tried and refused");
+            let what = format!("Landlock ABI {abi}: a test write was refused");
             return Line::ok("sandbox", what);
         }
         Ok(landlock) => Line::bad("sandbox", landlock.to_string(), cure),
@@ -80,7 +80,7 @@ pub(super) fn sandbox(patient: &Patient) -> Line {
     let soften = !patient.require_sandbox;
     let mut line = line.softened(soften);
     if soften {
-        line.what.push_str("; servers start without it, as `require_sandbox` is not true");
+        line.what.push_str("; servers start without it, because `require_sandbox` is not true");
     }
     line
 }
@@ -111,13 +111,13 @@ pub(super) fn swap() -> Line {
 /// What `/proc/swaps` means.
 fn swapped(text: Option<&str>) -> Line {
     let Some(text) = text else {
-        return Line::warn("swap", format!("{SWAPS} cannot be read"), "look by `swapon --show`");
+        return Line::warn("swap", format!("{SWAPS} cannot be read"), "check with `swapon --show`");
     };
     // The first line is the heading.
     let areas: Vec<&str> =
         text.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect();
     if areas.is_empty() {
-        return Line::ok("swap", "none: memory reaches no disk");
+        return Line::ok("swap", "none: memory cannot reach a disk");
     }
     let what = format!("{}: keys and records in memory can reach it", areas.join(", "));
     Line::warn("swap", what, "`swapoff -a`, or MemorySwapMax=0 as in deploy/systemd")
@@ -133,7 +133,7 @@ pub(super) fn file_limit() -> Line {
 fn limited(most: Option<u64>) -> Line {
     match most {
         Some(most) if most < FILES_MIN => {
-            let what = format!("{most} files and connections at the most");
+            let what = format!("at most {most} files and connections");
             Line::warn("file limit", what, format!("raise the hard limit to {FILES_MIN} or more"))
         }
         Some(most) => Line::ok("file limit", format!("{most} files and connections")),

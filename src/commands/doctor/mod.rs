@@ -1,5 +1,5 @@
-//! `bailiwick doctor`: looks at what a server needs before it is missed, and says what to do. It
-//! changes nothing. Each check is a function that gives one line, or one for each thing it finds.
+//! `bailiwick doctor`: checks what a server needs, and suggests fixes. It changes nothing. Each
+//! check is a function that returns one line, or one for each finding.
 
 mod certificates;
 mod folders;
@@ -29,12 +29,12 @@ const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// The configuration of a gateway or a shard
+    /// Configuration file of a gateway or a shard
     #[arg(long, value_name = "FILE", required_unless_present = "live", conflicts_with = "live")]
     config: Option<PathBuf>,
     #[command(flatten)]
     live: live::Options,
-    /// Answer in JSON, one line for each
+    /// Print JSON, one line for each
     #[arg(long)]
     json: bool,
 }

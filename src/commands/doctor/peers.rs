@@ -1,4 +1,4 @@
-//! Who answers: the server itself, if it runs, and the shards of a gateway's annexes.
+//! Checks peers: the server itself, if it runs, and the shards of a gateway's annexes.
 
 use std::time::Duration;
 
@@ -35,7 +35,10 @@ impl Page {
 /// What the server says of itself, if it runs.
 pub(super) fn itself(patient: &Patient, page: Option<&Page>) -> Line {
     let Some(page) = page else {
-        return Line::ok("server", format!("it does not run: nobody answers on {}", patient.admin));
+        return Line::ok(
+            "server",
+            format!("it does not run: nothing answers on {}", patient.admin),
+        );
     };
     let (sandbox, tls) = (page.fact("sandbox"), page.fact("tls"));
     let what = format!("it runs; sandbox: {sandbox}; tls: {tls}");
@@ -45,14 +48,14 @@ pub(super) fn itself(patient: &Patient, page: Option<&Page>) -> Line {
     for files in ["tls_files", "listener_tls_files"] {
         let state = page.fact(files);
         if state.starts_with("refused") {
-            let cure = "correct the file: what was read before stays in use until then";
+            let cure = "correct the file: the previous content stays in use until then";
             return Line::bad("server", format!("{what}; {files}: {state}"), cure);
         }
     }
     if sandbox.starts_with("on") {
         return Line::ok("server", what);
     }
-    let cure = "see the line `sandbox`, and start it again";
+    let cure = "see the line `sandbox`, and restart the server";
     Line::bad("server", what, cure).softened(!patient.require_sandbox)
 }
 
@@ -95,11 +98,14 @@ async fn reach(patient: &Patient, annex: &Annex, shard: &atlas::Shard, tls: Opti
     let trust_domain = patient.map.trust_domain();
     let wanted = format!("spiffe://{trust_domain}/region/{region}/shard/{name}");
     let (Some(tls), Some(wanted)) = (tls, PeerId::parse(&wanted)) else {
-        let what = format!("{who} answers, but without certificates nobody can tell who it is");
+        let what =
+            format!("{who} answers, but without certificates its identity cannot be verified");
         return Line::bad("shards", what, "see the lines `certificates`");
     };
     match tls.connect(stream, &wanted).await {
-        Ok(_) => Line::ok("shards", format!("{who} answers, and is who the annex says")),
+        Ok(_) => {
+            Line::ok("shards", format!("{who} answers, and is the shard that the annex names"))
+        }
         Err(error) => {
             let cure = "see docs/identity.md: its certificate, its clock, or the pins of the map";
             Line::bad("shards", format!("{who}: {}", whole(&error)), cure)

@@ -1,5 +1,5 @@
-//! Whether anybody else can change what the server is told: its configuration and every file that
-//! this one names, each by itself and by the folders in which it lies.
+//! Checks whether other users can change the configuration or a file that it names, directly or
+//! through a folder.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -30,7 +30,7 @@ pub(super) fn all(patient: &Patient) -> Vec<Line> {
     }
     if found.is_empty() {
         let what = format!(
-            "{} and {} files that it names can be changed by their owners alone",
+            "only their owners can change {} and the {} files that it names",
             patient.config.display(),
             patient.told_by.len().saturating_sub(1)
         );
@@ -57,7 +57,7 @@ fn open_file(place: &Path, found: &mut BTreeMap<PathBuf, Line>) {
     if about.is_symlink() || about.mode() & OTHERS_WRITE == 0 {
         return;
     }
-    let what = format!("{} can be changed by others than its owner", place.display());
+    let what = format!("users other than its owner can change {}", place.display());
     let line = Line::bad(CHECK, what, format!("chmod go-w {}", place.display()));
     found.entry(place.to_path_buf()).or_insert(line);
 }
@@ -72,17 +72,18 @@ fn open_folder(file: &Path, entry: &Path, own: Option<u32>, found: &mut BTreeMap
         Folder::Closed => {}
         Folder::Open => {
             let (shown, file) = (folder.display(), file.display());
-            let what = format!("others than its owner can replace what lies in {shown}: {file}");
+            let what = format!("users other than its owner can replace files in {shown}: {file}");
             let line = Line::bad(CHECK, what, format!("chmod go-w {shown}"));
             found.entry(folder.to_path_buf()).or_insert(line);
         }
         Folder::Anybodys => {
             let what = format!(
-                "{} belongs to the user {}, in a folder into which everybody puts files",
+                "{} belongs to the user {}, in a folder in which every user creates files",
                 entry.display(),
                 inside.uid()
             );
-            let cure = "look what it says, and move it into a folder that only its owner changes";
+            let cure =
+                "check its content, and move it into a folder that only its owner can change";
             let line = || Line::bad(CHECK, what, cure);
             found.entry(entry.to_path_buf()).or_insert_with(line);
         }

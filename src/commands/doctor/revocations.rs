@@ -1,5 +1,4 @@
-//! Revocation lists: an authority whose list has ended is trusted for nobody, so each list must
-//! be renewed before.
+//! Checks revocation lists: no certificate of an authority is trusted after its list has expired.
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +13,7 @@ const CHECK: &str = "revocations";
 /// Days before a list's end from which on it should have been renewed: `pki` makes lists for 90,
 /// to be renewed every month.
 const DAYS_MIN: u64 = 14;
-const CURE: &str = "`bailiwick pki revoke --authority DIR` renews it; put the lists of all \
+const CURE: &str = "`bailiwick pki revoke --authority DIR` renews it; concatenate the lists of all \
                     authorities into that file";
 
 /// What is said of the lists that the server reads.
@@ -27,7 +26,7 @@ pub(super) fn all(patient: &Patient, now: UnixMillis) -> Vec<Line> {
         match revoked {
             Some(path) => lines.extend(file(path, authorities, now)),
             None => {
-                let what = format!("none for {}: nobody is revoked", authorities.display());
+                let what = format!("none for {}: no certificate is revoked", authorities.display());
                 lines.push(Line::ok(CHECK, what));
             }
         }

@@ -1,5 +1,5 @@
-//! The store of a shard, opened as a start would open it; and the map in force, which may be newer
-//! than the one in the file.
+//! Checks a shard's store by opening it as a start would, and the map in force, which may be newer
+//! than the map file.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -21,14 +21,14 @@ const CHECK: &str = "store";
 pub(super) fn look(patient: &Patient, running: bool) -> (Option<Line>, Option<Arc<RegionMap>>) {
     let Some(settings) = patient.shard() else { return (None, None) };
     if running {
-        let what = "the shard has it open, and has passed every check of a start";
+        let what = "the shard has it open, and has passed every check at its start";
         return (Some(Line::ok(CHECK, what)), None);
     }
     // An engine makes files: they must be the shard's own.
     let owner = fs::metadata(&settings.data).map(|about| about.uid()).ok();
     if owner.is_some() && owner != crate::commands::doctor::report::own_user() {
         let what =
-            format!("{} belongs to another user: it was not opened", settings.data.display());
+            format!("{} belongs to another user, so it was not opened", settings.data.display());
         return (
             Some(Line::warn(CHECK, what, "run this as the user that the shard runs as")),
             None,
@@ -36,11 +36,11 @@ pub(super) fn look(patient: &Patient, running: bool) -> (Option<Line>, Option<Ar
     }
     let [annex] = patient.annexes.as_slice() else { return (None, None) };
     match shard::inspect(settings, &patient.map, annex, &serve::outside()) {
-        Ok(None) => (Some(Line::ok(CHECK, "none yet: `bailiwick shard init` makes it")), None),
+        Ok(None) => (Some(Line::ok(CHECK, "none yet: `bailiwick shard init` creates it")), None),
         Ok(Some(found)) => {
             let (entries, epoch) = (found.entries, found.map.epoch().number);
             let what = format!(
-                "it opens as at a start: {entries} entries of its log, map version {epoch}"
+                "it passes every check of a start: {entries} log entries, map version {epoch}"
             );
             let line = match found.clock_ahead {
                 None => Line::ok(CHECK, what),
@@ -53,7 +53,7 @@ pub(super) fn look(patient: &Patient, running: bool) -> (Option<Line>, Option<Ar
             (Some(line), Some(found.map))
         }
         Err(error) => {
-            let cure = "see docs/ops-guide.md: the shard would not start either";
+            let cure = "see docs/operations.md: the shard would not start either";
             (Some(Line::bad(CHECK, whole(&error), cure)), None)
         }
     }
@@ -62,7 +62,7 @@ pub(super) fn look(patient: &Patient, running: bool) -> (Option<Line>, Option<Ar
 /// What of the map in force ends soon; of a server that runs, it says so itself.
 pub(super) fn endings(map: &RegionMap, page: Option<&Page>, now: UnixMillis) -> Vec<Line> {
     const CHECK: &str = "ends";
-    let cure = "hand out a map with later dates, or renew what ends";
+    let cure = "apply a map with later dates, or renew what ends";
     if let Some(page) = page {
         let (held, soon) = (page.fact("map"), page.fact("ends_soon"));
         let what = format!("of the map {held} in force and of certificates: {soon}");

@@ -1,4 +1,4 @@
-//! Whom the doctor looks at: a gateway or a shard, by its configuration.
+//! The server to check: a gateway or a shard, by its configuration.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -130,9 +130,10 @@ impl Patient {
         let (year, month, day) = end.civil();
         let end_text = format!("{map} is valid until {year:04}-{month:02}-{day:02}");
         let left = i64::from(end.day()) - i64::from(Date::of(now).day());
-        let cure = "hand out a map with a later `valid_until`";
+        let cure = "apply a map with a later `valid_until`";
         if held.expired(Date::of(now)) {
-            let what = format!("{end_text}, which is past: what rests on a clause is refused");
+            let what =
+                format!("{end_text}, which has passed: placements that need a clause are refused");
             return Line::bad("map", what, cure);
         }
         let what = format!("{end_text}, {left} days from now");

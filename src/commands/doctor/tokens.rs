@@ -1,4 +1,4 @@
-//! The keys by which a gateway verifies tokens: without them every token is refused.
+//! Checks the keys with which a gateway verifies tokens: without them every token is refused.
 
 use std::time::Duration;
 
@@ -21,12 +21,12 @@ pub(super) async fn keys(patient: &Patient) -> Option<Line> {
     let (_, source) = known.tokens.as_ref()?;
     Some(match source {
         KeySource::File(path) => {
-            let cure = "let the issuer write its JWKS document there";
+            let cure = "have the issuer write its JWKS document there";
             let read = link::host::file_watch::read(path).map_err(|error| whole(&error));
             judged(&path.display().to_string(), read, cure)
         }
         KeySource::Url { address, authorities } => {
-            let cure = "see to the issuer and to the way there, or correct `jwks` and `jwks_ca`";
+            let cure = "check the issuer and the network, or correct `jwks` and `jwks_ca`";
             let (most, within) = (DOCUMENT_BYTES_MAX, ANSWER);
             let read = https_get(address, authorities.as_deref(), most, within).await;
             judged(&address.to_string(), read.map_err(|error| whole(&error)), cure)
@@ -39,14 +39,12 @@ fn judged(place: &str, read: Result<impl AsRef<[u8]>, String>, cure: &str) -> Li
     let usable = read.and_then(|bytes| usable_keys(bytes.as_ref()).map_err(|error| whole(&error)));
     match usable {
         Ok((0, why)) => {
-            let what = format!("{place} has no key that can be used{}", left_out(&why));
+            let what = format!("{place} has no usable key{}", left_out(&why));
             Line::bad(CHECK, what, cure)
         }
-        Ok((1, why)) => {
-            Line::ok(CHECK, format!("{place} has one key that can be used{}", left_out(&why)))
-        }
+        Ok((1, why)) => Line::ok(CHECK, format!("{place} has one usable key{}", left_out(&why))),
         Ok((keys, why)) => {
-            Line::ok(CHECK, format!("{place} has {keys} keys that can be used{}", left_out(&why)))
+            Line::ok(CHECK, format!("{place} has {keys} usable keys{}", left_out(&why)))
         }
         Err(why) => Line::bad(CHECK, format!("{place}: {why}"), cure),
     }

@@ -1,4 +1,4 @@
-//! Whether a shard's witnesses answer, and are who their authorities say.
+//! Checks that a shard's witnesses answer, and verify against their authorities.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ pub(super) async fn all(patient: &Patient) -> Vec<Line> {
                 Line::ok(CHECK, format!("{who} answers"))
             }
             Err(error) => {
-                let cure = "see to the witness and the way there, or correct `url` and `ca`";
+                let cure = "check the witness and the network, or correct `url` and `ca`";
                 Line::warn(CHECK, format!("{who}: {}", whole(&error)), cure)
             }
         });

@@ -1,5 +1,5 @@
-//! The stream of an import: sends lines as fast as they are taken, sends again what may pass, and
-//! opens the stream anew when it breaks.
+//! The stream of an import: sends lines as fast as the gateway accepts them, retries what may
+//! succeed, and reopens a broken stream.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -221,9 +221,11 @@ impl<'a> Flow<'a> {
         self.bytes -= job.request.body.len();
         let problem = match found {
             Ok(record) if record.body == job.request.body => return self.tally.place(&region),
-            Ok(_) => format!("a record with other content lies in {region}, and stays as it is"),
+            Ok(_) => format!("a record with other content exists in {region} and is not changed"),
             Err(error) => {
-                format!("a record lies in {region}, and cannot be compared with the line ({error})")
+                format!(
+                    "a record exists in {region} and cannot be compared with the line ({error})"
+                )
             }
         };
         self.tally.refuse(job.number, Reason::RecordExists.as_str(), &problem);
@@ -242,7 +244,7 @@ impl<'a> Flow<'a> {
         if Instant::now() >= until || why.refused().is_some_and(|refused| !refused.retryable) {
             return Err(away(self.gateway.url, &why));
         }
-        self.tally.note(&format!("the stream ended, and is opened again: {why}"));
+        self.tally.note(&format!("the stream ended and is reopened: {why}"));
         let mut jobs: Vec<Job> = open.sent.drain().map(|(_, job)| job).collect();
         jobs.sort_by_key(|job| job.number);
         jobs.into_iter().rev().for_each(|job| self.ready.push_front(job));

@@ -1,5 +1,5 @@
-//! `bailiwick import`: each line of a file becomes a record. It can be stopped and started again
-//! at any time: the same line is the same request, and a record that is there stays as it is.
+//! `bailiwick import`: each line of a file becomes a record. It can be stopped and resumed at any
+//! time: the same line is the same request, and an existing record is not changed.
 
 mod flow;
 mod tally;
@@ -26,7 +26,7 @@ const LABEL: &str = "bailiwick import v1";
 /// The key of every record that is imported.
 const KEY: &str = "main";
 /// What to do after an import that did not come to its end.
-const RESUME: &str = "the same command goes on where this one ended";
+const RESUME: &str = "the same command resumes the import";
 /// Lines that are read ahead.
 const LINES_AHEAD: usize = 64;
 /// Attempts at reading a record that is there already.
@@ -36,16 +36,16 @@ const PATIENCE_S: u64 = 60;
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// The gateway
+    /// Address of the gateway
     #[arg(long, value_name = "URL", default_value = GATEWAY)]
     gateway: String,
     #[command(flatten)]
     access: access::Options,
-    /// Seconds for which a line is sent again while its region, or the gateway, is away
+    /// Seconds to retry a line while its region or the gateway is unavailable
     #[arg(long, value_name = "S", default_value_t = PATIENCE_S,
           value_parser = clap::value_parser!(u64).range(1..=86_400))]
     patience_s: u64,
-    /// End with one JSON object instead of tables
+    /// Print one JSON object instead of tables at the end
     #[arg(long)]
     json: bool,
     /// JSON lines with `id`, `collection` and `evidence`; `-` is standard input
@@ -87,7 +87,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         match tally.failed() {
             0 => Ok(()),
             failed => {
-                let text = format!("{failed} lines failed for another reason than a ruling");
+                let text = format!("{failed} lines failed for reasons other than a ruling");
                 Err(Failure::said(Exit::Failed, text))
             }
         }

@@ -1,4 +1,4 @@
-//! What became of the lines: counted, shown while it goes on, and told at the end.
+//! Counts the outcomes of lines, shows progress, and prints the totals.
 
 use std::collections::BTreeMap;
 
@@ -84,8 +84,8 @@ impl Tally {
         self.bar.finish_and_clear();
         if self.unproven > 0 {
             warn(format!(
-                "{} of the placed have no receipt: the gateway says that an earlier run stored \
-                 them, and that they have been written over since",
+                "{} of the placed have no receipt: the gateway reports that an earlier run stored \
+                 them and that they were overwritten since",
                 self.unproven
             ));
         }

@@ -1,4 +1,4 @@
-//! `map check`, `map fmt` and `map schema`: while a map is being written.
+//! `map check`, `map fmt` and `map schema`: commands for writing a map.
 
 use std::path::{Path, PathBuf};
 
@@ -15,19 +15,19 @@ pub(crate) struct Check {
     /// The map
     #[arg(value_name = "FILE")]
     map: PathBuf,
-    /// A region's annex, or a folder of them; may be repeated
+    /// Annex of a region, or a folder of annexes; may be repeated
     #[arg(long = "annex", value_name = "PATH")]
     annexes: Vec<PathBuf>,
-    /// The day for which it is checked, as 2026-11-25 [default: today, in UTC]
+    /// Date to check for, such as 2026-11-25 [default: today, in UTC]
     #[arg(long, value_name = "DATE", value_parser = day)]
     as_of: Option<Date>,
-    /// The map in force: says in which respects this one widens what is allowed
+    /// The map in force; reports in which respects the new one widens what is allowed
     #[arg(long, value_name = "FILE")]
     against: Option<PathBuf>,
-    /// Fail on warnings, too
+    /// Fail on warnings too
     #[arg(long)]
     strict: bool,
-    /// Answer in JSON, one line for each finding
+    /// Print JSON, one line for each finding
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -39,14 +39,14 @@ pub(crate) struct Format {
     /// The map
     #[arg(value_name = "FILE")]
     map: PathBuf,
-    /// Write nothing; fail if it is not in its form
+    /// Write nothing; fail if the file is not in the canonical format
     #[arg(long)]
     check: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Schema {
-    /// Of what
+    /// Kind of file
     #[arg(value_enum, default_value = "map")]
     of: Of,
 }
@@ -99,7 +99,11 @@ pub(super) fn check(options: &Check) -> Result<(), Failure> {
     if let (Some(against), Some(map)) = (&options.against, &checked.map) {
         let old = options.packs.map(against)?;
         if let Err(fault) = atlas::succeeds(Some(&old), map, atlas::SIGNERS_TO_WIDEN) {
-            say(options.json, "follows", &format!("it would not be taken: {}", fault.message()))?;
+            say(
+                options.json,
+                "follows",
+                &format!("it would not be accepted: {}", fault.message()),
+            )?;
         }
         for widening in atlas::widening(Some(&old), map) {
             say(options.json, "widens", &widening.to_string())?;

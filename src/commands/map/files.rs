@@ -1,4 +1,4 @@
-//! The files of a map: its text, the note beside it, the packs that it names.
+//! The files of a map: its text, its note, and the packs that it names.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::commands::{Exit, Failure};
 /// The text of a file.
 pub(super) fn text(path: &Path) -> Result<String, Failure> {
     fs::read_to_string(path).map_err(|error| {
-        let text = format!("{}: cannot be read ({error}); name a file that can be", path.display());
+        let text = format!("{}: cannot be read ({error}); name a readable file", path.display());
         Failure::said(Exit::Config, text)
     })
 }

@@ -25,7 +25,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Which gateway is asked, and as whom.
 #[derive(Debug, Args)]
 pub(super) struct Asked {
-    /// The gateway
+    /// Address of the gateway
     #[arg(long, value_name = "URL", default_value = GATEWAY)]
     gateway: String,
     #[command(flatten)]
@@ -39,19 +39,19 @@ pub(crate) struct Apply {
     /// The map
     #[arg(value_name = "FILE")]
     map: PathBuf,
-    /// Its signatures [default: the map's name, ending .note]
+    /// File of the signatures [default: the map's name, ending .note]
     #[arg(long, value_name = "FILE")]
     note: Option<PathBuf>,
-    /// The version that must be in force now
+    /// Version that must be in force now
     #[arg(long, value_name = "N")]
     expect_epoch: u64,
-    /// Check everything, change nothing
+    /// Dry run: check everything, change nothing
     #[arg(long)]
     validate_only: bool,
-    /// Seconds to wait until every process within reach has it
+    /// Seconds to wait until every reachable process uses it
     #[arg(long, value_name = "SECONDS", default_value_t = 5)]
     wait: u64,
-    /// Answer in JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -62,7 +62,7 @@ pub(crate) struct Apply {
 pub(crate) struct Status {
     #[command(flatten)]
     asked: Asked,
-    /// Answer in JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
@@ -71,10 +71,10 @@ pub(crate) struct Status {
 pub(crate) struct History {
     #[command(flatten)]
     asked: Asked,
-    /// Whose maps [default: any region within reach]
+    /// Region whose maps to list [default: any reachable region]
     #[arg(long, value_name = "REGION", default_value = "", hide_default_value = true)]
     region: String,
-    /// Answer in JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
@@ -83,10 +83,11 @@ pub(crate) struct History {
 pub(crate) struct Get {
     #[command(flatten)]
     asked: Asked,
-    /// Its version [default: the one in force]
+    /// Version of the map [default: the one in force]
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     epoch: u64,
-    /// The file for it; its signatures go beside it [default: standard output, without them]
+    /// File for the map; its signatures are written next to it [default: standard output, without
+    /// signatures]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -95,10 +96,10 @@ pub(crate) struct Get {
 pub(crate) struct Revert {
     #[command(flatten)]
     asked: Asked,
-    /// The version to go back to
+    /// Version to go back to
     #[arg(long, value_name = "N")]
     to: u64,
-    /// The file for the new map
+    /// File for the new map
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 }
@@ -143,7 +144,7 @@ pub(super) fn apply(options: &Apply) -> Result<(), Failure> {
         }
         let refused = refusals(&answer.shards);
         if !refused.is_empty() {
-            let text = format!("a shard does not take the map:\n{}", refused.join("\n"));
+            let text = format!("a shard does not accept the map:\n{}", refused.join("\n"));
             return Err(Failure::said(Exit::Failed, text));
         }
         let until = Instant::now() + Duration::from_secs(options.wait);
@@ -228,7 +229,7 @@ fn ends(map: &atlas::RegionMap) -> String {
     }
     match map.endings().first() {
         Some(first) => format!("{} ends first, on {}", first.what, first.over),
-        None => "nothing of the map ends".to_owned(),
+        None => "nothing in the map ends".to_owned(),
     }
 }
 
@@ -321,7 +322,7 @@ pub(super) fn get(options: &Get) -> Result<(), Failure> {
 /// Nothing is overwritten: it may be somebody's draft.
 fn not_there(paths: &[&Path]) -> Result<(), Failure> {
     let Some(path) = paths.iter().find(|path| path.exists()) else { return Ok(()) };
-    let text = format!("{}: is there already, and stays; name another file", path.display());
+    let text = format!("{}: exists and is not overwritten; name another file", path.display());
     Err(Failure::said(Exit::Failed, text))
 }
 
@@ -336,7 +337,7 @@ fn write_packs(map: &Path, packs: &[String]) -> Result<(), Failure> {
         not_there(&[&path])?;
         write(&path, text)?;
         terminal::say(format!(
-            "{} was written: give it by --pack, and to processes by `map_packs`",
+            "{} was written: pass it with --pack, and name it in `map_packs` of each process",
             path.display()
         ))?;
     }
@@ -360,8 +361,8 @@ pub(super) fn revert(options: &Revert) -> Result<(), Failure> {
     write(&options.out, &next)?;
     write_packs(&options.out, &earlier.packs)?;
     terminal::say(format!(
-        "{} is version {} as version {}: check it, plan it against what is in force, have it signed, \
-         apply it with --expect-epoch {}",
+        "{} is version {} as version {}: check it, plan it against the map in force, have it \
+         signed, and apply it with --expect-epoch {}",
         options.out.display(),
         options.to,
         held.epoch + 1,

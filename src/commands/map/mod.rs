@@ -1,5 +1,5 @@
-//! `bailiwick map`: a region map from its first draft to the day on which it is replaced.
-//! docs/ops-guide.md is a day with it, docs/map-reference.md what may stand in it.
+//! `bailiwick map`: a region map from its first draft to its replacement. docs/region-maps.md
+//! explains how to use it, docs/map-reference.md has every key.
 
 mod draft;
 mod files;
@@ -24,38 +24,38 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Say everything that is wrong with a map, or worth knowing before it is signed
+    /// Report every error and warning of a map
     Check(draft::Check),
-    /// Write a map in one form; comments stay
+    /// Rewrite a map in the canonical format, with its comments
     Fmt(draft::Format),
     /// Print the JSON Schema of maps, annexes or packs, for editors
     Schema(draft::Schema),
-    /// Rule on people with known answers: for the pipeline of a repository of maps
+    /// Decide for people with expected answers, and fail if any differs
     Test(plan::Test),
-    /// Say what a map would change: in words, for which people, and for whom of those stored
+    /// Describe what a map would change, for which people, and for how many stored subjects
     Plan(plan::Plan),
-    /// Make the key of a person who signs maps
+    /// Create the key of a signer
     Key(sign::Key),
     /// Sign a map, or add a second signature
     Sign(sign::Sign),
     /// Sign a region's annex, for a map that names its operators' keys
     SignAnnex(sign::SignAnnex),
-    /// Give a signed map to every shard
+    /// Apply a signed map to every shard
     Apply(live::Apply),
-    /// Say which map each process holds
+    /// Show which map each process uses
     Status(live::Status),
-    /// List the maps that a region has taken, with their signers
+    /// List the maps that a region has accepted, with their signers
     History(live::History),
     /// Print the map in force, or an earlier one
     Get(live::Get),
-    /// Write an earlier map anew as the next one, to be signed and applied
+    /// Write an earlier map as the next version, to be signed and applied
     Revert(live::Revert),
 }
 
 /// The statute packs that a command reads beside those of this program.
 #[derive(Debug, Args)]
 pub(crate) struct Packs {
-    /// A statute pack beside those of this program; may be repeated
+    /// Statute pack in addition to the built-in ones; may be repeated
     #[arg(long = "pack", value_name = "FILE")]
     packs: Vec<PathBuf>,
 }

@@ -1,4 +1,4 @@
-//! `map plan` and `map test`: what a map would do, before it does it.
+//! `map plan` and `map test`: what a map would do, before it is applied.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,19 +21,19 @@ pub(crate) struct Plan {
     /// The map in force
     #[arg(value_name = "OLD")]
     old: PathBuf,
-    /// The map that would take its place
+    /// The new map
     #[arg(value_name = "NEW")]
     new: PathBuf,
-    /// The day for which it is asked, as 2026-11-25 [default: today, in UTC]
+    /// Date to plan for, such as 2026-11-25 [default: today, in UTC]
     #[arg(long, value_name = "DATE", value_parser = day)]
     as_of: Option<Date>,
-    /// Ask the shards behind a gateway, too: how many subjects each fate has. Each of them notes
-    /// the question in its placement log [default gateway: http://127.0.0.1:7400]
+    /// Also count the stored subjects that would be affected, by asking the shards behind a
+    /// gateway. Each shard logs the question [default gateway: http://127.0.0.1:7400]
     #[arg(long)]
     stored: bool,
     #[command(flatten)]
     asked: Asked,
-    /// Answer in JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -45,16 +45,17 @@ pub(crate) struct Test {
     /// The map
     #[arg(value_name = "MAP")]
     map: PathBuf,
-    /// People with the answers that are expected
+    /// TOML file of people with expected answers
     #[arg(value_name = "PEOPLE")]
     people: PathBuf,
-    /// The day on which those are asked about who name none [default: today, in UTC]
+    /// Date for people without one of their own [default: today, in UTC]
     #[arg(long, value_name = "DATE", value_parser = day)]
     as_of: Option<Date>,
-    /// A database in MaxMind's format for `ip` evidence; without one, an address says nothing
+    /// Country database in MaxMind's format, for `ip` evidence; without it, an address gives no
+    /// finding
     #[arg(long, value_name = "FILE")]
     geoip: Option<PathBuf>,
-    /// Answer in JSON, one line for each person
+    /// Print JSON, one line for each person
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -71,7 +72,7 @@ pub(super) fn plan(options: &Plan) -> Result<(), Failure> {
         let held = stored.against.clone().unwrap_or_default();
         if held.epoch != old.epoch().number || *held.digest != old.epoch().digest {
             let text = format!(
-                "version {} is in force, and OLD is version {}: get it by `bailiwick map get`",
+                "version {} is in force, and OLD is version {}: fetch it with `bailiwick map get`",
                 held.epoch,
                 old.epoch().number
             );
@@ -130,13 +131,13 @@ fn show(
     }
     let against = stored.against.as_ref().map_or(0, |map| map.epoch);
     terminal::say(format!(
-        "\nstored, against version {against} in force at the gateway: {} subjects were looked at\n{table}",
+        "\nstored, against version {against} in force at the gateway: {} subjects were checked\n{table}",
         range(stored.subjects.as_ref())
     ))?;
     if stored.unreachable.is_empty() {
         return Ok(());
     }
-    terminal::say(format!("NOT ASKED, out of reach: {}", stored.unreachable.join(", ")))
+    terminal::say(format!("NOT ASKED, unreachable: {}", stored.unreachable.join(", ")))
 }
 
 /// A count as it is told: a range, never the count itself.

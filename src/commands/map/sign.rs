@@ -1,4 +1,4 @@
-//! `map key` and `map sign`: the people who answer for a map.
+//! `map key`, `map sign` and `map sign-annex`: signers' keys and signatures.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -16,13 +16,13 @@ use crate::commands::pki::{secret, write_secret};
 
 #[derive(Debug, Args)]
 pub(crate) struct Key {
-    /// Whose key it is: a name such as `anna.ops`, which every placement log will show
+    /// Name of the signer, such as `anna.ops`; every placement log shows it
     #[arg(value_name = "NAME")]
     name: String,
-    /// The file for the private key; it must not be there yet
+    /// File for the private key; must not exist
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Answer in JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
@@ -32,16 +32,16 @@ pub(crate) struct Sign {
     /// The map
     #[arg(value_name = "FILE")]
     map: PathBuf,
-    /// The private key, as `map key` wrote it
+    /// Private key file, as `map key` wrote it
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
-    /// The file of signatures, to which this one is added [default: the map's name, ending .note]
+    /// File of signatures to add to [default: the map's name, ending .note]
     #[arg(long, value_name = "FILE")]
     note: Option<PathBuf>,
-    /// The map in force: says in which respects the new one widens what is allowed
+    /// The map in force; reports in which respects the new one widens what is allowed
     #[arg(long, value_name = "FILE")]
     against: Option<PathBuf>,
-    /// Answer in JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -56,14 +56,14 @@ pub(crate) struct SignAnnex {
     /// The map that names the keys of the region's operators
     #[arg(long, value_name = "FILE")]
     map: PathBuf,
-    /// The private key, as `map key` wrote it
+    /// Private key file, as `map key` wrote it
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
-    /// The file of signatures, to which this one is added; processes look for it beside the annex
-    /// [default: the annex's name, ending .note]
+    /// File of signatures to add to; processes look for it next to the annex [default: the annex's
+    /// name, ending .note]
     #[arg(long, value_name = "FILE")]
     note: Option<PathBuf>,
-    /// Answer in JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -89,7 +89,7 @@ pub(super) fn key(options: &Key) -> Result<(), Failure> {
 
 fn signer(name: &str, seed: &[u8; 32]) -> Result<Signer, Failure> {
     Signer::from_seed(name, seed).map_err(|error| {
-        let text = format!("{error}: give a name without spaces and plus signs");
+        let text = format!("{error}: use a name without spaces and plus signs");
         Failure::said(Exit::Config, text)
     })
 }
@@ -97,7 +97,7 @@ fn signer(name: &str, seed: &[u8; 32]) -> Result<Signer, Failure> {
 /// The key of a file that `map key` wrote: a name, then 64 hexadecimal digits.
 fn read_key(path: &Path) -> Result<Signer, Failure> {
     let wrong = || {
-        let text = format!("{}: this is no key that `bailiwick map key` wrote", path.display());
+        let text = format!("{}: this is not a key that `bailiwick map key` wrote", path.display());
         Failure::said(Exit::Config, text)
     };
     let file = secret(path)?;
@@ -126,7 +126,7 @@ pub(super) fn annex(options: &SignAnnex) -> Result<(), Failure> {
     if !region.is_some_and(|region| region.annex_signers().contains(&signer.vkey())) {
         let text = format!(
             "the map does not name {} among the `annex_signers` of region {}: sign with a key that \
-             it names, or put this one into the next map",
+             it names, or add this one to the next map",
             signer.name(),
             annex.region(),
         );
@@ -217,7 +217,7 @@ pub(super) fn sign(options: &Sign) -> Result<(), Failure> {
     terminal::say(signed)?;
     let Some((refused, widens)) = follows else { return Ok(()) };
     if let Some(refused) = refused {
-        terminal::say(format!("it would not be taken after that one: {refused}"))?;
+        terminal::say(format!("it would not be accepted after that one: {refused}"))?;
     }
     if widens.is_empty() {
         return terminal::say("it widens nothing: one signature is enough");

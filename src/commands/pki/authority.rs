@@ -1,4 +1,4 @@
-//! Authorities: one for each region, and perhaps one for callers.
+//! Certificate authorities: one for each region, and optionally one for callers.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -116,7 +116,8 @@ impl Authority {
         let path = folder.join(files::AUTHORITY);
         let der = read::first_certificate(&path)?;
         let certificate = read::certificate(&der, &path)?;
-        let foreign = || wrong(format!("{}: is no authority of `bailiwick pki`", path.display()));
+        let foreign =
+            || wrong(format!("{}: is not an authority of `bailiwick pki`", path.display()));
         let subject = certificate.subject();
         let unit = read::only(subject.iter_organizational_unit().map(|part| part.as_str().ok()));
         let scope = unit.and_then(Scope::parse).ok_or_else(foreign)?;
@@ -184,7 +185,7 @@ impl Authority {
             return Ok(());
         }
         let text = format!(
-            "{}: another authority issued this certificate, not that of {}",
+            "{}: issued by another authority than that of {}",
             path.display(),
             self.folder.display()
         );
@@ -218,5 +219,5 @@ pub(super) fn serial() -> Result<SerialNumber, Failure> {
 
 /// A key or a signature could not be made: the library says no more than that.
 pub(super) fn unmade() -> Failure {
-    Failure::said(Exit::Unavailable, "a key or a signature could not be made")
+    Failure::said(Exit::Unavailable, "a key or a signature could not be created")
 }

@@ -1,5 +1,5 @@
-//! Files of an authority and of certificates. What exists is never overwritten, but for an
-//! authority's own revocation list; keys are their owner's alone.
+//! Files of authorities and certificates. Existing files are never overwritten, except an
+//! authority's own revocation list; only the owner can read keys.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -118,7 +118,7 @@ pub(crate) fn secret(path: &Path) -> Result<Zeroizing<String>, Failure> {
     let unread = |why: String| wrong(format!("{}: cannot be read ({why})", path.display()));
     let bytes =
         link::host::file_watch::read_secret(path).map_err(|error| unread(error.to_string()))?;
-    let text = std::str::from_utf8(&bytes).map_err(|_| unread("it is no text".to_owned()))?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| unread("it is not text".to_owned()))?;
     Ok(Zeroizing::new(text.to_owned()))
 }
 
@@ -140,7 +140,7 @@ fn sync_folder(folder: &Path) -> Result<(), Failure> {
 }
 
 fn there_already(path: &Path) -> Failure {
-    let text = format!("{}: is there already, and stays; name another folder", path.display());
+    let text = format!("{}: exists and is not overwritten; name another folder", path.display());
     Failure::said(Exit::Failed, text)
 }
 

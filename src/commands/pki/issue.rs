@@ -47,13 +47,13 @@ impl Authority {
     pub(crate) fn issue(&self, wanted: &Wanted, out: &Path) -> Result<Issued, Failure> {
         let uri = wanted.holder.uri(self.domain(), self.scope().region());
         let uri = uri.ok_or_else(|| {
-            wrong(format!("the {} speaks for no gateway or shard", self.describe()))
+            wrong(format!("the {} cannot issue for a gateway or a shard", self.describe()))
         })?;
         let now = now();
         let end = now.saturating_add(u64::from(wanted.days) * DAY_S);
         let not_after = end.min(self.not_after());
         if not_after <= now {
-            return Err(wrong(format!("the {} is over: make a new one", self.describe())));
+            return Err(wrong(format!("the {} has expired: create a new one", self.describe())));
         }
         let mut params = CertificateParams::default();
         params.distinguished_name = name(self.domain(), self.scope(), wanted.holder.name());
@@ -84,12 +84,12 @@ impl Authority {
 
 fn alternative_names(uri: &str, wanted: &Wanted) -> Result<Vec<SanType>, Failure> {
     let text = |name: &str| {
-        name.try_into().map_err(|_| wrong(format!("`{}` is no such name", name.escape_debug())))
+        name.try_into().map_err(|_| wrong(format!("`{}` is not such a name", name.escape_debug())))
     };
     let mut names = vec![SanType::URI(text(uri)?)];
     for dns in &wanted.dns {
         if !is_host(dns) {
-            return Err(wrong(format!("`{}` is no DNS name", dns.escape_debug())));
+            return Err(wrong(format!("`{}` is not a DNS name", dns.escape_debug())));
         }
         names.push(SanType::DnsName(text(dns)?));
     }

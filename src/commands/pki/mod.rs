@@ -1,5 +1,5 @@
-//! `bailiwick pki`: authorities and certificates for those who have none of their own.
-//! docs/identity.md says when to use it, and what to use instead.
+//! `bailiwick pki`: authorities and certificates, for deployments without a certificate authority.
+//! docs/identity.md explains when to use it, and the alternatives.
 
 pub(crate) mod authority;
 mod files;
@@ -39,20 +39,20 @@ const LIST_DAYS_MAX: u32 = 366;
 pub(crate) struct Arguments {
     #[command(subcommand)]
     command: Command,
-    /// Answer in JSON, one object; `show` one for each part of the file
+    /// Print one JSON object; `show` prints one for each part of the file
     #[arg(long, global = true)]
     json: bool,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Make an authority, for one region or for callers, and print its pin
+    /// Create an authority, for one region or for callers, and print its pin
     Init(Init),
-    /// Issue a certificate with a key of its own
+    /// Issue a certificate with a new key
     Issue(Issue),
-    /// Issue a certificate again, for the same names, with a new key
+    /// Renew a certificate: same names, new key
     Renew(Renew),
-    /// Put a certificate on the authority's revocation list, or renew the list as it is
+    /// Add a certificate to the authority's revocation list, or only renew the list
     Revoke(Revoke),
     /// Show certificates and revocation lists
     Show {
@@ -66,10 +66,10 @@ enum Command {
 struct Init {
     #[command(flatten)]
     scope: ScopeOptions,
-    /// The trust domain: the map's `trust_domain`, or the name of its deployment
+    /// Trust domain: the map's `trust_domain`, or the name of its deployment
     #[arg(long, value_name = "NAME", value_parser = TrustDomain::parse)]
     trust_domain: TrustDomain,
-    /// The folder for `authority.pem`, `authority.key` and `revoked.pem`
+    /// Folder for `authority.pem`, `authority.key` and `revoked.pem`
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
 }
@@ -77,32 +77,32 @@ struct Init {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 struct ScopeOptions {
-    /// The region whose gateways and shards it will speak for
+    /// Region whose gateways and shards it may issue for
     #[arg(long, value_name = "NAME", value_parser = |text: &str| RegionId::parse(text))]
     region: Option<RegionId>,
-    /// It will speak for callers, and for no process of any region
+    /// Issue for callers only, and for no gateway or shard
     #[arg(long)]
     callers: bool,
 }
 
 #[derive(Debug, Args)]
 struct Issue {
-    /// The authority's folder
+    /// Folder of the authority
     #[arg(long, value_name = "DIR")]
     authority: PathBuf,
     #[command(flatten)]
     holder: HolderOptions,
-    /// A DNS name by which others reach it; may be given several times
+    /// DNS name by which others reach it; may be repeated
     #[arg(long = "dns", value_name = "NAME")]
     dns: Vec<String>,
-    /// An IP address by which others reach it; may be given several times
+    /// IP address by which others reach it; may be repeated
     #[arg(long = "ip", value_name = "ADDRESS")]
     ips: Vec<IpAddr>,
-    /// How long it is valid
+    /// Days of validity
     #[arg(long, value_name = "DAYS", default_value_t = CERTIFICATE_DAYS,
         value_parser = clap::value_parser!(u32).range(1..=i64::from(CERTIFICATE_DAYS_MAX)))]
     days: u32,
-    /// The folder for `certificate.pem` and `key.pem`
+    /// Folder for `certificate.pem` and `key.pem`
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
 }
@@ -110,47 +110,46 @@ struct Issue {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 struct HolderOptions {
-    /// A gateway of the authority's region, as its configuration names it
+    /// Name of a gateway of the authority's region, as in its configuration
     #[arg(long, value_name = "NAME", value_parser = names::member)]
     gateway: Option<String>,
-    /// A shard of the authority's region, as the annex names it
+    /// Name of a shard of the authority's region, as in the annex
     #[arg(long, value_name = "NAME", value_parser = names::member)]
     shard: Option<String>,
-    /// A backend service that calls gateways
+    /// Name of a backend service that calls gateways
     #[arg(long, value_name = "NAME", value_parser = names::caller)]
     caller: Option<String>,
 }
 
 #[derive(Debug, Args)]
 struct Renew {
-    /// The authority's folder
+    /// Folder of the authority
     #[arg(long, value_name = "DIR")]
     authority: PathBuf,
-    /// The folder of the authority before it, of the same region, if that one issued the
-    /// certificate
+    /// Folder of the region's previous authority, if that one issued the certificate
     #[arg(long, value_name = "DIR")]
     previous: Option<PathBuf>,
-    /// The certificate; one that has ended or is revoked is not renewed
+    /// Certificate to renew; one that has expired or is revoked is refused
     #[arg(long, value_name = "FILE")]
     certificate: PathBuf,
-    /// How long the new one is valid [default: as long as the old one]
+    /// Days of validity of the new certificate [default: as the old one]
     #[arg(long, value_name = "DAYS",
         value_parser = clap::value_parser!(u32).range(1..=i64::from(CERTIFICATE_DAYS_MAX)))]
     days: Option<u32>,
-    /// The folder for `certificate.pem` and `key.pem`
+    /// Folder for `certificate.pem` and `key.pem`
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
 }
 
 #[derive(Debug, Args)]
 struct Revoke {
-    /// The authority's folder
+    /// Folder of the authority
     #[arg(long, value_name = "DIR")]
     authority: PathBuf,
-    /// The certificate; without one, the list is only renewed
+    /// Certificate to revoke; without it, the list is only renewed
     #[arg(long, value_name = "FILE")]
     certificate: Option<PathBuf>,
-    /// Days until the list must have been renewed
+    /// Days until the list expires
     #[arg(long, value_name = "DAYS", default_value_t = LIST_DAYS,
         value_parser = clap::value_parser!(u32).range(1..=i64::from(LIST_DAYS_MAX)))]
     days: u32,
@@ -221,13 +220,13 @@ fn said_of_authority(authority: &Authority, init: &Init, json: bool) -> Result<(
     let place = match authority.scope() {
         Scope::Region(_) => "into the bundle of every process (`authorities` of its [tls])",
         Scope::Callers => {
-            "what gateways name as `authorities` of [callers], and shards as that of [auditors]; it \
-             speaks for no process"
+            "what gateways name as `authorities` of [callers], and shards as that of [auditors]; \
+             it cannot issue for a gateway or a shard"
         }
     };
     let mut text = format!(
         "{}\n{certificate}: {place}\n\
-         {key}: whoever has it can speak for all of them; keep it off the machines that serve\n\
+         {key}: its holder can issue for all of them; keep it off the machines that serve\n\
          {}: its revocation list, empty so far\nvalid until {}",
         authority.describe(),
         path(files::REVOKED),
@@ -257,7 +256,7 @@ fn said_of_certificate(issued: &issue::Issued, json: bool) -> Result<(), Failure
         read::moment(issued.not_after)
     );
     if issued.cut_short {
-        text.push_str("\nthat is when its authority ends: make a new authority in time");
+        text.push_str("\nthat is when its authority expires: create a new authority in time");
     }
     terminal::say(text)
 }

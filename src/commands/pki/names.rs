@@ -1,4 +1,4 @@
-//! Names in certificates: who holds one, and where it stands.
+//! Names in certificates: kind, region and name of the holder.
 
 use std::fmt;
 

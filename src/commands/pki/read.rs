@@ -26,7 +26,7 @@ pub(super) fn pems(path: &Path) -> Result<Vec<Block>, Failure> {
 /// The first certificate of a PEM file, as DER: the one that those after it vouch for.
 pub(super) fn first_certificate(path: &Path) -> Result<Vec<u8>, Failure> {
     let found = pems(path)?.into_iter().find(|pem| pem.label == pem::CERTIFICATE);
-    let none = || wrong(format!("{}: holds no certificate", path.display()));
+    let none = || wrong(format!("{}: contains no certificate", path.display()));
     found.map(|pem| pem.der.to_vec()).ok_or_else(none)
 }
 

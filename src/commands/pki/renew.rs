@@ -1,4 +1,4 @@
-//! Issuing certificates again: for whom an authority has vouched before, and for nobody else.
+//! Renews certificates that the authority, or its predecessor, has issued.
 
 use std::path::Path;
 
@@ -45,10 +45,10 @@ impl Authority {
         if end <= now() {
             // Whoever has let it end is asked anew who they are, as by any other authority.
             let ended = format!("{}: ended at {}", old.display(), read::moment(end));
-            return Err(wrong(format!("{ended}; issue another one by name (`pki issue`)")));
+            return Err(wrong(format!("{ended}; issue a new one by name (`pki issue`)")));
         }
         if revoke::is_revoked(issuer, &certificate)? {
-            let text = format!("{}: is revoked; issue another one by name", old.display());
+            let text = format!("{}: is revoked; issue a new one by name", old.display());
             return Err(wrong(text));
         }
         let lasted = u32::try_from(end.saturating_sub(begin) / DAY_S).unwrap_or(u32::MAX);
@@ -67,7 +67,9 @@ impl Authority {
             && (previous.scope() != self.scope() || previous.domain() != self.domain())
         {
             let (other, own) = (previous.describe(), self.describe());
-            return Err(wrong(format!("--previous is the {other}, and not one before the {own}")));
+            return Err(wrong(format!(
+                "--previous is the {other}, which does not precede the {own}"
+            )));
         }
         for authority in std::iter::once(self).chain(previous) {
             if authority.has_issued(certificate)? {
@@ -79,8 +81,8 @@ impl Authority {
             None => "this authority has not signed",
         };
         Err(wrong(format!(
-            "{}: {who} this certificate; name the one that did by --previous, or issue another \
-             one by name",
+            "{}: {who} this certificate; pass the one that did with --previous, or issue a new one \
+             by name",
             path.display()
         )))
     }

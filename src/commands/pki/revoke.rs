@@ -1,5 +1,5 @@
-//! Revocation lists. An authority has one from its beginning, so that every process can be given
-//! it before it is needed.
+//! Revocation lists. An authority has a list from its creation, so that processes can be configured
+//! with it in advance.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -77,8 +77,10 @@ impl Authority {
 fn content(authority: &Authority) -> Result<Content, Failure> {
     let path = authority.folder.join(files::REVOKED);
     let damaged = || {
-        let text = format!("{}: is no revocation list of this authority", path.display());
-        wrong(format!("{text}; put back the last one, so that nobody revoked comes back"))
+        let text = format!("{}: is not a revocation list of this authority", path.display());
+        wrong(format!(
+            "{text}; restore the last one, or revoked certificates would be accepted again"
+        ))
     };
     let pem = read::pems(&path)?.into_iter().find(|pem| pem.label == pem::REVOCATION_LIST);
     let pem = pem.ok_or_else(damaged)?;

@@ -1,4 +1,4 @@
-//! `bailiwick record`: one record, by hand.
+//! `bailiwick record`: stores, reads or deletes one record.
 
 mod show;
 
@@ -42,27 +42,27 @@ enum Command {
 /// Which record, where to ask for it, and how to answer.
 #[derive(Debug, Args)]
 struct Common {
-    /// The gateway
+    /// Address of the gateway
     #[arg(long, value_name = "URL", default_value = GATEWAY)]
     gateway: String,
     #[command(flatten)]
     access: access::Options,
-    /// The person, by your own opaque id
+    /// The subject's opaque id
     #[arg(long, value_name = "ID")]
     subject: String,
-    /// The region that holds the subject's records of the collection, as the first put returned it
+    /// Region that holds the subject's records of this collection, as the first put returned it
     #[arg(long, value_name = "REGION", default_value = "")]
     domicile: String,
-    /// The kind of record, as the map declares it
+    /// Collection, as the map declares it
     #[arg(long, value_name = "NAME")]
     collection: String,
     /// The record's name within subject and collection
     #[arg(long, value_name = "KEY")]
     key: String,
-    /// Answer in JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Milliseconds for the whole call
+    /// Deadline for the whole call, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = DEADLINE_MS_DEFAULT,
           value_parser = clap::value_parser!(u64).range(1..=DEADLINE_MS_MAX))]
     deadline_ms: u64,
@@ -71,20 +71,20 @@ struct Common {
 /// Under what condition to write, and how often.
 #[derive(Debug, Args)]
 struct Write {
-    /// Only if the record has this version; 0: only if there is none
+    /// Write only if the record has this version; 0: only if there is no record
     #[arg(long, value_name = "N")]
     if_version: Option<i64>,
-    /// Only if the record has this etag
+    /// Write only if the record has this etag
     #[arg(long, value_name = "ETAG", default_value = "")]
     etag: String,
-    /// The id of this write, the same for a retry [default: a random one]
+    /// Request id of this write; use the same one for a retry [default: random]
     #[arg(long, value_name = "UUID", value_parser = RequestId::parse)]
     request_id: Option<RequestId>,
-    /// Check everything, store nothing
+    /// Dry run: check everything, store nothing
     #[arg(long)]
     validate_only: bool,
-    /// Wait for the proof that the log has the entry, and write the receipt with it into this new
-    /// file, for `bailiwick audit receipt`. It names the person
+    /// Wait for the inclusion proof, and write it with the receipt to this new file, for `bailiwick
+    /// audit receipt`. The file names the person
     #[arg(long, value_name = "FILE", conflicts_with = "validate_only")]
     receipt: Option<PathBuf>,
 }
@@ -97,14 +97,14 @@ struct PutOptions {
     write: Write,
     #[command(flatten)]
     body: Body,
-    /// What shows where the person belongs; may be repeated
+    /// Evidence about the person, such as `residence=DE`; may be repeated
     #[arg(long = "evidence", value_name = "KIND=VALUE")]
     evidence: Vec<Given>,
-    /// The gateway inside a region's territory: with any of these, the placement is asked for
-    /// first, and the body goes where the laws let it go; may be repeated
+    /// Gateway inside a region's territory; may be repeated. With any, the placement is requested
+    /// first, and the body is sent to the gateway that the laws require
     #[arg(long = "ingress", value_name = "REGION=URL", value_parser = access::ingress)]
     ingresses: Vec<Ingress>,
-    /// Create the subject if the region does not know it; needs evidence
+    /// Create the subject if the region does not know it; requires evidence
     #[arg(long)]
     create_subject: bool,
 }
@@ -112,10 +112,10 @@ struct PutOptions {
 #[derive(Args)]
 #[group(required = true, multiple = false)]
 struct Body {
-    /// The content
+    /// Body of the record
     #[arg(long = "body", value_name = "TEXT")]
     text: Option<String>,
-    /// The file that holds the content; `-` is standard input
+    /// File with the body; `-` is standard input
     #[arg(long = "body-file", value_name = "FILE")]
     file: Option<PathBuf>,
 }

@@ -1,4 +1,4 @@
-//! What a call on one record prints.
+//! Prints the answers of `bailiwick record`.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -67,7 +67,7 @@ pub(super) fn record(json: bool, record: &api::Record) -> Result<(), Failure> {
         return say(Value::Object(object));
     }
     let body = text.map_or_else(
-        || format!("{} bytes that are no text: --json prints them", record.body.len()),
+        || format!("{} bytes that are not text: --json prints them", record.body.len()),
         str::to_owned,
     );
     show(&[
@@ -172,9 +172,9 @@ fn show(rows: &[(&str, String)]) -> Result<(), Failure> {
 
 const fn done(dry: bool, replayed: bool, word: &'static str) -> &'static str {
     if dry {
-        "checked; nothing was stored"
+        "dry run: nothing was stored"
     } else if replayed {
-        "done before under this request_id; nothing was done now"
+        "executed before with this request_id; nothing was done now"
     } else {
         word
     }
@@ -209,7 +209,7 @@ fn proven(receipt: Option<&api::Receipt>, proof: &Proof) -> String {
     let of = receipt.map_or_else(String::new, |r| format!("{} entry {}", r.origin, r.index));
     match proof {
         Proof::Receipt(_) => format!("{of}, checked against the request"),
-        Proof::Unproven => format!("{of}; superseded since, which only the gateway says"),
+        Proof::Unproven => format!("{of}; superseded since, by the gateway's word only"),
         Proof::DryRun => "none: nothing was stored".to_owned(),
     }
 }
@@ -242,7 +242,7 @@ pub(crate) fn why(ruling: &api::Ruling) -> Vec<String> {
         attachments.map(|a| format!("{} attaches: {}", a.statute, a.why)).collect();
     if let Some(api::ruling::Outcome::Placement(placement)) = &ruling.outcome {
         if all.is_empty() {
-            all.push(format!("no law fixes the place; the map's home is {}", placement.region));
+            all.push(format!("no law fixes the region; the map's home is {}", placement.region));
         }
         if !placement.mirrors.is_empty() {
             all.push(format!("copies in {}", placement.mirrors.join(", ")));

@@ -33,7 +33,8 @@ fn a_deployment_is_walked_through_and_nothing_is_stored_unless_told() {
         [("RU", "ru-msk"), ("EEA", "eu-fra"), ("GB", "eu-fra"), ("KZ", "kz-ala"), ("*", "us-iad")]
     {
         let says = |line: &String| {
-            line.contains(&format!("(home `{home}`)")) && line.contains(&format!("lie in {region}"))
+            line.contains(&format!("(home `{home}`)"))
+                && line.contains(&format!("stored in {region}"))
         };
         assert!(placements.iter().any(says), "{home}: {placements:?}");
     }

@@ -82,17 +82,17 @@ fn all_is_well_with_certificates() {
     assert_eq!(finished.code, 0, "{finished:?}");
     assert!(findings(&finished).iter().all(|(_, state, _)| state != "bad"), "{finished:?}");
     // Map, annex, four files of TLS, two of auditors.
-    found(&shard, "configuration", "ok", &["and 8 files"]);
+    found(&shard, "configuration", "ok", &["and the 8 files"]);
     found(&shard, "certificates", "ok", &["auditors see"]);
     found(&shard, "certificates", "ok", &[SHARD, " days left"]);
     found(&shard, "revocations", "ok", &["5 lists", "tls/revoked.pem", ", 89 days left or more"]);
     // Map, five annexes, four files of TLS, two of callers, and the keys of tokens.
-    found(&gateway, "configuration", "ok", &["and 13 files"]);
+    found(&gateway, "configuration", "ok", &["and the 13 files"]);
     found(&gateway, "certificates", "ok", &["gateway/gateway-1", " days left"]);
     found(&gateway, "certificates", "ok", &["callers see"]);
     found(&gateway, "revocations", "ok", &["1 lists", "pki/callers/revoked.pem"]);
-    found(&gateway, "token keys", "ok", &["tls/jwks.json has one key that can be used"]);
-    found(&gateway, "shards", "ok", &["eu-fra/s1 at ", "is who the annex says"]);
+    found(&gateway, "token keys", "ok", &["tls/jwks.json has one usable key"]);
+    found(&gateway, "shards", "ok", &["eu-fra/s1 at ", "is the shard that the annex names"]);
 }
 
 #[test]
@@ -223,10 +223,10 @@ fn files_that_others_can_change_or_read_are_bad() {
     // Whoever can change a folder replaces what lies in it, however deep.
     for (folder, restored) in [("tls/gateway", 0o700), ("tls", 0o755), ("", 0o700)] {
         set(&root.join(folder), 0o777);
-        bad(&gateway, "configuration", &["can replace what lies in ", "chmod go-w "], AWAY);
+        bad(&gateway, "configuration", &["can replace files in ", "chmod go-w "], AWAY);
         // Into one that is as a machine's folder of temporary files, others put only their own.
         set(&root.join(folder), 0o1777);
-        found(&gateway, "configuration", "ok", &["by their owners alone"]);
+        found(&gateway, "configuration", "ok", &["only their owners can change"]);
         set(&root.join(folder), restored);
     }
     let key = root.join("tls/gateway/key.pem");
@@ -237,7 +237,7 @@ fn files_that_others_can_change_or_read_are_bad() {
         bad(&gateway, "secrets", &["tls/gateway/key.pem", "chmod 600"], &also);
     }
     set(&key, 0o600);
-    found(&gateway, "secrets", "ok", &["closed to all"]);
+    found(&gateway, "secrets", "ok", &["readable by their owner only"]);
 }
 
 #[test]
@@ -246,8 +246,8 @@ fn keys_of_tokens_that_cannot_be_had_are_bad() {
     let gateway = config(&deployment, "gateway");
     let jwks = deployment.root().join("tls/jwks.json");
     for (text, says) in [
-        (r#"{"keys":[]}"#, "has no key that can be used"),
-        (r#"{"keys":[{"kty":"oct","kid":"a","k":"c2VjcmV0"}]}"#, "has no key that can be used"),
+        (r#"{"keys":[]}"#, "has no usable key"),
+        (r#"{"keys":[{"kty":"oct","kid":"a","k":"c2VjcmV0"}]}"#, "has no usable key"),
         ("<html>", "not a JSON object"),
     ] {
         with(
