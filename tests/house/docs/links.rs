@@ -34,7 +34,7 @@ pub(crate) fn broken(page: &Page, pages: &[Page]) -> Vec<String> {
 
 fn leads(page: &Page, link: &str, pages: &[Page]) -> bool {
     let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
-    let folder = page.place.parent().unwrap_or(Path::new(""));
+    let folder = page.place.parent().unwrap_or_else(|| Path::new(""));
     let place = if path.is_empty() { page.place.clone() } else { plain(&folder.join(path)) };
     if !crate::root().join(&place).exists() {
         return false;
