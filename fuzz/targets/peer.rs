@@ -1,6 +1,6 @@
 //! The names of our own processes, and certificates: one as DER, and a bundle in PEM.
 
-use link::tls::peer::PeerId;
+use link::spiffe_id::PeerId;
 use link::tls::fuzzing;
 
 /// Tries one input. A panic is a finding.

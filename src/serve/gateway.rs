@@ -9,7 +9,7 @@ use link::net::admin_http::serve_admin;
 use link::ops::health::Health;
 use link::ops::logging::Level;
 use link::ops::metrics::Registry;
-use link::tls::peer::PeerKind;
+use link::spiffe_id::PeerKind;
 
 use super::{Stop, bind, block_on, endings, enter, geoip, maps, start_logs, tls as certificates};
 use crate::commands::{Exit, Failure};

@@ -46,7 +46,7 @@ pub(crate) fn start_logs(json: bool, level: Level) -> Result<(), Failure> {
 
 /// Puts this process behind its fence, or says why it may not start without.
 pub(crate) fn enter(sandbox: &Sandbox, required: bool) -> Result<Facts, Failure> {
-    if let Err(error) = link::host::clock::raise_file_limit() {
+    if let Err(error) = link::host::rlimit::raise_file_limit() {
         tracing::warn!(%error, "the limit of open files could not be raised");
     }
     let facts = sandbox.enter().map_err(|error| Failure::new(Exit::Unavailable, error))?;

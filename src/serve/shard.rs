@@ -8,7 +8,7 @@ use link::net::admin_http::serve_admin;
 use link::ops::health::Health;
 use link::ops::logging::Level;
 use link::ops::metrics::Registry;
-use link::tls::peer::PeerKind;
+use link::spiffe_id::PeerKind;
 use serde_json::json;
 
 use super::{Stop, bind, block_on, endings, enter, maps as pinning, outside, start_logs, tls};

@@ -7,7 +7,7 @@ use link::host::clock::SystemClock;
 use link::net::admin_http::Guard;
 use link::ops::health::Health;
 use link::ops::metrics::Registry;
-use link::tls::peer::PeerKind;
+use link::spiffe_id::PeerKind;
 use link::tls::{CallerFiles, CallerTls, Cause, Error, Files, Tls, TlsMetrics};
 use terms::RegionId;
 

@@ -9,6 +9,7 @@ pub mod host;
 pub mod net;
 pub mod ops;
 pub mod session;
+pub mod spiffe_id;
 #[cfg(feature = "testing")]
 #[doc(hidden)]
 pub mod testing;

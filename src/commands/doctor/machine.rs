@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use link::host::clock;
 use link::host::clock::modified;
+use link::host::rlimit;
 use link::host::sandbox;
 use link::host::sandbox::Landlock;
 use terms::UnixMillis;
@@ -126,7 +126,7 @@ fn swapped(text: Option<&str>) -> Line {
 /// Whether enough connections can be open at once.
 pub(super) fn file_limit() -> Line {
     // Servers raise the soft limit to the hard one.
-    limited(clock::file_limit().1)
+    limited(rlimit::file_limit().1)
 }
 
 /// What a hard limit of open files means; none is no limit.

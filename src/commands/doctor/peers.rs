@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use atlas::Annex;
+use link::spiffe_id::PeerId;
 use link::tls::Tls;
-use link::tls::peer::PeerId;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use atlas::{Annex, Date, RegionMap};
-use link::tls::peer::PeerKind;
+use link::spiffe_id::PeerKind;
 use link::tls::{CallerFiles, Files};
 use terms::{RegionId, UnixMillis};
 use toml::Table;

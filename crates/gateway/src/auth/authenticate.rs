@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use link::net::https_client::Address;
-use link::net::listener::Arrived;
+use link::net::listener::ConnectionInfo;
 use link::tls::{CallerCertificate, CallerTls};
 use terms::{Clock, Reason, Rejection};
 
@@ -155,7 +155,7 @@ impl Identity {
 
 impl Directory {
     fn of<B>(&self, request: &http::Request<B>) -> Result<Identified, Rejection> {
-        let arrived = request.extensions().get::<Arrived>();
+        let arrived = request.extensions().get::<ConnectionInfo>();
         let certificate = arrived.and_then(|arrived| arrived.caller.clone());
         let token = match bearer(request.headers())? {
             None => None,

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use link::net::listener::Arrived;
+use link::net::listener::ConnectionInfo;
 use terms::{Detail, Reason, Rejection};
 use tokio::time::Instant;
 use tonic::body::Body;
@@ -149,7 +149,7 @@ impl Check for Admit {
             line.proved();
         }
         // Its connection is no stranger's any more.
-        if let Some(arrived) = request.extensions().get::<Arrived>() {
+        if let Some(arrived) = request.extensions().get::<ConnectionInfo>() {
             arrived.authenticated();
         }
         Ok(())

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use link::net::listener::Arrived;
+use link::net::listener::ConnectionInfo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use tonic::transport::server::Connected;
@@ -126,7 +126,7 @@ impl Line {
 /// What stands beside every request of a connection.
 #[derive(Clone)]
 pub(crate) struct Beside {
-    pub(crate) arrived: Arrived,
+    pub(crate) arrived: ConnectionInfo,
     pub(crate) line: Arc<Line>,
 }
 
@@ -175,7 +175,7 @@ impl<C> Watched<C> {
     }
 }
 
-impl<C: Connected<ConnectInfo = Arrived>> Connected for Watched<C> {
+impl<C: Connected<ConnectInfo = ConnectionInfo>> Connected for Watched<C> {
     type ConnectInfo = Beside;
 
     fn connect_info(&self) -> Beside {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use hyper_util::rt::TokioIo;
 use link::ops::metrics::Label;
 use link::session::{Frames, MESSAGE_BYTES_MAX, PROTOCOL};
-use link::tls::peer::PeerId;
+use link::spiffe_id::PeerId;
 use link::tls::{Peer as Shown, Tls};
 use terms::Entropy;
 use terms::limits::SESSION_IN_FLIGHT_MAX;

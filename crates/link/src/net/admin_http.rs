@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::transport::server::Connected as _;
 
-use crate::net::listener::{Arrived, Connection, Entrance, incoming_by};
+use crate::net::listener::{Connection, ConnectionInfo, Entrance, incoming_by};
 use crate::ops::health::Health;
 use crate::ops::metrics;
 use crate::ops::metrics::Registry;
@@ -35,7 +35,7 @@ pub struct Guard {
 }
 
 impl Guard {
-    fn lets_in(&self, arrived: &Arrived, headers: &HeaderMap) -> bool {
+    fn lets_in(&self, arrived: &ConnectionInfo, headers: &HeaderMap) -> bool {
         let by_certificate = || {
             let (tls, caller) = (self.tls.as_ref()?, arrived.caller.as_ref()?);
             let named = caller.uris.iter().any(|uri| self.uris.contains(uri));
@@ -80,7 +80,7 @@ pub async fn serve_admin(
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics_page))
         .with_state(Page { health, registry, guard })
-        .into_make_service_with_connect_info::<Arrived>();
+        .into_make_service_with_connect_info::<ConnectionInfo>();
     axum::serve(incoming, router).with_graceful_shutdown(shutdown).await
 }
 
@@ -89,9 +89,9 @@ struct Incoming(Box<dyn Stream<Item = std::io::Result<Connection>> + Send + Unpi
 
 impl axum::serve::Listener for Incoming {
     type Io = Connection;
-    type Addr = Arrived;
+    type Addr = ConnectionInfo;
 
-    async fn accept(&mut self) -> (Connection, Arrived) {
+    async fn accept(&mut self) -> (Connection, ConnectionInfo) {
         match self.0.next().await {
             Some(Ok(connection)) => {
                 let arrived = connection.connect_info();
@@ -103,12 +103,12 @@ impl axum::serve::Listener for Incoming {
     }
 
     /// Nobody asks: an address here is what is known of a connection.
-    fn local_addr(&self) -> std::io::Result<Arrived> {
+    fn local_addr(&self) -> std::io::Result<ConnectionInfo> {
         Err(std::io::ErrorKind::Unsupported.into())
     }
 }
 
-impl Connected<IncomingStream<'_, Incoming>> for Arrived {
+impl Connected<IncomingStream<'_, Incoming>> for ConnectionInfo {
     fn connect_info(stream: IncomingStream<'_, Incoming>) -> Self {
         stream.remote_addr().clone()
     }
@@ -116,7 +116,7 @@ impl Connected<IncomingStream<'_, Incoming>> for Arrived {
 
 impl Page {
     /// Whether whoever asks may see all.
-    fn lets_in(&self, arrived: &Arrived, headers: &HeaderMap) -> bool {
+    fn lets_in(&self, arrived: &ConnectionInfo, headers: &HeaderMap) -> bool {
         let let_in = self.guard.as_ref().is_none_or(|guard| guard.lets_in(arrived, headers));
         if let_in {
             arrived.authenticated();
@@ -136,7 +136,7 @@ fn shown(yes: bool, mut text: String, all: bool) -> (StatusCode, String) {
 
 async fn livez(
     State(page): State<Page>,
-    ConnectInfo(arrived): ConnectInfo<Arrived>,
+    ConnectInfo(arrived): ConnectInfo<ConnectionInfo>,
     headers: HeaderMap,
 ) -> impl IntoResponse {
     let all = page.lets_in(&arrived, &headers);
@@ -146,7 +146,7 @@ async fn livez(
 
 async fn readyz(
     State(page): State<Page>,
-    ConnectInfo(arrived): ConnectInfo<Arrived>,
+    ConnectInfo(arrived): ConnectInfo<ConnectionInfo>,
     headers: HeaderMap,
 ) -> impl IntoResponse {
     let all = page.lets_in(&arrived, &headers);
@@ -156,7 +156,7 @@ async fn readyz(
 
 async fn metrics_page(
     State(page): State<Page>,
-    ConnectInfo(arrived): ConnectInfo<Arrived>,
+    ConnectInfo(arrived): ConnectInfo<ConnectionInfo>,
     headers: HeaderMap,
 ) -> Response {
     if !page.lets_in(&arrived, &headers) {

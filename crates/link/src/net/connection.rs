@@ -19,7 +19,7 @@ use crate::tls::{CallerCertificate, Peer};
 
 /// What a listener found out about a connection. Every request over it has this as an extension.
 #[derive(Debug, Clone, Default)]
-pub struct Arrived {
+pub struct ConnectionInfo {
     /// Whether it is without TLS, and so from this machine.
     pub plaintext: bool,
     /// Which process of ours it is.
@@ -29,7 +29,7 @@ pub struct Arrived {
     pub(super) permit: Option<Arc<Permit>>,
 }
 
-impl Arrived {
+impl ConnectionInfo {
     /// The peer has authenticated itself: the connection may stay.
     pub fn authenticated(&self) {
         if let Some(permit) = &self.permit {
@@ -42,7 +42,7 @@ impl Arrived {
 #[derive(Debug)]
 pub struct Connection {
     transport: Transport,
-    arrived: Arrived,
+    arrived: ConnectionInfo,
     /// What is still missing of HTTP/2's preface.
     preface: Option<Preface>,
     /// When it is closed unless authenticated before; `None` once it is.
@@ -55,11 +55,11 @@ impl Connection {
     /// An unauthenticated connection, which is closed after `within`.
     pub(super) fn new(
         transport: Transport,
-        arrived: Arrived,
+        arrived: ConnectionInfo,
         permit: Arc<Permit>,
         within: Duration,
     ) -> Self {
-        let arrived = Arrived { permit: Some(Arc::clone(&permit)), ..arrived };
+        let arrived = ConnectionInfo { permit: Some(Arc::clone(&permit)), ..arrived };
         let own = Arc::clone(&permit);
         let deadline = Some(Deadline(Box::pin(async move {
             // Its time is over, or it was evicted.
@@ -104,9 +104,9 @@ pub(super) enum Transport {
 }
 
 impl Connected for Connection {
-    type ConnectInfo = Arrived;
+    type ConnectInfo = ConnectionInfo;
 
-    fn connect_info(&self) -> Arrived {
+    fn connect_info(&self) -> ConnectionInfo {
         self.arrived.clone()
     }
 }

@@ -19,7 +19,7 @@ use crate::net::connection::Transport;
 use crate::net::quotas::{Admitted, Permit, QuotaLimits, Quotas};
 use crate::tls::{CallerTls, Closed, HANDSHAKE_TIMEOUT, SESSION_BUFFER_BYTES, Tls, TlsMetrics};
 
-pub use crate::net::connection::{Arrived, Connection};
+pub use crate::net::connection::{Connection, ConnectionInfo};
 
 /// Connections of one listener at once. What comes above is closed at once.
 pub const CONNECTIONS_MAX: usize = 8_192;
@@ -91,7 +91,7 @@ pub enum Entrance {
 ///
 /// Closes a connection that sends nothing for ten seconds, that takes longer for its handshake or
 /// for HTTP/2's preface, or that is not authenticated within thirty seconds
-/// ([`Arrived::authenticated`]). Handshakes do not wait for each other. At most [`CONNECTIONS_MAX`]
+/// ([`ConnectionInfo::authenticated`]). Handshakes do not wait for each other. At most [`CONNECTIONS_MAX`]
 /// are open at once, and at most [`UNAUTHENTICATED_MAX`] unauthenticated ones. Needs a running
 /// runtime; ends when the stream is dropped.
 pub fn incoming_by(
@@ -204,9 +204,10 @@ impl Acceptor {
             return Err(Closed::Silent);
         }
         let (wire, arrived) = match &self.entrance {
-            Entrance::Plaintext => {
-                (Transport::Plain(stream), Arrived { plaintext: true, ..Arrived::default() })
-            }
+            Entrance::Plaintext => (
+                Transport::Plain(stream),
+                ConnectionInfo { plaintext: true, ..ConnectionInfo::default() },
+            ),
             Entrance::Gateways(tls) => {
                 let (config, ours) = tls.server();
                 let mut stream = self.handshake(config, stream).await?;
@@ -218,7 +219,7 @@ impl Acceptor {
                     return Err(Closed::PeerFull);
                 }
                 let peer = Some(Arc::new(peer));
-                (Transport::Tls(stream), Arrived { peer, ..Arrived::default() })
+                (Transport::Tls(stream), ConnectionInfo { peer, ..ConnectionInfo::default() })
             }
             Entrance::Callers(tls) => {
                 let stream = self.handshake(tls.server(), stream).await?;
@@ -229,7 +230,7 @@ impl Acceptor {
                         Some(Arc::new(caller))
                     }
                 };
-                (Transport::Tls(stream), Arrived { caller, ..Arrived::default() })
+                (Transport::Tls(stream), ConnectionInfo { caller, ..ConnectionInfo::default() })
             }
         };
         Ok(Connection::new(wire, arrived, permit, self.limits.authentication_timeout))

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::Notify;
 
-use crate::tls::peer::PeerId;
+use crate::spiffe_id::PeerId;
 
 /// How many connections a listener takes.
 #[derive(Debug, Clone, Copy)]

@@ -147,7 +147,7 @@ mod tests {
             drop(std::panic::take_hook());
         });
         let text = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
-        assert!(text.contains("a thread panicked") && text.contains("telemetry.rs"), "{text}");
+        assert!(text.contains("a thread panicked") && text.contains("logging.rs"), "{text}");
         assert!(!text.contains("anna"), "{text}");
     }
 

@@ -9,10 +9,10 @@ use webpki::{
     UnknownStatusPolicy, VerifiedPath,
 };
 
+use crate::spiffe_id::PeerId;
 use crate::tls::certificate::{Authority, Said, read};
 use crate::tls::crl::Lists;
 use crate::tls::error::Cause;
-use crate::tls::peer::PeerId;
 
 /// The authorities that the region map pins.
 #[derive(Debug, Clone)]

@@ -13,7 +13,7 @@ use crate::tls::chain::Trust;
 pub fn certificate(der: &[u8]) {
     let leaf = CertificateDer::from(der);
     if let Ok(said) = read(&leaf) {
-        said.uris.iter().for_each(|uri| drop(crate::tls::peer::PeerId::parse(uri)));
+        said.uris.iter().for_each(|uri| drop(crate::spiffe_id::PeerId::parse(uri)));
     }
     drop(Authority::new(&leaf));
 }

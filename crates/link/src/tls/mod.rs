@@ -1,7 +1,7 @@
 //! TLS between our own processes, and towards callers.
 //!
 //! Between our processes both ends present a certificate whose only URI says who they are
-//! ([`crate::tls::peer`]). A certificate that names a region is verified against the authorities that
+//! ([`crate::spiffe_id`]). A certificate that names a region is verified against the authorities that
 //! the region map pins for that region, and against no other: the authority of one region cannot
 //! speak for another, whatever it signs. Everything is read again when a file changes; a file that
 //! cannot be used leaves what was in use before, and says so.
@@ -24,7 +24,6 @@ mod files;
 #[doc(hidden)]
 pub mod fuzzing;
 mod metrics;
-pub mod peer;
 mod peer_tls;
 #[cfg(test)]
 mod tests;

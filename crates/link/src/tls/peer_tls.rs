@@ -17,6 +17,7 @@ use tokio_rustls::client::TlsStream;
 use webpki::KeyUsage;
 
 use crate::host::file_watch::Watched;
+use crate::spiffe_id::{PeerId, PeerKind};
 use crate::tls::chain::{Pins, Trust};
 use crate::tls::config::{
     ALPN, HANDSHAKE_TIMEOUT, LOOK_AGAIN, SESSION_BUFFER_BYTES, Seen, TRY_AGAIN, Time, finish,
@@ -27,7 +28,6 @@ use crate::tls::error::{Cause, Error};
 use crate::tls::files;
 use crate::tls::files::Own;
 use crate::tls::metrics::TlsMetrics;
-use crate::tls::peer::{PeerId, PeerKind};
 use crate::tls::verifier::{Verifier, Wanted};
 
 /// Where the certificates of a process of ours lie, all in PEM.
@@ -71,14 +71,14 @@ pub(super) struct Loaded {
 
 /// TLS of one of our processes towards the others. Clones are the same.
 #[derive(Clone)]
-pub struct Tls(pub(super) Arc<Inner>);
+pub struct Tls(Arc<Inner>);
 
-pub(super) struct Inner {
+struct Inner {
     files: Files,
     pins: Mutex<Pins>,
     expect: (PeerKind, RegionId),
     clock: Arc<dyn Clock>,
-    pub(super) metrics: TlsMetrics,
+    metrics: TlsMetrics,
     loaded: watch::Sender<Arc<Loaded>>,
 }
 

@@ -9,10 +9,10 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, SignatureScheme};
 use webpki::KeyUsage;
 
+use crate::spiffe_id::{PeerId, PeerKind};
 use crate::tls::chain::Trust;
 use crate::tls::error::Cause;
 use crate::tls::metrics::TlsMetrics;
-use crate::tls::peer::{PeerId, PeerKind};
 
 /// Whom a listener, or a dialler, takes.
 #[derive(Debug)]

@@ -17,7 +17,7 @@ use axum::response::{IntoResponse, Response};
 use ledger::entry::{Caller, Role};
 use link::grpc_status::status;
 use link::net::grpc_only;
-use link::net::listener::{Arrived, Entrance};
+use link::net::listener::{ConnectionInfo, Entrance};
 use link::tls::CallerTls;
 use terms::{CallId, Reason, Rejection};
 use tokio::net::TcpListener;
@@ -104,7 +104,7 @@ struct Inner {
 pub(crate) struct Auditor {
     pub(crate) caller: Arc<Caller>,
     pub(crate) call: CallId,
-    arrived: Option<Arrived>,
+    arrived: Option<ConnectionInfo>,
     _seat: Arc<Seat>,
 }
 
@@ -189,7 +189,7 @@ impl Desk {
     }
 
     /// Who it is, if it is an auditor of this shard, and there is a seat.
-    fn let_in(&self, arrived: Option<&Arrived>) -> Result<Auditor, Rejection> {
+    fn let_in(&self, arrived: Option<&ConnectionInfo>) -> Result<Auditor, Rejection> {
         let name = self.name(arrived)?;
         if let Some(arrived) = arrived {
             arrived.authenticated();
@@ -225,7 +225,7 @@ impl Desk {
         self.name(auditor.arrived.as_ref()).map(drop)
     }
 
-    fn name(&self, arrived: Option<&Arrived>) -> Result<String, Rejection> {
+    fn name(&self, arrived: Option<&ConnectionInfo>) -> Result<String, Rejection> {
         let denied = |problem: &'static str| Rejection::new(Reason::NotPermitted).problem(problem);
         match &self.0.entrance {
             AuditorEntrance::Loopback => match arrived {
@@ -254,7 +254,7 @@ async fn gate(State(desk): State<Desk>, mut request: Request, next: Next) -> Res
     {
         return grpc_only::answer(status);
     }
-    let arrived = request.extensions().get::<Arrived>().cloned();
+    let arrived = request.extensions().get::<ConnectionInfo>().cloned();
     let local = matches!(desk.0.entrance, AuditorEntrance::Loopback);
     let let_in = if local && !is_local(&request) {
         Err(Rejection::new(Reason::NotPermitted).problem("the request is meant for another host"))

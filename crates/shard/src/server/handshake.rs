@@ -5,8 +5,8 @@ use std::future;
 use std::sync::Arc;
 
 use atlas::{Country, RegionMap};
-use link::net::listener::Arrived;
-use link::tls::peer::PeerKind;
+use link::net::listener::ConnectionInfo;
+use link::spiffe_id::PeerKind;
 use link::tls::{Peer, Tls};
 use terms::{Reason, Rejection};
 use wire::session as proto;
@@ -31,7 +31,7 @@ impl Gateway {
     pub(crate) fn of(
         node: &Node,
         tls: Option<&Tls>,
-        arrived: Option<&Arrived>,
+        arrived: Option<&ConnectionInfo>,
         hello: &proto::Hello,
     ) -> Result<Self, Rejection> {
         let missing = || Rejection::new(Reason::IdentityMissing);
@@ -79,7 +79,7 @@ impl Gateway {
 }
 
 /// How a connection is named in the log: by its certificate, never by what it says of itself.
-pub(crate) fn shown(arrived: Option<&Arrived>) -> String {
+pub(crate) fn shown(arrived: Option<&ConnectionInfo>) -> String {
     let peer = arrived.and_then(|arrived| arrived.peer.as_ref());
     peer.map_or_else(|| "plaintext".to_owned(), |peer| peer.id.to_string())
 }

@@ -13,8 +13,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use link::net::listener::Entrance;
+use link::spiffe_id::PeerKind;
 use link::tls::Tls;
-use link::tls::peer::PeerKind;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use atlas::RegionMap;
-use link::net::listener::Arrived;
+use link::net::listener::ConnectionInfo;
 use link::session::{Frames, FromShard, PROTOCOL};
 use link::tls::Tls;
 use terms::{Reason, Rejection, limits};
@@ -67,7 +67,7 @@ impl Session for Sessions {
         &self,
         request: Request<Streaming<proto::ToShard>>,
     ) -> Result<Response<Outgoing>, Status> {
-        let arrived = request.extensions().get::<Arrived>().cloned();
+        let arrived = request.extensions().get::<ConnectionInfo>().cloned();
         let mut calls = request.into_inner();
         let mut life = self.life.clone();
         let first = tokio::select! {
@@ -132,7 +132,7 @@ impl Sessions {
     fn welcome(
         &self,
         hello: Option<&proto::Hello>,
-        arrived: Option<&Arrived>,
+        arrived: Option<&ConnectionInfo>,
     ) -> Result<(Gateway, proto::Welcome), Rejection> {
         let node = &self.reader.node;
         let hello = hello.ok_or_else(|| Rejection::new(Reason::FieldMissing).field("hello"))?;
@@ -168,7 +168,7 @@ impl Sessions {
     }
 
     /// Notes a refusal, as often as is good for the disk.
-    fn say_refused(&self, fault: &Rejection, arrived: Option<&Arrived>) {
+    fn say_refused(&self, fault: &Rejection, arrived: Option<&ConnectionInfo>) {
         let node = &self.reader.node;
         node.metrics.sessions_refused.inc();
         if let Some(unsaid) = node.refusals.allow(node.clock.now()) {

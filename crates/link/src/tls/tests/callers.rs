@@ -8,7 +8,7 @@ use super::*;
 use crate::tls::{CallerFiles, CallerTls};
 
 /// Connects to a public listener as a caller, and gives what the listener made of it.
-async fn call(tls: &CallerTls, authority: &Ca, leaf: Option<&Leaf>) -> Option<Arrived> {
+async fn call(tls: &CallerTls, authority: &Ca, leaf: Option<&Leaf>) -> Option<ConnectionInfo> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let mut incoming = incoming_by(listener, Entrance::Callers(tls.clone()));

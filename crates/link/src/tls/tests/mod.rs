@@ -20,8 +20,8 @@ use terms::{Clock, RegionId, UnixMillis};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_stream::StreamExt as _;
 
-use crate::net::listener::{Arrived, Entrance, incoming_by};
-use crate::tls::peer::{PeerId, PeerKind};
+use crate::net::listener::{ConnectionInfo, Entrance, incoming_by};
+use crate::spiffe_id::{PeerId, PeerKind};
 use crate::tls::{Error, Files, Peer, Pins, Tls, TlsMetrics};
 use tonic::transport::server::Connected as _;
 
@@ -193,7 +193,7 @@ fn shard_id() -> PeerId {
 async fn meet(
     shard: &Tls,
     dial: impl AsyncFnOnce(TcpStream) -> Result<Arc<Peer>, Error>,
-) -> (Result<Arc<Peer>, Error>, Option<Arrived>) {
+) -> (Result<Arc<Peer>, Error>, Option<ConnectionInfo>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let mut incoming = incoming_by(listener, Entrance::Gateways(shard.clone()));

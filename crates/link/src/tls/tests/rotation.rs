@@ -125,13 +125,13 @@ async fn a_bad_file_leaves_what_was_in_use() {
         assert!(met.gateway.trusts(&peer), "{name}");
         met.write(name, &before);
     }
-    let refused = met.gateway.0.metrics.failures();
+    let refused = met.gateway.metrics().failures();
     assert_eq!(refused, 4);
     let renewed = met.eu.leaf(&[GATEWAY]);
     met.write("certificate.pem", &renewed.pem);
     met.write("key.pem", &renewed.key);
     met.gateway.reload();
-    assert_eq!(met.gateway.0.metrics.failures(), 4);
+    assert_eq!(met.gateway.metrics().failures(), 4);
 }
 
 #[tokio::test]
@@ -144,7 +144,7 @@ async fn a_revocation_holds_although_our_own_files_are_wrong() {
         met.write(name, "not what it should be");
         met.write("revoked.pem", &met.ru.list(&[&met.leaf], 2030));
         met.gateway.reload();
-        assert_eq!(met.gateway.0.metrics.failures(), 1, "{name}");
+        assert_eq!(met.gateway.metrics().failures(), 1, "{name}");
         assert!(!met.gateway.trusts(&peer), "{name}");
         assert!(met.gateway.trusts(&other), "{name}: the authorities stay as they were");
     }
@@ -188,7 +188,7 @@ fn what_is_revoked_stays_revoked_whatever_becomes_of_the_file() {
     assert!(met.gateway.reload());
     assert_eq!(refused(), Cause::Revoked);
     let end_2030 = 1_893_456_000;
-    assert_eq!(met.gateway.0.metrics.lists(), (end_2030, 0));
+    assert_eq!(met.gateway.metrics().lists(), (end_2030, 0));
     // Another authority's list alone; an older copy; an older number with a later date.
     for (file, kept) in [
         (eu.clone(), 1),
@@ -199,7 +199,7 @@ fn what_is_revoked_stays_revoked_whatever_becomes_of_the_file() {
         met.write("revoked.pem", &file);
         assert!(met.gateway.reload());
         assert_eq!(refused(), Cause::Revoked);
-        assert_eq!(met.gateway.0.metrics.lists(), (end_2030, kept));
+        assert_eq!(met.gateway.metrics().lists(), (end_2030, kept));
     }
     // The same holds when other files are wrong.
     met.write("key.pem", "not a key");
@@ -247,13 +247,13 @@ fn a_list_that_cannot_be_found_in_its_file_revokes_nobody_less() {
         assert!(!met.gateway.reload(), "{file}");
         assert_eq!(refused(&met.leaf), Cause::Revoked, "what was read before holds");
         assert!(met.peer(&other).is_ok(), "and nothing else");
-        assert_eq!(met.gateway.0.metrics.failures(), failures);
-        assert_eq!(met.gateway.0.metrics.files_are_refused(), 1);
+        assert_eq!(met.gateway.metrics().failures(), failures);
+        assert_eq!(met.gateway.metrics().files_are_refused(), 1);
     }
     met.write("revoked.pem", &format!("{eu}{next}").replace('\n', "\r\n"));
     assert!(met.gateway.reload());
     assert_eq!(refused(&other), Cause::Revoked);
-    assert_eq!(met.gateway.0.metrics.files_are_refused(), 0);
+    assert_eq!(met.gateway.metrics().files_are_refused(), 0);
 }
 
 #[test]
@@ -285,7 +285,7 @@ fn of_two_lists_the_number_decides_and_then_what_they_revoke() {
     let end_2031 = 1_924_992_000;
     met.write("revoked.pem", &format!("{more}{}", list(&[one, other], late, 30)));
     assert!(met.gateway.reload());
-    assert_eq!(met.gateway.0.metrics.lists(), (end_2031, 0));
+    assert_eq!(met.gateway.metrics().lists(), (end_2031, 0));
     // Neither holds the other's.
     met.write("revoked.pem", &format!("{}{}", list(&[one], early, 31), list(&[other], late, 31)));
     assert!(!met.gateway.reload());

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use atlas::RegionMap;
 use hyper_util::rt::TokioIo;
 use link::host::clock::SystemClock;
-use link::tls::peer::{PeerId, PeerKind};
+use link::spiffe_id::{PeerId, PeerKind};
 use link::tls::{Files, Pins, Tls, TlsMetrics};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType,
