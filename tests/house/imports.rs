@@ -127,7 +127,7 @@ fn trees<'a>(code: &'a str, start: &'a str) -> impl Iterator<Item = &'a str> {
                 '}' => depth = depth.saturating_sub(1),
                 _ => {}
             }
-            !inside && !(c.is_alphanumeric() || "_:{".contains(c))
+            !(inside || c.is_alphanumeric() || "_:{".contains(c))
         });
         &rest[..end.unwrap_or(rest.len())]
     })
