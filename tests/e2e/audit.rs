@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::support::load::{ONCE, evidence, put};
 use crate::support::maps::{apply, next, text};
-use crate::support::process::{Finished, pause, run};
+use crate::support::process::{Finished, run};
 use crate::support::search::copy;
 use crate::support::secure::AUDITOR;
 use crate::support::{Deployment, Options};
@@ -53,8 +53,7 @@ impl Rig {
 
     /// Mirrors the running shards into a folder, by their own addresses.
     fn mirror(&self, regions: &[&str], name: &str) -> Finished {
-        // A checkpoint is signed four times a second: what was put just now is under the next.
-        pause(Duration::from_millis(600));
+        regions.iter().for_each(|region| self.deployment.wait_signed(region));
         let urls = regions
             .iter()
             .map(|region| format!("http://127.0.0.1:{}", self.deployment.audit_port(region)));
@@ -264,7 +263,7 @@ fn entries_are_compared_with_the_maps_that_ruled_and_with_who_signed_them() {
     let url = rig.deployment.gateway_url();
     well(&apply(&url, &path, 1));
     rig.put("RU", 0, 3);
-    pause(Duration::from_millis(600));
+    rig.deployment.wait_signed("ru-msk");
     let folder = rig.folder("mirror");
     let mirror = ["audit", "mirror", "--gateway", &url, "--region", "ru-msk", text(&folder)];
     well(&run(&mirror));

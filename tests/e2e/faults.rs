@@ -118,7 +118,7 @@ fn a_drain_under_load_answers_what_it_took() {
     let runtime = runtime();
     let writers = Writers::start(&runtime, &deployment.gateway_url(), WRITERS);
     for _ in 0..5 {
-        pause(Duration::from_millis(300));
+        writers.wait_acked(20);
         assert_eq!(deployment.shard("eu-fra").stop(), 0);
         deployment.shard("eu-fra").start();
         deployment.shard("eu-fra").wait_ready();
@@ -172,7 +172,7 @@ fn a_failed_flush_poisons_the_shard_and_a_restart_has_everything() {
         let mut deployment = Deployment::start(&one_region("eu-fra", name));
         let runtime = runtime();
         let writers = Writers::start(&runtime, &deployment.gateway_url(), 16);
-        pause(Duration::from_millis(500));
+        writers.wait_acked(50);
         // From now on the kernel says EIO to every flush of this process.
         let pid = deployment.shard("eu-fra").pid().to_string();
         let tracer = Command::new("strace")

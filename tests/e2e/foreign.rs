@@ -3,19 +3,18 @@
 //! until it goes back.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::support::load::{ONCE, PATIENT, evidence, put};
 use crate::support::maps::text;
-use crate::support::process::{Finished, free_port, get, pause, run, wait_until};
+use crate::support::process::{Finished, free_port, get, run, wait_until};
+use crate::support::python::{done, programs};
 use crate::support::search::copy;
 use crate::support::{Deployment, Options};
 use client::Client;
 use ledger::{BundleId, TileId, bundle, proof};
-use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 /// Pinned, so that a failure is ours. They ask for a newer Python than Debian's, and run on it.
@@ -24,38 +23,13 @@ const ENTRIES: u32 = 100_000;
 /// Records that wait for their answers.
 const AHEAD: usize = 1_024;
 
-/// The folder of programs of an environment with the tools.
-fn programs() -> &'static Path {
-    static VENV: OnceLock<TempDir> = OnceLock::new();
-    let folder = VENV.get_or_init(|| {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let venv = folder.path().join("venv");
-        done(Command::new("python3").args(["-m", "venv"]).arg(&venv));
-        let mut pip = Command::new(venv.join("bin/python"));
-        pip.args(["-m", "pip", "install", "--quiet", "--ignore-requires-python"]).args(TOOLS);
-        done(&mut pip);
-        folder
-    });
-    static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAMS.get_or_init(|| folder.path().join("venv/bin"))
-}
-
-fn done(command: &mut Command) -> String {
-    let shown = format!("{command:?}");
-    let output = command.output().expect("the program can be started");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    assert!(output.status.success(), "{shown}\n{}{}", text(&output.stdout), text(&output.stderr));
-    text(&output.stdout)
-}
-
 fn verify_log(log: &Path, witnesses: &[&str]) -> String {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/verify_log.py");
-    done(Command::new(programs().join("python")).arg(script).arg(log).args(witnesses))
+    done(Command::new(programs(&TOOLS).join("python")).arg(script).arg(log).args(witnesses))
 }
 
 fn mirror(deployment: &Deployment, name: &str) -> Finished {
-    // The next checkpoint has signed what was put.
-    pause(Duration::from_millis(600));
+    deployment.wait_signed("eu-fra");
     let url = format!("http://127.0.0.1:{}", deployment.audit_port("eu-fra"));
     run(&["audit", "mirror", "--shard", &url, text(&deployment.root().join(name))])
 }
@@ -220,7 +194,7 @@ fn the_commands_that_a_report_prints_work() {
             let done = run(&rest);
             assert_eq!(done.code, 0, "{command}: {done:?}");
         } else {
-            let mut program = Command::new(programs().join(&words[0]));
+            let mut program = Command::new(programs(&TOOLS).join(&words[0]));
             done_in(program.args(rest));
         }
     }
@@ -243,7 +217,7 @@ impl Witness {
         let (config, port) = (folder.join("witness.json"), free_port());
         let listen = format!("127.0.0.1:{port}");
         let witness = || {
-            let mut command = Command::new(programs().join("aics-witness"));
+            let mut command = Command::new(programs(&TOOLS).join("aics-witness"));
             command.current_dir(folder);
             command
         };

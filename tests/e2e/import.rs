@@ -34,10 +34,9 @@ fn parsed(stdout: &str) -> Value {
 
 /// The sizes for which each region's log has been signed.
 fn log_sizes(deployment: &mut Deployment) -> Vec<String> {
-    // A checkpoint comes within a beat of the last write.
-    crate::support::process::pause(Duration::from_millis(700));
     let mut sizes = Vec::new();
     for region in REGIONS {
+        deployment.wait_signed(region);
         let admin = deployment.shard(region).admin();
         let (_, page) = get(admin, "/metrics").expect("the shard answers");
         let line = page.lines().find(|l| l.starts_with("bailiwick_shard_checkpoint_size "));

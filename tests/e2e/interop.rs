@@ -1,31 +1,19 @@
-//! A client that nobody here compiled: Python's grpcio-tools make one from our protos, in a
-//! throw-away environment, and it puts and gets through a real gateway.
+//! A client that nobody here compiled: Python's grpcio-tools make one from our protos, and it puts and gets through a real gateway.
 
 use std::path::Path;
 use std::process::Command;
 
 use crate::docs::block;
+use crate::support::python::{done, programs};
 use crate::support::{Deployment, Options};
 
 /// Pinned, so that a failure is ours.
 const TOOLS: &str = "grpcio-tools==1.85.1";
 
-fn run(command: &mut Command) -> String {
-    let shown = format!("{command:?}");
-    let output = command.output().expect("the program can be started");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    assert!(output.status.success(), "{shown}\n{}{}", text(&output.stdout), text(&output.stderr));
-    text(&output.stdout)
-}
-
 #[test]
 fn a_python_client_from_our_protos_puts_and_gets() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let venv = folder.path().join("venv");
-    let python = venv.join("bin/python");
-    run(Command::new("python3").args(["-m", "venv"]).arg(&venv));
-    run(Command::new(&python).args(["-m", "pip", "install", "--quiet", TOOLS]));
-
+    let python = programs(&[TOOLS]).join("python");
     let stubs = folder.path().join("stubs");
     std::fs::create_dir(&stubs).expect("a folder");
     let protos = Path::new(env!("CARGO_MANIFEST_DIR")).join("proto");
@@ -40,14 +28,14 @@ fn a_python_client_from_our_protos_puts_and_gets() {
     for file in ["google/api/field_behavior", "google/api/field_info", "google/rpc/status"] {
         generate.arg(format!("{file}.proto"));
     }
-    run(&mut generate);
+    done(&mut generate);
 
     let options = Options { regions: vec!["eu-fra", "ru-msk"], ..Options::default() };
     let deployment = Deployment::start(&options);
     let gateway = deployment.gateway_url();
     let address = gateway.strip_prefix("http://").expect("a plaintext gateway");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/put_get.py");
-    let said = run(Command::new(&python).arg(script).arg(address).arg(&stubs));
+    let said = done(Command::new(&python).arg(script).arg(address).arg(&stubs));
     assert!(said.contains("as documented"), "{said}");
 
     // The program of the README, as it stands there but for the address.
@@ -55,5 +43,5 @@ fn a_python_client_from_our_protos_puts_and_gets() {
     assert!(shown.contains("127.0.0.1:7400"), "{shown}");
     let mut program = Command::new(&python);
     program.arg("-c").arg(shown.replace("127.0.0.1:7400", address)).env("PYTHONPATH", &stubs);
-    assert_eq!(run(&mut program), "eu-fra 1 b'hello'\n");
+    assert_eq!(done(&mut program), "eu-fra 1 b'hello'\n");
 }

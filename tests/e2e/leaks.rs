@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::support::load::{evidence, put};
 use crate::support::maps::text;
-use crate::support::process::{get, pause, run, wait_until};
+use crate::support::process::{get, run, wait_until};
 use crate::support::{Deployment, Options, search};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -304,8 +304,7 @@ fn nothing_that_is_sent_gets_out_sideways() {
 /// Puts the whole log as auditors get it among the files that are searched, entries printed and
 /// all.
 fn mirror(deployment: &Deployment) {
-    // The next checkpoint has signed what was put.
-    pause(Duration::from_millis(600));
+    deployment.wait_signed(REGION);
     let folder = deployment.root().join("mirror");
     let port = deployment.audit_port(REGION);
     let url = format!("http://127.0.0.1:{port}");

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::support::load::{ONCE, PATIENT, Writers, evidence, get, put};
-use crate::support::process::{get as page, init_shard, pause, run, wait_until};
+use crate::support::process::{get as page, init_shard, run, wait_until};
 use crate::support::secure::{now, replace};
 use crate::support::{Deployment, Options};
 use client::{Access, Client, Settings};
@@ -19,8 +19,6 @@ use watched::{CALLS, Watched, check_never_wrote};
 
 /// Time in which a server is ready, or drained.
 const READY_MAX: Duration = Duration::from_secs(60);
-/// How long callers write while a gateway is watched.
-const LOAD: Duration = Duration::from_secs(3);
 
 fn one(engine: &'static str) -> Deployment {
     Deployment::start(&Options { regions: vec!["eu-fra"], engine, ..Options::default() })
@@ -86,10 +84,10 @@ fn with_the_sandbox_required_records_are_put_and_read_on_both_engines() {
         deployment.gateway().restart();
         deployment.wait_session("eu-fra", true);
         let writers = Writers::start(&runtime, &deployment.gateway_url(), 8);
-        pause(Duration::from_secs(1));
+        writers.wait_acked(50);
         // And from a store that is there, after a power cut.
         deployment.restart("eu-fra");
-        pause(Duration::from_secs(1));
+        writers.wait_acked(50);
         let acked = writers.stop(&runtime);
         assert!(acked.len() > 50, "{engine}: only {} records", acked.len());
         let url = deployment.gateway_url();
@@ -127,7 +125,7 @@ fn a_gateway_under_load_opens_no_file_for_writing_and_is_refused_when_it_tries()
     deployment.wait_session("eu-fra", true);
     let runtime = Runtime::new().expect("a runtime");
     let writers = Writers::start(&runtime, &deployment.gateway_url(), 8);
-    pause(LOAD);
+    writers.wait_acked(200);
     let acked = writers.stop(&runtime);
     assert!(acked.len() > 50, "only {} records: that is no load", acked.len());
     let url = deployment.gateway_url();

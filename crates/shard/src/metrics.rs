@@ -10,6 +10,7 @@ pub(crate) struct Metrics {
     pub(crate) commit_seconds: Histogram,
     pub(crate) commit_writes: Histogram,
     pub(crate) entries: Counter,
+    pub(crate) log_size: Gauge,
     pub(crate) checkpoint_size: Gauge,
     pub(crate) witnessed_size: Gauge,
     pub(crate) witness_failures: Counter,
@@ -35,6 +36,12 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
+    /// The sizes of the log and of its last checkpoint, as a start found them.
+    pub(crate) fn sizes(&self, log: u64, signed: u64) {
+        self.log_size.set(i64::try_from(log).unwrap_or(i64::MAX));
+        self.checkpoint_size.set(i64::try_from(signed).unwrap_or(i64::MAX));
+    }
+
     /// Registers all of them.
     pub(crate) fn new(registry: &mut Registry) -> Self {
         let metrics = Self {
@@ -42,6 +49,7 @@ impl Metrics {
             commit_seconds: call_seconds(),
             commit_writes: Histogram::new(exponential_buckets(1.0, 2.0, 12)),
             entries: Counter::default(),
+            log_size: Gauge::default(),
             checkpoint_size: Gauge::default(),
             witnessed_size: Gauge::default(),
             witness_failures: Counter::default(),
@@ -71,6 +79,7 @@ impl Metrics {
         registry.register("shard_commit_seconds", "Seconds of one commit", m.commit_seconds);
         registry.register("shard_commit_writes", "Writes in one commit", m.commit_writes);
         registry.register("shard_log_entries", "Entries added to the log", m.entries);
+        registry.register("shard_log_size", "Durable entries of the log", m.log_size);
         registry.register("shard_checkpoint_size", "Entries signed for", m.checkpoint_size);
         let says = "Entries under the last checkpoint that every witness has cosigned";
         registry.register("shard_witnessed_size", says, m.witnessed_size);

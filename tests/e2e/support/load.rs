@@ -9,6 +9,8 @@ use link::host::clock::SystemEntropy;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
+use super::process::wait_until;
+
 /// One attempt: what the gateway says is what the caller gets.
 pub(crate) const ONCE: Settings = Settings { deadline: Duration::from_secs(20), attempts_max: 1 };
 /// As a backend service would: what may be sent again is.
@@ -100,32 +102,43 @@ pub(crate) async fn get(
 
 /// Writers that put one record after the other, each until it is acknowledged.
 pub(crate) struct Writers {
-    stop: Arc<AtomicBool>,
-    unknown: Arc<AtomicU64>,
+    shared: Arc<Shared>,
     tasks: Vec<JoinHandle<Vec<Acked>>>,
+}
+
+/// What writers and their test tell each other.
+#[derive(Default)]
+struct Shared {
+    stop: AtomicBool,
+    acked: AtomicU64,
+    unknown: AtomicU64,
 }
 
 impl Writers {
     pub(crate) fn start(runtime: &Runtime, url: &str, count: u64) -> Self {
-        let (stop, unknown) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let shared = Arc::new(Shared::default());
         let tasks = (0..count)
-            .map(|writer| {
-                let (url, stop, unknown) =
-                    (url.to_owned(), Arc::clone(&stop), Arc::clone(&unknown));
-                runtime.spawn(write(url, writer, stop, unknown))
-            })
+            .map(|writer| runtime.spawn(write(url.to_owned(), writer, Arc::clone(&shared))))
             .collect();
-        Self { stop, unknown, tasks }
+        Self { shared, tasks }
+    }
+
+    /// Waits until so many more records are acknowledged.
+    #[track_caller]
+    pub(crate) fn wait_acked(&self, more: u64) {
+        let acked = || self.shared.acked.load(Ordering::Relaxed);
+        let enough = acked() + more;
+        wait_until("records are acknowledged", Duration::from_secs(60), || acked() >= enough);
     }
 
     /// How many outcomes were not known, so far.
     pub(crate) fn unknown(&self) -> u64 {
-        self.unknown.load(Ordering::Relaxed)
+        self.shared.unknown.load(Ordering::Relaxed)
     }
 
     /// Ends them, and gives everything that was acknowledged.
     pub(crate) fn stop(self, runtime: &Runtime) -> Vec<Acked> {
-        self.stop.store(true, Ordering::Relaxed);
+        self.shared.stop.store(true, Ordering::Relaxed);
         let mut acked = Vec::new();
         for task in self.tasks {
             acked.extend(runtime.block_on(task).expect("a writer does not panic"));
@@ -134,12 +147,7 @@ impl Writers {
     }
 }
 
-async fn write(
-    url: String,
-    writer: u64,
-    stop: Arc<AtomicBool>,
-    unknown: Arc<AtomicU64>,
-) -> Vec<Acked> {
+async fn write(url: String, writer: u64, shared: Arc<Shared>) -> Vec<Acked> {
     // One attempt a call: the writer itself sends again, with the same request id.
     let client = Client::connect(&url, ONCE).await.expect("a gateway");
     let mut acked = Vec::new();
@@ -148,20 +156,21 @@ async fn write(
         let (key, body) = (format!("k{n}"), format!("{writer}:{n}").repeat(20).into_bytes());
         let request = put(&subject, &key, &body, &evidence("DE"));
         loop {
-            if stop.load(Ordering::Relaxed) {
+            if shared.stop.load(Ordering::Relaxed) {
                 return acked;
             }
             match client.put(&request).await {
                 Ok(done) => {
                     assert_eq!(done.version, 1, "a retry has no second effect");
                     acked.push(Acked::of(&subject, &key, &body, &done));
+                    shared.acked.fetch_add(1, Ordering::Relaxed);
                     break;
                 }
                 Err(error) => {
                     let refused = error.refused().expect("an error with a reason");
                     assert!(refused.retryable, "{error}");
                     if refused.reason == "WRITE_OUTCOME_UNKNOWN" {
-                        unknown.fetch_add(1, Ordering::Relaxed);
+                        shared.unknown.fetch_add(1, Ordering::Relaxed);
                     }
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }

@@ -13,6 +13,7 @@ pub(crate) mod evidence;
 pub(crate) mod load;
 pub(crate) mod maps;
 pub(crate) mod process;
+pub(crate) mod python;
 pub(crate) mod rogue;
 pub(crate) mod search;
 pub(crate) mod secure;
@@ -219,6 +220,20 @@ impl Deployment {
             let sessions = page.lines().filter(|line| line.contains("session_up{"));
             let mut own = sessions.filter(|line| line.contains(&of));
             own.next().is_some_and(|line| line.ends_with(if up { " 1" } else { " 0" }))
+        });
+    }
+
+    /// Waits until a shard's checkpoint covers every durable entry of its log.
+    pub(crate) fn wait_signed(&self, region: &str) {
+        let admin = self.shards.get(region).expect("a region that runs").admin();
+        wait_until(&format!("{region} has signed its whole log"), SESSION_MAX, || {
+            let Some((200, page)) = get(admin, "/metrics") else { return false };
+            let value = |name: &str| {
+                let line = page.lines().find_map(|line| line.strip_prefix(name))?;
+                line.trim().parse::<u64>().ok()
+            };
+            let size = value("bailiwick_shard_log_size ").expect("a shard has a log");
+            value("bailiwick_shard_checkpoint_size ") == Some(size)
         });
     }
 

@@ -18,6 +18,8 @@ const READY_MAX: Duration = Duration::from_secs(60);
 const PAGE_MAX: Duration = Duration::from_secs(5);
 /// Ports that no outgoing connection is given, on a Linux machine of today.
 const PORTS: std::ops::Range<u16> = 12_000..32_000;
+/// Those of one test.
+const PORTS_OF_ONE: u16 = 1_000;
 
 /// How a command ended.
 #[derive(Debug)]
@@ -48,14 +50,21 @@ pub(crate) fn init_shard(config: &Path) {
     assert_eq!(done.code, 0, "{}", done.stderr);
 }
 
-/// A loopback port on which nobody listens. Each is given once in a process.
+/// A loopback port on which nothing listens. Each is given once in a process, and no two tests that
+/// run at once share a range: nextest numbers the slots in which they run. (A shard's address
+/// stands in the annex before the shard starts, and must be the same after a restart: so it cannot
+/// be the one that the system gives for port 0.)
 pub(crate) fn free_port() -> u16 {
     static GIVEN: AtomicU16 = AtomicU16::new(0);
-    // Test processes begin in different places, so that two that run at once rarely meet.
-    let start = u16::try_from(std::process::id() % 997).expect("below 997") * 20;
+    #[expect(clippy::disallowed_methods, reason = "nextest gives the slot by the environment")]
+    let slot = std::env::var("NEXTEST_TEST_GLOBAL_SLOT").ok();
+    let slot = slot.and_then(|slot| slot.parse::<u16>().ok()).unwrap_or(0);
+    let range = PORTS.start + slot % ((PORTS.end - PORTS.start) / PORTS_OF_ONE) * PORTS_OF_ONE;
+    // The test before in this slot may have left connections behind: begin elsewhere.
+    let start = u16::try_from(std::process::id() % 61).expect("below 61") * 16;
     loop {
         let step = GIVEN.fetch_add(1, Ordering::Relaxed);
-        let port = PORTS.start + start.wrapping_add(step) % (PORTS.end - PORTS.start);
+        let port = range + start.wrapping_add(step) % PORTS_OF_ONE;
         if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
             return port;
         }

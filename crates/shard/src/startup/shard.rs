@@ -98,6 +98,7 @@ impl Shard {
         let durable = Arc::new(Durable::new(opened.log.edge.size(), opened.log.edge.root()));
         let map = Arc::clone(&opened.map);
         metrics.map_epoch(map.epoch().number);
+        metrics.sizes(opened.log.edge.size(), opened.signed);
         let node = Arc::new(Node {
             region: settings.region.clone(),
             shard: settings.shard.clone(),

@@ -351,8 +351,10 @@ impl Committer {
         self.log.edge = edge;
         self.last_commit = now;
         self.node.committed.store(now.0, Ordering::Relaxed);
-        self.node.log_size.store(self.log.edge.size(), Ordering::Release);
-        self.durable.publish(self.log.edge.size(), self.log.edge.root());
+        let entries = self.log.edge.size();
+        self.node.log_size.store(entries, Ordering::Release);
+        self.node.metrics.log_size.set(i64::try_from(entries).unwrap_or(i64::MAX));
+        self.durable.publish(entries, self.log.edge.root());
     }
 
     /// Time in a shard never falls below its last commit's.
