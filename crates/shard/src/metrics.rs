@@ -27,6 +27,7 @@ pub(crate) struct Metrics {
     pub(crate) placements_refused: Counter,
     pub(crate) roles_refused: Counter,
     pub(crate) sessions_refused: Counter,
+    pub(crate) not_grpc: Counter,
     pub(crate) damaged_reads: Counter,
     pub(crate) failed_reads: Counter,
     pub(crate) checkpoint_failures: Counter,
@@ -66,6 +67,7 @@ impl Metrics {
             placements_refused: Counter::default(),
             roles_refused: Counter::default(),
             sessions_refused: Counter::default(),
+            not_grpc: Counter::default(),
             damaged_reads: Counter::default(),
             failed_reads: Counter::default(),
             checkpoint_failures: Counter::default(),
@@ -106,6 +108,8 @@ impl Metrics {
         registry.register("shard_placements_refused", says, m.placements_refused);
         registry.register("shard_roles_refused", "Calls of a wrong role", m.roles_refused);
         registry.register("shard_sessions_refused", "Refused sessions", m.sessions_refused);
+        let says = "Requests refused since they are no gRPC, by gateways' and auditors' listeners";
+        registry.register("shard_requests_not_grpc", says, m.not_grpc);
         Self::troubles(registry, metrics.clone());
         metrics
     }

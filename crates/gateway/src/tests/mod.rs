@@ -1,5 +1,6 @@
 //! Tests of a whole gateway over loopback, against shards that do what a test tells them to.
 
+mod deadlines;
 mod input;
 mod peers;
 pub(crate) mod rig;

@@ -11,7 +11,7 @@ use evidence::Sources;
 use ledger::entry::Role;
 use link::host::clock::{SystemClock, SystemEntropy};
 use link::ops::health::Health;
-use link::ops::metrics::Registry;
+use link::ops::metrics::{Counter, Registry};
 use link::session::PROTOCOL;
 use terms::{Entropy, Reason, TenantId};
 use tokio::net::TcpListener;
@@ -129,7 +129,8 @@ impl Shard {
             SessionServer::new(service).max_decoding_message_size(link::session::MESSAGE_BYTES_MAX);
         let server = tokio::spawn(async move {
             let incoming = link::net::listener::incoming(listener);
-            let server = link::session::server(Server::builder()).add_service(service);
+            let mut server = link::session::server(Server::builder(), Counter::default());
+            let server = server.add_service(service);
             server.serve_with_incoming(incoming).await.unwrap();
         });
         Self { address, spoiled, conns, server }

@@ -49,7 +49,7 @@ pub fn answer<B: Default>(status: StatusCode) -> Response<B> {
 }
 
 /// Lets gRPC calls pass, and answers and counts all else.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct GrpcOnlyLayer {
     refused: Counter,
 }

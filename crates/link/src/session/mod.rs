@@ -10,6 +10,7 @@ use tonic::transport::{Endpoint, Server};
 use tower::layer::util::{Identity, Stack};
 
 use crate::net::grpc_only::GrpcOnlyLayer;
+use crate::ops::metrics::Counter;
 
 pub use fault::{from_wire, to_wire};
 pub use frames::{Frames, FromShard, Part};
@@ -52,9 +53,9 @@ pub fn endpoint(endpoint: Endpoint) -> Endpoint {
 }
 
 /// The settings of a shard's end. It serves gRPC and nothing else.
-pub fn server(server: Server) -> Server<Stack<GrpcOnlyLayer, Identity>> {
+pub fn server(server: Server, not_grpc: Counter) -> Server<Stack<GrpcOnlyLayer, Identity>> {
     server
-        .layer(GrpcOnlyLayer::default())
+        .layer(GrpcOnlyLayer::counting(not_grpc))
         .tcp_nodelay(true)
         .max_concurrent_streams(Some(STREAMS_MAX))
         .initial_stream_window_size(WINDOW_BYTES)

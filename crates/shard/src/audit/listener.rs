@@ -252,6 +252,7 @@ async fn gate(State(desk): State<Desk>, mut request: Request, next: Next) -> Res
     if request.uri().path().starts_with(LEDGER)
         && let Some(status) = grpc_only::refusal(request.method(), request.headers())
     {
+        desk.node().metrics.not_grpc.inc();
         return grpc_only::answer(status);
     }
     let arrived = request.extensions().get::<ConnectionInfo>().cloned();

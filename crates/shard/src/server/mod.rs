@@ -78,7 +78,8 @@ impl Shard {
             .max_decoding_message_size(link::session::MESSAGE_BYTES_MAX)
             .max_encoding_message_size(link::session::MESSAGE_BYTES_MAX);
         let mut ended = life.subscribe();
-        let mut server = link::session::server(tonic::transport::Server::builder());
+        let builder = tonic::transport::Server::builder();
+        let mut server = link::session::server(builder, node.metrics.not_grpc.clone());
         let served = server.add_service(service).serve_with_incoming_shutdown(
             link::net::listener::incoming_by(listener, entrance),
             async move {

@@ -1,9 +1,16 @@
 //! A session that asks for more than it may, or says nothing: bounded, and no other feels it.
 
-use crate::support::{Place, put_ru};
+use axum::http::{Method, Request, StatusCode};
+use link::ops::health::Health;
+use link::ops::metrics::Registry;
+use tonic::body::Body;
+use tonic::transport::Channel;
+use tower::{Service as _, ServiceExt as _};
 use wire::session as proto;
 use wire::session::call::Op;
 use wire::session::reply::Outcome;
+
+use crate::support::{Place, Running, auditor, put_ru};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hostile_session_is_bounded() {
@@ -96,6 +103,52 @@ async fn frames_that_come_twice_do_no_harm() {
     assert!(session.answer(id).await.is_none());
     let mut session = shard.session().await;
     assert_eq!(session.get("anna", "profiles", "k3").await.err().unwrap(), "RECORD_NOT_FOUND");
+    drop(session);
+    shard.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_grpc_is_refused_before_anything_of_it_is_read() {
+    let place = Place::new("ru-msk");
+    place.init_as(&place.settings()).unwrap();
+    let mut registry = Registry::new();
+    let shard = place.open_watched(place.settings(), &mut registry, Health::new()).await.unwrap();
+    let shard = Running::serve(shard, "ru-msk").await;
+    let mut counted = 0;
+    for (port, path) in [
+        (shard.port, "/bailiwick.internal.v1.Session/Open"),
+        (shard.audit_port, "/bailiwick.v1.Ledger/Checkpoint"),
+    ] {
+        let url = format!("http://127.0.0.1:{port}");
+        let mut channel = Channel::from_shared(url).unwrap().connect().await.unwrap();
+        let post = |kind: Option<&str>| {
+            let request = Request::post(format!("http://127.0.0.1:{port}{path}"));
+            kind.into_iter().fold(request, |request, kind| request.header("content-type", kind))
+        };
+        let grpc = Some("application/grpc");
+        for (request, want) in [
+            (post(Some("text/plain")), StatusCode::UNSUPPORTED_MEDIA_TYPE),
+            (post(Some("application/grpc-web+proto")), StatusCode::UNSUPPORTED_MEDIA_TYPE),
+            (post(None), StatusCode::UNSUPPORTED_MEDIA_TYPE),
+            (post(grpc).method(Method::PUT), StatusCode::METHOD_NOT_ALLOWED),
+            (post(grpc).method(Method::OPTIONS), StatusCode::METHOD_NOT_ALLOWED),
+            (post(grpc).header("origin", "https://example.org"), StatusCode::FORBIDDEN),
+        ] {
+            // A body of which nothing ever comes: the answer does not wait for it.
+            let nothing = tokio_stream::pending::<Result<bytes::Bytes, std::io::Error>>();
+            let body = Body::new(axum::body::Body::from_stream(nothing));
+            let answer = channel.ready().await.unwrap().call(request.body(body).unwrap());
+            let answer = tokio::time::timeout(std::time::Duration::from_secs(10), answer).await;
+            assert_eq!(answer.expect("at once").unwrap().status(), want, "{path}");
+            counted += 1;
+            let line = format!("bailiwick_shard_requests_not_grpc_total {counted}\n");
+            assert!(registry.encode().contains(&line), "{path}: {}", registry.encode());
+        }
+    }
+    // What is gRPC is served on both.
+    let mut session = shard.session().await;
+    session.put(put_ru("anna", "k", b"x", 1)).await.unwrap();
+    auditor::checkpoint(&mut auditor::auditor(&shard).await, 1).await;
     drop(session);
     shard.stop().await.unwrap();
 }

@@ -1,6 +1,8 @@
 //! The committer on an engine in memory that fails when told to, and groups whose rows are far
 //! larger than what was asked.
 
+mod group_bytes;
+
 use std::thread::JoinHandle;
 use std::time::Duration;
 

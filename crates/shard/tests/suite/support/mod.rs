@@ -146,10 +146,19 @@ impl Place {
 
     /// Opens it as it is.
     pub(crate) async fn open_made(&self, settings: Settings) -> Result<Shard, Error> {
+        self.open_watched(settings, &mut Registry::new(), Health::new()).await
+    }
+
+    /// The same, with its metrics and its page in the test's hands.
+    pub(crate) async fn open_watched(
+        &self,
+        settings: Settings,
+        registry: &mut Registry,
+        health: Health,
+    ) -> Result<Shard, Error> {
         let map = Arc::new(self.map());
         let annex = Annex::parse(&self.annex, &map).expect("a valid annex");
-        let mut registry = Registry::new();
-        Shard::open(settings, map, annex, self.outside(), (&mut registry, Health::new())).await
+        Shard::open(settings, map, annex, self.outside(), (registry, health)).await
     }
 
     pub(crate) fn recover(&self) -> Result<shard::Recovered, Error> {
