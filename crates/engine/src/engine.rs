@@ -53,8 +53,8 @@ pub trait Engine: Send + Sync + fmt::Debug + 'static {
     /// # Errors
     /// Nothing has changed after [`Error::HeadMoved`], [`Error::Full`], [`Error::TooLarge`],
     /// [`Error::EmptyKey`], [`Error::Shrinks`], [`Error::Io`], [`Error::Damaged`] (what the commit
-    /// had to read first) and [`Error::Poisoned`]. After [`Error::Unknown`]
-    /// the batch may be there or not, as a whole; the engine is poisoned.
+    /// had to read first, or what keeps the engine from writing at all while it reads on) and
+    /// [`Error::Poisoned`]. After [`Error::Unknown`] the batch may be there or not, as a whole; the engine is poisoned.
     fn commit(&self, batch: Batch, expected: Head, next_size: u64) -> Result<(), Error>;
 
     /// This opening's term and the log's durable size.

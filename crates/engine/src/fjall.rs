@@ -6,8 +6,11 @@
 //!   go through a snapshot, never through the keyspace, and need no gate.
 //! - A batch in the journal has an end marker and a checksum: recovery drops a torn one. It also
 //!   cuts the journal at a record it cannot parse, without a word: see `witness.rs`.
-//! - It poisons itself on a failed journal write, and when one of its own threads fails; its
-//!   commits say so from then on, and so do ours.
+//! - It poisons itself on a failed journal write, and when one of its own threads fails: it commits
+//!   nothing from then on, and goes on reading. Opened again, it begins with the work that failed.
+//!   So a compaction that meets a damaged block fails at every opening, and no setting avoids that.
+//!   Then the tables are read through for it: if one does not read back, commits are refused and
+//!   name it; if all do, only opening the store again helps, and our commits say so.
 //! - A commit may sleep inside fjall when four write buffers wait to be flushed, or compaction is
 //!   20 runs behind.
 //! - Values are as large as `u32` allows and lie in the tree itself: no separation of large values,
@@ -16,7 +19,10 @@
 
 use std::fmt;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
 
 use ::fjall::config::CompressionPolicy;
 use ::fjall::{
@@ -46,6 +52,9 @@ pub(crate) struct Fjall {
     /// `None` only while it is dropped.
     store: Option<Store>,
     gate: Gate,
+    halted: Mutex<Option<Halted>>,
+    /// Ends the look at all tables early.
+    stop: Arc<AtomicBool>,
     // Dropped last: it holds the lock.
     folder: Folder,
 }
@@ -53,6 +62,16 @@ pub(crate) struct Fjall {
 struct Store {
     rows: Keyspace,
     db: Database,
+}
+
+/// One of the library's own threads has failed: it commits nothing more.
+enum Halted {
+    /// All tables are being read, to tell which of the two below it is.
+    Looking(JoinHandle<Option<PathBuf>>),
+    /// This table does not read back.
+    Damaged(PathBuf),
+    /// All of them do.
+    Sound,
 }
 
 impl fmt::Debug for Fjall {
@@ -71,11 +90,52 @@ impl Fjall {
             Err(Panicked) => return Err(Error::damaged(&path, "it does not open")),
         };
         let gate = Gate::new(Head::default());
-        let mut opened = Self { store: Some(store), gate, folder };
+        let (halted, stop) = (Mutex::default(), Arc::default());
+        let mut opened = Self { store: Some(store), gate, halted, stop, folder };
         opened.folder.sync_all()?;
-        opened.take_term()?;
+        match opened.take_term() {
+            // The library begins to compact at once: that has failed before there was a term. There
+            // is no need of one to read, and nothing else is done.
+            Err(_) if opened.has_halted() => {}
+            taken => taken?,
+        }
         opened.folder.finish()?;
         Ok(opened)
+    }
+
+    fn has_halted(&self) -> bool {
+        self.halted.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Why a commit was refused that the library did not begin with, since one of its own threads
+    /// has failed. Nothing was written.
+    fn halted(&self, store: &Store) -> Error {
+        let mut halted = self.halted.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = match halted.take() {
+            None => {
+                let (rows, stop) = (store.rows.clone(), Arc::clone(&self.stop));
+                let look = move || damaged_table(&rows, &stop);
+                // As the library's own threads are called, so that a panic prints nothing.
+                let looking = thread::Builder::new().name("fjall:look".to_owned()).spawn(look);
+                looking.map_or(Halted::Sound, Halted::Looking)
+            }
+            Some(Halted::Looking(looking)) if looking.is_finished() => {
+                looking.join().ok().flatten().map_or(Halted::Sound, Halted::Damaged)
+            }
+            Some(same) => same,
+        };
+        let error = match &now {
+            Halted::Looking(_) => {
+                let (path, cause) = (self.folder.store(), io::ErrorKind::ResourceBusy);
+                Error::Io { action: "write to", path, cause }
+            }
+            Halted::Damaged(table) => {
+                Error::damaged(table, "a compaction cannot read it; nothing is written any more")
+            }
+            Halted::Sound => Error::Poisoned,
+        };
+        *halted = Some(now);
+        error
     }
 
     /// Moves the head to the next term, durably.
@@ -149,12 +209,11 @@ impl Fjall {
                 self.folder.note_head(head);
                 Ok(())
             }
-            // One of its own threads failed earlier: nothing was written.
-            Ok(Err(::fjall::Error::Poisoned)) => Err(Error::Poisoned),
+            Ok(Err(::fjall::Error::Poisoned)) => Err(self.halted(store)),
             Ok(Err(e)) => Err(Error::Unknown { cause: cause(&e) }),
             Err(Panicked) => Err(Error::Unknown { cause: io::ErrorKind::Other }),
         };
-        if outcome.is_err() {
+        if matches!(outcome, Err(Error::Unknown { .. } | Error::Poisoned)) {
             self.folder.drop_cached_pages();
         }
         outcome
@@ -246,9 +305,35 @@ impl Engine for Fjall {
 
 impl Drop for Fjall {
     fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let halted = self.halted.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Halted::Looking(looking)) = halted {
+            // It holds a part of the store.
+            drop(looking.join());
+        }
         let store = self.store.take();
         let _swallowed = catch(|| drop(store));
     }
+}
+
+/// The first table that does not read back, all of it, as a compaction reads it.
+fn damaged_table(rows: &Keyspace, stop: &AtomicBool) -> Option<PathBuf> {
+    let going = || !stop.load(Ordering::Relaxed);
+    let version = rows.tree.current_version();
+    let mut tables = version.iter_tables().take_while(|_| going());
+    let broken = tables.find(|table| {
+        let path: &Path = &table.path;
+        let read =
+            catch(|| table.scan()?.take_while(|_| going()).try_for_each(|row| row.map(drop)));
+        match read {
+            Ok(Ok(())) => false,
+            Ok(Err(error)) => {
+                matches!(read_error("read", path, &error.into()), Error::Damaged { .. })
+            }
+            Err(Panicked) => true,
+        }
+    });
+    broken.map(|table| table.path.to_path_buf())
 }
 
 /// The system's failure within an error of fjall's, if it is one.

@@ -212,3 +212,85 @@ fn one_damaged_block_of_fjall_harms_its_own_rows_alone() {
     engine.commit(batch, head, ROWS + 1).expect("commits go on");
     assert_eq!(read(broken), Ok(Some(b"new".to_vec())));
 }
+
+/// Waits, in real time, until something is there.
+#[expect(clippy::disallowed_methods, reason = "the library works in threads of its own")]
+fn wait<T>(mut there: impl FnMut() -> Option<T>) -> T {
+    for _ in 0..3_000 {
+        if let Some(it) = there() {
+            return it;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    panic!("not within 30 seconds");
+}
+
+/// A compaction that meets a damaged block: commits are refused with the table's file, reads of all
+/// other rows go on, and so it is after each opening.
+#[test]
+fn a_compaction_of_fjall_that_meets_damage_ends_commits_and_not_reads() {
+    const ROW_BYTES: usize = 1 << 20;
+    // The library merges the newest level when there are four tables.
+    const TABLES: usize = 4;
+    let place = tempfile::tempdir().expect("folder");
+    let folder = place.path();
+    // Rows in an order by which all tables overlap.
+    let key = |row: u64| row.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes();
+    let tables = || -> Vec<PathBuf> {
+        let of_table = |path: &PathBuf| {
+            path.parent().is_some_and(|p| p.ends_with("tables"))
+                && fs::metadata(path).is_ok_and(|about| about.len() > 50 << 20)
+        };
+        files(&folder.join("store")).into_iter().filter(of_table).collect()
+    };
+    let commit = |engine: &dyn engine::Engine, row: u64| {
+        let mut batch = Batch::new();
+        batch.put(key(row), crate::numbered::bytes(row, ROW_BYTES));
+        let head = engine.head()?;
+        engine.commit(batch, head, row + 1)
+    };
+    let engine = engine::open(Kind::Fjall, folder, OPTIONS).expect("open");
+    let mut rows = 0;
+    while tables().len() < TABLES - 1 {
+        commit(&*engine, rows).expect("commit");
+        rows += 1;
+    }
+    drop(engine);
+    let table = tables().pop().expect("a table");
+    let mut bytes = fs::read(&table).expect("read");
+    let half = bytes.len() / 2;
+    *bytes.get_mut(half).expect("a byte") ^= 1;
+    fs::write(&table, bytes).expect("write");
+
+    let mut commits_before = rows;
+    for opening in 0..3 {
+        let engine = engine::open(Kind::Fjall, folder, OPTIONS).expect("it opens, to be read");
+        // Until the compaction has failed, commits are taken; then they are refused, at first
+        // without a reason.
+        let refused = wait(|| match commit(&*engine, rows) {
+            Ok(()) => {
+                rows += 1;
+                None
+            }
+            Err(Error::Io { .. }) => None,
+            Err(other) => Some(other),
+        });
+        assert!(matches!(&refused, Error::Damaged { file, .. } if *file == table), "{refused}");
+        assert!(opening > 0 || rows > commits_before, "the first opening commits");
+        commits_before = rows;
+        // What was committed is there, but for what lies in the block.
+        let mut damaged = 0;
+        for row in 0..rows {
+            match engine.get_many(&[&key(row)]) {
+                Ok(found) => {
+                    assert!(found == [Some(crate::numbered::bytes(row, ROW_BYTES))], "row {row}")
+                }
+                Err(Error::Damaged { file, .. }) if file == table => damaged += 1,
+                Err(other) => panic!("row {row}: {other}"),
+            }
+        }
+        assert!((1..=2).contains(&damaged), "{damaged} of {rows}");
+        assert_eq!(engine.head().expect("a head").size, rows);
+        assert_eq!(commit(&*engine, rows), Err(refused));
+    }
+}

@@ -110,6 +110,11 @@ impl AccessCounters {
         !open.counted.reads.is_empty() || !open.counted.refusals.is_empty()
     }
 
+    /// Reads that were counted and have no entry yet.
+    pub(crate) fn reads(&self) -> u64 {
+        self.lock().counted.reads.values().sum()
+    }
+
     /// Counts nothing more under the map in force: what is there is to be written before the next.
     pub(crate) fn close(&self) {
         self.lock().epoch = None;

@@ -72,7 +72,11 @@ impl Engine for WatchedEngine {
     }
 
     fn commit(&self, batch: Batch, expected: Head, next_size: u64) -> Result<(), engine::Error> {
-        self.watch(self.engine.commit(batch, expected, next_size))
+        let outcome = self.watch(self.engine.commit(batch, expected, next_size));
+        if let Err(engine::Error::Damaged { file, what }) = &outcome {
+            self.health.set_fact("writes", format!("refused: {} ({what})", file.display()));
+        }
+        outcome
     }
 
     fn head(&self) -> Result<Head, engine::Error> {

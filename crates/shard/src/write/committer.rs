@@ -240,6 +240,10 @@ impl Committer {
         if let Err(error) = self.commit(&mut VecDeque::new(), true) {
             poison(&error, life);
         }
+        let reads = self.counts.reads();
+        if reads > 0 {
+            tracing::error!(reads, "counted reads have no entry in the log: the store took none");
+        }
     }
 
     /// One group, one commit. What is left in `ops` did not fit into it. `Err`: the outcome is not

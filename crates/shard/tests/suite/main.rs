@@ -2,6 +2,7 @@
 
 mod auditors;
 mod copies;
+mod damaged_table;
 mod egress;
 mod first_start;
 mod hostile;
