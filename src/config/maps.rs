@@ -169,7 +169,7 @@ impl AnnexFiles {
             let text = match std::fs::read_to_string(&path) {
                 Ok(text) => text,
                 Err(error) => {
-                    tracing::error!(file, %error, "an annex cannot be read");
+                    tracing::error!(file, %error, "an annex cannot be read: the one in use stays");
                     unusable += 1;
                     continue;
                 }
@@ -193,7 +193,11 @@ impl AnnexFiles {
                 }
                 Err(wrong) => {
                     let first = wrong.first().map(ToString::to_string).unwrap_or_default();
-                    tracing::error!(file, problem = first, "an annex cannot be used");
+                    tracing::error!(
+                        file,
+                        problem = first,
+                        "an annex cannot be used: the one in use stays"
+                    );
                     unusable += 1;
                 }
             }
@@ -202,11 +206,10 @@ impl AnnexFiles {
             let region = annex.region();
             let there = annexes.iter().any(|other| other.region() == region);
             if map.region(region).is_some() && !there {
-                // Which region a file was for that cannot be used is not known.
+                // Which region a file was for that cannot be used is not known: what was said of
+                // that file is enough.
                 if unusable == 0 {
                     tracing::error!(%region, "a region's annex is missing: the one in use stays");
-                } else {
-                    tracing::error!(%region, "no annex can be used: the one in use stays");
                 }
                 annexes.push(annex);
             }

@@ -73,10 +73,9 @@ async fn look_at_annexes(handle: Handle, files: AnnexFiles) {
             }
         }
         let (annexes, unusable) = files.read(&map, handle.annexes());
+        // What cannot be used was said, file by file.
         if unusable == 0 {
             tracing::info!(regions = annexes.len(), "annexes were read");
-        } else {
-            tracing::error!(unusable, "annexes were read, but not all can be used");
         }
         handle.set_annexes(annexes);
     }

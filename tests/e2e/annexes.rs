@@ -10,6 +10,7 @@ use crate::support::maps::{People, apply, next, text};
 use crate::support::process::{Finished, free_port, pause, run, wait_until};
 use crate::support::{Deployment, Options};
 use client::Client;
+use serde_json::json;
 use tokio::runtime::Runtime;
 
 /// Longer than a gateway takes to look at its annexes twice.
@@ -117,6 +118,21 @@ fn a_running_gateway_follows_the_regions_operators_and_nobody_else() {
     assert_eq!(done.code, 64, "{done:?}");
     assert!(done.stderr.contains("annex_signers"), "{done:?}");
     let annex = rig.annex();
+    // Signed again by her, it still has one signature; what was done is there in JSON, too.
+    let key = rig.operators.key("olga");
+    let sign = ["map", "sign-annex", text(&annex), "--map", text(&path), "--key", text(&key)];
+    let done = run(&[&sign[..], &["--json"]].concat());
+    let signed: serde_json::Value = serde_json::from_str(&done.stdout).expect("JSON");
+    let note = annex.with_extension("note");
+    let statement = signed["statement"].as_str().unwrap_or_default().to_owned();
+    assert_eq!(
+        signed,
+        json!({
+            "signed_by": "olga", "statement": statement, "note": text(&note), "signatures": 1,
+        })
+    );
+    let noted = fs::read_to_string(&note).expect("a note");
+    assert!(statement.contains("eu-fra") && noted.starts_with(&statement), "{statement}\n{noted}");
     let check = ["map", "check", text(&path), "--annex", text(&annex)];
     assert!(!run(&check).stdout.contains("ANNEX_UNSIGNED"));
     assert_eq!(apply(&url, &path, 1).code, 0);
@@ -145,6 +161,34 @@ fn a_running_gateway_follows_the_regions_operators_and_nobody_else() {
     rig.wait(false);
     assert_eq!(rig.sign(&path, "oscar").code, 0);
     rig.wait(true);
+}
+
+#[test]
+fn a_broken_annex_is_one_error_and_what_is_in_use_stays() {
+    let mut rig = Rig::start();
+    let good = fs::read_to_string(rig.annex()).expect("an annex");
+    for (broken, problem) in [
+        ("region = \"eu-fra\"\nshards = [", "TOML_SYNTAX"),
+        ("region = \"eu-fra\"\n", "KEY_MISSING"),
+    ] {
+        let before = rig.deployment.stderr("gateway").len();
+        fs::write(rig.annex(), broken).expect("an annex can be written");
+        rig.still(true);
+        let said = rig.deployment.stderr("gateway");
+        let lines: Vec<&str> = said[before..].lines().filter(|l| l.contains("annex")).collect();
+        let [line] = lines.as_slice() else { panic!("{lines:#?}") };
+        for part in ["ERROR", problem, "annex-eu-fra.toml", "the one in use stays"] {
+            assert!(line.contains(part), "not {part}: {line}");
+        }
+        fs::write(rig.annex(), &good).expect("an annex can be written");
+        rig.still(true);
+    }
+    // One that is away is another matter, and said so.
+    fs::remove_file(rig.annex()).expect("it was there");
+    rig.still(true);
+    let said = rig.deployment.stderr("gateway");
+    let last = said.lines().rfind(|line| line.contains("annex")).unwrap_or_default();
+    assert!(last.contains("annex-eu-fra.toml") && last.contains("cannot be read"), "{last}");
 }
 
 #[test]

@@ -305,3 +305,50 @@ fn a_plan_counts_those_who_are_stored_and_is_in_the_log() {
     let done = run(&["map", "plan", text(&old), text(&old)]);
     assert_eq!(done.code, 0, "a map against itself: {done:?}");
 }
+
+/// What a command prints with `--json`: one line.
+#[track_caller]
+fn answer(arguments: &[&str]) -> serde_json::Value {
+    let done = run(&[arguments, &["--json"]].concat());
+    assert_eq!((done.code, done.stdout.lines().count()), (0, 1), "{done:?}");
+    serde_json::from_str(&done.stdout).expect("JSON")
+}
+
+#[test]
+fn a_map_comes_back_byte_for_byte_and_answers_are_json() {
+    let deployment = start(true);
+    let url = deployment.gateway_url();
+    let one = first(&deployment);
+    // Line ends of two kinds, and a last line without an end.
+    let two = next(&one, |map| format!("{map}# a note\r\n\n# the last line"));
+    let path = written(&deployment, "two.toml", &two, &["anna", "boris"]);
+    let apply = ["map", "apply", text(&path), "--gateway", &url, "--expect-epoch", "1"];
+    let second = json!({ "epoch": 2, "digest": digest(&two) });
+    let would = answer(&[&apply[..], &["--validate-only"]].concat());
+    assert_eq!(would, json!({ "would_be_applied": second }));
+    let shard = |region: &str, map: &serde_json::Value, reachable: bool| json!({ "region": region, "shard": "s1", "reachable": reachable, "map": map });
+    let none = serde_json::Value::Null;
+    let regions = [
+        shard("ru-msk", &second, true),
+        shard("eu-fra", &second, true),
+        shard("kz-ala", &none, false),
+        shard("in-bom", &none, false),
+        shard("us-iad", &none, false),
+    ];
+    let mut applied = answer(&apply);
+    let shards = applied["shards"].as_array_mut().map(std::mem::take).expect("shards");
+    assert_eq!(applied, json!({ "gateway": second, "shards": [], "ends": null }));
+    assert_eq!(shards.len(), regions.len(), "{shards:?}");
+    assert!(regions.iter().all(|region| shards.contains(region)), "{shards:?}");
+
+    let get = ["map", "get", "--gateway", &url];
+    assert_eq!(run(&get).stdout, two);
+    assert_eq!(run(&[&get[..], &["--epoch", "1"]].concat()).stdout, one);
+    let out = deployment.root().join("got.toml");
+    let done = run(&[&get[..], &["--out", text(&out)]].concat());
+    assert_eq!(done.code, 0, "{done:?}");
+    for ending in ["toml", "note"] {
+        let [got, gave] = [&out, &path].map(|path| fs::read(path.with_extension(ending)));
+        assert_eq!(got.expect("a file"), gave.expect("a file"), "{ending}");
+    }
+}
