@@ -1,22 +1,15 @@
 //! `bailiwick health`: tells a supervisor whether a server on this machine is ready.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
+use link::net::admin_probe::Probe;
 use serde_json::json;
-use toml::Table;
+use toml::{Table, Value};
 
 use crate::commands::{Exit, Failure};
 use crate::terminal;
-
-/// Time in which a server that is there answers.
-const ANSWER: Duration = Duration::from_secs(3);
-/// Bytes of a page at the most.
-const PAGE_BYTES_MAX: u64 = 64 * 1024;
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -35,14 +28,15 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let text = fs::read_to_string(&options.config)
         .map_err(|error| wrong(format!("cannot be read ({error}); name a readable file")))?;
     let table: Table = text.parse().map_err(|error| wrong(format!("is not TOML: {error}")))?;
-    let admin = table.get("admin_listen").and_then(|value| value.as_str()?.parse().ok());
-    let admin: SocketAddr = admin.ok_or_else(|| {
+    let probe = probe(&options.config, &table).ok_or_else(|| {
         wrong("`admin_listen` is not an address and port such as 127.0.0.1:7401".to_owned())
     })?;
-    let Some(page) = page(admin) else {
-        let text = format!("nothing answers at {admin}: is the server of {path} running?");
-        return Err(Failure::said(Exit::Unavailable, text));
-    };
+    let admin = probe.admin;
+    let page = probe.ready_page().map_err(|error| {
+        let text =
+            format!("nothing answers at {admin} ({error}): is the server of {path} running?");
+        Failure::said(Exit::Unavailable, text)
+    })?;
     let ready = page.starts_with("HTTP/1.1 200 ");
     let body = page.split_once("\r\n\r\n").map_or("", |(_, body)| body).trim_end();
     if options.json {
@@ -53,15 +47,18 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     if ready { Ok(()) } else { Err(Failure::said(Exit::Failed, "")) }
 }
 
-/// What a server says at `/readyz`, the head of the answer included. None: nothing answers.
-pub(super) fn page(admin: SocketAddr) -> Option<String> {
-    let mut stream = TcpStream::connect_timeout(&admin, ANSWER).ok()?;
-    stream.set_read_timeout(Some(ANSWER)).ok()?;
-    stream.set_write_timeout(Some(ANSWER)).ok()?;
-    stream
-        .write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-        .ok()?;
-    let mut text = String::new();
-    stream.take(PAGE_BYTES_MAX).read_to_string(&mut text).ok()?;
-    text.starts_with("HTTP/1.1 ").then_some(text)
+/// How the pages of a server are reached, as its configuration says. None: it does not say where.
+pub(super) fn probe(config: &Path, table: &Table) -> Option<Probe> {
+    let admin = table.get("admin_listen")?.as_str()?.parse().ok()?;
+    let beside = |path: &str| config.parent().unwrap_or(Path::new("")).join(path);
+    let named = |table: &str, key: &str, all: &Table| {
+        all.get(table).and_then(|table| table.get(key)?.as_str()).map(beside)
+    };
+    let plaintext = table.get("plaintext_metrics").and_then(Value::as_bool).unwrap_or(false);
+    let secure = table.contains_key("metrics") && !plaintext;
+    let own = || named("metrics", "certificate", table);
+    let certificate = secure.then(|| own().or_else(|| named("tls", "certificate", table)));
+    // Whoever asks may not be allowed to read it: the page's first line is for everybody.
+    let token = named("metrics", "token_file", table).filter(|file| fs::File::open(file).is_ok());
+    Some(Probe { admin, certificate: certificate.flatten(), token })
 }

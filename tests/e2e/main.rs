@@ -24,6 +24,7 @@ mod interop;
 mod keys;
 mod leaks;
 mod maps;
+mod pages;
 mod pki;
 mod resume;
 mod rollout;

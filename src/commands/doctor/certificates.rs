@@ -1,5 +1,6 @@
 //! Checks certificates: whether peers will accept the server's own, and until when.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use link::host::clock::SystemClock;
@@ -21,26 +22,36 @@ const CURE: &str = "see docs/identity.md";
 /// What is said of certificates, and TLS towards the other processes, if it can be had.
 pub(super) fn all(patient: &Patient, now: UnixMillis) -> (Vec<Line>, Option<Tls>) {
     let Some((files, region)) = &patient.tls else {
-        return (vec![Line::ok("certificates", "none: plaintext, on loopback only")], None);
+        let none = Line::ok("certificates", "none: plaintext, on loopback only");
+        return (std::iter::once(none).chain(listeners(patient, None, now)).collect(), None);
     };
-    let mut registry = Registry::new();
-    let metrics = TlsMetrics::new(&mut registry);
-    let (mut lines, tls) = match own(patient, (files, region), metrics.clone()) {
+    let metrics = TlsMetrics::new(&mut Registry::new());
+    let (mut lines, tls) = match own(patient, (files, region), metrics) {
         Ok(tls) => (both_ends(&tls, now), Some(tls)),
         Err(line) => (vec![line], None),
     };
     lines.extend(strangers(patient, files));
     // One certificate that is bad is said once.
-    let said = |callers: &&CallerFiles| tls.is_none() && callers.certificate == files.certificate;
-    if let Some(callers) = patient.callers.as_ref().filter(|callers| !said(callers)) {
-        let opened = CallerTls::open(callers.clone(), Arc::new(SystemClock), metrics);
-        let who = if patient.shard().is_some() { "auditors see" } else { "callers see" };
-        lines.push(match opened {
+    let bad = tls.is_none().then_some(&files.certificate);
+    lines.extend(listeners(patient, bad, now));
+    (lines, tls)
+}
+
+/// What the listeners for others than our own processes show, but for a certificate that is known
+/// to be bad.
+fn listeners(patient: &Patient, bad: Option<&PathBuf>, now: UnixMillis) -> Vec<Line> {
+    let callers = if patient.shard().is_some() { "auditors see" } else { "callers see" };
+    let all = [(&patient.callers, callers), (&patient.pages, "readers of metrics see")];
+    let shown = all.into_iter().filter_map(|(files, who)| Some((files.as_ref()?, who)));
+    let good = shown.filter(|(files, _)| bad != Some(&files.certificate));
+    let line = |(files, who): (&CallerFiles, &str)| {
+        let metrics = TlsMetrics::new(&mut Registry::new());
+        match CallerTls::open(files.clone(), Arc::new(SystemClock), metrics) {
             Ok(tls) => ending(who, tls.not_after(), now, DAYS_MIN),
             Err(error) => Line::bad("certificates", whole(&error), CURE),
-        });
-    }
-    (lines, tls)
+        }
+    };
+    good.map(line).collect()
 }
 
 /// Opens TLS exactly as the server does: chain, pins, region, revocation, validity and key. And

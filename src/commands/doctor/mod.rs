@@ -22,7 +22,8 @@ use terms::{Clock as _, UnixMillis};
 
 use crate::commands::doctor::target::Patient;
 use crate::commands::{Exit, Failure};
-use crate::terminal::Output;
+use crate::terminal::table::Table;
+use crate::terminal::{self, Output};
 
 /// Milliseconds of a day.
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
@@ -94,9 +95,7 @@ impl Line {
         let Self { state, check, what, cure } = self;
         let state = state.as_str();
         let then = if cure.is_empty() { "" } else { "; " };
-        // A path or an error may hold anything: one check is one line.
-        let line = format!("{state:<4}  {check:<13} {what}{then}{cure}");
-        line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+        plain(&format!("{state:<4}  {check:<13} {what}{then}{cure}"))
     }
 
     fn json(&self) -> String {
@@ -112,14 +111,32 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         None => crate::serve::block_on(live::all(&options.live))?,
     };
     let mut output = Output::new();
-    for line in &lines {
-        output.line(if options.json { line.json() } else { line.text() })?;
+    if options.json {
+        lines.iter().try_for_each(|line| output.line(line.json()))?;
+    } else if options.config.is_none() {
+        output.line(table(&lines))?;
+    } else {
+        lines.iter().try_for_each(|line| output.line(line.text()))?;
     }
     output.flush()?;
     match lines.iter().filter(|line| line.state == State::Bad).count() {
         0 => Ok(()),
         bad => Err(Failure::said(Exit::Failed, format!("{bad} of {} are bad", lines.len()))),
     }
+}
+
+/// Every check of a deployment as a row.
+fn table(lines: &[Line]) -> Table {
+    let mut table = terminal::table(&["state", "check", "what", "what to do"]);
+    for Line { state, check, what, cure } in lines {
+        table.add_row([state.as_str(), check, &plain(what), &plain(cure)]);
+    }
+    table
+}
+
+/// A text that may hold anything, such as a path or an error, as part of one line.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// What is said of a configuration and its server.

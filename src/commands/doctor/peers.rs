@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use crate::commands::doctor::Line;
 use crate::commands::doctor::target::Patient;
-use crate::commands::health::page as readyz;
+use crate::commands::health::probe;
 
 /// Time in which somebody who is there answers.
 const ANSWER: Duration = Duration::from_secs(3);
@@ -45,7 +45,7 @@ pub(super) fn itself(patient: &Patient, page: Option<&Page>) -> Line {
     if !page.0.starts_with("HTTP/1.1 200") {
         return Line::bad("server", format!("{what}; it is not ready"), "read its log");
     }
-    for files in ["tls_files", "listener_tls_files"] {
+    for files in ["tls_files", "listener_tls_files", "metrics_tls_files"] {
         let state = page.fact(files);
         if state.starts_with("refused") {
             let cure = "correct the file: the previous content stays in use until then";
@@ -61,7 +61,8 @@ pub(super) fn itself(patient: &Patient, page: Option<&Page>) -> Line {
 
 /// The page of a server that runs.
 pub(super) fn page(patient: &Patient) -> Option<Page> {
-    readyz(patient.admin).map(Page)
+    let table = std::fs::read_to_string(&patient.config).ok()?.parse().ok()?;
+    probe(&patient.config, &table)?.ready_page().ok().map(Page)
 }
 
 /// Whether each shard that a gateway sends to answers, and is who the annex says.

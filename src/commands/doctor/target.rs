@@ -35,6 +35,8 @@ pub(super) struct Patient {
     pub(super) tls: Option<(Files, RegionId)>,
     /// What a gateway shows to callers, and a shard to auditors.
     pub(super) callers: Option<CallerFiles>,
+    /// What it shows to those who read its pages for operators.
+    pub(super) pages: Option<CallerFiles>,
 }
 
 /// Which of the two it is, and what that one is told.
@@ -63,6 +65,7 @@ impl Patient {
                 server: Server::Shard(Box::new(config.settings)),
                 tls: config.tls.map(|files| (files, region)),
                 callers: config.auditors.and_then(|auditors| Some(auditors.certificates?.0)),
+                pages: config.metrics.and_then(|metrics| metrics.files),
             }
         } else if table.is_empty() || table.contains_key("annexes") || table.contains_key("name") {
             let config = config::gateway::read(path)?;
@@ -77,6 +80,7 @@ impl Patient {
                 server: Server::Gateway(Box::new(config.settings)),
                 tls: config.tls,
                 callers: config.listener,
+                pages: config.metrics.and_then(|metrics| metrics.files),
             }
         } else {
             let text = format!(

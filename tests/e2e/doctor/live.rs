@@ -70,8 +70,17 @@ fn a_deployment_is_walked_through_and_nothing_is_stored_unless_told() {
     assert!(of(&finished, "placements", "bad").concat().contains("RU"), "{finished:?}");
     // The others are walked through all the same.
     assert_eq!(of(&finished, "round trip", "ok").len(), 4, "{finished:?}");
+    // For people, a table of the same.
     let text = run(&["doctor", "--live", "--gateway", &deployment.gateway_url()]);
-    assert!(text.stdout.lines().any(|line| line.starts_with("bad   shards")), "{text:?}");
+    let cells = |line: &str| {
+        let cells = line.split(['│', '┆']).map(|cell| cell.trim().to_owned());
+        cells.filter(|cell| !cell.is_empty()).collect::<Vec<_>>()
+    };
+    let rows: Vec<_> = text.stdout.lines().map(cells).filter(|cells| cells.len() > 1).collect();
+    assert_eq!(rows[0], ["state", "check", "what", "what to do"], "{text:?}");
+    let of = |state| rows.iter().filter(move |row| row[..2] == [state, "shards"]);
+    assert_eq!((of("bad").count(), of("ok").count()), (1, 4), "{rows:?}");
+    assert!(of("bad").all(|row| row[2].starts_with("ru-msk/s1") && !row[3].is_empty()));
 }
 
 #[test]

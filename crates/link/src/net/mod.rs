@@ -1,6 +1,7 @@
 //! Connections: listeners and their quotas, the operators' pages, and the HTTPS client.
 
 pub mod admin_http;
+pub mod admin_probe;
 pub(crate) mod connection;
 pub mod grpc_only;
 pub(crate) mod http2_preface;

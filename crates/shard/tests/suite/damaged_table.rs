@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use link::ops::admin_http::Health;
+use link::ops::health::Health;
 use link::ops::metrics::Registry;
 
 use crate::support::{Place, Running, Session, put_ru};

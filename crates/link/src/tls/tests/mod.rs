@@ -2,6 +2,7 @@
 
 mod between;
 mod callers;
+mod pages;
 mod peers;
 mod rotation;
 
