@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use atlas::{Country, RegionMap};
 use gateway::{
-    Caller, Callers, KeySource, Known, Scope, Stands, TenantLimit, TenantLimits, TokenRules,
+    Caller, CallerLocation, Callers, KeySource, Known, Scope, TenantLimit, TenantLimits, TokenRules,
 };
 use ledger::entry::Role;
 use link::net::https_client::Address;
@@ -59,7 +59,7 @@ pub(super) fn callers(
     section.only(&["tenant", "name", "roles", "territory", "collections", "regions"]);
     let name = section.parsed("name", "a name of at most 256 bytes", name);
     let caller = granted(&section, name.map(|name| name.it), map, Otherwise::Beside)?;
-    Some((Callers::Everybody(caller), ListenerFiles::default()))
+    Some((Callers::Fixed(caller), ListenerFiles::default()))
 }
 
 /// The callers that a gateway knows, by certificate or by token.
@@ -152,10 +152,10 @@ fn granted(
     let territory = section
         .place("territory")
         .map(|_| section.parsed("territory", "a country's code such as DE", Country::parse));
-    let stands = match (territory, otherwise) {
-        (Some(country), _) => country.map(|country| Stands::In(country.it)),
-        (None, Otherwise::Beside) => Some(Stands::BesideGateway),
-        (None, Otherwise::Unknown) => Some(Stands::Unknown),
+    let location = match (territory, otherwise) {
+        (Some(country), _) => country.map(|country| CallerLocation::In(country.it)),
+        (None, Otherwise::Beside) => Some(CallerLocation::WithGateway),
+        (None, Otherwise::Unknown) => Some(CallerLocation::Unknown),
     };
     // On loopback everything is granted that is not restricted, elsewhere nothing is.
     let all = matches!(otherwise, Otherwise::Beside);
@@ -169,7 +169,7 @@ fn granted(
         tenant: tenant?,
         name: name?,
         roles,
-        stands: stands?,
+        location: location?,
         collections: collections?,
         regions: regions?,
     })

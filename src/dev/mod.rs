@@ -15,7 +15,7 @@ use atlas::RegionMap;
 use clap::Args;
 use client::{Client, Settings};
 use evidence::Sources;
-use gateway::{Caller, Callers, Gateway, Scope, Stands, TenantLimits};
+use gateway::{Caller, CallerLocation, Callers, Gateway, Scope, TenantLimits};
 use ledger::entry::Role;
 use link::host::clock::{SystemClock, SystemEntropy};
 use link::net::listener::require_loopback;
@@ -190,12 +190,12 @@ fn gateway(
 ) -> Result<Gateway, Failure> {
     let settings = gateway::Settings {
         name: "dev".to_owned(),
-        callers: Callers::Everybody(Caller {
+        callers: Callers::Fixed(Caller {
             tenant,
             name: "dev".to_owned(),
             roles: vec![Role::Writer, Role::Reader, Role::Operator],
             // Everything is on this machine, and so is whoever calls.
-            stands: Stands::BesideGateway,
+            location: CallerLocation::WithGateway,
             collections: Scope::All,
             regions: Scope::All,
         }),

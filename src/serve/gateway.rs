@@ -89,18 +89,11 @@ pub(crate) fn run(path: &Path) -> Result<(), Failure> {
 /// How a gateway's end is told to whoever started the process.
 pub(crate) fn error(path: &Path, error: ::gateway::Error) -> Failure {
     let exit = match &error {
-        ::gateway::Error::AnnexTwice(_)
-        | ::gateway::Error::AnnexOfNoRegion(_)
-        | ::gateway::Error::AnnexUnsigned(_)
-        | ::gateway::Error::RegionWithoutAnnex(_)
+        ::gateway::Error::Routing(_)
         | ::gateway::Error::TenantUnknown
-        | ::gateway::Error::OwnRegionUnknown
-        | ::gateway::Error::KeysUnread(_)
         | ::gateway::Error::Keys(_)
         | ::gateway::Error::InFlightMax => Exit::Config,
-        ::gateway::Error::Entropy(_)
-        | ::gateway::Error::Reflection(_)
-        | ::gateway::Error::Listener(_) => Exit::Unavailable,
+        ::gateway::Error::Entropy(_) | ::gateway::Error::Serve(_) => Exit::Unavailable,
     };
     let context = path.display().to_string();
     Failure::new(exit, anyhow::Error::new(error).context(context))

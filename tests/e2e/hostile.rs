@@ -23,6 +23,8 @@ const STREAM_PUT: &str = "/bailiwick.v1.Records/StreamPut";
 const OPEN: &str = "/bailiwick.internal.v1.Session/Open";
 /// Resident memory that a process may ever have had.
 const MEMORY_KIB_MAX: u64 = 512 << 10;
+/// Calls in flight that a gateway allows on one connection.
+const STREAMS_MAX: usize = 256;
 /// Status codes of gRPC.
 const INVALID_ARGUMENT: i32 = 3;
 const DEADLINE_EXCEEDED: i32 = 4;
@@ -122,7 +124,7 @@ async fn calls(port: u16, path: &str, number: usize) -> Vec<Call> {
     let mut all = Vec::new();
     while all.len() < number {
         let sender = connect(port).await;
-        for _ in 0..(number - all.len()).min(2_500) {
+        for _ in 0..(number - all.len()).min(STREAMS_MAX) {
             all.push(begin(&sender, path).await.expect("a call can begin"));
         }
     }

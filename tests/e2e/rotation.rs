@@ -73,7 +73,7 @@ fn renew(
     let (old, new) = (end_of(deployment, process), end_of(deployment, &folder));
     assert_ne!(old, new);
     assert_eq!(number(admin, metric, ""), Some(old), "{process}, before");
-    let moves = || logged(deployment, "gateway", "the session moves to a new connection");
+    let moves = || logged(deployment, "gateway", "moving the session to a new connection");
     let before = moves();
     change(deployment, &[process], &folder, || secured.put_in_place(&folder, process));
     wait_until(&format!("{metric} of {folder}"), READ_MAX, || {

@@ -1,5 +1,4 @@
-//! For the fuzz targets alone (feature `fuzzing`): what is private here, and reads what others
-//! wrote.
+//! For the fuzz targets alone (feature `fuzzing`): private code that reads foreign bytes.
 
 use std::sync::Arc;
 
@@ -11,13 +10,13 @@ use terms::UnixMillis;
 use wire::bounded::{Bounded, decode};
 use wire::v1;
 
-use crate::api::request::Reader;
-use crate::auth::caller::{Caller, Scope, Stands};
+use crate::api::request::RequestReader;
+use crate::auth::caller::{Caller, CallerLocation, Scope};
 use crate::auth::jwks::KeySet;
 use crate::auth::jwt::{TokenRules, Tokens, bearer};
 
 /// A map and the sources of evidence, under which requests are read.
-#[expect(missing_debug_implementations, reason = "nobody looks at it")]
+#[expect(missing_debug_implementations, reason = "it is never shown")]
 pub struct Requests {
     map: RegionMap,
     sources: Sources,
@@ -25,25 +24,25 @@ pub struct Requests {
 }
 
 impl Requests {
-    /// Under that map, if it is one, and without an IP database.
+    /// Under that map, if it parses, and without an IP database.
     pub fn of_map(text: &str) -> Option<Self> {
         let map = RegionMap::parse(text).ok()?;
         let caller = Caller {
             tenant: map.tenants().next()?.name().clone(),
             name: "fuzz".to_owned(),
             roles: Vec::new(),
-            stands: Stands::Unknown,
+            location: CallerLocation::Unknown,
             collections: Scope::All,
             regions: Scope::All,
         };
         Some(Self { map, sources: Sources::new(None).ok()?, caller })
     }
 
-    /// Reads a message as the request that `which` chooses. Whether it is one is not told: all
-    /// that counts is that reading ends well.
+    /// Reads a message as the request that `which` chooses. It need not be one: reading must end
+    /// without a panic.
     pub fn read(&self, which: u8, message: &[u8]) {
         let (map, sources, caller) = (&self.map, &self.sources, &self.caller);
-        let reader = Reader { map, sources, caller };
+        let reader = RequestReader { map, sources, caller };
         match which % 5 {
             0 => with(message, |request: v1::PutRecordRequest| {
                 if let Ok(put) = reader.put(request) {
@@ -70,14 +69,14 @@ fn with<M: Bounded>(message: &[u8], read: impl FnOnce(M)) {
 }
 
 /// Tokens of an issuer with one key: the public example of RFC 8037, appendix A.
-#[expect(missing_debug_implementations, reason = "nobody looks at it")]
+#[expect(missing_debug_implementations, reason = "it is never shown")]
 pub struct Bearers(Tokens);
 
-/// A key with which nobody signs here.
+/// A key that signs no token here.
 const JWKS: &[u8] = br#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"k",
     "x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
 
-/// A time that stands still.
+/// A clock that location still.
 struct Fixed;
 
 impl terms::Clock for Fixed {
@@ -87,7 +86,7 @@ impl terms::Clock for Fixed {
 }
 
 impl Bearers {
-    /// That issuer's, for the audience `bailiwick`.
+    /// Of that issuer, for the audience `bailiwick`.
     #[expect(clippy::new_without_default, reason = "it is made once, by a target")]
     pub fn new() -> Self {
         let (issuer, audience) = ("https://issuer.example".to_owned(), "bailiwick".to_owned());
@@ -97,16 +96,16 @@ impl Bearers {
         Self(tokens)
     }
 
-    /// Reads a token. Nobody has signed one, so none is good.
+    /// Reads a token. None is signed, so none is valid.
     pub fn token(&self, token: &[u8]) {
-        assert!(self.0.verify(token).is_err(), "a token that nobody signed");
+        assert!(self.0.verify(token).is_err(), "a token without a signature");
         if let Ok(value) = HeaderValue::from_bytes(token) {
             let headers = HeaderMap::from_iter([(AUTHORIZATION, value)]);
             assert!(bearer(&headers).is_err() || token.len() > 7, "a scheme and a token");
         }
     }
 
-    /// Reads claims as if somebody had signed them.
+    /// Reads claims as if they were signed.
     pub fn claims(&self, claims: &[u8]) {
         let _either_is_well = self.0.would_name(claims);
     }

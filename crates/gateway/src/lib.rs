@@ -1,66 +1,84 @@
-//! The gateway: where backend services call. It rules on a record, places it, and hands it to the
-//! one shard that may store it. It holds the region map and sessions to shards, and nothing else.
+//! The gateway, which callers call. It rules on a record, places it, and hands it to the one shard
+//! that may store it. It holds the region map and sessions to shards, and nothing else.
 //!
 //! **Architecture invariant:** nothing here can write to a disk. No store is among the
 //! dependencies, however deep, and `std::fs` is not used.
 //!
 //! **Architecture invariant:** a call goes to one shard, once. Each shard has a session, a queue
-//! and a budget of its own, and a way to a shard is used up by sending (`routing`).
+//! and a budget of its own, and sending consumes the route to a shard (`map::routing`).
+//!
+//! The rooms, top down: `http`, `api`, `map`, `shards`, `limits`, `auth`; below them `metrics` and
+//! `method`. Nothing imports from a room above its own.
 
 mod api;
 mod auth;
 mod http;
 mod limits;
 mod map;
+mod method;
+mod metrics;
 mod shards;
 
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
-mod metrics;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
+use std::future::ready;
 use std::sync::Arc;
+use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use atlas::{Annex, RegionMap};
 use evidence::Sources;
 use ledger::Signers;
+use link::host::supervise::supervise;
 use link::ops::health::Health;
 use link::ops::metrics::Registry;
 use link::tls::{CallerTls, Tls};
 use terms::{Clock, Entropy, RegionId};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
 
-use crate::api::context::{Desk, Ids, Seats};
-use crate::api::request::Reader;
+use crate::api::context::{CallContext, CallIds};
+use crate::api::refusal::RefusalLog;
 use crate::auth::authenticate::Identity;
-use crate::auth::jwks_refresh::Keeper;
-use crate::http::refusal_log::Log;
-use crate::limits::Shares;
+use crate::auth::jwks_refresher::JwksRefresher;
+use crate::limits::{Caps, Limits};
+use crate::map::evidence_data::EvidenceData;
 use crate::map::routing::Routing;
-use crate::map::state::Charts;
+use crate::map::state::MapState;
 use crate::metrics::Metrics;
+use crate::shards::connect::Environment;
+use crate::shards::metrics::SessionMetrics;
+use crate::shards::region_health::RegionHealth;
 
 pub use crate::auth::authenticate::{Callers, KeySource, Known};
-pub use crate::auth::caller::{Caller, Scope, Stands};
+pub use crate::auth::caller::{Caller, CallerLocation, Scope};
 pub use crate::auth::jwks::{JwksRefused, usable_keys};
+pub use crate::auth::jwks_refresher::KeysError;
 pub use crate::auth::jwt::TokenRules;
+pub use crate::http::server::ServeError;
 pub use crate::limits::{TenantLimit, TenantLimits};
+pub use crate::map::routing::RoutingError;
 pub use crate::map::state::Handle;
 
-/// What a gateway is told.
+/// Time that calls in flight have to end once the gateway shuts down.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The settings of a gateway.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Its own name, which shards log.
     pub name: String,
-    /// Whom it takes calls from.
+    /// Its callers.
     pub callers: Callers,
-    /// What each tenant may take of it.
+    /// The limits of each tenant.
     pub limits: TenantLimits,
-    /// The keys of those who sign region maps. None: its map comes from the configuration alone.
+    /// The keys of the signers of region maps. None: its map comes from the configuration alone.
     pub signers: Option<Signers>,
     /// TLS towards shards; without it, only shards on loopback are reached.
     pub tls: Option<Tls>,
@@ -74,81 +92,33 @@ pub struct Settings {
 /// Why a gateway cannot start, or had to stop.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Two annexes speak of one region.
-    #[error("there are two annexes for region {0}")]
-    AnnexTwice(RegionId),
-    /// None of the operators whom the map names for that has signed an annex.
-    #[error("the annex for region {0} is not signed by one of its operators")]
-    AnnexUnsigned(RegionId),
-    /// An annex speaks of a region that the map does not name.
-    #[error("the map has no region {0}, for which there is an annex")]
-    AnnexOfNoRegion(RegionId),
-    /// A region's people could not be served at all.
-    #[error("there is no annex for region {0}")]
-    RegionWithoutAnnex(RegionId),
+    /// Map and annexes do not fit together.
+    #[error(transparent)]
+    Routing(#[from] RoutingError),
     /// A configured caller acts for a tenant that the map does not name.
     #[error("the map does not name the tenant of a configured caller")]
     TenantUnknown,
-    /// Our own certificate names a region that the map does not.
-    #[error("the map does not name the region of the gateway's own certificate")]
-    OwnRegionUnknown,
-    /// The file with the issuer's keys cannot be read.
-    #[error("the issuer's JWKS file cannot be read")]
-    KeysUnread(#[source] std::io::Error),
-    /// The file with the issuer's keys cannot be used.
-    #[error("the issuer's JWKS file cannot be used")]
-    Keys(#[from] JwksRefused),
+    /// The keys of an issuer of tokens cannot be used.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
     /// The limit of calls in flight is 0, or above what is allowed.
     #[error("in_flight_max must lie between 1 and {}", terms::limits::GATEWAY_IN_FLIGHT_MAX)]
     InFlightMax,
     /// No randomness for call ids.
     #[error(transparent)]
     Entropy(#[from] terms::EntropyFailed),
-    /// Our own descriptors are not what reflection needs.
-    #[error("the descriptors for reflection cannot be used")]
-    Reflection(#[source] tonic_reflection::server::Error),
-    /// The listener failed for good.
-    #[error("the listener failed")]
-    Listener(#[source] tonic::transport::Error),
-}
-
-/// What all calls share. Nothing in it grows with the number of people or records.
-pub(crate) struct Shared {
-    pub(crate) charts: Arc<Charts>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) desk: Arc<Desk>,
-    /// True once the gateway is going down.
-    pub(crate) stopping: watch::Receiver<bool>,
-}
-
-impl Shared {
-    /// One map for one call, from its first check to its answer.
-    pub(crate) fn pin(&self) -> Pinned<'_> {
-        Pinned { shared: self, routing: self.charts.pin(), data: self.charts.data() }
-    }
-}
-
-/// What a call works with: one map, and one set of data, that do not change under it.
-pub(crate) struct Pinned<'a> {
-    pub(crate) shared: &'a Shared,
-    pub(crate) routing: Arc<Routing>,
-    pub(crate) data: Arc<api::response::Data>,
-}
-
-impl Pinned<'_> {
-    /// Reads requests of a caller.
-    pub(crate) fn reader<'a>(&'a self, caller: &'a Caller) -> Reader<'a> {
-        Reader { map: self.routing.map(), sources: &self.data.sources, caller }
-    }
+    /// The server could not start, or stopped.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
 }
 
 /// A gateway that is ready to serve.
 pub struct Gateway {
     settings: Settings,
-    shared: Arc<Shared>,
+    ctx: Arc<CallContext>,
     entropy: Arc<dyn Entropy>,
-    metrics: Arc<Metrics>,
-    keeper: Option<Keeper>,
+    session_metrics: Arc<SessionMetrics>,
+    refresher: Option<JwksRefresher>,
     health: Health,
     stop: watch::Sender<bool>,
 }
@@ -175,45 +145,110 @@ impl Gateway {
         if settings.callers.configured().any(|caller| map.tenant(&caller.tenant).is_none()) {
             return Err(Error::TenantUnknown);
         }
-        let own = settings.tls.as_ref().map(|tls| tls.own().region().clone());
+        let own: Option<RegionId> = settings.tls.as_ref().map(|tls| tls.own().region().clone());
         let routing = Routing::new(Arc::clone(&map), &annexes, own.as_ref())?;
         let metrics = Arc::new(Metrics::new(registry));
-        let seats = Seats::new(settings.in_flight_max, metrics.in_flight().clone());
-        let ids = Ids::new(entropy.as_ref())?;
+        metrics.set_map_epoch(map.epoch().number);
+        let session_metrics = Arc::new(SessionMetrics::new(registry));
         let (callers, tls) = (settings.callers.clone(), settings.listener.clone());
         let identity = Identity::new(callers, tls, Arc::clone(&clock));
-        let keeper = Keeper::open(&identity, &settings.callers, registry, &health)?;
-        let desk = Desk {
-            ids,
-            seats: Arc::new(seats),
-            shares: ArcSwap::from_pointee(Shares::new(
-                &map,
-                &settings.limits,
-                settings.in_flight_max,
-            )),
-            identity,
-            log: Log::new(Arc::clone(&clock)),
-            metrics: Arc::clone(&metrics),
+        let refresher = JwksRefresher::open(&identity, &settings.callers, registry, &health)?;
+        let caps = Caps::of_gateway(settings.in_flight_max);
+        let gauge = metrics.in_flight.clone();
+        let limits = Arc::new(Limits::new(&map, settings.limits.clone(), caps, gauge));
+        let on_new_map = {
+            let (limits, metrics) = (Arc::clone(&limits), Arc::clone(&metrics));
+            Box::new(move |map: &RegionMap| {
+                metrics.set_map_epoch(map.epoch().number);
+                limits.set_map(map);
+            })
         };
+        let data = EvidenceData::new(sources);
+        let map = MapState::new(routing, annexes, data, settings.signers.clone(), on_new_map);
         let (stop, stopping) = watch::channel(false);
-        metrics.map_epoch(map.epoch().number);
-        let desk = Arc::new(desk);
-        let data = api::response::Data::new(sources);
-        let charts = Charts::new(routing, annexes, data, settings.signers.clone(), {
-            let (desk, limits, most) =
-                (Arc::clone(&desk), settings.limits.clone(), settings.in_flight_max);
-            Box::new(move |map| desk.follow(map, &limits, most))
+        let ctx = Arc::new(CallContext {
+            ids: CallIds::new(entropy.as_ref())?,
+            limits,
+            identity,
+            map: Arc::new(map),
+            log: RefusalLog::new(Arc::clone(&clock)),
+            clock,
+            metrics,
+            stopping,
         });
-        let shared = Shared { charts: Arc::new(charts), clock, desk, stopping };
-        Ok(Self { settings, shared: Arc::new(shared), entropy, metrics, keeper, health, stop })
+        Ok(Self { settings, ctx, entropy, session_metrics, refresher, health, stop })
+    }
+
+    /// Changes what may change while it serves: the IP database, and where its shards are.
+    pub fn handle(&self) -> Handle {
+        Handle::of(&self.ctx.map)
+    }
+
+    /// Serves until `shutdown` is done: starts the sessions, answers calls, then reports that it does
+    /// not serve, takes no new calls, and lets those in flight end, for 20 seconds at most. Sessions
+    /// end after the calls.
+    ///
+    /// # Errors
+    /// When the listener fails for good.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> Result<(), Error> {
+        let (reporter, grpc_health) = tonic_health::server::health_reporter();
+        let regions = Arc::new(RegionHealth::new(reporter, self.health.clone()));
+        let mut tasks = self.start_tasks(&regions);
+        regions.open(true).await;
+        let stop = async {
+            shutdown.await;
+            regions.open(false).await;
+            self.stop.send_replace(true);
+        };
+        let tls = self.settings.listener.clone();
+        let ended = tokio::select! {
+            served = http::server::serve(&self.ctx, grpc_health, listener, tls, stop) => served,
+            () = drain_timeout(self.stop.subscribe()) => {
+                tracing::warn!("calls were still in flight at the end of the time to drain");
+                Ok(())
+            }
+        };
+        regions.open(false).await;
+        tasks.shutdown().await;
+        Ok(ended?)
+    }
+
+    /// Starts what keeps sessions, maps and the keys of an issuer up to date.
+    fn start_tasks(&self, regions: &Arc<RegionHealth>) -> JoinSet<()> {
+        let map = Arc::clone(&self.ctx.map);
+        let in_force = Arc::clone(map.pin().map());
+        let env = Arc::new(Environment {
+            gateway: self.settings.name.clone(),
+            deployment: in_force.deployment().to_owned(),
+            trust_domain: in_force.trust_domain().to_owned(),
+            maps: Arc::clone(&map.versions),
+            tls: self.settings.tls.clone(),
+            entropy: Arc::clone(&self.entropy),
+            metrics: Arc::clone(&self.session_metrics),
+            regions: Arc::clone(regions),
+        });
+        let mut tasks = JoinSet::new();
+        tasks.spawn(map::sync::run(map, env));
+        if let Some(refresher) = self.refresher.clone() {
+            tasks.spawn(async move {
+                supervise("issuer", || refresher.clone().run(), || ready(())).await;
+            });
+        }
+        tasks
     }
 }
 
-impl Gateway {
-    /// What changes while it serves: its map, and where its shards are.
-    pub fn handle(&self) -> Handle {
-        Handle::of(&self.shared.charts)
+/// Done when the time to drain is over.
+async fn drain_timeout(mut stopping: watch::Receiver<bool>) {
+    // The gateway that awaits this future holds the sender.
+    if stopping.wait_for(|stop| *stop).await.is_err() {
+        std::future::pending::<()>().await;
     }
+    sleep(DRAIN_TIMEOUT).await;
 }
 
 impl fmt::Debug for Gateway {

@@ -266,4 +266,4 @@ fn a_fake_shard_in_the_place_of_the_real_one_is_offered_no_session() {
     assert_eq!(written(&mut deployment, "eu-fra"), []);
 }
 
-const NO_SESSION: &str = "no session with the shard: its people are answered REGION_UNAVAILABLE";
+const NO_SESSION: &str = "no session with the shard: calls for it are answered REGION_UNAVAILABLE";

@@ -1,95 +1,116 @@
-//! One call from its arrival to its answer: its id, its caller, its deadline, its seat. The layers
-//! of the stack put these beside the request; the services take them from there.
+//! The context of all calls, and one call from its arrival to its answer. The layer in `http` puts
+//! what it finds out about a call into the request's extensions; the services take it from there.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use atlas::RegionMap;
-use link::ops::metrics::Gauge;
 use sha2::{Digest as _, Sha256};
 use terms::limits::{DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX};
-use terms::{CallId, Entropy, EntropyFailed, Reason, Rejection};
+use terms::{CallId, Clock, Entropy, EntropyFailed, Reason, RegionId, Rejection};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
+use tonic_types::pb;
+use wire::session::call::Op;
 
+use crate::api::pinned_map::PinnedMap;
+use crate::api::refusal::{self, LoggedCaller, RefusalLog};
 use crate::auth::authenticate::{Identified, Identity};
 use crate::auth::caller::Acting;
-use crate::http::refusal_log;
-use crate::http::refusal_log::{By, Log};
-use crate::limits::{Share, Shares, TenantLimits};
-use crate::metrics::{Ending, Method, Metrics};
+use crate::limits::{Limits, TenantPermit};
+use crate::map::state::MapState;
+use crate::method::Method;
+use crate::metrics::{Ending, Metrics};
+use crate::shards::in_flight::Effect;
+use crate::shards::session::ShardCall;
 
-// === ids ===
+// === the context ===
 
-/// Gives calls their ids. Every error shows one, so two of them may not tell how many calls of
-/// others lay between: each is a number hidden by a key that is random for each process.
-pub(crate) struct Ids {
+/// What all calls share. Nothing in it grows with the number of people or records.
+pub(crate) struct CallContext {
+    pub(crate) ids: CallIds,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) identity: Identity,
+    pub(crate) map: Arc<MapState>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) log: RefusalLog,
+    pub(crate) metrics: Arc<Metrics>,
+    /// True once the gateway is shutting down.
+    pub(crate) stopping: watch::Receiver<bool>,
+}
+
+impl CallContext {
+    /// The map for one call, from its first check to its answer.
+    pub(crate) fn pin(&self) -> PinnedMap {
+        PinnedMap::new(&self.map, self.clock.now())
+    }
+
+    /// A call of that method begins.
+    pub(crate) fn begin(&self, method: Method) -> CallInfo {
+        CallInfo { id: self.ids.next(), method, started: Instant::now() }
+    }
+
+    /// Ends a call that is refused: counts and logs it, and makes what the caller reads.
+    pub(crate) fn refuse(
+        &self,
+        info: &CallInfo,
+        rejection: &Rejection,
+        caller: &LoggedCaller,
+    ) -> Status {
+        self.note_refusal(info, rejection, caller);
+        refusal::status(rejection, info.id)
+    }
+
+    fn note_refusal(&self, info: &CallInfo, rejection: &Rejection, caller: &LoggedCaller) {
+        if !self.log.refused(rejection, info.id, info.method, caller) {
+            self.metrics.not_logged(rejection.reason);
+        }
+        self.count(info, Ending::Refused(rejection.reason));
+    }
+
+    fn count(&self, info: &CallInfo, ending: Ending) {
+        self.metrics.answered(info.method, ending, info.started.elapsed());
+    }
+}
+
+/// Gives calls their ids. Every error shows one, and two of them must not tell how many calls of
+/// other tenants lay between. So each is a number hashed with a key that is random for each process.
+pub(crate) struct CallIds {
     key: [u8; 32],
     next: AtomicU64,
 }
 
-impl Ids {
+impl CallIds {
     pub(crate) fn new(entropy: &dyn Entropy) -> Result<Self, EntropyFailed> {
         let mut key = [0; 32];
         entropy.fill(&mut key)?;
         Ok(Self { key, next: AtomicU64::new(1) })
     }
 
-    pub(crate) fn next(&self) -> CallId {
+    fn next(&self) -> CallId {
         let number = self.next.fetch_add(1, Ordering::Relaxed).to_be_bytes();
-        // Key and number are one block of the hash, and of one length: nothing can be added to
-        // them, and half of what comes out is enough to tell all calls apart.
+        // Key and number are one block of the hash, and of one length: nothing can be appended to
+        // them, and half of the digest is enough to tell all calls apart.
         let digest = Sha256::new().chain_update(self.key).chain_update(number).finalize();
         CallId(digest.iter().take(16).fold(0, |id, byte| id << 8 | u128::from(*byte)))
     }
 }
 
-// === seats ===
+// === what is known of a call ===
 
-/// The calls that may be in flight at once.
-pub(crate) struct Seats {
-    taken: AtomicUsize,
-    max: usize,
-    gauge: Gauge,
+/// What is known of a call when it arrives.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CallInfo {
+    pub(crate) id: CallId,
+    pub(crate) method: Method,
+    pub(crate) started: Instant,
 }
-
-/// A place among the calls in flight. Given back when dropped.
-pub(crate) struct Seat(Arc<Seats>);
-
-impl Seats {
-    pub(crate) const fn new(max: usize, gauge: Gauge) -> Self {
-        Self { taken: AtomicUsize::new(0), max, gauge }
-    }
-
-    /// A seat, if one is free.
-    pub(crate) fn take(self: &Arc<Self>) -> Option<Seat> {
-        let free = |taken: usize| (taken < self.max).then_some(taken + 1);
-        self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, free).ok()?;
-        self.gauge.inc();
-        Some(Seat(Arc::clone(self)))
-    }
-
-    /// How many are free.
-    pub(crate) fn free(&self) -> usize {
-        self.max.saturating_sub(self.taken.load(Ordering::Relaxed))
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.0.taken.fetch_sub(1, Ordering::Relaxed);
-        self.0.gauge.dec();
-    }
-}
-
-// === deadlines ===
 
 /// When a call must be answered.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deadline {
-    arrived: Instant,
+    started: Instant,
     named: Option<Duration>,
 }
 
@@ -98,116 +119,84 @@ const DEADLINE_MAX: Duration = Duration::from_millis(DEADLINE_MS_MAX);
 
 impl Deadline {
     /// From the time that the caller named, if it did.
-    pub(crate) const fn new(arrived: Instant, named: Option<Duration>) -> Self {
-        Self { arrived, named }
+    pub(crate) const fn new(started: Instant, named: Option<Duration>) -> Self {
+        Self { started, named }
     }
 
     /// Of the whole call.
     pub(crate) fn of_call(&self) -> Instant {
-        self.of_item(self.arrived)
+        self.of_item(self.started)
     }
 
-    /// Of one request of a stream, read at `read`: a stream may last as long as its caller has
-    /// named, each of its requests as long as a call may, from when it was read.
+    /// Of one request of a stream, read at `read`. A stream may last as long as its caller has
+    /// named; each of its requests may take as long as a call, from when it was read.
     pub(crate) fn of_item(&self, read: Instant) -> Instant {
         let Some(named) = self.named else {
             return read + Duration::from_millis(DEADLINE_MS_DEFAULT);
         };
         let most = read + DEADLINE_MAX;
         // A named end that no clock can hold never comes.
-        self.arrived.checked_add(named).map_or(most, |end| end.min(most))
+        self.started.checked_add(named).map_or(most, |end| end.min(most))
     }
 }
 
-// === the call ===
-
-/// What is known of a call when it arrives.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Entered {
-    pub(crate) id: CallId,
-    pub(crate) method: Method,
-    pub(crate) at: Instant,
-}
-
-/// Where calls are named, counted and refused.
-pub(crate) struct Desk {
-    pub(crate) ids: Ids,
-    pub(crate) seats: Arc<Seats>,
-    pub(crate) shares: ArcSwap<Shares>,
-    pub(crate) identity: Identity,
-    pub(crate) log: Log,
-    pub(crate) metrics: Arc<Metrics>,
-}
-
-impl Desk {
-    /// Another map is in force: its tenants have their parts of the gateway.
-    pub(crate) fn follow(&self, map: &RegionMap, limits: &TenantLimits, in_flight_max: usize) {
-        self.metrics.map_epoch(map.epoch().number);
-        if !self.shares.load().are_of(map) {
-            // Calls in flight count against the accounts that they were taken from.
-            self.shares.store(Arc::new(Shares::new(map, limits, in_flight_max)));
-        }
-    }
-
-    /// Ends a call that is refused: counted, logged or counted as not logged, and made what the
-    /// caller reads.
-    pub(crate) fn refuse(&self, entered: &Entered, fault: &Rejection, by: &By) -> Status {
-        self.refused(entered, fault, by);
-        refusal_log::status(fault, entered.id)
-    }
-
-    fn refused(&self, entered: &Entered, fault: &Rejection, by: &By) {
-        if !self.log.refused(fault, (entered.id, entered.method), by) {
-            self.metrics.not_logged(fault.reason);
-        }
-        self.count(entered, Ending::Refused(fault.reason));
-    }
-
-    fn count(&self, entered: &Entered, ending: Ending) {
-        self.metrics.answered(entered.method, ending, entered.at.elapsed());
-    }
-}
-
-/// Who makes one call, or one request of a stream, and its tenant's share for it.
-pub(crate) struct Turn {
+/// A caller that may make a call, or one request of a stream, and its tenant's permit for it.
+pub(crate) struct Admitted {
     pub(crate) acting: Acting,
-    pub(crate) share: Arc<Share>,
+    pub(crate) permit: Arc<TenantPermit>,
 }
 
-/// A call that a service works on.
-pub(crate) struct Asked {
-    pub(crate) turn: Turn,
-    identified: Identified,
-    pub(crate) deadline: Deadline,
-    pub(crate) entered: Entered,
-    desk: Arc<Desk>,
-    open: bool,
-    /// Held until the answer, that of a stream until its end.
-    _seat: Arc<Seat>,
-}
-
-impl Asked {
-    /// Takes from a request what the stack has put beside it.
+impl Admitted {
+    /// Its call to a shard of that region; `bytes` are those of the body.
     ///
     /// # Errors
-    /// `INTERNAL` when a layer is missing: our mistake, and never a reason to go on.
-    pub(crate) fn open<T>(desk: &Arc<Desk>, mut request: Request<T>) -> Result<(Self, T), Status> {
-        let beside = request.extensions_mut();
-        let Some(entered) = beside.remove::<Entered>() else {
-            let at = Instant::now();
-            let entered = Entered { id: desk.ids.next(), method: Method::Other, at };
-            return Err(desk.refuse(&entered, &Reason::Internal.into(), &By::default()));
+    /// `SHARD_BUSY`.
+    pub(crate) fn shard_call(
+        &self,
+        region: &RegionId,
+        deadline: Instant,
+        effect: Effect,
+        bytes: usize,
+        op: Op,
+    ) -> Result<ShardCall<'_>, Rejection> {
+        let permit = self.permit.to_region(region)?;
+        Ok(ShardCall { acting: &self.acting, deadline, effect, bytes, permit, op })
+    }
+}
+
+// === a call ===
+
+/// A call that a service works on.
+pub(crate) struct Call {
+    pub(crate) admitted: Admitted,
+    identified: Identified,
+    pub(crate) deadline: Deadline,
+    info: CallInfo,
+    ctx: Arc<CallContext>,
+    open: bool,
+}
+
+impl Call {
+    /// Takes from a request what the layer has put into its extensions.
+    ///
+    /// # Errors
+    /// `INTERNAL` when something is missing: our mistake, and never a reason to go on.
+    pub(crate) fn open<T>(
+        ctx: &Arc<CallContext>,
+        mut request: Request<T>,
+    ) -> Result<(Self, T), Status> {
+        let extensions = request.extensions_mut();
+        let info = extensions.remove().unwrap_or_else(|| ctx.begin(Method::Other));
+        let (acting, permit) = (extensions.remove(), extensions.remove());
+        let (identified, deadline) = (extensions.remove(), extensions.remove());
+        let (Some(acting), Some(permit), Some(identified), Some(deadline)) =
+            (acting, permit, identified, deadline)
+        else {
+            return Err(ctx.refuse(&info, &Reason::Internal.into(), &LoggedCaller::default()));
         };
-        let found = (beside.remove(), beside.remove(), beside.remove());
-        let (Some(identified), Some(acting), Some(share)) = found else {
-            return Err(desk.refuse(&entered, &Reason::Internal.into(), &By::default()));
-        };
-        let (Some(deadline), Some(seat)) = (beside.remove::<Deadline>(), beside.remove()) else {
-            return Err(desk.refuse(&entered, &Reason::Internal.into(), &By::default()));
-        };
-        let (turn, desk) = (Turn { acting, share }, Arc::clone(desk));
-        let asked = Self { turn, identified, deadline, entered, desk, open: true, _seat: seat };
-        Ok((asked, request.into_inner()))
+        let (admitted, ctx) = (Admitted { acting, permit }, Arc::clone(ctx));
+        let call = Self { admitted, identified, deadline, info, ctx, open: true };
+        Ok((call, request.into_inner()))
     }
 
     /// Ends a call with its answer.
@@ -217,72 +206,79 @@ impl Asked {
                 self.done();
                 Ok(Response::new(answer))
             }
-            Err(fault) => Err(self.refuse(&fault)),
+            Err(rejection) => Err(self.refuse(&rejection)),
         }
     }
 
     /// The call is done.
     pub(crate) fn done(&mut self) {
         self.open = false;
-        self.desk.count(&self.entered, Ending::Done);
+        self.ctx.count(&self.info, Ending::Done);
     }
 
     /// The call is refused.
-    pub(crate) fn refuse(&mut self, fault: &Rejection) -> Status {
+    pub(crate) fn refuse(&mut self, rejection: &Rejection) -> Status {
         self.open = false;
-        self.desk.refuse(&self.entered, fault, &By::acting(&self.turn.acting))
+        self.ctx.refuse(&self.info, rejection, &LoggedCaller::acting(&self.admitted.acting))
     }
 
-    /// The turn of one request of this stream: it counts as a call of its own.
+    /// Admits one request of this stream, whose body has so many bytes: it counts as a call of its
+    /// own.
     ///
     /// # Errors
-    /// `TENANT_BUSY`.
-    pub(crate) fn next_turn(&self) -> Result<Turn, Rejection> {
-        let share = self.turn.share.another()?;
-        Ok(Turn { acting: self.turn.acting.clone(), share })
+    /// `TENANT_BUSY`, `GATEWAY_BUSY`.
+    pub(crate) fn admit_item(&self, bytes: usize) -> Result<Admitted, Rejection> {
+        let permit = self.admitted.permit.another()?;
+        permit.hold(bytes)?;
+        Ok(Admitted { acting: self.admitted.acting.clone(), permit })
     }
 
-    /// Whether what has shown who calls is still good.
+    /// Checks that the caller's credentials are still valid.
     ///
     /// # Errors
     /// `IDENTITY_INVALID`, or `KEYS_UNAVAILABLE`.
     pub(crate) fn still_identified(&self) -> Result<(), Rejection> {
-        self.desk.identity.still(&self.identified)
+        self.ctx.identity.still(&self.identified)
     }
 
-    /// A request of this stream, as a call of its own id.
-    pub(crate) fn item(&self) -> Item {
-        let id = self.desk.ids.next();
-        let entered = Entered { id, method: Method::StreamPutItem, at: Instant::now() };
-        Item { entered, acting: self.turn.acting.clone(), desk: Arc::clone(&self.desk) }
+    /// A request of this stream, as a call with an id of its own.
+    pub(crate) fn item(&self) -> StreamItem {
+        let info = self.ctx.begin(Method::StreamPutItem);
+        let acting = self.admitted.acting.clone();
+        StreamItem { info, acting, ctx: Arc::clone(&self.ctx) }
     }
 }
 
-impl Drop for Asked {
+impl Drop for Call {
     fn drop(&mut self) {
         if self.open {
-            self.desk.count(&self.entered, Ending::CallerGone);
+            self.ctx.count(&self.info, Ending::CallerGone);
         }
     }
 }
 
 /// One request of a stream.
-pub(crate) struct Item {
-    pub(crate) entered: Entered,
+pub(crate) struct StreamItem {
+    info: CallInfo,
     acting: Acting,
-    desk: Arc<Desk>,
+    ctx: Arc<CallContext>,
 }
 
-impl Item {
+impl StreamItem {
+    /// When it was read.
+    pub(crate) const fn read_at(&self) -> Instant {
+        self.info.started
+    }
+
     /// The request is done.
     pub(crate) fn done(&self) {
-        self.desk.count(&self.entered, Ending::Done);
+        self.ctx.count(&self.info, Ending::Done);
     }
 
     /// The request is refused, and the stream goes on.
-    pub(crate) fn refuse(&self, fault: &Rejection) -> tonic_types::pb::Status {
-        self.desk.refused(&self.entered, fault, &By::acting(&self.acting));
-        refusal_log::status_message(fault, self.entered.id)
+    pub(crate) fn refuse(&self, rejection: &Rejection) -> pb::Status {
+        self.ctx.note_refusal(&self.info, rejection, &LoggedCaller::acting(&self.acting));
+        refusal::status_message(rejection, self.info.id)
     }
 }
 
@@ -312,7 +308,7 @@ mod tests {
         assert_eq!(half_an_hour.of_item(start + 12 * MINUTE), start + 22 * MINUTE);
         assert_eq!(half_an_hour.of_item(start + 25 * MINUTE), start + 30 * MINUTE);
         let late = start + 31 * MINUTE;
-        assert!(half_an_hour.of_item(late) < late, "the stream's own time is over");
+        assert!(half_an_hour.of_item(late) < late, "the time of the stream itself is over");
         let usual = Duration::from_millis(DEADLINE_MS_DEFAULT);
         assert_eq!(deadline(None).of_item(late), late + usual);
         assert_eq!(deadline(Some(Duration::MAX)).of_item(late), late + 10 * MINUTE);
@@ -320,9 +316,9 @@ mod tests {
     }
 
     #[test]
-    fn ids_say_nothing_of_one_another() {
+    fn ids_do_not_tell_how_many_calls_lie_between() {
         const CALLS: usize = 1_000;
-        let ids = Ids::new(&Always(7)).unwrap();
+        let ids = CallIds::new(&Always(7)).unwrap();
         let given: Vec<u128> = (0..CALLS).map(|_| ids.next().0).collect();
         // Neither half is the same twice: there is no prefix, and no number that only grows.
         let halves = [64, 0].map(|shift| {
@@ -337,7 +333,7 @@ mod tests {
             assert!((CALLS * 2 / 5..CALLS * 3 / 5).contains(&up), "{up} of them grow");
         }
         // Another process has other ids.
-        let others = Ids::new(&Always(8)).unwrap();
+        let others = CallIds::new(&Always(8)).unwrap();
         assert!((0..CALLS).all(|_| !given.contains(&others.next().0)));
     }
 }

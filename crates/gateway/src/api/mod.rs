@@ -1,11 +1,12 @@
 //! The services: each method from its request to its answer.
 
 pub(crate) mod context;
-pub(crate) mod health;
+mod pinned_map;
 pub(crate) mod put;
-pub(crate) mod put_stream;
+mod put_stream;
 pub(crate) mod records;
+pub(crate) mod refusal;
 pub(crate) mod region_maps;
 pub(crate) mod request;
-pub(crate) mod response;
+mod response;
 pub(crate) mod subjects;

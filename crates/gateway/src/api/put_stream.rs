@@ -1,7 +1,7 @@
-//! `StreamPut`: many puts on one call, each answered on its own as it is done.
+//! `StreamPut`: many puts on one call, each answered as soon as it is done.
 //!
-//! The flow control is here: while enough is in flight, nothing is read from the caller, whose
-//! sending then stops by HTTP/2's own windows. No queue grows.
+//! Flow control: while enough is in flight nothing is read from the caller, so HTTP/2's windows stop
+//! it from sending more. No queue grows.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use terms::limits::STREAM_IN_FLIGHT_MAX;
+use terms::limits::{BODY_BYTES_MAX, STREAM_IN_FLIGHT_MAX};
 use terms::{Reason, Rejection};
 use tokio_stream::Stream;
 use tokio_stream::wrappers::WatchStream;
@@ -17,40 +17,40 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 use wire::v1;
 
-use crate::Shared;
-use crate::api::context::Asked;
+use crate::api::context::{Call, CallContext};
 use crate::api::put::put;
-use crate::http::{too_large, undecodable};
+use crate::api::refusal::{too_large, undecodable};
 
-/// Bytes of bodies in flight on one stream before nothing more is read from it. One more body may
-/// be read when it is reached.
-const STREAM_BYTES_IN_FLIGHT_MAX: usize = 32 << 20;
+/// Bytes of bodies in flight on one stream at which nothing more is read from it. The last body that
+/// was read may exceed it. One stream fits into the bytes of a tenant.
+const STREAM_BYTES_IN_FLIGHT_MAX: usize = BODY_BYTES_MAX;
 
 /// The answers to a stream of puts.
 pub(crate) fn puts(
-    shared: Arc<Shared>,
-    asked: Asked,
+    ctx: Arc<CallContext>,
+    call: Call,
     requests: impl Stream<Item = Result<v1::PutRecordRequest, Status>> + Send + Unpin + 'static,
 ) -> impl Stream<Item = Result<v1::StreamPutResponse, Status>> + Send + 'static {
-    let stopping = WatchStream::new(shared.stopping.clone());
-    let deadline = asked.deadline;
-    let work = move |asked: &Asked, index: u64, mut request: v1::PutRecordRequest| {
-        let (shared, item, turn) = (Arc::clone(&shared), asked.item(), asked.next_turn());
+    let stopping = WatchStream::new(ctx.stopping.clone());
+    let deadline = call.deadline;
+    let work = move |call: &Call, index: u64, mut request: v1::PutRecordRequest| {
+        let (ctx, item) = (Arc::clone(&ctx), call.item());
+        let admitted = call.admit_item(request.body.len());
         async move {
             let bytes = request.body.len();
-            let deadline = deadline.of_item(item.entered.at);
+            let deadline = deadline.of_item(item.read_at());
             let request_id = std::mem::take(&mut request.request_id);
             request.request_id.clone_from(&request_id);
-            let done = match turn {
-                Ok(turn) => put(&shared, &turn, deadline, request).await,
-                Err(fault) => Err(fault),
+            let done = match admitted {
+                Ok(admitted) => put(&ctx, &admitted, deadline, request).await,
+                Err(rejection) => Err(rejection),
             };
             let outcome = match done {
                 Ok(done) => {
                     item.done();
                     v1::stream_put_response::Outcome::Done(done)
                 }
-                Err(fault) => v1::stream_put_response::Outcome::Error(item.refuse(&fault)),
+                Err(rejection) => v1::stream_put_response::Outcome::Error(item.refuse(&rejection)),
             };
             (bytes, v1::StreamPutResponse { index, request_id, outcome: Some(outcome) })
         }
@@ -63,7 +63,7 @@ pub(crate) fn puts(
         next: 0,
         stopping,
         ending: None,
-        asked,
+        call,
     }
 }
 
@@ -77,15 +77,15 @@ struct Puts<S, W, F> {
     /// The next request's place in the stream.
     next: u64,
     stopping: WatchStream<bool>,
-    /// With what the stream ends once all that was read is answered. None: well.
+    /// Why the stream ends once everything that was read is answered. None: the caller ended it.
     ending: Option<Rejection>,
-    asked: Asked,
+    call: Call,
 }
 
 impl<S, W, F> Puts<S, W, F>
 where
     S: Stream<Item = Result<v1::PutRecordRequest, Status>> + Unpin,
-    W: FnMut(&Asked, u64, v1::PutRecordRequest) -> F,
+    W: FnMut(&Call, u64, v1::PutRecordRequest) -> F,
     F: Future<Output = (usize, v1::StreamPutResponse)>,
 {
     fn has_room(&self) -> bool {
@@ -104,12 +104,13 @@ where
         {
             match requests.poll_next_unpin(cx) {
                 Poll::Ready(Some(Ok(request))) => {
-                    // Who calls was shown when the stream began; it must still hold.
-                    if let Err(fault) = self.asked.still_identified() {
-                        return self.end(Some(fault));
+                    // The caller was identified when the stream began; its credentials must still be
+                    // valid.
+                    if let Err(rejection) = self.call.still_identified() {
+                        return self.end(Some(rejection));
                     }
                     self.bytes += request.body.len();
-                    let future = (self.work)(&self.asked, self.next, request);
+                    let future = (self.work)(&self.call, self.next, request);
                     self.running.push(future);
                     self.next += 1;
                 }
@@ -130,7 +131,7 @@ where
 impl<S, W, F> Stream for Puts<S, W, F>
 where
     S: Stream<Item = Result<v1::PutRecordRequest, Status>> + Unpin,
-    W: FnMut(&Asked, u64, v1::PutRecordRequest) -> F + Unpin,
+    W: FnMut(&Call, u64, v1::PutRecordRequest) -> F + Unpin,
     F: Future<Output = (usize, v1::StreamPutResponse)>,
 {
     type Item = Result<v1::StreamPutResponse, Status>;
@@ -144,20 +145,20 @@ where
                 Poll::Ready(Some(Ok(response)))
             }
             Poll::Ready(None) if this.requests.is_none() => match this.ending.take() {
-                Some(fault) => Poll::Ready(Some(Err(this.asked.refuse(&fault)))),
+                Some(rejection) => Poll::Ready(Some(Err(this.call.refuse(&rejection)))),
                 None => {
-                    this.asked.done();
+                    this.call.done();
                     Poll::Ready(None)
                 }
             },
-            // Reading wakes us, or, when nothing more fits, an answer.
+            // A request wakes this task, or, when no more are read, an answer.
             Poll::Ready(None) | Poll::Pending => Poll::Pending,
         }
     }
 }
 
-/// Why a stream could not be read on: what the intake says, which has a reason, or what tonic
-/// does. After that, its frames cannot be told apart any more.
+/// Why a stream cannot be read on: a status of `http::request_body`, which has a reason, or one of
+/// tonic's.
 fn unreadable(status: &Status) -> Rejection {
     if let Some(info) = status.get_details_error_info()
         && let Some(reason) = Reason::parse(&info.reason)

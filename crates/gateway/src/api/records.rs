@@ -11,56 +11,47 @@ use wire::session::{self as proto, call::Op};
 use wire::v1;
 use wire::v1::records_server::Records;
 
-use crate::api::context::{Asked, Turn};
-use crate::api::put::{effect, put};
+use crate::api::context::{Call, CallContext};
+use crate::api::pinned_map::PinnedMap;
+use crate::api::put::put;
 use crate::api::put_stream;
 use crate::api::request::Target;
 use crate::api::response;
 use crate::auth::caller::Caller;
-use crate::limits::Kept;
-use crate::map::routing::Way;
+use crate::map::routing::Route;
 use crate::shards::in_flight::Effect;
-use crate::shards::session::Ask;
-use crate::{Pinned, Shared};
 
 /// The service. Clones share everything.
 #[derive(Clone)]
-pub(crate) struct Service(pub(crate) Arc<Shared>);
+pub(crate) struct RecordsService(pub(crate) Arc<CallContext>);
 
 #[tonic::async_trait]
-impl Records for Service {
+impl Records for RecordsService {
     async fn put(
         &self,
         request: Request<v1::PutRecordRequest>,
     ) -> Result<Response<v1::PutRecordResponse>, Status> {
-        let (asked, request) = Asked::open(&self.0.desk, request)?;
-        let answer = put(&self.0, &asked.turn, asked.deadline.of_call(), request).await;
-        asked.answer(answer)
+        let (call, request) = Call::open(&self.0, request)?;
+        let answer = put(&self.0, &call.admitted, call.deadline.of_call(), request).await;
+        call.answer(answer)
     }
 
     async fn get(
         &self,
         request: Request<v1::GetRecordRequest>,
     ) -> Result<Response<v1::Record>, Status> {
-        let (asked, request) = Asked::open(&self.0.desk, request)?;
-        match get(&self.0, &asked, request).await {
-            Ok((record, kept)) => {
-                let mut response = asked.answer(Ok(record))?;
-                // It takes its room until it has gone out.
-                response.extensions_mut().insert(Arc::new(kept));
-                Ok(response)
-            }
-            Err(fault) => asked.answer(Err(fault)),
-        }
+        let (call, request) = Call::open(&self.0, request)?;
+        let answer = get(&self.0, &call, request).await;
+        call.answer(answer)
     }
 
     async fn delete(
         &self,
         request: Request<v1::DeleteRecordRequest>,
     ) -> Result<Response<v1::DeleteRecordResponse>, Status> {
-        let (asked, request) = Asked::open(&self.0.desk, request)?;
-        let answer = delete(&self.0, &asked, request).await;
-        asked.answer(answer)
+        let (call, request) = Call::open(&self.0, request)?;
+        let answer = delete(&self.0, &call, request).await;
+        call.answer(answer)
     }
 
     type StreamPutStream =
@@ -70,54 +61,51 @@ impl Records for Service {
         &self,
         request: Request<Streaming<v1::PutRecordRequest>>,
     ) -> Result<Response<Self::StreamPutStream>, Status> {
-        let (asked, requests) = Asked::open(&self.0.desk, request)?;
-        Ok(Response::new(Box::pin(put_stream::puts(Arc::clone(&self.0), asked, requests))))
+        let (call, requests) = Call::open(&self.0, request)?;
+        Ok(Response::new(Box::pin(put_stream::puts(Arc::clone(&self.0), call, requests))))
     }
 }
 
 async fn get(
-    shared: &Shared,
-    asked: &Asked,
+    ctx: &CallContext,
+    call: &Call,
     request: v1::GetRecordRequest,
-) -> Result<(v1::Record, Kept), Rejection> {
-    let Turn { acting, share } = &asked.turn;
-    let caller = &*acting.caller;
-    let pinned = shared.pin();
+) -> Result<v1::Record, Rejection> {
+    let caller = &*call.admitted.acting.caller;
+    let pinned = ctx.pin();
     let target = pinned.reader(caller).get(request)?;
-    share.may_ask()?;
-    let way = home(&pinned, caller, &target)?;
-    let subject = Some(response::subject(&target.subject, way.region()));
+    call.admitted.permit.has_room()?;
+    let route = domicile(&pinned, caller, &target)?;
+    let subject = Some(response::subject(&target.subject, route.region()));
     let op = Op::Get(proto::Get {
         subject: target.subject.expose().to_owned(),
         collection: target.collection.as_str().to_owned(),
         key: target.key.clone(),
     });
-    let deadline = asked.deadline.of_call();
-    let (effect, load) = (Effect::Read, share.carry(0, (way.region(), shared.desk.seats.free()))?);
-    let ask = Ask { acting, deadline, effect, body: 0, load, op };
-    let found = response::found(way.send(ask).await?)?;
-    let kept = share.keep(found.body.len())?;
-    let record = v1::Record {
+    let deadline = call.deadline.of_call();
+    let sent = call.admitted.shard_call(route.region(), deadline, Effect::Read, 0, op)?;
+    let found = response::found(route.send(sent).await?)?;
+    // Held until the record has left the process.
+    call.admitted.permit.hold(found.body.len())?;
+    Ok(v1::Record {
         subject,
         collection: target.collection.as_str().to_owned(),
         key: target.key,
         body: found.body,
         version: found.version,
         etag: found.etag,
-    };
-    Ok((record, kept))
+    })
 }
 
 async fn delete(
-    shared: &Shared,
-    asked: &Asked,
+    ctx: &CallContext,
+    call: &Call,
     request: v1::DeleteRecordRequest,
 ) -> Result<v1::DeleteRecordResponse, Rejection> {
-    let Turn { acting, share } = &asked.turn;
-    let caller = &*acting.caller;
-    let pinned = shared.pin();
+    let caller = &*call.admitted.acting.caller;
+    let pinned = ctx.pin();
     let delete = pinned.reader(caller).delete(request)?;
-    let way = home(&pinned, caller, &delete.target)?;
+    let route = domicile(&pinned, caller, &delete.target)?;
     let validate_only = delete.validate_only;
     let op = Op::Delete(proto::Delete {
         subject: delete.target.subject.expose().to_owned(),
@@ -129,20 +117,18 @@ async fn delete(
         validate_only,
         prove: delete.prove,
     });
-    let deadline = asked.deadline.of_call();
-    let (effect, load) =
-        (effect(validate_only), share.carry(0, (way.region(), shared.desk.seats.free()))?);
-    let ask = Ask { acting, deadline, effect, body: 0, load, op };
-    let (written, receipt) = response::written(way.send(ask).await?, validate_only)?;
+    let (deadline, effect) = (call.deadline.of_call(), Effect::of_write(validate_only));
+    let sent = call.admitted.shard_call(route.region(), deadline, effect, 0, op)?;
+    let (written, receipt) = response::written(route.send(sent).await?, validate_only)?;
     Ok(v1::DeleteRecordResponse { version: written.version, replayed: written.replayed, receipt })
 }
 
-/// The way to the domicile, which reads and deletes cannot do without.
-fn home<'a>(
-    pinned: &'a Pinned<'_>,
+/// The route to the domicile, which reads and deletes must name.
+fn domicile<'a>(
+    pinned: &'a PinnedMap,
     caller: &Caller,
     target: &Target,
-) -> Result<Way<'a>, Rejection> {
+) -> Result<Route<'a>, Rejection> {
     match &target.domicile {
         Some(region) => pinned.routing.domicile(region, &caller.tenant, &target.subject),
         None => Err(Rejection::new(Reason::DomicileRequired)

@@ -1,4 +1,4 @@
-//! The service `RegionMaps`: what is in force where, and how the next map gets there.
+//! The service `RegionMaps`: which map is in force where, and how the next map gets there.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,18 +14,17 @@ use wire::session::{self as proto, call::Op, reply::Outcome};
 use wire::v1;
 use wire::v1::region_maps_server::RegionMaps;
 
-use crate::Shared;
-use crate::api::context::Asked;
+use crate::api::context::{Call, CallContext};
 use crate::map::routing::Routing;
 use crate::map::sync::{fetch, offer};
 use crate::shards::in_flight::Effect;
-use crate::shards::session::{Ask, Peer, Session};
+use crate::shards::session::{Session, ShardTarget};
 
-/// Time that one shard has to walk over its subjects.
-const SURVEY_MAX: Duration = Duration::from_secs(60);
+/// Time that one shard has to go through its subjects.
+const SURVEY_TIME_MAX: Duration = Duration::from_secs(60);
 
-/// Kinds of effects of a map that one answer tells apart: with all their fields it stays below what
-/// callers decode.
+/// Kinds of effects of a map that one answer lists: with all their fields it stays below what callers
+/// decode.
 const PLAN_MOVES_MAX: usize = 12_288;
 
 /// Rulings by region, collection, fate and detail.
@@ -33,103 +32,103 @@ type Moves = BTreeMap<[String; 4], Rounded>;
 
 /// The service. Clones share everything.
 #[derive(Clone)]
-pub(crate) struct Service(pub(crate) Arc<Shared>);
+pub(crate) struct RegionMapsService(pub(crate) Arc<CallContext>);
 
 #[tonic::async_trait]
-impl RegionMaps for Service {
+impl RegionMaps for RegionMapsService {
     async fn get(
         &self,
         request: Request<v1::GetRegionMapRequest>,
     ) -> Result<Response<v1::SignedRegionMap>, Status> {
-        let (asked, request) = Asked::open(&self.0.desk, request)?;
-        let answer = in_time(&asked, get(&self.0, request.epoch)).await;
-        asked.answer(answer)
+        let (call, request) = Call::open(&self.0, request)?;
+        let answer = in_time(&call, get(&self.0, request.epoch)).await;
+        call.answer(answer)
     }
 
     async fn check(
         &self,
         request: Request<v1::CheckRegionMapRequest>,
     ) -> Result<Response<v1::CheckRegionMapResponse>, Status> {
-        let (asked, request) = Asked::open(&self.0.desk, request)?;
-        let shared = Arc::clone(&self.0);
+        let (call, request) = Call::open(&self.0, request)?;
+        let ctx = Arc::clone(&self.0);
         let checked = async {
-            let _reading = self.0.charts.reading.acquire().await;
-            blocking(move || check(&shared, request)).await
+            let _reading = self.0.map.reading.acquire().await;
+            blocking(move || check(&ctx, request)).await
         };
-        let answer = in_time(&asked, checked).await;
-        asked.answer(answer)
+        let answer = in_time(&call, checked).await;
+        call.answer(answer)
     }
 
     async fn plan(
         &self,
         request: Request<v1::PlanRegionMapRequest>,
     ) -> Result<Response<v1::PlanRegionMapResponse>, Status> {
-        let (asked, request) = Asked::open(&self.0.desk, request)?;
-        let answer = in_time(&asked, plan(&self.0, &asked, request)).await;
-        asked.answer(answer)
+        let (call, request) = Call::open(&self.0, request)?;
+        let answer = in_time(&call, plan(&self.0, &call, request)).await;
+        call.answer(answer)
     }
 
     async fn apply(
         &self,
         request: Request<v1::ApplyRegionMapRequest>,
     ) -> Result<Response<v1::ApplyRegionMapResponse>, Status> {
-        let (asked, request) = Asked::open(&self.0.desk, request)?;
-        let answer = in_time(&asked, apply(&self.0, request)).await;
-        asked.answer(answer)
+        let (call, request) = Call::open(&self.0, request)?;
+        let answer = in_time(&call, apply(&self.0, request)).await;
+        call.answer(answer)
     }
 
     async fn status(
         &self,
         request: Request<v1::RegionMapStatusRequest>,
     ) -> Result<Response<v1::RegionMapStatus>, Status> {
-        let (asked, _) = Asked::open(&self.0.desk, request)?;
-        let routing = self.0.charts.pin();
+        let (call, _) = Call::open(&self.0, request)?;
+        let routing = self.0.map.pin();
         let shards = routing.sessions().map(|session| v1::ShardMap {
-            audit_address: routing.audit(&session.peer).unwrap_or_default().to_owned(),
+            audit_address: routing.audit(&session.target).unwrap_or_default().to_owned(),
             ..shard_map(session)
         });
         let shards = shards.collect();
         let gateway = Some(to_wire(routing.map().epoch()));
-        asked.answer(Ok(v1::RegionMapStatus { gateway, shards }))
+        call.answer(Ok(v1::RegionMapStatus { gateway, shards }))
     }
 
     async fn history(
         &self,
         request: Request<v1::RegionMapHistoryRequest>,
     ) -> Result<Response<v1::RegionMapHistory>, Status> {
-        let (asked, request) = Asked::open(&self.0.desk, request)?;
-        let answer = in_time(&asked, history(&self.0, &asked, &request)).await;
-        asked.answer(answer)
+        let (call, request) = Call::open(&self.0, request)?;
+        let answer = in_time(&call, history(&self.0, &call, &request)).await;
+        call.answer(answer)
     }
 }
 
-/// What a call gives before its caller's deadline. A map that is applied is applied to each shard
-/// by itself: the same call again finds out where it is, and goes on with the rest.
+/// Ends work at the caller's deadline. A map is applied to each shard separately: repeating the call
+/// finds the shards that have it, and goes on with the rest.
 async fn in_time<T>(
-    asked: &Asked,
+    call: &Call,
     work: impl Future<Output = Result<T, Rejection>>,
 ) -> Result<T, Rejection> {
-    let done = timeout_at(asked.deadline.of_call(), work).await;
+    let done = timeout_at(call.deadline.of_call(), work).await;
     done.unwrap_or_else(|_| Err(Reason::DeadlinePassed.into()))
 }
 
-async fn get(shared: &Shared, epoch: u64) -> Result<v1::SignedRegionMap, Rejection> {
-    let routing = shared.charts.pin();
+async fn get(ctx: &CallContext, epoch: u64) -> Result<v1::SignedRegionMap, Rejection> {
+    let routing = ctx.map.pin();
     let wanted = if epoch == 0 { routing.map().epoch().number } else { epoch };
     let fetched = routing
         .sessions()
         .filter(|session| session.is_up())
         .map(|session| fetch(session, proto::MapFetch { epoch: wanted, after: false }));
-    // No shard is believed for being one: the map in force is known by its digest, an earlier one
-    // by its signatures and the number in it.
+    // A shard's answer is not trusted: the map in force is known by its digest, an earlier one by its
+    // signatures and its number.
     let own = routing.map().epoch();
     let given = join_all(fetched).await.into_iter().filter_map(Result::ok);
     let good = given.into_iter().find(|signed| {
         if wanted == own.number {
             return signed.digest() == own.digest;
         }
-        let opened = shared.charts.open(signed);
-        opened.is_ok_and(|sealed| sealed.map.epoch().number == wanted)
+        let opened = ctx.map.open(signed);
+        opened.is_ok_and(|verified| verified.map.epoch().number == wanted)
     });
     let mine = || (wanted == own.number).then(|| SignedMap::of(routing.map(), String::new()));
     if let Some(SignedMap { text, note, packs }) = good.or_else(mine) {
@@ -137,7 +136,7 @@ async fn get(shared: &Shared, epoch: u64) -> Result<v1::SignedRegionMap, Rejecti
     }
     Err(Rejection::new(Reason::MapGap)
         .field("epoch")
-        .problem("no shard within reach has a map of that version whose signatures count")
+        .problem("no shard within reach has a validly signed map of that version")
         .cure("ask for one that `bailiwick map history` names"))
 }
 
@@ -149,15 +148,15 @@ async fn blocking<T: Send + 'static>(
 }
 
 fn check(
-    shared: &Shared,
+    ctx: &CallContext,
     request: v1::CheckRegionMapRequest,
 ) -> Result<v1::CheckRegionMapResponse, Rejection> {
     let signed = from_wire(request.map)?;
-    let date = day(&request.as_of, shared)?;
+    let date = day(&request.as_of, ctx)?;
     let checked = signed.check(date)?;
     let widens = match &checked.map {
         Some(map) => {
-            let own = shared.charts.pin();
+            let own = ctx.map.pin();
             atlas::widening(Some(own.map()), map).iter().map(ToString::to_string).collect()
         }
         None => Vec::new(),
@@ -174,28 +173,28 @@ fn check(
 }
 
 async fn plan(
-    shared: &Shared,
-    asked: &Asked,
+    ctx: &CallContext,
+    call: &Call,
     request: v1::PlanRegionMapRequest,
 ) -> Result<v1::PlanRegionMapResponse, Rejection> {
     let number = match request.as_of.as_str() {
         "" => 0,
-        text => day(text, shared)?.day(),
+        text => day(text, ctx)?.day(),
     };
     let signed = from_wire(request.map)?;
     let read = signed.clone();
-    let reading = shared.charts.reading.acquire().await;
+    let reading = ctx.map.reading.acquire().await;
     blocking(move || read.read().map(|_| ())).await?;
     drop(reading);
     let bytes = signed.bytes();
-    let routing = shared.charts.pin();
+    let routing = ctx.map.pin();
     let SignedMap { text, note, packs } = signed;
     let map = Some(proto::SignedMap { text, note, packs });
     let surveyed = routing.sessions().map(|session| {
         let op = Op::Survey(proto::Survey { map: map.clone(), day: number });
-        async move { (session, of_operator(session, asked, (op, bytes), SURVEY_MAX).await) }
+        async move { (session, ask(session, call, op, bytes).await) }
     });
-    // Shards of one region are told together, by the sum of their ranges.
+    // Shards of one region are counted together, by the sum of their ranges.
     let mut subjects = Rounded::default();
     let mut answer = v1::PlanRegionMapResponse {
         against: Some(to_wire(routing.map().epoch())),
@@ -203,7 +202,7 @@ async fn plan(
     };
     let mut moves = Moves::new();
     for (session, surveyed) in join_all(surveyed).await {
-        let region = session.peer.region.as_str();
+        let region = session.target.region.as_str();
         match surveyed {
             Ok(Outcome::Surveyed(surveyed)) => {
                 subjects = subjects.plus(range(surveyed.subjects));
@@ -212,8 +211,8 @@ async fn plan(
                 }
             }
             Ok(_) => return Err(Reason::Internal.into()),
-            Err(fault) => {
-                tracing::warn!(region, reason = %fault.reason, "a shard was not surveyed");
+            Err(rejection) => {
+                tracing::warn!(region, reason = %rejection.reason, "a shard was not surveyed");
                 answer.unreachable.push(region.to_owned());
             }
         }
@@ -236,53 +235,54 @@ fn planned(moves: Moves) -> Vec<v1::PlannedMove> {
     moves.into_iter().map(one).collect()
 }
 
-/// A range that a shard has told; one that it left out is none.
-fn range(told: Option<proto::CountRange>) -> Rounded {
-    let proto::CountRange { at_least, at_most } = told.unwrap_or_default();
+/// A range as a shard sends it; a missing one is none.
+fn range(sent: Option<proto::CountRange>) -> Rounded {
+    let proto::CountRange { at_least, at_most } = sent.unwrap_or_default();
     Rounded { at_least, at_most }
 }
 
-/// Adds what one shard counted. What is beyond the kinds that an answer holds is counted together
-/// by region, as the shards do with theirs.
+/// Adds what one shard counted. Kinds beyond those that an answer holds are counted together by
+/// region, as the shards do.
 fn add_move(moves: &mut Moves, region: &str, counted: proto::SurveyCount) {
     let proto::SurveyCount { collection, fate, detail, count } = counted;
     let mut kind = [region.to_owned(), collection, fate, detail];
     if moves.len() >= PLAN_MOVES_MAX && !moves.contains_key(&kind) {
         kind = [region.to_owned(), String::new(), "other".to_owned(), String::new()];
     }
-    let told = moves.entry(kind).or_default();
-    *told = told.plus(range(count));
+    let sum = moves.entry(kind).or_default();
+    *sum = sum.plus(range(count));
 }
 
 async fn apply(
-    shared: &Shared,
+    ctx: &CallContext,
     request: v1::ApplyRegionMapRequest,
 ) -> Result<v1::ApplyRegionMapResponse, Rejection> {
     let signed = from_wire(request.map)?;
-    let routing = shared.charts.pin();
+    let routing = ctx.map.pin();
     let own = routing.map().epoch().number;
     let opened = signed.clone();
-    let charts = Arc::clone(&shared.charts);
-    let sealed = blocking(move || charts.open(&opened)).await?;
-    let again = sealed.map.epoch() == routing.map().epoch();
+    let map_state = Arc::clone(&ctx.map);
+    let verified = blocking(move || map_state.open(&opened)).await?;
+    let again = verified.map.epoch() == routing.map().epoch();
     if own != request.expect_epoch && !again {
-        let fault = Rejection::new(Reason::MapEpochChanged).field("expect_epoch");
-        return Err(fault.with(Detail::MapEpoch, own));
+        let rejection = Rejection::new(Reason::MapEpochChanged).field("expect_epoch");
+        return Err(rejection.with(Detail::MapEpoch, own));
     }
-    atlas::succeeds(Some(routing.map()), &sealed.map, sealed.by.len())?;
-    let map = Some(to_wire(sealed.map.epoch()));
+    atlas::succeeds(Some(routing.map()), &verified.map, verified.by.len())?;
+    let map = Some(to_wire(verified.map.epoch()));
     if request.validate_only {
         return Ok(v1::ApplyRegionMapResponse { map, shards: Vec::new() });
     }
-    let shards = offer_to_all(shared, &routing, (&signed, &sealed)).await?;
+    let shards = offer_to_all(ctx, &routing, &signed, &verified).await?;
     Ok(v1::ApplyRegionMapResponse { map, shards })
 }
 
-/// Gives a map to every shard within reach; once one has it, the gateway rules by it too.
+/// Offers a map to every shard within reach; once one has taken it, the gateway rules by it as well.
 async fn offer_to_all(
-    shared: &Shared,
+    ctx: &CallContext,
     routing: &Routing,
-    (signed, sealed): (&SignedMap, &VerifiedMap),
+    signed: &SignedMap,
+    verified: &VerifiedMap,
 ) -> Result<Vec<v1::ShardMap>, Rejection> {
     let offered = routing.sessions().map(|session| async move {
         let taken = offer(session, signed).await;
@@ -290,35 +290,40 @@ async fn offer_to_all(
     });
     let (mut shards, mut first, mut taken) = (Vec::new(), None, false);
     for (session, outcome) in join_all(offered).await {
-        let mut told = shard_map(session);
+        let mut reported = shard_map(session);
         match outcome {
             Ok(held) => {
-                shared.charts.heard(session, held.epoch, &held.digest);
-                told.map = Some(v1::RegionMapRef { epoch: held.epoch, digest: held.digest });
+                ctx.map.versions.shard_holds(session, held.epoch, &held.digest);
+                reported.map = Some(v1::RegionMapRef { epoch: held.epoch, digest: held.digest });
                 taken = true;
             }
-            Err(fault) => {
-                fault.reason.as_str().clone_into(&mut told.reason);
-                told.problem = fault.to_string();
-                // What a shard says counts more than that another was not reached.
-                let says = fault.reason != Reason::RegionUnavailable;
-                if first.is_none() || says {
-                    first = Some(fault);
+            Err(rejection) => {
+                rejection.reason.as_str().clone_into(&mut reported.reason);
+                reported.problem = rejection.to_string();
+                // An answer of a shard counts more than that another was not reached.
+                if first.is_none() || rejection.reason != Reason::RegionUnavailable {
+                    first = Some(rejection);
                 }
             }
         }
-        shards.push(told);
+        shards.push(reported);
     }
     match first {
-        Some(fault) if !taken => Err(fault),
+        Some(rejection) if !taken => Err(rejection),
         _ => {
-            // A still newer one may have come in between: what shards have taken is applied.
-            match shared.charts.take(sealed, |_| true) {
+            // An even newer one may have come into force meanwhile; the shards have taken this one.
+            match ctx.map.take(verified, |_| true) {
                 Ok(Succession::Next) => {
-                    tracing::info!(map_epoch = sealed.map.epoch().number, "a map was applied here");
+                    tracing::info!(
+                        map_epoch = verified.map.epoch().number,
+                        "a map was applied here"
+                    );
                 }
                 Ok(Succession::Same) => {}
-                Err(fault) => tracing::warn!(reason = %fault.reason, "applied, and not here"),
+                Err(rejection) => tracing::warn!(
+                    reason = %rejection.reason,
+                    "shards took a map that this gateway does not"
+                ),
             }
             Ok(shards)
         }
@@ -326,11 +331,11 @@ async fn offer_to_all(
 }
 
 async fn history(
-    shared: &Shared,
-    asked: &Asked,
+    ctx: &CallContext,
+    call: &Call,
     request: &v1::RegionMapHistoryRequest,
 ) -> Result<v1::RegionMapHistory, Rejection> {
-    let routing = shared.charts.pin();
+    let routing = ctx.map.pin();
     let wanted = match request.region.as_str() {
         "" => None,
         name => Some(RegionId::parse(name).map_err(|why| Rejection::id("region", why))?),
@@ -338,20 +343,20 @@ async fn history(
     if wanted.as_ref().is_some_and(|name| routing.map().region(name).is_none()) {
         return Err(Rejection::new(Reason::DomicileUnknown).field("region"));
     }
-    let page = Page::parse(&request.page_token)?;
+    let page = PageToken::parse(&request.page_token)?;
     let of_region = |session: &&Arc<Session>| {
-        let peer = &session.peer;
+        let target = &session.target;
         session.is_up()
-            && wanted.as_ref().is_none_or(|name| peer.region == *name)
-            && page.as_ref().is_none_or(|page| page.is_of(peer))
+            && wanted.as_ref().is_none_or(|name| target.region == *name)
+            && page.as_ref().is_none_or(|page| page.is_of(target))
     };
     let session = routing.sessions().find(of_region).ok_or(Reason::RegionUnavailable)?;
     let after = page.map_or(0, |page| page.after);
     let op = Op::MapHistory(proto::MapHistory { after });
-    let Outcome::History(taken) = of_operator(session, asked, (op, 0), SURVEY_MAX).await? else {
+    let Outcome::History(taken) = ask(session, call, op, 0).await? else {
         return Err(Reason::Internal.into());
     };
-    let (region, shard) = (session.peer.region.to_string(), session.peer.shard.to_string());
+    let (region, shard) = (session.target.region.to_string(), session.target.shard.to_string());
     let last = taken.maps.last().and_then(|taken| taken.map.as_ref());
     let next = last.filter(|_| taken.more).map(|map| format!("{region}/{shard}/{}", map.epoch));
     let maps = taken.maps.into_iter().map(|taken| {
@@ -368,13 +373,13 @@ async fn history(
 }
 
 /// Where a page of a history begins. All pages are of one shard.
-struct Page<'a> {
+struct PageToken<'a> {
     region: &'a str,
     shard: &'a str,
     after: u64,
 }
 
-impl<'a> Page<'a> {
+impl<'a> PageToken<'a> {
     /// `None`: the first page.
     fn parse(token: &'a str) -> Result<Option<Self>, Rejection> {
         if token.is_empty() {
@@ -386,35 +391,28 @@ impl<'a> Page<'a> {
             (Some(region), Some(shard), Some(after)) => Ok(Some(Self { region, shard, after })),
             _ => Err(Rejection::new(Reason::FieldInvalid)
                 .field("page_token")
-                .problem("is no token that an answer gave")
+                .problem("is not a token that an answer gave")
                 .cure("use next_page_token of the answer before, or none for the first page")),
         }
     }
 
-    fn is_of(&self, peer: &Peer) -> bool {
-        peer.region.as_str() == self.region && peer.shard.as_str() == self.shard
+    fn is_of(&self, target: &ShardTarget) -> bool {
+        target.region.as_str() == self.region && target.shard.as_str() == self.shard
     }
 }
 
-/// A question of an operator to one shard.
-async fn of_operator(
-    session: &Session,
-    asked: &Asked,
-    (op, body): (Op, usize),
-    within: Duration,
-) -> Result<Outcome, Rejection> {
-    let (acting, share) = (&asked.turn.acting, &asked.turn.share);
-    let deadline = (Instant::now() + within).min(asked.deadline.of_call());
-    let (effect, load) = (Effect::Read, share.carry(body, (&session.peer.region, usize::MAX))?);
-    let ask = Ask { acting, deadline, effect, body, load, op };
-    let answered = timeout_at(deadline, session.call(ask, 0)).await;
-    Ok(answered.map_err(|_| Rejection::new(Reason::DeadlinePassed))??.outcome)
+/// Sends an operator's call to one shard; `bytes` are those of a map in it.
+async fn ask(session: &Session, call: &Call, op: Op, bytes: usize) -> Result<Outcome, Rejection> {
+    let deadline = (Instant::now() + SURVEY_TIME_MAX).min(call.deadline.of_call());
+    let region = &session.target.region;
+    let sent = call.admitted.shard_call(region, deadline, Effect::Read, bytes, op)?;
+    Ok(session.call(sent, 0).await?.outcome)
 }
 
 fn shard_map(session: &Session) -> v1::ShardMap {
     v1::ShardMap {
-        region: session.peer.region.to_string(),
-        shard: session.peer.shard.to_string(),
+        region: session.target.region.to_string(),
+        shard: session.target.shard.to_string(),
         reachable: session.is_up(),
         map: session.map().map(to_wire),
         ..Default::default()
@@ -435,12 +433,12 @@ fn from_wire(map: Option<v1::SignedRegionMap>) -> Result<SignedMap, Rejection> {
     Ok(signed)
 }
 
-/// The day that is asked about; today, if none is named.
-fn day(text: &str, shared: &Shared) -> Result<Date, Rejection> {
+/// The day that a request names; today if it names none.
+fn day(text: &str, ctx: &CallContext) -> Result<Date, Rejection> {
     if text.is_empty() {
-        return Ok(Date::of(shared.clock.now()));
+        return Ok(Date::of(ctx.clock.now()));
     }
-    let wrong = || Rejection::new(Reason::FieldInvalid).field("as_of").problem("is no day");
+    let wrong = || Rejection::new(Reason::FieldInvalid).field("as_of").problem("is not a day");
     Date::parse(text).ok_or_else(wrong)
 }
 
@@ -451,7 +449,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_plan_of_many_shards_is_decoded_by_those_who_ask() {
+    fn callers_can_decode_a_plan_of_many_shards() {
         let mut moves = Moves::new();
         for region in 0..20 {
             for n in 0..4_097 {
@@ -464,7 +462,7 @@ mod tests {
                 add_move(&mut moves, &format!("r{region}"), counted);
             }
         }
-        let all: u64 = moves.values().map(|told| told.at_least).sum();
+        let all: u64 = moves.values().map(|sum| sum.at_least).sum();
         assert_eq!(all, 20 * 4_097 * 10, "each ruling is counted once");
         let answer = v1::PlanRegionMapResponse { moves: planned(moves), ..Default::default() };
         assert!(answer.moves.iter().any(|kind| kind.fate == "other"));
@@ -474,20 +472,20 @@ mod tests {
 
     #[test]
     fn the_pages_of_a_history_are_of_one_shard() {
-        let peer = |shard: &str| Peer {
+        let target = |shard: &str| ShardTarget {
             region: RegionId::parse("eu-fra").unwrap(),
             shard: terms::ShardId::parse(shard).unwrap(),
             territory: "DE",
             address: String::new(),
         };
-        assert!(Page::parse("").unwrap().is_none());
-        let page = Page::parse("eu-fra/s1/256").unwrap().unwrap();
+        assert!(PageToken::parse("").unwrap().is_none());
+        let page = PageToken::parse("eu-fra/s1/256").unwrap().unwrap();
         assert_eq!(page.after, 256);
-        assert!(page.is_of(&peer("s1")) && !page.is_of(&peer("s2")));
+        assert!(page.is_of(&target("s1")) && !page.is_of(&target("s2")));
         for wrong in ["256", "eu-fra/s1", "eu-fra/s1/", "eu-fra/s1/-1", "eu-fra/s1/2/3"] {
-            let fault = Page::parse(wrong).err().unwrap();
+            let rejection = PageToken::parse(wrong).err().unwrap();
             assert_eq!(
-                (fault.reason, fault.field.as_deref()),
+                (rejection.reason, rejection.field.as_deref()),
                 (Reason::FieldInvalid, Some("page_token"))
             );
         }

@@ -1,5 +1,5 @@
-//! From requests to what they mean: every field checked, every limit kept, every complaint with
-//! the path of its field and never with what stood in it.
+//! From requests to typed values: every field checked, every limit kept, every rejection with the path
+//! of its field and never with the field's value.
 
 use atlas::{EvidenceKind, Findings, RegionMap};
 use bytes::Bytes;
@@ -17,7 +17,7 @@ const ETAG_BYTES_MAX: usize = 64;
 /// Collections that one error names.
 const COLLECTIONS_SHOWN_MAX: usize = 32;
 
-/// A record, by whose and what it is.
+/// A record's names.
 pub(crate) struct Target {
     pub(crate) subject: SubjectId,
     pub(crate) domicile: Option<RegionId>,
@@ -25,10 +25,10 @@ pub(crate) struct Target {
     pub(crate) key: String,
 }
 
-/// What the caller gave to show where the subject belongs.
+/// The evidence and findings that the caller gave.
 pub(crate) struct Given {
     pub(crate) findings: Findings,
-    /// Whether anything was given, be it that it says nothing for certain.
+    /// Whether anything was given, even if it gives no finding.
     pub(crate) any: bool,
     /// Whether numbering plans were read for it.
     pub(crate) by_phone: bool,
@@ -36,7 +36,7 @@ pub(crate) struct Given {
     pub(crate) by_ip: bool,
 }
 
-/// The conditions on what is stored already.
+/// The conditions on the stored version.
 pub(crate) struct Condition {
     pub(crate) if_version: Option<i64>,
     pub(crate) etag: String,
@@ -51,7 +51,7 @@ pub(crate) struct Put {
     pub(crate) create_subject: bool,
     pub(crate) given: Given,
     pub(crate) validate_only: bool,
-    /// Whether the receipt is to prove that the log has it.
+    /// Whether the receipt is to have a proof that the entry is in the log.
     pub(crate) prove: bool,
 }
 
@@ -61,7 +61,7 @@ pub(crate) struct Delete {
     pub(crate) request_id: RequestId,
     pub(crate) condition: Condition,
     pub(crate) validate_only: bool,
-    /// Whether the receipt is to prove that the log has it.
+    /// Whether the receipt is to have a proof that the entry is in the log.
     pub(crate) prove: bool,
 }
 
@@ -73,7 +73,7 @@ pub(crate) struct Create {
     pub(crate) request_id: RequestId,
     pub(crate) given: Given,
     pub(crate) validate_only: bool,
-    /// Whether the receipt is to prove that the log has it.
+    /// Whether the receipt is to have a proof that the entry is in the log.
     pub(crate) prove: bool,
 }
 
@@ -85,14 +85,14 @@ pub(crate) struct Resolve {
 
 /// Reads requests under one map.
 #[derive(Clone, Copy)]
-pub(crate) struct Reader<'a> {
+pub(crate) struct RequestReader<'a> {
     pub(crate) map: &'a RegionMap,
     pub(crate) sources: &'a Sources,
-    /// Who asks: what is not its to use is refused before it is said whether it is there.
+    /// What this caller may not use is refused, whether it exists or not.
     pub(crate) caller: &'a Caller,
 }
 
-impl Reader<'_> {
+impl RequestReader<'_> {
     /// Reads a put.
     pub(crate) fn put(self, request: v1::PutRecordRequest) -> Result<Put, Rejection> {
         let target = self.target(request.subject, &request.collection, request.key)?;
@@ -150,22 +150,22 @@ impl Reader<'_> {
 
     fn target(
         self,
-        whose: Option<v1::SubjectRef>,
+        reference: Option<v1::SubjectRef>,
         collection: &str,
         key: String,
     ) -> Result<Target, Rejection> {
-        let (subject, domicile) = self.subject(whose)?;
+        let (subject, domicile) = self.subject(reference)?;
         let collection = self.collection(collection)?;
         RecordKey::parse(&key).map_err(|why| Rejection::id("key", why))?;
         Ok(Target { subject, domicile, collection, key })
     }
 
-    /// The subject, and its domicile if one is named, which the caller may use.
+    /// The subject, and its domicile if one is named, which the caller must be allowed to use.
     fn subject(
         self,
-        whose: Option<v1::SubjectRef>,
+        reference: Option<v1::SubjectRef>,
     ) -> Result<(SubjectId, Option<RegionId>), Rejection> {
-        let (subject, domicile) = subject(whose)?;
+        let (subject, domicile) = subject(reference)?;
         domicile.as_ref().map_or(Ok(()), |region| self.caller.may_reach(region))?;
         Ok((subject, domicile))
     }
@@ -198,7 +198,7 @@ impl Reader<'_> {
         Err(Rejection::new(Reason::BodyTooLarge).field("body").with(Detail::Limit, max))
     }
 
-    /// Evidence and findings together. Both may be sent: they are merged.
+    /// Evidence and findings, merged: both may be sent.
     fn given(self, evidence: &[v1::Evidence], sent: &[v1::Finding]) -> Result<Given, Rejection> {
         if evidence.len().saturating_add(sent.len()) > limits::EVIDENCE_ITEMS_MAX {
             let field = if sent.len() > evidence.len() { "findings" } else { "evidence" };
@@ -216,7 +216,7 @@ impl Reader<'_> {
 }
 
 impl Given {
-    /// As a shard gets them: nothing at all when nothing was given.
+    /// As a shard gets them: empty when nothing was given.
     pub(crate) fn encode(&self) -> Bytes {
         if self.any { self.findings.encode().into() } else { Bytes::new() }
     }
@@ -242,18 +242,20 @@ fn named<'a>(
 }
 
 fn too_many(field: &'static str) -> Rejection {
-    let fault = Rejection::new(Reason::TooManyItems).field(field);
-    fault.with(Detail::Limit, limits::EVIDENCE_ITEMS_MAX)
+    let rejection = Rejection::new(Reason::TooManyItems).field(field);
+    rejection.with(Detail::Limit, limits::EVIDENCE_ITEMS_MAX)
 }
 
-fn subject(whose: Option<v1::SubjectRef>) -> Result<(SubjectId, Option<RegionId>), Rejection> {
-    let whose = whose.ok_or_else(|| Rejection::new(Reason::FieldMissing).field("subject"))?;
-    let subject = SubjectId::parse(&whose.id).map_err(|why| Rejection::id("subject.id", why))?;
-    if whose.domicile.is_empty() {
+fn subject(reference: Option<v1::SubjectRef>) -> Result<(SubjectId, Option<RegionId>), Rejection> {
+    let reference =
+        reference.ok_or_else(|| Rejection::new(Reason::FieldMissing).field("subject"))?;
+    let subject =
+        SubjectId::parse(&reference.id).map_err(|why| Rejection::id("subject.id", why))?;
+    if reference.domicile.is_empty() {
         return Ok((subject, None));
     }
-    let domicile =
-        RegionId::parse(&whose.domicile).map_err(|why| Rejection::id("subject.domicile", why))?;
+    let domicile = RegionId::parse(&reference.domicile)
+        .map_err(|why| Rejection::id("subject.domicile", why))?;
     Ok((subject, Some(domicile)))
 }
 
@@ -261,26 +263,26 @@ fn request_id(text: &str) -> Result<RequestId, Rejection> {
     RequestId::parse(text).map_err(|why| Rejection::id("request_id", why))
 }
 
-/// Whether a proof is wanted with the receipt.
+/// Whether the receipt is to have a proof.
 fn prove(view: i32) -> Result<bool, Rejection> {
     match v1::ReceiptView::try_from(view) {
         Ok(v1::ReceiptView::Full) => Ok(true),
         Ok(v1::ReceiptView::Unspecified | v1::ReceiptView::Basic) => Ok(false),
         Err(_) => Err(Rejection::new(Reason::FieldInvalid)
             .field("receipt_view")
-            .problem("is none that is known")),
+            .problem("is not a known value")),
     }
 }
 
 fn condition(if_version: Option<i64>, etag: String) -> Result<Condition, Rejection> {
     if if_version.is_some_and(|version| version < 0) {
-        let fault = Rejection::new(Reason::FieldInvalid).field("if_version");
-        return Err(fault.problem("is below 0"));
+        let rejection = Rejection::new(Reason::FieldInvalid).field("if_version");
+        return Err(rejection.problem("is below 0"));
     }
     let printable = etag.bytes().all(|c| c.is_ascii_graphic());
     if etag.len() > ETAG_BYTES_MAX || !printable {
-        let fault = Rejection::new(Reason::FieldInvalid).field("etag");
-        return Err(fault.problem("is not an etag that a read or a write returned"));
+        let rejection = Rejection::new(Reason::FieldInvalid).field("etag");
+        return Err(rejection.problem("is not an etag that a read or a write returned"));
     }
     Ok(Condition { if_version, etag })
 }

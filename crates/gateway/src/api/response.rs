@@ -1,66 +1,20 @@
-//! From what the rules and the shards said to what the caller reads.
+//! From rulings and answers of shards to what the caller reads.
 
 use atlas::{Constraint, EvidenceKind, Findings, Outcome, Ruling};
 use terms::{Reason, RegionId, Rejection, SubjectId};
 use wire::session as proto;
 use wire::v1;
 
-use crate::api::request::Given;
-use crate::shards::session::Answered;
-
-/// The data that make findings, and their versions.
-pub(crate) struct Data {
-    pub(crate) sources: evidence::Sources,
-    /// As every ruling lists them.
-    list: Vec<v1::DataVersion>,
-    phone: String,
-    ip: String,
-}
-
-impl Data {
-    pub(crate) fn new(sources: evidence::Sources) -> Self {
-        let versions = sources.versions();
-        let phone = versions.phone.to_owned();
-        let ip = versions.ip.map(|ip| ip.to_string());
-        let list = [
-            ("phone-metadata", phone.clone()),
-            ("ip-database", ip.clone().unwrap_or_else(|| "none".to_owned())),
-            ("mcc", versions.mcc.to_owned()),
-            ("iso-3166", versions.countries.to_owned()),
-        ];
-        let version =
-            |(name, version): (&str, String)| v1::DataVersion { name: name.to_owned(), version };
-        let list = list.into_iter().map(version).collect();
-        Self { sources, list, phone, ip: ip.unwrap_or_default() }
-    }
-
-    /// The IP database; empty if there is none.
-    pub(crate) fn ip_database(&self) -> &str {
-        &self.ip
-    }
-
-    /// The numbering plans, if they were read for what was given: for the placement log.
-    pub(crate) fn phone(&self, given: &Given) -> String {
-        if given.by_phone { self.phone.clone() } else { String::new() }
-    }
-
-    /// The IP database, if it was read for what was given: for the placement log.
-    pub(crate) fn ip(&self, given: &Given) -> String {
-        if given.by_ip { self.ip.clone() } else { String::new() }
-    }
-}
+use crate::map::evidence_data::EvidenceData;
+use crate::shards::session::ShardAnswer;
 
 /// A ruling, without the findings that it rests on.
-pub(crate) fn ruling(ruling: &Ruling, data: &Data) -> v1::Ruling {
+pub(crate) fn ruling(ruling: &Ruling, data: &EvidenceData) -> v1::Ruling {
     let attachment = |attachment: &atlas::Attachment| v1::Attachment {
         jurisdiction: attachment.jurisdiction().as_str().to_owned(),
         statute: attachment.statute().as_str().to_owned(),
         constraint: constraint(attachment.constraint()).into(),
-        evidence_kinds: attachment
-            .kinds()
-            .iter()
-            .map(|kind| crate::api::response::kind(kind).into())
-            .collect(),
+        evidence_kinds: attachment.kinds().iter().map(kind).collect(),
         why: attachment.reason(),
     };
     let epoch = ruling.epoch();
@@ -69,39 +23,39 @@ pub(crate) fn ruling(ruling: &Ruling, data: &Data) -> v1::Ruling {
         outcome: Some(outcome(ruling.outcome())),
         map_epoch: epoch.number,
         map_digest: epoch.digest.to_vec().into(),
-        data_versions: data.list.clone(),
+        data_versions: data.versions.clone(),
         findings: Vec::new(),
     }
 }
 
-/// The ruling that stands, as the shard gave it with an answer; `given`: evidence came with the
-/// call, so that it was made with this gateway's data.
+/// The ruling that stands, as the shard gave it with an answer; `given`: evidence came with the call,
+/// so the ruling was made with this gateway's data.
 pub(crate) fn standing(
     written: &mut proto::Written,
     given: bool,
-    data: &Data,
+    data: &EvidenceData,
 ) -> Option<v1::Ruling> {
     let encoded = std::mem::take(&mut written.ruling);
     if encoded.is_empty() {
         return None;
     }
     let Ok(mut ruling) = wire::bounded::decode::<v1::Ruling>(&encoded) else {
-        // What was written is written, and its receipt says so.
+        // The write is done, and its receipt shows it.
         tracing::error!("a shard's ruling cannot be decoded");
         return None;
     };
     if given {
-        ruling.data_versions.clone_from(&data.list);
+        ruling.data_versions.clone_from(&data.versions);
     }
     Some(ruling)
 }
 
-/// Adds to a placement by which gateway a record goes in: the address of one inside, and whether
-/// it may come in there only, and not here.
-pub(crate) fn direct(answer: &mut v1::Ruling, address: Option<&str>, elsewhere: bool) {
+/// Adds to a placement the address of a gateway inside the territory, and whether a record must enter
+/// there and not here.
+pub(crate) fn set_ingress(answer: &mut v1::Ruling, address: Option<&str>, required: bool) {
     if let Some(v1::ruling::Outcome::Placement(placement)) = &mut answer.outcome {
         address.unwrap_or_default().clone_into(&mut placement.ingress);
-        placement.ingress_required = elsewhere;
+        placement.ingress_required = required;
     }
 }
 
@@ -122,25 +76,18 @@ fn outcome(outcome: &Outcome) -> v1::ruling::Outcome {
     }
 }
 
-/// What each piece of evidence was taken to say: for the caller who sent it, and nobody else.
+/// The finding that each piece of evidence gave: for the caller that sent it alone.
 pub(crate) fn findings(findings: &Findings) -> Vec<v1::Finding> {
     let finding = |finding: &atlas::Finding| v1::Finding {
-        kind: kind(finding.kind()).into(),
+        kind: kind(finding.kind()),
         country: finding.code().to_owned(),
     };
     findings.iter().map(finding).collect()
 }
 
-const fn kind(kind: EvidenceKind) -> v1::EvidenceKind {
-    match kind {
-        EvidenceKind::Citizenship => v1::EvidenceKind::Citizenship,
-        EvidenceKind::Document => v1::EvidenceKind::Document,
-        EvidenceKind::Residence => v1::EvidenceKind::Residence,
-        EvidenceKind::CollectedIn => v1::EvidenceKind::CollectedIn,
-        EvidenceKind::Ip => v1::EvidenceKind::Ip,
-        EvidenceKind::Phone => v1::EvidenceKind::Phone,
-        EvidenceKind::Sim => v1::EvidenceKind::Sim,
-    }
+/// Evidence kinds have the same numbers in the API and in the rules.
+fn kind(kind: EvidenceKind) -> i32 {
+    kind.number().into()
 }
 
 const fn constraint(constraint: Constraint) -> v1::Constraint {
@@ -160,16 +107,16 @@ pub(crate) fn subject(subject: &SubjectId, region: &RegionId) -> v1::SubjectRef 
 
 /// A write's answer, and its receipt unless the write was only checked.
 pub(crate) fn written(
-    answered: Answered,
+    answer: ShardAnswer,
     validate_only: bool,
 ) -> Result<(proto::Written, Option<v1::Receipt>), Rejection> {
-    let proto::reply::Outcome::Written(mut written) = answered.outcome else {
+    let proto::reply::Outcome::Written(mut written) = answer.outcome else {
         return Err(Reason::Internal.into());
     };
     let own = std::mem::take(&mut written.origin);
     let receipt = (!validate_only).then(|| v1::Receipt {
         // A retry may be answered from an earlier period of the log than the one that is open.
-        origin: if own.is_empty() { answered.origin.as_ref().to_owned() } else { own },
+        origin: if own.is_empty() { answer.origin.as_ref().to_owned() } else { own },
         index: written.index,
         entry: std::mem::take(&mut written.entry),
         opening: std::mem::take(&mut written.opening),
@@ -180,9 +127,24 @@ pub(crate) fn written(
 }
 
 /// A read's answer.
-pub(crate) fn found(answered: Answered) -> Result<proto::Found, Rejection> {
-    let proto::reply::Outcome::Found(found) = answered.outcome else {
+pub(crate) fn found(answer: ShardAnswer) -> Result<proto::Found, Rejection> {
+    let proto::reply::Outcome::Found(found) = answer.outcome else {
         return Err(Reason::Internal.into());
     };
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn evidence_kinds_have_the_numbers_of_the_api() {
+        for kind in EvidenceKind::ALL {
+            let number = super::kind(*kind);
+            let name = v1::EvidenceKind::try_from(number).unwrap().as_str_name();
+            assert_eq!(name.to_lowercase(), kind.to_string(), "{number}");
+        }
+        assert!(v1::EvidenceKind::try_from(8).is_err(), "a kind that the rules do not know");
+    }
 }

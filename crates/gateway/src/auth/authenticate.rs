@@ -1,10 +1,10 @@
-//! How a listener establishes who calls: by a client certificate, by a token, or, on loopback
-//! without TLS, because it is told that everybody is the same.
+//! How a listener establishes who calls: by a client certificate, by a token, or, on loopback without
+//! TLS, by the configuration, which names one caller for all calls.
 //!
-//! What is presented must be good, all of it: a bad token is not saved by a good certificate, nor
-//! the other way round. Who presents both must be the same tenant's by both; then the token says
-//! what the caller may, since it names the person or service behind a certificate that several
-//! may share. A certificate that verifies and is not granted anything is nobody's.
+//! Everything that is presented must be valid: a valid certificate does not make up for an invalid
+//! token, nor the other way round. A caller that presents both must have one tenant by both; then the
+//! token decides what the caller may do, since it names the person or service behind a certificate
+//! that several may share. A certificate that verifies and has no grant identifies no caller.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -18,43 +18,43 @@ use terms::{Clock, Reason, Rejection};
 use crate::auth::caller::Caller;
 use crate::auth::jwt::{TokenRules, Tokens, Verified, bearer, invalid};
 
-/// Whom a gateway takes calls from.
+/// The callers of a gateway.
 #[derive(Debug, Clone)]
 pub enum Callers {
-    /// Everybody is this caller. For a plaintext listener, which is for loopback.
-    Everybody(Caller),
-    /// Who presents a certificate or a token.
+    /// Every call is from this caller. For a plaintext listener, which is for loopback.
+    Fixed(Caller),
+    /// Callers present a certificate or a token.
     Known(Known),
 }
 
-/// The callers that a gateway knows.
+/// The callers that a gateway can identify.
 #[derive(Debug, Clone, Default)]
 pub struct Known {
-    /// For each URI of a client certificate: whose it is, and what it may.
+    /// For each URI of a client certificate: the caller.
     pub certificates: HashMap<String, Caller>,
-    /// Whose tokens are taken, and where the keys are that verify them.
+    /// Which tokens are taken, and where the keys are that verify them.
     pub tokens: Option<(TokenRules, KeySource)>,
 }
 
 impl Callers {
     /// The callers that the configuration itself describes.
     pub(crate) fn configured(&self) -> impl Iterator<Item = &Caller> {
-        let (everybody, known) = match self {
-            Self::Everybody(caller) => (Some(caller), None),
+        let (fixed, known) = match self {
+            Self::Fixed(caller) => (Some(caller), None),
             Self::Known(known) => (None, Some(known.certificates.values())),
         };
-        everybody.into_iter().chain(known.into_iter().flatten())
+        fixed.into_iter().chain(known.into_iter().flatten())
     }
 
     /// Where the keys are that verify tokens.
     pub(crate) const fn keys(&self) -> Option<&KeySource> {
         match self {
             Self::Known(Known { tokens: Some((_, source)), .. }) => Some(source),
-            Self::Known(_) | Self::Everybody(_) => None,
+            Self::Known(_) | Self::Fixed(_) => None,
         }
     }
 
-    /// Whether somebody is known without a token.
+    /// Whether any caller needs no token.
     pub(crate) fn without_tokens(&self) -> bool {
         self.configured().next().is_some()
     }
@@ -63,7 +63,7 @@ impl Callers {
 /// Where an issuer's keys are found.
 #[derive(Debug, Clone)]
 pub enum KeySource {
-    /// In a file, which is looked at every second.
+    /// In a file, which is read every second.
     File(PathBuf),
     /// At an address, over HTTPS.
     Url {
@@ -74,21 +74,21 @@ pub enum KeySource {
     },
 }
 
-/// How callers are identified while the gateway runs. Clones are the same.
+/// How callers are identified while the gateway runs. Clones share everything.
 #[derive(Clone)]
 pub(crate) enum Identity {
-    Everybody(Arc<Caller>),
+    Fixed(Arc<Caller>),
     Known(Arc<Directory>),
 }
 
-/// What is known of callers.
+/// The known callers, and what verifies their certificates and tokens.
 pub(crate) struct Directory {
     certificates: HashMap<String, Arc<Caller>>,
     tls: Option<CallerTls>,
     tokens: Option<Arc<Tokens>>,
 }
 
-/// A caller, and what has shown that it is this one.
+/// A caller, and the credentials that identified it.
 #[derive(Clone)]
 pub(crate) struct Identified {
     pub(crate) caller: Arc<Caller>,
@@ -97,10 +97,10 @@ pub(crate) struct Identified {
 }
 
 impl Identity {
-    /// By what the configuration says; `tls` is the listener's, if it has TLS.
+    /// By the configuration; `tls` is the listener's, if it has TLS.
     pub(crate) fn new(callers: Callers, tls: Option<CallerTls>, clock: Arc<dyn Clock>) -> Self {
         match callers {
-            Callers::Everybody(caller) => Self::Everybody(Arc::new(caller)),
+            Callers::Fixed(caller) => Self::Fixed(Arc::new(caller)),
             Callers::Known(Known { certificates, tokens }) => {
                 let own = |(uri, caller)| (uri, Arc::new(caller));
                 Self::Known(Arc::new(Directory {
@@ -112,10 +112,10 @@ impl Identity {
         }
     }
 
-    /// The tokens that are taken, for whoever keeps their keys up to date.
+    /// The tokens that are taken, whose keys must be kept up to date.
     pub(crate) fn tokens(&self) -> Option<&Arc<Tokens>> {
         match self {
-            Self::Everybody(_) => None,
+            Self::Fixed(_) => None,
             Self::Known(directory) => directory.tokens.as_ref(),
         }
     }
@@ -123,12 +123,12 @@ impl Identity {
     /// The caller behind a request.
     ///
     /// # Errors
-    /// `IDENTITY_MISSING` when it presents nothing, `IDENTITY_INVALID` when something of what it
-    /// presents is not good, `KEYS_UNAVAILABLE` when that of a token cannot be told at present,
-    /// `NOT_PERMITTED` when its certificate is good and granted nothing.
+    /// `IDENTITY_MISSING` when it presents nothing, `IDENTITY_INVALID` when a credential is not valid,
+    /// `KEYS_UNAVAILABLE` when a token cannot be verified at present, `NOT_PERMITTED` when its
+    /// certificate is valid and has no grant.
     pub(crate) fn of<B>(&self, request: &http::Request<B>) -> Result<Identified, Rejection> {
         match self {
-            Self::Everybody(caller) => {
+            Self::Fixed(caller) => {
                 let caller = Arc::clone(caller);
                 Ok(Identified { caller, certificate: None, token: None })
             }
@@ -136,7 +136,7 @@ impl Identity {
         }
     }
 
-    /// Whether what has shown who calls is still good: for streams, which outlive their start.
+    /// Checks that the caller's credentials are still valid: for streams, which outlive their start.
     ///
     /// # Errors
     /// `IDENTITY_INVALID`, or `KEYS_UNAVAILABLE`.
@@ -186,7 +186,7 @@ impl Directory {
         }
     }
 
-    /// The caller to whom a certificate is granted. One that names several is nobody's: which it
+    /// The caller that a certificate names. One that names several identifies none: which of them it
     /// acts for would be a guess.
     fn granted(&self, certificate: &CallerCertificate) -> Result<Arc<Caller>, Rejection> {
         self.trusted(certificate)?;
@@ -206,7 +206,7 @@ impl Directory {
     fn trusted(&self, certificate: &CallerCertificate) -> Result<(), Rejection> {
         match &self.tls {
             Some(tls) if tls.trusts(certificate) => Ok(()),
-            Some(_) | None => Err(invalid("the certificate has expired or is trusted no more")),
+            Some(_) | None => Err(invalid("the certificate has expired or is no longer trusted")),
         }
     }
 }

@@ -1,8 +1,7 @@
-//! Who calls, and what it may. The tenant is always taken from here, never from a request.
+//! Callers and their permissions. The tenant is always taken from here, never from a request.
 //!
-//! Everything is denied that is not granted, and permission comes before existence: a collection
-//! or a region that is not the caller's to use is refused in the same words whether there is one
-//! of that name or not.
+//! What is not granted is denied, and permission is checked before existence: a collection or region
+//! that the caller may not use is refused with the same text whether it exists or not.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,9 +11,9 @@ use ledger::entry::Role;
 use terms::{Collection, Reason, RegionId, Rejection, TenantId};
 use wire::session as proto;
 
-use crate::metrics::Method;
+use crate::method::Method;
 
-/// What a grant names: some, or all.
+/// The names that a grant covers: some, or all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scope<T> {
     /// Whatever the map has, now and later: `*`.
@@ -24,8 +23,8 @@ pub enum Scope<T> {
 }
 
 impl<T: PartialEq> Scope<T> {
-    /// The scope that a list of names gives. None in the list, or no list: nothing. A name that
-    /// `parse` does not take can be no name in a map, and grants nothing.
+    /// The scope of a list of names; an empty list grants nothing. A name that `parse` refuses cannot
+    /// be a name in a map, and grants nothing.
     pub fn of<'a>(
         names: impl IntoIterator<Item = &'a str>,
         parse: impl Fn(&str) -> Option<T>,
@@ -48,51 +47,51 @@ impl<T: PartialEq> Scope<T> {
     }
 }
 
-/// A caller whose identity a listener has established, with everything that it may.
+/// A caller whose identity a listener has established, with its grants.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Caller {
-    /// The platform for which it acts.
+    /// The platform that it acts for.
     pub tenant: TenantId,
     /// Its own name, for the placement log, as a tag.
     pub name: String,
-    /// What it may do; each call uses one of them.
+    /// Its roles; each call uses one of them.
     pub roles: Vec<Role>,
-    /// Where it stands: reads are judged by this.
-    pub stands: Stands,
+    /// Where it is: reads are checked by this.
+    pub location: CallerLocation,
     /// The collections that it may use.
     pub collections: Scope<Collection>,
     /// The regions that it may use.
     pub regions: Scope<RegionId>,
 }
 
-/// Without the name: an issuer's `sub` may be a person's, and a debug line may go anywhere.
+/// Without the name: an issuer's `sub` may name a person, and a debug line may go anywhere.
 impl fmt::Debug for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { tenant, name: _, roles, stands, collections, regions } = self;
+        let Self { tenant, name: _, roles, location, collections, regions } = self;
         f.debug_struct("Caller")
             .field("tenant", tenant)
             .field("roles", roles)
-            .field("stands", stands)
+            .field("location", location)
             .field("collections", collections)
             .field("regions", regions)
             .finish_non_exhaustive()
     }
 }
 
-/// Where a caller stands.
+/// Where a caller is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stands {
+pub enum CallerLocation {
     /// In that country, by its certificate's grant or its token's claim.
     In(Country),
-    /// Nobody says: outside of every territory.
+    /// Not known: outside of every territory.
     Unknown,
     /// On the gateway's own machine, and so wherever the gateway is: a plaintext listener only.
-    BesideGateway,
+    WithGateway,
 }
 
 impl Caller {
-    /// The role in which it makes a call of that method, if it has one. The first that fits, so
-    /// that the placement log always names the same.
+    /// The role in which it calls that method, if it has one. The first that fits, so that the
+    /// placement log always names the same.
     fn role_for(&self, method: Method) -> Option<Role> {
         let fitting: &[Role] = match method {
             Method::Put
@@ -111,7 +110,7 @@ impl Caller {
         fitting.iter().copied().find(|role| self.roles.contains(role))
     }
 
-    /// Whether it may use that collection, be there one or not.
+    /// Whether it may use that collection, whether it exists or not.
     ///
     /// # Errors
     /// `NOT_PERMITTED`.
@@ -122,7 +121,7 @@ impl Caller {
         Err(denied("the caller is not granted this collection").field("collection"))
     }
 
-    /// Whether it may use that region, be there one or not.
+    /// Whether it may use that region, whether it exists or not.
     ///
     /// # Errors
     /// `NOT_PERMITTED`.
@@ -146,12 +145,12 @@ pub(crate) struct Acting {
 }
 
 impl Acting {
-    /// As shards are told.
+    /// As shards get it.
     pub(crate) fn to_wire(&self) -> proto::Caller {
-        let (territory, beside_gateway) = match self.caller.stands {
-            Stands::In(country) => (country.as_str().to_owned(), false),
-            Stands::Unknown => (String::new(), false),
-            Stands::BesideGateway => (String::new(), true),
+        let (territory, beside_gateway) = match self.caller.location {
+            CallerLocation::In(country) => (country.as_str().to_owned(), false),
+            CallerLocation::Unknown => (String::new(), false),
+            CallerLocation::WithGateway => (String::new(), true),
         };
         proto::Caller {
             name: self.caller.name.clone(),
@@ -162,12 +161,12 @@ impl Acting {
     }
 }
 
-/// Whether the caller may call that method at all, and in which role. Asked before the message is
-/// read, and before anything is said of what exists.
+/// Checks that the caller may call that method at all, and in which role: before the message is
+/// read, and before any answer depends on what exists.
 ///
 /// # Errors
-/// `NOT_PERMITTED` when the map does not know its tenant (what laws attach by its establishment
-/// would be a guess), or none of its roles is one for the method.
+/// `NOT_PERMITTED` when the map does not name its tenant (then it is not known which laws attach by
+/// its establishment), or none of its roles allows the method.
 pub(crate) fn permit(
     caller: &Arc<Caller>,
     method: Method,
@@ -212,13 +211,13 @@ mod tests {
                     assert_eq!(acting.role, role);
                     'Y'
                 }
-                Err(fault) => {
-                    assert_eq!(fault.reason, Reason::NotPermitted);
+                Err(rejection) => {
+                    assert_eq!(rejection.reason, Reason::NotPermitted);
                     'N'
                 }
             };
-            let told: String = methods.iter().map(|method| may(*method)).collect();
-            assert_eq!(told, want, "{}", role.as_str());
+            let found: String = methods.iter().map(|method| may(*method)).collect();
+            assert_eq!(found, want, "{}", role.as_str());
             assert!(permit(&with(&[]), Put, &map).is_err());
         }
         let both = with(&[Role::Reader, Role::Writer]);
@@ -227,12 +226,12 @@ mod tests {
     }
 
     #[test]
-    fn a_tenant_that_the_map_does_not_name_may_nothing() {
+    fn a_tenant_that_the_map_does_not_name_may_do_nothing() {
         let tenant = TenantId::parse("elsewhere").unwrap();
         let caller = Arc::new(Caller { tenant, ..rig::caller() });
-        let fault = permit(&caller, Method::Put, &rig::map()).unwrap_err();
-        assert_eq!(fault.reason, Reason::NotPermitted);
-        assert!(!fault.to_string().contains("elsewhere"));
+        let rejection = permit(&caller, Method::Put, &rig::map()).unwrap_err();
+        assert_eq!(rejection.reason, Reason::NotPermitted);
+        assert!(!rejection.to_string().contains("elsewhere"));
     }
 
     #[test]
@@ -249,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_granted_is_refused_in_the_same_words_whether_it_is_there_or_not() {
+    fn what_is_not_granted_is_refused_with_the_same_text_whether_it_exists_or_not() {
         let caller = Caller {
             collections: Scope::Only(vec![Collection::parse("messages").unwrap()]),
             regions: Scope::Only(vec![RegionId::parse("kz-ala").unwrap()]),
@@ -273,19 +272,19 @@ mod tests {
     }
 
     #[test]
-    fn a_shard_is_told_the_role_and_where_the_caller_stands() {
-        let acting = |stands| Acting {
-            caller: Arc::new(Caller { stands, ..rig::caller() }),
+    fn a_shard_gets_the_role_and_where_the_caller_is() {
+        let acting = |location| Acting {
+            caller: Arc::new(Caller { location, ..rig::caller() }),
             role: Role::Reader,
         };
-        let told = |stands| {
-            let told = acting(stands).to_wire();
-            assert_eq!(told.role, "reader");
-            (told.territory, told.beside_gateway)
+        let sent = |location| {
+            let sent = acting(location).to_wire();
+            assert_eq!(sent.role, "reader");
+            (sent.territory, sent.beside_gateway)
         };
         let germany = Country::parse("DE").unwrap();
-        assert_eq!(told(Stands::In(germany)), ("DE".to_owned(), false));
-        assert_eq!(told(Stands::Unknown), (String::new(), false));
-        assert_eq!(told(Stands::BesideGateway), (String::new(), true));
+        assert_eq!(sent(CallerLocation::In(germany)), ("DE".to_owned(), false));
+        assert_eq!(sent(CallerLocation::Unknown), (String::new(), false));
+        assert_eq!(sent(CallerLocation::WithGateway), (String::new(), true));
     }
 }

@@ -1,8 +1,8 @@
 //! The keys with which an issuer signs tokens, as its JWKS document gives them.
 //!
-//! Only public keys of three kinds are taken: RSA for RS256, P-256 for ES256 and Ed25519 for
-//! EdDSA. Each is bound to its one algorithm here, so that what a token's header says can choose
-//! a key, and never how it is used.
+//! Only public keys of three kinds are taken: RSA for RS256, P-256 for ES256 and Ed25519 for EdDSA.
+//! Each is bound to its one algorithm here, so a token's header can choose a key, and never how the
+//! key is used.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -27,12 +27,12 @@ const RSA_BYTES: std::ops::RangeInclusive<usize> = 256..=1024;
 pub(crate) struct Key {
     pub(crate) algorithm: Algorithm,
     pub(crate) verifying: DecodingKey,
-    /// Tells it from another of the same id.
+    /// Distinguishes it from another of the same id.
     pub(crate) mark: [u8; 32],
 }
 
 /// The keys of one document, by their ids and algorithms: an issuer may give one id to a key of
-/// each algorithm (RFC 7517, section 4.5). There may be none: then no token is good.
+/// each algorithm (RFC 7517, section 4.5). There may be none: then every token is refused.
 pub(crate) struct KeySet {
     keys: HashMap<(String, Algorithm), Key>,
     left_out: Vec<&'static str>,
@@ -49,8 +49,8 @@ pub enum JwksRefused {
     Malformed,
 }
 
-/// How many keys of a JWKS document can verify tokens, and why each other cannot, for whoever looks
-/// at a configuration.
+/// How many keys of a JWKS document can verify tokens, and why each other key cannot: for checks of
+/// a configuration.
 ///
 /// # Errors
 /// [`JwksRefused`].
@@ -65,10 +65,10 @@ impl KeySet {
     }
 
     /// The keys of a document (RFC 7517). Keys of other kinds or uses, shared secrets among them,
-    /// are left out, and so are all those of an id that several of one algorithm have: which is
-    /// meant could not be told. A document is never refused for the sake of one key: what else it says, above all
-    /// which keys it has no longer, holds. A byte order mark before it changes nothing (RFC 8259,
-    /// section 8.1).
+    /// are left out, and so are keys of one algorithm that share an id: which of them is meant is not
+    /// known. One unusable key never makes the document refused: the rest of it counts, above all
+    /// which keys it no longer has. A byte order mark at its start is skipped (RFC 8259, section
+    /// 8.1).
     ///
     /// # Errors
     /// [`JwksRefused`].
@@ -103,7 +103,7 @@ impl KeySet {
                     if taken.get().as_ref().is_some_and(same) {
                         left_out.push("it is there twice");
                     } else {
-                        // The first of them is left out, too.
+                        // The first of them is left out as well.
                         let first = taken.insert(None).map(|_| AMBIGUOUS);
                         left_out.extend(first.into_iter().chain([AMBIGUOUS]));
                     }
@@ -145,12 +145,12 @@ impl KeySet {
 
 const AMBIGUOUS: &str = "several keys of one algorithm have its `kid`: which is meant?";
 
-/// A key that can be used, with its id; or why it cannot be.
+/// A key that can be used, with its id, or why it cannot be used.
 fn usable(one: &serde_json::Value) -> Result<(String, Key), &'static str> {
-    // A private key does not belong into this document: whoever reads it could sign.
+    // Anyone who can read the document could sign with a private key in it.
     if one.get("d").is_some() {
-        tracing::warn!("a private key lies in the JWKS document: it is not used");
-        return Err("it is a private key, which whoever reads the document could sign with");
+        tracing::warn!("the JWKS document has a private key, which is not used");
+        return Err("it is a private key: anyone who can read the document could sign with it");
     }
     let jwk: Jwk = serde_json::from_value(one.clone())
         .map_err(|_| "it is no JWK, or of a kind or use that is not known")?;

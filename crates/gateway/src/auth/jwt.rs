@@ -1,8 +1,7 @@
 //! Bearer tokens: JSON web tokens (RFC 7519) of one issuer for one audience.
 //!
-//! The algorithm is the key's, never the token's to choose. A token that was found good is not
-//! verified again while the keys stay the same and its time is not over; with new keys everything
-//! is verified anew.
+//! The key decides the algorithm, never the token. A token that was verified is not verified again
+//! while the keys stay the same and it has not expired; with new keys every token is verified again.
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,27 +21,27 @@ use terms::limits::CALLER_NAME_BYTES_MAX;
 use terms::{Clock, Collection, Reason, RegionId, Rejection, TenantId, UnixMillis};
 use tokio::sync::Notify;
 
-use crate::auth::caller::{Caller, Scope, Stands};
+use crate::auth::caller::{Caller, CallerLocation, Scope};
 use crate::auth::jwks::{JwksRefused, KeySet};
 
 /// Bytes of a token.
 const TOKEN_BYTES_MAX: usize = 8 << 10;
-/// Tokens that are remembered as good.
+/// Verified tokens that are remembered.
 const REMEMBERED_MAX: usize = 16_384;
-/// Milliseconds by which the issuer's clock may be ahead of ours, for `nbf`. A token's end is its end:
-/// there is no leeway for `exp`.
+/// Milliseconds by which the issuer's clock may be ahead of ours, for `nbf`. There is no leeway for
+/// `exp`.
 const LEEWAY_MS: u64 = 60_000;
 const SCHEME: &[u8] = b"bearer ";
 
-/// Whose tokens are taken. One that names another issuer or another audience is refused.
+/// Which tokens are taken. A token of another issuer or for another audience is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenRules {
     /// What `iss` must be, byte for byte.
     pub issuer: String,
     /// What `aud` must be, or must list.
     pub audience: String,
-    /// How long keys are good after they were last read. An issuer that cannot be reached cannot
-    /// take a key back either.
+    /// How long keys are used after they were last read. An issuer that cannot be reached cannot
+    /// revoke a key either.
     pub keys_age_max: Duration,
 }
 
@@ -53,20 +52,21 @@ pub(crate) struct Tokens {
     trust: ArcSwap<Trust>,
     /// When the keys were last read, in milliseconds since 1970; 0 while they never were.
     read_at: AtomicU64,
-    /// Told when a token names a key that is not known: there may be a new one.
+    /// Notified when a token names an unknown key: there may be a new one.
     wanted: Notify,
 }
 
-/// Some keys, and what they have verified. Replaced together, so that nothing outlives its key.
+/// Some keys, and the tokens that they have verified. Replaced together, so that no token outlives
+/// its key.
 struct Trust {
     keys: KeySet,
     good: Cache<[u8; 32], Arc<Verified>>,
 }
 
-/// What a good token says.
+/// A verified token.
 pub(crate) struct Verified {
     pub(crate) caller: Arc<Caller>,
-    /// When its time is over.
+    /// When it expires.
     until: UnixMillis,
     /// The key that verified it.
     kid: String,
@@ -74,7 +74,7 @@ pub(crate) struct Verified {
     mark: [u8; 32],
 }
 
-/// The claims that count; all others are skipped. A claim that stands twice is refused.
+/// The claims that are read; all others are skipped. A token with a claim twice is refused.
 #[derive(Deserialize)]
 struct Claims {
     iss: String,
@@ -165,20 +165,20 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Result<Option<&[u8]>, Rejection> {
     Ok(Some(token))
 }
 
-/// Says what kind of thing is wrong, and nothing of the token.
+/// A rejection that names the kind of problem, and has nothing of the token in it.
 pub(crate) fn invalid(problem: &'static str) -> Rejection {
     Rejection::new(Reason::IdentityInvalid).problem(problem)
 }
 
 impl Tokens {
-    /// Tokens by these rules. Until keys were read, nothing is said of any.
+    /// Tokens by these rules. Until keys were read, none can be verified.
     pub(crate) fn new(rules: TokenRules, clock: Arc<dyn Clock>) -> Self {
         let trust = ArcSwap::from_pointee(Trust::of(KeySet::empty()));
         Self { rules, clock, trust, read_at: AtomicU64::new(0), wanted: Notify::new() }
     }
 
-    /// Takes the keys of a new JWKS document; says how many there are, or None when they are the
-    /// same as before. With other keys everything is verified anew.
+    /// Takes the keys of a new JWKS document; gives how many there are, or None when they are the same
+    /// as before. With other keys every token is verified again.
     ///
     /// # Errors
     /// [`JwksRefused`]; then the keys stay as they were, until they are too old.
@@ -193,7 +193,7 @@ impl Tokens {
         Ok((!known).then_some(count))
     }
 
-    /// The document has been read again, and says what it said.
+    /// The document was read again, and is the same.
     pub(crate) fn confirm(&self) {
         self.read_at.store(self.clock.now().0.max(1), Ordering::Release);
     }
@@ -204,13 +204,13 @@ impl Tokens {
         (at != 0).then_some(UnixMillis(at))
     }
 
-    /// How long keys are good after they were last read.
+    /// How long keys are used after they were last read.
     pub(crate) const fn keys_age_max(&self) -> Duration {
         self.rules.keys_age_max
     }
 
-    /// How many keys verify tokens at present, and how many more the document has. None while
-    /// there is no key set, or none that is young enough.
+    /// How many keys verify tokens at present, and how many more the document has. None while there is
+    /// no key set, or only one that is too old.
     pub(crate) fn keys(&self) -> Option<(usize, usize)> {
         let trust = self.trust(self.clock.now()).ok()?;
         Some((trust.keys.len(), trust.keys.left_out()))
@@ -221,20 +221,19 @@ impl Tokens {
         match self.read_at() {
             Some(at) if age(at) < self.rules.keys_age_max => Ok(self.trust.load()),
             Some(_) | None => Err(Rejection::new(Reason::KeysUnavailable)
-                .problem("there are no keys of the issuer's by which a token could be judged")),
+                .problem("there are no keys of the issuer's to verify a token with")),
         }
     }
 
-    /// Done when a token has named a key that is not known.
+    /// Waits until a token names an unknown key.
     pub(crate) async fn key_wanted(&self) {
         self.wanted.notified().await;
     }
 
-    /// Whom a token names.
+    /// Verifies a token.
     ///
     /// # Errors
-    /// `IDENTITY_INVALID`, with the kind of thing that is wrong; `KEYS_UNAVAILABLE` while nobody
-    /// could tell.
+    /// `IDENTITY_INVALID`, with the kind of problem; `KEYS_UNAVAILABLE` while there are no keys.
     pub(crate) fn verify(&self, token: &[u8]) -> Result<Arc<Verified>, Rejection> {
         let now = self.clock.now();
         let trust = self.trust(now)?;
@@ -247,11 +246,11 @@ impl Tokens {
         Ok(verified)
     }
 
-    /// Whether a token that was good still is: for streams, which outlive the call's beginning.
+    /// Checks that a verified token is still valid: for streams, which outlive the start of a call.
     ///
     /// # Errors
-    /// `IDENTITY_INVALID` when its time is over or its key is gone, `KEYS_UNAVAILABLE` when that
-    /// cannot be told any more.
+    /// `IDENTITY_INVALID` when it has expired or its key is gone, `KEYS_UNAVAILABLE` when there are no
+    /// keys any more.
     pub(crate) fn still(&self, verified: &Verified) -> Result<(), Rejection> {
         let now = self.clock.now();
         if now >= verified.until {
@@ -266,13 +265,13 @@ impl Tokens {
     fn examine(&self, keys: &KeySet, token: &[u8], now: UnixMillis) -> Result<Verified, Rejection> {
         let unreadable = || invalid("the token cannot be read");
         let header = decode_header(token).map_err(|_| unreadable())?;
-        // What an extension asks for must be understood (RFC 7515, 4.1.11); none is here.
+        // An extension in `crit` must be understood (RFC 7515, 4.1.11); none is supported.
         if header.crit.is_some() {
             return Err(invalid("the token asks for an extension"));
         }
         let kid = header.kid.ok_or_else(|| invalid("the token names no key"))?;
         let key = keys.get(&kid, header.alg).map_err(|known| {
-            // There may be a new one, under the same id, too.
+            // There may be a new key, perhaps under the same id.
             self.wanted.notify_one();
             invalid(if known {
                 "the token's algorithm is not its key's"
@@ -280,8 +279,8 @@ impl Tokens {
                 "the token's key is not one of the issuer's"
             })
         })?;
-        // The signature is the library's to check; issuer, audience and times are checked below,
-        // by our clock and without its tolerance for lists.
+        // The library checks the signature; issuer, audience and times are checked below, by our
+        // clock and without the library's tolerance for lists.
         let mut signature = Validation::new(key.algorithm);
         signature.validate_exp = false;
         signature.validate_aud = false;
@@ -322,7 +321,7 @@ fn expired() -> Rejection {
     invalid("the token has expired")
 }
 
-/// The caller that claims describe. Roles that are none of ours grant nothing.
+/// The caller that claims describe. Unknown roles grant nothing.
 fn caller(claims: &Claims) -> Result<Caller, Rejection> {
     let sub_fits = !claims.sub.is_empty()
         && claims.sub.len() <= CALLER_NAME_BYTES_MAX
@@ -332,11 +331,13 @@ fn caller(claims: &Claims) -> Result<Caller, Rejection> {
     }
     let tenant = TenantId::parse(&claims.tenant);
     let tenant = tenant.map_err(|_| invalid("the claim tenant is no tenant's name"))?;
-    let stands = match &claims.territory {
-        None => Stands::Unknown,
+    let location = match &claims.territory {
+        None => CallerLocation::Unknown,
         Some(code) => {
             let country = Country::parse(code);
-            Stands::In(country.ok_or_else(|| invalid("the claim territory is no country's code"))?)
+            CallerLocation::In(
+                country.ok_or_else(|| invalid("the claim territory is no country's code"))?,
+            )
         }
     };
     let texts = |list| -> Vec<&str> { <[String]>::iter(list).map(String::as_str).collect() };
@@ -344,13 +345,13 @@ fn caller(claims: &Claims) -> Result<Caller, Rejection> {
         tenant,
         name: claims.sub.clone(),
         roles: roles(claims.roles.iter().map(String::as_str)),
-        stands,
+        location,
         collections: Scope::of(texts(&claims.collections), |name| Collection::parse(name).ok()),
         regions: Scope::of(texts(&claims.regions), |name| RegionId::parse(name).ok()),
     })
 }
 
-/// The roles of that name which a caller can have: a shard speaks for itself alone.
+/// The roles of those names that a caller can have: `shard` is for shards themselves.
 fn roles<'a>(names: impl Iterator<Item = &'a str>) -> Vec<Role> {
     let mut roles: Vec<Role> =
         names.filter_map(Role::parse).filter(|role| *role != Role::Shard).collect();
@@ -360,8 +361,8 @@ fn roles<'a>(names: impl Iterator<Item = &'a str>) -> Vec<Role> {
 
 #[cfg(feature = "fuzzing")]
 impl Tokens {
-    /// For the fuzz targets alone: reads claims as if their signature were good, which lets nobody
-    /// in. Gives whether they would name somebody.
+    /// For the fuzz targets alone: reads claims as if their signature were valid. Gives whether they
+    /// would identify a caller; admits none.
     pub(crate) fn would_name(&self, claims: &[u8]) -> bool {
         let claims = serde_json::from_slice::<Claims>(claims);
         claims.is_ok_and(|it| caller(&it).is_ok() && self.judge(&it, self.clock.now()).is_ok())

@@ -3,5 +3,5 @@
 pub(crate) mod authenticate;
 pub(crate) mod caller;
 pub(crate) mod jwks;
-pub(crate) mod jwks_refresh;
+pub(crate) mod jwks_refresher;
 pub(crate) mod jwt;

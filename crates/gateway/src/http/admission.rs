@@ -1,66 +1,75 @@
-//! What a request is asked before it goes on, one after another: deadline, seat, identity,
-//! permission and share. Their order, and its reasons, stand in `stack`.
+//! What a request must pass before its message is read.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use link::net::listener::ConnectionInfo;
 use terms::{Detail, Reason, Rejection};
-use tokio::time::Instant;
 use tonic::body::Body;
 
-use crate::api::context::{Deadline, Desk, Entered};
+use crate::api::context::{CallContext, CallInfo, Deadline};
 use crate::auth::authenticate::Identified;
 use crate::auth::caller::permit;
-use crate::http::connection::{Line, TICK};
-use crate::map::state::Charts;
-use crate::metrics::Method;
+use crate::http::connection::{ClientConnection, REST};
+use crate::method::Method;
 
 type Request = http::Request<Body>;
 
-/// The one method that needs no identity.
-const CHECK: &str = "/grpc.health.v1.Health/Check";
+/// The one method that needs no identity: load balancers have none.
+const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
 
-/// Looks at a request before it goes on, and may put something beside it.
-pub(crate) trait Check: Clone + Send + 'static {
-    /// # Errors
-    /// Why the request goes no further.
-    fn check(&self, request: &mut Request) -> Result<(), Rejection>;
+/// Whether a request is a health check.
+pub(crate) fn is_health_check(request: &Request) -> bool {
+    request.uri().path() == HEALTH_CHECK
 }
 
-/// What is known of the call.
-pub(crate) fn entered(request: &Request) -> Option<Entered> {
-    request.extensions().get::<Entered>().copied()
-}
-
-/// Whether it is a look at health.
-pub(crate) fn is_check(request: &Request) -> bool {
-    request.uri().path() == CHECK
-}
-
-fn line(request: &Request) -> Option<&Arc<Line>> {
-    request.extensions().get()
-}
-
-/// Reads the deadline that the caller named.
-#[derive(Clone)]
-pub(crate) struct KeepTime;
-
-impl Check for KeepTime {
-    fn check(&self, request: &mut Request) -> Result<(), Rejection> {
-        let arrived = entered(request).map_or_else(Instant::now, |entered| entered.at);
-        let named = match request.headers().get("grpc-timeout") {
-            Some(value) => Some(grpc_timeout(value.as_bytes()).ok_or_else(|| {
-                let fault = Rejection::new(Reason::FieldInvalid).field("grpc-timeout");
-                fault.problem("is not of the form that gRPC gives it")
-            })?),
-            None => None,
-        };
-        if named == Some(Duration::ZERO) {
-            return Err(Reason::DeadlinePassed.into());
+/// Admits a request, and puts what it found into the request's extensions. In this order:
+/// 1. The deadline: nothing is done for a call that comes too late.
+/// 2. A permit of the gateway: load is shed at once, with a delay to retry after. A queue here would
+///    only turn load into latency.
+/// 3. The caller: the message of an unknown caller is not read.
+/// 4. Its permission for the method, and a permit of its tenant.
+///
+/// Health and reflection need no permits: they must answer when the gateway is full. They have a
+/// bound for each connection.
+///
+/// # Errors
+/// Why the request is refused.
+pub(crate) fn admit(
+    ctx: &CallContext,
+    info: CallInfo,
+    request: &mut Request,
+) -> Result<(), Rejection> {
+    let deadline = Deadline::new(info.started, named_deadline(request)?);
+    request.extensions_mut().insert(deadline);
+    if info.method == Method::Other {
+        if let Some(connection) = request.extensions().get::<Arc<ClientConnection>>() {
+            let permit = connection.begin_health_call()?;
+            request.extensions_mut().insert(Arc::new(permit));
         }
-        request.extensions_mut().insert(Deadline::new(arrived, named));
-        Ok(())
+        if is_health_check(request) {
+            return Ok(());
+        }
+        return identify(ctx, info.method, request);
+    }
+    let permit = Arc::new(ctx.limits.enter()?);
+    request.extensions_mut().insert(permit);
+    identify(ctx, info.method, request)?;
+    let identified = request.extensions().get::<Identified>().ok_or(Reason::Internal)?;
+    let permit = ctx.limits.admit(&identified.caller.tenant)?;
+    request.extensions_mut().insert(permit);
+    Ok(())
+}
+
+/// The time that the caller named for its call.
+fn named_deadline(request: &Request) -> Result<Option<Duration>, Rejection> {
+    let Some(value) = request.headers().get("grpc-timeout") else { return Ok(None) };
+    match grpc_timeout(value.as_bytes()) {
+        Some(Duration::ZERO) => Err(Reason::DeadlinePassed.into()),
+        Some(named) => Ok(Some(named)),
+        None => Err(Rejection::new(Reason::FieldInvalid)
+            .field("grpc-timeout")
+            .problem("is not of the form that gRPC defines")),
     }
 }
 
@@ -82,97 +91,46 @@ fn grpc_timeout(value: &[u8]) -> Option<Duration> {
     })
 }
 
-/// Takes a seat among the calls in flight. Health and reflection need none: they must answer
-/// when the gateway is full. They have places of their own, so that they cannot fill it.
-#[derive(Clone)]
-pub(crate) struct TakeSeat(pub(crate) Arc<Desk>);
-
-impl Check for TakeSeat {
-    fn check(&self, request: &mut Request) -> Result<(), Rejection> {
-        if entered(request).is_some_and(|entered| entered.method == Method::Other) {
-            if is_check(request) {
-                let slot = self.0.shares.load().check(line(request))?;
-                request.extensions_mut().insert(Arc::new(slot));
+/// Identifies the caller and checks that it may call the method. A connection on which this has
+/// failed too often in a row is refused for a moment: each attempt costs the verification of a
+/// signature.
+fn identify(ctx: &CallContext, method: Method, request: &mut Request) -> Result<(), Rejection> {
+    let connection = request.extensions().get::<Arc<ClientConnection>>().cloned();
+    if connection.as_ref().is_some_and(|connection| connection.rests()) {
+        let wait = REST.as_millis();
+        return Err(Rejection::new(Reason::GatewayBusy).with(Detail::RetryAfterMs, wait));
+    }
+    match check_caller(ctx, method, request) {
+        Ok(()) => {
+            if let Some(connection) = connection {
+                connection.identified();
             }
-            return Ok(());
+            // The listener keeps the connection from now on.
+            if let Some(arrived) = request.extensions().get::<ConnectionInfo>() {
+                arrived.authenticated();
+            }
+            Ok(())
         }
-        let seat = self.0.seats.take().ok_or_else(|| Rejection::new(Reason::GatewayBusy))?;
-        request.extensions_mut().insert(Arc::new(seat));
-        Ok(())
+        Err(rejection) => {
+            if matches!(rejection.reason, Reason::IdentityInvalid | Reason::NotPermitted)
+                && let Some(connection) = connection
+            {
+                connection.not_identified();
+            }
+            Err(rejection)
+        }
     }
 }
 
-/// Establishes who calls. A look at health needs no identity: whoever balances load has none. All
-/// else does, reflection and the watching of health included. A connection on which identity has
-/// failed too often in a row is not listened to for a moment.
-#[derive(Clone)]
-pub(crate) struct Identify(pub(crate) Arc<Desk>);
-
-impl Check for Identify {
-    fn check(&self, request: &mut Request) -> Result<(), Rejection> {
-        if is_check(request) {
-            return Ok(());
-        }
-        if line(request).is_some_and(|line| line.rests()) {
-            let wait = TICK.as_millis();
-            return Err(Rejection::new(Reason::GatewayBusy).with(Detail::RetryAfterMs, wait));
-        }
-        let identified = self.0.identity.of(request).inspect_err(|fault| failed(request, fault))?;
-        request.extensions_mut().insert(identified);
-        Ok(())
+fn check_caller(ctx: &CallContext, method: Method, request: &mut Request) -> Result<(), Rejection> {
+    let identified = ctx.identity.of(request)?;
+    let caller = Arc::clone(&identified.caller);
+    request.extensions_mut().insert(identified);
+    if method != Method::Other {
+        let acting = permit(&caller, method, ctx.map.pin().map())?;
+        request.extensions_mut().insert(acting);
     }
-}
-
-/// Counts a failure to show who calls, or that it may.
-fn failed(request: &Request, fault: &Rejection) {
-    if matches!(fault.reason, Reason::IdentityInvalid | Reason::NotPermitted)
-        && let Some(line) = line(request)
-    {
-        line.failed();
-    }
-}
-
-/// Lets in who has a role for the method and a share of its tenant's left.
-#[derive(Clone)]
-pub(crate) struct Admit {
-    pub(crate) charts: Arc<Charts>,
-    pub(crate) desk: Arc<Desk>,
-}
-
-impl Check for Admit {
-    fn check(&self, request: &mut Request) -> Result<(), Rejection> {
-        if is_check(request) {
-            return Ok(());
-        }
-        self.admit(request).inspect_err(|fault| failed(request, fault))?;
-        if let Some(line) = line(request) {
-            line.proved();
-        }
-        // Its connection is no stranger's any more.
-        if let Some(arrived) = request.extensions().get::<ConnectionInfo>() {
-            arrived.authenticated();
-        }
-        Ok(())
-    }
-}
-
-impl Admit {
-    fn admit(&self, request: &mut Request) -> Result<(), Rejection> {
-        let method = entered(request).map_or(Method::Other, |entered| entered.method);
-        let identified = request.extensions().get::<Identified>().ok_or(Reason::Internal)?;
-        let (caller, shares) = (&identified.caller, self.desk.shares.load());
-        if method == Method::Other {
-            let slot = shares.other(&caller.tenant)?;
-            request.extensions_mut().insert(Arc::new(slot));
-            return Ok(());
-        }
-        let acting = permit(caller, method, self.charts.pin().map())?;
-        let share = shares.admit(&caller.tenant, self.desk.seats.free())?;
-        let beside = request.extensions_mut();
-        beside.insert(acting);
-        beside.insert(share);
-        Ok(())
-    }
+    Ok(())
 }
 
 #[cfg(test)]

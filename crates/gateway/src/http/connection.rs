@@ -1,236 +1,228 @@
-//! One connection of callers, and what is known of it beyond single calls: whether what it is
-//! sent is taken, how many looks at health are under way, how often identity has failed.
+//! One connection of callers, and what is known of it beyond single calls: whether it takes what is
+//! sent, how many health calls are in progress, how often identification has failed.
 //!
-//! Time is counted in ticks of [`TICK`], by the connection's own task: so nobody asks the clock
-//! for each answer, and a caller who takes nothing is found although none of its calls is polled.
-//!
-//! A caller who does not read an answer for [`UNREAD_TICKS_MAX`] loses that answer (`delivery`).
-//! HTTP/2 keeps a little of it, out of our reach: so a connection that has lost more than
-//! [`GIVEN_UP_MAX`] and does not end their streams is closed, and so is one that does not take
-//! a byte while there are some for it.
+//! A connection that takes nothing for [`STALL_MAX`] is closed: neither a byte of what is written to
+//! it, nor a part of the answers for it. The second is needed since HTTP/2 lets a peer refuse answers
+//! while it takes everything else.
 
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use link::net::listener::ConnectionInfo;
+use terms::{Reason, Rejection};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use tonic::transport::server::Connected;
 
-use crate::http::response_body::Sending;
-
-/// How often a connection looks after what it was sent.
-pub(crate) const TICK: Duration = Duration::from_secs(2);
-/// Ticks for which an answer, or a connection, may make no progress: 30 seconds.
-pub(crate) const UNREAD_TICKS_MAX: u32 = 15;
-/// Answers that a connection may have lost without ending their calls.
-const GIVEN_UP_MAX: usize = 8;
-/// Looks at health under way on one connection.
-const CHECKS_MAX: usize = 8;
-/// Failures to show an identity, one after another, after which none is looked at until the next
-/// tick. Each costs us the verification of a signature.
+/// Time for which a connection may take nothing.
+pub(crate) const STALL_MAX: Duration = Duration::from_secs(30);
+/// How often this is checked.
+const CHECK_EVERY: Duration = Duration::from_secs(2);
+/// Calls of health and reflection in progress on one connection.
+const HEALTH_CALLS_MAX: usize = 8;
+/// Failed identifications, one after another, after which a connection is refused for [`REST`].
 const FAILURES_MAX: u32 = 64;
+/// Time for which it is refused.
+pub(crate) const REST: Duration = Duration::from_secs(2);
 
 /// What is known of a connection.
 #[derive(Default)]
-pub(crate) struct Line {
-    /// The present, in ticks.
-    now: AtomicU32,
-    answers: Mutex<Answers>,
-    checks: AtomicUsize,
+pub(crate) struct ClientConnection {
+    unsent: Mutex<Unsent>,
+    health_calls: AtomicUsize,
     failures: AtomicU32,
-    closed: AtomicBool,
+    rests_until: Mutex<Option<Instant>>,
 }
 
-/// The answers that are on their way out, and some that were.
+/// The parts of answers that HTTP/2 has and has not sent.
 #[derive(Default)]
-struct Answers {
-    all: Vec<Weak<Sending>>,
-    /// The number of them at which those that were are removed.
-    tidy_at: usize,
+struct Unsent {
+    parts: usize,
+    /// When there was none, or one was sent.
+    progress: Option<Instant>,
 }
 
-impl Line {
-    /// The present, in ticks.
-    pub(crate) fn now(&self) -> u32 {
-        self.now.load(Ordering::Relaxed)
-    }
+/// A part of an answer that HTTP/2 has not sent yet. Dropped, it was sent or never will be.
+pub(crate) struct UnsentPart(Arc<ClientConnection>);
 
-    /// Watches an answer until it has gone out.
-    pub(crate) fn watch(&self, answer: &Arc<Sending>) {
-        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-        if answers.all.len() >= answers.tidy_at {
-            answers.all.retain(|answer| answer.strong_count() > 0);
-            // So a removal looks at no more than twice as many as were added since the last.
-            answers.tidy_at = (answers.all.len() * 2).max(32);
+/// One of the calls of health and reflection in progress.
+pub(crate) struct HealthPermit(Arc<ClientConnection>);
+
+// No code that can panic runs under these locks, so a poisoned one holds sound data.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl ClientConnection {
+    /// HTTP/2 gets a part of an answer.
+    pub(crate) fn begin_part(self: &Arc<Self>) -> UnsentPart {
+        let mut unsent = lock(&self.unsent);
+        if unsent.parts == 0 {
+            unsent.progress = Some(Instant::now());
         }
-        answers.all.push(Arc::downgrade(answer));
+        unsent.parts += 1;
+        UnsentPart(Arc::clone(self))
     }
 
-    /// Some time has passed.
-    pub(crate) fn tick(&self) {
-        let now = self.now.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
-        self.failures.store(0, Ordering::Relaxed);
-        let answers: Vec<_> = {
-            let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-            answers.all.iter().filter_map(Weak::upgrade).collect()
-        };
-        let given_up = answers.iter().filter(|answer| answer.is_given_up(now)).count();
-        if given_up > GIVEN_UP_MAX {
-            self.close("answers were not read");
+    fn takes_no_answers(&self) -> bool {
+        let Unsent { parts, progress } = *lock(&self.unsent);
+        parts > 0 && is_stalled(progress)
+    }
+
+    /// A call of health or reflection begins.
+    ///
+    /// # Errors
+    /// `GATEWAY_BUSY` when too many are in progress.
+    pub(crate) fn begin_health_call(self: &Arc<Self>) -> Result<HealthPermit, Rejection> {
+        let more = |calls| (calls < HEALTH_CALLS_MAX).then_some(calls + 1);
+        let taken = self.health_calls.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        taken.map_err(|_| Reason::GatewayBusy)?;
+        Ok(HealthPermit(Arc::clone(self)))
+    }
+
+    /// An identification has failed.
+    pub(crate) fn not_identified(&self) {
+        if self.failures.fetch_add(1, Ordering::Relaxed) + 1 >= FAILURES_MAX {
+            self.failures.store(0, Ordering::Relaxed);
+            *lock(&self.rests_until) = Some(Instant::now() + REST);
         }
     }
 
-    fn close(&self, cause: &'static str) {
-        if !self.closed.swap(true, Ordering::Relaxed) {
-            tracing::warn!(cause, "a caller's connection is closed");
-        }
-    }
-
-    pub(crate) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Relaxed)
-    }
-
-    /// A look at health begins; how many are under way. None: too many.
-    pub(crate) fn begin_check(&self) -> Option<usize> {
-        let more = |checks| (checks < CHECKS_MAX).then_some(checks + 1);
-        self.checks.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()
-    }
-
-    pub(crate) fn end_check(&self) {
-        self.checks.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// Somebody has not shown to be who may call.
-    pub(crate) fn failed(&self) {
-        self.failures.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Somebody has.
-    pub(crate) fn proved(&self) {
+    /// An identification has succeeded.
+    pub(crate) fn identified(&self) {
         if self.failures.load(Ordering::Relaxed) > 0 {
             self.failures.store(0, Ordering::Relaxed);
         }
     }
 
-    /// Whether no identity is looked at until the next tick.
+    /// Whether callers are not identified at present.
     pub(crate) fn rests(&self) -> bool {
-        self.failures.load(Ordering::Relaxed) >= FAILURES_MAX
+        lock(&self.rests_until).is_some_and(|until| Instant::now() < until)
     }
 }
 
-/// What stands beside every request of a connection.
+impl Drop for UnsentPart {
+    fn drop(&mut self) {
+        let mut unsent = lock(&self.0.unsent);
+        unsent.parts -= 1;
+        unsent.progress = Some(Instant::now());
+    }
+}
+
+impl Drop for HealthPermit {
+    fn drop(&mut self) {
+        self.0.health_calls.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn is_stalled(since: Option<Instant>) -> bool {
+    since.is_some_and(|since| since.elapsed() > STALL_MAX)
+}
+
+/// What each request of a connection gets.
 #[derive(Clone)]
-pub(crate) struct Beside {
+pub(crate) struct CallerConnection {
     pub(crate) arrived: ConnectionInfo,
-    pub(crate) line: Arc<Line>,
+    pub(crate) connection: Arc<ClientConnection>,
 }
 
-/// A connection with a watch on it.
-pub(crate) struct Watched<C> {
+/// A connection's bytes, which end when it takes nothing.
+pub(crate) struct StallGuard<C> {
     inner: C,
-    line: Arc<Line>,
-    ticks: Interval,
-    /// Since when it has taken nothing of what there is for it.
-    blocked: Option<u32>,
+    connection: Arc<ClientConnection>,
+    checks: Interval,
+    /// Since when it has taken nothing of what is written to it.
+    blocked: Option<Instant>,
+    closed: bool,
 }
 
-impl<C> Watched<C> {
+impl<C> StallGuard<C> {
     /// Needs a running runtime.
     pub(crate) fn new(inner: C) -> Self {
-        let mut ticks = interval_at(Instant::now() + TICK, TICK);
-        // A machine that slept must not find everybody too late.
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { inner, line: Arc::default(), ticks, blocked: None }
+        let mut checks = interval_at(Instant::now() + CHECK_EVERY, CHECK_EVERY);
+        checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { inner, connection: Arc::default(), checks, blocked: None, closed: false }
     }
 
-    /// Asked whenever the connection is: by its ticks, at least.
-    fn look(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        while self.ticks.poll_tick(cx).is_ready() {
-            self.tick();
+    /// Called whenever the connection is polled, which its timer makes sure of.
+    fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        while self.checks.poll_tick(cx).is_ready() {
+            let stalled = is_stalled(self.blocked) || self.connection.takes_no_answers();
+            if stalled && !self.closed {
+                self.closed = true;
+                tracing::warn!("closing a caller's connection, which takes nothing");
+            }
         }
-        if self.line.is_closed() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
-    }
-
-    fn tick(&mut self) {
-        self.line.tick();
-        let since = |blocked| self.line.now().wrapping_sub(blocked);
-        if self.blocked.is_some_and(|blocked| since(blocked) > UNREAD_TICKS_MAX) {
-            self.line.close("nothing is taken");
-        }
+        if self.closed { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
     }
 
     fn wrote<T>(&mut self, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if done.is_pending() {
-            let now = self.line.now();
-            self.blocked.get_or_insert(now);
-        } else {
+        if done.is_ready() {
             self.blocked = None;
+        } else {
+            self.blocked.get_or_insert_with(Instant::now);
         }
         done
     }
 }
 
-impl<C: Connected<ConnectInfo = ConnectionInfo>> Connected for Watched<C> {
-    type ConnectInfo = Beside;
+impl<C: Connected<ConnectInfo = ConnectionInfo>> Connected for StallGuard<C> {
+    type ConnectInfo = CallerConnection;
 
-    fn connect_info(&self) -> Beside {
-        Beside { arrived: self.inner.connect_info(), line: Arc::clone(&self.line) }
+    fn connect_info(&self) -> CallerConnection {
+        let (arrived, connection) = (self.inner.connect_info(), Arc::clone(&self.connection));
+        CallerConnection { arrived, connection }
     }
 }
 
-impl<C: AsyncRead + Unpin> AsyncRead for Watched<C> {
+impl<C: AsyncRead + Unpin> AsyncRead for StallGuard<C> {
     fn poll_read(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        this.look(cx)?;
-        Pin::new(&mut this.inner).poll_read(cx, buffer)
+        self.check(cx)?;
+        Pin::new(&mut self.inner).poll_read(cx, buffer)
     }
 }
 
-impl<C: AsyncWrite + Unpin> AsyncWrite for Watched<C> {
+impl<C: AsyncWrite + Unpin> AsyncWrite for StallGuard<C> {
     fn poll_write(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        this.look(cx)?;
-        let done = Pin::new(&mut this.inner).poll_write(cx, bytes);
-        this.wrote(done)
+        self.check(cx)?;
+        let done = Pin::new(&mut self.inner).poll_write(cx, bytes);
+        self.wrote(done)
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        this.look(cx)?;
-        let done = Pin::new(&mut this.inner).poll_write_vectored(cx, slices);
-        this.wrote(done)
+        self.check(cx)?;
+        let done = Pin::new(&mut self.inner).poll_write_vectored(cx, slices);
+        self.wrote(done)
     }
 
     fn is_write_vectored(&self) -> bool {
         self.inner.is_write_vectored()
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        this.look(cx)?;
-        let done = Pin::new(&mut this.inner).poll_flush(cx);
-        this.wrote(done)
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.check(cx)?;
+        let done = Pin::new(&mut self.inner).poll_flush(cx);
+        self.wrote(done)
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().inner).poll_shutdown(cx)
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
     }
 }
 

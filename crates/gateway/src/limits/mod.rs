@@ -1,22 +1,18 @@
-//! What each tenant may take of the gateway: calls in flight, bytes in flight, calls a second,
-//! messages on their way in, answers on their way out. So one tenant at its limit leaves the
-//! others theirs.
+//! What calls may take of the gateway: calls and bytes in flight, with one cap for all tenants and
+//! a part of it for each tenant, and calls per second for each tenant.
 //!
-//! **A region that stands still.** Its calls would take every seat of the gateway and of their
-//! tenant. So when few of these are left, a region gets more only up to its even part of what is
-//! left: `regions`.
+//! A call over its tenant's part is answered `TENANT_BUSY`, one over the cap for all
+//! `GATEWAY_BUSY`. Unless the configuration says otherwise a tenant may take a quarter of the calls,
+//! or all of them when the map names no other tenant. So four tenants at their limit can fill a
+//! gateway: where more tenants share one, the operator sets lower limits.
 //!
-//! **Several at their limit.** Four tenants with a quarter each would take everything. So an
-//! eighth of the seats, and of the room for messages and answers, is kept back: of that a tenant
-//! gets only what it needs to hold its even part of this eighth. What it holds beyond is taken
-//! from the rest. A tenant that asks for little is served, however many others ask for much.
+//! Calls to a region whose shards do not answer must not use up everything: see [`regions`].
 //!
-//! A share is held until the shard has answered, even when the caller has gone: a tenant that
-//! sends and hangs up would otherwise fill a session with calls that count for nobody. And it is
-//! held until the answer has gone out: see `delivery`.
+//! A tenant's permit is held until the shard has answered, even if the caller has hung up: a tenant
+//! that sends and hangs up would otherwise fill a session with calls that count for no tenant. It is
+//! also held until the answer has left the process: see `http::response_body`.
 
-pub(crate) mod permits;
-pub(crate) mod regions;
+mod regions;
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -24,36 +20,35 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use atlas::RegionMap;
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use terms::limits::SESSION_BYTES_IN_FLIGHT_MAX;
-use terms::{Detail, Reason, Rejection, TenantId};
+use link::ops::metrics::Gauge;
+use terms::limits::REQUEST_BYTES_MAX;
+use terms::{Detail, Reason, RegionId, Rejection, TenantId};
 
-pub(crate) use crate::limits::permits::{Coming, Kept, Load, Slot};
-use crate::limits::regions::ByRegion;
+use crate::limits::regions::{CallsByRegion, RegionPermit};
 
-/// The part of all seats, and of everything else, that one tenant of several gets unless the
-/// configuration says otherwise.
-const PART: usize = 4;
-/// The part of everything that is kept back for tenants that hold little.
-const RESERVE: usize = 8;
-/// The part of all seats that regions share evenly when no more are free. It is more than what is
-/// kept back for tenants, so that a region that stands still takes nothing of that.
-const SEATS_FOR_REGIONS: usize = 4;
-/// Bytes of messages that are on their way in, all calls together.
-pub(crate) const INTAKE_BYTES_MAX: usize = 128 << 20;
-/// Bytes of records that are on their way out, all calls together.
-const OUTGOING_BYTES_MAX: usize = 128 << 20;
-/// Calls of health and reflection under way by callers who are known, all together.
-const OTHERS_MAX: usize = 1_024;
-/// Looks at health under way, all together. The first of each connection is not among them.
-const CHECKS_MAX: usize = 1_024;
-/// Bytes of each call, in and out, that do not count: small calls go on while a few hold all of
-/// the room.
+/// The part of all calls and bytes that one tenant of several gets unless the configuration says
+/// otherwise: a quarter.
+const TENANT_PART: usize = 4;
+/// The part of all calls that regions share evenly once no more are free.
+const REGIONS_PART: usize = 4;
+/// The same for the calls of one tenant.
+const REGIONS_PART_OF_TENANT: usize = 8;
+/// Bytes in flight of all calls together: messages on their way in, bodies on their way to shards,
+/// records on their way out.
+const BYTES_MAX: usize = 128 << 20;
+/// Bytes of each call that do not count: small calls go on while a few large ones hold all of the
+/// bytes.
 pub(crate) const FREE_BYTES: usize = 8 << 10;
+/// The shortest wait that a tenant over its limits is asked for. All of its callers are refused at
+/// once, and each refusal costs the other tenants a little: callers that come back as soon as there
+/// may be room for one of them cost more than their limit allows.
+const BUSY_WAIT: Duration = Duration::from_millis(500);
 
-/// The limits of tenants.
+/// The limits of tenants, as configured.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TenantLimits {
     /// For every tenant that has none of its own.
@@ -62,7 +57,7 @@ pub struct TenantLimits {
     pub own: HashMap<TenantId, TenantLimit>,
 }
 
-/// The limits of one tenant.
+/// The limits of one tenant, as configured.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TenantLimit {
     /// Calls and requests of streams in flight. None: a quarter of the gateway's, or all of it
@@ -72,299 +67,278 @@ pub struct TenantLimit {
     pub calls_per_second: Option<NonZeroU32>,
 }
 
-/// The shortest wait that a tenant over one of its bounds is asked for. All of its callers are told
-/// at once, and each refusal costs the others a little: those who come back as soon as there may
-/// be room for one of them cost more than what they are held to.
-const BUSY_WAIT: Duration = Duration::from_millis(500);
-
-/// How much there is of what all tenants share.
+/// The caps of one gateway.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Sizes {
-    pub(crate) intake: usize,
-    pub(crate) outgoing: usize,
-    pub(crate) others: usize,
-    pub(crate) checks: usize,
+pub(crate) struct Caps {
+    pub(crate) calls: usize,
+    pub(crate) bytes: usize,
+    /// Bytes of one tenant of several.
+    pub(crate) tenant_bytes: usize,
 }
 
-impl Sizes {
-    pub(crate) const OF_A_GATEWAY: Self = Self {
-        intake: INTAKE_BYTES_MAX,
-        outgoing: OUTGOING_BYTES_MAX,
-        others: OTHERS_MAX,
-        checks: CHECKS_MAX,
-    };
+impl Caps {
+    /// For so many calls in flight. One request always fits into a tenant's bytes.
+    pub(crate) fn of_gateway(calls: usize) -> Self {
+        let tenant_bytes = (BYTES_MAX / TENANT_PART).max(REQUEST_BYTES_MAX);
+        Self { calls, bytes: BYTES_MAX, tenant_bytes }
+    }
 }
 
-/// The accounts of all tenants of the map.
-pub(crate) struct Shares {
-    accounts: HashMap<TenantId, Arc<Account>>,
-    common: Arc<Common>,
+/// The limits that a gateway keeps. What is taken is given back when its permit is dropped.
+pub(crate) struct Limits {
+    settings: TenantLimits,
+    caps: Caps,
+    gateway: Arc<GatewayBounds>,
+    /// Replaced when a map names other tenants or regions. Calls in flight keep the bounds that they
+    /// were taken from.
+    of_map: ArcSwap<MapBounds>,
 }
 
-/// What all tenants share.
-struct Common {
-    intake: Pool,
-    outgoing: Pool,
-    others: Pool,
-    checks: Room,
-    /// Seats that are kept back.
-    seats_reserve: usize,
-    /// Calls of all tenants on their way to shards.
-    to: ByRegion,
+/// What all tenants share, whatever the map.
+struct GatewayBounds {
+    calls: Bound,
+    /// Shows `calls` to operators.
+    calls_gauge: Gauge,
+    bytes: Bound,
 }
 
-struct Account {
-    calls: Room,
-    /// Calls that it may always have.
-    calls_floor: usize,
-    bytes: Room,
+/// The bounds that depend on the map.
+struct MapBounds {
+    tenants: HashMap<TenantId, Arc<TenantBounds>>,
+    regions: Arc<CallsByRegion>,
+}
+
+struct TenantBounds {
+    calls: Bound,
+    bytes: Bound,
     rate: Option<DefaultDirectRateLimiter>,
-    intake: Part,
-    outgoing: Part,
-    others: Part,
     /// Its calls on their way to shards.
-    to: ByRegion,
-    common: Arc<Common>,
+    regions: CallsByRegion,
+    /// The calls of all tenants on their way to shards.
+    all_regions: Arc<CallsByRegion>,
+    gateway: Arc<GatewayBounds>,
 }
 
-/// So much, and no more.
-struct Room {
+/// A number that is taken from and given back to.
+struct Bound {
     taken: AtomicUsize,
     max: usize,
 }
 
-impl Room {
+impl Bound {
     const fn new(max: usize) -> Self {
         Self { taken: AtomicUsize::new(0), max }
     }
 
-    /// Takes some, and gives the sum; `alone`: however much it is, if so much and no more is taken.
-    fn take(&self, some: usize, alone: Option<usize>) -> Option<usize> {
-        let fits = |taken, sum| sum <= self.max || alone == Some(taken);
-        self.take_if(some, fits)
-    }
-
-    fn take_if(&self, some: usize, fits: impl Fn(usize, usize) -> bool) -> Option<usize> {
-        let more = |taken: usize| {
-            let sum = taken.saturating_add(some);
-            fits(taken, sum).then_some(sum)
-        };
-        let before = self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
-        Some(before.saturating_add(some))
+    fn take(&self, some: usize) -> bool {
+        let more = |taken: usize| taken.checked_add(some).filter(|sum| *sum <= self.max);
+        self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
     }
 
     fn give_back(&self, some: usize) {
         self.taken.fetch_sub(some, Ordering::Relaxed);
     }
 
-    fn taken(&self) -> usize {
-        self.taken.load(Ordering::Relaxed)
+    fn free(&self) -> usize {
+        self.max.saturating_sub(self.taken.load(Ordering::Relaxed))
     }
 }
 
-/// Of something, what there is for all tenants, and how much of that is kept back.
-struct Pool {
-    room: Room,
-    reserve: usize,
-}
+// === all tenants ===
 
-/// Of the same, what one tenant may take, and what it may always take.
-struct Part {
-    room: Room,
-    floor: usize,
-}
-
-/// How many share, and so what each gets.
-#[derive(Clone, Copy)]
-struct Tenants(usize);
-
-impl Tenants {
-    const fn part(self, all: usize) -> usize {
-        if self.0 > 1 { all / PART } else { all }
-    }
-
-    const fn reserve(self, all: usize) -> usize {
-        if self.0 > 1 { all / RESERVE } else { 0 }
-    }
-
-    /// What each may always take: all of these together are the reserve.
-    fn floor(self, all: usize) -> usize {
-        self.reserve(all).checked_div(self.0).unwrap_or(0)
-    }
-
-    const fn pool(self, all: usize) -> Pool {
-        Pool { room: Room::new(all), reserve: self.reserve(all) }
-    }
-
-    fn of(self, pool: &Pool) -> Part {
-        let all = pool.room.max;
-        Part { room: Room::new(self.part(all).max(1)), floor: self.floor(all) }
-    }
-}
-
-impl Part {
-    /// Takes some from the tenant's part, and from what there is for all.
-    ///
-    /// # Errors
-    /// `TENANT_BUSY` or `GATEWAY_BUSY`; then nothing is taken.
-    fn take(&self, pool: &Pool, some: usize, alone: Option<usize>) -> Result<(), Rejection> {
-        let Some(sum) = self.room.take(some, alone) else { return Err(busy()) };
-        let kept_back = if sum <= self.floor { 0 } else { pool.reserve };
-        let max = pool.room.max.saturating_sub(kept_back);
-        if pool.room.take_if(some, |_, sum| sum <= max).is_none() {
-            self.room.give_back(some);
-            return Err(Reason::GatewayBusy.into());
-        }
-        Ok(())
-    }
-
-    fn give_back(&self, pool: &Pool, some: usize) {
-        self.room.give_back(some);
-        pool.room.give_back(some);
-    }
-}
-
-/// One call's share. Given back when dropped.
-pub(crate) struct Share {
-    account: Arc<Account>,
-}
-
-impl Shares {
-    /// An account for every tenant of the map; `in_flight_max` is what the gateway takes of all.
-    pub(crate) fn new(map: &RegionMap, limits: &TenantLimits, in_flight_max: usize) -> Self {
-        Self::sized(map, limits, in_flight_max, Sizes::OF_A_GATEWAY)
-    }
-
-    /// The same, of other sizes.
-    pub(crate) fn sized(
+impl Limits {
+    pub(crate) fn new(
         map: &RegionMap,
-        limits: &TenantLimits,
-        in_flight_max: usize,
-        sizes: Sizes,
+        settings: TenantLimits,
+        caps: Caps,
+        calls_gauge: Gauge,
     ) -> Self {
-        let tenants = Tenants(map.tenants().count());
-        let common = Arc::new(Common {
-            intake: tenants.pool(sizes.intake),
-            outgoing: tenants.pool(sizes.outgoing),
-            others: tenants.pool(sizes.others),
-            checks: Room::new(sizes.checks),
-            seats_reserve: tenants.reserve(in_flight_max),
-            to: ByRegion::new(map, in_flight_max / SEATS_FOR_REGIONS),
-        });
-        let calls = |limit: &TenantLimit| {
-            limit.calls_in_flight.unwrap_or_else(|| tenants.part(in_flight_max)).max(1)
-        };
-        let account = |limit: &TenantLimit| Account {
-            calls: Room::new(calls(limit)),
-            to: ByRegion::new(map, calls(limit) / RESERVE),
-            calls_floor: tenants.floor(in_flight_max),
-            bytes: Room::new(tenants.part(SESSION_BYTES_IN_FLIGHT_MAX)),
-            rate: limit.calls_per_second.map(|n| RateLimiter::direct(Quota::per_second(n))),
-            intake: tenants.of(&common.intake),
-            outgoing: tenants.of(&common.outgoing),
-            others: tenants.of(&common.others),
-            common: Arc::clone(&common),
-        };
-        let of = |name: &TenantId| limits.own.get(name).unwrap_or(&limits.usual);
-        let accounts = map
-            .tenants()
-            .map(|tenant| (tenant.name().clone(), Arc::new(account(of(tenant.name())))))
-            .collect();
-        Self { accounts, common }
+        let (calls, bytes) = (Bound::new(caps.calls), Bound::new(caps.bytes));
+        let gateway = Arc::new(GatewayBounds { calls, calls_gauge, bytes });
+        let of_map = ArcSwap::from_pointee(MapBounds::new(map, &settings, caps, &gateway));
+        Self { settings, caps, gateway, of_map }
     }
 
-    /// Whether they are those of the map's tenants and regions.
-    pub(crate) fn are_of(&self, map: &RegionMap) -> bool {
-        self.common.to.is_of(map)
-            && map.tenants().count() == self.accounts.len()
-            && map.tenants().all(|tenant| self.accounts.contains_key(tenant.name()))
+    /// Another map is in force: its tenants and regions get bounds.
+    pub(crate) fn set_map(&self, map: &RegionMap) {
+        if !self.of_map.load().are_of(map) {
+            let bounds = MapBounds::new(map, &self.settings, self.caps, &self.gateway);
+            self.of_map.store(Arc::new(bounds));
+        }
     }
 
-    /// A share for one call of a tenant, when so many seats are free.
+    /// A permit for one call, before anything is known of its caller.
     ///
     /// # Errors
-    /// `TENANT_BUSY` when the tenant has none left, `GATEWAY_BUSY` when only seats are free that
-    /// are kept back, and the tenant has its part of these; `NOT_PERMITTED` when the map does not
-    /// name it.
-    pub(crate) fn admit(
-        &self,
-        tenant: &TenantId,
-        seats_free: usize,
-    ) -> Result<Arc<Share>, Rejection> {
-        let share = self.account(tenant)?.enter()?;
-        let Account { calls, calls_floor, common, .. } = &*share.account;
-        if seats_free < common.seats_reserve && calls.taken() > *calls_floor {
+    /// `GATEWAY_BUSY`.
+    pub(crate) fn enter(&self) -> Result<GatewayPermit, Rejection> {
+        if !self.gateway.calls.take(1) {
             return Err(Reason::GatewayBusy.into());
         }
-        share.account.pace()?;
-        Ok(share)
+        self.gateway.calls_gauge.inc();
+        Ok(GatewayPermit(Arc::clone(&self.gateway)))
     }
 
-    /// A share for one call of a tenant.
+    /// A permit for one call of a tenant.
     ///
     /// # Errors
     /// `TENANT_BUSY` when the tenant has none left; `NOT_PERMITTED` when the map does not name it.
-    #[cfg(test)]
-    pub(crate) fn take(&self, tenant: &TenantId) -> Result<Arc<Share>, Rejection> {
-        self.admit(tenant, usize::MAX)
+    pub(crate) fn admit(&self, tenant: &TenantId) -> Result<Arc<TenantPermit>, Rejection> {
+        let of_map = self.of_map.load();
+        TenantPermit::take(of_map.tenants.get(tenant).ok_or(Reason::NotPermitted)?)
     }
 
-    /// Bytes of messages that are on their way in.
+    /// Bytes in flight.
     #[cfg(test)]
-    pub(crate) fn intake_taken(&self) -> usize {
-        self.common.intake.room.taken()
-    }
-
-    fn account(&self, tenant: &TenantId) -> Result<&Arc<Account>, Rejection> {
-        self.accounts.get(tenant).ok_or_else(|| Reason::NotPermitted.into())
+    pub(crate) fn bytes_taken(&self) -> usize {
+        self.caps.bytes - self.gateway.bytes.free()
     }
 }
 
-impl Account {
-    fn enter(self: &Arc<Self>) -> Result<Arc<Share>, Rejection> {
-        if self.calls.take(1, None).is_none() {
-            return Err(busy().with(Detail::Limit, self.calls.max));
-        }
-        Ok(Arc::new(Share { account: Arc::clone(self) }))
+impl MapBounds {
+    fn new(
+        map: &RegionMap,
+        settings: &TenantLimits,
+        caps: Caps,
+        gateway: &Arc<GatewayBounds>,
+    ) -> Self {
+        let several = map.tenants().count() > 1;
+        let usual_calls = if several { caps.calls / TENANT_PART } else { caps.calls };
+        let bytes = if several { caps.tenant_bytes } else { caps.bytes };
+        let regions = Arc::new(CallsByRegion::new(map, caps.calls / REGIONS_PART));
+        let bounds = |limit: &TenantLimit| {
+            let calls = limit.calls_in_flight.unwrap_or(usual_calls).max(1);
+            Arc::new(TenantBounds {
+                calls: Bound::new(calls),
+                bytes: Bound::new(bytes),
+                rate: limit.calls_per_second.map(|n| RateLimiter::direct(Quota::per_second(n))),
+                regions: CallsByRegion::new(map, calls / REGIONS_PART_OF_TENANT),
+                all_regions: Arc::clone(&regions),
+                gateway: Arc::clone(gateway),
+            })
+        };
+        let limit = |name: &TenantId| settings.own.get(name).unwrap_or(&settings.usual);
+        let tenants = map.tenants().map(|tenant| tenant.name());
+        let tenants = tenants.map(|name| (name.clone(), bounds(limit(name)))).collect();
+        Self { tenants, regions }
     }
 
-    /// Asked after there is a seat: a call that finds none does not count against the rate.
-    fn pace(&self) -> Result<(), Rejection> {
-        if let Some(rate) = &self.rate
+    /// Whether they are those of the map's tenants and regions.
+    fn are_of(&self, map: &RegionMap) -> bool {
+        self.regions.is_of(map)
+            && map.tenants().count() == self.tenants.len()
+            && map.tenants().all(|tenant| self.tenants.contains_key(tenant.name()))
+    }
+}
+
+/// One of the calls in flight in the gateway.
+pub(crate) struct GatewayPermit(Arc<GatewayBounds>);
+
+impl Drop for GatewayPermit {
+    fn drop(&mut self) {
+        self.0.calls.give_back(1);
+        self.0.calls_gauge.dec();
+    }
+}
+
+// === one tenant ===
+
+/// One of the calls in flight of a tenant, with the bytes that it holds.
+pub(crate) struct TenantPermit {
+    bounds: Arc<TenantBounds>,
+    bytes: AtomicUsize,
+}
+
+impl TenantPermit {
+    fn take(bounds: &Arc<TenantBounds>) -> Result<Arc<Self>, Rejection> {
+        if !bounds.calls.take(1) {
+            return Err(busy(Duration::ZERO).with(Detail::Limit, bounds.calls.max));
+        }
+        let permit = Self { bounds: Arc::clone(bounds), bytes: AtomicUsize::new(0) };
+        // A call that is over another limit does not count against the rate.
+        if let Some(rate) = &bounds.rate
             && let Err(not_until) = rate.check()
         {
-            let wait = not_until.wait_time_from(DefaultClock::default().now());
-            return Err(busy_for(wait));
+            return Err(busy(not_until.wait_time_from(DefaultClock::default().now())));
         }
-        Ok(())
+        Ok(Arc::new(permit))
     }
-}
 
-fn busy() -> Rejection {
-    busy_for(BUSY_WAIT)
-}
-
-fn busy_for(wait: Duration) -> Rejection {
-    let wait = wait.max(BUSY_WAIT).as_millis();
-    Rejection::new(Reason::TenantBusy).with(Detail::RetryAfterMs, wait)
-}
-
-impl Share {
-    /// Another share of the same tenant: for one request of a stream.
+    /// Another permit of the same tenant, for one request of a stream.
     ///
     /// # Errors
     /// `TENANT_BUSY`.
     pub(crate) fn another(&self) -> Result<Arc<Self>, Rejection> {
-        let share = self.account.enter()?;
-        self.account.pace()?;
-        Ok(share)
+        Self::take(&self.bounds)
+    }
+
+    /// Holds so many bytes from now on, instead of those that it held before. Only one task may call
+    /// this at a time.
+    ///
+    /// # Errors
+    /// `TENANT_BUSY` when the tenant's other calls leave no room, `GATEWAY_BUSY` when those of all
+    /// tenants leave none. Then nothing has changed.
+    pub(crate) fn hold(&self, bytes: usize) -> Result<(), Rejection> {
+        let TenantBounds { bytes: own, gateway, .. } = &*self.bounds;
+        let (want, have) = (bytes.saturating_sub(FREE_BYTES), self.bytes.load(Ordering::Relaxed));
+        if let Some(more) = want.checked_sub(have) {
+            if !own.take(more) {
+                return Err(busy(Duration::ZERO));
+            }
+            if !gateway.bytes.take(more) {
+                own.give_back(more);
+                return Err(Reason::GatewayBusy.into());
+            }
+        } else {
+            own.give_back(have - want);
+            gateway.bytes.give_back(have - want);
+        }
+        self.bytes.store(want, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Whether the tenant may hold any more bytes. Asked before a shard is asked for a record.
+    ///
+    /// # Errors
+    /// `TENANT_BUSY`.
+    pub(crate) fn has_room(&self) -> Result<(), Rejection> {
+        if self.bounds.bytes.free() > 0 { Ok(()) } else { Err(busy(Duration::ZERO)) }
+    }
+
+    /// A permit for a call to that region, to be held until its shard has answered.
+    ///
+    /// # Errors
+    /// `SHARD_BUSY` when so many calls are on their way to that region that too few would be left
+    /// for the others.
+    pub(crate) fn to_region(self: &Arc<Self>, region: &RegionId) -> Result<ShardPermit, Rejection> {
+        let TenantBounds { calls, regions, all_regions, gateway, .. } = &*self.bounds;
+        let of_all = all_regions.take(region, gateway.calls.free());
+        match of_all.zip(regions.take(region, calls.free())) {
+            Some(regions) => Ok(ShardPermit { _tenant: Arc::clone(self), _regions: regions }),
+            None => Err(Rejection::new(Reason::ShardBusy).with(Detail::Region, region.as_str())),
+        }
     }
 }
 
-impl Drop for Share {
+impl Drop for TenantPermit {
     fn drop(&mut self) {
-        self.account.calls.give_back(1);
+        let bytes = *self.bytes.get_mut();
+        self.bounds.bytes.give_back(bytes);
+        self.bounds.gateway.bytes.give_back(bytes);
+        self.bounds.calls.give_back(1);
     }
+}
+
+/// A call on its way to a shard.
+pub(crate) struct ShardPermit {
+    _tenant: Arc<TenantPermit>,
+    /// Among the calls of all tenants, and among its tenant's.
+    _regions: (RegionPermit, RegionPermit),
+}
+
+fn busy(wait: Duration) -> Rejection {
+    let wait = wait.max(BUSY_WAIT).as_millis();
+    Rejection::new(Reason::TenantBusy).with(Detail::RetryAfterMs, wait)
 }
 
 #[cfg(test)]

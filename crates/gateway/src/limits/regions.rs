@@ -1,5 +1,8 @@
-//! Calls on their way to the shards of each region, so that one that stands still takes no more
-//! than the others can do without.
+//! Calls on their way to the shards of each region, so that a region that does not answer takes no
+//! more calls than the others can do without.
+//!
+//! While plenty of calls are free a region may take any number. Once fewer are free than a reserve,
+//! each region may have an even part of that reserve under way and no more.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,18 +12,16 @@ use atlas::RegionMap;
 use terms::RegionId;
 
 /// How many calls are on their way to each region.
-pub(super) struct ByRegion {
+pub(super) struct CallsByRegion {
     counts: HashMap<RegionId, Arc<AtomicUsize>>,
-    /// While fewer places than these are free, they are shared evenly.
     reserve: usize,
 }
 
-/// A call on its way to a region. Given back when dropped.
-pub(super) struct OnItsWay(Option<Arc<AtomicUsize>>);
+/// A call on its way to a region. None: a region that is not counted.
+pub(super) struct RegionPermit(Option<Arc<AtomicUsize>>);
 
-impl ByRegion {
-    /// For the regions of a map; `reserve` is what they share evenly. With one region, nobody else
-    /// has a use for it.
+impl CallsByRegion {
+    /// For the regions of a map. A map's only region needs no reserve.
     pub(super) fn new(map: &RegionMap, reserve: usize) -> Self {
         let counts: HashMap<_, _> =
             map.regions().iter().map(|region| (region.name().clone(), Arc::default())).collect();
@@ -34,20 +35,19 @@ impl ByRegion {
             && map.regions().iter().all(|region| self.counts.contains_key(region.name()))
     }
 
-    /// A place for one more call to a region, while so many are free in all. None: others need
-    /// them more.
-    pub(super) fn take(&self, region: &RegionId, free: usize) -> Option<OnItsWay> {
+    /// A permit for one more call to a region, while so many calls are free in all. A region that
+    /// has none under way always gets one.
+    pub(super) fn take(&self, region: &RegionId, free: usize) -> Option<RegionPermit> {
         // A region of a newer map is not counted until these are those of that map.
-        let Some(count) = self.counts.get(region) else { return Some(OnItsWay(None)) };
-        // One that has nothing on its way always finds a place.
+        let Some(count) = self.counts.get(region) else { return Some(RegionPermit(None)) };
         let even = (self.reserve / self.counts.len().max(1)).max(1);
-        let fits = |taken: usize| (free >= self.reserve || taken < even).then_some(taken + 1);
-        count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).ok()?;
-        Some(OnItsWay(Some(Arc::clone(count))))
+        let more = |taken: usize| (free >= self.reserve || taken < even).then_some(taken + 1);
+        count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        Some(RegionPermit(Some(Arc::clone(count))))
     }
 }
 
-impl Drop for OnItsWay {
+impl Drop for RegionPermit {
     fn drop(&mut self) {
         if let Some(count) = &self.0 {
             count.fetch_sub(1, Ordering::Relaxed);
@@ -63,12 +63,12 @@ mod tests {
     fn one_region_leaves_the_others_their_part() {
         let map = crate::tests::rig::map();
         let regions = map.regions().len();
-        let calls = ByRegion::new(&map, regions * 2);
+        let calls = CallsByRegion::new(&map, regions * 2);
         let region = |n: usize| map.regions()[n].name();
-        // While there is plenty, one takes as much as it likes.
+        // While plenty are free, one region takes any number.
         let stalled: Vec<_> = (0..50).map(|_| calls.take(region(0), regions * 2)).collect();
         assert!(stalled.iter().all(Option::is_some));
-        // Then only those who have less than their part of the rest.
+        // Then only regions that have less than their part of the reserve.
         let scarce = regions * 2 - 1;
         assert!(calls.take(region(0), scarce).is_none());
         let others: Vec<_> = (0..2).map(|_| calls.take(region(1), scarce)).collect();

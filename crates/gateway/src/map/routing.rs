@@ -1,8 +1,7 @@
 //! From a placement or a domicile to the one shard that may store the record.
 //!
-//! A [`Way`] is made from a placement that the rules gave, or from the domicile that the caller
-//! holds (and which the shard judges). It is used up by sending: with what is left in hand nothing
-//! can be sent to another region.
+//! A [`Route`] is made from a placement that the rules gave, or from the domicile that the caller
+//! sent (which the shard checks). Sending consumes it, so nothing can be sent to a second region.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,24 +9,42 @@ use std::sync::Arc;
 use atlas::{Annex, Country, Placement, Region, RegionMap};
 use terms::{Detail, Reason, RegionId, Rejection, Slot, SubjectId, TenantId};
 
-use crate::Error;
-use crate::shards::session::{Answered, Ask, Peer, Session};
+use crate::shards::session::{Session, ShardAnswer, ShardCall, ShardTarget};
 
-/// One map and the shards of its regions. Never changed: a call that holds it has one map from
+/// Why map and annexes do not fit together.
+#[derive(Debug, thiserror::Error)]
+pub enum RoutingError {
+    /// Two annexes are for one region.
+    #[error("there are two annexes for region {0}")]
+    AnnexTwice(RegionId),
+    /// None of the operators that the map names for it has signed an annex.
+    #[error("the annex for region {0} is not signed by one of its operators")]
+    AnnexUnsigned(RegionId),
+    /// An annex is for a region that the map does not name.
+    #[error("the map has no region {0}, for which there is an annex")]
+    AnnexOfNoRegion(RegionId),
+    /// Nothing could be stored in a region.
+    #[error("there is no annex for region {0}")]
+    RegionWithoutAnnex(RegionId),
+    /// The gateway's own certificate names a region that the map does not.
+    #[error("the map does not name the region of the gateway's own certificate")]
+    OwnRegionUnknown,
+}
+
+/// One map and the shards of its regions. It never changes: a call that holds it has one map from
 /// its first check to its answer.
 pub(crate) struct Routing {
     map: Arc<RegionMap>,
     regions: HashMap<RegionId, Shards>,
-    /// Where the gateway stands by this map.
-    stands: Own,
+    location: Location,
 }
 
-/// Where a gateway stands.
+/// Where the gateway is, by its map.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Own {
-    /// It has no TLS, so it reaches shards on its own machine only, and stands where they do.
-    BesideShards,
-    /// In the region of its certificate; in no country, if the map has no such region any more.
+enum Location {
+    /// It has no TLS, so it reaches shards on its own machine only, and is where they are.
+    WithShards,
+    /// In the region of its certificate; in no country if the map no longer has that region.
     In(RegionId, Option<Country>),
 }
 
@@ -36,51 +53,51 @@ struct Shards {
     sessions: Vec<Arc<Session>>,
 }
 
-/// The way to the one shard that holds a subject in one region. Good for one call.
-pub(crate) struct Way<'a> {
+/// The route to the one shard that holds a subject in one region, for one call.
+pub(crate) struct Route<'a> {
     session: &'a Session,
     /// The map under which it was found.
     map_epoch: u64,
 }
 
 impl Routing {
-    /// The first one. Every region of the map needs its annex, and no annex may be left over.
+    /// The first routing. Every region of the map needs its annex, and no annex may be left over.
     pub(crate) fn new(
         map: Arc<RegionMap>,
         annexes: &[Annex],
         own: Option<&RegionId>,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, RoutingError> {
         let own = match own {
-            None => Own::BesideShards,
+            None => Location::WithShards,
             Some(name) => {
-                let region = map.region(name).ok_or(Error::OwnRegionUnknown)?;
-                Own::In(name.clone(), Some(region.territory()))
+                let region = map.region(name).ok_or(RoutingError::OwnRegionUnknown)?;
+                Location::In(name.clone(), Some(region.territory()))
             }
         };
         for (n, annex) in annexes.iter().enumerate() {
             let name = annex.region();
             if map.region(name).is_none() {
-                return Err(Error::AnnexOfNoRegion(name.clone()));
+                return Err(RoutingError::AnnexOfNoRegion(name.clone()));
             }
             if annex.vouched(&map, ledger::said_by).is_err() {
-                return Err(Error::AnnexUnsigned(name.clone()));
+                return Err(RoutingError::AnnexUnsigned(name.clone()));
             }
             if annexes.iter().take(n).any(|other| other.region() == name) {
-                return Err(Error::AnnexTwice(name.clone()));
+                return Err(RoutingError::AnnexTwice(name.clone()));
             }
         }
-        let first = Self { map, regions: HashMap::new(), stands: own };
+        let first = Self { map, regions: HashMap::new(), location: own };
         let routing = first.next(Arc::clone(&first.map), annexes);
         match routing.map.regions().iter().find(|r| !routing.regions.contains_key(r.name())) {
-            Some(region) => Err(Error::RegionWithoutAnnex(region.name().clone())),
+            Some(region) => Err(RoutingError::RegionWithoutAnnex(region.name().clone())),
             None => Ok(routing),
         }
     }
 
-    /// The one for another map, or other annexes. Sessions go on with shards that are where they
-    /// were. A region without an annex is not within reach, and no reason to stay with an old map;
-    /// an annex of a region that the map has no more leads nowhere, and neither does one that
-    /// nobody signed whom the map names for that.
+    /// The routing for another map, or other annexes. Sessions with shards whose address is the same
+    /// go on. A region without an annex is out of reach, which is no reason to keep an old map. An
+    /// annex is not used if the map no longer has its region, or if none of the operators that the
+    /// map names has signed it.
     pub(crate) fn next(&self, map: Arc<RegionMap>, annexes: &[Annex]) -> Self {
         let mut regions = HashMap::new();
         for annex in annexes {
@@ -90,30 +107,33 @@ impl Routing {
                 continue;
             }
             let session = |shard: &atlas::Shard| {
-                let peer = Peer {
+                let target = ShardTarget {
                     region: region.name().clone(),
                     shard: shard.name().clone(),
                     territory: region.territory().as_str(),
                     address: shard.address().to_owned(),
                 };
-                let kept = self.sessions().find(|session| session.peer == peer);
-                kept.map_or_else(|| Arc::new(Session::new(peer)), Arc::clone)
+                let kept = self.sessions().find(|session| session.target == target);
+                kept.map_or_else(|| Arc::new(Session::new(target)), Arc::clone)
             };
             let sessions = annex.shards().iter().map(session).collect();
             regions.insert(region.name().clone(), Shards { annex: annex.clone(), sessions });
         }
-        let stands = match &self.stands {
-            Own::BesideShards => Own::BesideShards,
-            Own::In(own, _) => Own::In(own.clone(), map.region(own).map(Region::territory)),
+        let location = match &self.location {
+            Location::WithShards => Location::WithShards,
+            Location::In(own, _) => {
+                Location::In(own.clone(), map.region(own).map(Region::territory))
+            }
         };
-        Self { map, regions, stands }
+        Self { map, regions, location }
     }
 
-    /// Where the gateway stands, as seen from a region: `None` is outside of every territory.
-    pub(crate) fn stands(&self, region: &RegionId) -> Option<Country> {
-        match self.stands {
-            Own::BesideShards => self.map.region(region).map(Region::territory),
-            Own::In(_, country) => country,
+    /// The country that the gateway is in, for a record of that region: `None` is outside of every
+    /// territory.
+    pub(crate) fn country(&self, region: &RegionId) -> Option<Country> {
+        match self.location {
+            Location::WithShards => self.map.region(region).map(Region::territory),
+            Location::In(_, country) => country,
         }
     }
 
@@ -128,38 +148,38 @@ impl Routing {
     }
 
     /// Where auditors reach a shard, if its region's annex says.
-    pub(crate) fn audit(&self, peer: &Peer) -> Option<&str> {
-        self.regions.get(&peer.region)?.annex.shard(&peer.shard)?.audit()
+    pub(crate) fn audit(&self, shard: &ShardTarget) -> Option<&str> {
+        self.regions.get(&shard.region)?.annex.shard(&shard.shard)?.audit()
     }
 
-    /// All sessions, for those who keep them up.
+    /// All sessions.
     pub(crate) fn sessions(&self) -> impl Iterator<Item = &Arc<Session>> {
         self.regions.values().flat_map(|shards| &shards.sessions)
     }
 
-    /// The way that a placement allows.
+    /// The route that a placement allows.
     pub(crate) fn placed(
         &self,
         placement: &Placement,
         tenant: &TenantId,
         subject: &SubjectId,
-    ) -> Result<Way<'_>, Rejection> {
+    ) -> Result<Route<'_>, Rejection> {
         // A placement names a region of its map; what may be missing is its annex.
-        self.way(placement.region(), tenant, subject).ok_or_else(|| {
+        self.route(placement.region(), tenant, subject).ok_or_else(|| {
             let region = placement.region().as_str();
             Rejection::new(Reason::RegionUnavailable).with(Detail::Region, region)
         })
     }
 
-    /// The way to the domicile that the caller named.
+    /// The route to the domicile that the caller named.
     pub(crate) fn domicile(
         &self,
         region: &RegionId,
         tenant: &TenantId,
         subject: &SubjectId,
-    ) -> Result<Way<'_>, Rejection> {
-        self.way(region, tenant, subject).ok_or_else(|| {
-            // Of the map and without an annex: it may come back.
+    ) -> Result<Route<'_>, Rejection> {
+        self.route(region, tenant, subject).ok_or_else(|| {
+            // The map has the region, without an annex: it may come back.
             if self.map.region(region).is_some() {
                 return Rejection::new(Reason::RegionUnavailable)
                     .with(Detail::Region, region.as_str());
@@ -168,23 +188,28 @@ impl Routing {
         })
     }
 
-    fn way(&self, region: &RegionId, tenant: &TenantId, subject: &SubjectId) -> Option<Way<'_>> {
+    fn route(
+        &self,
+        region: &RegionId,
+        tenant: &TenantId,
+        subject: &SubjectId,
+    ) -> Option<Route<'_>> {
         let shards = self.regions.get(region)?;
         let owner = shards.annex.shard_of(Slot::of(tenant, subject)).name();
-        let session = shards.sessions.iter().find(|session| session.peer.shard == *owner)?;
-        Some(Way { session, map_epoch: self.map.epoch().number })
+        let session = shards.sessions.iter().find(|session| session.target.shard == *owner)?;
+        Some(Route { session, map_epoch: self.map.epoch().number })
     }
 }
 
-impl Way<'_> {
-    /// Where it leads.
+impl Route<'_> {
+    /// The region that it leads to.
     pub(crate) fn region(&self) -> &RegionId {
-        &self.session.peer.region
+        &self.session.target.region
     }
 
-    /// Sends one call and waits for its answer. What goes wrong on this way names its region.
-    pub(crate) async fn send(self, ask: Ask<'_>) -> Result<Answered, Rejection> {
-        let answered = self.session.call(ask, self.map_epoch).await;
-        answered.map_err(|fault| fault.with(Detail::Region, self.region().as_str()))
+    /// Sends one call and waits for its answer. A rejection names the region.
+    pub(crate) async fn send(self, call: ShardCall<'_>) -> Result<ShardAnswer, Rejection> {
+        let answer = self.session.call(call, self.map_epoch).await;
+        answer.map_err(|rejection| rejection.with(Detail::Region, self.region().as_str()))
     }
 }

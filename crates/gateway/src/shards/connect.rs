@@ -1,4 +1,4 @@
-//! Dials one shard: resolve, connect, greet, and check who answers.
+//! Opens a session with one shard: resolve, connect, say hello, and check who answers.
 
 use std::future::ready;
 use std::io;
@@ -7,10 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
-use link::ops::metrics::Label;
 use link::session::{Frames, MESSAGE_BYTES_MAX, PROTOCOL};
 use link::spiffe_id::PeerId;
-use link::tls::{Peer as Shown, Tls};
+use link::tls::{Peer, Tls};
 use terms::Entropy;
 use terms::limits::SESSION_IN_FLIGHT_MAX;
 use tokio::net::TcpStream;
@@ -20,107 +19,39 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Status, Streaming};
 use wire::session as proto;
 use wire::session::session_client::SessionClient;
-use wire::status_check::{Checked, MalformedStatus};
+use wire::status_check::Checked;
 
-use crate::api::health::Regions;
-use crate::map::state::Charts;
-use crate::metrics::Metrics;
-use crate::shards::in_flight::{Flight, Limits};
-use crate::shards::session::{Peer, Session};
+use crate::shards::in_flight::{InFlightLimits, InFlightTable};
+use crate::shards::map_versions::MapVersions;
+use crate::shards::metrics::{SessionEnd, SessionMetrics};
+use crate::shards::region_health::RegionHealth;
+use crate::shards::session::{Session, ShardTarget};
 
-/// Time in which a connection must come about.
+/// Time in which a connection must be established.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Time from the first byte of a connection to the shard's welcome.
 const WELCOME_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What a dialler needs beside its session.
+/// What all sessions of a gateway share.
 pub(crate) struct Environment {
-    /// What every shard is told; region and shard are filled in.
+    /// The gateway's name, which shards log.
     pub(crate) gateway: String,
     pub(crate) deployment: String,
     pub(crate) trust_domain: String,
-    pub(crate) charts: Arc<Charts>,
+    pub(crate) maps: Arc<MapVersions>,
     /// TLS towards shards, if there is any.
     pub(crate) tls: Option<Tls>,
     pub(crate) entropy: Arc<dyn Entropy>,
-    pub(crate) metrics: Arc<Metrics>,
-    pub(crate) regions: Arc<Regions>,
+    pub(crate) metrics: Arc<SessionMetrics>,
+    pub(crate) regions: Arc<RegionHealth>,
 }
 
-/// Why a session ended or did not come about. Shown to operators; it holds nothing that a peer
-/// sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
-pub(crate) enum Ended {
-    #[error("the annex gives an address that cannot be used")]
-    Address,
-    #[error("the shard wants TLS, and the configuration has no [tls]")]
-    NoTls,
-    #[error("the TLS handshake failed, or another than this shard answered it")]
-    Handshake,
-    #[error("the shard's certificate is trusted no more")]
-    Distrusted,
-    #[error("the address does not resolve")]
-    Unresolved,
-    #[error("plaintext to an address that is not loopback")]
-    NotLoopback,
-    #[error("nothing answers at the address")]
-    Unreachable,
-    #[error("the shard did not welcome us in time")]
-    NoWelcome,
-    #[error("the shard refused the session")]
-    Refused,
-    #[error("the peer is another region, shard or territory than the annex and the map say")]
-    WrongPeer,
-    #[error("the shard said goodbye")]
-    Goodbye,
-    #[error("the shard ended the session")]
-    End,
-    #[error("the connection broke")]
-    Broken,
-    #[error("the peer ended a call with a status that cannot be decoded")]
-    Malformed,
-    #[error("the session's task panicked, which is a bug")]
-    Panicked,
-}
-
-impl Ended {
-    /// Why a call of the session has failed; `otherwise`, if there is no better word for it.
-    pub(crate) fn by(status: &Status, otherwise: Self) -> Self {
-        if MalformedStatus::is_cause_of(status) { Self::Malformed } else { otherwise }
-    }
-}
-
-impl Label for Ended {
-    const KEY: &'static str = "cause";
-
-    fn value(&self) -> &str {
-        match self {
-            Self::Address => "address",
-            Self::NoTls => "no_tls",
-            Self::Handshake => "handshake",
-            Self::Distrusted => "distrusted",
-            Self::Unresolved => "unresolved",
-            Self::NotLoopback => "not_loopback",
-            Self::Unreachable => "unreachable",
-            Self::NoWelcome => "no_welcome",
-            Self::Refused => "refused",
-            Self::WrongPeer => "wrong_peer",
-            Self::Goodbye => "goodbye",
-            Self::End => "end",
-            Self::Broken => "broken",
-            Self::Malformed => "malformed_status",
-            Self::Panicked => "panicked",
-        }
-    }
-}
-
-/// A connection over which the right shard has welcomed us.
-pub(crate) struct Met {
+/// A connection over which the right shard has sent its welcome.
+pub(crate) struct Opened {
     pub(crate) welcome: proto::Welcome,
     pub(crate) replies: Streaming<proto::ToGateway>,
-    /// Who has shown to be at its other end, if it has TLS.
-    pub(crate) shown: Option<Arc<Shown>>,
-    pub(crate) flight: Arc<Flight>,
+    pub(crate) peer: Option<Arc<Peer>>,
+    pub(crate) in_flight: Arc<InFlightTable>,
     /// What is put here is sent. The connection ends in good order when all of its senders are
     /// gone, everything queued is sent, and the shard has answered.
     pub(crate) queue: mpsc::Sender<proto::Call>,
@@ -129,67 +60,71 @@ pub(crate) struct Met {
 /// Opens one session.
 ///
 /// # Errors
-/// [`Ended`], which says why there is none.
-pub(crate) async fn dial(session: &Session, outside: &Environment) -> Result<Met, Ended> {
-    let greeting = timeout(WELCOME_TIMEOUT, greet(session, outside)).await;
-    greeting.map_err(|_| Ended::NoWelcome)?
+/// [`SessionEnd`], which says why there is none.
+pub(crate) async fn connect(session: &Session, env: &Environment) -> Result<Opened, SessionEnd> {
+    let handshake = timeout(WELCOME_TIMEOUT, handshake(session, env)).await;
+    handshake.map_err(|_| SessionEnd::NoWelcome)?
 }
 
-/// A connection to the shard, and who has shown to be at its other end, if it has TLS.
-async fn connect(
-    peer: &Peer,
-    outside: &Environment,
-) -> Result<(Channel, Option<Arc<Shown>>), Ended> {
-    let uri: Uri = peer.address.parse().map_err(|_| Ended::Address)?;
+/// A connection to the shard.
+struct Connected {
+    channel: Channel,
+    /// The verified process at its other end, if it has TLS.
+    peer: Option<Arc<Peer>>,
+}
+
+async fn open_channel(target: &ShardTarget, env: &Environment) -> Result<Connected, SessionEnd> {
+    let uri: Uri = target.address.parse().map_err(|_| SessionEnd::Address)?;
     let tls = match uri.scheme_str() {
-        Some("https") => Some(outside.tls.as_ref().ok_or(Ended::NoTls)?),
-        // A process that has TLS has no use for a session without: an annex must not take it away.
-        Some("http") if outside.tls.is_some() => return Err(Ended::NoTls),
+        Some("https") => Some(env.tls.as_ref().ok_or(SessionEnd::NoTls)?),
+        // An annex must not take TLS away from a gateway that has it.
+        Some("http") if env.tls.is_some() => return Err(SessionEnd::NoTls),
         Some("http") => None,
-        Some(_) | None => return Err(Ended::Address),
+        Some(_) | None => return Err(SessionEnd::Address),
     };
     let (Some(host), Some(port)) = (uri.host(), uri.port_u16()) else {
-        return Err(Ended::Address);
+        return Err(SessionEnd::Address);
     };
     let host = host.trim_start_matches('[').trim_end_matches(']');
-    // Resolved anew each time: an address may change while we are away.
-    let found = tokio::net::lookup_host((host, port)).await.map_err(|_| Ended::Unresolved)?;
-    let mut ended = Ended::Unresolved;
+    // Resolved each time: an address may change while the shard is out of reach.
+    let found = tokio::net::lookup_host((host, port)).await.map_err(|_| SessionEnd::Unresolved)?;
+    let mut end = SessionEnd::Unresolved;
     for addr in found {
         let done = match tls {
-            Some(tls) => secured(addr, peer, tls, outside).await,
+            Some(tls) => secured(addr, target, tls, env).await,
             None => plain(addr).await,
         };
         match done {
-            Ok(met) => return Ok(met),
-            Err(why) => ended = why,
+            Ok(connected) => return Ok(connected),
+            Err(why) => end = why,
         }
     }
-    Err(ended)
+    Err(end)
 }
 
-async fn plain(addr: SocketAddr) -> Result<(Channel, Option<Arc<Shown>>), Ended> {
+async fn plain(addr: SocketAddr) -> Result<Connected, SessionEnd> {
     if !addr.ip().is_loopback() {
-        return Err(Ended::NotLoopback);
+        return Err(SessionEnd::NotLoopback);
     }
-    let connecting = endpoint(addr)?;
-    Ok((connecting.connect().await.map_err(|_| Ended::Unreachable)?, None))
+    let channel = endpoint(addr)?.connect().await.map_err(|_| SessionEnd::Unreachable)?;
+    Ok(Connected { channel, peer: None })
 }
 
 /// Connects to the one shard that has a certificate of this region and this name.
 async fn secured(
     addr: SocketAddr,
-    peer: &Peer,
+    target: &ShardTarget,
     tls: &Tls,
-    outside: &Environment,
-) -> Result<(Channel, Option<Arc<Shown>>), Ended> {
-    let name =
-        format!("spiffe://{}/region/{}/shard/{}", outside.trust_domain, peer.region, peer.shard);
-    let wanted = PeerId::parse(&name).ok_or(Ended::Address)?;
+    env: &Environment,
+) -> Result<Connected, SessionEnd> {
+    let ShardTarget { region, shard, .. } = target;
+    let name = format!("spiffe://{}/region/{region}/shard/{shard}", env.trust_domain);
+    let wanted = PeerId::parse(&name).ok_or(SessionEnd::Address)?;
     let connecting = timeout(CONNECT_TIMEOUT, TcpStream::connect(addr)).await;
-    let stream = connecting.map_err(|_| Ended::Unreachable)?.map_err(|_| Ended::Unreachable)?;
-    stream.set_nodelay(true).map_err(|_| Ended::Unreachable)?;
-    let (stream, shown) = tls.connect(stream, &wanted).await.map_err(|_| Ended::Handshake)?;
+    let stream =
+        connecting.map_err(|_| SessionEnd::Unreachable)?.map_err(|_| SessionEnd::Unreachable)?;
+    stream.set_nodelay(true).map_err(|_| SessionEnd::Unreachable)?;
+    let (stream, peer) = tls.connect(stream, &wanted).await.map_err(|_| SessionEnd::Handshake)?;
     // The one connection whose other end was verified. There is no second: a channel that wants
     // to connect again has ended.
     let once = Arc::new(Mutex::new(Some(TokioIo::new(stream))));
@@ -198,65 +133,67 @@ async fn secured(
         ready(stream.ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected)))
     });
     let connecting = endpoint(addr)?.connect_with_connector(connector).await;
-    Ok((connecting.map_err(|_| Ended::Unreachable)?, Some(shown)))
+    let channel = connecting.map_err(|_| SessionEnd::Unreachable)?;
+    Ok(Connected { channel, peer: Some(peer) })
 }
 
-fn endpoint(addr: SocketAddr) -> Result<Endpoint, Ended> {
-    let endpoint = Endpoint::from_shared(format!("http://{addr}")).map_err(|_| Ended::Address)?;
+fn endpoint(addr: SocketAddr) -> Result<Endpoint, SessionEnd> {
+    let endpoint =
+        Endpoint::from_shared(format!("http://{addr}")).map_err(|_| SessionEnd::Address)?;
     Ok(link::session::endpoint(endpoint))
 }
 
 /// Connects, says hello, and checks that the right shard answers.
-async fn greet(session: &Session, outside: &Environment) -> Result<Met, Ended> {
-    let peer = &session.peer;
-    let (channel, shown) = connect(peer, outside).await?;
-    let flight = Arc::new(Flight::new(peer.region.clone(), Limits::OF_A_SESSION));
+async fn handshake(session: &Session, env: &Environment) -> Result<Opened, SessionEnd> {
+    let target = &session.target;
+    let Connected { channel, peer } = open_channel(target, env).await?;
+    let limits = InFlightLimits::OF_A_SESSION;
+    let in_flight = Arc::new(InFlightTable::new(target.region.clone(), limits));
     let (queue, receiver) = mpsc::channel(SESSION_IN_FLIGHT_MAX);
-    let epoch = outside.charts.pin().map().epoch();
+    let epoch = env.maps.own();
     let hello = proto::Hello {
         protocol: PROTOCOL,
-        deployment: outside.deployment.clone(),
-        region: peer.region.as_str().to_owned(),
-        shard: peer.shard.as_str().to_owned(),
-        gateway: outside.gateway.clone(),
+        deployment: env.deployment.clone(),
+        region: target.region.as_str().to_owned(),
+        shard: target.shard.as_str().to_owned(),
+        gateway: env.gateway.clone(),
         map_epoch: epoch.number,
         map_digest: epoch.digest.to_vec().into(),
     };
     let first = proto::ToShard { hello: Some(hello), calls: Vec::new() };
-    let departing = Arc::clone(&flight);
-    let frames =
-        Frames::filtered(first, receiver, move |call: &proto::Call| departing.depart(call.id));
+    let table = Arc::clone(&in_flight);
+    let frames = Frames::filtered(first, receiver, move |call: &proto::Call| table.sent(call.id));
     let mut client = SessionClient::new(Checked::new(channel))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
-    let refused = |status: Status| Ended::by(&status, Ended::Refused);
+    let refused = |status: Status| SessionEnd::by(&status, SessionEnd::Refused);
     let mut replies = client.open(frames).await.map_err(refused)?.into_inner();
-    let frame = replies.message().await.map_err(refused)?.ok_or(Ended::Refused)?;
+    let frame = replies.message().await.map_err(refused)?.ok_or(SessionEnd::Refused)?;
     if let Some(goodbye) = frame.goodbye {
         // In a fork it says which map it holds: an operator must name both.
         if let Some(map) = frame.map {
-            outside.charts.heard(session, map.epoch, &map.digest);
+            env.maps.shard_holds(session, map.epoch, &map.digest);
         }
-        log_goodbye(peer, goodbye);
-        return Err(Ended::Refused);
+        log_goodbye(target, goodbye);
+        return Err(SessionEnd::Refused);
     }
-    let welcome = frame.welcome.ok_or(Ended::Refused)?;
-    let right = welcome.region == peer.region.as_str()
-        && welcome.shard == peer.shard.as_str()
-        && welcome.territory == peer.territory;
+    let welcome = frame.welcome.ok_or(SessionEnd::Refused)?;
+    let right = welcome.region == target.region.as_str()
+        && welcome.shard == target.shard.as_str()
+        && welcome.territory == target.territory;
     if !right {
         tracing::error!(
-            region = %peer.region,
-            shard = %peer.shard,
-            "another region, shard or territory answers at this address: it is not used"
+            region = %target.region,
+            shard = %target.shard,
+            "another region, shard or territory answers at this address: not using it"
         );
-        return Err(Ended::WrongPeer);
+        return Err(SessionEnd::WrongPeer);
     }
-    Ok(Met { welcome, replies, shown, flight, queue })
+    Ok(Opened { welcome, replies, peer, in_flight, queue })
 }
 
-/// Notes what a shard gives as the reason for taking nothing more.
-pub(crate) fn log_goodbye(peer: &Peer, goodbye: proto::Fault) {
-    let fault = link::session::from_wire(goodbye);
-    tracing::warn!(region = %peer.region, shard = %peer.shard, reason = %fault.reason, "goodbye");
+/// Logs why a shard takes nothing more.
+pub(crate) fn log_goodbye(target: &ShardTarget, goodbye: proto::Fault) {
+    let reason = link::session::from_wire(goodbye).reason;
+    tracing::warn!(region = %target.region, shard = %target.shard, %reason, "goodbye");
 }

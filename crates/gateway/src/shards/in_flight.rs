@@ -1,8 +1,8 @@
-//! The calls in flight on one session: what each waits for, and what became of it when the
-//! session broke. The outcome depends on one thing: whether the call may have reached the shard.
+//! The calls in flight on one session, and what is known of each when the session breaks. That
+//! depends on one thing: whether the call may have reached the shard.
 //!
-//! A shard that answers nothing for [`STILL_MAX`] while calls wait stands still. Further calls to it
-//! are refused at once, but for one in [`PROBE_EVERY`]: its answer shows that the shard goes on.
+//! A shard that answers nothing for [`STALL_MAX`] while calls wait is stalled. Further calls to it are
+//! refused at once, except for one in [`PROBE_EVERY`]: its answer shows that the shard works again.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,28 +14,28 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use wire::session as proto;
 
-use crate::limits::Load;
+use crate::limits::ShardPermit;
 
-/// Time without any answer after which a shard that owes some stands still.
-const STILL_MAX: Duration = Duration::from_secs(5);
+/// Time without any answer after which a shard that owes some is stalled.
+const STALL_MAX: Duration = Duration::from_secs(5);
 /// Time between two calls that are sent to such a shard.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
-/// Bytes that a call takes up beside its body, for the count of bytes in flight.
+/// Bytes that a call takes up in addition to its body, for the count of bytes in flight.
 const CALL_BYTES: usize = 512;
 
 /// What a caller gets: the shard's answer, or why there is none.
-pub(crate) type Answer = Result<proto::reply::Outcome, Rejection>;
+pub(crate) type CallResult = Result<proto::reply::Outcome, Rejection>;
 
 /// The calls in flight on one connection to one shard. It lives as long as the connection.
-pub(crate) struct Flight {
+pub(crate) struct InFlightTable {
     region: RegionId,
-    limits: Limits,
+    limits: InFlightLimits,
     calls: Mutex<Calls>,
 }
 
 /// How much may be in flight at once.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
+pub(crate) struct InFlightLimits {
     pub(crate) calls_max: usize,
     pub(crate) bytes_max: usize,
 }
@@ -48,7 +48,7 @@ struct Calls {
     stage: Stage,
     /// When the last answer came, or the first call that waits for one was taken.
     progress: Instant,
-    /// When a call was last taken though the shard stands still.
+    /// When a call was last taken although the shard is stalled.
     probe: Option<Instant>,
 }
 
@@ -62,13 +62,13 @@ enum Stage {
 
 struct Waiting {
     /// None: the caller has gone.
-    caller: Option<oneshot::Sender<Answer>>,
+    caller: Option<oneshot::Sender<CallResult>>,
     bytes: usize,
     effect: Effect,
     /// Whether it may have reached the shard.
     sent: bool,
-    /// Given back when the call is out of flight, and not before.
-    _load: Option<Load>,
+    /// Given back when the call is no longer in flight, and not before.
+    _permit: Option<ShardPermit>,
 }
 
 /// Whether a call can change what is stored.
@@ -80,13 +80,20 @@ pub(crate) enum Effect {
     Read,
 }
 
-impl Limits {
+impl Effect {
+    /// Of a write that is carried out, or only checked.
+    pub(crate) const fn of_write(validate_only: bool) -> Self {
+        if validate_only { Self::Read } else { Self::Write }
+    }
+}
+
+impl InFlightLimits {
     pub(crate) const OF_A_SESSION: Self =
         Self { calls_max: SESSION_IN_FLIGHT_MAX, bytes_max: SESSION_BYTES_IN_FLIGHT_MAX };
 }
 
-impl Flight {
-    pub(crate) fn new(region: RegionId, limits: Limits) -> Self {
+impl InFlightTable {
+    pub(crate) fn new(region: RegionId, limits: InFlightLimits) -> Self {
         let calls = Calls {
             waiting: HashMap::new(),
             bytes: 0,
@@ -103,17 +110,17 @@ impl Flight {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a place for a call.
+    /// Registers a call.
     ///
     /// # Errors
-    /// `SHARD_BUSY` when there is none, or the shard stands still; `REGION_UNAVAILABLE` when the
+    /// `SHARD_BUSY` when there is no room, or the shard is stalled; `REGION_UNAVAILABLE` when the
     /// session is ending.
-    pub(crate) fn enter(
+    pub(crate) fn register(
         &self,
         body: usize,
         effect: Effect,
-        load: Option<Load>,
-    ) -> Result<(u64, oneshot::Receiver<Answer>), Rejection> {
+        permit: Option<ShardPermit>,
+    ) -> Result<(u64, oneshot::Receiver<CallResult>), Rejection> {
         let bytes = body.saturating_add(CALL_BYTES);
         let mut calls = self.calls();
         if calls.stage != Stage::Open {
@@ -122,21 +129,21 @@ impl Flight {
         let full = calls.waiting.len() >= self.limits.calls_max
             // One call may always go, however small the limit.
             || calls.bytes.saturating_add(bytes) > self.limits.bytes_max && calls.bytes > 0;
-        if full || calls.stands_still(Instant::now()) {
+        if full || calls.is_stalled(Instant::now()) {
             return Err(self.busy());
         }
         let (caller, answer) = oneshot::channel();
         let id = calls.next;
         calls.next += 1;
         calls.bytes += bytes;
-        let waiting = Waiting { caller: Some(caller), bytes, effect, sent: false, _load: load };
+        let waiting = Waiting { caller: Some(caller), bytes, effect, sent: false, _permit: permit };
         calls.waiting.insert(id, waiting);
         Ok((id, answer))
     }
 
-    /// Asked when a call leaves the queue for the wire: whether anybody still wants it. From a yes
-    /// on, it may have reached the shard.
-    pub(crate) fn depart(&self, id: u64) -> bool {
+    /// Marks a call as sent when it leaves the queue, unless its caller has gone; gives whether to
+    /// send it. From then on it may have reached the shard.
+    pub(crate) fn sent(&self, id: u64) -> bool {
         let mut calls = self.calls();
         let open = calls.stage == Stage::Open;
         match calls.waiting.get_mut(&id) {
@@ -151,20 +158,20 @@ impl Flight {
         }
     }
 
-    /// A call that could not be queued gives its place back: it will never depart.
+    /// Removes a call that could not be queued: it will never be sent.
     pub(crate) fn withdraw(&self, id: u64) {
         self.calls().remove(id);
     }
 
     /// Hands replies to their callers.
-    pub(crate) fn arrive(&self, replies: Vec<proto::Reply>) {
+    pub(crate) fn complete(&self, replies: Vec<proto::Reply>) {
         let mut ready = Vec::with_capacity(replies.len());
         let mut calls = self.calls();
         if !replies.is_empty() {
             (calls.progress, calls.probe) = (Instant::now(), None);
         }
         for reply in replies {
-            // A reply to nobody: its caller has gone, or the shard counts wrongly.
+            // A reply without a call: its caller has gone, or the shard counts wrongly.
             let Some(waiting) = calls.remove(reply.id) else { continue };
             ready.extend(waiting.caller.map(|caller| (caller, reply.outcome)));
         }
@@ -181,9 +188,9 @@ impl Flight {
         }
     }
 
-    /// The caller has gone. Says whether its call may have reached the shard. A call that may
-    /// have keeps its place until the shard answers: it is still the shard's work.
-    pub(crate) fn leave(&self, id: u64) -> bool {
+    /// The caller has gone. Gives whether its call may have reached the shard. A call that may
+    /// have stays in the table until the shard answers: it is still the shard's work.
+    pub(crate) fn abandon(&self, id: u64) -> bool {
         let mut calls = self.calls();
         match calls.waiting.get_mut(&id) {
             Some(waiting) => {
@@ -194,7 +201,8 @@ impl Flight {
         }
     }
 
-    /// Sends nothing more: what still queues is told at once that it was not sent.
+    /// Sends nothing more: calls that still wait in the queue are answered at once that they were
+    /// not sent.
     pub(crate) fn drain(&self) {
         let mut calls = self.calls();
         if calls.stage == Stage::Open {
@@ -204,62 +212,62 @@ impl Flight {
             calls.waiting.iter().filter(|(_, w)| !w.sent).map(|(id, _)| *id).collect();
         let lost: Vec<Waiting> = queued.into_iter().filter_map(|id| calls.remove(id)).collect();
         drop(calls);
-        self.tell(lost);
+        self.report(lost);
     }
 
-    /// Whether no answer is awaited.
+    /// Whether no call waits for an answer.
     pub(crate) fn is_empty(&self) -> bool {
         self.calls().waiting.is_empty()
     }
 
-    /// The connection is gone: every caller is told what is known of its call.
+    /// The connection is gone: every caller gets what is known of its call.
     pub(crate) fn close(&self) {
         let mut calls = self.calls();
         calls.stage = Stage::Closed;
         calls.bytes = 0;
         let lost: Vec<Waiting> = calls.waiting.drain().map(|(_, waiting)| waiting).collect();
         drop(calls);
-        self.tell(lost);
+        self.report(lost);
     }
 
-    fn tell(&self, lost: Vec<Waiting>) {
+    fn report(&self, lost: Vec<Waiting>) {
         for waiting in lost {
             let Some(caller) = waiting.caller else { continue };
-            let fault = match (waiting.effect, waiting.sent) {
+            let rejection = match (waiting.effect, waiting.sent) {
                 (Effect::Write, true) => self.unknown(),
                 (Effect::Write, false) | (Effect::Read, _) => self.unavailable(),
             };
-            caller.send(Err(fault)).ok();
+            caller.send(Err(rejection)).ok();
         }
     }
 
-    fn fault(&self, reason: Reason) -> Rejection {
+    fn rejection(&self, reason: Reason) -> Rejection {
         Rejection::new(reason).with(Detail::Region, self.region.as_str())
     }
 
     /// That nothing was sent, and nothing stored.
     pub(crate) fn unavailable(&self) -> Rejection {
-        self.fault(Reason::RegionUnavailable)
+        self.rejection(Reason::RegionUnavailable)
     }
 
     /// That a write may or may not have happened.
     pub(crate) fn unknown(&self) -> Rejection {
-        self.fault(Reason::WriteOutcomeUnknown)
+        self.rejection(Reason::WriteOutcomeUnknown)
     }
 
     /// That too much is in flight already.
     pub(crate) fn busy(&self) -> Rejection {
-        self.fault(Reason::ShardBusy)
+        self.rejection(Reason::ShardBusy)
     }
 }
 
 impl Calls {
-    /// Whether a call must not be added now, since the shard owes answers and gives none.
-    fn stands_still(&mut self, now: Instant) -> bool {
+    /// Whether no call may be added now, because the shard owes answers and gives none.
+    fn is_stalled(&mut self, now: Instant) -> bool {
         if self.waiting.is_empty() {
             self.progress = now;
         }
-        if now.duration_since(self.progress) < STILL_MAX {
+        if now.duration_since(self.progress) < STALL_MAX {
             return false;
         }
         if self.probe.is_some_and(|probe| now.duration_since(probe) < PROBE_EVERY) {
@@ -280,11 +288,12 @@ impl Calls {
 mod tests {
     use super::*;
 
-    fn flight(calls_max: usize, bytes_max: usize) -> Flight {
-        Flight::new(RegionId::parse("kz-ala").unwrap(), Limits { calls_max, bytes_max })
+    fn table(calls_max: usize, bytes_max: usize) -> InFlightTable {
+        let limits = InFlightLimits { calls_max, bytes_max };
+        InFlightTable::new(RegionId::parse("kz-ala").unwrap(), limits)
     }
 
-    fn reason(answer: &mut oneshot::Receiver<Answer>) -> Reason {
+    fn reason(answer: &mut oneshot::Receiver<CallResult>) -> Reason {
         answer.try_recv().unwrap().err().unwrap().reason
     }
 
@@ -295,7 +304,7 @@ mod tests {
 
     #[test]
     fn what_is_known_when_a_session_breaks() {
-        let flight = flight(10, 1 << 20);
+        let table = table(10, 1 << 20);
         let mut answers = Vec::new();
         for (effect, sent, want) in [
             (Effect::Write, true, Reason::WriteOutcomeUnknown),
@@ -303,117 +312,118 @@ mod tests {
             (Effect::Read, true, Reason::RegionUnavailable),
             (Effect::Read, false, Reason::RegionUnavailable),
         ] {
-            let (id, answer) = flight.enter(1, effect, None).unwrap();
-            assert!(!sent || flight.depart(id));
+            let (id, answer) = table.register(1, effect, None).unwrap();
+            assert!(!sent || table.sent(id));
             answers.push((answer, want));
         }
-        flight.close();
+        table.close();
         for (answer, want) in &mut answers {
             assert_eq!(reason(answer), *want);
         }
-        assert!(flight.is_empty());
+        assert!(table.is_empty());
         assert_eq!(
-            flight.enter(1, Effect::Read, None).err().map(|f| f.reason),
+            table.register(1, Effect::Read, None).err().map(|f| f.reason),
             Some(Reason::RegionUnavailable)
         );
     }
 
     #[test]
     fn calls_and_bytes_are_bounded_and_come_free() {
-        let by_calls = flight(2, 1 << 20);
-        let (first, _answer) = by_calls.enter(1, Effect::Write, None).unwrap();
-        let (_, _other) = by_calls.enter(1, Effect::Write, None).unwrap();
+        let by_calls = table(2, 1 << 20);
+        let (first, _answer) = by_calls.register(1, Effect::Write, None).unwrap();
+        let (_, _other) = by_calls.register(1, Effect::Write, None).unwrap();
         assert_eq!(
-            by_calls.enter(1, Effect::Read, None).err().map(|f| f.reason),
+            by_calls.register(1, Effect::Read, None).err().map(|f| f.reason),
             Some(Reason::ShardBusy)
         );
-        by_calls.arrive(vec![found(first)]);
-        assert!(by_calls.enter(1, Effect::Read, None).is_ok());
+        by_calls.complete(vec![found(first)]);
+        assert!(by_calls.register(1, Effect::Read, None).is_ok());
 
-        let by_bytes = flight(10, 10_000);
-        let (big, _answer) = by_bytes.enter(20_000, Effect::Write, None).unwrap();
+        let by_bytes = table(10, 10_000);
+        let (big, _answer) = by_bytes.register(20_000, Effect::Write, None).unwrap();
         assert_eq!(
-            by_bytes.enter(1, Effect::Write, None).err().map(|f| f.reason),
+            by_bytes.register(1, Effect::Write, None).err().map(|f| f.reason),
             Some(Reason::ShardBusy)
         );
-        by_bytes.arrive(vec![found(big)]);
-        assert!(by_bytes.enter(1, Effect::Write, None).is_ok());
+        by_bytes.complete(vec![found(big)]);
+        assert!(by_bytes.register(1, Effect::Write, None).is_ok());
         assert_eq!(by_bytes.calls().bytes, 1 + CALL_BYTES);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_shard_that_answers_nothing_gets_a_call_now_and_then() {
-        let flight = flight(100, 1 << 20);
-        let enter = || flight.enter(1, Effect::Write, None).map_err(|fault| fault.reason);
-        let (first, _answer) = enter().unwrap();
-        assert!(flight.depart(first));
-        tokio::time::advance(STILL_MAX).await;
-        let probe = enter().unwrap();
-        assert_eq!(enter().err(), Some(Reason::ShardBusy));
+    async fn a_stalled_shard_gets_a_call_now_and_then() {
+        let table = table(100, 1 << 20);
+        let register =
+            || table.register(1, Effect::Write, None).map_err(|rejection| rejection.reason);
+        let (first, _answer) = register().unwrap();
+        assert!(table.sent(first));
+        tokio::time::advance(STALL_MAX).await;
+        let probe = register().unwrap();
+        assert_eq!(register().err(), Some(Reason::ShardBusy));
         tokio::time::advance(PROBE_EVERY).await;
-        assert!(enter().is_ok(), "the next probe");
-        assert_eq!(enter().err(), Some(Reason::ShardBusy));
-        // One answer, and it goes on.
-        flight.arrive(vec![found(probe.0)]);
-        assert!(enter().is_ok() && enter().is_ok());
+        assert!(register().is_ok(), "the next probe");
+        assert_eq!(register().err(), Some(Reason::ShardBusy));
+        // One answer, and all calls are taken again.
+        table.complete(vec![found(probe.0)]);
+        assert!(register().is_ok() && register().is_ok());
         // A shard that owes nothing may be silent for as long as it likes.
-        let idle = self::flight(100, 1 << 20);
-        tokio::time::advance(STILL_MAX * 10).await;
+        let idle = self::table(100, 1 << 20);
+        tokio::time::advance(STALL_MAX * 10).await;
         for _ in 0..3 {
-            assert!(idle.enter(1, Effect::Write, None).is_ok());
+            assert!(idle.register(1, Effect::Write, None).is_ok());
         }
     }
 
     #[test]
     fn a_call_that_could_not_be_queued_leaves_nothing_behind() {
-        let flight = flight(1, 1 << 20);
-        let (id, _answer) = flight.enter(1, Effect::Write, None).unwrap();
-        flight.withdraw(id);
-        assert!(flight.is_empty() && !flight.leave(id));
-        assert!(flight.enter(1, Effect::Write, None).is_ok());
+        let table = table(1, 1 << 20);
+        let (id, _answer) = table.register(1, Effect::Write, None).unwrap();
+        table.withdraw(id);
+        assert!(table.is_empty() && !table.abandon(id));
+        assert!(table.register(1, Effect::Write, None).is_ok());
     }
 
     #[test]
     fn a_call_whose_caller_has_gone_is_not_sent() {
-        let flight = flight(1, 1 << 20);
-        let (id, answer) = flight.enter(1, Effect::Write, None).unwrap();
+        let table = table(1, 1 << 20);
+        let (id, answer) = table.register(1, Effect::Write, None).unwrap();
         drop(answer);
-        assert!(!flight.leave(id));
-        assert!(!flight.depart(id));
-        assert!(flight.is_empty());
-        assert_eq!(flight.calls().bytes, 0);
+        assert!(!table.abandon(id));
+        assert!(!table.sent(id));
+        assert!(table.is_empty());
+        assert_eq!(table.calls().bytes, 0);
     }
 
     #[test]
-    fn a_call_that_was_sent_keeps_its_place_until_it_is_answered() {
-        let flight = flight(1, 1 << 20);
-        let (id, answer) = flight.enter(1, Effect::Write, None).unwrap();
-        assert!(flight.depart(id));
+    fn a_call_that_was_sent_stays_until_it_is_answered() {
+        let table = table(1, 1 << 20);
+        let (id, answer) = table.register(1, Effect::Write, None).unwrap();
+        assert!(table.sent(id));
         drop(answer);
-        assert!(flight.leave(id));
+        assert!(table.abandon(id));
         assert_eq!(
-            flight.enter(1, Effect::Write, None).err().map(|f| f.reason),
+            table.register(1, Effect::Write, None).err().map(|f| f.reason),
             Some(Reason::ShardBusy)
         );
-        flight.arrive(vec![found(id), found(id), found(99)]);
-        assert!(flight.enter(1, Effect::Write, None).is_ok());
+        table.complete(vec![found(id), found(id), found(99)]);
+        assert!(table.register(1, Effect::Write, None).is_ok());
     }
 
     #[test]
     fn draining_answers_what_was_sent_and_sends_nothing_more() {
-        let flight = flight(10, 1 << 20);
-        let (sent, mut sent_answer) = flight.enter(1, Effect::Write, None).unwrap();
-        assert!(flight.depart(sent));
-        let (queued, mut queued_answer) = flight.enter(1, Effect::Write, None).unwrap();
-        flight.drain();
+        let table = table(10, 1 << 20);
+        let (sent, mut sent_answer) = table.register(1, Effect::Write, None).unwrap();
+        assert!(table.sent(sent));
+        let (queued, mut queued_answer) = table.register(1, Effect::Write, None).unwrap();
+        table.drain();
         assert_eq!(reason(&mut queued_answer), Reason::RegionUnavailable);
-        assert!(!flight.depart(queued));
+        assert!(!table.sent(queued));
         assert_eq!(
-            flight.enter(1, Effect::Read, None).err().map(|f| f.reason),
+            table.register(1, Effect::Read, None).err().map(|f| f.reason),
             Some(Reason::RegionUnavailable)
         );
-        flight.arrive(vec![found(sent)]);
+        table.complete(vec![found(sent)]);
         assert!(sent_answer.try_recv().unwrap().is_ok());
-        assert!(flight.is_empty());
+        assert!(table.is_empty());
     }
 }

@@ -1,6 +1,10 @@
-//! The sessions with shards: connecting, reconnecting, and the calls in flight.
+//! The sessions with shards: connecting, reconnecting, the calls in flight, and which regions are
+//! within reach.
 
 pub(crate) mod connect;
 pub(crate) mod in_flight;
+pub(crate) mod map_versions;
+pub(crate) mod metrics;
 pub(crate) mod reconnect;
+pub(crate) mod region_health;
 pub(crate) mod session;

@@ -1,17 +1,17 @@
-//! Keeps one session up: dial, read replies, and when it ends, tell everybody who waits and dial
-//! again.
+//! Keeps one session up: connect, read replies, and when the connection ends, answer every waiting
+//! call and connect again.
 //!
 //! When either end has a new certificate, the next connection is opened before the old one ends:
-//! calls go over the new one from the moment at which it is welcomed, and the old one stays until
-//! what it carries is answered. So nobody notices a rotation, as long as the old certificates are
-//! trusted until then.
+//! calls use the new one as soon as the shard has sent its welcome, and the old one stays until the
+//! calls on it are answered. So a rotation fails no call, as long as the old certificates are trusted
+//! until then.
 
 use std::pin::pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use link::host::supervise::supervise;
-use link::tls::Peer as Shown;
+use link::tls::Peer;
 use terms::jittered;
 use tokio::sync::Notify;
 use tokio::task::{self, JoinSet};
@@ -19,70 +19,71 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tonic::Streaming;
 use wire::session as proto;
 
-use crate::map::state::Charts;
-use crate::shards::connect::{Ended, Environment, Met, dial, log_goodbye};
-use crate::shards::in_flight::Flight;
-use crate::shards::session::{Line, Session};
+use crate::shards::connect::{Environment, Opened, connect, log_goodbye};
+use crate::shards::in_flight::InFlightTable;
+use crate::shards::map_versions::MapVersions;
+use crate::shards::metrics::SessionEnd;
+use crate::shards::session::{Session, ShardConnection};
 
-/// The wait before the first new attempt; each further one waits twice as long.
+/// The longest wait before the second attempt; it doubles with each further one.
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 /// The longest wait between two attempts.
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
 /// Time that is left to answers after a goodbye.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Keeps the session up until the future is dropped, or the shard is looked for elsewhere. What
-/// happens to one attempt, a panic included, ends that attempt and nothing else.
-pub(crate) async fn keep(session: Arc<Session>, outside: Arc<Environment>) {
-    let attempts = || attempts(Arc::clone(&session), Arc::clone(&outside));
+/// Keeps the session up until the future is dropped or the session is retired. Whatever happens in
+/// one attempt, a panic included, ends that attempt and nothing else.
+pub(crate) async fn keep(session: Arc<Session>, env: Arc<Environment>) {
+    let attempts = || attempts(Arc::clone(&session), Arc::clone(&env));
     let panicked = || async {
-        outside.metrics.session_ended(&session.peer.region, Ended::Panicked);
-        report(&session, &outside, false).await;
+        env.metrics.ended(&session.target.region, SessionEnd::Panicked);
+        report(&session, &env, false).await;
     };
     supervise("session", attempts, panicked).await;
 }
 
-/// Dials and uses one connection after the other.
-async fn attempts(session: Arc<Session>, outside: Arc<Environment>) {
-    let peer = &session.peer;
+/// Opens and uses one connection after the other.
+async fn attempts(session: Arc<Session>, env: Arc<Environment>) {
+    let target = &session.target;
     let mut failures: u32 = 0;
     loop {
-        let ended = match dial(&session, &outside).await {
-            Ok(met) => {
+        let end = match connect(&session, &env).await {
+            Ok(opened) => {
                 failures = 0;
-                report(&session, &outside, true).await;
-                let ended = stand(&session, &outside, met).await;
-                report(&session, &outside, false).await;
-                ended
+                report(&session, &env, true).await;
+                let end = use_connections(&session, &env, opened).await;
+                report(&session, &env, false).await;
+                end
             }
-            Err(ended) => {
+            Err(end) => {
                 failures = failures.saturating_add(1);
-                ended
+                end
             }
         };
         if session.is_retired() {
             return;
         }
-        outside.metrics.session_ended(&peer.region, ended);
-        let wait = jittered(backoff(failures), outside.entropy.as_ref());
+        env.metrics.ended(&target.region, end);
+        let wait = jittered(backoff(failures), env.entropy.as_ref());
         tracing::warn!(
-            region = %peer.region,
-            shard = %peer.shard,
-            cause = %ended,
+            region = %target.region,
+            shard = %target.shard,
+            cause = %end,
             wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
-            "no session with the shard: its people are answered REGION_UNAVAILABLE"
+            "no session with the shard: calls for it are answered REGION_UNAVAILABLE"
         );
         sleep(wait).await;
-        outside.metrics.redialled(&peer.region);
+        env.metrics.reconnects(&target.region);
     }
 }
 
-/// Says whether the shard is within reach, unless another session speaks for it by now.
-async fn report(session: &Session, outside: &Environment, up: bool) {
-    let peer = &session.peer;
+/// Reports whether the shard is within reach, unless the session is retired.
+async fn report(session: &Session, env: &Environment, up: bool) {
+    let target = &session.target;
     if !session.is_retired() {
-        outside.metrics.session_up(&peer.region, &peer.shard, up);
-        outside.regions.set(&peer.region, &peer.shard, up).await;
+        env.metrics.set_up(&target.region, &target.shard, up);
+        env.regions.set(&target.region, &target.shard, up).await;
     }
 }
 
@@ -93,84 +94,88 @@ fn backoff(failures: u32) -> Duration {
 }
 
 /// Uses one connection after the other, each until the next is up, and the last until it ends.
-async fn stand(session: &Arc<Session>, outside: &Arc<Environment>, met: Met) -> Ended {
-    // Those of before end when what they carry is answered; all of them with this future.
+async fn use_connections(
+    session: &Arc<Session>,
+    env: &Arc<Environment>,
+    opened: Opened,
+) -> SessionEnd {
+    // Older connections end when their calls are answered; all of them end with this future.
     let mut connections = JoinSet::new();
-    let mut current = Current::begin(met, session, outside, &mut connections);
+    let mut current = Current::begin(opened, session, env, &mut connections);
     loop {
-        let met = {
-            let mut next = pin!(current.next(session, outside));
+        let opened = {
+            let mut next = pin!(current.next(session, env));
             loop {
                 tokio::select! {
                     Some(done) = connections.join_next_with_id() => {
-                        let (id, ended) = done.unwrap_or_else(|error| (error.id(), Ended::Broken));
+                        let (id, end) = done.unwrap_or_else(|error| (error.id(), SessionEnd::Broken));
                         if id == current.id {
-                            return ended;
+                            return end;
                         }
                     }
-                    met = &mut next => break met,
+                    opened = &mut next => break opened,
                 }
             }
         };
-        let (region, shard) = (&session.peer.region, &session.peer.shard);
-        tracing::info!(%region, %shard, "the session moves to a new connection");
-        current = Current::begin(met, session, outside, &mut connections);
+        let (region, shard) = (&session.target.region, &session.target.shard);
+        tracing::info!(%region, %shard, "moving the session to a new connection");
+        current = Current::begin(opened, session, env, &mut connections);
     }
 }
 
 /// The connection over which calls go.
 struct Current {
     id: task::Id,
-    shown: Option<Arc<Shown>>,
-    /// Told when the shard asks for another.
+    peer: Option<Arc<Peer>>,
+    /// Notified when the shard asks for a new connection.
     asked: Arc<Notify>,
 }
 
 impl Current {
     /// Takes a connection into use, in the place of the one before.
     fn begin(
-        met: Met,
+        opened: Opened,
         session: &Arc<Session>,
-        outside: &Arc<Environment>,
-        connections: &mut JoinSet<Ended>,
+        env: &Arc<Environment>,
+        connections: &mut JoinSet<SessionEnd>,
     ) -> Self {
-        let Met { welcome, replies, shown, flight, queue } = met;
+        let Opened { welcome, replies, peer, in_flight, queue } = opened;
         let origin = welcome.origin.clone().into();
-        let line = Line { flight: Arc::clone(&flight), queue, origin };
-        let line = Arc::new(line);
+        let connection =
+            Arc::new(ShardConnection { in_flight: Arc::clone(&in_flight), queue, origin });
         let asked = Arc::new(Notify::new());
-        outside.charts.heard(session, welcome.map_epoch, &welcome.map_digest);
-        let up = Up {
+        env.maps.shard_holds(session, welcome.map_epoch, &welcome.map_digest);
+        let reader = ReplyReader {
             session: Arc::clone(session),
-            charts: Arc::clone(&outside.charts),
-            line: Arc::downgrade(&line),
-            flight,
+            maps: Arc::clone(&env.maps),
+            connection: Arc::downgrade(&connection),
+            in_flight,
             asked: Arc::clone(&asked),
         };
-        session.use_line(line);
-        let (region, shard) = (&session.peer.region, &session.peer.shard);
+        session.use_connection(connection);
+        let (region, shard) = (&session.target.region, &session.target.shard);
         tracing::info!(%region, %shard, "session up");
-        let (outside, known) = (Arc::clone(outside), shown.clone());
-        let connection = connections.spawn(async move {
+        let (env, known) = (Arc::clone(env), peer.clone());
+        let task = connections.spawn(async move {
             let distrusted = async {
-                match (&outside.tls, &known) {
-                    (Some(tls), Some(shown)) => tls.until_distrusted(shown).await,
+                match (&env.tls, &known) {
+                    (Some(tls), Some(peer)) => tls.until_distrusted(peer).await,
                     (None, _) | (_, None) => std::future::pending().await,
                 }
             };
             tokio::select! {
-                ended = up.read(replies) => ended,
-                () = distrusted => Ended::Distrusted,
+                end = reader.read(replies) => end,
+                () = distrusted => SessionEnd::Distrusted,
             }
         });
-        Self { id: connection.id(), shown, asked }
+        Self { id: task.id(), peer, asked }
     }
 
-    /// The connection for the time after this one, opened once an end has a new certificate.
-    async fn next(&self, session: &Session, outside: &Environment) -> Met {
+    /// The next connection, opened once either end has a new certificate.
+    async fn next(&self, session: &Session, env: &Environment) -> Opened {
         let renewed = async {
-            match (&outside.tls, &self.shown) {
-                (Some(tls), Some(shown)) => tls.until_renewed(shown).await,
+            match (&env.tls, &self.peer) {
+                (Some(tls), Some(peer)) => tls.until_renewed(peer).await,
                 (None, _) | (_, None) => std::future::pending().await,
             }
         };
@@ -178,72 +183,72 @@ impl Current {
             () = renewed => {}
             () = self.asked.notified() => {}
         }
-        let peer = &session.peer;
+        let target = &session.target;
         let mut failures: u32 = 0;
         loop {
-            match dial(session, outside).await {
-                Ok(met) => return met,
+            match connect(session, env).await {
+                Ok(opened) => return opened,
                 Err(cause) => {
                     failures = failures.saturating_add(1);
-                    let (region, shard) = (&peer.region, &peer.shard);
+                    let (region, shard) = (&target.region, &target.shard);
                     tracing::warn!(%region, %shard, %cause, "the session cannot move yet");
-                    sleep(jittered(backoff(failures), outside.entropy.as_ref())).await;
+                    sleep(jittered(backoff(failures), env.entropy.as_ref())).await;
                 }
             }
         }
     }
 }
 
-/// A connection in use. However it ends, by an error, a panic or shutdown: nobody uses its line
-/// any more, and everybody who waits is told.
-struct Up {
+/// Reads the replies of one connection. However it ends, by an error, a panic or shutdown: the
+/// connection is taken out of use, and every waiting call is answered.
+struct ReplyReader {
     session: Arc<Session>,
-    charts: Arc<Charts>,
-    /// Held by the session and by calls, so that it is gone when nobody can use it any more.
-    line: Weak<Line>,
-    flight: Arc<Flight>,
+    maps: Arc<MapVersions>,
+    /// The session and its calls hold it, so that it is gone when none of them can use it.
+    connection: Weak<ShardConnection>,
+    in_flight: Arc<InFlightTable>,
     asked: Arc<Notify>,
 }
 
-impl Drop for Up {
+impl Drop for ReplyReader {
     fn drop(&mut self) {
-        self.session.leave_line(&self.line);
-        self.flight.close();
+        self.session.leave_connection(&self.connection);
+        self.in_flight.close();
     }
 }
 
-impl Up {
+impl ReplyReader {
     /// Hands replies to their callers until the connection ends.
-    async fn read(&self, mut replies: Streaming<proto::ToGateway>) -> Ended {
+    async fn read(&self, mut replies: Streaming<proto::ToGateway>) -> SessionEnd {
         loop {
             match replies.message().await {
                 Ok(Some(frame)) => {
-                    self.flight.arrive(frame.replies);
+                    self.in_flight.complete(frame.replies);
                     if frame.dial_again {
                         self.asked.notify_one();
                     }
                     if let Some(map) = frame.map {
-                        self.charts.heard(&self.session, map.epoch, &map.digest);
+                        self.maps.shard_holds(&self.session, map.epoch, &map.digest);
                     }
                     if let Some(goodbye) = frame.goodbye {
-                        log_goodbye(&self.session.peer, goodbye);
+                        log_goodbye(&self.session.target, goodbye);
                         break;
                     }
                 }
-                Ok(None) => return Ended::End,
-                Err(status) => return Ended::by(&status, Ended::Broken),
+                Ok(None) => return SessionEnd::End,
+                Err(status) => return SessionEnd::by(&status, SessionEnd::Broken),
             }
         }
         // The shard answers what it has taken; nothing new goes to it.
-        self.session.leave_line(&self.line);
-        self.flight.drain();
+        self.session.leave_connection(&self.connection);
+        self.in_flight.drain();
         let end = Instant::now() + GOODBYE_TIMEOUT;
-        while !self.flight.is_empty() {
+        while !self.in_flight.is_empty() {
             match timeout_at(end, replies.message()).await {
-                Ok(Ok(Some(frame))) => self.flight.arrive(frame.replies),
+                Ok(Ok(Some(frame))) => self.in_flight.complete(frame.replies),
                 Ok(Ok(None) | Err(_)) | Err(_) => break,
             }
         }
-        Ended::Goodbye
+        SessionEnd::Goodbye
     }
 }

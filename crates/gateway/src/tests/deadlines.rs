@@ -68,15 +68,15 @@ async fn map_calls_end_at_their_callers_deadline() {
     let shard = Shard::start(welcome("us-iad", "US")).await;
     let operator = Caller { roles: vec![Role::Operator], ..caller() };
     let settings =
-        Settings { callers: Callers::Everybody(operator), signers: Some(signers), ..settings() };
+        Settings { callers: Callers::Fixed(operator), signers: Some(signers), ..settings() };
     let at = [("us-iad", &*shard.address)];
     let rig =
         Rig::of(gateway_with(&at, settings, Health::new(), std::sync::Arc::new(SystemEntropy)))
             .await;
     rig.until_up("us-iad").await;
     // Every map that may be read at once is being read.
-    let readers = rig.shared.charts.reading.available_permits();
-    let reading = rig.shared.charts.reading.acquire_many(readers.try_into().unwrap()).await;
+    let readers = rig.ctx.map.reading.available_permits();
+    let reading = rig.ctx.map.reading.acquire_many(readers.try_into().unwrap()).await;
     let check = v1::CheckRegionMapRequest { map: map.clone(), ..Default::default() };
     ends(&call_in_time(&rig, "Check", &check).await);
     drop(reading);

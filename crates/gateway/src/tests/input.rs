@@ -7,8 +7,8 @@ use tokio::time::Instant;
 use wire::v1;
 
 use super::rig::*;
+use crate::api::refusal;
 use crate::api::request::Put;
-use crate::http::refusal_log;
 use crate::{Gateway, Scope};
 
 /// Stands for personal data: it may be sent in any field, and comes back in none.
@@ -29,13 +29,14 @@ fn gateway() -> &'static Gateway {
     &GATEWAY
 }
 
-/// The fault of a read; it and what the caller would read of it hold nothing of the request.
-fn fault<T>(read: Result<T, Rejection>) -> Rejection {
-    let Err(fault) = read else { panic!("it was taken") };
-    let status = refusal_log::status(&fault, CallId(1));
-    let seen = format!("{fault:?}{fault}{status:?}{}", String::from_utf8_lossy(status.details()));
+/// The rejection of a read; it and what the caller would read of it hold nothing of the request.
+fn rejection<T>(read: Result<T, Rejection>) -> Rejection {
+    let Err(rejection) = read else { panic!("it was taken") };
+    let status = refusal::status(&rejection, CallId(1));
+    let seen =
+        format!("{rejection:?}{rejection}{status:?}{}", String::from_utf8_lossy(status.details()));
     assert!(!seen.contains("arker") && !seen.contains("4711"), "{seen}");
-    fault
+    rejection
 }
 
 /// What a put that was changed so is refused with.
@@ -44,8 +45,8 @@ fn check(change: impl FnOnce(&mut v1::PutRecordRequest), want: Reason, field: &s
     let gateway = gateway();
     let mut request = marked();
     change(&mut request);
-    let fault = fault(gateway.shared.pin().reader(&caller()).put(request));
-    assert_eq!((fault.reason, fault.field.as_deref()), (want, Some(field)));
+    let rejection = rejection(gateway.ctx.pin().reader(&caller()).put(request));
+    assert_eq!((rejection.reason, rejection.field.as_deref()), (want, Some(field)));
 }
 
 fn subject(request: &mut v1::PutRecordRequest) -> &mut v1::SubjectRef {
@@ -114,28 +115,28 @@ fn too_many_items_name_the_limit() {
     let gateway = gateway();
     let mut request = marked();
     request.evidence = vec![evidence(v1::EvidenceKind::Sim, "401"); 65];
-    let fault = fault(gateway.shared.pin().reader(&caller()).put(request));
-    assert_eq!(fault.detail(terms::Detail::Limit), Some("64"));
+    let rejection = rejection(gateway.ctx.pin().reader(&caller()).put(request));
+    assert_eq!(rejection.detail(terms::Detail::Limit), Some("64"));
 }
 
 #[test]
 fn a_good_put_is_taken_as_it_is() {
     let gateway = gateway();
     let caller = caller();
-    let pinned = gateway.shared.pin();
+    let pinned = gateway.ctx.pin();
     let reader = pinned.reader(&caller);
-    let put: Put = reader.put(marked()).map_err(|fault| fault.message()).unwrap();
+    let put: Put = reader.put(marked()).map_err(|rejection| rejection.message()).unwrap();
     assert_eq!(put.target.subject.expose(), MARKER);
     assert!(put.create_subject && put.given.any && !put.given.by_phone);
     // Evidence that says nothing for certain is evidence all the same.
     let mut request = marked();
     request.evidence = vec![evidence(v1::EvidenceKind::Sim, "999")];
-    let put = reader.put(request).map_err(|fault| fault.message()).unwrap();
+    let put = reader.put(request).map_err(|rejection| rejection.message()).unwrap();
     assert!(put.given.any && put.given.findings.is_empty() && !put.given.encode().is_empty());
-    // Nothing at all is told apart from that.
+    // Giving nothing at all is another case.
     let mut request = marked();
     (request.evidence, request.create_subject) = (Vec::new(), false);
-    let put = reader.put(request).map_err(|fault| fault.message()).unwrap();
+    let put = reader.put(request).map_err(|rejection| rejection.message()).unwrap();
     assert!(!put.given.any && put.given.encode().is_empty());
 }
 
@@ -143,8 +144,8 @@ fn a_good_put_is_taken_as_it_is() {
 async fn answer(request: v1::PutRecordRequest) -> Rejection {
     let gateway = gateway();
     let deadline = Instant::now() + std::time::Duration::from_secs(5);
-    let turn = turn(&gateway.shared, caller());
-    fault(crate::api::put::put(&gateway.shared, &turn, deadline, request).await.map(|_| ()))
+    let admitted = admitted(&gateway.ctx, caller());
+    rejection(crate::api::put::put(&gateway.ctx, &admitted, deadline, request).await.map(|_| ()))
 }
 
 #[tokio::test]
@@ -214,9 +215,9 @@ async fn permission_comes_before_existence() {
         request.collection = collection.to_owned();
         subject(&mut request).domicile = domicile.to_owned();
         request.create_subject = domicile.is_empty();
-        let turn = turn(&gateway.shared, narrow.clone());
+        let admitted = admitted(&gateway.ctx, narrow.clone());
         let soon = Instant::now() + std::time::Duration::from_secs(5);
-        fault(crate::api::put::put(&gateway.shared, &turn, soon, request).await.map(|_| ()))
+        rejection(crate::api::put::put(&gateway.ctx, &admitted, soon, request).await.map(|_| ()))
     };
     // What is not granted is refused in the same words, be there such a thing or not.
     let there = put("profiles", "us-iad").await;
@@ -228,10 +229,10 @@ async fn permission_comes_before_existence() {
     // So is a region that the rules give: the person is from Kazakhstan.
     assert_eq!(put("messages", "").await, there);
     // Of what is granted it is said that there is none.
-    let fault = put("letters", "us-iad").await;
-    assert_eq!(fault.reason, Reason::CollectionUnknown);
+    let rejection = put("letters", "us-iad").await;
+    assert_eq!(rejection.reason, Reason::CollectionUnknown);
     // Of the map's three, those that are the caller's to use.
-    assert_eq!(fault.cure_text(), "use one of: messages");
+    assert_eq!(rejection.cure_text(), "use one of: messages");
     assert_eq!(put("messages", "nowhere-1").await.reason, Reason::DomicileUnknown);
     assert_eq!(put("messages", "us-iad").await.reason, Reason::RegionUnavailable);
 }

@@ -1,4 +1,4 @@
-//! Tests of a whole gateway over loopback, against shards that do what a test tells them to.
+//! Tests of a whole gateway over loopback, against shards that a test drives.
 
 mod deadlines;
 mod input;

@@ -1,5 +1,5 @@
-//! Peers that break the rules of gRPC, or stand still: the gateway stays up, says what happened, and
-//! serves everybody else.
+//! Peers that break the rules of gRPC, or stall: the gateway stays up, reports what happened, and
+//! serves all others.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -19,7 +19,7 @@ use wire::session as proto;
 use wire::v1;
 
 use super::rig::*;
-use crate::shards::connect::Ended;
+use crate::shards::metrics::SessionEnd;
 use crate::{TenantLimit, TenantLimits};
 
 /// A status that tonic cannot decode.
@@ -30,10 +30,10 @@ fn malformed() -> Status {
 }
 
 /// Waits until a session with a shard of that region has ended so often for that cause.
-async fn ended(rig: &Rig, region: &str, cause: Ended, times: u64) {
+async fn ended(rig: &Rig, region: &str, cause: SessionEnd, times: u64) {
     let region = terms::RegionId::parse(region).unwrap();
     within(async {
-        while rig.shared.desk.metrics.session_ends(&region, cause) < times {
+        while rig.session_metrics.ends(&region, cause) < times {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     })
@@ -41,12 +41,12 @@ async fn ended(rig: &Rig, region: &str, cause: Ended, times: u64) {
 }
 
 #[tokio::test]
-async fn a_shard_that_ends_a_session_with_a_malformed_status_is_dialled_again() {
+async fn a_session_that_ends_with_a_malformed_status_is_opened_again() {
     let mut shard = Shard::start(welcome("us-iad", "US")).await;
     // Before the welcome, in the headers; and as the first thing that comes.
     shard.spoil([Some(Spoiled::Headers(malformed())), Some(Spoiled::Trailers(malformed()))]);
     let rig = Rig::start(&[("us-iad", &shard.address)]).await;
-    ended(&rig, "us-iad", Ended::Malformed, 2).await;
+    ended(&rig, "us-iad", SessionEnd::Malformed, 2).await;
     let mut client = rig.client().await;
     for round in 3..5 {
         let mut conn = shard.conn().await;
@@ -60,7 +60,7 @@ async fn a_shard_that_ends_a_session_with_a_malformed_status_is_dialled_again() 
         };
         let (answer, ()) = tokio::join!(client.put(put_from("US")), broken);
         assert_eq!(reason(&refused(answer)), Reason::WriteOutcomeUnknown);
-        ended(&rig, "us-iad", Ended::Malformed, round).await;
+        ended(&rig, "us-iad", SessionEnd::Malformed, round).await;
     }
     shard.conn().await;
     rig.until_up("us-iad").await;
@@ -68,8 +68,8 @@ async fn a_shard_that_ends_a_session_with_a_malformed_status_is_dialled_again() 
         .await;
 }
 
-/// Panics for a while after it was asked once: the first makes the ids of calls, and then every
-/// region's dialler asks when its first attempt has failed.
+/// Panics for a while after its first use: that makes the ids of calls, and then the session of each
+/// region uses it when its first attempt has failed.
 #[derive(Default)]
 struct Panics(AtomicUsize);
 
@@ -83,14 +83,14 @@ impl Entropy for Panics {
 }
 
 #[tokio::test]
-async fn a_dialler_that_panics_dials_again() {
+async fn a_session_that_panics_connects_again() {
     let mut shard = Shard::start(welcome("us-iad", "US")).await;
     // The first attempt fails, and waits as long as the randomness says.
     shard.spoil([Some(Spoiled::Headers(Status::internal("odd"))), None]);
     let entropy = Arc::new(Panics::default());
     let at = [("us-iad", &*shard.address)];
     let rig = Rig::of(gateway_with(&at, settings(), Health::new(), entropy)).await;
-    ended(&rig, "us-iad", Ended::Panicked, 1).await;
+    ended(&rig, "us-iad", SessionEnd::Panicked, 1).await;
     let mut conn = shard.conn().await;
     rig.until_up("us-iad").await;
     let mut client = rig.client().await;
@@ -108,19 +108,19 @@ async fn until_page(health: &Health, yes: impl Fn(bool, &str) -> bool) {
 }
 
 #[tokio::test]
-async fn a_region_that_stands_still_takes_nothing_from_the_others() {
-    const SEATS: usize = 64;
+async fn a_stalled_region_takes_nothing_from_the_others() {
+    const CALLS_MAX: usize = 64;
     let (mut still, mut moves) =
         (Shard::start(welcome("us-iad", "US")).await, Shard::start(welcome("kz-ala", "KZ")).await);
     let at = [("us-iad", &*still.address), ("kz-ala", &*moves.address)];
-    let rig = Rig::with(&at, SEATS).await;
+    let rig = Rig::with(&at, CALLS_MAX).await;
     let (mut stalled, mut conn) = (still.conn().await, moves.conn().await);
     rig.until_up("us-iad").await;
     rig.until_up("kz-ala").await;
-    // Far more calls than there are seats, to a shard that answers none of them.
+    // Far more calls than the gateway takes, to a shard that answers none of them.
     let busy = Arc::new(AtomicUsize::new(0));
     let mut calls = Vec::new();
-    for _ in 0..SEATS * 2 {
+    for _ in 0..CALLS_MAX * 2 {
         let (mut client, busy) = (rig.client().await, Arc::clone(&busy));
         calls.push(tokio::spawn(async move {
             let status = refused(client.put(put_from("US")).await);
@@ -131,7 +131,7 @@ async fn a_region_that_stands_still_takes_nothing_from_the_others() {
         }));
     }
     within(async {
-        while busy.load(Ordering::Relaxed) < SEATS {
+        while busy.load(Ordering::Relaxed) < CALLS_MAX {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     })
@@ -141,7 +141,7 @@ async fn a_region_that_stands_still_takes_nothing_from_the_others() {
         let (answer, _) = tokio::join!(client.put(put_from("KZ")), conn.accept());
         assert!(answer.is_ok(), "{:?}", answer.err());
     }
-    // It goes on, and so do its people.
+    // It answers again, and its calls are served.
     let answers = tokio::spawn(async move {
         loop {
             stalled.accept().await;
@@ -195,7 +195,7 @@ async fn small_puts_on_several_streams_pile_up_nowhere() {
         let answers = client.stream_put(call).await.unwrap();
         streams.push(answers.into_inner());
     }
-    // The shard stands still until nothing more goes out: HTTP/2's windows are full.
+    // The shard is stalled until nothing more goes out: HTTP/2's windows are full.
     let mut before = 0;
     loop {
         tokio::time::sleep(Duration::from_millis(300)).await;
@@ -216,7 +216,7 @@ async fn small_puts_on_several_streams_pile_up_nowhere() {
         for n in 0..PUTS {
             let answer = within(answers.message()).await;
             let answer = answer.unwrap_or_else(|status| panic!("{stream}: {n}: {status:?}"));
-            // A shard that stands still for long is not sent more: that is an answer, too.
+            // A stalled shard is not sent more: that is an answer as well.
             assert!(answer.unwrap().outcome.is_some());
         }
     });
@@ -264,7 +264,7 @@ async fn what_is_no_grpc_is_refused_and_nothing_is_stored() {
         let answer = channel.ready().await.unwrap().call(request.body(body()).unwrap()).await;
         assert_eq!(answer.unwrap().status(), want);
         count += 1;
-        assert_eq!(rig.shared.desk.metrics.not_grpc().get(), count);
+        assert_eq!(rig.ctx.metrics.not_grpc.get(), count);
     }
     assert!(conn.calls.try_recv().is_err(), "something was sent");
     let taken = AtomicBool::new(false);
@@ -277,7 +277,7 @@ async fn what_is_no_grpc_is_refused_and_nothing_is_stored() {
 }
 
 #[tokio::test]
-async fn a_gateway_without_any_shard_in_reach_serves_nobody() {
+async fn a_gateway_without_any_shard_in_reach_is_not_ready() {
     let mut shard = Shard::start(welcome("us-iad", "US")).await;
     let rig = Rig::start(&[("us-iad", &shard.address)]).await;
     let conn = shard.conn().await;
@@ -299,7 +299,7 @@ async fn a_gateway_without_any_shard_in_reach_serves_nobody() {
 async fn map_calls_end_at_their_callers_deadline() {
     let mut shard = Shard::start(welcome("us-iad", "US")).await;
     let operator = crate::Caller { roles: vec![ledger::entry::Role::Operator], ..caller() };
-    let settings = crate::Settings { callers: crate::Callers::Everybody(operator), ..settings() };
+    let settings = crate::Settings { callers: crate::Callers::Fixed(operator), ..settings() };
     let (at, entropy) = ([("us-iad", &*shard.address)], Arc::new(SystemEntropy));
     let rig = Rig::of(gateway_with(&at, settings, Health::new(), entropy)).await;
     let mut conn = shard.conn().await;

@@ -26,18 +26,19 @@ use wire::session::session_server::{self, SessionServer};
 use wire::v1;
 use wire::v1::records_client::RecordsClient;
 
-use crate::api::context::Turn;
-use crate::api::response::Data;
+use crate::api::context::{Admitted, CallContext};
 use crate::auth::caller::Acting;
-use crate::map::routing::Routing;
-use crate::map::state::Charts;
+use crate::shards::metrics::SessionMetrics;
 use crate::{
-    Caller, Callers, Error, Gateway, Scope, Settings, Shared, Stands, TenantLimit, TenantLimits,
+    Caller, CallerLocation, Callers, Error, Gateway, Scope, Settings, TenantLimit, TenantLimits,
 };
 
 pub(crate) const MAP: &str = include_str!("../../../../tests/evidence/map.toml");
-/// An address at which nobody listens.
-pub(super) const NOBODY: &str = "http://127.0.0.1:1";
+/// The tenants of the sample map, and another one.
+pub(crate) const TWO_TENANTS: &str =
+    "[[tenants]]\nname = \"other\"\n\n[[tenants]]\nname = \"sample\"\n";
+/// An address at which no process listens.
+pub(super) const UNUSED_ADDRESS: &str = "http://127.0.0.1:1";
 /// Longer than anything here takes, shorter than a person waits.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -175,8 +176,8 @@ impl Conn {
     }
 
     pub(super) async fn goodbye(&self) {
-        let fault = link::session::to_wire(&terms::Rejection::new(Reason::ShuttingDown));
-        let frame = proto::ToGateway { goodbye: Some(fault), ..Default::default() };
+        let rejection = link::session::to_wire(&terms::Rejection::new(Reason::ShuttingDown));
+        let frame = proto::ToGateway { goodbye: Some(rejection), ..Default::default() };
         self.out.send(Ok(frame)).await.expect("an open session");
     }
 
@@ -206,7 +207,8 @@ pub(super) fn a_write() -> proto::Written {
 // === the gateway ===
 
 pub(super) struct Rig {
-    pub(super) shared: Arc<Shared>,
+    pub(super) ctx: Arc<CallContext>,
+    pub(super) session_metrics: Arc<SessionMetrics>,
     pub(super) health: Health,
     pub(super) addr: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
@@ -218,7 +220,7 @@ pub(crate) fn caller() -> Caller {
         tenant: TenantId::parse("sample").unwrap(),
         name: "signup".to_owned(),
         roles: vec![Role::Writer, Role::Reader],
-        stands: Stands::In(Country::parse("DE").unwrap()),
+        location: CallerLocation::In(Country::parse("DE").unwrap()),
         collections: Scope::All,
         regions: Scope::All,
     }
@@ -228,7 +230,7 @@ pub(crate) fn caller() -> Caller {
 pub(super) fn settings() -> Settings {
     Settings {
         name: "gw-1".to_owned(),
-        callers: Callers::Everybody(caller()),
+        callers: Callers::Fixed(caller()),
         // More than one stream holds: what these tests bound is the stream.
         limits: TenantLimits {
             usual: TenantLimit { calls_in_flight: Some(4_096), ..TenantLimit::default() },
@@ -241,29 +243,36 @@ pub(super) fn settings() -> Settings {
     }
 }
 
-/// The turn of a caller that writes.
-pub(super) fn turn(shared: &Shared, caller: Caller) -> Turn {
-    let share =
-        shared.desk.shares.load().take(&caller.tenant).map_err(|fault| fault.reason).unwrap();
-    Turn { acting: Acting { caller: Arc::new(caller), role: Role::Writer }, share }
+/// A caller that may write.
+pub(super) fn admitted(ctx: &CallContext, caller: Caller) -> Admitted {
+    let permit = ctx.limits.admit(&caller.tenant).unwrap();
+    Admitted { acting: Acting { caller: Arc::new(caller), role: Role::Writer }, permit }
 }
 
 pub(crate) fn caller_named(name: &str) -> Caller {
     Caller { name: name.to_owned(), ..caller() }
 }
 
-/// The map, and shards that nobody reaches.
-pub(crate) fn charts() -> Arc<Charts> {
-    let map = map();
-    let annexes: Vec<Annex> =
-        map.regions().iter().map(|region| annex(&map, region.name().as_str(), NOBODY)).collect();
-    let routing = Routing::new(map, &annexes, None).unwrap();
-    let data = Data::new(Sources::new(None).unwrap());
-    Arc::new(Charts::new(routing, annexes, data, None, Box::new(|_| {})))
+/// The context of a gateway whose shards are out of reach.
+pub(crate) fn context() -> Arc<CallContext> {
+    context_with(map(), Callers::Fixed(caller()))
+}
+
+/// The same under that map, with these callers.
+pub(crate) fn context_with(map: Arc<RegionMap>, callers: Callers) -> Arc<CallContext> {
+    let settings =
+        Settings { callers, limits: TenantLimits::default(), in_flight_max: 8, ..settings() };
+    let gateway = gateway_of(map, &[], settings, Health::new(), Arc::new(SystemEntropy));
+    gateway.ctx
 }
 
 pub(crate) fn map() -> Arc<RegionMap> {
     Arc::new(RegionMap::parse(MAP).unwrap())
+}
+
+/// The sample map with other tenants.
+pub(crate) fn map_with(tenants: &str) -> RegionMap {
+    RegionMap::parse(&MAP.replace("[[tenants]]\nname = \"sample\"\n", tenants)).unwrap()
 }
 
 pub(super) fn annex(map: &RegionMap, region: &str, address: &str) -> Annex {
@@ -286,9 +295,18 @@ pub(super) fn gateway_with(
     health: Health,
     entropy: Arc<dyn Entropy>,
 ) -> Gateway {
-    let map = map();
+    gateway_of(map(), at, settings, health, entropy)
+}
+
+fn gateway_of(
+    map: Arc<RegionMap>,
+    at: &[(&str, &str)],
+    settings: Settings,
+    health: Health,
+    entropy: Arc<dyn Entropy>,
+) -> Gateway {
     let address = |region: &str| {
-        at.iter().find(|(name, _)| *name == region).map_or(NOBODY, |(_, address)| *address)
+        at.iter().find(|(name, _)| *name == region).map_or(UNUSED_ADDRESS, |(_, address)| *address)
     };
     let annexes = map
         .regions()
@@ -311,7 +329,8 @@ impl Rig {
 
     pub(super) async fn of(gateway: Gateway) -> Self {
         let health = gateway.health.clone();
-        let shared = Arc::clone(&gateway.shared);
+        let (ctx, session_metrics) =
+            (Arc::clone(&gateway.ctx), Arc::clone(&gateway.session_metrics));
         let listener: TcpListener =
             link::net::listener::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let addr = listener.local_addr().unwrap();
@@ -319,7 +338,7 @@ impl Rig {
         let served = tokio::spawn(gateway.serve(listener, async {
             stopped.await.ok();
         }));
-        Self { shared, health, addr, stop: Some(stop), served }
+        Self { ctx, session_metrics, health, addr, stop: Some(stop), served }
     }
 
     /// A shard of that region, and a gateway that has its session.
@@ -346,11 +365,11 @@ impl Rig {
 
     pub(super) async fn until(&self, region: &str, up: bool) {
         let session = self
-            .shared
-            .charts
+            .ctx
+            .map
             .pin()
             .sessions()
-            .find(|session| session.peer.region.as_str() == region)
+            .find(|session| session.target.region.as_str() == region)
             .map(Arc::clone)
             .unwrap();
         within(async {
@@ -368,7 +387,7 @@ impl Rig {
     /// Waits until no call is in flight.
     pub(super) async fn until_idle(&self) {
         within(async {
-            while self.shared.desk.metrics.in_flight().get() != 0 {
+            while self.ctx.metrics.in_flight.get() != 0 {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         })

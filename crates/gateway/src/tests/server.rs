@@ -20,7 +20,7 @@ use wire::v1;
 use wire::v1::subjects_client::SubjectsClient;
 
 use super::rig::*;
-use crate::{Callers, Error, Gateway, Settings};
+use crate::{Callers, Error, Gateway, RoutingError, Settings};
 
 #[tokio::test]
 async fn a_full_gateway_says_so_at_once_and_stays_healthy() {
@@ -74,7 +74,7 @@ async fn health_speaks_of_services_and_regions() {
         }
     })
     .await;
-    // That was the last one: there is nobody left to serve.
+    // That was the last region within reach: nothing is left to serve.
     assert_eq!(health(&rig, "").await, no);
     assert_eq!(health(&rig, "bailiwick.v1.RegionMaps").await, no);
     assert!(!rig.health.is_ready());
@@ -187,7 +187,7 @@ async fn a_deadline_that_has_passed_is_answered_before_anything_is_done() {
     let inner = tower::service_fn(|_: ::http::Request<Body>| {
         std::future::ready(Ok::<_, std::convert::Infallible>(::http::Response::new(Body::empty())))
     });
-    let mut stack = crate::http::layers(&gateway.shared.desk, &gateway.shared.charts).layer(inner);
+    let mut stack = crate::http::CallLayer::new(&gateway.ctx).layer(inner);
     for (timeout, want) in [
         ("0n", Some(Reason::DeadlinePassed)),
         ("0S", Some(Reason::DeadlinePassed)),
@@ -202,7 +202,7 @@ async fn a_deadline_that_has_passed_is_answered_before_anything_is_done() {
         let status = tonic::Status::from_header_map(response.headers());
         assert_eq!(status.as_ref().map(reason), want, "{timeout}");
     }
-    assert_eq!(gateway.shared.desk.metrics.in_flight().get(), 0);
+    assert_eq!(gateway.ctx.metrics.in_flight.get(), 0);
 }
 
 #[tokio::test]
@@ -246,12 +246,12 @@ async fn no_subject_is_created_from_nothing() {
 fn a_gateway_that_does_not_fit_its_map_does_not_start() {
     let map = map();
     let all: Vec<_> =
-        map.regions().iter().map(|r| annex(&map, r.name().as_str(), NOBODY)).collect();
+        map.regions().iter().map(|r| annex(&map, r.name().as_str(), UNUSED_ADDRESS)).collect();
     let other = MAP.replace("kz-ala", "kz-ast");
-    let other = annex(&atlas::RegionMap::parse(&other).unwrap(), "kz-ast", NOBODY);
+    let other = annex(&atlas::RegionMap::parse(&other).unwrap(), "kz-ast", UNUSED_ADDRESS);
     let open = |annexes: Vec<atlas::Annex>, tenant: &str, in_flight_max| {
         let tenant = TenantId::parse(tenant).unwrap();
-        let callers = Callers::Everybody(crate::Caller { tenant, ..caller() });
+        let callers = Callers::Fixed(crate::Caller { tenant, ..caller() });
         let settings = Settings { callers, in_flight_max, ..settings() };
         let sources = Sources::new(None).unwrap();
         let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
@@ -269,11 +269,17 @@ fn a_gateway_that_does_not_fit_its_map_does_not_start() {
         .map(|_| ())
     };
     assert!(open(all.clone(), "sample", 1).is_ok());
-    assert!(matches!(open(all[1..].to_vec(), "sample", 1), Err(Error::RegionWithoutAnnex(_))));
+    assert!(matches!(
+        open(all[1..].to_vec(), "sample", 1),
+        Err(Error::Routing(RoutingError::RegionWithoutAnnex(_)))
+    ));
     let twice = [all.clone(), all[..1].to_vec()].concat();
-    assert!(matches!(open(twice, "sample", 1), Err(Error::AnnexTwice(_))));
+    assert!(matches!(open(twice, "sample", 1), Err(Error::Routing(RoutingError::AnnexTwice(_)))));
     let strange = [all.clone(), vec![other]].concat();
-    assert!(matches!(open(strange, "sample", 1), Err(Error::AnnexOfNoRegion(_))));
+    assert!(matches!(
+        open(strange, "sample", 1),
+        Err(Error::Routing(RoutingError::AnnexOfNoRegion(_)))
+    ));
     assert!(matches!(open(all.clone(), "stranger", 1), Err(Error::TenantUnknown)));
     assert!(matches!(open(all.clone(), "sample", 0), Err(Error::InFlightMax)));
     assert!(matches!(open(all, "sample", usize::MAX), Err(Error::InFlightMax)));

@@ -1,4 +1,4 @@
-//! What callers are told when shards answer, break off, say goodbye, are wrong or are away.
+//! What callers get when shards answer, break off, say goodbye, are wrong or are out of reach.
 
 use std::time::Duration;
 
@@ -101,9 +101,9 @@ async fn a_fault_of_the_shard_is_passed_on() {
     let mut client = rig.client().await;
     let refusal = async {
         let call = conn.call().await;
-        let fault = Rejection::new(Reason::VersionMismatch).with(terms::Detail::Version, 4);
-        let fault = link::session::to_wire(&fault.field("if_version"));
-        conn.reply(call.id, proto::reply::Outcome::Fault(fault)).await;
+        let rejection = Rejection::new(Reason::VersionMismatch).with(terms::Detail::Version, 4);
+        let rejection = link::session::to_wire(&rejection.field("if_version"));
+        conn.reply(call.id, proto::reply::Outcome::Fault(rejection)).await;
     };
     let (answer, ()) = tokio::join!(client.put(put_from("US")), refusal);
     let status = refused(answer);
@@ -171,7 +171,7 @@ async fn another_region_at_the_address_is_never_used() {
         let mut shard = Shard::start(welcome).await;
         let rig = Rig::start(&[("kz-ala", &shard.address)]).await;
         let mut client = rig.client().await;
-        // It is dialled again and again, and never used.
+        // The gateway connects again and again, and never uses it.
         for _ in 0..2 {
             let mut conn = shard.conn().await;
             let status = refused(client.put(put_from("KZ")).await);
@@ -233,7 +233,7 @@ async fn a_session_moves_when_the_shard_asks_and_no_call_notices() {
     };
     let (answer, mut new) = tokio::join!(first.put(put_from("US")), moves);
     assert!(answer.is_ok());
-    // Nobody holds the old one any more: the gateway ends it, and the new one stays.
+    // Nothing holds the old one any more: the gateway ends it, and the new one stays.
     assert!(within(old.calls.recv()).await.is_none());
     old.break_off().await;
     let (answer, _) = tokio::join!(first.put(put_from("US")), new.accept());
@@ -251,8 +251,8 @@ async fn a_deadline_is_kept_and_says_what_is_known() {
     let (rig, _shard, mut conn) = Rig::with_shard("us-iad", "US").await;
     let soon = || Instant::now() + Duration::from_millis(120);
     let before = Instant::now();
-    let turn = turn(&rig.shared, caller());
-    let write = put(&rig.shared, &turn, soon(), put_from("US"));
+    let admitted = admitted(&rig.ctx, caller());
+    let write = put(&rig.ctx, &admitted, soon(), put_from("US"));
     let (write, call) = tokio::join!(write, conn.call());
     assert_eq!(write.err().map(|f| f.reason), Some(Reason::WriteOutcomeUnknown));
     assert!((1..=120).contains(&call.deadline_ms), "{}", call.deadline_ms);
@@ -260,15 +260,15 @@ async fn a_deadline_is_kept_and_says_what_is_known() {
 
     let mut check = put_from("US");
     check.validate_only = true;
-    let (check, _) = tokio::join!(put(&rig.shared, &turn, soon(), check), conn.call());
+    let (check, _) = tokio::join!(put(&rig.ctx, &admitted, soon(), check), conn.call());
     assert_eq!(check.err().map(|f| f.reason), Some(Reason::DeadlinePassed));
 
-    let passed = put(&rig.shared, &turn, Instant::now(), put_from("US")).await;
+    let passed = put(&rig.ctx, &admitted, Instant::now(), put_from("US")).await;
     assert_eq!(passed.err().map(|f| f.reason), Some(Reason::DeadlinePassed));
     assert!(conn.calls.try_recv().is_err(), "a call came after its deadline");
-    // A late reply reaches nobody, and harms nobody.
+    // A late reply reaches no caller, and does no harm.
     conn.written(call.id).await;
-    let (next, _) = tokio::join!(put(&rig.shared, &turn, soon(), put_from("US")), conn.accept());
+    let (next, _) = tokio::join!(put(&rig.ctx, &admitted, soon(), put_from("US")), conn.accept());
     assert!(next.is_ok());
 }
 

@@ -127,7 +127,7 @@ async fn a_stream_cut_in_the_middle_leaves_nothing_behind() {
         drop(answers);
         drop((client, sender));
         rig.until_idle().await;
-        // The shard has them, and ends them; nobody waits for the answers.
+        // The shard has them, and ends them; no caller waits for the answers.
         for id in calls {
             conn.written(id).await;
         }

@@ -1,4 +1,4 @@
-//! Callers who do not read what they asked for, over loopback.
+//! Callers that do not read their answers, over loopback.
 
 use terms::Reason;
 use tonic::transport::Channel;
@@ -18,7 +18,7 @@ fn found(bytes: usize) -> Outcome {
 }
 
 #[tokio::test]
-async fn a_call_whose_answer_is_not_read_keeps_its_seat() {
+async fn a_call_whose_answer_is_not_read_keeps_its_permit() {
     let mut shard = Shard::start(welcome("us-iad", "US")).await;
     let rig = Rig::with(&[("us-iad", &shard.address)], 2).await;
     let mut conn = shard.conn().await;
@@ -30,8 +30,8 @@ async fn a_call_whose_answer_is_not_read_keeps_its_seat() {
         let call = conn.call().await;
         conn.reply(call.id, found(100)).await;
     }
-    // Nothing is in flight on the session, and the seats are taken: those who do not read have
-    // had their answers made, and more than once there was time to give the seats back.
+    // Nothing is in flight on the session, and the permits are taken: the answers that are not read
+    // are made, and there was time to give the permits back.
     let mut client = rig.client().await;
     for _ in 0..20 {
         let status = refused(client.get(get_in("us-iad")).await);

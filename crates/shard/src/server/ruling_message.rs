@@ -1,6 +1,6 @@
 //! A ruling as callers read it: encoded once, and given with each answer that rests on it.
 
-use atlas::{Attachment, Constraint, EvidenceKind, Placement};
+use atlas::{Attachment, Constraint, Placement};
 use bytes::Bytes;
 use prost::Message as _;
 use wire::v1;
@@ -37,24 +37,9 @@ fn attachment(attachment: &Attachment) -> v1::Attachment {
         jurisdiction: attachment.jurisdiction().as_str().to_owned(),
         statute: attachment.statute().as_str().to_owned(),
         constraint: constraint(attachment.constraint()).into(),
-        evidence_kinds: attachment
-            .kinds()
-            .iter()
-            .map(|kind| crate::server::ruling_message::kind(kind).into())
-            .collect(),
+        // They have the same numbers in the API and in the rules: a test of `gateway` holds it.
+        evidence_kinds: attachment.kinds().iter().map(|kind| kind.number().into()).collect(),
         why: attachment.reason(),
-    }
-}
-
-const fn kind(kind: EvidenceKind) -> v1::EvidenceKind {
-    match kind {
-        EvidenceKind::Citizenship => v1::EvidenceKind::Citizenship,
-        EvidenceKind::Document => v1::EvidenceKind::Document,
-        EvidenceKind::Residence => v1::EvidenceKind::Residence,
-        EvidenceKind::CollectedIn => v1::EvidenceKind::CollectedIn,
-        EvidenceKind::Ip => v1::EvidenceKind::Ip,
-        EvidenceKind::Phone => v1::EvidenceKind::Phone,
-        EvidenceKind::Sim => v1::EvidenceKind::Sim,
     }
 }
 

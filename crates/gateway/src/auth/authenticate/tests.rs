@@ -1,4 +1,4 @@
-//! Who is whom: what is presented, and what it must not be combined with.
+//! Which credentials identify a caller, and which headers do not.
 
 use link::host::clock::SystemClock;
 
@@ -16,17 +16,17 @@ fn known() -> Identity {
 }
 
 fn reason(identity: &Identity, request: http::request::Builder) -> Option<Reason> {
-    identity.of(&request.body(()).unwrap()).err().map(|fault| fault.reason)
+    identity.of(&request.body(()).unwrap()).err().map(|rejection| rejection.reason)
 }
 
 #[test]
-fn who_presents_nothing_is_nobody() {
+fn a_request_without_credentials_is_refused() {
     let request = http::Request::builder();
     assert_eq!(reason(&known(), request), Some(Reason::IdentityMissing));
 }
 
 #[test]
-fn what_a_caller_says_of_itself_is_not_heard() {
+fn other_headers_identify_no_caller() {
     for (key, value) in [
         ("x-tenant", "sample"),
         ("x-forwarded-client-cert", "URI=spiffe://sample/caller/one"),
@@ -46,7 +46,7 @@ fn a_token_where_none_are_taken_is_refused() {
 }
 
 #[test]
-fn a_certificate_names_one_caller_or_nobody() {
+fn a_certificate_names_one_caller_or_none() {
     let Identity::Known(directory) = known() else { panic!("callers are known") };
     let named = |uris: &[&str]| {
         let uris: Vec<String> = uris.iter().map(|uri| (*uri).to_owned()).collect();
@@ -55,9 +55,9 @@ fn a_certificate_names_one_caller_or_nobody() {
     let (one, two) = ("spiffe://sample/caller/one", "spiffe://sample/caller/two");
     assert_eq!(named(&[one]).as_deref(), Some("one"));
     assert_eq!(named(&["https://elsewhere.example", two]).as_deref(), Some("two"));
-    for nobody in
+    for none in
         [&[][..], &[one, two], &["spiffe://sample/caller/on"], &["spiffe://sample/caller/one/"]]
     {
-        assert_eq!(named(nobody), None, "{nobody:?}");
+        assert_eq!(named(none), None, "{none:?}");
     }
 }

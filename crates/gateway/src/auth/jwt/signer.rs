@@ -1,4 +1,4 @@
-//! Who signs the tokens of tests: keys of each kind, and what stands in a good token.
+//! Signers of the tokens of tests: keys of each kind, and the claims of a valid token.
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test names what it is about")]
 
@@ -9,7 +9,7 @@ use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, PKCS_RSA_SHA256, Publ
 use serde_json::{Value, json};
 use terms::{Clock, UnixMillis};
 
-/// The present of a test, in seconds since 1970.
+/// The present time of a test, in seconds since 1970.
 pub(crate) const NOW: u64 = 1_800_000_000;
 const B64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 

@@ -27,11 +27,11 @@ fn tokens(signers: &[&Signer]) -> (Tokens, Arc<At>) {
 /// Why a token is refused. Nothing of it is in the answer.
 #[track_caller]
 fn refused(tokens: &Tokens, token: &str) -> String {
-    let Err(fault) = tokens.verify(token.as_bytes()) else { panic!("it was taken") };
-    assert_eq!(fault.reason, Reason::IdentityInvalid);
-    let seen = format!("{fault:?}{fault}");
+    let Err(rejection) = tokens.verify(token.as_bytes()) else { panic!("it was taken") };
+    assert_eq!(rejection.reason, Reason::IdentityInvalid);
+    let seen = format!("{rejection:?}{rejection}");
     assert!(!seen.contains("signup") && !seen.contains("sample") && !seen.contains("eyJ"));
-    fault.problem.unwrap().into_owned()
+    rejection.problem.unwrap().into_owned()
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn a_good_token_of_each_algorithm_names_its_caller() {
             name: "signup".to_owned(),
             // A role that is none of ours grants nothing.
             roles: vec![Role::Writer],
-            stands: Stands::In(Country::parse("DE").unwrap()),
+            location: CallerLocation::In(Country::parse("DE").unwrap()),
             collections: Scope::Only(vec![Collection::parse("profiles").unwrap()]),
             regions: Scope::All,
         };
@@ -63,7 +63,7 @@ fn what_a_token_does_not_say_it_does_not_grant() {
     let token = signer.sign(&with(&Value::Object(change)));
     let good = tokens.verify(token.as_bytes()).map_err(|f| f.reason).ok().unwrap();
     assert!(good.caller.roles.is_empty());
-    assert_eq!(good.caller.stands, Stands::Unknown);
+    assert_eq!(good.caller.location, CallerLocation::Unknown);
     assert_eq!(good.caller.collections, Scope::Only(vec![]));
     assert_eq!(good.caller.regions, Scope::Only(vec![]));
     // A shard's role is no caller's.
@@ -276,10 +276,10 @@ fn without_keys_that_are_young_enough_a_caller_is_asked_to_try_again() {
     let unread = Tokens::new(rules, Arc::clone(&clock) as Arc<dyn Clock>);
     let token = signer.sign(&with(&json!({ "exp": NOW * 2 })));
     let again = |tokens: &Tokens| {
-        let fault = tokens.verify(token.as_bytes()).err().unwrap();
-        assert_eq!(fault.reason, Reason::KeysUnavailable);
-        assert_eq!(fault.reason.code(), terms::Code::Unavailable);
-        assert_eq!((tokens.keys(), fault.reason.retry()), (None, terms::Retry::SameRequestId));
+        let rejection = tokens.verify(token.as_bytes()).err().unwrap();
+        assert_eq!(rejection.reason, Reason::KeysUnavailable);
+        assert_eq!(rejection.reason.code(), terms::Code::Unavailable);
+        assert_eq!((tokens.keys(), rejection.reason.retry()), (None, terms::Retry::SameRequestId));
     };
     again(&unread);
     assert_eq!(unread.take(b"{\"keys\":[]}"), Ok(Some(0)), "the first document is new");
@@ -291,8 +291,8 @@ fn without_keys_that_are_young_enough_a_caller_is_asked_to_try_again() {
     assert!(tokens.verify(token.as_bytes()).is_ok() && tokens.still(&good).is_ok());
     *clock.0.lock().unwrap() += 1;
     again(&tokens);
-    let fault = tokens.still(&good).err().unwrap();
-    assert_eq!(fault.reason, Reason::KeysUnavailable);
+    let rejection = tokens.still(&good).err().unwrap();
+    assert_eq!(rejection.reason, Reason::KeysUnavailable);
     // What cannot be used makes nothing younger; what can does.
     assert!(tokens.take(b"{}").is_err());
     again(&tokens);

@@ -1,24 +1,19 @@
-//! Whether the gates close.
+//! Which requests are admitted.
 
 use std::convert::Infallible;
 
-use arc_swap::ArcSwap;
-use link::host::clock::{SystemClock, SystemEntropy};
-use link::ops::metrics::Registry;
+use tokio::time::advance;
 use tonic_types::StatusExt as _;
 use tower::{Layer as _, Service as _, ServiceExt as _};
 
 use super::*;
-use crate::api::context::{Ids, Seats};
-use crate::auth::authenticate::{Callers, Identity, Known};
-use crate::http::connection::Beside;
-use crate::http::refusal_log;
-use crate::limits::{Shares, TenantLimits};
-use crate::metrics::Metrics;
+use crate::auth::authenticate::{Callers, Known};
+use crate::http::CallLayer;
+use crate::http::connection::CallerConnection;
 use crate::tests::rig;
 
 #[test]
-fn timeouts_are_of_grpcs_form() {
+fn timeouts_have_the_form_that_grpc_defines() {
     for (text, want) in [
         ("5S", Some(Duration::from_secs(5))),
         ("0n", Some(Duration::ZERO)),
@@ -38,31 +33,32 @@ fn timeouts_are_of_grpcs_form() {
     }
 }
 
-/// Callers are known by a token, and none is good.
-fn desk() -> Arc<Desk> {
-    let metrics = Arc::new(Metrics::new(&mut Registry::default()));
-    let seats = Arc::new(Seats::new(8, metrics.in_flight().clone()));
-    let ids = Ids::new(&SystemEntropy).unwrap();
-    let shares = ArcSwap::from_pointee(Shares::new(&rig::map(), &TenantLimits::default(), 8));
-    let identity = Identity::new(Callers::Known(Known::default()), None, Arc::new(SystemClock));
-    let log = refusal_log::Log::new(Arc::new(SystemClock));
-    Arc::new(Desk { ids, seats, shares, identity, log, metrics })
+/// Callers need a token, and none is valid.
+fn context() -> Arc<CallContext> {
+    rig::context_with(rig::map(), Callers::Known(Known::default()))
 }
 
-/// What the stack says of a request on that connection, and what it put beside it.
-async fn asked(desk: &Arc<Desk>, line: &Arc<Line>, path: &str) -> Result<Request, Reason> {
+/// What the layer passes on of a request on that connection, or why it refuses it.
+async fn asked(
+    ctx: &Arc<CallContext>,
+    connection: &Arc<ClientConnection>,
+    path: &str,
+) -> Result<Request, Reason> {
     let (passed, mut inside) = tokio::sync::mpsc::channel::<Request>(1);
     let inner = tower::service_fn(move |request: Request| {
         passed.try_send(request).unwrap();
         std::future::ready(Ok::<_, Infallible>(::http::Response::new(Body::empty())))
     });
-    let mut stack = crate::http::layers(desk, &rig::charts()).layer(inner);
+    let mut service = CallLayer::new(ctx).layer(inner);
     let mut request = Request::new(Body::empty());
     *request.uri_mut() = path.parse().unwrap();
     let header = ::http::HeaderValue::from_static("Bearer x.y.z");
     request.headers_mut().insert(::http::header::AUTHORIZATION, header);
-    request.extensions_mut().insert(Beside { arrived: Default::default(), line: line.clone() });
-    let answer = stack.ready().await.unwrap().call(request).await.unwrap();
+    let connection = Arc::clone(connection);
+    request
+        .extensions_mut()
+        .insert(CallerConnection { arrived: ConnectionInfo::default(), connection });
+    let answer = service.ready().await.unwrap().call(request).await.unwrap();
     match tonic::Status::from_header_map(answer.headers()) {
         None => Ok(inside.recv().await.unwrap()),
         Some(status) => {
@@ -74,34 +70,42 @@ async fn asked(desk: &Arc<Desk>, line: &Arc<Line>, path: &str) -> Result<Request
 const PUT: &str = "/bailiwick.v1.Records/Put";
 const WATCH: &str = "/grpc.health.v1.Health/Watch";
 
-#[tokio::test]
-async fn a_connection_that_shows_false_proofs_is_not_listened_to_for_a_moment() {
-    let (desk, line) = (desk(), Arc::new(Line::default()));
-    let other = Arc::new(Line::default());
+#[tokio::test(start_paused = true)]
+async fn a_connection_with_many_false_credentials_is_refused_for_a_moment() {
+    let (ctx, connection) = (context(), Arc::new(ClientConnection::default()));
     for round in 0..2 {
         for n in 0..64 {
             let path = if n % 2 == 0 { PUT } else { WATCH };
-            let refused = asked(&desk, &line, path).await.err();
+            let refused = asked(&ctx, &connection, path).await.err();
             assert_eq!(refused, Some(Reason::IdentityInvalid), "{round} {n}");
         }
-        assert_eq!(asked(&desk, &line, PUT).await.err(), Some(Reason::GatewayBusy));
-        assert_eq!(asked(&desk, &other, PUT).await.err(), Some(Reason::IdentityInvalid));
-        assert!(asked(&desk, &line, CHECK).await.is_ok(), "health is not asked who it is");
-        line.tick();
+        assert_eq!(asked(&ctx, &connection, PUT).await.err(), Some(Reason::GatewayBusy));
+        let other = asked(&ctx, &Arc::default(), PUT).await.err();
+        assert_eq!(other, Some(Reason::IdentityInvalid));
+        assert!(asked(&ctx, &connection, HEALTH_CHECK).await.is_ok(), "it needs no identity");
+        advance(REST).await;
     }
-    assert_eq!(desk.seats.free(), 8);
+    assert_eq!(ctx.metrics.in_flight.get(), 0);
 }
 
 #[tokio::test]
-async fn a_connection_has_few_looks_at_health_under_way() {
-    let (desk, line) = (desk(), Arc::new(Line::default()));
+async fn health_and_reflection_have_a_bound_for_each_connection_and_take_no_permits() {
+    const REFLECTION: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+    let (ctx, connection) = (rig::context(), Arc::new(ClientConnection::default()));
+    // Every call of the gateway and of the tenant is taken.
+    let gateway: Vec<_> = (0..8).map(|_| ctx.limits.enter().unwrap()).collect();
+    let tenant = rig::caller().tenant;
+    let tenant: Vec<_> = (0..8).map(|_| ctx.limits.admit(&tenant).unwrap()).collect();
     let mut held = Vec::new();
-    for _ in 0..8 {
-        held.push(asked(&desk, &line, CHECK).await.unwrap());
+    for n in 0..8 {
+        let path = [HEALTH_CHECK, WATCH, REFLECTION][n % 3];
+        held.push(asked(&ctx, &connection, path).await.unwrap());
     }
-    assert_eq!(asked(&desk, &line, CHECK).await.err(), Some(Reason::GatewayBusy));
-    assert!(asked(&desk, &Arc::default(), CHECK).await.is_ok());
+    for path in [HEALTH_CHECK, WATCH, REFLECTION] {
+        assert_eq!(asked(&ctx, &connection, path).await.err(), Some(Reason::GatewayBusy));
+        assert!(asked(&ctx, &Arc::default(), path).await.is_ok());
+    }
     held.pop();
-    assert!(asked(&desk, &line, CHECK).await.is_ok());
-    assert_eq!(desk.seats.free(), 8, "health takes no seat");
+    assert!(asked(&ctx, &connection, HEALTH_CHECK).await.is_ok());
+    drop((gateway, tenant));
 }

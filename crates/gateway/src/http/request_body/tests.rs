@@ -1,21 +1,16 @@
-//! Whether nobody holds a seat or memory by sending slowly.
+//! No caller keeps a permit or memory by sending slowly.
 
 use std::future::poll_fn;
 
-use arc_swap::ArcSwap;
-use atlas::RegionMap;
-use link::host::clock::{SystemClock, SystemEntropy};
-use link::ops::metrics::Registry;
 use terms::TenantId;
+use terms::limits::REQUEST_BYTES_MAX;
 use tokio::sync::mpsc;
 use tonic_types::StatusExt as _;
+use tower::{Layer as _, Service as _};
 
 use super::*;
-use crate::api::context::{Ids, Seats};
-use crate::auth::authenticate::{Callers, Identity};
-use crate::http::refusal_log::Log;
-use crate::limits::{FREE_BYTES, INTAKE_BYTES_MAX, Shares, Sizes, TenantLimits};
-use crate::metrics::Metrics;
+use crate::auth::authenticate::Callers;
+use crate::http::CallLayer;
 use crate::tests::rig;
 
 /// A body of what a test sends.
@@ -33,48 +28,11 @@ impl http_body::Body for Sent {
     }
 }
 
-/// Of two tenants, with so many bytes for all.
-fn desk(bytes: usize) -> Arc<Desk> {
-    let metrics = Arc::new(Metrics::new(&mut Registry::default()));
-    let seats = Arc::new(Seats::new(8, metrics.in_flight().clone()));
-    let ids = Ids::new(&SystemEntropy).unwrap();
-    let two = "[[tenants]]\nname = \"other\"\n\n[[tenants]]\nname = \"sample\"\n";
-    let text = rig::MAP.replace("[[tenants]]\nname = \"sample\"\n", two);
-    let sizes = Sizes { intake: bytes, ..Sizes::OF_A_GATEWAY };
-    let map = RegionMap::parse(&text).unwrap();
-    let shares = ArcSwap::from_pointee(Shares::sized(&map, &TenantLimits::default(), 80, sizes));
-    let callers = Callers::Everybody(rig::caller());
-    let identity = Identity::new(callers, None, Arc::new(SystemClock));
-    let log = Log::new(Arc::new(SystemClock));
-    Arc::new(Desk { ids, seats, shares, identity, log, metrics })
-}
-
 const BODY: Duration = Duration::from_millis(600);
 const IDLE: Duration = Duration::from_millis(1_200);
+const TIMES: Times = Times { body: BODY, idle: IDLE, check: Duration::from_millis(200) };
 /// What a test may lose by waiting for its turn.
 const TURN: Duration = Duration::from_millis(300);
-
-fn layer(bytes: usize) -> IntakeLayer {
-    IntakeLayer::with(&desk(bytes), Times { body: BODY, idle: IDLE, check: BODY / 3 })
-}
-
-/// Gives the body that the service would read, and stays under way while it is held.
-#[derive(Clone)]
-struct Inner;
-
-impl Service<Request> for Inner {
-    type Response = Body;
-    type Error = std::convert::Infallible;
-    type Future = std::future::Ready<Result<Body, Self::Error>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request) -> Self::Future {
-        std::future::ready(Ok(request.into_body()))
-    }
-}
 
 struct Call {
     body: Body,
@@ -99,27 +57,22 @@ impl Call {
     }
 }
 
-async fn call(layer: &IntakeLayer, method: Method, named: Option<Duration>) -> Call {
-    call_of(layer, method, named, "sample").await
-}
-
-fn share(layer: &IntakeLayer, tenant: &str) -> Arc<Share> {
-    layer.desk.shares.load().take(&TenantId::parse(tenant).unwrap()).unwrap()
+async fn call(ctx: &Arc<CallContext>, method: Method, named: Option<Duration>) -> Call {
+    call_of(ctx, method, named, "sample").await
 }
 
 async fn call_of(
-    layer: &IntakeLayer,
+    ctx: &Arc<CallContext>,
     method: Method,
     named: Option<Duration>,
     tenant: &str,
 ) -> Call {
     let (sender, receiver) = mpsc::unbounded_channel();
     let mut request = Request::new(Body::new(Sent(receiver)));
-    let at = Instant::now();
-    request.extensions_mut().insert(Entered { id: layer.desk.ids.next(), method, at });
-    request.extensions_mut().insert(Deadline::new(at, named));
-    request.extensions_mut().insert(share(layer, tenant));
-    let body = layer.layer(Inner).call(request).await.unwrap();
+    let info = ctx.begin(method);
+    request.extensions_mut().insert(Deadline::new(info.started, named));
+    request.extensions_mut().insert(ctx.limits.admit(&TenantId::parse(tenant).unwrap()).unwrap());
+    let body = bounded(request, ctx, info, TIMES).into_body();
     Call { body, sender: Some(sender) }
 }
 
@@ -133,10 +86,10 @@ fn message(length: usize) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_body_that_trickles_ends_at_the_deadline() {
-    let layer = layer(INTAKE_BYTES_MAX);
+    let ctx = rig::context();
     for (named, most) in [(None, BODY), (Some(200), BODY / 3), (Some(600_000), BODY)] {
         let start = Instant::now();
-        let mut call = call(&layer, Method::Put, named.map(Duration::from_millis)).await;
+        let mut call = call(&ctx, Method::Put, named.map(Duration::from_millis)).await;
         let end = loop {
             call.send(vec![0]);
             match call.next().await.unwrap() {
@@ -159,9 +112,9 @@ async fn a_body_that_trickles_ends_at_the_deadline() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_whole_and_not_ended_does_not_hold_its_seat() {
-    let layer = layer(INTAKE_BYTES_MAX);
-    let mut call = call(&layer, Method::Get, None).await;
+async fn a_body_that_is_complete_and_does_not_end_holds_no_permit() {
+    let ctx = rig::context();
+    let mut call = call(&ctx, Method::Get, None).await;
     call.send(message(20));
     assert_eq!(call.next().await, Some(Ok(25)));
     assert_eq!(call.next().await, Some(Err(Reason::DeadlinePassed)));
@@ -169,8 +122,8 @@ async fn a_body_that_is_whole_and_not_ended_does_not_hold_its_seat() {
 
 #[tokio::test]
 async fn a_stream_may_wait_between_messages_but_not_within_one() {
-    let layer = layer(INTAKE_BYTES_MAX);
-    let mut call = call(&layer, Method::StreamPut, None).await;
+    let ctx = rig::context();
+    let mut call = call(&ctx, Method::StreamPut, None).await;
     for _ in 0..3 {
         tokio::time::sleep(IDLE - TURN).await;
         // Two and a half messages, cut where it hurts: within a prefix.
@@ -192,9 +145,9 @@ async fn a_stream_may_wait_between_messages_but_not_within_one() {
 
 #[tokio::test]
 async fn a_stream_on_which_nothing_comes_ends() {
-    let layer = layer(INTAKE_BYTES_MAX);
+    let ctx = rig::context();
     let start = Instant::now();
-    let mut call = call(&layer, Method::StreamPut, None).await;
+    let mut call = call(&ctx, Method::StreamPut, None).await;
     call.send(message(1));
     assert!(call.next().await.unwrap().is_ok());
     assert_eq!(call.next().await, Some(Err(Reason::DeadlinePassed)));
@@ -202,30 +155,32 @@ async fn a_stream_on_which_nothing_comes_ends() {
 }
 
 #[tokio::test]
-async fn all_that_is_on_its_way_in_has_a_limit_and_small_calls_go_on() {
-    let layer = layer(4 << 20);
-    let taken = || layer.desk.shares.load().intake_taken();
-    let mut large = call(&layer, Method::Put, None).await;
-    large.send(vec![0; (1 << 20) + FREE_BYTES]);
+async fn all_that_comes_in_has_a_limit_and_small_calls_go_on() {
+    const MOST: usize = REQUEST_BYTES_MAX;
+    let map = Arc::new(rig::map_with(rig::TWO_TENANTS));
+    let ctx = rig::context_with(map, Callers::Fixed(rig::caller()));
+    let taken = || ctx.limits.bytes_taken();
+    let mut large = call(&ctx, Method::Put, None).await;
+    large.send(vec![0; MOST + FREE_BYTES]);
     assert!(large.next().await.unwrap().is_ok());
-    assert_eq!(taken(), 1 << 20);
-    let mut other = call(&layer, Method::StreamPut, None).await;
+    assert_eq!(taken(), MOST);
+    let mut other = call(&ctx, Method::StreamPut, None).await;
     other.send(message(FREE_BYTES * 2)[..FREE_BYTES + 1].to_vec());
     assert_eq!(other.next().await, Some(Err(Reason::TenantBusy)));
-    // Another tenant has a part of its own.
-    let mut foreign = call_of(&layer, Method::Put, None, "other").await;
+    // Another tenant has bytes of its own.
+    let mut foreign = call_of(&ctx, Method::Put, None, "other").await;
     foreign.send(vec![0; 64 << 10]);
     assert!(foreign.next().await.unwrap().is_ok());
     drop(foreign);
-    let mut small = call(&layer, Method::Put, None).await;
+    let mut small = call(&ctx, Method::Put, None).await;
     small.send(vec![0; FREE_BYTES]);
     small.sender = None;
     assert!(small.next().await.unwrap().is_ok());
     assert!(small.next().await.is_none());
-    drop(large);
+    drop((large, other));
     assert_eq!(taken(), 0);
-    // Of a stream, what is complete is counted no more.
-    let mut stream = call(&layer, Method::StreamPut, None).await;
+    // Complete messages of a stream no longer count here.
+    let mut stream = call(&ctx, Method::StreamPut, None).await;
     for _ in 0..4 {
         stream.send(message(1 << 19));
         assert!(stream.next().await.unwrap().is_ok());
@@ -239,69 +194,58 @@ async fn all_that_is_on_its_way_in_has_a_limit_and_small_calls_go_on() {
 }
 
 #[tokio::test]
-async fn a_look_at_health_is_one_short_message_in_a_short_time() {
-    let layer = layer(INTAKE_BYTES_MAX);
-    let look = async || {
+async fn a_health_check_is_one_short_message_in_a_short_time() {
+    let ctx = rig::context();
+    let check = || {
         let (sender, receiver) = mpsc::unbounded_channel();
         let mut request = Request::new(Body::new(Sent(receiver)));
         *request.uri_mut() = "/grpc.health.v1.Health/Check".parse().unwrap();
-        let id = layer.desk.ids.next();
-        let entered = Entered { id, method: Method::Other, at: Instant::now() };
-        request.extensions_mut().insert(entered);
-        let body = layer.layer(Inner).call(request).await.unwrap();
+        let body = bounded(request, &ctx, ctx.begin(Method::Other), TIMES).into_body();
         Call { body, sender: Some(sender) }
     };
     let start = Instant::now();
-    let mut slow = look().await;
+    let mut slow = check();
     slow.send(message(20)[..24].to_vec());
     assert_eq!(slow.next().await, Some(Ok(24)));
     assert_eq!(slow.next().await, Some(Err(Reason::DeadlinePassed)));
     assert!(start.elapsed() < BODY, "it has no more time than that");
     for (bytes, want) in [(CHECK_BYTES_MAX, true), (CHECK_BYTES_MAX + 1, false)] {
-        let mut large = look().await;
+        let mut large = check();
         large.send(message(bytes));
         assert_eq!(large.next().await.unwrap().is_ok(), want, "{bytes}");
     }
+    // Reflection holds nothing large either: no limit counts it.
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let request = Request::new(Body::new(Sent(receiver)));
+    let body = bounded(request, &ctx, ctx.begin(Method::Other), TIMES).into_body();
+    let mut large = Call { body, sender: Some(sender) };
+    large.send(message(FREE_BYTES * 2)[..FREE_BYTES + 1].to_vec());
+    assert_eq!(large.next().await, Some(Err(Reason::GatewayBusy)));
 }
 
 #[tokio::test]
-async fn a_unary_call_keeps_its_share_until_it_is_answered() {
-    #[derive(Clone)]
-    struct Never;
-    impl Service<Request> for Never {
-        type Response = ();
-        type Error = std::convert::Infallible;
-        type Future = Pin<Box<dyn Future<Output = Result<(), Self::Error>> + Send>>;
-
-        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-            Poll::Ready(Ok(()))
-        }
-
-        fn call(&mut self, request: Request) -> Self::Future {
-            Box::pin(async {
-                let mut body = request.into_body();
-                let next = poll_fn(|cx| http_body::Body::poll_frame(Pin::new(&mut body), cx));
-                assert!(next.await.unwrap().is_ok());
-                drop(body);
-                std::future::pending().await
-            })
-        }
-    }
-    let layer = layer(4 << 20);
+async fn a_unary_call_keeps_its_bytes_until_it_is_answered() {
+    let ctx = rig::context();
+    let never = tower::service_fn(|request: Request| {
+        Box::pin(async {
+            let mut body = request.into_body();
+            let next = poll_fn(|cx| http_body::Body::poll_frame(Pin::new(&mut body), cx));
+            assert!(next.await.unwrap().is_ok());
+            drop(body);
+            std::future::pending::<Result<http::Response<Body>, std::convert::Infallible>>().await
+        })
+    });
     let (sender, receiver) = mpsc::unbounded_channel();
     sender.send(vec![0; 1 << 20].into()).unwrap();
     let mut request = Request::new(Body::new(Sent(receiver)));
-    let entered = Entered { id: layer.desk.ids.next(), method: Method::Put, at: Instant::now() };
-    request.extensions_mut().insert(entered);
-    request.extensions_mut().insert(share(&layer, "sample"));
-    let mut service = layer.layer(Never);
-    let mut answer = service.call(request);
+    *request.uri_mut() = "/bailiwick.v1.Records/Put".parse().unwrap();
+    let mut answer = CallLayer::new(&ctx).layer(never).call(request);
     poll_fn(|cx| {
         assert!(Pin::new(&mut answer).poll(cx).is_pending());
         Poll::Ready(())
     })
     .await;
-    assert_eq!(layer.desk.shares.load().intake_taken(), (1 << 20) - FREE_BYTES);
+    assert_eq!(ctx.limits.bytes_taken(), (1 << 20) - FREE_BYTES);
     drop(answer);
-    assert_eq!(layer.desk.shares.load().intake_taken(), 0);
+    assert_eq!(ctx.limits.bytes_taken(), 0);
 }

@@ -24,13 +24,13 @@ const AGE_MAX: Duration = Duration::from_secs(3_600);
 const PATIENCE: Duration = Duration::from_secs(20);
 
 struct Rig {
-    keeper: Keeper,
+    refresher: JwksRefresher,
     clock: Arc<At>,
     health: Health,
 }
 
 impl Rig {
-    /// A ready gateway's keeper; with `others`, it knows a caller by its certificate, too.
+    /// A ready gateway's refresher; with `others`, it knows a caller by its certificate, too.
     fn open(source: KeySource, others: bool) -> Self {
         let rules = TokenRules {
             issuer: "https://issuer.example".to_owned(),
@@ -45,14 +45,15 @@ impl Rig {
         let identity = Identity::new(callers.clone(), None, known);
         let (mut registry, health) = (Registry::new(), Health::new());
         health.set_ready(true);
-        let keeper = Keeper::open(&identity, &callers, &mut registry, &health).unwrap().unwrap();
-        Self { keeper, clock, health }
+        let refresher =
+            JwksRefresher::open(&identity, &callers, &mut registry, &health).unwrap().unwrap();
+        Self { refresher, clock, health }
     }
 
     /// Why the token of that key is refused, if it is.
     fn refused(&self, signer: &Signer) -> Option<Reason> {
         let token = signer.sign(&with(&json!({ "exp": NOW * 2 })));
-        self.keeper.tokens.verify(token.as_bytes()).err().map(|fault| fault.reason)
+        self.refresher.tokens.verify(token.as_bytes()).err().map(|rejection| rejection.reason)
     }
 
     fn pass(&self, time: Duration) {
@@ -83,8 +84,8 @@ fn what_a_file_says_holds_and_what_it_does_not_say_changes_nothing_until_keys_ar
     assert_eq!((rig.refused(&old), rig.health.is_ready()), (None, true));
     let mut seen = Seen::default();
     let mut look = || {
-        rig.keeper.look(&path, &mut seen);
-        (rig.refused(&old), rig.refused(&new), rig.keeper.usable.get())
+        rig.refresher.read_file(&path, &mut seen);
+        (rig.refused(&old), rig.refused(&new), rig.refresher.usable.get())
     };
     let invalid = Some(Reason::IdentityInvalid);
     assert_eq!(look(), (None, invalid, 1));
@@ -112,7 +113,7 @@ fn what_a_file_says_holds_and_what_it_does_not_say_changes_nothing_until_keys_ar
     assert_eq!(look(), (again, again, 0));
     fs::write(&path, document(&[&old, &new])).unwrap();
     assert_eq!((look(), rig.health.is_ready()), ((None, None, 2), true));
-    assert_eq!(u64::try_from(rig.keeper.read_at.get()).unwrap(), NOW + 2 * AGE_MAX.as_secs());
+    assert_eq!(u64::try_from(rig.refresher.read_at.get()).unwrap(), NOW + 2 * AGE_MAX.as_secs());
 }
 
 #[test]
@@ -126,11 +127,11 @@ fn a_file_that_cannot_be_read_at_the_start_is_a_mistake() {
         let callers = Callers::Known(Known { tokens, ..Known::default() });
         let clock = Arc::new(link::host::clock::SystemClock);
         let identity = Identity::new(callers.clone(), None, clock);
-        Keeper::open(&identity, &callers, &mut Registry::new(), &Health::new()).err()
+        JwksRefresher::open(&identity, &callers, &mut Registry::new(), &Health::new()).err()
     };
-    assert!(matches!(open(), Some(Error::KeysUnread(_))));
+    assert!(matches!(open(), Some(KeysError::Unread(_))));
     fs::write(&path, "{}").unwrap();
-    assert!(matches!(open(), Some(Error::Keys(JwksRefused::Malformed))));
+    assert!(matches!(open(), Some(KeysError::Refused(JwksRefused::Malformed))));
     // An empty set is the issuer's word: a gateway that is started again takes it as before.
     fs::write(&path, "{\"keys\":[]}").unwrap();
     assert!(open().is_none());
@@ -143,7 +144,7 @@ async fn a_file_is_looked_at_again_and_again() {
     let (old, new) = pair();
     fs::write(&path, document(&[&old])).unwrap();
     let rig = Rig::open(KeySource::File(path.clone()), false);
-    let keeping = tokio::spawn(rig.keeper.clone().keep());
+    let keeping = tokio::spawn(rig.refresher.clone().run());
     for (signers, good, bad) in [([&new], &new, &old), ([&old], &old, &new)] {
         fs::write(path.with_extension("next"), document(&signers)).unwrap();
         fs::rename(path.with_extension("next"), &path).unwrap();
@@ -160,12 +161,12 @@ fn without_keys_a_gateway_is_ready_only_for_callers_who_need_none() {
         let source = KeySource::Url { address: address.clone(), authorities: None };
         let rig = Rig::open(source, others);
         assert!(!rig.health.is_ready(), "the issuer has not been asked");
-        rig.keeper.tell(true);
+        rig.refresher.report(true);
         assert_eq!(rig.health.is_ready(), others);
         let (signer, _) = pair();
         assert_eq!(rig.refused(&signer), Some(Reason::KeysUnavailable));
-        rig.keeper.take(&document(&[&signer])).unwrap();
-        rig.keeper.tell(true);
+        rig.refresher.take(&document(&[&signer])).unwrap();
+        rig.refresher.report(true);
         assert_eq!((rig.health.is_ready(), rig.refused(&signer)), (true, None));
     }
 }
@@ -200,9 +201,9 @@ async fn an_address_is_asked_again_when_a_token_names_a_key_that_is_not_known() 
     let authorities = Some(authority.into_bytes());
     let source = KeySource::Url { address: address.clone(), authorities: authorities.clone() };
     let rig = Rig::open(source, false);
-    let keeper = rig.keeper.clone();
+    let refresher = rig.refresher.clone();
     let keeping = tokio::spawn(async move {
-        keeper.ask(&address, authorities.as_deref(), pace).await;
+        refresher.fetch(&address, authorities.as_deref(), pace).await;
     });
     let (old, new) = pair();
 

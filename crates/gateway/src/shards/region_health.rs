@@ -1,26 +1,23 @@
-//! What `grpc.health.v1` and `/readyz` say: the gateway, each of its services, and each region.
+//! What `grpc.health.v1` and `/readyz` report: the gateway, each of its services, and each region.
 //! gRPC names a region `region/<name>`, and so does a line of `/readyz`.
 //!
-//! The gateway serves while it takes calls and a shard of any region is within its reach. A region
-//! that is away concerns its own people alone; without any region there is nothing to serve.
+//! The gateway serves while it takes calls and a shard of any region is within reach. A region out
+//! of reach concerns its own people alone; without any region there is nothing to serve.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use link::ops::health::Health;
 use terms::{RegionId, ShardId};
 use tokio::sync::Mutex;
-use tonic::server::NamedService;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
-use wire::v1::records_server::RecordsServer;
-use wire::v1::region_maps_server::RegionMapsServer;
-use wire::v1::subjects_server::SubjectsServer;
+use wire::v1::{records_server, region_maps_server, subjects_server};
 
 /// What holds readiness back while no shard is within reach.
 const NO_SHARD: &str = "no shard is within reach";
 
 /// The regions, and which of their shards are within reach.
-pub(crate) struct Regions {
+pub(crate) struct RegionHealth {
     reporter: HealthReporter,
     health: Health,
     /// Reported under the lock, so that two reports cannot overtake one another.
@@ -41,14 +38,14 @@ struct Shards {
     missing: BTreeSet<ShardId>,
 }
 
-impl Regions {
-    /// No shards are looked for yet, and no calls are taken.
+impl RegionHealth {
+    /// No shard is known yet, and no calls are taken.
     pub(crate) fn new(reporter: HealthReporter, health: Health) -> Self {
         health.hold(NO_SHARD, true);
         Self { reporter, health, state: Mutex::default() }
     }
 
-    /// Whether calls are taken, from now on.
+    /// Sets whether calls are taken.
     pub(crate) async fn open(&self, open: bool) {
         let mut state = self.state.lock().await;
         state.open = open;
@@ -56,16 +53,16 @@ impl Regions {
         self.report(&state).await;
     }
 
-    /// Another shard is to be within reach, and is not yet.
-    pub(crate) async fn know(&self, region: &RegionId, shard: &ShardId) {
+    /// Adds a shard, which is not within reach yet.
+    pub(crate) async fn add(&self, region: &RegionId, shard: &ShardId) {
         self.change(region, |shards| {
             shards.missing.insert(shard.clone());
         })
         .await;
     }
 
-    /// A shard is no longer looked for.
-    pub(crate) async fn forget(&self, region: &RegionId, shard: &ShardId) {
+    /// Removes a shard.
+    pub(crate) async fn remove(&self, region: &RegionId, shard: &ShardId) {
         self.change(region, |shards| {
             shards.missing.remove(shard);
             shards.up.remove(shard);
@@ -73,11 +70,11 @@ impl Regions {
         .await;
     }
 
-    /// A shard is within reach, or is not.
+    /// Sets whether a shard is within reach.
     pub(crate) async fn set(&self, region: &RegionId, shard: &ShardId, up: bool) {
         self.change(region, |Shards { up: there, missing }| {
             let (from, to) = if up { (missing, there) } else { (there, missing) };
-            // One that is looked for no more stays forgotten.
+            // A shard that was removed stays so.
             to.extend(from.take(shard));
         })
         .await;
@@ -98,7 +95,7 @@ impl Regions {
         self.report(&state).await;
     }
 
-    /// Reports what holds for the gateway and for all of its services.
+    /// Reports the state of the gateway and of all of its services.
     async fn report(&self, state: &State) {
         let within_reach = state.regions.values().any(|shards| !shards.up.is_empty());
         self.health.hold(NO_SHARD, !within_reach);
@@ -112,9 +109,9 @@ impl Regions {
 /// The gateway as a whole, and its services.
 const SERVICES: [&str; 4] = [
     "",
-    <RecordsServer<crate::api::records::Service> as NamedService>::NAME,
-    <SubjectsServer<crate::api::subjects::Service> as NamedService>::NAME,
-    <RegionMapsServer<crate::api::region_maps::Service> as NamedService>::NAME,
+    records_server::SERVICE_NAME,
+    subjects_server::SERVICE_NAME,
+    region_maps_server::SERVICE_NAME,
 ];
 
 const fn status(serving: bool) -> ServingStatus {

@@ -1,0 +1,74 @@
+//! The methods of the API, as permissions, metrics and logs name them.
+
+use link::ops::metrics::Label;
+
+/// The methods of the API, and all else that a caller may try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Method {
+    Put,
+    Get,
+    Delete,
+    StreamPut,
+    /// One request of a `StreamPut`.
+    StreamPutItem,
+    Create,
+    ResolvePlacement,
+    /// `RegionMaps`: what is in force, and where.
+    MapGet,
+    MapStatus,
+    MapHistory,
+    /// `RegionMaps`: what would be.
+    MapCheck,
+    MapPlan,
+    MapApply,
+    /// Health, reflection, and what does not exist.
+    Other,
+}
+
+impl Method {
+    /// The method behind a request's path.
+    pub(crate) fn of_path(path: &str) -> Self {
+        match path {
+            "/bailiwick.v1.Records/Put" => Self::Put,
+            "/bailiwick.v1.Records/Get" => Self::Get,
+            "/bailiwick.v1.Records/Delete" => Self::Delete,
+            "/bailiwick.v1.Records/StreamPut" => Self::StreamPut,
+            "/bailiwick.v1.Subjects/Create" => Self::Create,
+            "/bailiwick.v1.Subjects/ResolvePlacement" => Self::ResolvePlacement,
+            "/bailiwick.v1.RegionMaps/Get" => Self::MapGet,
+            "/bailiwick.v1.RegionMaps/Status" => Self::MapStatus,
+            "/bailiwick.v1.RegionMaps/History" => Self::MapHistory,
+            "/bailiwick.v1.RegionMaps/Check" => Self::MapCheck,
+            "/bailiwick.v1.RegionMaps/Plan" => Self::MapPlan,
+            "/bailiwick.v1.RegionMaps/Apply" => Self::MapApply,
+            _ => Self::Other,
+        }
+    }
+
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Put => "Put",
+            Self::Get => "Get",
+            Self::Delete => "Delete",
+            Self::StreamPut => "StreamPut",
+            Self::StreamPutItem => "StreamPutItem",
+            Self::Create => "Create",
+            Self::ResolvePlacement => "ResolvePlacement",
+            Self::MapGet => "MapGet",
+            Self::MapStatus => "MapStatus",
+            Self::MapHistory => "MapHistory",
+            Self::MapCheck => "MapCheck",
+            Self::MapPlan => "MapPlan",
+            Self::MapApply => "MapApply",
+            Self::Other => "Other",
+        }
+    }
+}
+
+impl Label for Method {
+    const KEY: &'static str = "method";
+
+    fn value(&self) -> &str {
+        self.as_str()
+    }
+}
