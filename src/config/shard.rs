@@ -21,6 +21,7 @@ use crate::commands::Failure;
 #[derive(Debug)]
 pub(crate) struct Config {
     pub(crate) settings: shard::Settings,
+    pub(crate) store: engine::Embedded,
     pub(crate) listen: SocketAddr,
     pub(crate) admin_listen: SocketAddr,
     /// None: its pages are shown to whoever reaches them.
@@ -106,22 +107,22 @@ pub(crate) fn read(path: &Path) -> Result<Config, Failure> {
         let settings = shard::Settings {
             region: region?.it,
             shard: shard?.it,
-            data: data?.it,
             anchor: anchor?.it,
             keys: keys?.it,
-            engine: engine?.it,
-            cache_bytes: cache_mb * MB,
             disk_reserve_bytes: disk_reserve_mb * MB,
             beat: BEAT,
             signers: trust.signers,
             map_note: trust.note,
             log: log?,
         };
+        let options = engine::Options { cache_bytes: cache_mb * MB };
+        let store = engine::Embedded { kind: engine?.it, folder: data?.it, options };
         let (listen, admin_listen) = (listen?, admin_listen?);
         let (map, annex) = (Arc::new(map?), annex?);
         let files = file.named();
         Some(Config {
             settings,
+            store,
             listen,
             admin_listen,
             metrics,

@@ -143,21 +143,20 @@ async fn one(
     let settings = Settings {
         region: name.clone(),
         shard: ShardId::parse(SHARD).map_err(|error| Failure::new(Exit::Config, error))?,
-        data: home.join("data"),
         anchor: home.join("anchor"),
         keys: home.join("keys"),
-        engine,
-        cache_bytes: CACHE_BYTES,
         disk_reserve_bytes: DISK_RESERVE_BYTES,
         beat: BEAT,
         signers: None,
         map_note: String::new(),
         log: shard::LogSettings::default(),
     };
-    let outside = serve::outside();
+    let options = engine::Options { cache_bytes: CACHE_BYTES };
+    let store = engine::Embedded { kind: engine, folder: home.join("data"), options };
+    let outside = serve::outside(store);
     // What a deployment does on purpose, `dev` does by itself: a first start, and trust in the
     // machine's clock.
-    if settings.nothing_there() {
+    if settings.nothing_there(&*outside.store) {
         shard::init(&settings, &map, &annex, &outside, &shard::KeyringSource::New)
             .map_err(serve::shard::error)?;
     }

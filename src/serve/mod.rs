@@ -25,9 +25,14 @@ use crate::commands::{Exit, Failure};
 use crate::config;
 use crate::terminal;
 
-/// The outside world of a real process.
-pub(crate) fn outside() -> Environment {
-    Environment { clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy), cipher: &AesGcm }
+/// The outside world of a shard on this machine.
+pub(crate) fn outside(store: engine::Embedded) -> Environment {
+    Environment {
+        store: Arc::new(store),
+        clock: Arc::new(SystemClock),
+        entropy: Arc::new(SystemEntropy),
+        cipher: &AesGcm,
+    }
 }
 
 /// Runs a command on a thread for each core. What is left of it when it ends is not waited for.

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ::shard::{KeyringSource, Shard};
+use link::host::clock::SystemClock;
 use link::net::admin_http::serve_admin;
 use link::ops::health::Health;
 use link::ops::logging::Level;
@@ -23,8 +24,9 @@ pub(crate) fn run(path: &Path) -> Result<(), Failure> {
     start_logs(true, Level::Info)?;
     // What it may write in must be there before the rest is shut off, and that must be done before
     // the runtime starts the first thread.
-    config.settings.make_folders().map_err(error)?;
-    let shard::Settings { data, anchor, keys, .. } = config.settings.clone();
+    config.settings.make_folders(&config.store).map_err(error)?;
+    let shard::Settings { anchor, keys, .. } = config.settings.clone();
+    let data = config.store.folder.clone();
     let sandbox = enter(&link::host::sandbox::shard([data, anchor, keys]), config.require_sandbox)?;
     block_on(async {
         let stop = Stop::on_signals()?;
@@ -37,7 +39,7 @@ pub(crate) fn run(path: &Path) -> Result<(), Failure> {
             config.settings,
             config.map,
             config.annex,
-            outside(),
+            outside(config.store),
             (&mut registry, health.clone()),
         );
         let shard = opened.await.map_err(error)?;
@@ -112,7 +114,8 @@ pub(crate) fn init(path: &Path, keyring: &KeyringSource, json: bool) -> Result<(
     // The region's keys will be in it, as in a server's.
     let _closed = link::host::sandbox::close_memory();
     let settings = &config.settings;
-    let done = shard::init(settings, &config.map, &config.annex, &outside(), keyring);
+    let outside = outside(config.store);
+    let done = shard::init(settings, &config.map, &config.annex, &outside, keyring);
     let shard::Initialised { origin, vkey, keyring_made } = done.map_err(error)?;
     if json {
         let made = json!({ "origin": origin, "vkey": vkey, "keyring_made": keyring_made });
@@ -159,7 +162,7 @@ pub(crate) fn show_key(path: &Path, json: bool) -> Result<(), Failure> {
 /// Confirms the machine's clock.
 pub(crate) fn confirm_clock(path: &Path) -> Result<(), Failure> {
     let config = config::shard::read(path)?;
-    let time = shard::confirm_clock(&config.settings, &*outside().clock).map_err(error)?;
+    let time = shard::confirm_clock(&config.settings, &SystemClock).map_err(error)?;
     let day = atlas::Date::of(time);
     terminal::say(format!(
         "confirmed: it is {day} (UTC), {} ms since 1970; a running shard accepts it within a second",
@@ -173,7 +176,8 @@ pub(crate) fn rotate_log(path: &Path) -> Result<(), Failure> {
     start_logs(true, Level::Warn)?;
     // The region's keys will be in it, as in a server's.
     let _closed = link::host::sandbox::close_memory();
-    let done = shard::rotate_log(&config.settings, &config.map, &config.annex, &outside());
+    let outside = outside(config.store);
+    let done = shard::rotate_log(&config.settings, &config.map, &config.annex, &outside);
     let shard::Rotated { sealed, size, origin, vkey } = done.map_err(error)?;
     terminal::say(format!(
         "the log {sealed} is closed: {size} entries\nthe log {origin} begins\nits public key, for \
@@ -187,7 +191,8 @@ pub(crate) fn recover(path: &Path) -> Result<(), Failure> {
     start_logs(true, Level::Warn)?;
     // The region's keys will be in it, as in a server's.
     let _closed = link::host::sandbox::close_memory();
-    let done = shard::recover(&config.settings, &config.map, &config.annex, &outside());
+    let outside = outside(config.store);
+    let done = shard::recover(&config.settings, &config.map, &config.annex, &outside);
     let shard::Recovered { signed, found, origin, vkey } = done.map_err(error)?;
     let signed = match signed {
         Some((log, size)) => format!("the log {log} ends: {size} entries were signed"),
@@ -238,6 +243,7 @@ pub(crate) fn error(error: shard::Error) -> Failure {
         // A disk, a port, randomness: away now, and perhaps back later.
         shard::Error::Io { .. }
         | shard::Error::NoEntropy
+        | shard::Error::NoRoom { .. }
         | shard::Error::Server(_)
         | shard::Error::Engine(_)
         | _ => Exit::Unavailable,

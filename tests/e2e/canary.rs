@@ -88,18 +88,18 @@ async fn open(
     let settings = Settings {
         region: RegionId::parse(region).expect("a region"),
         shard: ShardId::parse("s1").expect("a shard"),
-        data: home.join("data"),
         anchor: home.join("anchor"),
         keys: home.join("keys"),
-        engine,
-        cache_bytes: 16 << 20,
         disk_reserve_bytes: 1 << 20,
         beat: Duration::from_millis(100),
         signers: None,
         map_note: String::new(),
         log: LogSettings::default(),
     };
+    let options = engine::Options { cache_bytes: 16 << 20 };
+    let store = engine::Embedded { kind: engine, folder: home.join("data"), options };
     let outside = Environment {
+        store: Arc::new(store),
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
         cipher: &Readable,

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::Bound;
 
-use crate::{BATCH_BYTES_MAX, Error, KEY_BYTES_MAX, Span, VALUE_BYTES_MAX};
+use crate::{BATCH_BYTES_MAX, Error, KEY_BYTES_MAX, VALUE_BYTES_MAX};
 
 /// A key: 1 to [`KEY_BYTES_MAX`] bytes, ordered byte by byte.
 pub type Key = Vec<u8>;
@@ -69,23 +68,6 @@ impl Batch {
         self.rows.into_iter()
     }
 
-    /// Whether it writes one of these keys.
-    pub(crate) fn touches_any(&self, keys: &[&[u8]]) -> bool {
-        keys.iter().any(|key| self.rows.contains_key(*key))
-    }
-
-    /// Whether it writes a key in `span`.
-    pub(crate) fn touches(&self, span: &Span) -> bool {
-        if span.is_empty() {
-            return false;
-        }
-        let until = match span.until.as_slice() {
-            [] => Bound::Unbounded,
-            until => Bound::Excluded(until),
-        };
-        self.rows.range::<[u8], _>((Bound::Included(span.from.as_slice()), until)).next().is_some()
-    }
-
     /// Whether every size is within the limits.
     ///
     /// # Errors
@@ -127,17 +109,6 @@ mod tests {
         let rows: Vec<_> = batch.rows().map(|(k, v)| (k.clone(), v.cloned())).collect();
         assert_eq!(rows, [(b"a".to_vec(), Some(vec![2; 3])), (b"b".to_vec(), None)]);
         assert_eq!(format!("{batch:?}"), "Batch { rows: 2, bytes: 5 }");
-    }
-
-    #[test]
-    fn a_span_is_touched_by_its_own_keys_only() {
-        let mut batch = Batch::new();
-        batch.delete("b");
-        let span = |from: &str, until: &str| Span { from: from.into(), until: until.into() };
-        assert!(batch.touches(&span("a", "c")) && batch.touches(&span("b", "")));
-        assert!(!batch.touches(&span("a", "b")) && !batch.touches(&span("c", "")));
-        assert!(!batch.touches(&span("z", "a")));
-        assert!(batch.touches_any(&[b"a", b"b"]) && !batch.touches_any(&[b"a", b"c"]));
     }
 
     #[test]

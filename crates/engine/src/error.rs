@@ -76,6 +76,9 @@ pub enum Error {
         /// The size that was asked for.
         to: u64,
     },
+    /// Commits since the view was opened have replaced more rows than are kept for it. Open another.
+    #[error("the view is too old: open another")]
+    ViewExpired,
     /// The disk refused, while opening or reading.
     #[error("{action} {} failed: {cause}", path.display())]
     Io {

@@ -2,10 +2,11 @@
 //!
 //! What its source and traces show, and what is done about it here:
 //! - A batch is written to the journal and synced (`SyncData`) before it reaches the memtable, and
-//!   its number is published last: a snapshot sees durable batches only, whole ones only. So reads
-//!   go through a snapshot, never through the keyspace, and need no gate.
+//!   its number is published last: a snapshot sees durable batches only, whole ones only. So a view
+//!   is a snapshot, never the keyspace. While one is open, compaction keeps the rows it may need.
 //! - A batch in the journal has an end marker and a checksum: recovery drops a torn one. It also
-//!   cuts the journal at a record it cannot parse, without a word: see `witness.rs`.
+//!   cuts the journal at a record it cannot parse, without a word: the shard's signed checkpoint
+//!   notices.
 //! - It poisons itself on a failed journal write, and when one of its own threads fails: it commits
 //!   nothing from then on, and goes on reading. Opened again, it begins with the work that failed.
 //!   So a compaction that meets a damaged block fails at every opening, and no setting avoids that.
@@ -36,7 +37,10 @@ use crate::folder::Folder;
 use crate::gate::Gate;
 use crate::quiet::{Panicked, catch};
 use crate::span::Filling;
-use crate::{Batch, Engine, Error, Head, Key, Kind, Options, Order, Page, ScanLimit, Span, Value};
+use crate::{
+    Batch, Engine, Error, Head, Key, Kind, Options, Order, Page, ScanLimit, Space, Span, Value,
+    View,
+};
 
 /// Bytes of the journals at which the library flushes what they hold: its least. Without it they
 /// grow to 512 MiB, which no reserve counts.
@@ -140,27 +144,22 @@ impl Fjall {
 
     /// Moves the head to the next term, durably.
     fn take_term(&mut self) -> Result<(), Error> {
-        let row = self.guarded(|store, view| view.get(&store.rows, HEAD_KEY))?;
+        let row = self.guarded(|store| store.db.snapshot().get(&store.rows, HEAD_KEY))?;
         let found = match row {
             Some(row) => decode_head(&row)
                 .ok_or_else(|| Error::damaged(&self.folder.store(), "the head is not one"))?,
             None => Head::default(),
         };
-        self.folder.check_head(found)?;
         let head = Head { term: found.term + 1, size: found.size };
         self.gate = Gate::new(found);
-        self.gate.commit(Batch::new(), found, head, |_| self.write(Batch::new(), head))
+        self.gate.commit(found, head, || self.write(Batch::new(), head))
     }
 
-    /// Runs `work` on the store and a snapshot of its durable commits. A panic in it means damage of
-    /// what it read, and of nothing else.
-    fn guarded<T>(
-        &self,
-        work: impl FnOnce(&Store, &Snapshot) -> ::fjall::Result<T>,
-    ) -> Result<T, Error> {
+    /// Runs `work` on the store. A panic in it means damage of what it read, and of nothing else.
+    fn guarded<T>(&self, work: impl FnOnce(&Store) -> ::fjall::Result<T>) -> Result<T, Error> {
         let store = self.store.as_ref().ok_or(Error::Poisoned)?;
         let path = self.folder.store();
-        match catch(|| work(store, &store.db.snapshot())) {
+        match catch(|| work(store)) {
             Ok(Ok(seen)) => Ok(seen),
             Ok(Err(e)) => Err(read_error("read", &path, &e)),
             Err(Panicked) => Err(Error::damaged(&path, "a block does not read back")),
@@ -205,10 +204,8 @@ impl Fjall {
             rows.commit()
         });
         let outcome = match outcome {
-            Ok(Ok(())) => {
-                self.folder.note_head(head);
-                Ok(())
-            }
+            Ok(Ok(())) => Ok(()),
+            // One of its own threads failed earlier: nothing was written.
             Ok(Err(::fjall::Error::Poisoned)) => Err(self.halted(store)),
             Ok(Err(e)) => Err(Error::Unknown { cause: cause(&e) }),
             Err(Panicked) => Err(Error::Unknown { cause: io::ErrorKind::Other }),
@@ -217,19 +214,6 @@ impl Fjall {
             self.folder.drop_cached_pages();
         }
         outcome
-    }
-
-    fn page(&self, rows: impl Iterator<Item = Guard>, limit: ScanLimit) -> ::fjall::Result<Page> {
-        let mut filling = Filling::new(limit);
-        for row in rows {
-            let (stored_key, value) = row.into_inner()?;
-            let Some(key) = caller_key(&stored_key) else { continue };
-            if !filling.admits(key.len(), value.len()) {
-                break;
-            }
-            filling.push(key.to_vec(), value.to_vec());
-        }
-        Ok(filling.page())
     }
 }
 
@@ -248,30 +232,60 @@ impl Store {
     }
 }
 
-impl Engine for Fjall {
+/// A snapshot of the durable commits.
+struct Moment<'a> {
+    engine: &'a Fjall,
+    snapshot: Snapshot,
+}
+
+impl View for Moment<'_> {
     fn get_many(&self, keys: &[&[u8]]) -> Result<Vec<Option<Value>>, Error> {
-        self.gate.check()?;
-        self.guarded(|store, view| {
-            let value = |key: &&[u8]| Ok(view.get(&store.rows, row_key(key))?.map(|v| v.to_vec()));
+        self.engine.gate.check()?;
+        let found = self.engine.guarded(|store| {
+            let value = |key: &&[u8]| {
+                Ok(self.snapshot.get(&store.rows, row_key(key))?.map(|value| value.to_vec()))
+            };
             keys.iter().map(value).collect()
-        })
-        .map_err(|error| self.located(error, keys.iter().map(|key| (row_key(key), row_key(key)))))
+        });
+        let spans = || keys.iter().map(|key| (row_key(key), row_key(key)));
+        found.map_err(|error| self.engine.located(error, spans()))
     }
 
     fn scan(&self, span: &Span, order: Order, limit: ScanLimit) -> Result<Page, Error> {
-        self.gate.check()?;
+        self.engine.gate.check()?;
         if span.is_empty() {
             return Ok(Page::default());
         }
         let (from, until) = stored_span(span);
-        self.guarded(|store, view| {
-            let rows = view.range(&store.rows, from.clone()..until.clone());
+        let found = self.engine.guarded(|store| {
+            let rows = self.snapshot.range(&store.rows, from.clone()..until.clone());
             match order {
-                Order::Ascending => self.page(rows, limit),
-                Order::Descending => self.page(rows.rev(), limit),
+                Order::Ascending => page(rows, limit),
+                Order::Descending => page(rows.rev(), limit),
             }
-        })
-        .map_err(|error| self.located(error, [(from.clone(), until.clone())]))
+        });
+        found.map_err(|error| self.engine.located(error, [(from.clone(), until.clone())]))
+    }
+}
+
+fn page(rows: impl Iterator<Item = Guard>, limit: ScanLimit) -> ::fjall::Result<Page> {
+    let mut filling = Filling::new(limit);
+    for row in rows {
+        let (stored_key, value) = row.into_inner()?;
+        let Some(key) = caller_key(&stored_key) else { continue };
+        if !filling.admits(key.len(), value.len()) {
+            break;
+        }
+        filling.push(key.to_vec(), value.to_vec());
+    }
+    Ok(filling.page())
+}
+
+impl Engine for Fjall {
+    fn view(&self) -> Result<Box<dyn View + '_>, Error> {
+        self.gate.check()?;
+        let snapshot = self.guarded(|store| Ok(store.db.snapshot()))?;
+        Ok(Box::new(Moment { engine: self, snapshot }))
     }
 
     fn commit(&self, batch: Batch, expected: Head, next_size: u64) -> Result<(), Error> {
@@ -279,27 +293,22 @@ impl Engine for Fjall {
         self.gate.check()?;
         self.folder.check_space(batch.bytes())?;
         let next = Head { size: next_size, ..expected };
-        // The gate needs no copy of the batch: nothing of it shows before it is durable.
-        self.gate.commit(Batch::new(), expected, next, |_| self.write(batch, next))
+        self.gate.commit(expected, next, || self.write(batch, next))
     }
 
     fn head(&self) -> Result<Head, Error> {
         self.gate.head()
     }
 
+    fn space(&self) -> Result<Space, Error> {
+        // A compaction writes its output before it removes its input: at the most the tables of the
+        // first two levels, by two workers at once, and never more than there is.
+        let tables = self.store.as_ref().map_or(0, |store| store.rows.disk_space());
+        Ok(Space { work: tables.min(WORK_BYTES_MAX), ..self.folder.space()? })
+    }
+
     fn kind(&self) -> &'static str {
         Kind::Fjall.as_str()
-    }
-
-    /// A compaction writes its output before it removes its input: at the most the tables of the
-    /// first two levels, by two workers at once, and never more than there is.
-    fn work_bytes(&self) -> u64 {
-        let store = self.store.as_ref();
-        store.map_or(0, |store| store.rows.disk_space().min(WORK_BYTES_MAX))
-    }
-
-    fn notes_failed(&self) -> u64 {
-        self.folder.notes_failed()
     }
 }
 

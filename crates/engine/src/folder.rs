@@ -3,7 +3,6 @@
 //! ```text
 //! LOCK      held exclusively while the store is open
 //! FORMAT    which engine, which version of the layout
-//! WITNESS   the last acknowledged head, see `witness.rs`
 //! store/    the engine's own files
 //! ```
 
@@ -11,12 +10,10 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{Advice, fadvise, statvfs};
 
-use crate::witness::Witness;
-use crate::{Error, Head, Kind};
+use crate::{Error, Kind, Space};
 
 /// Version of the layout of the folder and of the rows in the store.
 const FORMAT_VERSION: &str = "1";
@@ -37,8 +34,6 @@ const COMMIT_SPACE_FACTOR: u64 = 3;
 pub(crate) struct Folder {
     path: PathBuf,
     kind: Kind,
-    witness: Witness,
-    notes_failed: AtomicU64,
     _lock: File,
 }
 
@@ -47,19 +42,14 @@ impl Folder {
     pub(crate) fn open(path: &Path, kind: Kind) -> Result<Self, Error> {
         create(path)?;
         let lock = lock(path)?;
-        let witness_path = path.join("WITNESS");
-        let witness = match read_format(path, kind)? {
-            Found::Ours => Witness::open(&witness_path)?,
-            Found::Nothing => {
-                begin(path, kind)?;
-                Witness::create(&witness_path)?
-            }
-        };
-        let (path, notes_failed) = (path.to_path_buf(), AtomicU64::new(0));
-        Ok(Self { path, kind, witness, notes_failed, _lock: lock })
+        match read_format(path, kind)? {
+            Found::Ours => {}
+            Found::Nothing => begin(path, kind)?,
+        }
+        Ok(Self { path: path.to_path_buf(), kind, _lock: lock })
     }
 
-    /// Ends a creation: from now on the store counts as one, and is never made anew. Called once
+    /// Ends a creation: from now on the store counts as one, and is never made again. Called once
     /// the first term is durable, and before anything can have been acknowledged.
     pub(crate) fn finish(&self) -> Result<(), Error> {
         let (path, new) = (self.path.join("FORMAT"), self.path.join(UNFINISHED));
@@ -75,26 +65,9 @@ impl Folder {
         self.path.join("store")
     }
 
-    /// Refuses a store that has less than was acknowledged from it: a damaged log is cut off by
-    /// the libraries as if its end had never been written.
-    pub(crate) fn check_head(&self, found: Head) -> Result<(), Error> {
-        if found < self.witness.head() {
-            return Err(Error::damaged(&self.store(), "acknowledged commits are missing"));
-        }
-        Ok(())
-    }
-
-    /// Notes a head that is durable in the store. The commit stands whatever becomes of the note:
-    /// one that fails leaves an older one, which raises no alarm, and is counted.
-    pub(crate) fn note_head(&self, head: Head) {
-        if self.witness.note(head).is_err() {
-            self.notes_failed.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// How many notes failed in this opening.
-    pub(crate) fn notes_failed(&self) -> u64 {
-        self.notes_failed.load(Ordering::Relaxed)
+    /// The room on its disk.
+    pub(crate) fn space(&self) -> Result<Space, Error> {
+        space(&self.path, self.kind)
     }
 
     /// Refuses to open where not even the engine's small files have room. With less than a commit
@@ -146,7 +119,7 @@ impl Folder {
 }
 
 /// Whether a folder holds a store, or the beginnings of one. It is not opened.
-pub fn exists(folder: &Path) -> bool {
+pub(crate) fn exists(folder: &Path) -> bool {
     ["FORMAT", UNFINISHED, "store"].iter().any(|name| folder.join(name).exists())
 }
 
@@ -155,28 +128,20 @@ pub fn exists(folder: &Path) -> bool {
 /// # Errors
 /// [`Error::Io`].
 pub fn free_bytes(path: &Path) -> Result<u64, Error> {
-    let stat = statvfs(path).map_err(|e| Error::io("measure", path, &e.into()))?;
-    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    disk(path).map(|(free, _)| free)
 }
 
-/// Bytes of the disk that holds `path`, free or not.
-///
-/// # Errors
-/// [`Error::Io`].
-pub fn total_bytes(path: &Path) -> Result<u64, Error> {
-    let stat = statvfs(path).map_err(|e| Error::io("measure", path, &e.into()))?;
-    Ok(stat.f_blocks.saturating_mul(stat.f_frsize))
+/// The room on the disk of a store, without what its engine may take for itself.
+pub(crate) fn space(path: &Path, kind: Kind) -> Result<Space, Error> {
+    let (free, total) = disk(path)?;
+    Ok(Space { free, total, commit_min: kind.free_bytes_min(), work: 0 })
 }
 
-/// Lets a store be opened again that lacks commits it had acknowledged: what
-/// `shard recover --accept-loss` does, once somebody has decided to. It changes no row.
-///
-/// # Errors
-/// [`Error::Locked`] when the store is open; [`Error::Io`].
-pub fn accept_loss(folder: &Path) -> Result<(), Error> {
-    let _lock = lock(folder)?;
-    let _new = Witness::create(&folder.join("WITNESS"))?;
-    sync_folder(folder)
+/// Bytes of the disk that holds `path`: free ones, and all.
+fn disk(path: &Path) -> Result<(u64, u64), Error> {
+    let stat = statvfs(path).map_err(|e| Error::io("measure", path, &e.into()))?;
+    let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
+    Ok((bytes(stat.f_bavail), bytes(stat.f_blocks)))
 }
 
 /// Creates a folder that only its owner may enter, and makes its name durable.

@@ -1,9 +1,9 @@
 //! An ordered key-value store whose commit is atomic and durable: what a shard stands on.
 //!
-//! [`Engine`] is the contract, in words about durability and concurrency. [`open`] gives an
-//! embedded one ([`Kind`]) on a folder of its own; [`Memory`] is the one for tests and the
-//! simulator, on a [`Disk`] that can be told to fail. The crate knows no record, no log and no law:
-//! bytes only.
+//! [`Engine`] is the contract, in words about durability and concurrency; [`Backend`] opens one.
+//! [`Embedded`] is that of sled and fjall ([`Kind`]) on a folder of its own; [`Disk`] that of
+//! [`Memory`], for tests and the simulator: it fails when told to. The crate knows no record, no log
+//! and no law: bytes only.
 
 mod batch;
 mod codec;
@@ -17,14 +17,13 @@ mod quiet;
 mod sled;
 mod span;
 mod tally;
-mod witness;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use batch::{Batch, Key, Value};
-pub use engine::{Engine, Head};
+pub use engine::{Backend, Engine, Head, Space, View};
 pub use error::Error;
-pub use folder::{accept_loss, exists, free_bytes, total_bytes};
+pub use folder::free_bytes;
 pub use memory::{Chances, Disk, Fault, Memory};
 pub use span::{Order, Page, ScanLimit, Span};
 
@@ -83,6 +82,48 @@ pub struct Options {
     pub cache_bytes: u64,
 }
 
+/// A store of an embedded engine in a folder of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Embedded {
+    /// The engine.
+    pub kind: Kind,
+    /// The folder.
+    pub folder: PathBuf,
+    /// What it is opened with.
+    pub options: Options,
+}
+
+impl Embedded {
+    /// The room that the store has, or would have: a folder that is missing will be made on the disk
+    /// of the one above it. Nothing is opened, so what the engine itself may take is not known.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn space(&self) -> Result<Space, Error> {
+        // A relative path ends in the empty one, which is where this process stands.
+        let above = self.folder.ancestors().map(|folder| match folder.as_os_str().is_empty() {
+            true => Path::new("."),
+            false => folder,
+        });
+        let there = above.into_iter().find(|folder| folder.is_dir());
+        folder::space(there.unwrap_or(&self.folder), self.kind)
+    }
+}
+
+impl Backend for Embedded {
+    fn exists(&self) -> bool {
+        folder::exists(&self.folder)
+    }
+
+    fn open(&self) -> Result<Box<dyn Engine>, Error> {
+        open(self.kind, &self.folder, self.options)
+    }
+
+    fn folder(&self) -> Option<&Path> {
+        Some(&self.folder)
+    }
+}
+
 /// Opens the store in `folder` and takes a new term by a durable commit. The folder is created,
 /// mode 0700, when it is missing.
 ///
@@ -93,8 +134,12 @@ pub struct Options {
 /// # Errors
 /// [`Error::Locked`] at once when another process (or another opening in this one) holds the
 /// folder; [`Error::Foreign`] when the folder is another engine's or not ours; [`Error::Damaged`]
-/// when the store does not open or lacks commits that it had acknowledged; [`Error::Full`] and
-/// [`Error::Io`] from the disk.
+/// when the store does not open, or lacks rows by its own count; [`Error::Full`] and [`Error::Io`]
+/// from the disk.
+///
+/// Commits that are missing at the end of a store are **not** noticed here: both libraries take a
+/// damaged end of their log for the torn end of a crash and cut it off. The shard's signed
+/// checkpoint, which lies outside the folder, notices.
 pub fn open(kind: Kind, folder: &Path, options: Options) -> Result<Box<dyn Engine>, Error> {
     let folder = folder::Folder::open(folder, kind)?;
     Ok(match kind {

@@ -7,13 +7,15 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io::ErrorKind;
 use std::ops::Bound;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::engine::check_commit;
 use crate::span::Filling;
-use crate::{Batch, Engine, Error, Head, Key, Order, Page, ScanLimit, Span, Value};
+use crate::{
+    Backend, Batch, Engine, Error, Head, Key, Order, Page, ScanLimit, Space, Span, Value, View,
+};
 
 /// What can go wrong in a commit on a [`Disk`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +53,8 @@ pub struct Disk {
 }
 
 struct State {
-    rows: BTreeMap<Key, Value>,
+    /// Shared with the views of it.
+    rows: Arc<BTreeMap<Key, Value>>,
     head: Head,
     /// Written, not synced.
     unsynced: Option<(Batch, Head)>,
@@ -60,6 +63,10 @@ struct State {
     random: u64,
     /// Crashes so far. An opening of before a crash is dead.
     crashes: u64,
+    /// Reads that fail from now on.
+    failing_reads: u64,
+    /// Whether an opening can be opened again in the process.
+    reopens: bool,
 }
 
 impl std::fmt::Debug for State {
@@ -75,13 +82,15 @@ impl Disk {
     /// An empty disk. What it decides by chance follows from `seed`.
     pub fn new(seed: u64) -> Self {
         let state = State {
-            rows: BTreeMap::new(),
+            rows: Arc::default(),
             head: Head::default(),
             unsynced: None,
             chances: Chances::default(),
             planned: VecDeque::new(),
             random: seed,
             crashes: 0,
+            failing_reads: 0,
+            reopens: false,
         };
         Self { state: Arc::new(Mutex::new(state)) }
     }
@@ -94,6 +103,18 @@ impl Disk {
     /// Lets the next commit that is not refused meet `fault`; several are met in turn.
     pub fn fail_next(&self, fault: Fault) {
         self.lock().planned.push_back(fault);
+    }
+
+    /// Lets that many reads fail, as they do in a process that is out of file descriptors. The data
+    /// are sound.
+    pub fn fail_reads(&self, count: u64) {
+        self.lock().failing_reads = count;
+    }
+
+    /// Lets an opening be opened again in the process ([`Engine::reopen`]), as one of a database is
+    /// that runs elsewhere. Without it, it is as with files.
+    pub fn let_reopen(&self) {
+        self.lock().reopens = true;
     }
 
     /// The machine dies: every opening answers [`Error::Poisoned`] from now on.
@@ -162,13 +183,28 @@ impl State {
     }
 
     fn apply(&mut self, batch: Batch, head: Head) {
+        let rows = Arc::make_mut(&mut self.rows);
         for (key, value) in batch.into_rows() {
             match value {
-                Some(value) => self.rows.insert(key, value),
-                None => self.rows.remove(&key),
+                Some(value) => rows.insert(key, value),
+                None => rows.remove(&key),
             };
         }
         self.head = head;
+    }
+}
+
+impl Backend for Disk {
+    fn exists(&self) -> bool {
+        self.lock().head.term > 0
+    }
+
+    fn open(&self) -> Result<Box<dyn Engine>, Error> {
+        Ok(Box::new(Memory::open(self)))
+    }
+
+    fn folder(&self) -> Option<&Path> {
+        None
     }
 }
 
@@ -176,8 +212,8 @@ impl State {
 #[derive(Debug)]
 pub struct Memory {
     disk: Disk,
-    term: u64,
-    crashes: u64,
+    term: AtomicU64,
+    crashes: AtomicU64,
     poisoned: AtomicBool,
 }
 
@@ -189,29 +225,52 @@ impl Memory {
         state.head.term += 1;
         Self {
             disk: disk.clone(),
-            term: state.head.term,
-            crashes: state.crashes,
+            term: AtomicU64::new(state.head.term),
+            crashes: AtomicU64::new(state.crashes),
             poisoned: AtomicBool::new(false),
         }
     }
 
+    // The atomics change under the disk's lock alone.
     fn lock(&self) -> Result<MutexGuard<'_, State>, Error> {
         let state = self.disk.lock();
-        if self.poisoned.load(Ordering::Relaxed) || state.crashes != self.crashes {
-            return Err(Error::Poisoned);
+        let crashed = state.crashes != self.crashes.load(Ordering::Relaxed);
+        if self.poisoned.load(Ordering::Relaxed) || crashed {
+            Err(Error::Poisoned)
+        } else {
+            Ok(state)
         }
-        Ok(state)
+    }
+
+    fn is_own(&self, head: Head) -> bool {
+        head.term == self.term.load(Ordering::Relaxed)
     }
 }
 
-impl Engine for Memory {
+/// The rows of one moment.
+struct Moment<'a> {
+    engine: &'a Memory,
+    rows: Arc<BTreeMap<Key, Value>>,
+}
+
+impl Moment<'_> {
+    /// Whether a read is answered.
+    fn check(&self) -> Result<(), Error> {
+        let mut state = self.engine.lock()?;
+        let Some(left) = state.failing_reads.checked_sub(1) else { return Ok(()) };
+        state.failing_reads = left;
+        Err(Error::io("read", Path::new("memory"), &ErrorKind::Other.into()))
+    }
+}
+
+impl View for Moment<'_> {
     fn get_many(&self, keys: &[&[u8]]) -> Result<Vec<Option<Value>>, Error> {
-        let state = self.lock()?;
-        Ok(keys.iter().map(|key| state.rows.get(*key).cloned()).collect())
+        self.check()?;
+        Ok(keys.iter().map(|key| self.rows.get(*key).cloned()).collect())
     }
 
     fn scan(&self, span: &Span, order: Order, limit: ScanLimit) -> Result<Page, Error> {
-        let state = self.lock()?;
+        self.check()?;
         let mut filling = Filling::new(limit);
         if span.is_empty() {
             return Ok(filling.page());
@@ -220,7 +279,7 @@ impl Engine for Memory {
             [] => Bound::Unbounded,
             until => Bound::Excluded(until),
         };
-        let mut rows = state.rows.range::<[u8], _>((Bound::Included(span.from.as_slice()), until));
+        let mut rows = self.rows.range::<[u8], _>((Bound::Included(span.from.as_slice()), until));
         let mut next = || match order {
             Order::Ascending => rows.next(),
             Order::Descending => rows.next_back(),
@@ -233,11 +292,18 @@ impl Engine for Memory {
         }
         Ok(filling.page())
     }
+}
+
+impl Engine for Memory {
+    fn view(&self) -> Result<Box<dyn View + '_>, Error> {
+        let rows = Arc::clone(&self.lock()?.rows);
+        Ok(Box::new(Moment { engine: self, rows }))
+    }
 
     fn commit(&self, batch: Batch, expected: Head, next_size: u64) -> Result<(), Error> {
         check_commit(&batch, expected, next_size)?;
         let mut state = self.lock()?;
-        if state.head != expected || expected.term != self.term {
+        if state.head != expected || !self.is_own(expected) {
             return Err(Error::HeadMoved { found: state.head });
         }
         let next = Head { size: next_size, ..expected };
@@ -262,7 +328,27 @@ impl Engine for Memory {
 
     fn head(&self) -> Result<Head, Error> {
         let found = self.lock()?.head;
-        if found.term == self.term { Ok(found) } else { Err(Error::HeadMoved { found }) }
+        if self.is_own(found) { Ok(found) } else { Err(Error::HeadMoved { found }) }
+    }
+
+    fn reopen(&self) -> Result<Head, Error> {
+        let mut state = self.disk.lock();
+        if !state.reopens {
+            return Err(Error::Poisoned);
+        }
+        if !self.is_own(state.head) {
+            return Err(Error::HeadMoved { found: state.head });
+        }
+        state.recover();
+        state.head.term += 1;
+        self.term.store(state.head.term, Ordering::Relaxed);
+        self.crashes.store(state.crashes, Ordering::Relaxed);
+        self.poisoned.store(false, Ordering::Relaxed);
+        Ok(state.head)
+    }
+
+    fn space(&self) -> Result<Space, Error> {
+        Ok(Space { free: u64::MAX, total: u64::MAX, commit_min: 0, work: 0 })
     }
 
     fn kind(&self) -> &'static str {
@@ -334,6 +420,46 @@ mod tests {
         disk.crash();
         assert_eq!(engine.head(), Err(Error::Poisoned));
         assert_eq!(rows(&Memory::open(&disk)).len(), 4);
+    }
+
+    #[test]
+    fn a_read_that_fails_is_no_poison() {
+        let disk = Disk::new(1);
+        let engine = Memory::open(&disk);
+        disk.fail_reads(2);
+        for _ in 0..2 {
+            assert!(matches!(engine.get_many(&[b"a"]), Err(Error::Io { .. })));
+        }
+        assert_eq!(engine.get_many(&[b"a"]), Ok(vec![None]));
+    }
+
+    #[test]
+    fn an_opening_that_may_is_opened_again_and_its_head_tells_what_was_done() {
+        let mut sizes = [0, 0];
+        for seed in 0..50 {
+            for fault in FAULTS {
+                let disk = Disk::new(seed);
+                let engine = Memory::open(&disk);
+                disk.fail_next(fault);
+                let head = engine.head().unwrap();
+                assert!(engine.commit(batch(1), head, 1).is_err());
+                assert_eq!(engine.reopen(), Err(Error::Poisoned));
+                disk.let_reopen();
+                let again = engine.reopen().unwrap();
+                assert_eq!((again, again.term), (engine.head().unwrap(), head.term + 1));
+                assert_eq!(rows(&engine).len() as u64, again.size * 4);
+                sizes[usize::from(again.size == 1)] += 1;
+                // A commit of before, should it come late, changes nothing.
+                let found = again;
+                assert_eq!(engine.commit(batch(2), head, 1), Err(Error::HeadMoved { found }));
+                engine.commit(batch(2), again, again.size + 1).unwrap();
+                // Another opening has come: this one must not take the store back.
+                let other = Memory::open(&disk);
+                assert!(matches!(engine.reopen(), Err(Error::HeadMoved { .. })));
+                assert!(other.head().is_ok());
+            }
+        }
+        assert!(sizes.iter().all(|count| *count > 20), "both outcomes happen: {sizes:?}");
     }
 
     #[test]

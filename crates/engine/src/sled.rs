@@ -7,7 +7,8 @@
 //!   values: a tree node is one record, and a leaf holds up to about 20 rows. So values are cut
 //!   into chunks of 4 KiB and keys are short, which keeps every record in the log; and should a
 //!   blob appear all the same, it is synced with its folder before the commit returns.
-//! - It shows a batch before the flush: reads go through the [`Gate`].
+//! - It shows a batch before the flush, and keeps no older state: views put back what a commit has
+//!   replaced (`versions.rs`).
 //! - Opening writes a snapshot and renames it without syncing the folder: everything in the folder
 //!   is synced after opening and before the first commit. Snapshots are written only at opening.
 //! - It panics on damage, and on a failed sync while it closes: both are caught.
@@ -30,6 +31,7 @@
 mod blobs;
 mod rows;
 mod store;
+mod versions;
 
 use std::fmt;
 use std::io::ErrorKind;
@@ -38,14 +40,13 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use ::sled::Db;
-
-use self::store::Store;
-use crate::codec::stored_span;
+use self::store::{Rows, Store};
 use crate::engine::check_commit;
 use crate::folder::Folder;
 use crate::gate::Gate;
-use crate::{Batch, Engine, Error, Head, Key, Kind, Options, Order, Page, ScanLimit, Span, Value};
+use crate::{
+    Batch, Engine, Error, Head, Kind, Options, Order, Page, ScanLimit, Space, Span, Value, View,
+};
 
 /// How long one commit may take before its outcome counts as unknown.
 const WRITE_MAX: Duration = Duration::from_secs(30);
@@ -61,7 +62,7 @@ pub(crate) struct Sled {
 
 /// A commit on its way to the thread that writes.
 struct Job {
-    batch: Arc<Batch>,
+    batch: Batch,
     head: Head,
     done: Sender<Result<(), Error>>,
 }
@@ -79,7 +80,6 @@ impl Sled {
         let store = Arc::new(Store::open(folder, options)?);
         store.folder.sync_all()?;
         let found = store.check_rows()?;
-        store.folder.check_head(found)?;
         let (jobs, queue) = mpsc::channel::<Job>();
         let writer = {
             let store = Arc::clone(&store);
@@ -97,7 +97,7 @@ impl Sled {
         let gate = Gate::new(found);
         let opened = Self { store: Some(store), gate, jobs: Some(jobs), writer: Some(writer) };
         let head = Head { term: found.term + 1, size: found.size };
-        opened.gate.commit(Batch::new(), found, head, |batch| opened.write(batch, head))?;
+        opened.gate.commit(found, head, || opened.write(Batch::new(), head))?;
         opened.store()?.folder.finish()?;
         Ok(opened)
     }
@@ -107,9 +107,9 @@ impl Sled {
     }
 
     /// Has the batch written, and waits for it.
-    fn write(&self, batch: &Arc<Batch>, head: Head) -> Result<(), Error> {
+    fn write(&self, batch: Batch, head: Head) -> Result<(), Error> {
         let (done, outcome) = mpsc::channel();
-        let job = Job { batch: Arc::clone(batch), head, done };
+        let job = Job { batch, head, done };
         let sent = self.jobs.as_ref().is_some_and(|jobs| jobs.send(job).is_ok());
         let outcome = match outcome.recv_timeout(WRITE_MAX) {
             _ if !sent => Err(Error::Poisoned),
@@ -122,38 +122,46 @@ impl Sled {
         }
         outcome
     }
+}
 
-    fn read<T>(&self, work: impl FnOnce(&Store, &Db) -> Result<T, Error>) -> Result<T, Error> {
-        let store = self.store()?;
-        store.guarded(|db| work(store, db))
+/// The rows of one moment.
+struct Moment<'a> {
+    engine: &'a Sled,
+    store: &'a Store,
+    at: u64,
+}
+
+impl Moment<'_> {
+    fn read<T>(&self, work: impl FnOnce(&Rows<'_>) -> Result<T, Error>) -> Result<T, Error> {
+        self.engine.gate.check()?;
+        self.store.guarded(|db| work(&Rows { store: self.store, db, at: self.at }))
     }
 }
 
-impl Engine for Sled {
+impl View for Moment<'_> {
     fn get_many(&self, keys: &[&[u8]]) -> Result<Vec<Option<Value>>, Error> {
-        self.gate.read(
-            |batch| batch.touches_any(keys),
-            || self.read(|store, db| keys.iter().map(|key| store.get(db, key)).collect()),
-        )
+        self.read(|rows| keys.iter().map(|key| rows.get(key)).collect())
     }
 
     fn scan(&self, span: &Span, order: Order, limit: ScanLimit) -> Result<Page, Error> {
         if span.is_empty() {
-            return self.gate.check().map(|()| Page::default());
+            return self.engine.gate.check().map(|()| Page::default());
         }
-        let (from, until): (Key, Key) = stored_span(span);
-        self.gate.read(
-            |batch| batch.touches(span),
-            || {
-                self.read(|store, db| {
-                    let rows = db.range(from.as_slice()..until.as_slice());
-                    match order {
-                        Order::Ascending => store.page(db, rows, limit),
-                        Order::Descending => store.page(db, rows.rev(), limit),
-                    }
-                })
-            },
-        )
+        self.read(|rows| rows.page(span, order, limit))
+    }
+}
+
+impl Drop for Moment<'_> {
+    fn drop(&mut self) {
+        self.store.versions.close(self.at);
+    }
+}
+
+impl Engine for Sled {
+    fn view(&self) -> Result<Box<dyn View + '_>, Error> {
+        self.gate.check()?;
+        let store = self.store()?;
+        Ok(Box::new(Moment { engine: self, store, at: store.versions.open() }))
     }
 
     fn commit(&self, batch: Batch, expected: Head, next_size: u64) -> Result<(), Error> {
@@ -161,19 +169,19 @@ impl Engine for Sled {
         self.gate.check()?;
         self.store()?.folder.check_space(batch.bytes())?;
         let next = Head { size: next_size, ..expected };
-        self.gate.commit(batch, expected, next, |batch| self.write(batch, next))
+        self.gate.commit(expected, next, || self.write(batch, next))
     }
 
     fn head(&self) -> Result<Head, Error> {
         self.gate.head()
     }
 
-    fn kind(&self) -> &'static str {
-        Kind::Sled.as_str()
+    fn space(&self) -> Result<Space, Error> {
+        self.store()?.folder.space()
     }
 
-    fn notes_failed(&self) -> u64 {
-        self.store.as_ref().map_or(0, |store| store.folder.notes_failed())
+    fn kind(&self) -> &'static str {
+        Kind::Sled.as_str()
     }
 }
 
@@ -192,6 +200,37 @@ impl Drop for Sled {
             // start, the closure is dropped here, and closes after all.
             let builder = thread::Builder::new().name("engine-closer".to_owned());
             let _detached = builder.spawn(move || drop(store));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What sled shows before its flush is not durable, and so is in no view.
+    #[test]
+    fn a_batch_that_is_not_flushed_is_not_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = Folder::open(folder.path(), Kind::Sled).unwrap();
+        let engine = Sled::open(folder, Options { cache_bytes: 1 << 20 }).unwrap();
+        let mut batch = Batch::new();
+        batch.put("a", vec![1; 10_000]);
+        batch.put("b", vec![1; 10_000]);
+        let head = engine.head().unwrap();
+        engine.commit(batch, head, 1).unwrap();
+        let mut batch = Batch::new();
+        batch.put("a", "2");
+        batch.put("aa", "2");
+        batch.delete("b");
+        let store = engine.store().unwrap();
+        store.begin(&batch, head).unwrap();
+        for view in [engine.view().unwrap(), engine.view().unwrap()] {
+            let old = Some(vec![1; 10_000]);
+            assert_eq!(view.get_many(&[b"a", b"aa", b"b"]), Ok(vec![old.clone(), None, old]));
+            let limit = ScanLimit { rows: 9, bytes: usize::MAX };
+            let page = view.scan(&Span::all(), Order::Ascending, limit).unwrap();
+            assert_eq!(page.rows.len(), 2);
         }
     }
 }

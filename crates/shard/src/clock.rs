@@ -14,7 +14,6 @@ use std::time::Duration;
 use terms::{Clock, UnixMillis};
 use tokio::time::Instant;
 
-use crate::log::checkpoint_file;
 use crate::store::directories;
 use crate::{Error, Settings};
 
@@ -55,8 +54,7 @@ impl State {
 
 /// Where the last known time of a shard lies.
 fn file(settings: &Settings) -> PathBuf {
-    let Settings { region, shard, anchor, .. } = settings;
-    checkpoint_file::path(anchor, region.as_str(), shard.as_str()).with_extension("clock")
+    settings.checkpoint_path().with_extension("clock")
 }
 
 /// The time in the file; the epoch if there is none.

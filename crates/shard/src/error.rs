@@ -50,28 +50,36 @@ pub enum Error {
     },
     /// There is no store, no checkpoint and no key of a log.
     #[error(
-        "{} holds no store, and neither a checkpoint nor a log key is there: restore the shard, or see \
-         whether its disks are mounted. For a new shard, run `bailiwick shard init` with its \
-         configuration first", path.display()
+        "{place} holds no store, and neither a checkpoint nor a log key is there: restore the shard, or \
+         see whether its disks are mounted. For a new shard, run `bailiwick shard init` with its \
+         configuration first"
     )]
     NotInitialised {
-        /// The data folder.
-        path: PathBuf,
+        /// Where the store should be.
+        place: String,
     },
     /// A shard that is there is not made again.
-    #[error("{} holds a store already: start it with `bailiwick shard`", path.display())]
+    #[error("{place} holds a store already: start it with `bailiwick shard`")]
     Exists {
-        /// The data folder.
-        path: PathBuf,
+        /// Where it is.
+        place: String,
+    },
+    /// There is not enough free space to end a period of the log.
+    #[error("{what} has {free} bytes free, and {needed} are needed to begin a period of the log")]
+    NoRoom {
+        /// What is short of it.
+        what: &'static str,
+        /// Bytes free.
+        free: u64,
+        /// Bytes that must be free.
+        needed: u64,
     },
     /// The disk is no larger than what is to stay free on it.
     #[error(
-        "the disk of {} has {total} bytes and {reserve} are to stay free, so nothing could ever be \
-         written: give it a larger disk, or lower `disk_reserve_mb`", path.display()
+        "the store's disk has {total} bytes and {reserve} are to stay free, so nothing could ever be \
+         written: give it a larger disk, or lower `disk_reserve_mb`"
     )]
     Reserve {
-        /// The data folder.
-        path: PathBuf,
         /// Bytes of the disk.
         total: u64,
         /// Bytes that are to stay free.
@@ -212,9 +220,11 @@ impl IntoRejection for engine::Error {
             Self::Full { .. } => Reason::DiskReserve,
             // The disk, or a limit of the process, may say yes the next time; and a store that is
             // closed is opened again.
-            Self::Io { .. } | Self::Poisoned | Self::HeadMoved { .. } | Self::Unknown { .. } => {
-                Reason::RegionUnavailable
-            }
+            Self::Io { .. }
+            | Self::ViewExpired
+            | Self::Poisoned
+            | Self::HeadMoved { .. }
+            | Self::Unknown { .. } => Reason::RegionUnavailable,
             Self::TooLarge { .. }
             | Self::EmptyKey
             | Self::Shrinks { .. }

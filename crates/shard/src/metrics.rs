@@ -31,8 +31,8 @@ pub(crate) struct Metrics {
     pub(crate) damaged_reads: Counter,
     pub(crate) failed_reads: Counter,
     pub(crate) checkpoint_failures: Counter,
+    pub(crate) store_reopened: Counter,
     pub(crate) clock_ahead_seconds: Gauge,
-    pub(crate) head_notes_failed: Gauge,
     map_epoch: Gauge,
 }
 
@@ -71,8 +71,8 @@ impl Metrics {
             damaged_reads: Counter::default(),
             failed_reads: Counter::default(),
             checkpoint_failures: Counter::default(),
+            store_reopened: Counter::default(),
             clock_ahead_seconds: Gauge::default(),
-            head_notes_failed: Gauge::default(),
             map_epoch: Gauge::default(),
         };
         let m = metrics.clone();
@@ -121,11 +121,11 @@ impl Metrics {
         registry.register("shard_failed_reads", "Reads that the system refused", m.failed_reads);
         let says = "Checkpoints that could not be signed or stored";
         registry.register("shard_checkpoint_failures", says, m.checkpoint_failures);
+        let says = "Times that the store was opened again in the process";
+        registry.register("shard_store_reopened", says, m.store_reopened);
         let says =
             "Seconds by which the clock is ahead of what is believed; above 0, writes are refused";
         registry.register("shard_clock_ahead_seconds", says, m.clock_ahead_seconds);
-        let says = "Commits whose head could not be noted beside the store";
-        registry.register("shard_head_notes_failed", says, m.head_notes_failed);
     }
 
     /// The version of the map in force.

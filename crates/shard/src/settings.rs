@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use engine::Backend;
 use ledger::Signers;
+use ledger::cosignature::Cosigner;
+use link::net::https_client::Address;
 use terms::{Clock, Entropy, RegionId, ShardId, UnixMillis};
 
 use crate::Error;
-use crate::log::witness::Witness;
 use crate::store::aead::BodyCipher;
 
 /// Milliseconds of a day.
@@ -22,17 +24,11 @@ pub struct Settings {
     pub region: RegionId,
     /// Its name in the region's annex.
     pub shard: ShardId,
-    /// Folder of the store. It stays in the region, with all its copies.
-    pub data: PathBuf,
-    /// Folder of the last signed checkpoint: outside `data`, best on another disk.
+    /// Folder of the last signed checkpoint: outside the store's, best on another disk.
     pub anchor: PathBuf,
-    /// Folder of the keyring and the log's keys: outside `data`, best on another disk.
+    /// Folder of the keyring and the log's keys: outside the store's, best on another disk.
     pub keys: PathBuf,
-    /// The engine of the store.
-    pub engine: engine::Kind,
-    /// Bytes of memory for the engine's cache.
-    pub cache_bytes: u64,
-    /// Bytes that are kept free on the disk for erasure and expiry: below it, puts are refused.
+    /// Bytes that are kept free for erasure and expiry: below it, puts are refused.
     pub disk_reserve_bytes: u64,
     /// The keys of those who sign region maps. None: maps come from the configuration alone, and
     /// nobody answers for them.
@@ -46,6 +42,18 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Whether nothing of a shard is there: no store, no checkpoint, no key of a log. So it may be
+    /// new; or everything is lost, or not mounted.
+    pub fn nothing_there(&self, store: &dyn Backend) -> bool {
+        !store.exists() && !self.checkpoint_path().exists() && self.last_log_key().unwrap_or(0) == 0
+    }
+
+    /// Where the last signed checkpoint lies.
+    pub(crate) fn checkpoint_path(&self) -> PathBuf {
+        let Self { region, shard, anchor, .. } = self;
+        anchor.join(format!("{region}-{shard}.checkpoint"))
+    }
+
     /// Where the key of a period's log lies.
     pub(crate) fn log_key_path(&self, period: u32) -> PathBuf {
         let Self { region, shard, keys, .. } = self;
@@ -94,7 +102,18 @@ impl Default for LogSettings {
     }
 }
 
-/// When a period ends by itself. Without either, when somebody ends it.
+/// A witness, and how it is reached.
+#[derive(Debug, Clone)]
+pub struct Witness {
+    /// Its key.
+    pub key: Cosigner,
+    /// Its submission prefix, to which `/add-checkpoint` is added.
+    pub address: Address,
+    /// The authorities of its certificate as PEM; the system's without it.
+    pub authorities: Option<Vec<u8>>,
+}
+
+/// When a period of the log ends by itself. Without either, when an operator ends it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PeriodMax {
     /// Entries after which it does.
@@ -115,6 +134,8 @@ impl PeriodMax {
 /// The outside world.
 #[derive(Clone)]
 pub struct Environment {
+    /// Where the store lies, and how it is opened. It stays in the region, with all its copies.
+    pub store: Arc<dyn Backend>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// Where random bytes come from.
@@ -125,7 +146,7 @@ pub struct Environment {
 
 impl fmt::Debug for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Environment").finish_non_exhaustive()
+        f.debug_struct("Environment").field("store", &self.store).finish_non_exhaustive()
     }
 }
 
@@ -138,11 +159,8 @@ pub(crate) mod tests {
         Settings {
             region: RegionId::parse("ru-msk").expect("a region"),
             shard: ShardId::parse("s1").expect("a shard"),
-            data: folder.join("data"),
             anchor: folder.to_owned(),
             keys: folder.join("keys"),
-            engine: engine::Kind::Sled,
-            cache_bytes: 16 << 20,
             disk_reserve_bytes: 1 << 20,
             beat: Duration::from_millis(20),
             signers: None,

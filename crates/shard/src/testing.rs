@@ -28,7 +28,6 @@ pub(crate) const HERE: &str = "RU";
 /// A node of region `ru-msk`, whose keys lie in `folder`.
 pub(crate) fn node(folder: &Path, disk: &Disk) -> Node {
     let settings = crate::settings::tests::settings(folder);
-    std::fs::create_dir_all(&settings.data).expect("a folder");
     let map = Arc::new(RegionMap::parse(MAP).expect("a map"));
     let keyring = FileKeyring::create(&settings.keys, &settings.region, &SystemEntropy);
     let keyring = keyring.expect("a keyring");

@@ -18,30 +18,21 @@ const OTHERS: u32 = 0o077;
 pub(super) fn all(patient: &Patient) -> Vec<Line> {
     let mut lines = report::all(patient);
     lines.extend(secrets(patient));
-    if let Some(shard) = patient.shard() {
-        lines.extend([disk(shard), folders(shard), keys(shard)]);
+    if let (Some(shard), Some(store)) = (patient.shard(), patient.store()) {
+        lines.extend([disk(shard, store), folders(patient), keys(shard, store)]);
     }
     lines
 }
 
 /// Whether there is room for more than the reserve.
-fn disk(shard: &shard::Settings) -> Line {
-    // A folder that is missing will be made on the disk of the one above it.
-    // A relative path ends in the empty one, which is where this process stands.
-    let mut above = shard.data.ancestors().map(|folder| match folder.as_os_str().is_empty() {
-        true => Path::new("."),
-        false => folder,
-    });
-    let Some(there) = above.find(|folder| folder.is_dir()) else {
-        let what = format!("no parent folder of {} exists", shard.data.display());
-        return Line::bad("disk", what, "mount it");
-    };
-    let free = match engine::free_bytes(there) {
-        Ok(free) => free,
-        Err(error) => return Line::bad("disk", whole(&error), "look at the disk"),
+fn disk(shard: &shard::Settings, store: &engine::Embedded) -> Line {
+    let free = match store.space() {
+        Ok(space) => space.free,
+        Err(error) => return Line::bad("disk", whole(&error), "mount it, or look at the disk"),
     };
     let (free_mb, reserve_mb) = (free / MB, shard.disk_reserve_bytes / MB);
-    let what = format!("{free_mb} MB free for {}, {reserve_mb} MB in reserve", there.display());
+    let folder = store.folder.display();
+    let what = format!("{free_mb} MB free for {folder}, {reserve_mb} MB in reserve");
     if free <= shard.disk_reserve_bytes {
         return Line::bad("disk", format!("{what}: writes are refused"), "free disk space");
     }
@@ -52,11 +43,11 @@ fn disk(shard: &shard::Settings) -> Line {
 }
 
 /// Whether a shard's folders are its own.
-fn folders(shard: &shard::Settings) -> Line {
+fn folders(patient: &Patient) -> Line {
     const CHECK: &str = "folders";
     let mut missing = 0_usize;
     let mut owners = Vec::new();
-    for folder in [&shard.data, &shard.anchor, &shard.keys] {
+    for folder in patient.folders() {
         let found = match fs::metadata(folder) {
             Ok(found) => found,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -141,10 +132,10 @@ fn closed(path: &Path) -> Option<Line> {
 }
 
 /// Whether the keyring opens.
-fn keys(shard: &shard::Settings) -> Line {
+fn keys(shard: &shard::Settings, store: &engine::Embedded) -> Line {
     match shard.check_keys() {
         Ok(true) => Line::ok("keys", format!("the keyring of {} opens", shard.region)),
-        Ok(false) if shard.anchor.is_dir() || shard.data.is_dir() => Line::bad(
+        Ok(false) if shard.anchor.is_dir() || store.folder.is_dir() => Line::bad(
             "keys",
             format!("there is a store, but no keyring of {}", shard.region),
             "restore it: without it the store cannot be read",

@@ -33,12 +33,10 @@ pub(super) fn clock(patient: &Patient, now: UnixMillis) -> Line {
         }
     };
     look(&patient.config);
-    if let Some(shard) = patient.shard() {
-        for folder in [&shard.data, &shard.anchor, &shard.keys] {
-            look(folder);
-            let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-            entries.for_each(|entry| look(&entry.path()));
-        }
+    for folder in patient.folders() {
+        look(folder);
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.for_each(|entry| look(&entry.path()));
     }
     if newest.0.0 > now.0.saturating_add(SKEW_MS_MAX) {
         let ahead = (newest.0.0 - now.0) / 1000;
@@ -59,10 +57,10 @@ pub(super) fn clock(patient: &Patient, now: UnixMillis) -> Line {
 pub(super) fn sandbox(patient: &Patient) -> Line {
     let fence = match patient.shard() {
         None => sandbox::gateway(),
-        Some(shard) => {
-            let folders = [&shard.data, &shard.anchor, &shard.keys];
+        Some(_) => {
             // Those that are missing the first start makes.
-            sandbox::shard(folders.into_iter().filter(|folder| folder.is_dir()).cloned())
+            let there = patient.folders().into_iter().filter(|folder| folder.is_dir());
+            sandbox::shard(there.map(Path::to_owned))
         }
     };
     let cure = "use Linux 6.2 or later with `landlock` among `lsm=`, and let the container's \

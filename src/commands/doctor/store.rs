@@ -19,23 +19,24 @@ const CHECK: &str = "store";
 
 /// What is said of the store, and the map that it holds, if this process may look.
 pub(super) fn look(patient: &Patient, running: bool) -> (Option<Line>, Option<Arc<RegionMap>>) {
-    let Some(settings) = patient.shard() else { return (None, None) };
+    let (Some(settings), Some(store)) = (patient.shard(), patient.store()) else {
+        return (None, None);
+    };
     if running {
         let what = "the shard has it open, and has passed every check at its start";
         return (Some(Line::ok(CHECK, what)), None);
     }
     // An engine makes files: they must be the shard's own.
-    let owner = fs::metadata(&settings.data).map(|about| about.uid()).ok();
+    let owner = fs::metadata(&store.folder).map(|about| about.uid()).ok();
     if owner.is_some() && owner != crate::commands::doctor::report::own_user() {
-        let what =
-            format!("{} belongs to another user, so it was not opened", settings.data.display());
+        let what = format!("{} belongs to another user: it was not opened", store.folder.display());
         return (
             Some(Line::warn(CHECK, what, "run this as the user that the shard runs as")),
             None,
         );
     }
     let [annex] = patient.annexes.as_slice() else { return (None, None) };
-    match shard::inspect(settings, &patient.map, annex, &serve::outside()) {
+    match shard::inspect(settings, &patient.map, annex, &serve::outside(store.clone())) {
         Ok(None) => (Some(Line::ok(CHECK, "none yet: `bailiwick shard init` creates it")), None),
         Ok(Some(found)) => {
             let (entries, epoch) = (found.entries, found.map.epoch().number);

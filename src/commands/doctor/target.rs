@@ -42,7 +42,13 @@ pub(super) struct Patient {
 /// Which of the two it is, and what that one is told.
 pub(super) enum Server {
     Gateway(Box<gateway::Settings>),
-    Shard(Box<shard::Settings>),
+    Shard(Box<ShardTarget>),
+}
+
+/// What a shard is told.
+pub(super) struct ShardTarget {
+    pub(super) settings: shard::Settings,
+    pub(super) store: engine::Embedded,
 }
 
 impl Patient {
@@ -62,7 +68,10 @@ impl Patient {
                 evidence: None,
                 admin: config.admin_listen,
                 require_sandbox: config.require_sandbox,
-                server: Server::Shard(Box::new(config.settings)),
+                server: Server::Shard(Box::new(ShardTarget {
+                    settings: config.settings,
+                    store: config.store,
+                })),
                 tls: config.tls.map(|files| (files, region)),
                 callers: config.auditors.and_then(|auditors| Some(auditors.certificates?.0)),
                 pages: config.metrics.and_then(|metrics| metrics.files),
@@ -92,9 +101,23 @@ impl Patient {
         })
     }
 
+    /// The folders that are a shard's own; none of a gateway.
+    pub(super) fn folders(&self) -> Vec<&Path> {
+        let Server::Shard(shard) = &self.server else { return Vec::new() };
+        vec![&shard.store.folder, &shard.settings.anchor, &shard.settings.keys]
+    }
+
+    /// Where a shard's store lies.
+    pub(super) const fn store(&self) -> Option<&engine::Embedded> {
+        match &self.server {
+            Server::Shard(shard) => Some(&shard.store),
+            Server::Gateway(_) => None,
+        }
+    }
+
     pub(super) const fn shard(&self) -> Option<&shard::Settings> {
         match &self.server {
-            Server::Shard(settings) => Some(settings),
+            Server::Shard(shard) => Some(&shard.settings),
             Server::Gateway(_) => None,
         }
     }
@@ -110,7 +133,7 @@ impl Patient {
     pub(super) fn name(&self) -> &str {
         match &self.server {
             Server::Gateway(settings) => &settings.name,
-            Server::Shard(settings) => settings.shard.as_str(),
+            Server::Shard(shard) => shard.settings.shard.as_str(),
         }
     }
 

@@ -9,13 +9,12 @@
 use std::path::Path;
 use std::thread;
 
+use crate::numbered::OPTIONS;
 use crate::suite::{Random, all, commit};
-use engine::{Batch, Disk, Engine, Error, Kind, Memory, Options};
-
-const OPTIONS: Options = Options { cache_bytes: 16 << 20 };
+use engine::{Backend, Batch, Disk, Embedded, Engine, Error, Kind, Memory};
 
 fn open(kind: Kind, folder: &Path) -> Box<dyn Engine> {
-    engine::open(kind, folder, OPTIONS).expect("open")
+    crate::numbered::open(kind, folder).expect("open")
 }
 
 fn on_disk(kind: Kind) {
@@ -109,6 +108,30 @@ fn a_replaced_writer_changes_nothing() {
 }
 
 #[test]
+fn a_backend_says_what_is_there_before_it_is_opened() {
+    let place = tempfile::tempdir().expect("folder");
+    for kind in Kind::ALL {
+        let folder = place.path().join("not there").join(kind.as_str());
+        let store = Embedded { kind, folder: folder.clone(), options: OPTIONS };
+        assert!(!store.exists());
+        let space = store.space().expect("the disk of the folder above");
+        assert!(space.total >= space.free && space.free > 0);
+        assert!(!folder.exists(), "looking makes nothing");
+        let engine = store.open().expect("open");
+        assert!(store.exists() && store.folder() == Some(&*folder));
+        let own = engine.space().expect("space");
+        assert_eq!((own.total, own.commit_min), (space.total, kind.free_bytes_min()));
+        // What is stuck in this process may hold the files: an engine on files is not opened again.
+        assert_eq!(engine.reopen(), Err(Error::Poisoned));
+        assert!(engine.head().is_ok());
+    }
+    let disk = Disk::new(1);
+    assert!(!disk.exists() && disk.folder().is_none());
+    drop(Backend::open(&disk).expect("open"));
+    assert!(disk.exists());
+}
+
+#[test]
 fn a_folder_of_another_engine_or_program_is_refused() {
     use std::os::unix::fs::PermissionsExt;
 
@@ -119,7 +142,7 @@ fn a_folder_of_another_engine_or_program_is_refused() {
         let mode = std::fs::metadata(&folder).expect("folder").permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
         let foreign = |expected: &str| {
-            let refused = engine::open(other, &folder, OPTIONS).expect_err("foreign");
+            let refused = crate::numbered::open(other, &folder).expect_err("foreign");
             assert!(refused.to_string().contains(expected), "{refused}");
         };
         foreign("another engine");
@@ -134,7 +157,7 @@ fn a_folder_of_another_engine_or_program_is_refused() {
     let home = place.path().join("home");
     std::fs::create_dir(&home).expect("folder");
     std::fs::write(home.join("letter"), "dear").expect("write");
-    let refused = engine::open(Kind::Sled, &home, OPTIONS).expect_err("foreign");
+    let refused = crate::numbered::open(Kind::Sled, &home).expect_err("foreign");
     assert!(matches!(refused, Error::Foreign { .. }), "{refused}");
 }
 
@@ -144,7 +167,7 @@ fn an_interrupted_creation_is_finished() {
         let place = tempfile::tempdir().expect("folder");
         let folder = place.path();
         // What may be there when the process dies before the first term is durable.
-        for file in ["LOCK", "WITNESS", "FORMAT.new"] {
+        for file in ["LOCK", "FORMAT.new"] {
             std::fs::write(folder.join(file), "").expect("write");
         }
         std::fs::create_dir(folder.join("store")).expect("folder");

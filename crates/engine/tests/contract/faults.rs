@@ -16,9 +16,8 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
-use engine::{Kind, Options};
+use engine::Kind;
 
-const OPTIONS: Options = Options { cache_bytes: 16 << 20 };
 /// `<kind>:<commits>:<folder>`: set for the child only.
 const CHILD: &str = "ENGINE_TEST_CHILD";
 
@@ -44,7 +43,7 @@ fn child() {
     let kind = Kind::parse(parts.next().expect("kind")).expect("kind");
     let commits: u64 = parts.next().expect("commits").parse().expect("number");
     let folder = Path::new(parts.next().expect("folder"));
-    let engine = match engine::open(kind, folder, OPTIONS) {
+    let engine = match crate::numbered::open(kind, folder) {
         Ok(engine) => engine,
         Err(e) => return say(&format!("closed {e}")),
     };
@@ -73,7 +72,7 @@ fn command(before: &[&OsStr], kind: Kind, commits: u64, folder: &Path) -> Comman
     let mut command = Command::new(words.remove(0));
     command
         .args(words)
-        .args(["child", "--exact", "--nocapture", "--test-threads=1"])
+        .args(["faults::child", "--exact", "--nocapture", "--test-threads=1"])
         .env(CHILD, format!("{}:{commits}:{}", kind.as_str(), folder.display()))
         .stdout(Stdio::piped())
         .stderr(Stdio::null());
@@ -113,7 +112,7 @@ fn acknowledged(lines: &[String]) -> Option<u64> {
 
 /// Opens the store and wants exactly the acknowledged commits, and at most the one in flight.
 fn check(kind: Kind, folder: &Path, acknowledged: u64, what: &str) -> u64 {
-    let engine = engine::open(kind, folder, OPTIONS).expect(what);
+    let engine = crate::numbered::open(kind, folder).expect(what);
     let size = crate::numbered::check(&*engine).expect(what);
     assert!(size == acknowledged || size == acknowledged + 1, "{what}: {size}, {acknowledged}");
     size
@@ -274,7 +273,6 @@ fn syncs_what_it_writes(kind: Kind) {
     );
     assert_eq!(acknowledged(&said), Some(29), "strace must be able to trace: {said:?}");
     let text = std::fs::read(&log).expect("trace");
-    // The store only: WITNESS is an alarm and is not synced on purpose.
     let store = format!("{}/", folder.join("store").display());
     let trace = read_trace(&String::from_utf8_lossy(&text), &store);
     println!("{}: {} syncs in {} commits", kind.as_str(), trace.syncs, trace.commits);
@@ -301,7 +299,7 @@ fn survives_failing(kind: Kind, calls: &str) {
     let mut failed = 0;
     for nth in 1..=10 {
         let folder: PathBuf = place.path().join(format!("{nth}"));
-        drop(engine::open(kind, &folder, OPTIONS).expect("open"));
+        drop(crate::numbered::open(kind, &folder).expect("open"));
         let inject = format!("inject={calls}:error=EIO:when={nth}");
         let trace = format!("trace={calls}");
         let said = strace(&["-o", "/dev/null", "-e", &trace, "-e", &inject], kind, 12, &folder);

@@ -5,9 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use engine::{Error, Kind, Options};
-
-const OPTIONS: Options = Options { cache_bytes: 16 << 20 };
+use engine::{Error, Kind};
 
 /// A small disk of its own, in memory, taken down at the end.
 struct SmallDisk(tempfile::TempDir);
@@ -44,7 +42,7 @@ fn a_full_disk_refuses_writes_and_recovers() {
         let disk = SmallDisk::mount(mib);
         let folder = disk.path().join("data");
         let ballast = disk.path().join("ballast");
-        let engine = engine::open(kind, &folder, OPTIONS).expect("open");
+        let engine = crate::numbered::open(kind, &folder).expect("open");
         let commit = |number| {
             let head = engine.head().expect("head");
             assert_eq!(head.size, number);
@@ -62,7 +60,7 @@ fn a_full_disk_refuses_writes_and_recovers() {
         fs::remove_file(&ballast).expect("remove");
         (20..40).for_each(|number| commit(number).expect("room again"));
         drop(engine);
-        let engine = engine::open(kind, &folder, OPTIONS).expect("open");
+        let engine = crate::numbered::open(kind, &folder).expect("open");
         assert_eq!(crate::numbered::check(&*engine), Ok(40));
     }
 }

@@ -33,11 +33,6 @@ pub(crate) struct CheckpointFile {
     note: String,
 }
 
-/// Where the anchor of a shard lies in `folder`.
-pub(crate) fn path(folder: &Path, region: &str, shard: &str) -> PathBuf {
-    folder.join(format!("{region}-{shard}.checkpoint"))
-}
-
 impl CheckpointFile {
     /// Makes the file, with both slots allocated and `note` in one of them.
     pub(crate) fn create(path: &Path, note: &str) -> Result<Self, Error> {
@@ -137,6 +132,14 @@ impl CheckpointFile {
     }
 }
 
+/// Opens the note of a checkpoint file under the key that the store names.
+pub(crate) fn open_note(note: &str, vkey: &str, path: &Path) -> Result<Checkpoint, Error> {
+    let why = "its checkpoint is not signed by this store's log key";
+    let broken = || Error::CheckpointFile { path: path.to_owned(), why };
+    let verifier = Verifier::from_vkey(vkey).map_err(|_| broken())?;
+    Checkpoint::open(note, &verifier).map_err(|_| broken())
+}
+
 /// The newest whole slot: its sequence, and its note.
 fn newest(file: &File) -> io::Result<Option<(u64, String)>> {
     let mut newest: Option<(u64, String)> = None;
@@ -181,14 +184,6 @@ fn decode(slot: &[u8]) -> Result<(u64, String), Malformed> {
     Ok((reader.u64()?, reader.text()?.to_owned()))
 }
 
-/// Opens a note of the anchor under the key that the store names.
-pub(crate) fn open_note(note: &str, vkey: &str, path: &Path) -> Result<Checkpoint, Error> {
-    let why = "its checkpoint is not signed by this store's log key";
-    let broken = || Error::CheckpointFile { path: path.to_owned(), why };
-    let verifier = Verifier::from_vkey(vkey).map_err(|_| broken())?;
-    Checkpoint::open(note, &verifier).map_err(|_| broken())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -197,7 +192,7 @@ mod tests {
     fn a_file_that_was_removed_or_replaced_is_noticed() {
         let folder = tempfile::tempdir().unwrap();
         let inner = folder.path().join("anchor");
-        let path = path(&inner, "ru-msk", "s1");
+        let path = inner.join("ru-msk-s1.checkpoint");
         let mut anchor = CheckpointFile::create(&path, "one").unwrap();
         let newest = || CheckpointFile::open(&path).map(|found| found.unwrap().1).unwrap();
         let mut refused = |text: &str| {
@@ -230,7 +225,7 @@ mod tests {
     #[test]
     fn the_newest_whole_slot_counts() {
         let folder = tempfile::tempdir().unwrap();
-        let path = path(folder.path(), "ru-msk", "s1");
+        let path = folder.path().join("ru-msk-s1.checkpoint");
         assert!(CheckpointFile::open(&path).unwrap().is_none());
         let mut anchor = CheckpointFile::create(&path, "one").unwrap();
         assert!(CheckpointFile::create(&path, "again").is_err());

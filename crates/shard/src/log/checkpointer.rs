@@ -80,6 +80,7 @@ impl Checkpointer {
         every: Duration,
         stop: &Receiver<()>,
         write_counts: impl Fn() -> bool,
+        recover: impl Fn(),
         life: &watch::Sender<Life>,
     ) {
         let mut counted = Instant::now();
@@ -98,6 +99,11 @@ impl Checkpointer {
                 }
                 Ok(()) => {}
                 Err(error) if passes(&error) => self.report(&error),
+                // The committer opens the store again, or ends the shard.
+                Err(Error::Engine(error)) if is_over(&error) => {
+                    tracing::error!(%error, "no checkpoint can be signed");
+                    recover();
+                }
                 Err(error) => {
                     tracing::error!(%error, "no checkpoint can be signed; the shard stops");
                     life.send_replace(Life::Poisoned);
@@ -142,8 +148,6 @@ impl Checkpointer {
             }
         }
         clock.note();
-        let failed = self.node.engine.notes_failed();
-        metrics.head_notes_failed.set(i64::try_from(failed).unwrap_or(i64::MAX));
     }
 
     /// Signs a checkpoint over what is durable, if there is something new.

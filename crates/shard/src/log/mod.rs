@@ -9,7 +9,7 @@ pub(crate) mod view;
 pub(crate) mod witness;
 
 use engine::{Batch, Engine, Order, ScanLimit};
-use ledger::entry::Entry;
+use ledger::entry::{Entry, Kind};
 use ledger::hash::{Hash, leaf_hash};
 use ledger::tile::{HashReader, TileId};
 use ledger::tree::Edge;
@@ -210,6 +210,21 @@ pub(crate) fn entry_at(engine: &dyn Engine, period: u32, index: u64) -> Result<V
         Ok(())
     })?;
     found.ok_or(DAMAGED)
+}
+
+/// Whether a log ends with a SEAL: nothing may follow it.
+pub(crate) fn ends_in_seal(engine: &dyn Engine, log: &Log) -> Result<bool, Error> {
+    let Some(last) = log.edge.size().checked_sub(1) else { return Ok(false) };
+    Ok(decoded(engine, log.period, last)?.kind == Kind::Seal)
+}
+
+/// The minute in which a period began.
+pub(crate) fn began(engine: &dyn Engine, period: u32) -> Result<u32, Error> {
+    Ok(decoded(engine, period, 0)?.minute)
+}
+
+fn decoded(engine: &dyn Engine, period: u32, index: u64) -> Result<Entry, Error> {
+    Entry::decode(&entry_at(engine, period, index)?).map_err(|_| DAMAGED)
 }
 
 /// An entries row taken apart: a format byte, then each entry with its length, as in a bundle.

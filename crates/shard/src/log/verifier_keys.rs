@@ -3,7 +3,6 @@
 
 use ledger::note::Signer;
 
-use crate::log::checkpoint_file;
 use crate::log::checkpoint_file::{CheckpointFile, open_note};
 use crate::node::origin;
 use crate::store::keyring;
@@ -29,7 +28,7 @@ impl Settings {
     /// [`Error::CheckpointFile`] when there is no checkpoint, or it is not signed by the newest of them;
     /// [`Error::Keys`]; [`Error::Io`].
     pub fn log_keys(&self, deployment: &str) -> Result<Vec<LogKey>, Error> {
-        let path = checkpoint_file::path(&self.anchor, self.region.as_str(), self.shard.as_str());
+        let path = self.checkpoint_path();
         let broken = |why| Error::CheckpointFile { path: path.clone(), why };
         let (_, note) = CheckpointFile::open(&path)?.ok_or_else(|| broken("it is missing"))?;
         let named = note.split('\n').next().and_then(|origin| origin.rsplit('/').next());

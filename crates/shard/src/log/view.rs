@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use ledger::hash::Hash;
 use ledger::proof;
@@ -15,9 +16,11 @@ use tokio::time::Instant;
 use crate::Error;
 use crate::log::closed_periods;
 use crate::log::closed_periods::Sealed;
-use crate::log::witness;
 use crate::log::{Each, Tiles, each_entry, edge_at, entry_at};
 use crate::node::Node;
+
+/// For how long a cosigned checkpoint is shown in place of newer ones.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A signed state of a log.
 pub(crate) struct Signed {
@@ -101,7 +104,7 @@ impl LogViews {
         } else if shown.behind.is_none_or(|(of, _)| of != size) {
             shown.behind = Some((size, Instant::now()));
         }
-        let patient = shown.behind.is_none_or(|(_, since)| since.elapsed() <= witness::PATIENCE);
+        let patient = shown.behind.is_none_or(|(_, since)| since.elapsed() <= PATIENCE);
         let mut show = cosigned.filter(|_| patient).unwrap_or(newest);
         if let Some(last) = shown.last.as_ref().filter(|last| last.size() > show.size()) {
             show = Arc::clone(last);

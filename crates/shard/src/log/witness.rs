@@ -10,8 +10,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ledger::cosignature::Cosigner;
-use link::net::https_client::{Address, post};
+use link::net::https_client::post;
 use link::ops::log_throttle::LogThrottle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -19,9 +18,8 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::log::view::{Cosigned, LogView, LogViews, Signed};
 use crate::node::Node;
+use crate::settings::Witness;
 
-/// For how long a cosigned checkpoint is shown in place of newer ones.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// Time in which a witness must answer.
 const WITHIN: Duration = Duration::from_secs(5);
 /// Bytes of an answer, and lines of it that are looked at.
@@ -31,17 +29,6 @@ const LINES_MAX: usize = 16;
 const TRIES: usize = 2;
 /// Sealed logs whose last checkpoints are submitted: the newest.
 const SEALED_MAX: usize = 16;
-
-/// A witness, and how it is reached.
-#[derive(Debug, Clone)]
-pub struct Witness {
-    /// Its key.
-    pub key: Cosigner,
-    /// Its submission prefix, to which `/add-checkpoint` is added.
-    pub address: Address,
-    /// The authorities of its certificate as PEM; the system's without it.
-    pub authorities: Option<Vec<u8>>,
-}
 
 /// What a witness has answered.
 enum Answer {

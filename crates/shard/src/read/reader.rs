@@ -4,11 +4,9 @@ use std::sync::Arc;
 
 use atlas::Reads;
 use terms::{Reason, Rejection};
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::Error;
-use crate::lifecycle::Life;
 use crate::log::access_counters::AccessCounters;
 use crate::node::Node;
 use crate::policy::egress;
@@ -29,7 +27,6 @@ pub(crate) struct Reader {
     pub(crate) node: Arc<Node>,
     pub(crate) queue: Queue,
     pub(crate) counts: Arc<AccessCounters>,
-    pub(crate) life: watch::Sender<Life>,
 }
 
 /// One read of a frame.
@@ -54,9 +51,10 @@ impl Reader {
     /// row of its own, with its size: they are to come again with room for it. Blocks its thread.
     pub(crate) fn serve(&self, gets: Vec<Get>) -> Vec<Get> {
         self.some(gets).unwrap_or_else(|error| {
-            // Nothing that is read from here on can be trusted: as after a failed flush.
-            tracing::error!(%error, "rows cannot be read; the shard answers nothing more");
-            self.life.send_replace(Life::Poisoned);
+            // The store answers no more, as after a failed flush. The committer opens it again, or
+            // ends the shard.
+            tracing::error!(%error, "rows cannot be read");
+            self.queue.recover();
             Vec::new()
         })
     }

@@ -68,8 +68,7 @@ impl Shard {
         } = self;
         let chronicles = self.chronicles;
         let entrance = tls.clone().map_or(Entrance::Plaintext, Entrance::Gateways);
-        let reader =
-            Reader { node: Arc::clone(&node), queue: queue.clone(), counts, life: life.clone() };
+        let reader = Reader { node: Arc::clone(&node), queue: queue.clone(), counts };
         let map_calls = MapCalls::new(reader.clone(), settings.signers.clone());
         let prover = ProofWaiter::start(chronicles.clone());
         let stalls = Stalls::new(health.clone(), &node);
@@ -182,7 +181,7 @@ async fn until_period_ends(node: &Node, settings: &Settings, began: u32) {
     loop {
         if !max.reached(began, node.log_size(), node.now()) {
             tokio::time::sleep(PERIOD_LOOK).await;
-        } else if may_rotate(settings) {
+        } else if may_rotate(settings, &*node.engine) {
             return;
         } else {
             tokio::time::sleep(ROOM_LOOK).await;

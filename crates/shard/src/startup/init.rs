@@ -52,24 +52,12 @@ pub fn init(
     Opening { settings, map, annex, outside }.init(keyring)
 }
 
-impl Settings {
-    /// Whether nothing of a shard is there: no store, no checkpoint, no key of a log. So it may be
-    /// new; or everything is lost, or not mounted.
-    pub fn nothing_there(&self) -> bool {
-        let anchor = crate::log::checkpoint_file::path(
-            &self.anchor,
-            self.region.as_str(),
-            self.shard.as_str(),
-        );
-        !engine::exists(&self.data) && !anchor.exists() && self.last_log_key().unwrap_or(0) == 0
-    }
-}
-
 impl Opening<'_> {
     fn init(&self, keyring: &KeyringSource) -> Result<Initialised, Error> {
         let territory = self.named()?;
-        let Settings { region, data, .. } = self.settings;
-        self.settings.make_folders()?;
+        let Settings { region, .. } = self.settings;
+        let store = &*self.outside.store;
+        self.settings.make_folders(store)?;
         if self.recovering().exists() {
             let why = "a recovery was begun here and has not ended";
             return Err(Error::CheckpointFile { path: self.recovering(), why });
@@ -85,15 +73,15 @@ impl Opening<'_> {
             None if last_key > 0 => return Err(self.unmade(None)),
             Some((_, note)) => {
                 let size = open_note(note, &self.signer(last_key)?.vkey(), &path)?.size;
-                if size > 0 && !engine::exists(data) {
+                if size > 0 && !store.exists() {
                     return Err(lost(size, 0));
                 }
             }
             None => {}
         }
-        let engine = self.engine()?;
+        let engine = store.open()?;
         if crate::store::identity::Identity::read(&*engine)?.is_some() {
-            return Err(Error::Exists { path: data.clone() });
+            return Err(Error::Exists { place: self.place() });
         }
         let (keyring, keyring_made) = self.provision(keyring)?;
         let signer = match found {
@@ -155,15 +143,13 @@ impl Opening<'_> {
                 let what = "the key of its log is there, and neither store nor checkpoint";
                 return Error::DataLost { what: what.to_owned() };
             }
-            return Error::NotInitialised { path: self.settings.data.clone() };
+            return Error::NotInitialised { place: self.place() };
         };
         let path = self.anchor_path();
         let opened =
             self.signer(last_key).and_then(|signer| open_note(note, &signer.vkey(), &path));
         match opened {
-            Ok(checkpoint) if checkpoint.size == 0 => {
-                Error::NotInitialised { path: self.settings.data.clone() }
-            }
+            Ok(checkpoint) if checkpoint.size == 0 => Error::NotInitialised { place: self.place() },
             Ok(checkpoint) => lost(checkpoint.size, 0),
             Err(error) => error,
         }

@@ -10,12 +10,11 @@ use ledger::note::Signer;
 use terms::{Slot, UnixMillis};
 
 use crate::clock::GuardedClock;
-use crate::log::checkpoint_file;
 use crate::log::checkpoint_file::{CheckpointFile, open_note};
 use crate::log::checkpointer::signed_empty;
-use crate::log::{Draft, EdgeRow, Log, edge_at, root_at};
+use crate::log::closed_periods;
+use crate::log::{Draft, EdgeRow, Log, began, edge_at, ends_in_seal, root_at};
 use crate::node::origin;
-use crate::startup::rotate::{began, ends_in_seal};
 use crate::store::generations;
 use crate::store::generations::Differs;
 use crate::store::identity::Identity;
@@ -32,6 +31,8 @@ use crate::{Environment, Error, Settings};
 const FORMAT: u8 = 1;
 /// Entries with which the first period begins: GENESIS, MAP, and KEY where the keyring was made.
 const FIRST_ENTRIES_MAX: u64 = 3;
+/// Entries with which every later period begins: GENESIS and MAP.
+const PERIOD_ENTRIES: u64 = 2;
 
 /// What a shard is opened with.
 pub(crate) struct Opening<'a> {
@@ -78,7 +79,7 @@ impl Opening<'_> {
         let territory = self.named()?;
         let settings = self.settings;
         if !look {
-            settings.make_folders()?;
+            settings.make_folders(&*self.outside.store)?;
         }
         let anchor_path = self.anchor_path();
         if self.recovering().exists() {
@@ -109,7 +110,7 @@ impl Opening<'_> {
         if row.period != identity.period || head.size != log.head_size() {
             return Err(Error::Damaged("placement log"));
         }
-        if self.after_rotation(&*engine, &log, &note)? {
+        if after_rotation(&*engine, &log, &note)? {
             note = signed_empty(&signer)?;
             if !look {
                 anchor.store(&note)?;
@@ -152,10 +153,10 @@ impl Opening<'_> {
         &self,
         found: Option<&(CheckpointFile, String)>,
     ) -> Result<(Box<dyn Engine>, Identity), Error> {
-        if !engine::exists(&self.settings.data) {
+        if !self.outside.store.exists() {
             return Err(self.unmade(found));
         }
-        let engine = self.engine()?;
+        let engine = self.outside.store.open()?;
         match Identity::read(&*engine)? {
             Some(identity) => Ok((engine, identity)),
             None => Err(self.unmade(found)),
@@ -181,11 +182,6 @@ impl Opening<'_> {
         Ok(found.territory())
     }
 
-    pub(crate) fn engine(&self) -> Result<Box<dyn Engine>, Error> {
-        let options = engine::Options { cache_bytes: self.settings.cache_bytes };
-        Ok(engine::open(self.settings.engine, &self.settings.data, options)?)
-    }
-
     pub(crate) fn origin(&self, period: u32) -> String {
         origin(self.map.deployment(), &self.settings.region, &self.settings.shard, period)
     }
@@ -197,8 +193,13 @@ impl Opening<'_> {
     }
 
     pub(crate) fn anchor_path(&self) -> std::path::PathBuf {
-        let Settings { region, shard, anchor, .. } = self.settings;
-        checkpoint_file::path(anchor, region.as_str(), shard.as_str())
+        self.settings.checkpoint_path()
+    }
+
+    /// Where the store lies, for messages.
+    pub(crate) fn place(&self) -> String {
+        let folder = self.outside.store.folder();
+        folder.map_or_else(|| "the backend".to_owned(), |folder| folder.display().to_string())
     }
 
     /// A file that stands beside the anchor from the moment when a loss is accepted until the new
@@ -303,6 +304,15 @@ impl Opening<'_> {
             );
         }
     }
+}
+
+/// Whether the checkpoint file still holds the last checkpoint of the period before this one,
+/// because a crash came between the first commit of this one and the file.
+fn after_rotation(engine: &dyn Engine, log: &Log, note: &str) -> Result<bool, Error> {
+    // Once anything else was written, the file had been given the new log.
+    let just_begun = log.edge.size() == PERIOD_ENTRIES;
+    let last = closed_periods::last(engine)?;
+    Ok(just_begun && last.is_some_and(|(_, sealed)| sealed.note == note))
 }
 
 /// The size that the anchor's checkpoint signed for, if the store extends it.

@@ -46,7 +46,7 @@ pub fn recover(
 ) -> Result<Recovered, Error> {
     let opening = Opening { settings, map, annex, outside };
     let territory = opening.named()?;
-    opening.settings.make_folders()?;
+    settings.make_folders(&*outside.store)?;
     let path = opening.anchor_path();
     // An anchor that cannot be read says as little as one that is missing.
     let anchored = match CheckpointFile::open(&path) {
@@ -61,7 +61,7 @@ pub fn recover(
         return Err(Error::ForeignStore { found, expected });
     }
     let keyring = FileKeyring::open(&settings.keys, &settings.region)?;
-    let engine = accepted(&opening)?;
+    let engine = outside.store.open()?;
     let identity = Identity::read(&*engine)?;
     // A recovery does not bring an older map back either.
     let offered = match &identity {
@@ -114,21 +114,6 @@ pub fn recover(
         origin: signer.name().to_owned(),
         vkey: next.vkey,
     })
-}
-
-/// Opens the store. If only the engine's own mark of a loss stands in the way, the mark of a
-/// recovery is set first and then that one is cleared: whatever happens next, no start takes the
-/// store for whole.
-fn accepted(opening: &Opening<'_>) -> Result<Box<dyn Engine>, Error> {
-    let mark = opening.recovering();
-    match opening.engine() {
-        Err(Error::Engine(engine::Error::Damaged { .. })) => {
-            set(&mark)?;
-            engine::accept_loss(&opening.settings.data)?;
-            opening.engine()
-        }
-        other => other,
-    }
 }
 
 /// What GENESIS says of the log before it.

@@ -10,17 +10,14 @@ use ledger::checkpoint::Checkpoint;
 use ledger::entry::{Detail, Entry, Kind};
 
 use crate::log::checkpointer::{extend, signed_empty};
-use crate::log::closed_periods;
 use crate::log::closed_periods::Sealed;
-use crate::log::{Draft, Log, edge_at, entry_at};
+use crate::log::{Draft, Log, edge_at};
 use crate::startup::open::{Opened, Opening};
 use crate::{Environment, Error, Settings};
 
 const DAMAGED: Error = Error::Damaged("placement log");
 /// Bytes that must be free before a period ends: far more than what that writes.
 const ROOM_BYTES: u64 = 16 << 20;
-/// Entries with which a period begins: GENESIS and MAP.
-const FIRST_ENTRIES: u64 = 2;
 
 /// A period that has ended, and the one that has begun.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,25 +47,10 @@ pub fn rotate_log(
     opening.rotate(opened)
 }
 
-/// Whether a log ends with a SEAL: nothing may follow it.
-pub(crate) fn ends_in_seal(engine: &dyn Engine, log: &Log) -> Result<bool, Error> {
-    let Some(last) = log.edge.size().checked_sub(1) else { return Ok(false) };
-    Ok(decoded(engine, log.period, last)?.kind == Kind::Seal)
-}
-
-/// The minute in which a period began.
-pub(crate) fn began(engine: &dyn Engine, period: u32) -> Result<u32, Error> {
-    Ok(decoded(engine, period, 0)?.minute)
-}
-
-fn decoded(engine: &dyn Engine, period: u32, index: u64) -> Result<Entry, Error> {
-    Entry::decode(&entry_at(engine, period, index)?).map_err(|_| DAMAGED)
-}
-
 /// Whether a period that is due may end now. Where it cannot, the shard serves on: nothing is
 /// gained by one that is down.
-pub(crate) fn may_rotate(settings: &Settings) -> bool {
-    let room = room(settings);
+pub(crate) fn may_rotate(settings: &Settings, engine: &dyn Engine) -> bool {
+    let room = room(settings, engine);
     if let Err(error) = &room {
         tracing::error!(%error, "the period of the log is due and cannot end");
     }
@@ -76,13 +58,15 @@ pub(crate) fn may_rotate(settings: &Settings) -> bool {
 }
 
 /// Whether there is room for what a rotation writes.
-fn room(settings: &Settings) -> Result<(), Error> {
-    let Settings { data, keys, engine, .. } = settings;
-    for (folder, bytes) in [(data, engine.free_bytes_min() + ROOM_BYTES), (keys, ROOM_BYTES)] {
-        if engine::free_bytes(folder)? < bytes {
-            let source = std::io::ErrorKind::StorageFull.into();
-            return Err(Error::Io { path: folder.clone(), source });
-        }
+fn room(settings: &Settings, engine: &dyn Engine) -> Result<(), Error> {
+    let space = engine.space()?;
+    let needed = space.commit_min.saturating_add(ROOM_BYTES);
+    if space.free < needed {
+        return Err(Error::NoRoom { what: "the store", free: space.free, needed });
+    }
+    let free = engine::free_bytes(&settings.keys)?;
+    if free < ROOM_BYTES {
+        return Err(Error::NoRoom { what: "the folder of keys", free, needed: ROOM_BYTES });
     }
     Ok(())
 }
@@ -91,7 +75,7 @@ impl Opening<'_> {
     /// Ends the period of an opened store. What can fail for want of room or chance comes before
     /// the SEAL: after it there is no way back.
     pub(crate) fn rotate(&self, mut opened: Opened) -> Result<Rotated, Error> {
-        room(self.settings)?;
+        room(self.settings, &*opened.engine)?;
         let next = self.settings.last_log_key()?.max(opened.period) + 1;
         let new = self.new_signer(next)?;
         if !opened.sealed {
@@ -150,19 +134,5 @@ impl Opening<'_> {
         opened.last_commit = now;
         opened.sealed = true;
         Ok(())
-    }
-
-    /// Whether the anchor still holds the last checkpoint of the period before this one, because a
-    /// crash came between the first commit of this one and the anchor.
-    pub(crate) fn after_rotation(
-        &self,
-        engine: &dyn Engine,
-        log: &Log,
-        note: &str,
-    ) -> Result<bool, Error> {
-        // Once anything else was written, the anchor had been told of the new log.
-        let just_begun = log.edge.size() == FIRST_ENTRIES;
-        let last = closed_periods::last(engine)?;
-        Ok(just_begun && last.is_some_and(|(_, sealed)| sealed.note == note))
     }
 }

@@ -75,7 +75,9 @@ impl Shard {
             let mut opened = opening.open()?;
             let max = settings.log.period_max;
             let (size, now) = (opened.log.edge.size(), opened.clock.now().max(opened.last_commit));
-            if opened.sealed || (max.reached(opened.began, size, now) && may_rotate(&settings)) {
+            if opened.sealed
+                || (max.reached(opened.began, size, now) && may_rotate(&settings, &*opened.engine))
+            {
                 opening.rotate(opened)?;
                 opened = opening.open()?;
             }
@@ -147,7 +149,7 @@ impl Shard {
             last_commit: opened.last_commit,
             counts: Arc::clone(&counts),
             durable,
-            disk: Reserve::new(settings)?,
+            disk: Reserve::new(settings.disk_reserve_bytes, &*node.engine)?,
             behind: LogThrottle::default(),
             retries,
         };
@@ -240,10 +242,11 @@ impl Started {
         })?;
         let (stop_beat, stopped) = mpsc::channel();
         let (of_beat, every) = (life.clone(), settings.beat);
-        let (queued, counts) = (queue.weak(), Arc::clone(counts));
+        let (queued, weak, counts) = (queue.weak(), queue.weak(), Arc::clone(counts));
         let write_counts = move || counts.any() && queued.write_counts();
-        let beat =
-            threads.spawn("beat", move || beat.run(every, &stopped, write_counts, &of_beat))?;
+        let recover = move || weak.recover();
+        let beat = threads
+            .spawn("beat", move || beat.run(every, &stopped, write_counts, recover, &of_beat))?;
         Ok(Self { queue, life, committer, beat, stop_beat })
     }
 }
@@ -261,8 +264,9 @@ impl Threads<'_> {
         work: impl FnOnce() + Send + 'static,
     ) -> Result<thread::JoinHandle<()>, Error> {
         let life = self.life.clone();
-        let named = thread::Builder::new().name(format!("{}-{name}", self.settings.region));
-        let io = |source| Error::Io { path: self.settings.data.clone(), source };
+        let name = format!("{}-{name}", self.settings.region);
+        let io = |source| Error::Io { path: format!("thread {name}").into(), source };
+        let named = thread::Builder::new().name(name.clone());
         named.spawn(move || guarded(&life, work)).map_err(io)
     }
 }

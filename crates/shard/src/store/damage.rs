@@ -6,7 +6,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use engine::{Batch, Engine, Head, Order, Page, ScanLimit, Span, Value};
+use engine::{Batch, Engine, Head, Order, Page, ScanLimit, Space, Span, Value, View};
 use link::ops::health::Health;
 use link::ops::log_throttle::LogThrottle;
 use terms::{Clock, Rejection};
@@ -62,13 +62,25 @@ impl WatchedEngine {
     }
 }
 
-impl Engine for WatchedEngine {
+struct WatchedView<'a> {
+    engine: &'a WatchedEngine,
+    view: Box<dyn View + 'a>,
+}
+
+impl View for WatchedView<'_> {
     fn get_many(&self, keys: &[&[u8]]) -> Result<Vec<Option<Value>>, engine::Error> {
-        self.watch(self.engine.get_many(keys))
+        self.engine.watch(self.view.get_many(keys))
     }
 
     fn scan(&self, span: &Span, order: Order, limit: ScanLimit) -> Result<Page, engine::Error> {
-        self.watch(self.engine.scan(span, order, limit))
+        self.engine.watch(self.view.scan(span, order, limit))
+    }
+}
+
+impl Engine for WatchedEngine {
+    fn view(&self) -> Result<Box<dyn View + '_>, engine::Error> {
+        let view = self.watch(self.engine.view())?;
+        Ok(Box::new(WatchedView { engine: self, view }))
     }
 
     fn commit(&self, batch: Batch, expected: Head, next_size: u64) -> Result<(), engine::Error> {
@@ -87,12 +99,12 @@ impl Engine for WatchedEngine {
         self.engine.kind()
     }
 
-    fn work_bytes(&self) -> u64 {
-        self.engine.work_bytes()
+    fn reopen(&self) -> Result<Head, engine::Error> {
+        self.engine.reopen()
     }
 
-    fn notes_failed(&self) -> u64 {
-        self.engine.notes_failed()
+    fn space(&self) -> Result<Space, engine::Error> {
+        self.engine.space()
     }
 }
 
@@ -107,17 +119,18 @@ pub(crate) const fn is_over(error: &engine::Error) -> bool {
 /// A row that was read, or why it cannot be.
 pub(crate) type Row = Result<Option<Value>, Rejection>;
 
-/// Reads rows, in the order of `keys`: all from one moment, unless one of them does not read
-/// back. Then each is read alone, so that it stands for itself.
+/// Reads rows, in the order of `keys`, all from one moment. If one of them does not read back, each
+/// is read alone, so that it stands for itself.
 pub(crate) fn read_rows(engine: &dyn Engine, keys: &[Vec<u8>]) -> Result<Vec<Row>, engine::Error> {
+    let view = engine.view()?;
     let wanted: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
-    match engine.get_many(&wanted) {
+    match view.get_many(&wanted) {
         Ok(values) => return Ok(values.into_iter().map(Ok).collect()),
         Err(error) if is_over(&error) => return Err(error),
         Err(error) if keys.len() == 1 => return Ok(vec![Err(error.into_rejection())]),
         Err(_) => {}
     }
-    let alone = |key: &&[u8]| match engine.get_many(&[key]) {
+    let alone = |key: &&[u8]| match view.get_many(&[key]) {
         Ok(mut values) => Ok(Ok(values.pop().flatten())),
         Err(error) if is_over(&error) => Err(error),
         Err(error) => Ok(Err(error.into_rejection())),

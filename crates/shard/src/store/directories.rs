@@ -4,21 +4,23 @@ use std::fs;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
+use engine::Backend;
+
 use crate::{Error, Settings};
 
 impl Settings {
-    /// Makes the folders of the shard that are missing, and refuses keys or anchors inside the data
-    /// folder. Opening does it, too; a process calls it first that means to shut itself off from
-    /// every other folder before it opens.
+    /// Makes the folders that are missing, the store's among them, and refuses keys or checkpoints
+    /// inside the store's folder. Opening does it, too; a process that means to shut itself off from
+    /// every other folder calls it before it does.
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::Folders`].
-    pub fn make_folders(&self) -> Result<(), Error> {
-        for folder in [&self.data, &self.anchor, &self.keys] {
-            make(folder)?;
-        }
-        apart(&self.data, &self.anchor, "the last signed checkpoint")?;
-        apart(&self.data, &self.keys, "the keyring")
+    pub fn make_folders(&self, store: &dyn Backend) -> Result<(), Error> {
+        [&self.anchor, &self.keys].into_iter().try_for_each(|folder| make(folder))?;
+        let Some(data) = store.folder() else { return Ok(()) };
+        make(data)?;
+        apart(data, &self.anchor, "the last signed checkpoint")?;
+        apart(data, &self.keys, "the keyring")
     }
 }
 

@@ -116,8 +116,10 @@ impl Committer {
             return Ok(Err(fault));
         }
         let (edge, size) = draft.finish(&mut batch, now);
-        if let Err(error) = self.node.engine.commit(batch, self.head, size) {
-            return self.refused(error).map(Err);
+        if let Err(error) = self.node.engine.commit(batch, self.head, size)
+            && let Some(fault) = self.settle(error, &edge, size)?
+        {
+            return Ok(Err(fault));
         }
         self.node.metrics.commits.inc();
         self.node.metrics.entries.inc();

@@ -13,7 +13,6 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use crate::Error;
-use crate::error::IntoRejection as _;
 use crate::lifecycle::Life;
 use crate::log::access_counters::{AccessCounters, Taken};
 use crate::log::checkpointer::Durable;
@@ -21,7 +20,7 @@ use crate::log::{Draft, Log};
 use crate::node::Node;
 use crate::policy::rulings::Rules;
 use crate::reply::{Outcome, ReplySlot, busy};
-use crate::store::damage::{is_over, read_rows};
+use crate::store::damage::read_rows;
 use crate::store::reserve::Reserve;
 use crate::store::subject::Subject;
 use crate::store::types::{Minute, SubjectTag};
@@ -53,6 +52,8 @@ enum Command {
     Errand(Box<Errand>),
     /// Write down the reads that were counted since the last time.
     AccessCounters,
+    /// A reader has met a store that answers no more.
+    Recover,
     /// Finish what is queued, take nothing more, end.
     End,
 }
@@ -106,6 +107,12 @@ impl Queue {
         self.sender.send(Command::End).await.ok();
     }
 
+    /// Has the committer look whether the store still answers: it opens it again, or ends the shard.
+    pub(crate) fn recover(&self) {
+        // A committer whose queue is full is about to find out by itself.
+        self.sender.try_send(Command::Recover).ok();
+    }
+
     /// A way that does not keep the committer from ending.
     pub(crate) fn weak(&self) -> WeakQueue {
         WeakQueue(self.sender.downgrade())
@@ -119,6 +126,11 @@ impl WeakQueue {
     /// Has the counted reads written down. False: the queue is full, or gone.
     pub(crate) fn write_counts(&self) -> bool {
         self.0.upgrade().is_some_and(|sender| sender.try_send(Command::AccessCounters).is_ok())
+    }
+
+    /// [`Queue::recover`].
+    pub(crate) fn recover(&self) {
+        self.0.upgrade().and_then(|sender| sender.try_send(Command::Recover).ok());
     }
 }
 
@@ -158,6 +170,7 @@ struct Group {
     /// Goes alone: it is a commit between the writes before it and those after it.
     errand: Option<Box<Errand>>,
     counts: bool,
+    recover: bool,
 }
 
 impl Inbox {
@@ -175,11 +188,12 @@ impl Inbox {
                 Err(_) => break,
             }
         }
-        let mut group = Group { ops: VecDeque::new(), errand: None, counts: false };
+        let mut group = Group { ops: VecDeque::new(), errand: None, counts: false, recover: false };
         let mut bytes = 0_usize;
         while let Some(command) = self.taken.pop_front() {
             match command {
                 Command::AccessCounters => group.counts = true,
+                Command::Recover => group.recover = true,
                 Command::End => {}
                 Command::Errand(errand) if group.ops.is_empty() => {
                     group.errand = Some(errand);
@@ -228,10 +242,11 @@ impl Committer {
         while let Some(group) = inbox.group() {
             self.node.metrics.queue.set(i64::try_from(inbox.waiting()).unwrap_or(i64::MAX));
             let mut ops = group.ops;
-            let done = match group.errand {
+            let recovered = if group.recover { self.check_store() } else { Ok(()) };
+            let done = recovered.and_then(|()| match group.errand {
                 Some(errand) => self.run_errand(*errand, group.counts),
                 None => self.commit(&mut ops, group.counts),
-            };
+            });
             if let Err(error) = done {
                 return poison(&error, life);
             }
@@ -257,7 +272,14 @@ impl Committer {
         let low = self.disk_is_low();
         let unbelieved = self.node.clock.ahead().is_some();
         let subjects = self.cached_subjects(ops);
-        let (rows, unreadable) = self.read_rows(ops, &subjects)?;
+        let read = match self.read_rows(ops, &subjects) {
+            Err(error) => {
+                self.recover(error)?;
+                self.read_rows(ops, &subjects)
+            }
+            read => read,
+        };
+        let (rows, unreadable) = read?;
         self.rules.set_date(atlas::Moment::of(now));
         let map = self.rules.map_ref();
         let mut work = Transaction {
@@ -303,10 +325,11 @@ impl Committer {
         let written = |done: &Done| matches!(done, Done::Answer(Outcome::Written(_)));
         let writes = answers.iter_mut().filter(|(_, done)| written(done));
         writes.for_each(|(reply, _)| reply.begin());
-        if let Err(error) = self.node.engine.commit(batch, self.head, size) {
+        if let Err(error) = self.node.engine.commit(batch, self.head, size)
+            && let Some(fault) = self.settle(error, &edge, size)?
+        {
             // Every answer of the group may rest on what was not written, a retry's as much as a
             // conflict's, so none of them is given.
-            let fault = self.refused(error)?;
             self.counts.put_back(counted);
             for (reply, _) in answers {
                 reply.send(Outcome::Rejected(fault.clone()));
@@ -335,18 +358,6 @@ impl Committer {
                 Done::Retry(retry) => self.retries.answer(reply, retry),
             }
         }
-    }
-
-    /// What a commit that failed is answered with, if it has changed nothing. `Err`: nobody knows
-    /// what it has done, or another writer has come, and only opening the store again helps.
-    pub(crate) fn refused(&self, error: engine::Error) -> Result<Rejection, Error> {
-        if is_over(&error) {
-            return Err(error.into());
-        }
-        if let Some(unsaid) = self.node.troubles.allow(self.node.clock.now()) {
-            tracing::error!(%error, unsaid, "a commit was refused; nothing was changed");
-        }
-        Ok(error.into_rejection())
     }
 
     /// A commit has returned: this is what the store holds now.
@@ -421,7 +432,7 @@ impl Committer {
 
     /// Whether the disk is down to the reserve that is kept for erasure and expiry. One that cannot
     /// be measured counts as low.
-    pub(crate) fn disk_is_low(&mut self) -> bool {
+    pub(crate) fn disk_is_low(&self) -> bool {
         match self.disk.free_and_needed(&*self.node.engine) {
             Ok((free, needed)) => {
                 let metrics = &self.node.metrics;

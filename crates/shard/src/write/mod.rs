@@ -5,5 +5,6 @@ pub(crate) mod command;
 pub(crate) mod committer;
 pub(crate) mod entries;
 pub(crate) mod queue_share;
+mod recovery;
 pub(crate) mod retries;
 pub(crate) mod transaction;

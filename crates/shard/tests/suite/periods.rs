@@ -122,6 +122,7 @@ async fn a_rotation_that_broke_off_is_ended_by_the_next_start() {
         loop {
             let ends = Arc::new(Ends { left: AtomicU32::new(questions) });
             let outside = Environment {
+                store: place.store(),
                 clock: Arc::clone(&ends) as _,
                 entropy: ends,
                 cipher: &shard::AesGcm,

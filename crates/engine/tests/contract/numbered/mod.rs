@@ -2,8 +2,25 @@
 //! with it whole, so that a missing, torn or resurrected row shows.
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
-use engine::{Batch, Engine, Key, Order, ScanLimit, Span, Value};
+use engine::{Batch, Engine, Error, Key, Kind, Options, Order, ScanLimit, Span, Value};
+
+pub(crate) const OPTIONS: Options = Options { cache_bytes: 16 << 20 };
+
+/// Opens a store. A process that another test starts holds the locks of this one for a moment,
+/// between its fork and its exec: that is waited out.
+pub(crate) fn open(kind: Kind, folder: &Path) -> Result<Box<dyn Engine>, Error> {
+    for _ in 0..200 {
+        match engine::open(kind, folder, OPTIONS) {
+            Err(Error::Locked { .. }) => thread::park_timeout(Duration::from_millis(5)),
+            outcome => return outcome,
+        }
+    }
+    engine::open(kind, folder, OPTIONS)
+}
 
 /// Bytes that follow from `seed` and do not compress (SplitMix64).
 pub(crate) fn bytes(seed: u64, len: usize) -> Vec<u8> {

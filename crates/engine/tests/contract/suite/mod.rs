@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
-use engine::{Batch, Engine, Error, Head, Key, Order, Page, ScanLimit, Span, Value};
+use engine::{Batch, Engine, Error, Head, Key, Order, Page, ScanLimit, Span, Value, View};
 
 /// Opens the store under test. A store that is new holds nothing.
 pub(crate) type Open<'a> = &'a dyn Fn() -> Box<dyn Engine>;
@@ -22,6 +22,7 @@ pub(crate) fn suite(fresh: &mut dyn FnMut() -> Box<dyn Fn() -> Box<dyn Engine>>)
         limits_of_sizes_hold,
         values_of_every_size_come_back,
         no_trace_of_a_large_value_is_left,
+        a_view_keeps_its_moment,
         scans_see_one_moment,
     ] {
         part(&*fresh());
@@ -259,6 +260,78 @@ fn no_trace_of_a_large_value_is_left(open: Open<'_>) {
     assert_eq!(get(&*engine, b"k"), None);
 }
 
+/// All rows of a view, page by page, so many rows at a time.
+fn by_pages(view: &dyn View, order: Order, rows: usize) -> Vec<(Key, Value)> {
+    let (mut span, mut all) = (Span::all(), Vec::new());
+    loop {
+        let page = view.scan(&span, order, ScanLimit { rows, bytes: usize::MAX }).expect("scan");
+        let last = page.rows.last().map(|(key, _)| key.clone());
+        all.extend(page.rows);
+        match (last, order) {
+            (Some(last), Order::Ascending) if page.more => span.from = [&*last, &[0]].concat(),
+            (Some(last), Order::Descending) if page.more => span.until = last,
+            _ => return all,
+        }
+    }
+}
+
+/// That a view shows exactly these rows, by every way to read.
+fn assert_shows(view: &dyn View, model: &BTreeMap<Key, Value>) {
+    for rows in [1, 3, 64, 65, usize::MAX] {
+        assert!(by_pages(view, Order::Ascending, rows).iter().eq(model_rows(model).iter()));
+        assert!(by_pages(view, Order::Descending, rows).iter().rev().eq(model_rows(model).iter()));
+    }
+    let keys: Vec<&[u8]> = model.keys().map(Vec::as_slice).collect();
+    let values = view.get_many(&keys).expect("get");
+    assert!(values.iter().map(Option::as_ref).eq(model.values().map(Some)));
+}
+
+fn model_rows(model: &BTreeMap<Key, Value>) -> Vec<(Key, Value)> {
+    model.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
+/// Commits go on while views are open: each view shows its own moment, for as long as it is open.
+fn a_view_keeps_its_moment(open: Open<'_>) {
+    let engine = open();
+    let mut model = BTreeMap::<Key, Value>::new();
+    let mut random = Random(4);
+    let empty = engine.view().expect("view");
+    let mut views = Vec::new();
+    for round in 0..6_u64 {
+        let mut batch = Batch::new();
+        for _ in 0..60 {
+            let key = random.below(150).to_be_bytes().to_vec();
+            // Some of several chunks, which grow, shrink, go and come.
+            let size = if random.below(10) == 0 { 20_000 } else { 20 };
+            if random.below(3) == 0 {
+                model.remove(&key);
+                batch.delete(key);
+            } else {
+                let value = random.bytes(size);
+                model.insert(key.clone(), value.clone());
+                batch.put(key, value);
+            }
+        }
+        if round == 4 {
+            model.keys().for_each(|key| batch.delete(key.clone()));
+            model.clear();
+        }
+        commit(&*engine, batch);
+        views.push((engine.view().expect("view"), model.clone()));
+    }
+    // Closed in another order than they were opened.
+    for at in [3, 0, 2, 0, 1, 0] {
+        for (view, model) in &views {
+            assert_shows(&**view, model);
+        }
+        assert!(by_pages(&*empty, Order::Ascending, 7).is_empty());
+        drop(views.remove(at));
+        commit(&*engine, Batch::new());
+    }
+    drop(empty);
+    assert_shows(&*engine.view().expect("view"), &model);
+}
+
 /// A writer sets all rows to the number of its commit; every read must find one number.
 fn scans_see_one_moment(open: Open<'_>) {
     const ROWS: u8 = 100;
@@ -283,14 +356,12 @@ fn scans_see_one_moment(open: Open<'_>) {
                 let names: Vec<&[u8]> = names.iter().map(<[u8; 1]>::as_slice).collect();
                 let mut last = 0;
                 while !done.load(Ordering::Relaxed) {
-                    let values: Vec<Value> = if which == 0 {
-                        engine.get_many(&names).expect("get").into_iter().flatten().collect()
-                    } else {
-                        let order = if which == 1 { Order::Ascending } else { Order::Descending };
-                        let page = engine.scan(&Span::all(), order, NO_LIMIT).expect("scan");
-                        page.rows.into_iter().map(|(_, value)| value).collect()
-                    };
-                    assert_eq!(values.len(), usize::from(ROWS));
+                    let view = engine.view().expect("view");
+                    let order = if which == 1 { Order::Ascending } else { Order::Descending };
+                    let rows = by_pages(&*view, order, if which == 0 { usize::MAX } else { 30 });
+                    let mut values: Vec<Value> = rows.into_iter().map(|(_, value)| value).collect();
+                    values.extend(view.get_many(&names).expect("get").into_iter().flatten());
+                    assert_eq!(values.len(), 2 * usize::from(ROWS));
                     assert!(values.iter().all(|value| *value == values[0]), "a torn read");
                     let number = u64::from_be_bytes(values[0].as_slice().try_into().expect("8"));
                     assert!(number >= last, "time went back");
@@ -319,24 +390,14 @@ pub(crate) fn against_a_model(open: Open<'_>, seed: u64, commits: u64) {
     let mut model = BTreeMap::<Key, Value>::new();
     let mut engine = open();
     for number in 0..commits {
-        let mut batch = Batch::new();
-        for _ in 0..random.below(8) {
-            let key = random_key(&mut random);
-            if random.below(4) == 0 {
-                model.remove(&key);
-                batch.delete(key);
-            } else {
-                let size = match random.below(200) {
-                    0 => random.below(20_000),
-                    1..20 => random.below(5000),
-                    _ => random.below(50),
-                };
-                let value = random.bytes(usize::try_from(size).expect("small"));
-                model.insert(key.clone(), value.clone());
-                batch.put(key, value);
-            }
+        if random.below(20) == 0 {
+            let before = model.clone();
+            let view = engine.view().expect("view");
+            commit(&*engine, random_batch(&mut random, &mut model));
+            assert_shows(&*view, &before);
+        } else {
+            commit(&*engine, random_batch(&mut random, &mut model));
         }
-        commit(&*engine, batch);
         if random.below(500) == 0 {
             drop(engine);
             engine = open();
@@ -351,6 +412,27 @@ pub(crate) fn against_a_model(open: Open<'_>, seed: u64, commits: u64) {
     let engine = open();
     assert!(all(&*engine).into_iter().eq(model), "seed {seed}, at the end");
     assert_eq!(engine.head().expect("head").size, commits);
+}
+
+fn random_batch(random: &mut Random, model: &mut BTreeMap<Key, Value>) -> Batch {
+    let mut batch = Batch::new();
+    for _ in 0..random.below(8) {
+        let key = random_key(random);
+        if random.below(4) == 0 {
+            model.remove(&key);
+            batch.delete(key);
+        } else {
+            let size = match random.below(200) {
+                0 => random.below(20_000),
+                1..20 => random.below(5000),
+                _ => random.below(50),
+            };
+            let value = random.bytes(usize::try_from(size).expect("small"));
+            model.insert(key.clone(), value.clone());
+            batch.put(key, value);
+        }
+    }
+    batch
 }
 
 fn random_key(random: &mut Random) -> Key {

@@ -53,6 +53,7 @@ impl Stage {
         let counts = Arc::new(AccessCounters::new(node.map().epoch().number));
         let of_retries = Arc::clone(&node);
         let answering = std::thread::spawn(move || waiting.run(&of_retries));
+        let disk = Reserve::new(0, &*node.engine).expect("a disk");
         let committer = Committer {
             rules: Rules::new(node.map(), settings.region.clone(), node.territory),
             node,
@@ -61,7 +62,7 @@ impl Stage {
             head,
             last_commit: UnixMillis(0),
             counts,
-            disk: Reserve::new(&settings).expect("a disk"),
+            disk,
             behind: LogThrottle::default(),
             retries,
         };
@@ -106,7 +107,6 @@ impl Stage {
             node: Arc::clone(&self.committer.node),
             queue: self.queue.clone(),
             counts: Arc::clone(&self.committer.counts),
-            life: self.life.clone(),
         }
     }
 
@@ -404,4 +404,35 @@ fn a_retry_gets_its_entry_from_its_own_group_and_from_the_store() {
     for (n, index, entry) in replayed {
         assert_eq!((index, entry), first[&n]);
     }
+}
+
+#[test]
+fn an_engine_that_opens_again_settles_what_was_in_hand() {
+    let mut kept = 0;
+    for seed in 0..40 {
+        for fault in [DiskFault::FlushFails, DiskFault::ReplyLost, DiskFault::Crash] {
+            let disk = Disk::new(seed);
+            disk.let_reopen();
+            let mut stage = Stage::new(&disk);
+            let reopened = stage.committer.node.metrics.store_reopened.clone();
+            stage.put("first", 1, findings(0));
+            let mut first = stage.inbox.group().expect("a group");
+            stage.committer.commit(&mut first.ops, false).expect("a commit");
+            disk.fail_next(fault);
+            (0..3).for_each(|n| stage.put(&format!("p{n}"), 1, findings(0)));
+            let (left, mut said) = stage.run();
+            assert_eq!(said.remove(0), "written");
+            assert_eq!((left.life, reopened.get()), (Life::Serving, 1), "{fault:?}, seed {seed}");
+            // All of the group, or nothing of it; and the answers say which.
+            let size = disk.head().size;
+            assert!(size == 1 || size == 4, "{size}");
+            let expected = if size == 1 { "REGION_UNAVAILABLE" } else { "written" };
+            assert_eq!(said, vec![expected; 3], "{fault:?}, seed {seed}");
+            assert_eq!(left.node.log_size(), size);
+            assert_eq!(left.node.subjects.len(), usize::try_from(size).expect("small"));
+            assert!(size == 4 || fault != DiskFault::ReplyLost);
+            kept += u32::from(size == 4);
+        }
+    }
+    assert!((60..110).contains(&kept), "both outcomes happen: {kept} of 120 stand");
 }

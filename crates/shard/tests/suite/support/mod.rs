@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use atlas::{Annex, EvidenceKind, Finding, Findings, RegionMap};
+use engine::{Backend, Disk, Embedded};
 use link::host::clock::{SystemClock, SystemEntropy};
 use link::ops::health::Health;
 use link::ops::metrics::Registry;
@@ -35,6 +36,8 @@ pub(crate) struct Place {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) region: &'static str,
     pub(crate) engine: engine::Kind,
+    /// In place of the folder of the store: the engine in memory, which fails when told to.
+    pub(crate) disk: Option<Disk>,
     pub(crate) map: String,
     pub(crate) annex: String,
     pub(crate) clock: Arc<dyn Clock>,
@@ -77,6 +80,7 @@ impl Place {
             folder,
             region,
             engine: engine::Kind::Sled,
+            disk: None,
             map: MAP.to_owned(),
             annex,
             clock: Arc::new(SystemClock),
@@ -91,11 +95,8 @@ impl Place {
         Settings {
             region: RegionId::parse(self.region).expect("a region"),
             shard: ShardId::parse("s1").expect("a shard"),
-            data: self.path("data"),
             anchor: self.path("anchor"),
             keys: self.path("keys"),
-            engine: self.engine,
-            cache_bytes: 16 << 20,
             disk_reserve_bytes: 1 << 20,
             beat: Duration::from_millis(20),
             signers: None,
@@ -108,8 +109,18 @@ impl Place {
         RegionMap::parse(&self.map).expect("a valid map")
     }
 
+    /// Where the store lies: on the disk in memory, if there is one.
+    pub(crate) fn store(&self) -> Arc<dyn Backend> {
+        if let Some(disk) = &self.disk {
+            return Arc::new(disk.clone());
+        }
+        let options = engine::Options { cache_bytes: 16 << 20 };
+        Arc::new(Embedded { kind: self.engine, folder: self.path("data"), options })
+    }
+
     pub(crate) fn outside(&self) -> Environment {
         Environment {
+            store: self.store(),
             clock: Arc::clone(&self.clock),
             entropy: Arc::new(SystemEntropy),
             cipher: &shard::AesGcm,
@@ -122,7 +133,7 @@ impl Place {
 
     /// Opens it, and makes it before if nothing of it is there.
     pub(crate) async fn open_as(&self, settings: Settings) -> Result<Shard, Error> {
-        if settings.nothing_there() {
+        if settings.nothing_there(&*self.store()) {
             self.init_as(&settings)?;
         }
         self.open_made(settings).await

@@ -4,24 +4,36 @@
 use std::fs;
 use std::path::Path;
 
+use engine::{Backend, Embedded};
 use ledger::checkpoint::Checkpoint;
 use ledger::entry::{Detail, Entry, Kind};
 use ledger::note::Verifier;
 
 /// The rows of a stopped shard's store under a prefix.
-pub(crate) fn rows(data: &Path, engine: engine::Kind, prefix: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+pub(crate) fn rows(data: &Path, kind: engine::Kind, prefix: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
     let options = engine::Options { cache_bytes: 16 << 20 };
-    let store = engine::open(engine, data, options).unwrap();
+    rows_in(&Embedded { kind, folder: data.to_owned(), options }, prefix)
+}
+
+/// The same, wherever it lies.
+fn rows_in(store: &dyn Backend, prefix: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let store = store.open().unwrap();
     let limit = engine::ScanLimit { rows: usize::MAX, bytes: usize::MAX };
     store.scan(&engine::Span::prefix(prefix), engine::Order::Ascending, limit).unwrap().rows
 }
 
 /// The entries of a period, in order, from the store's rows.
-pub(crate) fn entries(data: &Path, engine: engine::Kind, period: u32) -> Vec<Vec<u8>> {
+pub(crate) fn entries(data: &Path, kind: engine::Kind, period: u32) -> Vec<Vec<u8>> {
+    let options = engine::Options { cache_bytes: 16 << 20 };
+    entries_in(&Embedded { kind, folder: data.to_owned(), options }, period)
+}
+
+/// The same, wherever it lies.
+pub(crate) fn entries_in(store: &dyn Backend, period: u32) -> Vec<Vec<u8>> {
     let mut entries = Vec::new();
     let mut prefix = vec![0x40];
     prefix.extend_from_slice(&period.to_be_bytes());
-    for (key, row) in rows(data, engine, &prefix) {
+    for (key, row) in rows_in(store, &prefix) {
         let first = u64::from_be_bytes(key[5..13].try_into().unwrap());
         assert_eq!(first, entries.len() as u64, "rows follow each other without a gap");
         let mut rest = &row[1..];
