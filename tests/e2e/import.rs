@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support::evidence::{PEOPLE, Person, expected, people};
@@ -15,6 +16,8 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 const REGIONS: [&str; 5] = ["eu-fra", "in-bom", "kz-ala", "ru-msk", "us-iad"];
+/// Readers at once.
+const READERS: usize = 16;
 
 fn import(url: &str, rows: &Path) -> Finished {
     let rows = rows.to_str().expect("a path that is text");
@@ -70,24 +73,32 @@ fn every_person_lies_in_the_right_region_and_nowhere_else() {
     assert_eq!(log_sizes(&mut deployment), before);
 
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    runtime.block_on(async {
-        let client = Client::connect(&url, PATIENT).await.expect("a gateway");
-        for person in &people {
-            for region in REGIONS {
-                let found = read(&client, person, region).await;
-                if person.expected.as_deref() == Ok(region) {
-                    let record = found.unwrap_or_else(|why| panic!("{}: {why}", person.id));
-                    assert!(record.body == person.body, "{}: another body", person.id);
-                } else {
-                    assert_eq!(found.err().as_deref(), Some("SUBJECT_UNKNOWN"), "{}", person.id);
+    let client = runtime.block_on(Client::connect(&url, PATIENT)).expect("a gateway");
+    let (client, all) = (Arc::new(client), Arc::new(people));
+    let readers = (0..READERS).map(|first| {
+        let (client, people) = (Arc::clone(&client), Arc::clone(&all));
+        runtime.spawn(async move {
+            for person in people.iter().skip(first).step_by(READERS) {
+                for region in REGIONS {
+                    let found = read(&client, person, region).await;
+                    if person.expected.as_deref() == Ok(region) {
+                        let record = found.unwrap_or_else(|why| panic!("{}: {why}", person.id));
+                        assert!(record.body == person.body, "{}: another body", person.id);
+                    } else {
+                        let reason = found.err();
+                        assert_eq!(reason.as_deref(), Some("SUBJECT_UNKNOWN"), "{}", person.id);
+                    }
                 }
             }
-        }
+        })
     });
+    for reader in readers.collect::<Vec<_>>() {
+        runtime.block_on(reader).expect("every answer is as expected");
+    }
 
     // The folders themselves: as many records as the region has people, and no id in the clear.
     let mut placed = BTreeMap::new();
-    for person in &people {
+    for person in all.iter() {
         if let Ok(region) = &person.expected {
             *placed.entry(region.as_str()).or_insert(0) += 1;
         }
