@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::LazyLock;
 
-use atlas::{Annex, Date, Expectations, Findings, RegionMap, StatutePack};
+use atlas::{Annex, Date, MapTests, Findings, RegionMap, StatutePack};
 
 const SAMPLE: &str = include_str!("../../deploy/sample/map.toml");
 static MAP: LazyLock<Option<RegionMap>> = LazyLock::new(|| RegionMap::parse(SAMPLE).ok());
@@ -49,11 +49,11 @@ pub fn run(data: &[u8]) {
         }
     }
     let checked = atlas::check(text, &[("annex.toml", text)], Date::from_day(20_000), &[]);
-    assert!(checked.map.is_some() || !checked.findings.is_empty(), "a refusal says why");
+    assert!(checked.map.is_some() || !checked.diagnostics.is_empty(), "a refusal says why");
     if let Err(found) = StatutePack::parse(text) {
         assert!(!found.is_empty(), "a refusal says what is wrong");
     }
-    if let Ok(people) = Expectations::parse(text) {
+    if let Ok(people) = MapTests::parse(text) {
         for person in people.people() {
             if let Some(findings) = person.findings() {
                 drop(person.judge(sample, Ok(&findings), Date::from_day(20_000)));

@@ -1,10 +1,11 @@
-//! A gateway's configuration: addresses, callers, map and annexes.
+//! A gateway's configuration: its listeners, its callers, and the map that it starts with.
 
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use atlas::toml::At;
 use atlas::{Annex, RegionMap};
 use evidence::{DatabaseRefused, Sources};
 use link::tls::{CallerFiles, Files};
@@ -14,8 +15,8 @@ use terms::limits::GATEWAY_IN_FLIGHT_MAX;
 use super::callers::{self, ListenerFiles};
 use super::maps::{self, AnnexFiles};
 use super::metrics::{self, MetricsConfig};
-use super::read::{At, Section};
-use super::{listeners, named_file, noted, read_file, tls, unreadable};
+use super::reading::{Section, read_file};
+use super::{listeners, schema, tls};
 use crate::commands::Failure;
 
 /// A gateway's configuration, with everything that it names read.
@@ -24,7 +25,7 @@ pub(crate) struct Config {
     pub(crate) settings: gateway::Settings,
     pub(crate) listen: SocketAddr,
     pub(crate) admin_listen: SocketAddr,
-    /// None: its pages are shown to whoever reaches them.
+    /// None: its pages are shown to every client that reaches them.
     pub(crate) metrics: Option<MetricsConfig>,
     pub(crate) map: Arc<RegionMap>,
     pub(crate) annexes: Vec<Annex>,
@@ -39,44 +40,23 @@ pub(crate) struct Config {
     /// Where the IP database is, to be read again.
     pub(crate) geoip: Option<PathBuf>,
     pub(crate) require_sandbox: bool,
-    /// Every file and folder that it names, so that nobody who looks at it forgets one.
+    /// Every file and folder that it names, for `doctor`.
     pub(crate) files: Vec<PathBuf>,
 }
 
 /// Reads a gateway's configuration.
 pub(crate) fn read(path: &Path) -> Result<Config, Failure> {
-    read_file(path, |_, root| {
-        root.only(&[
-            "name",
-            "listen",
-            "admin_listen",
-            "map",
-            "map_packs",
-            "map_note",
-            "map_signers",
-            "annexes",
-            "geoip",
-            "plaintext",
-            "plaintext_metrics",
-            "metrics",
-            "in_flight_max",
-            "caller",
-            "callers",
-            "limits",
-            "region",
-            "tls",
-            "require_sandbox",
-        ]);
+    read_file(path, &schema::GATEWAY, |root| {
         let require_sandbox = root.switch("require_sandbox");
-        let name = root.parsed("name", "a name", |name| Some(name.to_owned()));
+        let name = root.text("name").map(|name| name.it.to_owned());
         let (listen, admin_listen) = listeners(root);
         let map = maps::named_map(root);
         let trust = maps::trust(root, map.as_ref(), maps::First::Always);
-        let annex_files = annex_files(root);
+        let annex_files = root.paths("annexes");
         let annexes = annexes(root, &annex_files, map.as_ref());
-        let sources = sources(root);
-        let most = u64::try_from(GATEWAY_IN_FLIGHT_MAX).unwrap_or(u64::MAX);
-        let in_flight_max = root.number("in_flight_max", (1, most), most);
+        let geoip = root.path("geoip");
+        let sources = sources(root, geoip.as_ref());
+        let in_flight_max = root.number("in_flight_max").map(|number| number.it);
         let callers = callers::callers(root, map.as_ref());
         let limits = callers::limits(root, map.as_ref());
         let tls = own_tls(root, map.as_ref());
@@ -85,13 +65,15 @@ pub(crate) fn read(path: &Path) -> Result<Config, Failure> {
         let listener = listener(root, tls.as_ref(), &files);
         Some(Config {
             settings: gateway::Settings {
-                name: name?.it,
+                name: name?,
                 callers,
                 limits,
                 signers: trust.signers,
                 tls: None,
                 listener: None,
-                in_flight_max: usize::try_from(in_flight_max).unwrap_or(GATEWAY_IN_FLIGHT_MAX),
+                in_flight_max: in_flight_max
+                    .and_then(|most| usize::try_from(most).ok())
+                    .unwrap_or(GATEWAY_IN_FLIGHT_MAX),
             },
             listen: listen?,
             admin_listen: admin_listen?,
@@ -102,50 +84,47 @@ pub(crate) fn read(path: &Path) -> Result<Config, Failure> {
             tls,
             listener,
             sources: sources?,
-            geoip: root.text("geoip").map(|named| root.file.beside(named.it)),
+            geoip: geoip.map(|named| named.it),
             require_sandbox,
-            files: root.file.named(),
+            files: root.reading.named(),
         })
     })
 }
 
-/// The files and folders that are named for annexes.
-fn annex_files(root: &Section<'_>) -> Vec<At<PathBuf>> {
-    let named = root.texts("annexes");
-    named.iter().map(|annex| At { it: root.file.beside(annex.it), at: annex.at }).collect()
-}
-
-/// The annexes: one for each region of the map. In a folder, those of other regions are passed
-/// over: a later map may have them.
+/// The annexes: one for each region of the map. In a folder, those of other regions are ignored: a
+/// later map may have them.
 fn annexes(root: &Section<'_>, named: &[At<PathBuf>], map: Option<&RegionMap>) -> Vec<Annex> {
     let mut annexes: Vec<Annex> = Vec::new();
     let mut whole = true;
     for place in named {
         let folder = place.it.is_dir();
         for annex_path in AnnexFiles(vec![place.it.clone()]).files() {
-            let text = named_file(root, place.at, &annex_path);
-            let read = text.zip(map).map(|(text, map)| maps::annex(&annex_path, &text, map));
-            if folder && matches!(&read, Some(Err(wrong)) if maps::of_another_map(wrong)) {
+            let (Some(text), Some(map)) = (root.read_from(place.at, &annex_path), map) else {
+                whole = false;
+                continue;
+            };
+            let read = maps::annex(&annex_path, &text, map);
+            if folder && matches!(&read, Err(wrong) if maps::of_another_map(wrong)) {
                 continue;
             }
-            let Some(read) = read.and_then(|read| noted(root.file, &annex_path, read)) else {
+            let Some(read) = root.reading.noted(&annex_path, &text, read) else {
                 whole = false;
                 continue;
             };
             if annexes.iter().any(|other| other.region() == read.region()) {
                 let problem = format!("there is an annex of region `{}` already", read.region());
-                root.file.wrong(place.at, "ANNEX_TWICE", problem, "remove one of them");
+                root.wrong(place.at, "ANNEX_TWICE", problem, "remove one of them");
             }
             annexes.push(read);
         }
     }
-    // What a file that could not be read would have said is not known.
+    // A file that could not be read may be the annex of any region.
     let (Some(map), Some(first), true) = (map, named.first(), whole) else { return annexes };
     for region in map.regions() {
         if !annexes.iter().any(|annex| annex.region() == region.name()) {
             let problem = format!("there is no annex for region `{}`", region.name());
-            let cure = "add that region's annex to the list";
-            root.file.wrong(first.at, "ANNEX_MISSING", problem, cure);
+            let help = "add that region's annex to the list";
+            root.wrong(first.at, "ANNEX_MISSING", problem, help);
         }
     }
     annexes
@@ -154,12 +133,16 @@ fn annexes(root: &Section<'_>, named: &[At<PathBuf>], map: Option<&RegionMap>) -
 /// The gateway's own certificate, and the region that it names.
 fn own_tls(root: &Section<'_>, map: Option<&RegionMap>) -> Option<(Files, RegionId)> {
     let files = tls::files(root)?;
-    let region = root.parsed("region", "a region's name", |text| RegionId::parse(text).ok())?;
+    let region = root.parse("region", |text| RegionId::parse(text).ok());
+    if region.is_none() && root.place("region").is_none() {
+        root.missing("region");
+    }
+    let region = region?;
     if let Some(map) = map {
         if map.region(&region.it).is_none() {
             let problem = format!("the map has no region `{}`", region.it);
-            let cure = "name the gateway's region, as its certificate does";
-            root.file.wrong(region.at, "REGION_UNKNOWN", problem, cure);
+            let help = "name the region in which the gateway stands, as its certificate does";
+            root.wrong(region.at, "REGION_UNKNOWN", problem, help);
         }
         tls::pinned(root, map, &region);
     }
@@ -176,8 +159,8 @@ fn listener(
     if root.switch("plaintext") {
         if let Some(at) = root.place("callers").filter(|_| files.authorities.is_some()) {
             let problem = "a plaintext listener sees no certificates";
-            let cure = "leave out `plaintext`, or the certificates of [callers]";
-            root.file.wrong(at, "CERTIFICATES_NEED_TLS", problem, cure);
+            let help = "remove `plaintext`, or the certificates of [callers]";
+            root.wrong(at, "CERTIFICATES_NEED_TLS", problem, help);
         }
         return None;
     }
@@ -192,19 +175,14 @@ fn listener(
 }
 
 /// What reads evidence; the IP database may be left out.
-fn sources(root: &Section<'_>) -> Option<Sources> {
-    let database = match root.text("geoip") {
+fn sources(root: &Section<'_>, geoip: Option<&At<PathBuf>>) -> Option<Sources> {
+    let bytes = match geoip {
         None => None,
         Some(named) => {
-            let database = root.file.beside(named.it);
-            let read = fs::read(&database);
-            Some((
-                read.map_err(|error| unreadable(root, named.at, &database, &error)).ok()?,
-                named.at,
-            ))
+            let read = fs::read(&named.it);
+            Some(read.map_err(|error| root.unreadable(named.at, &named.it, &error)).ok()?)
         }
     };
-    let (bytes, at) = database.unzip();
     let sources = Sources::new(bytes);
     sources
         .map_err(|refused| {
@@ -212,8 +190,8 @@ fn sources(root: &Section<'_>) -> Option<Sources> {
                 DatabaseRefused::Damaged(_) => "GEOIP_DAMAGED",
                 DatabaseRefused::Kind(_, _) => "GEOIP_KIND",
             };
-            let cure = "name a database of countries in MaxMind's format, or leave `geoip` out";
-            root.file.wrong(at.unwrap_or(0), code, refused.to_string(), cure);
+            let help = "name a database of countries in MaxMind's format, or remove `geoip`";
+            root.wrong(geoip.map_or(0, |named| named.at), code, refused.to_string(), help);
         })
         .ok()
 }

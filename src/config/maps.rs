@@ -1,93 +1,79 @@
-//! The region map of a process and its trusted signers: `map`, `map_packs`, `map_note`,
-//! `map_signers`.
+//! The region map of a process, and whose signatures on maps it accepts: `map`, `map_packs`,
+//! `map_note`, `map_signers`.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use atlas::{Annex, Diagnostic, RegionMap, SignedMap, StatutePack};
 use ledger::Signers;
 
-use super::read::{At, Section};
-use super::{named_file, noted};
+use super::reading::Section;
 
 /// Where the annexes are. A folder stands for all of its `.toml` files: so a region that comes with
 /// a later map needs no change of the configuration.
 #[derive(Debug, Clone)]
 pub(crate) struct AnnexFiles(pub(crate) Vec<PathBuf>);
 
-/// Whose word a process takes on maps.
+/// Whose signatures on maps a process accepts.
 #[derive(Debug, Default)]
 pub(super) struct Trust {
     pub(super) signers: Option<Signers>,
     pub(super) note: String,
 }
 
-/// The map that the configuration names, with the packs that it names beside it.
+/// The map that the configuration names, with the packs that it names.
 pub(super) fn named_map(root: &Section<'_>) -> Option<RegionMap> {
     let packs = named_packs(root);
-    let map = root.parsed("map", "a path", |text| Some(root.file.beside(text)))?;
-    let text = named_file(root, map.at, &map.it)?;
-    noted(root.file, &map.it, RegionMap::parse_carrying(&text, &packs))
+    let map = root.path("map")?;
+    let text = root.read(&map)?;
+    root.reading.noted(&map.it, &text, RegionMap::parse_carrying(&text, &packs))
 }
 
-/// The packs of `map_packs`, beside those of this program.
-fn named_packs(root: &Section<'_>) -> Vec<&'static StatutePack> {
-    let mut all = Vec::new();
-    for named in optional(root, "map_packs") {
-        let pack_path = root.file.beside(named.it);
-        let Some(text) = named_file(root, named.at, &pack_path) else { continue };
-        let Some(pack) = noted(root.file, &pack_path, StatutePack::parse(&text)) else { continue };
-        match atlas::intern(pack) {
-            Ok(pack) => all.push(pack),
-            Err(full) => {
-                let cure = "remove those that no map uses";
-                root.file.wrong(named.at, "PACKS_TOO_MANY", full.to_string(), cure);
-            }
-        }
-    }
-    all
-}
-
-/// A list that may be left out.
-fn optional<'d>(root: &Section<'d>, key: &'static str) -> Vec<At<&'d str>> {
-    root.place(key).map(|_| root.texts(key)).unwrap_or_default()
+/// The packs of `map_packs`, in addition to the built-in ones.
+fn named_packs(root: &Section<'_>) -> Vec<Arc<StatutePack>> {
+    let read = |named| {
+        let text = root.read(&named)?;
+        root.reading.noted(&named.it, &text, StatutePack::parse(&text)).map(Arc::new)
+    };
+    root.paths("map_packs").into_iter().filter_map(read).collect()
 }
 
 /// Whether the map of the file is the first that a process sees, so that two must have signed it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum First {
-    /// A gateway remembers nothing.
+    /// A gateway keeps no earlier map.
     Always,
-    /// A shard's store knows the one before.
+    /// A shard's store has the one before.
     JudgedByStore,
 }
 
 /// Who signs maps, and the signatures of the one that the configuration names. `any` of the signers
 /// must have signed it; a shard asks for more where there is need.
 pub(super) fn trust(root: &Section<'_>, map: Option<&RegionMap>, first: First) -> Trust {
-    let named = root.text("map_note").map(|note| At { it: root.file.beside(note.it), at: note.at });
-    let note = named.as_ref().and_then(|note| named_file(root, note.at, &note.it));
-    let vkeys = optional(root, "map_signers");
+    let named = root.path("map_note");
+    let note = named.as_ref().and_then(|note| root.read(note));
+    let vkeys = root.texts("map_signers").unwrap_or_default();
     let Some(first_key) = vkeys.first() else {
         if let Some(note) = &named {
-            let problem = "`map_note` has signatures, but no `map_signers` say whose count";
-            let cure = "list the keys of your signers: `bailiwick map key` printed them";
-            root.file.wrong(note.at, "MAP_SIGNERS_MISSING", problem, cure);
+            let problem = "`map_note` has signatures, and no `map_signers` say whose count";
+            let help = "list the keys of your signers: `bailiwick map key` printed them";
+            root.wrong(note.at, "MAP_SIGNERS_MISSING", problem, help);
         }
         return Trust::default();
     };
     let signers = match Signers::parse(vkeys.iter().map(|vkey| vkey.it)) {
         Ok(signers) => signers,
         Err(refused) => {
-            let cure = "list at least two keys, each once, as `bailiwick map key` printed them";
-            root.file.wrong(first_key.at, "MAP_SIGNERS", refused.to_string(), cure);
+            let help = "list at least two keys, each once, as `bailiwick map key` printed them";
+            root.wrong(first_key.at, "MAP_SIGNERS", refused.to_string(), help);
             return Trust::default();
         }
     };
     let Some(note) = note else {
         if named.is_none() {
-            let problem = "there are `map_signers`, but no `map_note` with the map's signatures";
-            let cure = "name the file that `bailiwick map sign` wrote";
-            root.file.wrong(first_key.at, "MAP_NOTE_MISSING", problem, cure);
+            let problem = "there are `map_signers`, and no `map_note` with the map's signatures";
+            let help = "name the file that `bailiwick map sign` wrote";
+            root.wrong(first_key.at, "MAP_NOTE_MISSING", problem, help);
         }
         return Trust::default();
     };
@@ -100,38 +86,38 @@ pub(super) fn trust(root: &Section<'_>, map: Option<&RegionMap>, first: First) -
         });
         if let Err(fault) = opened {
             let at = named.map_or(first_key.at, |note| note.at);
-            root.file.wrong(at, "MAP_UNSIGNED", fault.message(), fault.cure_text());
+            root.wrong(at, "MAP_UNSIGNED", fault.message(), fault.cure_text());
         }
     }
     Trust { signers: Some(signers), note }
 }
 
-/// Whether nothing is wrong with an annex but that the map does not have its region.
+/// Whether the only diagnostic about an annex is that the map does not have its region.
 pub(crate) fn of_another_map(wrong: &[Diagnostic]) -> bool {
     matches!(wrong, [only] if only.code == "REGION_UNKNOWN")
 }
 
-/// Where the signatures of an annex are: beside it.
+/// Where the signatures of an annex are: next to it.
 pub(crate) fn note_of_annex(annex: &Path) -> PathBuf {
     annex.with_extension("note")
 }
 
-/// Reads the annex that is the text of this file, with the note beside it.
+/// Reads the annex of that text, with the note next to its file.
 ///
 /// # Errors
-/// Everything that is wrong with it; `ANNEX_UNSIGNED` when none of those whom the map names for
-/// its region has signed it.
+/// Every diagnostic; `ANNEX_UNSIGNED` when no key that the map names for its region has signed it.
 pub(crate) fn annex(path: &Path, text: &str, map: &RegionMap) -> Result<Annex, Vec<Diagnostic>> {
     let annex = Annex::parse(text, map)?;
-    // Without signers nobody asks for it; with them a note that cannot be read is none.
+    // Where the map names signers, a note that cannot be read counts as none.
     let note = std::fs::read_to_string(note_of_annex(path)).unwrap_or_default();
     let annex = annex.with_note(note);
     annex.vouched(map, ledger::said_by).map_err(|unsigned| vec![unsigned])?;
     Ok(annex)
 }
 
-/// Whether an annex is older than the signed one in use, which then stays: nobody takes a gateway
-/// back to an address of the past. One whose signer the map has dropped holds nobody up.
+/// Whether an annex is older than the signed one in use, which then stays: a replayed file must not
+/// lead a gateway back to an old address. An annex in use whose signer the map has dropped does not
+/// count.
 fn falls_behind(annex: &Annex, in_use: &[Annex], map: &RegionMap) -> bool {
     let signed = map.region(annex.region()).is_some_and(|r| !r.annex_signers().is_empty());
     let used = in_use.iter().find(|used| used.region() == annex.region());

@@ -5,8 +5,8 @@
 //! ruling is an argument, so the same question always has the same answer.
 //!
 //! **Architecture invariant:** only this crate can make a [`Placement`] or a [`Refusal`]. Their
-//! fields are private and no constructor is public, so whoever stores a record has had it ruled
-//! upon:
+//! fields are private and no constructor is public, so a record
+//! cannot be stored without a ruling:
 //!
 //! ```compile_fail,E0451
 //! fn forge(real: atlas::Placement, region: terms::RegionId) -> atlas::Placement {
@@ -20,7 +20,7 @@
 //! }
 //! ```
 
-mod cases;
+mod date;
 mod decide;
 mod docs;
 mod facts;
@@ -29,45 +29,51 @@ mod law;
 pub mod limits;
 mod lint;
 mod map;
+mod map_tests;
 mod plan;
 mod signing;
-mod time;
-mod toml;
+pub mod toml;
 
-pub use cases::{Expectations, Expected, Given, Person, Verdict};
+pub use date::Date;
+pub use decide::attach::{Attachment, Question};
 pub use decide::egress::{Barred, egress, egress_of_absent, ingress};
 pub use decide::place::Placement;
 pub use decide::refusal::Refusal;
-pub use decide::ruling::{Attachment, Outcome, Question, Ruling, UnknownCollection, decide};
+pub use decide::ruling::{Outcome, Ruling, UnknownCollection, decide};
 pub use docs::statute_pages::statute_index;
 pub use facts::finding::{Aspect, EvidenceKind, Finding, Kinds, MalformedFinding};
 pub use facts::findings::{Findings, FindingsDamaged, FindingsFull};
-pub use geo::country::{COUNTRIES_VERSION, Country};
+pub use geo::country::{COUNTRIES_VERSION, COUNTRY, Country};
 pub use geo::territory::{Group, Jurisdiction, Territory};
 pub use law::builtin::packs;
-pub use law::intern::{INTERNED_MAX, InternFull, intern};
+pub use law::moment::Moment;
 pub use law::statute::{Exemption, Rule, Scope, Source, StatutePack, Transfers};
 pub use law::vocabulary::{
-    CitizensAbroad, Constraint, ExemptionId, Ingress, Sector, StatuteId, Trigger,
+    CitizensAbroad, Constraint, Exempt, ExemptionId, Ingress, Sector, StatuteId, Trigger,
     UnknownCitizenship, Verified,
 };
 pub use lint::{Checked, CheckedAnnex, check};
 pub use map::annex::{Annex, Shard};
+pub use map::diff::{Change, Part};
+pub use map::format::format;
 pub use map::renumber::renumber;
 pub use map::{
-    Clause, ClauseId, CollectionRules, Disputed, Epoch, Exempt, Home, HomeFor, MapEnding, MapPart,
-    Reads, Region, RegionMap, Review, Site, Statute, Tenant, client_address,
+    Clause, ClauseId, CollectionRules, Disputed, Epoch, Home, HomeFor, MapEnding, MapPart, Reads,
+    Region, RegionMap, Review, Site, Statute, Tenant, client_address,
 };
+pub use map_tests::{Expected, Given, MapTests, Person, Verdict};
 pub use plan::{
     Cut, Differences, EFFECTS_MAX, Effect, FINDINGS_MAX, Move, Plan, QUESTIONS_MAX, plan,
 };
 pub use signing::signed::{
     SIGNED_MAP_BYTES_MAX, SIGNERS_TO_WIDEN, SignedMap, Succession, VerifiedMap, statement, succeeds,
 };
-pub use signing::widening::{Change, Part, Widening, widening};
-pub use time::date::Date;
-pub use time::moment::Moment;
-pub use toml::codes::{Code, Example, codes};
+pub use signing::widening::{Widening, widening};
 pub use toml::diagnostic::{Diagnostic, Severity};
-pub use toml::format::format;
-pub use toml::schema;
+
+/// The tables of the files that this crate reads.
+pub mod schema {
+    pub use super::law::schema::PACK;
+    pub use super::map::{ANNEX, MAP};
+    pub use super::map_tests::PEOPLE;
+}

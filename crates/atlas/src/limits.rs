@@ -1,6 +1,6 @@
-//! Every bound that the author of a map, an annex or a pack can meet.
+//! The limits of maps, annexes, packs and people files.
 
-/// Scopes of a statute pack beside the first.
+/// Further scopes of a statute pack.
 pub const SCOPES_MAX: usize = 16;
 /// Bytes of a map. One with every limit below reached fits.
 pub const MAP_BYTES_MAX: usize = 10 << 20;
@@ -10,8 +10,6 @@ pub const ANNEX_BYTES_MAX: usize = 1 << 20;
 pub const PACK_BYTES_MAX: usize = 1 << 20;
 /// Lines of any of them. A map with every limit below reached has fewer, if its lists are short.
 pub const LINES_MAX: usize = 400_000;
-/// Tables or lists within one another.
-pub const NESTING_MAX: usize = 80;
 /// Items of one list.
 pub const LIST_ITEMS_MAX: usize = 4_096;
 /// Tenants of a map.
@@ -28,7 +26,7 @@ pub const STATUTES_MAX: usize = 256;
 pub const CLAUSES_MAX: usize = 10_000;
 /// Disputed areas of a map.
 pub const DISPUTED_MAX: usize = 1_024;
-/// Shards of an annex: there are no more slots.
+/// Shards of an annex: one for each slot.
 pub const SHARDS_MAX: usize = 1_024;
 /// Rules of a pack, and exemptions of one.
 pub const FACTS_MAX: usize = 256;
@@ -38,5 +36,5 @@ pub const WORKING_DAYS_MAX: u64 = 366;
 pub const PEOPLE_BYTES_MAX: usize = 4 << 20;
 /// People of such a file.
 pub const PEOPLE_MAX: usize = 10_000;
-/// Findings that are shown of one file. One more says how many are not.
-pub const FINDINGS_SHOWN_MAX: usize = 1_000;
+/// Diagnostics that are shown of one file. One more says how many are not.
+pub const DIAGNOSTICS_SHOWN_MAX: usize = 1_000;

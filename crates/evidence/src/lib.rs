@@ -1,8 +1,8 @@
-//! From what a caller gives to what it says: raw evidence to findings.
+//! Turns raw evidence that a caller sends into findings.
 //!
 //! **Architecture invariant:** nothing is guessed. A value that is not of its kind's form is an
 //! error, a value that says nothing for certain is no finding, and neither is ever repeated in an
-//! error, a log or `Debug`. No IO: whoever has the IP database reads it and hands over its bytes.
+//! error, a log or `Debug`. No IO: the caller reads the IP database and passes its bytes.
 
 mod ip;
 mod json_line;
@@ -49,7 +49,7 @@ impl Evidence {
     }
 }
 
-/// The versions of the data with which evidence is read. Recorded beside every ruling.
+/// The versions of the data with which evidence is read. Recorded with every ruling.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DataVersions {
     /// The release of the numbering-plan metadata.
@@ -116,7 +116,7 @@ impl Sources {
         }
     }
 
-    /// What the evidence says under a map, together with `beside`: findings that came with it. What
+    /// What the evidence says under a map, together with `given`: findings that came with it. What
     /// says nothing for certain is no finding: an address or a code that is not found, an address
     /// that hides its client, a number that is not valid, and one that several countries share.
     ///
@@ -127,18 +127,18 @@ impl Sources {
     /// # Errors
     /// `TOO_MANY_ITEMS` for more than [`limits::EVIDENCE_ITEMS_MAX`], and `EVIDENCE_MALFORMED`
     /// for the first value that is not of its kind's form, by its field `evidence[i].value` and
-    /// never by what it held. `JURISDICTION_DISPUTED` for a value in a disputed area that nobody
-    /// has decided, unless it plays no part beside the rest (see [`Findings::counted`]).
+    /// never by what it held. `JURISDICTION_DISPUTED` for a value in a disputed area without a
+    /// decision, unless the other findings make it irrelevant (see [`Findings::counted`]).
     /// `INTERNAL` when the IP database turns out to be damaged where it is asked: then nobody
     /// knows whether it would have said something.
     pub fn findings(
         &self,
         map: &RegionMap,
         items: &[(EvidenceKind, &str)],
-        beside: &Findings,
+        given: &Findings,
     ) -> Result<Findings, Rejection> {
         too_many(items.len(), "evidence")?;
-        let mut findings = beside.clone();
+        let mut findings = given.clone();
         let mut disputes = Vec::new();
         for (n, (kind, value)) in items.iter().enumerate() {
             let field = || format!("evidence[{n}].value");
@@ -277,7 +277,7 @@ fn malformed(field: String, problem: &'static str) -> Rejection {
     Rejection::new(Reason::EvidenceMalformed).field(field).problem(problem)
 }
 
-/// That a value lies in an area that nobody has decided. Which area is not said: it tells where
+/// A value lies in a disputed area without a decision. Which area is not said: it tells where
 /// the person is.
 fn disputed(field: String, area: &Disputed) -> Rejection {
     let claims: Vec<&str> = area.claims().iter().map(|country| country.as_str()).collect();

@@ -20,7 +20,7 @@ pub(crate) struct Plans(PhoneNumberUtil);
 
 impl Plans {
     /// Loads the plans, and reads a number of each country once: the library compiles a country's
-    /// expressions at first use, and nobody's first write should wait for that.
+    /// expressions at first use, and no write should wait for that.
     pub(crate) fn new() -> Self {
         let util = PhoneNumberUtil::new().expect("the library's own metadata load");
         let plans = Self(util);

@@ -1,4 +1,4 @@
-//! `map check`, `map fmt` and `map schema`: commands for writing a map.
+//! `map check`, `map fmt`, `map schema` and `map laws`: for authors of maps.
 
 use std::path::{Path, PathBuf};
 
@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use crate::commands::map::files;
 use crate::commands::map::files::{text, write};
 use crate::commands::map::{Exit, Failure, Packs, day, terminal, today};
+use crate::config;
 use crate::config::maps::{self, AnnexFiles, of_another_map};
 
 #[derive(Debug, Args)]
@@ -51,6 +52,16 @@ pub(crate) struct Schema {
     of: Of,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct Laws {
+    /// The id of a pack: print its page
+    #[arg(value_name = "ID", conflicts_with = "to")]
+    id: Option<String>,
+    /// Write the table and every page into this folder
+    #[arg(long, value_name = "FOLDER")]
+    to: Option<PathBuf>,
+}
+
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Of {
     /// A region map
@@ -59,6 +70,12 @@ enum Of {
     Annex,
     /// A statute pack
     Pack,
+    /// A file of people for `map test`
+    People,
+    /// gateway.toml
+    Gateway,
+    /// shard.toml
+    Shard,
 }
 
 /// Says everything at once.
@@ -72,22 +89,22 @@ pub(super) fn check(options: &Check) -> Result<(), Failure> {
     let given: Vec<(&str, &str)> = annexes.iter().map(|(n, t)| (n.as_str(), t.as_str())).collect();
     let checked = atlas::check(&map_text, &given, as_of, &options.packs.read()?);
     let name = options.map.display().to_string();
-    for found in &checked.findings {
+    for found in &checked.diagnostics {
         show(options.json, &name, &map_text, found)?;
     }
     let (mut passed_over, mut unvouched) = (0, 0);
     for (annex, (path, annex_text)) in checked.annexes.iter().zip(&annexes) {
         // In a folder there may be annexes of regions that a later map has, as for a gateway.
         let named = options.annexes.iter().any(|given| given.as_os_str() == path.as_str());
-        if !named && of_another_map(&annex.findings) {
+        if !named && of_another_map(&annex.diagnostics) {
             passed_over += 1;
             continue;
         }
-        for found in &annex.findings {
+        for found in &annex.diagnostics {
             show(options.json, &annex.name, annex_text, found)?;
         }
         // What only the note beside it shows.
-        if let (Some(map), true) = (&checked.map, annex.findings.is_empty())
+        if let (Some(map), true) = (&checked.map, annex.diagnostics.is_empty())
             && let Err(unsigned) = maps::annex(Path::new(path), annex_text, map)
         {
             for found in &unsigned {
@@ -124,7 +141,7 @@ fn show(json: bool, name: &str, text: &str, found: &atlas::Diagnostic) -> Result
     }
     terminal::say(serde_json::json!({
         "file": name, "line": found.line, "column": found.column, "code": found.code,
-        "severity": found.severity().as_str(), "problem": found.problem, "cure": found.cure,
+        "severity": found.severity.as_str(), "problem": found.problem, "cure": found.help,
     }))
 }
 
@@ -146,7 +163,7 @@ pub(super) fn refuse_errors(
 ) -> Result<(), Failure> {
     let checked = atlas::check(map_text, &[], day, &packs.read()?);
     let errors: Vec<atlas::Diagnostic> =
-        checked.all().filter(|found| found.severity() == Severity::Error).cloned().collect();
+        checked.all().filter(|found| found.severity == Severity::Error).cloned().collect();
     if errors.is_empty() { Ok(()) } else { Err(files::mistakes(path, map_text, &errors)) }
 }
 
@@ -168,9 +185,30 @@ pub(super) fn format(options: &Format) -> Result<(), Failure> {
 /// Prints a JSON Schema.
 pub(super) fn schema(options: &Schema) -> Result<(), Failure> {
     let schema = match options.of {
-        Of::Map => atlas::schema::map(),
-        Of::Annex => atlas::schema::annex(),
-        Of::Pack => atlas::schema::pack(),
+        Of::Map => &atlas::schema::MAP,
+        Of::Annex => &atlas::schema::ANNEX,
+        Of::Pack => &atlas::schema::PACK,
+        Of::People => &atlas::schema::PEOPLE,
+        Of::Gateway => &config::schema::GATEWAY,
+        Of::Shard => &config::schema::SHARD,
     };
-    terminal::say(schema.trim_end())
+    terminal::say(atlas::toml::json_schema(schema).trim_end())
+}
+
+/// Prints or writes what the built-in packs say, in Markdown.
+pub(super) fn laws(options: &Laws) -> Result<(), Failure> {
+    let index = atlas::statute_index(atlas::packs());
+    if let Some(folder) = &options.to {
+        write(&folder.join("README.md"), &index)?;
+        let pages = atlas::packs().iter();
+        return pages
+            .map(|pack| write(&folder.join(format!("{}.md", pack.id())), &pack.page()))
+            .collect();
+    }
+    let Some(id) = &options.id else { return terminal::say(index.trim_end()) };
+    let pack = atlas::packs().iter().find(|pack| pack.id().as_str() == id).ok_or_else(|| {
+        let text = format!("there is no built-in pack `{id}`: `bailiwick map laws` lists them");
+        Failure::said(Exit::Config, text)
+    })?;
+    terminal::say(pack.page().trim_end())
 }

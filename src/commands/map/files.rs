@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use atlas::{RegionMap, SignedMap, StatutePack};
 
@@ -34,13 +35,13 @@ pub(super) fn note_of(map: &Path, note: Option<&PathBuf>) -> PathBuf {
 }
 
 impl Packs {
-    /// The packs, to last.
-    pub(super) fn read(&self) -> Result<Vec<&'static StatutePack>, Failure> {
+    /// The packs.
+    pub(super) fn read(&self) -> Result<Vec<Arc<StatutePack>>, Failure> {
         let mut all = Vec::new();
         for path in &self.packs {
             let text = text(path)?;
             let pack = StatutePack::parse(&text).map_err(|wrong| mistakes(path, &text, &wrong))?;
-            all.push(atlas::intern(pack).map_err(|full| Failure::new(Exit::Config, full))?);
+            all.push(Arc::new(pack));
         }
         Ok(all)
     }

@@ -28,9 +28,11 @@ enum Command {
     Check(draft::Check),
     /// Rewrite a map in the canonical format, with its comments
     Fmt(draft::Format),
-    /// Print the JSON Schema of maps, annexes or packs, for editors
+    /// Print the JSON Schema of a kind of file, for editors
     Schema(draft::Schema),
-    /// Decide for people with expected answers, and fail if any differs
+    /// List the built-in statute packs, or print the page of one, in Markdown
+    Laws(draft::Laws),
+    /// Rule on people with known answers: for the pipeline of a repository of maps
     Test(plan::Test),
     /// Describe what a map would change, for which people, and for how many stored subjects
     Plan(plan::Plan),
@@ -66,6 +68,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::Check(options) => draft::check(options),
         Command::Fmt(options) => draft::format(options),
         Command::Schema(options) => draft::schema(options),
+        Command::Laws(options) => draft::laws(options),
         Command::Test(options) => plan::test(options),
         Command::Plan(options) => plan::plan(options),
         Command::Key(options) => sign::key(options),

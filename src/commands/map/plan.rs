@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use atlas::{Date, Expectations, Findings, Given, Person, Plan as Planned, RegionMap, SignedMap};
+use atlas::{Date, Findings, Given, MapTests, Person, Plan as Planned, RegionMap, SignedMap};
 use clap::Args;
 use client::api;
 use evidence::Sources;
@@ -170,8 +170,8 @@ fn json(stored: &api::PlanRegionMapResponse) -> serde_json::Value {
 pub(super) fn test(options: &Test) -> Result<(), Failure> {
     let map = options.packs.map(&options.map)?;
     let text = files::text(&options.people)?;
-    let people = Expectations::parse(&text)
-        .map_err(|wrong| files::mistakes(&options.people, &text, &wrong))?;
+    let people =
+        MapTests::parse(&text).map_err(|wrong| files::mistakes(&options.people, &text, &wrong))?;
     let sources = config::evidence_sources(options.geoip.as_deref())?;
     let date = options.as_of.unwrap_or_else(today);
     let (all, mut failed) = (people.people().len(), 0_usize);

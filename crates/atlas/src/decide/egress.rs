@@ -1,5 +1,5 @@
-//! Whether a record may cross a border on its way to a reader, or on its way in. Pure, as the
-//! ruling is: who stands where, and on what day, are arguments.
+//! Whether a record may be read from abroad (egress), and through which gateways it may come in
+//! (ingress). Pure, as the ruling is: places and days are arguments.
 
 use smallvec::SmallVec;
 use terms::{Collection, Detail, Reason, Rejection};
@@ -18,7 +18,7 @@ impl Barred {
         &self.0
     }
 
-    /// That a read was forbidden, for whoever asked.
+    /// The refusal of a read.
     pub fn egress_fault(&self) -> Rejection {
         self.fault(Reason::EgressNotCovered)
     }
@@ -41,13 +41,13 @@ impl Barred {
     }
 }
 
-/// Whether a record to which these laws attach may be read by these: the caller, the gateway that
-/// passes it on, and whoever else sees the body. A reader whose country is not known is outside of
-/// every territory.
+/// Whether a record to which these laws attach may be read by all of these readers: the caller, the
+/// gateway, and any other process that sees the body. A reader whose country is not known is outside
+/// of every territory.
 ///
 /// A law with `exclusive` bars every reader outside of its territory. One with `primary-first` or
-/// `conditional-transfer` bars those whom no clause from exactly that jurisdiction covers, for that
-/// collection, on that day; on a map past its `valid_until` no clause covers anybody. A law with a
+/// `conditional-transfer` bars those that no clause from exactly that jurisdiction covers, for that
+/// collection, on that day; on a map past its `valid_until` no clause counts. A law with a
 /// deny-list bars every reader in a country on it, whatever clauses there are, and every reader
 /// whose country is not known.
 ///
@@ -62,8 +62,8 @@ pub fn egress(
 ) -> Result<(), Barred> {
     let date = date.into().date();
     let laws = attachments.iter().map(|law| (law.pack(), law.constraint()));
-    let border = Border { map, collection, date, readers };
-    Barred::of(laws.filter(|law| border.bars(*law)).map(|(pack, _)| pack.jurisdiction()))
+    let policy = EgressPolicy { map, collection, date, readers };
+    Barred::of(laws.filter(|law| policy.bars(*law)).map(|(pack, _)| pack.jurisdiction()))
 }
 
 /// Whether readers may learn that a region in `place` does *not* have a record: they may if every
@@ -83,16 +83,16 @@ pub fn egress_of_absent(
     readers: &[Option<Country>],
 ) -> Result<(), Barred> {
     let at = at.into();
-    let border = Border { map, collection, date: at.date(), readers };
+    let policy = EgressPolicy { map, collection, date: at.date(), readers };
     let laws = map.statutes().iter().filter(|statute| {
         statute.covers(collection)
             && (statute.jurisdiction().contains(place)
                 || map.ever_covers(statute.jurisdiction(), place, collection))
     });
     let laws = laws.flat_map(|statute| {
-        statute.demands_at(at).map(move |(_, constraint)| (statute.pack(), constraint))
+        statute.demands_at(at).map(move |(_, constraint)| (&**statute.pack(), constraint))
     });
-    Barred::of(laws.filter(|law| border.bars(*law)).map(|(pack, _)| pack.jurisdiction()))
+    Barred::of(laws.filter(|law| policy.bars(*law)).map(|(pack, _)| pack.jurisdiction()))
 }
 
 /// Whether a record to which these laws attach may come in through a gateway in that country. A
@@ -108,16 +108,16 @@ pub fn ingress(attachments: &[Attachment], gateway: Option<Country>) -> Result<(
     Barred::of(barring.map(Attachment::jurisdiction))
 }
 
-/// What a read is judged by beside the law.
+/// What a read is judged by, together with the law.
 #[derive(Debug, Clone, Copy)]
-struct Border<'a> {
+struct EgressPolicy<'a> {
     map: &'a RegionMap,
     collection: &'a Collection,
     date: Date,
     readers: &'a [Option<Country>],
 }
 
-impl Border<'_> {
+impl EgressPolicy<'_> {
     /// Whether a law forbids any of the readers.
     fn bars(&self, law: (&StatutePack, Constraint)) -> bool {
         let denied = |reader: &Option<Country>| match reader {
@@ -146,7 +146,7 @@ impl Border<'_> {
     }
 }
 
-/// Whether somebody stands in a territory. Who stands nowhere that is known is outside.
+/// Whether a reader is in a territory. One whose country is not known is outside.
 fn inside(jurisdiction: Jurisdiction, stands: Option<Country>) -> bool {
     stands.is_some_and(|country| jurisdiction.contains(country))
 }

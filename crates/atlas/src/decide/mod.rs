@@ -1,5 +1,6 @@
-//! The decision: which laws attach, where the record may lie, whether it may cross a border.
+//! The decision: which laws attach, where the record may lie, and who may read it.
 
+pub(crate) mod attach;
 pub(crate) mod egress;
 pub(crate) mod place;
 pub(crate) mod refusal;

@@ -4,13 +4,13 @@
 use smallvec::SmallVec;
 use terms::{Collection, RegionId};
 
-use crate::decide::refusal::Why;
-use crate::decide::ruling::{Attachment, Facts, Outcome, Question};
+use crate::decide::attach::Facts;
+use crate::decide::refusal::{Jurisdictions, Why, join};
 use crate::geo::country::Countries;
 use crate::map::HomeFor;
 use crate::{
-    ClauseId, Constraint, Country, Epoch, Jurisdiction, Refusal, Region, RegionMap, StatuteId,
-    StatutePack,
+    Attachment, ClauseId, Constraint, Country, Epoch, Jurisdiction, Question, Region, RegionMap,
+    StatuteId,
 };
 
 /// Permission to store one person's records of one collection in one region, and copies in the
@@ -23,12 +23,10 @@ pub struct Placement {
     mirrors: SmallVec<[RegionId; 2]>,
     clauses: SmallVec<[ClauseId; 2]>,
     jurisdictions: Jurisdictions,
-    statutes: SmallVec<[&'static StatutePack; 4]>,
+    statutes: SmallVec<[StatuteId; 4]>,
     chosen: Chosen,
     epoch: Epoch,
 }
-
-pub(crate) type Jurisdictions = SmallVec<[Jurisdiction; 4]>;
 
 /// What put the record where it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +52,7 @@ struct Claim {
 
 type Claims = SmallVec<[Claim; 4]>;
 
-/// What the steps settle, as they go.
+/// What the steps have found so far.
 struct PlacementSolver<'a> {
     map: &'a RegionMap,
     question: &'a Question<'a>,
@@ -62,45 +60,38 @@ struct PlacementSolver<'a> {
     clauses: SmallVec<[ClauseId; 2]>,
 }
 
-/// Answers a question whose laws are known. `abroad` is a law that attaches to a citizen who lives
-/// elsewhere and whom the map refuses.
-pub(crate) fn settle(
+/// Answers a question whose laws are known.
+pub(crate) fn place(
     map: &RegionMap,
     question: &Question<'_>,
     attachments: &[Attachment],
     facts: &Facts,
-    abroad: Option<&'static StatutePack>,
-) -> Outcome {
+) -> Result<Placement, Why> {
     let claims = claims(attachments);
-    let jurisdictions: Jurisdictions = claims.iter().map(|claim| claim.jurisdiction).collect();
-    let mut settling = PlacementSolver { map, question, claims, clauses: SmallVec::new() };
-    let collection = question.collection.clone();
-    let settled = match abroad {
-        Some(pack) => Err(Why::CitizenAbroad(pack)),
-        None => settling.steps(facts),
-    };
-    match settled {
-        Ok((region, chosen, mirrors)) => Outcome::Placed(Placement {
-            collection,
-            region: region.name().clone(),
-            territory: region.territory(),
-            mirrors,
-            clauses: settling.clauses,
-            jurisdictions,
-            statutes: laws(attachments),
-            chosen,
-            epoch: map.epoch(),
-        }),
-        Err(why) => Outcome::Refused(Refusal::new(why, jurisdictions, collection, map.epoch())),
-    }
+    let mut solver = PlacementSolver { map, question, claims, clauses: SmallVec::new() };
+    let (region, chosen, mirrors) = solver.steps(facts)?;
+    // Attachments of one law stand side by side.
+    let mut statutes: SmallVec<[StatuteId; 4]> =
+        attachments.iter().map(|law| law.statute().clone()).collect();
+    statutes.dedup();
+    Ok(Placement {
+        collection: question.collection.clone(),
+        region: region.name().clone(),
+        territory: region.territory(),
+        mirrors,
+        clauses: solver.clauses,
+        jurisdictions: jurisdictions(attachments),
+        statutes,
+        chosen,
+        epoch: map.epoch(),
+    })
 }
 
-/// The laws that attach, each once: attachments of one law stand side by side.
-fn laws(attachments: &[Attachment]) -> SmallVec<[&'static StatutePack; 4]> {
-    let mut laws: SmallVec<[&'static StatutePack; 4]> =
-        attachments.iter().map(Attachment::pack).collect();
-    laws.dedup_by(|a, b| a.id() == b.id());
-    laws
+/// The jurisdictions of attachments, each once. Attachments come by jurisdiction.
+pub(crate) fn jurisdictions(attachments: &[Attachment]) -> Jurisdictions {
+    let mut all: Jurisdictions = attachments.iter().map(Attachment::jurisdiction).collect();
+    all.dedup();
+    all
 }
 
 /// The demands of each jurisdiction, by code. Attachments come in that order.
@@ -299,8 +290,8 @@ impl Placement {
     }
 
     /// The laws that attach, by jurisdiction and id.
-    pub fn statutes(&self) -> impl ExactSizeIterator<Item = &'static StatuteId> {
-        self.statutes.iter().map(|pack| pack.id())
+    pub fn statutes(&self) -> std::slice::Iter<'_, StatuteId> {
+        self.statutes.iter()
     }
 
     /// The map that gave it.
@@ -339,9 +330,4 @@ impl Placement {
         }
         text
     }
-}
-
-/// Words with commas between them.
-pub(crate) fn join<'a>(words: impl Iterator<Item = &'a str>) -> String {
-    words.collect::<Vec<_>>().join(", ")
 }

@@ -3,8 +3,9 @@
 use smallvec::SmallVec;
 use terms::{Collection, Detail, Reason, Rejection};
 
-use crate::decide::place::{Jurisdictions, join};
-use crate::{Country, Epoch, Jurisdiction, StatutePack};
+use crate::{Country, Epoch, Jurisdiction, StatuteId};
+
+pub(crate) type Jurisdictions = SmallVec<[Jurisdiction; 4]>;
 
 /// That a record may be stored nowhere. A value, not an error. Only [`crate::decide`] makes one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +20,7 @@ pub struct Refusal {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Why {
     /// A law attaches to a citizen who lives elsewhere, and the map refuses those.
-    CitizenAbroad(&'static StatutePack),
+    CitizenAbroad(Jurisdiction, StatuteId),
     /// No finding that counts names a country.
     Undetermined,
     /// Several jurisdictions want the first copy.
@@ -51,7 +52,7 @@ impl Refusal {
     /// The reason, by its stable name.
     pub fn reason(&self) -> Reason {
         match self.why {
-            Why::CitizenAbroad(_) => Reason::CitizenAbroad,
+            Why::CitizenAbroad(..) => Reason::CitizenAbroad,
             Why::Undetermined => Reason::JurisdictionUndetermined,
             Why::Pins(_) | Why::ExclusiveBesideMirror(..) | Why::Denied { .. } => {
                 Reason::Unsatisfiable
@@ -80,9 +81,10 @@ impl Refusal {
     pub fn conflicting(&self) -> SmallVec<[Jurisdiction; 2]> {
         match &self.why {
             Why::Undetermined | Why::NoLead => SmallVec::new(),
-            Why::CitizenAbroad(pack) => SmallVec::from_iter([pack.jurisdiction()]),
             Why::Pins(pins) => pins.clone(),
-            Why::NoHome(jurisdiction) => SmallVec::from_iter([*jurisdiction]),
+            Why::CitizenAbroad(jurisdiction, _) | Why::NoHome(jurisdiction) => {
+                SmallVec::from_iter([*jurisdiction])
+            }
             Why::NoClause { from, to }
             | Why::MapExpired { from, to }
             | Why::Denied { from, to } => SmallVec::from_buf([*from, (*to).into()]),
@@ -93,11 +95,11 @@ impl Refusal {
     /// What was missing: one sentence for a person, without a value of the evidence.
     pub fn problem(&self) -> String {
         match &self.why {
-            Why::CitizenAbroad(pack) => format!(
-                "a citizen of {} with residence elsewhere, whom the map refuses under {}",
-                pack.jurisdiction(),
-                pack.id()
-            ),
+            Why::CitizenAbroad(place, law) => {
+                format!(
+                    "a citizen of {place} with residence elsewhere, whom the map refuses under {law}"
+                )
+            }
             Why::Undetermined => "no evidence that counts names a country".to_owned(),
             Why::Pins(pins) => {
                 let pins = join(pins.iter().map(|pin| pin.as_str()));
@@ -125,7 +127,7 @@ impl Refusal {
     /// What would cure it.
     pub fn cure(&self) -> String {
         match &self.why {
-            Why::CitizenAbroad(_) | Why::Undetermined => self.reason().cure().to_owned(),
+            Why::CitizenAbroad(..) | Why::Undetermined => self.reason().cure().to_owned(),
             Why::Pins(_) | Why::ExclusiveBesideMirror(..) | Why::Denied { .. } => {
                 self.reason().cure().to_owned()
             }
@@ -142,6 +144,11 @@ impl Refusal {
             Why::MapExpired { .. } => "apply a map that is still valid".to_owned(),
         }
     }
+}
+
+/// Words with commas between them.
+pub(crate) fn join<'a>(words: impl Iterator<Item = &'a str>) -> String {
+    words.collect::<Vec<_>>().join(", ")
 }
 
 impl From<&Refusal> for Rejection {

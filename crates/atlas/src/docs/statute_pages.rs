@@ -1,6 +1,7 @@
 //! A statute pack as a page to read, and all of them as a table.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use crate::map::digest_text;
 use crate::{Constraint, Date, Scope, Source, StatutePack, Trigger, UnknownCitizenship, Verified};
@@ -9,12 +10,12 @@ use crate::{Constraint, Date, Scope, Source, StatutePack, Trigger, UnknownCitize
 const HEAD: &str = "Facts for operators and auditors, not legal advice.";
 
 impl StatutePack {
-    /// The pack as a page in Markdown: whom it covers, what it demands, where that is written, how
-    /// well that was verified, and what to write in a map.
+    /// The pack as a page in Markdown: to whom it applies, what it demands, its citations, how
+    /// well they were verified, and what to write in a map.
     pub fn page(&self) -> String {
         let parts = [
             self.head(),
-            section("Whom it covers", &self.covers()),
+            section("To whom it applies", &self.covers()),
             section("What it demands", &self.demands()),
             section("Exemptions", &self.grounds()),
             section("What the law says", &self.written()),
@@ -100,7 +101,7 @@ impl StatutePack {
             ],
             Trigger::Operator => vec![
                 format!(
-                    "It attaches to everybody of a tenant that is established in {place}, as the \
+                    "It attaches to all people of a tenant that is established in {place}, as the \
                      map declares."
                 ),
                 "A tenant that the map does not declare is taken as established there.".to_owned(),
@@ -251,7 +252,7 @@ impl StatutePack {
         text
     }
 
-    /// What nobody but the operator can know, and what the pack's authors decided.
+    /// What only the operator can know, and what the pack's authors decided.
     fn limits(&self) -> Vec<String> {
         let mut lines = Vec::new();
         if let Some(because) = self.draft() {
@@ -270,7 +271,9 @@ impl StatutePack {
             lines.push("- Whether a tenant is of the sector is what the map says.".to_owned());
         }
         if self.data().is_some() {
-            lines.push("- What a collection holds is what the map says; nobody looks.".to_owned());
+            lines.push(
+                "- What a collection holds is what the map says; it is not checked.".to_owned(),
+            );
         }
         let clauses = [Constraint::PrimaryFirst, Constraint::ConditionalTransfer];
         if self.constraints().iter().any(|own| clauses.contains(own)) {
@@ -282,7 +285,7 @@ impl StatutePack {
         lines
     }
 
-    /// What it demands of anybody, each once, as in the file.
+    /// All of its demands, each once, as in the file.
     fn constraints(&self) -> Vec<Constraint> {
         let mut all = Vec::new();
         for scope in self.scopes() {
@@ -311,7 +314,7 @@ impl StatutePack {
 }
 
 /// A table of packs in Markdown, each with a link to its page.
-pub fn statute_index(packs: &[StatutePack]) -> String {
+pub fn statute_index(packs: &[Arc<StatutePack>]) -> String {
     let mut text = format!("# Statute packs\n\n{HEAD}\n");
     text.push_str(
         "Each page is made from the pack's file in `crates/atlas/statutes`.\n\
@@ -379,8 +382,7 @@ fn cell(text: &str) -> String {
     text.replace('|', "\\|")
 }
 
-/// A source as it stands beside what was read there: its address, whether it is official, and when
-/// it was looked at, if that was noted.
+/// A source: its address, whether it is official, and when it was looked at, if that was noted.
 fn read_in(source: Option<&Source>) -> String {
     let Some(Source { address, looked_at, official }) = source else { return String::new() };
     let official = if *official { ", official" } else { "" };

@@ -44,7 +44,7 @@ pub enum EvidenceKind {
     Residence = 3,
     /// Where the person was when the data were collected, known to the caller.
     CollectedIn = 4,
-    /// The address from which the person came. Ignored beside [`EvidenceKind::CollectedIn`].
+    /// The address from which the person came. Ignored where there is [`EvidenceKind::CollectedIn`].
     Ip = 5,
     /// A telephone number.
     Phone = 6,
@@ -139,6 +139,19 @@ impl Kinds {
         self.0 == 0
     }
 
+    /// Those of them that play a part in a ruling: `ip` does not where there is
+    /// `collected_in`, and contacts do only where nothing is known of residence and presence.
+    #[must_use]
+    pub fn counted(self) -> Self {
+        use EvidenceKind::{CollectedIn, Ip, Phone, Residence, Sim};
+        let without = |kind| match kind {
+            Ip => self.contains(CollectedIn),
+            Phone | Sim => [Residence, CollectedIn, Ip].iter().any(|kind| self.contains(*kind)),
+            Residence | CollectedIn | EvidenceKind::Citizenship | EvidenceKind::Document => false,
+        };
+        self.iter().filter(|kind| !without(*kind)).fold(Self::EMPTY, Self::with)
+    }
+
     /// Its kinds, by number.
     pub fn iter(self) -> impl Iterator<Item = EvidenceKind> {
         EvidenceKind::ALL.iter().copied().filter(move |kind| self.contains(*kind))
@@ -214,7 +227,7 @@ impl Finding {
         self.country
     }
 
-    /// What it says of the person.
+    /// What it says about the person.
     pub const fn aspect(&self) -> Aspect {
         self.kind.aspect()
     }

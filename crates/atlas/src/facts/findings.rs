@@ -95,6 +95,11 @@ impl Findings {
         self.iter().fold(Kinds::EMPTY, |kinds, finding| kinds.with(finding.kind()))
     }
 
+    /// The kinds whose findings play a part in a ruling: see [`Kinds::counted`].
+    pub fn counted(&self) -> Kinds {
+        self.kinds().counted()
+    }
+
     /// Their one encoding: format (1), then for each the number of its kind and two letters, in
     /// ascending order. The caller seals it: it is personal data.
     pub fn encode(&self) -> Vec<u8> {

@@ -2,16 +2,18 @@
 
 use std::fmt;
 
+use crate::toml::schema::{Form, Json, Shape};
+
 /// The alpha-2 codes, sorted, one a line. Source: `iso3166.tab` of the IANA time zone database
 /// (public domain), which follows ISO 3166-1 as of the newsletters up to 2024-02-29; and `XK`, the
 /// code of the user-assigned range under which numbering plans and IP databases list Kosovo:
-/// without it, whoever lives there could be given no country at all.
+/// without it, people who live there would have no country.
 const TABLE: &str = include_str!("../../data/countries.txt");
 /// Bytes of a line of [`TABLE`]: two letters and the line's end.
 const LINE: usize = 3;
 /// Countries in [`TABLE`].
 pub(crate) const COUNT: usize = TABLE.len() / LINE;
-/// The version of the table of countries, recorded beside every finding that rests on it.
+/// The version of the table of countries, recorded with every finding that rests on it.
 pub const COUNTRIES_VERSION: &str = "iso3166-1/2024-02-29+XK";
 
 /// Place of each pair of letters in [`TABLE`], counted from 1; 0 when the pair is no code.
@@ -86,6 +88,14 @@ impl Country {
         TABLE.lines().filter_map(Self::parse)
     }
 }
+
+/// A country, in files.
+pub const COUNTRY: Form = Form::Shape(&Shape {
+    name: "country",
+    code: "COUNTRY_UNKNOWN",
+    wanted: "an ISO 3166-1 alpha-2 code",
+    json: Json::Words(|| Country::all().map(Country::as_str).collect()),
+});
 
 // A country names no person by itself. What must not be shown is a person's: `Finding` hides it.
 impl fmt::Debug for Country {

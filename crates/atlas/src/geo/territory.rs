@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::fmt;
 
 use crate::geo::country::{Countries, Country};
+use crate::toml::schema::{Form, Json, Shape};
 
 /// A group of countries that share a legal order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -49,6 +50,20 @@ pub enum Territory {
     Country(Country),
     /// Several.
     Group(Group),
+}
+
+/// A territory, in files.
+pub(crate) const TERRITORY: Form = Form::Shape(&Shape {
+    name: "territory",
+    code: "TERRITORY_UNKNOWN",
+    wanted: "a country or EEA",
+    json: Json::Words(|| territories().collect()),
+});
+
+/// The codes of all territories.
+pub(crate) fn territories() -> impl Iterator<Item = &'static str> {
+    let groups = Group::ALL.iter().map(|group| group.as_str());
+    Country::all().map(Country::as_str).chain(groups)
 }
 
 /// A territory as a legal order: whose law it is that attaches.

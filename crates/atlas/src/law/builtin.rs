@@ -1,8 +1,10 @@
-//! The packs that travel with this program.
+//! The built-in packs: those that are compiled into this program.
 
-use std::sync::LazyLock;
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
 
-use crate::StatutePack;
+use crate::toml::one_of;
+use crate::{StatuteId, StatutePack};
 
 /// Their files, by id.
 const FILES: &[&str] = &[
@@ -53,14 +55,44 @@ const FILES: &[&str] = &[
     include_str!("../../statutes/vn-transfer.toml"),
 ];
 
-static PACKS: LazyLock<Vec<StatutePack>> = LazyLock::new(|| {
-    let read = |file: &&str| StatutePack::parse(file).expect("a test reads every pack we ship");
+static PACKS: LazyLock<Vec<Arc<StatutePack>>> = LazyLock::new(|| {
+    let read =
+        |file: &&str| Arc::new(StatutePack::parse(file).expect("a test reads every built-in pack"));
     FILES.iter().map(read).collect()
 });
 
-/// The statute packs that this program has, by id.
-pub fn packs() -> &'static [StatutePack] {
+/// The built-in statute packs, by id.
+pub fn packs() -> &'static [Arc<StatutePack>] {
     &PACKS
+}
+
+/// The packs that a map can name.
+#[derive(Debug)]
+pub(crate) struct Packs(BTreeMap<StatuteId, Vec<Arc<StatutePack>>>);
+
+impl Packs {
+    pub(crate) fn new<'a>(packs: impl IntoIterator<Item = &'a Arc<StatutePack>>) -> Self {
+        let mut all = BTreeMap::<_, Vec<_>>::new();
+        for pack in packs {
+            all.entry(pack.id().clone()).or_default().push(Arc::clone(pack));
+        }
+        Self(all)
+    }
+
+    /// The pack of that id: the one with that digest if there is one, else the first.
+    pub(crate) fn find(
+        &self,
+        id: &StatuteId,
+        digest: Option<[u8; 32]>,
+    ) -> Option<&Arc<StatutePack>> {
+        let packs = self.0.get(id)?;
+        packs.iter().find(|pack| Some(*pack.digest()) == digest).or_else(|| packs.first())
+    }
+
+    /// Advice to use one of them.
+    pub(crate) fn ids(&self) -> String {
+        one_of(self.0.keys())
+    }
 }
 
 #[cfg(test)]
@@ -74,7 +106,7 @@ mod tests {
             let pack = StatutePack::parse(file);
             assert!(pack.is_ok(), "{first}: {pack:#?}");
         }
-        assert!(packs().is_sorted_by_key(StatutePack::id));
+        assert!(packs().is_sorted_by_key(|pack| pack.id()));
         assert_eq!(packs().len(), FILES.len());
     }
 }

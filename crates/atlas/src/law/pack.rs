@@ -5,21 +5,15 @@ use std::collections::BTreeSet;
 use sha2::{Digest, Sha256};
 
 use crate::geo::country::Countries;
+use crate::law::moment::Offsets;
+use crate::law::schema::PACK;
 use crate::law::statute::{Exemption, Rule, Scope, Source, StatutePack, Transfers};
-use crate::limits::{PACK_BYTES_MAX, WORKING_DAYS_MAX};
-use crate::time::moment::Offsets;
-use crate::toml::file::FILE_TOO_LARGE;
-use crate::toml::reader::{At, File, Section};
-use crate::toml::schema::PACK;
+use crate::limits::PACK_BYTES_MAX;
+use crate::toml::{File, Section, SizeLimit};
 use crate::{
     Constraint, Diagnostic, ExemptionId, Sector, StatuteId, Territory, Trigger, UnknownCitizenship,
     Verified,
 };
-
-/// What a name is, in messages.
-pub(crate) const NAME: &str = "a name of a-z, 0-9 and inner '-', at most 63 bytes";
-/// What a territory is, in messages.
-pub(crate) const TERRITORY: &str = "a country or EEA";
 
 impl StatutePack {
     /// Reads a pack from its file.
@@ -29,41 +23,31 @@ impl StatutePack {
     pub fn parse(text: &str) -> Result<Self, Vec<Diagnostic>> {
         let file = File::new(text);
         let pack = file
-            .document((FILE_TOO_LARGE, PACK_BYTES_MAX))
-            .and_then(|document| read(&file, &Section::root(&file, &document, &PACK), text));
-        match (pack, file.into_findings()) {
-            (Some(pack), wrong) if wrong.is_empty() => Ok(pack),
-            (_, wrong) => Err(wrong),
-        }
+            .document(SizeLimit::file(PACK_BYTES_MAX))
+            .and_then(|document| read(&Section::root(&file, &document, &PACK), text));
+        file.finish(pack)
     }
 }
 
-fn read(file: &File<'_>, root: &Section<'_>, text: &str) -> Option<StatutePack> {
-    let id = root.needed("id", "NAME_INVALID", NAME, StatuteId::parse);
-    let jurisdiction =
-        root.needed("jurisdiction", "TERRITORY_UNKNOWN", TERRITORY, Territory::parse);
-    let trigger = trigger(root);
-    let unknown = root.text("unknown").and_then(|text| {
-        let wanted = "any-hint, territory or never";
-        file.parsed(text, "VALUE_INVALID", wanted, UnknownCitizenship::parse)
-    });
-    let (constraint, readings) = demand(file, root);
-    let own = |text: At<&str>| text.it.to_owned();
-    let (title, citation) = (root.needed_text("title"), root.needed_text("citation"));
-    let source = source(file, root, root.needed_text("source"));
-    let from = root.needed_date("from");
-    let until = root.date("until").map(|until| until.it);
-    let draft = draft(file, root);
-    let data = root.said("data").map(own);
-    let sectors = names(file, root, "sectors", Sector::parse);
-    let inside = constraints(file, root, "in_territory_under");
-    let more = scopes(file, root);
-    let deny = territories(file, root, "deny");
-    let transfers = transfers(file, root);
-    let (exemptions, rules) = (exemptions(file, root), rules(file, root));
+fn read(root: &Section<'_>, text: &str) -> Option<StatutePack> {
+    let id = root.parse("id", StatuteId::parse);
+    let jurisdiction = root.parse("jurisdiction", Territory::parse);
+    let unknown = root.parse("unknown", UnknownCitizenship::parse);
+    let own = |key| root.text(key).map(|text| text.it.to_owned());
+    let [title, citation, data] = ["title", "citation", "data"].map(own);
+    let source = source(root);
+    let (from, until) = (root.date("from"), root.date("until"));
+    let first = scope(root);
+    let readings = readings(root);
+    let draft = draft(root);
+    let inside = root.list("in_territory_under", Constraint::parse);
+    let more: Vec<Scope> = root.sections("scopes").iter().filter_map(scope).collect();
+    let deny = territories(root, "deny");
+    let transfers = transfers(root);
+    let (exemptions, rules) = (exemptions(root), rules(root));
     let jurisdiction = jurisdiction?.it;
-    let first =
-        Scope { trigger: trigger?, constraint: constraint?, sectors, from: None, until: None };
+    // The dates of the pack itself are those of the law.
+    let first = Scope { from: None, until: None, ..first? };
     let scopes = std::iter::once(first).chain(more).collect();
     let denied = deny.iter().map(|territory| territory.members());
     let denied = denied.fold(Countries::EMPTY, Countries::or).without(jurisdiction.members());
@@ -72,15 +56,15 @@ fn read(file: &File<'_>, root: &Section<'_>, text: &str) -> Option<StatutePack> 
         text: text.to_owned(),
         digest: Sha256::digest(text).into(),
         jurisdiction,
-        title: own(title?),
-        citation: own(citation?),
+        title: title?,
+        citation: citation?,
         source: source?,
         scopes,
         readings,
-        inside,
+        inside: inside.into_iter().map(|reading| reading.it).collect(),
         unknown: unknown.map_or(UnknownCitizenship::AnyHint, |u| u.it),
         from: from?.it,
-        until,
+        until: until.map(|until| until.it),
         offsets: Offsets::of(jurisdiction),
         draft,
         data,
@@ -92,161 +76,108 @@ fn read(file: &File<'_>, root: &Section<'_>, text: &str) -> Option<StatutePack> 
     })
 }
 
-fn trigger(section: &Section<'_>) -> Option<Trigger> {
-    let wanted = "citizen, located or operator";
-    section.needed("trigger", "VALUE_INVALID", wanted, Trigger::parse).map(|trigger| trigger.it)
-}
-
-/// Those beside the first to whom the law applies.
-fn scopes(file: &File<'_>, root: &Section<'_>) -> Vec<Scope> {
-    let read = |section: &Section<'_>| {
-        let trigger = trigger(section);
-        let (from, until) = (section.date("from"), section.date("until"));
-        let constraint =
-            section.needed("constraint", "VALUE_INVALID", "a constraint", Constraint::parse);
-        let sectors = names(file, section, "sectors", Sector::parse);
-        Some(Scope {
-            trigger: trigger?,
-            constraint: constraint?.it,
-            sectors,
-            from: from.map(|date| date.it),
-            until: until.map(|date| date.it),
-        })
-    };
-    root.sections("scopes").iter().filter_map(read).collect()
-}
-
-/// A list of constraints that may be left out.
-fn constraints(file: &File<'_>, section: &Section<'_>, key: &str) -> Vec<Constraint> {
-    let texts = section.texts(key).unwrap_or_default().into_iter();
-    let read = |text| file.parsed(text, "VALUE_INVALID", "a constraint", Constraint::parse);
-    texts.filter_map(read).map(|constraint| constraint.it).collect()
-}
-
-/// What the law demands, and the readings that are in dispute, of which that is one.
-fn demand(file: &File<'_>, root: &Section<'_>) -> (Option<Constraint>, Vec<Constraint>) {
-    let constraint = root.needed("constraint", "VALUE_INVALID", "a constraint", Constraint::parse);
-    let mut readings = Vec::new();
-    let listed = root.texts("readings");
-    for text in listed.iter().flatten() {
-        if let Some(reading) =
-            file.parsed(*text, "VALUE_INVALID", "a constraint", Constraint::parse)
-        {
-            if readings.contains(&reading.it) {
-                let problem = "this reading is listed already";
-                file.wrong(text.at, "NAME_DUPLICATE", problem, "remove one of them");
-            }
-            readings.push(reading.it);
-        }
-    }
-    if let Some(constraint) = constraint
-        && listed.is_some()
-        && (readings.len() < 2 || !readings.contains(&constraint.it))
-    {
-        let problem = "`readings` is not a list of two or more with `constraint` among them";
-        let cure = "list every reading that is in dispute, or leave the key out";
-        file.wrong(constraint.at, "VALUE_INVALID", problem, cure);
-    }
-    (constraint.map(|constraint| constraint.it), readings)
-}
-
-/// Why the pack is a draft, if it is one.
-fn draft(file: &File<'_>, root: &Section<'_>) -> Option<String> {
-    let because = root.said("draft_because");
-    let Some(status) = root.text("status") else {
-        if let Some(because) = because {
-            let problem = "`draft_because` stands in a pack that is no draft";
-            file.wrong(because.at, "SETTING_UNUSED", problem, "add status = \"draft\"");
-        }
-        return None;
-    };
-    file.parsed(status, "VALUE_INVALID", "draft", |text| (text == "draft").then_some(()))?;
-    root.needed_text("draft_because").map(|because| because.it.to_owned())
-}
-
-fn transfers(file: &File<'_>, root: &Section<'_>) -> Option<Transfers> {
-    let section = root.section("transfers")?;
-    let days = section.needed_number("working_days");
-    let listed = territories(file, &section, "listed");
-    let days = days?;
-    if days.it > WORKING_DAYS_MAX {
-        let problem = format!("`working_days` is over {WORKING_DAYS_MAX}");
-        file.wrong(days.at, "LIMIT_RANGE", problem, format!("give {WORKING_DAYS_MAX} or less"));
-    }
-    let working_days = u32::try_from(days.it).ok()?;
-    Some(Transfers { working_days, listed })
-}
-
-fn exemptions(file: &File<'_>, root: &Section<'_>) -> Vec<Exemption> {
-    let mut seen = BTreeSet::new();
-    let mut exemptions = Vec::new();
-    for section in root.sections("exemptions") {
-        let id = section.needed("id", "NAME_INVALID", NAME, ExemptionId::parse);
-        let (says, citation) = (section.needed_text("says"), section.needed_text("citation"));
-        let (verified, source) = verified(file, &section);
-        if let Some(id) = &id
-            && !seen.insert(id.it.clone())
-        {
-            let problem = format!("there is an exemption `{}` already", id.it);
-            file.wrong(id.at, "NAME_DUPLICATE", problem, "remove one of them, or rename it");
-        }
-        if let (Some(id), Some(says), Some(citation), Some(verified)) =
-            (id, says, citation, verified)
-        {
-            let (says, citation) = (says.it.to_owned(), citation.it.to_owned());
-            exemptions.push(Exemption { id: id.it, says, citation, verified, source });
-        }
-    }
-    exemptions
-}
-
-fn rules(file: &File<'_>, root: &Section<'_>) -> Vec<Rule> {
-    let rules = root.sections("rules");
-    if rules.is_empty() {
-        file.wrong(0, "KEY_MISSING", "this statute pack has no rule", "cite at least one");
-    }
-    rules.iter().filter_map(|section| rule(file, section)).collect()
-}
-
-fn rule(file: &File<'_>, section: &Section<'_>) -> Option<Rule> {
-    let (says, citation) = (section.needed_text("says"), section.needed_text("citation"));
-    let (verified, source) = verified(file, section);
+/// Those to whom the law applies, by the keys of a table.
+fn scope(section: &Section<'_>) -> Option<Scope> {
+    let trigger = section.parse("trigger", Trigger::parse);
+    let constraint = section.parse("constraint", Constraint::parse);
+    let sectors = section.distinct("sectors", "NAME_DUPLICATE", usize::MAX, Sector::parse);
     let (from, until) = (section.date("from"), section.date("until"));
-    Some(Rule {
-        says: says?.it.to_owned(),
-        citation: citation?.it.to_owned(),
-        verified: verified?,
-        source,
+    Some(Scope {
+        trigger: trigger?.it,
+        constraint: constraint?.it,
+        sectors,
         from: from.map(|date| date.it),
         until: until.map(|date| date.it),
     })
 }
 
-/// How well a fact was verified, and where it was read: whoever has read it can say where.
-fn verified(file: &File<'_>, section: &Section<'_>) -> (Option<Verified>, Option<Source>) {
-    let verified = section.needed(
-        "verified",
-        "VALUE_INVALID",
-        "seen, weak, memory or inference",
-        Verified::parse,
-    );
-    let source = source(file, section, section.said("source"));
-    if let Some(verified) = verified
-        && verified.it.has_source()
+/// The readings that are in dispute, of which `constraint` is one.
+fn readings(root: &Section<'_>) -> Vec<Constraint> {
+    let readings = root.distinct("readings", "NAME_DUPLICATE", usize::MAX, Constraint::parse);
+    if let Some(at) = root.place("readings") {
+        let stated = root.known_text("constraint").and_then(Constraint::parse);
+        if readings.len() < 2 || stated.is_some_and(|stated| !readings.contains(&stated)) {
+            let problem = "`readings` is not a list of two or more with `constraint` among them";
+            let help = "list every reading that is in dispute, or remove the key";
+            root.wrong(at, "VALUE_INVALID", problem, help);
+        }
+    }
+    readings
+}
+
+/// Why the pack is a draft, if it is one.
+fn draft(root: &Section<'_>) -> Option<String> {
+    let because = root.text("draft_because");
+    let status = root.parse("status", |text| (text == "draft").then_some(()));
+    match (root.place("status"), because) {
+        (None, Some(because)) => {
+            let problem = "this pack has `draft_because` and is not a draft";
+            root.wrong(because.at, "SETTING_UNUSED", problem, "add status = \"draft\"");
+        }
+        (Some(_), None) if root.place("draft_because").is_none() => root.missing("draft_because"),
+        (Some(_) | None, _) => {}
+    }
+    status.and(because).map(|because| because.it.to_owned())
+}
+
+fn transfers(root: &Section<'_>) -> Option<Transfers> {
+    let section = root.section("transfers")?;
+    let listed = territories(&section, "listed");
+    let working_days = u32::try_from(section.number("working_days")?.it).ok()?;
+    Some(Transfers { working_days, listed })
+}
+
+fn exemptions(root: &Section<'_>) -> Vec<Exemption> {
+    let mut seen = BTreeSet::new();
+    let read = |section: &Section<'_>| {
+        let id = section.parse("id", ExemptionId::parse);
+        if let Some(id) = id.as_ref().filter(|id| !seen.insert(id.it.clone())) {
+            let problem = format!("there is an exemption `{}` already", id.it);
+            section.wrong(id.at, "NAME_DUPLICATE", problem, "remove one of them, or rename it");
+        }
+        let Rule { says, citation, verified, source, .. } = rule(section)?;
+        Some(Exemption { id: id?.it, says, citation, verified, source })
+    };
+    root.sections("exemptions").iter().filter_map(read).collect()
+}
+
+fn rules(root: &Section<'_>) -> Vec<Rule> {
+    let with_dates = |section: &Section<'_>| {
+        let (from, until) = (section.date("from"), section.date("until"));
+        let rule = rule(section)?;
+        Some(Rule { from: from.map(|date| date.it), until: until.map(|date| date.it), ..rule })
+    };
+    root.sections("rules").iter().filter_map(with_dates).collect()
+}
+
+/// A statement of the law, and how well it was verified.
+fn rule(section: &Section<'_>) -> Option<Rule> {
+    let (says, citation) = (section.text("says"), section.text("citation"));
+    let verified = section.parse("verified", Verified::parse);
+    let source = source(section);
+    if let Some(verified) = verified.filter(|verified| verified.it.has_source())
         && source.is_none()
     {
         let problem = format!("a fact that is `{}` has no `source`", verified.it);
-        file.wrong(verified.at, "SOURCE_MISSING", problem, "add the address of the page");
+        section.wrong(verified.at, "SOURCE_MISSING", problem, "add the address of the page");
     }
-    (verified.map(|verified| verified.it), source)
+    Some(Rule {
+        says: says?.it.to_owned(),
+        citation: citation?.it.to_owned(),
+        verified: verified?.it,
+        source,
+        from: None,
+        until: None,
+    })
 }
 
-/// Where something was read, when, and whether that is official.
-fn source(file: &File<'_>, section: &Section<'_>, address: Option<At<&str>>) -> Option<Source> {
+/// A page in which something was read, when, and whether it is official.
+fn source(section: &Section<'_>) -> Option<Source> {
     let (looked_at, official) = (section.date("looked_at"), section.flag("official"));
-    if address.is_none() && (looked_at.is_some() || official.is_some()) {
-        let problem = "`looked_at` and `official` say of a `source` what there is not";
-        file.wrong(section.at, "SETTING_UNUSED", problem, "add the address of the page");
+    let address = section.text("source");
+    if section.place("source").is_none() && (looked_at.is_some() || official.is_some()) {
+        let problem = "`looked_at` and `official` describe a `source`, and there is none";
+        section.wrong(section.at(), "SETTING_UNUSED", problem, "add the address of the page");
     }
     Some(Source {
         address: address?.it.to_owned(),
@@ -255,29 +186,7 @@ fn source(file: &File<'_>, section: &Section<'_>, address: Option<At<&str>>) -> 
     })
 }
 
-/// A list of territories that may be left out.
-fn territories(file: &File<'_>, section: &Section<'_>, key: &str) -> Vec<Territory> {
-    let texts = section.texts(key).unwrap_or_default().into_iter();
-    let read = |text| file.parsed(text, "TERRITORY_UNKNOWN", TERRITORY, Territory::parse);
-    texts.filter_map(read).map(|territory| territory.it).collect()
-}
-
-/// A list of names, each once, that may be left out.
-pub(crate) fn names<T: Ord + Clone>(
-    file: &File<'_>,
-    section: &Section<'_>,
-    key: &str,
-    parse: impl Fn(&str) -> Option<T>,
-) -> Vec<T> {
-    let (mut names, mut seen) = (Vec::new(), BTreeSet::new());
-    for text in section.texts(key).unwrap_or_default() {
-        let Some(name) = file.parsed(text, "NAME_INVALID", NAME, &parse) else { continue };
-        if !seen.insert(name.it.clone()) {
-            let problem = format!("`{}` is listed already", text.it);
-            file.wrong(text.at, "NAME_DUPLICATE", problem, "remove one of them");
-            continue;
-        }
-        names.push(name.it);
-    }
-    names
+/// A list of territories.
+fn territories(section: &Section<'_>, key: &str) -> Vec<Territory> {
+    section.list(key, Territory::parse).into_iter().map(|territory| territory.it).collect()
 }

@@ -1,10 +1,10 @@
 //! Statute packs: one law each, as data. How a pack is read from its file is in `pack.rs`.
 
 use crate::geo::country::Countries;
-use crate::time::moment::Offsets;
+use crate::law::moment::Offsets;
 use crate::{
-    Constraint, Country, Date, ExemptionId, Jurisdiction, Moment, Sector, StatuteId, Tenant,
-    Territory, Trigger, UnknownCitizenship, Verified,
+    Constraint, Country, Date, ExemptionId, Jurisdiction, Moment, Sector, StatuteId, Territory,
+    Trigger, UnknownCitizenship, Verified,
 };
 
 /// A page in which we read a law, or about it.
@@ -18,7 +18,7 @@ pub struct Source {
     pub official: bool,
 }
 
-/// One rule of a law, with where it stands.
+/// One rule of a law, with its citation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
     /// What it says, in our words.
@@ -66,7 +66,7 @@ pub struct Transfers {
 
 impl Transfers {
     /// Days from Monday to Friday between the notification and the first transfer. Public holidays
-    /// are not known to us: whoever writes a clause counts them.
+    /// are not known: the author of a clause adds them.
     pub fn working_days(&self) -> u32 {
         self.working_days
     }
@@ -89,7 +89,7 @@ impl Transfers {
     }
 }
 
-/// Some of those to whom a law applies, and what it demands for them.
+/// One group of people to whom a law applies, and what it demands for them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scope {
     pub(crate) trigger: Trigger,
@@ -126,15 +126,15 @@ impl Scope {
         self.until
     }
 
-    /// Whether it is for a tenant: one that works in one of its sectors, or any if it has none. A
-    /// tenant that the map does not know is taken to work in all of them.
-    pub fn concerns(&self, tenant: Option<&Tenant>) -> bool {
-        let works = |tenant: &Tenant| self.sectors.iter().any(|s| tenant.sectors().contains(s));
+    /// Whether it is for a tenant that works in these sectors: in one of its own, or in any if it
+    /// has none. A tenant that the map does not know is taken to work in all of them.
+    pub fn concerns(&self, tenant: Option<&[Sector]>) -> bool {
+        let works = |sectors: &[Sector]| self.sectors.iter().any(|own| sectors.contains(own));
         self.sectors.is_empty() || tenant.is_none_or(works)
     }
 }
 
-/// One law as data: whom it covers, what it demands, where that is written, since when.
+/// One law as data: to whom it applies, what it demands, its citation, its dates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatutePack {
     pub(crate) id: StatuteId,
@@ -205,7 +205,7 @@ impl StatutePack {
         &self.scopes
     }
 
-    /// Whether it asks for anybody's citizenship.
+    /// Whether it depends on citizenship.
     pub fn asks_citizenship(&self) -> bool {
         self.scopes.iter().any(|scope| scope.trigger == Trigger::Citizen)
     }
@@ -303,7 +303,7 @@ mod tests {
 
     #[test]
     fn a_pack_is_in_force_from_its_first_to_its_last_day() {
-        let mut pack = crate::packs().first().unwrap().clone();
+        let mut pack = StatutePack::clone(crate::packs().first().unwrap());
         let day = |text| Date::parse(text).unwrap();
         (pack.from, pack.until) = (day("2018-05-25"), Some(day("2030-01-31")));
         assert!(!pack.in_force(day("2018-05-24")) && pack.in_force(day("2018-05-25")));

@@ -44,6 +44,30 @@ id! {
     Sector
 }
 
+/// That a law does not attach to a collection, and on what ground of that law.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Exempt {
+    /// The law.
+    pub statute: StatuteId,
+    /// The ground, one of the law's own.
+    pub exemption: ExemptionId,
+}
+
+impl Exempt {
+    /// Reads `<pack id>/<exemption id>`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (statute, exemption) = text.split_once('/')?;
+        let (statute, exemption) = (StatuteId::parse(statute)?, ExemptionId::parse(exemption)?);
+        Some(Self { statute, exemption })
+    }
+}
+
+impl fmt::Display for Exempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.statute, self.exemption)
+    }
+}
+
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$word_doc:meta])* $word:ident $text:literal,)* }) => {
         $(#[$doc])*
@@ -124,7 +148,7 @@ words! {
         Attach "attach",
         /// The law does not attach.
         Ignore "ignore",
-        /// The record is refused, for somebody to decide.
+        /// The record is refused, and a person decides.
         Refuse "refuse",
     }
 }
@@ -160,7 +184,7 @@ impl Verified {
         !matches!(self, Self::Inference)
     }
 
-    /// Whether somebody else's page says it, so that its address can be given.
+    /// Whether it has a public source, whose address the pack then gives.
     pub const fn has_source(self) -> bool {
         match self {
             Self::Seen | Self::Weak => true,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::geo::country::Countries;
 use crate::lint::Check;
-use crate::{Clause, Constraint, Jurisdiction, Statute};
+use crate::{Clause, Constraint, Jurisdiction, Severity, Statute};
 
 impl Check<'_> {
     pub(super) fn clauses(&self) {
@@ -13,19 +13,19 @@ impl Check<'_> {
             by_from.entry(clause.from()).or_default().push(clause);
         }
         for (n, clause) in self.map.clauses().iter().enumerate() {
-            if self.file.is_full("CLAUSE_UNUSED") {
+            if self.file.is_full(Severity::Warning) {
                 continue;
             }
-            let beside = by_from.get(&clause.from()).map(Vec::as_slice).unwrap_or_default();
-            if let Some(why) = self.opens_nothing(clause, beside) {
+            let others = by_from.get(&clause.from()).map(Vec::as_slice).unwrap_or_default();
+            if let Some(why) = self.opens_nothing(clause, others) {
                 let problem = format!("`{}` opens nothing: {why}", clause.id());
                 self.note((&self.places.clauses, n), "CLAUSE_UNUSED", problem, "remove it");
             }
         }
     }
 
-    /// Why a clause opens nothing, if it does not. `beside`: the clauses of the same jurisdiction.
-    fn opens_nothing(&self, clause: &Clause, beside: &[&Clause]) -> Option<String> {
+    /// Why a clause opens nothing, if it does not. `others`: all clauses of the same jurisdiction.
+    fn opens_nothing(&self, clause: &Clause, others: &[&Clause]) -> Option<String> {
         let (from, to) = (clause.from(), clause.to());
         if to.members().without(from.members()).is_empty() {
             return Some(format!("{to} is in {from}"));
@@ -58,7 +58,7 @@ impl Check<'_> {
         if !opened {
             return Some(format!("the law of {from} denies {to}"));
         }
-        let wider = beside.iter().find(|other| is_within(clause, other))?;
+        let wider = others.iter().find(|other| is_within(clause, other))?;
         Some(format!("`{}` opens all of it", wider.id()))
     }
 }

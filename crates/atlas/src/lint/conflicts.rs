@@ -1,4 +1,4 @@
-//! Pairs of laws that no placement satisfies, each with a person to whom both attach.
+//! Pairs of laws that no placement satisfies, each with an example of a person to whom both attach.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use crate::{
 /// A set of places in a list: one bit each.
 struct Places(Vec<u64>);
 
-/// A law in force, and for whom and what.
+/// A law in force, with its tenants and collections.
 struct Law<'a> {
     place: usize,
     statute: &'a Statute,
@@ -53,21 +53,21 @@ impl Check<'_> {
                 demands.map(move |demand| self.law(n, statute, demand))
             })
             .collect();
-        let mut told = BTreeSet::new();
+        let mut reported = BTreeSet::new();
         for (n, law) in laws.iter().enumerate() {
             for other in laws.iter().skip(n + 1) {
                 let pair = (law.statute.jurisdiction(), other.statute.jurisdiction());
-                if pair.0 == pair.1 || told.contains(&pair) || !may_conflict(law, other) {
+                if pair.0 == pair.1 || reported.contains(&pair) || !may_conflict(law, other) {
                     continue;
                 }
                 if let Some(example) = self.example(law, other) {
-                    told.insert(pair);
+                    reported.insert(pair);
                     let (a, b) = (law.statute.id(), other.statute.id());
                     let problem = format!("no placement satisfies both `{a}` and `{b}`: {example}");
-                    let cure = "expect such people to be refused, or apply one of the two to other \
+                    let help = "expect such people to be refused, or apply one of the two to other \
                                 collections";
                     let at = (self.places.statutes.as_slice(), other.place);
-                    self.note(at, "LAWS_CONFLICT", problem, cure);
+                    self.note(at, "LAWS_CONFLICT", problem, help);
                 }
             }
         }
@@ -83,14 +83,14 @@ impl Check<'_> {
         let members = statute.jurisdiction().members();
         let tenants = self.map.tenants().map(|tenant| {
             let established = !tenant.established.and(members).is_empty();
-            scope.concerns(Some(tenant)) && (!operator || established)
+            scope.concerns(Some(tenant.sectors())) && (!operator || established)
         });
         let collections = self.map.collections().map(|rules| statute.covers(rules.name()));
         let (tenants, collections) = (Places::of(tenants), Places::of(collections));
         Law { place, statute, scope, constraint, tenants, collections }
     }
 
-    /// A person whom both laws claim and who is refused for it, in words.
+    /// An example of a person to whom both laws attach and who is refused for it, in words.
     fn example(&self, law: &Law<'_>, other: &Law<'_>) -> Option<String> {
         let tenant = self.map.tenants().nth(law.tenants.first_of_both(&other.tenants)?)?;
         let collection = law.collections.first_of_both(&other.collections)?;

@@ -3,7 +3,7 @@
 use crate::lint::Check;
 use crate::{Clause, Date, Region, Statute};
 
-/// Days before an end at which somebody should know: papers take a month.
+/// Days before an end at which a warning begins: new documents take a month.
 pub(super) const PAPERS_DAYS: u32 = 30;
 /// Days before a law begins or ends: what follows from it takes longer.
 const LAW_DAYS: u32 = 60;
@@ -27,11 +27,11 @@ impl Check<'_> {
         let at = self.places.valid_until.unwrap_or_default();
         if until < self.day {
             let problem = format!("the map was valid until {until}");
-            let cure = "give it a later day: until then no clause may be relied on";
-            self.file.wrong(at, "MAP_EXPIRED", problem, cure);
+            let help = "give it a later day: until then no clause may be relied on";
+            self.file.warn(at, "MAP_EXPIRED", problem, help);
         } else if until <= self.day.after_days(PAPERS_DAYS) {
             let problem = format!("the map is valid until {until}, and then no clause holds");
-            self.file.wrong(at, "MAP_ENDING", problem, "prepare the next map");
+            self.file.warn(at, "MAP_ENDING", problem, "prepare the next map");
         }
     }
 
@@ -40,8 +40,8 @@ impl Check<'_> {
         let (name, at) = (region.name(), (self.places.regions.as_slice(), n));
         if until < self.day {
             let problem = format!("the attestation of `{name}` ended on {until}");
-            let cure = "have the site attested, and write the new day";
-            self.note(at, "ATTESTATION_EXPIRED", problem, cure);
+            let help = "have the site attested, and write the new day";
+            self.note(at, "ATTESTATION_EXPIRED", problem, help);
         } else if until <= self.day.after_days(PAPERS_DAYS) {
             let problem = format!("the attestation of `{name}` ends on {until}");
             self.note(at, "ATTESTATION_ENDING", problem, "have the site attested before");
@@ -54,8 +54,8 @@ impl Check<'_> {
         let soon = self.day.after_days(LAW_DAYS);
         if self.day < from && from <= soon {
             let problem = format!("`{id}` is in force from {from} on");
-            let cure = "see what changes then: map plan with --as-of";
-            self.note(at, "STATUTE_STARTING", problem, cure);
+            let help = "see what changes then: map plan with --as-of";
+            self.note(at, "STATUTE_STARTING", problem, help);
         }
         match until {
             Some(until) if until < self.day => {
@@ -64,8 +64,8 @@ impl Check<'_> {
             }
             Some(until) if until <= soon => {
                 let problem = format!("`{id}` is in force until {until}");
-                let cure = "put its successor in force as well, if it has one";
-                self.note(at, "STATUTE_ENDING", problem, cure);
+                let help = "put its successor in force as well, if it has one";
+                self.note(at, "STATUTE_ENDING", problem, help);
             }
             Some(_) | None => {}
         }
@@ -75,10 +75,10 @@ impl Check<'_> {
         let (id, at) = (clause.id(), (self.places.clauses.as_slice(), n));
         let (begins, ends): (Date, Date) = (clause.not_before(), clause.expires());
         if ends <= self.day {
-            let problem = format!("`{id}` holds no more since {ends}");
+            let problem = format!("`{id}` expired on {ends}");
             self.note(at, "CLAUSE_EXPIRED", problem, "renew it, or remove it");
         } else if ends <= self.day.after_days(PAPERS_DAYS) {
-            let problem = format!("`{id}` holds no more from {ends} on");
+            let problem = format!("`{id}` expires on {ends}");
             self.note(at, "CLAUSE_ENDING", problem, "renew it: what rests on it is refused then");
         }
         if self.day < begins {

@@ -18,8 +18,8 @@ impl Check<'_> {
                 let all: Vec<&str> = statute.pack().sectors().map(Sector::as_str).collect();
                 let (id, all) = (statute.id(), all.join(", "));
                 let problem = format!("`{id}` is for the sectors {all}, which no tenant declares");
-                let cure = "declare the sectors of your tenants, or leave the law out";
-                self.note((&self.places.statutes, n), "STATUTE_UNUSED", problem, cure);
+                let help = "declare the sectors of your tenants, or leave the law out";
+                self.note((&self.places.statutes, n), "STATUTE_UNUSED", problem, help);
             }
             self.hidden(n, statute);
             if statute.pack().in_force(self.day) {
@@ -34,9 +34,9 @@ impl Check<'_> {
         self.sectors();
         for (n, area) in self.map.disputed().iter().enumerate() {
             if area.decided().is_empty() {
-                let problem = format!("nobody has decided `{}`", area.name());
-                let cure = "decide it, or go on refusing evidence from there";
-                self.note((&self.places.disputed, n), "DISPUTED_OPEN", problem, cure);
+                let problem = format!("`{}` has no decision", area.name());
+                let help = "decide it, or accept that evidence from there is refused";
+                self.note((&self.places.disputed, n), "DISPUTED_OPEN", problem, help);
             }
         }
     }
@@ -49,16 +49,16 @@ impl Check<'_> {
             let id = statute.id();
             let problem =
                 format!("`{id}` ({constraint}) asks for a home of {territory}, and there is none");
-            let cure = format!("name a region in {territory}, or go on refusing its people");
-            self.note((&self.places.statutes, n), "HOME_MISSING", problem, cure);
+            let help = format!("name a region in {territory}, or go on refusing its people");
+            self.note((&self.places.statutes, n), "HOME_MISSING", problem, help);
         }
     }
 
     fn draft(&self, n: usize, statute: &Statute) {
         if let Some(because) = statute.pack().draft() {
             let problem = format!("`{}` is in force as a draft: {because}", statute.id());
-            let cure = "have it checked by somebody who knows the law";
-            self.note((&self.places.statutes, n), "DRAFT_IN_FORCE", problem, cure);
+            let help = "have a lawyer check it";
+            self.note((&self.places.statutes, n), "DRAFT_IN_FORCE", problem, help);
         }
     }
 
@@ -68,8 +68,8 @@ impl Check<'_> {
         if let Some(c) = text.chars().find(|c| terms::is_hidden(*c)) {
             let (id, c) = (statute.id(), u32::from(c));
             let problem = format!("the pack `{id}` holds U+{c:04X}, which is invisible");
-            let cure = "take it out: it can make a line read otherwise than it is";
-            self.note((&self.places.statutes, n), "HIDDEN_CHARACTER", problem, cure);
+            let help = "take it out: it can make a line read otherwise than it is";
+            self.note((&self.places.statutes, n), "HIDDEN_CHARACTER", problem, help);
         }
     }
 
@@ -81,27 +81,26 @@ impl Check<'_> {
                 "`{id}` asks for a copy in {territory}, and copies are not made yet: a record whose \
                  first copy lies elsewhere has none there"
             );
-            let cure = "make the copies yourself, or name a home that puts these people there";
-            self.note((&self.places.statutes, n), "COPIES_NOT_MADE", problem, cure);
+            let help = "make the copies yourself, or name a home that puts these people there";
+            self.note((&self.places.statutes, n), "COPIES_NOT_MADE", problem, help);
         }
     }
 
-    /// Whether a person answers for the text of the pack that is in force. Notes a review of
+    /// Whether a person has reviewed the text of the pack that is in force. Reports a review of
     /// another text.
     fn is_reviewed(&self, n: usize, statute: &Statute) -> bool {
         let Some(review) = statute.reviewed() else { return false };
         let current = review.digest == *statute.pack().digest();
         if !current {
             let id = statute.id();
-            let problem =
-                format!("the review of `{id}` is of another text of the pack than this digest");
-            let cure = "read the pack again beside the law, then write its digest into `reviewed`";
-            self.note((&self.places.statutes, n), "REVIEW_STALE", problem, cure);
+            let problem = format!("the review of `{id}` is of another text of the pack");
+            let help = "compare the pack with the law again, then write its digest into `reviewed`";
+            self.note((&self.places.statutes, n), "REVIEW_STALE", problem, help);
         }
         current && self.day >= review.on
     }
 
-    /// A law in force that rests on what nobody has seen written.
+    /// A law in force that rests on statements that its sources do not show.
     fn unverified(&self, n: usize, statute: &Statute) {
         let rules = statute.pack().rules().iter().filter(|rule| rule.in_force(self.day));
         // How the pack reads the law is no claim about it: the pack's page says it apart.
@@ -115,9 +114,9 @@ impl Check<'_> {
         let (id, counts) = (statute.id(), counts.collect::<Vec<_>>().join(", "));
         let problem =
             format!("`{id}` rests on what is not verified ({counts}), such as: {}", first.says);
-        let cure = "check it against the law itself, then say who did, when, and of which digest, \
-             in `reviewed`";
-        self.note((&self.places.statutes, n), "STATUTE_UNVERIFIED", problem, cure);
+        let help = "check it against the law itself, then name the person, the day and the digest of \
+             the pack in `reviewed`";
+        self.note((&self.places.statutes, n), "STATUTE_UNVERIFIED", problem, help);
     }
 
     /// Sectors that a tenant declares and no law asks for: misspelt ones keep a law from attaching.
@@ -127,11 +126,11 @@ impl Check<'_> {
         for (n, tenant) in self.map.tenants().enumerate() {
             for sector in tenant.sectors().iter().filter(|sector| !asked.contains(sector)) {
                 let problem = format!("no statute of the map is for the sector `{sector}`");
-                let cure = match asked.first() {
+                let help = match asked.first() {
                     None => "leave it out, or put the law in force that asks for it".to_owned(),
-                    Some(_) => crate::toml::file::one_of(&asked),
+                    Some(_) => crate::toml::one_of(&asked),
                 };
-                self.note((&self.places.tenants, n), "SECTOR_UNUSED", problem, cure);
+                self.note((&self.places.tenants, n), "SECTOR_UNUSED", problem, help);
             }
         }
     }

@@ -1,5 +1,5 @@
-//! Everything that can be said of a map on a day, before it is used: what keeps it from being read,
-//! and what somebody should look at.
+//! The diagnostics about a map on a day, before it is used: what prevents its use,
+//! and what an operator should check.
 //!
 //! An error is what no process would take, or what could let data land where they must not. All
 //! else is a warning: a map that refuses people, or that rests on papers that run out, is safe,
@@ -11,9 +11,11 @@ mod dates;
 mod laws;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use crate::map::{Packs, Places};
-use crate::toml::file::File;
+use crate::law::builtin::Packs;
+use crate::map::{self, Places};
+use crate::toml::File;
 use crate::{Annex, Date, Diagnostic, RegionMap, Severity, StatutePack, packs};
 
 /// What a check found.
@@ -22,7 +24,7 @@ pub struct Checked {
     /// The map, if nothing keeps it from being used.
     pub map: Option<RegionMap>,
     /// What was found in the map, in the order of the file.
-    pub findings: Vec<Diagnostic>,
+    pub diagnostics: Vec<Diagnostic>,
     /// The annexes that were given, in that order.
     pub annexes: Vec<CheckedAnnex>,
 }
@@ -35,18 +37,18 @@ pub struct CheckedAnnex {
     /// The annex, if nothing keeps it from being used.
     pub annex: Option<Annex>,
     /// What was found in it, in the order of the file.
-    pub findings: Vec<Diagnostic>,
+    pub diagnostics: Vec<Diagnostic>,
 }
 
 impl Checked {
     /// Everything that was found: in the map, then in each annex.
     pub fn all(&self) -> impl Iterator<Item = &Diagnostic> {
-        self.findings.iter().chain(self.annexes.iter().flat_map(|annex| &annex.findings))
+        self.diagnostics.iter().chain(self.annexes.iter().flat_map(|annex| &annex.diagnostics))
     }
 
     /// How many of that severity were found.
     pub fn count(&self, severity: Severity) -> usize {
-        self.all().filter(|finding| finding.severity() == severity).count()
+        self.all().filter(|diagnostic| diagnostic.severity == severity).count()
     }
 }
 
@@ -66,12 +68,12 @@ pub fn check(
     text: &str,
     annexes: &[(&str, &str)],
     as_of: Date,
-    carried: &[&'static StatutePack],
+    carried: &[Arc<StatutePack>],
 ) -> Checked {
     let file = File::new(text);
-    let packs = Packs::new(packs().iter().chain(carried.iter().copied()));
+    let packs = Packs::new(packs().iter().chain(carried));
     let mut checked = Vec::new();
-    let placed = RegionMap::placed(&file, text, &packs);
+    let placed = map::reader::read(&file, text, &packs);
     hidden(&file, text);
     let map = placed.and_then(|(map, places)| {
         let check = Check { file: &file, map: &map, places: &places, day: as_of };
@@ -87,10 +89,10 @@ pub fn check(
         checked = check.annexes(annexes);
         file.is_sound().then_some(map)
     });
-    Checked { map, findings: file.into_findings(), annexes: checked }
+    Checked { map, diagnostics: file.into_diagnostics(), annexes: checked }
 }
 
-/// Notes the lines of a file that hold invisible characters: people sign what they read.
+/// Reports the lines of a file that hold invisible characters: people sign what they read.
 fn hidden(file: &File<'_>, text: &str) {
     let mut line_at = 0;
     for line in text.split_inclusive('\n') {
@@ -98,32 +100,32 @@ fn hidden(file: &File<'_>, text: &str) {
         let shown = line.strip_suffix("\r\n").unwrap_or(line);
         if let Some((at, c)) = shown.char_indices().find(|(_, c)| terms::is_hidden(*c)) {
             let problem = format!("this line holds U+{:04X}, which is invisible", u32::from(c));
-            let cure = "take it out: it can make a line read otherwise than it is";
-            file.wrong(line_at + at, "HIDDEN_CHARACTER", problem, cure);
+            let help = "take it out: it can make a line read otherwise than it is";
+            file.warn(line_at + at, "HIDDEN_CHARACTER", problem, help);
         }
         line_at += line.len();
     }
 }
 
 impl Check<'_> {
-    /// Notes a finding at a part of the map: the part at that place of a list.
+    /// Reports a diagnostic at a part of the map: the part at that place of a list.
     fn note(
         &self,
         (places, place): (&[usize], usize),
         code: &'static str,
         problem: impl Into<String>,
-        cure: impl Into<String>,
+        help: impl Into<String>,
     ) {
-        self.file.wrong(places.get(place).copied().unwrap_or_default(), code, problem, cure);
+        self.file.warn(places.get(place).copied().unwrap_or_default(), code, problem, help);
     }
 
-    /// Notes each region whose processes may be anywhere, while nobody says by name where.
+    /// Reports each region that has authorities and no keys that sign its annex.
     fn annex_signers(&self) {
         for (n, region) in self.map.regions().iter().enumerate() {
             if !region.authorities().is_empty() && region.annex_signers().is_empty() {
-                let problem = format!("nobody signs the annex of `{}`", region.name());
-                let cure = "name the keys of its operators as `annex_signers`";
-                self.note((&self.places.regions, n), "ANNEX_SIGNERS_MISSING", problem, cure);
+                let problem = format!("no key signs the annex of `{}`", region.name());
+                let help = "name the keys of its operators as `annex_signers`";
+                self.note((&self.places.regions, n), "ANNEX_SIGNERS_MISSING", problem, help);
             }
         }
     }
@@ -135,27 +137,22 @@ impl Check<'_> {
         for (name, text) in annexes {
             let file = File::new(text);
             hidden(&file, text);
-            let mut findings = file.into_findings();
+            let mut diagnostics = file.into_diagnostics();
             let annex = Annex::parse(text, self.map);
-            let annex = annex.map_err(|wrong| findings.extend(wrong)).ok();
+            let annex = annex.map_err(|wrong| diagnostics.extend(wrong)).ok();
             let region = annex.as_ref().map(|annex| annex.region().clone());
             if let Some(first) = region.and_then(|region| seen.insert(region, *name)) {
-                findings.push(Diagnostic {
-                    line: 1,
-                    column: 1,
-                    code: "ANNEX_TWICE",
-                    problem: format!("`{first}` is an annex of the same region"),
-                    cure: "keep one of them".to_owned(),
-                });
+                let problem = format!("`{first}` is an annex of the same region");
+                diagnostics.push(Diagnostic::of_file("ANNEX_TWICE", problem, "keep one of them"));
             }
-            checked.push(CheckedAnnex { name: (*name).to_owned(), annex, findings });
+            checked.push(CheckedAnnex { name: (*name).to_owned(), annex, diagnostics });
         }
         let named = |region| seen.contains_key(region);
         let regions = self.map.regions().iter().enumerate();
         for (n, region) in regions.filter(|(_, region)| !seen.is_empty() && !named(region.name())) {
             let problem = format!("no annex that was given is for `{}`", region.name());
-            let cure = "give its annex: without one nobody reaches its shards";
-            self.note((&self.places.regions, n), "ANNEX_MISSING", problem, cure);
+            let help = "give its annex: without one no gateway reaches its shards";
+            self.note((&self.places.regions, n), "ANNEX_MISSING", problem, help);
         }
         checked
     }

@@ -15,12 +15,10 @@ use std::collections::BTreeSet;
 use sha2::{Digest as _, Sha256};
 use terms::{RegionId, SLOTS, ShardId, Slot};
 
-use crate::law::pack::NAME;
 use crate::limits::ANNEX_BYTES_MAX;
-use crate::map::digest_text;
-use crate::toml::file::{FILE_TOO_LARGE, one_of};
-use crate::toml::reader::{At, File, Section};
-use crate::toml::schema::ANNEX;
+use crate::map::annex_schema::ANNEX;
+use crate::map::names::digest_text;
+use crate::toml::{At, File, Section, SizeLimit, one_of};
 use crate::{Diagnostic, Region, RegionMap};
 
 /// The first line of what is signed.
@@ -77,7 +75,7 @@ impl Shard {
 }
 
 impl Annex {
-    /// Reads and checks the annex of a region of that map, whoever may have signed it: see
+    /// Reads and checks the annex of a region of that map, without its signatures: see
     /// [`Annex::vouched`].
     ///
     /// # Errors
@@ -85,13 +83,10 @@ impl Annex {
     pub fn parse(text: &str, map: &RegionMap) -> Result<Self, Vec<Diagnostic>> {
         let file = File::new(text);
         let annex = file
-            .document((FILE_TOO_LARGE, ANNEX_BYTES_MAX))
-            .and_then(|document| Self::read(&file, &Section::root(&file, &document, &ANNEX), map))
+            .document(SizeLimit::file(ANNEX_BYTES_MAX))
+            .and_then(|document| Self::read(&Section::root(&file, &document, &ANNEX), map))
             .map(|annex| Self { digest: Sha256::digest(text).into(), ..annex });
-        match (annex, file.into_findings()) {
-            (Some(annex), wrong) if wrong.is_empty() => Ok(annex),
-            (_, wrong) => Err(wrong),
-        }
+        file.finish(annex)
     }
 
     /// The region.
@@ -122,8 +117,8 @@ impl Annex {
         format!("{STATEMENT}\n{deployment}\n{region}\n{version}\n{}\n", digest_text(digest))
     }
 
-    /// Whether it may be followed under that map: the map names nobody who signs the region's
-    /// annex, or one of those has signed exactly this one. `said_by` gives what a note says, if
+    /// Whether it may be followed under that map: the map names no key that signs the
+    /// region's annex, or one of them has signed exactly this one. `said_by` gives what a note says, if
     /// it is signed by one of these keys.
     ///
     /// # Errors
@@ -140,15 +135,11 @@ impl Annex {
         {
             return Ok(());
         }
-        Err(Diagnostic {
-            line: 1,
-            column: 1,
-            code: "ANNEX_UNSIGNED",
-            problem: format!("no operator of `{region}` whom the map names has signed this annex"),
-            cure: "have it signed by one of them, into the .note file beside it: bailiwick map \
-                   sign-annex"
-                .to_owned(),
-        })
+        Err(Diagnostic::of_file(
+            "ANNEX_UNSIGNED",
+            format!("no operator of `{region}` that the map names has signed this annex"),
+            "have one of them sign it, into the .note file next to it: bailiwick map sign-annex",
+        ))
     }
 
     /// Whether it is older than another of the same region, or another text of the same number.
@@ -159,7 +150,7 @@ impl Annex {
     }
 
     /// Where a gateway inside the region's territory takes calls: `https://host:port`, or
-    /// `http://host:port` on loopback. Public: callers abroad are told it.
+    /// `http://host:port` on loopback. Public: callers abroad see it.
     pub fn ingress(&self) -> Option<&str> {
         self.ingress.as_deref()
     }
@@ -180,36 +171,25 @@ impl Annex {
         owner.and_then(|place| self.shards.get(*place)).expect("every slot has an owner")
     }
 
-    fn read(file: &File<'_>, root: &Section<'_>, map: &RegionMap) -> Option<Self> {
-        let region = root.needed("region", "NAME_INVALID", NAME, |t| RegionId::parse(t).ok());
-        if let Some(region) = &region
-            && map.region(&region.it).is_none()
-        {
+    fn read(root: &Section<'_>, map: &RegionMap) -> Option<Self> {
+        let region = root.parse("region", |text| RegionId::parse(text).ok());
+        let own = region.as_ref().and_then(|region| map.region(&region.it));
+        if let Some(region) = region.as_ref().filter(|_| own.is_none()) {
             let problem = format!("the map has no region `{}`", region.it);
-            file.wrong(
-                region.at,
-                "REGION_UNKNOWN",
-                problem,
-                one_of(map.regions().iter().map(|r| r.name())),
-            );
+            let help = one_of(map.regions().iter().map(Region::name));
+            root.wrong(region.at, "REGION_UNKNOWN", problem, help);
         }
-        let signers = region.as_ref().and_then(|region| map.region(&region.it));
-        let signed = signers.is_some_and(|region| !region.annex_signers().is_empty());
-        let version = if signed { root.needed_number("version") } else { root.number("version") };
-        let form = "an address such as https://host:443 (http:// on loopback only)";
-        let ingress = root
-            .text("ingress")
-            .and_then(|text| file.parsed(text, "ADDRESS_INVALID", form, public_address));
+        let version = root.number("version");
+        if own.is_some_and(|own| !own.annex_signers().is_empty()) && root.place("version").is_none()
+        {
+            root.missing("version");
+        }
+        let ingress = root.parse("ingress", public_address);
         let sections = root.sections("shards");
-        if sections.is_empty() {
-            let cure = "add at least one under [[shards]]";
-            file.wrong(0, "KEY_MISSING", "the annex has no shards", cure);
-        }
-        let shards: Vec<At<Shard>> =
-            sections.iter().filter_map(|section| shard(file, section)).collect();
-        // Without every shard, what its slots were is not known: no word on uncovered ones then.
+        let shards: Vec<At<Shard>> = sections.iter().filter_map(shard).collect();
+        // Where a shard could not be read, its slots are not known: then none are reported as free.
         let whole = shards.len() == sections.len();
-        let owners = owners(file, &shards, whole);
+        let owners = owners(root, &shards, whole);
         let shards = shards.into_iter().map(|shard| shard.it).collect();
         let ingress = ingress.map(|ingress| ingress.it);
         Some(Self {
@@ -224,40 +204,31 @@ impl Annex {
     }
 }
 
-fn shard(file: &File<'_>, section: &Section<'_>) -> Option<At<Shard>> {
-    let name = section.needed("name", "NAME_INVALID", NAME, |t| ShardId::parse(t).ok());
-    let form = "an address such as http://127.0.0.1:7411 or https://host:443";
-    let address = section.needed("address", "ADDRESS_INVALID", form, reachable);
-    let audit = section
-        .text("audit")
-        .and_then(|text| file.parsed(text, "ADDRESS_INVALID", form, reachable));
-    let there = section.needed_list("slots");
-    let ranges = section.texts("slots").unwrap_or_default();
-    if there && ranges.is_empty() {
-        let cure = "give it slots, such as \"0-1023\", or remove the shard";
-        file.wrong(section.at, "SLOTS_NONE", "this shard has no slots", cure);
+fn shard(section: &Section<'_>) -> Option<At<Shard>> {
+    let name = section.parse("name", |text| ShardId::parse(text).ok());
+    let address = section.parse("address", reachable);
+    let audit = section.parse("audit", reachable).map(|audit| audit.it);
+    let ranges = section.texts("slots").unwrap_or_default().len();
+    if section.place("slots").is_some() && ranges == 0 {
+        let help = "give it slots, such as \"0-1023\", or remove the shard";
+        section.wrong(section.at(), "SLOTS_NONE", "this shard has no slots", help);
     }
-    let form = "a range of slots such as 0-1023";
-    let slots: Vec<(u16, u16)> = ranges
-        .iter()
-        .filter_map(|text| file.parsed(*text, "SLOTS_INVALID", form, range))
-        .map(|range| range.it)
-        .collect();
+    let slots: Vec<(u16, u16)> =
+        section.list("slots", range).into_iter().map(|range| range.it).collect();
     let (name, address) = (name?, address?.it);
-    (slots.len() == ranges.len() && !slots.is_empty()).then(|| {
-        let audit = audit.map(|audit| audit.it);
-        At { at: section.at, it: Shard { name: name.it, address, audit, slots } }
-    })
+    let whole = slots.len() == ranges && !slots.is_empty();
+    let shard = Shard { name: name.it, address, audit, slots };
+    whole.then(|| At { at: section.at(), it: shard })
 }
 
 /// Which shard owns each slot. None if something is wrong with that.
-fn owners(file: &File<'_>, shards: &[At<Shard>], whole: bool) -> Option<Vec<usize>> {
+fn owners(root: &Section<'_>, shards: &[At<Shard>], whole: bool) -> Option<Vec<usize>> {
     let mut owners: Vec<Option<usize>> = vec![None; usize::from(SLOTS)];
     let mut names = BTreeSet::new();
     for (place, shard) in shards.iter().enumerate() {
         if !names.insert(&shard.it.name) {
             let problem = format!("there is a shard `{}` already", shard.it.name);
-            file.wrong(shard.at, "NAME_DUPLICATE", problem, "remove one of them, or rename it");
+            root.wrong(shard.at, "NAME_DUPLICATE", problem, "remove one of them, or rename it");
         }
         let mut twice = Vec::new();
         for slot in shard.it.slots() {
@@ -270,14 +241,14 @@ fn owners(file: &File<'_>, shards: &[At<Shard>], whole: bool) -> Option<Vec<usiz
         }
         if let Some(range) = show(&twice) {
             let problem = format!("slots {range} of `{}` have an owner already", shard.it.name);
-            file.wrong(shard.at, "SLOTS_OVERLAP", problem, "let each slot belong to one shard");
+            root.wrong(shard.at, "SLOTS_OVERLAP", problem, "let each slot belong to one shard");
         }
     }
     let free = (0..SLOTS).zip(&owners).filter(|(_, owner)| owner.is_none());
     let free: Vec<u16> = free.map(|(slot, _)| slot).collect();
     if whole && let Some(range) = show(&free) {
         let problem = format!("slots {range} belong to no shard");
-        file.wrong(0, "SLOTS_UNCOVERED", problem, "let each of 0-1023 belong to one shard");
+        root.wrong(0, "SLOTS_UNCOVERED", problem, "let each of 0-1023 belong to one shard");
     }
     owners.into_iter().collect()
 }
@@ -308,8 +279,8 @@ fn range(text: &str) -> Option<(u16, u16)> {
     (first <= last).then_some((first, last))
 }
 
-/// An address of the form `scheme://host:port`, with nothing after it. Whether the host resolves
-/// is for whoever connects.
+/// An address of the form `scheme://host:port`, with nothing after it. Whether the host
+/// resolves is not checked.
 fn reachable(text: &str) -> Option<String> {
     let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"))?;
     let (host, port) = rest.rsplit_once(':')?;

@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::map::reader::Draft;
+use crate::map::draft::Draft;
 use crate::map::{Home, HomeFor, Region};
-use crate::toml::file::one_of;
-use crate::toml::reader::{At, File};
+use crate::toml::{At, File, one_of};
 use crate::{Statute, Transfers};
 
-/// Notes everything in which the parts of a map do not fit together.
+/// Reports everything in which the parts of a map do not fit together.
 pub(super) fn draft(file: &File<'_>, draft: &Draft) {
     unique(file, "tenant", draft.tenants.iter().map(|t| (t.at, t.it.name.as_str())));
     unique(file, "collection", draft.collections.iter().map(|c| (c.at, c.it.name.as_str())));
@@ -26,7 +25,7 @@ pub(super) fn draft(file: &File<'_>, draft: &Draft) {
     }
 }
 
-/// Notes each name that stands twice.
+/// Reports each name that stands twice.
 fn unique<'a>(file: &File<'_>, what: &str, names: impl Iterator<Item = (usize, &'a str)>) {
     let mut seen = BTreeSet::new();
     for (at, name) in names {
@@ -37,7 +36,7 @@ fn unique<'a>(file: &File<'_>, what: &str, names: impl Iterator<Item = (usize, &
     }
 }
 
-/// Notes each territory that has two homes.
+/// Reports each territory that has two homes.
 fn homes(file: &File<'_>, homes: &[At<Home>]) {
     let mut seen = BTreeSet::new();
     for home in homes {
@@ -48,8 +47,8 @@ fn homes(file: &File<'_>, homes: &[At<Home>]) {
     }
 }
 
-/// Notes each authority that may issue for two regions: whoever has stolen the key of one could
-/// speak for the other.
+/// Reports each authority that may issue for two regions: with its key an attacker could act as
+/// both.
 fn authorities(file: &File<'_>, regions: &[At<Region>]) {
     let mut seen = BTreeMap::new();
     for region in regions {
@@ -57,32 +56,32 @@ fn authorities(file: &File<'_>, regions: &[At<Region>]) {
             let owner = *seen.entry(authority).or_insert(&region.it.name);
             if *owner != region.it.name {
                 let problem = format!("an authority of `{owner}` is one of this region, too");
-                let cure = "let each region have an authority of its own";
-                file.wrong(region.at, "AUTHORITY_SHARED", problem, cure);
+                let help = "let each region have an authority of its own";
+                file.wrong(region.at, "AUTHORITY_SHARED", problem, help);
             }
         }
     }
 }
 
-/// Notes each name of a region or collection that the map does not have.
+/// Reports each name of a region or collection that the map does not have.
 fn names(file: &File<'_>, draft: &Draft) {
-    let regions = draft.region_names.iter().map(|name| (name.at, name.it.as_str()));
+    let regions = draft.names.regions.iter().map(|name| (name.at, name.it.as_str()));
     for (at, name) in regions.filter(|(_, name)| !draft.known_regions.contains(*name)) {
         let problem = format!("the map has no region `{name}`");
         file.wrong(at, "REGION_UNKNOWN", problem, one_of(&draft.known_regions));
     }
-    let collections = draft.collection_names.iter().map(|name| (name.at, name.it.as_str()));
+    let collections = draft.names.collections.iter().map(|name| (name.at, name.it.as_str()));
     for (at, name) in collections.filter(|(_, name)| !draft.known_collections.contains(*name)) {
         let problem = format!("the map has no collection `{name}`");
         file.wrong(at, "COLLECTION_UNKNOWN", problem, one_of(&draft.known_collections));
     }
 }
 
-/// Notes each ground that is none of a statute of the map.
+/// Reports each ground that is none of a statute of the map.
 fn exempts(file: &File<'_>, draft: &Draft) {
     let statutes: BTreeMap<&str, &Statute> =
         draft.statutes.iter().map(|s| (s.it.id().as_str(), &s.it)).collect();
-    for exempt in &draft.exempts {
+    for exempt in &draft.names.exempts {
         let (named, ground) = (&exempt.it.statute, &exempt.it.exemption);
         let Some(statute) = statutes.get(named.as_str()) else {
             let problem = format!("the map has no statute `{named}`");
@@ -93,16 +92,16 @@ fn exempts(file: &File<'_>, draft: &Draft) {
         if !grounds.iter().any(|exemption| exemption.id == *ground) {
             let problem = format!("`{named}` has no exemption `{ground}`");
             let all = grounds.iter().map(|exemption| format!("{named}/{}", exemption.id));
-            let cure = match grounds {
+            let help = match grounds {
                 [] => "leave it out: this law has no exemptions".to_owned(),
                 _ => one_of(all),
             };
-            file.wrong(exempt.at, "EXEMPTION_UNKNOWN", problem, cure);
+            file.wrong(exempt.at, "EXEMPTION_UNKNOWN", problem, help);
         }
     }
 }
 
-/// Notes each clause that begins before the law lets a transfer begin: without a notification, or
+/// Reports each clause that begins before the law lets a transfer begin: without a notification, or
 /// before the wait after it has passed.
 fn notifications(file: &File<'_>, draft: &Draft) {
     let laws = draft.statutes.iter().map(|statute| statute.it.pack());
@@ -118,8 +117,8 @@ fn notifications(file: &File<'_>, draft: &Draft) {
             let Some(notified) = clause.notified() else {
                 let problem =
                     format!("`{}` asks for a notification before a transfer begins", pack.id());
-                let cure = "add `notified`, the day on which the authority was told of it";
-                file.wrong(at, "CLAUSE_NOT_NOTIFIED", problem, cure);
+                let help = "add `notified`, the day on which the authority was notified";
+                file.wrong(at, "CLAUSE_NOT_NOTIFIED", problem, help);
                 continue;
             };
             // What began before the law was in force had to be notified by the day it was.
@@ -132,15 +131,15 @@ fn notifications(file: &File<'_>, draft: &Draft) {
                 } else {
                     format!("`{}` asks for {days} working days after {notified}", pack.id())
                 };
-                let cure =
+                let help =
                     format!("let `not_before` be no earlier than {first}; add the public holidays");
-                file.wrong(at, "CLAUSE_TOO_EARLY", problem, cure);
+                file.wrong(at, "CLAUSE_TOO_EARLY", problem, help);
             }
         }
     }
 }
 
-/// Notes a home that a law will ask for and that does not lie where that law wants it.
+/// Reports a home that a law will ask for and that does not lie where that law wants it.
 fn outside(file: &File<'_>, draft: &Draft, home: &At<Home>) {
     let HomeFor::Territory(territory) = home.it.home_for else { return };
     let Some(region) = draft.regions.iter().find(|region| region.it.name == home.it.region) else {
@@ -155,8 +154,8 @@ fn outside(file: &File<'_>, draft: &Draft, home: &At<Home>) {
             let problem = format!(
                 "`{id}` ({constraint}) asks for a region in {territory}, and `{name}` is in {place}"
             );
-            let cure = format!("name a region in {territory} as the home of {territory}");
-            file.wrong(home.at, "HOME_OUTSIDE", problem, cure);
+            let help = format!("name a region in {territory} as the home of {territory}");
+            file.wrong(home.at, "HOME_OUTSIDE", problem, help);
         }
     }
 }

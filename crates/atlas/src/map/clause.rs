@@ -1,15 +1,18 @@
-//! Transfer clauses: that records of a jurisdiction may go to a territory, and on what basis.
+//! Transfer clauses: records of a jurisdiction may go to a territory, on a legal basis.
 
 use terms::Collection;
 
-use crate::law::pack::{NAME, TERRITORY};
-use crate::map::ClauseId;
-use crate::map::law::collections;
-use crate::map::reader::Names;
-use crate::toml::reader::{At, File, Section};
+use crate::law::vocabulary::id;
+use crate::map::names::Names;
+use crate::toml::{At, Section};
 use crate::{Date, Jurisdiction, Territory};
 
-/// A transfer clause: that records of a jurisdiction may go to a territory, and on what basis.
+id! {
+    /// The name of a transfer clause.
+    ClauseId
+}
+
+/// A transfer clause: records of a jurisdiction may go to a territory, on a legal basis.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Clause {
     pub(super) id: ClauseId,
@@ -87,45 +90,34 @@ impl Clause {
 }
 
 /// Reads a transfer clause.
-pub(super) fn read(
-    file: &File<'_>,
-    section: &Section<'_>,
-    names: &mut Names,
-) -> Option<At<Clause>> {
-    let id = section.needed("id", "NAME_INVALID", NAME, ClauseId::parse);
-    let from = section.needed("from", "TERRITORY_UNKNOWN", TERRITORY, Territory::parse);
-    let to = section.needed("to", "TERRITORY_UNKNOWN", TERRITORY, Territory::parse);
-    let listed = section.needed_list("collections");
-    let collections = collections(file, section, names);
-    let legal_basis = section.needed_text("legal_basis");
-    let importer = section.needed_text("importer");
-    let reference = section.needed_text("reference");
-    let not_before = section.needed_date("not_before");
-    let expires = section.needed_date("expires");
+pub(super) fn read(section: &Section<'_>, names: &mut Names) -> Option<At<Clause>> {
+    let id = section.parse("id", ClauseId::parse);
+    let (from, to) =
+        (section.parse("from", Territory::parse), section.parse("to", Territory::parse));
+    let listed = section.place("collections").is_some();
+    let collections = names.collections(section);
+    let [legal_basis, importer, reference] = ["legal_basis", "importer", "reference"]
+        .map(|key| section.text(key).map(|text| text.it.to_owned()));
+    let (not_before, expires) = (section.date("not_before"), section.date("expires"));
     let notified = section.date("notified").map(|date| date.it);
     if let (Some(from), Some(to)) = (not_before, expires)
         && to.it <= from.it
     {
         let problem = "this clause ends before it begins";
-        file.wrong(to.at, "DATE_ORDER", problem, "let `expires` be later than `not_before`");
-    }
-    if !listed {
-        return None;
+        section.wrong(to.at, "DATE_ORDER", problem, "let `expires` be later than `not_before`");
     }
     let id = id?;
-    Some(At {
-        at: id.at,
-        it: Clause {
-            id: id.it,
-            from: from?.it,
-            to: to?.it,
-            collections,
-            legal_basis: legal_basis?.it.to_owned(),
-            importer: importer?.it.to_owned(),
-            reference: reference?.it.to_owned(),
-            not_before: not_before?.it,
-            expires: expires?.it,
-            notified,
-        },
-    })
+    let clause = Clause {
+        id: id.it.clone(),
+        from: from?.it,
+        to: to?.it,
+        collections,
+        legal_basis: legal_basis?,
+        importer: importer?,
+        reference: reference?,
+        not_before: not_before?.it,
+        expires: expires?.it,
+        notified,
+    };
+    listed.then(|| id.with(clause))
 }

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use crate::Country;
-use crate::law::pack::NAME;
-use crate::toml::reader::{At, File, Section};
+use crate::toml::{At, File, Section};
 
 /// An area that several countries claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,10 +36,6 @@ pub(super) struct Areas {
     numbers: BTreeMap<String, usize>,
 }
 
-/// What a prefix of addresses is, in messages.
-const ADDRESSES: &str = "a prefix of addresses such as 203.0.113.0/24 or 2001:db8::/32";
-/// What a prefix of numbers is, in messages.
-const NUMBERS: &str = "+ and the first digits of a number, such as +7978";
 /// Digits of a telephone number at most (E.164).
 const DIGITS_MAX: usize = 15;
 
@@ -56,7 +51,7 @@ impl Disputed {
     }
 
     /// The countries that evidence from there points to, by the operator's decision: some of
-    /// [`Disputed::claims`]. None: nobody has decided, and such evidence is refused.
+    /// [`Disputed::claims`]. None: there is no decision, and such evidence is refused.
     pub fn decided(&self) -> &[Country] {
         &self.decided
     }
@@ -113,7 +108,7 @@ impl Prefix {
 }
 
 impl Areas {
-    /// Notes each prefix that is there already, and makes the rest ready to look up.
+    /// Reports each prefix that is there already, and makes the rest ready to look up.
     pub(super) fn new(file: &File<'_>, areas: Vec<At<Disputed>>) -> Self {
         let mut new = Self::default();
         for (place, area) in areas.into_iter().enumerate() {
@@ -174,37 +169,29 @@ pub fn client_address(address: IpAddr) -> Option<IpAddr> {
 }
 
 /// Reads a disputed area.
-pub(super) fn read(file: &File<'_>, section: &Section<'_>) -> Option<At<Disputed>> {
+pub(super) fn read(section: &Section<'_>) -> Option<At<Disputed>> {
     let named = |text: &str| terms::RegionId::parse(text).ok().map(|name| name.as_str().to_owned());
-    let name = section.needed("name", "NAME_INVALID", NAME, named);
-    let of = |key| section.texts(key).unwrap_or_default().into_iter();
-    let addresses: Vec<Prefix> = of("addresses")
-        .filter_map(|text| file.parsed(text, "PREFIX_INVALID", ADDRESSES, Prefix::parse))
-        .map(|prefix| prefix.it)
-        .collect();
-    let numbers: Vec<String> = of("numbers")
-        .filter_map(|text| file.parsed(text, "PREFIX_INVALID", NUMBERS, number))
-        .map(|prefix| prefix.it)
-        .collect();
-    if of("addresses").next().is_none() && of("numbers").next().is_none() {
+    let name = section.parse("name", named);
+    let addresses: Vec<Prefix> =
+        section.list("addresses", Prefix::parse).iter().map(|prefix| prefix.it).collect();
+    let numbers: Vec<String> =
+        section.list("numbers", number).into_iter().map(|prefix| prefix.it).collect();
+    let given = |key| section.texts(key).is_some_and(|texts| !texts.is_empty());
+    if !given("addresses") && !given("numbers") {
         let problem = "this disputed area has neither `addresses` nor `numbers`";
-        file.wrong(section.at, "KEY_MISSING", problem, "add the prefixes that are in it");
+        section.wrong(section.at(), "KEY_MISSING", problem, "add the prefixes that are in it");
     }
-    let claims = countries(file, section, "claims");
-    if section.needed_list("claims") && claims.len() < 2 {
+    let claims = countries(section, "claims");
+    if section.place("claims").is_some() && claims.len() < 2 {
         let problem = "`claims` does not name two countries";
-        let cure = "list every country that claims it; what one country claims is not disputed";
-        file.wrong(section.at, "DISPUTED_CLAIMS", problem, cure);
+        let help = "list every country that claims it; what one country claims is not disputed";
+        section.wrong(section.at(), "DISPUTED_CLAIMS", problem, help);
     }
-    let decided = countries(file, section, "decided");
+    let decided = countries(section, "decided");
     for country in decided.iter().filter(|country| !claims.contains(country)) {
         let problem = format!("`decided` names {country}, which is not among `claims`");
-        file.wrong(section.at, "DISPUTED_CLAIMS", problem, "decide for those that claim it");
-    }
-    if section.texts("decided").is_some_and(|decided| decided.is_empty()) {
-        let problem = "`decided` is empty";
-        let cure = "name who it is decided for, or leave the key out while nobody has decided";
-        file.wrong(section.at, "VALUE_INVALID", problem, cure);
+        let help = "decide for countries that claim it";
+        section.wrong(section.at(), "DISPUTED_CLAIMS", problem, help);
     }
     let name = name?;
     let area = Disputed { name: name.it.clone(), addresses, numbers, claims, decided };
@@ -219,13 +206,10 @@ fn number(text: &str) -> Option<String> {
     good.then(|| text.to_owned())
 }
 
-fn countries(file: &File<'_>, section: &Section<'_>, key: &str) -> Vec<Country> {
+/// A list of countries, each once.
+fn countries(section: &Section<'_>, key: &str) -> Vec<Country> {
     let mut countries = Vec::new();
-    for text in section.texts(key).unwrap_or_default() {
-        let wanted = "an ISO 3166-1 alpha-2 code";
-        let Some(country) = file.parsed(text, "COUNTRY_UNKNOWN", wanted, Country::parse) else {
-            continue;
-        };
+    for country in section.list(key, Country::parse) {
         if !countries.contains(&country.it) {
             countries.push(country.it);
         }

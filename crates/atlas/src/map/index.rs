@@ -1,48 +1,15 @@
-//! What a ruling looks up, sorted, and where each part of a map stood in its file.
+//! The look-up tables of a map, which depend on no person.
 
 use std::collections::BTreeMap;
 
 use terms::Collection;
 
 use crate::geo::country::COUNT;
-use crate::map::reader::Draft;
-use crate::map::{Clause, ClausesFrom, Home, HomeFor, RegionMap};
-use crate::toml::reader::At;
+use crate::map::model::ClausesFrom;
+use crate::map::{Clause, Home, HomeFor, RegionMap};
 use crate::{Country, StatuteId, Territory};
 
-/// Where the parts of a map stood: in the order in which the map has them.
-#[derive(Debug, Default)]
-pub(crate) struct Places {
-    pub(crate) valid_until: Option<usize>,
-    pub(crate) tenants: Vec<usize>,
-    pub(crate) regions: Vec<usize>,
-    pub(crate) statutes: Vec<usize>,
-    pub(crate) clauses: Vec<usize>,
-    pub(crate) disputed: Vec<usize>,
-}
-
-/// Sorts what was read, and keeps where it stood.
-pub(super) fn sorted(draft: &mut Draft, valid_until: Option<usize>) -> Places {
-    draft.tenants.sort_by(|a, b| a.it.name.cmp(&b.it.name));
-    draft.regions.sort_by(|a, b| a.it.name.cmp(&b.it.name));
-    draft.homes.sort_by_key(|home| home.it.home_for);
-    draft.statutes.sort_by_key(|statute| (statute.it.jurisdiction(), statute.it.id()));
-    draft.clauses.sort_by(|a, b| a.it.id.cmp(&b.it.id));
-    Places {
-        valid_until,
-        tenants: places(&draft.tenants),
-        regions: places(&draft.regions),
-        statutes: places(&draft.statutes),
-        clauses: places(&draft.clauses),
-        disputed: places(&draft.disputed),
-    }
-}
-
-fn places<T>(read: &[At<T>]) -> Vec<usize> {
-    read.iter().map(|item| item.at).collect()
-}
-
-/// Works out what does not depend on a person, of a map whose parts are sorted.
+/// Builds the tables of a map whose parts are sorted.
 pub(super) fn make(map: &mut RegionMap) {
     for home in &mut map.homes {
         let place = map.regions.binary_search_by(|region| region.name.cmp(&home.region));
@@ -75,18 +42,6 @@ impl ClausesFrom {
                 }
             }
         }
-    }
-
-    /// The places of the clauses for a collection, in the order of their ids.
-    pub(super) fn places(&self, collection: &Collection) -> impl Iterator<Item = usize> {
-        let listed = self.of.get(collection).map(Vec::as_slice).unwrap_or_default();
-        let (mut one, mut other) = (listed.iter().peekable(), self.of_all.iter().peekable());
-        std::iter::from_fn(move || match (one.peek(), other.peek()) {
-            (Some(a), Some(b)) if a < b => one.next(),
-            (Some(_), None) => one.next(),
-            (_, _) => other.next(),
-        })
-        .copied()
     }
 }
 

@@ -1,11 +1,12 @@
 //! What a region map is made of.
 
-use std::fmt;
-
-use terms::{Collection, RegionId, TenantId};
+use terms::{Collection, RegionId, TenantId, limits};
 
 use crate::geo::country::Countries;
-use crate::{Country, Date, ExemptionId, Sector, StatuteId, Territory};
+use crate::map::names::{Names, digest};
+use crate::map::vkey;
+use crate::toml::{At, Section};
+use crate::{Country, Date, Exempt, Sector, Territory};
 
 /// A platform whose users these are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,30 +54,6 @@ impl Reads {
     /// What that word stands for.
     pub fn parse(text: &str) -> Option<Self> {
         [Self::Logged, Self::Counted].into_iter().find(|reads| reads.as_str() == text)
-    }
-}
-
-/// That a law does not attach to a collection, and on what ground of that law.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Exempt {
-    /// The law.
-    pub statute: StatuteId,
-    /// The ground, one of the law's own.
-    pub exemption: ExemptionId,
-}
-
-impl Exempt {
-    /// Reads `<pack id>/<exemption id>`.
-    pub fn parse(text: &str) -> Option<Self> {
-        let (statute, exemption) = text.split_once('/')?;
-        let (statute, exemption) = (StatuteId::parse(statute)?, ExemptionId::parse(exemption)?);
-        Some(Self { statute, exemption })
-    }
-}
-
-impl fmt::Display for Exempt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.statute, self.exemption)
     }
 }
 
@@ -212,7 +189,7 @@ impl HomeFor {
     }
 }
 
-/// That a region is the home of a territory, or of all that have no other.
+/// A region is the home of a territory, or of all that have no other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Home {
     pub(super) home_for: HomeFor,
@@ -232,8 +209,77 @@ impl Home {
         &self.region
     }
 
-    /// Whether it takes people whom no law puts there.
+    /// Whether people are placed there without a law that requires it.
     pub fn lead(&self) -> bool {
         self.lead
     }
+}
+
+// === reading ===
+
+pub(super) fn tenant(section: &Section<'_>) -> Option<At<Tenant>> {
+    let name = section.parse("name", |text| TenantId::parse(text).ok());
+    let establishments = section.list("establishments", Country::parse);
+    let established =
+        establishments.iter().map(|country| country.it).fold(Countries::EMPTY, Countries::with);
+    let sectors = section.distinct("sectors", "NAME_DUPLICATE", usize::MAX, Sector::parse);
+    let name = name?;
+    Some(At { at: name.at, it: Tenant { name: name.it, established, sectors } })
+}
+
+/// The largest body that a collection, or the map as a whole, allows.
+pub(super) fn body_limit(section: &Section<'_>) -> Option<usize> {
+    section.number("body_bytes_max").and_then(|number| usize::try_from(number.it).ok())
+}
+
+pub(super) fn collection(
+    section: &Section<'_>,
+    names: &mut Names,
+    map_limit: Option<usize>,
+) -> Option<At<CollectionRules>> {
+    let name = section.parse("name", |text| Collection::parse(text).ok());
+    let category = section.text("category");
+    let reads = section.parse("reads", Reads::parse);
+    let grounds = section.text("grounds").map(|text| text.it.to_owned());
+    let body_bytes_max = body_limit(section).or(map_limit).unwrap_or(limits::BODY_BYTES_DEFAULT);
+    let exempts = section.list("exempt", Exempt::parse);
+    let exempt = exempts.iter().map(|exempt| exempt.it.clone()).collect();
+    names.exempts.extend(exempts);
+    let (name, category, reads) = (name?, category?.it.to_owned(), reads?.it);
+    let rules = CollectionRules { name: name.it, category, grounds, reads, body_bytes_max, exempt };
+    Some(At { at: name.at, it: rules })
+}
+
+pub(super) fn region(section: &Section<'_>) -> Option<At<Region>> {
+    let name = section.parse("name", |text| RegionId::parse(text).ok());
+    let territory = section.parse("territory", Country::parse);
+    let authorities =
+        section.distinct("authorities", "AUTHORITY_DUPLICATE", Region::AUTHORITIES_MAX, digest);
+    let most = Region::ANNEX_SIGNERS_MAX;
+    let annex_signers =
+        section.distinct("annex_signers", "ANNEX_SIGNER_DUPLICATE", most, vkey::parse);
+    let site = section.section("site").map(|site| {
+        let text = |key| site.text(key).map(|text| text.it.to_owned());
+        Site {
+            address: text("address"),
+            operator: text("operator"),
+            contract: text("contract"),
+            register: text("register"),
+            attestation: text("attestation"),
+            attestation_expires: site.date("attestation_expires").map(|date| date.it),
+        }
+    });
+    let (name, territory) = (name?, territory?.it);
+    let site = site.unwrap_or_default();
+    let region = Region { name: name.it, territory, authorities, annex_signers, site };
+    Some(At { at: name.at, it: region })
+}
+
+pub(super) fn home(section: &Section<'_>, names: &mut Names) -> Option<At<Home>> {
+    let home_for = section.parse("for", HomeFor::parse);
+    let region = section.parse("region", |text| RegionId::parse(text).ok());
+    let lead = section.flag("lead").unwrap_or(true);
+    names.regions.extend(region.clone());
+    let (home_for, region) = (home_for?, region?.it);
+    Some(home_for.with(Home { home_for: home_for.it, region, place: 0, lead }))
 }

@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use crate::Diagnostic;
-use crate::limits::MAP_BYTES_MAX;
-use crate::toml::file::{File, MAP_TOO_LARGE};
+use crate::map::reader::MAP_SIZE;
+use crate::toml::File;
 
 /// The text of a map as version `number`, after the map of that digest (`sha256:…`).
 ///
@@ -12,14 +12,14 @@ use crate::toml::file::{File, MAP_TOO_LARGE};
 /// What keeps the text from being read as TOML with a `version`.
 pub fn renumber(text: &str, number: u64, predecessor: &str) -> Result<String, Vec<Diagnostic>> {
     let file = File::new(text);
-    let spans = file.document((MAP_TOO_LARGE, MAP_BYTES_MAX)).map(|document| {
+    let spans = file.document(MAP_SIZE).map(|document| {
         let span = |key: &str| document.get_ref().get(key).map(toml::Spanned::span);
         (span("version"), span("predecessor"))
     });
-    let Some((version, before)) = spans else { return Err(file.into_findings()) };
+    let Some((version, before)) = spans else { return Err(file.into_diagnostics()) };
     let Some(version) = version else {
         file.wrong(0, "KEY_MISSING", "this region map has no `version`", "add `version`");
-        return Err(file.into_findings());
+        return Err(file.into_diagnostics());
     };
     let (number, named) = (number.to_string(), format!("\"{predecessor}\""));
     let mut edits: Vec<(Range<usize>, String)> = match before {

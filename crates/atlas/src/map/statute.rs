@@ -1,14 +1,13 @@
 //! A statute in force: a pack, and the map's settings for it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use terms::Collection;
 
-use crate::law::pack::NAME;
-use crate::map::digest_text;
-use crate::map::law::{DIGEST, Packs, collections, digest};
-use crate::map::reader::Names;
-use crate::toml::reader::{At, File, Section};
+use crate::law::builtin::Packs;
+use crate::map::names::{Names, digest, digest_text};
+use crate::toml::{At, Section};
 use crate::{
     CitizensAbroad, Constraint, Date, Ingress, Jurisdiction, Moment, Scope, StatuteId, StatutePack,
     UnknownCitizenship,
@@ -17,7 +16,7 @@ use crate::{
 /// A statute pack in force, with the map's settings for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statute {
-    pub(super) pack: &'static StatutePack,
+    pub(super) pack: Arc<StatutePack>,
     pub(super) constraint: Constraint,
     pub(super) unknown: UnknownCitizenship,
     pub(super) citizens_abroad: CitizensAbroad,
@@ -28,25 +27,25 @@ pub struct Statute {
     pub(super) reviewed: Option<Review>,
 }
 
-/// That somebody has read a law itself beside its pack. It changes no ruling.
+/// A person has compared a law with its pack. This changes no ruling.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Review {
     /// Who.
     pub by: String,
     /// The day from which on they answer for what the pack says.
     pub on: Date,
-    /// SHA-256 of the pack that they read. They do not answer for another text of it.
+    /// SHA-256 of the pack that was compared. The review is of no other text.
     pub digest: [u8; 32],
 }
 
 impl Statute {
     /// The law.
-    pub fn pack(&self) -> &'static StatutePack {
-        self.pack
+    pub fn pack(&self) -> &Arc<StatutePack> {
+        &self.pack
     }
 
     /// Its id.
-    pub fn id(&self) -> &'static StatuteId {
+    pub fn id(&self) -> &StatuteId {
         self.pack.id()
     }
 
@@ -81,7 +80,7 @@ impl Statute {
         self.exempt.contains(collection)
     }
 
-    /// Who has read the law itself beside the pack, or beside an earlier text of it, if anybody has.
+    /// Who has compared the law with its pack, if anyone has.
     pub fn reviewed(&self) -> Option<&Review> {
         self.reviewed.as_ref()
     }
@@ -96,7 +95,7 @@ impl Statute {
 
     /// To whom it applies, and what it demands for them: of the first by the reading that the map
     /// chose, where readings are in dispute.
-    pub fn demands(&self) -> impl Iterator<Item = (&'static Scope, Constraint)> {
+    pub fn demands(&self) -> impl Iterator<Item = (&Scope, Constraint)> {
         self.pack
             .scopes()
             .iter()
@@ -104,9 +103,9 @@ impl Statute {
             .map(|(n, scope)| (scope, if n == 0 { self.constraint } else { scope.constraint() }))
     }
 
-    /// The same, of those to whom it applies then.
-    pub fn demands_at(&self, at: Moment) -> impl Iterator<Item = (&'static Scope, Constraint)> {
-        let pack = self.pack;
+    /// The same, of those to whom it applies at that time.
+    pub fn demands_at(&self, at: Moment) -> impl Iterator<Item = (&Scope, Constraint)> {
+        let pack = &self.pack;
         self.demands().filter(move |(scope, _)| pack.applies(scope, at))
     }
 
@@ -118,101 +117,95 @@ impl Statute {
         })
     }
 
-    /// What it demands of anybody, each once, the strictest first.
+    /// All of its demands, each once, the strictest first.
     pub fn constraints(&self) -> BTreeSet<Constraint> {
         self.demands().map(|(_, constraint)| constraint).collect()
     }
 }
 
 /// Reads a statute in force: an id of one of the packs, its digest, and settings.
-pub(super) fn read(
-    file: &File<'_>,
-    section: &Section<'_>,
-    names: &mut Names,
-    packs: &Packs,
-) -> Option<At<Statute>> {
-    let id = section.needed("id", "NAME_INVALID", NAME, StatuteId::parse);
-    let stated = section.needed("digest", "VALUE_INVALID", DIGEST, digest);
-    let collections = collections(file, section, names);
-    let ingress = section.text("ingress").and_then(|text| {
-        file.parsed(text, "VALUE_INVALID", "anywhere or in-territory", Ingress::parse)
-    });
+pub(super) fn read(section: &Section<'_>, names: &mut Names, packs: &Packs) -> Option<At<Statute>> {
+    let id = section.parse("id", StatuteId::parse);
+    let stated = section.parse("digest", digest);
+    let collections = names.collections(section);
+    let ingress = section.parse("ingress", Ingress::parse);
+    let reviewed = review(section);
     let id = id?;
     let Some(pack) = packs.find(&id.it, stated.map(|stated| stated.it)) else {
         let problem = format!("this program has no statute pack `{}`", id.it);
-        file.wrong(id.at, "STATUTE_UNKNOWN", problem, packs.ids());
+        section.wrong(id.at, "STATUTE_UNKNOWN", problem, packs.ids());
         return None;
     };
     if let Some(stated) = stated
         && stated.it != *pack.digest()
     {
         let problem = format!("the digest is not that of the pack `{}`", id.it);
-        let cure = format!("read the pack, then write {}", digest_text(pack.digest()));
-        file.wrong(stated.at, "STATUTE_DIGEST", problem, cure);
+        let help = format!("read the pack, then write {}", digest_text(pack.digest()));
+        section.wrong(stated.at, "STATUTE_DIGEST", problem, help);
     }
-    let (unknown, citizens_abroad) = settings(file, section, pack);
-    let constraint = reading(file, section, pack);
-    let ingress = way_in(file, ingress, pack, constraint);
-    draft(file, section, pack);
+    let (unknown, citizens_abroad) = citizen_settings(section, pack);
+    let constraint = reading(section, pack);
+    let ingress = ingress_of(section, ingress, pack, constraint);
+    draft(section, pack);
     if let Some(data) = pack.data()
         && collections.is_none()
     {
         let problem = format!("`{}` is about {data}, and no collections are listed", id.it);
-        let cure = format!("list the collections that hold {data}; \"*\" does not do");
-        file.wrong(section.at, "COLLECTIONS_NEEDED", problem, cure);
+        let help = format!("list the collections that hold {data}; \"*\" is not accepted here");
+        section.wrong(section.at(), "COLLECTIONS_NEEDED", problem, help);
     }
-    let (exempt, reviewed) = (BTreeSet::new(), review(section));
-    let settings = Statute {
-        pack,
+    Some(id.with(Statute {
+        pack: Arc::clone(pack),
         constraint,
         unknown,
         citizens_abroad,
         ingress,
         collections,
-        exempt,
+        exempt: BTreeSet::new(),
         reviewed,
-    };
-    Some(id.with(settings))
+    }))
 }
 
 fn review(section: &Section<'_>) -> Option<Review> {
     let section = section.section("reviewed")?;
-    let (by, on) = (section.needed_text("by"), section.needed_date("on"));
-    let digest = section.needed("digest", "VALUE_INVALID", DIGEST, digest);
+    let (by, on) = (section.text("by"), section.date("on"));
+    let digest = section.parse("digest", digest);
     Some(Review { by: by?.it.to_owned(), on: on?.it, digest: digest?.it })
 }
 
-/// What the law demands: by the reading that the map chooses, where readings are in dispute.
-fn reading(file: &File<'_>, section: &Section<'_>, pack: &StatutePack) -> Constraint {
-    let stated = section.text("reading");
-    let words: Vec<&str> = pack.readings().iter().map(|reading| reading.as_str()).collect();
-    let all = words.join(" or ");
-    match stated {
-        None if words.is_empty() => {}
-        None => {
-            let problem = format!("how `{}` is to be read is in dispute", pack.id());
-            let cure = format!("choose the `reading`: {all}; there is no default");
-            file.wrong(section.at, "SETTING_MISSING", problem, cure);
-        }
-        Some(text) if words.is_empty() => {
-            let problem = format!("`{}` has one reading only", pack.id());
-            file.wrong(text.at, "SETTING_UNUSED", problem, "leave this setting out");
-        }
-        Some(text) => {
-            let among = |word: &str| {
-                Constraint::parse(word).filter(|reading| pack.readings().contains(reading))
-            };
-            if let Some(reading) = file.parsed(text, "VALUE_INVALID", &all, among) {
-                return reading.it;
-            }
-        }
+/// Reports a setting that has no effect on this law.
+fn unused(section: &Section<'_>, key: &str, problem: String) {
+    if let Some(at) = section.place(key) {
+        section.wrong(at, "SETTING_UNUSED", problem, "remove this setting");
     }
-    pack.scopes().first().map_or(Constraint::Exclusive, Scope::constraint)
+}
+
+/// What the law demands: by the reading that the map chooses, where readings are in dispute.
+fn reading(section: &Section<'_>, pack: &StatutePack) -> Constraint {
+    let own = pack.scopes().first().map_or(Constraint::Exclusive, Scope::constraint);
+    let readings = pack.readings();
+    if readings.is_empty() {
+        unused(section, "reading", format!("`{}` has one reading only", pack.id()));
+        return own;
+    }
+    let words: Vec<&str> = readings.iter().map(|reading| reading.as_str()).collect();
+    let all = words.join(" or ");
+    let Some(text) = section.text("reading") else {
+        let problem = format!("the reading of `{}` is in dispute", pack.id());
+        let help = format!("choose the `reading`: {all}; there is no default");
+        section.wrong(section.at(), "SETTING_MISSING", problem, help);
+        return own;
+    };
+    let chosen = Constraint::parse(text.it).filter(|reading| readings.contains(reading));
+    if chosen.is_none() {
+        section.not(text, "VALUE_INVALID", &all);
+    }
+    chosen.unwrap_or(own)
 }
 
 /// Through which gateways records come in: a reading of the law may leave no choice.
-fn way_in(
-    file: &File<'_>,
+fn ingress_of(
+    section: &Section<'_>,
     stated: Option<At<Ingress>>,
     pack: &StatutePack,
     constraint: Constraint,
@@ -221,55 +214,47 @@ fn way_in(
         return stated.map_or(Ingress::Anywhere, |ingress| ingress.it);
     }
     if let Some(At { it: Ingress::Anywhere, at }) = stated {
-        let problem = format!("`{}`, read as {constraint}, wants gateways inside", pack.id());
-        file.wrong(at, "VALUE_INVALID", problem, "write in-territory, or leave the key out");
+        let problem =
+            format!("`{}`, read as {constraint}, requires gateways in its territory", pack.id());
+        section.wrong(at, "VALUE_INVALID", problem, "write in-territory, or remove the key");
     }
     Ingress::InTerritory
 }
 
-/// Notes a draft that the map does not accept as one.
-fn draft(file: &File<'_>, section: &Section<'_>, pack: &StatutePack) {
-    let accepted = section.flag("accept_draft");
-    match (pack.draft(), accepted) {
+/// Reports a draft that the map does not accept as one.
+fn draft(section: &Section<'_>, pack: &StatutePack) {
+    match (pack.draft(), section.flag("accept_draft")) {
         (Some(because), None | Some(false)) => {
             let problem = format!("`{}` is a draft: {because}", pack.id());
-            let cure = "leave it out, or write accept_draft = true if you have checked it";
-            file.wrong(section.at, "STATUTE_DRAFT", problem, cure);
+            let help = "remove it, or write accept_draft = true if you have checked it";
+            section.wrong(section.at(), "STATUTE_DRAFT", problem, help);
         }
         (None, Some(_)) => {
-            let problem = format!("`{}` is no draft", pack.id());
-            file.wrong(section.at, "SETTING_UNUSED", problem, "leave `accept_draft` out");
+            unused(section, "accept_draft", format!("`{}` is not a draft", pack.id()));
         }
         (Some(_), Some(true)) | (None, None) => {}
     }
 }
 
 /// The two settings of a law of citizens. Other laws have none.
-fn settings(
-    file: &File<'_>,
+fn citizen_settings(
     section: &Section<'_>,
     pack: &StatutePack,
 ) -> (UnknownCitizenship, CitizensAbroad) {
-    let (unknown, abroad) = (section.text("unknown"), section.text("citizens_abroad"));
-    let citizen = pack.asks_citizenship();
-    if citizen && abroad.is_none() {
+    if !pack.asks_citizenship() {
+        for key in ["unknown", "citizens_abroad"] {
+            unused(section, key, format!("`{}` does not depend on citizenship", pack.id()));
+        }
+        return (pack.unknown(), CitizensAbroad::Refuse);
+    }
+    let unknown = section.parse("unknown", UnknownCitizenship::parse);
+    let abroad = section.parse("citizens_abroad", CitizensAbroad::parse);
+    if section.place("citizens_abroad").is_none() {
         let problem = format!("`{}` attaches to citizens and has no `citizens_abroad`", pack.id());
-        let cure = "decide it: attach, ignore or refuse; there is no default";
-        file.wrong(section.at, "SETTING_MISSING", problem, cure);
+        let help = "decide it: attach, ignore or refuse; there is no default";
+        section.wrong(section.at(), "SETTING_MISSING", problem, help);
     }
-    for text in [unknown, abroad].into_iter().flatten().filter(|_| !citizen) {
-        let problem = format!("`{}` does not ask for citizenship", pack.id());
-        file.wrong(text.at, "SETTING_UNUSED", problem, "leave this setting out");
-    }
-    let unknown = unknown.and_then(|text| {
-        let wanted = "any-hint, territory or never";
-        file.parsed(text, "VALUE_INVALID", wanted, UnknownCitizenship::parse)
-    });
-    let abroad = abroad.and_then(|text| {
-        let wanted = "attach, ignore or refuse";
-        file.parsed(text, "VALUE_INVALID", wanted, CitizensAbroad::parse)
-    });
-    // A map without the second is refused above, and for other laws neither has an effect.
+    // A map without the second is refused above.
     (
         unknown.map_or_else(|| pack.unknown(), |unknown| unknown.it),
         abroad.map_or(CitizensAbroad::Refuse, |abroad| abroad.it),

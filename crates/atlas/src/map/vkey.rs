@@ -7,15 +7,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
 
-/// What is wanted of one.
-pub(super) const FORM: &str = "a key as `bailiwick map key` printed it: <name>+<id>+<key>";
 /// The type byte of an Ed25519 key.
 const ED25519: u8 = 0x01;
 /// Bytes of a name at the most.
 const NAME_BYTES_MAX: usize = 255;
 
-/// The key, if its three parts belong together: a letter that went astray is found here, and not
-/// on the day on which nobody's signature counts.
+/// The key, if its three parts belong together: a typing error is found here, and
+/// not when the first signature is refused.
 pub(super) fn parse(text: &str) -> Option<String> {
     let mut parts = text.splitn(3, '+');
     let (name, id, key) = (parts.next()?, parts.next()?, parts.next()?);

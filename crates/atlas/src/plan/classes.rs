@@ -93,7 +93,7 @@ pub(super) fn tenants(old: &RegionMap, new: &RegionMap) -> Vec<Vec<TenantId>> {
         };
         let operators = scopes().filter(|(_, scope)| scope.trigger() == Trigger::Operator);
         let meets = operators.map(|(place, _)| !tenant.established.and(place.members()).is_empty());
-        let concerns = scopes().map(|(_, scope)| scope.concerns(Some(tenant)));
+        let concerns = scopes().map(|(_, scope)| scope.concerns(Some(tenant.sectors())));
         Some(meets.chain(concerns).collect::<Vec<_>>())
     };
     alike(all, |name| [old, new].map(|map| asks(map, name)))

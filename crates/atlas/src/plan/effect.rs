@@ -1,4 +1,4 @@
-//! What follows for people, gathered so that somebody can read it.
+//! The effects of a change, grouped so that they can be read.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ pub struct Effect {
     pub tenants: Vec<TenantId>,
     /// By what: the grounds that came and went.
     pub differences: Differences,
-    /// One of the people, of those with the fewest findings, in words: nobody real.
+    /// One of the people, of those with the fewest findings, in words. Not a real person.
     pub example: String,
     /// How many findings there are about that person.
     pub findings: usize,
@@ -130,11 +130,11 @@ impl Differences {
         } = self;
         let all = [
             ("law that attaches: ", laws_gained),
-            ("law that attaches no more: ", laws_lost),
+            ("law that no longer attaches: ", laws_lost),
             ("clause: ", clauses_gained),
-            ("clause no more: ", clauses_lost),
+            ("clause no longer: ", clauses_lost),
             ("copy in: ", copies_gained),
-            ("copy no more in: ", copies_lost),
+            ("copy no longer in: ", copies_lost),
             ("conflicting: ", conflicting),
         ];
         let said = all.into_iter().filter(|(_, names)| !names.is_empty());

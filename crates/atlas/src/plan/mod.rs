@@ -1,9 +1,9 @@
-//! What changes for whom when one map takes the place of another: found before it does.
+//! What changes, and for which people, when one map replaces another: found before it does.
 //!
 //! Countries that neither map can tell apart are one class. Every person with up to
 //! [`FINDINGS_MAX`] findings over the classes is ruled upon twice, and the answers are compared.
-//! Evidence becomes findings before a ruling: what a map says of disputed areas is a change here,
-//! and moves nobody.
+//! Evidence becomes findings before a ruling: a changed disputed area is a
+//! change here, without an effect on people.
 
 mod classes;
 mod effect;
@@ -16,7 +16,7 @@ pub use moves::Move;
 
 use terms::{Collection, TenantId};
 
-use crate::signing::widening::Change;
+use crate::map::diff::Change;
 use crate::{Country, Date, Epoch, Question, RegionMap};
 
 use classes::Class;
@@ -32,7 +32,7 @@ pub const QUESTIONS_MAX: usize = 2_000_000;
 /// The most effects that a plan lists. Of others it says how many there are.
 pub const EFFECTS_MAX: usize = 10_000;
 
-/// What changes for whom when one map takes the place of another. Plain data, about nobody.
+/// What changes, and for which people, when one map replaces another. It holds no personal data.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// The map that is in force.
@@ -71,7 +71,7 @@ struct Bounds {
     effects: usize,
 }
 
-/// What changes for whom when the new map takes the place of the old one, on a day.
+/// What changes, and for which people, when the new map replaces the old one, on a day.
 pub fn plan(old: &RegionMap, new: &RegionMap, as_of: Date) -> Plan {
     let bounds = Bounds { questions: QUESTIONS_MAX, effects: EFFECTS_MAX };
     within(bounds, (old, new), as_of)
@@ -100,7 +100,7 @@ fn within(bounds: Bounds, (old, new): (&RegionMap, &RegionMap), as_of: Date) -> 
         old: old.epoch(),
         new: new.epoch(),
         as_of,
-        changes: crate::map::changes(old, new),
+        changes: crate::map::diff::changes(old, new),
         effects,
         classes: countries.iter().map(|class| class.iter().collect()).collect(),
         questions,
@@ -120,7 +120,7 @@ impl Plan {
     }
 }
 
-/// Whom a plan asks about.
+/// The questions of a plan.
 struct Asked<'a> {
     maps: (&'a RegionMap, &'a RegionMap),
     as_of: Date,

@@ -90,7 +90,7 @@ impl Move {
                 return Self::NewlyAllowed { reason, to: stands.region().clone() };
             }
             (Err(before_reason), Err(after_reason)) => {
-                // What a map does not know, it refuses to nobody in particular.
+                // A map that does not know the tenant or collection makes no ruling.
                 let ruled = before.ruling().is_some() && after.ruling().is_some();
                 return if ruled && before_reason != after_reason {
                     Self::StillRefused { before: before_reason, after: after_reason }

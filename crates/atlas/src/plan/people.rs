@@ -38,10 +38,10 @@ fn known(aspect: Aspect, classes: &[Class]) -> [Vec<Known>; 3] {
     [vec![of(&[])], one.chain(stateless).collect(), two.collect()]
 }
 
-/// The numbers of findings in each aspect that sum up to `findings`. Contacts stand beside neither
-/// residence nor presence: there they would play no part.
+/// The numbers of findings in each aspect that sum up to `findings`. Contacts are left out
+/// where there is residence or presence: there they play no part.
 fn shapes(findings: usize) -> impl Iterator<Item = [usize; 4]> {
-    // Those come first of whom residence is known.
+    // People whose residence is known come first.
     (0..81_usize)
         .rev()
         .map(|n| [n / 27, n / 9 % 3, n / 3 % 3, n % 3])
@@ -104,7 +104,7 @@ pub(super) fn findings(person: &[Finding]) -> Findings {
     findings
 }
 
-/// A person in words. Nobody real: a country of each class.
+/// A person in words: not a real one, but a country of each class.
 pub(super) fn words(person: &[Finding], classes: &[Class]) -> String {
     let one = |finding: &Finding| {
         let Some(country) = finding.country() else {

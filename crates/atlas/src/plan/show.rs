@@ -6,8 +6,8 @@ use std::fmt::{self, Write as _};
 use serde_json::{Value, json};
 
 use super::{Effect, Move, Plan};
+use crate::map::diff::Change;
 use crate::map::digest_text;
-use crate::signing::widening::Change;
 use crate::{Country, Epoch};
 
 /// Countries of one class that a table names; of more it says how many there are.
@@ -16,7 +16,7 @@ const NAMED_MAX: usize = 8;
 const GROUNDS_MAX: usize = 4;
 
 impl Plan {
-    /// For people: what changes, then what follows for whom.
+    /// As text: what changes, then the effects.
     pub fn table(&self) -> String {
         let mut table = String::new();
         // Writing to a string does not fail.
@@ -67,7 +67,7 @@ impl Plan {
         if self.effects.is_empty() {
             return writeln!(out, "\nnobody is placed or refused otherwise than before");
         }
-        // What becomes of records is told once; by what, below it.
+        // Each effect has one row; its grounds follow below.
         let alike = |a: &Effect, b: &Effect| a.moved == b.moved;
         let groups: Vec<&[Effect]> = self.effects.chunk_by(alike).collect();
         let heads =

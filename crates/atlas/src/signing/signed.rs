@@ -1,5 +1,5 @@
 //! A region map as it travels: its text, the note with its signatures, and the statute packs that
-//! it puts in force. Nobody believes it for who brings it.
+//! it puts in force. Its sender is not trusted; its signatures are.
 //!
 //! What is signed is a statement of four lines, so that a person can read what they sign:
 //! ```text
@@ -15,11 +15,8 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use terms::{Reason, Rejection};
 
-use crate::law::intern::intern_unsigned;
 use crate::map::digest_text;
-use crate::{
-    Checked, Date, InternFull, RegionMap, StatutePack, Widening, check, intern, packs, widening,
-};
+use crate::{Checked, Date, RegionMap, StatutePack, Widening, check, packs, widening};
 
 /// The first line of what is signed.
 const STATEMENT: &str = "bailiwick region map";
@@ -34,15 +31,12 @@ const VERSION_STEP_MAX: u64 = 1_000;
 /// it did not.
 pub const SIGNERS_TO_WIDEN: usize = 2;
 
-/// How a pack is made to last.
-type Keep = fn(StatutePack) -> Result<&'static StatutePack, InternFull>;
-
 /// A map on its way.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SignedMap {
     /// The TOML text, byte for byte.
     pub text: String,
-    /// A signed note over the statement; empty: nobody has signed it.
+    /// A signed note over the statement. Empty: unsigned.
     pub note: String,
     /// The texts of the packs that it puts in force.
     pub packs: Vec<String>,
@@ -79,9 +73,9 @@ impl SignedMap {
         Self { text: map.text().to_owned(), note, packs: packs.collect() }
     }
 
-    /// Opens it. `signed_by` says of a note what was signed, and the names of the known keys that
-    /// signed it, each another person's. Nothing of the map is looked at before that: one that
-    /// nobody known has signed costs one hash.
+    /// Opens it. `signed_by` returns what a note signs, and the names of the known keys that signed
+    /// it, one for each person. The map is not read before that: one without a known signature costs
+    /// one hash.
     ///
     /// # Errors
     /// `MAP_UNSIGNED` when no known key has signed exactly this map; `MAP_INVALID`.
@@ -96,7 +90,7 @@ impl SignedMap {
         if signed.lines().nth(3) != Some(&digest_text(&digest)) {
             return Err(unsigned().problem("the signatures are over another map"));
         }
-        let map = self.read_with(intern)?;
+        let map = self.read()?;
         if signed != statement(&map) {
             return Err(unsigned().problem("the signatures are over something else"));
         }
@@ -109,7 +103,7 @@ impl SignedMap {
     /// `MAP_INVALID` when a pack cannot be read.
     pub fn check(&self, as_of: Date) -> Result<Checked, Rejection> {
         self.bounded()?;
-        Ok(check(&self.text, &[], as_of, &self.packs(intern_unsigned)?))
+        Ok(check(&self.text, &[], as_of, &self.packs()?))
     }
 
     /// SHA-256 of the text.
@@ -117,7 +111,7 @@ impl SignedMap {
         Sha256::digest(&self.text).into()
     }
 
-    /// The same without the packs that its text does not name, which nobody needs.
+    /// The same without the packs that its text does not name.
     #[must_use]
     pub fn trimmed(mut self) -> Self {
         let Self { text, packs, .. } = &mut self;
@@ -144,19 +138,15 @@ impl SignedMap {
         packs.fold(self.text.len() + self.note.len() + 64, usize::saturating_add)
     }
 
-    /// Reads the map with the packs that came with it, whoever may have signed it.
+    /// Reads the map with the packs that came with it, and does not check its signatures.
     ///
     /// # Errors
     /// `MAP_INVALID`, with the first mistake; `bailiwick map check` says all of them.
     pub fn read(&self) -> Result<RegionMap, Rejection> {
         self.bounded()?;
-        self.read_with(intern_unsigned)
-    }
-
-    fn read_with(&self, keep: Keep) -> Result<RegionMap, Rejection> {
         let invalid =
             |problem: String| Rejection::new(Reason::MapInvalid).field("map.text").problem(problem);
-        let packs = self.packs(keep)?;
+        let packs = self.packs()?;
         RegionMap::parse_carrying(&self.text, &packs).map_err(|wrong| {
             let more = wrong.len().saturating_sub(1);
             let first = wrong.first().map(ToString::to_string).unwrap_or_default();
@@ -164,8 +154,8 @@ impl SignedMap {
         })
     }
 
-    /// The packs that came with the map and are named by it, beside those of this program.
-    fn packs(&self, keep: Keep) -> Result<Vec<&'static StatutePack>, Rejection> {
+    /// The packs that came with the map and are named by it, and are not built in.
+    fn packs(&self) -> Result<Vec<Arc<StatutePack>>, Rejection> {
         let invalid = || Rejection::new(Reason::MapInvalid).field("map.packs");
         if self.packs.len() > PACKS_CARRIED_MAX {
             return Err(invalid().problem("too many packs came with the map"));
@@ -173,16 +163,16 @@ impl SignedMap {
         let mut carried = Vec::new();
         for text in &self.packs {
             let digest: [u8; 32] = Sha256::digest(text).into();
-            let ours = packs().iter().any(|pack| *pack.digest() == digest);
-            // What the map does not name is not read: nobody has signed it.
-            if ours || !self.text.contains(&digest_text(&digest)) {
+            let builtin = packs().iter().any(|pack| *pack.digest() == digest);
+            // A pack that the map does not name is not signed, and so is not read.
+            if builtin || !self.text.contains(&digest_text(&digest)) {
                 continue;
             }
             let pack = StatutePack::parse(text).map_err(|wrong| {
                 let first = wrong.first().map(ToString::to_string).unwrap_or_default();
                 invalid().problem(format!("a pack cannot be read: {first}"))
             })?;
-            carried.push(keep(pack).map_err(|full| invalid().problem(full.to_string()))?);
+            carried.push(Arc::new(pack));
         }
         Ok(carried)
     }

@@ -1,13 +1,13 @@
-//! What is wrong with a file, where, and what to do about it.
+//! A diagnostic about a file: what is wrong, where, and how to fix it.
 
 use std::fmt::{self, Write as _};
 
-/// Whether a file can be used in spite of it.
+/// Whether a file with this diagnostic can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Severity {
-    /// It cannot: whoever reads the file refuses it.
+    /// It cannot: every reader refuses it.
     Error,
-    /// It can, and somebody should look.
+    /// It can, but an operator should check it.
     Warning,
 }
 
@@ -27,35 +27,41 @@ impl fmt::Display for Severity {
     }
 }
 
-/// One thing that is wrong with a file that an operator wrote.
+/// One diagnostic about a file that an operator wrote.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Diagnostic {
     /// The line, from 1.
     pub line: usize,
     /// The column, from 1, in characters.
     pub column: usize,
-    /// What kind of mistake, by a name that stays.
+    /// Whether the file can be used.
+    pub severity: Severity,
+    /// The kind of diagnostic, by a stable name.
     pub code: &'static str,
-    /// What is wrong, in words of the file.
+    /// What is wrong.
     pub problem: String,
-    /// What to do about it.
-    pub cure: String,
+    /// How to fix it.
+    pub help: String,
 }
 
 /// Characters of a line that an excerpt shows at most.
 const EXCERPT_CHARS_MAX: usize = 100;
 
 impl Diagnostic {
-    /// Whether the file can be used in spite of it: a property of its code.
-    pub fn severity(&self) -> Severity {
-        crate::toml::codes::severity(self.code)
+    /// An error about a file as a whole.
+    pub fn of_file(
+        code: &'static str,
+        problem: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Self {
+        let (problem, help) = (problem.into(), help.into());
+        Self { line: 1, column: 1, severity: Severity::Error, code, problem, help }
     }
 
-    /// With an excerpt of the file: its name, the place, the line with a mark under the place, and
-    /// what to do. `text` is the file. Ends with a line's end.
+    /// The diagnostic with an excerpt of the file: its name, the place, the line with a mark under the
+    /// place, and the help. `text` is the file. Ends with a line break.
     pub fn render(&self, file_name: &str, text: &str) -> String {
-        let Self { line, column, code, problem, cure } = self;
-        let severity = self.severity();
+        let Self { line, column, severity, code, problem, help } = self;
         let mut out = format!("{severity}[{code}]: {problem}\n");
         let number = line.to_string();
         let margin = " ".repeat(number.len());
@@ -67,7 +73,7 @@ impl Diagnostic {
         if let Some((shown, mark)) = excerpt(text, *line, *column) {
             write(format_args!("{margin} |\n{number} | {shown}\n{margin} | {mark}\n"));
         }
-        write(format_args!("{margin} = help: {cure}\n"));
+        write(format_args!("{margin} = help: {help}\n"));
         out
     }
 }
@@ -101,8 +107,8 @@ fn excerpt(text: &str, line: usize, column: usize) -> Option<(String, String)> {
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { line, column, code, problem, cure } = self;
-        write!(f, "{line}:{column}: {code}: {problem}; {cure}")
+        let Self { line, column, severity: _, code, problem, help } = self;
+        write!(f, "{line}:{column}: {code}: {problem}; {help}")
     }
 }
 
@@ -111,8 +117,8 @@ mod tests {
     use super::*;
 
     fn diagnostic(line: usize, column: usize) -> Diagnostic {
-        let (problem, cure) = ("`x` is no key".to_owned(), "did you mean `y`?".to_owned());
-        Diagnostic { line, column, code: "KEY_UNKNOWN", problem, cure }
+        let found = Diagnostic::of_file("KEY_UNKNOWN", "`x` is no key", "did you mean `y`?");
+        Diagnostic { line, column, ..found }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 #![expect(clippy::panic, reason = "a test that goes astray may panic")]
 
-use atlas::{Date, Expectations, Findings, Given, Person, RegionMap, Verdict};
+use atlas::{Date, Findings, Given, MapTests, Person, RegionMap, Verdict};
 use terms::Reason;
 
 const PEOPLE: &str = r#"
@@ -39,7 +39,7 @@ fn sample() -> RegionMap {
 }
 
 fn people(text: &str) -> Vec<Person> {
-    let people = Expectations::parse(text).unwrap_or_else(|wrong| panic!("{wrong:#?}"));
+    let people = MapTests::parse(text).unwrap_or_else(|wrong| panic!("{wrong:#?}"));
     people.people().to_vec()
 }
 
@@ -131,13 +131,13 @@ fn every_mistake_is_named() {
         ("expect.region = \"us-iad\"", "expect = 7", "26:10: VALUE_TYPE"),
     ] {
         assert!(PEOPLE.contains(was), "{was}");
-        let found = Expectations::parse(&PEOPLE.replacen(was, is, 1));
+        let found = MapTests::parse(&PEOPLE.replacen(was, is, 1));
         let found: Vec<String> = found.expect_err(is).iter().map(ToString::to_string).collect();
         let [one] = found.as_slice() else { panic!("{was} to {is}: {found:#?}") };
         assert!(one.starts_with(wrong), "{was} to {is}: {one}");
     }
     let many = vec!["\"sim 250\""; 65].join(", ");
     let found =
-        Expectations::parse(&PEOPLE.replacen("evidence = []", &format!("evidence = [{many}]"), 1));
+        MapTests::parse(&PEOPLE.replacen("evidence = []", &format!("evidence = [{many}]"), 1));
     assert!(found.is_err_and(|wrong| wrong.len() == 1 && wrong[0].code == "LIMIT_RANGE"));
 }

@@ -1,4 +1,4 @@
-//! The reference page is what the code says, and every example on it shows its finding.
+//! The reference page says what the code does, and every example of a diagnostic shows it.
 
 #![expect(clippy::panic, reason = "a test that goes astray may panic")]
 
@@ -7,8 +7,8 @@ use std::fmt::Write as _;
 
 use crate::support::expect::expect;
 use crate::support::{golden, read, with_digests};
-use atlas::schema::{self, Form, Table};
-use atlas::{Code, Date, Example, Severity, StatutePack, check, codes, limits};
+use atlas::toml::reference;
+use atlas::{Date, Severity, StatutePack, check, limits, schema};
 
 /// A map that is sound, with a place for more keys and an end for more tables.
 const BASE: &str = "name = \"example\"\ndeployment = \"example\"\nversion = 1\n@TOP\n\
@@ -37,71 +37,97 @@ fn digests(text: &str) -> String {
     with_digests(&lines.join("\n"))
 }
 
-/// What is found in an example, on a day.
-fn found(example: Example, day: &str) -> BTreeSet<&'static str> {
+/// A diagnostic as the page of diagnostics describes it.
+struct Described {
+    code: String,
+    severity: Severity,
+    /// The block of TOML that shows it; empty where the page describes one in words.
+    example: String,
+}
+
+fn page() -> std::path::PathBuf {
+    golden().join("../../../../docs/map-diagnostics.md")
+}
+
+/// The diagnostics of the page.
+fn described() -> Vec<Described> {
+    let page = read(&page());
+    let (errors, warnings) = page.split_once("\n## Warnings\n").expect("two parts");
+    let (_, errors) = errors.split_once("\n## Errors\n").expect("errors");
+    let part = |text: &str, severity| -> Vec<Described> {
+        let each = text.split("\n### `").skip(1).map(|block| {
+            let (code, rest) = block.split_once('`').expect("a code");
+            let example =
+                rest.split_once("```toml\n").and_then(|(_, rest)| rest.split_once("\n```"));
+            let example = example.map_or(String::new(), |(example, _)| example.to_owned());
+            let words = example.is_empty() && rest.contains("\nExample: ");
+            assert!(!example.is_empty() || words, "{code} has no example");
+            Described { code: code.to_owned(), severity, example }
+        });
+        each.collect()
+    };
+    let mut all = part(errors, Severity::Error);
+    all.extend(part(warnings, Severity::Warning));
+    all
+}
+
+/// What is found in an example, on a day: a pack, an annex, keys of a map or tables of a map.
+fn found(example: &str, day: &str) -> BTreeSet<(&'static str, Severity)> {
+    let of = |all: &[atlas::Diagnostic]| all.iter().map(|one| (one.code, one.severity)).collect();
     let day = Date::parse(day).expect("a day");
     let base = BASE.replace("@TOP", "");
-    let (text, annexes): (String, Vec<(&str, &str)>) = match example {
-        Example::Map(tables) => (format!("{base}{tables}\n"), Vec::new()),
-        Example::Top(keys) => (BASE.replace("@TOP", keys), Vec::new()),
-        Example::Annex(annex) => (base, vec![("annex.toml", annex)]),
-        Example::Annexes(_) => (base, vec![("one.toml", ANNEX), ("two.toml", ANNEX)]),
-        Example::Pack(pack) => {
-            let wrong = StatutePack::parse(pack).expect_err("a mistake");
-            return wrong.iter().map(|finding| finding.code).collect();
-        }
-        Example::None(_) => return BTreeSet::new(),
+    let (text, annexes) = if example.contains("\ntrigger = ") {
+        return of(&StatutePack::parse(example).expect_err("a mistake"));
+    } else if example.contains("[[shards]]") {
+        (base, vec![("annex.toml", example)])
+    } else if example.starts_with('[') {
+        (format!("{base}{example}\n"), Vec::new())
+    } else {
+        (BASE.replace("@TOP", example), Vec::new())
     };
-    let checked = check(&digests(&text), &annexes, day, &[]);
-    checked.all().map(|finding| finding.code).collect()
+    of(&check(&digests(&text), &annexes, day, &[]).all().cloned().collect::<Vec<_>>())
 }
 
 #[test]
 fn every_example_shows_its_finding() {
-    let base = found(Example::Top(""), "2026-11-25");
-    assert_eq!(base, BTreeSet::from(["STATUTE_UNVERIFIED"]), "the base is sound");
-    for code in codes() {
-        if let Example::None(_) = code.example {
-            continue; // `limits.rs` shows those.
+    let unverified = ("STATUTE_UNVERIFIED", Severity::Warning);
+    assert_eq!(found("", "2026-11-25"), BTreeSet::from([unverified]), "the base is sound");
+    for Described { code, severity, example } in described() {
+        if example.is_empty() {
+            continue; // `limits.rs`, and tests below, show those.
         }
         // Laws that begin and end do so on days of their own.
-        let shown = ["2026-11-25", "2027-02-15"].map(|day| found(code.example, day));
-        assert!(shown.iter().any(|codes| codes.contains(code.name)), "{}: {shown:?}", code.name);
-        // An example of a mistake shows that mistake and no other.
-        if code.severity == Severity::Error {
-            let errors =
-                |name: &&&str| Code::parse(name).expect("listed").severity == Severity::Error;
+        let shown = ["2026-11-25", "2027-02-15"].map(|day| found(&example, day));
+        let own = |all: &BTreeSet<_>| all.contains(&(code.as_str(), severity));
+        assert!(shown.iter().any(own), "{code}: {shown:?}");
+        // An example of an error shows that error and no other.
+        if severity == Severity::Error {
             let [first, _] = &shown;
-            let errors: Vec<_> = first.iter().filter(errors).collect();
-            assert_eq!(errors, [&code.name], "{first:?}");
+            let errors = first.iter().filter(|(_, severity)| *severity == Severity::Error);
+            assert_eq!(errors.count(), 1, "{code}: {first:?}");
         }
     }
 }
 
 #[test]
-fn codes_are_names_that_stand_once() {
-    let mut seen = BTreeSet::new();
-    for code in codes() {
-        assert!(seen.insert(code.name), "{} stands twice", code.name);
-        assert!(code.name.bytes().all(|c| c.is_ascii_uppercase() || c == b'_'));
-        for text in [code.means, code.cure] {
-            assert!(text.ends_with('.') && text.len() > 5, "{}: {text}", code.name);
-        }
-        assert_eq!(Code::parse(code.name).map(|found| found.severity), Some(code.severity));
-    }
+fn annexes_twice_or_missing_are_reported() {
+    let text = digests(&BASE.replace("@TOP", ""));
+    let day = Date::parse("2026-11-25").expect("a day");
+    let checked = check(&text, &[("one.toml", ANNEX), ("two.toml", ANNEX)], day, &[]);
+    let codes: Vec<_> = checked.all().map(|finding| finding.code).collect();
+    assert!(codes.contains(&"ANNEX_TWICE") && codes.contains(&"ANNEX_MISSING"), "{codes:?}");
 }
 
 #[test]
 fn every_code_in_the_source_is_listed() {
-    let folder = golden().join("../../src");
-    let mut folders = vec![folder];
+    let mut folders = vec![golden().join("../../src")];
     let mut used = BTreeSet::new();
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).expect("a folder") {
             let path = entry.expect("an entry").path();
-            if path.is_dir() && !path.ends_with("codes") {
+            if path.is_dir() {
                 folders.push(path);
-            } else if path.is_file() {
+            } else {
                 let text = read(&path);
                 let code = text.split("#[cfg(test)]").next().unwrap_or_default();
                 let quoted = code.split('"').skip(1).step_by(2);
@@ -109,11 +135,8 @@ fn every_code_in_the_source_is_listed() {
             }
         }
     }
-    let listed: BTreeSet<String> = codes().map(|code| code.name.to_owned()).collect();
-    let unused: Vec<_> = listed.difference(&used).collect();
-    assert_eq!(unused, Vec::<&String>::new(), "listed and not used");
-    let unlisted: Vec<_> = used.difference(&listed).collect();
-    assert_eq!(unlisted, Vec::<&String>::new(), "used and not listed");
+    let listed: BTreeSet<String> = described().into_iter().map(|one| one.code).collect();
+    assert_eq!(listed, used, "the page of diagnostics, and the source");
 }
 
 /// Whether a text has the form of a code: capitals in two words or more.
@@ -127,43 +150,19 @@ fn is_code(word: &str) -> bool {
 #[test]
 fn the_page_is_as_the_code_says() {
     let mut tables = String::new();
-    for (file, title) in schema::files().into_iter().zip(["The map", "The annex", "The pack"]) {
-        write!(tables, "## {title}\n\n{}\n\n", file.means).expect("a string");
-        keys(&mut tables, file, &[]);
+    for (file, title) in [
+        (&schema::MAP, "The map"),
+        (&schema::ANNEX, "The annex"),
+        (&schema::PACK, "The pack"),
+        (&schema::PEOPLE, "The people file"),
+    ] {
+        let keys = reference(file, &mut Vec::new());
+        write!(tables, "## {title}\n\n{}\n\n{keys}", file.means).expect("a string");
     }
     let page = read(&golden().join("../../data/map-reference.md"))
         .replace("{limits}\n", &all_limits())
-        .replace("{tables}\n", &tables)
-        .replace("{codes}\n", &all_codes());
+        .replace("{tables}\n", &format!("{}\n", tables.trim_end()));
     expect(&golden().join("../../../../docs/map-reference.md"), &page);
-}
-
-/// The table of a file's or a table's keys, then those of the tables in it.
-fn keys(out: &mut String, table: &'static Table, path: &[(&str, bool)]) {
-    if !path.is_empty() {
-        let names = path.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(".");
-        let (open, close) =
-            if path.last().is_some_and(|(_, many)| *many) { ("[[", "]]") } else { ("[", "]") };
-        let most = if table.count_max > 1 {
-            format!("\nAt most {}.", table.count_max)
-        } else {
-            String::new()
-        };
-        write!(out, "### `{open}{names}{close}`\n\n{}{most}\n\n", table.means).expect("a string");
-    }
-    out.push_str("| key | type | left out | meaning |\n|---|---|---|---|\n");
-    for key in table.keys {
-        let default = if key.needed { "**needed**" } else { key.default };
-        writeln!(out, "| `{}` | {} | {default} | {} |", key.name, key.form.describe(), key.means)
-            .expect("a string");
-    }
-    out.push('\n');
-    for key in table.keys {
-        let Some(inner) = key.form.table() else { continue };
-        let many = matches!(key.form, Form::Tables(_));
-        let path: Vec<_> = path.iter().copied().chain([(key.name, many)]).collect();
-        keys(out, inner, &path);
-    }
 }
 
 fn all_limits() -> String {
@@ -173,39 +172,12 @@ fn all_limits() -> String {
         ("lines of a file", limits::LINES_MAX),
         ("bytes of an annex", limits::ANNEX_BYTES_MAX),
         ("bytes of a pack", limits::PACK_BYTES_MAX),
-        ("tables or lists within one another", limits::NESTING_MAX),
         ("items of one list", limits::LIST_ITEMS_MAX),
-        ("findings that are shown of one file", limits::FINDINGS_SHOWN_MAX),
+        ("diagnostics that are shown of one file", limits::DIAGNOSTICS_SHOWN_MAX),
     ] {
         writeln!(out, "| {what} | {value} |").expect("a string");
     }
     out.push_str("\nHow many of each table there may be stands with it.\n");
-    out
-}
-
-fn all_codes() -> String {
-    let mut out = String::new();
-    for (severity, title) in [(Severity::Error, "Errors"), (Severity::Warning, "Warnings")] {
-        write!(out, "### {title}\n\n").expect("a string");
-        for code in codes().filter(|code| code.severity == severity) {
-            let Code { name, means, cure, .. } = code;
-            write!(out, "#### `{name}`\n\n{means}\n{cure}\n\n").expect("a string");
-            let (Example::Map(text)
-            | Example::Top(text)
-            | Example::Annex(text)
-            | Example::Pack(text)) = code.example
-            else {
-                let (Example::Annexes(words) | Example::None(words)) = code.example else {
-                    panic!("an example of {name}")
-                };
-                write!(out, "Example: {words}.\n\n").expect("a string");
-                continue;
-            };
-            write!(out, "```toml\n{text}\n```\n\n").expect("a string");
-        }
-    }
-    out.truncate(out.trim_end().len());
-    out.push('\n');
     out
 }
 
@@ -272,7 +244,7 @@ fn what_nobody_sees_is_told_wherever_it_stands() {
     let text = digests(&BASE.replace("@TOP", ""));
     let day = Date::parse("2026-11-25").expect("a day");
     let found = check(&text, &[("annex.toml", &annex)], day, &[]);
-    let of_annex = &found.annexes.first().expect("an annex").findings;
+    let of_annex = &found.annexes.first().expect("an annex").diagnostics;
     assert!(of_annex.iter().any(|one| one.code == "HIDDEN_CHARACTER"), "{of_annex:?}");
     assert!(found.annexes.iter().all(|annex| annex.annex.is_some()));
 }

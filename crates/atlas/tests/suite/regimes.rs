@@ -1,7 +1,9 @@
-//! Every law that we ship, tried on people to whom it attaches and on people to whom it does not.
+//! Every built-in law, on people to whom it attaches and on people to whom it does not.
 //!
-//! The cases stand in `golden/regimes.txt`: `packs; tenant; collection; day; findings`. The map is
-//! made for each: the packs named, one region where the law wants it, one abroad.
+//! The cases are the lines of `golden/regimes.txt`: `packs; tenant; collection; day; findings =>
+//! answer  # what it shows`. The answer has the laws that attach with their constraints, then the
+//! country and the clauses, or the refusal. The map is made for each case: the packs named, one
+//! region where the law requires it, one abroad.
 //!
 //! - packs: ids with `+` between; `/reading` behind one chooses it; `@XX` at the end puts the home
 //!   of the law's territory into that country; what stands in `()` are clauses, each a country to
@@ -17,6 +19,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use atlas::{
     Attachment, Date, Diagnostic, EvidenceKind, Finding, Findings, Outcome, Question, RegionMap,
@@ -27,7 +30,7 @@ use terms::{Collection, TenantId};
 /// One line of the file.
 #[derive(Debug, Clone)]
 struct Case {
-    laws: Vec<(&'static StatutePack, Option<String>)>,
+    laws: Vec<(Arc<StatutePack>, Option<String>)>,
     home: Option<String>,
     clauses: Vec<String>,
     tenant: String,
@@ -36,8 +39,9 @@ struct Case {
     findings: String,
 }
 
-fn pack(id: &str) -> &'static StatutePack {
-    packs().iter().find(|pack| pack.id().as_str() == id).unwrap_or_else(|| panic!("no pack {id}"))
+fn pack(id: &str) -> Arc<StatutePack> {
+    let mut all = packs().iter();
+    all.find(|pack| pack.id().as_str() == id).unwrap_or_else(|| panic!("no pack {id}")).clone()
 }
 
 impl Case {
@@ -190,78 +194,77 @@ fn clause(territory: Territory, text: &str) -> String {
     )
 }
 
+/// The answer as the file has it.
 fn show(ruled: &Result<Ruling, Vec<Diagnostic>>) -> String {
-    let mut text = String::new();
     let ruling = match ruled {
         Ok(ruling) => ruling,
         Err(wrong) => {
-            for one in wrong {
-                writeln!(text, "no such map: {}: {}; {}", one.code, one.problem, one.cure)
-                    .expect("a string");
-            }
-            return text;
+            let codes: Vec<&str> = wrong.iter().map(|one| one.code).collect();
+            return format!("no map: {}", codes.join(", "));
         }
     };
-    for law in ruling.attachments() {
-        writeln!(text, "{}, {}: {}", law.statute(), law.constraint(), law.reason())
-            .expect("a string");
-    }
-    match ruling.outcome() {
+    let laws = ruling.attachments().iter();
+    let laws: Vec<String> =
+        laws.map(|law| format!("{} {}", law.statute(), law.constraint())).collect();
+    let outcome = match ruling.outcome() {
         Outcome::Placed(placement) => {
-            writeln!(text, "placed in {}: {}", placement.territory(), ruling.reason())
+            let clauses: Vec<&str> = placement.clauses().iter().map(|id| id.as_str()).collect();
+            let under = if clauses.is_empty() { "" } else { " under " };
+            format!("in {}{under}{}", placement.territory(), clauses.join(", "))
         }
         Outcome::Refused(refusal) => {
             let conflicting: Vec<_> = refusal.conflicting().iter().map(|j| j.as_str()).collect();
-            writeln!(text, "{} [{}]", refusal.reason(), conflicting.join(", "))
+            format!("{} [{}]", refusal.reason(), conflicting.join(", "))
         }
-    }
-    .expect("a string");
-    text
+    };
+    let between = if laws.is_empty() { "" } else { "; " };
+    format!("{}{between}{outcome}", laws.join(", "))
 }
 
-fn cases() -> Vec<(String, Case)> {
+/// The lines of the file: the case, the answer, and what it shows.
+fn cases() -> Vec<(Case, String, String)> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/regimes.txt");
     let text = std::fs::read_to_string(path).expect("a file");
-    let blocks = text.split("# ").skip(1).map(|block| {
-        let (head, _) = block.split_once("----\n").expect("a line of dashes");
-        (format!("# {head}----\n"), Case::parse(head.lines().nth(1).expect("a question")))
-    });
-    blocks.collect()
+    let parts = |line: &str| {
+        let (question, rest) = line.split_once(" => ").expect("an answer");
+        let (answer, shows) = rest.split_once("  # ").expect("what it shows");
+        (Case::parse(question), answer.to_owned(), shows.to_owned())
+    };
+    text.lines().map(parts).collect()
 }
 
 #[test]
 fn the_laws_attach_as_written() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/regimes.txt");
-    let rule = |(head, case): &(String, Case)| format!("{head}{}", show(&case.rule()));
-    let actual: Vec<String> = cases().iter().map(rule).collect();
-    crate::support::expect::expect(&path, &actual.join("\n"));
+    for (case, answer, shows) in cases() {
+        assert_eq!(show(&case.rule()), answer, "{shows}: {case:?}");
+    }
 }
 
 #[test]
 fn every_law_attaches_to_somebody_and_not_to_somebody_else() {
     let cases = cases();
     for pack in packs() {
-        let own = cases.iter().filter(|(_, case)| case.laws.iter().any(|(law, _)| *law == pack));
-        let (does, not): (Vec<_>, Vec<_>) = own.partition(|(_, case)| case.attaches(pack));
+        let cases = cases.iter().map(|(case, ..)| case);
+        let own = cases.filter(|case| case.laws.iter().any(|(law, _)| law == pack));
+        let (does, not): (Vec<_>, Vec<_>) = own.partition(|case| case.attaches(pack));
         assert!(!does.is_empty(), "{} attaches in no case", pack.id());
-        let others = not.iter().filter(|(_, case)| pack.in_force(case.date));
-        let apart: BTreeSet<&str> = others.map(|(_, case)| case.findings.as_str()).collect();
+        let others = not.iter().filter(|case| pack.in_force(case.date));
+        let apart: BTreeSet<&str> = others.map(|case| case.findings.as_str()).collect();
         assert!(!apart.is_empty(), "{} attaches in every case while in force", pack.id());
         for reading in pack.readings() {
-            let chosen =
-                does.iter().any(|(_, case)| case.attached(|law| law.constraint() == *reading));
+            let chosen = does.iter().any(|case| case.attached(|law| law.constraint() == *reading));
             assert!(chosen, "{} is never read as {reading}", pack.id());
         }
     }
 }
 
 /// For each law the first case in which it attaches.
-fn attached() -> impl Iterator<Item = (&'static StatutePack, Case)> {
+fn attached() -> impl Iterator<Item = (&'static Arc<StatutePack>, Case)> {
     let cases = cases();
     packs().iter().map(move |pack| {
-        let (_, case) = cases
+        let (case, ..) = cases
             .iter()
-            .find(|(_, case)| case.laws.iter().any(|(law, _)| *law == pack) && case.attaches(pack))
+            .find(|(case, ..)| case.laws.iter().any(|(law, _)| law == pack) && case.attaches(pack))
             .unwrap_or_else(|| panic!("{} attaches in no case", pack.id()));
         (pack, case.clone())
     })

@@ -61,9 +61,9 @@ fn broken(map: &RegionMap, ruling: &Ruling, known: &Findings, day: Date) -> Opti
         if !statute.constraints().contains(&law.constraint()) {
             return said("another reading than the map's");
         }
-        let of_scope = statute
-            .demands_at(day.into())
-            .any(|(scope, constraint)| constraint == law.constraint() && scope.concerns(tenant));
+        let of_scope = statute.demands_at(day.into()).any(|(scope, constraint)| {
+            constraint == law.constraint() && scope.concerns(tenant.map(atlas::Tenant::sectors))
+        });
         if !statute.covers(&profiles) || !of_scope {
             return said("a law that must not attach");
         }
@@ -74,8 +74,10 @@ fn broken(map: &RegionMap, ruling: &Ruling, known: &Findings, day: Date) -> Opti
     let resident: Vec<&Finding> = of(&[EvidenceKind::Residence]);
     for statute in map.statutes() {
         let mut demands = statute.demands_at(day.into());
-        let asked =
-            demands.any(|(scope, _)| scope.trigger() == Trigger::Citizen && scope.concerns(tenant));
+        let asked = demands.any(|(scope, _)| {
+            scope.trigger() == Trigger::Citizen
+                && scope.concerns(tenant.map(atlas::Tenant::sectors))
+        });
         let applies = asked && statute.covers(&profiles);
         let claims = citizen.iter().filter_map(|finding| finding.country());
         let claimed = claims.into_iter().any(|country| statute.jurisdiction().contains(country));
@@ -121,7 +123,7 @@ proptest! {
             let failed = matches!(step, Step::NoMap(_) | Step::TooMuch | Step::Down);
             match step {
                 Step::Map(other) => map = *other,
-                Step::NoMap(text) => prop_assert!(RegionMap::parse_with(&text, &PACKS).is_err()),
+                Step::NoMap(text) => prop_assert!(RegionMap::parse_carrying(&text, &PACKS).is_err()),
                 Step::Learn(items) => {
                     let mut more = Findings::new();
                     for item in items {

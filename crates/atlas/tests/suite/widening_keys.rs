@@ -264,7 +264,8 @@ const STEPS: &[(&str, &str, &str)] = &[
 ];
 
 fn parse(text: &str) -> RegionMap {
-    RegionMap::parse_with(&with_digests(text), &PACKS).unwrap_or_else(|wrong| panic!("{wrong:#?}"))
+    RegionMap::parse_carrying(&with_digests(text), &PACKS)
+        .unwrap_or_else(|wrong| panic!("{wrong:#?}"))
 }
 
 #[test]

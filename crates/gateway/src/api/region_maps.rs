@@ -161,13 +161,13 @@ fn check(
         }
         None => Vec::new(),
     };
-    let findings = checked.findings.into_iter().map(|found| v1::MapFinding {
-        error: found.severity() == atlas::Severity::Error,
+    let findings = checked.diagnostics.into_iter().map(|found| v1::MapFinding {
+        error: found.severity == atlas::Severity::Error,
         line: u32::try_from(found.line).unwrap_or(u32::MAX),
         column: u32::try_from(found.column).unwrap_or(u32::MAX),
         code: found.code.to_owned(),
         problem: found.problem,
-        cure: found.cure,
+        cure: found.help,
     });
     Ok(v1::CheckRegionMapResponse { findings: findings.collect(), widens })
 }

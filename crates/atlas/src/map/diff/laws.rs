@@ -1,15 +1,16 @@
 //! Laws and clauses of two maps side by side.
 
-use crate::map::diff::{Pair, Thing, by, collections_of, day, leaves_out};
+use std::sync::Arc;
+
+use crate::map::diff::{Pair, Part, Thing, by, collections_of, day, leaves_out};
 use crate::map::{Clause, Review, Statute, digest_text};
-use crate::signing::widening::Part;
 use crate::{
     CitizensAbroad, Constraint, Date, Ingress, RegionMap, StatutePack, Territory,
     UnknownCitizenship,
 };
 
 const MOVED: &str = "it attaches where it did not: people may be moved to its home";
-const GONE: &str = "it attaches no more where it did";
+const GONE: &str = "it no longer attaches where it did";
 
 pub(super) fn statutes(pair: &mut Pair<'_>) {
     let both = (
@@ -28,7 +29,7 @@ pub(super) fn statutes(pair: &mut Pair<'_>) {
 }
 
 fn statute(thing: &mut Thing<'_>, was: &Statute, is: &Statute, new: &RegionMap) {
-    // Whom the law exempts follows from what collections declare: it is judged there.
+    // Exemptions follow from what collections declare: they are judged there.
     let Statute {
         pack,
         constraint,
@@ -39,9 +40,8 @@ fn statute(thing: &mut Thing<'_>, was: &Statute, is: &Statute, new: &RegionMap) 
         exempt: _,
         reviewed,
     } = was;
-    let show = |pack: &&StatutePack| Some(digest_text(pack.digest()));
-    let same = |was: &&StatutePack, is: &&StatutePack| was.digest() == is.digest();
-    if !same(pack, &is.pack) {
+    let show = |pack: &Arc<StatutePack>| Some(digest_text(pack.digest()));
+    if pack.digest() != is.pack.digest() {
         thing.key("digest", (pack, &is.pack), show, |_, _| Some("the law is read otherwise"));
     }
     let show = |word: &Constraint| Some(word.to_string());
@@ -67,7 +67,7 @@ fn statute(thing: &mut Thing<'_>, was: &Statute, is: &Statute, new: &RegionMap) 
         Ingress::InTerritory => None,
         Ingress::Anywhere => Some("records may come in through gateways outside of its territory"),
     });
-    // It is somebody's word on what the pack says: nothing is placed or read otherwise.
+    // A review changes no ruling.
     let show = |review: &Option<Review>| {
         review.as_ref().map(|Review { by, on, digest }| {
             format!("by {by:?} on {on}, of {}", digest_text(digest))
@@ -128,7 +128,7 @@ fn clause(thing: &mut Thing<'_>, was: &Clause, is: &Clause, new: &RegionMap) {
     ] {
         thing.words(key, Some(was), Some(is), why);
     }
-    // The map's check holds `not_before` to it; it is no matter of course that it was another day.
+    // The check of the map compares `not_before` with it. A different day is a different statement.
     thing.key("notified", (notified, &is.notified), day, |_, _| Some(why));
     let show = |date: &Date| Some(date.to_string());
     thing.key("not_before", (not_before, &is.not_before), show, |was, is| {

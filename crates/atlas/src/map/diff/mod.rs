@@ -1,19 +1,92 @@
 //! Every respect in which two maps differ, each judged: whether it opens anything.
 //!
 //! **Architecture invariant:** every part of a map is taken apart here by all of its fields. A
-//! field that is added does not build until somebody has said here what a change of it opens.
+//! field that is added does not build until this module says what a change of it opens.
 
 mod laws;
 mod parties;
 mod places;
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use terms::Collection;
 
 use crate::Date;
 use crate::map::RegionMap;
-use crate::signing::widening::{Change, Part};
+
+/// What part of a map something is said of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Part {
+    /// The map itself.
+    Map,
+    /// A tenant.
+    Tenant,
+    /// A collection.
+    Collection,
+    /// A region.
+    Region,
+    /// A home.
+    Home,
+    /// A statute in force.
+    Statute,
+    /// A transfer clause.
+    Clause,
+    /// A disputed area.
+    Disputed,
+}
+
+impl Part {
+    /// Its word in maps, in the singular.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Map => "map",
+            Self::Tenant => "tenant",
+            Self::Collection => "collection",
+            Self::Region => "region",
+            Self::Home => "home",
+            Self::Statute => "statute",
+            Self::Clause => "clause",
+            Self::Disputed => "disputed area",
+        }
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One respect in which a map says something else than the one before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Of what.
+    pub part: Part,
+    /// Of which one: its name, id, or the territory of a home.
+    pub name: String,
+    /// The key under which it is said. None: the whole of it was added or taken away.
+    pub key: Option<&'static str>,
+    /// What was said before; of the whole, what matters most. None: nothing.
+    pub before: Option<String>,
+    /// What is said now; of the whole, what matters most. None: nothing.
+    pub after: Option<String>,
+    /// What it opens, in words. None: nothing.
+    pub widens: Option<&'static str>,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { part, name, key, before, after, widens: _ } = self;
+        write!(f, "{part} `{name}`")?;
+        let said = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".to_owned());
+        match (key, before) {
+            (None, None) => write!(f, " is added: {}", said(after)),
+            (None, Some(gone)) => write!(f, " is taken away: {gone}"),
+            (Some(key), _) => write!(f, ": {key} was {}, is {}", said(before), said(after)),
+        }
+    }
+}
 
 /// What a change opens, in words; nothing: none.
 type Opens = Option<&'static str>;
@@ -54,7 +127,7 @@ impl Thing<'_> {
         after: Option<&str>,
         why: &'static str,
     ) {
-        // As Rust writes a text: what nobody sees is written out, and it stays one line.
+        // As Rust writes a text: invisible characters are escaped, and it stays one line.
         let show = |text: &Option<&str>| text.map(|text| format!("{text:?}"));
         self.key(key, (&before, &after), show, |_, _| Some(why));
     }
@@ -125,7 +198,7 @@ pub(crate) fn changes(old: &RegionMap, new: &RegionMap) -> Vec<Change> {
 /// What is said of the map as a whole.
 fn whole(pair: &mut Pair<'_>) {
     let RegionMap {
-        // Which map it is and which one it follows: whoever accepts a map judges that.
+        // Which map it is and which one it follows: `succeeds` judges that.
         epoch: _,
         // What it says is what is compared.
         text: _,

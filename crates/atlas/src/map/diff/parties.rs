@@ -1,10 +1,9 @@
 //! Tenants and collections of two maps side by side.
 
 use crate::geo::country::Countries;
-use crate::map::diff::{Pair, by, texts};
-use crate::map::{CollectionRules, Exempt, Reads, Tenant};
-use crate::signing::widening::Part;
-use crate::{Scope, Sector, Trigger};
+use crate::map::diff::{Pair, Part, by, texts};
+use crate::map::{CollectionRules, Reads, Tenant};
+use crate::{Exempt, Scope, Sector, Trigger};
 
 pub(super) fn tenants(pair: &mut Pair<'_>) {
     let (old, new) = (pair.old, pair.new);
@@ -30,7 +29,7 @@ pub(super) fn tenants(pair: &mut Pair<'_>) {
         let show = |all: &Countries| Some(texts(all.iter()));
         thing.key("establishments", (established, &is.established), show, |was, is| {
             if was.and(*is) != *was {
-                return Some("laws of an establishment attach no more");
+                return Some("laws of an establishment no longer attach");
             }
             let more = is.iter().filter(|country| !was.contains(*country));
             let more = more.fold(Countries::EMPTY, Countries::with);
@@ -40,7 +39,7 @@ pub(super) fn tenants(pair: &mut Pair<'_>) {
         let show = |all: &Vec<Sector>| Some(texts(all));
         thing.key("sectors", (works, &is.sectors), show, |was, is| {
             if was.iter().any(|sector| !is.contains(sector)) {
-                return Some("laws of a sector attach no more");
+                return Some("laws of a sector no longer attach");
             }
             let more = is.iter().any(|sector| !was.contains(sector) && sectors(Some(sector)));
             more.then_some("a law of a sector attaches: people may be moved to its home")
@@ -85,7 +84,7 @@ pub(super) fn collections(pair: &mut Pair<'_>) {
         let show = |all: &Vec<Exempt>| Some(texts(all));
         thing.key("exempt", (exempt, &is.exempt), show, |was, is| {
             if is.iter().any(|exempt| !was.contains(exempt)) {
-                return Some("a law attaches no more where it did");
+                return Some("a law no longer attaches where it did");
             }
             let fewer = was.iter().any(|exempt| !is.contains(exempt));
             fewer.then_some("a law attaches where it did not: people may be moved to its home")

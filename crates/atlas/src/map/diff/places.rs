@@ -3,10 +3,9 @@
 use terms::RegionId;
 
 use crate::Country;
-use crate::map::diff::{Pair, Thing, by, day, texts};
+use crate::map::diff::{Pair, Part, Thing, by, day, texts};
 use crate::map::disputed::Prefix;
 use crate::map::{Disputed, Home, HomeFor, Region, RegionMap, Site, digest_text};
-use crate::signing::widening::Part;
 
 pub(super) fn regions(pair: &mut Pair<'_>) {
     let both = (
@@ -30,19 +29,19 @@ pub(super) fn regions(pair: &mut Pair<'_>) {
             if is.iter().any(|authority| !was.contains(authority)) {
                 Some("one more authority may let processes in")
             } else {
-                is.is_empty().then_some("no certificate is asked for any more")
+                is.is_empty().then_some("no certificate is required any longer")
             }
         });
         let show = |all: &Vec<String>| (!all.is_empty()).then(|| texts(all.iter().cloned()));
         thing.key("annex_signers", (annex_signers, &is.annex_signers), show, |was, is| {
             if was.is_empty() {
-                // Until now whoever writes a gateway's files could.
+                // Until now any text in a gateway's folder counted.
                 None
             } else if is.is_empty() {
-                Some("nobody signs any more where the shards are")
+                Some("the annex is no longer signed")
             } else {
                 let more = is.iter().any(|key| !was.contains(key));
-                more.then_some("one more person may say where the shards are")
+                more.then_some("one more key may sign the annex")
             }
         });
         crate::map::diff::places::site(thing, site, &is.site);
@@ -96,15 +95,15 @@ pub(super) fn homes(pair: &mut Pair<'_>) {
         let other = "people are placed in another region";
         thing.key("region", (region, &is.region), show, |_, _| Some(other));
         let why = if is.lead {
-            "it takes people whom no law puts there"
+            "people may be placed there without a law that requires it"
         } else {
-            "people whom no law puts there are placed elsewhere"
+            "people without a law that places them are placed elsewhere"
         };
         thing.key("lead", (lead, &is.lead), |lead| Some(lead.to_string()), |_, _| Some(why));
     });
 }
 
-/// The region that takes people of a country whom no law puts anywhere.
+/// The region for people of a country to whom no law gives a place.
 fn leads(map: &RegionMap, country: Country) -> Option<&RegionId> {
     map.lead(country).map(|home| &home.region)
 }

@@ -1,7 +1,7 @@
 //! The maps of the check, each as atlas reads it and as the naive rules do.
 
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use atlas::{RegionMap, StatutePack};
 
@@ -35,10 +35,10 @@ static FILES: LazyLock<Vec<String>> = LazyLock::new(|| {
 });
 
 /// The packs of these files, as atlas reads them.
-static PACKS: LazyLock<Vec<StatutePack>> = LazyLock::new(|| {
+static PACKS: LazyLock<Vec<Arc<StatutePack>>> = LazyLock::new(|| {
     let parse =
         |file: &String| StatutePack::parse(file).unwrap_or_else(|wrong| panic!("{wrong:?}"));
-    FILES.iter().map(parse).collect()
+    FILES.iter().map(|file| Arc::new(parse(file))).collect()
 });
 
 /// The text of a map, with the digest of a pack in place of each `@id`.
@@ -63,7 +63,7 @@ pub(crate) fn written(name: &str) -> String {
 /// The map of that name.
 pub(crate) fn maps(name: &'static str) -> Maps {
     let map = written(name);
-    let atlas = RegionMap::parse_with(&map, &PACKS);
+    let atlas = RegionMap::parse_carrying(&map, &PACKS);
     let atlas = atlas.unwrap_or_else(|wrong| panic!("{name}: {wrong:#?}"));
     Maps { name, atlas, text: text::read(&map, &FILES) }
 }

@@ -60,8 +60,11 @@ fn homes(of: &'static [&'static str]) -> impl Strategy<Value = String> {
 
 /// Statutes, and the exemptions that they have.
 fn statutes(of: &'static [&'static str]) -> impl Strategy<Value = (String, Vec<String>)> {
-    let all: Vec<&StatutePack> =
-        PACKS.iter().filter(|pack| of.contains(&pack.jurisdiction().as_str())).collect();
+    let all: Vec<&StatutePack> = PACKS
+        .iter()
+        .map(|pack| &**pack)
+        .filter(|pack| of.contains(&pack.jurisdiction().as_str()))
+        .collect();
     let settings =
         (select(&["any-hint", "territory", "never"]), select(&["attach", "ignore", "refuse"]));
     let packs = subsequence(all.clone(), 0..=all.len().min(10));
@@ -134,7 +137,7 @@ fn map_of(of: &'static [&'static str]) -> impl Strategy<Value = RegionMap> {
              {regions}{homes}{statutes}{clauses}",
                 sectors.join(", ")
             );
-            RegionMap::parse_with(&with_digests(&text), &PACKS).expect("a sound map")
+            RegionMap::parse_carrying(&with_digests(&text), &PACKS).expect("a sound map")
         },
     )
 }

@@ -7,7 +7,7 @@ pub(crate) mod ask;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use atlas::{RegionMap, StatutePack};
 use proptest::prelude::*;
@@ -45,8 +45,8 @@ verified = "inference"
 "#;
 
 /// The packs of small maps.
-static PACKS: LazyLock<Vec<StatutePack>> = LazyLock::new(|| {
-    let made = StatutePack::parse(DE).expect("a sound pack");
+static PACKS: LazyLock<Vec<Arc<StatutePack>>> = LazyLock::new(|| {
+    let made = Arc::new(StatutePack::parse(DE).expect("a sound pack"));
     support::PACKS.iter().cloned().chain([made]).collect()
 });
 
@@ -330,7 +330,7 @@ impl Small {
         let own = PACKS.last().expect("a pack").digest();
         let own: String = own.iter().map(|byte| format!("{byte:02x}")).collect();
         let text = with_digests(&self.text()).replace("@made-de", &format!("sha256:{own}"));
-        RegionMap::parse_with(&text, &PACKS).ok()
+        RegionMap::parse_carrying(&text, &PACKS).ok()
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-/// Whether the golden files are to be written anew rather than compared.
-pub(crate) fn updating() -> bool {
+/// Whether the golden files are to be written rather than compared.
+fn updating() -> bool {
     #[expect(clippy::disallowed_methods, reason = "the switch of a test, read nowhere else")]
     std::env::var("UPDATE_EXPECT").is_ok()
 }

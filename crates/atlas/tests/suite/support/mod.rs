@@ -5,7 +5,7 @@
 pub(crate) mod expect;
 
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use atlas::{StatutePack, packs};
 
@@ -28,11 +28,11 @@ pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// The packs that we ship, and those that are made up for tests.
-pub(crate) static PACKS: LazyLock<Vec<StatutePack>> = LazyLock::new(|| {
+/// The built-in packs, and those that are made up for tests.
+pub(crate) static PACKS: LazyLock<Vec<Arc<StatutePack>>> = LazyLock::new(|| {
     let made = files(&golden().join("packs")).into_iter().map(|path| {
-        StatutePack::parse(&read(&path))
-            .unwrap_or_else(|wrong| panic!("{}: {wrong:?}", path.display()))
+        let pack = StatutePack::parse(&read(&path));
+        Arc::new(pack.unwrap_or_else(|wrong| panic!("{}: {wrong:?}", path.display())))
     });
     packs().iter().cloned().chain(made).collect()
 });

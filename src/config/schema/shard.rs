@@ -1,0 +1,188 @@
+//! The keys of `shard.toml`.
+
+use atlas::toml::{Form, Json, NAME, Shape, Table, needed, optional};
+
+use super::{LISTEN, METRICS, PATH, SWITCH, TLS};
+
+/// The engines.
+pub(super) const ENGINES: &[&str] = &["sled", "fjall"];
+/// Megabytes at most: a value above a pebibyte is a typing error.
+const MB_MAX: u64 = 1 << 30;
+
+const WITNESS_KEY: Form = Form::Shape(&Shape {
+    name: "key",
+    code: "VALUE_INVALID",
+    wanted: "the witness's key: <name>+<id>+<key>",
+    json: Json::Pattern("^[^+\\s]+\\+[0-9a-f]{8}\\+[A-Za-z0-9+/=]+$"),
+});
+
+const WITNESS_URL: Form = Form::Shape(&Shape {
+    name: "submission prefix",
+    code: "VALUE_INVALID",
+    wanted: "its submission prefix, https://host/path, or http:// on this machine",
+    json: Json::Pattern("^https?://.+$"),
+});
+
+/// A shard's configuration.
+pub(crate) static SHARD: Table = Table {
+    what: "shard configuration",
+    means: "A shard: which one it is, its folders, its listeners, and the map that it starts with.",
+    count_max: 1,
+    keys: &[
+        needed("region", NAME, "Its region, as the map, the annex and its certificate name it."),
+        needed("shard", NAME, "Its name, as the annex and its certificate give it."),
+        needed("listen", LISTEN, "Where gateways connect. On loopback, unless there is `[tls]`."),
+        needed(
+            "admin_listen",
+            LISTEN,
+            "Where `/livez`, `/readyz` and `/metrics` are served. On loopback, unless `[metrics]` or `plaintext_metrics` is there.",
+        ),
+        optional(
+            "audit_listen",
+            LISTEN,
+            "none: no listener for auditors",
+            "Where auditors connect. Without `[auditors]` on loopback only, for every client on this machine.",
+        ),
+        optional("auditors", Form::Table(&AUDITORS), "none", "The auditors, with `audit_listen`."),
+        optional(
+            "plaintext",
+            Form::Flag,
+            SWITCH,
+            "Gateways connect without TLS, from this machine. Not together with `[tls]`.",
+        ),
+        optional(
+            "plaintext_metrics",
+            Form::Flag,
+            SWITCH,
+            "`admin_listen` may be any address, in plaintext.",
+        ),
+        optional(
+            "metrics",
+            Form::Table(&METRICS),
+            "none: loopback only",
+            "Access to health and metrics from other machines.",
+        ),
+        optional(
+            "require_sandbox",
+            Form::Flag,
+            SWITCH,
+            "Refuse to start, with exit code 64, where the kernel does not enforce the whole sandbox.",
+        ),
+        needed(
+            "map",
+            PATH,
+            "The region map. With `map_signers`, a newer map that the shard has accepted takes precedence. Without, the shard refuses to start with an older map than it has accepted.",
+        ),
+        optional(
+            "map_packs",
+            Form::Filled(&PATH),
+            "none",
+            "Statute packs, in addition to the built-in ones.",
+        ),
+        optional(
+            "map_note",
+            PATH,
+            "none; required with `map_signers`",
+            "The signatures of the map, as `bailiwick map sign` writes them.",
+        ),
+        optional(
+            "map_signers",
+            Form::Filled(&Form::Text),
+            "none: the map comes from this file only",
+            "The public keys whose signatures on maps count, as `bailiwick map key` prints them. At least two.",
+        ),
+        needed(
+            "annex",
+            PATH,
+            "This region's annex. Where the map names `annex_signers`, its signatures are next to it, in a file that ends in `.note`.",
+        ),
+        optional(
+            "tls",
+            Form::Table(&TLS),
+            "none; required without `plaintext = true`",
+            "The shard's certificate, and the authorities that it trusts.",
+        ),
+        needed("data", PATH, "The folder of the store."),
+        needed("anchor", PATH, "The folder of the last signed checkpoint. Outside of `data`."),
+        needed("keys", PATH, "The folder of the region's keys. Outside of `data`."),
+        needed(
+            "engine",
+            Form::Word(ENGINES),
+            "The storage engine. A store keeps the engine that created it.",
+        ),
+        optional(
+            "cache_mb",
+            Form::Number(1, MB_MAX),
+            "128",
+            "MiB of memory for the engine's cache.",
+        ),
+        optional(
+            "disk_reserve_mb",
+            Form::Number(0, MB_MAX),
+            "256",
+            "MiB of free space below which writes are refused, so that deletions can go on. At least twice what the engine needs for one commit (sled 16 MiB, fjall 160 MiB). On fjall the space that a compaction may need counts too: the size of the store's tables, up to 1 GiB. A disk that is not larger than the reserve is refused with exit code 64.",
+        ),
+        optional(
+            "log",
+            Form::Table(&LOG),
+            "see there",
+            "The placement log: the length of a period, and witnesses.",
+        ),
+    ],
+};
+
+static AUDITORS: Table = Table {
+    what: "table [auditors]",
+    means: "Who may read the placement log on `audit_listen`, over TLS.",
+    count_max: 1,
+    keys: &[
+        needed("uris", Form::Filled(&Form::Text), "The URI in the certificate of each auditor."),
+        needed("authorities", PATH, "The authorities of their certificates, a PEM bundle."),
+        optional("revoked", PATH, "none", "Their revocation lists, PEM."),
+        optional("certificate", PATH, "that of `[tls]`", "The listener's certificate."),
+        optional("key", PATH, "that of `[tls]`", "The listener's private key."),
+    ],
+};
+
+static LOG: Table = Table {
+    what: "table [log]",
+    means: "The placement log.",
+    count_max: 1,
+    keys: &[
+        optional(
+            "period_entries_max",
+            Form::Number(100_000, u64::MAX >> 1),
+            "no limit",
+            "Entries after which a period ends. The shard then drains and exits with 75; its next start begins the next period.",
+        ),
+        optional(
+            "period_days_max",
+            Form::Number(1, 36_500),
+            "no limit",
+            "Days after which a period ends, in the same way.",
+        ),
+        optional(
+            "witness_every_s",
+            Form::Number(1, 3_600),
+            "5",
+            "Seconds between two submissions to witnesses.",
+        ),
+        optional("witnesses", Form::Tables(&WITNESS), "none", "Who cosigns checkpoints."),
+    ],
+};
+
+static WITNESS: Table = Table {
+    what: "table [[log.witnesses]]",
+    means: "A witness, which cosigns checkpoints (C2SP tlog-witness).",
+    count_max: 16,
+    keys: &[
+        needed("key", WITNESS_KEY, "Its public key. No key and no name may be there twice."),
+        needed("url", WITNESS_URL, "Its submission prefix."),
+        optional(
+            "ca",
+            PATH,
+            "the authorities of the operating system",
+            "The authorities of its certificate, a PEM bundle.",
+        ),
+    ],
+};
