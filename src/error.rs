@@ -3,12 +3,14 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use terms::with_causes;
+
 /// The exit codes other than 0. Usage (2) is clap's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// A call was refused or failed, or a line of input was.
     Failed = 1,
-    /// A plan would place somebody elsewhere, refuse somebody, or copy elsewhere.
+    /// A plan would place people elsewhere, refuse people, or copy records elsewhere.
     Differs = 3,
     /// A configuration, map or annex is wrong. Nothing was started.
     Config = 64,
@@ -36,24 +38,33 @@ impl Failure {
         Self { exit, error: error.into() }
     }
 
-    /// A failure that a text says.
+    /// A failure with this message.
     pub(crate) fn said(exit: Exit, text: impl fmt::Display) -> Self {
         Self::new(exit, anyhow::Error::msg(text.to_string()))
     }
 }
 
 impl fmt::Display for Failure {
-    /// What happened, and below it why, without saying anything twice.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut said = self.error.to_string();
-        f.write_str(&said)?;
-        for cause in self.error.chain().skip(1).map(ToString::to_string) {
-            if !said.contains(&cause) {
-                write!(f, ": {cause}")?;
-                said = cause;
+        f.write_str(&with_causes(self.error.as_ref()))
+    }
+}
+
+impl From<&client::Error> for Exit {
+    fn from(error: &client::Error) -> Self {
+        use client::Error;
+        match error {
+            Error::Refused(_)
+            | Error::NotFollowed { .. }
+            | Error::NotBailiwick(_)
+            | Error::MalformedStatus
+            | Error::Unproven(_)
+            | Error::TooLarge => Self::Failed,
+            Error::Address(_) | Error::Tls(_) | Error::Pem { .. } | Error::Token(_) => Self::Config,
+            Error::Handshake(_) | Error::Unreachable(_) | Error::Broken | Error::TimedOut => {
+                Self::Unavailable
             }
         }
-        Ok(())
     }
 }
 

@@ -1,11 +1,14 @@
 //! The `bailiwick` binary: wiring only. Every decision is made in a crate under `crates/`.
 
+mod arguments;
 mod commands;
 mod config;
 mod dev;
+mod doctor;
 mod error;
+mod files;
 mod serve;
-pub(crate) mod terminal;
+mod terminal;
 
 use std::process::ExitCode;
 

@@ -1,5 +1,4 @@
-//! `bailiwick explain`: shows where records would be stored, and why. Stores nothing and calls no
-//! server.
+//! `bailiwick explain`: where records would go, and why. Nothing is stored, and no server is called.
 
 use std::path::PathBuf;
 
@@ -10,8 +9,9 @@ use link::host::clock::SystemClock;
 use serde_json::{Map, Value, json};
 use terms::{Clock as _, Rejection, TenantId};
 
-use crate::commands::{Exit, Failure, Packs};
+use crate::arguments::{Packs, day};
 use crate::config;
+use crate::error::{Exit, Failure};
 use crate::terminal;
 use crate::terminal::Output;
 use crate::terminal::rows::for_each_line;
@@ -44,10 +44,6 @@ pub(crate) struct Options {
     /// JSON lines with `id`, `collection` and `evidence`; `-` is standard input
     #[arg(value_name = "FILE", default_value = "-")]
     rows: PathBuf,
-}
-
-fn day(text: &str) -> Result<Date, &'static str> {
-    Date::parse(text).ok_or("is not a day such as 2026-11-23")
 }
 
 /// Answers every line, and fails at the end if one could not be read.

@@ -1,14 +1,14 @@
-//! `bailiwick health`: tells a supervisor whether a server on this machine is ready.
+//! `bailiwick health`: whether a server of this machine is ready, for its supervisor.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
-use link::net::admin_probe::Probe;
 use serde_json::json;
-use toml::{Table, Value};
+use toml::Table;
 
-use crate::commands::{Exit, Failure};
+use crate::error::{Exit, Failure};
+use crate::files::text;
+use crate::serve::readyz::probe;
 use crate::terminal;
 
 #[derive(Debug, Args)]
@@ -25,9 +25,8 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let path = options.config.display();
     let wrong = |problem: String| Failure::said(Exit::Config, format!("{path}: {problem}"));
-    let text = fs::read_to_string(&options.config)
-        .map_err(|error| wrong(format!("cannot be read ({error}); name a readable file")))?;
-    let table: Table = text.parse().map_err(|error| wrong(format!("is not TOML: {error}")))?;
+    let table: Table =
+        text(&options.config)?.parse().map_err(|error| wrong(format!("is not TOML: {error}")))?;
     let probe = probe(&options.config, &table).ok_or_else(|| {
         wrong("`admin_listen` is not an address and port such as 127.0.0.1:7401".to_owned())
     })?;
@@ -45,20 +44,4 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         terminal::say(body)?;
     }
     if ready { Ok(()) } else { Err(Failure::said(Exit::Failed, "")) }
-}
-
-/// How the pages of a server are reached, as its configuration says. None: it does not say where.
-pub(super) fn probe(config: &Path, table: &Table) -> Option<Probe> {
-    let admin = table.get("admin_listen")?.as_str()?.parse().ok()?;
-    let beside = |path: &str| config.parent().unwrap_or(Path::new("")).join(path);
-    let named = |table: &str, key: &str, all: &Table| {
-        all.get(table).and_then(|table| table.get(key)?.as_str()).map(beside)
-    };
-    let plaintext = table.get("plaintext_metrics").and_then(Value::as_bool).unwrap_or(false);
-    let secure = table.contains_key("metrics") && !plaintext;
-    let own = || named("metrics", "certificate", table);
-    let certificate = secure.then(|| own().or_else(|| named("tls", "certificate", table)));
-    // Whoever asks may not be allowed to read it: the page's first line is for everybody.
-    let token = named("metrics", "token_file", table).filter(|file| fs::File::open(file).is_ok());
-    Some(Probe { admin, certificate: certificate.flatten(), token })
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Command};
 use clap_complete::{Shell, generate};
 
-use crate::commands::{Exit, Failure};
+use crate::error::{Exit, Failure};
 use crate::terminal;
 
 #[derive(Debug, Args)]

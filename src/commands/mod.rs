@@ -1,16 +1,13 @@
 //! The command line: parses arguments and calls the commands. docs/cli.md is its manual.
 
-pub(crate) mod access;
 mod audit;
-mod bench;
 mod doctor;
-mod evidence;
 mod explain;
 mod health;
 mod import;
 mod install;
 mod map;
-pub(crate) mod pki;
+mod pki;
 mod record;
 
 use std::path::PathBuf;
@@ -19,15 +16,7 @@ use std::process::ExitCode;
 use ::shard::KeyringSource;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
-pub(crate) use crate::error::{Exit, Failure};
-pub(crate) use evidence::proto;
-pub(crate) use map::Packs;
-pub(crate) use record::{refusal_text, why};
-
-use crate::{dev, serve};
-
-/// Where a gateway listens unless somebody says otherwise.
-const GATEWAY: &str = "http://127.0.0.1:7400";
+use crate::{dev, serve, terminal};
 
 /// gRPC storage gateway that stores each person's records in the region that the applicable laws
 /// allow, and keeps a verifiable log of every write.
@@ -62,14 +51,10 @@ enum Command {
     Doctor(doctor::Options),
     /// Check whether a server on this machine is ready
     Health(health::Options),
-    /// Measure puts and gets through processes of this binary, beside a bare pair
-    Bench(bench::Options),
     /// Print completions for a shell
     Completions(install::Completions),
     /// Write manual pages
     Man(install::Man),
-    #[command(hide = true)]
-    BenchPeer(bench::bare::Options),
 }
 
 /// The file that says everything else.
@@ -107,7 +92,6 @@ enum ShardCommand {
         config: Config,
     },
     /// Print the public keys of the placement logs of all periods, as lines of an auditor's policy
-    /// file
     ShowKey {
         /// Print JSON
         #[arg(long)]
@@ -152,7 +136,7 @@ pub(crate) fn main() -> ExitCode {
             }
         },
         Command::Shard(ShardArguments { config, command: None }) => {
-            // clap lets nobody through without it.
+            // clap requires it.
             serve::shard::run(&config.unwrap_or_default())
         }
         Command::Explain(options) => explain::run(&options),
@@ -165,15 +149,13 @@ pub(crate) fn main() -> ExitCode {
         Command::Health(options) => health::run(&options),
         Command::Completions(options) => install::completions(&options, Arguments::command()),
         Command::Man(options) => install::man(&options, Arguments::command()),
-        Command::Bench(options) => bench::run(&options),
-        Command::BenchPeer(options) => bench::bare::run(options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             let text = failure.to_string();
             if !text.is_empty() {
-                crate::terminal::warn(text);
+                terminal::warn(text);
             }
             failure.exit.into()
         }

@@ -17,7 +17,7 @@ use super::maps::{self, AnnexFiles};
 use super::metrics::{self, MetricsConfig};
 use super::reading::{Section, read_file};
 use super::{listeners, schema, tls};
-use crate::commands::Failure;
+use crate::error::Failure;
 
 /// A gateway's configuration, with everything that it names read.
 #[derive(Debug)]

@@ -22,7 +22,7 @@ use evidence::Sources;
 use link::ops::logging::Level;
 use terms::TenantId;
 
-use crate::commands::{Exit, Failure};
+use crate::error::{Exit, Failure};
 use reading::{Section, unread};
 
 /// Time between a shard's checkpoints, when something is new.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use atlas::Diagnostic;
 use atlas::toml::{At, File, SizeLimit, Table};
 
-use crate::commands::{Exit, Failure};
+use crate::error::{Exit, Failure};
 
 /// Bytes of a configuration at most.
 const SIZE: SizeLimit = SizeLimit { code: "FILE_TOO_LARGE", bytes_max: 4 << 20 };

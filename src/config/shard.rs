@@ -13,7 +13,7 @@ use super::log::{self, AuditorsConfig};
 use super::metrics::{self, MetricsConfig};
 use super::reading::{Section, read_file};
 use super::{BEAT, CACHE_MB, DISK_RESERVE_MB, MB, listeners, maps, schema, tls};
-use crate::commands::Failure;
+use crate::error::Failure;
 
 /// A shard's configuration, with everything that it names read.
 #[derive(Debug)]

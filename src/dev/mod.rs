@@ -1,5 +1,4 @@
-//! `bailiwick dev`: the regions of a map and a gateway in one process, for trials. Every part is
-//! the real one, and they use real sockets; only the protections are off: TLS, the sandbox,
+//! `bailiwick dev`: the regions of a map and a gateway in one process, to try Bailiwick. Every part is the real one, and they speak to each other over real sockets; only the
 //! separate machines.
 
 mod regions;
@@ -28,8 +27,10 @@ use terms::limits::GATEWAY_IN_FLIGHT_MAX;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::commands::{Exit, Failure, Packs, access};
+use crate::arguments::Packs;
+use crate::error::{Exit, Failure};
 use crate::terminal;
+use crate::terminal::answers::call_failed;
 use crate::{config, serve};
 use regions::Regions;
 
@@ -78,7 +79,7 @@ fn engine(text: &str) -> Result<engine::Kind, &'static str> {
     engine::Kind::parse(text).ok_or("is neither sled nor fjall")
 }
 
-/// Runs until it is told to stop; with `--try`, until it has shown what it does.
+/// Runs until a signal stops it; with `--try`, until it has shown what it does.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let started = Instant::now();
     if let Err(refused) = require_loopback(options.listen, true) {
@@ -98,7 +99,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
 /// Opens everything, serves, and drains.
 async fn all(options: &Options, map: &Arc<RegionMap>, started: Instant) -> Result<(), Failure> {
     let stop = serve::Stop::on_signals()?;
-    // The address first: whoever runs a second one wants to hear of that, not of a lock.
+    // The address first: its error explains a second instance better than a lock does.
     let listener = serve::bind(options.listen).await?;
     let address = listener.local_addr().map_err(|e| Failure::new(Exit::Unavailable, e))?;
     let geoip = options.geoip.clone();
@@ -115,7 +116,7 @@ async fn all(options: &Options, map: &Arc<RegionMap>, started: Instant) -> Resul
     let mut regions = regions.serve();
     let shown = tokio::select! {
         shown = show(options, &url, &names, started) => shown,
-        // Told to stop before it was ready.
+        // Stopped before it was ready.
         () = stop.asked() => Ok(()),
         failed = regions.failed() => Err(failed),
     };
@@ -145,7 +146,7 @@ async fn all(options: &Options, map: &Arc<RegionMap>, started: Instant) -> Resul
 async fn told(asked: impl Future<Output = ()>, mut ending: watch::Receiver<bool>) {
     tokio::select! {
         () = asked => {}
-        // The sender is gone only when nobody waits any more.
+        // The sender is gone only when no task waits any more.
         _ = ending.wait_for(|end| *end) => {}
     }
 }
@@ -220,7 +221,7 @@ fn gateway(
 
 /// A client, once the gateway has reached every region.
 async fn ready(url: &str, regions: &[(String, SocketAddr)]) -> Result<Client, Failure> {
-    let away = |error: client::Error| Failure::said(Exit::Unavailable, access::said(url, &error));
+    let away = |error: client::Error| Failure::said(Exit::Unavailable, call_failed(url, &error));
     let settings = Settings { deadline: CALL_MAX, attempts_max: ATTEMPTS_MAX };
     let client = Client::connect(url, settings).await.map_err(away)?;
     let all = async {

@@ -13,8 +13,8 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::commands::{Exit, Failure};
 use crate::config::BEAT;
+use crate::error::{Exit, Failure};
 use crate::serve;
 
 /// The name of every region's one shard.
@@ -97,7 +97,7 @@ impl Regions {
 }
 
 impl Serving {
-    /// Done when a shard has ended though nobody told it to.
+    /// Done when a shard has ended without being stopped.
     pub(super) async fn failed(&mut self) -> Failure {
         match self.tasks.join_next().await {
             Some(Ok(Err(error))) => serve::shard::error(error),

@@ -6,10 +6,12 @@ use evidence::Evidence;
 use link::host::clock::SystemEntropy;
 use serde_json::json;
 
-use crate::commands::{Exit, Failure, proto, refusal_text, why};
+use crate::arguments::to_api;
+use crate::error::{Exit, Failure};
+use crate::terminal::answers::{refusal_text, why};
 use crate::terminal::{say, table};
 
-/// What is said of somebody of whom nothing is known.
+/// The refusal of a person of whom nothing is known.
 const UNDETERMINED: &str = "JURISDICTION_UNDETERMINED";
 /// The key of every record that is put here.
 const KEY: &str = "main";
@@ -61,7 +63,7 @@ const PEOPLE: &[Person] = &[
     },
 ];
 
-/// Of whom nothing is known that counts: an unassigned mobile country code.
+/// A person of whom nothing is known that counts: an unassigned mobile country code.
 const STRANGER: Person = Person {
     who: "nobody knows",
     subject: "u-000000",
@@ -172,7 +174,7 @@ fn put(person: &Person) -> Result<api::PutRecordRequest, Failure> {
         body: person.body.into(),
         request_id: request_id.map_err(|e| Failure::new(Exit::Unavailable, e))?.to_string(),
         create_subject: true,
-        evidence: proto(&items?),
+        evidence: to_api(&items?),
         ..Default::default()
     })
 }

@@ -12,10 +12,10 @@ use link::ops::metrics::Registry;
 use link::spiffe_id::PeerKind;
 
 use super::{Stop, bind, block_on, endings, enter, geoip, maps, start_logs, tls as certificates};
-use crate::commands::{Exit, Failure};
 use crate::config;
+use crate::error::{Exit, Failure};
 
-/// Runs a gateway until it is told to stop.
+/// Runs a gateway until a signal stops it.
 pub(crate) fn run(path: &Path) -> Result<(), Failure> {
     let config = config::gateway::read(path)?;
     start_logs(true, Level::Info)?;
@@ -86,7 +86,7 @@ pub(crate) fn run(path: &Path) -> Result<(), Failure> {
     })
 }
 
-/// How a gateway's end is told to whoever started the process.
+/// The failure of a process whose gateway ended with this error.
 pub(crate) fn error(path: &Path, error: ::gateway::Error) -> Failure {
     let exit = match &error {
         ::gateway::Error::Routing(_)

@@ -22,7 +22,7 @@ type Stamp = (u64, u64, SystemTime);
 /// one in use, and is said.
 pub(super) fn follow(handle: Handle, path: PathBuf, health: Health) {
     tokio::spawn(async move {
-        // Of a time before anything was read: what changed since then was seen by nobody.
+        // Of a time before anything was read: the first look reads the file again.
         let mut seen = None;
         loop {
             let now = stamp(&path);

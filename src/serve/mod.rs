@@ -5,6 +5,7 @@ pub(crate) mod endings;
 pub(crate) mod gateway;
 mod geoip;
 mod maps;
+pub(crate) mod readyz;
 pub(crate) mod shard;
 mod tls;
 
@@ -21,8 +22,8 @@ use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::commands::{Exit, Failure};
 use crate::config;
+use crate::error::{Exit, Failure};
 use crate::terminal;
 
 /// The outside world of a shard on this machine.
@@ -77,7 +78,7 @@ pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
 
 // === signals ===
 
-/// That the process was told to stop, by SIGTERM or SIGINT. The second signal ends it at once.
+/// The request to stop, by SIGTERM or SIGINT. The second signal ends the process at once.
 #[derive(Debug, Clone)]
 pub(crate) struct Stop(watch::Receiver<bool>);
 
@@ -93,7 +94,7 @@ impl Stop {
             sender.send_replace(true);
             either(&mut interrupt, &mut terminate).await;
             terminal::warn("stopped at once, by a second signal");
-            // Somebody has said twice that they will not wait. Stores are sound at any moment.
+            // The operator does not want to wait. Stores are sound at any moment.
             std::process::exit(130);
         });
         Ok(Self(receiver))

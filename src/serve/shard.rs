@@ -13,12 +13,12 @@ use link::spiffe_id::PeerKind;
 use serde_json::json;
 
 use super::{Stop, bind, block_on, endings, enter, maps as pinning, outside, start_logs, tls};
-use crate::commands::{Exit, Failure};
 use crate::config;
 use crate::config::log::AuditorsConfig;
+use crate::error::{Exit, Failure};
 use crate::terminal;
 
-/// Runs a shard until it is told to stop, or poisons itself.
+/// Runs a shard until a signal stops it, or it poisons itself.
 pub(crate) fn run(path: &Path) -> Result<(), Failure> {
     let config = config::shard::read(path)?;
     start_logs(true, Level::Info)?;
@@ -32,8 +32,8 @@ pub(crate) fn run(path: &Path) -> Result<(), Failure> {
         let stop = Stop::on_signals()?;
         let (mut registry, health) = (Registry::new(), Health::new());
         sandbox.announce(&health, &mut registry);
-        // Before any port: whoever may not have this store must not take calls for it. And before
-        // TLS: the map in force says whom to trust, which may be newer than the one in the file.
+        // Before any port: a process that may not open this store must not take calls for it. And
+        // before TLS: the map in force pins authorities, and may be newer than the one in the file.
         let expect = (PeerKind::Shard, config.settings.region.clone());
         let opened = Shard::open(
             config.settings,
@@ -208,7 +208,7 @@ pub(crate) fn recover(path: &Path) -> Result<(), Failure> {
     ))
 }
 
-/// How a shard's end is told to whoever started the process.
+/// The failure of a process whose shard ended with this error.
 pub(crate) fn error(error: shard::Error) -> Failure {
     use engine::Error as Store;
     let exit = match &error {

@@ -11,9 +11,9 @@ use link::spiffe_id::PeerKind;
 use link::tls::{CallerFiles, CallerTls, Cause, Error, Files, Tls, TlsMetrics};
 use terms::RegionId;
 
-use crate::commands::{Exit, Failure};
 use crate::config;
 use crate::config::metrics::MetricsConfig;
+use crate::error::{Exit, Failure};
 
 /// Opens TLS between our own processes, as a process of that kind and region, and reads its files
 /// again whenever they change. Needs a running runtime.
@@ -66,8 +66,8 @@ pub(super) fn guard(
 
 fn error(error: Error) -> Failure {
     let exit = match &error {
-        // What time, a new list or the second half of a renewal cures: whoever watches over this
-        // process should start it again.
+        // Time, a new list or the second half of a renewal cures it: a supervisor should start the
+        // process again.
         Error::Own {
             cause: Cause::Expired | Cause::AuthorityExpired | Cause::ListExpired, ..
         }

@@ -3,6 +3,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "what a person reads is printed here")]
 
+pub(crate) mod answers;
+mod progress;
 pub(crate) mod rows;
 pub(crate) mod table;
 
@@ -11,8 +13,10 @@ use std::io::{self, IsTerminal as _, StdoutLock, Write};
 
 use terms::escape_hidden;
 
-use crate::commands::{Exit, Failure};
+use crate::error::{Exit, Failure};
 use crate::terminal::table::Table;
+
+pub(crate) use progress::progress;
 
 /// Standard output, for as long as a command prints. What it holds back is written when it is
 /// dropped or flushed.
@@ -41,11 +45,6 @@ pub(crate) fn say(text: impl fmt::Display) -> Result<(), Failure> {
     output.flush()
 }
 
-/// A text of somebody else's as part of one line: it begins no line of its own.
-pub(crate) fn one_line(text: &str) -> String {
-    text.replace('\n', "\\u000a")
-}
-
 /// Prints a file to standard output: byte for byte, unless that is a terminal.
 pub(crate) fn print(bytes: &[u8]) -> Result<(), Failure> {
     let mut output = Output::new();
@@ -56,19 +55,14 @@ pub(crate) fn print(bytes: &[u8]) -> Result<(), Failure> {
     output.flush()
 }
 
-/// Prints a line to standard error. There is nobody to tell when that fails.
+/// Prints a line to standard error. A failure is ignored.
 pub(crate) fn warn(text: impl fmt::Display) {
     drop(writeln!(io::stderr().lock(), "{}", escape_hidden(&text.to_string())));
 }
 
-/// Whether standard error is a terminal: progress is shown there.
-pub(crate) fn is_shown() -> bool {
-    io::stderr().is_terminal()
-}
-
 fn closed(error: io::Error) -> Failure {
     if error.kind() == io::ErrorKind::BrokenPipe {
-        // Whoever read it has enough (`| head`): nothing to say about that.
+        // The reader has enough (`| head`).
         return Failure::said(Exit::Failed, "");
     }
     Failure::new(Exit::Failed, anyhow::Error::new(error).context("standard output is closed"))

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use terms::Rejection;
 
-use crate::commands::{Exit, Failure};
+use crate::error::{Exit, Failure};
 
 /// Bytes of one line at the most.
 const LINE_BYTES_MAX: u64 = terms::limits::BODY_BYTES_MAX as u64;
@@ -45,7 +45,7 @@ pub(crate) fn for_each_line(
             Some(text) if number == 1 => text,
             _ => &line,
         };
-        // Such lines count in the numbers, and are nobody's.
+        // Blank lines count in the numbers.
         if !text.iter().all(u8::is_ascii_whitespace) {
             each(number, Ok(text))?;
         }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use comfy_table::presets::{NOTHING, UTF8_FULL_CONDENSED};
-use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Width};
+use comfy_table::{ColumnConstraint, ContentArrangement, Width};
 
 /// Characters that a column of longer texts has at least.
 const TEXT_MIN: usize = 20;
@@ -14,7 +14,6 @@ const TEXT_MIN: usize = 20;
 pub(crate) struct Table {
     headings: Vec<String>,
     rows: Vec<Vec<String>>,
-    numbers: bool,
     width: Option<usize>,
 }
 
@@ -28,11 +27,6 @@ impl Table {
     /// Adds a row, with a cell for each heading.
     pub(crate) fn add_row(&mut self, cells: impl IntoIterator<Item = impl Into<String>>) {
         self.rows.push(cells.into_iter().map(Into::into).collect());
-    }
-
-    /// Aligns everything but the first column to the right.
-    pub(crate) fn align_numbers(&mut self) {
-        self.numbers = true;
     }
 
     /// Rows so far.
@@ -65,14 +59,11 @@ impl Table {
             table.add_row(row);
         }
         arrange(&mut table, self.width);
-        for (n, (column, need)) in table.column_iter_mut().zip(needs).enumerate() {
+        for (column, need) in table.column_iter_mut().zip(needs) {
             if self.width.is_some() {
                 // With a space on either side.
                 let least = Width::Fixed(short(*need).saturating_add(2));
                 column.set_constraint(ColumnConstraint::LowerBoundary(least));
-            }
-            if self.numbers && n > 0 {
-                column.set_cell_alignment(CellAlignment::Right);
             }
         }
         table

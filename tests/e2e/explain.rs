@@ -243,9 +243,7 @@ fn a_pack_of_ones_own_is_ruled_by() {
         path.to_str().expect("text").to_owned()
     };
     let shipped = fs::read_to_string(file("crates/atlas/statutes/eu-gdpr.toml")).expect("a pack");
-    let hex = |text: &str| -> String {
-        Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
-    };
+    let hex = |text: &str| -> String { hex::encode(Sha256::digest(text)) };
     let own = format!("{shipped}# another text\n");
     let map = fs::read_to_string(file("deploy/sample/map.toml")).expect("a map");
     let map = write("map.toml", &map.replace(&hex(&shipped), &hex(&own)));

@@ -4,7 +4,6 @@ mod annexes;
 mod attacks;
 mod audit;
 mod bad_input;
-mod bench;
 mod canary;
 mod client;
 mod config;

@@ -304,7 +304,7 @@ fn what_was_made_can_be_shown_but_no_key() {
     assert!(pin.starts_with("sha256:") && pin.len() == 71, "{authority}");
     // The pin is the digest of the certificate, as anybody's tools give it.
     let digest = <sha2::Sha256 as sha2::Digest>::digest(&bench.pem("ca/authority.pem").contents);
-    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = hex::encode(digest);
     assert_eq!(pin, format!("sha256:{hex}"));
     assert_eq!(bench.issue(&["--caller", "a", "--dns", "a.example"], "a").code, 0);
     let certificate = shown("a/certificate.pem");

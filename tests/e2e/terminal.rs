@@ -2,7 +2,6 @@
 //! is wanted, addresses where nothing answers, completions and manual pages.
 
 use std::fs;
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -146,7 +145,6 @@ fn completions_complete_and_every_command_has_a_page() {
     let page = |name: &str| fs::read_to_string(pages.join(name)).expect("a page");
     assert!(page("bailiwick.1").contains("bailiwick\\-explain(1)"));
     assert!(page("bailiwick-map-plan.1").contains("\\-\\-stored"));
-    assert!(!Path::exists(&pages.join("bailiwick-bench-peer.1")), "it is nobody's command");
 }
 
 /// The objects that a command prints.

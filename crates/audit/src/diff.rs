@@ -1,12 +1,12 @@
-//! Two mirrors of one log: whether one only goes further, or the log has shown two faces.
+//! Compares two mirrors of one log: one extends the other, or the log has a split view.
 
 use ledger::note::Verifier;
 use ledger::tile::{BundleId, TILE_WIDTH, TileId};
 use ledger::{Checkpoint, bundle, tree};
+use terms::with_causes;
 
 use crate::Finding;
 use crate::folder::{CHECKPOINT, Error, Folder, VKEY};
-use crate::verify::chain;
 
 /// How two mirrors of one log stand to each other.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub enum Diff {
     SplitView(Box<SplitView>),
 }
 
-/// The evidence that a log has shown two faces: anybody who has its key can check it.
+/// The evidence of a split view: anyone with the log's key can check it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SplitView {
     /// The first entry that differs. None: one of the mirrors does not hold what it should, and has
@@ -92,7 +92,7 @@ impl<'f> Side<'f> {
 }
 
 fn wrong(folder: &Folder, error: &dyn std::error::Error) -> Finding {
-    Finding::new(CHECKPOINT, format!("{}: {}", folder.path().display(), chain(error)))
+    Finding::new(CHECKPOINT, format!("{}: {}", folder.path().display(), with_causes(error)))
 }
 
 /// The first of the shorter one's entries that is another in the longer one.

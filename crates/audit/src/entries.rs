@@ -59,7 +59,7 @@ pub fn json(index: u64, entry: &Entry) -> Value {
     set("kind", entry.kind.as_str().into());
     set("time", Minute(entry.minute).to_string().into());
     if let Some(tag) = &entry.tenant_tag {
-        set("tenant_tag", hex(tag).into());
+        set("tenant_tag", hex::encode(tag).into());
     }
     if let Some(collection) = &entry.collection {
         set("collection", collection.as_str().into());
@@ -74,13 +74,16 @@ pub fn json(index: u64, entry: &Entry) -> Value {
         }
     }
     if let Some(MapRef { epoch, digest }) = &entry.map {
-        set("map", json!({"epoch": epoch, "digest": hex(digest)}));
+        set("map", json!({"epoch": epoch, "digest": hex::encode(digest)}));
     }
     if !entry.evidence_kinds.is_empty() {
         set("evidence_kinds", entry.evidence_kinds.iter().map(|kind| kind.as_str()).collect());
     }
     if let Some(Caller { role, tag, territory }) = &entry.caller {
-        set("caller", json!({"role": role.as_str(), "tag": hex(tag), "territory": territory}));
+        set(
+            "caller",
+            json!({"role": role.as_str(), "tag": hex::encode(tag), "territory": territory}),
+        );
     }
     if let Some(earlier) = entry.earlier {
         set("earlier", earlier.into());
@@ -90,7 +93,7 @@ pub fn json(index: u64, entry: &Entry) -> Value {
         set(name, value);
     }
     if let Some(commitment) = &entry.commitment {
-        set("commitment", hex(commitment).into());
+        set("commitment", hex::encode(commitment).into());
     }
     Value::Object(object)
 }
@@ -136,10 +139,6 @@ pub fn row(index: u64, entry: &Entry) -> [String; 7] {
         caller,
         else_said.join(" "),
     ]
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 #[cfg(test)]

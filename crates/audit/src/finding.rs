@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// Findings of one log, or of one mirroring of it, that are kept.
+pub const FINDINGS_MAX: usize = 100;
+
 /// Something that is not as it must be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {

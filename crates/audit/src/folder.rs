@@ -15,6 +15,8 @@ use ledger::note::{self, NOTE_BYTES_MAX, Verifier};
 use ledger::tile::{BundleId, HashReader, TILE_BYTES, TILE_WIDTH, TileId};
 use ledger::{Checkpoint, checkpoint};
 
+use crate::origin::Origin;
+
 pub use entries::Entries;
 pub use growth::Growth;
 pub use memory::{CONFLICTS, FINDINGS, ON_TRUST, PENDING, Standing, StandingKind};
@@ -104,9 +106,11 @@ pub enum Error {
 /// A folder that is locked until this is dropped.
 #[derive(Debug)]
 #[must_use]
-pub struct Held(#[expect(dead_code, reason = "the lock lasts as long as the file is open")] File);
+pub struct FolderLock(
+    #[expect(dead_code, reason = "the lock lasts as long as the file is open")] File,
+);
 
-/// A log in a folder. It is a place and no more: nothing is held open, nothing is believed.
+/// A log in a folder. This is a path only: no file is open, and nothing is trusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Folder {
     path: PathBuf,
@@ -120,25 +124,32 @@ impl Folder {
         Self { path: path.into() }
     }
 
+    /// The folder of the log `origin` below `place`: `<region>.<shard>.<period>`. No two logs of a
+    /// deployment share a folder, since names hold no dot. None: `origin` is not of our form.
+    pub fn of_log(place: &Path, origin: &str) -> Option<Self> {
+        let Origin { region, shard, period, .. } = Origin::parse(origin)?;
+        Some(Self::at(place.join(format!("{region}.{shard}.{period}"))))
+    }
+
     /// The place.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Keeps others from writing to the log while it is read as a whole. It waits until whoever
-    /// writes is done; where there are no locks, it does nothing.
-    pub fn hold(&self) -> Option<Held> {
+    /// Locks the log against writers while it is read as a whole. It waits until a writer is done;
+    /// on a file system without locks it does nothing.
+    pub fn hold(&self) -> Option<FolderLock> {
         let folder = File::open(&self.path).ok()?;
         folder.lock_shared().ok()?;
-        Some(Held(folder))
+        Some(FolderLock(folder))
     }
 
-    /// Keeps everybody else away while the log is written. None: somebody is at it.
-    pub(crate) fn try_lock(&self) -> Result<Option<Held>, Error> {
+    /// Locks the log for a writer. None: another process has locked it.
+    pub(crate) fn try_lock(&self) -> Result<Option<FolderLock>, Error> {
         let lost = |error| Error::Read { path: "the folder".to_owned(), error };
         let folder = File::open(&self.path).map_err(lost)?;
         match folder.try_lock() {
-            Ok(()) => Ok(Some(Held(folder))),
+            Ok(()) => Ok(Some(FolderLock(folder))),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(lost(error)),
         }
@@ -179,7 +190,7 @@ impl Folder {
         Verifier::from_vkey(text.strip_suffix('\n').unwrap_or(&text)).map_err(Error::Key)
     }
 
-    /// The newest signed note, as the log gave it. Nobody has looked into it.
+    /// The newest signed note, as the log gave it. It is not verified yet.
     ///
     /// # Errors
     /// [`Error`]; [`Error::Missing`] if there is none.
@@ -268,5 +279,18 @@ impl HashReader for Tiles<'_> {
         let mut bytes = self.folder.tile(widest)?;
         bytes.truncate(tile.bytes());
         Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_logs_have_one_folder() {
+        let name = |origin| Folder::of_log(Path::new(""), origin).map(|f| f.path().to_owned());
+        assert_eq!(name("d/a-b/c/1"), Some("a-b.c.1".into()));
+        assert_ne!(name("d/a-b/c/1"), name("d/a/b-c/1"));
+        assert_eq!(name("d/../b/1"), None);
     }
 }

@@ -1,5 +1,4 @@
-//! Follows shards for months: mirrors what is new, checks it, and raises an alert when something is
-//! not as it must be.
+//! Follows shards continuously: mirrors what is new, verifies it, and raises alerts.
 
 mod metrics;
 mod watch;
@@ -32,15 +31,15 @@ const LOOK_EVERY_MIN: Duration = Duration::from_millis(100);
 pub struct Settings {
     /// Where the mirrors are.
     pub place: PathBuf,
-    /// Whom to believe.
+    /// The keys to trust.
     pub policy: Option<Policy>,
-    /// New entries of one log that one look takes at the most. None: all.
+    /// New entries of one log that one poll takes at the most. None: all.
     pub entries_max: Option<u64>,
-    /// Time between two looks at one shard.
+    /// Time between two polls of one shard.
     pub every: Duration,
     /// For how long a shard may be away before that is an alert.
     pub away_max: Duration,
-    /// For how long a log may show no new checkpoint. None: for ever, as one that nobody writes to.
+    /// For how long a log may show no new checkpoint. None: for ever, as a log without writes.
     pub still_max: Option<Duration>,
     /// Time after which an alert is raised again while its cause lasts.
     pub again_after: Duration,
@@ -51,7 +50,7 @@ pub struct Settings {
 /// A shard that is followed.
 #[derive(Debug, Clone)]
 pub struct Shard {
-    /// What it is called in alerts and metrics: its address.
+    /// Its name in alerts and metrics: its address.
     pub name: String,
     /// The region and the shard that the gateway names for that address.
     pub named: Option<(String, String)>,
@@ -62,7 +61,7 @@ pub struct Shard {
 /// Of what kind an alert is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum AlertKind {
-    /// No look at a shard was completed for longer than it may be.
+    /// No poll of a shard was completed for longer than it may be.
     Unreachable,
     /// A log shows fewer entries than it did.
     RolledBack,
@@ -118,7 +117,7 @@ impl AlertKind {
     }
 }
 
-/// Something that somebody must look at.
+/// A problem that a person must look at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alert {
     /// Of what kind.
@@ -129,18 +128,18 @@ pub struct Alert {
     pub text: String,
 }
 
-/// What came of one look at a shard.
+/// What came of one poll of a shard.
 #[derive(Debug, Default)]
-struct Look {
+struct Poll {
     pull: Pull,
     /// What was found before, and still stands: each with its log's folder.
     standing: Vec<(String, Standing)>,
 }
 
-/// Follows shards until `stop` is done. `alert` is told of what somebody must look at: once when it
-/// comes, and again from time to time while it lasts.
+/// Follows shards until `stop` is done. `alert` gets each problem once when it begins, and again from
+/// time to time while it lasts.
 ///
-/// Metrics that cannot be written are an alert, and keep nobody from looking.
+/// Metrics that cannot be written are an alert, and stop nothing.
 pub async fn follow(
     shards: Vec<Shard>,
     settings: Settings,
@@ -151,10 +150,10 @@ pub async fn follow(
     let settings = Arc::new(settings);
     let names = shards.iter().map(|shard| shard.name.clone()).collect();
     let mut watch = Watch::new(names, Arc::clone(&settings), Instant::now());
-    let (sender, mut looks) = mpsc::channel(16);
+    let (sender, mut polls) = mpsc::channel(16);
     let mut tasks = tokio::task::JoinSet::new();
     for (number, shard) in shards.into_iter().enumerate() {
-        tasks.spawn(look(number, shard, Arc::clone(&settings), sender.clone()));
+        tasks.spawn(poll(number, shard, Arc::clone(&settings), sender.clone()));
     }
     let often = settings.away_max.clamp(LOOK_EVERY_MIN, LOOK_EVERY);
     let mut tick = interval(often);
@@ -163,11 +162,11 @@ pub async fn follow(
     loop {
         tokio::select! {
             () = &mut stop => break,
-            Some((number, look)) = looks.recv() => {
-                watch.take(number, &look, Instant::now(), clock.now()).iter().for_each(&mut *alert);
+            Some((number, poll)) = polls.recv() => {
+                watch.take(number, &poll, Instant::now(), clock.now()).iter().for_each(&mut *alert);
             }
             Some(ended) = tasks.join_next() => {
-                // Nobody stops looking of his own accord: it has panicked, or was cut off.
+                // Such a task has no end of its own: it has panicked, or was aborted.
                 if ended.is_err() {
                     watch.stopped(Instant::now()).iter().for_each(&mut *alert);
                 }
@@ -178,12 +177,12 @@ pub async fn follow(
             }
         }
     }
-    // A mirror is whole at any moment: whoever is cut short goes on the next time.
+    // A mirror is whole at any moment: a task that is aborted resumes at the next start.
     tasks.shutdown().await;
     metrics(&settings, &mut watch).iter().for_each(alert);
 }
 
-/// Writes the metrics; that they cannot be written is told like everything else.
+/// Writes the metrics; a failure is an alert like any other.
 fn metrics(settings: &Settings, watch: &mut Watch) -> Vec<Alert> {
     let Some(path) = &settings.metrics else { return Vec::new() };
     match metrics::write(path, &watch.metrics()) {
@@ -196,11 +195,11 @@ fn metrics(settings: &Settings, watch: &mut Watch) -> Vec<Alert> {
 }
 
 /// Looks at one shard again and again.
-async fn look(
+async fn poll(
     number: usize,
     shard: Shard,
     settings: Arc<Settings>,
-    looks: mpsc::Sender<(usize, Look)>,
+    polls: mpsc::Sender<(usize, Poll)>,
 ) {
     let named = shard.named.as_ref().map(|(region, shard)| (region.as_str(), shard.as_str()));
     let (place, policy) = (settings.place.as_path(), settings.policy.as_ref());
@@ -209,8 +208,8 @@ async fn look(
     let mut folders: Vec<Folder> = Vec::new();
     loop {
         let pull = mirror::pull(&shard.ledger, &into, &mut |_, _, _| {}).await;
-        let mut look = Look { pull, standing: Vec::new() };
-        for log in &look.pull.logs {
+        let mut poll = Poll { pull, standing: Vec::new() };
+        for log in &poll.pull.logs {
             if !folders.contains(&log.folder) {
                 folders.push(log.folder.clone());
             }
@@ -219,12 +218,12 @@ async fn look(
             let name = folder.path().display().to_string();
             match folder.standing() {
                 Ok(standing) => {
-                    look.standing.extend(standing.into_iter().map(|s| (name.clone(), s)))
+                    poll.standing.extend(standing.into_iter().map(|s| (name.clone(), s)))
                 }
-                Err(error) => look.pull.errors.push(mirror::Error::Folder { origin: name, error }),
+                Err(error) => poll.pull.errors.push(mirror::Error::Folder { origin: name, error }),
             }
         }
-        if looks.send((number, look)).await.is_err() {
+        if polls.send((number, poll)).await.is_err() {
             return;
         }
         sleep(settings.every).await;

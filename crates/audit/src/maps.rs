@@ -12,9 +12,8 @@ use ledger::Signers;
 use ledger::entry::{Entry, Kind, MapRef};
 use terms::{Collection, Reason, RegionId, Rejection, UnixMillis};
 
-use crate::details::signers;
 use crate::folder::Folder;
-use crate::mirror::Name;
+use crate::origin::Origin;
 use crate::rules::Named;
 
 /// The folder of maps, below that of the mirrors.
@@ -28,7 +27,7 @@ const DAY: u32 = 1_440;
 
 /// A map that was given.
 #[derive(Debug, Clone)]
-pub struct Held {
+pub struct StoredMap {
     /// Its number and digest.
     pub map_ref: MapRef,
     /// The map, or why it cannot be read.
@@ -40,14 +39,14 @@ pub struct Held {
 /// The maps that were given.
 #[derive(Debug, Clone, Default)]
 pub struct Maps {
-    held: BTreeMap<(u64, [u8; 32]), Held>,
+    held: BTreeMap<MapRef, StoredMap>,
     /// Whether keys of signers were given.
     with_keys: bool,
 }
 
-// === impl Held ===
+// === impl StoredMap ===
 
-impl Held {
+impl StoredMap {
     /// A map with its note and its packs. `epoch` is its number if its text does not say one.
     pub fn of(signed: &SignedMap, epoch: u64, signers: Option<&Signers>) -> Self {
         // The whole of what is signed is compared: deployment, number and digest.
@@ -56,7 +55,7 @@ impl Held {
             Some(Ok(sealed)) => (Ok(sealed.map), sealed.by),
             _ => (signed.read().map(Arc::new), Vec::new()),
         };
-        let map = map.map_err(|fault| said(&fault));
+        let map = map.map_err(|fault| worded(&fault));
         let epoch = map.as_ref().map_or(epoch, |map| map.epoch().number);
         Self { map_ref: MapRef { epoch, digest: signed.digest() }, map, signed_by }
     }
@@ -66,8 +65,8 @@ impl Held {
 
 impl Maps {
     /// These maps. `with_keys`: whether keys of signers were given, so that signatures count.
-    pub fn new(held: impl IntoIterator<Item = Held>, with_keys: bool) -> Self {
-        let by_ref = |held: Held| ((held.map_ref.epoch, held.map_ref.digest), held);
+    pub fn new(held: impl IntoIterator<Item = StoredMap>, with_keys: bool) -> Self {
+        let by_ref = |held: StoredMap| (held.map_ref, held);
         Self { held: held.into_iter().map(by_ref).collect(), with_keys }
     }
 
@@ -93,13 +92,13 @@ impl Maps {
                 note: if note.exists() { text(&note)? } else { String::new() },
                 packs: packs.iter().map(|path| text(path)).collect::<Result<_, _>>()?,
             };
-            held.push(Held::of(&signed, epoch, signers));
+            held.push(StoredMap::of(&signed, epoch, signers));
         }
         Ok(Self::new(held, signers.is_some()))
     }
 
     /// All of them, by number and digest.
-    pub fn all(&self) -> impl Iterator<Item = &Held> {
+    pub fn all(&self) -> impl Iterator<Item = &StoredMap> {
         self.held.values()
     }
 
@@ -108,8 +107,8 @@ impl Maps {
         self.with_keys
     }
 
-    fn get(&self, map: MapRef) -> Option<&Held> {
-        self.held.get(&(map.epoch, map.digest))
+    fn get(&self, map: MapRef) -> Option<&StoredMap> {
+        self.held.get(&map)
     }
 
     /// Whether `next` may follow `before` in a log, taken with so many signatures.
@@ -136,7 +135,7 @@ impl Maps {
         let (old_map, new_map) = (old.map.as_ref().ok()?, new.map.as_ref().ok()?);
         let signed_by = if self.with_keys { new.signed_by.len() } else { SIGNERS_TO_WIDEN };
         let fault = self.follows(old_map, new_map, signed_by).err()?;
-        Some(format!("{} does not follow {}: {}", Named(next), Named(before), said(&fault)))
+        Some(format!("{} does not follow {}: {}", Named(next), Named(before), worded(&fault)))
     }
 }
 
@@ -151,19 +150,19 @@ pub(crate) struct ByMaps<'a> {
     /// The map of the last MAP entry.
     last: Option<MapRef>,
     /// What was found right, under one map and on one day.
-    right: ((MapRef, u32), HashSet<Said>),
+    right: ((MapRef, u32), HashSet<Claims>),
     /// Entries by the map that they name and that was not given.
-    pub(crate) missing: BTreeMap<(u64, [u8; 32]), u64>,
+    pub(crate) missing: BTreeMap<MapRef, u64>,
 }
 
 /// What an entry says of the law.
-type Said = (Option<String>, [Vec<String>; 3]);
+type Claims = (Option<String>, [Vec<String>; 3]);
 
 // === impl ByMaps ===
 
 impl<'a> ByMaps<'a> {
     pub(crate) fn new(maps: &'a Maps, origin: &str) -> Self {
-        let name = Name::of(origin);
+        let name = Origin::parse(origin);
         Self {
             maps,
             deployment: name.map_or_else(String::new, |name| name.deployment.to_owned()),
@@ -184,7 +183,7 @@ impl<'a> ByMaps<'a> {
         let Some(named) = entry.map.filter(|_| !entry.is_question()) else { return Ok(()) };
         let maps = self.maps;
         let Some(held) = maps.get(named) else {
-            *self.missing.entry((named.epoch, named.digest)).or_default() += 1;
+            *self.missing.entry(named).or_default() += 1;
             if entry.kind == Kind::Map {
                 self.last = Some(named);
             }
@@ -208,7 +207,7 @@ impl<'a> ByMaps<'a> {
     }
 
     /// A MAP entry.
-    fn taken(&mut self, entry: &Entry, held: &Held) -> Result<(), String> {
+    fn taken(&mut self, entry: &Entry, held: &StoredMap) -> Result<(), String> {
         let before = self.last.replace(held.map_ref);
         let named = Named(held.map_ref);
         let map = held.map.as_ref();
@@ -237,7 +236,7 @@ impl<'a> ByMaps<'a> {
             Some(before) if before == held.map_ref => Ok(()),
             Some(before) => match self.maps.get(before).and_then(|held| held.map.as_ref().ok()) {
                 Some(before) => self.maps.follows(before, map, signed_by),
-                // Said already: it is missing, or unusable.
+                // Reported already: it is missing, or unusable.
                 None => Ok(()),
             },
             None if self.is_first => atlas::succeeds(None, map, signed_by).map(|_| ()),
@@ -245,14 +244,14 @@ impl<'a> ByMaps<'a> {
         };
         follows.map_err(|fault| {
             let after = before.map(|before| format!(" after {}", Named(before)));
-            format!("takes region map {named}{}: {}", after.unwrap_or_default(), said(&fault))
+            format!("takes region map {named}{}: {}", after.unwrap_or_default(), worded(&fault))
         })
     }
 }
 
 /// How many signers a MAP entry names.
 fn signers_noted(entry: &Entry) -> usize {
-    signers(entry).map_or(0, |names| names.split(',').count())
+    entry.signers().map_or(0, |names| names.split(',').count())
 }
 
 /// Whether an entry's collection, laws and clauses are in the map and in force on its day.
@@ -312,7 +311,7 @@ fn lawful(entry: &Entry, map: &RegionMap) -> Result<(), String> {
 }
 
 /// A refusal in words.
-fn said(fault: &Rejection) -> String {
+fn worded(fault: &Rejection) -> String {
     let problem = fault.problem.as_ref().map(|problem| format!(": {problem}"));
     format!("{}{}", fault.reason, problem.unwrap_or_default())
 }

@@ -9,7 +9,7 @@ mod heads;
 mod key;
 mod listed;
 mod log;
-mod names;
+mod maps;
 
 use std::path::Path;
 use std::time::Duration;
@@ -20,24 +20,21 @@ use ledger::entry::MapRef;
 use ledger::note::Verifier;
 use tokio::time::{Instant, sleep};
 
-use crate::Finding;
-use crate::folder::{self, Folder, Held, PENDING};
+use crate::finding::Finding;
+use crate::folder::{self, Folder, FolderLock, PENDING};
 use crate::policy::Policy;
 use crate::rules::Broken;
 
-pub use alarm::{Alarm, What};
+pub use alarm::{Alarm, Breach};
 pub use heads::old_heads;
 use key::{Unknown, known};
 use log::Log;
-pub(crate) use names::Name;
-pub use names::folder_of;
+pub use maps::fetch_maps;
 
 /// Logs of one shard at the most: one for each time that it was recovered with a loss.
 pub const LOGS_MAX: usize = 1000;
 /// Logs of one shard that are mirrored for the first time in one pull at the most.
 pub const LOGS_NEW_MAX: usize = 64;
-/// Findings of one pull that are kept.
-pub const FINDINGS_MAX: usize = 100;
 
 /// Time for which another process may be at a mirror before this one gives up.
 const LOCK_WAIT_MAX: Duration = Duration::from_secs(600);
@@ -98,7 +95,7 @@ pub fn not_answered(error: &client::Error) -> String {
                 does nothing between change its answers?"
             .to_owned();
     }
-    // What is refused is told in the words of whoever refuses.
+    // A refusal is reported in the shard's own words.
     crate::shown(&error.to_string())
 }
 
@@ -138,19 +135,19 @@ pub struct Pulled {
     pub maps: Vec<MapRef>,
     /// What is wrong with what it says of the log before it: see [`old_heads`].
     pub history: Option<Finding>,
-    /// Rules that the new entries break, the first [`FINDINGS_MAX`] of them. They are in the
+    /// Rules that the new entries break, the first [`crate::finding::FINDINGS_MAX`] of them. They are in the
     /// folder's file of findings, too.
     pub findings: Vec<BrokenEntry>,
 }
 
-/// Where mirrors are, and what is believed.
+/// Where mirrors are, and what is trusted.
 #[derive(Debug, Clone, Copy)]
 pub struct Mirrors<'a> {
     /// Each log has a folder in it.
     pub place: &'a Path,
-    /// Whom to believe.
+    /// The keys to trust.
     pub policy: Option<&'a Policy>,
-    /// The region and the shard that somebody else names for the address that is asked.
+    /// The region and the shard that a gateway names for the address.
     pub named: Option<(&'a str, &'a str)>,
     /// New entries of one log that are taken at the most. None: all.
     pub entries_max: Option<u64>,
@@ -177,12 +174,11 @@ pub struct BrokenEntry {
     pub broken: Broken,
 }
 
-/// Told how much of a log is done: its origin, entries, of how many.
+/// Receives how much of a log is done: its origin, entries done, and all.
 pub type Progress<'p> = dyn FnMut(&str, u64, u64) + Send + 'p;
 
-/// Mirrors every log of a shard into folders below a place, named `<region>.<shard>.<period>`.
-/// What was done before is not done again. A log that is not mirrored does not keep the others from
-/// it, unless the shard does not answer.
+/// Mirrors every log of a shard into folders named `<region>.<shard>.<period>` below a place. What was
+/// mirrored before stays. A log that fails does not stop the others, unless the shard does not answer.
 pub async fn pull(shard: &Ledger, into: &Mirrors<'_>, progress: &mut Progress<'_>) -> Pull {
     let mut pull = Pull::default();
     let listed = match listed::listed(shard, into).await {
@@ -227,8 +223,8 @@ async fn pull_log(
     let origin = said.name().to_owned();
     let alarm = |what| Alarm { origin: origin.clone(), what };
     let lost = |error| Error::Folder { origin: origin.clone(), error };
-    let folder = folder_of(place, &origin).ok_or_else(|| {
-        alarm(What::NoLog("its origin is not <deployment>/<region>/<shard>/<period>"))
+    let folder = Folder::of_log(place, &origin).ok_or_else(|| {
+        alarm(Breach::NoLog("its origin is not <deployment>/<region>/<shard>/<period>"))
     })?;
     let (key, key_from) = known(&folder, said, *policy).map_err(|error| match error {
         Unknown::Alarm(what) => alarm(what).into(),
@@ -237,7 +233,8 @@ async fn pull_log(
     folder.create().map_err(lost)?;
     let _held = lock(&folder).await.map_err(lost)?;
     let note = shard.checkpoint(&origin).await?.checkpoint;
-    let theirs = Checkpoint::open(&note, &key).map_err(|error| alarm(What::BadSignature(error)))?;
+    let theirs =
+        Checkpoint::open(&note, &key).map_err(|error| alarm(Breach::BadSignature(error)))?;
     let ours = match folder.checkpoint(&key) {
         Ok(ours) => Some(ours),
         Err(folder::Error::Missing(_)) => None,
@@ -258,11 +255,11 @@ async fn pull_log(
     }
     let on_trust = folder.is_on_trust();
     if theirs.size > before {
-        // Before anything is asked for: whoever hangs up now has signed it all the same.
+        // Before entries are requested: a shard that hangs up now has signed it all the same.
         folder.keep_note(PENDING, &theirs, &note).map_err(lost)?;
     }
     let witnesses = policy.map_or_else(|| Ok(Vec::new()), |policy| policy.cosigned(&note));
-    let witnesses = witnesses.map_err(|error| alarm(What::Uncosigned(error)))?;
+    let witnesses = witnesses.map_err(|error| alarm(Breach::Uncosigned(error)))?;
     let new = theirs.size.saturating_sub(before);
     if let Some(max) = entries_max.filter(|max| new > *max) {
         return Err(Error::TooMany { origin, new, max });
@@ -290,8 +287,8 @@ async fn pull_log(
     })
 }
 
-/// Waits until nobody else is at the folder.
-async fn lock(folder: &Folder) -> Result<Held, folder::Error> {
+/// Waits until no other process writes to the folder.
+async fn lock(folder: &Folder) -> Result<FolderLock, folder::Error> {
     let until = Instant::now() + LOCK_WAIT_MAX;
     loop {
         match folder.try_lock()? {

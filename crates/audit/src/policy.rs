@@ -1,4 +1,4 @@
-//! Whom an auditor believes, as a file (C2SP `tlog-policy`), which comes by another way than logs:
+//! The keys that an auditor trusts, as a file (C2SP `tlog-policy`), received by another way than logs:
 //! ```text
 //! # a comment
 //! log <vkey> [<url>]
@@ -82,7 +82,7 @@ pub enum Uncosigned {
     },
 }
 
-/// Whom an auditor believes.
+/// The keys that an auditor trusts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
     logs: Vec<Verifier>,

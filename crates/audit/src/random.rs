@@ -1,13 +1,13 @@
-//! Numbers drawn from a seed: whoever has the seed draws the same sample again.
+//! Samples drawn from a seed: the same seed draws the same sample.
 
-/// A generator (SplitMix64). Nobody is to be kept from guessing what it gives but the shard, and
-/// that does not know the seed before it is asked.
+/// A generator (SplitMix64). Only the shard must not predict it, and the shard does not know the seed
+/// before the question.
 #[derive(Debug)]
-pub(crate) struct Dice(u64);
+pub(crate) struct SplitMix64(u64);
 
-// === impl Dice ===
+// === impl SplitMix64 ===
 
-impl Dice {
+impl SplitMix64 {
     pub(crate) const fn new(seed: u64) -> Self {
         Self(seed)
     }
@@ -39,14 +39,14 @@ pub(crate) fn seed_of(origin: &str, seed: u64) -> u64 {
 
 /// Up to `count` of what `items` gives, each as likely as any other, in their order.
 pub(crate) fn sample<T>(items: impl Iterator<Item = T>, count: usize, seed: u64) -> Vec<T> {
-    let mut dice = Dice::new(seed);
+    let mut generator = SplitMix64::new(seed);
     let mut kept: Vec<(u64, T)> = Vec::new();
     for (number, item) in (0_u64..).zip(items) {
         if kept.len() < count {
             kept.push((number, item));
             continue;
         }
-        let place = usize::try_from(dice.below(number + 1)).ok();
+        let place = usize::try_from(generator.below(number + 1)).ok();
         if let Some(place) = place.and_then(|place| kept.get_mut(place)) {
             *place = (number, item);
         }

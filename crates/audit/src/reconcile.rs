@@ -14,8 +14,8 @@ use std::collections::BTreeMap;
 use client::api;
 use ledger::Receipt;
 
-use crate::mirror::FINDINGS_MAX;
-use crate::{Finding, folder};
+use crate::finding::{FINDINGS_MAX, Finding};
+use crate::folder;
 
 pub use logs::Logs;
 use sums::{Seen, Sums};
@@ -50,11 +50,11 @@ pub enum Error {
     /// log.
     #[error("the shard began {0} while it was asked: ask again")]
     NewPeriod(String),
-    /// The answer is about a log that nobody asked about.
+    /// The answer is about a log that was not asked about.
     #[error("the answer is about another log than {0}, which was asked about")]
     OtherLog(String),
-    /// The answer is about less than was mirrored before it was asked for: whoever answers does
-    /// not choose what is compared.
+    /// The answer is about less than was mirrored before the question: the shard does not choose
+    /// what is compared.
     #[error("the answer is about {start} entries of {origin}, of which {known} were mirrored")]
     Older {
         /// The log that grows.

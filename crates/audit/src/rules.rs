@@ -3,21 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use ledger::Checkpoint;
 use ledger::entry::{Entry, Kind, MapRef, Minute};
-use ledger::hash::Hash;
-
-use crate::details::{log_key, old_head};
-
-/// The head of the log that came before: what a GENESIS says of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OldHead {
-    /// Its origin.
-    pub origin: String,
-    /// Its size.
-    pub size: u64,
-    /// Its root.
-    pub root: Hash,
-}
 
 /// What an entry breaks. It names no field that could hold a person's data: entries have none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -78,9 +65,8 @@ pub(crate) struct Named(pub(crate) MapRef);
 
 impl fmt::Display for Named {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (sha256:", self.0.epoch)?;
-        self.0.digest.iter().take(8).try_for_each(|byte| write!(f, "{byte:02x}"))?;
-        f.write_str("…)")
+        let digest = hex::encode(self.0.digest);
+        write!(f, "{} (sha256:{digest:.16}…)", self.0.epoch)
     }
 }
 
@@ -91,7 +77,7 @@ pub struct Rules {
     state: State,
     counts: BTreeMap<Kind, u64>,
     first_minute: Option<u32>,
-    old_head: Option<OldHead>,
+    old_head: Option<Checkpoint>,
 }
 
 /// Where the rules stand after so many entries.
@@ -180,8 +166,8 @@ impl Rules {
         if entry.kind != Kind::Genesis {
             return Err(Broken::NoGenesis(entry.kind));
         }
-        self.old_head = old_head(entry);
-        if log_key(entry) == Some(self.vkey.as_str()) { Ok(()) } else { Err(Broken::Key) }
+        self.old_head = entry.old_head();
+        if entry.log_key() == Some(self.vkey.as_str()) { Ok(()) } else { Err(Broken::Key) }
     }
 
     /// Entries by kind, of those that were looked at.
@@ -199,8 +185,8 @@ impl Rules {
         self.state.sealed
     }
 
-    /// What the first entry says of the log before.
-    pub const fn old_head(&self) -> Option<&OldHead> {
+    /// The head of the log before, as the first entry states it.
+    pub const fn old_head(&self) -> Option<&Checkpoint> {
         self.old_head.as_ref()
     }
 }

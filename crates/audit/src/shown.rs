@@ -1,26 +1,17 @@
-//! What somebody else has sent, as it may be printed.
+//! Text from a shard, as it may be printed and stored.
 
-use terms::is_hidden;
+use terms::one_line;
 
 /// Characters of such a text at the most.
 const SHOWN_CHARS_MAX: usize = 600;
 
-/// A text from the wire without what steers a terminal or turns the direction of a line: such
-/// characters are escaped, and the text is cut if it is long.
+/// A text from a shard on one line, without characters that steer a terminal, and cut if long.
 pub fn shown(text: &str) -> String {
-    let mut out = String::with_capacity(text.len().min(SHOWN_CHARS_MAX));
-    for (number, c) in text.chars().enumerate() {
-        if number >= SHOWN_CHARS_MAX {
-            out.push('…');
-            break;
-        }
-        if c.is_control() || is_hidden(c) {
-            out.extend(c.escape_unicode());
-        } else {
-            out.push(c);
-        }
+    let text = one_line(text);
+    match text.char_indices().nth(SHOWN_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text,
     }
-    out
 }
 
 #[cfg(test)]
@@ -30,7 +21,7 @@ mod tests {
     #[test]
     fn what_steers_a_terminal_is_escaped() {
         assert_eq!(shown("test/ru-msk/a/1"), "test/ru-msk/a/1");
-        assert_eq!(shown("a\u{1b}[2J\nb\u{202e}c"), "a\\u{1b}[2J\\u{a}b\\u{202e}c");
+        assert_eq!(shown("a\u{1b}[2J\nb\u{202e}c"), "a\\u001b[2J\\u000ab\\u202ec");
         assert_eq!(shown(&"я".repeat(1000)).chars().count(), SHOWN_CHARS_MAX + 1);
     }
 }

@@ -14,13 +14,13 @@ use ledger::hash::{HASH_BYTES, Hash, leaf_hash};
 use ledger::note::Verifier;
 use ledger::tile::{BundleId, TILE_WIDTH, TileId};
 use ledger::{Checkpoint, Edge};
+use terms::with_causes;
 
-use crate::Finding;
+use crate::finding::{FINDINGS_MAX, Finding};
 use crate::folder::{self, CHECKPOINT, Folder, VKEY};
 use crate::maps::{ByMaps, Maps};
-use crate::mirror::FINDINGS_MAX;
 use crate::policy::Policy;
-use crate::rules::{OldHead, Rules, State};
+use crate::rules::{Rules, State};
 
 /// A log that is as its key has signed it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub struct Verified {
     /// Whether it has ended.
     pub sealed: bool,
     /// What its first entry says of the log before it.
-    pub old_head: Option<OldHead>,
+    pub old_head: Option<Checkpoint>,
     /// The witnesses of the policy that have cosigned it.
     pub witnesses: Vec<String>,
     /// When a whole quorum of the policy's witnesses last cosigned it, in seconds since 1970.
@@ -65,7 +65,7 @@ pub struct Against<'a> {
     pub maps: Option<&'a Maps>,
 }
 
-/// Verifies the log in a folder. What is given last is told how many entries are done, of how many.
+/// Verifies the log in a folder. `progress` gets the number of entries done, and of all.
 ///
 /// What entries say is no matter of integrity: [`Verified::broken`] has what breaks a rule.
 ///
@@ -79,22 +79,21 @@ pub fn verify(
     let (policy, _held) = (against.policy, folder.hold());
     let key = folder.key().map_err(|error| unreadable(VKEY, &error))?;
     let note = folder.note().map_err(|error| unreadable(CHECKPOINT, &error))?;
-    let checkpoint = Checkpoint::open(&note, &key)
-        .map_err(|error| Finding::new(CHECKPOINT, format!("{CHECKPOINT}: {}", chain(&error))))?;
+    let checkpoint = Checkpoint::open(&note, &key).map_err(|error| {
+        Finding::new(CHECKPOINT, format!("{CHECKPOINT}: {}", with_causes(&error)))
+    })?;
     let (key_by_policy, witnesses) = trusted(policy, &key, &note)?;
     let no_maps = Maps::default();
     let by_maps = ByMaps::new(against.maps.unwrap_or(&no_maps), key.name());
     let Walk { rules, by_maps, broken, more, .. } =
         walk(folder, (&key, by_maps), &checkpoint, progress)?;
-    let missing = by_maps.missing.into_iter();
-    let missing = missing.map(|((epoch, digest), count)| (MapRef { epoch, digest }, count));
     Ok(Verified {
         // `trusted` has read them already: none of them is bad.
         cosigned_at: policy.and_then(|policy| policy.cosigned_at(&note).ok().flatten()),
         broken,
         broken_more: more,
         maps: rules.state().maps.clone(),
-        maps_missing: missing.collect(),
+        maps_missing: by_maps.missing.into_iter().collect(),
         on_trust: !key_by_policy && folder.is_on_trust(),
         vkey: key.vkey(),
         counts: rules.counts().clone(),
@@ -274,20 +273,5 @@ impl Unlike {
 
 /// What cannot be read is wrong, too.
 fn unreadable(file: &str, error: &folder::Error) -> Finding {
-    Finding::new(file, chain(error))
-}
-
-/// An error with what is below it, without saying anything twice.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let said = cause.to_string();
-        if !text.contains(&said) {
-            text.push_str(": ");
-            text.push_str(&said);
-        }
-        next = cause.source();
-    }
-    text
+    Finding::new(file, with_causes(error))
 }

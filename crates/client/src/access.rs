@@ -1,17 +1,18 @@
-//! How a caller reaches gateways: whom it trusts, what it presents, and where bodies may go.
+//! How a caller reaches gateways: the authorities it trusts, what it presents, and where bodies may go.
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
+use terms::limits::STREAM_IN_FLIGHT_MAX;
 use terms::pem;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
-use terms::limits::STREAM_IN_FLIGHT_MAX;
-
 use crate::address::Address;
-use crate::call::CONNECT_TIMEOUT;
 use crate::{Error, NotFollowed, Token};
 
+/// Time in which a connection must be made.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Bytes of one answer that are taken before they are read.
 const STREAM_WINDOW_BYTES: u32 = 2 << 20;
 /// Bytes of all answers on one connection that are taken before they are read. Half of that is what
@@ -32,7 +33,7 @@ pub struct Access {
     pub ingresses: Vec<Ingress>,
     /// Follow a gateway to any `https://` address for a region that is not listed, if its
     /// certificate is signed by an authority of [`Tls::trusting`], which this needs: the
-    /// platform's authorities sign for anybody, and token and body go there.
+    /// platform's authorities sign for anyone, and token and body go there.
     pub follow_any: bool,
     /// The tenant whose writes these are: a receipt that names another one is refused. None: a
     /// receipt's tenant is not looked at.
@@ -50,7 +51,7 @@ pub struct Ingress {
     pub authorities: Option<Vec<u8>>,
 }
 
-/// Whom a caller trusts, and what it presents. The default trusts the platform's authorities and
+/// The authorities that a caller trusts, and what it presents. The default trusts the platform's authorities and
 /// presents no certificate. A certificate that changes needs a new [`crate::Client`].
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Tls {
@@ -60,7 +61,7 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// Trusts the authorities of a PEM bundle and nobody else.
+    /// Trusts the authorities of a PEM bundle, and no others.
     ///
     /// # Errors
     /// [`Error::Pem`], when it holds anything but certificates.
@@ -133,7 +134,7 @@ impl fmt::Debug for Tls {
     }
 }
 
-/// The certificates of a file, written anew: TLS itself passes over what it cannot read, and finds
+/// The certificates of a file, written again: TLS itself passes over what it cannot read, and finds
 /// no fewer blocks in this than are in it.
 fn bundle(what: &'static str, text: &[u8]) -> Result<Vec<u8>, Error> {
     let all = pem::certificates(text).map_err(|problem| Error::Pem { what, problem })?;

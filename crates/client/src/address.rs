@@ -60,6 +60,17 @@ fn is_loopback(host: &str) -> bool {
     host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
+/// The URL of an auditor listener, from its address in an annex. Without a scheme it is TLS, unless
+/// the host is this machine.
+pub fn ledger_url(address: &str) -> String {
+    if address.contains("://") {
+        return address.to_owned();
+    }
+    let socket = address.parse::<std::net::SocketAddr>();
+    let plain = socket.is_ok_and(|socket| socket.ip().is_loopback());
+    format!("{}://{address}", if plain { "http" } else { "https" })
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.secure { "https" } else { "http" };

@@ -18,8 +18,6 @@ use crate::stream::{Answers, Opening, Puts};
 use crate::token::Bearer;
 use crate::{Access, Error, api};
 
-/// Time in which a connection must come about.
-pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// The longest wait before the second attempt; each further one may wait twice as long. The wait
 /// itself is drawn between half of that and all of it, and added to what the gateway asks for.
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
@@ -32,8 +30,8 @@ const DEADLINE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long to try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
-    /// Time for one call, all attempts and waits included, and a day at the most. The gateway is
-    /// told what is left.
+    /// Time for one call, all attempts and waits included, and a day at the most. The gateway gets
+    /// what is left as its deadline.
     pub deadline: Duration,
     /// Attempts at the most, the first included; at least one is made. Going to the gateway that
     /// a refusal names, once, is not counted.
@@ -90,7 +88,7 @@ impl Client {
         Self::connect_with(url, settings, Access::default()).await
     }
 
-    /// The same as the caller whom `access` describes.
+    /// The same, as the caller that `access` describes.
     ///
     /// # Errors
     /// The same.
@@ -110,7 +108,7 @@ impl Client {
         Self::lazy_with(url, settings, Access::default())
     }
 
-    /// The same as the caller whom `access` describes.
+    /// The same, as the caller that `access` describes.
     ///
     /// # Errors
     /// The same.
@@ -130,8 +128,8 @@ impl Client {
         Self { entropy: Chance(entropy), ..self.clone() }
     }
 
-    /// The same client for writes that nobody has sent before, under ids that were drawn just now
-    /// ([`crate::new_request_id`]). Nobody can have done them, so an answer that says so is
+    /// The same client for writes that were never sent before, under ids drawn just now
+    /// ([`crate::new_request_id`]). They cannot have been done, so an answer that states so is
     /// [`crate::Unproven::Replayed`], unless an earlier attempt of the same call may have had an
     /// effect. Not for ids that are derived, or kept for a retry.
     #[must_use]
@@ -271,7 +269,7 @@ impl Client {
     /// does not serve. Asked once.
     ///
     /// # Errors
-    /// [`Error`], when nobody answers.
+    /// [`Error`], when there is no answer.
     pub async fn serving(&self, service: &str) -> Result<bool, Error> {
         let request = HealthCheckRequest { service: service.to_owned() };
         let bearer = self.gateways.token().current().await?;
@@ -286,7 +284,7 @@ impl Client {
     /// Opens a stream of puts with room for `ahead` requests that the gateway has not taken yet.
     /// Every answer is checked as [`Client::put`] checks its own. A stream goes to this client's
     /// gateway and to no other: no placement is asked for before, no `WRONG_INGRESS` is followed
-    /// ([`crate::Answer::outcome`]), and nothing is sent again. Whoever holds the requests does
+    /// ([`crate::Answer::outcome`]), and nothing is sent again. The caller does
     /// that. Where a law minds by which gateway a body comes in, ask [`Client::resolve`] first, or
     /// send it by [`Client::put_resolved`].
     ///

@@ -69,7 +69,7 @@ pub enum Error {
          same request_id settles whether a write happened"
     )]
     MalformedStatus,
-    /// Somebody answered who is no gateway of ours.
+    /// The peer that answered is no Bailiwick gateway.
     #[error("the peer is no Bailiwick gateway: it answered {0:?} without a reason of ours")]
     NotBailiwick(Code),
     /// The answer came, and what came with it does not prove it.

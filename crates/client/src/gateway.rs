@@ -38,8 +38,8 @@ pub(crate) struct Gateways {
     token: Token,
     tenant: Option<String>,
     ingresses: Ingresses,
-    /// By address and by who is trusted there: whoever was let in under one caller's rule is not
-    /// spoken to under a stricter one.
+    /// By address and by the authorities trusted there: a gateway accepted under one rule is not
+    /// used under a stricter one.
     others: Mutex<BTreeMap<Target, Gateway>>,
 }
 
@@ -156,7 +156,7 @@ impl Gateways {
             return Ok(open.clone());
         }
         if others.len() >= OTHERS_MAX {
-            // Whoever follows to any address meets no more than these at once.
+            // A client that follows to any address keeps no more than these at once.
             others.pop_first();
         }
         let channel = target.tls.endpoint(&target.address)?.connect_lazy();
@@ -166,7 +166,7 @@ impl Gateways {
     }
 }
 
-/// What a put would be told, too, after its body had been sent.
+/// The refusal that a put would get too, after its body had been sent.
 fn not_placed(refusal: &api::Refusal) -> Error {
     let conflicting = refusal.conflicting.join(",");
     let refused = no(&refusal.reason, "no placement", &[(Detail::Conflicting, &conflicting)]);

@@ -25,7 +25,7 @@ const CALL_MAX: Duration = Duration::from_secs(30);
 const WALK_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Time in which the next entries must come: the shard has them already.
 const ENTRIES_WAIT_MAX: Duration = Duration::from_secs(60);
-/// Bytes that a stream may be ahead of whoever reads it.
+/// Bytes that a stream may be ahead of its reader.
 const WINDOW_BYTES: u32 = 4 << 20;
 
 /// A shard, as an auditor has it. Clones share their connection, which comes back by itself.
@@ -171,7 +171,7 @@ impl Ledger {
         Ok(request)
     }
 
-    /// A request that nobody ends but the caller.
+    /// A request that only the caller ends.
     async fn open_ended<T>(&self, message: T) -> Result<Request<T>, Error> {
         let mut request = Request::new(message);
         if let Some(bearer) = self.token.current().await? {

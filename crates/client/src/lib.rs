@@ -2,7 +2,7 @@
 //! sent.
 //!
 //! **Architecture invariant:** every write's answer says what shows it ([`Proof`]). A receipt is a
-//! commitment; that the log has its entry is checked later, by whoever has the log's key.
+//! commitment; that the log has its entry is checked later, with the log's key.
 //!
 //! **Architecture invariant:** what is sent again is what was sent, under the same `request_id`:
 //! there is no retry here that could have a second effect.
@@ -16,6 +16,7 @@
 
 mod access;
 mod address;
+mod bulk;
 mod call;
 mod clock;
 mod error;
@@ -32,6 +33,8 @@ pub use self::ledger::{
     EntryBatches, LEDGER_ANSWER_BYTES_MAX, LEDGER_LONG_ANSWER_BYTES_MAX, Ledger, Tail,
 };
 pub use access::{Access, Ingress, Tls};
+pub use address::ledger_url;
+pub use bulk::{BulkEvent, BulkPut};
 pub use call::{Client, Settings};
 pub use error::{Error, NotFollowed};
 pub use receipt::{

@@ -45,7 +45,7 @@ pub struct Written<A> {
 pub struct Known<'a> {
     /// The tenant whose write it is: a receipt that names another one is refused.
     pub tenant: Option<&'a str>,
-    /// Nobody can have done it before: its request id was drawn just now, and it was sent once.
+    /// It cannot have been done before: its request id was drawn just now, and it was sent once.
     pub first: bool,
 }
 

@@ -8,11 +8,11 @@ use terms::{Detail, Reason};
 use tonic::{Code, Status};
 use tonic_types::pb;
 
-/// The domain of our reasons: an `ErrorInfo` of another one is somebody else's.
+/// The domain of our reasons: an `ErrorInfo` of another domain is not ours.
 const DOMAIN: &str = "bailiwick.v1";
 /// What the type of every detail begins with.
 const DETAILS: &str = "type.googleapis.com/google.rpc.";
-/// The longest wait that is believed. Whoever answers may ask for more than a clock can hold.
+/// The longest wait that is accepted: an answer may ask for more than a clock can hold.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Why a gateway did not do what was asked.

@@ -210,7 +210,7 @@ fn refused_on_stream(refused: Box<Refused>) -> Error {
 }
 
 impl Drop for Answers {
-    /// Nobody takes answers any more: whoever waits for room to send is told.
+    /// Answers are no longer taken: a sender that waits for room gets an error.
     fn drop(&mut self) {
         self.room.close();
     }
@@ -240,7 +240,7 @@ mod tests {
         let client = Client::lazy("http://127.0.0.1:1", settings).unwrap();
         assert!(matches!(client.put(&large).await, Err(Error::TooLarge)));
         assert_eq!(puts.send(large).await, Err(NotSent::TooLarge));
-        // The stream goes on until nobody takes more.
+        // The stream goes on until its receiver is gone.
         assert_eq!(puts.send(of(REQUEST_BYTES_MAX - 16)).await, Ok(()));
         assert_eq!(receiver.recv().await.map(|r| r.body.len()), Some(REQUEST_BYTES_MAX - 16));
         drop(receiver);

@@ -1,4 +1,4 @@
-//! The bearer token that goes with every call: where it comes from, and that nobody sees it.
+//! The bearer token that goes with every call. It is never printed.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -127,7 +127,7 @@ impl TokenFile {
             if last.0.elapsed() < age {
                 return last.1.clone();
             }
-            // Whoever comes next need not look, too.
+            // The next call need not read it again.
             last.0 = Instant::now();
         }
         let new = read(&self.path).await;
@@ -214,7 +214,7 @@ mod tests {
         fs::write(&path, "\n").unwrap();
         tokio::time::advance(LOOK_EVERY).await;
         assert_eq!(text(&token).await, "Bearer second");
-        // Once it is refused, nobody waits for the next look.
+        // Once it is refused, it is read again at once.
         let sent = token.current().await.unwrap();
         assert_eq!(token.other_than(sent.as_ref()).await, None);
         fs::write(&path, "third").unwrap();

@@ -39,7 +39,7 @@ impl Checkpoint {
     }
 
     /// The checkpoint of that text. Further lines, which the specification advises against and
-    /// our logs never write, are refused: nobody could audit what they say.
+    /// our logs never write, are refused: no auditor could check them.
     ///
     /// # Errors
     /// [`Error::Malformed`], unless [`Checkpoint::to_text`] gives the very same text.
@@ -59,11 +59,11 @@ impl Checkpoint {
         Ok(Self { origin: origin.to_owned(), size, root })
     }
 
-    /// The signed note. Whoever signs sees to it that no two checkpoints of one log contradict
+    /// The signed note. The signer ensures that no two checkpoints of one log contradict
     /// each other.
     ///
     /// # Errors
-    /// [`Error::Origin`] if the key is another log's; [`Error::Malformed`] if nobody could open
+    /// [`Error::Origin`] if the key is another log's; [`Error::Malformed`] if no one could open
     /// it (a wrong root for size 0).
     pub fn sign(&self, signer: &Signer) -> Result<String, Error> {
         if self.origin != signer.name() {

@@ -8,7 +8,7 @@
 //! file, network, clock, chance, record or region map, and no other crate of ours. So an auditor
 //! can check everything with it and nothing else.
 //!
-//! **Architecture invariant:** whoever checks a receipt gives a log's public key, never a root:
+//! **Architecture invariant:** a receipt is checked with a log's public key, never with a root:
 //! [`receipt::Receipt::verify`] and [`tlog_proof::verify_receipt`] take the root out of the
 //! checkpoint that the key has signed.
 

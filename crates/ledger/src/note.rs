@@ -127,7 +127,7 @@ impl Signer {
         &self.about
     }
 
-    /// The public key as text, to give to whoever verifies.
+    /// The public key as text, for verifiers.
     pub fn vkey(&self) -> String {
         self.verifier().vkey()
     }
@@ -176,7 +176,7 @@ impl Verifier {
     ///
     /// # Errors
     /// [`Error::KeyName`]; [`Error::VerifierKey`], also for keys of small order, which accept
-    /// signatures that nobody made; [`Error::KeyType`].
+    /// signatures that were not made; [`Error::KeyType`].
     pub fn from_vkey(vkey: &str) -> Result<Self, Error> {
         let (about, key) = parse_vkey(vkey, ED25519)?;
         Ok(Self { key, about })

@@ -1,7 +1,7 @@
 //! Proofs: making them from tiles, checking them by RFC 9162, sections 2.1.3.2 and 2.1.4.2.
 //!
 //! The checks here take roots as they come. Take them only from checkpoints that you opened with
-//! the log's key, or computed yourself: a proof against a root that nobody signed proves nothing.
+//! the log's key, or computed yourself: a proof against an unsigned root proves nothing.
 
 use crate::hash::{Hash, empty_root, node_hash};
 use crate::tile::{HashReader, ReadError};
@@ -86,7 +86,7 @@ pub fn consistency<R: HashReader + ?Sized>(
             from = middle;
         }
     }
-    // Where the old tree is a subtree by itself, its root is known to whoever checks.
+    // Where the old tree is a subtree by itself, the verifier knows its root.
     if from > 0 {
         parts.push((from, to));
     }

@@ -59,7 +59,7 @@ impl Signers {
         note::open(note, &self.0)
     }
 
-    /// What a note says, and the names of those who signed it. None: nobody who is known has.
+    /// The text of a note, and the names of the known keys that signed it. None: no known key has.
     pub fn signed_by(&self, note: &str) -> Option<(String, Vec<String>)> {
         let opened = self.open(note).ok()?;
         Some((opened.text, opened.verified.into_iter().map(|key| key.name).collect()))

@@ -2,7 +2,7 @@
 //!
 //! The entry holds only `HMAC-SHA256("bailiwick placement v1", opening || statement)`. Opening
 //! and statement are in the record's sealed row and in receipts given out; once they are
-//! destroyed, nobody can find the record behind the entry, and every proof still verifies.
+//! destroyed, the record behind the entry cannot be found, and every proof still verifies.
 //!
 //! Layout, all numbers big endian:
 //! ```text

@@ -98,13 +98,6 @@ pub(crate) fn vector_entry(i: u64) -> Vec<u8> {
     entry
 }
 
-/// Bytes of a text of hexadecimal digits.
-pub(crate) fn unhex(text: &str) -> Vec<u8> {
-    assert!(text.len().is_multiple_of(2) && text.is_ascii(), "{text}");
-    let digits = text.as_bytes().chunks(2).map(|two| str::from_utf8(two).unwrap());
-    digits.map(|two| u8::from_str_radix(two, 16).unwrap()).collect()
-}
-
 /// Every text that differs from `bytes` in one bit.
 pub(crate) fn flips(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     (0..bytes.len() * 8).map(move |bit| {

@@ -142,7 +142,7 @@ pub trait HashReader {
 
     /// The bytes of `tile`: its first [`TileId::width`] hashes.
     ///
-    /// Whoever holds a wider tile of the same level and index cuts it to [`TileId::bytes`]: a
+    /// A holder of a wider tile of the same level and index cuts it to [`TileId::bytes`]: a
     /// tile only grows. What is returned is trusted no further than its length; a proof made of
     /// wrong bytes does not verify.
     ///

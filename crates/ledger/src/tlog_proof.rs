@@ -39,7 +39,7 @@ pub enum Error {
 /// That an entry is in a log, with all that is needed to check it but the entry and the key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TlogProof {
-    /// Whatever helps to compute the leaf, at most [`EXTRA_BYTES_MAX`] bytes. Nobody vouches for it.
+    /// Whatever helps to compute the leaf, at most [`EXTRA_BYTES_MAX`] bytes. It is not signed.
     pub extra: Option<Vec<u8>>,
     /// The entry's number in the log, from 0.
     pub index: u64,

@@ -54,6 +54,11 @@ pub fn escape_hidden(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// The same, with line feeds and tabs escaped too: the text starts no line of its own.
+pub fn one_line(text: &str) -> String {
+    escape_hidden(text).replace('\n', "\\u000a").replace('\t', "\\u0009")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,6 +68,7 @@ mod tests {
         let plain = "a\tb\nПример ё 日本 🙂 \"\\u202e\"";
         assert!(matches!(escape_hidden(plain), Cow::Borrowed(same) if same == plain));
         assert_eq!(escape_hidden("a\u{1b}[2J\rb\u{202e}c"), "a\\u001b[2J\\u000db\\u202ec");
+        assert_eq!(one_line("a\nb\tc\u{1b}"), "a\\u000ab\\u0009c\\u001b");
         assert_eq!(escape_hidden("\u{e0041}\u{9b}\u{2066}"), "\\udb40\\udc41\\u009b\\u2066");
     }
 

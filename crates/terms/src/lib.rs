@@ -3,6 +3,7 @@
 //! **Architecture invariant:** this crate knows nothing of storage, network, law or files.
 //! Everybody may import it, so whatever enters here enters everywhere: keep it small.
 
+mod causes;
 mod environment;
 mod hidden;
 mod ids;
@@ -14,8 +15,9 @@ mod rejection;
 mod rounded;
 mod slot;
 
+pub use causes::with_causes;
 pub use environment::{Clock, Entropy, EntropyFailed, UnixMillis, jittered};
-pub use hidden::{escape_hidden, is_hidden};
+pub use hidden::{escape_hidden, is_hidden, one_line};
 pub use ids::{
     CallId, Collection, InvalidId, RecordKey, RegionId, RequestId, ShardId, SubjectId, TenantId,
 };

@@ -1,4 +1,4 @@
-//! `audit follow`: mirrors and verifies until a signal.
+//! `audit follow`: mirrors and verifies until a signal stops it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,8 +9,10 @@ use clap::Args;
 use link::host::clock::SystemClock;
 use serde_json::json;
 
+use crate::commands::audit::inputs::{PolicyFile, wrong};
 use crate::commands::audit::shards::{Audited, Found};
-use crate::commands::audit::{Exit, Failure, PolicyFile, wrong};
+use crate::error::Failure;
+use crate::files::make_folder;
 use crate::serve::{self, Stop};
 use crate::terminal::{say, warn};
 
@@ -53,10 +55,7 @@ fn seconds() -> clap::builder::RangedU64ValueParser {
 /// Follows until a signal comes. Alerts are lines on standard output.
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let place = &options.place;
-    std::fs::create_dir_all(place).map_err(|error| {
-        let text = format!("{}: cannot be made ({error})", place.display());
-        Failure::said(Exit::Unavailable, text)
-    })?;
+    make_folder(place)?;
     let settings = Settings {
         place: place.clone(),
         policy: options.policy.read()?,
@@ -98,7 +97,7 @@ fn tell(json: bool, alert: &Alert) {
         say(format!("{}: {shard}: {text}", kind.as_str()))
     };
     if said.is_err() {
-        // Nobody reads the answers any more; what is wrong must still be said.
+        // Standard output is closed; the alert must still be printed.
         warn(format!("{}: {shard}: {text}", kind.as_str()));
     }
 }

@@ -2,17 +2,21 @@
 
 use std::path::PathBuf;
 
-use audit::mirror::{KeyFrom, Pulled, pull};
+use audit::mirror::{KeyFrom, Pulled, fetch_maps, pull};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
+use crate::commands::audit::inputs::{MaxAge, PolicyFile, time};
 use crate::commands::audit::outcome::{Outcome, on_trust};
 use crate::commands::audit::shards::{Audited, Found};
-use crate::commands::audit::{Exit, Failure, MaxAge, PolicyFile, maps, time};
+use crate::error::Failure;
+use crate::files::{make_folder, unwritten};
 use crate::serve;
 use crate::terminal::table::Table;
-use crate::terminal::{is_shown, say, table};
+use crate::terminal::{progress, say, table};
+
+/// How the progress line looks.
+const PROGRESS: &str = "{bar:30} {pos}/{len} entries, {per_sec}, {eta} left: {msg}";
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -34,17 +38,14 @@ pub(super) struct Options {
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let policy = options.policy.read()?;
     let place = &options.place;
-    std::fs::create_dir_all(place).map_err(|error| {
-        let text = format!("{}: cannot be made ({error})", place.display());
-        Failure::said(Exit::Unavailable, text)
-    })?;
+    make_folder(place)?;
     serve::block_on(async {
         let gateway = options.found.gateway().await?;
         let Audited { shards, lacking } = options.found.shards(gateway.as_ref()).await?;
         let mut logs = Vec::new();
         let mut outcome = Outcome::of(lacking);
         for shard in &shards {
-            let bar = bar();
+            let bar = progress(PROGRESS);
             let mut progress = |origin: &str, done, total| {
                 bar.set_length(total);
                 bar.set_position(done);
@@ -63,9 +64,9 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
             outcome.findings.extend(options.age.judge(&log.checkpoint.origin, log.cosigned_at));
         }
         if let Some(gateway) = &gateway {
-            match maps::mirror(gateway, place, &logs).await {
+            match fetch_maps(gateway, place, &logs).await {
                 Ok(findings) => outcome.findings.extend(findings),
-                Err(failure) => outcome.failure(failure),
+                Err((path, error)) => outcome.failure(unwritten(&path, &error)),
             }
         }
         if options.json {
@@ -77,18 +78,6 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
         trusted.for_each(|log| on_trust(&log.checkpoint.origin, &log.vkey));
         outcome.end()
     })
-}
-
-fn bar() -> ProgressBar {
-    if !is_shown() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::new(0);
-    let form = "{bar:30} {pos}/{len} entries, {per_sec}, {eta} left: {msg}";
-    if let Ok(style) = ProgressStyle::with_template(form) {
-        bar.set_style(style);
-    }
-    bar
 }
 
 const fn key_from(log: &Pulled) -> &'static str {

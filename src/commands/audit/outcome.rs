@@ -6,9 +6,11 @@ use std::path::Path;
 use audit::folder::StandingKind;
 use audit::mirror::Error;
 use audit::{Folder, shown};
+use terms::with_causes;
 
-use crate::commands::audit::shards::{folder_said, not_mirrored};
-use crate::commands::audit::{Exit, Failure, all_well};
+use crate::commands::audit::inputs::all_well;
+use crate::commands::audit::shards::not_mirrored;
+use crate::error::{Exit, Failure};
 use crate::terminal::warn;
 
 /// What came of the shards so far.
@@ -49,7 +51,7 @@ impl Outcome {
     /// Takes what was found in the mirrors below a folder before, and still stands.
     pub(super) fn standing(&mut self, place: &Path) {
         let unread = |error: &audit::folder::Error| {
-            Failure::said(Exit::Data, format!("{}: {}", place.display(), folder_said(error)))
+            Failure::said(Exit::Data, format!("{}: {}", place.display(), with_causes(error)))
         };
         match Folder::logs(place) {
             Ok(logs) => logs.iter().for_each(|log| self.standing_of(log)),
@@ -63,7 +65,7 @@ impl Outcome {
         let standing = match log.standing() {
             Ok(standing) => standing,
             Err(error) => {
-                let text = format!("{path}: {}", folder_said(&error));
+                let text = format!("{path}: {}", with_causes(&error));
                 return self.failure(Failure::said(Exit::Data, text));
             }
         };

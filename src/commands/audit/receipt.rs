@@ -10,8 +10,11 @@ use ledger::tlog_proof::EXTRA_BYTES_MAX;
 use ledger::{Checkpoint, Entry, Receipt};
 use serde_json::{Value, json};
 use terms::limits::BODY_BYTES_MAX;
+use terms::with_causes;
 
-use crate::commands::audit::{Exit, Failure, bytes, text, wrong};
+use crate::commands::audit::inputs::wrong;
+use crate::error::{Exit, Failure};
+use crate::files::{bytes_within, text_within};
 use crate::terminal::{say, table};
 
 /// Bytes of a receipt's file at the most: entry, statement and proof in base64 fit many times.
@@ -46,14 +49,14 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let (receipt, kept) = read(options)?;
     let key = match (&options.key, &options.key_file) {
         (Some(key), _) => key.clone(),
-        (None, Some(path)) => text(path, KEY_BYTES_MAX)?,
+        (None, Some(path)) => text_within(path, KEY_BYTES_MAX)?,
         (None, None) => String::new(),
     };
     let key = Verifier::from_vkey(key.trim())
         .map_err(|error| Failure::said(Exit::Config, format!("the key: {error}")))?;
-    let body = options.body.as_ref().map(|path| bytes(path, BODY_BYTES_MAX)).transpose()?;
+    let body = options.body.as_ref().map(|path| bytes_within(path, BODY_BYTES_MAX)).transpose()?;
     let proof = match &options.proof {
-        Some(path) => Some(text(path, ledger::note::NOTE_BYTES_MAX + 2 * EXTRA_BYTES_MAX)?),
+        Some(path) => Some(text_within(path, ledger::note::NOTE_BYTES_MAX + 2 * EXTRA_BYTES_MAX)?),
         None => kept,
     };
     let Some(proof) = proof else {
@@ -98,8 +101,7 @@ fn show(
 }
 
 fn refused(options: &Options, error: &ledger::receipt::Error) -> Failure {
-    let what = anyhow::Error::new(*error).context(format!("{}", options.receipt.display()));
-    Failure::new(Exit::Failed, what)
+    wrong(format!("{}: {}", options.receipt.display(), with_causes(error)))
 }
 
 /// The receipt in the file, and the proof that it holds.
@@ -108,7 +110,7 @@ fn read(options: &Options) -> Result<(Receipt, Option<String>), Failure> {
     let malformed = |what: &str| {
         Failure::said(Exit::Config, format!("{}: is not a receipt: {what}", path.display()))
     };
-    let file = text(path, RECEIPT_BYTES_MAX)?;
+    let file = text_within(path, RECEIPT_BYTES_MAX)?;
     let file: Value =
         serde_json::from_str(&file).map_err(|_| malformed("it is not one JSON object"))?;
     let value = file.get("receipt").unwrap_or(&file);

@@ -12,9 +12,11 @@ use serde_json::json;
 use terms::Entropy as _;
 use tokio::time::{Instant, sleep};
 
+use crate::commands::audit::inputs::{PolicyFile, wrong};
 use crate::commands::audit::outcome::{Outcome, on_trust};
 use crate::commands::audit::shards::{Audited, Found, Shard, failed, not_mirrored};
-use crate::commands::audit::{Exit, Failure, PolicyFile};
+use crate::commands::audit::verify::broken;
+use crate::error::{Exit, Failure};
 use crate::serve;
 use crate::terminal::table::Table;
 use crate::terminal::{say, table, warn};
@@ -98,13 +100,11 @@ async fn one(
     let Pull { logs: pulled, errors } = pull(ledger, &into, &mut |_, _, _| {}).await;
     errors.iter().for_each(|error| outcome.error(url, error));
     for log in &pulled {
-        // What the log says is only as good as the mirror. What its entries break is told, and
-        // keeps nobody from comparing.
+        // What the log states is only as good as the mirror. Broken rules are reported, and do not
+        // stop the comparison.
         let verified = verify(&log.folder, Against { policy, maps: None }, &mut |_, _| {})
-            .map_err(|finding| {
-                crate::commands::audit::wrong(format!("{}/{finding}", log.folder.path().display()))
-            })?;
-        outcome.findings.extend(crate::commands::audit::check::broken(&log.folder, &verified));
+            .map_err(|finding| wrong(format!("{}/{finding}", log.folder.path().display())))?;
+        outcome.findings.extend(broken(&log.folder, &verified));
         outcome.findings.extend(log.history.as_ref().map(ToString::to_string));
         if log.on_trust {
             on_trust(&log.checkpoint.origin, &log.vkey);
@@ -129,7 +129,7 @@ async fn one(
             if !matches!(error, mirror::Error::Alarm(_)) {
                 return Err(not_mirrored(url, error));
             }
-            // What was told the first time is not told again; what is new is.
+            // What was reported the first time is not reported again; what is new is.
             outcome.error(url, error);
         }
         let logs = Logs::of_shard(place, &newest).map_err(|error| unread(&error))?;

@@ -1,18 +1,21 @@
 //! `audit report`: writes a report on mirrored logs and maps.
 
-use std::fs;
 use std::path::PathBuf;
 
-use audit::report::{Entries, Input, Language, LogInput, Operator, Report};
+use ::report::{Entries, Input, Language, LogFacts, LogInput, Operator, Report};
 use audit::{Against, Folder, verify as verify_log};
 use clap::Args;
 use ledger::entry::Entry;
 use ledger::{Checkpoint, Hash};
 use link::host::clock::SystemClock;
 use serde_json::{Value, json};
-use terms::Clock as _;
+use terms::{Clock as _, with_causes};
 
-use crate::commands::audit::{Exit, Failure, MapSigners, PolicyFile, minute};
+use crate::arguments::minute;
+use crate::commands::audit::inputs::{MapSigners, PolicyFile, logs};
+use crate::commands::audit::verify::broken;
+use crate::error::{Exit, Failure};
+use crate::files::{make_folder, write as write_file};
 use crate::terminal::{say, warn};
 
 #[derive(Debug, Args)]
@@ -61,12 +64,12 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
         return Err(config("--until must be later than --from"));
     }
     let policy = options.policy.read()?;
-    let (folders, maps) =
-        (crate::commands::audit::logs(&options.place)?, options.signers.maps(&options.place)?);
+    let (folders, maps) = (logs(&options.place)?, options.signers.maps(&options.place)?);
     let against = Against { policy: policy.as_ref(), maps: Some(&maps) };
     let logs = folders.iter().map(|folder| log(folder, against)).collect::<Result<Vec<_>, _>>()?;
-    let deployment =
-        |log: &LogInput<'_>| log.origin.split('/').next().map(str::to_owned).unwrap_or_default();
+    let deployment = |log: &LogInput<'_>| {
+        log.facts.origin.split('/').next().map(str::to_owned).unwrap_or_default()
+    };
     let own = logs.first().map(deployment).unwrap_or_default();
     if logs.iter().any(|log| deployment(log) != own) {
         return Err(config("the logs are of two deployments: use one folder for each"));
@@ -98,11 +101,8 @@ fn write(options: &Options, report: &Report) -> Result<(), Failure> {
     let mut paths = Vec::new();
     for (name, text) in files {
         let path = options.out.join(name);
-        let written = fs::create_dir_all(&options.out).and_then(|()| fs::write(&path, text));
-        written.map_err(|error| {
-            let text = format!("{}: cannot be written ({error})", path.display());
-            Failure::said(Exit::Unavailable, text)
-        })?;
+        make_folder(&options.out)?;
+        write_file(&path, &text)?;
         paths.push(path.display().to_string());
     }
     let json = report.json();
@@ -124,7 +124,7 @@ fn write(options: &Options, report: &Report) -> Result<(), Failure> {
 /// A log, with what its verification came to. One that is not whole is in the report as such.
 fn log<'f>(folder: &'f Folder, against: Against<'_>) -> Result<LogInput<'f>, Failure> {
     let failed = |error: &audit::folder::Error| {
-        let said = crate::commands::audit::shards::folder_said(error);
+        let said = with_causes(error);
         Failure::said(Exit::Data, format!("{}/{said}", folder.path().display()))
     };
     let verified = verify_log(folder, against, &mut |_, _| {});
@@ -133,7 +133,7 @@ fn log<'f>(folder: &'f Folder, against: Against<'_>) -> Result<LogInput<'f>, Fai
     let (mut witnesses, mut key_by_policy) = (Vec::new(), false);
     let (checkpoint, findings) = match verified {
         Ok(verified) => {
-            crate::commands::audit::check::broken(folder, &verified).iter().for_each(warn);
+            broken(folder, &verified).iter().for_each(warn);
             let mut findings: Vec<String> =
                 verified.broken.iter().map(ToString::to_string).collect();
             if verified.broken_more > 0 {
@@ -154,14 +154,14 @@ fn log<'f>(folder: &'f Folder, against: Against<'_>) -> Result<LogInput<'f>, Fai
     let mut part = || parts.next().unwrap_or_default().to_owned();
     let (region, shard) = (part(), part());
     let size = checkpoint.size;
-    // Nobody else brings it further while it is read.
+    // No other process writes to it while it is read.
     let held = folder.hold();
     let entries = folder.entries(size, 0, size).map(move |entry| {
         let _held = &held;
         let (index, bytes) = entry.map_err(|error| error.to_string())?;
         Ok((index, Entry::decode(&bytes).map_err(|error| error.to_string())?))
     });
-    Ok(LogInput {
+    let facts = LogFacts {
         origin: checkpoint.origin,
         region,
         shard,
@@ -172,6 +172,6 @@ fn log<'f>(folder: &'f Folder, against: Against<'_>) -> Result<LogInput<'f>, Fai
         root: checkpoint.root,
         witnesses,
         findings,
-        entries: Box::new(entries) as Entries<'f>,
-    })
+    };
+    Ok(LogInput { facts, entries: Box::new(entries) as Entries<'f> })
 }

@@ -7,17 +7,20 @@ use std::time::Duration;
 use audit::mirror::Mirrors;
 use audit::{Policy, shown};
 use clap::Args;
-use client::{Access, Client, Ledger, Settings, api};
+use client::{Access, Client, Ledger, Settings, api, ledger_url};
+use terms::with_causes;
 
-use crate::commands::access;
-use crate::commands::audit::{Exit, Failure, wrong};
+use crate::arguments::access;
+use crate::commands::audit::inputs::wrong;
+use crate::error::{Exit, Failure};
+use crate::terminal::answers::refusal_text;
 
 /// Time for one call to the gateway.
 const CALL_MAX: Duration = Duration::from_secs(30);
 /// Attempts at one call.
 const ATTEMPTS_MAX: u32 = 3;
 
-/// Where shards are found, and as whom they are asked.
+/// Where shards are found, and the caller's access to them.
 #[derive(Debug, Args)]
 pub(super) struct Found {
     /// Gateway that tells the shards' auditor listeners and the maps
@@ -49,7 +52,7 @@ pub(super) struct Shard {
 /// The shards that are audited, and those of which the gateway says no address.
 pub(super) struct Audited {
     pub(super) shards: Vec<Shard>,
-    /// A sentence for each shard that nobody can ask.
+    /// A sentence for each shard that cannot be asked.
     pub(super) lacking: Vec<String>,
 }
 
@@ -107,7 +110,7 @@ impl Found {
                 ));
             } else {
                 let named = Some((shard.region.clone(), shard.shard.clone()));
-                urls.push((url_of(&shard.audit_address), named));
+                urls.push((ledger_url(&shard.audit_address), named));
             }
         }
         (urls, lacking)
@@ -124,26 +127,16 @@ impl Shard {
     }
 }
 
-/// An address as a URL: without a scheme it is that of a TLS listener, unless it is this machine's.
-pub(crate) fn url_of(address: &str) -> String {
-    if address.contains("://") {
-        return address.to_owned();
-    }
-    let socket = address.parse::<std::net::SocketAddr>();
-    let plain = socket.is_ok_and(|socket| socket.ip().is_loopback());
-    format!("{}://{address}", if plain { "http" } else { "https" })
-}
-
 /// A call that failed. The client speaks of gateways; here a shard may be meant.
 pub(super) fn failed(url: &str, error: &client::Error) -> Failure {
     let said = if let client::Error::Refused(refused) = error {
-        shown(&crate::commands::refusal_text(refused))
+        shown(&refusal_text(refused))
     } else {
         audit::mirror::not_answered(error)
     };
     // Busy, or about to end: it is away, and has done nothing wrong.
     let busy = matches!(error, client::Error::Refused(refused) if refused.retryable);
-    let exit = if busy { Exit::Unavailable } else { access::exit(error) };
+    let exit = if busy { Exit::Unavailable } else { Exit::from(error) };
     Failure::said(exit, format!("{url}: {said}"))
 }
 
@@ -155,18 +148,8 @@ pub(super) fn not_mirrored(url: &str, error: &audit::mirror::Error) -> Failure {
         audit::mirror::Error::TooMany { .. } => wrong(format!("{url}: {error}")),
         audit::mirror::Error::OtherDeployment { .. } => Failure::said(Exit::Config, error),
         audit::mirror::Error::Folder { origin, error } => {
-            Failure::said(Exit::Data, format!("{origin}: {}", folder_said(error)))
+            Failure::said(Exit::Data, format!("{origin}: {}", with_causes(error)))
         }
-    }
-}
-
-/// What is wrong with a folder, with what the system says of it.
-pub(super) fn folder_said(error: &audit::folder::Error) -> String {
-    match std::error::Error::source(error) {
-        Some(cause) if !error.to_string().contains(&cause.to_string()) => {
-            format!("{error}: {cause}")
-        }
-        _ => error.to_string(),
     }
 }
 

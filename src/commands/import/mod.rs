@@ -1,24 +1,23 @@
-//! `bailiwick import`: each line of a file becomes a record. It can be stopped and resumed at any
-//! time: the same line is the same request, and an existing record is not changed.
+//! `bailiwick import`: each line of a file becomes a record. It can be stopped and resumed at any at
+//! any time: the same line is the same request, and a record that exists stays as it is.
 
-mod flow;
 mod tally;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use client::{Client, Error, Settings, api, derived_request_id};
+use client::{BulkPut, Client, Error, Settings, api, derived_request_id};
 use evidence::JsonLine;
-use terms::Rejection;
 use tokio::sync::mpsc;
 
-use crate::commands::{Exit, Failure, GATEWAY, access, proto};
+use crate::arguments::{GATEWAY, access, to_api};
+use crate::error::{Exit, Failure};
 use crate::serve;
+use crate::terminal::answers::call_failed;
 use crate::terminal::rows::for_each_line;
 use crate::terminal::say;
 
-use flow::Flow;
 use tally::Tally;
 
 /// What request ids are derived for. Another way of making requests would need another label.
@@ -31,7 +30,7 @@ const RESUME: &str = "the same command resumes the import";
 const LINES_AHEAD: usize = 64;
 /// Attempts at reading a record that is there already.
 const ATTEMPTS_MAX: u32 = 8;
-/// Seconds for which to try again what may pass, unless told otherwise.
+/// Seconds for which to try again what may succeed later, by default.
 const PATIENCE_S: u64 = 60;
 
 #[derive(Debug, Args)]
@@ -51,19 +50,6 @@ pub(crate) struct Options {
     /// JSON lines with `id`, `collection` and `evidence`; `-` is standard input
     #[arg(value_name = "FILE")]
     rows: PathBuf,
-}
-
-/// A line on its way in: its number, and the request that it is, or what is wrong with it.
-struct Line {
-    number: usize,
-    request: Result<api::PutRecordRequest, Rejection>,
-}
-
-/// The gateway that takes the lines.
-#[derive(Clone, Copy)]
-struct Target<'a> {
-    client: &'a Client,
-    url: &'a str,
 }
 
 /// Puts every line, until a signal comes.
@@ -103,17 +89,18 @@ async fn put_all(options: &Options, tally: &mut Tally) -> Result<(), Failure> {
     let (sender, lines) = mpsc::channel(LINES_AHEAD);
     let path = options.rows.clone();
     let reader = tokio::task::spawn_blocking(move || read(&path, &sender));
-    Flow::new(Target { client: &client, url }, patience, tally).run(lines).await?;
+    let put = client.put_all(lines, patience, &mut |event| tally.take(&event)).await;
+    put.map_err(|error| away(url, &error))?;
     reader.await.map_err(|error| Failure::new(Exit::Failed, error))?
 }
 
-/// Reads lines ahead, until nobody wants more.
-fn read(path: &std::path::Path, lines: &mpsc::Sender<Line>) -> Result<(), Failure> {
+/// Reads lines ahead, until the receiver is gone.
+fn read(path: &std::path::Path, lines: &mpsc::Sender<BulkPut>) -> Result<(), Failure> {
     let mut wanted = true;
     for_each_line(path, |number, line| {
         if wanted {
             let request = line.and_then(|line| Ok(request(&JsonLine::read(line)?)));
-            wanted = lines.blocking_send(Line { number, request }).is_ok();
+            wanted = lines.blocking_send(BulkPut { number, request }).is_ok();
         }
         Ok(())
     })
@@ -132,12 +119,12 @@ fn request(row: &JsonLine<'_>) -> api::PutRecordRequest {
         request_id,
         if_version: Some(0),
         create_subject: true,
-        evidence: proto(&row.evidence),
+        evidence: to_api(&row.evidence),
         ..Default::default()
     }
 }
 
-/// What a gateway that does not answer, or not as one, means for the whole import.
+/// A gateway that does not answer ends the whole import.
 fn away(url: &str, error: &Error) -> Failure {
-    Failure::said(access::exit(error), format!("{}; {RESUME}", access::said(url, error)))
+    Failure::said(Exit::from(error), format!("{}; {RESUME}", call_failed(url, error)))
 }

@@ -1,12 +1,13 @@
-//! Counts the outcomes of lines, shows progress, and prints the totals.
+//! Counts what became of the lines, and shows the counts while the import runs and at its end.
 
 use std::collections::BTreeMap;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use client::BulkEvent;
+use indicatif::ProgressBar;
 use serde_json::{Value, json};
 use terms::Reason;
 
-use crate::terminal::{is_shown, table, warn};
+use crate::terminal::{progress, table, warn};
 
 /// Answers between two updates of the line that is shown.
 const SHOW_EVERY: u64 = 32;
@@ -32,41 +33,33 @@ pub(super) struct Tally {
 
 impl Tally {
     pub(super) fn new(file: String) -> Self {
-        let bar = if is_shown() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
-        let style =
-            ProgressStyle::with_template("{spinner} {pos} lines, {per_sec}, {elapsed}: {msg}");
-        if let Ok(style) = style {
-            bar.set_style(style);
-        }
+        let bar = progress("{spinner} {pos} lines, {per_sec}, {elapsed}: {msg}");
         let (placed, refused) = (BTreeMap::new(), BTreeMap::new());
         Self { file, placed, refused, failed: 0, unproven: 0, bar }
     }
 
-    /// A record lies in that region.
-    pub(super) fn place(&mut self, region: &str) {
-        count(&mut self.placed, region);
-        self.show();
-    }
-
-    /// One of the placed has no receipt: an earlier run placed it, the gateway says.
-    pub(super) fn unproven(&mut self) {
-        self.unproven += 1;
-    }
-
-    /// A line was refused. Unless a ruling did, it is named on standard error.
-    pub(super) fn refuse(&mut self, number: usize, reason: &str, message: &str) {
-        count(&mut self.refused, reason);
-        if !RULINGS.iter().any(|ruling| ruling.as_str() == reason) {
-            self.failed += 1;
-            let text = format!("{}:{number}: {reason}: {message}", self.file);
-            self.bar.suspend(|| warn(text));
+    /// Takes what became of a line, or of the stream. A line is named on standard error if it was
+    /// refused for another reason than a ruling.
+    pub(super) fn take(&mut self, event: &BulkEvent<'_>) {
+        match event {
+            BulkEvent::Stored { region, proven } => {
+                count(&mut self.placed, region);
+                self.unproven += u64::from(!proven);
+            }
+            BulkEvent::Refused { number, reason, message } => {
+                count(&mut self.refused, reason);
+                if !RULINGS.iter().any(|ruling| ruling.as_str() == *reason) {
+                    self.failed += 1;
+                    let text = format!("{}:{number}: {reason}: {message}", self.file);
+                    self.bar.suspend(|| warn(text));
+                }
+            }
+            BulkEvent::Reopened(why) => {
+                let text = format!("the stream ended and is reopened: {why}");
+                return self.bar.suspend(|| warn(text));
+            }
         }
         self.show();
-    }
-
-    /// Says something beside the counts.
-    pub(super) fn note(&self, text: &str) {
-        self.bar.suspend(|| warn(text));
     }
 
     fn show(&self) {
@@ -79,7 +72,7 @@ impl Tally {
         }
     }
 
-    /// Takes the line that is shown away, and says what the counts do not.
+    /// Removes the progress line, and prints what the counts do not show.
     pub(super) fn end(&self) {
         self.bar.finish_and_clear();
         if self.unproven > 0 {

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use atlas::{Date, Severity};
 use clap::{Args, ValueEnum};
 
-use crate::commands::map::files;
-use crate::commands::map::files::{text, write};
-use crate::commands::map::{Exit, Failure, Packs, day, terminal, today};
-use crate::config;
+use crate::arguments::{Packs, day, mistakes};
+use crate::commands::map::shared::today;
 use crate::config::maps::{self, AnnexFiles, of_another_map};
+use crate::error::{Exit, Failure};
+use crate::files::{text, write};
+use crate::terminal;
 
 #[derive(Debug, Args)]
 pub(crate) struct Check {
@@ -154,7 +155,7 @@ fn say(json: bool, what: &'static str, text: &str) -> Result<(), Failure> {
     }
 }
 
-/// Refuses a map that has errors on that day: nobody should sign one.
+/// Refuses to sign a map that has errors on that day.
 pub(super) fn refuse_errors(
     path: &Path,
     map_text: &str,
@@ -164,14 +165,13 @@ pub(super) fn refuse_errors(
     let checked = atlas::check(map_text, &[], day, &packs.read()?);
     let errors: Vec<atlas::Diagnostic> =
         checked.all().filter(|found| found.severity == Severity::Error).cloned().collect();
-    if errors.is_empty() { Ok(()) } else { Err(files::mistakes(path, map_text, &errors)) }
+    if errors.is_empty() { Ok(()) } else { Err(mistakes(path, map_text, &errors)) }
 }
 
 /// Writes a map in one form.
 pub(super) fn format(options: &Format) -> Result<(), Failure> {
     let before = text(&options.map)?;
-    let after =
-        atlas::format(&before).map_err(|wrong| files::mistakes(&options.map, &before, &wrong))?;
+    let after = atlas::format(&before).map_err(|wrong| mistakes(&options.map, &before, &wrong))?;
     if before == after {
         return Ok(());
     }
@@ -189,8 +189,8 @@ pub(super) fn schema(options: &Schema) -> Result<(), Failure> {
         Of::Annex => &atlas::schema::ANNEX,
         Of::Pack => &atlas::schema::PACK,
         Of::People => &atlas::schema::PEOPLE,
-        Of::Gateway => &config::schema::GATEWAY,
-        Of::Shard => &config::schema::SHARD,
+        Of::Gateway => &crate::config::schema::GATEWAY,
+        Of::Shard => &crate::config::schema::SHARD,
     };
     terminal::say(atlas::toml::json_schema(schema).trim_end())
 }

@@ -4,38 +4,27 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use client::{Client, Error, Settings, api};
+use client::api;
 use link::host::clock::SystemClock;
 use terms::Clock as _;
 use tokio::time::{Instant, sleep};
 
-use crate::commands::map::files::{note_of, write};
-use crate::commands::map::{Exit, Failure, Packs, digest, terminal};
-use crate::commands::{GATEWAY, access, refusal_text};
-use crate::serve;
+use crate::arguments::{Gateway, Packs, mistakes};
+use crate::commands::map::shared::{digest, note_of, signed};
+use crate::error::{Exit, Failure};
+use crate::files::{require_absent, write};
 use crate::terminal::table::Table;
+use crate::{serve, terminal};
 
 /// Time for one call: a map is read by every shard.
 const CALL_MAX: Duration = Duration::from_secs(30);
-/// Attempts at one call.
-const ATTEMPTS_MAX: u32 = 3;
 /// Time between two looks at who has taken a map.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
-
-/// Which gateway is asked, and as whom.
-#[derive(Debug, Args)]
-pub(super) struct Asked {
-    /// Address of the gateway
-    #[arg(long, value_name = "URL", default_value = GATEWAY)]
-    gateway: String,
-    #[command(flatten)]
-    access: access::Options,
-}
 
 #[derive(Debug, Args)]
 pub(crate) struct Apply {
     #[command(flatten)]
-    asked: Asked,
+    gateway: Gateway,
     /// The map
     #[arg(value_name = "FILE")]
     map: PathBuf,
@@ -61,7 +50,7 @@ pub(crate) struct Apply {
 #[derive(Debug, Args)]
 pub(crate) struct Status {
     #[command(flatten)]
-    asked: Asked,
+    gateway: Gateway,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -70,7 +59,7 @@ pub(crate) struct Status {
 #[derive(Debug, Args)]
 pub(crate) struct History {
     #[command(flatten)]
-    asked: Asked,
+    gateway: Gateway,
     /// Region whose maps to list [default: any reachable region]
     #[arg(long, value_name = "REGION", default_value = "", hide_default_value = true)]
     region: String,
@@ -82,7 +71,7 @@ pub(crate) struct History {
 #[derive(Debug, Args)]
 pub(crate) struct Get {
     #[command(flatten)]
-    asked: Asked,
+    gateway: Gateway,
     /// Version of the map [default: the one in force]
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     epoch: u64,
@@ -95,7 +84,7 @@ pub(crate) struct Get {
 #[derive(Debug, Args)]
 pub(crate) struct Revert {
     #[command(flatten)]
-    asked: Asked,
+    gateway: Gateway,
     /// Version to go back to
     #[arg(long, value_name = "N")]
     to: u64,
@@ -104,26 +93,9 @@ pub(crate) struct Revert {
     out: PathBuf,
 }
 
-impl Asked {
-    pub(super) async fn client(&self, deadline: Duration) -> Result<Client, Failure> {
-        let settings = Settings { deadline, attempts_max: ATTEMPTS_MAX };
-        let access = self.access.read().await?;
-        let client = Client::connect_with(&self.gateway, settings, access).await;
-        client.map_err(|error| self.failed(&error))
-    }
-
-    pub(super) fn failed(&self, error: &Error) -> Failure {
-        let text = match error.refused() {
-            Some(refused) => refusal_text(refused),
-            None => access::said(&self.gateway, error),
-        };
-        Failure::said(access::exit(error), text)
-    }
-}
-
 /// Gives a map to all shards, and waits until all within reach have it.
 pub(super) fn apply(options: &Apply) -> Result<(), Failure> {
-    let signed = options.packs.signed(&options.map, options.note.as_ref())?;
+    let signed = signed(&options.packs, &options.map, options.note.as_ref())?;
     let map =
         Some(api::SignedRegionMap { text: signed.text, note: signed.note, packs: signed.packs });
     let request = api::ApplyRegionMapRequest {
@@ -132,9 +104,9 @@ pub(super) fn apply(options: &Apply) -> Result<(), Failure> {
         validate_only: options.validate_only,
     };
     serve::block_on(async {
-        let client = options.asked.client(CALL_MAX).await?;
+        let client = options.gateway.client(CALL_MAX).await?;
         let answer = client.apply_map(&request).await;
-        let answer = answer.map_err(|error| options.asked.failed(&error))?;
+        let answer = answer.map_err(|error| options.gateway.failed(&error))?;
         let applied = answer.map.unwrap_or_default();
         if options.validate_only && options.json {
             return terminal::say(serde_json::json!({"would_be_applied": json(Some(&applied))}));
@@ -150,7 +122,7 @@ pub(super) fn apply(options: &Apply) -> Result<(), Failure> {
         let until = Instant::now() + Duration::from_secs(options.wait);
         loop {
             let status = client.map_status(&api::RegionMapStatusRequest {}).await;
-            let status = status.map_err(|error| options.asked.failed(&error))?;
+            let status = status.map_err(|error| options.gateway.failed(&error))?;
             let behind = |shard: &&api::ShardMap| {
                 shard.reachable && shard.map.as_ref().is_none_or(|map| *map != applied)
             };
@@ -180,11 +152,11 @@ fn refusals(shards: &[api::ShardMap]) -> Vec<String> {
 /// Says who holds which map, and what of it ends soon.
 pub(super) fn status(options: &Status) -> Result<(), Failure> {
     serve::block_on(async {
-        let client = options.asked.client(CALL_MAX).await?;
+        let client = options.gateway.client(CALL_MAX).await?;
         let status = client.map_status(&api::RegionMapStatusRequest {}).await;
-        let status = status.map_err(|error| options.asked.failed(&error))?;
+        let status = status.map_err(|error| options.gateway.failed(&error))?;
         let map = client.map(&api::GetRegionMapRequest { epoch: 0 }).await;
-        let map = map.map_err(|error| options.asked.failed(&error))?;
+        let map = map.map_err(|error| options.gateway.failed(&error))?;
         let signed = atlas::SignedMap { text: map.text, note: map.note, packs: map.packs };
         let map = signed.read().map_err(|fault| Failure::new(Exit::Data, fault))?;
         show(&status, Some(&map), options.json)
@@ -266,8 +238,8 @@ pub(super) fn history(options: &History) -> Result<(), Failure> {
     let region = options.region.clone();
     let mut request = api::RegionMapHistoryRequest { region, page_token: String::new() };
     serve::block_on(async {
-        let client = options.asked.client(CALL_MAX).await?;
-        let failed = |error| options.asked.failed(&error);
+        let client = options.gateway.client(CALL_MAX).await?;
+        let failed = |error| options.gateway.failed(&error);
         let mut history = client.map_history(&request).await.map_err(failed)?;
         while !history.next_page_token.is_empty() {
             request.page_token = std::mem::take(&mut history.next_page_token);
@@ -297,19 +269,19 @@ pub(super) fn history(options: &History) -> Result<(), Failure> {
     })
 }
 
-async fn fetched(asked: &Asked, epoch: u64) -> Result<api::SignedRegionMap, Failure> {
-    let client = asked.client(CALL_MAX).await?;
+async fn fetched(gateway: &Gateway, epoch: u64) -> Result<api::SignedRegionMap, Failure> {
+    let client = gateway.client(CALL_MAX).await?;
     let map = client.map(&api::GetRegionMapRequest { epoch }).await;
-    map.map_err(|error| asked.failed(&error))
+    map.map_err(|error| gateway.failed(&error))
 }
 
 /// Prints a map, or writes it with its signatures.
 pub(super) fn get(options: &Get) -> Result<(), Failure> {
-    let map = serve::block_on(fetched(&options.asked, options.epoch))?;
+    let map = serve::block_on(fetched(&options.gateway, options.epoch))?;
     // Byte for byte: the digest is that of the whole text.
     let Some(out) = &options.out else { return terminal::print(map.text.as_bytes()) };
     let note = note_of(out, None);
-    not_there(&[out, &note])?;
+    require_absent(&[out, &note])?;
     write(out, &map.text)?;
     terminal::say(format!("{} was written", out.display()))?;
     if !map.note.is_empty() {
@@ -317,13 +289,6 @@ pub(super) fn get(options: &Get) -> Result<(), Failure> {
         terminal::say(format!("{} was written: its signatures", note.display()))?;
     }
     write_packs(out, &map.packs)
-}
-
-/// Nothing is overwritten: it may be somebody's draft.
-fn not_there(paths: &[&Path]) -> Result<(), Failure> {
-    let Some(path) = paths.iter().find(|path| path.exists()) else { return Ok(()) };
-    let text = format!("{}: exists and is not overwritten; name another file", path.display());
-    Err(Failure::said(Exit::Failed, text))
 }
 
 /// Writes the packs of a map that this program does not have, beside the map.
@@ -334,7 +299,7 @@ fn write_packs(map: &Path, packs: &[String]) -> Result<(), Failure> {
             continue;
         }
         let path = map.with_extension(format!("{}.pack.toml", pack.id()));
-        not_there(&[&path])?;
+        require_absent(&[&path])?;
         write(&path, text)?;
         terminal::say(format!(
             "{} was written: pass it with --pack, and name it in `map_packs` of each process",
@@ -347,17 +312,15 @@ fn write_packs(map: &Path, packs: &[String]) -> Result<(), Failure> {
 /// Writes an earlier map as the next one.
 pub(super) fn revert(options: &Revert) -> Result<(), Failure> {
     let (earlier, status) = serve::block_on(async {
-        let earlier = fetched(&options.asked, options.to).await?;
-        let client = options.asked.client(CALL_MAX).await?;
+        let earlier = fetched(&options.gateway, options.to).await?;
+        let client = options.gateway.client(CALL_MAX).await?;
         let status = client.map_status(&api::RegionMapStatusRequest {}).await;
-        Ok::<_, Failure>((earlier, status.map_err(|error| options.asked.failed(&error))?))
+        Ok::<_, Failure>((earlier, status.map_err(|error| options.gateway.failed(&error))?))
     })?;
     let held = status.gateway.unwrap_or_default();
     let next = atlas::renumber(&earlier.text, held.epoch + 1, &digest(&held.digest));
-    let next = next.map_err(|wrong| {
-        crate::commands::map::files::mistakes(&options.out, &earlier.text, &wrong)
-    })?;
-    not_there(&[&options.out])?;
+    let next = next.map_err(|wrong| mistakes(&options.out, &earlier.text, &wrong))?;
+    require_absent(&[&options.out])?;
     write(&options.out, &next)?;
     write_packs(&options.out, &earlier.packs)?;
     terminal::say(format!(

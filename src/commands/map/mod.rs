@@ -1,20 +1,15 @@
-//! `bailiwick map`: a region map from its first draft to its replacement. docs/region-maps.md
+//! `bailiwick map`: a region map from its draft to its replacement.
 //! explains how to use it, docs/map-reference.md has every key.
 
 mod draft;
-mod files;
 mod live;
 mod plan;
+mod shared;
 mod sign;
 
-use std::path::PathBuf;
-
 use clap::{Args, Subcommand};
-use link::host::clock::SystemClock;
-use terms::Clock as _;
 
-use crate::commands::{Exit, Failure};
-use crate::terminal;
+use crate::error::Failure;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -54,15 +49,7 @@ enum Command {
     Revert(live::Revert),
 }
 
-/// The statute packs that a command reads beside those of this program.
-#[derive(Debug, Args)]
-pub(crate) struct Packs {
-    /// Statute pack in addition to the built-in ones; may be repeated
-    #[arg(long = "pack", value_name = "FILE")]
-    packs: Vec<PathBuf>,
-}
-
-/// Does what was typed.
+/// Runs the command.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     match &arguments.command {
         Command::Check(options) => draft::check(options),
@@ -80,18 +67,4 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::Get(options) => live::get(options),
         Command::Revert(options) => live::revert(options),
     }
-}
-
-fn day(text: &str) -> Result<atlas::Date, &'static str> {
-    atlas::Date::parse(text).ok_or("is not a day such as 2026-11-25")
-}
-
-/// The day on which the rules are judged where no other was asked for.
-fn today() -> atlas::Date {
-    atlas::Date::of(SystemClock.now())
-}
-
-/// A digest as maps write it.
-fn digest(digest: &[u8]) -> String {
-    digest.iter().fold(String::from("sha256:"), |text, byte| format!("{text}{byte:02x}"))
 }

@@ -9,9 +9,11 @@ use client::api;
 use evidence::Sources;
 use terms::{Reason, Rejection, Rounded};
 
-use crate::commands::map::live::Asked;
-use crate::commands::map::{Exit, Failure, Packs, day, files, terminal, today};
-use crate::{config, serve};
+use crate::arguments::{Gateway, Packs, day, mistakes};
+use crate::commands::map::shared::today;
+use crate::error::{Exit, Failure};
+use crate::files::text;
+use crate::{config, serve, terminal};
 
 /// Time that all shards have to walk over their subjects.
 const SURVEY_MAX: Duration = Duration::from_secs(65);
@@ -32,7 +34,7 @@ pub(crate) struct Plan {
     #[arg(long)]
     stored: bool,
     #[command(flatten)]
-    asked: Asked,
+    gateway: Gateway,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -62,7 +64,7 @@ pub(crate) struct Test {
     packs: Packs,
 }
 
-/// Says what would change, and for whom.
+/// Prints what would change, and for which people.
 pub(super) fn plan(options: &Plan) -> Result<(), Failure> {
     let (old, new) = (options.packs.map(&options.old)?, options.packs.map(&options.new)?);
     let as_of = options.as_of.unwrap_or_else(today);
@@ -99,8 +101,8 @@ async fn survey(options: &Plan, map: SignedMap) -> Result<api::PlanRegionMapResp
         map: Some(api::SignedRegionMap { text, note, packs }),
         as_of: options.as_of.map(|day| day.to_string()).unwrap_or_default(),
     };
-    let client = options.asked.client(SURVEY_MAX).await?;
-    client.plan_map(&request).await.map_err(|error| options.asked.failed(&error))
+    let client = options.gateway.client(SURVEY_MAX).await?;
+    client.plan_map(&request).await.map_err(|error| options.gateway.failed(&error))
 }
 
 fn show(
@@ -140,7 +142,7 @@ fn show(
     terminal::say(format!("NOT ASKED, unreachable: {}", stored.unreachable.join(", ")))
 }
 
-/// A count as it is told: a range, never the count itself.
+/// A count as it is printed: a range, never the count itself.
 fn range(told: Option<&api::CountRange>) -> Rounded {
     told.map_or_else(Rounded::default, |told| Rounded {
         at_least: told.at_least,
@@ -169,9 +171,9 @@ fn json(stored: &api::PlanRegionMapResponse) -> serde_json::Value {
 /// Rules on people whose answers are known.
 pub(super) fn test(options: &Test) -> Result<(), Failure> {
     let map = options.packs.map(&options.map)?;
-    let text = files::text(&options.people)?;
+    let text = text(&options.people)?;
     let people =
-        MapTests::parse(&text).map_err(|wrong| files::mistakes(&options.people, &text, &wrong))?;
+        MapTests::parse(&text).map_err(|wrong| mistakes(&options.people, &text, &wrong))?;
     let sources = config::evidence_sources(options.geoip.as_deref())?;
     let date = options.as_of.unwrap_or_else(today);
     let (all, mut failed) = (people.people().len(), 0_usize);

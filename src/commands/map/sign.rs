@@ -10,9 +10,12 @@ use serde_json::{Value, json};
 use terms::Entropy as _;
 use zeroize::Zeroizing;
 
-use crate::commands::map::files::{mistakes, note_of, text, write};
-use crate::commands::map::{Exit, Failure, Packs, terminal, today};
-use crate::commands::pki::{secret, write_secret};
+use crate::arguments::{Packs, mistakes};
+use crate::commands::map::draft::refuse_errors;
+use crate::commands::map::shared::{note_of, today};
+use crate::error::{Exit, Failure};
+use crate::files::{secret, text, write, write_secret};
+use crate::terminal;
 
 #[derive(Debug, Args)]
 pub(crate) struct Key {
@@ -75,9 +78,7 @@ pub(super) fn key(options: &Key) -> Result<(), Failure> {
     let mut seed = Zeroizing::new([0; 32]);
     SystemEntropy.fill(&mut *seed).map_err(|error| Failure::new(Exit::Unavailable, error))?;
     let signer = signer(&options.name, &seed)?;
-    let hex = seed.iter().fold(Zeroizing::new(String::new()), |text, byte| {
-        Zeroizing::new(format!("{}{byte:02x}", *text))
-    });
+    let hex = Zeroizing::new(hex::encode(*seed));
     let file = Zeroizing::new(format!("{}\n{}\n", options.name, *hex));
     write_secret(&options.out, &file)?;
     if options.json {
@@ -104,14 +105,7 @@ fn read_key(path: &Path) -> Result<Signer, Failure> {
     let mut lines = file.lines();
     let (Some(name), Some(hex)) = (lines.next(), lines.next()) else { return Err(wrong()) };
     let mut seed = Zeroizing::new([0_u8; 32]);
-    let (pairs, rest) = hex.as_bytes().as_chunks::<2>();
-    if pairs.len() != seed.len() || !rest.is_empty() {
-        return Err(wrong());
-    }
-    for (byte, pair) in seed.iter_mut().zip(pairs) {
-        let digits = std::str::from_utf8(pair).map_err(|_| wrong())?;
-        *byte = u8::from_str_radix(digits, 16).map_err(|_| wrong())?;
-    }
+    hex::decode_to_slice(hex, &mut *seed).map_err(|_| wrong())?;
     signer(name, &seed)
 }
 
@@ -138,7 +132,7 @@ pub(super) fn annex(options: &SignAnnex) -> Result<(), Failure> {
     terminal::say(if options.json { signed.json().to_string() } else { signed.to_string() })
 }
 
-/// What was signed, by whom, and where the signatures are.
+/// What was signed, by which key, and where the signatures are.
 struct Signed<'a> {
     path: &'a Path,
     statement: &'a str,
@@ -193,7 +187,7 @@ fn add_signature<'a>(
 /// Signs a map that has no error on this day.
 pub(super) fn sign(options: &Sign) -> Result<(), Failure> {
     let map = options.packs.map(&options.map)?;
-    crate::commands::map::draft::refuse_errors(&options.map, map.text(), today(), &options.packs)?;
+    refuse_errors(&options.map, map.text(), today(), &options.packs)?;
     let signer = read_key(&options.key)?;
     let statement = atlas::statement(&map);
     let path = note_of(&options.map, options.note.as_ref());

@@ -1,39 +1,21 @@
 //! `bailiwick pki`: authorities and certificates, for deployments without a certificate authority.
 //! docs/identity.md explains when to use it, and the alternatives.
 
-pub(crate) mod authority;
-mod files;
-pub(crate) mod issue;
-mod names;
-mod read;
-mod renew;
-mod revoke;
 mod show;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use link::host::clock::SystemClock;
+use pki::{
+    Authority, CERTIFICATE_DAYS, CERTIFICATE_DAYS_MAX, Error, Holder, Issued, LIST_DAYS,
+    LIST_DAYS_MAX, List, Scope, TrustDomain, Wanted, moment,
+};
 use serde_json::json;
-use terms::{Clock as _, RegionId, UnixMillis};
+use terms::RegionId;
 
-pub(crate) use authority::{Authority, Scope};
-pub(crate) use files::{secret, write_secret};
-pub(crate) use issue::Wanted;
-pub(crate) use names::{Holder, TrustDomain};
-
-use crate::commands::{Exit, Failure};
+use crate::error::{Exit, Failure};
 use crate::terminal;
-
-/// Days of a certificate, unless somebody says otherwise.
-pub(crate) const CERTIFICATE_DAYS: u32 = 30;
-/// The most days that a certificate may be asked for.
-const CERTIFICATE_DAYS_MAX: u32 = 398;
-/// Days until a revocation list must have been renewed, unless somebody says otherwise.
-const LIST_DAYS: u32 = 90;
-/// The most days that a revocation list may be asked for.
-const LIST_DAYS_MAX: u32 = 366;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -111,13 +93,13 @@ struct Issue {
 #[group(required = true, multiple = false)]
 struct HolderOptions {
     /// Name of a gateway of the authority's region, as in its configuration
-    #[arg(long, value_name = "NAME", value_parser = names::member)]
+    #[arg(long, value_name = "NAME", value_parser = pki::member_name)]
     gateway: Option<String>,
     /// Name of a shard of the authority's region, as in the annex
-    #[arg(long, value_name = "NAME", value_parser = names::member)]
+    #[arg(long, value_name = "NAME", value_parser = pki::member_name)]
     shard: Option<String>,
     /// Name of a backend service that calls gateways
-    #[arg(long, value_name = "NAME", value_parser = names::caller)]
+    #[arg(long, value_name = "NAME", value_parser = pki::caller_name)]
     caller: Option<String>,
 }
 
@@ -155,7 +137,7 @@ struct Revoke {
     days: u32,
 }
 
-/// Does what was asked, and says what it made.
+/// Does what was asked, and prints what it made.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     // Keys of authorities will be in it. Where that cannot be had, a certificate is needed still.
     let _closed = link::host::sandbox::close_memory();
@@ -166,55 +148,53 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
                 Some(region) => Scope::Region(region.clone()),
                 None => Scope::Callers,
             };
-            let authority = authority::make(&init.out, &scope, &init.trust_domain)?;
-            said_of_authority(&authority, init, json)
+            print_authority(&pki::init(&init.out, &scope, &init.trust_domain)?, init, json)
         }
         Command::Issue(issue) => {
             let authority = Authority::open(&issue.authority)?;
             let holder = issue.holder.holder()?;
             let (dns, ips) = (issue.dns.clone(), issue.ips.clone());
             let wanted = Wanted { holder, dns, ips, days: issue.days };
-            said_of_certificate(&authority.issue(&wanted, &issue.out)?, json)
+            print_certificate(&authority.issue(&wanted, &issue.out)?, json)
         }
-        Command::Renew(renew) => {
-            let authority = Authority::open(&renew.authority)?;
-            let previous = renew.previous.as_deref().map(Authority::open).transpose()?;
-            let Renew { certificate, days, out, .. } = renew;
-            let issued = authority.renew(certificate, previous.as_ref(), *days, out)?;
-            said_of_certificate(&issued, json)
+        Command::Renew(Renew { authority, previous, certificate, days, out }) => {
+            let authority = Authority::open(authority)?;
+            let previous = previous.as_deref().map(Authority::open).transpose()?;
+            print_certificate(&authority.renew(certificate, previous.as_ref(), *days, out)?, json)
         }
-        Command::Revoke(revoke) => {
-            let authority = Authority::open(&revoke.authority)?;
-            let list = authority.revoke(revoke.certificate.as_deref(), revoke.days)?;
-            if json {
-                return terminal::say(json!({
-                    "revoked_list": list.path.display().to_string(), "revoked": list.revoked,
-                    "next_update": read::moment(list.next_update),
-                }));
-            }
-            terminal::say(format!(
-                "{}: {} revoked, next update until {}\n\
-                 put the lists of all authorities into one file (cat pki/*/revoked.pem), and that \
-                 in the place of\nthe one that each process names as `revoked`: it is read within \
-                 seconds",
-                list.path.display(),
-                list.revoked,
-                read::moment(list.next_update)
-            ))
+        Command::Revoke(Revoke { authority, certificate, days }) => {
+            print_list(&Authority::open(authority)?.revoke(certificate.as_deref(), *days)?, json)
         }
         Command::Show { file } => show::run(file, json),
     }
 }
 
-fn said_of_authority(authority: &Authority, init: &Init, json: bool) -> Result<(), Failure> {
+fn print_list(list: &List, json: bool) -> Result<(), Failure> {
+    if json {
+        return terminal::say(json!({
+            "revoked_list": list.path.display().to_string(), "revoked": list.revoked,
+            "next_update": moment(list.next_update),
+        }));
+    }
+    terminal::say(format!(
+        "{}: {} revoked, next update until {}\n\
+         put the lists of all authorities into one file (cat pki/*/revoked.pem), and that in the \
+         place of\nthe one that each process names as `revoked`: it is read within seconds",
+        list.path.display(),
+        list.revoked,
+        moment(list.next_update)
+    ))
+}
+
+fn print_authority(authority: &Authority, init: &Init, json: bool) -> Result<(), Failure> {
     let path = |name| init.out.join(name).display().to_string();
-    let (certificate, key) = (path(files::AUTHORITY), path(files::AUTHORITY_KEY));
+    let (certificate, key) = (path(pki::AUTHORITY), path(pki::AUTHORITY_KEY));
     if json {
         let region = authority.scope().region().map(ToString::to_string);
         return terminal::say(json!({
             "region": region, "certificate": certificate, "key": key,
-            "revoked_list": path(files::REVOKED), "pin": authority.pin(),
-            "valid_until": read::moment(authority.not_after()),
+            "revoked_list": path(pki::REVOKED), "pin": authority.pin(),
+            "valid_until": moment(authority.not_after()),
         }));
     }
     let place = match authority.scope() {
@@ -229,8 +209,8 @@ fn said_of_authority(authority: &Authority, init: &Init, json: bool) -> Result<(
          {key}: its holder can issue for all of them; keep it off the machines that serve\n\
          {}: its revocation list, empty so far\nvalid until {}",
         authority.describe(),
-        path(files::REVOKED),
-        read::moment(authority.not_after())
+        path(pki::REVOKED),
+        moment(authority.not_after())
     );
     if let Scope::Region(region) = authority.scope() {
         let pin = authority.pin();
@@ -239,12 +219,12 @@ fn said_of_authority(authority: &Authority, init: &Init, json: bool) -> Result<(
     terminal::say(text)
 }
 
-fn said_of_certificate(issued: &issue::Issued, json: bool) -> Result<(), Failure> {
+fn print_certificate(issued: &Issued, json: bool) -> Result<(), Failure> {
     if json {
         return terminal::say(json!({
             "name": issued.uri, "certificate": issued.certificate.display().to_string(),
             "key": issued.key.display().to_string(),
-            "valid_until": read::moment(issued.not_after),
+            "valid_until": moment(issued.not_after),
             "ends_with_authority": issued.cut_short,
         }));
     }
@@ -253,7 +233,7 @@ fn said_of_certificate(issued: &issue::Issued, json: bool) -> Result<(), Failure
         issued.uri,
         issued.certificate.display(),
         issued.key.display(),
-        read::moment(issued.not_after)
+        moment(issued.not_after)
     );
     if issued.cut_short {
         text.push_str("\nthat is when its authority expires: create a new authority in time");
@@ -266,18 +246,21 @@ impl HolderOptions {
         let gateway = self.gateway.clone().map(Holder::Gateway);
         let shard = || self.shard.clone().map(Holder::Shard);
         let caller = || self.caller.clone().map(Holder::Caller);
-        // clap lets nobody through without one.
-        gateway.or_else(shard).or_else(caller).ok_or_else(|| wrong("name the certificate's holder"))
+        // clap requires one.
+        gateway
+            .or_else(shard)
+            .or_else(caller)
+            .ok_or_else(|| Failure::said(Exit::Config, "name the certificate's holder"))
     }
 }
 
-/// What was given cannot be used.
-fn wrong(text: impl std::fmt::Display) -> Failure {
-    Failure::said(Exit::Config, text)
-}
-
-/// The present, in whole seconds.
-fn now() -> u64 {
-    let UnixMillis(millis) = SystemClock.now();
-    millis / 1000
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let exit = match &error {
+            Error::Refused(_) => Exit::Config,
+            Error::Exists(_) => Exit::Failed,
+            Error::Unavailable(_) => Exit::Unavailable,
+        };
+        Self::new(exit, error)
+    }
 }

@@ -14,10 +14,9 @@ use link::host::clock::SystemEntropy;
 use terms::limits::{BODY_BYTES_MAX, DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX};
 use terms::{Rejection, RequestId};
 
-pub(crate) use show::{refusal_text, why};
-
-use crate::commands::pki::write_secret;
-use crate::commands::{Exit, Failure, GATEWAY, access, proto};
+use crate::arguments::{GATEWAY, access, to_api};
+use crate::error::{Exit, Failure};
+use crate::files::write_secret;
 use crate::serve;
 
 /// Attempts at one call.
@@ -205,7 +204,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 /// What a failed call says on standard error.
 fn failure(common: &Common, error: &Error) -> Failure {
-    Failure::said(access::exit(error), show::error(common.json, &common.gateway, error))
+    Failure::said(Exit::from(error), show::error(common.json, &common.gateway, error))
 }
 
 /// What is wrong before anything was sent, shown like a gateway's own "no".
@@ -236,7 +235,7 @@ impl Common {
 }
 
 impl Write {
-    /// Nobody can have done a write whose id is drawn here.
+    /// A write whose id is drawn here cannot have been done before.
     fn client(&self, client: Client) -> Client {
         if self.request_id.is_some() { client } else { client.first_time() }
     }
@@ -283,7 +282,7 @@ impl PutOptions {
             request_id: self.write.request_id()?,
             if_version: self.write.if_version,
             create_subject: self.create_subject,
-            evidence: proto(&items.map_err(|fault| not_sent(json, &fault))?),
+            evidence: to_api(&items.map_err(|fault| not_sent(json, &fault))?),
             findings: Vec::new(),
             validate_only: self.write.validate_only,
             etag: self.write.etag.clone(),

@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 use terms::Rejection;
 
 use crate::commands::record::PutOptions;
-use crate::commands::{Failure, access};
+use crate::error::Failure;
+use crate::terminal::answers::{call_failed, refusal_text, why};
 use crate::terminal::{say, table};
 
 /// Prints what a put did.
@@ -103,7 +104,7 @@ pub(super) fn delete(
 /// What a failed call says.
 pub(super) fn error(json: bool, gateway: &str, error: &Error) -> String {
     let Some(refused) = error.refused() else {
-        let said = access::said(gateway, error);
+        let said = call_failed(gateway, error);
         return if json { json!({"error": {"message": said}}).to_string() } else { said };
     };
     let mut refused = refused.clone();
@@ -138,28 +139,6 @@ fn refusal(refused: &Refused) -> Value {
         "call_id": refused.call_id,
         "metadata": refused.metadata,
     }})
-}
-
-/// One line for each of reason, field, cure and call id.
-pub(crate) fn refusal_text(refused: &Refused) -> String {
-    let mut text = refused.to_string();
-    // A gateway's sentence ends with the cure, which has a line of its own here.
-    if let Some(cure) = &refused.cure
-        && let Some(problem) = text.strip_suffix(cure.as_str())
-    {
-        text = problem.trim_end_matches([';', ' ']).to_owned();
-    }
-    for (name, value) in
-        [("field", &refused.field), ("cure", &refused.cure), ("call_id", &refused.call_id)]
-    {
-        if let Some(value) = value {
-            text.push_str(&format!("\n  {name}: {value}"));
-        }
-    }
-    for (name, value) in &refused.metadata {
-        text.push_str(&format!("\n  {name}: {value}"));
-    }
-    text
 }
 
 fn show(rows: &[(&str, String)]) -> Result<(), Failure> {
@@ -232,24 +211,5 @@ fn jurisdictions(ruling: &api::Ruling) -> Vec<&str> {
     let mut all: Vec<&str> = ruling.attachments.iter().map(|a| a.jurisdiction.as_str()).collect();
     all.sort_unstable();
     all.dedup();
-    all
-}
-
-/// A sentence for each law that attaches, and one for what follows.
-pub(crate) fn why(ruling: &api::Ruling) -> Vec<String> {
-    let attachments = ruling.attachments.iter();
-    let mut all: Vec<String> =
-        attachments.map(|a| format!("{} attaches: {}", a.statute, a.why)).collect();
-    if let Some(api::ruling::Outcome::Placement(placement)) = &ruling.outcome {
-        if all.is_empty() {
-            all.push(format!("no law fixes the region; the map's home is {}", placement.region));
-        }
-        if !placement.mirrors.is_empty() {
-            all.push(format!("copies in {}", placement.mirrors.join(", ")));
-        }
-        if !placement.clauses.is_empty() {
-            all.push(format!("under {}", placement.clauses.join(", ")));
-        }
-    }
     all
 }

@@ -71,7 +71,7 @@ pub(crate) fn version(map: &str) -> u64 {
 pub(crate) fn digest(map: &str) -> String {
     use sha2::{Digest as _, Sha256};
     let bytes = Sha256::digest(map);
-    bytes.iter().fold(String::from("sha256:"), |text, byte| format!("{text}{byte:02x}"))
+    format!("sha256:{}", hex::encode(bytes))
 }
 
 /// Applies a map whose signatures lie beside it.

@@ -23,8 +23,8 @@ pub(super) fn parse(text: &str) -> Option<String> {
     }
     let bytes = STANDARD.decode(key).ok().filter(|bytes| bytes.len() == 33)?;
     let hash = Sha256::new().chain_update(name).chain_update(b"\n").chain_update(&bytes);
-    let own: String = hash.finalize().iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-    (bytes.first() == Some(&ED25519) && id == own).then(|| text.to_owned())
+    let own = hex::encode(hash.finalize());
+    (bytes.first() == Some(&ED25519) && id == own.get(..8)?).then(|| text.to_owned())
 }
 
 #[cfg(test)]

@@ -153,7 +153,7 @@ fn a_plan_is_told_as_written() {
     let first =
         crate::support::read(&crate::support::golden().join("../../../../tests/evidence/map.toml"));
     let old = RegionMap::parse(&first).expect("the sample map is sound");
-    let digest: String = old.epoch().digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = hex::encode(old.epoch().digest);
     let second = CHANGES.iter().fold(first, |text, (was, is)| {
         assert!(text.contains(was), "{was}");
         text.replace(was, is)

@@ -163,7 +163,7 @@ fn quoted(all: impl Iterator<Item = String>) -> String {
 
 /// A law in force, with whatever it asks a map for.
 fn statute(pack: &StatutePack, reading: Option<&str>) -> String {
-    let digest: String = pack.digest().iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = hex::encode(pack.digest());
     let mut text = format!("[[statutes]]\nid = \"{}\"\ndigest = \"sha256:{digest}\"\n", pack.id());
     let reading = reading.or_else(|| pack.readings().first().map(|first| first.as_str()));
     for (key, value) in [

@@ -74,7 +74,7 @@ impl<'f> Growth<'f> {
     /// Adds an entry.
     ///
     /// # Errors
-    /// [`Error`]; nobody can add to it then.
+    /// [`Error`]; nothing can be added then.
     pub fn push(&mut self, entry: &[u8]) -> Result<(), Error> {
         let index = self.size() / u64::from(TILE_WIDTH);
         let id = BundleId { index, width: TILE_WIDTH };
@@ -108,7 +108,7 @@ impl<'f> Growth<'f> {
         Some(entries.into_iter().map(<[u8]>::to_vec).collect())
     }
 
-    /// Makes `note` the newest checkpoint of the log. Whoever calls has seen that it is signed, and
+    /// Makes `note` the newest checkpoint of the log. The caller has checked that it is signed, and
     /// that its size and root are [`Growth::size`] and [`Growth::root`].
     ///
     /// # Errors

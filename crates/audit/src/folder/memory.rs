@@ -1,5 +1,5 @@
-//! What a mirror must not forget: findings, signed notes that contradict it or were never followed,
-//! and that its key was never compared. It is said on every run until somebody has dealt with it.
+//! What a mirror must not forget: findings, signed notes that contradict it or that it does not hold
+//! yet, and that its key was never compared. Every run reports it until an auditor has removed it.
 
 use std::fmt;
 use std::fs;
@@ -19,7 +19,7 @@ pub const CONFLICTS: &str = "conflicts";
 pub const PENDING: &str = "pending";
 /// The file of what entries break, a line each. The auditor deletes it.
 pub const FINDINGS: &str = "findings";
-/// The file that says that the log's key was never compared with what somebody else says of it.
+/// The file that marks a key that was never compared with the operators' statement of it.
 pub const ON_TRUST: &str = "vkey.on-trust";
 
 /// Signed notes that are kept in one folder at the most.
@@ -52,7 +52,7 @@ pub enum StandingKind {
     Pending,
 }
 
-/// Something that was found before, and with which nobody has dealt yet.
+/// A finding of an earlier run that is still open.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
     /// Of what kind.
@@ -171,8 +171,7 @@ impl Folder {
         let State { size, minute, sealed, maps } = state;
         let mut text = format!("{size} {minute} {}\n", u8::from(*sealed));
         for MapRef { epoch, digest } in maps {
-            let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-            text.push_str(&format!("{epoch} {digest}\n"));
+            text.push_str(&format!("{epoch} {}\n", hex::encode(digest)));
         }
         self.replace(STATE, text.as_bytes())
     }
@@ -238,7 +237,7 @@ impl Folder {
             let root = tree::root_at(kept.at.size, &mut self.tiles(ours.size));
             let Ok(root) = root else { return Err(Error::Root) };
             if root != kept.at.root {
-                // Before anybody is accused: is it the folder that is damaged?
+                // Before the log is accused: is the folder damaged?
                 if tree::audit(ours.size, &mut self.tiles(ours.size)).ok() != Some(ours.root) {
                     return Err(Error::Root);
                 }
@@ -280,11 +279,9 @@ fn state(text: &str) -> Option<State> {
     let (size, minute, sealed) = (numbers.next()??, numbers.next()??, numbers.next()??);
     let map = |line: &str| {
         let (epoch, digest) = line.split_once(' ')?;
-        let (pairs, rest) = digest.as_bytes().as_chunks::<2>();
-        let byte = |pair: &[u8; 2]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-        let bytes: Option<Vec<u8>> = pairs.iter().map(byte).collect();
-        let digest = bytes.filter(|_| rest.is_empty())?.try_into().ok()?;
-        Some(MapRef { epoch: epoch.parse().ok()?, digest })
+        let mut map = MapRef { epoch: epoch.parse().ok()?, digest: [0; 32] };
+        hex::decode_to_slice(digest, &mut map.digest).ok()?;
+        Some(map)
     };
     Some(State {
         size,

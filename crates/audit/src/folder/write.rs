@@ -3,15 +3,14 @@
 //! `checkpoint`, and only then are older partial ones removed.
 
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io;
 use std::path::Path;
 
 use ledger::tile::{BundleId, LEVEL_MAX, TILE_WIDTH, TileId};
 
 use super::{CHECKPOINT, Error, Folder, VKEY};
+use crate::file::replace_in_folder;
 
-/// What a file is called until it is whole. No name of a log's file ends so.
-const UNFINISHED: &str = ".new";
 /// Bytes that a mirror leaves free on its disk.
 const FREE_BYTES_MIN: u64 = 64 << 20;
 
@@ -40,7 +39,7 @@ impl Folder {
 
     /// Whether the disk has room for more.
     pub(crate) fn has_room(&self) -> Result<(), Error> {
-        // Where nobody says how much there is, writing will tell.
+        // If the system does not report it, a write will fail.
         let Ok(disk) = rustix::fs::statvfs(&self.path) else { return Ok(()) };
         if disk.f_bavail.saturating_mul(disk.f_frsize) < FREE_BYTES_MIN {
             return Err(Error::Full(FREE_BYTES_MIN >> 20));
@@ -73,7 +72,7 @@ impl Folder {
     }
 
     /// Removes the full tiles and bundles that a log of `until` entries has beyond those of one of
-    /// `size`: nobody has shown that they are right.
+    /// `size`: they were not verified.
     pub(crate) fn drop_beyond(&self, size: u64, until: u64) -> Result<(), Error> {
         let width = u64::from(TILE_WIDTH);
         for level in 0..=LEVEL_MAX {
@@ -121,27 +120,8 @@ impl Folder {
         folder.sync_all().map_err(unwritten(path))
     }
 
-    /// Writes beside and renames, so that a name never stands for half a file.
     fn put(&self, path: &str, bytes: &[u8], flush: bool) -> Result<(), Error> {
-        let place = self.path.join(path);
-        let beside = self.path.join(format!("{path}{UNFINISHED}"));
-        let write = || {
-            let mut file = match File::create(&beside) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    if let Some(folder) = beside.parent() {
-                        fs::create_dir_all(folder)?;
-                    }
-                    File::create(&beside)?
-                }
-                other => other?,
-            };
-            file.write_all(bytes)?;
-            if flush {
-                file.sync_all()?;
-            }
-            fs::rename(&beside, &place)
-        };
-        write().map_err(unwritten(path))
+        replace_in_folder(&self.path.join(path), bytes, flush).map_err(unwritten(path))
     }
 }
 

@@ -1,10 +1,11 @@
 //! The metrics of a process that follows shards, as a file in Prometheus's text format: for the
 //! textfile collector of a node exporter, so that nothing here listens.
 
-use std::fmt::{self, Write as _};
-use std::fs;
+use std::fmt;
 use std::io;
 use std::path::Path;
+
+use crate::file::replace;
 
 /// What the name of every metric begins with.
 pub const METRICS_PREFIX: &str = "bailiwick_audit_";
@@ -65,15 +66,9 @@ impl fmt::Display for Metrics {
     }
 }
 
-/// Writes them in one step: a collector never sees half a file.
+/// Writes them. Collectors read what ends in `.prom`, so they never see half a file.
 pub(super) fn write(path: &Path, metrics: &Metrics) -> io::Result<()> {
-    let mut text = String::new();
-    write!(text, "{metrics}").map_err(io::Error::other)?;
-    let mut beside = path.as_os_str().to_owned();
-    // Collectors read what ends in `.prom`.
-    beside.push(".new");
-    fs::write(&beside, text)?;
-    fs::rename(&beside, path)
+    replace(path, metrics.to_string().as_bytes(), false)
 }
 
 #[cfg(test)]

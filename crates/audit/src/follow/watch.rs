@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use terms::UnixMillis;
+use terms::{UnixMillis, with_causes};
 use tokio::time::Instant;
 
 use super::metrics::{Line, Metrics};
-use super::{Alert, AlertKind, Look, Settings};
+use super::{Alert, AlertKind, Poll, Settings};
 use crate::folder::StandingKind;
-use crate::mirror::{Error, KeyFrom, Pulled, What, not_answered};
+use crate::mirror::{Breach, Error, KeyFrom, Pulled, not_answered};
 
 /// All shards that are followed.
 pub(super) struct Watch {
@@ -26,7 +26,7 @@ const PROCESS: &str = "follow";
 /// One shard.
 struct State {
     name: String,
-    /// When a look at it was last completed: all of its logs, and nothing refused.
+    /// When a poll at it was last completed: all of its logs, and nothing refused.
     answered: Instant,
     answered_at: Option<UnixMillis>,
     /// Why it did not, if it did not.
@@ -60,39 +60,39 @@ impl Watch {
         Self { settings, shards: shards.collect(), raised: BTreeMap::new(), own: BTreeMap::new() }
     }
 
-    /// Takes what one look gave.
+    /// Takes what one poll gave.
     pub(super) fn take(
         &mut self,
         number: usize,
-        look: &Look,
+        poll: &Poll,
         now: Instant,
         time: UnixMillis,
     ) -> Vec<Alert> {
         let Some(shard) = self.shards.get_mut(number) else { return Vec::new() };
         shard.looks += 1;
-        let mut found = shard.new_logs(&look.pull.logs, now);
+        let mut found = shard.new_logs(&poll.pull.logs, now);
         let mut away = None;
-        for error in &look.pull.errors {
+        for error in &poll.pull.errors {
             match error {
                 Error::Call(error) => away = Some(not_answered(error)),
                 Error::Folder { .. } | Error::OtherDeployment { .. } | Error::TooMany { .. } => {
-                    found.push((AlertKind::Mirror, crate::verify::chain(error)));
+                    found.push((AlertKind::Mirror, with_causes(error)));
                 }
                 Error::Alarm(alarm) => found.push((kind_of(&alarm.what), alarm.to_string())),
             }
         }
-        for (folder, standing) in &look.standing {
+        for (folder, standing) in &poll.standing {
             let kind = match standing.kind {
                 StandingKind::Entry => AlertKind::BadEntry,
                 StandingKind::Clock => AlertKind::ClockBack,
                 StandingKind::Conflict => AlertKind::SplitView,
-                // A look that was not completed is told by its age, and one that was completed and
-                // showed less than was signed is an alarm of its own.
+                // A poll that was not completed is reported by its age. One that was completed and
+                // showed less than was signed raises an alert of its own.
                 StandingKind::Pending => continue,
             };
             found.push((kind, format!("{folder}: {standing}")));
         }
-        if look.pull.errors.is_empty() {
+        if poll.pull.errors.is_empty() {
             shard.answered(now, time);
         } else {
             shard.away = Some(away.unwrap_or_else(|| "what it shows is not accepted".to_owned()));
@@ -100,7 +100,7 @@ impl Watch {
         self.raise(number, found, now)
     }
 
-    /// A look that has ended, and should not.
+    /// A poll that has ended, and should not.
     pub(super) fn stopped(&mut self, now: Instant) -> Vec<Alert> {
         self.own("a shard is looked at no more: start again".to_owned(), now)
     }
@@ -181,7 +181,7 @@ impl Watch {
 impl State {
     fn answered(&mut self, now: Instant, time: UnixMillis) {
         (self.answered, self.answered_at, self.away) = (now, Some(time), None);
-        // What was well again and is wrong again is told again.
+        // What was well again and is wrong again is reported again.
         self.last
             .retain(|(kind, _), _| !matches!(kind, AlertKind::Unreachable | AlertKind::Mirror));
     }
@@ -229,7 +229,7 @@ impl State {
     fn late(&self, settings: &Settings, now: Instant) -> Vec<(AlertKind, String)> {
         let mut found = Vec::new();
         let away = now.duration_since(self.answered);
-        // The age alone decides: whoever is still asking has not been answered either.
+        // The age alone decides: a poll that is still running has not been answered either.
         if away >= settings.away_max {
             let why = self.away.as_deref().unwrap_or("the look has not ended");
             let text = format!("no look was completed for {} s: {why}", away.as_secs());
@@ -251,16 +251,20 @@ impl State {
     }
 }
 
-const fn kind_of(what: &What) -> AlertKind {
+const fn kind_of(what: &Breach) -> AlertKind {
     match what {
-        What::RolledBack { .. } | What::NoLongerShown | What::NeverShown => AlertKind::RolledBack,
-        What::SplitView { .. } => AlertKind::SplitView,
-        What::NoLog(_)
-        | What::Unnamed
-        | What::OtherShard(_)
-        | What::OtherKey(_)
-        | What::BadSignature(_)
-        | What::Uncosigned(_) => AlertKind::BadSignature,
-        What::BadEntries { .. } | What::BadAnswer(_) | What::Unshown { .. } => AlertKind::BadEntry,
+        Breach::RolledBack { .. } | Breach::NoLongerShown | Breach::NeverShown => {
+            AlertKind::RolledBack
+        }
+        Breach::SplitView { .. } => AlertKind::SplitView,
+        Breach::NoLog(_)
+        | Breach::Unnamed
+        | Breach::OtherShard(_)
+        | Breach::OtherKey(_)
+        | Breach::BadSignature(_)
+        | Breach::Uncosigned(_) => AlertKind::BadSignature,
+        Breach::BadEntries { .. } | Breach::BadAnswer(_) | Breach::Unshown { .. } => {
+            AlertKind::BadEntry
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! What a shard may do that no honest log does.
 
+use terms::with_causes;
+
 use crate::policy::Uncosigned;
-use crate::verify::chain;
 
 /// Something that a shard has shown, and a log must not show.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -10,12 +11,12 @@ pub struct Alarm {
     /// The log.
     pub origin: String,
     /// What it is.
-    pub what: What,
+    pub what: Breach,
 }
 
 /// What a log must not show.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum What {
+pub enum Breach {
     /// The origin is not `<deployment>/<region>/<shard>/<period>`, or its key cannot be read.
     #[error("the shard names a log that cannot be one: {0}")]
     NoLog(&'static str),
@@ -26,7 +27,7 @@ pub enum What {
     #[error("its key is another one than {0}")]
     OtherKey(&'static str),
     /// The checkpoint is not signed by the log's key.
-    #[error("BAD SIGNATURE: {}", chain(.0))]
+    #[error("BAD SIGNATURE: {}", with_causes(.0))]
     BadSignature(ledger::checkpoint::Error),
     /// Its witnesses have not cosigned it.
     #[error("NOT COSIGNED: {0}")]
@@ -70,7 +71,7 @@ pub enum What {
     /// The policy names it.
     #[error("NOT SHOWN: the policy names this log of the shard, and the shard does not show it")]
     NeverShown,
-    /// Somebody else says that another shard has this address.
+    /// The gateway names another shard for this address.
     #[error("ANOTHER SHARD: at its address must be {0}, as the gateway says")]
     OtherShard(String),
     /// The log is right, and what was sent as its entries are others.

@@ -2,14 +2,11 @@
 
 use std::path::Path;
 
-use ledger::entry::Entry;
+use ledger::{Checkpoint, Entry};
 
-use super::folder_of;
-use super::names::Name;
-use crate::Finding;
-use crate::details::{old_head, reason};
+use crate::finding::Finding;
 use crate::folder::{Error, Folder};
-use crate::rules::OldHead;
+use crate::origin::Origin;
 
 /// Compares what the first entry of each log below `place` says of the log before it with that
 /// log's mirror. What cannot be compared is a finding, too. If `place` is the folder of one log,
@@ -35,10 +32,10 @@ pub(super) fn old_head_of(place: &Path, folder: &Folder) -> Result<Option<Findin
     };
     let Some((_, first)) = folder.entries(size, 0, 1).next().transpose()? else { return Ok(None) };
     // What is no entry is a finding of its own; and only our logs have periods.
-    let (Ok(first), Some(name)) = (Entry::decode(&first), Name::of(key.name())) else {
+    let (Ok(first), Some(name)) = (Entry::decode(&first), Origin::parse(key.name())) else {
         return Ok(None);
     };
-    let what = match old_head(&first) {
+    let what = match first.old_head() {
         Some(head) => of_head(place, &name, &head)?,
         None if name.period == 1 => None,
         None => Some(lost(&first)),
@@ -48,22 +45,22 @@ pub(super) fn old_head_of(place: &Path, folder: &Folder) -> Result<Option<Findin
 
 /// A period that does not name the one before it.
 fn lost(first: &Entry) -> String {
-    match reason(first) {
+    match first.reason() {
         Some(reason) => format!("says no head of the log before it: accepted loss ({reason})"),
         None => "says nothing of the log before it".to_owned(),
     }
 }
 
 /// What is wrong with a head that a log names, or cannot be compared.
-fn of_head(place: &Path, own: &Name<'_>, head: &OldHead) -> Result<Option<String>, Error> {
+fn of_head(place: &Path, own: &Origin<'_>, head: &Checkpoint) -> Result<Option<String>, Error> {
     let origin = crate::shown(&head.origin);
-    let earlier =
-        Name::of(&head.origin).is_some_and(|old| old.same_shard(own) && old.period < own.period);
+    let earlier = Origin::parse(&head.origin)
+        .is_some_and(|old| old.same_shard(own) && old.period < own.period);
     if !earlier {
         return Ok(Some(format!("names {origin}, which is no earlier log of the same shard")));
     }
     let unmirrored = format!("cannot be checked: {origin}, the log before it, is not mirrored");
-    let Some(older) = folder_of(place, &head.origin) else { return Ok(Some(unmirrored)) };
+    let Some(older) = Folder::of_log(place, &head.origin) else { return Ok(Some(unmirrored)) };
     let mirrored = older.key().and_then(|key| older.checkpoint(&key));
     let mirrored = match mirrored {
         Ok(mirrored) => mirrored,

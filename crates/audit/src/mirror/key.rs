@@ -2,12 +2,12 @@
 
 use ledger::note::Verifier;
 
-use super::{KeyFrom, What};
+use super::{Breach, KeyFrom};
 use crate::folder::{self, Folder};
 use crate::policy::Policy;
 
 pub(super) enum Unknown {
-    Alarm(What),
+    Alarm(Breach),
     Folder(folder::Error),
 }
 
@@ -24,9 +24,9 @@ pub(super) fn known(
     };
     let (key, from) = match (policy, kept) {
         (Some(policy), kept) => {
-            let key = policy.log(said.name()).ok_or(Unknown::Alarm(What::Unnamed))?;
+            let key = policy.log(said.name()).ok_or(Unknown::Alarm(Breach::Unnamed))?;
             if kept.is_some_and(|kept| kept != *key) {
-                return Err(Unknown::Alarm(What::OtherKey("the mirror's")));
+                return Err(Unknown::Alarm(Breach::OtherKey("the mirror's")));
             }
             (key.clone(), KeyFrom::Policy)
         }
@@ -34,7 +34,7 @@ pub(super) fn known(
         (None, None) => (said.clone(), KeyFrom::Shard),
     };
     if key != *said {
-        return Err(Unknown::Alarm(What::OtherKey("the one that is known")));
+        return Err(Unknown::Alarm(Breach::OtherKey("the one that is known")));
     }
     Ok((key, from))
 }

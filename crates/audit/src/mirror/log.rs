@@ -10,14 +10,15 @@ use ledger::{Checkpoint, Hash, proof, tree};
 use tokio::time::{Instant, timeout_at};
 
 use super::cosignatures::united;
-use super::{Alarm, BrokenEntry, Error, FINDINGS_MAX, Progress, What};
+use super::{Alarm, Breach, BrokenEntry, Error, Progress};
+use crate::finding::FINDINGS_MAX;
 use crate::folder::{self, CONFLICTS, Folder, Growth, PENDING};
 use crate::policy::Policy;
 use crate::rules::{Broken, Rules};
 
 /// Entries of one message at the most.
 const BATCH_ENTRIES_MAX: usize = 4096;
-/// Time in which a whole bundle more must have come: whoever sends one entry a minute sends none.
+/// Time in which a whole bundle must arrive: an entry a minute is too slow.
 const BUNDLE_WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// One log on its way into its folder.
@@ -36,7 +37,7 @@ pub(super) struct Log<'a> {
 // === impl Log ===
 
 impl Log<'_> {
-    fn alarm(&self, what: What) -> Error {
+    fn alarm(&self, what: Breach) -> Error {
         Alarm { origin: self.theirs.origin.clone(), what }.into()
     }
 
@@ -54,7 +55,7 @@ impl Log<'_> {
         {
             return self.not_longer(ours).map(|()| Vec::new());
         }
-        // What an earlier attempt has left is taken first. Nobody has vouched for it, so if the
+        // What an earlier attempt has left is taken first. It is not verified, so if the
         // root is another one, it is thrown away, and everything is asked for.
         for leftovers in [true, false] {
             let mut growth = self.growth()?;
@@ -115,7 +116,7 @@ impl Log<'_> {
         }
         let root = tree::root_at(self.theirs.size, &mut self.folder.tiles(ours.size));
         if root.ok() != Some(self.theirs.root) {
-            // Before anybody is accused: is it the folder that is damaged?
+            // Before the log is accused: is the folder damaged?
             let own = tree::audit(ours.size, &mut self.folder.tiles(ours.size));
             if own.ok() != Some(ours.root) {
                 return Err(self.lost(folder::Error::Root));
@@ -123,7 +124,7 @@ impl Log<'_> {
             return Err(self.split_view(ours));
         }
         let (ours, theirs) = (ours.size, self.theirs.size);
-        Err(self.alarm(What::RolledBack { ours, theirs }))
+        Err(self.alarm(Breach::RolledBack { ours, theirs }))
     }
 
     /// The same checkpoint, perhaps with other cosignatures; none is given away.
@@ -143,14 +144,14 @@ impl Log<'_> {
         if let Some(kept) = conflicts.into_iter().next() {
             let notes = Box::new([self.note.clone(), kept.note]);
             let (ours, theirs) = (self.theirs.size, kept.at.size);
-            return Err(self.alarm(What::SplitView { ours, theirs, notes }));
+            return Err(self.alarm(Breach::SplitView { ours, theirs, notes }));
         }
         let pending = self.folder.pending(&self.key).map_err(|error| self.lost(error))?;
         match pending.iter().map(|kept| kept.at.size).max() {
             None => Ok(()),
             Some(ours) => {
                 let theirs = self.theirs.size;
-                Err(self.alarm(What::RolledBack { ours, theirs }))
+                Err(self.alarm(Breach::RolledBack { ours, theirs }))
             }
         }
     }
@@ -164,7 +165,7 @@ impl Log<'_> {
         }
         let notes = [self.folder.note().unwrap_or_default(), self.note.clone()];
         let (ours, theirs, notes) = (ours.size, self.theirs.size, Box::new(notes));
-        self.alarm(What::SplitView { ours, theirs, notes })
+        self.alarm(Breach::SplitView { ours, theirs, notes })
     }
 
     fn growth(&self) -> Result<Growth<'_>, Error> {
@@ -199,10 +200,10 @@ impl Log<'_> {
             let batch = self.batch(&mut batches, until).await?;
             for (index, entry) in batch.indexes.into_iter().zip(&batch.entries) {
                 if index != growth.size() || index >= size {
-                    return Err(self.alarm(What::BadAnswer("they come in another order")));
+                    return Err(self.alarm(Breach::BadAnswer("they come in another order")));
                 }
                 if entry.len() > ENTRY_BYTES_MAX {
-                    return Err(self.alarm(What::BadAnswer("one is longer than an entry can be")));
+                    return Err(self.alarm(Breach::BadAnswer("one is longer than an entry can be")));
                 }
                 each(growth, entry).map_err(|error| self.lost(error))?;
             }
@@ -224,7 +225,7 @@ impl Log<'_> {
         let Ok(next) = timeout_at(until, batches.next()).await else {
             return Err(client::Error::TimedOut.into());
         };
-        let wrong = |what| self.alarm(What::BadAnswer(what));
+        let wrong = |what| self.alarm(Breach::BadAnswer(what));
         let batch = next?.ok_or_else(|| wrong("fewer were sent than are signed"))?;
         let (numbers, entries) = (batch.indexes.len(), batch.entries.len());
         if numbers > BATCH_ENTRIES_MAX || entries > BATCH_ENTRIES_MAX {
@@ -243,13 +244,13 @@ impl Log<'_> {
     /// the pending ones, unless it is shown that it contradicts the mirror.
     async fn why_another_root(&self) -> Error {
         let (from, to) = (self.ours.as_ref().map_or(0, |at| at.size), self.theirs.size);
-        let bad = What::BadEntries { from, to };
+        let bad = Breach::BadEntries { from, to };
         let Some(ours) = self.ours.as_ref().filter(|at| at.size > 0) else {
             return self.alarm(bad);
         };
         let Ok(answer) = self.shard.consistency(&self.theirs.origin, from, to).await else {
             // Refused, busy or away: another root it is, and why was not shown.
-            return self.alarm(What::Unshown { ours: from, theirs: to });
+            return self.alarm(Breach::Unshown { ours: from, theirs: to });
         };
         let hashes: Option<Vec<Hash>> = answer
             .hashes

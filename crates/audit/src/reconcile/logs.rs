@@ -23,7 +23,7 @@ pub struct Logs {
     newest: Log,
 }
 
-/// Told of an entry: its number, what it says if it is one, and its bytes.
+/// Receives an entry: its index, its content or why it is none, and its bytes.
 type Each<'e> = dyn FnMut(u64, Result<&Entry, ledger::entry::Error>, &[u8]) + 'e;
 
 // === impl Logs ===
@@ -144,11 +144,11 @@ impl Log {
         }
     }
 
-    /// Calls `each` with every entry up to, without, `until`, its number and its bytes. One that is
-    /// none is signed all the same, and keeps nobody from looking at the others.
+    /// Calls `each` with every entry before `until`, its index and its bytes. Bytes that are no entry
+    /// are signed all the same, and do not stop the walk.
     pub(super) fn each(&self, until: u64, each: &mut Each<'_>) -> Result<(), Error> {
         let lost = |error| Error::Folder { origin: self.origin.clone(), error };
-        // Somebody else may have brought the mirror further, and the files are those of its size.
+        // Another process may have extended the mirror; the files are those of its new size.
         let _held = self.folder.hold();
         let size = self.folder.key().and_then(|key| self.folder.checkpoint(&key)).map_err(lost)?;
         for entry in self.folder.entries(size.size, 0, until.min(self.size)) {

@@ -8,7 +8,6 @@ use ledger::entry::{Entry, Kind};
 use super::live::Live;
 use super::logs::{Logs, supersedes};
 use super::{Error, Place, Reconciled, SeenAt};
-use crate::details::{count, peer};
 
 /// An entry that an answer names, and what the logs say of it later.
 #[derive(Debug, Default)]
@@ -101,7 +100,7 @@ impl Sums {
         if let Some(seen) = self.seen.get_mut(&earlier) {
             seen.superseded.get_or_insert((entry.kind, at));
         }
-        // Whoever may delete what was never written, or twice, may count down to any number.
+        // Deleting what was never written, or twice, would allow any count.
         if earlier == at || !self.live.take(earlier) {
             return Err("of something that is no write, or was taken away before");
         }
@@ -122,7 +121,7 @@ fn earlier(logs: &Logs, own: usize, entry: &Entry) -> Option<Place> {
         return Some((own, index));
     }
     // A move names the other shard's entry by the same detail; that is no log of ours.
-    peer(entry).and_then(|(origin, index)| logs.place(origin, index))
+    entry.peer().and_then(|(origin, index)| logs.place(origin, index))
 }
 
 /// By how many an entry changes the number of live records.
@@ -158,5 +157,5 @@ fn taken(logs: &Logs, entry: &Entry, earlier: Option<Place>, start: u64) -> u64 
 
 /// The records that an erasure counts.
 fn counted(entry: &Entry) -> u64 {
-    count(entry).unwrap_or(0)
+    entry.count().unwrap_or(0)
 }

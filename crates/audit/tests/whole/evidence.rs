@@ -1,7 +1,7 @@
 //! What a mirror must not forget: forks that were shown for a moment, findings, keys on trust.
 
 use audit::folder::{Standing, StandingKind};
-use audit::mirror::{Error, What, folder_of};
+use audit::mirror::{Breach, Error};
 use audit::{Folder, Policy};
 use client::Ledger;
 use ledger::entry::{Entry, Kind};
@@ -17,7 +17,7 @@ async fn mirrored(log: &Log, size: u64) -> (tempfile::TempDir, Shown, Ledger, Fo
     show(&shown, |shows| shows.size = size);
     let shard = connect(&shown).await;
     take(&shard, dir.path()).await.expect("a log");
-    let folder = folder_of(dir.path(), ORIGIN).expect("a folder");
+    let folder = Folder::of_log(dir.path(), ORIGIN).expect("a folder");
     (dir, shown, shard, folder)
 }
 
@@ -36,12 +36,12 @@ async fn a_fork_that_was_shown_before_hanging_up_is_not_forgotten() {
     // The log goes on as if nothing had been, and does not reach what was signed yet.
     show(&shown, |shows| (shows.logs, shows.size) = (vec![log.clone()], 700));
     show(&shown, |shows| shows.break_after = None);
-    let expect = What::RolledBack { ours: 900, theirs: 700 };
+    let expect = Breach::RolledBack { ours: 900, theirs: 700 };
     assert_eq!(what(take(&shard, dir.path()).await), expect);
     holds(dir.path(), &log, 700);
     show(&shown, |shows| shows.size = 1000);
     let notes = Box::new([log.note(1000), fork.note(900)]);
-    let expect = What::SplitView { ours: 1000, theirs: 900, notes };
+    let expect = Breach::SplitView { ours: 1000, theirs: 900, notes };
     assert_eq!(what(take(&shard, dir.path()).await), expect);
     holds(dir.path(), &log, 1000);
     assert_eq!(standing(&folder), [StandingKind::Conflict]);
@@ -69,7 +69,7 @@ async fn a_busy_shard_with_another_root_has_not_shown_two_faces() {
     let (dir, shown, shard, folder) = mirrored(&log, 500).await;
     show(&shown, |shows| (shows.logs, shows.size, shows.busy) = (vec![fork], 900, true));
     let found = what(take(&shard, dir.path()).await);
-    assert_eq!(found, What::Unshown { ours: 500, theirs: 900 });
+    assert_eq!(found, Breach::Unshown { ours: 500, theirs: 900 });
     assert!(found.to_string().contains("was not shown"), "{found}");
     assert_eq!(standing(&folder), [StandingKind::Pending]);
     holds(dir.path(), &log, 500);
@@ -119,7 +119,7 @@ async fn messages_without_entries_are_refused() {
     let log = Log::new(ORIGIN, 1000, "a");
     let (dir, shown, shard, _) = mirrored(&log, 500).await;
     show(&shown, |shows| (shows.size, shows.empty) = (1000, true));
-    assert!(matches!(what(take(&shard, dir.path()).await), What::BadAnswer(_)));
+    assert!(matches!(what(take(&shard, dir.path()).await), Breach::BadAnswer(_)));
 }
 
 #[tokio::test]

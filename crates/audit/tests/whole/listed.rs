@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use audit::Policy;
-use audit::mirror::{Error, Mirrors, What, old_heads, pull};
+use audit::mirror::{Breach, Error, Mirrors, old_heads, pull};
 use ledger::entry::Detail;
 
 use crate::mirror::{first, look, show, take, what};
@@ -41,14 +41,14 @@ async fn a_log_that_is_no_longer_shown_is_missed() {
     // What it shows is mirrored all the same.
     assert_eq!(pulled.logs.len(), 1);
     let found = what(first(pulled));
-    assert_eq!(found, What::NoLongerShown);
+    assert_eq!(found, Breach::NoLongerShown);
     assert!(found.to_string().ends_with("a log that was mirrored is no longer shown"));
     // One that the policy names, and that nobody has ever seen.
     let other = tempfile::tempdir().expect("a folder");
     let keys = [ORIGIN, NEXT].map(|origin| format!("log {}\n", signer(origin).vkey())).concat();
     let policy = Policy::parse(&format!("{keys}quorum none\n")).expect("a policy");
     let pulled = look(&shard, other.path(), Some(&policy)).await;
-    assert_eq!(what(first(pulled)), What::NeverShown);
+    assert_eq!(what(first(pulled)), Breach::NeverShown);
 }
 
 #[tokio::test]
@@ -73,12 +73,12 @@ async fn a_shard_shows_its_own_logs_in_the_order_of_their_periods() {
         first(pull(&shard, &into, &mut |_, _, _| {}).await)
     };
     assert!(none(("ru-msk", "a")).await.is_ok());
-    assert!(matches!(what(none(("eu-fra", "a")).await), What::OtherShard(_)));
-    assert!(matches!(what(none(("ru-msk", "b")).await), What::OtherShard(_)));
+    assert!(matches!(what(none(("eu-fra", "a")).await), Breach::OtherShard(_)));
+    assert!(matches!(what(none(("ru-msk", "b")).await), Breach::OtherShard(_)));
     // Two shards at one address, and two deployments in one folder.
     show(&shown, |shows| shows.logs = vec![Log::new("test/ru-msk/b/1", 5, "a"), old]);
     show(&shown, |shows| shows.size = 5);
-    assert!(matches!(what(take(&shard, dir.path()).await), What::NoLog(_)));
+    assert!(matches!(what(take(&shard, dir.path()).await), Breach::NoLog(_)));
     show(&shown, |shows| shows.logs = vec![Log::new("prod/ru-msk/b/1", 5, "a")]);
     let refused = take(&shard, dir.path()).await;
     assert!(matches!(refused, Err(Error::OtherDeployment { .. })));
@@ -162,6 +162,6 @@ async fn a_shard_does_not_fill_a_disk_with_folders() {
     let shown = Shows::of(Log::new(ORIGIN, 1, "a"));
     show(&shown, |shows| shows.logs = logs);
     let shard = connect(&shown).await;
-    assert!(matches!(what(take(&shard, dir.path()).await), What::NoLog(_)));
+    assert!(matches!(what(take(&shard, dir.path()).await), Breach::NoLog(_)));
     assert_eq!(std::fs::read_dir(dir.path()).expect("a folder").count(), 0);
 }

@@ -23,7 +23,7 @@ fn sample() -> String {
 /// The map that follows one, with an edit.
 fn next(before: &str, edit: impl FnOnce(String) -> String) -> String {
     let epoch = RegionMap::parse(before).expect("a map").epoch();
-    let digest: String = epoch.digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = hex::encode(epoch.digest);
     let version = format!("version = {}\n", epoch.number);
     let more = format!("version = {}\npredecessor = \"sha256:{digest}\"\n", epoch.number + 1);
     let rest = before.lines().filter(|line| !line.starts_with("predecessor"));
@@ -96,7 +96,7 @@ fn keep(place: &Path, maps: &[SignedMap]) {
     fs::create_dir_all(&folder).expect("room");
     for map in maps {
         let epoch = RegionMap::parse(&map.text).expect("a map").epoch();
-        let digest: String = epoch.digest.iter().take(8).map(|b| format!("{b:02x}")).collect();
+        let digest = hex::encode(&epoch.digest[..8]);
         let path = folder.join(format!("{}-{digest}.toml", epoch.number));
         fs::write(path.with_extension("note"), &map.note).expect("room");
         fs::write(path, &map.text).expect("room");

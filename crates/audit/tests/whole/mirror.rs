@@ -4,8 +4,8 @@ use std::path::Path;
 
 use crate::support::shard::{Shown, Shows, connect};
 use crate::support::{Log, MAP, ORIGIN, files, signer};
-use audit::mirror::{Alarm, Error, KeyFrom, Mirrors, Pull, Pulled, What, old_heads, pull};
-use audit::{Against, Policy, verify};
+use audit::mirror::{Alarm, Breach, Error, KeyFrom, Mirrors, Pull, Pulled, old_heads, pull};
+use audit::{Against, Folder, Policy, verify};
 use client::Ledger;
 use ledger::entry::{Detail, Entry, Kind};
 
@@ -22,7 +22,7 @@ pub(crate) async fn take(shard: &Ledger, place: &Path) -> Result<Vec<Pulled>, Er
     first(look(shard, place, None).await)
 }
 
-pub(crate) fn what(result: Result<Vec<Pulled>, Error>) -> What {
+pub(crate) fn what(result: Result<Vec<Pulled>, Error>) -> Breach {
     match result {
         Err(Error::Alarm(Alarm { what, .. })) => what,
         Err(other) => panic!("{other}"),
@@ -32,7 +32,7 @@ pub(crate) fn what(result: Result<Vec<Pulled>, Error>) -> What {
 
 /// Whether the mirror is the log of that size.
 pub(crate) fn holds(place: &Path, log: &Log, size: u64) {
-    let folder = audit::mirror::folder_of(place, &log.origin).expect("a folder");
+    let folder = Folder::of_log(place, &log.origin).expect("a folder");
     let verified = verify(&folder, Against::default(), &mut |_, _| {}).expect("a whole mirror");
     assert_eq!(verified.checkpoint, log.checkpoint(size));
 }
@@ -108,7 +108,7 @@ async fn a_log_that_goes_back_is_refused() {
     let shard = connect(&shown).await;
     take(&shard, dir.path()).await.expect("a log");
     show(&shown, |shows| shows.size = 900);
-    let expect = What::RolledBack { ours: 1000, theirs: 900 };
+    let expect = Breach::RolledBack { ours: 1000, theirs: 900 };
     assert_eq!(what(take(&shard, dir.path()).await), expect);
     holds(dir.path(), &log, 1000);
 }
@@ -124,7 +124,7 @@ async fn a_log_with_two_faces_is_refused_and_the_evidence_kept() {
         take(&shard, dir.path()).await.expect("a log");
         show(&shown, |shows| (shows.logs, shows.size) = (vec![other.clone()], theirs));
         let notes = Box::new([log.note(1000), other.note(theirs)]);
-        let expect = What::SplitView { ours: 1000, theirs, notes };
+        let expect = Breach::SplitView { ours: 1000, theirs, notes };
         assert_eq!(what(take(&shard, dir.path()).await), expect);
         holds(dir.path(), &log, 1000);
         let folder = dir.path().join("ru-msk.a.1");
@@ -154,7 +154,7 @@ async fn entries_that_are_not_the_log_s_are_refused() {
         show(&shown, |shows| shows.size = before);
         take(&shard, dir.path()).await.expect("a log");
         show(&shown, |shows| (shows.size, shows.wrong) = (1000, Some(800)));
-        let expect = What::BadEntries { from: before, to: 1000 };
+        let expect = Breach::BadEntries { from: before, to: 1000 };
         assert_eq!(what(take(&shard, dir.path()).await), expect);
         holds(dir.path(), &log, before);
         show(&shown, |shows| shows.wrong = None);
@@ -175,15 +175,15 @@ async fn a_key_is_believed_once_and_a_policy_always() {
     let foreign = ledger::note::Signer::from_seed(ORIGIN, &[1; 32]).expect("a name");
     let foreign_policy = policy(foreign.vkey()).expect("a policy");
     let refused = first(look(&shard, dir.path(), Some(&foreign_policy)).await);
-    assert_eq!(what(refused), What::OtherKey("the mirror's"));
+    assert_eq!(what(refused), Breach::OtherKey("the mirror's"));
     let other = policy(signer("test/ru-msk/b/1").vkey()).expect("a policy");
     let refused = first(look(&shard, dir.path(), Some(&other)).await);
-    assert_eq!(what(refused), What::Unnamed);
+    assert_eq!(what(refused), Breach::Unnamed);
     // A note by another key of that name.
     let log = Log::new(ORIGIN, 20, "a");
     let note = log.checkpoint(20).sign(&foreign).expect("a note");
     show(&shown, |shows| shows.note = Some(note));
-    assert!(matches!(what(take(&shard, dir.path()).await), What::BadSignature(_)));
+    assert!(matches!(what(take(&shard, dir.path()).await), Breach::BadSignature(_)));
     holds(dir.path(), &Log::new(ORIGIN, 10, "a"), 10);
 }
 
@@ -219,7 +219,7 @@ async fn what_was_mirrored_is_not_read_again_for_its_maps() {
     let shard = connect(&shown).await;
     show(&shown, |shows| shows.size = 1000);
     take(&shard, dir.path()).await.expect("a log");
-    let folder = audit::mirror::folder_of(dir.path(), ORIGIN).expect("a folder");
+    let folder = Folder::of_log(dir.path(), ORIGIN).expect("a folder");
     let (second, state) = (folder.path().join("tile/entries/001"), folder.path().join("state"));
     let kept = std::fs::read(&second).expect("the second bundle");
     std::fs::remove_file(&second).expect("it can be removed");

@@ -34,7 +34,7 @@ impl Witness {
     }
 
     fn vkey(&self) -> String {
-        let id: String = self.id().iter().map(|byte| format!("{byte:02x}")).collect();
+        let id = hex::encode(self.id());
         format!("{}+{id}+{}", self.name, BASE64_STANDARD.encode(self.typed()))
     }
 

@@ -185,7 +185,7 @@ fn a_record_must_be_the_entry_that_it_names() {
         (opened(NEXT, 6, Some(1)), "which that log does not have"),
         (opened("test/\u{1b}/a/9", 1, Some(1)), "a log that is not mirrored"),
     ] {
-        let origin = row.origin.replace('\u{1b}', "\\u{1b}");
+        let origin = row.origin.replace('\u{1b}', "\\u001b");
         let text = format!("a record names {origin} entry {}, {what}", row.index);
         assert_eq!(findings(&[], &of(vec![row])), [text]);
     }

@@ -223,7 +223,7 @@ fn only_a_retry_may_lack_its_receipt_and_is_not_proven_then() {
     assert_eq!(checked(&request(), &bare), Err(Unproven::Missing));
     bare.replayed = true;
     assert_eq!(checked(&request(), &bare), Ok(Proof::Unproven));
-    // It names its log even so, and nobody's first request is a retry.
+    // It names its log even so, and a first request is no retry.
     let elsewhere = |receipt: &mut api::Receipt| receipt.origin = "sample/ru-msk/s1/1".to_owned();
     let mut other = bare.clone();
     other.receipt.as_mut().map(elsewhere).unwrap();

@@ -118,7 +118,9 @@ impl LoggedCaller {
     fn tenant(&self) -> String {
         let Some(caller) = &self.caller else { return String::new() };
         let digest = Sha256::new().chain_update(TENANT_TAG).chain_update(caller.tenant.as_str());
-        digest.finalize().iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+        let mut tag = hex::encode(digest.finalize());
+        tag.truncate(8);
+        tag
     }
 }
 

@@ -4,15 +4,6 @@ use std::fmt;
 
 use super::{Caller, Detail, Entry, MapRef};
 
-/// Bytes as hexadecimal digits.
-struct Hex<'a>(&'a [u8]);
-
-impl fmt::Display for Hex<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
 /// A minute as date and time in UTC.
 #[derive(Debug, Clone, Copy)]
 pub struct Minute(pub u32);
@@ -40,7 +31,7 @@ impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.kind, Minute(self.minute))?;
         if let Some(tag) = &self.tenant_tag {
-            write!(f, " tenant={}", Hex(tag))?;
+            write!(f, " tenant={}", hex::encode(tag))?;
         }
         if let Some(collection) = &self.collection {
             write!(f, " collection={collection}")?;
@@ -55,14 +46,14 @@ impl fmt::Display for Entry {
             }
         }
         if let Some(MapRef { epoch, digest }) = &self.map {
-            write!(f, " map={epoch}:{}", Hex(digest))?;
+            write!(f, " map={epoch}:{}", hex::encode(digest))?;
         }
         for (i, kind) in self.evidence_kinds.iter().enumerate() {
             f.write_str(if i == 0 { " evidence=" } else { "," })?;
             write!(f, "{kind}")?;
         }
         if let Some(Caller { role, tag, territory }) = &self.caller {
-            write!(f, " caller={role}:{}", Hex(tag))?;
+            write!(f, " caller={role}:{}", hex::encode(tag))?;
             if let Some(territory) = territory {
                 write!(f, "@{territory}")?;
             }
@@ -72,7 +63,7 @@ impl fmt::Display for Entry {
         }
         self.details.iter().try_for_each(|detail| write!(f, " {detail}"))?;
         match &self.commitment {
-            Some(commitment) => write!(f, " commitment={}", Hex(commitment)),
+            Some(commitment) => write!(f, " commitment={}", hex::encode(commitment)),
             None => Ok(()),
         }
     }

@@ -45,6 +45,7 @@ pub use build::{Call, Ruled};
 pub use codes::{EvidenceKind, EvidenceKinds, Kind, Role};
 pub use display::Minute;
 
+use crate::checkpoint::Checkpoint;
 use crate::hash::Hash;
 
 /// Bytes of an entry at the most; below what a bundle can hold.
@@ -83,7 +84,7 @@ pub enum Error {
     Order,
 }
 
-/// What happened in one step, for whoever checks.
+/// What happened in one step, for auditors.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// What happened.
@@ -115,7 +116,7 @@ pub struct Entry {
 }
 
 /// A region map, by number and digest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MapRef {
     /// Its number.
     pub epoch: u64,
@@ -201,6 +202,52 @@ impl Entry {
         }
         self.details.sort_by_key(Detail::code);
         self
+    }
+
+    /// How many records or reads the entry counts.
+    pub fn count(&self) -> Option<u64> {
+        self.detail(|it| if let Detail::Count(count) = it { Some(*count) } else { None })
+    }
+
+    /// A reason's name, or the stated purpose of a read.
+    pub fn reason(&self) -> Option<&str> {
+        self.detail(|it| if let Detail::Reason(text) = it { Some(text.as_str()) } else { None })
+    }
+
+    /// The minute by which an erasure had to be done.
+    pub fn deadline(&self) -> Option<u32> {
+        self.detail(|it| if let Detail::Deadline(minute) = it { Some(*minute) } else { None })
+    }
+
+    /// The log's key, as GENESIS states it.
+    pub fn log_key(&self) -> Option<&str> {
+        self.detail(|it| if let Detail::LogKey(vkey) = it { Some(vkey.as_str()) } else { None })
+    }
+
+    /// The names of the keys that signed the map of a MAP entry, with commas between them.
+    pub fn signers(&self) -> Option<&str> {
+        self.detail(|it| if let Detail::Signers(names) = it { Some(names.as_str()) } else { None })
+    }
+
+    /// Origin and index of the entry on the other side of a move or copy.
+    pub fn peer(&self) -> Option<(&str, u64)> {
+        self.detail(|it| {
+            let Detail::Peer { origin, index } = it else { return None };
+            Some((origin.as_str(), *index))
+        })
+    }
+
+    /// The head of the log that came before this one. No signature of it is stated.
+    pub fn old_head(&self) -> Option<Checkpoint> {
+        self.detail(|it| {
+            let Detail::OldHead { origin, size, root } = it else { return None };
+            Some(Checkpoint { origin: origin.clone(), size: *size, root: *root })
+        })
+    }
+
+    /// The only detail of which `of` makes something: the codec takes each code once.
+    fn detail<'a, T>(&'a self, of: impl FnMut(&'a Detail) -> Option<T>) -> Option<T> {
+        self.details.iter().find_map(of)
     }
 }
 

@@ -3,13 +3,13 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::testing::{flips, unhex};
+use crate::testing::flips;
 
 /// Entries by another program (see the README beside them), each with the line it must show.
 fn golden() -> Vec<(Vec<u8>, &'static str)> {
     let file = include_str!("../../tests/golden/entries.txt");
     let blocks = file.trim_end().split("\n\n").map(|block| block.split_once("\n    ").unwrap());
-    blocks.map(|(hex, line)| (unhex(hex), line.trim_end())).collect()
+    blocks.map(|(hex, line)| (hex::decode(hex).unwrap(), line.trim_end())).collect()
 }
 
 #[test]

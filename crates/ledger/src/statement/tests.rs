@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::*;
-use crate::testing::{flips, unhex};
+use crate::testing::flips;
 
 /// Vectors by another program (see the README beside them).
 #[test]
@@ -12,7 +12,7 @@ fn golden_statements() {
     let mut blocks = 0;
     for block in file.trim_end().split("\n\n") {
         let fields: HashMap<_, _> = block.lines().map(|l| l.split_once(' ').unwrap()).collect();
-        let bytes = |name: &str| unhex(fields[name]);
+        let bytes = |name: &str| hex::decode(fields[name]).unwrap();
         let text = |name: &str| String::from_utf8(bytes(name)).unwrap();
         let opening: [u8; 32] = bytes("opening").try_into().unwrap();
         let (tenant, subject) = (text("tenant"), text("subject"));

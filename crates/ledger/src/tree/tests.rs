@@ -5,12 +5,12 @@ use proptest::prelude::*;
 use super::*;
 use crate::hash::leaf_hash;
 use crate::note::Verifier;
-use crate::testing::{Absent, Log, at, leaves, mth, unhex, vector_entry};
+use crate::testing::{Absent, Log, at, leaves, mth, vector_entry};
 use crate::tile::TILE_BYTES;
 use crate::{Checkpoint, bundle};
 
 fn root(hex: &str) -> Hash {
-    Hash(unhex(hex).try_into().unwrap())
+    Hash(hex::decode(hex).unwrap().try_into().unwrap())
 }
 
 #[test]
@@ -25,7 +25,7 @@ fn the_well_known_roots() {
         "5051525354555657",
         "606162636465666768696a6b6c6d6e6f",
     ]
-    .map(unhex)
+    .map(|digits| hex::decode(digits).unwrap())
     .into();
     let mut edge = Edge::new();
     assert_eq!(
@@ -64,10 +64,11 @@ fn the_log_of_the_vectors() {
     ];
     assert_eq!(
         vector_entry(0),
-        unhex(
+        hex::decode(
             "01010003000000110000019e704488000000000000000000\
              583f685f22040cb5c78d9df09c43c6429c9d240bcb2a15dff7af8ebb5653b48e"
         )
+        .unwrap()
     );
     let mut log = Log::default();
     for (size, hex) in roots {
@@ -79,7 +80,8 @@ fn the_log_of_the_vectors() {
         assert_eq!(root_at(size, &mut log), Ok(root(hex)), "{size}");
         assert_eq!(audit(size, &mut log), Ok(root(hex)), "{size}");
     }
-    let seed = unhex("e3a34ae1c273a1b6f33f584db619af491fdedbc6194523b793d9384774742391");
+    let seed =
+        hex::decode("e3a34ae1c273a1b6f33f584db619af491fdedbc6194523b793d9384774742391").unwrap();
     let origin = "placement.example/eu-de/2026a";
     let signer = crate::note::Signer::from_seed(origin, &seed.try_into().unwrap()).unwrap();
     let vkey =

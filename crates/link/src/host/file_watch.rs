@@ -81,6 +81,16 @@ pub fn read_secret(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     content(file).map(Zeroizing::new)
 }
 
+/// The text of a file with a secret in it.
+///
+/// # Errors
+/// As [`read_secret`]; a file that is not UTF-8 is refused.
+pub fn read_secret_text(path: &Path) -> io::Result<Zeroizing<String>> {
+    let bytes = read_secret(path)?;
+    let text = str::from_utf8(&bytes).map_err(|_| io::Error::other("it is not text"))?;
+    Ok(Zeroizing::new(text.to_owned()))
+}
+
 /// Who else than this process's user may read or replace a file with a secret in it, if anybody
 /// may. A group may read what belongs to the superuser: so orchestrators and packages give a key
 /// to a service that cannot own it. PostgreSQL has the same rule.

@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod file_watch;
+pub mod files;
 pub mod rlimit;
 pub mod sandbox;
 pub(crate) mod seccomp;

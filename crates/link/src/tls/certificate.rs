@@ -103,8 +103,7 @@ impl Authority {
 
     /// As maps pin it, and people tell it from others.
     pub(super) fn shown(&self) -> String {
-        let digest: String = self.digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("sha256:{digest}")
+        format!("sha256:{}", hex::encode(self.digest))
     }
 
     pub(super) const fn is_valid(&self, now: UnixMillis) -> bool {

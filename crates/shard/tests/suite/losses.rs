@@ -356,7 +356,7 @@ async fn an_older_or_a_forked_map_is_refused_and_a_newer_one_is_logged() {
     place.map = first.replace("version = 1\n", "version = 2\npredecessor = PRE\n");
     let named = |map: &str| {
         let digest = atlas::RegionMap::parse(map).unwrap().epoch().digest;
-        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = hex::encode(digest);
         format!("\"sha256:{hex}\"")
     };
     place.map = place.map.replace("PRE", &named(&first));

@@ -250,7 +250,7 @@ fn signed(map: &RegionMap) -> String {
 
 fn next(map: &RegionMap) -> RegionMap {
     let epoch = map.epoch();
-    let digest = epoch.digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let digest = hex::encode(epoch.digest);
     let lines = map.text().lines().filter(|line| !line.starts_with("predecessor"));
     let lines = lines.map(|line| match line.strip_prefix("version = ") {
         Some(_) => {

@@ -96,7 +96,7 @@ fn text(draft: &Draft, after: &[[u8; 32]]) -> String {
 }
 
 fn hex(bytes: &[u8; 32]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(bytes)
 }
 
 /// The region that atlas gives a resident of that country.

@@ -328,7 +328,7 @@ impl Small {
     /// The map, if it is sound.
     pub(crate) fn map(&self) -> Option<RegionMap> {
         let own = PACKS.last().expect("a pack").digest();
-        let own: String = own.iter().map(|byte| format!("{byte:02x}")).collect();
+        let own = hex::encode(own);
         let text = with_digests(&self.text()).replace("@made-de", &format!("sha256:{own}"));
         RegionMap::parse_carrying(&text, &PACKS).ok()
     }

@@ -40,7 +40,7 @@ pub(crate) static PACKS: LazyLock<Vec<Arc<StatutePack>>> = LazyLock::new(|| {
 /// The text of a map, with the digest of a pack in place of each `@id`.
 pub(crate) fn with_digests(text: &str) -> String {
     PACKS.iter().fold(text.to_owned(), |text, pack| {
-        let digest: String = pack.digest().iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = hex::encode(pack.digest());
         text.replace(&format!("\"@{}\"", pack.id()), &format!("\"sha256:{digest}\""))
     })
 }

@@ -83,7 +83,7 @@ impl Pki {
     /// The map with the authorities of its regions pinned.
     pub(crate) fn pin(&self, map: &str) -> String {
         self.authorities.iter().fold(map.to_owned(), |map, (name, authority)| {
-            let digest: String = authority.digest.iter().map(|b| format!("{b:02x}")).collect();
+            let digest = hex::encode(authority.digest);
             let line = format!("[[regions]]\nname = \"{name}\"\n");
             map.replace(&line, &format!("{line}authorities = \"sha256:{digest}\"\n"))
         })

@@ -1,0 +1,267 @@
+//! The processes that are measured: `bailiwick` as a gateway and a shard, and this program as the
+//! bare pair.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use tokio::time::Instant;
+
+use crate::secure::{Caller, Credentials};
+
+/// How long a process may take to listen.
+const START_MAX: Duration = Duration::from_secs(20);
+/// The map, so that a bench needs no file beside the binary.
+const MAP: &str = include_str!("../../../deploy/sample/map.toml");
+const REGIONS: [&str; 5] = ["ru-msk", "eu-fra", "kz-ala", "in-bom", "us-iad"];
+
+/// The programs that are started.
+#[derive(Debug)]
+pub(crate) struct Programs {
+    bailiwick: PathBuf,
+    own: PathBuf,
+}
+
+impl Programs {
+    /// This program, and the `bailiwick` that is given or lies beside it.
+    pub(crate) fn find(bailiwick: Option<&Path>) -> Result<Self> {
+        let own = std::env::current_exe().context("this program has no path")?;
+        let bailiwick = bailiwick.map_or_else(|| own.with_file_name("bailiwick"), Path::to_owned);
+        if !bailiwick.is_file() {
+            bail!("{} is missing: build it, or name it by --bailiwick", bailiwick.display());
+        }
+        Ok(Self { bailiwick, own })
+    }
+}
+
+/// A process that ends with its handle.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+impl Running {
+    fn start(program: &Path, args: &[&str], log: Stdio) -> Result<Self> {
+        let child = Command::new(program).args(args).stdout(Stdio::null()).stderr(log).spawn();
+        Ok(Self(child.with_context(|| format!("{} cannot be started", program.display()))?))
+    }
+
+    /// Time that it has spent on a processor so far.
+    fn cpu(&self) -> Duration {
+        cpu_of(&self.0.id().to_string())
+    }
+
+    fn resident_mib(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.0.id());
+        let status = fs::read_to_string(path).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib =
+            line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
+        kib.unwrap_or(0) / 1024
+    }
+}
+
+/// Processor time of a process since its start, user and system, in steps of 10 ms.
+fn cpu_of(process: &str) -> Duration {
+    // Linux shows it in hundredths of a second on every machine.
+    const TICK_MS: u64 = 10;
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    // Its second field is a name in brackets, which may hold anything; utime and stime are the
+    // 14th and the 15th.
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_whitespace();
+    let ticks: u64 = fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    Duration::from_millis(ticks * TICK_MS)
+}
+
+/// Processor time of the load generator, of the process that it calls, and of the one behind that.
+pub(crate) type Cpu = [Duration; 3];
+
+/// The bare pair.
+pub(crate) struct Pair {
+    pub(crate) url: String,
+    back: Running,
+    front: Running,
+}
+
+impl Pair {
+    pub(crate) fn start(programs: &Programs) -> Result<Self> {
+        let (back, front) = (free_port()?, free_port()?);
+        let (listen, url) = (format!("127.0.0.1:{back}"), format!("http://127.0.0.1:{back}"));
+        let back_process =
+            Running::start(&programs.own, &["peer", "--listen", &listen], Stdio::inherit())?;
+        wait_for(back)?;
+        let listen = format!("127.0.0.1:{front}");
+        let args = ["peer", "--listen", &listen, "--to", &url];
+        let front_process = Running::start(&programs.own, &args, Stdio::inherit())?;
+        wait_for(front)?;
+        let url = format!("http://127.0.0.1:{front}");
+        Ok(Self { url, back: back_process, front: front_process })
+    }
+
+    pub(crate) fn cpu(&self) -> Cpu {
+        [cpu_of("self"), self.front.cpu(), self.back.cpu()]
+    }
+}
+
+/// How a gateway and a shard are set up.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Setup<'a> {
+    pub(crate) engine: &'a str,
+    /// TLS between all, and tokens for callers.
+    pub(crate) secure: bool,
+    /// What stands under `[limits]`.
+    pub(crate) limits: &'a str,
+}
+
+/// A second tenant, beside the map's own.
+pub(crate) const NEIGHBOUR: &str = "neighbour";
+
+/// A gateway and one shard, of the region eu-fra; the other regions have no process.
+pub(crate) struct Served {
+    pub(crate) url: String,
+    pub(crate) credentials: Option<Credentials>,
+    gateway: Running,
+    shard: Running,
+    folder: PathBuf,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        // The next measurement begins with an empty store. What cannot be removed now is removed
+        // with the folder above it.
+        fs::remove_dir_all(&self.folder).ok();
+    }
+}
+
+impl Served {
+    pub(crate) fn start(programs: &Programs, folder: &Path, setup: Setup<'_>) -> Result<Self> {
+        let Setup { engine, secure, .. } = setup;
+        let folder = folder.join(if secure { format!("{engine}-secure") } else { engine.into() });
+        fs::create_dir_all(&folder)?;
+        let credentials = if secure { Some(Credentials::make(&folder)?) } else { None };
+        let ports = [free_port()?, free_port()?, free_port()?, free_port()?, free_port()?];
+        let [shard, _, gateway, ..] = ports;
+        write_files(&folder, setup, ports, credentials.as_ref())?;
+        let started = |kind: &str| -> Result<Running> {
+            let path = folder.join(format!("{kind}.toml"));
+            let log = fs::File::create(folder.join(format!("{kind}.log")))?;
+            let path = path.to_str().context("the folder's name is not UTF-8")?;
+            Running::start(&programs.bailiwick, &[kind, "--config", path], log.into())
+        };
+        let config = folder.join("shard.toml");
+        let config = config.to_str().context("the folder's name is not UTF-8")?;
+        let init = Command::new(&programs.bailiwick)
+            .args(["shard", "init", "--config", config])
+            .stdout(Stdio::null())
+            .status()?;
+        if !init.success() {
+            bail!("the shard's store cannot be made");
+        }
+        let shard_process = started("shard")?;
+        wait_for(shard)?;
+        let gateway_process = started("gateway")?;
+        wait_for(gateway)?;
+        // The session to the shard comes up within its first backoff.
+        std::thread::park_timeout(Duration::from_millis(500));
+        let scheme = if secure { "https" } else { "http" };
+        Ok(Self {
+            url: format!("{scheme}://127.0.0.1:{gateway}"),
+            credentials,
+            gateway: gateway_process,
+            shard: shard_process,
+            folder,
+        })
+    }
+
+    /// The map's tenant, as a caller of the gateway.
+    pub(crate) fn caller(&self) -> Result<Caller> {
+        match &self.credentials {
+            Some(credentials) => credentials.caller(&self.url, "sample"),
+            None => Ok(Caller::plain(&self.url)),
+        }
+    }
+
+    pub(crate) fn cpu(&self) -> Cpu {
+        [cpu_of("self"), self.gateway.cpu(), self.shard.cpu()]
+    }
+
+    pub(crate) fn resident_mib(&self) -> (u64, u64) {
+        (self.gateway.resident_mib(), self.shard.resident_mib())
+    }
+}
+
+/// Writes map, annexes and configurations.
+fn write_files(
+    folder: &Path,
+    Setup { engine, limits, .. }: Setup<'_>,
+    [shard, shard_admin, gateway, gateway_admin, nobody]: [u16; 5],
+    credentials: Option<&Credentials>,
+) -> Result<()> {
+    let mut map = format!("{MAP}\n[[tenants]]\nname = \"{NEIGHBOUR}\"\n");
+    if let Some(credentials) = credentials {
+        let own = "[[regions]]\nname = \"eu-fra\"\n";
+        map = map.replace(own, &format!("{own}authorities = [\"{}\"]\n", credentials.pin));
+    }
+    fs::write(folder.join("map.toml"), map)?;
+    let scheme = if credentials.is_some() { "https" } else { "http" };
+    let mut annexes = String::new();
+    for region in REGIONS {
+        let port = if region == "eu-fra" { shard } else { nobody };
+        let annex = format!(
+            "region = \"{region}\"\n[[shards]]\nname = \"s1\"\n\
+             address = \"{scheme}://127.0.0.1:{port}\"\nslots = \"0-1023\"\n"
+        );
+        fs::write(folder.join(format!("{region}.toml")), annex)?;
+        write!(annexes, "\"{region}.toml\", ")?;
+    }
+    let plain = "plaintext = true\n".to_owned();
+    let tls = |process| credentials.map_or_else(|| plain.clone(), |_| Credentials::tls(process));
+    let config = format!(
+        "region = \"eu-fra\"\nshard = \"s1\"\nlisten = \"127.0.0.1:{shard}\"\n\
+         admin_listen = \"127.0.0.1:{shard_admin}\"\nmap = \"map.toml\"\n\
+         annex = \"eu-fra.toml\"\ndata = \"data\"\nanchor = \"anchor\"\nkeys = \"keys\"\n\
+         engine = \"{engine}\"\ncache_mb = 256\ndisk_reserve_mb = 256\n{}",
+        tls("shard")
+    );
+    fs::write(folder.join("shard.toml"), config)?;
+    let callers = match credentials {
+        Some(_) => Credentials::callers(),
+        None => "[caller]\ntenant = \"sample\"\nname = \"bench\"\n\
+                 roles = [\"writer\", \"reader\"]\nterritory = \"DE\"\n"
+            .to_owned(),
+    };
+    let config = format!(
+        "name = \"bench\"\nlisten = \"127.0.0.1:{gateway}\"\n\
+         admin_listen = \"127.0.0.1:{gateway_admin}\"\nmap = \"map.toml\"\n\
+         annexes = [{annexes}]\n{}{}{callers}{limits}",
+        credentials.map_or("", |_| "region = \"eu-fra\"\n"),
+        tls("gateway")
+    );
+    fs::write(folder.join("gateway.toml"), config)?;
+    Ok(())
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+fn wait_for(port: u16) -> Result<()> {
+    let until = Instant::now() + START_MAX;
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        if Instant::now() > until {
+            bail!("the process does not listen; its log lies in the bench folder");
+        }
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    Ok(())
+}

@@ -1,0 +1,101 @@
+//! `bailiwick-bench` measures what it states: with real certificates and tokens, and with a
+//! neighbour that is refused where it has a limit. Figures are for release builds; here only what
+//! must hold at any speed is checked.
+//!
+//! It starts the `bailiwick` that lies beside it, which a test of the whole workspace builds.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+/// What a run printed, and its exit code.
+#[derive(Debug)]
+struct Done {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+fn run(args: &[&str]) -> Done {
+    let done = Command::new(env!("CARGO_BIN_EXE_bailiwick-bench")).args(args).output();
+    let done = done.expect("the load generator starts");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+    Done {
+        code: done.status.code().expect("an exit code"),
+        stdout: text(done.stdout),
+        stderr: text(done.stderr),
+    }
+}
+
+/// One short run of a mode, whose costs may be so high.
+fn lines(mode: &str, at_most: &str, code: i32) -> Vec<Value> {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let stores = folder.path().join("stores");
+    let stores = stores.to_str().expect("text");
+    let short = ["--seconds", "1", "--in-flight", "16", "--engines", "fjall", "--body", "64"];
+    let done =
+        run(&[&[mode, "--json", "--at-most", at_most, "--folder", stores], &short[..]].concat());
+    assert_eq!(done.code, code, "{done:?}");
+    assert_eq!(done.stderr.contains("above 0.001: "), code == 1, "{done:?}");
+    let lines: Vec<Value> = serde_json::from_str(&done.stdout).expect("an answer in JSON");
+    assert!(lines.iter().all(|line| line["per_second"].as_f64() > Some(0.0)), "{lines:?}");
+    lines
+}
+
+#[test]
+fn puts_with_tls_and_a_token_are_measured_beside_plaintext() {
+    let lines = lines("--secure", "1000", 0);
+    assert_eq!(lines.len(), 6, "{lines:?}");
+    for pair in lines.chunks(2) {
+        assert_eq!(pair[0]["what"], "fjall: put in plaintext");
+        assert_eq!(pair[1]["what"], "fjall: put with TLS and a token");
+        assert!(pair.iter().all(|line| line["failed"] == 0), "{pair:?}");
+        assert!(pair[1]["cost"].as_f64() > Some(0.0), "{pair:?}");
+    }
+}
+
+#[test]
+fn a_neighbour_at_its_limit_is_refused_and_the_other_tenant_is_not() {
+    let lines = lines("--neighbours", "0.001", 1);
+    let what: Vec<&str> = lines.iter().filter_map(|line| line["what"].as_str()).collect();
+    assert_eq!(
+        what,
+        [
+            "fjall: put alone",
+            "fjall: put beside a neighbour at its limit",
+            "fjall: the neighbour at its limit",
+            "fjall: put alone",
+            "fjall: put beside a neighbour without a limit",
+            "fjall: the neighbour without a limit",
+        ]
+    );
+    let failed: Vec<bool> = lines.iter().map(|line| line["failed"] != 0).collect();
+    assert_eq!(failed, [false, false, true, false, false, false], "{lines:?}");
+    // What the limit allows, and what has gathered before the measurement begins.
+    assert!(lines[2]["per_second"].as_f64() <= Some(1000.0), "{lines:?}");
+}
+
+/// The pair and Bailiwick in turns, for longer than a connection lasts whose end is not known.
+#[test]
+fn five_rounds_beside_the_bare_pair_come_to_medians_and_processor_time() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let stores = folder.path().join("stores");
+    let stores = stores.to_str().expect("text");
+    let few = ["--seconds", "1", "--in-flight", "16", "--engines", "fjall", "--folder", stores];
+    let done = run(&[&["--json", "--rounds", "5"], &few[..]].concat());
+    assert_eq!(done.code, 0, "{done:?}");
+    let lines: Vec<Value> = serde_json::from_str(&done.stdout).expect("an answer in JSON");
+    let what: Vec<&str> = lines.iter().filter_map(|line| line["what"].as_str()).collect();
+    let kinds = ["bare pair, unary", "bare pair, stream", "put", "get", "StreamPut"];
+    assert_eq!(what, kinds.map(|kind| format!("fjall: {kind}")));
+    for line in &lines {
+        let rate = line["per_second"].as_f64();
+        assert!(rate >= line["spread"][0].as_f64() && rate <= line["spread"][1].as_f64(), "{line}");
+        assert!(rate > Some(0.0) && line["failed"] == 0, "{line}");
+        let cpu = line["cpu_us"].as_array().expect("three processes");
+        assert!(cpu.len() == 3 && cpu[..2].iter().all(|us| us.as_f64() > Some(0.0)), "{line}");
+        let bare = line["what"].as_str().is_some_and(|what| what.contains("bare"));
+        assert_eq!(line["ratio"].is_null(), bare, "{line}");
+    }
+    assert_eq!(done.stderr.matches("round 5 of 5").count(), 1, "{}", done.stderr);
+}

@@ -1,0 +1,41 @@
+//! The gateway that a command calls.
+
+use std::time::Duration;
+
+use client::{Client, Error, Settings};
+
+use super::{GATEWAY, access};
+use crate::error::{Exit, Failure};
+use crate::terminal::answers::{call_failed, refusal_text};
+
+/// Attempts at one call.
+const ATTEMPTS_MAX: u32 = 3;
+
+/// The gateway that is called, and how.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Gateway {
+    /// Address of the gateway
+    #[arg(long = "gateway", value_name = "URL", default_value = GATEWAY)]
+    url: String,
+    #[command(flatten)]
+    access: access::Options,
+}
+
+impl Gateway {
+    /// Connects to it.
+    pub(crate) async fn client(&self, deadline: Duration) -> Result<Client, Failure> {
+        let settings = Settings { deadline, attempts_max: ATTEMPTS_MAX };
+        let access = self.access.read().await?;
+        let client = Client::connect_with(&self.url, settings, access).await;
+        client.map_err(|error| self.failed(&error))
+    }
+
+    /// A call to it that failed.
+    pub(crate) fn failed(&self, error: &Error) -> Failure {
+        let text = match error.refused() {
+            Some(refused) => refusal_text(refused),
+            None => call_failed(&self.url, error),
+        };
+        Failure::said(Exit::from(error), text)
+    }
+}

@@ -1,0 +1,253 @@
+//! `audit verify` and `audit diff`: mirrored logs, offline.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use audit::diff::{Diff as Found, diff as compare};
+use audit::mirror::old_heads;
+use audit::{Against, Folder, Maps, Verified, verify as verify_log};
+use clap::Args;
+use ledger::entry::{MapRef, Minute};
+use serde_json::{Map, Value, json};
+use terms::with_causes;
+
+use crate::commands::audit::inputs::{MapSigners, MaxAge, PolicyFile, logs, time, wrong};
+use crate::commands::audit::outcome::{Outcome, on_trust};
+use crate::error::{Exit, Failure};
+use crate::terminal::table::Table;
+use crate::terminal::{say, table, warn};
+
+#[derive(Debug, Args)]
+pub(super) struct Verify {
+    #[command(flatten)]
+    policy: PolicyFile,
+    #[command(flatten)]
+    age: MaxAge,
+    #[command(flatten)]
+    signers: MapSigners,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Folder of one log, or of several
+    #[arg(value_name = "DIR")]
+    place: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Diff {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Folder of a log
+    #[arg(value_name = "DIR")]
+    first: PathBuf,
+    /// Folder of the same log, mirrored elsewhere
+    #[arg(value_name = "DIR")]
+    second: PathBuf,
+}
+
+/// Verifies every log in a folder, and says of each what is wrong first.
+pub(super) fn verify(options: &Verify) -> Result<(), Failure> {
+    let policy = options.policy.read()?;
+    let place = &options.place;
+    let (logs, maps) = (logs(place)?, options.signers.maps(place)?);
+    let against = Against { policy: policy.as_ref(), maps: Some(&maps) };
+    let (mut good, mut outcome) = (Vec::new(), Outcome::default());
+    for log in &logs {
+        match verify_log(log, against, &mut |_, _| {}) {
+            Ok(verified) => {
+                outcome.findings.extend(broken(log, &verified));
+                let origin = &verified.checkpoint.origin;
+                outcome.findings.extend(options.age.judge(origin, verified.cosigned_at));
+                if verified.on_trust {
+                    on_trust(origin, &verified.vkey);
+                }
+                good.push((log, verified));
+            }
+            Err(finding) => outcome.findings.push(format!("{}/{finding}", log.path().display())),
+        }
+        outcome.standing_of(log);
+    }
+    if good.len() == logs.len() {
+        // Between logs there is more to check, once each of them is known to be whole.
+        outcome.findings.extend(across(&good, &maps));
+        match heads(place) {
+            Ok(findings) => outcome.findings.extend(findings),
+            Err(failure) => outcome.failure(failure),
+        }
+    }
+    not_compared(&good, &maps);
+    if options.json {
+        let logs = good.iter().map(|(log, verified)| object(log, verified));
+        let findings = &outcome.findings;
+        say(json!({
+            "logs": logs.collect::<Vec<_>>(), "findings": findings,
+            "map_signatures_checked": maps.with_keys(),
+        }))?;
+    } else {
+        for (log, verified) in &good {
+            say(format!("{}\n{}", log.path().display(), rows(verified)))?;
+        }
+    }
+    outcome.end()
+}
+
+/// The rules that a log's entries break.
+pub(super) fn broken(log: &Folder, verified: &Verified) -> Vec<String> {
+    let path = log.path().display();
+    let mut all: Vec<String> =
+        verified.broken.iter().map(|finding| format!("{path}/{finding}")).collect();
+    if verified.broken_more > 0 {
+        all.push(format!("{path}: {} more entries break a rule", verified.broken_more));
+    }
+    all
+}
+
+/// The first map of a period must follow the last of the period before it.
+fn across(good: &[(&Folder, Verified)], maps: &Maps) -> Vec<String> {
+    let follows = |(log, verified): &(&Folder, Verified)| {
+        let old = verified.old_head.as_ref()?;
+        let older = good.iter().find(|(_, other)| other.checkpoint.origin == old.origin);
+        let (before, next) = (older?.1.maps.last()?, verified.maps.first()?);
+        let wrong = maps.across(*before, *next)?;
+        Some(format!("{}: its first region map, {wrong}", log.path().display()))
+    };
+    good.iter().filter_map(follows).collect()
+}
+
+/// Says what was not compared with anything.
+fn not_compared(good: &[(&Folder, Verified)], maps: &Maps) {
+    let mut missing: BTreeMap<MapRef, u64> = BTreeMap::new();
+    for (map, entries) in good.iter().flat_map(|(_, verified)| &verified.maps_missing) {
+        *missing.entry(*map).or_default() += entries;
+    }
+    for (MapRef { epoch, digest }, entries) in missing {
+        let digest = hex::encode(digest);
+        warn(format!(
+            "NOT CHECKED: region map {epoch} (sha256:{digest}) is not in `maps`; {entries} entries \
+             name it, and their laws and clauses were not compared"
+        ));
+    }
+    if !maps.with_keys() && maps.all().next().is_some() {
+        warn("NOT CHECKED: the signatures of region maps, because no --map-signer was given");
+    }
+}
+
+/// What new periods say of old ones, and should not.
+fn heads(place: &Path) -> Result<Vec<String>, Failure> {
+    let heads = old_heads(place).map_err(|error| {
+        Failure::said(Exit::Data, format!("{}: {}", place.display(), with_causes(&error)))
+    })?;
+    Ok(heads.iter().map(ToString::to_string).collect())
+}
+
+fn times(verified: &Verified) -> Option<(String, String)> {
+    let (first, last) = verified.minutes?;
+    Some((Minute(first).to_string(), Minute(last).to_string()))
+}
+
+fn rows(verified: &Verified) -> Table {
+    let mut table = table(&[]);
+    let at = &verified.checkpoint;
+    let counts = verified.counts.iter().map(|(kind, count)| format!("{kind} {count}"));
+    let times = times(verified).map_or_else(String::new, |(a, b)| format!("{a} to {b}"));
+    let key = if verified.key_by_policy {
+        format!("{} (from the policy)", verified.vkey)
+    } else {
+        format!("{} (from the mirror)", verified.vkey)
+    };
+    let witnesses = verified.witnesses.join(", ");
+    let maps: Vec<String> = verified.maps.iter().map(|map| map.epoch.to_string()).collect();
+    for (name, value) in [
+        ("log", audit::shown(&at.origin)),
+        ("entries", at.size.to_string()),
+        ("root", at.root.to_base64()),
+        ("key", key),
+        ("cosigned by", if witnesses.is_empty() { "nobody".to_owned() } else { witnesses }),
+        ("cosigned by a quorum at (UTC)", time(verified.cosigned_at)),
+        ("from, to (UTC)", times),
+        ("by kind", counts.collect::<Vec<_>>().join(", ")),
+        ("ended", if verified.sealed { "yes" } else { "no" }.to_owned()),
+        ("region maps", maps.join(", ")),
+        ("verified", "every file that belongs to the checkpoint".to_owned()),
+    ] {
+        table.add_row([name.to_owned(), value]);
+    }
+    table
+}
+
+fn object(log: &Folder, verified: &Verified) -> Value {
+    let at = &verified.checkpoint;
+    let counts = verified.counts.iter();
+    let counts: Map<String, Value> =
+        counts.map(|(kind, count)| (kind.as_str().to_owned(), (*count).into())).collect();
+    let (first, last) = times(verified).unzip();
+    json!({
+        "folder": log.path().display().to_string(), "origin": at.origin, "size": at.size,
+        "root": at.root.to_base64(), "vkey": verified.vkey,
+        "key_by_policy": verified.key_by_policy, "on_trust": verified.on_trust,
+        "cosigned_at": verified.cosigned_at, "broken": verified.broken.len(),
+        "broken_more": verified.broken_more, "witnesses": verified.witnesses,
+        "maps": verified.maps.iter().map(|map| map.epoch).collect::<Vec<_>>(),
+        "maps_missing": verified.maps_missing.iter().map(|(map, _)| map.epoch).collect::<Vec<_>>(),
+        "first_time": first, "last_time": last, "counts": counts, "sealed": verified.sealed,
+    })
+}
+
+/// Compares two mirrors, each of which is verified first: what one of them lacks is no evidence
+/// against the log.
+pub(super) fn diff(options: &Diff) -> Result<(), Failure> {
+    let (first, second) = (Folder::at(&options.first), Folder::at(&options.second));
+    // Broken rules are reported, and no reason not to compare: they may be the evidence.
+    let mut outcome = Outcome::default();
+    for folder in [&first, &second] {
+        let verified = verify_log(folder, Against::default(), &mut |_, _| {})
+            .map_err(|finding| wrong(format!("{}/{finding}", folder.path().display())))?;
+        outcome.findings.extend(broken(folder, &verified));
+    }
+    if let Err(failure) = compared(options, &first, &second) {
+        outcome.failure(failure);
+    }
+    outcome.end()
+}
+
+/// Prints how two mirrors stand to each other.
+fn compared(options: &Diff, first: &Folder, second: &Folder) -> Result<(), Failure> {
+    let found = compare(first, second).map_err(wrong)?;
+    match found {
+        Found::Same(at) if options.json => {
+            say(json!({"result": "same", "origin": at.origin, "size": at.size}))
+        }
+        Found::Same(at) => say(format!("both hold {} with {} entries", at.origin, at.size)),
+        Found::Extends { second_is_longer, from, to } if options.json => say(json!({
+            "result": "extends", "longer": if second_is_longer { 2 } else { 1 },
+            "from": from, "to": to,
+        })),
+        Found::Extends { second_is_longer, from, to } => {
+            let longer = if second_is_longer { &options.second } else { &options.first };
+            say(format!(
+                "{} has {to} entries, and extends all {from} of the other",
+                longer.display()
+            ))
+        }
+        Found::SplitView(split) => {
+            if options.json {
+                say(json!({
+                    "result": "split_view", "first_entry": split.first,
+                    "checkpoints": split.notes,
+                }))?;
+            } else {
+                let [a, b] = &split.notes;
+                say(format!("{a}\n{b}"))?;
+            }
+            let first = split.first.map_or_else(
+                || "no entry differs: verify both mirrors".to_owned(),
+                |first| format!("entry {first} is the first that differs"),
+            );
+            Err(wrong(format!(
+                "SPLIT VIEW: the log's key has signed two checkpoints that contradict each other; \
+                 {first}"
+            )))
+        }
+    }
+}
