@@ -445,7 +445,7 @@ async fn a_store_whose_log_was_cut_or_damaged_is_refused_or_whole() {
         let empty = refusal(&place).await;
         println!("{engine:?}: {lost} lost, {damaged} damaged, {whole} whole; emptied: {empty}");
         assert!(lost + damaged >= 3);
-        // Of fjall's journal every cut was at the end of a commit.
-        assert!(engine == engine::Kind::Sled || lost >= 20);
+        // Each cut of fjall's journal is noticed by the checkpoint alone.
+        assert!(engine == engine::Kind::Sled || (lost >= 3 && lost + damaged >= 20));
     }
 }
