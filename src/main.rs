@@ -12,12 +12,6 @@ mod terminal;
 
 use std::process::ExitCode;
 
-use mimalloc::MiMalloc;
-
-/// Gives memory back to the kernel where the C library's keeps that of the busiest moment.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
-
 fn main() -> ExitCode {
     // Before there is anything that could panic: see there.
     link::ops::logging::silence_panics();
