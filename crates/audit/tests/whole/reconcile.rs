@@ -127,7 +127,6 @@ fn what_a_write_of_another_period_takes_away_is_counted() {
         origin: NEXT.to_owned(),
         opened: vec![opened(NEXT, 1, None)],
         rows: vec![opened(ORIGIN, 1, Some(1))],
-        ..Default::default()
     };
     let ask = |answer: &api::LedgerReconcile| reconcile(&logs, &question(&[1], answer), answer);
     let done = ask(&of(5, 1)).expect("an answer");
