@@ -9,7 +9,7 @@ use toml::{Table, Value};
 /// How the pages of a server are reached, as its configuration says. None: it does not say where.
 pub(crate) fn probe(config: &Path, table: &Table) -> Option<Probe> {
     let admin = table.get("admin_listen")?.as_str()?.parse().ok()?;
-    let beside = |path: &str| config.parent().unwrap_or(Path::new("")).join(path);
+    let beside = |path: &str| config.parent().unwrap_or_else(|| Path::new("")).join(path);
     let named = |table: &str, key: &str, all: &Table| {
         all.get(table).and_then(|table| table.get(key)?.as_str()).map(beside)
     };

@@ -1,6 +1,8 @@
 //! How many lines of the log a fault that goes on for long makes. Alone in its file: whatever the
 //! process logs is seen.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 #[path = "suite/support/mod.rs"]
 mod support;
 

@@ -200,10 +200,9 @@ pub(super) fn laws(options: &Laws) -> Result<(), Failure> {
     let index = atlas::statute_index(atlas::packs());
     if let Some(folder) = &options.to {
         write(&folder.join("README.md"), &index)?;
-        let pages = atlas::packs().iter();
+        let mut pages = atlas::packs().iter();
         return pages
-            .map(|pack| write(&folder.join(format!("{}.md", pack.id())), &pack.page()))
-            .collect();
+            .try_for_each(|pack| write(&folder.join(format!("{}.md", pack.id())), &pack.page()));
     }
     let Some(id) = &options.id else { return terminal::say(index.trim_end()) };
     let pack = atlas::packs().iter().find(|pack| pack.id().as_str() == id).ok_or_else(|| {

@@ -245,7 +245,7 @@ fn a_fake_shard_in_the_place_of_the_real_one_is_offered_no_session() {
         refused_for(&deployment, "gateway", from, cause);
         // And for what the session is not there.
         let failed = lines(&deployment, "gateway", from, NO_SESSION);
-        let handshake = "the TLS handshake failed, or another than this shard answered it";
+        let handshake = "the TLS handshake failed, or another process than this shard answered it";
         let tried = failed.iter().filter(|line| line["region"] == "ru-msk");
         assert!(tried.clone().any(|line| line["cause"] == handshake), "{what}: {failed:?}");
         // Both are read while the fake is gone: nothing is refused in between.

@@ -74,8 +74,28 @@ impl Diagnostic {
             write(format_args!("{margin} |\n{number} | {shown}\n{margin} | {mark}\n"));
         }
         write(format_args!("{margin} = help: {help}\n"));
-        out
+        without_user(&out)
     }
+}
+
+/// A text without what an address in it has before its `@`: that may be a password.
+fn without_user(text: &str) -> String {
+    let (mut out, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some((before, after)) = rest.split_once("://") {
+        out.push_str(before);
+        out.push_str("://");
+        let ends = |c: char| c.is_whitespace() || matches!(c, '/' | '"' | '\'' | '`');
+        let authority = after.split(ends).next().unwrap_or_default();
+        rest = match authority.rfind('@') {
+            Some(at) => {
+                out.push('…');
+                after.get(at..).unwrap_or_default()
+            }
+            None => after,
+        };
+    }
+    out.push_str(rest);
+    out
 }
 
 /// The line as it is shown, and a line with a caret under the column. None if there is no such
@@ -108,7 +128,7 @@ fn excerpt(text: &str, line: usize, column: usize) -> Option<(String, String)> {
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { line, column, severity: _, code, problem, help } = self;
-        write!(f, "{line}:{column}: {code}: {problem}; {help}")
+        f.write_str(&without_user(&format!("{line}:{column}: {code}: {problem}; {help}")))
     }
 }
 
@@ -119,6 +139,14 @@ mod tests {
     fn diagnostic(line: usize, column: usize) -> Diagnostic {
         let found = Diagnostic::of_file("KEY_UNKNOWN", "`x` is no key", "did you mean `y`?");
         Diagnostic { line, column, ..found }
+    }
+
+    #[test]
+    fn no_password_of_an_address_is_shown() {
+        let shown = without_user("`https://name:pass@a.example/b` and https://c.example/@d");
+        assert_eq!(shown, "`https://…@a.example/b` and https://c.example/@d");
+        let text = "jwks = \"https://name:p@ss@a.example\"";
+        assert!(!diagnostic(1, 8).render("gateway.toml", text).contains("p@ss"));
     }
 
     #[test]

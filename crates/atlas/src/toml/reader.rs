@@ -51,7 +51,7 @@ impl<'d> Section<'d> {
             let words = || known.keys.iter().map(|key| key.name);
             // The start of a long name is enough to suggest another.
             let start: String = name.chars().take(NAME_CHARS_MAX).collect();
-            let near = words().map(|word| (strsim::levenshtein(&start, word), word)).min();
+            let near = words().map(|word| (strsim::damerau_levenshtein(&start, word), word)).min();
             let help = match near {
                 Some((0..=2, word)) => format!("did you mean `{word}`?"),
                 _ => format!("use one of: {}", words().collect::<Vec<_>>().join(", ")),

@@ -111,7 +111,7 @@ fn what_differs_is_said() {
 fn every_mistake_is_named() {
     for (was, is, wrong) in [
         ("[[people]]", "[[person]]", "2:3: KEY_UNKNOWN"),
-        (PEOPLE, "", "1:1: KEY_MISSING: there are no people in this file"),
+        (PEOPLE, "", "1:1: KEY_MISSING: this file of people has no `people`"),
         ("name = \"nobody knows\"", "name = \"by address\"", "23:8: NAME_DUPLICATE"),
         ("name = \"nobody knows\"", "", "16:1: KEY_MISSING: this person has no `name`"),
         ("citizenship RU", "citizenship ru", "5:13: VALUE_INVALID: `citizenship ru` is not a kind"),
@@ -126,7 +126,7 @@ fn every_mistake_is_named() {
         ),
         ("region = \"ru-msk\"", "refused = \"NO_REGION\"", "6:10: SETTING_UNUSED"),
         ("\"TRANSFER_NOT_COVERED\"", "\"NEVER\"", "14:22: VALUE_INVALID: `NEVER` is not a reason"),
-        ("[\"ru-kz\"]", "[\"RU\"]", "6:94: VALUE_INVALID"),
+        ("[\"ru-kz\"]", "[\"RU\"]", "6:94: NAME_INVALID"),
         ("expect.region = \"us-iad\"", "", "22:1: KEY_MISSING: this person has no `expect`"),
         ("expect.region = \"us-iad\"", "expect = 7", "26:10: VALUE_TYPE"),
     ] {

@@ -23,6 +23,9 @@ use crate::span::Filling;
 use crate::tally::{TALLY_BYTES, Tally};
 use crate::{Batch, Error, Head, Key, Options, Order, Page, ScanLimit, Span, Value};
 
+/// A row as sled has it.
+type Row = (IVec, IVec);
+
 /// How often opening is tried while sled says that its file is locked: its threads may hold the
 /// file a little longer than its handle. The folder is ours by then, so nobody else can.
 const OPEN_TRIES_MAX: u32 = 100;
@@ -280,7 +283,7 @@ impl Rows<'_> {
         &self,
         rows: impl Iterator<Item = ::sled::Result<(IVec, IVec)>>,
         count: usize,
-    ) -> Result<(Vec<(IVec, IVec)>, Option<Key>), Error> {
+    ) -> Result<(Vec<Row>, Option<Key>), Error> {
         let rows: ::sled::Result<Vec<_>> = rows.take(count).collect();
         let rows = rows.map_err(|e| self.store.read_error(&e))?;
         let last = rows.last().filter(|_| rows.len() == count).map(|(key, _)| key.to_vec());

@@ -1,11 +1,5 @@
 //! Every engine passes the same suite.
 
-#![expect(
-    clippy::print_stdout,
-    clippy::indexing_slicing,
-    reason = "a seed is printed for replay; an index that is wrong fails the test"
-)]
-
 use std::path::Path;
 use std::thread;
 

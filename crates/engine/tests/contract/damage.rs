@@ -211,7 +211,11 @@ fn one_damaged_block_of_fjall_harms_its_own_rows_alone() {
 }
 
 /// Waits, in real time, until something is there.
-#[expect(clippy::disallowed_methods, reason = "the library works in threads of its own")]
+#[expect(
+    clippy::disallowed_methods,
+    clippy::panic,
+    reason = "the library works in threads of its own; a test that waits too long fails"
+)]
 fn wait<T>(mut there: impl FnMut() -> Option<T>) -> T {
     for _ in 0..3_000 {
         if let Some(it) = there() {

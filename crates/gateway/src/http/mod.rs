@@ -132,14 +132,15 @@ fn rejection_of_tonic(response: &Response, method: Method) -> Option<Rejection> 
     if headers.contains_key(DETAILS) {
         return None;
     }
-    match Code::from_bytes(code.as_bytes()) {
-        Code::Unimplemented => {
-            let rejection = Rejection::new(Reason::NotBuilt);
-            Some(rejection.problem("there is no such method or encoding"))
-        }
-        Code::Ok => None,
-        _ if method == Method::Other => None,
-        Code::OutOfRange | Code::ResourceExhausted => Some(too_large()),
-        _ => Some(undecodable()),
+    let code = Code::from_bytes(code.as_bytes());
+    if code == Code::Unimplemented {
+        let rejection = Rejection::new(Reason::NotBuilt);
+        Some(rejection.problem("there is no such method or encoding"))
+    } else if code == Code::Ok || method == Method::Other {
+        None
+    } else if matches!(code, Code::OutOfRange | Code::ResourceExhausted) {
+        Some(too_large())
+    } else {
+        Some(undecodable())
     }
 }

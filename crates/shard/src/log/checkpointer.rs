@@ -73,6 +73,21 @@ pub(crate) struct Checkpointer {
 }
 
 impl Checkpointer {
+    /// A checkpointer that has published `shown`, which signs `signed` entries.
+    pub(crate) fn new(
+        node: &Arc<Node>,
+        durable: &Arc<Durable>,
+        signer: Signer,
+        anchor: CheckpointFile,
+        signed: u64,
+        shown: Signed,
+    ) -> Self {
+        let second = shown.edge.clone();
+        let published = watch::Sender::new(Arc::new(shown));
+        let (node, durable) = (Arc::clone(node), Arc::clone(durable));
+        Self { node, durable, signer, anchor, second, signed, published, reported: None }
+    }
+
     /// Beats until `stop` closes, which is after the committer has ended, then once more. Blocks
     /// its thread.
     pub(crate) fn run(

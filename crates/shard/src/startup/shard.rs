@@ -82,7 +82,7 @@ impl Shard {
                 opened = opening.open()?;
             }
             let ingress = annex.ingress().map(str::to_owned);
-            Self::start(&settings, ingress, &outside, metrics, (opened, health))
+            Self::start(&settings, ingress, &outside, metrics, opened, health)
         });
         // A panic of a library on what it reads is caught at the engine's door, and means damage.
         // Any other is a bug of ours.
@@ -94,7 +94,8 @@ impl Shard {
         ingress: Option<String>,
         outside: &Environment,
         metrics: Metrics,
-        (opened, health): (Opened, Health),
+        opened: Opened,
+        health: Health,
     ) -> Result<Self, Error> {
         let second = edge_at(&*opened.engine, opened.period, opened.signed)?;
         let durable = Arc::new(Durable::new(opened.log.edge.size(), opened.log.edge.root()));
@@ -126,17 +127,9 @@ impl Shard {
             committed: AtomicU64::new(opened.last_commit.0),
             log_size: AtomicU64::new(opened.log.edge.size()),
         });
-        let signed = Signed { note: opened.note, edge: second.clone(), at: opened.last_commit };
-        let mut beat = Checkpointer {
-            node: Arc::clone(&node),
-            durable: Arc::clone(&durable),
-            signer: opened.signer,
-            anchor: opened.anchor,
-            second,
-            signed: opened.signed,
-            published: watch::Sender::new(Arc::new(signed)),
-            reported: None,
-        };
+        let signed = Signed { note: opened.note, edge: second, at: opened.last_commit };
+        let mut beat =
+            Checkpointer::new(&node, &durable, opened.signer, opened.anchor, opened.signed, signed);
         // What was committed after the last checkpoint is signed before anything is served.
         beat.sign()?;
         let counts = Arc::new(AccessCounters::new(map.epoch().number));

@@ -295,20 +295,7 @@ impl Committer {
             answers: Vec::with_capacity(ops.len()),
         };
         // Given back when the group is answered.
-        let mut rooms = Vec::with_capacity(ops.len());
-        while work.bytes() < GROUP_BYTES_MAX
-            && let Some((op, room)) = ops.pop_front()
-        {
-            rooms.push(room);
-            let refuse = |reason| Done::from(Rejection::new(reason));
-            if unbelieved {
-                work.answers.push((op.reply, refuse(Reason::ClockUnconfirmed)));
-            } else if low && matches!(op.action, Action::Put(_) | Action::Create(_)) {
-                work.answers.push((op.reply, refuse(Reason::DiskReserve)));
-            } else {
-                work.apply(op);
-            }
-        }
+        let _rooms = fill(&mut work, ops, low, unbelieved);
         let counted = if counts { self.counts.take(low) } else { Taken::default() };
         let uncounted = work.entries.count(&counted);
         let Transaction { subjects, mut batch, entries, mut answers, .. } = work;
@@ -455,6 +442,30 @@ impl Committer {
 fn poison(error: &Error, life: &watch::Sender<Life>) {
     tracing::error!(%error, "the commit failed; the shard answers nothing more");
     life.send_replace(Life::Poisoned);
+}
+
+/// Applies commands until the group is full. Returns the rooms that they had in the queue.
+fn fill(
+    work: &mut Transaction<'_>,
+    ops: &mut VecDeque<(Op, Room)>,
+    low: bool,
+    unbelieved: bool,
+) -> Vec<Room> {
+    let mut rooms = Vec::with_capacity(ops.len());
+    while work.bytes() < GROUP_BYTES_MAX
+        && let Some((op, room)) = ops.pop_front()
+    {
+        rooms.push(room);
+        let refuse = |reason| Done::from(Rejection::new(reason));
+        if unbelieved {
+            work.answers.push((op.reply, refuse(Reason::ClockUnconfirmed)));
+        } else if low && matches!(op.action, Action::Put(_) | Action::Create(_)) {
+            work.answers.push((op.reply, refuse(Reason::DiskReserve)));
+        } else {
+            work.apply(op);
+        }
+    }
+    rooms
 }
 
 #[cfg(test)]

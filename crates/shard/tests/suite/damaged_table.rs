@@ -1,6 +1,8 @@
 //! A store of fjall with a damaged block that a compaction meets: the shard serves reads, refuses
 //! writes, says which file it is, and so it is after each start.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -2,8 +2,12 @@
 //! torn batch, a crash, an outcome that is not known): what was acknowledged is there, a record and
 //! its entry stand together, a request has one effect, and the log extends every checkpoint.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
-#![expect(clippy::print_stdout, reason = "a seed is printed for replay")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on fails"
+)]
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -36,7 +40,7 @@ fn on_disk(seed: u64) -> (Place, Disk) {
 
 /// What is known of a put.
 enum Known {
-    Done(proto::Written),
+    Done(Box<proto::Written>),
     /// It was refused: nothing was changed.
     Refused,
     /// Its outcome is not known, or there was no answer.
@@ -56,7 +60,7 @@ async fn send(session: &mut Session, puts: &[u64]) -> Vec<Known> {
     for id in ids {
         let answer = tokio::time::timeout(Duration::from_secs(20), session.answer(id)).await;
         known.push(match answer.expect("an answer in time, or an end") {
-            Some(Ok(proto::reply::Outcome::Written(written))) => Known::Done(written),
+            Some(Ok(proto::reply::Outcome::Written(written))) => Known::Done(Box::new(written)),
             Some(Err(fault)) => match fault.reason.as_str() {
                 "DISK_RESERVE" | "REGION_UNAVAILABLE" => Known::Refused,
                 "WRITE_OUTCOME_UNKNOWN" | "SHUTTING_DOWN" => Known::Unknown,
@@ -104,7 +108,7 @@ async fn run(place: &Place, frame: usize) -> Seen {
                             let in_doubt = doubtful.contains(&n);
                             assert!(in_doubt || !written.replayed, "put {n} was refused, and done");
                             seen.replayed += u64::from(written.replayed);
-                            seen.done.insert(n, written);
+                            seen.done.insert(n, *written);
                             now.retain(|other| *other != n);
                             left.retain(|other| *other != n);
                         }

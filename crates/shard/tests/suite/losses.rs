@@ -1,7 +1,7 @@
 //! What a shard must notice when it starts: lost, rolled back, foreign and shared stores; and what
 //! the log in the store says, read here by its row format and verified with `ledger` alone.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::fs;
 use std::path::Path;

@@ -1,6 +1,12 @@
 //! The conformance suite: what every engine passes. `open` opens the same store each time; the
 //! suite drops an engine before it opens the next.
 
+#![expect(
+    clippy::print_stdout,
+    clippy::indexing_slicing,
+    reason = "a seed is printed for replay; an index that is wrong fails the test"
+)]
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;

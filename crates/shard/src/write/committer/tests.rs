@@ -55,7 +55,7 @@ impl Stage {
         let answering = std::thread::spawn(move || waiting.run(&of_retries));
         let disk = Reserve::new(0, &*node.engine).expect("a disk");
         let committer = Committer {
-            rules: Rules::new(node.map(), settings.region.clone(), node.territory),
+            rules: Rules::new(node.map(), settings.region, node.territory),
             node,
             durable: Arc::new(Durable::new(0, log.edge.root())),
             log,

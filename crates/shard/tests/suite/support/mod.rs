@@ -28,6 +28,9 @@ use tonic::transport::Channel;
 use wire::session as proto;
 use wire::session::session_client::SessionClient;
 
+/// Time in which a shard that has ended lets go of its store.
+const LOCKED_MAX: Duration = Duration::from_secs(10);
+
 pub(crate) const MAP: &str = include_str!("../../../../../tests/evidence/map.toml");
 pub(crate) const TENANT: &str = "sample";
 
@@ -169,7 +172,20 @@ impl Place {
     ) -> Result<Shard, Error> {
         let map = Arc::new(self.map());
         let annex = Annex::parse(&self.annex, &map).expect("a valid annex");
-        Shard::open(settings, map, annex, self.outside(), (registry, health)).await
+        // In one process, tasks of the shard before may hold its store for a moment after it ended.
+        let until = tokio::time::Instant::now() + LOCKED_MAX;
+        loop {
+            let (settings, map, annex) = (settings.clone(), Arc::clone(&map), annex.clone());
+            let watched = (&mut *registry, health.clone());
+            match Shard::open(settings, map, annex, self.outside(), watched).await {
+                Err(Error::Engine(engine::Error::Locked { .. }))
+                    if tokio::time::Instant::now() < until =>
+                {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                opened => return opened,
+            }
+        }
     }
 
     pub(crate) fn recover(&self) -> Result<shard::Recovered, Error> {
