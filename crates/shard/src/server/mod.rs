@@ -12,12 +12,14 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use link::net::coalesce::Coalesced;
 use link::net::listener::Entrance;
 use link::spiffe_id::PeerKind;
 use link::tls::Tls;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio_stream::StreamExt as _;
 use wire::session::session_server::SessionServer;
 
 use crate::audit::listener;
@@ -80,7 +82,8 @@ impl Shard {
         let builder = tonic::transport::Server::builder();
         let mut server = link::session::server(builder, node.metrics.not_grpc.clone());
         let served = server.add_service(service).serve_with_incoming_shutdown(
-            link::net::listener::incoming_by(listener, entrance),
+            link::net::listener::incoming_by(listener, entrance)
+                .map(|connection| connection.map(Coalesced::new)),
             async move {
                 // Also when the sender is gone: then nobody is left to serve.
                 let _gone = ended.wait_for(|life| *life != Life::Serving).await;
