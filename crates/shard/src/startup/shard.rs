@@ -25,6 +25,7 @@ use crate::startup::open::{Opened, Opening};
 use crate::startup::rotate::may_rotate;
 use crate::store::damage::WatchedEngine;
 use crate::store::reserve::Reserve;
+use crate::write::answers::delivery;
 use crate::write::committer;
 use crate::write::committer::{Committer, Queue};
 use crate::write::retries;
@@ -145,6 +146,7 @@ impl Shard {
             disk: Reserve::new(settings.disk_reserve_bytes, &*node.engine)?,
             behind: LogThrottle::default(),
             retries,
+            deliver: delivery(),
         };
         let (chronicles, cosigned) = log_views(&node, &beat, settings);
         let Started { queue, life, committer, beat, stop_beat } =

@@ -24,6 +24,7 @@ use crate::store::damage::read_rows;
 use crate::store::reserve::Reserve;
 use crate::store::subject::Subject;
 use crate::store::types::{Minute, SubjectTag};
+use crate::write::answers::{Answers, Deliver};
 use crate::write::command::{Action, Errand, Op};
 use crate::write::entries::GroupEntries;
 use crate::write::queue_share::{Room, Share, Usage};
@@ -148,6 +149,7 @@ pub(crate) struct Committer {
     /// Lines about a clock that is behind.
     pub(crate) behind: LogThrottle,
     pub(crate) retries: Retries,
+    pub(crate) deliver: Deliver,
 }
 
 /// Makes the queue and its committer's end of it; `bytes` shows what waits in it.
@@ -294,15 +296,14 @@ impl Committer {
             entries: GroupEntries::new(&self.node, map, Minute::of(now), Draft::new(&self.log)),
             answers: Vec::with_capacity(ops.len()),
         };
-        // Given back when the group is answered.
-        let _rooms = fill(&mut work, ops, low, unbelieved);
+        let rooms = fill(&mut work, ops, low, unbelieved);
         let counted = if counts { self.counts.take(low) } else { Taken::default() };
         let uncounted = work.entries.count(&counted);
         let Transaction { subjects, mut batch, entries, mut answers, .. } = work;
         let draft = entries.into_draft();
         if draft.is_empty() {
             self.counts.put_back(uncounted);
-            self.answer(answers);
+            self.answer(answers, rooms);
             return Ok(());
         }
         let added = draft.next_index().0 - self.log.edge.size();
@@ -318,9 +319,9 @@ impl Committer {
             // Every answer of the group may rest on what was not written, a retry's as much as a
             // conflict's, so none of them is given.
             self.counts.put_back(counted);
-            for (reply, _) in answers {
-                reply.send(Outcome::Rejected(fault.clone()));
-            }
+            let refused = |(reply, _)| (reply, Outcome::Rejected(fault.clone()));
+            let replies = answers.into_iter().map(refused).collect();
+            (self.deliver)(Answers { replies, rooms });
             return Ok(());
         }
         self.counts.put_back(uncounted);
@@ -334,17 +335,19 @@ impl Committer {
             self.node.subjects.insert(tag, subject);
         }
         self.committed(edge, size, now);
-        self.answer(answers);
+        self.answer(answers, rooms);
         Ok(())
     }
 
-    fn answer(&self, answers: Vec<(ReplySlot, Done)>) {
+    fn answer(&self, answers: Vec<(ReplySlot, Done)>, rooms: Vec<Room>) {
+        let mut replies = Vec::with_capacity(answers.len());
         for (reply, done) in answers {
             match done {
-                Done::Answer(outcome) => reply.send(outcome),
+                Done::Answer(outcome) => replies.push((reply, outcome)),
                 Done::Retry(retry) => self.retries.answer(reply, retry),
             }
         }
+        (self.deliver)(Answers { replies, rooms });
     }
 
     /// A commit has returned: this is what the store holds now.

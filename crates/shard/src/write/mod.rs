@@ -1,6 +1,7 @@
 //! Writes: commands wait in one queue, and one committer makes atomic, durable commits of them.
 
 pub(crate) mod admin;
+pub(crate) mod answers;
 pub(crate) mod command;
 pub(crate) mod committer;
 pub(crate) mod entries;

@@ -27,6 +27,7 @@ use crate::store::types::{
 };
 use crate::testing;
 use crate::testing::address;
+use crate::write::answers::Answers;
 use crate::write::command::{Condition, Content, Create, Delete, Put, Read, Request};
 use crate::write::retries;
 
@@ -65,6 +66,7 @@ impl Stage {
             disk,
             behind: LogThrottle::default(),
             retries,
+            deliver: Box::new(Answers::give),
         };
         let (queue, inbox) = queue(Gauge::default());
         let queue = queue.of_session();
