@@ -19,6 +19,13 @@ const START_MAX: Duration = Duration::from_secs(20);
 const MAP: &str = include_str!("../../../deploy/sample/map.toml");
 const REGIONS: [&str; 5] = ["ru-msk", "eu-fra", "kz-ala", "in-bom", "us-iad"];
 
+/// What `deploy/systemd` sets for the C library, and here for the bare pair as well.
+const MALLOC: [(&str, &str); 3] = [
+    ("MALLOC_MMAP_THRESHOLD_", "1048576"),
+    ("MALLOC_TRIM_THRESHOLD_", "8388608"),
+    ("MALLOC_TOP_PAD_", "1048576"),
+];
+
 /// The programs that are started.
 #[derive(Debug)]
 pub(crate) struct Programs {
@@ -39,7 +46,7 @@ impl Programs {
 }
 
 /// A process that ends with its handle.
-struct Running(Child);
+pub(crate) struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -50,13 +57,14 @@ impl Drop for Running {
 }
 
 impl Running {
-    fn start(program: &Path, args: &[&str], log: Stdio) -> Result<Self> {
-        let child = Command::new(program).args(args).stdout(Stdio::null()).stderr(log).spawn();
+    pub(crate) fn start(program: &Path, args: &[&str], log: Stdio) -> Result<Self> {
+        let mut command = Command::new(program);
+        let child = command.args(args).envs(MALLOC).stdout(Stdio::null()).stderr(log).spawn();
         Ok(Self(child.with_context(|| format!("{} cannot be started", program.display()))?))
     }
 
     /// Time that it has spent on a processor so far.
-    fn cpu(&self) -> Duration {
+    pub(crate) fn cpu(&self) -> Duration {
         cpu_of(&self.0.id().to_string())
     }
 
@@ -71,7 +79,7 @@ impl Running {
 }
 
 /// Processor time of a process since its start, user and system, in steps of 10 ms.
-fn cpu_of(process: &str) -> Duration {
+pub(crate) fn cpu_of(process: &str) -> Duration {
     // Linux shows it in hundredths of a second on every machine.
     const TICK_MS: u64 = 10;
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
@@ -93,14 +101,16 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
-    pub(crate) fn start(programs: &Programs) -> Result<Self> {
+    /// Starts it: plain, or tuned as Bailiwick's processes are.
+    pub(crate) fn start(programs: &Programs, tuned: bool) -> Result<Self> {
+        let tuning: &[&str] = if tuned { &["--tuned"] } else { &[] };
         let (back, front) = (free_port()?, free_port()?);
         let (listen, url) = (format!("127.0.0.1:{back}"), format!("http://127.0.0.1:{back}"));
-        let back_process =
-            Running::start(&programs.own, &["peer", "--listen", &listen], Stdio::inherit())?;
+        let args = [&["peer", "--listen", &listen], tuning].concat();
+        let back_process = Running::start(&programs.own, &args, Stdio::inherit())?;
         wait_for(back)?;
         let listen = format!("127.0.0.1:{front}");
-        let args = ["peer", "--listen", &listen, "--to", &url];
+        let args = [&["peer", "--listen", &listen, "--to", &url], tuning].concat();
         let front_process = Running::start(&programs.own, &args, Stdio::inherit())?;
         wait_for(front)?;
         let url = format!("http://127.0.0.1:{front}");
@@ -251,11 +261,11 @@ fn write_files(
 }
 
 /// A port that was free a moment ago.
-fn free_port() -> Result<u16> {
+pub(crate) fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
-fn wait_for(port: u16) -> Result<()> {
+pub(crate) fn wait_for(port: u16) -> Result<()> {
     let until = Instant::now() + START_MAX;
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
         if Instant::now() > until {
