@@ -101,7 +101,7 @@ enum ShardCommand {
     },
     /// Confirm the machine's clock, for a shard that refuses writes because the clock jumped ahead
     ConfirmClock(Config),
-    /// End the log period of a stopped shard, and begin the next
+    /// End the log period of a shard, running or stopped, and begin the next
     RotateLog(Config),
     /// Continue with a store that has lost signed data: opens a new log period that names the loss
     Recover {

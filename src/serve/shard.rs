@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::shard::{KeyringSource, Shard};
 use link::host::clock::SystemClock;
@@ -17,6 +18,9 @@ use crate::config;
 use crate::config::log::AuditorsConfig;
 use crate::error::{Exit, Failure};
 use crate::terminal;
+
+/// Time in which a running shard is expected to end the period of its log.
+const ROTATES_WITHIN: Duration = Duration::from_secs(30);
 
 /// Runs a shard until a signal stops it, or it poisons itself.
 pub(crate) fn run(path: &Path) -> Result<(), Failure> {
@@ -178,10 +182,29 @@ pub(crate) fn rotate_log(path: &Path) -> Result<(), Failure> {
     let _closed = link::host::sandbox::close_memory();
     let outside = outside(config.store);
     let done = shard::rotate_log(&config.settings, &config.map, &config.annex, &outside);
+    if let Err(shard::Error::Engine(engine::Error::Locked { .. })) = done {
+        return ask_to_rotate(&config.settings, config.map.deployment());
+    }
     let shard::Rotated { sealed, size, origin, vkey } = done.map_err(error)?;
     terminal::say(format!(
         "the log {sealed} is closed: {size} entries\nthe log {origin} begins\nits public key, for \
          your auditors; keep the old one too:\n{vkey}"
+    ))
+}
+
+/// Has the shard that runs end the period of its log.
+fn ask_to_rotate(settings: &shard::Settings, deployment: &str) -> Result<(), Failure> {
+    let asked =
+        block_on(async { settings.ask_to_rotate(deployment, ROTATES_WITHIN).await.map_err(error) });
+    let Some(shard::LogKey { origin, vkey, .. }) = asked? else {
+        let text = "the running shard has been asked, and has not ended the period yet: its log says \
+                    why. It will do so as soon as it can";
+        return Err(Failure::said(Exit::Unavailable, text));
+    };
+    terminal::say(format!(
+        "the running shard has closed its log\nthe log {origin} begins\nits public key, for your \
+         auditors; keep the old one too:\n{}",
+        vkey.unwrap_or_default()
     ))
 }
 
@@ -213,7 +236,6 @@ pub(crate) fn error(error: shard::Error) -> Failure {
     use engine::Error as Store;
     let exit = match &error {
         shard::Error::Poisoned
-        | shard::Error::PeriodEnded
         | shard::Error::Engine(Store::Poisoned | Store::Unknown { .. } | Store::HeadMoved { .. }) => {
             Exit::Again
         }
@@ -244,6 +266,7 @@ pub(crate) fn error(error: shard::Error) -> Failure {
         shard::Error::Io { .. }
         | shard::Error::NoEntropy
         | shard::Error::NoRoom { .. }
+        | shard::Error::PeriodNotEnded(_)
         | shard::Error::Server(_)
         | shard::Error::Engine(_)
         | _ => Exit::Unavailable,

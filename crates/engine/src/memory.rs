@@ -59,7 +59,8 @@ struct State {
     /// Written, not synced.
     unsynced: Option<(Batch, Head)>,
     chances: Chances,
-    planned: VecDeque<Fault>,
+    /// None: one that meets no fault.
+    planned: VecDeque<Option<Fault>>,
     random: u64,
     /// Crashes so far. An opening of before a crash is dead.
     crashes: u64,
@@ -102,7 +103,14 @@ impl Disk {
 
     /// Lets the next commit that is not refused meet `fault`; several are met in turn.
     pub fn fail_next(&self, fault: Fault) {
-        self.lock().planned.push_back(fault);
+        self.fail_after(0, fault);
+    }
+
+    /// The commit that comes after so many meets this fault, and those before it none.
+    pub fn fail_after(&self, commits: usize, fault: Fault) {
+        let planned = &mut self.lock().planned;
+        planned.extend(std::iter::repeat_n(None, commits));
+        planned.push_back(Some(fault));
     }
 
     /// Lets that many reads fail, as they do in a process that is out of file descriptors. The data
@@ -143,8 +151,8 @@ impl State {
     }
 
     fn fault(&mut self) -> Option<Fault> {
-        if let Some(fault) = self.planned.pop_front() {
-            return Some(fault);
+        if let Some(planned) = self.planned.pop_front() {
+            return planned;
         }
         let Chances { crash, flush_fails, reply_lost, full } = self.chances;
         let mut roll = self.random() % 1000;

@@ -115,9 +115,9 @@ pub enum Error {
     /// The map names operators who sign the region's annex, and none of them has.
     #[error("the annex is not signed by one of the region's operators whom the map names")]
     AnnexUnsigned,
-    /// The log's period is at its end: the next start begins a new one.
-    #[error("the period of the log is at its end: the next start begins a new one")]
-    PeriodEnded,
+    /// The period of the log was not ended. Nothing was changed.
+    #[error("the period of the log was not ended: {0}")]
+    PeriodNotEnded(Box<Rejection>),
     /// The store belongs to another shard.
     #[error(
         "the data folder is the store of {found}, not of {expected}: check `data` in the shard's config"

@@ -38,6 +38,7 @@ pub use settings::{Environment, LogSettings, PeriodMax, Settings, Witness};
 pub use startup::init::{Initialised, KeyringSource, init};
 pub use startup::inspect::{Inspected, inspect};
 pub use startup::recover::{Recovered, recover};
-pub use startup::rotate::{Rotated, rotate_log};
+pub use startup::rotate::rotate_log;
 pub use startup::shard::Shard;
 pub use store::aead::{AesGcm, BodyCipher, KEY_BYTES, NotOpened};
+pub use write::command::Rotated;

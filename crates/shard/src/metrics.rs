@@ -11,6 +11,7 @@ pub(crate) struct Metrics {
     pub(crate) commit_writes: Histogram,
     pub(crate) entries: Counter,
     pub(crate) log_size: Gauge,
+    log_period: Gauge,
     pub(crate) checkpoint_size: Gauge,
     pub(crate) witnessed_size: Gauge,
     pub(crate) witness_failures: Counter,
@@ -51,6 +52,7 @@ impl Metrics {
             commit_writes: Histogram::new(exponential_buckets(1.0, 2.0, 12)),
             entries: Counter::default(),
             log_size: Gauge::default(),
+            log_period: Gauge::default(),
             checkpoint_size: Gauge::default(),
             witnessed_size: Gauge::default(),
             witness_failures: Counter::default(),
@@ -82,6 +84,7 @@ impl Metrics {
         registry.register("shard_commit_writes", "Writes in one commit", m.commit_writes);
         registry.register("shard_log_entries", "Entries added to the log", m.entries);
         registry.register("shard_log_size", "Durable entries of the log", m.log_size);
+        registry.register("shard_log_period", "Period of the log that grows", m.log_period);
         registry.register("shard_checkpoint_size", "Entries signed for", m.checkpoint_size);
         let says = "Entries under the last checkpoint that every witness has cosigned";
         registry.register("shard_witnessed_size", says, m.witnessed_size);
@@ -126,6 +129,11 @@ impl Metrics {
         let says =
             "Seconds by which the clock is ahead of what is believed; above 0, writes are refused";
         registry.register("shard_clock_ahead_seconds", says, m.clock_ahead_seconds);
+    }
+
+    /// The period of the log that grows.
+    pub(crate) fn log_period(&self, period: u32) {
+        self.log_period.set(period.into());
     }
 
     /// The version of the map in force.

@@ -1,9 +1,9 @@
 //! What the parts of a running shard share.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use arc_swap::ArcSwap;
 use atlas::{Country, RegionMap};
 use engine::Engine;
 use quick_cache::sync::Cache;
@@ -13,12 +13,13 @@ use crate::Error;
 use crate::clock::GuardedClock;
 use crate::metrics::Metrics;
 use crate::store::aead::BodyCipher;
+use crate::store::growing_log::{GrowingLog, Origins};
 use crate::store::keyring::Keyring;
 use crate::store::keys::{KeyLayout, Owner, SubjectKeys};
 use crate::store::record::{Address, Head, Stored};
 use crate::store::region_maps::InForce;
 use crate::store::subject::{Subject, SubjectRow};
-use crate::store::types::{LogId, SubjectTag};
+use crate::store::types::{LogId, Period, SubjectTag};
 use link::ops::health::Health;
 use link::ops::log_throttle::LogThrottle;
 
@@ -39,10 +40,8 @@ pub(crate) struct Node {
     pub(crate) clock: GuardedClock,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) cipher: &'static dyn BodyCipher,
-    pub(crate) origin: Arc<str>,
-    pub(crate) period: u32,
-    /// The logs of this shard.
-    pub(crate) logs: OwnLogs,
+    /// The log that grows. Only the committer replaces it, after the commit that begins a period.
+    pub(crate) growing: ArcSwap<GrowingLog>,
     /// By slot number.
     pub(crate) owned: Vec<bool>,
     /// Only the committer writes to it, and only what it has committed or read itself: so a
@@ -57,8 +56,6 @@ pub(crate) struct Node {
     pub(crate) health: Health,
     /// The time of the last commit, in milliseconds: time here never falls below it.
     pub(crate) committed: AtomicU64,
-    /// Entries of the log that are durable.
-    pub(crate) log_size: AtomicU64,
 }
 
 impl Node {
@@ -78,19 +75,19 @@ impl Node {
         self.clock.now().max(UnixMillis(self.committed.load(Ordering::Relaxed)))
     }
 
-    /// Entries of the log that are durable.
-    pub(crate) fn log_size(&self) -> u64 {
-        self.log_size.load(Ordering::Acquire)
+    /// The log that grows.
+    pub(crate) fn growing(&self) -> Arc<GrowingLog> {
+        self.growing.load_full()
     }
 
-    /// The origin of an earlier period's log.
-    pub(crate) fn origin_of(&self, period: u32) -> String {
-        origin(&self.deployment, &self.region, &self.shard, period)
+    /// The origins of this shard's logs.
+    pub(crate) fn origins(&self) -> Origins<'_> {
+        Origins { deployment: &self.deployment, region: &self.region, shard: &self.shard }
     }
 
     /// The period of a log of this shard, by what records name it.
-    pub(crate) fn period_of(&self, log: LogId) -> Result<u32, Error> {
-        self.logs.period(log).ok_or(Error::Damaged("records"))
+    pub(crate) fn period_of(&self, log: LogId) -> Result<Period, Error> {
+        self.growing.load().period_of(log).ok_or(Error::Damaged("records"))
     }
 
     /// What the rows of subjects are sealed and named with.
@@ -134,29 +131,4 @@ impl Node {
         self.entropy.fill(&mut bytes).map_err(|_| Error::NoEntropy)?;
         Ok(bytes)
     }
-}
-
-/// The logs of one shard, of all periods until now.
-pub(crate) struct OwnLogs {
-    /// The one that grows.
-    pub(crate) growing: LogId,
-    periods: HashMap<LogId, u32>,
-}
-
-impl OwnLogs {
-    /// The logs of a shard in that period.
-    pub(crate) fn new(deployment: &str, region: &RegionId, shard: &ShardId, period: u32) -> Self {
-        let log = |period| LogId::of(&origin(deployment, region, shard, period));
-        let periods = (1..=period).map(|period| (log(period), period)).collect();
-        Self { growing: log(period), periods }
-    }
-
-    fn period(&self, log: LogId) -> Option<u32> {
-        self.periods.get(&log).copied()
-    }
-}
-
-/// `<deployment>/<region>/<shard>/<period>`.
-pub(crate) fn origin(deployment: &str, region: &RegionId, shard: &ShardId, period: u32) -> String {
-    format!("{deployment}/{region}/{shard}/{period}")
 }

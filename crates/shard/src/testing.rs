@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use arc_swap::ArcSwap;
 use atlas::{Country, RegionMap};
 use engine::{Disk, Memory};
 use link::host::clock::{SystemClock, SystemEntropy};
@@ -15,11 +16,14 @@ use tokio::sync::watch;
 
 use crate::clock::GuardedClock;
 use crate::metrics::Metrics;
-use crate::node::{Node, OwnLogs};
+use crate::node::Node;
+use crate::settings::Settings;
 use crate::store::aead::AesGcm;
+use crate::store::growing_log::{GrowingLog, Origins};
 use crate::store::keyring::FileKeyring;
 use crate::store::keys::KeyLayout;
 use crate::store::record::Address;
+use crate::store::types::{Minute, Period};
 
 pub(crate) const MAP: &str = include_str!("../../../deploy/sample/map.toml");
 /// Where the shard of [`node`] stands.
@@ -36,16 +40,14 @@ pub(crate) fn node(folder: &Path, disk: &Disk) -> Node {
         shard: settings.shard.clone(),
         territory: Country::parse(HERE).expect("a country"),
         deployment: map.deployment().to_owned(),
-        logs: OwnLogs::new(map.deployment(), &settings.region, &settings.shard, 1),
+        growing: ArcSwap::from_pointee(log_of(&settings, &keyring, Period::FIRST)),
         in_force: watch::Sender::new(map),
         engine: Box::new(Memory::open(disk)),
-        namer: KeyLayout::new(&keyring, "sample/ru-msk/s1/1"),
+        namer: KeyLayout::new(&keyring),
         keyring: Box::new(keyring),
         clock: GuardedClock::start(Arc::new(SystemClock), &settings, UnixMillis(0), true),
         entropy: Arc::new(SystemEntropy),
         cipher: &AesGcm,
-        origin: "sample/ru-msk/s1/1".into(),
-        period: 1,
         owned: vec![true; usize::from(SLOTS)],
         subjects: quick_cache::sync::Cache::new(1 << 16),
         metrics: Metrics::new(&mut Registry::new()),
@@ -54,8 +56,21 @@ pub(crate) fn node(folder: &Path, disk: &Disk) -> Node {
         troubles: LogThrottle::default(),
         health: Health::new(),
         committed: AtomicU64::new(0),
-        log_size: AtomicU64::new(0),
     }
+}
+
+fn log_of(settings: &Settings, keyring: &FileKeyring, period: Period) -> GrowingLog {
+    let Settings { region, shard, .. } = settings;
+    let origins = Origins { deployment: "sample", region, shard };
+    GrowingLog::new(origins, period, "", Minute(1), keyring)
+}
+
+/// The log of a period, whose keys lie in `folder`.
+pub(crate) fn log(folder: &Path, period: Period) -> GrowingLog {
+    let settings = crate::settings::tests::settings(folder);
+    let keyring = FileKeyring::open(&settings.keys, &settings.region)
+        .or_else(|_| FileKeyring::create(&settings.keys, &settings.region, &SystemEntropy));
+    log_of(&settings, &keyring.expect("a keyring"), period)
 }
 
 /// The record `main` of a subject's profiles.

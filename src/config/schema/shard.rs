@@ -159,7 +159,7 @@ static LOG: Table = Table {
             "period_entries_max",
             Form::Number(100_000, u64::MAX >> 1),
             "no limit",
-            "Entries after which a period ends. The shard then drains and exits with 75; its next start begins the next period.",
+            "Entries after which a period ends. The shard then begins the next period, and serves on.",
         ),
         optional(
             "period_days_max",

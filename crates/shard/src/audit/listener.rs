@@ -14,7 +14,7 @@ use axum::http::header::{CONTENT_TYPE, HOST};
 use axum::http::uri::Authority;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use ledger::entry::{Caller, Role};
+use ledger::entry::Role;
 use link::grpc_status::status;
 use link::net::grpc_only;
 use link::net::listener::{ConnectionInfo, Entrance};
@@ -32,6 +32,7 @@ use crate::audit::tiles_http;
 use crate::lifecycle::Life;
 use crate::log::view::LogViews;
 use crate::node::Node;
+use crate::store::principal::Principal;
 use crate::write::committer::Queue;
 
 /// Calls and pages in flight.
@@ -102,7 +103,7 @@ struct Inner {
 /// An auditor who was let in, and the seat that the call has.
 #[derive(Clone)]
 pub(crate) struct Auditor {
-    pub(crate) caller: Arc<Caller>,
+    pub(crate) who: Arc<Principal>,
     pub(crate) call: CallId,
     arrived: Option<ConnectionInfo>,
     _seat: Arc<Seat>,
@@ -195,11 +196,10 @@ impl Desk {
             arrived.authenticated();
         }
         let node = self.node();
-        let tag = node.namer.caller_tag(&name).0;
-        let caller = Caller { role: Role::Auditor, tag, territory: None };
+        let who = Principal::new(&node.growing.load(), None, &name, Role::Auditor, None);
         let call = CallId(u128::from_be_bytes(node.random()?));
         let (arrived, seat) = (arrived.cloned(), Arc::new(self.seat(name)?));
-        Ok(Auditor { caller: Arc::new(caller), call, arrived, _seat: seat })
+        Ok(Auditor { who: Arc::new(who), call, arrived, _seat: seat })
     }
 
     fn seat(&self, name: String) -> Result<Seat, Rejection> {

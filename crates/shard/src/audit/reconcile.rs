@@ -14,6 +14,7 @@ use wire::v1 as api;
 use crate::Error;
 use crate::audit::listener::{Auditor, Desk};
 use crate::node::Node;
+use crate::store::growing_log::GrowingLog;
 use crate::store::keys;
 use crate::store::keys::Owner;
 use crate::store::record::{Address, Head, Stored};
@@ -42,15 +43,17 @@ pub(crate) async fn answer(
         }
     }
     let turn = desk.walk()?;
-    let (node, chronicles) = (Arc::clone(desk.node()), desk.chronicles().clone());
+    let node = Arc::clone(desk.node());
     // Nobody waits any more: the walk ends, too.
     let stop = Arc::new(AtomicBool::new(false));
     let _stop = Stop(Arc::clone(&stop));
     let told = desk.read(move || {
         let _turn = turn;
-        let start_size = node.log_size();
+        let log = node.growing();
+        let start_size = log.size();
         let mut walk = Walk {
             node: &node,
+            log: &log,
             before: start_size,
             records: 0,
             wanted: asked.indexes.iter().map(|index| (*index, None)).collect(),
@@ -63,13 +66,17 @@ pub(crate) async fn answer(
         walk.run()?;
         let Walk { records, wanted, drawn, seen, .. } = walk;
         let opened = asked.indexes.iter().map(|index| {
-            let origin = node.origin.to_string();
+            let origin = log.name.origin.to_string();
             let none = api::OpenedEntry { origin, index: *index, ..Default::default() };
             wanted.get(index).cloned().flatten().unwrap_or(none)
         });
         let opened = opened.collect();
         let rows = drawn.into_values().collect();
-        let (size, origin) = (node.log_size().max(seen), chronicles.growing().origin.to_string());
+        if node.growing.load().id != log.id {
+            // What was written into the next log meanwhile is not told from what was there before.
+            return Err(Rejection::new(Reason::ShardBusy));
+        }
+        let (size, origin) = (log.size().max(seen), log.name.origin.to_string());
         Ok(api::LedgerReconcile { records, size, origin, opened, rows, start_size })
     });
     let told = tokio::select! {
@@ -81,8 +88,7 @@ pub(crate) async fn answer(
     let count = told.opened.iter().chain(&told.rows).filter(|one| !one.opening.is_empty()).count();
     desk.queue().submit_errand(Errand::Note(Box::new(Question {
         answer: NotedAnswer::Auditor(sender),
-        tenant_tag: None,
-        caller: Arc::clone(&auditor.caller),
+        who: Arc::clone(&auditor.who),
         map: map_ref(&desk.node().map()),
         count: u64::try_from(count).unwrap_or(u64::MAX),
         why: "an audit: entries opened for comparison with the log",
@@ -103,6 +109,8 @@ impl Drop for Stop {
 /// One walk over all records.
 struct Walk<'a> {
     node: &'a Node,
+    /// The log that grew when it began.
+    log: &'a GrowingLog,
     /// What was written from this entry on is not counted.
     before: u64,
     records: u64,
@@ -176,7 +184,7 @@ impl Walk<'_> {
         let (address, head) = Stored::read(row)
             .and_then(|stored| stored.named(owner, key, &self.node.region, subject.key()))
             .map_err(|_| Error::Damaged("records"))?;
-        let (growing, index) = (head.entry.log == self.node.logs.growing, head.entry.index.0);
+        let (growing, index) = (head.entry.log == self.log.id, head.entry.index.0);
         if growing {
             self.seen = self.seen.max(index + 1);
         }
@@ -213,7 +221,7 @@ impl Walk<'_> {
 /// What opens an entry.
 fn opened(node: &Node, address: &Address, head: &Head) -> Result<api::OpenedEntry, Error> {
     Ok(api::OpenedEntry {
-        origin: node.origin_of(node.period_of(head.entry.log)?),
+        origin: node.origins().of(node.period_of(head.entry.log)?),
         index: head.entry.index.0,
         opening: head.opening.to_vec().into(),
         statement: address.statement(head.version, head.digest).into(),

@@ -19,7 +19,7 @@ use wire::v1::ledger_server::Ledger;
 use crate::Error;
 use crate::audit::listener::{Auditor, Desk};
 use crate::audit::reconcile;
-use crate::log::view::LogView;
+use crate::log::view::{LogView, Signed};
 
 /// Entries of one message: with their numbers it stays below what a message may hold.
 const BATCH_ENTRIES_MAX: usize = 1_024;
@@ -58,7 +58,7 @@ impl Ledger for Service {
         let (chronicles, origin) = (self.0.chronicles().clone(), request.into_inner().origin);
         let told = self.0.read(move || {
             let log = chronicles.shown_of(&origin)?;
-            let (checkpoint, vkey) = (log.signed.note.clone(), log.vkey.to_string());
+            let (checkpoint, vkey) = (log.signed.note.clone(), log.signed.log.vkey.to_string());
             Ok(api::LedgerCheckpoint { checkpoint, vkey, vkeys: chronicles.vkeys()? })
         });
         answer(told.await, &auditor)
@@ -120,18 +120,19 @@ impl Ledger for Service {
         let auditor = auditor(&request)?;
         let (desk, asked) = (self.0.clone(), request.into_inner());
         let refused = |fault: Rejection| status(&fault, auditor.call);
-        let chronicles = desk.chronicles();
-        if !chronicles.is_growing(&asked.origin) {
+        let growing = desk.chronicles().growing();
+        if !growing.signed.is_of(&asked.origin) {
             return Err(refused(Rejection::new(Reason::LogUnknown).field("origin")));
         }
         // Of a log that has begun anew since, say, a follower would wait for ever.
-        if asked.start > chronicles.growing().size() {
+        if asked.start > growing.size() {
             return Err(refused(Rejection::new(Reason::EntryUnknown).field("start")));
         }
+        let origin = Arc::clone(growing.origin());
         let (sender, receiver) = mpsc::channel(BATCHES_WAITING);
         let sending = Sending { desk, auditor, sender };
         tokio::spawn(async move {
-            let told = sending.tail(asked.start).await;
+            let told = sending.tail(&origin, asked.start).await;
             sending.end(told).await;
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
@@ -221,13 +222,15 @@ impl<T> Sending<T> {
 }
 
 impl Sending<api::LedgerTail> {
-    /// Sends what is new under each checkpoint, until nobody listens any more.
-    async fn tail(&self, start: u64) -> Result<(), Ends> {
-        let mut checkpoints = self.desk.chronicles().checkpoints();
+    /// Sends what is new under each checkpoint, until nobody listens any more, or the log has ended.
+    async fn tail(&self, origin: &Arc<str>, start: u64) -> Result<(), Ends> {
+        let chronicles = self.desk.chronicles();
+        let mut checkpoints = chronicles.checkpoints();
         let mut at = start;
         loop {
+            let new = |signed: &Arc<Signed>| !signed.is_of(origin) || signed.size() > at;
             let waited = tokio::select! {
-                waited = timeout(LOOK_EVERY, checkpoints.wait_for(|signed| signed.size() > at)) => {
+                waited = timeout(LOOK_EVERY, checkpoints.wait_for(new)) => {
                     waited.is_ok_and(|waited| waited.is_ok())
                 }
                 () = self.desk.over() => return Err(Rejection::new(Reason::ShuttingDown).into()),
@@ -237,9 +240,14 @@ impl Sending<api::LedgerTail> {
             if !waited {
                 continue;
             }
-            let log = Arc::new(self.desk.chronicles().growing());
+            let ended = !checkpoints.borrow().is_of(origin);
+            let (chronicles, of) = (chronicles.clone(), Arc::clone(origin));
+            let log = Arc::new(self.desk.read(move || chronicles.of(&of)).await?);
             self.range(&log, &Filter::default(), (at, log.size()), tail_message).await?;
             at = log.size();
+            if ended {
+                return Ok(());
+            }
         }
     }
 }

@@ -10,10 +10,12 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ledger::entry::{Call, Caller, Entry, MapRef};
+use ledger::entry::{Call, Entry, MapRef};
 use terms::{Collection, Reason};
 
-use crate::store::types::{Minute, TenantTag};
+use crate::store::growing_log::GrowingLog;
+use crate::store::principal::Principal;
+use crate::store::types::Minute;
 
 /// Counters of reads in memory, and so entries in one commit. A read beyond them is logged by
 /// itself.
@@ -30,8 +32,7 @@ struct Counter {
     /// Whether it was judged under the map for which the counters are open. A refusal that comes
     /// too late for the entries of its map names none.
     of_map: bool,
-    tenant_tag: Option<TenantTag>,
-    caller: Option<Arc<Caller>>,
+    who: Option<Arc<Principal>>,
     collection: Option<Collection>,
 }
 
@@ -52,18 +53,11 @@ impl AccessCounters {
 
     /// Counts a read that was judged under the map of that number. False when there is no counter
     /// left for it, or the counters are another map's: then it must have an entry of its own.
-    pub(crate) fn add(
-        &self,
-        judged: u64,
-        tenant_tag: TenantTag,
-        caller: &Arc<Caller>,
-        collection: &Collection,
-    ) -> bool {
+    pub(crate) fn add(&self, judged: u64, who: &Arc<Principal>, collection: &Collection) -> bool {
         let counter = Counter {
             refused: None,
             of_map: true,
-            tenant_tag: Some(tenant_tag),
-            caller: Some(Arc::clone(caller)),
+            who: Some(Arc::clone(who)),
             collection: Some(collection.clone()),
         };
         let mut open = self.lock();
@@ -82,8 +76,7 @@ impl AccessCounters {
         &self,
         reason: Reason,
         judged: u64,
-        tenant_tag: TenantTag,
-        caller: &Arc<Caller>,
+        who: &Arc<Principal>,
         collection: Option<&Collection>,
     ) {
         if !is_told(reason) {
@@ -94,8 +87,7 @@ impl AccessCounters {
         let counter = Counter {
             refused: Some(reason),
             of_map,
-            tenant_tag: Some(tenant_tag),
-            caller: Some(Arc::clone(caller)),
+            who: Some(Arc::clone(who)),
             collection: collection.cloned(),
         };
         let refusals = &mut open.counted.refusals;
@@ -167,7 +159,7 @@ impl Counter {
     /// Of a refusal, by nothing but its reason.
     const fn alone(reason: Reason, of_map: bool) -> Self {
         let refused = Some(reason);
-        Self { refused, of_map, tenant_tag: None, caller: None, collection: None }
+        Self { refused, of_map, who: None, collection: None }
     }
 }
 
@@ -199,20 +191,23 @@ pub(crate) struct Taken {
 }
 
 impl Taken {
-    /// Adds an entry for every counter: COUNT of reads, REFUSE of refusals. Returns those whose
-    /// entry `append` does not take.
+    /// Adds an entry for every counter to `log`: COUNT of reads, REFUSE of refusals. Returns those
+    /// whose entry `append` does not take.
     pub(crate) fn write(
         &self,
+        log: &GrowingLog,
         minute: Minute,
         map: MapRef,
         append: &mut dyn FnMut(&Entry) -> bool,
     ) -> Self {
         let mut left = Self::default();
         for (counter, times) in self.reads.iter().chain(&self.refusals) {
-            let Counter { refused, of_map, tenant_tag, caller, collection } = counter;
+            let Counter { refused, of_map, who, collection } = counter;
+            // It may have been counted while another log grew.
+            let who = who.as_ref().map(|who| who.in_log(log));
             let call = Call {
-                tenant_tag: tenant_tag.map(|tag| tag.0),
-                caller: caller.as_deref(),
+                tenant_tag: who.as_ref().and_then(|who| who.tenant_tag).map(|tag| tag.0),
+                caller: who.as_ref().map(|who| &who.caller),
                 collection: collection.as_ref().map(Collection::as_str),
                 map,
             };
@@ -235,38 +230,64 @@ impl Taken {
 #[cfg(test)]
 mod tests {
     use ledger::entry::Role;
+    use terms::TenantId;
 
     use super::*;
+    use crate::store::types::Period;
+    use crate::testing;
 
     #[test]
     fn nothing_is_counted_under_a_map_whose_entries_are_written() {
         let counts = AccessCounters::new(1);
-        let caller = Arc::new(Caller { role: Role::Reader, tag: [1; 16], territory: None });
-        let (tag, by) = (TenantTag([2; 16]), &caller);
+        let folder = tempfile::tempdir().unwrap();
+        let log = testing::log(folder.path(), Period::FIRST);
+        let tenant = TenantId::parse("sample").unwrap();
+        let who = Arc::new(Principal::new(&log, Some(tenant), "app", Role::Reader, None));
         let collection = Collection::parse("profiles").unwrap();
-        assert!(counts.add(1, tag, &caller, &collection));
-        counts.refused(Reason::NotPermitted, 1, tag, by, None);
+        assert!(counts.add(1, &who, &collection));
+        counts.refused(Reason::NotPermitted, 1, &who, None);
         assert!(!counts.none_of_map());
         counts.close();
         // A reader that looked at the map before is a moment late.
-        assert!(!counts.add(1, tag, &caller, &collection));
+        assert!(!counts.add(1, &who, &collection));
         let taken = counts.take(false);
         assert_eq!(taken.reads.values().sum::<u64>(), 1);
         assert!(taken.refusals.keys().all(|counter| counter.of_map));
         assert!(counts.none_of_map());
-        counts.refused(Reason::NotPermitted, 1, tag, by, None);
+        counts.refused(Reason::NotPermitted, 1, &who, None);
         // It is in the log, and claims no map.
         assert!(counts.none_of_map() && counts.any());
         counts.open(2);
-        assert!(
-            !counts.add(1, tag, &caller, &collection) && counts.add(2, tag, &caller, &collection)
-        );
-        counts.refused(Reason::NotPermitted, 1, tag, by, None);
-        counts.refused(Reason::NotPermitted, 2, tag, by, None);
+        assert!(!counts.add(1, &who, &collection) && counts.add(2, &who, &collection));
+        counts.refused(Reason::NotPermitted, 1, &who, None);
+        counts.refused(Reason::NotPermitted, 2, &who, None);
         let taken = counts.take(true);
         let late: u64 = taken.refusals.iter().filter(|(c, _)| !c.of_map).map(|(_, n)| n).sum();
         assert_eq!((late, taken.refusals.values().sum::<u64>()), (2, 3));
         counts.put_back(taken);
         assert!(!counts.none_of_map());
+    }
+    #[test]
+    fn an_entry_has_the_tags_of_the_log_in_which_it_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let [first, second] = [1, 2].map(|period| testing::log(folder.path(), Period(period)));
+        let tenant = TenantId::parse("sample").unwrap();
+        let who = Arc::new(Principal::new(&first, Some(tenant), "app", Role::Reader, None));
+        let counts = AccessCounters::new(1);
+        let collection = Collection::parse("profiles").unwrap();
+        assert!(counts.add(1, &who, &collection));
+        counts.refused(Reason::NotPermitted, 1, &who, None);
+        let taken = counts.take(false);
+        for log in [&first, &second] {
+            let mut entries = Vec::new();
+            let map = MapRef { epoch: 1, digest: [0; 32] };
+            taken.write(log, Minute(1), map, &mut |entry| {
+                entries.push((entry.tenant_tag, entry.caller.as_ref().map(|caller| caller.tag)));
+                true
+            });
+            let tags = (Some(log.tenant_tag("sample").0), Some(log.caller_tag("app").0));
+            assert_eq!(entries, [tags; 2]);
+        }
+        assert_ne!(first.tenant_tag("sample"), second.tenant_tag("sample"));
     }
 }

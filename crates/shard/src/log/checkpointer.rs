@@ -5,7 +5,7 @@
 //! hash would make a log unverifiable for ever (Yeti, 2021).
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use engine::Engine;
@@ -19,10 +19,13 @@ use tokio::time::Instant;
 use crate::Error;
 use crate::lifecycle::Life;
 use crate::log::checkpoint_file::CheckpointFile;
+use crate::log::closed_periods::Sealed;
 use crate::log::each_entry;
 use crate::log::view::Signed;
 use crate::node::Node;
 use crate::store::damage::is_over;
+use crate::store::growing_log::LogName;
+use crate::store::types::Period;
 
 /// How often counted reads are written to the log.
 const COUNTS_EVERY: Duration = Duration::from_secs(60);
@@ -56,38 +59,101 @@ impl Durable {
     }
 }
 
-/// Signs, stores, publishes.
-pub(crate) struct Checkpointer {
-    pub(crate) node: Arc<Node>,
-    pub(crate) durable: Arc<Durable>,
-    pub(crate) signer: Signer,
-    pub(crate) anchor: CheckpointFile,
+/// Signs, stores, publishes. The beat uses it, and the committer where a period ends.
+pub(crate) struct CheckpointSigner {
+    node: Arc<Node>,
+    durable: Arc<Durable>,
+    log: LogName,
+    signer: Signer,
+    anchor: CheckpointFile,
     /// The tree as computed the second time.
-    pub(crate) second: Edge,
+    second: Edge,
     /// The size that was signed last.
-    pub(crate) signed: u64,
+    signed: u64,
     /// What is published.
-    pub(crate) published: watch::Sender<Arc<Signed>>,
-    /// When a failure to store a checkpoint was last logged; `None`: the last one was stored.
-    pub(crate) reported: Option<Instant>,
+    published: watch::Sender<Arc<Signed>>,
 }
 
-impl Checkpointer {
-    /// A checkpointer that has published `shown`, which signs `signed` entries.
+impl CheckpointSigner {
+    /// One that has published `shown`, whose checkpoint stands in `anchor`.
     pub(crate) fn new(
         node: &Arc<Node>,
         durable: &Arc<Durable>,
         signer: Signer,
         anchor: CheckpointFile,
-        signed: u64,
         shown: Signed,
     ) -> Self {
-        let second = shown.edge.clone();
+        let (log, second, signed) = (shown.log.clone(), shown.edge.clone(), shown.size());
         let published = watch::Sender::new(Arc::new(shown));
         let (node, durable) = (Arc::clone(node), Arc::clone(durable));
-        Self { node, durable, signer, anchor, second, signed, published, reported: None }
+        Self { node, durable, log, signer, anchor, second, signed, published }
     }
 
+    /// What is published, now and whenever it changes.
+    pub(crate) fn published(&self) -> watch::Receiver<Arc<Signed>> {
+        self.published.subscribe()
+    }
+
+    /// Signs a checkpoint over what is durable, if there is something new.
+    pub(crate) fn sign(&mut self) -> Result<(), Error> {
+        let (size, root) = self.durable.read();
+        if size == self.signed {
+            return Ok(());
+        }
+        extend((&*self.node.engine, self.log.period), &mut self.second, size)?;
+        if self.second.root() != root {
+            return Err(Error::Damaged("placement log"));
+        }
+        let checkpoint = Checkpoint { origin: self.log.origin.to_string(), size, root };
+        let note = checkpoint.sign(&self.signer).map_err(|_| Error::Damaged("placement log"))?;
+        self.anchor.store(&note)?;
+        self.signed = size;
+        self.node.metrics.checkpoint_size.set(i64::try_from(size).unwrap_or(i64::MAX));
+        let (log, edge) = (self.log.clone(), self.second.clone());
+        let signed = Signed { log, note, edge, at: self.node.now() };
+        self.published.send_replace(Arc::new(signed));
+        Ok(())
+    }
+
+    /// Signs all of a log that has ended.
+    pub(crate) fn close(&mut self) -> Result<Sealed, Error> {
+        self.sign()?;
+        let last = self.published.borrow();
+        Ok(Sealed { vkey: self.signer.vkey(), note: last.note.clone(), size: last.size() })
+    }
+
+    /// Goes on with the log that has begun, and signs its first entries. They must be durable, and
+    /// published as such.
+    pub(crate) fn begin(&mut self, log: LogName, signer: Signer) -> Result<(), Error> {
+        (self.log, self.signer) = (log, signer);
+        (self.second, self.signed) = (Edge::new(), 0);
+        self.sign()
+    }
+}
+
+/// A [`CheckpointSigner`], used by one at a time.
+#[derive(Clone)]
+pub(crate) struct SharedSigner(Arc<Mutex<CheckpointSigner>>);
+
+impl SharedSigner {
+    pub(crate) fn new(signer: CheckpointSigner) -> Self {
+        Self(Arc::new(Mutex::new(signer)))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, CheckpointSigner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Signs on a steady beat.
+pub(crate) struct Checkpointer {
+    pub(crate) node: Arc<Node>,
+    pub(crate) signer: SharedSigner,
+    /// When a failure to store a checkpoint was last logged; `None`: the last one was stored.
+    pub(crate) reported: Option<Instant>,
+}
+
+impl Checkpointer {
     /// Beats until `stop` closes, which is after the committer has ended, then once more. Blocks
     /// its thread.
     pub(crate) fn run(
@@ -105,7 +171,8 @@ impl Checkpointer {
                 counted = Instant::now();
             }
             self.check_clock();
-            match self.sign() {
+            let signed = self.signer.lock().sign();
+            match signed {
                 Ok(()) if self.reported.is_some() => {
                     tracing::info!("checkpoints are stored again");
                     self.node.health.hold(CHECKPOINT, false);
@@ -164,31 +231,11 @@ impl Checkpointer {
         }
         clock.note();
     }
-
-    /// Signs a checkpoint over what is durable, if there is something new.
-    pub(crate) fn sign(&mut self) -> Result<(), Error> {
-        let (size, root) = self.durable.read();
-        if size == self.signed {
-            return Ok(());
-        }
-        extend((&*self.node.engine, self.node.period), &mut self.second, size)?;
-        if self.second.root() != root {
-            return Err(Error::Damaged("placement log"));
-        }
-        let checkpoint = Checkpoint { origin: self.node.origin.to_string(), size, root };
-        let note = checkpoint.sign(&self.signer).map_err(|_| Error::Damaged("placement log"))?;
-        self.anchor.store(&note)?;
-        self.signed = size;
-        self.node.metrics.checkpoint_size.set(i64::try_from(size).unwrap_or(i64::MAX));
-        let signed = Signed { note, edge: self.second.clone(), at: self.node.now() };
-        self.published.send_replace(Arc::new(signed));
-        Ok(())
-    }
 }
 
 /// Adds the leaves of the stored entries up to `size`, hashed anew.
 pub(crate) fn extend(
-    (engine, period): (&dyn Engine, u32),
+    (engine, period): (&dyn Engine, Period),
     edge: &mut Edge,
     size: u64,
 ) -> Result<(), Error> {

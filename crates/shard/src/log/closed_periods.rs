@@ -5,6 +5,7 @@ use engine::{Batch, Engine, Order, ScanLimit};
 use crate::Error;
 use crate::store::codec::{Malformed, Reader, Writer};
 use crate::store::keys;
+use crate::store::types::Period;
 
 const FORMAT: u8 = 1;
 /// Sealed periods whose keys an auditor is told: the newest.
@@ -23,7 +24,7 @@ pub(crate) struct Sealed {
 
 impl Sealed {
     /// Adds its row to the commit with which the next period begins.
-    pub(crate) fn put(&self, batch: &mut Batch, period: u32) {
+    pub(crate) fn put(&self, batch: &mut Batch, period: Period) {
         let mut row = Writer::with_capacity(1024);
         row.u8(FORMAT).text(&self.vkey).text(&self.note).u64(self.size);
         batch.put(keys::sealed(period), row.0);
@@ -40,30 +41,30 @@ impl Sealed {
 }
 
 /// The newest of them, the oldest first, each with its period.
-pub(crate) fn all(engine: &dyn Engine) -> Result<Vec<(u32, Sealed)>, Error> {
+pub(crate) fn all(engine: &dyn Engine) -> Result<Vec<(Period, Sealed)>, Error> {
     let mut newest = newest(engine, SEALED_MAX)?;
     newest.reverse();
     Ok(newest)
 }
 
 /// The last one, with its period.
-pub(crate) fn last(engine: &dyn Engine) -> Result<Option<(u32, Sealed)>, Error> {
+pub(crate) fn last(engine: &dyn Engine) -> Result<Option<(Period, Sealed)>, Error> {
     Ok(newest(engine, 1)?.pop())
 }
 
 /// That of a period.
-pub(crate) fn of(engine: &dyn Engine, period: u32) -> Result<Option<Sealed>, Error> {
+pub(crate) fn of(engine: &dyn Engine, period: Period) -> Result<Option<Sealed>, Error> {
     match engine.get_many(&[&keys::sealed(period)])?.pop().flatten() {
         Some(row) => Ok(Some(Sealed::decode(&row)?)),
         None => Ok(None),
     }
 }
 
-fn newest(engine: &dyn Engine, count: usize) -> Result<Vec<(u32, Sealed)>, Error> {
+fn newest(engine: &dyn Engine, count: usize) -> Result<Vec<(Period, Sealed)>, Error> {
     let limit = ScanLimit { rows: count, bytes: count << 12 };
     let page = engine.scan(&keys::all_sealed(), Order::Descending, limit)?;
     let read = |(key, row): &(Vec<u8>, Vec<u8>)| {
-        let period = key.last_chunk().map(|period| u32::from_be_bytes(*period));
+        let period = key.last_chunk().map(|period| Period(u32::from_be_bytes(*period)));
         Ok((period.ok_or(Error::Damaged("placement log"))?, Sealed::decode(row)?))
     };
     page.rows.iter().map(read).collect()

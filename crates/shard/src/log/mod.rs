@@ -4,6 +4,8 @@ pub(crate) mod access_counters;
 pub(crate) mod checkpoint_file;
 pub(crate) mod checkpointer;
 pub(crate) mod closed_periods;
+pub(crate) mod first_commit;
+pub(crate) mod rotation_request;
 pub(crate) mod verifier_keys;
 pub(crate) mod view;
 pub(crate) mod witness;
@@ -18,7 +20,7 @@ use terms::UnixMillis;
 use crate::Error;
 use crate::store::codec::{Malformed, Reader, Writer};
 use crate::store::keys;
-use crate::store::types::{EntryAt, LogIndex};
+use crate::store::types::{EntryAt, LogIndex, Minute, Period};
 
 const FORMAT: u8 = 1;
 const DAMAGED: Error = Error::Damaged("placement log");
@@ -30,7 +32,7 @@ const BYTES_AT_ONCE: usize = 4 << 20;
 /// The right edge row: where the log ends, and when the last commit was.
 #[derive(Clone)]
 pub(crate) struct EdgeRow {
-    pub(crate) period: u32,
+    pub(crate) period: Period,
     /// Entries of the periods before this one, so that the store's head never falls.
     pub(crate) base: u64,
     pub(crate) size: u64,
@@ -48,7 +50,7 @@ impl EdgeRow {
     fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut row = Reader::new(bytes);
         row.format(FORMAT)?;
-        let (period, base, size) = (row.u32()?, row.u64()?, row.u64()?);
+        let (period, base, size) = (Period(row.u32()?), row.u64()?, row.u64()?);
         let committed = UnixMillis(row.u64()?);
         let mut peaks = Vec::new();
         for _ in 0..row.u32()? {
@@ -61,14 +63,14 @@ impl EdgeRow {
 
 /// One period of the log, as it is durable.
 pub(crate) struct Log {
-    pub(crate) period: u32,
+    pub(crate) period: Period,
     pub(crate) base: u64,
     pub(crate) edge: Edge,
 }
 
 impl Log {
     /// A period that has no entry yet.
-    pub(crate) fn new(period: u32, base: u64) -> Self {
+    pub(crate) fn new(period: Period, base: u64) -> Self {
         Self { period, base, edge: Edge::new() }
     }
 
@@ -89,7 +91,7 @@ impl Log {
 }
 
 /// The edge that a log had when it had `size` entries.
-pub(crate) fn edge_at(engine: &dyn Engine, period: u32, size: u64) -> Result<Edge, Error> {
+pub(crate) fn edge_at(engine: &dyn Engine, period: Period, size: u64) -> Result<Edge, Error> {
     let mut leaves = Vec::new();
     let unfinished = size - size % u64::from(ledger::tile::TILE_WIDTH);
     each_entry(engine, period, unfinished, size, &mut |_, entry| {
@@ -103,7 +105,7 @@ pub(crate) fn edge_at(engine: &dyn Engine, period: u32, size: u64) -> Result<Edg
 /// The root that the log had at `size`, from its tiles and, for the rest, `edge`.
 pub(crate) fn root_at(
     engine: &dyn Engine,
-    period: u32,
+    period: Period,
     edge: &Edge,
     size: u64,
 ) -> Result<Hash, Error> {
@@ -114,7 +116,7 @@ pub(crate) fn root_at(
 /// All tiles of a log: those that are stored, which are full, and the unfinished ones of its edge.
 pub(crate) struct Tiles<'a> {
     pub(crate) engine: &'a dyn Engine,
-    pub(crate) period: u32,
+    pub(crate) period: Period,
     pub(crate) edge: &'a Edge,
 }
 
@@ -132,7 +134,7 @@ impl HashReader for Tiles<'_> {
 /// Stored full tiles, cut to what is asked for.
 struct FullTiles<'a> {
     engine: &'a dyn Engine,
-    period: u32,
+    period: Period,
 }
 
 impl HashReader for FullTiles<'_> {
@@ -155,7 +157,7 @@ pub(crate) type Each<'a> = dyn FnMut(u64, &[u8]) -> Result<(), Error> + 'a;
 /// Calls `each` with the index and the bytes of every entry in `from..until`, in order.
 pub(crate) fn each_entry(
     engine: &dyn Engine,
-    period: u32,
+    period: Period,
     from: u64,
     until: u64,
     each: &mut Each<'_>,
@@ -193,7 +195,7 @@ pub(crate) fn each_entry(
 /// The bytes of an entry of a period, by where a record says that it stands: one point read.
 pub(crate) fn entry_in_row(
     engine: &dyn Engine,
-    period: u32,
+    period: Period,
     at: EntryAt,
 ) -> Result<Vec<u8>, Error> {
     let row = engine.get_many(&[&keys::entries(period, at.first.0)])?.pop().flatten();
@@ -203,7 +205,7 @@ pub(crate) fn entry_in_row(
 }
 
 /// The bytes of the entry at `index`, wherever its row begins.
-pub(crate) fn entry_at(engine: &dyn Engine, period: u32, index: u64) -> Result<Vec<u8>, Error> {
+pub(crate) fn entry_at(engine: &dyn Engine, period: Period, index: u64) -> Result<Vec<u8>, Error> {
     let mut found = None;
     each_entry(engine, period, index, index + 1, &mut |_, entry| {
         found = Some(entry.to_vec());
@@ -218,12 +220,12 @@ pub(crate) fn ends_in_seal(engine: &dyn Engine, log: &Log) -> Result<bool, Error
     Ok(decoded(engine, log.period, last)?.kind == Kind::Seal)
 }
 
-/// The minute in which a period began.
-pub(crate) fn began(engine: &dyn Engine, period: u32) -> Result<u32, Error> {
-    Ok(decoded(engine, period, 0)?.minute)
+/// When a period began.
+pub(crate) fn began(engine: &dyn Engine, period: Period) -> Result<Minute, Error> {
+    Ok(Minute(decoded(engine, period, 0)?.minute))
 }
 
-fn decoded(engine: &dyn Engine, period: u32, index: u64) -> Result<Entry, Error> {
+fn decoded(engine: &dyn Engine, period: Period, index: u64) -> Result<Entry, Error> {
     Entry::decode(&entry_at(engine, period, index)?).map_err(|_| DAMAGED)
 }
 
@@ -260,7 +262,7 @@ impl<'a> Iterator for Entries<'a> {
 
 /// What one commit adds to the log. It becomes the log only when the commit is durable.
 pub(crate) struct Draft {
-    period: u32,
+    period: Period,
     base: u64,
     first: u64,
     edge: Edge,
@@ -325,7 +327,7 @@ impl Draft {
             batch.put(keys::tile(self.period, tile), row.0);
         }
         let mut row = Writer::with_capacity(512);
-        row.u8(FORMAT).u32(self.period).u64(self.base).u64(self.edge.size()).u64(now.0);
+        row.u8(FORMAT).u32(self.period.0).u64(self.base).u64(self.edge.size()).u64(now.0);
         row.u32(u32::try_from(self.edge.peaks().len()).expect("at most 64 peaks"));
         for peak in self.edge.peaks() {
             row.fixed(&peak.0);

@@ -4,8 +4,9 @@
 use ledger::note::Signer;
 
 use crate::log::checkpoint_file::{CheckpointFile, open_note};
-use crate::node::origin;
+use crate::store::growing_log::Origins;
 use crate::store::keyring;
+use crate::store::types::Period;
 use crate::{Error, Settings};
 
 /// The public key of one period's log.
@@ -38,9 +39,10 @@ impl Settings {
         let there = self.log_key_periods()?;
         let mut keys = Vec::new();
         for period in 1..=current {
-            let signer = there.contains(&period).then(|| self.log_signer(deployment, period));
+            let signer =
+                there.contains(&period).then(|| self.log_signer(deployment, Period(period)));
             let vkey = signer.transpose()?.map(|signer| signer.vkey());
-            let origin = origin(deployment, &self.region, &self.shard, period);
+            let origin = self.origins(deployment).of(Period(period));
             keys.push(LogKey { period, origin, vkey });
         }
         match keys.last().and_then(|key| key.vkey.as_deref()) {
@@ -49,13 +51,18 @@ impl Settings {
         }
     }
 
+    /// The origins of this shard's logs.
+    pub(crate) fn origins<'a>(&'a self, deployment: &'a str) -> Origins<'a> {
+        Origins { deployment, region: &self.region, shard: &self.shard }
+    }
+
     /// Reads the key of a period's log.
-    pub(crate) fn log_signer(&self, deployment: &str, period: u32) -> Result<Signer, Error> {
-        let path = self.log_key_path(period);
+    pub(crate) fn log_signer(&self, deployment: &str, period: Period) -> Result<Signer, Error> {
+        let path = self.log_key_path(period.0);
         let text = keyring::read_secret(&path)?;
         let seed = std::str::from_utf8(&text).ok().and_then(|text| keyring::from_hex(text.trim()));
         let seed = seed.ok_or(Error::Keys { path: path.clone(), why: "it is not a log key" })?;
-        Signer::from_seed(&origin(deployment, &self.region, &self.shard, period), &seed)
+        Signer::from_seed(&self.origins(deployment).of(period), &seed)
             .map_err(|_| Error::Keys { path, why: "the log's origin cannot name a key" })
     }
 }

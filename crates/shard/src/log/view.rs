@@ -18,12 +18,15 @@ use crate::log::closed_periods;
 use crate::log::closed_periods::Sealed;
 use crate::log::{Each, Tiles, each_entry, edge_at, entry_at};
 use crate::node::Node;
+use crate::store::growing_log::LogName;
+use crate::store::types::Period;
 
 /// For how long a cosigned checkpoint is shown in place of newer ones.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A signed state of a log.
 pub(crate) struct Signed {
+    pub(crate) log: LogName,
     /// The checkpoint, a signed note.
     pub(crate) note: String,
     /// The tree that it signs.
@@ -36,14 +39,16 @@ impl Signed {
     pub(crate) const fn size(&self) -> u64 {
         self.edge.size()
     }
+
+    /// Whether it is of the log of that origin; empty: of any.
+    pub(crate) fn is_of(&self, origin: &str) -> bool {
+        origin.is_empty() || *origin == *self.log.origin
+    }
 }
 
 /// One period's log, up to one signed state of it.
 pub(crate) struct LogView {
     node: Arc<Node>,
-    period: u32,
-    pub(crate) origin: Arc<str>,
-    pub(crate) vkey: Arc<str>,
     pub(crate) signed: Arc<Signed>,
 }
 
@@ -51,7 +56,6 @@ pub(crate) struct LogView {
 #[derive(Clone)]
 pub(crate) struct LogViews {
     node: Arc<Node>,
-    vkey: Arc<str>,
     newest: watch::Receiver<Arc<Signed>>,
     /// What witnesses have cosigned. None: nobody is asked.
     cosigned: Option<watch::Receiver<Cosigned>>,
@@ -64,11 +68,11 @@ pub(crate) struct Cosigned {
     /// Of the log that grows, the newest.
     pub(crate) growing: Option<Arc<Signed>>,
     /// The last checkpoints of sealed logs, by period.
-    pub(crate) sealed: BTreeMap<u32, String>,
+    pub(crate) sealed: BTreeMap<Period, String>,
 }
 
 /// What was shown of the log that grows. It never goes back: to whoever has seen more, that would
-/// be a log that has lost entries.
+/// be a log that has lost entries. Of another log than that it says nothing.
 #[derive(Default)]
 struct Shown {
     last: Option<Arc<Signed>>,
@@ -79,33 +83,39 @@ struct Shown {
 impl LogViews {
     pub(crate) fn new(
         node: Arc<Node>,
-        vkey: &str,
         newest: watch::Receiver<Arc<Signed>>,
         cosigned: Option<watch::Receiver<Cosigned>>,
     ) -> Self {
-        Self { node, vkey: vkey.into(), newest, cosigned, shown: Arc::default() }
+        Self { node, newest, cosigned, shown: Arc::default() }
     }
 
     /// The log that grows, by its newest checkpoint.
     pub(crate) fn growing(&self) -> LogView {
-        self.at(Arc::clone(&self.newest.borrow()))
+        self.at(self.newest())
+    }
+
+    fn newest(&self) -> Arc<Signed> {
+        Arc::clone(&self.newest.borrow())
     }
 
     /// The log that grows, as it is shown: by the checkpoint that witnesses have cosigned, unless
     /// they have been behind for so long that it says little.
-    pub(crate) fn shown(&self) -> LogView {
-        let newest = Arc::clone(&self.newest.borrow());
+    fn shown(&self, newest: Arc<Signed>) -> LogView {
         let Some(cosigned) = &self.cosigned else { return self.at(newest) };
-        let cosigned = cosigned.borrow().growing.clone();
+        let of_newest = |signed: &Arc<Signed>| signed.log.period == newest.log.period;
+        let cosigned = cosigned.borrow().growing.clone().filter(of_newest);
         let size = cosigned.as_ref().map_or(0, |signed| signed.size());
         let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        if shown.last.as_ref().is_some_and(|last| !of_newest(last)) {
+            *shown = Shown::default();
+        }
         if size >= newest.size() {
             shown.behind = None;
         } else if shown.behind.is_none_or(|(of, _)| of != size) {
             shown.behind = Some((size, Instant::now()));
         }
         let patient = shown.behind.is_none_or(|(_, since)| since.elapsed() <= PATIENCE);
-        let mut show = cosigned.filter(|_| patient).unwrap_or(newest);
+        let mut show = cosigned.filter(|_| patient).unwrap_or_else(|| Arc::clone(&newest));
         if let Some(last) = shown.last.as_ref().filter(|last| last.size() > show.size()) {
             show = Arc::clone(last);
         }
@@ -114,31 +124,26 @@ impl LogViews {
         self.at(show)
     }
 
-    /// Whether that is the log that grows.
-    pub(crate) fn is_growing(&self, origin: &str) -> bool {
-        origin.is_empty() || *origin == *self.node.origin
-    }
-
     /// The log of that origin as it is shown: see [`LogViews::shown`].
     ///
     /// # Errors
     /// `LOG_UNKNOWN`.
     pub(crate) fn shown_of(&self, origin: &str) -> Result<LogView, Rejection> {
-        if self.is_growing(origin) { Ok(self.shown()) } else { self.of(origin) }
+        let newest = self.newest();
+        if newest.is_of(origin) { Ok(self.shown(newest)) } else { self.of(origin) }
     }
 
     /// Sealed logs, with what they were signed as.
-    pub(crate) fn sealed(&self) -> Result<Vec<(u32, LogView)>, Rejection> {
+    pub(crate) fn sealed(&self) -> Result<Vec<(Period, LogView)>, Rejection> {
         let all = closed_periods::all(&*self.node.engine)?;
-        let each =
-            all.iter().map(|(period, _)| Ok((*period, self.of(&self.node.origin_of(*period))?)));
+        let origins = self.node.origins();
+        let each = all.iter().map(|(period, _)| Ok((*period, self.of(&origins.of(*period))?)));
         each.collect()
     }
 
     fn at(&self, signed: Arc<Signed>) -> LogView {
         let node = Arc::clone(&self.node);
-        let (period, origin) = (node.period, Arc::clone(&node.origin));
-        LogView { node, period, origin, vkey: Arc::clone(&self.vkey), signed }
+        LogView { node, signed }
     }
 
     /// Told of every checkpoint.
@@ -148,11 +153,12 @@ impl LogViews {
 
     /// The keys of all logs, the oldest first.
     pub(crate) fn vkeys(&self) -> Result<Vec<String>, Error> {
-        let mut vkeys: Vec<String> = closed_periods::all(&*self.node.engine)?
-            .into_iter()
-            .map(|(_, sealed)| sealed.vkey)
-            .collect();
-        vkeys.push(self.vkey.to_string());
+        let growing = self.newest.borrow().log.clone();
+        // Its period may be ending just now: then it stands among them already.
+        let ended = closed_periods::all(&*self.node.engine)?.into_iter();
+        let ended = ended.filter(|(period, _)| *period < growing.period);
+        let mut vkeys: Vec<String> = ended.map(|(_, sealed)| sealed.vkey).collect();
+        vkeys.push(growing.vkey.to_string());
         Ok(vkeys)
     }
 
@@ -162,13 +168,14 @@ impl LogViews {
     /// # Errors
     /// `LOG_UNKNOWN`.
     pub(crate) fn of(&self, origin: &str) -> Result<LogView, Rejection> {
-        if self.is_growing(origin) {
-            return Ok(self.growing());
+        let newest = self.newest();
+        if newest.is_of(origin) {
+            return Ok(self.at(newest));
         }
         let unknown = || Rejection::new(Reason::LogUnknown).field("origin");
         let period = origin.rsplit('/').next().and_then(|period| period.parse().ok());
-        let period: u32 = period.ok_or_else(unknown)?;
-        if self.node.origin_of(period) != origin {
+        let period = Period(period.ok_or_else(unknown)?);
+        if self.node.origins().of(period) != origin {
             return Err(unknown());
         }
         let found = closed_periods::of(&*self.node.engine, period)?.ok_or_else(unknown)?;
@@ -176,9 +183,8 @@ impl LogViews {
         let cosigned = self.cosigned.as_ref().map(|cosigned| cosigned.borrow().clone());
         let note = cosigned.and_then(|all| all.sealed.get(&period).cloned()).unwrap_or(note);
         let edge = edge_at(&*self.node.engine, period, size)?;
-        let signed = Arc::new(Signed { note, edge, at: UnixMillis(0) });
-        let node = Arc::clone(&self.node);
-        Ok(LogView { node, period, origin: origin.into(), vkey: vkey.into(), signed })
+        let log = LogName { period, origin: origin.into(), vkey: vkey.into() };
+        Ok(self.at(Arc::new(Signed { log, note, edge, at: UnixMillis(0) })))
     }
 }
 
@@ -188,8 +194,16 @@ impl LogView {
         self.signed.size()
     }
 
+    pub(crate) fn origin(&self) -> &Arc<str> {
+        &self.signed.log.origin
+    }
+
+    fn period(&self) -> Period {
+        self.signed.log.period
+    }
+
     fn tiles(&self) -> Tiles<'_> {
-        Tiles { engine: &*self.node.engine, period: self.period, edge: &self.signed.edge }
+        Tiles { engine: &*self.node.engine, period: self.period(), edge: &self.signed.edge }
     }
 
     /// A tile. None: the signed tree has none of that width.
@@ -218,7 +232,7 @@ impl LogView {
 
     /// Every entry in that range. The caller keeps within the signed size.
     pub(crate) fn each(&self, from: u64, until: u64, each: &mut Each<'_>) -> Result<(), Error> {
-        each_entry(&*self.node.engine, self.period, from, until.min(self.size()), each)
+        each_entry(&*self.node.engine, self.period(), from, until.min(self.size()), each)
     }
 
     /// An entry and the proof that this log has it.
@@ -229,7 +243,7 @@ impl LogView {
         if index >= self.size() {
             return Err(Rejection::new(Reason::EntryUnknown).field("index"));
         }
-        let entry = entry_at(&*self.node.engine, self.period, index)?;
+        let entry = entry_at(&*self.node.engine, self.period(), index)?;
         let path = proof::inclusion(index, self.size(), &mut self.tiles());
         let path = path.map_err(|_| Error::Damaged("placement log"))?;
         let checkpoint = self.signed.note.clone();

@@ -72,16 +72,19 @@ pub(crate) async fn keep(
     let mut rounds = Rounds { node, chronicles, witnesses, cosigned, seen, told };
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    rounds.sealed().await;
+    let mut period = None;
     loop {
+        let growing = rounds.chronicles.growing().signed.log.period;
+        if period.replace(growing) != Some(growing) {
+            rounds.sealed().await;
+        }
         ticks.tick().await;
         rounds.growing().await;
     }
 }
 
 impl Rounds {
-    /// The last checkpoints of sealed logs, which nobody could submit when they were signed: the
-    /// shard was going down.
+    /// The last checkpoints of sealed logs: at a start, and where another log has begun to grow.
     async fn sealed(&mut self) {
         let chronicles = self.chronicles.clone();
         let read = tokio::task::spawn_blocking(move || chronicles.sealed()).await;
@@ -109,8 +112,9 @@ impl Rounds {
         let cosigned = self.cosigned.clone();
         self.round(&log, |line| {
             note.push_str(line);
-            let (note, edge, at) = (note.clone(), log.signed.edge.clone(), log.signed.at);
-            let growing = Some(Arc::new(Signed { note, edge, at }));
+            let Signed { log: name, edge, at, .. } = &*log.signed;
+            let (log, edge, at) = (name.clone(), edge.clone(), *at);
+            let growing = Some(Arc::new(Signed { log, note: note.clone(), edge, at }));
             cosigned.send_modify(|all| all.growing = growing);
         })
         .await;
@@ -122,7 +126,7 @@ impl Rounds {
 
     /// Whether a witness has not cosigned all of that log.
     fn lacks(&self, log: &LogView) -> bool {
-        let seen = |n| self.seen.get(&(n, Arc::clone(&log.origin)));
+        let seen = |n| self.seen.get(&(n, Arc::clone(log.origin())));
         (0..self.witnesses.len()).any(|n| seen(n) != Some(&log.size()))
     }
 
@@ -130,7 +134,7 @@ impl Rounds {
     async fn round(&mut self, log: &Arc<LogView>, mut each: impl FnMut(&str)) {
         let mut asked = JoinSet::new();
         for (n, witness) in self.witnesses.iter().enumerate() {
-            let seen = self.seen.get(&(n, Arc::clone(&log.origin))).copied().unwrap_or(0);
+            let seen = self.seen.get(&(n, Arc::clone(log.origin()))).copied().unwrap_or(0);
             let (witness, log) = (Arc::clone(witness), Arc::clone(log));
             asked.spawn(async move { (n, submit(&witness, &log, seen).await) });
         }
@@ -138,7 +142,7 @@ impl Rounds {
             let Ok((n, answer)) = answered else { continue };
             match answer {
                 Ok(line) => {
-                    self.seen.insert((n, Arc::clone(&log.origin)), log.size());
+                    self.seen.insert((n, Arc::clone(log.origin())), log.size());
                     each(&line);
                 }
                 Err(failed) => self.say(n, &failed),

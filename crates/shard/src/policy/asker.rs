@@ -3,18 +3,16 @@
 use std::sync::Arc;
 
 use atlas::Country;
-use ledger::entry::Caller;
 use terms::{Reason, TenantId};
 
 use crate::node::Node;
-use crate::store::types::TenantTag;
+use crate::store::principal::Principal;
 
 /// Who asks.
 #[derive(Clone)]
 pub(crate) struct Asker {
     pub(crate) tenant: TenantId,
-    pub(crate) tenant_tag: TenantTag,
-    pub(crate) caller: Arc<Caller>,
+    pub(crate) who: Arc<Principal>,
     pub(crate) stands: Stands,
 }
 

@@ -61,9 +61,8 @@ impl EgressPolicy<'_> {
     fn barred(&self) {
         let Lookup { address, asker } = self.lookup;
         asker.stands.refused(self.node, Reason::EgressNotCovered);
-        let (tag, caller, collection) =
-            (asker.tenant_tag, &asker.caller, Some(&address.collection));
-        self.counts.refused(Reason::EgressNotCovered, self.judged, tag, caller, collection);
+        let collection = Some(&address.collection);
+        self.counts.refused(Reason::EgressNotCovered, self.judged, &asker.who, collection);
     }
 
     /// Whether what is known of this subject lets the readers have its records of the collection.

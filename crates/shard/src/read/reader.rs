@@ -184,14 +184,7 @@ impl Reader {
         self.node.metrics.reads.inc();
         let Lookup { address, asker } = lookup;
         match self.node.map().collection(&address.collection).map(atlas::CollectionRules::reads) {
-            Some(Reads::Counted)
-                if self.counts.add(
-                    judged,
-                    asker.tenant_tag,
-                    &asker.caller,
-                    &address.collection,
-                ) =>
-            {
+            Some(Reads::Counted) if self.counts.add(judged, &asker.who, &address.collection) => {
                 reply.send(Outcome::Found(found));
             }
             // Also a collection that the map no longer names, a caller for whom no counter is left,

@@ -48,8 +48,8 @@ pub(crate) struct Written {
     pub(crate) etag: String,
     pub(crate) replayed: bool,
     pub(crate) index: LogIndex,
-    /// The origin of the entry's log, unless that is the one that grows.
-    pub(crate) origin: Option<String>,
+    /// The origin of the entry's log. None: it was a dry run.
+    pub(crate) origin: Option<Arc<str>>,
     /// The receipt. None: nothing was written, or its opening no longer exists.
     pub(crate) receipt: Option<Receipt>,
     /// The ruling that stands. None: the map in force gives the record no place here.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use atlas::{Country, Findings, SignedMap};
-use ledger::entry::{Caller, Role};
+use ledger::entry::Role;
 use terms::{Collection, Reason, RecordKey, Rejection, SubjectId, TenantId, limits};
 use tokio::time::Instant;
 use wire::session as proto;
@@ -21,6 +21,7 @@ use crate::policy::egress::{Lookup, Right};
 use crate::policy::rulings::body_fits;
 use crate::policy::standing_ruling::Given;
 use crate::store::keys::Owner;
+use crate::store::principal::Principal;
 use crate::store::record::{Address, SealedBody};
 use crate::store::types::Version;
 use crate::write::command::{Action, Condition, Content, Create, Delete, Put, Request};
@@ -155,7 +156,9 @@ impl Prepare {
         caller: Option<proto::Caller>,
     ) -> Result<Asker, Rejection> {
         let caller = caller.unwrap_or_default();
+        let log = self.node.growing.load();
         if let Some(last) = &self.last
+            && last.asker.who.period == log.name.period
             && last.tenant == tenant
             && last.caller == caller
         {
@@ -175,12 +178,10 @@ impl Prepare {
             },
         };
         let territory = stands.map(|country| country.as_str().to_owned());
-        let namer = &self.node.namer;
-        let tag = namer.caller_tag(&caller.name).0;
+        let who = Principal::new(&log, Some(id.clone()), &caller.name, role, territory);
         let asker = Asker {
-            tenant_tag: namer.tenant_tag(tenant),
             tenant: id,
-            caller: Arc::new(Caller { role, tag, territory }),
+            who: Arc::new(who),
             stands: Stands { gateway: self.gateway, caller: stands },
         };
         self.last = Some(LastAsker { tenant: tenant.to_owned(), caller, asker: asker.clone() });

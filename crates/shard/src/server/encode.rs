@@ -12,10 +12,11 @@ use crate::server::ruling_message;
 use crate::store::region_maps::Taken;
 use crate::store::types::Version;
 
-/// The answer to call `id`.
-pub(crate) fn reply(id: u64, outcome: Outcome) -> proto::Reply {
+/// The answer to call `id` on a session that was welcomed with the log of that origin: only entries
+/// of other logs name theirs.
+pub(crate) fn reply(id: u64, outcome: Outcome, welcomed: &str) -> proto::Reply {
     let outcome = match outcome {
-        Outcome::Written(done) => Sent::Written(written(done)),
+        Outcome::Written(done) => Sent::Written(written(done, welcomed)),
         Outcome::Found(Found { version, etag, body }) => {
             Sent::Found(proto::Found { version: signed(version), etag, body })
         }
@@ -36,14 +37,14 @@ pub(crate) fn map_ref(map: MapRef) -> proto::MapRef {
     proto::MapRef { epoch: map.epoch, digest: map.digest.to_vec().into() }
 }
 
-fn written(done: Written) -> proto::Written {
+fn written(done: Written, welcomed: &str) -> proto::Written {
     let Written { version, etag, replayed, index, origin, receipt, ruling, proof } = done;
     let mut written = proto::Written {
         version: signed(version),
         etag,
         replayed,
         index: index.0,
-        origin: origin.unwrap_or_default(),
+        origin: origin.filter(|origin| **origin != *welcomed).as_deref().unwrap_or_default().into(),
         ruling: ruling.map(|ruled| ruling_message::of(&ruled)).unwrap_or_default(),
         tlog_proof: proof.unwrap_or_default(),
         ..Default::default()

@@ -151,9 +151,8 @@ impl MapCalls {
                 Ok((map, impact)) => {
                     let count = impact.subjects.at_least;
                     let answer = NotedAnswer::Session(reply, Box::new(Outcome::Impact(impact)));
-                    let (tenant_tag, caller) = (Some(asker.tenant_tag), asker.caller);
                     let why = "a plan: standing rulings made again under this map, and counted";
-                    let question = Question { answer, tenant_tag, caller, map, count, why };
+                    let question = Question { answer, who: asker.who, map, count, why };
                     reader.queue.submit_errand(Errand::Note(Box::new(question)));
                 }
                 Err(fault) => reply.send(fault.into()),

@@ -17,7 +17,7 @@ use link::net::listener::Entrance;
 use link::spiffe_id::PeerKind;
 use link::tls::Tls;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_stream::StreamExt as _;
 use wire::session::session_server::SessionServer;
@@ -33,8 +33,8 @@ use crate::reply::answer_room::Stalls;
 use crate::server::map_calls::MapCalls;
 use crate::server::proof_waiter::ProofWaiter;
 use crate::server::session::Sessions;
-use crate::settings::{LogSettings, PeriodMax, Settings};
-use crate::startup::rotate::may_rotate;
+use crate::settings::{LogSettings, Settings};
+use crate::write::command::Errand;
 use crate::write::committer::Queue;
 use crate::{Error, Shard};
 
@@ -54,8 +54,7 @@ impl Shard {
     /// [`Error::Listener`] when it is without TLS and not on loopback, [`Error::Certificate`] when
     /// the certificate names another shard; both before anything is served.
     /// [`Error::Poisoned`] after a failed flush: the process must end with exit code 75 and be
-    /// started again. [`Error::PeriodEnded`] in the same way, drained, when a period of the log is
-    /// at its end. [`Error::Server`] when a listener fails.
+    /// started again. [`Error::Server`] when a listener fails.
     pub async fn serve(
         self,
         listener: TcpListener,
@@ -89,20 +88,16 @@ impl Shard {
                 let _gone = ended.wait_for(|life| *life != Life::Serving).await;
             },
         );
-        tracing::info!(origin = &*node.origin, engine = node.engine.kind(), "the shard serves");
+        let origin = Arc::clone(&node.growing().name.origin);
+        tracing::info!(origin = &*origin, engine = node.engine.kind(), "the shard serves");
         health.set_ready(true);
         let (log, cosigned) = (&settings.log, self.cosigned);
         let mut beside = beside(&node, &chronicles, &queue, auditors, &life, log, cosigned);
-        let mut period_ended = false;
+        beside.spawn(end_periods(Arc::clone(&node), queue.clone(), settings.clone()));
         let mut watched = life.subscribe();
         let drain = async {
             tokio::select! {
                 () = shutdown => advance(&life, Life::Draining),
-                () = until_period_ends(&node, &settings, self.began) => {
-                    tracing::info!("the period of the log is at its end: the shard goes down");
-                    period_ended = true;
-                    advance(&life, Life::Draining);
-                }
                 _poisoned = watched.wait_for(|life| *life == Life::Poisoned) => {}
             }
             health.set_ready(false);
@@ -128,8 +123,7 @@ impl Shard {
             return Err(Error::Poisoned);
         }
         beside.shutdown().await;
-        served.map_err(Error::Server)?;
-        if period_ended { Err(Error::PeriodEnded) } else { Ok(()) }
+        served.map_err(Error::Server)
     }
 }
 
@@ -175,18 +169,20 @@ fn beside(
     beside
 }
 
-/// Done when the period of the log has reached its end.
-async fn until_period_ends(node: &Node, settings: &Settings, began: u32) {
-    let max = settings.log.period_max;
-    if max == PeriodMax::default() {
-        std::future::pending::<()>().await;
-    }
+/// Has each period of the log ended when it is due, or an operator asks for it. Never done.
+async fn end_periods(node: Arc<Node>, queue: Queue, settings: Settings) {
     loop {
-        if !max.reached(began, node.log_size(), node.now()) {
-            tokio::time::sleep(PERIOD_LOOK).await;
-        } else if may_rotate(settings, &*node.engine) {
-            return;
-        } else {
+        tokio::time::sleep(PERIOD_LOOK).await;
+        let log = node.growing();
+        let due = settings.log.period_max.reached(log.began.0, log.size(), node.now());
+        if !due && !settings.rotation_requested(&log.name.origin) {
+            continue;
+        }
+        let (sender, ended) = oneshot::channel();
+        queue.submit_errand(Errand::Rotate(sender));
+        // Without an answer, the queue was full, or the shard goes down.
+        if let Ok(Err(error)) = ended.await {
+            tracing::error!(%error, "the period of the log is due and cannot end");
             tokio::time::sleep(ROOM_LOOK).await;
         }
     }

@@ -1,11 +1,13 @@
 //! Answers that bear a proof: they wait until a checkpoint has signed their entries, and go on with
 //! the path from entry to root. Nothing else waits for them.
 
+use std::sync::Arc;
+
 use ledger::TlogProof;
 use terms::Rejection;
 use tokio::sync::mpsc;
 
-use crate::log::view::LogViews;
+use crate::log::view::{LogViews, Signed};
 use crate::reply::{Outcome, ReplySlot, Written};
 
 /// Answers that are proven together.
@@ -58,12 +60,16 @@ async fn run(chronicles: LogViews, mut inbox: mpsc::UnboundedReceiver<Due>) {
     let mut checkpoints = chronicles.checkpoints();
     let mut due = Vec::new();
     while inbox.recv_many(&mut due, TOGETHER_MAX).await > 0 {
-        let last = due.iter().filter(|due| due.written.origin.is_none());
-        let last = last.map(|due| due.written.index.0).max();
-        let signed = match last {
-            Some(last) => checkpoints.wait_for(|signed| signed.size() > last).await.is_ok(),
-            None => true,
+        // A log that does not grow is signed to its end. None is named before it is published.
+        let entries = due.iter().map(|due| (due.written.origin.clone(), due.written.index));
+        let entries: Vec<_> = entries.collect();
+        let covers = |signed: &Arc<Signed>| {
+            entries.iter().all(|(origin, index)| {
+                let grows = origin.as_ref().is_some_and(|origin| signed.is_of(origin));
+                !grows || signed.size() > index.0
+            })
         };
+        let signed = checkpoints.wait_for(covers).await.is_ok();
         let (chronicles, due) = (chronicles.clone(), std::mem::take(&mut due));
         let proving = tokio::task::spawn_blocking(move || {
             for mut due in due {
@@ -80,9 +86,6 @@ async fn run(chronicles: LogViews, mut inbox: mpsc::UnboundedReceiver<Due>) {
 
 /// The proof for one entry, in the log of its own period.
 fn prove(chronicles: &LogViews, written: &Written) -> Result<TlogProof, Rejection> {
-    let log = match &written.origin {
-        None => chronicles.growing(),
-        Some(origin) => chronicles.of(origin)?,
-    };
+    let log = chronicles.of(written.origin.as_deref().unwrap_or_default())?;
     log.proof(written.index.0).map(|(_, proof)| proof)
 }

@@ -100,10 +100,13 @@ impl Session for Sessions {
         };
         let (room, cut) = (AnswerRoom::new(), Arc::new(AtomicBool::new(false)));
         let taken = Arc::new(AtomicU64::new(0));
+        let welcomed = welcome.welcome.as_ref().map(|welcome| welcome.origin.as_str());
+        let welcomed = welcomed.unwrap_or_default().into();
         let reader = Reader { queue: self.reader.queue.of_session(), ..self.reader.clone() };
         let served = Served {
             prepare: Prepare::new(Arc::clone(&reader.node), gateway.territory),
             gateway,
+            welcomed,
             reads: ReadQueue::start(reader.clone(), room.clone(), sender.clone()),
             reader,
             map_calls: self.map_calls.clone(),
@@ -162,7 +165,7 @@ impl Sessions {
             territory: node.territory.as_str().to_owned(),
             map_epoch: epoch.number,
             map_digest: epoch.digest.to_vec().into(),
-            origin: node.origin.to_string(),
+            origin: node.growing().name.origin.to_string(),
         };
         Ok((gateway, welcome))
     }
@@ -191,6 +194,8 @@ fn map_ref(node: &Node) -> proto::MapRef {
 struct Served {
     prepare: Prepare,
     gateway: Gateway,
+    /// The origin of the log that grew when it began.
+    welcomed: Arc<str>,
     /// Set when nothing more may leave.
     cut: Arc<AtomicBool>,
     reader: Reader,
@@ -308,9 +313,9 @@ impl Served {
                 }
                 Ends
             })?;
-            let id = call.id;
+            let (id, welcomed) = (call.id, Arc::clone(&self.welcomed));
             let reply = ReplySlot::new(move |outcome, room| {
-                place.send(FromShard::Reply(encode::reply(id, outcome), room));
+                place.send(FromShard::Reply(encode::reply(id, outcome, &welcomed), room));
             });
             if draining {
                 reply.send(Rejection::new(Reason::ShuttingDown).into());
@@ -334,11 +339,10 @@ impl Served {
             Err(fault) => return reply.send(fault.into()),
         };
         // Before anything else is looked at: who may not ask learns nothing.
-        if !egress::permitted(asker.caller.role, call.right()) {
+        if !egress::permitted(asker.who.caller.role, call.right()) {
             asker.stands.refused(&self.reader.node, Reason::NotPermitted);
             let judged = self.reader.node.map().epoch().number;
-            let Asker { tenant_tag, caller, .. } = &asker;
-            self.reader.counts.refused(Reason::NotPermitted, judged, *tenant_tag, caller, None);
+            self.reader.counts.refused(Reason::NotPermitted, judged, &asker.who, None);
             return reply.send(Rejection::new(Reason::NotPermitted).into());
         }
         match call {

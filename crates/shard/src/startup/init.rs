@@ -9,9 +9,11 @@ use engine::Batch;
 use crate::log::Log;
 use crate::log::checkpoint_file::{CheckpointFile, open_note};
 use crate::log::checkpointer::signed_empty;
+use crate::log::first_commit::FirstCommit;
 use crate::startup::open::{Opening, lost};
 use crate::store::generations;
 use crate::store::keyring::FileKeyring;
+use crate::store::types::Period;
 use crate::{Environment, Error, Settings};
 
 /// A shard that has been made.
@@ -72,7 +74,7 @@ impl Opening<'_> {
             // nothing was lost.
             None if last_key > 0 => return Err(self.unmade(None)),
             Some((_, note)) => {
-                let size = open_note(note, &self.signer(last_key)?.vkey(), &path)?.size;
+                let size = open_note(note, &self.signer(Period(last_key))?.vkey(), &path)?.size;
                 if size > 0 && !store.exists() {
                     return Err(lost(size, 0));
                 }
@@ -86,27 +88,34 @@ impl Opening<'_> {
         let (keyring, keyring_made) = self.provision(keyring)?;
         let signer = match found {
             Some((_, note)) => {
-                let signer = self.signer(last_key)?;
+                let signer = self.signer(Period(last_key))?;
                 let size = open_note(&note, &signer.vkey(), &path)?.size;
-                if size > 0 || signer.name() != self.origin(1) {
+                if size > 0 || signer.name() != self.origins().of(Period::FIRST) {
                     return Err(lost(size, 0));
                 }
                 signer
             }
             None => {
-                let signer = self.new_signer(1)?;
+                let signer = self.new_signer(Period::FIRST)?;
                 drop(CheckpointFile::create(&path, &signed_empty(&signer)?)?);
                 signer
             }
         };
-        let identity = self.identity(1, territory, &signer, &keyring);
+        let identity = self.identity(Period::FIRST, territory, &signer, &keyring);
         let mut batch = Batch::new();
         self.take_slots(&mut batch);
         generations::put(&mut batch, &keyring, region, &*self.outside.entropy)?;
-        let first = (&Log::new(1, 0), Vec::new(), self.outside.clock.now(), &offered);
-        // A keyring that was there is another shard's of this region, and in the log of that one.
-        let key = keyring_made.then_some("generation 1 of the region's key was made");
-        self.begin_period(&*engine, batch, (&identity, key), first)?;
+        let first = FirstCommit {
+            log: &Log::new(Period::FIRST, 0),
+            identity: &identity,
+            details: Vec::new(),
+            offered: &offered,
+            // A keyring that was there is another shard's of this region, and in the log of that one.
+            key: keyring_made.then_some("generation 1 of the region's key was made"),
+            now: self.outside.clock.now(),
+        };
+        let (_, size) = first.add_to(&mut batch)?;
+        engine.commit(batch, engine.head()?, size)?;
         let vkey = identity.vkey;
         Ok(Initialised { origin: signer.name().to_owned(), vkey, keyring_made })
     }
@@ -147,7 +156,7 @@ impl Opening<'_> {
         };
         let path = self.anchor_path();
         let opened =
-            self.signer(last_key).and_then(|signer| open_note(note, &signer.vkey(), &path));
+            self.signer(Period(last_key)).and_then(|signer| open_note(note, &signer.vkey(), &path));
         match opened {
             Ok(checkpoint) if checkpoint.size == 0 => Error::NotInitialised { place: self.place() },
             Ok(checkpoint) => lost(checkpoint.size, 0),

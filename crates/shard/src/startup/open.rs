@@ -5,27 +5,24 @@ use std::sync::Arc;
 
 use atlas::{Annex, Country, RegionMap};
 use engine::{Batch, Engine, Head};
-use ledger::entry::{Detail, Entry};
 use ledger::note::Signer;
 use terms::{Slot, UnixMillis};
 
 use crate::clock::GuardedClock;
 use crate::log::checkpoint_file::{CheckpointFile, open_note};
 use crate::log::checkpointer::signed_empty;
-use crate::log::closed_periods;
-use crate::log::{Draft, EdgeRow, Log, began, edge_at, ends_in_seal, root_at};
-use crate::node::origin;
+use crate::log::{EdgeRow, Log, began, edge_at, ends_in_seal, root_at};
+use crate::log::{closed_periods, first_commit};
 use crate::store::generations;
 use crate::store::generations::Differs;
+use crate::store::growing_log::{GrowingLog, Origins};
 use crate::store::identity::Identity;
-use crate::store::keyring;
 use crate::store::keyring::FileKeyring;
 use crate::store::keys;
 use crate::store::keys::KeyLayout;
-use crate::store::region_maps;
 use crate::store::region_maps::Offered;
 use crate::store::slots::owned_slots;
-use crate::store::types::Minute;
+use crate::store::types::Period;
 use crate::{Environment, Error, Settings};
 
 const FORMAT: u8 = 1;
@@ -50,8 +47,7 @@ pub(crate) struct Opened {
     pub(crate) keyring: FileKeyring,
     pub(crate) namer: KeyLayout,
     pub(crate) territory: Country,
-    pub(crate) origin: Arc<str>,
-    pub(crate) period: u32,
+    pub(crate) growing: GrowingLog,
     pub(crate) owned: Vec<bool>,
     pub(crate) log: Log,
     pub(crate) head: Head,
@@ -59,10 +55,8 @@ pub(crate) struct Opened {
     pub(crate) clock: GuardedClock,
     pub(crate) signer: Signer,
     pub(crate) anchor: CheckpointFile,
-    /// Whether the period has ended: nothing may be written into it.
-    pub(crate) sealed: bool,
-    /// The minute in which it began.
-    pub(crate) began: u32,
+    /// The period has ended, and nothing may be written into it: the map with which the next begins.
+    pub(crate) sealed: Option<Box<Offered>>,
     /// The last signed checkpoint as a note, and its size.
     pub(crate) note: String,
     pub(crate) signed: u64,
@@ -95,15 +89,14 @@ impl Opening<'_> {
         identity.expect(self.map.deployment(), region, shard, territory.as_str())?;
         let keyring = FileKeyring::open(&settings.keys, region)?;
         let namer = self.check_keyring(&*engine, &identity, &keyring)?;
-        let origin: Arc<str> = self.origin(identity.period).into();
         let signer = self.signer(identity.period)?;
         if signer.vkey() != identity.vkey {
-            let path = self.settings.log_key_path(identity.period);
+            let path = self.settings.log_key_path(identity.period.0);
             return Err(Error::Keys { path, why: "it is not the key of this store's log" });
         }
         let row = EdgeRow::read(&*engine)?;
         let log = Log::restore(&*engine, &row)?;
-        let new = log.period == 1 && log.edge.size() <= FIRST_ENTRIES_MAX;
+        let new = log.period == Period::FIRST && log.edge.size() <= FIRST_ENTRIES_MAX;
         let clock = Arc::clone(&self.outside.clock);
         let clock = GuardedClock::start(clock, settings, row.committed, new);
         let head = engine.head()?;
@@ -121,16 +114,17 @@ impl Opening<'_> {
         let start = self.start(&*engine)?;
         let sealed = ends_in_seal(&*engine, &log)?;
         let began = began(&*engine, identity.period)?;
+        let growing =
+            GrowingLog::new(self.origins(), identity.period, &identity.vkey, began, &keyring);
         let mut opened = Opened {
             map: Arc::clone(&start.offered.sealed.map),
-            period: identity.period,
             last_commit: row.committed,
             clock,
             engine,
             keyring,
             namer,
             territory,
-            origin,
+            growing,
             owned,
             log,
             head,
@@ -138,10 +132,11 @@ impl Opening<'_> {
             anchor,
             note,
             signed,
-            sealed,
-            began,
+            sealed: None,
         };
-        if !sealed && !look {
+        if sealed {
+            opened.sealed = Some(Box::new(start.offered));
+        } else if !look {
             self.accept_map(&mut opened, start)?;
         }
         self.compare_slots(&opened);
@@ -182,8 +177,9 @@ impl Opening<'_> {
         Ok(found.territory())
     }
 
-    pub(crate) fn origin(&self, period: u32) -> String {
-        origin(self.map.deployment(), &self.settings.region, &self.settings.shard, period)
+    /// The origins of this shard's logs.
+    pub(crate) fn origins(&self) -> Origins<'_> {
+        self.settings.origins(self.map.deployment())
     }
 
     /// What every origin of this shard begins with.
@@ -209,17 +205,14 @@ impl Opening<'_> {
     }
 
     /// Reads the key of a period's log.
-    pub(crate) fn signer(&self, period: u32) -> Result<Signer, Error> {
+    pub(crate) fn signer(&self, period: Period) -> Result<Signer, Error> {
         self.settings.log_signer(self.map.deployment(), period)
     }
 
-    /// Makes the key of a new period's log. One that is there already is never used again: it may
-    /// have signed another history.
-    pub(crate) fn new_signer(&self, period: u32) -> Result<Signer, Error> {
-        let seed = keyring::draw(&*self.outside.entropy)?;
-        let text = zeroize::Zeroizing::new(keyring::to_hex(&*seed));
-        keyring::write_secret(&self.settings.log_key_path(period), text.as_bytes())?;
-        self.signer(period)
+    /// Makes the key of a new period's log.
+    pub(crate) fn new_signer(&self, period: Period) -> Result<Signer, Error> {
+        let deployment = self.map.deployment();
+        first_commit::new_signer(self.settings, deployment, &*self.outside.entropy, period)
     }
 
     /// Refuses a keyring that is not wholly that of the store: by its index key, and by each of its
@@ -232,7 +225,7 @@ impl Opening<'_> {
     ) -> Result<KeyLayout, Error> {
         let region = &self.settings.region;
         let path = || FileKeyring::path(&self.settings.keys, region);
-        let namer = KeyLayout::new(keyring, &self.origin(identity.period));
+        let namer = KeyLayout::new(keyring);
         if namer.check() != identity.key_check {
             return Err(Error::Keys { path: path(), why: "it is not the keyring of this store" });
         }
@@ -246,12 +239,12 @@ impl Opening<'_> {
 
     pub(crate) fn identity(
         &self,
-        period: u32,
+        period: Period,
         territory: Country,
         signer: &Signer,
         keyring: &FileKeyring,
     ) -> Identity {
-        let namer = KeyLayout::new(keyring, &self.origin(period));
+        let namer = KeyLayout::new(keyring);
         Identity {
             deployment: self.map.deployment().to_owned(),
             region: self.settings.region.to_string(),
@@ -269,27 +262,6 @@ impl Opening<'_> {
         for slot in shard.into_iter().flat_map(atlas::Shard::slots) {
             batch.put(keys::slot(slot), vec![FORMAT]);
         }
-    }
-
-    /// The commit with which a period of the log begins: identity, GENESIS, MAP, and KEY if one of
-    /// the region's keys was made or destroyed with it.
-    pub(crate) fn begin_period(
-        &self,
-        engine: &dyn Engine,
-        mut batch: Batch,
-        (identity, key): (&Identity, Option<&str>),
-        (log, details, now, offered): (&Log, Vec<Detail>, UnixMillis, &Offered),
-    ) -> Result<(), Error> {
-        let minute = Minute::of(now);
-        let mut draft = Draft::new(log);
-        append(&mut draft, &Entry::genesis(minute.0, &identity.vkey, details))?;
-        append(&mut draft, &region_maps::take_into(&mut batch, offered, minute))?;
-        if let Some(what) = key {
-            append(&mut draft, &Entry::key_changed(minute.0, what))?;
-        }
-        batch.put(keys::IDENTITY, identity.encode());
-        let (_, size) = draft.finish(&mut batch, now);
-        Ok(engine.commit(batch, engine.head()?, size)?)
     }
 
     /// Says where wish and ownership differ: the annex is the wish, the store's rows are the fact.
@@ -342,8 +314,4 @@ pub(crate) fn lost(signed: u64, found: u64) -> Error {
     Error::DataLost {
         what: format!("{signed} log entries were signed for and the store has {found}"),
     }
-}
-
-fn append(draft: &mut Draft, entry: &Entry) -> Result<(), Error> {
-    draft.append(entry).map(|_| ()).map_err(|_| Error::Damaged("placement log"))
 }

@@ -13,10 +13,12 @@ use terms::UnixMillis;
 use crate::clock::GuardedClock;
 use crate::log::checkpoint_file::CheckpointFile;
 use crate::log::checkpointer::signed_empty;
+use crate::log::first_commit::FirstCommit;
 use crate::log::{EdgeRow, Log};
 use crate::startup::open::Opening;
 use crate::store::identity::Identity;
 use crate::store::keyring::FileKeyring;
+use crate::store::types::Period;
 use crate::store::{directories, generations};
 use crate::{Environment, Error, Settings};
 
@@ -78,9 +80,9 @@ pub fn recover(
         None => None,
     };
     let period_of = |head: &Checkpoint| head.origin.rsplit('/').next()?.parse::<u32>().ok();
-    let of_store = identity.as_ref().map_or(0, |identity| identity.period);
+    let of_store = identity.as_ref().map_or(0, |identity| identity.period.0);
     let of_anchor = signed.as_ref().and_then(period_of).unwrap_or(0);
-    let period = of_anchor.max(of_store).max(settings.last_log_key()?) + 1;
+    let period = Period(of_anchor.max(of_store).max(settings.last_log_key()?)).next();
     // Whatever happens next, no start takes the store for whole. What was refused until here has
     // changed nothing.
     set(&opening.recovering())?;
@@ -95,8 +97,16 @@ pub fn recover(
     let last = edge.as_ref().map_or(UnixMillis(0), |edge| edge.committed);
     let clock = Arc::clone(&outside.clock);
     let now = GuardedClock::start(clock, settings, last, edge.is_none()).now().max(last);
-    let details = vec![old_head(&opening, &*engine, (signed.as_ref(), edge.as_ref()))?];
-    opening.begin_period(&*engine, batch, (&next, None), (&log, details, now, &offered))?;
+    let first = FirstCommit {
+        log: &log,
+        identity: &next,
+        details: vec![old_head(&opening, &*engine, (signed.as_ref(), edge.as_ref()))?],
+        offered: &offered,
+        key: None,
+        now,
+    };
+    let (_, size) = first.add_to(&mut batch)?;
+    engine.commit(batch, engine.head()?, size)?;
     // After the commit: a crash in between leaves the old anchor, and the mark that keeps the
     // shard from starting on it.
     let empty = signed_empty(&signer)?;
@@ -110,7 +120,7 @@ pub fn recover(
     remove(&opening.recovering())?;
     Ok(Recovered {
         signed: signed.map(|head| (head.origin, head.size)),
-        found: edge.map(|edge| (opening.origin(edge.period), edge.size)),
+        found: edge.map(|edge| (opening.origins().of(edge.period), edge.size)),
         origin: signer.name().to_owned(),
         vkey: next.vkey,
     })
@@ -130,7 +140,7 @@ fn old_head(
         return Ok(Detail::Reason(text.to_owned()));
     };
     // The store's own word, which nothing confirms: the entry says so by its unsigned origin.
-    let origin = format!("unsigned:{}", opening.origin(edge.period));
+    let origin = format!("unsigned:{}", opening.origins().of(edge.period));
     let root = Log::restore(engine, edge)?.edge.root();
     Ok(Detail::OldHead { origin, size: edge.size, root })
 }

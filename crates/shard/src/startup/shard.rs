@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
+use arc_swap::ArcSwap;
 use atlas::{Annex, RegionMap};
 use engine::Engine;
 use link::ops::health::Health;
@@ -14,21 +15,22 @@ use tokio::sync::watch;
 use crate::Error;
 use crate::lifecycle::Life;
 use crate::log::access_counters::AccessCounters;
-use crate::log::checkpointer::{Checkpointer, Durable};
+use crate::log::checkpointer::{CheckpointSigner, Checkpointer, Durable, SharedSigner};
 use crate::log::edge_at;
 use crate::log::view::{Cosigned, LogViews, Signed};
 use crate::metrics::Metrics;
-use crate::node::{Node, OwnLogs, SUBJECTS_CACHED_MAX};
+use crate::node::{Node, SUBJECTS_CACHED_MAX};
 use crate::policy::rulings::Rules;
 use crate::settings::{Environment, Settings};
 use crate::startup::open::{Opened, Opening};
-use crate::startup::rotate::may_rotate;
 use crate::store::damage::WatchedEngine;
+use crate::store::region_maps::Offered;
 use crate::store::reserve::Reserve;
-use crate::write::answers::delivery;
+use crate::write::answers::{Answers, delivery};
 use crate::write::committer;
 use crate::write::committer::{Committer, Queue};
 use crate::write::retries;
+use crate::write::rotate::Ending;
 use link::ops::log_throttle::LogThrottle;
 
 /// A shard that has passed every check and whose committer runs.
@@ -44,14 +46,13 @@ pub struct Shard {
     /// What witnesses have cosigned.
     pub(crate) cosigned: watch::Sender<Cosigned>,
     pub(crate) settings: Settings,
-    /// The minute in which the log's period began.
-    pub(crate) began: u32,
     pub(crate) health: Health,
 }
 
 impl fmt::Debug for Shard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shard").field("origin", &self.node.origin).finish_non_exhaustive()
+        let origin = &self.node.growing().name.origin;
+        f.debug_struct("Shard").field("origin", origin).finish_non_exhaustive()
     }
 }
 
@@ -73,98 +74,15 @@ impl Shard {
         let opening = tokio::task::spawn_blocking(move || {
             let opening =
                 Opening { settings: &settings, map: &map, annex: &annex, outside: &outside };
-            let mut opened = opening.open()?;
-            let max = settings.log.period_max;
-            let (size, now) = (opened.log.edge.size(), opened.clock.now().max(opened.last_commit));
-            if opened.sealed
-                || (max.reached(opened.began, size, now) && may_rotate(&settings, &*opened.engine))
-            {
-                opening.rotate(opened)?;
-                opened = opening.open()?;
-            }
+            let opened = opening.open()?;
             let ingress = annex.ingress().map(str::to_owned);
-            Self::start(&settings, ingress, &outside, metrics, opened, health)
+            let mut parts = Parts::new(&settings, ingress, &outside, metrics, opened, health)?;
+            parts.end_period()?;
+            parts.start(settings)
         });
         // A panic of a library on what it reads is caught at the engine's door, and means damage.
         // Any other is a bug of ours.
         opening.await.map_err(|_| Error::Bug)?
-    }
-
-    fn start(
-        settings: &Settings,
-        ingress: Option<String>,
-        outside: &Environment,
-        metrics: Metrics,
-        opened: Opened,
-        health: Health,
-    ) -> Result<Self, Error> {
-        let second = edge_at(&*opened.engine, opened.period, opened.signed)?;
-        let durable = Arc::new(Durable::new(opened.log.edge.size(), opened.log.edge.root()));
-        let map = Arc::clone(&opened.map);
-        metrics.map_epoch(map.epoch().number);
-        metrics.sizes(opened.log.edge.size(), opened.signed);
-        let node = Arc::new(Node {
-            region: settings.region.clone(),
-            shard: settings.shard.clone(),
-            territory: opened.territory,
-            deployment: map.deployment().to_owned(),
-            in_force: watch::Sender::new(Arc::clone(&map)),
-            engine: watched(opened.engine, &metrics, &health, outside),
-            keyring: Box::new(opened.keyring),
-            namer: opened.namer,
-            clock: opened.clock,
-            entropy: Arc::clone(&outside.entropy),
-            cipher: outside.cipher,
-            origin: opened.origin,
-            period: opened.period,
-            logs: OwnLogs::new(map.deployment(), &settings.region, &settings.shard, opened.period),
-            owned: opened.owned,
-            subjects: quick_cache::sync::Cache::new(SUBJECTS_CACHED_MAX),
-            metrics,
-            ingress,
-            refusals: LogThrottle::default(),
-            troubles: LogThrottle::default(),
-            health: health.clone(),
-            committed: AtomicU64::new(opened.last_commit.0),
-            log_size: AtomicU64::new(opened.log.edge.size()),
-        });
-        let signed = Signed { note: opened.note, edge: second, at: opened.last_commit };
-        let mut beat =
-            Checkpointer::new(&node, &durable, opened.signer, opened.anchor, opened.signed, signed);
-        // What was committed after the last checkpoint is signed before anything is served.
-        beat.sign()?;
-        let counts = Arc::new(AccessCounters::new(map.epoch().number));
-        let (retries, waiting) = retries::channel();
-        let committer = Committer {
-            node: Arc::clone(&node),
-            rules: Rules::new(map, settings.region.clone(), opened.territory),
-            log: opened.log,
-            head: opened.head,
-            last_commit: opened.last_commit,
-            counts: Arc::clone(&counts),
-            durable,
-            disk: Reserve::new(settings.disk_reserve_bytes, &*node.engine)?,
-            behind: LogThrottle::default(),
-            retries,
-            deliver: delivery(),
-        };
-        let (chronicles, cosigned) = log_views(&node, &beat, settings);
-        let Started { queue, life, committer, beat, stop_beat } =
-            Started::new(settings, committer, waiting, beat, &counts)?;
-        Ok(Self {
-            node,
-            queue,
-            counts,
-            life,
-            committer,
-            beat,
-            stop_beat,
-            chronicles,
-            cosigned,
-            settings: settings.clone(),
-            began: opened.began,
-            health,
-        })
     }
 
     /// The map in force, now and whenever it changes.
@@ -178,16 +96,119 @@ impl Shard {
     }
 }
 
-/// What auditors see of the log, and where its cosignatures come in.
-fn log_views(
-    node: &Arc<Node>,
-    beat: &Checkpointer,
-    settings: &Settings,
-) -> (LogViews, watch::Sender<Cosigned>) {
-    let cosigned = watch::Sender::new(Cosigned::default());
-    let witnessed = (!settings.log.witnesses.is_empty()).then(|| cosigned.subscribe());
-    let (vkey, published) = (beat.signer.vkey(), beat.published.subscribe());
-    (LogViews::new(Arc::clone(node), &vkey, published, witnessed), cosigned)
+/// A shard that has passed every check, without its threads.
+pub(crate) struct Parts {
+    pub(crate) committer: Committer,
+    retries: retries::Waiting,
+    /// The period of its log ended before the start: the map with which the next begins.
+    pub(crate) sealed: Option<Box<Offered>>,
+}
+
+impl Parts {
+    pub(crate) fn new(
+        settings: &Settings,
+        ingress: Option<String>,
+        outside: &Environment,
+        metrics: Metrics,
+        opened: Opened,
+        health: Health,
+    ) -> Result<Self, Error> {
+        let second = edge_at(&*opened.engine, opened.log.period, opened.signed)?;
+        let durable = Arc::new(Durable::new(opened.log.edge.size(), opened.log.edge.root()));
+        let map = Arc::clone(&opened.map);
+        metrics.map_epoch(map.epoch().number);
+        metrics.sizes(opened.log.edge.size(), opened.signed);
+        metrics.log_period(opened.log.period.0);
+        opened.growing.set_size(opened.log.edge.size());
+        let log = opened.growing.name.clone();
+        let node = Arc::new(Node {
+            region: settings.region.clone(),
+            shard: settings.shard.clone(),
+            territory: opened.territory,
+            deployment: map.deployment().to_owned(),
+            in_force: watch::Sender::new(Arc::clone(&map)),
+            engine: watched(opened.engine, &metrics, &health, outside),
+            keyring: Box::new(opened.keyring),
+            namer: opened.namer,
+            clock: opened.clock,
+            entropy: Arc::clone(&outside.entropy),
+            cipher: outside.cipher,
+            growing: ArcSwap::from_pointee(opened.growing),
+            owned: opened.owned,
+            subjects: quick_cache::sync::Cache::new(SUBJECTS_CACHED_MAX),
+            metrics,
+            ingress,
+            refusals: LogThrottle::default(),
+            troubles: LogThrottle::default(),
+            health,
+            committed: AtomicU64::new(opened.last_commit.0),
+        });
+        let shown = Signed { log, note: opened.note, edge: second, at: opened.last_commit };
+        let mut signer =
+            CheckpointSigner::new(&node, &durable, opened.signer, opened.anchor, shown);
+        // What was committed after the last checkpoint is signed before anything is served.
+        signer.sign()?;
+        let (retries, waiting) = retries::channel();
+        let committer = Committer {
+            rules: Rules::new(Arc::clone(&map), settings.region.clone(), opened.territory),
+            log: opened.log,
+            head: opened.head,
+            last_commit: opened.last_commit,
+            counts: Arc::new(AccessCounters::new(map.epoch().number)),
+            durable,
+            signer: SharedSigner::new(signer),
+            settings: settings.clone(),
+            disk: Reserve::new(settings.disk_reserve_bytes, &*node.engine)?,
+            behind: LogThrottle::default(),
+            retries,
+            // Until there is a runtime that does it.
+            deliver: Box::new(Answers::give),
+            node,
+        };
+        Ok(Self { committer, retries: waiting, sealed: opened.sealed })
+    }
+
+    /// Begins the next period of the log, if the one before it has ended; ends one that is due.
+    fn end_period(&mut self) -> Result<(), Error> {
+        if let Some(offered) = self.sealed.take() {
+            return self.committer.rotate(Ending::Sealed(offered))?.map(drop);
+        }
+        if self.committer.period_is_over()
+            && let Err(error) = self.committer.rotate(Ending::Due)?
+        {
+            // Nothing is gained by a shard that is down. It is tried again while it serves.
+            tracing::error!(%error, "the period of the log is due and cannot end");
+        }
+        Ok(())
+    }
+
+    /// Starts its threads.
+    fn start(self, settings: Settings) -> Result<Shard, Error> {
+        let Self { mut committer, retries, .. } = self;
+        committer.deliver = delivery();
+        let Committer { node, counts, signer, .. } = &committer;
+        let (node, counts, signer) = (Arc::clone(node), Arc::clone(counts), signer.clone());
+        let cosigned = watch::Sender::new(Cosigned::default());
+        let witnessed = (!settings.log.witnesses.is_empty()).then(|| cosigned.subscribe());
+        let chronicles = LogViews::new(Arc::clone(&node), signer.lock().published(), witnessed);
+        let beat = Checkpointer { node: Arc::clone(&node), signer, reported: None };
+        let Started { queue, life, committer, beat, stop_beat } =
+            Started::new(&settings, committer, retries, beat, &counts)?;
+        let health = node.health.clone();
+        Ok(Shard {
+            node,
+            queue,
+            counts,
+            life,
+            committer,
+            beat,
+            stop_beat,
+            chronicles,
+            cosigned,
+            settings,
+            health,
+        })
+    }
 }
 
 /// The engine, whose failed reads are counted and reported.

@@ -10,7 +10,7 @@ use terms::{RegionId, ShardId};
 use crate::Error;
 use crate::store::codec::{Malformed, Reader, Writer};
 use crate::store::keys;
-use crate::store::types::KeyCheck;
+use crate::store::types::{KeyCheck, Period};
 
 const FORMAT: u8 = 1;
 /// Follows the format version.
@@ -25,7 +25,7 @@ pub(crate) struct Identity {
     /// The country the store stands in. A map that says otherwise is refused.
     pub(crate) territory: String,
     /// The period of the log, from 1.
-    pub(crate) period: u32,
+    pub(crate) period: Period,
     /// The public key of the period's log.
     pub(crate) vkey: String,
     /// Tells this store's keyring from any other.
@@ -37,7 +37,7 @@ impl Identity {
         let mut row = Writer::with_capacity(256);
         row.u8(FORMAT).fixed(&MARK);
         row.text(&self.deployment).text(&self.region).text(&self.shard).text(&self.territory);
-        row.u32(self.period).text(&self.vkey).fixed(&self.key_check.0);
+        row.u32(self.period.0).text(&self.vkey).fixed(&self.key_check.0);
         row.0
     }
 
@@ -45,7 +45,7 @@ impl Identity {
         let mut text = || row.text().map(str::to_owned);
         let (deployment, region, shard) = (text()?, text()?, text()?);
         let territory = text()?;
-        let (period, vkey) = (row.u32()?, row.text()?.to_owned());
+        let (period, vkey) = (Period(row.u32()?), row.text()?.to_owned());
         let key_check = KeyCheck(row.array()?);
         row.end()?;
         Ok(Self { deployment, region, shard, territory, period, vkey, key_check })

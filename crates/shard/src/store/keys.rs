@@ -36,8 +36,7 @@ use crate::store::aead::binding;
 use crate::store::codec::Writer;
 use crate::store::keyring::Keyring;
 use crate::store::types::{
-    CallerTag, Fingerprint, Incarnation, KeyCheck, Minute, SubjectTag, TAG_BYTES, TenantTag,
-    TombstoneTag,
+    Fingerprint, Incarnation, KeyCheck, Minute, Period, SubjectTag, TAG_BYTES, TombstoneTag,
 };
 
 /// The store's identity.
@@ -52,7 +51,6 @@ pub(crate) struct KeyLayout {
     rows: hmac::Key,
     requests: hmac::Key,
     tombstones: hmac::Key,
-    log: hmac::Key,
 }
 
 /// What the rows of subjects are sealed and named with.
@@ -89,18 +87,16 @@ impl Owner {
     }
 }
 
-fn short(tag: hmac::Tag) -> [u8; TAG_BYTES] {
+pub(crate) fn short(tag: hmac::Tag) -> [u8; TAG_BYTES] {
     *tag.as_ref().first_chunk().expect("HMAC-SHA-256 has 32 bytes")
 }
 
 impl KeyLayout {
-    /// Derives its keys. Tags in the log are bound to the log's origin, so that two logs cannot be
-    /// joined by them.
-    pub(crate) fn new(keyring: &dyn Keyring, origin: &str) -> Self {
-        let log = keyring.derive(&format!("log tags of {origin}"));
+    /// Derives its keys.
+    pub(crate) fn new(keyring: &dyn Keyring) -> Self {
         let [rows, requests, tombstones] =
             ["rows", "requests", "tombstones"].map(|purpose| keyring.derive(purpose));
-        Self { rows, requests, tombstones, log }
+        Self { rows, requests, tombstones }
     }
 
     /// What the identity row keeps of the index key, so that a wrong keyring is found at once.
@@ -135,18 +131,6 @@ impl KeyLayout {
             mac.update(part);
         }
         Fingerprint(short(mac.sign()))
-    }
-
-    pub(crate) fn tenant_tag(&self, name: &str) -> TenantTag {
-        TenantTag(self.log_tag("tenant", name))
-    }
-
-    pub(crate) fn caller_tag(&self, name: &str) -> CallerTag {
-        CallerTag(self.log_tag("caller", name))
-    }
-
-    fn log_tag(&self, what: &str, name: &str) -> [u8; TAG_BYTES] {
-        short(hmac::sign(&self.log, &binding(what, &[name], None)))
     }
 
     /// What authenticates the tombstone of a subject.
@@ -242,14 +226,14 @@ pub(crate) fn copy_due(mirror: &RegionId, row: &[u8]) -> Key {
 }
 
 /// The entries of the commit whose first entry is `index`.
-pub(crate) fn entries(period: u32, index: u64) -> Key {
+pub(crate) fn entries(period: Period, index: u64) -> Key {
     let mut key = Writer::with_capacity(16);
-    key.u8(0x40).u32(period).u64(index);
+    key.u8(0x40).u32(period.0).u64(index);
     key.0
 }
 
 /// The entry rows of a period that begin in `from..until`.
-pub(crate) fn entries_span(period: u32, from: u64, until: u64) -> Span {
+pub(crate) fn entries_span(period: Period, from: u64, until: u64) -> Span {
     Span { from: entries(period, from), until: entries(period, until) }
 }
 
@@ -259,9 +243,9 @@ pub(crate) fn entries_index(key: &[u8]) -> Option<u64> {
 }
 
 /// A period that has ended.
-pub(crate) fn sealed(period: u32) -> Key {
+pub(crate) fn sealed(period: Period) -> Key {
     let mut key = Writer::with_capacity(8);
-    key.u8(0x43).u32(period);
+    key.u8(0x43).u32(period.0);
     key.0
 }
 
@@ -271,8 +255,8 @@ pub(crate) fn all_sealed() -> Span {
 }
 
 /// A full tile.
-pub(crate) fn tile(period: u32, tile: TileId) -> Key {
+pub(crate) fn tile(period: Period, tile: TileId) -> Key {
     let mut key = Writer::with_capacity(16);
-    key.u8(0x42).u32(period).u8(tile.level).u64(tile.index);
+    key.u8(0x42).u32(period.0).u8(tile.level).u64(tile.index);
     key.0
 }

@@ -75,6 +75,25 @@ impl Incarnation {
     pub(crate) const FIRST: Self = Self(1);
 }
 
+/// A period of a shard's log, from 1: a log of its own, with its own origin and key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Period(pub(crate) u32);
+
+impl Period {
+    /// That of a new store.
+    pub(crate) const FIRST: Self = Self(1);
+
+    pub(crate) const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+impl fmt::Display for Period {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// The place of an entry in its log.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct LogIndex(pub(crate) u64);

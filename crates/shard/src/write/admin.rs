@@ -18,6 +18,7 @@ use crate::store::region_maps::{Offered, map_ref};
 use crate::store::types::Minute;
 use crate::write::command::{Errand, MapOp, Question};
 use crate::write::committer::Committer;
+use crate::write::rotate::Ending;
 
 impl Committer {
     /// Does one errand.
@@ -29,6 +30,12 @@ impl Committer {
         match errand {
             Errand::Map(op) => self.take_map(op),
             Errand::Note(question) => self.note(*question),
+            Errand::Rotate(answer) => {
+                let rotated = self.rotate(Ending::Due)?;
+                // Who asked may be gone; the period has ended all the same.
+                drop(answer.send(rotated));
+                Ok(())
+            }
         }
     }
 
@@ -84,9 +91,10 @@ impl Committer {
 
     /// One commit of one COUNT entry; then the answer.
     fn note(&mut self, question: Question) -> Result<(), Error> {
-        let Question { answer, tenant_tag, caller, map, count, why } = question;
-        let tenant_tag = tenant_tag.map(|tag| tag.0);
-        let call = Call { tenant_tag, caller: Some(&caller), collection: None, map };
+        let Question { answer, who, map, count, why } = question;
+        let who = who.in_log(&self.node.growing());
+        let tenant_tag = who.tenant_tag.map(|tag| tag.0);
+        let call = Call { tenant_tag, caller: Some(&who.caller), collection: None, map };
         let entry = Entry::question(Minute::of(self.now()).0, call, count, why);
         // What is kept on the disk for erasure is not for questions.
         let done = if self.disk_is_low() {
@@ -99,7 +107,7 @@ impl Committer {
     }
 
     /// Commits one entry and what belongs to it. The inner error: nothing was changed.
-    fn commit_entry(
+    pub(super) fn commit_entry(
         &mut self,
         mut batch: Batch,
         entry: &Entry,

@@ -2,21 +2,23 @@
 
 use std::sync::Arc;
 
-use ledger::entry::{Caller, MapRef};
+use ledger::entry::MapRef;
 use ledger::statement::content_digest;
 use terms::{Collection, Reason, Rejection};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
+use crate::Error;
 use crate::policy::asker::Asker;
 use crate::policy::standing_ruling::Given;
 use crate::reply::{Found, Outcome, ReplySlot, busy};
 use crate::store::aead::{KEY_BYTES, NONCE_BYTES};
 use crate::store::keys::Owner;
+use crate::store::principal::Principal;
 use crate::store::record::{Address, SealedBody};
 use crate::store::region_maps::Offered;
-use crate::store::types::{EntryAt, Fingerprint, TenantTag, Version};
+use crate::store::types::{EntryAt, Fingerprint, Version};
 
 /// One write on its way to the committer.
 pub(crate) struct Op {
@@ -158,6 +160,8 @@ pub(crate) enum Errand {
     Map(MapOp),
     /// Write down that somebody asked, then answer.
     Note(Box<Question>),
+    /// End the period of the log, and begin the next.
+    Rotate(oneshot::Sender<Result<Rotated, Error>>),
 }
 
 impl Errand {
@@ -166,6 +170,8 @@ impl Errand {
         match self {
             Self::Map(op) => op.reply.send(busy()),
             Self::Note(question) => question.answer.give(Err(Rejection::new(Reason::ShardBusy))),
+            // Who asked sees that it is gone, and asks again.
+            Self::Rotate(answer) => drop(answer),
         }
     }
 }
@@ -173,9 +179,7 @@ impl Errand {
 /// A question about many. It is answered once a COUNT entry is durable.
 pub(crate) struct Question {
     pub(crate) answer: NotedAnswer,
-    /// The tenant of the caller; an auditor has none.
-    pub(crate) tenant_tag: Option<TenantTag>,
-    pub(crate) caller: Arc<Caller>,
+    pub(crate) who: Arc<Principal>,
     /// The map that was asked about, or was in force.
     pub(crate) map: MapRef,
     /// The subjects that were looked at, or the entries that were opened.
@@ -203,6 +207,19 @@ impl NotedAnswer {
             Self::Auditor(sender) => drop(sender.send(noted)),
         }
     }
+}
+
+/// A period that has ended, and the one that has begun.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rotated {
+    /// The origin of the sealed log.
+    pub sealed: String,
+    /// Its entries.
+    pub size: u64,
+    /// The origin of the log that grows now.
+    pub origin: String,
+    /// Its public key: give it to your auditors, and keep the old one.
+    pub vkey: String,
 }
 
 /// A map on its way to the committer: whose signatures are good.

@@ -15,11 +15,12 @@ use tokio::time::Instant;
 use crate::Error;
 use crate::lifecycle::Life;
 use crate::log::access_counters::{AccessCounters, Taken};
-use crate::log::checkpointer::Durable;
+use crate::log::checkpointer::{Durable, SharedSigner};
 use crate::log::{Draft, Log};
 use crate::node::Node;
 use crate::policy::rulings::Rules;
 use crate::reply::{Outcome, ReplySlot, busy};
+use crate::settings::Settings;
 use crate::store::damage::read_rows;
 use crate::store::reserve::Reserve;
 use crate::store::subject::Subject;
@@ -144,6 +145,9 @@ pub(crate) struct Committer {
     pub(crate) last_commit: UnixMillis,
     pub(crate) counts: Arc<AccessCounters>,
     pub(crate) durable: Arc<Durable>,
+    pub(crate) signer: SharedSigner,
+    /// What the shard was told: where keys lie, when a period ends.
+    pub(crate) settings: Settings,
     /// The disk of the store.
     pub(crate) disk: Reserve,
     /// Lines about a clock that is behind.
@@ -283,7 +287,8 @@ impl Committer {
         };
         let (rows, unreadable) = read?;
         self.rules.set_date(atlas::Moment::of(now));
-        let map = self.rules.map_ref();
+        let (map, growing) = (self.rules.map_ref(), self.node.growing());
+        let draft = Draft::new(&self.log);
         let mut work = Transaction {
             node: &self.node,
             counts: &self.counts,
@@ -293,7 +298,7 @@ impl Committer {
             subjects,
             heads: HashMap::new(),
             batch: Batch::new(),
-            entries: GroupEntries::new(&self.node, map, Minute::of(now), Draft::new(&self.log)),
+            entries: GroupEntries::new(&self.node, &growing, map, Minute::of(now), draft),
             answers: Vec::with_capacity(ops.len()),
         };
         let rooms = fill(&mut work, ops, low, unbelieved);
@@ -357,7 +362,7 @@ impl Committer {
         self.last_commit = now;
         self.node.committed.store(now.0, Ordering::Relaxed);
         let entries = self.log.edge.size();
-        self.node.log_size.store(entries, Ordering::Release);
+        self.node.growing.load().set_size(entries);
         self.node.metrics.log_size.set(i64::try_from(entries).unwrap_or(i64::MAX));
         self.durable.publish(entries, self.log.edge.root());
     }

@@ -1,5 +1,7 @@
 //! What the entries of a group say.
 
+use std::sync::Arc;
+
 use ledger::entry::{Call, Detail as Said, Entry, Kind, MapRef};
 use terms::{Reason, Rejection};
 
@@ -9,12 +11,15 @@ use crate::node::Node;
 use crate::policy::asker::Asker;
 use crate::policy::rulings::Ruled;
 use crate::policy::standing_ruling::Given;
+use crate::store::growing_log::GrowingLog;
 use crate::store::types::{EntryAt, LogIndex, Minute, Recent, Version};
 use crate::write::command::{Create, Request};
 
 /// The entries that a group adds to the log.
 pub(crate) struct GroupEntries<'a> {
     node: &'a Node,
+    /// The log that they are added to.
+    log: &'a GrowingLog,
     /// The map in force.
     map: MapRef,
     minute: Minute,
@@ -22,8 +27,24 @@ pub(crate) struct GroupEntries<'a> {
 }
 
 impl<'a> GroupEntries<'a> {
-    pub(crate) const fn new(node: &'a Node, map: MapRef, minute: Minute, draft: Draft) -> Self {
-        Self { node, map, minute, draft }
+    pub(crate) const fn new(
+        node: &'a Node,
+        log: &'a GrowingLog,
+        map: MapRef,
+        minute: Minute,
+        draft: Draft,
+    ) -> Self {
+        Self { node, log, map, minute, draft }
+    }
+
+    /// Who asks, as the log knows them.
+    pub(crate) fn known(&self, asker: Asker) -> Asker {
+        Asker { who: asker.who.in_log(self.log), ..asker }
+    }
+
+    /// The origin of the log that they are added to.
+    pub(crate) fn own_origin(&self) -> Arc<str> {
+        Arc::clone(&self.log.name.origin)
     }
 
     pub(crate) const fn minute(&self) -> Minute {
@@ -46,13 +67,13 @@ impl<'a> GroupEntries<'a> {
 
     /// The bytes of an entry, if this group has added it.
     pub(crate) fn at_hand(&self, at: EntryAt) -> Option<Vec<u8>> {
-        self.draft.entry(at.index).filter(|_| at.log == self.node.logs.growing)
+        self.draft.entry(at.index).filter(|_| at.log == self.log.id)
     }
 
     pub(crate) fn entry(&self, kind: Kind, asker: &Asker, collection: &str) -> Entry {
         let call = Call {
-            tenant_tag: Some(asker.tenant_tag.0),
-            caller: Some(&asker.caller),
+            tenant_tag: asker.who.tenant_tag.map(|tag| tag.0),
+            caller: Some(&asker.who.caller),
             collection: Some(collection),
             map: self.map,
         };
@@ -68,25 +89,27 @@ impl<'a> GroupEntries<'a> {
 
     /// Adds the entries of what was counted. Returns what cannot be written.
     pub(crate) fn count(&mut self, counted: &Taken) -> Taken {
-        let Self { map, minute, draft, .. } = self;
-        counted.write(*minute, *map, &mut |entry| draft.append(entry).is_ok())
+        let Self { log, map, minute, draft, .. } = self;
+        counted.write(log, *minute, *map, &mut |entry| draft.append(entry).is_ok())
     }
 
     /// Names an earlier entry: by its index, or by its log too if that was another period's.
     pub(crate) fn name_earlier(&self, entry: &mut Entry, at: EntryAt) -> Result<(), Rejection> {
-        match self.foreign_origin(at)? {
-            None => entry.earlier = Some(at.index.0),
-            Some(origin) => entry.say(Said::Peer { origin, index: at.index.0 }),
+        if at.log == self.log.id {
+            entry.earlier = Some(at.index.0);
+        } else {
+            let origin = self.origin_of(at)?.to_string();
+            entry.say(Said::Peer { origin, index: at.index.0 });
         }
         Ok(())
     }
 
-    /// The origin of an entry's log. `None`: it is the one that grows.
-    pub(crate) fn foreign_origin(&self, at: EntryAt) -> Result<Option<String>, Rejection> {
-        if at.log == self.node.logs.growing {
-            return Ok(None);
+    /// The origin of an entry's log.
+    pub(crate) fn origin_of(&self, at: EntryAt) -> Result<Arc<str>, Rejection> {
+        if at.log == self.log.id {
+            return Ok(self.own_origin());
         }
-        Ok(Some(self.node.origin_of(self.node.period_of(at.log)?)))
+        Ok(self.node.origins().of(self.node.period_of(at.log)?).into())
     }
 
     /// What is remembered of a request whose entry comes next.
@@ -97,7 +120,7 @@ impl<'a> GroupEntries<'a> {
             minute: self.minute,
             version,
             entry: EntryAt {
-                log: self.node.logs.growing,
+                log: self.log.id,
                 index: self.draft.next_index(),
                 first: self.draft.first_index(),
             },

@@ -8,4 +8,5 @@ pub(crate) mod entries;
 pub(crate) mod queue_share;
 mod recovery;
 pub(crate) mod retries;
+pub(crate) mod rotate;
 pub(crate) mod transaction;

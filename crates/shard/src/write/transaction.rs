@@ -87,6 +87,8 @@ impl Transaction<'_> {
     pub(crate) fn apply(&mut self, op: Op) {
         let Op { reply, deadline, asker, map_epoch, action } = op;
         let collection = action.collection().clone();
+        // It may have waited while a period of the log ended.
+        let asker = self.entries.known(asker);
         let mut outcome = if tokio::time::Instant::now() > deadline {
             Err(Rejection::new(Reason::DeadlinePassed))
         } else {
@@ -102,8 +104,7 @@ impl Transaction<'_> {
         }
         if let Err(fault) = &outcome {
             let judged = self.rules.map_ref().epoch;
-            let Asker { tenant_tag, caller, .. } = &asker;
-            self.counts.refused(fault.reason, judged, *tenant_tag, caller, Some(&collection));
+            self.counts.refused(fault.reason, judged, &asker.who, Some(&collection));
             self.node.report(fault);
             if fault.reason == Reason::PlacementNotAdmitted {
                 // The gateway's rules gave this region, and ours do not: it is stale, or it lies.
@@ -197,7 +198,8 @@ impl Transaction<'_> {
         let receipt =
             Receipt { entry: bytes.into(), opening: create.opening, statement: statement.into() };
         let (receipt, ruling) = (Some(receipt), Some(ruled));
-        Ok(Done::written(Written { index, receipt, ruling, ..Default::default() }))
+        let origin = Some(self.entries.own_origin());
+        Ok(Done::written(Written { index, origin, receipt, ruling, ..Default::default() }))
     }
 
     /// A read of a `logged` collection: its entry names the write that was read.
@@ -272,7 +274,7 @@ impl Transaction<'_> {
             etag: if newest && !head.is_deleted() { head.etag() } else { String::new() },
             replayed: true,
             index: done.entry.index,
-            origin: self.entries.foreign_origin(done.entry)?,
+            origin: Some(self.entries.origin_of(done.entry)?),
             ruling,
             ..Default::default()
         };
@@ -323,7 +325,7 @@ impl Transaction<'_> {
         let written = Written {
             replayed: true,
             index: by.entry.index,
-            origin: self.entries.foreign_origin(by.entry)?,
+            origin: Some(self.entries.origin_of(by.entry)?),
             ruling: self.standing_ruling(owner, collection, Some(subject)),
             ..Default::default()
         };
@@ -448,6 +450,7 @@ impl Transaction<'_> {
             version,
             etag,
             index,
+            origin: Some(self.entries.own_origin()),
             receipt,
             ruling: ruled,
             ..Default::default()

@@ -12,6 +12,7 @@ mod losses;
 mod peers;
 mod periods;
 mod records;
+mod rotation;
 mod session;
 mod storage_format;
 mod support;

@@ -1,21 +1,18 @@
-//! Periods of the log: they end with a SEAL, by hand or when they are full, and a crash at any step
+//! Periods of the log that end while the shard is stopped: each with a SEAL, and a crash at any step
 //! leaves a log that goes on.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::support::auditor::{ORIGIN, auditor, checkpoint, entries, fill, page};
-use crate::support::{Place, Running};
+use crate::support::Place;
+use crate::support::auditor::{ORIGIN, auditor, checkpoint, entries, fill, logs, page};
 use ledger::checkpoint::Checkpoint;
 use ledger::entry::{Detail, Entry, Kind};
-use ledger::note::Verifier;
-use ledger::{Hash, hash};
+use ledger::hash;
 use link::host::clock::{SystemClock, SystemEntropy};
-use shard::{Environment, Error, LogSettings, PeriodMax};
+use shard::{Environment, Error};
 use terms::{Clock, Entropy, EntropyFailed, UnixMillis};
-use tonic::transport::Channel;
 use wire::v1 as api;
-use wire::v1::ledger_client::LedgerClient;
 
 /// An outside world that ends after so many questions, as if the power went.
 struct Ends {
@@ -138,7 +135,7 @@ async fn a_rotation_that_broke_off_is_ended_by_the_next_start() {
             let mut auditor = auditor(&shard).await;
             let (newest, _) = checkpoint(&mut auditor, 3).await;
             origins.insert(newest.origin);
-            whole(&mut auditor).await;
+            logs(&mut auditor).await;
             drop(session);
             shard.stop().await.unwrap();
             if !broken {
@@ -150,55 +147,4 @@ async fn a_rotation_that_broke_off_is_ended_by_the_next_start() {
         // The SEAL was written and the next period was not begun, at least once; and at last.
         assert!(origins.len() >= 3, "{origins:?}");
     }
-}
-
-/// Every log that is served ends as it should, and each names the one before it.
-async fn whole(auditor: &mut LedgerClient<Channel>) {
-    let told = auditor.checkpoint(api::LedgerCheckpointRequest::default()).await;
-    let vkeys = told.expect("it is there").into_inner().vkeys;
-    let mut before: Option<(String, Hash)> = None;
-    for (n, vkey) in vkeys.iter().enumerate() {
-        let log = Verifier::from_vkey(vkey).expect("a key");
-        let origin = log.name().to_owned();
-        let asked = api::LedgerCheckpointRequest { origin: origin.clone() };
-        let told = auditor.checkpoint(asked).await.expect("it is there").into_inner();
-        let signed = Checkpoint::open(&told.checkpoint, &log).expect("it is signed");
-        let asked = api::LedgerEntriesRequest {
-            origin: origin.clone(),
-            end: signed.size,
-            ..Default::default()
-        };
-        let all = entries(auditor, asked).await;
-        let mut edge = ledger::Edge::new();
-        all.iter().for_each(|(_, entry)| edge.append(hash::leaf_hash(entry), &mut vec![]));
-        assert_eq!(edge.root(), signed.root);
-        let decoded: Vec<Entry> =
-            all.iter().map(|(_, entry)| Entry::decode(entry).expect("an entry")).collect();
-        let seals: Vec<usize> = (0..decoded.len())
-            .filter(|n| decoded.get(*n).is_some_and(|entry| entry.kind == Kind::Seal))
-            .collect();
-        let last = n + 1 == vkeys.len();
-        assert_eq!(seals, if last { vec![] } else { vec![decoded.len() - 1] });
-        if let Some((origin, root)) = &before {
-            let first = decoded.first().expect("a GENESIS");
-            let names = |detail: &Detail| matches!(detail, Detail::OldHead { origin: o, root: r, .. } if o == origin && r == root);
-            assert!(first.details.iter().any(names), "{origin} is not named");
-        }
-        before = Some((origin, signed.root));
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_period_that_is_full_ends_the_process_and_the_next_start_begins_another() {
-    let place = Place::new("ru-msk");
-    let mut settings = place.settings();
-    let entries = Some(30);
-    settings.log =
-        LogSettings { period_max: PeriodMax { entries, days: None }, ..LogSettings::default() };
-    let shard = place.open_as(settings.clone()).await.unwrap();
-    let shard = Running::serve(shard, "ru-msk").await;
-    fill(&mut shard.session().await, 0, 30).await;
-    assert!(matches!(shard.wait().await, Err(Error::PeriodEnded)));
-    let shard = place.open_as(settings).await.unwrap();
-    assert!(shard.checkpoint().starts_with("sample/ru-msk/s1/2\n"));
 }

@@ -13,6 +13,10 @@ use terms::Collection;
 use zeroize::Zeroizing;
 
 use super::*;
+use crate::log::checkpoint_file::CheckpointFile;
+use crate::log::checkpointer::{CheckpointSigner, signed_empty};
+use crate::log::first_commit::new_signer;
+use crate::log::view::Signed;
 use crate::policy::asker::{Asker, Stands};
 use crate::policy::egress::Lookup;
 use crate::policy::standing_ruling::Given;
@@ -20,10 +24,11 @@ use crate::read::reader::{Get, Reader};
 use crate::reply::Found;
 use crate::reply::tests::{answered, said, slot};
 use crate::store::aead::AesGcm;
+use crate::store::principal::Principal;
 use crate::store::record::{Address, SealedBody};
 use crate::store::subject::{Standing, Status, tombstone};
 use crate::store::types::{
-    EntryAt, Fingerprint, Incarnation, LogId, LogIndex, Recent, TenantTag, Version,
+    EntryAt, Fingerprint, Incarnation, LogId, LogIndex, Period, Recent, TenantTag, Version,
 };
 use crate::testing;
 use crate::testing::address;
@@ -49,16 +54,19 @@ impl Stage {
         let folder = tempfile::tempdir().expect("a folder");
         let node = Arc::new(testing::node(folder.path(), disk));
         let settings = crate::settings::tests::settings(folder.path());
-        let (log, head) = (Log::new(1, 0), node.engine.head().expect("a head"));
+        let (log, head) = (Log::new(Period::FIRST, 0), node.engine.head().expect("a head"));
         let (retries, waiting) = retries::channel();
         let counts = Arc::new(AccessCounters::new(node.map().epoch().number));
         let of_retries = Arc::clone(&node);
         let answering = std::thread::spawn(move || waiting.run(&of_retries));
         let disk = Reserve::new(0, &*node.engine).expect("a disk");
+        let durable = Arc::new(Durable::new(0, log.edge.root()));
         let committer = Committer {
-            rules: Rules::new(node.map(), settings.region, node.territory),
+            rules: Rules::new(node.map(), settings.region.clone(), node.territory),
+            signer: signer(&node, &durable, &settings),
+            settings,
             node,
-            durable: Arc::new(Durable::new(0, log.edge.root())),
+            durable,
             log,
             head,
             last_commit: UnixMillis(0),
@@ -152,10 +160,25 @@ pub(crate) struct Left {
 pub(crate) fn asker(role: Role, caller: Option<Country>) -> Asker {
     Asker {
         tenant: terms::TenantId::parse("sample").expect("a tenant"),
-        tenant_tag: TenantTag([2; 16]),
-        caller: Arc::new(Caller { role, tag: [1; 16], territory: None }),
+        who: Arc::new(Principal {
+            tenant: Some(terms::TenantId::parse("sample").expect("a tenant")),
+            name: "app".into(),
+            period: Period::FIRST,
+            tenant_tag: Some(TenantTag([2; 16])),
+            caller: Caller { role, tag: [1; 16], territory: None },
+        }),
         stands: Stands { gateway: here(), caller },
     }
+}
+
+/// What signs the log of a new store, and the file of its checkpoints.
+fn signer(node: &Arc<Node>, durable: &Arc<Durable>, settings: &Settings) -> SharedSigner {
+    let signer = new_signer(settings, "sample", &*node.entropy, Period::FIRST).expect("a key");
+    let note = signed_empty(&signer).expect("a checkpoint");
+    let anchor = CheckpointFile::create(&settings.checkpoint_path(), &note).expect("a file");
+    let log = node.growing().name.clone();
+    let shown = Signed { log, note, edge: ledger::Edge::new(), at: UnixMillis(0) };
+    SharedSigner::new(CheckpointSigner::new(node, durable, signer, anchor, shown))
 }
 
 pub(crate) fn here() -> Country {
@@ -349,7 +372,7 @@ fn every_write_of_a_subject_that_is_not_served_is_refused() {
     let node = Arc::clone(&stage.committer.node);
     let (_, said) = stage.run();
     assert_eq!(said, expected);
-    assert_eq!(node.log_size(), 0, "a refusal is no entry");
+    assert_eq!(node.growing().size(), 0, "a refusal is no entry");
 }
 
 #[test]
@@ -430,7 +453,7 @@ fn an_engine_that_opens_again_settles_what_was_in_hand() {
             assert!(size == 1 || size == 4, "{size}");
             let expected = if size == 1 { "REGION_UNAVAILABLE" } else { "written" };
             assert_eq!(said, vec![expected; 3], "{fault:?}, seed {seed}");
-            assert_eq!(left.node.log_size(), size);
+            assert_eq!(left.node.growing().size(), size);
             assert_eq!(left.node.subjects.len(), usize::try_from(size).expect("small"));
             assert!(size == 4 || fault != DiskFault::ReplyLost);
             kept += u32::from(size == 4);

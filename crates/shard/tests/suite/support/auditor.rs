@@ -1,7 +1,11 @@
 //! An auditor of a real shard: its pages, its service.
 
+use std::collections::BTreeMap;
+
 use ledger::checkpoint::Checkpoint;
+use ledger::entry::{Detail, Entry, Kind};
 use ledger::note::Verifier;
+use ledger::{Hash, hash};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tonic::transport::Channel;
@@ -80,4 +84,50 @@ pub(crate) async fn entries(
         all.extend(batch.indexes.into_iter().zip(entries));
     }
     all
+}
+
+/// A log as it is served, to its last checkpoint.
+pub(crate) struct Log {
+    pub(crate) key: Verifier,
+    pub(crate) entries: Vec<Vec<u8>>,
+}
+
+/// All logs by their origins. Every one ends as it should, and names the one before it.
+pub(crate) async fn logs(auditor: &mut LedgerClient<Channel>) -> BTreeMap<String, Log> {
+    let told = auditor.checkpoint(api::LedgerCheckpointRequest::default()).await;
+    let vkeys = told.expect("it is there").into_inner().vkeys;
+    let mut logs = BTreeMap::new();
+    let mut before: Option<(String, Hash)> = None;
+    for (n, vkey) in vkeys.iter().enumerate() {
+        let key = Verifier::from_vkey(vkey).expect("a key");
+        let origin = key.name().to_owned();
+        let asked = api::LedgerCheckpointRequest { origin: origin.clone() };
+        let told = auditor.checkpoint(asked).await.expect("it is there").into_inner();
+        let signed = Checkpoint::open(&told.checkpoint, &key).expect("it is signed");
+        let asked = api::LedgerEntriesRequest {
+            origin: origin.clone(),
+            end: signed.size,
+            ..Default::default()
+        };
+        let all = entries(auditor, asked).await;
+        let all: Vec<Vec<u8>> = all.into_iter().map(|(_, entry)| entry).collect();
+        let mut edge = ledger::Edge::new();
+        all.iter().for_each(|entry| edge.append(hash::leaf_hash(entry), &mut vec![]));
+        assert_eq!((edge.size(), edge.root()), (signed.size, signed.root));
+        let decoded: Vec<Entry> =
+            all.iter().map(|entry| Entry::decode(entry).expect("an entry")).collect();
+        let seals: Vec<usize> = (0..decoded.len())
+            .filter(|n| decoded.get(*n).is_some_and(|entry| entry.kind == Kind::Seal))
+            .collect();
+        let last = n + 1 == vkeys.len();
+        assert_eq!(seals, if last { vec![] } else { vec![decoded.len() - 1] });
+        if let Some((origin, root)) = &before {
+            let first = decoded.first().expect("a GENESIS");
+            let names = |detail: &Detail| matches!(detail, Detail::OldHead { origin: o, root: r, .. } if o == origin && r == root);
+            assert!(first.details.iter().any(names), "{origin} is not named");
+        }
+        before = Some((origin.clone(), signed.root));
+        logs.insert(origin, Log { key, entries: all });
+    }
+    logs
 }

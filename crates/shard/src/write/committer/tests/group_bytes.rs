@@ -49,12 +49,12 @@ fn subject(stage: &Stage, name: &str, rulings: usize, besides: usize) -> usize {
 /// Counts reads of so many collections with the longest names, and has them written.
 fn count_reads(stage: &Stage, collections: usize) {
     let Committer { counts, rules, .. } = &stage.committer;
-    let Asker { caller, tenant_tag, .. } = asker(Role::Reader, None);
+    let who = asker(Role::Reader, None).who;
     let epoch = rules.map_ref().epoch;
     for n in 0..collections {
         let name = format!("{:x<63}", format!("c{n}-"));
         let collection = Collection::parse(&name).expect("a name");
-        assert!(counts.add(epoch, tenant_tag, &caller, &collection));
+        assert!(counts.add(epoch, &who, &collection));
     }
     assert!(stage.queue.weak().write_counts());
 }

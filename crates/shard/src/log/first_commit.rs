@@ -1,0 +1,63 @@
+//! What a period of the log begins with: a new key, and one commit with the store's identity, GENESIS
+//! and MAP.
+
+use engine::Batch;
+use ledger::Edge;
+use ledger::entry::{Detail, Entry};
+use ledger::note::Signer;
+use terms::{Entropy, UnixMillis};
+
+use crate::log::{Draft, Log};
+use crate::store::identity::Identity;
+use crate::store::region_maps::Offered;
+use crate::store::types::{Minute, Period};
+use crate::store::{keyring, keys, region_maps};
+use crate::{Error, Settings};
+
+/// Makes the key of a new period's log. One that is there already is never used again: it may have
+/// signed another history.
+pub(crate) fn new_signer(
+    settings: &Settings,
+    deployment: &str,
+    entropy: &dyn Entropy,
+    period: Period,
+) -> Result<Signer, Error> {
+    let seed = keyring::draw(entropy)?;
+    let text = zeroize::Zeroizing::new(keyring::to_hex(&*seed));
+    keyring::write_secret(&settings.log_key_path(period.0), text.as_bytes())?;
+    settings.log_signer(deployment, period)
+}
+
+/// The first commit of a period.
+pub(crate) struct FirstCommit<'a> {
+    /// The log, without an entry.
+    pub(crate) log: &'a Log,
+    pub(crate) identity: &'a Identity,
+    /// What GENESIS says of the log before it.
+    pub(crate) details: Vec<Detail>,
+    /// The map in force.
+    pub(crate) offered: &'a Offered,
+    /// What KEY says, if one of the region's keys was made or destroyed with it.
+    pub(crate) key: Option<&'a str>,
+    pub(crate) now: UnixMillis,
+}
+
+impl FirstCommit<'_> {
+    /// Adds its rows. Returns the log's edge and the head that the store gets with it.
+    pub(crate) fn add_to(self, batch: &mut Batch) -> Result<(Edge, u64), Error> {
+        let Self { log, identity, details, offered, key, now } = self;
+        let minute = Minute::of(now);
+        let mut draft = Draft::new(log);
+        append(&mut draft, &Entry::genesis(minute.0, &identity.vkey, details))?;
+        append(&mut draft, &region_maps::take_into(batch, offered, minute))?;
+        if let Some(what) = key {
+            append(&mut draft, &Entry::key_changed(minute.0, what))?;
+        }
+        batch.put(keys::IDENTITY, identity.encode());
+        Ok(draft.finish(batch, now))
+    }
+}
+
+fn append(draft: &mut Draft, entry: &Entry) -> Result<(), Error> {
+    draft.append(entry).map(|_| ()).map_err(|_| Error::Damaged("placement log"))
+}
