@@ -13,7 +13,9 @@ use link::ops::metrics::Registry;
 use link::spiffe_id::PeerKind;
 use serde_json::json;
 
-use super::{Stop, bind, endings, enter, maps as pinning, outside, serve_on, start_logs, tls};
+use super::{
+    Stop, bind, block_on, endings, enter, maps as pinning, outside, serve_on, start_logs, tls,
+};
 use crate::config;
 use crate::config::log::AuditorsConfig;
 use crate::error::{Exit, Failure};
