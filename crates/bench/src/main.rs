@@ -161,6 +161,7 @@ async fn measure(options: &Options, load: &Load) -> Result<Vec<Line>> {
             lines.push(line(name("bare pair, stream"), &all.bare_stream, None));
             let put = line(name("put"), &all.put, Some(&all.bare_put));
             lines.push(Line { resident_mib: Some(served.resident_mib()), ..put });
+            lines.push(line(name("SDK put (lanes)"), &all.lanes, Some(&all.bare_put)));
             lines.push(line(name("get"), &all.get, Some(&all.bare_put)));
             lines.push(line(name("StreamPut"), &all.stream, Some(&all.bare_stream)));
         }

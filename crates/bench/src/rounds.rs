@@ -22,6 +22,7 @@ pub(crate) struct Rounds {
     pub(crate) put: Vec<Round>,
     pub(crate) get: Vec<Round>,
     pub(crate) stream: Vec<Round>,
+    pub(crate) lanes: Vec<Round>,
 }
 
 impl Rounds {
@@ -51,6 +52,11 @@ impl Rounds {
         let before = own_cpu();
         let get = load.get(&own, in_flight, stored, &unary).await?;
         self.get.push(Round::new(get, before, own_cpu()));
+
+        let before = own_cpu();
+        let lanes = format!("l{round}");
+        let put = load.lanes(&served.url, &served.access()?, in_flight, &lanes).await?;
+        self.lanes.push(Round::new(put, before, own_cpu()));
 
         let before = pair_cpu();
         let streamed = load.stream(&bare, in_flight, Target::Bare, &stream).await?;
