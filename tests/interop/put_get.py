@@ -50,11 +50,16 @@ record = records.Get(
 assert record.body == body and record.etag == done.etag
 
 answers = list(records.StreamPut(iter([
-    records_pb2.PutRecordRequest(
+    records_pb2.StreamPutRequest(put=records_pb2.PutRecordRequest(
         subject=done.subject, collection="profiles", key=f"k{n}", body=b"x",
-        request_id=str(uuid.uuid4())) for n in range(100)]), timeout=30))
+        request_id=str(uuid.uuid4()))) for n in range(100)]), timeout=30))
 assert sorted(a.index for a in answers) == list(range(100))
 assert all(a.WhichOneof("outcome") == "done" for a in answers)
+answers = list(records.StreamPut(iter([
+    records_pb2.StreamPutRequest(delete=records_pb2.DeleteRecordRequest(
+        subject=done.subject, collection="profiles", key="k0", request_id=str(uuid.uuid4())))]),
+    timeout=30))
+assert [(a.WhichOneof("outcome"), a.deleted.version) for a in answers] == [("deleted", 2)]
 
 try:
     records.Get(records_pb2.GetRecordRequest(

@@ -15,7 +15,8 @@ use wire::v1::records_client::RecordsClient;
 use wire::v1::records_server::{Records, RecordsServer};
 use wire::v1::{
     DeleteRecordRequest, DeleteRecordResponse, GetRecordRequest, PutRecordRequest,
-    PutRecordResponse, Record, StreamPutResponse, stream_put_response::Outcome,
+    PutRecordResponse, Record, StreamPutRequest, StreamPutResponse, stream_put_request::Write,
+    stream_put_response::Outcome,
 };
 
 /// Which of the pair.
@@ -100,7 +101,7 @@ impl Records for Bare {
 
     async fn stream_put(
         &self,
-        request: Request<Streaming<PutRecordRequest>>,
+        request: Request<Streaming<StreamPutRequest>>,
     ) -> Result<Response<Answers>, Status> {
         let puts = request.into_inner();
         if let Some(next) = &self.next {
@@ -109,7 +110,11 @@ impl Records for Bare {
         }
         let mut index = 0;
         let answers = puts.map(move |put| {
-            let request_id = put?.request_id;
+            let request_id = match put?.write {
+                Some(Write::Put(put)) => put.request_id,
+                Some(Write::Delete(delete)) => delete.request_id,
+                None => String::new(),
+            };
             index += 1;
             let outcome = Some(Outcome::Done(PutRecordResponse::default()));
             Ok(StreamPutResponse { index: index - 1, request_id, outcome })

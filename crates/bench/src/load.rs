@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use client::{Access, Error, Settings};
+use client::{Access, Error, Proof, Settings};
 use hdrhistogram::Histogram;
 use terms::{Entropy as _, RequestId};
 use tokio::sync::{Semaphore, mpsc};
@@ -17,7 +17,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_stream::wrappers::ReceiverStream;
 use wire::v1::{
-    Evidence, EvidenceKind, GetRecordRequest, PutRecordRequest, SubjectRef, stream_put_response,
+    Evidence, EvidenceKind, GetRecordRequest, PutRecordRequest, StreamPutRequest, SubjectRef,
+    stream_put_request, stream_put_response,
 };
 
 use crate::measured::{Measured, Tally};
@@ -137,6 +138,29 @@ impl Load {
         Arc::new(Getting { load, caller, run: run.to_owned(), stored })
     }
 
+    /// Puts through one client of the SDK, which sends those that meet others on its lanes, and
+    /// checks each receipt.
+    pub(crate) async fn lanes(
+        &self,
+        url: &str,
+        access: &Access,
+        in_flight: usize,
+        run: &str,
+    ) -> Result<Measured> {
+        let settings = Settings { deadline: CALL_MAX, attempts_max: 1, ..Settings::DEFAULT };
+        let client = client::Client::connect_with(url, settings, access.clone()).await?;
+        let (load, run) = (Arc::new(self.clone()), Arc::<str>::from(run));
+        self.unary(vec![client.first_time()], in_flight, move |client: client::Client, n| {
+            let put = load.request(n, &run);
+            async move {
+                let done = client.put(&put?).await?;
+                ensure!(matches!(done.proof, Proof::Receipt(_)), "an answer without receipt");
+                Ok(())
+            }
+        })
+        .await
+    }
+
     /// Unary puts through the SDK by a tenant that obeys the gateway: after a refusal it waits for
     /// as long as the gateway asks. Refused calls count as failed.
     pub(crate) async fn press(
@@ -146,7 +170,7 @@ impl Load {
         in_flight: usize,
         run: &'static str,
     ) -> Result<Measured> {
-        let settings = Settings { deadline: CALL_MAX, attempts_max: 1 };
+        let settings = Settings { deadline: CALL_MAX, attempts_max: 1, lanes: 0 };
         let connect = |_| client::Client::lazy_with(url, settings, access.clone());
         let clients = (0..CONNECTIONS).map(connect).collect::<Result<Vec<_>, _>>()?;
         let load = Arc::new(self.clone());
@@ -227,7 +251,8 @@ impl Load {
                 permit.forget();
                 let n = sent.next.fetch_add(1, Ordering::Relaxed);
                 let Ok(put) = load.request(n, &run) else { return };
-                if sender.send(put).await.is_err() {
+                let write = Some(stream_put_request::Write::Put(put));
+                if sender.send(StreamPutRequest { write, timeout: None }).await.is_err() {
                     return;
                 }
             }
@@ -241,7 +266,7 @@ impl Load {
                 Some(stream_put_response::Outcome::Done(done)) => {
                     target == Target::Bare || done.receipt.is_some()
                 }
-                Some(stream_put_response::Outcome::Error(_)) | None => false,
+                Some(_) | None => false,
             };
             // Latency is not measured on a stream: only what comes out of it.
             tally.record(Instant::now(), done, &mut micros);

@@ -68,7 +68,7 @@ struct Options {
     #[arg(long, value_delimiter = ',', default_value = "64,256")]
     in_flight: Vec<usize>,
     /// Kinds of calls.
-    #[arg(long, value_delimiter = ',', default_value = "put,get,stream")]
+    #[arg(long, value_delimiter = ',', default_value = "put,lanes,get,stream")]
     calls: Vec<Kind>,
     /// Unary calls a second, at that rate whatever the answers take (open loop); latency counts
     /// from when a call was due [default: as many as are allowed in flight].
@@ -191,6 +191,7 @@ async fn measure(options: &Options, load: &Load) -> Result<Vec<Line>> {
             tuned: tuned.as_ref(),
             peers: &peers,
             caller: served.caller()?,
+            access: served.access()?,
             cpu: &|| Some(served.cpu()),
         };
         let title = options.title(&format!("{engine}: "), body);
@@ -218,6 +219,7 @@ async fn remote(options: &Options, load: &Load, caller: &Caller) -> Result<Vec<L
                 tuned: None,
                 peers: &[],
                 caller: caller.clone(),
+                access: options.remote.access().await?,
                 cpu: &|| None,
             };
             let mut all = Rounds::new(options.title("", *body), *in_flight);

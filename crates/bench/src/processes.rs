@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use client::Access;
 use tokio::time::Instant;
 
 use crate::secure::{Caller, Credentials};
@@ -197,6 +198,14 @@ impl Served {
         match &self.credentials {
             Some(credentials) => credentials.caller(&self.url, "sample"),
             None => Ok(Caller::plain(&self.url)),
+        }
+    }
+
+    /// The same for the SDK.
+    pub(crate) fn access(&self) -> Result<Access> {
+        match &self.credentials {
+            Some(credentials) => credentials.access("sample"),
+            None => Ok(Access::default()),
         }
     }
 

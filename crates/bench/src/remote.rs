@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
+use client::{Access, Tls, Token};
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
 use crate::load::Records;
@@ -67,6 +68,25 @@ impl Options {
             anyhow::Ok(bearer)
         });
         Ok(Some(Caller { url: url.clone(), tls, bearer: bearer.transpose()? }))
+    }
+
+    /// The same caller for the SDK.
+    pub(crate) async fn access(&self) -> Result<Access> {
+        let read = |path: &PathBuf| {
+            fs::read(path).with_context(|| format!("{} cannot be read", path.display()))
+        };
+        let mut tls = match &self.ca {
+            Some(path) => Tls::trusting(read(path)?)?,
+            None => Tls::default(),
+        };
+        if let (Some(certificate), Some(key)) = (&self.certificate, &self.key_file) {
+            tls = tls.presenting(read(certificate)?, read(key)?)?;
+        }
+        let token = match &self.token_file {
+            Some(path) => Token::file(path).await?,
+            None => Token::none(),
+        };
+        Ok(Access { tls, token, ..Access::default() })
     }
 
     /// Whose records are written.

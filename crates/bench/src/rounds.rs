@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
+use client::Access;
 
 use crate::line::Line;
 use crate::load::{Load, Target};
@@ -17,6 +18,8 @@ use crate::secure::Caller;
 pub(crate) enum Kind {
     /// Unary puts of new records.
     Put,
+    /// Puts of new records through one client of the SDK, on its lanes.
+    Lanes,
     /// Unary gets of them.
     Get,
     /// Nine gets for each put.
@@ -31,6 +34,7 @@ impl Kind {
     const fn name(self) -> &'static str {
         match self {
             Self::Put => "put",
+            Self::Lanes => "SDK put (lanes)",
             Self::Get => "get",
             Self::Mixed => "mixed 1:9",
             Self::Overwrite => "overwrite",
@@ -42,7 +46,7 @@ impl Kind {
     const fn beside(self) -> Bare {
         match self {
             Self::Stream => Bare::Stream,
-            Self::Put | Self::Get | Self::Mixed | Self::Overwrite => Bare::Unary,
+            Self::Put | Self::Lanes | Self::Get | Self::Mixed | Self::Overwrite => Bare::Unary,
         }
     }
 }
@@ -97,6 +101,8 @@ pub(crate) struct Turns<'a> {
     pub(crate) tuned: Option<&'a Pair>,
     pub(crate) peers: &'a [Peer],
     pub(crate) caller: Caller,
+    /// The same caller for the SDK.
+    pub(crate) access: Access,
     /// Processor time of load generator, gateway and shard. None: they run elsewhere.
     pub(crate) cpu: &'a dyn Fn() -> Option<Cpu>,
 }
@@ -123,8 +129,8 @@ impl Rounds {
     ) -> Result<()> {
         // Records of each round have names of their own.
         let (size, in_flight) = (load.body, self.in_flight);
-        let [unary, stream, mixed] =
-            ["u", "s", "m"].map(|kind| format!("{kind}{size}-{in_flight}-{round}"));
+        let [unary, stream, mixed, lanes] =
+            ["u", "s", "m", "l"].map(|kind| format!("{kind}{size}-{in_flight}-{round}"));
         let bare_calls = [Bare::Unary, Bare::Stream];
         for call in bare_calls.into_iter().filter(|call| turns.wants(*call)) {
             for (pair, tuned) in [(turns.pair, false), (turns.tuned, true)] {
@@ -139,7 +145,7 @@ impl Rounds {
         }
         let sample = Arc::default();
         let mut stored = 0;
-        let needed = turns.kinds.iter().any(|kind| !matches!(kind, Kind::Stream));
+        let needed = turns.kinds.iter().any(|kind| !matches!(kind, Kind::Stream | Kind::Lanes));
         let first = (needed && !turns.kinds.contains(&Kind::Put)).then_some(&Kind::Put);
         for kind in first.into_iter().chain(turns.kinds) {
             let (caller, before) = (&turns.caller, (turns.cpu)());
@@ -147,6 +153,7 @@ impl Rounds {
                 Kind::Put => {
                     load.put(caller, in_flight, Target::Bailiwick, &unary, &sample).await?
                 }
+                Kind::Lanes => load.lanes(&caller.url, &turns.access, in_flight, &lanes).await?,
                 Kind::Get => load.get(caller, in_flight, stored, &unary).await?,
                 Kind::Mixed => load.mixed(caller, in_flight, stored, (&unary, &mixed)).await?,
                 Kind::Overwrite => load.overwrite(caller, in_flight, stored, &unary).await?,

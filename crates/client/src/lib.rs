@@ -21,6 +21,7 @@ mod call;
 mod clock;
 mod error;
 mod gateway;
+mod lanes;
 mod ledger;
 mod maps;
 mod receipt;

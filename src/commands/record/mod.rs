@@ -216,7 +216,7 @@ impl Common {
     /// A client of the gateway; or why there is none, to be shown as a call's failure is.
     async fn client(&self, ingresses: Vec<Ingress>) -> Result<Result<Client, Error>, Failure> {
         let deadline = Duration::from_millis(self.deadline_ms);
-        let settings = Settings { deadline, attempts_max: ATTEMPTS_MAX };
+        let settings = Settings { deadline, attempts_max: ATTEMPTS_MAX, ..Settings::DEFAULT };
         let access = Access { ingresses, ..self.access.read().await? };
         Ok(Client::connect_with(&self.gateway, settings, access).await)
     }

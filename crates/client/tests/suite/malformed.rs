@@ -94,7 +94,7 @@ service! {
 
     async fn stream_put(
         &self,
-        _: Request<Streaming<api::PutRecordRequest>>,
+        _: Request<Streaming<api::StreamPutRequest>>,
     ) -> Result<Response<Self::StreamPutStream>, Status> {
         self.many()
     }
@@ -159,7 +159,7 @@ async fn start(peer: Peer) -> String {
 }
 
 fn client(url: &str, deadline: Duration, attempts_max: u32) -> Client {
-    Client::lazy(url, Settings { deadline, attempts_max }).unwrap()
+    Client::lazy(url, Settings { deadline, attempts_max, ..Settings::DEFAULT }).unwrap()
 }
 
 /// What every call of a client and of an auditor ends with.

@@ -1,6 +1,8 @@
 //! The services: each method from its request to its answer.
 
 pub(crate) mod context;
+mod delete;
+mod get;
 mod pinned_map;
 pub(crate) mod put;
 mod put_stream;

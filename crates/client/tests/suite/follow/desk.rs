@@ -199,7 +199,8 @@ pub(crate) fn put(evidence: bool) -> api::PutRecordRequest {
 
 /// A client of `desk`.
 pub(crate) fn client(desk: &Desk, access: Access) -> Client {
-    let settings = Settings { deadline: Duration::from_secs(10), attempts_max: 4 };
+    let settings =
+        Settings { deadline: Duration::from_secs(10), attempts_max: 4, ..Settings::DEFAULT };
     Client::lazy_with(&desk.url, settings, access).unwrap()
 }
 
@@ -217,8 +218,16 @@ pub(crate) fn access(authority: &Authority, listed: &[&Desk]) -> Access {
     }
 }
 
+/// The put of a stream's request.
+pub(crate) fn put_of(request: api::StreamPutRequest) -> api::PutRecordRequest {
+    match request.write.expect("a write") {
+        api::stream_put_request::Write::Put(put) => put,
+        api::stream_put_request::Write::Delete(_) => panic!("a delete"),
+    }
+}
+
 /// The answer of an honest shard.
-fn stored(request: &api::PutRecordRequest) -> api::PutRecordResponse {
+pub(crate) fn stored(request: &api::PutRecordRequest) -> api::PutRecordResponse {
     let opening = [7; 32];
     let statement = Statement {
         tenant: "sample",
@@ -280,14 +289,15 @@ impl Records for Desk {
 
     async fn stream_put(
         &self,
-        request: Request<Streaming<api::PutRecordRequest>>,
+        request: Request<Streaming<api::StreamPutRequest>>,
     ) -> Result<Response<Self::StreamPutStream>, Status> {
         self.note("stream_put", &request, "", 0)?;
         let (sender, receiver) = tokio::sync::mpsc::channel(1);
         let (desk, mut requests) = (self.clone(), request.into_inner());
         tokio::spawn(async move {
             let mut index = 0;
-            while let Ok(Some(put)) = requests.message().await {
+            while let Ok(Some(request)) = requests.message().await {
+                let put = put_of(request);
                 if sender.send(Ok(desk.item(index, put))).await.is_err() {
                     return;
                 }
