@@ -417,12 +417,6 @@ mod tests {
         | variable | effect |\n|---|---|\n\
         | `BAILIWICK_LOG` | log level: `error`, `warn`, `info` (default of servers) or `debug`. It \
         applies to Bailiwick's own code; libraries never log below `warn` |\n\
-        | `MALLOC_MMAP_THRESHOLD_=1048576` | makes the C library return the buffers of large bodies \
-        to the kernel as soon as they are free. The units and the image in `deploy/` set it. Without \
-        it, a gateway keeps the memory of its busiest moment |\n\
-        | `MALLOC_TRIM_THRESHOLD_=8388608`, `MALLOC_TOP_PAD_=1048576` | let the C library keep some \
-        MiB of free memory for the next commit or call. Without them, it gives memory back and takes \
-        it again several times a commit. The units and the image set them too |\n\
         | `NO_COLOR` | turns off colours in terminal output |\n";
 
     #[test]

@@ -20,13 +20,6 @@ const START_MAX: Duration = Duration::from_secs(20);
 const MAP: &str = include_str!("../../../deploy/sample/map.toml");
 const REGIONS: [&str; 5] = ["ru-msk", "eu-fra", "kz-ala", "in-bom", "us-iad"];
 
-/// What `deploy/systemd` sets for the C library, and here for the bare pair as well.
-const MALLOC: [(&str, &str); 3] = [
-    ("MALLOC_MMAP_THRESHOLD_", "1048576"),
-    ("MALLOC_TRIM_THRESHOLD_", "8388608"),
-    ("MALLOC_TOP_PAD_", "1048576"),
-];
-
 /// The programs that are started.
 #[derive(Debug)]
 pub(crate) struct Programs {
@@ -60,7 +53,7 @@ impl Drop for Running {
 impl Running {
     pub(crate) fn start(program: &Path, args: &[&str], log: Stdio) -> Result<Self> {
         let mut command = Command::new(program);
-        let child = command.args(args).envs(MALLOC).stdout(Stdio::null()).stderr(log).spawn();
+        let child = command.args(args).stdout(Stdio::null()).stderr(log).spawn();
         Ok(Self(child.with_context(|| format!("{} cannot be started", program.display()))?))
     }
 
