@@ -56,6 +56,21 @@ answers = list(records.StreamPut(iter([
 assert sorted(a.index for a in answers) == list(range(100))
 assert all(a.WhichOneof("outcome") == "done" for a in answers)
 
+for choice in [{"subject": done.subject}, {"regions": ["ru-msk", "eu-fra"]}]:
+    keys, token = [], ""
+    while True:
+        page = records.List(records_pb2.ListRecordsRequest(
+            collection="profiles", order_by="key", page_size=30, page_token=token, **choice),
+            timeout=10)
+        keys += [record.key for record in page.records]
+        token = page.next_page_token
+        if not token:
+            break
+    assert keys == sorted(["main"] + [f"k{n}" for n in range(100)]), keys
+    count = records.Count(
+        records_pb2.CountRecordsRequest(collection="profiles", **choice), timeout=10)
+    assert count.count == 101 and not count.unreachable
+
 try:
     records.Get(records_pb2.GetRecordRequest(
         subject=done.subject, collection="profiles", key="nothing"), timeout=10)

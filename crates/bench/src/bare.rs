@@ -12,8 +12,9 @@ use tonic::{Request, Response, Status, Streaming};
 use wire::v1::records_client::RecordsClient;
 use wire::v1::records_server::{Records, RecordsServer};
 use wire::v1::{
-    DeleteRecordRequest, DeleteRecordResponse, GetRecordRequest, PutRecordRequest,
-    PutRecordResponse, Record, StreamPutResponse, stream_put_response::Outcome,
+    CountRecordsRequest, CountRecordsResponse, DeleteRecordRequest, DeleteRecordResponse,
+    GetRecordRequest, ListRecordsRequest, ListRecordsResponse, PutRecordRequest, PutRecordResponse,
+    Record, StreamPutResponse, stream_put_response::Outcome,
 };
 
 /// Which of the pair.
@@ -67,6 +68,20 @@ impl Records for Bare {
 
     async fn get(&self, _: Request<GetRecordRequest>) -> Result<Response<Record>, Status> {
         Ok(Response::new(Record::default()))
+    }
+
+    async fn list(
+        &self,
+        _: Request<ListRecordsRequest>,
+    ) -> Result<Response<ListRecordsResponse>, Status> {
+        Ok(Response::new(ListRecordsResponse::default()))
+    }
+
+    async fn count(
+        &self,
+        _: Request<CountRecordsRequest>,
+    ) -> Result<Response<CountRecordsResponse>, Status> {
+        Ok(Response::new(CountRecordsResponse::default()))
     }
 
     async fn delete(

@@ -22,6 +22,7 @@ mod clock;
 mod error;
 mod gateway;
 mod ledger;
+mod list;
 mod maps;
 mod receipt;
 mod refused;
@@ -37,6 +38,7 @@ pub use address::ledger_url;
 pub use bulk::{BulkEvent, BulkPut};
 pub use call::{Client, Settings};
 pub use error::{Error, NotFollowed};
+pub use list::Records;
 pub use receipt::{
     Known, Proof, Unproven, Written, check_create, check_delete, check_put, verify_receipt,
 };

@@ -11,7 +11,9 @@ use wire::session::{self as proto, call::Op};
 use wire::v1;
 use wire::v1::records_server::Records;
 
+use crate::api::attributes;
 use crate::api::context::{Call, CallContext};
+use crate::api::list;
 use crate::api::pinned_map::PinnedMap;
 use crate::api::put::put;
 use crate::api::put_stream;
@@ -42,6 +44,24 @@ impl Records for RecordsService {
     ) -> Result<Response<v1::Record>, Status> {
         let (call, request) = Call::open(&self.0, request)?;
         let answer = get(&self.0, &call, request).await;
+        call.answer(answer)
+    }
+
+    async fn list(
+        &self,
+        request: Request<v1::ListRecordsRequest>,
+    ) -> Result<Response<v1::ListRecordsResponse>, Status> {
+        let (call, request) = Call::open(&self.0, request)?;
+        let answer = list::list(&self.0, &call, request).await;
+        call.answer(answer)
+    }
+
+    async fn count(
+        &self,
+        request: Request<v1::CountRecordsRequest>,
+    ) -> Result<Response<v1::CountRecordsResponse>, Status> {
+        let (call, request) = Call::open(&self.0, request)?;
+        let answer = list::count(&self.0, &call, request).await;
         call.answer(answer)
     }
 
@@ -86,7 +106,7 @@ async fn get(
     let sent = call.admitted.shard_call(route.region(), deadline, Effect::Read, 0, op)?;
     let found = response::found(route.send(sent).await?)?;
     // Held until the record has left the process.
-    call.admitted.permit.hold(found.body.len())?;
+    call.admitted.permit.hold(found.body.len() + found.attributes.len())?;
     Ok(v1::Record {
         subject,
         collection: target.collection.as_str().to_owned(),
@@ -94,6 +114,7 @@ async fn get(
         body: found.body,
         version: found.version,
         etag: found.etag,
+        attributes: attributes::to_api(&found.attributes)?,
     })
 }
 

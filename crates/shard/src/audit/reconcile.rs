@@ -83,9 +83,10 @@ pub(crate) async fn answer(
         answer: NotedAnswer::Auditor(sender),
         tenant_tag: None,
         caller: Arc::clone(&auditor.caller),
+        collection: None,
         map: map_ref(&desk.node().map()),
         count: u64::try_from(count).unwrap_or(u64::MAX),
-        why: "an audit: entries opened for comparison with the log",
+        why: "an audit: entries opened for comparison with the log".into(),
     })));
     noted.await.unwrap_or_else(|_| Err(Rejection::new(Reason::ShuttingDown)))?;
     Ok(told)

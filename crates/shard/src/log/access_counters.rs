@@ -50,7 +50,7 @@ impl AccessCounters {
         Self(Mutex::new(Open { epoch: Some(epoch), counted: Taken::default() }))
     }
 
-    /// Counts a read that was judged under the map of that number. False when there is no counter
+    /// Counts some reads that were judged under the map of that number. False when there is no counter
     /// left for it, or the counters are another map's: then it must have an entry of its own.
     pub(crate) fn add(
         &self,
@@ -58,6 +58,7 @@ impl AccessCounters {
         tenant_tag: TenantTag,
         caller: &Arc<Caller>,
         collection: &Collection,
+        times: u64,
     ) -> bool {
         let counter = Counter {
             refused: None,
@@ -72,7 +73,7 @@ impl AccessCounters {
         if !room || open.epoch != Some(judged) {
             return false;
         }
-        *open.counted.reads.entry(counter).or_default() += 1;
+        *open.counted.reads.entry(counter).or_default() += times;
         true
     }
 
@@ -244,12 +245,12 @@ mod tests {
         let caller = Arc::new(Caller { role: Role::Reader, tag: [1; 16], territory: None });
         let (tag, by) = (TenantTag([2; 16]), &caller);
         let collection = Collection::parse("profiles").unwrap();
-        assert!(counts.add(1, tag, &caller, &collection));
+        assert!(counts.add(1, tag, &caller, &collection, 1));
         counts.refused(Reason::NotPermitted, 1, tag, by, None);
         assert!(!counts.none_of_map());
         counts.close();
         // A reader that looked at the map before is a moment late.
-        assert!(!counts.add(1, tag, &caller, &collection));
+        assert!(!counts.add(1, tag, &caller, &collection, 1));
         let taken = counts.take(false);
         assert_eq!(taken.reads.values().sum::<u64>(), 1);
         assert!(taken.refusals.keys().all(|counter| counter.of_map));
@@ -259,7 +260,8 @@ mod tests {
         assert!(counts.none_of_map() && counts.any());
         counts.open(2);
         assert!(
-            !counts.add(1, tag, &caller, &collection) && counts.add(2, tag, &caller, &collection)
+            !counts.add(1, tag, &caller, &collection, 1)
+                && counts.add(2, tag, &caller, &collection, 1)
         );
         counts.refused(Reason::NotPermitted, 1, tag, by, None);
         counts.refused(Reason::NotPermitted, 2, tag, by, None);

@@ -152,8 +152,11 @@ impl MapCalls {
                     let count = impact.subjects.at_least;
                     let answer = NotedAnswer::Session(reply, Box::new(Outcome::Impact(impact)));
                     let (tenant_tag, caller) = (Some(asker.tenant_tag), asker.caller);
-                    let why = "a plan: standing rulings made again under this map, and counted";
-                    let question = Question { answer, tenant_tag, caller, map, count, why };
+                    let why =
+                        "a plan: standing rulings made again under this map, and counted".into();
+                    let collection = None;
+                    let question =
+                        Question { answer, tenant_tag, caller, collection, map, count, why };
                     reader.queue.submit_errand(Errand::Note(Box::new(question)));
                 }
                 Err(fault) => reply.send(fault.into()),

@@ -6,6 +6,8 @@ pub(crate) mod damage;
 pub(crate) mod directories;
 pub(crate) mod generations;
 pub(crate) mod identity;
+pub(crate) mod index_keys;
+pub(crate) mod indexed;
 pub(crate) mod keyring;
 pub(crate) mod keys;
 pub(crate) mod record;
