@@ -11,10 +11,11 @@ use prost_types::field_descriptor_proto::{Label, Type};
 use prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorSet};
 
 /// Answers of our own servers that list as many things as a deployment has: shards, findings of a
-/// check, kinds of effects of a map. Those who ask know whom they ask.
-const LISTS: [&str; 5] = [
+/// check, kinds of effects of a map, records of a page. Those who ask know whom they ask.
+const LISTS: [&str; 6] = [
     "ApplyRegionMapResponse",
     "CheckRegionMapResponse",
+    "ListRecordsResponse",
     "PlanRegionMapResponse",
     "RegionMapHistory",
     "RegionMapStatus",

@@ -22,6 +22,7 @@ mod import;
 mod interop;
 mod keys;
 mod leaks;
+mod lists;
 mod maps;
 mod pages;
 mod pki;

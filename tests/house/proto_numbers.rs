@@ -161,7 +161,7 @@ fn a_change_of_number_type_label_or_method_is_found() {
     assert_eq!(field(&|field| field.set_label(Label::Repeated)), 2);
     assert_eq!(field(&|field| field.name = Some("kind".to_owned())), 2);
     assert_eq!(edit(&|set| drop(set.file[records].message_type[put].field.remove(1))).len(), 1);
-    assert_eq!(edit(&|set| set.file[records].message_type[put].reserved_range.clear()).len(), 2);
+    assert_eq!(edit(&|set| set.file[records].message_type[put].reserved_range.clear()).len(), 1);
     assert_eq!(edit(&|set| drop(set.file[records].service[0].method.remove(0))).len(), 1);
     let stream = |set: &mut FileDescriptorSet| {
         set.file[records].service[0].method[0].server_streaming = Some(true);

@@ -61,6 +61,21 @@ answers = list(records.StreamPut(iter([
     timeout=30))
 assert [(a.WhichOneof("outcome"), a.deleted.version) for a in answers] == [("deleted", 2)]
 
+for choice in [{"subject": done.subject}, {"regions": ["ru-msk", "eu-fra"]}]:
+    keys, token = [], ""
+    while True:
+        page = records.List(records_pb2.ListRecordsRequest(
+            collection="profiles", order_by="key", page_size=30, page_token=token, **choice),
+            timeout=10)
+        keys += [record.key for record in page.records]
+        token = page.next_page_token
+        if not token:
+            break
+    assert keys == sorted(["main"] + [f"k{n}" for n in range(100)]), keys
+    count = records.Count(
+        records_pb2.CountRecordsRequest(collection="profiles", **choice), timeout=10)
+    assert count.count == 101 and not count.unreachable
+
 try:
     records.Get(records_pb2.GetRecordRequest(
         subject=done.subject, collection="profiles", key="nothing"), timeout=10)

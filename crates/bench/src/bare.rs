@@ -14,8 +14,9 @@ use tonic::{Request, Response, Status, Streaming};
 use wire::v1::records_client::RecordsClient;
 use wire::v1::records_server::{Records, RecordsServer};
 use wire::v1::{
-    DeleteRecordRequest, DeleteRecordResponse, GetRecordRequest, PutRecordRequest,
-    PutRecordResponse, Record, StreamPutRequest, StreamPutResponse, stream_put_request::Write,
+    CountRecordsRequest, CountRecordsResponse, DeleteRecordRequest, DeleteRecordResponse,
+    GetRecordRequest, ListRecordsRequest, ListRecordsResponse, PutRecordRequest, PutRecordResponse,
+    Record, StreamPutRequest, StreamPutResponse, stream_put_request::Write,
     stream_put_response::Outcome,
 };
 
@@ -90,6 +91,20 @@ impl Records for Bare {
 
     async fn get(&self, _: Request<GetRecordRequest>) -> Result<Response<Record>, Status> {
         Ok(Response::new(Record::default()))
+    }
+
+    async fn list(
+        &self,
+        _: Request<ListRecordsRequest>,
+    ) -> Result<Response<ListRecordsResponse>, Status> {
+        Ok(Response::new(ListRecordsResponse::default()))
+    }
+
+    async fn count(
+        &self,
+        _: Request<CountRecordsRequest>,
+    ) -> Result<Response<CountRecordsResponse>, Status> {
+        Ok(Response::new(CountRecordsResponse::default()))
     }
 
     async fn delete(

@@ -23,6 +23,7 @@ mod error;
 mod gateway;
 mod lanes;
 mod ledger;
+mod list;
 mod maps;
 mod receipt;
 mod refused;
@@ -38,6 +39,7 @@ pub use address::ledger_url;
 pub use bulk::{BulkEvent, BulkPut};
 pub use call::{Client, Settings};
 pub use error::{Error, NotFollowed};
+pub use list::Records;
 pub use receipt::{
     Known, Proof, Unproven, Written, check_create, check_delete, check_put, verify_receipt,
 };

@@ -7,6 +7,8 @@ use link::ops::metrics::Label;
 pub(crate) enum Method {
     Put,
     Get,
+    List,
+    Count,
     Delete,
     StreamPut,
     /// One request of a `StreamPut`.
@@ -31,6 +33,8 @@ impl Method {
         match path {
             "/bailiwick.v1.Records/Put" => Self::Put,
             "/bailiwick.v1.Records/Get" => Self::Get,
+            "/bailiwick.v1.Records/List" => Self::List,
+            "/bailiwick.v1.Records/Count" => Self::Count,
             "/bailiwick.v1.Records/Delete" => Self::Delete,
             "/bailiwick.v1.Records/StreamPut" => Self::StreamPut,
             "/bailiwick.v1.Subjects/Create" => Self::Create,
@@ -49,6 +53,8 @@ impl Method {
         match self {
             Self::Put => "Put",
             Self::Get => "Get",
+            Self::List => "List",
+            Self::Count => "Count",
             Self::Delete => "Delete",
             Self::StreamPut => "StreamPut",
             Self::StreamPutItem => "StreamPutItem",

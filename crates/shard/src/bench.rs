@@ -4,6 +4,7 @@ use terms::{Collection, RecordKey, RegionId, Slot, SubjectId, TenantId};
 use zeroize::Zeroizing;
 
 use crate::store::aead::{AesGcm, SealKey};
+use crate::store::indexed::Indexed;
 use crate::store::keys::Owner;
 use crate::store::record::{Address, Head, Rows, SealedBody, Stored};
 use crate::store::types::{EntryAt, Incarnation, LogId, LogIndex, SubjectTag, Version};
@@ -46,8 +47,9 @@ impl Sealing {
         let sealed = SealedBody::new(&self.address, &self.region, &AesGcm, &body_key, body);
         let entry = EntryAt { log: LogId([1; 8]), index: LogIndex(7), first: LogIndex(3) };
         let (incarnation, body, recent) = (Incarnation::FIRST, sealed.body(), Vec::new());
-        let version = Version(1);
-        let head = Head { incarnation, version, body, entry, opening, digest, body_key, recent };
+        let (version, indexed) = (Version(1), Indexed::default());
+        let head =
+            Head { incarnation, version, body, entry, opening, digest, body_key, indexed, recent };
         sealed.into_rows(&self.address, &self.region, &head, &self.key, [5; 12])
     }
 

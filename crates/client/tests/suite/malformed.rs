@@ -87,6 +87,8 @@ service! {
     records_server::Records {
         put PutRecordRequest -> PutRecordResponse;
         get GetRecordRequest -> Record;
+        list ListRecordsRequest -> ListRecordsResponse;
+        count CountRecordsRequest -> CountRecordsResponse;
         delete DeleteRecordRequest -> DeleteRecordResponse;
     }
 

@@ -5,6 +5,7 @@ use tokio::time::Instant;
 use wire::session::{self as proto, call::Op};
 use wire::v1;
 
+use crate::api::attributes;
 use crate::api::context::{Admitted, CallContext};
 use crate::api::response;
 use crate::shards::in_flight::Effect;
@@ -30,7 +31,7 @@ pub(crate) async fn get(
     let sent = admitted.shard_call(route.region(), deadline, Effect::Read, 0, op)?;
     let found = response::found(route.send(sent).await?)?;
     // Held until the record has left the process.
-    admitted.permit.hold(found.body.len())?;
+    admitted.permit.hold(found.body.len() + found.attributes.len())?;
     Ok(v1::Record {
         subject,
         collection: target.collection.as_str().to_owned(),
@@ -38,5 +39,6 @@ pub(crate) async fn get(
         body: found.body,
         version: found.version,
         etag: found.etag,
+        attributes: attributes::to_api(&found.attributes)?,
     })
 }

@@ -1,8 +1,13 @@
 //! The services: each method from its request to its answer.
 
+mod attributes;
 pub(crate) mod context;
 mod delete;
 mod get;
+mod list;
+mod list_merge;
+mod list_request;
+mod page_token;
 mod pinned_map;
 pub(crate) mod put;
 mod put_stream;

@@ -35,8 +35,9 @@ pub(crate) async fn put(
     let ruling = ruled.then(rule).transpose()?;
     let route = route(&pinned, caller, &put, ruling.as_ref())?;
     let region = route.region().clone();
-    let Put { target, body, given, validate_only, prove, .. } = put;
-    let bytes = body.len();
+    let Put { target, body, attributes, given, validate_only, prove, .. } = put;
+    let attributes: Bytes = attributes.encode().into();
+    let bytes = body.len() + attributes.len();
     let op = Op::Put(proto::Put {
         subject: target.subject.expose().to_owned(),
         collection: target.collection.as_str().to_owned(),
@@ -51,6 +52,7 @@ pub(crate) async fn put(
         phone_data: pinned.phone_data(&given),
         ip_data: pinned.ip_data(&given),
         prove,
+        attributes,
     });
     let effect = Effect::of_write(validate_only);
     let call = admitted.shard_call(&region, deadline, effect, bytes, op)?;

@@ -11,6 +11,7 @@ use wire::v1::records_server::Records;
 use crate::api::context::{Call, CallContext};
 use crate::api::delete::delete;
 use crate::api::get::get;
+use crate::api::list;
 use crate::api::put::put;
 use crate::api::put_stream;
 
@@ -35,6 +36,24 @@ impl Records for RecordsService {
     ) -> Result<Response<v1::Record>, Status> {
         let (call, request) = Call::open(&self.0, request)?;
         let answer = get(&self.0, &call.admitted, call.deadline.of_call(), request).await;
+        call.answer(answer)
+    }
+
+    async fn list(
+        &self,
+        request: Request<v1::ListRecordsRequest>,
+    ) -> Result<Response<v1::ListRecordsResponse>, Status> {
+        let (call, request) = Call::open(&self.0, request)?;
+        let answer = list::list(&self.0, &call, request).await;
+        call.answer(answer)
+    }
+
+    async fn count(
+        &self,
+        request: Request<v1::CountRecordsRequest>,
+    ) -> Result<Response<v1::CountRecordsResponse>, Status> {
+        let (call, request) = Call::open(&self.0, request)?;
+        let answer = list::count(&self.0, &call, request).await;
         call.answer(answer)
     }
 

@@ -99,7 +99,7 @@ impl Caller {
             | Method::StreamPut
             | Method::StreamPutItem
             | Method::Create => &[Role::Writer],
-            Method::Get => &[Role::Reader],
+            Method::Get | Method::List | Method::Count => &[Role::Reader],
             Method::ResolvePlacement => &[Role::Writer, Role::Reader, Role::Operator],
             Method::MapGet | Method::MapStatus | Method::MapHistory => {
                 &[Role::Operator, Role::Auditor]
@@ -192,19 +192,23 @@ mod tests {
 
     #[test]
     fn each_method_has_its_roles_and_no_others() {
-        use Method::{Create, Delete, Get, Other, Put, ResolvePlacement, StreamPut, StreamPutItem};
+        use Method::{
+            Count, Create, Delete, Get, List, Other, Put, ResolvePlacement, StreamPut,
+            StreamPutItem,
+        };
         use Method::{MapApply, MapCheck, MapGet, MapHistory, MapPlan, MapStatus};
         let map = rig::map();
-        let records = [Put, StreamPut, StreamPutItem, Delete, Create, Get, ResolvePlacement, Other];
+        let records = [Put, StreamPut, StreamPutItem, Delete, Create, Get];
+        let records = records.into_iter().chain([List, Count, ResolvePlacement, Other]);
         let maps = [MapGet, MapStatus, MapHistory, MapCheck, MapPlan, MapApply];
-        let methods: Vec<Method> = records.into_iter().chain(maps).collect();
+        let methods: Vec<Method> = records.chain(maps).collect();
         for (role, want) in [
-            (Role::Writer, "YYYYYNYNNNNNNN"),
-            (Role::Reader, "NNNNNYYNNNNNNN"),
-            (Role::Operator, "NNNNNNYNYYYYYY"),
-            (Role::Eraser, "NNNNNNNNNNNNNN"),
-            (Role::Auditor, "NNNNNNNNYYYNNN"),
-            (Role::Shard, "NNNNNNNNNNNNNN"),
+            (Role::Writer, "YYYYYNNNYNNNNNNN"),
+            (Role::Reader, "NNNNNYYYYNNNNNNN"),
+            (Role::Operator, "NNNNNNNNYNYYYYYY"),
+            (Role::Eraser, "NNNNNNNNNNNNNNNN"),
+            (Role::Auditor, "NNNNNNNNNNYYYNNN"),
+            (Role::Shard, "NNNNNNNNNNNNNNNN"),
         ] {
             let may = |method| match permit(&with(&[role]), method, &map) {
                 Ok(acting) => {

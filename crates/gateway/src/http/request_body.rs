@@ -82,6 +82,8 @@ pub(crate) fn bounded(
         Method::StreamPut | Method::StreamPutItem | Method::Other => Messages::many(times),
         Method::Put
         | Method::Get
+        | Method::List
+        | Method::Count
         | Method::Delete
         | Method::Create
         | Method::ResolvePlacement

@@ -2,6 +2,7 @@
 
 mod deadlines;
 mod input;
+mod lists;
 mod peers;
 pub(crate) mod rig;
 mod server;

@@ -72,7 +72,8 @@ async fn gets_and_deletes_go_to_the_domicile() {
     let found = async {
         let call = conn.call().await;
         assert!(matches!(call.op, Some(Op::Get(_))));
-        let found = proto::Found { version: 9, etag: "e".to_owned(), body: "b".into() };
+        let (etag, body) = ("e".to_owned(), "b".into());
+        let found = proto::Found { version: 9, etag, body, ..Default::default() };
         conn.reply(call.id, proto::reply::Outcome::Found(found)).await;
     };
     let (answer, ()) = tokio::join!(client.get(get_in("us-iad")), found);

@@ -3,6 +3,7 @@
 pub(crate) mod decode;
 pub(crate) mod encode;
 pub(crate) mod handshake;
+mod list_calls;
 pub(crate) mod map_calls;
 pub(crate) mod proof_waiter;
 pub(crate) mod ruling_message;
@@ -30,6 +31,7 @@ use crate::log::witness;
 use crate::node::Node;
 use crate::read::reader::Reader;
 use crate::reply::answer_room::Stalls;
+use crate::server::list_calls::ListCalls;
 use crate::server::map_calls::MapCalls;
 use crate::server::proof_waiter::ProofWaiter;
 use crate::server::session::Sessions;
@@ -73,7 +75,9 @@ impl Shard {
         let map_calls = MapCalls::new(reader.clone(), settings.signers.clone());
         let prover = ProofWaiter::start(chronicles.clone());
         let stalls = Stalls::new(health.clone(), &node);
-        let sessions = Sessions { tls, reader, map_calls, prover, life: life.subscribe(), stalls };
+        let (list_calls, life_of) = (ListCalls::new(), life.subscribe());
+        let sessions =
+            Sessions { tls, reader, map_calls, list_calls, prover, life: life_of, stalls };
         let service = SessionServer::new(sessions)
             .max_decoding_message_size(link::session::MESSAGE_BYTES_MAX)
             .max_encoding_message_size(link::session::MESSAGE_BYTES_MAX);

@@ -23,6 +23,7 @@ use crate::lifecycle::Life;
 use crate::node::Node;
 use crate::policy::asker::Asker;
 use crate::policy::egress;
+use crate::read::list::List;
 use crate::read::queue::ReadQueue;
 use crate::read::reader::{Get, Reader};
 use crate::reply::answer_room::{AnswerRoom, Stalls};
@@ -30,6 +31,7 @@ use crate::reply::{ReplySlot, busy};
 use crate::server::decode::{Call, CallerCall, Prepare, Write};
 use crate::server::handshake;
 use crate::server::handshake::Gateway;
+use crate::server::list_calls::ListCalls;
 use crate::server::map_calls::MapCalls;
 use crate::server::proof_waiter::ProofWaiter;
 use crate::server::{decode, encode};
@@ -52,6 +54,7 @@ pub(crate) struct Sessions {
     pub(crate) tls: Option<Tls>,
     pub(crate) reader: Reader,
     pub(crate) map_calls: MapCalls,
+    pub(crate) list_calls: ListCalls,
     pub(crate) prover: ProofWaiter,
     pub(crate) life: watch::Receiver<Life>,
     pub(crate) stalls: Stalls,
@@ -110,6 +113,7 @@ impl Session for Sessions {
             reads: ReadQueue::start(reader.clone(), room.clone(), sender.clone()),
             reader,
             map_calls: self.map_calls.clone(),
+            list_calls: self.list_calls.clone(),
             prover: self.prover.clone(),
             life: self.life.clone(),
             sender,
@@ -200,6 +204,7 @@ struct Served {
     cut: Arc<AtomicBool>,
     reader: Reader,
     map_calls: MapCalls,
+    list_calls: ListCalls,
     prover: ProofWaiter,
     life: watch::Receiver<Life>,
     sender: mpsc::Sender<FromShard>,
@@ -348,6 +353,13 @@ impl Served {
         match call {
             CallerCall::Get(get) => match self.prepare.get(asker, &get) {
                 Ok(lookup) => self.reads.submit(Get { reply, deadline, lookup, body: None }),
+                Err(fault) => reply.send(fault.into()),
+            },
+            CallerCall::List(list) => match self.prepare.list(&asker, *list) {
+                Ok(query) => {
+                    let list = List { reply, deadline, asker, query };
+                    self.list_calls.submit(list, &self.reader, &self.room);
+                }
                 Err(fault) => reply.send(fault.into()),
             },
             CallerCall::Write(write) => {

@@ -1,7 +1,9 @@
 //! What is asked of the committer.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
+use atlas::RecordAttributes;
 use ledger::entry::MapRef;
 use ledger::statement::content_digest;
 use terms::{Collection, Reason, Rejection};
@@ -12,7 +14,7 @@ use zeroize::Zeroizing;
 use crate::Error;
 use crate::policy::asker::Asker;
 use crate::policy::standing_ruling::Given;
-use crate::reply::{Found, Outcome, ReplySlot, busy};
+use crate::reply::{Found, Outcome, Page, ReplySlot, busy};
 use crate::store::aead::{KEY_BYTES, NONCE_BYTES};
 use crate::store::keys::Owner;
 use crate::store::principal::Principal;
@@ -46,7 +48,7 @@ impl Action {
         match self {
             Self::Put(put) => 512 + put.content.sealed.bytes(),
             Self::Delete(_) | Self::Create(_) => 512,
-            Self::Read(read) => 512 + read.found.body.len(),
+            Self::Read(read) => 512 + read.of.bytes(),
         }
     }
 
@@ -126,6 +128,7 @@ pub(crate) struct Put {
     pub(crate) content: Content,
     /// Bytes of the body, for the limit of the map in force at the commit.
     pub(crate) body_bytes: usize,
+    pub(crate) attributes: RecordAttributes,
 }
 
 pub(crate) struct Delete {
@@ -147,11 +150,26 @@ pub(crate) struct Create {
 
 pub(crate) struct Read {
     pub(crate) collection: Collection,
-    /// The entry of the write that is read.
-    pub(crate) entry: EntryAt,
-    pub(crate) found: Found,
+    pub(crate) of: ReadOf,
     /// The number of the map under which it was let out.
     pub(crate) judged: u64,
+}
+
+/// What was read.
+pub(crate) enum ReadOf {
+    /// One record, and the entry of the write that is read.
+    Record(EntryAt, Found),
+    /// A page of records, and why they were read.
+    Page(String, Page),
+}
+
+impl ReadOf {
+    const fn bytes(&self) -> usize {
+        match self {
+            Self::Record(_, found) => found.body.len(),
+            Self::Page(_, page) => page.weight,
+        }
+    }
 }
 
 /// What is a commit of its own.
@@ -180,12 +198,14 @@ impl Errand {
 pub(crate) struct Question {
     pub(crate) answer: NotedAnswer,
     pub(crate) who: Arc<Principal>,
+    /// The collection, if it is about one.
+    pub(crate) collection: Option<Collection>,
     /// The map that was asked about, or was in force.
     pub(crate) map: MapRef,
     /// The subjects that were looked at, or the entries that were opened.
     pub(crate) count: u64,
     /// What was asked.
-    pub(crate) why: &'static str,
+    pub(crate) why: Cow<'static, str>,
 }
 
 /// The answer to a question, ready, and where it goes.

@@ -5,6 +5,7 @@ pub(crate) mod answers;
 pub(crate) mod command;
 pub(crate) mod committer;
 pub(crate) mod entries;
+mod index_rows;
 pub(crate) mod queue_share;
 mod recovery;
 pub(crate) mod retries;

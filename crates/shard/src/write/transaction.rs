@@ -17,13 +17,17 @@ use crate::policy::rulings::{Ruled, Rules, Verdict, body_fits};
 use crate::policy::standing_ruling::{Given, How, Settled, settle};
 use crate::policy::subject_status;
 use crate::reply::{Outcome, Receipt, ReplySlot, Written};
+use crate::store::indexed::Indexed;
 use crate::store::keys::Owner;
 use crate::store::record::{Address, Body, Head};
 use crate::store::subject::{Subject, SubjectRow};
 use crate::store::types::{Recent, SubjectTag, Version};
 use crate::store::{codec, keys};
-use crate::write::command::{Action, Condition, Content, Create, Delete, Op, Put, Read, Request};
-use crate::write::entries::{GroupEntries, create_statement, rule_into, say_data};
+use crate::write::command::{
+    Action, Condition, Content, Create, Delete, Op, Put, Read, ReadOf, Request,
+};
+use crate::write::entries::{GroupEntries, create_statement, read_page, rule_into, say_data};
+use crate::write::index_rows;
 use crate::write::retries::Retry;
 
 /// Of the row of a copy that is due: it, the version, where the entry stands, the minute.
@@ -75,6 +79,7 @@ struct Change {
     request: Request,
     content: Content,
     given: Option<Given>,
+    indexed: Indexed,
 }
 
 impl Transaction<'_> {
@@ -130,6 +135,7 @@ impl Transaction<'_> {
         let (owner, collection) = (&address.owner, &address.collection);
         body_fits(self.rules.map(), collection, put.body_bytes)?;
         let settled = settle(self.rules, owner, collection, subject.as_deref(), &how)?;
+        let indexed = Indexed::under(self.rules.map().collection(collection), put.attributes)?;
         self.check(head.as_ref(), &condition)?;
         let version = head.as_ref().map_or(Version::NONE, |head| head.version).next();
         if validate_only {
@@ -139,7 +145,7 @@ impl Transaction<'_> {
         let kind = if live { Kind::Replace } else { Kind::Place };
         let ruled = Arc::clone(&settled.ruled);
         let (subject, row) = self.adopt(&address.owner, subject, settled, &request)?;
-        let change = Change { kind, request, content, given };
+        let change = Change { kind, request, content, given, indexed };
         let done = self.write(asker, &address, &subject, head.as_ref(), change, Some(ruled))?;
         // After the entry: what fails has put nothing into the group.
         if let Some(row) = row {
@@ -163,7 +169,8 @@ impl Transaction<'_> {
         if validate_only {
             return Ok(validated(head.version.next(), None));
         }
-        let change = Change { kind: Kind::Delete, request, content, given: None };
+        let (kind, indexed) = (Kind::Delete, Indexed::default());
+        let change = Change { kind, request, content, given: None, indexed };
         self.write(asker, &address, &subject, Some(&head), change, None)
     }
 
@@ -210,9 +217,18 @@ impl Transaction<'_> {
             return Err(Rejection::new(Reason::MapsDiffer).with(Detail::MapEpoch, own));
         }
         let mut entry = self.entries.entry(Kind::Read, asker, read.collection.as_str());
-        self.entries.name_earlier(&mut entry, read.entry)?;
+        let outcome = match read.of {
+            ReadOf::Record(at, found) => {
+                self.entries.name_earlier(&mut entry, at)?;
+                Outcome::Found(found)
+            }
+            ReadOf::Page(purpose, page) => {
+                read_page(&mut entry, purpose, &page);
+                Outcome::Listed(page)
+            }
+        };
         self.entries.append(&entry)?;
-        Ok(Done::Answer(Outcome::Found(read.found)))
+        Ok(Done::Answer(outcome))
     }
 
     // === what the group knows ===
@@ -400,7 +416,7 @@ impl Transaction<'_> {
         change: Change,
         ruled: Option<Arc<Ruled>>,
     ) -> Result<Done, Rejection> {
-        let Change { kind, request, content, given } = change;
+        let Change { kind, request, content, given, indexed } = change;
         let Content { opening, digest, body_key, nonce, sealed } = content;
         let version = before.map_or(Version::NONE, |head| head.version).next();
         let statement = address.statement(version, digest);
@@ -420,8 +436,12 @@ impl Transaction<'_> {
             before.map_or_else(Vec::new, |head| head.remembered(self.entries.minute()));
         recent.push(done);
         let (incarnation, body, at) = (subject.incarnation, sealed.body(), done.entry);
+        let layout = &self.node.namer;
+        let old = before.map(|before| &before.indexed);
+        index_rows::change(&mut self.batch, layout, address, old, &indexed);
+        let entry = at;
         let head =
-            Head { incarnation, version, body, entry: at, opening, digest, body_key, recent };
+            Head { incarnation, version, body, entry, opening, digest, body_key, indexed, recent };
         let rows = sealed.into_rows(address, &self.node.region, &head, subject.key(), nonce);
         self.batch.put(address.row.clone(), rows.head);
         match rows.body {

@@ -279,6 +279,22 @@ impl Records for Desk {
         Ok(Response::new(api::Record { body: "found".into(), ..Default::default() }))
     }
 
+    async fn list(
+        &self,
+        request: Request<api::ListRecordsRequest>,
+    ) -> Result<Response<api::ListRecordsResponse>, Status> {
+        self.note("list", &request, "", 0)?;
+        Ok(Response::new(api::ListRecordsResponse::default()))
+    }
+
+    async fn count(
+        &self,
+        request: Request<api::CountRecordsRequest>,
+    ) -> Result<Response<api::CountRecordsResponse>, Status> {
+        self.note("count", &request, "", 0)?;
+        Ok(Response::new(api::CountRecordsResponse::default()))
+    }
+
     async fn delete(
         &self,
         request: Request<api::DeleteRecordRequest>,

@@ -6,7 +6,7 @@ mod group_bytes;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use atlas::{Country, EvidenceKind, Finding, Findings};
+use atlas::{Country, EvidenceKind, Finding, Findings, RecordAttributes};
 use engine::{Disk, Fault as DiskFault};
 use ledger::entry::{Caller, Role};
 use terms::Collection;
@@ -33,7 +33,7 @@ use crate::store::types::{
 use crate::testing;
 use crate::testing::address;
 use crate::write::answers::Answers;
-use crate::write::command::{Condition, Content, Create, Delete, Put, Read, Request};
+use crate::write::command::{Condition, Content, Create, Delete, Put, Read, ReadOf, Request};
 use crate::write::retries;
 
 /// A committer without its thread, and the gateway's end of a session.
@@ -108,6 +108,7 @@ impl Stage {
             validate_only: false,
             content,
             body_bytes: body.len(),
+            attributes: RecordAttributes::new(),
         };
         self.submit(n, Action::Put(Box::new(put)));
     }
@@ -282,8 +283,7 @@ fn only_an_outcome_that_is_not_known_ends_the_committer() {
 fn op(reply: ReplySlot) -> Op {
     let read = Read {
         collection: Collection::parse("profiles").unwrap(),
-        entry: created_by().entry,
-        found: Found::default(),
+        of: ReadOf::Record(created_by().entry, Found::default()),
         judged: 1,
     };
     Op {
