@@ -4,6 +4,7 @@ mod annexes;
 mod attacks;
 mod audit;
 mod bad_input;
+mod batches;
 mod canary;
 mod client;
 mod config;

@@ -11,6 +11,11 @@ pub(crate) enum Method {
     StreamPut,
     /// One request of a `StreamPut`.
     StreamPutItem,
+    BatchGet,
+    BatchPut,
+    BatchDelete,
+    /// One request of a batch.
+    BatchItem,
     Create,
     ResolvePlacement,
     /// `RegionMaps`: what is in force, and where.
@@ -33,6 +38,9 @@ impl Method {
             "/bailiwick.v1.Records/Get" => Self::Get,
             "/bailiwick.v1.Records/Delete" => Self::Delete,
             "/bailiwick.v1.Records/StreamPut" => Self::StreamPut,
+            "/bailiwick.v1.Records/BatchGet" => Self::BatchGet,
+            "/bailiwick.v1.Records/BatchPut" => Self::BatchPut,
+            "/bailiwick.v1.Records/BatchDelete" => Self::BatchDelete,
             "/bailiwick.v1.Subjects/Create" => Self::Create,
             "/bailiwick.v1.Subjects/ResolvePlacement" => Self::ResolvePlacement,
             "/bailiwick.v1.RegionMaps/Get" => Self::MapGet,
@@ -52,6 +60,10 @@ impl Method {
             Self::Delete => "Delete",
             Self::StreamPut => "StreamPut",
             Self::StreamPutItem => "StreamPutItem",
+            Self::BatchGet => "BatchGet",
+            Self::BatchPut => "BatchPut",
+            Self::BatchDelete => "BatchDelete",
+            Self::BatchItem => "BatchItem",
             Self::Create => "Create",
             Self::ResolvePlacement => "ResolvePlacement",
             Self::MapGet => "MapGet",

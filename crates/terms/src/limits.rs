@@ -24,6 +24,8 @@ pub const FINDINGS_KEPT_MAX: usize = 256;
 pub const RULINGS_PER_SUBJECT_MAX: usize = 64;
 /// Writes in flight on one `StreamPut` before the gateway stops reading from it.
 pub const STREAM_IN_FLIGHT_MAX: usize = 1024;
+/// Items of one batch.
+pub const BATCH_ITEMS_MAX: usize = 1_000;
 /// Calls in flight in one gateway before it answers `GATEWAY_BUSY`.
 pub const GATEWAY_IN_FLIGHT_MAX: usize = 16_384;
 /// Calls in flight on the session between one gateway and one shard.

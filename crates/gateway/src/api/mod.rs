@@ -1,5 +1,6 @@
 //! The services: each method from its request to its answer.
 
+mod batch;
 pub(crate) mod context;
 mod delete;
 mod get;

@@ -83,6 +83,10 @@ pub(crate) fn bounded(
         Method::Put
         | Method::Get
         | Method::Delete
+        | Method::BatchGet
+        | Method::BatchPut
+        | Method::BatchDelete
+        | Method::BatchItem
         | Method::Create
         | Method::ResolvePlacement
         | Method::MapGet
