@@ -26,6 +26,7 @@ mod leaks;
 mod maps;
 mod pages;
 mod pki;
+mod python_sdk;
 mod resume;
 mod rollout;
 mod rotation;
