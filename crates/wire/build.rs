@@ -21,6 +21,16 @@ const LISTS: [&str; 6] = [
     "RegionMapStatus",
 ];
 
+/// Messages of the public API that hold many requests or their answers.
+const BATCHES: [&str; 6] = [
+    "BatchDeleteRecordsRequest",
+    "BatchDeleteRecordsResponse",
+    "BatchGetRecordsRequest",
+    "BatchGetRecordsResponse",
+    "BatchPutRecordsRequest",
+    "BatchPutRecordsResponse",
+];
+
 #[expect(
     clippy::disallowed_methods,
     reason = "cargo gives a build script its folder, where it writes"
@@ -92,7 +102,12 @@ fn shapes(files: &FileDescriptorSet) -> Result<String, Box<dyn Error>> {
             let limits = if message == "ToGateway" { "ANSWER_FRAME" } else { "FRAME" };
             (format!("session::{message}"), limits)
         } else if let Some(message) = name.strip_prefix(".bailiwick.v1.") {
-            (format!("v1::{message}"), if LISTS.contains(&message) { "LIST" } else { "MESSAGE" })
+            let limits = match message {
+                _ if LISTS.contains(&message) => "LIST",
+                _ if BATCHES.contains(&message) => "BATCH",
+                _ => "MESSAGE",
+            };
+            (format!("v1::{message}"), limits)
         } else {
             return Err(format!("{name} is of a package without limits").into());
         };

@@ -14,10 +14,11 @@ use tonic::{Request, Response, Status, Streaming};
 use wire::v1::records_client::RecordsClient;
 use wire::v1::records_server::{Records, RecordsServer};
 use wire::v1::{
-    CountRecordsRequest, CountRecordsResponse, DeleteRecordRequest, DeleteRecordResponse,
-    GetRecordRequest, ListRecordsRequest, ListRecordsResponse, PutRecordRequest, PutRecordResponse,
-    Record, StreamPutRequest, StreamPutResponse, stream_put_request::Write,
-    stream_put_response::Outcome,
+    BatchDeleteRecordsRequest, BatchDeleteRecordsResponse, BatchGetRecordsRequest,
+    BatchGetRecordsResponse, BatchPutRecordsRequest, BatchPutRecordsResponse, CountRecordsRequest,
+    CountRecordsResponse, DeleteRecordRequest, DeleteRecordResponse, GetRecordRequest,
+    ListRecordsRequest, ListRecordsResponse, PutRecordRequest, PutRecordResponse, Record,
+    StreamPutRequest, StreamPutResponse, stream_put_request::Write, stream_put_response::Outcome,
 };
 
 /// Which of the pair.
@@ -112,6 +113,27 @@ impl Records for Bare {
         _: Request<DeleteRecordRequest>,
     ) -> Result<Response<DeleteRecordResponse>, Status> {
         Ok(Response::new(DeleteRecordResponse::default()))
+    }
+
+    async fn batch_get(
+        &self,
+        _: Request<BatchGetRecordsRequest>,
+    ) -> Result<Response<BatchGetRecordsResponse>, Status> {
+        Ok(Response::new(BatchGetRecordsResponse::default()))
+    }
+
+    async fn batch_put(
+        &self,
+        _: Request<BatchPutRecordsRequest>,
+    ) -> Result<Response<BatchPutRecordsResponse>, Status> {
+        Ok(Response::new(BatchPutRecordsResponse::default()))
+    }
+
+    async fn batch_delete(
+        &self,
+        _: Request<BatchDeleteRecordsRequest>,
+    ) -> Result<Response<BatchDeleteRecordsResponse>, Status> {
+        Ok(Response::new(BatchDeleteRecordsResponse::default()))
     }
 
     async fn stream_put(

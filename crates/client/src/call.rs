@@ -90,12 +90,27 @@ impl Entropy for System {
 
 /// Where a call goes first, until when, and whether it may go on to another gateway.
 pub(crate) struct Route {
-    gateway: Gateway,
-    until: Instant,
+    pub(crate) gateway: Gateway,
+    pub(crate) until: Instant,
     /// Whether the gateway that a refusal names may be asked, too.
-    follow: bool,
+    pub(crate) follow: bool,
     /// Whether this is the gateway that was named for the call already.
-    named: bool,
+    pub(crate) named: bool,
+}
+
+/// The waits between the attempts of one call.
+pub(crate) struct Pause<'a> {
+    longest: Duration,
+    entropy: &'a dyn Entropy,
+}
+
+impl Pause<'_> {
+    /// The next wait.
+    pub(crate) fn next(&mut self) -> Duration {
+        let wait = jittered(self.longest, self.entropy);
+        self.longest = (self.longest * 2).min(BACKOFF_MAX);
+        wait
+    }
 }
 
 impl Client {
@@ -322,8 +337,17 @@ impl Client {
         crate::stream::open(self.gateways.own().records, opening).await
     }
 
+    /// The waits between two attempts.
+    pub(crate) fn pause(&self) -> Pause<'_> {
+        Pause { longest: BACKOFF_MIN, entropy: self.entropy.0.as_ref() }
+    }
+
+    pub(crate) const fn attempts_max(&self) -> u32 {
+        self.settings.attempts_max
+    }
+
     /// What is known of a write whose attempts before the last had no effect, or may have had one.
-    fn known(&self, once: bool) -> Known<'_> {
+    pub(crate) fn known(&self, once: bool) -> Known<'_> {
         Known { tenant: self.gateways.tenant(), first: self.drawn && once }
     }
 
@@ -356,7 +380,7 @@ impl Client {
         Error: From<E>,
     {
         check_size(message)?;
-        let mut backoff = BACKOFF_MIN;
+        let mut pause = self.pause();
         let mut left = self.settings.attempts_max;
         let token = self.gateways.token();
         let mut bearer = token.current().await?;
@@ -396,13 +420,12 @@ impl Client {
             if left == 0 {
                 return Err(error);
             }
-            let wait = asked + jittered(backoff, self.entropy.0.as_ref());
+            let wait = asked + pause.next();
             if wait >= route.until.saturating_duration_since(Instant::now()) {
                 return Err(error);
             }
             sleep(wait).await;
             once = false;
-            backoff = (backoff * 2).min(BACKOFF_MAX);
             bearer = token.current().await?;
         }
     }

@@ -16,6 +16,7 @@
 
 mod access;
 mod address;
+mod batch;
 mod bulk;
 mod call;
 mod clock;

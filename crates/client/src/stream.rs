@@ -214,7 +214,7 @@ impl Answers {
             (Some(Outcome::Error(status)), _) => {
                 let refused = Refused::of_item(&status);
                 let code = tonic::Code::from(status.code);
-                Err(refused_on_stream(Box::new(refused.ok_or(Error::NotBailiwick(code))?)))
+                Err(refused_alone(Box::new(refused.ok_or(Error::NotBailiwick(code))?)))
             }
             (None, _) => return Err(Error::NotBailiwick(tonic::Code::Ok)),
         };
@@ -248,8 +248,9 @@ impl Answers {
     }
 }
 
-/// A stream has one gateway: what belongs to another one is told apart from every other "no".
-fn refused_on_stream(refused: Box<Refused>) -> Error {
+/// A stream, or a batch, has one gateway: what belongs to another one is told apart from every other
+/// "no".
+pub(crate) fn refused_alone(refused: Box<Refused>) -> Error {
     if refused.known() == Some(Reason::WrongIngress) {
         Error::NotFollowed { why: NotFollowed::Stream, refused }
     } else {

@@ -13,6 +13,11 @@ pub(crate) enum Method {
     StreamPut,
     /// One request of a `StreamPut`.
     StreamPutItem,
+    BatchGet,
+    BatchPut,
+    BatchDelete,
+    /// One request of a batch.
+    BatchItem,
     Create,
     ResolvePlacement,
     /// `RegionMaps`: what is in force, and where.
@@ -37,6 +42,9 @@ impl Method {
             "/bailiwick.v1.Records/Count" => Self::Count,
             "/bailiwick.v1.Records/Delete" => Self::Delete,
             "/bailiwick.v1.Records/StreamPut" => Self::StreamPut,
+            "/bailiwick.v1.Records/BatchGet" => Self::BatchGet,
+            "/bailiwick.v1.Records/BatchPut" => Self::BatchPut,
+            "/bailiwick.v1.Records/BatchDelete" => Self::BatchDelete,
             "/bailiwick.v1.Subjects/Create" => Self::Create,
             "/bailiwick.v1.Subjects/ResolvePlacement" => Self::ResolvePlacement,
             "/bailiwick.v1.RegionMaps/Get" => Self::MapGet,
@@ -58,6 +66,10 @@ impl Method {
             Self::Delete => "Delete",
             Self::StreamPut => "StreamPut",
             Self::StreamPutItem => "StreamPutItem",
+            Self::BatchGet => "BatchGet",
+            Self::BatchPut => "BatchPut",
+            Self::BatchDelete => "BatchDelete",
+            Self::BatchItem => "BatchItem",
             Self::Create => "Create",
             Self::ResolvePlacement => "ResolvePlacement",
             Self::MapGet => "MapGet",

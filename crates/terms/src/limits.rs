@@ -34,6 +34,8 @@ pub const LIST_REGIONS_MAX: usize = 64;
 pub const PURPOSE_BYTES_MAX: usize = 200;
 /// Writes in flight on one `StreamPut` before the gateway stops reading from it.
 pub const STREAM_IN_FLIGHT_MAX: usize = 1024;
+/// Items of one batch.
+pub const BATCH_ITEMS_MAX: usize = 1_000;
 /// Calls in flight in one gateway before it answers `GATEWAY_BUSY`.
 pub const GATEWAY_IN_FLIGHT_MAX: usize = 16_384;
 /// Calls in flight on the session between one gateway and one shard.

@@ -134,6 +134,10 @@ reasons! {
     /// The record's domicile is another region than the one that was asked.
     WrongDomicile "WRONG_DOMICILE" FailedPrecondition No "use the domicile that the first put of this collection returned";
 
+    // --- a batch
+    /// The bodies before it in the answer of a batch leave no room for this one.
+    BatchFull "BATCH_FULL" FailedPrecondition No "read the record in another batch, or on its own";
+
     // --- the state says no
     /// No such subject in that region.
     SubjectUnknown "SUBJECT_UNKNOWN" NotFound No "create the subject first, or set create_subject and send evidence";

@@ -107,28 +107,31 @@ async fn puts_that_meet_others_travel_together_and_each_has_its_own_receipt() {
 async fn an_answer_that_cannot_be_matched_leaves_the_outcome_open_and_nothing_else() {
     let unknown = "WRITE_OUTCOME_UNKNOWN";
     let busy = (Code::ResourceExhausted, "SHARD_BUSY");
-    for (trick, expected, others) in [
-        (Trick::Twice, unknown, false),
-        (Trick::Stray, unknown, false),
-        (Trick::OtherId, unknown, false),
-        (Trick::Empty, unknown, false),
-        (Trick::Cut, unknown, false),
-        (Trick::Ended, unknown, false),
-        (Trick::Refused(Code::Unavailable, "SHUTTING_DOWN"), "SHUTTING_DOWN", false),
-        (Trick::Refused(Code::InvalidArgument, "FIELD_INVALID"), unknown, false),
-        (Trick::No(busy.0, busy.1), busy.1, true),
-        (Trick::No(Code::FailedPrecondition, "SUBJECT_UNKNOWN"), "SUBJECT_UNKNOWN", true),
-        (Trick::Swapped, unknown, false),
-        (Trick::SwappedContents, "", true),
-        (Trick::Deleted, "", true),
+    for (trick, expected) in [
+        (Trick::Twice, unknown),
+        (Trick::Stray, unknown),
+        (Trick::OtherId, unknown),
+        (Trick::Empty, unknown),
+        (Trick::Cut, unknown),
+        (Trick::Ended, unknown),
+        (Trick::Refused(Code::Unavailable, "SHUTTING_DOWN"), "SHUTTING_DOWN"),
+        (Trick::Refused(Code::InvalidArgument, "FIELD_INVALID"), unknown),
+        (Trick::No(busy.0, busy.1), busy.1),
+        (Trick::No(Code::FailedPrecondition, "SUBJECT_UNKNOWN"), "SUBJECT_UNKNOWN"),
+        (Trick::Swapped, unknown),
+        (Trick::SwappedContents, ""),
+        (Trick::Deleted, ""),
     ] {
         let fake = Fake::start([trick]).await;
-        let client = lazy(&fake.url(), Settings { lanes: 1, ..ONCE });
+        let deadline = Duration::from_secs(2);
+        let client = lazy(&fake.url(), Settings { deadline, lanes: 1, ..ONCE });
         let n = open(&client, &fake, 0).await;
         let mut failed = 0;
         for (n, done) in together(&client, n..n + 64).await {
             match done {
                 Ok(done) => assert!(matches!(done.proof, Proof::Receipt(_)), "{trick:?} {n}"),
+                // Of a group that was never full.
+                Err(Error::TimedOut) if trick.is_of_two() => {}
                 Err(error) => {
                     failed += 1;
                     assert_eq!(reason(&error), expected, "{trick:?}: {error:?}");
@@ -138,7 +141,6 @@ async fn an_answer_that_cannot_be_matched_leaves_the_outcome_open_and_nothing_el
             }
         }
         assert!(failed > 0, "{trick:?} is seen");
-        assert!(others || failed < 64 + 1);
 
         // As a backend that tries again: all are done where that is allowed.
         fake.add(trick);

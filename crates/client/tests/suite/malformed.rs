@@ -90,6 +90,9 @@ service! {
         list ListRecordsRequest -> ListRecordsResponse;
         count CountRecordsRequest -> CountRecordsResponse;
         delete DeleteRecordRequest -> DeleteRecordResponse;
+        batch_get BatchGetRecordsRequest -> BatchGetRecordsResponse;
+        batch_put BatchPutRecordsRequest -> BatchPutRecordsResponse;
+        batch_delete BatchDeleteRecordsRequest -> BatchDeleteRecordsResponse;
     }
 
     type StreamPutStream = Messages<api::StreamPutResponse>;
@@ -172,6 +175,9 @@ async fn all(url: &str) -> Vec<(&'static str, Option<Error>)> {
         ("put", client.put(&Default::default()).await.err()),
         ("get", client.get(&Default::default()).await.err()),
         ("delete", client.delete(&Default::default()).await.err()),
+        ("batch_get", client.batch_get(&[]).await.err()),
+        ("batch_put", client.batch_put(&[]).await.err()),
+        ("batch_delete", client.batch_delete(&[]).await.err()),
         ("create", client.create_subject(&Default::default()).await.err()),
         ("resolve", client.resolve(&Default::default()).await.err()),
         ("map", client.map(&Default::default()).await.err()),

@@ -222,7 +222,7 @@ impl Call {
         self.ctx.refuse(&self.info, rejection, &LoggedCaller::acting(&self.admitted.acting))
     }
 
-    /// Admits one request of this stream, whose body has so many bytes: it counts as a call of its
+    /// Admits one request of this stream or batch, whose body has so many bytes: it counts as a call of its
     /// own.
     ///
     /// # Errors
@@ -241,11 +241,11 @@ impl Call {
         self.ctx.identity.still(&self.identified)
     }
 
-    /// A request of this stream, as a call with an id of its own.
-    pub(crate) fn item(&self) -> StreamItem {
-        let info = self.ctx.begin(Method::StreamPutItem);
+    /// A request of this stream or batch, as a call with an id of its own.
+    pub(crate) fn item(&self, method: Method) -> Item {
+        let info = self.ctx.begin(method);
         let acting = self.admitted.acting.clone();
-        StreamItem { info, acting, ctx: Arc::clone(&self.ctx) }
+        Item { info, acting, ctx: Arc::clone(&self.ctx) }
     }
 }
 
@@ -257,14 +257,14 @@ impl Drop for Call {
     }
 }
 
-/// One request of a stream.
-pub(crate) struct StreamItem {
+/// One request of a stream or a batch.
+pub(crate) struct Item {
     info: CallInfo,
     acting: Acting,
     ctx: Arc<CallContext>,
 }
 
-impl StreamItem {
+impl Item {
     /// When it was read.
     pub(crate) const fn read_at(&self) -> Instant {
         self.info.started
@@ -275,7 +275,7 @@ impl StreamItem {
         self.ctx.count(&self.info, Ending::Done);
     }
 
-    /// The request is refused, and the stream goes on.
+    /// The request is refused, and its stream or batch goes on.
     pub(crate) fn refuse(&self, rejection: &Rejection) -> pb::Status {
         self.ctx.note_refusal(&self.info, rejection, &LoggedCaller::acting(&self.acting));
         refusal::status_message(rejection, self.info.id)

@@ -1,6 +1,7 @@
 //! The services: each method from its request to its answer.
 
 mod attributes;
+mod batch;
 pub(crate) mod context;
 mod delete;
 mod get;

@@ -25,6 +25,7 @@ use crate::api::context::{Admitted, Call, CallContext};
 use crate::api::delete::delete;
 use crate::api::put::put;
 use crate::api::refusal::{too_large, undecodable};
+use crate::method::Method;
 
 /// Bytes of bodies in flight on one stream at which nothing more is read from it. The last body that
 /// was read may exceed it. One stream fits into the bytes of a tenant.
@@ -39,7 +40,7 @@ pub(crate) fn writes(
     let stopping = WatchStream::new(ctx.stopping.clone());
     let deadline = call.deadline;
     let work = move |call: &Call, index: u64, request: v1::StreamPutRequest| {
-        let (ctx, item) = (Arc::clone(&ctx), call.item());
+        let (ctx, item) = (Arc::clone(&ctx), call.item(Method::StreamPutItem));
         let bytes = body_bytes(&request);
         let admitted = call.admit_item(bytes);
         async move {

@@ -8,6 +8,7 @@ use tonic::{Request, Response, Status, Streaming};
 use wire::v1;
 use wire::v1::records_server::Records;
 
+use crate::api::batch;
 use crate::api::context::{Call, CallContext};
 use crate::api::delete::delete;
 use crate::api::get::get;
@@ -63,6 +64,33 @@ impl Records for RecordsService {
     ) -> Result<Response<v1::DeleteRecordResponse>, Status> {
         let (call, request) = Call::open(&self.0, request)?;
         let answer = delete(&self.0, &call.admitted, call.deadline.of_call(), request).await;
+        call.answer(answer)
+    }
+
+    async fn batch_get(
+        &self,
+        request: Request<v1::BatchGetRecordsRequest>,
+    ) -> Result<Response<v1::BatchGetRecordsResponse>, Status> {
+        let (call, request) = Call::open(&self.0, request)?;
+        let answer = batch::get_all(&self.0, &call, request).await;
+        call.answer(answer)
+    }
+
+    async fn batch_put(
+        &self,
+        request: Request<v1::BatchPutRecordsRequest>,
+    ) -> Result<Response<v1::BatchPutRecordsResponse>, Status> {
+        let (call, request) = Call::open(&self.0, request)?;
+        let answer = batch::put_all(&self.0, &call, request).await;
+        call.answer(answer)
+    }
+
+    async fn batch_delete(
+        &self,
+        request: Request<v1::BatchDeleteRecordsRequest>,
+    ) -> Result<Response<v1::BatchDeleteRecordsResponse>, Status> {
+        let (call, request) = Call::open(&self.0, request)?;
+        let answer = batch::delete_all(&self.0, &call, request).await;
         call.answer(answer)
     }
 

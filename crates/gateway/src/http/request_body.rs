@@ -85,6 +85,10 @@ pub(crate) fn bounded(
         | Method::List
         | Method::Count
         | Method::Delete
+        | Method::BatchGet
+        | Method::BatchPut
+        | Method::BatchDelete
+        | Method::BatchItem
         | Method::Create
         | Method::ResolvePlacement
         | Method::MapGet

@@ -319,6 +319,14 @@ impl TenantPermit {
         if self.bounds.bytes.free() > 0 { Ok(()) } else { Err(busy(Duration::ZERO)) }
     }
 
+    /// Whether one more call would take what regions must leave to each other. Who has several to
+    /// make waits for one of them to end.
+    pub(crate) fn is_scarce(&self) -> bool {
+        let TenantBounds { calls, regions, all_regions, gateway, .. } = &*self.bounds;
+        !regions.has_plenty(calls.free().saturating_sub(1))
+            || !all_regions.has_plenty(gateway.calls.free())
+    }
+
     /// A permit for a call to that region, to be held until its shard has answered.
     ///
     /// # Errors

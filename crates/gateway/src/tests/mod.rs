@@ -1,5 +1,6 @@
 //! Tests of a whole gateway over loopback, against shards that a test drives.
 
+mod batch;
 mod deadlines;
 mod input;
 mod lists;

@@ -303,6 +303,27 @@ impl Records for Desk {
         Ok(Response::new(api::DeleteRecordResponse::default()))
     }
 
+    async fn batch_get(
+        &self,
+        _: Request<api::BatchGetRecordsRequest>,
+    ) -> Result<Response<api::BatchGetRecordsResponse>, Status> {
+        Ok(Response::new(api::BatchGetRecordsResponse::default()))
+    }
+
+    async fn batch_put(
+        &self,
+        _: Request<api::BatchPutRecordsRequest>,
+    ) -> Result<Response<api::BatchPutRecordsResponse>, Status> {
+        Ok(Response::new(api::BatchPutRecordsResponse::default()))
+    }
+
+    async fn batch_delete(
+        &self,
+        _: Request<api::BatchDeleteRecordsRequest>,
+    ) -> Result<Response<api::BatchDeleteRecordsResponse>, Status> {
+        Ok(Response::new(api::BatchDeleteRecordsResponse::default()))
+    }
+
     async fn stream_put(
         &self,
         request: Request<Streaming<api::StreamPutRequest>>,

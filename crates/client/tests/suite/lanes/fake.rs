@@ -52,6 +52,13 @@ pub(crate) enum Trick {
     No(Code, &'static str),
 }
 
+impl Trick {
+    /// Whether it takes two answers.
+    pub(crate) const fn is_of_two(self) -> bool {
+        matches!(self, Self::OtherId | Self::Swapped | Self::SwappedContents)
+    }
+}
+
 #[derive(Default)]
 struct Book {
     /// For the streams to come; after that, [`Trick::Honest`].
@@ -208,7 +215,7 @@ impl Fake {
         let size = match trick {
             Trick::Held => usize::MAX,
             Trick::Reversed(size) => size,
-            Trick::Swapped | Trick::SwappedContents | Trick::OtherId => 2,
+            trick if trick.is_of_two() => 2,
             _ => 1,
         };
         group.push(answer);
@@ -287,6 +294,41 @@ impl Records for Fake {
         _: Request<api::DeleteRecordRequest>,
     ) -> Result<Response<api::DeleteRecordResponse>, Status> {
         Ok(Response::new(api::DeleteRecordResponse::default()))
+    }
+
+    async fn list(
+        &self,
+        _: Request<api::ListRecordsRequest>,
+    ) -> Result<Response<api::ListRecordsResponse>, Status> {
+        Ok(Response::new(api::ListRecordsResponse::default()))
+    }
+
+    async fn count(
+        &self,
+        _: Request<api::CountRecordsRequest>,
+    ) -> Result<Response<api::CountRecordsResponse>, Status> {
+        Ok(Response::new(api::CountRecordsResponse::default()))
+    }
+
+    async fn batch_get(
+        &self,
+        _: Request<api::BatchGetRecordsRequest>,
+    ) -> Result<Response<api::BatchGetRecordsResponse>, Status> {
+        Ok(Response::new(api::BatchGetRecordsResponse::default()))
+    }
+
+    async fn batch_put(
+        &self,
+        _: Request<api::BatchPutRecordsRequest>,
+    ) -> Result<Response<api::BatchPutRecordsResponse>, Status> {
+        Ok(Response::new(api::BatchPutRecordsResponse::default()))
+    }
+
+    async fn batch_delete(
+        &self,
+        _: Request<api::BatchDeleteRecordsRequest>,
+    ) -> Result<Response<api::BatchDeleteRecordsResponse>, Status> {
+        Ok(Response::new(api::BatchDeleteRecordsResponse::default()))
     }
 
     async fn stream_put(
