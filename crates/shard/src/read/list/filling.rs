@@ -49,7 +49,7 @@ fn too_many() -> Rejection {
     Rejection::new(Reason::IndexRequired)
         .field("order_by")
         .problem(format!("more than {SORTED_MAX} records would have to be sorted"))
-        .cure("narrow the filter, or order by an attribute with the index \"range\"")
+        .cure("narrow the filter, name a subject, or order by an attribute with a range index")
 }
 
 /// In which rows a page is found, and how one goes through them.
