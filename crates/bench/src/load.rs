@@ -31,6 +31,8 @@ const CALL_MAX: Duration = Duration::from_secs(20);
 pub(crate) struct Load {
     pub(crate) seconds: Duration,
     pub(crate) body: usize,
+    /// Lanes of the SDK.
+    pub(crate) lanes: usize,
 }
 
 /// What is measured: it says what an answer must look like to count.
@@ -144,14 +146,14 @@ impl Load {
 
     /// Puts through one client of the SDK, which sends those that meet others on its lanes, and
     /// checks each receipt.
-    pub(crate) async fn lanes(
+    pub(crate) async fn sdk_put(
         &self,
         url: &str,
         access: &Access,
         in_flight: usize,
         run: &str,
     ) -> Result<Measured> {
-        let settings = Settings { deadline: CALL_MAX, attempts_max: 1, ..Settings::DEFAULT };
+        let settings = Settings { deadline: CALL_MAX, attempts_max: 1, lanes: self.lanes };
         let client = client::Client::connect_with(url, settings, access.clone()).await?;
         let (load, run) = (*self, Arc::<str>::from(run));
         self.unary(vec![client.first_time()], in_flight, move |client: client::Client, n| {

@@ -22,7 +22,7 @@ pub(crate) struct Rounds {
     pub(crate) put: Vec<Round>,
     pub(crate) get: Vec<Round>,
     pub(crate) stream: Vec<Round>,
-    pub(crate) lanes: Vec<Round>,
+    pub(crate) sdk_put: Vec<Round>,
 }
 
 impl Rounds {
@@ -54,9 +54,9 @@ impl Rounds {
         self.get.push(Round::new(get, before, own_cpu()));
 
         let before = own_cpu();
-        let lanes = format!("l{round}");
-        let put = load.lanes(&served.url, &served.access()?, in_flight, &lanes).await?;
-        self.lanes.push(Round::new(put, before, own_cpu()));
+        let sdk = format!("l{round}");
+        let put = load.sdk_put(&served.url, &served.access()?, in_flight, &sdk).await?;
+        self.sdk_put.push(Round::new(put, before, own_cpu()));
 
         let before = pair_cpu();
         let streamed = load.stream(&bare, in_flight, Target::Bare, &stream).await?;

@@ -1,6 +1,7 @@
 //! The services: each method from its request to its answer.
 
 mod batch;
+mod batch_atomic;
 pub(crate) mod context;
 mod delete;
 mod get;

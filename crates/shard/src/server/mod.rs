@@ -5,6 +5,7 @@ pub(crate) mod encode;
 pub(crate) mod handshake;
 pub(crate) mod map_calls;
 pub(crate) mod proof_waiter;
+mod put_all;
 pub(crate) mod ruling_message;
 pub(crate) mod session;
 

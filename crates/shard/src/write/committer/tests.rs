@@ -1,6 +1,7 @@
 //! The committer on an engine in memory that fails when told to, and groups whose rows are far
 //! larger than what was asked.
 
+mod all_or_none;
 mod group_bytes;
 
 use std::thread::JoinHandle;
@@ -27,7 +28,7 @@ use crate::store::types::{
 };
 use crate::testing;
 use crate::testing::address;
-use crate::write::command::{Condition, Content, Create, Delete, Put, Read, Request};
+use crate::write::command::{Action, Condition, Content, Create, Delete, Put, Read, Request};
 use crate::write::retries;
 
 /// A committer without its thread, and the gateway's end of a session.
@@ -83,13 +84,17 @@ impl Stage {
     }
 
     pub(crate) fn put_body(&self, subject: &str, n: u8, given: Findings, body: &[u8]) {
+        self.submit(n, Action::Put(Box::new(self.a_put(subject, n, given, body))));
+    }
+
+    fn a_put(&self, subject: &str, n: u8, given: Findings, body: &[u8]) -> Put {
         let address = self.address(subject);
         let (opening, body_key) = ([n; 32], Zeroizing::new([n; 32]));
         let digest = ledger::statement::content_digest(&opening, body);
         let region = &self.committer.node.region;
         let sealed = SealedBody::new(&address, region, &AesGcm, &body_key, body);
         let content = Content { opening, digest, body_key, nonce: [n; 12], sealed };
-        let put = Put {
+        Put {
             address,
             request: request(n),
             condition: Condition::default(),
@@ -98,8 +103,7 @@ impl Stage {
             validate_only: false,
             content,
             body_bytes: body.len(),
-        };
-        self.submit(n, Action::Put(Box::new(put)));
+        }
     }
 
     pub(crate) fn reader(&self) -> Reader {
@@ -111,6 +115,11 @@ impl Stage {
     }
 
     fn submit(&self, n: u8, action: Action) {
+        let (op, room) = self.op(n, action);
+        self.queue.submit(op, room);
+    }
+
+    fn op(&self, n: u8, action: Action) -> (Op, Room) {
         let replies = self.replies.clone();
         let op = Op {
             reply: ReplySlot::new(move |outcome, _| replies.send((n, outcome)).unwrap_or_default()),
@@ -120,7 +129,7 @@ impl Stage {
             action,
         };
         let room = self.queue.admit(op.action.bytes()).expect("room");
-        self.queue.submit(op, room);
+        (op, room)
     }
 
     /// Has it work until nothing is left, and gives the answers.
