@@ -102,6 +102,99 @@ async fn wrong_items_fail_alone(client: &Client) {
     assert_eq!(ends, expected);
 }
 
+/// Puts of one subject's records, `count` of them, as round `round` of a writer.
+fn round(writer: u64, round: u64, count: u64) -> Vec<api::PutRecordRequest> {
+    let one = |n| put(&format!("w{writer}"), &format!("r{round}-{n}"), b"x", &evidence("DE"));
+    (0..count).map(one).collect()
+}
+
+#[test]
+fn an_atomic_batch_is_done_as_a_whole_or_not_at_all() {
+    let mut options = Options { regions: vec!["eu-fra", "ru-msk"], ..Options::default() };
+    options.engine = "fjall";
+    let mut deployment = Deployment::start(&options);
+    let (url, runtime) = (deployment.gateway_url(), Runtime::new().expect("a runtime"));
+    runtime.block_on(async {
+        let client = Client::connect(&url, ONCE).await.expect("a gateway");
+        let all = round(0, 0, 100);
+        for replayed in [false, true] {
+            let done = client.put_atomic(&all).await.expect("it is done");
+            assert_eq!(done.len(), 100);
+            for one in done {
+                assert_eq!((one.version, one.replayed), (1, replayed));
+                assert!(matches!(one.proof, Proof::Receipt(_)));
+            }
+        }
+        // One condition is not met: none is stored.
+        let mut all = round(0, 1, 10);
+        all[7].if_version = Some(3);
+        let error = client.put_atomic(&all).await.err().expect("it is refused");
+        let refused = error.refused().expect("a reason");
+        assert_eq!(refused.reason, "VERSION_MISMATCH");
+        assert_eq!(refused.field.as_deref(), Some("requests[7].if_version"));
+        all[7].if_version = None;
+        for one in client.put_atomic(&all).await.expect("now it is done") {
+            assert_eq!((one.version, one.replayed), (1, false), "nothing was stored before");
+        }
+        // A proof comes with each, once a checkpoint has signed them.
+        let mut all = round(0, 2, 5);
+        all.iter_mut().for_each(|put| put.receipt_view = api::ReceiptView::Full.into());
+        for one in client.put_atomic(&all).await.expect("it is done") {
+            let receipt = one.answer.receipt.expect("a receipt");
+            assert!(receipt.tlog_proof.starts_with("c2sp.org/tlog-proof@v1"));
+        }
+    });
+    // Writers at work while the shard is killed.
+    let client = runtime.block_on(Client::connect(&url, ONCE)).expect("a gateway");
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let writers: Vec<_> = (1..=8)
+        .map(|writer| {
+            let (client, stop) = (client.clone(), std::sync::Arc::clone(&stop));
+            runtime.spawn(async move {
+                let mut done = Vec::new();
+                for n in 0.. {
+                    if stop.load(std::sync::atomic::Ordering::Relaxed) {
+                        return (n, done);
+                    }
+                    if client.put_atomic(&round(writer, n, 20)).await.is_ok() {
+                        done.push(n);
+                    }
+                }
+                unreachable!("the loop has no end")
+            })
+        })
+        .collect();
+    for pause in [150, 90, 210, 60, 170] {
+        crate::support::process::pause(std::time::Duration::from_millis(pause));
+        deployment.shard("eu-fra").kill();
+        deployment.restart("eu-fra");
+    }
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    let mut stored = 0;
+    for (writer, ended) in (1..).zip(writers) {
+        let (rounds, done) = runtime.block_on(ended).expect("no panic");
+        for n in 0..rounds {
+            let gets: Vec<api::GetRecordRequest> = round(writer, n, 20)
+                .into_iter()
+                .map(|put| api::GetRecordRequest {
+                    subject: put
+                        .subject
+                        .map(|s| api::SubjectRef { domicile: "eu-fra".to_owned(), ..s }),
+                    collection: put.collection,
+                    key: put.key,
+                })
+                .collect();
+            let patient = runtime.block_on(Client::connect(&url, PATIENT)).expect("a gateway");
+            let found = runtime.block_on(patient.batch_get(&gets)).expect("an answer");
+            let there = found.iter().filter(|one| one.is_ok()).count();
+            assert!(there == 0 || there == 20, "{there} of 20 of round {n} of {writer}");
+            assert!(there == 20 || !done.contains(&n), "an acknowledged batch is lost");
+            stored += there;
+        }
+    }
+    assert!(stored > 1_000, "{stored}");
+}
+
 #[test]
 fn a_batch_waits_for_a_region_that_comes_back() {
     let regions = vec!["eu-fra", "ru-msk"];

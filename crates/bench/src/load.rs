@@ -40,6 +40,8 @@ pub(crate) struct Load {
     pub(crate) body: usize,
     /// Calls a second of an open loop. None: a closed loop.
     pub(crate) rate: Option<u64>,
+    /// Lanes of the SDK.
+    pub(crate) lanes: usize,
     pub(crate) records: Records,
 }
 
@@ -140,14 +142,14 @@ impl Load {
 
     /// Puts through one client of the SDK, which sends those that meet others on its lanes, and
     /// checks each receipt.
-    pub(crate) async fn lanes(
+    pub(crate) async fn sdk_put(
         &self,
         url: &str,
         access: &Access,
         in_flight: usize,
         run: &str,
     ) -> Result<Measured> {
-        let settings = Settings { deadline: CALL_MAX, attempts_max: 1, ..Settings::DEFAULT };
+        let settings = Settings { deadline: CALL_MAX, attempts_max: 1, lanes: self.lanes };
         let client = client::Client::connect_with(url, settings, access.clone()).await?;
         let (load, run) = (Arc::new(self.clone()), Arc::<str>::from(run));
         self.unary(vec![client.first_time()], in_flight, move |client: client::Client, n| {

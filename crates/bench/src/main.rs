@@ -68,13 +68,16 @@ struct Options {
     #[arg(long, value_delimiter = ',', default_value = "64,256")]
     in_flight: Vec<usize>,
     /// Kinds of calls.
-    #[arg(long, value_delimiter = ',', default_value = "put,lanes,get,stream")]
+    #[arg(long, value_delimiter = ',', default_value = "put,sdk,get,stream")]
     calls: Vec<Kind>,
     /// Unary calls a second, at that rate whatever the answers take (open loop); latency counts
     /// from when a call was due [default: as many as are allowed in flight].
     #[arg(long, value_name = "PER_SECOND",
           value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     rate: Option<u64>,
+    /// Lanes of the SDK; 0: each of its puts is a call.
+    #[arg(long, default_value_t = client::Settings::DEFAULT.lanes)]
+    lanes: usize,
     /// The `bailiwick` binary to measure [default: the one beside this program].
     #[arg(long, value_name = "FILE")]
     bailiwick: Option<PathBuf>,
@@ -155,6 +158,7 @@ async fn in_folder(options: &Options) -> Result<Vec<Line>> {
         seconds: Duration::from_secs(options.seconds),
         body: options.body.first().copied().unwrap_or(512),
         rate: options.rate,
+        lanes: options.lanes,
         records: options.remote.records(),
     };
     if let Some(caller) = options.remote.caller()? {

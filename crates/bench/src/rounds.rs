@@ -18,8 +18,8 @@ use crate::secure::Caller;
 pub(crate) enum Kind {
     /// Unary puts of new records.
     Put,
-    /// Puts of new records through one client of the SDK, on its lanes.
-    Lanes,
+    /// Puts of new records through one client of the SDK.
+    Sdk,
     /// Unary gets of them.
     Get,
     /// Nine gets for each put.
@@ -34,7 +34,7 @@ impl Kind {
     const fn name(self) -> &'static str {
         match self {
             Self::Put => "put",
-            Self::Lanes => "SDK put (lanes)",
+            Self::Sdk => "SDK put",
             Self::Get => "get",
             Self::Mixed => "mixed 1:9",
             Self::Overwrite => "overwrite",
@@ -46,7 +46,7 @@ impl Kind {
     const fn beside(self) -> Bare {
         match self {
             Self::Stream => Bare::Stream,
-            Self::Put | Self::Lanes | Self::Get | Self::Mixed | Self::Overwrite => Bare::Unary,
+            Self::Put | Self::Sdk | Self::Get | Self::Mixed | Self::Overwrite => Bare::Unary,
         }
     }
 }
@@ -145,7 +145,7 @@ impl Rounds {
         }
         let sample = Arc::default();
         let mut stored = 0;
-        let needed = turns.kinds.iter().any(|kind| !matches!(kind, Kind::Stream | Kind::Lanes));
+        let needed = turns.kinds.iter().any(|kind| !matches!(kind, Kind::Stream | Kind::Sdk));
         let first = (needed && !turns.kinds.contains(&Kind::Put)).then_some(&Kind::Put);
         for kind in first.into_iter().chain(turns.kinds) {
             let (caller, before) = (&turns.caller, (turns.cpu)());
@@ -153,7 +153,7 @@ impl Rounds {
                 Kind::Put => {
                     load.put(caller, in_flight, Target::Bailiwick, &unary, &sample).await?
                 }
-                Kind::Lanes => load.lanes(&caller.url, &turns.access, in_flight, &lanes).await?,
+                Kind::Sdk => load.sdk_put(&caller.url, &turns.access, in_flight, &lanes).await?,
                 Kind::Get => load.get(caller, in_flight, stored, &unary).await?,
                 Kind::Mixed => load.mixed(caller, in_flight, stored, (&unary, &mixed)).await?,
                 Kind::Overwrite => load.overwrite(caller, in_flight, stored, &unary).await?,

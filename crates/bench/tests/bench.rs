@@ -86,8 +86,7 @@ fn five_rounds_beside_the_bare_pair_come_to_medians_and_processor_time() {
     assert_eq!(done.code, 0, "{done:?}");
     let lines: Vec<Value> = serde_json::from_str(&done.stdout).expect("an answer in JSON");
     let what: Vec<&str> = lines.iter().filter_map(|line| line["what"].as_str()).collect();
-    let kinds =
-        ["bare pair, unary", "bare pair, stream", "put", "SDK put (lanes)", "get", "StreamPut"];
+    let kinds = ["bare pair, unary", "bare pair, stream", "put", "SDK put", "get", "StreamPut"];
     assert_eq!(what, kinds.map(|kind| format!("fjall: {kind}")));
     for line in &lines {
         let rate = line["per_second"].as_f64();

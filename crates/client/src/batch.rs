@@ -49,7 +49,7 @@ impl Client {
         requests: &[api::PutRecordRequest],
     ) -> Result<Vec<Result<Written<api::PutRecordResponse>, Error>>, Error> {
         use api::batch_put_result::Outcome;
-        let message = |requests| api::BatchPutRecordsRequest { requests };
+        let message = |requests| api::BatchPutRecordsRequest { requests, atomic: false };
         let call = |mut to: Gateway, request| async move { to.records.batch_put(request).await };
         let results = |answer: api::BatchPutRecordsResponse| {
             let result = |item: api::BatchPutResult| match item.outcome? {
@@ -65,6 +65,33 @@ impl Client {
             Ok(Written { answer, proof })
         };
         Ok(requests.iter().zip(ends).map(check).collect())
+    }
+
+    /// Puts up to 100 different records of one subject in one region: all of them, in one commit, or
+    /// none. Each receipt is checked as [`Client::put`] does. If a law wants the bodies taken by
+    /// another gateway, they go there like those of [`Client::put`].
+    ///
+    /// # Errors
+    /// [`Error`]. If it is a refusal, nothing is stored, and its field begins with `requests[n]`.
+    pub async fn put_atomic(
+        &self,
+        requests: &[api::PutRecordRequest],
+    ) -> Result<Vec<Written<api::PutRecordResponse>>, Error> {
+        use api::batch_put_result::Outcome;
+        let message = api::BatchPutRecordsRequest { requests: requests.to_vec(), atomic: true };
+        let call = |mut to: Gateway, request| async move { to.records.batch_put(request).await };
+        let (answer, once) = self.attempts(&message, self.write(), call).await?;
+        if answer.results.len() != requests.len() {
+            return Err(Error::NotBailiwick(Code::Ok));
+        }
+        let check = |(request, item): (_, api::BatchPutResult)| {
+            let Some(Outcome::Done(answer)) = item.outcome else {
+                return Err(Error::NotBailiwick(Code::Ok));
+            };
+            let proof = check_put(request, &answer, self.known(once))?;
+            Ok(Written { answer, proof })
+        };
+        requests.iter().zip(answer.results).map(check).collect()
     }
 
     /// Deletes up to 1,000 records, like [`Client::batch_put`].

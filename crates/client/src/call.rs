@@ -356,7 +356,7 @@ impl Client {
     }
 
     /// The way of a write: the first gateway may name another one.
-    fn write(&self) -> Route {
+    pub(crate) fn write(&self) -> Route {
         Route { follow: true, ..self.question() }
     }
 

@@ -36,6 +36,8 @@ pub const PURPOSE_BYTES_MAX: usize = 200;
 pub const STREAM_IN_FLIGHT_MAX: usize = 1024;
 /// Items of one batch.
 pub const BATCH_ITEMS_MAX: usize = 1_000;
+/// Puts of which all are done or none.
+pub const ATOMIC_PUTS_MAX: usize = 100;
 /// Calls in flight in one gateway before it answers `GATEWAY_BUSY`.
 pub const GATEWAY_IN_FLIGHT_MAX: usize = 16_384;
 /// Calls in flight on the session between one gateway and one shard.

@@ -217,14 +217,12 @@ impl Lost {
     /// What the end of a stream says of the puts that are not answered. A refusal counts if it is
     /// about the caller or the gateway; of another, it is not known whose put it is about.
     fn of(error: Error) -> Self {
-        match error {
-            Error::Refused(refused)
-                if refused.retryable || refused.known() == Some(Reason::IdentityInvalid) =>
-            {
-                Self::NotRead(refused)
-            }
-            _ => Self::Unknown,
+        if let Error::Refused(refused) = error
+            && (refused.retryable || refused.known() == Some(Reason::IdentityInvalid))
+        {
+            return Self::NotRead(refused);
         }
+        Self::Unknown
     }
 }
 

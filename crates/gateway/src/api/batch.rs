@@ -85,6 +85,16 @@ pub(crate) async fn delete_all(
     Ok(v1::BatchDeleteRecordsResponse { results: results.into_iter().map(item).collect() })
 }
 
+/// Whether a batch may have so many items.
+pub(crate) fn check_count(count: usize, most: usize) -> Result<(), Rejection> {
+    let rejection = match count {
+        0 => Rejection::new(Reason::FieldMissing),
+        count if count > most => Rejection::new(Reason::TooManyItems).with(Detail::Limit, most),
+        _ => return Ok(()),
+    };
+    Err(rejection.field("requests"))
+}
+
 /// Works on each item by `one`, and gives what became of each, in their order. What `keep` does not
 /// let into the answer is refused.
 async fn each<Q, A, F>(
@@ -96,13 +106,7 @@ async fn each<Q, A, F>(
 where
     F: Future<Output = Result<A, Rejection>>,
 {
-    if items.is_empty() {
-        return Err(Rejection::new(Reason::FieldMissing).field("requests"));
-    }
-    if items.len() > BATCH_ITEMS_MAX {
-        let rejection = Rejection::new(Reason::TooManyItems).field("requests");
-        return Err(rejection.with(Detail::Limit, BATCH_ITEMS_MAX));
-    }
+    check_count(items.len(), BATCH_ITEMS_MAX)?;
     let mut results = Vec::new();
     results.resize_with(items.len(), || None);
     let mut stalled = None;

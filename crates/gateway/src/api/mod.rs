@@ -2,6 +2,7 @@
 
 mod attributes;
 mod batch;
+mod batch_atomic;
 pub(crate) mod context;
 mod delete;
 mod get;

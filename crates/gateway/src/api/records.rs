@@ -8,13 +8,13 @@ use tonic::{Request, Response, Status, Streaming};
 use wire::v1;
 use wire::v1::records_server::Records;
 
-use crate::api::batch;
 use crate::api::context::{Call, CallContext};
 use crate::api::delete::delete;
 use crate::api::get::get;
 use crate::api::list;
 use crate::api::put::put;
 use crate::api::put_stream;
+use crate::api::{batch, batch_atomic};
 
 /// The service. Clones share everything.
 #[derive(Clone)]
@@ -81,7 +81,11 @@ impl Records for RecordsService {
         request: Request<v1::BatchPutRecordsRequest>,
     ) -> Result<Response<v1::BatchPutRecordsResponse>, Status> {
         let (call, request) = Call::open(&self.0, request)?;
-        let answer = batch::put_all(&self.0, &call, request).await;
+        let answer = if request.atomic {
+            batch_atomic::put_all(&self.0, &call, request.requests).await
+        } else {
+            batch::put_all(&self.0, &call, request).await
+        };
         call.answer(answer)
     }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use atlas::{Annex, Country, Placement, Region, RegionMap};
 use terms::{Detail, Reason, RegionId, Rejection, ShardId, Slot, SubjectId, TenantId};
 
-use crate::shards::session::{Session, ShardAnswer, ShardCall, ShardTarget};
+use crate::shards::session::{Session, ShardAnswer, ShardCall, ShardPuts, ShardTarget};
 
 /// Why map and annexes do not fit together.
 #[derive(Debug, thiserror::Error)]
@@ -221,6 +221,17 @@ impl Route<'_> {
     /// The shard that it leads to.
     pub(crate) fn shard(&self) -> &ShardId {
         &self.session.target.shard
+    }
+
+    /// Sends puts of which all are done or none. A rejection names the region.
+    pub(crate) async fn put_all(self, puts: ShardPuts<'_>) -> Result<Vec<ShardAnswer>, Rejection> {
+        let answers = self.session.put_all(puts, self.map_epoch).await;
+        answers.map_err(|rejection| rejection.with(Detail::Region, self.region().as_str()))
+    }
+
+    /// Whether it leads to the same shard.
+    pub(crate) fn is_that_of(&self, other: &Self) -> bool {
+        self.session.target == other.session.target
     }
 
     /// Sends one call and waits for its answer. A rejection names the region.

@@ -176,7 +176,11 @@ async fn handshake(session: &Session, env: &Environment) -> Result<Opened, Sessi
     };
     let first = proto::ToShard { hello: Some(hello), calls: Vec::new() };
     let table = Arc::clone(&in_flight);
-    let frames = Frames::filtered(first, receiver, move |call: &proto::Call| table.sent(call.id));
+    let keep = move |call: &proto::Call| match &call.op {
+        Some(proto::call::Op::PutAll(all)) => table.sent_all(call.id, all.puts.len() as u64),
+        _ => table.sent(call.id),
+    };
+    let frames = Frames::filtered(first, receiver, keep);
     let mut client = SessionClient::new(Checked::new(channel))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);

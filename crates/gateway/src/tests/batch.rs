@@ -5,6 +5,7 @@ use std::time::Duration;
 use link::ops::health::Health;
 use terms::Reason;
 use terms::limits::{BATCH_ITEMS_MAX, BODY_BYTES_MAX};
+use tonic_types::StatusExt as _;
 use wire::session as proto;
 use wire::session::call::Op;
 use wire::session::reply::Outcome as Reply;
@@ -90,7 +91,7 @@ async fn a_batch_over_its_limits_is_refused_as_a_whole_and_an_answer_has_room_fo
     ] {
         assert_eq!(reason(&refused(client.batch_get(gets(count)).await)), expected, "{count}");
         let requests = vec![put_from("US"); count];
-        let put = client.batch_put(v1::BatchPutRecordsRequest { requests }).await;
+        let put = client.batch_put(v1::BatchPutRecordsRequest { requests, atomic: false }).await;
         assert_eq!(reason(&refused(put)), expected, "{count}");
         let requests = vec![v1::DeleteRecordRequest::default(); count];
         let delete = client.batch_delete(v1::BatchDeleteRecordsRequest { requests }).await;
@@ -124,7 +125,7 @@ async fn a_batch_takes_no_more_of_its_tenants_calls_than_are_free() {
     let mut client = rig.client().await;
     let put = |n| v1::PutRecordRequest { request_id: request_id(n), ..put_from("US") };
     let requests = (1..=20).map(put).collect();
-    let batch = client.batch_put(v1::BatchPutRecordsRequest { requests });
+    let batch = client.batch_put(v1::BatchPutRecordsRequest { requests, atomic: false });
     let answer = async {
         for _ in 0..3 {
             // One of the nine is the batch itself, and one is for other regions.
@@ -151,5 +152,123 @@ async fn a_batch_takes_no_more_of_its_tenants_calls_than_are_free() {
             PutEnd::Error(status) => panic!("{}", item_reason(&status)),
         }
     }
+    rig.until_idle().await;
+}
+
+fn atomic(requests: Vec<v1::PutRecordRequest>) -> v1::BatchPutRecordsRequest {
+    v1::BatchPutRecordsRequest { requests, atomic: true }
+}
+
+/// Puts of different records of one subject.
+fn puts(count: u8) -> Vec<v1::PutRecordRequest> {
+    let put = |n: u8| v1::PutRecordRequest {
+        key: format!("k{n}"),
+        request_id: request_id(n.into()),
+        ..put_from("US")
+    };
+    (1..=count).map(put).collect()
+}
+
+#[tokio::test]
+async fn an_atomic_batch_is_one_call_to_one_shard_and_ends_as_one() {
+    let (rig, _shard, mut conn) = Rig::with_shard("us-iad", "US").await;
+    let mut client = rig.client().await;
+    let batch = client.batch_put(atomic(puts(100)));
+    let serve = async {
+        let call = conn.call().await;
+        let Some(Op::PutAll(all)) = call.op else { panic!("another call") };
+        assert_eq!(all.puts.len(), 100);
+        // In any order.
+        for n in (0..100).rev() {
+            let reply = proto::Written { version: 1 + n as i64, ..a_write() };
+            conn.reply(call.id + n, Reply::Written(reply)).await;
+        }
+    };
+    let (batch, ()) = tokio::join!(batch, serve);
+    for (n, result) in batch.unwrap().into_inner().results.into_iter().enumerate() {
+        let Some(PutEnd::Done(done)) = result.outcome else { panic!("it is done") };
+        assert_eq!(done.version, 1 + n as i64);
+        assert!(done.receipt.is_some());
+    }
+
+    // The shard refuses one: that is why none is done.
+    let batch = client.batch_put(atomic(puts(3)));
+    let serve = async {
+        let call = conn.call().await;
+        for n in 0..3 {
+            let fault = terms::Rejection::new(Reason::VersionMismatch).field("requests[1].etag");
+            conn.reply(call.id + n, Reply::Fault(link::session::to_wire(&fault))).await;
+        }
+    };
+    let (batch, ()) = tokio::join!(batch, serve);
+    let status = refused(batch);
+    assert_eq!(reason(&status), Reason::VersionMismatch);
+    let details = status.get_error_details();
+    assert_eq!(details.bad_request().unwrap().field_violations[0].field, "requests[1].etag");
+
+    // Another call goes on with ids of its own.
+    let (one, call) = tokio::join!(client.put(put_from("US")), conn.accept());
+    assert!(one.is_ok() && call.id == 103);
+    rig.until_idle().await;
+    assert_eq!(rig.ctx.limits.bytes_taken(), 0);
+}
+
+#[tokio::test]
+async fn an_atomic_batch_that_cannot_be_one_commit_reaches_no_shard() {
+    let (rig, _shard, mut conn) = Rig::with_shard("us-iad", "US").await;
+    let mut client = rig.client().await;
+    let change = |n: usize, change: fn(&mut v1::PutRecordRequest)| {
+        let mut all = puts(5);
+        change(&mut all[n]);
+        all
+    };
+    let cases: [(Vec<v1::PutRecordRequest>, Reason, &str); 8] = [
+        (Vec::new(), Reason::FieldMissing, "requests"),
+        (vec![put_from("US"); 101], Reason::TooManyItems, "requests"),
+        (
+            change(1, |put| put.subject.as_mut().unwrap().id = "p-2".to_owned()),
+            Reason::FieldInvalid,
+            "requests[1].subject",
+        ),
+        (change(4, |put| put.key = "k1".to_owned()), Reason::FieldInvalid, "requests[4].key"),
+        (
+            change(2, |put| put.validate_only = true),
+            Reason::FieldInvalid,
+            "requests[2].validate_only",
+        ),
+        (change(3, |put| put.request_id.clear()), Reason::FieldMissing, "requests[3].request_id"),
+        (
+            change(4, |put| put.collection = "nothing-of-the-map".to_owned()),
+            Reason::CollectionUnknown,
+            "requests[4].collection",
+        ),
+        (
+            change(2, |put| put.subject.as_mut().unwrap().domicile = "ru-msk".to_owned()),
+            Reason::FieldInvalid,
+            "requests[2].subject",
+        ),
+    ];
+    for (requests, expected, field) in cases {
+        let status = refused(client.batch_put(atomic(requests)).await);
+        assert_eq!(reason(&status), expected, "{field}: {status:?}");
+        let details = status.get_error_details();
+        assert_eq!(details.bad_request().unwrap().field_violations[0].field, field);
+    }
+    let none = tokio::time::timeout(Duration::from_millis(100), conn.calls.recv()).await;
+    assert!(none.is_err(), "something reached the shard");
+}
+
+#[tokio::test]
+async fn a_session_that_breaks_leaves_an_atomic_batch_as_open_as_one_write() {
+    let (rig, _shard, mut conn) = Rig::with_shard("us-iad", "US").await;
+    let mut client = rig.client().await;
+    let batch = client.batch_put(atomic(puts(10)));
+    let serve = async {
+        let call = conn.call().await;
+        conn.written(call.id).await;
+        conn.break_off().await;
+    };
+    let (batch, ()) = tokio::join!(batch, serve);
+    assert_eq!(reason(&refused(batch)), Reason::WriteOutcomeUnknown);
     rig.until_idle().await;
 }

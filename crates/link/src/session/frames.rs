@@ -48,7 +48,11 @@ impl Part for proto::Call {
             Some(proto::call::Op::Survey(survey)) => survey.map.as_ref(),
             _ => None,
         };
-        PART_FIELDS + map.map_or(0, |map| map.packs.len())
+        let puts = match &self.op {
+            Some(proto::call::Op::PutAll(all)) => all.puts.len(),
+            _ => 0,
+        };
+        PART_FIELDS + PART_FIELDS * puts + map.map_or(0, |map| map.packs.len())
     }
 
     fn put(self, frame: &mut Self::Frame) {

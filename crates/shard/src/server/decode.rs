@@ -52,6 +52,8 @@ pub(crate) enum CallerCall {
     Get(proto::Get),
     List(Box<proto::List>),
     Write(Write),
+    /// Puts of which all are done or none.
+    PutAll(Vec<proto::Put>),
     /// For the maps that were taken after that number.
     MapHistory(u64),
     /// What a map would do on that day; none: today.
@@ -77,6 +79,7 @@ pub(crate) fn call(op: Option<Op>) -> Option<Call> {
         Op::Create(create) => Call::Caller(CallerCall::Write(Write::Create(create))),
         Op::Get(get) => Call::Caller(CallerCall::Get(get)),
         Op::List(list) => Call::Caller(CallerCall::List(Box::new(list))),
+        Op::PutAll(all) => Call::Caller(CallerCall::PutAll(all.puts)),
         Op::MapHistory(history) => Call::Caller(CallerCall::MapHistory(history.after)),
         Op::Survey(survey) => {
             let day = Some(survey.day).filter(|day| *day > 0);
@@ -93,7 +96,7 @@ impl CallerCall {
     pub(crate) const fn right(&self) -> Right {
         match self {
             Self::Get(_) | Self::List(_) => Right::Read,
-            Self::Write(_) => Right::Write,
+            Self::Write(_) | Self::PutAll(_) => Right::Write,
             Self::MapHistory(_) => Right::MapHistory,
             Self::MapImpact(..) => Right::MapImpact,
         }

@@ -6,6 +6,7 @@ pub(crate) mod handshake;
 mod list_calls;
 pub(crate) mod map_calls;
 pub(crate) mod proof_waiter;
+mod put_all;
 pub(crate) mod ruling_message;
 pub(crate) mod session;
 

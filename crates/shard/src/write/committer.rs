@@ -25,9 +25,11 @@ use crate::store::damage::read_rows;
 use crate::store::reserve::Reserve;
 use crate::store::subject::Subject;
 use crate::store::types::{Minute, SubjectTag};
+use crate::write::all_or_none;
 use crate::write::answers::{Answers, Deliver};
-use crate::write::command::{Action, Errand, Op};
+use crate::write::command::{Errand, Op};
 use crate::write::entries::GroupEntries;
+use crate::write::fill::fill;
 use crate::write::queue_share::{Room, Share, Usage};
 use crate::write::retries::Retries;
 use crate::write::transaction::{Done, Rows, Transaction};
@@ -36,20 +38,14 @@ use crate::write::transaction::{Done, Rows, Transaction};
 const QUEUE_BESIDE_MAX: usize = 64;
 /// Rows that are read at once. The largest are those of subjects.
 const ROWS_AT_ONCE: usize = 256;
-/// Bytes that the rows of a group may have before it is closed: one more write of the largest size
-/// still fits into the engine's batch. A body is counted in its op; a write can change a subject's
-/// row besides, whose findings and rulings are larger than many a body.
-const GROUP_BYTES_MAX: usize = limits::COMMIT_BYTES_MAX;
-const _: () = assert!(
-    GROUP_BYTES_MAX + engine::VALUE_BYTES_MAX + (4 << 20) <= engine::BATCH_BYTES_MAX,
-    "a group that is closed early is never too large"
-);
 /// Milliseconds by which the clock may be behind the last commit before it is worth a word.
 const CLOCK_BEHIND_MS_MAX: u64 = 5_000;
 
 /// What the committer is asked.
 enum Command {
     Op(Op, Room),
+    /// Writes of which all are done or none.
+    All(Vec<(Op, Room)>),
     /// A commit of its own.
     Errand(Box<Errand>),
     /// Write down the reads that were counted since the last time.
@@ -88,6 +84,18 @@ impl Queue {
             Err(mpsc::error::TrySendError::Full(Command::Op(op, _))) => op.reply.send(busy()),
             // The committer has stopped: what was not queued was not done, and is so answered by
             // being dropped.
+            Err(_) => {}
+        }
+    }
+
+    /// The same for writes of which all are done or none.
+    pub(crate) fn submit_all(&self, ops: Vec<(Op, Room)>) {
+        match self.sender.try_send(Command::All(ops)) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(Command::All(ops))) => {
+                ops.into_iter().for_each(|(op, _)| op.reply.send(busy()));
+            }
+            // As for one.
             Err(_) => {}
         }
     }
@@ -173,6 +181,8 @@ pub(crate) struct Inbox {
 struct Group {
     /// Each with its room, which is given back once it is answered.
     ops: VecDeque<(Op, Room)>,
+    /// All of them are done, or none.
+    all: bool,
     /// Goes alone: it is a commit between the writes before it and those after it.
     errand: Option<Box<Errand>>,
     counts: bool,
@@ -194,13 +204,22 @@ impl Inbox {
                 Err(_) => break,
             }
         }
-        let mut group = Group { ops: VecDeque::new(), errand: None, counts: false, recover: false };
+        let ops = VecDeque::new();
+        let mut group = Group { ops, all: false, errand: None, counts: false, recover: false };
         let mut bytes = 0_usize;
         while let Some(command) = self.taken.pop_front() {
             match command {
                 Command::AccessCounters => group.counts = true,
                 Command::Recover => group.recover = true,
                 Command::End => {}
+                Command::All(ops) if group.ops.is_empty() && !group.counts => {
+                    (group.ops, group.all) = (ops.into(), true);
+                    break;
+                }
+                Command::All(ops) => {
+                    self.taken.push_front(Command::All(ops));
+                    break;
+                }
                 Command::Errand(errand) if group.ops.is_empty() => {
                     group.errand = Some(errand);
                     break;
@@ -251,6 +270,7 @@ impl Committer {
             let recovered = if group.recover { self.check_store() } else { Ok(()) };
             let done = recovered.and_then(|()| match group.errand {
                 Some(errand) => self.run_errand(*errand, group.counts),
+                None if group.all => self.commit_all(&mut ops),
                 None => self.commit(&mut ops, group.counts),
             });
             if let Err(error) = done {
@@ -273,6 +293,20 @@ impl Committer {
         &mut self,
         ops: &mut VecDeque<(Op, Room)>,
         counts: bool,
+    ) -> Result<(), Error> {
+        self.commit_group(ops, counts, false)
+    }
+
+    /// The same for writes of which all are done or none.
+    fn commit_all(&mut self, ops: &mut VecDeque<(Op, Room)>) -> Result<(), Error> {
+        self.commit_group(ops, false, true)
+    }
+
+    fn commit_group(
+        &mut self,
+        ops: &mut VecDeque<(Op, Room)>,
+        counts: bool,
+        all: bool,
     ) -> Result<(), Error> {
         let now = self.now();
         let low = self.disk_is_low();
@@ -302,6 +336,14 @@ impl Committer {
             answers: Vec::with_capacity(ops.len()),
         };
         let rooms = fill(&mut work, ops, low, unbelieved);
+        if all {
+            // What does not fit into one commit can never be done together: limits rule it out.
+            let left = (!ops.is_empty()).then(|| Rejection::new(Reason::Internal));
+            if let Some(fault) = all_or_none::refused(&work.answers).or(left) {
+                all_or_none::answer(&fault, work.answers, ops);
+                return Ok(());
+            }
+        }
         let counted = if counts { self.counts.take(low) } else { Taken::default() };
         let uncounted = work.entries.count(&counted);
         let Transaction { subjects, mut batch, entries, mut answers, .. } = work;
@@ -450,30 +492,6 @@ impl Committer {
 fn poison(error: &Error, life: &watch::Sender<Life>) {
     tracing::error!(%error, "the commit failed; the shard answers nothing more");
     life.send_replace(Life::Poisoned);
-}
-
-/// Applies commands until the group is full. Returns the rooms that they had in the queue.
-fn fill(
-    work: &mut Transaction<'_>,
-    ops: &mut VecDeque<(Op, Room)>,
-    low: bool,
-    unbelieved: bool,
-) -> Vec<Room> {
-    let mut rooms = Vec::with_capacity(ops.len());
-    while work.bytes() < GROUP_BYTES_MAX
-        && let Some((op, room)) = ops.pop_front()
-    {
-        rooms.push(room);
-        let refuse = |reason| Done::from(Rejection::new(reason));
-        if unbelieved {
-            work.answers.push((op.reply, refuse(Reason::ClockUnconfirmed)));
-        } else if low && matches!(op.action, Action::Put(_) | Action::Create(_)) {
-            work.answers.push((op.reply, refuse(Reason::DiskReserve)));
-        } else {
-            work.apply(op);
-        }
-    }
-    rooms
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
 //! Writes: commands wait in one queue, and one committer makes atomic, durable commits of them.
 
 pub(crate) mod admin;
+pub(crate) mod all_or_none;
 pub(crate) mod answers;
 pub(crate) mod command;
 pub(crate) mod committer;
 pub(crate) mod entries;
+mod fill;
 mod index_rows;
 pub(crate) mod queue_share;
 mod recovery;
