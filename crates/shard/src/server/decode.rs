@@ -32,6 +32,7 @@ use crate::write::command::{Action, Condition, Content, Create, Delete, Put, Req
 const DATA_VERSION_BYTES_MAX: usize = 64;
 
 /// A call, by who asks it.
+#[expect(clippy::large_enum_variant, reason = "a write is the usual case, and is moved once")]
 pub(crate) enum Call {
     /// The gateway itself.
     Gateway(GatewayCall),
@@ -48,6 +49,7 @@ pub(crate) enum GatewayCall {
 }
 
 /// What a caller asks. Names and contents are looked at once it is known that the caller may ask.
+#[expect(clippy::large_enum_variant, reason = "a write is the usual case, and is moved once")]
 pub(crate) enum CallerCall {
     Get(proto::Get),
     List(Box<proto::List>),
