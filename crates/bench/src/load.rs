@@ -22,8 +22,8 @@ use wire::v1::{
 };
 
 use crate::measured::{Measured, Tally};
+use crate::sample::Sample;
 use crate::secure::{Caller, Client};
-use crate::verify::Sample;
 
 /// Connections of the load generator, for the pair and for Bailiwick alike.
 pub(crate) const CONNECTIONS: usize = 4;

@@ -17,6 +17,7 @@ mod peers;
 mod processes;
 mod remote;
 mod rounds;
+mod sample;
 mod secure;
 mod verify;
 

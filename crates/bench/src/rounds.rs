@@ -11,7 +11,9 @@ use crate::load::{Load, Target};
 use crate::measured::Measured;
 use crate::peers::Peer;
 use crate::processes::{Cpu, Pair};
+use crate::sample::Sample;
 use crate::secure::Caller;
+use crate::verify::verify;
 
 /// A kind of call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -258,15 +260,9 @@ impl Turns<'_> {
 }
 
 /// Checks what was kept of a run of puts.
-async fn check(
-    load: &Load,
-    caller: &Caller,
-    run: &str,
-    sample: &Arc<Mutex<crate::verify::Sample>>,
-) -> Result<()> {
+async fn check(load: &Load, caller: &Caller, run: &str, sample: &Arc<Mutex<Sample>>) -> Result<()> {
     let kept = std::mem::take(&mut *sample.lock().unwrap_or_else(PoisonError::into_inner));
-    kept.verify(load, caller, run).await.context("what was put does not verify")?;
-    Ok(())
+    verify(&kept, load, caller, run).await.context("what was put does not verify")
 }
 
 fn sorted(figures: impl Iterator<Item = f64>) -> Vec<f64> {
