@@ -12,6 +12,7 @@ use crate::secure::Caller;
 
 /// Where, and as whom.
 #[derive(Debug, clap::Args)]
+#[group(id = "deployment")]
 pub(crate) struct Options {
     /// Measure the deployment behind this gateway, without starting anything. Records of new persons
     /// stay there.
