@@ -13,7 +13,8 @@ use wire::v1::records_client::RecordsClient;
 use wire::v1::records_server::{Records, RecordsServer};
 use wire::v1::{
     DeleteRecordRequest, DeleteRecordResponse, GetRecordRequest, PutRecordRequest,
-    PutRecordResponse, Record, StreamPutResponse, stream_put_response::Outcome,
+    PutRecordResponse, Record, StreamPutResponse, TouchRecordRequest, TouchRecordResponse,
+    stream_put_response::Outcome,
 };
 
 /// Which of the pair.
@@ -74,6 +75,13 @@ impl Records for Bare {
         _: Request<DeleteRecordRequest>,
     ) -> Result<Response<DeleteRecordResponse>, Status> {
         Ok(Response::new(DeleteRecordResponse::default()))
+    }
+
+    async fn touch(
+        &self,
+        _: Request<TouchRecordRequest>,
+    ) -> Result<Response<TouchRecordResponse>, Status> {
+        Ok(Response::new(TouchRecordResponse::default()))
     }
 
     async fn stream_put(

@@ -8,6 +8,7 @@ pub(crate) enum Method {
     Put,
     Get,
     Delete,
+    Touch,
     StreamPut,
     /// One request of a `StreamPut`.
     StreamPutItem,
@@ -32,6 +33,7 @@ impl Method {
             "/bailiwick.v1.Records/Put" => Self::Put,
             "/bailiwick.v1.Records/Get" => Self::Get,
             "/bailiwick.v1.Records/Delete" => Self::Delete,
+            "/bailiwick.v1.Records/Touch" => Self::Touch,
             "/bailiwick.v1.Records/StreamPut" => Self::StreamPut,
             "/bailiwick.v1.Subjects/Create" => Self::Create,
             "/bailiwick.v1.Subjects/ResolvePlacement" => Self::ResolvePlacement,
@@ -50,6 +52,7 @@ impl Method {
             Self::Put => "Put",
             Self::Get => "Get",
             Self::Delete => "Delete",
+            Self::Touch => "Touch",
             Self::StreamPut => "StreamPut",
             Self::StreamPutItem => "StreamPutItem",
             Self::Create => "Create",

@@ -46,8 +46,17 @@ impl Sealing {
         let sealed = SealedBody::new(&self.address, &self.region, &AesGcm, &body_key, body);
         let entry = EntryAt { log: LogId([1; 8]), index: LogIndex(7), first: LogIndex(3) };
         let (incarnation, body, recent) = (Incarnation::FIRST, sealed.body(), Vec::new());
-        let version = Version(1);
-        let head = Head { incarnation, version, body, entry, opening, digest, body_key, recent };
+        let head = Head {
+            incarnation,
+            version: Version(1),
+            body,
+            entry,
+            opening,
+            digest,
+            body_key,
+            expires: None,
+            recent,
+        };
         sealed.into_rows(&self.address, &self.region, &head, &self.key, [5; 12])
     }
 

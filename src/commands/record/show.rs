@@ -62,6 +62,9 @@ pub(super) fn record(json: bool, record: &api::Record) -> Result<(), Failure> {
             object.insert(name.to_owned(), value.into());
         }
         object.insert("version".to_owned(), record.version.into());
+        if let Some(time) = &record.expire_time {
+            object.insert("expire_time".to_owned(), time.to_string().into());
+        }
         if let Some(text) = text {
             object.insert("body_utf8".to_owned(), text.into());
         }
@@ -76,6 +79,30 @@ pub(super) fn record(json: bool, record: &api::Record) -> Result<(), Failure> {
         ("version", record.version.to_string()),
         ("etag", record.etag.clone()),
         ("body", body),
+    ])
+}
+
+/// Prints what a touch did.
+pub(super) fn touch(
+    json: bool,
+    answer: &Written<api::TouchRecordResponse>,
+    dry: bool,
+) -> Result<(), Failure> {
+    if json {
+        return say(json!({
+            "version": answer.version,
+            "etag": answer.etag,
+            "replayed": answer.replayed,
+            "validated_only": dry,
+            "proof": proof(&answer.proof),
+            "receipt": receipt(answer.receipt.as_ref()),
+        }));
+    }
+    show(&[
+        ("done", done(dry, answer.replayed, "the time of expiry was set").to_owned()),
+        ("version", answer.version.to_string()),
+        ("etag", answer.etag.clone()),
+        ("receipt", proven(answer.receipt.as_ref(), &answer.proof)),
     ])
 }
 

@@ -88,6 +88,7 @@ service! {
         put PutRecordRequest -> PutRecordResponse;
         get GetRecordRequest -> Record;
         delete DeleteRecordRequest -> DeleteRecordResponse;
+        touch TouchRecordRequest -> TouchRecordResponse;
     }
 
     type StreamPutStream = Messages<api::StreamPutResponse>;

@@ -51,6 +51,7 @@ pub(crate) async fn put(
         phone_data: pinned.phone_data(&given),
         ip_data: pinned.ip_data(&given),
         prove,
+        expire_ms: put.expire_ms,
     });
     let effect = Effect::of_write(validate_only);
     let call = admitted.shard_call(&region, deadline, effect, bytes, op)?;

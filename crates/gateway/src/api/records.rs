@@ -54,6 +54,15 @@ impl Records for RecordsService {
         call.answer(answer)
     }
 
+    async fn touch(
+        &self,
+        request: Request<v1::TouchRecordRequest>,
+    ) -> Result<Response<v1::TouchRecordResponse>, Status> {
+        let (call, request) = Call::open(&self.0, request)?;
+        let answer = touch(&self.0, &call, request).await;
+        call.answer(answer)
+    }
+
     type StreamPutStream =
         Pin<Box<dyn Stream<Item = Result<v1::StreamPutResponse, Status>> + Send + 'static>>;
 
@@ -94,6 +103,7 @@ async fn get(
         body: found.body,
         version: found.version,
         etag: found.etag,
+        expire_time: response::time(found.expire_ms),
     })
 }
 
@@ -121,6 +131,34 @@ async fn delete(
     let sent = call.admitted.shard_call(route.region(), deadline, effect, 0, op)?;
     let (written, receipt) = response::written(route.send(sent).await?, validate_only)?;
     Ok(v1::DeleteRecordResponse { version: written.version, replayed: written.replayed, receipt })
+}
+
+async fn touch(
+    ctx: &CallContext,
+    call: &Call,
+    request: v1::TouchRecordRequest,
+) -> Result<v1::TouchRecordResponse, Rejection> {
+    let caller = &*call.admitted.acting.caller;
+    let pinned = ctx.pin();
+    let touch = pinned.reader(caller).touch(request)?;
+    let route = domicile(&pinned, caller, &touch.target)?;
+    let validate_only = touch.validate_only;
+    let op = Op::Touch(proto::Touch {
+        subject: touch.target.subject.expose().to_owned(),
+        collection: touch.target.collection.as_str().to_owned(),
+        key: touch.target.key,
+        request_id: Bytes::copy_from_slice(touch.request_id.bytes()),
+        if_version: touch.condition.if_version,
+        etag: touch.condition.etag,
+        validate_only,
+        prove: touch.prove,
+        expire_ms: touch.expire_ms,
+    });
+    let (deadline, effect) = (call.deadline.of_call(), Effect::of_write(validate_only));
+    let sent = call.admitted.shard_call(route.region(), deadline, effect, 0, op)?;
+    let (written, receipt) = response::written(route.send(sent).await?, validate_only)?;
+    let proto::Written { version, etag, replayed, .. } = written;
+    Ok(v1::TouchRecordResponse { version, etag, replayed, receipt })
 }
 
 /// The route to the domicile, which reads and deletes must name.

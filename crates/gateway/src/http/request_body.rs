@@ -83,6 +83,7 @@ pub(crate) fn bounded(
         Method::Put
         | Method::Get
         | Method::Delete
+        | Method::Touch
         | Method::Create
         | Method::ResolvePlacement
         | Method::MapGet

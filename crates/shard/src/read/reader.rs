@@ -210,6 +210,9 @@ impl Reader {
         let damaged = || Rejection::from(Error::Damaged("records"));
         let row = rows.head?.ok_or_else(not_found)?;
         let head = self.node.open_head(address, subject, &row)?;
+        if head.has_expired(self.node.now()) {
+            return Err(not_found());
+        }
         let apart = match head.body {
             Body::Deleted => return Err(not_found()),
             Body::Inline(_) => None,
@@ -225,7 +228,8 @@ impl Reader {
         let stored = Stored::read(&row).map_err(|_| damaged())?;
         let (region, cipher) = (&self.node.region, self.node.cipher);
         let body = stored.body(address, region, cipher, &head, apart).map_err(|_| damaged())?;
-        let found = Found { version: head.version, etag: head.etag(), body: body.into() };
+        let (version, etag, expires) = (head.version, head.etag(), head.expires);
+        let found = Found { version, etag, expires, body: body.into() };
         Ok(Opened::Found(found, head.entry))
     }
 }

@@ -17,8 +17,9 @@ use crate::store::types::Version;
 pub(crate) fn reply(id: u64, outcome: Outcome, welcomed: &str) -> proto::Reply {
     let outcome = match outcome {
         Outcome::Written(done) => Sent::Written(written(done, welcomed)),
-        Outcome::Found(Found { version, etag, body }) => {
-            Sent::Found(proto::Found { version: signed(version), etag, body })
+        Outcome::Found(Found { version, etag, expires, body }) => {
+            let expire_ms = expires.map_or(0, |at| at.0);
+            Sent::Found(proto::Found { version: signed(version), etag, body, expire_ms })
         }
         Outcome::Map(map) => Sent::Map(signed_map(map.unwrap_or_default())),
         Outcome::MapTaken(map) => Sent::Taken(map_ref(map)),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ledger::entry::MapRef;
 use ledger::statement::content_digest;
-use terms::{Collection, Reason, Rejection};
+use terms::{Collection, Reason, Rejection, UnixMillis};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
@@ -36,6 +36,10 @@ pub(crate) enum Action {
     Put(Box<Put>),
     Delete(Box<Delete>),
     Create(Box<Create>),
+    /// When a live record expires is set anew, and nothing else of it.
+    Touch(Box<Touch>),
+    /// Deletes a record, if its time has come. The shard itself asks.
+    Expire(Box<Address>),
     /// A read of a collection whose reads are logged: answered once its entry is durable.
     Read(Box<Read>),
 }
@@ -45,9 +49,14 @@ impl Action {
     pub(crate) const fn bytes(&self) -> usize {
         match self {
             Self::Put(put) => 512 + put.content.sealed.bytes(),
-            Self::Delete(_) | Self::Create(_) => 512,
+            Self::Delete(_) | Self::Create(_) | Self::Touch(_) | Self::Expire(_) => 512,
             Self::Read(read) => 512 + read.found.body.len(),
         }
+    }
+
+    /// Whether it leaves more in the store than a deletion or a read.
+    pub(crate) const fn fills(&self) -> bool {
+        matches!(self, Self::Put(_) | Self::Create(_) | Self::Touch(_))
     }
 
     /// The collection that it is about.
@@ -55,6 +64,8 @@ impl Action {
         match self {
             Self::Put(put) => &put.address.collection,
             Self::Delete(delete) => &delete.address.collection,
+            Self::Touch(touch) => &touch.address.collection,
+            Self::Expire(address) => &address.collection,
             Self::Create(create) => &create.collection,
             Self::Read(read) => &read.collection,
         }
@@ -65,6 +76,8 @@ impl Action {
         match self {
             Self::Put(put) => Some(&put.address),
             Self::Delete(delete) => Some(&delete.address),
+            Self::Touch(touch) => Some(&touch.address),
+            Self::Expire(address) => Some(address),
             Self::Create(_) | Self::Read(_) => None,
         }
     }
@@ -74,6 +87,8 @@ impl Action {
         match self {
             Self::Put(put) => Some(&put.address.owner),
             Self::Delete(delete) => Some(&delete.address.owner),
+            Self::Touch(touch) => Some(&touch.address.owner),
+            Self::Expire(address) => Some(&address.owner),
             Self::Create(create) => Some(&create.owner),
             Self::Read(_) => None,
         }
@@ -126,6 +141,19 @@ pub(crate) struct Put {
     pub(crate) content: Content,
     /// Bytes of the body, for the limit of the map in force at the commit.
     pub(crate) body_bytes: usize,
+    /// From then on the record is not read any more. None: it does not expire.
+    pub(crate) expires: Option<UnixMillis>,
+}
+
+pub(crate) struct Touch {
+    pub(crate) address: Address,
+    pub(crate) request: Request,
+    pub(crate) condition: Condition,
+    pub(crate) validate_only: bool,
+    /// As of a put.
+    pub(crate) expires: Option<UnixMillis>,
+    /// Of the head.
+    pub(crate) nonce: [u8; NONCE_BYTES],
 }
 
 pub(crate) struct Delete {

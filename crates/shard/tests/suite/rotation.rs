@@ -33,7 +33,7 @@ struct Done {
 /// A put of each writer, by its number.
 fn put(n: u64) -> proto::Put {
     // Some wait for their proofs, and so across the end of a period.
-    proto::Put { prove: n % 7 == 0, ..put_ru(&format!("p{n}"), "main", b"x", n) }
+    proto::Put { prove: n.is_multiple_of(7), ..put_ru(&format!("p{n}"), "main", b"x", n) }
 }
 
 /// Puts until it is to end, on a session of its own.
@@ -148,7 +148,7 @@ fn verify(logs: &BTreeMap<String, crate::support::auditor::Log>, done: &[Done]) 
             opening: written.opening.as_ref().try_into().unwrap(),
             statement: written.statement.to_vec(),
         };
-        if n % 7 == 0 {
+        if n.is_multiple_of(7) {
             receipt.verify(&written.tlog_proof, &log.key, Some(b"x")).unwrap();
             proven += 1;
         }

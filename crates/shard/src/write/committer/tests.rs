@@ -106,6 +106,7 @@ impl Stage {
             validate_only: false,
             content,
             body_bytes: body.len(),
+            expires: None,
         };
         self.submit(n, Action::Put(Box::new(put)));
     }

@@ -356,6 +356,10 @@ impl Session {
         written(self.call(proto::call::Op::Delete(delete)).await)
     }
 
+    pub(crate) async fn touch(&mut self, touch: proto::Touch) -> Result<proto::Written, String> {
+        written(self.call(proto::call::Op::Touch(touch)).await)
+    }
+
     pub(crate) async fn create(&mut self, create: proto::Create) -> Result<proto::Written, String> {
         written(self.call(proto::call::Op::Create(create)).await)
     }
