@@ -12,6 +12,11 @@ mod terminal;
 
 use std::process::ExitCode;
 
+/// The C library's allocator costs a put a tenth more processor time, and keeps twice the memory of
+/// large bodies. Its settings stand in `.cargo/config.toml`.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     // Before there is anything that could panic: see there.
     link::ops::logging::silence_panics();

@@ -11,13 +11,24 @@ use prost_types::field_descriptor_proto::{Label, Type};
 use prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorSet};
 
 /// Answers of our own servers that list as many things as a deployment has: shards, findings of a
-/// check, kinds of effects of a map. Those who ask know whom they ask.
-const LISTS: [&str; 5] = [
+/// check, kinds of effects of a map, records of a page. Those who ask know whom they ask.
+const LISTS: [&str; 6] = [
     "ApplyRegionMapResponse",
     "CheckRegionMapResponse",
+    "ListRecordsResponse",
     "PlanRegionMapResponse",
     "RegionMapHistory",
     "RegionMapStatus",
+];
+
+/// Messages of the public API that hold many requests or their answers.
+const BATCHES: [&str; 6] = [
+    "BatchDeleteRecordsRequest",
+    "BatchDeleteRecordsResponse",
+    "BatchGetRecordsRequest",
+    "BatchGetRecordsResponse",
+    "BatchPutRecordsRequest",
+    "BatchPutRecordsResponse",
 ];
 
 #[expect(
@@ -91,7 +102,12 @@ fn shapes(files: &FileDescriptorSet) -> Result<String, Box<dyn Error>> {
             let limits = if message == "ToGateway" { "ANSWER_FRAME" } else { "FRAME" };
             (format!("session::{message}"), limits)
         } else if let Some(message) = name.strip_prefix(".bailiwick.v1.") {
-            (format!("v1::{message}"), if LISTS.contains(&message) { "LIST" } else { "MESSAGE" })
+            let limits = match message {
+                _ if LISTS.contains(&message) => "LIST",
+                _ if BATCHES.contains(&message) => "BATCH",
+                _ => "MESSAGE",
+            };
+            (format!("v1::{message}"), limits)
         } else {
             return Err(format!("{name} is of a package without limits").into());
         };

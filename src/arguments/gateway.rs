@@ -24,7 +24,7 @@ pub(crate) struct Gateway {
 impl Gateway {
     /// Connects to it.
     pub(crate) async fn client(&self, deadline: Duration) -> Result<Client, Failure> {
-        let settings = Settings { deadline, attempts_max: ATTEMPTS_MAX };
+        let settings = Settings { deadline, attempts_max: ATTEMPTS_MAX, ..Settings::DEFAULT };
         let access = self.access.read().await?;
         let client = Client::connect_with(&self.url, settings, access).await;
         client.map_err(|error| self.failed(&error))

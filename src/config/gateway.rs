@@ -25,6 +25,8 @@ pub(crate) struct Config {
     pub(crate) settings: gateway::Settings,
     pub(crate) listen: SocketAddr,
     pub(crate) admin_listen: SocketAddr,
+    /// Worker threads. None: by the processors.
+    pub(crate) threads: Option<usize>,
     /// None: its pages are shown to every client that reaches them.
     pub(crate) metrics: Option<MetricsConfig>,
     pub(crate) map: Arc<RegionMap>,
@@ -50,6 +52,7 @@ pub(crate) fn read(path: &Path) -> Result<Config, Failure> {
         let require_sandbox = root.switch("require_sandbox");
         let name = root.text("name").map(|name| name.it.to_owned());
         let (listen, admin_listen) = listeners(root);
+        let threads = root.threads();
         let map = maps::named_map(root);
         let trust = maps::trust(root, map.as_ref(), maps::First::Always);
         let annex_files = root.paths("annexes");
@@ -77,6 +80,7 @@ pub(crate) fn read(path: &Path) -> Result<Config, Failure> {
             },
             listen: listen?,
             admin_listen: admin_listen?,
+            threads,
             metrics,
             map: Arc::new(map?),
             annexes,

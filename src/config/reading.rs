@@ -142,6 +142,11 @@ impl<'d> Section<'d> {
         self.number(key).map_or(otherwise, |number| number.it)
     }
 
+    /// The worker threads of the process, if they are named.
+    pub(crate) fn threads(&self) -> Option<usize> {
+        self.number("threads").and_then(|number| usize::try_from(number.it).ok())
+    }
+
     /// The text of a file that the configuration names at `at`.
     pub(super) fn read(&self, named: &At<PathBuf>) -> Option<String> {
         self.read_from(named.at, &named.it)

@@ -15,6 +15,9 @@ pub(super) const ROLES: &[&str] = &["writer", "reader", "eraser", "operator", "a
 pub(super) const KEYS_AGE_S: u64 = 24 * 3_600;
 const IN_FLIGHT_MAX: u64 = GATEWAY_IN_FLIGHT_MAX as u64;
 
+/// Worker threads of one process at most.
+pub(super) const THREADS_MAX: u64 = 256;
+
 const PATH: Form =
     Form::Shape(&Shape { name: "path", code: "VALUE_INVALID", wanted: "a path", json: Json::Any });
 
@@ -107,6 +110,12 @@ pub(crate) static GATEWAY: Table = Table {
             Form::Flag,
             SWITCH,
             "Refuse to start, with exit code 64, where the kernel does not enforce the whole sandbox.",
+        ),
+        optional(
+            "threads",
+            Form::Number(1, THREADS_MAX),
+            "1 on one or two processors, otherwise one for each",
+            "Threads that serve connections.",
         ),
         needed(
             "map",
@@ -408,9 +417,6 @@ mod tests {
         | variable | effect |\n|---|---|\n\
         | `BAILIWICK_LOG` | log level: `error`, `warn`, `info` (default of servers) or `debug`. It \
         applies to Bailiwick's own code; libraries never log below `warn` |\n\
-        | `MALLOC_MMAP_THRESHOLD_=1048576` | makes the C library return the buffers of large bodies \
-        to the kernel as soon as they are free. The units and the image in `deploy/` set it. Without \
-        it, a gateway keeps the memory of its busiest moment |\n\
         | `NO_COLOR` | turns off colours in terminal output |\n";
 
     #[test]

@@ -22,6 +22,8 @@ pub(crate) struct Config {
     pub(crate) store: engine::Embedded,
     pub(crate) listen: SocketAddr,
     pub(crate) admin_listen: SocketAddr,
+    /// Worker threads. None: by the processors.
+    pub(crate) threads: Option<usize>,
     /// None: its pages are shown to every client that reaches them.
     pub(crate) metrics: Option<MetricsConfig>,
     /// None: no listener for auditors.
@@ -42,6 +44,7 @@ pub(crate) fn read(path: &Path) -> Result<Config, Failure> {
         let region = root.parse("region", |text| RegionId::parse(text).ok());
         let shard = root.parse("shard", |text| ShardId::parse(text).ok());
         let (listen, admin_listen) = listeners(root);
+        let threads = root.threads();
         let map = maps::named_map(root);
         let trust = maps::trust(root, map.as_ref(), maps::First::JudgedByStore);
         let annex = root.path("annex").and_then(|annex| {
@@ -90,6 +93,7 @@ pub(crate) fn read(path: &Path) -> Result<Config, Failure> {
             store,
             listen,
             admin_listen,
+            threads,
             metrics,
             auditors,
             map,

@@ -222,7 +222,7 @@ fn gateway(
 /// A client, once the gateway has reached every region.
 async fn ready(url: &str, regions: &[(String, SocketAddr)]) -> Result<Client, Failure> {
     let away = |error: client::Error| Failure::said(Exit::Unavailable, call_failed(url, &error));
-    let settings = Settings { deadline: CALL_MAX, attempts_max: ATTEMPTS_MAX };
+    let settings = Settings { deadline: CALL_MAX, attempts_max: ATTEMPTS_MAX, ..Settings::DEFAULT };
     let client = Client::connect(url, settings).await.map_err(away)?;
     let all = async {
         for (region, _) in regions {

@@ -51,7 +51,7 @@ struct Log {
 
 /// Checks a deployment through its gateway.
 pub(crate) async fn of_deployment(live: Live) -> Result<Vec<Line>, Failure> {
-    let settings = Settings { deadline: CALL_MAX, attempts_max: ATTEMPTS_MAX };
+    let settings = Settings { deadline: CALL_MAX, attempts_max: ATTEMPTS_MAX, ..Settings::DEFAULT };
     let client = match Client::connect_with(&live.gateway, settings, live.access.clone()).await {
         Ok(client) => client,
         Err(error) => {

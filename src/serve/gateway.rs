@@ -11,7 +11,7 @@ use link::ops::logging::Level;
 use link::ops::metrics::Registry;
 use link::spiffe_id::PeerKind;
 
-use super::{Stop, bind, block_on, endings, enter, geoip, maps, start_logs, tls as certificates};
+use super::{Stop, bind, endings, enter, geoip, maps, serve_on, start_logs, tls as certificates};
 use crate::config;
 use crate::error::{Exit, Failure};
 
@@ -21,7 +21,7 @@ pub(crate) fn run(path: &Path) -> Result<(), Failure> {
     start_logs(true, Level::Info)?;
     // Before the runtime starts the first thread.
     let sandbox = enter(&link::host::sandbox::gateway(), config.require_sandbox)?;
-    block_on(async {
+    serve_on(config.threads, async {
         let stop = Stop::on_signals()?;
         let (mut registry, health) = (Registry::new(), Health::new());
         sandbox.announce(&health, &mut registry);

@@ -36,9 +36,33 @@ pub(crate) fn outside(store: engine::Embedded) -> Environment {
     }
 }
 
-/// Runs a command on a thread for each core. What is left of it when it ends is not waited for.
+/// Processors up to which a server has one worker thread: with more, the threads wake each other for
+/// every call, and what could leave in one write leaves in several.
+const PROCESSORS_FEW: usize = 2;
+
+/// Runs a command on a thread for each processor. What is left of it when it ends is not waited for.
 pub(crate) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    let built = Builder::new_multi_thread().enable_all().build();
+    block_on_threads(processors(), work)
+}
+
+/// Runs a server on so many worker threads. None: by the processors of this machine.
+pub(crate) fn serve_on<T>(
+    threads: Option<usize>,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let usual = if processors() <= PROCESSORS_FEW { 1 } else { processors() };
+    block_on_threads(threads.unwrap_or(usual), work)
+}
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+fn block_on_threads<T>(
+    threads: usize,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let built = Builder::new_multi_thread().worker_threads(threads).enable_all().build();
     let runtime = built.map_err(|error| Failure::new(Exit::Unavailable, error))?;
     let done = runtime.block_on(work);
     runtime.shutdown_background();

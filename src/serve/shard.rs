@@ -13,7 +13,9 @@ use link::ops::metrics::Registry;
 use link::spiffe_id::PeerKind;
 use serde_json::json;
 
-use super::{Stop, bind, block_on, endings, enter, maps as pinning, outside, start_logs, tls};
+use super::{
+    Stop, bind, block_on, endings, enter, maps as pinning, outside, serve_on, start_logs, tls,
+};
 use crate::config;
 use crate::config::log::AuditorsConfig;
 use crate::error::{Exit, Failure};
@@ -32,7 +34,7 @@ pub(crate) fn run(path: &Path) -> Result<(), Failure> {
     let shard::Settings { anchor, keys, .. } = config.settings.clone();
     let data = config.store.folder.clone();
     let sandbox = enter(&link::host::sandbox::shard([data, anchor, keys]), config.require_sandbox)?;
-    block_on(async {
+    serve_on(config.threads, async {
         let stop = Stop::on_signals()?;
         let (mut registry, health) = (Registry::new(), Health::new());
         sandbox.announce(&health, &mut registry);

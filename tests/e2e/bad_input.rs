@@ -123,7 +123,8 @@ fn every_bad_request_has_its_reason_field_and_cure_and_stores_nothing() {
         assert_eq!(refused(&client, &nowhere).await.reason, "DOMICILE_REQUIRED");
 
         // A deadline that has passed when the call arrives, and one that is too short.
-        let short = Settings { deadline: Duration::from_nanos(1), attempts_max: 1 };
+        let short =
+            Settings { deadline: Duration::from_nanos(1), attempts_max: 1, ..Settings::DEFAULT };
         let late = Client::connect(&url, short).await.expect("a gateway");
         assert!(late.put(&with(evidence("DE"))).await.is_err());
 

@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use crate::support::process::get;
 use crate::support::{Deployment, Options, file};
@@ -20,8 +19,7 @@ pub(crate) fn block(fence: &str) -> String {
 }
 
 async fn put_and_get(gateway: &str) -> Result<api::Record, client::Error> {
-    let settings = Settings { deadline: Duration::from_secs(10), attempts_max: 5 };
-    let client = Client::connect(gateway, settings).await?;
+    let client = Client::connect(gateway, Settings::DEFAULT).await?;
     let request = api::PutRecordRequest {
         subject: Some(api::SubjectRef { id: "p-2".into(), domicile: String::new() }),
         collection: "profiles".into(),

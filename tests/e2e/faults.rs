@@ -166,6 +166,59 @@ fn a_stream_cut_in_the_middle_harms_nobody() {
     check(&mut deployment, "eu-fra", engine::Kind::Sled, &acked);
 }
 
+/// Puts of one client, which travel together.
+async fn together(client: Client, writers: u64, puts: u64) -> Vec<Acked> {
+    let mut tasks = JoinSet::new();
+    for writer in 0..writers {
+        let client = client.clone();
+        tasks.spawn(async move {
+            let mut acked = Vec::new();
+            for n in 0..puts {
+                let (subject, key) = (format!("w{writer}"), format!("k{n}"));
+                let body = format!("{writer}:{n}").into_bytes();
+                let done = client.put(&put(&subject, &key, &body, &evidence("DE"))).await;
+                let done = done.expect("it is done in the end");
+                assert_eq!(done.version, 1, "a retry has no second effect");
+                acked.push(Acked::of(&subject, &key, &body, &done));
+            }
+            acked
+        });
+    }
+    tasks.join_all().await.into_iter().flatten().collect()
+}
+
+#[test]
+fn puts_that_travel_together_are_settled_when_gateway_or_shard_is_killed() {
+    let mut deployment = Deployment::start(&one_region("eu-fra", "fjall"));
+    let (url, runtime) = (deployment.gateway_url(), runtime());
+    let client = runtime.block_on(Client::connect(&url, PATIENT)).expect("a gateway");
+    let puts = runtime.spawn(together(client, 200, 30));
+    let streamed = |deployment: &mut Deployment| {
+        let page = crate::support::process::get(deployment.gateway().admin(), "/metrics");
+        let page = page.map_or_else(String::new, |(_, page)| page);
+        let line = "bailiwick_calls_total{method=\"StreamPutItem\",reason=\"OK\"}";
+        page.lines().find_map(|found| found.strip_prefix(line)?.trim().parse::<u64>().ok())
+    };
+    let mut on_lanes = 0;
+    for round in 0..6 {
+        pause(Duration::from_millis(200));
+        on_lanes += streamed(&mut deployment).unwrap_or(0);
+        if round % 3 == 2 {
+            deployment.shard("eu-fra").kill();
+            deployment.restart("eu-fra");
+        } else {
+            deployment.gateway().kill();
+            deployment.gateway().restart();
+            deployment.wait_session("eu-fra", true);
+        }
+    }
+    let acked = runtime.block_on(puts).expect("no panic");
+    assert_eq!(acked.len(), 6_000);
+    on_lanes += streamed(&mut deployment).unwrap_or(0);
+    assert!(on_lanes > 1_000, "{on_lanes} puts were on lanes");
+    check(&mut deployment, "eu-fra", engine::Kind::Fjall, &acked);
+}
+
 #[test]
 fn a_failed_flush_poisons_the_shard_and_a_restart_has_everything() {
     for (engine, name) in [(engine::Kind::Sled, "sled"), (engine::Kind::Fjall, "fjall")] {

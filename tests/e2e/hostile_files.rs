@@ -309,7 +309,10 @@ fn vkeys(people: &People, names: &[&str]) -> Vec<String> {
 fn maps_and_their_notes() {
     let folder = tempfile::tempdir().expect("a folder");
     let map = folder.path().join("map.toml");
-    fs::copy(file("deploy/sample/map.toml"), &map).expect("a sample");
+    let sample = fs::read_to_string(file("deploy/sample/map.toml")).expect("a sample");
+    // Cut off within a comment, it would be a map.
+    let sample = sample.split_inclusive('\n').filter(|line| !line.starts_with('#'));
+    fs::write(&map, sample.collect::<String>()).expect("a file");
     // Where its warnings stand is another matter.
     let check = || by_command(&["map", "check", text(&map)]).map(|_| String::new());
     let wrong = Says("map.toml");

@@ -3,6 +3,7 @@
 //! goes from the gateway to the shard. With tokens that are good, and over TLS: `leaks/signed.rs`.
 //! A panic of the binary says nothing either: `leaks/panics.rs`.
 
+mod lists;
 mod panics;
 mod signed;
 mod tap;
@@ -13,10 +14,11 @@ use std::time::Duration;
 use crate::support::load::{evidence, put};
 use crate::support::maps::text;
 use crate::support::process::{get, run, wait_until};
-use crate::support::{Deployment, Options, search};
+use crate::support::{Deployment, search};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use client::api;
+use lists::attribute;
 use tap::Tap;
 use tonic::body::Body;
 use tonic::codegen::{Service as _, http};
@@ -117,7 +119,9 @@ fn good() -> api::PutRecordRequest {
         value: format!("+49{PHONE}"),
         observe_time: None,
     });
-    put(&marker("subject"), &marker("key"), marker("body").as_bytes(), &facts)
+    let put = put(&marker("subject"), &marker("key"), marker("body").as_bytes(), &facts);
+    let attributes = vec![attribute("mail", "attribute"), attribute("note", "note")];
+    api::PutRecordRequest { attributes, ..put }
 }
 
 /// Puts that are refused, each for its marker.
@@ -143,6 +147,8 @@ fn bad() -> Vec<api::PutRecordRequest> {
         of(&|r| r.request_id = marker("request")),
         of(&|r| r.etag = marker("etag")),
         of(&|r| r.if_version = Some(77)),
+        of(&|r| r.attributes = vec![attribute(&marker("name"), "value")]),
+        of(&|r| r.attributes = vec![attribute("mail", "twice"); 2]),
         of(&|r| r.body = marker("large").repeat(1 << 18).into()),
         of(&|r| {
             r.subject = place(&marker("other"), "");
@@ -219,6 +225,7 @@ async fn send_all(sender: &Sender) {
         &records.get(sender.poisoned(absent)).await.err().expect("it is not there"),
     );
 
+    lists::send(sender).await;
     let unknown = api::CreateSubjectRequest {
         subject: Some(api::SubjectRef { id: marker("new"), domicile: String::new() }),
         collection: marker("collection"),
@@ -254,8 +261,7 @@ async fn check_unknown_method(sender: &Sender) {
 
 #[test]
 fn nothing_that_is_sent_gets_out_sideways() {
-    let options = Options { regions: vec![REGION], ..Options::default() };
-    let mut deployment = Deployment::start(&options);
+    let mut deployment = Deployment::start(&lists::options());
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
 
     // From here on, what the gateway says to the shard goes through a tap.

@@ -50,11 +50,31 @@ record = records.Get(
 assert record.body == body and record.etag == done.etag
 
 answers = list(records.StreamPut(iter([
-    records_pb2.PutRecordRequest(
+    records_pb2.StreamPutRequest(put=records_pb2.PutRecordRequest(
         subject=done.subject, collection="profiles", key=f"k{n}", body=b"x",
-        request_id=str(uuid.uuid4())) for n in range(100)]), timeout=30))
+        request_id=str(uuid.uuid4()))) for n in range(100)]), timeout=30))
 assert sorted(a.index for a in answers) == list(range(100))
 assert all(a.WhichOneof("outcome") == "done" for a in answers)
+answers = list(records.StreamPut(iter([
+    records_pb2.StreamPutRequest(delete=records_pb2.DeleteRecordRequest(
+        subject=done.subject, collection="profiles", key="k0", request_id=str(uuid.uuid4())))]),
+    timeout=30))
+assert [(a.WhichOneof("outcome"), a.deleted.version) for a in answers] == [("deleted", 2)]
+
+for choice in [{"subject": done.subject}, {"regions": ["ru-msk", "eu-fra"]}]:
+    keys, token = [], ""
+    while True:
+        page = records.List(records_pb2.ListRecordsRequest(
+            collection="profiles", order_by="key", page_size=30, page_token=token, **choice),
+            timeout=10)
+        keys += [record.key for record in page.records]
+        token = page.next_page_token
+        if not token:
+            break
+    assert keys == sorted(["main"] + [f"k{n}" for n in range(100)]), keys
+    count = records.Count(
+        records_pb2.CountRecordsRequest(collection="profiles", **choice), timeout=10)
+    assert count.count == 101 and not count.unreachable
 
 try:
     records.Get(records_pb2.GetRecordRequest(

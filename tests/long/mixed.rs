@@ -42,7 +42,8 @@ const STUCK_AFTER: Duration = Duration::from_secs(30);
 const GROWTH_PERCENT_MAX: u64 = 25;
 const GROWTH_KIB_MAX: u64 = 48 << 10;
 /// As a backend service would: what may be sent again is.
-const RETRYING: Settings = Settings { deadline: Duration::from_secs(60), attempts_max: 20 };
+const RETRYING: Settings =
+    Settings { deadline: Duration::from_secs(60), attempts_max: 20, ..Settings::DEFAULT };
 
 /// Calls of each kind so far, and what failed.
 #[derive(Default)]

@@ -20,6 +20,7 @@
 //! }
 //! ```
 
+mod attributes;
 mod date;
 mod decide;
 mod docs;
@@ -31,9 +32,14 @@ mod lint;
 mod map;
 mod map_tests;
 mod plan;
+mod query;
 mod signing;
 pub mod toml;
 
+pub use attributes::{
+    AttributeName, AttributeType, AttributeValue, AttributesFull, AttributesMalformed, Index,
+    InvalidValue, RecordAttributes, Timestamp,
+};
 pub use date::Date;
 pub use decide::attach::{Attachment, Question};
 pub use decide::egress::{Barred, egress, egress_of_absent, ingress};
@@ -58,13 +64,14 @@ pub use map::diff::{Change, Part};
 pub use map::format::format;
 pub use map::renumber::renumber;
 pub use map::{
-    Clause, ClauseId, CollectionRules, Disputed, Epoch, Home, HomeFor, MapEnding, MapPart, Reads,
-    Region, RegionMap, Review, Site, Statute, Tenant, client_address,
+    AttributeRules, Clause, ClauseId, CollectionRules, Disputed, Epoch, Home, HomeFor, MapEnding,
+    MapPart, Reads, Region, RegionMap, Review, Site, Statute, Tenant, client_address,
 };
 pub use map_tests::{Expected, Given, MapTests, Person, Verdict};
 pub use plan::{
     Cut, Differences, EFFECTS_MAX, Effect, FINDINGS_MAX, Move, Plan, QUESTIONS_MAX, plan,
 };
+pub use query::{Comparison, Filter, Operator, OrderBy};
 pub use signing::signed::{
     SIGNED_MAP_BYTES_MAX, SIGNERS_TO_WIDEN, SignedMap, Succession, VerifiedMap, statement, succeeds,
 };

@@ -16,6 +16,20 @@ pub const LIST_ITEMS_MAX: usize = 4_096;
 pub const TENANTS_MAX: usize = 10_000;
 /// Collections of a map.
 pub const COLLECTIONS_MAX: usize = 1_024;
+/// Attributes of a collection, and of a record.
+pub const ATTRIBUTES_MAX: usize = 32;
+/// Bytes of an attribute's name.
+pub const ATTRIBUTE_NAME_BYTES_MAX: usize = 63;
+/// Bytes of a text that an attribute has as its value.
+pub const ATTRIBUTE_TEXT_BYTES_MAX: usize = 256;
+/// Bytes of a filter.
+pub const FILTER_BYTES_MAX: usize = 8 << 10;
+/// Comparisons of a filter.
+pub const FILTER_COMPARISONS_MAX: usize = 32;
+/// Values in all comparisons of a filter.
+pub const FILTER_VALUES_MAX: usize = 128;
+/// Parentheses of a filter within one another.
+pub const FILTER_DEPTH_MAX: usize = 16;
 /// Regions of a map.
 pub const REGIONS_MAX: usize = 1_024;
 /// Homes of a map: every country and every group can have one.

@@ -1,20 +1,25 @@
 //! The measure of what gRPC alone costs: one tonic process that answers a put at once, and one
-//! that forwards each to it. No ruling, no sealing, no log, nothing on disk.
+//! that forwards each to it. No ruling, no encryption, no log, nothing on disk.
 
 use std::pin::Pin;
 
 use anyhow::{Context as _, Result};
-use tokio::net::TcpListener;
+use hyper_util::rt::TokioIo;
+use link::net::coalesce::Coalesced;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_stream::{Stream, StreamExt as _};
-use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
+use tonic::transport::{Endpoint, Server, Uri};
 use tonic::{Request, Response, Status, Streaming};
 use wire::v1::records_client::RecordsClient;
 use wire::v1::records_server::{Records, RecordsServer};
 use wire::v1::{
-    DeleteRecordRequest, DeleteRecordResponse, GetRecordRequest, PutRecordRequest,
-    PutRecordResponse, Record, StreamPutResponse, TouchRecordRequest, TouchRecordResponse,
-    stream_put_response::Outcome,
+    BatchDeleteRecordsRequest, BatchDeleteRecordsResponse, BatchGetRecordsRequest,
+    BatchGetRecordsResponse, BatchPutRecordsRequest, BatchPutRecordsResponse, CountRecordsRequest,
+    CountRecordsResponse, DeleteRecordRequest, DeleteRecordResponse, GetRecordRequest,
+    ListRecordsRequest, ListRecordsResponse, PutRecordRequest, PutRecordResponse, Record,
+    StreamPutRequest, StreamPutResponse, TouchRecordRequest, TouchRecordResponse,
+    stream_put_request::Write, stream_put_response::Outcome,
 };
 
 /// Which of the pair.
@@ -26,6 +31,9 @@ pub(crate) struct Options {
     /// Where to forward to; without it, calls are answered here.
     #[arg(long)]
     to: Option<String>,
+    /// Be tuned as Bailiwick's processes are on two cores: one worker, small writes together.
+    #[arg(long)]
+    pub(crate) tuned: bool,
 }
 
 type Client = RecordsClient<tonic::transport::Channel>;
@@ -38,18 +46,35 @@ struct Bare {
 /// Serves until the process is killed.
 pub(crate) async fn serve(options: Options) -> Result<()> {
     let next = match options.to {
-        Some(url) => Some(Client::connect(url).await.context("the other half does not answer")?),
+        Some(url) => Some(connect(url, options.tuned).await.context("the other half is silent")?),
         None => None,
     };
     let listener = TcpListener::bind(options.listen).await?;
     // Not by `link::net::listener`: that one closes connections that do not authenticate within 30
     // seconds.
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    Server::builder()
-        .add_service(RecordsServer::new(Bare { next }))
-        .serve_with_incoming(incoming)
-        .await
-        .context("the server failed")
+    let server = Server::builder().add_service(RecordsServer::new(Bare { next }));
+    let served = if options.tuned {
+        let coalesced = incoming.map(|connection| connection.map(Coalesced::new));
+        server.serve_with_incoming(coalesced).await
+    } else {
+        server.serve_with_incoming(incoming).await
+    };
+    served.context("the server failed")
+}
+
+/// Connects to the other half.
+async fn connect(url: String, tuned: bool) -> Result<Client> {
+    if !tuned {
+        return Ok(Client::connect(url).await?);
+    }
+    let connector = tower::service_fn(|uri: Uri| async move {
+        let authority = uri.authority().map_or("", |authority| authority.as_str()).to_owned();
+        let stream = TcpStream::connect(authority).await?;
+        stream.set_nodelay(true)?;
+        std::io::Result::Ok(TokioIo::new(Coalesced::new(stream)))
+    });
+    Ok(Client::new(Endpoint::from_shared(url)?.connect_with_connector(connector).await?))
 }
 
 #[tonic::async_trait]
@@ -70,6 +95,20 @@ impl Records for Bare {
         Ok(Response::new(Record::default()))
     }
 
+    async fn list(
+        &self,
+        _: Request<ListRecordsRequest>,
+    ) -> Result<Response<ListRecordsResponse>, Status> {
+        Ok(Response::new(ListRecordsResponse::default()))
+    }
+
+    async fn count(
+        &self,
+        _: Request<CountRecordsRequest>,
+    ) -> Result<Response<CountRecordsResponse>, Status> {
+        Ok(Response::new(CountRecordsResponse::default()))
+    }
+
     async fn delete(
         &self,
         _: Request<DeleteRecordRequest>,
@@ -84,9 +123,30 @@ impl Records for Bare {
         Ok(Response::new(TouchRecordResponse::default()))
     }
 
+    async fn batch_get(
+        &self,
+        _: Request<BatchGetRecordsRequest>,
+    ) -> Result<Response<BatchGetRecordsResponse>, Status> {
+        Ok(Response::new(BatchGetRecordsResponse::default()))
+    }
+
+    async fn batch_put(
+        &self,
+        _: Request<BatchPutRecordsRequest>,
+    ) -> Result<Response<BatchPutRecordsResponse>, Status> {
+        Ok(Response::new(BatchPutRecordsResponse::default()))
+    }
+
+    async fn batch_delete(
+        &self,
+        _: Request<BatchDeleteRecordsRequest>,
+    ) -> Result<Response<BatchDeleteRecordsResponse>, Status> {
+        Ok(Response::new(BatchDeleteRecordsResponse::default()))
+    }
+
     async fn stream_put(
         &self,
-        request: Request<Streaming<PutRecordRequest>>,
+        request: Request<Streaming<StreamPutRequest>>,
     ) -> Result<Response<Answers>, Status> {
         let puts = request.into_inner();
         if let Some(next) = &self.next {
@@ -95,7 +155,11 @@ impl Records for Bare {
         }
         let mut index = 0;
         let answers = puts.map(move |put| {
-            let request_id = put?.request_id;
+            let request_id = match put?.write {
+                Some(Write::Put(put)) => put.request_id,
+                Some(Write::Delete(delete)) => delete.request_id,
+                None => String::new(),
+            };
             index += 1;
             let outcome = Some(Outcome::Done(PutRecordResponse::default()));
             Ok(StreamPutResponse { index: index - 1, request_id, outcome })

@@ -1,6 +1,8 @@
 //! Two things side by side on one machine: TLS with tokens beside plaintext, and a tenant with a
 //! neighbour beside the same tenant alone.
 
+use std::sync::Arc;
+
 use anyhow::{Context as _, Result};
 
 use crate::line::Line;
@@ -32,11 +34,14 @@ pub(crate) async fn secure(options: &Options, load: &Load) -> Result<Vec<Line>> 
             let (plain, with_tls) = (start(false)?, start(true)?);
             let (plain_caller, secure_caller) = (plain.caller()?, with_tls.caller()?);
             let (mut before, mut after) = (0.0, 0.0);
+            let none = Arc::default();
             for run in TURNS {
-                let put = load.put(&plain_caller, *in_flight, Target::Bailiwick, run).await?;
+                let put =
+                    load.put(&plain_caller, *in_flight, Target::Bailiwick, run, &none).await?;
                 before += put.per_second;
                 lines.push(Line::new(&format!("{engine}: put in plaintext"), *in_flight, &put));
-                let put = load.put(&secure_caller, *in_flight, Target::Bailiwick, run).await?;
+                let put =
+                    load.put(&secure_caller, *in_flight, Target::Bailiwick, run, &none).await?;
                 after += put.per_second;
                 let name = format!("{engine}: put with TLS and a token");
                 let own = Line::new(&name, *in_flight, &put);
@@ -79,10 +84,11 @@ async fn beside(
     let credentials =
         served.credentials.as_ref().context("neighbours are told apart by their tokens")?;
     let (caller, access) = (served.caller()?, credentials.access(NEIGHBOUR)?);
-    let alone = load.put(&caller, in_flight, Target::Bailiwick, "a").await?;
+    let none = Arc::default();
+    let alone = load.put(&caller, in_flight, Target::Bailiwick, "a", &none).await?;
     // The neighbour has four times as many calls in flight.
     let (pressed, press) = tokio::try_join!(
-        load.put(&caller, in_flight, Target::Bailiwick, "b"),
+        load.put(&caller, in_flight, Target::Bailiwick, "b", &none),
         load.press(&served.url, &access, in_flight * 4, "n"),
     )?;
     let own = Line::new(&format!("{engine}: put beside a neighbour {what}"), in_flight, &pressed);

@@ -5,24 +5,29 @@ use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, Table};
 use serde::Serialize;
 
-use crate::load::Measured;
+use crate::measured::{Latency, Measured};
 
 /// One line of the result. Of several rounds, figures are medians.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub(crate) struct Line {
     pub(crate) what: String,
     pub(crate) in_flight: usize,
     pub(crate) per_second: f64,
     /// The slowest and the fastest round.
     pub(crate) spread: Option<(f64, f64)>,
-    pub(crate) p50_ms: f64,
-    pub(crate) p99_ms: f64,
+    /// From the moment when a call was due. Not of streams.
+    #[serde(flatten)]
+    pub(crate) latency: Latency,
     pub(crate) failed: u64,
     /// Rate against the bare pair's in the same round.
     pub(crate) ratio: Option<f64>,
     /// Microseconds of processor time a call: of the load generator, of the process that it calls
     /// (forwarder, gateway), and of the one behind that (echo, shard).
     pub(crate) cpu_us: Option<[f64; 3]>,
+    /// Processor time of the two processes that serve, against the bare pair's in the same round.
+    pub(crate) server_ratio: Option<f64>,
+    /// The same against the pair that is tuned as Bailiwick is.
+    pub(crate) server_ratio_tuned: Option<f64>,
     /// What a call costs, against the same in plaintext, or without a neighbour.
     pub(crate) cost: Option<f64>,
     /// Whether `--at-most` concerns it.
@@ -39,15 +44,9 @@ impl Line {
             what: what.to_owned(),
             in_flight,
             per_second: measured.per_second,
-            spread: None,
-            p50_ms: measured.p50_ms,
-            p99_ms: measured.p99_ms,
+            latency: measured.latency,
             failed: measured.failed,
-            ratio: None,
-            cpu_us: None,
-            cost: None,
-            judged: false,
-            resident_mib: None,
+            ..Self::default()
         }
     }
 }
@@ -73,11 +72,11 @@ pub(crate) fn table(lines: &[Line]) -> Table {
         "in flight",
         "per second",
         "slowest, fastest",
-        "p50 ms",
-        "p99 ms",
+        "p50, p99, p99.9, max ms",
         "failed",
-        "ratio to the bare pair",
+        "rate / bare pair",
         "CPU us a call: load, front, back",
+        "server CPU / bare, tuned pair",
         "cost beside the first",
         "MiB: gateway, shard",
     ]);
@@ -87,11 +86,15 @@ pub(crate) fn table(lines: &[Line]) -> Table {
             line.in_flight.to_string(),
             format!("{:.0}", line.per_second),
             line.spread.map_or_else(String::new, |(low, high)| format!("{low:.0}, {high:.0}")),
-            format!("{:.2}", line.p50_ms),
-            format!("{:.2}", line.p99_ms),
+            latency(&line.latency),
             line.failed.to_string(),
             line.ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}")),
             line.cpu_us.map_or_else(String::new, |[a, b, c]| format!("{a:.0}, {b:.0}, {c:.0}")),
+            [line.server_ratio, line.server_ratio_tuned]
+                .map(|ratio| ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}")))
+                .join(", ")
+                .trim_matches([',', ' '])
+                .to_owned(),
             line.cost.map_or_else(String::new, |cost| format!("{cost:.2}")),
             line.resident_mib.map_or_else(String::new, |(g, s)| format!("{g}, {s}")),
         ]);
@@ -100,4 +103,12 @@ pub(crate) fn table(lines: &[Line]) -> Table {
         column.set_cell_alignment(CellAlignment::Right);
     }
     table
+}
+
+fn latency(of: &Latency) -> String {
+    let Latency { p50_ms, p99_ms, p999_ms, max_ms } = of;
+    if p99_ms.is_nan() {
+        return format!("mean {p50_ms:.2}");
+    }
+    format!("{p50_ms:.2}, {p99_ms:.2}, {p999_ms:.2}, {max_ms:.1}")
 }

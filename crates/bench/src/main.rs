@@ -1,5 +1,6 @@
 //! `bailiwick-bench`: puts, gets and streams through a gateway and a shard as two processes, beside a
-//! bare tonic pair that only forwards, in one run on one machine, in turns. It is not shipped.
+//! bare tonic pair that only forwards, and beside etcd and PostgreSQL if asked, in one run on one
+//! machine, in turns; or against a deployment that runs already. It is not shipped.
 //!
 //! Only ratios within one run mean anything: machines differ and are noisy, and the load generator
 //! takes its part of the same cores. So TLS with tokens is measured beside plaintext (`--secure`),
@@ -11,9 +12,13 @@ mod bare;
 mod compare;
 mod line;
 mod load;
+mod measured;
+mod peers;
 mod processes;
+mod remote;
 mod rounds;
 mod secure;
+mod verify;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -25,8 +30,10 @@ use clap::{Parser, Subcommand};
 
 use line::{Line, judge, table};
 use load::Load;
+use peers::Peer;
 use processes::{Pair, Programs, Served, Setup};
-use rounds::{Round, Rounds};
+use rounds::{Kind, Rounds, Turns};
+use secure::Caller;
 
 /// The exit code when nothing could be measured.
 const UNAVAILABLE: u8 = 69;
@@ -53,22 +60,39 @@ struct Options {
     /// Seconds of each measurement, after a warm-up of a third of it.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
-    /// Rounds of all measurements beside the bare pair.
+    /// Rounds of all measurements, Bailiwick and the others in turns.
     #[arg(long, value_name = "N", default_value_t = 5,
-          value_parser = clap::value_parser!(u64).range(5..=100))]
+          value_parser = clap::value_parser!(u64).range(1..=100))]
     rounds: u64,
     /// Calls in flight, one measurement for each.
     #[arg(long, value_delimiter = ',', default_value = "64,256")]
     in_flight: Vec<usize>,
+    /// Kinds of calls.
+    #[arg(long, value_delimiter = ',', default_value = "put,sdk,get,stream")]
+    calls: Vec<Kind>,
+    /// Unary calls a second, at that rate whatever the answers take (open loop); latency counts
+    /// from when a call was due [default: as many as are allowed in flight].
+    #[arg(long, value_name = "PER_SECOND",
+          value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    rate: Option<u64>,
+    /// Lanes of the SDK; 0: each of its puts is a call.
+    #[arg(long, default_value_t = client::Settings::DEFAULT.lanes)]
+    lanes: usize,
     /// The `bailiwick` binary to measure [default: the one beside this program].
     #[arg(long, value_name = "FILE")]
     bailiwick: Option<PathBuf>,
     /// Engines of the shard.
     #[arg(long, value_delimiter = ',', default_value = "sled,fjall")]
     engines: Vec<String>,
-    /// Bytes of each body.
-    #[arg(long, default_value_t = 512)]
-    body: usize,
+    /// Bytes of each body, one measurement for each.
+    #[arg(long, value_delimiter = ',', default_value = "512")]
+    body: Vec<usize>,
+    /// Also measure a bare pair that is tuned as Bailiwick's processes are.
+    #[arg(long)]
+    tuned: bool,
+    /// Also measure these; a missing one is installed from Debian's packages.
+    #[arg(long, value_delimiter = ',')]
+    peers: Vec<peers::Name>,
     /// Folder for the stores; it must be on the disk that is meant, and is emptied afterwards.
     #[arg(long, default_value = "bailiwick-bench")]
     folder: PathBuf,
@@ -78,6 +102,8 @@ struct Options {
     /// Measure one tenant's puts alone, and beside another tenant at its limit.
     #[arg(long)]
     neighbours: bool,
+    #[command(flatten)]
+    remote: remote::Options,
     /// Exit with 1 if a cost is above this: of TLS and tokens over all turns, or of a neighbour that
     /// is at its limit.
     #[arg(long, value_name = "COST")]
@@ -106,7 +132,11 @@ fn main() -> ExitCode {
 /// Runs all measurements and prints them.
 fn run() -> Result<(Vec<Line>, Options)> {
     let Arguments { options, command } = Arguments::parse();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if matches!(&command, Some(Command::Peer(peer)) if peer.tuned) {
+        runtime.worker_threads(1);
+    }
+    let runtime = runtime.enable_all().build()?;
     if let Some(Command::Peer(peer)) = command {
         runtime.block_on(bare::serve(peer))?;
         return Ok((Vec::new(), options));
@@ -124,7 +154,16 @@ fn warn(text: impl std::fmt::Display) {
 }
 
 async fn in_folder(options: &Options) -> Result<Vec<Line>> {
-    let load = Load { seconds: Duration::from_secs(options.seconds), body: options.body };
+    let load = Load {
+        seconds: Duration::from_secs(options.seconds),
+        body: options.body.first().copied().unwrap_or(512),
+        rate: options.rate,
+        lanes: options.lanes,
+        records: options.remote.records(),
+    };
+    if let Some(caller) = options.remote.caller()? {
+        return remote(options, &load, &caller).await;
+    }
     ensure!(!options.folder.exists(), "{} exists: name a new folder", options.folder.display());
     std::fs::create_dir_all(&options.folder).context("the folder cannot be made")?;
     let measured = if options.secure {
@@ -138,32 +177,82 @@ async fn in_folder(options: &Options) -> Result<Vec<Line>> {
     measured
 }
 
-/// Rounds of everything, the pair and Bailiwick in turns: machines change their speed while they
-/// are measured, and both feel it. Each process lives through all rounds.
+/// Rounds of everything, the others and Bailiwick in turns: machines change their speed while they
+/// are measured, and all feel it. Each process lives through all rounds.
 async fn measure(options: &Options, load: &Load) -> Result<Vec<Line>> {
     let programs = Programs::find(options.bailiwick.as_deref())?;
+    let start_peer = |name: &peers::Name| Peer::start(*name, &options.folder);
+    let peers = options.peers.iter().map(start_peer).collect::<Result<Vec<_>>>()?;
+    let mut lines = Vec::new();
+    for (in_flight, engine, body) in options.combinations() {
+        let pair = Pair::start(&programs, false)?;
+        let tuned = options.tuned.then(|| Pair::start(&programs, true)).transpose()?;
+        let setup = Setup { engine, secure: false, limits: "" };
+        let served = Served::start(&programs, &options.folder, setup)?;
+        let turns = Turns {
+            kinds: &options.calls,
+            pair: Some(&pair),
+            tuned: tuned.as_ref(),
+            peers: &peers,
+            caller: served.caller()?,
+            access: served.access()?,
+            cpu: &|| Some(served.cpu()),
+        };
+        let title = options.title(&format!("{engine}: "), body);
+        let mut all = Rounds::new(title, in_flight);
+        let load = Load { body, ..load.clone() };
+        for round in 1..=options.rounds {
+            let of = options.rounds;
+            warn(format!("{engine}, {body} B, {in_flight} in flight: round {round} of {of}"));
+            all.measure(&load, &turns, round).await?;
+        }
+        let resident_mib = Some(served.resident_mib());
+        lines.extend(all.lines().into_iter().map(|line| Line { resident_mib, ..line }));
+    }
+    Ok(lines)
+}
+
+/// Rounds against a deployment that runs already.
+async fn remote(options: &Options, load: &Load, caller: &Caller) -> Result<Vec<Line>> {
     let mut lines = Vec::new();
     for in_flight in &options.in_flight {
-        for engine in &options.engines {
-            let pair = Pair::start(&programs)?;
-            let setup = Setup { engine, secure: false, limits: "" };
-            let served = Served::start(&programs, &options.folder, setup)?;
-            let mut all = Rounds::default();
+        for body in &options.body {
+            let turns = Turns {
+                kinds: &options.calls,
+                pair: None,
+                tuned: None,
+                peers: &[],
+                caller: caller.clone(),
+                access: options.remote.access().await?,
+                cpu: &|| None,
+            };
+            let mut all = Rounds::new(options.title("", *body), *in_flight);
+            let load = Load { body: *body, ..load.clone() };
             for round in 1..=options.rounds {
-                let of = options.rounds;
-                warn(format!("{engine}, {in_flight} in flight: round {round} of {of}"));
-                all.measure(load, &pair, &served, *in_flight, round).await?;
+                all.measure(&load, &turns, round).await?;
             }
-            let name = |what: &str| format!("{engine}: {what}");
-            let line =
-                |what: String, own: &[Round], bare| rounds::line(what, *in_flight, own, bare);
-            lines.push(line(name("bare pair, unary"), &all.bare_put, None));
-            lines.push(line(name("bare pair, stream"), &all.bare_stream, None));
-            let put = line(name("put"), &all.put, Some(&all.bare_put));
-            lines.push(Line { resident_mib: Some(served.resident_mib()), ..put });
-            lines.push(line(name("get"), &all.get, Some(&all.bare_put)));
-            lines.push(line(name("StreamPut"), &all.stream, Some(&all.bare_stream)));
+            lines.extend(all.lines());
         }
     }
     Ok(lines)
+}
+
+impl Options {
+    /// What is measured apart from the rest: numbers in flight, engines, sizes of bodies.
+    fn combinations(&self) -> Vec<(usize, &str, usize)> {
+        let mut all = Vec::new();
+        for in_flight in &self.in_flight {
+            for engine in &self.engines {
+                all.extend(self.body.iter().map(|body| (*in_flight, engine.as_str(), *body)));
+            }
+        }
+        all
+    }
+
+    /// What stands before the names of measurements.
+    fn title(&self, engine: &str, body: usize) -> String {
+        let size = if self.body.len() > 1 { format!("{body} B: ") } else { String::new() };
+        let rate = self.rate.map_or_else(String::new, |rate| format!("{rate}/s: "));
+        format!("{engine}{size}{rate}")
+    }
 }

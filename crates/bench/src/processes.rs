@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use client::Access;
 use tokio::time::Instant;
 
 use crate::secure::{Caller, Credentials};
@@ -39,7 +40,7 @@ impl Programs {
 }
 
 /// A process that ends with its handle.
-struct Running(Child);
+pub(crate) struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -50,13 +51,14 @@ impl Drop for Running {
 }
 
 impl Running {
-    fn start(program: &Path, args: &[&str], log: Stdio) -> Result<Self> {
-        let child = Command::new(program).args(args).stdout(Stdio::null()).stderr(log).spawn();
+    pub(crate) fn start(program: &Path, args: &[&str], log: Stdio) -> Result<Self> {
+        let mut command = Command::new(program);
+        let child = command.args(args).stdout(Stdio::null()).stderr(log).spawn();
         Ok(Self(child.with_context(|| format!("{} cannot be started", program.display()))?))
     }
 
     /// Time that it has spent on a processor so far.
-    fn cpu(&self) -> Duration {
+    pub(crate) fn cpu(&self) -> Duration {
         cpu_of(&self.0.id().to_string())
     }
 
@@ -71,7 +73,7 @@ impl Running {
 }
 
 /// Processor time of a process since its start, user and system, in steps of 10 ms.
-fn cpu_of(process: &str) -> Duration {
+pub(crate) fn cpu_of(process: &str) -> Duration {
     // Linux shows it in hundredths of a second on every machine.
     const TICK_MS: u64 = 10;
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
@@ -93,14 +95,16 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
-    pub(crate) fn start(programs: &Programs) -> Result<Self> {
+    /// Starts it: plain, or tuned as Bailiwick's processes are.
+    pub(crate) fn start(programs: &Programs, tuned: bool) -> Result<Self> {
+        let tuning: &[&str] = if tuned { &["--tuned"] } else { &[] };
         let (back, front) = (free_port()?, free_port()?);
         let (listen, url) = (format!("127.0.0.1:{back}"), format!("http://127.0.0.1:{back}"));
-        let back_process =
-            Running::start(&programs.own, &["peer", "--listen", &listen], Stdio::inherit())?;
+        let args = [&["peer", "--listen", &listen], tuning].concat();
+        let back_process = Running::start(&programs.own, &args, Stdio::inherit())?;
         wait_for(back)?;
         let listen = format!("127.0.0.1:{front}");
-        let args = ["peer", "--listen", &listen, "--to", &url];
+        let args = [&["peer", "--listen", &listen, "--to", &url], tuning].concat();
         let front_process = Running::start(&programs.own, &args, Stdio::inherit())?;
         wait_for(front)?;
         let url = format!("http://127.0.0.1:{front}");
@@ -190,6 +194,14 @@ impl Served {
         }
     }
 
+    /// The same for the SDK.
+    pub(crate) fn access(&self) -> Result<Access> {
+        match &self.credentials {
+            Some(credentials) => credentials.access("sample"),
+            None => Ok(Access::default()),
+        }
+    }
+
     pub(crate) fn cpu(&self) -> Cpu {
         [cpu_of("self"), self.gateway.cpu(), self.shard.cpu()]
     }
@@ -251,11 +263,11 @@ fn write_files(
 }
 
 /// A port that was free a moment ago.
-fn free_port() -> Result<u16> {
+pub(crate) fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
-fn wait_for(port: u16) -> Result<()> {
+pub(crate) fn wait_for(port: u16) -> Result<()> {
     let until = Instant::now() + START_MAX;
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
         if Instant::now() > until {

@@ -36,9 +36,9 @@ pub(crate) type Client = RecordsClient<tonic::transport::Channel>;
 /// Who calls, and where.
 #[derive(Clone)]
 pub(crate) struct Caller {
-    url: String,
-    tls: Option<ClientTlsConfig>,
-    bearer: Option<MetadataValue<Ascii>>,
+    pub(crate) url: String,
+    pub(crate) tls: Option<ClientTlsConfig>,
+    pub(crate) bearer: Option<MetadataValue<Ascii>>,
 }
 
 impl Caller {

@@ -86,7 +86,7 @@ fn five_rounds_beside_the_bare_pair_come_to_medians_and_processor_time() {
     assert_eq!(done.code, 0, "{done:?}");
     let lines: Vec<Value> = serde_json::from_str(&done.stdout).expect("an answer in JSON");
     let what: Vec<&str> = lines.iter().filter_map(|line| line["what"].as_str()).collect();
-    let kinds = ["bare pair, unary", "bare pair, stream", "put", "get", "StreamPut"];
+    let kinds = ["bare pair, unary", "bare pair, stream", "put", "SDK put", "get", "StreamPut"];
     assert_eq!(what, kinds.map(|kind| format!("fjall: {kind}")));
     for line in &lines {
         let rate = line["per_second"].as_f64();
@@ -98,4 +98,55 @@ fn five_rounds_beside_the_bare_pair_come_to_medians_and_processor_time() {
         assert_eq!(line["ratio"].is_null(), bare, "{line}");
     }
     assert_eq!(done.stderr.matches("round 5 of 5").count(), 1, "{}", done.stderr);
+}
+
+/// One round of every kind of call, beside both pairs, at two sizes: what was put is read back and
+/// its receipts are checked by the run itself, which fails otherwise.
+#[test]
+fn every_kind_of_call_is_measured_beside_both_pairs() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let stores = folder.path().join("stores");
+    let stores = stores.to_str().expect("text");
+    let what = ["--calls", "put,get,mixed,overwrite,stream", "--body", "64,5000", "--tuned"];
+    let few = ["--seconds", "1", "--rounds", "1", "--in-flight", "16", "--engines", "fjall"];
+    let done = run(&[&["--json", "--folder", stores], &what[..], &few[..]].concat());
+    assert_eq!(done.code, 0, "{done:?}");
+    let lines: Vec<Value> = serde_json::from_str(&done.stdout).expect("an answer in JSON");
+    let names: Vec<&str> = lines.iter().filter_map(|line| line["what"].as_str()).collect();
+    let kinds = [
+        "bare pair, unary",
+        "tuned bare pair, unary",
+        "bare pair, stream",
+        "tuned bare pair, stream",
+        "put",
+        "get",
+        "mixed 1:9",
+        "overwrite",
+        "StreamPut",
+    ];
+    let wanted = ["64", "5000"].map(|size| kinds.map(|kind| format!("fjall: {size} B: {kind}")));
+    assert_eq!(names, wanted.concat());
+    for line in &lines {
+        assert!(line["failed"] == 0 && line["per_second"].as_f64() > Some(0.0), "{line}");
+        let bare = line["what"].as_str().is_some_and(|what| what.contains("bare"));
+        assert_eq!(line["server_ratio"].is_null(), bare, "{line}");
+        assert_eq!(line["server_ratio_tuned"].is_null(), bare, "{line}");
+    }
+}
+
+/// An open loop sends what is due and no more, whatever the server could take.
+#[test]
+fn an_open_loop_keeps_its_rate() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let stores = folder.path().join("stores");
+    let stores = stores.to_str().expect("text");
+    let few = ["--seconds", "1", "--rounds", "1", "--in-flight", "16", "--engines", "fjall"];
+    let what = ["--calls", "put", "--rate", "50", "--folder", stores];
+    let done = run(&[&["--json"], &what[..], &few[..]].concat());
+    assert_eq!(done.code, 0, "{done:?}");
+    let lines: Vec<Value> = serde_json::from_str(&done.stdout).expect("an answer in JSON");
+    let put = lines.iter().find(|line| line["what"] == "fjall: 50/s: put").expect("a line");
+    let rate = put["per_second"].as_f64().expect("a rate");
+    assert!(rate <= 51.0, "{put}");
+    assert!(put["p50_ms"].as_f64() <= put["max_ms"].as_f64(), "{put}");
 }

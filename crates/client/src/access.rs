@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use terms::limits::STREAM_IN_FLIGHT_MAX;
 use terms::pem;
-use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
 use crate::address::Address;
 use crate::{Error, NotFollowed, Token};
@@ -148,6 +148,13 @@ fn bundle(what: &'static str, text: &[u8]) -> Result<Vec<u8>, Error> {
 pub(crate) struct Target {
     pub(crate) address: Address,
     pub(crate) tls: Tls,
+}
+
+impl Target {
+    /// A connection, made when it is used.
+    pub(crate) fn lazy(&self) -> Result<Channel, Error> {
+        Ok(self.tls.endpoint(&self.address)?.connect_lazy())
+    }
 }
 
 /// The checked form of what [`Access`] says of other gateways.

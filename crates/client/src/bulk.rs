@@ -279,7 +279,7 @@ impl Flow<'_> {
     fn compare(&mut self, Existing { job, region, record }: Existing) {
         self.bytes -= job.request.body.len();
         let problem = match record {
-            Ok(record) if record.body == job.request.body => {
+            Ok(record) if is_same(&record, &job.request) => {
                 return (self.report)(BulkEvent::Stored { region: &region, proven: true });
             }
             Ok(_) => format!("a record with other content exists in {region} and is not changed"),
@@ -320,6 +320,13 @@ impl Flow<'_> {
             }
         }
     }
+}
+
+/// Whether a record has the content of a put.
+fn is_same(record: &api::Record, put: &api::PutRecordRequest) -> bool {
+    let mut sent = put.attributes.clone();
+    sent.sort_by(|a, b| a.name.cmp(&b.name));
+    record.body == put.body && record.attributes == sent
 }
 
 /// Done at that moment; never, if there is none.

@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use prost::Message;
 use terms::limits::REQUEST_BYTES_MAX;
 use terms::{Entropy, EntropyFailed, Reason, jittered};
 use tokio::time::{Instant, sleep, timeout_at};
-use tonic::{Code, Request, Response, Status};
+use tonic::{Code, Request, Response};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 
@@ -24,10 +25,13 @@ const BACKOFF_MIN: Duration = Duration::from_millis(50);
 /// The longest wait between two attempts, unless the gateway asks for more.
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
 
+/// Lanes to each gateway: on few cores, more are not faster.
+const LANES: usize = 2;
+
 /// The longest deadline that is kept: what is longer may be more than a clock can hold.
 const DEADLINE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How long to try.
+/// How long to try, and by what way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
     /// Time for one call, all attempts and waits included, and a day at the most. The gateway gets
@@ -36,6 +40,22 @@ pub struct Settings {
     /// Attempts at the most, the first included; at least one is made. Going to the gateway that
     /// a refusal names, once, is not counted.
     pub attempts_max: u32,
+    /// Streams at the most to each gateway, each on a connection of its own, on which puts travel
+    /// that are made at the same time. Each put has its own outcome, deadline and attempts, as if it
+    /// were a call. A put that is alone, or larger than 64 KiB, goes as a call. 0: all do.
+    pub lanes: usize,
+}
+
+impl Settings {
+    /// Ten seconds, five attempts, two lanes.
+    pub const DEFAULT: Self =
+        Self { deadline: Duration::from_secs(10), attempts_max: 5, lanes: LANES };
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
 }
 
 /// A gateway, as a caller has it. Clones share their connections, which come back by themselves.
@@ -70,12 +90,27 @@ impl Entropy for System {
 
 /// Where a call goes first, until when, and whether it may go on to another gateway.
 pub(crate) struct Route {
-    gateway: Gateway,
-    until: Instant,
+    pub(crate) gateway: Gateway,
+    pub(crate) until: Instant,
     /// Whether the gateway that a refusal names may be asked, too.
-    follow: bool,
+    pub(crate) follow: bool,
     /// Whether this is the gateway that was named for the call already.
-    named: bool,
+    pub(crate) named: bool,
+}
+
+/// The waits between the attempts of one call.
+pub(crate) struct Pause<'a> {
+    longest: Duration,
+    entropy: &'a dyn Entropy,
+}
+
+impl Pause<'_> {
+    /// The next wait.
+    pub(crate) fn next(&mut self) -> Duration {
+        let wait = jittered(self.longest, self.entropy);
+        self.longest = (self.longest * 2).min(BACKOFF_MAX);
+        wait
+    }
 }
 
 impl Client {
@@ -97,7 +132,7 @@ impl Client {
         settings: Settings,
         access: Access,
     ) -> Result<Self, Error> {
-        Ok(Self::of(Gateways::connect(url, access).await?, settings))
+        Ok(Self::of(Gateways::connect(url, access, settings.lanes).await?, settings))
     }
 
     /// The same without a connection yet: the first call makes it. Needs a running runtime.
@@ -113,7 +148,7 @@ impl Client {
     /// # Errors
     /// The same.
     pub fn lazy_with(url: &str, settings: Settings, access: Access) -> Result<Self, Error> {
-        Ok(Self::of(Gateways::lazy(url, access)?, settings))
+        Ok(Self::of(Gateways::lazy(url, access, settings.lanes)?, settings))
     }
 
     fn of(gateways: Gateways, settings: Settings) -> Self {
@@ -199,7 +234,8 @@ impl Client {
         request: &api::PutRecordRequest,
         route: Route,
     ) -> Result<Written<api::PutRecordResponse>, Error> {
-        let put = |mut to: Gateway, request| async move { to.records.put(request).await };
+        let (until, alone) = (route.until, AtomicBool::new(false));
+        let put = |to: Gateway, request| to.put(request, until, &alone);
         let (answer, once) = self.attempts(request, route, put).await?;
         let proof = check_put(request, &answer, self.known(once))?;
         Ok(Written { answer, proof })
@@ -315,8 +351,17 @@ impl Client {
         crate::stream::open(self.gateways.own().records, opening).await
     }
 
+    /// The waits between two attempts.
+    pub(crate) fn pause(&self) -> Pause<'_> {
+        Pause { longest: BACKOFF_MIN, entropy: self.entropy.0.as_ref() }
+    }
+
+    pub(crate) const fn attempts_max(&self) -> u32 {
+        self.settings.attempts_max
+    }
+
     /// What is known of a write whose attempts before the last had no effect, or may have had one.
-    fn known(&self, once: bool) -> Known<'_> {
+    pub(crate) fn known(&self, once: bool) -> Known<'_> {
         Known { tenant: self.gateways.tenant(), first: self.drawn && once }
     }
 
@@ -325,7 +370,7 @@ impl Client {
     }
 
     /// The way of a write: the first gateway may name another one.
-    fn write(&self) -> Route {
+    pub(crate) fn write(&self) -> Route {
         Route { follow: true, ..self.question() }
     }
 
@@ -337,7 +382,7 @@ impl Client {
 
     /// Makes a call until it is answered, as often and as long as the settings allow. Says with
     /// the answer whether no attempt before it may have had an effect.
-    pub(crate) async fn attempts<M, A, F>(
+    pub(crate) async fn attempts<M, A, E, F>(
         &self,
         message: &M,
         mut route: Route,
@@ -345,10 +390,11 @@ impl Client {
     ) -> Result<(A, bool), Error>
     where
         M: Message + Clone,
-        F: Future<Output = Result<Response<A>, Status>>,
+        F: Future<Output = Result<Response<A>, E>>,
+        Error: From<E>,
     {
         check_size(message)?;
-        let mut backoff = BACKOFF_MIN;
+        let mut pause = self.pause();
         let mut left = self.settings.attempts_max;
         let token = self.gateways.token();
         let mut bearer = token.current().await?;
@@ -360,7 +406,7 @@ impl Client {
             let answer = timeout_at(route.until, call(route.gateway.clone(), request)).await;
             let error = match answer {
                 Ok(Ok(answer)) => return Ok((answer.into_inner(), once)),
-                Ok(Err(status)) => Error::from(status),
+                Ok(Err(error)) => Error::from(error),
                 Err(_) => return Err(Error::TimedOut),
             };
             match error.refused().and_then(|refused| refused.known()) {
@@ -388,13 +434,12 @@ impl Client {
             if left == 0 {
                 return Err(error);
             }
-            let wait = asked + jittered(backoff, self.entropy.0.as_ref());
+            let wait = asked + pause.next();
             if wait >= route.until.saturating_duration_since(Instant::now()) {
                 return Err(error);
             }
             sleep(wait).await;
             once = false;
-            backoff = (backoff * 2).min(BACKOFF_MAX);
             bearer = token.current().await?;
         }
     }

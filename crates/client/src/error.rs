@@ -92,8 +92,10 @@ pub enum NotFollowed {
     /// The gateway named for it is the one that says no, or names another one in its turn.
     #[error("the gateway that was named for it names one again")]
     Again,
-    /// It was sent on a stream, which has one gateway.
-    #[error("a stream goes to one gateway; on its own, the write can go where it belongs")]
+    /// It was sent on a stream or in a batch, which has one gateway.
+    #[error(
+        "a stream or a batch goes to one gateway; on its own, the write can go where it belongs"
+    )]
     Stream,
 }
 

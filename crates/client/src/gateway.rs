@@ -1,21 +1,27 @@
 //! The gateways that one client may speak to: its own, and those to which bodies may go.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use terms::limits::{FRAME_BYTES_MAX, REQUEST_BYTES_MAX};
 use terms::{Detail, Reason};
-use tonic::Code;
+use tokio::time::Instant;
 use tonic::transport::Channel;
+use tonic::{Code, Request, Response};
 use tonic_health::pb::health_client::HealthClient;
 use wire::status_check::Checked;
 use wire::v1::records_client::RecordsClient;
 use wire::v1::region_maps_client::RegionMapsClient;
-use wire::v1::ruling::Outcome;
+use wire::v1::ruling;
+use wire::v1::stream_put_response::Outcome;
 use wire::v1::subjects_client::SubjectsClient;
 
 use crate::access::{Ingresses, Target};
 use crate::address::Address;
+use crate::lanes::Lanes;
+use crate::receipt::Unproven;
+use crate::stream::records;
 use crate::{Access, Error, NotFollowed, Refused, Token, api};
 
 /// Gateways beside the own one to which connections are kept.
@@ -29,6 +35,7 @@ pub(crate) struct Gateway {
     pub(crate) subjects: SubjectsClient<Checked<Channel>>,
     pub(crate) maps: RegionMapsClient<Checked<Channel>>,
     pub(crate) health: HealthClient<Checked<Channel>>,
+    lanes: Arc<Lanes>,
 }
 
 /// All connections of one client.
@@ -38,43 +45,69 @@ pub(crate) struct Gateways {
     token: Token,
     tenant: Option<String>,
     ingresses: Ingresses,
+    /// Lanes to each gateway.
+    lanes: usize,
     /// By address and by the authorities trusted there: a gateway accepted under one rule is not
     /// used under a stricter one.
     others: Mutex<BTreeMap<Target, Gateway>>,
 }
 
 impl Gateway {
-    fn new(target: Target, channel: Channel) -> Self {
+    fn new(target: Target, channel: Channel, lanes: usize) -> Self {
+        let records = records(channel.clone());
         let channel = Checked::new(channel);
-        let records = RecordsClient::new(channel.clone())
-            .max_decoding_message_size(FRAME_BYTES_MAX)
-            .max_encoding_message_size(REQUEST_BYTES_MAX);
         let subjects = SubjectsClient::new(channel.clone());
         let maps = RegionMapsClient::new(channel.clone())
             .max_decoding_message_size(FRAME_BYTES_MAX)
             .max_encoding_message_size(REQUEST_BYTES_MAX);
-        Self { target, records, subjects, maps, health: HealthClient::new(channel) }
+        let lanes = Arc::new(Lanes::new(&target, lanes));
+        Self { target, records, subjects, maps, health: HealthClient::new(channel), lanes }
+    }
+
+    /// Puts a record, on a lane beside others or as a call. Once a lane has ended without an answer,
+    /// `alone` is set: then the put goes as a call.
+    pub(crate) async fn put(
+        mut self,
+        request: Request<api::PutRecordRequest>,
+        until: Instant,
+        alone: &AtomicBool,
+    ) -> Result<Response<api::PutRecordResponse>, Error> {
+        let _under_way = self.lanes.enter();
+        let (metadata, extensions, mut put) = request.into_parts();
+        if !alone.load(Ordering::Relaxed)
+            && let Some(place) = self.lanes.place(&put, metadata.get("authorization")).await
+        {
+            match place.send(put, until) {
+                Ok(sent) => {
+                    let answer = sent.answer().await;
+                    let answer = answer.inspect_err(|_| alone.store(true, Ordering::Relaxed));
+                    return outcome(answer?).map(Response::new);
+                }
+                Err(unsent) => put = *unsent,
+            }
+        }
+        Ok(self.records.put(Request::from_parts(metadata, extensions, put)).await?)
     }
 }
 
 impl Gateways {
-    pub(crate) async fn connect(url: &str, access: Access) -> Result<Self, Error> {
+    pub(crate) async fn connect(url: &str, access: Access, lanes: usize) -> Result<Self, Error> {
         let target = Target { address: Address::parse(url)?, tls: access.tls.clone() };
         let endpoint = target.tls.endpoint(&target.address)?;
         let channel = endpoint.connect().await.map_err(Error::of_connect)?;
-        Self::new(Gateway::new(target, channel), access)
+        Self::new(Gateway::new(target, channel, lanes), access, lanes)
     }
 
-    pub(crate) fn lazy(url: &str, access: Access) -> Result<Self, Error> {
+    pub(crate) fn lazy(url: &str, access: Access, lanes: usize) -> Result<Self, Error> {
         let target = Target { address: Address::parse(url)?, tls: access.tls.clone() };
-        let channel = target.tls.endpoint(&target.address)?.connect_lazy();
-        Self::new(Gateway::new(target, channel), access)
+        let channel = target.lazy()?;
+        Self::new(Gateway::new(target, channel, lanes), access, lanes)
     }
 
-    fn new(own: Gateway, access: Access) -> Result<Self, Error> {
+    fn new(own: Gateway, access: Access, lanes: usize) -> Result<Self, Error> {
         let ingresses = Ingresses::new(&access)?;
         let Access { token, tenant, .. } = access;
-        Ok(Self { own, token, tenant, ingresses, others: Mutex::default() })
+        Ok(Self { own, token, tenant, ingresses, lanes, others: Mutex::default() })
     }
 
     /// The client's own gateway.
@@ -98,10 +131,10 @@ impl Gateways {
     }
 
     /// The gateway that must take a body placed like this. None: any may, so the own one does.
-    pub(crate) fn placed(&self, ruling: &api::Ruling) -> Result<Option<Gateway>, Error> {
-        let placement = match &ruling.outcome {
-            Some(Outcome::Placement(placement)) => placement,
-            Some(Outcome::Refusal(refusal)) => return Err(not_placed(refusal)),
+    pub(crate) fn placed(&self, given: &api::Ruling) -> Result<Option<Gateway>, Error> {
+        let placement = match &given.outcome {
+            Some(ruling::Outcome::Placement(placement)) => placement,
+            Some(ruling::Outcome::Refusal(refusal)) => return Err(not_placed(refusal)),
             None => return Err(Error::NotBailiwick(Code::Ok)),
         };
         if !placement.ingress_required {
@@ -159,10 +192,22 @@ impl Gateways {
             // A client that follows to any address keeps no more than these at once.
             others.pop_first();
         }
-        let channel = target.tls.endpoint(&target.address)?.connect_lazy();
-        let gateway = Gateway::new(target.clone(), channel);
+        let channel = target.lazy()?;
+        let gateway = Gateway::new(target.clone(), channel, self.lanes);
         others.insert(target, gateway.clone());
         Ok(gateway)
+    }
+}
+
+/// What became of a put on a lane.
+fn outcome(outcome: Outcome) -> Result<api::PutRecordResponse, Error> {
+    match outcome {
+        Outcome::Done(answer) => Ok(answer),
+        Outcome::Error(status) => Err(match Refused::of_item(&status) {
+            Some(refused) => Error::Refused(Box::new(refused)),
+            None => Error::NotBailiwick(Code::from(status.code)),
+        }),
+        Outcome::Deleted(_) => Err(Unproven::OtherKind.into()),
     }
 }
 

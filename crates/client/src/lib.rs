@@ -16,12 +16,15 @@
 
 mod access;
 mod address;
+mod batch;
 mod bulk;
 mod call;
 mod clock;
 mod error;
 mod gateway;
+mod lanes;
 mod ledger;
+mod list;
 mod maps;
 mod receipt;
 mod refused;
@@ -37,6 +40,7 @@ pub use address::ledger_url;
 pub use bulk::{BulkEvent, BulkPut};
 pub use call::{Client, Settings};
 pub use error::{Error, NotFollowed};
+pub use list::Records;
 pub use receipt::{
     Known, Proof, Unproven, Written, check_create, check_delete, check_put, check_touch,
     verify_receipt,

@@ -57,6 +57,22 @@ impl Refused {
         self.detail(Detail::Ingress)
     }
 
+    /// A write that was sent and has no answer: it may have been done or not.
+    pub(crate) fn unknown_outcome() -> Self {
+        let reason = Reason::WriteOutcomeUnknown;
+        Self {
+            reason: reason.as_str().to_owned(),
+            message: "the stream that carried the write ended before the write was answered"
+                .to_owned(),
+            field: None,
+            cure: Some(reason.cure().to_owned()),
+            call_id: None,
+            metadata: BTreeMap::new(),
+            retry_after: None,
+            retryable: true,
+        }
+    }
+
     /// What a status says, if it carries a reason of ours.
     pub(crate) fn of_status(status: &Status) -> Option<Self> {
         let details = pb::Status::decode(status.details()).ok()?;

@@ -1,4 +1,4 @@
-//! A stream of puts: requests in one direction, answers in the other, each on its own.
+//! A stream of puts and deletes: requests in one direction, answers in the other, each on its own.
 //!
 //! What was sent is kept until it is answered, its body included, since a receipt speaks of it:
 //! whoever bounds what is in flight bounds that, too.
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use prost::Message as _;
 use terms::Reason;
-use terms::limits::{REQUEST_BYTES_MAX, STREAM_IN_FLIGHT_MAX};
+use terms::limits::{FRAME_BYTES_MAX, REQUEST_BYTES_MAX, STREAM_IN_FLIGHT_MAX};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
@@ -22,9 +22,10 @@ use tonic::transport::Channel;
 use tonic::{Request, Streaming};
 use wire::status_check::Checked;
 use wire::v1::records_client::RecordsClient;
+use wire::v1::stream_put_request::Write;
 use wire::v1::stream_put_response::Outcome;
 
-use crate::receipt::{Known, Unproven, Written, check_put};
+use crate::receipt::{Known, Unproven, Written, check_delete, check_put};
 use crate::token::Bearer;
 use crate::{Error, NotFollowed, Refused, api};
 
@@ -41,7 +42,7 @@ pub enum NotSent {
 
 /// The requests of a stream. Dropped, it says that there are no more.
 pub struct Puts {
-    sender: mpsc::Sender<api::PutRecordRequest>,
+    sender: mpsc::Sender<api::StreamPutRequest>,
     sent: Sent,
     room: Arc<Semaphore>,
 }
@@ -67,6 +68,9 @@ pub struct Answer {
     /// [`Error::NotFollowed`] with [`NotFollowed::Stream`]: [`Refused::region`] and
     /// [`Refused::ingress`] say where it belongs, and [`crate::Client::put_resolved`] brings it
     /// there, if [`crate::Access`] lets it.
+    ///
+    /// Of a delete: what [`crate::Client::delete`] would have given, with the subject that was sent.
+    /// It has no etag and no ruling.
     pub outcome: Result<Written<api::PutRecordResponse>, Error>,
 }
 
@@ -77,7 +81,7 @@ struct Sent(Arc<Mutex<Waiting>>);
 #[derive(Default)]
 struct Waiting {
     next: u64,
-    asked: HashMap<u64, (api::PutRecordRequest, OwnedSemaphorePermit)>,
+    asked: HashMap<u64, (Write, OwnedSemaphorePermit)>,
 }
 
 /// What is known of every request of a stream, and how long its opening may take.
@@ -87,6 +91,13 @@ pub(crate) struct Opening {
     pub(crate) bearer: Option<Bearer>,
     pub(crate) tenant: Option<String>,
     pub(crate) first: bool,
+}
+
+/// The calls of `Records` over a connection.
+pub(crate) fn records(connection: Channel) -> RecordsClient<Checked<Channel>> {
+    RecordsClient::new(Checked::new(connection))
+        .max_decoding_message_size(FRAME_BYTES_MAX)
+        .max_encoding_message_size(REQUEST_BYTES_MAX)
 }
 
 pub(crate) async fn open(
@@ -125,6 +136,21 @@ impl Puts {
     /// # Errors
     /// [`NotSent`].
     pub async fn send(&self, request: api::PutRecordRequest) -> Result<(), NotSent> {
+        let essence = Write::Put(essence(&request));
+        self.send_write(Write::Put(request), essence).await
+    }
+
+    /// The same for a delete.
+    ///
+    /// # Errors
+    /// [`NotSent`].
+    pub async fn send_delete(&self, request: api::DeleteRecordRequest) -> Result<(), NotSent> {
+        let write = Write::Delete(request);
+        self.send_write(write.clone(), write).await
+    }
+
+    async fn send_write(&self, write: Write, essence: Write) -> Result<(), NotSent> {
+        let request = api::StreamPutRequest { write: Some(write), timeout: None };
         if request.encoded_len() > REQUEST_BYTES_MAX {
             return Err(NotSent::TooLarge);
         }
@@ -138,7 +164,7 @@ impl Puts {
         let mut waiting = self.sent.lock();
         let index = waiting.next;
         waiting.next += 1;
-        waiting.asked.insert(index, (essence(&request), in_flight));
+        waiting.asked.insert(index, (essence, in_flight));
         room.send(request);
         Ok(())
     }
@@ -176,32 +202,55 @@ impl Answers {
         let api::StreamPutResponse { index, request_id, outcome } = message;
         let asked = self.sent.lock().asked.remove(&index);
         let (asked, _in_flight) = asked.ok_or(Unproven::NotAsked)?;
-        let outcome = match outcome {
-            _ if request_id != asked.request_id => Err(Unproven::OtherWrite.into()),
-            Some(Outcome::Done(answer)) => self.checked(&asked, answer),
-            Some(Outcome::Error(status)) => {
+        let own_id = match &asked {
+            Write::Put(put) => &put.request_id,
+            Write::Delete(delete) => &delete.request_id,
+        };
+        let outcome = match (outcome, &asked) {
+            _ if request_id != *own_id => Err(Unproven::OtherWrite.into()),
+            (Some(Outcome::Done(answer)), Write::Put(put)) => self.put(put, answer),
+            (Some(Outcome::Deleted(answer)), Write::Delete(delete)) => self.delete(delete, answer),
+            (Some(Outcome::Done(_) | Outcome::Deleted(_)), _) => Err(Unproven::OtherKind.into()),
+            (Some(Outcome::Error(status)), _) => {
                 let refused = Refused::of_item(&status);
                 let code = tonic::Code::from(status.code);
-                Err(refused_on_stream(Box::new(refused.ok_or(Error::NotBailiwick(code))?)))
+                Err(refused_alone(Box::new(refused.ok_or(Error::NotBailiwick(code))?)))
             }
-            None => return Err(Error::NotBailiwick(tonic::Code::Ok)),
+            (None, _) => return Err(Error::NotBailiwick(tonic::Code::Ok)),
         };
         Ok(Some(Answer { index, request_id, outcome }))
     }
 
-    fn checked(
+    fn put(
         &self,
         asked: &api::PutRecordRequest,
         answer: api::PutRecordResponse,
     ) -> Result<Written<api::PutRecordResponse>, Error> {
-        let known = Known { tenant: self.tenant.as_deref(), first: self.first };
-        let proof = check_put(asked, &answer, known)?;
+        let proof = check_put(asked, &answer, self.known())?;
         Ok(Written { answer, proof })
+    }
+
+    fn delete(
+        &self,
+        asked: &api::DeleteRecordRequest,
+        answer: api::DeleteRecordResponse,
+    ) -> Result<Written<api::PutRecordResponse>, Error> {
+        let proof = check_delete(asked, &answer, self.known())?;
+        let api::DeleteRecordResponse { version, replayed, receipt } = answer;
+        let subject = asked.subject.clone();
+        let answer =
+            api::PutRecordResponse { subject, version, replayed, receipt, ..Default::default() };
+        Ok(Written { answer, proof })
+    }
+
+    fn known(&self) -> Known<'_> {
+        Known { tenant: self.tenant.as_deref(), first: self.first }
     }
 }
 
-/// A stream has one gateway: what belongs to another one is told apart from every other "no".
-fn refused_on_stream(refused: Box<Refused>) -> Error {
+/// A stream, or a batch, has one gateway: what belongs to another one is told apart from every other
+/// "no".
+pub(crate) fn refused_alone(refused: Box<Refused>) -> Error {
     if refused.known() == Some(Reason::WrongIngress) {
         Error::NotFollowed { why: NotFollowed::Stream, refused }
     } else {
@@ -236,13 +285,15 @@ mod tests {
             |bytes| api::PutRecordRequest { body: vec![0; bytes].into(), ..Default::default() };
         // Beside its body, a request needs bytes for itself.
         let large = of(REQUEST_BYTES_MAX);
-        let settings = Settings { deadline: Duration::from_secs(5), attempts_max: 2 };
+        let deadline = Duration::from_secs(5);
+        let settings = Settings { deadline, attempts_max: 2, ..Settings::DEFAULT };
         let client = Client::lazy("http://127.0.0.1:1", settings).unwrap();
         assert!(matches!(client.put(&large).await, Err(Error::TooLarge)));
         assert_eq!(puts.send(large).await, Err(NotSent::TooLarge));
         // The stream goes on until its receiver is gone.
         assert_eq!(puts.send(of(REQUEST_BYTES_MAX - 16)).await, Ok(()));
-        assert_eq!(receiver.recv().await.map(|r| r.body.len()), Some(REQUEST_BYTES_MAX - 16));
+        let sent = receiver.recv().await.and_then(|request| request.write);
+        assert!(matches!(sent, Some(Write::Put(put)) if put.body.len() == REQUEST_BYTES_MAX - 16));
         drop(receiver);
         assert_eq!(puts.send(of(1)).await, Err(NotSent::Ended));
     }

@@ -158,11 +158,12 @@ impl Fjall {
     /// Runs `work` on the store. A panic in it means damage of what it read, and of nothing else.
     fn guarded<T>(&self, work: impl FnOnce(&Store) -> ::fjall::Result<T>) -> Result<T, Error> {
         let store = self.store.as_ref().ok_or(Error::Poisoned)?;
-        let path = self.folder.store();
         match catch(|| work(store)) {
             Ok(Ok(seen)) => Ok(seen),
-            Ok(Err(e)) => Err(read_error("read", &path, &e)),
-            Err(Panicked) => Err(Error::damaged(&path, "a block does not read back")),
+            Ok(Err(e)) => Err(read_error("read", &self.folder.store(), &e)),
+            Err(Panicked) => {
+                Err(Error::damaged(&self.folder.store(), "a block does not read back"))
+            }
         }
     }
 

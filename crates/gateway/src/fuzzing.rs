@@ -49,15 +49,21 @@ impl Requests {
                     let bytes = put.given.encode();
                     let same = atlas::Findings::decode(&bytes);
                     assert!(!put.given.any || same.is_ok_and(|read| read == put.given.findings));
+                    let bytes = put.attributes.encode();
+                    let same = atlas::RecordAttributes::decode(&bytes);
+                    assert!(same.is_ok_and(|read| read == put.attributes));
                 }
             }),
             1 => with(message, |request: v1::GetRecordRequest| drop(reader.get(request))),
             2 => with(message, |request: v1::DeleteRecordRequest| drop(reader.delete(request))),
             5 => with(message, |request: v1::TouchRecordRequest| drop(reader.touch(request))),
             3 => with(message, |request: v1::CreateSubjectRequest| drop(reader.create(request))),
-            _ => with(message, |request: v1::ResolvePlacementRequest| {
-                drop(reader.resolve(&request));
-            }),
+            _ => {
+                with(message, |request: v1::ResolvePlacementRequest| {
+                    drop(reader.resolve(&request));
+                });
+                with(message, |request: v1::ListRecordsRequest| drop(reader.list(request)));
+            }
         }
     }
 }

@@ -4,6 +4,7 @@ use terms::{Collection, RecordKey, RegionId, Slot, SubjectId, TenantId};
 use zeroize::Zeroizing;
 
 use crate::store::aead::{AesGcm, SealKey};
+use crate::store::indexed::Indexed;
 use crate::store::keys::Owner;
 use crate::store::record::{Address, Head, Rows, SealedBody, Stored};
 use crate::store::types::{EntryAt, Incarnation, LogId, LogIndex, SubjectTag, Version};
@@ -55,6 +56,7 @@ impl Sealing {
             digest,
             body_key,
             expires: None,
+            indexed: Indexed::default(),
             recent,
         };
         sealed.into_rows(&self.address, &self.region, &head, &self.key, [5; 12])

@@ -24,8 +24,22 @@ pub const EVIDENCE_VALUE_BYTES_MAX: usize = 64;
 pub const FINDINGS_KEPT_MAX: usize = 256;
 /// Collections in which one subject may have a ruling in one region.
 pub const RULINGS_PER_SUBJECT_MAX: usize = 64;
+/// Records of one page of a list.
+pub const LIST_PAGE_MAX: usize = 1_000;
+/// Records of one page of a list whose request names no number.
+pub const LIST_PAGE_DEFAULT: usize = 100;
+/// Bytes of one page of a list beyond its first record: an answer that every client library takes.
+pub const LIST_PAGE_BYTES_MAX: usize = 3 << 20;
+/// Regions of one list or count.
+pub const LIST_REGIONS_MAX: usize = 64;
+/// Bytes of the stated purpose of a read.
+pub const PURPOSE_BYTES_MAX: usize = 200;
 /// Writes in flight on one `StreamPut` before the gateway stops reading from it.
 pub const STREAM_IN_FLIGHT_MAX: usize = 1024;
+/// Items of one batch.
+pub const BATCH_ITEMS_MAX: usize = 1_000;
+/// Puts of which all are done or none.
+pub const ATOMIC_PUTS_MAX: usize = 100;
 /// Calls in flight in one gateway before it answers `GATEWAY_BUSY`.
 pub const GATEWAY_IN_FLIGHT_MAX: usize = 16_384;
 /// Calls in flight on the session between one gateway and one shard.

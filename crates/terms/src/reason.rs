@@ -101,6 +101,14 @@ reasons! {
     DomicileRequired "DOMICILE_REQUIRED" InvalidArgument No "set subject.domicile as returned by the first put, or send evidence";
     /// The map has no region of that name.
     DomicileUnknown "DOMICILE_UNKNOWN" InvalidArgument No "use a region that the region map names";
+    /// The collection declares no attribute of that name.
+    AttributeUnknown "ATTRIBUTE_UNKNOWN" InvalidArgument No "use an attribute that the region map declares for the collection";
+    /// An attribute's value is not of the type that the map declares, is too long, or is there twice.
+    AttributeInvalid "ATTRIBUTE_INVALID" InvalidArgument No "send a value of the type that the region map declares for the attribute";
+    /// A filter or an order that cannot be read.
+    FilterInvalid "FILTER_INVALID" InvalidArgument No "write it by the grammar in the API reference";
+    /// A page token that no answer gave, or one of another request, caller or map.
+    PageTokenInvalid "PAGE_TOKEN_INVALID" InvalidArgument No "send the token as it came, with the request that it came for; or begin again without one";
     /// The same request id came with another request.
     RequestIdReused "REQUEST_ID_REUSED" InvalidArgument No "make a new request_id for a new request";
 
@@ -121,8 +129,14 @@ reasons! {
     JurisdictionChanged "JURISDICTION_CHANGED" FailedPrecondition No "have the subject reassessed; nothing was stored";
     /// The shard's own map does not give the placement that the gateway asked for.
     PlacementNotAdmitted "PLACEMENT_NOT_ADMITTED" FailedPrecondition No "bring gateway and shard to the same map, then send the request again";
+    /// A list or count needs an index that the map does not declare.
+    IndexRequired "INDEX_REQUIRED" FailedPrecondition No "declare the index in the region map, or ask by what has one";
     /// The record's domicile is another region than the one that was asked.
     WrongDomicile "WRONG_DOMICILE" FailedPrecondition No "use the domicile that the first put of this collection returned";
+
+    // --- a batch
+    /// The bodies before it in the answer of a batch leave no room for this one.
+    BatchFull "BATCH_FULL" FailedPrecondition No "read the record in another batch, or on its own";
 
     // --- the state says no
     /// No such subject in that region.

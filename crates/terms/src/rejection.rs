@@ -23,6 +23,8 @@ pub enum Detail {
     Ingress,
     /// Milliseconds after which to try again.
     RetryAfterMs,
+    /// The attribute that the request is about, as the region map declares it.
+    Attribute,
 }
 
 impl Detail {
@@ -36,6 +38,7 @@ impl Detail {
         Self::Limit,
         Self::Ingress,
         Self::RetryAfterMs,
+        Self::Attribute,
     ];
 
     /// The key on the wire. Once given, it stays (AIP-193).
@@ -49,6 +52,7 @@ impl Detail {
             Self::Limit => "limit",
             Self::Ingress => "ingress",
             Self::RetryAfterMs => "retry_after_ms",
+            Self::Attribute => "attribute",
         }
     }
 

@@ -27,6 +27,10 @@ pub const FIELDS_MAX: usize = 16_384;
 /// The same for answers that list what a deployment has, and for frames of a shard: they come from
 /// a server that the reader chose, whose bytes are bounded, and some grow with the deployment.
 pub const LIST_FIELDS_MAX: usize = 131_072;
+/// Fields of a batch, and of its answer: 65 for each of 1,000 items.
+pub const BATCH_FIELDS_MAX: usize = 65_536;
+/// Items of a batch that are decoded: some more than it may have, so that the refusal says so.
+pub const BATCH_PARTS_MAX: usize = 4_096;
 /// Calls, or replies, of one session frame.
 pub const FRAME_PARTS_MAX: usize = 256;
 /// Fields that stand beside them: hello; welcome, goodbye, a word on certificates and one on maps.
@@ -45,6 +49,8 @@ pub struct Limits {
 
 /// The limits of a message of the public API.
 pub(crate) const MESSAGE: Limits = Limits { own: FIELDS_MAX, all: FIELDS_MAX };
+/// The limits of a batch, and of its answer.
+pub(crate) const BATCH: Limits = Limits { own: BATCH_PARTS_MAX, all: BATCH_FIELDS_MAX };
 /// The limits of an answer that lists what a deployment has.
 pub(crate) const LIST: Limits = Limits { own: LIST_FIELDS_MAX, all: LIST_FIELDS_MAX };
 /// The limits of a frame from a gateway to a shard.

@@ -65,7 +65,8 @@ impl Found {
     /// The gateway, if there is one.
     pub(super) async fn gateway(&self) -> Result<Option<Client>, Failure> {
         let Some(url) = &self.gateway else { return Ok(None) };
-        let settings = Settings { deadline: CALL_MAX, attempts_max: ATTEMPTS_MAX };
+        let settings =
+            Settings { deadline: CALL_MAX, attempts_max: ATTEMPTS_MAX, ..Settings::DEFAULT };
         let client = Client::connect_with(url, settings, self.access.read().await?).await;
         client.map(Some).map_err(|error| failed(url, &error))
     }

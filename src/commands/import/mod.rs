@@ -82,7 +82,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
 
 async fn put_all(options: &Options, tally: &mut Tally) -> Result<(), Failure> {
     let (url, patience) = (options.gateway.as_str(), Duration::from_secs(options.patience_s));
-    let settings = Settings { deadline: patience, attempts_max: ATTEMPTS_MAX };
+    let settings = Settings { deadline: patience, attempts_max: ATTEMPTS_MAX, ..Settings::DEFAULT };
     let access = options.access.read().await?;
     let client = Client::connect_with(url, settings, access).await;
     let client = client.map_err(|error| away(url, &error))?;

@@ -1,5 +1,7 @@
-//! `bailiwick record`: stores, reads or deletes one record.
+//! `bailiwick record`: stores, reads or deletes one record; lists and counts many.
 
+mod attribute;
+mod list;
 mod show;
 
 use std::fs;
@@ -39,6 +41,10 @@ enum Command {
     Touch(TouchOptions),
     /// Delete a record
     Delete(DeleteOptions),
+    /// List the records of a subject, or of a collection in some regions
+    List(Box<list::ListOptions>),
+    /// Count what `list` would list
+    Count(Box<list::CountOptions>),
 }
 
 /// Which record, where to ask for it, and how to answer.
@@ -102,6 +108,11 @@ struct PutOptions {
     /// Evidence about the person, such as `residence=DE`; may be repeated
     #[arg(long = "evidence", value_name = "KIND=VALUE")]
     evidence: Vec<Given>,
+    /// Attribute that the map declares for the collection; may be repeated. A whole number, `true`,
+    /// `false` or a time such as 2026-11-30T06:45:00Z is sent as such; double quotes around the value
+    /// make it a text
+    #[arg(long = "attribute", value_name = "NAME=VALUE")]
+    attributes: Vec<attribute::Attribute>,
     /// Gateway inside a region's territory; may be repeated. With any, the placement is requested
     /// first, and the body is sent to the gateway that the laws require
     #[arg(long = "ingress", value_name = "REGION=URL", value_parser = access::ingress)]
@@ -196,9 +207,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::Get(options) => &options.common,
         Command::Touch(options) => &options.common,
         Command::Delete(options) => &options.common,
+        Command::List(options) => return serve::block_on(options.run()),
+        Command::Count(options) => return serve::block_on(options.run()),
     };
     serve::block_on(async {
         let done = match &arguments.command {
+            Command::List(_) | Command::Count(_) => return Ok(()),
             Command::Put(options) => {
                 let request = options.request(common.json)?;
                 let answer = options.put(&request).await?;
@@ -257,7 +271,7 @@ impl Common {
     /// A client of the gateway; or why there is none, to be shown as a call's failure is.
     async fn client(&self, ingresses: Vec<Ingress>) -> Result<Result<Client, Error>, Failure> {
         let deadline = Duration::from_millis(self.deadline_ms);
-        let settings = Settings { deadline, attempts_max: ATTEMPTS_MAX };
+        let settings = Settings { deadline, attempts_max: ATTEMPTS_MAX, ..Settings::DEFAULT };
         let access = Access { ingresses, ..self.access.read().await? };
         Ok(Client::connect_with(&self.gateway, settings, access).await)
     }
@@ -328,6 +342,7 @@ impl PutOptions {
             validate_only: self.write.validate_only,
             etag: self.write.etag.clone(),
             receipt_view: self.write.receipt_view().into(),
+            attributes: self.attributes.iter().map(attribute::Attribute::to_api).collect(),
             expire_time: self.expiry.expire_time,
         })
     }

@@ -6,7 +6,7 @@ use client::{Error, Proof, Refused, Written, api};
 use serde_json::{Map, Value, json};
 use terms::Rejection;
 
-use crate::commands::record::PutOptions;
+use crate::commands::record::{PutOptions, attribute};
 use crate::error::Failure;
 use crate::terminal::answers::{call_failed, refusal_text, why};
 use crate::terminal::{say, table};
@@ -57,29 +57,41 @@ pub(super) fn record(json: bool, record: &api::Record) -> Result<(), Failure> {
             ("collection", record.collection.clone()),
             ("key", record.key.clone()),
             ("etag", record.etag.clone()),
-            ("body", BASE64_STANDARD.encode(&record.body)),
         ] {
             object.insert(name.to_owned(), value.into());
         }
         object.insert("version".to_owned(), record.version.into());
-        if let Some(time) = &record.expire_time {
-            object.insert("expire_time".to_owned(), time.to_string().into());
-        }
-        if let Some(text) = text {
-            object.insert("body_utf8".to_owned(), text.into());
-        }
+        content(&mut object, record, true);
         return say(Value::Object(object));
     }
     let body = text.map_or_else(
         || format!("{} bytes that are not text: --json prints them", record.body.len()),
         str::to_owned,
     );
-    show(&[
+    let mut rows = vec![
         ("domicile", subject.domicile),
         ("version", record.version.to_string()),
         ("etag", record.etag.clone()),
-        ("body", body),
-    ])
+    ];
+    if !record.attributes.is_empty() {
+        rows.push(("attributes", attribute::lines(&record.attributes)));
+    }
+    rows.push(("body", body));
+    show(&rows)
+}
+
+/// Adds the attributes of a record, when it expires, and its body.
+pub(super) fn content(object: &mut Map<String, Value>, record: &api::Record, body: bool) {
+    object.insert("attributes".to_owned(), attribute::json(&record.attributes));
+    if let Some(time) = &record.expire_time {
+        object.insert("expire_time".to_owned(), time.to_string().into());
+    }
+    if body {
+        object.insert("body".to_owned(), BASE64_STANDARD.encode(&record.body).into());
+        if let Ok(text) = str::from_utf8(&record.body) {
+            object.insert("body_utf8".to_owned(), text.into());
+        }
+    }
 }
 
 /// Prints what a touch did.

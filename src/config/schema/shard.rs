@@ -2,7 +2,7 @@
 
 use atlas::toml::{Form, Json, NAME, Shape, Table, needed, optional};
 
-use super::{LISTEN, METRICS, PATH, SWITCH, TLS};
+use super::{LISTEN, METRICS, PATH, SWITCH, THREADS_MAX, TLS};
 
 /// The engines.
 pub(super) const ENGINES: &[&str] = &["sled", "fjall"];
@@ -109,6 +109,12 @@ pub(crate) static SHARD: Table = Table {
             "engine",
             Form::Word(ENGINES),
             "The storage engine. A store keeps the engine that created it.",
+        ),
+        optional(
+            "threads",
+            Form::Number(1, THREADS_MAX),
+            "1 on one or two processors, otherwise one for each",
+            "Threads that serve connections. A committer, an engine and large bodies have threads of their own.",
         ),
         optional(
             "cache_mb",

@@ -133,7 +133,9 @@ pub(crate) fn outcome(reply: Result<proto::Reply, String>) -> String {
         Some(proto::reply::Outcome::Fault(fault)) => fault.reason,
         Some(proto::reply::Outcome::Written(written)) if written.replayed => "replayed".to_owned(),
         Some(proto::reply::Outcome::Written(_)) => "stored".to_owned(),
-        Some(proto::reply::Outcome::Found(_)) => "read".to_owned(),
+        Some(proto::reply::Outcome::Found(_) | proto::reply::Outcome::Listed(_)) => {
+            "read".to_owned()
+        }
         Some(
             proto::reply::Outcome::Map(_)
             | proto::reply::Outcome::Taken(_)

@@ -87,7 +87,7 @@ async fn send(sender: &Sender, refused: &[(&'static str, String, &'static str)])
 
 #[test]
 fn nothing_that_a_signed_token_says_gets_out_sideways() {
-    let options = Options { regions: vec![REGION], tls: true, ..Options::default() };
+    let options = Options { tls: true, ..super::lists::options() };
     let mut deployment = Deployment::start(&options);
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let key = marker("key-id");

@@ -12,10 +12,11 @@ use tokio::task::JoinHandle;
 use super::process::wait_until;
 
 /// One attempt: what the gateway says is what the caller gets.
-pub(crate) const ONCE: Settings = Settings { deadline: Duration::from_secs(20), attempts_max: 1 };
+pub(crate) const ONCE: Settings =
+    Settings { deadline: Duration::from_secs(20), attempts_max: 1, ..Settings::DEFAULT };
 /// As a backend service would: what may be sent again is.
 pub(crate) const PATIENT: Settings =
-    Settings { deadline: Duration::from_secs(60), attempts_max: 100 };
+    Settings { deadline: Duration::from_secs(60), attempts_max: 100, ..Settings::DEFAULT };
 
 /// A write that was acknowledged.
 pub(crate) struct Acked {

@@ -2,6 +2,7 @@
 
 pub(crate) mod annex;
 mod annex_schema;
+mod attributes;
 mod check;
 mod clause;
 pub(crate) mod diff;
@@ -21,6 +22,7 @@ mod statute;
 mod vkey;
 
 pub use annex_schema::ANNEX;
+pub use attributes::AttributeRules;
 pub use clause::{Clause, ClauseId};
 pub use disputed::{Disputed, client_address};
 pub(crate) use draft::Places;

@@ -2,7 +2,9 @@
 
 use terms::{Collection, RegionId, TenantId, limits};
 
+use crate::attributes::AttributeName;
 use crate::geo::country::Countries;
+use crate::map::attributes::{AttributeRules, attributes};
 use crate::map::names::{Names, digest};
 use crate::map::vkey;
 use crate::toml::{At, Section};
@@ -66,6 +68,9 @@ pub struct CollectionRules {
     pub(super) reads: Reads,
     pub(super) body_bytes_max: usize,
     pub(super) exempt: Vec<Exempt>,
+    pub(super) listed: bool,
+    /// By name.
+    pub(super) attributes: Vec<AttributeRules>,
 }
 
 impl CollectionRules {
@@ -97,6 +102,22 @@ impl CollectionRules {
     /// The laws that do not attach to it, and on what grounds, as in the file.
     pub fn exempt(&self) -> &[Exempt] {
         &self.exempt
+    }
+
+    /// Whether all of its records in a region can be listed.
+    pub fn listed(&self) -> bool {
+        self.listed
+    }
+
+    /// The attributes that it declares, by name.
+    pub fn attributes(&self) -> &[AttributeRules] {
+        &self.attributes
+    }
+
+    /// The attribute of that name.
+    pub fn attribute(&self, name: &AttributeName) -> Option<&AttributeRules> {
+        let place = self.attributes.binary_search_by(|own| own.name().cmp(name)).ok()?;
+        self.attributes.get(place)
     }
 }
 
@@ -245,8 +266,19 @@ pub(super) fn collection(
     let exempts = section.list("exempt", Exempt::parse);
     let exempt = exempts.iter().map(|exempt| exempt.it.clone()).collect();
     names.exempts.extend(exempts);
+    let listed = section.flag("list").unwrap_or(false);
+    let attributes = attributes(section);
     let (name, category, reads) = (name?, category?.it.to_owned(), reads?.it);
-    let rules = CollectionRules { name: name.it, category, grounds, reads, body_bytes_max, exempt };
+    let rules = CollectionRules {
+        name: name.it,
+        category,
+        grounds,
+        reads,
+        body_bytes_max,
+        exempt,
+        listed,
+        attributes,
+    };
     Some(At { at: name.at, it: rules })
 }
 

@@ -4,6 +4,7 @@ use crate::geo::country::COUNTRY;
 use crate::geo::territory::TERRITORY;
 use crate::law::vocabulary::{CitizensAbroad, Constraint, Ingress, UnknownCitizenship};
 use crate::limits;
+use crate::map::attributes::ATTRIBUTE;
 use crate::map::shapes::{
     ADDRESSES, COLLECTIONS, DIGEST, EXEMPT, HOME_FOR, NUMBERS, TRUST_DOMAIN, VKEY,
 };
@@ -124,6 +125,18 @@ static COLLECTION: Table = Table {
             Form::List(&EXEMPT),
             "none",
             "Laws that do not attach to it, each with the ground: an exemption that the statute's pack has.",
+        ),
+        optional(
+            "list",
+            Form::Flag,
+            "false",
+            "Whether each record has a row in a list of its collection. A list or count of the whole collection then reads these alone, instead of all records of the shard. The list has what is written after the map that says so.",
+        ),
+        optional(
+            "attributes",
+            Form::Tables(&ATTRIBUTE),
+            "none",
+            "Small typed values beside the body, by which records are found. A record has those that its writer gives it.",
         ),
     ],
 };

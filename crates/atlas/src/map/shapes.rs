@@ -17,6 +17,13 @@ pub(super) const HOME_FOR: Form = Form::Shape(&Shape {
     json: Json::Words(|| territories().chain(["*"]).collect()),
 });
 
+pub(super) const ATTRIBUTE_NAME: Form = Form::Shape(&Shape {
+    name: "attribute name",
+    code: "NAME_INVALID",
+    wanted: "a name of a-z, 0-9 and '_' that begins with a letter, at most 63 bytes, and is not `key`",
+    json: Json::Pattern("^(?!key$)[a-z][a-z0-9_]{0,62}$"),
+});
+
 pub(super) const DIGEST: Form = Form::Shape(&Shape {
     name: "digest",
     code: "VALUE_INVALID",

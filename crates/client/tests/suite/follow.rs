@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that goes astray may panic")]
 
-mod desk;
+pub(crate) mod desk;
 mod lies;
 
 use std::sync::Arc;

@@ -87,15 +87,20 @@ service! {
     records_server::Records {
         put PutRecordRequest -> PutRecordResponse;
         get GetRecordRequest -> Record;
+        list ListRecordsRequest -> ListRecordsResponse;
+        count CountRecordsRequest -> CountRecordsResponse;
         delete DeleteRecordRequest -> DeleteRecordResponse;
         touch TouchRecordRequest -> TouchRecordResponse;
+        batch_get BatchGetRecordsRequest -> BatchGetRecordsResponse;
+        batch_put BatchPutRecordsRequest -> BatchPutRecordsResponse;
+        batch_delete BatchDeleteRecordsRequest -> BatchDeleteRecordsResponse;
     }
 
     type StreamPutStream = Messages<api::StreamPutResponse>;
 
     async fn stream_put(
         &self,
-        _: Request<Streaming<api::PutRecordRequest>>,
+        _: Request<Streaming<api::StreamPutRequest>>,
     ) -> Result<Response<Self::StreamPutStream>, Status> {
         self.many()
     }
@@ -160,7 +165,7 @@ async fn start(peer: Peer) -> String {
 }
 
 fn client(url: &str, deadline: Duration, attempts_max: u32) -> Client {
-    Client::lazy(url, Settings { deadline, attempts_max }).unwrap()
+    Client::lazy(url, Settings { deadline, attempts_max, ..Settings::DEFAULT }).unwrap()
 }
 
 /// What every call of a client and of an auditor ends with.
@@ -171,6 +176,9 @@ async fn all(url: &str) -> Vec<(&'static str, Option<Error>)> {
         ("put", client.put(&Default::default()).await.err()),
         ("get", client.get(&Default::default()).await.err()),
         ("delete", client.delete(&Default::default()).await.err()),
+        ("batch_get", client.batch_get(&[]).await.err()),
+        ("batch_put", client.batch_put(&[]).await.err()),
+        ("batch_delete", client.batch_delete(&[]).await.err()),
         ("create", client.create_subject(&Default::default()).await.err()),
         ("resolve", client.resolve(&Default::default()).await.err()),
         ("map", client.map(&Default::default()).await.err()),

@@ -125,18 +125,18 @@ impl Deadline {
 
     /// Of the whole call.
     pub(crate) fn of_call(&self) -> Instant {
-        self.of_item(self.started)
+        self.of_item(self.started, None)
     }
 
-    /// Of one request of a stream, read at `read`. A stream may last as long as its caller has
-    /// named; each of its requests may take as long as a call, from when it was read.
-    pub(crate) fn of_item(&self, read: Instant) -> Instant {
-        let Some(named) = self.named else {
-            return read + Duration::from_millis(DEADLINE_MS_DEFAULT);
-        };
-        let most = read + DEADLINE_MAX;
+    /// Of one request of a stream, read at `read`, for which its caller named `own` time. A stream
+    /// may last as long as its caller has named; each of its requests may take as long as a call,
+    /// from when it was read.
+    pub(crate) fn of_item(&self, read: Instant, own: Option<Duration>) -> Instant {
+        let usual = self.named.is_none().then_some(Duration::from_millis(DEADLINE_MS_DEFAULT));
+        let most = own.or(usual).unwrap_or(DEADLINE_MAX).min(DEADLINE_MAX);
         // A named end that no clock can hold never comes.
-        self.started.checked_add(named).map_or(most, |end| end.min(most))
+        let end = self.named.and_then(|named| self.started.checked_add(named));
+        end.map_or(read + most, |end| end.min(read + most))
     }
 }
 
@@ -222,7 +222,7 @@ impl Call {
         self.ctx.refuse(&self.info, rejection, &LoggedCaller::acting(&self.admitted.acting))
     }
 
-    /// Admits one request of this stream, whose body has so many bytes: it counts as a call of its
+    /// Admits one request of this stream or batch, whose body has so many bytes: it counts as a call of its
     /// own.
     ///
     /// # Errors
@@ -241,11 +241,11 @@ impl Call {
         self.ctx.identity.still(&self.identified)
     }
 
-    /// A request of this stream, as a call with an id of its own.
-    pub(crate) fn item(&self) -> StreamItem {
-        let info = self.ctx.begin(Method::StreamPutItem);
+    /// A request of this stream or batch, as a call with an id of its own.
+    pub(crate) fn item(&self, method: Method) -> Item {
+        let info = self.ctx.begin(method);
         let acting = self.admitted.acting.clone();
-        StreamItem { info, acting, ctx: Arc::clone(&self.ctx) }
+        Item { info, acting, ctx: Arc::clone(&self.ctx) }
     }
 }
 
@@ -257,14 +257,14 @@ impl Drop for Call {
     }
 }
 
-/// One request of a stream.
-pub(crate) struct StreamItem {
+/// One request of a stream or a batch.
+pub(crate) struct Item {
     info: CallInfo,
     acting: Acting,
     ctx: Arc<CallContext>,
 }
 
-impl StreamItem {
+impl Item {
     /// When it was read.
     pub(crate) const fn read_at(&self) -> Instant {
         self.info.started
@@ -275,7 +275,7 @@ impl StreamItem {
         self.ctx.count(&self.info, Ending::Done);
     }
 
-    /// The request is refused, and the stream goes on.
+    /// The request is refused, and its stream or batch goes on.
     pub(crate) fn refuse(&self, rejection: &Rejection) -> pb::Status {
         self.ctx.note_refusal(&self.info, rejection, &LoggedCaller::acting(&self.acting));
         refusal::status_message(rejection, self.info.id)
@@ -305,14 +305,22 @@ mod tests {
         let deadline = |named| Deadline::new(start, named);
         let half_an_hour = deadline(Some(30 * MINUTE));
         assert_eq!(half_an_hour.of_call(), start + 10 * MINUTE);
-        assert_eq!(half_an_hour.of_item(start + 12 * MINUTE), start + 22 * MINUTE);
-        assert_eq!(half_an_hour.of_item(start + 25 * MINUTE), start + 30 * MINUTE);
+        assert_eq!(half_an_hour.of_item(start + 12 * MINUTE, None), start + 22 * MINUTE);
+        assert_eq!(half_an_hour.of_item(start + 25 * MINUTE, None), start + 30 * MINUTE);
         let late = start + 31 * MINUTE;
-        assert!(half_an_hour.of_item(late) < late, "the time of the stream itself is over");
+        assert!(half_an_hour.of_item(late, None) < late, "the time of the stream itself is over");
         let usual = Duration::from_millis(DEADLINE_MS_DEFAULT);
-        assert_eq!(deadline(None).of_item(late), late + usual);
-        assert_eq!(deadline(Some(Duration::MAX)).of_item(late), late + 10 * MINUTE);
-        assert_eq!(deadline(Some(MINUTE)).of_item(start), start + MINUTE);
+        assert_eq!(deadline(None).of_item(late, None), late + usual);
+        assert_eq!(deadline(Some(Duration::MAX)).of_item(late, None), late + 10 * MINUTE);
+        assert_eq!(deadline(Some(MINUTE)).of_item(start, None), start + MINUTE);
+        // A time of its own counts from when it was read, within that of the stream and the longest.
+        for named in [None, Some(30 * MINUTE)] {
+            assert_eq!(deadline(named).of_item(start, Some(MINUTE)), start + MINUTE);
+            assert_eq!(deadline(named).of_item(start, Some(20 * MINUTE)), start + 10 * MINUTE);
+        }
+        let close = deadline(Some(MINUTE)).of_item(start + MINUTE / 2, Some(MINUTE));
+        assert_eq!(close, start + MINUTE);
+        assert_eq!(deadline(None).of_item(start, Some(Duration::MAX)), start + 10 * MINUTE);
     }
 
     #[test]

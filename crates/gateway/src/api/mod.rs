@@ -1,6 +1,15 @@
 //! The services: each method from its request to its answer.
 
+mod attributes;
+mod batch;
+mod batch_atomic;
 pub(crate) mod context;
+mod delete;
+mod get;
+mod list;
+mod list_merge;
+mod list_request;
+mod page_token;
 mod pinned_map;
 pub(crate) mod put;
 mod put_stream;
@@ -10,3 +19,4 @@ pub(crate) mod region_maps;
 pub(crate) mod request;
 mod response;
 pub(crate) mod subjects;
+mod touch;

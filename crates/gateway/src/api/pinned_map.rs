@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use atlas::{Moment, Placement, Question, Ruling};
-use terms::{Collection, Detail, Rejection, TenantId, UnixMillis};
+use terms::{Collection, Detail, Reason, Rejection, TenantId, UnixMillis};
 
-use crate::api::request::{Given, RequestReader};
+use crate::api::request::{Given, RequestReader, Target};
 use crate::auth::caller::Caller;
 use crate::map::evidence_data::EvidenceData;
-use crate::map::routing::Routing;
+use crate::map::routing::{Route, Routing};
 use crate::map::state::MapState;
 
 /// What a call is ruled by.
@@ -26,6 +26,23 @@ impl PinnedMap {
     /// Reads requests of a caller.
     pub(crate) fn reader<'a>(&'a self, caller: &'a Caller) -> RequestReader<'a> {
         RequestReader { map: self.routing.map(), sources: &self.data.sources, caller }
+    }
+
+    /// The route to the domicile, which reads and deletes must name.
+    ///
+    /// # Errors
+    /// `DOMICILE_REQUIRED`, `DOMICILE_UNKNOWN`, `REGION_UNAVAILABLE`.
+    pub(crate) fn domicile(
+        &self,
+        caller: &Caller,
+        target: &Target,
+    ) -> Result<Route<'_>, Rejection> {
+        match &target.domicile {
+            Some(region) => self.routing.domicile(region, &caller.tenant, &target.subject),
+            None => Err(Rejection::new(Reason::DomicileRequired)
+                .field("subject.domicile")
+                .cure("set subject.domicile as returned by the first put")),
+        }
     }
 
     /// Rules on what was given, even if it is nothing.

@@ -5,7 +5,7 @@
 
 use atlas::{Outcome, Ruling};
 use bytes::Bytes;
-use terms::{Reason, Rejection};
+use terms::{Reason, Rejection, SubjectId};
 use tokio::time::Instant;
 use wire::session::{self as proto, call::Op};
 use wire::v1;
@@ -17,6 +17,16 @@ use crate::api::response;
 use crate::auth::caller::Caller;
 use crate::map::routing::Route;
 use crate::shards::in_flight::Effect;
+use crate::shards::session::ShardAnswer;
+
+/// A put that is ruled and placed, and where it goes.
+pub(crate) struct Prepared<'a> {
+    pub(crate) route: Route<'a>,
+    pub(crate) put: proto::Put,
+    pub(crate) subject: SubjectId,
+    /// Whether evidence or findings came with it.
+    pub(crate) given: bool,
+}
 
 /// Puts a record for an admitted caller, and answers at the latest at `deadline`.
 pub(crate) async fn put(
@@ -25,19 +35,32 @@ pub(crate) async fn put(
     deadline: Instant,
     request: v1::PutRecordRequest,
 ) -> Result<v1::PutRecordResponse, Rejection> {
-    let caller = &*admitted.acting.caller;
     let pinned = ctx.pin();
+    let Prepared { route, put, subject, given } =
+        prepare(&pinned, &admitted.acting.caller, request)?;
+    let bytes = put.body.len() + put.attributes.len();
+    let (region, validate_only) = (route.region(), put.validate_only);
+    let effect = Effect::of_write(validate_only);
+    let call = admitted.shard_call(region, deadline, effect, bytes, Op::Put(put))?;
+    let subject = response::subject(&subject, region);
+    answer(&pinned, subject, given, route.send(call).await?, validate_only)
+}
+
+/// Reads, rules and places a put.
+pub(crate) fn prepare<'a>(
+    pinned: &'a PinnedMap,
+    caller: &Caller,
+    request: v1::PutRecordRequest,
+) -> Result<Prepared<'a>, Rejection> {
     let put = pinned.reader(caller).put(request)?;
     // Without evidence there is nothing to rule on, unless a subject is to be created: that is
     // never done without the rules, and they refuse it.
     let ruled = put.given.any || put.create_subject;
     let rule = || pinned.rule(&caller.tenant, &put.target.collection, &put.given);
     let ruling = ruled.then(rule).transpose()?;
-    let route = route(&pinned, caller, &put, ruling.as_ref())?;
-    let region = route.region().clone();
-    let Put { target, body, given, validate_only, prove, .. } = put;
-    let bytes = body.len();
-    let op = Op::Put(proto::Put {
+    let route = route(pinned, caller, &put, ruling.as_ref())?;
+    let Put { target, body, attributes, given, validate_only, prove, .. } = put;
+    let put = proto::Put {
         subject: target.subject.expose().to_owned(),
         collection: target.collection.as_str().to_owned(),
         key: target.key,
@@ -52,13 +75,23 @@ pub(crate) async fn put(
         ip_data: pinned.ip_data(&given),
         prove,
         expire_ms: put.expire_ms,
-    });
-    let effect = Effect::of_write(validate_only);
-    let call = admitted.shard_call(&region, deadline, effect, bytes, op)?;
-    let (mut written, receipt) = response::written(route.send(call).await?, validate_only)?;
+        attributes: attributes.encode().into(),
+    };
+    Ok(Prepared { route, put, subject: target.subject, given: given.any })
+}
+
+/// What the caller reads of a shard's answer; `given`: evidence came with the put.
+pub(crate) fn answer(
+    pinned: &PinnedMap,
+    subject: v1::SubjectRef,
+    given: bool,
+    answer: ShardAnswer,
+    validate_only: bool,
+) -> Result<v1::PutRecordResponse, Rejection> {
+    let (mut written, receipt) = response::written(answer, validate_only)?;
     Ok(v1::PutRecordResponse {
-        ruling: response::standing(&mut written, given.any, &pinned.data),
-        subject: Some(response::subject(&target.subject, &region)),
+        ruling: response::standing(&mut written, given, &pinned.data),
+        subject: Some(subject),
         version: written.version,
         etag: written.etag,
         replayed: written.replayed,

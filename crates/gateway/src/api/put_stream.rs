@@ -1,4 +1,4 @@
-//! `StreamPut`: many puts on one call, each answered as soon as it is done.
+//! `StreamPut`: many writes on one call, each answered as soon as it is done.
 //!
 //! Flow control: while enough is in flight nothing is read from the caller, so HTTP/2's windows stop
 //! it from sending more. No queue grows.
@@ -6,56 +6,62 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use terms::limits::{BODY_BYTES_MAX, STREAM_IN_FLIGHT_MAX};
 use terms::{Reason, Rejection};
+use tokio::time::Instant;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::WatchStream;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 use wire::v1;
+use wire::v1::stream_put_request::Write;
+use wire::v1::stream_put_response::Outcome;
 
-use crate::api::context::{Call, CallContext};
+use crate::api::context::{Admitted, Call, CallContext};
+use crate::api::delete::delete;
 use crate::api::put::put;
 use crate::api::refusal::{too_large, undecodable};
+use crate::method::Method;
 
 /// Bytes of bodies in flight on one stream at which nothing more is read from it. The last body that
 /// was read may exceed it. One stream fits into the bytes of a tenant.
 const STREAM_BYTES_IN_FLIGHT_MAX: usize = BODY_BYTES_MAX;
 
-/// The answers to a stream of puts.
-pub(crate) fn puts(
+/// The answers to a stream of writes.
+pub(crate) fn writes(
     ctx: Arc<CallContext>,
     call: Call,
-    requests: impl Stream<Item = Result<v1::PutRecordRequest, Status>> + Send + Unpin + 'static,
+    requests: impl Stream<Item = Result<v1::StreamPutRequest, Status>> + Send + Unpin + 'static,
 ) -> impl Stream<Item = Result<v1::StreamPutResponse, Status>> + Send + 'static {
     let stopping = WatchStream::new(ctx.stopping.clone());
     let deadline = call.deadline;
-    let work = move |call: &Call, index: u64, mut request: v1::PutRecordRequest| {
-        let (ctx, item) = (Arc::clone(&ctx), call.item());
-        let admitted = call.admit_item(request.body.len());
+    let work = move |call: &Call, index: u64, request: v1::StreamPutRequest| {
+        let (ctx, item) = (Arc::clone(&ctx), call.item(Method::StreamPutItem));
+        let bytes = body_bytes(&request);
+        let admitted = call.admit_item(bytes);
         async move {
-            let bytes = request.body.len();
-            let deadline = deadline.of_item(item.read_at());
-            let request_id = std::mem::take(&mut request.request_id);
-            request.request_id.clone_from(&request_id);
-            let done = match admitted {
-                Ok(admitted) => put(&ctx, &admitted, deadline, request).await,
-                Err(rejection) => Err(rejection),
-            };
-            let outcome = match done {
-                Ok(done) => {
-                    item.done();
-                    v1::stream_put_response::Outcome::Done(done)
+            let v1::StreamPutRequest { write, timeout } = request;
+            let request_id = write.as_ref().map_or_else(String::new, request_id);
+            let own = own_time(timeout.as_ref());
+            let done = match (admitted, own) {
+                (Ok(admitted), Ok(own)) => {
+                    let deadline = deadline.of_item(item.read_at(), own);
+                    carry_out(&ctx, &admitted, deadline, write).await
                 }
-                Err(rejection) => v1::stream_put_response::Outcome::Error(item.refuse(&rejection)),
+                (Err(rejection), _) | (_, Err(rejection)) => Err(rejection),
             };
+            let outcome = done.unwrap_or_else(|rejection| Outcome::Error(item.refuse(&rejection)));
+            if !matches!(outcome, Outcome::Error(_)) {
+                item.done();
+            }
             (bytes, v1::StreamPutResponse { index, request_id, outcome: Some(outcome) })
         }
     };
-    Puts {
+    Writes {
         requests: Some(requests),
         work,
         running: FuturesUnordered::new(),
@@ -67,7 +73,48 @@ pub(crate) fn puts(
     }
 }
 
-struct Puts<S, W, F> {
+async fn carry_out(
+    ctx: &CallContext,
+    admitted: &Admitted,
+    deadline: Instant,
+    write: Option<Write>,
+) -> Result<Outcome, Rejection> {
+    match write {
+        Some(Write::Put(request)) => put(ctx, admitted, deadline, request).await.map(Outcome::Done),
+        Some(Write::Delete(request)) => {
+            delete(ctx, admitted, deadline, request).await.map(Outcome::Deleted)
+        }
+        None => Err(Rejection::new(Reason::FieldMissing).field("write")),
+    }
+}
+
+fn body_bytes(request: &v1::StreamPutRequest) -> usize {
+    match &request.write {
+        Some(Write::Put(put)) => put.body.len(),
+        Some(Write::Delete(_)) | None => 0,
+    }
+}
+
+fn request_id(write: &Write) -> String {
+    match write {
+        Write::Put(put) => put.request_id.clone(),
+        Write::Delete(delete) => delete.request_id.clone(),
+    }
+}
+
+/// The time that the caller named for one write.
+fn own_time(timeout: Option<&prost_types::Duration>) -> Result<Option<Duration>, Rejection> {
+    let Some(timeout) = timeout else { return Ok(None) };
+    match Duration::try_from(*timeout) {
+        Ok(time) => Ok(Some(time)),
+        Err(_) => {
+            let rejection = Rejection::new(Reason::FieldInvalid).field("timeout");
+            Err(rejection.problem("is below 0, or no duration"))
+        }
+    }
+}
+
+struct Writes<S, W, F> {
     /// None: nothing more will be read.
     requests: Option<S>,
     work: W,
@@ -82,10 +129,10 @@ struct Puts<S, W, F> {
     call: Call,
 }
 
-impl<S, W, F> Puts<S, W, F>
+impl<S, W, F> Writes<S, W, F>
 where
-    S: Stream<Item = Result<v1::PutRecordRequest, Status>> + Unpin,
-    W: FnMut(&Call, u64, v1::PutRecordRequest) -> F,
+    S: Stream<Item = Result<v1::StreamPutRequest, Status>> + Unpin,
+    W: FnMut(&Call, u64, v1::StreamPutRequest) -> F,
     F: Future<Output = (usize, v1::StreamPutResponse)>,
 {
     fn has_room(&self) -> bool {
@@ -109,7 +156,7 @@ where
                     if let Err(rejection) = self.call.still_identified() {
                         return self.end(Some(rejection));
                     }
-                    self.bytes += request.body.len();
+                    self.bytes += body_bytes(&request);
                     let future = (self.work)(&self.call, self.next, request);
                     self.running.push(future);
                     self.next += 1;
@@ -128,10 +175,10 @@ where
     }
 }
 
-impl<S, W, F> Stream for Puts<S, W, F>
+impl<S, W, F> Stream for Writes<S, W, F>
 where
-    S: Stream<Item = Result<v1::PutRecordRequest, Status>> + Unpin,
-    W: FnMut(&Call, u64, v1::PutRecordRequest) -> F + Unpin,
+    S: Stream<Item = Result<v1::StreamPutRequest, Status>> + Unpin,
+    W: FnMut(&Call, u64, v1::StreamPutRequest) -> F + Unpin,
     F: Future<Output = (usize, v1::StreamPutResponse)>,
 {
     type Item = Result<v1::StreamPutResponse, Status>;

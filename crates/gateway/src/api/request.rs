@@ -1,7 +1,7 @@
 //! From requests to typed values: every field checked, every limit kept, every rejection with the path
 //! of its field and never with the field's value.
 
-use atlas::{EvidenceKind, Findings, RegionMap};
+use atlas::{EvidenceKind, Findings, RecordAttributes, RegionMap};
 use bytes::Bytes;
 use evidence::Sources;
 use prost_types::Timestamp;
@@ -10,6 +10,7 @@ use terms::{
 };
 use wire::v1;
 
+use crate::api::attributes;
 use crate::auth::caller::Caller;
 
 /// Bytes of an etag: more than any shard makes.
@@ -47,6 +48,7 @@ pub(crate) struct Condition {
 pub(crate) struct Put {
     pub(crate) target: Target,
     pub(crate) body: Bytes,
+    pub(crate) attributes: RecordAttributes,
     pub(crate) request_id: RequestId,
     pub(crate) condition: Condition,
     pub(crate) create_subject: bool,
@@ -114,10 +116,13 @@ impl RequestReader<'_> {
         let request_id = request_id(&request.request_id)?;
         let condition = condition(request.if_version, request.etag)?;
         self.body(&target.collection, request.body.len())?;
+        let rules = self.map.collection(&target.collection);
+        let attributes = attributes::read(&request.attributes, rules)?;
         let given = self.given(&request.evidence, &request.findings)?;
         Ok(Put {
             target,
             body: request.body,
+            attributes,
             request_id,
             condition,
             create_subject: request.create_subject,
@@ -189,7 +194,7 @@ impl RequestReader<'_> {
     }
 
     /// The subject, and its domicile if one is named, which the caller must be allowed to use.
-    fn subject(
+    pub(crate) fn subject(
         self,
         reference: Option<v1::SubjectRef>,
     ) -> Result<(SubjectId, Option<RegionId>), Rejection> {
@@ -199,7 +204,7 @@ impl RequestReader<'_> {
     }
 
     /// A collection that the caller may use and the map declares.
-    fn collection(self, name: &str) -> Result<Collection, Rejection> {
+    pub(crate) fn collection(self, name: &str) -> Result<Collection, Rejection> {
         let collection = Collection::parse(name).map_err(|why| Rejection::id("collection", why))?;
         self.caller.may_use(&collection)?;
         match self.map.collection(&collection) {

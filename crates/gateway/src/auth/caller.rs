@@ -99,14 +99,17 @@ impl Caller {
             | Method::Touch
             | Method::StreamPut
             | Method::StreamPutItem
+            | Method::BatchPut
+            | Method::BatchDelete
             | Method::Create => &[Role::Writer],
-            Method::Get => &[Role::Reader],
+            Method::Get | Method::BatchGet | Method::List | Method::Count => &[Role::Reader],
             Method::ResolvePlacement => &[Role::Writer, Role::Reader, Role::Operator],
             Method::MapGet | Method::MapStatus | Method::MapHistory => {
                 &[Role::Operator, Role::Auditor]
             }
             Method::MapCheck | Method::MapPlan | Method::MapApply => &[Role::Operator],
-            Method::Other => &[],
+            // An item is worked on in the role of its batch.
+            Method::BatchItem | Method::Other => &[],
         };
         fitting.iter().copied().find(|role| self.roles.contains(role))
     }
@@ -193,19 +196,24 @@ mod tests {
 
     #[test]
     fn each_method_has_its_roles_and_no_others() {
-        use Method::{Create, Delete, Get, Other, Put, ResolvePlacement, StreamPut, StreamPutItem};
+        use Method::{
+            BatchDelete, BatchGet, BatchPut, Count, Create, Delete, Get, List, Other, Put,
+        };
         use Method::{MapApply, MapCheck, MapGet, MapHistory, MapPlan, MapStatus};
+        use Method::{ResolvePlacement, StreamPut, StreamPutItem};
         let map = rig::map();
-        let records = [Put, StreamPut, StreamPutItem, Delete, Create, Get, ResolvePlacement, Other];
+        let records = [Put, StreamPut, StreamPutItem, Delete, Create, Get];
+        let records = records.into_iter().chain([List, Count, ResolvePlacement, Other]);
         let maps = [MapGet, MapStatus, MapHistory, MapCheck, MapPlan, MapApply];
-        let methods: Vec<Method> = records.into_iter().chain(maps).collect();
+        let batches = [BatchPut, BatchDelete, BatchGet];
+        let methods: Vec<Method> = records.chain(maps).chain(batches).collect();
         for (role, want) in [
-            (Role::Writer, "YYYYYNYNNNNNNN"),
-            (Role::Reader, "NNNNNYYNNNNNNN"),
-            (Role::Operator, "NNNNNNYNYYYYYY"),
-            (Role::Eraser, "NNNNNNNNNNNNNN"),
-            (Role::Auditor, "NNNNNNNNYYYNNN"),
-            (Role::Shard, "NNNNNNNNNNNNNN"),
+            (Role::Writer, "YYYYYNNNYNNNNNNNYYN"),
+            (Role::Reader, "NNNNNYYYYNNNNNNNNNY"),
+            (Role::Operator, "NNNNNNNNYNYYYYYYNNN"),
+            (Role::Eraser, "NNNNNNNNNNNNNNNNNNN"),
+            (Role::Auditor, "NNNNNNNNNNYYYNNNNNN"),
+            (Role::Shard, "NNNNNNNNNNNNNNNNNNN"),
         ] {
             let may = |method| match permit(&with(&[role]), method, &map) {
                 Ok(acting) => {

@@ -2,6 +2,7 @@
 
 pub(crate) mod admission;
 pub(crate) mod connection;
+mod direct;
 mod request_body;
 mod response_body;
 pub(crate) mod server;

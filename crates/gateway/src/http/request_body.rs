@@ -82,8 +82,14 @@ pub(crate) fn bounded(
         Method::StreamPut | Method::StreamPutItem | Method::Other => Messages::many(times),
         Method::Put
         | Method::Get
+        | Method::List
+        | Method::Count
         | Method::Delete
         | Method::Touch
+        | Method::BatchGet
+        | Method::BatchPut
+        | Method::BatchDelete
+        | Method::BatchItem
         | Method::Create
         | Method::ResolvePlacement
         | Method::MapGet

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use link::net::coalesce::Coalesced;
 use link::net::grpc_only::GrpcOnlyLayer;
 use link::net::listener::{Entrance, incoming_by};
 use link::tls::CallerTls;
@@ -22,6 +23,7 @@ use crate::api::region_maps::RegionMapsService;
 use crate::api::subjects::SubjectsService;
 use crate::http::CallLayer;
 use crate::http::connection::StallGuard;
+use crate::http::direct::DirectLayer;
 use crate::http::request_body::CHECK_BYTES_MAX;
 
 /// Bytes of an answer: a body of the largest size, and room for what goes with it.
@@ -78,6 +80,7 @@ pub(crate) async fn serve(
     let records = RecordsServer::new(RecordsService(Arc::clone(ctx)))
         .max_decoding_message_size(REQUEST_BYTES_MAX)
         .max_encoding_message_size(ANSWER_BYTES_MAX);
+    let direct = DirectLayer::new(records.clone());
     let subjects = SubjectsServer::new(SubjectsService(Arc::clone(ctx)))
         .max_decoding_message_size(REQUEST_BYTES_MAX);
     let region_maps = RegionMapsServer::new(RegionMapsService(Arc::clone(ctx)))
@@ -85,7 +88,8 @@ pub(crate) async fn serve(
         .max_encoding_message_size(ANSWER_BYTES_MAX);
     let entrance = tls.map_or(Entrance::Plaintext, Entrance::Callers);
     let incoming = incoming_by(listener, entrance);
-    let incoming = incoming.map(|connection| connection.map(StallGuard::new));
+    let incoming =
+        incoming.map(|connection| connection.map(|made| Coalesced::new(StallGuard::new(made))));
     Server::builder()
         .max_concurrent_streams(STREAMS_MAX)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
@@ -97,6 +101,7 @@ pub(crate) async fn serve(
         // A request that is not gRPC gets no call id, and costs nothing.
         .layer(GrpcOnlyLayer::counting(ctx.metrics.not_grpc.clone()))
         .layer(CallLayer::new(ctx))
+        .layer(direct)
         .add_service(health.max_decoding_message_size(CHECK_BYTES_MAX))
         .add_service(reflection)
         .add_service(reflection_old)

@@ -6,12 +6,14 @@
 //! or all of them when the map names no other tenant. So four tenants at their limit can fill a
 //! gateway: where more tenants share one, the operator sets lower limits.
 //!
-//! Calls to a region whose shards do not answer must not use up everything: see [`regions`].
+//! Calls to a region whose shards do not answer must not use up everything: see [`regions`]. And no
+//! more go to a region than it answers in time: see [`load`].
 //!
 //! A tenant's permit is held until the shard has answered, even if the caller has hung up: a tenant
 //! that sends and hangs up would otherwise fill a session with calls that count for no tenant. It is
 //! also held until the answer has left the process: see `http::response_body`.
 
+mod load;
 mod regions;
 
 use std::collections::HashMap;
@@ -28,6 +30,7 @@ use link::ops::metrics::Gauge;
 use terms::limits::REQUEST_BYTES_MAX;
 use terms::{Detail, Reason, RegionId, Rejection, TenantId};
 
+use crate::limits::load::{Load, LoadPermit};
 use crate::limits::regions::{CallsByRegion, RegionPermit};
 
 /// The part of all calls and bytes that one tenant of several gets unless the configuration says
@@ -116,6 +119,10 @@ struct TenantBounds {
     regions: CallsByRegion,
     /// The calls of all tenants on their way to shards.
     all_regions: Arc<CallsByRegion>,
+    /// How many of them each region answers in time.
+    loads: Arc<HashMap<RegionId, Arc<Load>>>,
+    /// Its number among the tenants of the map.
+    number: usize,
     gateway: Arc<GatewayBounds>,
 }
 
@@ -206,7 +213,10 @@ impl MapBounds {
         let usual_calls = if several { caps.calls / TENANT_PART } else { caps.calls };
         let bytes = if several { caps.tenant_bytes } else { caps.bytes };
         let regions = Arc::new(CallsByRegion::new(map, caps.calls / REGIONS_PART));
-        let bounds = |limit: &TenantLimit| {
+        let of_region = || Arc::new(Load::new(map.tenants().count(), caps.calls));
+        let loads = map.regions().iter().map(|region| (region.name().clone(), of_region()));
+        let loads: Arc<HashMap<_, _>> = Arc::new(loads.collect());
+        let bounds = |number, limit: &TenantLimit| {
             let calls = limit.calls_in_flight.unwrap_or(usual_calls).max(1);
             Arc::new(TenantBounds {
                 calls: Bound::new(calls),
@@ -214,12 +224,16 @@ impl MapBounds {
                 rate: limit.calls_per_second.map(|n| RateLimiter::direct(Quota::per_second(n))),
                 regions: CallsByRegion::new(map, calls / REGIONS_PART_OF_TENANT),
                 all_regions: Arc::clone(&regions),
+                loads: Arc::clone(&loads),
+                number,
                 gateway: Arc::clone(gateway),
             })
         };
         let limit = |name: &TenantId| settings.own.get(name).unwrap_or(&settings.usual);
         let tenants = map.tenants().map(|tenant| tenant.name());
-        let tenants = tenants.map(|name| (name.clone(), bounds(limit(name)))).collect();
+        let tenants = tenants.enumerate();
+        let tenants =
+            tenants.map(|(number, name)| (name.clone(), bounds(number, limit(name)))).collect();
         Self { tenants, regions }
     }
 
@@ -305,18 +319,32 @@ impl TenantPermit {
         if self.bounds.bytes.free() > 0 { Ok(()) } else { Err(busy(Duration::ZERO)) }
     }
 
+    /// Whether one more call would take what regions must leave to each other. Who has several to
+    /// make waits for one of them to end.
+    pub(crate) fn is_scarce(&self) -> bool {
+        let TenantBounds { calls, regions, all_regions, gateway, .. } = &*self.bounds;
+        !regions.has_plenty(calls.free().saturating_sub(1))
+            || !all_regions.has_plenty(gateway.calls.free())
+    }
+
     /// A permit for a call to that region, to be held until its shard has answered.
     ///
     /// # Errors
     /// `SHARD_BUSY` when so many calls are on their way to that region that too few would be left
-    /// for the others.
+    /// for the others, or that it would not answer this one in time.
     pub(crate) fn to_region(self: &Arc<Self>, region: &RegionId) -> Result<ShardPermit, Rejection> {
-        let TenantBounds { calls, regions, all_regions, gateway, .. } = &*self.bounds;
+        let TenantBounds { calls, regions, all_regions, gateway, loads, number, .. } =
+            &*self.bounds;
+        let busy = || {
+            let wait = BUSY_WAIT.as_millis();
+            let rejection = Rejection::new(Reason::ShardBusy).with(Detail::RetryAfterMs, wait);
+            rejection.with(Detail::Region, region.as_str())
+        };
         let of_all = all_regions.take(region, gateway.calls.free());
-        match of_all.zip(regions.take(region, calls.free())) {
-            Some(regions) => Ok(ShardPermit { _tenant: Arc::clone(self), _regions: regions }),
-            None => Err(Rejection::new(Reason::ShardBusy).with(Detail::Region, region.as_str())),
-        }
+        let regions = of_all.zip(regions.take(region, calls.free())).ok_or_else(busy)?;
+        // A region of a newer map is not bounded until these are the bounds of that map.
+        let load = loads.get(region).map(|load| load.take(*number).ok_or_else(busy)).transpose()?;
+        Ok(ShardPermit { _tenant: Arc::clone(self), _regions: regions, _load: load })
     }
 }
 
@@ -334,6 +362,7 @@ pub(crate) struct ShardPermit {
     _tenant: Arc<TenantPermit>,
     /// Among the calls of all tenants, and among its tenant's.
     _regions: (RegionPermit, RegionPermit),
+    _load: Option<LoadPermit>,
 }
 
 fn busy(wait: Duration) -> Rejection {

@@ -35,13 +35,18 @@ impl CallsByRegion {
             && map.regions().iter().all(|region| self.counts.contains_key(region.name()))
     }
 
+    /// Whether a region may have any number of calls while so many are free in all.
+    pub(super) const fn has_plenty(&self, free: usize) -> bool {
+        free >= self.reserve
+    }
+
     /// A permit for one more call to a region, while so many calls are free in all. A region that
     /// has none under way always gets one.
     pub(super) fn take(&self, region: &RegionId, free: usize) -> Option<RegionPermit> {
         // A region of a newer map is not counted until these are those of that map.
         let Some(count) = self.counts.get(region) else { return Some(RegionPermit(None)) };
         let even = (self.reserve / self.counts.len().max(1)).max(1);
-        let more = |taken: usize| (free >= self.reserve || taken < even).then_some(taken + 1);
+        let more = |taken: usize| (self.has_plenty(free) || taken < even).then_some(taken + 1);
         count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
         Some(RegionPermit(Some(Arc::clone(count))))
     }

@@ -7,9 +7,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use atlas::{Annex, Country, Placement, Region, RegionMap};
-use terms::{Detail, Reason, RegionId, Rejection, Slot, SubjectId, TenantId};
+use terms::{Detail, Reason, RegionId, Rejection, ShardId, Slot, SubjectId, TenantId};
 
-use crate::shards::session::{Session, ShardAnswer, ShardCall, ShardTarget};
+use crate::shards::session::{Session, ShardAnswer, ShardCall, ShardPuts, ShardTarget};
 
 /// Why map and annexes do not fit together.
 #[derive(Debug, thiserror::Error)]
@@ -188,6 +188,17 @@ impl Routing {
         })
     }
 
+    /// The routes to all shards of a region, by name. None: the map has no such region, or its annex
+    /// is missing.
+    pub(crate) fn shards(&self, region: &RegionId) -> Vec<Route<'_>> {
+        let sessions = self.regions.get(region).into_iter().flat_map(|shards| &shards.sessions);
+        let map_epoch = self.map.epoch().number;
+        let mut routes: Vec<Route<'_>> =
+            sessions.map(|session| Route { session, map_epoch }).collect();
+        routes.sort_by(|a, b| a.shard().cmp(b.shard()));
+        routes
+    }
+
     fn route(
         &self,
         region: &RegionId,
@@ -205,6 +216,22 @@ impl Route<'_> {
     /// The region that it leads to.
     pub(crate) fn region(&self) -> &RegionId {
         &self.session.target.region
+    }
+
+    /// The shard that it leads to.
+    pub(crate) fn shard(&self) -> &ShardId {
+        &self.session.target.shard
+    }
+
+    /// Sends puts of which all are done or none. A rejection names the region.
+    pub(crate) async fn put_all(self, puts: ShardPuts<'_>) -> Result<Vec<ShardAnswer>, Rejection> {
+        let answers = self.session.put_all(puts, self.map_epoch).await;
+        answers.map_err(|rejection| rejection.with(Detail::Region, self.region().as_str()))
+    }
+
+    /// Whether it leads to the same shard.
+    pub(crate) fn is_that_of(&self, other: &Self) -> bool {
+        self.session.target == other.session.target
     }
 
     /// Sends one call and waits for its answer. A rejection names the region.

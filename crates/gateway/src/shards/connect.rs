@@ -7,11 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
+use link::net::coalesce::Coalesced;
 use link::session::{Frames, MESSAGE_BYTES_MAX, PROTOCOL};
 use link::spiffe_id::PeerId;
 use link::tls::{Peer, Tls};
 use terms::Entropy;
 use terms::limits::SESSION_IN_FLIGHT_MAX;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -106,8 +108,30 @@ async fn plain(addr: SocketAddr) -> Result<Connected, SessionEnd> {
     if !addr.ip().is_loopback() {
         return Err(SessionEnd::NotLoopback);
     }
-    let channel = endpoint(addr)?.connect().await.map_err(|_| SessionEnd::Unreachable)?;
-    Ok(Connected { channel, peer: None })
+    let stream = dial(addr).await?;
+    Ok(Connected { channel: over(addr, stream).await?, peer: None })
+}
+
+async fn dial(addr: SocketAddr) -> Result<TcpStream, SessionEnd> {
+    let connecting = timeout(CONNECT_TIMEOUT, TcpStream::connect(addr)).await;
+    let stream =
+        connecting.map_err(|_| SessionEnd::Unreachable)?.map_err(|_| SessionEnd::Unreachable)?;
+    stream.set_nodelay(true).map_err(|_| SessionEnd::Unreachable)?;
+    Ok(stream)
+}
+
+/// A channel over this one connection. A channel that wants to connect again has ended.
+async fn over<S>(addr: SocketAddr, stream: S) -> Result<Channel, SessionEnd>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let once = Arc::new(Mutex::new(Some(TokioIo::new(Coalesced::new(stream)))));
+    let connector = tower::service_fn(move |_: Uri| {
+        let stream = once.lock().unwrap_or_else(PoisonError::into_inner).take();
+        ready(stream.ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected)))
+    });
+    let connecting = endpoint(addr)?.connect_with_connector(connector).await;
+    connecting.map_err(|_| SessionEnd::Unreachable)
 }
 
 /// Connects to the one shard that has a certificate of this region and this name.
@@ -120,20 +144,10 @@ async fn secured(
     let ShardTarget { region, shard, .. } = target;
     let name = format!("spiffe://{}/region/{region}/shard/{shard}", env.trust_domain);
     let wanted = PeerId::parse(&name).ok_or(SessionEnd::Address)?;
-    let connecting = timeout(CONNECT_TIMEOUT, TcpStream::connect(addr)).await;
-    let stream =
-        connecting.map_err(|_| SessionEnd::Unreachable)?.map_err(|_| SessionEnd::Unreachable)?;
-    stream.set_nodelay(true).map_err(|_| SessionEnd::Unreachable)?;
+    let stream = dial(addr).await?;
     let (stream, peer) = tls.connect(stream, &wanted).await.map_err(|_| SessionEnd::Handshake)?;
-    // The one connection whose other end was verified. There is no second: a channel that wants
-    // to connect again has ended.
-    let once = Arc::new(Mutex::new(Some(TokioIo::new(stream))));
-    let connector = tower::service_fn(move |_: Uri| {
-        let stream = once.lock().unwrap_or_else(PoisonError::into_inner).take();
-        ready(stream.ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected)))
-    });
-    let connecting = endpoint(addr)?.connect_with_connector(connector).await;
-    let channel = connecting.map_err(|_| SessionEnd::Unreachable)?;
+    // The one connection whose other end was verified.
+    let channel = over(addr, stream).await?;
     Ok(Connected { channel, peer: Some(peer) })
 }
 
@@ -162,7 +176,11 @@ async fn handshake(session: &Session, env: &Environment) -> Result<Opened, Sessi
     };
     let first = proto::ToShard { hello: Some(hello), calls: Vec::new() };
     let table = Arc::clone(&in_flight);
-    let frames = Frames::filtered(first, receiver, move |call: &proto::Call| table.sent(call.id));
+    let keep = move |call: &proto::Call| match &call.op {
+        Some(proto::call::Op::PutAll(all)) => table.sent_all(call.id, all.puts.len() as u64),
+        _ => table.sent(call.id),
+    };
+    let frames = Frames::filtered(first, receiver, keep);
     let mut client = SessionClient::new(Checked::new(channel))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);

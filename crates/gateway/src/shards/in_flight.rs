@@ -141,6 +141,62 @@ impl InFlightTable {
         Ok((id, answer))
     }
 
+    /// Registers puts of which all are sent or none: their ids follow one another.
+    ///
+    /// # Errors
+    /// As [`InFlightTable::register`].
+    pub(crate) fn register_all(
+        &self,
+        puts: impl Iterator<Item = (usize, Option<ShardPermit>)>,
+        effect: Effect,
+    ) -> Result<(u64, Vec<oneshot::Receiver<CallResult>>), Rejection> {
+        let waiting: Vec<_> = puts
+            .map(|(body, permit)| {
+                let (caller, answer) = oneshot::channel();
+                let bytes = body.saturating_add(CALL_BYTES);
+                let caller = Some(caller);
+                (Waiting { caller, bytes, effect, sent: false, _permit: permit }, answer)
+            })
+            .collect();
+        let bytes: usize = waiting.iter().map(|(waiting, _)| waiting.bytes).sum();
+        let mut calls = self.calls();
+        if calls.stage != Stage::Open {
+            return Err(self.unavailable());
+        }
+        let full = calls.waiting.len() + waiting.len() > self.limits.calls_max
+            || calls.bytes.saturating_add(bytes) > self.limits.bytes_max;
+        if full || calls.is_stalled(Instant::now()) {
+            return Err(self.busy());
+        }
+        let first = calls.next;
+        let mut answers = Vec::with_capacity(waiting.len());
+        for (waiting, answer) in waiting {
+            let id = calls.next;
+            calls.next += 1;
+            calls.bytes += waiting.bytes;
+            calls.waiting.insert(id, waiting);
+            answers.push(answer);
+        }
+        Ok((first, answers))
+    }
+
+    /// Marks as sent a message that has the calls from that id on, all of them or none.
+    pub(crate) fn sent_all(&self, first: u64, calls: u64) -> bool {
+        let ids = first..first.saturating_add(calls);
+        let mut table = self.calls();
+        let waits = |waiting: &Waiting| waiting.caller.as_ref().is_some_and(|c| !c.is_closed());
+        let all = table.stage == Stage::Open
+            && ids.clone().all(|id| table.waiting.get(&id).is_some_and(waits));
+        for id in ids {
+            match table.waiting.get_mut(&id) {
+                Some(waiting) if all => waiting.sent = true,
+                // One whose caller has gone is not sent, and so none of them is.
+                _ => drop(table.remove(id)),
+            }
+        }
+        all
+    }
+
     /// Marks a call as sent when it leaves the queue, unless its caller has gone; gives whether to
     /// send it. From then on it may have reached the shard.
     pub(crate) fn sent(&self, id: u64) -> bool {
@@ -425,5 +481,20 @@ mod tests {
         table.complete(vec![found(sent)]);
         assert!(sent_answer.try_recv().unwrap().is_ok());
         assert!(table.is_empty());
+    }
+
+    #[test]
+    fn of_puts_that_go_together_all_are_sent_or_none() {
+        let table = table(5, 1 << 20);
+        let puts = |count| (0..count).map(|_| (1, None));
+        assert!(table.register_all(puts(6), Effect::Write).is_err());
+        let (first, answers) = table.register_all(puts(3), Effect::Write).unwrap();
+        assert!(table.sent_all(first, 3) && answers.len() == 3);
+        // One whose caller has gone keeps the others from being sent, and all are forgotten.
+        let (next, _answers) = table.register_all(puts(2), Effect::Write).unwrap();
+        assert_eq!(next, first + 3);
+        table.abandon(next + 1);
+        assert!(!table.sent_all(next, 2));
+        assert!(table.register_all(puts(2), Effect::Write).is_ok());
     }
 }

@@ -59,6 +59,20 @@ pub(crate) struct ShardCall<'a> {
     pub(crate) op: proto::call::Op,
 }
 
+/// Puts of one caller for a shard, of which all are done or none.
+pub(crate) struct ShardPuts<'a> {
+    pub(crate) acting: &'a Acting,
+    pub(crate) deadline: Instant,
+    pub(crate) effect: Effect,
+    pub(crate) puts: Vec<ShardPut>,
+}
+
+/// One of them.
+pub(crate) struct ShardPut {
+    pub(crate) put: proto::Put,
+    pub(crate) permit: ShardPermit,
+}
+
 /// A shard's answer, and the log in which it stands.
 pub(crate) struct ShardAnswer {
     pub(crate) outcome: proto::reply::Outcome,
@@ -139,6 +153,62 @@ impl Session {
         self.send(message, Sending { deadline, effect, bytes, permit: Some(permit) }).await
     }
 
+    /// Sends puts of which all are done or none, and waits for their answers, in their order, at most
+    /// until the deadline.
+    ///
+    /// # Errors
+    /// As [`Session::call`], for all of them.
+    pub(crate) async fn put_all(
+        &self,
+        all: ShardPuts<'_>,
+        map_epoch: u64,
+    ) -> Result<Vec<ShardAnswer>, Rejection> {
+        let ShardPuts { acting, deadline, effect, puts } = all;
+        let Some(connection) = self.connection.load_full() else {
+            let region = self.target.region.as_str();
+            return Err(Rejection::new(Reason::RegionUnavailable).with(Detail::Region, region));
+        };
+        let deadline_ms = milliseconds_until(deadline)?;
+        let table = &connection.in_flight;
+        let (puts, permits): (Vec<_>, Vec<_>) =
+            puts.into_iter().map(|one| (one.put, Some(one.permit))).unzip();
+        let bodies = puts.iter().map(|put| put.body.len());
+        let (first, waiting) = table.register_all(bodies.zip(permits), effect)?;
+        let entries: Vec<Entry<'_>> =
+            (first..).take(waiting.len()).map(|id| Entry { table, id }).collect();
+        let message = proto::Call {
+            id: first,
+            deadline_ms,
+            tenant: acting.caller.tenant.as_str().to_owned(),
+            caller: Some(acting.to_wire()),
+            map_epoch,
+            op: Some(proto::call::Op::PutAll(proto::PutAll { puts })),
+        };
+        if let Err(refused) = connection.queue.try_send(message) {
+            entries.iter().for_each(|entry| table.withdraw(entry.id));
+            return Err(match refused {
+                TrySendError::Full(_) => table.busy(),
+                TrySendError::Closed(_) => table.unavailable(),
+            });
+        }
+        let mut answers = Vec::with_capacity(waiting.len());
+        let mut refused = None;
+        for (answer, entry) in waiting.into_iter().zip(entries) {
+            match timeout_at(deadline, answer).await {
+                Ok(Ok(Ok(outcome))) => {
+                    answers.push(ShardAnswer { outcome, origin: Arc::clone(&connection.origin) });
+                }
+                // The first says why; the others say the same.
+                Ok(Ok(Err(rejection))) => refused = refused.or(Some(rejection)),
+                Ok(Err(_)) | Err(_) => {
+                    let rejection = entry.abandon(effect);
+                    refused = refused.or(Some(rejection));
+                }
+            }
+        }
+        refused.map_or(Ok(answers), Err)
+    }
+
     /// Sends a call of the gateway itself, about maps, and waits for its answer.
     ///
     /// # Errors
@@ -160,11 +230,7 @@ impl Session {
             return Err(Rejection::new(Reason::RegionUnavailable).with(Detail::Region, region));
         };
         let Sending { deadline, effect, bytes, permit } = how;
-        let left = deadline.saturating_duration_since(Instant::now());
-        let deadline_ms = u32::try_from(left.as_millis()).unwrap_or(u32::MAX);
-        if deadline_ms == 0 {
-            return Err(Reason::DeadlinePassed.into());
-        }
+        let deadline_ms = milliseconds_until(deadline)?;
         let table = &connection.in_flight;
         let (id, answer) = table.register(bytes, effect, permit)?;
         let entry = Entry { table, id };
@@ -187,6 +253,15 @@ impl Session {
             // is assumed.
             Ok(Err(_)) | Err(_) => Err(entry.abandon(effect)),
         }
+    }
+}
+
+/// The time that is left.
+fn milliseconds_until(deadline: Instant) -> Result<u32, Rejection> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    match u32::try_from(left.as_millis()).unwrap_or(u32::MAX) {
+        0 => Err(Reason::DeadlinePassed.into()),
+        left => Ok(left),
     }
 }
 

@@ -1,7 +1,9 @@
 //! Tests of a whole gateway over loopback, against shards that a test drives.
 
+mod batch;
 mod deadlines;
 mod input;
+mod lists;
 mod peers;
 pub(crate) mod rig;
 mod server;

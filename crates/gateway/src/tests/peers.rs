@@ -183,7 +183,9 @@ async fn small_puts_on_several_streams_pile_up_nowhere() {
                 let request_id = request_id((stream * PUTS + n) as u128);
                 let body = bytes::Bytes::new();
                 let put = v1::PutRecordRequest { request_id, body, ..get_like("us-iad") };
-                sender.send(put).await.expect("the stream goes on");
+                let write = Some(v1::stream_put_request::Write::Put(put));
+                let request = v1::StreamPutRequest { write, timeout: None };
+                sender.send(request).await.expect("the stream goes on");
                 sent.fetch_add(1, Ordering::Relaxed);
                 // Each in a frame of its own, as a library may send them.
                 tokio::task::yield_now().await;

@@ -13,6 +13,7 @@ use link::host::clock::{SystemClock, SystemEntropy};
 use link::ops::health::Health;
 use link::ops::metrics::{Counter, Registry};
 use link::session::PROTOCOL;
+use prost::Message as _;
 use terms::{Entropy, Reason, TenantId};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
@@ -20,7 +21,7 @@ use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Server};
 use tonic::{Request, Response, Status, Streaming};
-use tonic_types::StatusExt as _;
+use tonic_types::{StatusExt as _, pb};
 use wire::session as proto;
 use wire::session::session_server::{self, SessionServer};
 use wire::v1;
@@ -439,6 +440,14 @@ pub(super) fn reason(status: &Status) -> Reason {
     assert_eq!(info.domain, "bailiwick.v1");
     assert_eq!(info.metadata["call_id"].len(), 32);
     Reason::parse(&info.reason).expect("a reason of ours")
+}
+
+/// The same of an item of a stream or a batch.
+pub(super) fn item_reason(status: &pb::Status) -> String {
+    let info = status.details.iter().find(|any| any.type_url.ends_with("ErrorInfo"));
+    let info = pb::ErrorInfo::decode(&*info.expect("an ErrorInfo").value).unwrap();
+    assert_eq!((info.domain.as_str(), info.metadata["call_id"].len()), ("bailiwick.v1", 32));
+    info.reason
 }
 
 pub(super) fn refused<T>(answer: Result<T, Status>) -> Status {

@@ -72,8 +72,8 @@ async fn gets_and_deletes_go_to_the_domicile() {
     let found = async {
         let call = conn.call().await;
         assert!(matches!(call.op, Some(Op::Get(_))));
-        let (version, etag) = (9, "e".to_owned());
-        let found = proto::Found { version, etag, body: "b".into(), expire_ms: 1_500 };
+        let (etag, body, expire_ms) = ("e".to_owned(), "b".into(), 1_500);
+        let found = proto::Found { version: 9, etag, body, expire_ms, ..Default::default() };
         conn.reply(call.id, proto::reply::Outcome::Found(found)).await;
     };
     let (answer, ()) = tokio::join!(client.get(get_in("us-iad")), found);

@@ -8,6 +8,7 @@ use terms::limits::STREAM_IN_FLIGHT_MAX;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use wire::v1;
+use wire::v1::stream_put_request::Write;
 use wire::v1::stream_put_response::Outcome;
 
 use super::rig::*;
@@ -17,6 +18,10 @@ const QUIET: Duration = Duration::from_millis(150);
 
 fn numbered(n: u128) -> v1::PutRecordRequest {
     v1::PutRecordRequest { request_id: request_id(n), ..put_from("US") }
+}
+
+fn item(put: v1::PutRecordRequest) -> v1::StreamPutRequest {
+    v1::StreamPutRequest { write: Some(Write::Put(put)), timeout: None }
 }
 
 /// All calls that come before it is quiet.
@@ -39,7 +44,7 @@ async fn nothing_more_is_read_while_enough_is_in_flight() {
             // Large enough that what is not read does not fit into HTTP/2's windows.
             let body = vec![0; 2048].into();
             let request = v1::PutRecordRequest { body, ..numbered(n as u128) };
-            sender.send(request).await.unwrap();
+            sender.send(item(request)).await.unwrap();
         }
     });
     let answers = client.stream_put(ReceiverStream::new(requests)).await.unwrap();
@@ -85,7 +90,8 @@ async fn a_bad_request_is_answered_and_the_stream_goes_on() {
     requests[2].evidence = vec![evidence(v1::EvidenceKind::Residence, "kz")];
     requests[3].request_id = "not-a-uuid".to_owned();
     requests[4] = put_from("KZ");
-    let answers = client.stream_put(tokio_stream::iter(requests)).await.unwrap();
+    let answers =
+        client.stream_put(tokio_stream::iter(requests.into_iter().map(item))).await.unwrap();
     let mut answers = answers.into_inner();
     conn.accept().await;
     conn.accept().await;
@@ -93,14 +99,8 @@ async fn a_bad_request_is_answered_and_the_stream_goes_on() {
     while let Some(answer) = within(answers.message()).await.unwrap() {
         let index = usize::try_from(answer.index).unwrap();
         reasons[index] = Some(match answer.outcome.unwrap() {
-            Outcome::Done(_) => "OK".to_owned(),
-            Outcome::Error(error) => {
-                use prost::Message as _;
-                let info = error.details.iter().find(|any| any.type_url.ends_with("ErrorInfo"));
-                let info = tonic_types::pb::ErrorInfo::decode(&*info.unwrap().value).unwrap();
-                assert_eq!(info.metadata["call_id"].len(), 32);
-                info.reason
-            }
+            Outcome::Done(_) | Outcome::Deleted(_) => "OK".to_owned(),
+            Outcome::Error(error) => item_reason(&error),
         });
         assert_eq!(answer.request_id.as_str() == "not-a-uuid", index == 3);
     }
@@ -117,7 +117,7 @@ async fn a_stream_cut_in_the_middle_leaves_nothing_behind() {
         let mut client = rig.client().await;
         let (sender, requests) = mpsc::channel(8);
         for n in 0..8 {
-            sender.send(numbered(n)).await.unwrap();
+            sender.send(item(numbered(n))).await.unwrap();
         }
         let answers = client.stream_put(ReceiverStream::new(requests)).await.unwrap();
         let mut calls = Vec::new();
@@ -142,7 +142,7 @@ async fn shutdown_ends_a_stream_after_its_last_answer() {
     let (mut rig, _shard, mut conn) = Rig::with_shard("us-iad", "US").await;
     let mut client = rig.client().await;
     let (sender, requests) = mpsc::channel(8);
-    sender.send(numbered(1)).await.unwrap();
+    sender.send(item(numbered(1))).await.unwrap();
     let answers = client.stream_put(ReceiverStream::new(requests)).await.unwrap();
     let mut answers = answers.into_inner();
     let call = conn.call().await;
@@ -160,4 +160,48 @@ async fn shutdown_ends_a_stream_after_its_last_answer() {
     assert_eq!(reason(&refused(end)), Reason::ShuttingDown);
     drop((sender, client));
     within(&mut rig.served).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_stream_takes_deletes_and_a_time_for_each_write() {
+    let (rig, _shard, mut conn) = Rig::with_shard("us-iad", "US").await;
+    let mut client = rig.client().await;
+    let reference = get_in("us-iad");
+    let delete = Write::Delete(v1::DeleteRecordRequest {
+        subject: reference.subject,
+        collection: reference.collection,
+        key: reference.key,
+        request_id: request_id(1),
+        ..Default::default()
+    });
+    let time = |seconds, nanos| Some(prost_types::Duration { seconds, nanos });
+    let put = |n| Some(Write::Put(numbered(n)));
+    let requests = [
+        v1::StreamPutRequest { write: Some(delete), timeout: time(600, 0) },
+        v1::StreamPutRequest { write: put(2), timeout: time(0, 200_000_000) },
+        v1::StreamPutRequest { write: put(3), timeout: time(-1, 0) },
+        v1::StreamPutRequest { write: None, timeout: None },
+        v1::StreamPutRequest { write: put(4), timeout: time(0, 0) },
+    ];
+    let answers = client.stream_put(tokio_stream::iter(requests)).await.unwrap();
+    let mut answers = answers.into_inner();
+    let call = conn.accept().await;
+    assert!(matches!(call.op, Some(wire::session::call::Op::Delete(_))));
+    assert!(call.deadline_ms > 590_000, "{}", call.deadline_ms);
+    // The shard never answers this one.
+    let call = conn.call().await;
+    assert!(call.deadline_ms <= 200, "{}", call.deadline_ms);
+    let mut found = vec![String::new(); 5];
+    while let Some(answer) = within(answers.message()).await.unwrap() {
+        let index = usize::try_from(answer.index).unwrap();
+        found[index] = match answer.outcome.unwrap() {
+            Outcome::Done(_) => "put".to_owned(),
+            Outcome::Deleted(done) => format!("deleted {}", done.version),
+            Outcome::Error(error) => item_reason(&error),
+        };
+    }
+    let want =
+        ["deleted 3", "WRITE_OUTCOME_UNKNOWN", "FIELD_INVALID", "FIELD_MISSING", "DEADLINE_PASSED"];
+    assert_eq!(found, want);
+    rig.until_idle().await;
 }

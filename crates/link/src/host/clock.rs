@@ -20,13 +20,14 @@ impl Clock for SystemClock {
     }
 }
 
-/// The random numbers of the operating system (`getrandom(2)`).
+/// The random numbers of AWS-LC: a CTR-DRBG (NIST SP 800-90A) for each thread, which the operating
+/// system seeds and seeds again, and which a fork does not repeat. A draw makes no system call.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemEntropy;
 
 impl Entropy for SystemEntropy {
     fn fill(&self, buffer: &mut [u8]) -> Result<(), EntropyFailed> {
-        getrandom::fill(buffer).map_err(|_| EntropyFailed)
+        aws_lc_rs::rand::fill(buffer).map_err(|_| EntropyFailed)
     }
 }
 

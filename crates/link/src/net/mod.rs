@@ -2,6 +2,7 @@
 
 pub mod admin_http;
 pub mod admin_probe;
+pub mod coalesce;
 pub(crate) mod connection;
 pub mod grpc_only;
 pub(crate) mod http2_preface;

@@ -48,7 +48,11 @@ impl Part for proto::Call {
             Some(proto::call::Op::Survey(survey)) => survey.map.as_ref(),
             _ => None,
         };
-        PART_FIELDS + map.map_or(0, |map| map.packs.len())
+        let puts = match &self.op {
+            Some(proto::call::Op::PutAll(all)) => all.puts.len(),
+            _ => 0,
+        };
+        PART_FIELDS + PART_FIELDS * puts + map.map_or(0, |map| map.packs.len())
     }
 
     fn put(self, frame: &mut Self::Frame) {
@@ -89,6 +93,7 @@ impl Part for FromShard {
             Some(proto::reply::Outcome::Fault(fault)) => 3 * fault.details.len(),
             Some(proto::reply::Outcome::Map(map)) => map.packs.len(),
             Some(proto::reply::Outcome::Surveyed(surveyed)) => 5 * surveyed.counts.len(),
+            Some(proto::reply::Outcome::Listed(listed)) => 9 * listed.records.len(),
             Some(proto::reply::Outcome::History(history)) => {
                 history.maps.iter().map(|taken| 5 + taken.signers.len()).sum()
             }

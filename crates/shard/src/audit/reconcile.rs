@@ -89,9 +89,10 @@ pub(crate) async fn answer(
     desk.queue().submit_errand(Errand::Note(Box::new(Question {
         answer: NotedAnswer::Auditor(sender),
         who: Arc::clone(&auditor.who),
+        collection: None,
         map: map_ref(&desk.node().map()),
         count: u64::try_from(count).unwrap_or(u64::MAX),
-        why: "an audit: entries opened for comparison with the log",
+        why: "an audit: entries opened for comparison with the log".into(),
     })));
     noted.await.unwrap_or_else(|_| Err(Rejection::new(Reason::ShuttingDown)))?;
     Ok(told)

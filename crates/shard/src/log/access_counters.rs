@@ -51,9 +51,15 @@ impl AccessCounters {
         Self(Mutex::new(Open { epoch: Some(epoch), counted: Taken::default() }))
     }
 
-    /// Counts a read that was judged under the map of that number. False when there is no counter
+    /// Counts some reads that were judged under the map of that number. False when there is no counter
     /// left for it, or the counters are another map's: then it must have an entry of its own.
-    pub(crate) fn add(&self, judged: u64, who: &Arc<Principal>, collection: &Collection) -> bool {
+    pub(crate) fn add(
+        &self,
+        judged: u64,
+        who: &Arc<Principal>,
+        collection: &Collection,
+        times: u64,
+    ) -> bool {
         let counter = Counter {
             refused: None,
             of_map: true,
@@ -66,7 +72,7 @@ impl AccessCounters {
         if !room || open.epoch != Some(judged) {
             return false;
         }
-        *open.counted.reads.entry(counter).or_default() += 1;
+        *open.counted.reads.entry(counter).or_default() += times;
         true
     }
 
@@ -244,12 +250,12 @@ mod tests {
         let tenant = TenantId::parse("sample").unwrap();
         let who = Arc::new(Principal::new(&log, Some(tenant), "app", Role::Reader, None));
         let collection = Collection::parse("profiles").unwrap();
-        assert!(counts.add(1, &who, &collection));
+        assert!(counts.add(1, &who, &collection, 1));
         counts.refused(Reason::NotPermitted, 1, &who, None);
         assert!(!counts.none_of_map());
         counts.close();
         // A reader that looked at the map before is a moment late.
-        assert!(!counts.add(1, &who, &collection));
+        assert!(!counts.add(1, &who, &collection, 1));
         let taken = counts.take(false);
         assert_eq!(taken.reads.values().sum::<u64>(), 1);
         assert!(taken.refusals.keys().all(|counter| counter.of_map));
@@ -258,7 +264,7 @@ mod tests {
         // It is in the log, and claims no map.
         assert!(counts.none_of_map() && counts.any());
         counts.open(2);
-        assert!(!counts.add(1, &who, &collection) && counts.add(2, &who, &collection));
+        assert!(!counts.add(1, &who, &collection, 1) && counts.add(2, &who, &collection, 1));
         counts.refused(Reason::NotPermitted, 1, &who, None);
         counts.refused(Reason::NotPermitted, 2, &who, None);
         let taken = counts.take(true);
@@ -275,7 +281,7 @@ mod tests {
         let who = Arc::new(Principal::new(&first, Some(tenant), "app", Role::Reader, None));
         let counts = AccessCounters::new(1);
         let collection = Collection::parse("profiles").unwrap();
-        assert!(counts.add(1, &who, &collection));
+        assert!(counts.add(1, &who, &collection, 1));
         counts.refused(Reason::NotPermitted, 1, &who, None);
         let taken = counts.take(false);
         for log in [&first, &second] {

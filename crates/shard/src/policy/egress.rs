@@ -8,15 +8,20 @@
 //! An answer to a reader abroad is the same for a record that is not for them and for one that is
 //! not there: otherwise the answer itself would tell of the person.
 
+use std::sync::Arc;
+
 use atlas::{Country, Moment, Question};
 use ledger::entry::Role;
-use terms::{Detail, Reason, Rejection};
+use terms::{Collection, Detail, Reason, Rejection};
 
 use crate::log::access_counters::AccessCounters;
 use crate::node::Node;
 use crate::policy::asker::{Asker, Stands};
+use crate::policy::subject_status;
+use crate::store::damage::Row;
+use crate::store::keys::Owner;
 use crate::store::record::Address;
-use crate::store::subject::Subject;
+use crate::store::subject::{Subject, SubjectRow};
 
 /// What a call asks for, as far as roles go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,11 +51,12 @@ pub(crate) struct Lookup {
     pub(crate) asker: Asker,
 }
 
-/// The egress policy for one read.
+/// The egress policy for one read, or one list.
 pub(crate) struct EgressPolicy<'a> {
     pub(crate) node: &'a Node,
     pub(crate) counts: &'a AccessCounters,
-    pub(crate) lookup: &'a Lookup,
+    pub(crate) collection: &'a Collection,
+    pub(crate) asker: &'a Asker,
     /// The number of the map under which it is judged.
     pub(crate) judged: u64,
 }
@@ -58,17 +64,57 @@ pub(crate) struct EgressPolicy<'a> {
 impl EgressPolicy<'_> {
     /// Notes that a record was kept from its readers, whatever they are answered: for the log, too,
     /// where those who are protected must be able to see it.
-    fn barred(&self) {
-        let Lookup { address, asker } = self.lookup;
+    pub(crate) fn barred(&self) {
+        let asker = self.asker;
         asker.stands.refused(self.node, Reason::EgressNotCovered);
-        let collection = Some(&address.collection);
+        let collection = Some(self.collection);
         self.counts.refused(Reason::EgressNotCovered, self.judged, &asker.who, collection);
+    }
+
+    /// The subject, if those who ask may have its records. `row`: its row as it was read.
+    pub(crate) fn admit(&self, owner: &Owner, row: Row) -> Result<Arc<Subject>, Rejection> {
+        let row = match row {
+            Ok(None) => {
+                self.absent()?;
+                return Err(unknown());
+            }
+            Ok(Some(row)) => Ok(row),
+            Err(fault) => Err(fault),
+        };
+        let opened = row.and_then(|row| match self.node.subjects.get(&owner.tag) {
+            Some(cached) => Ok(Some(cached)),
+            None => Ok(match self.node.open_subject(owner, &row)? {
+                SubjectRow::Kept(subject) => Some(Arc::new(subject)),
+                SubjectRow::Erased => None,
+            }),
+        });
+        let subject = match opened {
+            Ok(Some(subject)) => subject,
+            Ok(None) => {
+                // Abroad, one that was erased is as one that never was.
+                self.absent()?;
+                return Err(if self.at_home() { subject_status::erased() } else { unknown() });
+            }
+            Err(damaged) => {
+                // That there is a row at all is not for everybody.
+                self.absent()?;
+                return Err(damaged);
+            }
+        };
+        self.known(&subject)?;
+        subject_status::admit(&subject)?;
+        Ok(subject)
+    }
+
+    /// Whether what is known of this subject lets the readers have its records of the collection.
+    pub(crate) fn lets_read(&self, subject: &Subject) -> bool {
+        self.at_home() || self.covered(subject)
     }
 
     /// Whether what is known of this subject lets the readers have its records of the collection.
     /// If not, the answer is what it would be were there no such record.
-    pub(crate) fn known(&self, subject: &Subject) -> Result<(), Rejection> {
-        if self.at_home() || self.covered(subject) {
+    fn known(&self, subject: &Subject) -> Result<(), Rejection> {
+        if self.lets_read(subject) {
             return Ok(());
         }
         self.absent()?;
@@ -77,18 +123,25 @@ impl EgressPolicy<'_> {
     }
 
     /// Whether the readers may learn that there is no such record here.
-    pub(crate) fn absent(&self) -> Result<(), Rejection> {
-        if self.at_home() {
-            return Ok(());
-        }
-        let (collection, territory) = (&self.lookup.address.collection, self.node.territory);
-        let (map, date) = (self.node.map(), self.today());
-        let judged = atlas::egress_of_absent(&map, territory, collection, date, &self.readers());
-        judged.map_err(|barred| {
+    fn absent(&self) -> Result<(), Rejection> {
+        self.of_absent().map_err(|barred| {
             self.barred();
             // The same for every record: the laws of the place, not those of the person.
             barred.egress_fault().with(Detail::Region, &self.node.region)
         })
+    }
+
+    /// Whether a law may keep some record of the collection here from the readers.
+    pub(crate) fn may_bar(&self) -> bool {
+        self.of_absent().is_err()
+    }
+
+    fn of_absent(&self) -> Result<(), atlas::Barred> {
+        if self.at_home() {
+            return Ok(());
+        }
+        let (map, date, territory) = (self.node.map(), self.today(), self.node.territory);
+        atlas::egress_of_absent(&map, territory, self.collection, date, &self.readers())
     }
 
     /// Whether caller and gateway stand where the record lies: then it crosses no border.
@@ -102,7 +155,7 @@ impl EgressPolicy<'_> {
     /// What is known of citizenship and residence beside its basis would change the ruling at the
     /// next write; until then a read must satisfy both.
     fn covered(&self, subject: &Subject) -> bool {
-        let Some(standing) = subject.standing(&self.lookup.address.collection) else {
+        let Some(standing) = subject.standing(self.collection) else {
             return false;
         };
         let Ok(weighed) = standing.weighed(&subject.findings) else { return false };
@@ -111,7 +164,7 @@ impl EgressPolicy<'_> {
     }
 
     fn ruled_and_covered(&self, findings: &atlas::Findings) -> bool {
-        let (asker, collection) = (&self.lookup.asker, &self.lookup.address.collection);
+        let (asker, collection) = (self.asker, self.collection);
         let (map, date) = (self.node.map(), self.today());
         let question = Question { tenant: &asker.tenant, collection, findings, date };
         let Ok(ruling) = atlas::decide(&map, &question) else { return false };
@@ -123,7 +176,7 @@ impl EgressPolicy<'_> {
     }
 
     fn readers(&self) -> [Option<Country>; 2] {
-        let Stands { gateway, caller } = self.lookup.asker.stands;
+        let Stands { gateway, caller } = self.asker.stands;
         [caller, Some(gateway)]
     }
 
@@ -133,6 +186,6 @@ impl EgressPolicy<'_> {
 }
 
 /// The answer when there is no such subject.
-pub(crate) fn unknown() -> Rejection {
+fn unknown() -> Rejection {
     Rejection::new(Reason::SubjectUnknown).field("subject.id")
 }

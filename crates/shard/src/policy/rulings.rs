@@ -17,6 +17,8 @@ const REMEMBERED_MAX: usize = 4096;
 /// Reasons for which a map refuses: another map may not.
 const BY_THE_MAP: &[Reason] = &[
     Reason::CollectionUnknown,
+    Reason::AttributeUnknown,
+    Reason::AttributeInvalid,
     Reason::NotPermitted,
     Reason::BodyTooLarge,
     Reason::Unsatisfiable,

@@ -1,4 +1,5 @@
-//! Reads: the newest durable version of a record.
+//! Reads: the newest durable version of a record, lists and counts.
 
+pub(crate) mod list;
 pub(crate) mod queue;
 pub(crate) mod reader;

@@ -9,16 +9,14 @@ use tokio::time::Instant;
 use crate::Error;
 use crate::log::access_counters::AccessCounters;
 use crate::node::Node;
-use crate::policy::egress;
 use crate::policy::egress::{EgressPolicy, Lookup};
-use crate::policy::subject_status;
 use crate::reply::{Found, Outcome, ReplySlot, busy};
 use crate::store::damage::{Row, read_rows};
 use crate::store::keys;
 use crate::store::record::{Body, Stored};
-use crate::store::subject::{Subject, SubjectRow};
+use crate::store::subject::Subject;
 use crate::store::types::EntryAt;
-use crate::write::command::{Action, Op, Read};
+use crate::write::command::{Action, Op, Read, ReadOf};
 use crate::write::committer::Queue;
 
 /// What reads need beside the node.
@@ -108,7 +106,9 @@ impl Reader {
     }
 
     fn egress<'a>(&'a self, lookup: &'a Lookup, judged: u64) -> EgressPolicy<'a> {
-        EgressPolicy { node: &self.node, counts: &self.counts, lookup, judged }
+        let Lookup { address, asker } = lookup;
+        let (node, counts, collection) = (&self.node, &self.counts, &address.collection);
+        EgressPolicy { node, counts, collection, asker, judged }
     }
 
     /// The subject, if those who ask may have its records.
@@ -117,42 +117,7 @@ impl Reader {
         if Instant::now() > *deadline {
             return Err(Rejection::new(Reason::DeadlinePassed));
         }
-        let (owner, policy) = (&lookup.address.owner, self.egress(lookup, judged));
-        let row = match row {
-            Ok(None) => {
-                policy.absent()?;
-                return Err(egress::unknown());
-            }
-            Ok(Some(row)) => Ok(row),
-            Err(fault) => Err(fault),
-        };
-        let opened = row.and_then(|row| match self.node.subjects.get(&owner.tag) {
-            Some(cached) => Ok(Some(cached)),
-            None => Ok(match self.node.open_subject(owner, &row)? {
-                SubjectRow::Kept(subject) => Some(Arc::new(subject)),
-                SubjectRow::Erased => None,
-            }),
-        });
-        let subject = match opened {
-            Ok(Some(subject)) => subject,
-            Ok(None) => {
-                // Abroad, one that was erased is as one that never was.
-                policy.absent()?;
-                return Err(if policy.at_home() {
-                    subject_status::erased()
-                } else {
-                    egress::unknown()
-                });
-            }
-            Err(damaged) => {
-                // That there is a row at all is not for everybody.
-                policy.absent()?;
-                return Err(damaged);
-            }
-        };
-        policy.known(&subject)?;
-        subject_status::admit(&subject)?;
-        Ok(subject)
+        self.egress(lookup, judged).admit(&lookup.address.owner, row)
     }
 
     /// Answers one read, or gives it back with the size of its body.
@@ -180,18 +145,18 @@ impl Reader {
     /// Answers a read, and counts it; or has it logged, and answered then.
     fn found(&self, get: Get, judged: u64, found: Found, entry: EntryAt) {
         let Get { mut reply, deadline, lookup, .. } = get;
-        reply.fit_room(found.body.len());
+        reply.fit_room(found.body.len() + found.attributes.len());
         self.node.metrics.reads.inc();
         let Lookup { address, asker } = lookup;
         match self.node.map().collection(&address.collection).map(atlas::CollectionRules::reads) {
-            Some(Reads::Counted) if self.counts.add(judged, &asker.who, &address.collection) => {
+            Some(Reads::Counted) if self.counts.add(judged, &asker.who, &address.collection, 1) => {
                 reply.send(Outcome::Found(found));
             }
             // Also a collection that the map no longer names, a caller for whom no counter is left,
             // and a read under a map that is being replaced: no read is silent.
             Some(Reads::Logged | Reads::Counted) | None => {
                 let collection = address.collection;
-                let read = Read { collection, entry, found, judged };
+                let read = Read { collection, of: ReadOf::Record(entry, found), judged };
                 let action = Action::Read(Box::new(read));
                 let Some(room) = self.queue.admit(action.bytes()) else {
                     return reply.send(busy());
@@ -229,8 +194,8 @@ impl Reader {
         let (region, cipher) = (&self.node.region, self.node.cipher);
         let body = stored.body(address, region, cipher, &head, apart).map_err(|_| damaged())?;
         let (version, etag, expires) = (head.version, head.etag(), head.expires);
-        let found = Found { version, etag, expires, body: body.into() };
-        Ok(Opened::Found(found, head.entry))
+        let (entry, attributes) = (head.entry, head.indexed.encoded.into());
+        Ok(Opened::Found(Found { version, etag, expires, body: body.into(), attributes }, entry))
     }
 }
 

@@ -2,6 +2,7 @@
 //! on the wire is the server's to say.
 
 pub(crate) mod answer_room;
+mod page;
 
 use std::sync::Arc;
 
@@ -17,10 +18,14 @@ use crate::reply::answer_room::split;
 use crate::store::region_maps::Taken;
 use crate::store::types::{LogIndex, Version};
 
+pub(crate) use page::{Listed, Page, weight};
+
 /// What becomes of a call.
 pub(crate) enum Outcome {
     Written(Written),
     Found(Found),
+    /// A page of records, or their number.
+    Listed(Page),
     /// The map that was fetched. None: the shard has not taken it.
     Map(Option<SignedMap>),
     /// The map that was offered is in force.
@@ -73,6 +78,8 @@ pub(crate) struct Found {
     /// When it expires.
     pub(crate) expires: Option<UnixMillis>,
     pub(crate) body: Bytes,
+    /// As [`atlas::RecordAttributes::encode`] has them.
+    pub(crate) attributes: Bytes,
 }
 
 /// Where an answer goes, with the room that it takes among those that wait.
@@ -160,7 +167,8 @@ pub(crate) mod tests {
             Outcome::Written(_) => "written",
             Outcome::Found(_) => "found",
             Outcome::Rejected(fault) => fault.reason.as_str(),
-            Outcome::Map(_)
+            Outcome::Listed(_)
+            | Outcome::Map(_)
             | Outcome::MapTaken(_)
             | Outcome::History { .. }
             | Outcome::Impact(_) => "something else",

@@ -7,7 +7,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use atlas::{Country, Findings, SignedMap};
+use atlas::{Country, Findings, RecordAttributes, SignedMap};
+use bytes::Bytes;
 use ledger::entry::Role;
 use terms::{Collection, Reason, RecordKey, Rejection, SubjectId, TenantId, UnixMillis, limits};
 use tokio::time::Instant;
@@ -20,6 +21,7 @@ use crate::policy::asker::{Asker, Stands};
 use crate::policy::egress::{Lookup, Right};
 use crate::policy::rulings::body_fits;
 use crate::policy::standing_ruling::Given;
+use crate::read::list::{ListQuery, View};
 use crate::store::keys::Owner;
 use crate::store::principal::Principal;
 use crate::store::record::{Address, SealedBody};
@@ -48,7 +50,10 @@ pub(crate) enum GatewayCall {
 /// What a caller asks. Names and contents are looked at once it is known that the caller may ask.
 pub(crate) enum CallerCall {
     Get(proto::Get),
+    List(Box<proto::List>),
     Write(Write),
+    /// Puts of which all are done or none.
+    PutAll(Vec<proto::Put>),
     /// For the maps that were taken after that number.
     MapHistory(u64),
     /// What a map would do on that day; none: today.
@@ -57,7 +62,7 @@ pub(crate) enum CallerCall {
 
 /// A write, as it came.
 pub(crate) enum Write {
-    Put(proto::Put),
+    Put(Box<proto::Put>),
     Delete(proto::Delete),
     Create(proto::Create),
     Touch(proto::Touch),
@@ -70,11 +75,13 @@ pub(crate) fn call(op: Option<Op>) -> Option<Call> {
         SignedMap { text, note, packs }
     };
     Some(match op? {
-        Op::Put(put) => Call::Caller(CallerCall::Write(Write::Put(put))),
+        Op::Put(put) => Call::Caller(CallerCall::Write(Write::Put(Box::new(put)))),
         Op::Delete(delete) => Call::Caller(CallerCall::Write(Write::Delete(delete))),
         Op::Touch(touch) => Call::Caller(CallerCall::Write(Write::Touch(touch))),
         Op::Create(create) => Call::Caller(CallerCall::Write(Write::Create(create))),
         Op::Get(get) => Call::Caller(CallerCall::Get(get)),
+        Op::List(list) => Call::Caller(CallerCall::List(Box::new(list))),
+        Op::PutAll(all) => Call::Caller(CallerCall::PutAll(all.puts)),
         Op::MapHistory(history) => Call::Caller(CallerCall::MapHistory(history.after)),
         Op::Survey(survey) => {
             let day = Some(survey.day).filter(|day| *day > 0);
@@ -90,8 +97,8 @@ pub(crate) fn call(op: Option<Op>) -> Option<Call> {
 impl CallerCall {
     pub(crate) const fn right(&self) -> Right {
         match self {
-            Self::Get(_) => Right::Read,
-            Self::Write(_) => Right::Write,
+            Self::Get(_) | Self::List(_) => Right::Read,
+            Self::Write(_) | Self::PutAll(_) => Right::Write,
             Self::MapHistory(_) => Right::MapHistory,
             Self::MapImpact(..) => Right::MapImpact,
         }
@@ -120,7 +127,7 @@ impl Write {
     /// Checks it, and seals its body.
     pub(crate) fn prepare(self, node: &Node, asker: &Asker) -> Result<Action, Rejection> {
         match self {
-            Self::Put(of) => put(node, asker, of),
+            Self::Put(of) => put(node, asker, *of),
             Self::Delete(of) => delete(node, asker, of),
             Self::Create(of) => create(node, asker, of),
             Self::Touch(of) => touch(node, asker, of),
@@ -192,6 +199,34 @@ impl Prepare {
         Ok(asker)
     }
 
+    /// A list or count.
+    pub(crate) fn list(&self, asker: &Asker, list: proto::List) -> Result<ListQuery, Rejection> {
+        let invalid = |field| Rejection::new(Reason::FieldInvalid).field(field);
+        let subject = Some(list.subject).filter(|subject| !subject.is_empty());
+        let subject = subject.map(|subject| owner(&self.node, asker, &subject)).transpose()?;
+        let printable = list.purpose.bytes().all(|c| (0x20..=0x7e).contains(&c));
+        if !printable || list.purpose.len() > limits::PURPOSE_BYTES_MAX {
+            return Err(invalid("purpose"));
+        }
+        let limit = |n: u32, most: usize| usize::try_from(n).map_or(most, |n| n.min(most));
+        let caller = self.last.as_ref().map(|last| last.caller.name.clone());
+        Ok(ListQuery {
+            collection: collection(&list.collection)?,
+            subject,
+            filter: list.filter,
+            order_by: list.order_by,
+            view: view(list.view).ok_or_else(|| invalid("view"))?,
+            page_size: limit(list.page_size, limits::LIST_PAGE_MAX).max(1),
+            weight_max: limit(list.bytes_max, limits::LIST_PAGE_BYTES_MAX),
+            cursor: list.cursor,
+            cursor_each: list.cursor_each,
+            count: list.count,
+            purpose: list.purpose,
+            // Who asks was checked just now, and so is the last.
+            caller: caller.unwrap_or_default(),
+        })
+    }
+
     /// A read.
     pub(crate) fn get(&self, asker: Asker, get: &proto::Get) -> Result<Lookup, Rejection> {
         let address = address(&self.node, &asker, &get.subject, &get.collection, &get.key)?;
@@ -203,6 +238,7 @@ impl Prepare {
 fn put(node: &Node, asker: &Asker, put: proto::Put) -> Result<Action, Rejection> {
     let address = address(node, asker, &put.subject, &put.collection, &put.key)?;
     body_fits(&node.map(), &address.collection, put.body.len())?;
+    let attributes = attributes(&put.attributes)?;
     let given = given(&put.findings, put.phone_data, put.ip_data)?;
     let condition = condition(put.if_version, put.etag)?;
     let fingerprint = node.namer.fingerprint(&[
@@ -212,6 +248,7 @@ fn put(node: &Node, asker: &Asker, put: proto::Put) -> Result<Action, Rejection>
         &condition.if_version.map_or([0xff; 8], |version| version.0.to_be_bytes()),
         condition.etag.as_deref().unwrap_or_default().as_bytes(),
         &[u8::from(put.create_subject)],
+        &put.attributes,
         &put.expire_ms.to_be_bytes(),
     ]);
     let Chance { opening, body_key, nonce } = Chance::draw(node)?;
@@ -231,6 +268,7 @@ fn put(node: &Node, asker: &Asker, put: proto::Put) -> Result<Action, Rejection>
         validate_only: put.validate_only,
         content,
         body_bytes: put.body.len(),
+        attributes,
         expires: expires(put.expire_ms)?,
     })))
 }
@@ -347,6 +385,22 @@ fn condition(if_version: Option<i64>, etag: String) -> Result<Condition, Rejecti
             .problem("is no etag of ours"));
     }
     Ok(Condition { if_version, etag: Some(etag).filter(|etag| !etag.is_empty()) })
+}
+
+/// The attributes of a record. Whether the map declares them is asked at the commit.
+fn attributes(bytes: &Bytes) -> Result<RecordAttributes, Rejection> {
+    let malformed = |_| Rejection::new(Reason::FieldInvalid).field("attributes");
+    RecordAttributes::decode(bytes).map_err(malformed)
+}
+
+/// How much of each record is given, by its number on the wire.
+const fn view(number: i32) -> Option<View> {
+    match number {
+        0 | 1 => Some(View::Names),
+        2 => Some(View::Attributes),
+        3 => Some(View::Whole),
+        _ => None,
+    }
 }
 
 /// The findings that came with a call, if any did.

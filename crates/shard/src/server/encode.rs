@@ -7,7 +7,7 @@ use wire::session as proto;
 use wire::session::reply::Outcome as Sent;
 
 use crate::policy::map_impact::Impact;
-use crate::reply::{Found, Outcome, Receipt, Written};
+use crate::reply::{Found, Listed, Outcome, Page, Receipt, Written};
 use crate::server::ruling_message;
 use crate::store::region_maps::Taken;
 use crate::store::types::Version;
@@ -17,10 +17,11 @@ use crate::store::types::Version;
 pub(crate) fn reply(id: u64, outcome: Outcome, welcomed: &str) -> proto::Reply {
     let outcome = match outcome {
         Outcome::Written(done) => Sent::Written(written(done, welcomed)),
-        Outcome::Found(Found { version, etag, expires, body }) => {
-            let expire_ms = expires.map_or(0, |at| at.0);
-            Sent::Found(proto::Found { version: signed(version), etag, body, expire_ms })
+        Outcome::Found(Found { version, etag, expires, body, attributes }) => {
+            let (version, expire_ms) = (signed(version), expires.map_or(0, |at| at.0));
+            Sent::Found(proto::Found { version, etag, body, expire_ms, attributes })
         }
+        Outcome::Listed(page) => Sent::Listed(listed(page)),
         Outcome::Map(map) => Sent::Map(signed_map(map.unwrap_or_default())),
         Outcome::MapTaken(map) => Sent::Taken(map_ref(map)),
         Outcome::History { maps, more } => {
@@ -55,6 +56,22 @@ fn written(done: Written, welcomed: &str) -> proto::Written {
         written.opening = opening.to_vec().into();
     }
     written
+}
+
+fn listed(page: Page) -> proto::Listed {
+    let Page { records, next, withheld, count, weight: _ } = page;
+    let record = |record: Listed| proto::ListedRecord {
+        subject: record.subject.expose().to_owned(),
+        key: record.key.expose().to_owned(),
+        version: signed(record.version),
+        etag: record.etag,
+        expire_ms: record.expires.map_or(0, |at| at.0),
+        attributes: record.attributes.into(),
+        body: record.body,
+        order: record.order.into(),
+        cursor: record.cursor,
+    };
+    proto::Listed { records: records.into_iter().map(record).collect(), next, withheld, count }
 }
 
 /// Versions are signed on the wire (AIP-141) and grow by one a write: they stay far below 2^63.

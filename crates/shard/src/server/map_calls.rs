@@ -151,8 +151,10 @@ impl MapCalls {
                 Ok((map, impact)) => {
                     let count = impact.subjects.at_least;
                     let answer = NotedAnswer::Session(reply, Box::new(Outcome::Impact(impact)));
-                    let why = "a plan: standing rulings made again under this map, and counted";
-                    let question = Question { answer, who: asker.who, map, count, why };
+                    let why =
+                        "a plan: standing rulings made again under this map, and counted".into();
+                    let (who, collection) = (asker.who, None);
+                    let question = Question { answer, who, collection, map, count, why };
                     reader.queue.submit_errand(Errand::Note(Box::new(question)));
                 }
                 Err(fault) => reply.send(fault.into()),

@@ -3,8 +3,10 @@
 pub(crate) mod decode;
 pub(crate) mod encode;
 pub(crate) mod handshake;
+mod list_calls;
 pub(crate) mod map_calls;
 pub(crate) mod proof_waiter;
+mod put_all;
 pub(crate) mod ruling_message;
 pub(crate) mod session;
 
@@ -12,12 +14,14 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use link::net::coalesce::Coalesced;
 use link::net::listener::Entrance;
 use link::spiffe_id::PeerKind;
 use link::tls::Tls;
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
+use tokio_stream::StreamExt as _;
 use wire::session::session_server::SessionServer;
 
 use crate::audit::listener;
@@ -28,6 +32,7 @@ use crate::log::witness;
 use crate::node::Node;
 use crate::read::reader::Reader;
 use crate::reply::answer_room::Stalls;
+use crate::server::list_calls::ListCalls;
 use crate::server::map_calls::MapCalls;
 use crate::server::proof_waiter::ProofWaiter;
 use crate::server::session::Sessions;
@@ -72,7 +77,9 @@ impl Shard {
         let map_calls = MapCalls::new(reader.clone(), settings.signers.clone());
         let prover = ProofWaiter::start(chronicles.clone());
         let stalls = Stalls::new(health.clone(), &node);
-        let sessions = Sessions { tls, reader, map_calls, prover, life: life.subscribe(), stalls };
+        let (list_calls, life_of) = (ListCalls::new(), life.subscribe());
+        let sessions =
+            Sessions { tls, reader, map_calls, list_calls, prover, life: life_of, stalls };
         let service = SessionServer::new(sessions)
             .max_decoding_message_size(link::session::MESSAGE_BYTES_MAX)
             .max_encoding_message_size(link::session::MESSAGE_BYTES_MAX);
@@ -80,7 +87,8 @@ impl Shard {
         let builder = tonic::transport::Server::builder();
         let mut server = link::session::server(builder, node.metrics.not_grpc.clone());
         let served = server.add_service(service).serve_with_incoming_shutdown(
-            link::net::listener::incoming_by(listener, entrance),
+            link::net::listener::incoming_by(listener, entrance)
+                .map(|connection| connection.map(Coalesced::new)),
             async move {
                 // Also when the sender is gone: then nobody is left to serve.
                 let _gone = ended.wait_for(|life| *life != Life::Serving).await;

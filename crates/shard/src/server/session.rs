@@ -23,6 +23,7 @@ use crate::lifecycle::Life;
 use crate::node::Node;
 use crate::policy::asker::Asker;
 use crate::policy::egress;
+use crate::read::list::List;
 use crate::read::queue::ReadQueue;
 use crate::read::reader::{Get, Reader};
 use crate::reply::answer_room::{AnswerRoom, Stalls};
@@ -30,8 +31,10 @@ use crate::reply::{ReplySlot, busy};
 use crate::server::decode::{Call, CallerCall, Prepare, Write};
 use crate::server::handshake;
 use crate::server::handshake::Gateway;
+use crate::server::list_calls::ListCalls;
 use crate::server::map_calls::MapCalls;
 use crate::server::proof_waiter::ProofWaiter;
+use crate::server::put_all::{PutAll, put_all};
 use crate::server::{decode, encode};
 use crate::store::region_maps;
 use crate::write::command::Op;
@@ -52,6 +55,7 @@ pub(crate) struct Sessions {
     pub(crate) tls: Option<Tls>,
     pub(crate) reader: Reader,
     pub(crate) map_calls: MapCalls,
+    pub(crate) list_calls: ListCalls,
     pub(crate) prover: ProofWaiter,
     pub(crate) life: watch::Receiver<Life>,
     pub(crate) stalls: Stalls,
@@ -110,6 +114,7 @@ impl Session for Sessions {
             reads: ReadQueue::start(reader.clone(), room.clone(), sender.clone()),
             reader,
             map_calls: self.map_calls.clone(),
+            list_calls: self.list_calls.clone(),
             prover: self.prover.clone(),
             life: self.life.clone(),
             sender,
@@ -200,6 +205,7 @@ struct Served {
     cut: Arc<AtomicBool>,
     reader: Reader,
     map_calls: MapCalls,
+    list_calls: ListCalls,
     prover: ProofWaiter,
     life: watch::Receiver<Life>,
     sender: mpsc::Sender<FromShard>,
@@ -306,27 +312,49 @@ impl Served {
             return Err(Ends);
         }
         for call in calls {
-            let place = self.sender.clone().try_reserve_owned().map_err(|error| {
-                if matches!(error, TrySendError::Full(_)) {
-                    // No gateway of ours does that. There is no place even for a "no".
-                    tracing::warn!("a session has more calls in flight than allowed");
-                }
-                Ends
-            })?;
-            let (id, welcomed) = (call.id, Arc::clone(&self.welcomed));
-            let reply = ReplySlot::new(move |outcome, room| {
-                place.send(FromShard::Reply(encode::reply(id, outcome, &welcomed), room));
-            });
+            let reply = self.slot(call.id)?;
+            let more = match &call.op {
+                Some(proto::call::Op::PutAll(all)) => self.slots(call.id, all.puts.len())?,
+                _ => Vec::new(),
+            };
             if draining {
-                reply.send(Rejection::new(Reason::ShuttingDown).into());
+                refuse(reply, more, &Rejection::new(Reason::ShuttingDown));
             } else {
-                self.call(reply, call);
+                self.call(reply, more, call);
             }
         }
         Ok(())
     }
 
-    fn call(&mut self, reply: ReplySlot, call: proto::Call) {
+    /// A place for the answer to call `id`.
+    fn slot(&self, id: u64) -> Result<ReplySlot, Ends> {
+        let place = self.sender.clone().try_reserve_owned().map_err(|error| {
+            if matches!(error, TrySendError::Full(_)) {
+                // No gateway of ours does that. There is no place even for a "no".
+                tracing::warn!("a session has more calls in flight than allowed");
+            }
+            Ends
+        })?;
+        let welcomed = Arc::clone(&self.welcomed);
+        Ok(ReplySlot::new(move |outcome, room| {
+            place.send(FromShard::Reply(encode::reply(id, outcome, &welcomed), room));
+        }))
+    }
+
+    /// The places after the first for the answers to puts of which all are done or none.
+    fn slots(&self, id: u64, puts: usize) -> Result<Vec<ReplySlot>, Ends> {
+        if puts == 0 || puts > limits::ATOMIC_PUTS_MAX {
+            tracing::warn!(puts, "a call has no puts, or more than allowed");
+            return Err(Ends);
+        }
+        let next = |id: &mut u64, _| {
+            *id = id.wrapping_add(1);
+            Some(*id)
+        };
+        (1..puts).scan(id, next).map(|id| self.slot(id)).collect()
+    }
+
+    fn call(&mut self, reply: ReplySlot, more: Vec<ReplySlot>, call: proto::Call) {
         let proto::Call { deadline_ms, tenant, caller, op, map_epoch, .. } = call;
         let deadline = Prepare::deadline(deadline_ms);
         let call = match decode::call(op) {
@@ -336,22 +364,38 @@ impl Served {
         };
         let asker = match self.prepare.asker(&tenant, caller) {
             Ok(asker) => asker,
-            Err(fault) => return reply.send(fault.into()),
+            Err(fault) => return refuse(reply, more, &fault),
         };
         // Before anything else is looked at: who may not ask learns nothing.
         if !egress::permitted(asker.who.caller.role, call.right()) {
             asker.stands.refused(&self.reader.node, Reason::NotPermitted);
             let judged = self.reader.node.map().epoch().number;
             self.reader.counts.refused(Reason::NotPermitted, judged, &asker.who, None);
-            return reply.send(Rejection::new(Reason::NotPermitted).into());
+            return refuse(reply, more, &Rejection::new(Reason::NotPermitted));
         }
         match call {
             CallerCall::Get(get) => match self.prepare.get(asker, &get) {
                 Ok(lookup) => self.reads.submit(Get { reply, deadline, lookup, body: None }),
                 Err(fault) => reply.send(fault.into()),
             },
+            CallerCall::List(list) => match self.prepare.list(&asker, *list) {
+                Ok(query) => {
+                    let list = List { reply, deadline, asker, query };
+                    self.list_calls.submit(list, &self.reader, &self.room);
+                }
+                Err(fault) => reply.send(fault.into()),
+            },
             CallerCall::Write(write) => {
                 self.write(write, Sent { reply, deadline, asker, map_epoch });
+            }
+            CallerCall::PutAll(puts) => {
+                let replies = std::iter::once(reply).chain(more);
+                let (reader, prover) = (&self.reader, &self.prover);
+                put_all(
+                    reader,
+                    prover,
+                    PutAll { replies: replies.collect(), puts, deadline, asker, map_epoch },
+                );
             }
             CallerCall::MapHistory(after) => {
                 self.map_calls.history(reply, after, self.room.clone())
@@ -377,6 +421,11 @@ impl Served {
         let reader = self.reader.clone();
         tokio::task::spawn_blocking(move || sent.submit(&reader, write, room));
     }
+}
+
+/// Refuses a call, and what came with it.
+fn refuse(reply: ReplySlot, more: Vec<ReplySlot>, fault: &Rejection) {
+    std::iter::once(reply).chain(more).for_each(|reply| reply.send(fault.clone().into()));
 }
 
 /// What came with a write.

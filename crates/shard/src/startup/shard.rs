@@ -26,6 +26,7 @@ use crate::startup::open::{Opened, Opening};
 use crate::store::damage::WatchedEngine;
 use crate::store::region_maps::Offered;
 use crate::store::reserve::Reserve;
+use crate::write::answers::{Answers, delivery};
 use crate::write::committer;
 use crate::write::committer::{Committer, Queue};
 use crate::write::retries;
@@ -160,6 +161,8 @@ impl Parts {
             disk: Reserve::new(settings.disk_reserve_bytes, &*node.engine)?,
             behind: LogThrottle::default(),
             retries,
+            // Until there is a runtime that does it.
+            deliver: Box::new(Answers::give),
             node,
         };
         Ok(Self { committer, retries: waiting, sealed: opened.sealed })
@@ -181,7 +184,8 @@ impl Parts {
 
     /// Starts its threads.
     fn start(self, settings: Settings) -> Result<Shard, Error> {
-        let Self { committer, retries, .. } = self;
+        let Self { mut committer, retries, .. } = self;
+        committer.deliver = delivery();
         let Committer { node, counts, signer, .. } = &committer;
         let (node, counts, signer) = (Arc::clone(node), Arc::clone(counts), signer.clone());
         let cosigned = watch::Sender::new(Cosigned::default());

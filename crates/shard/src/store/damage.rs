@@ -130,10 +130,14 @@ pub(crate) fn read_rows(engine: &dyn Engine, keys: &[Vec<u8>]) -> Result<Vec<Row
         Err(error) if keys.len() == 1 => return Ok(vec![Err(error.into_rejection())]),
         Err(_) => {}
     }
-    let alone = |key: &&[u8]| match view.get_many(&[key]) {
+    wanted.iter().map(|key| read_row(&*view, key)).collect()
+}
+
+/// Reads one row.
+pub(crate) fn read_row(view: &dyn View, key: &[u8]) -> Result<Row, engine::Error> {
+    match view.get_many(&[key]) {
         Ok(mut values) => Ok(Ok(values.pop().flatten())),
         Err(error) if is_over(&error) => Err(error),
         Err(error) => Ok(Err(error.into_rejection())),
-    };
-    wanted.iter().map(alone).collect()
+    }
 }

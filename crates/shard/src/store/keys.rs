@@ -16,7 +16,7 @@
 //! | `10` | a subject, or a record's head | slot, subject tag, then `00` for the subject's own row, or `01`, collection tag, record tag | `store/subject.rs`, `store/record.rs` |
 //! | `11` | a record's body, if its head's row does not have it | as the head's row | `store/record.rs` |
 //! | `20` | a copy that is due | tag of the mirror's region, key of the head's row | version, entry, minute |
-//! | `30` | reserved: an index row | tenant, attribute, value, key of the head's row | |
+//! | `30` | a record in an index | tag of the index, value, key of the head's row | `store/index_keys.rs` |
 //! | `31` | a record that expires | minute, key of the head's row | the version alone |
 //! | `40` | the entries of one commit | period, index of the first | `log/mod.rs` |
 //! | `41` | the right edge of the log | | `log/mod.rs` |
@@ -51,6 +51,7 @@ pub(crate) struct KeyLayout {
     rows: hmac::Key,
     requests: hmac::Key,
     tombstones: hmac::Key,
+    indexes: hmac::Key,
 }
 
 /// What the rows of subjects are sealed and named with.
@@ -94,9 +95,9 @@ pub(crate) fn short(tag: hmac::Tag) -> [u8; TAG_BYTES] {
 impl KeyLayout {
     /// Derives its keys.
     pub(crate) fn new(keyring: &dyn Keyring) -> Self {
-        let [rows, requests, tombstones] =
-            ["rows", "requests", "tombstones"].map(|purpose| keyring.derive(purpose));
-        Self { rows, requests, tombstones }
+        let [rows, requests, tombstones, indexes] =
+            ["rows", "requests", "tombstones", "indexes"].map(|purpose| keyring.derive(purpose));
+        Self { rows, requests, tombstones, indexes }
     }
 
     /// What the identity row keeps of the index key, so that a wrong keyring is found at once.
@@ -112,15 +113,35 @@ impl KeyLayout {
 
     /// The key of the row of a record's head.
     pub(crate) fn record(&self, owner: &Owner, collection: &Collection, key: &RecordKey) -> Key {
-        let of_collection = hmac::sign(&self.rows, collection.as_str().as_bytes());
         let mut text = Writer::with_capacity(96);
         text.text("record").fixed(&owner.tag.0).text(collection.as_str()).text(key.expose());
         let of_record = short(hmac::sign(&self.rows, &text.0));
-        let mut row = owner.prefix();
-        row.push(0x01);
-        row.extend_from_slice(of_collection.as_ref().first_chunk::<4>().expect("32 bytes"));
+        let mut row = self.of_collection(owner, collection);
         row.extend_from_slice(&of_record);
         row
+    }
+
+    /// The heads of a subject's records of a collection, and perhaps of another: its tag is short.
+    pub(crate) fn records(&self, owner: &Owner, collection: &Collection) -> Span {
+        Span::prefix(&self.of_collection(owner, collection))
+    }
+
+    fn of_collection(&self, owner: &Owner, collection: &Collection) -> Key {
+        let mut row = owner.prefix();
+        row.push(0x01);
+        row.extend_from_slice(&self.collection_tag(collection));
+        row
+    }
+
+    /// What the heads of a collection's records have behind their subject's tag.
+    pub(crate) fn collection_tag(&self, collection: &Collection) -> [u8; 4] {
+        let tag = hmac::sign(&self.rows, collection.as_str().as_bytes());
+        *tag.as_ref().first_chunk().expect("32 bytes")
+    }
+
+    /// A keyed hash that names an index, or a value in one.
+    pub(crate) fn index_tag(&self, text: &[u8]) -> [u8; TAG_BYTES] {
+        short(hmac::sign(&self.indexes, text))
     }
 
     /// A keyed hash of a whole request, by which a reused request id is told from a retry.
@@ -146,6 +167,11 @@ impl KeyLayout {
     }
 }
 
+/// The key of a subject's own row, by what all of its rows begin with.
+pub(crate) fn subject_row(prefix: &[u8]) -> Key {
+    [prefix, &[0x00]].concat()
+}
+
 /// The key of a record's body, by that of its head.
 pub(crate) fn body(head: &[u8]) -> Key {
     let mut key = head.to_vec();
@@ -166,11 +192,9 @@ pub(crate) fn of_subject(key: &[u8]) -> Option<(&[u8], SubjectTag)> {
     Some((prefix, SubjectTag(*prefix.last_chunk()?)))
 }
 
-/// The key of a subject's own row, by what all of its rows begin with.
-pub(crate) fn subject_row(prefix: &[u8]) -> Key {
-    let mut key = prefix.to_vec();
-    key.push(0x00);
-    key
+/// Whether a key is the head of a record whose collection has that tag.
+pub(crate) fn is_head_of(key: &[u8], collection: [u8; 4]) -> bool {
+    key.get(19) == Some(&0x01) && key.get(20..24) == Some(&collection[..])
 }
 
 /// Whether a key is a subject's own row.

@@ -7,6 +7,8 @@ pub(crate) mod directories;
 pub(crate) mod generations;
 pub(crate) mod growing_log;
 pub(crate) mod identity;
+pub(crate) mod index_keys;
+pub(crate) mod indexed;
 pub(crate) mod keyring;
 pub(crate) mod keys;
 pub(crate) mod principal;

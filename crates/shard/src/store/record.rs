@@ -7,9 +7,8 @@
 //!
 //! The sealed head: the names of collection and record, incarnation of the subject, where the body
 //! is and its bytes, the entry, its opening, the content's digest, the body's key, when the record
-//! expires (milliseconds since 1970; 0: never), then what no call sets yet (the index tags of its
-//! attributes; a row in which they are set is of a later release, and refused), and the recent
-//! requests.
+//! expires (milliseconds since 1970; 0: never), the attributes ([`crate::store::indexed`]), and the
+//! recent requests.
 //!
 //! A deleted record keeps its head, without body, key or content: its versions go on from there,
 //! and late retries are still known.
@@ -21,6 +20,7 @@ use crate::store::aead::{
     BodyCipher, KEY_BYTES, NONCE_BYTES, NotOpened, SealKey, TAG_BYTES, binding,
 };
 use crate::store::codec::{Malformed, Reader, Writer};
+use crate::store::indexed::{INDEXED_BYTES_MAX, Indexed};
 use crate::store::keys::Owner;
 use crate::store::types::{EntryAt, Incarnation, Minute, Recent, Version};
 
@@ -29,11 +29,12 @@ const FORMAT: u8 = 1;
 pub(crate) const INLINE_BYTES_MAX: usize = 4 << 10;
 /// Bytes of a head's row before the sealed head.
 const FRONT_BYTES: usize = 1 + 8 + NONCE_BYTES + 4;
-/// Bytes of a head beside its names and its recent requests.
-const HEAD_FIXED_BYTES: usize = 4 + 4 + 4 + 5 + EntryAt::BYTES + 32 + 32 + KEY_BYTES + 8 + 4 + 4;
+/// Bytes of a head beside its names, its attributes and its recent requests.
+const HEAD_FIXED_BYTES: usize = 4 + 4 + 4 + 5 + EntryAt::BYTES + 32 + 32 + KEY_BYTES + 8 + 4;
 /// Bytes that the row of a head has at most.
 pub(crate) const HEAD_ROW_BYTES_MAX: usize = FRONT_BYTES
     + HEAD_FIXED_BYTES
+    + INDEXED_BYTES_MAX
     + limits::NAME_BYTES_MAX
     + limits::RECORD_KEY_BYTES_MAX
     + limits::REQUEST_IDS_KEPT_MAX * Recent::BYTES
@@ -143,6 +144,16 @@ impl Body {
             _ => Err(Malformed),
         }
     }
+
+    /// How many bytes it has.
+    pub(crate) fn bytes(self) -> usize {
+        match self {
+            Self::Deleted => 0,
+            Self::Inline(bytes) | Self::Apart(bytes) => {
+                usize::try_from(bytes).unwrap_or(usize::MAX)
+            }
+        }
+    }
 }
 
 /// Everything about a record but its body.
@@ -161,6 +172,8 @@ pub(crate) struct Head {
     pub(crate) body_key: Zeroizing<[u8; KEY_BYTES]>,
     /// From then on it is not read any more. None: it does not expire.
     pub(crate) expires: Option<UnixMillis>,
+    /// The attributes, and by which rows of indexes it is found.
+    pub(crate) indexed: Indexed,
     /// Newest last.
     pub(crate) recent: Vec<Recent>,
 }
@@ -198,7 +211,7 @@ impl Head {
     /// Bytes of its plain form.
     fn bytes(&self, address: &Address) -> usize {
         let names = address.collection.as_str().len() + address.key.expose().len();
-        HEAD_FIXED_BYTES + names + self.recent.len() * Recent::BYTES
+        HEAD_FIXED_BYTES + names + self.indexed.bytes() + self.recent.len() * Recent::BYTES
     }
 
     fn encode(&self, address: &Address, head: &mut Writer) {
@@ -206,8 +219,8 @@ impl Head {
         self.body.write(head);
         self.entry.write(head);
         head.fixed(&self.opening).fixed(&self.digest).fixed(&*self.body_key);
-        let tags = 0;
-        head.u64(self.expires.map_or(NEVER, |at| at.0)).u32(tags);
+        head.u64(self.expires.map_or(NEVER, |at| at.0));
+        self.indexed.write(head);
         head.u32(u32::try_from(self.recent.len()).expect("bounded by REQUEST_IDS_KEPT_MAX"));
         for recent in &self.recent {
             recent.write(head);
@@ -221,16 +234,25 @@ impl Head {
         let (opening, digest) = (head.array()?, head.array()?);
         let body_key = Zeroizing::new(head.array()?);
         let expires = Some(head.u64()?).filter(|at| *at != NEVER).map(UnixMillis);
-        if head.u32()? != 0 {
-            return Err(Malformed);
-        }
+        let indexed = Indexed::read(head)?;
         let count = usize::try_from(head.u32()?).map_err(|_| Malformed)?;
         if count > limits::REQUEST_IDS_KEPT_MAX {
             return Err(Malformed);
         }
         let recent = (0..count).map(|_| Recent::read(head)).collect::<Result<_, _>>()?;
         head.end()?;
-        Ok(Self { incarnation, version, body, entry, opening, digest, body_key, expires, recent })
+        Ok(Self {
+            incarnation,
+            version,
+            body,
+            entry,
+            opening,
+            digest,
+            body_key,
+            expires,
+            indexed,
+            recent,
+        })
     }
 }
 

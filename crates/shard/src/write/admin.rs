@@ -91,11 +91,12 @@ impl Committer {
 
     /// One commit of one COUNT entry; then the answer.
     fn note(&mut self, question: Question) -> Result<(), Error> {
-        let Question { answer, who, map, count, why } = question;
+        let Question { answer, who, collection, map, count, why } = question;
         let who = who.in_log(&self.node.growing());
         let tenant_tag = who.tenant_tag.map(|tag| tag.0);
-        let call = Call { tenant_tag, caller: Some(&who.caller), collection: None, map };
-        let entry = Entry::question(Minute::of(self.now()).0, call, count, why);
+        let collection = collection.as_ref().map(terms::Collection::as_str);
+        let call = Call { tenant_tag, caller: Some(&who.caller), collection, map };
+        let entry = Entry::question(Minute::of(self.now()).0, call, count, &why);
         // What is kept on the disk for erasure is not for questions.
         let done = if self.disk_is_low() {
             Err(Rejection::new(Reason::DiskReserve))

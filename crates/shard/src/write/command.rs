@@ -1,10 +1,12 @@
 //! What is asked of the committer.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
+use atlas::RecordAttributes;
 use ledger::entry::MapRef;
 use ledger::statement::content_digest;
-use terms::{Collection, Reason, Rejection, UnixMillis};
+use terms::{Collection, Detail, Reason, RegionId, Rejection, UnixMillis};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
@@ -12,11 +14,11 @@ use zeroize::Zeroizing;
 use crate::Error;
 use crate::policy::asker::Asker;
 use crate::policy::standing_ruling::Given;
-use crate::reply::{Found, Outcome, ReplySlot, busy};
+use crate::reply::{Found, Outcome, Page, ReplySlot, busy};
 use crate::store::aead::{KEY_BYTES, NONCE_BYTES};
 use crate::store::keys::Owner;
 use crate::store::principal::Principal;
-use crate::store::record::{Address, SealedBody};
+use crate::store::record::{Address, Head, SealedBody};
 use crate::store::region_maps::Offered;
 use crate::store::types::{EntryAt, Fingerprint, Version};
 
@@ -50,7 +52,7 @@ impl Action {
         match self {
             Self::Put(put) => 512 + put.content.sealed.bytes(),
             Self::Delete(_) | Self::Create(_) | Self::Touch(_) | Self::Expire(_) => 512,
-            Self::Read(read) => 512 + read.found.body.len(),
+            Self::Read(read) => 512 + read.of.bytes(),
         }
     }
 
@@ -109,6 +111,31 @@ pub(crate) struct Condition {
     pub(crate) etag: Option<String>,
 }
 
+impl Condition {
+    /// Whether the state is the one that the writer insists on.
+    pub(crate) fn holds(&self, head: Option<&Head>, region: &RegionId) -> Result<(), Rejection> {
+        let live = head.filter(|head| !head.is_deleted());
+        let version = live.map_or(Version::NONE, |head| head.version);
+        let fault = |reason, field: &'static str| {
+            let fault = Rejection::new(reason).field(field).with(Detail::Version, version);
+            Err(fault.with(Detail::Region, region))
+        };
+        if let Some(wanted) = self.if_version
+            && wanted != version
+        {
+            let exists = wanted == Version::NONE;
+            let reason = if exists { Reason::RecordExists } else { Reason::VersionMismatch };
+            return fault(reason, "if_version");
+        }
+        match &self.etag {
+            Some(etag) if live.is_none_or(|head| head.etag() != *etag) => {
+                fault(Reason::VersionMismatch, "etag")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// The encrypted body and the random values drawn for this write.
 pub(crate) struct Content {
     pub(crate) opening: [u8; 32],
@@ -143,6 +170,7 @@ pub(crate) struct Put {
     pub(crate) body_bytes: usize,
     /// From then on the record is not read any more. None: it does not expire.
     pub(crate) expires: Option<UnixMillis>,
+    pub(crate) attributes: RecordAttributes,
 }
 
 pub(crate) struct Touch {
@@ -175,11 +203,26 @@ pub(crate) struct Create {
 
 pub(crate) struct Read {
     pub(crate) collection: Collection,
-    /// The entry of the write that is read.
-    pub(crate) entry: EntryAt,
-    pub(crate) found: Found,
+    pub(crate) of: ReadOf,
     /// The number of the map under which it was let out.
     pub(crate) judged: u64,
+}
+
+/// What was read.
+pub(crate) enum ReadOf {
+    /// One record, and the entry of the write that is read.
+    Record(EntryAt, Found),
+    /// A page of records, and why they were read.
+    Page(String, Page),
+}
+
+impl ReadOf {
+    const fn bytes(&self) -> usize {
+        match self {
+            Self::Record(_, found) => found.body.len(),
+            Self::Page(_, page) => page.weight,
+        }
+    }
 }
 
 /// What is a commit of its own.
@@ -208,12 +251,14 @@ impl Errand {
 pub(crate) struct Question {
     pub(crate) answer: NotedAnswer,
     pub(crate) who: Arc<Principal>,
+    /// The collection, if it is about one.
+    pub(crate) collection: Option<Collection>,
     /// The map that was asked about, or was in force.
     pub(crate) map: MapRef,
     /// The subjects that were looked at, or the entries that were opened.
     pub(crate) count: u64,
     /// What was asked.
-    pub(crate) why: &'static str,
+    pub(crate) why: Cow<'static, str>,
 }
 
 /// The answer to a question, ready, and where it goes.

@@ -25,8 +25,11 @@ use crate::store::damage::read_rows;
 use crate::store::reserve::Reserve;
 use crate::store::subject::Subject;
 use crate::store::types::{Minute, SubjectTag};
-use crate::write::command::{Action, Errand, Op};
+use crate::write::all_or_none;
+use crate::write::answers::{Answers, Deliver};
+use crate::write::command::{Errand, Op};
 use crate::write::entries::GroupEntries;
+use crate::write::fill::fill;
 use crate::write::queue_share::{Room, Share, Usage};
 use crate::write::retries::Retries;
 use crate::write::transaction::{Done, Rows, Transaction};
@@ -35,20 +38,14 @@ use crate::write::transaction::{Done, Rows, Transaction};
 const QUEUE_BESIDE_MAX: usize = 64;
 /// Rows that are read at once. The largest are those of subjects.
 const ROWS_AT_ONCE: usize = 256;
-/// Bytes that the rows of a group may have before it is closed: one more write of the largest size
-/// still fits into the engine's batch. A body is counted in its op; a write can change a subject's
-/// row besides, whose findings and rulings are larger than many a body.
-const GROUP_BYTES_MAX: usize = limits::COMMIT_BYTES_MAX;
-const _: () = assert!(
-    GROUP_BYTES_MAX + engine::VALUE_BYTES_MAX + (4 << 20) <= engine::BATCH_BYTES_MAX,
-    "a group that is closed early is never too large"
-);
 /// Milliseconds by which the clock may be behind the last commit before it is worth a word.
 const CLOCK_BEHIND_MS_MAX: u64 = 5_000;
 
 /// What the committer is asked.
 enum Command {
     Op(Op, Room),
+    /// Writes of which all are done or none.
+    All(Vec<(Op, Room)>),
     /// A commit of its own.
     Errand(Box<Errand>),
     /// Write down the reads that were counted since the last time.
@@ -87,6 +84,18 @@ impl Queue {
             Err(mpsc::error::TrySendError::Full(Command::Op(op, _))) => op.reply.send(busy()),
             // The committer has stopped: what was not queued was not done, and is so answered by
             // being dropped.
+            Err(_) => {}
+        }
+    }
+
+    /// The same for writes of which all are done or none.
+    pub(crate) fn submit_all(&self, ops: Vec<(Op, Room)>) {
+        match self.sender.try_send(Command::All(ops)) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(Command::All(ops))) => {
+                ops.into_iter().for_each(|(op, _)| op.reply.send(busy()));
+            }
+            // As for one.
             Err(_) => {}
         }
     }
@@ -152,6 +161,7 @@ pub(crate) struct Committer {
     /// Lines about a clock that is behind.
     pub(crate) behind: LogThrottle,
     pub(crate) retries: Retries,
+    pub(crate) deliver: Deliver,
 }
 
 /// Makes the queue and its committer's end of it; `bytes` shows what waits in it.
@@ -171,6 +181,8 @@ pub(crate) struct Inbox {
 struct Group {
     /// Each with its room, which is given back once it is answered.
     ops: VecDeque<(Op, Room)>,
+    /// All of them are done, or none.
+    all: bool,
     /// Goes alone: it is a commit between the writes before it and those after it.
     errand: Option<Box<Errand>>,
     counts: bool,
@@ -192,13 +204,22 @@ impl Inbox {
                 Err(_) => break,
             }
         }
-        let mut group = Group { ops: VecDeque::new(), errand: None, counts: false, recover: false };
+        let ops = VecDeque::new();
+        let mut group = Group { ops, all: false, errand: None, counts: false, recover: false };
         let mut bytes = 0_usize;
         while let Some(command) = self.taken.pop_front() {
             match command {
                 Command::AccessCounters => group.counts = true,
                 Command::Recover => group.recover = true,
                 Command::End => {}
+                Command::All(ops) if group.ops.is_empty() && !group.counts => {
+                    (group.ops, group.all) = (ops.into(), true);
+                    break;
+                }
+                Command::All(ops) => {
+                    self.taken.push_front(Command::All(ops));
+                    break;
+                }
                 Command::Errand(errand) if group.ops.is_empty() => {
                     group.errand = Some(errand);
                     break;
@@ -249,6 +270,7 @@ impl Committer {
             let recovered = if group.recover { self.check_store() } else { Ok(()) };
             let done = recovered.and_then(|()| match group.errand {
                 Some(errand) => self.run_errand(*errand, group.counts),
+                None if group.all => self.commit_all(&mut ops),
                 None => self.commit(&mut ops, group.counts),
             });
             if let Err(error) = done {
@@ -271,6 +293,20 @@ impl Committer {
         &mut self,
         ops: &mut VecDeque<(Op, Room)>,
         counts: bool,
+    ) -> Result<(), Error> {
+        self.commit_group(ops, counts, false)
+    }
+
+    /// The same for writes of which all are done or none.
+    fn commit_all(&mut self, ops: &mut VecDeque<(Op, Room)>) -> Result<(), Error> {
+        self.commit_group(ops, false, true)
+    }
+
+    fn commit_group(
+        &mut self,
+        ops: &mut VecDeque<(Op, Room)>,
+        counts: bool,
+        all: bool,
     ) -> Result<(), Error> {
         let now = self.now();
         let low = self.disk_is_low();
@@ -300,15 +336,22 @@ impl Committer {
             entries: GroupEntries::new(&self.node, &growing, map, Minute::of(now), draft),
             answers: Vec::with_capacity(ops.len()),
         };
-        // Given back when the group is answered.
-        let _rooms = fill(&mut work, ops, low, unbelieved);
+        let rooms = fill(&mut work, ops, low, unbelieved);
+        if all {
+            // What does not fit into one commit can never be done together: limits rule it out.
+            let left = (!ops.is_empty()).then(|| Rejection::new(Reason::Internal));
+            if let Some(fault) = all_or_none::refused(&work.answers).or(left) {
+                all_or_none::answer(&fault, work.answers, ops);
+                return Ok(());
+            }
+        }
         let counted = if counts { self.counts.take(low) } else { Taken::default() };
         let uncounted = work.entries.count(&counted);
         let Transaction { subjects, mut batch, entries, mut answers, .. } = work;
         let draft = entries.into_draft();
         if draft.is_empty() {
             self.counts.put_back(uncounted);
-            self.answer(answers);
+            self.answer(answers, rooms);
             return Ok(());
         }
         let added = draft.next_index().0 - self.log.edge.size();
@@ -324,33 +367,39 @@ impl Committer {
             // Every answer of the group may rest on what was not written, a retry's as much as a
             // conflict's, so none of them is given.
             self.counts.put_back(counted);
-            for (reply, _) in answers {
-                reply.send(Outcome::Rejected(fault.clone()));
-            }
+            let refused = |(reply, _)| (reply, Outcome::Rejected(fault.clone()));
+            let replies = answers.into_iter().map(refused).collect();
+            (self.deliver)(Answers { replies, rooms });
             return Ok(());
         }
         self.counts.put_back(uncounted);
-        let metrics = &self.node.metrics;
-        metrics.commits.inc();
-        metrics.commit_seconds.observe(started.elapsed().as_secs_f64());
-        // Precise far beyond any group.
-        metrics.commit_writes.observe(f64::from(u32::try_from(answers.len()).unwrap_or(u32::MAX)));
-        metrics.entries.inc_by(added);
+        self.measure(started, answers.len(), added);
         for (tag, subject) in subjects {
             self.node.subjects.insert(tag, subject);
         }
         self.committed(edge, size, now);
-        self.answer(answers);
+        self.answer(answers, rooms);
         Ok(())
     }
 
-    fn answer(&self, answers: Vec<(ReplySlot, Done)>) {
+    fn measure(&self, started: Instant, writes: usize, entries: u64) {
+        let metrics = &self.node.metrics;
+        metrics.commits.inc();
+        metrics.commit_seconds.observe(started.elapsed().as_secs_f64());
+        // Precise far beyond any group.
+        metrics.commit_writes.observe(f64::from(u32::try_from(writes).unwrap_or(u32::MAX)));
+        metrics.entries.inc_by(entries);
+    }
+
+    fn answer(&self, answers: Vec<(ReplySlot, Done)>, rooms: Vec<Room>) {
+        let mut replies = Vec::with_capacity(answers.len());
         for (reply, done) in answers {
             match done {
-                Done::Answer(outcome) => reply.send(outcome),
+                Done::Answer(outcome) => replies.push((reply, outcome)),
                 Done::Retry(retry) => self.retries.answer(reply, retry),
             }
         }
+        (self.deliver)(Answers { replies, rooms });
     }
 
     /// A commit has returned: this is what the store holds now.
@@ -448,37 +497,6 @@ impl Committer {
 fn poison(error: &Error, life: &watch::Sender<Life>) {
     tracing::error!(%error, "the commit failed; the shard answers nothing more");
     life.send_replace(Life::Poisoned);
-}
-
-/// Applies commands until the group is full. Returns the rooms that they had in the queue.
-fn fill(
-    work: &mut Transaction<'_>,
-    ops: &mut VecDeque<(Op, Room)>,
-    low: bool,
-    unbelieved: bool,
-) -> Vec<Room> {
-    let mut rooms = Vec::with_capacity(ops.len());
-    while work.bytes() < GROUP_BYTES_MAX
-        && let Some((op, room)) = ops.pop_front()
-    {
-        // A touch takes the body out of the row that was read: it waits for the writes before it.
-        if let Action::Touch(touch) = &op.action
-            && work.heads.contains_key(&touch.address.row)
-        {
-            ops.push_front((op, room));
-            break;
-        }
-        rooms.push(room);
-        let refuse = |reason| Done::from(Rejection::new(reason));
-        if unbelieved {
-            work.answers.push((op.reply, refuse(Reason::ClockUnconfirmed)));
-        } else if low && op.action.fills() {
-            work.answers.push((op.reply, refuse(Reason::DiskReserve)));
-        } else {
-            work.apply(op);
-        }
-    }
-    rooms
 }
 
 #[cfg(test)]

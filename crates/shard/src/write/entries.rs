@@ -11,6 +11,7 @@ use crate::node::Node;
 use crate::policy::asker::Asker;
 use crate::policy::rulings::Ruled;
 use crate::policy::standing_ruling::Given;
+use crate::reply::Page;
 use crate::store::growing_log::GrowingLog;
 use crate::store::record::Address;
 use crate::store::types::{EntryAt, LogIndex, Minute, Recent, Version};
@@ -150,6 +151,12 @@ pub(crate) fn rule_into(entry: &mut Entry, ruled: &Ruled) {
         evidence_kinds: ruled.evidence_kinds,
         map: ruled.map,
     });
+}
+
+/// What a page of records says: how many, and why they were read.
+pub(crate) fn read_page(entry: &mut Entry, purpose: String, page: &Page) {
+    entry.say(Said::Count(u64::try_from(page.records.len()).unwrap_or(u64::MAX)));
+    entry.say(Said::Reason(purpose));
 }
 
 /// The versions of the data that made findings out of evidence.

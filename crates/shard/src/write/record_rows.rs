@@ -1,5 +1,5 @@
-//! What the next version of a record adds to its group: the entry, the record's rows, copies that are
-//! due, and the row by which a record that expires is found.
+//! What the next version of a record adds to its group: the entry, the record's rows, those of
+//! indexes, copies that are due, and the row by which a record that expires is found.
 
 use std::collections::HashMap;
 
@@ -9,12 +9,14 @@ use terms::{Reason, RegionId, Rejection, UnixMillis};
 
 use crate::node::Node;
 use crate::reply::Receipt;
+use crate::store::indexed::Indexed;
 use crate::store::record::{Address, Body, Head};
 use crate::store::subject::Subject;
 use crate::store::types::{Minute, Version};
 use crate::store::{codec, keys};
 use crate::write::command::{Content, Request};
 use crate::write::entries::GroupEntries;
+use crate::write::index_rows;
 
 /// Of the row of a copy that is due: it, the version, where the entry stands, the minute.
 const COPY_DUE_FORMAT: u8 = 1;
@@ -28,6 +30,7 @@ pub(crate) struct NextVersion {
     pub(crate) request: Option<Request>,
     pub(crate) content: Content,
     pub(crate) expires: Option<UnixMillis>,
+    pub(crate) indexed: Indexed,
 }
 
 /// Refuses a time of expiry that has passed.
@@ -58,7 +61,8 @@ impl RecordRows<'_, '_> {
     ) -> Result<Head, Rejection> {
         let content = Content::none(self.node.random()?, self.node.random()?);
         let entry = self.entries.expired(address);
-        let next = NextVersion { entry, request: None, content, expires: None };
+        let indexed = Indexed::default();
+        let next = NextVersion { entry, request: None, content, expires: None, indexed };
         let (head, _) = self.store(address, subject, Some(before), next, None)?;
         self.node.metrics.expired.inc();
         Ok(head)
@@ -74,7 +78,7 @@ impl RecordRows<'_, '_> {
         next: NextVersion,
         mirrors: Option<&[RegionId]>,
     ) -> Result<(Head, Receipt), Rejection> {
-        let NextVersion { mut entry, request, content, expires } = next;
+        let NextVersion { mut entry, request, content, expires, indexed } = next;
         let Content { opening, digest, body_key, nonce, sealed } = content;
         let version = before.map_or(Version::NONE, |head| head.version).next();
         let statement = address.statement(version, digest);
@@ -90,9 +94,20 @@ impl RecordRows<'_, '_> {
             before.map_or_else(Vec::new, |head| head.remembered(self.entries.minute()));
         recent.extend(done);
         let (incarnation, body) = (subject.incarnation, sealed.body());
-        let entry = at;
-        let head =
-            Head { incarnation, version, body, entry, opening, digest, body_key, expires, recent };
+        let old = before.map(|before| &before.indexed);
+        index_rows::change(self.batch, &self.node.namer, address, old, &indexed);
+        let head = Head {
+            incarnation,
+            version,
+            body,
+            entry: at,
+            opening,
+            digest,
+            body_key,
+            expires,
+            indexed,
+            recent,
+        };
         let kept = sealed.is_kept();
         let rows = sealed.into_rows(address, &self.node.region, &head, subject.key(), nonce);
         self.batch.put(address.row.clone(), rows.head);

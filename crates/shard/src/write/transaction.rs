@@ -17,14 +17,15 @@ use crate::policy::rulings::{Ruled, Rules, Verdict, body_fits};
 use crate::policy::standing_ruling::{Given, How, Settled, settle};
 use crate::policy::subject_status;
 use crate::reply::{Outcome, Receipt, ReplySlot, Written};
+use crate::store::indexed::Indexed;
 use crate::store::keys::Owner;
 use crate::store::record::{Address, Head, Stored};
 use crate::store::subject::{Subject, SubjectRow};
 use crate::store::types::{Recent, SubjectTag, Version};
 use crate::write::command::{
-    Action, Condition, Content, Create, Delete, Op, Put, Read, Request, Touch,
+    Action, Content, Create, Delete, Op, Put, Read, ReadOf, Request, Touch,
 };
-use crate::write::entries::{GroupEntries, create_statement, rule_into, say_data};
+use crate::write::entries::{GroupEntries, create_statement, read_page, rule_into, say_data};
 use crate::write::record_rows::{NextVersion, RecordRows, expires_later};
 use crate::write::retries::Retry;
 
@@ -77,6 +78,7 @@ struct Change {
     content: Content,
     given: Option<Given>,
     expires: Option<UnixMillis>,
+    indexed: Indexed,
 }
 
 impl Transaction<'_> {
@@ -135,7 +137,8 @@ impl Transaction<'_> {
         let (owner, collection) = (&address.owner, &address.collection);
         body_fits(self.rules.map(), collection, put.body_bytes)?;
         let settled = settle(self.rules, owner, collection, subject.as_deref(), &how)?;
-        self.check(head.as_ref(), &condition)?;
+        let indexed = Indexed::under(self.rules.map().collection(collection), put.attributes)?;
+        condition.holds(head.as_ref(), &self.node.region)?;
         let version = head.as_ref().map_or(Version::NONE, |head| head.version).next();
         if validate_only {
             return Ok(validated(version, Some(settled.ruled)));
@@ -144,7 +147,8 @@ impl Transaction<'_> {
         let kind = if live { Kind::Replace } else { Kind::Place };
         let ruled = Arc::clone(&settled.ruled);
         let (subject, row) = self.adopt(&address.owner, subject, settled, &request)?;
-        let change = Change { kind, request, content, given, expires: put.expires };
+        let expires = put.expires;
+        let change = Change { kind, request, content, given, expires, indexed };
         let done = self.write(asker, &address, &subject, head.as_ref(), change, Some(ruled))?;
         // After the entry: what fails has put nothing into the group.
         if let Some(row) = row {
@@ -164,11 +168,12 @@ impl Transaction<'_> {
         }
         let head = head.filter(|head| !head.is_deleted());
         let head = head.ok_or_else(|| Rejection::new(Reason::RecordNotFound))?;
-        self.check(Some(&head), &condition)?;
+        condition.holds(Some(&head), &self.node.region)?;
         if validate_only {
             return Ok(validated(head.version.next(), None));
         }
-        let change = Change { kind: Kind::Delete, request, content, given: None, expires: None };
+        let (kind, indexed) = (Kind::Delete, Indexed::default());
+        let change = Change { kind, request, content, given: None, expires: None, indexed };
         self.write(asker, &address, &subject, Some(&head), change, None)
     }
 
@@ -185,7 +190,7 @@ impl Transaction<'_> {
         expires_later(expires, self.now)?;
         let head = head.filter(|head| !head.is_deleted());
         let head = head.ok_or_else(|| Rejection::new(Reason::RecordNotFound))?;
-        self.check(Some(&head), &condition)?;
+        condition.holds(Some(&head), &self.node.region)?;
         if validate_only {
             return Ok(validated(head.version.next(), None));
         }
@@ -195,7 +200,8 @@ impl Transaction<'_> {
         let sealed = Stored::read(row).map_err(|_| Error::Damaged("records"))?.sealed_body(&head);
         let Head { opening, digest, .. } = head;
         let content = Content { opening, digest, body_key: head.body_key.clone(), nonce, sealed };
-        let change = Change { kind: Kind::Replace, request, content, given: None, expires };
+        let (kind, indexed) = (Kind::Replace, head.indexed.clone());
+        let change = Change { kind, request, content, given: None, expires, indexed };
         self.write(asker, &address, &subject, Some(&head), change, None)
     }
 
@@ -250,9 +256,18 @@ impl Transaction<'_> {
             return Err(Rejection::new(Reason::MapsDiffer).with(Detail::MapEpoch, own));
         }
         let mut entry = self.entries.entry(Kind::Read, asker, read.collection.as_str());
-        self.entries.name_earlier(&mut entry, read.entry)?;
+        let outcome = match read.of {
+            ReadOf::Record(at, found) => {
+                self.entries.name_earlier(&mut entry, at)?;
+                Outcome::Found(found)
+            }
+            ReadOf::Page(purpose, page) => {
+                read_page(&mut entry, purpose, &page);
+                Outcome::Listed(page)
+            }
+        };
         self.entries.append(&entry)?;
-        Ok(Done::Answer(Outcome::Found(read.found)))
+        Ok(Done::Answer(outcome))
     }
 
     // === what the group knows ===
@@ -387,29 +402,6 @@ impl Transaction<'_> {
         Ok(self.retried(Retry { written, opening, statement, entry: by.entry }))
     }
 
-    /// Whether the state is the one that the writer insists on.
-    fn check(&self, head: Option<&Head>, condition: &Condition) -> Result<(), Rejection> {
-        let live = head.filter(|head| !head.is_deleted());
-        let version = live.map_or(Version::NONE, |head| head.version);
-        let fault = |reason, field: &'static str| {
-            let fault = Rejection::new(reason).field(field).with(Detail::Version, version);
-            Err(fault.with(Detail::Region, &self.node.region))
-        };
-        if let Some(wanted) = condition.if_version
-            && wanted != version
-        {
-            let exists = wanted == Version::NONE;
-            let reason = if exists { Reason::RecordExists } else { Reason::VersionMismatch };
-            return fault(reason, "if_version");
-        }
-        match &condition.etag {
-            Some(etag) if live.is_none_or(|head| head.etag() != *etag) => {
-                fault(Reason::VersionMismatch, "etag")
-            }
-            _ => Ok(()),
-        }
-    }
-
     // === what the group changes ===
 
     /// The subject with what the ruling settled, and its row if it is created or changed.
@@ -454,14 +446,14 @@ impl Transaction<'_> {
         change: Change,
         ruled: Option<Arc<Ruled>>,
     ) -> Result<Done, Rejection> {
-        let Change { kind, request, content, given, expires } = change;
+        let Change { kind, request, content, given, expires, indexed } = change;
         let mut entry = self.entries.entry(kind, asker, address.collection.as_str());
         if let Some(ruled) = &ruled {
             rule_into(&mut entry, ruled);
         }
         say_data(&mut entry, given.as_ref());
         let mirrors = ruled.as_ref().map(|ruled| ruled.mirrors.as_slice());
-        let next = NextVersion { entry, request: Some(request), content, expires };
+        let next = NextVersion { entry, request: Some(request), content, expires, indexed };
         let (head, receipt) = self.records().store(address, subject, before, next, mirrors)?;
         Ok(Done::written(Written {
             version: head.version,

@@ -7,14 +7,16 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use atlas::AttributeValue;
 use engine::Disk;
 use ledger::entry::{Entry, Kind, Role};
 use wire::session as proto;
 use wire::v1 as api;
 
+use crate::attributes;
 use crate::support::auditor::{auditor, entries, fill};
 use crate::support::stored::rows_in;
-use crate::support::{Place, Running, Session, SetClock, put_ru, request_id};
+use crate::support::{MAP, Place, Running, Session, SetClock, put_ru, request_id};
 
 const START: u64 = 1_780_000_000_000;
 /// Within the hour by which a clock may jump ahead.
@@ -22,7 +24,13 @@ const LATER: u64 = START + 60_123;
 
 /// A shard whose clock the test sets.
 async fn started() -> (Place, Arc<SetClock>, Running, Session) {
+    started_with(MAP.to_owned()).await
+}
+
+/// The same under that map.
+async fn started_with(map: String) -> (Place, Arc<SetClock>, Running, Session) {
     let mut place = Place::new("ru-msk");
+    place.map = map;
     let clock = Arc::new(SetClock(AtomicU64::new(START)));
     place.clock = clock.clone();
     place.disk = Some(Disk::new(1));
@@ -173,6 +181,70 @@ async fn a_touch_sets_the_time_and_keeps_the_content() {
     assert_eq!(none, "SUBJECT_UNKNOWN");
     of_kind(&shard, Kind::Expire, 1).await;
     assert_eq!(index_rows(&place, shard, session).await, 0);
+}
+
+/// The keys that a list gives, and what a count of the same counts.
+async fn listed(session: &mut Session, asked: proto::List) -> (Vec<String>, u64) {
+    let count = proto::List { count: true, ..asked.clone() };
+    let page = session.list(asked).await.map_err(|fault| fault.problem).unwrap();
+    let counted = session.list(count).await.map_err(|fault| fault.problem).unwrap();
+    let mut keys: Vec<String> = page.records.into_iter().map(|record| record.key).collect();
+    keys.sort();
+    (keys, counted.count)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_with_attributes_is_in_no_list_and_no_index_after_its_time() {
+    let (place, clock, shard, mut session) = started_with(attributes::map()).await;
+    let age = |n| [("age", AttributeValue::Integer(n))];
+    for (n, key, expire_ms) in [(1, "ends", LATER), (2, "touched", 0), (3, "stays", 0)] {
+        let put = attributes::put_with("anna", key, n, &age(7));
+        session.put(proto::Put { expire_ms, ..put }).await.unwrap();
+    }
+    // A touch keeps the attributes, and by what the record is found.
+    let touched = proto::Touch { key: "touched".into(), ..touch("anna", 4, LATER) };
+    session.touch(touched).await.unwrap();
+    let found = session.get("anna", "profiles", "touched").await.unwrap();
+    assert_eq!(
+        (found.version, found.attributes),
+        (2, attributes::attributes(&age(7)).encode().into())
+    );
+    let page = session.list(attributes::list("age = 7")).await.ok().unwrap();
+    let expire = page.records.iter().filter(|record| record.expire_ms == LATER).count();
+    assert_eq!((page.records.len(), expire), (3, 2));
+    let questions = || {
+        let of_one = proto::List { subject: "anna".into(), ..attributes::list("") };
+        let sorted = proto::List { order_by: "key".into(), ..attributes::list("") };
+        let ordered = proto::List { order_by: "age".into(), ..attributes::list("") };
+        let plain = ["", "age = 7", "age > 1"].map(attributes::list);
+        plain.into_iter().chain([of_one, sorted, ordered])
+    };
+    for question in questions() {
+        let all = ["ends", "stays", "touched"].map(str::to_owned).to_vec();
+        assert_eq!(listed(&mut session, question).await, (all, 3));
+    }
+    clock.set(&place, LATER);
+    // Before they are deleted, most likely, and after.
+    for question in questions() {
+        assert_eq!(listed(&mut session, question).await, (vec!["stays".to_owned()], 1));
+    }
+    of_kind(&shard, Kind::Expire, 2).await;
+    for question in questions() {
+        assert_eq!(listed(&mut session, question).await, (vec!["stays".to_owned()], 1));
+    }
+    // A write that comes before the sweeper removes the rows too.
+    let put = attributes::put_with("anna", "ends", 5, &age(8));
+    session.put(proto::Put { expire_ms: LATER + 1, ..put }).await.unwrap();
+    clock.set(&place, LATER + 1);
+    let put = attributes::put_with("anna", "ends", 6, &age(9));
+    assert_eq!(session.put(put).await.unwrap().version, 5);
+    assert_eq!(
+        listed(&mut session, attributes::list("age >= 8")).await,
+        (vec!["ends".to_owned()], 1)
+    );
+    assert_eq!(index_rows(&place, shard, session).await, 0);
+    // Of two records, each in the list and in one index.
+    assert_eq!(rows_in(&*place.store(), &[0x30]).len(), 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,6 @@
 //! A shard in this process, as gateways and auditors meet it.
 
+mod attributes;
 mod auditors;
 mod copies;
 mod damaged_table;
@@ -9,6 +10,7 @@ mod faults;
 mod first_start;
 mod hostile;
 mod keys;
+mod lists;
 mod losses;
 mod peers;
 mod periods;

@@ -83,6 +83,7 @@ fn the_fullest_frames_of_ours_pass() {
         ip_data: text(),
         prove: true,
         expire_ms: 1,
+        attributes: vec![1; 100].into(),
     };
     let call = session::Call {
         id: 1,

@@ -2,8 +2,8 @@
 
 use crate::geo::country::Countries;
 use crate::map::diff::{Pair, Part, by, texts};
-use crate::map::{CollectionRules, Reads, Tenant};
-use crate::{Exempt, Scope, Sector, Trigger};
+use crate::map::{AttributeRules, CollectionRules, Reads, Tenant};
+use crate::{Exempt, Index, Scope, Sector, Trigger};
 
 pub(super) fn tenants(pair: &mut Pair<'_>) {
     let (old, new) = (pair.old, pair.new);
@@ -64,7 +64,16 @@ pub(super) fn collections(pair: &mut Pair<'_>) {
         (added.then_some("one more kind of data"), all)
     };
     pair.part(Part::Collection, both, whole, |thing, was, is| {
-        let CollectionRules { name: _, category, grounds, reads, body_bytes_max, exempt } = was;
+        let CollectionRules {
+            name: _,
+            category,
+            grounds,
+            reads,
+            body_bytes_max,
+            exempt,
+            listed,
+            attributes,
+        } = was;
         let other = "other data than before, under the same laws and clauses";
         thing.words("category", Some(category), Some(&is.category), other);
         let other = "other grounds than those that signers know";
@@ -88,6 +97,14 @@ pub(super) fn collections(pair: &mut Pair<'_>) {
             }
             let fewer = was.iter().any(|exempt| !is.contains(exempt));
             fewer.then_some("a law attaches where it did not: people may be moved to its home")
+        });
+        thing.key("list", (listed, &is.listed), |flag| Some(flag.to_string()), |_, _| None);
+        let show = |all: &Vec<AttributeRules>| Some(texts(all));
+        thing.key("attributes", (attributes, &is.attributes), show, |_, is| {
+            let ordered = |own: &AttributeRules| own.index() == Index::Range;
+            let was = |own: &AttributeRules| was.attribute(own.name()).is_some_and(ordered);
+            let more = is.iter().any(|own| ordered(own) && !was(own));
+            more.then_some("the disk shows the values of one more attribute in their order")
         });
     });
 }

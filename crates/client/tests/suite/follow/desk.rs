@@ -199,7 +199,8 @@ pub(crate) fn put(evidence: bool) -> api::PutRecordRequest {
 
 /// A client of `desk`.
 pub(crate) fn client(desk: &Desk, access: Access) -> Client {
-    let settings = Settings { deadline: Duration::from_secs(10), attempts_max: 4 };
+    let settings =
+        Settings { deadline: Duration::from_secs(10), attempts_max: 4, ..Settings::DEFAULT };
     Client::lazy_with(&desk.url, settings, access).unwrap()
 }
 
@@ -217,8 +218,16 @@ pub(crate) fn access(authority: &Authority, listed: &[&Desk]) -> Access {
     }
 }
 
+/// The put of a stream's request.
+pub(crate) fn put_of(request: api::StreamPutRequest) -> api::PutRecordRequest {
+    match request.write.expect("a write") {
+        api::stream_put_request::Write::Put(put) => put,
+        api::stream_put_request::Write::Delete(_) => panic!("a delete"),
+    }
+}
+
 /// The answer of an honest shard.
-fn stored(request: &api::PutRecordRequest) -> api::PutRecordResponse {
+pub(crate) fn stored(request: &api::PutRecordRequest) -> api::PutRecordResponse {
     let opening = [7; 32];
     let statement = Statement {
         tenant: "sample",
@@ -270,6 +279,22 @@ impl Records for Desk {
         Ok(Response::new(api::Record { body: "found".into(), ..Default::default() }))
     }
 
+    async fn list(
+        &self,
+        request: Request<api::ListRecordsRequest>,
+    ) -> Result<Response<api::ListRecordsResponse>, Status> {
+        self.note("list", &request, "", 0)?;
+        Ok(Response::new(api::ListRecordsResponse::default()))
+    }
+
+    async fn count(
+        &self,
+        request: Request<api::CountRecordsRequest>,
+    ) -> Result<Response<api::CountRecordsResponse>, Status> {
+        self.note("count", &request, "", 0)?;
+        Ok(Response::new(api::CountRecordsResponse::default()))
+    }
+
     async fn delete(
         &self,
         request: Request<api::DeleteRecordRequest>,
@@ -286,16 +311,38 @@ impl Records for Desk {
         Ok(Response::new(api::TouchRecordResponse::default()))
     }
 
+    async fn batch_get(
+        &self,
+        _: Request<api::BatchGetRecordsRequest>,
+    ) -> Result<Response<api::BatchGetRecordsResponse>, Status> {
+        Ok(Response::new(api::BatchGetRecordsResponse::default()))
+    }
+
+    async fn batch_put(
+        &self,
+        _: Request<api::BatchPutRecordsRequest>,
+    ) -> Result<Response<api::BatchPutRecordsResponse>, Status> {
+        Ok(Response::new(api::BatchPutRecordsResponse::default()))
+    }
+
+    async fn batch_delete(
+        &self,
+        _: Request<api::BatchDeleteRecordsRequest>,
+    ) -> Result<Response<api::BatchDeleteRecordsResponse>, Status> {
+        Ok(Response::new(api::BatchDeleteRecordsResponse::default()))
+    }
+
     async fn stream_put(
         &self,
-        request: Request<Streaming<api::PutRecordRequest>>,
+        request: Request<Streaming<api::StreamPutRequest>>,
     ) -> Result<Response<Self::StreamPutStream>, Status> {
         self.note("stream_put", &request, "", 0)?;
         let (sender, receiver) = tokio::sync::mpsc::channel(1);
         let (desk, mut requests) = (self.clone(), request.into_inner());
         tokio::spawn(async move {
             let mut index = 0;
-            while let Ok(Some(put)) = requests.message().await {
+            while let Ok(Some(request)) = requests.message().await {
+                let put = put_of(request);
                 if sender.send(Ok(desk.item(index, put))).await.is_err() {
                     return;
                 }

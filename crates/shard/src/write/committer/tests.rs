@@ -1,12 +1,13 @@
 //! The committer on an engine in memory that fails when told to, and groups whose rows are far
 //! larger than what was asked.
 
+mod all_or_none;
 mod group_bytes;
 
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use atlas::{Country, EvidenceKind, Finding, Findings};
+use atlas::{Country, EvidenceKind, Finding, Findings, RecordAttributes};
 use engine::{Disk, Fault as DiskFault};
 use ledger::entry::{Caller, Role};
 use terms::Collection;
@@ -32,7 +33,10 @@ use crate::store::types::{
 };
 use crate::testing;
 use crate::testing::address;
-use crate::write::command::{Condition, Content, Create, Delete, Put, Read, Request};
+use crate::write::answers::Answers;
+use crate::write::command::{
+    Action, Condition, Content, Create, Delete, Put, Read, ReadOf, Request,
+};
 use crate::write::retries;
 
 /// A committer without its thread, and the gateway's end of a session.
@@ -73,6 +77,7 @@ impl Stage {
             disk,
             behind: LogThrottle::default(),
             retries,
+            deliver: Box::new(Answers::give),
         };
         let (queue, inbox) = queue(Gauge::default());
         let queue = queue.of_session();
@@ -91,13 +96,17 @@ impl Stage {
     }
 
     pub(crate) fn put_body(&self, subject: &str, n: u8, given: Findings, body: &[u8]) {
+        self.submit(n, Action::Put(Box::new(self.a_put(subject, n, given, body))));
+    }
+
+    fn a_put(&self, subject: &str, n: u8, given: Findings, body: &[u8]) -> Put {
         let address = self.address(subject);
         let (opening, body_key) = ([n; 32], Zeroizing::new([n; 32]));
         let digest = ledger::statement::content_digest(&opening, body);
         let region = &self.committer.node.region;
         let sealed = SealedBody::new(&address, region, &AesGcm, &body_key, body);
         let content = Content { opening, digest, body_key, nonce: [n; 12], sealed };
-        let put = Put {
+        Put {
             address,
             request: request(n),
             condition: Condition::default(),
@@ -107,8 +116,8 @@ impl Stage {
             content,
             body_bytes: body.len(),
             expires: None,
-        };
-        self.submit(n, Action::Put(Box::new(put)));
+            attributes: RecordAttributes::new(),
+        }
     }
 
     pub(crate) fn reader(&self) -> Reader {
@@ -120,6 +129,11 @@ impl Stage {
     }
 
     fn submit(&self, n: u8, action: Action) {
+        let (op, room) = self.op(n, action);
+        self.queue.submit(op, room);
+    }
+
+    fn op(&self, n: u8, action: Action) -> (Op, Room) {
         let replies = self.replies.clone();
         let op = Op {
             reply: ReplySlot::new(move |outcome, _| replies.send((n, outcome)).unwrap_or_default()),
@@ -129,7 +143,7 @@ impl Stage {
             action,
         };
         let room = self.queue.admit(op.action.bytes()).expect("room");
-        self.queue.submit(op, room);
+        (op, room)
     }
 
     /// Has it work until nothing is left, and gives the answers.
@@ -281,8 +295,7 @@ fn only_an_outcome_that_is_not_known_ends_the_committer() {
 fn op(reply: ReplySlot) -> Op {
     let read = Read {
         collection: Collection::parse("profiles").unwrap(),
-        entry: created_by().entry,
-        found: Found::default(),
+        of: ReadOf::Record(created_by().entry, Found::default()),
         judged: 1,
     };
     Op {

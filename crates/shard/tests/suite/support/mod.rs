@@ -313,7 +313,7 @@ impl Session {
     pub(crate) fn wrap(&mut self, op: proto::call::Op) -> proto::Call {
         let id = self.next;
         self.next += 1;
-        let reads = matches!(op, proto::call::Op::Get(_));
+        let reads = matches!(op, proto::call::Op::Get(_) | proto::call::Op::List(_));
         let role = if reads { "reader" } else { "writer" };
         let caller = proto::Caller {
             name: "test".into(),
@@ -378,6 +378,14 @@ impl Session {
 
     pub(crate) async fn create(&mut self, create: proto::Create) -> Result<proto::Written, String> {
         written(self.call(proto::call::Op::Create(create)).await)
+    }
+
+    pub(crate) async fn list(&mut self, list: proto::List) -> Result<proto::Listed, proto::Fault> {
+        let proto::reply::Outcome::Listed(listed) = self.call(proto::call::Op::List(list)).await?
+        else {
+            panic!("a list is answered with what was listed");
+        };
+        Ok(listed)
     }
 
     pub(crate) async fn get(

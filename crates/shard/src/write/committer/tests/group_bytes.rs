@@ -54,7 +54,7 @@ fn count_reads(stage: &Stage, collections: usize) {
     for n in 0..collections {
         let name = format!("{:x<63}", format!("c{n}-"));
         let collection = Collection::parse(&name).expect("a name");
-        assert!(counts.add(epoch, &who, &collection));
+        assert!(counts.add(epoch, &who, &collection, 1));
     }
     assert!(stage.queue.weak().write_counts());
 }

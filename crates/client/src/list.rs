@@ -1,0 +1,102 @@
+//! Lists and counts of records.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use crate::gateway::Gateway;
+use crate::{Client, Error, api};
+
+impl Client {
+    /// Reads one page of a list.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn list_page(
+        &self,
+        request: &api::ListRecordsRequest,
+    ) -> Result<api::ListRecordsResponse, Error> {
+        let list = |mut to: Gateway, request| async move { to.records.list(request).await };
+        self.attempts(request, self.question(), list).await.map(|(page, _)| page)
+    }
+
+    /// All records of a list, page after page. The next page is asked for when it is needed.
+    pub fn list(&self, request: api::ListRecordsRequest) -> Records {
+        Records {
+            client: self.clone(),
+            next: Some(request),
+            page: VecDeque::new(),
+            unreachable: BTreeSet::new(),
+            withheld: 0,
+        }
+    }
+
+    /// Counts records.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn count(
+        &self,
+        request: &api::CountRecordsRequest,
+    ) -> Result<api::CountRecordsResponse, Error> {
+        let count = |mut to: Gateway, request| async move { to.records.count(request).await };
+        self.attempts(request, self.question(), count).await.map(|(answer, _)| answer)
+    }
+}
+
+/// The records of a list, one after the other.
+#[expect(missing_debug_implementations, reason = "it holds persons' records")]
+pub struct Records {
+    client: Client,
+    /// The request for the next page; none: there is no other.
+    next: Option<api::ListRecordsRequest>,
+    page: VecDeque<api::Record>,
+    unreachable: BTreeSet<String>,
+    withheld: i64,
+}
+
+impl Records {
+    /// The next record; none: that was the last.
+    ///
+    /// # Errors
+    /// [`Error`]. Called again, it asks for the same page again.
+    pub async fn next(&mut self) -> Result<Option<api::Record>, Error> {
+        loop {
+            if let Some(record) = self.page.pop_front() {
+                return Ok(Some(record));
+            }
+            match self.next_page().await? {
+                Some(page) => self.page = page.into(),
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// The next page, perhaps an empty one; none: that was the last. Records that [`Records::next`]
+    /// has not given yet come first.
+    ///
+    /// # Errors
+    /// As [`Records::next`].
+    pub async fn next_page(&mut self) -> Result<Option<Vec<api::Record>>, Error> {
+        if !self.page.is_empty() {
+            return Ok(Some(std::mem::take(&mut self.page).into()));
+        }
+        let Some(request) = &mut self.next else { return Ok(None) };
+        let page = self.client.list_page(request).await?;
+        self.withheld += page.withheld;
+        self.unreachable.extend(page.unreachable);
+        request.page_token = page.next_page_token;
+        if request.page_token.is_empty() {
+            self.next = None;
+        }
+        Ok(Some(page.records))
+    }
+
+    /// Regions that were out of reach so far: what they hold is missing, or part of it.
+    pub fn unreachable(&self) -> impl Iterator<Item = &str> {
+        self.unreachable.iter().map(String::as_str)
+    }
+
+    /// Records that might not leave, so far.
+    pub const fn withheld(&self) -> i64 {
+        self.withheld
+    }
+}

@@ -1,0 +1,125 @@
+//! From requests for lists and counts to typed values.
+
+use atlas::{Filter, OrderBy};
+use terms::limits::{LIST_PAGE_DEFAULT, LIST_PAGE_MAX, LIST_REGIONS_MAX, PURPOSE_BYTES_MAX};
+use terms::{Collection, Detail, Reason, RegionId, Rejection, SubjectId};
+use wire::v1;
+
+use crate::api::page_token::{self, ShardPlace};
+use crate::api::request::RequestReader;
+
+/// Which records are asked for.
+pub(crate) struct Choice {
+    pub(crate) collection: Collection,
+    /// None: those of all subjects.
+    pub(crate) subject: Option<SubjectId>,
+    /// The domicile of the subject, or the regions that the caller names: in order, each once.
+    pub(crate) regions: Vec<RegionId>,
+    /// The filter as it came; the shard reads it again.
+    pub(crate) filter: String,
+    pub(crate) purpose: String,
+}
+
+/// A list that is well-formed.
+pub(crate) struct List {
+    pub(crate) choice: Choice,
+    pub(crate) order_by: String,
+    pub(crate) order: Option<OrderBy>,
+    pub(crate) view: v1::RecordView,
+    pub(crate) page_size: usize,
+    /// None: the first page.
+    pub(crate) places: Option<Vec<ShardPlace>>,
+}
+
+/// The parts of a request that say which records.
+struct Sent {
+    collection: String,
+    subject: Option<v1::SubjectRef>,
+    regions: Vec<String>,
+    filter: String,
+    purpose: String,
+}
+
+impl RequestReader<'_> {
+    /// Reads the request for a list.
+    pub(crate) fn list(self, request: v1::ListRecordsRequest) -> Result<List, Rejection> {
+        let v1::ListRecordsRequest { collection, subject, regions, filter, order_by, .. } = request;
+        let purpose = request.purpose;
+        let choice = self.choice(Sent { collection, subject, regions, filter, purpose })?;
+        let rules = self.map.collection(&choice.collection).ok_or(Reason::CollectionUnknown)?;
+        let order = OrderBy::parse(&order_by, rules)?;
+        let view = match v1::RecordView::try_from(request.view) {
+            Ok(v1::RecordView::Unspecified) => v1::RecordView::Names,
+            Ok(view) => view,
+            Err(_) => return Err(Rejection::new(Reason::FieldInvalid).field("view")),
+        };
+        let page_size = match usize::try_from(request.page_size) {
+            Ok(0) => LIST_PAGE_DEFAULT,
+            Ok(size) => size.min(LIST_PAGE_MAX),
+            Err(_) => {
+                let fault = Rejection::new(Reason::FieldInvalid).field("page_size");
+                return Err(fault.problem("is negative"));
+            }
+        };
+        let token = Some(request.page_token).filter(|token| !token.is_empty());
+        let places = token.map(|token| page_token::decode(&token, &choice.regions)).transpose()?;
+        Ok(List { choice, order_by, order, view, page_size, places })
+    }
+
+    /// Reads the request for a count.
+    pub(crate) fn count(self, request: v1::CountRecordsRequest) -> Result<Choice, Rejection> {
+        let v1::CountRecordsRequest { collection, subject, regions, filter, purpose } = request;
+        self.choice(Sent { collection, subject, regions, filter, purpose })
+    }
+
+    fn choice(self, sent: Sent) -> Result<Choice, Rejection> {
+        let Sent { collection, subject, regions, filter, purpose } = sent;
+        let collection = self.collection(&collection)?;
+        let (subject, regions) = match subject {
+            Some(reference) => {
+                if !regions.is_empty() {
+                    let fault = Rejection::new(Reason::FieldInvalid).field("regions");
+                    return Err(fault.problem("is of a list without a subject"));
+                }
+                let (subject, domicile) = self.subject(Some(reference))?;
+                let missing = || Rejection::new(Reason::DomicileRequired).field("subject.domicile");
+                (Some(subject), vec![domicile.ok_or_else(missing)?])
+            }
+            None => (None, self.regions(&regions)?),
+        };
+        let rules = self.map.collection(&collection).ok_or(Reason::CollectionUnknown)?;
+        Filter::parse(&filter, rules)?;
+        let printable = purpose.bytes().all(|c| (0x20..=0x7e).contains(&c));
+        if !printable || purpose.len() > PURPOSE_BYTES_MAX {
+            let fault = Rejection::new(Reason::FieldInvalid).field("purpose");
+            let problem = format!("is not printable ASCII of at most {PURPOSE_BYTES_MAX} bytes");
+            return Err(fault.problem(problem).with(Detail::Limit, PURPOSE_BYTES_MAX));
+        }
+        Ok(Choice { collection, subject, regions, filter, purpose })
+    }
+
+    /// The regions of a list, which the caller must be allowed to use: in order, each once.
+    fn regions(self, names: &[String]) -> Result<Vec<RegionId>, Rejection> {
+        if names.is_empty() {
+            let fault = Rejection::new(Reason::FieldMissing).field("regions");
+            return Err(fault.problem("names no region, and there is no subject"));
+        }
+        if names.len() > LIST_REGIONS_MAX {
+            let fault = Rejection::new(Reason::TooManyItems).field("regions");
+            return Err(fault.with(Detail::Limit, LIST_REGIONS_MAX));
+        }
+        let mut regions = Vec::with_capacity(names.len());
+        for (n, name) in names.iter().enumerate() {
+            let path = || format!("regions[{n}]");
+            let region = RegionId::parse(name).map_err(|why| Rejection::id(path(), why))?;
+            self.caller.may_reach(&region)?;
+            if self.map.region(&region).is_none() {
+                return Err(Rejection::new(Reason::DomicileUnknown).field(path()));
+            }
+            regions.push(region);
+        }
+        regions.sort();
+        regions.dedup();
+        Ok(regions)
+    }
+}

@@ -1,0 +1,259 @@
+//! Lists and counts: what is refused before a shard is asked, and pages from several shards.
+
+use std::sync::Arc;
+
+use terms::{CallId, Detail, Reason, Rejection};
+use wire::session as proto;
+use wire::session::call::Op;
+use wire::session::reply::Outcome;
+use wire::v1;
+use wire::v1::attribute::Value;
+
+use super::rig::*;
+use crate::Callers;
+use crate::api::context::CallContext;
+use crate::api::refusal;
+
+/// Stands for personal data: it may be sent in any field, and comes back in none.
+const MARKER: &str = "Marker-anna.k-4711";
+
+/// A gateway whose map declares attributes for `profiles`.
+fn with_attributes() -> Arc<CallContext> {
+    let reads = "reads = \"counted\"\n";
+    let mut text = format!("{reads}list = true\n");
+    for (name, kind, index) in [
+        ("age", "integer", "range"),
+        ("mail", "string", "exact"),
+        ("note", "string", "none"),
+        ("sent", "timestamp", "range"),
+    ] {
+        text.push_str(&format!(
+            "\n[[collections.attributes]]\nname = \"{name}\"\ntype = \"{kind}\"\nindex = \"{index}\"\n"
+        ));
+    }
+    let map = atlas::RegionMap::parse(&MAP.replacen(reads, &text, 1)).unwrap();
+    context_with(Arc::new(map), Callers::Fixed(caller()))
+}
+
+fn listing(regions: &[&str]) -> v1::ListRecordsRequest {
+    v1::ListRecordsRequest {
+        collection: "profiles".to_owned(),
+        regions: regions.iter().map(|region| (*region).to_owned()).collect(),
+        ..Default::default()
+    }
+}
+
+fn shown(rejection: &Rejection) {
+    let status = refusal::status(rejection, CallId(1));
+    let seen =
+        format!("{rejection:?}{rejection}{status:?}{}", String::from_utf8_lossy(status.details()));
+    assert!(!seen.contains("arker") && !seen.contains("4711"), "{seen}");
+}
+
+#[test]
+fn each_field_of_a_list_is_checked() {
+    use Reason::*;
+    let ctx = with_attributes();
+    let check = |change: &dyn Fn(&mut v1::ListRecordsRequest), want, field: &str| {
+        let mut request = listing(&["ru-msk", "eu-fra"]);
+        change(&mut request);
+        let rejection = ctx.pin().reader(&caller()).list(request).err().unwrap();
+        shown(&rejection);
+        assert_eq!((rejection.reason, rejection.field.as_deref()), (want, Some(field)));
+        rejection
+    };
+    check(&|r| r.collection.clear(), FieldMissing, "collection");
+    check(&|r| r.collection = "letters".to_owned(), CollectionUnknown, "collection");
+    check(&|r| r.regions.clear(), FieldMissing, "regions");
+    check(&|r| r.regions[1] = MARKER.to_owned(), FieldInvalid, "regions[1]");
+    check(&|r| r.regions[1] = "nowhere-1".to_owned(), DomicileUnknown, "regions[1]");
+    let many = check(&|r| r.regions = vec!["ru-msk".to_owned(); 65], TooManyItems, "regions");
+    assert_eq!(many.detail(Detail::Limit), Some("64"));
+    let subject = |domicile: &str| {
+        Some(v1::SubjectRef { id: MARKER.to_owned(), domicile: domicile.to_owned() })
+    };
+    check(&|r| r.subject = subject("ru-msk"), FieldInvalid, "regions");
+    let alone = |r: &mut v1::ListRecordsRequest| {
+        r.regions.clear();
+        r.subject = subject("");
+    };
+    check(&alone, DomicileRequired, "subject.domicile");
+    check(&|r| r.view = 4, FieldInvalid, "view");
+    check(&|r| r.page_size = -1, FieldInvalid, "page_size");
+    check(&|r| r.page_token = MARKER.to_owned(), PageTokenInvalid, "page_token");
+    check(&|r| r.purpose = format!("{MARKER}\n"), FieldInvalid, "purpose");
+    check(&|r| r.purpose = MARKER.repeat(12), FieldInvalid, "purpose");
+    check(&|r| r.order_by = MARKER.to_owned(), AttributeUnknown, "order_by");
+    check(&|r| r.order_by = "mail".to_owned(), IndexRequired, "order_by");
+    let filter = |text: String, want| check(&move |r| r.filter.clone_from(&text), want, "filter");
+    filter(format!("mail = {MARKER}"), FilterInvalid);
+    filter(format!("{MARKER} = 1"), AttributeUnknown);
+    filter(format!("age = \"{MARKER}\""), AttributeInvalid);
+    filter(format!("sent > \"{MARKER}\""), AttributeInvalid);
+    filter(format!("mail = \"{MARKER}"), FilterInvalid);
+    filter("marker_4711 = 1".to_owned(), AttributeUnknown);
+    let ranged = filter(format!("mail > \"{MARKER}\""), IndexRequired);
+    assert_eq!(ranged.detail(Detail::Attribute), Some("mail"));
+    let none = filter(format!("note = \"{MARKER}\""), IndexRequired);
+    assert_eq!(none.detail(Detail::Attribute), Some("note"));
+    let long = filter(vec!["age = 4711"; 10_000].join(" AND "), FilterInvalid);
+    assert_eq!(long.detail(Detail::Limit), Some("8192"));
+    filter(format!("mail = \"{}\"", "x".repeat(64 << 10)), FilterInvalid);
+    filter(vec!["age = 1"; 400].join(" AND "), TooManyItems);
+    filter(format!("{}age = 1{}", "(".repeat(2_000), ")".repeat(2_000)), FilterInvalid);
+    // A larger page is the largest.
+    let large = v1::ListRecordsRequest { page_size: 5_000, ..listing(&["ru-msk"]) };
+    let large = ctx.pin().reader(&caller()).list(large).map_err(|r| r.message()).unwrap();
+    assert_eq!(large.page_size, 1_000);
+    let usual = ctx.pin().reader(&caller()).list(listing(&["ru-msk", "eu-fra", "ru-msk"]));
+    let usual = usual.map_err(|rejection| rejection.message()).unwrap();
+    assert_eq!(usual.page_size, 100);
+    let regions: Vec<&str> = usual.choice.regions.iter().map(|region| region.as_str()).collect();
+    assert_eq!(regions, ["eu-fra", "ru-msk"]);
+}
+
+#[test]
+fn each_attribute_of_a_put_is_checked() {
+    use Reason::*;
+    let ctx = with_attributes();
+    let attribute =
+        |name: &str, value: Option<Value>| v1::Attribute { name: name.to_owned(), value };
+    let check = |attributes: Vec<v1::Attribute>, want, field: &str| {
+        let request = v1::PutRecordRequest { attributes, ..put_from("KZ") };
+        let rejection = ctx.pin().reader(&caller()).put(request).err().unwrap();
+        shown(&rejection);
+        assert_eq!((rejection.reason, rejection.field.as_deref()), (want, Some(field)));
+        rejection
+    };
+    let text = |text: &str| Some(Value::StringValue(text.to_owned()));
+    let age = |n| attribute("age", Some(Value::IntegerValue(n)));
+    check(vec![age(1), attribute(MARKER, text("x"))], AttributeUnknown, "attributes[1].name");
+    check(vec![attribute("size", text(MARKER))], AttributeUnknown, "attributes[0].name");
+    check(vec![attribute("mail", None)], FieldMissing, "attributes[0].value");
+    check(vec![attribute("age", text(MARKER))], AttributeInvalid, "attributes[0].value");
+    let wrong = check(
+        vec![attribute("mail", Some(Value::BoolValue(true)))],
+        AttributeInvalid,
+        "attributes[0].value",
+    );
+    assert_eq!(wrong.detail(Detail::Attribute), Some("mail"));
+    check(
+        vec![attribute("mail", text(&MARKER.repeat(20)))],
+        AttributeInvalid,
+        "attributes[0].value",
+    );
+    check(vec![attribute("mail", text("Marker\n"))], AttributeInvalid, "attributes[0].value");
+    check(vec![age(1), age(2)], AttributeInvalid, "attributes[1].value");
+    for (seconds, nanos) in [(0, -1), (0, 1_000_000_000), (i64::MAX, 0)] {
+        let at = Value::TimestampValue(prost_types::Timestamp { seconds, nanos });
+        check(vec![attribute("sent", Some(at))], AttributeInvalid, "attributes[0].value");
+    }
+    let many = check(vec![age(1); 33], TooManyItems, "attributes");
+    assert_eq!(many.detail(Detail::Limit), Some("32"));
+    let good = vec![attribute("mail", text(MARKER)), age(-1)];
+    let request = v1::PutRecordRequest { attributes: good, ..put_from("KZ") };
+    let put = ctx.pin().reader(&caller()).put(request).map_err(|r| r.message()).unwrap();
+    assert_eq!(put.attributes.len(), 2);
+}
+
+fn record(key: &str) -> proto::ListedRecord {
+    proto::ListedRecord {
+        subject: "p-1".to_owned(),
+        key: key.to_owned(),
+        version: 1,
+        cursor: format!("after {key}").into(),
+        ..Default::default()
+    }
+}
+
+fn asked(call: &proto::Call) -> &proto::List {
+    let Some(Op::List(list)) = &call.op else { panic!("a list is asked for") };
+    list
+}
+
+fn keys(page: &v1::ListRecordsResponse) -> Vec<(&str, &str)> {
+    let domicile = |record: &'_ v1::Record| record.subject.as_ref().map(|s| s.domicile.clone());
+    assert!(page.records.iter().all(|record| domicile(record).is_some()));
+    page.records
+        .iter()
+        .map(|record| {
+            (record.subject.as_ref().map_or("", |s| s.domicile.as_str()), record.key.as_str())
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn a_region_out_of_reach_is_named_and_the_others_are_listed() {
+    let mut shard = Shard::start(welcome("kz-ala", "KZ")).await;
+    let rig = Rig::start(&[("kz-ala", &shard.address)]).await;
+    let mut conn = shard.conn().await;
+    rig.until_up("kz-ala").await;
+    let mut client = rig.client().await;
+    let mut request = listing(&["kz-ala", "ru-msk", "us-iad"]);
+    request.page_size = 3;
+    let answering = async {
+        for (cursor, found, next) in
+            [("", vec!["a"], "one"), ("one", vec!["b"], "two"), ("two", vec![], "")]
+        {
+            let call = conn.call().await;
+            assert_eq!(asked(&call).cursor, cursor);
+            // Of the first page, an even part: it is not known that the others are out of reach.
+            assert_eq!(asked(&call).page_size, if cursor.is_empty() { 1 } else { 3 });
+            let records = found.into_iter().map(record).collect();
+            let listed = proto::Listed { records, next: next.into(), withheld: 2, count: 0 };
+            conn.reply(call.id, Outcome::Listed(listed)).await;
+        }
+    };
+    let listed = async {
+        for wanted in [vec![("kz-ala", "a")], vec![("kz-ala", "b")], vec![]] {
+            let page = client.list(request.clone()).await.unwrap().into_inner();
+            assert_eq!((keys(&page), page.withheld), (wanted, 2));
+            assert_eq!(page.unreachable, ["ru-msk", "us-iad"]);
+            request.page_token = page.next_page_token;
+        }
+        assert!(request.page_token.is_empty());
+    };
+    within(Box::pin(async { tokio::join!(answering, listed) })).await;
+    // One region alone: the call fails, and may be made again.
+    let refused = refused(client.list(listing(&["ru-msk"])).await);
+    assert_eq!(reason(&refused), Reason::RegionUnavailable);
+}
+
+#[tokio::test]
+async fn counts_are_added_and_a_refusal_of_one_shard_is_that_of_the_call() {
+    let mut one = Shard::start(welcome("kz-ala", "KZ")).await;
+    let mut other = Shard::start(welcome("ru-msk", "RU")).await;
+    let rig = Rig::start(&[("kz-ala", &one.address), ("ru-msk", &other.address)]).await;
+    let (mut at_one, mut at_other) = (one.conn().await, other.conn().await);
+    rig.until_up("kz-ala").await;
+    rig.until_up("ru-msk").await;
+    let mut client = rig.client().await;
+    let request = v1::CountRecordsRequest {
+        collection: "profiles".to_owned(),
+        regions: vec!["ru-msk".to_owned(), "kz-ala".to_owned()],
+        purpose: "a look".to_owned(),
+        ..Default::default()
+    };
+    let answering = async {
+        for (conn, count) in [(&mut at_one, 3), (&mut at_other, 4)] {
+            let call = conn.call().await;
+            assert!(asked(&call).count && asked(&call).purpose == "a look");
+            assert_eq!(call.caller.as_ref().map(|caller| caller.role.as_str()), Some("reader"));
+            let listed = proto::Listed { count, withheld: 1, ..Default::default() };
+            conn.reply(call.id, Outcome::Listed(listed)).await;
+        }
+    };
+    let counted = async { client.count(request.clone()).await.unwrap().into_inner() };
+    let (_, answer) = within(Box::pin(async { tokio::join!(answering, counted) })).await;
+    assert_eq!((answer.count, answer.withheld, answer.unreachable.len()), (7, 2, 0));
+    let answering = async {
+        let call = at_one.call().await;
+        at_one.reply(call.id, Outcome::Listed(proto::Listed::default())).await;
+        let call = at_other.call().await;
+        let no = Rejection::new(Reason::IndexRequired).field("filter").problem("no list");
+        at_other.reply(call.id, Outcome::Fault(link::session::to_wire(&no))).await;
+    };
+    let counted = async { refused(client.count(request).await) };
+    let (_, refused) = within(Box::pin(async { tokio::join!(answering, counted) })).await;
+    assert_eq!(reason(&refused), Reason::IndexRequired);
+}

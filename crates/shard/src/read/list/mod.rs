@@ -1,0 +1,159 @@
+//! Lists and counts: the records of a subject, or of a collection in this shard, that a filter
+//! wants. All of a page is read at one moment.
+//!
+//! A record is given only if those who ask may read it, as with a single read; what may not leave
+//! is counted as withheld. From abroad, where a law of the place may bar a reader, the filter is
+//! not asked of what is withheld: the count must not tell by what a person can be found.
+
+mod cursor;
+mod fault;
+mod filling;
+mod people;
+mod plan;
+mod query;
+mod walk;
+
+use std::cell::RefCell;
+
+use terms::Rejection;
+use tokio::time::Instant;
+
+use crate::Error;
+use crate::policy::asker::Asker;
+use crate::policy::egress::EgressPolicy;
+use crate::read::list::fault::Fault;
+use crate::read::list::people::People;
+use crate::read::list::plan::Plan;
+use crate::read::list::walk::Walk;
+use crate::read::reader::Reader;
+use crate::reply::{Outcome, Page, ReplySlot, busy};
+use crate::store::damage::{is_over, read_row};
+use crate::store::region_maps::map_ref;
+use crate::write::command::{Action, Errand, NotedAnswer, Op, Question, Read, ReadOf};
+
+pub(crate) use query::{ListQuery, View};
+
+/// A list or count on its way.
+pub(crate) struct List {
+    pub(crate) reply: ReplySlot,
+    pub(crate) deadline: Instant,
+    pub(crate) asker: Asker,
+    pub(crate) query: ListQuery,
+}
+
+impl List {
+    /// Reads the page, notes the read, and answers. Blocks its thread.
+    pub(crate) fn serve(self, reader: &Reader) {
+        let Self { mut reply, deadline, asker, query } = self;
+        // Before anything is judged: should another map come in, it is judged again.
+        let judged = reader.node.map().epoch().number;
+        match read(reader, &asker, &query, deadline, judged) {
+            Err(fault) => {
+                reader.node.report(&fault);
+                reply.send(fault.into());
+            }
+            Ok(page) => {
+                reply.fit_room(page.weight);
+                let noting = Noting { reader, deadline, asker, query, judged };
+                if noting.query.count {
+                    noting.count(reply, page)
+                } else {
+                    noting.page(reply, page)
+                }
+            }
+        }
+    }
+}
+
+fn read(
+    reader: &Reader,
+    asker: &Asker,
+    query: &ListQuery,
+    deadline: Instant,
+    judged: u64,
+) -> Result<Page, Rejection> {
+    let (node, counts) = (&*reader.node, &*reader.counts);
+    let policy = EgressPolicy { node, counts, collection: &query.collection, asker, judged };
+    let broken = |error| broken(reader, error);
+    let map = node.map();
+    let asked = query.read_under(&map)?;
+    // All rows are those of one moment.
+    let view = node.engine.view().map_err(broken)?;
+    let (people, guarded) = match &query.subject {
+        // Its records are theirs to read, or there is no list at all.
+        Some(owner) => {
+            let row = read_row(&*view, &owner.row()).map_err(broken)?;
+            (People::readable(owner, policy.admit(owner, row)?), false)
+        }
+        None => (People::default(), policy.may_bar()),
+    };
+    let plan = Plan::new(&node.namer, &asker.tenant, query, &asked, guarded)?;
+    let (policy, view, asked, plan) = (&policy, &*view, &asked, &plan);
+    let (people, now) = (RefCell::new(people), node.now());
+    let walk = Walk { policy, view, query, asked, plan, guarded, deadline, now, people };
+    let page = if query.count { walk.count() } else { filling::page(&walk) };
+    page.map_err(|fault| match fault {
+        Fault::Engine(error) => broken(error),
+        Fault::Rejected(fault) => fault,
+    })
+}
+
+/// A store that answers no more is opened again, or ends the shard.
+fn broken(reader: &Reader, error: engine::Error) -> Rejection {
+    if is_over(&error) {
+        tracing::error!(%error, "rows cannot be read");
+        reader.queue.recover();
+    }
+    Error::from(error).into()
+}
+
+/// How a read is noted: no read is silent.
+struct Noting<'a> {
+    reader: &'a Reader,
+    deadline: Instant,
+    asker: Asker,
+    query: ListQuery,
+    judged: u64,
+}
+
+impl Noting<'_> {
+    /// A page of whole records, or of a collection whose reads are logged, has an entry of its own.
+    /// Any other is counted.
+    fn page(self, reply: ReplySlot, page: Page) {
+        let Self { reader, deadline, asker, query, judged } = self;
+        let records = u64::try_from(page.records.len()).unwrap_or(u64::MAX);
+        reader.node.metrics.reads.inc_by(records);
+        if records == 0 {
+            return reply.send(Outcome::Listed(page));
+        }
+        let rules = reader.node.map();
+        let reads = rules.collection(&query.collection).map(atlas::CollectionRules::reads);
+        let counted = query.view != View::Whole && reads == Some(atlas::Reads::Counted);
+        if counted && reader.counts.add(judged, &asker.who, &query.collection, records) {
+            return reply.send(Outcome::Listed(page));
+        }
+        let of = ReadOf::Page(query.purpose(), page);
+        let action = Action::Read(Box::new(Read { collection: query.collection, of, judged }));
+        let Some(room) = reader.queue.admit(action.bytes()) else { return reply.send(busy()) };
+        // No ruling is asked for: under which map it was sent does not matter.
+        let op = Op { reply, deadline, asker, map_epoch: 0, action };
+        reader.queue.submit(op, room);
+    }
+
+    /// A count is a question about many: it is answered once a COUNT entry is durable.
+    fn count(self, reply: ReplySlot, page: Page) {
+        let Self { reader, asker, query, .. } = self;
+        let map = map_ref(&reader.node.map());
+        let (count, why) = (page.count, query.purpose());
+        let outcome = Outcome::Listed(page);
+        let question = Question {
+            answer: NotedAnswer::Session(reply, Box::new(outcome)),
+            who: asker.who,
+            collection: Some(query.collection),
+            map,
+            count,
+            why: why.into(),
+        };
+        reader.queue.submit_errand(Errand::Note(Box::new(question)));
+    }
+}

@@ -1,0 +1,86 @@
+//! The persons whose records a page meets, each looked at once.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use engine::{Key, View};
+use terms::Rejection;
+
+use crate::Error;
+use crate::policy::egress::EgressPolicy;
+use crate::policy::subject_status;
+use crate::read::list::fault::Fault;
+use crate::store::keys::{self, Owner};
+use crate::store::subject::{Subject, SubjectRow};
+use crate::store::types::SubjectTag;
+
+/// A person, and whether its records may be given.
+pub(crate) struct Person {
+    pub(crate) owner: Owner,
+    pub(crate) subject: Arc<Subject>,
+    /// Whether those who ask may have its records.
+    pub(crate) readable: bool,
+}
+
+/// The persons of one question. None: of another tenant or shard, or erased.
+#[derive(Default)]
+pub(crate) struct People(HashMap<SubjectTag, Option<Rc<Person>>>);
+
+impl People {
+    /// One whose records may be given.
+    pub(crate) fn readable(owner: &Owner, subject: Arc<Subject>) -> Self {
+        let person = Person { owner: owner.clone(), subject, readable: true };
+        Self(HashMap::from([(owner.tag, Some(Rc::new(person)))]))
+    }
+
+    pub(crate) fn get(&self, tag: SubjectTag) -> Option<Rc<Person>> {
+        self.0.get(&tag).cloned().flatten()
+    }
+
+    /// Reads those to whom these heads belong.
+    pub(crate) fn meet(
+        &mut self,
+        policy: &EgressPolicy<'_>,
+        view: &dyn View,
+        heads: &[&[u8]],
+    ) -> Result<(), Fault> {
+        let mut rows: Vec<(SubjectTag, Key)> = Vec::new();
+        for head in heads {
+            let (prefix, tag) = keys::of_subject(head).ok_or(Error::Damaged("records"))?;
+            if let Entry::Vacant(vacant) = self.0.entry(tag) {
+                vacant.insert(None);
+                rows.push((tag, keys::subject_row(prefix)));
+            }
+        }
+        let wanted: Vec<&[u8]> = rows.iter().map(|(_, key)| key.as_slice()).collect();
+        for ((tag, _), row) in rows.iter().zip(view.get_many(&wanted)?) {
+            // No write leaves a record without its subject.
+            let row = row.ok_or(Error::Damaged("records"))?;
+            self.0.insert(*tag, person(policy, *tag, &row)?.map(Rc::new));
+        }
+        Ok(())
+    }
+}
+
+fn person(
+    policy: &EgressPolicy<'_>,
+    tag: SubjectTag,
+    row: &[u8],
+) -> Result<Option<Person>, Rejection> {
+    let node = policy.node;
+    let Some(owner) = Subject::owner_of(row, tag, node.subject_keys())? else { return Ok(None) };
+    if owner.tenant != policy.asker.tenant || !node.owns(owner.slot) {
+        return Ok(None);
+    }
+    let subject = match node.subjects.get(&tag) {
+        Some(cached) => cached,
+        None => match node.open_subject(&owner, row)? {
+            SubjectRow::Kept(subject) => Arc::new(subject),
+            SubjectRow::Erased => return Ok(None),
+        },
+    };
+    let readable = subject_status::admit(&subject).is_ok() && policy.lets_read(&subject);
+    Ok(Some(Person { owner, subject, readable }))
+}

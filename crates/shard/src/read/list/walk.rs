@@ -1,0 +1,214 @@
+//! Walks over the candidates of a question, and takes those that are wanted.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use engine::{Key, Order, ScanLimit, Value, View as StoreView};
+use terms::{Reason, Rejection, UnixMillis};
+use tokio::time::Instant;
+
+use crate::Error;
+use crate::policy::egress::EgressPolicy;
+use crate::read::list::fault::Fault;
+use crate::read::list::people::{People, Person};
+use crate::read::list::plan::Plan;
+use crate::read::list::query::{Asked, ListQuery};
+use crate::reply::Page;
+use crate::store::index_keys::head_of;
+use crate::store::keys;
+use crate::store::record::{Address, Body, Head, Stored};
+use crate::store::types::Minute;
+
+/// Rows that are read at once.
+pub(super) const ROWS_AT_ONCE: usize = 256;
+/// Rows that are read at once where they are only counted.
+const COUNTED_AT_ONCE: usize = 8_192;
+/// Bytes that are read at once.
+pub(super) const BYTES_AT_ONCE: usize = 1 << 20;
+
+/// What one question walks with.
+pub(crate) struct Walk<'a> {
+    pub(crate) policy: &'a EgressPolicy<'a>,
+    pub(crate) view: &'a dyn StoreView,
+    pub(crate) query: &'a ListQuery,
+    pub(crate) asked: &'a Asked<'a>,
+    pub(crate) plan: &'a Plan,
+    /// Records may be withheld: the filter is not asked of those.
+    pub(crate) guarded: bool,
+    pub(crate) deadline: Instant,
+    /// Records whose time of expiry has come by then are not there.
+    pub(crate) now: UnixMillis,
+    pub(crate) people: RefCell<People>,
+}
+
+/// A record that may be wanted.
+pub(super) struct Candidate {
+    pub(super) person: Rc<Person>,
+    pub(super) address: Address,
+    pub(super) head: Head,
+    row: Value,
+}
+
+/// The first key past that one.
+pub(super) fn past(key: &[u8]) -> Key {
+    [key, &[0]].concat()
+}
+
+impl Walk<'_> {
+    /// How many records are wanted.
+    pub(crate) fn count(&self) -> Result<Page, Fault> {
+        let mut page = Page::default();
+        let exact = self.plan.exact && self.policy.at_home();
+        // Then rows count unread, besides those of records whose time has come or is near.
+        let due = if exact { self.due()? } else { None };
+        let rows = if due.is_some() { COUNTED_AT_ONCE } else { ROWS_AT_ONCE };
+        for span in &self.plan.spans {
+            let mut span = span.clone();
+            loop {
+                self.in_time()?;
+                let limit = ScanLimit { rows, bytes: BYTES_AT_ONCE };
+                let found = self.view.scan(&span, Order::Ascending, limit)?;
+                let Some((last, _)) = found.rows.last() else { break };
+                span.from = past(last);
+                let (more, mut rows) = (found.more, found.rows);
+                if let Some(due) = &due {
+                    let all = rows.len();
+                    rows.retain(|(row, _)| head_of(row).is_none_or(|head| due.contains(head)));
+                    page.count += u64::try_from(all - rows.len()).unwrap_or(u64::MAX);
+                }
+                while !rows.is_empty() {
+                    let some = rows.split_off(rows.len().saturating_sub(ROWS_AT_ONCE));
+                    for candidate in self.open(some, self.plan.by_index)? {
+                        let wanted = self.wanted(candidate, &mut page.withheld)?;
+                        page.count += u64::from(wanted.is_some());
+                    }
+                }
+                if !more {
+                    break;
+                }
+            }
+        }
+        Ok(page)
+    }
+
+    /// The heads of the records that expire in this minute, or whose deletion is due. None: there
+    /// are too many.
+    fn due(&self) -> Result<Option<HashSet<Key>>, Fault> {
+        let span = keys::expiring(None, Minute::of(self.now));
+        let limit = ScanLimit { rows: COUNTED_AT_ONCE, bytes: BYTES_AT_ONCE };
+        let found = self.view.scan(&span, Order::Ascending, limit)?;
+        let head = |(row, _): &(Key, Value)| keys::expiring_record(row).map(<[u8]>::to_vec);
+        let heads = found.rows.iter().map(head).collect::<Option<_>>();
+        let heads = heads.ok_or(Error::Damaged("records"))?;
+        Ok(Some(heads).filter(|_| !found.more))
+    }
+
+    pub(super) fn in_time(&self) -> Result<(), Rejection> {
+        if Instant::now() > self.deadline {
+            return Err(Reason::DeadlinePassed.into());
+        }
+        Ok(())
+    }
+
+    /// Opens the records to which these rows belong, one for each row. None: it is not of the
+    /// question, whatever the filter says.
+    pub(super) fn open(
+        &self,
+        rows: Vec<(Key, Value)>,
+        by_index: bool,
+    ) -> Result<Vec<Option<Candidate>>, Fault> {
+        let damaged = || Error::Damaged("indexes");
+        let (heads, values): (Vec<Key>, Vec<Option<Value>>) = if by_index {
+            let heads = rows.iter().map(|(row, _)| head_of(row).map(<[u8]>::to_vec));
+            let heads: Vec<Key> = heads.collect::<Option<_>>().ok_or_else(damaged)?;
+            let keys: Vec<&[u8]> = heads.iter().map(Vec::as_slice).collect();
+            let values = self.view.get_many(&keys)?;
+            (heads, values)
+        } else {
+            rows.into_iter().map(|(head, row)| (head, Some(row))).unzip()
+        };
+        // Heads lie among those of other collections, and the rows of subjects.
+        let own = self.policy.node.namer.collection_tag(&self.query.collection);
+        let is_own = |head: &Key| keys::is_head_of(head, own);
+        let keys: Vec<&[u8]> =
+            heads.iter().filter(|head| is_own(head)).map(Vec::as_slice).collect();
+        self.people.borrow_mut().meet(self.policy, self.view, &keys)?;
+        let mut all = Vec::with_capacity(heads.len());
+        for (head, row) in heads.iter().zip(values) {
+            // A row of an index and its record are of one commit.
+            let row = row.ok_or_else(damaged)?;
+            all.push(if is_own(head) { self.candidate(head, row, by_index)? } else { None });
+        }
+        Ok(all)
+    }
+
+    fn candidate(
+        &self,
+        key: &[u8],
+        row: Value,
+        by_index: bool,
+    ) -> Result<Option<Candidate>, Error> {
+        let (_, tag) = keys::of_subject(key).ok_or(Error::Damaged("indexes"))?;
+        if self.query.subject.as_ref().is_some_and(|owner| owner.tag != tag) {
+            return Ok(None);
+        }
+        let Some(person) = self.people.borrow().get(tag) else { return Ok(None) };
+        let (region, of) = (&self.policy.node.region, &person.subject);
+        let (address, head) = Stored::read(&row)
+            .and_then(|stored| stored.named(&person.owner, key, region, of.key()))
+            .map_err(|_| Error::Damaged("records"))?;
+        if head.incarnation != of.incarnation {
+            return Err(Error::Damaged("records"));
+        }
+        let is_of = address.collection == self.query.collection && !head.is_deleted();
+        if by_index && !is_of {
+            return Err(Error::Damaged("indexes"));
+        }
+        let is_there = is_of && !head.has_expired(self.now);
+        Ok(is_there.then_some(Candidate { person, address, head, row }))
+    }
+
+    /// The candidate, if it is wanted and those who ask may have it.
+    pub(super) fn wanted(
+        &self,
+        candidate: Option<Candidate>,
+        withheld: &mut u64,
+    ) -> Result<Option<Candidate>, Fault> {
+        let Some(candidate) = candidate else { return Ok(None) };
+        let readable = candidate.person.readable;
+        let matches = self.asked.filter.matches(&candidate.head.indexed.attributes);
+        if !readable && (matches || self.guarded) {
+            self.policy.barred();
+            *withheld += 1;
+        }
+        Ok(Some(candidate).filter(|_| readable && matches))
+    }
+
+    /// The place of a record in the order that was asked for. None: it has none.
+    pub(super) fn place(&self, candidate: &Candidate) -> Option<Vec<u8>> {
+        let order = self.asked.order.as_ref()?;
+        match &order.attribute {
+            // No key has a zero byte, which is a control character.
+            None => Some([candidate.address.key.expose().as_bytes(), &[0]].concat()),
+            Some(name) => Some(candidate.head.indexed.attributes.get(name)?.ordered()),
+        }
+    }
+
+    /// The body, read at the same moment.
+    pub(super) fn body(&self, candidate: &Candidate) -> Result<Bytes, Fault> {
+        let Candidate { address, head, row, .. } = candidate;
+        let apart = match head.body {
+            Body::Apart(_) => {
+                let mut found = self.view.get_many(&[&keys::body(&address.row)])?;
+                Some(found.pop().flatten().ok_or(Error::Damaged("records"))?)
+            }
+            Body::Inline(_) | Body::Deleted => None,
+        };
+        let (region, cipher) = (&self.policy.node.region, self.policy.node.cipher);
+        let stored = Stored::read(row).map_err(|_| Error::Damaged("records"))?;
+        let body = stored.body(address, region, cipher, head, apart);
+        Ok(body.map_err(|_| Error::Damaged("records"))?.into())
+    }
+}

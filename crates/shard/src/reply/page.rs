@@ -1,0 +1,46 @@
+//! What a list gives.
+
+use bytes::Bytes;
+use terms::{RecordKey, SubjectId, UnixMillis};
+
+use crate::store::types::Version;
+
+/// Weight of a record beside its names, attributes and body: fields of the answer, mostly.
+const RECORD_WEIGHT: usize = 256;
+/// Weight of an attribute beside its bytes: in the answer to the caller it is several fields.
+const ATTRIBUTE_WEIGHT: usize = 192;
+
+/// A page of records, or the number of records, read at one moment.
+#[derive(Default)]
+pub(crate) struct Page {
+    pub(crate) records: Vec<Listed>,
+    /// Where the next page begins; empty: there is none.
+    pub(crate) next: Bytes,
+    /// Records that may not leave.
+    pub(crate) withheld: u64,
+    pub(crate) count: u64,
+    /// What it weighs: bytes, roughly.
+    pub(crate) weight: usize,
+}
+
+/// One record of a page.
+pub(crate) struct Listed {
+    pub(crate) subject: SubjectId,
+    pub(crate) key: RecordKey,
+    pub(crate) version: Version,
+    pub(crate) etag: String,
+    /// When it expires.
+    pub(crate) expires: Option<UnixMillis>,
+    /// As [`atlas::RecordAttributes::encode`] has them.
+    pub(crate) attributes: Vec<u8>,
+    pub(crate) body: Bytes,
+    /// Its place in the order that was asked for; empty: none was.
+    pub(crate) order: Vec<u8>,
+    /// Where a page after this record begins, if that was asked for.
+    pub(crate) cursor: Bytes,
+}
+
+/// What a record with so many attributes and bytes adds to a page.
+pub(crate) const fn weight(attributes: usize, bytes: usize) -> usize {
+    RECORD_WEIGHT + attributes * ATTRIBUTE_WEIGHT + bytes
+}

@@ -1,0 +1,104 @@
+//! What a record's head says of its attributes: their values, and by which rows of indexes the
+//! record is found. With it the rows are found again when the record is replaced or deleted,
+//! whatever the map says by then.
+//!
+//! Layout, within the sealed head: whether the collection's list has the record (1 byte), the
+//! attributes with their length ([`RecordAttributes::encode`]), then for each of them the code of
+//! the index under which it was written (1 byte).
+
+use atlas::{AttributeName, AttributeValue, CollectionRules, Index, RecordAttributes};
+use terms::{Detail, Reason, Rejection};
+
+use crate::store::codec::{Malformed, Reader, Writer};
+
+/// Bytes of its form where there are no attributes.
+pub(crate) const INDEXED_BYTES_MIN: usize = 1 + 4;
+/// Bytes of one attribute: its name and value with what stands before them, and its index.
+const ATTRIBUTE_BYTES_MAX: usize = 1
+    + atlas::limits::ATTRIBUTE_NAME_BYTES_MAX
+    + 1
+    + 2
+    + atlas::limits::ATTRIBUTE_TEXT_BYTES_MAX
+    + 1
+    + 1;
+/// Bytes of its form at most.
+pub(crate) const INDEXED_BYTES_MAX: usize =
+    INDEXED_BYTES_MIN + atlas::limits::ATTRIBUTES_MAX * ATTRIBUTE_BYTES_MAX;
+
+/// The attributes of one version of a record, and how it is found.
+#[derive(Clone, Default)]
+pub(crate) struct Indexed {
+    /// Whether the collection's list has the record.
+    pub(crate) listed: bool,
+    pub(crate) attributes: RecordAttributes,
+    /// The attributes as they travel and lie.
+    pub(crate) encoded: Vec<u8>,
+    /// The index of each attribute, in their order.
+    indexes: Vec<Index>,
+}
+
+impl Indexed {
+    /// The attributes of a record that is written under these rules.
+    ///
+    /// # Errors
+    /// `ATTRIBUTE_UNKNOWN`, `ATTRIBUTE_INVALID`.
+    pub(crate) fn under(
+        rules: Option<&CollectionRules>,
+        attributes: RecordAttributes,
+    ) -> Result<Self, Rejection> {
+        let mut indexes = Vec::with_capacity(attributes.len());
+        for (name, value) in attributes.iter() {
+            let fault = |reason| Err(Rejection::new(reason).field("attributes"));
+            match rules.and_then(|rules| rules.attribute(name)) {
+                None => return fault(Reason::AttributeUnknown),
+                Some(own) if !own.takes(value) => {
+                    return fault(Reason::AttributeInvalid)
+                        .map_err(|fault| fault.with(Detail::Attribute, own.name()));
+                }
+                Some(own) => indexes.push(own.index()),
+            }
+        }
+        let listed = rules.is_some_and(CollectionRules::listed);
+        let encoded = attributes.encode();
+        Ok(Self { listed, attributes, encoded, indexes })
+    }
+
+    /// Each attribute by which the record is found, and how.
+    pub(crate) fn found_by(
+        &self,
+    ) -> impl Iterator<Item = (&AttributeName, &AttributeValue, Index)> {
+        let all = self.attributes.iter().zip(&self.indexes);
+        all.filter(|(_, index)| **index != Index::None)
+            .map(|((name, value), index)| (name, value, *index))
+    }
+
+    /// Whether no row of an index names the record.
+    pub(crate) fn is_found_by_nothing(&self) -> bool {
+        !self.listed && self.indexes.iter().all(|index| *index == Index::None)
+    }
+
+    /// Bytes of its form.
+    pub(crate) fn bytes(&self) -> usize {
+        INDEXED_BYTES_MIN + self.encoded.len() + self.indexes.len()
+    }
+
+    pub(crate) fn write(&self, head: &mut Writer) {
+        head.u8(u8::from(self.listed)).bytes(&self.encoded);
+        for index in &self.indexes {
+            head.u8(index.code());
+        }
+    }
+
+    pub(crate) fn read(head: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let listed = match head.u8()? {
+            0 => false,
+            1 => true,
+            _ => return Err(Malformed),
+        };
+        let encoded = head.bytes()?.to_vec();
+        let attributes = RecordAttributes::decode(&encoded).map_err(|_| Malformed)?;
+        let index = |_| Index::from_code(head.u8()?).ok_or(Malformed);
+        let indexes = (0..attributes.len()).map(index).collect::<Result<_, _>>()?;
+        Ok(Self { listed, attributes, encoded, indexes })
+    }
+}

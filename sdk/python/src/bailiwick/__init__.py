@@ -1,0 +1,69 @@
+"""Python client of Bailiwick, which stores each person's record in the territory whose law claims it.
+
+>>> from bailiwick import Client, Evidence
+>>> client = Client("http://127.0.0.1:7400")
+>>> put = client.put("p-1", "profiles", "main", b"hello", create_subject=True,
+...                  evidence=[Evidence("residence", "DE")])
+>>> client.get("p-1", "profiles", "main", domicile=put.domicile).body
+b'hello'
+
+Every write's answer is checked against what was sent: its receipt names that very write. Calls are
+made again, under the same request id, where the errors say that they may be.
+"""
+
+from bailiwick._core import Evidence, Put, Record, Tls, Written, new_request_id
+from bailiwick.aio import AsyncClient
+from bailiwick.client import Client
+from bailiwick.errors import (
+    AlreadyExists,
+    BailiwickError,
+    Busy,
+    Conflict,
+    ConnectionBroken,
+    DeadlinePassed,
+    Failed,
+    InvalidRequest,
+    NotAllowedNow,
+    NotBailiwick,
+    NotFound,
+    OutcomeUnknown,
+    PermissionDenied,
+    Refused,
+    TimedOut,
+    Unauthenticated,
+    Unavailable,
+    Unproven,
+)
+from bailiwick.receipts import Checkpoint, Entry, verify_receipt
+
+__all__ = [
+    "AlreadyExists",
+    "AsyncClient",
+    "BailiwickError",
+    "Busy",
+    "Checkpoint",
+    "Client",
+    "Conflict",
+    "ConnectionBroken",
+    "DeadlinePassed",
+    "Entry",
+    "Evidence",
+    "Failed",
+    "InvalidRequest",
+    "NotAllowedNow",
+    "NotBailiwick",
+    "NotFound",
+    "OutcomeUnknown",
+    "PermissionDenied",
+    "Put",
+    "Record",
+    "Refused",
+    "TimedOut",
+    "Tls",
+    "Unauthenticated",
+    "Unavailable",
+    "Unproven",
+    "Written",
+    "new_request_id",
+    "verify_receipt",
+]

@@ -1,0 +1,159 @@
+"""The client for asyncio. Its methods are those of :class:`bailiwick.Client`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from bailiwick import _batch as batches
+from bailiwick import _core as core
+from bailiwick import errors
+from bailiwick._core import Attempts, Evidence, Put, Record, Settings, Tls, TokenSource, Written
+from bailiwick.v1 import jurisdiction_pb2, records_pb2_grpc, subjects_pb2_grpc
+
+
+class AsyncClient:
+    """A client of one gateway, for one event loop. It ends with :meth:`close`."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: TokenSource = None,
+        tls: Tls | None = None,
+        deadline: float = 10.0,
+        attempts: int = 5,
+        tenant: str | None = None,
+    ) -> None:
+        self._settings = Settings(url, token, tls, deadline, attempts, tenant)
+        target, secure = self._settings.target()
+        options = self._settings.channel_options()
+        if secure:
+            credentials = self._settings.credentials()
+            self._channel = grpc.aio.secure_channel(target, credentials, options=options)
+        else:
+            self._channel = grpc.aio.insecure_channel(target, options=options)
+        self._records = records_pb2_grpc.RecordsStub(self._channel)
+        self._subjects = subjects_pb2_grpc.SubjectsStub(self._channel)
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Ends the connection."""
+        await self._channel.close()
+
+    async def put(
+        self,
+        subject: str,
+        collection: str,
+        key: str,
+        body: bytes,
+        *,
+        domicile: str = "",
+        evidence: Iterable[Evidence] = (),
+        create_subject: bool = False,
+        if_version: int | None = None,
+        etag: str = "",
+        validate_only: bool = False,
+        proof: bool = False,
+        request_id: str = "",
+    ) -> Written:
+        """See :meth:`bailiwick.Client.put`."""
+        put = Put(
+            subject, collection, key, body, domicile, tuple(evidence), create_subject, if_version,
+            etag, validate_only, proof, request_id,
+        )
+        message = core.put_message(put)
+        answer, once = await self._call(self._records.Put, message)
+        return core.check_put(message, answer, self._settings.tenant, once and not request_id)
+
+    async def get(self, subject: str, collection: str, key: str, *, domicile: str) -> Record:
+        """See :meth:`bailiwick.Client.get`."""
+        message = core.get_message(subject, domicile, collection, key)
+        return core.record_of((await self._call(self._records.Get, message))[0])
+
+    async def delete(
+        self,
+        subject: str,
+        collection: str,
+        key: str,
+        *,
+        domicile: str,
+        if_version: int | None = None,
+        etag: str = "",
+        validate_only: bool = False,
+        proof: bool = False,
+        request_id: str = "",
+    ) -> Written:
+        """See :meth:`bailiwick.Client.delete`."""
+        message = core.delete_message(
+            subject, domicile, collection, key, if_version, etag, validate_only, proof, request_id
+        )
+        answer, once = await self._call(self._records.Delete, message)
+        return core.check_delete(message, answer, self._settings.tenant, once and not request_id)
+
+    async def create_subject(
+        self,
+        subject: str,
+        collection: str,
+        evidence: Iterable[Evidence],
+        *,
+        domicile: str = "",
+        request_id: str = "",
+    ) -> Written:
+        """See :meth:`bailiwick.Client.create_subject`."""
+        message = core.create_message(subject, collection, domicile, evidence, request_id)
+        answer, once = await self._call(self._subjects.Create, message)
+        return core.check_create(message, answer, self._settings.tenant, once and not request_id)
+
+    async def resolve(
+        self, collection: str, evidence: Iterable[Evidence]
+    ) -> jurisdiction_pb2.Ruling:
+        """See :meth:`bailiwick.Client.resolve`."""
+        message = core.resolve_message(collection, evidence)
+        return (await self._call(self._subjects.ResolvePlacement, message))[0]
+
+    async def batch_put(self, puts: Sequence[Put]) -> list[Written | errors.BailiwickError]:
+        """See :meth:`bailiwick.Client.batch_put`."""
+        messages = [core.put_message(put) for put in puts]
+        ends = await self._batch(self._records.BatchPut, batches.put_batch, messages)
+        return batches.check_batch(puts, messages, ends, self._settings.tenant)
+
+    async def batch_get(
+        self, records: Sequence[tuple[str, str, str, str]]
+    ) -> list[Record | errors.BailiwickError]:
+        """See :meth:`bailiwick.Client.batch_get`."""
+        messages = [core.get_message(*names) for names in records]
+        ends = await self._batch(self._records.BatchGet, batches.get_batch, messages)
+        return [core.record_of(end) if ok else end for end, ok, _ in ends]
+
+    async def _call(self, method: Callable[..., Any], message: Any) -> tuple[Any, bool]:
+        attempts = Attempts(self._settings)
+        while True:
+            try:
+                call = method(message, timeout=attempts.timeout(), metadata=attempts.metadata())
+                return await call, attempts.once
+            except grpc.RpcError as failed:
+                await asyncio.sleep(attempts.again(failed))
+
+    async def _batch(
+        self, method: Callable[..., Any], pack: Callable[..., Any], messages: Sequence[Any]
+    ) -> list[batches.End]:
+        batch = batches.Batch(self._settings, messages)
+        while True:
+            try:
+                answer, once = await self._call(method, pack(batch.pending()))
+            except errors.BailiwickError as error:
+                return batch.failed(error)
+            wait = batch.answered(answer.results, once)
+            if wait is None:
+                return batch.ends
+            await asyncio.sleep(wait)

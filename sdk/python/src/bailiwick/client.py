@@ -1,0 +1,162 @@
+"""The client for threads. Its methods are those of :class:`bailiwick.aio.AsyncClient`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+import grpc
+
+from bailiwick import _batch as batches
+from bailiwick import _core as core
+from bailiwick import errors
+from bailiwick._core import Attempts, Evidence, Put, Record, Settings, Tls, TokenSource, Written
+from bailiwick.v1 import jurisdiction_pb2, records_pb2_grpc, subjects_pb2_grpc
+
+A = TypeVar("A")
+
+
+class Client:
+    """A client of one gateway. It may be used by many threads, and ends with :meth:`close`."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: TokenSource = None,
+        tls: Tls | None = None,
+        deadline: float = 10.0,
+        attempts: int = 5,
+        tenant: str | None = None,
+    ) -> None:
+        self._settings = Settings(url, token, tls, deadline, attempts, tenant)
+        target, secure = self._settings.target()
+        options = self._settings.channel_options()
+        if secure:
+            credentials = self._settings.credentials()
+            self._channel = grpc.secure_channel(target, credentials, options=options)
+        else:
+            self._channel = grpc.insecure_channel(target, options=options)
+        self._records = records_pb2_grpc.RecordsStub(self._channel)
+        self._subjects = subjects_pb2_grpc.SubjectsStub(self._channel)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the connection."""
+        self._channel.close()
+
+    def put(
+        self,
+        subject: str,
+        collection: str,
+        key: str,
+        body: bytes,
+        *,
+        domicile: str = "",
+        evidence: Iterable[Evidence] = (),
+        create_subject: bool = False,
+        if_version: int | None = None,
+        etag: str = "",
+        validate_only: bool = False,
+        proof: bool = False,
+        request_id: str = "",
+    ) -> Written:
+        """Puts a record, and checks the answer and its receipt against the request. ``proof`` asks for
+        the proof that the log has the entry (:func:`bailiwick.verify_receipt`). Without
+        ``request_id`` the put is a new one; give the same one to put it again."""
+        put = Put(
+            subject, collection, key, body, domicile, tuple(evidence), create_subject, if_version,
+            etag, validate_only, proof, request_id,
+        )
+        message = core.put_message(put)
+        answer, once = self._call(self._records.Put, message)
+        return core.check_put(message, answer, self._settings.tenant, once and not request_id)
+
+    def get(self, subject: str, collection: str, key: str, *, domicile: str) -> Record:
+        """Reads a record."""
+        message = core.get_message(subject, domicile, collection, key)
+        return core.record_of(self._call(self._records.Get, message)[0])
+
+    def delete(
+        self,
+        subject: str,
+        collection: str,
+        key: str,
+        *,
+        domicile: str,
+        if_version: int | None = None,
+        etag: str = "",
+        validate_only: bool = False,
+        proof: bool = False,
+        request_id: str = "",
+    ) -> Written:
+        """Deletes a record, and checks the answer and its receipt."""
+        message = core.delete_message(
+            subject, domicile, collection, key, if_version, etag, validate_only, proof, request_id
+        )
+        answer, once = self._call(self._records.Delete, message)
+        return core.check_delete(message, answer, self._settings.tenant, once and not request_id)
+
+    def create_subject(
+        self,
+        subject: str,
+        collection: str,
+        evidence: Iterable[Evidence],
+        *,
+        domicile: str = "",
+        request_id: str = "",
+    ) -> Written:
+        """Creates a subject, and checks the answer and its receipt."""
+        message = core.create_message(subject, collection, domicile, evidence, request_id)
+        answer, once = self._call(self._subjects.Create, message)
+        return core.check_create(message, answer, self._settings.tenant, once and not request_id)
+
+    def resolve(self, collection: str, evidence: Iterable[Evidence]) -> jurisdiction_pb2.Ruling:
+        """Asks where a record would go, and why. Nothing is stored."""
+        message = core.resolve_message(collection, evidence)
+        return self._call(self._subjects.ResolvePlacement, message)[0]
+
+    def batch_put(self, puts: Sequence[Put]) -> list[Written | errors.BailiwickError]:
+        """Puts up to 1,000 records, of any subjects and regions: one outcome for each, in their
+        order. What may succeed later is sent again."""
+        messages = [core.put_message(put) for put in puts]
+        ends = self._batch(self._records.BatchPut, batches.put_batch, messages)
+        return batches.check_batch(puts, messages, ends, self._settings.tenant)
+
+    def batch_get(
+        self, records: Sequence[tuple[str, str, str, str]]
+    ) -> list[Record | errors.BailiwickError]:
+        """Reads up to 1,000 records, each by subject, domicile, collection and key: one outcome for
+        each, in their order."""
+        messages = [core.get_message(*names) for names in records]
+        ends = self._batch(self._records.BatchGet, batches.get_batch, messages)
+        return [core.record_of(end) if ok else end for end, ok, _ in ends]
+
+    def _call(self, method: Callable[..., A], message: Any) -> tuple[A, bool]:
+        attempts = Attempts(self._settings)
+        while True:
+            try:
+                answer = method(message, timeout=attempts.timeout(), metadata=attempts.metadata())
+                return answer, attempts.once
+            except grpc.RpcError as failed:
+                time.sleep(attempts.again(failed))
+
+    def _batch(
+        self, method: Callable[..., Any], pack: Callable[..., Any], messages: Sequence[Any]
+    ) -> list[batches.End]:
+        batch = batches.Batch(self._settings, messages)
+        while True:
+            try:
+                answer, once = self._call(method, pack(batch.pending()))
+            except errors.BailiwickError as error:
+                return batch.failed(error)
+            wait = batch.answered(answer.results, once)
+            if wait is None:
+                return batch.ends
+            time.sleep(wait)

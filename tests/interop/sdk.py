@@ -1,0 +1,142 @@
+"""The Python client against a real deployment with TLS: sync and asyncio, receipts and proofs, errors,
+retries.
+
+Usage: sdk.py GATEWAY AUTHORITIES TOKEN_FILE LOG_KEY
+"""
+
+import asyncio
+import sys
+import time
+from pathlib import Path
+
+import bailiwick
+from bailiwick import AsyncClient, Client, Evidence, Put, Tls, verify_receipt
+
+GATEWAY, AUTHORITIES, TOKEN, LOG_KEY = sys.argv[1:]
+TLS = Tls(authorities=Path(AUTHORITIES).read_bytes())
+GERMAN = [Evidence("residence", "DE"), Evidence("citizenship", "DE")]
+
+
+def refused(kind, call, reason):
+    try:
+        call()
+    except kind as error:
+        assert getattr(error, "reason", None) == reason, error
+        return error
+    raise AssertionError(f"{reason}: it was done")
+
+
+def client(**other):
+    settings = {"token": Path(TOKEN), "tls": TLS, "tenant": "sample"} | other
+    return Client(GATEWAY, **settings)
+
+
+def writes_and_receipts():
+    with client() as own:
+        assert own.resolve("profiles", GERMAN).placement.region == "eu-fra"
+        created = own.create_subject("sdk-1", "profiles", GERMAN)
+        assert (created.domicile, created.entry.kind) == ("eu-fra", "CREATE")
+        request_id = bailiwick.new_request_id()
+        first = own.put("sdk-1", "profiles", "main", b"one", domicile="eu-fra", proof=True,
+                        request_id=request_id)
+        assert (first.version, first.entry.kind, first.replayed) == (1, "PLACE", False)
+        entry, checkpoint = verify_receipt(first.receipt, LOG_KEY, b"one")
+        assert entry == first.entry and checkpoint.size > first.receipt.index
+        for body, key in ((b"two", LOG_KEY), (b"one", LOG_KEY.replace("eu-fra", "ru-msk"))):
+            try:
+                verify_receipt(first.receipt, key, body)
+                raise AssertionError("it verifies")
+            except bailiwick.Unproven:
+                pass
+        again = own.put("sdk-1", "profiles", "main", b"one", domicile="eu-fra",
+                        request_id=request_id)
+        assert (again.version, again.replayed) == (1, True)
+        second = own.put("sdk-1", "profiles", "main", b"two", domicile="eu-fra", etag=first.etag)
+        assert (second.version, second.entry.kind) == (2, "REPLACE")
+        late = own.put("sdk-1", "profiles", "main", b"one", domicile="eu-fra",
+                       request_id=request_id)
+        assert (late.replayed, late.entry) == (True, None)
+        record = own.get("sdk-1", "profiles", "main", domicile="eu-fra")
+        assert (record.body, record.version, record.etag) == (b"two", 2, second.etag)
+        dry = own.put("sdk-1", "profiles", "main", b"?", domicile="eu-fra", validate_only=True)
+        assert dry.receipt is None and dry.entry is None
+        gone = own.delete("sdk-1", "profiles", "main", domicile="eu-fra")
+        assert (gone.version, gone.entry.kind) == (3, "DELETE")
+
+
+def errors():
+    with client() as own:
+        def get(collection="profiles", domicile="eu-fra"):
+            return own.get("sdk-1", collection, "main", domicile=domicile)
+
+        refused(bailiwick.NotFound, get, "RECORD_NOT_FOUND")
+        error = refused(bailiwick.InvalidRequest, lambda: get("nothing"), "COLLECTION_UNKNOWN")
+        assert error.field == "collection" and "profiles" in error.help and len(error.call_id) == 32
+        refused(bailiwick.InvalidRequest, lambda: get(domicile=""), "DOMICILE_REQUIRED")
+        refused(bailiwick.Conflict, lambda: own.put(
+            "sdk-1", "profiles", "main", b"", domicile="eu-fra", if_version=7), "VERSION_MISMATCH")
+        # No shard of that region runs: asked again, until the attempts are used up.
+        error = refused(bailiwick.Unavailable, lambda: own.put(
+            "sdk-kz", "profiles", "main", b"", create_subject=True,
+            evidence=[Evidence("residence", "KZ")]), "REGION_UNAVAILABLE")
+        assert error.region == "kz-ala" and error.retry_after is not None
+        assert "sdk-kz" not in repr(error)
+    with client(token="not.a.token") as stranger:
+        refused(bailiwick.Unauthenticated, lambda: stranger.resolve("profiles", GERMAN),
+                "IDENTITY_INVALID")
+    with client(token=None) as stranger:
+        refused(bailiwick.Unauthenticated, lambda: stranger.resolve("profiles", GERMAN),
+                "IDENTITY_MISSING")
+    # A token that ran out, and a new one beside it: asked once more.
+    tokens = iter(["not.a.token", Path(TOKEN).read_text()])
+    with client(token=lambda: next(tokens), attempts=1) as renewed:
+        assert renewed.resolve("profiles", GERMAN).placement.region == "eu-fra"
+    with client(tenant="other") as wrong:
+        refused(bailiwick.Unproven, lambda: wrong.put(
+            "sdk-1", "profiles", "other", b"x", domicile="eu-fra"), None)
+    started = time.monotonic()
+    with Client("http://127.0.0.1:1", deadline=1.0, attempts=100) as nobody:
+        refused(bailiwick.BailiwickError, lambda: nobody.resolve("profiles", GERMAN), None)
+    assert time.monotonic() - started < 3
+    # Another authority's gateway gets neither token nor body.
+    with Client(GATEWAY, token=Path(TOKEN), deadline=1.0, attempts=1) as other:
+        refused(bailiwick.BailiwickError, lambda: other.resolve("profiles", GERMAN), None)
+    for url in ("http://192.0.2.1:7400", "gateway", "https://a@b"):
+        try:
+            Client(url)
+            raise AssertionError(f"{url} is taken")
+        except ValueError:
+            pass
+
+
+async def tasks():
+    async with AsyncClient(GATEWAY, token=Path(TOKEN), tls=TLS, tenant="sample") as own:
+        def put(n):
+            return own.put(f"task-{n}", "profiles", "main", b"%d" % n, evidence=GERMAN,
+                           create_subject=True)
+
+        done = await asyncio.gather(*(put(n) for n in range(200)))
+        assert {one.domicile for one in done} == {"eu-fra"}
+        names = [(f"task-{n}", "eu-fra", "profiles", "main") for n in range(200)]
+        found = await own.batch_get(names + [("task-x", "eu-fra", "profiles", "main")])
+        assert [one.body for one in found[:200]] == [b"%d" % n for n in range(200)]
+        assert isinstance(found[200], bailiwick.NotFound), found[200]
+        puts = [Put(f"batch-{n}", "profiles", "main", b"x", evidence=tuple(GERMAN),
+                    create_subject=True) for n in range(50)]
+        puts.append(Put("batch-bad", "nothing", "main", b"x", domicile="eu-fra"))
+        ends = await own.batch_put(puts)
+        assert all(end.entry.kind == "PLACE" for end in ends[:50])
+        assert isinstance(ends[50], bailiwick.InvalidRequest)
+        deleted = await own.delete("task-0", "profiles", "main", domicile="eu-fra")
+        assert deleted.version == 2
+        try:
+            await own.get("task-0", "profiles", "main", domicile="eu-fra")
+            raise AssertionError("a deleted record was found")
+        except bailiwick.NotFound as error:
+            assert error.reason == "RECORD_NOT_FOUND"
+
+
+writes_and_receipts()
+errors()
+asyncio.run(tasks())
+print("python sdk: as documented")
