@@ -316,7 +316,7 @@ fn maps_and_their_notes() {
     // Where its warnings stand is another matter.
     let check = || by_command(&["map", "check", text(&map)]).map(|_| String::new());
     let wrong = Says("map.toml");
-    table(&map, check, [Same, Same, Same, Same, wrong, wrong, wrong, wrong, Same, wrong, wrong]);
+    table(&map, check, [Same, Same, wrong, Same, wrong, wrong, wrong, wrong, Same, wrong, wrong]);
     let people = People::make(folder.path(), &["anna", "boris"]);
     people.sign(&map, &["anna", "boris"]);
     let note = map.with_extension("note");

@@ -110,8 +110,8 @@ async fn check_tokens(client: &Client) {
     };
     client.list_page(&again(&|_| {})).await.expect("a page");
     for other in [
-        again(&|request| request.filter = "age > 1".to_owned()),
-        again(&|request| request.order_by = "age".to_owned()),
+        again(&|request| "age > 1".clone_into(&mut request.filter)),
+        again(&|request| "age".clone_into(&mut request.order_by)),
         again(&|request| request.view = api::RecordView::Whole.into()),
         again(&|request| request.regions.truncate(1)),
         again(&|request| request.page_token = request.page_token.replace('a', "b")),

@@ -1,5 +1,12 @@
 //! Puts that travel together: each gets its own answer or none, whatever the gateway and the wire do.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what fails here fails the test"
+)]
+
 mod fake;
 
 use std::sync::Arc;

@@ -4,8 +4,12 @@
 //! A queue that never empties only adds to every call's time. So in each interval of
 //! [`INTERVAL`] the least wait of all answered calls is taken, as CoDel does (RFC 8289): a short burst
 //! leaves at least one call that hardly waited, a standing queue none. If the least is more than
-//! [`STANDING_MAX`] above what a call takes without a queue, fewer calls may be under way from then
-//! on; if it is not, and calls were refused, more may.
+//! [`STANDING_MAX`] above what a call takes without a queue, in [`PATIENCE`] intervals one after
+//! another, fewer calls may be under way from then on; if it is not, and calls were refused, more
+//! may. So one slow sync of a disk refuses nothing.
+//!
+//! Requests of streams and batches are not counted: a stream is not read while enough of it is in
+//! flight, which slows its caller down without a refusal.
 //!
 //! While a region is full, a tenant with fewer calls under way than its even part still gets one.
 
@@ -18,6 +22,8 @@ use tokio::time::Instant;
 const INTERVAL: Duration = Duration::from_millis(100);
 /// What every call may wait beyond what it takes without a queue.
 const STANDING_MAX: Duration = Duration::from_millis(100);
+/// Intervals one after another with such a wait before fewer calls may be under way.
+const PATIENCE: u32 = 5;
 /// Calls under way below which a region's limit never falls.
 pub(super) const LIMIT_MIN: usize = 64;
 /// The longest that a call is believed to take without a queue.
@@ -40,6 +46,8 @@ struct State {
     least: Option<Duration>,
     /// Whether a call was refused in this interval.
     full: bool,
+    /// Intervals one after another until now in which every call waited too long.
+    standing: u32,
 }
 
 /// A call under way. Dropped, it has been answered.
@@ -63,6 +71,7 @@ impl Load {
             interval_ends: Instant::now() + INTERVAL,
             least: None,
             full: false,
+            standing: 0,
         }))
     }
 
@@ -124,10 +133,13 @@ impl State {
         let base = self.base.filter(|base| !fewest && *base <= least);
         let base = base.unwrap_or_else(|| least.min(BASE_MAX));
         self.base = Some(base);
-        if least > base + STANDING_MAX {
+        self.standing = if least > base + STANDING_MAX { self.standing + 1 } else { 0 };
+        if self.standing >= PATIENCE {
             // From what is under way: the limit may be far above it.
             let now = self.limit.min(self.under_way.max(LIMIT_MIN));
             self.limit = (now - now / 8).max(LIMIT_MIN).min(self.limit_max);
+        } else if self.standing > 0 {
+            // It may be over in a moment.
         } else if full || self.limit < self.limit_max && self.under_way * 2 < self.limit {
             self.limit = (self.limit + self.limit / 8 + 1).min(self.limit_max);
         }

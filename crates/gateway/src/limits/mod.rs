@@ -192,7 +192,7 @@ impl Limits {
     /// `TENANT_BUSY` when the tenant has none left; `NOT_PERMITTED` when the map does not name it.
     pub(crate) fn admit(&self, tenant: &TenantId) -> Result<Arc<TenantPermit>, Rejection> {
         let of_map = self.of_map.load();
-        TenantPermit::take(of_map.tenants.get(tenant).ok_or(Reason::NotPermitted)?)
+        TenantPermit::take(of_map.tenants.get(tenant).ok_or(Reason::NotPermitted)?, false)
     }
 
     /// Bytes in flight.
@@ -261,14 +261,16 @@ impl Drop for GatewayPermit {
 pub(crate) struct TenantPermit {
     bounds: Arc<TenantBounds>,
     bytes: AtomicUsize,
+    /// Of one request of a stream or batch, whose reader slows down by itself.
+    is_item: bool,
 }
 
 impl TenantPermit {
-    fn take(bounds: &Arc<TenantBounds>) -> Result<Arc<Self>, Rejection> {
+    fn take(bounds: &Arc<TenantBounds>, is_item: bool) -> Result<Arc<Self>, Rejection> {
         if !bounds.calls.take(1) {
             return Err(busy(Duration::ZERO).with(Detail::Limit, bounds.calls.max));
         }
-        let permit = Self { bounds: Arc::clone(bounds), bytes: AtomicUsize::new(0) };
+        let permit = Self { bounds: Arc::clone(bounds), bytes: AtomicUsize::new(0), is_item };
         // A call that is over another limit does not count against the rate.
         if let Some(rate) = &bounds.rate
             && let Err(not_until) = rate.check()
@@ -283,7 +285,7 @@ impl TenantPermit {
     /// # Errors
     /// `TENANT_BUSY`.
     pub(crate) fn another(&self) -> Result<Arc<Self>, Rejection> {
-        Self::take(&self.bounds)
+        Self::take(&self.bounds, true)
     }
 
     /// Holds so many bytes from now on, instead of those that it held before. Only one task may call
@@ -343,7 +345,8 @@ impl TenantPermit {
         let of_all = all_regions.take(region, gateway.calls.free());
         let regions = of_all.zip(regions.take(region, calls.free())).ok_or_else(busy)?;
         // A region of a newer map is not bounded until these are the bounds of that map.
-        let load = loads.get(region).map(|load| load.take(*number).ok_or_else(busy)).transpose()?;
+        let load = loads.get(region).filter(|_| !self.is_item);
+        let load = load.map(|load| load.take(*number).ok_or_else(busy)).transpose()?;
         Ok(ShardPermit { _tenant: Arc::clone(self), _regions: regions, _load: load })
     }
 }

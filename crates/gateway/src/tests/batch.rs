@@ -180,14 +180,14 @@ async fn an_atomic_batch_is_one_call_to_one_shard_and_ends_as_one() {
         assert_eq!(all.puts.len(), 100);
         // In any order.
         for n in (0..100).rev() {
-            let reply = proto::Written { version: 1 + n as i64, ..a_write() };
+            let reply = proto::Written { version: 1 + i64::try_from(n).unwrap(), ..a_write() };
             conn.reply(call.id + n, Reply::Written(reply)).await;
         }
     };
     let (batch, ()) = tokio::join!(batch, serve);
     for (n, result) in batch.unwrap().into_inner().results.into_iter().enumerate() {
         let Some(PutEnd::Done(done)) = result.outcome else { panic!("it is done") };
-        assert_eq!(done.version, 1 + n as i64);
+        assert_eq!(done.version, 1 + i64::try_from(n).unwrap());
         assert!(done.receipt.is_some());
     }
 

@@ -32,6 +32,7 @@ use crate::write::command::{Action, Condition, Content, Create, Delete, Put, Req
 const DATA_VERSION_BYTES_MAX: usize = 64;
 
 /// A call, by who asks it.
+#[expect(clippy::large_enum_variant, reason = "a write is the usual case, and is moved once")]
 pub(crate) enum Call {
     /// The gateway itself.
     Gateway(GatewayCall),
@@ -48,6 +49,7 @@ pub(crate) enum GatewayCall {
 }
 
 /// What a caller asks. Names and contents are looked at once it is known that the caller may ask.
+#[expect(clippy::large_enum_variant, reason = "a write is the usual case, and is moved once")]
 pub(crate) enum CallerCall {
     Get(proto::Get),
     List(Box<proto::List>),
@@ -62,7 +64,7 @@ pub(crate) enum CallerCall {
 
 /// A write, as it came.
 pub(crate) enum Write {
-    Put(Box<proto::Put>),
+    Put(proto::Put),
     Delete(proto::Delete),
     Create(proto::Create),
     Touch(proto::Touch),
@@ -75,7 +77,7 @@ pub(crate) fn call(op: Option<Op>) -> Option<Call> {
         SignedMap { text, note, packs }
     };
     Some(match op? {
-        Op::Put(put) => Call::Caller(CallerCall::Write(Write::Put(Box::new(put)))),
+        Op::Put(put) => Call::Caller(CallerCall::Write(Write::Put(put))),
         Op::Delete(delete) => Call::Caller(CallerCall::Write(Write::Delete(delete))),
         Op::Touch(touch) => Call::Caller(CallerCall::Write(Write::Touch(touch))),
         Op::Create(create) => Call::Caller(CallerCall::Write(Write::Create(create))),
@@ -127,7 +129,7 @@ impl Write {
     /// Checks it, and seals its body.
     pub(crate) fn prepare(self, node: &Node, asker: &Asker) -> Result<Action, Rejection> {
         match self {
-            Self::Put(of) => put(node, asker, *of),
+            Self::Put(of) => put(node, asker, of),
             Self::Delete(of) => delete(node, asker, of),
             Self::Create(of) => create(node, asker, of),
             Self::Touch(of) => touch(node, asker, of),

@@ -30,7 +30,7 @@ pub(crate) struct PutAll {
 /// Prepares the puts and queues them. Bodies are sealed on a thread that may be busy for a while.
 pub(crate) fn put_all(reader: &Reader, prover: &ProofWaiter, all: PutAll) {
     let PutAll { replies, puts, deadline, asker, map_epoch } = all;
-    let puts: Vec<Write> = puts.into_iter().map(Box::new).map(Write::Put).collect();
+    let puts: Vec<Write> = puts.into_iter().map(Write::Put).collect();
     let proven = |(reply, write): (ReplySlot, &Write)| {
         if write.prove() { prover.proven(reply) } else { reply }
     };

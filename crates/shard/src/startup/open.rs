@@ -70,8 +70,7 @@ impl Opening<'_> {
 
     /// The same; to `look` at it alone, nothing is made, taken or signed.
     pub(crate) fn open_to(&self, look: bool) -> Result<Opened, Error> {
-        let territory = self.named()?;
-        let settings = self.settings;
+        let (territory, settings) = (self.named()?, self.settings);
         if !look {
             settings.make_folders(&*self.outside.store)?;
         }

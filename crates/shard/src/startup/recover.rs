@@ -47,9 +47,8 @@ pub fn recover(
     outside: &Environment,
 ) -> Result<Recovered, Error> {
     let opening = Opening { settings, map, annex, outside };
-    let territory = opening.named()?;
+    let (territory, path) = (opening.named()?, opening.anchor_path());
     settings.make_folders(&*outside.store)?;
-    let path = opening.anchor_path();
     // An anchor that cannot be read says as little as one that is missing.
     let anchored = match CheckpointFile::open(&path) {
         Ok(anchored) => anchored,
@@ -72,8 +71,8 @@ pub fn recover(
     };
     let edge = match &identity {
         Some(identity) => {
-            let (deployment, territory) = (map.deployment(), territory.as_str());
-            identity.expect(deployment, &settings.region, &settings.shard, territory)?;
+            let (region, shard) = (&settings.region, &settings.shard);
+            identity.expect(map.deployment(), region, shard, territory.as_str())?;
             opening.check_keyring(&*engine, identity, &keyring)?;
             Some(EdgeRow::read(&*engine)?)
         }
@@ -94,15 +93,14 @@ pub fn recover(
         generations::put(&mut batch, &keyring, &settings.region, &*outside.entropy)?;
     }
     let last = edge.as_ref().map_or(UnixMillis(0), |edge| edge.committed);
-    let clock = Arc::clone(&outside.clock);
-    let now = GuardedClock::start(clock, settings, last, edge.is_none()).now().max(last);
+    let clock = GuardedClock::start(Arc::clone(&outside.clock), settings, last, edge.is_none());
     let first = FirstCommit {
         log: &Log::new(period, engine.head()?.size),
         identity: &next,
         details: vec![old_head(&opening, &*engine, (signed.as_ref(), edge.as_ref()))?],
         offered: &offered,
         key: None,
-        now,
+        now: clock.now().max(last),
     };
     first.commit(&*engine, batch)?;
     // After the commit: a crash in between leaves the old anchor, and the mark that keeps the

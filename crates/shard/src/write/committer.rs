@@ -308,8 +308,7 @@ impl Committer {
         counts: bool,
         all: bool,
     ) -> Result<(), Error> {
-        let now = self.now();
-        let low = self.disk_is_low();
+        let (now, low) = (self.now(), self.disk_is_low());
         let unbelieved = self.node.clock.ahead().is_some();
         let subjects = self.cached_subjects(ops);
         let read = match self.read_rows(ops, &subjects) {

@@ -1,6 +1,8 @@
 //! A gateway that stores what it is sent and answers as it is told: honestly, or by one of the
 //! tricks. And a wire before it that can be cut.
 
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -212,11 +214,14 @@ impl Fake {
         answer: api::StreamPutResponse,
         group: &mut Vec<api::StreamPutResponse>,
     ) -> Result<Vec<api::StreamPutResponse>, Option<Status>> {
-        let size = match trick {
-            Trick::Held => usize::MAX,
-            Trick::Reversed(size) => size,
-            trick if trick.is_of_two() => 2,
-            _ => 1,
+        let size = if trick == Trick::Held {
+            usize::MAX
+        } else if let Trick::Reversed(size) = trick {
+            size
+        } else if trick.is_of_two() {
+            2
+        } else {
+            1
         };
         group.push(answer);
         if group.len() < size {

@@ -21,13 +21,12 @@ fn put_all(stage: &Stage, subjects: &[&str], wrong: &[usize]) {
 fn ends(answers: Vec<(u8, Outcome)>) -> (Vec<(u8, String)>, usize) {
     let (mut refused, mut written) = (Vec::new(), 0);
     for (n, outcome) in answers {
-        match outcome {
-            Outcome::Rejected(fault) => {
-                let field = fault.field.as_deref().unwrap_or_default();
-                refused.push((n, format!("{} {field}", fault.reason.as_str())));
-            }
-            Outcome::Written(_) => written += 1,
-            _ => panic!("another answer"),
+        if let Outcome::Rejected(fault) = outcome {
+            let field = fault.field.as_deref().unwrap_or_default();
+            refused.push((n, format!("{} {field}", fault.reason.as_str())));
+        } else {
+            assert!(matches!(outcome, Outcome::Written(_)), "another answer");
+            written += 1;
         }
     }
     (refused, written)
