@@ -8,6 +8,7 @@
 #![expect(clippy::indexing_slicing, reason = "a test that goes astray may panic")]
 
 use prost::Message as _;
+use prost_types::descriptor_proto::ReservedRange;
 use prost_types::field_descriptor_proto::{Label, Type};
 use prost_types::{
     DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorSet,
@@ -161,7 +162,11 @@ fn a_change_of_number_type_label_or_method_is_found() {
     assert_eq!(field(&|field| field.set_label(Label::Repeated)), 2);
     assert_eq!(field(&|field| field.name = Some("kind".to_owned())), 2);
     assert_eq!(edit(&|set| drop(set.file[records].message_type[put].field.remove(1))).len(), 1);
-    assert_eq!(edit(&|set| set.file[records].message_type[put].reserved_range.clear()).len(), 1);
+    let reserve = |set: &mut FileDescriptorSet| {
+        let reserved = ReservedRange { start: Some(1_000), end: Some(1_001) };
+        set.file[records].message_type[put].reserved_range.push(reserved);
+    };
+    assert_eq!(edit(&reserve).len(), 1);
     assert_eq!(edit(&|set| drop(set.file[records].service[0].method.remove(0))).len(), 1);
     let stream = |set: &mut FileDescriptorSet| {
         set.file[records].service[0].method[0].server_streaming = Some(true);

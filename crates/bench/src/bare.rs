@@ -18,7 +18,8 @@ use wire::v1::{
     BatchGetRecordsResponse, BatchPutRecordsRequest, BatchPutRecordsResponse, CountRecordsRequest,
     CountRecordsResponse, DeleteRecordRequest, DeleteRecordResponse, GetRecordRequest,
     ListRecordsRequest, ListRecordsResponse, PutRecordRequest, PutRecordResponse, Record,
-    StreamPutRequest, StreamPutResponse, stream_put_request::Write, stream_put_response::Outcome,
+    StreamPutRequest, StreamPutResponse, TouchRecordRequest, TouchRecordResponse,
+    stream_put_request::Write, stream_put_response::Outcome,
 };
 
 /// Which of the pair.
@@ -113,6 +114,13 @@ impl Records for Bare {
         _: Request<DeleteRecordRequest>,
     ) -> Result<Response<DeleteRecordResponse>, Status> {
         Ok(Response::new(DeleteRecordResponse::default()))
+    }
+
+    async fn touch(
+        &self,
+        _: Request<TouchRecordRequest>,
+    ) -> Result<Response<TouchRecordResponse>, Status> {
+        Ok(Response::new(TouchRecordResponse::default()))
     }
 
     async fn batch_get(

@@ -14,7 +14,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 
 use crate::gateway::{Gateway, Gateways};
-use crate::receipt::{Known, Written, check_create, check_delete, check_put};
+use crate::receipt::{Known, Written, check_create, check_delete, check_put, check_touch};
 use crate::stream::{Answers, Opening, Puts};
 use crate::token::Bearer;
 use crate::{Access, Error, api};
@@ -261,6 +261,20 @@ impl Client {
         let delete = |mut to: Gateway, request| async move { to.records.delete(request).await };
         let (answer, once) = self.attempts(request, self.write(), delete).await?;
         let proof = check_delete(request, &answer, self.known(once))?;
+        Ok(Written { answer, proof })
+    }
+
+    /// Sets when a record expires, and checks the answer and its receipt.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn touch(
+        &self,
+        request: &api::TouchRecordRequest,
+    ) -> Result<Written<api::TouchRecordResponse>, Error> {
+        let touch = |mut to: Gateway, request| async move { to.records.touch(request).await };
+        let (answer, once) = self.attempts(request, self.write(), touch).await?;
+        let proof = check_touch(request, &answer, self.known(once))?;
         Ok(Written { answer, proof })
     }
 

@@ -42,7 +42,8 @@ pub use call::{Client, Settings};
 pub use error::{Error, NotFollowed};
 pub use list::Records;
 pub use receipt::{
-    Known, Proof, Unproven, Written, check_create, check_delete, check_put, verify_receipt,
+    Known, Proof, Unproven, Written, check_create, check_delete, check_put, check_touch,
+    verify_receipt,
 };
 pub use refused::Refused;
 pub use request_id::{derived_request_id, new_request_id};

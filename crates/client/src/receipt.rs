@@ -92,7 +92,8 @@ struct Expected<'a> {
     collection: &'a str,
     key: &'a str,
     version: u64,
-    body: &'a [u8],
+    /// None: the caller does not know it.
+    body: Option<&'a [u8]>,
     kinds: &'a [Kind],
     /// Whether a later write destroys the opening.
     superseded: bool,
@@ -123,7 +124,7 @@ pub fn check_put(
         collection: &request.collection,
         key: &request.key,
         version,
-        body: &request.body,
+        body: Some(&request.body),
         kinds,
         superseded: true,
     };
@@ -150,8 +151,35 @@ pub fn check_delete(
         collection: &request.collection,
         key: &request.key,
         version: version(answer.version)?,
-        body: &[],
+        body: Some(&[]),
         kinds: &[Kind::Delete],
+        superseded: true,
+    };
+    check(answer.receipt.as_ref(), answer.replayed, &expected, known)
+}
+
+/// The same for a touch, whose content the caller has not sent.
+///
+/// # Errors
+/// [`Unproven`].
+pub fn check_touch(
+    request: &api::TouchRecordRequest,
+    answer: &api::TouchRecordResponse,
+    known: Known<'_>,
+) -> Result<Proof, Unproven> {
+    if request.validate_only {
+        return Ok(Proof::DryRun);
+    }
+    // The answer names no subject: the domicile is the one that was asked for.
+    let (subject, domicile) = place(request.subject.as_ref(), request.subject.as_ref())?;
+    let expected = Expected {
+        domicile,
+        subject,
+        collection: &request.collection,
+        key: &request.key,
+        version: version(answer.version)?,
+        body: None,
+        kinds: &[Kind::Replace],
         superseded: true,
     };
     check(answer.receipt.as_ref(), answer.replayed, &expected, known)
@@ -177,7 +205,7 @@ pub fn check_create(
         collection: &request.collection,
         key: "",
         version: 0,
-        body: &[],
+        body: Some(&[]),
         kinds: &[Kind::Create],
         superseded: false,
     };
@@ -231,7 +259,7 @@ fn check(
         return if may { Ok(Proof::Unproven) } else { Err(Unproven::Missing) };
     }
     let receipt = of_wire(receipt)?;
-    let entry = receipt.check(Some(expected.body))?;
+    let entry = receipt.check(expected.body)?;
     let said = Statement::decode(&receipt.statement).map_err(|_| Unproven::Malformed)?;
     let same = said.subject == expected.subject
         && said.collection == expected.collection

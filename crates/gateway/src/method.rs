@@ -10,6 +10,7 @@ pub(crate) enum Method {
     List,
     Count,
     Delete,
+    Touch,
     StreamPut,
     /// One request of a `StreamPut`.
     StreamPutItem,
@@ -41,6 +42,7 @@ impl Method {
             "/bailiwick.v1.Records/List" => Self::List,
             "/bailiwick.v1.Records/Count" => Self::Count,
             "/bailiwick.v1.Records/Delete" => Self::Delete,
+            "/bailiwick.v1.Records/Touch" => Self::Touch,
             "/bailiwick.v1.Records/StreamPut" => Self::StreamPut,
             "/bailiwick.v1.Records/BatchGet" => Self::BatchGet,
             "/bailiwick.v1.Records/BatchPut" => Self::BatchPut,
@@ -64,6 +66,7 @@ impl Method {
             Self::List => "List",
             Self::Count => "Count",
             Self::Delete => "Delete",
+            Self::Touch => "Touch",
             Self::StreamPut => "StreamPut",
             Self::StreamPutItem => "StreamPutItem",
             Self::BatchGet => "BatchGet",

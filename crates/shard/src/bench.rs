@@ -47,9 +47,18 @@ impl Sealing {
         let sealed = SealedBody::new(&self.address, &self.region, &AesGcm, &body_key, body);
         let entry = EntryAt { log: LogId([1; 8]), index: LogIndex(7), first: LogIndex(3) };
         let (incarnation, body, recent) = (Incarnation::FIRST, sealed.body(), Vec::new());
-        let (version, indexed) = (Version(1), Indexed::default());
-        let head =
-            Head { incarnation, version, body, entry, opening, digest, body_key, indexed, recent };
+        let head = Head {
+            incarnation,
+            version: Version(1),
+            body,
+            entry,
+            opening,
+            digest,
+            body_key,
+            expires: None,
+            indexed: Indexed::default(),
+            recent,
+        };
         sealed.into_rows(&self.address, &self.region, &head, &self.key, [5; 12])
     }
 

@@ -21,6 +21,7 @@ pub(crate) struct Metrics {
     pub(crate) sessions: Gauge,
     pub(crate) sessions_stalled: Gauge,
     pub(crate) reads: Counter,
+    pub(crate) expired: Counter,
     pub(crate) disk_free_bytes: Gauge,
     pub(crate) disk_reserve_bytes: Gauge,
     pub(crate) egress_refused: Counter,
@@ -62,6 +63,7 @@ impl Metrics {
             sessions: Gauge::default(),
             sessions_stalled: Gauge::default(),
             reads: Counter::default(),
+            expired: Counter::default(),
             disk_free_bytes: Gauge::default(),
             disk_reserve_bytes: Gauge::default(),
             egress_refused: Counter::default(),
@@ -98,10 +100,18 @@ impl Metrics {
         let says = "Sessions whose gateway has taken no frame for ten seconds while answers wait";
         registry.register("shard_sessions_stalled", says, m.sessions_stalled);
         registry.register("shard_reads", "Records read", m.reads);
+        registry.register("shard_expired", "Records deleted as their time had come", m.expired);
         registry.register("shard_disk_free_bytes", "Bytes free for the store", m.disk_free_bytes);
         let says =
             "Free bytes below which writes are refused: the reserve, and the engine's own needs";
         registry.register("shard_disk_reserve_bytes", says, m.disk_reserve_bytes);
+        Self::refusals(registry, metrics.clone());
+        Self::troubles(registry, metrics.clone());
+        metrics
+    }
+
+    /// Registers what is refused.
+    fn refusals(registry: &mut Registry, m: Self) {
         let says = "Reads that would have crossed a border without a clause";
         registry.register("shard_egress_refused", says, m.egress_refused);
         let says = "Puts that came in through a gateway outside of the territory";
@@ -113,8 +123,6 @@ impl Metrics {
         registry.register("shard_sessions_refused", "Refused sessions", m.sessions_refused);
         let says = "Requests refused since they are no gRPC, by gateways' and auditors' listeners";
         registry.register("shard_requests_not_grpc", says, m.not_grpc);
-        Self::troubles(registry, metrics.clone());
-        metrics
     }
 
     /// Registers what an operator must look at as soon as it is not 0.

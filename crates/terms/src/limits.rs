@@ -4,6 +4,8 @@
 pub const BODY_BYTES_DEFAULT: usize = 1 << 20;
 /// Bytes of one record's body at the most, whatever the map says.
 pub const BODY_BYTES_MAX: usize = 16 << 20;
+/// The latest time at which a record may expire: the last millisecond of the year 9999.
+pub const EXPIRE_MS_MAX: u64 = 253_402_300_799_999;
 /// Bytes of a subject's id.
 pub const SUBJECT_ID_BYTES_MAX: usize = 256;
 /// Bytes of a record's key.

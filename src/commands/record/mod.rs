@@ -13,6 +13,7 @@ use clap::{Args, Subcommand};
 use client::{Access, Client, Error, Ingress, Settings, Written, api, new_request_id};
 use evidence::Evidence;
 use link::host::clock::SystemEntropy;
+use prost_types::Timestamp;
 use terms::limits::{BODY_BYTES_MAX, DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX};
 use terms::{Rejection, RequestId};
 
@@ -36,6 +37,8 @@ enum Command {
     Put(PutOptions),
     /// Read the newest version of a record
     Get(GetOptions),
+    /// Set when a record expires, or that it does not
+    Touch(TouchOptions),
     /// Delete a record
     Delete(DeleteOptions),
     /// List the records of a subject, or of a collection in some regions
@@ -117,6 +120,21 @@ struct PutOptions {
     /// Create the subject if the region does not know it; requires evidence
     #[arg(long)]
     create_subject: bool,
+    #[command(flatten)]
+    expiry: Expiry,
+}
+
+#[derive(Debug, Args)]
+struct Expiry {
+    /// From then on the record is not read any more, and is deleted; RFC 3339, such as
+    /// `2027-01-31T12:00:00Z` [default: never]
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    expire_time: Option<Timestamp>,
+}
+
+/// A point in time in RFC 3339.
+fn time(text: &str) -> Result<Timestamp, &'static str> {
+    text.parse().map_err(|_| "is no time in RFC 3339, such as 2027-01-31T12:00:00Z")
 }
 
 #[derive(Args)]
@@ -140,6 +158,16 @@ impl std::fmt::Debug for Body {
 struct GetOptions {
     #[command(flatten)]
     common: Common,
+}
+
+#[derive(Debug, Args)]
+struct TouchOptions {
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    write: Write,
+    #[command(flatten)]
+    expiry: Expiry,
 }
 
 #[derive(Debug, Args)]
@@ -177,6 +205,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let common = match &arguments.command {
         Command::Put(options) => &options.common,
         Command::Get(options) => &options.common,
+        Command::Touch(options) => &options.common,
         Command::Delete(options) => &options.common,
         Command::List(options) => return serve::block_on(options.run()),
         Command::Count(options) => return serve::block_on(options.run()),
@@ -196,6 +225,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
                 Ok(client) => {
                     let answer = client.get(&common.get()).await;
                     answer.map(|record| show::record(common.json, &record))
+                }
+                Err(error) => Err(error),
+            },
+            Command::Touch(options) => match common.client(Vec::new()).await? {
+                Ok(client) => {
+                    let client = options.write.client(client);
+                    let answer = client.touch(&options.request()?).await;
+                    let dry = options.write.validate_only;
+                    answer.map(|answer| {
+                        options.write.keep(answer.receipt.as_ref())?;
+                        show::touch(common.json, &answer, dry)
+                    })
                 }
                 Err(error) => Err(error),
             },
@@ -302,6 +343,23 @@ impl PutOptions {
             etag: self.write.etag.clone(),
             receipt_view: self.write.receipt_view().into(),
             attributes: self.attributes.iter().map(attribute::Attribute::to_api).collect(),
+            expire_time: self.expiry.expire_time,
+        })
+    }
+}
+
+impl TouchOptions {
+    fn request(&self) -> Result<api::TouchRecordRequest, Failure> {
+        Ok(api::TouchRecordRequest {
+            subject: self.common.subject(),
+            collection: self.common.collection.clone(),
+            key: self.common.key.clone(),
+            request_id: self.write.request_id()?,
+            if_version: self.write.if_version,
+            etag: self.write.etag.clone(),
+            validate_only: self.write.validate_only,
+            receipt_view: self.write.receipt_view().into(),
+            expire_time: self.expiry.expire_time,
         })
     }
 }

@@ -80,15 +80,42 @@ pub(super) fn record(json: bool, record: &api::Record) -> Result<(), Failure> {
     show(&rows)
 }
 
-/// Adds the attributes of a record, and its body.
+/// Adds the attributes of a record, when it expires, and its body.
 pub(super) fn content(object: &mut Map<String, Value>, record: &api::Record, body: bool) {
     object.insert("attributes".to_owned(), attribute::json(&record.attributes));
+    if let Some(time) = &record.expire_time {
+        object.insert("expire_time".to_owned(), time.to_string().into());
+    }
     if body {
         object.insert("body".to_owned(), BASE64_STANDARD.encode(&record.body).into());
         if let Ok(text) = str::from_utf8(&record.body) {
             object.insert("body_utf8".to_owned(), text.into());
         }
     }
+}
+
+/// Prints what a touch did.
+pub(super) fn touch(
+    json: bool,
+    answer: &Written<api::TouchRecordResponse>,
+    dry: bool,
+) -> Result<(), Failure> {
+    if json {
+        return say(json!({
+            "version": answer.version,
+            "etag": answer.etag,
+            "replayed": answer.replayed,
+            "validated_only": dry,
+            "proof": proof(&answer.proof),
+            "receipt": receipt(answer.receipt.as_ref()),
+        }));
+    }
+    show(&[
+        ("done", done(dry, answer.replayed, "the time of expiry was set").to_owned()),
+        ("version", answer.version.to_string()),
+        ("etag", answer.etag.clone()),
+        ("receipt", proven(answer.receipt.as_ref(), &answer.proof)),
+    ])
 }
 
 /// Prints what a delete did.

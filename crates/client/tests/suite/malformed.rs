@@ -90,6 +90,7 @@ service! {
         list ListRecordsRequest -> ListRecordsResponse;
         count CountRecordsRequest -> CountRecordsResponse;
         delete DeleteRecordRequest -> DeleteRecordResponse;
+        touch TouchRecordRequest -> TouchRecordResponse;
         batch_get BatchGetRecordsRequest -> BatchGetRecordsResponse;
         batch_put BatchPutRecordsRequest -> BatchPutRecordsResponse;
         batch_delete BatchDeleteRecordsRequest -> BatchDeleteRecordsResponse;

@@ -39,6 +39,7 @@ pub(crate) async fn get(
         body: found.body,
         version: found.version,
         etag: found.etag,
+        expire_time: response::time(found.expire_ms),
         attributes: attributes::to_api(&found.attributes)?,
     })
 }

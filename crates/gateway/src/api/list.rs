@@ -17,6 +17,7 @@ use crate::api::list_merge::{Answer, merge};
 use crate::api::list_request::Choice;
 use crate::api::page_token::{self, Place, ShardPlace};
 use crate::api::pinned_map::PinnedMap;
+use crate::api::response;
 use crate::auth::caller::Caller;
 use crate::map::routing::Route;
 use crate::shards::in_flight::Effect;
@@ -229,6 +230,7 @@ fn to_api(
         body: record.body,
         version: record.version,
         etag: record.etag,
+        expire_time: response::time(record.expire_ms),
         attributes: attributes::to_api(&record.attributes)?,
     })
 }

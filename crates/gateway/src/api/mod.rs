@@ -19,3 +19,4 @@ pub(crate) mod region_maps;
 pub(crate) mod request;
 mod response;
 pub(crate) mod subjects;
+mod touch;

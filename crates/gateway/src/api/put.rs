@@ -74,6 +74,7 @@ pub(crate) fn prepare<'a>(
         phone_data: pinned.phone_data(&given),
         ip_data: pinned.ip_data(&given),
         prove,
+        expire_ms: put.expire_ms,
         attributes: attributes.encode().into(),
     };
     Ok(Prepared { route, put, subject: target.subject, given: given.any })

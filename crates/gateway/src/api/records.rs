@@ -14,6 +14,7 @@ use crate::api::get::get;
 use crate::api::list;
 use crate::api::put::put;
 use crate::api::put_stream;
+use crate::api::touch::touch;
 use crate::api::{batch, batch_atomic};
 
 /// The service. Clones share everything.
@@ -95,6 +96,15 @@ impl Records for RecordsService {
     ) -> Result<Response<v1::BatchDeleteRecordsResponse>, Status> {
         let (call, request) = Call::open(&self.0, request)?;
         let answer = batch::delete_all(&self.0, &call, request).await;
+        call.answer(answer)
+    }
+
+    async fn touch(
+        &self,
+        request: Request<v1::TouchRecordRequest>,
+    ) -> Result<Response<v1::TouchRecordResponse>, Status> {
+        let (call, request) = Call::open(&self.0, request)?;
+        let answer = touch(&self.0, &call.admitted, call.deadline.of_call(), request).await;
         call.answer(answer)
     }
 

@@ -4,6 +4,7 @@
 use atlas::{EvidenceKind, Findings, RecordAttributes, RegionMap};
 use bytes::Bytes;
 use evidence::Sources;
+use prost_types::Timestamp;
 use terms::{
     Collection, Detail, Reason, RecordKey, RegionId, Rejection, RequestId, SubjectId, limits,
 };
@@ -55,6 +56,20 @@ pub(crate) struct Put {
     pub(crate) validate_only: bool,
     /// Whether the receipt is to have a proof that the entry is in the log.
     pub(crate) prove: bool,
+    /// Milliseconds since 1970; 0: it does not expire.
+    pub(crate) expire_ms: u64,
+}
+
+/// A new time of expiry for a record, well-formed.
+pub(crate) struct Touch {
+    pub(crate) target: Target,
+    pub(crate) request_id: RequestId,
+    pub(crate) condition: Condition,
+    pub(crate) validate_only: bool,
+    /// Whether the receipt is to have a proof that the entry is in the log.
+    pub(crate) prove: bool,
+    /// Milliseconds since 1970; 0: it does not expire.
+    pub(crate) expire_ms: u64,
 }
 
 /// A delete that is well-formed.
@@ -114,6 +129,19 @@ impl RequestReader<'_> {
             given,
             validate_only: request.validate_only,
             prove: prove(request.receipt_view)?,
+            expire_ms: expire_ms(request.expire_time)?,
+        })
+    }
+
+    /// Reads a touch.
+    pub(crate) fn touch(self, request: v1::TouchRecordRequest) -> Result<Touch, Rejection> {
+        Ok(Touch {
+            target: self.target(request.subject, &request.collection, request.key)?,
+            request_id: request_id(&request.request_id)?,
+            condition: condition(request.if_version, request.etag)?,
+            validate_only: request.validate_only,
+            prove: prove(request.receipt_view)?,
+            expire_ms: expire_ms(request.expire_time)?,
         })
     }
 
@@ -277,6 +305,19 @@ fn prove(view: i32) -> Result<bool, Rejection> {
             .field("receipt_view")
             .problem("is not a known value")),
     }
+}
+
+/// A time of expiry in milliseconds since 1970; 0: there is none. Whether it has passed is asked by the
+/// shard, where a retry is known.
+fn expire_ms(time: Option<Timestamp>) -> Result<u64, Rejection> {
+    let Some(Timestamp { seconds, nanos }) = time else { return Ok(0) };
+    let whole = u64::try_from(seconds).ok().and_then(|seconds| seconds.checked_mul(1_000));
+    let part = u64::try_from(nanos).ok().filter(|nanos| *nanos < 1_000_000_000);
+    let ms = whole.zip(part).map(|(whole, part)| whole + part / 1_000_000);
+    ms.filter(|ms| (1..=limits::EXPIRE_MS_MAX).contains(ms)).ok_or_else(|| {
+        let fault = Rejection::new(Reason::FieldInvalid).field("expire_time");
+        fault.problem("is no time between 1970 and 9999")
+    })
 }
 
 fn condition(if_version: Option<i64>, etag: String) -> Result<Condition, Rejection> {

@@ -1,6 +1,7 @@
 //! From rulings and answers of shards to what the caller reads.
 
 use atlas::{Constraint, EvidenceKind, Findings, Outcome, Ruling};
+use prost_types::Timestamp;
 use terms::{Reason, RegionId, Rejection, SubjectId};
 use wire::session as proto;
 use wire::v1;
@@ -124,6 +125,13 @@ pub(crate) fn written(
         tlog_proof: std::mem::take(&mut written.tlog_proof),
     });
     Ok((written, receipt))
+}
+
+/// A time in milliseconds since 1970; 0: none.
+pub(crate) fn time(ms: u64) -> Option<Timestamp> {
+    let seconds = i64::try_from(ms / 1_000).ok().filter(|_| ms > 0)?;
+    let nanos = i32::try_from(ms % 1_000).ok()? * 1_000_000;
+    Some(Timestamp { seconds, nanos })
 }
 
 /// A read's answer.

@@ -96,6 +96,7 @@ impl Caller {
         let fitting: &[Role] = match method {
             Method::Put
             | Method::Delete
+            | Method::Touch
             | Method::StreamPut
             | Method::StreamPutItem
             | Method::BatchPut

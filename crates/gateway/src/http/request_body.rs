@@ -85,6 +85,7 @@ pub(crate) fn bounded(
         | Method::List
         | Method::Count
         | Method::Delete
+        | Method::Touch
         | Method::BatchGet
         | Method::BatchPut
         | Method::BatchDelete

@@ -72,13 +72,14 @@ async fn gets_and_deletes_go_to_the_domicile() {
     let found = async {
         let call = conn.call().await;
         assert!(matches!(call.op, Some(Op::Get(_))));
-        let (etag, body) = ("e".to_owned(), "b".into());
-        let found = proto::Found { version: 9, etag, body, ..Default::default() };
+        let (etag, body, expire_ms) = ("e".to_owned(), "b".into(), 1_500);
+        let found = proto::Found { version: 9, etag, body, expire_ms, ..Default::default() };
         conn.reply(call.id, proto::reply::Outcome::Found(found)).await;
     };
     let (answer, ()) = tokio::join!(client.get(get_in("us-iad")), found);
     let record = answer.unwrap().into_inner();
     assert_eq!((record.version, &record.body[..], record.key.as_str()), (9, &b"b"[..], "main"));
+    assert_eq!(record.expire_time.unwrap().to_string(), "1970-01-01T00:00:01.500Z");
 
     let delete = |validate_only| v1::DeleteRecordRequest {
         subject: get_in("us-iad").subject,
@@ -94,6 +95,43 @@ async fn gets_and_deletes_go_to_the_domicile() {
     assert_eq!(answer.unwrap().into_inner().receipt.unwrap().index, 41);
     let (answer, _) = tokio::join!(client.delete(delete(true)), conn.accept());
     assert!(answer.unwrap().into_inner().receipt.is_none());
+}
+
+#[tokio::test]
+async fn a_time_of_expiry_reaches_the_shard_in_milliseconds() {
+    let (rig, _shard, mut conn) = Rig::with_shard("us-iad", "US").await;
+    let mut client = rig.client().await;
+    let at = |seconds, nanos| Some(prost_types::Timestamp { seconds, nanos });
+    let touch = |expire_time| v1::TouchRecordRequest {
+        subject: get_in("us-iad").subject,
+        collection: "profiles".to_owned(),
+        key: "main".to_owned(),
+        request_id: request_id(7),
+        if_version: Some(3),
+        expire_time,
+        ..Default::default()
+    };
+    for (time, expected) in [(at(1_800_000_000, 1_999_999), 1_800_000_000_001), (None, 0)] {
+        let (answer, call) = tokio::join!(client.touch(touch(time)), conn.accept());
+        let Some(Op::Touch(sent)) = call.op else { panic!("it is no touch") };
+        assert_eq!((sent.expire_ms, sent.if_version), (expected, Some(3)));
+        assert_eq!(answer.unwrap().into_inner().receipt.unwrap().index, 41);
+        let put = v1::PutRecordRequest { expire_time: time, ..put_from("US") };
+        let (answer, call) = tokio::join!(client.put(put), conn.accept());
+        assert!(answer.is_ok());
+        assert!(matches!(call.op, Some(Op::Put(put)) if put.expire_ms == expected));
+    }
+    for bad in [at(-1, 0), at(0, 0), at(1, -1), at(1, 1_000_000_000), at(253_402_300_800, 0)] {
+        let refusals = [
+            refused(client.touch(touch(bad)).await),
+            refused(client.put(v1::PutRecordRequest { expire_time: bad, ..put_from("US") }).await),
+        ];
+        for status in refusals {
+            assert_eq!(reason(&status), Reason::FieldInvalid);
+            let details = status.get_error_details();
+            assert_eq!(details.bad_request().unwrap().field_violations[0].field, "expire_time");
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! What a period of the log begins with: a new key, and one commit with the store's identity, GENESIS
 //! and MAP.
 
-use engine::Batch;
+use engine::{Batch, Engine};
 use ledger::Edge;
 use ledger::entry::{Detail, Entry};
 use ledger::note::Signer;
@@ -43,6 +43,12 @@ pub(crate) struct FirstCommit<'a> {
 }
 
 impl FirstCommit<'_> {
+    /// Commits it to a store that nobody else writes, with what goes with it.
+    pub(crate) fn commit(self, engine: &dyn Engine, mut batch: Batch) -> Result<(), Error> {
+        let (_, size) = self.add_to(&mut batch)?;
+        Ok(engine.commit(batch, engine.head()?, size)?)
+    }
+
     /// Adds its rows. Returns the log's edge and the head that the store gets with it.
     pub(crate) fn add_to(self, batch: &mut Batch) -> Result<(Edge, u64), Error> {
         let Self { log, identity, details, offered, key, now } = self;

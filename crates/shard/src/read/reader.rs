@@ -175,6 +175,9 @@ impl Reader {
         let damaged = || Rejection::from(Error::Damaged("records"));
         let row = rows.head?.ok_or_else(not_found)?;
         let head = self.node.open_head(address, subject, &row)?;
+        if head.has_expired(self.node.now()) {
+            return Err(not_found());
+        }
         let apart = match head.body {
             Body::Deleted => return Err(not_found()),
             Body::Inline(_) => None,
@@ -190,9 +193,9 @@ impl Reader {
         let stored = Stored::read(&row).map_err(|_| damaged())?;
         let (region, cipher) = (&self.node.region, self.node.cipher);
         let body = stored.body(address, region, cipher, &head, apart).map_err(|_| damaged())?;
-        let (version, etag, entry) = (head.version, head.etag(), head.entry);
-        let attributes = head.indexed.encoded.into();
-        Ok(Opened::Found(Found { version, etag, body: body.into(), attributes }, entry))
+        let (version, etag, expires) = (head.version, head.etag(), head.expires);
+        let (entry, attributes) = (head.entry, head.indexed.encoded.into());
+        Ok(Opened::Found(Found { version, etag, expires, body: body.into(), attributes }, entry))
     }
 }
 

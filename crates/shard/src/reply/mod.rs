@@ -9,7 +9,7 @@ use std::sync::Arc;
 use atlas::SignedMap;
 use bytes::Bytes;
 use ledger::entry::MapRef;
-use terms::{Reason, Rejection};
+use terms::{Reason, Rejection, UnixMillis};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::policy::map_impact::Impact;
@@ -75,6 +75,8 @@ pub(crate) struct Receipt {
 pub(crate) struct Found {
     pub(crate) version: Version,
     pub(crate) etag: String,
+    /// When it expires.
+    pub(crate) expires: Option<UnixMillis>,
     pub(crate) body: Bytes,
     /// As [`atlas::RecordAttributes::encode`] has them.
     pub(crate) attributes: Bytes,

@@ -1,7 +1,7 @@
 //! What a list gives.
 
 use bytes::Bytes;
-use terms::{RecordKey, SubjectId};
+use terms::{RecordKey, SubjectId, UnixMillis};
 
 use crate::store::types::Version;
 
@@ -29,6 +29,8 @@ pub(crate) struct Listed {
     pub(crate) key: RecordKey,
     pub(crate) version: Version,
     pub(crate) etag: String,
+    /// When it expires.
+    pub(crate) expires: Option<UnixMillis>,
     /// As [`atlas::RecordAttributes::encode`] has them.
     pub(crate) attributes: Vec<u8>,
     pub(crate) body: Bytes,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use atlas::{Country, Findings, RecordAttributes, SignedMap};
 use bytes::Bytes;
 use ledger::entry::Role;
-use terms::{Collection, Reason, RecordKey, Rejection, SubjectId, TenantId, limits};
+use terms::{Collection, Reason, RecordKey, Rejection, SubjectId, TenantId, UnixMillis, limits};
 use tokio::time::Instant;
 use wire::session as proto;
 use wire::session::call::Op;
@@ -26,7 +26,7 @@ use crate::store::keys::Owner;
 use crate::store::principal::Principal;
 use crate::store::record::{Address, SealedBody};
 use crate::store::types::Version;
-use crate::write::command::{Action, Condition, Content, Create, Delete, Put, Request};
+use crate::write::command::{Action, Condition, Content, Create, Delete, Put, Request, Touch};
 
 /// Bytes of a data version that an entry can hold.
 const DATA_VERSION_BYTES_MAX: usize = 64;
@@ -67,6 +67,7 @@ pub(crate) enum Write {
     Put(proto::Put),
     Delete(proto::Delete),
     Create(proto::Create),
+    Touch(proto::Touch),
 }
 
 /// What a call asks. None: something that this version does not know.
@@ -78,6 +79,7 @@ pub(crate) fn call(op: Option<Op>) -> Option<Call> {
     Some(match op? {
         Op::Put(put) => Call::Caller(CallerCall::Write(Write::Put(put))),
         Op::Delete(delete) => Call::Caller(CallerCall::Write(Write::Delete(delete))),
+        Op::Touch(touch) => Call::Caller(CallerCall::Write(Write::Touch(touch))),
         Op::Create(create) => Call::Caller(CallerCall::Write(Write::Create(create))),
         Op::Get(get) => Call::Caller(CallerCall::Get(get)),
         Op::List(list) => Call::Caller(CallerCall::List(Box::new(list))),
@@ -110,7 +112,7 @@ impl Write {
     pub(crate) fn body_bytes(&self) -> usize {
         match self {
             Self::Put(put) => put.body.len(),
-            Self::Delete(_) | Self::Create(_) => 0,
+            Self::Delete(_) | Self::Create(_) | Self::Touch(_) => 0,
         }
     }
 
@@ -120,6 +122,7 @@ impl Write {
             Self::Put(put) => put.prove && !put.validate_only,
             Self::Delete(delete) => delete.prove && !delete.validate_only,
             Self::Create(create) => create.prove && !create.validate_only,
+            Self::Touch(touch) => touch.prove && !touch.validate_only,
         }
     }
 
@@ -129,6 +132,7 @@ impl Write {
             Self::Put(of) => put(node, asker, of),
             Self::Delete(of) => delete(node, asker, of),
             Self::Create(of) => create(node, asker, of),
+            Self::Touch(of) => touch(node, asker, of),
         }
     }
 }
@@ -247,6 +251,7 @@ fn put(node: &Node, asker: &Asker, put: proto::Put) -> Result<Action, Rejection>
         condition.etag.as_deref().unwrap_or_default().as_bytes(),
         &[u8::from(put.create_subject)],
         &put.attributes,
+        &put.expire_ms.to_be_bytes(),
     ]);
     let Chance { opening, body_key, nonce } = Chance::draw(node)?;
     let content = Content {
@@ -266,7 +271,38 @@ fn put(node: &Node, asker: &Asker, put: proto::Put) -> Result<Action, Rejection>
         content,
         body_bytes: put.body.len(),
         attributes,
+        expires: expires(put.expire_ms)?,
     })))
+}
+
+/// When a record is to expire is set anew.
+fn touch(node: &Node, asker: &Asker, touch: proto::Touch) -> Result<Action, Rejection> {
+    let address = address(node, asker, &touch.subject, &touch.collection, &touch.key)?;
+    let condition = condition(touch.if_version, touch.etag)?;
+    let fingerprint = node.namer.fingerprint(&[
+        b"touch",
+        &address.row,
+        &condition.if_version.map_or([0xff; 8], |version| version.0.to_be_bytes()),
+        condition.etag.as_deref().unwrap_or_default().as_bytes(),
+        &touch.expire_ms.to_be_bytes(),
+    ]);
+    Ok(Action::Touch(Box::new(Touch {
+        address,
+        request: Request { id: request_id(&touch.request_id)?, fingerprint },
+        condition,
+        validate_only: touch.validate_only,
+        expires: expires(touch.expire_ms)?,
+        nonce: node.random()?,
+    })))
+}
+
+/// A time of expiry; 0: none. Whether it is past is asked where it is committed.
+fn expires(ms: u64) -> Result<Option<UnixMillis>, Rejection> {
+    if ms > limits::EXPIRE_MS_MAX {
+        let fault = Rejection::new(Reason::FieldInvalid).field("expire_time");
+        return Err(fault.problem("is after the year 9999"));
+    }
+    Ok(Some(ms).filter(|ms| *ms > 0).map(UnixMillis))
 }
 
 /// A deletion.

@@ -17,8 +17,9 @@ use crate::store::types::Version;
 pub(crate) fn reply(id: u64, outcome: Outcome, welcomed: &str) -> proto::Reply {
     let outcome = match outcome {
         Outcome::Written(done) => Sent::Written(written(done, welcomed)),
-        Outcome::Found(Found { version, etag, body, attributes }) => {
-            Sent::Found(proto::Found { version: signed(version), etag, body, attributes })
+        Outcome::Found(Found { version, etag, expires, body, attributes }) => {
+            let (version, expire_ms) = (signed(version), expires.map_or(0, |at| at.0));
+            Sent::Found(proto::Found { version, etag, body, expire_ms, attributes })
         }
         Outcome::Listed(page) => Sent::Listed(listed(page)),
         Outcome::Map(map) => Sent::Map(signed_map(map.unwrap_or_default())),
@@ -64,6 +65,7 @@ fn listed(page: Page) -> proto::Listed {
         key: record.key.expose().to_owned(),
         version: signed(record.version),
         etag: record.etag,
+        expire_ms: record.expires.map_or(0, |at| at.0),
         attributes: record.attributes.into(),
         body: record.body,
         order: record.order.into(),

@@ -39,6 +39,7 @@ use crate::server::session::Sessions;
 use crate::settings::{LogSettings, Settings};
 use crate::write::command::Errand;
 use crate::write::committer::Queue;
+use crate::write::expiry;
 use crate::{Error, Shard};
 
 /// How long sessions may take to end once the shard goes down.
@@ -98,6 +99,7 @@ impl Shard {
         health.set_ready(true);
         let (log, cosigned) = (&settings.log, self.cosigned);
         let mut beside = beside(&node, &chronicles, &queue, auditors, &life, log, cosigned);
+        beside.spawn(expiry::sweep(Arc::clone(&node), queue.clone()));
         beside.spawn(end_periods(Arc::clone(&node), queue.clone(), settings.clone()));
         let mut watched = life.subscribe();
         let drain = async {

@@ -114,8 +114,7 @@ impl Opening<'_> {
             key: keyring_made.then_some("generation 1 of the region's key was made"),
             now: self.outside.clock.now(),
         };
-        let (_, size) = first.add_to(&mut batch)?;
-        engine.commit(batch, engine.head()?, size)?;
+        first.commit(&*engine, batch)?;
         let vkey = identity.vkey;
         Ok(Initialised { origin: signer.name().to_owned(), vkey, keyring_made })
     }

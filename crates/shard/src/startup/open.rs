@@ -112,9 +112,7 @@ impl Opening<'_> {
         let owned = owned_slots(&*engine)?;
         let start = self.start(&*engine)?;
         let sealed = ends_in_seal(&*engine, &log)?;
-        let began = began(&*engine, identity.period)?;
-        let growing =
-            GrowingLog::new(self.origins(), identity.period, &identity.vkey, began, &keyring);
+        let growing = self.growing(&*engine, &identity, &keyring)?;
         let mut opened = Opened {
             map: Arc::clone(&start.offered.sealed.map),
             last_commit: row.committed,
@@ -179,6 +177,18 @@ impl Opening<'_> {
     /// The origins of this shard's logs.
     pub(crate) fn origins(&self) -> Origins<'_> {
         self.settings.origins(self.map.deployment())
+    }
+
+    /// The log of the store's period.
+    fn growing(
+        &self,
+        engine: &dyn Engine,
+        identity: &Identity,
+        keyring: &FileKeyring,
+    ) -> Result<GrowingLog, Error> {
+        let Identity { period, vkey, .. } = identity;
+        let began = began(engine, *period)?;
+        Ok(GrowingLog::new(self.origins(), *period, vkey, began, keyring))
     }
 
     /// What every origin of this shard begins with.

@@ -92,19 +92,17 @@ pub fn recover(
         opening.take_slots(&mut batch);
         generations::put(&mut batch, &keyring, &settings.region, &*outside.entropy)?;
     }
-    let log = Log::new(period, engine.head()?.size);
     let last = edge.as_ref().map_or(UnixMillis(0), |edge| edge.committed);
     let clock = GuardedClock::start(Arc::clone(&outside.clock), settings, last, edge.is_none());
     let first = FirstCommit {
-        log: &log,
+        log: &Log::new(period, engine.head()?.size),
         identity: &next,
         details: vec![old_head(&opening, &*engine, (signed.as_ref(), edge.as_ref()))?],
         offered: &offered,
         key: None,
         now: clock.now().max(last),
     };
-    let (_, size) = first.add_to(&mut batch)?;
-    engine.commit(batch, engine.head()?, size)?;
+    first.commit(&*engine, batch)?;
     // After the commit: a crash in between leaves the old anchor, and the mark that keeps the
     // shard from starting on it.
     let empty = signed_empty(&signer)?;

@@ -17,7 +17,7 @@
 //! | `11` | a record's body, if its head's row does not have it | as the head's row | `store/record.rs` |
 //! | `20` | a copy that is due | tag of the mirror's region, key of the head's row | version, entry, minute |
 //! | `30` | a record in an index | tag of the index, value, key of the head's row | `store/index_keys.rs` |
-//! | `31` | reserved: a record that expires | minute, key of the head's row | |
+//! | `31` | a record that expires | minute, key of the head's row | the version alone |
 //! | `40` | the entries of one commit | period, index of the first | `log/mod.rs` |
 //! | `41` | the right edge of the log | | `log/mod.rs` |
 //! | `42` | a full tile | period, level, index | `log/mod.rs` |
@@ -254,6 +254,27 @@ pub(crate) fn copy_due(mirror: &RegionId, row: &[u8]) -> Key {
     let mut key = Writer::with_capacity(64);
     key.u8(0x20).text(mirror.as_str()).fixed(row);
     key.0
+}
+
+/// The row that says that the record at `row` expires in that minute.
+pub(crate) fn expires(minute: Minute, row: &[u8]) -> Key {
+    let mut key = Writer::with_capacity(64);
+    key.u8(0x31).u32(minute.0).fixed(row);
+    key.0
+}
+
+/// The rows of records that expire in that minute or earlier, after the one at `from`; `None`: all.
+pub(crate) fn expiring(from: Option<&[u8]>, minute: Minute) -> Span {
+    let mut from = from.map_or_else(|| vec![0x31], <[u8]>::to_vec);
+    if from.len() > 1 {
+        from.push(0);
+    }
+    Span { from, until: expires(Minute(minute.0.saturating_add(1)), &[]) }
+}
+
+/// The key of the head's row of a record that expires.
+pub(crate) fn expiring_record(key: &[u8]) -> Option<&[u8]> {
+    key.get(5..)
 }
 
 /// The entries of the commit whose first entry is `index`.

@@ -6,14 +6,14 @@
 //! a small put is one row.
 //!
 //! The sealed head: the names of collection and record, incarnation of the subject, where the body
-//! is and its bytes, the entry, its opening, the content's digest, the body's key, then what no
-//! call sets yet (when the record expires; a row in which it is set is of a later release, and
-//! refused), the attributes ([`crate::store::indexed`]), and the recent requests.
+//! is and its bytes, the entry, its opening, the content's digest, the body's key, when the record
+//! expires (milliseconds since 1970; 0: never), the attributes ([`crate::store::indexed`]), and the
+//! recent requests.
 //!
 //! A deleted record keeps its head, without body, key or content: its versions go on from there,
 //! and late retries are still known.
 
-use terms::{Collection, RecordKey, RegionId, limits};
+use terms::{Collection, RecordKey, RegionId, UnixMillis, limits};
 use zeroize::Zeroizing;
 
 use crate::store::aead::{
@@ -170,6 +170,8 @@ pub(crate) struct Head {
     pub(crate) digest: [u8; 32],
     /// The key of the body, unless deleted.
     pub(crate) body_key: Zeroizing<[u8; KEY_BYTES]>,
+    /// From then on it is not read any more. None: it does not expire.
+    pub(crate) expires: Option<UnixMillis>,
     /// The attributes, and by which rows of indexes it is found.
     pub(crate) indexed: Indexed,
     /// Newest last.
@@ -179,6 +181,11 @@ pub(crate) struct Head {
 impl Head {
     pub(crate) fn is_deleted(&self) -> bool {
         self.body == Body::Deleted
+    }
+
+    /// Whether its time has come, and its deletion has not been written yet.
+    pub(crate) fn has_expired(&self, now: UnixMillis) -> bool {
+        !self.is_deleted() && self.expires.is_some_and(|at| at <= now)
     }
 
     /// What is still to be remembered when a write is added at `minute`.
@@ -212,7 +219,7 @@ impl Head {
         self.body.write(head);
         self.entry.write(head);
         head.fixed(&self.opening).fixed(&self.digest).fixed(&*self.body_key);
-        head.u64(NEVER);
+        head.u64(self.expires.map_or(NEVER, |at| at.0));
         self.indexed.write(head);
         head.u32(u32::try_from(self.recent.len()).expect("bounded by REQUEST_IDS_KEPT_MAX"));
         for recent in &self.recent {
@@ -226,9 +233,7 @@ impl Head {
         let (body, entry) = (Body::read(head)?, EntryAt::read(head)?);
         let (opening, digest) = (head.array()?, head.array()?);
         let body_key = Zeroizing::new(head.array()?);
-        if head.u64()? != NEVER {
-            return Err(Malformed);
-        }
+        let expires = Some(head.u64()?).filter(|at| *at != NEVER).map(UnixMillis);
         let indexed = Indexed::read(head)?;
         let count = usize::try_from(head.u32()?).map_err(|_| Malformed)?;
         if count > limits::REQUEST_IDS_KEPT_MAX {
@@ -236,7 +241,18 @@ impl Head {
         }
         let recent = (0..count).map(|_| Recent::read(head)).collect::<Result<_, _>>()?;
         head.end()?;
-        Ok(Self { incarnation, version, body, entry, opening, digest, body_key, indexed, recent })
+        Ok(Self {
+            incarnation,
+            version,
+            body,
+            entry,
+            opening,
+            digest,
+            body_key,
+            expires,
+            indexed,
+            recent,
+        })
     }
 }
 
@@ -265,6 +281,21 @@ impl SealedBody {
     /// What a deleted record has in place of a body.
     pub(crate) const fn none() -> Self {
         Self { body: Body::Deleted, row: Vec::new() }
+    }
+
+    /// The body of a stored record, whose own row, if it has one, stays as it is.
+    fn kept(body: Body, inline: &[u8]) -> Self {
+        let mut row = Vec::with_capacity(1 + inline.len());
+        if matches!(body, Body::Inline(_)) {
+            row.push(FORMAT);
+            row.extend_from_slice(inline);
+        }
+        Self { body, row }
+    }
+
+    /// Whether its own row stays as it is.
+    pub(crate) const fn is_kept(&self) -> bool {
+        matches!(self.body, Body::Apart(_)) && self.row.is_empty()
     }
 
     pub(crate) const fn bytes(&self) -> usize {
@@ -300,7 +331,8 @@ impl SealedBody {
         let bound = head_binding(&address.owner, &address.row, region, head.version);
         key.seal_tail(nonce, &bound, &mut row, FRONT_BYTES);
         row.extend_from_slice(inline);
-        let body = matches!(self.body, Body::Apart(_)).then_some(self.row);
+        let apart = matches!(self.body, Body::Apart(_)) && !self.row.is_empty();
+        let body = apart.then_some(self.row);
         Rows { head: row, body }
     }
 }
@@ -308,7 +340,7 @@ impl SealedBody {
 /// The rows of one record.
 pub(crate) struct Rows {
     pub(crate) head: Vec<u8>,
-    /// None: the head's row has the body, or there is none.
+    /// None: the head's row has the body, there is none, or its row stays as it is.
     pub(crate) body: Option<Vec<u8>>,
 }
 
@@ -357,6 +389,11 @@ impl<'a> Stored<'a> {
         let head = Head::decode(self.version, &mut plain)?;
         let address = Address { owner: owner.clone(), collection, key, row: row.to_vec() };
         Ok((address, head))
+    }
+
+    /// The sealed body of that head, for the next version of the same content.
+    pub(crate) fn sealed_body(&self, head: &Head) -> SealedBody {
+        SealedBody::kept(head.body, self.inline)
     }
 
     /// Opens the body of that head. `apart`: the body's own row, where it has one.

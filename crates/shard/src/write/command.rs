@@ -6,7 +6,7 @@ use std::sync::Arc;
 use atlas::RecordAttributes;
 use ledger::entry::MapRef;
 use ledger::statement::content_digest;
-use terms::{Collection, Reason, Rejection};
+use terms::{Collection, Detail, Reason, RegionId, Rejection, UnixMillis};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
@@ -18,7 +18,7 @@ use crate::reply::{Found, Outcome, Page, ReplySlot, busy};
 use crate::store::aead::{KEY_BYTES, NONCE_BYTES};
 use crate::store::keys::Owner;
 use crate::store::principal::Principal;
-use crate::store::record::{Address, SealedBody};
+use crate::store::record::{Address, Head, SealedBody};
 use crate::store::region_maps::Offered;
 use crate::store::types::{EntryAt, Fingerprint, Version};
 
@@ -38,6 +38,10 @@ pub(crate) enum Action {
     Put(Box<Put>),
     Delete(Box<Delete>),
     Create(Box<Create>),
+    /// When a live record expires is set anew, and nothing else of it.
+    Touch(Box<Touch>),
+    /// Deletes a record, if its time has come. The shard itself asks.
+    Expire(Box<Address>),
     /// A read of a collection whose reads are logged: answered once its entry is durable.
     Read(Box<Read>),
 }
@@ -47,9 +51,14 @@ impl Action {
     pub(crate) const fn bytes(&self) -> usize {
         match self {
             Self::Put(put) => 512 + put.content.sealed.bytes(),
-            Self::Delete(_) | Self::Create(_) => 512,
+            Self::Delete(_) | Self::Create(_) | Self::Touch(_) | Self::Expire(_) => 512,
             Self::Read(read) => 512 + read.of.bytes(),
         }
+    }
+
+    /// Whether it leaves more in the store than a deletion or a read.
+    pub(crate) const fn fills(&self) -> bool {
+        matches!(self, Self::Put(_) | Self::Create(_) | Self::Touch(_))
     }
 
     /// The collection that it is about.
@@ -57,6 +66,8 @@ impl Action {
         match self {
             Self::Put(put) => &put.address.collection,
             Self::Delete(delete) => &delete.address.collection,
+            Self::Touch(touch) => &touch.address.collection,
+            Self::Expire(address) => &address.collection,
             Self::Create(create) => &create.collection,
             Self::Read(read) => &read.collection,
         }
@@ -67,6 +78,8 @@ impl Action {
         match self {
             Self::Put(put) => Some(&put.address),
             Self::Delete(delete) => Some(&delete.address),
+            Self::Touch(touch) => Some(&touch.address),
+            Self::Expire(address) => Some(address),
             Self::Create(_) | Self::Read(_) => None,
         }
     }
@@ -76,6 +89,8 @@ impl Action {
         match self {
             Self::Put(put) => Some(&put.address.owner),
             Self::Delete(delete) => Some(&delete.address.owner),
+            Self::Touch(touch) => Some(&touch.address.owner),
+            Self::Expire(address) => Some(&address.owner),
             Self::Create(create) => Some(&create.owner),
             Self::Read(_) => None,
         }
@@ -94,6 +109,31 @@ pub(crate) struct Request {
 pub(crate) struct Condition {
     pub(crate) if_version: Option<Version>,
     pub(crate) etag: Option<String>,
+}
+
+impl Condition {
+    /// Whether the state is the one that the writer insists on.
+    pub(crate) fn holds(&self, head: Option<&Head>, region: &RegionId) -> Result<(), Rejection> {
+        let live = head.filter(|head| !head.is_deleted());
+        let version = live.map_or(Version::NONE, |head| head.version);
+        let fault = |reason, field: &'static str| {
+            let fault = Rejection::new(reason).field(field).with(Detail::Version, version);
+            Err(fault.with(Detail::Region, region))
+        };
+        if let Some(wanted) = self.if_version
+            && wanted != version
+        {
+            let exists = wanted == Version::NONE;
+            let reason = if exists { Reason::RecordExists } else { Reason::VersionMismatch };
+            return fault(reason, "if_version");
+        }
+        match &self.etag {
+            Some(etag) if live.is_none_or(|head| head.etag() != *etag) => {
+                fault(Reason::VersionMismatch, "etag")
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// The encrypted body and the random values drawn for this write.
@@ -128,7 +168,20 @@ pub(crate) struct Put {
     pub(crate) content: Content,
     /// Bytes of the body, for the limit of the map in force at the commit.
     pub(crate) body_bytes: usize,
+    /// From then on the record is not read any more. None: it does not expire.
+    pub(crate) expires: Option<UnixMillis>,
     pub(crate) attributes: RecordAttributes,
+}
+
+pub(crate) struct Touch {
+    pub(crate) address: Address,
+    pub(crate) request: Request,
+    pub(crate) condition: Condition,
+    pub(crate) validate_only: bool,
+    /// As of a put.
+    pub(crate) expires: Option<UnixMillis>,
+    /// Of the head.
+    pub(crate) nonce: [u8; NONCE_BYTES],
 }
 
 pub(crate) struct Delete {

@@ -331,6 +331,7 @@ impl Committer {
             subjects,
             heads: HashMap::new(),
             batch: Batch::new(),
+            now,
             entries: GroupEntries::new(&self.node, &growing, map, Minute::of(now), draft),
             answers: Vec::with_capacity(ops.len()),
         };
@@ -371,18 +372,22 @@ impl Committer {
             return Ok(());
         }
         self.counts.put_back(uncounted);
-        let metrics = &self.node.metrics;
-        metrics.commits.inc();
-        metrics.commit_seconds.observe(started.elapsed().as_secs_f64());
-        // Precise far beyond any group.
-        metrics.commit_writes.observe(f64::from(u32::try_from(answers.len()).unwrap_or(u32::MAX)));
-        metrics.entries.inc_by(added);
+        self.measure(started, answers.len(), added);
         for (tag, subject) in subjects {
             self.node.subjects.insert(tag, subject);
         }
         self.committed(edge, size, now);
         self.answer(answers, rooms);
         Ok(())
+    }
+
+    fn measure(&self, started: Instant, writes: usize, entries: u64) {
+        let metrics = &self.node.metrics;
+        metrics.commits.inc();
+        metrics.commit_seconds.observe(started.elapsed().as_secs_f64());
+        // Precise far beyond any group.
+        metrics.commit_writes.observe(f64::from(u32::try_from(writes).unwrap_or(u32::MAX)));
+        metrics.entries.inc_by(entries);
     }
 
     fn answer(&self, answers: Vec<(ReplySlot, Done)>, rooms: Vec<Room>) {

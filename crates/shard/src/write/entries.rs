@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ledger::entry::{Call, Detail as Said, Entry, Kind, MapRef};
+use ledger::entry::{Call, Caller, Detail as Said, Entry, Kind, MapRef, Role};
 use terms::{Reason, Rejection};
 
 use crate::log::Draft;
@@ -13,6 +13,7 @@ use crate::policy::rulings::Ruled;
 use crate::policy::standing_ruling::Given;
 use crate::reply::Page;
 use crate::store::growing_log::GrowingLog;
+use crate::store::record::Address;
 use crate::store::types::{EntryAt, LogIndex, Minute, Recent, Version};
 use crate::write::command::{Create, Request};
 
@@ -81,6 +82,16 @@ impl<'a> GroupEntries<'a> {
         Entry::of_call(kind, self.minute.0, call)
     }
 
+    /// The entry of a record whose time has come: no caller asks for it.
+    pub(crate) fn expired(&self, address: &Address) -> Entry {
+        let tenant_tag = Some(self.log.tenant_tag(address.owner.tenant.as_str()).0);
+        let tag = self.log.caller_tag(self.node.shard.as_str()).0;
+        let caller = Caller { role: Role::Shard, tag, territory: None };
+        let collection = Some(address.collection.as_str());
+        let call = Call { tenant_tag, caller: Some(&caller), collection, map: self.map };
+        Entry::of_call(Kind::Expire, self.minute.0, call)
+    }
+
     pub(crate) fn append(&mut self, entry: &Entry) -> Result<Vec<u8>, Rejection> {
         self.draft.append(entry).map_err(|error| {
             Rejection::new(Reason::Internal)
@@ -113,6 +124,12 @@ impl<'a> GroupEntries<'a> {
         Ok(self.node.origins().of(self.node.period_of(at.log)?).into())
     }
 
+    /// Where the next entry will stand.
+    pub(crate) fn next(&self) -> EntryAt {
+        let (index, first) = (self.draft.next_index(), self.draft.first_index());
+        EntryAt { log: self.log.id, index, first }
+    }
+
     /// What is remembered of a request whose entry comes next.
     pub(crate) fn recent(&self, request: &Request, version: Version) -> Recent {
         Recent {
@@ -120,11 +137,7 @@ impl<'a> GroupEntries<'a> {
             fingerprint: request.fingerprint,
             minute: self.minute,
             version,
-            entry: EntryAt {
-                log: self.log.id,
-                index: self.draft.next_index(),
-                first: self.draft.first_index(),
-            },
+            entry: self.next(),
         }
     }
 }

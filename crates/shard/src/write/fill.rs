@@ -27,11 +27,18 @@ pub(crate) fn fill(
     while work.bytes() < GROUP_BYTES_MAX
         && let Some((op, room)) = ops.pop_front()
     {
+        // A touch takes the body out of the row that was read: it waits for the writes before it.
+        if let Action::Touch(touch) = &op.action
+            && work.heads.contains_key(&touch.address.row)
+        {
+            ops.push_front((op, room));
+            break;
+        }
         rooms.push(room);
         let refuse = |reason| Done::from(Rejection::new(reason));
         if unbelieved {
             work.answers.push((op.reply, refuse(Reason::ClockUnconfirmed)));
-        } else if low && matches!(op.action, Action::Put(_) | Action::Create(_)) {
+        } else if low && op.action.fills() {
             work.answers.push((op.reply, refuse(Reason::DiskReserve)));
         } else {
             work.apply(op);

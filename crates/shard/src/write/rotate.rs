@@ -56,7 +56,8 @@ impl Committer {
         // What can fail for want of room or chance comes before the SEAL: after it there is no way
         // back.
         let (sealed, offered) = match ending {
-            Ending::Due => (false, self.offered()),
+            // So the last checkpoint has little to do, and a file that cannot be written is noticed.
+            Ending::Due => (false, self.signer.lock().sign().and_then(|()| self.offered())),
             Ending::Sealed(offered) => (true, Ok(*offered)),
         };
         let next = match offered.and_then(|offered| self.next_period(offered)) {
@@ -121,7 +122,10 @@ impl Committer {
         let name = grows.name.clone();
         self.log = begun;
         self.node.growing.store(Arc::new(grows));
-        self.node.metrics.log_period(period.0);
+        let metrics = &self.node.metrics;
+        metrics.log_period(period.0);
+        metrics.commits.inc();
+        metrics.entries.inc_by(edge.size());
         self.committed(edge, head, now);
         // A crash before this leaves the old log's last checkpoint in the file. Nothing more is
         // committed until it has the new log's: a start tells the one case from the other by that.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use engine::{Batch, Key};
 use ledger::entry::Kind;
-use terms::{Collection, Detail, Reason, Rejection};
+use terms::{Collection, Detail, Reason, Rejection, UnixMillis};
 
 use crate::Error;
 use crate::log::access_counters::AccessCounters;
@@ -19,19 +19,15 @@ use crate::policy::subject_status;
 use crate::reply::{Outcome, Receipt, ReplySlot, Written};
 use crate::store::indexed::Indexed;
 use crate::store::keys::Owner;
-use crate::store::record::{Address, Body, Head};
+use crate::store::record::{Address, Head, Stored};
 use crate::store::subject::{Subject, SubjectRow};
 use crate::store::types::{Recent, SubjectTag, Version};
-use crate::store::{codec, keys};
 use crate::write::command::{
-    Action, Condition, Content, Create, Delete, Op, Put, Read, ReadOf, Request,
+    Action, Content, Create, Delete, Op, Put, Read, ReadOf, Request, Touch,
 };
 use crate::write::entries::{GroupEntries, create_statement, read_page, rule_into, say_data};
-use crate::write::index_rows;
+use crate::write::record_rows::{NextVersion, RecordRows, expires_later};
 use crate::write::retries::Retry;
-
-/// Of the row of a copy that is due: it, the version, where the entry stands, the minute.
-const COPY_DUE_FORMAT: u8 = 1;
 
 /// Rows that were read for a group, by key.
 pub(crate) type Rows = HashMap<Key, Option<engine::Value>>;
@@ -50,6 +46,8 @@ pub(crate) struct Transaction<'a> {
     pub(crate) heads: HashMap<Key, Head>,
     pub(crate) batch: Batch,
     pub(crate) entries: GroupEntries<'a>,
+    /// The time of the commit.
+    pub(crate) now: UnixMillis,
     pub(crate) answers: Vec<(ReplySlot, Done)>,
 }
 
@@ -79,6 +77,7 @@ struct Change {
     request: Request,
     content: Content,
     given: Option<Given>,
+    expires: Option<UnixMillis>,
     indexed: Indexed,
 }
 
@@ -101,6 +100,8 @@ impl Transaction<'_> {
                 Action::Put(put) => self.put(&asker, *put),
                 Action::Delete(delete) => self.delete(&asker, *delete),
                 Action::Create(create) => self.create(&asker, &create),
+                Action::Touch(touch) => self.touch(&asker, *touch),
+                Action::Expire(address) => self.expire_due(&address),
                 Action::Read(read) => self.read(&asker, *read),
             }
         };
@@ -132,11 +133,12 @@ impl Transaction<'_> {
         let (node, minute) = (self.node, self.entries.minute());
         let enters = |ruled: &Ruled| may_enter(node, ruled, asker.stands.gateway);
         let how = How { given: given.as_ref(), create: create_subject, minute, enters: &enters };
+        expires_later(put.expires, self.now)?;
         let (owner, collection) = (&address.owner, &address.collection);
         body_fits(self.rules.map(), collection, put.body_bytes)?;
         let settled = settle(self.rules, owner, collection, subject.as_deref(), &how)?;
         let indexed = Indexed::under(self.rules.map().collection(collection), put.attributes)?;
-        self.check(head.as_ref(), &condition)?;
+        condition.holds(head.as_ref(), &self.node.region)?;
         let version = head.as_ref().map_or(Version::NONE, |head| head.version).next();
         if validate_only {
             return Ok(validated(version, Some(settled.ruled)));
@@ -145,7 +147,8 @@ impl Transaction<'_> {
         let kind = if live { Kind::Replace } else { Kind::Place };
         let ruled = Arc::clone(&settled.ruled);
         let (subject, row) = self.adopt(&address.owner, subject, settled, &request)?;
-        let change = Change { kind, request, content, given, indexed };
+        let expires = put.expires;
+        let change = Change { kind, request, content, given, expires, indexed };
         let done = self.write(asker, &address, &subject, head.as_ref(), change, Some(ruled))?;
         // After the entry: what fails has put nothing into the group.
         if let Some(row) = row {
@@ -165,13 +168,49 @@ impl Transaction<'_> {
         }
         let head = head.filter(|head| !head.is_deleted());
         let head = head.ok_or_else(|| Rejection::new(Reason::RecordNotFound))?;
-        self.check(Some(&head), &condition)?;
+        condition.holds(Some(&head), &self.node.region)?;
         if validate_only {
             return Ok(validated(head.version.next(), None));
         }
         let (kind, indexed) = (Kind::Delete, Indexed::default());
-        let change = Change { kind, request, content, given: None, indexed };
+        let change = Change { kind, request, content, given: None, expires: None, indexed };
         self.write(asker, &address, &subject, Some(&head), change, None)
+    }
+
+    /// Sets anew when a record expires. The content stays, and with it opening and digest: the entry
+    /// commits to the next version of the same content.
+    fn touch(&mut self, asker: &Asker, touch: Touch) -> Result<Done, Rejection> {
+        let Touch { address, request, condition, validate_only, expires, nonce } = touch;
+        let subject =
+            self.subject(&address.owner)?.ok_or_else(|| Rejection::new(Reason::SubjectUnknown))?;
+        let head = self.head(&address, Some(&subject))?;
+        if let Some((head, done)) = remembered(head.as_ref(), &request) {
+            return self.replay(&address, head, done, &request, None);
+        }
+        expires_later(expires, self.now)?;
+        let head = head.filter(|head| !head.is_deleted());
+        let head = head.ok_or_else(|| Rejection::new(Reason::RecordNotFound))?;
+        condition.holds(Some(&head), &self.node.region)?;
+        if validate_only {
+            return Ok(validated(head.version.next(), None));
+        }
+        // A group has one touch of a record, before its other writes: see the committer.
+        let row = self.rows.get(&address.row).and_then(Option::as_ref);
+        let row = row.ok_or(Error::Damaged("records"))?;
+        let sealed = Stored::read(row).map_err(|_| Error::Damaged("records"))?.sealed_body(&head);
+        let Head { opening, digest, .. } = head;
+        let content = Content { opening, digest, body_key: head.body_key.clone(), nonce, sealed };
+        let (kind, indexed) = (Kind::Replace, head.indexed.clone());
+        let change = Change { kind, request, content, given: None, expires, indexed };
+        self.write(asker, &address, &subject, Some(&head), change, None)
+    }
+
+    /// Deletes a record whose time has come. One that has none any more, or is gone, is left.
+    fn expire_due(&mut self, address: &Address) -> Result<Done, Rejection> {
+        if let Some(subject) = self.subject(&address.owner)? {
+            self.head(address, Some(&subject))?;
+        }
+        Ok(validated(Version::NONE, None))
     }
 
     fn create(&mut self, asker: &Asker, create: &Create) -> Result<Done, Rejection> {
@@ -256,8 +295,22 @@ impl Transaction<'_> {
         Ok(Some(subject))
     }
 
-    /// The record's head, as this group has left it.
+    /// The record's head, as this group has left it. One whose time has come is deleted first: whatever
+    /// is asked of it is asked of a record that is not there.
     fn head(
+        &mut self,
+        address: &Address,
+        subject: Option<&Subject>,
+    ) -> Result<Option<Head>, Rejection> {
+        match (self.stored_head(address, subject)?, subject) {
+            (Some(head), Some(subject)) if head.has_expired(self.now) => {
+                self.records().expire(address, subject, &head).map(Some)
+            }
+            (head, _) => Ok(head),
+        }
+    }
+
+    fn stored_head(
         &self,
         address: &Address,
         subject: Option<&Subject>,
@@ -349,29 +402,6 @@ impl Transaction<'_> {
         Ok(self.retried(Retry { written, opening, statement, entry: by.entry }))
     }
 
-    /// Whether the state is the one that the writer insists on.
-    fn check(&self, head: Option<&Head>, condition: &Condition) -> Result<(), Rejection> {
-        let live = head.filter(|head| !head.is_deleted());
-        let version = live.map_or(Version::NONE, |head| head.version);
-        let fault = |reason, field: &'static str| {
-            let fault = Rejection::new(reason).field(field).with(Detail::Version, version);
-            Err(fault.with(Detail::Region, &self.node.region))
-        };
-        if let Some(wanted) = condition.if_version
-            && wanted != version
-        {
-            let exists = wanted == Version::NONE;
-            let reason = if exists { Reason::RecordExists } else { Reason::VersionMismatch };
-            return fault(reason, "if_version");
-        }
-        match &condition.etag {
-            Some(etag) if live.is_none_or(|head| head.etag() != *etag) => {
-                fault(Reason::VersionMismatch, "etag")
-            }
-            _ => Ok(()),
-        }
-    }
-
     // === what the group changes ===
 
     /// The subject with what the ruling settled, and its row if it is created or changed.
@@ -416,65 +446,32 @@ impl Transaction<'_> {
         change: Change,
         ruled: Option<Arc<Ruled>>,
     ) -> Result<Done, Rejection> {
-        let Change { kind, request, content, given, indexed } = change;
-        let Content { opening, digest, body_key, nonce, sealed } = content;
-        let version = before.map_or(Version::NONE, |head| head.version).next();
-        let statement = address.statement(version, digest);
+        let Change { kind, request, content, given, expires, indexed } = change;
         let mut entry = self.entries.entry(kind, asker, address.collection.as_str());
         if let Some(ruled) = &ruled {
             rule_into(&mut entry, ruled);
         }
         say_data(&mut entry, given.as_ref());
-        if let Some(before) = before {
-            self.entries.name_earlier(&mut entry, before.entry)?;
-        }
-        entry.commitment = Some(ledger::statement::commitment(&opening, &statement));
-        let done = self.entries.recent(&request, version);
-        let bytes = self.entries.append(&entry)?;
-
-        let mut recent =
-            before.map_or_else(Vec::new, |head| head.remembered(self.entries.minute()));
-        recent.push(done);
-        let (incarnation, body, at) = (subject.incarnation, sealed.body(), done.entry);
-        let layout = &self.node.namer;
-        let old = before.map(|before| &before.indexed);
-        index_rows::change(&mut self.batch, layout, address, old, &indexed);
-        let entry = at;
-        let head =
-            Head { incarnation, version, body, entry, opening, digest, body_key, indexed, recent };
-        let rows = sealed.into_rows(address, &self.node.region, &head, subject.key(), nonce);
-        self.batch.put(address.row.clone(), rows.head);
-        match rows.body {
-            Some(row) => self.batch.put(keys::body(&address.row), row),
-            None if before.is_some_and(|before| matches!(before.body, Body::Apart(_))) => {
-                self.batch.delete(keys::body(&address.row));
-            }
-            None => {}
-        }
-        let mirrors = match &ruled {
-            Some(ruled) => ruled.mirrors.as_slice(),
-            None => subject.standing(&address.collection).map_or(&[][..], |s| &s.mirrors),
-        };
-        for mirror in mirrors {
-            let mut due = codec::Writer::with_capacity(32);
-            due.u8(COPY_DUE_FORMAT).u64(version.0);
-            at.write(&mut due);
-            due.u32(self.entries.minute().0);
-            self.batch.put(keys::copy_due(mirror, &address.row), due.0);
-        }
-        let etag = if head.is_deleted() { String::new() } else { head.etag() };
-        self.heads.insert(address.row.clone(), head);
-        let receipt = Receipt { entry: bytes.into(), opening, statement: statement.into() };
-        let (index, receipt) = (at.index, Some(receipt));
+        let mirrors = ruled.as_ref().map(|ruled| ruled.mirrors.as_slice());
+        let next = NextVersion { entry, request: Some(request), content, expires, indexed };
+        let (head, receipt) = self.records().store(address, subject, before, next, mirrors)?;
         Ok(Done::written(Written {
-            version,
-            etag,
-            index,
+            version: head.version,
+            etag: if head.is_deleted() { String::new() } else { head.etag() },
+            index: head.entry.index,
             origin: Some(self.entries.own_origin()),
-            receipt,
+            receipt: Some(receipt),
             ruling: ruled,
             ..Default::default()
         }))
+    }
+}
+
+impl<'a> Transaction<'a> {
+    /// What records change.
+    fn records(&mut self) -> RecordRows<'a, '_> {
+        let Self { batch, entries, heads, .. } = self;
+        RecordRows { node: self.node, batch, entries, heads }
     }
 }
 

@@ -5,6 +5,7 @@ mod auditors;
 mod copies;
 mod damaged_table;
 mod egress;
+mod expiry;
 mod faults;
 mod first_start;
 mod hostile;

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::support::Place;
 use crate::support::auditor::{ORIGIN, auditor, checkpoint, entries, fill, logs, page};
+use crate::support::{Place, unlocked};
 use ledger::checkpoint::Checkpoint;
 use ledger::entry::{Detail, Entry, Kind};
 use ledger::hash;
@@ -56,7 +56,7 @@ async fn a_sealed_log_is_served_on_and_the_next_names_it() {
         fill(&mut shard.session().await, 0, 300).await;
         let (_, old_key) = checkpoint(&mut auditor(&shard).await, 303).await;
         shard.stop().await.unwrap();
-        let rotated = rotate(&place, &place.outside()).unwrap();
+        let rotated = unlocked(|| rotate(&place, &place.outside())).await.unwrap();
         assert_eq!((rotated.sealed.as_str(), rotated.size), (ORIGIN, 304));
         assert_eq!(rotated.origin, "sample/ru-msk/s1/2");
         // As if the power had gone before the anchor knew of the new log.

@@ -148,7 +148,7 @@ fn verify(logs: &BTreeMap<String, crate::support::auditor::Log>, done: &[Done]) 
             opening: written.opening.as_ref().try_into().unwrap(),
             statement: written.statement.to_vec(),
         };
-        if n % 7 == 0 {
+        if n.is_multiple_of(7) {
             receipt.verify(&written.tlog_proof, &log.key, Some(b"x")).unwrap();
             proven += 1;
         }

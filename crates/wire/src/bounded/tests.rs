@@ -82,6 +82,7 @@ fn the_fullest_frames_of_ours_pass() {
         phone_data: text(),
         ip_data: text(),
         prove: true,
+        expire_ms: 1,
         attributes: vec![1; 100].into(),
     };
     let call = session::Call {

@@ -303,6 +303,14 @@ impl Records for Desk {
         Ok(Response::new(api::DeleteRecordResponse::default()))
     }
 
+    async fn touch(
+        &self,
+        request: Request<api::TouchRecordRequest>,
+    ) -> Result<Response<api::TouchRecordResponse>, Status> {
+        self.note("touch", &request, &request.get_ref().request_id, 0)?;
+        Ok(Response::new(api::TouchRecordResponse::default()))
+    }
+
     async fn batch_get(
         &self,
         _: Request<api::BatchGetRecordsRequest>,

@@ -301,6 +301,13 @@ impl Records for Fake {
         Ok(Response::new(api::DeleteRecordResponse::default()))
     }
 
+    async fn touch(
+        &self,
+        _: Request<api::TouchRecordRequest>,
+    ) -> Result<Response<api::TouchRecordResponse>, Status> {
+        Ok(Response::new(api::TouchRecordResponse::default()))
+    }
+
     async fn list(
         &self,
         _: Request<api::ListRecordsRequest>,

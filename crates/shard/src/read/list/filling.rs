@@ -298,6 +298,7 @@ impl<'a> Filling<'a> {
             key: address.key.clone(),
             version: head.version,
             etag: head.etag(),
+            expires: head.expires,
             attributes,
             body,
             order,

@@ -89,8 +89,8 @@ fn read(
     };
     let plan = Plan::new(&node.namer, &asker.tenant, query, &asked, guarded)?;
     let (policy, view, asked, plan) = (&policy, &*view, &asked, &plan);
-    let people = RefCell::new(people);
-    let walk = Walk { policy, view, query, asked, plan, guarded, deadline, people };
+    let (people, now) = (RefCell::new(people), node.now());
+    let walk = Walk { policy, view, query, asked, plan, guarded, deadline, now, people };
     let page = if query.count { walk.count() } else { filling::page(&walk) };
     page.map_err(|fault| match fault {
         Fault::Engine(error) => broken(error),

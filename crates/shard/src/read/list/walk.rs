@@ -1,11 +1,12 @@
 //! Walks over the candidates of a question, and takes those that are wanted.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::rc::Rc;
 
 use bytes::Bytes;
 use engine::{Key, Order, ScanLimit, Value, View as StoreView};
-use terms::{Reason, Rejection};
+use terms::{Reason, Rejection, UnixMillis};
 use tokio::time::Instant;
 
 use crate::Error;
@@ -18,6 +19,7 @@ use crate::reply::Page;
 use crate::store::index_keys::head_of;
 use crate::store::keys;
 use crate::store::record::{Address, Body, Head, Stored};
+use crate::store::types::Minute;
 
 /// Rows that are read at once.
 pub(super) const ROWS_AT_ONCE: usize = 256;
@@ -36,6 +38,8 @@ pub(crate) struct Walk<'a> {
     /// Records may be withheld: the filter is not asked of those.
     pub(crate) guarded: bool,
     pub(crate) deadline: Instant,
+    /// Records whose time of expiry has come by then are not there.
+    pub(crate) now: UnixMillis,
     pub(crate) people: RefCell<People>,
 }
 
@@ -56,8 +60,10 @@ impl Walk<'_> {
     /// How many records are wanted.
     pub(crate) fn count(&self) -> Result<Page, Fault> {
         let mut page = Page::default();
-        let fast = self.plan.exact && self.policy.at_home();
-        let rows = if fast { COUNTED_AT_ONCE } else { ROWS_AT_ONCE };
+        let exact = self.plan.exact && self.policy.at_home();
+        // Then rows count unread, besides those of records whose time has come or is near.
+        let due = if exact { self.due()? } else { None };
+        let rows = if due.is_some() { COUNTED_AT_ONCE } else { ROWS_AT_ONCE };
         for span in &self.plan.spans {
             let mut span = span.clone();
             loop {
@@ -66,20 +72,37 @@ impl Walk<'_> {
                 let found = self.view.scan(&span, Order::Ascending, limit)?;
                 let Some((last, _)) = found.rows.last() else { break };
                 span.from = past(last);
-                if fast {
-                    page.count += u64::try_from(found.rows.len()).unwrap_or(u64::MAX);
-                } else {
-                    for candidate in self.open(found.rows, self.plan.by_index)? {
+                let (more, mut rows) = (found.more, found.rows);
+                if let Some(due) = &due {
+                    let all = rows.len();
+                    rows.retain(|(row, _)| head_of(row).is_none_or(|head| due.contains(head)));
+                    page.count += u64::try_from(all - rows.len()).unwrap_or(u64::MAX);
+                }
+                while !rows.is_empty() {
+                    let some = rows.split_off(rows.len().saturating_sub(ROWS_AT_ONCE));
+                    for candidate in self.open(some, self.plan.by_index)? {
                         let wanted = self.wanted(candidate, &mut page.withheld)?;
                         page.count += u64::from(wanted.is_some());
                     }
                 }
-                if !found.more {
+                if !more {
                     break;
                 }
             }
         }
         Ok(page)
+    }
+
+    /// The heads of the records that expire in this minute, or whose deletion is due. None: there
+    /// are too many.
+    fn due(&self) -> Result<Option<HashSet<Key>>, Fault> {
+        let span = keys::expiring(None, Minute::of(self.now));
+        let limit = ScanLimit { rows: COUNTED_AT_ONCE, bytes: BYTES_AT_ONCE };
+        let found = self.view.scan(&span, Order::Ascending, limit)?;
+        let head = |(row, _): &(Key, Value)| keys::expiring_record(row).map(<[u8]>::to_vec);
+        let heads = found.rows.iter().map(head).collect::<Option<_>>();
+        let heads = heads.ok_or(Error::Damaged("records"))?;
+        Ok(Some(heads).filter(|_| !found.more))
     }
 
     pub(super) fn in_time(&self) -> Result<(), Rejection> {
@@ -143,7 +166,8 @@ impl Walk<'_> {
         if by_index && !is_of {
             return Err(Error::Damaged("indexes"));
         }
-        Ok(is_of.then_some(Candidate { person, address, head, row }))
+        let is_there = is_of && !head.has_expired(self.now);
+        Ok(is_there.then_some(Candidate { person, address, head, row }))
     }
 
     /// The candidate, if it is wanted and those who ask may have it.

@@ -115,6 +115,7 @@ impl Stage {
             validate_only: false,
             content,
             body_bytes: body.len(),
+            expires: None,
             attributes: RecordAttributes::new(),
         }
     }

@@ -199,6 +199,22 @@ impl Place {
     }
 }
 
+/// Does what opens a store whose shard has just ended: in one process, its tasks may hold the store for
+/// a moment more.
+pub(crate) async fn unlocked<T>(mut work: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+    let until = tokio::time::Instant::now() + LOCKED_MAX;
+    loop {
+        match work() {
+            Err(Error::Engine(engine::Error::Locked { .. }))
+                if tokio::time::Instant::now() < until =>
+            {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            done => return done,
+        }
+    }
+}
+
 /// A shard that serves, and a session to it.
 pub(crate) struct Running {
     pub(crate) region: &'static str,
@@ -354,6 +370,10 @@ impl Session {
 
     pub(crate) async fn delete(&mut self, delete: proto::Delete) -> Result<proto::Written, String> {
         written(self.call(proto::call::Op::Delete(delete)).await)
+    }
+
+    pub(crate) async fn touch(&mut self, touch: proto::Touch) -> Result<proto::Written, String> {
+        written(self.call(proto::call::Op::Touch(touch)).await)
     }
 
     pub(crate) async fn create(&mut self, create: proto::Create) -> Result<proto::Written, String> {

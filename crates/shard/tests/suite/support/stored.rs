@@ -16,7 +16,7 @@ pub(crate) fn rows(data: &Path, kind: engine::Kind, prefix: &[u8]) -> Vec<(Vec<u
 }
 
 /// The same, wherever it lies.
-fn rows_in(store: &dyn Backend, prefix: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+pub(crate) fn rows_in(store: &dyn Backend, prefix: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
     let store = store.open().unwrap();
     let limit = engine::ScanLimit { rows: usize::MAX, bytes: usize::MAX };
     store.scan(&engine::Span::prefix(prefix), engine::Order::Ascending, limit).unwrap().rows
