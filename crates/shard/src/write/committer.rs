@@ -309,8 +309,7 @@ impl Committer {
         all: bool,
     ) -> Result<(), Error> {
         let (now, low) = (self.now(), self.disk_is_low());
-        let unbelieved = self.node.clock.ahead().is_some();
-        let subjects = self.cached_subjects(ops);
+        let (subjects, unbelieved) = (self.cached_subjects(ops), self.node.clock.ahead().is_some());
         let read = match self.read_rows(ops, &subjects) {
             Err(error) => {
                 self.recover(error)?;
@@ -403,8 +402,7 @@ impl Committer {
 
     /// A commit has returned: this is what the store holds now.
     pub(crate) fn committed(&mut self, edge: ledger::Edge, size: u64, now: UnixMillis) {
-        self.head.size = size;
-        self.log.edge = edge;
+        (self.head.size, self.log.edge) = (size, edge);
         self.last_commit = now;
         self.node.committed.store(now.0, Ordering::Relaxed);
         let entries = self.log.edge.size();
