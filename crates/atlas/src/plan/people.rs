@@ -19,6 +19,8 @@ pub(super) const fn kind(aspect: Aspect) -> EvidenceKind {
 /// What can be known in one aspect, by number of findings: nothing; one country of each class, or
 /// no citizenship; two countries of different classes, in either order of their codes.
 ///
+/// Three countries in one aspect, of three classes, are not asked about.
+///
 /// Two of one class are as good as one of it: every rule asks whether *some* country of an aspect
 /// is covered, or which one comes first. For the order within an aspect is that of the codes, so
 /// two classes count in both orders, wherever there are countries with such codes.
