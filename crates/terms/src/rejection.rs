@@ -103,6 +103,17 @@ impl Rejection {
         self
     }
 
+    /// Says that the field at fault is one of the `n`th of several requests: `requests[n].<field>`.
+    #[must_use]
+    pub fn of_request(mut self, n: usize) -> Self {
+        let path = match &self.field {
+            Some(field) => format!("requests[{n}].{field}"),
+            None => format!("requests[{n}]"),
+        };
+        self.field = Some(path.into());
+        self
+    }
+
     /// Says what is wrong. Never with the caller's value.
     #[must_use]
     pub fn problem(mut self, text: impl Into<Cow<'static, str>>) -> Self {

@@ -31,7 +31,7 @@ pub(crate) async fn put_all(
     let mut prepared: Vec<Prepared<'_>> = Vec::with_capacity(requests.len());
     for (n, request) in requests.into_iter().enumerate() {
         let one = put::prepare(&pinned, &acting.caller, request);
-        prepared.push(one.map_err(|rejection| within(n, rejection))?);
+        prepared.push(one.map_err(|rejection| rejection.of_request(n))?);
     }
     let validate_only = belong_together(&prepared)?;
     let admit = |one: &Prepared<'_>| {
@@ -66,7 +66,7 @@ fn belong_together(all: &[Prepared<'_>]) -> Result<bool, Rejection> {
     for (n, one) in all.iter().enumerate() {
         let wrong = |field, problem: &'static str| {
             let rejection = Rejection::new(Reason::FieldInvalid).field(field).problem(problem);
-            Err(within(n, rejection))
+            Err(rejection.of_request(n))
         };
         if one.put.subject != first.put.subject || !one.route.is_that_of(&first.route) {
             return wrong("subject", "is another subject or region than that of the first request");
@@ -79,13 +79,4 @@ fn belong_together(all: &[Prepared<'_>]) -> Result<bool, Rejection> {
         }
     }
     Ok(first.put.validate_only)
-}
-
-/// A rejection of the `n`th request: its field is one of that request's.
-fn within(n: usize, rejection: Rejection) -> Rejection {
-    let field = match &rejection.field {
-        Some(field) => format!("requests[{n}].{field}"),
-        None => format!("requests[{n}]"),
-    };
-    rejection.field(field)
 }

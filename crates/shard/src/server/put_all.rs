@@ -11,7 +11,6 @@ use crate::read::reader::Reader;
 use crate::reply::{Outcome, ReplySlot, busy};
 use crate::server::decode::Write;
 use crate::server::proof_waiter::ProofWaiter;
-use crate::write::all_or_none::within;
 use crate::write::command::Op;
 use crate::write::queue_share::Room;
 
@@ -42,8 +41,9 @@ pub(crate) fn put_all(reader: &Reader, prover: &ProofWaiter, all: PutAll) {
     let reader = reader.clone();
     tokio::task::spawn_blocking(move || {
         let node = Arc::clone(&reader.node);
-        let prepare =
-            |(n, put): (usize, Write)| put.prepare(&node, &asker).map_err(|fault| within(n, fault));
+        let prepare = |(n, put): (usize, Write)| {
+            put.prepare(&node, &asker).map_err(|fault| fault.of_request(n))
+        };
         let actions: Result<Vec<_>, Rejection> =
             puts.into_iter().enumerate().map(prepare).collect();
         let actions = match actions {

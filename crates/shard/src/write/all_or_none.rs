@@ -10,19 +10,10 @@ use crate::write::command::Op;
 use crate::write::queue_share::Room;
 use crate::write::transaction::Done;
 
-/// A rejection of the `n`th of several requests: its field is one of that request's.
-pub(crate) fn within(n: usize, fault: Rejection) -> Rejection {
-    let field = match &fault.field {
-        Some(field) => format!("requests[{n}].{field}"),
-        None => format!("requests[{n}]"),
-    };
-    fault.field(field)
-}
-
 /// Why one of the group was refused.
 pub(crate) fn refused(answers: &[(ReplySlot, Done)]) -> Option<Rejection> {
     answers.iter().enumerate().find_map(|(n, (_, done))| match done {
-        Done::Answer(Outcome::Rejected(fault)) => Some(within(n, fault.clone())),
+        Done::Answer(Outcome::Rejected(fault)) => Some(fault.clone().of_request(n)),
         Done::Answer(_) | Done::Retry(_) => None,
     })
 }
