@@ -76,7 +76,7 @@ fn the_wheel_puts_gets_and_verifies() {
     assert!(said.contains("as documented"), "{said}");
     drop(deployment);
 
-    // The example, as somebody runs it who has just started.
+    // The example, as a new user runs it.
     let options = Options { regions: vec!["eu-fra"], ..Options::default() };
     let deployment = Deployment::start(&options);
     let said = program(&["sdk/python/examples/put_get.py", &deployment.gateway_url()]);

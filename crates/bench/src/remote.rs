@@ -10,7 +10,7 @@ use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 use crate::load::Records;
 use crate::secure::Caller;
 
-/// Where, and as whom.
+/// The address of the deployment, and the caller's credentials.
 #[derive(Debug, clap::Args)]
 #[group(id = "deployment")]
 pub(crate) struct Options {

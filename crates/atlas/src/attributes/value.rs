@@ -87,7 +87,7 @@ words! {
     None = 0 "none",
     /// By a keyed hash of the value: by equality only. The disk does not show the value.
     Exact = 1 "exact",
-    /// By the value in its order. Whoever holds the disk sees values and order.
+    /// By the value in its order. A person with access to the disk sees values and order.
     Range = 2 "range",
 }
 

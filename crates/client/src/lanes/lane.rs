@@ -24,7 +24,7 @@ const IDLE_MAX: Duration = Duration::from_secs(10);
 /// How often a lane is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// A stream of puts, each with somebody who waits for its answer.
+/// A stream of puts. A caller waits for the answer to each.
 pub(super) struct Lane {
     /// The token that it was opened with.
     bearer: Option<Bearer>,
@@ -151,12 +151,12 @@ impl Lane {
         let outcome = outcome.filter(|_| waiting.request_id == request_id).ok_or(Unmatched)?;
         let waiting = state.waiting.remove(&index).ok_or(Unmatched)?;
         drop(state);
-        // The caller may have gone: then nobody gets it.
+        // The caller may have gone: then the answer is dropped.
         waiting.answer.send(Ok(outcome)).ok();
         Ok(())
     }
 
-    /// Whether nobody needs it any more: it takes no more puts, and nobody waits for an answer. One
+    /// Whether the lane can end: it takes no more puts, and every put on it is answered. One
     /// that was idle for long takes no more.
     fn is_done(&self) -> bool {
         let mut state = self.state();

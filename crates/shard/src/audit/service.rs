@@ -222,7 +222,7 @@ impl<T> Sending<T> {
 }
 
 impl Sending<api::LedgerTail> {
-    /// Sends what is new under each checkpoint, until nobody listens any more, or the log has ended.
+    /// Sends what is new under each checkpoint, until the listener has gone, or the log has ended.
     async fn tail(&self, origin: &Arc<str>, start: u64) -> Result<(), Ends> {
         let chronicles = self.desk.chronicles();
         let mut checkpoints = chronicles.checkpoints();

@@ -275,7 +275,7 @@ fn put(node: &Node, asker: &Asker, put: proto::Put) -> Result<Action, Rejection>
     })))
 }
 
-/// When a record is to expire is set anew.
+/// Changes when a record expires.
 fn touch(node: &Node, asker: &Asker, touch: proto::Touch) -> Result<Action, Rejection> {
     let address = address(node, asker, &touch.subject, &touch.collection, &touch.key)?;
     let condition = condition(touch.if_version, touch.etag)?;

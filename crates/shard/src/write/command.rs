@@ -38,7 +38,7 @@ pub(crate) enum Action {
     Put(Box<Put>),
     Delete(Box<Delete>),
     Create(Box<Create>),
-    /// When a live record expires is set anew, and nothing else of it.
+    /// Changes when a live record expires, and nothing else of it.
     Touch(Box<Touch>),
     /// Deletes a record, if its time has come. The shard itself asks.
     Expire(Box<Address>),

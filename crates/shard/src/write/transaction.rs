@@ -177,7 +177,7 @@ impl Transaction<'_> {
         self.write(asker, &address, &subject, Some(&head), change, None)
     }
 
-    /// Sets anew when a record expires. The content stays, and with it opening and digest: the entry
+    /// Changes when a record expires. The content stays, and with it opening and digest: the entry
     /// commits to the next version of the same content.
     fn touch(&mut self, asker: &Asker, touch: Touch) -> Result<Done, Rejection> {
         let Touch { address, request, condition, validate_only, expires, nonce } = touch;

@@ -116,7 +116,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Settings:
-    """How a client calls, and as whom."""
+    """The settings and credentials of a client."""
 
     url: str
     token: TokenSource = None

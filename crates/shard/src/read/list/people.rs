@@ -39,7 +39,7 @@ impl People {
         self.0.get(&tag).cloned().flatten()
     }
 
-    /// Reads those to whom these heads belong.
+    /// Reads the subjects of these heads.
     pub(crate) fn meet(
         &mut self,
         policy: &EgressPolicy<'_>,
