@@ -12,8 +12,8 @@ mod terminal;
 
 use std::process::ExitCode;
 
-/// The C library's allocator costs a put a tenth more processor time, and keeps twice the memory of
-/// large bodies. Its settings stand in `.cargo/config.toml`.
+/// The C library's allocator costs a put about a sixth more processor time, and keeps nearly twice the
+/// memory of large bodies. Its settings stand in `.cargo/config.toml`.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
