@@ -251,6 +251,39 @@ fn check_refusals(url: &str) {
     assert_eq!(error(&record(url, &wrong))["error"]["field"], "attributes[0].value");
 }
 
+/// What a patch does not name stays, and comes back under a new version.
+fn check_patches(url: &str) {
+    let of = ["--subject", "p-6", "--domicile", "eu-fra", "--collection", "profiles"];
+    let of = [&of[..], &["--key", "main"]].concat();
+    let patch = |more: &[&str]| record(url, &[&["patch"], &of[..], more].concat());
+    let first =
+        patch(&["--attribute", "age=60", "--remove-attribute", "city", "--if-version", "1"]);
+    assert_eq!(first.code, 0, "{first:?}");
+    let said = &lines(&first)[0];
+    assert_eq!((&said["version"], &said["proof"]), (&2.into(), &"receipt".into()));
+    assert_eq!(said["ruling"]["region"], "eu-fra");
+    let second = patch(&["--body", "bye", "--etag", said["etag"].as_str().expect("an etag")]);
+    assert_eq!(second.code, 0, "{second:?}");
+    let got = lines(&record(url, &[&["get"], &of[..]].concat()));
+    let wanted = serde_json::json!({"age": 60, "joined": "2026-11-30T06:45:00Z", "seen": true});
+    assert_eq!((&got[0]["attributes"], &got[0]["body_utf8"]), (&wanted, &"bye".into()));
+    for (more, reason, field) in [
+        (&["--body", "x", "--if-version", "1"][..], "VERSION_MISMATCH", "if_version"),
+        (&["--validate-only"], "FIELD_MISSING", "body"),
+        (&["--remove-attribute", "Age"], "ATTRIBUTE_UNKNOWN", "remove_attributes[0]"),
+    ] {
+        let refused = patch(more);
+        assert_eq!(refused.code, 1, "{refused:?}");
+        let refused: Value = serde_json::from_str(&refused.stderr).expect("JSON");
+        assert_eq!(
+            (&refused["error"]["reason"], &refused["error"]["field"]),
+            (&reason.into(), &field.into())
+        );
+    }
+    assert_eq!(lines(&count(url, &["--filter", "age = 60"]))[0]["count"], 1);
+    assert_eq!(lines(&count(url, &["--filter", "city = '7'"]))[0]["count"], 6);
+}
+
 #[test]
 fn an_operator_puts_attributes_lists_and_counts() {
     let mut deployment = Deployment::start(&options());
@@ -258,6 +291,7 @@ fn an_operator_puts_attributes_lists_and_counts() {
     type_puts(&url);
     check_lists(&url);
     check_refusals(&url);
+    check_patches(&url);
     deployment.shard("ru-msk").kill();
     deployment.wait_session("ru-msk", false);
     let part = list(&url, &[]);

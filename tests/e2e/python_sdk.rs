@@ -51,6 +51,16 @@ fn installed(python: &Path, root: &Path) -> PathBuf {
     site
 }
 
+/// The sample map, in which profiles have attributes.
+fn options() -> Options {
+    let usual = Options::default();
+    let reads = "reads = \"counted\"\n";
+    let attributes = "\n[[collections.attributes]]\nname = \"thread\"\ntype = \"string\"\n\n\
+        [[collections.attributes]]\nname = \"sent_time\"\ntype = \"timestamp\"\n";
+    let map = usual.map.replacen(reads, &format!("{reads}{attributes}"), 1);
+    Options { regions: vec!["eu-fra", "ru-msk"], tls: true, map, ..usual }
+}
+
 #[test]
 fn the_wheel_puts_gets_and_verifies() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -61,7 +71,7 @@ fn the_wheel_puts_gets_and_verifies() {
     };
     program(&["-m", "unittest", "sdk/python/tests/test_receipts.py"]);
 
-    let options = Options { regions: vec!["eu-fra", "ru-msk"], tls: true, ..Options::default() };
+    let options = options();
     let deployment = Deployment::start(&options);
     let root = deployment.root();
     let token = root.join("token");

@@ -7,6 +7,7 @@ Usage: sdk.py GATEWAY AUTHORITIES TOKEN_FILE LOG_KEY
 import asyncio
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import bailiwick
@@ -62,6 +63,38 @@ def writes_and_receipts():
         assert dry.receipt is None and dry.entry is None
         gone = own.delete("sdk-1", "profiles", "main", domicile="eu-fra")
         assert (gone.version, gone.entry.kind) == (3, "DELETE")
+
+
+def patches():
+    sent = datetime(2026, 11, 30, 6, 45, tzinfo=UTC)
+    with client() as own:
+        first = own.put("sdk-2", "profiles", "m", b"one", create_subject=True, evidence=GERMAN,
+                        attributes={"thread": "t-1", "sent_time": sent})
+        patch = {"domicile": first.domicile, "attributes": {"thread": "t-2"}}
+        dry = own.patch("sdk-2", "profiles", "m", validate_only=True, **patch)
+        assert (dry.version, dry.receipt) == (2, None)
+        request_id = bailiwick.new_request_id()
+        done = own.patch("sdk-2", "profiles", "m", etag=first.etag, request_id=request_id,
+                         proof=True, **patch)
+        assert (done.version, done.entry.kind, done.replayed) == (2, "REPLACE", False)
+        verify_receipt(done.receipt, LOG_KEY, b"one")
+        again = own.patch("sdk-2", "profiles", "m", etag=first.etag, request_id=request_id, **patch)
+        assert (again.version, again.replayed) == (2, True)
+        record = own.get("sdk-2", "profiles", "m", domicile="eu-fra")
+        assert (record.body, record.attributes) == (b"one", {"thread": "t-2", "sent_time": sent})
+        done = own.patch("sdk-2", "profiles", "m", domicile="eu-fra", body=b"",
+                         remove_attributes=["thread"], if_version=2)
+        assert (done.version, done.entry.kind) == (3, "REPLACE")
+        record = own.get("sdk-2", "profiles", "m", domicile="eu-fra")
+        assert (record.body, record.attributes) == (b"", {"sent_time": sent})
+        refused(bailiwick.Conflict, lambda: own.patch(
+            "sdk-2", "profiles", "m", domicile="eu-fra", body=b"x", if_version=2),
+            "VERSION_MISMATCH")
+        refused(bailiwick.InvalidRequest, lambda: own.patch(
+            "sdk-2", "profiles", "m", domicile="eu-fra", attributes={"thread": 1}),
+            "ATTRIBUTE_INVALID")
+        refused(bailiwick.InvalidRequest, lambda: own.patch(
+            "sdk-2", "profiles", "m", domicile="eu-fra"), "FIELD_MISSING")
 
 
 def errors():
@@ -127,8 +160,10 @@ async def tasks():
         ends = await own.batch_put(puts)
         assert all(end.entry.kind == "PLACE" for end in ends[:50])
         assert isinstance(ends[50], bailiwick.InvalidRequest)
+        patched = await own.patch("task-0", "profiles", "main", domicile="eu-fra", body=b"new")
+        assert (patched.version, patched.entry.kind) == (2, "REPLACE")
         deleted = await own.delete("task-0", "profiles", "main", domicile="eu-fra")
-        assert deleted.version == 2
+        assert deleted.version == 3
         try:
             await own.get("task-0", "profiles", "main", domicile="eu-fra")
             raise AssertionError("a deleted record was found")
@@ -137,6 +172,7 @@ async def tasks():
 
 
 writes_and_receipts()
+patches()
 errors()
 asyncio.run(tasks())
 print("python sdk: as documented")

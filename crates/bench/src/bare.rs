@@ -17,9 +17,10 @@ use wire::v1::{
     BatchDeleteRecordsRequest, BatchDeleteRecordsResponse, BatchGetRecordsRequest,
     BatchGetRecordsResponse, BatchPutRecordsRequest, BatchPutRecordsResponse, CountRecordsRequest,
     CountRecordsResponse, DeleteRecordRequest, DeleteRecordResponse, GetRecordRequest,
-    ListRecordsRequest, ListRecordsResponse, PutRecordRequest, PutRecordResponse, Record,
-    StreamPutRequest, StreamPutResponse, TouchRecordRequest, TouchRecordResponse,
-    stream_put_request::Write, stream_put_response::Outcome,
+    ListRecordsRequest, ListRecordsResponse, PatchRecordRequest, PatchRecordResponse,
+    PutRecordRequest, PutRecordResponse, Record, StreamPutRequest, StreamPutResponse,
+    TouchRecordRequest, TouchRecordResponse, stream_put_request::Write,
+    stream_put_response::Outcome,
 };
 
 /// Which of the pair.
@@ -116,6 +117,13 @@ impl Records for Bare {
         Ok(Response::new(DeleteRecordResponse::default()))
     }
 
+    async fn patch(
+        &self,
+        _: Request<PatchRecordRequest>,
+    ) -> Result<Response<PatchRecordResponse>, Status> {
+        Ok(Response::new(PatchRecordResponse::default()))
+    }
+
     async fn touch(
         &self,
         _: Request<TouchRecordRequest>,
@@ -158,6 +166,7 @@ impl Records for Bare {
             let request_id = match put?.write {
                 Some(Write::Put(put)) => put.request_id,
                 Some(Write::Delete(delete)) => delete.request_id,
+                Some(Write::Patch(patch)) => patch.request_id,
                 None => String::new(),
             };
             index += 1;

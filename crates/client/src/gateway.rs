@@ -207,7 +207,7 @@ fn outcome(outcome: Outcome) -> Result<api::PutRecordResponse, Error> {
             Some(refused) => Error::Refused(Box::new(refused)),
             None => Error::NotBailiwick(Code::from(status.code)),
         }),
-        Outcome::Deleted(_) => Err(Unproven::OtherKind.into()),
+        Outcome::Deleted(_) | Outcome::Patched(_) => Err(Unproven::OtherKind.into()),
     }
 }
 

@@ -26,6 +26,7 @@ mod lanes;
 mod ledger;
 mod list;
 mod maps;
+mod patch;
 mod receipt;
 mod refused;
 mod request_id;
@@ -42,8 +43,8 @@ pub use call::{Client, Settings};
 pub use error::{Error, NotFollowed};
 pub use list::Records;
 pub use receipt::{
-    Known, Proof, Unproven, Written, check_create, check_delete, check_put, check_touch,
-    verify_receipt,
+    Known, Proof, Unproven, Written, check_create, check_delete, check_patch, check_put,
+    check_touch, verify_receipt,
 };
 pub use refused::Refused;
 pub use request_id::{derived_request_id, new_request_id};

@@ -185,6 +185,33 @@ pub fn check_touch(
     check(answer.receipt.as_ref(), answer.replayed, &expected, known)
 }
 
+/// The same for a patch. Where it leaves the body as it is, the caller has not sent the content.
+///
+/// # Errors
+/// [`Unproven`].
+pub fn check_patch(
+    request: &api::PatchRecordRequest,
+    answer: &api::PatchRecordResponse,
+    known: Known<'_>,
+) -> Result<Proof, Unproven> {
+    if request.validate_only {
+        return Ok(Proof::DryRun);
+    }
+    // The answer names no subject: the domicile is the one that was asked for.
+    let (subject, domicile) = place(request.subject.as_ref(), request.subject.as_ref())?;
+    let expected = Expected {
+        domicile,
+        subject,
+        collection: &request.collection,
+        key: &request.key,
+        version: version(answer.version)?,
+        body: request.body.as_deref(),
+        kinds: &[Kind::Replace],
+        superseded: true,
+    };
+    check(answer.receipt.as_ref(), answer.replayed, &expected, known)
+}
+
 /// The same for the creation of a subject, whose statement has no key and version 0, and whose
 /// opening no later write destroys.
 ///

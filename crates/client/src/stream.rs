@@ -1,4 +1,4 @@
-//! A stream of puts and deletes: requests in one direction, answers in the other, each on its own.
+//! A stream of puts, patches and deletes: requests in one direction, answers in the other, each on its own.
 //!
 //! What was sent is kept until it is answered, its body included, since a receipt speaks of it:
 //! whoever bounds what is in flight bounds that, too.
@@ -25,7 +25,7 @@ use wire::v1::records_client::RecordsClient;
 use wire::v1::stream_put_request::Write;
 use wire::v1::stream_put_response::Outcome;
 
-use crate::receipt::{Known, Unproven, Written, check_delete, check_put};
+use crate::receipt::{Known, Unproven, Written, check_delete, check_patch, check_put};
 use crate::token::Bearer;
 use crate::{Error, NotFollowed, Refused, api};
 
@@ -69,8 +69,8 @@ pub struct Answer {
     /// [`Refused::ingress`] say where it belongs, and [`crate::Client::put_resolved`] brings it
     /// there, if [`crate::Access`] lets it.
     ///
-    /// Of a delete: what [`crate::Client::delete`] would have given, with the subject that was sent.
-    /// It has no etag and no ruling.
+    /// Of a delete or a patch: what [`crate::Client::delete`] or [`crate::Client::patch`] would have
+    /// given, with the subject that was sent. A delete has no etag and no ruling.
     pub outcome: Result<Written<api::PutRecordResponse>, Error>,
 }
 
@@ -149,6 +149,15 @@ impl Puts {
         self.send_write(write.clone(), write).await
     }
 
+    /// The same for a patch.
+    ///
+    /// # Errors
+    /// [`NotSent`].
+    pub async fn send_patch(&self, request: api::PatchRecordRequest) -> Result<(), NotSent> {
+        let write = Write::Patch(request);
+        self.send_write(write.clone(), write).await
+    }
+
     async fn send_write(&self, write: Write, essence: Write) -> Result<(), NotSent> {
         let request = api::StreamPutRequest { write: Some(write), timeout: None };
         if request.encoded_len() > REQUEST_BYTES_MAX {
@@ -205,12 +214,16 @@ impl Answers {
         let own_id = match &asked {
             Write::Put(put) => &put.request_id,
             Write::Delete(delete) => &delete.request_id,
+            Write::Patch(patch) => &patch.request_id,
         };
         let outcome = match (outcome, &asked) {
             _ if request_id != *own_id => Err(Unproven::OtherWrite.into()),
             (Some(Outcome::Done(answer)), Write::Put(put)) => self.put(put, answer),
             (Some(Outcome::Deleted(answer)), Write::Delete(delete)) => self.delete(delete, answer),
-            (Some(Outcome::Done(_) | Outcome::Deleted(_)), _) => Err(Unproven::OtherKind.into()),
+            (Some(Outcome::Patched(answer)), Write::Patch(patch)) => self.patch(patch, answer),
+            (Some(Outcome::Done(_) | Outcome::Deleted(_) | Outcome::Patched(_)), _) => {
+                Err(Unproven::OtherKind.into())
+            }
             (Some(Outcome::Error(status)), _) => {
                 let refused = Refused::of_item(&status);
                 let code = tonic::Code::from(status.code);
@@ -240,6 +253,18 @@ impl Answers {
         let subject = asked.subject.clone();
         let answer =
             api::PutRecordResponse { subject, version, replayed, receipt, ..Default::default() };
+        Ok(Written { answer, proof })
+    }
+
+    fn patch(
+        &self,
+        asked: &api::PatchRecordRequest,
+        answer: api::PatchRecordResponse,
+    ) -> Result<Written<api::PutRecordResponse>, Error> {
+        let proof = check_patch(asked, &answer, self.known())?;
+        let api::PatchRecordResponse { version, etag, replayed, receipt, ruling } = answer;
+        let subject = asked.subject.clone();
+        let answer = api::PutRecordResponse { subject, version, etag, replayed, receipt, ruling };
         Ok(Written { answer, proof })
     }
 

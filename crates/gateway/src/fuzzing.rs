@@ -43,7 +43,7 @@ impl Requests {
     pub fn read(&self, which: u8, message: &[u8]) {
         let (map, sources, caller) = (&self.map, &self.sources, &self.caller);
         let reader = RequestReader { map, sources, caller };
-        match which % 6 {
+        match which % 7 {
             0 => with(message, |request: v1::PutRecordRequest| {
                 if let Ok(put) = reader.put(request) {
                     let bytes = put.given.encode();
@@ -57,6 +57,7 @@ impl Requests {
             1 => with(message, |request: v1::GetRecordRequest| drop(reader.get(request))),
             2 => with(message, |request: v1::DeleteRecordRequest| drop(reader.delete(request))),
             5 => with(message, |request: v1::TouchRecordRequest| drop(reader.touch(request))),
+            6 => with(message, |request: v1::PatchRecordRequest| drop(reader.patch(request))),
             3 => with(message, |request: v1::CreateSubjectRequest| drop(reader.create(request))),
             _ => {
                 with(message, |request: v1::ResolvePlacementRequest| {

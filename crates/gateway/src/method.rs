@@ -11,6 +11,7 @@ pub(crate) enum Method {
     Count,
     Delete,
     Touch,
+    Patch,
     StreamPut,
     /// One request of a `StreamPut`.
     StreamPutItem,
@@ -43,6 +44,7 @@ impl Method {
             "/bailiwick.v1.Records/Count" => Self::Count,
             "/bailiwick.v1.Records/Delete" => Self::Delete,
             "/bailiwick.v1.Records/Touch" => Self::Touch,
+            "/bailiwick.v1.Records/Patch" => Self::Patch,
             "/bailiwick.v1.Records/StreamPut" => Self::StreamPut,
             "/bailiwick.v1.Records/BatchGet" => Self::BatchGet,
             "/bailiwick.v1.Records/BatchPut" => Self::BatchPut,
@@ -67,6 +69,7 @@ impl Method {
             Self::Count => "Count",
             Self::Delete => "Delete",
             Self::Touch => "Touch",
+            Self::Patch => "Patch",
             Self::StreamPut => "StreamPut",
             Self::StreamPutItem => "StreamPutItem",
             Self::BatchGet => "BatchGet",

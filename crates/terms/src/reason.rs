@@ -95,6 +95,8 @@ reasons! {
     TooManyItems "TOO_MANY_ITEMS" InvalidArgument No "send no more items than the limit in the metadata";
     /// A body over the limit.
     BodyTooLarge "BODY_TOO_LARGE" InvalidArgument No "split the record, or raise the map's limit (16 MiB at most)";
+    /// A record would live longer than the map allows for its collection.
+    ExpiryTooLate "EXPIRY_TOO_LATE" InvalidArgument No "set an expire_time within the life in the metadata, or none for the longest";
     /// The map declares no such collection.
     CollectionUnknown "COLLECTION_UNKNOWN" InvalidArgument No "use a collection that the region map declares";
     /// Neither a domicile nor evidence says where to go.

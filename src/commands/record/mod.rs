@@ -2,6 +2,7 @@
 
 mod attribute;
 mod list;
+mod patch;
 mod show;
 
 use std::fs;
@@ -39,6 +40,8 @@ enum Command {
     Get(GetOptions),
     /// Set when a record expires, or that it does not
     Touch(TouchOptions),
+    /// Change the body of a record, or some of its attributes
+    Patch(Box<patch::PatchOptions>),
     /// Delete a record
     Delete(DeleteOptions),
     /// List the records of a subject, or of a collection in some regions
@@ -206,6 +209,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::Put(options) => &options.common,
         Command::Get(options) => &options.common,
         Command::Touch(options) => &options.common,
+        Command::Patch(options) => &options.common,
         Command::Delete(options) => &options.common,
         Command::List(options) => return serve::block_on(options.run()),
         Command::Count(options) => return serve::block_on(options.run()),
@@ -240,6 +244,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
                 }
                 Err(error) => Err(error),
             },
+            Command::Patch(options) => options.run().await?,
             Command::Delete(options) => match common.client(Vec::new()).await? {
                 Ok(client) => {
                     let client = options.write.client(client);

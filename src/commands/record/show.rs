@@ -118,6 +118,31 @@ pub(super) fn touch(
     ])
 }
 
+/// Prints what a patch did.
+pub(super) fn patch(
+    json: bool,
+    answer: &Written<api::PatchRecordResponse>,
+    dry: bool,
+) -> Result<(), Failure> {
+    if json {
+        return say(json!({
+            "version": answer.version,
+            "etag": answer.etag,
+            "replayed": answer.replayed,
+            "validated_only": dry,
+            "proof": proof(&answer.proof),
+            "receipt": receipt(answer.receipt.as_ref()),
+            "ruling": answer.ruling.as_ref().map(ruling),
+        }));
+    }
+    show(&[
+        ("done", done(dry, answer.replayed, "changed").to_owned()),
+        ("version", answer.version.to_string()),
+        ("etag", answer.etag.clone()),
+        ("receipt", proven(answer.receipt.as_ref(), &answer.proof)),
+    ])
+}
+
 /// Prints what a delete did.
 pub(super) fn delete(
     json: bool,

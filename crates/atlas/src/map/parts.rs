@@ -5,6 +5,7 @@ use terms::{Collection, RegionId, TenantId, limits};
 use crate::attributes::AttributeName;
 use crate::geo::country::Countries;
 use crate::map::attributes::{AttributeRules, attributes};
+use crate::map::lifetime::Lifetime;
 use crate::map::names::{Names, digest};
 use crate::map::vkey;
 use crate::toml::{At, Section};
@@ -68,6 +69,7 @@ pub struct CollectionRules {
     pub(super) reads: Reads,
     pub(super) body_bytes_max: usize,
     pub(super) exempt: Vec<Exempt>,
+    pub(super) life_max: Option<Lifetime>,
     pub(super) listed: bool,
     /// By name.
     pub(super) attributes: Vec<AttributeRules>,
@@ -102,6 +104,11 @@ impl CollectionRules {
     /// The laws that do not attach to it, and on what grounds, as in the file.
     pub fn exempt(&self) -> &[Exempt] {
         &self.exempt
+    }
+
+    /// The longest life of a record after its last write or touch. None: it has no end.
+    pub fn life_max(&self) -> Option<Lifetime> {
+        self.life_max
     }
 
     /// Whether all of its records in a region can be listed.
@@ -266,6 +273,7 @@ pub(super) fn collection(
     let exempts = section.list("exempt", Exempt::parse);
     let exempt = exempts.iter().map(|exempt| exempt.it.clone()).collect();
     names.exempts.extend(exempts);
+    let life_max = section.parse("life_max", Lifetime::parse).map(|life| life.it);
     let listed = section.flag("list").unwrap_or(false);
     let attributes = attributes(section);
     let (name, category, reads) = (name?, category?.it.to_owned(), reads?.it);
@@ -276,6 +284,7 @@ pub(super) fn collection(
         reads,
         body_bytes_max,
         exempt,
+        life_max,
         listed,
         attributes,
     };

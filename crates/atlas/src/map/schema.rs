@@ -5,6 +5,7 @@ use crate::geo::territory::TERRITORY;
 use crate::law::vocabulary::{CitizensAbroad, Constraint, Ingress, UnknownCitizenship};
 use crate::limits;
 use crate::map::attributes::ATTRIBUTE;
+use crate::map::lifetime::Lifetime;
 use crate::map::shapes::{
     ADDRESSES, COLLECTIONS, DIGEST, EXEMPT, HOME_FOR, NUMBERS, TRUST_DOMAIN, VKEY,
 };
@@ -125,6 +126,12 @@ static COLLECTION: Table = Table {
             Form::List(&EXEMPT),
             "none",
             "Laws that do not attach to it, each with the ground: an exemption that the statute's pack has.",
+        ),
+        optional(
+            "life_max",
+            Lifetime::FORM,
+            "records live until they are deleted",
+            "The longest life of a record after its last write or touch: minutes, hours or days (`30m`, `12h`, `90d`). A record without a time of expiry gets that one, and a later one is refused. It counts for what is written after the map that says so; a patch keeps the time of expiry of its record, within that life.",
         ),
         optional(
             "list",

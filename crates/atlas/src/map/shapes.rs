@@ -24,6 +24,13 @@ pub(super) const ATTRIBUTE_NAME: Form = Form::Shape(&Shape {
     json: Json::Pattern("^(?!key$)[a-z][a-z0-9_]{0,62}$"),
 });
 
+pub(super) const LIFETIME: Form = Form::Shape(&Shape {
+    name: "length of time",
+    code: "VALUE_INVALID",
+    wanted: "a number of minutes, hours or days, such as 30m, 12h or 90d, at most 36500d",
+    json: Json::Pattern("^[1-9][0-9]{0,7}[mhd]$"),
+});
+
 pub(super) const DIGEST: Form = Form::Shape(&Shape {
     name: "digest",
     code: "VALUE_INVALID",

@@ -22,6 +22,7 @@ category = "some"
 grounds = "contract"
 reads = "logged"
 body_bytes_max = 1000
+life_max = "30d"
 exempt = ["ru-152fz/6-1-2"]
 [[collections]]
 name = "two"
@@ -166,6 +167,11 @@ const STEPS: &[(&str, &str, &str)] = &[
         "collection `one`: body_bytes_max was 1000, is 1001",
     ),
     ("body_bytes_max = 1000", "body_bytes_max = 999", ""),
+    ("life_max = \"30d\"", "life_max = \"721h\"", "collection `one`: life_max was 30d, is 721h"),
+    ("life_max = \"30d\"", "", "collection `one`: life_max was 30d, is none"),
+    ("life_max = \"30d\"", "life_max = \"720h\"", ""),
+    ("life_max = \"30d\"", "life_max = \"29d\"", ""),
+    ("reads = \"counted\"", "reads = \"counted\"\nlife_max = \"1m\"", ""),
     ("territory = \"DE\"", "territory = \"FR\"", "region `de-fra`: territory was DE, is FR"),
     (
         "authorities = [",

@@ -91,6 +91,7 @@ service! {
         count CountRecordsRequest -> CountRecordsResponse;
         delete DeleteRecordRequest -> DeleteRecordResponse;
         touch TouchRecordRequest -> TouchRecordResponse;
+        patch PatchRecordRequest -> PatchRecordResponse;
         batch_get BatchGetRecordsRequest -> BatchGetRecordsResponse;
         batch_put BatchPutRecordsRequest -> BatchPutRecordsResponse;
         batch_delete BatchDeleteRecordsRequest -> BatchDeleteRecordsResponse;

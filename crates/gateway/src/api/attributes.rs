@@ -19,19 +19,49 @@ pub(crate) fn read(
 ) -> Result<RecordAttributes, Rejection> {
     let mut all = RecordAttributes::new();
     if sent.len() > limits::ATTRIBUTES_MAX {
-        return Err(too_many());
+        return Err(too_many("attributes"));
     }
     for (n, attribute) in sent.iter().enumerate() {
         let own = AttributeName::parse(&attribute.name);
         let own = own.as_ref().and_then(|name| rules?.attribute(name));
-        let own = own.ok_or_else(|| unknown(n, rules))?;
+        let own = own.ok_or_else(|| unknown(format!("attributes[{n}].name"), rules))?;
         let value = value(n, attribute.value.as_ref(), own)?;
         all.insert(own.name().clone(), value).map_err(|full| match full {
             AttributesFull::Twice => invalid(n, own).problem("is there twice"),
-            AttributesFull::TooMany => too_many(),
+            AttributesFull::TooMany => too_many("attributes"),
         })?;
     }
     Ok(all)
+}
+
+/// Reads the names of the attributes that a patch removes; `set` are those that it sets.
+///
+/// # Errors
+/// `TOO_MANY_ITEMS`, `ATTRIBUTE_UNKNOWN`, `FIELD_INVALID`. Whether the record has one that the map
+/// does not declare is known to the shard.
+pub(crate) fn removed(
+    sent: &[String],
+    set: &RecordAttributes,
+    rules: Option<&CollectionRules>,
+) -> Result<Vec<AttributeName>, Rejection> {
+    if sent.len() > limits::ATTRIBUTES_MAX {
+        return Err(too_many("remove_attributes"));
+    }
+    let mut names = Vec::with_capacity(sent.len());
+    for (n, name) in sent.iter().enumerate() {
+        let path = format!("remove_attributes[{n}]");
+        let Some(name) = AttributeName::parse(name) else { return Err(unknown(path, rules)) };
+        let problem = match (set.get(&name), names.contains(&name)) {
+            (Some(_), _) => "is also in attributes",
+            (None, true) => "is there twice",
+            (None, false) => {
+                names.push(name);
+                continue;
+            }
+        };
+        return Err(Rejection::new(Reason::FieldInvalid).field(path).problem(problem));
+    }
+    Ok(names)
 }
 
 fn value(
@@ -64,8 +94,8 @@ fn value(
     Err(invalid(n, own).problem(problem))
 }
 
-fn too_many() -> Rejection {
-    let fault = Rejection::new(Reason::TooManyItems).field("attributes");
+fn too_many(field: &'static str) -> Rejection {
+    let fault = Rejection::new(Reason::TooManyItems).field(field);
     fault.with(Detail::Limit, limits::ATTRIBUTES_MAX)
 }
 
@@ -74,13 +104,13 @@ fn invalid(n: usize, own: &AttributeRules) -> Rejection {
     fault.with(Detail::Attribute, own.name())
 }
 
-fn unknown(n: usize, rules: Option<&CollectionRules>) -> Rejection {
+fn unknown(field: String, rules: Option<&CollectionRules>) -> Rejection {
     let names: Vec<&str> = rules
         .into_iter()
         .flat_map(CollectionRules::attributes)
         .map(|own| own.name().as_str())
         .collect();
-    let fault = Rejection::new(Reason::AttributeUnknown).field(format!("attributes[{n}].name"));
+    let fault = Rejection::new(Reason::AttributeUnknown).field(field);
     if names.is_empty() { fault } else { fault.cure(format!("use one of: {}", names.join(", "))) }
 }
 

@@ -10,6 +10,7 @@ mod list;
 mod list_merge;
 mod list_request;
 mod page_token;
+mod patch;
 mod pinned_map;
 pub(crate) mod put;
 mod put_stream;

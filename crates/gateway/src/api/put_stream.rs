@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use terms::limits::{BODY_BYTES_MAX, STREAM_IN_FLIGHT_MAX};
@@ -23,6 +24,7 @@ use wire::v1::stream_put_response::Outcome;
 
 use crate::api::context::{Admitted, Call, CallContext};
 use crate::api::delete::delete;
+use crate::api::patch::patch;
 use crate::api::put::put;
 use crate::api::refusal::{too_large, undecodable};
 use crate::method::Method;
@@ -84,6 +86,9 @@ async fn carry_out(
         Some(Write::Delete(request)) => {
             delete(ctx, admitted, deadline, request).await.map(Outcome::Deleted)
         }
+        Some(Write::Patch(request)) => {
+            patch(ctx, admitted, deadline, request).await.map(Outcome::Patched)
+        }
         None => Err(Rejection::new(Reason::FieldMissing).field("write")),
     }
 }
@@ -91,6 +96,7 @@ async fn carry_out(
 fn body_bytes(request: &v1::StreamPutRequest) -> usize {
     match &request.write {
         Some(Write::Put(put)) => put.body.len(),
+        Some(Write::Patch(patch)) => patch.body.as_ref().map_or(0, Bytes::len),
         Some(Write::Delete(_)) | None => 0,
     }
 }
@@ -99,6 +105,7 @@ fn request_id(write: &Write) -> String {
     match write {
         Write::Put(put) => put.request_id.clone(),
         Write::Delete(delete) => delete.request_id.clone(),
+        Write::Patch(patch) => patch.request_id.clone(),
     }
 }
 

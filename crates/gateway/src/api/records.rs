@@ -12,6 +12,7 @@ use crate::api::context::{Call, CallContext};
 use crate::api::delete::delete;
 use crate::api::get::get;
 use crate::api::list;
+use crate::api::patch::patch;
 use crate::api::put::put;
 use crate::api::put_stream;
 use crate::api::touch::touch;
@@ -105,6 +106,15 @@ impl Records for RecordsService {
     ) -> Result<Response<v1::TouchRecordResponse>, Status> {
         let (call, request) = Call::open(&self.0, request)?;
         let answer = touch(&self.0, &call.admitted, call.deadline.of_call(), request).await;
+        call.answer(answer)
+    }
+
+    async fn patch(
+        &self,
+        request: Request<v1::PatchRecordRequest>,
+    ) -> Result<Response<v1::PatchRecordResponse>, Status> {
+        let (call, request) = Call::open(&self.0, request)?;
+        let answer = patch(&self.0, &call.admitted, call.deadline.of_call(), request).await;
         call.answer(answer)
     }
 

@@ -1,7 +1,7 @@
 //! From requests to typed values: every field checked, every limit kept, every rejection with the path
 //! of its field and never with the field's value.
 
-use atlas::{EvidenceKind, Findings, RecordAttributes, RegionMap};
+use atlas::{AttributeName, EvidenceKind, Findings, RecordAttributes, RegionMap};
 use bytes::Bytes;
 use evidence::Sources;
 use prost_types::Timestamp;
@@ -70,6 +70,22 @@ pub(crate) struct Touch {
     pub(crate) prove: bool,
     /// Milliseconds since 1970; 0: it does not expire.
     pub(crate) expire_ms: u64,
+}
+
+/// A patch that is well-formed.
+pub(crate) struct Patch {
+    pub(crate) target: Target,
+    pub(crate) request_id: RequestId,
+    pub(crate) condition: Condition,
+    pub(crate) validate_only: bool,
+    /// Whether the receipt is to have a proof that the entry is in the log.
+    pub(crate) prove: bool,
+    /// None: it stays.
+    pub(crate) body: Option<Bytes>,
+    /// Those to set.
+    pub(crate) attributes: RecordAttributes,
+    /// The names of those to remove.
+    pub(crate) removed: Vec<AttributeName>,
 }
 
 /// A delete that is well-formed.
@@ -143,6 +159,24 @@ impl RequestReader<'_> {
             prove: prove(request.receipt_view)?,
             expire_ms: expire_ms(request.expire_time)?,
         })
+    }
+
+    /// Reads a patch.
+    pub(crate) fn patch(self, request: v1::PatchRecordRequest) -> Result<Patch, Rejection> {
+        let target = self.target(request.subject, &request.collection, request.key)?;
+        let request_id = request_id(&request.request_id)?;
+        let condition = condition(request.if_version, request.etag)?;
+        let body = request.body;
+        self.body(&target.collection, body.as_ref().map_or(0, Bytes::len))?;
+        let rules = self.map.collection(&target.collection);
+        let attributes = attributes::read(&request.attributes, rules)?;
+        let removed = attributes::removed(&request.remove_attributes, &attributes, rules)?;
+        if body.is_none() && attributes.is_empty() && removed.is_empty() {
+            let rejection = Rejection::new(Reason::FieldMissing).field("body");
+            return Err(rejection.problem("a patch without a body needs an attribute to change"));
+        }
+        let (validate_only, prove) = (request.validate_only, prove(request.receipt_view)?);
+        Ok(Patch { target, request_id, condition, validate_only, prove, body, attributes, removed })
     }
 
     /// Reads a get.

@@ -97,6 +97,7 @@ impl Caller {
             Method::Put
             | Method::Delete
             | Method::Touch
+            | Method::Patch
             | Method::StreamPut
             | Method::StreamPutItem
             | Method::BatchPut

@@ -86,6 +86,7 @@ pub(crate) fn bounded(
         | Method::Count
         | Method::Delete
         | Method::Touch
+        | Method::Patch
         | Method::BatchGet
         | Method::BatchPut
         | Method::BatchDelete

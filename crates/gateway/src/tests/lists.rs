@@ -156,6 +156,68 @@ fn each_attribute_of_a_put_is_checked() {
     assert_eq!(put.attributes.len(), 2);
 }
 
+#[test]
+fn each_field_of_a_patch_is_checked() {
+    use Reason::*;
+    let ctx = with_attributes();
+    let text = |text: &str| Some(Value::StringValue(text.to_owned()));
+    let attribute =
+        |name: &str, value: Option<Value>| v1::Attribute { name: name.to_owned(), value };
+    let good = || v1::PatchRecordRequest {
+        subject: get_in("us-iad").subject,
+        collection: "profiles".to_owned(),
+        key: MARKER.to_owned(),
+        request_id: request_id(1),
+        body: Some(b"x".as_slice().into()),
+        ..Default::default()
+    };
+    let check = |change: &dyn Fn(&mut v1::PatchRecordRequest), want, field: &str| {
+        let mut request = good();
+        change(&mut request);
+        let rejection = ctx.pin().reader(&caller()).patch(request).err().unwrap();
+        shown(&rejection);
+        assert_eq!((rejection.reason, rejection.field.as_deref()), (want, Some(field)));
+    };
+    let age = |n| attribute("age", Some(Value::IntegerValue(n)));
+    check(&|r| r.subject = None, FieldMissing, "subject");
+    check(&|r| MARKER.clone_into(&mut r.request_id), FieldInvalid, "request_id");
+    check(&|r| r.if_version = Some(-1), FieldInvalid, "if_version");
+    check(&|r| r.etag = "\n".to_owned(), FieldInvalid, "etag");
+    check(&|r| r.body = None, FieldMissing, "body");
+    check(&|r| r.body = Some(vec![0; (1 << 20) + 1].into()), BodyTooLarge, "body");
+    check(&|r| r.attributes = vec![age(1); 33], TooManyItems, "attributes");
+    check(
+        &|r| r.attributes = vec![attribute("age", text(MARKER))],
+        AttributeInvalid,
+        "attributes[0].value",
+    );
+    check(
+        &|r| r.attributes = vec![attribute("size", text(MARKER))],
+        AttributeUnknown,
+        "attributes[0].name",
+    );
+    let remove = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let many = "remove_attributes";
+    check(&|r| r.remove_attributes = remove(&["age"; 33]), TooManyItems, many);
+    let second = "remove_attributes[1]";
+    check(&|r| r.remove_attributes = remove(&["age", MARKER]), AttributeUnknown, second);
+    check(&|r| r.remove_attributes = remove(&["age", "age"]), FieldInvalid, second);
+    check(
+        &|r| {
+            r.attributes = vec![age(1)];
+            r.remove_attributes = remove(&["age"]);
+        },
+        FieldInvalid,
+        "remove_attributes[0]",
+    );
+    // One that the map does not declare may be on the record: the shard knows.
+    let mut request = good();
+    request.remove_attributes = remove(&["gone", "mail"]);
+    request.attributes = vec![age(3)];
+    let patch = ctx.pin().reader(&caller()).patch(request).map_err(|r| r.message()).unwrap();
+    assert_eq!((patch.attributes.len(), patch.removed.len()), (1, 2));
+}
+
 fn record(key: &str) -> proto::ListedRecord {
     proto::ListedRecord {
         subject: "p-1".to_owned(),

@@ -99,7 +99,7 @@ async fn a_bad_request_is_answered_and_the_stream_goes_on() {
     while let Some(answer) = within(answers.message()).await.unwrap() {
         let index = usize::try_from(answer.index).unwrap();
         reasons[index] = Some(match answer.outcome.unwrap() {
-            Outcome::Done(_) | Outcome::Deleted(_) => "OK".to_owned(),
+            Outcome::Done(_) | Outcome::Deleted(_) | Outcome::Patched(_) => "OK".to_owned(),
             Outcome::Error(error) => item_reason(&error),
         });
         assert_eq!(answer.request_id.as_str() == "not-a-uuid", index == 3);
@@ -163,7 +163,7 @@ async fn shutdown_ends_a_stream_after_its_last_answer() {
 }
 
 #[tokio::test]
-async fn a_stream_takes_deletes_and_a_time_for_each_write() {
+async fn a_stream_takes_deletes_patches_and_a_time_for_each_write() {
     let (rig, _shard, mut conn) = Rig::with_shard("us-iad", "US").await;
     let mut client = rig.client().await;
     let reference = get_in("us-iad");
@@ -174,6 +174,14 @@ async fn a_stream_takes_deletes_and_a_time_for_each_write() {
         request_id: request_id(1),
         ..Default::default()
     });
+    let patch = Write::Patch(v1::PatchRecordRequest {
+        subject: get_in("us-iad").subject,
+        collection: "profiles".to_owned(),
+        key: "main".to_owned(),
+        request_id: request_id(9),
+        body: Some(b"new".as_slice().into()),
+        ..Default::default()
+    });
     let time = |seconds, nanos| Some(prost_types::Duration { seconds, nanos });
     let put = |n| Some(Write::Put(numbered(n)));
     let requests = [
@@ -182,6 +190,7 @@ async fn a_stream_takes_deletes_and_a_time_for_each_write() {
         v1::StreamPutRequest { write: put(3), timeout: time(-1, 0) },
         v1::StreamPutRequest { write: None, timeout: None },
         v1::StreamPutRequest { write: put(4), timeout: time(0, 0) },
+        v1::StreamPutRequest { write: Some(patch), timeout: None },
     ];
     let answers = client.stream_put(tokio_stream::iter(requests)).await.unwrap();
     let mut answers = answers.into_inner();
@@ -191,17 +200,27 @@ async fn a_stream_takes_deletes_and_a_time_for_each_write() {
     // The shard never answers this one.
     let call = conn.call().await;
     assert!(call.deadline_ms <= 200, "{}", call.deadline_ms);
-    let mut found = vec![String::new(); 5];
+    let call = conn.accept().await;
+    let sent = |op| matches!(op, wire::session::call::Op::Patch(patch) if patch.body.is_some());
+    assert!(call.op.is_some_and(sent));
+    let mut found = vec![String::new(); 6];
     while let Some(answer) = within(answers.message()).await.unwrap() {
         let index = usize::try_from(answer.index).unwrap();
         found[index] = match answer.outcome.unwrap() {
             Outcome::Done(_) => "put".to_owned(),
             Outcome::Deleted(done) => format!("deleted {}", done.version),
+            Outcome::Patched(done) => format!("patched {} {}", done.version, done.etag),
             Outcome::Error(error) => item_reason(&error),
         };
     }
-    let want =
-        ["deleted 3", "WRITE_OUTCOME_UNKNOWN", "FIELD_INVALID", "FIELD_MISSING", "DEADLINE_PASSED"];
+    let want = [
+        "deleted 3",
+        "WRITE_OUTCOME_UNKNOWN",
+        "FIELD_INVALID",
+        "FIELD_MISSING",
+        "DEADLINE_PASSED",
+        "patched 3 \"e3\"",
+    ];
     assert_eq!(found, want);
     rig.until_idle().await;
 }

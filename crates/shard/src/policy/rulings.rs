@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
-use atlas::{Attachment, Country, Date, Findings, Moment, Outcome, Placement, Question, RegionMap};
+use atlas::{
+    Attachment, Country, Date, Findings, Lifetime, Moment, Outcome, Placement, Question, RegionMap,
+};
 use bytes::Bytes;
 use ledger::entry::{EvidenceKind, EvidenceKinds, MapRef};
-use terms::{Collection, Detail, Reason, RegionId, Rejection, TenantId, limits};
+use terms::{Collection, Detail, Reason, RegionId, Rejection, TenantId, UnixMillis, limits};
 
 use crate::policy::second_check::{Here, admits};
 use crate::store::region_maps::map_ref;
@@ -21,6 +23,7 @@ const BY_THE_MAP: &[Reason] = &[
     Reason::AttributeInvalid,
     Reason::NotPermitted,
     Reason::BodyTooLarge,
+    Reason::ExpiryTooLate,
     Reason::Unsatisfiable,
     Reason::NoRegion,
     Reason::TransferNotCovered,
@@ -68,6 +71,52 @@ pub(crate) fn body_fits(
         return Ok(());
     }
     Err(Rejection::new(Reason::BodyTooLarge).field("body").with(Detail::Limit, most))
+}
+
+/// When a record of the collection expires that is written now: when its writer says, within the
+/// longest life that the map gives it. `ends`: None: it does not expire.
+pub(crate) fn expiry(
+    map: &RegionMap,
+    collection: &Collection,
+    ends: Option<UnixMillis>,
+    now: UnixMillis,
+) -> Result<Option<UnixMillis>, Rejection> {
+    let fault = |reason| Rejection::new(reason).field("expire_time");
+    if ends.is_some_and(|at| at <= now) {
+        return Err(fault(Reason::FieldInvalid).problem("is not in the future"));
+    }
+    let Some(longest) = life_ends(map, collection, now) else { return Ok(ends) };
+    match ends {
+        Some(at) if at > longest.at => {
+            Err(fault(Reason::ExpiryTooLate).with(Detail::Limit, longest.life))
+        }
+        Some(_) => Ok(ends),
+        None => Ok(Some(longest.at)),
+    }
+}
+
+/// The same for a record that keeps its time of expiry: one that is too late becomes the latest.
+pub(crate) fn kept_expiry(
+    map: &RegionMap,
+    collection: &Collection,
+    ends: Option<UnixMillis>,
+    now: UnixMillis,
+) -> Option<UnixMillis> {
+    match life_ends(map, collection, now) {
+        Some(longest) => Some(ends.map_or(longest.at, |at| at.min(longest.at))),
+        None => ends,
+    }
+}
+
+/// The end of the longest life of a record.
+struct Longest {
+    life: Lifetime,
+    at: UnixMillis,
+}
+
+fn life_ends(map: &RegionMap, collection: &Collection, now: UnixMillis) -> Option<Longest> {
+    let life = map.collection(collection)?.life_max()?;
+    Some(Longest { life, at: UnixMillis(now.0.saturating_add(life.millis())) })
 }
 
 /// The rules in force here, and the rulings made under them at one moment.

@@ -3,6 +3,8 @@
 //!
 //! The gateway has checked all of this; the shard checks again, since it trusts no gateway.
 
+mod patch;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,6 +70,7 @@ pub(crate) enum Write {
     Delete(proto::Delete),
     Create(proto::Create),
     Touch(proto::Touch),
+    Patch(proto::Patch),
 }
 
 /// What a call asks. None: something that this version does not know.
@@ -80,6 +83,7 @@ pub(crate) fn call(op: Option<Op>) -> Option<Call> {
         Op::Put(put) => Call::Caller(CallerCall::Write(Write::Put(put))),
         Op::Delete(delete) => Call::Caller(CallerCall::Write(Write::Delete(delete))),
         Op::Touch(touch) => Call::Caller(CallerCall::Write(Write::Touch(touch))),
+        Op::Patch(patch) => Call::Caller(CallerCall::Write(Write::Patch(patch))),
         Op::Create(create) => Call::Caller(CallerCall::Write(Write::Create(create))),
         Op::Get(get) => Call::Caller(CallerCall::Get(get)),
         Op::List(list) => Call::Caller(CallerCall::List(Box::new(list))),
@@ -112,6 +116,7 @@ impl Write {
     pub(crate) fn body_bytes(&self) -> usize {
         match self {
             Self::Put(put) => put.body.len(),
+            Self::Patch(patch) => patch.body.as_ref().map_or(0, Bytes::len),
             Self::Delete(_) | Self::Create(_) | Self::Touch(_) => 0,
         }
     }
@@ -123,6 +128,7 @@ impl Write {
             Self::Delete(delete) => delete.prove && !delete.validate_only,
             Self::Create(create) => create.prove && !create.validate_only,
             Self::Touch(touch) => touch.prove && !touch.validate_only,
+            Self::Patch(patch) => patch.prove && !patch.validate_only,
         }
     }
 
@@ -133,6 +139,7 @@ impl Write {
             Self::Delete(of) => delete(node, asker, of),
             Self::Create(of) => create(node, asker, of),
             Self::Touch(of) => touch(node, asker, of),
+            Self::Patch(of) => patch::patch(node, asker, of),
         }
     }
 }
@@ -253,14 +260,7 @@ fn put(node: &Node, asker: &Asker, put: proto::Put) -> Result<Action, Rejection>
         &put.attributes,
         &put.expire_ms.to_be_bytes(),
     ]);
-    let Chance { opening, body_key, nonce } = Chance::draw(node)?;
-    let content = Content {
-        digest: ledger::statement::content_digest(&opening, &put.body),
-        sealed: SealedBody::new(&address, &node.region, node.cipher, &body_key, &put.body),
-        opening,
-        body_key,
-        nonce,
-    };
+    let content = sealed(node, &address, &put.body)?;
     Ok(Action::Put(Box::new(Put {
         request: Request { id: request_id(&put.request_id)?, fingerprint },
         address,
@@ -273,6 +273,18 @@ fn put(node: &Node, asker: &Asker, put: proto::Put) -> Result<Action, Rejection>
         attributes,
         expires: expires(put.expire_ms)?,
     })))
+}
+
+/// A new body, sealed under random values of its own.
+fn sealed(node: &Node, address: &Address, body: &[u8]) -> Result<Content, Rejection> {
+    let Chance { opening, body_key, nonce } = Chance::draw(node)?;
+    Ok(Content {
+        digest: ledger::statement::content_digest(&opening, body),
+        sealed: SealedBody::new(address, &node.region, node.cipher, &body_key, body),
+        opening,
+        body_key,
+        nonce,
+    })
 }
 
 /// Changes when a record expires.

@@ -6,6 +6,8 @@
 //! attributes with their length ([`RecordAttributes::encode`]), then for each of them the code of
 //! the index under which it was written (1 byte).
 
+use std::collections::BTreeMap;
+
 use atlas::{AttributeName, AttributeValue, CollectionRules, Index, RecordAttributes};
 use terms::{Detail, Reason, Rejection};
 
@@ -37,6 +39,12 @@ pub(crate) struct Indexed {
     indexes: Vec<Index>,
 }
 
+/// What a patch changes of the attributes.
+pub(crate) struct AttributeChanges {
+    pub(crate) set: RecordAttributes,
+    pub(crate) removed: Vec<AttributeName>,
+}
+
 impl Indexed {
     /// The attributes of a record that is written under these rules.
     ///
@@ -61,6 +69,45 @@ impl Indexed {
         let listed = rules.is_some_and(CollectionRules::listed);
         let encoded = attributes.encode();
         Ok(Self { listed, attributes, encoded, indexes })
+    }
+
+    /// The same attributes after some were set and some removed. What stays is found as these rules
+    /// say, or as before if they do not declare it any more.
+    ///
+    /// # Errors
+    /// Those of [`Indexed::under`]; `TOO_MANY_ITEMS`.
+    pub(crate) fn patched(
+        &self,
+        rules: Option<&CollectionRules>,
+        changes: AttributeChanges,
+    ) -> Result<Self, Rejection> {
+        let AttributeChanges { set, removed } = changes;
+        let set = Self::under(rules, set)?;
+        let declared = |name| rules.and_then(|rules| rules.attribute(name));
+        let mut all: BTreeMap<&AttributeName, (&AttributeValue, Index)> = BTreeMap::new();
+        for ((name, value), old) in self.attributes.iter().zip(&self.indexes) {
+            let own = declared(name).filter(|own| own.takes(value));
+            all.insert(name, (value, own.map_or(*old, atlas::AttributeRules::index)));
+        }
+        for (n, name) in removed.iter().enumerate() {
+            if all.remove(name).is_none() && declared(name).is_none() {
+                let field = format!("remove_attributes[{n}]");
+                return Err(Rejection::new(Reason::AttributeUnknown).field(field));
+            }
+        }
+        for ((name, value), index) in set.attributes.iter().zip(&set.indexes) {
+            all.insert(name, (value, *index));
+        }
+        let (mut attributes, mut indexes) = (RecordAttributes::new(), Vec::new());
+        for (name, (value, index)) in all {
+            attributes.insert(name.clone(), value.clone()).map_err(|_| {
+                let fault = Rejection::new(Reason::TooManyItems).field("attributes");
+                fault.with(Detail::Limit, atlas::limits::ATTRIBUTES_MAX)
+            })?;
+            indexes.push(index);
+        }
+        let encoded = attributes.encode();
+        Ok(Self { listed: set.listed, attributes, encoded, indexes })
     }
 
     /// Each attribute by which the record is found, and how.

@@ -16,6 +16,7 @@ use crate::policy::asker::Asker;
 use crate::policy::standing_ruling::Given;
 use crate::reply::{Found, Outcome, Page, ReplySlot, busy};
 use crate::store::aead::{KEY_BYTES, NONCE_BYTES};
+use crate::store::indexed::AttributeChanges;
 use crate::store::keys::Owner;
 use crate::store::principal::Principal;
 use crate::store::record::{Address, Head, SealedBody};
@@ -40,6 +41,8 @@ pub(crate) enum Action {
     Create(Box<Create>),
     /// Changes when a live record expires, and nothing else of it.
     Touch(Box<Touch>),
+    /// Changes the body of a live record, or some of its attributes.
+    Patch(Box<Patch>),
     /// Deletes a record, if its time has come. The shard itself asks.
     Expire(Box<Address>),
     /// A read of a collection whose reads are logged: answered once its entry is durable.
@@ -51,6 +54,10 @@ impl Action {
     pub(crate) const fn bytes(&self) -> usize {
         match self {
             Self::Put(put) => 512 + put.content.sealed.bytes(),
+            Self::Patch(patch) => match &patch.body {
+                PatchedBody::New { content, .. } => 512 + content.sealed.bytes(),
+                PatchedBody::Stays(_) => 512,
+            },
             Self::Delete(_) | Self::Create(_) | Self::Touch(_) | Self::Expire(_) => 512,
             Self::Read(read) => 512 + read.of.bytes(),
         }
@@ -58,7 +65,21 @@ impl Action {
 
     /// Whether it leaves more in the store than a deletion or a read.
     pub(crate) const fn fills(&self) -> bool {
-        matches!(self, Self::Put(_) | Self::Create(_) | Self::Touch(_))
+        matches!(self, Self::Put(_) | Self::Create(_) | Self::Touch(_) | Self::Patch(_))
+    }
+
+    /// The record whose body it takes out of the row that was read for the group.
+    pub(crate) const fn keeps_body_of(&self) -> Option<&Address> {
+        match self {
+            Self::Touch(touch) => Some(&touch.address),
+            Self::Patch(patch) => match patch.body {
+                PatchedBody::Stays(_) => Some(&patch.address),
+                PatchedBody::New { .. } => None,
+            },
+            Self::Put(_) | Self::Delete(_) | Self::Create(_) | Self::Expire(_) | Self::Read(_) => {
+                None
+            }
+        }
     }
 
     /// The collection that it is about.
@@ -67,6 +88,7 @@ impl Action {
             Self::Put(put) => &put.address.collection,
             Self::Delete(delete) => &delete.address.collection,
             Self::Touch(touch) => &touch.address.collection,
+            Self::Patch(patch) => &patch.address.collection,
             Self::Expire(address) => &address.collection,
             Self::Create(create) => &create.collection,
             Self::Read(read) => &read.collection,
@@ -79,6 +101,7 @@ impl Action {
             Self::Put(put) => Some(&put.address),
             Self::Delete(delete) => Some(&delete.address),
             Self::Touch(touch) => Some(&touch.address),
+            Self::Patch(patch) => Some(&patch.address),
             Self::Expire(address) => Some(address),
             Self::Create(_) | Self::Read(_) => None,
         }
@@ -90,6 +113,7 @@ impl Action {
             Self::Put(put) => Some(&put.address.owner),
             Self::Delete(delete) => Some(&delete.address.owner),
             Self::Touch(touch) => Some(&touch.address.owner),
+            Self::Patch(patch) => Some(&patch.address.owner),
             Self::Expire(address) => Some(&address.owner),
             Self::Create(create) => Some(&create.owner),
             Self::Read(_) => None,
@@ -182,6 +206,26 @@ pub(crate) struct Touch {
     pub(crate) expires: Option<UnixMillis>,
     /// Of the head.
     pub(crate) nonce: [u8; NONCE_BYTES],
+}
+
+pub(crate) struct Patch {
+    pub(crate) address: Address,
+    pub(crate) request: Request,
+    pub(crate) condition: Condition,
+    pub(crate) validate_only: bool,
+    pub(crate) body: PatchedBody,
+    pub(crate) changes: AttributeChanges,
+}
+
+/// What a patch does to the body.
+pub(crate) enum PatchedBody {
+    /// The nonce of the head under which it stays.
+    Stays([u8; NONCE_BYTES]),
+    New {
+        content: Content,
+        /// As of a put.
+        bytes: usize,
+    },
 }
 
 pub(crate) struct Delete {

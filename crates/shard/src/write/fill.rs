@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use terms::{Reason, Rejection, limits};
 
-use crate::write::command::{Action, Op};
+use crate::write::command::Op;
 use crate::write::queue_share::Room;
 use crate::write::transaction::{Done, Transaction};
 
@@ -27,9 +27,9 @@ pub(crate) fn fill(
     while work.bytes() < GROUP_BYTES_MAX
         && let Some((op, room)) = ops.pop_front()
     {
-        // A touch takes the body out of the row that was read: it waits for the writes before it.
-        if let Action::Touch(touch) = &op.action
-            && work.heads.contains_key(&touch.address.row)
+        // What takes the body out of the row that was read waits for the writes before it.
+        if let Some(address) = op.action.keeps_body_of()
+            && work.heads.contains_key(&address.row)
         {
             ops.push_front((op, room));
             break;

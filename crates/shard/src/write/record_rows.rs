@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use engine::{Batch, Key};
 use ledger::entry::Entry;
-use terms::{Reason, RegionId, Rejection, UnixMillis};
+use terms::{RegionId, Rejection, UnixMillis};
 
 use crate::node::Node;
 use crate::reply::Receipt;
@@ -31,15 +31,6 @@ pub(crate) struct NextVersion {
     pub(crate) content: Content,
     pub(crate) expires: Option<UnixMillis>,
     pub(crate) indexed: Indexed,
-}
-
-/// Refuses a time of expiry that has passed.
-pub(crate) fn expires_later(expires: Option<UnixMillis>, now: UnixMillis) -> Result<(), Rejection> {
-    if expires.is_some_and(|at| at <= now) {
-        let fault = Rejection::new(Reason::FieldInvalid).field("expire_time");
-        return Err(fault.problem("is not in the future"));
-    }
-    Ok(())
 }
 
 /// The parts of a group that records change.

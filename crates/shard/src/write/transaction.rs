@@ -1,6 +1,8 @@
 //! One group of writes on its way into one commit: each in order, against the store and what the
 //! writes before it in the group have changed.
 
+mod amend;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -13,20 +15,18 @@ use crate::log::access_counters::AccessCounters;
 use crate::node::Node;
 use crate::policy::asker::Asker;
 use crate::policy::ingress::may_enter;
-use crate::policy::rulings::{Ruled, Rules, Verdict, body_fits};
+use crate::policy::rulings::{Ruled, Rules, Verdict, body_fits, expiry};
 use crate::policy::standing_ruling::{Given, How, Settled, settle};
 use crate::policy::subject_status;
 use crate::reply::{Outcome, Receipt, ReplySlot, Written};
 use crate::store::indexed::Indexed;
 use crate::store::keys::Owner;
-use crate::store::record::{Address, Head, Stored};
+use crate::store::record::{Address, Head};
 use crate::store::subject::{Subject, SubjectRow};
 use crate::store::types::{Recent, SubjectTag, Version};
-use crate::write::command::{
-    Action, Content, Create, Delete, Op, Put, Read, ReadOf, Request, Touch,
-};
+use crate::write::command::{Action, Content, Create, Delete, Op, Put, Read, ReadOf, Request};
 use crate::write::entries::{GroupEntries, create_statement, read_page, rule_into, say_data};
-use crate::write::record_rows::{NextVersion, RecordRows, expires_later};
+use crate::write::record_rows::{NextVersion, RecordRows};
 use crate::write::retries::Retry;
 
 /// Rows that were read for a group, by key.
@@ -101,6 +101,7 @@ impl Transaction<'_> {
                 Action::Delete(delete) => self.delete(&asker, *delete),
                 Action::Create(create) => self.create(&asker, &create),
                 Action::Touch(touch) => self.touch(&asker, *touch),
+                Action::Patch(patch) => self.patch(&asker, *patch),
                 Action::Expire(address) => self.expire_due(&address),
                 Action::Read(read) => self.read(&asker, *read),
             }
@@ -133,8 +134,8 @@ impl Transaction<'_> {
         let (node, minute) = (self.node, self.entries.minute());
         let enters = |ruled: &Ruled| may_enter(node, ruled, asker.stands.gateway);
         let how = How { given: given.as_ref(), create: create_subject, minute, enters: &enters };
-        expires_later(put.expires, self.now)?;
         let (owner, collection) = (&address.owner, &address.collection);
+        let expires = expiry(self.rules.map(), collection, put.expires, self.now)?;
         body_fits(self.rules.map(), collection, put.body_bytes)?;
         let settled = settle(self.rules, owner, collection, subject.as_deref(), &how)?;
         let indexed = Indexed::under(self.rules.map().collection(collection), put.attributes)?;
@@ -147,7 +148,6 @@ impl Transaction<'_> {
         let kind = if live { Kind::Replace } else { Kind::Place };
         let ruled = Arc::clone(&settled.ruled);
         let (subject, row) = self.adopt(&address.owner, subject, settled, &request)?;
-        let expires = put.expires;
         let change = Change { kind, request, content, given, expires, indexed };
         let done = self.write(asker, &address, &subject, head.as_ref(), change, Some(ruled))?;
         // After the entry: what fails has put nothing into the group.
@@ -174,34 +174,6 @@ impl Transaction<'_> {
         }
         let (kind, indexed) = (Kind::Delete, Indexed::default());
         let change = Change { kind, request, content, given: None, expires: None, indexed };
-        self.write(asker, &address, &subject, Some(&head), change, None)
-    }
-
-    /// Changes when a record expires. The content stays, and with it opening and digest: the entry
-    /// commits to the next version of the same content.
-    fn touch(&mut self, asker: &Asker, touch: Touch) -> Result<Done, Rejection> {
-        let Touch { address, request, condition, validate_only, expires, nonce } = touch;
-        let subject =
-            self.subject(&address.owner)?.ok_or_else(|| Rejection::new(Reason::SubjectUnknown))?;
-        let head = self.head(&address, Some(&subject))?;
-        if let Some((head, done)) = remembered(head.as_ref(), &request) {
-            return self.replay(&address, head, done, &request, None);
-        }
-        expires_later(expires, self.now)?;
-        let head = head.filter(|head| !head.is_deleted());
-        let head = head.ok_or_else(|| Rejection::new(Reason::RecordNotFound))?;
-        condition.holds(Some(&head), &self.node.region)?;
-        if validate_only {
-            return Ok(validated(head.version.next(), None));
-        }
-        // A group has one touch of a record, before its other writes: see the committer.
-        let row = self.rows.get(&address.row).and_then(Option::as_ref);
-        let row = row.ok_or(Error::Damaged("records"))?;
-        let sealed = Stored::read(row).map_err(|_| Error::Damaged("records"))?.sealed_body(&head);
-        let Head { opening, digest, .. } = head;
-        let content = Content { opening, digest, body_key: head.body_key.clone(), nonce, sealed };
-        let (kind, indexed) = (Kind::Replace, head.indexed.clone());
-        let change = Change { kind, request, content, given: None, expires, indexed };
         self.write(asker, &address, &subject, Some(&head), change, None)
     }
 

@@ -124,7 +124,7 @@ async fn step(n: u64, dice: &mut Dice, session: &mut Session, model: &mut Model)
             n,
         )
     };
-    match dice.below(8) {
+    match dice.below(9) {
         0..3 => {
             session.put(put).await.expect("a put");
             model.insert(of, attributes);
@@ -147,9 +147,56 @@ async fn step(n: u64, dice: &mut Dice, session: &mut Session, model: &mut Model)
             let done = session.delete(delete(&subject, &key, n)).await;
             assert_eq!(done.is_ok(), there);
         }
+        6 => {
+            let mut names: Vec<AttributeName> = ["age", "mail", "note"]
+                .iter()
+                .filter_map(|name| AttributeName::parse(name))
+                .collect();
+            names.retain(|name| attributes.get(name).is_none() && dice.below(2) == 0);
+            let patch = patch(&subject, &key, n, &attributes, &names);
+            let body = (dice.below(2) == 0).then(|| vec![8; 5_000].into());
+            let done = session.patch(proto::Patch { body, ..patch }).await;
+            assert_eq!(done.is_ok(), model.contains_key(&of));
+            if let Some(before) = model.remove(&of) {
+                model.insert(of, patched(&before, attributes, &names));
+            }
+        }
         // What is refused or only checked changes nothing.
-        6 => drop(session.put(proto::Put { validate_only: true, ..put }).await.expect("a dry run")),
+        7 => drop(session.put(proto::Put { validate_only: true, ..put }).await.expect("a dry run")),
         _ => assert!(session.put(proto::Put { if_version: Some(999), ..put }).await.is_err()),
+    }
+}
+
+/// The same attributes without some, and with others in their place.
+fn patched(
+    before: &RecordAttributes,
+    set: RecordAttributes,
+    removed: &[AttributeName],
+) -> RecordAttributes {
+    let stays =
+        before.iter().filter(|(name, _)| set.get(name).is_none() && !removed.contains(name));
+    let mut all = set.clone();
+    for (name, value) in stays {
+        all.insert(name.clone(), value.clone()).expect("room");
+    }
+    all
+}
+
+pub(crate) fn patch(
+    subject: &str,
+    key: &str,
+    n: u64,
+    set: &RecordAttributes,
+    removed: &[AttributeName],
+) -> proto::Patch {
+    proto::Patch {
+        subject: subject.into(),
+        collection: "profiles".into(),
+        key: key.into(),
+        request_id: request_id(n).into(),
+        attributes: set.encode().into(),
+        remove: removed.iter().map(|name| name.as_str().into()).collect(),
+        ..Default::default()
     }
 }
 

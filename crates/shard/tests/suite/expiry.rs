@@ -20,7 +20,7 @@ use crate::support::{MAP, Place, Running, Session, SetClock, put_ru, request_id}
 
 const START: u64 = 1_780_000_000_000;
 /// Within the hour by which a clock may jump ahead.
-const LATER: u64 = START + 60_123;
+pub(crate) const LATER: u64 = START + 60_123;
 
 /// A shard whose clock the test sets.
 async fn started() -> (Place, Arc<SetClock>, Running, Session) {
@@ -28,7 +28,7 @@ async fn started() -> (Place, Arc<SetClock>, Running, Session) {
 }
 
 /// The same under that map.
-async fn started_with(map: String) -> (Place, Arc<SetClock>, Running, Session) {
+pub(crate) async fn started_with(map: String) -> (Place, Arc<SetClock>, Running, Session) {
     let mut place = Place::new("ru-msk");
     place.map = map;
     let clock = Arc::new(SetClock(AtomicU64::new(START)));
@@ -181,6 +181,87 @@ async fn a_touch_sets_the_time_and_keeps_the_content() {
     assert_eq!(none, "SUBJECT_UNKNOWN");
     of_kind(&shard, Kind::Expire, 1).await;
     assert_eq!(index_rows(&place, shard, session).await, 0);
+}
+
+/// The sample map, in which a profile lives for two hours at most.
+fn short_lived(map: &str) -> String {
+    map.replacen("reads = \"counted\"\n", "reads = \"counted\"\nlife_max = \"2h\"\n", 1)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_record_lives_longer_than_the_map_allows() {
+    const LIFE: u64 = 2 * 3_600_000;
+    let (place, clock, shard, mut session) = started_with(short_lived(MAP)).await;
+    let expires = async |session: &mut Session, key: &str| {
+        session.get("anna", "profiles", key).await.unwrap().expire_ms
+    };
+    let put = |key: &str, n, expire_ms| proto::Put { expire_ms, ..put_ru("anna", key, b"x", n) };
+    session.put(put("main", 1, 0)).await.unwrap();
+    assert_eq!(expires(&mut session, "main").await, START + LIFE);
+    session.put(put("soon", 2, LATER)).await.unwrap();
+    assert_eq!(expires(&mut session, "soon").await, LATER);
+    session.put(put("last", 3, START + LIFE)).await.unwrap();
+    let dry = proto::Put { validate_only: true, ..put("late", 4, START + LIFE + 1) };
+    for late in [put("late", 4, START + LIFE + 1), dry] {
+        let late = session.call(proto::call::Op::Put(late)).await.err().unwrap();
+        assert_eq!((&*late.reason, &*late.field), ("EXPIRY_TOO_LATE", "expire_time"));
+        assert_eq!(late.details["limit"], "2h");
+    }
+    // A retry is the same put, whatever time it is by now; a touch gives a whole life again.
+    clock.set(&place, START + 60_000);
+    assert!(session.put(put("main", 1, 0)).await.unwrap().replayed);
+    assert_eq!(expires(&mut session, "main").await, START + LIFE);
+    session.touch(touch("anna", 5, 0)).await.unwrap();
+    assert_eq!(expires(&mut session, "main").await, START + 60_000 + LIFE);
+    let late = session.touch(touch("anna", 6, START + 60_001 + LIFE)).await.err().unwrap();
+    assert_eq!(late, "EXPIRY_TOO_LATE");
+    // Another collection has no such limit.
+    let other = proto::Put { collection: "messages".into(), ..put("main", 7, 0) };
+    session.put(other).await.unwrap();
+    assert_eq!(session.get("anna", "messages", "main").await.unwrap().expire_ms, 0);
+    // A patch keeps the time.
+    let set = attributes::attributes(&[]);
+    let patch = proto::Patch {
+        body: Some(b"y".as_slice().into()),
+        ..attributes::patch("anna", "soon", 8, &set, &[])
+    };
+    session.patch(patch).await.unwrap();
+    assert_eq!(expires(&mut session, "soon").await, LATER);
+    clock.set(&place, START + LIFE);
+    assert_eq!(session.get("anna", "profiles", "last").await.err().unwrap(), "RECORD_NOT_FOUND");
+    of_kind(&shard, Kind::Expire, 2).await;
+    drop(session);
+    shard.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_written_before_the_map_had_a_longest_life_gets_one_when_it_is_patched() {
+    let (mut place, clock, shard, mut session) = started().await;
+    session.put(put("anna", b"x", 1, 0)).await.unwrap();
+    session.put(put("late", b"x", 2, START + 9 * 3_600_000)).await.unwrap();
+    drop(session);
+    shard.stop().await.unwrap();
+    let digest: String =
+        place.map().epoch().digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    place.map = short_lived(MAP).replacen(
+        "version = 1\n",
+        &format!("version = 2\npredecessor = \"sha256:{digest}\"\n"),
+        1,
+    );
+    let shard = place.start().await;
+    let mut session = shard.session().await;
+    clock.set(&place, START + 1_000);
+    for (n, subject) in [(11, "anna"), (12, "late")] {
+        let found = session.get(subject, "profiles", "main").await.unwrap();
+        assert_ne!(found.expire_ms, START + 1_000 + 2 * 3_600_000);
+        let set = attributes::attributes(&[]);
+        let patch = attributes::patch(subject, "main", n, &set, &[]);
+        let patch = proto::Patch { body: Some(b"y".as_slice().into()), ..patch };
+        session.patch(patch).await.unwrap();
+        let found = session.get(subject, "profiles", "main").await.unwrap();
+        assert_eq!(found.expire_ms, START + 1_000 + 2 * 3_600_000);
+    }
+    assert_eq!(index_rows(&place, shard, session).await, 2);
 }
 
 /// The keys that a list gives, and what a count of the same counts.

@@ -12,6 +12,7 @@ mod hostile;
 mod keys;
 mod lists;
 mod losses;
+mod patches;
 mod peers;
 mod periods;
 mod records;

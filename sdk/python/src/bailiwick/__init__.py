@@ -11,6 +11,7 @@ Every write's answer is checked against what was sent: its receipt names that ve
 made again, under the same request id, where the errors say that they may be.
 """
 
+from bailiwick._attributes import AttributeValue
 from bailiwick._core import Evidence, Put, Record, Tls, Written, new_request_id
 from bailiwick.aio import AsyncClient
 from bailiwick.client import Client
@@ -39,6 +40,7 @@ from bailiwick.receipts import Checkpoint, Entry, verify_receipt
 __all__ = [
     "AlreadyExists",
     "AsyncClient",
+    "AttributeValue",
     "BailiwickError",
     "Busy",
     "Checkpoint",

@@ -7,14 +7,15 @@ import os
 import random
 import time
 import uuid
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import grpc
 
-from bailiwick import errors
+from bailiwick import _attributes, errors
+from bailiwick._attributes import AttributeValue
 from bailiwick.receipts import Entry, Expected, check_write
 from bailiwick.v1 import jurisdiction_pb2, ledger_pb2, records_pb2, subjects_pb2
 
@@ -73,6 +74,7 @@ class Put:
     validate_only: bool = False
     proof: bool = False
     request_id: str = ""
+    attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return "Put(...)"
@@ -109,6 +111,7 @@ class Record:
     body: bytes
     version: int
     etag: str
+    attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"Record(domicile={self.domicile!r}, version={self.version})"
@@ -243,6 +246,7 @@ def put_message(put: Put) -> records_pb2.PutRecordRequest:
         evidence=evidence_of(put.evidence),
         validate_only=put.validate_only,
         receipt_view=_view(put.proof),
+        attributes=_attributes.to_api(put.attributes),
     )
 
 
@@ -278,6 +282,35 @@ def delete_message(
     )
 
 
+def patch_message(
+    subject: str,
+    domicile: str,
+    collection: str,
+    key: str,
+    body: bytes | None,
+    attributes: Mapping[str, AttributeValue],
+    remove_attributes: Sequence[str],
+    if_version: int | None,
+    etag: str,
+    validate_only: bool,
+    proof: bool,
+    request_id: str,
+) -> records_pb2.PatchRecordRequest:
+    return records_pb2.PatchRecordRequest(
+        subject=records_pb2.SubjectRef(id=subject, domicile=domicile),
+        collection=collection,
+        key=key,
+        request_id=request_id or new_request_id(),
+        if_version=if_version,
+        etag=etag,
+        validate_only=validate_only,
+        receipt_view=_view(proof),
+        body=body,
+        attributes=_attributes.to_api(attributes),
+        remove_attributes=remove_attributes,
+    )
+
+
 def create_message(
     subject: str, collection: str, domicile: str, evidence: Iterable[Evidence], request_id: str
 ) -> subjects_pb2.CreateSubjectRequest:
@@ -300,7 +333,7 @@ def resolve_message(
 def record_of(record: records_pb2.Record) -> Record:
     return Record(
         record.subject.id, record.subject.domicile, record.collection, record.key, record.body,
-        record.version, record.etag,
+        record.version, record.etag, _attributes.of_api(record.attributes),
     )
 
 
@@ -359,6 +392,28 @@ def check_delete(
         entry = check_write(receipt, answer.replayed, expected, tenant=tenant, first=first)
     return Written(
         subject.id, subject.domicile, answer.version, "", answer.replayed, receipt, entry
+    )
+
+
+def check_patch(
+    request: records_pb2.PatchRecordRequest,
+    answer: records_pb2.PatchRecordResponse,
+    tenant: str | None,
+    first: bool,
+) -> Written:
+    """The same for a patch. Where it leaves the body as it is, the content is not known here."""
+    receipt, entry, subject = _receipt(answer), None, request.subject
+    if not request.validate_only:
+        if answer.version < 1:
+            raise errors.Unproven("the answer has no version")
+        body = request.body if request.HasField("body") else None
+        expected = Expected(
+            subject.domicile, subject.id, request.collection, request.key, answer.version, body,
+            ("REPLACE",),
+        )
+        entry = check_write(receipt, answer.replayed, expected, tenant=tenant, first=first)
+    return Written(
+        subject.id, subject.domicile, answer.version, answer.etag, answer.replayed, receipt, entry
     )
 
 

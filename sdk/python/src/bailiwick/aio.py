@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -12,6 +12,7 @@ import grpc.aio
 from bailiwick import _batch as batches
 from bailiwick import _core as core
 from bailiwick import errors
+from bailiwick._attributes import AttributeValue
 from bailiwick._core import Attempts, Evidence, Put, Record, Settings, Tls, TokenSource, Written
 from bailiwick.v1 import jurisdiction_pb2, records_pb2_grpc, subjects_pb2_grpc
 
@@ -65,11 +66,12 @@ class AsyncClient:
         validate_only: bool = False,
         proof: bool = False,
         request_id: str = "",
+        attributes: Mapping[str, AttributeValue] | None = None,
     ) -> Written:
         """See :meth:`bailiwick.Client.put`."""
         put = Put(
             subject, collection, key, body, domicile, tuple(evidence), create_subject, if_version,
-            etag, validate_only, proof, request_id,
+            etag, validate_only, proof, request_id, attributes or {},
         )
         message = core.put_message(put)
         answer, once = await self._call(self._records.Put, message)
@@ -79,6 +81,30 @@ class AsyncClient:
         """See :meth:`bailiwick.Client.get`."""
         message = core.get_message(subject, domicile, collection, key)
         return core.record_of((await self._call(self._records.Get, message))[0])
+
+    async def patch(
+        self,
+        subject: str,
+        collection: str,
+        key: str,
+        *,
+        domicile: str,
+        body: bytes | None = None,
+        attributes: Mapping[str, AttributeValue] | None = None,
+        remove_attributes: Sequence[str] = (),
+        if_version: int | None = None,
+        etag: str = "",
+        validate_only: bool = False,
+        proof: bool = False,
+        request_id: str = "",
+    ) -> Written:
+        """See :meth:`bailiwick.Client.patch`."""
+        message = core.patch_message(
+            subject, domicile, collection, key, body, attributes or {}, remove_attributes,
+            if_version, etag, validate_only, proof, request_id,
+        )
+        answer, once = await self._call(self._records.Patch, message)
+        return core.check_patch(message, answer, self._settings.tenant, once and not request_id)
 
     async def delete(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import grpc
@@ -11,6 +11,7 @@ import grpc
 from bailiwick import _batch as batches
 from bailiwick import _core as core
 from bailiwick import errors
+from bailiwick._attributes import AttributeValue
 from bailiwick._core import Attempts, Evidence, Put, Record, Settings, Tls, TokenSource, Written
 from bailiwick.v1 import jurisdiction_pb2, records_pb2_grpc, subjects_pb2_grpc
 
@@ -66,13 +67,14 @@ class Client:
         validate_only: bool = False,
         proof: bool = False,
         request_id: str = "",
+        attributes: Mapping[str, AttributeValue] | None = None,
     ) -> Written:
         """Puts a record, and checks the answer and its receipt against the request. ``proof`` asks for
         the proof that the log has the entry (:func:`bailiwick.verify_receipt`). Without
         ``request_id`` the put is a new one; give the same one to put it again."""
         put = Put(
             subject, collection, key, body, domicile, tuple(evidence), create_subject, if_version,
-            etag, validate_only, proof, request_id,
+            etag, validate_only, proof, request_id, attributes or {},
         )
         message = core.put_message(put)
         answer, once = self._call(self._records.Put, message)
@@ -82,6 +84,31 @@ class Client:
         """Reads a record."""
         message = core.get_message(subject, domicile, collection, key)
         return core.record_of(self._call(self._records.Get, message)[0])
+
+    def patch(
+        self,
+        subject: str,
+        collection: str,
+        key: str,
+        *,
+        domicile: str,
+        body: bytes | None = None,
+        attributes: Mapping[str, AttributeValue] | None = None,
+        remove_attributes: Sequence[str] = (),
+        if_version: int | None = None,
+        etag: str = "",
+        validate_only: bool = False,
+        proof: bool = False,
+        request_id: str = "",
+    ) -> Written:
+        """Changes the body of a record or some of its attributes, and checks the answer and its
+        receipt. What is not named stays."""
+        message = core.patch_message(
+            subject, domicile, collection, key, body, attributes or {}, remove_attributes,
+            if_version, etag, validate_only, proof, request_id,
+        )
+        answer, once = self._call(self._records.Patch, message)
+        return core.check_patch(message, answer, self._settings.tenant, once and not request_id)
 
     def delete(
         self,

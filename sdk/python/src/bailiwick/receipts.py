@@ -382,7 +382,8 @@ class Expected:
     collection: str
     key: str
     version: int
-    body: bytes
+    #: None: it is not known here.
+    body: bytes | None
     kinds: tuple[str, ...]
     #: Whether a later write destroys the opening.
     superseded: bool = True

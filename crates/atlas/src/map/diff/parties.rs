@@ -2,7 +2,7 @@
 
 use crate::geo::country::Countries;
 use crate::map::diff::{Pair, Part, by, texts};
-use crate::map::{AttributeRules, CollectionRules, Reads, Tenant};
+use crate::map::{AttributeRules, CollectionRules, Lifetime, Reads, Tenant};
 use crate::{Exempt, Index, Scope, Sector, Trigger};
 
 pub(super) fn tenants(pair: &mut Pair<'_>) {
@@ -71,6 +71,7 @@ pub(super) fn collections(pair: &mut Pair<'_>) {
             reads,
             body_bytes_max,
             exempt,
+            life_max,
             listed,
             attributes,
         } = was;
@@ -97,6 +98,11 @@ pub(super) fn collections(pair: &mut Pair<'_>) {
             }
             let fewer = was.iter().any(|exempt| !is.contains(exempt));
             fewer.then_some("a law attaches where it did not: people may be moved to its home")
+        });
+        let show = |life: &Option<Lifetime>| life.map(|life| life.to_string());
+        thing.key("life_max", (life_max, &is.life_max), show, |was, is| {
+            let longer = was.is_some_and(|was| is.is_none_or(|is| is > was));
+            longer.then_some("records may be kept for longer than before")
         });
         thing.key("list", (listed, &is.listed), |flag| Some(flag.to_string()), |_, _| None);
         let show = |all: &Vec<AttributeRules>| Some(texts(all));

@@ -223,6 +223,7 @@ pub(crate) fn put_of(request: api::StreamPutRequest) -> api::PutRecordRequest {
     match request.write.expect("a write") {
         api::stream_put_request::Write::Put(put) => put,
         api::stream_put_request::Write::Delete(_) => panic!("a delete"),
+        api::stream_put_request::Write::Patch(_) => panic!("a patch"),
     }
 }
 
@@ -309,6 +310,15 @@ impl Records for Desk {
     ) -> Result<Response<api::TouchRecordResponse>, Status> {
         self.note("touch", &request, &request.get_ref().request_id, 0)?;
         Ok(Response::new(api::TouchRecordResponse::default()))
+    }
+
+    async fn patch(
+        &self,
+        request: Request<api::PatchRecordRequest>,
+    ) -> Result<Response<api::PatchRecordResponse>, Status> {
+        let bytes = request.get_ref().body.as_ref().map_or(0, |body| body.len());
+        self.note("patch", &request, &request.get_ref().request_id, bytes)?;
+        Ok(Response::new(api::PatchRecordResponse::default()))
     }
 
     async fn batch_get(

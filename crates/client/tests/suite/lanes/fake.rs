@@ -301,6 +301,13 @@ impl Records for Fake {
         Ok(Response::new(api::DeleteRecordResponse::default()))
     }
 
+    async fn patch(
+        &self,
+        _: Request<api::PatchRecordRequest>,
+    ) -> Result<Response<api::PatchRecordResponse>, Status> {
+        Ok(Response::new(api::PatchRecordResponse::default()))
+    }
+
     async fn touch(
         &self,
         _: Request<api::TouchRecordRequest>,

@@ -376,6 +376,10 @@ impl Session {
         written(self.call(proto::call::Op::Touch(touch)).await)
     }
 
+    pub(crate) async fn patch(&mut self, patch: proto::Patch) -> Result<proto::Written, String> {
+        written(self.call(proto::call::Op::Patch(patch)).await)
+    }
+
     pub(crate) async fn create(&mut self, create: proto::Create) -> Result<proto::Written, String> {
         written(self.call(proto::call::Op::Create(create)).await)
     }
