@@ -12,13 +12,15 @@ use prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorSet};
 
 /// Answers of our own servers that list as many things as a deployment has: shards, findings of a
 /// check, kinds of effects of a map, records of a page. Those who ask know whom they ask.
-const LISTS: [&str; 6] = [
+const LISTS: [&str; 8] = [
     "ApplyRegionMapResponse",
     "CheckRegionMapResponse",
     "ListRecordsResponse",
     "PlanRegionMapResponse",
     "RegionMapHistory",
     "RegionMapStatus",
+    "ScanRecordsResponse",
+    "WatchRecordsResponse",
 ];
 
 /// Messages of the public API that hold many requests or their answers.

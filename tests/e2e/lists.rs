@@ -98,6 +98,43 @@ async fn check_orders(client: &Client) {
     assert_eq!(client.count(&count).await.expect("a count").count, 5);
 }
 
+/// All records of one region, for a purpose.
+async fn check_scan(client: &Client) {
+    let request = api::ScanRecordsRequest {
+        collection: "profiles".to_owned(),
+        region: "eu-fra".to_owned(),
+        purpose: "a search index".to_owned(),
+        view: api::RecordView::Whole.into(),
+        ..Default::default()
+    };
+    let mut scan = client.scan(&request).await.expect("a scan");
+    let mut found = 0;
+    while let Some(record) = scan.next().await.expect("a record") {
+        assert_eq!(record.subject.expect("a subject").domicile, "eu-fra");
+        assert_eq!((&*record.body, record.attributes.len()), (b"hello".as_slice(), 2));
+        found += 1;
+    }
+    assert_eq!((found, scan.withheld()), (10, 0));
+    let of = |change: &dyn Fn(&mut api::ScanRecordsRequest)| {
+        let mut request = request.clone();
+        change(&mut request);
+        request
+    };
+    for (refused, wanted) in [
+        (of(&|r| " ".clone_into(&mut r.purpose)), "FIELD_MISSING"),
+        (of(&|r| r.region.clear()), "FIELD_MISSING"),
+        (of(&|r| "size = 1".clone_into(&mut r.filter)), "ATTRIBUTE_UNKNOWN"),
+        (of(&|r| r.view = 9), "FIELD_INVALID"),
+        (of(&|r| "nothing".clone_into(&mut r.collection)), "COLLECTION_UNKNOWN"),
+    ] {
+        let refused = match client.scan(&refused).await {
+            Ok(mut scan) => scan.next().await.err(),
+            Err(error) => Some(error),
+        };
+        assert_eq!(reason(refused.expect("it is refused")), wanted);
+    }
+}
+
 /// A token goes with its own question.
 async fn check_tokens(client: &Client) {
     let first = ordered("", 4);
@@ -131,6 +168,7 @@ fn records_of_two_regions_come_in_one_order_and_one_that_is_down_is_named() {
         store(&client).await;
         check_orders(&client).await;
         check_tokens(&client).await;
+        check_scan(&client).await;
         // An update and a deletion change what is found.
         let moved = put("p-0", "main", b"hello", &evidence("DE"));
         client.put(&with(moved, 100, "a")).await.expect("a put");
@@ -230,6 +268,20 @@ fn check_lists(url: &str) {
     assert_eq!(lines(&count(url, &["--filter", filter]))[0]["count"], 7);
 }
 
+fn check_scans(url: &str) {
+    let scan = |more: &[&str]| {
+        let of = ["scan", "--collection", "profiles", "--region", "ru-msk"];
+        record(url, &[&of[..], more].concat())
+    };
+    let all = scan(&["--purpose", "a search index"]);
+    assert_eq!(all.code, 0, "{all:?}");
+    assert_eq!(lines(&all).len(), 3);
+    assert!(lines(&all).iter().all(|line| line["body_utf8"] == "hello"));
+    let some = scan(&["--purpose", "x", "--filter", "age = 1", "--view", "attributes"]);
+    assert_eq!((lines(&some).len(), &lines(&some)[0]["attributes"]["age"]), (1, &1.into()));
+    assert_eq!(scan(&[]).code, 2, "the purpose is required");
+}
+
 fn check_refusals(url: &str) {
     let error = |done: &Finished| -> Value {
         assert_eq!(done.code, 1, "{done:?}");
@@ -290,16 +342,18 @@ fn an_operator_puts_attributes_lists_and_counts() {
     let url = deployment.gateway_url();
     type_puts(&url);
     check_lists(&url);
+    check_scans(&url);
     check_refusals(&url);
     check_patches(&url);
     deployment.shard("ru-msk").kill();
     deployment.wait_session("ru-msk", false);
     let part = list(&url, &[]);
     assert_eq!((part.code, lines(&part).len()), (69, 4), "{part:?}");
-    assert!(part.stderr.contains("ru-msk"), "{part:?}");
+    assert!(part.stderr.contains("ru-msk (REGION_UNAVAILABLE)"), "{part:?}");
     let part = count(&url, &[]);
     assert_eq!((part.code, &lines(&part)[0]["count"]), (69, &4.into()));
     assert_eq!(lines(&part)[0]["unreachable"], serde_json::json!(["ru-msk"]));
+    assert_eq!(lines(&part)[0]["missing"]["ru-msk"], "REGION_UNAVAILABLE");
 }
 
 #[test]

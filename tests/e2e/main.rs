@@ -35,3 +35,4 @@ mod sandbox;
 mod serve;
 mod support;
 mod terminal;
+mod watches;

@@ -55,7 +55,7 @@ fn installed(python: &Path, root: &Path) -> PathBuf {
 fn options() -> Options {
     let usual = Options::default();
     let reads = "reads = \"counted\"\n";
-    let attributes = "\n[[collections.attributes]]\nname = \"thread\"\ntype = \"string\"\n\n\
+    let attributes = "feed = \"1h\"\n\n[[collections.attributes]]\nname = \"thread\"\ntype = \"string\"\n\n\
         [[collections.attributes]]\nname = \"sent_time\"\ntype = \"timestamp\"\n";
     let map = usual.map.replacen(reads, &format!("{reads}{attributes}"), 1);
     Options { regions: vec!["eu-fra", "ru-msk"], tls: true, map, ..usual }

@@ -97,6 +97,55 @@ def patches():
             "sdk-2", "profiles", "m", domicile="eu-fra"), "FIELD_MISSING")
 
 
+def watches():
+    with client() as own:
+        watch = own.watch("profiles", region="eu-fra", purpose="a test")
+        first = next(watch)
+        assert first.changes == () and first.cursor
+        own.put("sdk-3", "profiles", "w", b"x", create_subject=True, evidence=GERMAN,
+                attributes={"thread": "t"})
+        own.delete("sdk-3", "profiles", "w", domicile="eu-fra")
+        changes = []
+        for answer in watch:
+            changes += answer.changes
+            if any(change.kind == "deleted" for change in changes):
+                break
+        last = changes[-1]
+        assert (last.record.key, last.record.version, last.record.subject) == ("w", 2, "sdk-3")
+        watch.close()
+        again = own.watch("profiles", region="eu-fra", cursor=first.cursor)
+        told = next(again)
+        assert [change.kind for change in told.changes] == ["deleted"], told.changes
+        again.close()
+        refused(bailiwick.NotAllowedNow, lambda: next(own.watch("messages", region="eu-fra")),
+                "FEED_REQUIRED")
+        refused(bailiwick.InvalidRequest, lambda: next(own.watch(
+            "profiles", subject="sdk-3", domicile="eu-fra", cursor=first.cursor)),
+            "PAGE_TOKEN_INVALID")
+
+
+def scans():
+    with client() as own:
+        found = list(own.scan("profiles", region="eu-fra", purpose="a test"))
+        assert [one.body for one in found if one.subject == "sdk-2"] == [b""]
+        refused(bailiwick.InvalidRequest, lambda: list(own.scan(
+            "profiles", region="eu-fra", purpose="")), "FIELD_MISSING")
+
+
+async def watched():
+    async with AsyncClient(GATEWAY, token=Path(TOKEN), tls=TLS, tenant="sample") as own:
+        watch = own.watch("profiles", subject="sdk-3", domicile="eu-fra")
+        assert (await anext(watch)).changes == ()
+        await own.put("sdk-3", "profiles", "x", b"x", domicile="eu-fra")
+        async for answer in watch:
+            if answer.changes:
+                break
+        assert [change.record.key for change in answer.changes] == ["x"]
+        await watch.aclose()
+        scan = own.scan("profiles", region="eu-fra", purpose="a test", bodies=False)
+        assert ("sdk-3", "x") in [(record.subject, record.key) async for record in scan]
+
+
 def errors():
     with client() as own:
         def get(collection="profiles", domicile="eu-fra"):
@@ -174,5 +223,8 @@ async def tasks():
 writes_and_receipts()
 patches()
 errors()
+watches()
+scans()
+asyncio.run(watched())
 asyncio.run(tasks())
 print("python sdk: as documented")

@@ -18,8 +18,9 @@ use wire::v1::{
     BatchGetRecordsResponse, BatchPutRecordsRequest, BatchPutRecordsResponse, CountRecordsRequest,
     CountRecordsResponse, DeleteRecordRequest, DeleteRecordResponse, GetRecordRequest,
     ListRecordsRequest, ListRecordsResponse, PatchRecordRequest, PatchRecordResponse,
-    PutRecordRequest, PutRecordResponse, Record, StreamPutRequest, StreamPutResponse,
-    TouchRecordRequest, TouchRecordResponse, stream_put_request::Write,
+    PutRecordRequest, PutRecordResponse, Record, ScanRecordsRequest, ScanRecordsResponse,
+    StreamPutRequest, StreamPutResponse, TouchRecordRequest, TouchRecordResponse,
+    WatchRecordsRequest, WatchRecordsResponse, stream_put_request::Write,
     stream_put_response::Outcome,
 };
 
@@ -115,6 +116,24 @@ impl Records for Bare {
         _: Request<DeleteRecordRequest>,
     ) -> Result<Response<DeleteRecordResponse>, Status> {
         Ok(Response::new(DeleteRecordResponse::default()))
+    }
+
+    type WatchStream = tokio_stream::Empty<Result<WatchRecordsResponse, Status>>;
+
+    async fn watch(
+        &self,
+        _: Request<WatchRecordsRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        Ok(Response::new(tokio_stream::empty()))
+    }
+
+    type ScanStream = tokio_stream::Empty<Result<ScanRecordsResponse, Status>>;
+
+    async fn scan(
+        &self,
+        _: Request<ScanRecordsRequest>,
+    ) -> Result<Response<Self::ScanStream>, Status> {
+        Ok(Response::new(tokio_stream::empty()))
     }
 
     async fn patch(

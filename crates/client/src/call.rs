@@ -365,7 +365,12 @@ impl Client {
         Known { tenant: self.gateways.tenant(), first: self.drawn && once }
     }
 
-    fn deadline(&self) -> Duration {
+    /// The token that goes with a call.
+    pub(crate) async fn bearer(&self) -> Result<Option<Bearer>, Error> {
+        Ok(self.gateways.token().current().await?)
+    }
+
+    pub(crate) fn deadline(&self) -> Duration {
         self.settings.deadline.min(DEADLINE_MAX)
     }
 

@@ -30,8 +30,10 @@ mod patch;
 mod receipt;
 mod refused;
 mod request_id;
+mod scan;
 mod stream;
 mod token;
+mod watch;
 
 pub use self::ledger::{
     EntryBatches, LEDGER_ANSWER_BYTES_MAX, LEDGER_LONG_ANSWER_BYTES_MAX, Ledger, Tail,
@@ -48,8 +50,10 @@ pub use receipt::{
 };
 pub use refused::Refused;
 pub use request_id::{derived_request_id, new_request_id};
+pub use scan::Scan;
 pub use stream::{Answer, Answers, NotSent, Puts};
 pub use token::{Token, TokenInvalid};
+pub use watch::Watch;
 
 /// The messages of the public API, as `proto/bailiwick/v1` defines them.
 pub use wire::v1 as api;

@@ -1,6 +1,6 @@
 //! Lists and counts of records.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::gateway::Gateway;
 use crate::{Client, Error, api};
@@ -25,6 +25,7 @@ impl Client {
             next: Some(request),
             page: VecDeque::new(),
             unreachable: BTreeSet::new(),
+            missing: BTreeMap::new(),
             withheld: 0,
         }
     }
@@ -50,6 +51,7 @@ pub struct Records {
     next: Option<api::ListRecordsRequest>,
     page: VecDeque<api::Record>,
     unreachable: BTreeSet<String>,
+    missing: BTreeMap<String, String>,
     withheld: i64,
 }
 
@@ -83,6 +85,7 @@ impl Records {
         let page = self.client.list_page(request).await?;
         self.withheld += page.withheld;
         self.unreachable.extend(page.unreachable);
+        self.missing.extend(page.missing.into_iter().map(|one| (one.region, one.reason)));
         request.page_token = page.next_page_token;
         if request.page_token.is_empty() {
             self.next = None;
@@ -93,6 +96,11 @@ impl Records {
     /// Regions that were out of reach so far: what they hold is missing, or part of it.
     pub fn unreachable(&self) -> impl Iterator<Item = &str> {
         self.unreachable.iter().map(String::as_str)
+    }
+
+    /// Why regions are missing, by region: the reason of the refusal.
+    pub fn missing(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.missing.iter().map(|(region, reason)| (region.as_str(), reason.as_str()))
     }
 
     /// Records that might not leave, so far.

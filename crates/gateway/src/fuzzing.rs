@@ -64,6 +64,8 @@ impl Requests {
                     drop(reader.resolve(&request));
                 });
                 with(message, |request: v1::ListRecordsRequest| drop(reader.list(request)));
+                with(message, |request: v1::WatchRecordsRequest| drop(reader.watch(request)));
+                with(message, |request: v1::ScanRecordsRequest| drop(reader.scan(request)));
             }
         }
     }

@@ -13,6 +13,7 @@ use crate::Error;
 use crate::clock::GuardedClock;
 use crate::metrics::Metrics;
 use crate::store::aead::BodyCipher;
+use crate::store::feed::FeedKey;
 use crate::store::growing_log::{GrowingLog, Origins};
 use crate::store::keyring::Keyring;
 use crate::store::keys::{KeyLayout, Owner, SubjectKeys};
@@ -93,6 +94,11 @@ impl Node {
     /// What the rows of subjects are sealed and named with.
     pub(crate) fn subject_keys(&self) -> SubjectKeys<'_> {
         SubjectKeys { region: &self.region, layout: &self.namer, keyring: &*self.keyring }
+    }
+
+    /// What rows of the change feed are sealed with.
+    pub(crate) fn feed_key(&self) -> FeedKey {
+        FeedKey::new(&*self.keyring, &self.region, &self.shard)
     }
 
     /// Opens a subject's stored row.

@@ -133,6 +133,10 @@ reasons! {
     PlacementNotAdmitted "PLACEMENT_NOT_ADMITTED" FailedPrecondition No "bring gateway and shard to the same map, then send the request again";
     /// A list or count needs an index that the map does not declare.
     IndexRequired "INDEX_REQUIRED" FailedPrecondition No "declare the index in the region map, or ask by what has one";
+    /// Changes of a collection are asked for of which the map keeps no feed.
+    FeedRequired "FEED_REQUIRED" FailedPrecondition No "declare a feed for the collection in the region map, such as feed = \"7d\"";
+    /// What a cursor would go on with is not kept any more, or was not kept all the time since.
+    CursorExpired "CURSOR_EXPIRED" FailedPrecondition No "begin again without a cursor, then list the records to learn what has changed meanwhile";
     /// The record's domicile is another region than the one that was asked.
     WrongDomicile "WRONG_DOMICILE" FailedPrecondition No "use the domicile that the first put of this collection returned";
 

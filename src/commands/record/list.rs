@@ -52,7 +52,7 @@ pub(super) struct Choice {
 
 /// A filter, which may name a person.
 #[derive(Clone)]
-struct Filter(String);
+pub(super) struct Filter(pub(super) String);
 
 impl std::fmt::Debug for Filter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -89,7 +89,7 @@ pub(super) struct CountOptions {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum View {
+pub(super) enum View {
     /// Subject, domicile, key, version and etag
     Names,
     /// The attributes too
@@ -108,12 +108,7 @@ impl ListOptions {
             regions: choice.regions.clone(),
             filter: choice.filter.0.clone(),
             order_by: self.order_by.clone(),
-            view: match self.view {
-                View::Names => api::RecordView::Names,
-                View::Attributes => api::RecordView::Attributes,
-                View::Whole => api::RecordView::Whole,
-            }
-            .into(),
+            view: self.view.to_api().into(),
             page_size: self.page_size,
             page_token: String::new(),
             purpose: choice.purpose.clone(),
@@ -124,31 +119,50 @@ impl ListOptions {
         while let Some(page) = records.next_page().await.map_err(failed)? {
             for record in &page {
                 if choice.json {
-                    output.line(self.json(record))?
+                    output.line(self.view.json(record))?
                 } else {
                     output.line(line(record))?
                 }
             }
             output.flush()?;
         }
-        let unreachable: Vec<&str> = records.unreachable().collect();
+        let missing: Vec<_> = records.missing().collect();
+        let unreachable: Vec<String> =
+            records.unreachable().map(|one| named(one, &missing)).collect();
         choice.ended(&unreachable, records.withheld())
     }
+}
 
-    fn json(&self, record: &api::Record) -> Value {
-        let subject = record.subject.clone().unwrap_or_default();
-        let mut object = Map::new();
-        object.insert("subject".to_owned(), subject.id.into());
-        object.insert("domicile".to_owned(), subject.domicile.into());
-        object.insert("collection".to_owned(), record.collection.clone().into());
-        object.insert("key".to_owned(), record.key.clone().into());
-        object.insert("version".to_owned(), record.version.into());
-        object.insert("etag".to_owned(), record.etag.clone().into());
-        if !matches!(self.view, View::Names) {
-            show::content(&mut object, record, matches!(self.view, View::Whole));
+impl View {
+    pub(super) const fn to_api(self) -> api::RecordView {
+        match self {
+            Self::Names => api::RecordView::Names,
+            Self::Attributes => api::RecordView::Attributes,
+            Self::Whole => api::RecordView::Whole,
+        }
+    }
+
+    /// So much of a record.
+    pub(super) fn json(self, record: &api::Record) -> Value {
+        let mut object = names(record);
+        if !matches!(self, Self::Names) {
+            show::content(&mut object, record, matches!(self, Self::Whole));
         }
         Value::Object(object)
     }
+}
+
+/// Names, version and etag of a record.
+pub(super) fn names(record: &api::Record) -> Map<String, Value> {
+    let subject = record.subject.clone().unwrap_or_default();
+    let mut object = Map::new();
+    object.insert("subject".to_owned(), subject.id.into());
+    object.insert("domicile".to_owned(), subject.domicile.into());
+    object.insert("collection".to_owned(), record.collection.clone().into());
+    object.insert("key".to_owned(), record.key.clone().into());
+    object.insert("version".to_owned(), record.version.into());
+    object.insert("etag".to_owned(), record.etag.clone().into());
+    object
 }
 
 impl CountOptions {
@@ -164,15 +178,31 @@ impl CountOptions {
         };
         let failed = |error: Error| choice.failed(&error);
         let answer = choice.client().await?.map_err(failed)?.count(&request).await;
-        let api::CountRecordsResponse { count, unreachable, withheld } = answer.map_err(failed)?;
+        let answer = answer.map_err(failed)?;
+        let api::CountRecordsResponse { count, unreachable, withheld, missing } = answer;
+        let reasons = missing.iter().map(|one| (one.region.as_str(), one.reason.as_str()));
+        let reasons: Vec<_> = reasons.collect();
         if choice.json {
-            say(json!({"count": count, "withheld": withheld, "unreachable": unreachable}))?;
+            let missing: Map<String, Value> =
+                reasons.iter().map(|(region, why)| ((*region).to_owned(), (*why).into())).collect();
+            say(json!({
+                "count": count,
+                "withheld": withheld,
+                "unreachable": unreachable,
+                "missing": missing,
+            }))?;
         } else {
             say(count)?;
         }
-        let unreachable: Vec<&str> = unreachable.iter().map(String::as_str).collect();
+        let unreachable: Vec<String> = unreachable.iter().map(|one| named(one, &reasons)).collect();
         choice.ended(&unreachable, withheld)
     }
+}
+
+/// A region that is missing, with the reason if it is known.
+fn named(region: &str, missing: &[(&str, &str)]) -> String {
+    let why = missing.iter().find(|(of, _)| *of == region);
+    why.map_or_else(|| region.to_owned(), |(_, reason)| format!("{region} ({reason})"))
 }
 
 impl Choice {
@@ -193,7 +223,7 @@ impl Choice {
     }
 
     /// Says what is missing. What lacks a region is not all, and the command fails.
-    fn ended(&self, unreachable: &[&str], withheld: i64) -> Result<(), Failure> {
+    fn ended(&self, unreachable: &[String], withheld: i64) -> Result<(), Failure> {
         if withheld > 0 {
             warn(format!("{withheld} records may not leave their region for you, and are missing"));
         }
@@ -208,7 +238,7 @@ impl Choice {
 }
 
 /// A record as a line: domicile, subject, key, version, then what the view gives.
-fn line(record: &api::Record) -> String {
+pub(super) fn line(record: &api::Record) -> String {
     let subject = record.subject.clone().unwrap_or_default();
     let mut parts =
         vec![subject.domicile, subject.id, record.key.clone(), record.version.to_string()];

@@ -3,7 +3,9 @@
 mod attribute;
 mod list;
 mod patch;
+mod scan;
 mod show;
+mod watch;
 
 use std::fs;
 use std::io::{self, Read as _};
@@ -48,6 +50,10 @@ enum Command {
     List(Box<list::ListOptions>),
     /// Count what `list` would list
     Count(Box<list::CountOptions>),
+    /// Print all records of a collection in one region, for a purpose that is logged
+    Scan(Box<scan::ScanOptions>),
+    /// Print what changes in a collection of a region, or of a subject, until it is interrupted
+    Watch(Box<watch::WatchOptions>),
 }
 
 /// Which record, where to ask for it, and how to answer.
@@ -213,10 +219,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::Delete(options) => &options.common,
         Command::List(options) => return serve::block_on(options.run()),
         Command::Count(options) => return serve::block_on(options.run()),
+        Command::Scan(options) => return serve::block_on(options.run()),
+        Command::Watch(options) => return serve::block_on(options.run()),
     };
     serve::block_on(async {
         let done = match &arguments.command {
-            Command::List(_) | Command::Count(_) => return Ok(()),
+            Command::List(_) | Command::Count(_) | Command::Scan(_) | Command::Watch(_) => {
+                return Ok(());
+            }
             Command::Put(options) => {
                 let request = options.request(common.json)?;
                 let answer = options.put(&request).await?;

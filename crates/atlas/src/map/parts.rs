@@ -70,6 +70,7 @@ pub struct CollectionRules {
     pub(super) body_bytes_max: usize,
     pub(super) exempt: Vec<Exempt>,
     pub(super) life_max: Option<Lifetime>,
+    pub(super) feed: Option<Lifetime>,
     pub(super) listed: bool,
     /// By name.
     pub(super) attributes: Vec<AttributeRules>,
@@ -109,6 +110,11 @@ impl CollectionRules {
     /// The longest life of a record after its last write or touch. None: it has no end.
     pub fn life_max(&self) -> Option<Lifetime> {
         self.life_max
+    }
+
+    /// How long the feed of its changes is kept. None: there is none.
+    pub fn feed(&self) -> Option<Lifetime> {
+        self.feed
     }
 
     /// Whether all of its records in a region can be listed.
@@ -274,6 +280,7 @@ pub(super) fn collection(
     let exempt = exempts.iter().map(|exempt| exempt.it.clone()).collect();
     names.exempts.extend(exempts);
     let life_max = section.parse("life_max", Lifetime::parse).map(|life| life.it);
+    let feed = section.parse("feed", Lifetime::parse).map(|feed| feed.it);
     let listed = section.flag("list").unwrap_or(false);
     let attributes = attributes(section);
     let (name, category, reads) = (name?, category?.it.to_owned(), reads?.it);
@@ -285,6 +292,7 @@ pub(super) fn collection(
         body_bytes_max,
         exempt,
         life_max,
+        feed,
         listed,
         attributes,
     };

@@ -134,6 +134,12 @@ static COLLECTION: Table = Table {
             "The longest life of a record after its last write or touch: minutes, hours or days (`30m`, `12h`, `90d`). A record without a time of expiry gets that one, and a later one is refused. It counts for what is written after the map that says so; a patch keeps the time of expiry of its record, within that life.",
         ),
         optional(
+            "feed",
+            Lifetime::FORM,
+            "none: its changes cannot be watched",
+            "How long the shards keep the feed of its changes, which `Records.Watch` reads: minutes, hours or days. The feed names records by keyed hashes, in one row a commit.",
+        ),
+        optional(
             "list",
             Form::Flag,
             "false",

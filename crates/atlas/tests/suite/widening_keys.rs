@@ -23,6 +23,7 @@ grounds = "contract"
 reads = "logged"
 body_bytes_max = 1000
 life_max = "30d"
+feed = "7d"
 exempt = ["ru-152fz/6-1-2"]
 [[collections]]
 name = "two"
@@ -172,6 +173,13 @@ const STEPS: &[(&str, &str, &str)] = &[
     ("life_max = \"30d\"", "life_max = \"720h\"", ""),
     ("life_max = \"30d\"", "life_max = \"29d\"", ""),
     ("reads = \"counted\"", "reads = \"counted\"\nlife_max = \"1m\"", ""),
+    ("feed = \"7d\"", "feed = \"8d\"", "collection `one`: feed was 7d, is 8d"),
+    ("feed = \"7d\"", "", ""),
+    (
+        "reads = \"counted\"",
+        "reads = \"counted\"\nfeed = \"1m\"",
+        "collection `two`: feed was none, is 1m",
+    ),
     ("territory = \"DE\"", "territory = \"FR\"", "region `de-fra`: territory was DE, is FR"),
     (
         "authorities = [",

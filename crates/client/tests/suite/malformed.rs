@@ -97,6 +97,24 @@ service! {
         batch_delete BatchDeleteRecordsRequest -> BatchDeleteRecordsResponse;
     }
 
+    type ScanStream = Messages<api::ScanRecordsResponse>;
+
+    async fn scan(
+        &self,
+        _: Request<api::ScanRecordsRequest>,
+    ) -> Result<Response<Self::ScanStream>, Status> {
+        self.many()
+    }
+
+    type WatchStream = Messages<api::WatchRecordsResponse>;
+
+    async fn watch(
+        &self,
+        _: Request<api::WatchRecordsRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        self.many()
+    }
+
     type StreamPutStream = Messages<api::StreamPutResponse>;
 
     async fn stream_put(

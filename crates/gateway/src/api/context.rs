@@ -128,6 +128,11 @@ impl Deadline {
         self.of_item(self.started, None)
     }
 
+    /// When the caller's stream ends. None: when the caller ends it.
+    pub(crate) fn of_stream(&self) -> Option<Instant> {
+        self.named.and_then(|named| self.started.checked_add(named))
+    }
+
     /// Of one request of a stream, read at `read`, for which its caller named `own` time. A stream
     /// may last as long as its caller has named; each of its requests may take as long as a call,
     /// from when it was read.

@@ -26,12 +26,12 @@ use crate::shards::in_flight::Effect;
 const ANSWER_TIME: Duration = Duration::from_millis(250);
 
 /// A shard of the choice that is not done.
-struct Asked<'a> {
-    region: RegionId,
-    shard: Option<ShardId>,
+pub(crate) struct Asked<'a> {
+    pub(crate) region: RegionId,
+    pub(crate) shard: Option<ShardId>,
     /// None: its region has no annex just now.
-    route: Option<Route<'a>>,
-    place: Place,
+    pub(crate) route: Option<Route<'a>>,
+    pub(crate) place: Place,
 }
 
 /// A page of the records that are asked for.
@@ -65,6 +65,7 @@ pub(crate) async fn list(
     let mut page = v1::ListRecordsResponse {
         next_page_token: page_token::encode(&left, &list.choice.regions),
         unreachable: unreachable(&answers),
+        missing: missing(&answers),
         withheld: sum(&answers, |listed| listed.withheld),
         records: Vec::with_capacity(taken.len()),
     };
@@ -94,11 +95,12 @@ pub(crate) async fn count(
         count: sum(&answers, |listed| listed.count),
         withheld: sum(&answers, |listed| listed.withheld),
         unreachable: unreachable(&answers),
+        missing: missing(&answers),
     })
 }
 
 impl Choice {
-    fn to_wire(&self) -> proto::List {
+    pub(crate) fn to_wire(&self) -> proto::List {
         proto::List {
             collection: self.collection.as_str().to_owned(),
             subject: self.subject.as_ref().map_or_else(String::new, |id| id.expose().to_owned()),
@@ -110,7 +112,7 @@ impl Choice {
 }
 
 /// The shards of the choice that are not done, by region and name.
-fn shards<'a>(
+pub(crate) fn shards<'a>(
     pinned: &'a PinnedMap,
     caller: &Caller,
     choice: &Choice,
@@ -174,15 +176,17 @@ async fn ask(
     });
     let mut all = Vec::new();
     for (region, shard, place, outcome) in join_all(answers).await {
-        let listed = match outcome {
-            Ok(listed) => listed,
+        let (listed, missing) = match outcome {
+            Ok(listed) => (listed, None),
             Err(fault) if several && passes(fault.reason) => {
                 tracing::warn!(region = region.as_str(), reason = %fault.reason, "a region was left out of a list");
-                None
+                (None, Some(fault.reason))
             }
             Err(fault) => return Err(fault),
         };
-        all.push(Answer::new(region, shard, place, listed));
+        let mut answer = Answer::new(region, shard, place, listed);
+        answer.missing = missing;
+        all.push(answer);
     }
     Ok(all)
 }
@@ -192,7 +196,7 @@ const fn passes(reason: Reason) -> bool {
     matches!(reason.code(), Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded)
 }
 
-async fn send(
+pub(crate) async fn send(
     call: &Call,
     route: Route<'_>,
     until: Instant,
@@ -218,7 +222,18 @@ fn unreachable(answers: &[Answer]) -> Vec<String> {
     regions
 }
 
-fn to_api(
+/// Why regions are missing, each once.
+fn missing(answers: &[Answer]) -> Vec<v1::RegionMissing> {
+    let one = |answer: &Answer| {
+        let reason = answer.missing?.as_str().to_owned();
+        Some(v1::RegionMissing { region: answer.region.as_str().to_owned(), reason })
+    };
+    let mut all: Vec<v1::RegionMissing> = answers.iter().filter_map(one).collect();
+    all.dedup_by(|one, other| one.region == other.region);
+    all
+}
+
+pub(crate) fn to_api(
     choice: &Choice,
     region: RegionId,
     record: proto::ListedRecord,

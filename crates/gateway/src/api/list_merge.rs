@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use atlas::OrderBy;
 use terms::limits::LIST_PAGE_BYTES_MAX;
-use terms::{RegionId, ShardId};
+use terms::{Reason, RegionId, ShardId};
 use wire::session as proto;
 
 use crate::api::page_token::{Place, ShardPlace};
@@ -18,6 +18,8 @@ pub(crate) struct Answer {
     place: Place,
     /// None: it is out of reach.
     pub(crate) listed: Option<proto::Listed>,
+    /// Why it has not answered, if it was asked.
+    pub(crate) missing: Option<Reason>,
     /// Where it goes on after the records that are taken; none: from where it was asked.
     after: Option<bytes::Bytes>,
 }
@@ -29,7 +31,7 @@ impl Answer {
         place: Place,
         listed: Option<proto::Listed>,
     ) -> Self {
-        Self { region, shard, place, listed, after: None }
+        Self { region, shard, place, listed, missing: None, after: None }
     }
 
     /// Where the next page goes on. None: this shard is done.

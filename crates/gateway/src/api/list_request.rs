@@ -48,11 +48,7 @@ impl RequestReader<'_> {
         let choice = self.choice(Sent { collection, subject, regions, filter, purpose })?;
         let rules = self.map.collection(&choice.collection).ok_or(Reason::CollectionUnknown)?;
         let order = OrderBy::parse(&order_by, rules)?;
-        let view = match v1::RecordView::try_from(request.view) {
-            Ok(v1::RecordView::Unspecified) => v1::RecordView::Names,
-            Ok(view) => view,
-            Err(_) => return Err(Rejection::new(Reason::FieldInvalid).field("view")),
-        };
+        let view = record_view(request.view)?;
         let page_size = match usize::try_from(request.page_size) {
             Ok(0) => LIST_PAGE_DEFAULT,
             Ok(size) => size.min(LIST_PAGE_MAX),
@@ -70,6 +66,35 @@ impl RequestReader<'_> {
     pub(crate) fn count(self, request: v1::CountRecordsRequest) -> Result<Choice, Rejection> {
         let v1::CountRecordsRequest { collection, subject, regions, filter, purpose } = request;
         self.choice(Sent { collection, subject, regions, filter, purpose })
+    }
+
+    /// Reads the request for a watch: which records, and where it goes on.
+    pub(crate) fn watch(
+        self,
+        request: v1::WatchRecordsRequest,
+    ) -> Result<(Choice, Option<Vec<ShardPlace>>), Rejection> {
+        let v1::WatchRecordsRequest { collection, subject, region, cursor, purpose } = request;
+        let regions = Some(region).filter(|region| !region.is_empty()).into_iter().collect();
+        let sent = Sent { collection, subject, regions, filter: String::new(), purpose };
+        let choice = self.choice(sent).map_err(of_region)?;
+        let cursor = Some(cursor).filter(|cursor| !cursor.is_empty());
+        let places = cursor.map(|cursor| page_token::decode(&cursor, &choice.regions));
+        Ok((choice, places.transpose().map_err(|fault| fault.field("cursor"))?))
+    }
+
+    /// Reads the request for a scan: which records, and how much of each.
+    pub(crate) fn scan(
+        self,
+        request: v1::ScanRecordsRequest,
+    ) -> Result<(Choice, v1::RecordView), Rejection> {
+        let v1::ScanRecordsRequest { collection, region, purpose, filter, view } = request;
+        let regions = Some(region).filter(|region| !region.is_empty()).into_iter().collect();
+        let sent = Sent { collection, subject: None, regions, filter, purpose };
+        let choice = self.choice(sent).map_err(of_region)?;
+        if choice.purpose.trim().is_empty() {
+            return Err(Rejection::new(Reason::FieldMissing).field("purpose"));
+        }
+        Ok((choice, record_view(view)?))
     }
 
     fn choice(self, sent: Sent) -> Result<Choice, Rejection> {
@@ -121,5 +146,19 @@ impl RequestReader<'_> {
         regions.sort();
         regions.dedup();
         Ok(regions)
+    }
+}
+
+/// A list of regions that a request calls its region.
+fn of_region(fault: Rejection) -> Rejection {
+    let named = fault.field.as_deref().is_some_and(|name| name.starts_with("regions"));
+    if named { fault.field("region") } else { fault }
+}
+
+fn record_view(view: i32) -> Result<v1::RecordView, Rejection> {
+    match v1::RecordView::try_from(view) {
+        Ok(v1::RecordView::Unspecified) => Ok(v1::RecordView::Names),
+        Ok(view) => Ok(view),
+        Err(_) => Err(Rejection::new(Reason::FieldInvalid).field("view")),
     }
 }

@@ -19,5 +19,7 @@ pub(crate) mod refusal;
 pub(crate) mod region_maps;
 pub(crate) mod request;
 mod response;
+mod scan;
 pub(crate) mod subjects;
 mod touch;
+mod watch;

@@ -16,7 +16,7 @@ use crate::api::patch::patch;
 use crate::api::put::put;
 use crate::api::put_stream;
 use crate::api::touch::touch;
-use crate::api::{batch, batch_atomic};
+use crate::api::{batch, batch_atomic, scan, watch};
 
 /// The service. Clones share everything.
 #[derive(Clone)]
@@ -116,6 +116,28 @@ impl Records for RecordsService {
         let (call, request) = Call::open(&self.0, request)?;
         let answer = patch(&self.0, &call.admitted, call.deadline.of_call(), request).await;
         call.answer(answer)
+    }
+
+    type WatchStream =
+        Pin<Box<dyn Stream<Item = Result<v1::WatchRecordsResponse, Status>> + Send + 'static>>;
+
+    async fn watch(
+        &self,
+        request: Request<v1::WatchRecordsRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        let (call, request) = Call::open(&self.0, request)?;
+        Ok(Response::new(Box::pin(watch::changes(Arc::clone(&self.0), call, request)?)))
+    }
+
+    type ScanStream =
+        Pin<Box<dyn Stream<Item = Result<v1::ScanRecordsResponse, Status>> + Send + 'static>>;
+
+    async fn scan(
+        &self,
+        request: Request<v1::ScanRecordsRequest>,
+    ) -> Result<Response<Self::ScanStream>, Status> {
+        let (call, request) = Call::open(&self.0, request)?;
+        Ok(Response::new(Box::pin(scan::records(Arc::clone(&self.0), call, request)?)))
     }
 
     type StreamPutStream =

@@ -103,7 +103,12 @@ impl Caller {
             | Method::BatchPut
             | Method::BatchDelete
             | Method::Create => &[Role::Writer],
-            Method::Get | Method::BatchGet | Method::List | Method::Count => &[Role::Reader],
+            Method::Get
+            | Method::BatchGet
+            | Method::List
+            | Method::Count
+            | Method::Watch
+            | Method::Scan => &[Role::Reader],
             Method::ResolvePlacement => &[Role::Writer, Role::Reader, Role::Operator],
             Method::MapGet | Method::MapStatus | Method::MapHistory => {
                 &[Role::Operator, Role::Auditor]

@@ -84,6 +84,8 @@ pub(crate) fn bounded(
         | Method::Get
         | Method::List
         | Method::Count
+        | Method::Watch
+        | Method::Scan
         | Method::Delete
         | Method::Touch
         | Method::Patch

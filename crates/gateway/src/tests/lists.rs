@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use terms::{CallId, Detail, Reason, Rejection};
+use tonic_types::StatusExt as _;
 use wire::session as proto;
 use wire::session::call::Op;
 use wire::session::reply::Outcome;
@@ -262,7 +263,8 @@ async fn a_region_out_of_reach_is_named_and_the_others_are_listed() {
             // Of the first page, an even part: it is not known that the others are out of reach.
             assert_eq!(asked(&call).page_size, if cursor.is_empty() { 1 } else { 3 });
             let records = found.into_iter().map(record).collect();
-            let listed = proto::Listed { records, next: next.into(), withheld: 2, count: 0 };
+            let next = next.into();
+            let listed = proto::Listed { records, next, withheld: 2, ..Default::default() };
             conn.reply(call.id, Outcome::Listed(listed)).await;
         }
     };
@@ -271,6 +273,10 @@ async fn a_region_out_of_reach_is_named_and_the_others_are_listed() {
             let page = client.list(request.clone()).await.unwrap().into_inner();
             assert_eq!((keys(&page), page.withheld), (wanted, 2));
             assert_eq!(page.unreachable, ["ru-msk", "us-iad"]);
+            // Of a page that has lost them, why.
+            let lost = page.missing.iter().map(|one| &*one.reason);
+            assert!(lost.into_iter().all(|reason| reason == "REGION_UNAVAILABLE"));
+            assert_eq!(page.missing.len(), if request.page_token.is_empty() { 2 } else { 0 });
             request.page_token = page.next_page_token;
         }
         assert!(request.page_token.is_empty());
@@ -308,6 +314,20 @@ async fn counts_are_added_and_a_refusal_of_one_shard_is_that_of_the_call() {
     let counted = async { client.count(request.clone()).await.unwrap().into_inner() };
     let (_, answer) = within(Box::pin(async { tokio::join!(answering, counted) })).await;
     assert_eq!((answer.count, answer.withheld, answer.unreachable.len()), (7, 2, 0));
+    // What passes leaves one region out, and says why.
+    let answering = async {
+        let call = at_one.call().await;
+        let listed = proto::Listed { count: 3, ..Default::default() };
+        at_one.reply(call.id, Outcome::Listed(listed)).await;
+        let call = at_other.call().await;
+        let no = link::session::to_wire(&Rejection::new(Reason::MapsDiffer));
+        at_other.reply(call.id, Outcome::Fault(no)).await;
+    };
+    let counted = async { client.count(request.clone()).await.unwrap().into_inner() };
+    let (_, answer) = within(Box::pin(async { tokio::join!(answering, counted) })).await;
+    assert_eq!((answer.count, &*answer.unreachable), (3, &["ru-msk".to_owned()][..]));
+    let missing = answer.missing.iter().map(|one| (&*one.region, &*one.reason));
+    assert_eq!(missing.collect::<Vec<_>>(), [("ru-msk", "MAPS_DIFFER")]);
     let answering = async {
         let call = at_one.call().await;
         at_one.reply(call.id, Outcome::Listed(proto::Listed::default())).await;
@@ -318,4 +338,92 @@ async fn counts_are_added_and_a_refusal_of_one_shard_is_that_of_the_call() {
     let counted = async { refused(client.count(request).await) };
     let (_, refused) = within(Box::pin(async { tokio::join!(answering, counted) })).await;
     assert_eq!(reason(&refused), Reason::IndexRequired);
+}
+
+/// What a shard answers to a question about changes.
+fn told(next: &'static str, keys: &[&str], more: bool) -> Outcome {
+    let change = |key: &&str| proto::ListedRecord { change: 2, ..record(key) };
+    let records = keys.iter().map(change).collect();
+    Outcome::Listed(proto::Listed { records, next: next.into(), more, ..Default::default() })
+}
+
+fn watching(cursor: &str) -> v1::WatchRecordsRequest {
+    v1::WatchRecordsRequest {
+        collection: "profiles".to_owned(),
+        region: "us-iad".to_owned(),
+        cursor: cursor.to_owned(),
+        ..Default::default()
+    }
+}
+
+#[tokio::test]
+async fn a_watch_asks_again_from_where_it_was_and_ends_with_what_the_shard_says() {
+    let (rig, _shard, mut conn) = Rig::with_shard("us-iad", "US").await;
+    let mut client = rig.client().await;
+    let shard = async {
+        let mut began = None;
+        for (cursor, answer) in [
+            ("", told("c1", &[], false)),
+            ("c1", told("c2", &[], false)),
+            ("c2", told("c3", &["a", "b"], true)),
+            ("c3", told("c4", &["c"], false)),
+        ] {
+            let call = conn.call().await;
+            let list = asked(&call);
+            assert!(list.changes && list.view == 2 && list.cursor == cursor);
+            // Where there is more, it asks at once; where there is not, it waits a little.
+            let now = tokio::time::Instant::now();
+            let before = began.replace(now);
+            if cursor == "c3" {
+                assert!(before.is_some_and(|then| now - then < std::time::Duration::from_secs(5)));
+            }
+            conn.reply(call.id, answer).await;
+        }
+        let call = conn.call().await;
+        let no = Rejection::new(Reason::CursorExpired).field("cursor");
+        conn.reply(call.id, Outcome::Fault(link::session::to_wire(&no))).await;
+        // Another watch, with a cursor that the shard does not know.
+        let call = conn.call().await;
+        assert_eq!(asked(&call).cursor, "c4");
+        let no = Rejection::new(Reason::PageTokenInvalid).field("page_token");
+        conn.reply(call.id, Outcome::Fault(link::session::to_wire(&no))).await;
+    };
+    let caller = async {
+        let mut answers = client.watch(watching("")).await.unwrap().into_inner();
+        let first = within(answers.message()).await.unwrap().unwrap();
+        assert!(first.changes.is_empty() && !first.cursor.is_empty());
+        let mut cursor = String::new();
+        for wanted in [&["a", "b"][..], &["c"]] {
+            let answer = within(answers.message()).await.unwrap().unwrap();
+            let keys: Vec<_> = answer
+                .changes
+                .iter()
+                .map(|change| {
+                    assert!(change.kind() == v1::ChangeKind::Deleted);
+                    change.record.as_ref().unwrap().key.as_str()
+                })
+                .collect();
+            assert_eq!(keys, wanted);
+            cursor = answer.cursor;
+        }
+        let ended = within(answers.message()).await.err().unwrap();
+        assert_eq!(reason(&ended), Reason::CursorExpired);
+        let mut answers = client.watch(watching(&cursor)).await.unwrap().into_inner();
+        let ended = within(answers.message()).await.err().unwrap();
+        assert_eq!(reason(&ended), Reason::PageTokenInvalid);
+        let details = ended.get_error_details();
+        assert_eq!(details.bad_request().unwrap().field_violations[0].field, "cursor");
+    };
+    tokio::join!(shard, caller);
+    // A cursor that no gateway made, and one of another region.
+    for (bad, field) in [(watching("abc"), "cursor"), (watching(""), "region")] {
+        let bad = if field == "region" {
+            v1::WatchRecordsRequest { region: String::new(), ..bad }
+        } else {
+            bad
+        };
+        let ended = refused(client.watch(bad).await);
+        let details = ended.get_error_details();
+        assert_eq!(details.bad_request().unwrap().field_violations[0].field, field);
+    }
 }

@@ -266,6 +266,8 @@ pub(crate) struct Draft {
     base: u64,
     first: u64,
     edge: Edge,
+    /// Entries of records whose time had come.
+    expired: u64,
     row: Vec<u8>,
     tiles: Vec<(TileId, Vec<u8>)>,
 }
@@ -277,6 +279,7 @@ impl Draft {
             base: log.base,
             first: log.edge.size(),
             edge: log.edge.clone(),
+            expired: 0,
             row: vec![FORMAT],
             tiles: Vec::new(),
         }
@@ -299,6 +302,7 @@ impl Draft {
         self.row.extend_from_slice(&length.to_be_bytes());
         self.row.extend_from_slice(&bytes);
         self.edge.append(leaf_hash(&bytes), &mut self.tiles);
+        self.expired += u64::from(entry.kind == Kind::Expire);
         Ok(bytes)
     }
 
@@ -310,6 +314,11 @@ impl Draft {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.edge.size() == self.first
+    }
+
+    /// Records that it deletes, since their time had come.
+    pub(crate) const fn expired(&self) -> u64 {
+        self.expired
     }
 
     /// Bytes of what it adds.

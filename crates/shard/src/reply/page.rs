@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use terms::{RecordKey, SubjectId, UnixMillis};
 
+use crate::store::feed::ChangeKind;
 use crate::store::types::Version;
 
 /// Weight of a record beside its names, attributes and body: fields of the answer, mostly.
@@ -19,6 +20,8 @@ pub(crate) struct Page {
     /// Records that may not leave.
     pub(crate) withheld: u64,
     pub(crate) count: u64,
+    /// Of changes: there are more just now.
+    pub(crate) more: bool,
     /// What it weighs: bytes, roughly.
     pub(crate) weight: usize,
 }
@@ -38,6 +41,8 @@ pub(crate) struct Listed {
     pub(crate) order: Vec<u8>,
     /// Where a page after this record begins, if that was asked for.
     pub(crate) cursor: Bytes,
+    /// Of a change: what became of the record.
+    pub(crate) change: Option<ChangeKind>,
 }
 
 /// What a record with so many attributes and bytes adds to a page.

@@ -23,7 +23,7 @@ use crate::policy::asker::{Asker, Stands};
 use crate::policy::egress::{Lookup, Right};
 use crate::policy::rulings::body_fits;
 use crate::policy::standing_ruling::Given;
-use crate::read::list::{ListQuery, View};
+use crate::read::list::{ListQuery, Of, View};
 use crate::store::keys::Owner;
 use crate::store::principal::Principal;
 use crate::store::record::{Address, SealedBody};
@@ -210,6 +210,7 @@ impl Prepare {
 
     /// A list or count.
     pub(crate) fn list(&self, asker: &Asker, list: proto::List) -> Result<ListQuery, Rejection> {
+        let of = question(&list);
         let invalid = |field| Rejection::new(Reason::FieldInvalid).field(field);
         let subject = Some(list.subject).filter(|subject| !subject.is_empty());
         let subject = subject.map(|subject| owner(&self.node, asker, &subject)).transpose()?;
@@ -229,7 +230,7 @@ impl Prepare {
             weight_max: limit(list.bytes_max, limits::LIST_PAGE_BYTES_MAX),
             cursor: list.cursor,
             cursor_each: list.cursor_each,
-            count: list.count,
+            of,
             purpose: list.purpose,
             // Who asks was checked just now, and so is the last.
             caller: caller.unwrap_or_default(),
@@ -405,6 +406,16 @@ fn condition(if_version: Option<i64>, etag: String) -> Result<Condition, Rejecti
 fn attributes(bytes: &Bytes) -> Result<RecordAttributes, Rejection> {
     let malformed = |_| Rejection::new(Reason::FieldInvalid).field("attributes");
     RecordAttributes::decode(bytes).map_err(malformed)
+}
+
+/// What is asked of the records.
+const fn question(list: &proto::List) -> Of {
+    match (list.count, list.changes, list.scan) {
+        (true, ..) => Of::Number,
+        (false, true, _) => Of::Changes,
+        (false, false, true) => Of::Scan,
+        (false, false, false) => Of::Records,
+    }
 }
 
 /// How much of each record is given, by its number on the wire.

@@ -9,6 +9,7 @@ use wire::session::reply::Outcome as Sent;
 use crate::policy::map_impact::Impact;
 use crate::reply::{Found, Listed, Outcome, Page, Receipt, Written};
 use crate::server::ruling_message;
+use crate::store::feed::ChangeKind;
 use crate::store::region_maps::Taken;
 use crate::store::types::Version;
 
@@ -59,7 +60,7 @@ fn written(done: Written, welcomed: &str) -> proto::Written {
 }
 
 fn listed(page: Page) -> proto::Listed {
-    let Page { records, next, withheld, count, weight: _ } = page;
+    let Page { records, next, withheld, count, more, weight: _ } = page;
     let record = |record: Listed| proto::ListedRecord {
         subject: record.subject.expose().to_owned(),
         key: record.key.expose().to_owned(),
@@ -70,8 +71,19 @@ fn listed(page: Page) -> proto::Listed {
         body: record.body,
         order: record.order.into(),
         cursor: record.cursor,
+        change: record.change.map_or(0, change),
     };
-    proto::Listed { records: records.into_iter().map(record).collect(), next, withheld, count }
+    let records = records.into_iter().map(record).collect();
+    proto::Listed { records, next, withheld, count, more }
+}
+
+/// What became of a record, by its number in the API.
+const fn change(kind: ChangeKind) -> i32 {
+    match kind {
+        ChangeKind::Written => 1,
+        ChangeKind::Deleted => 2,
+        ChangeKind::Expired => 3,
+    }
 }
 
 /// Versions are signed on the wire (AIP-141) and grow by one a write: they stay far below 2^63.

@@ -2,8 +2,8 @@
 //! record is found. With it the rows are found again when the record is replaced or deleted,
 //! whatever the map says by then.
 //!
-//! Layout, within the sealed head: whether the collection's list has the record (1 byte), the
-//! attributes with their length ([`RecordAttributes::encode`]), then for each of them the code of
+//! Layout, within the sealed head: whether the collection's list has the record (1), and whether the
+//! change feed has this version (2; both in 1 byte), the attributes with their length ([`RecordAttributes::encode`]), then for each of them the code of
 //! the index under which it was written (1 byte).
 
 use std::collections::BTreeMap;
@@ -32,6 +32,8 @@ pub(crate) const INDEXED_BYTES_MAX: usize =
 pub(crate) struct Indexed {
     /// Whether the collection's list has the record.
     pub(crate) listed: bool,
+    /// Whether the change feed has this version.
+    pub(crate) fed: bool,
     pub(crate) attributes: RecordAttributes,
     /// The attributes as they travel and lie.
     pub(crate) encoded: Vec<u8>,
@@ -68,7 +70,7 @@ impl Indexed {
         }
         let listed = rules.is_some_and(CollectionRules::listed);
         let encoded = attributes.encode();
-        Ok(Self { listed, attributes, encoded, indexes })
+        Ok(Self { listed, fed: false, attributes, encoded, indexes })
     }
 
     /// The same attributes after some were set and some removed. What stays is found as these rules
@@ -107,7 +109,7 @@ impl Indexed {
             indexes.push(index);
         }
         let encoded = attributes.encode();
-        Ok(Self { listed: set.listed, attributes, encoded, indexes })
+        Ok(Self { listed: set.listed, fed: false, attributes, encoded, indexes })
     }
 
     /// Each attribute by which the record is found, and how.
@@ -130,22 +132,22 @@ impl Indexed {
     }
 
     pub(crate) fn write(&self, head: &mut Writer) {
-        head.u8(u8::from(self.listed)).bytes(&self.encoded);
+        head.u8(u8::from(self.listed) | u8::from(self.fed) << 1).bytes(&self.encoded);
         for index in &self.indexes {
             head.u8(index.code());
         }
     }
 
     pub(crate) fn read(head: &mut Reader<'_>) -> Result<Self, Malformed> {
-        let listed = match head.u8()? {
-            0 => false,
-            1 => true,
-            _ => return Err(Malformed),
-        };
+        let flags = head.u8()?;
+        if flags > 3 {
+            return Err(Malformed);
+        }
+        let (listed, fed) = (flags & 1 > 0, flags & 2 > 0);
         let encoded = head.bytes()?.to_vec();
         let attributes = RecordAttributes::decode(&encoded).map_err(|_| Malformed)?;
         let index = |_| Index::from_code(head.u8()?).ok_or(Malformed);
         let indexes = (0..attributes.len()).map(index).collect::<Result<_, _>>()?;
-        Ok(Self { listed, attributes, encoded, indexes })
+        Ok(Self { listed, fed, attributes, encoded, indexes })
     }
 }

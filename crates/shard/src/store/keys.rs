@@ -13,6 +13,7 @@
 //! | `03` | a slot that this store owns | slot | the version alone |
 //! | `04` | a region map that was taken, whole | its number | `store/region_maps.rs` |
 //! | `05` | a constant sealed under a generation of the region's key | its number | `store/generations.rs` |
+//! | `06` | of which collections a map that was taken keeps a feed | its number | `store/feed.rs` |
 //! | `10` | a subject, or a record's head | slot, subject tag, then `00` for the subject's own row, or `01`, collection tag, record tag | `store/subject.rs`, `store/record.rs` |
 //! | `11` | a record's body, if its head's row does not have it | as the head's row | `store/record.rs` |
 //! | `20` | a copy that is due | tag of the mirror's region, key of the head's row | version, entry, minute |
@@ -23,7 +24,8 @@
 //! | `42` | a full tile | period, level, index | `log/mod.rs` |
 //! | `43` | a period of the log that has ended | period | `log/closed_periods.rs` |
 //! | `44` | reserved: the origin of another shard's log that records here name | log id | |
-//! | `50` | reserved: what one commit changed, by tenant and collection (the change feed) | period, index of the commit's first entry | |
+//! | `50` | what one commit changed, by tenant and collection (the change feed) | period, index of the commit's first entry | `store/feed.rs` |
+//! | `51` | up to which row the change feed was swept | | `store/feed.rs` |
 //!
 //! Nothing is written under a reserved prefix.
 
@@ -36,7 +38,8 @@ use crate::store::aead::binding;
 use crate::store::codec::Writer;
 use crate::store::keyring::Keyring;
 use crate::store::types::{
-    Fingerprint, Incarnation, KeyCheck, Minute, Period, SubjectTag, TAG_BYTES, TombstoneTag,
+    CommitAt, Fingerprint, Incarnation, KeyCheck, Minute, Period, SubjectTag, TAG_BYTES,
+    TombstoneTag,
 };
 
 /// The store's identity.
@@ -45,6 +48,8 @@ pub(crate) const IDENTITY: &[u8] = &[0x01];
 pub(crate) const MAP: &[u8] = &[0x02];
 /// The right edge of the log.
 pub(crate) const EDGE: &[u8] = &[0x41];
+/// Up to which row the change feed was swept.
+pub(crate) const FEED_SWEPT: &[u8] = &[0x51];
 
 /// Names rows and makes tags, under keys derived from the region's index key.
 pub(crate) struct KeyLayout {
@@ -292,6 +297,42 @@ pub(crate) fn entries_span(period: Period, from: u64, until: u64) -> Span {
 /// The index in the key of an entries row.
 pub(crate) fn entries_index(key: &[u8]) -> Option<u64> {
     key.last_chunk().map(|index| u64::from_be_bytes(*index))
+}
+
+/// What a commit changed.
+pub(crate) fn feed(commit: CommitAt) -> Key {
+    let mut key = Writer::with_capacity(16);
+    key.u8(0x50).u32(commit.period.0).u64(commit.index);
+    key.0
+}
+
+/// The rows of the change feed from there on.
+pub(crate) fn feed_from(commit: CommitAt) -> Span {
+    Span { from: feed(commit), until: FEED_SWEPT.to_vec() }
+}
+
+/// All rows of the change feed.
+pub(crate) fn feed_rows() -> Span {
+    Span { from: vec![0x50], until: FEED_SWEPT.to_vec() }
+}
+
+/// The commit in the key of a row of the change feed.
+pub(crate) fn fed_commit(key: &[u8]) -> Option<CommitAt> {
+    let (period, index) = key.get(1..)?.split_first_chunk()?;
+    let period = Period(u32::from_be_bytes(*period));
+    Some(CommitAt { period, index: u64::from_be_bytes(index.try_into().ok()?) })
+}
+
+/// Of which collections a map that was taken keeps a feed, by its number.
+pub(crate) fn map_feeds(epoch: u64) -> Key {
+    let mut key = vec![0x06];
+    key.extend_from_slice(&epoch.to_be_bytes());
+    key
+}
+
+/// The same for the maps of these numbers, both included.
+pub(crate) fn maps_feeds(from: u64, to: u64) -> Span {
+    Span { from: map_feeds(from), until: [map_feeds(to), vec![0]].concat() }
 }
 
 /// A period that has ended.

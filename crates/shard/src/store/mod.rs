@@ -4,6 +4,7 @@ pub(crate) mod aead;
 pub(crate) mod codec;
 pub(crate) mod damage;
 pub(crate) mod directories;
+pub(crate) mod feed;
 pub(crate) mod generations;
 pub(crate) mod growing_log;
 pub(crate) mod identity;

@@ -188,6 +188,11 @@ impl Head {
         !self.is_deleted() && self.expires.is_some_and(|at| at <= now)
     }
 
+    /// As its deletion will leave it.
+    pub(crate) fn deleted(self) -> Self {
+        Self { version: self.version.next(), body: Body::Deleted, ..self }
+    }
+
     /// What is still to be remembered when a write is added at `minute`.
     pub(crate) fn remembered(&self, minute: Minute) -> Vec<Recent> {
         let hours = u32::try_from(limits::REQUEST_IDS_KEPT_HOURS).expect("a day or so");

@@ -11,9 +11,9 @@ use terms::{Reason, Rejection};
 
 use crate::Error;
 use crate::store::codec::{Reader, Writer};
-use crate::store::keys;
 use crate::store::slots::{decode_map, encode_map};
 use crate::store::types::Minute;
+use crate::store::{feed, keys};
 
 const FORMAT: u8 = 1;
 /// Maps on one page of the history.
@@ -77,6 +77,7 @@ pub(crate) fn take_into(batch: &mut Batch, offered: &Offered, minute: Minute) ->
         Taken { digest: map.digest, minute, by: by.clone(), signed: offered.signed.clone() };
     batch.put(keys::MAP, encode_map(map));
     batch.put(keys::map_taken(map.epoch), taken.encode());
+    batch.put(keys::map_feeds(map.epoch), feed::of_map(&offered.sealed.map));
     Entry::map_taken(minute.0, map, &by)
 }
 

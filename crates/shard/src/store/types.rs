@@ -109,6 +109,13 @@ impl LogId {
     }
 }
 
+/// A commit of this shard, by the first of its entries. Later commits compare as greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct CommitAt {
+    pub(crate) period: Period,
+    pub(crate) index: u64,
+}
+
 /// Where an entry stands: one point read finds it, wherever the record has moved since.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct EntryAt {

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use atlas::Succession;
-use engine::Batch;
+use engine::{Batch, Key};
 use ledger::entry::{Call, Entry};
 use terms::{Reason, Rejection};
 
@@ -16,6 +16,7 @@ use crate::reply::Outcome;
 use crate::store::region_maps;
 use crate::store::region_maps::{Offered, map_ref};
 use crate::store::types::Minute;
+use crate::store::{feed, keys};
 use crate::write::command::{Errand, MapOp, Question};
 use crate::write::committer::Committer;
 use crate::write::rotate::Ending;
@@ -30,6 +31,12 @@ impl Committer {
         match errand {
             Errand::Map(op) => self.take_map(op),
             Errand::Note(question) => self.note(*question),
+            Errand::SweepFeed(rows, answer) => {
+                self.sweep_feed(rows)?;
+                // Who asked may be gone.
+                answer.send(()).ok();
+                Ok(())
+            }
             Errand::Rotate(answer) => {
                 let rotated = self.rotate(Ending::Due)?;
                 // Who asked may be gone; the period has ended all the same.
@@ -87,6 +94,22 @@ impl Committer {
         tracing::info!(before, map_epoch = map_ref(&map).epoch, "a region map came into force");
         self.node.in_force.send_replace(map);
         Ok(Ok(()))
+    }
+
+    /// Removes rows of the change feed, and notes the last: a commit without an entry, for it changes
+    /// nothing that anybody has told the shard.
+    fn sweep_feed(&mut self, rows: Vec<Key>) -> Result<(), Error> {
+        let Some(last) = rows.last().and_then(|row| keys::fed_commit(row)) else { return Ok(()) };
+        let mut batch = Batch::new();
+        batch.put(keys::FEED_SWEPT.to_vec(), feed::swept(last));
+        rows.into_iter().for_each(|row| batch.delete(row));
+        let size = self.head.size;
+        if let Err(error) = self.node.engine.commit(batch, self.head, size) {
+            let edge = self.log.edge.clone();
+            // What was not removed now is removed later.
+            self.settle(error, &edge, size)?;
+        }
+        Ok(())
     }
 
     /// One commit of one COUNT entry; then the answer.

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use atlas::RecordAttributes;
+use engine::Key;
 use ledger::entry::MapRef;
 use ledger::statement::content_digest;
 use terms::{Collection, Detail, Reason, RegionId, Rejection, UnixMillis};
@@ -256,15 +257,21 @@ pub(crate) struct Read {
 pub(crate) enum ReadOf {
     /// One record, and the entry of the write that is read.
     Record(EntryAt, Found),
-    /// A page of records, and why they were read.
-    Page(String, Page),
+    /// A page of records.
+    Page {
+        page: Page,
+        /// How many records the entry says.
+        count: u64,
+        /// Why they were read.
+        why: String,
+    },
 }
 
 impl ReadOf {
     const fn bytes(&self) -> usize {
         match self {
             Self::Record(_, found) => found.body.len(),
-            Self::Page(_, page) => page.weight,
+            Self::Page { page, .. } => page.weight,
         }
     }
 }
@@ -275,6 +282,8 @@ pub(crate) enum Errand {
     Map(MapOp),
     /// Write down that somebody asked, then answer.
     Note(Box<Question>),
+    /// Remove rows of the change feed, of which the last is the newest.
+    SweepFeed(Vec<Key>, oneshot::Sender<()>),
     /// End the period of the log, and begin the next.
     Rotate(oneshot::Sender<Result<Rotated, Error>>),
 }
@@ -287,6 +296,7 @@ impl Errand {
             Self::Note(question) => question.answer.give(Err(Rejection::new(Reason::ShardBusy))),
             // Who asked sees that it is gone, and asks again.
             Self::Rotate(answer) => drop(answer),
+            Self::SweepFeed(_, answer) => drop(answer),
         }
     }
 }

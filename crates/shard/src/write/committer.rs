@@ -22,6 +22,7 @@ use crate::policy::rulings::Rules;
 use crate::reply::{Outcome, ReplySlot, busy};
 use crate::settings::Settings;
 use crate::store::damage::read_rows;
+use crate::store::feed::FeedDraft;
 use crate::store::reserve::Reserve;
 use crate::store::subject::Subject;
 use crate::store::types::{Minute, SubjectTag};
@@ -287,8 +288,7 @@ impl Committer {
         }
     }
 
-    /// One group, one commit. What is left in `ops` did not fit into it. `Err`: the outcome is not
-    /// known, or nothing can be committed more.
+    /// One group, one commit. What is left in `ops` did not fit. `Err`: the process must end.
     pub(crate) fn commit(
         &mut self,
         ops: &mut VecDeque<(Op, Room)>,
@@ -330,6 +330,7 @@ impl Committer {
             subjects,
             heads: HashMap::new(),
             batch: Batch::new(),
+            feed: FeedDraft::default(),
             now,
             entries: GroupEntries::new(&self.node, &growing, map, Minute::of(now), draft),
             answers: Vec::with_capacity(ops.len()),
@@ -345,14 +346,15 @@ impl Committer {
         }
         let counted = if counts { self.counts.take(low) } else { Taken::default() };
         let uncounted = work.entries.count(&counted);
-        let Transaction { subjects, mut batch, entries, mut answers, .. } = work;
+        let Transaction { subjects, mut batch, feed, entries, mut answers, .. } = work;
+        feed.finish(|| self.node.feed_key(), &mut batch, entries.commit(), entries.minute());
         let draft = entries.into_draft();
         if draft.is_empty() {
             self.counts.put_back(uncounted);
             self.answer(answers, rooms);
             return Ok(());
         }
-        let added = draft.next_index().0 - self.log.edge.size();
+        let (added, expired) = (draft.next_index().0 - self.log.edge.size(), draft.expired());
         let (edge, size) = draft.finish(&mut batch, now);
         let started = Instant::now();
         // From here on it is not known what was done, until the commit says so.
@@ -362,8 +364,7 @@ impl Committer {
         if let Err(error) = self.node.engine.commit(batch, self.head, size)
             && let Some(fault) = self.settle(error, &edge, size)?
         {
-            // Every answer of the group may rest on what was not written, a retry's as much as a
-            // conflict's, so none of them is given.
+            // Every answer may rest on what was not written, even a retry's: none is given.
             self.counts.put_back(counted);
             let refused = |(reply, _)| (reply, Outcome::Rejected(fault.clone()));
             let replies = answers.into_iter().map(refused).collect();
@@ -372,6 +373,7 @@ impl Committer {
         }
         self.counts.put_back(uncounted);
         self.measure(started, answers.len(), added);
+        self.node.metrics.expired.inc_by(expired);
         for (tag, subject) in subjects {
             self.node.subjects.insert(tag, subject);
         }
@@ -384,7 +386,6 @@ impl Committer {
         let metrics = &self.node.metrics;
         metrics.commits.inc();
         metrics.commit_seconds.observe(started.elapsed().as_secs_f64());
-        // Precise far beyond any group.
         metrics.commit_writes.observe(f64::from(u32::try_from(writes).unwrap_or(u32::MAX)));
         metrics.entries.inc_by(entries);
     }
@@ -489,8 +490,7 @@ impl Committer {
     }
 }
 
-/// Nothing of the group was answered but that its outcome is not known. The engine has dropped the kernel's
-/// pages of its files; the process must start anew and read.
+/// The outcome of the group is not known: the process must start again and read.
 fn poison(error: &Error, life: &watch::Sender<Life>) {
     tracing::error!(%error, "the commit failed; the shard answers nothing more");
     life.send_replace(Life::Poisoned);

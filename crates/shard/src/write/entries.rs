@@ -11,10 +11,9 @@ use crate::node::Node;
 use crate::policy::asker::Asker;
 use crate::policy::rulings::Ruled;
 use crate::policy::standing_ruling::Given;
-use crate::reply::Page;
 use crate::store::growing_log::GrowingLog;
 use crate::store::record::Address;
-use crate::store::types::{EntryAt, LogIndex, Minute, Recent, Version};
+use crate::store::types::{CommitAt, EntryAt, LogIndex, Minute, Recent, Version};
 use crate::write::command::{Create, Request};
 
 /// The entries that a group adds to the log.
@@ -124,6 +123,11 @@ impl<'a> GroupEntries<'a> {
         Ok(self.node.origins().of(self.node.period_of(at.log)?).into())
     }
 
+    /// The commit that the group becomes.
+    pub(crate) fn commit(&self) -> CommitAt {
+        CommitAt { period: self.log.name.period, index: self.draft.first_index().0 }
+    }
+
     /// Where the next entry will stand.
     pub(crate) fn next(&self) -> EntryAt {
         let (index, first) = (self.draft.next_index(), self.draft.first_index());
@@ -154,8 +158,8 @@ pub(crate) fn rule_into(entry: &mut Entry, ruled: &Ruled) {
 }
 
 /// What a page of records says: how many, and why they were read.
-pub(crate) fn read_page(entry: &mut Entry, purpose: String, page: &Page) {
-    entry.say(Said::Count(u64::try_from(page.records.len()).unwrap_or(u64::MAX)));
+pub(crate) fn read_page(entry: &mut Entry, purpose: String, records: u64) {
+    entry.say(Said::Count(records));
     entry.say(Said::Reason(purpose));
 }
 

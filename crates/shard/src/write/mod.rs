@@ -7,6 +7,7 @@ pub(crate) mod command;
 pub(crate) mod committer;
 pub(crate) mod entries;
 pub(crate) mod expiry;
+pub(crate) mod feed_sweep;
 mod fill;
 mod index_rows;
 pub(crate) mod queue_share;

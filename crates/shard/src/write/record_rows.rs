@@ -3,12 +3,14 @@
 
 use std::collections::HashMap;
 
+use atlas::RegionMap;
 use engine::{Batch, Key};
-use ledger::entry::Entry;
+use ledger::entry::{Entry, Kind};
 use terms::{RegionId, Rejection, UnixMillis};
 
 use crate::node::Node;
 use crate::reply::Receipt;
+use crate::store::feed::{ChangeKind, FeedDraft};
 use crate::store::indexed::Indexed;
 use crate::store::record::{Address, Body, Head};
 use crate::store::subject::Subject;
@@ -33,6 +35,17 @@ pub(crate) struct NextVersion {
     pub(crate) indexed: Indexed,
 }
 
+/// What an entry of that kind did to its record.
+fn change_kind(kind: Kind) -> ChangeKind {
+    if kind == Kind::Delete {
+        ChangeKind::Deleted
+    } else if kind == Kind::Expire {
+        ChangeKind::Expired
+    } else {
+        ChangeKind::Written
+    }
+}
+
 /// The parts of a group that records change.
 pub(crate) struct RecordRows<'a, 'b> {
     pub(crate) node: &'a Node,
@@ -40,6 +53,9 @@ pub(crate) struct RecordRows<'a, 'b> {
     pub(crate) entries: &'b mut GroupEntries<'a>,
     /// Heads as the group has left them.
     pub(crate) heads: &'b mut HashMap<Key, Head>,
+    /// The map in force.
+    pub(crate) map: &'b RegionMap,
+    pub(crate) feed: &'b mut FeedDraft,
 }
 
 impl RecordRows<'_, '_> {
@@ -54,9 +70,7 @@ impl RecordRows<'_, '_> {
         let entry = self.entries.expired(address);
         let indexed = Indexed::default();
         let next = NextVersion { entry, request: None, content, expires: None, indexed };
-        let (head, _) = self.store(address, subject, Some(before), next, None)?;
-        self.node.metrics.expired.inc();
-        Ok(head)
+        self.store(address, subject, Some(before), next, None).map(|(head, _)| head)
     }
 
     /// Adds the next version of a record. `mirrors`: where copies are due; `None`: where the ruling
@@ -69,7 +83,11 @@ impl RecordRows<'_, '_> {
         next: NextVersion,
         mirrors: Option<&[RegionId]>,
     ) -> Result<(Head, Receipt), Rejection> {
-        let NextVersion { mut entry, request, content, expires, indexed } = next;
+        let NextVersion { mut entry, request, content, expires, mut indexed } = next;
+        indexed.fed = self.map.collection(&address.collection).and_then(|c| c.feed()).is_some();
+        if indexed.fed {
+            self.feed.begin(|| self.node.random())?;
+        }
         let Content { opening, digest, body_key, nonce, sealed } = content;
         let version = before.map_or(Version::NONE, |head| head.version).next();
         let statement = address.statement(version, digest);
@@ -85,6 +103,9 @@ impl RecordRows<'_, '_> {
             before.map_or_else(Vec::new, |head| head.remembered(self.entries.minute()));
         recent.extend(done);
         let (incarnation, body) = (subject.incarnation, sealed.body());
+        if indexed.fed {
+            self.feed.add(address, version, change_kind(entry.kind));
+        }
         let old = before.map(|before| &before.indexed);
         index_rows::change(self.batch, &self.node.namer, address, old, &indexed);
         let head = Head {

@@ -19,6 +19,7 @@ use crate::policy::rulings::{Ruled, Rules, Verdict, body_fits, expiry};
 use crate::policy::standing_ruling::{Given, How, Settled, settle};
 use crate::policy::subject_status;
 use crate::reply::{Outcome, Receipt, ReplySlot, Written};
+use crate::store::feed::FeedDraft;
 use crate::store::indexed::Indexed;
 use crate::store::keys::Owner;
 use crate::store::record::{Address, Head};
@@ -45,6 +46,7 @@ pub(crate) struct Transaction<'a> {
     pub(crate) subjects: HashMap<SubjectTag, Arc<Subject>>,
     pub(crate) heads: HashMap<Key, Head>,
     pub(crate) batch: Batch,
+    pub(crate) feed: FeedDraft,
     pub(crate) entries: GroupEntries<'a>,
     /// The time of the commit.
     pub(crate) now: UnixMillis,
@@ -84,7 +86,7 @@ struct Change {
 impl Transaction<'_> {
     /// Bytes of the rows that the group writes so far.
     pub(crate) fn bytes(&self) -> usize {
-        self.batch.bytes() + self.entries.bytes()
+        self.batch.bytes() + self.entries.bytes() + self.feed.bytes()
     }
 
     /// Does one op, and keeps its answer until the commit.
@@ -125,7 +127,7 @@ impl Transaction<'_> {
         let Put { address, request, condition, create_subject, given, .. } = put;
         let (validate_only, content) = (put.validate_only, put.content);
         let subject = self.subject(&address.owner)?;
-        let head = self.head(&address, subject.as_deref())?;
+        let head = self.head(&address, subject.as_deref(), validate_only)?;
         if let Some((head, done)) = remembered(head.as_ref(), &request) {
             let (owner, collection) = (&address.owner, &address.collection);
             let ruling = self.standing_ruling(owner, collection, subject.as_deref());
@@ -162,7 +164,7 @@ impl Transaction<'_> {
         let Delete { address, request, condition, validate_only, content } = delete;
         let subject =
             self.subject(&address.owner)?.ok_or_else(|| Rejection::new(Reason::SubjectUnknown))?;
-        let head = self.head(&address, Some(&subject))?;
+        let head = self.head(&address, Some(&subject), validate_only)?;
         if let Some((head, done)) = remembered(head.as_ref(), &request) {
             return self.replay(&address, head, done, &request, None);
         }
@@ -180,7 +182,7 @@ impl Transaction<'_> {
     /// Deletes a record whose time has come. One that has none any more, or is gone, is left.
     fn expire_due(&mut self, address: &Address) -> Result<Done, Rejection> {
         if let Some(subject) = self.subject(&address.owner)? {
-            self.head(address, Some(&subject))?;
+            self.head(address, Some(&subject), false)?;
         }
         Ok(validated(Version::NONE, None))
     }
@@ -233,8 +235,8 @@ impl Transaction<'_> {
                 self.entries.name_earlier(&mut entry, at)?;
                 Outcome::Found(found)
             }
-            ReadOf::Page(purpose, page) => {
-                read_page(&mut entry, purpose, &page);
+            ReadOf::Page { page, count, why } => {
+                read_page(&mut entry, why, count);
                 Outcome::Listed(page)
             }
         };
@@ -267,14 +269,16 @@ impl Transaction<'_> {
         Ok(Some(subject))
     }
 
-    /// The record's head, as this group has left it. One whose time has come is deleted first: whatever
-    /// is asked of it is asked of a record that is not there.
+    /// The record's head, as this group has left it. One whose time has come is deleted first, but by
+    /// a dry run: whatever is asked of it is asked of a record that is not there.
     fn head(
         &mut self,
         address: &Address,
         subject: Option<&Subject>,
+        dry: bool,
     ) -> Result<Option<Head>, Rejection> {
         match (self.stored_head(address, subject)?, subject) {
+            (Some(head), _) if dry && head.has_expired(self.now) => Ok(Some(head.deleted())),
             (Some(head), Some(subject)) if head.has_expired(self.now) => {
                 self.records().expire(address, subject, &head).map(Some)
             }
@@ -442,8 +446,8 @@ impl Transaction<'_> {
 impl<'a> Transaction<'a> {
     /// What records change.
     fn records(&mut self) -> RecordRows<'a, '_> {
-        let Self { batch, entries, heads, .. } = self;
-        RecordRows { node: self.node, batch, entries, heads }
+        let Self { node, rules, batch, entries, heads, feed, .. } = self;
+        RecordRows { node, batch, entries, heads, map: rules.map(), feed }
     }
 }
 

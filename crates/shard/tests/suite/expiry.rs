@@ -29,11 +29,19 @@ async fn started() -> (Place, Arc<SetClock>, Running, Session) {
 
 /// The same under that map.
 pub(crate) async fn started_with(map: String) -> (Place, Arc<SetClock>, Running, Session) {
+    started_on(map, Some(Disk::new(1))).await
+}
+
+/// The same on that disk in memory, or on files.
+pub(crate) async fn started_on(
+    map: String,
+    disk: Option<Disk>,
+) -> (Place, Arc<SetClock>, Running, Session) {
     let mut place = Place::new("ru-msk");
     place.map = map;
     let clock = Arc::new(SetClock(AtomicU64::new(START)));
     place.clock = clock.clone();
-    place.disk = Some(Disk::new(1));
+    place.disk = disk;
     let shard = place.start().await;
     let session = shard.session().await;
     (place, clock, shard, session)
@@ -55,7 +63,7 @@ fn touch(subject: &str, n: u64, expire_ms: u64) -> proto::Touch {
 }
 
 /// The entries of a kind, once there are so many.
-async fn of_kind(shard: &Running, kind: Kind, count: usize) -> Vec<Entry> {
+pub(crate) async fn of_kind(shard: &Running, kind: Kind, count: usize) -> Vec<Entry> {
     let mut auditor = auditor(shard).await;
     loop {
         let all = entries(&mut auditor, api::LedgerEntriesRequest::default()).await;

@@ -130,6 +130,44 @@ async fn a_view_gives_what_it_says_and_a_page_has_its_bytes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_scan_of_many_pages_has_one_entry_which_stands_before_its_records() {
+    let place = place();
+    let shard = place.start().await;
+    let mut session = shard.session().await;
+    thirty(&mut session).await;
+    let scan = |filter: &str| proto::List {
+        scan: true,
+        view: 3,
+        purpose: "search index".into(),
+        ..list(filter)
+    };
+    assert_eq!(pages(&mut session, scan(""), 7).await.len(), 30);
+    assert_eq!(pages(&mut session, scan("age < 10"), 4).await.len(), 10);
+    // One that finds nothing is not silent either.
+    assert_eq!(pages(&mut session, scan("age > 99"), 4).await.len(), 0);
+    let first = page(&mut session, proto::List { page_size: 7, ..scan("") }).await;
+    let listed = proto::List { scan: false, cursor: first.next, ..scan("") };
+    assert_eq!(reason(&mut session, listed).await, "PAGE_TOKEN_INVALID");
+    drop(session);
+    shard.stop().await.expect("it ends");
+    let all = entries_in(&*place.store(), 1);
+    let all = all.iter().map(|entry| Entry::decode(entry).expect("an entry"));
+    let (mut reads, mut counted) = (Vec::new(), 0);
+    for entry in all {
+        let count = entry.details.iter().find_map(|detail| {
+            if let ledger::entry::Detail::Count(count) = detail { Some(*count) } else { None }
+        });
+        if entry.kind == Kind::Read {
+            reads.push(count.expect("a number"));
+        } else if entry.kind == Kind::Count {
+            counted += count.unwrap_or_default();
+        }
+    }
+    // What the first page did not have is counted too.
+    assert_eq!((reads, counted), (vec![30, 10, 0, 30], 23 + 6));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cursor_opens_with_its_own_question_only() {
     let place = place();
     let shard = place.start().await;

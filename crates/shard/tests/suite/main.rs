@@ -2,6 +2,7 @@
 
 mod attributes;
 mod auditors;
+mod changes;
 mod copies;
 mod damaged_table;
 mod egress;

@@ -13,6 +13,7 @@ made again, under the same request id, where the errors say that they may be.
 
 from bailiwick._attributes import AttributeValue
 from bailiwick._core import Evidence, Put, Record, Tls, Written, new_request_id
+from bailiwick._watch import Change, Changes
 from bailiwick.aio import AsyncClient
 from bailiwick.client import Client
 from bailiwick.errors import (
@@ -43,6 +44,8 @@ __all__ = [
     "AttributeValue",
     "BailiwickError",
     "Busy",
+    "Change",
+    "Changes",
     "Checkpoint",
     "Client",
     "Conflict",

@@ -259,6 +259,15 @@ def get_message(subject: str, domicile: str, collection: str, key: str) -> recor
     return records_pb2.GetRecordRequest(subject=reference, collection=collection, key=key)
 
 
+def scan_message(
+    collection: str, region: str, purpose: str, filter: str, bodies: bool
+) -> records_pb2.ScanRecordsRequest:
+    view = records_pb2.RECORD_VIEW_WHOLE if bodies else records_pb2.RECORD_VIEW_ATTRIBUTES
+    return records_pb2.ScanRecordsRequest(
+        collection=collection, region=region, purpose=purpose, filter=filter, view=view
+    )
+
+
 def delete_message(
     subject: str,
     domicile: str,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -14,6 +14,7 @@ from bailiwick import _core as core
 from bailiwick import errors
 from bailiwick._attributes import AttributeValue
 from bailiwick._core import Attempts, Evidence, Put, Record, Settings, Tls, TokenSource, Written
+from bailiwick._watch import SILENCE, Changes, Watching
 from bailiwick.v1 import jurisdiction_pb2, records_pb2_grpc, subjects_pb2_grpc
 
 
@@ -160,6 +161,54 @@ class AsyncClient:
         messages = [core.get_message(*names) for names in records]
         ends = await self._batch(self._records.BatchGet, batches.get_batch, messages)
         return [core.record_of(end) if ok else end for end, ok, _ in ends]
+
+    async def watch(
+        self,
+        collection: str,
+        *,
+        region: str = "",
+        subject: str = "",
+        domicile: str = "",
+        cursor: str = "",
+        purpose: str = "",
+    ) -> AsyncIterator[Changes]:
+        """See :meth:`bailiwick.Client.watch`."""
+        watching = Watching(
+            self._settings, collection, region, subject, domicile, cursor, purpose
+        )
+        while True:
+            call = self._records.Watch(watching.message, metadata=watching.metadata())
+            try:
+                while True:
+                    answer = await asyncio.wait_for(call.read(), SILENCE)
+                    if answer is grpc.aio.EOF:
+                        break
+                    yield watching.answered(answer)
+                wait = watching.pause(errors.ConnectionBroken("the watch ended"))
+            except TimeoutError:
+                wait = watching.pause(errors.ConnectionBroken("the gateway is silent"))
+            except grpc.RpcError as failed:
+                wait = watching.again(failed)
+            finally:
+                call.cancel()
+            await asyncio.sleep(wait)
+
+    async def scan(
+        self, collection: str, *, region: str, purpose: str, filter: str = "", bodies: bool = True
+    ) -> AsyncIterator[Record]:
+        """See :meth:`bailiwick.Client.scan`."""
+        message = core.scan_message(collection, region, purpose, filter, bodies)
+        bearer = self._settings.bearer()
+        metadata = [("authorization", bearer)] if bearer else []
+        call = self._records.Scan(message, metadata=metadata)
+        try:
+            async for page in call:
+                for record in page.records:
+                    yield core.record_of(record)
+        except grpc.RpcError as failed:
+            raise errors.of_rpc(failed) from None
+        finally:
+            call.cancel()
 
     async def _call(self, method: Callable[..., Any], message: Any) -> tuple[Any, bool]:
         attempts = Attempts(self._settings)

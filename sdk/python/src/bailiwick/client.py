@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import grpc
@@ -13,6 +13,7 @@ from bailiwick import _core as core
 from bailiwick import errors
 from bailiwick._attributes import AttributeValue
 from bailiwick._core import Attempts, Evidence, Put, Record, Settings, Tls, TokenSource, Written
+from bailiwick._watch import Changes, Watching
 from bailiwick.v1 import jurisdiction_pb2, records_pb2_grpc, subjects_pb2_grpc
 
 A = TypeVar("A")
@@ -164,6 +165,53 @@ class Client:
         messages = [core.get_message(*names) for names in records]
         ends = self._batch(self._records.BatchGet, batches.get_batch, messages)
         return [core.record_of(end) if ok else end for end, ok, _ in ends]
+
+    def watch(
+        self,
+        collection: str,
+        *,
+        region: str = "",
+        subject: str = "",
+        domicile: str = "",
+        cursor: str = "",
+        purpose: str = "",
+    ) -> Iterator[Changes]:
+        """Watches a collection in one region, or the records of a subject: what changes from now on,
+        or after a cursor. It has no end; where the stream breaks it is opened again with the last
+        cursor. A change may come twice. The first answer comes at once: list the records after it, and
+        nothing is missed."""
+        watching = Watching(
+            self._settings, collection, region, subject, domicile, cursor, purpose
+        )
+        while True:
+            call = self._records.Watch(watching.message, metadata=watching.metadata())
+            try:
+                for answer in call:
+                    yield watching.answered(answer)
+                wait = watching.pause(errors.ConnectionBroken("the watch ended"))
+            except grpc.RpcError as failed:
+                wait = watching.again(failed)
+            finally:
+                call.cancel()
+            time.sleep(wait)
+
+    def scan(
+        self, collection: str, *, region: str, purpose: str, filter: str = "", bodies: bool = True
+    ) -> Iterator[Record]:
+        """Reads all records of a collection in one region. Each scan has an entry in the placement
+        log, with the purpose; one that breaks is not begun again by itself."""
+        message = core.scan_message(collection, region, purpose, filter, bodies)
+        bearer = self._settings.bearer()
+        metadata = [("authorization", bearer)] if bearer else []
+        call = self._records.Scan(message, metadata=metadata)
+        try:
+            for page in call:
+                for record in page.records:
+                    yield core.record_of(record)
+        except grpc.RpcError as failed:
+            raise errors.of_rpc(failed) from None
+        finally:
+            call.cancel()
 
     def _call(self, method: Callable[..., A], message: Any) -> tuple[A, bool]:
         attempts = Attempts(self._settings)

@@ -72,6 +72,7 @@ pub(super) fn collections(pair: &mut Pair<'_>) {
             body_bytes_max,
             exempt,
             life_max,
+            feed,
             listed,
             attributes,
         } = was;
@@ -103,6 +104,11 @@ pub(super) fn collections(pair: &mut Pair<'_>) {
         thing.key("life_max", (life_max, &is.life_max), show, |was, is| {
             let longer = was.is_some_and(|was| is.is_none_or(|is| is > was));
             longer.then_some("records may be kept for longer than before")
+        });
+        let show = |feed: &Option<Lifetime>| feed.map(|feed| feed.to_string());
+        thing.key("feed", (feed, &is.feed), show, |was, is| {
+            // Who changed what, and when, is told for longer than before.
+            (is > was).then_some("the changes of its records are kept, or for longer")
         });
         thing.key("list", (listed, &is.listed), |flag| Some(flag.to_string()), |_, _| None);
         let show = |all: &Vec<AttributeRules>| Some(texts(all));

@@ -312,6 +312,24 @@ impl Records for Desk {
         Ok(Response::new(api::TouchRecordResponse::default()))
     }
 
+    type WatchStream = tokio_stream::Empty<Result<api::WatchRecordsResponse, Status>>;
+
+    async fn watch(
+        &self,
+        _: Request<api::WatchRecordsRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        Ok(Response::new(tokio_stream::empty()))
+    }
+
+    type ScanStream = tokio_stream::Empty<Result<api::ScanRecordsResponse, Status>>;
+
+    async fn scan(
+        &self,
+        _: Request<api::ScanRecordsRequest>,
+    ) -> Result<Response<Self::ScanStream>, Status> {
+        Ok(Response::new(tokio_stream::empty()))
+    }
+
     async fn patch(
         &self,
         request: Request<api::PatchRecordRequest>,

@@ -301,6 +301,24 @@ impl Records for Fake {
         Ok(Response::new(api::DeleteRecordResponse::default()))
     }
 
+    type WatchStream = tokio_stream::Empty<Result<api::WatchRecordsResponse, Status>>;
+
+    async fn watch(
+        &self,
+        _: Request<api::WatchRecordsRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        Ok(Response::new(tokio_stream::empty()))
+    }
+
+    type ScanStream = tokio_stream::Empty<Result<api::ScanRecordsResponse, Status>>;
+
+    async fn scan(
+        &self,
+        _: Request<api::ScanRecordsRequest>,
+    ) -> Result<Response<Self::ScanStream>, Status> {
+        Ok(Response::new(tokio_stream::empty()))
+    }
+
     async fn patch(
         &self,
         _: Request<api::PatchRecordRequest>,

@@ -38,6 +38,7 @@ impl<'a> Cursors<'a> {
             &query.filter,
             &query.order_by,
             query.view.as_str(),
+            query.of.as_str(),
         ];
         let text = binding("list cursor v1", &parts, None);
         let bound = digest::digest(&digest::SHA256, &text);

@@ -303,6 +303,7 @@ impl<'a> Filling<'a> {
             body,
             order,
             cursor,
+            change: None,
         });
         Ok(true)
     }

@@ -5,6 +5,7 @@
 //! is counted as withheld. From abroad, where a law of the place may bar a reader, the filter is
 //! not asked of what is withheld: the count must not tell by what a person can be found.
 
+mod changes;
 mod cursor;
 mod fault;
 mod filling;
@@ -31,7 +32,7 @@ use crate::store::damage::{is_over, read_row};
 use crate::store::region_maps::map_ref;
 use crate::write::command::{Action, Errand, NotedAnswer, Op, Question, Read, ReadOf};
 
-pub(crate) use query::{ListQuery, View};
+pub(crate) use query::{ListQuery, Of, View};
 
 /// A list or count on its way.
 pub(crate) struct List {
@@ -55,7 +56,7 @@ impl List {
             Ok(page) => {
                 reply.fit_room(page.weight);
                 let noting = Noting { reader, deadline, asker, query, judged };
-                if noting.query.count {
+                if noting.query.of == Of::Number {
                     noting.count(reply, page)
                 } else {
                     noting.page(reply, page)
@@ -77,6 +78,8 @@ fn read(
     let broken = |error| broken(reader, error);
     let map = node.map();
     let asked = query.read_under(&map)?;
+    // Before the rows are read: what is committed meanwhile comes with the next page.
+    let end = changes::end(node);
     // All rows are those of one moment.
     let view = node.engine.view().map_err(broken)?;
     let (people, guarded) = match &query.subject {
@@ -91,7 +94,17 @@ fn read(
     let (policy, view, asked, plan) = (&policy, &*view, &asked, &plan);
     let (people, now) = (RefCell::new(people), node.now());
     let walk = Walk { policy, view, query, asked, plan, guarded, deadline, now, people };
-    let page = if query.count { walk.count() } else { filling::page(&walk) };
+    let page = match query.of {
+        Of::Records => filling::page(&walk),
+        // Its entry says how many there are, and stands before the first is given.
+        Of::Scan if query.cursor.is_empty() => walk.count().and_then(|all| {
+            let page = filling::page(&walk)?;
+            Ok(Page { count: all.count, ..page })
+        }),
+        Of::Scan => filling::page(&walk),
+        Of::Number => walk.count(),
+        Of::Changes => changes::page(&walk, end),
+    };
     page.map_err(|fault| match fault {
         Fault::Engine(error) => broken(error),
         Fault::Rejected(fault) => fault,
@@ -117,22 +130,33 @@ struct Noting<'a> {
 }
 
 impl Noting<'_> {
-    /// A page of whole records, or of a collection whose reads are logged, has an entry of its own.
-    /// Any other is counted.
+    /// A page of whole records, or of a collection whose reads are logged, has an entry of its own; of
+    /// a scan, the first page has one for all. Any other is counted.
     fn page(self, reply: ReplySlot, page: Page) {
         let Self { reader, deadline, asker, query, judged } = self;
         let records = u64::try_from(page.records.len()).unwrap_or(u64::MAX);
         reader.node.metrics.reads.inc_by(records);
-        if records == 0 {
+        let begins = query.of == Of::Scan && query.cursor.is_empty();
+        if records == 0 && !begins {
             return reply.send(Outcome::Listed(page));
         }
         let rules = reader.node.map();
         let reads = rules.collection(&query.collection).map(atlas::CollectionRules::reads);
-        let counted = query.view != View::Whole && reads == Some(atlas::Reads::Counted);
+        let counted = match query.of {
+            // The first page has the entry of all.
+            Of::Scan => !begins,
+            Of::Records | Of::Number | Of::Changes => {
+                query.view != View::Whole && reads == Some(atlas::Reads::Counted)
+            }
+        };
         if counted && reader.counts.add(judged, &asker.who, &query.collection, records) {
             return reply.send(Outcome::Listed(page));
         }
-        let of = ReadOf::Page(query.purpose(), page);
+        let of = ReadOf::Page {
+            count: if begins { page.count } else { records },
+            why: query.purpose(),
+            page,
+        };
         let action = Action::Read(Box::new(Read { collection: query.collection, of, judged }));
         let Some(room) = reader.queue.admit(action.bytes()) else { return reply.send(busy()) };
         // No ruling is asked for: under which map it was sent does not matter.

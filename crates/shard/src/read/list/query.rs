@@ -24,6 +24,29 @@ impl View {
     }
 }
 
+/// What is asked of the records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Of {
+    Records,
+    /// How many there are.
+    Number,
+    /// What has changed.
+    Changes,
+    /// All of them, page after page, with one entry in the log.
+    Scan,
+}
+
+impl Of {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Records => "records",
+            Self::Number => "number",
+            Self::Changes => "changes",
+            Self::Scan => "scan",
+        }
+    }
+}
+
 /// A question about many records. It has no `Debug`: a filter may hold a person's data.
 pub(crate) struct ListQuery {
     pub(crate) collection: Collection,
@@ -39,8 +62,7 @@ pub(crate) struct ListQuery {
     pub(crate) cursor: Bytes,
     /// Whether each record comes with a cursor of its own.
     pub(crate) cursor_each: bool,
-    /// Whether only the number is asked for.
-    pub(crate) count: bool,
+    pub(crate) of: Of,
     /// Why, for the log; empty: not stated.
     pub(crate) purpose: String,
     /// The caller's name, to which cursors are bound.
@@ -65,9 +87,11 @@ impl ListQuery {
 
     /// What the log says of it.
     pub(crate) fn purpose(&self) -> String {
-        match (self.purpose.as_str(), self.count) {
-            ("", true) => "a count of records".to_owned(),
-            ("", false) => "a list of records".to_owned(),
+        match (self.purpose.as_str(), self.of) {
+            ("", Of::Number) => "a count of records".to_owned(),
+            ("", Of::Records) => "a list of records".to_owned(),
+            ("", Of::Changes) => "a watch of records".to_owned(),
+            ("", Of::Scan) => "a scan of records".to_owned(),
             (stated, _) => stated.to_owned(),
         }
     }

@@ -22,7 +22,7 @@ impl Transaction<'_> {
         let Touch { address, request, condition, validate_only, expires, nonce } = touch;
         let subject =
             self.subject(&address.owner)?.ok_or_else(|| Rejection::new(Reason::SubjectUnknown))?;
-        let head = self.head(&address, Some(&subject))?;
+        let head = self.head(&address, Some(&subject), validate_only)?;
         if let Some((head, done)) = remembered(head.as_ref(), &request) {
             return self.replay(&address, head, done, &request, None);
         }
@@ -45,7 +45,7 @@ impl Transaction<'_> {
         let Patch { address, request, condition, validate_only, body, changes } = patch;
         let (owner, collection) = (&address.owner, &address.collection);
         let subject = self.subject(owner)?.ok_or_else(|| Rejection::new(Reason::SubjectUnknown))?;
-        let head = self.head(&address, Some(&subject))?;
+        let head = self.head(&address, Some(&subject), validate_only)?;
         if let Some((head, done)) = remembered(head.as_ref(), &request) {
             let ruling = self.standing_ruling(owner, collection, Some(&subject));
             return self.replay(&address, head, done, &request, ruling);

@@ -67,6 +67,43 @@ fn if_one_is_refused_nothing_is_written_and_each_is_told_why() {
 }
 
 #[test]
+fn a_record_whose_time_has_come_is_deleted_by_what_is_done_alone() {
+    let mut stage = Stage::new(&Disk::new(1));
+    let at = UnixMillis(stage.committer.now().0 + 60_000);
+    let mut put = stage.a_put("a", 100, findings(0), b"body");
+    put.expires = Some(at);
+    let mut ops = VecDeque::from([stage.op(100, Action::Put(Box::new(put)))]);
+    stage.committer.commit(&mut ops, false).expect("a commit");
+    stage.committer.last_commit = at;
+    // Refused as a whole; then only checked.
+    put_all(&stage, &["a", "b"], &[1]);
+    let mut dry = stage.a_put("a", 101, findings(0), b"body");
+    (dry.validate_only, dry.condition.if_version) = (true, Some(Version::NONE));
+    stage.submit(101, Action::Put(Box::new(dry)));
+    let metrics = stage.committer.node.metrics.clone();
+    let (_, answers) = stage.answers();
+    let dry = answers.into_iter().find(|(n, _)| *n == 101).map(|(_, outcome)| outcome);
+    let version = dry.and_then(|outcome| {
+        if let Outcome::Written(written) = outcome { Some(written.version) } else { None }
+    });
+    // That of a record written after the deletion.
+    assert_eq!(version, Some(Version(3)));
+    assert_eq!((metrics.entries.get(), metrics.expired.get()), (1, 0));
+    // The same put, done: the deletion and it.
+    let mut stage = Stage::new(&Disk::new(1));
+    let mut put = stage.a_put("a", 100, findings(0), b"body");
+    put.expires = Some(at);
+    let mut ops = VecDeque::from([stage.op(100, Action::Put(Box::new(put)))]);
+    stage.committer.commit(&mut ops, false).expect("a commit");
+    stage.committer.last_commit = at;
+    put_all(&stage, &["a", "b"], &[]);
+    let metrics = stage.committer.node.metrics.clone();
+    let (_, answers) = stage.answers();
+    assert_eq!(ends(answers), (Vec::new(), 3));
+    assert_eq!((metrics.entries.get(), metrics.expired.get()), (4, 1));
+}
+
+#[test]
 fn a_commit_that_fails_leaves_all_of_them_open_alike() {
     for (fault, expected) in [
         (DiskFault::Full, "DISK_RESERVE "),
