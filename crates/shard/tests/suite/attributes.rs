@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use atlas::{AttributeName, AttributeValue, RecordAttributes};
 use wire::session as proto;
 
+use crate::changes;
 use crate::support::stored::rows;
 use crate::support::{MAP, Place, Running, Session, put_ru, request_id};
 
@@ -255,19 +256,56 @@ async fn agrees(session: &mut Session, model: &Model) {
     }
 }
 
+/// One who reads what has changed now and then, and keeps what it has seen.
+#[derive(Default)]
+struct Watcher {
+    cursor: Vec<u8>,
+    seen: BTreeMap<(String, String), Vec<u8>>,
+}
+
+impl Watcher {
+    async fn look(&mut self, session: &mut Session) {
+        loop {
+            let asked = proto::List { page_size: 7, ..changes::changes(&self.cursor) };
+            let page = changes::told(session, asked).await;
+            for record in page.records {
+                let of = (record.subject, record.key);
+                if record.change == 1 {
+                    self.seen.insert(of, record.attributes.to_vec());
+                } else {
+                    self.seen.remove(&of);
+                }
+            }
+            self.cursor = page.next.to_vec();
+            if !page.more {
+                return;
+            }
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn after_any_history_indexes_and_records_agree() {
+async fn after_any_history_indexes_records_and_watchers_agree() {
     for seed in SEEDS {
         let (mut place, mut dice, mut model) = (place(), Dice(seed), Model::new());
+        let mut watcher = Watcher::default();
+        place.map = changes::with_feed();
         place.engine = engine::Kind::ALL[usize::try_from(seed % 2).expect("small")];
         for round in 0..2 {
             let shard: Running = place.start().await;
             let mut session = shard.session().await;
+            watcher.look(&mut session).await;
             for n in 0..STEPS {
                 let n = u64::try_from(round * STEPS + n).expect("small") + 1;
                 step(n, &mut dice, &mut session, &mut model).await;
+                if dice.below(30) == 0 {
+                    watcher.look(&mut session).await;
+                }
             }
             agrees(&mut session, &model).await;
+            watcher.look(&mut session).await;
+            let expected = model.iter().map(|(of, all)| (of.clone(), all.encode()));
+            assert_eq!(watcher.seen, expected.collect(), "seed {seed}");
             drop(session);
             shard.stop().await.expect("it ends");
             // A row for each record in the list, and for each attribute with an index: no other.

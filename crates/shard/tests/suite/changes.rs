@@ -18,7 +18,7 @@ use crate::support::stored::rows_in;
 use crate::support::{Place, Running, Session, SetClock, put_ru, request_id};
 
 /// The sample map, in which the changes of profiles are kept for an hour.
-fn with_feed() -> String {
+pub(crate) fn with_feed() -> String {
     map().replacen("list = true\n", "list = true\nfeed = \"1h\"\n", 1)
 }
 
@@ -26,7 +26,7 @@ async fn started() -> (Place, Arc<SetClock>, Running, Session) {
     started_with(with_feed()).await
 }
 
-fn changes(cursor: &[u8]) -> proto::List {
+pub(crate) fn changes(cursor: &[u8]) -> proto::List {
     proto::List {
         collection: "profiles".into(),
         view: 2,
@@ -38,7 +38,7 @@ fn changes(cursor: &[u8]) -> proto::List {
     }
 }
 
-async fn told(session: &mut Session, list: proto::List) -> proto::Listed {
+pub(crate) async fn told(session: &mut Session, list: proto::List) -> proto::Listed {
     session.list(list).await.map_err(|fault| (fault.reason, fault.problem)).unwrap()
 }
 
