@@ -119,8 +119,18 @@ impl Watch {
         let (call, choice) = (&self.call, &self.choice);
         let caller = &*call.admitted.acting.caller;
         let pinned = self.ctx.pin();
-        let asked = shards(&pinned, caller, choice, self.places.as_deref());
-        let asked = asked.map_err(of_cursor)?;
+        let asked = shards(&pinned, caller, choice, None)?;
+        if asked.iter().any(|shard| shard.route.is_none()) {
+            return Err(Reason::RegionUnavailable.into());
+        }
+        let asked = match &self.places {
+            None => asked,
+            // A shard that an annex has added has changes of which the cursor knows nothing.
+            Some(places) if places.len() != asked.len() => return Err(other_shards()),
+            Some(places) => {
+                shards(&pinned, caller, choice, Some(places)).map_err(|_| other_shards())?
+            }
+        };
         let bytes = u32::try_from(LIST_PAGE_BYTES_MAX / asked.len().max(1)).unwrap_or(u32::MAX);
         let until = Instant::now() + ANSWER_MAX;
         let until = self.ends.map_or(until, |ends| ends.min(until));
@@ -165,6 +175,11 @@ impl Watch {
         self.places = Some(places);
         Ok(Told { response, more })
     }
+}
+
+/// The region has other shards than when the cursor was made.
+fn other_shards() -> Rejection {
+    Rejection::new(Reason::CursorExpired).field("cursor")
 }
 
 /// A place that is refused is the cursor's.

@@ -427,3 +427,43 @@ async fn a_watch_asks_again_from_where_it_was_and_ends_with_what_the_shard_says(
         assert_eq!(details.bad_request().unwrap().field_violations[0].field, field);
     }
 }
+
+#[tokio::test]
+async fn a_watch_does_not_go_on_where_the_region_has_other_shards() {
+    let (rig, _shard, mut conn) = Rig::with_shard("us-iad", "US").await;
+    let mut client = rig.client().await;
+    let answering = async {
+        let call = conn.call().await;
+        conn.reply(call.id, told("c1", &[], false)).await;
+    };
+    let mut answers = client.watch(watching("")).await.unwrap().into_inner();
+    let first = async { within(answers.message()).await.unwrap().unwrap() };
+    let (first, ()) = tokio::join!(first, answering);
+    drop(answers);
+    let handle = crate::map::state::Handle::of(&rig.ctx.map);
+    let (map, before) = (handle.map(), handle.annexes());
+    let own = |annex: &&atlas::Annex| annex.region().as_str() == "us-iad";
+    let address = before.iter().find(own).unwrap().shards()[0].address().to_owned();
+    let shard = |name: &str, address: &str, slots: &str| {
+        format!("[[shards]]\nname = \"{name}\"\naddress = \"{address}\"\nslots = [\"{slots}\"]\n")
+    };
+    let two = format!(
+        "region = \"us-iad\"\n{}{}",
+        shard("s1", &address, "0-511"),
+        shard("s2", "http://127.0.0.1:1", "512-1023")
+    );
+    let other = format!("region = \"us-iad\"\n{}", shard("s3", &address, "0-1023"));
+    for text in [two, other] {
+        let annex = atlas::Annex::parse(&text, &map).unwrap();
+        let rest = before.iter().filter(|annex| !own(annex)).cloned();
+        handle.set_annexes(rest.chain([annex]).collect());
+        let mut again = client.watch(watching(&first.cursor)).await.unwrap().into_inner();
+        let ended = within(again.message()).await.err().unwrap();
+        assert_eq!(reason(&ended), Reason::CursorExpired);
+    }
+    // Without an annex, the region is out of reach for a while.
+    handle.set_annexes(before.iter().filter(|annex| !own(annex)).cloned().collect());
+    let mut again = client.watch(watching(&first.cursor)).await.unwrap().into_inner();
+    let ended = within(again.message()).await.err().unwrap();
+    assert_eq!(reason(&ended), Reason::RegionUnavailable);
+}
