@@ -6,9 +6,11 @@ mod explain;
 mod health;
 mod import;
 mod install;
+mod keys;
 mod map;
 mod pki;
 mod record;
+mod subject;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -35,10 +37,14 @@ enum Command {
     Gateway(Config),
     /// Create, run or recover a shard
     Shard(ShardArguments),
+    /// Show, rotate and destroy generations of a region's key, at a shard that runs
+    Keys(keys::Arguments),
     /// Show where records would be stored, and why. Needs no gateway and stores nothing
     Explain(explain::Options),
     /// Store, read or delete one record
     Record(Box<record::Arguments>),
+    /// Show, export, block or erase what a region holds of one person
+    Subject(Box<subject::Arguments>),
     /// Store each line of a file as a record
     Import(import::Options),
     /// Check, plan, sign and roll out region maps
@@ -140,7 +146,9 @@ pub(crate) fn main() -> ExitCode {
             serve::shard::run(&config.unwrap_or_default())
         }
         Command::Explain(options) => explain::run(&options),
+        Command::Keys(arguments) => keys::run(&arguments),
         Command::Record(arguments) => record::run(&arguments),
+        Command::Subject(arguments) => subject::run(&arguments),
         Command::Import(options) => import::run(&options),
         Command::Map(arguments) => map::run(&arguments),
         Command::Audit(arguments) => audit::run(&arguments),

@@ -236,11 +236,7 @@ static EVERY_CALLER: Table = Table {
     keys: &[
         needed("tenant", NAME, "A tenant of the map."),
         needed("name", CALLER, "The caller's name, for the placement log."),
-        needed(
-            "roles",
-            Form::Filled(&Form::Word(ROLES)),
-            "What the caller may do. The `eraser` role is reserved; no call uses it yet.",
-        ),
+        needed("roles", Form::Filled(&Form::Word(ROLES)), "What the caller may do."),
         optional(
             "territory",
             COUNTRY,

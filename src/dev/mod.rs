@@ -194,7 +194,7 @@ fn gateway(
         callers: Callers::Fixed(Caller {
             tenant,
             name: "dev".to_owned(),
-            roles: vec![Role::Writer, Role::Reader, Role::Operator],
+            roles: vec![Role::Writer, Role::Reader, Role::Eraser, Role::Operator],
             // Everything is on this machine, and so is whoever calls.
             location: CallerLocation::WithGateway,
             collections: Scope::All,

@@ -33,6 +33,7 @@ mod rollout;
 mod rotation;
 mod sandbox;
 mod serve;
+mod subjects;
 mod support;
 mod terminal;
 mod watches;

@@ -374,6 +374,11 @@ impl Client {
         self.settings.deadline.min(DEADLINE_MAX)
     }
 
+    /// The client's own gateway.
+    pub(crate) fn own(&self) -> Gateway {
+        self.gateways.own()
+    }
+
     /// The way of a write: the first gateway may name another one.
     pub(crate) fn write(&self) -> Route {
         Route { follow: true, ..self.question() }

@@ -56,7 +56,8 @@ impl Gateway {
     fn new(target: Target, channel: Channel, lanes: usize) -> Self {
         let records = records(channel.clone());
         let channel = Checked::new(channel);
-        let subjects = SubjectsClient::new(channel.clone());
+        let subjects =
+            SubjectsClient::new(channel.clone()).max_decoding_message_size(FRAME_BYTES_MAX);
         let maps = RegionMapsClient::new(channel.clone())
             .max_decoding_message_size(FRAME_BYTES_MAX)
             .max_encoding_message_size(REQUEST_BYTES_MAX);

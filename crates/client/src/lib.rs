@@ -32,6 +32,7 @@ mod refused;
 mod request_id;
 mod scan;
 mod stream;
+mod subjects;
 mod token;
 mod watch;
 
@@ -52,6 +53,7 @@ pub use refused::Refused;
 pub use request_id::{derived_request_id, new_request_id};
 pub use scan::Scan;
 pub use stream::{Answer, Answers, NotSent, Puts};
+pub use subjects::{Export, ExportPart};
 pub use token::{Token, TokenInvalid};
 pub use watch::Watch;
 

@@ -239,6 +239,30 @@ pub fn check_create(
     check(answer.receipt.as_ref(), answer.replayed, &expected, known)
 }
 
+/// The same for what was done to a subject as a whole: its erasure, a block, or the end of one. The
+/// statement has neither collection nor key, and the opening is given once.
+pub(crate) fn check_subject(
+    subject: Option<&api::SubjectRef>,
+    receipt: Option<&api::Receipt>,
+    replayed: bool,
+    kind: Kind,
+    known: Known<'_>,
+) -> Result<Proof, Unproven> {
+    // The answer names no subject: the domicile is the one that was asked for.
+    let (subject, domicile) = place(subject, subject)?;
+    let expected = Expected {
+        domicile,
+        subject,
+        collection: "",
+        key: "",
+        version: 0,
+        body: Some(&[]),
+        kinds: &[kind],
+        superseded: true,
+    };
+    check(receipt, replayed, &expected, known)
+}
+
 /// The subject that was asked for, and the domicile that is answered.
 fn place<'a>(
     asked: Option<&'a api::SubjectRef>,
@@ -290,7 +314,7 @@ fn check(
     let said = Statement::decode(&receipt.statement).map_err(|_| Unproven::Malformed)?;
     let same = said.subject == expected.subject
         && said.collection == expected.collection
-        && entry.collection.as_deref() == Some(expected.collection)
+        && entry.collection.as_deref().unwrap_or_default() == expected.collection
         && said.key == expected.key
         && said.version == expected.version;
     if !same {

@@ -129,6 +129,7 @@ fn measure(kind: Kind) -> Option<(usize, i64)> {
         Kind::CopyIn | Kind::Export | Kind::Key | Kind::Backup | Kind::Restore | Kind::Seal => {
             return None;
         }
+        Kind::Block | Kind::Unblock => return None,
     })
 }
 
@@ -209,7 +210,9 @@ impl Fold {
             self.act(region, &entry);
         }
         // Where a log begins, and which maps it took, is said of every log, whenever it was.
-        let event = matches!(entry.kind, Kind::Key | Kind::Backup | Kind::Restore | Kind::Seal);
+        // A KEY entry with a count says how many subjects a step of a rotation has wrapped.
+        let event = matches!(entry.kind, Kind::Key | Kind::Backup | Kind::Restore | Kind::Seal)
+            && (entry.kind != Kind::Key || entry.count().is_none());
         let list = if entry.kind == Kind::Map {
             &mut self.taken
         } else if entry.kind == Kind::Genesis || (event && in_period) {
@@ -270,6 +273,8 @@ impl Fold {
             let (collection, territory) =
                 (entry.collection.clone().unwrap_or_default(), territory.unwrap_or_default());
             self.add(Figure::Read { region, collection, noted, role, territory }, many);
+        } else if entry.kind == Kind::Erase && entry.collection.is_some() {
+            // One of the collections of a subject, whose erasure has an entry of its own.
         } else if entry.kind == Kind::Erase {
             let outcome = match entry.deadline() {
                 None => "no_deadline",

@@ -118,6 +118,22 @@ pub enum Error {
     /// The period of the log was not ended. Nothing was changed.
     #[error("the period of the log was not ended: {0}")]
     PeriodNotEnded(Box<Rejection>),
+    /// The region's keys were not changed.
+    #[error("the region's keys were not changed: {0}")]
+    KeysNotChanged(Box<Rejection>),
+    /// A running shard has refused what was asked about the region's keys.
+    #[error("the shard says: {0}")]
+    KeysRefused(String),
+    /// A generation cannot be destroyed yet.
+    #[error(
+        "{subjects} subjects are still wrapped under generation {generation}: wait until they are wrapped under the current one"
+    )]
+    GenerationInUse {
+        /// Its number.
+        generation: u32,
+        /// Subjects whose keys it wraps.
+        subjects: u64,
+    },
     /// The store belongs to another shard.
     #[error(
         "the data folder is the store of {found}, not of {expected}: check `data` in the shard's config"

@@ -33,6 +33,7 @@ mod testing;
 pub use audit::listener::{AuditorEntrance, Auditors};
 pub use clock::{clock_ahead, confirm_clock};
 pub use error::Error;
+pub use log::key_request::{Generation, KeyRequest};
 pub use log::verifier_keys::LogKey;
 pub use settings::{Environment, LogSettings, PeriodMax, Settings, Witness};
 pub use startup::init::{Initialised, KeyringSource, init};

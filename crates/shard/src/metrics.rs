@@ -22,6 +22,7 @@ pub(crate) struct Metrics {
     pub(crate) sessions_stalled: Gauge,
     pub(crate) reads: Counter,
     pub(crate) expired: Counter,
+    pub(crate) erased: Counter,
     pub(crate) disk_free_bytes: Gauge,
     pub(crate) disk_reserve_bytes: Gauge,
     pub(crate) egress_refused: Counter,
@@ -64,6 +65,7 @@ impl Metrics {
             sessions_stalled: Gauge::default(),
             reads: Counter::default(),
             expired: Counter::default(),
+            erased: Counter::default(),
             disk_free_bytes: Gauge::default(),
             disk_reserve_bytes: Gauge::default(),
             egress_refused: Counter::default(),
@@ -101,6 +103,7 @@ impl Metrics {
         registry.register("shard_sessions_stalled", says, m.sessions_stalled);
         registry.register("shard_reads", "Records read", m.reads);
         registry.register("shard_expired", "Records deleted as their time had come", m.expired);
+        registry.register("shard_subjects_erased", "Subjects erased", m.erased);
         registry.register("shard_disk_free_bytes", "Bytes free for the store", m.disk_free_bytes);
         let says =
             "Free bytes below which writes are refused: the reserve, and the engine's own needs";

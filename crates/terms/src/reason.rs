@@ -119,6 +119,8 @@ reasons! {
     JurisdictionUndetermined "JURISDICTION_UNDETERMINED" FailedPrecondition No "send evidence that names a country: residence, citizenship, or where the person is";
     /// The evidence lies in an area that several countries claim, and the map has not decided it.
     JurisdictionDisputed "JURISDICTION_DISPUTED" FailedPrecondition No "have the operator decide the area in the map, or send evidence that says more: residence, or where the person is";
+    /// Something of the subject may not leave for the reader's territory: an export is whole or refused.
+    ExportWithheld "EXPORT_WITHHELD" FailedPrecondition No "export the subject from inside the region's territory";
     /// Two laws each claim the first copy, or an exclusive law meets one that asks for a copy.
     Unsatisfiable "UNSATISFIABLE" FailedPrecondition No "no placement satisfies every law that attaches: have the evidence checked, or keep this record out of the platform";
     /// The map has no region in the territory that the law asks for.

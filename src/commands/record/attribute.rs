@@ -51,7 +51,7 @@ fn read(text: &str) -> api::attribute::Value {
 }
 
 /// The attributes of a record as JSON: by name.
-pub(super) fn json(all: &[api::Attribute]) -> Value {
+pub(in crate::commands) fn json(all: &[api::Attribute]) -> Value {
     let one = |attribute: &api::Attribute| (attribute.name.clone(), json_value(attribute));
     Value::Object(all.iter().map(one).collect::<Map<String, Value>>())
 }

@@ -1,10 +1,10 @@
 //! `bailiwick record`: stores, reads or deletes one record; lists and counts many.
 
-mod attribute;
+pub(in crate::commands) mod attribute;
 mod list;
 mod patch;
 mod scan;
-mod show;
+pub(in crate::commands) mod show;
 mod watch;
 
 use std::fs;
@@ -142,7 +142,7 @@ struct Expiry {
 }
 
 /// A point in time in RFC 3339.
-fn time(text: &str) -> Result<Timestamp, &'static str> {
+pub(in crate::commands) fn time(text: &str) -> Result<Timestamp, &'static str> {
     text.parse().map_err(|_| "is no time in RFC 3339, such as 2027-01-31T12:00:00Z")
 }
 

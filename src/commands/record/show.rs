@@ -81,7 +81,11 @@ pub(super) fn record(json: bool, record: &api::Record) -> Result<(), Failure> {
 }
 
 /// Adds the attributes of a record, when it expires, and its body.
-pub(super) fn content(object: &mut Map<String, Value>, record: &api::Record, body: bool) {
+pub(in crate::commands) fn content(
+    object: &mut Map<String, Value>,
+    record: &api::Record,
+    body: bool,
+) {
     object.insert("attributes".to_owned(), attribute::json(&record.attributes));
     if let Some(time) = &record.expire_time {
         object.insert("expire_time".to_owned(), time.to_string().into());
@@ -166,7 +170,7 @@ pub(super) fn delete(
 }
 
 /// What a failed call says.
-pub(super) fn error(json: bool, gateway: &str, error: &Error) -> String {
+pub(in crate::commands) fn error(json: bool, gateway: &str, error: &Error) -> String {
     let Some(refused) = error.refused() else {
         let said = call_failed(gateway, error);
         return if json { json!({"error": {"message": said}}).to_string() } else { said };
@@ -205,7 +209,7 @@ fn refusal(refused: &Refused) -> Value {
     }})
 }
 
-fn show(rows: &[(&str, String)]) -> Result<(), Failure> {
+pub(in crate::commands) fn show(rows: &[(&str, String)]) -> Result<(), Failure> {
     let mut table = table(&[]);
     for (name, value) in rows {
         table.add_row([*name, value]);
@@ -224,7 +228,7 @@ const fn done(dry: bool, replayed: bool, word: &'static str) -> &'static str {
 }
 
 /// A receipt as `bailiwick audit receipt` reads it.
-pub(super) fn receipt(receipt: Option<&api::Receipt>) -> Value {
+pub(in crate::commands) fn receipt(receipt: Option<&api::Receipt>) -> Value {
     let encode = |bytes: &[u8]| BASE64_STANDARD.encode(bytes);
     receipt.map_or(Value::Null, |receipt| {
         json!({
@@ -239,7 +243,7 @@ pub(super) fn receipt(receipt: Option<&api::Receipt>) -> Value {
 }
 
 /// The word for what shows that a write was done; none where nothing was written.
-const fn proof(proof: &Proof) -> Option<&'static str> {
+pub(in crate::commands) const fn proof(proof: &Proof) -> Option<&'static str> {
     match proof {
         Proof::Receipt(_) => Some("receipt"),
         Proof::Unproven => Some("unproven"),
@@ -248,7 +252,7 @@ const fn proof(proof: &Proof) -> Option<&'static str> {
 }
 
 /// The client has checked it before this is said.
-fn proven(receipt: Option<&api::Receipt>, proof: &Proof) -> String {
+pub(in crate::commands) fn proven(receipt: Option<&api::Receipt>, proof: &Proof) -> String {
     let of = receipt.map_or_else(String::new, |r| format!("{} entry {}", r.origin, r.index));
     match proof {
         Proof::Receipt(_) => format!("{of}, checked against the request"),
@@ -257,7 +261,7 @@ fn proven(receipt: Option<&api::Receipt>, proof: &Proof) -> String {
     }
 }
 
-fn ruling(ruling: &api::Ruling) -> Value {
+pub(in crate::commands) fn ruling(ruling: &api::Ruling) -> Value {
     let jurisdictions: Vec<&str> = jurisdictions(ruling);
     let mut object = Map::new();
     object.insert("jurisdictions".to_owned(), jurisdictions.into());

@@ -137,7 +137,8 @@ pub(crate) fn outcome(reply: Result<proto::Reply, String>) -> String {
             "read".to_owned()
         }
         Some(
-            proto::reply::Outcome::Map(_)
+            proto::reply::Outcome::Held(_)
+            | proto::reply::Outcome::Map(_)
             | proto::reply::Outcome::Taken(_)
             | proto::reply::Outcome::History(_)
             | proto::reply::Outcome::Surveyed(_),

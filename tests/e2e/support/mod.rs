@@ -335,7 +335,7 @@ fn gateway_config(options: &Options, annexes: &[String], (port, admin): (u16, u1
     }
     text.push_str(
         "plaintext = true\n[caller]\ntenant = \"sample\"\nname = \"test\"\n\
-         roles = [\"writer\", \"reader\", \"operator\"]\n",
+         roles = [\"writer\", \"reader\", \"eraser\", \"operator\"]\n",
     );
     if let Some(territory) = options.territory {
         writeln!(text, "territory = \"{territory}\"").expect("a string");

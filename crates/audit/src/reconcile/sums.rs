@@ -142,7 +142,9 @@ fn change(entry: &Entry) -> i128 {
         | Kind::Backup
         | Kind::Restore
         | Kind::Seal
-        | Kind::Create => 0,
+        | Kind::Create
+        | Kind::Block
+        | Kind::Unblock => 0,
     }
 }
 

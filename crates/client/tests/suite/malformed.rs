@@ -129,6 +129,19 @@ service! {
     subjects_server::Subjects {
         create CreateSubjectRequest -> CreateSubjectResponse;
         resolve_placement ResolvePlacementRequest -> Ruling;
+        get GetSubjectRequest -> Subject;
+        erase EraseSubjectRequest -> EraseSubjectResponse;
+        block BlockSubjectRequest -> BlockSubjectResponse;
+        unblock UnblockSubjectRequest -> UnblockSubjectResponse;
+    }
+
+    type ExportStream = Messages<api::ExportSubjectResponse>;
+
+    async fn export(
+        &self,
+        _: Request<api::ExportSubjectRequest>,
+    ) -> Result<Response<Self::ExportStream>, Status> {
+        self.many()
     }
 }
 
@@ -200,6 +213,10 @@ async fn all(url: &str) -> Vec<(&'static str, Option<Error>)> {
         ("batch_delete", client.batch_delete(&[]).await.err()),
         ("create", client.create_subject(&Default::default()).await.err()),
         ("resolve", client.resolve(&Default::default()).await.err()),
+        ("subject", client.subject(&Default::default()).await.err()),
+        ("erase_subject", client.erase_subject(&Default::default()).await.err()),
+        ("block_subject", client.block_subject(&Default::default()).await.err()),
+        ("unblock_subject", client.unblock_subject(&Default::default()).await.err()),
         ("map", client.map(&Default::default()).await.err()),
         ("map_status", client.map_status(&Default::default()).await.err()),
         ("checkpoint", ledger.checkpoint("").await.err()),

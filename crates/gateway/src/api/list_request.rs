@@ -1,12 +1,13 @@
 //! From requests for lists and counts to typed values.
 
 use atlas::{Filter, OrderBy};
-use terms::limits::{LIST_PAGE_DEFAULT, LIST_PAGE_MAX, LIST_REGIONS_MAX, PURPOSE_BYTES_MAX};
+use terms::limits::{LIST_PAGE_DEFAULT, LIST_PAGE_MAX, LIST_REGIONS_MAX};
 use terms::{Collection, Detail, Reason, RegionId, Rejection, SubjectId};
 use wire::v1;
 
 use crate::api::page_token::{self, ShardPlace};
 use crate::api::request::RequestReader;
+use crate::api::subject_request::stated;
 
 /// Which records are asked for.
 pub(crate) struct Choice {
@@ -114,12 +115,7 @@ impl RequestReader<'_> {
         };
         let rules = self.map.collection(&collection).ok_or(Reason::CollectionUnknown)?;
         Filter::parse(&filter, rules)?;
-        let printable = purpose.bytes().all(|c| (0x20..=0x7e).contains(&c));
-        if !printable || purpose.len() > PURPOSE_BYTES_MAX {
-            let fault = Rejection::new(Reason::FieldInvalid).field("purpose");
-            let problem = format!("is not printable ASCII of at most {PURPOSE_BYTES_MAX} bytes");
-            return Err(fault.problem(problem).with(Detail::Limit, PURPOSE_BYTES_MAX));
-        }
+        stated("purpose", &purpose)?;
         Ok(Choice { collection, subject, regions, filter, purpose })
     }
 

@@ -326,12 +326,12 @@ fn subject(reference: Option<v1::SubjectRef>) -> Result<(SubjectId, Option<Regio
     Ok((subject, Some(domicile)))
 }
 
-fn request_id(text: &str) -> Result<RequestId, Rejection> {
+pub(crate) fn request_id(text: &str) -> Result<RequestId, Rejection> {
     RequestId::parse(text).map_err(|why| Rejection::id("request_id", why))
 }
 
 /// Whether the receipt is to have a proof.
-fn prove(view: i32) -> Result<bool, Rejection> {
+pub(crate) fn prove(view: i32) -> Result<bool, Rejection> {
     match v1::ReceiptView::try_from(view) {
         Ok(v1::ReceiptView::Full) => Ok(true),
         Ok(v1::ReceiptView::Unspecified | v1::ReceiptView::Basic) => Ok(false),
@@ -344,12 +344,17 @@ fn prove(view: i32) -> Result<bool, Rejection> {
 /// A time of expiry in milliseconds since 1970; 0: there is none. Whether it has passed is asked by the
 /// shard, where a retry is known.
 fn expire_ms(time: Option<Timestamp>) -> Result<u64, Rejection> {
+    time_ms("expire_time", time)
+}
+
+/// A time in milliseconds since 1970; 0: there is none.
+pub(crate) fn time_ms(field: &'static str, time: Option<Timestamp>) -> Result<u64, Rejection> {
     let Some(Timestamp { seconds, nanos }) = time else { return Ok(0) };
     let whole = u64::try_from(seconds).ok().and_then(|seconds| seconds.checked_mul(1_000));
     let part = u64::try_from(nanos).ok().filter(|nanos| *nanos < 1_000_000_000);
     let ms = whole.zip(part).map(|(whole, part)| whole + part / 1_000_000);
     ms.filter(|ms| (1..=limits::EXPIRE_MS_MAX).contains(ms)).ok_or_else(|| {
-        let fault = Rejection::new(Reason::FieldInvalid).field("expire_time");
+        let fault = Rejection::new(Reason::FieldInvalid).field(field);
         fault.problem("is no time between 1970 and 9999")
     })
 }

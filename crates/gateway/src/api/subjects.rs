@@ -1,18 +1,23 @@
 //! The service `Subjects`: each method from its request to its answer.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use atlas::Outcome;
 use bytes::Bytes;
 use terms::{Reason, Rejection};
+use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 use wire::session::{self as proto, call::Op};
 use wire::v1;
 use wire::v1::subjects_server::Subjects;
 
 use crate::api::context::{Call, CallContext};
-use crate::api::response;
+use crate::api::{erase, export, held, response};
 use crate::shards::in_flight::Effect;
+
+/// The parts of an export.
+type Exported = Pin<Box<dyn Stream<Item = Result<v1::ExportSubjectResponse, Status>> + Send>>;
 
 /// The service. Clones share everything.
 #[derive(Clone)]
@@ -35,6 +40,53 @@ impl Subjects for SubjectsService {
     ) -> Result<Response<v1::Ruling>, Status> {
         let (call, request) = Call::open(&self.0, request)?;
         let answer = resolve(&self.0, &call, &request);
+        call.answer(answer)
+    }
+
+    async fn get(
+        &self,
+        request: Request<v1::GetSubjectRequest>,
+    ) -> Result<Response<v1::Subject>, Status> {
+        let (call, request) = Call::open(&self.0, request)?;
+        let answer = held::get(&self.0, &call, request).await;
+        call.answer(answer)
+    }
+
+    type ExportStream = Exported;
+
+    async fn export(
+        &self,
+        request: Request<v1::ExportSubjectRequest>,
+    ) -> Result<Response<Exported>, Status> {
+        let (call, request) = Call::open(&self.0, request)?;
+        let parts = export::export(&self.0, call, request).await?;
+        Ok(Response::new(Box::pin(parts)))
+    }
+
+    async fn erase(
+        &self,
+        request: Request<v1::EraseSubjectRequest>,
+    ) -> Result<Response<v1::EraseSubjectResponse>, Status> {
+        let (call, request) = Call::open(&self.0, request)?;
+        let answer = erase::erase(&self.0, &call, request).await;
+        call.answer(answer)
+    }
+
+    async fn block(
+        &self,
+        request: Request<v1::BlockSubjectRequest>,
+    ) -> Result<Response<v1::BlockSubjectResponse>, Status> {
+        let (call, request) = Call::open(&self.0, request)?;
+        let answer = erase::block(&self.0, &call, request).await;
+        call.answer(answer)
+    }
+
+    async fn unblock(
+        &self,
+        request: Request<v1::UnblockSubjectRequest>,
+    ) -> Result<Response<v1::UnblockSubjectResponse>, Status> {
+        let (call, request) = Call::open(&self.0, request)?;
+        let answer = erase::unblock(&self.0, &call, request).await;
         call.answer(answer)
     }
 }

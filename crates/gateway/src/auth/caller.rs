@@ -108,7 +108,10 @@ impl Caller {
             | Method::List
             | Method::Count
             | Method::Watch
-            | Method::Scan => &[Role::Reader],
+            | Method::Scan
+            | Method::SubjectGet
+            | Method::SubjectExport => &[Role::Reader],
+            Method::SubjectErase | Method::SubjectBlock | Method::SubjectUnblock => &[Role::Eraser],
             Method::ResolvePlacement => &[Role::Writer, Role::Reader, Role::Operator],
             Method::MapGet | Method::MapStatus | Method::MapHistory => {
                 &[Role::Operator, Role::Auditor]
@@ -129,6 +132,17 @@ impl Caller {
             return Ok(());
         }
         Err(denied("the caller is not granted this collection").field("collection"))
+    }
+
+    /// Whether it may use all collections, those that the map has later too.
+    ///
+    /// # Errors
+    /// `NOT_PERMITTED`.
+    pub(crate) fn may_use_all(&self) -> Result<(), Rejection> {
+        if self.collections == Scope::All {
+            return Ok(());
+        }
+        Err(denied("the caller is granted some collections, and this is about all of a subject's"))
     }
 
     /// Whether it may use that region, whether it exists or not.
@@ -207,19 +221,22 @@ mod tests {
         };
         use Method::{MapApply, MapCheck, MapGet, MapHistory, MapPlan, MapStatus};
         use Method::{ResolvePlacement, StreamPut, StreamPutItem};
+        use Method::{SubjectBlock, SubjectErase, SubjectExport, SubjectGet, SubjectUnblock};
         let map = rig::map();
         let records = [Put, StreamPut, StreamPutItem, Delete, Create, Get];
         let records = records.into_iter().chain([List, Count, ResolvePlacement, Other]);
         let maps = [MapGet, MapStatus, MapHistory, MapCheck, MapPlan, MapApply];
         let batches = [BatchPut, BatchDelete, BatchGet];
-        let methods: Vec<Method> = records.chain(maps).chain(batches).collect();
+        let subjects = [SubjectGet, SubjectExport, SubjectErase, SubjectBlock, SubjectUnblock];
+        let methods = records.chain(maps).chain(batches).chain(subjects);
+        let methods: Vec<Method> = methods.collect();
         for (role, want) in [
-            (Role::Writer, "YYYYYNNNYNNNNNNNYYN"),
-            (Role::Reader, "NNNNNYYYYNNNNNNNNNY"),
-            (Role::Operator, "NNNNNNNNYNYYYYYYNNN"),
-            (Role::Eraser, "NNNNNNNNNNNNNNNNNNN"),
-            (Role::Auditor, "NNNNNNNNNNYYYNNNNNN"),
-            (Role::Shard, "NNNNNNNNNNNNNNNNNNN"),
+            (Role::Writer, "YYYYYNNNYNNNNNNNYYNNNNNN"),
+            (Role::Reader, "NNNNNYYYYNNNNNNNNNYYYNNN"),
+            (Role::Operator, "NNNNNNNNYNYYYYYYNNNNNNNN"),
+            (Role::Eraser, "NNNNNNNNNNNNNNNNNNNNNYYY"),
+            (Role::Auditor, "NNNNNNNNNNYYYNNNNNNNNNNN"),
+            (Role::Shard, "NNNNNNNNNNNNNNNNNNNNNNNN"),
         ] {
             let may = |method| match permit(&with(&[role]), method, &map) {
                 Ok(acting) => {

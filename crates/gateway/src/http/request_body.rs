@@ -95,6 +95,11 @@ pub(crate) fn bounded(
         | Method::BatchItem
         | Method::Create
         | Method::ResolvePlacement
+        | Method::SubjectGet
+        | Method::SubjectExport
+        | Method::SubjectErase
+        | Method::SubjectBlock
+        | Method::SubjectUnblock
         | Method::MapGet
         | Method::MapStatus
         | Method::MapHistory

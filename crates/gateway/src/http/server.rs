@@ -82,7 +82,8 @@ pub(crate) async fn serve(
         .max_encoding_message_size(ANSWER_BYTES_MAX);
     let direct = DirectLayer::new(records.clone());
     let subjects = SubjectsServer::new(SubjectsService(Arc::clone(ctx)))
-        .max_decoding_message_size(REQUEST_BYTES_MAX);
+        .max_decoding_message_size(REQUEST_BYTES_MAX)
+        .max_encoding_message_size(ANSWER_BYTES_MAX);
     let region_maps = RegionMapsServer::new(RegionMapsService(Arc::clone(ctx)))
         .max_decoding_message_size(REQUEST_BYTES_MAX)
         .max_encoding_message_size(ANSWER_BYTES_MAX);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use engine::{Key, Order, ScanLimit, Span};
+use ledger::entry::Kind;
 use terms::{Detail, Reason, Rejection};
 use tokio::sync::oneshot;
 use wire::v1 as api;
@@ -87,6 +88,7 @@ pub(crate) async fn answer(
     let (sender, noted) = oneshot::channel();
     let count = told.opened.iter().chain(&told.rows).filter(|one| !one.opening.is_empty()).count();
     desk.queue().submit_errand(Errand::Note(Box::new(Question {
+        kind: Kind::Count,
         answer: NotedAnswer::Auditor(sender),
         who: Arc::clone(&auditor.who),
         collection: None,
@@ -171,7 +173,7 @@ impl Walk<'_> {
         };
         Ok(match self.node.open_subject(&owner, row)? {
             SubjectRow::Kept(subject) => Some((prefix.to_vec(), owner, subject)),
-            SubjectRow::Erased => None,
+            SubjectRow::Erased(_) => None,
         })
     }
 

@@ -5,6 +5,7 @@ pub(crate) mod checkpoint_file;
 pub(crate) mod checkpointer;
 pub(crate) mod closed_periods;
 pub(crate) mod first_commit;
+pub(crate) mod key_request;
 pub(crate) mod rotation_request;
 pub(crate) mod verifier_keys;
 pub(crate) mod view;

@@ -28,6 +28,8 @@ use crate::store::subject::{Subject, SubjectRow};
 pub(crate) enum Right {
     Read,
     Write,
+    /// To erase subjects, and to block them.
+    Erase,
     /// What a map would do.
     MapImpact,
     /// Which maps were taken.
@@ -39,6 +41,7 @@ pub(crate) fn permitted(role: Role, right: Right) -> bool {
     let wanted: &[Role] = match right {
         Right::Read => &[Role::Reader],
         Right::Write => &[Role::Writer],
+        Right::Erase => &[Role::Eraser],
         Right::MapImpact => &[Role::Operator],
         Right::MapHistory => &[Role::Operator, Role::Auditor],
     };
@@ -85,7 +88,7 @@ impl EgressPolicy<'_> {
             Some(cached) => Ok(Some(cached)),
             None => Ok(match self.node.open_subject(owner, &row)? {
                 SubjectRow::Kept(subject) => Some(Arc::new(subject)),
-                SubjectRow::Erased => None,
+                SubjectRow::Erased(_) => None,
             }),
         });
         let subject = match opened {
@@ -102,7 +105,7 @@ impl EgressPolicy<'_> {
             }
         };
         self.known(&subject)?;
-        subject_status::admit(&subject)?;
+        subject_status::admit(&subject, self.node.now())?;
         Ok(subject)
     }
 

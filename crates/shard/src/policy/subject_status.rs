@@ -1,20 +1,28 @@
 //! What calls are told of a subject that is not simply there. Whatever the status, nothing of the
 //! subject is read or written.
 
-use terms::{Detail, Reason, Rejection};
+use terms::{Detail, Reason, Rejection, UnixMillis};
 
-use crate::store::subject::{Status, Subject};
+use crate::store::subject::{Blocked, Status, Subject};
+use crate::store::types::Minute;
 
 /// Whether a subject is served.
-pub(crate) fn admit(subject: &Subject) -> Result<(), Rejection> {
+pub(crate) fn admit(subject: &Subject, now: UnixMillis) -> Result<(), Rejection> {
     let refusal = |reason| Rejection::new(reason).field("subject.id");
     match &subject.status {
         Status::Live => Ok(()),
-        Status::Blocked => Err(refusal(Reason::SubjectBlocked)),
+        Status::Blocked(blocked) if is_over(blocked, now) && !blocked.then_erase => Ok(()),
+        Status::Blocked(_) => Err(refusal(Reason::SubjectBlocked)),
         // Also for reads: the other region may have taken writes already.
         Status::Moving { .. } => Err(refusal(Reason::SubjectMoving)),
         Status::Moved { to, .. } => Err(refusal(Reason::SubjectMoved).with(Detail::Region, to)),
+        Status::Erasing(_) => Err(erased()),
     }
+}
+
+/// Whether a block has ended, be it written down yet or not.
+pub(crate) fn is_over(blocked: &Blocked, now: UnixMillis) -> bool {
+    blocked.until <= Minute::of(now)
 }
 
 /// The answer for a subject that was erased.

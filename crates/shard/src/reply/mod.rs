@@ -2,6 +2,7 @@
 //! on the wire is the server's to say.
 
 pub(crate) mod answer_room;
+mod held;
 mod page;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::reply::answer_room::split;
 use crate::store::region_maps::Taken;
 use crate::store::types::{LogIndex, Version};
 
+pub(crate) use held::{Held, HeldCollection, HeldState};
 pub(crate) use page::{Listed, Page, weight};
 
 /// What becomes of a call.
@@ -36,6 +38,8 @@ pub(crate) enum Outcome {
         more: bool,
     },
     Impact(Impact),
+    /// What is held of a subject.
+    Held(Box<Held>),
     Rejected(Rejection),
 }
 
@@ -61,6 +65,10 @@ pub(crate) struct Written {
     pub(crate) ruling: Option<Arc<Ruled>>,
     /// The proof that the log has the entry, if the call asked for it.
     pub(crate) proof: Option<String>,
+    /// Records that an erasure has destroyed.
+    pub(crate) records: u64,
+    /// An erasure that has to go on.
+    pub(crate) unfinished: bool,
 }
 
 /// What opens an entry.
@@ -171,6 +179,7 @@ pub(crate) mod tests {
             | Outcome::Map(_)
             | Outcome::MapTaken(_)
             | Outcome::History { .. }
+            | Outcome::Held(_)
             | Outcome::Impact(_) => "something else",
         }
     }

@@ -4,6 +4,7 @@
 //! The gateway has checked all of this; the shard checks again, since it trusts no gateway.
 
 mod patch;
+pub(crate) mod person;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -55,6 +56,8 @@ pub(crate) enum GatewayCall {
 pub(crate) enum CallerCall {
     Get(proto::Get),
     List(Box<proto::List>),
+    /// What is held of a subject.
+    Person(proto::Person),
     Write(Write),
     /// Puts of which all are done or none.
     PutAll(Vec<proto::Put>),
@@ -71,6 +74,8 @@ pub(crate) enum Write {
     Create(proto::Create),
     Touch(proto::Touch),
     Patch(proto::Patch),
+    Erase(proto::Erase),
+    Block(proto::Block),
 }
 
 /// What a call asks. None: something that this version does not know.
@@ -84,6 +89,9 @@ pub(crate) fn call(op: Option<Op>) -> Option<Call> {
         Op::Delete(delete) => Call::Caller(CallerCall::Write(Write::Delete(delete))),
         Op::Touch(touch) => Call::Caller(CallerCall::Write(Write::Touch(touch))),
         Op::Patch(patch) => Call::Caller(CallerCall::Write(Write::Patch(patch))),
+        Op::Erase(erase) => Call::Caller(CallerCall::Write(Write::Erase(erase))),
+        Op::Block(block) => Call::Caller(CallerCall::Write(Write::Block(block))),
+        Op::Person(person) => Call::Caller(CallerCall::Person(person)),
         Op::Create(create) => Call::Caller(CallerCall::Write(Write::Create(create))),
         Op::Get(get) => Call::Caller(CallerCall::Get(get)),
         Op::List(list) => Call::Caller(CallerCall::List(Box::new(list))),
@@ -103,7 +111,8 @@ pub(crate) fn call(op: Option<Op>) -> Option<Call> {
 impl CallerCall {
     pub(crate) const fn right(&self) -> Right {
         match self {
-            Self::Get(_) | Self::List(_) => Right::Read,
+            Self::Get(_) | Self::List(_) | Self::Person(_) => Right::Read,
+            Self::Write(Write::Erase(_) | Write::Block(_)) => Right::Erase,
             Self::Write(_) | Self::PutAll(_) => Right::Write,
             Self::MapHistory(_) => Right::MapHistory,
             Self::MapImpact(..) => Right::MapImpact,
@@ -118,6 +127,7 @@ impl Write {
             Self::Put(put) => put.body.len(),
             Self::Patch(patch) => patch.body.as_ref().map_or(0, Bytes::len),
             Self::Delete(_) | Self::Create(_) | Self::Touch(_) => 0,
+            Self::Erase(_) | Self::Block(_) => 0,
         }
     }
 
@@ -129,6 +139,8 @@ impl Write {
             Self::Create(create) => create.prove && !create.validate_only,
             Self::Touch(touch) => touch.prove && !touch.validate_only,
             Self::Patch(patch) => patch.prove && !patch.validate_only,
+            Self::Erase(erase) => erase.prove && !erase.validate_only,
+            Self::Block(block) => block.prove && !block.validate_only,
         }
     }
 
@@ -140,6 +152,8 @@ impl Write {
             Self::Create(of) => create(node, asker, of),
             Self::Touch(of) => touch(node, asker, of),
             Self::Patch(of) => patch::patch(node, asker, of),
+            Self::Erase(of) => person::erase(node, asker, of),
+            Self::Block(of) => person::block(node, asker, &of),
         }
     }
 }
@@ -214,10 +228,7 @@ impl Prepare {
         let invalid = |field| Rejection::new(Reason::FieldInvalid).field(field);
         let subject = Some(list.subject).filter(|subject| !subject.is_empty());
         let subject = subject.map(|subject| owner(&self.node, asker, &subject)).transpose()?;
-        let printable = list.purpose.bytes().all(|c| (0x20..=0x7e).contains(&c));
-        if !printable || list.purpose.len() > limits::PURPOSE_BYTES_MAX {
-            return Err(invalid("purpose"));
-        }
+        stated("purpose", &list.purpose)?;
         let limit = |n: u32, most: usize| usize::try_from(n).map_or(most, |n| n.min(most));
         let caller = self.last.as_ref().map(|last| last.caller.name.clone());
         Ok(ListQuery {
@@ -242,6 +253,15 @@ impl Prepare {
         let address = address(&self.node, &asker, &get.subject, &get.collection, &get.key)?;
         Ok(Lookup { address, asker })
     }
+}
+
+/// What a caller states for the log: printable ASCII, and short.
+fn stated(field: &'static str, text: &str) -> Result<(), Rejection> {
+    let printable = text.bytes().all(|c| (0x20..=0x7e).contains(&c));
+    if printable && text.len() <= limits::PURPOSE_BYTES_MAX {
+        return Ok(());
+    }
+    Err(Rejection::new(Reason::FieldInvalid).field(field))
 }
 
 /// A put, with its body sealed.

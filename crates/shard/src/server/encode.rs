@@ -7,7 +7,9 @@ use wire::session as proto;
 use wire::session::reply::Outcome as Sent;
 
 use crate::policy::map_impact::Impact;
-use crate::reply::{Found, Listed, Outcome, Page, Receipt, Written};
+use crate::reply::{
+    Found, Held, HeldCollection, HeldState, Listed, Outcome, Page, Receipt, Written,
+};
 use crate::server::ruling_message;
 use crate::store::feed::ChangeKind;
 use crate::store::region_maps::Taken;
@@ -29,6 +31,7 @@ pub(crate) fn reply(id: u64, outcome: Outcome, welcomed: &str) -> proto::Reply {
             let maps = maps.into_iter().map(|(epoch, taken)| map_taken(epoch, taken)).collect();
             Sent::History(proto::MapsTaken { maps, more })
         }
+        Outcome::Held(held) => Sent::Held(self::held(*held)),
         Outcome::Impact(impact) => Sent::Surveyed(surveyed(impact)),
         Outcome::Rejected(fault) => Sent::Fault(link::session::to_wire(&fault)),
     };
@@ -41,7 +44,8 @@ pub(crate) fn map_ref(map: MapRef) -> proto::MapRef {
 }
 
 fn written(done: Written, welcomed: &str) -> proto::Written {
-    let Written { version, etag, replayed, index, origin, receipt, ruling, proof } = done;
+    let Written { version, etag, replayed, index, origin, receipt, ruling, proof, .. } = done;
+    let (records, unfinished) = (done.records, done.unfinished);
     let mut written = proto::Written {
         version: signed(version),
         etag,
@@ -50,6 +54,8 @@ fn written(done: Written, welcomed: &str) -> proto::Written {
         origin: origin.filter(|origin| **origin != *welcomed).as_deref().unwrap_or_default().into(),
         ruling: ruling.map(|ruled| ruling_message::of(&ruled)).unwrap_or_default(),
         tlog_proof: proof.unwrap_or_default(),
+        records,
+        unfinished,
         ..Default::default()
     };
     if let Some(Receipt { entry, opening, statement }) = receipt {
@@ -83,6 +89,53 @@ const fn change(kind: ChangeKind) -> i32 {
         ChangeKind::Written => 1,
         ChangeKind::Deleted => 2,
         ChangeKind::Expired => 3,
+    }
+}
+
+fn held(held: Held) -> proto::HeldPerson {
+    use wire::v1::SubjectState as State;
+
+    let Held { state, findings, collections, created, generation } = held;
+    let mut person = proto::HeldPerson {
+        findings: findings.map(|findings| findings.encode()).unwrap_or_default().into(),
+        collections: collections.into_iter().map(held_collection).collect(),
+        created_minute: created.0,
+        key_generation: generation,
+        ..Default::default()
+    };
+    let state = match state {
+        HeldState::Live => State::Live,
+        HeldState::Blocked(blocked) => {
+            (person.until_minute, person.then_erase) = (blocked.until.0, blocked.then_erase);
+            State::Blocked
+        }
+        HeldState::Moving(to) => {
+            person.moved_to = to.to_string();
+            State::Moving
+        }
+        HeldState::Moved(to) => {
+            person.moved_to = to.to_string();
+            State::Moved
+        }
+        HeldState::Erasing => State::Erasing,
+        HeldState::Erased(minute) => {
+            person.erased_minute = minute.0;
+            State::Erased
+        }
+    };
+    person.state = state.into();
+    person
+}
+
+fn held_collection(of: HeldCollection) -> proto::HeldCollection {
+    proto::HeldCollection {
+        collection: of.name.as_str().to_owned(),
+        ruling: of.ruling.map(|ruled| ruling_message::of(&ruled)).unwrap_or_default(),
+        since_minute: of.since.0,
+        mirrors: of.mirrors.iter().map(ToString::to_string).collect(),
+        records: of.records,
+        bytes: of.bytes,
+        expire_ms: of.expires.map_or(0, |at| at.0),
     }
 }
 

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use atlas::{Date, Moment, SIGNED_MAP_BYTES_MAX, SignedMap};
+use ledger::entry::Kind;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -154,7 +155,8 @@ impl MapCalls {
                     let why =
                         "a plan: standing rulings made again under this map, and counted".into();
                     let (who, collection) = (asker.who, None);
-                    let question = Question { answer, who, collection, map, count, why };
+                    let kind = Kind::Count;
+                    let question = Question { kind, answer, who, collection, map, count, why };
                     reader.queue.submit_errand(Errand::Note(Box::new(question)));
                 }
                 Err(fault) => reply.send(fault.into()),

@@ -39,7 +39,7 @@ use crate::server::session::Sessions;
 use crate::settings::{LogSettings, Settings};
 use crate::write::command::Errand;
 use crate::write::committer::Queue;
-use crate::write::{expiry, feed_sweep};
+use crate::write::{expiry, feed_sweep, rewrap};
 use crate::{Error, Shard};
 
 /// How long sessions may take to end once the shard goes down.
@@ -101,6 +101,7 @@ impl Shard {
         let mut beside = beside(&node, &chronicles, &queue, auditors, &life, log, cosigned);
         beside.spawn(expiry::sweep(Arc::clone(&node), queue.clone()));
         beside.spawn(feed_sweep::sweep(Arc::clone(&node), queue.clone()));
+        beside.spawn(rewrap::tend(Arc::clone(&node), queue.clone(), settings.clone()));
         beside.spawn(end_periods(Arc::clone(&node), queue.clone(), settings.clone()));
         let mut watched = life.subscribe();
         let drain = async {

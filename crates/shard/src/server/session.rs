@@ -24,6 +24,7 @@ use crate::node::Node;
 use crate::policy::asker::Asker;
 use crate::policy::egress;
 use crate::read::list::List;
+use crate::read::person::AboutPerson;
 use crate::read::queue::ReadQueue;
 use crate::read::reader::{Get, Reader};
 use crate::reply::answer_room::{AnswerRoom, Stalls};
@@ -382,6 +383,15 @@ impl Served {
                 Ok(query) => {
                     let list = List { reply, deadline, asker, query };
                     self.list_calls.submit(list, &self.reader, &self.room);
+                }
+                Err(fault) => reply.send(fault.into()),
+            },
+            CallerCall::Person(of) => match decode::person::subject(&self.reader.node, &asker, &of)
+            {
+                Ok(owner) => {
+                    let (export, purpose) = (of.export, of.purpose);
+                    let about = AboutPerson { reply, deadline, asker, owner, export, purpose };
+                    self.list_calls.about(about, &self.reader, &self.room);
                 }
                 Err(fault) => reply.send(fault.into()),
             },

@@ -17,7 +17,7 @@ use crate::store::generations;
 use crate::store::generations::Differs;
 use crate::store::growing_log::{GrowingLog, Origins};
 use crate::store::identity::Identity;
-use crate::store::keyring::FileKeyring;
+use crate::store::keyring::{FileKeyring, Keyring as _};
 use crate::store::keys;
 use crate::store::keys::KeyLayout;
 use crate::store::region_maps::Offered;
@@ -86,7 +86,7 @@ impl Opening<'_> {
         };
         let (region, shard) = (&settings.region, &settings.shard);
         identity.expect(self.map.deployment(), region, shard, territory.as_str())?;
-        let keyring = FileKeyring::open(&settings.keys, region)?;
+        let keyring = self.keyring(&*engine)?;
         let namer = self.check_keyring(&*engine, &identity, &keyring)?;
         let signer = self.signer(identity.period)?;
         if signer.vkey() != identity.vkey {
@@ -222,6 +222,21 @@ impl Opening<'_> {
     pub(crate) fn new_signer(&self, period: Period) -> Result<Signer, Error> {
         let deployment = self.map.deployment();
         first_commit::new_signer(self.settings, deployment, &*self.outside.entropy, period)
+    }
+
+    /// The keyring. A change of it that was committed and not taken, because a crash came between, is
+    /// taken now.
+    pub(crate) fn keyring(&self, engine: &dyn Engine) -> Result<FileKeyring, Error> {
+        let Settings { keys, region, .. } = self.settings;
+        let keyring = FileKeyring::open(keys, region)?;
+        if generations::differs(engine, &keyring, region)?.is_some()
+            && let Some(next) = FileKeyring::open_next(keys, region)?
+            && generations::differs(engine, &next, region)?.is_none()
+        {
+            keyring.take_next()?;
+            tracing::warn!("a change of the region's keys was committed, and is taken now");
+        }
+        Ok(keyring)
     }
 
     /// Refuses a keyring that is not wholly that of the store: by its index key, and by each of its

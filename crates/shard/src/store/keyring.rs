@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use arc_swap::ArcSwap;
 use aws_lc_rs::hmac;
 use serde::{Deserialize, Serialize};
 use terms::{Entropy, RegionId};
@@ -52,6 +53,30 @@ pub(crate) trait Keyring: Send + Sync + 'static {
 
     /// A key for HMACs of one purpose, derived from the index key.
     fn derive(&self, purpose: &str) -> hmac::Key;
+
+    /// Makes ready what the keyring will be after a change, and gives it: with one generation more,
+    /// which is the current one then, or without an old one. It is durable, and not in use before
+    /// [`Keyring::take_next`].
+    ///
+    /// # Errors
+    /// [`Error::Keys`] when there is no such generation, or it is the current one.
+    fn make_next(
+        &self,
+        change: KeyChange,
+        entropy: &dyn Entropy,
+    ) -> Result<Box<dyn Keyring>, Error>;
+
+    /// Takes what was made ready in the place of what was there.
+    fn take_next(&self) -> Result<(), Error>;
+}
+
+/// A change of a keyring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KeyChange {
+    /// One generation more.
+    Add,
+    /// Without that one.
+    Destroy(u32),
 }
 
 /// A keyring in one file, readable by its owner only.
@@ -59,8 +84,10 @@ pub(crate) trait Keyring: Send + Sync + 'static {
 /// Whoever holds this file and the data folder can read every record without a trace: keep it on
 /// another disk, or use a keyring that does not give its keys out.
 pub(crate) struct FileKeyring {
+    path: PathBuf,
+    region: RegionId,
     index: hmac::Key,
-    generations: Vec<(u32, SealKey)>,
+    generations: ArcSwap<Vec<(u32, SealKey)>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -99,8 +126,7 @@ impl FileKeyring {
             index: to_hex(&*draw(entropy)?),
             generations: vec![KeyLine { number: 1, key: to_hex(&*draw(entropy)?) }],
         };
-        let text = Zeroizing::new(toml::to_string(&file).expect("a key file is plain TOML"));
-        write_secret(&Self::path(folder, region), text.as_bytes())?;
+        write_secret(&Self::path(folder, region), file.text().as_bytes())?;
         Self::open(folder, region)
     }
 
@@ -122,19 +148,18 @@ impl FileKeyring {
         Self::read(&Self::path(folder, region), region)
     }
 
+    /// Reads what a change has made ready and not taken. `None`: there is nothing.
+    pub(crate) fn open_next(folder: &Path, region: &RegionId) -> Result<Option<Self>, Error> {
+        let path = next(&Self::path(folder, region));
+        if !path.exists() {
+            return Ok(None);
+        }
+        Self::read(&path, region).map(Some)
+    }
+
     fn read(path: &Path, region: &RegionId) -> Result<Self, Error> {
+        let file = KeyFile::read(path, region)?;
         let broken = |why| Error::Keys { path: path.to_owned(), why };
-        let text = read_secret(path)?;
-        let text = std::str::from_utf8(&text).map_err(|_| broken("it is not text"))?;
-        // The parser's own error repeats the line, which is a key.
-        let file: KeyFile =
-            toml::from_str(text).map_err(|_| broken("it is not a key file of ours"))?;
-        if file.format != FORMAT {
-            return Err(broken("it is of a format that this version does not know"));
-        }
-        if file.region != region.as_str() {
-            return Err(broken("it is another region's"));
-        }
         let index = from_hex(&file.index).ok_or_else(|| broken("its index key is not a key"))?;
         let mut generations = Vec::new();
         for line in &file.generations {
@@ -148,8 +173,42 @@ impl FileKeyring {
         if !generations.is_sorted_by(|(one, _), (next, _)| one < next) {
             return Err(broken("two of its generations have one number"));
         }
-        Ok(Self { index: hmac::Key::new(hmac::HMAC_SHA256, &*index), generations })
+        Ok(Self {
+            path: path.to_owned(),
+            region: region.clone(),
+            index: hmac::Key::new(hmac::HMAC_SHA256, &*index),
+            generations: ArcSwap::from_pointee(generations),
+        })
     }
+}
+
+impl KeyFile {
+    fn read(path: &Path, region: &RegionId) -> Result<Self, Error> {
+        let broken = |why| Error::Keys { path: path.to_owned(), why };
+        let text = read_secret(path)?;
+        let text = std::str::from_utf8(&text).map_err(|_| broken("it is not text"))?;
+        // The parser's own error repeats the line, which is a key.
+        let file: KeyFile =
+            toml::from_str(text).map_err(|_| broken("it is not a key file of ours"))?;
+        if file.format != FORMAT {
+            return Err(broken("it is of a format that this version does not know"));
+        }
+        if file.region != region.as_str() {
+            return Err(broken("it is another region's"));
+        }
+        Ok(file)
+    }
+
+    fn text(&self) -> Zeroizing<String> {
+        Zeroizing::new(toml::to_string(self).expect("a key file is plain TOML"))
+    }
+}
+
+/// Where what a change makes ready lies until it is taken.
+fn next(path: &Path) -> PathBuf {
+    let mut next = path.as_os_str().to_owned();
+    next.push(".next");
+    PathBuf::from(next)
 }
 
 impl crate::Settings {
@@ -174,7 +233,8 @@ impl Keyring for FileKeyring {
         binding: &[u8],
         nonce: [u8; NONCE_BYTES],
     ) -> (u32, [u8; WRAPPED_BYTES]) {
-        let (number, generation) = self.generations.last().expect("checked when it was read");
+        let generations = self.generations.load();
+        let (number, generation) = generations.last().expect("checked when it was read");
         (*number, wrapped(generation, key, binding, nonce))
     }
 
@@ -185,12 +245,13 @@ impl Keyring for FileKeyring {
         binding: &[u8],
         nonce: [u8; NONCE_BYTES],
     ) -> Option<[u8; WRAPPED_BYTES]> {
-        let (_, own) = self.generations.iter().find(|(number, _)| *number == generation)?;
+        let generations = self.generations.load();
+        let (_, own) = generations.iter().find(|(number, _)| *number == generation)?;
         Some(wrapped(own, key, binding, nonce))
     }
 
     fn generations(&self) -> Vec<u32> {
-        self.generations.iter().map(|(number, _)| *number).collect()
+        self.generations.load().iter().map(|(number, _)| *number).collect()
     }
 
     fn unwrap(
@@ -199,7 +260,8 @@ impl Keyring for FileKeyring {
         wrapped: &[u8; WRAPPED_BYTES],
         binding: &[u8],
     ) -> Option<Zeroizing<[u8; KEY_BYTES]>> {
-        let (_, key) = self.generations.iter().find(|(number, _)| *number == generation)?;
+        let generations = self.generations.load();
+        let (_, key) = generations.iter().find(|(number, _)| *number == generation)?;
         let (nonce, sealed) = wrapped.split_first_chunk::<NONCE_BYTES>()?;
         let mut sealed = Zeroizing::new(sealed.to_vec());
         let plain = key.open(*nonce, binding, &mut sealed).ok()?;
@@ -209,6 +271,50 @@ impl Keyring for FileKeyring {
     fn derive(&self, purpose: &str) -> hmac::Key {
         let label = binding("bailiwick derived key v1", &[purpose], None);
         hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&self.index, &label).as_ref())
+    }
+
+    fn make_next(
+        &self,
+        change: KeyChange,
+        entropy: &dyn Entropy,
+    ) -> Result<Box<dyn Keyring>, Error> {
+        let broken = |why| Error::Keys { path: self.path.clone(), why };
+        let mut file = KeyFile::read(&self.path, &self.region)?;
+        let current = self.generations().last().copied().unwrap_or_default();
+        match change {
+            KeyChange::Add => {
+                let number = current.checked_add(1).ok_or_else(|| broken("it is full"))?;
+                file.generations.push(KeyLine { number, key: to_hex(&*draw(entropy)?) });
+            }
+            KeyChange::Destroy(number) if number == current => {
+                return Err(broken("the current generation cannot be destroyed"));
+            }
+            KeyChange::Destroy(number) => {
+                let before = file.generations.len();
+                file.generations.retain(|line| line.number != number);
+                if file.generations.len() == before {
+                    return Err(broken("it has no such generation"));
+                }
+            }
+        }
+        let path = next(&self.path);
+        // What an earlier change has left was never in use, or is in use already.
+        if path.exists() {
+            fs::remove_file(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
+        }
+        write_secret(&path, file.text().as_bytes())?;
+        Ok(Box::new(Self::read(&path, &self.region)?))
+    }
+
+    fn take_next(&self) -> Result<(), Error> {
+        let next = next(&self.path);
+        let ready = Self::read(&next, &self.region)?;
+        let io = |source| Error::Io { path: self.path.clone(), source };
+        fs::rename(&next, &self.path).map_err(io)?;
+        let folder = self.path.parent().unwrap_or_else(|| Path::new("."));
+        fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)?;
+        self.generations.store(ready.generations.load_full());
+        Ok(())
     }
 }
 

@@ -19,6 +19,7 @@
 //! | `20` | a copy that is due | tag of the mirror's region, key of the head's row | version, entry, minute |
 //! | `30` | a record in an index | tag of the index, value, key of the head's row | `store/index_keys.rs` |
 //! | `31` | a record that expires | minute, key of the head's row | the version alone |
+//! | `32` | a subject whose block ends, or whose erasure goes on | minute, key of the subject's row | the version alone |
 //! | `40` | the entries of one commit | period, index of the first | `log/mod.rs` |
 //! | `41` | the right edge of the log | | `log/mod.rs` |
 //! | `42` | a full tile | period, level, index | `log/mod.rs` |
@@ -38,8 +39,7 @@ use crate::store::aead::binding;
 use crate::store::codec::Writer;
 use crate::store::keyring::Keyring;
 use crate::store::types::{
-    CommitAt, Fingerprint, Incarnation, KeyCheck, Minute, Period, SubjectTag, TAG_BYTES,
-    TombstoneTag,
+    CommitAt, Fingerprint, KeyCheck, Minute, Period, SubjectTag, TAG_BYTES, TombstoneTag,
 };
 
 /// The store's identity.
@@ -82,6 +82,13 @@ impl Owner {
         let mut key = self.prefix();
         key.push(0x00);
         key
+    }
+
+    /// The heads of all its records.
+    pub(crate) fn records(&self) -> Span {
+        let mut heads = self.prefix();
+        heads.push(0x01);
+        Span::prefix(&heads)
     }
 
     fn prefix(&self) -> Key {
@@ -160,14 +167,9 @@ impl KeyLayout {
     }
 
     /// What authenticates the tombstone of a subject.
-    pub(crate) fn tombstone(
-        &self,
-        subject: SubjectTag,
-        incarnation: Incarnation,
-        erased: Minute,
-    ) -> TombstoneTag {
-        let mut text = Writer::with_capacity(32);
-        text.fixed(&subject.0).u32(incarnation.0).u32(erased.0);
+    pub(crate) fn tombstone(&self, subject: SubjectTag, stone: &[u8]) -> TombstoneTag {
+        let mut text = Writer::with_capacity(128);
+        text.fixed(&subject.0).fixed(stone);
         TombstoneTag(short(hmac::sign(&self.tombstones, &text.0)))
     }
 }
@@ -263,23 +265,45 @@ pub(crate) fn copy_due(mirror: &RegionId, row: &[u8]) -> Key {
 
 /// The row that says that the record at `row` expires in that minute.
 pub(crate) fn expires(minute: Minute, row: &[u8]) -> Key {
-    let mut key = Writer::with_capacity(64);
-    key.u8(0x31).u32(minute.0).fixed(row);
-    key.0
+    due(RECORD_DUE, minute, row)
 }
 
 /// The rows of records that expire in that minute or earlier, after the one at `from`; `None`: all.
 pub(crate) fn expiring(from: Option<&[u8]>, minute: Minute) -> Span {
-    let mut from = from.map_or_else(|| vec![0x31], <[u8]>::to_vec);
+    all_due(RECORD_DUE, from, minute)
+}
+
+/// The row that says that something is to be done in that minute about the subject at `row`.
+pub(crate) fn subject_due(minute: Minute, row: &[u8]) -> Key {
+    due(SUBJECT_DUE, minute, row)
+}
+
+/// The rows of subjects about whom something is to be done in that minute or earlier, as
+/// [`expiring`].
+pub(crate) fn subjects_due(from: Option<&[u8]>, minute: Minute) -> Span {
+    all_due(SUBJECT_DUE, from, minute)
+}
+
+/// The row of a subject, or of a record's head, for which something is due.
+pub(crate) fn of_due(key: &[u8]) -> Option<&[u8]> {
+    key.get(5..)
+}
+
+const RECORD_DUE: u8 = 0x31;
+const SUBJECT_DUE: u8 = 0x32;
+
+fn due(prefix: u8, minute: Minute, row: &[u8]) -> Key {
+    let mut key = Writer::with_capacity(64);
+    key.u8(prefix).u32(minute.0).fixed(row);
+    key.0
+}
+
+fn all_due(prefix: u8, from: Option<&[u8]>, minute: Minute) -> Span {
+    let mut from = from.map_or_else(|| vec![prefix], <[u8]>::to_vec);
     if from.len() > 1 {
         from.push(0);
     }
-    Span { from, until: expires(Minute(minute.0.saturating_add(1)), &[]) }
-}
-
-/// The key of the head's row of a record that expires.
-pub(crate) fn expiring_record(key: &[u8]) -> Option<&[u8]> {
-    key.get(5..)
+    Span { from, until: due(prefix, Minute(minute.0.saturating_add(1)), &[]) }
 }
 
 /// The entries of the commit whose first entry is `index`.

@@ -19,4 +19,5 @@ pub(crate) mod reserve;
 pub(crate) mod slots;
 pub(crate) mod subject;
 pub(crate) mod subject_name;
+pub(crate) mod tombstone;
 pub(crate) mod types;

@@ -6,9 +6,7 @@
 //! whoever walks over all rows: everything else is bound to the subject's id, which the key of the
 //! row does not tell.
 //!
-//! The row of a subject that was erased, its tombstone: `01`, `00`, incarnation (4 bytes), minute
-//! (4 bytes), a tag over both and the subject's tag (16 bytes). So a late retry creates no subject
-//! that was erased, and nothing else of it is left.
+//! The row of a subject that was erased is its tombstone ([`crate::store::tombstone`]).
 
 use atlas::{Aspect, Findings, FindingsFull};
 use terms::{Collection, Entropy, RegionId};
@@ -18,12 +16,11 @@ use crate::Error;
 use crate::store::aead::{NONCE_BYTES, SealKey, binding};
 use crate::store::codec::{Malformed, Reader, Writer};
 use crate::store::keyring::{Keyring, WRAPPED_BYTES, draw};
-use crate::store::keys::{KeyLayout, Owner, SubjectKeys};
+use crate::store::keys::{Owner, SubjectKeys};
 use crate::store::subject_name;
-use crate::store::types::{Incarnation, Minute, Recent, SubjectTag, TombstoneTag};
+use crate::store::tombstone::{ERASED, FORMAT, Tombstone};
+use crate::store::types::{Fingerprint, Incarnation, Minute, Recent, SubjectTag};
 
-const FORMAT: u8 = 1;
-const ERASED: u8 = 0;
 const KEPT: u8 = 1;
 const DAMAGED: Error = Error::Damaged("subjects");
 /// Bytes of the proof that a move is done.
@@ -53,14 +50,35 @@ impl Standing {
     }
 }
 
-/// What may be done with a subject. No call sets another status than `Live` yet; every call refuses
-/// the others.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// How long a subject is blocked, and what comes then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Blocked {
+    /// Its last minute is the one before.
+    pub(crate) until: Minute,
+    /// The subject is erased then. Otherwise it is live again.
+    pub(crate) then_erase: bool,
+}
+
+/// An erasure that takes more than one commit, so that whatever happens it is gone on with.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Erasure {
+    pub(crate) request_id: [u8; 16],
+    pub(crate) fingerprint: Fingerprint,
+    /// When it began.
+    pub(crate) began: Minute,
+    /// Live records that it has destroyed so far.
+    pub(crate) records: u64,
+    pub(crate) reason: String,
+    pub(crate) deadline: Option<Minute>,
+}
+
+/// What may be done with a subject. Every call refuses any other than `Live`.
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Status {
     /// It is served.
     Live,
-    /// It is kept, and neither read nor written.
-    Blocked,
+    /// It is kept, and neither read, written nor erased.
+    Blocked(Blocked),
     /// Its records are on their way to another region.
     Moving {
         /// Where to.
@@ -73,33 +91,61 @@ pub(crate) enum Status {
         /// The other region's proof that it has taken them.
         proof: Vec<u8>,
     },
+    /// It is being erased.
+    Erasing(Erasure),
 }
 
 impl Status {
+    /// In which minute something is to be done about it, whether a caller asks or not.
+    pub(crate) const fn due(&self) -> Option<Minute> {
+        match self {
+            Self::Blocked(blocked) => Some(blocked.until),
+            Self::Erasing(erasure) => Some(erasure.began),
+            Self::Live | Self::Moving { .. } | Self::Moved { .. } => None,
+        }
+    }
+
     fn write(&self, state: &mut Writer) {
         match self {
             Self::Live => state.u8(0),
-            Self::Blocked => state.u8(1),
+            Self::Blocked(Blocked { until, then_erase }) => {
+                state.u8(1).u32(until.0).u8(u8::from(*then_erase))
+            }
             Self::Moving { to } => state.u8(2).text(to.as_str()),
             Self::Moved { to, proof } => state.u8(3).text(to.as_str()).bytes(proof),
+            Self::Erasing(erasure) => {
+                state.u8(4).fixed(&erasure.request_id).fixed(&erasure.fingerprint.0);
+                state.u32(erasure.began.0).u64(erasure.records).text(&erasure.reason);
+                state.u32(erasure.deadline.map_or(0, |minute| minute.0))
+            }
         };
     }
 
     fn read(state: &mut Reader<'_>) -> Result<Self, Malformed> {
-        let kind = state.u8()?;
-        let mut region = || RegionId::parse(state.text()?).map_err(|_| Malformed);
-        match kind {
+        let region = |state: &mut Reader<'_>| RegionId::parse(state.text()?).map_err(|_| Malformed);
+        match state.u8()? {
             0 => Ok(Self::Live),
-            1 => Ok(Self::Blocked),
-            2 => Ok(Self::Moving { to: region()? }),
+            1 => {
+                let (until, then_erase) = (Minute(state.u32()?), state.u8()? == 1);
+                Ok(Self::Blocked(Blocked { until, then_erase }))
+            }
+            2 => Ok(Self::Moving { to: region(state)? }),
             3 => {
-                let (to, proof) = (region()?, state.bytes()?.to_vec());
+                let (to, proof) = (region(state)?, state.bytes()?.to_vec());
                 if proof.len() <= PROOF_BYTES_MAX {
                     Ok(Self::Moved { to, proof })
                 } else {
                     Err(Malformed)
                 }
             }
+            4 => Ok(Self::Erasing(Erasure {
+                request_id: state.array()?,
+                fingerprint: Fingerprint(state.array()?),
+                began: Minute(state.u32()?),
+                records: state.u64()?,
+                reason: state.text()?.to_owned(),
+                deadline: Some(state.u32()?).filter(|minute| *minute > 0).map(Minute),
+            })),
             _ => Err(Malformed),
         }
     }
@@ -111,33 +157,7 @@ pub(crate) enum SubjectRow {
     /// What the region knows of the subject.
     Kept(Subject),
     /// It was erased.
-    Erased,
-}
-
-/// The tombstone of a subject, as it is stored. No call erases yet.
-#[cfg(test)]
-pub(crate) fn tombstone(
-    subject: SubjectTag,
-    incarnation: Incarnation,
-    erased: Minute,
-    layout: &KeyLayout,
-) -> Vec<u8> {
-    let tag = layout.tombstone(subject, incarnation, erased);
-    let mut row = Writer::with_capacity(32);
-    row.u8(FORMAT).u8(ERASED).u32(incarnation.0).u32(erased.0).fixed(&tag.0);
-    row.0
-}
-
-/// Reads what follows the kind of a tombstone, which must be of this subject.
-fn check_tombstone(
-    row: &mut Reader<'_>,
-    subject: SubjectTag,
-    layout: &KeyLayout,
-) -> Result<(), Error> {
-    let (incarnation, erased) = (Incarnation(row.u32()?), Minute(row.u32()?));
-    let tag = TombstoneTag(row.array()?);
-    row.end()?;
-    if layout.tombstone(subject, incarnation, erased) == tag { Ok(()) } else { Err(DAMAGED) }
+    Erased(Tombstone),
 }
 
 /// A subject's state, open in memory. It has no `Debug`.
@@ -187,7 +207,7 @@ impl Subject {
             generation,
             wrapped,
             key: SealKey::new(&key),
-            name: subject_name::seal(owner, region, keyring, entropy)?,
+            name: subject_name::seal(owner, region, keyring, generation, entropy)?,
             status: Status::Live,
             findings: Findings::default(),
             standings: Vec::new(),
@@ -196,14 +216,12 @@ impl Subject {
         })
     }
 
-    /// The same subject with other findings and rulings.
-    pub(crate) fn with(
+    /// The same subject again, to be changed.
+    pub(crate) fn again(
         &self,
         owner: &Owner,
         region: &RegionId,
         keyring: &dyn Keyring,
-        findings: Findings,
-        standings: Vec<Standing>,
     ) -> Result<Self, Error> {
         let bound = bound(KEY, owner, region, self.incarnation);
         let key = keyring.unwrap(self.generation, &self.wrapped, &bound).ok_or(DAMAGED)?;
@@ -214,11 +232,34 @@ impl Subject {
             key: SealKey::new(&key),
             name: self.name.clone(),
             status: self.status.clone(),
-            findings,
-            standings,
+            findings: self.findings.clone(),
+            standings: self.standings.clone(),
             created_by: self.created_by,
             opening: self.opening,
         })
+    }
+
+    /// The same subject, its key and name wrapped under the current generation. The records' own rows
+    /// stay as they are: they are sealed under the subject's key.
+    pub(crate) fn rewrapped(
+        &self,
+        owner: &Owner,
+        region: &RegionId,
+        keyring: &dyn Keyring,
+        entropy: &dyn Entropy,
+    ) -> Result<Self, Error> {
+        let of_key = bound(KEY, owner, region, self.incarnation);
+        let key = keyring.unwrap(self.generation, &self.wrapped, &of_key).ok_or(DAMAGED)?;
+        let mut nonce = [0; NONCE_BYTES];
+        entropy.fill(&mut nonce).map_err(|_| Error::NoEntropy)?;
+        let (generation, wrapped) = keyring.wrap(&key, &of_key, nonce);
+        let name = subject_name::seal(owner, region, keyring, generation, entropy)?;
+        Ok(Self { generation, wrapped, name, ..self.again(owner, region, keyring)? })
+    }
+
+    /// Under which generation a row is wrapped, by the row alone. `None`: it was erased.
+    pub(crate) fn generation_of(row: &[u8]) -> Result<Option<u32>, Error> {
+        Ok(Kept::read(&mut Reader::new(row))?.map(|kept| kept.generation))
     }
 
     /// Opens a stored row.
@@ -230,7 +271,7 @@ impl Subject {
         let SubjectKeys { region, layout, keyring } = keys;
         let mut reader = Reader::new(row);
         let Some(row) = Kept::read(&mut reader)? else {
-            return check_tombstone(&mut reader, owner.tag, layout).map(|()| SubjectRow::Erased);
+            return Tombstone::read(&mut reader, owner.tag, layout).map(SubjectRow::Erased);
         };
         let Kept { incarnation, generation, wrapped, name } = row;
         let nonce = reader.array::<NONCE_BYTES>()?;
@@ -281,11 +322,16 @@ impl Subject {
     ) -> Result<Option<Owner>, Error> {
         let mut reader = Reader::new(row);
         let Some(kept) = Kept::read(&mut reader)? else {
-            return check_tombstone(&mut reader, tag, keys.layout).map(|()| None);
+            return Tombstone::read(&mut reader, tag, keys.layout).map(|_| None);
         };
         let (tenant, subject) = subject_name::open(kept.name, tag, kept.generation, keys)?;
         let owner = keys.layout.owner(tenant, subject);
         if owner.tag == tag { Ok(Some(owner)) } else { Err(DAMAGED) }
+    }
+
+    /// The generation of the region's key under which its own key is wrapped.
+    pub(crate) const fn generation(&self) -> u32 {
+        self.generation
     }
 
     /// The key under which the heads of its records are sealed.

@@ -1,6 +1,6 @@
 //! The sealed name in a subject's row: whose row it is, for whoever walks over all of them.
 //!
-//! It is sealed under a key of its own, which the current generation of the region's keys wraps:
+//! It is sealed under a key of its own, which a generation of the region's keys wraps:
 //! so it is lost with the generation, as everything else of the subject is.
 //!
 //! Layout: the wrapped key (60 bytes), a nonce (12 bytes), the sealed tenant and id.
@@ -27,11 +27,12 @@ fn bound(label: &str, region: &RegionId, tag: SubjectTag) -> Vec<u8> {
 const KEY: &str = "subject name key v1";
 const NAME: &str = "subject name v1";
 
-/// Seals the name of a subject.
+/// Seals the name of a subject, under the generation that wraps the subject's own key.
 pub(crate) fn seal(
     owner: &Owner,
     region: &RegionId,
     keyring: &dyn Keyring,
+    generation: u32,
     entropy: &dyn Entropy,
 ) -> Result<Vec<u8>, Error> {
     let (key, mut nonces) = (draw(entropy)?, [[0; NONCE_BYTES]; 2]);
@@ -39,7 +40,8 @@ pub(crate) fn seal(
         entropy.fill(nonce).map_err(|_| Error::NoEntropy)?;
     }
     let [of_key, of_name] = nonces;
-    let (_, wrapped) = keyring.wrap(&key, &bound(KEY, region, owner.tag), of_key);
+    let bound_key = bound(KEY, region, owner.tag);
+    let wrapped = keyring.wrap_under(generation, &key, &bound_key, of_key).ok_or(DAMAGED)?;
     let mut name = Writer::with_capacity(192);
     name.fixed(&wrapped).fixed(&of_name);
     let from = name.0.len();

@@ -43,6 +43,11 @@ impl Committer {
                 drop(answer.send(rotated));
                 Ok(())
             }
+            Errand::Keys(work, answer) => {
+                let done = self.work_on_keys(work)?;
+                drop(answer.send(done));
+                Ok(())
+            }
         }
     }
 
@@ -112,14 +117,15 @@ impl Committer {
         Ok(())
     }
 
-    /// One commit of one COUNT entry; then the answer.
+    /// One commit of one entry; then the answer.
     fn note(&mut self, question: Question) -> Result<(), Error> {
-        let Question { answer, who, collection, map, count, why } = question;
+        let Question { kind, answer, who, collection, map, count, why } = question;
         let who = who.in_log(&self.node.growing());
         let tenant_tag = who.tenant_tag.map(|tag| tag.0);
         let collection = collection.as_ref().map(terms::Collection::as_str);
         let call = Call { tenant_tag, caller: Some(&who.caller), collection, map };
         let entry = Entry::question(Minute::of(self.now()).0, call, count, &why);
+        let entry = Entry { kind, ..entry };
         // What is kept on the disk for erasure is not for questions.
         let done = if self.disk_is_low() {
             Err(Rejection::new(Reason::DiskReserve))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use atlas::RecordAttributes;
 use engine::Key;
-use ledger::entry::MapRef;
+use ledger::entry::{Kind, MapRef};
 use ledger::statement::content_digest;
 use terms::{Collection, Detail, Reason, RegionId, Rejection, UnixMillis};
 use tokio::sync::oneshot;
@@ -18,11 +18,13 @@ use crate::policy::standing_ruling::Given;
 use crate::reply::{Found, Outcome, Page, ReplySlot, busy};
 use crate::store::aead::{KEY_BYTES, NONCE_BYTES};
 use crate::store::indexed::AttributeChanges;
+use crate::store::keyring::KeyChange;
 use crate::store::keys::Owner;
 use crate::store::principal::Principal;
 use crate::store::record::{Address, Head, SealedBody};
 use crate::store::region_maps::Offered;
-use crate::store::types::{EntryAt, Fingerprint, Version};
+use crate::store::subject::Blocked;
+use crate::store::types::{EntryAt, Fingerprint, Minute, Version};
 
 /// One write on its way to the committer.
 pub(crate) struct Op {
@@ -46,6 +48,10 @@ pub(crate) enum Action {
     Patch(Box<Patch>),
     /// Deletes a record, if its time has come. The shard itself asks.
     Expire(Box<Address>),
+    /// Erases a subject, and all that is known of it.
+    Erase(Box<Erase>),
+    /// Blocks a subject, or lifts the block.
+    Block(Box<Block>),
     /// A read of a collection whose reads are logged: answered once its entry is durable.
     Read(Box<Read>),
 }
@@ -60,6 +66,7 @@ impl Action {
                 PatchedBody::Stays(_) => 512,
             },
             Self::Delete(_) | Self::Create(_) | Self::Touch(_) | Self::Expire(_) => 512,
+            Self::Erase(_) | Self::Block(_) => 512,
             Self::Read(read) => 512 + read.of.bytes(),
         }
     }
@@ -77,22 +84,27 @@ impl Action {
                 PatchedBody::Stays(_) => Some(&patch.address),
                 PatchedBody::New { .. } => None,
             },
-            Self::Put(_) | Self::Delete(_) | Self::Create(_) | Self::Expire(_) | Self::Read(_) => {
-                None
-            }
+            Self::Put(_)
+            | Self::Delete(_)
+            | Self::Create(_)
+            | Self::Expire(_)
+            | Self::Erase(_)
+            | Self::Block(_)
+            | Self::Read(_) => None,
         }
     }
 
-    /// The collection that it is about.
-    pub(crate) fn collection(&self) -> &Collection {
+    /// The collection that it is about. None: a subject, with all of its collections.
+    pub(crate) fn collection(&self) -> Option<&Collection> {
         match self {
-            Self::Put(put) => &put.address.collection,
-            Self::Delete(delete) => &delete.address.collection,
-            Self::Touch(touch) => &touch.address.collection,
-            Self::Patch(patch) => &patch.address.collection,
-            Self::Expire(address) => &address.collection,
-            Self::Create(create) => &create.collection,
-            Self::Read(read) => &read.collection,
+            Self::Put(put) => Some(&put.address.collection),
+            Self::Delete(delete) => Some(&delete.address.collection),
+            Self::Touch(touch) => Some(&touch.address.collection),
+            Self::Patch(patch) => Some(&patch.address.collection),
+            Self::Expire(address) => Some(&address.collection),
+            Self::Create(create) => Some(&create.collection),
+            Self::Read(read) => Some(&read.collection),
+            Self::Erase(_) | Self::Block(_) => None,
         }
     }
 
@@ -104,7 +116,7 @@ impl Action {
             Self::Touch(touch) => Some(&touch.address),
             Self::Patch(patch) => Some(&patch.address),
             Self::Expire(address) => Some(address),
-            Self::Create(_) | Self::Read(_) => None,
+            Self::Create(_) | Self::Read(_) | Self::Erase(_) | Self::Block(_) => None,
         }
     }
 
@@ -117,6 +129,8 @@ impl Action {
             Self::Patch(patch) => Some(&patch.address.owner),
             Self::Expire(address) => Some(&address.owner),
             Self::Create(create) => Some(&create.owner),
+            Self::Erase(erase) => Some(&erase.owner),
+            Self::Block(block) => Some(&block.owner),
             Self::Read(_) => None,
         }
     }
@@ -246,6 +260,26 @@ pub(crate) struct Create {
     pub(crate) opening: [u8; 32],
 }
 
+pub(crate) struct Erase {
+    pub(crate) owner: Owner,
+    /// None: the shard asks itself, to do what is due.
+    pub(crate) request: Option<Request>,
+    pub(crate) reason: String,
+    /// By when a law wants it.
+    pub(crate) deadline: Option<Minute>,
+    pub(crate) validate_only: bool,
+    pub(crate) opening: [u8; 32],
+}
+
+pub(crate) struct Block {
+    pub(crate) owner: Owner,
+    /// None: it is lifted.
+    pub(crate) blocked: Option<Blocked>,
+    pub(crate) reason: String,
+    pub(crate) validate_only: bool,
+    pub(crate) opening: [u8; 32],
+}
+
 pub(crate) struct Read {
     pub(crate) collection: Collection,
     pub(crate) of: ReadOf,
@@ -286,6 +320,15 @@ pub(crate) enum Errand {
     SweepFeed(Vec<Key>, oneshot::Sender<()>),
     /// End the period of the log, and begin the next.
     Rotate(oneshot::Sender<Result<Rotated, Error>>),
+    /// Change the region's keys, or what is wrapped under them.
+    Keys(KeyWork, oneshot::Sender<Result<(), Error>>),
+}
+
+/// What is done about the region's keys.
+pub(crate) enum KeyWork {
+    Change(KeyChange),
+    /// Wrap these subjects under the current generation.
+    Rewrap(Vec<Owner>),
 }
 
 impl Errand {
@@ -297,12 +340,15 @@ impl Errand {
             // Who asked sees that it is gone, and asks again.
             Self::Rotate(answer) => drop(answer),
             Self::SweepFeed(_, answer) => drop(answer),
+            Self::Keys(_, answer) => drop(answer),
         }
     }
 }
 
 /// A question about many. It is answered once a COUNT entry is durable.
 pub(crate) struct Question {
+    /// COUNT, or EXPORT where it begins one.
+    pub(crate) kind: Kind,
     pub(crate) answer: NotedAnswer,
     pub(crate) who: Arc<Principal>,
     /// The collection, if it is about one.

@@ -329,6 +329,7 @@ impl Committer {
             unreadable,
             subjects,
             heads: HashMap::new(),
+            erased: Vec::new(),
             batch: Batch::new(),
             feed: FeedDraft::default(),
             now,
@@ -346,7 +347,7 @@ impl Committer {
         }
         let counted = if counts { self.counts.take(low) } else { Taken::default() };
         let uncounted = work.entries.count(&counted);
-        let Transaction { subjects, mut batch, feed, entries, mut answers, .. } = work;
+        let Transaction { subjects, erased, mut batch, feed, entries, mut answers, .. } = work;
         feed.finish(|| self.node.feed_key(), &mut batch, entries.commit(), entries.minute());
         let draft = entries.into_draft();
         if draft.is_empty() {
@@ -374,9 +375,8 @@ impl Committer {
         self.counts.put_back(uncounted);
         self.measure(started, answers.len(), added);
         self.node.metrics.expired.inc_by(expired);
-        for (tag, subject) in subjects {
-            self.node.subjects.insert(tag, subject);
-        }
+        subjects.into_iter().for_each(|(tag, subject)| self.node.subjects.insert(tag, subject));
+        erased.iter().for_each(|tag| drop(self.node.subjects.remove(tag)));
         self.committed(edge, size, now);
         self.answer(answers, rooms);
         Ok(())

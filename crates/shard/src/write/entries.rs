@@ -12,6 +12,7 @@ use crate::policy::asker::Asker;
 use crate::policy::rulings::Ruled;
 use crate::policy::standing_ruling::Given;
 use crate::store::growing_log::GrowingLog;
+use crate::store::keys::Owner;
 use crate::store::record::Address;
 use crate::store::types::{CommitAt, EntryAt, LogIndex, Minute, Recent, Version};
 use crate::write::command::{Create, Request};
@@ -72,10 +73,19 @@ impl<'a> GroupEntries<'a> {
     }
 
     pub(crate) fn entry(&self, kind: Kind, asker: &Asker, collection: &str) -> Entry {
+        self.of_call(kind, asker, Some(collection))
+    }
+
+    /// An entry about a subject, with all of its collections.
+    pub(crate) fn about_subject(&self, kind: Kind, asker: &Asker) -> Entry {
+        self.of_call(kind, asker, None)
+    }
+
+    fn of_call(&self, kind: Kind, asker: &Asker, collection: Option<&str>) -> Entry {
         let call = Call {
             tenant_tag: asker.who.tenant_tag.map(|tag| tag.0),
             caller: Some(&asker.who.caller),
-            collection: Some(collection),
+            collection,
             map: self.map,
         };
         Entry::of_call(kind, self.minute.0, call)
@@ -176,6 +186,19 @@ pub(crate) fn create_statement(create: &Create, digest: [u8; 32]) -> Vec<u8> {
         tenant: create.owner.tenant.as_str(),
         subject: create.owner.subject.expose(),
         collection: create.collection.as_str(),
+        key: "",
+        version: 0,
+        digest,
+    }
+    .encode()
+}
+
+/// The statement of what is done to a subject as a whole: no collection, no key, version 0.
+pub(crate) fn subject_statement(owner: &Owner, digest: [u8; 32]) -> Vec<u8> {
+    ledger::statement::Statement {
+        tenant: owner.tenant.as_str(),
+        subject: owner.subject.expose(),
+        collection: "",
         key: "",
         version: 0,
         digest,

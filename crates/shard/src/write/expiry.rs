@@ -1,4 +1,4 @@
-//! Deletes records whose time has come. They are not read any more from that moment on, whether this
+//! Deletes records whose time has come, and does what is due about subjects. They are not read any more from that moment on, whether this
 //! has got to them or not; and each deletion is an operation among those of callers, in the same
 //! commits, at a pace that leaves the queue to them.
 
@@ -22,11 +22,11 @@ use crate::store::subject::{Subject, SubjectRow};
 use crate::store::types::Minute;
 use crate::write::command::{Action, Op};
 use crate::write::committer::Queue;
+use crate::write::due_subjects;
+use crate::write::due_subjects::{AT_ONCE, Due};
 
 /// Time between two looks for records whose time has come.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Records that are deleted together: far fewer than a commit has writes.
-const AT_ONCE: usize = 256;
 /// Time in which a deletion must have begun.
 const WITHIN: Duration = Duration::from_secs(60);
 
@@ -36,21 +36,29 @@ pub(crate) async fn sweep(node: Arc<Node>, queue: Queue) {
         sleep(LOOK_EVERY).await;
         let mut after = None;
         // What could not be deleted is passed over, and comes again with the next look.
-        while let Some(last) = some(&node, &queue, after.take()).await {
+        while let Some(last) = some(&node, &queue, after.take(), due).await {
+            after = Some(last);
+        }
+        while let Some(last) = some(&node, &queue, after.take(), due_subjects::due).await {
             after = Some(last);
         }
     }
 }
 
-/// Deletes some, and gives the last row that it has looked at. `None`: there are no more just now.
-async fn some(node: &Arc<Node>, queue: &Queue, after: Option<Key>) -> Option<Key> {
+/// Does some, and gives the last row that it has looked at. `None`: there are no more just now.
+async fn some(
+    node: &Arc<Node>,
+    queue: &Queue,
+    after: Option<Key>,
+    due: fn(&Node, Option<&[u8]>) -> Result<Due, Error>,
+) -> Option<Key> {
     let shared = Arc::clone(node);
     let due = tokio::task::spawn_blocking(move || due(&shared, after.as_deref())).await;
     let (due, last) = match due {
         Ok(Ok(due)) => due,
         Ok(Err(error)) => {
             if let Some(unsaid) = node.troubles.allow(node.clock.now()) {
-                tracing::error!(%error, unsaid, "expired records cannot be looked up");
+                tracing::error!(%error, unsaid, "what is due cannot be looked up");
             }
             return None;
         }
@@ -60,8 +68,7 @@ async fn some(node: &Arc<Node>, queue: &Queue, after: Option<Key>) -> Option<Key
     // Its part of the queue, as long as it has something to do.
     let queue = queue.of_session();
     let (sender, mut answered) = mpsc::channel::<()>(1);
-    for address in due {
-        let action = Action::Expire(Box::new(address));
+    for action in due {
         // The queue is full: those who call go first.
         let room = queue.admit(action.bytes())?;
         let asker = own(node, &action);
@@ -87,14 +94,14 @@ fn own(node: &Node, action: &Action) -> Asker {
     let log = node.growing.load();
     let who = Principal::new(&log, tenant.clone(), node.shard.as_str(), Role::Shard, None);
     Asker {
-        tenant: tenant.expect("an expiry is about a record"),
+        tenant: tenant.expect("what is due is about a subject"),
         who: Arc::new(who),
         stands: Stands { gateway: node.territory, caller: Some(node.territory) },
     }
 }
 
 /// The next records whose time has come, and the last row that was looked at. Blocks its thread.
-fn due(node: &Node, after: Option<&[u8]>) -> Result<(Vec<Address>, Option<Key>), Error> {
+fn due(node: &Node, after: Option<&[u8]>) -> Result<Due, Error> {
     let now = node.now();
     let limit = ScanLimit { rows: AT_ONCE, bytes: 1 << 20 };
     let span = keys::expiring(after, Minute::of(now));
@@ -102,7 +109,7 @@ fn due(node: &Node, after: Option<&[u8]>) -> Result<(Vec<Address>, Option<Key>),
     let Some((last, _)) = page.rows.last() else { return Ok((Vec::new(), None)) };
     let mut wanted = Vec::with_capacity(page.rows.len() * 2);
     for (key, _) in &page.rows {
-        let record = keys::expiring_record(key).ok_or(Error::Damaged("records"))?;
+        let record = keys::of_due(key).ok_or(Error::Damaged("records"))?;
         let (subject, _) = keys::of_subject(record).ok_or(Error::Damaged("records"))?;
         wanted.push(keys::subject_row(subject));
         wanted.push(record.to_vec());
@@ -114,7 +121,7 @@ fn due(node: &Node, after: Option<&[u8]>) -> Result<(Vec<Address>, Option<Key>),
         if let [Ok(Some(subject)), Ok(Some(head))] = rows
             && let Ok(Some(address)) = address(node, record, subject, head)
         {
-            due.push(address);
+            due.push(Action::Expire(Box::new(address)));
         }
     }
     Ok((due, Some(last.clone())))

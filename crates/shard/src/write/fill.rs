@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use terms::{Reason, Rejection, limits};
 
-use crate::write::command::Op;
+use crate::write::command::{Action, Op};
 use crate::write::queue_share::Room;
 use crate::write::transaction::{Done, Transaction};
 
@@ -34,6 +34,12 @@ pub(crate) fn fill(
             ops.push_front((op, room));
             break;
         }
+        // An erasure reads what is stored, and needs all of a commit's room.
+        let alone = matches!(op.action, Action::Erase(_));
+        if alone && !rooms.is_empty() {
+            ops.push_front((op, room));
+            break;
+        }
         rooms.push(room);
         let refuse = |reason| Done::from(Rejection::new(reason));
         if unbelieved {
@@ -42,6 +48,9 @@ pub(crate) fn fill(
             work.answers.push((op.reply, refuse(Reason::DiskReserve)));
         } else {
             work.apply(op);
+        }
+        if alone {
+            break;
         }
     }
     rooms

@@ -24,6 +24,7 @@ use crate::store::indexed::Indexed;
 use crate::store::keys::Owner;
 use crate::store::record::{Address, Head};
 use crate::store::subject::{Subject, SubjectRow};
+use crate::store::tombstone::Tombstone;
 use crate::store::types::{Recent, SubjectTag, Version};
 use crate::write::command::{Action, Content, Create, Delete, Op, Put, Read, ReadOf, Request};
 use crate::write::entries::{GroupEntries, create_statement, read_page, rule_into, say_data};
@@ -45,12 +46,20 @@ pub(crate) struct Transaction<'a> {
     /// Subjects as the group has left them so far.
     pub(crate) subjects: HashMap<SubjectTag, Arc<Subject>>,
     pub(crate) heads: HashMap<Key, Head>,
+    /// Subjects that the group has erased.
+    pub(crate) erased: Vec<SubjectTag>,
     pub(crate) batch: Batch,
     pub(crate) feed: FeedDraft,
     pub(crate) entries: GroupEntries<'a>,
     /// The time of the commit.
     pub(crate) now: UnixMillis,
     pub(crate) answers: Vec<(ReplySlot, Done)>,
+}
+
+/// What is known of a subject, whatever its status.
+pub(crate) enum Known {
+    Kept(Arc<Subject>),
+    Erased(Tombstone),
 }
 
 /// What becomes of an op.
@@ -62,7 +71,7 @@ pub(crate) enum Done {
 }
 
 impl Done {
-    const fn written(written: Written) -> Self {
+    pub(super) const fn written(written: Written) -> Self {
         Self::Answer(Outcome::Written(written))
     }
 }
@@ -92,7 +101,7 @@ impl Transaction<'_> {
     /// Does one op, and keeps its answer until the commit.
     pub(crate) fn apply(&mut self, op: Op) {
         let Op { reply, deadline, asker, map_epoch, action } = op;
-        let collection = action.collection().clone();
+        let collection = action.collection().cloned();
         // It may have waited while a period of the log ended.
         let asker = self.entries.known(asker);
         let mut outcome = if tokio::time::Instant::now() > deadline {
@@ -105,6 +114,8 @@ impl Transaction<'_> {
                 Action::Touch(touch) => self.touch(&asker, *touch),
                 Action::Patch(patch) => self.patch(&asker, *patch),
                 Action::Expire(address) => self.expire_due(&address),
+                Action::Erase(erase) => self.erase(&asker, &erase),
+                Action::Block(block) => self.block(&asker, &block),
                 Action::Read(read) => self.read(&asker, *read),
             }
         };
@@ -113,7 +124,7 @@ impl Transaction<'_> {
         }
         if let Err(fault) = &outcome {
             let judged = self.rules.map_ref().epoch;
-            self.counts.refused(fault.reason, judged, &asker.who, Some(&collection));
+            self.counts.refused(fault.reason, judged, &asker.who, collection.as_ref());
             self.node.report(fault);
             if fault.reason == Reason::PlacementNotAdmitted {
                 // The gateway's rules gave this region, and ours do not: it is stale, or it lies.
@@ -252,21 +263,31 @@ impl Transaction<'_> {
 
     /// The subject, as this group has left it.
     fn subject(&mut self, owner: &Owner) -> Result<Option<Arc<Subject>>, Rejection> {
+        match self.known_subject(owner)? {
+            None => Ok(None),
+            Some(Known::Erased(_)) => Err(subject_status::erased()),
+            Some(Known::Kept(subject)) => {
+                subject_status::admit(&subject, self.now)?;
+                Ok(Some(subject))
+            }
+        }
+    }
+
+    /// The same, whatever its status.
+    pub(super) fn known_subject(&mut self, owner: &Owner) -> Result<Option<Known>, Rejection> {
         if let Some(subject) = self.subjects.get(&owner.tag) {
-            subject_status::admit(subject)?;
-            return Ok(Some(Arc::clone(subject)));
+            return Ok(Some(Known::Kept(Arc::clone(subject))));
         }
         self.readable(&owner.row())?;
         // A row that nobody read is a mistake of ours, and no proof that there is no such subject.
         let read = self.rows.get(&owner.row()).ok_or(Error::Damaged("subjects"))?;
         let Some(row) = read else { return Ok(None) };
-        let SubjectRow::Kept(subject) = self.node.open_subject(owner, row)? else {
-            return Err(subject_status::erased());
+        let subject = match self.node.open_subject(owner, row)? {
+            SubjectRow::Kept(subject) => Arc::new(subject),
+            SubjectRow::Erased(stone) => return Ok(Some(Known::Erased(stone))),
         };
-        let subject = Arc::new(subject);
         self.subjects.insert(owner.tag, Arc::clone(&subject));
-        subject_status::admit(&subject)?;
-        Ok(Some(subject))
+        Ok(Some(Known::Kept(subject)))
     }
 
     /// The record's head, as this group has left it. One whose time has come is deleted first, but by
@@ -344,7 +365,7 @@ impl Transaction<'_> {
 
     /// The ruling that stands, for the answer to what was done before. None: the map in force gives
     /// its records no place here.
-    fn standing_ruling(
+    pub(super) fn standing_ruling(
         &mut self,
         owner: &Owner,
         collection: &Collection,
@@ -391,9 +412,10 @@ impl Transaction<'_> {
         let changed = match subject {
             Some(subject) if !settled.changed => return Ok((subject, None)),
             Some(subject) => {
-                let (findings, standings) = (settled.findings, settled.standings);
                 let (region, keyring) = (&self.node.region, &*self.node.keyring);
-                subject.with(owner, region, keyring, findings, standings)?
+                let mut subject = subject.again(owner, region, keyring)?;
+                (subject.findings, subject.standings) = (settled.findings, settled.standings);
+                subject
             }
             None => {
                 let mut subject = self.new_subject(owner, request)?;

@@ -411,4 +411,41 @@ impl Subjects for Desk {
         };
         Ok(Response::new(api::Ruling { outcome, ..Default::default() }))
     }
+
+    async fn get(
+        &self,
+        _: Request<api::GetSubjectRequest>,
+    ) -> Result<Response<api::Subject>, Status> {
+        Err(Status::unimplemented("no test asks"))
+    }
+
+    type ExportStream = tokio_stream::Empty<Result<api::ExportSubjectResponse, Status>>;
+
+    async fn export(
+        &self,
+        _: Request<api::ExportSubjectRequest>,
+    ) -> Result<Response<Self::ExportStream>, Status> {
+        Err(Status::unimplemented("no test asks"))
+    }
+
+    async fn erase(
+        &self,
+        _: Request<api::EraseSubjectRequest>,
+    ) -> Result<Response<api::EraseSubjectResponse>, Status> {
+        Err(Status::unimplemented("no test asks"))
+    }
+
+    async fn block(
+        &self,
+        _: Request<api::BlockSubjectRequest>,
+    ) -> Result<Response<api::BlockSubjectResponse>, Status> {
+        Err(Status::unimplemented("no test asks"))
+    }
+
+    async fn unblock(
+        &self,
+        _: Request<api::UnblockSubjectRequest>,
+    ) -> Result<Response<api::UnblockSubjectResponse>, Status> {
+        Err(Status::unimplemented("no test asks"))
+    }
 }

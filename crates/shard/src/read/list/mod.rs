@@ -16,6 +16,7 @@ mod walk;
 
 use std::cell::RefCell;
 
+use ledger::entry::Kind;
 use terms::Rejection;
 use tokio::time::Instant;
 
@@ -171,6 +172,7 @@ impl Noting<'_> {
         let (count, why) = (page.count, query.purpose());
         let outcome = Outcome::Listed(page);
         let question = Question {
+            kind: Kind::Count,
             answer: NotedAnswer::Session(reply, Box::new(outcome)),
             who: asker.who,
             collection: Some(query.collection),

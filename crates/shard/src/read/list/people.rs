@@ -78,9 +78,10 @@ fn person(
         Some(cached) => cached,
         None => match node.open_subject(&owner, row)? {
             SubjectRow::Kept(subject) => Arc::new(subject),
-            SubjectRow::Erased => return Ok(None),
+            SubjectRow::Erased(_) => return Ok(None),
         },
     };
-    let readable = subject_status::admit(&subject).is_ok() && policy.lets_read(&subject);
+    let served = subject_status::admit(&subject, node.now()).is_ok();
+    let readable = served && policy.lets_read(&subject);
     Ok(Some(Person { owner, subject, readable }))
 }

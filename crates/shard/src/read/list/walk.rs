@@ -99,7 +99,7 @@ impl Walk<'_> {
         let span = keys::expiring(None, Minute::of(self.now));
         let limit = ScanLimit { rows: COUNTED_AT_ONCE, bytes: BYTES_AT_ONCE };
         let found = self.view.scan(&span, Order::Ascending, limit)?;
-        let head = |(row, _): &(Key, Value)| keys::expiring_record(row).map(<[u8]>::to_vec);
+        let head = |(row, _): &(Key, Value)| keys::of_due(row).map(<[u8]>::to_vec);
         let heads = found.rows.iter().map(head).collect::<Option<_>>();
         let heads = heads.ok_or(Error::Damaged("records"))?;
         Ok(Some(heads).filter(|_| !found.more))

@@ -27,7 +27,8 @@ use crate::reply::tests::{answered, said, slot};
 use crate::store::aead::AesGcm;
 use crate::store::principal::Principal;
 use crate::store::record::{Address, SealedBody};
-use crate::store::subject::{Standing, Status, tombstone};
+use crate::store::subject::{Blocked, Standing, Status};
+use crate::store::tombstone::Tombstone;
 use crate::store::types::{
     EntryAt, Fingerprint, Incarnation, LogId, LogIndex, Period, Recent, TenantTag, Version,
 };
@@ -326,7 +327,7 @@ fn unserved(node: &Node) -> Vec<(&'static str, &'static str)> {
     let to = terms::RegionId::parse("eu-fra").expect("a region");
     let mut batch = Batch::new();
     for (name, status) in [
-        ("blocked", Status::Blocked),
+        ("blocked", Status::Blocked(Blocked { until: Minute(u32::MAX), then_erase: false })),
         ("moving", Status::Moving { to: to.clone() }),
         ("moved", Status::Moved { to, proof: b"a proof".to_vec() }),
     ] {
@@ -339,8 +340,8 @@ fn unserved(node: &Node) -> Vec<(&'static str, &'static str)> {
         batch.put(owner.row(), subject.seal(&owner, region, [1; 12]));
     }
     let owner = address(node, "erased").owner;
-    let row = tombstone(owner.tag, Incarnation::FIRST, Minute(1), &node.namer);
-    batch.put(owner.row(), row);
+    let stone = Tombstone { incarnation: Incarnation::FIRST, records: 0, by: created_by() };
+    batch.put(owner.row(), stone.row(owner.tag, &node.namer));
     let head = node.engine.head().expect("a head");
     node.engine.commit(batch, head, head.size).expect("a commit");
     vec![

@@ -1,0 +1,170 @@
+//! `Export`: everything that a region holds of a subject, as a stream. Its records come in pages, each
+//! asked for when the one before has left, so an export of any size takes the room of one page.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::stream;
+use terms::limits::{LIST_PAGE_BYTES_MAX, LIST_PAGE_MAX};
+use terms::{Reason, Rejection};
+use tokio::time::Instant;
+use tokio_stream::Stream;
+use tonic::Status;
+use wire::session::{self as proto, call::Op, reply::Outcome};
+use wire::v1;
+use wire::v1::export_subject_response::Part;
+
+use crate::api::attributes;
+use crate::api::context::{Call, CallContext};
+use crate::api::held;
+use crate::api::pinned_map::PinnedMap;
+use crate::api::response;
+use crate::api::subject_request::About;
+use crate::shards::in_flight::Effect;
+
+/// Why records are read, in the log, where no purpose was stated.
+const PURPOSE: &str = "an export of a subject";
+
+/// An export on its way.
+struct Export {
+    call: Call,
+    pinned: PinnedMap,
+    about: About,
+    /// Collections whose records are still to come; the first has begun.
+    collections: VecDeque<String>,
+    /// Where the first of them goes on.
+    cursor: Bytes,
+    /// What has been read and not given yet.
+    ready: VecDeque<Part>,
+    records: i64,
+    ended: bool,
+}
+
+/// Begins an export: what is refused is refused before anything is given.
+pub(crate) async fn export(
+    ctx: &Arc<CallContext>,
+    mut call: Call,
+    request: v1::ExportSubjectRequest,
+) -> Result<impl Stream<Item = Result<v1::ExportSubjectResponse, Status>> + Send + 'static, Status>
+{
+    let pinned = ctx.pin();
+    let begun = begin(&call, &pinned, request).await;
+    let (about, subject) = match begun {
+        Ok(begun) => begun,
+        Err(rejection) => return Err(call.refuse(&rejection)),
+    };
+    let collections = subject.collections.iter().map(|it| it.collection.clone()).collect();
+    let export = Export {
+        call,
+        pinned,
+        about,
+        collections,
+        cursor: Bytes::new(),
+        ready: VecDeque::from([Part::Subject(subject)]),
+        records: 0,
+        ended: false,
+    };
+    Ok(stream::unfold(export, Export::next))
+}
+
+async fn begin(
+    call: &Call,
+    pinned: &PinnedMap,
+    request: v1::ExportSubjectRequest,
+) -> Result<(About, v1::Subject), Rejection> {
+    let reader = pinned.reader(&call.admitted.acting.caller);
+    let about = reader.about(request.subject, request.purpose)?;
+    call.admitted.permit.has_room()?;
+    let subject = held::ask(call, pinned, &about, true).await?;
+    Ok((about, subject))
+}
+
+impl Export {
+    /// The next part. A stream that fails has no end, and so is not whole.
+    async fn next(mut self) -> Option<(Result<v1::ExportSubjectResponse, Status>, Self)> {
+        if self.ended {
+            return None;
+        }
+        while self.ready.is_empty() {
+            if let Err(rejection) = self.read().await {
+                self.ended = true;
+                let status = self.call.refuse(&rejection);
+                return Some((Err(status), self));
+            }
+        }
+        let part = self.ready.pop_front();
+        if matches!(part, Some(Part::End(_))) {
+            self.ended = true;
+            self.call.done();
+        }
+        Some((Ok(v1::ExportSubjectResponse { part }), self))
+    }
+
+    /// Reads the next page, or the end.
+    async fn read(&mut self) -> Result<(), Rejection> {
+        let Some(collection) = self.collections.front().cloned() else {
+            self.ready.push_back(Part::End(v1::ExportEnd { record_count: self.records }));
+            return Ok(());
+        };
+        self.call.still_identified()?;
+        let listed = self.page(&collection).await?;
+        if listed.withheld > 0 {
+            return Err(Reason::ExportWithheld.into());
+        }
+        self.cursor = listed.next;
+        if self.cursor.is_empty() {
+            self.collections.pop_front();
+        }
+        let mut bytes = 0;
+        for record in listed.records {
+            bytes += record.body.len() + record.attributes.len();
+            self.records += 1;
+            let record = self.record(&collection, record)?;
+            self.ready.push_back(Part::Record(record));
+        }
+        self.call.admitted.permit.hold(bytes)
+    }
+
+    async fn page(&self, collection: &str) -> Result<proto::Listed, Rejection> {
+        let Self { call, pinned, about, .. } = self;
+        let of = &about.of;
+        let purpose = if about.purpose.is_empty() { PURPOSE } else { &about.purpose };
+        let op = Op::List(proto::List {
+            collection: collection.to_owned(),
+            subject: of.subject.expose().to_owned(),
+            view: v1::RecordView::Whole.into(),
+            page_size: u32::try_from(LIST_PAGE_MAX).unwrap_or(u32::MAX),
+            bytes_max: u32::try_from(LIST_PAGE_BYTES_MAX).unwrap_or(u32::MAX),
+            cursor: self.cursor.clone(),
+            purpose: purpose.to_owned(),
+            ..Default::default()
+        });
+        let tenant = &call.admitted.acting.caller.tenant;
+        let route = pinned.routing.domicile(&of.region, tenant, &of.subject)?;
+        // Each page may take as long as a call.
+        let deadline = call.deadline.of_item(Instant::now(), None);
+        let sent = call.admitted.shard_call(route.region(), deadline, Effect::Read, 0, op)?;
+        let Outcome::Listed(listed) = route.send(sent).await?.outcome else {
+            return Err(Reason::Internal.into());
+        };
+        Ok(listed)
+    }
+
+    fn record(
+        &self,
+        collection: &str,
+        record: proto::ListedRecord,
+    ) -> Result<v1::Record, Rejection> {
+        Ok(v1::Record {
+            subject: Some(response::subject(&self.about.of.subject, &self.about.of.region)),
+            collection: collection.to_owned(),
+            key: record.key,
+            body: record.body,
+            version: record.version,
+            etag: record.etag,
+            expire_time: response::time(record.expire_ms),
+            attributes: attributes::to_api(&record.attributes)?,
+        })
+    }
+}

@@ -1,0 +1,131 @@
+//! From requests about a subject as a whole to typed values.
+
+use terms::limits::PURPOSE_BYTES_MAX;
+use terms::{Detail, Reason, RegionId, Rejection, RequestId, SubjectId};
+use wire::v1;
+
+use crate::api::request::{RequestReader, prove, request_id, time_ms};
+
+/// A subject in the region that is named.
+pub(crate) struct Named {
+    pub(crate) subject: SubjectId,
+    pub(crate) region: RegionId,
+}
+
+/// A question about what is held of a subject, or an export, well-formed.
+pub(crate) struct About {
+    pub(crate) of: Named,
+    pub(crate) purpose: String,
+}
+
+/// An erasure, well-formed.
+pub(crate) struct Erase {
+    pub(crate) of: Named,
+    pub(crate) request_id: RequestId,
+    pub(crate) reason: String,
+    /// In minutes since 1970; 0: there is none.
+    pub(crate) deadline_minute: u32,
+    pub(crate) validate_only: bool,
+    pub(crate) prove: bool,
+}
+
+/// A block or its end, well-formed.
+pub(crate) struct Block {
+    pub(crate) of: Named,
+    /// In minutes since 1970; 0: it is lifted now.
+    pub(crate) until_minute: u32,
+    pub(crate) then_erase: bool,
+    pub(crate) reason: String,
+    pub(crate) validate_only: bool,
+    pub(crate) prove: bool,
+}
+
+impl RequestReader<'_> {
+    /// Reads a question.
+    pub(crate) fn about(
+        self,
+        subject: Option<v1::SubjectRef>,
+        purpose: String,
+    ) -> Result<About, Rejection> {
+        let of = self.named(subject)?;
+        stated("purpose", &purpose)?;
+        Ok(About { of, purpose })
+    }
+
+    /// Reads an erasure.
+    pub(crate) fn erase(self, request: v1::EraseSubjectRequest) -> Result<Erase, Rejection> {
+        Ok(Erase {
+            of: self.named(request.subject)?,
+            request_id: request_id(&request.request_id)?,
+            reason: reason(request.reason)?,
+            deadline_minute: minute(time_ms("deadline", request.deadline)?),
+            validate_only: request.validate_only,
+            prove: prove(request.receipt_view)?,
+        })
+    }
+
+    /// Reads a block.
+    pub(crate) fn block(self, request: v1::BlockSubjectRequest) -> Result<Block, Rejection> {
+        let of = self.named(request.subject)?;
+        if request.end_time.is_none() {
+            return Err(Rejection::new(Reason::FieldMissing).field("end_time"));
+        }
+        Ok(Block {
+            of,
+            until_minute: minute(time_ms("end_time", request.end_time)?),
+            then_erase: request.then_erase,
+            reason: reason(request.reason)?,
+            validate_only: request.validate_only,
+            prove: prove(request.receipt_view)?,
+        })
+    }
+
+    /// Reads the end of a block.
+    pub(crate) fn unblock(self, request: v1::UnblockSubjectRequest) -> Result<Block, Rejection> {
+        Ok(Block {
+            of: self.named(request.subject)?,
+            until_minute: 0,
+            then_erase: false,
+            reason: reason(request.reason)?,
+            validate_only: request.validate_only,
+            prove: prove(request.receipt_view)?,
+        })
+    }
+
+    /// The subject and its domicile, for a caller who may use all of its collections.
+    fn named(self, subject: Option<v1::SubjectRef>) -> Result<Named, Rejection> {
+        let (subject, domicile) = self.subject(subject)?;
+        self.caller.may_use_all()?;
+        let region = domicile.ok_or_else(|| {
+            Rejection::new(Reason::DomicileRequired)
+                .field("subject.domicile")
+                .cure("set subject.domicile as returned by the first put")
+        })?;
+        Ok(Named { subject, region })
+    }
+}
+
+/// The minute that begins then, or the next to begin.
+fn minute(ms: u64) -> u32 {
+    u32::try_from(ms.div_ceil(60_000)).unwrap_or(u32::MAX)
+}
+
+/// Why something is done, for the log.
+fn reason(text: String) -> Result<String, Rejection> {
+    if text.is_empty() {
+        return Err(Rejection::new(Reason::FieldMissing).field("reason"));
+    }
+    stated("reason", &text)?;
+    Ok(text)
+}
+
+/// What a caller states for the log: printable ASCII, and short.
+pub(crate) fn stated(field: &'static str, text: &str) -> Result<(), Rejection> {
+    let printable = text.bytes().all(|c| (0x20..=0x7e).contains(&c));
+    if printable && text.len() <= PURPOSE_BYTES_MAX {
+        return Ok(());
+    }
+    let fault = Rejection::new(Reason::FieldInvalid).field(field);
+    let problem = format!("is not printable ASCII of at most {PURPOSE_BYTES_MAX} bytes");
+    Err(fault.problem(problem).with(Detail::Limit, PURPOSE_BYTES_MAX))
+}

@@ -1,0 +1,205 @@
+//! What the region holds of one subject, without its records: for the person who asks where the data
+//! is, and as the first part of an export. Each answer has an entry in the log.
+//!
+//! It is about all collections at once. So a reader abroad is refused wherever a law may keep records
+//! of some collection here from such readers, whether there is such a subject or not.
+
+use std::collections::BTreeMap;
+
+use atlas::Moment;
+use engine::{Order, ScanLimit, View};
+use ledger::entry::Kind;
+use terms::{Collection, Detail, Reason, Rejection};
+use tokio::time::Instant;
+
+use crate::Error;
+use crate::policy::asker::Asker;
+use crate::policy::egress::EgressPolicy;
+use crate::policy::rulings::{Rules, Verdict};
+use crate::policy::subject_status;
+use crate::read::reader::Reader;
+use crate::reply::{Held, HeldCollection, Outcome, ReplySlot};
+use crate::store::damage::{is_over, read_row};
+use crate::store::keys::Owner;
+use crate::store::record::Stored;
+use crate::store::region_maps::map_ref;
+use crate::store::subject::{Standing, Subject, SubjectRow};
+use crate::write::command::{Errand, NotedAnswer, Question};
+
+/// Heads that are read at once, and their bytes.
+const ROWS_AT_ONCE: usize = 256;
+const BYTES_AT_ONCE: usize = 4 << 20;
+/// Why, in the log, where no purpose was stated.
+const UNSTATED: &str = "no purpose stated";
+
+/// A question about one subject.
+pub(crate) struct AboutPerson {
+    pub(crate) reply: ReplySlot,
+    pub(crate) deadline: Instant,
+    pub(crate) asker: Asker,
+    pub(crate) owner: Owner,
+    /// It is the first part of an export.
+    pub(crate) export: bool,
+    /// Empty: none was stated.
+    pub(crate) purpose: String,
+}
+
+impl AboutPerson {
+    /// Reads, notes the read, and answers. Blocks its thread.
+    pub(crate) fn serve(self, reader: &Reader) {
+        match self.held(reader) {
+            Ok(held) => self.note(reader, held),
+            Err(fault) => {
+                reader.node.report(&fault);
+                self.reply.send(fault.into());
+            }
+        }
+    }
+
+    fn note(self, reader: &Reader, held: Held) {
+        let Self { reply, asker, export, purpose, .. } = self;
+        let records = held.collections.iter().map(|collection| collection.records).sum();
+        let why = if purpose.is_empty() { UNSTATED.into() } else { purpose.into() };
+        let outcome = Outcome::Held(Box::new(held));
+        let question = Question {
+            kind: if export { Kind::Export } else { Kind::Count },
+            answer: NotedAnswer::Session(reply, Box::new(outcome)),
+            who: asker.who,
+            collection: None,
+            map: map_ref(&reader.node.map()),
+            count: records,
+            why,
+        };
+        reader.queue.submit_errand(Errand::Note(Box::new(question)));
+    }
+
+    fn held(&self, reader: &Reader) -> Result<Held, Rejection> {
+        let node = &*reader.node;
+        let broken = |error| {
+            if is_over(&error) {
+                reader.queue.recover();
+            }
+            Rejection::from(Error::from(error))
+        };
+        self.crosses_no_border(reader, &Standings::OfTheMap)?;
+        // All of it is that of one moment.
+        let view = node.engine.view().map_err(broken)?;
+        let row = read_row(&*view, &self.owner.row()).map_err(broken)??;
+        let row = row.ok_or_else(|| Rejection::new(Reason::SubjectUnknown).field("subject.id"))?;
+        let subject = match node.open_subject(&self.owner, &row)? {
+            SubjectRow::Kept(subject) => subject,
+            SubjectRow::Erased(_) if self.export => return Err(subject_status::erased()),
+            SubjectRow::Erased(stone) => return Ok(Held::erased(&stone)),
+        };
+        let served = subject_status::admit(&subject, node.now());
+        if served.is_err() {
+            return if self.export {
+                Err(served.err().unwrap_or_else(subject_status::erased))
+            } else {
+                Ok(Held::of(&subject))
+            };
+        }
+        self.crosses_no_border(reader, &Standings::Of(&subject))?;
+        let collections = self.collections(reader, &*view, &subject)?;
+        Ok(Held { findings: Some(subject.findings.clone()), collections, ..Held::of(&subject) })
+    }
+
+    /// Refuses a reader abroad whom a law may keep from the records of some collection.
+    fn crosses_no_border(
+        &self,
+        reader: &Reader,
+        standings: &Standings<'_>,
+    ) -> Result<(), Rejection> {
+        let map = reader.node.map();
+        let judged = map.epoch().number;
+        let policy = |collection| EgressPolicy {
+            node: &reader.node,
+            counts: &reader.counts,
+            collection,
+            asker: &self.asker,
+            judged,
+        };
+        let barred = match standings {
+            Standings::OfTheMap => {
+                map.collections().map(atlas::CollectionRules::name).find(|it| policy(it).may_bar())
+            }
+            Standings::Of(subject) => {
+                let collections = subject.standings.iter().map(|standing| &standing.collection);
+                collections.into_iter().find(|it| !policy(it).lets_read(subject))
+            }
+        };
+        let Some(collection) = barred else { return Ok(()) };
+        policy(collection).barred();
+        let withheld = if self.export { Reason::ExportWithheld } else { Reason::EgressNotCovered };
+        Err(Rejection::new(withheld).with(Detail::Region, &reader.node.region))
+    }
+
+    fn collections(
+        &self,
+        reader: &Reader,
+        view: &dyn View,
+        subject: &Subject,
+    ) -> Result<Vec<HeldCollection>, Rejection> {
+        let node = &*reader.node;
+        let mut rules = Rules::new(node.map(), node.region.clone(), node.territory);
+        rules.set_date(Moment::of(node.now()));
+        let mut found = self.tally(reader, view, subject)?;
+        let held = |standing: &Standing| {
+            let Standing { collection: name, basis, mirrors, minute } = standing;
+            let ruling = match rules.decide(&self.owner.tenant, name, basis) {
+                Verdict::Here(ruled) => Some(ruled),
+                Verdict::Elsewhere(_) | Verdict::Refused(_) => None,
+            };
+            let Tally { records, bytes, expires } = found.remove(name).unwrap_or_default();
+            let (name, mirrors, since) = (name.clone(), mirrors.clone(), *minute);
+            HeldCollection { name, ruling, since, mirrors, records, bytes, expires }
+        };
+        Ok(subject.standings.iter().map(held).collect())
+    }
+
+    /// The live records of each collection.
+    fn tally(
+        &self,
+        reader: &Reader,
+        view: &dyn View,
+        subject: &Subject,
+    ) -> Result<BTreeMap<Collection, Tally>, Rejection> {
+        let (node, now) = (&*reader.node, reader.node.now());
+        let (mut span, mut tallies) = (self.owner.records(), BTreeMap::<_, Tally>::new());
+        let limit = ScanLimit { rows: ROWS_AT_ONCE, bytes: BYTES_AT_ONCE };
+        loop {
+            if Instant::now() > self.deadline {
+                return Err(Rejection::new(Reason::DeadlinePassed));
+            }
+            let page = view.scan(&span, Order::Ascending, limit).map_err(Error::from)?;
+            let Some((last, _)) = page.rows.last() else { return Ok(tallies) };
+            span.from = [last.as_slice(), &[0]].concat();
+            for (key, row) in &page.rows {
+                let (address, head) = Stored::read(row)
+                    .and_then(|row| row.named(&self.owner, key, &node.region, subject.key()))
+                    .map_err(|_| Error::Damaged("records"))?;
+                if head.is_deleted() || head.has_expired(now) {
+                    continue;
+                }
+                let tally = tallies.entry(address.collection).or_default();
+                tally.records += 1;
+                tally.bytes += u64::try_from(head.body.bytes()).unwrap_or(u64::MAX);
+                tally.expires = tally.expires.into_iter().chain(head.expires).min();
+            }
+        }
+    }
+}
+
+/// About which collections it is.
+enum Standings<'a> {
+    OfTheMap,
+    Of(&'a Subject),
+}
+
+/// The live records of one collection.
+#[derive(Default)]
+struct Tally {
+    records: u64,
+    bytes: u64,
+    expires: Option<terms::UnixMillis>,
+}

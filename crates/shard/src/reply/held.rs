@@ -1,0 +1,66 @@
+//! What a region holds of a subject, without its records.
+
+use std::sync::Arc;
+
+use atlas::Findings;
+use terms::{Collection, RegionId, UnixMillis};
+
+use crate::policy::rulings::Ruled;
+use crate::store::subject::{Blocked, Erasure, Status, Subject};
+use crate::store::tombstone::Tombstone;
+use crate::store::types::Minute;
+
+/// What is held of a subject. It has no `Debug`.
+pub(crate) struct Held {
+    pub(crate) state: HeldState,
+    /// None of a subject that is not served.
+    pub(crate) findings: Option<Findings>,
+    pub(crate) collections: Vec<HeldCollection>,
+    pub(crate) created: Minute,
+    /// Under which the subject's key is wrapped; 0: it is destroyed.
+    pub(crate) generation: u32,
+}
+
+/// The state of a subject, as callers are told.
+pub(crate) enum HeldState {
+    Live,
+    Blocked(Blocked),
+    Moving(RegionId),
+    Moved(RegionId),
+    Erasing,
+    Erased(Minute),
+}
+
+/// What is held of a subject in one collection.
+pub(crate) struct HeldCollection {
+    pub(crate) name: Collection,
+    /// None: the map in force gives its records no place here.
+    pub(crate) ruling: Option<Arc<Ruled>>,
+    pub(crate) since: Minute,
+    pub(crate) mirrors: Vec<RegionId>,
+    pub(crate) records: u64,
+    pub(crate) bytes: u64,
+    /// When the next of them expires.
+    pub(crate) expires: Option<UnixMillis>,
+}
+
+impl Held {
+    /// What is left of a subject that was erased.
+    pub(crate) fn erased(stone: &Tombstone) -> Self {
+        let state = HeldState::Erased(stone.by.minute);
+        Self { state, findings: None, collections: Vec::new(), created: Minute(0), generation: 0 }
+    }
+
+    /// A subject, of which no collection has been looked at.
+    pub(crate) fn of(subject: &Subject) -> Self {
+        let state = match &subject.status {
+            Status::Live => HeldState::Live,
+            Status::Blocked(blocked) => HeldState::Blocked(*blocked),
+            Status::Moving { to } => HeldState::Moving(to.clone()),
+            Status::Moved { to, .. } => HeldState::Moved(to.clone()),
+            Status::Erasing(Erasure { .. }) => HeldState::Erasing,
+        };
+        let (created, generation) = (subject.created_by.minute, subject.generation());
+        Self { state, findings: None, collections: Vec::new(), created, generation }
+    }
+}

@@ -1,0 +1,61 @@
+//! Calls about a subject as a whole.
+
+use terms::{Reason, Rejection};
+use wire::session as proto;
+
+use crate::node::Node;
+use crate::policy::asker::Asker;
+use crate::server::decode::{owner, request_id, stated};
+use crate::store::keys::Owner;
+use crate::store::subject::Blocked;
+use crate::store::types::Minute;
+use crate::write::command::{Action, Block, Erase, Request};
+
+/// An erasure.
+pub(super) fn erase(node: &Node, asker: &Asker, of: proto::Erase) -> Result<Action, Rejection> {
+    let owner = owner(node, asker, &of.subject)?;
+    reason(&of.reason)?;
+    let deadline = of.deadline_minute;
+    let fingerprint = node.namer.fingerprint(&[
+        b"erase",
+        &owner.tag.0,
+        of.reason.as_bytes(),
+        &deadline.to_be_bytes(),
+    ]);
+    Ok(Action::Erase(Box::new(Erase {
+        owner,
+        request: Some(Request { id: request_id(&of.request_id)?, fingerprint }),
+        reason: of.reason,
+        deadline: Some(deadline).filter(|minute| *minute > 0).map(Minute),
+        validate_only: of.validate_only,
+        opening: node.random()?,
+    })))
+}
+
+/// A block, or the end of one.
+pub(super) fn block(node: &Node, asker: &Asker, of: &proto::Block) -> Result<Action, Rejection> {
+    let owner = owner(node, asker, &of.subject)?;
+    reason(&of.reason)?;
+    let until = Some(of.until_minute).filter(|minute| *minute > 0).map(Minute);
+    Ok(Action::Block(Box::new(Block {
+        owner,
+        blocked: until.map(|until| Blocked { until, then_erase: of.then_erase }),
+        reason: of.reason.clone(),
+        validate_only: of.validate_only,
+        opening: node.random()?,
+    })))
+}
+
+/// The subject of a question about what is held of it.
+pub(crate) fn subject(node: &Node, asker: &Asker, of: &proto::Person) -> Result<Owner, Rejection> {
+    stated("purpose", &of.purpose)?;
+    owner(node, asker, &of.subject)
+}
+
+/// Why something is done, for the log.
+fn reason(text: &str) -> Result<(), Rejection> {
+    if text.is_empty() {
+        return Err(Rejection::new(Reason::FieldMissing).field("reason"));
+    }
+    stated("reason", text)
+}

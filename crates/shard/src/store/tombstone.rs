@@ -1,0 +1,59 @@
+//! What is left of a subject that was erased: enough to refuse late retries, and to answer the
+//! erasure's own, and nothing that names anyone.
+//!
+//! The row: `01`, `00`, incarnation (4 bytes), the erased records (8 bytes), what is remembered of
+//! the request (68 bytes), a tag over all of it and the subject's tag (16 bytes).
+
+use crate::Error;
+use crate::store::codec::{Reader, Writer};
+use crate::store::keys::KeyLayout;
+use crate::store::types::{Incarnation, Recent, SubjectTag, TombstoneTag};
+
+/// The format of a subject's row, kept or erased.
+pub(super) const FORMAT: u8 = 1;
+/// The kind of a tombstone.
+pub(super) const ERASED: u8 = 0;
+const DAMAGED: Error = Error::Damaged("subjects");
+
+/// The tombstone of a subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tombstone {
+    /// Of the subject that was erased.
+    pub(crate) incarnation: Incarnation,
+    /// Live records that were erased with it.
+    pub(crate) records: u64,
+    /// The request that erased it, its minute, and the ERASE entry.
+    pub(crate) by: Recent,
+}
+
+impl Tombstone {
+    fn text(&self) -> Writer {
+        let mut text = Writer::with_capacity(96);
+        text.u32(self.incarnation.0).u64(self.records);
+        self.by.write(&mut text);
+        text
+    }
+
+    /// The row as it is stored.
+    pub(crate) fn row(&self, subject: SubjectTag, layout: &KeyLayout) -> Vec<u8> {
+        let text = self.text();
+        let tag = layout.tombstone(subject, &text.0);
+        let mut row = Writer::with_capacity(128);
+        row.u8(FORMAT).u8(ERASED).fixed(&text.0).fixed(&tag.0);
+        row.0
+    }
+
+    /// Reads what follows the kind of a row, which must be of this subject.
+    pub(super) fn read(
+        row: &mut Reader<'_>,
+        subject: SubjectTag,
+        layout: &KeyLayout,
+    ) -> Result<Self, Error> {
+        let incarnation = Incarnation(row.u32()?);
+        let (records, by) = (row.u64()?, Recent::read(row)?);
+        let tag = TombstoneTag(row.array()?);
+        row.end()?;
+        let read = Self { incarnation, records, by };
+        if layout.tombstone(subject, &read.text().0) == tag { Ok(read) } else { Err(DAMAGED) }
+    }
+}

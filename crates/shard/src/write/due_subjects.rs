@@ -1,0 +1,67 @@
+//! What is due about subjects, though no caller asks: a block has ended, or an erasure that took more
+//! than one commit goes on.
+
+use engine::{Key, Order, ScanLimit};
+
+use crate::Error;
+use crate::node::Node;
+use crate::policy::subject_status::is_over;
+use crate::store::damage::read_rows;
+use crate::store::keys;
+use crate::store::subject::{Status, Subject, SubjectRow};
+use crate::store::types::Minute;
+use crate::write::command::{Action, Block, Erase};
+
+/// What is done together: far less than a commit has writes.
+pub(super) const AT_ONCE: usize = 256;
+
+/// What is due after a row, and the last row that was looked at.
+pub(super) type Due = (Vec<Action>, Option<Key>);
+
+/// Why a subject is erased or unblocked when its block ends, for the log.
+const BLOCK_ENDED: &str = "the block has ended";
+
+/// The next subjects about whom something is due, and the last row that was looked at. Blocks its
+/// thread.
+pub(super) fn due(node: &Node, after: Option<&[u8]>) -> Result<Due, Error> {
+    let limit = ScanLimit { rows: AT_ONCE, bytes: 1 << 20 };
+    let span = keys::subjects_due(after, Minute::of(node.now()));
+    let page = node.engine.scan(&span, Order::Ascending, limit)?;
+    let Some((last, _)) = page.rows.last() else { return Ok((Vec::new(), None)) };
+    let wanted = page.rows.iter().map(|(key, _)| keys::of_due(key).map(<[u8]>::to_vec));
+    let wanted = wanted.collect::<Option<Vec<_>>>().ok_or(Error::Damaged("subjects"))?;
+    let mut due = Vec::new();
+    for (key, row) in wanted.iter().zip(read_rows(&*node.engine, &wanted)?) {
+        // One that does not read back is said where it is asked for.
+        if let Ok(Some(row)) = row
+            && let Ok(Some(action)) = action(node, key, &row)
+        {
+            due.push(action);
+        }
+    }
+    Ok((due, Some(last.clone())))
+}
+
+/// What is to be done about one subject now.
+fn action(node: &Node, key: &[u8], row: &[u8]) -> Result<Option<Action>, Error> {
+    let (_, tag) = keys::of_subject(key).ok_or(Error::Damaged("subjects"))?;
+    let Some(owner) = Subject::owner_of(row, tag, node.subject_keys())? else { return Ok(None) };
+    let SubjectRow::Kept(subject) = node.open_subject(&owner, row)? else { return Ok(None) };
+    let (opening, reason) = (node.random()?, BLOCK_ENDED.to_owned());
+    let validate_only = false;
+    let erase = |reason, deadline| {
+        let owner = owner.clone();
+        let request = None;
+        Action::Erase(Box::new(Erase { owner, request, reason, deadline, validate_only, opening }))
+    };
+    Ok(match subject.status {
+        Status::Erasing(erasure) => Some(erase(erasure.reason, erasure.deadline)),
+        Status::Blocked(blocked) if !is_over(&blocked, node.now()) => None,
+        Status::Blocked(blocked) if blocked.then_erase => Some(erase(reason, None)),
+        Status::Blocked(_) => {
+            let block = Block { owner, blocked: None, reason, validate_only, opening };
+            Some(Action::Block(Box::new(block)))
+        }
+        Status::Live | Status::Moving { .. } | Status::Moved { .. } => None,
+    })
+}

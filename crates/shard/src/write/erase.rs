@@ -1,0 +1,355 @@
+//! What is done to a subject as a whole: it is erased, blocked, or unblocked.
+//!
+//! An erasure destroys the subject's key, findings and rulings, all rows of its records, and what
+//! finds them: index rows, expiry, copies that are due. A tombstone takes the place of the subject's
+//! row in the same commit, so no late retry creates the subject again. A subject with more records
+//! than one commit takes is refused to everyone from the first commit on; the erasure goes on in the
+//! next, whoever asks for it, and the shard asks itself if no caller does.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use engine::{Key, Order, ScanLimit};
+use ledger::entry::{Detail as Said, Entry, Kind};
+use ledger::statement::{commitment, content_digest};
+use terms::{Collection, Reason, Rejection, limits};
+
+use crate::Error;
+use crate::policy::asker::Asker;
+use crate::policy::subject_status;
+use crate::reply::{Receipt, Written};
+use crate::store::indexed::Indexed;
+use crate::store::keys;
+use crate::store::keys::Owner;
+use crate::store::record::{Body, Stored};
+use crate::store::subject::{Blocked, Erasure, Status, Subject};
+use crate::store::tombstone::Tombstone;
+use crate::store::types::{Fingerprint, Minute, Recent, Version};
+use crate::write::command::{Block, Erase, Request};
+use crate::write::entries::{rule_into, subject_statement};
+use crate::write::index_rows;
+use crate::write::transaction::{Done, Known, Transaction};
+
+/// Records that one commit erases.
+const RECORDS_AT_ONCE: usize = 4_096;
+/// Heads that are read at once, and their bytes.
+const ROWS_AT_ONCE: usize = 256;
+const BYTES_AT_ONCE: usize = 4 << 20;
+/// Bytes that one commit of an erasure writes, roughly: keys of rows that go.
+const COMMIT_BYTES: usize = limits::COMMIT_BYTES_MAX;
+/// Of the row of a subject about whom something is due: it alone.
+const DUE_FORMAT: u8 = 1;
+/// Minutes of the longest block: 100 years.
+const BLOCK_MINUTES_MAX: u32 = 100 * 366 * 24 * 60;
+
+/// The records that one commit erases.
+#[derive(Default)]
+struct Gone {
+    /// Live ones.
+    live: BTreeMap<Collection, u64>,
+    /// There are more.
+    more: bool,
+}
+
+impl Gone {
+    fn records(&self) -> u64 {
+        self.live.values().sum()
+    }
+}
+
+impl Transaction<'_> {
+    /// Erases a subject, or goes on with that.
+    pub(super) fn erase(&mut self, asker: &Asker, erase: &Erase) -> Result<Done, Rejection> {
+        let owner = &erase.owner;
+        let subject = match self.known_subject(owner)? {
+            None => return Err(unknown()),
+            Some(Known::Erased(stone)) => return self.erased_before(erase, &stone),
+            Some(Known::Kept(subject)) => subject,
+        };
+        let erasure = self.erasure(erase, &subject)?;
+        if erase.validate_only {
+            let records = self.count(owner, &subject)?;
+            return Ok(Done::written(Written { records, ..Default::default() }));
+        }
+        let gone = self.take_records(owner, &subject)?;
+        for (collection, live) in &gone.live {
+            let entry = self.of_collection(asker, owner, &subject, collection, *live);
+            self.entries.append(&entry)?;
+        }
+        let records = erasure.records + gone.records();
+        if gone.more {
+            let status = Status::Erasing(Erasure { records, ..erasure });
+            self.set_status(owner, &subject, status)?;
+            return Ok(Done::written(Written { records, unfinished: true, ..Default::default() }));
+        }
+        self.bury(asker, erase, &subject, Erasure { records, ..erasure })
+    }
+
+    /// What is to be remembered of the erasure, if the subject's status allows it.
+    fn erasure(&self, erase: &Erase, subject: &Subject) -> Result<Erasure, Rejection> {
+        let now = self.entries.minute();
+        match &subject.status {
+            Status::Erasing(erasure) => {
+                let same = erase.request.is_none_or(|request| {
+                    (request.id, request.fingerprint) == (erasure.request_id, erasure.fingerprint)
+                });
+                return if same { Ok(erasure.clone()) } else { Err(subject_status::erased()) };
+            }
+            // What was blocked in order to be erased then.
+            Status::Blocked(blocked)
+                if blocked.then_erase && subject_status::is_over(blocked, self.now) => {}
+            Status::Live | Status::Blocked(_) | Status::Moving { .. } | Status::Moved { .. } => {
+                subject_status::admit(subject, self.now)?
+            }
+        }
+        let request = erase.request.unwrap_or(OWN);
+        Ok(Erasure {
+            request_id: request.id,
+            fingerprint: request.fingerprint,
+            began: now,
+            records: 0,
+            reason: erase.reason.clone(),
+            deadline: erase.deadline,
+        })
+    }
+
+    /// The answer to an erasure of what was erased.
+    fn erased_before(&self, erase: &Erase, stone: &Tombstone) -> Result<Done, Rejection> {
+        let Some(request) = erase.request else { return Ok(Done::written(Written::default())) };
+        if request.id != stone.by.request_id {
+            return Err(subject_status::erased());
+        }
+        if request.fingerprint != stone.by.fingerprint {
+            return Err(Rejection::new(Reason::RequestIdReused).field("request_id"));
+        }
+        // Its opening no longer exists.
+        Ok(Done::written(Written {
+            replayed: true,
+            records: stone.records,
+            index: stone.by.entry.index,
+            origin: Some(self.entries.origin_of(stone.by.entry)?),
+            ..Default::default()
+        }))
+    }
+
+    /// Puts the tombstone in the place of the subject, under an entry of its own.
+    fn bury(
+        &mut self,
+        asker: &Asker,
+        erase: &Erase,
+        subject: &Subject,
+        erasure: Erasure,
+    ) -> Result<Done, Rejection> {
+        let owner = &erase.owner;
+        let Erasure { request_id, fingerprint, records, reason, deadline, .. } = erasure;
+        let mut entry = self.entries.about_subject(Kind::Erase, asker);
+        entry.say(Said::Reason(reason));
+        deadline.into_iter().for_each(|minute| entry.say(Said::Deadline(minute.0)));
+        let at = self.entries.next();
+        let receipt = self.append_about(owner, &erase.opening, entry)?;
+        let minute = self.entries.minute();
+        let by = Recent { request_id, fingerprint, minute, version: Version::NONE, entry: at };
+        let stone = Tombstone { incarnation: subject.incarnation, records, by };
+        self.batch.put(owner.row(), stone.row(owner.tag, &self.node.namer));
+        self.change_due(owner, subject.status.due(), None);
+        self.subjects.remove(&owner.tag);
+        self.erased.push(owner.tag);
+        self.node.metrics.erased.inc();
+        Ok(Done::written(Written {
+            records,
+            index: at.index,
+            origin: Some(self.entries.own_origin()),
+            receipt: Some(receipt),
+            ..Default::default()
+        }))
+    }
+
+    /// Blocks a subject, or lifts the block.
+    pub(super) fn block(&mut self, asker: &Asker, block: &Block) -> Result<Done, Rejection> {
+        let owner = &block.owner;
+        let subject = match self.known_subject(owner)? {
+            None => return Err(unknown()),
+            Some(Known::Erased(_)) => return Err(subject_status::erased()),
+            Some(Known::Kept(subject)) => subject,
+        };
+        let before = match &subject.status {
+            Status::Live => None,
+            Status::Blocked(blocked) => Some(*blocked),
+            Status::Moving { .. } | Status::Moved { .. } | Status::Erasing(_) => {
+                return subject_status::admit(&subject, self.now).map(|()| unchanged());
+            }
+        };
+        if before == block.blocked {
+            return Ok(unchanged());
+        }
+        if let Some(Blocked { until, .. }) = block.blocked {
+            let now = self.entries.minute();
+            let problem = if until <= now {
+                Some("is not in the future")
+            } else {
+                (until.0 - now.0 > BLOCK_MINUTES_MAX).then_some("is more than 100 years away")
+            };
+            if let Some(problem) = problem {
+                let fault = Rejection::new(Reason::FieldInvalid).field("end_time");
+                return Err(fault.problem(problem));
+            }
+        }
+        if block.validate_only {
+            return Ok(Done::written(Written::default()));
+        }
+        let (kind, status) = match block.blocked {
+            Some(blocked) => (Kind::Block, Status::Blocked(blocked)),
+            None => (Kind::Unblock, Status::Live),
+        };
+        let mut entry = self.entries.about_subject(kind, asker);
+        entry.say(Said::Reason(block.reason.clone()));
+        status.due().into_iter().for_each(|until| entry.say(Said::Deadline(until.0)));
+        let index = self.entries.next_index();
+        let receipt = self.append_about(owner, &block.opening, entry)?;
+        self.set_status(owner, &subject, status)?;
+        let origin = Some(self.entries.own_origin());
+        let receipt = Some(receipt);
+        Ok(Done::written(Written { index, origin, receipt, ..Default::default() }))
+    }
+
+    /// Adds an entry about a subject as a whole, with its commitment.
+    fn append_about(
+        &mut self,
+        owner: &Owner,
+        opening: &[u8; 32],
+        mut entry: Entry,
+    ) -> Result<Receipt, Rejection> {
+        let statement = subject_statement(owner, content_digest(opening, &[]));
+        entry.commitment = Some(commitment(opening, &statement));
+        let bytes = self.entries.append(&entry.in_order())?;
+        Ok(Receipt { entry: bytes.into(), opening: *opening, statement: statement.into() })
+    }
+
+    /// The entry that says how many records of a collection are erased, and under which laws.
+    fn of_collection(
+        &mut self,
+        asker: &Asker,
+        owner: &Owner,
+        subject: &Subject,
+        collection: &Collection,
+        live: u64,
+    ) -> Entry {
+        let ruled = self.standing_ruling(owner, collection, Some(subject));
+        let mut entry = self.entries.entry(Kind::Erase, asker, collection.as_str());
+        ruled.into_iter().for_each(|ruled| rule_into(&mut entry, &ruled));
+        entry.say(Said::Count(live));
+        entry
+    }
+
+    /// Writes the subject's row with another status.
+    fn set_status(
+        &mut self,
+        owner: &Owner,
+        before: &Subject,
+        status: Status,
+    ) -> Result<(), Rejection> {
+        let (region, keyring) = (&self.node.region, &*self.node.keyring);
+        let mut subject = before.again(owner, region, keyring)?;
+        subject.status = status;
+        self.change_due(owner, before.status.due(), subject.status.due());
+        self.batch.put(owner.row(), subject.seal(owner, region, self.node.random()?));
+        self.subjects.insert(owner.tag, Arc::new(subject));
+        Ok(())
+    }
+
+    /// Keeps the row by which a subject is found when something is due.
+    fn change_due(&mut self, owner: &Owner, old: Option<Minute>, new: Option<Minute>) {
+        if old == new {
+            return;
+        }
+        let key = |minute: Minute| keys::subject_due(minute, &owner.row());
+        old.into_iter().for_each(|minute| self.batch.delete(key(minute)));
+        new.into_iter().for_each(|minute| self.batch.put(key(minute), vec![DUE_FORMAT]));
+    }
+
+    /// Takes away the rows of records, as many as one commit takes.
+    fn take_records(&mut self, owner: &Owner, subject: &Subject) -> Result<Gone, Rejection> {
+        let (mut gone, mut taken) = (Gone::default(), 0);
+        let mut span = owner.records();
+        loop {
+            let rows = ROWS_AT_ONCE.min(RECORDS_AT_ONCE - taken);
+            let page = self.scan(&span, rows)?;
+            let Some((last, _)) = page.rows.last() else { return Ok(gone) };
+            span.from = [last.as_slice(), &[0]].concat();
+            taken += page.rows.len();
+            for (key, row) in page.rows {
+                if let Some(collection) = self.take_record(owner, subject, key, &row)? {
+                    *gone.live.entry(collection).or_default() += 1;
+                }
+            }
+            gone.more = page.more && (taken >= RECORDS_AT_ONCE || self.bytes() >= COMMIT_BYTES);
+            if gone.more {
+                return Ok(gone);
+            }
+        }
+    }
+
+    fn scan(&self, span: &engine::Span, rows: usize) -> Result<engine::Page, Rejection> {
+        let limit = ScanLimit { rows, bytes: BYTES_AT_ONCE };
+        let page = self.node.engine.scan(span, Order::Ascending, limit);
+        page.map_err(|error| Error::from(error).into())
+    }
+
+    /// Takes away all rows of one record, and says its collection if it is live.
+    fn take_record(
+        &mut self,
+        owner: &Owner,
+        subject: &Subject,
+        key: Key,
+        row: &[u8],
+    ) -> Result<Option<Collection>, Rejection> {
+        let node = self.node;
+        let opened = Stored::read(row)
+            .and_then(|stored| stored.named(owner, &key, &node.region, subject.key()));
+        // What finds it is named by its head alone: an erasure that left that would not be one.
+        let (address, head) = opened.map_err(|_| Error::Damaged("records"))?;
+        let none = Indexed::default();
+        index_rows::change(&mut self.batch, &node.namer, &address, Some(&head.indexed), &none);
+        if matches!(head.body, Body::Apart(_)) {
+            self.batch.delete(keys::body(&key));
+        }
+        if let Some(at) = head.expires {
+            self.batch.delete(keys::expires(Minute::of(at), &key));
+        }
+        let standing = subject.standing(&address.collection);
+        for mirror in standing.map_or(&[][..], |standing| &standing.mirrors) {
+            self.batch.delete(keys::copy_due(mirror, &key));
+        }
+        self.batch.delete(key);
+        Ok((!head.is_deleted()).then_some(address.collection))
+    }
+
+    /// How many live records there are.
+    fn count(&self, owner: &Owner, subject: &Subject) -> Result<u64, Rejection> {
+        let (mut span, mut live) = (owner.records(), 0);
+        loop {
+            let page = self.scan(&span, ROWS_AT_ONCE)?;
+            let Some((last, _)) = page.rows.last() else { return Ok(live) };
+            span.from = [last.as_slice(), &[0]].concat();
+            for (key, row) in &page.rows {
+                let (_, head) = Stored::read(row)
+                    .and_then(|row| row.named(owner, key, &self.node.region, subject.key()))
+                    .map_err(|_| Error::Damaged("records"))?;
+                live += u64::from(!head.is_deleted());
+            }
+        }
+    }
+}
+
+/// What stands in a tombstone where no caller has asked. No request of a caller is like it: theirs
+/// are UUIDs of version 4.
+const OWN: Request = Request { id: [0; 16], fingerprint: Fingerprint([0; 16]) };
+
+fn unknown() -> Rejection {
+    Rejection::new(Reason::SubjectUnknown).field("subject.id")
+}
+
+/// The answer where the status is what was asked for.
+fn unchanged() -> Done {
+    Done::written(Written { replayed: true, ..Default::default() })
+}

@@ -1,0 +1,110 @@
+//! Generations of the region's key: one more, which is the current one then; subjects wrapped under
+//! it; an old one destroyed. Each step is a commit with a KEY entry.
+//!
+//! A change is made ready in a file beside the keyring, committed, and then taken. A crash between the
+//! last two is settled by the next start: the store's rows say which of the two files is right.
+
+use std::sync::Arc;
+
+use engine::Batch;
+use ledger::entry::{Detail, Entry};
+use terms::{Reason, Rejection};
+
+use crate::Error;
+use crate::store::damage::read_row;
+use crate::store::keyring::KeyChange;
+use crate::store::keys::Owner;
+use crate::store::subject::SubjectRow;
+use crate::store::types::Minute;
+use crate::store::{generations, keys};
+use crate::write::command::KeyWork;
+use crate::write::committer::Committer;
+
+impl Committer {
+    /// Does one step. The inner error: nothing was changed.
+    pub(super) fn work_on_keys(&mut self, work: KeyWork) -> Result<Result<(), Error>, Error> {
+        match work {
+            KeyWork::Change(change) => self.change_keys(change),
+            KeyWork::Rewrap(owners) => self.rewrap(&owners),
+        }
+    }
+
+    fn change_keys(&mut self, change: KeyChange) -> Result<Result<(), Error>, Error> {
+        let node = Arc::clone(&self.node);
+        let ready = match node.keyring.make_next(change, &*node.entropy) {
+            Ok(ready) => ready,
+            Err(error) => return Ok(Err(error)),
+        };
+        let mut batch = Batch::new();
+        let what = match change {
+            KeyChange::Add => {
+                generations::put(&mut batch, &*ready, &node.region, &*node.entropy)?;
+                let number = ready.generations().last().copied().unwrap_or_default();
+                format!("generation {number} of the region's key was made")
+            }
+            KeyChange::Destroy(number) => {
+                batch.delete(keys::generation(number));
+                format!("generation {number} of the region's key was destroyed")
+            }
+        };
+        let entry = Entry::key_changed(Minute::of(self.now()).0, &what);
+        if let Err(fault) = self.commit_entry(batch, &entry)? {
+            return Ok(Err(refused(fault)));
+        }
+        // The store has it: a start from here on takes what is ready.
+        node.keyring.take_next()?;
+        tracing::info!(what, "the region's keys were changed");
+        Ok(Ok(()))
+    }
+
+    /// Wraps subjects under the current generation. One that does so already, or is gone, is left.
+    fn rewrap(&mut self, owners: &[Owner]) -> Result<Result<(), Error>, Error> {
+        let node = Arc::clone(&self.node);
+        let current = node.keyring.generations().last().copied().unwrap_or_default();
+        let mut batch = Batch::new();
+        let mut done = Vec::new();
+        for owner in owners {
+            match self.rewrapped(owner, current) {
+                Ok(Some(row)) => {
+                    batch.put(owner.row(), row);
+                    done.push(owner.tag);
+                }
+                Ok(None) => {}
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        if done.is_empty() {
+            return Ok(Ok(()));
+        }
+        let what = format!("subjects were wrapped under generation {current} of the region's key");
+        let mut entry = Entry::key_changed(Minute::of(self.now()).0, &what);
+        entry.say(Detail::Count(u64::try_from(done.len()).unwrap_or(u64::MAX)));
+        if let Err(fault) = self.commit_entry(batch, &entry)? {
+            return Ok(Err(refused(fault)));
+        }
+        for tag in done {
+            node.subjects.remove(&tag);
+        }
+        Ok(Ok(()))
+    }
+
+    /// A subject's row under the current generation, if it is under another.
+    fn rewrapped(&self, owner: &Owner, current: u32) -> Result<Option<Vec<u8>>, Error> {
+        let node = &self.node;
+        let view = node.engine.view()?;
+        let Ok(Some(row)) = read_row(&*view, &owner.row())? else { return Ok(None) };
+        let SubjectRow::Kept(subject) = node.open_subject(owner, &row)? else { return Ok(None) };
+        if subject.generation() == current {
+            return Ok(None);
+        }
+        let subject = subject.rewrapped(owner, &node.region, &*node.keyring, &*node.entropy)?;
+        Ok(Some(subject.seal(owner, &node.region, node.random()?)))
+    }
+}
+
+fn refused(fault: Rejection) -> Error {
+    if fault.reason == Reason::Internal {
+        return Error::Damaged("placement log");
+    }
+    Error::KeysNotChanged(Box::new(fault))
+}

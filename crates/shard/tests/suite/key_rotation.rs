@@ -1,0 +1,116 @@
+//! Generations of the region's key: rotated while the shard serves, old ones destroyed, and a crash at
+//! the worst moment settled by the next start.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::fs;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use ledger::entry::{Entry, Kind};
+use shard::{Error, Generation, KeyRequest};
+
+use crate::support::{Place, Running, Session, put_ru, stored};
+
+const SUBJECTS: u64 = 700;
+const WITHIN: Duration = Duration::from_secs(60);
+static ID: AtomicU64 = AtomicU64::new(0);
+
+async fn ask(place: &Place, request: KeyRequest) -> Result<Vec<Generation>, String> {
+    let id = format!("{request:?}-{}", ID.fetch_add(1, Ordering::Relaxed));
+    let asked = place.settings().ask_about_keys(id, request, WITHIN).await;
+    match asked {
+        Ok(answer) => Ok(answer.unwrap()),
+        Err(refused) => {
+            assert!(matches!(refused, Error::KeysRefused(_)), "{refused}");
+            Err(refused.to_string())
+        }
+    }
+}
+
+/// Waits until nothing is wrapped under an old generation.
+async fn rewrapped(place: &Place) -> Vec<Generation> {
+    loop {
+        let all = ask(place, KeyRequest::Status).await.unwrap();
+        if all.iter().all(|it| it.current || it.subjects == 0) {
+            return all;
+        }
+    }
+}
+
+async fn all_readable(session: &mut Session) {
+    for n in 0..SUBJECTS {
+        assert!(session.get(&format!("p{n}"), "profiles", "k").await.is_ok(), "p{n}");
+    }
+}
+
+async fn started(place: &Place) -> (Running, Session) {
+    let shard = place.open_made(place.settings()).await.unwrap();
+    let shard = Running::serve(shard, "ru-msk").await;
+    let session = shard.session().await;
+    (shard, session)
+}
+
+fn of(number: u32, current: bool, subjects: u64) -> Generation {
+    Generation { number, current, subjects }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_generation_is_added_takes_all_subjects_and_the_old_one_is_destroyed() {
+    let place = Place::new("ru-msk");
+    let shard = place.start().await;
+    let mut session = shard.session().await;
+    for n in 0..SUBJECTS {
+        session.put(put_ru(&format!("p{n}"), "k", b"x", n)).await.unwrap();
+    }
+    assert_eq!(ask(&place, KeyRequest::Status).await.unwrap(), [of(1, true, SUBJECTS)]);
+    let current = ask(&place, KeyRequest::Destroy(1)).await.unwrap_err();
+    assert!(current.contains("current generation"), "{current}");
+    let keyring = place.settings().keys.join("ru-msk.keyring");
+    let before = fs::read(&keyring).unwrap();
+    ask(&place, KeyRequest::Rotate).await.unwrap();
+    // Writes and reads go on meanwhile, of old subjects and of new ones.
+    session.put(put_ru("p0", "k", b"y", SUBJECTS)).await.unwrap();
+    session.put(put_ru("new", "k", b"y", SUBJECTS + 1)).await.unwrap();
+    assert_eq!(rewrapped(&place).await, [of(1, false, 0), of(2, true, SUBJECTS + 1)]);
+    all_readable(&mut session).await;
+    let unknown = ask(&place, KeyRequest::Destroy(7)).await.unwrap_err();
+    assert!(unknown.contains("no such generation"), "{unknown}");
+    let both = fs::read(&keyring).unwrap();
+    let left = ask(&place, KeyRequest::Destroy(1)).await.unwrap();
+    assert_eq!(left, [of(2, true, SUBJECTS + 1)]);
+    all_readable(&mut session).await;
+    drop(session);
+    shard.stop().await.unwrap();
+    let after = fs::read(&keyring).unwrap();
+
+    // A crash after the commit: the store knows no generation 1, and the keyring still has it.
+    fs::write(&keyring, &both).unwrap();
+    fs::write(keyring.with_extension("keyring.next"), &after).unwrap();
+    for path in [&keyring, &keyring.with_extension("keyring.next")] {
+        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    }
+    let (shard, mut session) = started(&place).await;
+    assert_eq!(fs::read(&keyring).unwrap(), after);
+    all_readable(&mut session).await;
+    drop(session);
+    shard.stop().await.unwrap();
+
+    // The keyring of the time before opens nothing, and is refused.
+    fs::write(&keyring, &before).unwrap();
+    let refused = place.open_made(place.settings()).await.err().unwrap();
+    assert!(matches!(refused, Error::Generation { .. }), "{refused}");
+    fs::write(&keyring, &after).unwrap();
+    let data = place.path("data");
+    let entries = stored::entries(&data, place.engine, 1);
+    let entries = entries.iter().map(|entry| Entry::decode(entry).unwrap());
+    let said: Vec<String> = entries
+        .filter(|entry| entry.kind == Kind::Key)
+        .map(|entry| entry.reason().unwrap().to_owned())
+        .collect();
+    let wrapped = "subjects were wrapped under generation 2 of the region's key";
+    assert_eq!(said.first().unwrap(), "generation 1 of the region's key was made");
+    assert_eq!(said.get(1).unwrap(), "generation 2 of the region's key was made");
+    assert_eq!(said.last().unwrap(), "generation 1 of the region's key was destroyed");
+    assert!(said.iter().skip(2).rev().skip(1).all(|it| it == wrapped), "{said:?}");
+}

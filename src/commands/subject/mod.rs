@@ -1,0 +1,290 @@
+//! `bailiwick subject`: shows, exports, erases, blocks and unblocks what a region holds of one person.
+
+mod folder;
+mod page;
+mod show;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use client::{Access, Client, Error, ExportPart, Settings, api, new_request_id};
+use link::host::clock::SystemEntropy;
+use prost_types::Timestamp;
+use terms::RequestId;
+use terms::limits::{DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX};
+
+use crate::arguments::{GATEWAY, access};
+use crate::commands::record::show as answers;
+use crate::commands::record::time;
+use crate::commands::subject::folder::Folder;
+use crate::error::{Exit, Failure};
+use crate::files::write_secret;
+use crate::serve;
+
+/// Attempts at one call.
+const ATTEMPTS_MAX: u32 = 8;
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show where a person's data lie, under which laws, and how many records there are
+    Show(ShowOptions),
+    /// Write everything that a region holds of a person into a new folder
+    Export(ExportOptions),
+    /// Erase a person in a region, for good
+    Erase(EraseOptions),
+    /// Keep a person's records, unread and unwritten, until a date
+    Block(BlockOptions),
+    /// Lift the block on a person
+    Unblock(UnblockOptions),
+}
+
+/// Which subject, where to ask, and how to answer.
+#[derive(Debug, Args)]
+struct Common {
+    /// Address of the gateway
+    #[arg(long, value_name = "URL", default_value = GATEWAY)]
+    gateway: String,
+    #[command(flatten)]
+    access: access::Options,
+    /// The subject's opaque id
+    #[arg(long, value_name = "ID")]
+    subject: String,
+    /// Region that holds the subject, as the first put returned it
+    #[arg(long, value_name = "REGION")]
+    domicile: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Deadline for the whole call, in milliseconds; of an export, for its first part
+    #[arg(long, value_name = "MS", default_value_t = DEADLINE_MS_DEFAULT,
+          value_parser = clap::value_parser!(u64).range(1..=DEADLINE_MS_MAX))]
+    deadline_ms: u64,
+}
+
+/// A change, and what is kept of it.
+#[derive(Debug, Args)]
+struct Change {
+    /// Why, for the placement log; it must name no person
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    /// Dry run: check everything, change nothing
+    #[arg(long)]
+    validate_only: bool,
+    /// Wait for the inclusion proof, and write it with the receipt to this new file, for `bailiwick
+    /// audit receipt`. The file names the person
+    #[arg(long, value_name = "FILE", conflicts_with = "validate_only")]
+    receipt: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct ShowOptions {
+    #[command(flatten)]
+    common: Common,
+    /// Why, for the placement log; it must name no person
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    purpose: String,
+}
+
+#[derive(Debug, Args)]
+struct ExportOptions {
+    #[command(flatten)]
+    common: Common,
+    /// Folder to write; it must not exist. Only you can read it
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Why, for the placement log; it must name no person
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    purpose: String,
+}
+
+#[derive(Debug, Args)]
+struct EraseOptions {
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    change: Change,
+    /// By when a law wants it done, for the placement log; RFC 3339
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    deadline: Option<Timestamp>,
+    /// Request id of this erasure; use the same one for a retry [default: random]
+    #[arg(long, value_name = "UUID", value_parser = RequestId::parse)]
+    request_id: Option<RequestId>,
+}
+
+#[derive(Debug, Args)]
+struct BlockOptions {
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    change: Change,
+    /// When the block ends by itself; RFC 3339, such as `2027-01-31T12:00:00Z`
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    until: Timestamp,
+    /// Erase the person when the block ends
+    #[arg(long)]
+    then_erase: bool,
+}
+
+#[derive(Debug, Args)]
+struct UnblockOptions {
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    change: Change,
+}
+
+/// Runs what was typed.
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    serve::block_on(async {
+        match &arguments.command {
+            Command::Show(options) => options.run().await,
+            Command::Export(options) => options.run().await,
+            Command::Erase(options) => options.run().await,
+            Command::Block(options) => options.run().await,
+            Command::Unblock(options) => options.run().await,
+        }
+    })
+}
+
+impl Common {
+    async fn client(&self) -> Result<Client, Failure> {
+        let deadline = Duration::from_millis(self.deadline_ms);
+        let settings = Settings { deadline, attempts_max: ATTEMPTS_MAX, ..Settings::DEFAULT };
+        let access: Access = self.access.read().await?;
+        let client = Client::connect_with(&self.gateway, settings, access).await;
+        client.map_err(|error| self.failed(&error))
+    }
+
+    fn subject(&self) -> Option<api::SubjectRef> {
+        Some(api::SubjectRef { id: self.subject.clone(), domicile: self.domicile.clone() })
+    }
+
+    fn failed(&self, error: &Error) -> Failure {
+        Failure::said(Exit::from(error), answers::error(self.json, &self.gateway, error))
+    }
+}
+
+impl Change {
+    fn receipt_view(&self) -> api::ReceiptView {
+        if self.receipt.is_some() { api::ReceiptView::Full } else { api::ReceiptView::Basic }
+    }
+
+    /// Writes the receipt, if that was asked for and there is one.
+    fn keep(&self, receipt: Option<&api::Receipt>) -> Result<(), Failure> {
+        match (&self.receipt, receipt) {
+            (Some(path), Some(_)) => {
+                write_secret(path, &format!("{:#}\n", answers::receipt(receipt)))
+            }
+            (Some(_), None) | (None, _) => Ok(()),
+        }
+    }
+}
+
+impl ShowOptions {
+    async fn run(&self) -> Result<(), Failure> {
+        let (subject, purpose) = (self.common.subject(), self.purpose.clone());
+        let request = api::GetSubjectRequest { subject, purpose };
+        let answer = self.common.client().await?.subject(&request).await;
+        let subject = answer.map_err(|error| self.common.failed(&error))?;
+        show::subject(self.common.json, &subject)
+    }
+}
+
+impl ExportOptions {
+    async fn run(&self) -> Result<(), Failure> {
+        let failed = |error: Error| self.common.failed(&error);
+        let (subject, purpose) = (self.common.subject(), self.purpose.clone());
+        let request = api::ExportSubjectRequest { subject, purpose };
+        // A folder that is there is refused before anything is asked for, and logged.
+        let mut folder = Folder::begin(&self.out)?;
+        let client = self.common.client().await?;
+        let mut export = client.export_subject(request).await.map_err(failed)?;
+        while let Some(part) = export.next().await.map_err(failed)? {
+            match part {
+                ExportPart::Subject(subject) => folder.subject(subject)?,
+                ExportPart::Record(record) => folder.record(&record)?,
+                ExportPart::End(_) => {}
+            }
+        }
+        let records = folder.finish()?;
+        show::exported(self.common.json, &self.out, records)
+    }
+}
+
+impl EraseOptions {
+    async fn run(&self) -> Result<(), Failure> {
+        let Self { common, change, .. } = self;
+        let drawn = || new_request_id(&SystemEntropy);
+        let id = self.request_id.map_or_else(drawn, Ok);
+        let id = id.map_err(|error| Failure::new(Exit::Unavailable, error))?;
+        let request = api::EraseSubjectRequest {
+            subject: common.subject(),
+            request_id: id.to_string(),
+            reason: change.reason.clone(),
+            deadline: self.deadline,
+            validate_only: change.validate_only,
+            receipt_view: change.receipt_view().into(),
+        };
+        let answer = common.client().await?.erase_subject(&request).await;
+        let answer = answer.map_err(|error| common.failed(&error))?;
+        change.keep(answer.receipt.as_ref())?;
+        show::erased(common.json, &answer, change.validate_only)
+    }
+}
+
+impl BlockOptions {
+    async fn run(&self) -> Result<(), Failure> {
+        let Self { common, change, .. } = self;
+        let request = api::BlockSubjectRequest {
+            subject: common.subject(),
+            end_time: Some(self.until),
+            then_erase: self.then_erase,
+            reason: change.reason.clone(),
+            validate_only: change.validate_only,
+            receipt_view: change.receipt_view().into(),
+        };
+        let answer = common.client().await?.block_subject(&request).await;
+        let answer = answer.map_err(|error| common.failed(&error))?;
+        change.keep(answer.receipt.as_ref())?;
+        let change = show::Changed {
+            word: "blocked",
+            unchanged: "it was blocked so already",
+            dry: change.validate_only,
+            replayed: answer.replayed,
+            receipt: answer.receipt.as_ref(),
+            proof: &answer.proof,
+        };
+        change.show(common.json)
+    }
+}
+
+impl UnblockOptions {
+    async fn run(&self) -> Result<(), Failure> {
+        let Self { common, change } = self;
+        let request = api::UnblockSubjectRequest {
+            subject: common.subject(),
+            reason: change.reason.clone(),
+            validate_only: change.validate_only,
+            receipt_view: change.receipt_view().into(),
+        };
+        let answer = common.client().await?.unblock_subject(&request).await;
+        let answer = answer.map_err(|error| common.failed(&error))?;
+        change.keep(answer.receipt.as_ref())?;
+        let change = show::Changed {
+            word: "unblocked",
+            unchanged: "it was not blocked",
+            dry: change.validate_only,
+            replayed: answer.replayed,
+            receipt: answer.receipt.as_ref(),
+            proof: &answer.proof,
+        };
+        change.show(common.json)
+    }
+}

@@ -1,0 +1,141 @@
+//! One person's data by the binary: shown, exported into a folder, blocked, erased with a receipt
+//! that an auditor checks; and the store still agrees with the log.
+
+#![expect(clippy::indexing_slicing, reason = "a test that goes astray may panic")]
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::support::load::{PATIENT, evidence, put};
+use crate::support::maps::text;
+use crate::support::process::{Finished, run};
+use crate::support::{Deployment, Options};
+use client::{Client, api};
+use tokio::runtime::Runtime;
+
+/// A body with what a page must not take for its own.
+const HOSTILE: &[u8] = b"<script>alert('anna')</script>";
+
+fn subject(url: &str, command: &str, of: &str, more: &[&str]) -> Finished {
+    let usual = ["subject", command, "--gateway", url, "--subject", of, "--domicile", "eu-fra"];
+    run(&[&usual[..], &["--json"], more].concat())
+}
+
+#[track_caller]
+fn json(done: &Finished) -> Value {
+    assert_eq!(done.code, 0, "{done:?}");
+    serde_json::from_str(&done.stdout).expect("JSON")
+}
+
+#[track_caller]
+fn refused(done: &Finished, reason: &str) {
+    assert_eq!(done.code, 1, "{done:?}");
+    assert!(done.stderr.contains(reason), "{done:?}");
+}
+
+/// Records of two collections for a person, and of another person.
+fn store(runtime: &Runtime, url: &str) {
+    runtime.block_on(async {
+        let client = Client::connect(url, PATIENT).await.expect("a gateway");
+        for person in ["anna", "boris"] {
+            for n in 0..30 {
+                let request = put(person, &format!("k-{n}"), HOSTILE, &evidence("DE"));
+                client.put(&request).await.expect("a put");
+            }
+            let messages = "messages".to_owned();
+            let large = put(person, "large", &vec![0xff; 200_000], &evidence("DE"));
+            let large = api::PutRecordRequest { collection: messages, ..large };
+            client.put(&large).await.expect("a put");
+        }
+    });
+}
+
+fn read(folder: &Path, name: &str) -> Value {
+    let text = fs::read_to_string(folder.join(name)).expect("a file");
+    serde_json::from_str(&text).expect("JSON")
+}
+
+fn check_folder(folder: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let mode = |path: &Path| fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
+    assert_eq!((mode(folder), mode(&folder.join("subject.json"))), (0o700, 0o600));
+    assert_eq!(read(folder, "subject.json")["subject"], "anna");
+    let records = read(folder, "records.json");
+    let records = records.as_array().expect("a list");
+    assert_eq!(records.len(), 31);
+    for record in records {
+        let body = fs::read(folder.join(record["body_file"].as_str().expect("a name")));
+        let large = record["collection"] == "messages";
+        let wanted = if large { vec![0xff; 200_000] } else { HOSTILE.to_vec() };
+        assert!(body.expect("a body") == wanted);
+    }
+    let page = fs::read_to_string(folder.join("index.html")).expect("a page");
+    assert!(page.contains("&lt;script&gt;") && !page.contains("<script"));
+    assert!(page.contains("Ваши данные"));
+}
+
+fn export(deployment: &Deployment, url: &str) {
+    let folder = deployment.root().join("export");
+    let done = subject(url, "export", "anna", &["--out", text(&folder)]);
+    assert_eq!(json(&done)["record_count"], 31);
+    check_folder(&folder);
+    let again = subject(url, "export", "anna", &["--out", text(&folder)]);
+    assert_eq!(again.code, 1, "{again:?}");
+    let nothing = deployment.root().join("nothing");
+    refused(&subject(url, "export", "nobody", &["--out", text(&nothing)]), "SUBJECT_UNKNOWN");
+    assert!(!nothing.exists() && !deployment.root().join("nothing.partial").exists());
+}
+
+fn block(url: &str) {
+    let until = ["--until", "2099-01-01T00:00:00Z", "--reason", "a court orders it"];
+    assert_eq!(json(&subject(url, "block", "anna", &until))["replayed"], false);
+    assert_eq!(json(&subject(url, "show", "anna", &[]))["state"], "blocked");
+    refused(&subject(url, "erase", "anna", &["--reason", "asked"]), "SUBJECT_BLOCKED");
+    let lifted = subject(url, "unblock", "anna", &["--reason", "the court allows it"]);
+    assert_eq!(json(&lifted)["replayed"], false);
+}
+
+#[test]
+fn a_person_is_shown_exported_blocked_and_erased() {
+    let options = Options { regions: vec!["eu-fra"], ..Options::default() };
+    let deployment = Deployment::start(&options);
+    let runtime = Runtime::new().expect("a runtime");
+    let url = deployment.gateway_url();
+    store(&runtime, &url);
+    let shown = json(&subject(&url, "show", "anna", &["--purpose", "the person asks"]));
+    assert_eq!((&shown["state"], &shown["territory"]), (&"live".into(), &"DE".into()));
+    assert_eq!(shown["collections"].as_array().expect("a list").len(), 2);
+    export(&deployment, &url);
+    block(&url);
+
+    let receipt = deployment.root().join("receipt.json");
+    let dry = subject(&url, "erase", "anna", &["--reason", "asked", "--validate-only"]);
+    assert_eq!(json(&dry)["record_count"], 31);
+    let done = subject(&url, "erase", "anna", &["--reason", "asked", "--receipt", text(&receipt)]);
+    let done = json(&done);
+    assert_eq!((&done["record_count"], &done["proof"]), (&31.into(), &"receipt".into()));
+    refused(&subject(&url, "erase", "anna", &["--reason", "asked"]), "SUBJECT_ERASED");
+    assert_eq!(json(&subject(&url, "show", "anna", &[]))["state"], "erased");
+
+    // The auditor: the receipt is proven, the log is whole, and the store agrees with it.
+    deployment.wait_signed("eu-fra");
+    let shard = format!("http://127.0.0.1:{}", deployment.audit_port("eu-fra"));
+    let mirror = deployment.root().join("mirror");
+    let mirrored = run(&["audit", "mirror", "--shard", &shard, text(&mirror)]);
+    assert_eq!(mirrored.code, 0, "{mirrored:?}");
+    let verified = run(&["audit", "verify", text(&mirror)]);
+    assert_eq!(verified.code, 0, "{verified:?}");
+    let agreed = run(&["audit", "reconcile", "--shard", &shard, text(&mirror)]);
+    assert_eq!(agreed.code, 0, "{agreed:?}");
+    let log = mirror.join("eu-fra.s1.1");
+    for (kind, count) in [("ERASE", 3), ("EXPORT", 1), ("BLOCK", 1), ("UNBLOCK", 1)] {
+        let listed = run(&["audit", "entries", text(&log), "--kind", kind, "--json"]);
+        assert_eq!(listed.stdout.lines().count(), count, "{kind} {listed:?}");
+    }
+    let key = log.join("vkey");
+    let checked = run(&["audit", "receipt", text(&receipt), "--key-file", text(&key)]);
+    assert_eq!(checked.code, 0, "{checked:?}");
+}
