@@ -105,6 +105,22 @@ enum ShardCommand {
         #[command(flatten)]
         config: Config,
     },
+    /// Copy the store of a stopped shard into one of another engine, and compare the two
+    Convert {
+        /// The configuration of the same shard with the other engine, a TOML file
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+        #[command(flatten)]
+        config: Config,
+    },
+    /// Say which process writes to a shard's database, and how far its log is
+    Status {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        config: Config,
+    },
     /// Confirm the machine's clock, for a shard that refuses writes because the clock jumped ahead
     ConfirmClock(Config),
     /// End the log period of a shard, running or stopped, and begin the next
@@ -135,6 +151,8 @@ pub(crate) fn main() -> ExitCode {
                 serve::shard::init(&config.config, &keyring, json)
             }
             ShardCommand::ShowKey { json, config } => serve::shard::show_key(&config.config, json),
+            ShardCommand::Convert { to, config } => serve::convert::run(&config.config, &to),
+            ShardCommand::Status { json, config } => serve::status::run(&config.config, json),
             ShardCommand::ConfirmClock(Config { config }) => serve::shard::confirm_clock(&config),
             ShardCommand::RotateLog(Config { config }) => serve::shard::rotate_log(&config),
             ShardCommand::Recover { accept_loss: _, config } => {

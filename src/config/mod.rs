@@ -9,6 +9,7 @@ pub(crate) mod metrics;
 mod reading;
 pub(crate) mod schema;
 pub(crate) mod shard;
+pub(crate) mod store;
 pub(crate) mod tls;
 
 use std::fs;

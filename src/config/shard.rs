@@ -12,14 +12,15 @@ use terms::{RegionId, ShardId};
 use super::log::{self, AuditorsConfig};
 use super::metrics::{self, MetricsConfig};
 use super::reading::{Section, read_file};
-use super::{BEAT, CACHE_MB, DISK_RESERVE_MB, MB, listeners, maps, schema, tls};
+use super::store::Store;
+use super::{BEAT, DISK_RESERVE_MB, MB, listeners, maps, schema, store, tls};
 use crate::error::Failure;
 
 /// A shard's configuration, with everything that it names read.
 #[derive(Debug)]
 pub(crate) struct Config {
     pub(crate) settings: shard::Settings,
-    pub(crate) store: engine::Embedded,
+    pub(crate) store: Store,
     pub(crate) listen: SocketAddr,
     pub(crate) admin_listen: SocketAddr,
     /// Worker threads. None: by the processors.
@@ -68,9 +69,10 @@ pub(crate) fn read(path: &Path) -> Result<Config, Failure> {
         let metrics = metrics::metrics(root, tls.as_ref());
         let log = log::settings(root);
         let folder = |key| root.text(key).map(|text| root.reading.relative(text.it));
-        let (data, anchor, keys) = (folder("data"), folder("anchor"), folder("keys"));
-        let engine = root.parse("engine", engine::Kind::parse);
-        let cache_mb = root.number_or("cache_mb", CACHE_MB);
+        let (anchor, keys) = (folder("anchor"), folder("keys"));
+        let named = region.as_ref().zip(shard.as_ref());
+        let store = named
+            .and_then(|(region, shard)| store::store(root, region.it.as_str(), shard.it.as_str()));
         let disk_reserve_mb = root.number_or("disk_reserve_mb", DISK_RESERVE_MB);
         let settings = shard::Settings {
             region: region?.it,
@@ -83,14 +85,12 @@ pub(crate) fn read(path: &Path) -> Result<Config, Failure> {
             map_note: trust.note,
             log: log?,
         };
-        let options = engine::Options { cache_bytes: cache_mb * MB };
-        let store = engine::Embedded { kind: engine?.it, folder: data?, options };
         let (listen, admin_listen) = (listen?, admin_listen?);
         let (map, annex) = (Arc::new(map?), annex?);
         let files = root.reading.named();
         Some(Config {
             settings,
-            store,
+            store: store?,
             listen,
             admin_listen,
             threads,

@@ -153,10 +153,10 @@ async fn one(
     };
     let options = engine::Options { cache_bytes: CACHE_BYTES };
     let store = engine::Embedded { kind: engine, folder: home.join("data"), options };
-    let outside = serve::outside(store);
+    let outside = serve::outside(Arc::new(store));
     // What a deployment does on purpose, `dev` does by itself: a first start, and trust in the
     // machine's clock.
-    if settings.nothing_there(&*outside.store) {
+    if settings.nothing_there(&*outside.store).map_err(serve::shard::error)? {
         shard::init(&settings, &map, &annex, &outside, &shard::KeyringSource::New)
             .map_err(serve::shard::error)?;
     }

@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use terms::with_causes;
 
+use crate::config::store::Store;
 use crate::doctor::line::Line;
 use crate::doctor::target::Target;
 use crate::doctor::writable;
@@ -20,7 +21,11 @@ pub(super) fn all(target: &Target) -> Vec<Line> {
     let mut lines = writable::all(target);
     lines.extend(secrets(target));
     if let (Some(shard), Some(store)) = (target.shard(), target.store()) {
-        lines.extend([disk(shard, store), folders(target), keys(shard, store)]);
+        lines.extend(match store {
+            Store::Embedded(embedded) => vec![disk(shard, embedded)],
+            Store::Postgres(postgres) => database(postgres),
+        });
+        lines.extend([folders(target), keys(shard, store)]);
     }
     lines
 }
@@ -43,6 +48,32 @@ fn disk(shard: &shard::Settings, store: &engine::Embedded) -> Line {
         return Line::warn("disk", what, "free disk space before writes are refused");
     }
     Line::ok("disk", what)
+}
+
+/// Whether the database of a shard is reached and may be used, who writes to it, and what its
+/// settings should be.
+fn database(postgres: &engine::Postgres) -> Vec<Line> {
+    const CHECK: &str = "database";
+    let place = postgres.place();
+    let standing = match postgres.standing() {
+        Ok(standing) => standing,
+        Err(error) => {
+            let cure = "see docs/operations.md: the shard would not start either";
+            return vec![Line::bad(CHECK, format!("{place}: {error}"), cure)];
+        }
+    };
+    let what = match standing {
+        None => format!("{place} has no store yet: `bailiwick shard init` creates it"),
+        Some(engine::Standing { released: true, head, .. }) => {
+            format!("{place}: no process writes to it, {} log entries", head.size)
+        }
+        Some(engine::Standing { holder, head, .. }) => {
+            format!("{place}: {holder} writes to it, {} log entries", head.size)
+        }
+    };
+    let advice = postgres.advice().unwrap_or_default().into_iter();
+    let advice = advice.map(|advice| Line::warn(CHECK, place.clone(), advice));
+    std::iter::once(Line::ok(CHECK, what)).chain(advice).collect()
 }
 
 /// Whether a shard's folders are its own.
@@ -135,14 +166,16 @@ fn closed(path: &Path) -> Option<Line> {
 }
 
 /// Whether the keyring opens.
-fn keys(shard: &shard::Settings, store: &engine::Embedded) -> Line {
+fn keys(shard: &shard::Settings, store: &Store) -> Line {
     match shard.check_keys() {
         Ok(true) => Line::ok("keys", format!("the keyring of {} opens", shard.region)),
-        Ok(false) if shard.anchor.is_dir() || store.folder.is_dir() => Line::bad(
-            "keys",
-            format!("there is a store, but no keyring of {}", shard.region),
-            "restore it: without it the store cannot be read",
-        ),
+        Ok(false) if shard.anchor.is_dir() || store.folder().is_some_and(Path::is_dir) => {
+            Line::bad(
+                "keys",
+                format!("there is a store, but no keyring of {}", shard.region),
+                "restore it: without it the store cannot be read",
+            )
+        }
         Ok(false) => Line::ok("keys", "none yet: `bailiwick shard init` creates them"),
         Err(error) => {
             Line::bad("keys", with_causes(&error), "restore the file, or correct its mode")

@@ -28,16 +28,17 @@ pub(super) fn look(target: &Target, running: bool) -> (Option<Line>, Option<Arc<
         return (Some(Line::ok(CHECK, what)), None);
     }
     // An engine makes files: they must be the shard's own.
-    let owner = fs::metadata(&store.folder).map(|about| about.uid()).ok();
+    let folder = store.folder().unwrap_or(&settings.anchor);
+    let owner = fs::metadata(folder).map(|about| about.uid()).ok();
     if owner.is_some() && owner != own_user() {
-        let what = format!("{} belongs to another user: it was not opened", store.folder.display());
+        let what = format!("{} belongs to another user: it was not opened", folder.display());
         return (
             Some(Line::warn(CHECK, what, "run this as the user that the shard runs as")),
             None,
         );
     }
     let [annex] = target.annexes.as_slice() else { return (None, None) };
-    match shard::inspect(settings, &target.map, annex, &serve::outside(store.clone())) {
+    match shard::inspect(settings, &target.map, annex, &serve::outside(store.backend())) {
         Ok(None) => (Some(Line::ok(CHECK, "none yet: `bailiwick shard init` creates it")), None),
         Ok(Some(found)) => {
             let (entries, epoch) = (found.entries, found.map.epoch().number);

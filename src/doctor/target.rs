@@ -12,6 +12,7 @@ use toml::Table;
 
 use crate::config;
 use crate::config::maps::{AnnexFiles, note_of_annex};
+use crate::config::store::Store;
 use crate::doctor::line::Line;
 use crate::error::{Exit, Failure};
 
@@ -48,7 +49,7 @@ pub(super) enum Settings {
 /// What a shard is told.
 pub(super) struct ShardTarget {
     pub(super) settings: shard::Settings,
-    pub(super) store: engine::Embedded,
+    pub(super) store: Store,
 }
 
 impl Target {
@@ -104,11 +105,12 @@ impl Target {
     /// The folders that are a shard's own; none of a gateway.
     pub(super) fn folders(&self) -> Vec<&Path> {
         let Settings::Shard(shard) = &self.server else { return Vec::new() };
-        vec![&shard.store.folder, &shard.settings.anchor, &shard.settings.keys]
+        let own = [&*shard.settings.anchor, &*shard.settings.keys];
+        shard.store.folder().into_iter().chain(own).collect()
     }
 
     /// Where a shard's store lies.
-    pub(super) const fn store(&self) -> Option<&engine::Embedded> {
+    pub(super) const fn store(&self) -> Option<&Store> {
         match &self.server {
             Settings::Shard(shard) => Some(&shard.store),
             Settings::Gateway(_) => None,

@@ -1,12 +1,15 @@
 //! `bailiwick gateway` and `bailiwick shard`: one server, from its configuration to its drained
 //! end.
 
+pub(crate) mod convert;
 pub(crate) mod endings;
 pub(crate) mod gateway;
 mod geoip;
 mod maps;
 pub(crate) mod readyz;
 pub(crate) mod shard;
+mod standby;
+pub(crate) mod status;
 mod tls;
 
 use std::net::SocketAddr;
@@ -27,9 +30,9 @@ use crate::error::{Exit, Failure};
 use crate::terminal;
 
 /// The outside world of a shard on this machine.
-pub(crate) fn outside(store: engine::Embedded) -> Environment {
+pub(crate) fn outside(store: Arc<dyn engine::Backend>) -> Environment {
     Environment {
-        store: Arc::new(store),
+        store,
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
         cipher: &AesGcm,

@@ -12,9 +12,11 @@ use link::ops::logging::Level;
 use link::ops::metrics::Registry;
 use link::spiffe_id::PeerKind;
 use serde_json::json;
+use tokio::sync::watch;
 
 use super::{
-    Stop, bind, block_on, endings, enter, maps as pinning, outside, serve_on, start_logs, tls,
+    Stop, bind, block_on, endings, enter, maps as pinning, outside, serve_on, standby, start_logs,
+    tls,
 };
 use crate::config;
 use crate::config::log::AuditorsConfig;
@@ -30,10 +32,12 @@ pub(crate) fn run(path: &Path) -> Result<(), Failure> {
     start_logs(true, Level::Info)?;
     // What it may write in must be there before the rest is shut off, and that must be done before
     // the runtime starts the first thread.
-    config.settings.make_folders(&config.store).map_err(error)?;
+    let store = config.store.waiting();
+    config.settings.make_folders(&*store.backend()).map_err(error)?;
     let shard::Settings { anchor, keys, .. } = config.settings.clone();
-    let data = config.store.folder.clone();
-    let sandbox = enter(&link::host::sandbox::shard([data, anchor, keys]), config.require_sandbox)?;
+    let data = store.folder().map(Path::to_path_buf);
+    let writable = data.into_iter().chain([anchor, keys]);
+    let sandbox = enter(&link::host::sandbox::shard(writable), config.require_sandbox)?;
     serve_on(config.threads, async {
         let stop = Stop::on_signals()?;
         let (mut registry, health) = (Registry::new(), Health::new());
@@ -41,14 +45,21 @@ pub(crate) fn run(path: &Path) -> Result<(), Failure> {
         // Before any port: a process that may not open this store must not take calls for it. And
         // before TLS: the map in force pins authorities, and may be newer than the one in the file.
         let expect = (PeerKind::Shard, config.settings.region.clone());
-        let opened = Shard::open(
+        let guard = tls::guard(config.metrics, &health)?;
+        let standby = standby::begin(&store, config.admin_listen, guard.clone(), &health).await?;
+        let opening = Shard::open(
             config.settings,
             config.map,
             config.annex,
-            outside(config.store),
+            outside(store.backend()),
             (&mut registry, health.clone()),
         );
-        let shard = opened.await.map_err(error)?;
+        let opened = tokio::select! {
+            opened = opening => opened,
+            // What it waits for it need not wait for any more.
+            () = stop.asked() => return Ok(()),
+        };
+        let shard = opened.map_err(error)?;
         let maps = shard.maps();
         let in_force = Arc::clone(&maps.borrow());
         let tls = match config.tls {
@@ -68,25 +79,12 @@ pub(crate) fn run(path: &Path) -> Result<(), Failure> {
             Some(auditors) => Some(entrance(auditors, (&mut registry, &health)).await?),
             None => None,
         };
-        let (own, held) = (tls.clone(), maps.clone());
-        let shown = auditors.as_ref().and_then(|auditors| match &auditors.entrance {
-            shard::AuditorEntrance::Certificates { tls, .. } => Some(tls.clone()),
-            shard::AuditorEntrance::Loopback => None,
-        });
-        let ending = endings::Sources {
-            map: Box::new(move || Arc::clone(&held.borrow())),
-            tls: Box::new(move || {
-                let own = own.iter().flat_map(link::tls::Tls::endings);
-                own.chain(shown.iter().flat_map(link::tls::CallerTls::endings)).collect()
-            }),
-        };
-        endings::watch(ending, (&mut registry, &health));
+        watch_endings(&tls, auditors.as_ref(), &maps, (&mut registry, &health));
         if let Some(tls) = &tls {
             pinning::pin_with_shard(tls.clone(), maps);
         }
         let listener = bind(config.listen).await?;
-        let admin = bind(config.admin_listen).await?;
-        let guard = tls::guard(config.metrics, &health)?;
+        let admin = standby.end().await?;
         let registry = Arc::new(registry);
         let pages = tokio::spawn(serve_admin(admin, guard, health, registry, stop.never()));
         let served = shard.serve(listener, tls, auditors, stop.asked()).await;
@@ -95,6 +93,28 @@ pub(crate) fn run(path: &Path) -> Result<(), Failure> {
         tracing::info!("drained");
         Ok(())
     })
+}
+
+/// Reports what of maps and certificates ends soon.
+fn watch_endings(
+    tls: &Option<link::tls::Tls>,
+    auditors: Option<&shard::Auditors>,
+    maps: &watch::Receiver<Arc<atlas::RegionMap>>,
+    told: (&mut Registry, &Health),
+) {
+    let (own, held) = (tls.clone(), maps.clone());
+    let shown = auditors.and_then(|auditors| match &auditors.entrance {
+        shard::AuditorEntrance::Certificates { tls, .. } => Some(tls.clone()),
+        shard::AuditorEntrance::Loopback => None,
+    });
+    let ending = endings::Sources {
+        map: Box::new(move || Arc::clone(&held.borrow())),
+        tls: Box::new(move || {
+            let own = own.iter().flat_map(link::tls::Tls::endings);
+            own.chain(shown.iter().flat_map(link::tls::CallerTls::endings)).collect()
+        }),
+    };
+    endings::watch(ending, told);
 }
 
 /// The auditors' listener.
@@ -120,7 +140,7 @@ pub(crate) fn init(path: &Path, keyring: &KeyringSource, json: bool) -> Result<(
     // The region's keys will be in it, as in a server's.
     let _closed = link::host::sandbox::close_memory();
     let settings = &config.settings;
-    let outside = outside(config.store);
+    let outside = outside(config.store.backend());
     let done = shard::init(settings, &config.map, &config.annex, &outside, keyring);
     let shard::Initialised { origin, vkey, keyring_made } = done.map_err(error)?;
     if json {
@@ -182,7 +202,7 @@ pub(crate) fn rotate_log(path: &Path) -> Result<(), Failure> {
     start_logs(true, Level::Warn)?;
     // The region's keys will be in it, as in a server's.
     let _closed = link::host::sandbox::close_memory();
-    let outside = outside(config.store);
+    let outside = outside(config.store.backend());
     let done = shard::rotate_log(&config.settings, &config.map, &config.annex, &outside);
     if let Err(shard::Error::Engine(engine::Error::Locked { .. })) = done {
         return ask_to_rotate(&config.settings, config.map.deployment());
@@ -216,7 +236,7 @@ pub(crate) fn recover(path: &Path) -> Result<(), Failure> {
     start_logs(true, Level::Warn)?;
     // The region's keys will be in it, as in a server's.
     let _closed = link::host::sandbox::close_memory();
-    let outside = outside(config.store);
+    let outside = outside(config.store.backend());
     let done = shard::recover(&config.settings, &config.map, &config.annex, &outside);
     let shard::Recovered { signed, found, origin, vkey } = done.map_err(error)?;
     let signed = match signed {
@@ -252,10 +272,14 @@ pub(crate) fn error(error: shard::Error) -> Failure {
         | shard::Error::Listener
         | shard::Error::Certificate { .. } => Exit::Config,
         shard::Error::Engine(
-            Store::Damaged { .. } | Store::Locked { .. } | Store::Foreign { .. },
+            Store::Damaged { .. }
+            | Store::Locked { .. }
+            | Store::Foreign { .. }
+            | Store::Cluster { .. },
         )
         | shard::Error::Keys { .. }
         | shard::Error::Generation { .. }
+        | shard::Error::CopyDiffers { .. }
         | shard::Error::NotInitialised { .. }
         | shard::Error::Exists { .. }
         | shard::Error::StoreFormat { .. }

@@ -270,7 +270,7 @@ fn a_bad_shard_config_is_refused() {
         ("region = \"ru-msk\"", "region = \"ru-spb\"", "ru-spb", &["REGION_UNKNOWN", "ru-msk"]),
         ("region = \"ru-msk\"", "region = \"eu-fra\"", "eu-fra", &["ANNEX_FOREIGN", "own annex"]),
         ("shard = \"s1\"", "shard = \"s2\"", "\"s2\"", &["SHARD_UNKNOWN", "use one of: s1"]),
-        ("engine = \"sled\"", "engine = \"bolt\"", "\"bolt\"", &["VALUE_INVALID", "sled or fjall"]),
+        ("engine = \"sled\"", "engine = \"bolt\"", "\"bolt\"", &["VALUE_INVALID", "postgres"]),
         ("engine = \"sled\"", "", "", &["KEY_MISSING", "engine"]),
         ("cache_mb = 128", "cache_mb = 0", "cache_mb", &["LIMIT_RANGE", "from 1 to"]),
         ("cache_mb = 128", "cache_gb = 1", "cache_gb", &["KEY_UNKNOWN", "cache_mb"]),

@@ -27,6 +27,7 @@ mod lists;
 mod maps;
 mod pages;
 mod pki;
+mod postgres;
 mod python_sdk;
 mod resume;
 mod rollout;

@@ -99,7 +99,7 @@ pub trait Engine: Send + Sync + fmt::Debug + 'static {
     ///
     /// # Errors
     /// Nothing has changed after [`Error::HeadMoved`], [`Error::Full`], [`Error::TooLarge`],
-    /// [`Error::EmptyKey`], [`Error::Shrinks`], [`Error::Io`], [`Error::Damaged`] (what the commit
+    /// [`Error::EmptyKey`], [`Error::Shrinks`], [`Error::Io`], [`Error::Database`], [`Error::Damaged`] (what the commit
     /// had to read first, or what keeps the engine from writing at all while it reads on) and
     /// [`Error::Poisoned`]. After [`Error::Unknown`] the batch may be there or not, as a whole; the engine is poisoned.
     fn commit(&self, batch: Batch, expected: Head, next_size: u64) -> Result<(), Error>;
@@ -127,14 +127,17 @@ pub trait Engine: Send + Sync + fmt::Debug + 'static {
     /// [`Error::Io`] when it cannot be measured.
     fn space(&self) -> Result<Space, Error>;
 
-    /// Its name: `sled`, `fjall`, `memory`.
+    /// Its name: `sled`, `fjall`, `postgres`, `memory`.
     fn kind(&self) -> &'static str;
 }
 
 /// Where a store lies, and how it is opened. A shard is given one and knows no engine by name.
 pub trait Backend: Send + Sync + fmt::Debug {
     /// Whether there is a store, or the beginnings of one. Nothing is opened or made.
-    fn exists(&self) -> bool;
+    ///
+    /// # Errors
+    /// [`Error::Database`] and [`Error::Cluster`]: it cannot be told now.
+    fn exists(&self) -> Result<bool, Error>;
 
     /// Opens the store, makes it if it is missing, and takes a new term.
     ///
@@ -145,6 +148,9 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// The folder of its files, if they lie on this machine: what must survive the loss of the
     /// store may not lie in it.
     fn folder(&self) -> Option<&Path>;
+
+    /// Where the store lies, for operators.
+    fn place(&self) -> String;
 }
 
 /// What every engine checks before it touches anything.

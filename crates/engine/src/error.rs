@@ -89,9 +89,30 @@ pub enum Error {
         /// What the system said.
         cause: ErrorKind,
     },
+    /// The database refused, or was not reached. Nothing changed. What it said is not kept: it may
+    /// have values of rows in it.
+    #[error("the database did not {action} (SQLSTATE {state}{})", named(constraint.as_deref()))]
+    Database {
+        /// What was to be done.
+        action: &'static str,
+        /// The SQLSTATE. 08006: it was not reached.
+        state: String,
+        /// The constraint that refused, if one did.
+        constraint: Option<String>,
+    },
+    /// This database may not be used as it is set up.
+    #[error("the database may not be used: {why}")]
+    Cluster {
+        /// Why not, and what to do.
+        why: &'static str,
+    },
     /// An earlier failure left it open what the disk holds. Only opening the store again helps.
     #[error("the store was closed by an earlier failure: open it again")]
     Poisoned,
+}
+
+fn named(constraint: Option<&str>) -> String {
+    constraint.map_or_else(String::new, |constraint| format!(", constraint {constraint}"))
 }
 
 impl Error {

@@ -1,8 +1,8 @@
 //! An ordered key-value store whose commit is atomic and durable: what a shard stands on.
 //!
 //! [`Engine`] is the contract, in words about durability and concurrency; [`Backend`] opens one.
-//! [`Embedded`] is that of sled and fjall ([`Kind`]) on a folder of its own; [`Disk`] that of
-//! [`Memory`], for tests and the simulator: it fails when told to. The crate knows no record, no log
+//! [`Embedded`] is that of sled and fjall ([`Kind`]) on a folder of its own; [`Postgres`] that of a
+//! database; [`Disk`] that of [`Memory`], for tests and the simulator: it fails when told to. The crate knows no record, no log
 //! and no law: bytes only.
 
 mod batch;
@@ -13,6 +13,7 @@ mod fjall;
 mod folder;
 mod gate;
 mod memory;
+mod postgres;
 mod quiet;
 mod sled;
 mod span;
@@ -25,6 +26,9 @@ pub use engine::{Backend, Engine, Head, Space, View};
 pub use error::Error;
 pub use folder::free_bytes;
 pub use memory::{Chances, Disk, Fault, Memory};
+pub use postgres::{
+    Access, AccessInvalid, Duplex, Occupied, Owner, Postgres, Secure, Securing, Standing,
+};
 pub use span::{Order, Page, ScanLimit, Span};
 
 /// Longest key, in bytes. With it, no inner page of sled's tree outgrows what sled keeps in its
@@ -111,8 +115,8 @@ impl Embedded {
 }
 
 impl Backend for Embedded {
-    fn exists(&self) -> bool {
-        folder::exists(&self.folder)
+    fn exists(&self) -> Result<bool, Error> {
+        Ok(folder::exists(&self.folder))
     }
 
     fn open(&self) -> Result<Box<dyn Engine>, Error> {
@@ -121,6 +125,10 @@ impl Backend for Embedded {
 
     fn folder(&self) -> Option<&Path> {
         Some(&self.folder)
+    }
+
+    fn place(&self) -> String {
+        self.folder.display().to_string()
     }
 }
 

@@ -203,8 +203,8 @@ impl State {
 }
 
 impl Backend for Disk {
-    fn exists(&self) -> bool {
-        self.lock().head.term > 0
+    fn exists(&self) -> Result<bool, Error> {
+        Ok(self.lock().head.term > 0)
     }
 
     fn open(&self) -> Result<Box<dyn Engine>, Error> {
@@ -213,6 +213,10 @@ impl Backend for Disk {
 
     fn folder(&self) -> Option<&Path> {
         None
+    }
+
+    fn place(&self) -> String {
+        "the backend".to_owned()
     }
 }
 

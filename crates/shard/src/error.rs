@@ -64,6 +64,12 @@ pub enum Error {
         /// Where it is.
         place: String,
     },
+    /// A copy of the store is not the same as the store.
+    #[error("{place} differs from the store that it was copied from: remove it, and convert again")]
+    CopyDiffers {
+        /// Where the copy lies.
+        place: String,
+    },
     /// There is not enough free space to end a period of the log.
     #[error("{what} has {free} bytes free, and {needed} are needed to begin a period of the log")]
     NoRoom {
@@ -238,6 +244,8 @@ impl IntoRejection for engine::Error {
             // closed is opened again.
             Self::Io { .. }
             | Self::ViewExpired
+            | Self::Database { .. }
+            | Self::Cluster { .. }
             | Self::Poisoned
             | Self::HeadMoved { .. }
             | Self::Unknown { .. } => Reason::RegionUnavailable,

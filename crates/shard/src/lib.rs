@@ -36,6 +36,7 @@ pub use error::Error;
 pub use log::key_request::{Generation, KeyRequest};
 pub use log::verifier_keys::LogKey;
 pub use settings::{Environment, LogSettings, PeriodMax, Settings, Witness};
+pub use startup::convert::{Converted, convert};
 pub use startup::init::{Initialised, KeyringSource, init};
 pub use startup::inspect::{Inspected, inspect};
 pub use startup::recover::{Recovered, recover};

@@ -44,8 +44,13 @@ pub struct Settings {
 impl Settings {
     /// Whether nothing of a shard is there: no store, no checkpoint, no key of a log. So it may be
     /// new; or everything is lost, or not mounted.
-    pub fn nothing_there(&self, store: &dyn Backend) -> bool {
-        !store.exists() && !self.checkpoint_path().exists() && self.last_log_key().unwrap_or(0) == 0
+    ///
+    /// # Errors
+    /// [`Error::Engine`]: it cannot be told, because the database is not reached.
+    pub fn nothing_there(&self, store: &dyn Backend) -> Result<bool, Error> {
+        Ok(!self.checkpoint_path().exists()
+            && self.last_log_key().unwrap_or(0) == 0
+            && !store.exists()?)
     }
 
     /// Where the last signed checkpoint lies.

@@ -5,7 +5,7 @@ use atlas::toml::{Form, Json, NAME, Shape, Table, needed, optional};
 use super::{LISTEN, METRICS, PATH, SWITCH, THREADS_MAX, TLS};
 
 /// The engines.
-pub(super) const ENGINES: &[&str] = &["sled", "fjall"];
+pub(super) const ENGINES: &[&str] = &["sled", "fjall", "postgres"];
 /// Megabytes at most: a value above a pebibyte is a typing error.
 const MB_MAX: u64 = 1 << 30;
 
@@ -102,13 +102,24 @@ pub(crate) static SHARD: Table = Table {
             "none; required without `plaintext = true`",
             "The shard's certificate, and the authorities that it trusts.",
         ),
-        needed("data", PATH, "The folder of the store."),
+        optional(
+            "data",
+            PATH,
+            "none; required with sled and fjall",
+            "The folder of the store. Not with postgres.",
+        ),
         needed("anchor", PATH, "The folder of the last signed checkpoint. Outside of `data`."),
         needed("keys", PATH, "The folder of the region's keys. Outside of `data`."),
         needed(
             "engine",
             Form::Word(ENGINES),
             "The storage engine. A store keeps the engine that created it.",
+        ),
+        optional(
+            "postgres",
+            Form::Table(&POSTGRES),
+            "none; required with `engine = \"postgres\"`",
+            "The database of the store.",
         ),
         optional(
             "threads",
@@ -120,19 +131,52 @@ pub(crate) static SHARD: Table = Table {
             "cache_mb",
             Form::Number(1, MB_MAX),
             "128",
-            "MiB of memory for the engine's cache.",
+            "MiB of memory for the engine's cache. Not with postgres.",
         ),
         optional(
             "disk_reserve_mb",
             Form::Number(0, MB_MAX),
             "256",
-            "MiB of free space below which writes are refused, so that deletions can go on. At least twice what the engine needs for one commit (sled 16 MiB, fjall 160 MiB). On fjall the space that a compaction may need counts too: the size of the store's tables, up to 1 GiB. A disk that is not larger than the reserve is refused with exit code 64.",
+            "MiB of free space below which writes are refused, so that deletions can go on. At least twice what the engine needs for one commit (sled 16 MiB, fjall 160 MiB). On fjall the space that a compaction may need counts too: the size of the store's tables, up to 1 GiB. A disk that is not larger than the reserve is refused with exit code 64. A database says nothing of its disks: on postgres, writes are refused when it has no room.",
         ),
         optional(
             "log",
             Form::Table(&LOG),
             "see there",
             "The placement log: the length of a period, and witnesses.",
+        ),
+    ],
+};
+
+static POSTGRES: Table = Table {
+    what: "table [postgres]",
+    means: "The database of one shard, with `engine = \"postgres\"`. It belongs to this shard alone; its user owns it, and needs no other rights.",
+    count_max: 1,
+    keys: &[
+        needed(
+            "url",
+            Form::Text,
+            "Where it is: `postgresql://user@host:port,host:port/database`. Of several hosts, the one that takes writes is used. No password, and no parameters.",
+        ),
+        optional(
+            "password_file",
+            PATH,
+            "none",
+            "A file with the user's password. Only the user that the shard runs as may read it.",
+        ),
+        optional(
+            "authorities",
+            PATH,
+            "none; required without `plaintext = true`",
+            "The authorities of the database's certificate, a PEM bundle. The certificate must name the host of the URL.",
+        ),
+        optional("certificate", PATH, "none", "A client certificate for the database, with `key`."),
+        optional("key", PATH, "none", "The private key of `certificate`."),
+        optional(
+            "plaintext",
+            Form::Flag,
+            SWITCH,
+            "No TLS, to a database on this machine. Not together with `authorities`.",
         ),
     ],
 };

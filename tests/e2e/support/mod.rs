@@ -12,6 +12,8 @@ pub(crate) mod disk;
 pub(crate) mod evidence;
 pub(crate) mod load;
 pub(crate) mod maps;
+#[path = "../../../crates/engine/tests/contract/server.rs"]
+pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod python;
 pub(crate) mod rogue;
@@ -45,8 +47,10 @@ pub(crate) fn file(path: &str) -> PathBuf {
 pub(crate) struct Options {
     /// The regions whose shards run. The map has all of its own: the others are down.
     pub(crate) regions: Vec<&'static str>,
-    /// `sled` or `fjall`.
+    /// `sled`, `fjall` or `postgres`.
     pub(crate) engine: &'static str,
+    /// The database of the shard, with `postgres`: its URL.
+    pub(crate) database: Option<String>,
     /// The text of the region map.
     pub(crate) map: String,
     /// Whether the gateway has the IP database of the evidence set.
@@ -75,6 +79,7 @@ impl Default for Options {
         Self {
             regions: vec!["eu-fra", "in-bom", "kz-ala", "ru-msk", "us-iad"],
             engine: "sled",
+            database: None,
             map,
             geoip: true,
             disk_reserve_mb: 1,
@@ -160,6 +165,7 @@ impl Deployment {
                 let text = shard_config(options, region, (port, admin, audit), &home);
                 let text = format!("{signers}{text}");
                 fs::write(&config, text).expect("a configuration can be written");
+                secret(&root.path().join("database-password"), postgres::PASSWORD);
                 init_shard(&config);
                 shards.insert(*region, Server::new("shard", region, &config, admin));
                 homes.insert(*region, home);
@@ -301,13 +307,17 @@ fn shard_config(
     (port, admin, audit): (u16, u16, u16),
     home: &Path,
 ) -> String {
-    let Options { engine, disk_reserve_mb, .. } = options;
+    let Options { engine, disk_reserve_mb, database, .. } = options;
     let home = home.display();
+    let store = match database {
+        None => format!("data = \"{home}/data\"\ncache_mb = 32\n"),
+        Some(_) => String::new(),
+    };
     let mut text = format!(
         "region = \"{region}\"\nshard = \"s1\"\nlisten = \"127.0.0.1:{port}\"\n\
          admin_listen = \"127.0.0.1:{admin}\"\nmap = \"map.toml\"\n\
-         annex = \"annex-{region}.toml\"\ndata = \"{home}/data\"\nanchor = \"{home}/anchor\"\n\
-         keys = \"{home}/keys\"\naudit_listen = \"127.0.0.1:{audit}\"\nengine = \"{engine}\"\ncache_mb = 32\n\
+         annex = \"annex-{region}.toml\"\n{store}anchor = \"{home}/anchor\"\n\
+         keys = \"{home}/keys\"\naudit_listen = \"127.0.0.1:{audit}\"\nengine = \"{engine}\"\n\
          disk_reserve_mb = {disk_reserve_mb}\n"
     );
     text.push_str(&if options.tls {
@@ -315,7 +325,21 @@ fn shard_config(
     } else {
         "plaintext = true\n".to_owned()
     });
+    if let Some(url) = database {
+        let table = format!(
+            "[postgres]\nurl = \"{url}\"\npassword_file = \"database-password\"\nplaintext = true\n"
+        );
+        text.push_str(&table);
+    }
     text
+}
+
+/// Writes a file that its owner alone may read.
+pub(crate) fn secret(path: &Path, text: &str) {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    fs::write(path, text).expect("a secret can be written");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("chmod");
 }
 
 fn gateway_config(options: &Options, annexes: &[String], (port, admin): (u16, u16)) -> String {

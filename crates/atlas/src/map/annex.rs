@@ -29,6 +29,7 @@ const STATEMENT: &str = "bailiwick annex";
 pub struct Shard {
     name: ShardId,
     address: String,
+    standbys: Vec<String>,
     audit: Option<String>,
     slots: Vec<(u16, u16)>,
 }
@@ -55,6 +56,11 @@ impl Shard {
     /// Where it is reached: `http://host:port` or `https://host:port`.
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Where other processes of it are reached, one of which answers when the first does not.
+    pub fn standbys(&self) -> &[String] {
+        &self.standbys
     }
 
     /// Where auditors reach it, in the same form.
@@ -207,6 +213,8 @@ impl Annex {
 fn shard(section: &Section<'_>) -> Option<At<Shard>> {
     let name = section.parse("name", |text| ShardId::parse(text).ok());
     let address = section.parse("address", reachable);
+    let standbys = section.list("standbys", reachable);
+    let standbys = standbys.into_iter().map(|address| address.it).collect();
     let audit = section.parse("audit", reachable).map(|audit| audit.it);
     let ranges = section.texts("slots").unwrap_or_default().len();
     if section.place("slots").is_some() && ranges == 0 {
@@ -217,7 +225,7 @@ fn shard(section: &Section<'_>) -> Option<At<Shard>> {
         section.list("slots", range).into_iter().map(|range| range.it).collect();
     let (name, address) = (name?, address?.it);
     let whole = slots.len() == ranges && !slots.is_empty();
-    let shard = Shard { name: name.it, address, audit, slots };
+    let shard = Shard { name: name.it, address, standbys, audit, slots };
     whole.then(|| At { at: section.at(), it: shard })
 }
 

@@ -38,6 +38,12 @@ static SHARD: Table = Table {
     keys: &[
         needed("name", NAME, "Its name within the region."),
         needed("address", ADDRESS, "Where gateways connect."),
+        optional(
+            "standbys",
+            Form::List(&ADDRESS),
+            "none",
+            "The addresses of other processes of this shard, over the same database. Gateways connect to the one that answers.",
+        ),
         optional("audit", ADDRESS, "none", "Where auditors connect to read its placement log."),
         needed("slots", Form::List(&SLOTS), "The slots that it owns, such as `0-1023`."),
     ],

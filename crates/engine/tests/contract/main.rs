@@ -5,4 +5,6 @@ mod damage;
 mod faults;
 mod full;
 mod numbered;
+mod postgres;
+mod server;
 mod suite;

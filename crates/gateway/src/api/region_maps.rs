@@ -477,6 +477,7 @@ mod tests {
             shard: terms::ShardId::parse(shard).unwrap(),
             territory: "DE",
             address: String::new(),
+            standbys: Vec::new(),
         };
         assert!(PageToken::parse("").unwrap().is_none());
         let page = PageToken::parse("eu-fra/s1/256").unwrap().unwrap();

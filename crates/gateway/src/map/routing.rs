@@ -112,6 +112,7 @@ impl Routing {
                     shard: shard.name().clone(),
                     territory: region.territory().as_str(),
                     address: shard.address().to_owned(),
+                    standbys: shard.standbys().to_vec(),
                 };
                 let kept = self.sessions().find(|session| session.target == target);
                 kept.map_or_else(|| Arc::new(Session::new(target)), Arc::clone)

@@ -6,17 +6,19 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use hyper_util::rt::TokioIo;
 use link::net::coalesce::Coalesced;
 use link::session::{Frames, MESSAGE_BYTES_MAX, PROTOCOL};
 use link::spiffe_id::PeerId;
 use link::tls::{Peer, Tls};
-use terms::Entropy;
 use terms::limits::SESSION_IN_FLIGHT_MAX;
+use terms::{Entropy, jittered};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Status, Streaming};
 use wire::session as proto;
@@ -33,6 +35,8 @@ use crate::shards::session::{Session, ShardTarget};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Time from the first byte of a connection to the shard's welcome.
 const WELCOME_TIMEOUT: Duration = Duration::from_secs(5);
+/// The longest wait between two attempts at one of several addresses.
+const AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 /// What all sessions of a gateway share.
 pub(crate) struct Environment {
@@ -59,12 +63,39 @@ pub(crate) struct Opened {
     pub(crate) queue: mpsc::Sender<proto::Call>,
 }
 
-/// Opens one session.
+/// Opens one session. Of a shard with several processes the one that writes sends a welcome: the
+/// others do not listen, or have been stopped and say nothing. All are tried at once.
 ///
 /// # Errors
 /// [`SessionEnd`], which says why there is none.
 pub(crate) async fn connect(session: &Session, env: &Environment) -> Result<Opened, SessionEnd> {
-    let handshake = timeout(WELCOME_TIMEOUT, handshake(session, env)).await;
+    let ShardTarget { address, standbys, .. } = &session.target;
+    if standbys.is_empty() {
+        return connect_to(address, session, env).await;
+    }
+    let addresses = std::iter::once(address).chain(standbys);
+    let mut attempts: FuturesUnordered<_> =
+        addresses.map(|address| Box::pin(until_opened(address, session, env))).collect();
+    let opened = timeout(WELCOME_TIMEOUT, attempts.next()).await;
+    opened.ok().flatten().ok_or(SessionEnd::Unreachable)
+}
+
+/// Tries one of several addresses again and again.
+async fn until_opened(address: &str, session: &Session, env: &Environment) -> Opened {
+    loop {
+        match connect_to(address, session, env).await {
+            Ok(opened) => return opened,
+            Err(_) => sleep(jittered(AGAIN_AFTER, env.entropy.as_ref())).await,
+        }
+    }
+}
+
+async fn connect_to(
+    address: &str,
+    session: &Session,
+    env: &Environment,
+) -> Result<Opened, SessionEnd> {
+    let handshake = timeout(WELCOME_TIMEOUT, handshake(address, session, env)).await;
     handshake.map_err(|_| SessionEnd::NoWelcome)?
 }
 
@@ -75,8 +106,12 @@ struct Connected {
     peer: Option<Arc<Peer>>,
 }
 
-async fn open_channel(target: &ShardTarget, env: &Environment) -> Result<Connected, SessionEnd> {
-    let uri: Uri = target.address.parse().map_err(|_| SessionEnd::Address)?;
+async fn open_channel(
+    address: &str,
+    target: &ShardTarget,
+    env: &Environment,
+) -> Result<Connected, SessionEnd> {
+    let uri: Uri = address.parse().map_err(|_| SessionEnd::Address)?;
     let tls = match uri.scheme_str() {
         Some("https") => Some(env.tls.as_ref().ok_or(SessionEnd::NoTls)?),
         // An annex must not take TLS away from a gateway that has it.
@@ -158,9 +193,13 @@ fn endpoint(addr: SocketAddr) -> Result<Endpoint, SessionEnd> {
 }
 
 /// Connects, says hello, and checks that the right shard answers.
-async fn handshake(session: &Session, env: &Environment) -> Result<Opened, SessionEnd> {
+async fn handshake(
+    address: &str,
+    session: &Session,
+    env: &Environment,
+) -> Result<Opened, SessionEnd> {
     let target = &session.target;
-    let Connected { channel, peer } = open_channel(target, env).await?;
+    let Connected { channel, peer } = open_channel(address, target, env).await?;
     let limits = InFlightLimits::OF_A_SESSION;
     let in_flight = Arc::new(InFlightTable::new(target.region.clone(), limits));
     let (queue, receiver) = mpsc::channel(SESSION_IN_FLIGHT_MAX);

@@ -29,6 +29,10 @@ use crate::shards::session::{Session, ShardConnection};
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 /// The longest wait between two attempts.
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
+/// Time without an answer after which another process of the shard is looked for.
+const SILENT_MAX: Duration = Duration::from_millis(1_500);
+/// The least time between two such moves.
+const MOVED_AGAIN_AFTER: Duration = Duration::from_secs(2);
 /// Time that is left to answers after a goodbye.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -126,6 +130,7 @@ async fn use_connections(
 /// The connection over which calls go.
 struct Current {
     id: task::Id,
+    in_flight: Arc<InFlightTable>,
     peer: Option<Arc<Peer>>,
     /// Notified when the shard asks for a new connection.
     asked: Arc<Notify>,
@@ -149,7 +154,7 @@ impl Current {
             session: Arc::clone(session),
             maps: Arc::clone(&env.maps),
             connection: Arc::downgrade(&connection),
-            in_flight,
+            in_flight: Arc::clone(&in_flight),
             asked: Arc::clone(&asked),
         };
         session.use_connection(connection);
@@ -168,10 +173,11 @@ impl Current {
                 () = distrusted => SessionEnd::Distrusted,
             }
         });
-        Self { id: task.id(), peer, asked }
+        Self { id: task.id(), in_flight, peer, asked }
     }
 
-    /// The next connection, opened once either end has a new certificate.
+    /// The next connection, opened once either end has a new certificate; or, of a shard with several
+    /// processes, once this one is silent: another may have taken over.
     async fn next(&self, session: &Session, env: &Environment) -> Opened {
         let renewed = async {
             match (&env.tls, &self.peer) {
@@ -179,11 +185,22 @@ impl Current {
                 (None, _) | (_, None) => std::future::pending().await,
             }
         };
+        let target = &session.target;
+        let stopped = async {
+            if target.standbys.is_empty() {
+                std::future::pending::<()>().await;
+            }
+            // A move is no cure for a shard that is only slow: not more often than this.
+            sleep(MOVED_AGAIN_AFTER).await;
+            while self.in_flight.owed_for() < SILENT_MAX {
+                sleep(SILENT_MAX / 4).await;
+            }
+        };
         tokio::select! {
             () = renewed => {}
             () = self.asked.notified() => {}
+            () = stopped => {}
         }
-        let target = &session.target;
         let mut failures: u32 = 0;
         loop {
             match connect(session, env).await {

@@ -28,6 +28,8 @@ pub(crate) struct ShardTarget {
     pub(crate) territory: &'static str,
     /// `http://host:port`, by the region's annex.
     pub(crate) address: String,
+    /// The same of its other processes: one of all these answers.
+    pub(crate) standbys: Vec<String>,
 }
 
 /// One shard, connected or not.

@@ -147,7 +147,7 @@ pub(super) fn lists(path: Option<&PathBuf>) -> Result<Lists, Error> {
     Ok(lists)
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
     let all = pem::certificates(&bytes(path)?).map_err(invalid(path))?;
     Ok(all.into_iter().map(CertificateDer::from).collect())
 }
@@ -160,6 +160,6 @@ fn bytes(path: &Path) -> Result<Vec<u8>, Error> {
     file_watch::read(path).map_err(|source| Error::Unread { path: path.to_path_buf(), source })
 }
 
-fn wrong(path: &Path, why: &'static str) -> Error {
+pub(super) fn wrong(path: &Path, why: &'static str) -> Error {
     Error::File { path: path.to_path_buf(), why }
 }

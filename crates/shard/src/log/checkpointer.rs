@@ -171,6 +171,10 @@ impl Checkpointer {
                 counted = Instant::now();
             }
             self.check_clock();
+            // An engine may learn by itself that its connection has gone, or another writer has come.
+            if self.node.engine.head().is_err_and(|error| is_over(&error)) {
+                recover();
+            }
             let signed = self.signer.lock().sign();
             match signed {
                 Ok(()) if self.reported.is_some() => {

@@ -75,7 +75,7 @@ impl Opening<'_> {
             None if last_key > 0 => return Err(self.unmade(None)),
             Some((_, note)) => {
                 let size = open_note(note, &self.signer(Period(last_key))?.vkey(), &path)?.size;
-                if size > 0 && !store.exists() {
+                if size > 0 && !store.exists()? {
                     return Err(lost(size, 0));
                 }
             }

@@ -35,7 +35,7 @@ pub fn inspect(
     outside: &Environment,
 ) -> Result<Option<Inspected>, Error> {
     let opening = Opening { settings, map, annex, outside };
-    if settings.nothing_there(&*outside.store) {
+    if settings.nothing_there(&*outside.store)? {
         return Ok(None);
     }
     let opened = opening.open_to(true)?;

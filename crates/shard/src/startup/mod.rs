@@ -1,5 +1,6 @@
-//! How a shard is made, opened, recovered and started.
+//! How a shard is made, opened, converted, recovered and started.
 
+pub(crate) mod convert;
 pub(crate) mod init;
 pub(crate) mod inspect;
 pub(crate) mod open;

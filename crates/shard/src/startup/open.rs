@@ -145,7 +145,7 @@ impl Opening<'_> {
         &self,
         found: Option<&(CheckpointFile, String)>,
     ) -> Result<(Box<dyn Engine>, Identity), Error> {
-        if !self.outside.store.exists() {
+        if !self.outside.store.exists()? {
             return Err(self.unmade(found));
         }
         let engine = self.outside.store.open()?;
@@ -203,8 +203,7 @@ impl Opening<'_> {
 
     /// Where the store lies, for messages.
     pub(crate) fn place(&self) -> String {
-        let folder = self.outside.store.folder();
-        folder.map_or_else(|| "the backend".to_owned(), |folder| folder.display().to_string())
+        self.outside.store.place()
     }
 
     /// A file that stands beside the anchor from the moment when a loss is accepted until the new

@@ -50,7 +50,7 @@ impl WatchedEngine {
                     self.health.set_fact("store", text);
                 }
             }
-            Err(error @ engine::Error::Io { .. }) => {
+            Err(error @ (engine::Error::Io { .. } | engine::Error::Database { .. })) => {
                 self.metrics.failed_reads.inc();
                 if let Some(unsaid) = self.lines.allow(self.clock.now()) {
                     tracing::error!(%error, unsaid, "the store was not read");
@@ -120,9 +120,16 @@ pub(crate) const fn is_over(error: &engine::Error) -> bool {
 pub(crate) type Row = Result<Option<Value>, Rejection>;
 
 /// Reads rows, in the order of `keys`, all from one moment. If one of them does not read back, each
-/// is read alone, so that it stands for itself.
+/// is read alone, so that it stands for itself. A store that is not reached gives none of them.
 pub(crate) fn read_rows(engine: &dyn Engine, keys: &[Vec<u8>]) -> Result<Vec<Row>, engine::Error> {
-    let view = engine.view()?;
+    let view = match engine.view() {
+        Ok(view) => view,
+        Err(error) if is_over(&error) => return Err(error),
+        Err(error) => {
+            let refused = || Err(error.clone().into_rejection());
+            return Ok(keys.iter().map(|_| refused()).collect());
+        }
+    };
     let wanted: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
     match view.get_many(&wanted) {
         Ok(values) => return Ok(values.into_iter().map(Ok).collect()),

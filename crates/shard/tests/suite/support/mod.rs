@@ -136,7 +136,7 @@ impl Place {
 
     /// Opens it, and makes it before if nothing of it is there.
     pub(crate) async fn open_as(&self, settings: Settings) -> Result<Shard, Error> {
-        if settings.nothing_there(&*self.store()) {
+        if settings.nothing_there(&*self.store())? {
             self.init_as(&settings)?;
         }
         self.open_made(settings).await
