@@ -8,6 +8,7 @@ use std::sync::Arc;
 use atlas::toml::At;
 use atlas::{Annex, RegionMap};
 use evidence::{DatabaseRefused, Sources};
+use gateway::HttpApis;
 use link::tls::{CallerFiles, Files};
 use terms::RegionId;
 use terms::limits::GATEWAY_IN_FLIGHT_MAX;
@@ -65,7 +66,8 @@ pub(crate) fn read(path: &Path) -> Result<Config, Failure> {
         let tls = own_tls(root, map.as_ref());
         let metrics = metrics::metrics(root, tls.as_ref().map(|(files, _)| files));
         let (callers, files) = callers?;
-        let listener = listener(root, tls.as_ref(), &files);
+        let apis = apis(root);
+        let listener = listener(root, tls.as_ref(), &files, apis.any());
         Some(Config {
             settings: gateway::Settings {
                 name: name?,
@@ -74,6 +76,7 @@ pub(crate) fn read(path: &Path) -> Result<Config, Failure> {
                 signers: trust.signers,
                 tls: None,
                 listener: None,
+                apis,
                 in_flight_max: in_flight_max
                     .and_then(|most| usize::try_from(most).ok())
                     .unwrap_or(GATEWAY_IN_FLIGHT_MAX),
@@ -154,11 +157,12 @@ fn own_tls(root: &Section<'_>, map: Option<&RegionMap>) -> Option<(Files, Region
 }
 
 /// The listener's certificates: those of `[callers]`, or the gateway's own. With
-/// `plaintext = true` it has none.
+/// `plaintext = true` it has none. `pages`: it takes HTTP/1.1 too.
 fn listener(
     root: &Section<'_>,
     tls: Option<&(Files, RegionId)>,
     files: &ListenerFiles,
+    pages: bool,
 ) -> Option<CallerFiles> {
     if root.switch("plaintext") {
         if let Some(at) = root.place("callers").filter(|_| files.authorities.is_some()) {
@@ -174,8 +178,35 @@ fn listener(
         key: files.key.as_ref().unwrap_or(&own.key).clone(),
         authorities: files.authorities.clone(),
         revoked: files.revoked.clone(),
-        pages: false,
+        pages,
     })
+}
+
+/// `[http]`: what the listener speaks beside gRPC.
+fn apis(root: &Section<'_>) -> HttpApis {
+    let Some(section) = root.section("http") else { return HttpApis::default() };
+    let origins = section.list("cors_origins", |text| is_origin(text).then(|| text.to_owned()));
+    let apis = HttpApis {
+        json: section.switch("json"),
+        grpc_web: section.switch("grpc_web"),
+        cors_origins: origins.into_iter().map(|origin| origin.it).collect(),
+    };
+    if let Some(at) = section.place("cors_origins").filter(|_| !apis.any()) {
+        let problem = "no page can call: neither `json` nor `grpc_web` is on";
+        section.wrong(at, "ORIGINS_UNUSED", problem, "turn on one of them, or remove the origins");
+    }
+    apis
+}
+
+/// Whether a text is an origin as browsers write it: no path, no upper case, no usual port.
+fn is_origin(text: &str) -> bool {
+    let (host, usual) = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
+        (Some(host), _) => (host, ":443"),
+        (_, Some(host)) => (host, ":80"),
+        (None, None) => return false,
+    };
+    let known = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-:[]".contains(c);
+    !host.is_empty() && !host.ends_with(usual) && host.chars().all(known)
 }
 
 /// What reads evidence; the IP database may be left out.

@@ -176,6 +176,41 @@ pub(crate) static GATEWAY: Table = Table {
             "The callers, by certificate or token.",
         ),
         optional("limits", Form::Table(&LIMITS), "see there", "The limits of each tenant."),
+        optional(
+            "http",
+            Form::Table(&HTTP),
+            "none: gRPC only",
+            "What `listen` speaks beside gRPC.",
+        ),
+    ],
+};
+
+/// An origin, as browsers state it: scheme, host and port without a path.
+const ORIGIN: Form = Form::Shape(&Shape {
+    name: "origin",
+    code: "VALUE_INVALID",
+    wanted: "an origin such as https://app.example, in lower case, without a path",
+    json: Json::Pattern("^https?://[a-z0-9.:\\[\\]-]+$"),
+});
+
+static HTTP: Table = Table {
+    what: "table [http]",
+    means: "What `listen` speaks beside gRPC. Callers, limits, deadlines and reasons are the same for all. With `json` or `grpc_web` it also takes HTTP/1.1.",
+    count_max: 1,
+    keys: &[
+        optional(
+            "json",
+            Form::Flag,
+            SWITCH,
+            "Unary calls as JSON, in the form of the Connect protocol: `POST /bailiwick.v1.Records/Put`.",
+        ),
+        optional("grpc_web", Form::Flag, SWITCH, "gRPC-Web, for clients in browsers."),
+        optional(
+            "cors_origins",
+            Form::Filled(&ORIGIN),
+            "none: no page in a browser may call",
+            "The origins whose pages may call, each in full. A request of another origin is answered 403.",
+        ),
     ],
 };
 

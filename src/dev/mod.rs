@@ -14,7 +14,7 @@ use atlas::RegionMap;
 use clap::Args;
 use client::{Client, Settings};
 use evidence::Sources;
-use gateway::{Caller, CallerLocation, Callers, Gateway, Scope, TenantLimits};
+use gateway::{Caller, CallerLocation, Callers, Gateway, HttpApis, Scope, TenantLimits};
 use ledger::entry::Role;
 use link::host::clock::{SystemClock, SystemEntropy};
 use link::net::listener::require_loopback;
@@ -204,6 +204,7 @@ fn gateway(
         signers: None,
         tls: None,
         listener: None,
+        apis: HttpApis::default(),
         in_flight_max: GATEWAY_IN_FLIGHT_MAX,
     };
     let gateway = Gateway::new(

@@ -19,6 +19,7 @@ mod faults;
 mod foreign;
 mod hostile;
 mod hostile_files;
+mod http_apis;
 mod import;
 mod interop;
 mod keys;

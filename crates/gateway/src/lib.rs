@@ -61,6 +61,7 @@ pub use crate::auth::caller::{Caller, CallerLocation, Scope};
 pub use crate::auth::jwks::{JwksRefused, usable_keys};
 pub use crate::auth::jwks_refresher::KeysError;
 pub use crate::auth::jwt::TokenRules;
+pub use crate::http::protocols::HttpApis;
 pub use crate::http::server::ServeError;
 pub use crate::limits::{TenantLimit, TenantLimits};
 pub use crate::map::routing::RoutingError;
@@ -84,6 +85,8 @@ pub struct Settings {
     pub tls: Option<Tls>,
     /// TLS of the listener; without it, it is for loopback.
     pub listener: Option<CallerTls>,
+    /// What its listener speaks beside gRPC.
+    pub apis: HttpApis,
     /// Calls in flight before it answers `GATEWAY_BUSY`; at most, and usually,
     /// [`terms::limits::GATEWAY_IN_FLIGHT_MAX`].
     pub in_flight_max: usize,
@@ -204,9 +207,9 @@ impl Gateway {
             regions.open(false).await;
             self.stop.send_replace(true);
         };
-        let tls = self.settings.listener.clone();
+        let (tls, apis) = (self.settings.listener.clone(), self.settings.apis.clone());
         let ended = tokio::select! {
-            served = http::server::serve(&self.ctx, grpc_health, listener, tls, stop) => served,
+            served = http::server::serve(&self.ctx, grpc_health, listener, tls, apis, stop) => served,
             () = drain_timeout(self.stop.subscribe()) => {
                 tracing::warn!("calls were still in flight at the end of the time to drain");
                 Ok(())

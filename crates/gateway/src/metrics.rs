@@ -68,7 +68,7 @@ impl Metrics {
         );
         registry.register(
             "requests_not_grpc",
-            "Requests refused because they are not gRPC",
+            "Requests refused because their protocol, method or origin is not taken",
             not_grpc.clone(),
         );
         metrics

@@ -24,7 +24,7 @@ It logs ten refusals per second and reason; the next logged line of that reason 
 So a `call_id` may be missing in the log. The metric `bailiwick_calls_total` counts every refusal by method and reason, `bailiwick_refusals_not_logged_total` those that the log omitted.
 The tenant tag is the start of a digest: `printf 'bailiwick tenant tag v1\\000NAME' | sha256sum | cut -c 1-8`.
 
-A request that is not gRPC is answered by HTTP alone, without a reason and a `call_id`, and has no effect: 415 for a content type other than `application/grpc` (a suffix such as `+proto` may follow), 405 for a method other than `POST`, 403 with an `Origin` header. The metric `bailiwick_requests_not_grpc_total` counts them.
+A request of a protocol that is not taken is answered by HTTP alone, without a reason and a `call_id`, and has no effect: 415 for a content type other than `application/grpc` (a suffix such as `+proto` may follow), 405 for a method other than `POST`, 403 with an `Origin` header. [JSON and browsers](http.md) has what a gateway takes besides if it is configured. The metric `bailiwick_requests_not_grpc_total` counts them.
 
 A subject is created where the evidence of its first put leads. The same id with evidence that leads to another region is another subject there, without an error.
 So keep the `domicile` that the first answer returns, and send it with every later call.

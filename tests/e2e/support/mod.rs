@@ -70,6 +70,8 @@ pub(crate) struct Options {
     pub(crate) signed: bool,
     /// What the holder of the caller's certificate may do.
     pub(crate) grant: BTreeMap<&'static str, Value>,
+    /// The gateway's `[http]`, `[limits]` and what else stands in tables of its own.
+    pub(crate) gateway_tables: &'static str,
 }
 
 impl Default for Options {
@@ -95,6 +97,7 @@ impl Default for Options {
                 ("collections", json!(["*"])),
                 ("regions", json!(["*"])),
             ]),
+            gateway_tables: "",
         }
     }
 }
@@ -355,6 +358,7 @@ fn gateway_config(options: &Options, annexes: &[String], (port, admin): (u16, u1
         writeln!(text, "region = \"{}\"", options.gateway_region).expect("a string");
         text.push_str(&Secured::tls("gateway"));
         text.push_str(&Secured::callers(&options.grant));
+        text.push_str(options.gateway_tables);
         return text;
     }
     text.push_str(
@@ -364,5 +368,6 @@ fn gateway_config(options: &Options, annexes: &[String], (port, admin): (u16, u1
     if let Some(territory) = options.territory {
         writeln!(text, "territory = \"{territory}\"").expect("a string");
     }
+    text.push_str(options.gateway_tables);
     text
 }

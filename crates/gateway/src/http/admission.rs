@@ -11,6 +11,7 @@ use crate::api::context::{CallContext, CallInfo, Deadline};
 use crate::auth::authenticate::Identified;
 use crate::auth::caller::permit;
 use crate::http::connection::{ClientConnection, REST};
+use crate::http::json::Json;
 use crate::method::Method;
 
 type Request = http::Request<Body>;
@@ -63,14 +64,27 @@ pub(crate) fn admit(
 
 /// The time that the caller named for its call.
 fn named_deadline(request: &Request) -> Result<Option<Duration>, Rejection> {
-    let Some(value) = request.headers().get("grpc-timeout") else { return Ok(None) };
-    match grpc_timeout(value.as_bytes()) {
+    type Parse = fn(&[u8]) -> Option<Duration>;
+    let (header, parse, problem): (_, Parse, _) = if request.extensions().get::<Json>().is_some() {
+        ("connect-timeout-ms", connect_timeout, "is not a number of at most ten digits")
+    } else {
+        ("grpc-timeout", grpc_timeout, "is not of the form that gRPC defines")
+    };
+    let Some(value) = request.headers().get(header) else { return Ok(None) };
+    match parse(value.as_bytes()) {
         Some(Duration::ZERO) => Err(Reason::DeadlinePassed.into()),
         Some(named) => Ok(Some(named)),
-        None => Err(Rejection::new(Reason::FieldInvalid)
-            .field("grpc-timeout")
-            .problem("is not of the form that gRPC defines")),
+        None => Err(Rejection::new(Reason::FieldInvalid).field(header).problem(problem)),
     }
+}
+
+/// One to ten digits of milliseconds (the Connect protocol, "Timeout").
+fn connect_timeout(value: &[u8]) -> Option<Duration> {
+    if value.is_empty() || value.len() > 10 || !value.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let number = value.iter().fold(0, |number: u64, c| number * 10 + u64::from(c - b'0'));
+    Some(Duration::from_millis(number))
 }
 
 /// One to eight digits and a unit (gRPC over HTTP/2, "Timeout").

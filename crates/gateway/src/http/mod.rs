@@ -1,11 +1,17 @@
 //! What happens to each request before a service sees it, and to each answer after.
+//!
+//! From the outside in: [`protocols`] says what a request is, [`CallLayer`] does what every call needs,
+//! [`json`] translates the calls that are JSON, [`direct`] finds the service.
 
 pub(crate) mod admission;
 pub(crate) mod connection;
 mod direct;
+mod json;
+pub(crate) mod protocols;
 mod request_body;
 mod response_body;
 pub(crate) mod server;
+mod unread;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -22,6 +28,7 @@ use tracing::instrument::Instrumented;
 use crate::api::context::{CallContext, CallInfo};
 use crate::api::refusal::{LoggedCaller, too_large, undecodable};
 use crate::http::connection::CallerConnection;
+use crate::http::json::Json;
 use crate::http::request_body::Times;
 use crate::http::response_body::Held;
 use crate::method::Method;
@@ -34,7 +41,8 @@ type Response = http::Response<Body>;
 /// 2. It is admitted or refused, before its message is read: see [`admission::admit`].
 /// 3. Its body is bounded in time and bytes: see [`request_body`].
 /// 4. An error that tonic made gets a reason like all others.
-/// 5. Its permits are held until the answer has left the process: see [`response_body`].
+/// 5. The refusal of a call in JSON becomes JSON.
+/// 6. Its permits are held until the answer has left the process: see [`response_body`].
 #[derive(Clone)]
 pub(crate) struct CallLayer {
     ctx: Arc<CallContext>,
@@ -77,6 +85,7 @@ where
     fn call(&mut self, mut request: Request) -> Self::Future {
         let CallLayer { ctx, times } = &self.layer;
         let info = ctx.begin(Method::of_path(request.uri().path()));
+        let json = request.extensions().get().copied();
         let extensions = request.extensions_mut();
         extensions.insert(info);
         if let Some(CallerConnection { arrived, connection }) = extensions.remove() {
@@ -85,13 +94,13 @@ where
         }
         if let Err(rejection) = admission::admit(ctx, info, &mut request) {
             let status = ctx.refuse(&info, &rejection, &LoggedCaller::of(&request));
-            return Either::Left(ready(Ok(status.into_http())));
+            return Either::Left(ready(Ok(refused(&status, json))));
         }
         let held = Held::of(&request);
         let request = request_body::bounded(request, ctx, info, *times);
         let span = tracing::debug_span!("call", call_id = %info.id, method = info.method.as_str());
         let inner = self.inner.call(request).instrument(span);
-        Either::Right(Answering { inner, info, ctx: Arc::clone(ctx), held: Some(held) })
+        Either::Right(Answering { inner, info, ctx: Arc::clone(ctx), held: Some(held), json })
     }
 }
 
@@ -101,6 +110,15 @@ pub(crate) struct Answering<F> {
     info: CallInfo,
     ctx: Arc<CallContext>,
     held: Option<Held>,
+    json: Option<Json>,
+}
+
+/// The answer to a refused call, in the protocol of its request.
+fn refused(status: &Status, json: Option<Json>) -> Response {
+    match json {
+        Some(Json) => json::error_answer(status),
+        None => status.clone().into_http(),
+    }
 }
 
 impl<F, E> Future for Answering<F>
@@ -117,6 +135,11 @@ where
         if let Some(rejection) = rejection_of_tonic(&response, self.info.method) {
             let status = self.ctx.refuse(&self.info, &rejection, &LoggedCaller::default());
             response = status.into_http();
+        }
+        if self.json.is_some()
+            && let Some(status) = Status::from_header_map(response.headers())
+        {
+            response = refused(&status, self.json);
         }
         let held = self.held.take().unwrap_or_default();
         Poll::Ready(Ok(response.map(|body| response_body::holding(body, held))))

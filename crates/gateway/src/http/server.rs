@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use link::net::coalesce::Coalesced;
-use link::net::grpc_only::GrpcOnlyLayer;
 use link::net::listener::{Entrance, incoming_by};
 use link::tls::CallerTls;
 use terms::limits::{FRAME_BYTES_MAX, REQUEST_BYTES_MAX};
@@ -24,6 +23,8 @@ use crate::api::subjects::SubjectsService;
 use crate::http::CallLayer;
 use crate::http::connection::StallGuard;
 use crate::http::direct::DirectLayer;
+use crate::http::json::JsonLayer;
+use crate::http::protocols::{HEADERS_BYTES_MAX, HttpApis, ProtocolLayer};
 use crate::http::request_body::CHECK_BYTES_MAX;
 
 /// Bytes of an answer: a body of the largest size, and room for what goes with it.
@@ -48,8 +49,6 @@ const _: () = assert!(
     STALLED_STREAMS * (STREAM_WINDOW_BYTES / PUT_BYTES_MIN) * (256 - PUT_BYTES_MIN)
         <= CONNECTION_WINDOW_BYTES / 2
 );
-/// Bytes of the headers of one call.
-const HEADERS_BYTES_MAX: u32 = 16 << 10;
 /// Calls that a peer may reset before they are accepted ("rapid reset").
 const PENDING_RESETS_MAX: usize = 32;
 /// Time without a byte after which a connection is pinged.
@@ -74,6 +73,7 @@ pub(crate) async fn serve(
     health: HealthServer<impl Health>,
     listener: TcpListener,
     tls: Option<CallerTls>,
+    apis: HttpApis,
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let (reflection, reflection_old) = reflection()?;
@@ -92,6 +92,9 @@ pub(crate) async fn serve(
     let incoming =
         incoming.map(|connection| connection.map(|made| Coalesced::new(StallGuard::new(made))));
     Server::builder()
+        // Its headers have 30 seconds, which is hyper's default, and their length is checked by
+        // the outermost layer.
+        .accept_http1(apis.any())
         .max_concurrent_streams(STREAMS_MAX)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
@@ -99,9 +102,10 @@ pub(crate) async fn serve(
         .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS_MAX))
         .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        // A request that is not gRPC gets no call id, and costs nothing.
-        .layer(GrpcOnlyLayer::counting(ctx.metrics.not_grpc.clone()))
+        // A request of a protocol that is not spoken gets no call id, and costs nothing.
+        .layer(ProtocolLayer::new(apis, ctx.metrics.not_grpc.clone()))
         .layer(CallLayer::new(ctx))
+        .layer(JsonLayer::new(ctx))
         .layer(direct)
         .add_service(health.max_decoding_message_size(CHECK_BYTES_MAX))
         .add_service(reflection)

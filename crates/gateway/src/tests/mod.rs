@@ -3,6 +3,7 @@
 mod batch;
 mod deadlines;
 mod input;
+mod json;
 mod lists;
 mod peers;
 pub(crate) mod rig;

@@ -31,7 +31,8 @@ use crate::api::context::{Admitted, CallContext};
 use crate::auth::caller::Acting;
 use crate::shards::metrics::SessionMetrics;
 use crate::{
-    Caller, CallerLocation, Callers, Error, Gateway, Scope, Settings, TenantLimit, TenantLimits,
+    Caller, CallerLocation, Callers, Error, Gateway, HttpApis, Scope, Settings, TenantLimit,
+    TenantLimits,
 };
 
 pub(crate) const MAP: &str = include_str!("../../../../tests/evidence/map.toml");
@@ -240,6 +241,7 @@ pub(super) fn settings() -> Settings {
         signers: None,
         tls: None,
         listener: None,
+        apis: HttpApis::default(),
         in_flight_max: 64,
     }
 }
