@@ -59,6 +59,8 @@ impl From<&client::Error> for Exit {
             | Error::NotBailiwick(_)
             | Error::MalformedStatus
             | Error::Unproven(_)
+            | Error::Local(_)
+            | Error::Altered
             | Error::TooLarge => Self::Failed,
             Error::Address(_) | Error::Tls(_) | Error::Pem { .. } | Error::Token(_) => Self::Config,
             Error::Handshake(_) | Error::Unreachable(_) | Error::Broken | Error::TimedOut => {

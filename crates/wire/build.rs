@@ -42,6 +42,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed={}", root.display());
     println!("cargo:rerun-if-changed=build.rs");
     let files = [
+        "bailiwick/v1/attachments.proto",
         "bailiwick/v1/jurisdiction.proto",
         "bailiwick/v1/ledger.proto",
         "bailiwick/v1/records.proto",

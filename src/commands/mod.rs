@@ -1,5 +1,6 @@
 //! The command line: parses arguments and calls the commands. docs/cli.md is its manual.
 
+mod attachment;
 mod audit;
 mod doctor;
 mod explain;
@@ -45,6 +46,8 @@ enum Command {
     Record(Box<record::Arguments>),
     /// Show, export, block or erase what a region holds of one person
     Subject(Box<subject::Arguments>),
+    /// Upload, download or delete one attachment
+    Attachment(Box<attachment::Arguments>),
     /// Store each line of a file as a record
     Import(import::Options),
     /// Check, plan, sign and roll out region maps
@@ -167,6 +170,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Keys(arguments) => keys::run(&arguments),
         Command::Record(arguments) => record::run(&arguments),
         Command::Subject(arguments) => subject::run(&arguments),
+        Command::Attachment(arguments) => attachment::run(&arguments),
         Command::Import(options) => import::run(&options),
         Command::Map(arguments) => map::run(&arguments),
         Command::Audit(arguments) => audit::run(&arguments),

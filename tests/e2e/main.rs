@@ -1,6 +1,7 @@
 //! End to end: real processes on free ports, used as callers, operators, auditors and attackers use them.
 
 mod annexes;
+mod attachments;
 mod attacks;
 mod audit;
 mod bad_input;

@@ -370,6 +370,19 @@ impl Client {
         Ok(self.gateways.token().current().await?)
     }
 
+    /// This client's gateway.
+    pub(crate) fn gateway(&self) -> Gateway {
+        self.gateways.own()
+    }
+
+    /// Puts the token of now on a request.
+    pub(crate) async fn authorize<T>(&self, request: &mut Request<T>) -> Result<(), Error> {
+        if let Some(bearer) = self.gateways.token().current().await? {
+            request.metadata_mut().insert("authorization", bearer);
+        }
+        Ok(())
+    }
+
     pub(crate) fn deadline(&self) -> Duration {
         self.settings.deadline.min(DEADLINE_MAX)
     }

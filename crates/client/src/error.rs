@@ -75,6 +75,12 @@ pub enum Error {
     /// The answer came, and what came with it does not prove it.
     #[error("the write is answered and not proven: {0}")]
     Unproven(#[from] Unproven),
+    /// What is to be sent cannot be read here, or what came cannot be written here.
+    #[error("the local file cannot be used: {0}")]
+    Local(io::ErrorKind),
+    /// What was downloaded does not have the hash that was stated with it.
+    #[error("what was downloaded does not have the SHA-256 that was stated when it was stored")]
+    Altered,
 }
 
 /// Why a body is not sent to the gateway that another one names for it.
@@ -115,6 +121,8 @@ impl Error {
             | Self::TimedOut
             | Self::MalformedStatus
             | Self::NotBailiwick(_)
+            | Self::Local(_)
+            | Self::Altered
             | Self::Unproven(_) => None,
         }
     }
@@ -137,6 +145,8 @@ impl Error {
             | Self::TimedOut
             | Self::MalformedStatus
             | Self::NotBailiwick(_)
+            | Self::Local(_)
+            | Self::Altered
             | Self::Unproven(_) => None,
         }
     }

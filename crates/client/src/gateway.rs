@@ -11,6 +11,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Request, Response};
 use tonic_health::pb::health_client::HealthClient;
 use wire::status_check::Checked;
+use wire::v1::attachments_client::AttachmentsClient;
 use wire::v1::records_client::RecordsClient;
 use wire::v1::region_maps_client::RegionMapsClient;
 use wire::v1::ruling;
@@ -32,6 +33,7 @@ const OTHERS_MAX: usize = 64;
 pub(crate) struct Gateway {
     target: Target,
     pub(crate) records: RecordsClient<Checked<Channel>>,
+    pub(crate) attachments: AttachmentsClient<Checked<Channel>>,
     pub(crate) subjects: SubjectsClient<Checked<Channel>>,
     pub(crate) maps: RegionMapsClient<Checked<Channel>>,
     pub(crate) health: HealthClient<Checked<Channel>>,
@@ -56,13 +58,15 @@ impl Gateway {
     fn new(target: Target, channel: Channel, lanes: usize) -> Self {
         let records = records(channel.clone());
         let channel = Checked::new(channel);
+        let attachments = AttachmentsClient::new(channel.clone());
         let subjects =
             SubjectsClient::new(channel.clone()).max_decoding_message_size(FRAME_BYTES_MAX);
         let maps = RegionMapsClient::new(channel.clone())
             .max_decoding_message_size(FRAME_BYTES_MAX)
             .max_encoding_message_size(REQUEST_BYTES_MAX);
         let lanes = Arc::new(Lanes::new(&target, lanes));
-        Self { target, records, subjects, maps, health: HealthClient::new(channel), lanes }
+        let health = HealthClient::new(channel);
+        Self { target, records, attachments, subjects, maps, health, lanes }
     }
 
     /// Puts a record, on a lane beside others or as a call. Once a lane has ended without an answer,

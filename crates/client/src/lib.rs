@@ -16,6 +16,7 @@
 
 mod access;
 mod address;
+mod attachments;
 mod batch;
 mod bulk;
 mod call;
@@ -41,13 +42,14 @@ pub use self::ledger::{
 };
 pub use access::{Access, Ingress, Tls};
 pub use address::ledger_url;
+pub use attachments::{Download, Source, measure};
 pub use bulk::{BulkEvent, BulkPut};
 pub use call::{Client, Settings};
 pub use error::{Error, NotFollowed};
 pub use list::Records;
 pub use receipt::{
     Known, Proof, Unproven, Written, check_create, check_delete, check_patch, check_put,
-    check_touch, verify_receipt,
+    check_touch, check_upload, verify_receipt,
 };
 pub use refused::Refused;
 pub use request_id::{derived_request_id, new_request_id};

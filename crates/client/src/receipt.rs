@@ -131,6 +131,40 @@ pub fn check_put(
     check(answer.receipt.as_ref(), answer.replayed, &expected, known)
 }
 
+/// The same for an upload, whose content is checked apart.
+///
+/// # Errors
+/// [`Unproven`].
+pub fn check_upload(
+    spec: &api::UploadSpec,
+    answer: &api::PutRecordResponse,
+    known: Known<'_>,
+) -> Result<Proof, Unproven> {
+    let (subject, domicile) = place(spec.subject.as_ref(), answer.subject.as_ref())?;
+    let version = version(answer.version)?;
+    let replaces = version > 1 && spec.if_version != Some(0);
+    let kinds: &[Kind] = if replaces { &[Kind::Place, Kind::Replace] } else { &[Kind::Place] };
+    let expected = Expected {
+        domicile,
+        subject,
+        collection: &spec.collection,
+        key: &spec.key,
+        version,
+        body: None,
+        kinds,
+        superseded: true,
+    };
+    check(answer.receipt.as_ref(), answer.replayed, &expected, known)
+}
+
+/// The opening of a receipt that was checked, and the digest of opening and content. None: it has
+/// neither.
+pub(crate) fn content(receipt: Option<&api::Receipt>) -> Option<([u8; 32], [u8; 32])> {
+    let receipt = receipt?;
+    let said = Statement::decode(&receipt.statement).ok()?;
+    Some((receipt.opening.as_ref().try_into().ok()?, said.digest))
+}
+
 /// The same for a delete, which has no content.
 ///
 /// # Errors

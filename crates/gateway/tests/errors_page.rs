@@ -14,7 +14,7 @@ const HEAD: &str = "\
 Every error has exactly one `google.rpc.ErrorInfo` of the domain `bailiwick.v1`.
 Its `reason` is one of those below; a published reason keeps its meaning.
 Its `metadata` has `call_id` and `cure`, a remedy that may be more specific than the one below.
-Where they apply, it also has `region`, `jurisdictions`, `conflicting`, `map_epoch`, `version`, `limit`, `ingress` and `retry_after_ms`; no other key, and never a value that the caller sent.
+Where they apply, it also has `region`, `jurisdictions`, `conflicting`, `map_epoch`, `version`, `limit`, `ingress`, `retry_after_ms`, `attribute` and `offset`; no other key, and never a value that the caller sent.
 `jurisdictions` and `conflicting` are comma-separated lists of codes, as in `EEA,RU`.
 An error about a field names it in a `google.rpc.BadRequest`.
 The gateway's reflection has these messages, so `grpcurl` and `buf curl` show them decoded.

@@ -115,6 +115,27 @@ pub fn content_digest(opening: &[u8; 32], body: &[u8]) -> [u8; 32] {
     Sha256::new_with_prefix(opening).chain_update(body).finalize().into()
 }
 
+/// [`content_digest`] of a body that comes in parts.
+#[derive(Clone, Debug)]
+pub struct ContentDigest(Sha256);
+
+impl ContentDigest {
+    /// Of a body that begins.
+    pub fn new(opening: &[u8; 32]) -> Self {
+        Self(Sha256::new_with_prefix(opening))
+    }
+
+    /// Takes the next part.
+    pub fn update(&mut self, part: &[u8]) {
+        self.0.update(part);
+    }
+
+    /// The digest.
+    pub fn end(self) -> [u8; 32] {
+        self.0.finalize().into()
+    }
+}
+
 /// What the entry holds for a statement: HMAC-SHA256 under the label
 /// `bailiwick placement v1`, over the opening and the statement's bytes.
 pub fn commitment(opening: &[u8; 32], statement: &[u8]) -> [u8; 32] {

@@ -21,6 +21,7 @@ use crate::store::record::{Address, Head, Stored};
 use crate::store::region_maps::InForce;
 use crate::store::subject::{Subject, SubjectRow};
 use crate::store::types::{LogId, Period, SubjectTag};
+use crate::store::upload_check::UploadChecks;
 use link::ops::health::Health;
 use link::ops::log_throttle::LogThrottle;
 
@@ -55,6 +56,8 @@ pub(crate) struct Node {
     /// Lines about what the shard itself cannot do.
     pub(crate) troubles: LogThrottle,
     pub(crate) health: Health,
+    /// The checks of uploads that have begun.
+    pub(crate) upload_checks: UploadChecks,
     /// The time of the last commit, in milliseconds: time here never falls below it.
     pub(crate) committed: AtomicU64,
 }

@@ -24,6 +24,7 @@ use crate::store::keyring::FileKeyring;
 use crate::store::keys::KeyLayout;
 use crate::store::record::Address;
 use crate::store::types::{Minute, Period};
+use crate::store::upload_check::UploadChecks;
 
 pub(crate) const MAP: &str = include_str!("../../../deploy/sample/map.toml");
 /// Where the shard of [`node`] stands.
@@ -55,6 +56,7 @@ pub(crate) fn node(folder: &Path, disk: &Disk) -> Node {
         refusals: LogThrottle::default(),
         troubles: LogThrottle::default(),
         health: Health::new(),
+        upload_checks: UploadChecks::default(),
         committed: AtomicU64::new(0),
     }
 }

@@ -37,6 +37,7 @@ async fn the_largest_records_take_a_bounded_part_of_memory() {
                 subject: "anna".into(),
                 collection: "profiles".into(),
                 key: "k".into(),
+                ..Default::default()
             };
             let mut call = session.wrap(Op::Get(get));
             call.deadline_ms = 600_000;

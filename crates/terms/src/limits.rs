@@ -4,6 +4,20 @@
 pub const BODY_BYTES_DEFAULT: usize = 1 << 20;
 /// Bytes of one record's body at the most, whatever the map says.
 pub const BODY_BYTES_MAX: usize = 16 << 20;
+/// Bytes of one attachment.
+pub const ATTACHMENT_BYTES_MAX: usize = 1 << 30;
+/// Bytes of each chunk of an attachment but the last.
+pub const ATTACHMENT_CHUNK_BYTES: usize = 1 << 20;
+/// Bytes of an attachment that are read at once.
+pub const ATTACHMENT_READ_BYTES_MAX: usize = 4 << 20;
+/// Uploads of one subject that are in progress.
+pub const UPLOADS_OF_SUBJECT_MAX: usize = 8;
+/// Uploads of one shard that are in progress.
+pub const UPLOADS_MAX: usize = 1_024;
+/// Bytes of all uploads of one tenant that are in progress on one shard.
+pub const UPLOAD_BYTES_OF_TENANT_MAX: usize = 16 << 30;
+/// Hours after which an upload to which nothing was added is discarded.
+pub const UPLOAD_HOURS_MAX: u32 = 24;
 /// The latest time at which a record may expire: the last millisecond of the year 9999.
 pub const EXPIRE_MS_MAX: u64 = 253_402_300_799_999;
 /// Bytes of a subject's id.

@@ -97,6 +97,18 @@ reasons! {
     BodyTooLarge "BODY_TOO_LARGE" InvalidArgument No "split the record, or raise the map's limit (16 MiB at most)";
     /// A record would live longer than the map allows for its collection.
     ExpiryTooLate "EXPIRY_TOO_LATE" InvalidArgument No "set an expire_time within the life in the metadata, or none for the longest";
+    /// An attachment over the limit.
+    AttachmentTooLarge "ATTACHMENT_TOO_LARGE" InvalidArgument No "split the attachment: it has 1 GiB at most";
+    /// What was uploaded does not have the hash that was stated. The upload is discarded.
+    ContentMismatch "CONTENT_MISMATCH" InvalidArgument No "compute the SHA-256 of what you send, and upload it again";
+    /// The body of a record is an attachment.
+    BodyIsAttachment "BODY_IS_ATTACHMENT" FailedPrecondition No "read it with Attachments.Download";
+    /// There is no such upload: it was discarded, or never begun.
+    UploadUnknown "UPLOAD_UNKNOWN" NotFound No "begin the upload again";
+    /// Data of an upload does not begin where the last ended.
+    UploadOutOfStep "UPLOAD_OUT_OF_STEP" Aborted No "take the upload up again in a new stream, and send from committed_bytes";
+    /// Too many uploads are in progress, or they take too much room.
+    UploadsFull "UPLOADS_FULL" ResourceExhausted SameRequestId "finish the uploads that are in progress, or wait until they are discarded";
     /// The map declares no such collection.
     CollectionUnknown "COLLECTION_UNKNOWN" InvalidArgument No "use a collection that the region map declares";
     /// Neither a domicile nor evidence says where to go.

@@ -25,6 +25,8 @@ pub enum Detail {
     RetryAfterMs,
     /// The attribute that the request is about, as the region map declares it.
     Attribute,
+    /// Bytes from the beginning of an upload that are stored.
+    Offset,
 }
 
 impl Detail {
@@ -39,6 +41,7 @@ impl Detail {
         Self::Ingress,
         Self::RetryAfterMs,
         Self::Attribute,
+        Self::Offset,
     ];
 
     /// The key on the wire. Once given, it stays (AIP-193).
@@ -53,6 +56,7 @@ impl Detail {
             Self::Ingress => "ingress",
             Self::RetryAfterMs => "retry_after_ms",
             Self::Attribute => "attribute",
+            Self::Offset => "offset",
         }
     }
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 /// `name=value`, read: a whole number, `true` or `false`, and a time of RFC 3339 are sent as such,
 /// everything else as a text. A value in double quotes is a text, whatever is in them.
 #[derive(Clone)]
-pub(super) struct Attribute(api::Attribute);
+pub(in crate::commands) struct Attribute(api::Attribute);
 
 impl std::fmt::Debug for Attribute {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -26,7 +26,7 @@ impl std::str::FromStr for Attribute {
 
 impl Attribute {
     /// As the gateway gets it.
-    pub(super) fn to_api(&self) -> api::Attribute {
+    pub(in crate::commands) fn to_api(&self) -> api::Attribute {
         self.0.clone()
     }
 }
@@ -68,7 +68,7 @@ fn json_value(attribute: &api::Attribute) -> Value {
 }
 
 /// The attributes of a record as text: a line for each.
-pub(super) fn lines(all: &[api::Attribute]) -> String {
+pub(in crate::commands) fn lines(all: &[api::Attribute]) -> String {
     let line = |attribute: &api::Attribute| {
         let value = json_value(attribute);
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);

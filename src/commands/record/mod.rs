@@ -1,10 +1,10 @@
 //! `bailiwick record`: stores, reads or deletes one record; lists and counts many.
 
-pub(in crate::commands) mod attribute;
+pub(super) mod attribute;
 mod list;
 mod patch;
 mod scan;
-pub(in crate::commands) mod show;
+pub(super) mod show;
 mod watch;
 
 use std::fs;
@@ -58,27 +58,27 @@ enum Command {
 
 /// Which record, where to ask for it, and how to answer.
 #[derive(Debug, Args)]
-struct Common {
+pub(super) struct Common {
     /// Address of the gateway
     #[arg(long, value_name = "URL", default_value = GATEWAY)]
-    gateway: String,
+    pub(super) gateway: String,
     #[command(flatten)]
     access: access::Options,
     /// The subject's opaque id
     #[arg(long, value_name = "ID")]
-    subject: String,
+    pub(super) subject: String,
     /// Region that holds the subject's records of this collection, as the first put returned it
     #[arg(long, value_name = "REGION", default_value = "")]
-    domicile: String,
+    pub(super) domicile: String,
     /// Collection, as the map declares it
     #[arg(long, value_name = "NAME")]
-    collection: String,
+    pub(super) collection: String,
     /// The record's name within subject and collection
     #[arg(long, value_name = "KEY")]
-    key: String,
+    pub(super) key: String,
     /// Print JSON
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
     /// Deadline for the whole call, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = DEADLINE_MS_DEFAULT,
           value_parser = clap::value_parser!(u64).range(1..=DEADLINE_MS_MAX))]
@@ -87,19 +87,19 @@ struct Common {
 
 /// Under what condition to write, and how often.
 #[derive(Debug, Args)]
-struct Write {
+pub(super) struct Write {
     /// Write only if the record has this version; 0: only if there is no record
     #[arg(long, value_name = "N")]
-    if_version: Option<i64>,
+    pub(super) if_version: Option<i64>,
     /// Write only if the record has this etag
     #[arg(long, value_name = "ETAG", default_value = "")]
-    etag: String,
+    pub(super) etag: String,
     /// Request id of this write; use the same one for a retry [default: random]
     #[arg(long, value_name = "UUID", value_parser = RequestId::parse)]
     request_id: Option<RequestId>,
     /// Dry run: check everything, store nothing
     #[arg(long)]
-    validate_only: bool,
+    pub(super) validate_only: bool,
     /// Wait for the inclusion proof, and write it with the receipt to this new file, for `bailiwick
     /// audit receipt`. The file names the person
     #[arg(long, value_name = "FILE", conflicts_with = "validate_only")]
@@ -134,11 +134,11 @@ struct PutOptions {
 }
 
 #[derive(Debug, Args)]
-struct Expiry {
+pub(super) struct Expiry {
     /// From then on the record is not read any more, and is deleted; RFC 3339, such as
     /// `2027-01-31T12:00:00Z` [default: never]
     #[arg(long, value_name = "TIME", value_parser = time)]
-    expire_time: Option<Timestamp>,
+    pub(super) expire_time: Option<Timestamp>,
 }
 
 /// A point in time in RFC 3339.
@@ -273,7 +273,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 /// What a failed call says on standard error.
-fn failure(common: &Common, error: &Error) -> Failure {
+pub(super) fn failure(common: &Common, error: &Error) -> Failure {
     Failure::said(Exit::from(error), show::error(common.json, &common.gateway, error))
 }
 
@@ -284,14 +284,17 @@ fn not_sent(json: bool, fault: &Rejection) -> Failure {
 
 impl Common {
     /// A client of the gateway; or why there is none, to be shown as a call's failure is.
-    async fn client(&self, ingresses: Vec<Ingress>) -> Result<Result<Client, Error>, Failure> {
+    pub(super) async fn client(
+        &self,
+        ingresses: Vec<Ingress>,
+    ) -> Result<Result<Client, Error>, Failure> {
         let deadline = Duration::from_millis(self.deadline_ms);
         let settings = Settings { deadline, attempts_max: ATTEMPTS_MAX, ..Settings::DEFAULT };
         let access = Access { ingresses, ..self.access.read().await? };
         Ok(Client::connect_with(&self.gateway, settings, access).await)
     }
 
-    fn subject(&self) -> Option<api::SubjectRef> {
+    pub(super) fn subject(&self) -> Option<api::SubjectRef> {
         Some(api::SubjectRef { id: self.subject.clone(), domicile: self.domicile.clone() })
     }
 
@@ -306,21 +309,21 @@ impl Common {
 
 impl Write {
     /// A write whose id is drawn here cannot have been done before.
-    fn client(&self, client: Client) -> Client {
+    pub(super) fn client(&self, client: Client) -> Client {
         if self.request_id.is_some() { client } else { client.first_time() }
     }
 
     /// Writes the receipt, if that was asked for.
-    fn keep(&self, receipt: Option<&api::Receipt>) -> Result<(), Failure> {
+    pub(super) fn keep(&self, receipt: Option<&api::Receipt>) -> Result<(), Failure> {
         let Some(path) = &self.receipt else { return Ok(()) };
         write_secret(path, &format!("{:#}\n", show::receipt(receipt)))
     }
 
-    fn receipt_view(&self) -> api::ReceiptView {
+    pub(super) fn receipt_view(&self) -> api::ReceiptView {
         if self.receipt.is_some() { api::ReceiptView::Full } else { api::ReceiptView::Basic }
     }
 
-    fn request_id(&self) -> Result<String, Failure> {
+    pub(super) fn request_id(&self) -> Result<String, Failure> {
         let id = self.request_id.map_or_else(|| new_request_id(&SystemEntropy), Ok);
         id.map(|id| id.to_string()).map_err(|error| Failure::new(Exit::Unavailable, error))
     }

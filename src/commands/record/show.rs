@@ -148,7 +148,7 @@ pub(super) fn patch(
 }
 
 /// Prints what a delete did.
-pub(super) fn delete(
+pub(in crate::commands) fn delete(
     json: bool,
     answer: &Written<api::DeleteRecordResponse>,
     dry: bool,
@@ -217,7 +217,11 @@ pub(in crate::commands) fn show(rows: &[(&str, String)]) -> Result<(), Failure> 
     say(table)
 }
 
-const fn done(dry: bool, replayed: bool, word: &'static str) -> &'static str {
+pub(in crate::commands) const fn done(
+    dry: bool,
+    replayed: bool,
+    word: &'static str,
+) -> &'static str {
     if dry {
         "dry run: nothing was stored"
     } else if replayed {

@@ -143,6 +143,7 @@ pub(crate) fn outcome(reply: Result<proto::Reply, String>) -> String {
             | proto::reply::Outcome::History(_)
             | proto::reply::Outcome::Surveyed(_),
         ) => "told of maps".to_owned(),
+        Some(proto::reply::Outcome::Upload(_)) => "uploading".to_owned(),
         None => "nothing".to_owned(),
     }
 }

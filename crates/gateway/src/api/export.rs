@@ -165,6 +165,7 @@ impl Export {
             etag: record.etag,
             expire_time: response::time(record.expire_ms),
             attributes: attributes::to_api(&record.attributes)?,
+            attachment_bytes: i64::try_from(record.attachment_bytes).unwrap_or(i64::MAX),
         })
     }
 }

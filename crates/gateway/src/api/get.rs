@@ -27,6 +27,7 @@ pub(crate) async fn get(
         subject: target.subject.expose().to_owned(),
         collection: target.collection.as_str().to_owned(),
         key: target.key.clone(),
+        range: None,
     });
     let sent = admitted.shard_call(route.region(), deadline, Effect::Read, 0, op)?;
     let found = response::found(route.send(sent).await?)?;
@@ -41,5 +42,6 @@ pub(crate) async fn get(
         etag: found.etag,
         expire_time: response::time(found.expire_ms),
         attributes: attributes::to_api(&found.attributes)?,
+        attachment_bytes: 0,
     })
 }

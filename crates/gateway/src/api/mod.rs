@@ -1,10 +1,13 @@
 //! The services: each method from its request to its answer.
 
+pub(crate) mod attachments;
 mod attributes;
 mod batch;
 mod batch_atomic;
+mod body_part;
 pub(crate) mod context;
 mod delete;
+mod download;
 mod erase;
 mod export;
 mod get;
@@ -26,4 +29,5 @@ mod scan;
 mod subject_request;
 pub(crate) mod subjects;
 mod touch;
+mod upload;
 mod watch;

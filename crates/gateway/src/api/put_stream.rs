@@ -213,7 +213,7 @@ where
 
 /// Why a stream cannot be read on: a status of `http::request_body`, which has a reason, or one of
 /// tonic's.
-fn unreadable(status: &Status) -> Rejection {
+pub(super) fn unreadable(status: &Status) -> Rejection {
     if let Some(info) = status.get_details_error_info()
         && let Some(reason) = Reason::parse(&info.reason)
     {

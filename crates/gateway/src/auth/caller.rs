@@ -102,6 +102,7 @@ impl Caller {
             | Method::StreamPutItem
             | Method::BatchPut
             | Method::BatchDelete
+            | Method::Upload
             | Method::Create => &[Role::Writer],
             Method::Get
             | Method::BatchGet
@@ -110,7 +111,9 @@ impl Caller {
             | Method::Watch
             | Method::Scan
             | Method::SubjectGet
-            | Method::SubjectExport => &[Role::Reader],
+            | Method::SubjectExport
+            | Method::Download
+            | Method::Stat => &[Role::Reader],
             Method::SubjectErase | Method::SubjectBlock | Method::SubjectUnblock => &[Role::Eraser],
             Method::ResolvePlacement => &[Role::Writer, Role::Reader, Role::Operator],
             Method::MapGet | Method::MapStatus | Method::MapHistory => {

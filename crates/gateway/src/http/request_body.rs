@@ -79,7 +79,9 @@ pub(crate) fn bounded(
             one(times.check, CHECK_BYTES_MAX + PREFIX_BYTES)
         }
         // The watching of health and reflection are streams without large messages.
-        Method::StreamPut | Method::StreamPutItem | Method::Other => Messages::many(times),
+        Method::StreamPut | Method::StreamPutItem | Method::Upload | Method::Other => {
+            Messages::many(times)
+        }
         Method::Put
         | Method::Get
         | Method::List
@@ -93,6 +95,8 @@ pub(crate) fn bounded(
         | Method::BatchPut
         | Method::BatchDelete
         | Method::BatchItem
+        | Method::Download
+        | Method::Stat
         | Method::Create
         | Method::ResolvePlacement
         | Method::SubjectGet

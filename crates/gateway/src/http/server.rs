@@ -12,10 +12,12 @@ use tokio_stream::StreamExt as _;
 use tonic::transport::Server;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_reflection::server::{Builder, v1, v1alpha};
+use wire::v1::attachments_server::AttachmentsServer;
 use wire::v1::records_server::RecordsServer;
 use wire::v1::region_maps_server::RegionMapsServer;
 use wire::v1::subjects_server::SubjectsServer;
 
+use crate::api::attachments::AttachmentsService;
 use crate::api::context::CallContext;
 use crate::api::records::RecordsService;
 use crate::api::region_maps::RegionMapsService;
@@ -29,6 +31,8 @@ use crate::http::request_body::CHECK_BYTES_MAX;
 
 /// Bytes of an answer: a body of the largest size, and room for what goes with it.
 const ANSWER_BYTES_MAX: usize = FRAME_BYTES_MAX;
+/// Bytes of one message of an upload: a MiB, and what goes with it.
+const UPLOAD_BYTES_MAX: usize = (1 << 20) + (64 << 10);
 /// Bytes of a request to the reflection services, which are names.
 const NAMES_BYTES_MAX: usize = 4 << 10;
 /// Calls in flight on one connection.
@@ -81,6 +85,9 @@ pub(crate) async fn serve(
         .max_decoding_message_size(REQUEST_BYTES_MAX)
         .max_encoding_message_size(ANSWER_BYTES_MAX);
     let direct = DirectLayer::new(records.clone());
+    let attachments = AttachmentsServer::new(AttachmentsService(Arc::clone(ctx)))
+        .max_decoding_message_size(UPLOAD_BYTES_MAX)
+        .max_encoding_message_size(ANSWER_BYTES_MAX);
     let subjects = SubjectsServer::new(SubjectsService(Arc::clone(ctx)))
         .max_decoding_message_size(REQUEST_BYTES_MAX)
         .max_encoding_message_size(ANSWER_BYTES_MAX);
@@ -111,6 +118,7 @@ pub(crate) async fn serve(
         .add_service(reflection)
         .add_service(reflection_old)
         .add_service(records)
+        .add_service(attachments)
         .add_service(subjects)
         .add_service(region_maps)
         .serve_with_incoming_shutdown(incoming, stop)
@@ -129,6 +137,7 @@ fn reflection() -> Result<
     let builder = || {
         let names = [
             "bailiwick.v1.Records",
+            "bailiwick.v1.Attachments",
             "bailiwick.v1.Subjects",
             "bailiwick.v1.RegionMaps",
             "grpc.health.v1.Health",

@@ -11,7 +11,7 @@ use terms::{RegionId, ShardId};
 use tokio::sync::Mutex;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
-use wire::v1::{records_server, region_maps_server, subjects_server};
+use wire::v1::{attachments_server, records_server, region_maps_server, subjects_server};
 
 /// What holds readiness back while no shard is within reach.
 const NO_SHARD: &str = "no shard is within reach";
@@ -107,9 +107,10 @@ impl RegionHealth {
 }
 
 /// The gateway as a whole, and its services.
-const SERVICES: [&str; 4] = [
+const SERVICES: [&str; 5] = [
     "",
     records_server::SERVICE_NAME,
+    attachments_server::SERVICE_NAME,
     subjects_server::SERVICE_NAME,
     region_maps_server::SERVICE_NAME,
 ];

@@ -93,7 +93,7 @@ impl Part for FromShard {
             Some(proto::reply::Outcome::Fault(fault)) => 3 * fault.details.len(),
             Some(proto::reply::Outcome::Map(map)) => map.packs.len(),
             Some(proto::reply::Outcome::Surveyed(surveyed)) => 5 * surveyed.counts.len(),
-            Some(proto::reply::Outcome::Listed(listed)) => 10 * listed.records.len(),
+            Some(proto::reply::Outcome::Listed(listed)) => 11 * listed.records.len(),
             Some(proto::reply::Outcome::History(history)) => {
                 history.maps.iter().map(|taken| 5 + taken.signers.len()).sum()
             }

@@ -52,6 +52,16 @@ pub(crate) fn permitted(role: Role, right: Right) -> bool {
 pub(crate) struct Lookup {
     pub(crate) address: Address,
     pub(crate) asker: Asker,
+    /// Which part of the body is asked for. None: the whole, which may be no attachment.
+    pub(crate) part: Option<BodyPart>,
+}
+
+/// A part of a body.
+pub(crate) struct BodyPart {
+    pub(crate) offset: u64,
+    pub(crate) length: u32,
+    /// Only if the record has this etag; empty: whatever it has.
+    pub(crate) etag: String,
 }
 
 /// The egress policy for one read, or one list.

@@ -1,19 +1,23 @@
 //! Reads: the newest durable version of a record, opened. No read is silent.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use atlas::Reads;
-use terms::{Reason, Rejection};
+use bytes::Bytes;
+use terms::limits::{ATTACHMENT_CHUNK_BYTES, ATTACHMENT_READ_BYTES_MAX};
+use terms::{Detail, Reason, Rejection};
 use tokio::time::Instant;
 
 use crate::Error;
 use crate::log::access_counters::AccessCounters;
 use crate::node::Node;
-use crate::policy::egress::{EgressPolicy, Lookup};
+use crate::policy::egress::{BodyPart, EgressPolicy, Lookup};
 use crate::reply::{Found, Outcome, ReplySlot, busy};
+use crate::store::attachment::{self, Chunks};
 use crate::store::damage::{Row, read_rows};
 use crate::store::keys;
-use crate::store::record::{Body, Stored};
+use crate::store::record::{Body, Head, Stored};
 use crate::store::subject::Subject;
 use crate::store::types::EntryAt;
 use crate::write::command::{Action, Op, Read, ReadOf};
@@ -106,7 +110,7 @@ impl Reader {
     }
 
     fn egress<'a>(&'a self, lookup: &'a Lookup, judged: u64) -> EgressPolicy<'a> {
-        let Lookup { address, asker } = lookup;
+        let Lookup { address, asker, .. } = lookup;
         let (node, counts, collection) = (&self.node, &self.counts, &address.collection);
         EgressPolicy { node, counts, collection, asker, judged }
     }
@@ -147,7 +151,7 @@ impl Reader {
         let Get { mut reply, deadline, lookup, .. } = get;
         reply.fit_room(found.body.len() + found.attributes.len());
         self.node.metrics.reads.inc();
-        let Lookup { address, asker } = lookup;
+        let Lookup { address, asker, .. } = lookup;
         match self.node.map().collection(&address.collection).map(atlas::CollectionRules::reads) {
             Some(Reads::Counted) if self.counts.add(judged, &asker.who, &address.collection, 1) => {
                 reply.send(Outcome::Found(found));
@@ -178,9 +182,18 @@ impl Reader {
         if head.has_expired(self.node.now()) {
             return Err(not_found());
         }
+        let part = get.lookup.part.as_ref();
+        if part.is_some_and(|part| !part.etag.is_empty() && part.etag != head.etag()) {
+            let fault = Rejection::new(Reason::VersionMismatch).field("etag");
+            return Err(fault.with(Detail::Version, head.version));
+        }
         let apart = match head.body {
             Body::Deleted => return Err(not_found()),
             Body::Inline(_) => None,
+            Body::Chunked(bytes) => {
+                let part = part.ok_or_else(|| Rejection::new(Reason::BodyIsAttachment))?;
+                return self.attachment(get, part, &head, bytes);
+            }
             Body::Apart(bytes) => {
                 let bytes = usize::try_from(bytes).map_err(|_| damaged())?;
                 // Also where the record has grown since its size was asked for.
@@ -193,9 +206,73 @@ impl Reader {
         let stored = Stored::read(&row).map_err(|_| damaged())?;
         let (region, cipher) = (&self.node.region, self.node.cipher);
         let body = stored.body(address, region, cipher, &head, apart).map_err(|_| damaged())?;
-        let (version, etag, expires) = (head.version, head.etag(), head.expires);
-        let (entry, attributes) = (head.entry, head.indexed.encoded.into());
-        Ok(Opened::Found(Found { version, etag, expires, body: body.into(), attributes }, entry))
+        let (mut body, mut size) = (Bytes::from(body), 0);
+        if let Some(part) = part {
+            let range = part.within(body.len())?;
+            (size, body) = (body.len() as u64, body.slice(range));
+        }
+        Ok(Opened::Found(found_of(&head, body, size), head.entry))
+    }
+
+    /// A part of an attachment of so many bytes.
+    fn attachment(
+        &self,
+        get: &Get,
+        part: &BodyPart,
+        head: &Head,
+        bytes: u32,
+    ) -> Result<Opened, Rejection> {
+        let size = head.body.bytes();
+        let range = part.within(size)?;
+        // As for a body that lies apart.
+        if get.body.unwrap_or(0) < range.len() {
+            return Ok(Opened::Apart(range.len()));
+        }
+        let node = &*self.node;
+        let (address, tag) = (&get.lookup.address, node.namer.attachment(&head.body_key));
+        let (region, cipher, key) = (&node.region, node.cipher, &head.body_key);
+        let chunks = Chunks { address, region, cipher, key, tag };
+        // One that is gone by now was replaced after its head was read.
+        let replaced = || Rejection::new(Reason::VersionMismatch).field("etag");
+        let damaged = || Rejection::from(Error::Damaged("records"));
+        let small = |n: usize| u32::try_from(n).unwrap_or(bytes);
+        let numbers = attachment::holding(&(small(range.start)..small(range.end)));
+        let mut rows: Vec<engine::Key> = numbers.clone().map(|n| chunks.row(n)).collect();
+        rows.push(chunks.whole_row());
+        let mut found = read_rows(&*node.engine, &rows).map_err(Error::from)?.into_iter();
+        let mut next = || found.next().unwrap_or(Ok(None))?.ok_or_else(replaced);
+        let first = usize::try_from(numbers.start).unwrap_or(0) * ATTACHMENT_CHUNK_BYTES;
+        let mut body = Vec::with_capacity(range.len() + 2 * ATTACHMENT_CHUNK_BYTES);
+        for number in numbers {
+            body.extend(chunks.open(number, &next()?).map_err(|_| damaged())?);
+        }
+        let sha256 = chunks.open_whole(&next()?).map_err(|_| damaged())?;
+        let within = range.start.saturating_sub(first)..range.end.saturating_sub(first);
+        let body = if range.is_empty() { Bytes::new() } else { Bytes::from(body).slice(within) };
+        let found = found_of(head, body, size as u64);
+        let found = Found { sha256: sha256.to_vec().into(), ..found };
+        Ok(Opened::Found(found, head.entry))
+    }
+}
+
+/// What is answered of a record with that head.
+fn found_of(head: &Head, body: Bytes, size: u64) -> Found {
+    let (version, etag, expires) = (head.version, head.etag(), head.expires);
+    let attributes = head.indexed.encoded.clone().into();
+    Found { version, etag, expires, body, attributes, size, sha256: Bytes::new() }
+}
+
+impl BodyPart {
+    /// The part of a body of so many bytes.
+    fn within(&self, bytes: usize) -> Result<Range<usize>, Rejection> {
+        let start = usize::try_from(self.offset).ok().filter(|start| *start <= bytes);
+        let start = start.ok_or_else(|| {
+            let fault = Rejection::new(Reason::FieldInvalid).field("offset");
+            fault.problem("is past the end").with(Detail::Limit, bytes)
+        })?;
+        let length = usize::try_from(self.length).unwrap_or(usize::MAX);
+        let length = length.min(ATTACHMENT_READ_BYTES_MAX).min(bytes - start);
+        Ok(start..start + length)
     }
 }
 

@@ -40,6 +40,11 @@ pub(crate) enum Outcome {
     Impact(Impact),
     /// What is held of a subject.
     Held(Box<Held>),
+    /// How many bytes of an upload are stored, and of them checked for its end.
+    Uploading {
+        stored: u64,
+        checked: u64,
+    },
     Rejected(Rejection),
 }
 
@@ -88,6 +93,10 @@ pub(crate) struct Found {
     pub(crate) body: Bytes,
     /// As [`atlas::RecordAttributes::encode`] has them.
     pub(crate) attributes: Bytes,
+    /// Bytes of the whole body, if a part was asked for.
+    pub(crate) size: u64,
+    /// SHA-256 of the whole, if it is an attachment and a part was asked for.
+    pub(crate) sha256: Bytes,
 }
 
 /// Where an answer goes, with the room that it takes among those that wait.
@@ -181,6 +190,7 @@ pub(crate) mod tests {
             | Outcome::History { .. }
             | Outcome::Held(_)
             | Outcome::Impact(_) => "something else",
+            Outcome::Uploading { .. } => "uploading",
         }
     }
 

@@ -37,6 +37,8 @@ pub(crate) struct Listed {
     /// As [`atlas::RecordAttributes::encode`] has them.
     pub(crate) attributes: Vec<u8>,
     pub(crate) body: Bytes,
+    /// Bytes of the body, if it is an attachment; 0: it is not.
+    pub(crate) attachment_bytes: u64,
     /// Its place in the order that was asked for; empty: none was.
     pub(crate) order: Vec<u8>,
     /// Where a page after this record begins, if that was asked for.

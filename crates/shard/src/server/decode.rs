@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 
 use crate::node::Node;
 use crate::policy::asker::{Asker, Stands};
-use crate::policy::egress::{Lookup, Right};
+use crate::policy::egress::{BodyPart, Lookup, Right};
 use crate::policy::rulings::body_fits;
 use crate::policy::standing_ruling::Given;
 use crate::read::list::{ListQuery, Of, View};
@@ -52,7 +52,6 @@ pub(crate) enum GatewayCall {
 }
 
 /// What a caller asks. Names and contents are looked at once it is known that the caller may ask.
-#[expect(clippy::large_enum_variant, reason = "a write is the usual case, and is moved once")]
 pub(crate) enum CallerCall {
     Get(proto::Get),
     List(Box<proto::List>),
@@ -61,6 +60,8 @@ pub(crate) enum CallerCall {
     Write(Write),
     /// Puts of which all are done or none.
     PutAll(Vec<proto::Put>),
+    /// One step of an upload.
+    Upload(Box<proto::Upload>),
     /// For the maps that were taken after that number.
     MapHistory(u64),
     /// What a map would do on that day; none: today.
@@ -96,6 +97,7 @@ pub(crate) fn call(op: Option<Op>) -> Option<Call> {
         Op::Get(get) => Call::Caller(CallerCall::Get(get)),
         Op::List(list) => Call::Caller(CallerCall::List(Box::new(list))),
         Op::PutAll(all) => Call::Caller(CallerCall::PutAll(all.puts)),
+        Op::Upload(upload) => Call::Caller(CallerCall::Upload(Box::new(upload))),
         Op::MapHistory(history) => Call::Caller(CallerCall::MapHistory(history.after)),
         Op::Survey(survey) => {
             let day = Some(survey.day).filter(|day| *day > 0);
@@ -113,7 +115,7 @@ impl CallerCall {
         match self {
             Self::Get(_) | Self::List(_) | Self::Person(_) => Right::Read,
             Self::Write(Write::Erase(_) | Write::Block(_)) => Right::Erase,
-            Self::Write(_) | Self::PutAll(_) => Right::Write,
+            Self::Write(_) | Self::PutAll(_) | Self::Upload(_) => Right::Write,
             Self::MapHistory(_) => Right::MapHistory,
             Self::MapImpact(..) => Right::MapImpact,
         }
@@ -249,9 +251,13 @@ impl Prepare {
     }
 
     /// A read.
-    pub(crate) fn get(&self, asker: Asker, get: &proto::Get) -> Result<Lookup, Rejection> {
+    pub(crate) fn get(&self, asker: Asker, get: proto::Get) -> Result<Lookup, Rejection> {
         let address = address(&self.node, &asker, &get.subject, &get.collection, &get.key)?;
-        Ok(Lookup { address, asker })
+        let part = get.range.map(|range| {
+            let proto::BodyRange { offset, length, etag } = range;
+            BodyPart { offset, length, etag }
+        });
+        Ok(Lookup { address, asker, part })
     }
 }
 
@@ -293,6 +299,7 @@ fn put(node: &Node, asker: &Asker, put: proto::Put) -> Result<Action, Rejection>
         body_bytes: put.body.len(),
         attributes,
         expires: expires(put.expire_ms)?,
+        uploaded: None,
     })))
 }
 
@@ -330,7 +337,7 @@ fn touch(node: &Node, asker: &Asker, touch: proto::Touch) -> Result<Action, Reje
 }
 
 /// A time of expiry; 0: none. Whether it is past is asked where it is committed.
-fn expires(ms: u64) -> Result<Option<UnixMillis>, Rejection> {
+pub(super) fn expires(ms: u64) -> Result<Option<UnixMillis>, Rejection> {
     if ms > limits::EXPIRE_MS_MAX {
         let fault = Rejection::new(Reason::FieldInvalid).field("expire_time");
         return Err(fault.problem("is after the year 9999"));
@@ -388,7 +395,7 @@ fn collection(name: &str) -> Result<Collection, Rejection> {
     Collection::parse(name).map_err(|why| Rejection::id("collection", why))
 }
 
-fn address(
+pub(super) fn address(
     node: &Node,
     asker: &Asker,
     subject: &str,
@@ -401,11 +408,11 @@ fn address(
     Ok(Address { owner, collection, key, row })
 }
 
-fn request_id(bytes: &[u8]) -> Result<[u8; 16], Rejection> {
+pub(super) fn request_id(bytes: &[u8]) -> Result<[u8; 16], Rejection> {
     bytes.try_into().map_err(|_| Rejection::new(Reason::FieldInvalid).field("request_id"))
 }
 
-fn condition(if_version: Option<i64>, etag: String) -> Result<Condition, Rejection> {
+pub(super) fn condition(if_version: Option<i64>, etag: String) -> Result<Condition, Rejection> {
     let if_version = match if_version.map(u64::try_from) {
         None => None,
         Some(Ok(version)) => Some(Version(version)),
@@ -423,7 +430,7 @@ fn condition(if_version: Option<i64>, etag: String) -> Result<Condition, Rejecti
 }
 
 /// The attributes of a record. Whether the map declares them is asked at the commit.
-fn attributes(bytes: &Bytes) -> Result<RecordAttributes, Rejection> {
+pub(super) fn attributes(bytes: &Bytes) -> Result<RecordAttributes, Rejection> {
     let malformed = |_| Rejection::new(Reason::FieldInvalid).field("attributes");
     RecordAttributes::decode(bytes).map_err(malformed)
 }

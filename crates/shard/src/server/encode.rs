@@ -20,9 +20,13 @@ use crate::store::types::Version;
 pub(crate) fn reply(id: u64, outcome: Outcome, welcomed: &str) -> proto::Reply {
     let outcome = match outcome {
         Outcome::Written(done) => Sent::Written(written(done, welcomed)),
-        Outcome::Found(Found { version, etag, expires, body, attributes }) => {
+        Outcome::Found(found) => {
+            let Found { version, etag, expires, body, attributes, size, sha256 } = found;
             let (version, expire_ms) = (signed(version), expires.map_or(0, |at| at.0));
-            Sent::Found(proto::Found { version, etag, body, expire_ms, attributes })
+            Sent::Found(proto::Found { version, etag, body, expire_ms, attributes, size, sha256 })
+        }
+        Outcome::Uploading { stored, checked } => {
+            Sent::Upload(proto::UploadState { stored, checked })
         }
         Outcome::Listed(page) => Sent::Listed(listed(page)),
         Outcome::Map(map) => Sent::Map(signed_map(map.unwrap_or_default())),
@@ -75,6 +79,7 @@ fn listed(page: Page) -> proto::Listed {
         expire_ms: record.expires.map_or(0, |at| at.0),
         attributes: record.attributes.into(),
         body: record.body,
+        attachment_bytes: record.attachment_bytes,
         order: record.order.into(),
         cursor: record.cursor,
         change: record.change.map_or(0, change),

@@ -9,6 +9,7 @@ pub(crate) mod proof_waiter;
 mod put_all;
 pub(crate) mod ruling_message;
 pub(crate) mod session;
+mod upload_calls;
 
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -39,7 +40,7 @@ use crate::server::session::Sessions;
 use crate::settings::{LogSettings, Settings};
 use crate::write::command::Errand;
 use crate::write::committer::Queue;
-use crate::write::{expiry, feed_sweep, rewrap};
+use crate::write::{abandoned, expiry, feed_sweep, gone_chunks, rewrap};
 use crate::{Error, Shard};
 
 /// How long sessions may take to end once the shard goes down.
@@ -102,6 +103,8 @@ impl Shard {
         beside.spawn(expiry::sweep(Arc::clone(&node), queue.clone()));
         beside.spawn(feed_sweep::sweep(Arc::clone(&node), queue.clone()));
         beside.spawn(rewrap::tend(Arc::clone(&node), queue.clone(), settings.clone()));
+        beside.spawn(abandoned::sweep(Arc::clone(&node), queue.clone()));
+        beside.spawn(gone_chunks::sweep(Arc::clone(&node), queue.clone()));
         beside.spawn(end_periods(Arc::clone(&node), queue.clone(), settings.clone()));
         let mut watched = life.subscribe();
         let drain = async {

@@ -36,7 +36,7 @@ use crate::server::list_calls::ListCalls;
 use crate::server::map_calls::MapCalls;
 use crate::server::proof_waiter::ProofWaiter;
 use crate::server::put_all::{PutAll, put_all};
-use crate::server::{decode, encode};
+use crate::server::{decode, encode, upload_calls};
 use crate::store::region_maps;
 use crate::write::command::Op;
 use crate::write::queue_share::Room;
@@ -375,7 +375,7 @@ impl Served {
             return refuse(reply, more, &Rejection::new(Reason::NotPermitted));
         }
         match call {
-            CallerCall::Get(get) => match self.prepare.get(asker, &get) {
+            CallerCall::Get(get) => match self.prepare.get(asker, get) {
                 Ok(lookup) => self.reads.submit(Get { reply, deadline, lookup, body: None }),
                 Err(fault) => reply.send(fault.into()),
             },
@@ -406,6 +406,10 @@ impl Served {
                     prover,
                     PutAll { replies: replies.collect(), puts, deadline, asker, map_epoch },
                 );
+            }
+            CallerCall::Upload(upload) => {
+                let sent = upload_calls::Sent { reply, deadline, asker, map_epoch };
+                upload_calls::submit(&self.reader, &self.prover, sent, *upload);
             }
             CallerCall::MapHistory(after) => {
                 self.map_calls.history(reply, after, self.room.clone())

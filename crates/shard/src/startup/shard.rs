@@ -26,6 +26,7 @@ use crate::startup::open::{Opened, Opening};
 use crate::store::damage::WatchedEngine;
 use crate::store::region_maps::Offered;
 use crate::store::reserve::Reserve;
+use crate::store::upload_check::UploadChecks;
 use crate::write::answers::{Answers, delivery};
 use crate::write::committer;
 use crate::write::committer::{Committer, Queue};
@@ -141,6 +142,7 @@ impl Parts {
             refusals: LogThrottle::default(),
             troubles: LogThrottle::default(),
             health,
+            upload_checks: UploadChecks::default(),
             committed: AtomicU64::new(opened.last_commit.0),
         });
         let shown = Signed { log, note: opened.note, edge: second, at: opened.last_commit };

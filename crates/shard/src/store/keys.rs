@@ -16,6 +16,9 @@
 //! | `06` | of which collections a map that was taken keeps a feed | its number | `store/feed.rs` |
 //! | `10` | a subject, or a record's head | slot, subject tag, then `00` for the subject's own row, or `01`, collection tag, record tag | `store/subject.rs`, `store/record.rs` |
 //! | `11` | a record's body, if its head's row does not have it | as the head's row | `store/record.rs` |
+//! | `12` | a chunk of an attachment | as the head's row, tag of the attachment, number | `store/attachment.rs` |
+//! | `13` | an upload in progress | as the head's row, request id | `store/attachment.rs` |
+//! | `14` | an attachment that is gone, whose chunks are not yet | as the head's row, tag of the attachment | `store/attachment.rs` |
 //! | `20` | a copy that is due | tag of the mirror's region, key of the head's row | version, entry, minute |
 //! | `30` | a record in an index | tag of the index, value, key of the head's row | `store/index_keys.rs` |
 //! | `31` | a record that expires | minute, key of the head's row | the version alone |
@@ -34,12 +37,14 @@ use aws_lc_rs::hmac;
 use engine::{Key, Span};
 use ledger::tile::TileId;
 use terms::{Collection, RecordKey, RegionId, Slot, SubjectId, TenantId};
+use zeroize::Zeroizing;
 
-use crate::store::aead::binding;
+use crate::store::aead::{KEY_BYTES, binding};
 use crate::store::codec::Writer;
 use crate::store::keyring::Keyring;
 use crate::store::types::{
-    CommitAt, Fingerprint, KeyCheck, Minute, Period, SubjectTag, TAG_BYTES, TombstoneTag,
+    AttachmentTag, CommitAt, Fingerprint, KeyCheck, Minute, Period, SubjectTag, TAG_BYTES,
+    TenantRows, TombstoneTag,
 };
 
 /// The store's identity.
@@ -89,6 +94,11 @@ impl Owner {
         let mut heads = self.prefix();
         heads.push(0x01);
         Span::prefix(&heads)
+    }
+
+    /// All its uploads in progress.
+    pub(crate) fn uploads(&self) -> Span {
+        Span::prefix(&beside(&self.prefix(), 0x13))
     }
 
     fn prefix(&self) -> Key {
@@ -156,6 +166,17 @@ impl KeyLayout {
         short(hmac::sign(&self.indexes, text))
     }
 
+    /// What the rows of an attachment are found by, from its own key.
+    pub(crate) fn attachment(&self, key: &[u8; KEY_BYTES]) -> AttachmentTag {
+        let text = [&b"attachment"[..], key].concat();
+        AttachmentTag(short(hmac::sign(&self.rows, &Zeroizing::new(text))))
+    }
+
+    /// What the uploads of a tenant are counted by.
+    pub(crate) fn tenant_rows(&self, tenant: &TenantId) -> TenantRows {
+        TenantRows(short(hmac::sign(&self.rows, &binding("tenant", &[tenant.as_str()], None))))
+    }
+
     /// A keyed hash of a whole request, by which a reused request id is told from a retry.
     pub(crate) fn fingerprint(&self, parts: &[&[u8]]) -> Fingerprint {
         let mut mac = hmac::Context::with_key(&self.requests);
@@ -181,11 +202,59 @@ pub(crate) fn subject_row(prefix: &[u8]) -> Key {
 
 /// The key of a record's body, by that of its head.
 pub(crate) fn body(head: &[u8]) -> Key {
-    let mut key = head.to_vec();
-    if let Some(prefix) = key.first_mut() {
-        *prefix = 0x11;
+    beside(head, 0x11)
+}
+
+/// The same place under another prefix.
+fn beside(row: &[u8], prefix: u8) -> Key {
+    let mut key = row.to_vec();
+    if let Some(first) = key.first_mut() {
+        *first = prefix;
     }
     key
+}
+
+/// The key of a chunk of an attachment, by that of its record's head.
+pub(crate) fn chunk(head: &[u8], attachment: AttachmentTag, number: u32) -> Key {
+    let mut key = beside(head, 0x12);
+    key.extend_from_slice(&attachment.0);
+    key.extend_from_slice(&number.to_be_bytes());
+    key
+}
+
+/// The key of an upload in progress, by that of its record's head.
+pub(crate) fn upload(head: &[u8], request_id: &[u8; 16]) -> Key {
+    let mut key = beside(head, 0x13);
+    key.extend_from_slice(request_id);
+    key
+}
+
+/// The key that says that an attachment is gone, by that of its record's head.
+pub(crate) fn gone(head: &[u8], attachment: AttachmentTag) -> Key {
+    let mut key = beside(head, 0x14);
+    key.extend_from_slice(&attachment.0);
+    key
+}
+
+/// All attachments that are gone and whose chunks are not yet.
+pub(crate) fn all_gone() -> Span {
+    Span::prefix(&[0x14])
+}
+
+/// Of which record's head, and which attachment, such a key speaks.
+pub(crate) fn gone_attachment(key: &[u8]) -> Option<(Key, AttachmentTag)> {
+    let (head, tag) = key.split_last_chunk()?;
+    Some((beside(head, 0x10), AttachmentTag(*tag)))
+}
+
+/// All uploads in progress.
+pub(crate) fn uploads() -> Span {
+    Span::prefix(&[0x13])
+}
+
+/// The key of the head of the record that an upload is for.
+pub(crate) fn uploaded_record(upload: &[u8]) -> Option<Key> {
+    Some(beside(upload.get(..upload.len().checked_sub(16)?)?, 0x10))
 }
 
 /// All rows of subjects, and all heads of records.

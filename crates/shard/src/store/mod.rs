@@ -1,6 +1,7 @@
 //! The rows of the store: their keys, their layouts, and the encryption of what is in them.
 
 pub(crate) mod aead;
+pub(crate) mod attachment;
 pub(crate) mod codec;
 pub(crate) mod damage;
 pub(crate) mod directories;
@@ -21,3 +22,4 @@ pub(crate) mod subject;
 pub(crate) mod subject_name;
 pub(crate) mod tombstone;
 pub(crate) mod types;
+pub(crate) mod upload_check;

@@ -115,6 +115,8 @@ pub(crate) enum Body {
     Inline(u32),
     /// In a row of its own.
     Apart(u32),
+    /// An attachment, in chunks ([`crate::store::attachment`]).
+    Chunked(u32),
 }
 
 impl Body {
@@ -132,6 +134,7 @@ impl Body {
             Self::Deleted => (0, 0),
             Self::Inline(bytes) => (1, bytes),
             Self::Apart(bytes) => (2, bytes),
+            Self::Chunked(bytes) => (3, bytes),
         };
         head.u8(kind).u32(bytes);
     }
@@ -141,7 +144,16 @@ impl Body {
             (0, 0) => Ok(Self::Deleted),
             (1, bytes) => Ok(Self::Inline(bytes)),
             (2, bytes) => Ok(Self::Apart(bytes)),
+            (3, bytes) => Ok(Self::Chunked(bytes)),
             _ => Err(Malformed),
+        }
+    }
+
+    /// How many bytes it has, if it is an attachment; 0: it is none.
+    pub(crate) fn attachment_bytes(self) -> u64 {
+        match self {
+            Self::Chunked(bytes) => u64::from(bytes),
+            Self::Deleted | Self::Inline(_) | Self::Apart(_) => 0,
         }
     }
 
@@ -149,7 +161,7 @@ impl Body {
     pub(crate) fn bytes(self) -> usize {
         match self {
             Self::Deleted => 0,
-            Self::Inline(bytes) | Self::Apart(bytes) => {
+            Self::Inline(bytes) | Self::Apart(bytes) | Self::Chunked(bytes) => {
                 usize::try_from(bytes).unwrap_or(usize::MAX)
             }
         }
@@ -288,6 +300,11 @@ impl SealedBody {
         Self { body: Body::Deleted, row: Vec::new() }
     }
 
+    /// An attachment of so many bytes, whose chunks are stored.
+    pub(crate) const fn chunked(bytes: u32) -> Self {
+        Self { body: Body::Chunked(bytes), row: Vec::new() }
+    }
+
     /// The body of a stored record, whose own row, if it has one, stays as it is.
     fn kept(body: Body, inline: &[u8]) -> Self {
         let mut row = Vec::with_capacity(1 + inline.len());
@@ -324,7 +341,7 @@ impl SealedBody {
         let plain = head.bytes(address);
         let inline = match self.body {
             Body::Inline(_) => self.row.get(1..).unwrap_or_default(),
-            Body::Deleted | Body::Apart(_) => &[],
+            Body::Deleted | Body::Apart(_) | Body::Chunked(_) => &[],
         };
         // All of its bytes at once: what is sealed in place leaves no plain copy behind.
         let mut row = Writer::with_capacity(FRONT_BYTES + plain + TAG_BYTES + inline.len());

@@ -29,6 +29,10 @@ tags! {
     Fingerprint;
     /// A keyed hash of a constant: tells one keyring from another.
     KeyCheck;
+    /// An attachment: the keyed hash of its own key.
+    AttachmentTag;
+    /// A tenant within the store: by it the room of its uploads is counted.
+    TenantRows;
     /// Authenticates a tombstone, whose row is not sealed.
     TombstoneTag;
 }

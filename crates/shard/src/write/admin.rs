@@ -37,6 +37,15 @@ impl Committer {
                 answer.send(()).ok();
                 Ok(())
             }
+            Errand::Clear(rows, answer) => {
+                let mut batch = Batch::new();
+                rows.into_iter().for_each(|row| batch.delete(row));
+                if self.commit_unlogged(batch, &mut [])? {
+                    // Who asked may be gone.
+                    answer.send(()).ok();
+                }
+                Ok(())
+            }
             Errand::Rotate(answer) => {
                 let rotated = self.rotate(Ending::Due)?;
                 // Who asked may be gone; the period has ended all the same.

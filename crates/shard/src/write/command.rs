@@ -17,6 +17,7 @@ use crate::policy::asker::Asker;
 use crate::policy::standing_ruling::Given;
 use crate::reply::{Found, Outcome, Page, ReplySlot, busy};
 use crate::store::aead::{KEY_BYTES, NONCE_BYTES};
+use crate::store::attachment::AttachmentKey;
 use crate::store::indexed::AttributeChanges;
 use crate::store::keyring::KeyChange;
 use crate::store::keys::Owner;
@@ -24,7 +25,7 @@ use crate::store::principal::Principal;
 use crate::store::record::{Address, Head, SealedBody};
 use crate::store::region_maps::Offered;
 use crate::store::subject::Blocked;
-use crate::store::types::{EntryAt, Fingerprint, Minute, Version};
+use crate::store::types::{EntryAt, Fingerprint, Minute, Recent, Version};
 
 /// One write on its way to the committer.
 pub(crate) struct Op {
@@ -54,6 +55,8 @@ pub(crate) enum Action {
     Block(Box<Block>),
     /// A read of a collection whose reads are logged: answered once its entry is durable.
     Read(Box<Read>),
+    /// One step of the upload of an attachment.
+    Upload(Box<UploadStep>),
 }
 
 impl Action {
@@ -68,12 +71,18 @@ impl Action {
             Self::Delete(_) | Self::Create(_) | Self::Touch(_) | Self::Expire(_) => 512,
             Self::Erase(_) | Self::Block(_) => 512,
             Self::Read(read) => 512 + read.of.bytes(),
+            Self::Upload(step) => 512 + step.what.bytes(),
         }
     }
 
     /// Whether it leaves more in the store than a deletion or a read.
     pub(crate) const fn fills(&self) -> bool {
-        matches!(self, Self::Put(_) | Self::Create(_) | Self::Touch(_) | Self::Patch(_))
+        match self {
+            Self::Put(_) | Self::Create(_) | Self::Touch(_) | Self::Patch(_) => true,
+            Self::Delete(_) | Self::Expire(_) | Self::Read(_) => false,
+            Self::Erase(_) | Self::Block(_) => false,
+            Self::Upload(step) => !matches!(step.what, What::Discard { .. }),
+        }
     }
 
     /// The record whose body it takes out of the row that was read for the group.
@@ -90,7 +99,8 @@ impl Action {
             | Self::Expire(_)
             | Self::Erase(_)
             | Self::Block(_)
-            | Self::Read(_) => None,
+            | Self::Read(_)
+            | Self::Upload(_) => None,
         }
     }
 
@@ -104,6 +114,7 @@ impl Action {
             Self::Expire(address) => Some(&address.collection),
             Self::Create(create) => Some(&create.collection),
             Self::Read(read) => Some(&read.collection),
+            Self::Upload(step) => Some(&step.address.collection),
             Self::Erase(_) | Self::Block(_) => None,
         }
     }
@@ -116,6 +127,7 @@ impl Action {
             Self::Touch(touch) => Some(&touch.address),
             Self::Patch(patch) => Some(&patch.address),
             Self::Expire(address) => Some(address),
+            Self::Upload(step) => Some(&step.address),
             Self::Create(_) | Self::Read(_) | Self::Erase(_) | Self::Block(_) => None,
         }
     }
@@ -131,7 +143,24 @@ impl Action {
             Self::Create(create) => Some(&create.owner),
             Self::Erase(erase) => Some(&erase.owner),
             Self::Block(block) => Some(&block.owner),
+            Self::Upload(step) => Some(&step.address.owner),
             Self::Read(_) => None,
+        }
+    }
+
+    /// The row of the upload that must be read to decide on it.
+    pub(crate) fn upload(&self) -> Option<&Key> {
+        match self {
+            Self::Upload(step) => Some(&step.row),
+            Self::Put(put) => put.uploaded.as_ref().map(|uploaded| &uploaded.row),
+            Self::Delete(_)
+            | Self::Create(_)
+            | Self::Touch(_)
+            | Self::Patch(_)
+            | Self::Expire(_)
+            | Self::Erase(_)
+            | Self::Block(_)
+            | Self::Read(_) => None,
         }
     }
 }
@@ -141,6 +170,15 @@ impl Action {
 pub(crate) struct Request {
     pub(crate) id: [u8; 16],
     pub(crate) fingerprint: Fingerprint,
+}
+
+/// What the same request did before, if its record remembers it.
+pub(crate) fn remembered<'a>(
+    head: Option<&'a Head>,
+    request: &Request,
+) -> Option<(&'a Head, &'a Recent)> {
+    let head = head?;
+    Some((head, head.recent(&request.id)?))
 }
 
 /// On which state a write insists.
@@ -210,6 +248,64 @@ pub(crate) struct Put {
     /// From then on the record is not read any more. None: it does not expire.
     pub(crate) expires: Option<UnixMillis>,
     pub(crate) attributes: RecordAttributes,
+    /// The upload that this put ends, whose chunks are its body. None: it has a body of its own.
+    pub(crate) uploaded: Option<Box<Uploaded>>,
+}
+
+/// An upload of which all is stored and checked.
+pub(crate) struct Uploaded {
+    pub(crate) row: Key,
+    /// The row that has the hash of the whole: its key and value.
+    pub(crate) whole: (Key, Vec<u8>),
+}
+
+/// One step of an upload.
+pub(crate) struct UploadStep {
+    pub(crate) address: Address,
+    /// The key of the upload's row.
+    pub(crate) row: Key,
+    pub(crate) what: What,
+}
+
+/// What a step does.
+pub(crate) enum What {
+    Begin(Box<Begin>),
+    /// Stores a chunk, sealed, in the row `at`.
+    Chunk {
+        number: u32,
+        at: Key,
+        sealed: Vec<u8>,
+    },
+    /// Discards the upload; `idle_since`: if nothing was added to it since then. Answered by `because`.
+    Discard {
+        idle_since: Option<Minute>,
+        because: Option<Box<Rejection>>,
+    },
+}
+
+impl What {
+    const fn bytes(&self) -> usize {
+        match self {
+            Self::Chunk { sealed, .. } => sealed.len(),
+            Self::Begin(_) | Self::Discard { .. } => 0,
+        }
+    }
+}
+
+/// The beginning of an upload.
+pub(crate) struct Begin {
+    pub(crate) request: Request,
+    pub(crate) condition: Condition,
+    pub(crate) expires: Option<UnixMillis>,
+    pub(crate) attributes: RecordAttributes,
+    /// Bytes of the whole.
+    pub(crate) bytes: u32,
+    /// Of the whole.
+    pub(crate) sha256: [u8; 32],
+    /// Of the attachment, random.
+    pub(crate) key: AttachmentKey,
+    /// Of the upload's row.
+    pub(crate) nonce: [u8; NONCE_BYTES],
 }
 
 pub(crate) struct Touch {
@@ -318,6 +414,8 @@ pub(crate) enum Errand {
     Note(Box<Question>),
     /// Remove rows of the change feed, of which the last is the newest.
     SweepFeed(Vec<Key>, oneshot::Sender<()>),
+    /// Delete rows of attachments that are gone.
+    Clear(Vec<Key>, oneshot::Sender<()>),
     /// End the period of the log, and begin the next.
     Rotate(oneshot::Sender<Result<Rotated, Error>>),
     /// Change the region's keys, or what is wrapped under them.
@@ -339,7 +437,7 @@ impl Errand {
             Self::Note(question) => question.answer.give(Err(Rejection::new(Reason::ShardBusy))),
             // Who asked sees that it is gone, and asks again.
             Self::Rotate(answer) => drop(answer),
-            Self::SweepFeed(_, answer) => drop(answer),
+            Self::SweepFeed(_, answer) | Self::Clear(_, answer) => drop(answer),
             Self::Keys(_, answer) => drop(answer),
         }
     }

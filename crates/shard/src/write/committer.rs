@@ -30,7 +30,7 @@ use crate::write::all_or_none;
 use crate::write::answers::{Answers, Deliver};
 use crate::write::command::{Errand, Op};
 use crate::write::entries::GroupEntries;
-use crate::write::fill::fill;
+use crate::write::fill::{fill, wanted};
 use crate::write::queue_share::{Room, Share, Usage};
 use crate::write::retries::Retries;
 use crate::write::transaction::{Done, Rows, Transaction};
@@ -352,6 +352,7 @@ impl Committer {
         let draft = entries.into_draft();
         if draft.is_empty() {
             self.counts.put_back(uncounted);
+            self.commit_unlogged(batch, &mut answers)?;
             self.answer(answers, rooms);
             return Ok(());
         }
@@ -441,19 +442,7 @@ impl Committer {
         ops: &VecDeque<(Op, Room)>,
         cached: &HashMap<SubjectTag, Arc<Subject>>,
     ) -> Result<(Rows, HashMap<engine::Key, Rejection>), Error> {
-        let mut keys = Vec::with_capacity(ops.len() * 2);
-        for (op, _) in ops {
-            if let Some(owner) = op.action.owner()
-                && !cached.contains_key(&owner.tag)
-            {
-                keys.push(owner.row());
-            }
-            if let Some(address) = op.action.record() {
-                keys.push(address.row.clone());
-            }
-        }
-        keys.sort_unstable();
-        keys.dedup();
+        let keys = wanted(ops, cached);
         let (mut rows, mut unreadable) = (Rows::with_capacity(keys.len()), HashMap::new());
         for some in keys.chunks(ROWS_AT_ONCE) {
             for (key, row) in some.iter().zip(read_rows(&*self.node.engine, some)?) {

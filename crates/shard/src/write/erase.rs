@@ -1,7 +1,8 @@
 //! What is done to a subject as a whole: it is erased, blocked, or unblocked.
 //!
 //! An erasure destroys the subject's key, findings and rulings, all rows of its records, and what
-//! finds them: index rows, expiry, copies that are due. A tombstone takes the place of the subject's
+//! finds them: index rows, expiry, copies that are due, attachments and uploads in progress. An
+//! attachment's chunks, whose key is gone with its head, are deleted in later commits. A tombstone takes the place of the subject's
 //! row in the same commit, so no late retry creates the subject again. A subject with more records
 //! than one commit takes is refused to everyone from the first commit on; the erasure goes on in the
 //! next, whoever asks for it, and the shard asks itself if no caller does.
@@ -18,6 +19,8 @@ use crate::Error;
 use crate::policy::asker::Asker;
 use crate::policy::subject_status;
 use crate::reply::{Receipt, Written};
+use crate::store::attachment;
+use crate::store::attachment::UploadFront;
 use crate::store::indexed::Indexed;
 use crate::store::keys;
 use crate::store::keys::Owner;
@@ -82,6 +85,7 @@ impl Transaction<'_> {
             self.set_status(owner, &subject, status)?;
             return Ok(Done::written(Written { records, unfinished: true, ..Default::default() }));
         }
+        self.take_uploads(owner)?;
         self.bury(asker, erase, &subject, Erasure { records, ..erasure })
     }
 
@@ -310,8 +314,13 @@ impl Transaction<'_> {
         let (address, head) = opened.map_err(|_| Error::Damaged("records"))?;
         let none = Indexed::default();
         index_rows::change(&mut self.batch, &node.namer, &address, Some(&head.indexed), &none);
-        if matches!(head.body, Body::Apart(_)) {
-            self.batch.delete(keys::body(&key));
+        match head.body {
+            Body::Apart(_) => self.batch.delete(keys::body(&key)),
+            Body::Chunked(bytes) => {
+                let tag = node.namer.attachment(&head.body_key);
+                attachment::discard(&mut self.batch, &key, tag, bytes);
+            }
+            Body::Deleted | Body::Inline(_) => {}
         }
         if let Some(at) = head.expires {
             self.batch.delete(keys::expires(Minute::of(at), &key));
@@ -322,6 +331,24 @@ impl Transaction<'_> {
         }
         self.batch.delete(key);
         Ok((!head.is_deleted()).then_some(address.collection))
+    }
+
+    /// Takes away what was uploaded, and is no attachment yet.
+    fn take_uploads(&mut self, owner: &Owner) -> Result<(), Rejection> {
+        let mut span = owner.uploads();
+        loop {
+            let page = self.scan(&span, ROWS_AT_ONCE)?;
+            let Some((last, _)) = page.rows.last() else { return Ok(()) };
+            span.from = [last.as_slice(), &[0]].concat();
+            for (key, row) in page.rows {
+                let damaged = || Error::Damaged("uploads");
+                let head = keys::uploaded_record(&key).ok_or_else(damaged)?;
+                let UploadFront { tag, bytes, .. } =
+                    UploadFront::read(&row).map_err(|_| damaged())?;
+                attachment::discard(&mut self.batch, &head, tag, bytes);
+                self.batch.delete(key);
+            }
+        }
     }
 
     /// How many live records there are.

@@ -1,5 +1,6 @@
 //! Writes: commands wait in one queue, and one committer makes atomic, durable commits of them.
 
+pub(crate) mod abandoned;
 pub(crate) mod admin;
 pub(crate) mod all_or_none;
 pub(crate) mod answers;
@@ -11,6 +12,7 @@ mod erase;
 pub(crate) mod expiry;
 pub(crate) mod feed_sweep;
 mod fill;
+pub(crate) mod gone_chunks;
 mod index_rows;
 pub(crate) mod queue_share;
 pub(crate) mod record_rows;
@@ -20,3 +22,5 @@ pub(crate) mod retries;
 pub(crate) mod rewrap;
 pub(crate) mod rotate;
 pub(crate) mod transaction;
+pub(crate) mod upload_rows;
+mod uploads;

@@ -15,7 +15,7 @@ use crate::store::indexed::Indexed;
 use crate::store::record::{Address, Body, Head};
 use crate::store::subject::Subject;
 use crate::store::types::{Minute, Version};
-use crate::store::{codec, keys};
+use crate::store::{attachment, codec, keys};
 use crate::write::command::{Content, Request};
 use crate::write::entries::GroupEntries;
 use crate::write::index_rows;
@@ -120,6 +120,13 @@ impl RecordRows<'_, '_> {
             indexed,
             recent,
         };
+        if let Some(before) = before
+            && let Body::Chunked(bytes) = before.body
+            && before.body_key != head.body_key
+        {
+            let tag = self.node.namer.attachment(&before.body_key);
+            attachment::discard(self.batch, &address.row, tag, bytes);
+        }
         let kept = sealed.is_kept();
         let rows = sealed.into_rows(address, &self.node.region, &head, subject.key(), nonce);
         self.batch.put(address.row.clone(), rows.head);

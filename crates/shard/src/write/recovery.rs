@@ -5,15 +5,17 @@
 //! way changes nothing; then the size of its head, and the right edge of its log, say what was done.
 //! With any other engine the process must end, and the next start reads.
 
-use engine::Head;
+use engine::{Batch, Head};
 use ledger::Edge;
 use terms::{Reason, Rejection};
 
 use crate::Error;
 use crate::error::IntoRejection as _;
 use crate::log::{EdgeRow, Log};
+use crate::reply::ReplySlot;
 use crate::store::damage::is_over;
 use crate::write::committer::Committer;
+use crate::write::transaction::Done;
 
 /// What readiness is held back for, and the name of a fact on the operators' page.
 const STORE: &str = "store_reopened";
@@ -53,6 +55,25 @@ impl Committer {
         self.node.health.set_fact(STORE, "opened again after a commit of unknown outcome");
         tracing::warn!(term = head.term, stands, "the store was opened again");
         Ok((!stands).then(|| Rejection::new(Reason::RegionUnavailable)))
+    }
+
+    /// Commits what has no entry: steps of uploads, of which nothing can be read. If it fails, what
+    /// was done is what the upload's row says. False: it has failed.
+    pub(super) fn commit_unlogged(
+        &mut self,
+        batch: Batch,
+        answers: &mut [(ReplySlot, Done)],
+    ) -> Result<bool, Error> {
+        if batch.is_empty() {
+            return Ok(true);
+        }
+        let (edge, size) = (self.log.edge.clone(), self.head.size);
+        self.node.metrics.commits.inc();
+        let Err(error) = self.node.engine.commit(batch, self.head, size) else { return Ok(true) };
+        let fault = self.settle(error, &edge, size)?;
+        let fault = fault.unwrap_or_else(|| Rejection::new(Reason::RegionUnavailable));
+        answers.iter_mut().for_each(|(_, done)| *done = fault.clone().into());
+        Ok(false)
     }
 
     /// Opens the store again if `error` says that it answers no more.

@@ -26,10 +26,13 @@ use crate::store::record::{Address, Head};
 use crate::store::subject::{Subject, SubjectRow};
 use crate::store::tombstone::Tombstone;
 use crate::store::types::{Recent, SubjectTag, Version};
-use crate::write::command::{Action, Content, Create, Delete, Op, Put, Read, ReadOf, Request};
+use crate::write::command::{
+    Action, Content, Create, Delete, Op, Put, Read, ReadOf, Request, UploadStep, remembered,
+};
 use crate::write::entries::{GroupEntries, create_statement, read_page, rule_into, say_data};
 use crate::write::record_rows::{NextVersion, RecordRows};
 use crate::write::retries::Retry;
+use crate::write::upload_rows::{ended, ends, stored};
 
 /// Rows that were read for a group, by key.
 pub(crate) type Rows = HashMap<Key, Option<engine::Value>>;
@@ -61,6 +64,9 @@ pub(crate) enum Known {
     Kept(Arc<Subject>),
     Erased(Tombstone),
 }
+/// Does a step of an upload: see [`crate::write::uploads`].
+pub(crate) type UploadWork =
+    fn(&mut Transaction<'_>, &Asker, UploadStep) -> Result<Done, Rejection>;
 
 /// What becomes of an op.
 pub(crate) enum Done {
@@ -98,8 +104,8 @@ impl Transaction<'_> {
         self.batch.bytes() + self.entries.bytes() + self.feed.bytes()
     }
 
-    /// Does one op, and keeps its answer until the commit.
-    pub(crate) fn apply(&mut self, op: Op) {
+    /// Does one op, and keeps its answer until the commit. `upload`: does a step of an upload.
+    pub(crate) fn apply(&mut self, op: Op, upload: UploadWork) {
         let Op { reply, deadline, asker, map_epoch, action } = op;
         let collection = action.collection().cloned();
         // It may have waited while a period of the log ended.
@@ -117,6 +123,7 @@ impl Transaction<'_> {
                 Action::Erase(erase) => self.erase(&asker, &erase),
                 Action::Block(block) => self.block(&asker, &block),
                 Action::Read(read) => self.read(&asker, *read),
+                Action::Upload(step) => upload(self, &asker, *step),
             }
         };
         if let Err(fault) = &mut outcome {
@@ -136,13 +143,17 @@ impl Transaction<'_> {
 
     fn put(&mut self, asker: &Asker, put: Put) -> Result<Done, Rejection> {
         let Put { address, request, condition, create_subject, given, .. } = put;
-        let (validate_only, content) = (put.validate_only, put.content);
+        let (validate_only, content, uploaded) = (put.validate_only, put.content, put.uploaded);
         let subject = self.subject(&address.owner)?;
         let head = self.head(&address, subject.as_deref(), validate_only)?;
         if let Some((head, done)) = remembered(head.as_ref(), &request) {
             let (owner, collection) = (&address.owner, &address.collection);
             let ruling = self.standing_ruling(owner, collection, subject.as_deref());
             return self.replay(&address, head, done, &request, ruling);
+        }
+        if let Some(uploaded) = &uploaded {
+            let stored = stored(&self.rows, &self.unreadable, &uploaded.row)?;
+            ends(&stored, self.node.namer.attachment(&content.body_key))?;
         }
         let (node, minute) = (self.node, self.entries.minute());
         let enters = |ruled: &Ruled| may_enter(node, ruled, asker.stands.gateway);
@@ -164,6 +175,9 @@ impl Transaction<'_> {
         let change = Change { kind, request, content, given, expires, indexed };
         let done = self.write(asker, &address, &subject, head.as_ref(), change, Some(ruled))?;
         // After the entry: what fails has put nothing into the group.
+        if let Some(uploaded) = uploaded {
+            ended(&mut self.batch, &mut self.rows, *uploaded);
+        }
         if let Some(row) = row {
             self.batch.put(address.owner.row(), row);
             self.subjects.insert(address.owner.tag, subject);
@@ -262,7 +276,7 @@ impl Transaction<'_> {
     }
 
     /// The subject, as this group has left it.
-    fn subject(&mut self, owner: &Owner) -> Result<Option<Arc<Subject>>, Rejection> {
+    pub(super) fn subject(&mut self, owner: &Owner) -> Result<Option<Arc<Subject>>, Rejection> {
         match self.known_subject(owner)? {
             None => Ok(None),
             Some(Known::Erased(_)) => Err(subject_status::erased()),
@@ -292,7 +306,7 @@ impl Transaction<'_> {
 
     /// The record's head, as this group has left it. One whose time has come is deleted first, but by
     /// a dry run: whatever is asked of it is asked of a record that is not there.
-    fn head(
+    pub(super) fn head(
         &mut self,
         address: &Address,
         subject: Option<&Subject>,
@@ -323,7 +337,7 @@ impl Transaction<'_> {
     }
 
     /// The answer to a request that was done before: `done`, of the record with that head.
-    fn replay(
+    pub(super) fn replay(
         &self,
         address: &Address,
         head: &Head,
@@ -471,12 +485,6 @@ impl<'a> Transaction<'a> {
         let Self { node, rules, batch, entries, heads, feed, .. } = self;
         RecordRows { node, batch, entries, heads, map: rules.map(), feed }
     }
-}
-
-/// What the same request did before, if its record remembers it.
-fn remembered<'a>(head: Option<&'a Head>, request: &Request) -> Option<(&'a Head, &'a Recent)> {
-    let head = head?;
-    Some((head, head.recent(&request.id)?))
 }
 
 /// What a dry run answers.

@@ -22,7 +22,12 @@ fn put_in(subject: &str, of: &str, country: &str, n: u64) -> proto::Put {
 }
 
 fn get(subject: &str, of: &str, key: &str) -> Op {
-    Op::Get(proto::Get { subject: subject.into(), collection: of.into(), key: key.into() })
+    Op::Get(proto::Get {
+        subject: subject.into(),
+        collection: of.into(),
+        key: key.into(),
+        ..Default::default()
+    })
 }
 
 /// What a caller who stands there gets: `found`, or the reason.

@@ -29,6 +29,7 @@ async fn a_hostile_session_is_bounded() {
                     subject: "anna".into(),
                     collection: "profiles".into(),
                     key: "big".into(),
+                    ..Default::default()
                 };
                 let mut call = greedy.wrap(Op::Get(get));
                 call.deadline_ms = 600_000;
@@ -63,7 +64,12 @@ async fn a_hostile_session_is_bounded() {
 }
 
 fn get(subject: &str, key: &str) -> Op {
-    Op::Get(proto::Get { subject: subject.into(), collection: "profiles".into(), key: key.into() })
+    Op::Get(proto::Get {
+        subject: subject.into(),
+        collection: "profiles".into(),
+        key: key.into(),
+        ..Default::default()
+    })
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -195,6 +195,7 @@ async fn a_revoked_gateway_is_heard_no_more_and_told_nothing_more() {
                 subject: "anna".into(),
                 collection: "profiles".into(),
                 key: "k".into(),
+                ..Default::default()
             };
             let call = stolen.wrap(Op::Get(get));
             id = id.max(call.id);

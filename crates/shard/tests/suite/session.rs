@@ -21,7 +21,12 @@ const IN_FLIGHT: usize = 4_096;
 const FRAME: usize = 256;
 
 fn get(subject: &str, key: &str) -> Op {
-    Op::Get(proto::Get { subject: subject.into(), collection: "profiles".into(), key: key.into() })
+    Op::Get(proto::Get {
+        subject: subject.into(),
+        collection: "profiles".into(),
+        key: key.into(),
+        ..Default::default()
+    })
 }
 
 fn patient(session: &mut Session, op: Op) -> proto::Call {

@@ -240,6 +240,7 @@ impl Telling<'_> {
             expires: head.expires,
             attributes,
             body: Bytes::new(),
+            attachment_bytes: head.body.attachment_bytes(),
             order: Vec::new(),
             cursor: Bytes::new(),
             change: Some(kind),

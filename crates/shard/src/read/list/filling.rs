@@ -283,14 +283,16 @@ impl<'a> Filling<'a> {
                 (head.indexed.attributes.len(), head.indexed.encoded.clone())
             }
         };
-        let body = if view == View::Whole { head.body.bytes() } else { 0 };
+        let attachment_bytes = head.body.attachment_bytes();
+        let is_whole = view == View::Whole && attachment_bytes == 0;
+        let body = if is_whole { head.body.bytes() } else { 0 };
         let subject = person.owner.subject.clone();
         let names = subject.expose().len() + address.key.expose().len();
         let weight = weight(count, names + attributes.len() + body);
         if !self.page.records.is_empty() && self.page.weight + weight > query.weight_max {
             return Ok(false);
         }
-        let body = if view == View::Whole { self.walk.body(candidate)? } else { Bytes::new() };
+        let body = if is_whole { self.walk.body(candidate)? } else { Bytes::new() };
         let cursor = if query.cursor_each { self.cursors.seal(place)? } else { Bytes::new() };
         self.page.weight += weight;
         self.page.records.push(Listed {
@@ -301,6 +303,7 @@ impl<'a> Filling<'a> {
             expires: head.expires,
             attributes,
             body,
+            attachment_bytes,
             order,
             cursor,
             change: None,

@@ -204,7 +204,7 @@ impl Walk<'_> {
                 let mut found = self.view.get_many(&[&keys::body(&address.row)])?;
                 Some(found.pop().flatten().ok_or(Error::Damaged("records"))?)
             }
-            Body::Inline(_) | Body::Deleted => None,
+            Body::Inline(_) | Body::Deleted | Body::Chunked(_) => None,
         };
         let (region, cipher) = (&self.policy.node.region, self.policy.node.cipher);
         let stored = Stored::read(row).map_err(|_| Error::Damaged("records"))?;

@@ -39,7 +39,8 @@ async fn a_read_takes_room_by_the_size_of_its_record() {
                 let (reply, answers) = slot();
                 let deadline = Instant::now() + Duration::from_secs(60);
                 let address = address(&reader.node, subject);
-                let lookup = Lookup { address, asker: asker(Role::Reader, Some(here())) };
+                let lookup =
+                    Lookup { address, asker: asker(Role::Reader, Some(here())), part: None };
                 (Get { reply, deadline, lookup, body: None }, answers)
             })
             .unzip();

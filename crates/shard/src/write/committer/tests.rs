@@ -3,6 +3,7 @@
 
 mod all_or_none;
 mod group_bytes;
+mod uploads;
 
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -117,6 +118,7 @@ impl Stage {
             content,
             body_bytes: body.len(),
             expires: None,
+            uploaded: None,
             attributes: RecordAttributes::new(),
         }
     }
@@ -396,7 +398,7 @@ fn every_read_of_a_subject_that_is_not_served_is_refused() {
     let answer = |name: &str, caller: &str| {
         let (reply, answers) = slot();
         let asker = asker(Role::Reader, Country::parse(caller));
-        let lookup = Lookup { address: address(&node, name), asker };
+        let lookup = Lookup { address: address(&node, name), asker, part: None };
         let deadline = Instant::now() + Duration::from_secs(600);
         assert!(reader.serve(vec![Get { reply, deadline, lookup, body: None }]).is_empty());
         answered(&answers)

@@ -12,8 +12,8 @@ use crate::policy::rulings::{Ruled, body_fits, expiry, kept_expiry};
 use crate::policy::standing_ruling::{How, settle};
 use crate::store::aead::NONCE_BYTES;
 use crate::store::record::{Address, Head, Stored};
-use crate::write::command::{Content, Patch, PatchedBody, Touch};
-use crate::write::transaction::{Change, Done, Transaction, remembered, validated};
+use crate::write::command::{Content, Patch, PatchedBody, Touch, remembered};
+use crate::write::transaction::{Change, Done, Transaction, validated};
 
 impl Transaction<'_> {
     /// Changes when a record expires. The content stays, and with it opening and digest: the entry

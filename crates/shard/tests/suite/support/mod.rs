@@ -398,7 +398,12 @@ impl Session {
         of: &str,
         key: &str,
     ) -> Result<proto::Found, String> {
-        let get = proto::Get { subject: subject.into(), collection: of.into(), key: key.into() };
+        let get = proto::Get {
+            subject: subject.into(),
+            collection: of.into(),
+            key: key.into(),
+            ..Default::default()
+        };
         match self.call(proto::call::Op::Get(get)).await {
             Ok(proto::reply::Outcome::Found(found)) => Ok(found),
             Ok(_) => panic!("a get is answered with what was found"),

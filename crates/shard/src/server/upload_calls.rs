@@ -1,0 +1,282 @@
+//! The steps of an upload, from the wire to the committer. A chunk is sealed here, and what is stored
+//! is read and hashed here before the upload ends: in parallel with the commits.
+
+use atlas::RecordAttributes;
+use engine::{Order, ScanLimit};
+use terms::{Detail, Reason, Rejection, UnixMillis, limits};
+use tokio::time::Instant;
+use wire::session as proto;
+use wire::session::upload::Step;
+use zeroize::Zeroizing;
+
+use crate::Error;
+use crate::node::Node;
+use crate::policy::asker::Asker;
+use crate::read::reader::Reader;
+use crate::reply::{Outcome, ReplySlot, busy};
+use crate::server::decode;
+use crate::server::proof_waiter::ProofWaiter;
+use crate::store::attachment::{self, Chunks, UploadFront};
+use crate::store::damage::read_rows;
+use crate::store::keys;
+use crate::store::record::{Address, SealedBody};
+use crate::store::subject::SubjectRow;
+use crate::store::upload_check::UploadCheck;
+use crate::write::command::{
+    Action, Begin, Condition, Content, Op, Put, Request, UploadStep, Uploaded, What,
+};
+use crate::write::upload_rows::{out_of_step, state, unknown};
+
+/// Bytes that a step takes up beside its data.
+const STEP_BYTES: usize = 512;
+/// Chunks that are checked in one call: far less than a second's work.
+const CHECKED_AT_ONCE: u32 = 64;
+
+/// What came with a step.
+pub(crate) struct Sent {
+    pub(crate) reply: ReplySlot,
+    pub(crate) deadline: Instant,
+    pub(crate) asker: Asker,
+    pub(crate) map_epoch: u64,
+}
+
+/// What becomes of a step before the committer.
+enum Prepared {
+    Write(Action),
+    /// It is answered without a write.
+    Answer(Outcome),
+}
+
+/// Prepares a step and queues it, on a thread that may be busy for a while.
+pub(crate) fn submit(reader: &Reader, prover: &ProofWaiter, sent: Sent, call: proto::Upload) {
+    let Sent { mut reply, deadline, asker, map_epoch } = sent;
+    let data = match &call.step {
+        Some(Step::Chunk(chunk)) => chunk.data.len(),
+        Some(Step::Begin(_) | Step::Finish(_)) | None => 0,
+    };
+    let Some(room) = reader.queue.admit(data + STEP_BYTES) else {
+        return reply.send(busy());
+    };
+    if call.put.as_ref().is_some_and(|put| put.prove) {
+        reply = prover.proven(reply);
+    }
+    let reader = reader.clone();
+    tokio::task::spawn_blocking(move || match prepare(&reader.node, &asker, call) {
+        Ok(Prepared::Write(action)) => {
+            reader.queue.submit(Op { reply, deadline, asker, map_epoch, action }, room);
+        }
+        Ok(Prepared::Answer(outcome)) => reply.send(outcome),
+        Err(fault) => {
+            reader.node.report(&fault);
+            reply.send(fault.into());
+        }
+    });
+}
+
+fn prepare(node: &Node, asker: &Asker, call: proto::Upload) -> Result<Prepared, Rejection> {
+    let step = call.step.ok_or_else(|| Rejection::new(Reason::FieldMissing).field("step"))?;
+    let upload = upload(node, asker, call.put.unwrap_or_default(), call.size, &call.sha256)?;
+    let row = keys::upload(&upload.address.row, &upload.request.id);
+    match step {
+        Step::Begin(_) => {
+            has_room(node, &upload, &row)?;
+            let Upload { address, request, condition, expires, attributes, bytes, sha256 } = upload;
+            let (key, nonce) = (Zeroizing::new(node.random()?), node.random()?);
+            let begin =
+                Begin { request, condition, expires, attributes, bytes, sha256, key, nonce };
+            let what = What::Begin(Box::new(begin));
+            Ok(Prepared::Write(Action::Upload(Box::new(UploadStep { address, row, what }))))
+        }
+        Step::Chunk(chunk) => {
+            let open = open(node, &upload, &row)?;
+            let number = chunk.number;
+            let want = attachment::bytes_of(open.front.bytes, number);
+            if open.front.next != number || u32::try_from(chunk.data.len()) != Ok(want) {
+                return Err(out_of_step(open.front.next));
+            }
+            let chunks = open.chunks(node, &upload);
+            let sealed = chunks.seal(number, node.random()?, &chunk.data);
+            let what = What::Chunk { number, at: chunks.row(number), sealed };
+            let address = upload.address;
+            Ok(Prepared::Write(Action::Upload(Box::new(UploadStep { address, row, what }))))
+        }
+        Step::Finish(_) => finish(node, upload, row),
+    }
+}
+
+/// The upload of an attachment, of which each call is a step: all but the step is the same in each.
+struct Upload {
+    address: Address,
+    request: Request,
+    condition: Condition,
+    expires: Option<UnixMillis>,
+    attributes: RecordAttributes,
+    /// Of the whole.
+    bytes: u32,
+    sha256: [u8; 32],
+}
+
+/// An upload.
+fn upload(
+    node: &Node,
+    asker: &Asker,
+    put: proto::Put,
+    size: u64,
+    sha256: &[u8],
+) -> Result<Upload, Rejection> {
+    let invalid = |field| Rejection::new(Reason::FieldInvalid).field(field);
+    let address = decode::address(node, asker, &put.subject, &put.collection, &put.key)?;
+    let bytes = usize::try_from(size).unwrap_or(usize::MAX);
+    if bytes > limits::ATTACHMENT_BYTES_MAX {
+        let most = limits::ATTACHMENT_BYTES_MAX;
+        return Err(Rejection::new(Reason::AttachmentTooLarge).with(Detail::Limit, most));
+    }
+    let bytes = u32::try_from(bytes).ok().filter(|bytes| *bytes > 0);
+    let bytes = bytes.ok_or_else(|| invalid("size").problem("is 0"))?;
+    let sha256: [u8; 32] =
+        sha256.try_into().map_err(|_| invalid("sha256").problem("is not 32 bytes"))?;
+    let attributes = decode::attributes(&put.attributes)?;
+    let condition = decode::condition(put.if_version, put.etag)?;
+    let fingerprint = node.namer.fingerprint(&[
+        b"upload",
+        &address.row,
+        &size.to_be_bytes(),
+        &sha256,
+        &condition.if_version.map_or([0xff; 8], |version| version.0.to_be_bytes()),
+        condition.etag.as_deref().unwrap_or_default().as_bytes(),
+        &put.attributes,
+        &put.expire_ms.to_be_bytes(),
+    ]);
+    let request = Request { id: decode::request_id(&put.request_id)?, fingerprint };
+    let expires = decode::expires(put.expire_ms)?;
+    Ok(Upload { address, request, condition, expires, attributes, bytes, sha256 })
+}
+
+/// Whether the uploads in progress leave room for one more.
+fn has_room(node: &Node, upload: &Upload, row: &[u8]) -> Result<(), Rejection> {
+    let limit = ScanLimit { rows: limits::UPLOADS_MAX, bytes: 4 << 20 };
+    let page = node.engine.scan(&keys::uploads(), Order::Ascending, limit).map_err(Error::from)?;
+    if page.rows.iter().any(|(other, _)| other == row) {
+        return Ok(());
+    }
+    let full = |limit: usize| Err(Rejection::new(Reason::UploadsFull).with(Detail::Limit, limit));
+    let own = keys::upload(&upload.address.row, &[0; 16]);
+    let (subject, tenant) = (own.get(..19), node.namer.tenant_rows(&upload.address.owner.tenant));
+    let (mut of_subject, mut of_tenant) = (0, 0_usize);
+    for (other, stored) in &page.rows {
+        let front = UploadFront::read(stored).map_err(|_| Error::Damaged("uploads"))?;
+        of_subject += usize::from(other.get(..19) == subject);
+        if front.tenant == tenant {
+            of_tenant += usize::try_from(front.bytes).unwrap_or(usize::MAX);
+        }
+    }
+    if page.rows.len() >= limits::UPLOADS_MAX {
+        return full(limits::UPLOADS_MAX);
+    }
+    if of_subject >= limits::UPLOADS_OF_SUBJECT_MAX {
+        return full(limits::UPLOADS_OF_SUBJECT_MAX);
+    }
+    let bytes = usize::try_from(upload.bytes).unwrap_or(usize::MAX);
+    if of_tenant.saturating_add(bytes) > limits::UPLOAD_BYTES_OF_TENANT_MAX {
+        return full(limits::UPLOAD_BYTES_OF_TENANT_MAX);
+    }
+    Ok(())
+}
+
+/// An upload in progress, opened outside of the committer, which looks again.
+struct Open {
+    front: UploadFront,
+    key: attachment::AttachmentKey,
+    sha256: [u8; 32],
+}
+
+impl Open {
+    fn chunks<'a>(&'a self, node: &'a Node, upload: &'a Upload) -> Chunks<'a> {
+        Chunks {
+            address: &upload.address,
+            region: &node.region,
+            cipher: node.cipher,
+            key: &self.key,
+            tag: self.front.tag,
+        }
+    }
+}
+
+fn open(node: &Node, upload: &Upload, row: &[u8]) -> Result<Open, Rejection> {
+    let owner = &upload.address.owner;
+    let rows = read_rows(&*node.engine, &[owner.row(), row.to_vec()]).map_err(Error::from)?;
+    let mut rows = rows.into_iter();
+    let mut next = || rows.next().unwrap_or(Ok(None));
+    let (subject, stored) = (next()?, next()?);
+    let (Some(subject), Some(stored)) = (subject, stored) else { return Err(unknown()) };
+    let SubjectRow::Kept(subject) = node.open_subject(owner, &subject)? else {
+        return Err(unknown());
+    };
+    let head = &upload.address.row;
+    let opened = attachment::Upload::open(&stored, row, head, owner, &node.region, subject.key());
+    let (_, opened) = opened.map_err(|_| Error::Damaged("uploads"))?;
+    if opened.incarnation != subject.incarnation {
+        return Err(unknown());
+    }
+    if opened.fingerprint != upload.request.fingerprint {
+        return Err(Rejection::new(Reason::RequestIdReused).field("request_id"));
+    }
+    Ok(Open { front: opened.front, key: opened.key, sha256: opened.sha256 })
+}
+
+/// Checks some more of what is stored. When all of it was checked: the put that ends the upload, or,
+/// if it is not what was announced, the step that discards it.
+fn finish(node: &Node, upload: Upload, row: engine::Key) -> Result<Prepared, Rejection> {
+    let open = open(node, &upload, &row)?;
+    if !open.front.is_whole() {
+        return Err(out_of_step(open.front.next));
+    }
+    let mut check = match node.upload_checks.take(&row, open.front.tag) {
+        Some(check) => check,
+        None => UploadCheck::new(open.front.tag, node.random()?),
+    };
+    let chunks = open.chunks(node, &upload);
+    let count = attachment::chunks(open.front.bytes);
+    for number in (check.next..count).take(usize::try_from(CHECKED_AT_ONCE).unwrap_or(1)) {
+        let found = read_rows(&*node.engine, &[chunks.row(number)]).map_err(Error::from)?;
+        let found = found.into_iter().next().unwrap_or(Ok(None))?;
+        let damaged = || Error::Damaged("uploads");
+        let chunk = chunks.open(number, &found.ok_or_else(damaged)?).map_err(|_| damaged())?;
+        check.add(&chunk);
+    }
+    if check.next < count {
+        let answer = state(&open.front, check.next);
+        node.upload_checks.keep(row, check);
+        return Ok(Prepared::Answer(answer));
+    }
+    let checked = check.end();
+    if checked.sha256 != open.sha256 {
+        let fault = Rejection::new(Reason::ContentMismatch).field("sha256");
+        let what = What::Discard { idle_since: None, because: Some(Box::new(fault)) };
+        let address = upload.address;
+        return Ok(Prepared::Write(Action::Upload(Box::new(UploadStep { address, row, what }))));
+    }
+    let whole = (chunks.whole_row(), chunks.seal_whole(node.random()?, &checked.sha256));
+    let Open { front, key, .. } = open;
+    let Upload { address, request, condition, expires, attributes, .. } = upload;
+    let content = Content {
+        opening: checked.opening,
+        digest: checked.digest,
+        body_key: key,
+        nonce: node.random()?,
+        sealed: SealedBody::chunked(front.bytes),
+    };
+    Ok(Prepared::Write(Action::Put(Box::new(Put {
+        address,
+        request,
+        condition,
+        create_subject: false,
+        given: None,
+        validate_only: false,
+        content,
+        body_bytes: 0,
+        expires,
+        attributes,
+        uploaded: Some(Box::new(Uploaded { row, whole })),
+    }))))
+}

@@ -1,0 +1,96 @@
+//! Discards uploads to which nothing was added for a long time. Each is an operation among those of
+//! callers, as an expiry is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::{Key, Order, ScanLimit};
+use terms::limits::{UPLOAD_HOURS_MAX, UPLOADS_MAX};
+use tokio::time::{Instant, sleep};
+
+use crate::Error;
+use crate::node::Node;
+use crate::reply::ReplySlot;
+use crate::store::attachment::{Upload, UploadFront};
+use crate::store::damage::read_rows;
+use crate::store::keys;
+use crate::store::record::Address;
+use crate::store::subject::{Subject, SubjectRow};
+use crate::store::types::Minute;
+use crate::write::command::{Action, Op, UploadStep, What};
+use crate::write::committer::Queue;
+use crate::write::expiry::own;
+
+/// Time between two looks.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// Time in which a discarding must have begun.
+const WITHIN: Duration = Duration::from_secs(60);
+
+/// Discards what was abandoned, again and again. Never done.
+pub(crate) async fn sweep(node: Arc<Node>, queue: Queue) {
+    loop {
+        sleep(LOOK_EVERY).await;
+        let shared = Arc::clone(&node);
+        let found = tokio::task::spawn_blocking(move || abandoned(&shared)).await;
+        match found {
+            Ok(Ok(found)) => found.into_iter().for_each(|one| discard(&node, &queue, one)),
+            Ok(Err(error)) => {
+                if let Some(unsaid) = node.troubles.allow(node.clock.now()) {
+                    tracing::error!(%error, unsaid, "abandoned uploads cannot be looked up");
+                }
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// An upload that nobody goes on with.
+pub(crate) struct Abandoned {
+    pub(crate) address: Address,
+    row: Key,
+    idle_since: Minute,
+}
+
+fn discard(node: &Node, queue: &Queue, abandoned: Abandoned) {
+    let Abandoned { address, row, idle_since } = abandoned;
+    let what = What::Discard { idle_since: Some(idle_since), because: None };
+    let action = Action::Upload(Box::new(UploadStep { address, row, what }));
+    let queue = queue.of_session();
+    // The queue is full: those who call go first, and it comes again with the next look.
+    let Some(room) = queue.admit(action.bytes()) else { return };
+    let asker = own(node, &action);
+    let (reply, deadline) = (ReplySlot::new(|_, _| ()), Instant::now() + WITHIN);
+    queue.submit(Op { reply, deadline, asker, map_epoch: 0, action }, room);
+}
+
+/// The uploads to which nothing was added for too long. Blocks its thread.
+pub(crate) fn abandoned(node: &Node) -> Result<Vec<Abandoned>, Error> {
+    let idle_since = Minute::of(node.now()).minus_hours(UPLOAD_HOURS_MAX);
+    let limit = ScanLimit { rows: UPLOADS_MAX, bytes: 4 << 20 };
+    let page = node.engine.scan(&keys::uploads(), Order::Ascending, limit)?;
+    let mut found = Vec::new();
+    for (row, stored) in page.rows {
+        let front = UploadFront::read(&stored).map_err(|_| Error::Damaged("uploads"))?;
+        if front.minute < idle_since
+            && let Some(address) = address(node, &row, &stored)?
+        {
+            found.push(Abandoned { address, row, idle_since });
+        }
+    }
+    Ok(found)
+}
+
+/// Which record an upload is for. None: its subject is gone, and what deleted it deletes this.
+fn address(node: &Node, row: &[u8], stored: &[u8]) -> Result<Option<Address>, Error> {
+    let damaged = || Error::Damaged("uploads");
+    let head = keys::uploaded_record(row).ok_or_else(damaged)?;
+    let (prefix, tag) = keys::of_subject(&head).ok_or_else(damaged)?;
+    let rows = read_rows(&*node.engine, &[keys::subject_row(prefix)])?;
+    let Some(Ok(Some(subject))) = rows.into_iter().next() else { return Ok(None) };
+    let Some(owner) = Subject::owner_of(&subject, tag, node.subject_keys())? else {
+        return Ok(None);
+    };
+    let SubjectRow::Kept(subject) = node.open_subject(&owner, &subject)? else { return Ok(None) };
+    let opened = Upload::open(stored, row, &head, &owner, &node.region, subject.key());
+    Ok(Some(opened.map_err(|_| damaged())?.0))
+}

@@ -1,0 +1,148 @@
+//! Steps of uploads: nothing of them is logged or can be read, and what is discarded leaves no row.
+
+use engine::{Order, ScanLimit};
+
+use super::*;
+use crate::store::attachment::{AttachmentKey, Chunks, UploadFront, gone_rows};
+use crate::store::keys;
+use crate::store::types::AttachmentTag;
+use crate::write::abandoned::abandoned;
+use crate::write::command::{Begin, UploadStep, What};
+
+const CHUNK: usize = limits::ATTACHMENT_CHUNK_BYTES;
+
+fn key() -> AttachmentKey {
+    Zeroizing::new([9; 32])
+}
+
+fn tag(node: &Node) -> AttachmentTag {
+    node.namer.attachment(&key())
+}
+
+fn step(stage: &Stage, n: u8, what: What) {
+    let address = stage.address("anna");
+    let row = keys::upload(&address.row, &request(7).id);
+    stage.submit(n, Action::Upload(Box::new(UploadStep { address, row, what })));
+}
+
+fn begin(bytes: usize) -> What {
+    What::Begin(Box::new(Begin {
+        request: request(7),
+        condition: Condition::default(),
+        expires: None,
+        attributes: RecordAttributes::new(),
+        bytes: u32::try_from(bytes).expect("small"),
+        sha256: [1; 32],
+        key: key(),
+        nonce: [3; 12],
+    }))
+}
+
+fn chunk(stage: &Stage, number: u32) -> What {
+    let (node, address, key) = (&stage.committer.node, stage.address("anna"), key());
+    let tag = node.namer.attachment(&key);
+    let (region, cipher) = (&node.region, node.cipher);
+    let chunks = Chunks { address: &address, region, cipher, key: &key, tag };
+    let sealed = chunks.seal(number, [4; 16], &vec![5; CHUNK]);
+    What::Chunk { number, at: chunks.row(number), sealed }
+}
+
+/// How many rows there are of uploads, and of chunks.
+fn rows(left: &Left) -> [usize; 2] {
+    [0x13, 0x12].map(|prefix| {
+        let (span, limit) =
+            (engine::Span::prefix(&[prefix]), ScanLimit { rows: 99, bytes: 64 << 20 });
+        left.node.engine.scan(&span, Order::Ascending, limit).expect("a scan").rows.len()
+    })
+}
+
+#[test]
+fn steps_are_taken_in_order_and_leave_no_entry() {
+    let stage = Stage::new(&Disk::new(1));
+    stage.put("anna", 1, findings(0));
+    step(&stage, 2, begin(2 * CHUNK));
+    step(&stage, 3, chunk(&stage, 0));
+    step(&stage, 4, chunk(&stage, 0));
+    step(&stage, 5, chunk(&stage, 2));
+    step(&stage, 6, chunk(&stage, 1));
+    step(&stage, 8, begin(2 * CHUNK));
+    let (left, said) = stage.run();
+    let step = "uploading";
+    let late = "UPLOAD_OUT_OF_STEP";
+    assert_eq!(said, ["written", step, step, late, late, step, step]);
+    assert_eq!(left.node.metrics.entries.get(), 1, "the put alone is logged");
+    assert_eq!(rows(&left), [1, 2]);
+}
+
+#[test]
+fn an_upload_without_a_subject_or_a_beginning_stores_nothing() {
+    let stage = Stage::new(&Disk::new(1));
+    step(&stage, 1, begin(CHUNK));
+    step(&stage, 2, chunk(&stage, 0));
+    stage.put("anna", 3, findings(0));
+    step(&stage, 4, chunk(&stage, 0));
+    let (left, said) = stage.run();
+    assert_eq!(said, ["SUBJECT_UNKNOWN", "SUBJECT_UNKNOWN", "written", "UPLOAD_UNKNOWN"]);
+    assert_eq!(rows(&left), [0, 0]);
+}
+
+#[test]
+fn what_is_discarded_is_gone_unless_it_has_gone_on() {
+    for (idle_since, left_over) in
+        [(None, [0, 1]), (Some(Minute(u32::MAX)), [0, 1]), (Some(Minute(1)), [1, 1])]
+    {
+        let stage = Stage::new(&Disk::new(1));
+        stage.put("anna", 1, findings(0));
+        step(&stage, 2, begin(2 * CHUNK));
+        step(&stage, 3, chunk(&stage, 0));
+        step(&stage, 4, What::Discard { idle_since, because: None });
+        let (left, said) = stage.run();
+        assert_eq!(said, ["written", "uploading", "uploading", "UPLOAD_UNKNOWN"]);
+        assert_eq!(rows(&left), left_over, "{idle_since:?}");
+        let (span, limit) = (keys::all_gone(), ScanLimit { rows: 9, bytes: 1 << 10 });
+        let gone = left.node.engine.scan(&span, Order::Ascending, limit).expect("a scan").rows;
+        assert_eq!(gone.len(), 1 - left_over[0], "{idle_since:?}");
+        for (key, row) in gone {
+            let named = gone_rows(&key, &row).expect("rows");
+            let of_first = keys::chunk(&address(&left.node, "anna").row, tag(&left.node), 0);
+            // Two chunks, and the hash of the whole.
+            assert_eq!((named.len(), named[0] == of_first), (3, true));
+        }
+    }
+}
+
+#[test]
+fn the_chunks_of_what_is_gone_are_deleted_without_an_entry() {
+    let stage = Stage::new(&Disk::new(1));
+    stage.put("anna", 1, findings(0));
+    step(&stage, 2, begin(2 * CHUNK));
+    step(&stage, 3, chunk(&stage, 0));
+    step(&stage, 4, What::Discard { idle_since: None, because: None });
+    let (head, tag) = (stage.address("anna").row, tag(&stage.committer.node));
+    let (sender, mut done) = tokio::sync::oneshot::channel();
+    let all = vec![keys::chunk(&head, tag, 0), keys::gone(&head, tag)];
+    stage.queue.submit_errand(Errand::Clear(all, sender));
+    let (left, _) = stage.run();
+    done.try_recv().expect("it is done");
+    assert_eq!((rows(&left), left.node.metrics.entries.get()), ([0, 0], 1));
+}
+
+#[test]
+fn an_upload_that_nobody_goes_on_with_is_found() {
+    let stage = Stage::new(&Disk::new(1));
+    stage.put("anna", 1, findings(0));
+    step(&stage, 2, begin(CHUNK));
+    let (left, _) = stage.run();
+    let (node, limit) = (&left.node, ScanLimit { rows: 9, bytes: 1 << 20 });
+    assert!(abandoned(node).expect("a look").is_empty(), "it has just begun");
+    let rows = node.engine.scan(&keys::uploads(), Order::Ascending, limit).expect("a scan").rows;
+    let (row, stored) = &rows[0];
+    let mut front = UploadFront::read(stored).expect("a row");
+    front.minute = Minute(1);
+    let (mut batch, head) = (Batch::new(), node.engine.head().expect("a head"));
+    batch.put(row.clone(), front.onto(stored).expect("a row"));
+    node.engine.commit(batch, head, head.size).expect("a commit");
+    let found = abandoned(node).expect("a look");
+    let records: Vec<&[u8]> = found.iter().map(|one| one.address.row.as_slice()).collect();
+    assert_eq!(records, [address(node, "anna").row.as_slice()]);
+}

@@ -1,0 +1,134 @@
+//! The steps of an upload in a group: it begins, takes its chunks in order, and ends as a put, or is
+//! discarded. Until it ends nothing of it can be read, and no entry tells of it.
+
+use std::sync::Arc;
+
+use engine::Key;
+use terms::{Reason, Rejection};
+
+use crate::Error;
+use crate::policy::asker::Asker;
+use crate::policy::ingress::may_enter;
+use crate::policy::rulings::{Ruled, expiry};
+use crate::policy::standing_ruling::{How, settle};
+use crate::store::attachment::{self, Upload, UploadFront};
+use crate::store::indexed::Indexed;
+use crate::store::record::Address;
+use crate::store::subject::Subject;
+use crate::write::command::{Begin, UploadStep, What, remembered};
+use crate::write::transaction::{Done, Transaction};
+use crate::write::upload_rows::{out_of_step, state, stored, unknown};
+
+/// Does one step.
+pub(crate) fn step(
+    work: &mut Transaction<'_>,
+    asker: &Asker,
+    step: UploadStep,
+) -> Result<Done, Rejection> {
+    let UploadStep { address, row, what } = step;
+    match what {
+        What::Begin(of) => begin(work, asker, &address, row, *of),
+        What::Chunk { number, at, sealed } => {
+            let subject = may_store(work, asker, &address)?;
+            let stored = stored(&work.rows, &work.unreadable, &row)?;
+            let mut front = UploadFront::read(&stored).map_err(|_| Error::Damaged("uploads"))?;
+            if front.next != number {
+                return Err(out_of_step(front.next));
+            }
+            opened(work, &subject, &address, &row, &stored)?;
+            (front.next, front.minute) = (number + 1, work.entries.minute());
+            let new = front.onto(&stored).map_err(|_| Error::Damaged("uploads"))?;
+            work.batch.put(at, sealed);
+            work.batch.put(row.clone(), new.clone());
+            work.rows.insert(row, Some(new));
+            Ok(Done::Answer(state(&front, 0)))
+        }
+        What::Discard { idle_since, because } => {
+            let answer = because.map_or_else(unknown, |fault| *fault);
+            if let Some(stored) = work.rows.get(&row).cloned().flatten() {
+                let front = UploadFront::read(&stored).map_err(|_| Error::Damaged("uploads"))?;
+                if idle_since.is_none_or(|since| front.minute < since) {
+                    attachment::discard(&mut work.batch, &address.row, front.tag, front.bytes);
+                    work.batch.delete(row.clone());
+                    work.rows.insert(row, None);
+                }
+            }
+            Ok(Done::Answer(answer.into()))
+        }
+    }
+}
+
+fn begin(
+    work: &mut Transaction<'_>,
+    asker: &Asker,
+    address: &Address,
+    row: Key,
+    of: Begin,
+) -> Result<Done, Rejection> {
+    let Begin { request, condition, expires, attributes, bytes, sha256, key, nonce } = of;
+    let subject = work.subject(&address.owner)?;
+    let head = work.head(address, subject.as_deref(), true)?;
+    if let Some((head, done)) = remembered(head.as_ref(), &request) {
+        return work.replay(address, head, done, &request, None);
+    }
+    let subject = may_store(work, asker, address)?;
+    expiry(work.rules.map(), &address.collection, expires, work.now)?;
+    Indexed::under(work.rules.map().collection(&address.collection), attributes)?;
+    condition.holds(head.as_ref(), &work.node.region)?;
+    if let Some(fault) = work.unreadable.get(&row) {
+        return Err(fault.clone());
+    }
+    if let Some(stored) = work.rows.get(&row).cloned().flatten() {
+        let upload = opened(work, &subject, address, &row, &stored)?;
+        if upload.fingerprint != request.fingerprint {
+            return Err(Rejection::new(Reason::RequestIdReused).field("request_id"));
+        }
+        return Ok(Done::Answer(state(&upload.front, 0)));
+    }
+    let node = work.node;
+    let front = UploadFront {
+        minute: work.entries.minute(),
+        next: 0,
+        bytes,
+        tenant: node.namer.tenant_rows(&address.owner.tenant),
+        tag: node.namer.attachment(&key),
+    };
+    let (incarnation, fingerprint) = (subject.incarnation, request.fingerprint);
+    let upload = Upload { front, incarnation, key, sha256, fingerprint };
+    let sealed = upload.seal(address, &row, &node.region, subject.key(), nonce);
+    work.batch.put(row.clone(), sealed.clone());
+    work.rows.insert(row, Some(sealed));
+    Ok(Done::Answer(state(&front, 0)))
+}
+
+/// The subject, if the record may lie here and come in this way: asked for each chunk, as for a put.
+fn may_store(
+    work: &mut Transaction<'_>,
+    asker: &Asker,
+    address: &Address,
+) -> Result<Arc<Subject>, Rejection> {
+    let subject = work.subject(&address.owner)?;
+    let (node, minute) = (work.node, work.entries.minute());
+    let enters = |ruled: &Ruled| may_enter(node, ruled, asker.stands.gateway);
+    let how = How { given: None, create: false, minute, enters: &enters };
+    settle(work.rules, &address.owner, &address.collection, subject.as_deref(), &how)?;
+    subject.ok_or_else(|| Rejection::new(Reason::SubjectUnknown).field("subject.id"))
+}
+
+/// An upload of this incarnation of its subject.
+fn opened(
+    work: &Transaction<'_>,
+    subject: &Subject,
+    address: &Address,
+    row: &[u8],
+    stored: &[u8],
+) -> Result<Upload, Rejection> {
+    let (owner, region) = (&address.owner, &work.node.region);
+    let opened = Upload::open(stored, row, &address.row, owner, region, subject.key());
+    let (of, upload) = opened.map_err(|_| Error::Damaged("uploads"))?;
+    let ours = of.collection == address.collection && of.key == address.key;
+    if !ours || upload.incarnation != subject.incarnation {
+        return Err(unknown());
+    }
+    Ok(upload)
+}
