@@ -39,4 +39,5 @@ mod serve;
 mod subjects;
 mod support;
 mod terminal;
+mod typescript_sdk;
 mod watches;

@@ -1,0 +1,143 @@
+// Why a call has no answer. Nothing here holds what was sent.
+
+import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
+import { Code, ConnectError } from "@connectrpc/connect";
+
+/** A call that has no answer. */
+export class BailiwickError extends Error {
+  override name = "BailiwickError";
+
+  constructor(
+    message: string,
+    /** The code of gRPC. */
+    readonly code: Code,
+    /** The reason, as docs/errors.md has it. Undefined: it was not the gateway that spoke. */
+    readonly reason: string | undefined,
+    /** What would help. */
+    readonly help: string | undefined,
+    /** The call's id, which the gateway's log has too. */
+    readonly callId: string | undefined,
+    /** What else the refusal says: region, limit, version and the like. */
+    readonly metadata: Readonly<Record<string, string>>,
+    /** Milliseconds after which the same request may be sent again. Undefined: it may not. */
+    readonly retryAfterMs: number | undefined,
+  ) {
+    super(message);
+  }
+}
+
+/** There is no such record or subject. */
+export class NotFound extends BailiwickError {
+  override name = "NotFound";
+}
+/** A condition on a version was not met, or there is such a thing already. */
+export class Conflict extends BailiwickError {
+  override name = "Conflict";
+}
+/** The rules, or the state, do not allow it. */
+export class Refused extends BailiwickError {
+  override name = "Refused";
+}
+/** The request is wrong, whatever the state. */
+export class InvalidRequest extends BailiwickError {
+  override name = "InvalidRequest";
+}
+/** The caller is not known, or may not do that. */
+export class NotAllowed extends BailiwickError {
+  override name = "NotAllowed";
+}
+/** Not now: a limit is reached, a region is out of reach, or time was up. */
+export class Unavailable extends BailiwickError {
+  override name = "Unavailable";
+}
+
+function classOf(code: Code): typeof BailiwickError {
+  switch (code) {
+    case Code.NotFound:
+      return NotFound;
+    case Code.Aborted:
+    case Code.AlreadyExists:
+      return Conflict;
+    case Code.FailedPrecondition:
+      return Refused;
+    case Code.InvalidArgument:
+    case Code.OutOfRange:
+      return InvalidRequest;
+    case Code.Unauthenticated:
+    case Code.PermissionDenied:
+      return NotAllowed;
+    case Code.Unavailable:
+    case Code.ResourceExhausted:
+    case Code.DeadlineExceeded:
+      return Unavailable;
+    default:
+      return BailiwickError;
+  }
+}
+
+/** What a failed call says. */
+export function errorOf(cause: unknown): BailiwickError {
+  const error = ConnectError.from(cause);
+  let info: ErrorInfo | undefined;
+  let delay: number | undefined;
+  for (const detail of error.details) {
+    if (!("type" in detail) || !("value" in detail)) continue;
+    if (detail.type === "google.rpc.ErrorInfo") info = errorInfo(detail.value);
+    if (detail.type === "google.rpc.RetryInfo") delay = retryDelayMs(detail.value);
+  }
+  const passing = error.code === Code.Unavailable || error.code === Code.ResourceExhausted;
+  const again = passing ? (delay ?? 100) : undefined;
+  const { cure, call_id, ...metadata } = info?.metadata ?? {};
+  const Kind = classOf(error.code);
+  return new Kind(error.rawMessage, error.code, info?.reason, cure, call_id, metadata, again);
+}
+
+interface ErrorInfo {
+  reason: string;
+  metadata: Record<string, string>;
+}
+
+/** google.rpc.ErrorInfo: reason = 1, domain = 2, metadata = 3. */
+function errorInfo(bytes: Uint8Array): ErrorInfo {
+  const info: ErrorInfo = { reason: "", metadata: {} };
+  fields(bytes, (reader, field) => {
+    if (field === 1) info.reason = reader.string();
+    else if (field === 3) {
+      let [key, value] = ["", ""];
+      fields(reader.bytes(), (entry, part) => {
+        if (part === 1) key = entry.string();
+        else if (part === 2) value = entry.string();
+        else return false;
+        return true;
+      });
+      info.metadata[key] = value;
+    } else return false;
+    return true;
+  });
+  return info;
+}
+
+/** google.rpc.RetryInfo: retry_delay = 1, of seconds = 1 and nanos = 2. */
+function retryDelayMs(bytes: Uint8Array): number {
+  let ms = 0;
+  fields(bytes, (reader, field) => {
+    if (field !== 1) return false;
+    fields(reader.bytes(), (delay, part) => {
+      if (part === 1) ms += Number(delay.int64()) * 1_000;
+      else if (part === 2) ms += delay.int32() / 1_000_000;
+      else return false;
+      return true;
+    });
+    return true;
+  });
+  return ms;
+}
+
+/** Goes through the fields of a message. `take` says whether it has read the field. */
+function fields(bytes: Uint8Array, take: (reader: BinaryReader, field: number) => boolean): void {
+  const reader = new BinaryReader(bytes);
+  while (reader.pos < reader.len) {
+    const [field, type] = reader.tag();
+    if (type === WireType.EndGroup || !take(reader, field)) reader.skip(type, field);
+  }
+}
