@@ -52,6 +52,20 @@ fn store(runtime: &Runtime, url: &str) {
     });
 }
 
+/// An attachment of the first of them.
+fn attach(deployment: &Deployment, url: &str) {
+    let file = deployment.root().join("film");
+    fs::write(&file, film()).expect("it can be written");
+    let place = ["--subject", "anna", "--domicile", "eu-fra", "--collection", "profiles"];
+    let what = ["--key", "film", "--file", text(&file), "--gateway", url, "--json"];
+    let done = run(&[&["attachment", "put"], &place[..], &what[..]].concat());
+    assert_eq!(done.code, 0, "{done:?}");
+}
+
+fn film() -> Vec<u8> {
+    (0..2_500_000_u32).map(|n| n.to_le_bytes()[0] ^ n.to_le_bytes()[1]).collect()
+}
+
 fn read(folder: &Path, name: &str) -> Value {
     let text = fs::read_to_string(folder.join(name)).expect("a file");
     serde_json::from_str(&text).expect("JSON")
@@ -65,11 +79,14 @@ fn check_folder(folder: &Path) {
     assert_eq!(read(folder, "subject.json")["subject"], "anna");
     let records = read(folder, "records.json");
     let records = records.as_array().expect("a list");
-    assert_eq!(records.len(), 31);
+    assert_eq!(records.len(), 32);
     for record in records {
         let body = fs::read(folder.join(record["body_file"].as_str().expect("a name")));
-        let large = record["collection"] == "messages";
-        let wanted = if large { vec![0xff; 200_000] } else { HOSTILE.to_vec() };
+        let wanted = match record["key"].as_str() {
+            Some("large") => vec![0xff; 200_000],
+            Some("film") => film(),
+            _ => HOSTILE.to_vec(),
+        };
         assert!(body.expect("a body") == wanted);
     }
     let page = fs::read_to_string(folder.join("index.html")).expect("a page");
@@ -80,7 +97,7 @@ fn check_folder(folder: &Path) {
 fn export(deployment: &Deployment, url: &str) {
     let folder = deployment.root().join("export");
     let done = subject(url, "export", "anna", &["--out", text(&folder)]);
-    assert_eq!(json(&done)["record_count"], 31);
+    assert_eq!(json(&done)["record_count"], 32);
     check_folder(&folder);
     let again = subject(url, "export", "anna", &["--out", text(&folder)]);
     assert_eq!(again.code, 1, "{again:?}");
@@ -105,6 +122,7 @@ fn a_person_is_shown_exported_blocked_and_erased() {
     let runtime = Runtime::new().expect("a runtime");
     let url = deployment.gateway_url();
     store(&runtime, &url);
+    attach(&deployment, &url);
     let shown = json(&subject(&url, "show", "anna", &["--purpose", "the person asks"]));
     assert_eq!((&shown["state"], &shown["territory"]), (&"live".into(), &"DE".into()));
     assert_eq!(shown["collections"].as_array().expect("a list").len(), 2);
@@ -113,10 +131,10 @@ fn a_person_is_shown_exported_blocked_and_erased() {
 
     let receipt = deployment.root().join("receipt.json");
     let dry = subject(&url, "erase", "anna", &["--reason", "asked", "--validate-only"]);
-    assert_eq!(json(&dry)["record_count"], 31);
+    assert_eq!(json(&dry)["record_count"], 32);
     let done = subject(&url, "erase", "anna", &["--reason", "asked", "--receipt", text(&receipt)]);
     let done = json(&done);
-    assert_eq!((&done["record_count"], &done["proof"]), (&31.into(), &"receipt".into()));
+    assert_eq!((&done["record_count"], &done["proof"]), (&32.into(), &"receipt".into()));
     refused(&subject(&url, "erase", "anna", &["--reason", "asked"]), "SUBJECT_ERASED");
     assert_eq!(json(&subject(&url, "show", "anna", &[]))["state"], "erased");
 

@@ -66,9 +66,12 @@ impl Folder {
         Ok(())
     }
 
-    /// Writes the body of a record, and keeps the rest of it.
-    pub(super) fn record(&mut self, record: &api::Record) -> Result<(), Failure> {
-        let text = str::from_utf8(&record.body).ok();
+    /// Writes the body of a record, and keeps the rest of it. Gives the file to be filled of an
+    /// attachment, whose body comes by itself.
+    pub(super) fn record(&mut self, record: &api::Record) -> Result<Option<PathBuf>, Failure> {
+        let attached = usize::try_from(record.attachment_bytes).ok().filter(|bytes| *bytes > 0);
+        let text = str::from_utf8(&record.body).ok().filter(|_| attached.is_none());
+        let bytes = attached.unwrap_or(record.body.len());
         let ending = if text.is_some() { "txt" } else { "bin" };
         let file = format!("bodies/{:06}.{ending}", self.rows.len() + 1);
         self.write(&file, &record.body)?;
@@ -77,7 +80,7 @@ impl Folder {
         object.insert("key".to_owned(), record.key.clone().into());
         object.insert("version".to_owned(), record.version.into());
         object.insert("body_file".to_owned(), file.clone().into());
-        object.insert("body_bytes".to_owned(), record.body.len().into());
+        object.insert("body_bytes".to_owned(), bytes.into());
         content(&mut object, record, false);
         let attributes = object.get("attributes").map(Value::to_string).unwrap_or_default();
         self.records.push(Value::Object(object));
@@ -87,11 +90,11 @@ impl Folder {
             version: record.version,
             expires: record.expire_time.as_ref().map_or_else(String::new, ToString::to_string),
             attributes: if attributes == "{}" { String::new() } else { attributes },
-            file,
-            bytes: record.body.len(),
+            file: file.clone(),
+            bytes,
             text: text.filter(|text| text.len() <= TEXT_BYTES_MAX).map(str::to_owned),
         });
-        Ok(())
+        Ok(attached.map(|_| self.partial.join(file)))
     }
 
     /// Writes the page, and moves the folder to its place. Returns the number of records.

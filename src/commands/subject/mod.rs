@@ -4,7 +4,7 @@ mod folder;
 mod page;
 mod show;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -13,6 +13,7 @@ use link::host::clock::SystemEntropy;
 use prost_types::Timestamp;
 use terms::RequestId;
 use terms::limits::{DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX};
+use tokio::fs::File;
 
 use crate::arguments::{GATEWAY, access};
 use crate::commands::record::show as answers;
@@ -209,12 +210,35 @@ impl ExportOptions {
         while let Some(part) = export.next().await.map_err(failed)? {
             match part {
                 ExportPart::Subject(subject) => folder.subject(subject)?,
-                ExportPart::Record(record) => folder.record(&record)?,
+                ExportPart::Record(record) => {
+                    if let Some(file) = folder.record(&record)? {
+                        self.attachment(&client, record, &file).await?;
+                    }
+                }
                 ExportPart::End(_) => {}
             }
         }
         let records = folder.finish()?;
         show::exported(self.common.json, &self.out, records)
+    }
+
+    /// Fills the file of an attachment, in the version that the export has.
+    async fn attachment(
+        &self,
+        client: &Client,
+        record: api::Record,
+        file: &Path,
+    ) -> Result<(), Failure> {
+        let api::Record { subject, collection, key, etag, .. } = record;
+        let request =
+            api::DownloadAttachmentRequest { subject, collection, key, etag, ..Default::default() };
+        let unwritten = |error| {
+            let text = format!("{} cannot be written ({error})", file.display());
+            Failure::said(Exit::Failed, text)
+        };
+        let mut file = File::options().write(true).open(file).await.map_err(unwritten)?;
+        let done = client.download_to(request, &mut file, |_, _| {}).await;
+        done.map(drop).map_err(|error| self.common.failed(&error))
     }
 }
 

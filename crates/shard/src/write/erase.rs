@@ -2,10 +2,11 @@
 //!
 //! An erasure destroys the subject's key, findings and rulings, all rows of its records, and what
 //! finds them: index rows, expiry, copies that are due, attachments and uploads in progress. An
-//! attachment's chunks, whose key is gone with its head, are deleted in later commits. A tombstone takes the place of the subject's
-//! row in the same commit, so no late retry creates the subject again. A subject with more records
-//! than one commit takes is refused to everyone from the first commit on; the erasure goes on in the
-//! next, whoever asks for it, and the shard asks itself if no caller does.
+//! attachment's chunks, whose key is gone with its head, are deleted in later commits. A tombstone
+//! takes the place of the subject's row in the same commit, so no late retry creates the subject
+//! again. A subject with more records than one commit takes is refused to everyone from the first
+//! commit on; the erasure goes on in the next, whichever caller asks for it, and the shard asks
+//! itself if none does.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
