@@ -312,7 +312,7 @@ fn every_mistake_is_named_at_once() {
     sample.edit("gateway.toml", "name = \"gateway-1\"", "nmae = \"gateway-1\"");
     sample.edit(
         "gateway.toml",
-        "roles = [\"writer\", \"reader\", \"operator\"]",
+        "roles = [\"writer\", \"reader\", \"eraser\", \"operator\"]",
         "role = \"king\"",
     );
     sample.edit("map.toml", "territory = \"KZ\"", "territory = \"KX\"");
