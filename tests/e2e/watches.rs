@@ -4,9 +4,12 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::support::load::{PATIENT, delete, evidence, put};
+use crate::support::process::wait_until;
 use crate::support::{Deployment, Options};
 use client::{Client, Watch, api};
 use serde_json::Value;
@@ -136,4 +139,46 @@ fn an_operator_reads_changes_as_they_come() {
     assert!(line()["cursor"].is_string());
     child.kill().expect("it can be ended");
     child.wait().expect("it ends");
+}
+
+#[test]
+fn every_acknowledged_write_is_told_though_the_shard_is_killed_again_and_again() {
+    const WRITES: usize = 300;
+    let mut deployment = Deployment::start(&options());
+    let runtime = Runtime::new().expect("a runtime");
+    let url = deployment.gateway_url();
+    let client = runtime.block_on(Client::connect(&url, PATIENT)).expect("a gateway");
+    let mut watch = client.watch(request());
+    runtime.block_on(watch.next()).expect("a first answer");
+    let done = Arc::new(AtomicUsize::new(0));
+    let (written, writer) = (Arc::clone(&done), client.clone());
+    let writing = runtime.spawn(async move {
+        for n in 0..WRITES {
+            writer.put(&german(&format!("p-{}", n % 7), &format!("k-{n}"))).await.expect("a put");
+            written.store(n + 1, Ordering::Relaxed);
+        }
+    });
+    let watching = runtime.spawn(async move {
+        let mut seen = BTreeMap::new();
+        while seen.len() < WRITES {
+            for change in next(&mut watch).await {
+                let record = change.record.expect("a record");
+                seen.insert(record.key, record.version);
+            }
+        }
+        seen
+    });
+    for part in 1..4 {
+        let wanted = WRITES * part / 4;
+        wait_until("more writes", Duration::from_secs(60), || {
+            done.load(Ordering::Relaxed) >= wanted
+        });
+        deployment.restart("eu-fra");
+    }
+    let seen = runtime.block_on(async {
+        writing.await.expect("no panic");
+        timeout(Duration::from_secs(60), watching).await.expect("in time").expect("no panic")
+    });
+    assert_eq!(seen.len(), WRITES);
+    assert!(seen.values().all(|version| *version == 1));
 }
