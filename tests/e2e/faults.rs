@@ -353,12 +353,12 @@ fn a_shard_that_is_stopped_takes_nothing_from_other_regions() {
     }
     deployment.shard("us-iad").signal(Signal::STOP);
     let (url, runtime) = (deployment.gateway_url(), runtime());
-    let busy = Arc::new(AtomicU64::new(0));
+    let (busy, refused) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     runtime.block_on(async {
         let client = Client::connect(&url, ONCE).await.expect("a gateway");
         let mut stalled = JoinSet::new();
         for n in 0..SEATS * 4 {
-            let (client, busy) = (client.clone(), Arc::clone(&busy));
+            let (client, busy, count) = (client.clone(), Arc::clone(&busy), Arc::clone(&refused));
             stalled.spawn(async move {
                 let request = put(&format!("us-{n}"), "main", b"x", &evidence("US"));
                 let error = client.put(&request).await.err().expect("the shard is stopped");
@@ -366,11 +366,15 @@ fn a_shard_that_is_stopped_takes_nothing_from_other_regions() {
                 if refused.reason == "SHARD_BUSY" {
                     busy.fetch_add(1, Ordering::Relaxed);
                 }
+                count.fetch_add(1, Ordering::Relaxed);
             });
         }
-        while busy.load(Ordering::Relaxed) < u64::try_from(SEATS).expect("few") {
+        // No more than the seats can wait. All others are refused: those beyond the region's share,
+        // and, of requests that a stream brings at once, those beyond the tenant's seats.
+        while refused.load(Ordering::Relaxed) < u64::try_from(SEATS * 3).expect("few") {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+        assert!(busy.load(Ordering::Relaxed) > 0, "the region has a share");
         for n in 0..50 {
             let request = put(&format!("de-{n}"), "main", b"x", &evidence("DE"));
             client.put(&request).await.expect("another region is served");
