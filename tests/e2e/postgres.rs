@@ -388,7 +388,7 @@ fn a_database_is_reached_by_tls() {
     ] {
         server.sql("postgres", &format!("alter system set {setting} = '{value}'"));
     }
-    server.sql("postgres", "select pg_reload_conf()");
+    server.reload();
     issue(&issuer, "bailiwick", root);
     let before = fs::read_to_string(root.join(format!("shard-{REGION}.toml"))).expect("a file");
     let (before, _) = before.split_once("[postgres]").expect("a table");

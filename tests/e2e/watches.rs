@@ -151,7 +151,7 @@ fn every_acknowledged_write_is_told_though_the_shard_is_killed_again_and_again()
     let mut watch = client.watch(request());
     runtime.block_on(watch.next()).expect("a first answer");
     let done = Arc::new(AtomicUsize::new(0));
-    let (written, writer) = (Arc::clone(&done), client.clone());
+    let (written, writer) = (Arc::clone(&done), client);
     let writing = runtime.spawn(async move {
         for n in 0..WRITES {
             writer.put(&german(&format!("p-{}", n % 7), &format!("k-{n}"))).await.expect("a put");

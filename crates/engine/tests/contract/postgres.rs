@@ -220,24 +220,34 @@ fn a_warning_about_replication_leaves_the_outcome_open() {
     let engine = open(&url);
     commit(&*engine, put("a", "1"));
     server.sql("postgres", "alter system set synchronous_standby_names = 'no_one'");
-    server.sql("postgres", "select pg_reload_conf()");
-    let head = engine.head().expect("head");
-    let refused = thread::scope(|scope| {
-        let committing = scope.spawn(|| engine.commit(put("a", "2"), head, head.size + 1));
-        let waiting = "select count(pg_cancel_backend(pid)) from pg_stat_activity
-            where wait_event = 'SyncRep'";
-        while !committing.is_finished() {
-            server.sql("postgres", waiting);
-            thread::park_timeout(Duration::from_millis(50));
+    server.reload();
+    let mut size = 1;
+    let refused = loop {
+        let head = engine.head().expect("head");
+        size += 1;
+        let batch = put("a", &size.to_string());
+        let done = thread::scope(|scope| {
+            let committing = scope.spawn(|| engine.commit(batch, head, size));
+            let waiting = "select count(pg_cancel_backend(pid)) from pg_stat_activity
+                where wait_event = 'SyncRep'";
+            while !committing.is_finished() {
+                server.sql("postgres", waiting);
+                thread::park_timeout(Duration::from_millis(50));
+            }
+            committing.join().expect("no panic")
+        });
+        // The server takes the setting once each of its processes has read it.
+        if done.is_err() || size > 200 {
+            break done;
         }
-        committing.join().expect("no panic")
-    });
+    };
     assert!(matches!(refused, Err(Error::Unknown { .. })), "{refused:?}");
     assert_eq!(engine.get_many(&[b"a"]), Err(Error::Poisoned));
     server.sql("postgres", "alter system reset synchronous_standby_names");
-    server.sql("postgres", "select pg_reload_conf()");
+    server.reload();
     let head = engine.reopen().expect("reopen");
-    assert_eq!((head.size, get(&*engine, b"a")), (2, Some(b"2".to_vec())));
+    let stored = Some(size.to_string().into_bytes());
+    assert_eq!((head.size, get(&*engine, b"a")), (size, stored));
 }
 
 /// The server is gone, and comes back: nothing that was acknowledged is lost.
@@ -274,8 +284,15 @@ fn the_primary_is_found_among_the_hosts() {
     assert!(matches!(alone, Err(Error::Cluster { why }) if why.contains("standby")), "{alone:?}");
     let engine = open(&url);
     primary.sql("postgres", "alter system set synchronous_standby_names = '*'");
-    primary.sql("postgres", "select pg_reload_conf()");
+    primary.reload();
     commit(&*engine, put("a", "1"));
+    // Whether that commit has waited for the standby depends on when each process of the server has
+    // read the setting.
+    let written = primary.sql("postgres", "select pg_current_wal_lsn()");
+    let follows = format!("select pg_last_wal_replay_lsn() >= '{written}'");
+    while standby.sql("postgres", &follows) != "t" {
+        thread::park_timeout(Duration::from_millis(20));
+    }
     primary.kill();
     standby.sql("postgres", "select pg_promote(true, 60)");
     assert_eq!(engine.reopen().expect("reopen"), Head { term: 2, size: 1 });
@@ -301,12 +318,12 @@ fn a_server_that_may_lose_commits_is_refused() {
     }
     for setting in ["fsync", "full_page_writes"] {
         server.sql("postgres", &format!("alter system set {setting} = off"));
-        server.sql("postgres", "select pg_reload_conf()");
+        server.reload();
         let refused = store.open();
         let named = matches!(refused, Err(Error::Cluster { why }) if why.contains(setting));
         assert!(named, "{setting}: {refused:?}");
         server.sql("postgres", &format!("alter system reset {setting}"));
-        server.sql("postgres", "select pg_reload_conf()");
+        server.reload();
     }
     assert!(store.open().is_ok());
 }
@@ -358,7 +375,7 @@ fn no_value_of_a_row_is_in_an_error() {
     for statement in ["log_statement = 'all'", "log_parameter_max_length_on_error = -1"] {
         server.sql("postgres", &format!("alter system set {statement}"));
     }
-    server.sql("postgres", "select pg_reload_conf()");
+    server.reload();
     let advice = store(&url).advice().expect("advice");
     assert_eq!(advice.iter().filter(|advice| advice.contains("log_parameter")).count(), 2);
 }

@@ -120,6 +120,17 @@ impl Server {
         String::from_utf8(output.stdout).expect("text").trim().to_owned()
     }
 
+    /// Has the server read its configuration again, and waits until new sessions have it.
+    pub(crate) fn reload(&self) {
+        // To the microsecond, of the server's main process, which sessions are made from.
+        let loaded = || self.sql("postgres", "select pg_conf_load_time()");
+        let before = loaded();
+        self.sql("postgres", "select pg_reload_conf()");
+        while loaded() == before {
+            thread::park_timeout(Duration::from_millis(20));
+        }
+    }
+
     /// The folder of the cluster.
     pub(crate) fn data(&self) -> PathBuf {
         self.folder.path().join("data")
