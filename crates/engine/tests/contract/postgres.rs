@@ -168,6 +168,7 @@ fn rows_after_all(engine: &dyn Engine, head: &mut Head) -> Vec<(Vec<u8>, Vec<u8>
 #[test]
 fn a_cut_connection_leaves_a_batch_whole_or_absent() {
     const COMMITS: u64 = 300;
+    const CUTS: u64 = 5;
     let server = Server::start();
     let url = server.database("people");
     let engine = open(&url);
@@ -185,7 +186,8 @@ fn a_cut_connection_leaves_a_batch_whole_or_absent() {
         });
         let _ended = Ending(&done);
         let mut head = engine.head().expect("head");
-        while head.size < COMMITS {
+        // On a busy machine few of the cuts meet a commit.
+        while (head.size < COMMITS || unknown < CUTS) && head.size < COMMITS * 20 {
             let number = head.size + 1;
             let mut batch = Batch::new();
             for row in 0..40_u8 {
@@ -209,7 +211,7 @@ fn a_cut_connection_leaves_a_batch_whole_or_absent() {
             assert!(rows.iter().all(|(_, value)| *value == head.size.to_be_bytes()));
         }
     });
-    assert!(unknown >= 5, "connections were cut: {unknown}");
+    assert!(unknown >= CUTS, "connections were cut: {unknown}");
 }
 
 /// The server confirms a commit, and warns that no standby has it.
