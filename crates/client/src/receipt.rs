@@ -115,9 +115,6 @@ pub fn check_put(
     }
     let (subject, domicile) = place(request.subject.as_ref(), answer.subject.as_ref())?;
     let version = version(answer.version)?;
-    // A version before it is needed for one to be replaced, and none is when none may be there.
-    let replaces = version > 1 && request.if_version != Some(0);
-    let kinds: &[Kind] = if replaces { &[Kind::Place, Kind::Replace] } else { &[Kind::Place] };
     let expected = Expected {
         domicile,
         subject,
@@ -125,7 +122,7 @@ pub fn check_put(
         key: &request.key,
         version,
         body: Some(&request.body),
-        kinds,
+        kinds: kinds_of_put(version, request.if_version),
         superseded: true,
     };
     check(answer.receipt.as_ref(), answer.replayed, &expected, known)
@@ -142,8 +139,6 @@ pub fn check_upload(
 ) -> Result<Proof, Unproven> {
     let (subject, domicile) = place(spec.subject.as_ref(), answer.subject.as_ref())?;
     let version = version(answer.version)?;
-    let replaces = version > 1 && spec.if_version != Some(0);
-    let kinds: &[Kind] = if replaces { &[Kind::Place, Kind::Replace] } else { &[Kind::Place] };
     let expected = Expected {
         domicile,
         subject,
@@ -151,10 +146,17 @@ pub fn check_upload(
         key: &spec.key,
         version,
         body: None,
-        kinds,
+        kinds: kinds_of_put(version, spec.if_version),
         superseded: true,
     };
     check(answer.receipt.as_ref(), answer.replayed, &expected, known)
+}
+
+/// What a put of that version leaves. A version before it is needed for one to be replaced, and none
+/// is when none may be there.
+fn kinds_of_put(version: u64, if_version: Option<i64>) -> &'static [Kind] {
+    let replaces = version > 1 && if_version != Some(0);
+    if replaces { &[Kind::Place, Kind::Replace] } else { &[Kind::Place] }
 }
 
 /// The opening of a receipt that was checked, and the digest of opening and content. None: it has

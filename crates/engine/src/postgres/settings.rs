@@ -1,4 +1,4 @@
-//! Which store, of whom, and how it is opened.
+//! Which store, whose it is, and how it is opened.
 
 use std::sync::Arc;
 

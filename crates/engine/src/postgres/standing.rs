@@ -75,7 +75,7 @@ pub(super) async fn vacant(store: &Postgres, session: &mut Session) -> Result<u6
     Ok(seen.head.term)
 }
 
-/// Reports for whom an opening waits, if that has changed.
+/// Reports which writer an opening waits for, if that has changed.
 fn report(store: &Postgres, holder: Option<String>) {
     store.waiting.send_if_modified(|waits| {
         let changed = *waits != holder;

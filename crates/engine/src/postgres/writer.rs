@@ -62,7 +62,7 @@ impl Writer {
             self.session.client.query_opt(sql::TAKE_TERM, &[&writer, &holder, &follows]).await;
         let taken = taken.map_err(|error| fault::of("take a term", &error))?;
         if self.session.warnings() != warned {
-            // It may not outlive the machine: whoever asked takes another.
+            // It may not outlive the machine: the caller takes another.
             return Err(fault::unreachable("take a durable term"));
         }
         Ok(taken.map(|row| head(row.get(0), row.get(1))))

@@ -104,7 +104,7 @@ impl AboutPerson {
         Ok(Held { findings: Some(subject.findings.clone()), collections, ..Held::of(&subject) })
     }
 
-    /// Refuses a reader abroad whom a law may keep from the records of some collection.
+    /// Refuses a reader abroad if a law may bar that reader from some collection.
     fn crosses_no_border(
         &self,
         reader: &Reader,

@@ -347,7 +347,7 @@ pub(crate) fn subject_due(minute: Minute, row: &[u8]) -> Key {
     due(SUBJECT_DUE, minute, row)
 }
 
-/// The rows of subjects about whom something is to be done in that minute or earlier, as
+/// The rows of subjects for which something is due in that minute or earlier, as
 /// [`expiring`].
 pub(crate) fn subjects_due(from: Option<&[u8]>, minute: Minute) -> Span {
     all_due(SUBJECT_DUE, from, minute)

@@ -44,7 +44,7 @@ pub(crate) async fn sweep(node: Arc<Node>, queue: Queue) {
     }
 }
 
-/// An upload that nobody goes on with.
+/// An upload that no caller continues.
 pub(crate) struct Abandoned {
     pub(crate) address: Address,
     row: Key,

@@ -111,7 +111,7 @@ impl Committer {
     }
 
     /// Removes rows of the change feed, and notes the last: a commit without an entry, for it changes
-    /// nothing that anybody has told the shard.
+    /// nothing that a caller has told the shard.
     fn sweep_feed(&mut self, rows: Vec<Key>) -> Result<(), Error> {
         let Some(last) = rows.last().and_then(|row| keys::fed_commit(row)) else { return Ok(()) };
         let mut batch = Batch::new();

@@ -21,7 +21,7 @@ pub(super) type Due = (Vec<Action>, Option<Key>);
 /// Why a subject is erased or unblocked when its block ends, for the log.
 const BLOCK_ENDED: &str = "the block has ended";
 
-/// The next subjects about whom something is due, and the last row that was looked at. Blocks its
+/// The next subjects for which something is due, and the last row that was looked at. Blocks its
 /// thread.
 pub(super) fn due(node: &Node, after: Option<&[u8]>) -> Result<Due, Error> {
     let limit = ScanLimit { rows: AT_ONCE, bytes: 1 << 20 };

@@ -41,7 +41,7 @@ const ROWS_AT_ONCE: usize = 256;
 const BYTES_AT_ONCE: usize = 4 << 20;
 /// Bytes that one commit of an erasure writes, roughly: keys of rows that go.
 const COMMIT_BYTES: usize = limits::COMMIT_BYTES_MAX;
-/// Of the row of a subject about whom something is due: it alone.
+/// The format of a row that says that something is due: it is the whole value.
 const DUE_FORMAT: u8 = 1;
 /// Minutes of the longest block: 100 years.
 const BLOCK_MINUTES_MAX: u32 = 100 * 366 * 24 * 60;

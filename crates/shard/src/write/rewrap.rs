@@ -20,7 +20,7 @@ use crate::{Error, Settings};
 
 /// Time between two looks whether an operator asks for something.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Subjects that one step looks at: far less than would hold up writes when all are wrapped anew.
+/// Subjects that one step looks at: far less than would hold up writes when all are wrapped again.
 const AT_ONCE: usize = 512;
 
 /// Never done.
