@@ -184,7 +184,10 @@ async fn wait_again(pause: &mut Pause<'_>, left: u32, error: Error) -> Result<()
     let known = error.refused().and_then(|refused| refused.known());
     let again = match known {
         // What was sent did not arrive in order: the next stream begins with what is stored.
-        Some(Reason::UploadOutOfStep | Reason::WriteOutcomeUnknown) => Some(Duration::ZERO),
+        // Or an earlier stream has ended the upload meanwhile: the next is told what became of it.
+        Some(Reason::UploadOutOfStep | Reason::UploadUnknown | Reason::WriteOutcomeUnknown) => {
+            Some(Duration::ZERO)
+        }
         _ if matches!(error, Error::TimedOut) => Some(Duration::ZERO),
         _ => error.again_after(),
     };
