@@ -162,8 +162,7 @@ async fn one(
     }
     shard::confirm_clock(&settings, &*outside.clock).map_err(serve::shard::error)?;
     let mut registry = Registry::new();
-    let own = (&mut registry, Health::new());
-    let shard = Shard::open(settings, map, annex.clone(), outside, own);
+    let shard = Shard::open(settings, map, annex.clone(), outside, &mut registry, Health::new());
     let shard = shard.await.map_err(serve::shard::error)?;
     Ok(Region { annex, shard, listener, auditors, address })
 }

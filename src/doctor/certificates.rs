@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use link::host::clock::SystemClock;
 use link::ops::metrics::Registry;
-use link::tls::{CallerFiles, CallerTls, Files, Tls, TlsMetrics, bundle_digests};
+use link::tls::{CallerFiles, CallerTls, Expected, Files, Tls, TlsMetrics, bundle_digests};
 use terms::{RegionId, UnixMillis, with_causes};
 
 use crate::config;
@@ -25,7 +25,7 @@ pub(super) fn all(target: &Target, now: UnixMillis) -> (Vec<Line>, Option<Tls>) 
         return (std::iter::once(none).chain(listeners(target, None, now)).collect(), None);
     };
     let metrics = TlsMetrics::new(&mut Registry::new());
-    let (mut lines, tls) = match own(target, (files, region), metrics) {
+    let (mut lines, tls) = match own(target, files, region, metrics) {
         Ok(tls) => (both_ends(&tls, now), Some(tls)),
         Err(line) => (vec![line], None),
     };
@@ -57,14 +57,16 @@ fn listeners(target: &Target, bad: Option<&PathBuf>, now: UnixMillis) -> Vec<Lin
 /// looks at the name: by another one, the other processes refuse its sessions.
 fn own(
     target: &Target,
-    (files, region): (&Files, &RegionId),
+    files: &Files,
+    region: &RegionId,
     metrics: TlsMetrics,
 ) -> Result<Tls, Line> {
     let bad = |what: String| Line::bad("certificates", what, CURE);
     let (kind, name) = (target.kind(), target.name());
     let configured = format!("{} {name} of {region}", kind.as_str());
     let (pins, clock) = (config::tls::pins(&target.map), Arc::new(SystemClock));
-    let tls = Tls::open(files.clone(), pins, (kind, region.clone()), clock, metrics);
+    let expect = Expected { kind, region: region.clone() };
+    let tls = Tls::open(files.clone(), pins, expect, clock, metrics);
     let tls = tls.map_err(|error| bad(format!("of the {configured}: {}", with_causes(&error))))?;
     if tls.own().name() != name {
         let path = files.certificate.display();

@@ -83,11 +83,12 @@ pub(super) fn sandbox(target: &Target) -> Line {
 
 /// Whether this process could close its own memory, as servers close theirs.
 pub(super) fn memory() -> Line {
-    closed(sandbox::close_memory())
+    let (undumpable, no_core_files) = sandbox::close_memory();
+    closed(undumpable, no_core_files)
 }
 
 /// What it means whether a process is undumpable, and has no core files.
-fn closed((undumpable, no_core_files): (bool, bool)) -> Line {
+fn closed(undumpable: bool, no_core_files: bool) -> Line {
     let what = match (undumpable, no_core_files) {
         (true, true) => {
             let what = "a process here can be undumpable, with a core limit of 0";
@@ -158,13 +159,11 @@ mod tests {
 
     #[test]
     fn memory_that_can_be_dumped_is_bad() {
-        assert_eq!(closed((true, true)).state, State::Ok);
-        for (both, says) in [
-            ((false, true), "undumpable"),
-            ((false, false), "undumpable"),
-            ((true, false), "limit"),
-        ] {
-            let line = closed(both);
+        assert_eq!(closed(true, true).state, State::Ok);
+        for (undumpable, no_core_files, says) in
+            [(false, true, "undumpable"), (false, false, "undumpable"), (true, false, "limit")]
+        {
+            let line = closed(undumpable, no_core_files);
             assert_eq!(line.state, State::Bad);
             assert!(line.what.contains(says), "{}", line.what);
         }

@@ -68,7 +68,7 @@ fn open_folder(file: &Path, entry: &Path, own: Option<u32>, found: &mut BTreeMap
     let (Ok(about), Ok(inside)) = (fs::metadata(folder), fs::symlink_metadata(entry)) else {
         return;
     };
-    match Folder::of((about.mode(), about.uid()), inside.uid(), own) {
+    match Folder::of(about.mode(), about.uid(), inside.uid(), own) {
         Folder::Closed => {}
         Folder::Open => {
             let (shown, file) = (folder.display(), file.display());
@@ -103,7 +103,7 @@ enum Folder {
 
 impl Folder {
     /// By a folder's mode and owner, the owner of what lies in it, and the user that we are.
-    const fn of((mode, owner): (u32, u32), inside: u32, own: Option<u32>) -> Self {
+    const fn of(mode: u32, owner: u32, inside: u32, own: Option<u32>) -> Self {
         if mode & OTHERS_WRITE == 0 {
             return Self::Closed;
         }
@@ -142,9 +142,9 @@ mod tests {
             (0o1777, stranger, Folder::Anybodys),
             (0o1770, stranger, Folder::Anybodys),
         ] {
-            assert_eq!(Folder::of((mode, owner), inside, us), expected, "{mode:o} {inside}");
+            assert_eq!(Folder::of(mode, owner, inside, us), expected, "{mode:o} {inside}");
         }
-        assert_eq!(Folder::of((0o1777, owner), stranger, None), Folder::Closed);
+        assert_eq!(Folder::of(0o1777, owner, stranger, None), Folder::Closed);
     }
 
     #[test]

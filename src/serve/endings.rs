@@ -102,7 +102,7 @@ pub(crate) fn said(ending: &Ending, now: UnixMillis) -> Option<String> {
 }
 
 /// Watches from now on. Needs a running runtime.
-pub(super) fn watch(sources: Sources, (registry, health): (&mut Registry, &Health)) {
+pub(super) fn watch(sources: Sources, registry: &mut Registry, health: &Health) {
     let gauges = Gauges::new(registry);
     let health = health.clone();
     let mut told = HashMap::new();

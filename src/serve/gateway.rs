@@ -10,6 +10,7 @@ use link::ops::health::Health;
 use link::ops::logging::Level;
 use link::ops::metrics::Registry;
 use link::spiffe_id::PeerKind;
+use link::tls::Expected;
 
 use super::{Stop, bind, endings, enter, geoip, maps, serve_on, start_logs, tls as certificates};
 use crate::config;
@@ -27,12 +28,12 @@ pub(crate) fn run(path: &Path) -> Result<(), Failure> {
         sandbox.announce(&health, &mut registry);
         let mut settings = config.settings;
         if let Some((files, region)) = config.tls {
-            let expect = (PeerKind::Gateway, region);
+            let expect = Expected { kind: PeerKind::Gateway, region };
             settings.tls =
-                Some(certificates::open(files, &config.map, expect, (&mut registry, &health))?);
+                Some(certificates::open(files, &config.map, expect, &mut registry, &health)?);
         }
         settings.listener = match config.listener {
-            Some(files) => Some(certificates::open_listener(files, (&mut registry, &health))?),
+            Some(files) => Some(certificates::open_listener(files, &mut registry, &health)?),
             None => {
                 tracing::warn!(
                     listen = %config.listen,
@@ -65,7 +66,7 @@ pub(crate) fn run(path: &Path) -> Result<(), Failure> {
                 own.chain(shown.iter().flat_map(link::tls::CallerTls::endings)).collect()
             }),
         };
-        endings::watch(ending, (&mut registry, &health));
+        endings::watch(ending, &mut registry, &health);
         if let Some(tls) = tls {
             maps::pin_with_gateway(tls, gateway.handle());
         }

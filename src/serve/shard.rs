@@ -11,6 +11,7 @@ use link::ops::health::Health;
 use link::ops::logging::Level;
 use link::ops::metrics::Registry;
 use link::spiffe_id::PeerKind;
+use link::tls::Expected;
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -44,7 +45,8 @@ pub(crate) fn run(path: &Path) -> Result<(), Failure> {
         sandbox.announce(&health, &mut registry);
         // Before any port: a process that may not open this store must not take calls for it. And
         // before TLS: the map in force pins authorities, and may be newer than the one in the file.
-        let expect = (PeerKind::Shard, config.settings.region.clone());
+        let region = config.settings.region.clone();
+        let expect = Expected { kind: PeerKind::Shard, region };
         let guard = tls::guard(config.metrics, &health)?;
         let standby = standby::begin(&store, config.admin_listen, guard.clone(), &health).await?;
         let opening = Shard::open(
@@ -52,7 +54,8 @@ pub(crate) fn run(path: &Path) -> Result<(), Failure> {
             config.map,
             config.annex,
             outside(store.backend()),
-            (&mut registry, health.clone()),
+            &mut registry,
+            health.clone(),
         );
         let opened = tokio::select! {
             opened = opening => opened,
@@ -63,7 +66,7 @@ pub(crate) fn run(path: &Path) -> Result<(), Failure> {
         let maps = shard.maps();
         let in_force = Arc::clone(&maps.borrow());
         let tls = match config.tls {
-            Some(files) => Some(tls::open(files, &in_force, expect, (&mut registry, &health))?),
+            Some(files) => Some(tls::open(files, &in_force, expect, &mut registry, &health)?),
             None => {
                 health.set_fact("tls", "off: loopback only");
                 tracing::warn!(
@@ -76,10 +79,10 @@ pub(crate) fn run(path: &Path) -> Result<(), Failure> {
         };
         let auditors = config.auditors;
         let auditors = match auditors {
-            Some(auditors) => Some(entrance(auditors, (&mut registry, &health)).await?),
+            Some(auditors) => Some(entrance(auditors, &mut registry, &health).await?),
             None => None,
         };
-        watch_endings(&tls, auditors.as_ref(), &maps, (&mut registry, &health));
+        watch_endings(&tls, auditors.as_ref(), &maps, &mut registry, &health);
         if let Some(tls) = &tls {
             pinning::pin_with_shard(tls.clone(), maps);
         }
@@ -100,7 +103,8 @@ fn watch_endings(
     tls: &Option<link::tls::Tls>,
     auditors: Option<&shard::Auditors>,
     maps: &watch::Receiver<Arc<atlas::RegionMap>>,
-    told: (&mut Registry, &Health),
+    registry: &mut Registry,
+    health: &Health,
 ) {
     let (own, held) = (tls.clone(), maps.clone());
     let shown = auditors.and_then(|auditors| match &auditors.entrance {
@@ -114,17 +118,18 @@ fn watch_endings(
             own.chain(shown.iter().flat_map(link::tls::CallerTls::endings)).collect()
         }),
     };
-    endings::watch(ending, told);
+    endings::watch(ending, registry, health);
 }
 
 /// The auditors' listener.
 async fn entrance(
     config: AuditorsConfig,
-    told: (&mut Registry, &Health),
+    registry: &mut Registry,
+    health: &Health,
 ) -> Result<shard::Auditors, Failure> {
     let entrance = match config.certificates {
         Some((files, uris)) => {
-            let tls = tls::open_listener(files, told)?;
+            let tls = tls::open_listener(files, registry, health)?;
             shard::AuditorEntrance::Certificates { tls, uris }
         }
         None => shard::AuditorEntrance::Loopback,

@@ -7,9 +7,7 @@ use link::host::clock::SystemClock;
 use link::net::admin_http::Guard;
 use link::ops::health::Health;
 use link::ops::metrics::Registry;
-use link::spiffe_id::PeerKind;
-use link::tls::{CallerFiles, CallerTls, Cause, Error, Files, Tls, TlsMetrics};
-use terms::RegionId;
+use link::tls::{CallerFiles, CallerTls, Cause, Error, Expected, Files, Tls, TlsMetrics};
 
 use crate::config;
 use crate::config::metrics::MetricsConfig;
@@ -20,8 +18,9 @@ use crate::error::{Exit, Failure};
 pub(super) fn open(
     files: Files,
     map: &RegionMap,
-    expect: (PeerKind, RegionId),
-    (registry, health): (&mut Registry, &Health),
+    expect: Expected,
+    registry: &mut Registry,
+    health: &Health,
 ) -> Result<Tls, Failure> {
     let metrics = TlsMetrics::new(registry).telling(health, "tls_files");
     let pins = config::tls::pins(map);
@@ -37,7 +36,8 @@ pub(super) fn open(
 /// Opens TLS of a gateway's listener, as [`open`] does.
 pub(super) fn open_listener(
     files: CallerFiles,
-    (registry, health): (&mut Registry, &Health),
+    registry: &mut Registry,
+    health: &Health,
 ) -> Result<CallerTls, Failure> {
     listener(files, TlsMetrics::of_listener(registry).telling(health, "listener_tls_files"))
 }

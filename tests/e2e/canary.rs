@@ -106,8 +106,9 @@ async fn open(
     };
     shard::init(&settings, map, &annex, &outside, &shard::KeyringSource::New)
         .expect("a shard can be made");
-    let own = (&mut Registry::new(), Health::new());
-    Shard::open(settings, Arc::clone(map), annex, outside, own).await.expect("a shard opens")
+    let (mut registry, health) = (Registry::new(), Health::new());
+    let shard = Shard::open(settings, Arc::clone(map), annex, outside, &mut registry, health);
+    shard.await.expect("a shard opens")
 }
 
 #[test]

@@ -204,7 +204,7 @@ pub fn reconcile(
         .filter_map(|opened| logs.place(&opened.origin, opened.index))
         .chain(question.indexes.iter().map(|index| (logs.newest_number(), *index)));
     let mut done = Reconciled { records: answer.records, ..Reconciled::default() };
-    let sums = Sums::of(logs, (answer.start_size, answer.size), places, &mut done)?;
+    let sums = Sums::of(logs, answer.start_size..answer.size, places, &mut done)?;
     done.unsampled = sums.live.before(logs.newest_number());
     count(&sums, &mut done);
     entries::compare(logs, question, answer, &sums, &mut done);

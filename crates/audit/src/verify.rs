@@ -86,7 +86,7 @@ pub fn verify(
     let no_maps = Maps::default();
     let by_maps = ByMaps::new(against.maps.unwrap_or(&no_maps), key.name());
     let Walk { rules, by_maps, broken, more, .. } =
-        walk(folder, (&key, by_maps), &checkpoint, progress)?;
+        walk(folder, &key, by_maps, &checkpoint, progress)?;
     Ok(Verified {
         // `trusted` has read them already: none of them is bad.
         cosigned_at: policy.and_then(|policy| policy.cosigned_at(&note).ok().flatten()),
@@ -129,7 +129,8 @@ fn trusted(
 /// Hashes every entry, and compares with every tile.
 fn walk<'a>(
     folder: &'a Folder,
-    (key, by_maps): (&Verifier, ByMaps<'a>),
+    key: &Verifier,
+    by_maps: ByMaps<'a>,
     checkpoint: &Checkpoint,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Walk<'a>, Finding> {

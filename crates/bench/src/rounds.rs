@@ -93,7 +93,14 @@ struct Series {
     /// The call of the pair that it is compared with. None: it is a pair's own, or a peer's.
     beside: Option<Bare>,
     /// The pair whose call it is, if it is a pair's: whether it is the tuned one.
-    of_pair: Option<(Bare, bool)>,
+    of_pair: Option<OfPair>,
+}
+
+/// A call of a bare pair.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct OfPair {
+    call: Bare,
+    tuned: bool,
 }
 
 /// Who is measured, in turns.
@@ -137,7 +144,7 @@ impl Rounds {
         for call in bare_calls.into_iter().filter(|call| turns.wants(*call)) {
             for (pair, tuned) in [(turns.pair, false), (turns.tuned, true)] {
                 let Some(pair) = pair else { continue };
-                self.bare(load, pair, (call, tuned)).await?;
+                self.bare(load, pair, OfPair { call, tuned }).await?;
             }
         }
         for peer in turns.peers {
@@ -172,27 +179,20 @@ impl Rounds {
         Ok(())
     }
 
-    async fn bare(&mut self, load: &Load, pair: &Pair, of: (Bare, bool)) -> Result<()> {
+    async fn bare(&mut self, load: &Load, pair: &Pair, of: OfPair) -> Result<()> {
         let (caller, before) = (Caller::plain(&pair.url), pair.cpu());
         let (in_flight, none) = (self.in_flight, Arc::default());
-        let (call, tuned) = of;
-        let (measured, name) = match call {
+        let (measured, name) = match of.call {
             Bare::Unary => (load.put(&caller, in_flight, Target::Bare, "b", &none).await?, "unary"),
             Bare::Stream => (load.stream(&caller, in_flight, Target::Bare, "b").await?, "stream"),
         };
-        let name = format!("{}bare pair, {name}", if tuned { "tuned " } else { "" });
+        let name = format!("{}bare pair, {name}", if of.tuned { "tuned " } else { "" });
         let round = Round::new(measured, Some(before), Some(pair.cpu()));
         self.add(name, round, None, Some(of));
         Ok(())
     }
 
-    fn add(
-        &mut self,
-        name: String,
-        round: Round,
-        beside: Option<Bare>,
-        of_pair: Option<(Bare, bool)>,
-    ) {
+    fn add(&mut self, name: String, round: Round, beside: Option<Bare>, of_pair: Option<OfPair>) {
         match self.series.iter_mut().find(|series| series.name == name) {
             Some(series) => series.rounds.push(round),
             None => self.series.push(Series { name, rounds: vec![round], beside, of_pair }),
@@ -209,7 +209,7 @@ impl Rounds {
         let of = |figure: &dyn Fn(&Round) -> f64| sorted(own.iter().map(figure));
         let rates = of(&|round| round.measured.per_second);
         let beside = |tuned| {
-            let wanted = series.beside.map(|call| (call, tuned));
+            let wanted = series.beside.map(|call| OfPair { call, tuned });
             self.series.iter().find(|other| wanted.is_some() && other.of_pair == wanted)
         };
         let ratio = |other: Option<&Series>, figure: &dyn Fn(&Round) -> f64| {

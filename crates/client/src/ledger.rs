@@ -3,6 +3,7 @@
 //! Nothing that is answered here is believed here: whoever asks hashes the entries, and compares
 //! with a checkpoint that the log's key has signed.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout, timeout_at};
@@ -105,11 +106,12 @@ impl Ledger {
     pub async fn entries(
         &self,
         origin: &str,
-        (start, end): (u64, u64),
+        indexes: Range<u64>,
         filter: Option<api::LedgerFilter>,
     ) -> Result<EntryBatches, Error> {
         let origin = origin.to_owned();
-        let message = api::LedgerEntriesRequest { origin, start, end, filter };
+        let message =
+            api::LedgerEntriesRequest { origin, start: indexes.start, end: indexes.end, filter };
         let mut client = self.client.clone();
         let call = client.entries(self.open_ended(message).await?);
         answered(CALL_MAX, call).await.map(EntryBatches)

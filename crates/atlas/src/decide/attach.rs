@@ -79,7 +79,7 @@ pub(crate) fn attached(map: &RegionMap, question: &Question<'_>, facts: &Facts) 
             statute.demands_at(question.date).filter(|(scope, _)| scope.concerns(sectors));
         for (scope, constraint) in demands {
             let trigger = scope.trigger();
-            let Some(because) = attach(statute, (trigger, constraint), facts, established) else {
+            let Some(because) = attach(statute, trigger, constraint, facts, established) else {
                 continue;
             };
             let pack = statute.pack();
@@ -103,7 +103,8 @@ pub(crate) fn attached(map: &RegionMap, question: &Question<'_>, facts: &Facts) 
 /// Whether a scope of a law attaches, and why. `established`: none if the tenant is not known.
 fn attach(
     statute: &Statute,
-    (trigger, constraint): (Trigger, Constraint),
+    trigger: Trigger,
+    constraint: Constraint,
     facts: &Facts,
     established: Option<Countries>,
 ) -> Option<AttachReason> {

@@ -61,9 +61,10 @@ pub fn egress(
     readers: &[Option<Country>],
 ) -> Result<(), Barred> {
     let date = date.into().date();
-    let laws = attachments.iter().map(|law| (law.pack(), law.constraint()));
+    let laws = attachments.iter();
     let policy = EgressPolicy { map, collection, date, readers };
-    Barred::of(laws.filter(|law| policy.bars(*law)).map(|(pack, _)| pack.jurisdiction()))
+    let barring = laws.filter(|law| policy.bars(law.pack(), law.constraint()));
+    Barred::of(barring.map(Attachment::jurisdiction))
 }
 
 /// Whether readers may learn that a region in `place` does *not* have a record: they may if every
@@ -92,7 +93,8 @@ pub fn egress_of_absent(
     let laws = laws.flat_map(|statute| {
         statute.demands_at(at).map(move |(_, constraint)| (&**statute.pack(), constraint))
     });
-    Barred::of(laws.filter(|law| policy.bars(*law)).map(|(pack, _)| pack.jurisdiction()))
+    let barring = laws.filter(|(pack, constraint)| policy.bars(pack, *constraint));
+    Barred::of(barring.map(|(pack, _)| pack.jurisdiction()))
 }
 
 /// Whether a record to which these laws attach may come in through a gateway in that country. A
@@ -119,16 +121,16 @@ struct EgressPolicy<'a> {
 
 impl EgressPolicy<'_> {
     /// Whether a law forbids any of the readers.
-    fn bars(&self, law: (&StatutePack, Constraint)) -> bool {
+    fn bars(&self, pack: &StatutePack, constraint: Constraint) -> bool {
         let denied = |reader: &Option<Country>| match reader {
-            Some(country) => law.0.denies(*country),
-            None => !law.0.deny().is_empty(),
+            Some(country) => pack.denies(*country),
+            None => !pack.deny().is_empty(),
         };
-        self.readers.iter().any(denied) || self.bars_without_clause(law)
+        self.readers.iter().any(denied) || self.bars_without_clause(pack, constraint)
     }
 
     /// Whether a law that asks for clauses has none for any of the readers.
-    fn bars_without_clause(&self, (pack, constraint): (&StatutePack, Constraint)) -> bool {
+    fn bars_without_clause(&self, pack: &StatutePack, constraint: Constraint) -> bool {
         let jurisdiction = pack.jurisdiction();
         let covered = match constraint {
             Constraint::Mirror | Constraint::None => return false,

@@ -19,7 +19,7 @@ impl Check<'_> {
             let others = by_from.get(&clause.from()).map(Vec::as_slice).unwrap_or_default();
             if let Some(why) = self.opens_nothing(clause, others) {
                 let problem = format!("`{}` opens nothing: {why}", clause.id());
-                self.note((&self.places.clauses, n), "CLAUSE_UNUSED", problem, "remove it");
+                self.note(&self.places.clauses, n, "CLAUSE_UNUSED", problem, "remove it");
             }
         }
     }

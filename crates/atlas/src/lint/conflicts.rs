@@ -50,7 +50,7 @@ impl Check<'_> {
         let laws: Vec<Law<'_>> = statutes
             .flat_map(|(n, statute)| {
                 let demands = statute.demands_at(self.day.into());
-                demands.map(move |demand| self.law(n, statute, demand))
+                demands.map(move |(scope, constraint)| self.law(n, statute, scope, constraint))
             })
             .collect();
         let mut reported = BTreeSet::new();
@@ -66,8 +66,8 @@ impl Check<'_> {
                     let problem = format!("no placement satisfies both `{a}` and `{b}`: {example}");
                     let help = "expect such people to be refused, or apply one of the two to other \
                                 collections";
-                    let at = (self.places.statutes.as_slice(), other.place);
-                    self.note(at, "LAWS_CONFLICT", problem, help);
+                    let places = &self.places.statutes;
+                    self.note(places, other.place, "LAWS_CONFLICT", problem, help);
                 }
             }
         }
@@ -77,7 +77,8 @@ impl Check<'_> {
         &'m self,
         place: usize,
         statute: &'m Statute,
-        (scope, constraint): (&'m Scope, Constraint),
+        scope: &'m Scope,
+        constraint: Constraint,
     ) -> Law<'m> {
         let operator = scope.trigger() == Trigger::Operator;
         let members = statute.jurisdiction().members();
@@ -107,9 +108,7 @@ impl Check<'_> {
         ];
         let mut people = more.into_iter().map(|more| both.iter().copied().chain(more).collect());
         people
-            .find(|person: &Vec<_>| {
-                self.is_refused((tenant.name(), collection), person, law, other)
-            })
+            .find(|person: &Vec<_>| self.is_refused(tenant.name(), collection, person, law, other))
             .map(|person| {
                 let known: Vec<String> =
                     person.iter().map(|(kind, country)| format!("{kind} {country}")).collect();
@@ -121,7 +120,8 @@ impl Check<'_> {
     /// Whether a person is refused because of these two laws.
     fn is_refused(
         &self,
-        (tenant, collection): (&TenantId, &Collection),
+        tenant: &TenantId,
+        collection: &Collection,
         person: &[(EvidenceKind, Country)],
         law: &Law<'_>,
         other: &Law<'_>,

@@ -37,53 +37,71 @@ impl Check<'_> {
 
     fn attestation(&self, n: usize, region: &Region) {
         let Some(until) = region.site().attestation_expires else { return };
-        let (name, at) = (region.name(), (self.places.regions.as_slice(), n));
+        let (name, places) = (region.name(), &self.places.regions);
         if until < self.day {
             let problem = format!("the attestation of `{name}` ended on {until}");
             let help = "have the site attested, and write the new day";
-            self.note(at, "ATTESTATION_EXPIRED", problem, help);
+            self.note(places, n, "ATTESTATION_EXPIRED", problem, help);
         } else if until <= self.day.after_days(PAPERS_DAYS) {
             let problem = format!("the attestation of `{name}` ends on {until}");
-            self.note(at, "ATTESTATION_ENDING", problem, "have the site attested before");
+            self.note(places, n, "ATTESTATION_ENDING", problem, "have the site attested before");
         }
     }
 
     fn statute_dates(&self, n: usize, statute: &Statute) {
-        let (id, at) = (statute.id(), (self.places.statutes.as_slice(), n));
+        let (id, places) = (statute.id(), &self.places.statutes);
         let (from, until) = (statute.pack().from(), statute.pack().until());
         let soon = self.day.after_days(LAW_DAYS);
         if self.day < from && from <= soon {
             let problem = format!("`{id}` is in force from {from} on");
             let help = "see what changes then: map plan with --as-of";
-            self.note(at, "STATUTE_STARTING", problem, help);
+            self.note(places, n, "STATUTE_STARTING", problem, help);
         }
         match until {
             Some(until) if until < self.day => {
                 let problem = format!("`{id}` was in force until {until}");
-                self.note(at, "STATUTE_ENDED", problem, "remove it, or put its successor in force");
+                self.note(
+                    places,
+                    n,
+                    "STATUTE_ENDED",
+                    problem,
+                    "remove it, or put its successor in force",
+                );
             }
             Some(until) if until <= soon => {
                 let problem = format!("`{id}` is in force until {until}");
                 let help = "put its successor in force as well, if it has one";
-                self.note(at, "STATUTE_ENDING", problem, help);
+                self.note(places, n, "STATUTE_ENDING", problem, help);
             }
             Some(_) | None => {}
         }
     }
 
     fn clause_dates(&self, n: usize, clause: &Clause) {
-        let (id, at) = (clause.id(), (self.places.clauses.as_slice(), n));
+        let (id, places) = (clause.id(), &self.places.clauses);
         let (begins, ends): (Date, Date) = (clause.not_before(), clause.expires());
         if ends <= self.day {
             let problem = format!("`{id}` expired on {ends}");
-            self.note(at, "CLAUSE_EXPIRED", problem, "renew it, or remove it");
+            self.note(places, n, "CLAUSE_EXPIRED", problem, "renew it, or remove it");
         } else if ends <= self.day.after_days(PAPERS_DAYS) {
             let problem = format!("`{id}` expires on {ends}");
-            self.note(at, "CLAUSE_ENDING", problem, "renew it: what rests on it is refused then");
+            self.note(
+                places,
+                n,
+                "CLAUSE_ENDING",
+                problem,
+                "renew it: what rests on it is refused then",
+            );
         }
         if self.day < begins {
             let problem = format!("`{id}` holds from {begins} on");
-            self.note(at, "CLAUSE_LATER", problem, "until then, what rests on it is refused");
+            self.note(
+                places,
+                n,
+                "CLAUSE_LATER",
+                problem,
+                "until then, what rests on it is refused",
+            );
         }
     }
 }

@@ -19,7 +19,7 @@ impl Check<'_> {
                 let (id, all) = (statute.id(), all.join(", "));
                 let problem = format!("`{id}` is for the sectors {all}, which no tenant declares");
                 let help = "declare the sectors of your tenants, or leave the law out";
-                self.note((&self.places.statutes, n), "STATUTE_UNUSED", problem, help);
+                self.note(&self.places.statutes, n, "STATUTE_UNUSED", problem, help);
             }
             self.hidden(n, statute);
             if statute.pack().in_force(self.day) {
@@ -36,7 +36,7 @@ impl Check<'_> {
             if area.decided().is_empty() {
                 let problem = format!("`{}` has no decision", area.name());
                 let help = "decide it, or accept that evidence from there is refused";
-                self.note((&self.places.disputed, n), "DISPUTED_OPEN", problem, help);
+                self.note(&self.places.disputed, n, "DISPUTED_OPEN", problem, help);
             }
         }
     }
@@ -50,7 +50,7 @@ impl Check<'_> {
             let problem =
                 format!("`{id}` ({constraint}) asks for a home of {territory}, and there is none");
             let help = format!("name a region in {territory}, or go on refusing its people");
-            self.note((&self.places.statutes, n), "HOME_MISSING", problem, help);
+            self.note(&self.places.statutes, n, "HOME_MISSING", problem, help);
         }
     }
 
@@ -58,7 +58,7 @@ impl Check<'_> {
         if let Some(because) = statute.pack().draft() {
             let problem = format!("`{}` is in force as a draft: {because}", statute.id());
             let help = "have a lawyer check it";
-            self.note((&self.places.statutes, n), "DRAFT_IN_FORCE", problem, help);
+            self.note(&self.places.statutes, n, "DRAFT_IN_FORCE", problem, help);
         }
     }
 
@@ -69,7 +69,7 @@ impl Check<'_> {
             let (id, c) = (statute.id(), u32::from(c));
             let problem = format!("the pack `{id}` holds U+{c:04X}, which is invisible");
             let help = "take it out: it can make a line read otherwise than it is";
-            self.note((&self.places.statutes, n), "HIDDEN_CHARACTER", problem, help);
+            self.note(&self.places.statutes, n, "HIDDEN_CHARACTER", problem, help);
         }
     }
 
@@ -82,7 +82,7 @@ impl Check<'_> {
                  first copy lies elsewhere has none there"
             );
             let help = "make the copies yourself, or name a home that puts these people there";
-            self.note((&self.places.statutes, n), "COPIES_NOT_MADE", problem, help);
+            self.note(&self.places.statutes, n, "COPIES_NOT_MADE", problem, help);
         }
     }
 
@@ -95,7 +95,7 @@ impl Check<'_> {
             let id = statute.id();
             let problem = format!("the review of `{id}` is of another text of the pack");
             let help = "compare the pack with the law again, then write its digest into `reviewed`";
-            self.note((&self.places.statutes, n), "REVIEW_STALE", problem, help);
+            self.note(&self.places.statutes, n, "REVIEW_STALE", problem, help);
         }
         current && self.day >= review.on
     }
@@ -116,7 +116,7 @@ impl Check<'_> {
             format!("`{id}` rests on what is not verified ({counts}), such as: {}", first.says);
         let help = "check it against the law itself, then name the person, the day and the digest of \
              the pack in `reviewed`";
-        self.note((&self.places.statutes, n), "STATUTE_UNVERIFIED", problem, help);
+        self.note(&self.places.statutes, n, "STATUTE_UNVERIFIED", problem, help);
     }
 
     /// Sectors that a tenant declares and no law asks for: misspelt ones keep a law from attaching.
@@ -130,7 +130,7 @@ impl Check<'_> {
                     None => "leave it out, or put the law in force that asks for it".to_owned(),
                     Some(_) => crate::toml::one_of(&asked),
                 };
-                self.note((&self.places.tenants, n), "SECTOR_UNUSED", problem, help);
+                self.note(&self.places.tenants, n, "SECTOR_UNUSED", problem, help);
             }
         }
     }

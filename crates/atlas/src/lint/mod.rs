@@ -111,7 +111,8 @@ impl Check<'_> {
     /// Reports a diagnostic at a part of the map: the part at that place of a list.
     fn note(
         &self,
-        (places, place): (&[usize], usize),
+        places: &[usize],
+        place: usize,
         code: &'static str,
         problem: impl Into<String>,
         help: impl Into<String>,
@@ -125,7 +126,7 @@ impl Check<'_> {
             if !region.authorities().is_empty() && region.annex_signers().is_empty() {
                 let problem = format!("no key signs the annex of `{}`", region.name());
                 let help = "name the keys of its operators as `annex_signers`";
-                self.note((&self.places.regions, n), "ANNEX_SIGNERS_MISSING", problem, help);
+                self.note(&self.places.regions, n, "ANNEX_SIGNERS_MISSING", problem, help);
             }
         }
     }
@@ -152,7 +153,7 @@ impl Check<'_> {
         for (n, region) in regions.filter(|(_, region)| !seen.is_empty() && !named(region.name())) {
             let problem = format!("no annex that was given is for `{}`", region.name());
             let help = "give its annex: without one no gateway reaches its shards";
-            self.note((&self.places.regions, n), "ANNEX_MISSING", problem, help);
+            self.note(&self.places.regions, n, "ANNEX_MISSING", problem, help);
         }
         checked
     }

@@ -74,10 +74,10 @@ struct Bounds {
 /// What changes, and for which people, when the new map replaces the old one, on a day.
 pub fn plan(old: &RegionMap, new: &RegionMap, as_of: Date) -> Plan {
     let bounds = Bounds { questions: QUESTIONS_MAX, effects: EFFECTS_MAX };
-    within(bounds, (old, new), as_of)
+    within(bounds, old, new, as_of)
 }
 
-fn within(bounds: Bounds, (old, new): (&RegionMap, &RegionMap), as_of: Date) -> Plan {
+fn within(bounds: Bounds, old: &RegionMap, new: &RegionMap, as_of: Date) -> Plan {
     let countries = classes::countries(old, new);
     let asked = Asked {
         maps: (old, new),

@@ -22,7 +22,7 @@ fn a_plan_says_what_it_leaves_out() {
     assert!(!whole.table().contains("CUT"));
     let asked = |number| {
         let bounds = Bounds { questions: whole.questions - number, effects: 1000 };
-        within(bounds, (&old, &new), day())
+        within(bounds, &old, &new, day())
     };
     assert_eq!(asked(0).cut, None);
     let less = asked(1);
@@ -30,7 +30,7 @@ fn a_plan_says_what_it_leaves_out() {
     assert_eq!((cut.findings, cut.questions, cut.unlisted), (2, whole.questions, 0));
     assert!(less.questions < whole.questions && less.table().contains("CUT"));
     let bounds = Bounds { questions: usize::MAX, effects: 1 };
-    let short = within(bounds, (&old, &new), day());
+    let short = within(bounds, &old, &new, day());
     let all: usize = whole.effects.iter().map(|effect| effect.classes).sum();
     assert_eq!(short.effects.as_slice(), &whole.effects[..1]);
     assert_eq!(short.cut.unwrap().unlisted, all - short.effects[0].classes);

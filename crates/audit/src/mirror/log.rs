@@ -192,7 +192,7 @@ impl Log<'_> {
         if growth.size() >= size {
             return Ok(());
         }
-        let mut batches = self.shard.entries(origin, (growth.size(), size), None).await?;
+        let mut batches = self.shard.entries(origin, growth.size()..size, None).await?;
         let width = u64::from(TILE_WIDTH);
         let (mut until, mut bundle) = (Instant::now() + BUNDLE_WAIT_MAX, growth.size() / width);
         while growth.size() < size {

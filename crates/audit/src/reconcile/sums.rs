@@ -2,6 +2,7 @@
 //! entries that an answer names.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use ledger::entry::{Entry, Kind};
 
@@ -43,7 +44,7 @@ impl Sums {
     /// time, and excuses nothing.
     pub(super) fn of(
         logs: &Logs,
-        (start, end): (u64, u64),
+        new: Range<u64>,
         places: impl Iterator<Item = Place>,
         done: &mut Reconciled,
     ) -> Result<Self, Error> {
@@ -51,7 +52,7 @@ impl Sums {
         let named: BTreeSet<Place> = places.collect();
         for (number, log) in logs.all().enumerate() {
             let grows = number == logs.newest_number();
-            log.each(if grows { end } else { log.size }, &mut |index, entry, bytes| {
+            log.each(if grows { new.end } else { log.size }, &mut |index, entry, bytes| {
                 let entry = match entry {
                     Ok(entry) => entry,
                     Err(error) => {
@@ -61,10 +62,11 @@ impl Sums {
                     }
                 };
                 let earlier = earlier(logs, number, entry);
-                if !grows || index < start {
+                if !grows || index < new.start {
                     sums.expected += change(entry);
                 } else {
-                    sums.spread = sums.spread.saturating_add(taken(logs, entry, earlier, start));
+                    sums.spread =
+                        sums.spread.saturating_add(taken(logs, entry, earlier, new.start));
                 }
                 if let Err(what) = sums.look((number, index), entry, earlier) {
                     done.wrong(format!("{} entry {index} is {} {what}", log.origin, entry.kind));

@@ -224,7 +224,7 @@ async fn all(url: &str) -> Vec<(&'static str, Option<Error>)> {
         ("consistency", ledger.consistency("", 0, 0).await.err()),
         ("reconcile", ledger.reconcile(Default::default()).await.err()),
     ];
-    let mut entries = ledger.entries("", (0, 1), None).await.unwrap();
+    let mut entries = ledger.entries("", 0..1, None).await.unwrap();
     assert!(entries.next().await.unwrap().is_some());
     ends.push(("entries", entries.next().await.err()));
     let mut tail = ledger.tail(0).await.unwrap();
@@ -284,7 +284,7 @@ async fn a_stream_that_never_ends_is_read_or_cut_and_never_piles_up() {
     // HTTP/2 closes a connection on which too many small frames lie unread: an error, no more.
     let cut = |end: &Error| matches!(end, Error::NotBailiwick(_) | Error::Broken);
     let mut entries =
-        Ledger::lazy(&url, &Access::default()).unwrap().entries("", (0, 1), None).await.unwrap();
+        Ledger::lazy(&url, &Access::default()).unwrap().entries("", 0..1, None).await.unwrap();
     let mut tail = Ledger::lazy(&url, &Access::default()).unwrap().tail(0).await.unwrap();
     for n in 0..20_000 {
         match entries.next().await {

@@ -139,7 +139,8 @@ impl Reader {
         &self,
         span: &Span,
         order: Order,
-        (rows, bytes): (usize, usize),
+        rows: usize,
+        bytes: usize,
     ) -> Result<Vec<Row>, Error> {
         let [up, down] = &self.scans;
         let [bounded, open] = if order == Order::Ascending { up } else { down };
@@ -209,7 +210,7 @@ impl Lease {
             // One more than may be given tells whether there are further rows.
             let rows_max = limit.rows.saturating_sub(taken.0).saturating_add(1).min(ROWS_AT_ONCE);
             let bytes_max = limit.bytes.saturating_sub(taken.1);
-            let rows = self.reader()?.scan(&span, order, (rows_max, bytes_max)).await?;
+            let rows = self.reader()?.scan(&span, order, rows_max, bytes_max).await?;
             let mut last = None;
             for row in &rows {
                 let key: &[u8] = row.get(0);

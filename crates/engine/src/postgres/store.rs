@@ -151,7 +151,7 @@ impl Inner {
             let writer = Writer::open(access, owner).await?;
             let name = writer.new_name().await?;
             // None: another process that waited was faster.
-            if let Some(head) = writer.take_term((&name, &owner.holder), Some(follows)).await? {
+            if let Some(head) = writer.take_term(&name, &owner.holder, Some(follows)).await? {
                 break (writer, name, head);
             }
         };
@@ -203,7 +203,7 @@ impl Inner {
         loop {
             let tried = async {
                 let writer = Writer::open(&self.store.access, &self.store.owner).await?;
-                let taken = writer.take_term((&self.name, holder), None).await?;
+                let taken = writer.take_term(&self.name, holder, None).await?;
                 Ok((writer, taken))
             };
             match tried.await {

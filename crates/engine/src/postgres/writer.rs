@@ -53,7 +53,8 @@ impl Writer {
     /// has taken it.
     pub(super) async fn take_term(
         &self,
-        (writer, holder): (&str, &str),
+        writer: &str,
+        holder: &str,
         follows: Option<u64>,
     ) -> Result<Option<Head>, Error> {
         let follows = follows.map_or(Ok(-1), number)?;

@@ -185,7 +185,7 @@ async fn exchange(
     };
     let stream = connect().await.map_err(Error::Unreachable)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    ask(secured(stream, address, (roots, &clock)).await?, &address.uri, text, limit).await
+    ask(secured(stream, address, roots, &clock).await?, &address.uri, text, limit).await
 }
 
 fn configured(pem: &[u8]) -> Result<RootCertStore, Error> {
@@ -214,7 +214,8 @@ fn native() -> Result<RootCertStore, Error> {
 async fn secured(
     stream: TcpStream,
     address: &Address,
-    (roots, clock): (RootCertStore, &Arc<dyn Clock>),
+    roots: RootCertStore,
+    clock: &Arc<dyn Clock>,
 ) -> Result<TlsStream<TcpStream>, Error> {
     let mut config = ClientConfig::builder_with_details(provider(), Time::of(clock))
         .with_safe_default_protocol_versions()

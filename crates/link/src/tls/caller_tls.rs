@@ -73,7 +73,7 @@ impl CallerTls {
         clock: Arc<dyn Clock>,
         metrics: TlsMetrics,
     ) -> Result<Self, Error> {
-        let loaded = load(&files, (&clock, &metrics), (1, &Lists::default()))?;
+        let loaded = load(&files, &clock, &metrics, 1, &Lists::default())?;
         let loaded = watch::Sender::new(Arc::new(loaded));
         Ok(Self(Arc::new(Inner { files, clock, metrics, loaded })))
     }
@@ -103,7 +103,7 @@ impl CallerTls {
         let Inner { files, clock, metrics, loaded } = &*self.0;
         let old = Arc::clone(&loaded.borrow());
         let generation = old.generation + 1;
-        match load(files, (clock, metrics), (generation, &old.trust.revoked)) {
+        match load(files, clock, metrics, generation, &old.trust.revoked) {
             Ok(new) => {
                 loaded.send_replace(Arc::new(new));
                 tracing::info!(generation, "the listener's certificates were read");
@@ -118,8 +118,8 @@ impl CallerTls {
         // Whatever else is wrong, nobody goes on trusting whom an authority has revoked.
         let lists = files::lists(files.revoked.as_ref());
         let trust = lists.map(|lists| old.trust.with_lists(lists));
-        if let Ok(new) = trust
-            .and_then(|trust| with((files, old.own.clone()), trust, (clock, metrics), generation))
+        if let Ok(new) =
+            trust.and_then(|trust| with(files, old.own.clone(), trust, clock, metrics, generation))
         {
             loaded.send_replace(Arc::new(new));
             tracing::warn!(generation, "revocations were read, and nothing else");
@@ -182,8 +182,10 @@ impl std::fmt::Debug for CallerTls {
 
 fn load(
     files: &CallerFiles,
-    (clock, metrics): (&Arc<dyn Clock>, &TlsMetrics),
-    (generation, before): (u64, &Lists),
+    clock: &Arc<dyn Clock>,
+    metrics: &TlsMetrics,
+    generation: u64,
+    before: &Lists,
 ) -> Result<Loaded, Error> {
     let own = files::own(&files.certificate, &files.key)?;
     if clock.now() >= own.not_after {
@@ -191,14 +193,16 @@ fn load(
     }
     let trust = files::callers(files.authorities.as_ref(), files.revoked.as_ref())?;
     let trust = trust.keeping(before);
-    with((files, own), trust, (clock, metrics), generation)
+    with(files, own, trust, clock, metrics, generation)
 }
 
 /// One generation of our own certificate and of what we trust.
 fn with(
-    (files, own): (&CallerFiles, Own),
+    files: &CallerFiles,
+    own: Own,
     trust: Trust,
-    (clock, metrics): (&Arc<dyn Clock>, &TlsMetrics),
+    clock: &Arc<dyn Clock>,
+    metrics: &TlsMetrics,
     generation: u64,
 ) -> Result<Loaded, Error> {
     let trust = Arc::new(trust);

@@ -38,4 +38,4 @@ pub use endings::{Ending, bundle_digests, revocation_endings};
 pub use error::{Cause, Error};
 pub(crate) use metrics::Closed;
 pub use metrics::TlsMetrics;
-pub use peer_tls::{Files, Peer, Tls};
+pub use peer_tls::{Expected, Files, Peer, Tls};

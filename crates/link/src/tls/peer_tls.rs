@@ -69,6 +69,15 @@ pub(super) struct Loaded {
     server: Arc<ServerConfig>,
 }
 
+/// Whose certificate a process must have as its own.
+#[derive(Debug, Clone)]
+pub struct Expected {
+    /// What kind of process it is.
+    pub kind: PeerKind,
+    /// The region in which it runs.
+    pub region: RegionId,
+}
+
 /// TLS of one of our processes towards the others. Clones are the same.
 #[derive(Clone)]
 pub struct Tls(Arc<Inner>);
@@ -76,7 +85,7 @@ pub struct Tls(Arc<Inner>);
 struct Inner {
     files: Files,
     pins: Mutex<Pins>,
-    expect: (PeerKind, RegionId),
+    expect: Expected,
     clock: Arc<dyn Clock>,
     metrics: TlsMetrics,
     loaded: watch::Sender<Arc<Loaded>>,
@@ -91,11 +100,11 @@ impl Tls {
     pub fn open(
         files: Files,
         pins: Pins,
-        expect: (PeerKind, RegionId),
+        expect: Expected,
         clock: Arc<dyn Clock>,
         metrics: TlsMetrics,
     ) -> Result<Self, Error> {
-        let loaded = load(&files, &pins, &expect, (&clock, &metrics), (1, &Lists::default()))?;
+        let loaded = load(&files, &pins, &expect, &clock, &metrics, 1, &Lists::default())?;
         let loaded = watch::Sender::new(Arc::new(loaded));
         let pins = Mutex::new(pins);
         Ok(Self(Arc::new(Inner { files, pins, expect, clock, metrics, loaded })))
@@ -119,8 +128,8 @@ impl Tls {
         // A file that cannot be read now leaves nobody trusted whom the new map does not pin.
         let trust = trust.unwrap_or_else(|_| old.trust.pinned_by(&pins));
         let trust = trust.keeping(&old.trust.revoked);
-        let own = (old.own.clone(), old.id.clone());
-        match with(own, trust, (clock, metrics), generation) {
+        let (own, id) = (old.own.clone(), old.id.clone());
+        match with(own, id, trust, clock, metrics, generation) {
             Ok(new) => {
                 loaded.send_replace(Arc::new(new));
                 tracing::warn!(generation, "the map pins other authorities, and nothing else");
@@ -174,8 +183,8 @@ impl Tls {
         let Inner { files, expect, clock, metrics, loaded, .. } = &*self.0;
         let old = Arc::clone(&loaded.borrow());
         let generation = old.generation + 1;
-        let since = (generation, &old.trust.revoked);
-        match load(files, pins, expect, (clock, metrics), since) {
+        let revoked = &old.trust.revoked;
+        match load(files, pins, expect, clock, metrics, generation, revoked) {
             Ok(new) => {
                 loaded.send_replace(Arc::new(new));
                 tracing::info!(generation, "certificates were read");
@@ -190,7 +199,7 @@ impl Tls {
         // Whatever else is wrong, nobody goes on trusting whom an authority has revoked.
         let new = files::lists(files.revoked.as_ref()).and_then(|lists| {
             let trust = old.trust.with_lists(lists);
-            with((old.own.clone(), old.id.clone()), trust, (clock, metrics), generation)
+            with(old.own.clone(), old.id.clone(), trust, clock, metrics, generation)
         });
         if let Ok(new) = new {
             loaded.send_replace(Arc::new(new));
@@ -332,9 +341,11 @@ impl std::fmt::Debug for Tls {
 fn load(
     files: &Files,
     pins: &Pins,
-    (kind, region): &(PeerKind, RegionId),
-    (clock, metrics): (&Arc<dyn Clock>, &TlsMetrics),
-    (generation, before): (u64, &Lists),
+    expect: &Expected,
+    clock: &Arc<dyn Clock>,
+    metrics: &TlsMetrics,
+    generation: u64,
+    before: &Lists,
 ) -> Result<Loaded, Error> {
     let own = files::own(&files.certificate, &files.key)?;
     let trust = files::regions(&files.authorities, files.revoked.as_ref(), pins)?;
@@ -346,16 +357,18 @@ fn load(
     for usage in [KeyUsage::client_auth(), KeyUsage::server_auth()] {
         id = Some(trust.member((leaf, others), now, usage).map_err(refused)?.0);
     }
-    let id = id.filter(|id| id.kind() == *kind && id.region() == region);
+    let id = id.filter(|id| id.kind() == expect.kind && *id.region() == expect.region);
     let id = id.ok_or_else(|| refused(Cause::Other))?;
-    with((own, id), trust, (clock, metrics), generation)
+    with(own, id, trust, clock, metrics, generation)
 }
 
 /// One generation of our own certificate and of what we trust.
 fn with(
-    (own, id): (Own, PeerId),
+    own: Own,
+    id: PeerId,
     trust: Trust,
-    (clock, metrics): (&Arc<dyn Clock>, &TlsMetrics),
+    clock: &Arc<dyn Clock>,
+    metrics: &TlsMetrics,
     generation: u64,
 ) -> Result<Loaded, Error> {
     let trust = Arc::new(trust);

@@ -1,5 +1,6 @@
 //! The `Ledger` service: the log for auditors.
 
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,7 +80,7 @@ impl Ledger for Service {
         let sending = Sending { desk, auditor, sender };
         let (log, start) = (Arc::new(log), asked.start);
         tokio::spawn(async move {
-            let told = sending.range(&log, &filter, (start, end), entries_message).await;
+            let told = sending.range(&log, &filter, start..end, entries_message).await;
             sending.end(told).await;
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
@@ -199,11 +200,11 @@ impl<T> Sending<T> {
         &self,
         log: &Arc<LogView>,
         filter: &Filter,
-        (start, end): (u64, u64),
+        entries: Range<u64>,
         message: fn(&LogView, api::LedgerEntries) -> T,
     ) -> Result<(), Ends> {
-        let mut at = start;
-        while at < end {
+        let mut at = entries.start;
+        while at < entries.end {
             let room = tokio::select! {
                 room = timeout(TAKEN_MAX, self.sender.reserve()) => room,
                 () = self.desk.over() => return Err(Rejection::new(Reason::ShuttingDown).into()),
@@ -211,7 +212,8 @@ impl<T> Sending<T> {
             let Ok(Ok(room)) = room else { return Err(Ends::Gone(Gone)) };
             self.desk.still(&self.auditor)?;
             let (shared, filter) = (Arc::clone(log), filter.clone());
-            let (batch, next) = self.desk.read(move || batch(&shared, &filter, (at, end))).await?;
+            let rest = at..entries.end;
+            let (batch, next) = self.desk.read(move || batch(&shared, &filter, rest)).await?;
             at = next;
             if !batch.indexes.is_empty() {
                 room.send(Ok(message(log, batch)));
@@ -243,7 +245,7 @@ impl Sending<api::LedgerTail> {
             let ended = !checkpoints.borrow().is_of(origin);
             let (chronicles, of) = (chronicles.clone(), Arc::clone(origin));
             let log = Arc::new(self.desk.read(move || chronicles.of(&of)).await?);
-            self.range(&log, &Filter::default(), (at, log.size()), tail_message).await?;
+            self.range(&log, &Filter::default(), at..log.size(), tail_message).await?;
             at = log.size();
             if ended {
                 return Ok(());
@@ -257,11 +259,12 @@ impl Sending<api::LedgerTail> {
 fn batch(
     log: &LogView,
     filter: &Filter,
-    (from, end): (u64, u64),
+    entries: Range<u64>,
 ) -> Result<(api::LedgerEntries, u64), Rejection> {
     // Without a filter every entry is taken, and none is read for nothing.
     let most = if filter.takes_all() { BATCH_ENTRIES_MAX as u64 } else { TURN_ENTRIES };
-    let until = end.min(from.saturating_add(most));
+    let from = entries.start;
+    let until = entries.end.min(from.saturating_add(most));
     let (mut batch, mut bytes, mut next) = (api::LedgerEntries::default(), 0, until);
     log.each(from, until, &mut |index, entry| {
         if next != until || !filter.wants(entry)? {

@@ -100,7 +100,7 @@ impl CheckpointSigner {
         if size == self.signed {
             return Ok(());
         }
-        extend((&*self.node.engine, self.log.period), &mut self.second, size)?;
+        extend(&*self.node.engine, self.log.period, &mut self.second, size)?;
         if self.second.root() != root {
             return Err(Error::Damaged("placement log"));
         }
@@ -239,7 +239,8 @@ impl Checkpointer {
 
 /// Adds the leaves of the stored entries up to `size`, hashed anew.
 pub(crate) fn extend(
-    (engine, period): (&dyn Engine, Period),
+    engine: &dyn Engine,
+    period: Period,
     edge: &mut Edge,
     size: u64,
 ) -> Result<(), Error> {

@@ -97,7 +97,7 @@ pub fn recover(
     let first = FirstCommit {
         log: &Log::new(period, engine.head()?.size),
         identity: &next,
-        details: vec![old_head(&opening, &*engine, (signed.as_ref(), edge.as_ref()))?],
+        details: vec![old_head(&opening, &*engine, signed.as_ref(), edge.as_ref())?],
         offered: &offered,
         key: None,
         now: clock.now().max(last),
@@ -126,7 +126,8 @@ pub fn recover(
 fn old_head(
     opening: &Opening<'_>,
     engine: &dyn Engine,
-    (signed, edge): (Option<&Checkpoint>, Option<&EdgeRow>),
+    signed: Option<&Checkpoint>,
+    edge: Option<&EdgeRow>,
 ) -> Result<Detail, Error> {
     if let Some(Checkpoint { origin, size, root }) = signed {
         return Ok(Detail::OldHead { origin: origin.clone(), size: *size, root: *root });

@@ -69,7 +69,8 @@ impl Shard {
         map: Arc<RegionMap>,
         annex: Annex,
         outside: Environment,
-        (registry, health): (&mut Registry, Health),
+        registry: &mut Registry,
+        health: Health,
     ) -> Result<Self, Error> {
         let metrics = Metrics::new(registry);
         let opening = tokio::task::spawn_blocking(move || {

@@ -39,7 +39,7 @@ impl Root {
     }
 
     fn leaf(&self) -> CertificateDer<'static> {
-        let (params, key, _serial) = params(&[NAMED], (2026, 2027), true);
+        let (params, key, _serial) = params(&[NAMED], 2026..2027, true);
         params.signed_by(&key, &self.issuer).unwrap().der().clone()
     }
 }
@@ -107,10 +107,10 @@ fn one_key_is_the_authority_of_one_region() {
 
 #[test]
 fn an_authority_that_is_not_valid_speaks_for_nobody() {
-    for years in [(2027, 2040), (2020, 2026)] {
+    for years in [2027..2040, 2020..2026] {
         let eu = Ca::changed("eu", |params| {
-            params.not_before = date_time_ymd(years.0, 1, 1);
-            params.not_after = date_time_ymd(years.1, 1, 1);
+            params.not_before = date_time_ymd(years.start, 1, 1);
+            params.not_after = date_time_ymd(years.end, 1, 1);
         });
         let folder = tempfile::tempdir().unwrap();
         let files = files(folder.path(), &eu.leaf(&[GATEWAY]), &[&eu], &[]);
@@ -161,7 +161,7 @@ fn a_name_constraint_that_cannot_be_judged_is_refused_when_it_is_read() {
 fn what_a_certificate_may_not_be_used_for_is_said() {
     let (eu, folder) = (Ca::new("eu"), tempfile::tempdir().unwrap());
     // For clients alone.
-    let leaf = eu.leaf_of(&[GATEWAY], (2026, 2027), false);
+    let leaf = eu.leaf_of(&[GATEWAY], 2026..2027, false);
     let files = files(folder.path(), &leaf, &[&eu], &[]);
     let refused = open(&files, &pins(&[("eu-fra", &[&eu])]), PeerKind::Gateway, "eu-fra");
     let refused = refused.unwrap_err().to_string();

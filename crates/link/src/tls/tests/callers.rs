@@ -39,12 +39,12 @@ async fn call(tls: &CallerTls, authority: &Ca, leaf: Option<&Leaf>) -> Option<Co
 async fn a_caller_is_whoever_its_certificate_names() {
     let (own, callers) = (Ca::new("own"), Ca::new("callers"));
     let folder = tempfile::tempdir().unwrap();
-    let (mut params, key, serial) = params(&[], (2020, 2090), true);
+    let (mut params, key, serial) = params(&[], 2020..2090, true);
     params.subject_alt_names = vec![SanType::DnsName("gateway.example".try_into().unwrap())];
     let pem = params.signed_by(&key, &own.issuer).unwrap().pem();
     let server = Leaf { pem, key: key.serialize_pem(), serial };
-    let billing = callers.leaf_of(&["spiffe://sample/caller/billing"], (2026, 2027), false);
-    let gone = callers.leaf_of(&["spiffe://sample/caller/gone"], (2026, 2027), false);
+    let billing = callers.leaf_of(&["spiffe://sample/caller/billing"], 2026..2027, false);
+    let gone = callers.leaf_of(&["spiffe://sample/caller/gone"], 2026..2027, false);
     let files = files(folder.path(), &server, &[&callers], &[callers.list(&[&gone], 2030)]);
     let files = CallerFiles {
         certificate: files.certificate,
@@ -64,22 +64,19 @@ async fn a_caller_is_whoever_its_certificate_names() {
         gone,
         own.leaf(&["spiffe://sample/caller/billing"]),
         self_signed(&["spiffe://sample/caller/billing"]),
-        callers.leaf_of(&["spiffe://sample/caller/billing"], (2024, 2025), false),
+        callers.leaf_of(&["spiffe://sample/caller/billing"], 2024..2025, false),
         // Which of the two it acts for would be a guess.
         callers.leaf_of(
             &["spiffe://sample/caller/billing", "spiffe://sample/caller/other"],
-            (2026, 2027),
+            2026..2027,
             false,
         ),
     ] {
         assert!(call(&tls, &own, Some(&other)).await.is_none());
     }
     // What was good when the connection began is asked again when the list has changed.
-    std::fs::write(
-        folder.path().join("revoked.pem"),
-        callers.numbered(&[&billing], (2025, 2030), 2),
-    )
-    .unwrap();
+    std::fs::write(folder.path().join("revoked.pem"), callers.numbered(&[&billing], 2025..2030, 2))
+        .unwrap();
     tls.reload();
     assert!(!tls.trusts(&known));
 }

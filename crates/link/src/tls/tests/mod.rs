@@ -7,6 +7,7 @@ mod peers;
 mod rotation;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,7 +24,7 @@ use tokio_stream::StreamExt as _;
 
 use crate::net::listener::{ConnectionInfo, Entrance, incoming_by};
 use crate::spiffe_id::{PeerId, PeerKind};
-use crate::tls::{Error, Files, Peer, Pins, Tls, TlsMetrics};
+use crate::tls::{Error, Expected, Files, Peer, Pins, Tls, TlsMetrics};
 use tonic::transport::server::Connected as _;
 
 /// 2026-06-01, in the middle of what certificates made here last.
@@ -83,25 +84,25 @@ impl Ca {
 
     /// A certificate with these URIs, for both ends of a session, valid in 2026.
     fn leaf(&self, uris: &[&str]) -> Leaf {
-        self.leaf_of(uris, (2026, 2027), true)
+        self.leaf_of(uris, 2026..2027, true)
     }
 
-    fn leaf_of(&self, uris: &[&str], (from, until): (i32, i32), server: bool) -> Leaf {
-        let (params, key, serial) = params(uris, (from, until), server);
+    fn leaf_of(&self, uris: &[&str], years: Range<i32>, server: bool) -> Leaf {
+        let (params, key, serial) = params(uris, years, server);
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         Leaf { pem: certificate.pem(), key: key.serialize_pem(), serial }
     }
 
     /// A list of revoked certificates, good until that year.
     fn list(&self, revoked: &[&Leaf], until: i32) -> String {
-        self.list_of(revoked, (2025, until))
+        self.list_of(revoked, 2025..until)
     }
 
-    fn list_of(&self, revoked: &[&Leaf], years: (i32, i32)) -> String {
+    fn list_of(&self, revoked: &[&Leaf], years: Range<i32>) -> String {
         self.numbered(revoked, years, 1)
     }
 
-    fn numbered(&self, revoked: &[&Leaf], (from, until): (i32, i32), number: u64) -> String {
+    fn numbered(&self, revoked: &[&Leaf], years: Range<i32>, number: u64) -> String {
         let revoked = revoked.iter().map(|leaf| RevokedCertParams {
             serial_number: leaf.serial.clone(),
             revocation_time: date_time_ymd(2026, 2, 1),
@@ -109,8 +110,8 @@ impl Ca {
             invalidity_date: None,
         });
         let params = CertificateRevocationListParams {
-            this_update: date_time_ymd(from, 1, 1),
-            next_update: date_time_ymd(until, 1, 1),
+            this_update: date_time_ymd(years.start, 1, 1),
+            next_update: date_time_ymd(years.end, 1, 1),
             crl_number: SerialNumber::from(number),
             issuing_distribution_point: None,
             revoked_certs: revoked.collect(),
@@ -122,7 +123,7 @@ impl Ca {
 
 fn params(
     uris: &[&str],
-    (from, until): (i32, i32),
+    years: Range<i32>,
     server: bool,
 ) -> (CertificateParams, KeyPair, SerialNumber) {
     static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -134,15 +135,15 @@ fn params(
     if server {
         params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
     }
-    params.not_before = date_time_ymd(from, 1, 1);
-    params.not_after = date_time_ymd(until, 1, 1);
+    params.not_before = date_time_ymd(years.start, 1, 1);
+    params.not_after = date_time_ymd(years.end, 1, 1);
     let serial = SerialNumber::from(NEXT.fetch_add(1, Ordering::Relaxed));
     params.serial_number = Some(serial.clone());
     (params, KeyPair::generate().unwrap(), serial)
 }
 
 fn self_signed(uris: &[&str]) -> Leaf {
-    let (params, key, serial) = params(uris, (2026, 2027), true);
+    let (params, key, serial) = params(uris, 2026..2027, true);
     let certificate = params.self_signed(&key).unwrap();
     Leaf { pem: certificate.pem(), key: key.serialize_pem(), serial }
 }
@@ -180,7 +181,13 @@ fn pins(regions: &[(&str, &[&Ca])]) -> Pins {
 }
 
 fn open(files: &Files, pins: &Pins, kind: PeerKind, own: &str) -> Result<Tls, Error> {
-    Tls::open(files.clone(), pins.clone(), (kind, region(own)), clock(), TlsMetrics::default())
+    Tls::open(
+        files.clone(),
+        pins.clone(),
+        Expected { kind, region: region(own) },
+        clock(),
+        TlsMetrics::default(),
+    )
 }
 
 const GATEWAY: &str = "spiffe://sample/region/eu-fra/gateway/g1";

@@ -26,7 +26,7 @@ struct Pages {
 impl Pages {
     async fn start(callers: &Ca, lists: &[String]) -> Self {
         let (authority, folder) = (Ca::new("own"), tempfile::tempdir().unwrap());
-        let (mut params, key, serial) = params(&[], (2020, 2090), true);
+        let (mut params, key, serial) = params(&[], 2020..2090, true);
         params.subject_alt_names = vec![SanType::DnsName("gateway.example".try_into().unwrap())];
         let pem = params.signed_by(&key, &authority.issuer).unwrap().pem();
         let server = Leaf { pem, key: key.serialize_pem(), serial };
@@ -99,7 +99,7 @@ impl Pages {
 #[tokio::test]
 async fn pages_over_tls_show_all_to_a_token_or_a_certificate_that_is_named() {
     let callers = Ca::new("callers");
-    let leaf = |uri: &str| callers.leaf_of(&[uri], (2026, 2027), false);
+    let leaf = |uri: &str| callers.leaf_of(&[uri], 2026..2027, false);
     let (monitor, other, gone) =
         (leaf(MONITOR), leaf("spiffe://sample/caller/billing"), leaf(MONITOR));
     let pages = Pages::start(&callers, &[callers.list(&[&gone], 2030)]).await;
@@ -114,7 +114,7 @@ async fn pages_over_tls_show_all_to_a_token_or_a_certificate_that_is_named() {
         assert!(pages.get("/metrics", Some(refused), Some(TOKEN)).await.is_none());
     }
     // What was revoked since is refused without a restart.
-    let list = callers.numbered(&[&gone, &monitor], (2025, 2030), 2);
+    let list = callers.numbered(&[&gone, &monitor], 2025..2030, 2);
     std::fs::write(pages.folder.path().join("revoked.pem"), list).unwrap();
     pages.tls.reload();
     assert!(pages.get("/metrics", Some(&monitor), None).await.is_none());

@@ -124,8 +124,8 @@ async fn nobody_else_is_let_in() {
         // Nor can one of the same name that is not pinned, nor nobody.
         stranger.leaf(&[GATEWAY]),
         self_signed(&[GATEWAY]),
-        house.eu.leaf_of(&[GATEWAY], (2024, 2025), true),
-        house.eu.leaf_of(&[GATEWAY], (2028, 2029), true),
+        house.eu.leaf_of(&[GATEWAY], 2024..2025, true),
+        house.eu.leaf_of(&[GATEWAY], 2028..2029, true),
         revoked,
         house.eu.leaf(&[GATEWAY, "spiffe://sample/region/eu-fra/gateway/g2"]),
         house.eu.leaf(&[]),
@@ -186,7 +186,7 @@ fn our_own_certificate_must_be_one_that_others_take() {
         (ru.leaf(&[GATEWAY]), PeerKind::Gateway, "eu-fra", crate::tls::Cause::Authority),
         (self_signed(&[GATEWAY]), PeerKind::Gateway, "eu-fra", crate::tls::Cause::Authority),
         (
-            eu.leaf_of(&[GATEWAY], (2024, 2025), true),
+            eu.leaf_of(&[GATEWAY], 2024..2025, true),
             PeerKind::Gateway,
             "eu-fra",
             crate::tls::Cause::Expired,

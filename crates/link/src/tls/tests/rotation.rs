@@ -20,7 +20,7 @@ fn met(next: &Ca) -> Met {
     let pins = pins(&[("eu-fra", &[&eu]), ("ru-msk", &[&ru, next])]);
     let files = files(folder.path(), &eu.leaf(&[GATEWAY]), &[&eu, &ru], &[ru.list(&[], 2030)]);
     let hand = clock();
-    let expect = (PeerKind::Gateway, region("eu-fra"));
+    let expect = Expected { kind: PeerKind::Gateway, region: region("eu-fra") };
     let gateway =
         Tls::open(files, pins, expect, Arc::<Hand>::clone(&hand), TlsMetrics::default()).unwrap();
     let leaf = ru.leaf(&[SHARD]);
@@ -104,7 +104,7 @@ async fn a_new_certificate_of_our_own_is_told_to_sessions_that_saw_the_old_one()
     // Another authority's list says nothing of our own certificate.
     met.write("revoked.pem", &met.ru.list(&[&met.leaf], 2030));
     assert!(met.gateway.reload() && !renewed(&peer).await);
-    met.write("revoked.pem", &met.ru.numbered(&[], (2025, 2030), 2));
+    met.write("revoked.pem", &met.ru.numbered(&[], 2025..2030, 2));
     let new = met.eu.leaf(&[GATEWAY]);
     met.write("certificate.pem", &new.pem);
     assert!(!met.gateway.reload() && !renewed(&peer).await, "its key is not there yet");
@@ -169,7 +169,7 @@ fn the_list_of_a_namesake_says_nothing_of_others() {
     assert!(met.gateway.reload());
     assert_eq!(met.peer(&renewed).unwrap().id, shard_id());
     // Of two lists of one authority the later one holds, wherever it stands.
-    let later = next.list_of(&[&renewed], (2026, 2030));
+    let later = next.list_of(&[&renewed], 2026..2030);
     for both in [[&later, &next.list(&[], 2030)], [&next.list(&[], 2030), &later]] {
         met.write("revoked.pem", &both.map(String::as_str).concat());
         assert!(met.gateway.reload());
@@ -182,8 +182,8 @@ fn what_is_revoked_stays_revoked_whatever_becomes_of_the_file() {
     use crate::tls::Cause;
     let met = met(&Ca::new("next"));
     let refused = || met.peer(&met.leaf).map(|peer| peer.id).unwrap_err();
-    let (eu, years) = (met.eu.list(&[], 2031), (2026, 2030));
-    let whole = format!("{eu}{}", met.ru.numbered(&[&met.leaf], years, 300));
+    let (eu, years) = (met.eu.list(&[], 2031), 2026..2030);
+    let whole = format!("{eu}{}", met.ru.numbered(&[&met.leaf], years.clone(), 300));
     met.write("revoked.pem", &whole);
     assert!(met.gateway.reload());
     assert_eq!(refused(), Cause::Revoked);
@@ -192,8 +192,8 @@ fn what_is_revoked_stays_revoked_whatever_becomes_of_the_file() {
     // Another authority's list alone; an older copy; an older number with a later date.
     for (file, kept) in [
         (eu.clone(), 1),
-        (format!("{eu}{}", met.ru.numbered(&[], (2025, 2040), 299)), 1),
-        (format!("{eu}{}", met.ru.numbered(&[], (2028, 2040), 7)), 1),
+        (format!("{eu}{}", met.ru.numbered(&[], 2025..2040, 299)), 1),
+        (format!("{eu}{}", met.ru.numbered(&[], 2028..2040, 7)), 1),
         (whole, 0),
     ] {
         met.write("revoked.pem", &file);
@@ -218,7 +218,7 @@ fn a_list_that_ends_is_seen_without_a_change() {
     met.write("revoked.pem", &met.ru.list(&[], 2027));
     assert!(met.gateway.reload());
     // A certificate that lasts longer than the list.
-    let lasting = met.ru.leaf_of(&[SHARD], (2026, 2029), true);
+    let lasting = met.ru.leaf_of(&[SHARD], 2026..2029, true);
     let peer = met.peer(&lasting).unwrap();
     assert!(met.gateway.trusts(&peer));
     // 2027-01-01 is the list's end.
@@ -232,9 +232,9 @@ fn a_list_that_cannot_be_found_in_its_file_revokes_nobody_less() {
     let met = met(&Ca::new("next"));
     let refused = |leaf| met.peer(leaf).map(|peer| peer.id).unwrap_err();
     let (eu, other) = (met.eu.list(&[], 2030), met.ru.leaf(&[SHARD]));
-    met.write("revoked.pem", &format!("{eu}{}", met.ru.numbered(&[&met.leaf], (2026, 2030), 2)));
+    met.write("revoked.pem", &format!("{eu}{}", met.ru.numbered(&[&met.leaf], 2026..2030, 2)));
     assert!(met.gateway.reload());
-    let next = met.ru.numbered(&[&met.leaf, &other], (2026, 2030), 3);
+    let next = met.ru.numbered(&[&met.leaf, &other], 2026..2030, 3);
     for (failures, file) in (1..).zip([
         format!("{}{next}", eu.trim_end()),
         format!("{eu} {next}"),
@@ -261,8 +261,10 @@ fn of_two_lists_the_number_decides_and_then_what_they_revoke() {
     use crate::tls::Cause;
     let met = met(&Ca::new("next"));
     let (one, other) = (&met.leaf, &met.ru.leaf(&[SHARD]));
-    let (early, late) = ((2025, 2030), (2026, 2031));
-    let list = |revoked: &[&Leaf], years, number| met.ru.numbered(revoked, years, number);
+    let (early, late) = (&(2025..2030), &(2026..2031));
+    let list = |revoked: &[&Leaf], years: &Range<i32>, number| {
+        met.ru.numbered(revoked, years.clone(), number)
+    };
     // A higher number, issued in the same second or long before.
     for (number, pair) in (10..).step_by(10).zip([(early, early), (late, early)]) {
         let (older, newer) = (list(&[], pair.0, number), list(&[one], pair.1, number + 1));

@@ -176,8 +176,8 @@ impl Place {
         let until = tokio::time::Instant::now() + LOCKED_MAX;
         loop {
             let (settings, map, annex) = (settings.clone(), Arc::clone(&map), annex.clone());
-            let watched = (&mut *registry, health.clone());
-            match Shard::open(settings, map, annex, self.outside(), watched).await {
+            let (outside, health) = (self.outside(), health.clone());
+            match Shard::open(settings, map, annex, outside, registry, health).await {
                 Err(Error::Engine(engine::Error::Locked { .. }))
                     if tokio::time::Instant::now() < until =>
                 {

@@ -8,7 +8,7 @@ use atlas::RegionMap;
 use hyper_util::rt::TokioIo;
 use link::host::clock::SystemClock;
 use link::spiffe_id::{PeerId, PeerKind};
-use link::tls::{Files, Pins, Tls, TlsMetrics};
+use link::tls::{Expected, Files, Pins, Tls, TlsMetrics};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType,
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
@@ -101,7 +101,7 @@ impl Pki {
         };
         let id = PeerId::parse(uri).expect("a name");
         let files = self.files(uri, id.region());
-        let expect = (id.kind(), id.region().clone());
+        let expect = Expected { kind: id.kind(), region: id.region().clone() };
         Tls::open(files, pins, expect, Arc::new(SystemClock), TlsMetrics::default())
             .expect("a certificate of a pinned authority")
     }
