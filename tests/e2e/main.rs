@@ -23,6 +23,7 @@ mod hostile_files;
 mod http_apis;
 mod import;
 mod interop;
+mod key_rotation;
 mod keys;
 mod leaks;
 mod lists;

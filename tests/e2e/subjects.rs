@@ -115,6 +115,52 @@ fn block(url: &str) {
     assert_eq!(json(&lifted)["replayed"], false);
 }
 
+/// One collection goes, with a receipt; the rest stays, and what comes then has no history.
+fn erase_collection(deployment: &Deployment, runtime: &Runtime, url: &str) {
+    let receipt = deployment.root().join("receipt-of-messages.json");
+    let of = ["--reason", "asked", "--collection", "messages"];
+    let kept = ["--receipt", text(&receipt)];
+    let done = json(&subject(url, "erase", "anna", &[&of[..], &kept].concat()));
+    assert_eq!((&done["record_count"], &done["proof"]), (&1.into(), &"receipt".into()));
+    refused(&subject(url, "erase", "anna", &of), "RECORD_NOT_FOUND");
+    let shown = json(&subject(url, "show", "anna", &[]));
+    assert_eq!(shown["collections"].as_array().expect("a list").len(), 1);
+    assert_eq!(shown["erased_collections"][0]["collection"], "messages");
+    runtime.block_on(async {
+        let client = Client::connect(url, PATIENT).await.expect("a gateway");
+        let again = put("anna", "large", b"new", &[]);
+        let subject = Some(api::SubjectRef { id: "anna".into(), domicile: "eu-fra".into() });
+        let collection = "messages".to_owned();
+        let again = api::PutRecordRequest { collection, subject, create_subject: false, ..again };
+        assert_eq!(client.put(&again).await.expect("a put").version, 1);
+    });
+}
+
+/// Reads of a collection whose reads are logged are told.
+fn accesses(runtime: &Runtime, url: &str) {
+    let of = |client: Client| async move {
+        let request = put("boris", "card", b"x", &evidence("DE"));
+        let collection = "payments".to_owned();
+        client.put(&api::PutRecordRequest { collection, ..request }).await.expect("a put");
+        for _ in 0..3 {
+            let request = api::GetRecordRequest {
+                subject: Some(api::SubjectRef { id: "boris".into(), domicile: "eu-fra".into() }),
+                collection: "payments".to_owned(),
+                key: "card".to_owned(),
+            };
+            client.get(&request).await.expect("a record");
+        }
+    };
+    runtime.block_on(async { of(Client::connect(url, PATIENT).await.expect("a gateway")).await });
+    let shown = json(&subject(url, "show", "boris", &[]));
+    let read = &shown["accesses"][0];
+    assert_eq!((&read["collection"], &read["role"]), (&"payments".into(), &"reader".into()));
+    assert_eq!(
+        (&read["read_count"], shown["accesses"].as_array().map(Vec::len)),
+        (&3.into(), Some(1))
+    );
+}
+
 #[test]
 fn a_person_is_shown_exported_blocked_and_erased() {
     let options = Options { regions: vec!["eu-fra"], ..Options::default() };
@@ -128,6 +174,8 @@ fn a_person_is_shown_exported_blocked_and_erased() {
     assert_eq!(shown["collections"].as_array().expect("a list").len(), 2);
     export(&deployment, &url);
     block(&url);
+    erase_collection(&deployment, &runtime, &url);
+    accesses(&runtime, &url);
 
     let receipt = deployment.root().join("receipt.json");
     let dry = subject(&url, "erase", "anna", &["--reason", "asked", "--validate-only"]);
@@ -149,7 +197,7 @@ fn a_person_is_shown_exported_blocked_and_erased() {
     let agreed = run(&["audit", "reconcile", "--shard", &shard, text(&mirror)]);
     assert_eq!(agreed.code, 0, "{agreed:?}");
     let log = mirror.join("eu-fra.s1.1");
-    for (kind, count) in [("ERASE", 3), ("EXPORT", 1), ("BLOCK", 1), ("UNBLOCK", 1)] {
+    for (kind, count) in [("ERASE", 4), ("EXPORT", 1), ("BLOCK", 1), ("UNBLOCK", 1)] {
         let listed = run(&["audit", "entries", text(&log), "--kind", kind, "--json"]);
         assert_eq!(listed.stdout.lines().count(), count, "{kind} {listed:?}");
     }

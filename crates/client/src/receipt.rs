@@ -279,6 +279,7 @@ pub fn check_create(
 /// statement has neither collection nor key, and the opening is given once.
 pub(crate) fn check_subject(
     subject: Option<&api::SubjectRef>,
+    collection: &str,
     receipt: Option<&api::Receipt>,
     replayed: bool,
     kind: Kind,
@@ -289,7 +290,7 @@ pub(crate) fn check_subject(
     let expected = Expected {
         domicile,
         subject,
-        collection: "",
+        collection,
         key: "",
         version: 0,
         body: Some(&[]),

@@ -44,7 +44,7 @@ impl Client {
         Ok(Export { parts, records: 0, ended: false })
     }
 
-    /// Erases a subject in its domicile, and checks the answer and its receipt.
+    /// Erases a subject in its domicile, or one collection of it, and checks the answer and its receipt.
     ///
     /// # Errors
     /// [`Error`].
@@ -57,8 +57,10 @@ impl Client {
         let proof = if request.validate_only {
             Proof::DryRun
         } else {
-            let (subject, receipt) = (request.subject.as_ref(), answer.receipt.as_ref());
-            check_subject(subject, receipt, answer.replayed, Kind::Erase, self.known(once))?
+            let receipt = answer.receipt.as_ref();
+            let (subject, known) = (request.subject.as_ref(), self.known(once));
+            let collection = &request.collection;
+            check_subject(subject, collection, receipt, answer.replayed, Kind::Erase, known)?
         };
         Ok(Written { answer, proof })
     }
@@ -106,7 +108,7 @@ impl Client {
         if !changes {
             return Ok(Proof::DryRun);
         }
-        Ok(check_subject(subject, receipt, false, kind, self.known(false))?)
+        Ok(check_subject(subject, "", receipt, false, kind, self.known(false))?)
     }
 }
 

@@ -117,7 +117,7 @@ impl Node {
         row: &[u8],
     ) -> Result<Head, Error> {
         Stored::read(row)
-            .and_then(|stored| stored.head(address, &self.region, subject.key()))
+            .and_then(|stored| stored.head(address, &self.region, subject.key_of(&address.row)?))
             .ok()
             .filter(|head| head.incarnation == subject.incarnation)
             .ok_or(Error::Damaged("records"))

@@ -163,6 +163,8 @@ reasons! {
     SubjectUnknown "SUBJECT_UNKNOWN" NotFound No "create the subject first, or set create_subject and send evidence";
     /// The subject was erased.
     SubjectErased "SUBJECT_ERASED" FailedPrecondition No "an erased subject does not come back; use a new id for a new relation";
+    /// The collection is being erased, or the write is a late retry of one that was erased with it.
+    CollectionErased "COLLECTION_ERASED" FailedPrecondition No "what was erased does not come back: once the erasure is done, send what is new under a new request_id";
     /// The subject is blocked: its records are kept, and neither read nor written.
     SubjectBlocked "SUBJECT_BLOCKED" FailedPrecondition No "have the operator lift the block on the subject";
     /// The subject's records are in another region.

@@ -38,7 +38,7 @@ enum Command {
     Show(ShowOptions),
     /// Write everything that a region holds of a person into a new folder
     Export(ExportOptions),
-    /// Erase a person in a region, for good
+    /// Erase a person in a region, or one collection of a person, for good
     Erase(EraseOptions),
     /// Keep a person's records, unread and unwritten, until a date
     Block(BlockOptions),
@@ -111,6 +111,9 @@ struct EraseOptions {
     common: Common,
     #[command(flatten)]
     change: Change,
+    /// Collection to erase, in place of the whole person
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    collection: String,
     /// By when a law wants it done, for the placement log; RFC 3339
     #[arg(long, value_name = "TIME", value_parser = time)]
     deadline: Option<Timestamp>,
@@ -255,6 +258,7 @@ impl EraseOptions {
             deadline: self.deadline,
             validate_only: change.validate_only,
             receipt_view: change.receipt_view().into(),
+            collection: self.collection.clone(),
         };
         let answer = common.client().await?.erase_subject(&request).await;
         let answer = answer.map_err(|error| common.failed(&error))?;

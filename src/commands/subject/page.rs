@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use client::api;
 
-use crate::commands::subject::show::{kind, state};
+use crate::commands::subject::show::{accessed, kind, state};
 use crate::terminal::answers::why;
 
 const HEAD: &str = r#"<!doctype html>
@@ -69,6 +69,17 @@ pub(super) fn html(subject: &api::Subject, rows: &[Row]) -> String {
             text.push_str(&format!("\ncopies / копии: {}", collection.mirrors.join(", ")));
         }
         pair(&mut page, &collection.collection, "", &text);
+    }
+    page.push_str("</table>\n");
+    heading(&mut page, "Who read it", "Кто читал");
+    page.push_str(concat!(
+        "<p>Reads of single records, and pages of yours alone, of collections whose reads are logged. ",
+        "/ <span lang=\"ru\">Чтения отдельных записей и страниц только ваших записей ",
+        "в коллекциях, чтения которых журналируются.</span></p>\n<table>\n",
+    ));
+    for access in &subject.accesses {
+        let text = accessed(access);
+        pair(&mut page, &access.collection, "", &text);
     }
     page.push_str("</table>\n");
     heading(&mut page, "Records", "Записи");

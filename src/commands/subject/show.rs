@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use client::{Proof, Written, api};
+use prost_types::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::commands::record::show::{proof, proven, receipt, ruling, show};
@@ -49,7 +50,47 @@ pub(super) fn subject(json: bool, subject: &api::Subject) -> Result<(), Failure>
         }
         rows.push((&collection.collection, text));
     }
+    for erased in &subject.erased_collections {
+        rows.push((
+            "erased",
+            format!("{}, {}", erased.collection, shown(erased.erase_time.as_ref())),
+        ));
+    }
+    for access in &subject.accesses {
+        rows.push(("read", accessed(access)));
+    }
     show(&rows)
+}
+
+fn shown(time: Option<&Timestamp>) -> String {
+    time.map_or_else(String::new, ToString::to_string)
+}
+
+/// Who read how much, when and why.
+pub(super) fn accessed(access: &api::SubjectAccess) -> String {
+    let api::SubjectAccess { collection, role, caller_tag, territory, purpose, .. } = access;
+    let who = match (&**role, &**territory) {
+        ("", _) => "others".to_owned(),
+        (role, "") => format!("{role} {caller_tag}"),
+        (role, territory) => format!("{role} {caller_tag} in {territory}"),
+    };
+    let (first, last) = (shown(access.first_time.as_ref()), shown(access.last_time.as_ref()));
+    let when = if first == last { first } else { format!("{first} to {last}") };
+    let why = if purpose.is_empty() { String::new() } else { format!(": {purpose}") };
+    format!("{collection}, {} times by {who}, {when}{why}", access.read_count)
+}
+
+fn access_json(of: &api::SubjectAccess) -> Value {
+    json!({
+        "collection": of.collection,
+        "role": of.role,
+        "caller_tag": of.caller_tag,
+        "territory": of.territory,
+        "purpose": of.purpose,
+        "read_count": of.read_count,
+        "first_time": of.first_time.as_ref().map(ToString::to_string),
+        "last_time": of.last_time.as_ref().map(ToString::to_string),
+    })
 }
 
 /// The same as a JSON object.
@@ -85,6 +126,12 @@ pub(super) fn as_json(subject: &api::Subject) -> Value {
     object.insert("findings".to_owned(), findings.collect());
     let collections = subject.collections.iter().map(collection_json);
     object.insert("collections".to_owned(), collections.collect());
+    let erased = subject.erased_collections.iter().map(|it| {
+        let time = it.erase_time.as_ref().map(ToString::to_string);
+        json!({"collection": it.collection, "erase_time": time})
+    });
+    object.insert("erased_collections".to_owned(), erased.collect());
+    object.insert("accesses".to_owned(), subject.accesses.iter().map(access_json).collect());
     Value::Object(object)
 }
 
@@ -96,6 +143,7 @@ fn collection_json(of: &api::SubjectCollection) -> Value {
         "since_time": of.since_time.as_ref().map(ToString::to_string),
         "next_expire_time": of.next_expire_time.as_ref().map(ToString::to_string),
         "mirrors": of.mirrors,
+        "reads_logged": of.reads_logged,
         "ruling": of.ruling.as_ref().map(ruling),
     })
 }

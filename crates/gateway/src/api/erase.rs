@@ -27,6 +27,7 @@ pub(crate) async fn erase(
             deadline_minute: erase.deadline_minute,
             validate_only: erase.validate_only,
             prove: erase.prove,
+            collection: erase.collection.clone(),
         })
     };
     loop {

@@ -1,7 +1,7 @@
 //! What a region holds of a subject, from the shard's answer to the caller's.
 
-use atlas::Findings;
-use terms::{Reason, Rejection};
+use atlas::{Findings, Reads};
+use terms::{Collection, Reason, Rejection};
 use wire::session::{self as proto, call::Op, reply::Outcome};
 use wire::v1;
 
@@ -57,7 +57,12 @@ fn to_api(
     } else {
         response::findings(&Findings::decode(&held.findings).map_err(internal)?)
     };
-    let collections = held.collections.into_iter().map(collection).collect::<Result<_, _>>()?;
+    let collections = held.collections.into_iter().map(|held| collection(pinned, held));
+    let collections = collections.collect::<Result<_, _>>()?;
+    let erased = |held: proto::HeldErased| v1::ErasedCollection {
+        collection: held.collection,
+        erase_time: minute(held.minute),
+    };
     let region = pinned.routing.map().region(&about.of.region);
     let site = region.map(atlas::Region::site);
     let said = |text: Option<&String>| text.cloned().unwrap_or_default();
@@ -75,18 +80,42 @@ fn to_api(
         erase_time: minute(held.erased_minute),
         moved_to: held.moved_to,
         key_generation: held.key_generation,
+        erased_collections: held.erased.into_iter().map(erased).collect(),
+        accesses: held.accesses.into_iter().map(access).collect(),
     })
 }
 
-fn collection(held: proto::HeldCollection) -> Result<v1::SubjectCollection, Rejection> {
-    let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+fn count(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+fn access(held: proto::HeldAccess) -> v1::SubjectAccess {
+    v1::SubjectAccess {
+        collection: held.collection,
+        role: held.role,
+        caller_tag: hex::encode(&held.caller_tag),
+        territory: held.territory,
+        purpose: held.purpose,
+        read_count: count(held.reads),
+        first_time: minute(held.first_minute),
+        last_time: minute(held.last_minute),
+    }
+}
+
+fn collection(
+    pinned: &PinnedMap,
+    held: proto::HeldCollection,
+) -> Result<v1::SubjectCollection, Rejection> {
     let ruling = if held.ruling.is_empty() {
         None
     } else {
         let ruling = wire::bounded::decode::<v1::Ruling>(&held.ruling);
         Some(ruling.map_err(|_| Rejection::from(Reason::Internal))?)
     };
+    let rules = Collection::parse(&held.collection).ok();
+    let rules = rules.and_then(|name| pinned.routing.map().collection(&name));
     Ok(v1::SubjectCollection {
+        reads_logged: rules.is_some_and(|rules| rules.reads() == Reads::Logged),
         collection: held.collection,
         ruling,
         since_time: minute(held.since_minute),

@@ -1,7 +1,7 @@
 //! From requests about a subject as a whole to typed values.
 
 use terms::limits::PURPOSE_BYTES_MAX;
-use terms::{Detail, Reason, RegionId, Rejection, RequestId, SubjectId};
+use terms::{Collection, Detail, Reason, RegionId, Rejection, RequestId, SubjectId};
 use wire::v1;
 
 use crate::api::request::{RequestReader, prove, request_id, time_ms};
@@ -21,6 +21,8 @@ pub(crate) struct About {
 /// An erasure, well-formed.
 pub(crate) struct Erase {
     pub(crate) of: Named,
+    /// Empty: the whole subject.
+    pub(crate) collection: String,
     pub(crate) request_id: RequestId,
     pub(crate) reason: String,
     /// In minutes since 1970; 0: there is none.
@@ -54,8 +56,18 @@ impl RequestReader<'_> {
 
     /// Reads an erasure.
     pub(crate) fn erase(self, request: v1::EraseSubjectRequest) -> Result<Erase, Rejection> {
+        let of = if request.collection.is_empty() {
+            self.named(request.subject)?
+        } else {
+            // One that the map no longer declares may still have records.
+            let collection = Collection::parse(&request.collection)
+                .map_err(|why| Rejection::id("collection", why))?;
+            self.caller.may_use(&collection)?;
+            self.in_region(request.subject)?
+        };
         Ok(Erase {
-            of: self.named(request.subject)?,
+            of,
+            collection: request.collection,
             request_id: request_id(&request.request_id)?,
             reason: reason(request.reason)?,
             deadline_minute: minute(time_ms("deadline", request.deadline)?),
@@ -94,8 +106,12 @@ impl RequestReader<'_> {
 
     /// The subject and its domicile, for a caller who may use all of its collections.
     fn named(self, subject: Option<v1::SubjectRef>) -> Result<Named, Rejection> {
-        let (subject, domicile) = self.subject(subject)?;
         self.caller.may_use_all()?;
+        self.in_region(subject)
+    }
+
+    fn in_region(self, subject: Option<v1::SubjectRef>) -> Result<Named, Rejection> {
+        let (subject, domicile) = self.subject(subject)?;
         let region = domicile.ok_or_else(|| {
             Rejection::new(Reason::DomicileRequired)
                 .field("subject.domicile")

@@ -22,7 +22,8 @@ use crate::store::record::{Address, Head, Stored};
 use crate::store::region_maps::map_ref;
 use crate::store::subject::{Subject, SubjectRow};
 use crate::store::types::SubjectTag;
-use crate::write::command::{Errand, NotedAnswer, Question};
+use crate::write::command::Errand;
+use crate::write::question::{NotedAnswer, Question};
 
 /// Entries, and rows, that are opened in one call.
 const OPENED_MAX: usize = 1_000;
@@ -185,7 +186,7 @@ impl Walk<'_> {
         subject: &Subject,
     ) -> Result<(), Error> {
         let (address, head) = Stored::read(row)
-            .and_then(|stored| stored.named(owner, key, &self.node.region, subject.key()))
+            .and_then(|stored| stored.named(owner, key, &self.node.region, subject.key_of(key)?))
             .map_err(|_| Error::Damaged("records"))?;
         let (growing, index) = (head.entry.log == self.log.id, head.entry.index.0);
         if growing {

@@ -116,6 +116,9 @@ impl EgressPolicy<'_> {
         };
         self.known(&subject)?;
         subject_status::admit(&subject, self.node.now())?;
+        if subject.is_erasing(self.collection) {
+            return Err(subject_status::collection_erased().field("collection"));
+        }
         Ok(subject)
     }
 

@@ -95,7 +95,7 @@ impl MapImpact<'_> {
             return Ok(());
         }
         tally.subjects += 1;
-        for standing in &subject.standings {
+        for standing in subject.standings() {
             let basis =
                 standing.weighed(&subject.findings).map_err(|_| Error::Damaged("subjects"))?;
             let (tenant, collection) = (&owner.tenant, &standing.collection);

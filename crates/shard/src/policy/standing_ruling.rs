@@ -61,7 +61,7 @@ pub(crate) fn settle(
     };
     let findings = together(&subject.findings, given)?;
     let Some(standing) = subject.standing(collection) else {
-        let standings = subject.standings.clone();
+        let standings = subject.standings().to_vec();
         return first(rules, owner, collection, findings, standings, how);
     };
     let verdict = rules.decide(&owner.tenant, collection, &standing.basis);
@@ -83,7 +83,7 @@ pub(crate) fn settle(
     let changed = findings != subject.findings || next != *standing;
     let mut standings = Vec::new();
     if changed {
-        standings.clone_from(&subject.standings);
+        standings.extend_from_slice(subject.standings());
         standings.retain(|standing| standing.collection != *collection);
         standings.push(next);
     }

@@ -20,6 +20,11 @@ pub(crate) fn admit(subject: &Subject, now: UnixMillis) -> Result<(), Rejection>
     }
 }
 
+/// The answer while a collection of a subject is erased, and to a late retry of what was erased with it.
+pub(crate) fn collection_erased() -> Rejection {
+    Rejection::new(Reason::CollectionErased)
+}
+
 /// Whether a block has ended, be it written down yet or not.
 pub(crate) fn is_over(blocked: &Blocked, now: UnixMillis) -> bool {
     blocked.until <= Minute::of(now)

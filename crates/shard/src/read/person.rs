@@ -19,12 +19,14 @@ use crate::policy::rulings::{Rules, Verdict};
 use crate::policy::subject_status;
 use crate::read::reader::Reader;
 use crate::reply::{Held, HeldCollection, Outcome, ReplySlot};
+use crate::store::accesses::Accesses;
 use crate::store::damage::{is_over, read_row};
 use crate::store::keys::Owner;
 use crate::store::record::Stored;
 use crate::store::region_maps::map_ref;
 use crate::store::subject::{Standing, Subject, SubjectRow};
-use crate::write::command::{Errand, NotedAnswer, Question};
+use crate::write::command::Errand;
+use crate::write::question::{NotedAnswer, Question};
 
 /// Heads that are read at once, and their bytes.
 const ROWS_AT_ONCE: usize = 256;
@@ -100,8 +102,22 @@ impl AboutPerson {
             };
         }
         self.crosses_no_border(reader, &Standings::Of(&subject))?;
+        if self.export && subject.erasing.is_some() {
+            // It is whole, or refused.
+            return Err(subject_status::collection_erased());
+        }
         let collections = self.collections(reader, &*view, &subject)?;
-        Ok(Held { findings: Some(subject.findings.clone()), collections, ..Held::of(&subject) })
+        let accesses = match read_row(&*view, &self.owner.accesses()).map_err(broken)?? {
+            Some(row) => {
+                let (incarnation, key) = (subject.incarnation, subject.key());
+                Accesses::open(&row, &self.owner, incarnation, &node.region, key)?
+            }
+            None => Accesses::default(),
+        };
+        let erased = subject.all_erased().iter();
+        let erased = erased.map(|it| (it.collection.clone(), it.by.minute)).collect();
+        let findings = Some(subject.findings.clone());
+        Ok(Held { findings, collections, erased, accesses, ..Held::of(&subject) })
     }
 
     /// Refuses a reader abroad if a law may bar that reader from some collection.
@@ -124,7 +140,7 @@ impl AboutPerson {
                 map.collections().map(atlas::CollectionRules::name).find(|it| policy(it).may_bar())
             }
             Standings::Of(subject) => {
-                let collections = subject.standings.iter().map(|standing| &standing.collection);
+                let collections = subject.standings().iter().map(|standing| &standing.collection);
                 collections.into_iter().find(|it| !policy(it).lets_read(subject))
             }
         };
@@ -154,7 +170,7 @@ impl AboutPerson {
             let (name, mirrors, since) = (name.clone(), mirrors.clone(), *minute);
             HeldCollection { name, ruling, since, mirrors, records, bytes, expires }
         };
-        Ok(subject.standings.iter().map(held).collect())
+        Ok(subject.standings().iter().map(held).collect())
     }
 
     /// The live records of each collection.
@@ -176,7 +192,7 @@ impl AboutPerson {
             span.from = [last.as_slice(), &[0]].concat();
             for (key, row) in &page.rows {
                 let (address, head) = Stored::read(row)
-                    .and_then(|row| row.named(&self.owner, key, &node.region, subject.key()))
+                    .and_then(|row| row.named(&self.owner, key, &node.region, subject.key_of(key)?))
                     .map_err(|_| Error::Damaged("records"))?;
                 if head.is_deleted() || head.has_expired(now) {
                     continue;

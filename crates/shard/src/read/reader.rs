@@ -20,7 +20,7 @@ use crate::store::keys;
 use crate::store::record::{Body, Head, Stored};
 use crate::store::subject::Subject;
 use crate::store::types::EntryAt;
-use crate::write::command::{Action, Op, Read, ReadOf};
+use crate::write::command::{Action, Op, Read, ReadAbout, ReadOf};
 use crate::write::committer::Queue;
 
 /// What reads need beside the node.
@@ -160,7 +160,9 @@ impl Reader {
             // and a read under a map that is being replaced: no read is silent.
             Some(Reads::Logged | Reads::Counted) | None => {
                 let collection = address.collection;
-                let read = Read { collection, of: ReadOf::Record(entry, found), judged };
+                // A single read states no purpose.
+                let about = Some(ReadAbout::new(address.owner, String::new()));
+                let read = Read { collection, of: ReadOf::Record(entry, found), about, judged };
                 let action = Action::Read(Box::new(read));
                 let Some(room) = self.queue.admit(action.bytes()) else {
                     return reply.send(busy());

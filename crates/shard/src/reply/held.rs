@@ -6,7 +6,9 @@ use atlas::Findings;
 use terms::{Collection, RegionId, UnixMillis};
 
 use crate::policy::rulings::Ruled;
-use crate::store::subject::{Blocked, Erasure, Status, Subject};
+use crate::store::accesses::Accesses;
+use crate::store::erasure::Erasure;
+use crate::store::subject::{Blocked, Status, Subject};
 use crate::store::tombstone::Tombstone;
 use crate::store::types::Minute;
 
@@ -16,6 +18,10 @@ pub(crate) struct Held {
     /// None of a subject that is not served.
     pub(crate) findings: Option<Findings>,
     pub(crate) collections: Vec<HeldCollection>,
+    /// Those that were erased, and when.
+    pub(crate) erased: Vec<(Collection, Minute)>,
+    /// Who read its records of collections whose reads are logged.
+    pub(crate) accesses: Accesses,
     pub(crate) created: Minute,
     /// Under which the subject's key is wrapped; 0: it is destroyed.
     pub(crate) generation: u32,
@@ -48,7 +54,7 @@ impl Held {
     /// What is left of a subject that was erased.
     pub(crate) fn erased(stone: &Tombstone) -> Self {
         let state = HeldState::Erased(stone.by.minute);
-        Self { state, findings: None, collections: Vec::new(), created: Minute(0), generation: 0 }
+        Self::new(state, Minute(0), 0)
     }
 
     /// A subject, of which no collection has been looked at.
@@ -61,6 +67,18 @@ impl Held {
             Status::Erasing(Erasure { .. }) => HeldState::Erasing,
         };
         let (created, generation) = (subject.created_by.minute, subject.generation());
-        Self { state, findings: None, collections: Vec::new(), created, generation }
+        Self::new(state, created, generation)
+    }
+
+    fn new(state: HeldState, created: Minute, generation: u32) -> Self {
+        Self {
+            state,
+            findings: None,
+            collections: Vec::new(),
+            erased: Vec::new(),
+            accesses: Accesses::default(),
+            created,
+            generation,
+        }
     }
 }

@@ -391,7 +391,7 @@ fn owner(node: &Node, asker: &Asker, subject: &str) -> Result<Owner, Rejection> 
 
 /// A collection's name. Whether the map still has it matters to writes only (the ruling asks):
 /// what lies in one that it dropped can be read and deleted.
-fn collection(name: &str) -> Result<Collection, Rejection> {
+pub(super) fn collection(name: &str) -> Result<Collection, Rejection> {
     Collection::parse(name).map_err(|why| Rejection::id("collection", why))
 }
 

@@ -1,7 +1,7 @@
 //! Answers on the wire.
 
 use atlas::SignedMap;
-use ledger::entry::MapRef;
+use ledger::entry::{Caller, MapRef};
 use terms::Rounded;
 use wire::session as proto;
 use wire::session::reply::Outcome as Sent;
@@ -11,6 +11,7 @@ use crate::reply::{
     Found, Held, HeldCollection, HeldState, Listed, Outcome, Page, Receipt, Written,
 };
 use crate::server::ruling_message;
+use crate::store::accesses::Access;
 use crate::store::feed::ChangeKind;
 use crate::store::region_maps::Taken;
 use crate::store::types::Version;
@@ -97,13 +98,37 @@ const fn change(kind: ChangeKind) -> i32 {
     }
 }
 
+fn held_access(access: Access) -> proto::HeldAccess {
+    let Access { collection, by, purpose, reads, first, last } = access;
+    let mut held = proto::HeldAccess {
+        collection: collection.as_str().to_owned(),
+        purpose,
+        reads,
+        first_minute: first.0,
+        last_minute: last.0,
+        ..Default::default()
+    };
+    if let Some(Caller { role, tag, territory }) = by {
+        role.as_str().clone_into(&mut held.role);
+        held.caller_tag = tag.to_vec().into();
+        held.territory = territory.unwrap_or_default();
+    }
+    held
+}
+
 fn held(held: Held) -> proto::HeldPerson {
     use wire::v1::SubjectState as State;
 
-    let Held { state, findings, collections, created, generation } = held;
+    let Held { state, findings, collections, erased, accesses, created, generation } = held;
+    let erased = erased.into_iter().map(|(collection, minute)| proto::HeldErased {
+        collection: collection.as_str().to_owned(),
+        minute: minute.0,
+    });
     let mut person = proto::HeldPerson {
         findings: findings.map(|findings| findings.encode()).unwrap_or_default().into(),
         collections: collections.into_iter().map(held_collection).collect(),
+        erased: erased.collect(),
+        accesses: accesses.0.into_iter().map(held_access).collect(),
         created_minute: created.0,
         key_generation: generation,
         ..Default::default()

@@ -15,7 +15,8 @@ use crate::reply::answer_room::AnswerRoom;
 use crate::reply::{Outcome, ReplySlot, busy};
 use crate::server::decode::GatewayCall;
 use crate::store::region_maps;
-use crate::write::command::{Errand, MapOp, NotedAnswer, Question};
+use crate::write::command::{Errand, MapOp};
+use crate::write::question::{NotedAnswer, Question};
 
 /// What calls about maps need.
 #[derive(Clone)]

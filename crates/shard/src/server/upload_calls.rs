@@ -213,7 +213,8 @@ fn open(node: &Node, upload: &Upload, row: &[u8]) -> Result<Open, Rejection> {
         return Err(unknown());
     };
     let head = &upload.address.row;
-    let opened = attachment::Upload::open(&stored, row, head, owner, &node.region, subject.key());
+    let key = subject.key_of(head).map_err(|_| unknown())?;
+    let opened = attachment::Upload::open(&stored, row, head, owner, &node.region, key);
     let (_, opened) = opened.map_err(|_| Error::Damaged("uploads"))?;
     if opened.incarnation != subject.incarnation {
         return Err(unknown());

@@ -19,6 +19,8 @@
 //! | `12` | a chunk of an attachment | as the head's row, tag of the attachment, number | `store/attachment.rs` |
 //! | `13` | an upload in progress | as the head's row, request id | `store/attachment.rs` |
 //! | `14` | an attachment that is gone, whose chunks are not yet | as the head's row, tag of the attachment | `store/attachment.rs` |
+//! | `15` | ids of requests whose records were erased with their collection | as the head's row of one of them, 8 random bytes | `store/collection_erasure.rs` |
+//! | `16` | who read a subject's records | as the subject's own row | `store/accesses.rs` |
 //! | `20` | a copy that is due | tag of the mirror's region, key of the head's row | version, entry, minute |
 //! | `30` | a record in an index | tag of the index, value, key of the head's row | `store/index_keys.rs` |
 //! | `31` | a record that expires | minute, key of the head's row | the version alone |
@@ -55,6 +57,8 @@ pub(crate) const MAP: &[u8] = &[0x02];
 pub(crate) const EDGE: &[u8] = &[0x41];
 /// Up to which row the change feed was swept.
 pub(crate) const FEED_SWEPT: &[u8] = &[0x51];
+/// Bytes of the tag of a collection in the keys of its rows.
+pub(crate) const COLLECTION_TAG_BYTES: usize = 4;
 
 /// Names rows and makes tags, under keys derived from the region's index key.
 pub(crate) struct KeyLayout {
@@ -89,6 +93,11 @@ impl Owner {
         key
     }
 
+    /// The key of the row that says who read its records.
+    pub(crate) fn accesses(&self) -> Key {
+        beside(&self.row(), 0x16)
+    }
+
     /// The heads of all its records.
     pub(crate) fn records(&self) -> Span {
         let mut heads = self.prefix();
@@ -99,6 +108,11 @@ impl Owner {
     /// All its uploads in progress.
     pub(crate) fn uploads(&self) -> Span {
         Span::prefix(&beside(&self.prefix(), 0x13))
+    }
+
+    /// What is noted of requests whose records were erased with their collection.
+    pub(crate) fn gone_requests(&self) -> Span {
+        Span::prefix(&beside(&self.prefix(), 0x15))
     }
 
     fn prefix(&self) -> Key {
@@ -155,8 +169,18 @@ impl KeyLayout {
         row
     }
 
+    /// All uploads for a subject's records of a collection, as [`KeyLayout::records`].
+    pub(crate) fn uploads(&self, owner: &Owner, collection: &Collection) -> Span {
+        Span::prefix(&beside(&self.of_collection(owner, collection), 0x13))
+    }
+
+    /// What is noted of the requests of an erased collection, as [`KeyLayout::records`].
+    pub(crate) fn gone_requests(&self, owner: &Owner, collection: &Collection) -> Span {
+        Span::prefix(&beside(&self.of_collection(owner, collection), 0x15))
+    }
+
     /// What the heads of a collection's records have behind their subject's tag.
-    pub(crate) fn collection_tag(&self, collection: &Collection) -> [u8; 4] {
+    pub(crate) fn collection_tag(&self, collection: &Collection) -> [u8; COLLECTION_TAG_BYTES] {
         let tag = hmac::sign(&self.rows, collection.as_str().as_bytes());
         *tag.as_ref().first_chunk().expect("32 bytes")
     }
@@ -268,9 +292,23 @@ pub(crate) fn of_subject(key: &[u8]) -> Option<(&[u8], SubjectTag)> {
     Some((prefix, SubjectTag(*prefix.last_chunk()?)))
 }
 
+/// The row that notes requests, by the key of the head of one of their records. `number` tells it from
+/// that of an earlier erasure.
+pub(crate) fn gone_requests(head: &[u8], number: [u8; 8]) -> Key {
+    let mut key = beside(head, 0x15);
+    key.extend_from_slice(&number);
+    key
+}
+
+/// The tag of the collection in the key of a record's head, or of a row that lies as heads do.
+pub(crate) fn collection_of(key: &[u8]) -> Option<[u8; COLLECTION_TAG_BYTES]> {
+    key.get(19).filter(|kind| **kind == 0x01)?;
+    key.get(20..24)?.try_into().ok()
+}
+
 /// Whether a key is the head of a record whose collection has that tag.
-pub(crate) fn is_head_of(key: &[u8], collection: [u8; 4]) -> bool {
-    key.get(19) == Some(&0x01) && key.get(20..24) == Some(&collection[..])
+pub(crate) fn is_head_of(key: &[u8], collection: [u8; COLLECTION_TAG_BYTES]) -> bool {
+    collection_of(key) == Some(collection)
 }
 
 /// Whether a key is a subject's own row.

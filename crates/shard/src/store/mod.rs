@@ -1,10 +1,13 @@
 //! The rows of the store: their keys, their layouts, and the encryption of what is in them.
 
+pub(crate) mod accesses;
 pub(crate) mod aead;
 pub(crate) mod attachment;
 pub(crate) mod codec;
+pub(crate) mod collection_key;
 pub(crate) mod damage;
 pub(crate) mod directories;
+pub(crate) mod erasure;
 pub(crate) mod feed;
 pub(crate) mod generations;
 pub(crate) mod growing_log;

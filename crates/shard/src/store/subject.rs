@@ -1,25 +1,31 @@
 //! One subject at rest: its wrapped key, and sealed under it, what the region knows of it.
 //!
 //! The row: `01`, `01`, incarnation (4 bytes), generation (4 bytes), the wrapped key (60 bytes), the
-//! sealed name with its length, a nonce (12 bytes), the sealed state. Destroying this row, or the
-//! generation, makes every record of the subject unreadable. The name ([`subject_name`]) is for
+//! sealed name with its length, a nonce (12 bytes), the sealed state. The state has the wrapped keys of
+//! the subject's collections ([`crate::store::collection_key`]), under which its records are sealed.
+//! Destroying this row, or the generation, makes every record of the subject unreadable. The name
+//! ([`subject_name`]) is for
 //! whoever walks over all rows: everything else is bound to the subject's id, which the key of the
 //! row does not tell.
 //!
 //! The row of a subject that was erased is its tombstone ([`crate::store::tombstone`]).
 
+use std::sync::Arc;
+
 use atlas::{Aspect, Findings, FindingsFull};
-use terms::{Collection, Entropy, RegionId};
+use terms::{Collection, Entropy, RegionId, limits};
 use zeroize::Zeroizing;
 
 use crate::Error;
 use crate::store::aead::{NONCE_BYTES, SealKey, binding};
 use crate::store::codec::{Malformed, Reader, Writer};
+use crate::store::collection_key::{CollectionKeys, Holder, WrappedKey};
+use crate::store::erasure::{CollectionErased, CollectionErasing, Erasure};
 use crate::store::keyring::{Keyring, WRAPPED_BYTES, draw};
-use crate::store::keys::{Owner, SubjectKeys};
+use crate::store::keys::{KeyLayout, Owner, SubjectKeys};
 use crate::store::subject_name;
 use crate::store::tombstone::{ERASED, FORMAT, Tombstone};
-use crate::store::types::{Fingerprint, Incarnation, Minute, Recent, SubjectTag};
+use crate::store::types::{Incarnation, Minute, Recent, SubjectTag};
 
 const KEPT: u8 = 1;
 const DAMAGED: Error = Error::Damaged("subjects");
@@ -57,19 +63,6 @@ pub(crate) struct Blocked {
     pub(crate) until: Minute,
     /// The subject is erased then. Otherwise it is live again.
     pub(crate) then_erase: bool,
-}
-
-/// An erasure that takes more than one commit, so that whatever happens it is gone on with.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Erasure {
-    pub(crate) request_id: [u8; 16],
-    pub(crate) fingerprint: Fingerprint,
-    /// When it began.
-    pub(crate) began: Minute,
-    /// Live records that it has destroyed so far.
-    pub(crate) records: u64,
-    pub(crate) reason: String,
-    pub(crate) deadline: Option<Minute>,
 }
 
 /// What may be done with a subject. Every call refuses any other than `Live`.
@@ -114,9 +107,9 @@ impl Status {
             Self::Moving { to } => state.u8(2).text(to.as_str()),
             Self::Moved { to, proof } => state.u8(3).text(to.as_str()).bytes(proof),
             Self::Erasing(erasure) => {
-                state.u8(4).fixed(&erasure.request_id).fixed(&erasure.fingerprint.0);
-                state.u32(erasure.began.0).u64(erasure.records).text(&erasure.reason);
-                state.u32(erasure.deadline.map_or(0, |minute| minute.0))
+                state.u8(4);
+                erasure.write(state);
+                state
             }
         };
     }
@@ -138,14 +131,7 @@ impl Status {
                     Err(Malformed)
                 }
             }
-            4 => Ok(Self::Erasing(Erasure {
-                request_id: state.array()?,
-                fingerprint: Fingerprint(state.array()?),
-                began: Minute(state.u32()?),
-                records: state.u64()?,
-                reason: state.text()?.to_owned(),
-                deadline: Some(state.u32()?).filter(|minute| *minute > 0).map(Minute),
-            })),
+            4 => Erasure::read(state).map(Self::Erasing),
             _ => Err(Malformed),
         }
     }
@@ -161,17 +147,23 @@ pub(crate) enum SubjectRow {
 }
 
 /// A subject's state, open in memory. It has no `Debug`.
+#[derive(Clone)]
 pub(crate) struct Subject {
     pub(crate) incarnation: Incarnation,
     generation: u32,
     wrapped: [u8; WRAPPED_BYTES],
-    key: SealKey,
+    key: Arc<SealKey>,
     /// The sealed name.
     name: Vec<u8>,
     pub(crate) status: Status,
     /// All findings of this subject, the bases of its rulings included.
     pub(crate) findings: Findings,
-    pub(crate) standings: Vec<Standing>,
+    standings: Vec<Standing>,
+    collection_keys: CollectionKeys,
+    /// The erasure of a collection that goes on.
+    pub(crate) erasing: Option<CollectionErasing>,
+    /// The collections that were erased.
+    erased: Vec<CollectionErased>,
     /// The request that created it, so that a retry is known.
     pub(crate) created_by: Recent,
     /// The opening of the CREATE entry; zero where a put created the subject.
@@ -206,55 +198,74 @@ impl Subject {
             incarnation,
             generation,
             wrapped,
-            key: SealKey::new(&key),
+            key: Arc::new(SealKey::new(&key)),
             name: subject_name::seal(owner, region, keyring, generation, entropy)?,
             status: Status::Live,
             findings: Findings::default(),
             standings: Vec::new(),
+            collection_keys: CollectionKeys::default(),
+            erasing: None,
+            erased: Vec::new(),
             created_by,
             opening: [0; 32],
         })
     }
 
-    /// The same subject again, to be changed.
-    pub(crate) fn again(
-        &self,
-        owner: &Owner,
-        region: &RegionId,
-        keyring: &dyn Keyring,
-    ) -> Result<Self, Error> {
-        let bound = bound(KEY, owner, region, self.incarnation);
-        let key = keyring.unwrap(self.generation, &self.wrapped, &bound).ok_or(DAMAGED)?;
-        Ok(Self {
-            incarnation: self.incarnation,
-            generation: self.generation,
-            wrapped: self.wrapped,
-            key: SealKey::new(&key),
-            name: self.name.clone(),
-            status: self.status.clone(),
-            findings: self.findings.clone(),
-            standings: self.standings.clone(),
-            created_by: self.created_by,
-            opening: self.opening,
-        })
+    fn holder<'a>(&self, owner: &'a Owner, keys: SubjectKeys<'a>) -> Holder<'a> {
+        let Self { incarnation, generation, .. } = *self;
+        Holder { owner, incarnation, generation, keys }
     }
 
-    /// The same subject, its key and name wrapped under the current generation. The records' own rows
-    /// stay as they are: they are sealed under the subject's key.
+    /// Lets these rulings stand in the place of those before. A collection that had none gets a key.
+    pub(crate) fn stand(
+        &mut self,
+        standings: Vec<Standing>,
+        owner: &Owner,
+        keys: SubjectKeys<'_>,
+        entropy: &dyn Entropy,
+    ) -> Result<(), Error> {
+        let holder = self.holder(owner, keys);
+        for standing in &standings {
+            self.collection_keys.add(&standing.collection, holder, entropy)?;
+        }
+        self.standings = standings;
+        Ok(())
+    }
+
+    /// Forgets the ruling and the key of a collection, and remembers who asked for that.
+    pub(crate) fn forget(&mut self, erased: CollectionErased, layout: &KeyLayout) {
+        self.standings.retain(|standing| standing.collection != erased.collection);
+        let tag = |standing: &Standing| layout.collection_tag(&standing.collection);
+        self.collection_keys.keep(&self.standings.iter().map(tag).collect::<Vec<_>>());
+        self.erasing = None;
+        self.erased.retain(|before| before.collection != erased.collection);
+        if self.erased.len() >= limits::RULINGS_PER_SUBJECT_MAX {
+            self.erased.remove(0);
+        }
+        self.erased.push(erased);
+    }
+
+    /// The same subject, its keys and name wrapped under the current generation. The records' own rows
+    /// stay as they are: they are sealed under those keys.
     pub(crate) fn rewrapped(
         &self,
         owner: &Owner,
-        region: &RegionId,
-        keyring: &dyn Keyring,
+        keys: SubjectKeys<'_>,
         entropy: &dyn Entropy,
     ) -> Result<Self, Error> {
+        let SubjectKeys { region, keyring, .. } = keys;
         let of_key = bound(KEY, owner, region, self.incarnation);
         let key = keyring.unwrap(self.generation, &self.wrapped, &of_key).ok_or(DAMAGED)?;
         let mut nonce = [0; NONCE_BYTES];
         entropy.fill(&mut nonce).map_err(|_| Error::NoEntropy)?;
         let (generation, wrapped) = keyring.wrap(&key, &of_key, nonce);
         let name = subject_name::seal(owner, region, keyring, generation, entropy)?;
-        Ok(Self { generation, wrapped, name, ..self.again(owner, region, keyring)? })
+        let old = self.holder(owner, keys);
+        let new = Holder { generation, ..old };
+        let stored = self.collection_keys.stored();
+        let stored = CollectionKeys::rewrapped(stored, old, new, entropy)?;
+        let collection_keys = CollectionKeys::open(&stored, new)?;
+        Ok(Self { generation, wrapped, name, collection_keys, ..self.clone() })
     }
 
     /// Under which generation a row is wrapped, by the row alone. `None`: it was erased.
@@ -277,11 +288,12 @@ impl Subject {
         let nonce = reader.array::<NONCE_BYTES>()?;
         let of_key = bound(KEY, owner, region, incarnation);
         let key = keyring.unwrap(generation, &wrapped, &of_key).ok_or(DAMAGED)?;
-        let key = SealKey::new(&key);
+        let key = Arc::new(SealKey::new(&key));
         let mut sealed = Zeroizing::new(reader.rest().to_vec());
         let of_state = bound(STATE, owner, region, incarnation);
         let plain = key.open(nonce, &of_state, &mut sealed).map_err(|_| DAMAGED)?;
         let state = State::decode(plain)?;
+        let holder = Holder { owner, incarnation, generation, keys };
         Ok(SubjectRow::Kept(Self {
             incarnation,
             generation,
@@ -291,6 +303,9 @@ impl Subject {
             status: state.status,
             findings: state.findings,
             standings: state.standings,
+            collection_keys: CollectionKeys::open(&state.keys, holder)?,
+            erasing: state.erasing,
+            erased: state.erased,
             created_by: state.created_by,
             opening: state.opening,
         }))
@@ -334,9 +349,40 @@ impl Subject {
         self.generation
     }
 
-    /// The key under which the heads of its records are sealed.
-    pub(crate) const fn key(&self) -> &SealKey {
+    /// Its own key, under which is sealed what is known of it beside its records.
+    pub(crate) fn key(&self) -> &SealKey {
         &self.key
+    }
+
+    /// The key under which the head of the record at `row` is sealed, and an upload for it.
+    pub(crate) fn key_of(&self, row: &[u8]) -> Result<&SealKey, Malformed> {
+        self.collection_keys.of_row(row)
+    }
+
+    /// In which minute something is to be done about it, whether a caller asks or not.
+    pub(crate) fn due(&self) -> Option<Minute> {
+        let erasing = self.erasing.as_ref().map(|erasing| erasing.erasure.began);
+        erasing.or_else(|| self.status.due())
+    }
+
+    /// The rulings that stand.
+    pub(crate) fn standings(&self) -> &[Standing] {
+        &self.standings
+    }
+
+    /// Whether that collection is being erased.
+    pub(crate) fn is_erasing(&self, collection: &Collection) -> bool {
+        self.erasing.as_ref().is_some_and(|erasing| erasing.collection == *collection)
+    }
+
+    /// The collections that were erased.
+    pub(crate) fn all_erased(&self) -> &[CollectionErased] {
+        &self.erased
+    }
+
+    /// The last erasure of that collection.
+    pub(crate) fn erased(&self, collection: &Collection) -> Option<&CollectionErased> {
+        self.erased.iter().find(|erased| erased.collection == *collection)
     }
 
     /// The ruling that stands for `collection`.
@@ -358,6 +404,13 @@ impl Subject {
                 state.text(mirror.as_str());
             }
         }
+        let keys = self.collection_keys.stored();
+        state.u32(u32::try_from(keys.len()).expect("one for each ruling at the most"));
+        keys.for_each(|key| key.write(&mut state));
+        state.u8(u8::from(self.erasing.is_some()));
+        self.erasing.iter().for_each(|erasing| erasing.write(&mut state));
+        state.u32(u32::try_from(self.erased.len()).expect("bounded by RULINGS_PER_SUBJECT_MAX"));
+        self.erased.iter().for_each(|erased| erased.write(&mut state));
         Zeroizing::new(state.0)
     }
 }
@@ -394,6 +447,9 @@ struct State {
     opening: [u8; 32],
     findings: Findings,
     standings: Vec<Standing>,
+    keys: Vec<WrappedKey>,
+    erasing: Option<CollectionErasing>,
+    erased: Vec<CollectionErased>,
 }
 
 impl State {
@@ -413,8 +469,19 @@ impl State {
             }
             standings.push(Standing { collection, basis, mirrors, minute });
         }
+        let keys =
+            (0..state.u32()?).map(|_| WrappedKey::read(&mut state)).collect::<Result<_, _>>()?;
+        let erasing = match state.u8()? {
+            0 => None,
+            1 => Some(CollectionErasing::read(&mut state)?),
+            _ => return Err(Malformed),
+        };
+        let mut erased = Vec::new();
+        for _ in 0..state.u32()? {
+            erased.push(CollectionErased::read(&mut state)?);
+        }
         state.end()?;
-        Ok(Self { status, created_by, opening, findings, standings })
+        Ok(Self { status, created_by, opening, findings, standings, keys, erasing, erased })
     }
 }
 

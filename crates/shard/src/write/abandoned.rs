@@ -91,6 +91,7 @@ fn address(node: &Node, row: &[u8], stored: &[u8]) -> Result<Option<Address>, Er
         return Ok(None);
     };
     let SubjectRow::Kept(subject) = node.open_subject(&owner, &subject)? else { return Ok(None) };
-    let opened = Upload::open(stored, row, &head, &owner, &node.region, subject.key());
+    let key = subject.key_of(&head)?;
+    let opened = Upload::open(stored, row, &head, &owner, &node.region, key);
     Ok(Some(opened.map_err(|_| damaged())?.0))
 }

@@ -17,8 +17,9 @@ use crate::store::region_maps;
 use crate::store::region_maps::{Offered, map_ref};
 use crate::store::types::Minute;
 use crate::store::{feed, keys};
-use crate::write::command::{Errand, MapOp, Question};
+use crate::write::command::{Errand, MapOp};
 use crate::write::committer::Committer;
+use crate::write::question::Question;
 use crate::write::rotate::Ending;
 
 impl Committer {

@@ -1,11 +1,7 @@
 //! What is asked of the committer.
 
-use std::borrow::Cow;
-use std::sync::Arc;
-
 use atlas::RecordAttributes;
 use engine::Key;
-use ledger::entry::{Kind, MapRef};
 use ledger::statement::content_digest;
 use terms::{Collection, Detail, Reason, RegionId, Rejection, UnixMillis};
 use tokio::sync::oneshot;
@@ -15,17 +11,17 @@ use zeroize::Zeroizing;
 use crate::Error;
 use crate::policy::asker::Asker;
 use crate::policy::standing_ruling::Given;
-use crate::reply::{Found, Outcome, Page, ReplySlot, busy};
+use crate::reply::{Found, Page, ReplySlot, busy};
 use crate::store::aead::{KEY_BYTES, NONCE_BYTES};
 use crate::store::attachment::AttachmentKey;
 use crate::store::indexed::AttributeChanges;
 use crate::store::keyring::KeyChange;
 use crate::store::keys::Owner;
-use crate::store::principal::Principal;
 use crate::store::record::{Address, Head, SealedBody};
 use crate::store::region_maps::Offered;
 use crate::store::subject::Blocked;
 use crate::store::types::{EntryAt, Fingerprint, Minute, Recent, Version};
+use crate::write::question::Question;
 
 /// One write on its way to the committer.
 pub(crate) struct Op {
@@ -68,8 +64,8 @@ impl Action {
                 PatchedBody::New { content, .. } => 512 + content.sealed.bytes(),
                 PatchedBody::Stays(_) => 512,
             },
-            Self::Delete(_) | Self::Create(_) | Self::Touch(_) | Self::Expire(_) => 512,
-            Self::Erase(_) | Self::Block(_) => 512,
+            Self::Delete(_) | Self::Create(_) | Self::Touch(_) => 512,
+            Self::Expire(_) | Self::Erase(_) | Self::Block(_) => 512,
             Self::Read(read) => 512 + read.of.bytes(),
             Self::Upload(step) => 512 + step.what.bytes(),
         }
@@ -79,8 +75,8 @@ impl Action {
     pub(crate) const fn fills(&self) -> bool {
         match self {
             Self::Put(_) | Self::Create(_) | Self::Touch(_) | Self::Patch(_) => true,
-            Self::Delete(_) | Self::Expire(_) | Self::Read(_) => false,
-            Self::Erase(_) | Self::Block(_) => false,
+            Self::Delete(_) | Self::Expire(_) | Self::Read(_) | Self::Erase(_) => false,
+            Self::Block(_) => false,
             Self::Upload(step) => !matches!(step.what, What::Discard { .. }),
         }
     }
@@ -115,7 +111,8 @@ impl Action {
             Self::Create(create) => Some(&create.collection),
             Self::Read(read) => Some(&read.collection),
             Self::Upload(step) => Some(&step.address.collection),
-            Self::Erase(_) | Self::Block(_) => None,
+            Self::Erase(erase) => erase.collection.as_ref(),
+            Self::Block(_) => None,
         }
     }
 
@@ -144,13 +141,14 @@ impl Action {
             Self::Erase(erase) => Some(&erase.owner),
             Self::Block(block) => Some(&block.owner),
             Self::Upload(step) => Some(&step.address.owner),
-            Self::Read(_) => None,
+            Self::Read(read) => read.about.as_ref().map(|about| &about.owner),
         }
     }
 
-    /// The row of the upload that must be read to decide on it.
-    pub(crate) fn upload(&self) -> Option<&Key> {
+    /// A further row that must be read to decide on it: of an upload, or of a subject's accesses.
+    pub(crate) fn further_row(&self) -> Option<&Key> {
         match self {
+            Self::Read(read) => read.about.as_ref().map(|about| &about.row),
             Self::Upload(step) => Some(&step.row),
             Self::Put(put) => put.uploaded.as_ref().map(|uploaded| &uploaded.row),
             Self::Delete(_)
@@ -159,8 +157,7 @@ impl Action {
             | Self::Patch(_)
             | Self::Expire(_)
             | Self::Erase(_)
-            | Self::Block(_)
-            | Self::Read(_) => None,
+            | Self::Block(_) => None,
         }
     }
 }
@@ -358,6 +355,8 @@ pub(crate) struct Create {
 
 pub(crate) struct Erase {
     pub(crate) owner: Owner,
+    /// None: the whole subject.
+    pub(crate) collection: Option<Collection>,
     /// None: the shard asks itself, to do what is due.
     pub(crate) request: Option<Request>,
     pub(crate) reason: String,
@@ -379,8 +378,26 @@ pub(crate) struct Block {
 pub(crate) struct Read {
     pub(crate) collection: Collection,
     pub(crate) of: ReadOf,
+    /// Whose records were read. None: those of a whole collection.
+    pub(crate) about: Option<Box<ReadAbout>>,
     /// The number of the map under which it was let out.
     pub(crate) judged: u64,
+}
+
+/// The one subject that a read was about.
+pub(crate) struct ReadAbout {
+    pub(crate) owner: Owner,
+    /// The row of its accesses.
+    pub(crate) row: Key,
+    /// Empty: none was stated.
+    pub(crate) purpose: String,
+}
+
+impl ReadAbout {
+    pub(crate) fn new(owner: Owner, purpose: String) -> Box<Self> {
+        let row = owner.accesses();
+        Box::new(Self { owner, row, purpose })
+    }
 }
 
 /// What was read.
@@ -439,43 +456,6 @@ impl Errand {
             Self::Rotate(answer) => drop(answer),
             Self::SweepFeed(_, answer) | Self::Clear(_, answer) => drop(answer),
             Self::Keys(_, answer) => drop(answer),
-        }
-    }
-}
-
-/// A question about many. It is answered once a COUNT entry is durable.
-pub(crate) struct Question {
-    /// COUNT, or EXPORT where it begins one.
-    pub(crate) kind: Kind,
-    pub(crate) answer: NotedAnswer,
-    pub(crate) who: Arc<Principal>,
-    /// The collection, if it is about one.
-    pub(crate) collection: Option<Collection>,
-    /// The map that was asked about, or was in force.
-    pub(crate) map: MapRef,
-    /// The subjects that were looked at, or the entries that were opened.
-    pub(crate) count: u64,
-    /// What was asked.
-    pub(crate) why: Cow<'static, str>,
-}
-
-/// The answer to a question, ready, and where it goes.
-pub(crate) enum NotedAnswer {
-    /// To a gateway.
-    Session(ReplySlot, Box<Outcome>),
-    /// To an auditor's call, which holds the answer itself.
-    Auditor(oneshot::Sender<Result<(), Rejection>>),
-}
-
-impl NotedAnswer {
-    pub(crate) fn give(self, noted: Result<(), Rejection>) {
-        match self {
-            Self::Session(reply, outcome) => reply.send(match noted {
-                Ok(()) => *outcome,
-                Err(fault) => Outcome::Rejected(fault),
-            }),
-            // Gone: nobody waits any more.
-            Self::Auditor(sender) => drop(sender.send(noted)),
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::Error;
 use crate::node::Node;
 use crate::policy::subject_status::is_over;
 use crate::store::damage::read_rows;
+use crate::store::erasure::CollectionErasing;
 use crate::store::keys;
 use crate::store::subject::{Status, Subject, SubjectRow};
 use crate::store::types::Minute;
@@ -49,15 +50,25 @@ fn action(node: &Node, key: &[u8], row: &[u8]) -> Result<Option<Action>, Error> 
     let SubjectRow::Kept(subject) = node.open_subject(&owner, row)? else { return Ok(None) };
     let (opening, reason) = (node.random()?, BLOCK_ENDED.to_owned());
     let validate_only = false;
-    let erase = |reason, deadline| {
-        let owner = owner.clone();
-        let request = None;
-        Action::Erase(Box::new(Erase { owner, request, reason, deadline, validate_only, opening }))
+    let erase = |collection, reason, deadline| {
+        let (owner, request) = (owner.clone(), None);
+        Action::Erase(Box::new(Erase {
+            owner,
+            collection,
+            request,
+            reason,
+            deadline,
+            validate_only,
+            opening,
+        }))
     };
+    if let Some(CollectionErasing { collection, erasure }) = subject.erasing {
+        return Ok(Some(erase(Some(collection), erasure.reason, erasure.deadline)));
+    }
     Ok(match subject.status {
-        Status::Erasing(erasure) => Some(erase(erasure.reason, erasure.deadline)),
+        Status::Erasing(erasure) => Some(erase(None, erasure.reason, erasure.deadline)),
         Status::Blocked(blocked) if !is_over(&blocked, node.now()) => None,
-        Status::Blocked(blocked) if blocked.then_erase => Some(erase(reason, None)),
+        Status::Blocked(blocked) if blocked.then_erase => Some(erase(None, reason, None)),
         Status::Blocked(_) => {
             let block = Block { owner, blocked: None, reason, validate_only, opening };
             Some(Action::Block(Box::new(block)))

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ledger::entry::{Call, Caller, Detail as Said, Entry, Kind, MapRef, Role};
-use terms::{Reason, Rejection};
+use terms::{Collection, Reason, Rejection};
 
 use crate::log::Draft;
 use crate::log::access_counters::Taken;
@@ -193,12 +193,16 @@ pub(crate) fn create_statement(create: &Create, digest: [u8; 32]) -> Vec<u8> {
     .encode()
 }
 
-/// The statement of what is done to a subject as a whole: no collection, no key, version 0.
-pub(crate) fn subject_statement(owner: &Owner, digest: [u8; 32]) -> Vec<u8> {
+/// The statement of what is done to a subject as a whole, or to one collection of it: no key, version 0.
+pub(crate) fn subject_statement(
+    owner: &Owner,
+    collection: Option<&Collection>,
+    digest: [u8; 32],
+) -> Vec<u8> {
     ledger::statement::Statement {
         tenant: owner.tenant.as_str(),
         subject: owner.subject.expose(),
-        collection: "",
+        collection: collection.map_or("", Collection::as_str),
         key: "",
         version: 0,
         digest,

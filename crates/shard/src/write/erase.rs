@@ -8,10 +8,10 @@
 //! commit on; the erasure goes on in the next, whichever caller asks for it, and the shard asks
 //! itself if none does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use engine::{Key, Order, ScanLimit};
+use engine::{Key, Order, ScanLimit, Span};
 use ledger::entry::{Detail as Said, Entry, Kind};
 use ledger::statement::{commitment, content_digest};
 use terms::{Collection, Reason, Rejection, limits};
@@ -22,11 +22,12 @@ use crate::policy::subject_status;
 use crate::reply::{Receipt, Written};
 use crate::store::attachment;
 use crate::store::attachment::UploadFront;
+use crate::store::erasure::Erasure;
 use crate::store::indexed::Indexed;
 use crate::store::keys;
 use crate::store::keys::Owner;
-use crate::store::record::{Body, Stored};
-use crate::store::subject::{Blocked, Erasure, Status, Subject};
+use crate::store::record::{Address, Body, Head, Stored};
+use crate::store::subject::{Blocked, Status, Subject};
 use crate::store::tombstone::Tombstone;
 use crate::store::types::{Fingerprint, Minute, Recent, Version};
 use crate::write::command::{Block, Erase, Request};
@@ -35,7 +36,7 @@ use crate::write::index_rows;
 use crate::write::transaction::{Done, Known, Transaction};
 
 /// Records that one commit erases.
-const RECORDS_AT_ONCE: usize = 4_096;
+pub(super) const RECORDS_AT_ONCE: usize = 4_096;
 /// Heads that are read at once, and their bytes.
 const ROWS_AT_ONCE: usize = 256;
 const BYTES_AT_ONCE: usize = 4 << 20;
@@ -48,15 +49,19 @@ const BLOCK_MINUTES_MAX: u32 = 100 * 366 * 24 * 60;
 
 /// The records that one commit erases.
 #[derive(Default)]
-struct Gone {
+pub(super) struct Gone {
     /// Live ones.
-    live: BTreeMap<Collection, u64>,
+    pub(super) live: BTreeMap<Collection, u64>,
+    /// The requests that they remember.
+    pub(super) requests: BTreeSet<[u8; 16]>,
+    /// The head of the last of them.
+    pub(super) last: Option<Key>,
     /// There are more.
-    more: bool,
+    pub(super) more: bool,
 }
 
 impl Gone {
-    fn records(&self) -> u64 {
+    pub(super) fn records(&self) -> u64 {
         self.live.values().sum()
     }
 }
@@ -65,6 +70,9 @@ impl Transaction<'_> {
     /// Erases a subject, or goes on with that.
     pub(super) fn erase(&mut self, asker: &Asker, erase: &Erase) -> Result<Done, Rejection> {
         let owner = &erase.owner;
+        if let Some(collection) = &erase.collection {
+            return self.erase_collection(asker, erase, collection);
+        }
         let subject = match self.known_subject(owner)? {
             None => return Err(unknown()),
             Some(Known::Erased(stone)) => return self.erased_before(erase, &stone),
@@ -72,10 +80,10 @@ impl Transaction<'_> {
         };
         let erasure = self.erasure(erase, &subject)?;
         if erase.validate_only {
-            let records = self.count(owner, &subject)?;
+            let records = self.count(owner, &subject, owner.records(), None)?;
             return Ok(Done::written(Written { records, ..Default::default() }));
         }
-        let gone = self.take_records(owner, &subject)?;
+        let gone = self.take_records(owner, &subject, owner.records(), None)?;
         for (collection, live) in &gone.live {
             let entry = self.of_collection(asker, owner, &subject, collection, *live);
             self.entries.append(&entry)?;
@@ -86,7 +94,8 @@ impl Transaction<'_> {
             self.set_status(owner, &subject, status)?;
             return Ok(Done::written(Written { records, unfinished: true, ..Default::default() }));
         }
-        self.take_uploads(owner)?;
+        self.take_uploads(owner.uploads())?;
+        self.take_rows(owner.gone_requests(), |_| Ok(true))?;
         self.bury(asker, erase, &subject, Erasure { records, ..erasure })
     }
 
@@ -107,15 +116,7 @@ impl Transaction<'_> {
                 subject_status::admit(subject, self.now)?
             }
         }
-        let request = erase.request.unwrap_or(OWN);
-        Ok(Erasure {
-            request_id: request.id,
-            fingerprint: request.fingerprint,
-            began: now,
-            records: 0,
-            reason: erase.reason.clone(),
-            deadline: erase.deadline,
-        })
+        Ok(begun(erase, now))
     }
 
     /// The answer to an erasure of what was erased.
@@ -151,12 +152,13 @@ impl Transaction<'_> {
         entry.say(Said::Reason(reason));
         deadline.into_iter().for_each(|minute| entry.say(Said::Deadline(minute.0)));
         let at = self.entries.next();
-        let receipt = self.append_about(owner, &erase.opening, entry)?;
+        let receipt = self.append_about(owner, None, &erase.opening, entry)?;
         let minute = self.entries.minute();
         let by = Recent { request_id, fingerprint, minute, version: Version::NONE, entry: at };
         let stone = Tombstone { incarnation: subject.incarnation, records, by };
         self.batch.put(owner.row(), stone.row(owner.tag, &self.node.namer));
-        self.change_due(owner, subject.status.due(), None);
+        self.batch.delete(owner.accesses());
+        self.change_due(owner, subject.due(), None);
         self.subjects.remove(&owner.tag);
         self.erased.push(owner.tag);
         self.node.metrics.erased.inc();
@@ -177,6 +179,10 @@ impl Transaction<'_> {
             Some(Known::Erased(_)) => return Err(subject_status::erased()),
             Some(Known::Kept(subject)) => subject,
         };
+        if subject.erasing.is_some() {
+            // It goes on by itself, and is done within seconds.
+            return Err(Reason::ShardBusy.into());
+        }
         let before = match &subject.status {
             Status::Live => None,
             Status::Blocked(blocked) => Some(*blocked),
@@ -210,28 +216,29 @@ impl Transaction<'_> {
         entry.say(Said::Reason(block.reason.clone()));
         status.due().into_iter().for_each(|until| entry.say(Said::Deadline(until.0)));
         let index = self.entries.next_index();
-        let receipt = self.append_about(owner, &block.opening, entry)?;
+        let receipt = self.append_about(owner, None, &block.opening, entry)?;
         self.set_status(owner, &subject, status)?;
         let origin = Some(self.entries.own_origin());
         let receipt = Some(receipt);
         Ok(Done::written(Written { index, origin, receipt, ..Default::default() }))
     }
 
-    /// Adds an entry about a subject as a whole, with its commitment.
-    fn append_about(
+    /// Adds an entry about a subject as a whole, or a collection of it, with its commitment.
+    pub(super) fn append_about(
         &mut self,
         owner: &Owner,
+        collection: Option<&Collection>,
         opening: &[u8; 32],
         mut entry: Entry,
     ) -> Result<Receipt, Rejection> {
-        let statement = subject_statement(owner, content_digest(opening, &[]));
+        let statement = subject_statement(owner, collection, content_digest(opening, &[]));
         entry.commitment = Some(commitment(opening, &statement));
         let bytes = self.entries.append(&entry.in_order())?;
         Ok(Receipt { entry: bytes.into(), opening: *opening, statement: statement.into() })
     }
 
     /// The entry that says how many records of a collection are erased, and under which laws.
-    fn of_collection(
+    pub(super) fn of_collection(
         &mut self,
         asker: &Asker,
         owner: &Owner,
@@ -253,17 +260,26 @@ impl Transaction<'_> {
         before: &Subject,
         status: Status,
     ) -> Result<(), Rejection> {
-        let (region, keyring) = (&self.node.region, &*self.node.keyring);
-        let mut subject = before.again(owner, region, keyring)?;
+        let mut subject = before.clone();
+        if matches!(status, Status::Erasing(_)) {
+            // What erases all of it needs no other erasure.
+            subject.erasing = None;
+        }
         subject.status = status;
-        self.change_due(owner, before.status.due(), subject.status.due());
-        self.batch.put(owner.row(), subject.seal(owner, region, self.node.random()?));
+        self.change_due(owner, before.due(), subject.due());
+        self.keep(owner, subject)
+    }
+
+    /// Writes the subject's row.
+    pub(super) fn keep(&mut self, owner: &Owner, subject: Subject) -> Result<(), Rejection> {
+        let row = subject.seal(owner, &self.node.region, self.node.random()?);
+        self.batch.put(owner.row(), row);
         self.subjects.insert(owner.tag, Arc::new(subject));
         Ok(())
     }
 
     /// Keeps the row by which a subject is found when something is due.
-    fn change_due(&mut self, owner: &Owner, old: Option<Minute>, new: Option<Minute>) {
+    pub(super) fn change_due(&mut self, owner: &Owner, old: Option<Minute>, new: Option<Minute>) {
         if old == new {
             return;
         }
@@ -272,10 +288,16 @@ impl Transaction<'_> {
         new.into_iter().for_each(|minute| self.batch.put(key(minute), vec![DUE_FORMAT]));
     }
 
-    /// Takes away the rows of records, as many as one commit takes.
-    fn take_records(&mut self, owner: &Owner, subject: &Subject) -> Result<Gone, Rejection> {
+    /// Takes away the rows of records, as many as one commit takes: all in `span`, or those of one
+    /// collection.
+    pub(super) fn take_records(
+        &mut self,
+        owner: &Owner,
+        subject: &Subject,
+        mut span: Span,
+        only: Option<&Collection>,
+    ) -> Result<Gone, Rejection> {
         let (mut gone, mut taken) = (Gone::default(), 0);
-        let mut span = owner.records();
         loop {
             let rows = ROWS_AT_ONCE.min(RECORDS_AT_ONCE - taken);
             let page = self.scan(&span, rows)?;
@@ -283,8 +305,18 @@ impl Transaction<'_> {
             span.from = [last.as_slice(), &[0]].concat();
             taken += page.rows.len();
             for (key, row) in page.rows {
-                if let Some(collection) = self.take_record(owner, subject, key, &row)? {
-                    *gone.live.entry(collection).or_default() += 1;
+                let (address, head) = self.opened(owner, subject, &key, &row)?;
+                if only.is_some_and(|only| *only != address.collection) {
+                    continue;
+                }
+                self.take_record(subject, &address, &head);
+                if only.is_some() {
+                    let remembered = head.remembered(self.entries.minute());
+                    gone.requests.extend(remembered.iter().map(|recent| recent.request_id));
+                    gone.last = Some(key);
+                }
+                if !head.is_deleted() {
+                    *gone.live.entry(address.collection).or_default() += 1;
                 }
             }
             gone.more = page.more && (taken >= RECORDS_AT_ONCE || self.bytes() >= COMMIT_BYTES);
@@ -294,49 +326,68 @@ impl Transaction<'_> {
         }
     }
 
-    fn scan(&self, span: &engine::Span, rows: usize) -> Result<engine::Page, Rejection> {
+    pub(super) fn scan(&self, span: &Span, rows: usize) -> Result<engine::Page, Rejection> {
         let limit = ScanLimit { rows, bytes: BYTES_AT_ONCE };
         let page = self.node.engine.scan(span, Order::Ascending, limit);
         page.map_err(|error| Error::from(error).into())
     }
 
-    /// Takes away all rows of one record, and says its collection if it is live.
-    fn take_record(
-        &mut self,
+    /// What finds a record is named by its head alone: an erasure that left that would not be one. So
+    /// a head that does not open stops it.
+    fn opened(
+        &self,
         owner: &Owner,
         subject: &Subject,
-        key: Key,
+        key: &[u8],
         row: &[u8],
-    ) -> Result<Option<Collection>, Rejection> {
-        let node = self.node;
+    ) -> Result<(Address, Head), Rejection> {
         let opened = Stored::read(row)
-            .and_then(|stored| stored.named(owner, &key, &node.region, subject.key()));
-        // What finds it is named by its head alone: an erasure that left that would not be one.
-        let (address, head) = opened.map_err(|_| Error::Damaged("records"))?;
-        let none = Indexed::default();
-        index_rows::change(&mut self.batch, &node.namer, &address, Some(&head.indexed), &none);
+            .and_then(|row| row.named(owner, key, &self.node.region, subject.key_of(key)?));
+        opened.map_err(|_| Error::Damaged("records").into())
+    }
+
+    /// Takes away all rows of one record.
+    fn take_record(&mut self, subject: &Subject, address: &Address, head: &Head) {
+        let (node, key, none) = (self.node, &address.row, Indexed::default());
+        index_rows::change(&mut self.batch, &node.namer, address, Some(&head.indexed), &none);
         match head.body {
-            Body::Apart(_) => self.batch.delete(keys::body(&key)),
+            Body::Apart(_) => self.batch.delete(keys::body(key)),
             Body::Chunked(bytes) => {
                 let tag = node.namer.attachment(&head.body_key);
-                attachment::discard(&mut self.batch, &key, tag, bytes);
+                attachment::discard(&mut self.batch, key, tag, bytes);
             }
             Body::Deleted | Body::Inline(_) => {}
         }
         if let Some(at) = head.expires {
-            self.batch.delete(keys::expires(Minute::of(at), &key));
+            self.batch.delete(keys::expires(Minute::of(at), key));
         }
         let standing = subject.standing(&address.collection);
         for mirror in standing.map_or(&[][..], |standing| &standing.mirrors) {
-            self.batch.delete(keys::copy_due(mirror, &key));
+            self.batch.delete(keys::copy_due(mirror, key));
         }
-        self.batch.delete(key);
-        Ok((!head.is_deleted()).then_some(address.collection))
+        self.batch.delete(key.clone());
+    }
+
+    /// Takes away the rows that are chosen, by their values.
+    pub(super) fn take_rows(
+        &mut self,
+        mut span: Span,
+        chosen: impl Fn(&[u8]) -> Result<bool, Rejection>,
+    ) -> Result<(), Rejection> {
+        loop {
+            let page = self.scan(&span, ROWS_AT_ONCE)?;
+            let Some((last, _)) = page.rows.last() else { return Ok(()) };
+            span.from = [last.as_slice(), &[0]].concat();
+            for (key, row) in page.rows {
+                if chosen(&row)? {
+                    self.batch.delete(key);
+                }
+            }
+        }
     }
 
     /// Takes away what was uploaded, and is no attachment yet.
-    fn take_uploads(&mut self, owner: &Owner) -> Result<(), Rejection> {
-        let mut span = owner.uploads();
+    pub(super) fn take_uploads(&mut self, mut span: Span) -> Result<(), Rejection> {
         loop {
             let page = self.scan(&span, ROWS_AT_ONCE)?;
             let Some((last, _)) = page.rows.last() else { return Ok(()) };
@@ -352,20 +403,38 @@ impl Transaction<'_> {
         }
     }
 
-    /// How many live records there are.
-    fn count(&self, owner: &Owner, subject: &Subject) -> Result<u64, Rejection> {
-        let (mut span, mut live) = (owner.records(), 0);
+    /// How many live records there are, as [`Transaction::take_records`].
+    pub(super) fn count(
+        &self,
+        owner: &Owner,
+        subject: &Subject,
+        mut span: Span,
+        only: Option<&Collection>,
+    ) -> Result<u64, Rejection> {
+        let mut live = 0;
         loop {
             let page = self.scan(&span, ROWS_AT_ONCE)?;
             let Some((last, _)) = page.rows.last() else { return Ok(live) };
             span.from = [last.as_slice(), &[0]].concat();
             for (key, row) in &page.rows {
-                let (_, head) = Stored::read(row)
-                    .and_then(|row| row.named(owner, key, &self.node.region, subject.key()))
-                    .map_err(|_| Error::Damaged("records"))?;
-                live += u64::from(!head.is_deleted());
+                let (address, head) = self.opened(owner, subject, key, row)?;
+                let is_meant = only.is_none_or(|only| *only == address.collection);
+                live += u64::from(is_meant && !head.is_deleted());
             }
         }
+    }
+}
+
+/// What an erasure remembers of itself when it begins.
+pub(super) fn begun(erase: &Erase, now: Minute) -> Erasure {
+    let request = erase.request.unwrap_or(OWN);
+    Erasure {
+        request_id: request.id,
+        fingerprint: request.fingerprint,
+        began: now,
+        records: 0,
+        reason: erase.reason.clone(),
+        deadline: erase.deadline,
     }
 }
 
@@ -373,7 +442,7 @@ impl Transaction<'_> {
 /// are UUIDs of version 4.
 const OWN: Request = Request { id: [0; 16], fingerprint: Fingerprint([0; 16]) };
 
-fn unknown() -> Rejection {
+pub(super) fn unknown() -> Rejection {
     Rejection::new(Reason::SubjectUnknown).field("subject.id")
 }
 

@@ -141,7 +141,7 @@ fn address(
     };
     let SubjectRow::Kept(subject) = node.open_subject(&owner, subject)? else { return Ok(None) };
     let (address, head) = Stored::read(head)
-        .and_then(|stored| stored.named(&owner, record, &node.region, subject.key()))
+        .and_then(|stored| stored.named(&owner, record, &node.region, subject.key_of(record)?))
         .map_err(|_| damaged())?;
     Ok(head.has_expired(node.now()).then_some(address))
 }

@@ -36,7 +36,7 @@ pub(crate) fn wanted(
         if let Some(address) = op.action.record() {
             keys.push(address.row.clone());
         }
-        keys.extend(op.action.upload().cloned());
+        keys.extend(op.action.further_row().cloned());
     }
     keys.sort_unstable();
     keys.dedup();

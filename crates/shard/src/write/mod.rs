@@ -1,6 +1,7 @@
 //! Writes: commands wait in one queue, and one committer makes atomic, durable commits of them.
 
 pub(crate) mod abandoned;
+mod accesses;
 pub(crate) mod admin;
 pub(crate) mod all_or_none;
 pub(crate) mod answers;
@@ -9,11 +10,13 @@ pub(crate) mod committer;
 mod due_subjects;
 pub(crate) mod entries;
 mod erase;
+mod erase_collection;
 pub(crate) mod expiry;
 pub(crate) mod feed_sweep;
 mod fill;
 pub(crate) mod gone_chunks;
 mod index_rows;
+pub(crate) mod question;
 pub(crate) mod queue_share;
 pub(crate) mod record_rows;
 mod recovery;

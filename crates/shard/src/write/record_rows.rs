@@ -8,6 +8,7 @@ use engine::{Batch, Key};
 use ledger::entry::{Entry, Kind};
 use terms::{RegionId, Rejection, UnixMillis};
 
+use crate::Error;
 use crate::node::Node;
 use crate::reply::Receipt;
 use crate::store::feed::{ChangeKind, FeedDraft};
@@ -128,7 +129,8 @@ impl RecordRows<'_, '_> {
             attachment::discard(self.batch, &address.row, tag, bytes);
         }
         let kept = sealed.is_kept();
-        let rows = sealed.into_rows(address, &self.node.region, &head, subject.key(), nonce);
+        let key = subject.key_of(&address.row).map_err(Error::from)?;
+        let rows = sealed.into_rows(address, &self.node.region, &head, key, nonce);
         self.batch.put(address.row.clone(), rows.head);
         match rows.body {
             Some(row) => self.batch.put(keys::body(&address.row), row),

@@ -97,7 +97,7 @@ impl Committer {
         if subject.generation() == current {
             return Ok(None);
         }
-        let subject = subject.rewrapped(owner, &node.region, &*node.keyring, &*node.entropy)?;
+        let subject = subject.rewrapped(owner, node.subject_keys(), &*node.entropy)?;
         Ok(Some(subject.seal(owner, &node.region, node.random()?)))
     }
 }

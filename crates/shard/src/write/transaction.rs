@@ -151,6 +151,7 @@ impl Transaction<'_> {
             let ruling = self.standing_ruling(owner, collection, subject.as_deref());
             return self.replay(&address, head, done, &request, ruling);
         }
+        self.not_gone(&address.owner, &address.collection, subject.as_deref(), &request)?;
         if let Some(uploaded) = &uploaded {
             let stored = stored(&self.rows, &self.unreadable, &uploaded.row)?;
             ends(&stored, self.node.namer.attachment(&content.body_key))?;
@@ -230,7 +231,7 @@ impl Transaction<'_> {
         let mut subject = self.new_subject(owner, &create.request)?;
         subject.opening = create.opening;
         subject.findings = settled.findings;
-        subject.standings = settled.standings;
+        subject.stand(settled.standings, owner, node.subject_keys(), &*node.entropy)?;
         let nonce = self.node.random()?;
         let mut entry = self.entries.entry(Kind::Create, asker, create.collection.as_str());
         rule_into(&mut entry, &ruled);
@@ -254,6 +255,12 @@ impl Transaction<'_> {
         if read.judged != own {
             return Err(Rejection::new(Reason::MapsDiffer).with(Detail::MapEpoch, own));
         }
+        let noted = match read.about {
+            Some(about) => {
+                self.access(asker, &about, &read.collection)?.map(|row| (about.row, row))
+            }
+            None => None,
+        };
         let mut entry = self.entries.entry(Kind::Read, asker, read.collection.as_str());
         let outcome = match read.of {
             ReadOf::Record(at, found) => {
@@ -266,12 +273,16 @@ impl Transaction<'_> {
             }
         };
         self.entries.append(&entry)?;
+        if let Some((key, row)) = noted {
+            self.rows.insert(key.clone(), Some(row.clone()));
+            self.batch.put(key, row);
+        }
         Ok(Done::Answer(outcome))
     }
 
     // === what the group knows ===
 
-    fn readable(&self, key: &Key) -> Result<(), Rejection> {
+    pub(super) fn readable(&self, key: &Key) -> Result<(), Rejection> {
         self.unreadable.get(key).map_or(Ok(()), |fault| Err(fault.clone()))
     }
 
@@ -312,6 +323,9 @@ impl Transaction<'_> {
         subject: Option<&Subject>,
         dry: bool,
     ) -> Result<Option<Head>, Rejection> {
+        if subject.is_some_and(|subject| subject.is_erasing(&address.collection)) {
+            return Err(subject_status::collection_erased().field("collection"));
+        }
         match (self.stored_head(address, subject)?, subject) {
             (Some(head), _) if dry && head.has_expired(self.now) => Ok(Some(head.deleted())),
             (Some(head), Some(subject)) if head.has_expired(self.now) => {
@@ -423,21 +437,14 @@ impl Transaction<'_> {
         settled: Settled,
         request: &Request,
     ) -> Result<(Arc<Subject>, Option<Vec<u8>>), Rejection> {
-        let changed = match subject {
+        let (node, keys) = (self.node, self.node.subject_keys());
+        let mut changed = match subject {
             Some(subject) if !settled.changed => return Ok((subject, None)),
-            Some(subject) => {
-                let (region, keyring) = (&self.node.region, &*self.node.keyring);
-                let mut subject = subject.again(owner, region, keyring)?;
-                (subject.findings, subject.standings) = (settled.findings, settled.standings);
-                subject
-            }
-            None => {
-                let mut subject = self.new_subject(owner, request)?;
-                subject.findings = settled.findings;
-                subject.standings = settled.standings;
-                subject
-            }
+            Some(subject) => Subject::clone(&subject),
+            None => self.new_subject(owner, request)?,
         };
+        changed.findings = settled.findings;
+        changed.stand(settled.standings, owner, keys, &*node.entropy)?;
         let row = changed.seal(owner, &self.node.region, self.node.random()?);
         Ok((Arc::new(changed), Some(row)))
     }

@@ -95,7 +95,8 @@ fn begin(
     };
     let (incarnation, fingerprint) = (subject.incarnation, request.fingerprint);
     let upload = Upload { front, incarnation, key, sha256, fingerprint };
-    let sealed = upload.seal(address, &row, &node.region, subject.key(), nonce);
+    let of_record = subject.key_of(&address.row).map_err(Error::from)?;
+    let sealed = upload.seal(address, &row, &node.region, of_record, nonce);
     work.batch.put(row.clone(), sealed.clone());
     work.rows.insert(row, Some(sealed));
     Ok(Done::Answer(state(&front, 0)))
@@ -124,7 +125,8 @@ fn opened(
     stored: &[u8],
 ) -> Result<Upload, Rejection> {
     let (owner, region) = (&address.owner, &work.node.region);
-    let opened = Upload::open(stored, row, &address.row, owner, region, subject.key());
+    let key = subject.key_of(&address.row).map_err(|_| unknown())?;
+    let opened = Upload::open(stored, row, &address.row, owner, region, key);
     let (of, upload) = opened.map_err(|_| Error::Damaged("uploads"))?;
     let ours = of.collection == address.collection && of.key == address.key;
     if !ours || upload.incarnation != subject.incarnation {

@@ -20,11 +20,11 @@ use crate::support::auditor::{auditor, entries};
 use crate::support::stored::rows_in;
 use crate::support::{Place, Running, Session, SetClock, put_ru, request_id};
 
-const START: u64 = 1_780_000_000_000;
+pub(crate) const START: u64 = 1_780_000_000_000;
 const MINUTE: u64 = 60_000;
 
 /// A shard in memory whose clock the test sets, and whose profiles have indexes.
-async fn started() -> (Place, Arc<SetClock>, Running, Session) {
+pub(crate) async fn started() -> (Place, Arc<SetClock>, Running, Session) {
     let mut place = attributes::place();
     let clock = Arc::new(SetClock(AtomicU64::new(START)));
     place.clock = clock.clone();
@@ -34,7 +34,7 @@ async fn started() -> (Place, Arc<SetClock>, Running, Session) {
     (place, clock, shard, session)
 }
 
-fn erase(subject: &str, n: u64) -> proto::Erase {
+pub(crate) fn erase(subject: &str, n: u64) -> proto::Erase {
     proto::Erase {
         subject: subject.into(),
         request_id: request_id(n).into(),
@@ -55,7 +55,7 @@ fn block(subject: &str, until_ms: u64, then_erase: bool) -> proto::Block {
 }
 
 /// What is answered to an eraser.
-async fn as_eraser(session: &mut Session, op: Op) -> Result<proto::Written, String> {
+pub(crate) async fn as_eraser(session: &mut Session, op: Op) -> Result<proto::Written, String> {
     session.role = Some("eraser");
     let answer = session.call(op).await;
     session.role = None;
@@ -66,7 +66,10 @@ async fn as_eraser(session: &mut Session, op: Op) -> Result<proto::Written, Stri
     }
 }
 
-async fn held(session: &mut Session, subject: &str) -> Result<proto::HeldPerson, String> {
+pub(crate) async fn held(
+    session: &mut Session,
+    subject: &str,
+) -> Result<proto::HeldPerson, String> {
     let person = proto::Person { subject: subject.into(), ..Default::default() };
     session.role = Some("reader");
     let answer = session.call(Op::Person(person)).await;
@@ -79,7 +82,7 @@ async fn held(session: &mut Session, subject: &str) -> Result<proto::HeldPerson,
 }
 
 /// Puts records of many shapes, and says how many.
-async fn fill(session: &mut Session, subject: &str, first: u64) -> u64 {
+pub(crate) async fn fill(session: &mut Session, subject: &str, first: u64) -> u64 {
     let age = atlas::AttributeValue::Integer(40);
     let mail = text("anna@example.org");
     let puts = [
@@ -102,7 +105,7 @@ async fn all_entries(shard: &Running) -> Vec<Entry> {
 }
 
 /// Waits for so many entries of a kind.
-async fn of_kind(shard: &Running, kind: Kind, count: usize) -> Vec<Entry> {
+pub(crate) async fn of_kind(shard: &Running, kind: Kind, count: usize) -> Vec<Entry> {
     loop {
         let all = all_entries(shard).await.into_iter();
         let found: Vec<_> = all.filter(|entry| entry.kind == kind).collect();

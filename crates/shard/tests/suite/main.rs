@@ -1,11 +1,14 @@
 //! A shard in this process, as gateways and auditors meet it.
 
+mod accesses;
 mod attributes;
 mod auditors;
 mod changes;
 mod copies;
 mod damaged_table;
 mod egress;
+mod erased_collection;
+mod erased_files;
 mod erasure;
 mod expiry;
 mod faults;

@@ -257,7 +257,7 @@ fn opened(
 ) -> Result<(Address, Head), Error> {
     let (region, of) = (&walk.policy.node.region, &person.subject);
     Stored::read(row)
-        .and_then(|stored| stored.named(&person.owner, key, region, of.key()))
+        .and_then(|stored| stored.named(&person.owner, key, region, of.key_of(key)?))
         .ok()
         .filter(|(_, head)| head.incarnation == of.incarnation)
         .ok_or(Error::Damaged("records"))

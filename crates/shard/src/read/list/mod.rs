@@ -31,7 +31,8 @@ use crate::read::reader::Reader;
 use crate::reply::{Outcome, Page, ReplySlot, busy};
 use crate::store::damage::{is_over, read_row};
 use crate::store::region_maps::map_ref;
-use crate::write::command::{Action, Errand, NotedAnswer, Op, Question, Read, ReadOf};
+use crate::write::command::{Action, Errand, Op, Read, ReadAbout, ReadOf};
+use crate::write::question::{NotedAnswer, Question};
 
 pub(crate) use query::{ListQuery, Of, View};
 
@@ -158,7 +159,10 @@ impl Noting<'_> {
             why: query.purpose(),
             page,
         };
-        let action = Action::Read(Box::new(Read { collection: query.collection, of, judged }));
+        let purpose = query.purpose.clone();
+        let about = query.subject.map(|owner| ReadAbout::new(owner, purpose));
+        let read = Read { collection: query.collection, of, about, judged };
+        let action = Action::Read(Box::new(read));
         let Some(room) = reader.queue.admit(action.bytes()) else { return reply.send(busy()) };
         // No ruling is asked for: under which map it was sent does not matter.
         let op = Op { reply, deadline, asker, map_epoch: 0, action };

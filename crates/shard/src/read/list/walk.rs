@@ -157,7 +157,7 @@ impl Walk<'_> {
         let Some(person) = self.people.borrow().get(tag) else { return Ok(None) };
         let (region, of) = (&self.policy.node.region, &person.subject);
         let (address, head) = Stored::read(&row)
-            .and_then(|stored| stored.named(&person.owner, key, region, of.key()))
+            .and_then(|stored| stored.named(&person.owner, key, region, of.key_of(key)?))
             .map_err(|_| Error::Damaged("records"))?;
         if head.incarnation != of.incarnation {
             return Err(Error::Damaged("records"));

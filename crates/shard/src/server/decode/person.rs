@@ -5,7 +5,7 @@ use wire::session as proto;
 
 use crate::node::Node;
 use crate::policy::asker::Asker;
-use crate::server::decode::{owner, request_id, stated};
+use crate::server::decode::{collection, owner, request_id, stated};
 use crate::store::keys::Owner;
 use crate::store::subject::Blocked;
 use crate::store::types::Minute;
@@ -16,14 +16,20 @@ pub(super) fn erase(node: &Node, asker: &Asker, of: proto::Erase) -> Result<Acti
     let owner = owner(node, asker, &of.subject)?;
     reason(&of.reason)?;
     let deadline = of.deadline_minute;
+    let collection = match of.collection.as_str() {
+        "" => None,
+        name => Some(collection(name)?),
+    };
     let fingerprint = node.namer.fingerprint(&[
         b"erase",
         &owner.tag.0,
+        of.collection.as_bytes(),
         of.reason.as_bytes(),
         &deadline.to_be_bytes(),
     ]);
     Ok(Action::Erase(Box::new(Erase {
         owner,
+        collection,
         request: Some(Request { id: request_id(&of.request_id)?, fingerprint }),
         reason: of.reason,
         deadline: Some(deadline).filter(|minute| *minute > 0).map(Minute),

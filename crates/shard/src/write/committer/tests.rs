@@ -259,7 +259,8 @@ fn a_group_of_the_largest_subjects_is_split_and_none_of_it_is_busy() {
         let subject = Subject::create(&owner, &node.region, &*node.keyring, &*node.entropy, by);
         let mut subject = subject.expect("a subject");
         subject.findings = basis.clone();
-        subject.standings = standings.clone();
+        let (keys, entropy) = (node.subject_keys(), &*node.entropy);
+        subject.stand(standings.clone(), &owner, keys, entropy).expect("keys");
         if n == 0 {
             bytes = subject.seal(&owner, &node.region, [1; 12]).len();
         }
@@ -299,6 +300,7 @@ fn op(reply: ReplySlot) -> Op {
     let read = Read {
         collection: Collection::parse("profiles").unwrap(),
         of: ReadOf::Record(created_by().entry, Found::default()),
+        about: None,
         judged: 1,
     };
     Op {

@@ -39,7 +39,8 @@ fn subject(stage: &Stage, name: &str, rulings: usize, besides: usize) -> usize {
         let collection = Collection::parse(&name).expect("a name");
         Standing { collection, basis: basis.clone(), mirrors: vec![], minute: Minute(1) }
     };
-    made.standings = (0..rulings).map(standing).collect();
+    let standings = (0..rulings).map(standing).collect();
+    made.stand(standings, &owner, node.subject_keys(), &*node.entropy).expect("keys");
     made.findings = basis.clone();
     let bytes = made.seal(&owner, region, [1; 12]).len();
     node.subjects.insert(owner.tag, Arc::new(made));

@@ -1,0 +1,188 @@
+//! One collection of a subject is erased: its ruling, its key, all rows of its records and what finds
+//! them. The subject and its other collections stay. The next write of the collection is its first:
+//! there is no history, no version that went before, and a new key.
+//!
+//! As with a whole subject, a collection with more records than one commit takes is refused to everyone
+//! from the first commit on, and the erasure goes on in the next. A late retry of a write that was
+//! erased with its record is refused for as long as its record would have known it.
+
+use ledger::entry::Detail as Said;
+use terms::{Collection, Reason, Rejection, limits};
+
+use crate::Error;
+use crate::policy::asker::Asker;
+use crate::policy::subject_status;
+use crate::reply::Written;
+use crate::store::erasure::{CollectionErased, CollectionErasing, Erasure, GoneRequests};
+use crate::store::keys;
+use crate::store::keys::Owner;
+use crate::store::subject::Subject;
+use crate::store::types::{Minute, Recent, Version};
+use crate::write::command::{Erase, Request};
+use crate::write::erase::{Gone, begun, unknown};
+use crate::write::transaction::{Done, Known, Transaction};
+
+impl Transaction<'_> {
+    /// Erases a collection of a subject, or goes on with that.
+    pub(super) fn erase_collection(
+        &mut self,
+        asker: &Asker,
+        erase: &Erase,
+        collection: &Collection,
+    ) -> Result<Done, Rejection> {
+        let owner = &erase.owner;
+        let subject = match self.known_subject(owner)? {
+            None => return Err(unknown()),
+            Some(Known::Erased(_)) => return Err(subject_status::erased()),
+            Some(Known::Kept(subject)) => subject,
+        };
+        subject_status::admit(&subject, self.now)?;
+        if let Some(done) = self.collection_erased_before(erase, &subject, collection)? {
+            return Ok(done);
+        }
+        let erasure = self.collection_erasure(erase, &subject, collection)?;
+        let span = self.node.namer.records(owner, collection);
+        if erase.validate_only {
+            let records = self.count(owner, &subject, span, Some(collection))?;
+            return Ok(Done::written(Written { records, ..Default::default() }));
+        }
+        let gone = self.take_records(owner, &subject, span, Some(collection))?;
+        self.note_requests(&gone)?;
+        let records = erasure.records + gone.records();
+        let mut entry = self.of_collection(asker, owner, &subject, collection, gone.records());
+        let mut after = Subject::clone(&subject);
+        if gone.more {
+            self.entries.append(&entry)?;
+            let collection = collection.clone();
+            let erasure = Erasure { records, ..erasure };
+            after.erasing = Some(CollectionErasing { collection, erasure });
+            self.change_due(owner, subject.due(), after.due());
+            self.keep(owner, after)?;
+            return Ok(Done::written(Written { records, unfinished: true, ..Default::default() }));
+        }
+        self.take_uploads(self.node.namer.uploads(owner, collection))?;
+        self.forget_requests(owner, collection)?;
+        self.forget_accesses(owner, &subject, collection)?;
+        let Erasure { request_id, fingerprint, reason, deadline, .. } = erasure;
+        entry.say(Said::Reason(reason));
+        deadline.into_iter().for_each(|minute| entry.say(Said::Deadline(minute.0)));
+        let at = self.entries.next();
+        let receipt = self.append_about(owner, Some(collection), &erase.opening, entry)?;
+        let minute = self.entries.minute();
+        let by = Recent { request_id, fingerprint, minute, version: Version::NONE, entry: at };
+        let collection = collection.clone();
+        after.forget(CollectionErased { collection, records, by }, &self.node.namer);
+        self.change_due(owner, subject.due(), after.due());
+        self.keep(owner, after)?;
+        Ok(Done::written(Written {
+            records,
+            index: at.index,
+            origin: Some(self.entries.own_origin()),
+            receipt: Some(receipt),
+            ..Default::default()
+        }))
+    }
+
+    /// The answer to an erasure that is done.
+    fn collection_erased_before(
+        &self,
+        erase: &Erase,
+        subject: &Subject,
+        collection: &Collection,
+    ) -> Result<Option<Done>, Rejection> {
+        let same = |erased: &&CollectionErased| {
+            erase.request.is_some_and(|request| request.id == erased.by.request_id)
+        };
+        let Some(CollectionErased { records, by, .. }) = subject.erased(collection).filter(same)
+        else {
+            return Ok(None);
+        };
+        if erase.request.is_some_and(|request| request.fingerprint != by.fingerprint) {
+            return Err(Rejection::new(Reason::RequestIdReused).field("request_id"));
+        }
+        // Its opening no longer exists.
+        Ok(Some(Done::written(Written {
+            replayed: true,
+            records: *records,
+            index: by.entry.index,
+            origin: Some(self.entries.origin_of(by.entry)?),
+            ..Default::default()
+        })))
+    }
+
+    /// What is to be remembered of the erasure, if it may begin or go on.
+    fn collection_erasure(
+        &self,
+        erase: &Erase,
+        subject: &Subject,
+        collection: &Collection,
+    ) -> Result<Erasure, Rejection> {
+        if let Some(CollectionErasing { collection: of, erasure }) = &subject.erasing {
+            let same = |request: Request| {
+                (request.id, request.fingerprint) == (erasure.request_id, erasure.fingerprint)
+            };
+            if of == collection && erase.request.is_none_or(same) {
+                return Ok(erasure.clone());
+            }
+            // One at a time: it goes on by itself, and is done within seconds.
+            return Err(Reason::ShardBusy.into());
+        }
+        if subject.standing(collection).is_none() {
+            let fault = Rejection::new(Reason::RecordNotFound).field("collection");
+            return Err(fault.problem("the subject has no records of it in this region"));
+        }
+        Ok(begun(erase, self.entries.minute()))
+    }
+
+    /// Notes the requests that the records which go remember.
+    fn note_requests(&mut self, gone: &Gone) -> Result<(), Rejection> {
+        if let Some(last) = &gone.last
+            && !gone.requests.is_empty()
+        {
+            let minute = self.entries.minute();
+            let noted = GoneRequests { minute, ids: gone.requests.clone() };
+            let row = keys::gone_requests(last, self.node.random()?);
+            self.batch.put(row, noted.write());
+        }
+        Ok(())
+    }
+
+    /// Deletes what was noted so long ago that no record would remember it.
+    fn forget_requests(&mut self, owner: &Owner, collection: &Collection) -> Result<(), Rejection> {
+        let oldest = oldest(self.entries.minute());
+        self.take_rows(self.node.namer.gone_requests(owner, collection), |row| {
+            Ok(GoneRequests::read(row).map_err(Error::from)?.minute < oldest)
+        })
+    }
+
+    /// Refuses a late retry of a write whose record was erased with its collection.
+    pub(super) fn not_gone(
+        &self,
+        owner: &Owner,
+        collection: &Collection,
+        subject: Option<&Subject>,
+        request: &Request,
+    ) -> Result<(), Rejection> {
+        let oldest = oldest(self.entries.minute());
+        let erased = subject.and_then(|subject| subject.erased(collection));
+        if erased.is_none_or(|erased| erased.by.minute < oldest) {
+            return Ok(());
+        }
+        let mut span = self.node.namer.gone_requests(owner, collection);
+        loop {
+            let page = self.scan(&span, 16)?;
+            let Some((last, _)) = page.rows.last() else { return Ok(()) };
+            span.from = [last.as_slice(), &[0]].concat();
+            for (_, row) in &page.rows {
+                if GoneRequests::read(row).map_err(Error::from)?.ids.contains(&request.id) {
+                    return Err(subject_status::collection_erased().field("request_id"));
+                }
+            }
+        }
+    }
+}
+
+/// The first minute of which requests are remembered.
+fn oldest(now: Minute) -> Minute {
+    now.minus_hours(u32::try_from(limits::REQUEST_IDS_KEPT_HOURS).expect("a day or so"))
+}
