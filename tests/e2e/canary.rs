@@ -2,7 +2,9 @@
 //! in this process with a cipher that leaves bodies readable, so that a byte in the wrong place
 //! can be seen. The cipher exists here alone: no build of the product has one like it.
 
-use std::collections::BTreeSet;
+mod failures;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -22,8 +24,10 @@ use shard::{
     Settings, Shard,
 };
 use terms::{RegionId, ShardId};
+use tokio::runtime::Runtime;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 /// Leaves a body as it is, and appends as many bytes as AES-GCM's tag has.
 struct Readable;
@@ -42,91 +46,151 @@ impl BodyCipher for Readable {
 
 /// The shards of a deployment that has none of its own.
 struct Shards {
-    serving: JoinSet<Result<(), Error>>,
+    engine: engine::Kind,
+    map: Arc<RegionMap>,
+    signed: Signed,
+    running: BTreeMap<String, Running>,
+}
+
+/// Who signs maps, and the signatures of the first.
+#[derive(Default, Clone)]
+struct Signed {
+    signers: Option<ledger::Signers>,
+    note: String,
+}
+
+/// A shard with threads of its own, so that it can be ended with all that it does.
+struct Running {
+    runtime: Runtime,
+    serving: JoinHandle<Result<(), Error>>,
     stop: watch::Sender<bool>,
 }
 
+/// Time in which a shard that has ended lets go of its store.
+const UNLOCKED_WITHIN: Duration = Duration::from_secs(20);
+/// Bytes that are kept free on the disk of a shard that is not short of them.
+const RESERVE: u64 = 1 << 20;
+
 impl Shards {
-    async fn start(deployment: &Deployment, regions: &[&str], engine: engine::Kind) -> Self {
+    fn start(
+        deployment: &Deployment,
+        regions: &[&str],
+        engine: engine::Kind,
+        signed: Signed,
+    ) -> Self {
         let text = fs::read_to_string(deployment.root().join("map.toml")).expect("a map");
         let map = Arc::new(RegionMap::parse(&text).expect("a valid map"));
-        let mut shards = Self { serving: JoinSet::new(), stop: watch::Sender::new(false) };
+        let mut shards = Self { engine, map, signed, running: BTreeMap::new() };
         for region in regions {
-            let annex = deployment.root().join(format!("annex-{region}.toml"));
-            let annex = fs::read_to_string(annex).expect("an annex");
-            let annex = Annex::parse(&annex, &map).expect("a valid annex");
-            let shard = open(&deployment.root().join(region), region, (&map, annex), engine).await;
-            let bind = async |port| {
-                let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-                listener::bind(address).await.expect("the port of the annex is free")
-            };
-            let calls = bind(deployment.port(region)).await;
-            let audit = bind(deployment.audit_port(region)).await;
-            let auditors = Auditors { listener: audit, entrance: AuditorEntrance::Loopback };
-            let mut stopped = shards.stop.subscribe();
-            let stop = async move { drop(stopped.wait_for(|stop| *stop).await) };
-            shards.serving.spawn(shard.serve(calls, None, Some(auditors), stop));
+            shards.make(deployment, region);
+            shards.serve(deployment, region, RESERVE);
         }
         shards
     }
 
-    async fn stop(mut self) {
-        self.stop.send_replace(true);
-        while let Some(served) = self.serving.join_next().await {
-            served.expect("no panic").expect("the shard drains");
+    fn annex(&self, deployment: &Deployment, region: &str) -> Annex {
+        let annex = deployment.root().join(format!("annex-{region}.toml"));
+        let annex = fs::read_to_string(annex).expect("an annex");
+        Annex::parse(&annex, &self.map).expect("a valid annex")
+    }
+
+    fn settings(&self, home: &Path, region: &str, reserve: u64) -> Settings {
+        Settings {
+            region: RegionId::parse(region).expect("a region"),
+            shard: ShardId::parse("s1").expect("a shard"),
+            anchor: home.join("anchor"),
+            keys: home.join("keys"),
+            disk_reserve_bytes: reserve,
+            beat: Duration::from_millis(100),
+            signers: self.signed.signers.clone(),
+            map_note: self.signed.note.clone(),
+            log: LogSettings::default(),
         }
     }
-}
 
-/// A shard whose folders lie below `home`.
-async fn open(
-    home: &Path,
-    region: &str,
-    (map, annex): (&Arc<RegionMap>, Annex),
-    engine: engine::Kind,
-) -> Shard {
-    let settings = Settings {
-        region: RegionId::parse(region).expect("a region"),
-        shard: ShardId::parse("s1").expect("a shard"),
-        anchor: home.join("anchor"),
-        keys: home.join("keys"),
-        disk_reserve_bytes: 1 << 20,
-        beat: Duration::from_millis(100),
-        signers: None,
-        map_note: String::new(),
-        log: LogSettings::default(),
-    };
-    let options = engine::Options { cache_bytes: 16 << 20 };
-    let store = engine::Embedded { kind: engine, folder: home.join("data"), options };
-    let outside = Environment {
-        store: Arc::new(store),
-        clock: Arc::new(SystemClock),
-        entropy: Arc::new(SystemEntropy),
-        cipher: &Readable,
-    };
-    shard::init(&settings, map, &annex, &outside, &shard::KeyringSource::New)
-        .expect("a shard can be made");
-    let (mut registry, health) = (Registry::new(), Health::new());
-    let shard = Shard::open(settings, Arc::clone(map), annex, outside, &mut registry, health);
-    shard.await.expect("a shard opens")
+    fn outside(&self, home: &Path) -> Environment {
+        let options = engine::Options { cache_bytes: 16 << 20 };
+        let store = engine::Embedded { kind: self.engine, folder: home.join("data"), options };
+        Environment {
+            store: Arc::new(store),
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy),
+            cipher: &Readable,
+        }
+    }
+
+    fn make(&self, deployment: &Deployment, region: &str) {
+        let home = deployment.root().join(region);
+        let (settings, outside) = (self.settings(&home, region, RESERVE), self.outside(&home));
+        let annex = self.annex(deployment, region);
+        shard::init(&settings, &self.map, &annex, &outside, &shard::KeyringSource::New)
+            .expect("a shard can be made");
+    }
+
+    /// Serves a region, with so many bytes of its disk kept free.
+    fn serve(&mut self, deployment: &Deployment, region: &str, reserve: u64) {
+        let home = deployment.root().join(region);
+        let runtime = Runtime::new().expect("a runtime");
+        let (settings, outside) = (self.settings(&home, region, reserve), self.outside(&home));
+        let (map, annex) = (Arc::clone(&self.map), self.annex(deployment, region));
+        let stop = watch::Sender::new(false);
+        let mut stopped = stop.subscribe();
+        let ports = [deployment.port(region), deployment.audit_port(region)];
+        let (shard, calls, listener) = runtime.block_on(async {
+            let until = Instant::now() + UNLOCKED_WITHIN;
+            let shard = loop {
+                let (settings, map, annex) = (settings.clone(), Arc::clone(&map), annex.clone());
+                let (mut registry, health) = (Registry::new(), Health::new());
+                let outside = outside.clone();
+                match Shard::open(settings, map, annex, outside, &mut registry, health).await {
+                    // Threads of one that was cut off may hold its store for a moment.
+                    Err(Error::Engine(engine::Error::Locked { .. })) if Instant::now() < until => {
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                    }
+                    opened => break opened.expect("a shard opens"),
+                }
+            };
+            let [calls, audit] = ports.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+            let calls = listener::bind(calls).await.expect("the port of the annex is free");
+            let listener = listener::bind(audit).await.expect("the port of the annex is free");
+            (shard, calls, listener)
+        });
+        let auditors = Auditors { listener, entrance: AuditorEntrance::Loopback };
+        let stop_asked = async move { drop(stopped.wait_for(|stop| *stop).await) };
+        let serving = runtime.spawn(shard.serve(calls, None, Some(auditors), stop_asked));
+        self.running.insert(region.to_owned(), Running { runtime, serving, stop });
+    }
+
+    /// Ends a region's shard in the middle of what it does.
+    fn cut(&mut self, region: &str) {
+        let Running { runtime, .. } = self.running.remove(region).expect("it runs");
+        runtime.shutdown_timeout(Duration::from_secs(20));
+    }
+
+    fn stop(self) {
+        for Running { runtime, serving, stop } in self.running.into_values() {
+            stop.send_replace(true);
+            let served = runtime.block_on(serving).expect("no panic");
+            served.expect("the shard drains");
+        }
+    }
 }
 
 #[test]
 fn no_body_lies_in_another_regions_files() {
     let people = people();
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     for engine in engine::Kind::ALL {
         let options = Options::default();
         let regions = options.regions.clone();
         let mut deployment = Deployment::configure(&Options { regions: vec![], ..options });
-        let shards = runtime.block_on(Shards::start(&deployment, &regions, engine));
+        let shards = Shards::start(&deployment, &regions, engine, Signed::default());
         deployment.serve(&regions);
         let rows = file(PEOPLE);
         let rows = rows.to_str().expect("a path that is text");
         let done = run(&["import", "--gateway", &deployment.gateway_url(), "--json", rows]);
         assert_eq!(done.code, 0, "{}", done.stderr);
         assert_eq!(deployment.gateway().stop(), 0);
-        runtime.block_on(shards.stop());
+        shards.stop();
 
         // Exactly the region's own: data, checkpoints, keys.
         for region in &regions {
