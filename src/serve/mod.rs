@@ -65,7 +65,12 @@ fn block_on_threads<T>(
     threads: usize,
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
-    let built = Builder::new_multi_thread().worker_threads(threads).enable_all().build();
+    let built = match threads {
+        // Tasks that one frame wakes run one after another, and then the connections to which they
+        // have written: the other runtime lets a connection write after each of them.
+        1 => Builder::new_current_thread().enable_all().build(),
+        _ => Builder::new_multi_thread().worker_threads(threads).enable_all().build(),
+    };
     let runtime = built.map_err(|error| Failure::new(Exit::Unavailable, error))?;
     let done = runtime.block_on(work);
     runtime.shutdown_background();

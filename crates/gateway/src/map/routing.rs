@@ -213,7 +213,7 @@ impl Routing {
     }
 }
 
-impl Route<'_> {
+impl<'a> Route<'a> {
     /// The region that it leads to.
     pub(crate) fn region(&self) -> &RegionId {
         &self.session.target.region
@@ -236,8 +236,13 @@ impl Route<'_> {
     }
 
     /// Sends one call and waits for its answer. A rejection names the region.
-    pub(crate) async fn send(self, call: ShardCall<'_>) -> Result<ShardAnswer, Rejection> {
-        let answer = self.session.call(call, self.map_epoch).await;
-        answer.map_err(|rejection| rejection.with(Detail::Region, self.region().as_str()))
+    pub(crate) fn send(
+        self,
+        call: ShardCall<'_>,
+    ) -> impl Future<Output = Result<ShardAnswer, Rejection>> + use<'a> {
+        let answer = self.session.call(call, self.map_epoch);
+        let named =
+            move |rejection: Rejection| rejection.with(Detail::Region, self.region().as_str());
+        async move { answer.await.map_err(named) }
     }
 }

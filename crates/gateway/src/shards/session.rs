@@ -10,14 +10,14 @@ use std::sync::{Arc, Weak};
 use arc_swap::ArcSwapOption;
 use atlas::Epoch;
 use terms::{Detail, Reason, RegionId, Rejection, ShardId};
-use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 use wire::session as proto;
 
 use crate::auth::caller::Acting;
 use crate::limits::ShardPermit;
-use crate::shards::in_flight::{Effect, InFlightTable};
+use crate::shards::in_flight::{CallResult, Effect, InFlightTable};
 
 /// The shard that a session is with, and where it is reached.
 #[derive(Debug, PartialEq, Eq)]
@@ -139,20 +139,23 @@ impl Session {
     /// The shard's own; `REGION_UNAVAILABLE` and `SHARD_BUSY` when nothing was sent;
     /// `DEADLINE_PASSED` when time ran out and nothing was changed; `WRITE_OUTCOME_UNKNOWN` when a
     /// write was sent and its answer is lost or late.
-    pub(crate) async fn call(
+    pub(crate) fn call(
         &self,
         call: ShardCall<'_>,
         map_epoch: u64,
-    ) -> Result<ShardAnswer, Rejection> {
+    ) -> impl Future<Output = Result<ShardAnswer, Rejection>> + use<> {
         let ShardCall { acting, deadline, effect, bytes, permit, op } = call;
-        let message = proto::Call {
+        let how = Sending { deadline, effect, bytes, permit: Some(permit) };
+        let sent = self.send(how, |id, deadline_ms| proto::Call {
+            id,
+            deadline_ms,
             tenant: acting.caller.tenant.as_str().to_owned(),
             caller: Some(acting.to_wire()),
             map_epoch,
             op: Some(op),
-            ..Default::default()
-        };
-        self.send(message, Sending { deadline, effect, bytes, permit: Some(permit) }).await
+        });
+        // Not an `async fn`: its future would hold the whole call, and be copied with it.
+        async move { sent?.answer().await }
     }
 
     /// Sends puts of which all are done or none, and waits for their answers, in their order, at most
@@ -176,8 +179,8 @@ impl Session {
             puts.into_iter().map(|one| (one.put, Some(one.permit))).unzip();
         let bodies = puts.iter().map(|put| put.body.len());
         let (first, waiting) = table.register_all(bodies.zip(permits), effect)?;
-        let entries: Vec<Entry<'_>> =
-            (first..).take(waiting.len()).map(|id| Entry { table, id }).collect();
+        let entry = |id| Entry { connection: Arc::clone(&connection), id, open: true };
+        let entries: Vec<Entry> = (first..).take(waiting.len()).map(entry).collect();
         let message = proto::Call {
             id: first,
             deadline_ms,
@@ -197,11 +200,11 @@ impl Session {
         let mut refused = None;
         for (answer, entry) in waiting.into_iter().zip(entries) {
             match timeout_at(deadline, answer).await {
-                Ok(Ok(Ok(outcome))) => {
-                    answers.push(ShardAnswer { outcome, origin: Arc::clone(&connection.origin) });
-                }
-                // The first says why; the others say the same.
-                Ok(Ok(Err(rejection))) => refused = refused.or(Some(rejection)),
+                // Of several rejections the first says why; the others say the same.
+                Ok(Ok(answer)) => match entry.answered(answer) {
+                    Ok(answer) => answers.push(answer),
+                    Err(rejection) => refused = refused.or(Some(rejection)),
+                },
                 Ok(Err(_)) | Err(_) => {
                     let rejection = entry.abandon(effect);
                     refused = refused.or(Some(rejection));
@@ -220,13 +223,23 @@ impl Session {
         op: proto::call::Op,
         deadline: Instant,
     ) -> Result<proto::reply::Outcome, Rejection> {
-        let message = proto::Call { op: Some(op), ..Default::default() };
         // Whether a map was taken is asked again: nothing is lost with an answer.
-        let sending = Sending { deadline, effect: Effect::Read, bytes: 0, permit: None };
-        Ok(self.send(message, sending).await?.outcome)
+        let how = Sending { deadline, effect: Effect::Read, bytes: 0, permit: None };
+        let sent = self.send(how, |id, deadline_ms| proto::Call {
+            id,
+            deadline_ms,
+            op: Some(op),
+            ..Default::default()
+        })?;
+        Ok(sent.answer().await?.outcome)
     }
 
-    async fn send(&self, message: proto::Call, how: Sending) -> Result<ShardAnswer, Rejection> {
+    /// Queues a call for the shard. `message` makes it, of its id and of the milliseconds it has.
+    fn send(
+        &self,
+        how: Sending,
+        message: impl FnOnce(u64, u32) -> proto::Call,
+    ) -> Result<Sent, Rejection> {
         let Some(connection) = self.connection.load_full() else {
             let region = self.target.region.as_str();
             return Err(Rejection::new(Reason::RegionUnavailable).with(Detail::Region, region));
@@ -235,25 +248,34 @@ impl Session {
         let deadline_ms = milliseconds_until(deadline)?;
         let table = &connection.in_flight;
         let (id, answer) = table.register(bytes, effect, permit)?;
-        let entry = Entry { table, id };
-        let message = proto::Call { id, deadline_ms, ..message };
-        if let Err(refused) = connection.queue.try_send(message) {
+        if let Err(refused) = connection.queue.try_send(message(id, deadline_ms)) {
             table.withdraw(id);
             return Err(match refused {
                 TrySendError::Full(_) => table.busy(),
                 TrySendError::Closed(_) => table.unavailable(),
             });
         }
-        match timeout_at(deadline, answer).await {
-            Ok(Ok(answer)) => {
-                // The answer has removed the entry.
-                std::mem::forget(entry);
-                answer
-                    .map(|outcome| ShardAnswer { outcome, origin: Arc::clone(&connection.origin) })
-            }
+        let entry = Entry { connection, id, open: true };
+        Ok(Sent { entry, answer, deadline, effect })
+    }
+}
+
+/// A call that is queued, or with the shard.
+struct Sent {
+    entry: Entry,
+    answer: oneshot::Receiver<CallResult>,
+    deadline: Instant,
+    effect: Effect,
+}
+
+impl Sent {
+    /// Waits for the answer, at most until the call's deadline.
+    async fn answer(self) -> Result<ShardAnswer, Rejection> {
+        match timeout_at(self.deadline, self.answer).await {
+            Ok(Ok(answer)) => self.entry.answered(answer),
             // The table answers every caller before it forgets it; should it not have, the worse
             // is assumed.
-            Ok(Err(_)) | Err(_) => Err(entry.abandon(effect)),
+            Ok(Err(_)) | Err(_) => Err(self.entry.abandon(self.effect)),
         }
     }
 }
@@ -269,24 +291,36 @@ fn milliseconds_until(deadline: Instant) -> Result<u32, Rejection> {
 
 /// A call's entry in the in-flight table. Dropped with the caller's future, it notes that the caller
 /// has gone.
-struct Entry<'a> {
-    table: &'a InFlightTable,
+struct Entry {
+    connection: Arc<ShardConnection>,
     id: u64,
+    /// Whether the table still has it.
+    open: bool,
 }
 
-impl Entry<'_> {
+impl Entry {
+    /// The answer has come, and has removed the entry.
+    fn answered(mut self, answer: CallResult) -> Result<ShardAnswer, Rejection> {
+        self.open = false;
+        answer.map(|outcome| ShardAnswer { outcome, origin: Arc::clone(&self.connection.origin) })
+    }
+
     /// The caller waits no longer: what is known of its call.
-    fn abandon(self, effect: Effect) -> Rejection {
-        let sent = self.table.abandon(self.id);
+    fn abandon(mut self, effect: Effect) -> Rejection {
+        self.open = false;
+        let table = &self.connection.in_flight;
+        let sent = table.abandon(self.id);
         match effect {
-            Effect::Write if sent => self.table.unknown(),
+            Effect::Write if sent => table.unknown(),
             Effect::Write | Effect::Read => Reason::DeadlinePassed.into(),
         }
     }
 }
 
-impl Drop for Entry<'_> {
+impl Drop for Entry {
     fn drop(&mut self) {
-        self.table.abandon(self.id);
+        if self.open {
+            self.connection.in_flight.abandon(self.id);
+        }
     }
 }
