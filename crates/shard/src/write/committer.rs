@@ -21,7 +21,6 @@ use crate::node::Node;
 use crate::policy::rulings::Rules;
 use crate::reply::{Outcome, ReplySlot, busy};
 use crate::settings::Settings;
-use crate::store::damage::read_rows;
 use crate::store::feed::FeedDraft;
 use crate::store::reserve::Reserve;
 use crate::store::subject::Subject;
@@ -30,15 +29,14 @@ use crate::write::all_or_none;
 use crate::write::answers::{Answers, Deliver};
 use crate::write::command::{Errand, Op};
 use crate::write::entries::GroupEntries;
-use crate::write::fill::{fill, wanted};
+use crate::write::fill::fill;
+use crate::write::needed_rows;
 use crate::write::queue_share::{Room, Share, Usage};
 use crate::write::retries::Retries;
-use crate::write::transaction::{Done, Rows, Transaction};
+use crate::write::transaction::{Done, Transaction};
 
 /// Places in the queue for what is no write: maps, questions, counters.
 const QUEUE_BESIDE_MAX: usize = 64;
-/// Rows that are read at once. The largest are those of subjects.
-const ROWS_AT_ONCE: usize = 256;
 /// Milliseconds by which the clock may be behind the last commit before it is worth a word.
 const CLOCK_BEHIND_MS_MAX: u64 = 5_000;
 
@@ -310,10 +308,10 @@ impl Committer {
     ) -> Result<(), Error> {
         let (now, low) = (self.now(), self.disk_is_low());
         let (subjects, unbelieved) = (self.cached_subjects(ops), self.node.clock.ahead().is_some());
-        let read = match self.read_rows(ops, &subjects) {
+        let read = match needed_rows::read(&*self.node.engine, ops, &subjects) {
             Err(error) => {
-                self.recover(error)?;
-                self.read_rows(ops, &subjects)
+                self.recover(error.into())?;
+                needed_rows::read(&*self.node.engine, ops, &subjects)
             }
             read => read,
         };
@@ -434,29 +432,6 @@ impl Committer {
         let owners = ops.iter().filter_map(|(op, _)| op.action.owner());
         let cached = |tag| Some((tag, self.node.subjects.get(&tag)?));
         owners.filter_map(|owner| cached(owner.tag)).collect()
-    }
-
-    /// Reads what the group's conditions need, in one go, and says which rows do not read back.
-    fn read_rows(
-        &self,
-        ops: &VecDeque<(Op, Room)>,
-        cached: &HashMap<SubjectTag, Arc<Subject>>,
-    ) -> Result<(Rows, HashMap<engine::Key, Rejection>), Error> {
-        let keys = wanted(ops, cached);
-        let (mut rows, mut unreadable) = (Rows::with_capacity(keys.len()), HashMap::new());
-        for some in keys.chunks(ROWS_AT_ONCE) {
-            for (key, row) in some.iter().zip(read_rows(&*self.node.engine, some)?) {
-                match row {
-                    Ok(row) => {
-                        rows.insert(key.clone(), row);
-                    }
-                    Err(fault) => {
-                        unreadable.insert(key.clone(), fault);
-                    }
-                }
-            }
-        }
-        Ok((rows, unreadable))
     }
 
     /// Whether the disk is down to the reserve that is kept for erasure and expiry. One that cannot

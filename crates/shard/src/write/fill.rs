@@ -1,13 +1,9 @@
 //! Fills a group with writes, up to what fits into one commit.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+use std::collections::VecDeque;
 
-use engine::Key;
 use terms::{Reason, Rejection, limits};
 
-use crate::store::subject::Subject;
-use crate::store::types::SubjectTag;
 use crate::write::command::{Action, Op};
 use crate::write::queue_share::Room;
 use crate::write::transaction::{Done, Transaction};
@@ -21,27 +17,6 @@ const _: () = assert!(
     GROUP_BYTES_MAX + engine::VALUE_BYTES_MAX + (4 << 20) <= engine::BATCH_BYTES_MAX,
     "a group that is closed early is never too large"
 );
-/// The rows that the group's conditions need, each once.
-pub(crate) fn wanted(
-    ops: &VecDeque<(Op, Room)>,
-    cached: &HashMap<SubjectTag, Arc<Subject>>,
-) -> Vec<Key> {
-    let mut keys = Vec::with_capacity(ops.len() * 2);
-    for (op, _) in ops {
-        if let Some(owner) = op.action.owner()
-            && !cached.contains_key(&owner.tag)
-        {
-            keys.push(owner.row());
-        }
-        if let Some(address) = op.action.record() {
-            keys.push(address.row.clone());
-        }
-        keys.extend(op.action.further_row().cloned());
-    }
-    keys.sort_unstable();
-    keys.dedup();
-    keys
-}
 
 /// Applies commands until the group is full. Returns the rooms that they had in the queue.
 pub(crate) fn fill(

@@ -16,6 +16,7 @@ pub(crate) mod feed_sweep;
 mod fill;
 pub(crate) mod gone_chunks;
 mod index_rows;
+mod needed_rows;
 pub(crate) mod question;
 pub(crate) mod queue_share;
 pub(crate) mod record_rows;

@@ -2,6 +2,7 @@
 //! commit fails.
 
 use super::*;
+use crate::store::damage::read_rows;
 
 /// Queues puts of the subjects, the `n`th with request `n`, all of them or none; those named here
 /// insist on a version that is not there.
