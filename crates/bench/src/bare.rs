@@ -33,7 +33,7 @@ pub(crate) struct Options {
     /// Where to forward to; without it, calls are answered here.
     #[arg(long)]
     to: Option<String>,
-    /// Be tuned as Bailiwick's processes are on two cores: one worker, small writes together.
+    /// Be tuned as Bailiwick's processes are on two cores: one thread, small writes together.
     #[arg(long)]
     pub(crate) tuned: bool,
 }

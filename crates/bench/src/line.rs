@@ -35,6 +35,12 @@ pub(crate) struct Line {
     pub(crate) judged: bool,
     /// Megabytes resident after the measurement: gateway, shard.
     pub(crate) resident_mib: Option<(u64, u64)>,
+    /// Records that the store held before it.
+    pub(crate) records: Option<u64>,
+    /// Megabytes of the shard's folders after it.
+    pub(crate) disk_mib: Option<u64>,
+    /// Seconds from the start of a shard that was killed until it listens.
+    pub(crate) start_s: Option<f64>,
 }
 
 impl Line {
@@ -79,6 +85,7 @@ pub(crate) fn table(lines: &[Line]) -> Table {
         "server CPU / bare, tuned pair",
         "cost beside the first",
         "MiB: gateway, shard",
+        "records; MiB on disk, start s",
     ]);
     for line in lines {
         table.add_row([
@@ -97,12 +104,21 @@ pub(crate) fn table(lines: &[Line]) -> Table {
                 .to_owned(),
             line.cost.map_or_else(String::new, |cost| format!("{cost:.2}")),
             line.resident_mib.map_or_else(String::new, |(g, s)| format!("{g}, {s}")),
+            growth(line),
         ]);
     }
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
     table
+}
+
+fn growth(line: &Line) -> String {
+    let records = line.records.map_or_else(String::new, |records| records.to_string());
+    match (line.disk_mib, line.start_s) {
+        (Some(disk), Some(start)) => format!("{records}; {disk}, {start:.2}"),
+        _ => records,
+    }
 }
 
 fn latency(of: &Latency) -> String {

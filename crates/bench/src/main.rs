@@ -10,6 +10,7 @@
 
 mod bare;
 mod compare;
+mod growth;
 mod line;
 mod load;
 mod measured;
@@ -103,6 +104,10 @@ struct Options {
     /// Measure one tenant's puts alone, and beside another tenant at its limit.
     #[arg(long)]
     neighbours: bool,
+    /// Fill one store up to each of these numbers of records, and measure puts, gets and a start there.
+    #[arg(long, value_name = "RECORDS", value_delimiter = ',',
+          conflicts_with_all = ["secure", "neighbours"])]
+    grow: Vec<u64>,
     #[command(flatten)]
     remote: remote::Options,
     /// Exit with 1 if a cost is above this: of TLS and tokens over all turns, or of a neighbour that
@@ -133,10 +138,13 @@ fn main() -> ExitCode {
 /// Runs all measurements and prints them.
 fn run() -> Result<(Vec<Line>, Options)> {
     let Arguments { options, command } = Arguments::parse();
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    if matches!(&command, Some(Command::Peer(peer)) if peer.tuned) {
-        runtime.worker_threads(1);
-    }
+    let is_tuned = matches!(&command, Some(Command::Peer(peer)) if peer.tuned);
+    // As `bailiwick` does on two cores.
+    let mut runtime = if is_tuned {
+        tokio::runtime::Builder::new_current_thread()
+    } else {
+        tokio::runtime::Builder::new_multi_thread()
+    };
     let runtime = runtime.enable_all().build()?;
     if let Some(Command::Peer(peer)) = command {
         runtime.block_on(bare::serve(peer))?;
@@ -171,6 +179,8 @@ async fn in_folder(options: &Options) -> Result<Vec<Line>> {
         compare::secure(options, &load).await
     } else if options.neighbours {
         compare::neighbours(options, &load).await
+    } else if !options.grow.is_empty() {
+        growth::growth(options, &load).await
     } else {
         measure(options, &load).await
     };

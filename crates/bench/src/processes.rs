@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -37,6 +38,14 @@ impl Programs {
         }
         Ok(Self { bailiwick, own })
     }
+
+    /// Starts a gateway or a shard with the configuration in that folder.
+    fn serve(&self, folder: &Path, kind: &str) -> Result<Running> {
+        let path = folder.join(format!("{kind}.toml"));
+        let log = fs::File::create(folder.join(format!("{kind}.log")))?;
+        let path = path.to_str().context("the folder's name is not UTF-8")?;
+        Running::start(&self.bailiwick, &[kind, "--config", path], log.into())
+    }
 }
 
 /// A process that ends with its handle.
@@ -44,9 +53,7 @@ pub(crate) struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended by itself.
-        self.0.kill().ok();
-        self.0.wait().ok();
+        self.kill();
     }
 }
 
@@ -55,6 +62,12 @@ impl Running {
         let mut command = Command::new(program);
         let child = command.args(args).stdout(Stdio::null()).stderr(log).spawn();
         Ok(Self(child.with_context(|| format!("{} cannot be started", program.display()))?))
+    }
+
+    fn kill(&mut self) {
+        // It may have ended by itself.
+        self.0.kill().ok();
+        self.0.wait().ok();
     }
 
     /// Time that it has spent on a processor so far.
@@ -86,6 +99,16 @@ pub(crate) fn cpu_of(process: &str) -> Duration {
 
 /// Processor time of the load generator, of the process that it calls, and of the one behind that.
 pub(crate) type Cpu = [Duration; 3];
+
+/// Microseconds of it for each of so many calls, of what was spent between two readings.
+pub(crate) fn cpu_us(calls: u64, [before, after]: [Cpu; 2]) -> [f64; 3] {
+    let calls = f64::from(u32::try_from(calls).unwrap_or(u32::MAX).max(1));
+    let mut spent = before.into_iter().zip(after);
+    std::array::from_fn(|_| {
+        let (before, after) = spent.next().unwrap_or_default();
+        after.saturating_sub(before).as_secs_f64() * 1e6 / calls
+    })
+}
 
 /// The bare pair.
 pub(crate) struct Pair {
@@ -135,6 +158,7 @@ pub(crate) struct Served {
     pub(crate) credentials: Option<Credentials>,
     gateway: Running,
     shard: Running,
+    shard_port: u16,
     folder: PathBuf,
 }
 
@@ -155,12 +179,7 @@ impl Served {
         let ports = [free_port()?, free_port()?, free_port()?, free_port()?, free_port()?];
         let [shard, _, gateway, ..] = ports;
         write_files(&folder, setup, ports, credentials.as_ref())?;
-        let started = |kind: &str| -> Result<Running> {
-            let path = folder.join(format!("{kind}.toml"));
-            let log = fs::File::create(folder.join(format!("{kind}.log")))?;
-            let path = path.to_str().context("the folder's name is not UTF-8")?;
-            Running::start(&programs.bailiwick, &[kind, "--config", path], log.into())
-        };
+        let started = |kind: &str| programs.serve(&folder, kind);
         let config = folder.join("shard.toml");
         let config = config.to_str().context("the folder's name is not UTF-8")?;
         let init = Command::new(&programs.bailiwick)
@@ -182,6 +201,7 @@ impl Served {
             credentials,
             gateway: gateway_process,
             shard: shard_process,
+            shard_port: shard,
             folder,
         })
     }
@@ -204,6 +224,23 @@ impl Served {
 
     pub(crate) fn cpu(&self) -> Cpu {
         [cpu_of("self"), self.gateway.cpu(), self.shard.cpu()]
+    }
+
+    /// Kills the shard and starts it again; how long it took until it listened.
+    pub(crate) fn kill_shard(&mut self, programs: &Programs) -> Result<Duration> {
+        self.shard.kill();
+        let started = Instant::now();
+        self.shard = programs.serve(&self.folder, "shard")?;
+        wait_for(self.shard_port)?;
+        let took = started.elapsed();
+        // The gateway's next session comes up within its backoff.
+        std::thread::park_timeout(Duration::from_secs(2));
+        Ok(took)
+    }
+
+    /// What the shard's folders take up.
+    pub(crate) fn disk_mib(&self) -> Result<u64> {
+        Ok(disk_bytes(&self.folder)? >> 20)
     }
 
     pub(crate) fn resident_mib(&self) -> (u64, u64) {
@@ -260,6 +297,21 @@ fn write_files(
     );
     fs::write(folder.join("gateway.toml"), config)?;
     Ok(())
+}
+
+/// What a folder takes up, with all below it.
+fn disk_bytes(folder: &Path) -> Result<u64> {
+    // The unit of `st_blocks`.
+    const BLOCK_BYTES: u64 = 512;
+    let mut bytes = 0;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        // What an engine has removed in between takes up nothing.
+        let Ok(about) = entry.metadata() else { continue };
+        bytes +=
+            if about.is_dir() { disk_bytes(&entry.path())? } else { about.blocks() * BLOCK_BYTES };
+    }
+    Ok(bytes)
 }
 
 /// A port that was free a moment ago.

@@ -10,7 +10,7 @@ use crate::line::Line;
 use crate::load::{Load, Target};
 use crate::measured::Measured;
 use crate::peers::Peer;
-use crate::processes::{Cpu, Pair};
+use crate::processes::{Cpu, Pair, cpu_us};
 use crate::sample::Sample;
 use crate::secure::Caller;
 use crate::verify::verify;
@@ -69,15 +69,9 @@ struct Round {
 
 impl Round {
     fn new(measured: Measured, before: Option<Cpu>, after: Option<Cpu>) -> Self {
-        let calls = u32::try_from(measured.done + measured.failed).unwrap_or(u32::MAX).max(1);
-        let us = |before: Cpu, after: Cpu| {
-            let mut spent = before.into_iter().zip(after);
-            std::array::from_fn(|_| {
-                let (before, after) = spent.next().unwrap_or_default();
-                after.saturating_sub(before).as_secs_f64() * 1e6 / f64::from(calls)
-            })
-        };
-        Self { measured, cpu_us: before.zip(after).map(|(before, after)| us(before, after)) }
+        let calls = measured.done + measured.failed;
+        let us = |(before, after)| cpu_us(calls, [before, after]);
+        Self { measured, cpu_us: before.zip(after).map(us) }
     }
 
     /// Of the two processes that serve.

@@ -134,6 +134,29 @@ fn every_kind_of_call_is_measured_beside_both_pairs() {
     }
 }
 
+/// Both sizes are of one store, whose records are still there after its shard was killed: the run
+/// itself fails where one of them is not read back.
+#[test]
+fn a_store_is_measured_as_it_grows() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let stores = folder.path().join("stores");
+    let stores = stores.to_str().expect("text");
+    let few = ["--seconds", "1", "--in-flight", "16", "--engines", "fjall", "--folder", stores];
+    let done = run(&[&["--json", "--grow", "1,2"], &few[..]].concat());
+    assert_eq!(done.code, 0, "{done:?}");
+    let lines: Vec<Value> = serde_json::from_str(&done.stdout).expect("an answer in JSON");
+    let what: Vec<&str> = lines.iter().filter_map(|line| line["what"].as_str()).collect();
+    assert_eq!(what, ["fjall: put", "fjall: get", "fjall: put", "fjall: get"]);
+    let records: Vec<u64> = lines.iter().filter_map(|line| line["records"].as_u64()).collect();
+    assert!(records[0] >= 1 && records[0] == records[1] && records[1] < records[2], "{records:?}");
+    for line in &lines {
+        assert!(line["failed"] == 0 && line["per_second"].as_f64() > Some(0.0), "{line}");
+        let is_last = line["what"] == "fjall: get";
+        assert_eq!(line["start_s"].as_f64() > Some(0.0), is_last, "{line}");
+        assert_eq!(line["disk_mib"].as_u64() > Some(0), is_last, "{line}");
+    }
+}
+
 /// An open loop sends what is due and no more, whatever the server could take.
 #[test]
 fn an_open_loop_keeps_its_rate() {
