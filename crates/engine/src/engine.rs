@@ -3,17 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-use crate::{Batch, Error, Order, Page, ScanLimit, Span, Value};
-
-/// Who may write, and how far the log has come. A writer commits against the head it knows; if the
-/// store has another, nothing happens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Head {
-    /// Grows by every opening. A writer of an older term has been replaced.
-    pub term: u64,
-    /// The number of entries in the placement log.
-    pub size: u64,
-}
+use crate::{Batch, Error, Head, Order, Page, ScanLimit, Span, Value};
 
 /// The room of a store, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

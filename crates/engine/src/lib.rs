@@ -12,6 +12,7 @@ mod error;
 mod fjall;
 mod folder;
 mod gate;
+mod head;
 mod memory;
 mod postgres;
 mod quiet;
@@ -22,9 +23,10 @@ mod tally;
 use std::path::{Path, PathBuf};
 
 pub use batch::{Batch, Key, Value};
-pub use engine::{Backend, Engine, Head, Space, View};
+pub use engine::{Backend, Engine, Space, View};
 pub use error::Error;
 pub use folder::free_bytes;
+pub use head::Head;
 pub use memory::{Chances, Disk, Fault, Memory};
 pub use postgres::{
     Access, AccessInvalid, Duplex, Occupied, Owner, Postgres, Secure, Securing, Standing,

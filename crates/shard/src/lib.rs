@@ -22,6 +22,7 @@ mod write;
 #[cfg(feature = "bench")]
 pub mod bench;
 mod clock;
+mod environment;
 mod error;
 mod lifecycle;
 mod metrics;
@@ -30,12 +31,14 @@ mod settings;
 #[cfg(test)]
 mod testing;
 
-pub use audit::listener::{AuditorEntrance, Auditors};
+pub use audit::access::AuditorEntrance;
+pub use audit::listener::Auditors;
 pub use clock::{clock_ahead, confirm_clock};
+pub use environment::Environment;
 pub use error::Error;
 pub use log::key_request::{Generation, KeyRequest};
 pub use log::verifier_keys::LogKey;
-pub use settings::{Environment, LogSettings, PeriodMax, Settings, Witness};
+pub use settings::{LogSettings, PeriodMax, Settings, Witness};
 pub use startup::convert::{Converted, convert};
 pub use startup::init::{Initialised, KeyringSource, init};
 pub use startup::inspect::{Inspected, inspect};

@@ -1,18 +1,15 @@
-//! What a shard is told, and what it takes from outside.
+//! What a shard is told.
 
-use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use engine::Backend;
 use ledger::Signers;
 use ledger::cosignature::Cosigner;
 use link::net::https_client::Address;
-use terms::{Clock, Entropy, RegionId, ShardId, UnixMillis};
+use terms::{RegionId, ShardId, UnixMillis};
 
 use crate::Error;
-use crate::store::aead::BodyCipher;
 
 /// Milliseconds of a day.
 const DAY_MS: u64 = 24 * 3_600 * 1_000;
@@ -133,25 +130,6 @@ impl PeriodMax {
         let began = u64::from(began_minute) * 60_000;
         self.entries.is_some_and(|most| size >= most)
             || self.days.is_some_and(|days| now.0 >= began + u64::from(days) * DAY_MS)
-    }
-}
-
-/// The outside world.
-#[derive(Clone)]
-pub struct Environment {
-    /// Where the store lies, and how it is opened. It stays in the region, with all its copies.
-    pub store: Arc<dyn Backend>,
-    /// What time it is.
-    pub clock: Arc<dyn Clock>,
-    /// Where random bytes come from.
-    pub entropy: Arc<dyn Entropy>,
-    /// How the bodies of records are encrypted.
-    pub cipher: &'static dyn BodyCipher,
-}
-
-impl fmt::Debug for Environment {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Environment").field("store", &self.store).finish_non_exhaustive()
     }
 }
 

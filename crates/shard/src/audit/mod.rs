@@ -1,5 +1,6 @@
 //! What auditors are served: the `Ledger` service, the pages of tlog-tiles, reconciliation.
 
+pub(crate) mod access;
 pub(crate) mod listener;
 pub(crate) mod reconcile;
 pub(crate) mod service;

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use wire::v1 as api;
 
 use crate::Error;
-use crate::audit::listener::{Auditor, Desk};
+use crate::audit::access::{AuditContext, Auditor};
 use crate::node::Node;
 use crate::store::growing_log::GrowingLog;
 use crate::store::keys;
@@ -33,7 +33,7 @@ const BYTES_AT_ONCE: usize = 4 << 20;
 
 /// Walks, notes, answers.
 pub(crate) async fn answer(
-    desk: &Desk,
+    context: &AuditContext,
     auditor: &Auditor,
     asked: api::LedgerReconcileRequest,
 ) -> Result<api::LedgerReconcile, Rejection> {
@@ -44,12 +44,12 @@ pub(crate) async fn answer(
             return Err(fault.with(Detail::Limit, OPENED_MAX));
         }
     }
-    let turn = desk.walk()?;
-    let node = Arc::clone(desk.node());
+    let turn = context.walk()?;
+    let node = Arc::clone(context.node());
     // Nobody waits any more: the walk ends, too.
     let stop = Arc::new(AtomicBool::new(false));
     let _stop = Stop(Arc::clone(&stop));
-    let told = desk.read(move || {
+    let told = context.read(move || {
         let _turn = turn;
         let log = node.growing();
         let start_size = log.size();
@@ -83,17 +83,17 @@ pub(crate) async fn answer(
     });
     let told = tokio::select! {
         told = told => told?,
-        () = desk.over() => return Err(Rejection::new(Reason::ShuttingDown)),
+        () = context.over() => return Err(Rejection::new(Reason::ShuttingDown)),
     };
-    desk.still(auditor)?;
+    context.still(auditor)?;
     let (sender, noted) = oneshot::channel();
     let count = told.opened.iter().chain(&told.rows).filter(|one| !one.opening.is_empty()).count();
-    desk.queue().submit_errand(Errand::Note(Box::new(Question {
+    context.queue().submit_errand(Errand::Note(Box::new(Question {
         kind: Kind::Count,
         answer: NotedAnswer::Auditor(sender),
         who: Arc::clone(&auditor.who),
         collection: None,
-        map: map_ref(&desk.node().map()),
+        map: map_ref(&context.node().map()),
         count: u64::try_from(count).unwrap_or(u64::MAX),
         why: "an audit: entries opened for comparison with the log".into(),
     })));

@@ -18,7 +18,7 @@ use wire::v1 as api;
 use wire::v1::ledger_server::Ledger;
 
 use crate::Error;
-use crate::audit::listener::{Auditor, Desk};
+use crate::audit::access::{AuditContext, Auditor};
 use crate::audit::reconcile;
 use crate::log::view::{LogView, Signed};
 
@@ -36,7 +36,7 @@ const TAKEN_MAX: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The service.
-pub(crate) struct Service(pub(crate) Desk);
+pub(crate) struct Service(pub(crate) AuditContext);
 
 type Outgoing<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
@@ -56,7 +56,7 @@ impl Ledger for Service {
         request: Request<api::LedgerCheckpointRequest>,
     ) -> Result<Response<api::LedgerCheckpoint>, Status> {
         let auditor = auditor(&request)?;
-        let (chronicles, origin) = (self.0.chronicles().clone(), request.into_inner().origin);
+        let (chronicles, origin) = (self.0.logs().clone(), request.into_inner().origin);
         let told = self.0.read(move || {
             let log = chronicles.shown_of(&origin)?;
             let (checkpoint, vkey) = (log.signed.note.clone(), log.signed.log.vkey.to_string());
@@ -70,14 +70,14 @@ impl Ledger for Service {
         request: Request<api::LedgerEntriesRequest>,
     ) -> Result<Response<Self::EntriesStream>, Status> {
         let auditor = auditor(&request)?;
-        let (desk, asked) = (self.0.clone(), request.into_inner());
+        let (context, asked) = (self.0.clone(), request.into_inner());
         let refused = |fault: Rejection| status(&fault, auditor.call);
         let filter = Filter::read(asked.filter.unwrap_or_default()).map_err(refused)?;
-        let (chronicles, origin) = (desk.chronicles().clone(), asked.origin);
-        let log = desk.read(move || chronicles.of(&origin)).await.map_err(refused)?;
+        let (chronicles, origin) = (context.logs().clone(), asked.origin);
+        let log = context.read(move || chronicles.of(&origin)).await.map_err(refused)?;
         let end = if asked.end == 0 { log.size() } else { asked.end.min(log.size()) };
         let (sender, receiver) = mpsc::channel(BATCHES_WAITING);
-        let sending = Sending { desk, auditor, sender };
+        let sending = Sending { context, auditor, sender };
         let (log, start) = (Arc::new(log), asked.start);
         tokio::spawn(async move {
             let told = sending.range(&log, &filter, start..end, entries_message).await;
@@ -91,7 +91,7 @@ impl Ledger for Service {
         request: Request<api::LedgerProofRequest>,
     ) -> Result<Response<api::LedgerProof>, Status> {
         let auditor = auditor(&request)?;
-        let (chronicles, asked) = (self.0.chronicles().clone(), request.into_inner());
+        let (chronicles, asked) = (self.0.logs().clone(), request.into_inner());
         let told = self.0.read(move || {
             let (entry, proof) = chronicles.of(&asked.origin)?.proof(asked.index)?;
             Ok(api::LedgerProof { entry: entry.into(), tlog_proof: proof.to_text() })
@@ -104,7 +104,7 @@ impl Ledger for Service {
         request: Request<api::LedgerConsistencyRequest>,
     ) -> Result<Response<api::LedgerConsistency>, Status> {
         let auditor = auditor(&request)?;
-        let (chronicles, asked) = (self.0.chronicles().clone(), request.into_inner());
+        let (chronicles, asked) = (self.0.logs().clone(), request.into_inner());
         let told = self.0.read(move || {
             let log = chronicles.of(&asked.origin)?;
             let (new_size, hashes) = log.consistency(asked.old_size, asked.new_size)?;
@@ -119,9 +119,9 @@ impl Ledger for Service {
         request: Request<api::LedgerTailRequest>,
     ) -> Result<Response<Self::TailStream>, Status> {
         let auditor = auditor(&request)?;
-        let (desk, asked) = (self.0.clone(), request.into_inner());
+        let (context, asked) = (self.0.clone(), request.into_inner());
         let refused = |fault: Rejection| status(&fault, auditor.call);
-        let growing = desk.chronicles().growing();
+        let growing = context.logs().growing();
         if !growing.signed.is_of(&asked.origin) {
             return Err(refused(Rejection::new(Reason::LogUnknown).field("origin")));
         }
@@ -131,7 +131,7 @@ impl Ledger for Service {
         }
         let origin = Arc::clone(growing.origin());
         let (sender, receiver) = mpsc::channel(BATCHES_WAITING);
-        let sending = Sending { desk, auditor, sender };
+        let sending = Sending { context, auditor, sender };
         tokio::spawn(async move {
             let told = sending.tail(&origin, asked.start).await;
             sending.end(told).await;
@@ -154,7 +154,7 @@ fn answer<T>(told: Result<T, Rejection>, auditor: &Auditor) -> Result<Response<T
 
 /// A stream on its way to an auditor.
 struct Sending<T> {
-    desk: Desk,
+    context: AuditContext,
     auditor: Auditor,
     sender: mpsc::Sender<Result<T, Status>>,
 }
@@ -207,13 +207,13 @@ impl<T> Sending<T> {
         while at < entries.end {
             let room = tokio::select! {
                 room = timeout(TAKEN_MAX, self.sender.reserve()) => room,
-                () = self.desk.over() => return Err(Rejection::new(Reason::ShuttingDown).into()),
+                () = self.context.over() => return Err(Rejection::new(Reason::ShuttingDown).into()),
             };
             let Ok(Ok(room)) = room else { return Err(Ends::Gone(Gone)) };
-            self.desk.still(&self.auditor)?;
+            self.context.still(&self.auditor)?;
             let (shared, filter) = (Arc::clone(log), filter.clone());
             let rest = at..entries.end;
-            let (batch, next) = self.desk.read(move || batch(&shared, &filter, rest)).await?;
+            let (batch, next) = self.context.read(move || batch(&shared, &filter, rest)).await?;
             at = next;
             if !batch.indexes.is_empty() {
                 room.send(Ok(message(log, batch)));
@@ -226,7 +226,7 @@ impl<T> Sending<T> {
 impl Sending<api::LedgerTail> {
     /// Sends what is new under each checkpoint, until the listener has gone, or the log has ended.
     async fn tail(&self, origin: &Arc<str>, start: u64) -> Result<(), Ends> {
-        let chronicles = self.desk.chronicles();
+        let chronicles = self.context.logs();
         let mut checkpoints = chronicles.checkpoints();
         let mut at = start;
         loop {
@@ -235,16 +235,16 @@ impl Sending<api::LedgerTail> {
                 waited = timeout(LOOK_EVERY, checkpoints.wait_for(new)) => {
                     waited.is_ok_and(|waited| waited.is_ok())
                 }
-                () = self.desk.over() => return Err(Rejection::new(Reason::ShuttingDown).into()),
+                () = self.context.over() => return Err(Rejection::new(Reason::ShuttingDown).into()),
                 () = self.sender.closed() => return Err(Ends::Gone(Gone)),
             };
-            self.desk.still(&self.auditor)?;
+            self.context.still(&self.auditor)?;
             if !waited {
                 continue;
             }
             let ended = !checkpoints.borrow().is_of(origin);
             let (chronicles, of) = (chronicles.clone(), Arc::clone(origin));
-            let log = Arc::new(self.desk.read(move || chronicles.of(&of)).await?);
+            let log = Arc::new(self.context.read(move || chronicles.of(&of)).await?);
             self.range(&log, &Filter::default(), at..log.size(), tail_message).await?;
             at = log.size();
             if ended {

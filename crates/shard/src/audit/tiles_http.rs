@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use ledger::{BundleId, TileId};
 use terms::{Code, Reason, Rejection};
 
-use crate::audit::listener::Desk;
+use crate::audit::access::AuditContext;
 
 /// Tiles and bundles never change.
 const FOR_EVER: &str = "private, max-age=31536000, immutable";
@@ -29,15 +29,18 @@ enum Page {
 }
 
 /// One path.
-pub(crate) async fn page(Extension(desk): Extension<Desk>, request: Request) -> Response {
+pub(crate) async fn page(
+    Extension(context): Extension<AuditContext>,
+    request: Request,
+) -> Response {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return StatusCode::METHOD_NOT_ALLOWED.into_response();
     }
     let Some((origin, page)) = parse(request.uri()) else {
         return refused(&Rejection::new(Reason::LogUnknown)).into_response();
     };
-    let chronicles = desk.chronicles().clone();
-    let read = desk.read(move || {
+    let chronicles = context.logs().clone();
+    let read = context.read(move || {
         if matches!(page, Page::Policy) {
             let logs = chronicles.vkeys()?.into_iter().map(|vkey| format!("log {vkey}\n"));
             return Ok(Some((logs.collect::<String>() + "quorum none\n").into_bytes())

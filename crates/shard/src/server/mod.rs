@@ -25,8 +25,9 @@ use tokio::task::JoinSet;
 use tokio_stream::StreamExt as _;
 use wire::session::session_server::SessionServer;
 
+use crate::audit::access::AuditContext;
 use crate::audit::listener;
-use crate::audit::listener::{Auditors, Desk};
+use crate::audit::listener::Auditors;
 use crate::lifecycle::{Life, advance};
 use crate::log::view::{Cosigned, LogViews};
 use crate::log::witness;
@@ -171,9 +172,10 @@ fn beside(
     }
     if let Some(Auditors { listener, entrance }) = auditors {
         let (node, queue) = (Arc::clone(node), queue.clone());
-        let desk = Desk::new(node, chronicles.clone(), queue, entrance, life.subscribe());
+        let context =
+            AuditContext::new(node, chronicles.clone(), queue, entrance, life.subscribe());
         beside.spawn(async move {
-            if let Err(error) = listener::serve(desk, listener).await {
+            if let Err(error) = listener::serve(context, listener).await {
                 tracing::error!(%error, "the auditors' listener has failed");
             }
         });

@@ -13,6 +13,7 @@ use link::ops::metrics::Registry;
 use tokio::sync::watch;
 
 use crate::Error;
+use crate::environment::Environment;
 use crate::lifecycle::Life;
 use crate::log::access_counters::AccessCounters;
 use crate::log::checkpointer::{CheckpointSigner, Checkpointer, Durable, SharedSigner};
@@ -21,7 +22,7 @@ use crate::log::view::{Cosigned, LogViews, Signed};
 use crate::metrics::Metrics;
 use crate::node::{Node, SUBJECTS_CACHED_MAX};
 use crate::policy::rulings::Rules;
-use crate::settings::{Environment, Settings};
+use crate::settings::Settings;
 use crate::startup::open::{Opened, Opening};
 use crate::store::damage::WatchedEngine;
 use crate::store::region_maps::Offered;
