@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::root;
 
 /// What one crate may import.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Wall {
     /// The crates of ours that it may depend on, also in its tests.
@@ -25,9 +25,6 @@ pub(crate) struct Wall {
     /// Its rooms from the top down.
     #[serde(default)]
     pub(crate) rooms: Vec<String>,
-    /// Imports that still break the order of the rooms.
-    #[serde(default)]
-    pub(crate) except: Vec<String>,
 }
 
 /// The wall of each crate.
