@@ -12,10 +12,11 @@ use prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorSet};
 
 /// Answers of our own servers that list as many things as a deployment has: shards, findings of a
 /// check, kinds of effects of a map, records of a page. Those who ask know whom they ask.
-const LISTS: [&str; 8] = [
+const LISTS: [&str; 9] = [
     "ApplyRegionMapResponse",
     "CheckRegionMapResponse",
     "ListRecordsResponse",
+    "LocateSubjectResponse",
     "PlanRegionMapResponse",
     "RegionMapHistory",
     "RegionMapStatus",

@@ -6,7 +6,7 @@
 mod lists;
 mod panics;
 mod signed;
-mod tap;
+pub(crate) mod tap;
 
 use std::fs;
 use std::time::Duration;
@@ -265,14 +265,7 @@ fn nothing_that_is_sent_gets_out_sideways() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
 
     // From here on, what the gateway says to the shard goes through a tap.
-    let annex = deployment.root().join(format!("annex-{REGION}.toml"));
-    let text = fs::read_to_string(&annex).expect("an annex");
-    let (before, rest) = text.split_once("http://").expect("an address");
-    let (address, after) = rest.split_once('"').expect("an address");
-    let tap = Tap::start(&runtime, address.parse().expect("an address"));
-    fs::write(&annex, format!("{before}http://{}\"{after}", tap.address())).expect("an annex");
-    deployment.gateway().restart();
-    deployment.wait_session(REGION, true);
+    let tap = Tap::between(&runtime, &mut deployment, REGION);
     let greeted = tap.requests();
     assert!(greeted >= 1, "the session is not seen");
 

@@ -205,3 +205,49 @@ fn a_person_is_shown_exported_blocked_and_erased() {
     let checked = run(&["audit", "receipt", text(&receipt), "--key-file", text(&key)]);
     assert_eq!(checked.code, 0, "{checked:?}");
 }
+
+#[test]
+fn a_person_who_has_moved_is_reassessed() {
+    let options = Options { regions: vec!["eu-fra"], ..Options::default() };
+    let deployment = Deployment::start(&options);
+    let runtime = Runtime::new().expect("a runtime");
+    let url = deployment.gateway_url();
+    store(&runtime, &url);
+    let why = ["--reason", "the person has moved"];
+    let moved = |country: &str, more: &[&str]| {
+        let evidence = [format!("residence={country}"), format!("citizenship={country}")];
+        let given = ["--evidence", &evidence[0], "--evidence", &evidence[1]];
+        subject(&url, "reassess", "anna", &[&why[..], &given, more].concat())
+    };
+    // Within the union the records stay, and the same evidence passes in a put.
+    let receipt = deployment.root().join("receipt.json");
+    let done = json(&moved("FR", &["--receipt", text(&receipt)]));
+    assert_eq!((&done["stands"], &done["replayed"]), (&true.into(), &false.into()));
+    assert_eq!(done["collections"][0]["region"], "eu-fra");
+    assert_eq!(done["proof"], "receipt");
+    assert_eq!(json(&moved("FR", &[]))["replayed"], true);
+    let known = json(&subject(&url, "show", "anna", &[]))["findings"].to_string();
+    assert!(known.contains("FR") && !known.contains("DE"), "{known}");
+    // Elsewhere they do not: that is said by the code, too, and nothing is changed.
+    let elsewhere = moved("RU", &[]);
+    assert_eq!(elsewhere.code, 3, "{elsewhere:?}");
+    let told: Value = serde_json::from_str(&elsewhere.stdout).expect("JSON");
+    assert_eq!((&told["stands"], &told["receipt"]), (&false.into(), &Value::Null));
+    assert_eq!(told["collections"][0]["region"], "ru-msk");
+    assert_eq!(json(&moved("FR", &[]))["replayed"], true);
+
+    deployment.wait_signed("eu-fra");
+    let shard = format!("http://127.0.0.1:{}", deployment.audit_port("eu-fra"));
+    let mirror = deployment.root().join("mirror");
+    let mirrored = run(&["audit", "mirror", "--shard", &shard, text(&mirror)]);
+    assert_eq!(mirrored.code, 0, "{mirrored:?}");
+    for command in [vec!["verify"], vec!["reconcile", "--shard", &shard]] {
+        let done = run(&[&["audit"], &command[..], &[text(&mirror)]].concat());
+        assert_eq!(done.code, 0, "{done:?}");
+    }
+    let log = mirror.join("eu-fra.s1.1");
+    let listed = run(&["audit", "entries", text(&log), "--kind", "REASSESS", "--json"]);
+    assert_eq!(listed.stdout.lines().count(), 3, "{listed:?}");
+    let checked = run(&["audit", "receipt", text(&receipt), "--key-file", text(&log.join("vkey"))]);
+    assert_eq!(checked.code, 0, "{checked:?}");
+}

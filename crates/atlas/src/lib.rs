@@ -65,7 +65,8 @@ pub use map::format::format;
 pub use map::renumber::renumber;
 pub use map::{
     AttributeRules, Clause, ClauseId, CollectionRules, Disputed, Epoch, Home, HomeFor, Lifetime,
-    MapEnding, MapPart, Reads, Region, RegionMap, Review, Site, Statute, Tenant, client_address,
+    MapEnding, MapPart, Reads, Region, RegionMap, Review, Site, Statute, Tenant, Unique,
+    client_address,
 };
 pub use map_tests::{Expected, Given, MapTests, Person, Verdict};
 pub use plan::{

@@ -50,6 +50,8 @@ pub enum BulkEvent<'a> {
         region: &'a str,
         /// Whether its receipt was checked. If not, an earlier run stored it, by the gateway's word.
         proven: bool,
+        /// Whether it has created its subject while regions could not be asked for the id.
+        unasked: bool,
     },
     /// The put was refused, and is not sent again.
     Refused {
@@ -222,7 +224,8 @@ impl Flow<'_> {
                 self.bytes -= job.request.body.len();
                 let region = done.subject.as_ref().map_or("", |s| s.domicile.as_str());
                 let proven = done.proof != Proof::Unproven;
-                (self.report)(BulkEvent::Stored { region, proven });
+                let unasked = !done.unreachable.is_empty();
+                (self.report)(BulkEvent::Stored { region, proven, unasked });
             }
             Err(error) => match error.refused() {
                 Some(refused) => self.refused(job, refused),
@@ -280,7 +283,8 @@ impl Flow<'_> {
         self.bytes -= job.request.body.len();
         let problem = match record {
             Ok(record) if is_same(&record, &job.request) => {
-                return (self.report)(BulkEvent::Stored { region: &region, proven: true });
+                let (region, proven, unasked) = (&region, true, false);
+                return (self.report)(BulkEvent::Stored { region, proven, unasked });
             }
             Ok(_) => format!("a record with other content exists in {region} and is not changed"),
             Err(error) => {

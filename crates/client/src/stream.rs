@@ -264,7 +264,16 @@ impl Answers {
         let proof = check_patch(asked, &answer, self.known())?;
         let api::PatchRecordResponse { version, etag, replayed, receipt, ruling } = answer;
         let subject = asked.subject.clone();
-        let answer = api::PutRecordResponse { subject, version, etag, replayed, receipt, ruling };
+        let unreachable = Vec::new();
+        let answer = api::PutRecordResponse {
+            subject,
+            version,
+            etag,
+            replayed,
+            receipt,
+            ruling,
+            unreachable,
+        };
         Ok(Written { answer, proof })
     }
 

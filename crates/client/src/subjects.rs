@@ -24,6 +24,35 @@ impl Client {
         self.attempts(request, self.question(), get).await.map(|(subject, _)| subject)
     }
 
+    /// Finds the regions that hold a subject, by its id alone. An answer that is not `complete` may
+    /// lack some.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn locate_subject(
+        &self,
+        request: &api::LocateSubjectRequest,
+    ) -> Result<api::LocateSubjectResponse, Error> {
+        let locate = |mut to: Gateway, request| async move { to.subjects.locate(request).await };
+        self.attempts(request, self.question(), locate).await.map(|(found, _)| found)
+    }
+
+    /// Makes the rulings of a subject again in its domicile, and checks the answer and its receipt.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn reassess_subject(
+        &self,
+        request: &api::ReassessSubjectRequest,
+    ) -> Result<Written<api::ReassessSubjectResponse>, Error> {
+        let ask = |mut to: Gateway, request| async move { to.subjects.reassess(request).await };
+        let (answer, _) = self.attempts(request, self.question(), ask).await?;
+        let (subject, receipt) = (request.subject.as_ref(), answer.receipt.as_ref());
+        let changes = answer.stands && !request.validate_only && !answer.replayed;
+        let proof = self.of_change(subject, receipt, changes, Kind::Reassess)?;
+        Ok(Written { answer, proof })
+    }
+
     /// Begins an export of a subject. What is refused is refused here, unless it is refused later on
     /// the way: an export without [`ExportPart::End`] is not whole. Asked once.
     ///

@@ -176,6 +176,7 @@ impl Gateway {
             map: Arc::new(map),
             log: RefusalLog::new(Arc::clone(&clock)),
             clock,
+            entropy: Arc::clone(&entropy),
             metrics,
             stopping,
         });

@@ -26,7 +26,7 @@ The tenant tag is the start of a digest: `printf 'bailiwick tenant tag v1\\000NA
 
 A request of a protocol that is not taken is answered by HTTP alone, without a reason and a `call_id`, and has no effect: 415 for a content type other than `application/grpc` (a suffix such as `+proto` may follow), 405 for a method other than `POST`, 403 with an `Origin` header. [JSON and browsers](http.md) has what a gateway takes besides if it is configured. The metric `bailiwick_requests_not_grpc_total` counts them.
 
-A subject is created where the evidence of its first put leads. The same id with evidence that leads to another region is another subject there, without an error.
+A subject is created where the evidence of its first put leads. The same id with evidence that leads to another region is another subject there, without an error, unless the map wants ids to be unique.
 So keep the `domicile` that the first answer returns, and send it with every later call.
 
 Retry only where the table says so, with the same `request_id`, and after the delay in `google.rpc.RetryInfo` if there is one.

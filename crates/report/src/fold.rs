@@ -129,7 +129,7 @@ fn measure(kind: Kind) -> Option<(usize, i64)> {
         Kind::CopyIn | Kind::Export | Kind::Key | Kind::Backup | Kind::Restore | Kind::Seal => {
             return None;
         }
-        Kind::Block | Kind::Unblock => return None,
+        Kind::Block | Kind::Unblock | Kind::Reassess => return None,
     })
 }
 

@@ -13,6 +13,7 @@ use crate::Error;
 use crate::clock::GuardedClock;
 use crate::metrics::Metrics;
 use crate::store::aead::BodyCipher;
+use crate::store::claims::Claims;
 use crate::store::feed::FeedKey;
 use crate::store::growing_log::{GrowingLog, Origins};
 use crate::store::keyring::Keyring;
@@ -58,6 +59,8 @@ pub(crate) struct Node {
     pub(crate) health: Health,
     /// The checks of uploads that have begun.
     pub(crate) upload_checks: UploadChecks,
+    /// Subjects that are about to be created in other regions.
+    pub(crate) claims: Claims,
     /// The time of the last commit, in milliseconds: time here never falls below it.
     pub(crate) committed: AtomicU64,
 }

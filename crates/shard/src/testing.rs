@@ -19,6 +19,7 @@ use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::settings::Settings;
 use crate::store::aead::AesGcm;
+use crate::store::claims::Claims;
 use crate::store::growing_log::{GrowingLog, Origins};
 use crate::store::keyring::FileKeyring;
 use crate::store::keys::KeyLayout;
@@ -57,6 +58,7 @@ pub(crate) fn node(folder: &Path, disk: &Disk) -> Node {
         troubles: LogThrottle::default(),
         health: Health::new(),
         upload_checks: UploadChecks::default(),
+        claims: Claims::new(&SystemEntropy).expect("randomness"),
         committed: AtomicU64::new(0),
     }
 }

@@ -142,7 +142,7 @@ reasons! {
     /// A citizen who lives elsewhere, and the map's `citizens_abroad` is `refuse`.
     CitizenAbroad "CITIZEN_ABROAD" FailedPrecondition No "decide the case by hand, or change citizens_abroad in the map";
     /// New evidence about citizenship or residence would change a ruling that stands.
-    JurisdictionChanged "JURISDICTION_CHANGED" FailedPrecondition No "have the subject reassessed; nothing was stored";
+    JurisdictionChanged "JURISDICTION_CHANGED" FailedPrecondition No "send the new evidence to Subjects.Reassess, which makes the rulings again; nothing was stored";
     /// The shard's own map does not give the placement that the gateway asked for.
     PlacementNotAdmitted "PLACEMENT_NOT_ADMITTED" FailedPrecondition No "bring gateway and shard to the same map, then send the request again";
     /// A list or count needs an index that the map does not declare.
@@ -169,6 +169,8 @@ reasons! {
     SubjectBlocked "SUBJECT_BLOCKED" FailedPrecondition No "have the operator lift the block on the subject";
     /// The subject's records are in another region.
     SubjectMoved "SUBJECT_MOVED" FailedPrecondition No "use the region in the metadata as subject.domicile";
+    /// Another region holds a subject of that id, and the map wants ids to be unique.
+    SubjectElsewhere "SUBJECT_ELSEWHERE" AlreadyExists No "find the subject with Subjects.Locate and use its domicile, or take another id";
     /// The subject is there already.
     SubjectExists "SUBJECT_EXISTS" AlreadyExists No "go on with the subject that is there";
     /// No such record.
@@ -213,6 +215,8 @@ reasons! {
     SlotNotOwned "SLOT_NOT_OWNED" Unavailable SameRequestId "send the same request again once the annex is rolled out";
     /// The subject's records are on their way to another region.
     SubjectMoving "SUBJECT_MOVING" Unavailable SameRequestId "send the same request again: once the move is done, the answer names the region";
+    /// A subject of that id is just being created for another region, or asking the other regions took too long. Nothing was stored.
+    UniquenessUnsettled "UNIQUENESS_UNSETTLED" Unavailable SameRequestId "send the same request again: it is settled within seconds";
     /// Too many calls in flight in the gateway.
     GatewayBusy "GATEWAY_BUSY" ResourceExhausted SameRequestId "send the same request again after the delay";
     /// The tenant has reached its own limit of calls in flight, or of calls a second.
@@ -233,6 +237,8 @@ reasons! {
     IdentityInvalid "IDENTITY_INVALID" Unauthenticated No "get a new token or certificate for this deployment, then send the request again";
     /// The caller does not have the role, tenant, collection or region that the call needs.
     NotPermitted "NOT_PERMITTED" PermissionDenied No "ask the operator for the role that the call needs";
+    /// The region map does not let the tenant look for a subject by its id alone.
+    LocateNotAllowed "LOCATE_NOT_ALLOWED" FailedPrecondition No "name the domicile; or set `locate = true` for the tenant in the region map";
     /// The answer would carry the record out of the territory, and no transfer clause covers that.
     EgressNotCovered "EGRESS_NOT_COVERED" FailedPrecondition No "read from inside the territory, through a gateway there; or give the map a transfer clause for the territories and the collection";
     /// A law that attaches wants the body taken by a gateway inside its territory.

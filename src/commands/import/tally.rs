@@ -28,6 +28,7 @@ pub(super) struct Tally {
     refused: BTreeMap<String, u64>,
     failed: u64,
     unproven: u64,
+    unasked: u64,
     bar: ProgressBar,
 }
 
@@ -35,14 +36,15 @@ impl Tally {
     pub(super) fn new(file: String) -> Self {
         let bar = progress("{spinner} {pos} lines, {per_sec}, {elapsed}: {msg}");
         let (placed, refused) = (BTreeMap::new(), BTreeMap::new());
-        Self { file, placed, refused, failed: 0, unproven: 0, bar }
+        Self { file, placed, refused, failed: 0, unproven: 0, unasked: 0, bar }
     }
 
     /// Takes what became of a line, or of the stream. A line is named on standard error if it was
     /// refused for another reason than a ruling.
     pub(super) fn take(&mut self, event: &BulkEvent<'_>) {
         match event {
-            BulkEvent::Stored { region, proven } => {
+            BulkEvent::Stored { region, proven, unasked } => {
+                self.unasked += u64::from(*unasked);
                 count(&mut self.placed, region);
                 self.unproven += u64::from(!proven);
             }
@@ -80,6 +82,13 @@ impl Tally {
                 "{} of the placed have no receipt: the gateway reports that an earlier run stored \
                  them and that they were overwritten since",
                 self.unproven
+            ));
+        }
+        if self.unasked > 0 {
+            warn(format!(
+                "{} persons were created while some regions could not be asked for their ids: those \
+                 regions may hold the same ids",
+                self.unasked
             ));
         }
     }

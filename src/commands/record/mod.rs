@@ -189,7 +189,7 @@ struct DeleteOptions {
 
 /// `kind=value`, not yet read.
 #[derive(Clone)]
-struct Given {
+pub(in crate::commands) struct Given {
     kind: String,
     value: String,
 }
@@ -278,6 +278,16 @@ pub(super) fn failure(common: &Common, error: &Error) -> Failure {
 }
 
 /// What is wrong before anything was sent, shown like a gateway's own "no".
+/// Evidence as it was typed, read.
+pub(in crate::commands) fn evidence(
+    json: bool,
+    typed: &[Given],
+) -> Result<Vec<api::Evidence>, Failure> {
+    let item = |(n, given): (usize, &Given)| Evidence::read(n, &given.kind, given.value.clone());
+    let items: Result<Vec<Evidence>, Rejection> = typed.iter().enumerate().map(item).collect();
+    Ok(to_api(&items.map_err(|fault| not_sent(json, &fault))?))
+}
+
 fn not_sent(json: bool, fault: &Rejection) -> Failure {
     Failure::said(Exit::Failed, show::fault(json, fault))
 }
@@ -343,10 +353,6 @@ impl PutOptions {
     }
 
     fn request(&self, json: bool) -> Result<api::PutRecordRequest, Failure> {
-        let item =
-            |(n, given): (usize, &Given)| Evidence::read(n, &given.kind, given.value.clone());
-        let items: Result<Vec<Evidence>, Rejection> =
-            self.evidence.iter().enumerate().map(item).collect();
         Ok(api::PutRecordRequest {
             subject: self.common.subject(),
             collection: self.common.collection.clone(),
@@ -355,7 +361,7 @@ impl PutOptions {
             request_id: self.write.request_id()?,
             if_version: self.write.if_version,
             create_subject: self.create_subject,
-            evidence: to_api(&items.map_err(|fault| not_sent(json, &fault))?),
+            evidence: evidence(json, &self.evidence)?,
             findings: Vec::new(),
             validate_only: self.write.validate_only,
             etag: self.write.etag.clone(),

@@ -30,6 +30,7 @@ pub(super) fn put(
             "proof": proof(&answer.proof),
             "receipt": receipt(answer.receipt.as_ref()),
             "ruling": answer.ruling.as_ref().map(ruling),
+            "unreachable": missing(&answer.unreachable),
         }));
     }
     let mut rows = vec![
@@ -42,7 +43,16 @@ pub(super) fn put(
         rows.push(("why", why(ruling).join("\n")));
     }
     rows.push(("receipt", proven(answer.receipt.as_ref(), &answer.proof)));
+    for one in &answer.unreachable {
+        rows.push(("not asked", format!("{} ({}): it may hold this id", one.region, one.reason)));
+    }
     show(&rows)
+}
+
+/// Regions that were not reached, and why.
+pub(in crate::commands) fn missing(regions: &[api::RegionMissing]) -> Value {
+    let one = |one: &api::RegionMissing| json!({"region": one.region, "reason": one.reason});
+    regions.iter().map(one).collect()
 }
 
 /// Prints a record.

@@ -1,7 +1,9 @@
-//! `bailiwick subject`: shows, exports, erases, blocks and unblocks what a region holds of one person.
+//! `bailiwick subject`: shows, finds, exports, erases, blocks and unblocks what a region holds of one person.
 
 mod folder;
+mod locate;
 mod page;
+mod reassess;
 mod show;
 
 use std::path::{Path, PathBuf};
@@ -36,8 +38,12 @@ pub(crate) struct Arguments {
 enum Command {
     /// Show where a person's data lie, under which laws, and how many records there are
     Show(ShowOptions),
+    /// Find the regions that hold a person, by the id alone
+    Locate(locate::LocateOptions),
     /// Write everything that a region holds of a person into a new folder
     Export(ExportOptions),
+    /// Rule on a person again, with new evidence
+    Reassess(reassess::ReassessOptions),
     /// Erase a person in a region, or one collection of a person, for good
     Erase(EraseOptions),
     /// Keep a person's records, unread and unwritten, until a date
@@ -149,7 +155,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     serve::block_on(async {
         match &arguments.command {
             Command::Show(options) => options.run().await,
+            Command::Locate(options) => options.run().await,
             Command::Export(options) => options.run().await,
+            Command::Reassess(options) => options.run().await,
             Command::Erase(options) => options.run().await,
             Command::Block(options) => options.run().await,
             Command::Unblock(options) => options.run().await,

@@ -144,6 +144,12 @@ pub(crate) fn outcome(reply: Result<proto::Reply, String>) -> String {
             | proto::reply::Outcome::Surveyed(_),
         ) => "told of maps".to_owned(),
         Some(proto::reply::Outcome::Upload(_)) => "uploading".to_owned(),
+        Some(
+            proto::reply::Outcome::Located(_)
+            | proto::reply::Outcome::Claimed(_)
+            | proto::reply::Outcome::AskFirst(_)
+            | proto::reply::Outcome::LocateKey(_),
+        ) => "told of subjects".to_owned(),
         None => "nothing".to_owned(),
     }
 }

@@ -1,6 +1,7 @@
 //! Stands between a gateway and a shard, keeps what goes from the one to the other, and counts the
 //! requests that are opened: a call whose headers were handed on would open one.
 
+use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
@@ -8,6 +9,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
+
+use crate::support::Deployment;
 
 /// What a client of HTTP/2 says before its first frame.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -44,6 +47,19 @@ impl Tap {
             }
         });
         Self { address, heard }
+    }
+
+    /// Listens between the gateway of a deployment and the shard of a region. Starts the gateway again.
+    pub(crate) fn between(runtime: &Runtime, deployment: &mut Deployment, region: &str) -> Self {
+        let annex = deployment.root().join(format!("annex-{region}.toml"));
+        let text = fs::read_to_string(&annex).expect("an annex");
+        let (before, rest) = text.split_once("http://").expect("an address");
+        let (address, after) = rest.split_once('"').expect("an address");
+        let tap = Self::start(runtime, address.parse().expect("an address"));
+        fs::write(&annex, format!("{before}http://{}\"{after}", tap.address())).expect("an annex");
+        deployment.gateway().restart();
+        deployment.wait_session(region, true);
+        tap
     }
 
     /// Where it listens.

@@ -31,6 +31,6 @@ pub use endings::{MapEnding, MapPart};
 pub use lifetime::Lifetime;
 pub use model::{Epoch, RegionMap};
 pub(crate) use names::digest_text;
-pub use parts::{CollectionRules, Home, HomeFor, Reads, Region, Site, Tenant};
+pub use parts::{CollectionRules, Home, HomeFor, Reads, Region, Site, Tenant, Unique};
 pub use schema::MAP;
 pub use statute::{Review, Statute};

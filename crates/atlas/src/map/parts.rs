@@ -17,6 +17,8 @@ pub struct Tenant {
     pub(super) name: TenantId,
     pub(crate) established: Countries,
     pub(super) sectors: Vec<Sector>,
+    pub(super) locate: bool,
+    pub(super) unique: Unique,
 }
 
 impl Tenant {
@@ -33,6 +35,42 @@ impl Tenant {
     /// The sectors in which it works, as in the file.
     pub fn sectors(&self) -> &[Sector] {
         &self.sectors
+    }
+
+    /// Whether its callers may find a subject by its id alone.
+    pub fn locate(&self) -> bool {
+        self.locate
+    }
+
+    /// Whether an id may begin a subject in several regions.
+    pub fn unique(&self) -> Unique {
+        self.unique
+    }
+}
+
+/// Whether the ids of a tenant's subjects are unique among regions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Unique {
+    /// One id in two regions is two subjects.
+    #[default]
+    No,
+    /// A creation asks the other regions first, as far as they can be reached.
+    Reachable,
+}
+
+impl Unique {
+    pub(super) const WORDS: &'static [&'static str] = &["no", "reachable"];
+
+    /// Its word in maps.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::No => "no",
+            Self::Reachable => "reachable",
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        [Self::No, Self::Reachable].into_iter().find(|unique| unique.as_str() == text)
     }
 }
 
@@ -257,8 +295,11 @@ pub(super) fn tenant(section: &Section<'_>) -> Option<At<Tenant>> {
     let established =
         establishments.iter().map(|country| country.it).fold(Countries::EMPTY, Countries::with);
     let sectors = section.distinct("sectors", "NAME_DUPLICATE", usize::MAX, Sector::parse);
+    let locate = section.flag("locate").unwrap_or(false);
+    let unique = section.parse("unique", Unique::parse).map(|unique| unique.it).unwrap_or_default();
     let name = name?;
-    Some(At { at: name.at, it: Tenant { name: name.it, established, sectors } })
+    let tenant = Tenant { name: name.it, established, sectors, locate, unique };
+    Some(At { at: name.at, it: tenant })
 }
 
 /// The largest body that a collection, or the map as a whole, allows.

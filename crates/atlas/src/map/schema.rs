@@ -6,6 +6,7 @@ use crate::law::vocabulary::{CitizensAbroad, Constraint, Ingress, UnknownCitizen
 use crate::limits;
 use crate::map::attributes::ATTRIBUTE;
 use crate::map::lifetime::Lifetime;
+use crate::map::parts::Unique;
 use crate::map::shapes::{
     ADDRESSES, COLLECTIONS, DIGEST, EXEMPT, HOME_FOR, NUMBERS, TRUST_DOMAIN, VKEY,
 };
@@ -98,6 +99,18 @@ static TENANT: Table = Table {
             Form::List(&NAME),
             "none",
             "The sectors in which it works: laws for certain sectors attach only to tenants that declare one of them.",
+        ),
+        optional(
+            "locate",
+            Form::Flag,
+            "false",
+            "Whether its callers may find a subject by its id alone (`Subjects.Locate`). Every region is asked then, by a keyed hash.",
+        ),
+        optional(
+            "unique",
+            Form::Word(Unique::WORDS),
+            "`no`",
+            "Whether an id may begin a subject in several regions. `no`: then these are several subjects. `reachable`: a creation asks all other regions first, by a keyed hash, and is refused if one of them holds the id, whatever its collection; regions out of reach are named in the answer.",
         ),
     ],
 };

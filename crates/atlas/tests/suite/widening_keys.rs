@@ -16,6 +16,8 @@ valid_until = 2027-01-01
 name = "acme"
 establishments = ["TR", "DE"]
 sectors = ["bank"]
+locate = false
+unique = "no"
 [[collections]]
 name = "one"
 category = "some"
@@ -95,6 +97,8 @@ decided = ["RU"]
 const STEPS: &[(&str, &str, &str)] = &[
     ("sectors = [\"bank\"]", "", "tenant `acme`: sectors was [bank], is []"),
     ("sectors = [\"bank\"]", "sectors = [\"bank\", \"mill\"]", ""),
+    ("locate = false", "locate = true", "tenant `acme`: locate was false, is true"),
+    ("unique = \"no\"", "unique = \"reachable\"", "tenant `acme`: unique was no, is reachable"),
     ("exempt = [\"ru-152fz/6-1-2\"]", "", "collection `one`: exempt was [ru-152fz/6-1-2], is []"),
     (
         "exempt = [\"ru-152fz/6-1-2\"]",
@@ -296,4 +300,14 @@ fn every_key_is_judged() {
             && found.iter().zip(&expected).all(|(found, start)| found.starts_with(start));
         assert!(same, "{was} to {is}: {found:#?}");
     }
+}
+
+#[test]
+fn ids_that_are_no_longer_unique_widen_and_a_locate_that_ends_does_not() {
+    let with = |text: &str| parse(&FIRST.replacen("locate = false\nunique = \"no\"", text, 1));
+    let on = with("locate = true\nunique = \"reachable\"");
+    let found: Vec<String> =
+        widening(Some(&on), &parse(FIRST)).iter().map(ToString::to_string).collect();
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(found[0].starts_with("tenant `acme`: unique was reachable, is no"), "{found:#?}");
 }

@@ -146,7 +146,8 @@ fn change(entry: &Entry) -> i128 {
         | Kind::Seal
         | Kind::Create
         | Kind::Block
-        | Kind::Unblock => 0,
+        | Kind::Unblock
+        | Kind::Reassess => 0,
     }
 }
 

@@ -129,6 +129,8 @@ service! {
     subjects_server::Subjects {
         create CreateSubjectRequest -> CreateSubjectResponse;
         resolve_placement ResolvePlacementRequest -> Ruling;
+        locate LocateSubjectRequest -> LocateSubjectResponse;
+        reassess ReassessSubjectRequest -> ReassessSubjectResponse;
         get GetSubjectRequest -> Subject;
         erase EraseSubjectRequest -> EraseSubjectResponse;
         block BlockSubjectRequest -> BlockSubjectResponse;
@@ -214,6 +216,7 @@ async fn all(url: &str) -> Vec<(&'static str, Option<Error>)> {
         ("create", client.create_subject(&Default::default()).await.err()),
         ("resolve", client.resolve(&Default::default()).await.err()),
         ("subject", client.subject(&Default::default()).await.err()),
+        ("locate_subject", client.locate_subject(&Default::default()).await.err()),
         ("erase_subject", client.erase_subject(&Default::default()).await.err()),
         ("block_subject", client.block_subject(&Default::default()).await.err()),
         ("unblock_subject", client.unblock_subject(&Default::default()).await.err()),

@@ -5,14 +5,17 @@ use std::collections::HashSet;
 
 use terms::limits::{ATOMIC_PUTS_MAX, BODY_BYTES_MAX};
 use terms::{Detail, Reason, Rejection};
+use wire::session as proto;
 use wire::v1;
 
 use crate::api::batch::check_count;
 use crate::api::context::{Admitted, Call, CallContext};
 use crate::api::put::{self, Prepared};
 use crate::api::response;
+use crate::api::unique::{Creation, Unreachable, settled, ticket};
+use crate::map::routing::Route;
 use crate::shards::in_flight::Effect;
-use crate::shards::session::{ShardPut, ShardPuts};
+use crate::shards::session::{ShardAnswer, ShardPut, ShardPuts};
 
 /// Stores all records, or none.
 pub(crate) async fn put_all(
@@ -34,28 +37,60 @@ pub(crate) async fn put_all(
         prepared.push(one.map_err(|rejection| rejection.of_request(n))?);
     }
     let validate_only = belong_together(&prepared)?;
-    let admit = |one: &Prepared<'_>| {
-        // The bytes of its body are held with those of the whole message.
-        let Admitted { permit, .. } = call.admit_item(0)?;
-        permit.to_region(one.route.region())
-    };
-    let permits = prepared.iter().map(admit).collect::<Result<Vec<_>, _>>()?;
     let (mut puts, mut answers, mut route) = (Vec::new(), Vec::new(), None);
-    for (one, permit) in prepared.into_iter().zip(permits) {
-        let Prepared { route: own, put, subject, given } = one;
+    for Prepared { route: own, put, subject, given } in prepared {
         answers.push((response::subject(&subject, own.region()), given));
-        puts.push(ShardPut { put, permit });
-        route.get_or_insert(own);
+        puts.push(put);
+        route.get_or_insert((own, subject));
     }
-    let route = route.ok_or(Reason::Internal)?;
-    let (deadline, effect) = (call.deadline.of_call(), Effect::of_write(validate_only));
-    let done = route.put_all(ShardPuts { acting, deadline, effect, puts }).await?;
+    let (route, subject) = route.ok_or(Reason::Internal)?;
+    let (admitted, deadline, subject) = (&call.admitted, call.deadline.of_call(), &subject);
+    let creation = Creation { ctx, pinned: &pinned, admitted, subject, deadline, validate_only };
+    let (done, unreachable) = send(call, &creation, route, puts).await?;
     let item = |((subject, given), answer)| {
         let done = put::answer(&pinned, subject, given, answer, validate_only)?;
         Ok(Item { outcome: Some(Outcome::Done(done)) })
     };
-    let results = answers.into_iter().zip(done).map(item).collect::<Result<_, Rejection>>()?;
+    let mut results =
+        answers.into_iter().zip(done).map(item).collect::<Result<Vec<_>, Rejection>>()?;
+    // One of them has created the subject; which one does not matter to whom it concerns.
+    if let Some(Item { outcome: Some(Outcome::Done(done)) }) = results.first_mut() {
+        done.unreachable = unreachable;
+    }
     Ok(v1::BatchPutRecordsResponse { results })
+}
+
+/// Sends the puts, and once more where the other regions must be asked for their subject first.
+async fn send(
+    call: &Call,
+    creation: &Creation<'_>,
+    route: Route<'_>,
+    mut puts: Vec<proto::Put>,
+) -> Result<(Vec<ShardAnswer>, Unreachable), Rejection> {
+    let (region, acting) = (route.region().clone(), &call.admitted.acting);
+    let effect = Effect::of_write(creation.validate_only);
+    let all = |puts: Vec<proto::Put>| {
+        let one = |put| {
+            // The bytes of its body are held with those of the whole message.
+            let Admitted { permit, .. } = call.admit_item(0)?;
+            Ok(ShardPut { put, permit: permit.to_region(&region)? })
+        };
+        let puts = puts.into_iter().map(one).collect::<Result<Vec<_>, Rejection>>()?;
+        Ok::<_, Rejection>(ShardPuts { acting, deadline: creation.deadline, effect, puts })
+    };
+    let creates = puts.iter().any(|put| put.create_subject);
+    if !creates || !creation.may_be_asked() {
+        let done = route.put_all(all(puts)?).await?;
+        let asks = done.iter().any(|answer| settled(answer).is_err());
+        return if asks { Err(Reason::MapsDiffer.into()) } else { Ok((done, Unreachable::new())) };
+    }
+    let done = route.put_all(all(puts.clone())?).await?;
+    let Some(ticket) = done.iter().find_map(ticket) else { return Ok((done, Unreachable::new())) };
+    let unreachable = creation.claim(&region).await?;
+    puts.iter_mut().for_each(|put| put.asked.clone_from(&ticket));
+    let done = creation.again(&region)?.put_all(all(puts)?).await?;
+    done.iter().try_for_each(settled)?;
+    Ok((done, unreachable))
 }
 
 /// Whether the puts are of different records of one subject in one region, and all of them are dry

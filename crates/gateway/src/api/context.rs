@@ -34,6 +34,7 @@ pub(crate) struct CallContext {
     pub(crate) identity: Identity,
     pub(crate) map: Arc<MapState>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) log: RefusalLog,
     pub(crate) metrics: Arc<Metrics>,
     /// True once the gateway is shutting down.

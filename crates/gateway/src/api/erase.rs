@@ -87,7 +87,8 @@ async fn change(
     Ok((written.replayed, receipt.filter(|_| !written.replayed)))
 }
 
-async fn send(
+/// Sends a write about a subject as a whole to its domicile.
+pub(super) async fn send(
     call: &Call,
     pinned: &PinnedMap,
     of: &Named,

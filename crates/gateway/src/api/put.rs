@@ -14,6 +14,7 @@ use crate::api::context::{Admitted, CallContext};
 use crate::api::pinned_map::PinnedMap;
 use crate::api::request::Put;
 use crate::api::response;
+use crate::api::unique::{Creation, Unreachable};
 use crate::auth::caller::Caller;
 use crate::map::routing::Route;
 use crate::shards::in_flight::Effect;
@@ -39,11 +40,19 @@ pub(crate) async fn put(
     let Prepared { route, put, subject, given } =
         prepare(&pinned, &admitted.acting.caller, request)?;
     let bytes = put.body.len() + put.attributes.len();
-    let (region, validate_only) = (route.region(), put.validate_only);
-    let effect = Effect::of_write(validate_only);
-    let call = admitted.shard_call(region, deadline, effect, bytes, Op::Put(put))?;
-    let subject = response::subject(&subject, region);
-    answer(&pinned, subject, given, route.send(call).await?, validate_only)
+    let validate_only = put.validate_only;
+    let reference = response::subject(&subject, route.region());
+    let (shard_answer, unreachable) = if put.create_subject {
+        let (pinned, subject) = (&pinned, &subject);
+        let creation = Creation { ctx, pinned, admitted, subject, deadline, validate_only };
+        creation.send(route, Op::Put(put), bytes).await?
+    } else {
+        let effect = Effect::of_write(validate_only);
+        let call = admitted.shard_call(route.region(), deadline, effect, bytes, Op::Put(put))?;
+        (route.send(call).await?, Unreachable::new())
+    };
+    let done = answer(&pinned, reference, given, shard_answer, validate_only)?;
+    Ok(v1::PutRecordResponse { unreachable, ..done })
 }
 
 /// Reads, rules and places a put.
@@ -76,6 +85,7 @@ pub(crate) fn prepare<'a>(
         prove,
         expire_ms: put.expire_ms,
         attributes: attributes.encode().into(),
+        asked: Bytes::new(),
     };
     Ok(Prepared { route, put, subject: target.subject, given: given.any })
 }
@@ -96,6 +106,7 @@ pub(crate) fn answer(
         etag: written.etag,
         replayed: written.replayed,
         receipt,
+        unreachable: Unreachable::new(),
     })
 }
 

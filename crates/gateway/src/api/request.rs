@@ -266,7 +266,11 @@ impl RequestReader<'_> {
     }
 
     /// Evidence and findings, merged: both may be sent.
-    fn given(self, evidence: &[v1::Evidence], sent: &[v1::Finding]) -> Result<Given, Rejection> {
+    pub(crate) fn given(
+        self,
+        evidence: &[v1::Evidence],
+        sent: &[v1::Finding],
+    ) -> Result<Given, Rejection> {
         if evidence.len().saturating_add(sent.len()) > limits::EVIDENCE_ITEMS_MAX {
             let field = if sent.len() > evidence.len() { "findings" } else { "evidence" };
             return Err(too_many(field));

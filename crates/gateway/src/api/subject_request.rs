@@ -4,7 +4,7 @@ use terms::limits::PURPOSE_BYTES_MAX;
 use terms::{Collection, Detail, Reason, RegionId, Rejection, RequestId, SubjectId};
 use wire::v1;
 
-use crate::api::request::{RequestReader, prove, request_id, time_ms};
+use crate::api::request::{Given, RequestReader, prove, request_id, time_ms};
 
 /// A subject in the region that is named.
 pub(crate) struct Named {
@@ -27,6 +27,15 @@ pub(crate) struct Erase {
     pub(crate) reason: String,
     /// In minutes since 1970; 0: there is none.
     pub(crate) deadline_minute: u32,
+    pub(crate) validate_only: bool,
+    pub(crate) prove: bool,
+}
+
+/// A reassessment, well-formed.
+pub(crate) struct Reassess {
+    pub(crate) of: Named,
+    pub(crate) given: Given,
+    pub(crate) reason: String,
     pub(crate) validate_only: bool,
     pub(crate) prove: bool,
 }
@@ -71,6 +80,20 @@ impl RequestReader<'_> {
             request_id: request_id(&request.request_id)?,
             reason: reason(request.reason)?,
             deadline_minute: minute(time_ms("deadline", request.deadline)?),
+            validate_only: request.validate_only,
+            prove: prove(request.receipt_view)?,
+        })
+    }
+
+    /// Reads a reassessment.
+    pub(crate) fn reassess(
+        self,
+        request: v1::ReassessSubjectRequest,
+    ) -> Result<Reassess, Rejection> {
+        Ok(Reassess {
+            of: self.named(request.subject)?,
+            given: self.given(&request.evidence, &request.findings)?,
+            reason: reason(request.reason)?,
             validate_only: request.validate_only,
             prove: prove(request.receipt_view)?,
         })

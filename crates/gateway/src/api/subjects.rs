@@ -13,8 +13,8 @@ use wire::v1;
 use wire::v1::subjects_server::Subjects;
 
 use crate::api::context::{Call, CallContext};
-use crate::api::{erase, export, held, response};
-use crate::shards::in_flight::Effect;
+use crate::api::unique::Creation;
+use crate::api::{erase, export, held, locate, reassess, response};
 
 /// The parts of an export.
 type Exported = Pin<Box<dyn Stream<Item = Result<v1::ExportSubjectResponse, Status>> + Send>>;
@@ -49,6 +49,24 @@ impl Subjects for SubjectsService {
     ) -> Result<Response<v1::Subject>, Status> {
         let (call, request) = Call::open(&self.0, request)?;
         let answer = held::get(&self.0, &call, request).await;
+        call.answer(answer)
+    }
+
+    async fn locate(
+        &self,
+        request: Request<v1::LocateSubjectRequest>,
+    ) -> Result<Response<v1::LocateSubjectResponse>, Status> {
+        let (call, request) = Call::open(&self.0, request)?;
+        let answer = locate::locate(&self.0, &call, request).await;
+        call.answer(answer)
+    }
+
+    async fn reassess(
+        &self,
+        request: Request<v1::ReassessSubjectRequest>,
+    ) -> Result<Response<v1::ReassessSubjectResponse>, Status> {
+        let (call, request) = Call::open(&self.0, request)?;
+        let answer = reassess::reassess(&self.0, &call, request).await;
         call.answer(answer)
     }
 
@@ -127,15 +145,20 @@ async fn create(
         phone_data: pinned.phone_data(&create.given),
         ip_data: pinned.ip_data(&create.given),
         prove: create.prove,
+        asked: Bytes::new(),
     });
-    let (deadline, effect) = (call.deadline.of_call(), Effect::of_write(validate_only));
-    let sent = call.admitted.shard_call(route.region(), deadline, effect, 0, op)?;
-    let (mut written, receipt) = response::written(route.send(sent).await?, validate_only)?;
+    let (admitted, deadline) = (&call.admitted, call.deadline.of_call());
+    let (pinned_map, id) = (&pinned, &create.subject);
+    let creation =
+        Creation { ctx, pinned: pinned_map, admitted, subject: id, deadline, validate_only };
+    let (answer, unreachable) = creation.send(route, op, 0).await?;
+    let (mut written, receipt) = response::written(answer, validate_only)?;
     Ok(v1::CreateSubjectResponse {
         subject,
         ruling: response::standing(&mut written, create.given.any, &pinned.data),
         replayed: written.replayed,
         receipt,
+        unreachable,
     })
 }
 

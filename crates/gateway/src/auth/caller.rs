@@ -103,6 +103,7 @@ impl Caller {
             | Method::BatchPut
             | Method::BatchDelete
             | Method::Upload
+            | Method::SubjectReassess
             | Method::Create => &[Role::Writer],
             Method::Get
             | Method::BatchGet
@@ -111,6 +112,7 @@ impl Caller {
             | Method::Watch
             | Method::Scan
             | Method::SubjectGet
+            | Method::SubjectLocate
             | Method::SubjectExport
             | Method::Download
             | Method::Stat => &[Role::Reader],
@@ -225,21 +227,26 @@ mod tests {
         use Method::{MapApply, MapCheck, MapGet, MapHistory, MapPlan, MapStatus};
         use Method::{ResolvePlacement, StreamPut, StreamPutItem};
         use Method::{SubjectBlock, SubjectErase, SubjectExport, SubjectGet, SubjectUnblock};
+        use Method::{SubjectLocate, SubjectReassess};
         let map = rig::map();
         let records = [Put, StreamPut, StreamPutItem, Delete, Create, Get];
         let records = records.into_iter().chain([List, Count, ResolvePlacement, Other]);
         let maps = [MapGet, MapStatus, MapHistory, MapCheck, MapPlan, MapApply];
         let batches = [BatchPut, BatchDelete, BatchGet];
         let subjects = [SubjectGet, SubjectExport, SubjectErase, SubjectBlock, SubjectUnblock];
-        let methods = records.chain(maps).chain(batches).chain(subjects);
+        let methods = records
+            .chain(maps)
+            .chain(batches)
+            .chain(subjects)
+            .chain([SubjectLocate, SubjectReassess]);
         let methods: Vec<Method> = methods.collect();
         for (role, want) in [
-            (Role::Writer, "YYYYYNNNYNNNNNNNYYNNNNNN"),
-            (Role::Reader, "NNNNNYYYYNNNNNNNNNYYYNNN"),
-            (Role::Operator, "NNNNNNNNYNYYYYYYNNNNNNNN"),
-            (Role::Eraser, "NNNNNNNNNNNNNNNNNNNNNYYY"),
-            (Role::Auditor, "NNNNNNNNNNYYYNNNNNNNNNNN"),
-            (Role::Shard, "NNNNNNNNNNNNNNNNNNNNNNNN"),
+            (Role::Writer, "YYYYYNNNYNNNNNNNYYNNNNNNNY"),
+            (Role::Reader, "NNNNNYYYYNNNNNNNNNYYYNNNYN"),
+            (Role::Operator, "NNNNNNNNYNYYYYYYNNNNNNNNNN"),
+            (Role::Eraser, "NNNNNNNNNNNNNNNNNNNNNYYYNN"),
+            (Role::Auditor, "NNNNNNNNNNYYYNNNNNNNNNNNNN"),
+            (Role::Shard, "NNNNNNNNNNNNNNNNNNNNNNNNNN"),
         ] {
             let may = |method| match permit(&with(&[role]), method, &map) {
                 Ok(acting) => {

@@ -100,6 +100,8 @@ pub(crate) fn bounded(
         | Method::Create
         | Method::ResolvePlacement
         | Method::SubjectGet
+        | Method::SubjectLocate
+        | Method::SubjectReassess
         | Method::SubjectExport
         | Method::SubjectErase
         | Method::SubjectBlock

@@ -7,7 +7,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use atlas::{Annex, Country, Placement, Region, RegionMap};
-use terms::{Detail, Reason, RegionId, Rejection, ShardId, Slot, SubjectId, TenantId};
+use bytes::Bytes;
+use terms::{Detail, Entropy, Reason, RegionId, Rejection, ShardId, Slot, SubjectId, TenantId};
+use tokio::time::Instant;
 
 use crate::shards::session::{Session, ShardAnswer, ShardCall, ShardPuts, ShardTarget};
 
@@ -233,6 +235,21 @@ impl<'a> Route<'a> {
     /// Whether it leads to the same shard.
     pub(crate) fn is_that_of(&self, other: &Self) -> bool {
         self.session.target == other.session.target
+    }
+
+    /// The question for a subject that this shard understands.
+    ///
+    /// # Errors
+    /// As [`Session::question`]. A rejection names the region.
+    pub(crate) async fn question(
+        &self,
+        tenant: &TenantId,
+        subject: &SubjectId,
+        entropy: &dyn Entropy,
+        deadline: Instant,
+    ) -> Result<Bytes, Rejection> {
+        let question = self.session.question(tenant, subject, entropy, deadline).await;
+        question.map_err(|rejection| rejection.with(Detail::Region, self.region().as_str()))
     }
 
     /// Sends one call and waits for its answer. A rejection names the region.

@@ -13,7 +13,7 @@ use std::time::Duration;
 use link::host::supervise::supervise;
 use link::tls::Peer;
 use terms::jittered;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OnceCell};
 use tokio::task::{self, JoinSet};
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::Streaming;
@@ -146,8 +146,8 @@ impl Current {
     ) -> Self {
         let Opened { welcome, replies, peer, in_flight, queue } = opened;
         let origin = welcome.origin.clone().into();
-        let connection =
-            Arc::new(ShardConnection { in_flight: Arc::clone(&in_flight), queue, origin });
+        let (table, locate) = (Arc::clone(&in_flight), OnceCell::new());
+        let connection = Arc::new(ShardConnection { in_flight: table, queue, origin, locate });
         let asked = Arc::new(Notify::new());
         env.maps.shard_holds(session, welcome.map_epoch, &welcome.map_digest);
         let reader = ReplyReader {

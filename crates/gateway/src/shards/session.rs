@@ -9,9 +9,11 @@ use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwapOption;
 use atlas::Epoch;
-use terms::{Detail, Reason, RegionId, Rejection, ShardId};
+use bytes::Bytes;
+use link::session::{LOCATE_BYTES, LocateKey};
+use terms::{Detail, Entropy, Reason, RegionId, Rejection, ShardId, SubjectId, TenantId};
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OnceCell, mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 use wire::session as proto;
 
@@ -48,6 +50,8 @@ pub(crate) struct ShardConnection {
     pub(crate) queue: mpsc::Sender<proto::Call>,
     /// The origin of the shard's placement log, for receipts.
     pub(crate) origin: Arc<str>,
+    /// The key by which the region is asked for subjects, once it was needed.
+    pub(crate) locate: OnceCell<LocateKey>,
 }
 
 /// One call of a caller for a shard.
@@ -232,6 +236,38 @@ impl Session {
             ..Default::default()
         })?;
         Ok(sent.answer().await?.outcome)
+    }
+
+    /// The question for a subject that the shard understands: with its region's key, which it is asked
+    /// for once a connection.
+    ///
+    /// # Errors
+    /// As [`Session::call`]; `MAPS_DIFFER` if the shard's map lets no tenant ask.
+    pub(crate) async fn question(
+        &self,
+        tenant: &TenantId,
+        subject: &SubjectId,
+        entropy: &dyn Entropy,
+        deadline: Instant,
+    ) -> Result<Bytes, Rejection> {
+        let Some(connection) = self.connection.load_full() else {
+            return Err(Reason::RegionUnavailable.into());
+        };
+        let fetch = || async {
+            let op = proto::call::Op::LocateKey(proto::LocateKey {});
+            let answer = self.call_of_gateway(op, deadline).await?;
+            let proto::reply::Outcome::LocateKey(key) = answer else {
+                return Err(Rejection::new(Reason::Internal));
+            };
+            if key.is_empty() {
+                return Err(Reason::MapsDiffer.into());
+            }
+            let key: &[u8; LOCATE_BYTES] = (&*key).try_into().map_err(|_| Reason::Internal)?;
+            Ok(LocateKey::new(key))
+        };
+        let key = connection.locate.get_or_try_init(fetch).await?;
+        let question = key.ask(tenant, subject, entropy).map_err(|_| Reason::Internal)?;
+        Ok(question.into())
     }
 
     /// Queues a call for the shard. `message` makes it, of its id and of the milliseconds it has.

@@ -91,6 +91,8 @@ codes! {
         Block = 21 "BLOCK",
         /// The block on a subject was lifted, or has ended.
         Unblock = 22 "UNBLOCK",
+        /// The rulings of a subject were made again from new evidence, and stand from now on.
+        Reassess = 23 "REASSESS",
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod fault;
 mod frames;
+mod locate;
 
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use crate::ops::metrics::Counter;
 
 pub use fault::{from_wire, to_wire};
 pub use frames::{Frames, FromShard, Part};
+pub use locate::{LOCATE_BYTES, LocateKey, Question};
 
 /// The version of the protocol. Both ends refuse another.
 pub const PROTOCOL: u32 = 1;

@@ -174,7 +174,7 @@ fn together(held: &Findings, given: Option<&Given>) -> Result<Findings, Rejectio
     Ok(findings)
 }
 
-fn full(_: FindingsFull) -> Rejection {
+pub(crate) fn full(_: FindingsFull) -> Rejection {
     too_many(limits::FINDINGS_KEPT_MAX).field("evidence")
 }
 

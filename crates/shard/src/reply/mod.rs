@@ -10,12 +10,13 @@ use std::sync::Arc;
 use atlas::SignedMap;
 use bytes::Bytes;
 use ledger::entry::MapRef;
-use terms::{Reason, Rejection, UnixMillis};
+use terms::{Collection, Reason, Rejection, UnixMillis};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::policy::map_impact::Impact;
-use crate::policy::rulings::Ruled;
+use crate::policy::rulings::{Ruled, Verdict};
 use crate::reply::answer_room::split;
+use crate::store::claims::Ticket;
 use crate::store::region_maps::Taken;
 use crate::store::types::{LogIndex, Version};
 
@@ -45,7 +46,30 @@ pub(crate) enum Outcome {
         stored: u64,
         checked: u64,
     },
+    Located(Located),
+    Claimed(Claimed),
+    /// The write would create a subject whose id the other regions must be asked for first.
+    AskFirst(Ticket),
+    /// The locate key. None: the map in force lets no tenant ask.
+    LocateKey(Option<Bytes>),
     Rejected(Rejection),
+}
+
+/// Where the shard holds a subject, as far as whoever asks may know.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Located {
+    pub(crate) collections: Vec<Collection>,
+    /// A law may keep the shard from telling, whether it holds the subject or not.
+    pub(crate) withheld: bool,
+}
+
+/// What becomes of a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Claimed {
+    /// There is no such subject, and there will be none for a few seconds.
+    Free,
+    Held,
+    Contended,
 }
 
 impl From<Rejection> for Outcome {
@@ -74,6 +98,16 @@ pub(crate) struct Written {
     pub(crate) records: u64,
     /// An erasure that has to go on.
     pub(crate) unfinished: bool,
+    /// What a reassessment gave.
+    pub(crate) reassessed: Option<Box<Reassessed>>,
+}
+
+/// What the rules give for a subject that is reassessed.
+pub(crate) struct Reassessed {
+    /// By collection.
+    pub(crate) verdicts: Vec<(Collection, Verdict)>,
+    /// All of it stays here.
+    pub(crate) stands: bool,
 }
 
 /// What opens an entry.
@@ -191,6 +225,11 @@ pub(crate) mod tests {
             | Outcome::Held(_)
             | Outcome::Impact(_) => "something else",
             Outcome::Uploading { .. } => "uploading",
+            Outcome::Located(_) | Outcome::LocateKey(_) => "something else",
+            Outcome::Claimed(Claimed::Free) => "free",
+            Outcome::Claimed(Claimed::Held) => "held",
+            Outcome::Claimed(Claimed::Contended) => "contended",
+            Outcome::AskFirst(_) => "ask first",
         }
     }
 

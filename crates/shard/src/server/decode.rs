@@ -3,6 +3,7 @@
 //!
 //! The gateway has checked all of this; the shard checks again, since it trusts no gateway.
 
+pub(crate) mod locate;
 mod patch;
 pub(crate) mod person;
 
@@ -29,7 +30,7 @@ use crate::store::keys::Owner;
 use crate::store::principal::Principal;
 use crate::store::record::{Address, SealedBody};
 use crate::store::types::Version;
-use crate::write::command::{Action, Condition, Content, Create, Delete, Put, Request, Touch};
+use crate::write::command::{Action, Condition, Content, Delete, Put, Request, Touch};
 
 /// Bytes of a data version that an entry can hold.
 const DATA_VERSION_BYTES_MAX: usize = 64;
@@ -49,14 +50,19 @@ pub(crate) enum GatewayCall {
     MapFetch { epoch: u64, after: bool },
     /// To take a map.
     MapOffer(SignedMap),
+    /// For the key by which subjects are asked for.
+    LocateKey,
 }
 
 /// What a caller asks. Names and contents are looked at once it is known that the caller may ask.
+#[expect(clippy::large_enum_variant, reason = "a write is the usual case, and is moved once")]
 pub(crate) enum CallerCall {
     Get(proto::Get),
     List(Box<proto::List>),
     /// What is held of a subject.
     Person(proto::Person),
+    /// Whether a subject is here.
+    Locate(proto::Locate),
     Write(Write),
     /// Puts of which all are done or none.
     PutAll(Vec<proto::Put>),
@@ -77,6 +83,8 @@ pub(crate) enum Write {
     Patch(proto::Patch),
     Erase(proto::Erase),
     Block(proto::Block),
+    Claim(proto::Claim),
+    Reassess(proto::Reassess),
 }
 
 /// What a call asks. None: something that this version does not know.
@@ -93,6 +101,10 @@ pub(crate) fn call(op: Option<Op>) -> Option<Call> {
         Op::Erase(erase) => Call::Caller(CallerCall::Write(Write::Erase(erase))),
         Op::Block(block) => Call::Caller(CallerCall::Write(Write::Block(block))),
         Op::Person(person) => Call::Caller(CallerCall::Person(person)),
+        Op::Locate(locate) => Call::Caller(CallerCall::Locate(locate)),
+        Op::Claim(claim) => Call::Caller(CallerCall::Write(Write::Claim(claim))),
+        Op::Reassess(of) => Call::Caller(CallerCall::Write(Write::Reassess(of))),
+        Op::LocateKey(_) => Call::Gateway(GatewayCall::LocateKey),
         Op::Create(create) => Call::Caller(CallerCall::Write(Write::Create(create))),
         Op::Get(get) => Call::Caller(CallerCall::Get(get)),
         Op::List(list) => Call::Caller(CallerCall::List(Box::new(list))),
@@ -113,7 +125,7 @@ pub(crate) fn call(op: Option<Op>) -> Option<Call> {
 impl CallerCall {
     pub(crate) const fn right(&self) -> Right {
         match self {
-            Self::Get(_) | Self::List(_) | Self::Person(_) => Right::Read,
+            Self::Get(_) | Self::List(_) | Self::Person(_) | Self::Locate(_) => Right::Read,
             Self::Write(Write::Erase(_) | Write::Block(_)) => Right::Erase,
             Self::Write(_) | Self::PutAll(_) | Self::Upload(_) => Right::Write,
             Self::MapHistory(_) => Right::MapHistory,
@@ -129,7 +141,7 @@ impl Write {
             Self::Put(put) => put.body.len(),
             Self::Patch(patch) => patch.body.as_ref().map_or(0, Bytes::len),
             Self::Delete(_) | Self::Create(_) | Self::Touch(_) => 0,
-            Self::Erase(_) | Self::Block(_) => 0,
+            Self::Erase(_) | Self::Block(_) | Self::Claim(_) | Self::Reassess(_) => 0,
         }
     }
 
@@ -143,6 +155,8 @@ impl Write {
             Self::Patch(patch) => patch.prove && !patch.validate_only,
             Self::Erase(erase) => erase.prove && !erase.validate_only,
             Self::Block(block) => block.prove && !block.validate_only,
+            Self::Reassess(of) => of.prove && !of.validate_only,
+            Self::Claim(_) => false,
         }
     }
 
@@ -151,11 +165,13 @@ impl Write {
         match self {
             Self::Put(of) => put(node, asker, of),
             Self::Delete(of) => delete(node, asker, of),
-            Self::Create(of) => create(node, asker, of),
+            Self::Create(of) => person::create(node, asker, of),
             Self::Touch(of) => touch(node, asker, of),
             Self::Patch(of) => patch::patch(node, asker, of),
             Self::Erase(of) => person::erase(node, asker, of),
             Self::Block(of) => person::block(node, asker, &of),
+            Self::Reassess(of) => person::reassess(node, asker, of),
+            Self::Claim(of) => locate::claim(node, asker, &of),
         }
     }
 }
@@ -293,6 +309,7 @@ fn put(node: &Node, asker: &Asker, put: proto::Put) -> Result<Action, Rejection>
         address,
         condition,
         create_subject: put.create_subject,
+        asked: put.asked,
         given,
         validate_only: put.validate_only,
         content,
@@ -362,24 +379,6 @@ fn delete(node: &Node, asker: &Asker, delete: proto::Delete) -> Result<Action, R
         condition,
         validate_only: delete.validate_only,
         content: Content::none(opening, nonce),
-    })))
-}
-
-/// The creation of a subject.
-fn create(node: &Node, asker: &Asker, create: proto::Create) -> Result<Action, Rejection> {
-    let owner = owner(node, asker, &create.subject)?;
-    let collection = collection(&create.collection)?;
-    let given = given(&create.findings, create.phone_data, create.ip_data)?;
-    let fingerprint =
-        node.namer.fingerprint(&[b"create", &owner.tag.0, collection.as_str().as_bytes()]);
-    let Chance { opening, .. } = Chance::draw(node)?;
-    Ok(Action::Create(Box::new(Create {
-        owner,
-        collection,
-        request: Request { id: request_id(&create.request_id)?, fingerprint },
-        given,
-        validate_only: create.validate_only,
-        opening,
     })))
 }
 

@@ -2,13 +2,15 @@
 
 use atlas::SignedMap;
 use ledger::entry::{Caller, MapRef};
-use terms::Rounded;
+use terms::{Collection, Rounded};
 use wire::session as proto;
 use wire::session::reply::Outcome as Sent;
 
 use crate::policy::map_impact::Impact;
+use crate::policy::rulings::Verdict;
 use crate::reply::{
-    Found, Held, HeldCollection, HeldState, Listed, Outcome, Page, Receipt, Written,
+    Claimed, Found, Held, HeldCollection, HeldState, Listed, Located, Outcome, Page, Receipt,
+    Written,
 };
 use crate::server::ruling_message;
 use crate::store::accesses::Access;
@@ -37,6 +39,22 @@ pub(crate) fn reply(id: u64, outcome: Outcome, welcomed: &str) -> proto::Reply {
             Sent::History(proto::MapsTaken { maps, more })
         }
         Outcome::Held(held) => Sent::Held(self::held(*held)),
+        Outcome::Located(Located { collections, withheld }) => {
+            let collections = collections.iter().map(ToString::to_string).collect();
+            Sent::Located(proto::Located { collections, withheld })
+        }
+        Outcome::Claimed(claimed) => {
+            let outcome = match claimed {
+                Claimed::Free => proto::claimed::Outcome::Free,
+                Claimed::Held => proto::claimed::Outcome::Held,
+                Claimed::Contended => proto::claimed::Outcome::Contended,
+            };
+            Sent::Claimed(proto::Claimed { outcome: outcome.into() })
+        }
+        Outcome::AskFirst(ticket) => {
+            Sent::AskFirst(proto::AskFirst { ticket: ticket.0.to_vec().into() })
+        }
+        Outcome::LocateKey(key) => Sent::LocateKey(key.unwrap_or_default()),
         Outcome::Impact(impact) => Sent::Surveyed(surveyed(impact)),
         Outcome::Rejected(fault) => Sent::Fault(link::session::to_wire(&fault)),
     };
@@ -49,8 +67,12 @@ pub(crate) fn map_ref(map: MapRef) -> proto::MapRef {
 }
 
 fn written(done: Written, welcomed: &str) -> proto::Written {
-    let Written { version, etag, replayed, index, origin, receipt, ruling, proof, .. } = done;
     let (records, unfinished) = (done.records, done.unfinished);
+    let Written { version, etag, replayed, index, origin, receipt, ruling, proof, .. } = done;
+    let (reassessed, stands) = done.reassessed.map_or_else(Default::default, |of| {
+        let each = of.verdicts.into_iter().map(|(name, verdict)| reassessed(&name, verdict));
+        (each.collect(), of.stands)
+    });
     let mut written = proto::Written {
         version: signed(version),
         etag,
@@ -61,6 +83,8 @@ fn written(done: Written, welcomed: &str) -> proto::Written {
         tlog_proof: proof.unwrap_or_default(),
         records,
         unfinished,
+        reassessed,
+        stands,
         ..Default::default()
     };
     if let Some(Receipt { entry, opening, statement }) = receipt {
@@ -68,6 +92,23 @@ fn written(done: Written, welcomed: &str) -> proto::Written {
         written.opening = opening.to_vec().into();
     }
     written
+}
+
+fn reassessed(collection: &Collection, verdict: Verdict) -> proto::Reassessed {
+    let mut given =
+        proto::Reassessed { collection: collection.as_str().to_owned(), ..Default::default() };
+    match verdict {
+        Verdict::Here(ruled) => given.ruling = ruling_message::of(&ruled),
+        Verdict::Elsewhere(region) => region.as_str().clone_into(&mut given.region),
+        Verdict::Refused(fault) => {
+            fault.reason.as_str().clone_into(&mut given.refused);
+            let conflicting = fault.detail(terms::Detail::Conflicting).unwrap_or_default();
+            let each = conflicting.split(',').filter(|one| !one.is_empty());
+            given.conflicting = each.map(ToOwned::to_owned).collect();
+            fault.cure_text().clone_into(&mut given.cure);
+        }
+    }
+    given
 }
 
 fn listed(page: Page) -> proto::Listed {

@@ -7,6 +7,7 @@ use terms::limits::{BODY_BYTES_MAX, LIST_PAGE_BYTES_MAX};
 use tokio::sync::Semaphore;
 
 use crate::read::list::{List, View};
+use crate::read::locate::Locate;
 use crate::read::person::AboutPerson;
 use crate::read::reader::Reader;
 use crate::reply::answer_room::AnswerRoom;
@@ -17,6 +18,11 @@ const LISTS_AT_ONCE: usize = 4;
 /// Lists and counts that may wait for that.
 const LISTS_WAITING_MAX: usize = 256;
 
+/// Subjects that are looked for at once.
+const LOCATES_AT_ONCE: usize = 8;
+
+/// Bytes of the names of a map's collections.
+const LOCATED_BYTES_MAX: usize = 64 << 10;
 /// Bytes of what is held of a subject: its findings, and its rulings.
 const HELD_BYTES_MAX: usize = 1 << 20;
 
@@ -25,6 +31,8 @@ const HELD_BYTES_MAX: usize = 1 << 20;
 pub(crate) struct ListCalls {
     turns: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
+    /// Of questions for a subject, which read one row: they wait for no list.
+    points: Arc<Semaphore>,
 }
 
 impl ListCalls {
@@ -33,6 +41,7 @@ impl ListCalls {
         Self {
             turns: Arc::new(Semaphore::new(LISTS_AT_ONCE)),
             waiting: Arc::new(Semaphore::new(LISTS_WAITING_MAX)),
+            points: Arc::new(Semaphore::new(LOCATES_AT_ONCE)),
         }
     }
 
@@ -51,6 +60,15 @@ impl ListCalls {
         let AboutPerson { reply, deadline, asker, owner, export, purpose } = about;
         self.serve(reply, HELD_BYTES_MAX, reader, room, move |reply, reader| {
             AboutPerson { reply, deadline, asker, owner, export, purpose }.serve(reader);
+        });
+    }
+
+    /// Looks for a subject, and answers.
+    pub(crate) fn locate(&self, locate: Locate, reader: &Reader, room: &AnswerRoom) {
+        let Locate { reply, asker, asked } = locate;
+        let points = Self { turns: Arc::clone(&self.points), ..self.clone() };
+        points.serve(reply, LOCATED_BYTES_MAX, reader, room, move |reply, reader| {
+            Locate { reply, asker, asked }.serve(reader);
         });
     }
 

@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use atlas::{Date, Moment, SIGNED_MAP_BYTES_MAX, SignedMap};
+use atlas::{Date, Moment, SIGNED_MAP_BYTES_MAX, SignedMap, Tenant, Unique};
+use bytes::Bytes;
 use ledger::entry::Kind;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -64,7 +65,16 @@ impl MapCalls {
                 self.fetch(reply, epoch, after, room.clone());
             }
             GatewayCall::MapOffer(map) => self.offer(reply, map),
+            GatewayCall::LocateKey => reply.send(Outcome::LocateKey(self.locate_key())),
         }
+    }
+
+    /// The key by which subjects are asked for, if the map lets any tenant ask.
+    fn locate_key(&self) -> Option<Bytes> {
+        let asks = |tenant: &Tenant| tenant.locate() || tenant.unique() == Unique::Reachable;
+        let node = &self.reader.node;
+        let allowed = node.map().tenants().any(asks);
+        allowed.then(|| Bytes::copy_from_slice(node.namer.locate_key()))
     }
 
     /// A map takes room among the session's answers until its gateway has taken it, and waits for

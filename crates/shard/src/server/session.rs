@@ -24,6 +24,7 @@ use crate::node::Node;
 use crate::policy::asker::Asker;
 use crate::policy::egress;
 use crate::read::list::List;
+use crate::read::locate::Locate;
 use crate::read::person::AboutPerson;
 use crate::read::queue::ReadQueue;
 use crate::read::reader::{Get, Reader};
@@ -395,6 +396,15 @@ impl Served {
                 }
                 Err(fault) => reply.send(fault.into()),
             },
+            CallerCall::Locate(of) => {
+                match decode::locate::asked(&self.reader.node, &asker, &of.question) {
+                    Ok(asked) => {
+                        let locate = Locate { reply, asker, asked };
+                        self.list_calls.locate(locate, &self.reader, &self.room);
+                    }
+                    Err(fault) => reply.send(fault.into()),
+                }
+            }
             CallerCall::Write(write) => {
                 self.write(write, Sent { reply, deadline, asker, map_epoch });
             }

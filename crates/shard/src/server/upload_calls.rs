@@ -272,6 +272,7 @@ fn finish(node: &Node, upload: Upload, row: engine::Key) -> Result<Prepared, Rej
         request,
         condition,
         create_subject: false,
+        asked: bytes::Bytes::new(),
         given: None,
         validate_only: false,
         content,

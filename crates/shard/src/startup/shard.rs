@@ -24,6 +24,7 @@ use crate::node::{Node, SUBJECTS_CACHED_MAX};
 use crate::policy::rulings::Rules;
 use crate::settings::Settings;
 use crate::startup::open::{Opened, Opening};
+use crate::store::claims::Claims;
 use crate::store::damage::WatchedEngine;
 use crate::store::region_maps::Offered;
 use crate::store::reserve::Reserve;
@@ -145,6 +146,7 @@ impl Parts {
             troubles: LogThrottle::default(),
             health,
             upload_checks: UploadChecks::default(),
+            claims: Claims::new(&*outside.entropy).map_err(|_| Error::NoEntropy)?,
             committed: AtomicU64::new(opened.last_commit.0),
         });
         let shown = Signed { log, note: opened.note, edge: second, at: opened.last_commit };

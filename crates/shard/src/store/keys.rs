@@ -1,7 +1,8 @@
 //! Where each row lies: the keys of the store, and the one list of all rows.
 //!
 //! A subject's rows share a prefix for each kind, so that they lie together and move together.
-//! Names of persons, collections and records appear only as HMACs under the region's index key.
+//! Names of persons, collections and records appear only as HMACs under the region's index key. The tag
+//! of a subject is made of its hash under the locate key, so that a gateway can ask for it by that hash.
 //! Bodies lie apart from heads, so that a walk over subjects and records reads none of them.
 //!
 //! Every value begins with a format version, which is 1. A value of another version is refused.
@@ -38,6 +39,7 @@
 use aws_lc_rs::hmac;
 use engine::{Key, Span};
 use ledger::tile::TileId;
+use link::session::{LOCATE_BYTES, LocateKey, Question};
 use terms::{Collection, RecordKey, RegionId, Slot, SubjectId, TenantId};
 use zeroize::Zeroizing;
 
@@ -66,6 +68,9 @@ pub(crate) struct KeyLayout {
     requests: hmac::Key,
     tombstones: hmac::Key,
     indexes: hmac::Key,
+    /// By it gateways ask for subjects, and rows of subjects are found.
+    locate: LocateKey,
+    locate_bytes: Zeroizing<[u8; LOCATE_BYTES]>,
 }
 
 /// What the rows of subjects are sealed and named with.
@@ -116,12 +121,23 @@ impl Owner {
     }
 
     fn prefix(&self) -> Key {
-        let mut key = Vec::with_capacity(40);
-        key.push(0x10);
-        key.extend_from_slice(&self.slot.number().to_be_bytes());
-        key.extend_from_slice(&self.tag.0);
-        key
+        subject_prefix(self.slot, self.tag)
     }
+}
+
+fn subject_prefix(slot: Slot, tag: SubjectTag) -> Key {
+    let mut key = Vec::with_capacity(40);
+    key.push(0x10);
+    key.extend_from_slice(&slot.number().to_be_bytes());
+    key.extend_from_slice(&tag.0);
+    key
+}
+
+/// A subject that is asked for without its id: where its own row lies.
+pub(crate) struct Asked {
+    pub(crate) slot: Slot,
+    pub(crate) tag: SubjectTag,
+    pub(crate) row: Key,
 }
 
 pub(crate) fn short(tag: hmac::Tag) -> [u8; TAG_BYTES] {
@@ -133,17 +149,37 @@ impl KeyLayout {
     pub(crate) fn new(keyring: &dyn Keyring) -> Self {
         let [rows, requests, tombstones, indexes] =
             ["rows", "requests", "tombstones", "indexes"].map(|purpose| keyring.derive(purpose));
-        Self { rows, requests, tombstones, indexes }
+        let locate = hmac::sign(&keyring.derive("locate"), b"bailiwick locate key v1");
+        let locate_bytes = *locate.as_ref().first_chunk().expect("HMAC-SHA-256 has 32 bytes");
+        let locate = LocateKey::new(&locate_bytes);
+        Self { rows, requests, tombstones, indexes, locate, locate_bytes: locate_bytes.into() }
+    }
+
+    /// The locate key, as gateways get it.
+    pub(crate) fn locate_key(&self) -> &[u8; LOCATE_BYTES] {
+        &self.locate_bytes
+    }
+
+    /// The row of the subject that a gateway asks for, and its tag. None: it has not asked under this
+    /// region's key, or for another tenant.
+    pub(crate) fn asked_for(&self, tenant: &TenantId, question: &[u8]) -> Option<Asked> {
+        let Question { slot, hash } = self.locate.read(tenant, question)?;
+        let tag = self.subject_tag(&hash);
+        Some(Asked { slot, tag, row: subject_row(&subject_prefix(slot, tag)) })
+    }
+
+    /// What the rows of a subject begin with, from its hash under the locate key.
+    fn subject_tag(&self, hash: &[u8; LOCATE_BYTES]) -> SubjectTag {
+        SubjectTag(short(hmac::sign(&self.rows, &[&b"subject"[..], hash].concat())))
     }
 
     /// What the identity row keeps of the index key, so that a wrong keyring is found at once.
     pub(crate) fn check(&self) -> KeyCheck {
-        KeyCheck(short(hmac::sign(&self.rows, b"bailiwick key check")))
+        KeyCheck(short(hmac::sign(&self.rows, b"bailiwick key check: subjects by locate key")))
     }
 
     pub(crate) fn owner(&self, tenant: TenantId, subject: SubjectId) -> Owner {
-        let text = binding("subject", &[tenant.as_str(), subject.expose()], None);
-        let tag = SubjectTag(short(hmac::sign(&self.rows, &text)));
+        let tag = self.subject_tag(&self.locate.hash(&tenant, &subject));
         Owner { slot: Slot::of(&tenant, &subject), tenant, subject, tag }
     }
 

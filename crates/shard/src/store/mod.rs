@@ -3,6 +3,7 @@
 pub(crate) mod accesses;
 pub(crate) mod aead;
 pub(crate) mod attachment;
+pub(crate) mod claims;
 pub(crate) mod codec;
 pub(crate) mod collection_key;
 pub(crate) mod damage;

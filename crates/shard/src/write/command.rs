@@ -1,9 +1,10 @@
 //! What is asked of the committer.
 
 use atlas::RecordAttributes;
+use bytes::Bytes;
 use engine::Key;
 use ledger::statement::content_digest;
-use terms::{Collection, Detail, Reason, RegionId, Rejection, UnixMillis};
+use terms::{Collection, Reason, RegionId, Rejection, UnixMillis};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
@@ -13,15 +14,16 @@ use crate::policy::asker::Asker;
 use crate::policy::standing_ruling::Given;
 use crate::reply::{Found, Page, ReplySlot, busy};
 use crate::store::aead::{KEY_BYTES, NONCE_BYTES};
-use crate::store::attachment::AttachmentKey;
 use crate::store::indexed::AttributeChanges;
 use crate::store::keyring::KeyChange;
-use crate::store::keys::Owner;
-use crate::store::record::{Address, Head, SealedBody};
+use crate::store::keys::{Asked, Owner};
+use crate::store::record::{Address, SealedBody};
 use crate::store::region_maps::Offered;
 use crate::store::subject::Blocked;
-use crate::store::types::{EntryAt, Fingerprint, Minute, Recent, Version};
+use crate::store::types::{EntryAt, Minute};
 use crate::write::question::Question;
+pub(crate) use crate::write::request::{Condition, Request, remembered};
+pub(crate) use crate::write::upload_command::{Begin, UploadStep, Uploaded, What};
 
 /// One write on its way to the committer.
 pub(crate) struct Op {
@@ -53,6 +55,10 @@ pub(crate) enum Action {
     Read(Box<Read>),
     /// One step of the upload of an attachment.
     Upload(Box<UploadStep>),
+    /// Keeps a subject for another region, if there is none here.
+    Claim(Box<Claim>),
+    /// Makes the rulings of a subject again.
+    Reassess(Box<Reassess>),
 }
 
 impl Action {
@@ -64,8 +70,8 @@ impl Action {
                 PatchedBody::New { content, .. } => 512 + content.sealed.bytes(),
                 PatchedBody::Stays(_) => 512,
             },
-            Self::Delete(_) | Self::Create(_) | Self::Touch(_) => 512,
-            Self::Expire(_) | Self::Erase(_) | Self::Block(_) => 512,
+            Self::Delete(_) | Self::Create(_) | Self::Touch(_) | Self::Expire(_) => 512,
+            Self::Erase(_) | Self::Block(_) | Self::Claim(_) | Self::Reassess(_) => 512,
             Self::Read(read) => 512 + read.of.bytes(),
             Self::Upload(step) => 512 + step.what.bytes(),
         }
@@ -75,8 +81,9 @@ impl Action {
     pub(crate) const fn fills(&self) -> bool {
         match self {
             Self::Put(_) | Self::Create(_) | Self::Touch(_) | Self::Patch(_) => true,
-            Self::Delete(_) | Self::Expire(_) | Self::Read(_) | Self::Erase(_) => false,
-            Self::Block(_) => false,
+            Self::Reassess(_) => true,
+            Self::Delete(_) | Self::Expire(_) | Self::Read(_) => false,
+            Self::Erase(_) | Self::Block(_) | Self::Claim(_) => false,
             Self::Upload(step) => !matches!(step.what, What::Discard { .. }),
         }
     }
@@ -96,7 +103,9 @@ impl Action {
             | Self::Erase(_)
             | Self::Block(_)
             | Self::Read(_)
-            | Self::Upload(_) => None,
+            | Self::Upload(_)
+            | Self::Claim(_)
+            | Self::Reassess(_) => None,
         }
     }
 
@@ -112,7 +121,7 @@ impl Action {
             Self::Read(read) => Some(&read.collection),
             Self::Upload(step) => Some(&step.address.collection),
             Self::Erase(erase) => erase.collection.as_ref(),
-            Self::Block(_) => None,
+            Self::Block(_) | Self::Claim(_) | Self::Reassess(_) => None,
         }
     }
 
@@ -126,6 +135,7 @@ impl Action {
             Self::Expire(address) => Some(address),
             Self::Upload(step) => Some(&step.address),
             Self::Create(_) | Self::Read(_) | Self::Erase(_) | Self::Block(_) => None,
+            Self::Claim(_) | Self::Reassess(_) => None,
         }
     }
 
@@ -140,16 +150,20 @@ impl Action {
             Self::Create(create) => Some(&create.owner),
             Self::Erase(erase) => Some(&erase.owner),
             Self::Block(block) => Some(&block.owner),
+            Self::Reassess(reassess) => Some(&reassess.owner),
             Self::Upload(step) => Some(&step.address.owner),
             Self::Read(read) => read.about.as_ref().map(|about| &about.owner),
+            Self::Claim(_) => None,
         }
     }
 
-    /// A further row that must be read to decide on it: of an upload, or of a subject's accesses.
+    /// A further row that must be read to decide on it: of an upload, of a subject's accesses, or of a
+    /// subject without its id.
     pub(crate) fn further_row(&self) -> Option<&Key> {
         match self {
             Self::Read(read) => read.about.as_ref().map(|about| &about.row),
             Self::Upload(step) => Some(&step.row),
+            Self::Claim(claim) => Some(&claim.of.row),
             Self::Put(put) => put.uploaded.as_ref().map(|uploaded| &uploaded.row),
             Self::Delete(_)
             | Self::Create(_)
@@ -157,55 +171,8 @@ impl Action {
             | Self::Patch(_)
             | Self::Expire(_)
             | Self::Erase(_)
-            | Self::Block(_) => None,
-        }
-    }
-}
-
-/// The id of a request, and a keyed hash of all of it.
-#[derive(Clone, Copy)]
-pub(crate) struct Request {
-    pub(crate) id: [u8; 16],
-    pub(crate) fingerprint: Fingerprint,
-}
-
-/// What the same request did before, if its record remembers it.
-pub(crate) fn remembered<'a>(
-    head: Option<&'a Head>,
-    request: &Request,
-) -> Option<(&'a Head, &'a Recent)> {
-    let head = head?;
-    Some((head, head.recent(&request.id)?))
-}
-
-/// On which state a write insists.
-#[derive(Default)]
-pub(crate) struct Condition {
-    pub(crate) if_version: Option<Version>,
-    pub(crate) etag: Option<String>,
-}
-
-impl Condition {
-    /// Whether the state is the one that the writer insists on.
-    pub(crate) fn holds(&self, head: Option<&Head>, region: &RegionId) -> Result<(), Rejection> {
-        let live = head.filter(|head| !head.is_deleted());
-        let version = live.map_or(Version::NONE, |head| head.version);
-        let fault = |reason, field: &'static str| {
-            let fault = Rejection::new(reason).field(field).with(Detail::Version, version);
-            Err(fault.with(Detail::Region, region))
-        };
-        if let Some(wanted) = self.if_version
-            && wanted != version
-        {
-            let exists = wanted == Version::NONE;
-            let reason = if exists { Reason::RecordExists } else { Reason::VersionMismatch };
-            return fault(reason, "if_version");
-        }
-        match &self.etag {
-            Some(etag) if live.is_none_or(|head| head.etag() != *etag) => {
-                fault(Reason::VersionMismatch, "etag")
-            }
-            _ => Ok(()),
+            | Self::Block(_)
+            | Self::Reassess(_) => None,
         }
     }
 }
@@ -237,6 +204,8 @@ pub(crate) struct Put {
     pub(crate) request: Request,
     pub(crate) condition: Condition,
     pub(crate) create_subject: bool,
+    /// Since when other regions were asked for the subject, if they were.
+    pub(crate) asked: Bytes,
     pub(crate) given: Option<Given>,
     pub(crate) validate_only: bool,
     pub(crate) content: Content,
@@ -247,62 +216,6 @@ pub(crate) struct Put {
     pub(crate) attributes: RecordAttributes,
     /// The upload that this put ends, whose chunks are its body. None: it has a body of its own.
     pub(crate) uploaded: Option<Box<Uploaded>>,
-}
-
-/// An upload of which all is stored and checked.
-pub(crate) struct Uploaded {
-    pub(crate) row: Key,
-    /// The row that has the hash of the whole: its key and value.
-    pub(crate) whole: (Key, Vec<u8>),
-}
-
-/// One step of an upload.
-pub(crate) struct UploadStep {
-    pub(crate) address: Address,
-    /// The key of the upload's row.
-    pub(crate) row: Key,
-    pub(crate) what: What,
-}
-
-/// What a step does.
-pub(crate) enum What {
-    Begin(Box<Begin>),
-    /// Stores a chunk, sealed, in the row `at`.
-    Chunk {
-        number: u32,
-        at: Key,
-        sealed: Vec<u8>,
-    },
-    /// Discards the upload; `idle_since`: if nothing was added to it since then. Answered by `because`.
-    Discard {
-        idle_since: Option<Minute>,
-        because: Option<Box<Rejection>>,
-    },
-}
-
-impl What {
-    const fn bytes(&self) -> usize {
-        match self {
-            Self::Chunk { sealed, .. } => sealed.len(),
-            Self::Begin(_) | Self::Discard { .. } => 0,
-        }
-    }
-}
-
-/// The beginning of an upload.
-pub(crate) struct Begin {
-    pub(crate) request: Request,
-    pub(crate) condition: Condition,
-    pub(crate) expires: Option<UnixMillis>,
-    pub(crate) attributes: RecordAttributes,
-    /// Bytes of the whole.
-    pub(crate) bytes: u32,
-    /// Of the whole.
-    pub(crate) sha256: [u8; 32],
-    /// Of the attachment, random.
-    pub(crate) key: AttachmentKey,
-    /// Of the upload's row.
-    pub(crate) nonce: [u8; NONCE_BYTES],
 }
 
 pub(crate) struct Touch {
@@ -348,9 +261,27 @@ pub(crate) struct Create {
     pub(crate) owner: Owner,
     pub(crate) collection: Collection,
     pub(crate) request: Request,
+    /// As of a put.
+    pub(crate) asked: Bytes,
     pub(crate) given: Option<Given>,
     pub(crate) validate_only: bool,
     pub(crate) opening: [u8; 32],
+}
+
+pub(crate) struct Reassess {
+    pub(crate) owner: Owner,
+    /// None: the rules are asked again on what is known.
+    pub(crate) given: Option<Given>,
+    pub(crate) reason: String,
+    pub(crate) validate_only: bool,
+    pub(crate) opening: [u8; 32],
+}
+
+/// A claim of another region to a subject: it is about to create it.
+pub(crate) struct Claim {
+    pub(crate) of: Asked,
+    pub(crate) region: RegionId,
+    pub(crate) validate_only: bool,
 }
 
 pub(crate) struct Erase {

@@ -25,7 +25,7 @@ use crate::store::feed::FeedDraft;
 use crate::store::reserve::Reserve;
 use crate::store::subject::Subject;
 use crate::store::types::{Minute, SubjectTag};
-use crate::write::all_or_none;
+use crate::write::all_or_none::{self, Undone};
 use crate::write::answers::{Answers, Deliver};
 use crate::write::command::{Errand, Op};
 use crate::write::entries::GroupEntries;
@@ -337,9 +337,9 @@ impl Committer {
         let rooms = fill(&mut work, ops, low, unbelieved);
         if all {
             // What does not fit into one commit can never be done together: limits rule it out.
-            let left = (!ops.is_empty()).then(|| Rejection::new(Reason::Internal));
-            if let Some(fault) = all_or_none::refused(&work.answers).or(left) {
-                all_or_none::answer(&fault, work.answers, ops);
+            let left = (!ops.is_empty()).then(|| Undone::Refused(Reason::Internal.into()));
+            if let Some(undone) = all_or_none::undone(&work.answers).or(left) {
+                all_or_none::answer(&undone, work.answers, ops);
                 return Ok(());
             }
         }

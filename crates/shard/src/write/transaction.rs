@@ -2,6 +2,8 @@
 //! writes before it in the group have changed.
 
 mod amend;
+mod create;
+mod reassess;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,7 +20,7 @@ use crate::policy::ingress::may_enter;
 use crate::policy::rulings::{Ruled, Rules, Verdict, body_fits, expiry};
 use crate::policy::standing_ruling::{Given, How, Settled, settle};
 use crate::policy::subject_status;
-use crate::reply::{Outcome, Receipt, ReplySlot, Written};
+use crate::reply::{Outcome, ReplySlot, Written};
 use crate::store::feed::FeedDraft;
 use crate::store::indexed::Indexed;
 use crate::store::keys::Owner;
@@ -27,9 +29,9 @@ use crate::store::subject::{Subject, SubjectRow};
 use crate::store::tombstone::Tombstone;
 use crate::store::types::{Recent, SubjectTag, Version};
 use crate::write::command::{
-    Action, Content, Create, Delete, Op, Put, Read, ReadOf, Request, UploadStep, remembered,
+    Action, Content, Delete, Op, Put, Read, ReadOf, Request, UploadStep, remembered,
 };
-use crate::write::entries::{GroupEntries, create_statement, read_page, rule_into, say_data};
+use crate::write::entries::{GroupEntries, read_page, rule_into, say_data};
 use crate::write::record_rows::{NextVersion, RecordRows};
 use crate::write::retries::Retry;
 use crate::write::upload_rows::{ended, ends, stored};
@@ -124,6 +126,8 @@ impl Transaction<'_> {
                 Action::Block(block) => self.block(&asker, &block),
                 Action::Read(read) => self.read(&asker, *read),
                 Action::Upload(step) => upload(self, &asker, *step),
+                Action::Claim(claim) => self.claim(&asker, &claim),
+                Action::Reassess(of) => self.reassess(&asker, &of),
             }
         };
         if let Err(fault) = &mut outcome {
@@ -166,6 +170,11 @@ impl Transaction<'_> {
         let indexed = Indexed::under(self.rules.map().collection(collection), put.attributes)?;
         condition.holds(head.as_ref(), &self.node.region)?;
         let version = head.as_ref().map_or(Version::NONE, |head| head.version).next();
+        if subject.is_none()
+            && let Some(ask_first) = self.unasked(&address.owner, &put.asked)?
+        {
+            return Ok(ask_first);
+        }
         if validate_only {
             return Ok(validated(version, Some(settled.ruled)));
         }
@@ -211,41 +220,6 @@ impl Transaction<'_> {
             self.head(address, Some(&subject), false)?;
         }
         Ok(validated(Version::NONE, None))
-    }
-
-    fn create(&mut self, asker: &Asker, create: &Create) -> Result<Done, Rejection> {
-        let owner = &create.owner;
-        if let Some(subject) = self.subject(owner)? {
-            return self.created_before(create, &subject);
-        }
-        let (node, minute) = (self.node, self.entries.minute());
-        let enters = |ruled: &Ruled| may_enter(node, ruled, asker.stands.gateway);
-        let how = How { given: create.given.as_ref(), create: true, minute, enters: &enters };
-        let settled = settle(self.rules, owner, &create.collection, None, &how)?;
-        if create.validate_only {
-            return Ok(validated(Version::NONE, Some(settled.ruled)));
-        }
-        let ruled = Arc::clone(&settled.ruled);
-        let digest = ledger::statement::content_digest(&create.opening, &[]);
-        let statement = create_statement(create, digest);
-        let mut subject = self.new_subject(owner, &create.request)?;
-        subject.opening = create.opening;
-        subject.findings = settled.findings;
-        subject.stand(settled.standings, owner, node.subject_keys(), &*node.entropy)?;
-        let nonce = self.node.random()?;
-        let mut entry = self.entries.entry(Kind::Create, asker, create.collection.as_str());
-        rule_into(&mut entry, &ruled);
-        say_data(&mut entry, create.given.as_ref());
-        entry.commitment = Some(ledger::statement::commitment(&create.opening, &statement));
-        let index = self.entries.next_index();
-        let bytes = self.entries.append(&entry)?;
-        self.batch.put(owner.row(), subject.seal(owner, &self.node.region, nonce));
-        self.subjects.insert(owner.tag, Arc::new(subject));
-        let receipt =
-            Receipt { entry: bytes.into(), opening: create.opening, statement: statement.into() };
-        let (receipt, ruling) = (Some(receipt), Some(ruled));
-        let origin = Some(self.entries.own_origin());
-        Ok(Done::written(Written { index, origin, receipt, ruling, ..Default::default() }))
     }
 
     /// A read of a `logged` collection: its entry names the write that was read.
@@ -404,27 +378,6 @@ impl Transaction<'_> {
             Verdict::Here(ruled) => Some(ruled),
             Verdict::Elsewhere(_) | Verdict::Refused(_) => None,
         }
-    }
-
-    fn created_before(&mut self, create: &Create, subject: &Subject) -> Result<Done, Rejection> {
-        let by = &subject.created_by;
-        if by.request_id != create.request.id {
-            return Err(Rejection::new(Reason::SubjectExists).field("subject.id"));
-        }
-        if by.fingerprint != create.request.fingerprint {
-            return Err(Rejection::new(Reason::RequestIdReused).field("request_id"));
-        }
-        let digest = ledger::statement::content_digest(&subject.opening, &[]);
-        let (owner, collection) = (&create.owner, &create.collection);
-        let written = Written {
-            replayed: true,
-            index: by.entry.index,
-            origin: Some(self.entries.origin_of(by.entry)?),
-            ruling: self.standing_ruling(owner, collection, Some(subject)),
-            ..Default::default()
-        };
-        let (opening, statement) = (subject.opening, create_statement(create, digest));
-        Ok(self.retried(Retry { written, opening, statement, entry: by.entry }))
     }
 
     // === what the group changes ===

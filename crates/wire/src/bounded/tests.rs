@@ -69,6 +69,7 @@ fn the_fullest_frames_of_ours_pass() {
     let caller =
         session::Caller { name: text(), role: text(), territory: text(), beside_gateway: true };
     let put = session::Put {
+        asked: vec![1; 16].into(),
         subject: text(),
         collection: text(),
         key: text(),

@@ -15,7 +15,7 @@ from bailiwick import errors
 from bailiwick._attributes import AttributeValue
 from bailiwick._core import Attempts, Evidence, Put, Record, Settings, Tls, TokenSource, Written
 from bailiwick._watch import SILENCE, Changes, Watching
-from bailiwick.v1 import jurisdiction_pb2, records_pb2_grpc, subjects_pb2_grpc
+from bailiwick.v1 import jurisdiction_pb2, records_pb2_grpc, subjects_pb2, subjects_pb2_grpc
 
 
 class AsyncClient:
@@ -147,6 +147,11 @@ class AsyncClient:
         """See :meth:`bailiwick.Client.resolve`."""
         message = core.resolve_message(collection, evidence)
         return (await self._call(self._subjects.ResolvePlacement, message))[0]
+
+    async def locate(self, subject: str) -> subjects_pb2.LocateSubjectResponse:
+        """See :meth:`bailiwick.Client.locate`."""
+        message = subjects_pb2.LocateSubjectRequest(subject_id=subject)
+        return (await self._call(self._subjects.Locate, message))[0]
 
     async def batch_put(self, puts: Sequence[Put]) -> list[Written | errors.BailiwickError]:
         """See :meth:`bailiwick.Client.batch_put`."""

@@ -14,7 +14,7 @@ from bailiwick import errors
 from bailiwick._attributes import AttributeValue
 from bailiwick._core import Attempts, Evidence, Put, Record, Settings, Tls, TokenSource, Written
 from bailiwick._watch import Changes, Watching
-from bailiwick.v1 import jurisdiction_pb2, records_pb2_grpc, subjects_pb2_grpc
+from bailiwick.v1 import jurisdiction_pb2, records_pb2_grpc, subjects_pb2, subjects_pb2_grpc
 
 A = TypeVar("A")
 
@@ -149,6 +149,11 @@ class Client:
         """Asks where a record would go, and why. Nothing is stored."""
         message = core.resolve_message(collection, evidence)
         return self._call(self._subjects.ResolvePlacement, message)[0]
+
+    def locate(self, subject: str) -> subjects_pb2.LocateSubjectResponse:
+        """Finds the regions that hold a subject. An answer that is not complete may lack some."""
+        message = subjects_pb2.LocateSubjectRequest(subject_id=subject)
+        return self._call(self._subjects.Locate, message)[0]
 
     def batch_put(self, puts: Sequence[Put]) -> list[Written | errors.BailiwickError]:
         """Puts up to 1,000 records, of any subjects and regions: one outcome for each, in their

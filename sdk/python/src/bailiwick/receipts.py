@@ -22,7 +22,7 @@ from bailiwick.v1 import ledger_pb2
 
 KINDS = (
     "GENESIS MAP PLACE REPLACE DELETE EXPIRE ERASE READ COUNT REFUSE MOVE_OUT MOVE_IN COPY_OUT "
-    "COPY_IN EXPORT KEY BACKUP RESTORE SEAL CREATE BLOCK UNBLOCK"
+    "COPY_IN EXPORT KEY BACKUP RESTORE SEAL CREATE BLOCK UNBLOCK REASSESS"
 ).split()
 ROLES = "writer reader eraser operator auditor shard".split()
 EVIDENCE = "citizenship document residence collected_in ip phone sim".split()

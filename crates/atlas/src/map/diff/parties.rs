@@ -2,7 +2,7 @@
 
 use crate::geo::country::Countries;
 use crate::map::diff::{Pair, Part, by, texts};
-use crate::map::{AttributeRules, CollectionRules, Lifetime, Reads, Tenant};
+use crate::map::{AttributeRules, CollectionRules, Lifetime, Reads, Tenant, Unique};
 use crate::{Exempt, Index, Scope, Sector, Trigger};
 
 pub(super) fn tenants(pair: &mut Pair<'_>) {
@@ -17,7 +17,13 @@ pub(super) fn tenants(pair: &mut Pair<'_>) {
     };
     let whole = |tenant: &Tenant, added| {
         let (established, works) = (texts(tenant.established.iter()), texts(&tenant.sectors));
-        let all = format!("established in {established}, sectors {works}");
+        let mut all = format!("established in {established}, sectors {works}");
+        if tenant.locate {
+            all.push_str(", found by id alone");
+        }
+        if tenant.unique == Unique::Reachable {
+            all.push_str(", ids are unique");
+        }
         // Of a tenant that is not declared, every law of operators and of sectors is taken to hold.
         let gone = (!asked.is_empty() || sectors(None))
             .then_some("laws of its establishment are taken to attach: people may be moved");
@@ -25,7 +31,20 @@ pub(super) fn tenants(pair: &mut Pair<'_>) {
     };
     let both = (by(old.tenants.values(), named), by(new.tenants.values(), named));
     pair.part(Part::Tenant, both, whole, |thing, was, is| {
-        let Tenant { name: _, established, sectors: works } = was;
+        let Tenant { name: _, established, sectors: works, locate, unique } = was;
+        thing.key(
+            "locate",
+            (locate, &is.locate),
+            |flag| Some(flag.to_string()),
+            |_, is| is.then_some("regions tell other regions whom they hold"),
+        );
+        let show = |unique: &Unique| Some(unique.as_str().to_owned());
+        thing.key("unique", (unique, &is.unique), show, |_, is| {
+            Some(match is {
+                Unique::Reachable => "a region tells other regions that it holds an id",
+                Unique::No => "one id may become several people",
+            })
+        });
         let show = |all: &Countries| Some(texts(all.iter()));
         thing.key("establishments", (established, &is.established), show, |was, is| {
             if was.and(*is) != *was {

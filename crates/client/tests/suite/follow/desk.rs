@@ -419,6 +419,20 @@ impl Subjects for Desk {
         Err(Status::unimplemented("no test asks"))
     }
 
+    async fn locate(
+        &self,
+        _: Request<api::LocateSubjectRequest>,
+    ) -> Result<Response<api::LocateSubjectResponse>, Status> {
+        Err(Status::unimplemented("no test asks"))
+    }
+
+    async fn reassess(
+        &self,
+        _: Request<api::ReassessSubjectRequest>,
+    ) -> Result<Response<api::ReassessSubjectResponse>, Status> {
+        Err(Status::unimplemented("no test asks"))
+    }
+
     type ExportStream = tokio_stream::Empty<Result<api::ExportSubjectResponse, Status>>;
 
     async fn export(

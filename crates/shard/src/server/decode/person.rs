@@ -5,11 +5,34 @@ use wire::session as proto;
 
 use crate::node::Node;
 use crate::policy::asker::Asker;
-use crate::server::decode::{collection, owner, request_id, stated};
+use crate::server::decode::{Chance, collection, given, owner, request_id, stated};
 use crate::store::keys::Owner;
 use crate::store::subject::Blocked;
 use crate::store::types::Minute;
-use crate::write::command::{Action, Block, Erase, Request};
+use crate::write::command::{Action, Block, Create, Erase, Reassess, Request};
+
+/// The creation of a subject.
+pub(super) fn create(
+    node: &Node,
+    asker: &Asker,
+    create: proto::Create,
+) -> Result<Action, Rejection> {
+    let owner = owner(node, asker, &create.subject)?;
+    let collection = collection(&create.collection)?;
+    let given = given(&create.findings, create.phone_data, create.ip_data)?;
+    let fingerprint =
+        node.namer.fingerprint(&[b"create", &owner.tag.0, collection.as_str().as_bytes()]);
+    let Chance { opening, .. } = Chance::draw(node)?;
+    Ok(Action::Create(Box::new(Create {
+        owner,
+        collection,
+        request: Request { id: request_id(&create.request_id)?, fingerprint },
+        asked: create.asked,
+        given,
+        validate_only: create.validate_only,
+        opening,
+    })))
+}
 
 /// An erasure.
 pub(super) fn erase(node: &Node, asker: &Asker, of: proto::Erase) -> Result<Action, Rejection> {
@@ -33,6 +56,23 @@ pub(super) fn erase(node: &Node, asker: &Asker, of: proto::Erase) -> Result<Acti
         request: Some(Request { id: request_id(&of.request_id)?, fingerprint }),
         reason: of.reason,
         deadline: Some(deadline).filter(|minute| *minute > 0).map(Minute),
+        validate_only: of.validate_only,
+        opening: node.random()?,
+    })))
+}
+
+/// A reassessment.
+pub(super) fn reassess(
+    node: &Node,
+    asker: &Asker,
+    of: proto::Reassess,
+) -> Result<Action, Rejection> {
+    let owner = owner(node, asker, &of.subject)?;
+    reason(&of.reason)?;
+    Ok(Action::Reassess(Box::new(Reassess {
+        owner,
+        given: given(&of.findings, of.phone_data, of.ip_data)?,
+        reason: of.reason,
         validate_only: of.validate_only,
         opening: node.random()?,
     })))
