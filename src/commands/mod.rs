@@ -16,9 +16,10 @@ mod subject;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use ::shard::KeyringSource;
+use ::shard::{Erasures, KeyringSource};
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
+use crate::error::Failure;
 use crate::{dev, serve, terminal};
 
 /// gRPC storage gateway that stores each person's records in the region that the applicable laws
@@ -116,6 +117,26 @@ enum ShardCommand {
         #[command(flatten)]
         config: Config,
     },
+    /// Make a backup of a shard, running or stopped, or verify one
+    Backup(BackupArguments),
+    /// Restore a backup into an empty store, and begin a new log period over it
+    Restore {
+        /// The backup
+        #[arg(long, value_name = "FILE")]
+        from: PathBuf,
+        /// Read from this file who was erased after the backup; may be repeated. Without it, from
+        /// the file next to the last checkpoint
+        #[arg(long, value_name = "FILE")]
+        erasures: Vec<PathBuf>,
+        /// Accept that people come back who were erased after the backup
+        #[arg(long, conflicts_with = "erasures")]
+        accept_erasures_unknown: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        config: Config,
+    },
     /// Say which process writes to a shard's database, and how far its log is
     Status {
         /// Print JSON
@@ -138,6 +159,52 @@ enum ShardCommand {
     },
 }
 
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+struct BackupArguments {
+    /// The configuration, a TOML file
+    #[arg(long, value_name = "FILE", required = true)]
+    config: Option<PathBuf>,
+    /// The folder of backups: this one gets a file in it, named by region, shard and time
+    #[arg(long, value_name = "DIR", required = true)]
+    out: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(subcommand)]
+    command: Option<BackupCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+enum BackupCommand {
+    /// Check all of a backup: that it is whole, and that its log is what its checkpoint signs
+    Verify {
+        /// The backup
+        #[arg(value_name = "BACKUP")]
+        backup: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        config: Config,
+    },
+}
+
+impl BackupArguments {
+    fn run(self) -> Result<(), Failure> {
+        let Self { config, out, json, command } = self;
+        match command {
+            Some(BackupCommand::Verify { backup, json, config }) => {
+                serve::backup::verify(&config.config, &backup, json)
+            }
+            // clap requires both.
+            None => {
+                serve::backup::make(&config.unwrap_or_default(), &out.unwrap_or_default(), json)
+            }
+        }
+    }
+}
+
 /// Runs what was typed.
 pub(crate) fn main() -> ExitCode {
     let Arguments { command } = Arguments::parse();
@@ -155,6 +222,15 @@ pub(crate) fn main() -> ExitCode {
             }
             ShardCommand::ShowKey { json, config } => serve::shard::show_key(&config.config, json),
             ShardCommand::Convert { to, config } => serve::convert::run(&config.config, &to),
+            ShardCommand::Backup(arguments) => arguments.run(),
+            ShardCommand::Restore { from, erasures, accept_erasures_unknown, json, config } => {
+                let erasures = if accept_erasures_unknown {
+                    Erasures::Unknown
+                } else {
+                    Erasures::Known(erasures)
+                };
+                serve::backup::restore(&config.config, (&from, &erasures), json)
+            }
             ShardCommand::Status { json, config } => serve::status::run(&config.config, json),
             ShardCommand::ConfirmClock(Config { config }) => serve::shard::confirm_clock(&config),
             ShardCommand::RotateLog(Config { config }) => serve::shard::rotate_log(&config),

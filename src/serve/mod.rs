@@ -1,6 +1,7 @@
 //! `bailiwick gateway` and `bailiwick shard`: one server, from its configuration to its drained
 //! end.
 
+pub(crate) mod backup;
 pub(crate) mod convert;
 pub(crate) mod endings;
 pub(crate) mod gateway;

@@ -285,6 +285,12 @@ pub(crate) fn error(error: shard::Error) -> Failure {
         | shard::Error::Keys { .. }
         | shard::Error::Generation { .. }
         | shard::Error::CopyDiffers { .. }
+        | shard::Error::Backup { .. }
+        | shard::Error::BackupGeneration { .. }
+        | shard::Error::Erasures { .. }
+        | shard::Error::NotErasedAgain(_)
+        | shard::Error::NotEmpty { .. }
+        | shard::Error::ClockUnconfirmed
         | shard::Error::NotInitialised { .. }
         | shard::Error::Exists { .. }
         | shard::Error::StoreFormat { .. }

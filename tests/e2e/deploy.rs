@@ -202,6 +202,7 @@ fn values<'a>(unit: &'a [(String, String)], key: &str) -> Vec<&'a str> {
 
 const GATEWAY: &str = "bailiwick-gateway.service";
 const SHARD: &str = "bailiwick-shard@.service";
+const BACKUP: &str = "bailiwick-backup@.service";
 
 #[test]
 fn both_units_keep_memory_off_the_disk_and_rights_away() {
@@ -252,6 +253,37 @@ fn each_process_has_a_user_of_its_own_and_sees_no_other_ones_store() {
     assert_eq!(values(&gateway, "StateDirectory"), Vec::<&str>::new());
     assert_eq!(values(&shard, "TemporaryFileSystem"), [format!("/var/lib/{all}:ro")]);
     assert_eq!(values(&shard, "BindPaths"), [format!("/var/lib/{state}")]);
+}
+
+#[test]
+fn the_backup_of_a_shard_has_the_rights_of_that_shard_and_one_folder_more() {
+    let (backup, shard) = (unit(BACKUP), unit(SHARD));
+    for key in [
+        "User",
+        "Group",
+        "LimitCORE",
+        "MemorySwapMax",
+        "ProtectSystem",
+        "UMask",
+        "NoNewPrivileges",
+        "CapabilityBoundingSet",
+        "TemporaryFileSystem",
+        "BindPaths",
+        "IPAddressDeny",
+    ] {
+        assert_eq!(values(&backup, key), values(&shard, key), "{key}");
+    }
+    let out = "/var/backups/bailiwick/%i";
+    let writable = format!("{out} /var/lib/bailiwick/%i");
+    assert_eq!(values(&backup, "ReadWritePaths"), [writable]);
+    let commands = values(&backup, "ExecStart");
+    let [make, ..] = commands.as_slice() else { panic!("it makes a backup") };
+    let config = "/etc/bailiwick/shard-%i.toml";
+    assert_eq!(
+        *make,
+        format!("/usr/local/bin/bailiwick shard backup --config {config} --out {out}")
+    );
+    assert_eq!(values(&unit("bailiwick-backup@.timer"), "Persistent"), ["true"]);
 }
 
 // === containers ===

@@ -4,6 +4,7 @@ mod annexes;
 mod attachments;
 mod attacks;
 mod audit;
+mod backups;
 mod bad_input;
 mod batches;
 mod canary;

@@ -197,6 +197,49 @@ pub enum Error {
         /// Why.
         why: &'static str,
     },
+    /// The file that names who was erased cannot be used.
+    #[error("file of erasures {}: {why}", path.display())]
+    Erasures {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// A backup cannot be used.
+    #[error("backup {}: {why}", path.display())]
+    Backup {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// A person who was erased before could not be erased again in a store that was restored.
+    #[error("a person who was erased before is not erased again: {0}. The store does not start")]
+    NotErasedAgain(String),
+    /// What is restored is erased again and logged by the clock, and the clock is not believed.
+    #[error(
+        "the clock is far ahead of the backup: see that it is right, and confirm it with `bailiwick shard confirm-clock`"
+    )]
+    ClockUnconfirmed,
+    /// A backup rests on a generation of the region's key that is not the keyring's.
+    #[error("key file {}: generation {generation} {why}", path.display())]
+    BackupGeneration {
+        /// Which.
+        path: PathBuf,
+        /// Its number.
+        generation: u32,
+        /// How it differs.
+        why: &'static str,
+    },
+    /// No backup was made.
+    #[error("no backup was made: {0}")]
+    NotBackedUp(String),
+    /// A store is restored into an empty place only.
+    #[error("{place} holds a store, or a part of one: a backup is restored into an empty place")]
+    NotEmpty {
+        /// Where it is.
+        place: String,
+    },
     /// A stored row is not of its form or does not open.
     #[error("a stored row of the {0} is damaged: restore the shard from a backup")]
     Damaged(&'static str),

@@ -10,6 +10,7 @@
 //! exist.
 
 mod audit;
+mod backup;
 mod log;
 mod policy;
 mod read;
@@ -33,10 +34,14 @@ mod testing;
 
 pub use audit::access::AuditorEntrance;
 pub use audit::listener::Auditors;
+pub use backup::check::{VerifiedBackup, verify_backup};
+pub use backup::create::{MadeBackup, backup};
+pub use backup::restore::{Erasures, Restored, restore};
 pub use clock::{clock_ahead, confirm_clock};
 pub use environment::Environment;
 pub use error::Error;
 pub use log::key_request::{Generation, KeyRequest};
+pub use log::rotation_request::Rotated;
 pub use log::verifier_keys::LogKey;
 pub use settings::{LogSettings, PeriodMax, Settings, Witness};
 pub use startup::convert::{Converted, convert};
@@ -46,4 +51,3 @@ pub use startup::recover::{Recovered, recover};
 pub use startup::rotate::rotate_log;
 pub use startup::shard::Shard;
 pub use store::aead::{AesGcm, BodyCipher, KEY_BYTES, NotOpened};
-pub use write::command::Rotated;

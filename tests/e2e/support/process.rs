@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// The binary under test.
-const BINARY: &str = env!("CARGO_BIN_EXE_bailiwick");
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_bailiwick");
 /// Time in which a server must be ready, or drained.
 const READY_MAX: Duration = Duration::from_secs(60);
 /// Time in which an operators' page must answer.

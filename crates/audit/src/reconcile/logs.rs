@@ -14,6 +14,9 @@ pub(super) struct Log {
     pub(super) folder: Folder,
     pub(super) origin: String,
     pub(super) size: u64,
+    /// Entries from its first whose records the store has, or had: all, unless the store was restored
+    /// from a backup that has fewer.
+    pub(super) kept: u64,
 }
 
 /// The mirrored logs of one shard: one for each period, the oldest first.
@@ -22,6 +25,9 @@ pub struct Logs {
     older: Vec<Log>,
     newest: Log,
 }
+
+/// The first entries of a log, of which RESTORE is one.
+const FIRST_ENTRIES: u64 = 8;
 
 /// Receives an entry: its index, its content or why it is none, and its bytes.
 type Each<'e> = dyn FnMut(u64, Result<&Entry, ledger::entry::Error>, &[u8]) + 'e;
@@ -56,7 +62,29 @@ impl Logs {
                 _ => shards.push(Self { older: Vec::new(), newest: log }),
             }
         }
+        shards.iter_mut().try_for_each(Self::note_restores)?;
         Ok(shards)
+    }
+
+    /// Notes of which logs the store has lost the end, by the RESTORE entries of those after them.
+    fn note_restores(&mut self) -> Result<(), Error> {
+        let mut heads = Vec::new();
+        for (number, log) in self.all().enumerate() {
+            log.each(FIRST_ENTRIES, &mut |_, entry, _| {
+                let restore = entry.ok().filter(|entry| entry.kind == Kind::Restore);
+                heads.extend(restore.and_then(Entry::old_head).map(|head| (number, head)));
+            })?;
+        }
+        for (number, head) in heads {
+            for log in self.older.iter_mut().take(number) {
+                if log.origin == head.origin {
+                    log.kept = log.kept.min(head.size);
+                } else if follows(&log.origin, &head.origin) {
+                    log.kept = 0;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The logs of the shard one of whose logs is `origin`.
@@ -138,7 +166,7 @@ impl Log {
         let lost = |error| Error::Folder { origin: folder.path().display().to_string(), error };
         let key = folder.key().map_err(lost)?;
         match folder.checkpoint(&key) {
-            Ok(at) => Ok(Some(Self { folder, origin: at.origin, size: at.size })),
+            Ok(at) => Ok(Some(Self { folder, origin: at.origin, size: at.size, kept: at.size })),
             Err(folder::Error::Missing(_)) => Ok(None),
             Err(error) => Err(lost(error)),
         }

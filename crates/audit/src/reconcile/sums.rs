@@ -52,7 +52,7 @@ impl Sums {
         let named: BTreeSet<Place> = places.collect();
         for (number, log) in logs.all().enumerate() {
             let grows = number == logs.newest_number();
-            log.each(if grows { new.end } else { log.size }, &mut |index, entry, bytes| {
+            log.each(if grows { new.end } else { log.kept }, &mut |index, entry, bytes| {
                 let entry = match entry {
                     Ok(entry) => entry,
                     Err(error) => {

@@ -2,6 +2,7 @@
 //! code, so that no test is about an entry that no shard writes.
 
 use super::{Caller, Detail, Entry, EvidenceKinds, Kind, MapRef};
+use crate::checkpoint::Checkpoint;
 
 /// Bytes of the names of signers that an entry holds.
 const SIGNERS_BYTES_MAX: usize = 500;
@@ -73,6 +74,24 @@ impl Entry {
         let mut entry = Self::new(Kind::Key, minute);
         entry.details = vec![Detail::Reason(what.to_owned())];
         entry
+    }
+
+    /// A backup begins, which is known by that number.
+    pub fn backup(minute: u32, id: &str) -> Self {
+        let mut entry = Self::new(Kind::Backup, minute);
+        entry.details = vec![Detail::Reason(id.to_owned())];
+        entry
+    }
+
+    /// The store was restored from the backup of that number, which ends with that head of a log.
+    /// So many erasures were known, and are done again if the backup lacks them; `None`: it is not
+    /// known who was erased after the backup.
+    pub fn restored(minute: u32, id: &str, head: &Checkpoint, erasures: Option<u64>) -> Self {
+        let mut entry = Self::new(Kind::Restore, minute);
+        let Checkpoint { origin, size, root } = head.clone();
+        entry.details = vec![Detail::Reason(id.to_owned()), Detail::OldHead { origin, size, root }];
+        entry.details.extend(erasures.map(Detail::Count));
+        entry.in_order()
     }
 
     /// What one call did.

@@ -115,6 +115,12 @@ impl CheckpointSigner {
         Ok(())
     }
 
+    /// Signs all that is durable. The note.
+    pub(crate) fn signed(&mut self) -> Result<String, Error> {
+        self.sign()?;
+        Ok(self.published.borrow().note.clone())
+    }
+
     /// Signs all of a log that has ended.
     pub(crate) fn close(&mut self) -> Result<Sealed, Error> {
         self.sign()?;

@@ -30,7 +30,7 @@ impl Sealed {
         batch.put(keys::sealed(period), row.0);
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut row = Reader::new(bytes);
         row.format(FORMAT)?;
         let (vkey, note) = (row.text()?.to_owned(), row.text()?.to_owned());

@@ -37,8 +37,8 @@ pub(crate) struct FirstCommit<'a> {
     pub(crate) details: Vec<Detail>,
     /// The map in force.
     pub(crate) offered: &'a Offered,
-    /// What KEY says, if one of the region's keys was made or destroyed with it.
-    pub(crate) key: Option<&'a str>,
+    /// What else has happened with it.
+    pub(crate) also: Option<Entry>,
     pub(crate) now: UnixMillis,
 }
 
@@ -51,13 +51,13 @@ impl FirstCommit<'_> {
 
     /// Adds its rows. Returns the log's edge and the head that the store gets with it.
     pub(crate) fn add_to(self, batch: &mut Batch) -> Result<(Edge, u64), Error> {
-        let Self { log, identity, details, offered, key, now } = self;
+        let Self { log, identity, details, offered, also, now } = self;
         let minute = Minute::of(now);
         let mut draft = Draft::new(log);
         append(&mut draft, &Entry::genesis(minute.0, &identity.vkey, details))?;
         append(&mut draft, &region_maps::take_into(batch, offered, minute))?;
-        if let Some(what) = key {
-            append(&mut draft, &Entry::key_changed(minute.0, what))?;
+        if let Some(entry) = also {
+            append(&mut draft, &entry)?;
         }
         batch.put(keys::IDENTITY, identity.encode());
         Ok(draft.finish(batch, now))

@@ -1,9 +1,11 @@
 //! The placement log in the store: its rows, its right edge, and what one commit adds.
 
 pub(crate) mod access_counters;
+pub(crate) mod begun_backup;
 pub(crate) mod checkpoint_file;
 pub(crate) mod checkpointer;
 pub(crate) mod closed_periods;
+pub(crate) mod erasure_file;
 pub(crate) mod first_commit;
 pub(crate) mod key_request;
 pub(crate) mod rotation_request;
@@ -11,7 +13,7 @@ pub(crate) mod verifier_keys;
 pub(crate) mod view;
 pub(crate) mod witness;
 
-use engine::{Batch, Engine, Order, ScanLimit};
+use engine::{Batch, Engine, Order, ScanLimit, View};
 use ledger::entry::{Entry, Kind};
 use ledger::hash::{Hash, leaf_hash};
 use ledger::tile::{HashReader, TileId};
@@ -44,7 +46,12 @@ pub(crate) struct EdgeRow {
 impl EdgeRow {
     /// Reads the row.
     pub(crate) fn read(engine: &dyn Engine) -> Result<Self, Error> {
-        let row = engine.get_many(&[keys::EDGE])?.pop().flatten().ok_or(DAMAGED)?;
+        Self::read_in(&*engine.view()?)
+    }
+
+    /// Reads the row of a view.
+    pub(crate) fn read_in(view: &dyn View) -> Result<Self, Error> {
+        let row = view.get_many(&[keys::EDGE])?.pop().flatten().ok_or(DAMAGED)?;
         Ok(Self::decode(&row)?)
     }
 
@@ -231,7 +238,7 @@ fn decoded(engine: &dyn Engine, period: Period, index: u64) -> Result<Entry, Err
 }
 
 /// An entries row taken apart: a format byte, then each entry with its length, as in a bundle.
-fn entries_of(row: &[u8]) -> Result<Entries<'_>, Error> {
+pub(crate) fn entries_of(row: &[u8]) -> Result<Entries<'_>, Error> {
     match row.split_first() {
         Some((format, rest)) if *format == FORMAT && !rest.is_empty() => Ok(Entries { rest }),
         _ => Err(DAMAGED),
@@ -239,7 +246,7 @@ fn entries_of(row: &[u8]) -> Result<Entries<'_>, Error> {
 }
 
 /// The entries of one row. It ends with the first that is cut short.
-struct Entries<'a> {
+pub(crate) struct Entries<'a> {
     rest: &'a [u8],
 }
 

@@ -11,6 +11,19 @@ use tokio::time::{Instant, sleep};
 use crate::log::verifier_keys::LogKey;
 use crate::{Error, Settings};
 
+/// A period that has ended, and the one that has begun.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rotated {
+    /// The origin of the sealed log.
+    pub sealed: String,
+    /// Its entries.
+    pub size: u64,
+    /// The origin of the log that grows now.
+    pub origin: String,
+    /// Its public key: give it to your auditors, and keep the old one.
+    pub vkey: String,
+}
+
 /// Time between two looks whether the shard has done it.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 

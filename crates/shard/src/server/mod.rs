@@ -28,6 +28,7 @@ use wire::session::session_server::SessionServer;
 use crate::audit::access::AuditContext;
 use crate::audit::listener;
 use crate::audit::listener::Auditors;
+use crate::backup;
 use crate::lifecycle::{Life, advance};
 use crate::log::view::{Cosigned, LogViews};
 use crate::log::witness;
@@ -106,6 +107,7 @@ impl Shard {
         beside.spawn(rewrap::tend(Arc::clone(&node), queue.clone(), settings.clone()));
         beside.spawn(abandoned::sweep(Arc::clone(&node), queue.clone()));
         beside.spawn(gone_chunks::sweep(Arc::clone(&node), queue.clone()));
+        beside.spawn(backup::serve::tend(Arc::clone(&node), queue.clone(), settings.clone()));
         beside.spawn(end_periods(Arc::clone(&node), queue.clone(), settings.clone()));
         let mut watched = life.subscribe();
         let drain = async {

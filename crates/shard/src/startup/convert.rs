@@ -3,14 +3,11 @@
 use std::sync::Arc;
 
 use atlas::{Annex, RegionMap};
-use aws_lc_rs::digest::{Context, SHA256};
-use engine::{Backend, Batch, Engine, Order, ScanLimit, Span};
+use engine::{Backend, Batch};
 
 use crate::startup::open::{Opened, Opening};
+use crate::store::all_rows::{RowSum, each_page};
 use crate::{Environment, Error, Settings};
-
-/// What is read, and then written, at once.
-const STEP: ScanLimit = ScanLimit { rows: 4_096, bytes: 4 << 20 };
 
 /// A store that was copied.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,14 +45,14 @@ pub fn convert(
         Opening { settings, map, annex, outside }.open_to(true)?;
     let copy = to.open()?;
     let term = copy.head()?;
-    each_step(&*engine, |rows| {
+    each_page(&*engine.view()?, |rows| {
         let mut batch = Batch::new();
         rows.iter().for_each(|(key, value)| batch.put(key.clone(), value.clone()));
         Ok(copy.commit(batch, term, 0)?)
     })?;
     // Only now is it a store that opens: its head is that of its log.
     copy.commit(Batch::new(), term, head.size)?;
-    let (here, there) = (Sum::of(&*engine)?, Sum::of(&*copy)?);
+    let (here, there) = (RowSum::of(&*engine.view()?)?, RowSum::of(&*copy.view()?)?);
     drop((engine, copy));
     let at_copy = Environment {
         store: Arc::clone(to),
@@ -68,47 +65,6 @@ pub fn convert(
     if here != there || (opened.log.edge.size(), opened.log.edge.root()) != (entries, root) {
         return Err(Error::CopyDiffers { place: to.place() });
     }
-    let Sum { rows, bytes, .. } = here;
+    let RowSum { rows, bytes, .. } = here;
     Ok(Converted { place: to.place(), rows, bytes, entries, root: root.0 })
-}
-
-/// Calls `step` with all rows in the order of their keys, so many at a time.
-fn each_step(
-    engine: &dyn Engine,
-    mut step: impl FnMut(&[(Vec<u8>, Vec<u8>)]) -> Result<(), Error>,
-) -> Result<(), Error> {
-    let mut span = Span::all();
-    loop {
-        let page = engine.scan(&span, Order::Ascending, STEP)?;
-        step(&page.rows)?;
-        match page.rows.last() {
-            Some((last, _)) if page.more => span.from = [&**last, &[0]].concat(),
-            _ => return Ok(()),
-        }
-    }
-}
-
-/// All rows of a store: how many, and a digest of them in their order.
-#[derive(Debug, PartialEq, Eq)]
-struct Sum {
-    rows: u64,
-    bytes: u64,
-    digest: Vec<u8>,
-}
-
-impl Sum {
-    fn of(engine: &dyn Engine) -> Result<Self, Error> {
-        let (mut rows, mut bytes, mut digest) = (0, 0, Context::new(&SHA256));
-        each_step(engine, |step| {
-            for part in step.iter().flat_map(|(key, value)| [key, value]) {
-                let len = u64::try_from(part.len()).unwrap_or(u64::MAX);
-                digest.update(&len.to_be_bytes());
-                digest.update(part);
-                bytes += len;
-            }
-            rows += u64::try_from(step.len()).unwrap_or(u64::MAX);
-            Ok(())
-        })?;
-        Ok(Self { rows, bytes, digest: digest.finish().as_ref().to_vec() })
-    }
 }

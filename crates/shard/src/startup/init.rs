@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use engine::Batch;
+use ledger::entry::Entry;
 
 use crate::log::Log;
 use crate::log::checkpoint_file::{CheckpointFile, open_note};
@@ -13,7 +14,7 @@ use crate::log::first_commit::FirstCommit;
 use crate::startup::open::{Opening, lost};
 use crate::store::generations;
 use crate::store::keyring::FileKeyring;
-use crate::store::types::Period;
+use crate::store::types::{Minute, Period};
 use crate::{Environment, Error, Settings};
 
 /// A shard that has been made.
@@ -105,14 +106,18 @@ impl Opening<'_> {
         let mut batch = Batch::new();
         self.take_slots(&mut batch);
         generations::put(&mut batch, &keyring, region, &*self.outside.entropy)?;
+        let now = self.outside.clock.now();
         let first = FirstCommit {
             log: &Log::new(Period::FIRST, 0),
             identity: &identity,
             details: Vec::new(),
             offered: &offered,
             // A keyring that was there is another shard's of this region, and in the log of that one.
-            key: keyring_made.then_some("generation 1 of the region's key was made"),
-            now: self.outside.clock.now(),
+            also: keyring_made.then(|| {
+                let what = "generation 1 of the region's key was made";
+                Entry::key_changed(Minute::of(now).0, what)
+            }),
+            now,
         };
         first.commit(&*engine, batch)?;
         let vkey = identity.vkey;

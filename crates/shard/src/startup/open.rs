@@ -1,5 +1,6 @@
 //! Opening a shard: every check that must hold before it answers anybody.
 
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -30,6 +31,10 @@ const FORMAT: u8 = 1;
 const FIRST_ENTRIES_MAX: u64 = 3;
 /// Entries with which every later period begins: GENESIS and MAP.
 const PERIOD_ENTRIES: u64 = 2;
+
+/// What is said of a store that a restore has not filled.
+pub(crate) const RESTORE_BEGUN: &str = "a restore was begun here and has not ended: what is in the \
+                                        store is not all of a backup. Empty the store, and restore again";
 
 /// What a shard is opened with.
 pub(crate) struct Opening<'a> {
@@ -70,15 +75,22 @@ impl Opening<'_> {
 
     /// The same; to `look` at it alone, nothing is made, taken or signed.
     pub(crate) fn open_to(&self, look: bool) -> Result<Opened, Error> {
+        if self.recovering().exists() {
+            let restore = fs::metadata(self.recovering()).is_ok_and(|mark| mark.len() > 0);
+            let why =
+                if restore { RESTORE_BEGUN } else { "a recovery was begun here and has not ended" };
+            return Err(Error::CheckpointFile { path: self.recovering(), why });
+        }
+        self.open_unended(look)
+    }
+
+    /// The same within a recovery or a restore.
+    pub(crate) fn open_unended(&self, look: bool) -> Result<Opened, Error> {
         let (territory, settings) = (self.named()?, self.settings);
         if !look {
             settings.make_folders(&*self.outside.store)?;
         }
         let anchor_path = self.anchor_path();
-        if self.recovering().exists() {
-            let why = "a recovery was begun here and has not ended";
-            return Err(Error::CheckpointFile { path: self.recovering(), why });
-        }
         let found = CheckpointFile::open(&anchor_path)?;
         let (engine, identity) = self.existing(found.as_ref())?;
         let Some((mut anchor, mut note)) = found else {
@@ -207,7 +219,8 @@ impl Opening<'_> {
     }
 
     /// A file that stands beside the anchor from the moment when a loss is accepted until the new
-    /// period has begun: a recovery that did not end must not pass as a store that lost nothing.
+    /// period has begun: a recovery that did not end must not pass as a store that lost nothing. That
+    /// of a restore has a content.
     pub(crate) fn recovering(&self) -> std::path::PathBuf {
         self.anchor_path().with_extension("recovering")
     }

@@ -4,10 +4,10 @@
 use link::ops::health::Health;
 use link::ops::metrics::Registry;
 
+use crate::log::rotation_request::Rotated;
 use crate::metrics::Metrics;
 use crate::startup::open::Opening;
 use crate::startup::shard::Parts;
-use crate::write::command::Rotated;
 use crate::write::rotate::Ending;
 use crate::{Environment, Error, Settings};
 

@@ -18,6 +18,7 @@ use crate::lifecycle::Life;
 use crate::log::access_counters::AccessCounters;
 use crate::log::checkpointer::{CheckpointSigner, Checkpointer, Durable, SharedSigner};
 use crate::log::edge_at;
+use crate::log::erasure_file::ErasureFile;
 use crate::log::view::{Cosigned, LogViews, Signed};
 use crate::metrics::Metrics;
 use crate::node::{Node, SUBJECTS_CACHED_MAX};
@@ -154,6 +155,8 @@ impl Parts {
             CheckpointSigner::new(&node, &durable, opened.signer, opened.anchor, shown);
         // What was committed after the last checkpoint is signed before anything is served.
         signer.sign()?;
+        let mut erasures = ErasureFile::open(settings, &*node.keyring, &*node.entropy)?;
+        erasures.catch_up(&*node.engine, &*node.entropy)?;
         let (retries, waiting) = retries::channel();
         let committer = Committer {
             rules: Rules::new(Arc::clone(&map), settings.region.clone(), opened.territory),
@@ -167,6 +170,7 @@ impl Parts {
             disk: Reserve::new(settings.disk_reserve_bytes, &*node.engine)?,
             behind: LogThrottle::default(),
             retries,
+            erasures,
             // Until there is a runtime that does it.
             deliver: Box::new(Answers::give),
             node,

@@ -6,6 +6,7 @@
 //! destruction of the subject's key makes all of it unreadable.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::hmac;
 
 use crate::store::codec::Writer;
 
@@ -28,6 +29,12 @@ impl SealKey {
     pub(crate) fn new(bytes: &[u8; KEY_BYTES]) -> Self {
         let key = UnboundKey::new(&AES_256_GCM, bytes).expect("32 bytes are an AES-256 key");
         Self(LessSafeKey::new(key))
+    }
+
+    /// The key that another one gives for a purpose.
+    pub(crate) fn derived(from: &hmac::Key, purpose: &[u8]) -> Self {
+        let tag = hmac::sign(from, purpose);
+        Self::new(tag.as_ref().first_chunk().expect("HMAC-SHA-256 has 32 bytes"))
     }
 
     /// Seals `row[from..]` where it lies and appends the tag.

@@ -50,7 +50,7 @@ pub(crate) fn sync_parent(file: &Path) -> Result<(), Error> {
 }
 
 /// Refuses `inner` if it lies in `outer`: what must survive the loss of a folder may not be in it.
-fn apart(outer: &Path, inner: &Path, what: &'static str) -> Result<(), Error> {
+pub(crate) fn apart(outer: &Path, inner: &Path, what: &'static str) -> Result<(), Error> {
     let absolute = |path: &Path| {
         fs::canonicalize(path).map_err(|source| Error::Io { path: path.to_owned(), source })
     };

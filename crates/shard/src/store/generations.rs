@@ -62,24 +62,35 @@ pub(crate) fn differs(
     let held = keyring.generations();
     let mut stored = Vec::new();
     for (key, row) in &page.rows {
-        let generation = key.last_chunk().map(|number| u32::from_be_bytes(*number));
-        let generation = generation.ok_or(Error::Damaged("generations"))?;
-        let mut row = Reader::new(row);
-        row.format(FORMAT)?;
-        let wrapped = row.array::<WRAPPED_BYTES>()?;
-        row.end()?;
-        let opened = keyring.unwrap(generation, &wrapped, &bound(region, generation));
+        let (generation, fits) = fits(key, row, keyring, region)?;
         let differs = |why| Ok(Some(Differs { generation, why }));
         if !held.contains(&generation) {
             return differs("is missing from it");
         }
-        if opened.is_none_or(|opened| *opened != CONSTANT) {
+        if !fits {
             return differs("is not the key of this store");
         }
         stored.push(generation);
     }
     let unknown = held.into_iter().find(|generation| !stored.contains(generation));
     Ok(unknown.map(|generation| Differs { generation, why: "is not one of this store" }))
+}
+
+/// The generation of a row, and whether the keyring's of that number opens it.
+pub(crate) fn fits(
+    key: &[u8],
+    row: &[u8],
+    keyring: &dyn Keyring,
+    region: &RegionId,
+) -> Result<(u32, bool), Error> {
+    let generation = key.last_chunk().map(|number| u32::from_be_bytes(*number));
+    let generation = generation.ok_or(Error::Damaged("generations"))?;
+    let mut row = Reader::new(row);
+    row.format(FORMAT)?;
+    let wrapped = row.array::<WRAPPED_BYTES>()?;
+    row.end()?;
+    let opened = keyring.unwrap(generation, &wrapped, &bound(region, generation));
+    Ok((generation, opened.is_some_and(|opened| *opened == CONSTANT)))
 }
 
 #[cfg(test)]

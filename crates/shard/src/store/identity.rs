@@ -56,16 +56,22 @@ impl Identity {
     /// # Errors
     /// [`Error::StoreFormat`] when another release made the store.
     pub(crate) fn read(engine: &dyn Engine) -> Result<Option<Self>, Error> {
-        let Some(row) = engine.get_many(&[keys::IDENTITY])?.pop().flatten() else {
-            return Ok(None);
-        };
-        let mut row = Reader::new(&row);
+        let row = engine.get_many(&[keys::IDENTITY])?.pop().flatten();
+        row.map(|row| Self::of_row(&row)).transpose()
+    }
+
+    /// Reads a row.
+    ///
+    /// # Errors
+    /// [`Error::StoreFormat`] when another release made the store.
+    pub(crate) fn of_row(row: &[u8]) -> Result<Self, Error> {
+        let mut row = Reader::new(row);
         let format = row.u8()?;
         if format != FORMAT || row.array() != Ok(MARK) {
             let by = if format <= FORMAT { "an earlier release" } else { "a later release" };
             return Err(Error::StoreFormat { by });
         }
-        Ok(Some(Self::decode(row)?))
+        Ok(Self::decode(row)?)
     }
 
     /// Refuses a store that is another shard's, or that has moved to another country.

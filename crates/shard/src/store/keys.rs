@@ -26,6 +26,7 @@
 //! | `30` | a record in an index | tag of the index, value, key of the head's row | `store/index_keys.rs` |
 //! | `31` | a record that expires | minute, key of the head's row | the version alone |
 //! | `32` | a subject whose block ends, or whose erasure goes on | minute, key of the subject's row | the version alone |
+//! | `33` | an erasure that is done | period and index of its ERASE entry | `log/erasure_file.rs` |
 //! | `40` | the entries of one commit | period, index of the first | `log/mod.rs` |
 //! | `41` | the right edge of the log | | `log/mod.rs` |
 //! | `42` | a full tile | period, level, index | `log/mod.rs` |
@@ -483,7 +484,7 @@ pub(crate) fn feed_rows() -> Span {
     Span { from: vec![0x50], until: FEED_SWEPT.to_vec() }
 }
 
-/// The commit in the key of a row of the change feed.
+/// The commit in the key of a row of the change feed, or the entry in a key of the same form.
 pub(crate) fn fed_commit(key: &[u8]) -> Option<CommitAt> {
     let (period, index) = key.get(1..)?.split_first_chunk()?;
     let period = Period(u32::from_be_bytes(*period));

@@ -2,6 +2,7 @@
 
 pub(crate) mod accesses;
 pub(crate) mod aead;
+pub(crate) mod all_rows;
 pub(crate) mod attachment;
 pub(crate) mod claims;
 pub(crate) mod codec;

@@ -43,6 +43,17 @@ impl Tombstone {
         row.0
     }
 
+    /// Reads a row, which must be the tombstone of this subject.
+    pub(crate) fn of_row(
+        row: &[u8],
+        subject: SubjectTag,
+        layout: &KeyLayout,
+    ) -> Result<Self, Error> {
+        let mut row = Reader::new(row);
+        row.format(FORMAT)?;
+        if row.u8()? == ERASED { Self::read(&mut row, subject, layout) } else { Err(DAMAGED) }
+    }
+
     /// Reads what follows the kind of a row, which must be of this subject.
     pub(super) fn read(
         row: &mut Reader<'_>,

@@ -58,6 +58,7 @@ impl Committer {
                 drop(answer.send(done));
                 Ok(())
             }
+            Errand::Backup(begin) => self.begin_backup(&begin),
         }
     }
 

@@ -10,6 +10,8 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use crate::Error;
+use crate::log::begun_backup::BeginBackup;
+use crate::log::rotation_request::Rotated;
 use crate::policy::asker::Asker;
 use crate::policy::standing_ruling::Given;
 use crate::reply::{Found, Page, ReplySlot, busy};
@@ -294,6 +296,8 @@ pub(crate) struct Erase {
     /// By when a law wants it.
     pub(crate) deadline: Option<Minute>,
     pub(crate) validate_only: bool,
+    /// It was erased once, and a restore has brought it back: its status says nothing.
+    pub(crate) again: bool,
     pub(crate) opening: [u8; 32],
 }
 
@@ -368,6 +372,8 @@ pub(crate) enum Errand {
     Rotate(oneshot::Sender<Result<Rotated, Error>>),
     /// Change the region's keys, or what is wrapped under them.
     Keys(KeyWork, oneshot::Sender<Result<(), Error>>),
+    /// Begin a backup.
+    Backup(BeginBackup),
 }
 
 /// What is done about the region's keys.
@@ -387,21 +393,9 @@ impl Errand {
             Self::Rotate(answer) => drop(answer),
             Self::SweepFeed(_, answer) | Self::Clear(_, answer) => drop(answer),
             Self::Keys(_, answer) => drop(answer),
+            Self::Backup(begin) => drop(begin),
         }
     }
-}
-
-/// A period that has ended, and the one that has begun.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rotated {
-    /// The origin of the sealed log.
-    pub sealed: String,
-    /// Its entries.
-    pub size: u64,
-    /// The origin of the log that grows now.
-    pub origin: String,
-    /// Its public key: give it to your auditors, and keep the old one.
-    pub vkey: String,
 }
 
 /// A map on its way to the committer: whose signatures are good.

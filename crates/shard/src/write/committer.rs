@@ -16,6 +16,7 @@ use crate::Error;
 use crate::lifecycle::Life;
 use crate::log::access_counters::{AccessCounters, Taken};
 use crate::log::checkpointer::{Durable, SharedSigner};
+use crate::log::erasure_file::ErasureFile;
 use crate::log::{Draft, Log};
 use crate::node::Node;
 use crate::policy::rulings::Rules;
@@ -160,6 +161,8 @@ pub(crate) struct Committer {
     /// Lines about a clock that is behind.
     pub(crate) behind: LogThrottle,
     pub(crate) retries: Retries,
+    /// Where erasures are named outside the store.
+    pub(crate) erasures: ErasureFile,
     pub(crate) deliver: Deliver,
 }
 
@@ -292,6 +295,7 @@ impl Committer {
         ops: &mut VecDeque<(Op, Room)>,
         counts: bool,
     ) -> Result<(), Error> {
+        self.refuse_unnoted(ops);
         self.commit_group(ops, counts, false)
     }
 
@@ -375,9 +379,8 @@ impl Committer {
         self.measure(started, answers.len(), added);
         self.node.metrics.expired.inc_by(expired);
         subjects.into_iter().for_each(|(tag, subject)| self.node.subjects.insert(tag, subject));
-        erased.iter().for_each(|tag| drop(self.node.subjects.remove(tag)));
         self.committed(edge, size, now);
-        self.answer(answers, rooms);
+        self.answer_noted(&erased, answers, rooms);
         Ok(())
     }
 
@@ -389,7 +392,7 @@ impl Committer {
         metrics.entries.inc_by(entries);
     }
 
-    fn answer(&self, answers: Vec<(ReplySlot, Done)>, rooms: Vec<Room>) {
+    pub(super) fn answer(&self, answers: Vec<(ReplySlot, Done)>, rooms: Vec<Room>) {
         let mut replies = Vec::with_capacity(answers.len());
         for (reply, done) in answers {
             match done {

@@ -49,7 +49,7 @@ fn action(node: &Node, key: &[u8], row: &[u8]) -> Result<Option<Action>, Error> 
     let Some(owner) = Subject::owner_of(row, tag, node.subject_keys())? else { return Ok(None) };
     let SubjectRow::Kept(subject) = node.open_subject(&owner, row)? else { return Ok(None) };
     let (opening, reason) = (node.random()?, BLOCK_ENDED.to_owned());
-    let validate_only = false;
+    let (validate_only, again) = (false, false);
     let erase = |collection, reason, deadline| {
         let (owner, request) = (owner.clone(), None);
         Action::Erase(Box::new(Erase {
@@ -59,6 +59,7 @@ fn action(node: &Node, key: &[u8], row: &[u8]) -> Result<Option<Action>, Error> 
             reason,
             deadline,
             validate_only,
+            again,
             opening,
         }))
     };

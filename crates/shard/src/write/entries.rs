@@ -138,6 +138,11 @@ impl<'a> GroupEntries<'a> {
         CommitAt { period: self.log.name.period, index: self.draft.first_index().0 }
     }
 
+    /// The place of an entry of this group, by its period.
+    pub(crate) fn place(&self, at: EntryAt) -> CommitAt {
+        CommitAt { period: self.log.name.period, index: at.index.0 }
+    }
+
     /// Where the next entry will stand.
     pub(crate) fn next(&self) -> EntryAt {
         let (index, first) = (self.draft.next_index(), self.draft.first_index());

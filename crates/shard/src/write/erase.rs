@@ -17,6 +17,7 @@ use ledger::statement::{commitment, content_digest};
 use terms::{Collection, Reason, Rejection, limits};
 
 use crate::Error;
+use crate::log::erasure_file;
 use crate::policy::asker::Asker;
 use crate::policy::subject_status;
 use crate::reply::{Receipt, Written};
@@ -104,11 +105,13 @@ impl Transaction<'_> {
         let now = self.entries.minute();
         match &subject.status {
             Status::Erasing(erasure) => {
-                let same = erase.request.is_none_or(|request| {
-                    (request.id, request.fingerprint) == (erasure.request_id, erasure.fingerprint)
-                });
+                let same = erase.again
+                    || erase.request.is_none_or(|Request { id, fingerprint }| {
+                        (id, fingerprint) == (erasure.request_id, erasure.fingerprint)
+                    });
                 return if same { Ok(erasure.clone()) } else { Err(subject_status::erased()) };
             }
+            _ if erase.again => {}
             // What was blocked in order to be erased then.
             Status::Blocked(blocked)
                 if blocked.then_erase && subject_status::is_over(blocked, self.now) => {}
@@ -157,6 +160,7 @@ impl Transaction<'_> {
         let by = Recent { request_id, fingerprint, minute, version: Version::NONE, entry: at };
         let stone = Tombstone { incarnation: subject.incarnation, records, by };
         self.batch.put(owner.row(), stone.row(owner.tag, &self.node.namer));
+        erasure_file::list(&mut self.batch, self.entries.place(at), &owner.row(), None);
         self.batch.delete(owner.accesses());
         self.change_due(owner, subject.due(), None);
         self.subjects.remove(&owner.tag);

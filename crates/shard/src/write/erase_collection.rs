@@ -10,6 +10,7 @@ use ledger::entry::Detail as Said;
 use terms::{Collection, Reason, Rejection, limits};
 
 use crate::Error;
+use crate::log::erasure_file;
 use crate::policy::asker::Asker;
 use crate::policy::subject_status;
 use crate::reply::Written;
@@ -36,7 +37,9 @@ impl Transaction<'_> {
             Some(Known::Erased(_)) => return Err(subject_status::erased()),
             Some(Known::Kept(subject)) => subject,
         };
-        subject_status::admit(&subject, self.now)?;
+        if !erase.again {
+            subject_status::admit(&subject, self.now)?;
+        }
         if let Some(done) = self.collection_erased_before(erase, &subject, collection)? {
             return Ok(done);
         }
@@ -70,6 +73,10 @@ impl Transaction<'_> {
         let receipt = self.append_about(owner, Some(collection), &erase.opening, entry)?;
         let minute = self.entries.minute();
         let by = Recent { request_id, fingerprint, minute, version: Version::NONE, entry: at };
+        let (place, listed) = (self.entries.place(at), Some((collection, &by)));
+        erasure_file::list(&mut self.batch, place, &owner.row(), listed);
+        // It is noted outside the store before the answer.
+        self.erased.push(owner.tag);
         let collection = collection.clone();
         after.forget(CollectionErased { collection, records, by }, &self.node.namer);
         self.change_due(owner, subject.due(), after.due());
@@ -121,7 +128,7 @@ impl Transaction<'_> {
             let same = |request: Request| {
                 (request.id, request.fingerprint) == (erasure.request_id, erasure.fingerprint)
             };
-            if of == collection && erase.request.is_none_or(same) {
+            if of == collection && (erase.again || erase.request.is_none_or(same)) {
                 return Ok(erasure.clone());
             }
             // One at a time: it goes on by itself, and is done within seconds.

@@ -13,12 +13,12 @@ use ledger::note::Signer;
 
 use crate::log::Log;
 use crate::log::first_commit::{FirstCommit, new_signer};
+use crate::log::rotation_request::Rotated;
 use crate::store::growing_log::GrowingLog;
 use crate::store::identity::Identity;
 use crate::store::region_maps;
 use crate::store::region_maps::Offered;
 use crate::store::types::{Minute, Period};
-use crate::write::command::Rotated;
 use crate::write::committer::Committer;
 use crate::{Error, Settings};
 
@@ -110,7 +110,7 @@ impl Committer {
             identity: &identity,
             details: vec![Detail::OldHead { origin: sealed.clone(), size, root }],
             offered: &offered,
-            key: None,
+            also: None,
             now,
         };
         let mut batch = Batch::new();

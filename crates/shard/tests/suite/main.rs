@@ -3,6 +3,7 @@
 mod accesses;
 mod attributes;
 mod auditors;
+mod backups;
 mod changes;
 mod copies;
 mod damaged_table;

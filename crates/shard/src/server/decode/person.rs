@@ -57,6 +57,7 @@ pub(super) fn erase(node: &Node, asker: &Asker, of: proto::Erase) -> Result<Acti
         reason: of.reason,
         deadline: Some(deadline).filter(|minute| *minute > 0).map(Minute),
         validate_only: of.validate_only,
+        again: false,
         opening: node.random()?,
     })))
 }

@@ -66,6 +66,8 @@ impl Stage {
         let answering = std::thread::spawn(move || waiting.run(&of_retries));
         let disk = Reserve::new(0, &*node.engine).expect("a disk");
         let durable = Arc::new(Durable::new(0, log.edge.root()));
+        let erasures = ErasureFile::open(&settings, &*node.keyring, &*node.entropy);
+        let erasures = erasures.expect("a file of erasures");
         let committer = Committer {
             rules: Rules::new(node.map(), settings.region.clone(), node.territory),
             signer: signer(&node, &durable, &settings),
@@ -79,6 +81,7 @@ impl Stage {
             disk,
             behind: LogThrottle::default(),
             retries,
+            erasures,
             deliver: Box::new(Answers::give),
         };
         let (queue, inbox) = queue(Gauge::default());

@@ -1,0 +1,204 @@
+//! Checks a backup: every frame, every row's place, the log's tree against its checkpoint.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::Path;
+
+use engine::{Key, Value};
+use ledger::checkpoint::Checkpoint;
+
+use crate::backup::format::{Frame, FrameKey, Header, Manifest, next_frame, open_header};
+use crate::backup::logs::Logs;
+use crate::store::all_rows::{RowSum, Summing};
+use crate::store::generations;
+use crate::store::identity::Identity;
+use crate::store::keyring::{FileKeyring, Keyring as _};
+use crate::store::keys;
+use crate::store::keys::KeyLayout;
+use crate::store::subject::Subject;
+use crate::store::types::CommitAt;
+use crate::{Error, Settings};
+
+/// Bytes that are read from a backup at once.
+const BUFFER_BYTES: usize = 1 << 20;
+
+/// A backup that is whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifiedBackup {
+    /// Its number, as the BACKUP entry names it.
+    pub id: String,
+    /// The log that it ends with.
+    pub origin: String,
+    /// Entries of that log.
+    pub entries: u64,
+    /// The root of its tree.
+    pub root: [u8; 32],
+    /// When it was begun, in minutes since 1970.
+    pub minute: u32,
+    /// Its rows.
+    pub rows: u64,
+    /// Bytes of their keys and values.
+    pub bytes: u64,
+    /// Sealed chunks of the file.
+    pub chunks: u64,
+}
+
+/// The same, with what a restore needs.
+pub(super) struct Checked {
+    pub(super) shown: VerifiedBackup,
+    pub(super) identity: Identity,
+    pub(super) checkpoint: Checkpoint,
+    /// The last erasure that it lists.
+    pub(super) erased: Option<CommitAt>,
+}
+
+/// Checks a backup of this shard.
+///
+/// # Errors
+/// [`Error::Backup`] with what is wrong, and in which chunk; [`Error::Keys`]; [`Error::Io`].
+pub fn verify_backup(
+    settings: &Settings,
+    deployment: &str,
+    backup: &Path,
+) -> Result<VerifiedBackup, Error> {
+    let keyring = FileKeyring::open(&settings.keys, &settings.region)?;
+    let checked = check(settings, deployment, &keyring, backup, &mut |_| Ok(()))?;
+    Ok(checked.shown)
+}
+
+/// Gives `each` the rows of all chunks, and checks them on the way. What was given counts only if
+/// this ends well.
+pub(super) fn check(
+    settings: &Settings,
+    deployment: &str,
+    keyring: &FileKeyring,
+    backup: &Path,
+    each: &mut dyn FnMut(Vec<(Key, Value)>) -> Result<(), Error>,
+) -> Result<Checked, Error> {
+    let refused = |why: String| Error::Backup { path: backup.to_owned(), why };
+    let file = File::open(backup);
+    let file = file.map_err(|source| Error::Io { path: backup.to_owned(), source })?;
+    let mut file = BufReader::with_capacity(BUFFER_BYTES, file);
+    let prefix = format!("{deployment}/{}/{}/", settings.region, settings.shard);
+    let own = (&*prefix, KeyLayout::new(keyring).check());
+    let (header, key) = open_header(&mut file, keyring, own).map_err(refused)?;
+    let mut rows = Rows::new(settings, keyring);
+    let mut number = 0;
+    let manifest = loop {
+        number += 1;
+        let at = |why: String| refused(format!("chunk {number}: {why}"));
+        match frame(&mut file, &key, number).map_err(at)? {
+            Frame::Manifest(manifest) => break manifest,
+            Frame::Rows(of_chunk) => {
+                rows.take(&of_chunk).map_err(|error| at(error.to_string()))?;
+                each(of_chunk)?;
+            }
+        }
+    };
+    if file.read(&mut [0]).map_err(|error| refused(error.to_string()))? > 0 {
+        return Err(refused(format!("bytes follow its last chunk, {number}")));
+    }
+    rows.finish(header, &manifest, number).map_err(|error| refused(error.to_string()))
+}
+
+fn frame(file: &mut impl Read, key: &FrameKey, number: u64) -> Result<Frame, String> {
+    let frame = next_frame(file)?.ok_or("it is missing: the end of the backup was cut off")?;
+    key.open(number, frame).ok_or_else(|| {
+        "it does not open: it was changed, or belongs to another place or backup".to_owned()
+    })
+}
+
+/// The rows of a backup, as they come.
+struct Rows<'a> {
+    settings: &'a Settings,
+    keyring: &'a FileKeyring,
+    held: BTreeSet<u32>,
+    logs: Logs,
+    summing: Summing,
+    identity: Option<Identity>,
+    erased: Option<CommitAt>,
+    last: Key,
+}
+
+impl<'a> Rows<'a> {
+    fn new(settings: &'a Settings, keyring: &'a FileKeyring) -> Self {
+        Self {
+            settings,
+            keyring,
+            held: keyring.generations().into_iter().collect(),
+            logs: Logs::default(),
+            summing: Summing::new(),
+            identity: None,
+            erased: None,
+            last: Vec::new(),
+        }
+    }
+
+    fn take(&mut self, rows: &[(Key, Value)]) -> Result<(), Error> {
+        self.summing.add(rows);
+        for (key, row) in rows {
+            if *key <= self.last {
+                return Err(Error::Damaged("store"));
+            }
+            self.last.clone_from(key);
+            self.row(key, row)?;
+        }
+        Ok(())
+    }
+
+    fn row(&mut self, key: &[u8], row: &[u8]) -> Result<(), Error> {
+        // The prefixes are those of `store/keys.rs`.
+        let prefix = key.first();
+        if key == keys::IDENTITY {
+            self.identity = Some(Identity::of_row(row)?);
+        } else if prefix == Some(&0x05) {
+            let (generation, fits) =
+                generations::fits(key, row, self.keyring, &self.settings.region)?;
+            if self.held.contains(&generation) && !fits {
+                return Err(self.generation(generation, "is not the key of this backup"));
+            }
+        } else if keys::is_subject(key) {
+            if let Some(generation) = Subject::generation_of(row)?
+                && !self.held.contains(&generation)
+            {
+                let why = "is not in it any more, and people in this backup are wrapped under it: \
+                           it cannot be read";
+                return Err(self.generation(generation, why));
+            }
+        } else if prefix == Some(&0x33) {
+            self.erased = keys::fed_commit(key);
+        }
+        self.logs.row(key, row)
+    }
+
+    fn generation(&self, generation: u32, why: &'static str) -> Error {
+        let path = FileKeyring::path(&self.settings.keys, &self.settings.region);
+        Error::BackupGeneration { path, generation, why }
+    }
+
+    fn finish(self, header: Header, manifest: &Manifest, number: u64) -> Result<Checked, Error> {
+        let damaged = |what| Error::Damaged(what);
+        let identity = self.identity.ok_or_else(|| damaged("identity"))?;
+        let sum = self.summing.sum();
+        if sum != manifest.sum || identity.vkey != manifest.vkey {
+            return Err(damaged("store"));
+        }
+        let checkpoint = self.logs.finish(identity.period, &manifest.vkey, &manifest.note)?;
+        if checkpoint.origin != header.origin {
+            return Err(damaged("placement log"));
+        }
+        let RowSum { rows, bytes, .. } = sum;
+        let shown = VerifiedBackup {
+            id: header.id.to_string(),
+            origin: header.origin,
+            entries: checkpoint.size,
+            root: checkpoint.root.0,
+            minute: header.minute.0,
+            rows,
+            bytes,
+            chunks: number,
+        };
+        Ok(Checked { shown, identity, checkpoint, erased: self.erased })
+    }
+}

@@ -1,0 +1,175 @@
+//! Erasures are named outside the store, too, before they are acknowledged; and what that file names
+//! is erased again in a store that was restored.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use engine::Batch;
+use link::ops::metrics::Gauge;
+use terms::{Collection, Reason, Rejection};
+use tokio::time::Instant;
+
+use crate::Error;
+use crate::log::erasure_file;
+use crate::log::erasure_file::{KnownErasure, What};
+use crate::reply::{Outcome, ReplySlot};
+use crate::store::erasure::CollectionErasing;
+use crate::store::keys;
+use crate::store::keys::Owner;
+use crate::store::subject::{Subject, SubjectRow};
+use crate::store::tombstone::Tombstone;
+use crate::store::types::{CommitAt, SubjectTag};
+use crate::write::command::{Action, Erase, Op, Request};
+use crate::write::committer;
+use crate::write::committer::Committer;
+use crate::write::expiry::own;
+use crate::write::queue_share::Room;
+use crate::write::transaction::Done;
+
+/// The name of a fact on the operators' page.
+const ERASURES: &str = "erasures";
+/// Why a subject is erased once more, for the log.
+const AGAIN: &str = "it was erased before, and a restore brought it back";
+/// Time in which one commit of that must have begun.
+const WITHIN: Duration = Duration::from_secs(60);
+
+impl Committer {
+    /// Refuses erasures for as long as the file outside the store lacks one that was done.
+    pub(super) fn refuse_unnoted(&mut self, ops: &mut VecDeque<(Op, Room)>) {
+        let erases = |(op, _): &(Op, Room)| matches!(op.action, Action::Erase(_));
+        if !ops.iter().any(erases) || self.note_erasures() {
+            return;
+        }
+        for (op, room) in std::mem::take(ops) {
+            if matches!(op.action, Action::Erase(_)) {
+                let problem = "erasures cannot be noted outside the store";
+                op.reply.send(Rejection::new(Reason::RegionUnavailable).problem(problem).into());
+            } else {
+                ops.push_back((op, room));
+            }
+        }
+    }
+
+    /// Drops erased subjects from memory, notes them, and answers. If they cannot be noted, no answer
+    /// says that they are erased.
+    pub(super) fn answer_noted(
+        &mut self,
+        erased: &[SubjectTag],
+        answers: Vec<(ReplySlot, Done)>,
+        rooms: Vec<Room>,
+    ) {
+        erased.iter().for_each(|tag| drop(self.node.subjects.remove(tag)));
+        if erased.is_empty() || self.note_erasures() {
+            self.answer(answers, rooms);
+        }
+    }
+
+    fn note_erasures(&mut self) -> bool {
+        let (node, erasures) = (&self.node, &mut self.erasures);
+        let noted = erasures.catch_up(&*node.engine, &*node.entropy);
+        node.health.hold(ERASURES, noted.is_err());
+        match &noted {
+            Ok(()) => node.health.unset_fact(ERASURES),
+            Err(error) => {
+                node.health.set_fact(ERASURES, error.to_string());
+                if let Some(unsaid) = node.troubles.allow(node.clock.now()) {
+                    tracing::error!(%error, unsaid, "an erasure cannot be noted: none is acknowledged");
+                }
+            }
+        }
+        noted.is_ok()
+    }
+
+    /// Erases what was erased before, if the store has it. Whether it had. A collection is erased
+    /// only if that was done after `since`: what came later may be in the store.
+    pub(crate) fn erase_again(
+        &mut self,
+        known: &KnownErasure,
+        since: CommitAt,
+    ) -> Result<bool, Error> {
+        let node = Arc::clone(&self.node);
+        let damaged = || Error::Damaged("subjects");
+        let (_, tag) = keys::of_subject(&known.row).ok_or_else(damaged)?;
+        let (collection, by) = match &known.what {
+            What::Subject(row) => (None, Tombstone::of_row(row, tag, &node.namer)?.by),
+            What::Collection(..) if known.entry < since => return Ok(false),
+            What::Collection(collection, by) => (Some(collection.clone()), *by),
+        };
+        let Some(row) = node.engine.get_many(&[&known.row])?.pop().flatten() else {
+            return self.bury_again(known).map(|()| false);
+        };
+        let Some(owner) = Subject::owner_of(&row, tag, node.subject_keys())? else {
+            return Ok(false);
+        };
+        if let Some(collection) = &collection {
+            let SubjectRow::Kept(subject) = node.open_subject(&owner, &row)? else {
+                return Ok(false);
+            };
+            if let Some(CollectionErasing { collection: of, .. }) = &subject.erasing
+                && of != collection
+            {
+                // One at a time: that had begun before the backup.
+                self.erase_known(&owner, Some(of.clone()), None)?;
+            }
+            if subject.standing(collection).is_none() {
+                return Ok(false);
+            }
+        }
+        let request = Request { id: by.request_id, fingerprint: by.fingerprint };
+        self.erase_known(&owner, collection, Some(request))?;
+        Ok(true)
+    }
+
+    /// Keeps a subject from being created that was created and erased after the backup.
+    fn bury_again(&mut self, known: &KnownErasure) -> Result<(), Error> {
+        let What::Subject(tombstone) = &known.what else { return Ok(()) };
+        let mut batch = Batch::new();
+        batch.put(known.row.clone(), tombstone.clone());
+        erasure_file::list(&mut batch, known.entry, &known.row, None);
+        if !self.commit_unlogged(batch, &mut [])? {
+            return Err(not_erased("the store took no commit"));
+        }
+        self.erasures.add_known(known, &*self.node.entropy)
+    }
+
+    /// Erases a subject or a collection of it, in as many commits as that takes.
+    fn erase_known(
+        &mut self,
+        owner: &Owner,
+        collection: Option<Collection>,
+        request: Option<Request>,
+    ) -> Result<(), Error> {
+        let node = Arc::clone(&self.node);
+        let (queue, _) = committer::queue(Gauge::default());
+        let queue = queue.of_session();
+        loop {
+            let action = Action::Erase(Box::new(Erase {
+                owner: owner.clone(),
+                collection: collection.clone(),
+                request,
+                reason: AGAIN.to_owned(),
+                deadline: None,
+                validate_only: false,
+                again: true,
+                opening: node.random()?,
+            }));
+            let room = queue.admit(action.bytes()).ok_or_else(|| not_erased("no room"))?;
+            let (sender, answer) = mpsc::channel();
+            let reply = ReplySlot::new(move |outcome, _| drop(sender.send(outcome)));
+            let deadline = Instant::now() + WITHIN;
+            let op = Op { reply, deadline, asker: own(&node, &action), map_epoch: 0, action };
+            self.commit(&mut VecDeque::from([(op, room)]), false)?;
+            match answer.recv() {
+                Ok(Outcome::Written(written)) if written.unfinished => {}
+                Ok(Outcome::Written(_)) => return Ok(()),
+                Ok(Outcome::Rejected(fault)) => return Err(not_erased(&fault.to_string())),
+                _ => return Err(not_erased("it was not answered")),
+            }
+        }
+    }
+}
+
+fn not_erased(why: &str) -> Error {
+    Error::NotErasedAgain(why.to_owned())
+}
