@@ -3,6 +3,7 @@
 
 mod callers;
 pub(crate) mod gateway;
+mod keyring;
 pub(crate) mod log;
 pub(crate) mod maps;
 pub(crate) mod metrics;

@@ -9,6 +9,7 @@ use atlas::{Annex, RegionMap};
 use link::tls::Files;
 use terms::{RegionId, ShardId};
 
+use super::keyring;
 use super::log::{self, AuditorsConfig};
 use super::metrics::{self, MetricsConfig};
 use super::reading::{Section, read_file};
@@ -20,6 +21,8 @@ use crate::error::Failure;
 #[derive(Debug)]
 pub(crate) struct Config {
     pub(crate) settings: shard::Settings,
+    /// Folders that the module of a token writes in.
+    pub(crate) token_writes: Vec<PathBuf>,
     pub(crate) store: Store,
     pub(crate) listen: SocketAddr,
     pub(crate) admin_listen: SocketAddr,
@@ -73,12 +76,17 @@ pub(crate) fn read(path: &Path) -> Result<Config, Failure> {
         let named = region.as_ref().zip(shard.as_ref());
         let store = named
             .and_then(|(region, shard)| store::store(root, region.it.as_str(), shard.it.as_str()));
+        let token = match root.section("keyring") {
+            Some(section) => keyring::token(&section).map(Some),
+            None => Some(None),
+        };
         let disk_reserve_mb = root.number_or("disk_reserve_mb", DISK_RESERVE_MB);
         let settings = shard::Settings {
             region: region?.it,
             shard: shard?.it,
             anchor: anchor?,
             keys: keys?,
+            token: token?,
             disk_reserve_bytes: disk_reserve_mb * MB,
             beat: BEAT,
             signers: trust.signers,
@@ -87,9 +95,12 @@ pub(crate) fn read(path: &Path) -> Result<Config, Failure> {
         };
         let (listen, admin_listen) = (listen?, admin_listen?);
         let (map, annex) = (Arc::new(map?), annex?);
+        let keyring = root.section("keyring");
+        let token_writes = keyring.iter().flat_map(keyring::writes).collect();
         let files = root.reading.named();
         Some(Config {
             settings,
+            token_writes,
             store: store?,
             listen,
             admin_listen,

@@ -145,6 +145,7 @@ async fn one(
         shard: ShardId::parse(SHARD).map_err(|error| Failure::new(Exit::Config, error))?,
         anchor: home.join("anchor"),
         keys: home.join("keys"),
+        token: None,
         disk_reserve_bytes: DISK_RESERVE_BYTES,
         beat: BEAT,
         signers: None,

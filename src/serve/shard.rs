@@ -37,7 +37,7 @@ pub(crate) fn run(path: &Path) -> Result<(), Failure> {
     config.settings.make_folders(&*store.backend()).map_err(error)?;
     let shard::Settings { anchor, keys, .. } = config.settings.clone();
     let data = store.folder().map(Path::to_path_buf);
-    let writable = data.into_iter().chain([anchor, keys]);
+    let writable = data.into_iter().chain([anchor, keys]).chain(config.token_writes);
     let sandbox = enter(&link::host::sandbox::shard(writable), config.require_sandbox)?;
     serve_on(config.threads, async {
         let stop = Stop::on_signals()?;
@@ -283,6 +283,7 @@ pub(crate) fn error(error: shard::Error) -> Failure {
             | Store::Cluster { .. },
         )
         | shard::Error::Keys { .. }
+        | shard::Error::Token { .. }
         | shard::Error::Generation { .. }
         | shard::Error::CopyDiffers { .. }
         | shard::Error::Backup { .. }

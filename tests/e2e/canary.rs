@@ -100,6 +100,7 @@ impl Shards {
             shard: ShardId::parse("s1").expect("a shard"),
             anchor: home.join("anchor"),
             keys: home.join("keys"),
+            token: None,
             disk_reserve_bytes: reserve,
             beat: Duration::from_millis(100),
             signers: self.signed.signers.clone(),

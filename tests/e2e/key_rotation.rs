@@ -145,7 +145,7 @@ async fn read(client: &Client, n: u64, collection: &str) -> bool {
 }
 
 /// The generations of the region's key: number, whether it is the current one, subjects.
-fn generations(config: &Path, command: &[&str]) -> Option<Vec<(u64, bool, u64)>> {
+pub(crate) fn generations(config: &Path, command: &[&str]) -> Option<Vec<(u64, bool, u64)>> {
     let usual = ["--config", text(config), "--json", "--wait-s", "60"];
     let done = run(&[&["keys"], command, &usual[..]].concat());
     if done.code != 0 {
@@ -159,7 +159,7 @@ fn generations(config: &Path, command: &[&str]) -> Option<Vec<(u64, bool, u64)>>
 }
 
 /// Waits until the current generation wraps all, and destroys every other.
-fn settle_keys(config: &Path) -> (u64, u64) {
+pub(crate) fn settle_keys(config: &Path) -> (u64, u64) {
     let mut last = Vec::new();
     wait_until("all are wrapped under the current generation", REWRAPPED_WITHIN, || {
         last = generations(config, &["status"]).expect("an answer");

@@ -25,6 +25,7 @@ mod http_apis;
 mod import;
 mod interop;
 mod key_rotation;
+mod keyrings;
 mod keys;
 mod leaks;
 mod lists;

@@ -36,6 +36,14 @@ pub enum Error {
         /// Why.
         why: &'static str,
     },
+    /// The token that guards the keyring cannot be used.
+    #[error("the token `{label}`: {why}")]
+    Token {
+        /// Its label.
+        label: String,
+        /// Why.
+        why: String,
+    },
     /// A generation of the keyring is not the one under which the store's rows are sealed.
     #[error(
         "key file {}: generation {generation} {why}; put the right keyring back. Nothing was written", path.display()

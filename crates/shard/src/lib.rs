@@ -43,7 +43,7 @@ pub use error::Error;
 pub use log::key_request::{Generation, KeyRequest};
 pub use log::rotation_request::Rotated;
 pub use log::verifier_keys::LogKey;
-pub use settings::{LogSettings, PeriodMax, Settings, Witness};
+pub use settings::{LogSettings, PeriodMax, Settings, Token, Witness};
 pub use startup::convert::{Converted, convert};
 pub use startup::init::{Initialised, KeyringSource, init};
 pub use startup::inspect::{Inspected, inspect};

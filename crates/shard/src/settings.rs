@@ -1,5 +1,6 @@
 //! What a shard is told.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use ledger::Signers;
 use ledger::cosignature::Cosigner;
 use link::net::https_client::Address;
 use terms::{RegionId, ShardId, UnixMillis};
+use zeroize::Zeroizing;
 
 use crate::Error;
 
@@ -25,6 +27,8 @@ pub struct Settings {
     pub anchor: PathBuf,
     /// Folder of the keyring and the log's keys: outside the store's, best on another disk.
     pub keys: PathBuf,
+    /// The token that guards the keyring's file. None: the file is as it is.
+    pub token: Option<Token>,
     /// Bytes that are kept free for erasure and expiry: below it, puts are refused.
     pub disk_reserve_bytes: u64,
     /// The keys of those who sign region maps. None: maps come from the configuration alone, and
@@ -86,6 +90,27 @@ impl Settings {
     }
 }
 
+/// A token, and how it is reached.
+#[derive(Clone)]
+pub struct Token {
+    /// The PKCS #11 module: a shared library, which becomes part of the process.
+    pub module: PathBuf,
+    /// The token's label.
+    pub label: String,
+    /// The user's PIN.
+    pub pin: Zeroizing<String>,
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { module, label, .. } = self;
+        f.debug_struct("Token")
+            .field("module", module)
+            .field("label", label)
+            .finish_non_exhaustive()
+    }
+}
+
 /// What is done with a shard's log beside writing it.
 #[derive(Debug, Clone)]
 pub struct LogSettings {
@@ -144,6 +169,7 @@ pub(crate) mod tests {
             shard: ShardId::parse("s1").expect("a shard"),
             anchor: folder.to_owned(),
             keys: folder.join("keys"),
+            token: None,
             disk_reserve_bytes: 1 << 20,
             beat: Duration::from_millis(20),
             signers: None,

@@ -35,7 +35,7 @@ pub(crate) const HERE: &str = "RU";
 pub(crate) fn node(folder: &Path, disk: &Disk) -> Node {
     let settings = crate::settings::tests::settings(folder);
     let map = Arc::new(RegionMap::parse(MAP).expect("a map"));
-    let keyring = FileKeyring::create(&settings.keys, &settings.region, &SystemEntropy);
+    let keyring = FileKeyring::create(&settings.keys, &settings.region, None, &SystemEntropy);
     let keyring = keyring.expect("a keyring");
     Node {
         region: settings.region.clone(),
@@ -72,8 +72,8 @@ fn log_of(settings: &Settings, keyring: &FileKeyring, period: Period) -> Growing
 /// The log of a period, whose keys lie in `folder`.
 pub(crate) fn log(folder: &Path, period: Period) -> GrowingLog {
     let settings = crate::settings::tests::settings(folder);
-    let keyring = FileKeyring::open(&settings.keys, &settings.region)
-        .or_else(|_| FileKeyring::create(&settings.keys, &settings.region, &SystemEntropy));
+    let keyring = FileKeyring::open(&settings.keys, &settings.region, None)
+        .or_else(|_| FileKeyring::create(&settings.keys, &settings.region, None, &SystemEntropy));
     log_of(&settings, &keyring.expect("a keyring"), period)
 }
 

@@ -110,6 +110,12 @@ pub(crate) static SHARD: Table = Table {
         ),
         needed("anchor", PATH, "The folder of the last signed checkpoint. Outside of `data`."),
         needed("keys", PATH, "The folder of the region's keys. Outside of `data`."),
+        optional(
+            "keyring",
+            Form::Table(&KEYRING),
+            "none: the keyring is a plain file in `keys`",
+            "The hardware token that guards the keyring.",
+        ),
         needed(
             "engine",
             Form::Word(ENGINES),
@@ -177,6 +183,31 @@ static POSTGRES: Table = Table {
             Form::Flag,
             SWITCH,
             "No TLS, to a database on this machine. Not together with `authorities`.",
+        ),
+    ],
+};
+
+static KEYRING: Table = Table {
+    what: "table [keyring]",
+    means: "A token (PKCS #11) that guards the file of the region's keyring: without it, the file opens nothing. For a new shard: `shard init` makes the keyring with it.",
+    count_max: 1,
+    keys: &[
+        needed(
+            "module",
+            PATH,
+            "The token's PKCS #11 module, a shared library. It becomes part of the shard's process.",
+        ),
+        needed("token", Form::Text, "The token's label."),
+        needed(
+            "pin_file",
+            PATH,
+            "A file with the user's PIN. Only the user that the shard runs as may read it.",
+        ),
+        optional(
+            "writes",
+            Form::List(&Form::Text),
+            "none",
+            "Folders in which the module writes, which the sandbox then allows: those of a token in software, as SoftHSM's.",
         ),
     ],
 };

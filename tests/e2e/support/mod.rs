@@ -70,6 +70,8 @@ pub(crate) struct Options {
     pub(crate) signed: bool,
     /// What the holder of the caller's certificate may do.
     pub(crate) grant: BTreeMap<&'static str, Value>,
+    /// What else stands in tables of a shard's configuration.
+    pub(crate) shard_tables: String,
     /// The gateway's `[http]`, `[limits]` and what else stands in tables of its own.
     pub(crate) gateway_tables: &'static str,
 }
@@ -97,6 +99,7 @@ impl Default for Options {
                 ("collections", json!(["*"])),
                 ("regions", json!(["*"])),
             ]),
+            shard_tables: String::new(),
             gateway_tables: "",
         }
     }
@@ -328,6 +331,7 @@ fn shard_config(
     } else {
         "plaintext = true\n".to_owned()
     });
+    text.push_str(&options.shard_tables);
     if let Some(url) = database {
         let table = format!(
             "[postgres]\nurl = \"{url}\"\npassword_file = \"database-password\"\nplaintext = true\n"

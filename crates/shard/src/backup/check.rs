@@ -62,7 +62,7 @@ pub fn verify_backup(
     deployment: &str,
     backup: &Path,
 ) -> Result<VerifiedBackup, Error> {
-    let keyring = FileKeyring::open(&settings.keys, &settings.region)?;
+    let keyring = FileKeyring::open(&settings.keys, &settings.region, settings.guard().as_ref())?;
     let checked = check(settings, deployment, &keyring, backup, &mut |_| Ok(()))?;
     Ok(checked.shown)
 }

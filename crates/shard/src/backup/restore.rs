@@ -69,7 +69,7 @@ pub fn restore(
     if outside.store.exists()? {
         return Err(Error::NotEmpty { place: outside.store.place() });
     }
-    let keyring = FileKeyring::open(&settings.keys, &settings.region)?;
+    let keyring = FileKeyring::open(&settings.keys, &settings.region, settings.guard().as_ref())?;
     let checked = check(settings, map.deployment(), &keyring, from, &mut |_| Ok(()))?;
     let (region, shard) = (&settings.region, &settings.shard);
     checked.identity.expect(map.deployment(), region, shard, territory.as_str())?;

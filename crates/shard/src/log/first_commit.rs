@@ -11,7 +11,7 @@ use crate::log::{Draft, Log};
 use crate::store::identity::Identity;
 use crate::store::region_maps::Offered;
 use crate::store::types::{Minute, Period};
-use crate::store::{keyring, keys, region_maps};
+use crate::store::{keys, region_maps, secret_files};
 use crate::{Error, Settings};
 
 /// Makes the key of a new period's log. One that is there already is never used again: it may have
@@ -22,9 +22,9 @@ pub(crate) fn new_signer(
     entropy: &dyn Entropy,
     period: Period,
 ) -> Result<Signer, Error> {
-    let seed = keyring::draw(entropy)?;
-    let text = zeroize::Zeroizing::new(keyring::to_hex(&*seed));
-    keyring::write_secret(&settings.log_key_path(period.0), text.as_bytes())?;
+    let seed = secret_files::draw(entropy)?;
+    let text = zeroize::Zeroizing::new(secret_files::to_hex(&*seed));
+    secret_files::write_secret(&settings.log_key_path(period.0), text.as_bytes())?;
     settings.log_signer(deployment, period)
 }
 

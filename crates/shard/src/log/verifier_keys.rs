@@ -5,7 +5,7 @@ use ledger::note::Signer;
 
 use crate::log::checkpoint_file::{CheckpointFile, open_note};
 use crate::store::growing_log::Origins;
-use crate::store::keyring;
+use crate::store::secret_files;
 use crate::store::types::Period;
 use crate::{Error, Settings};
 
@@ -59,8 +59,9 @@ impl Settings {
     /// Reads the key of a period's log.
     pub(crate) fn log_signer(&self, deployment: &str, period: Period) -> Result<Signer, Error> {
         let path = self.log_key_path(period.0);
-        let text = keyring::read_secret(&path)?;
-        let seed = std::str::from_utf8(&text).ok().and_then(|text| keyring::from_hex(text.trim()));
+        let text = secret_files::read_secret(&path)?;
+        let seed =
+            std::str::from_utf8(&text).ok().and_then(|text| secret_files::from_hex(text.trim()));
         let seed = seed.ok_or(Error::Keys { path: path.clone(), why: "it is not a log key" })?;
         Signer::from_seed(&self.origins(deployment).of(period), &seed)
             .map_err(|_| Error::Keys { path, why: "the log's origin cannot name a key" })

@@ -127,10 +127,11 @@ impl Opening<'_> {
     /// The region's keyring, in the folder of keys; and whether it was made.
     fn provision(&self, source: &KeyringSource) -> Result<(FileKeyring, bool), Error> {
         let Settings { region, keys, .. } = self.settings;
-        let path = FileKeyring::path(keys, region);
+        let (path, guard) = (FileKeyring::path(keys, region), self.settings.guard());
+        let (guard, entropy) = (guard.as_ref(), &*self.outside.entropy);
         let there = path.try_exists().map_err(|source| Error::Io { path: path.clone(), source })?;
         match source {
-            KeyringSource::File(file) => FileKeyring::copy(file, keys, region)?,
+            KeyringSource::File(file) => FileKeyring::copy(file, keys, region, guard, entropy)?,
             KeyringSource::Folder | KeyringSource::New if there => {}
             KeyringSource::Folder if self.annex.shards().len() > 1 => {
                 let why = "it is missing, and the annex names other shards of this region: give \
@@ -139,10 +140,10 @@ impl Opening<'_> {
                 return Err(Error::Keys { path, why });
             }
             KeyringSource::Folder | KeyringSource::New => {
-                return Ok((FileKeyring::create(keys, region, &*self.outside.entropy)?, true));
+                return Ok((FileKeyring::create(keys, region, guard, entropy)?, true));
             }
         }
-        Ok((FileKeyring::open(keys, region)?, false))
+        Ok((FileKeyring::open(keys, region, guard)?, false))
     }
 
     /// Why a shard without a store does not start: it was never made, or it is lost.

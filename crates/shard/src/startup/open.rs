@@ -100,6 +100,9 @@ impl Opening<'_> {
         identity.expect(self.map.deployment(), region, shard, territory.as_str())?;
         let keyring = self.keyring(&*engine)?;
         let namer = self.check_keyring(&*engine, &identity, &keyring)?;
+        if !look {
+            keyring.forget_earlier()?;
+        }
         let signer = self.signer(identity.period)?;
         if signer.vkey() != identity.vkey {
             let path = self.settings.log_key_path(identity.period.0);
@@ -240,9 +243,10 @@ impl Opening<'_> {
     /// taken now.
     pub(crate) fn keyring(&self, engine: &dyn Engine) -> Result<FileKeyring, Error> {
         let Settings { keys, region, .. } = self.settings;
-        let keyring = FileKeyring::open(keys, region)?;
+        let guard = self.settings.guard();
+        let keyring = FileKeyring::open(keys, region, guard.as_ref())?;
         if generations::differs(engine, &keyring, region)?.is_some()
-            && let Some(next) = FileKeyring::open_next(keys, region)?
+            && let Some(next) = FileKeyring::open_next(keys, region, guard.as_ref())?
             && generations::differs(engine, &next, region)?.is_none()
         {
             keyring.take_next()?;

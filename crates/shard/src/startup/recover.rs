@@ -97,7 +97,7 @@ pub(crate) fn begin_after(
         Some(restored) => Some(restored.old_head.clone()),
         None => anchored.as_ref().and_then(|(_, note)| unverified(note)),
     };
-    let keyring = FileKeyring::open(&settings.keys, &settings.region)?;
+    let keyring = FileKeyring::open(&settings.keys, &settings.region, settings.guard().as_ref())?;
     let engine = outside.store.open()?;
     let identity = Identity::read(&*engine)?;
     // A recovery does not bring an older map back either.

@@ -13,8 +13,9 @@ use terms::{Collection, Entropy};
 use crate::Error;
 use crate::store::aead::{NONCE_BYTES, SealKey, binding};
 use crate::store::codec::{Malformed, Reader, Writer};
-use crate::store::keyring::{WRAPPED_BYTES, draw};
+use crate::store::keyring::WRAPPED_BYTES;
 use crate::store::keys::{COLLECTION_TAG_BYTES, Owner, SubjectKeys, collection_of};
+use crate::store::secret_files::draw;
 use crate::store::types::Incarnation;
 
 type Tag = [u8; COLLECTION_TAG_BYTES];

@@ -98,7 +98,8 @@ mod tests {
     use engine::{Disk, Memory};
 
     use super::*;
-    use crate::store::keyring::{FileKeyring, to_hex};
+    use crate::store::keyring::FileKeyring;
+    use crate::store::secret_files::to_hex;
 
     struct Zeros;
     impl Entropy for Zeros {
@@ -117,8 +118,8 @@ mod tests {
             + &lines.collect::<String>();
         let path = FileKeyring::path(folder, region);
         std::fs::remove_file(&path).unwrap_or_default();
-        crate::store::keyring::write_secret(&path, text.as_bytes()).unwrap();
-        FileKeyring::open(folder, region).unwrap()
+        crate::store::secret_files::write_secret(&path, text.as_bytes()).unwrap();
+        FileKeyring::open(folder, region, None).unwrap()
     }
 
     #[test]

@@ -1,8 +1,6 @@
 //! The region's keys: what they do, and the file keyring.
 
 use std::fs;
-use std::io::Write as _;
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use arc_swap::ArcSwap;
@@ -13,6 +11,8 @@ use zeroize::Zeroizing;
 
 use crate::Error;
 use crate::store::aead::{KEY_BYTES, NONCE_BYTES, SealKey, TAG_BYTES, binding};
+use crate::store::secret_files::{draw, from_hex, read_secret, to_hex, write_secret};
+use crate::store::token::{Guard, SealedFile};
 
 /// Bytes of a wrapped key: nonce, key, tag.
 pub(crate) const WRAPPED_BYTES: usize = NONCE_BYTES + KEY_BYTES + TAG_BYTES;
@@ -82,10 +82,12 @@ pub(crate) enum KeyChange {
 /// A keyring in one file, readable by its owner only.
 ///
 /// Whoever holds this file and the data folder can read every record without a trace: keep it on
-/// another disk, or use a keyring that does not give its keys out.
+/// another disk, or let a token guard it ([`crate::store::token`]).
 pub(crate) struct FileKeyring {
     path: PathBuf,
     region: RegionId,
+    /// What the file is encrypted by. None: it is not.
+    guard: Option<Guard>,
     index: hmac::Key,
     generations: ArcSwap<Vec<(u32, SealKey)>>,
 }
@@ -118,6 +120,7 @@ impl FileKeyring {
     pub(crate) fn create(
         folder: &Path,
         region: &RegionId,
+        guard: Option<&Guard>,
         entropy: &dyn Entropy,
     ) -> Result<Self, Error> {
         let file = KeyFile {
@@ -126,39 +129,59 @@ impl FileKeyring {
             index: to_hex(&*draw(entropy)?),
             generations: vec![KeyLine { number: 1, key: to_hex(&*draw(entropy)?) }],
         };
-        write_secret(&Self::path(folder, region), file.text().as_bytes())?;
-        Self::open(folder, region)
+        file.write(&Self::path(folder, region), guard, Vec::new(), entropy)?;
+        Self::open(folder, region, guard)
     }
 
     /// Puts a copy of the region's keyring into `folder`. One that is there must be the same.
-    pub(crate) fn copy(file: &Path, folder: &Path, region: &RegionId) -> Result<(), Error> {
-        Self::read(file, region)?;
-        let (given, path) = (read_secret(file)?, Self::path(folder, region));
+    pub(crate) fn copy(
+        file: &Path,
+        folder: &Path,
+        region: &RegionId,
+        guard: Option<&Guard>,
+        entropy: &dyn Entropy,
+    ) -> Result<(), Error> {
+        let (given, path) = (KeyFile::read(file, region, guard)?, Self::path(folder, region));
         if !path.exists() {
-            return write_secret(&path, &given);
+            return given.write(&path, guard, Vec::new(), entropy);
         }
-        if *read_secret(&path)? == *given {
+        if *KeyFile::read(&path, region, guard)?.text() == *given.text() {
             return Ok(());
         }
         Err(Error::Keys { path, why: "it is there already, and is not the keyring that was given" })
     }
 
     /// Reads the keyring. One that is missing is never replaced.
-    pub(crate) fn open(folder: &Path, region: &RegionId) -> Result<Self, Error> {
-        Self::read(&Self::path(folder, region), region)
+    pub(crate) fn open(
+        folder: &Path,
+        region: &RegionId,
+        guard: Option<&Guard>,
+    ) -> Result<Self, Error> {
+        Self::read(&Self::path(folder, region), region, guard)
     }
 
     /// Reads what a change has made ready and not taken. `None`: there is nothing.
-    pub(crate) fn open_next(folder: &Path, region: &RegionId) -> Result<Option<Self>, Error> {
+    pub(crate) fn open_next(
+        folder: &Path,
+        region: &RegionId,
+        guard: Option<&Guard>,
+    ) -> Result<Option<Self>, Error> {
         let path = next(&Self::path(folder, region));
         if !path.exists() {
             return Ok(None);
         }
-        Self::read(&path, region).map(Some)
+        Self::read(&path, region, guard).map(Some)
     }
 
-    fn read(path: &Path, region: &RegionId) -> Result<Self, Error> {
-        let file = KeyFile::read(path, region)?;
+    /// Destroys what a token still has for earlier files: a crash may have come before that.
+    pub(crate) fn forget_earlier(&self) -> Result<(), Error> {
+        let Some(guard) = &self.guard else { return Ok(()) };
+        let sealed = SealedFile::read(&read_secret(&self.path)?);
+        sealed.map_or(Ok(()), |sealed| guard.destroy_earlier(&sealed))
+    }
+
+    fn read(path: &Path, region: &RegionId, guard: Option<&Guard>) -> Result<Self, Error> {
+        let file = KeyFile::read(path, region, guard)?;
         let broken = |why| Error::Keys { path: path.to_owned(), why };
         let index = from_hex(&file.index).ok_or_else(|| broken("its index key is not a key"))?;
         let mut generations = Vec::new();
@@ -176,6 +199,7 @@ impl FileKeyring {
         Ok(Self {
             path: path.to_owned(),
             region: region.clone(),
+            guard: guard.cloned(),
             index: hmac::Key::new(hmac::HMAC_SHA256, &*index),
             generations: ArcSwap::from_pointee(generations),
         })
@@ -183,9 +207,20 @@ impl FileKeyring {
 }
 
 impl KeyFile {
-    fn read(path: &Path, region: &RegionId) -> Result<Self, Error> {
+    fn read(path: &Path, region: &RegionId, guard: Option<&Guard>) -> Result<Self, Error> {
         let broken = |why| Error::Keys { path: path.to_owned(), why };
-        let text = read_secret(path)?;
+        let mut text = read_secret(path)?;
+        let sealed = SealedFile::read(&text);
+        text = match (sealed, guard) {
+            (Some(sealed), Some(guard)) => guard.open(&sealed)?,
+            (None, None) => text,
+            (Some(_), None) => {
+                return Err(broken("it is encrypted by a token: name that in `[keyring]`"));
+            }
+            (None, Some(_)) => {
+                return Err(broken("it is not encrypted by the token that `[keyring]` names"));
+            }
+        };
         let text = std::str::from_utf8(&text).map_err(|_| broken("it is not text"))?;
         // The parser's own error repeats the line, which is a key.
         let file: KeyFile =
@@ -197,6 +232,20 @@ impl KeyFile {
             return Err(broken("it is another region's"));
         }
         Ok(file)
+    }
+
+    /// Writes it as a new file. `earlier`: the keys of the files that it replaces.
+    fn write(
+        &self,
+        path: &Path,
+        guard: Option<&Guard>,
+        earlier: Vec<String>,
+        entropy: &dyn Entropy,
+    ) -> Result<(), Error> {
+        let text = self.text();
+        let Some(guard) = guard else { return write_secret(path, text.as_bytes()) };
+        let sealed = guard.seal(&text, earlier, entropy)?;
+        write_secret(path, toml::to_string(&sealed).expect("plain TOML").as_bytes())
     }
 
     fn text(&self) -> Zeroizing<String> {
@@ -220,9 +269,16 @@ impl crate::Settings {
         let path = FileKeyring::path(&self.keys, &self.region);
         let there = path.try_exists().map_err(|source| Error::Io { path: path.clone(), source })?;
         if there {
-            FileKeyring::read(&path, &self.region)?;
+            FileKeyring::read(&path, &self.region, self.guard().as_ref())?;
         }
         Ok(there)
+    }
+
+    /// What the keyring's file is encrypted by.
+    pub(crate) fn guard(&self) -> Option<Guard> {
+        let Self { region, shard, token, .. } = self;
+        let (region, shard) = (region.clone(), shard.clone());
+        token.clone().map(|token| Guard { token, region, shard })
     }
 }
 
@@ -279,7 +335,8 @@ impl Keyring for FileKeyring {
         entropy: &dyn Entropy,
     ) -> Result<Box<dyn Keyring>, Error> {
         let broken = |why| Error::Keys { path: self.path.clone(), why };
-        let mut file = KeyFile::read(&self.path, &self.region)?;
+        let guard = self.guard.as_ref();
+        let mut file = KeyFile::read(&self.path, &self.region, guard)?;
         let current = self.generations().last().copied().unwrap_or_default();
         match change {
             KeyChange::Add => {
@@ -298,23 +355,27 @@ impl Keyring for FileKeyring {
             }
         }
         let path = next(&self.path);
+        let mut earlier = Vec::new();
+        for path in [&self.path, &path].into_iter().filter(|path| path.exists()) {
+            earlier.extend(SealedFile::read(&read_secret(path)?).map(SealedFile::key_id));
+        }
         // What an earlier change has left was never in use, or is in use already.
         if path.exists() {
             fs::remove_file(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
         }
-        write_secret(&path, file.text().as_bytes())?;
-        Ok(Box::new(Self::read(&path, &self.region)?))
+        file.write(&path, guard, earlier, entropy)?;
+        Ok(Box::new(Self::read(&path, &self.region, guard)?))
     }
 
     fn take_next(&self) -> Result<(), Error> {
         let next = next(&self.path);
-        let ready = Self::read(&next, &self.region)?;
+        let ready = Self::read(&next, &self.region, self.guard.as_ref())?;
         let io = |source| Error::Io { path: self.path.clone(), source };
         fs::rename(&next, &self.path).map_err(io)?;
         let folder = self.path.parent().unwrap_or_else(|| Path::new("."));
         fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)?;
         self.generations.store(ready.generations.load_full());
-        Ok(())
+        self.forget_earlier()
     }
 }
 
@@ -330,64 +391,10 @@ fn wrapped(
     row.try_into().expect("nonce, key and tag have fixed lengths")
 }
 
-/// Thirty-two random bytes.
-pub(crate) fn draw(entropy: &dyn Entropy) -> Result<Zeroizing<[u8; KEY_BYTES]>, Error> {
-    let mut key = Zeroizing::new([0; KEY_BYTES]);
-    entropy.fill(&mut *key).map_err(|_| Error::NoEntropy)?;
-    Ok(key)
-}
-
-/// Writes a new secret file, mode 0600, durable together with its name in the folder.
-pub(crate) fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let io = |source| Error::Io { path: path.to_owned(), source };
-    let folder = path.parent().unwrap_or_else(|| Path::new("."));
-    crate::store::directories::make(folder)?;
-    if path.exists() {
-        return Err(io(std::io::ErrorKind::AlreadyExists.into()));
-    }
-    // Under its own name only once it is whole and durable.
-    let mut new = path.as_os_str().to_owned();
-    new.push(".new");
-    let mut options = fs::OpenOptions::new();
-    let mut file =
-        options.write(true).create(true).truncate(true).mode(0o600).open(&new).map_err(io)?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io)?;
-    fs::rename(&new, path).map_err(io)?;
-    fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)
-}
-
-/// Reads a secret file, and refuses one that others may read.
-pub(crate) fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
-    let io = |source| Error::Io { path: path.to_owned(), source };
-    let mode = match fs::metadata(path) {
-        Ok(metadata) => metadata.permissions().mode(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let why = "it is missing: put it back from its copy";
-            return Err(Error::Keys { path: path.to_owned(), why });
-        }
-        Err(error) => return Err(io(error)),
-    };
-    if mode & 0o077 != 0 {
-        return Err(Error::Keys {
-            path: path.to_owned(),
-            why: "others than its owner may read it: chmod 600",
-        });
-    }
-    Ok(Zeroizing::new(fs::read(path).map_err(io)?))
-}
-
-pub(crate) fn to_hex(bytes: &[u8]) -> String {
-    hex::encode(bytes)
-}
-
-pub(crate) fn from_hex(text: &str) -> Option<Zeroizing<[u8; KEY_BYTES]>> {
-    let mut key = Zeroizing::new([0; KEY_BYTES]);
-    hex::decode_to_slice(text, &mut *key).ok()?;
-    Some(key)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     struct Counting;
@@ -404,11 +411,11 @@ mod tests {
     fn a_keyring_is_made_once_and_read_again() {
         let folder = tempfile::tempdir().unwrap();
         let region = RegionId::parse("ru-msk").unwrap();
-        assert!(FileKeyring::open(folder.path(), &region).is_err());
-        let ring = FileKeyring::create(folder.path(), &region, &Counting).unwrap();
-        assert!(FileKeyring::create(folder.path(), &region, &Counting).is_err());
+        assert!(FileKeyring::open(folder.path(), &region, None).is_err());
+        let ring = FileKeyring::create(folder.path(), &region, None, &Counting).unwrap();
+        assert!(FileKeyring::create(folder.path(), &region, None, &Counting).is_err());
         let (generation, wrapped) = ring.wrap(&[9; 32], b"here", [1; 12]);
-        let again = FileKeyring::open(folder.path(), &region).unwrap();
+        let again = FileKeyring::open(folder.path(), &region, None).unwrap();
         assert_eq!(*again.unwrap(generation, &wrapped, b"here").unwrap(), [9; 32]);
         assert!(again.unwrap(generation, &wrapped, b"there").is_none());
         assert!(again.unwrap(2, &wrapped, b"here").is_none());
@@ -422,13 +429,13 @@ mod tests {
     fn a_keyring_that_others_may_read_or_that_is_foreign_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let region = RegionId::parse("ru-msk").unwrap();
-        FileKeyring::create(folder.path(), &region, &Counting).unwrap();
+        FileKeyring::create(folder.path(), &region, None, &Counting).unwrap();
         let path = FileKeyring::path(folder.path(), &region);
         fs::copy(&path, folder.path().join("eu-fra.keyring")).unwrap();
         let eu = RegionId::parse("eu-fra").unwrap();
         let why = |result: Result<FileKeyring, Error>| result.err().unwrap().to_string();
-        assert!(why(FileKeyring::open(folder.path(), &eu)).contains("another region's"));
+        assert!(why(FileKeyring::open(folder.path(), &eu, None)).contains("another region's"));
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(why(FileKeyring::open(folder.path(), &region)).contains("chmod 600"));
+        assert!(why(FileKeyring::open(folder.path(), &region, None)).contains("chmod 600"));
     }
 }

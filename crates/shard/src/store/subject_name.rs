@@ -11,8 +11,9 @@ use zeroize::Zeroizing;
 use crate::Error;
 use crate::store::aead::{NONCE_BYTES, SealKey, binding};
 use crate::store::codec::{Reader, Writer};
-use crate::store::keyring::{Keyring, WRAPPED_BYTES, draw};
+use crate::store::keyring::{Keyring, WRAPPED_BYTES};
 use crate::store::keys::{Owner, SubjectKeys};
+use crate::store::secret_files::draw;
 use crate::store::types::SubjectTag;
 
 const DAMAGED: Error = Error::Damaged("subjects");

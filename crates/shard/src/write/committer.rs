@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use engine::{Batch, Head};
 use link::ops::log_throttle::LogThrottle;
 use link::ops::metrics::Gauge;
-use terms::{Reason, Rejection, UnixMillis, limits};
+use terms::{Reason, UnixMillis, limits};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 

@@ -28,7 +28,7 @@ struct Place {
 impl Place {
     fn new() -> Self {
         let (folder, region) = (tempfile::tempdir().unwrap(), RegionId::parse("ru-msk").unwrap());
-        let keyring = FileKeyring::create(folder.path(), &region, &Counting).unwrap();
+        let keyring = FileKeyring::create(folder.path(), &region, None, &Counting).unwrap();
         let layout = KeyLayout::new(&keyring);
         let owner = layout.owner(TenantId::parse("t").unwrap(), SubjectId::parse("anna").unwrap());
         Self { _folder: folder, region, keyring, layout, owner }

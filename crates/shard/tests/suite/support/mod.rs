@@ -100,6 +100,7 @@ impl Place {
             shard: ShardId::parse("s1").expect("a shard"),
             anchor: self.path("anchor"),
             keys: self.path("keys"),
+            token: None,
             disk_reserve_bytes: 1 << 20,
             beat: Duration::from_millis(20),
             signers: None,
