@@ -170,8 +170,12 @@ impl Keys {
         let hmac = |key: &[u8], text: &[u8]| {
             hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text).as_ref().to_vec()
         };
-        let rows = hmac(&self.index, &binding(&["bailiwick derived key v1", "rows"]));
-        hmac(&rows, &binding(&["subject", TENANT, subject]))[..16].try_into().unwrap()
+        let derived =
+            |purpose: &str| hmac(&self.index, &binding(&["bailiwick derived key v1", purpose]));
+        // First a hash under the locate key, by which gateways ask.
+        let locate = hmac(&derived("locate"), b"bailiwick locate key v1");
+        let hash = hmac(&hmac(&locate, b"hashes"), &binding(&[TENANT, subject]));
+        hmac(&derived("rows"), &[&b"subject"[..], &hash[..]].concat())[..16].try_into().unwrap()
     }
 
     /// Whether any key that is held opens the wrapped key of a subject.
