@@ -169,7 +169,7 @@ fn a_caller_abroad_is_told_the_same_of_whom_a_law_hides_and_of_nobody() {
     assert!(!withheld.contains(&serde_json::json!("us-iad")), "{hidden}");
     let own = found(&locate(&url, "uma"));
     assert_eq!(own["domiciles"], serde_json::json!([at("us-iad", &["profiles"])]));
-    // A get answers whoever is hidden as it answers for nobody: a locate tells no more.
+    // A get gives the same answer for a hidden subject and for none: a locate tells no more.
     let get = |subject: &str| {
         let of = ["record", "get", "--gateway", &url, "--subject", subject, "--key", "main"];
         let place = ["--domicile", "ru-msk", "--collection", "profiles"];

@@ -1,4 +1,4 @@
-//! Ids that are unique among regions: whoever creates a subject that another region holds is refused,
+//! Ids that are unique among regions: a caller that creates a subject of another region is refused,
 //! regions out of reach are named, and of two that create one id at once not both succeed.
 
 #![expect(clippy::panic, reason = "a test that cannot go on fails")]

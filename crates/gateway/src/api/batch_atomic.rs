@@ -53,7 +53,7 @@ pub(crate) async fn put_all(
     };
     let mut results =
         answers.into_iter().zip(done).map(item).collect::<Result<Vec<_>, Rejection>>()?;
-    // One of them has created the subject; which one does not matter to whom it concerns.
+    // One of them has created the subject. The caller learns of it with the first.
     if let Some(Item { outcome: Some(Outcome::Done(done)) }) = results.first_mut() {
         done.unreachable = unreachable;
     }

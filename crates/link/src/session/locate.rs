@@ -5,7 +5,7 @@
 //! slot, encrypted under the same key with a random nonce and bound to the tenant. So on the way
 //! there are random bytes, and two questions about one subject have nothing in common. The shard finds
 //! the subject's row by the hash. One that has no such subject cannot turn it into the id: it can only
-//! try ids, as whoever holds the region's keys can.
+//! try ids, as any holder of the region's keys can.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::hmac;

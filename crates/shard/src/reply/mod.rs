@@ -55,7 +55,7 @@ pub(crate) enum Outcome {
     Rejected(Rejection),
 }
 
-/// Where the shard holds a subject, as far as whoever asks may know.
+/// Where the shard holds a subject, as far as the caller may know.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Located {
     pub(crate) collections: Vec<Collection>,

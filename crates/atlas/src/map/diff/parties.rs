@@ -36,7 +36,7 @@ pub(super) fn tenants(pair: &mut Pair<'_>) {
             "locate",
             (locate, &is.locate),
             |flag| Some(flag.to_string()),
-            |_, is| is.then_some("regions tell other regions whom they hold"),
+            |_, is| is.then_some("regions tell other regions that they hold a person"),
         );
         let show = |unique: &Unique| Some(unique.as_str().to_owned());
         thing.key("unique", (unique, &is.unique), show, |_, is| {

@@ -1,7 +1,7 @@
 //! The rulings of a subject, made again from new evidence: the cure of `JURISDICTION_CHANGED`.
 //!
 //! Evidence of citizenship takes the place of all that is known of it, and so does evidence of
-//! residence; what else is sent is kept beside what is known, and changes no ruling, as in a put. All
+//! residence; what else is sent is added to what is known, and changes no ruling, as in a put. All
 //! rulings of the subject rest on the same facts. So they change together, in one commit, and only if
 //! the records of all collections stay in this region.
 
@@ -112,7 +112,7 @@ impl Transaction<'_> {
 }
 
 /// Findings in which what was given of citizenship or residence takes the place of what was known of
-/// it; `all`: what else was given is kept beside the rest.
+/// it; `all`: what else was given is added to the rest.
 fn replaced(held: &Findings, given: Option<&Given>, all: bool) -> Result<Findings, Rejection> {
     let mut findings = held.clone();
     let Some(Given { findings: given, .. }) = given else { return Ok(findings) };
