@@ -46,10 +46,11 @@ use zeroize::Zeroizing;
 
 use crate::store::aead::{KEY_BYTES, binding};
 use crate::store::codec::Writer;
+pub(crate) use crate::store::due_keys::{expires, expiring, of_due, subject_due, subjects_due};
 use crate::store::keyring::Keyring;
 use crate::store::types::{
-    AttachmentTag, CommitAt, Fingerprint, KeyCheck, Minute, Period, SubjectTag, TAG_BYTES,
-    TenantRows, TombstoneTag,
+    AttachmentTag, CommitAt, Fingerprint, KeyCheck, Period, SubjectTag, TAG_BYTES, TenantRows,
+    TombstoneTag,
 };
 
 /// The store's identity.
@@ -405,49 +406,6 @@ pub(crate) fn copy_due(mirror: &RegionId, row: &[u8]) -> Key {
     let mut key = Writer::with_capacity(64);
     key.u8(0x20).text(mirror.as_str()).fixed(row);
     key.0
-}
-
-/// The row that says that the record at `row` expires in that minute.
-pub(crate) fn expires(minute: Minute, row: &[u8]) -> Key {
-    due(RECORD_DUE, minute, row)
-}
-
-/// The rows of records that expire in that minute or earlier, after the one at `from`; `None`: all.
-pub(crate) fn expiring(from: Option<&[u8]>, minute: Minute) -> Span {
-    all_due(RECORD_DUE, from, minute)
-}
-
-/// The row that says that something is to be done in that minute about the subject at `row`.
-pub(crate) fn subject_due(minute: Minute, row: &[u8]) -> Key {
-    due(SUBJECT_DUE, minute, row)
-}
-
-/// The rows of subjects for which something is due in that minute or earlier, as
-/// [`expiring`].
-pub(crate) fn subjects_due(from: Option<&[u8]>, minute: Minute) -> Span {
-    all_due(SUBJECT_DUE, from, minute)
-}
-
-/// The row of a subject, or of a record's head, for which something is due.
-pub(crate) fn of_due(key: &[u8]) -> Option<&[u8]> {
-    key.get(5..)
-}
-
-const RECORD_DUE: u8 = 0x31;
-const SUBJECT_DUE: u8 = 0x32;
-
-fn due(prefix: u8, minute: Minute, row: &[u8]) -> Key {
-    let mut key = Writer::with_capacity(64);
-    key.u8(prefix).u32(minute.0).fixed(row);
-    key.0
-}
-
-fn all_due(prefix: u8, from: Option<&[u8]>, minute: Minute) -> Span {
-    let mut from = from.map_or_else(|| vec![prefix], <[u8]>::to_vec);
-    if from.len() > 1 {
-        from.push(0);
-    }
-    Span { from, until: due(prefix, Minute(minute.0.saturating_add(1)), &[]) }
 }
 
 /// The entries of the commit whose first entry is `index`.

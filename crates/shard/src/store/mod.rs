@@ -9,6 +9,7 @@ pub(crate) mod codec;
 pub(crate) mod collection_key;
 pub(crate) mod damage;
 pub(crate) mod directories;
+mod due_keys;
 pub(crate) mod erasure;
 pub(crate) mod feed;
 pub(crate) mod generations;

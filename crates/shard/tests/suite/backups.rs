@@ -277,7 +277,7 @@ async fn whatever_is_changed_in_a_backup_is_found_and_named() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_of_another_region_or_under_other_keys_is_refused() {
-    let (place, path) = made().await;
+    let (_place, path) = made().await;
     let said = |place: &Place| {
         let empty = restore(place, &path, &KNOWN).expect_err("it is refused").to_string();
         assert!(!place.path("data").join("kind").exists());
@@ -293,7 +293,6 @@ async fn a_backup_of_another_region_or_under_other_keys_is_refused() {
     fs::remove_dir_all(other.path("data")).unwrap();
     let error = said(&other);
     assert!(error.contains("another keyring"), "{error}");
-    drop(place);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -317,7 +316,6 @@ async fn who_was_erased_after_a_backup_stays_erased() {
     block(&mut session, "blocked").await;
     let MadeBackup { path, .. } = backup(&place).await.unwrap();
     fs::copy(place.path("anchor/ru-msk-s1.erasures"), place.path("stale")).unwrap();
-    // The newer one is lost, with all that came after it; what it says of erasures is not.
     session.put(put_ru("late", "main", b"x", 130)).await.unwrap();
     erase_of(&mut session, "p50", "messages", 146).await.unwrap();
     erase(&mut session, "anna", 131).await.unwrap();
