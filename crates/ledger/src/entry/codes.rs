@@ -202,14 +202,14 @@ mod tests {
     fn codes_and_names_never_change() {
         let kinds = "GENESIS MAP PLACE REPLACE DELETE EXPIRE ERASE READ COUNT REFUSE MOVE_OUT \
                      MOVE_IN COPY_OUT COPY_IN EXPORT KEY BACKUP RESTORE SEAL CREATE BLOCK \
-                     UNBLOCK";
+                     UNBLOCK REASSESS";
         for (code, name) in (1..).zip(kinds.split(' ')) {
             let kind = Kind::from_code(code).unwrap();
             assert_eq!((kind.code(), kind.as_str()), (code, name));
             assert_eq!(Kind::parse(name), Some(kind));
         }
-        assert_eq!((Kind::from_code(0), Kind::from_code(23)), (None, None));
-        assert_eq!(Kind::ALL.len(), 22);
+        assert_eq!((Kind::from_code(0), Kind::from_code(24)), (None, None));
+        assert_eq!(Kind::ALL.len(), 23);
         let roles = "writer reader eraser operator auditor shard";
         for (code, name) in (1..).zip(roles.split(' ')) {
             assert_eq!(Role::from_code(code).map(Role::as_str), Some(name));

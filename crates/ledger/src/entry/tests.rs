@@ -171,7 +171,7 @@ fn what_has_another_form_is_refused() {
         (0, 3, 0, &[][..], Error::Format),
         (2, 3, 0, &[], Error::Format),
         (1, 0, 0, &[], Error::Code),
-        (1, 23, 0, &[], Error::Code),
+        (1, 24, 0, &[], Error::Code),
         (1, 3, 1 << 11, &[], Error::Code),
         (1, 3, 1 << 15, &[], Error::Code),
         (1, 3, 0, &[0], Error::Trailing),
