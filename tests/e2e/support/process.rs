@@ -107,6 +107,7 @@ pub(crate) struct Server {
     arguments: Vec<String>,
     admin: Option<u16>,
     output: PathBuf,
+    variables: Vec<(&'static str, &'static str)>,
     child: Option<Child>,
 }
 
@@ -117,14 +118,21 @@ impl Server {
         let config_text = config.to_str().expect("a path that is text").to_owned();
         let arguments = vec![command.to_owned(), "--config".to_owned(), config_text];
         let output = config.with_extension("");
-        Self { name: name.to_owned(), arguments, admin: Some(admin), output, child: None }
+        let (name, variables) = (name.to_owned(), Vec::new());
+        Self { name, arguments, admin: Some(admin), output, variables, child: None }
     }
 
     /// `bailiwick ARGUMENTS`, not started yet. What it prints goes into two files at `output`.
     pub(crate) fn of(arguments: &[&str], output: &Path) -> Self {
         let arguments: Vec<String> = arguments.iter().map(|text| (*text).to_owned()).collect();
         let name = arguments.first().cloned().unwrap_or_default();
-        Self { name, arguments, admin: None, output: output.to_path_buf(), child: None }
+        let (output, variables) = (output.to_path_buf(), Vec::new());
+        Self { name, arguments, admin: None, output, variables, child: None }
+    }
+
+    /// Sets a variable of its environment, from the next start on.
+    pub(crate) fn set_variable(&mut self, name: &'static str, value: &'static str) {
+        self.variables.push((name, value));
     }
 
     /// Starts it. What it prints is added to what it has printed before.
@@ -136,6 +144,7 @@ impl Server {
         };
         let child = Command::new(BINARY)
             .args(&self.arguments)
+            .envs(self.variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(append(&self.output.with_extension("stdout")))
             .stderr(append(&self.output.with_extension("stderr")))
