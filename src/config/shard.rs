@@ -76,10 +76,8 @@ pub(crate) fn read(path: &Path) -> Result<Config, Failure> {
         let named = region.as_ref().zip(shard.as_ref());
         let store = named
             .and_then(|(region, shard)| store::store(root, region.it.as_str(), shard.it.as_str()));
-        let token = match root.section("keyring") {
-            Some(section) => keyring::token(&section).map(Some),
-            None => Some(None),
-        };
+        let keyring = root.section("keyring");
+        let token = keyring.as_ref().map_or(Some(None), |own| keyring::token(own).map(Some));
         let disk_reserve_mb = root.number_or("disk_reserve_mb", DISK_RESERVE_MB);
         let settings = shard::Settings {
             region: region?.it,
@@ -95,7 +93,6 @@ pub(crate) fn read(path: &Path) -> Result<Config, Failure> {
         };
         let (listen, admin_listen) = (listen?, admin_listen?);
         let (map, annex) = (Arc::new(map?), annex?);
-        let keyring = root.section("keyring");
         let token_writes = keyring.iter().flat_map(keyring::writes).collect();
         let files = root.reading.named();
         Some(Config {

@@ -106,7 +106,8 @@ fn under_writers(options: &Options, lose: impl FnOnce(&Deployment)) {
     }
     let verified = run(&["audit", "verify", text(&log)]);
     assert_eq!(verified.code, 0, "{verified:?}");
-    let entries = run(&["audit", "entries", "--kind", "RESTORE", text(&log)]);
+    let next = log.join(format!("{REGION}.s1.2"));
+    let entries = run(&["audit", "entries", "--kind", "RESTORE", text(&next)]);
     assert!(entries.stdout.contains(made["id"].as_str().expect("text")), "{entries:?}");
     assert_eq!(deployment.shard(REGION).stop(), 0);
 }

@@ -171,8 +171,8 @@ fn lost_keys_a_wrong_clock_and_a_full_disk_are_bad() {
     fs::rename(&aside, &keyring).expect("a file can be moved");
 
     let folder = deployment.anchor_dir("eu-fra");
-    let anchor = fs::read_dir(folder).expect("a folder").next().expect("a file").expect("a file");
-    let file = File::options().append(true).open(anchor.path()).expect("a file");
+    let anchor = folder.join("eu-fra-s1.checkpoint");
+    let file = File::options().append(true).open(&anchor).expect("a file");
     #[expect(clippy::disallowed_methods, reason = "a file's own time is of the real clock")]
     let now = SystemTime::now();
     file.set_modified(now + Duration::from_secs(3600)).expect("a time can be set");
@@ -201,15 +201,15 @@ fn a_store_that_the_shard_would_refuse_is_bad_and_is_not_changed() {
     let shard = config(&deployment, "shard-eu-fra");
     deployment.shard("eu-fra").stop();
     let folder = deployment.anchor_dir("eu-fra");
-    let anchor = fs::read_dir(folder).expect("a folder").next().expect("a file").expect("a file");
-    let before = fs::read(anchor.path()).expect("an anchor");
+    let anchor = folder.join("eu-fra-s1.checkpoint");
+    let before = fs::read(&anchor).expect("an anchor");
     assert_eq!(doctor(&shard).code, 0);
-    assert_eq!(fs::read(anchor.path()).expect("an anchor"), before, "nothing is signed");
+    assert_eq!(fs::read(&anchor).expect("an anchor"), before, "nothing is signed");
     // A checkpoint of another log.
     let other = vec![b'x'; before.len()];
-    fs::write(anchor.path(), &other).expect("a file can be written");
+    fs::write(&anchor, &other).expect("a file can be written");
     bad(&shard, "store", &["checkpoint"], &[]);
-    fs::write(anchor.path(), &before).expect("a file can be written");
+    fs::write(&anchor, &before).expect("a file can be written");
     // Looked at again and again, it starts as before.
     assert_eq!(doctor(&shard).code, 0);
     deployment.shard("eu-fra").start();

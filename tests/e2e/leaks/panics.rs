@@ -5,6 +5,7 @@
 //! that has no more, and the runtime then panics with what the kernel said. So this goes the way of
 //! every other panic, through the hook that `main` installs before all else.
 
+use std::fs;
 use std::process::{Command, Output};
 
 use super::REGION;
@@ -51,6 +52,9 @@ fn a_server_that_panics_logs_where_and_not_why() {
         Deployment::start(&Options { regions: vec![REGION], ..Options::default() });
     assert_eq!(deployment.gateway().stop(), 0);
     let config = deployment.root().join("gateway.toml");
+    let text = fs::read_to_string(&config).expect("a configuration");
+    // A server with one thread starts no worker.
+    fs::write(&config, format!("threads = 2\n{text}")).expect("a configuration can be written");
     // One thread is there before the runtime: the one that tries the sandbox.
     let output = starved(1, &["gateway", "--config", config.to_str().expect("text")]);
     let stderr = said(&output);

@@ -8,6 +8,8 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod erasures;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -288,160 +290,11 @@ async fn a_backup_of_another_region_or_under_other_keys_is_refused() {
     fs::remove_dir_all(other.path("data")).unwrap();
     let error = said(&other);
     assert!(error.contains("it is of the log sample/ru-msk/s1/1"), "{error}");
-    let other = self::place(engine::Kind::Sled);
+    let other = place(engine::Kind::Sled);
     other.init_as(&other.settings()).unwrap();
     fs::remove_dir_all(other.path("data")).unwrap();
     let error = said(&other);
     assert!(error.contains("another keyring"), "{error}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn who_was_erased_after_a_backup_stays_erased() {
-    let place = place(engine::Kind::Fjall);
-    let shard = place.start().await;
-    let mut session = shard.session().await;
-    fill(&mut session, 0..60).await;
-    for n in 0..5 {
-        let put = put_ru("anna", &format!("k{n}"), &vec![7; 50_000], 100 + n);
-        session.put(put).await.unwrap();
-    }
-    session.put(put_ru("blocked", "main", b"x", 110)).await.unwrap();
-    erase(&mut session, "p0", 120).await.unwrap();
-    // Of two who have messages, one has them erased before the backup and writes new ones.
-    for (n, subject) in [(140, "p50"), (142, "p51")] {
-        session.put(message(subject, n)).await.unwrap();
-    }
-    erase_of(&mut session, "p51", "messages", 144).await.unwrap();
-    session.put(message("p51", 145)).await.unwrap();
-    block(&mut session, "blocked").await;
-    let MadeBackup { path, .. } = backup(&place).await.unwrap();
-    fs::copy(place.path("anchor/ru-msk-s1.erasures"), place.path("stale")).unwrap();
-    session.put(put_ru("late", "main", b"x", 130)).await.unwrap();
-    erase_of(&mut session, "p50", "messages", 146).await.unwrap();
-    erase(&mut session, "anna", 131).await.unwrap();
-    erase(&mut session, "late", 132).await.unwrap();
-    for n in 1..40 {
-        erase(&mut session, &format!("p{n}"), 200 + n).await.unwrap();
-    }
-    let lift = proto::Block { subject: "blocked".into(), reason: "x".into(), ..Default::default() };
-    session.role = Some("eraser");
-    session.call(Op::Block(lift)).await.ok().unwrap();
-    erase(&mut session, "blocked", 133).await.unwrap();
-    stop(shard, session).await;
-
-    let lost = moved(&place, engine::Kind::Sled);
-    let erasures = lost.path("anchor/ru-msk-s1.erasures");
-    let aside = lost.path("aside");
-    fs::rename(&erasures, &aside).unwrap();
-    let error = restore(&lost, &path, &KNOWN).expect_err("nobody knows").to_string();
-    assert!(error.contains("--accept-erasures-unknown"), "{error}");
-    let mut bytes = fs::read(&aside).unwrap();
-    bytes[256 * 5 + 30] ^= 1;
-    fs::write(&erasures, &bytes).unwrap();
-    let error = restore(&lost, &path, &KNOWN).expect_err("a changed file").to_string();
-    assert!(error.contains("record 5 does not open"), "{error}");
-    fs::remove_file(&erasures).unwrap();
-    let restored = restore(&lost, &path, &Erasures::Known(vec![aside])).unwrap();
-    let who = "anna, 39 others, the one who was blocked, and messages of another";
-    assert_eq!(restored.erased_again, 42, "{who}");
-    let (shard, mut session) = serve(&lost).await;
-    for subject in ["anna", "late", "p0", "p1", "p39", "blocked"] {
-        let got = session.get(subject, "profiles", "main").await;
-        assert_eq!(got.err().unwrap(), "SUBJECT_ERASED", "{subject}");
-        let put = session.put(put_ru(subject, "main", b"again", 900)).await;
-        assert_eq!(put.err().unwrap(), "SUBJECT_ERASED", "{subject}");
-    }
-    assert!(session.get("p40", "profiles", "main").await.is_ok());
-    for (subject, found) in [("p50", false), ("p51", true)] {
-        assert!(session.get(subject, "profiles", "main").await.is_ok(), "{subject}");
-        assert_eq!(session.get(subject, "messages", "m").await.is_ok(), found, "{subject}");
-    }
-    assert!(erase_of(&mut session, "p50", "messages", 146).await.unwrap().replayed);
-    // A retry of the erasure is one still.
-    assert!(erase(&mut session, "anna", 131).await.unwrap().replayed);
-    erase(&mut session, "p59", 950).await.unwrap();
-    stop(shard, session).await;
-    let store = lost.store();
-    let rows = unlocked(|| Ok(rows_in(&*store, &[0x10]))).await.unwrap();
-    // Forty-four tombstones, nineteen people with a record each, and one with a message.
-    assert_eq!(rows.len(), 44 + 2 * 19 + 1);
-    let listed = rows_in(&*store, &[0x33]).len();
-    assert_eq!(fs::metadata(&erasures).unwrap().len(), 256 * (1 + u64::try_from(listed).unwrap()));
-
-    // The file as it was when the backup was made says nothing of those who came after it.
-    let lost = moved(&place, engine::Kind::Sled);
-    let stale = Erasures::Known(vec![place.path("stale")]);
-    restore(&lost, &path, &stale).unwrap();
-    let (shard, mut session) = serve(&lost).await;
-    assert!(session.get("p1", "profiles", "main").await.is_ok(), "that is what it costs");
-    assert_eq!(session.get("p0", "profiles", "main").await.err().unwrap(), "SUBJECT_ERASED");
-    stop(shard, session).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_file_of_erasures_older_than_the_backup_is_refused() {
-    let place = place(engine::Kind::Sled);
-    let shard = place.start().await;
-    let mut session = shard.session().await;
-    fill(&mut session, 0..3).await;
-    fs::copy(place.path("anchor/ru-msk-s1.erasures"), place.path("stale")).unwrap();
-    erase(&mut session, "p0", 50).await.unwrap();
-    let MadeBackup { path, .. } = backup(&place).await.unwrap();
-    stop(shard, session).await;
-    let lost = moved(&place, engine::Kind::Sled);
-    let stale = Erasures::Known(vec![place.path("stale")]);
-    let error = restore(&lost, &path, &stale).expect_err("it is older").to_string();
-    assert!(error.contains("it is older than the backup"), "{error}");
-    restore(&lost, &path, &Erasures::Unknown).unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_erasure_that_cannot_be_noted_is_not_acknowledged() {
-    let place = place(engine::Kind::Sled);
-    let shard = place.start().await;
-    let mut session = shard.session().await;
-    fill(&mut session, 0..3).await;
-    let file = place.path("anchor/ru-msk-s1.erasures");
-    erase(&mut session, "p0", 50).await.unwrap();
-    fs::rename(&file, place.path("aside")).unwrap();
-    assert_eq!(erase(&mut session, "p1", 51).await.err().unwrap(), "WRITE_OUTCOME_UNKNOWN");
-    assert_eq!(erase(&mut session, "p1", 51).await.err().unwrap(), "REGION_UNAVAILABLE");
-    assert_eq!(erase(&mut session, "p2", 52).await.err().unwrap(), "REGION_UNAVAILABLE");
-    assert!(session.get("p2", "profiles", "main").await.is_ok());
-    session.put(put_ru("p2", "other", b"x", 53)).await.unwrap();
-    fs::rename(place.path("aside"), &file).unwrap();
-    assert!(erase(&mut session, "p1", 51).await.unwrap().replayed);
-    erase(&mut session, "p2", 54).await.unwrap();
-    stop(shard, session).await;
-    assert_eq!(fs::metadata(&file).unwrap().len(), 4 * 256);
-    // Lost while it stands, or cut short by a crash: a start completes it from the store.
-    let before = fs::read(&file).unwrap();
-    for left in [0, 1, 2, 3] {
-        fs::write(&file, [&before[..left * 256], &[0; 100]].concat()).unwrap();
-        let (shard, session) = serve(&place).await;
-        stop(shard, session).await;
-        assert_eq!(fs::metadata(&file).unwrap().len(), 4 * 256, "{left}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_loss_that_is_accepted_brings_back_no_one_who_was_erased() {
-    let place = place(engine::Kind::Fjall);
-    let shard = place.start().await;
-    let mut session = shard.session().await;
-    fill(&mut session, 0..3).await;
-    stop(shard, session).await;
-    copy_folder(&place.path("data"), &place.path("yesterday"));
-    let (shard, mut session) = serve(&place).await;
-    erase(&mut session, "p1", 50).await.unwrap();
-    stop(shard, session).await;
-    fs::remove_dir_all(place.path("data")).unwrap();
-    fs::rename(place.path("yesterday"), place.path("data")).unwrap();
-    place.recover().unwrap();
-    let (shard, mut session) = serve(&place).await;
-    assert_eq!(session.get("p1", "profiles", "main").await.err().unwrap(), "SUBJECT_ERASED");
-    assert!(session.get("p2", "profiles", "main").await.is_ok());
-    stop(shard, session).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
