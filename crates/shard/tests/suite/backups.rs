@@ -1,5 +1,5 @@
 //! Backups: made of a shard that serves or stands, refused when anything of them is changed, restored
-//! into an empty store of another engine; and whoever was erased after a backup stays erased.
+//! into an empty store of another engine.
 
 #![expect(
     clippy::panic,

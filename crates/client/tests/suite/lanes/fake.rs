@@ -123,7 +123,7 @@ impl Fake {
         self.book.tricks.lock().unwrap().push_back(trick);
     }
 
-    /// Lets streams that hold their answers go on.
+    /// Lets streams that hold answers go on, also those that hold them for further ones: none may come.
     pub(crate) fn release(&self) {
         self.held.send_replace(false);
     }
@@ -167,10 +167,9 @@ impl Fake {
         let (mut index, mut group) = (0, Vec::new());
         let mut held = self.held.subscribe();
         loop {
-            let waits = trick == Trick::Held && !group.is_empty();
             let request = tokio::select! {
                 request = requests.message() => request,
-                _ = released(&mut held), if waits => {
+                _ = released(&mut held), if !group.is_empty() => {
                     for answer in std::mem::take(&mut group) {
                         answers.send(Ok(answer)).await.ok();
                     }
