@@ -6,7 +6,7 @@ use atlas::{AttributeName, AttributeValue, RecordAttributes};
 use wire::session as proto;
 
 use crate::changes;
-use crate::support::stored::rows;
+use crate::support::stored::{opened, rows};
 use crate::support::{MAP, Place, Running, Session, put_ru, request_id};
 
 /// Seeds of histories; one that has found a mistake stays.
@@ -369,7 +369,7 @@ async fn no_value_of_an_exact_attribute_and_no_name_lies_open_on_the_disk() {
     drop(session);
     shard.stop().await.expect("it ends");
     let mut seen: Vec<u8> = page.records.iter().flat_map(|record| record.cursor.to_vec()).collect();
-    let store = place.store().open().expect("it opens");
+    let store = opened(&*place.store());
     let limit = engine::ScanLimit { rows: usize::MAX, bytes: usize::MAX };
     for (key, row) in
         store.scan(&engine::Span::all(), engine::Order::Ascending, limit).expect("rows").rows

@@ -22,8 +22,8 @@ use wire::session as proto;
 use wire::session::call::Op;
 use wire::session::reply::Outcome;
 
-use crate::support::stored::{entries_in, rows_in};
-use crate::support::{Place, Running, Session, copy_folder, put_ru, request_id, unlocked};
+use crate::support::stored::{entries_in, opened, rows_in};
+use crate::support::{Place, Running, Session, copy_folder, put_ru, request_id};
 
 /// A shard of region ru-msk on that engine.
 fn place(engine: engine::Kind) -> Place {
@@ -163,7 +163,7 @@ async fn a_backup_of_a_serving_shard_is_restored_on_another_engine() {
         let place = place(from);
         let (MadeBackup { path, backup }, all) = while_serving(&place).await;
         assert_eq!(verify(&place, &path).unwrap(), backup);
-        let old = unlocked(|| Ok(entries_in(&*place.store(), 1))).await.unwrap();
+        let old = entries_in(&*place.store(), 1);
         assert_eq!(backup.origin, "sample/ru-msk/s1/1");
         assert_eq!(backup.root, root(&old, backup.entries));
         // Its last entry is its own.
@@ -191,8 +191,7 @@ async fn a_backup_of_a_serving_shard_is_restored_on_another_engine() {
         // What was lost can be written once more.
         fill(&mut session, kept..all).await;
         stop(shard, session).await;
-        let both = || Ok([1, 2].map(|period| entries_in(&*other.store(), period)));
-        let [first, second] = unlocked(both).await.unwrap();
+        let [first, second] = [1, 2].map(|period| entries_in(&*other.store(), period));
         assert_eq!(first, old[..size]);
         let begin = second.iter().take(3).map(|entry| Entry::decode(entry).unwrap());
         let begin: Vec<_> = begin.collect();
@@ -305,7 +304,7 @@ async fn a_restore_that_did_not_end_is_begun_again() {
     let mark = lost.path("anchor/ru-msk-s1.recovering");
     fs::write(&mark, "no checkpoint was left\n").unwrap();
     {
-        let store = lost.store().open().unwrap();
+        let store = opened(&*lost.store());
         let mut batch = engine::Batch::new();
         batch.put(vec![0x10, 1], vec![1]);
         store.commit(batch, store.head().unwrap(), 0).unwrap();

@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use engine::{Backend as _, Batch};
+use engine::Batch;
 use ledger::entry::{Entry, Kind};
 use ledger::statement::commitment;
 use shard::KeyRequest;
@@ -12,7 +12,7 @@ use wire::session::call::Op;
 
 use crate::attributes::list;
 use crate::erasure::{as_eraser, erase, fill, held, of_kind, started};
-use crate::support::stored::rows_in;
+use crate::support::stored::{opened, rows_in};
 use crate::support::{Place, Running, Session, put_ru};
 
 fn erase_profiles(n: u64) -> proto::Erase {
@@ -123,7 +123,7 @@ async fn a_row_of_an_erased_collection_opens_no_more_wherever_it_was_kept() {
     let gone = before.into_iter().filter(|(key, _)| now.iter().all(|(there, _)| there != key));
     gone.for_each(|(key, row)| put_back.put(key, row));
     assert!(!put_back.is_empty());
-    let engine = store.open().unwrap();
+    let engine = opened(&store);
     let head = engine.head().unwrap();
     engine.commit(put_back, head, head.size).unwrap();
     drop(engine);

@@ -5,7 +5,7 @@
 use engine::{Batch, Engine};
 
 use crate::support::auditor::auditor;
-use crate::support::stored::rows;
+use crate::support::stored::{opened, rows};
 use crate::support::{Place, put_ru, request_id};
 use shard::Error;
 use wire::session as proto;
@@ -13,8 +13,7 @@ use wire::v1 as api;
 
 /// Changes the rows of a stopped shard.
 fn change(place: &Place, change: impl FnOnce(&dyn Engine, &mut Batch)) {
-    let options = engine::Options { cache_bytes: 16 << 20 };
-    let store = engine::open(place.engine, &place.path("data"), options).unwrap();
+    let store = opened(&*place.store());
     let mut batch = Batch::new();
     change(&*store, &mut batch);
     let head = store.head().unwrap();

@@ -3,11 +3,16 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
-use engine::{Backend, Embedded};
+use engine::{Backend, Embedded, Engine, Error};
 use ledger::checkpoint::Checkpoint;
 use ledger::entry::{Detail, Entry, Kind};
 use ledger::note::Verifier;
+use tokio::time::Instant;
+
+/// How long a store may still be held.
+const LOCKED_MAX: Duration = Duration::from_secs(10);
 
 /// The rows of a stopped shard's store under a prefix.
 pub(crate) fn rows(data: &Path, kind: engine::Kind, prefix: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
@@ -15,9 +20,22 @@ pub(crate) fn rows(data: &Path, kind: engine::Kind, prefix: &[u8]) -> Vec<(Vec<u
     rows_in(&Embedded { kind, folder: data.to_owned(), options }, prefix)
 }
 
+/// Opens the store of a stopped shard: in one process, its tasks may hold it for a moment more.
+pub(crate) fn opened(store: &dyn Backend) -> Box<dyn Engine> {
+    let until = Instant::now() + LOCKED_MAX;
+    loop {
+        match store.open() {
+            Err(Error::Locked { .. }) if Instant::now() < until => {
+                std::thread::park_timeout(Duration::from_millis(20));
+            }
+            opened => return opened.unwrap(),
+        }
+    }
+}
+
 /// The same, wherever it lies.
 pub(crate) fn rows_in(store: &dyn Backend, prefix: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let store = store.open().unwrap();
+    let store = opened(store);
     let limit = engine::ScanLimit { rows: usize::MAX, bytes: usize::MAX };
     store.scan(&engine::Span::prefix(prefix), engine::Order::Ascending, limit).unwrap().rows
 }
