@@ -37,7 +37,7 @@ pub(crate) async fn tend(node: Arc<Node>, queue: Queue, settings: Settings) {
     let path = settings.backup_pipe();
     loop {
         sleep(LOOK_EVERY).await;
-        // No pipe, or no reader: nobody wants a backup.
+        // No pipe, or no reader: no backup is asked for.
         if let Ok(pipe) = pipe::OpenOptions::new().open_sender(&path) {
             give(&node, &queue, pipe).await;
         }

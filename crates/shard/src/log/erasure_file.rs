@@ -269,7 +269,7 @@ const fn offset(record: u64) -> u64 {
 /// Calls `each` with all erasures that a file names. How many there are.
 ///
 /// A record that is cut short at the end was never acknowledged. Any other that does not open is
-/// refused: whom it names is not known.
+/// refused: what it names cannot be read.
 pub(crate) fn each_erasure(
     path: &Path,
     key: &ErasureKey,

@@ -41,8 +41,8 @@ pub struct Recovered {
     pub vkey: String,
 }
 
-/// Opens a new log period over whatever the store still holds, and erases again whom the file of
-/// erasures names and the store still has.
+/// Opens a new log period over what the store still holds. Then it erases again each subject and
+/// collection that the file of erasures names, if the store still has it.
 ///
 /// # Errors
 /// [`Error`]. A recovery that failed half way keeps the shard from starting until a second call
@@ -172,8 +172,8 @@ fn anchor(
     }
 }
 
-/// Erases those whom these files name, if the store has them. How many it had. Collections only if
-/// they were erased after `since`.
+/// Erases again what these files name and the store still has, and returns how many that were. A
+/// collection is erased only if its ERASE entry comes after `since`.
 pub(crate) fn erase_again(
     opening: &Opening<'_>,
     files: &[PathBuf],

@@ -2,8 +2,8 @@
 //! a subject, encrypted under its key, and changed in the commit of each READ entry about it alone.
 //!
 //! Reads of one kind by one caller are one line with their number, so the row stays small however often
-//! a subject is read. When it is full, what has no line yet is counted together. The row has nothing
-//! that the READ entries do not say; it says of whom they are.
+//! a subject is read. When it is full, what has no line yet is counted together. The row repeats
+//! READ entries. It adds only which subject they concern.
 //!
 //! Layout: the format (1 byte), a nonce (12 bytes), the encrypted lines.
 
@@ -26,7 +26,7 @@ const DAMAGED: Error = Error::Damaged("accesses");
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Access {
     pub(crate) collection: Collection,
-    /// None: others, of whom there are too many for a line each.
+    /// None: all callers for which no line is left.
     pub(crate) by: Option<Caller>,
     /// Empty: none was stated.
     pub(crate) purpose: String,

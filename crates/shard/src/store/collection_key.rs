@@ -1,7 +1,7 @@
 //! The keys under which a subject's records are sealed: one for each collection, wrapped by a
-//! generation of the region's key as the subject's own key is, and never derived from it. So a
-//! collection that is erased takes its key with it, and what copies of the disk still hold of it
-//! opens for nobody once that generation is destroyed, whatever else of the subject lives on.
+//! generation of the region's key as the subject's own key is, and never derived from it. The
+//! erasure of a collection also erases its key. Once that generation is destroyed too, no key opens
+//! what copies of the disk still hold of the collection, even if the subject still exists.
 //!
 //! A key goes by the tag that the rows of its collection's records carry: a row says by itself which
 //! key opens it. (The tag is short. Two collections of one tag share a key.)

@@ -41,7 +41,7 @@ impl NotedAnswer {
                 Ok(()) => *outcome,
                 Err(fault) => Outcome::Rejected(fault),
             }),
-            // Gone: nobody waits any more.
+            // Gone: the caller no longer waits.
             Self::Auditor(sender) => drop(sender.send(noted)),
         }
     }

@@ -1,4 +1,4 @@
-//! Who read a person's records is told to the person: what the READ entries say, and of whom they are.
+//! A person is told who read their records: what the READ entries about that person say.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

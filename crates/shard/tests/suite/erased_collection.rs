@@ -117,7 +117,7 @@ async fn a_row_of_an_erased_collection_opens_no_more_wherever_it_was_kept() {
     drop(session);
     shard.stop().await.unwrap();
 
-    // Someone puts the old heads back.
+    // An attacker puts the old heads back.
     let now = rows_in(&store, &[0x10]);
     let mut put_back = Batch::new();
     let gone = before.into_iter().filter(|(key, _)| now.iter().all(|(there, _)| there != key));
