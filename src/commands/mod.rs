@@ -229,7 +229,7 @@ pub(crate) fn main() -> ExitCode {
                 } else {
                     Erasures::Known(erasures)
                 };
-                serve::backup::restore(&config.config, (&from, &erasures), json)
+                serve::backup::restore(&config.config, &from, &erasures, json)
             }
             ShardCommand::Status { json, config } => serve::status::run(&config.config, json),
             ShardCommand::ConfirmClock(Config { config }) => serve::shard::confirm_clock(&config),

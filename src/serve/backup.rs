@@ -47,7 +47,8 @@ pub(crate) fn verify(config: &Path, backup: &Path, as_json: bool) -> Result<(), 
 /// Restores a backup.
 pub(crate) fn restore(
     config: &Path,
-    (from, erasures): (&Path, &Erasures),
+    from: &Path,
+    erasures: &Erasures,
     as_json: bool,
 ) -> Result<(), Failure> {
     let config = config::shard::read(config)?;
@@ -55,7 +56,7 @@ pub(crate) fn restore(
     let _closed = link::host::sandbox::close_memory();
     let outside = outside(config.store.backend());
     let (settings, map, annex) = (&config.settings, &config.map, &config.annex);
-    let restored = ::shard::restore(settings, map, annex, &outside, (from, erasures));
+    let restored = ::shard::restore(settings, map, annex, &outside, from, erasures);
     let Restored { backup, old_head: (log, size), erased_again, origin, vkey } =
         restored.map_err(error)?;
     if as_json {

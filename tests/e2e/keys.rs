@@ -133,8 +133,8 @@ fn keys_at_an_address_are_waited_for_and_replaced() {
     let give = |keys: &[&Key]| *given.lock().expect("a document") = Some(document(keys));
     let answer = Arc::clone(&given);
     let server = runtime.block_on(async {
-        let pair = (certificate.as_bytes(), key.as_bytes());
-        HttpsServer::start(pair, move || answer.lock().expect("a document").clone()).await
+        let document = move || answer.lock().expect("a document").clone();
+        HttpsServer::start(certificate.as_bytes(), key.as_bytes(), document).await
     });
     ask(&mut deployment, server.as_ref().expect("a server"));
 

@@ -113,7 +113,8 @@ impl Load {
         caller: &Caller,
         in_flight: usize,
         stored: u64,
-        (run, new): (&str, &str),
+        run: &str,
+        new: &str,
     ) -> Result<Measured> {
         let put = self.putting(caller, Target::Bailiwick, new, &Arc::default());
         let get = self.getting(caller, stored, run);

@@ -158,7 +158,7 @@ impl Rounds {
                 }
                 Kind::Sdk => load.sdk_put(&caller.url, &turns.access, in_flight, &lanes).await?,
                 Kind::Get => load.get(caller, in_flight, stored, &unary).await?,
-                Kind::Mixed => load.mixed(caller, in_flight, stored, (&unary, &mixed)).await?,
+                Kind::Mixed => load.mixed(caller, in_flight, stored, &unary, &mixed).await?,
                 Kind::Overwrite => load.overwrite(caller, in_flight, stored, &unary).await?,
                 Kind::Stream => load.stream(caller, in_flight, Target::Bailiwick, &stream).await?,
             };

@@ -30,7 +30,8 @@ impl HttpsServer {
     /// # Errors
     /// When there is no port, or certificate and key cannot be used.
     pub async fn start(
-        (certificate, key): (&[u8], &[u8]),
+        certificate: &[u8],
+        key: &[u8],
         document: impl Fn() -> Option<Vec<u8>> + Send + Sync + 'static,
     ) -> io::Result<Self> {
         let chain = CertificateDer::pem_slice_iter(certificate).collect::<Result<Vec<_>, _>>();

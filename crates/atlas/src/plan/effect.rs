@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use terms::{Collection, TenantId};
 
-use super::moves::{Answer, Laws, Move};
+use super::moves::{Answer, AttachedLaw, Laws, Move};
 use crate::{Ingress, Question, RegionMap, Ruling};
 
 /// What follows for some people of some tenants, in some collections.
@@ -55,7 +55,8 @@ fn without<T: PartialEq>(one: &[T], other: &[T], name: impl Fn(&T) -> String) ->
 }
 
 /// A law and what it demands.
-fn law((id, constraint, ingress): &(&crate::StatuteId, crate::Constraint, Ingress)) -> String {
+fn law(law: &AttachedLaw<'_>) -> String {
+    let AttachedLaw { statute: id, constraint, ingress } = law;
     match ingress {
         Ingress::Anywhere => format!("{id} ({constraint})"),
         Ingress::InTerritory => format!("{id} ({constraint}, {ingress})"),
@@ -147,6 +148,14 @@ impl Differences {
 /// By what effects are gathered: how grave, what becomes of records, by what, and whose.
 type Key = (u8, String, Differences, Vec<Collection>, Vec<TenantId>);
 
+/// One person of whom the two maps were asked.
+pub(super) struct Person<'a> {
+    pub(super) tenants: &'a [TenantId],
+    pub(super) collections: &'a [Collection],
+    /// How many findings there are about the person.
+    pub(super) findings: usize,
+}
+
 /// Effects, as they are gathered.
 #[derive(Debug)]
 pub(super) struct Effects {
@@ -163,11 +172,13 @@ impl Effects {
     /// Adds what becomes of one person's records.
     pub(super) fn add(
         &mut self,
-        (tenants, collections): (&[TenantId], &[Collection]),
+        person: &Person<'_>,
         moved: Move,
-        (before, after): &(Answer, Answer),
-        (findings, example): (usize, impl Fn() -> String),
+        before: &Answer,
+        after: &Answer,
+        example: impl Fn() -> String,
     ) {
+        let Person { tenants, collections, findings } = *person;
         let differences = Differences::between(&moved, before, after);
         let (own, of) = (collections.to_vec(), tenants.to_vec());
         let key = (gravity(&moved), moved.key(), differences, own, of);

@@ -20,7 +20,7 @@ use crate::map::diff::Change;
 use crate::{Country, Date, Epoch, Question, RegionMap};
 
 use classes::Class;
-use effect::Effects;
+use effect::{Effects, Person};
 use moves::Answer;
 use people::People;
 
@@ -163,11 +163,12 @@ impl Asked<'_> {
                     };
                     let date = self.as_of.into();
                     let question = Question { tenant, collection, findings: &findings, date };
-                    let answers = (Answer::of(old, &question), Answer::of(new, &question));
-                    let moved = Move::between(&answers.0, &answers.1);
+                    let (was, is) = (Answer::of(old, &question), Answer::of(new, &question));
+                    let moved = Move::between(&was, &is);
                     if moved != Move::Stays {
                         let words = || people::words(&person, self.classes);
-                        effects.add((tenants, collections), moved, &answers, (number, words));
+                        let of = Person { tenants, collections, findings: number };
+                        effects.add(&of, moved, &was, &is, words);
                     }
                 }
             }

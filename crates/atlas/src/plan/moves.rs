@@ -220,7 +220,12 @@ impl Answer {
     /// The laws that attach, with what each demands.
     pub(super) fn laws(&self) -> Laws<'_> {
         let attachments = self.ruling().map_or(&[][..], Ruling::attachments);
-        attachments.iter().map(|law| (law.statute(), law.constraint(), law.ingress())).collect()
+        let said = attachments.iter().map(|law| AttachedLaw {
+            statute: law.statute(),
+            constraint: law.constraint(),
+            ingress: law.ingress(),
+        });
+        said.collect()
     }
 
     /// Why: one sentence for a person.
@@ -234,5 +239,12 @@ impl Answer {
     }
 }
 
-pub(super) type Laws<'a> =
-    smallvec::SmallVec<[(&'a crate::StatuteId, crate::Constraint, crate::Ingress); 4]>;
+/// A law that attaches, and what it demands.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct AttachedLaw<'a> {
+    pub(super) statute: &'a crate::StatuteId,
+    pub(super) constraint: crate::Constraint,
+    pub(super) ingress: crate::Ingress,
+}
+
+pub(super) type Laws<'a> = smallvec::SmallVec<[AttachedLaw<'a>; 4]>;

@@ -81,8 +81,8 @@ pub(super) fn check(
     let file = file.map_err(|source| Error::Io { path: backup.to_owned(), source })?;
     let mut file = BufReader::with_capacity(BUFFER_BYTES, file);
     let prefix = format!("{deployment}/{}/{}/", settings.region, settings.shard);
-    let own = (&*prefix, KeyLayout::new(keyring).check());
-    let (header, key) = open_header(&mut file, keyring, own).map_err(refused)?;
+    let key_check = KeyLayout::new(keyring).check();
+    let (header, key) = open_header(&mut file, keyring, &prefix, key_check).map_err(refused)?;
     let mut rows = Rows::new(settings, keyring);
     let mut number = 0;
     let manifest = loop {

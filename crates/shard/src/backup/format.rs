@@ -205,7 +205,8 @@ pub(super) fn next_frame(from: &mut impl Read) -> Result<Option<Vec<u8>>, String
 pub(super) fn open_header(
     from: &mut impl Read,
     keyring: &dyn Keyring,
-    (prefix, key_check): (&str, KeyCheck),
+    prefix: &str,
+    key_check: KeyCheck,
 ) -> Result<(Header, FrameKey), String> {
     let mut magic = [0; MAGIC.len()];
     if from.read_exact(&mut magic).is_err() || magic[..8] != MAGIC[..8] {

@@ -61,7 +61,8 @@ pub fn restore(
     map: &RegionMap,
     annex: &Annex,
     outside: &Environment,
-    (from, erasures): (&Path, &Erasures),
+    from: &Path,
+    erasures: &Erasures,
 ) -> Result<Restored, Error> {
     let opening = Opening { settings, map, annex, outside };
     let territory = opening.named()?;

@@ -15,7 +15,7 @@ use terms::{Collection, Reason};
 
 use crate::store::growing_log::GrowingLog;
 use crate::store::principal::Principal;
-use crate::store::types::Minute;
+use crate::store::types::{EpochNumber, Minute};
 
 /// Counters of reads in memory, and so entries in one commit. A read beyond them is logged by
 /// itself.
@@ -41,13 +41,13 @@ pub(crate) struct AccessCounters(Mutex<Open>);
 
 struct Open {
     /// The number of the map under which counters are open. `None`: they are being written.
-    epoch: Option<u64>,
+    epoch: Option<EpochNumber>,
     counted: Taken,
 }
 
 impl AccessCounters {
     /// Counters for the map of that number.
-    pub(crate) fn new(epoch: u64) -> Self {
+    pub(crate) fn new(epoch: EpochNumber) -> Self {
         Self(Mutex::new(Open { epoch: Some(epoch), counted: Taken::default() }))
     }
 
@@ -55,7 +55,7 @@ impl AccessCounters {
     /// left for it, or the counters are another map's: then it must have an entry of its own.
     pub(crate) fn add(
         &self,
-        judged: u64,
+        judged: EpochNumber,
         who: &Arc<Principal>,
         collection: &Collection,
         times: u64,
@@ -81,7 +81,7 @@ impl AccessCounters {
     pub(crate) fn refused(
         &self,
         reason: Reason,
-        judged: u64,
+        judged: EpochNumber,
         who: &Arc<Principal>,
         collection: Option<&Collection>,
     ) {
@@ -125,7 +125,7 @@ impl AccessCounters {
     }
 
     /// Counts for the map of that number.
-    pub(crate) fn open(&self, epoch: u64) {
+    pub(crate) fn open(&self, epoch: EpochNumber) {
         self.lock().epoch = Some(epoch);
     }
 
@@ -244,29 +244,32 @@ mod tests {
 
     #[test]
     fn nothing_is_counted_under_a_map_whose_entries_are_written() {
-        let counts = AccessCounters::new(1);
+        let counts = AccessCounters::new(EpochNumber(1));
         let folder = tempfile::tempdir().unwrap();
         let log = testing::log(folder.path(), Period::FIRST);
         let tenant = TenantId::parse("sample").unwrap();
         let who = Arc::new(Principal::new(&log, Some(tenant), "app", Role::Reader, None));
         let collection = Collection::parse("profiles").unwrap();
-        assert!(counts.add(1, &who, &collection, 1));
-        counts.refused(Reason::NotPermitted, 1, &who, None);
+        assert!(counts.add(EpochNumber(1), &who, &collection, 1));
+        counts.refused(Reason::NotPermitted, EpochNumber(1), &who, None);
         assert!(!counts.none_of_map());
         counts.close();
         // A reader that looked at the map before is a moment late.
-        assert!(!counts.add(1, &who, &collection, 1));
+        assert!(!counts.add(EpochNumber(1), &who, &collection, 1));
         let taken = counts.take(false);
         assert_eq!(taken.reads.values().sum::<u64>(), 1);
         assert!(taken.refusals.keys().all(|counter| counter.of_map));
         assert!(counts.none_of_map());
-        counts.refused(Reason::NotPermitted, 1, &who, None);
+        counts.refused(Reason::NotPermitted, EpochNumber(1), &who, None);
         // It is in the log, and claims no map.
         assert!(counts.none_of_map() && counts.any());
-        counts.open(2);
-        assert!(!counts.add(1, &who, &collection, 1) && counts.add(2, &who, &collection, 1));
-        counts.refused(Reason::NotPermitted, 1, &who, None);
-        counts.refused(Reason::NotPermitted, 2, &who, None);
+        counts.open(EpochNumber(2));
+        assert!(
+            !counts.add(EpochNumber(1), &who, &collection, 1)
+                && counts.add(EpochNumber(2), &who, &collection, 1)
+        );
+        counts.refused(Reason::NotPermitted, EpochNumber(1), &who, None);
+        counts.refused(Reason::NotPermitted, EpochNumber(2), &who, None);
         let taken = counts.take(true);
         let late: u64 = taken.refusals.iter().filter(|(c, _)| !c.of_map).map(|(_, n)| n).sum();
         assert_eq!((late, taken.refusals.values().sum::<u64>()), (2, 3));
@@ -279,10 +282,10 @@ mod tests {
         let [first, second] = [1, 2].map(|period| testing::log(folder.path(), Period(period)));
         let tenant = TenantId::parse("sample").unwrap();
         let who = Arc::new(Principal::new(&first, Some(tenant), "app", Role::Reader, None));
-        let counts = AccessCounters::new(1);
+        let counts = AccessCounters::new(EpochNumber(1));
         let collection = Collection::parse("profiles").unwrap();
-        assert!(counts.add(1, &who, &collection, 1));
-        counts.refused(Reason::NotPermitted, 1, &who, None);
+        assert!(counts.add(EpochNumber(1), &who, &collection, 1));
+        counts.refused(Reason::NotPermitted, EpochNumber(1), &who, None);
         let taken = counts.take(false);
         for log in [&first, &second] {
             let mut entries = Vec::new();

@@ -22,6 +22,7 @@ use crate::store::damage::Row;
 use crate::store::keys::Owner;
 use crate::store::record::Address;
 use crate::store::subject::{Subject, SubjectRow};
+use crate::store::types::EpochNumber;
 
 /// What a call asks for, as far as roles go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,8 +71,8 @@ pub(crate) struct EgressPolicy<'a> {
     pub(crate) counts: &'a AccessCounters,
     pub(crate) collection: &'a Collection,
     pub(crate) asker: &'a Asker,
-    /// The number of the map under which it is judged.
-    pub(crate) judged: u64,
+    /// The map under which it is judged.
+    pub(crate) judged: EpochNumber,
 }
 
 impl EgressPolicy<'_> {

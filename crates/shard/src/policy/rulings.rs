@@ -12,6 +12,7 @@ use terms::{Collection, Detail, Reason, RegionId, Rejection, TenantId, UnixMilli
 
 use crate::policy::second_check::{Here, admits};
 use crate::store::region_maps::map_ref;
+use crate::store::types::EpochNumber;
 
 /// Rulings that are remembered. A ruling is a pure function of what is in the key.
 const REMEMBERED_MAX: usize = 4096;
@@ -158,15 +159,20 @@ impl Rules {
         map_ref(&self.map)
     }
 
+    /// The number of the map in force.
+    pub(crate) fn epoch(&self) -> EpochNumber {
+        EpochNumber::of(&self.map)
+    }
+
     /// Whether it is only for want of the same map that a write of a gateway fails: then it is told
     /// to send it again. What the newer map refuses is refused.
-    pub(crate) fn differ(&self, of_gateway: u64, fault: &mut Rejection) {
-        let own = self.map.epoch().number;
+    pub(crate) fn differ(&self, of_gateway: Option<EpochNumber>, fault: &mut Rejection) {
+        let (own, Some(of_gateway)) = (self.epoch(), of_gateway) else { return };
         let by_older = own < of_gateway && BY_THE_MAP.contains(&fault.reason);
         let passing =
             by_older || (own != of_gateway && fault.reason == Reason::PlacementNotAdmitted);
-        if passing && of_gateway > 0 {
-            *fault = Rejection::new(Reason::MapsDiffer).with(Detail::MapEpoch, own);
+        if passing {
+            *fault = Rejection::new(Reason::MapsDiffer).with(Detail::MapEpoch, own.0);
         }
     }
 
@@ -211,7 +217,7 @@ impl Rules {
         if !admits(placement, &ruling, &self.map, &here, self.date.date()) {
             let fault = Rejection::new(Reason::PlacementNotAdmitted)
                 .problem("the second check does not admit a placement that the rules gave");
-            return Verdict::Refused(fault.with(Detail::MapEpoch, self.map.epoch().number));
+            return Verdict::Refused(fault.with(Detail::MapEpoch, self.epoch().0));
         }
         let mut kinds = EvidenceKinds::new();
         for kind in ruling.kinds().iter() {

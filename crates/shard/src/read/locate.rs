@@ -17,6 +17,7 @@ use crate::store::damage::{is_over, read_row};
 use crate::store::keys::Asked;
 use crate::store::region_maps::map_ref;
 use crate::store::subject::{Status, Subject, SubjectRow};
+use crate::store::types::EpochNumber;
 use crate::write::command::Errand;
 use crate::write::question::{NotedAnswer, Question};
 
@@ -42,7 +43,7 @@ impl Locate {
     fn answer(self, reader: &Reader, located: Located) {
         let Self { reply, asker, .. } = self;
         let map = reader.node.map();
-        let judged = map.epoch().number;
+        let judged = EpochNumber::of(&map);
         let count = |name| reader.counts.add(judged, &asker.who, name, 1);
         // Each is counted, whether another one is or not.
         let left = located.collections.iter().filter(|name| !count(name)).count();
@@ -69,7 +70,7 @@ impl Locate {
         if !map.tenant(&asker.tenant).is_some_and(atlas::Tenant::locate) {
             return Err(Reason::LocateNotAllowed.into());
         }
-        let judged = map.epoch().number;
+        let judged = EpochNumber::of(&map);
         let policy =
             |collection| EgressPolicy { node, counts: &reader.counts, collection, asker, judged };
         let mut names: Vec<&Collection> = map.collections().map(|rules| rules.name()).collect();

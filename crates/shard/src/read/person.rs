@@ -25,6 +25,7 @@ use crate::store::keys::Owner;
 use crate::store::record::Stored;
 use crate::store::region_maps::map_ref;
 use crate::store::subject::{Standing, Subject, SubjectRow};
+use crate::store::types::EpochNumber;
 use crate::write::command::Errand;
 use crate::write::question::{NotedAnswer, Question};
 
@@ -127,7 +128,7 @@ impl AboutPerson {
         standings: &Standings<'_>,
     ) -> Result<(), Rejection> {
         let map = reader.node.map();
-        let judged = map.epoch().number;
+        let judged = EpochNumber::of(&map);
         let policy = |collection| EgressPolicy {
             node: &reader.node,
             counts: &reader.counts,

@@ -19,7 +19,7 @@ use crate::store::damage::{Row, read_rows};
 use crate::store::keys;
 use crate::store::record::{Body, Head, Stored};
 use crate::store::subject::Subject;
-use crate::store::types::EntryAt;
+use crate::store::types::{EntryAt, EpochNumber};
 use crate::write::command::{Action, Op, Read, ReadAbout, ReadOf};
 use crate::write::committer::Queue;
 
@@ -66,7 +66,7 @@ impl Reader {
     /// nor its being there may tell by how long the answer takes.
     fn some(&self, gets: Vec<Get>) -> Result<Vec<Get>, engine::Error> {
         // Before anything is judged: should another map come in, it is judged again.
-        let judged = self.node.map().epoch().number;
+        let judged = EpochNumber::of(&self.node.map());
         let mut keys = Vec::with_capacity(gets.len() * 2);
         for get in &gets {
             keys.push(get.lookup.address.owner.row());
@@ -109,14 +109,14 @@ impl Reader {
         reply.send(fault.into());
     }
 
-    fn egress<'a>(&'a self, lookup: &'a Lookup, judged: u64) -> EgressPolicy<'a> {
+    fn egress<'a>(&'a self, lookup: &'a Lookup, judged: EpochNumber) -> EgressPolicy<'a> {
         let Lookup { address, asker, .. } = lookup;
         let (node, counts, collection) = (&self.node, &self.counts, &address.collection);
         EgressPolicy { node, counts, collection, asker, judged }
     }
 
     /// The subject, if those who ask may have its records.
-    fn let_in(&self, get: &Get, judged: u64, row: Row) -> Result<Arc<Subject>, Rejection> {
+    fn let_in(&self, get: &Get, judged: EpochNumber, row: Row) -> Result<Arc<Subject>, Rejection> {
         let Get { deadline, lookup, .. } = get;
         if Instant::now() > *deadline {
             return Err(Rejection::new(Reason::DeadlinePassed));
@@ -125,7 +125,13 @@ impl Reader {
     }
 
     /// Answers one read, or gives it back with the size of its body.
-    fn one(&self, get: Get, judged: u64, subject: &Subject, rows: RecordRows) -> Option<Get> {
+    fn one(
+        &self,
+        get: Get,
+        judged: EpochNumber,
+        subject: &Subject,
+        rows: RecordRows,
+    ) -> Option<Get> {
         if Instant::now() > get.deadline {
             get.reply.send(Rejection::new(Reason::DeadlinePassed).into());
             return None;
@@ -147,7 +153,7 @@ impl Reader {
     }
 
     /// Answers a read, and counts it; or has it logged, and answered then.
-    fn found(&self, get: Get, judged: u64, found: Found, entry: EntryAt) {
+    fn found(&self, get: Get, judged: EpochNumber, found: Found, entry: EntryAt) {
         let Get { mut reply, deadline, lookup, .. } = get;
         reply.fit_room(found.body.len() + found.attributes.len());
         self.node.metrics.reads.inc();
@@ -168,7 +174,7 @@ impl Reader {
                     return reply.send(busy());
                 };
                 // No ruling is asked for: under which map it was sent does not matter.
-                let map_epoch = 0;
+                let map_epoch = None;
                 let op = Op { reply, deadline, asker, map_epoch, action };
                 self.queue.submit(op, room);
             }

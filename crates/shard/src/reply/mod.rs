@@ -18,7 +18,7 @@ use crate::policy::rulings::{Ruled, Verdict};
 use crate::reply::answer_room::split;
 use crate::store::claims::Ticket;
 use crate::store::region_maps::Taken;
-use crate::store::types::{LogIndex, Version};
+use crate::store::types::{EpochNumber, LogIndex, Version};
 
 pub(crate) use held::{Held, HeldCollection, HeldState};
 pub(crate) use page::{Listed, Page, weight};
@@ -35,7 +35,7 @@ pub(crate) enum Outcome {
     MapTaken(MapRef),
     /// Maps that the shard has taken, with their numbers, and whether more may follow.
     History {
-        maps: Vec<(u64, Taken)>,
+        maps: Vec<(EpochNumber, Taken)>,
         more: bool,
     },
     Impact(Impact),

@@ -29,7 +29,7 @@ use crate::read::list::{ListQuery, Of, View};
 use crate::store::keys::Owner;
 use crate::store::principal::Principal;
 use crate::store::record::{Address, SealedBody};
-use crate::store::types::Version;
+use crate::store::types::{EpochNumber, Version};
 use crate::write::command::{Action, Condition, Content, Delete, Put, Request, Touch};
 
 /// Bytes of a data version that an entry can hold.
@@ -47,7 +47,7 @@ pub(crate) enum Call {
 /// What a gateway asks by itself, before anybody asks it.
 pub(crate) enum GatewayCall {
     /// For the map of that number, or the first that was taken after it.
-    MapFetch { epoch: u64, after: bool },
+    MapFetch { epoch: EpochNumber, after: bool },
     /// To take a map.
     MapOffer(SignedMap),
     /// For the key by which subjects are asked for.
@@ -69,7 +69,7 @@ pub(crate) enum CallerCall {
     /// One step of an upload.
     Upload(Box<proto::Upload>),
     /// For the maps that were taken after that number.
-    MapHistory(u64),
+    MapHistory(EpochNumber),
     /// What a map would do on that day; none: today.
     MapImpact(SignedMap, Option<u32>),
 }
@@ -85,6 +85,11 @@ pub(crate) enum Write {
     Block(proto::Block),
     Claim(proto::Claim),
     Reassess(proto::Reassess),
+}
+
+/// The map by which a gateway ruled. None: the gateway names none.
+pub(crate) const fn map_epoch(number: u64) -> Option<EpochNumber> {
+    if number == 0 { None } else { Some(EpochNumber(number)) }
 }
 
 /// What a call asks. None: something that this version does not know.
@@ -110,14 +115,15 @@ pub(crate) fn call(op: Option<Op>) -> Option<Call> {
         Op::List(list) => Call::Caller(CallerCall::List(Box::new(list))),
         Op::PutAll(all) => Call::Caller(CallerCall::PutAll(all.puts)),
         Op::Upload(upload) => Call::Caller(CallerCall::Upload(Box::new(upload))),
-        Op::MapHistory(history) => Call::Caller(CallerCall::MapHistory(history.after)),
+        Op::MapHistory(history) => Call::Caller(CallerCall::MapHistory(EpochNumber(history.after))),
         Op::Survey(survey) => {
             let day = Some(survey.day).filter(|day| *day > 0);
             Call::Caller(CallerCall::MapImpact(map(survey.map), day))
         }
-        Op::MapFetch(fetch) => {
-            Call::Gateway(GatewayCall::MapFetch { epoch: fetch.epoch, after: fetch.after })
-        }
+        Op::MapFetch(fetch) => Call::Gateway(GatewayCall::MapFetch {
+            epoch: EpochNumber(fetch.epoch),
+            after: fetch.after,
+        }),
         Op::MapOffer(offer) => Call::Gateway(GatewayCall::MapOffer(map(offer.map))),
     })
 }

@@ -16,7 +16,7 @@ use crate::server::ruling_message;
 use crate::store::accesses::Access;
 use crate::store::feed::ChangeKind;
 use crate::store::region_maps::Taken;
-use crate::store::types::Version;
+use crate::store::types::{EpochNumber, Version};
 
 /// The answer to call `id` on a session that was welcomed with the log of that origin: only entries
 /// of other logs name theirs.
@@ -219,8 +219,8 @@ fn signed_map(map: SignedMap) -> proto::SignedMap {
     proto::SignedMap { text: map.text, note: map.note, packs: map.packs }
 }
 
-fn map_taken(epoch: u64, taken: Taken) -> proto::MapTaken {
-    let map = Some(map_ref(MapRef { epoch, digest: taken.digest }));
+fn map_taken(epoch: EpochNumber, taken: Taken) -> proto::MapTaken {
+    let map = Some(map_ref(MapRef { epoch: epoch.0, digest: taken.digest }));
     proto::MapTaken { map, minute: taken.minute.0, signers: taken.by }
 }
 

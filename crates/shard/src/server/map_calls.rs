@@ -16,6 +16,7 @@ use crate::reply::answer_room::AnswerRoom;
 use crate::reply::{Outcome, ReplySlot, busy};
 use crate::server::decode::GatewayCall;
 use crate::store::region_maps;
+use crate::store::types::EpochNumber;
 use crate::write::command::{Errand, MapOp};
 use crate::write::question::{NotedAnswer, Question};
 
@@ -79,7 +80,7 @@ impl MapCalls {
 
     /// A map takes room among the session's answers until its gateway has taken it, and waits for
     /// it before it waits for its turn: a gateway that takes nothing keeps no other from maps.
-    fn fetch(&self, mut reply: ReplySlot, epoch: u64, after: bool, room: AnswerRoom) {
+    fn fetch(&self, mut reply: ReplySlot, epoch: EpochNumber, after: bool, room: AnswerRoom) {
         let (turns, node) = (Arc::clone(&self.turns), Arc::clone(&self.reader.node));
         tokio::spawn(async move {
             // None: the session has ended.
@@ -122,7 +123,7 @@ impl MapCalls {
     }
 
     /// A page of the history takes room, too.
-    pub(crate) fn history(&self, mut reply: ReplySlot, after: u64, room: AnswerRoom) {
+    pub(crate) fn history(&self, mut reply: ReplySlot, after: EpochNumber, room: AnswerRoom) {
         let (turns, node) = (Arc::clone(&self.turns), Arc::clone(&self.reader.node));
         tokio::spawn(async move {
             let Some(taken) = room.take(HISTORY_PAGE_BYTES_MAX).await else { return };

@@ -11,6 +11,7 @@ use crate::read::reader::Reader;
 use crate::reply::{Outcome, ReplySlot, busy};
 use crate::server::decode::Write;
 use crate::server::proof_waiter::ProofWaiter;
+use crate::store::types::EpochNumber;
 use crate::write::command::Op;
 use crate::write::queue_share::Room;
 
@@ -23,7 +24,7 @@ pub(crate) struct PutAll {
     pub(crate) puts: Vec<proto::Put>,
     pub(crate) deadline: Instant,
     pub(crate) asker: Asker,
-    pub(crate) map_epoch: u64,
+    pub(crate) map_epoch: Option<EpochNumber>,
 }
 
 /// Prepares the puts and queues them. Bodies are sealed on a thread that may be busy for a while.

@@ -39,6 +39,7 @@ use crate::server::proof_waiter::ProofWaiter;
 use crate::server::put_all::{PutAll, put_all};
 use crate::server::{decode, encode, upload_calls};
 use crate::store::region_maps;
+use crate::store::types::EpochNumber;
 use crate::write::command::Op;
 use crate::write::queue_share::Room;
 
@@ -358,6 +359,7 @@ impl Served {
 
     fn call(&mut self, reply: ReplySlot, more: Vec<ReplySlot>, call: proto::Call) {
         let proto::Call { deadline_ms, tenant, caller, op, map_epoch, .. } = call;
+        let map_epoch = decode::map_epoch(map_epoch);
         let deadline = Prepare::deadline(deadline_ms);
         let call = match decode::call(op) {
             Some(Call::Caller(call)) => call,
@@ -371,7 +373,7 @@ impl Served {
         // Before anything else is looked at: who may not ask learns nothing.
         if !egress::permitted(asker.who.caller.role, call.right()) {
             asker.stands.refused(&self.reader.node, Reason::NotPermitted);
-            let judged = self.reader.node.map().epoch().number;
+            let judged = EpochNumber::of(&self.reader.node.map());
             self.reader.counts.refused(Reason::NotPermitted, judged, &asker.who, None);
             return refuse(reply, more, &Rejection::new(Reason::NotPermitted));
         }
@@ -457,7 +459,7 @@ struct Sent {
     reply: ReplySlot,
     deadline: Instant,
     asker: Asker,
-    map_epoch: u64,
+    map_epoch: Option<EpochNumber>,
 }
 
 impl Sent {

@@ -21,6 +21,7 @@ use crate::store::damage::read_rows;
 use crate::store::keys;
 use crate::store::record::{Address, SealedBody};
 use crate::store::subject::SubjectRow;
+use crate::store::types::EpochNumber;
 use crate::store::upload_check::UploadCheck;
 use crate::write::command::{
     Action, Begin, Condition, Content, Op, Put, Request, UploadStep, Uploaded, What,
@@ -37,7 +38,7 @@ pub(crate) struct Sent {
     pub(crate) reply: ReplySlot,
     pub(crate) deadline: Instant,
     pub(crate) asker: Asker,
-    pub(crate) map_epoch: u64,
+    pub(crate) map_epoch: Option<EpochNumber>,
 }
 
 /// What becomes of a step before the committer.

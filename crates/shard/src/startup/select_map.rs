@@ -12,7 +12,7 @@ use crate::log::Draft;
 use crate::startup::open::{Opened, Opening};
 use crate::store::region_maps;
 use crate::store::region_maps::{Offered, map_ref};
-use crate::store::types::Minute;
+use crate::store::types::{EpochNumber, Minute};
 
 /// The map in force at a start.
 pub(crate) struct Start {
@@ -52,7 +52,10 @@ impl Opening<'_> {
             // Its signatures are looked at again: the store's own word is not enough, and keys may
             // have been taken out of the configuration since.
             let offered = self.offered()?;
-            let kept = match (region_maps::exactly(engine, held.epoch)?, &self.settings.signers) {
+            let kept = match (
+                region_maps::exactly(engine, EpochNumber(held.epoch))?,
+                &self.settings.signers,
+            ) {
                 (None, _) => false,
                 (Some(_), None) => true,
                 // Signatures that count no more give way to those beside the file.
@@ -73,7 +76,7 @@ impl Opening<'_> {
         let offered = self.offered()?;
         if self.settings.signers.is_some() {
             // One that nobody answers for is none: then two must, as for the first.
-            let before = match self.stored(engine, held.epoch) {
+            let before = match self.stored(engine, EpochNumber(held.epoch)) {
                 Err(Error::MapRefused(_)) => None,
                 other => other?,
             };
@@ -103,13 +106,13 @@ impl Opening<'_> {
         if self.settings.signers.is_none() {
             return Err(stale());
         }
-        let stored = self.stored(engine, accepted)?.ok_or_else(stale)?;
+        let stored = self.stored(engine, EpochNumber(accepted))?.ok_or_else(stale)?;
         tracing::info!(map_epoch = accepted, file = offered, "the map that was applied last holds");
         Ok(Start { offered: stored, take: false })
     }
 
     /// The map of that number as the store has it, with signatures that count today.
-    fn stored(&self, engine: &dyn Engine, epoch: u64) -> Result<Option<Offered>, Error> {
+    fn stored(&self, engine: &dyn Engine, epoch: EpochNumber) -> Result<Option<Offered>, Error> {
         let Some(taken) = region_maps::exactly(engine, epoch)? else { return Ok(None) };
         let offered = region_maps::open(taken.signed, self.settings.signers.as_ref())?;
         if map_ref(&offered.sealed.map) == region_maps::in_force(engine)? {

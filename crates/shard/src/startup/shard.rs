@@ -29,6 +29,7 @@ use crate::store::claims::Claims;
 use crate::store::damage::WatchedEngine;
 use crate::store::region_maps::Offered;
 use crate::store::reserve::Reserve;
+use crate::store::types::EpochNumber;
 use crate::store::upload_check::UploadChecks;
 use crate::write::answers::{Answers, delivery};
 use crate::write::committer;
@@ -163,7 +164,7 @@ impl Parts {
             log: opened.log,
             head: opened.head,
             last_commit: opened.last_commit,
-            counts: Arc::new(AccessCounters::new(map.epoch().number)),
+            counts: Arc::new(AccessCounters::new(EpochNumber::of(&map))),
             durable,
             signer: SharedSigner::new(signer),
             settings: settings.clone(),

@@ -19,7 +19,7 @@ use crate::store::codec::{Malformed, Reader, Writer};
 use crate::store::keyring::Keyring;
 use crate::store::keys;
 use crate::store::record::Address;
-use crate::store::types::{CommitAt, Minute, Period, Version};
+use crate::store::types::{CommitAt, EpochNumber, Minute, Period, Version};
 
 const FORMAT: u8 = 1;
 /// Bytes of the key of a record's head.
@@ -218,8 +218,8 @@ pub(crate) fn of_map(map: &atlas::RegionMap) -> Vec<u8> {
 /// among them.
 pub(crate) fn kept_throughout(
     view: &dyn View,
-    from: u64,
-    to: u64,
+    from: EpochNumber,
+    to: EpochNumber,
     collection: &Collection,
 ) -> Result<bool, Error> {
     let limit = ScanLimit { rows: MAPS_MAX, bytes: usize::MAX };

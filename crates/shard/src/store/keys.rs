@@ -49,8 +49,8 @@ use crate::store::codec::Writer;
 pub(crate) use crate::store::due_keys::{expires, expiring, of_due, subject_due, subjects_due};
 use crate::store::keyring::Keyring;
 use crate::store::types::{
-    AttachmentTag, CommitAt, Fingerprint, KeyCheck, Period, SubjectTag, TAG_BYTES, TenantRows,
-    TombstoneTag,
+    AttachmentTag, CommitAt, EpochNumber, Fingerprint, KeyCheck, Period, SubjectTag, TAG_BYTES,
+    TenantRows, TombstoneTag,
 };
 
 /// The store's identity.
@@ -367,20 +367,20 @@ pub(crate) fn slot(slot: Slot) -> Key {
 }
 
 /// A region map that was taken, by its number.
-pub(crate) fn map_taken(epoch: u64) -> Key {
+pub(crate) fn map_taken(epoch: EpochNumber) -> Key {
     let mut key = vec![0x04];
-    key.extend_from_slice(&epoch.to_be_bytes());
+    key.extend_from_slice(&epoch.0.to_be_bytes());
     key
 }
 
 /// All maps that were taken, from that number on.
-pub(crate) fn maps_taken(from: u64) -> Span {
+pub(crate) fn maps_taken(from: EpochNumber) -> Span {
     Span { from: map_taken(from), until: vec![0x05] }
 }
 
 /// The number in the key of a map that was taken.
-pub(crate) fn map_taken_epoch(key: &[u8]) -> Option<u64> {
-    key.last_chunk().map(|epoch| u64::from_be_bytes(*epoch))
+pub(crate) fn map_taken_epoch(key: &[u8]) -> Option<EpochNumber> {
+    key.last_chunk().map(|epoch| EpochNumber(u64::from_be_bytes(*epoch)))
 }
 
 /// The constant sealed under a generation of the region's key.
@@ -450,14 +450,14 @@ pub(crate) fn fed_commit(key: &[u8]) -> Option<CommitAt> {
 }
 
 /// Of which collections a map that was taken keeps a feed, by its number.
-pub(crate) fn map_feeds(epoch: u64) -> Key {
+pub(crate) fn map_feeds(epoch: EpochNumber) -> Key {
     let mut key = vec![0x06];
-    key.extend_from_slice(&epoch.to_be_bytes());
+    key.extend_from_slice(&epoch.0.to_be_bytes());
     key
 }
 
 /// The same for the maps of these numbers, both included.
-pub(crate) fn maps_feeds(from: u64, to: u64) -> Span {
+pub(crate) fn maps_feeds(from: EpochNumber, to: EpochNumber) -> Span {
     Span { from: map_feeds(from), until: [map_feeds(to), vec![0]].concat() }
 }
 

@@ -12,7 +12,7 @@ use terms::{Reason, Rejection};
 use crate::Error;
 use crate::store::codec::{Reader, Writer};
 use crate::store::slots::{decode_map, encode_map};
-use crate::store::types::Minute;
+use crate::store::types::{EpochNumber, Minute};
 use crate::store::{feed, keys};
 
 const FORMAT: u8 = 1;
@@ -76,8 +76,8 @@ pub(crate) fn take_into(batch: &mut Batch, offered: &Offered, minute: Minute) ->
     let taken =
         Taken { digest: map.digest, minute, by: by.clone(), signed: offered.signed.clone() };
     batch.put(keys::MAP, encode_map(map));
-    batch.put(keys::map_taken(map.epoch), taken.encode());
-    batch.put(keys::map_feeds(map.epoch), feed::of_map(&offered.sealed.map));
+    batch.put(keys::map_taken(EpochNumber(map.epoch)), taken.encode());
+    batch.put(keys::map_feeds(EpochNumber(map.epoch)), feed::of_map(&offered.sealed.map));
     Entry::map_taken(minute.0, map, &by)
 }
 
@@ -125,14 +125,14 @@ pub(crate) fn in_force(engine: &dyn Engine) -> Result<MapRef, Error> {
 }
 
 /// The map of exactly that number, if the shard has taken it and kept it whole.
-pub(crate) fn exactly(engine: &dyn Engine, epoch: u64) -> Result<Option<Taken>, Error> {
+pub(crate) fn exactly(engine: &dyn Engine, epoch: EpochNumber) -> Result<Option<Taken>, Error> {
     let row = engine.get_many(&[&keys::map_taken(epoch)])?.pop().flatten();
     row.map(|row| Taken::decode(&row)).transpose()
 }
 
 /// The first map that was taken after that number.
-pub(crate) fn after(engine: &dyn Engine, epoch: u64) -> Result<Option<Taken>, Error> {
-    let Some(next) = epoch.checked_add(1) else { return Ok(None) };
+pub(crate) fn after(engine: &dyn Engine, epoch: EpochNumber) -> Result<Option<Taken>, Error> {
+    let Some(next) = epoch.next() else { return Ok(None) };
     let limit = ScanLimit { rows: 1, bytes: 1 };
     let page = engine.scan(&keys::maps_taken(next), Order::Ascending, limit)?;
     page.rows.first().map(|(_, row)| Taken::decode(row)).transpose()
@@ -140,11 +140,14 @@ pub(crate) fn after(engine: &dyn Engine, epoch: u64) -> Result<Option<Taken>, Er
 
 /// A page of those that were taken after that number, oldest first: number, and the map without
 /// its text; and whether more may follow.
-pub(crate) fn history(engine: &dyn Engine, after: u64) -> Result<(Vec<(u64, Taken)>, bool), Error> {
+pub(crate) fn history(
+    engine: &dyn Engine,
+    after: EpochNumber,
+) -> Result<(Vec<(EpochNumber, Taken)>, bool), Error> {
     let mut page = Vec::new();
     let mut last = after;
     while page.len() < HISTORY_PAGE_MAX {
-        let Some(next) = last.checked_add(1) else { return Ok((page, false)) };
+        let Some(next) = last.next() else { return Ok((page, false)) };
         let rows = (HISTORY_PAGE_MAX - page.len()).min(64);
         let limit = ScanLimit { rows, bytes: HISTORY_BYTES_MAX };
         let read = engine.scan(&keys::maps_taken(next), Order::Ascending, limit)?;
@@ -176,14 +179,14 @@ mod tests {
         let head = engine.head().unwrap();
         let mut batch = Batch::new();
         let many = 2 * HISTORY_PAGE_MAX as u64 + 10;
-        for epoch in 1..=many {
+        for epoch in (1..=many).map(EpochNumber) {
             let signed = SignedMap { text: "text".to_owned(), ..SignedMap::default() };
             let by = vec!["anna".to_owned()];
             let taken = Taken { digest: [1; 32], minute: Minute(7), by, signed };
             batch.put(keys::map_taken(epoch), taken.encode());
         }
         engine.commit(batch, head, head.size).unwrap();
-        let (mut after, mut seen, mut pages) = (0, Vec::new(), 0);
+        let (mut after, mut seen, mut pages) = (EpochNumber(0), Vec::new(), 0);
         loop {
             let (page, more) = history(&engine, after).unwrap();
             assert!(page.len() <= HISTORY_PAGE_MAX);
@@ -194,9 +197,9 @@ mod tests {
                 break;
             }
         }
-        assert_eq!(seen, (1..=many).collect::<Vec<_>>());
+        assert_eq!(seen, (1..=many).map(EpochNumber).collect::<Vec<_>>());
         assert_eq!(pages, 3);
-        assert_eq!(history(&engine, many).unwrap(), (Vec::new(), false));
-        assert_eq!(history(&engine, u64::MAX).unwrap(), (Vec::new(), false));
+        assert_eq!(history(&engine, EpochNumber(many)).unwrap(), (Vec::new(), false));
+        assert_eq!(history(&engine, EpochNumber(u64::MAX)).unwrap(), (Vec::new(), false));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use atlas::RegionMap;
 use aws_lc_rs::digest;
 use terms::UnixMillis;
 
@@ -93,6 +94,27 @@ impl Period {
 }
 
 impl fmt::Display for Period {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The number of a region map: its version, as the map gives it. Its digest says the rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct EpochNumber(pub(crate) u64);
+
+impl EpochNumber {
+    pub(crate) fn of(map: &RegionMap) -> Self {
+        Self(map.epoch().number)
+    }
+
+    /// The next number. None: there is none.
+    pub(crate) fn next(self) -> Option<Self> {
+        self.0.checked_add(1).map(Self)
+    }
+}
+
+impl fmt::Display for EpochNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }

@@ -60,7 +60,7 @@ fn discard(node: &Node, queue: &Queue, abandoned: Abandoned) {
     let Some(room) = queue.admit(action.bytes()) else { return };
     let asker = own(node, &action);
     let (reply, deadline) = (ReplySlot::new(|_, _| ()), Instant::now() + WITHIN);
-    queue.submit(Op { reply, deadline, asker, map_epoch: 0, action }, room);
+    queue.submit(Op { reply, deadline, asker, map_epoch: None, action }, room);
 }
 
 /// The uploads to which nothing was added for too long. Blocks its thread.

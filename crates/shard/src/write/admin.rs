@@ -14,7 +14,7 @@ use crate::Error;
 use crate::log::Draft;
 use crate::reply::Outcome;
 use crate::store::region_maps;
-use crate::store::region_maps::{Offered, map_ref};
+use crate::store::region_maps::Offered;
 use crate::store::types::Minute;
 use crate::store::{feed, keys};
 use crate::write::command::{Errand, MapOp};
@@ -92,7 +92,7 @@ impl Committer {
                 Ok(Err(Rejection::new(Reason::DiskReserve)))
             }
         });
-        self.counts.open(self.rules.map_ref().epoch);
+        self.counts.open(self.rules.epoch());
         taken
     }
 
@@ -104,10 +104,14 @@ impl Committer {
             return Ok(Err(fault));
         }
         let map = Arc::clone(&offered.sealed.map);
-        let before = self.rules.map_ref().epoch;
+        let before = self.rules.epoch();
         self.rules.set_map(Arc::clone(&map));
         self.node.metrics.map_epoch(map.epoch().number);
-        tracing::info!(before, map_epoch = map_ref(&map).epoch, "a region map came into force");
+        tracing::info!(
+            before = before.0,
+            map_epoch = map.epoch().number,
+            "a region map came into force"
+        );
         self.node.in_force.send_replace(map);
         Ok(Ok(()))
     }

@@ -22,7 +22,7 @@ use crate::store::keys::{Asked, Owner};
 use crate::store::record::{Address, SealedBody};
 use crate::store::region_maps::Offered;
 use crate::store::subject::Blocked;
-use crate::store::types::{EntryAt, Minute};
+use crate::store::types::{EntryAt, EpochNumber, Minute};
 use crate::write::question::Question;
 pub(crate) use crate::write::request::{Condition, Request, remembered};
 pub(crate) use crate::write::upload_command::{Begin, UploadStep, Uploaded, What};
@@ -33,8 +33,9 @@ pub(crate) struct Op {
     /// Past it, nothing is done any more. Once committed, nothing is taken back.
     pub(crate) deadline: Instant,
     pub(crate) asker: Asker,
-    /// The number of the map under which the gateway sent it; 0: it does not say.
-    pub(crate) map_epoch: u64,
+    /// The map under which the gateway sent it. None: the gateway does not say, or the shard itself
+    /// sent it.
+    pub(crate) map_epoch: Option<EpochNumber>,
     pub(crate) action: Action,
 }
 
@@ -315,8 +316,8 @@ pub(crate) struct Read {
     pub(crate) of: ReadOf,
     /// Whose records were read. None: those of a whole collection.
     pub(crate) about: Option<Box<ReadAbout>>,
-    /// The number of the map under which it was let out.
-    pub(crate) judged: u64,
+    /// The map under which it was let out.
+    pub(crate) judged: EpochNumber,
 }
 
 /// The one subject that a read was about.

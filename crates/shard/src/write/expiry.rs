@@ -78,7 +78,7 @@ async fn some(
             reply: ReplySlot::new(move |_, _| drop(sender)),
             deadline: Instant::now() + WITHIN,
             asker,
-            map_epoch: 0,
+            map_epoch: None,
             action,
         };
         queue.submit(op, room);

@@ -158,7 +158,7 @@ impl Committer {
             let (sender, answer) = mpsc::channel();
             let reply = ReplySlot::new(move |outcome, _| drop(sender.send(outcome)));
             let deadline = Instant::now() + WITHIN;
-            let op = Op { reply, deadline, asker: own(&node, &action), map_epoch: 0, action };
+            let op = Op { reply, deadline, asker: own(&node, &action), map_epoch: None, action };
             self.commit(&mut VecDeque::from([(op, room)]), false)?;
             match answer.recv() {
                 Ok(Outcome::Written(written)) if written.unfinished => {}

@@ -18,7 +18,7 @@ use crate::store::growing_log::GrowingLog;
 use crate::store::identity::Identity;
 use crate::store::region_maps;
 use crate::store::region_maps::Offered;
-use crate::store::types::{Minute, Period};
+use crate::store::types::{EpochNumber, Minute, Period};
 use crate::write::committer::Committer;
 use crate::{Error, Settings};
 
@@ -76,7 +76,7 @@ impl Committer {
     /// The map in force, as the store has it.
     fn offered(&self) -> Result<Offered, Error> {
         let map = self.node.map();
-        let taken = region_maps::exactly(&*self.node.engine, map.epoch().number)?;
+        let taken = region_maps::exactly(&*self.node.engine, EpochNumber::of(&map))?;
         let taken = taken.ok_or(Error::Damaged("region maps"))?;
         let sealed = atlas::VerifiedMap { map, by: taken.by };
         Ok(Offered { sealed, signed: taken.signed })

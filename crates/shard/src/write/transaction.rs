@@ -134,7 +134,7 @@ impl Transaction<'_> {
             self.rules.differ(map_epoch, fault);
         }
         if let Err(fault) = &outcome {
-            let judged = self.rules.map_ref().epoch;
+            let judged = self.rules.epoch();
             self.counts.refused(fault.reason, judged, &asker.who, collection.as_ref());
             self.node.report(fault);
             if fault.reason == Reason::PlacementNotAdmitted {
@@ -225,9 +225,9 @@ impl Transaction<'_> {
     /// A read of a `logged` collection: its entry names the write that was read.
     fn read(&mut self, asker: &Asker, read: Read) -> Result<Done, Rejection> {
         // A map has come in between: whether these may read it is to be asked anew.
-        let own = self.rules.map_ref().epoch;
+        let own = self.rules.epoch();
         if read.judged != own {
-            return Err(Rejection::new(Reason::MapsDiffer).with(Detail::MapEpoch, own));
+            return Err(Rejection::new(Reason::MapsDiffer).with(Detail::MapEpoch, own.0));
         }
         let noted = match read.about {
             Some(about) => {

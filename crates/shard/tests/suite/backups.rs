@@ -49,7 +49,7 @@ async fn backup(place: &Place) -> Result<MadeBackup, Error> {
 fn restore(place: &Place, from: &Path, erasures: &Erasures) -> Result<Restored, Error> {
     let (settings, map) = (place.settings(), place.map());
     let annex = Annex::parse(&place.annex, &map).unwrap();
-    shard::restore(&settings, &map, &annex, &place.outside(), (from, erasures))
+    shard::restore(&settings, &map, &annex, &place.outside(), from, erasures)
 }
 
 fn verify(place: &Place, backup: &Path) -> Result<VerifiedBackup, Error> {

@@ -103,7 +103,8 @@ impl Thing<'_> {
     fn key<T: PartialEq>(
         &mut self,
         key: &'static str,
-        (before, after): (&T, &T),
+        before: &T,
+        after: &T,
         show: impl Fn(&T) -> Option<String>,
         opens: impl Fn(&T, &T) -> Opens,
     ) {
@@ -129,7 +130,7 @@ impl Thing<'_> {
     ) {
         // As Rust writes a text: invisible characters are escaped, and it stays one line.
         let show = |text: &Option<&str>| text.map(|text| format!("{text:?}"));
-        self.key(key, (&before, &after), show, |_, _| Some(why));
+        self.key(key, &before, &after, show, |_, _| Some(why));
     }
 }
 
@@ -147,7 +148,8 @@ impl<'a> Pair<'a> {
     fn part<T>(
         &mut self,
         part: Part,
-        (old, new): (BTreeMap<String, &'a T>, BTreeMap<String, &'a T>),
+        old: BTreeMap<String, &'a T>,
+        new: BTreeMap<String, &'a T>,
         whole: impl Fn(&T, bool) -> (Opens, String),
         each: impl Fn(&mut Thing<'_>, &'a T, &'a T),
     ) {
@@ -226,7 +228,7 @@ fn whole(pair: &mut Pair<'_>) {
     thing.words("deployment", Some(deployment), Some(&now.deployment), other);
     let other = "processes of another trust domain are let in: a running deployment must refuse it";
     thing.words("trust_domain", Some(trust_domain), Some(&now.trust_domain), other);
-    thing.key("valid_until", (valid_until, &now.valid_until), day, |was, is| {
+    thing.key("valid_until", valid_until, &now.valid_until, day, |was, is| {
         let longer = is.is_none() || was.is_some_and(|was| is.is_some_and(|is| is > was));
         longer.then_some("its clauses may be relied on for longer")
     });

@@ -29,24 +29,25 @@ pub(super) fn tenants(pair: &mut Pair<'_>) {
             .then_some("laws of its establishment are taken to attach: people may be moved");
         (if added { Some("people of one more platform may be stored") } else { gone }, all)
     };
-    let both = (by(old.tenants.values(), named), by(new.tenants.values(), named));
-    pair.part(Part::Tenant, both, whole, |thing, was, is| {
+    let (was, is) = (by(old.tenants.values(), named), by(new.tenants.values(), named));
+    pair.part(Part::Tenant, was, is, whole, |thing, was, is| {
         let Tenant { name: _, established, sectors: works, locate, unique } = was;
         thing.key(
             "locate",
-            (locate, &is.locate),
+            locate,
+            &is.locate,
             |flag| Some(flag.to_string()),
             |_, is| is.then_some("regions tell other regions that they hold a person"),
         );
         let show = |unique: &Unique| Some(unique.as_str().to_owned());
-        thing.key("unique", (unique, &is.unique), show, |_, is| {
+        thing.key("unique", unique, &is.unique, show, |_, is| {
             Some(match is {
                 Unique::Reachable => "a region tells other regions that it holds an id",
                 Unique::No => "one id may become several people",
             })
         });
         let show = |all: &Countries| Some(texts(all.iter()));
-        thing.key("establishments", (established, &is.established), show, |was, is| {
+        thing.key("establishments", established, &is.established, show, |was, is| {
             if was.and(*is) != *was {
                 return Some("laws of an establishment no longer attach");
             }
@@ -56,7 +57,7 @@ pub(super) fn tenants(pair: &mut Pair<'_>) {
                 .then_some("a law of an establishment attaches: people may be moved to its home")
         });
         let show = |all: &Vec<Sector>| Some(texts(all));
-        thing.key("sectors", (works, &is.sectors), show, |was, is| {
+        thing.key("sectors", works, &is.sectors, show, |was, is| {
             if was.iter().any(|sector| !is.contains(sector)) {
                 return Some("laws of a sector no longer attach");
             }
@@ -71,7 +72,7 @@ pub(super) fn tenants(pair: &mut Pair<'_>) {
 }
 
 pub(super) fn collections(pair: &mut Pair<'_>) {
-    let both = (
+    let (was, is) = (
         by(pair.old.collections.values(), |rules| rules.name.as_str()),
         by(pair.new.collections.values(), |rules| rules.name.as_str()),
     );
@@ -82,7 +83,7 @@ pub(super) fn collections(pair: &mut Pair<'_>) {
             format!("{category:?}, reads {reads}, up to {body_bytes_max} bytes, exempt {exempt}");
         (added.then_some("one more kind of data"), all)
     };
-    pair.part(Part::Collection, both, whole, |thing, was, is| {
+    pair.part(Part::Collection, was, is, whole, |thing, was, is| {
         let CollectionRules {
             name: _,
             category,
@@ -100,19 +101,19 @@ pub(super) fn collections(pair: &mut Pair<'_>) {
         let other = "other grounds than those that signers know";
         thing.words("grounds", grounds.as_deref(), is.grounds.as_deref(), other);
         let show = |reads: &Reads| Some(reads.as_str().to_owned());
-        thing.key("reads", (reads, &is.reads), show, |_, is| match is {
+        thing.key("reads", reads, &is.reads, show, |_, is| match is {
             Reads::Logged => None,
             Reads::Counted => Some("a read leaves no entry of its own"),
         });
-        let sizes = (body_bytes_max, &is.body_bytes_max);
         thing.key(
             "body_bytes_max",
-            sizes,
+            body_bytes_max,
+            &is.body_bytes_max,
             |n| Some(n.to_string()),
             |was, is| (is > was).then_some("more data per record than before"),
         );
         let show = |all: &Vec<Exempt>| Some(texts(all));
-        thing.key("exempt", (exempt, &is.exempt), show, |was, is| {
+        thing.key("exempt", exempt, &is.exempt, show, |was, is| {
             if is.iter().any(|exempt| !was.contains(exempt)) {
                 return Some("a law no longer attaches where it did");
             }
@@ -120,18 +121,18 @@ pub(super) fn collections(pair: &mut Pair<'_>) {
             fewer.then_some("a law attaches where it did not: people may be moved to its home")
         });
         let show = |life: &Option<Lifetime>| life.map(|life| life.to_string());
-        thing.key("life_max", (life_max, &is.life_max), show, |was, is| {
+        thing.key("life_max", life_max, &is.life_max, show, |was, is| {
             let longer = was.is_some_and(|was| is.is_none_or(|is| is > was));
             longer.then_some("records may be kept for longer than before")
         });
         let show = |feed: &Option<Lifetime>| feed.map(|feed| feed.to_string());
-        thing.key("feed", (feed, &is.feed), show, |was, is| {
+        thing.key("feed", feed, &is.feed, show, |was, is| {
             // Who changed what, and when, is told for longer than before.
             (is > was).then_some("the changes of its records are kept, or for longer")
         });
-        thing.key("list", (listed, &is.listed), |flag| Some(flag.to_string()), |_, _| None);
+        thing.key("list", listed, &is.listed, |flag| Some(flag.to_string()), |_, _| None);
         let show = |all: &Vec<AttributeRules>| Some(texts(all));
-        thing.key("attributes", (attributes, &is.attributes), show, |_, is| {
+        thing.key("attributes", attributes, &is.attributes, show, |_, is| {
             let ordered = |own: &AttributeRules| own.index() == Index::Range;
             let was = |own: &AttributeRules| was.attribute(own.name()).is_some_and(ordered);
             let more = is.iter().any(|own| ordered(own) && !was(own));

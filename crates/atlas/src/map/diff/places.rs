@@ -8,7 +8,7 @@ use crate::map::disputed::Prefix;
 use crate::map::{Disputed, Home, HomeFor, Region, RegionMap, Site, digest_text};
 
 pub(super) fn regions(pair: &mut Pair<'_>) {
-    let both = (
+    let (was, is) = (
         by(&pair.old.regions, |region| region.name.as_str()),
         by(&pair.new.regions, |region| region.name.as_str()),
     );
@@ -18,14 +18,14 @@ pub(super) fn regions(pair: &mut Pair<'_>) {
         let all = format!("in {}, authorities {authorities}, annex by {signers}", region.territory);
         (added.then_some("data may lie in one more place"), all)
     };
-    pair.part(Part::Region, both, whole, |thing, was, is| {
+    pair.part(Part::Region, was, is, whole, |thing, was, is| {
         let Region { name: _, territory, authorities, annex_signers, site } = was;
         let show = |country: &Country| Some(country.to_string());
         let other = "data stand in another country than the same name did";
-        thing.key("territory", (territory, &is.territory), show, |_, _| Some(other));
+        thing.key("territory", territory, &is.territory, show, |_, _| Some(other));
         let show =
             |all: &Vec<[u8; 32]>| (!all.is_empty()).then(|| texts(all.iter().map(digest_text)));
-        thing.key("authorities", (authorities, &is.authorities), show, |was, is| {
+        thing.key("authorities", authorities, &is.authorities, show, |was, is| {
             if is.iter().any(|authority| !was.contains(authority)) {
                 Some("one more authority may let processes in")
             } else {
@@ -33,7 +33,7 @@ pub(super) fn regions(pair: &mut Pair<'_>) {
             }
         });
         let show = |all: &Vec<String>| (!all.is_empty()).then(|| texts(all.iter().cloned()));
-        thing.key("annex_signers", (annex_signers, &is.annex_signers), show, |was, is| {
+        thing.key("annex_signers", annex_signers, &is.annex_signers, show, |was, is| {
             if was.is_empty() {
                 // Until now any text in a gateway's folder counted.
                 None
@@ -60,16 +60,21 @@ fn site(thing: &mut Thing<'_>, was: &Site, is: &Site) {
     ] {
         thing.words(key, was.as_deref(), is.as_deref(), why);
     }
-    let days = (attestation_expires, &is.attestation_expires);
-    thing.key("site.attestation_expires", days, day, |was, is| {
-        let longer = is.is_none_or(|is| was.is_some_and(|was| is > was));
-        longer.then_some("the attestation is relied on for longer")
-    });
+    thing.key(
+        "site.attestation_expires",
+        attestation_expires,
+        &is.attestation_expires,
+        day,
+        |was, is| {
+            let longer = is.is_none_or(|is| was.is_some_and(|was| is > was));
+            longer.then_some("the attestation is relied on for longer")
+        },
+    );
 }
 
 pub(super) fn homes(pair: &mut Pair<'_>) {
     let (old, new) = (pair.old, pair.new);
-    let both = (
+    let (was, is) = (
         by(&old.homes, |home| home.home_for.as_str()),
         by(&new.homes, |home| home.home_for.as_str()),
     );
@@ -88,18 +93,18 @@ pub(super) fn homes(pair: &mut Pair<'_>) {
         };
         (opens, format!("{}, lead {}", home.region, home.lead))
     };
-    pair.part(Part::Home, both, whole, |thing, was, is| {
+    pair.part(Part::Home, was, is, whole, |thing, was, is| {
         // The place follows from the region's name.
         let Home { home_for: _, region, place: _, lead } = was;
         let show = |region: &RegionId| Some(region.to_string());
         let other = "people are placed in another region";
-        thing.key("region", (region, &is.region), show, |_, _| Some(other));
+        thing.key("region", region, &is.region, show, |_, _| Some(other));
         let why = if is.lead {
             "people may be placed there without a law that requires it"
         } else {
             "people without a law that places them are placed elsewhere"
         };
-        thing.key("lead", (lead, &is.lead), |lead| Some(lead.to_string()), |_, _| Some(why));
+        thing.key("lead", lead, &is.lead, |lead| Some(lead.to_string()), |_, _| Some(why));
     });
 }
 
@@ -110,7 +115,7 @@ fn leads(map: &RegionMap, country: Country) -> Option<&RegionId> {
 
 /// Evidence from there is read otherwise. Only a decision that is withdrawn is sure to open nothing.
 pub(super) fn disputed(pair: &mut Pair<'_>) {
-    let both = (
+    let (was, is) = (
         by(&pair.old.disputed.all, |area| area.name.as_str()),
         by(&pair.new.disputed.all, |area| area.name.as_str()),
     );
@@ -120,15 +125,14 @@ pub(super) fn disputed(pair: &mut Pair<'_>) {
         let (claims, decided) = (texts(&area.claims), texts(&area.decided));
         (Some(read), format!("{prefixes}, claims {claims}, decided {decided}"))
     };
-    pair.part(Part::Disputed, both, whole, |thing, was, is| {
+    pair.part(Part::Disputed, was, is, whole, |thing, was, is| {
         let Disputed { name: _, addresses, numbers, claims, decided } = was;
         let show = |all: &Vec<Prefix>| Some(texts(all.iter().map(Prefix::text)));
-        thing.key("addresses", (addresses, &is.addresses), show, |_, _| Some(read));
+        thing.key("addresses", addresses, &is.addresses, show, |_, _| Some(read));
         let show = |all: &Vec<String>| Some(texts(all));
-        thing.key("numbers", (numbers, &is.numbers), show, |_, _| Some(read));
+        thing.key("numbers", numbers, &is.numbers, show, |_, _| Some(read));
         let show = |all: &Vec<Country>| (!all.is_empty()).then(|| texts(all));
-        thing.key("claims", (claims, &is.claims), show, |_, _| Some("others claim it"));
-        thing
-            .key("decided", (decided, &is.decided), show, |_, is| (!is.is_empty()).then_some(read));
+        thing.key("claims", claims, &is.claims, show, |_, _| Some("others claim it"));
+        thing.key("decided", decided, &is.decided, show, |_, is| (!is.is_empty()).then_some(read));
     });
 }

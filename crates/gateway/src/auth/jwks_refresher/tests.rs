@@ -185,8 +185,8 @@ async fn issuer(given: &Given) -> (HttpsServer, String) {
     let leaf = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
     let leaf = leaf.signed_by(&key, &issuer).unwrap().pem();
     let (given, pem) = (Arc::clone(given), key.serialize_pem());
-    let pair = (leaf.as_bytes(), pem.as_bytes());
-    let server = HttpsServer::start(pair, move || given.lock().unwrap().clone()).await.unwrap();
+    let document = move || given.lock().unwrap().clone();
+    let server = HttpsServer::start(leaf.as_bytes(), pem.as_bytes(), document).await.unwrap();
     (server, authority)
 }
 

@@ -19,7 +19,7 @@ use crate::store::codec::{Malformed, Reader, Writer};
 use crate::store::feed::{Change, ChangeKind, kept_throughout, swept_to};
 use crate::store::keys;
 use crate::store::record::{Address, Head, Stored};
-use crate::store::types::{CommitAt, Minute, Period};
+use crate::store::types::{CommitAt, EpochNumber, Minute, Period};
 
 /// Rows of the feed that are read at once.
 const ROWS_AT_ONCE: usize = 64;
@@ -47,14 +47,14 @@ pub(super) fn end(node: &Node) -> Place {
 struct Held {
     place: Place,
     minute: Minute,
-    epoch: u64,
+    epoch: EpochNumber,
 }
 
 impl Held {
     fn encode(&self) -> Vec<u8> {
         let Self { place: Place { commit, told }, minute, epoch } = self;
         let mut text = Writer::with_capacity(32);
-        text.u32(commit.period.0).u64(commit.index).u32(*told).u32(minute.0).u64(*epoch);
+        text.u32(commit.period.0).u64(commit.index).u32(*told).u32(minute.0).u64(epoch.0);
         text.0
     }
 
@@ -64,7 +64,7 @@ impl Held {
         let held = Self {
             place: Place { commit, told: text.u32()? },
             minute: Minute(text.u32()?),
-            epoch: text.u64()?,
+            epoch: EpochNumber(text.u64()?),
         };
         text.end()?;
         Ok(held)

@@ -31,6 +31,7 @@ use crate::read::reader::Reader;
 use crate::reply::{Outcome, Page, ReplySlot, busy};
 use crate::store::damage::{is_over, read_row};
 use crate::store::region_maps::map_ref;
+use crate::store::types::EpochNumber;
 use crate::write::command::{Action, Errand, Op, Read, ReadAbout, ReadOf};
 use crate::write::question::{NotedAnswer, Question};
 
@@ -49,7 +50,7 @@ impl List {
     pub(crate) fn serve(self, reader: &Reader) {
         let Self { mut reply, deadline, asker, query } = self;
         // Before anything is judged: should another map come in, it is judged again.
-        let judged = reader.node.map().epoch().number;
+        let judged = EpochNumber::of(&reader.node.map());
         match read(reader, &asker, &query, deadline, judged) {
             Err(fault) => {
                 reader.node.report(&fault);
@@ -73,7 +74,7 @@ fn read(
     asker: &Asker,
     query: &ListQuery,
     deadline: Instant,
-    judged: u64,
+    judged: EpochNumber,
 ) -> Result<Page, Rejection> {
     let (node, counts) = (&*reader.node, &*reader.counts);
     let policy = EgressPolicy { node, counts, collection: &query.collection, asker, judged };
@@ -128,7 +129,7 @@ struct Noting<'a> {
     deadline: Instant,
     asker: Asker,
     query: ListQuery,
-    judged: u64,
+    judged: EpochNumber,
 }
 
 impl Noting<'_> {
@@ -165,7 +166,7 @@ impl Noting<'_> {
         let action = Action::Read(Box::new(read));
         let Some(room) = reader.queue.admit(action.bytes()) else { return reply.send(busy()) };
         // No ruling is asked for: under which map it was sent does not matter.
-        let op = Op { reply, deadline, asker, map_epoch: 0, action };
+        let op = Op { reply, deadline, asker, map_epoch: None, action };
         reader.queue.submit(op, room);
     }
 

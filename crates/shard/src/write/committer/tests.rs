@@ -31,7 +31,8 @@ use crate::store::record::{Address, SealedBody};
 use crate::store::subject::{Blocked, Standing, Status};
 use crate::store::tombstone::Tombstone;
 use crate::store::types::{
-    EntryAt, Fingerprint, Incarnation, LogId, LogIndex, Period, Recent, TenantTag, Version,
+    EntryAt, EpochNumber, Fingerprint, Incarnation, LogId, LogIndex, Period, Recent, TenantTag,
+    Version,
 };
 use crate::testing;
 use crate::testing::address;
@@ -61,7 +62,7 @@ impl Stage {
         let settings = crate::settings::tests::settings(folder.path());
         let (log, head) = (Log::new(Period::FIRST, 0), node.engine.head().expect("a head"));
         let (retries, waiting) = retries::channel();
-        let counts = Arc::new(AccessCounters::new(node.map().epoch().number));
+        let counts = Arc::new(AccessCounters::new(EpochNumber::of(&node.map())));
         let of_retries = Arc::clone(&node);
         let answering = std::thread::spawn(move || waiting.run(&of_retries));
         let disk = Reserve::new(0, &*node.engine).expect("a disk");
@@ -146,7 +147,7 @@ impl Stage {
             reply: ReplySlot::new(move |outcome, _| replies.send((n, outcome)).unwrap_or_default()),
             deadline: Instant::now() + Duration::from_secs(600),
             asker: asker(Role::Writer, Some(here())),
-            map_epoch: 0,
+            map_epoch: None,
             action,
         };
         let room = self.queue.admit(op.action.bytes()).expect("room");
@@ -305,13 +306,13 @@ fn op(reply: ReplySlot) -> Op {
         collection: Collection::parse("profiles").unwrap(),
         of: ReadOf::Record(created_by().entry, Found::default()),
         about: None,
-        judged: 1,
+        judged: EpochNumber(1),
     };
     Op {
         reply,
         deadline: Instant::now(),
         asker: asker(Role::Reader, None),
-        map_epoch: 1,
+        map_epoch: Some(EpochNumber(1)),
         action: Action::Read(Box::new(read)),
     }
 }

@@ -51,7 +51,7 @@ fn subject(stage: &Stage, name: &str, rulings: usize, besides: usize) -> usize {
 fn count_reads(stage: &Stage, collections: usize) {
     let Committer { counts, rules, .. } = &stage.committer;
     let who = asker(Role::Reader, None).who;
-    let epoch = rules.map_ref().epoch;
+    let epoch = rules.epoch();
     for n in 0..collections {
         let name = format!("{:x<63}", format!("c{n}-"));
         let collection = Collection::parse(&name).expect("a name");
