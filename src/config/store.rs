@@ -4,7 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use atlas::toml::At;
-use engine::{Access, Backend, Duplex, Embedded, Kind, Occupied, Options, Owner, Postgres};
+use engine::{
+    Access, AccessInvalid, Backend, Duplex, Embedded, Kind, Network, Occupied, Options, Owner,
+    Postgres,
+};
 use link::host::clock::SystemClock;
 use link::host::file_watch::read_secret_text;
 use link::tls::DatabaseTls;
@@ -175,7 +178,28 @@ fn postgres(section: &Section<'_>, owner: Owner) -> Option<Postgres> {
             return None;
         }
     }
+    if let Some(named) = section.texts("standby_networks") {
+        access = access.with_standbys_in(networks(section, &named)?);
+    }
     Some(Postgres::new(access, owner))
+}
+
+/// Where the server's standbys may be.
+fn networks(section: &Section<'_>, named: &[At<&str>]) -> Option<Vec<Network>> {
+    let read = named.iter().map(|named| {
+        let wrong = |invalid: AccessInvalid| {
+            let help = "give a network such as 10.2.0.0/16, or an address";
+            section.wrong(
+                named.at,
+                "VALUE_INVALID",
+                format!("`standby_networks`: {invalid}"),
+                help,
+            );
+        };
+        named.it.parse().map_err(wrong).ok()
+    });
+    // All that is wrong is told, before anything is given up.
+    read.collect::<Vec<_>>().into_iter().collect()
 }
 
 fn database_tls(

@@ -184,6 +184,12 @@ static POSTGRES: Table = Table {
             SWITCH,
             "No TLS, to a database on this machine. Not together with `authorities`.",
         ),
+        optional(
+            "standby_networks",
+            Form::List(&Form::Text),
+            "not checked",
+            "The networks of the site, such as `10.2.0.0/16`, in which standbys and all others that read the server's journal must be. A server that streams elsewhere is refused, and left within a second while the shard runs. A list without networks allows none. The user needs the role `pg_read_all_stats`.",
+        ),
     ],
 };
 

@@ -13,6 +13,8 @@ use tokio::net::TcpStream;
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
 
+use crate::postgres::standbys::Network;
+
 /// The usual port.
 const PORT: u16 = 5432;
 /// The one parameter that a URL may have. It holds without it, too.
@@ -40,12 +42,14 @@ pub struct Access {
     pub(super) config: Config,
     pub(super) hosts: Vec<(String, u16)>,
     pub(super) secure: Option<Arc<dyn Secure>>,
+    /// Where the server may stream to. None: it is not looked at.
+    pub(super) standbys: Option<Vec<Network>>,
 }
 
 /// What is wrong with a URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct AccessInvalid(&'static str);
+pub struct AccessInvalid(pub(super) &'static str);
 
 impl Access {
     /// Reads `postgresql://user@host:port,host:port/database`.
@@ -88,7 +92,7 @@ impl Access {
         // TLS is ours, and begins before the library sees the connection.
         config.ssl_mode(SslMode::Disable);
         config.application_name("bailiwick");
-        Ok(Self { config, hosts, secure: None })
+        Ok(Self { config, hosts, secure: None, standbys: None })
     }
 
     /// The same, with this password.
@@ -102,6 +106,13 @@ impl Access {
     #[must_use]
     pub fn with_tls(mut self, secure: Arc<dyn Secure>) -> Self {
         self.secure = Some(secure);
+        self
+    }
+
+    /// The same, refused on a server that streams what it writes to an address elsewhere.
+    #[must_use]
+    pub fn with_standbys_in(mut self, networks: Vec<Network>) -> Self {
+        self.standbys = Some(networks);
         self
     }
 

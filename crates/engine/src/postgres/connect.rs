@@ -16,7 +16,7 @@ use tokio_postgres::{AsyncMessage, Client, Connection, NoTls, tls};
 use crate::Error;
 use crate::postgres::access::{Access, Duplex};
 use crate::postgres::settings::{KIND, Owner};
-use crate::postgres::{fault, sql};
+use crate::postgres::{fault, sql, standbys};
 
 /// Time for one host to accept, shake hands and log in.
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
@@ -71,7 +71,17 @@ impl Session {
             Err(error) if error.as_db_error().is_some() => String::new(),
             Err(error) => return Err(fault::of("read its identity", &error)),
         };
-        Ok(Self { client, warnings, cluster })
+        let session = Self { client, warnings, cluster };
+        session.check_standbys(access).await?;
+        Ok(session)
+    }
+
+    /// Refuses a server that streams to an address where none of its standbys may be.
+    pub(super) async fn check_standbys(&self, access: &Access) -> Result<(), Error> {
+        match &access.standbys {
+            Some(networks) => standbys::check(&self.client, networks).await,
+            None => Ok(()),
+        }
     }
 
     /// How many warnings the server has sent. One that comes with an answer is counted before it.
@@ -121,8 +131,9 @@ impl Session {
         Ok(())
     }
 
-    /// What an operator should change in the server's settings.
-    pub(super) async fn advice(&self) -> Result<Vec<&'static str>, Error> {
+    /// What an operator should change in the server's settings, or in ours: whether its standbys are
+    /// `looked_at`.
+    pub(super) async fn advice(&self, looked_at: bool) -> Result<Vec<&'static str>, Error> {
         let row = self.client.query_one(sql::LOG_SETTINGS, &[]).await;
         let row = row.map_err(|error| fault::of("read its settings", &error))?;
         let setting = |at: usize| row.get::<_, Option<String>>(at).unwrap_or_default();
@@ -139,6 +150,10 @@ impl Session {
             advice.push(
                 "set synchronous_standby_names: a loss of its machine loses what was written",
             );
+        }
+        let streams = self.client.query(sql::STREAMED_TO, &[]).await;
+        if !looked_at && streams.is_ok_and(|streams| !streams.is_empty()) {
+            advice.push("set standby_networks: where its journal is copied to is not checked");
         }
         Ok(advice)
     }

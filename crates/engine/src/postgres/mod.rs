@@ -26,6 +26,7 @@ mod fault;
 mod readers;
 mod settings;
 mod sql;
+mod standbys;
 mod standing;
 mod store;
 mod writer;
@@ -35,6 +36,7 @@ use std::sync::Arc;
 
 pub use access::{Access, AccessInvalid, Duplex, Secure, Securing};
 pub use settings::{Occupied, Owner, Postgres};
+pub use standbys::Network;
 pub use standing::Standing;
 
 use crate::postgres::connect::Session;
@@ -65,7 +67,9 @@ impl Postgres {
     /// [`Error::Database`], [`Error::Cluster`].
     pub fn advice(&self) -> Result<Vec<&'static str>, Error> {
         let access = Arc::clone(&self.access);
-        store::on_a_runtime(async move { Session::open(&access).await?.advice().await })?
+        store::on_a_runtime(async move {
+            Session::open(&access).await?.advice(access.standbys.is_some()).await
+        })?
     }
 }
 

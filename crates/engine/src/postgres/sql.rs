@@ -46,6 +46,11 @@ select current_setting('log_statement', true), current_setting('log_min_duration
 
 pub(super) const CLUSTER: &str = "select system_identifier::text from pg_control_system()";
 
+/// Where the server streams its journal to. Without the right to see it, a row has nulls; for a
+/// socket of the machine, the port is -1.
+pub(super) const STREAMED_TO: &str =
+    "select host(client_addr), client_port from pg_catalog.pg_stat_replication";
+
 pub(super) const NEW_WRITER: &str = "select gen_random_uuid()::text";
 
 /// What every connection begins with. Plans go by the primary key, whatever the statistics say: the

@@ -180,12 +180,7 @@ impl Inner {
     fn note<T>(&self, answer: Result<T, Error>) -> Result<T, Error> {
         match &answer {
             Err(Error::HeadMoved { found }) => self.state().phase = Phase::Replaced(*found),
-            Err(Error::Unknown { .. } | Error::Poisoned) => {
-                let mut state = self.state();
-                if state.phase == Phase::Open {
-                    state.phase = Phase::Poisoned;
-                }
-            }
+            Err(Error::Unknown { .. } | Error::Poisoned) => self.poison(),
             Ok(_) | Err(_) => {}
         }
         answer
@@ -224,8 +219,17 @@ impl Inner {
         }
     }
 
+    /// No commit and no read until it is opened again.
+    fn poison(&self) {
+        let mut state = self.state();
+        if state.phase == Phase::Open {
+            state.phase = Phase::Poisoned;
+        }
+    }
+
     /// One heartbeat. False: another writer has come.
     async fn beat(&self, session: &Session) -> Result<bool, Error> {
+        session.check_standbys(&self.store.access).await?;
         let (sent, term) = (Instant::now(), self.state().head.term);
         let term = i64::try_from(term).unwrap_or(i64::MAX);
         let beaten = session.client.execute(sql::BEAT, &[&term]).await;
@@ -247,25 +251,25 @@ impl Inner {
 async fn beat(inner: Arc<Inner>) {
     let mut beating: Option<Session> = None;
     loop {
-        let session = match beating.take() {
-            Some(session) => Ok(session),
-            None => begin_beats(&inner).await,
+        let beaten = async {
+            let session = match beating.take() {
+                Some(session) => session,
+                None => begin_beats(&inner).await?,
+            };
+            Ok((inner.beat(&session).await?, session))
         };
-        if let Ok(session) = session {
-            match inner.beat(&session).await {
-                Ok(true) => beating = Some(session),
-                Ok(false) => return,
-                Err(_) => {}
-            }
+        match beaten.await {
+            Ok((true, session)) => beating = Some(session),
+            Ok((false, _)) => return,
+            // It is no longer the server that may be written to.
+            Err(Error::Cluster { .. }) => inner.poison(),
+            Err(_) => {}
         }
         // Not while a commit or a reopening holds it.
         if let Ok(writer) = inner.writing.try_lock()
             && writer.as_ref().is_some_and(|writer| writer.session.client.is_closed())
         {
-            let mut state = inner.state();
-            if state.phase == Phase::Open {
-                state.phase = Phase::Poisoned;
-            }
+            inner.poison();
         }
         sleep(BEAT_EVERY).await;
     }

@@ -331,6 +331,60 @@ fn a_server_that_may_lose_commits_is_refused() {
 }
 
 #[test]
+fn a_server_that_streams_elsewhere_is_refused() {
+    let server = Server::start();
+    let url = server.database("people");
+    let allows = |network: &str| {
+        let access = Access::parse(&url).expect("a URL").with_password(PASSWORD);
+        let access = access.with_standbys_in(vec![network.parse().expect("a network")]);
+        let owner = Owner::here("eu-fra", "a");
+        Postgres::new(access, owner).when_occupied(Occupied::Replace)
+    };
+    let refusal = |store: Postgres| match store.open() {
+        Err(Error::Cluster { why }) => why,
+        opened => panic!("{:?}", opened.map(|engine| engine.head())),
+    };
+
+    // Nothing streams yet, so the store is opened and written to.
+    let engine = allows("10.2.0.0/16").open().expect("open");
+    let mut head = engine.head().expect("a head");
+    let standby = standby_of(&server);
+    while server.sql("postgres", "select count(*) from pg_stat_replication") == "0" {
+        thread::sleep(Duration::from_millis(20));
+    }
+    // The writer notices by itself, at a heartbeat; whether its user may see the address or not.
+    loop {
+        match engine.commit(put("k", "v"), head, head.size + 1) {
+            Ok(()) => head.size += 1,
+            Err(Error::Poisoned) => break,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(matches!(engine.get_many(&[b"k"]), Err(Error::Poisoned)));
+    assert!(refusal(allows("127.0.0.0/8")).contains("grant pg_read_all_stats"));
+    server.sql("postgres", "grant pg_read_all_stats to bailiwick");
+    assert!(refusal(allows("10.2.0.0/16")).contains("`standby_networks` does not name"));
+
+    // Once nothing streams there, the writer goes on with all that it had.
+    drop(standby);
+    while server.sql("postgres", "select count(*) from pg_stat_replication") != "0" {
+        thread::sleep(Duration::from_millis(20));
+    }
+    let head = engine.reopen().expect("nothing streams");
+    engine.commit(put("k", "w"), head, head.size + 1).expect("a commit");
+
+    // The site's own network is allowed.
+    let _standby = standby_of(&server);
+    while server.sql("postgres", "select count(*) from pg_stat_replication") == "0" {
+        thread::sleep(Duration::from_millis(20));
+    }
+    let engine = allows("127.0.0.1").open().expect("open");
+    let head = engine.head().expect("a head");
+    engine.commit(put("k", "x"), head, head.size + 1).expect("a commit");
+    assert!(refusal(allows("127.0.0.2/31")).contains("`standby_networks` does not name"));
+}
+
+#[test]
 fn another_ones_store_is_refused() {
     let server = Server::start();
     let url = server.database("people");
