@@ -6,6 +6,7 @@
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use prost::Message as _;
 use terms::limits::{BATCH_ITEMS_MAX, BODY_BYTES_MAX};
 use terms::{Detail, Reason, Rejection};
 use tonic_types::pb;
@@ -19,8 +20,8 @@ use crate::method::Method;
 
 /// Items of one batch that are worked on at the same time.
 const AT_ONCE: usize = 128;
-/// Bytes of the bodies in one answer. A single body always fits.
-const BODIES_BYTES_MAX: usize = BODY_BYTES_MAX;
+/// Bytes of the records in one answer, names and attributes included.
+const RECORDS_BYTES_MAX: usize = BODY_BYTES_MAX;
 
 /// Reads many records.
 pub(crate) async fn get_all(
@@ -34,9 +35,10 @@ pub(crate) async fn get_all(
         |admitted: Admitted, request| async move { get(ctx, &admitted, deadline, request).await };
     let mut bytes = 0_usize;
     let keep = |found: &v1::Record| {
-        let sum = bytes.saturating_add(found.body.len());
-        if sum > BODIES_BYTES_MAX {
-            return Err(Rejection::new(Reason::BatchFull).with(Detail::Limit, BODIES_BYTES_MAX));
+        let sum = bytes.saturating_add(found.encoded_len());
+        // One record always fits: its names and attributes have bounds of their own.
+        if sum > RECORDS_BYTES_MAX && bytes > 0 {
+            return Err(Rejection::new(Reason::BatchFull).with(Detail::Limit, RECORDS_BYTES_MAX));
         }
         // Held until the answer has left the process.
         call.admitted.permit.hold(sum)?;

@@ -219,53 +219,78 @@ mod tests {
         Arc::new(Caller { roles: roles.to_vec(), ..rig::caller() })
     }
 
+    /// The roles of the table in `docs/identity.md`: each method with its service, and who may call it.
+    fn documented() -> Vec<(String, Role)> {
+        let page = include_str!("../../../../docs/identity.md");
+        let (_, table) = page.split_once("| role | RPCs |").expect("the table");
+        let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+        let mut methods = Vec::new();
+        for row in rows {
+            let mut names = row.split('`').skip(1).step_by(2);
+            let role = names.next().and_then(Role::parse).expect("a role");
+            let mut service = "";
+            for name in names {
+                let method = match name.split_once('.') {
+                    Some((of, method)) => {
+                        service = of;
+                        method
+                    }
+                    // A service of the shards' own.
+                    None if name == "Ledger" => continue,
+                    None => name,
+                };
+                let named = (format!("/bailiwick.v1.{service}/{method}"), role);
+                if !methods.contains(&named) {
+                    methods.push(named);
+                }
+            }
+        }
+        methods
+    }
+
     #[test]
-    fn each_method_has_its_roles_and_no_others() {
-        use Method::{
-            BatchDelete, BatchGet, BatchPut, Count, Create, Delete, Get, List, Other, Put,
-        };
-        use Method::{MapApply, MapCheck, MapGet, MapHistory, MapPlan, MapStatus};
-        use Method::{ResolvePlacement, StreamPut, StreamPutItem};
-        use Method::{SubjectBlock, SubjectErase, SubjectExport, SubjectGet, SubjectUnblock};
-        use Method::{SubjectLocate, SubjectReassess};
+    fn each_method_has_the_roles_that_are_documented_and_no_others() {
         let map = rig::map();
-        let records = [Put, StreamPut, StreamPutItem, Delete, Create, Get];
-        let records = records.into_iter().chain([List, Count, ResolvePlacement, Other]);
-        let maps = [MapGet, MapStatus, MapHistory, MapCheck, MapPlan, MapApply];
-        let batches = [BatchPut, BatchDelete, BatchGet];
-        let subjects = [SubjectGet, SubjectExport, SubjectErase, SubjectBlock, SubjectUnblock];
-        let methods = records
-            .chain(maps)
-            .chain(batches)
-            .chain(subjects)
-            .chain([SubjectLocate, SubjectReassess]);
-        let methods: Vec<Method> = methods.collect();
-        for (role, want) in [
-            (Role::Writer, "YYYYYNNNYNNNNNNNYYNNNNNNNY"),
-            (Role::Reader, "NNNNNYYYYNNNNNNNNNYYYNNNYN"),
-            (Role::Operator, "NNNNNNNNYNYYYYYYNNNNNNNNNN"),
-            (Role::Eraser, "NNNNNNNNNNNNNNNNNNNNNYYYNN"),
-            (Role::Auditor, "NNNNNNNNNNYYYNNNNNNNNNNNNN"),
-            (Role::Shard, "NNNNNNNNNNNNNNNNNNNNNNNNNN"),
-        ] {
-            let may = |method| match permit(&with(&[role]), method, &map) {
-                Ok(acting) => {
-                    assert_eq!(acting.role, role);
-                    'Y'
+        let documented = documented();
+        let pool = prost_reflect::DescriptorPool::decode(wire::DESCRIPTORS).unwrap();
+        let mut known = 0;
+        for service in pool.services().filter(|of| of.full_name().starts_with("bailiwick.v1.")) {
+            // Shards serve it to auditors.
+            if service.name() == "Ledger" {
+                continue;
+            }
+            for method in service.methods() {
+                let path = format!("/{}/{}", service.full_name(), method.name());
+                let called = Method::of_path(&path);
+                assert_ne!(called, Method::Other, "{path}");
+                for role in ROLES {
+                    let may = permit(&with(&[role]), called, &map);
+                    let wanted = documented.contains(&(path.clone(), role));
+                    assert_eq!(may.is_ok(), wanted, "{path} {}", role.as_str());
+                    known += usize::from(wanted);
+                    match may {
+                        Ok(acting) => assert_eq!(acting.role, role),
+                        Err(refused) => assert_eq!(refused.reason, Reason::NotPermitted),
+                    }
                 }
-                Err(rejection) => {
-                    assert_eq!(rejection.reason, Reason::NotPermitted);
-                    'N'
-                }
-            };
-            let found: String = methods.iter().map(|method| may(*method)).collect();
-            assert_eq!(found, want, "{}", role.as_str());
-            assert!(permit(&with(&[]), Put, &map).is_err());
+                assert!(permit(&with(&[]), called, &map).is_err(), "{path}");
+            }
+        }
+        assert_eq!(known, documented.len(), "the page names a method that there is not");
+        // One request of a stream has the roles of the stream. No role has what is no method.
+        for role in ROLES {
+            let may = |method| permit(&with(&[role]), method, &map).is_ok();
+            assert_eq!(may(Method::StreamPutItem), may(Method::StreamPut));
+            assert!(!may(Method::BatchItem) && !may(Method::Other));
         }
         let both = with(&[Role::Reader, Role::Writer]);
-        assert_eq!(permit(&both, ResolvePlacement, &map).unwrap().role, Role::Writer);
-        assert_eq!(permit(&both, Get, &map).unwrap().role, Role::Reader);
+        let acting = |method| permit(&both, method, &map).unwrap().role;
+        assert_eq!(acting(Method::ResolvePlacement), Role::Writer);
+        assert_eq!(acting(Method::Get), Role::Reader);
     }
+
+    const ROLES: [Role; 6] =
+        [Role::Writer, Role::Reader, Role::Operator, Role::Eraser, Role::Auditor, Role::Shard];
 
     #[test]
     fn a_tenant_that_the_map_does_not_name_may_do_nothing() {

@@ -25,6 +25,11 @@ pub(crate) struct Stands {
 }
 
 impl Stands {
+    /// Whether both stand in that territory. An unknown place is outside.
+    pub(crate) fn at_home(self, territory: Country) -> bool {
+        self.gateway == territory && self.caller == Some(territory)
+    }
+
     /// Notes a refusal: where gateway and caller stood, never who asked, or for whose record.
     pub(crate) fn refused(self, node: &Node, reason: Reason) {
         node.metrics.refused(reason);

@@ -87,6 +87,20 @@ impl EgressPolicy<'_> {
 
     /// The subject, if those who ask may have its records. `row`: its row as it was read.
     pub(crate) fn admit(&self, owner: &Owner, row: Row) -> Result<Arc<Subject>, Rejection> {
+        self.admit_one(owner, row, self.node.subjects.get(&owner.tag))
+    }
+
+    /// The same of the subject as the row says it, whatever the cache says.
+    pub(crate) fn admit_row(&self, owner: &Owner, row: Row) -> Result<Arc<Subject>, Rejection> {
+        self.admit_one(owner, row, None)
+    }
+
+    fn admit_one(
+        &self,
+        owner: &Owner,
+        row: Row,
+        cached: Option<Arc<Subject>>,
+    ) -> Result<Arc<Subject>, Rejection> {
         let row = match row {
             Ok(None) => {
                 self.absent()?;
@@ -95,7 +109,7 @@ impl EgressPolicy<'_> {
             Ok(Some(row)) => Ok(row),
             Err(fault) => Err(fault),
         };
-        let opened = row.and_then(|row| match self.node.subjects.get(&owner.tag) {
+        let opened = row.and_then(|row| match cached {
             Some(cached) => Ok(Some(cached)),
             None => Ok(match self.node.open_subject(owner, &row)? {
                 SubjectRow::Kept(subject) => Some(Arc::new(subject)),
@@ -163,7 +177,7 @@ impl EgressPolicy<'_> {
 
     /// Whether caller and gateway stand where the record lies: then it crosses no border.
     pub(crate) fn at_home(&self) -> bool {
-        self.readers().iter().all(|reader| *reader == Some(self.node.territory))
+        self.asker.stands.at_home(self.node.territory)
     }
 
     /// Whether the ruling that stands, made again under the map in force, lets the readers read.
@@ -203,6 +217,6 @@ impl EgressPolicy<'_> {
 }
 
 /// The answer when there is no such subject.
-fn unknown() -> Rejection {
+pub(crate) fn unknown() -> Rejection {
     Rejection::new(Reason::SubjectUnknown).field("subject.id")
 }

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::Error;
 use crate::policy::asker::Asker;
-use crate::policy::egress::EgressPolicy;
+use crate::policy::egress::{EgressPolicy, unknown};
 use crate::policy::rulings::{Rules, Verdict};
 use crate::policy::subject_status;
 use crate::read::reader::Reader;
@@ -88,12 +88,16 @@ impl AboutPerson {
         // All of it is that of one moment.
         let view = node.engine.view().map_err(broken)?;
         let row = read_row(&*view, &self.owner.row()).map_err(broken)??;
-        let row = row.ok_or_else(|| Rejection::new(Reason::SubjectUnknown).field("subject.id"))?;
+        let row = row.ok_or_else(unknown)?;
         let subject = match node.open_subject(&self.owner, &row)? {
             SubjectRow::Kept(subject) => subject,
+            // Abroad, one that was erased is as one that never was.
+            SubjectRow::Erased(_) if !self.at_home(reader) => return Err(unknown()),
             SubjectRow::Erased(_) if self.export => return Err(subject_status::erased()),
             SubjectRow::Erased(stone) => return Ok(Held::erased(&stone)),
         };
+        // Before its status is told: one that may not be read is as one that never was.
+        self.crosses_no_border(reader, &Standings::Of(&subject))?;
         let served = subject_status::admit(&subject, node.now());
         if served.is_err() {
             return if self.export {
@@ -102,7 +106,6 @@ impl AboutPerson {
                 Ok(Held::of(&subject))
             };
         }
-        self.crosses_no_border(reader, &Standings::Of(&subject))?;
         if self.export && subject.erasing.is_some() {
             // It is whole, or refused.
             return Err(subject_status::collection_erased());
@@ -147,8 +150,21 @@ impl AboutPerson {
         };
         let Some(collection) = barred else { return Ok(()) };
         policy(collection).barred();
-        let withheld = if self.export { Reason::ExportWithheld } else { Reason::EgressNotCovered };
-        Err(Rejection::new(withheld).with(Detail::Region, &reader.node.region))
+        Err(match standings {
+            // The same for every subject: the laws of the place, not those of the person.
+            Standings::OfTheMap if self.export => self.withheld(Reason::ExportWithheld, reader),
+            Standings::OfTheMap => self.withheld(Reason::EgressNotCovered, reader),
+            Standings::Of(_) => unknown(),
+        })
+    }
+
+    fn withheld(&self, reason: Reason, reader: &Reader) -> Rejection {
+        Rejection::new(reason).with(Detail::Region, &reader.node.region)
+    }
+
+    /// Whether caller and gateway stand where the subject's records lie.
+    fn at_home(&self, reader: &Reader) -> bool {
+        self.asker.stands.at_home(reader.node.territory)
     }
 
     fn collections(

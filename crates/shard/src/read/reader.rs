@@ -136,7 +136,12 @@ impl Reader {
             get.reply.send(Rejection::new(Reason::DeadlinePassed).into());
             return None;
         }
-        let opened = self.open(&get, subject, rows);
+        let opened = match self.open(&get, subject, rows) {
+            Err(fault) if fault.reason == Reason::StoredDataDamaged => {
+                self.open_again(&get, judged)
+            }
+            opened => opened,
+        };
         let Get { mut reply, deadline, lookup, .. } = get;
         match opened {
             Ok(Opened::Apart(bytes)) => {
@@ -179,6 +184,18 @@ impl Reader {
                 self.queue.submit(op, room);
             }
         }
+    }
+
+    /// Reads subject and record once more, both at one moment: the collection may have been erased, or
+    /// begun again, after one of them was read, and then neither is damaged.
+    fn open_again(&self, get: &Get, judged: EpochNumber) -> Result<Opened, Rejection> {
+        let owner = &get.lookup.address.owner;
+        let mut keys = vec![owner.row()];
+        get.push_keys(&mut keys);
+        let mut rows = read_rows(&*self.node.engine, &keys).map_err(Error::from)?.into_iter();
+        let mut next = || rows.next().unwrap_or(Ok(None));
+        let subject = self.egress(&get.lookup, judged).admit_row(owner, next())?;
+        self.open(get, &subject, get.take_rows(&mut next))
     }
 
     fn open(&self, get: &Get, subject: &Subject, rows: RecordRows) -> Result<Opened, Rejection> {

@@ -17,35 +17,50 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::node::Node;
 
-/// Kibibytes of the whole room: permits are kibibytes.
-const ALL_KIB: usize = limits::SESSION_ANSWER_BYTES_MAX >> 10;
+/// Kibibytes of the room for lists: permits are kibibytes. The largest page is below it.
+const LISTS_KIB: usize = 24 << 10;
+const _: () = assert!(limits::LIST_PAGE_BYTES_MAX + limits::BODY_BYTES_MAX < LISTS_KIB << 10);
+/// Kibibytes of the room for all other answers.
+pub(crate) const OTHERS_KIB: usize = (limits::SESSION_ANSWER_BYTES_MAX >> 10) - LISTS_KIB;
 /// Time without a frame taken, while answers hold room, after which a session is said to stall.
 const STALLED_AFTER: Duration = Duration::from_secs(10);
 /// Time between two looks at it.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// The room of one session. Clones share it.
+/// The room of one session. Clones share it. Lists have a part of their own: they hold it while they
+/// wait for their turn, and no read of a record waits for them.
 #[derive(Clone)]
-pub(crate) struct AnswerRoom(Arc<Semaphore>);
+pub(crate) struct AnswerRoom {
+    lists: Arc<Semaphore>,
+    others: Arc<Semaphore>,
+}
 
 impl AnswerRoom {
     pub(crate) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(ALL_KIB)))
+        let room = |kib| Arc::new(Semaphore::new(kib));
+        Self { lists: room(LISTS_KIB), others: room(OTHERS_KIB) }
     }
 
     /// Waits for room for so many bytes, or for all of it if they are more. `None`: the session has
     /// ended.
     pub(crate) async fn take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.0).acquire_many_owned(permits(bytes)).await.ok()
+        let permits = permits(bytes, OTHERS_KIB);
+        Arc::clone(&self.others).acquire_many_owned(permits).await.ok()
+    }
+
+    /// The same for a list, a count, or a question about a subject.
+    pub(crate) async fn take_for_list(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.lists).acquire_many_owned(permits(bytes, LISTS_KIB)).await.ok()
     }
 
     /// The session has ended: nobody waits any more.
     pub(crate) fn close(&self) {
-        self.0.close();
+        self.lists.close();
+        self.others.close();
     }
 
     fn is_taken(&self) -> bool {
-        self.0.available_permits() < ALL_KIB
+        self.lists.available_permits() < LISTS_KIB || self.others.available_permits() < OTHERS_KIB
     }
 
     /// Watches until it is dropped: reports when the gateway has taken no frame for a while though
@@ -84,14 +99,14 @@ impl Idle {
     }
 }
 
-/// Permits for so many bytes.
-fn permits(bytes: usize) -> u32 {
-    u32::try_from((bytes >> 10).saturating_add(1).min(ALL_KIB)).unwrap_or(u32::MAX)
+/// Permits for so many bytes of a room of `all`.
+fn permits(bytes: usize, all: usize) -> u32 {
+    u32::try_from((bytes >> 10).saturating_add(1).min(all)).unwrap_or(u32::MAX)
 }
 
 /// Cuts the room for so many bytes off a larger one. What is lacking is not waited for.
 pub(crate) fn split(room: &mut OwnedSemaphorePermit, bytes: usize) -> Option<OwnedSemaphorePermit> {
-    let wanted = usize::try_from(permits(bytes)).unwrap_or(usize::MAX);
+    let wanted = usize::try_from(permits(bytes, OTHERS_KIB)).unwrap_or(usize::MAX);
     room.split(wanted.min(room.num_permits()))
 }
 

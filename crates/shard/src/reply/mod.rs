@@ -266,7 +266,7 @@ pub(crate) mod tests {
         let room = AnswerRoom::new();
         let found = || Outcome::Found(Found { body: vec![0; 900].into(), ..Default::default() });
         // All of it: the next can only have it if every part has come back.
-        let all = terms::limits::SESSION_ANSWER_BYTES_MAX;
+        let all = answer_room::OTHERS_KIB << 10;
         let (mut reply, answers) = slot();
         reply.room = room.take(all).await;
         reply.fit_room(900);

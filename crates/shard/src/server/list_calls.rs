@@ -1,101 +1,249 @@
-//! The lists and counts of a session, and questions about a subject: a few at once, each on a thread that may block, with room for
-//! its answer.
+//! The lists and counts of a session, and questions about a subject: a few at once, each on a thread
+//! that may block, with room for its answer.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use terms::TenantId;
 use terms::limits::{BODY_BYTES_MAX, LIST_PAGE_BYTES_MAX};
 use tokio::sync::Semaphore;
 
-use crate::read::list::{List, View};
+use crate::read::list::{List, Of, View};
 use crate::read::locate::Locate;
 use crate::read::person::AboutPerson;
 use crate::read::reader::Reader;
 use crate::reply::answer_room::AnswerRoom;
 use crate::reply::{ReplySlot, busy};
 
-/// Lists and counts that are read at once, of all sessions.
+/// Lists and counts that are read at once, of all sessions; and of one tenant, so that none takes
+/// all turns.
 const LISTS_AT_ONCE: usize = 4;
-/// Lists and counts that may wait for that.
+const LISTS_OF_TENANT: usize = LISTS_AT_ONCE - 1;
+/// Lists and counts that may wait for that, of all sessions and of one tenant.
 const LISTS_WAITING_MAX: usize = 256;
+const LISTS_WAITING_OF_TENANT: usize = LISTS_WAITING_MAX / 4;
 
-/// Subjects that are looked for at once.
+/// Subjects that are looked for at once, and that may wait for it.
 const LOCATES_AT_ONCE: usize = 8;
+const LOCATES_WAITING_MAX: usize = 256;
 
 /// Bytes of the names of a map's collections.
 const LOCATED_BYTES_MAX: usize = 64 << 10;
 /// Bytes of what is held of a subject: its findings, and its rulings.
 const HELD_BYTES_MAX: usize = 1 << 20;
+/// Bytes of a number.
+const COUNT_BYTES_MAX: usize = 1 << 10;
 
-/// What lists and counts need. Clones share it.
-#[derive(Clone)]
+/// What lists and counts need, in one session.
 pub(crate) struct ListCalls {
-    turns: Arc<Semaphore>,
-    waiting: Arc<Semaphore>,
-    /// Of questions for a subject, which read one row: they wait for no list.
-    points: Arc<Semaphore>,
+    lists: Turns,
+    /// Questions for a subject, which read one row: they wait for no list.
+    points: Turns,
 }
 
 impl ListCalls {
     /// For all sessions of one shard.
     pub(crate) fn new() -> Self {
         Self {
-            turns: Arc::new(Semaphore::new(LISTS_AT_ONCE)),
-            waiting: Arc::new(Semaphore::new(LISTS_WAITING_MAX)),
-            points: Arc::new(Semaphore::new(LOCATES_AT_ONCE)),
+            lists: Turns::new(LISTS_AT_ONCE, LISTS_WAITING_MAX),
+            points: Turns::new(LOCATES_AT_ONCE, LOCATES_WAITING_MAX),
         }
+    }
+
+    /// For one session more.
+    pub(crate) fn of_session(&self) -> Self {
+        Self { lists: self.lists.of_session(), points: self.points.of_session() }
     }
 
     /// Reads a page, and answers.
     pub(crate) fn submit(&self, list: List, reader: &Reader, room: &AnswerRoom) {
-        // The first record always fits, whatever its size.
-        let body = if list.query.view == View::Whole { BODY_BYTES_MAX } else { 0 };
+        let bytes = match (list.query.of, list.query.view) {
+            (Of::Number, _) => COUNT_BYTES_MAX,
+            // The first record always fits, whatever its size.
+            (_, View::Whole) => LIST_PAGE_BYTES_MAX + BODY_BYTES_MAX,
+            _ => LIST_PAGE_BYTES_MAX,
+        };
         let List { reply, deadline, asker, query } = list;
-        self.serve(reply, LIST_PAGE_BYTES_MAX + body, reader, room, move |reply, reader| {
-            List { reply, deadline, asker, query }.serve(reader);
+        let (reader, tenant) = (reader.clone(), asker.tenant.clone());
+        self.lists.serve(&tenant, reply, bytes, room, move |reply| {
+            List { reply, deadline, asker, query }.serve(&reader);
         });
     }
 
     /// Reads what is held of a subject, and answers.
     pub(crate) fn about(&self, about: AboutPerson, reader: &Reader, room: &AnswerRoom) {
         let AboutPerson { reply, deadline, asker, owner, export, purpose } = about;
-        self.serve(reply, HELD_BYTES_MAX, reader, room, move |reply, reader| {
-            AboutPerson { reply, deadline, asker, owner, export, purpose }.serve(reader);
+        let (reader, tenant) = (reader.clone(), asker.tenant.clone());
+        self.lists.serve(&tenant, reply, HELD_BYTES_MAX, room, move |reply| {
+            AboutPerson { reply, deadline, asker, owner, export, purpose }.serve(&reader);
         });
     }
 
     /// Looks for a subject, and answers.
     pub(crate) fn locate(&self, locate: Locate, reader: &Reader, room: &AnswerRoom) {
         let Locate { reply, asker, asked } = locate;
-        let points = Self { turns: Arc::clone(&self.points), ..self.clone() };
-        points.serve(reply, LOCATED_BYTES_MAX, reader, room, move |reply, reader| {
-            Locate { reply, asker, asked }.serve(reader);
+        let (reader, tenant) = (reader.clone(), asker.tenant.clone());
+        self.points.serve(&tenant, reply, LOCATED_BYTES_MAX, room, move |reply| {
+            Locate { reply, asker, asked }.serve(&reader);
         });
+    }
+}
+
+/// Turns of one kind of call, of which no tenant has all.
+struct Turns {
+    turns: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
+    of_tenants: Tenants,
+    /// The same of this session: a gateway that takes no answers keeps a tenant's calls of this
+    /// session, and none of another.
+    here: Tenants,
+}
+
+impl Turns {
+    fn new(turns: usize, waiting: usize) -> Self {
+        Self {
+            turns: Arc::new(Semaphore::new(turns)),
+            waiting: Arc::new(Semaphore::new(waiting)),
+            of_tenants: Tenants::default(),
+            here: Tenants::default(),
+        }
     }
 
-    /// Waits for room before it waits for its turn: a gateway that takes no answers keeps no other
-    /// from its lists.
+    fn of_session(&self) -> Self {
+        Self {
+            turns: Arc::clone(&self.turns),
+            waiting: Arc::clone(&self.waiting),
+            of_tenants: self.of_tenants.clone(),
+            here: Tenants::default(),
+        }
+    }
+
+    /// Waits for the tenant's turn in this session, then for room, then for its turn in the shard:
+    /// what waits holds nothing that another tenant, or another session, needs.
     fn serve(
         &self,
+        tenant: &TenantId,
         mut reply: ReplySlot,
         bytes: usize,
-        reader: &Reader,
         room: &AnswerRoom,
-        serve: impl FnOnce(ReplySlot, &Reader) + Send + 'static,
+        serve: impl FnOnce(ReplySlot) + Send + 'static,
     ) {
-        let Ok(waiting) = Arc::clone(&self.waiting).try_acquire_owned() else {
-            return reply.send(busy());
-        };
-        let (turns, reader, room) = (Arc::clone(&self.turns), reader.clone(), room.clone());
+        let (here, of_tenant) = (self.here.part(tenant), self.of_tenants.part(tenant));
+        let waiting = (
+            Arc::clone(&of_tenant.waiting).try_acquire_owned(),
+            Arc::clone(&self.waiting).try_acquire_owned(),
+        );
+        let (Ok(of_waiting), Ok(waiting)) = waiting else { return reply.send(busy()) };
+        let (turns, room) = (Arc::clone(&self.turns), room.clone());
         tokio::spawn(async move {
+            let Ok(_here) = here.turns.acquire().await else { return };
             // None: the session has ended.
-            let Some(taken) = room.take(bytes).await else { return };
+            let Some(taken) = room.take_for_list(bytes).await else { return };
             reply.room = Some(taken);
-            let Ok(turn) = turns.acquire_owned().await else { return };
-            drop(waiting);
-            tokio::task::spawn_blocking(move || {
-                serve(reply, &reader);
-                drop(turn);
-            });
+            let Ok(_of_tenant) = of_tenant.turns.acquire().await else { return };
+            let Ok(_turn) = turns.acquire_owned().await else { return };
+            drop((of_waiting, waiting));
+            // A panic answers by dropping the reply.
+            tokio::task::spawn_blocking(move || serve(reply)).await.ok();
         });
     }
+}
+
+/// The tenants that have calls now.
+#[derive(Clone, Default)]
+struct Tenants(Arc<Mutex<HashMap<TenantId, Weak<OfTenant>>>>);
+
+/// A tenant's part.
+struct OfTenant {
+    turns: Semaphore,
+    waiting: Arc<Semaphore>,
+}
+
+impl Tenants {
+    /// The part of that tenant. It is forgotten when no call of the tenant has it.
+    fn part(&self, tenant: &TenantId) -> Arc<OfTenant> {
+        // Nothing that can panic runs under this lock.
+        let mut tenants = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(part) = tenants.get(tenant).and_then(Weak::upgrade) {
+            return part;
+        }
+        tenants.retain(|_, part| part.strong_count() > 0);
+        let part = Arc::new(OfTenant {
+            turns: Semaphore::new(LISTS_OF_TENANT),
+            waiting: Arc::new(Semaphore::new(LISTS_WAITING_OF_TENANT)),
+        });
+        tenants.insert(tenant.clone(), Arc::downgrade(&part));
+        part
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use terms::Reason;
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::error::Rejection;
+    use crate::reply::Outcome;
+
+    /// A call that answers once it is let go.
+    struct Held {
+        answer: oneshot::Receiver<Outcome>,
+        go: mpsc::Sender<()>,
+        begun: oneshot::Receiver<()>,
+    }
+
+    fn call(turns: &Turns, tenant: &str, bytes: usize, room: &AnswerRoom) -> Held {
+        let (answered, answer) = oneshot::channel();
+        let (begins, begun) = oneshot::channel();
+        let (go, wait) = mpsc::channel::<()>();
+        let reply = ReplySlot::new(|outcome, _| {
+            answered.send(outcome).ok();
+        });
+        let tenant = TenantId::parse(tenant).unwrap();
+        turns.serve(&tenant, reply, bytes, room, move |reply| {
+            begins.send(()).ok();
+            wait.recv().ok();
+            reply.send(Rejection::new(Reason::NotBuilt).into());
+        });
+        Held { answer, go, begun }
+    }
+
+    #[tokio::test]
+    async fn counts_and_lists_that_wait_keep_no_record_and_no_other_tenant_waiting() {
+        let (calls, room) = (ListCalls::new(), AnswerRoom::new());
+        let session = calls.of_session();
+        let page = LIST_PAGE_BYTES_MAX;
+        let mut all: Vec<_> = (0..LISTS_WAITING_OF_TENANT)
+            .map(|_| call(&session.lists, "busy", page, &room))
+            .collect();
+        (&mut all[0].begun).await.unwrap();
+        // All that other answers ever have is free.
+        let free = room.take(OTHERS).await.unwrap();
+        drop(free);
+        // The tenant's calls fill its own part of the queue, and of the turns.
+        let full = call(&session.lists, "busy", COUNT_BYTES_MAX, &room);
+        assert!(matches!(full.answer.await.unwrap(), Outcome::Rejected(_)));
+        // Another tenant, in a session of its own, has a turn at once.
+        let (other, own) = (calls.of_session(), AnswerRoom::new());
+        let held = call(&other.lists, "quiet", page, &own);
+        held.begun.await.unwrap();
+        held.go.send(()).unwrap();
+        held.answer.await.unwrap();
+        // And in the same session, too.
+        let small = call(&session.lists, "quiet", COUNT_BYTES_MAX, &room);
+        small.begun.await.unwrap();
+        small.go.send(()).unwrap();
+        small.answer.await.unwrap();
+        // All of the first are answered in the end.
+        for held in all {
+            held.go.send(()).ok();
+            held.answer.await.unwrap();
+        }
+    }
+
+    /// More than there is.
+    const OTHERS: usize = usize::MAX >> 1;
 }

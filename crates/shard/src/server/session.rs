@@ -117,7 +117,7 @@ impl Session for Sessions {
             reads: ReadQueue::start(reader.clone(), room.clone(), sender.clone()),
             reader,
             map_calls: self.map_calls.clone(),
-            list_calls: self.list_calls.clone(),
+            list_calls: self.list_calls.of_session(),
             prover: self.prover.clone(),
             life: self.life.clone(),
             sender,

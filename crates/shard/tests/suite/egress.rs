@@ -1,8 +1,10 @@
 //! The egress policy of a real shard: what crosses a border to a reader, what comes in through a gateway,
 //! what a role may ask, and that none of the answers tells whether somebody is there.
 
+use crate::erasure::{as_eraser, erase, held};
 use crate::support::{Place, Session, findings, put_ru, request_id};
 use wire::session as proto;
+use wire::session::SubjectState;
 use wire::session::call::Op;
 
 const EGRESS: &str = "EGRESS_NOT_COVERED";
@@ -161,6 +163,30 @@ async fn what_is_barred_and_what_is_not_there_look_the_same_from_abroad() {
     // What the reader may have, it may also know to be missing.
     let other = refused(&mut session, "KZ", get("fritz", "messages", "other")).await;
     assert_eq!(other.reason.as_str(), "RECORD_NOT_FOUND");
+    drop(session);
+    shard.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_who_was_erased_is_abroad_as_one_that_never_was() {
+    let place = Place::new("us-iad");
+    let shard = place.start().await;
+    let mut session = shard.session().await;
+    for (subject, n) in [("ann", 1), ("bob", 2)] {
+        session.put(put_in(subject, "messages", "US", n)).await.unwrap();
+    }
+    // No law of the place keeps a person there from readers abroad.
+    session.territory = Some("KZ");
+    assert_eq!(held(&mut session, "ann").await.unwrap().collections.len(), 1);
+    session.territory = None;
+    as_eraser(&mut session, Op::Erase(erase("ann", 3))).await.unwrap();
+    assert_eq!(held(&mut session, "ann").await.unwrap().state, i32::from(SubjectState::Erased));
+    for from in ["KZ", ""] {
+        session.territory = Some(from);
+        assert_eq!(held(&mut session, "bob").await.err(), None, "{from}");
+        assert_eq!(held(&mut session, "ann").await.err().unwrap(), "SUBJECT_UNKNOWN", "{from}");
+        assert_eq!(held(&mut session, "nobody").await.err().unwrap(), "SUBJECT_UNKNOWN", "{from}");
+    }
     drop(session);
     shard.stop().await.unwrap();
 }

@@ -201,7 +201,8 @@ impl Telling<'_> {
         }
         // Of another slot by now, or erased.
         let Some(person) = walk.people.borrow().get(tag) else { return Ok(true) };
-        let (address, head) = opened(walk, &person, &change.head, row)?;
+        let opened = person.open(walk.policy.node, walk.view, &change.head, row)?;
+        let Some((address, head)) = opened else { return Ok(true) };
         let followed = head.version > change.version && head.indexed.fed;
         // Its deletion comes, as a change of its own.
         let ends = head.has_expired(walk.now) && head.indexed.fed;
@@ -247,18 +248,4 @@ impl Telling<'_> {
         });
         true
     }
-}
-
-fn opened(
-    walk: &Walk<'_>,
-    person: &Person,
-    key: &Key,
-    row: &Value,
-) -> Result<(Address, Head), Error> {
-    let (region, of) = (&walk.policy.node.region, &person.subject);
-    Stored::read(row)
-        .and_then(|stored| stored.named(&person.owner, key, region, of.key_of(key)?))
-        .ok()
-        .filter(|(_, head)| head.incarnation == of.incarnation)
-        .ok_or(Error::Damaged("records"))
 }

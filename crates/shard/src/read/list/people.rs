@@ -9,10 +9,12 @@ use engine::{Key, View};
 use terms::Rejection;
 
 use crate::Error;
+use crate::node::Node;
 use crate::policy::egress::EgressPolicy;
 use crate::policy::subject_status;
 use crate::read::list::fault::Fault;
 use crate::store::keys::{self, Owner};
+use crate::store::record::{Address, Head, Stored};
 use crate::store::subject::{Subject, SubjectRow};
 use crate::store::types::SubjectTag;
 
@@ -22,6 +24,40 @@ pub(crate) struct Person {
     pub(crate) subject: Arc<Subject>,
     /// Whether those who ask may have its records.
     pub(crate) readable: bool,
+}
+
+impl Person {
+    /// The record of a head's row. None: its collection was erased after the view was opened, or began
+    /// with a commit that is not answered yet; then the subject in the cache does not open it, and the
+    /// one of the view does.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] when neither opens it.
+    pub(crate) fn open(
+        &self,
+        node: &Node,
+        view: &dyn View,
+        key: &[u8],
+        row: &[u8],
+    ) -> Result<Option<(Address, Head)>, Error> {
+        const DAMAGED: Error = Error::Damaged("records");
+        let opens = |subject: &Subject| {
+            Stored::read(row)
+                .and_then(|stored| {
+                    stored.named(&self.owner, key, &node.region, subject.key_of(key)?)
+                })
+                .ok()
+                .filter(|(_, head)| head.incarnation == subject.incarnation)
+        };
+        if let Some(opened) = opens(&self.subject) {
+            return Ok(Some(opened));
+        }
+        let of_view = view.get_many(&[&self.owner.row()])?.pop().flatten().ok_or(DAMAGED)?;
+        match node.open_subject(&self.owner, &of_view)? {
+            SubjectRow::Kept(subject) if opens(&subject).is_some() => Ok(None),
+            SubjectRow::Kept(_) | SubjectRow::Erased(_) => Err(DAMAGED),
+        }
+    }
 }
 
 /// The persons of one question. None: of another tenant or shard, or erased.

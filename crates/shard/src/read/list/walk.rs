@@ -155,13 +155,8 @@ impl Walk<'_> {
             return Ok(None);
         }
         let Some(person) = self.people.borrow().get(tag) else { return Ok(None) };
-        let (region, of) = (&self.policy.node.region, &person.subject);
-        let (address, head) = Stored::read(&row)
-            .and_then(|stored| stored.named(&person.owner, key, region, of.key_of(key)?))
-            .map_err(|_| Error::Damaged("records"))?;
-        if head.incarnation != of.incarnation {
-            return Err(Error::Damaged("records"));
-        }
+        let opened = person.open(self.policy.node, self.view, key, &row)?;
+        let Some((address, head)) = opened else { return Ok(None) };
         let is_of = address.collection == self.query.collection && !head.is_deleted();
         if by_index && !is_of {
             return Err(Error::Damaged("indexes"));

@@ -210,7 +210,7 @@ fn request(n: u8) -> Request {
     Request { id: [n; 16], fingerprint: Fingerprint([n; 16]) }
 }
 
-fn created_by() -> Recent {
+pub(crate) fn created_by() -> Recent {
     Recent {
         request_id: [0; 16],
         fingerprint: Fingerprint([0; 16]),
