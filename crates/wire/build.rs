@@ -50,6 +50,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "bailiwick/v1/region_maps.proto",
         "bailiwick/v1/subjects.proto",
         "bailiwick/internal/v1/held.proto",
+        "bailiwick/internal/v1/indexes.proto",
         "bailiwick/internal/v1/session.proto",
     ];
     let descriptors = protox::compile(files, [&root])?;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::support::load::{ONCE, PATIENT, delete, evidence, put};
+use crate::support::maps::{apply, next, text};
 use crate::support::process::{Finished, run};
 use crate::support::{Deployment, Options};
 use client::{Client, api};
@@ -410,4 +411,74 @@ fn while_writers_run_a_list_has_what_stays_once() {
         stop.store(true, Ordering::Relaxed);
         writing.await.expect("no panic");
     });
+}
+
+/// Records that are stored before the map that lets one list by them.
+const STORED: i64 = 400;
+
+#[test]
+fn records_that_were_stored_before_their_index_are_all_found_by_it() {
+    for engine in ["sled", "fjall"] {
+        let whole = options();
+        let plain = |map: &str| {
+            map.replace("list = true\n", "").replace("index = \"range\"", "index = \"none\"")
+        };
+        let map = plain(&whole.map);
+        let options = Options { signed: true, engine, map, regions: vec!["ru-msk"], ..whole };
+        let deployment = Deployment::start(&options);
+        let url = deployment.gateway_url();
+        let runtime = Runtime::new().expect("a runtime");
+        let all: Vec<i64> = (0..STORED).collect();
+        let by_age = || api::ListRecordsRequest {
+            order_by: "age".to_owned(),
+            page_size: 150,
+            ..listing(&["ru-msk"])
+        };
+        let client = runtime.block_on(async {
+            let client = Client::connect(&url, PATIENT).await.expect("a gateway");
+            for n in 0..STORED {
+                let request =
+                    put(&format!("p-{}", n % 9), &format!("k-{n}"), b"x", &evidence("RU"));
+                client.put(&with(request, n, "a")).await.expect("a put");
+            }
+            let refused = client.list(by_age()).next_page().await.err().expect("a refusal");
+            assert_eq!(reason(refused), "INDEX_REQUIRED");
+            client
+        });
+        // The same map with list and indexes.
+        let first = std::fs::read_to_string(deployment.root().join("map.toml")).expect("a map");
+        let indexed = next(&first, |map| {
+            let map = map.replacen(
+                "type = \"integer\"\nindex = \"none\"",
+                "type = \"integer\"\nindex = \"range\"",
+                1,
+            );
+            map.replacen("reads = \"counted\"\n", "reads = \"counted\"\nlist = true\n", 1)
+        });
+        let path = deployment.root().join("indexed.toml");
+        std::fs::write(&path, indexed).expect("a map can be written");
+        deployment.people().sign(&path, &["anna", "boris"]);
+        let done = apply(&url, &path, 1);
+        assert_eq!(done.code, 0, "{done:?} {}", text(&path));
+        runtime.block_on(async {
+            // The client sends again what is refused with INDEX_BUILDING.
+            assert_eq!(ages(&client, by_age()).await.0, all, "{engine}");
+            let count = api::CountRecordsRequest {
+                collection: "profiles".to_owned(),
+                regions: vec!["ru-msk".to_owned()],
+                ..Default::default()
+            };
+            let counted = client.count(&count).await.expect("a count");
+            assert_eq!(counted.count, STORED);
+        });
+        let status = run(&["map", "status", "--gateway", &url, "--json"]);
+        assert_eq!(status.code, 0, "{status:?}");
+        let status: Value = serde_json::from_str(&status.stdout).expect("JSON");
+        let shards = status["shards"].as_array().expect("shards");
+        let of_shard = shards.iter().find(|shard| shard["region"] == "ru-msk").expect("the shard");
+        assert_eq!(
+            (&of_shard["reachable"], &of_shard["indexes_building"]),
+            (&true.into(), &Value::Null)
+        );
+    }
 }

@@ -33,6 +33,7 @@ mod lists;
 mod locate;
 mod maps;
 mod pages;
+mod participants;
 mod pki;
 mod postgres;
 mod python_sdk;

@@ -42,8 +42,9 @@ pub use attributes::{
 };
 pub use date::Date;
 pub use decide::attach::{Attachment, Question};
-pub use decide::egress::{Barred, egress, egress_of_absent, ingress};
+pub use decide::egress::{Barred, egress, egress_of_absent, egress_of_participant, ingress};
 pub use decide::place::Placement;
+pub use decide::place::together::{Conflict, demands_on_participant, together};
 pub use decide::refusal::Refusal;
 pub use decide::ruling::{Outcome, Ruling, UnknownCollection, decide};
 pub use docs::statute_pages::statute_index;

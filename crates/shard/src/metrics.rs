@@ -23,6 +23,8 @@ pub(crate) struct Metrics {
     pub(crate) reads: Counter,
     pub(crate) expired: Counter,
     pub(crate) erased: Counter,
+    pub(crate) indexes_building: Gauge,
+    pub(crate) index_records: Counter,
     pub(crate) disk_free_bytes: Gauge,
     pub(crate) disk_reserve_bytes: Gauge,
     pub(crate) egress_refused: Counter,
@@ -66,6 +68,8 @@ impl Metrics {
             reads: Counter::default(),
             expired: Counter::default(),
             erased: Counter::default(),
+            indexes_building: Gauge::default(),
+            index_records: Counter::default(),
             disk_free_bytes: Gauge::default(),
             disk_reserve_bytes: Gauge::default(),
             egress_refused: Counter::default(),
@@ -105,6 +109,10 @@ impl Metrics {
         registry.register("shard_expired", "Records deleted as their time had come", m.expired);
         registry.register("shard_subjects_erased", "Subjects erased", m.erased);
         registry.register("shard_disk_free_bytes", "Bytes free for the store", m.disk_free_bytes);
+        let says = "Indexes that do not have all stored records yet";
+        registry.register("shard_indexes_building", says, m.indexes_building);
+        let says = "Stored records whose rows of indexes were changed after a map";
+        registry.register("shard_index_records", says, m.index_records);
         let says =
             "Free bytes below which writes are refused: the reserve, and the engine's own needs";
         registry.register("shard_disk_reserve_bytes", says, m.disk_reserve_bytes);

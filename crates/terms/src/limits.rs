@@ -22,6 +22,12 @@ pub const UPLOAD_HOURS_MAX: u32 = 24;
 pub const EXPIRE_MS_MAX: u64 = 253_402_300_799_999;
 /// Bytes of a subject's id.
 pub const SUBJECT_ID_BYTES_MAX: usize = 256;
+
+/// People that a record names besides its owner.
+pub const PARTICIPANTS_MAX: usize = 8;
+
+/// Jurisdictions that bind one of them: far more than findings have countries with a law.
+pub const PARTICIPANT_JURISDICTIONS_MAX: usize = 64;
 /// Bytes of a record's key.
 pub const RECORD_KEY_BYTES_MAX: usize = 256;
 /// Bytes of a collection's, region's, shard's or tenant's name (one DNS label).

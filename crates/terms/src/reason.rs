@@ -203,6 +203,8 @@ reasons! {
     // --- not now
     /// Gateway and shard hold different maps just now, and do not agree on this record. Nothing was stored.
     MapsDiffer "MAPS_DIFFER" Unavailable SameRequestId "send the same request again: both take the newer map within seconds";
+    /// A map has declared the index, and the shard is still writing its rows for records that it has stored before.
+    IndexBuilding "INDEX_BUILDING" Unavailable SameRequestId "send the same request again later: `bailiwick map status` says how far it is; or ask by what has a complete index";
     /// The region's shard cannot be reached. Nothing was stored, here or elsewhere.
     RegionUnavailable "REGION_UNAVAILABLE" Unavailable SameRequestId "send the same request again later; no other region may take it";
     /// The connection broke, or time ran out, after the write was sent.

@@ -170,12 +170,24 @@ fn show(
 ) -> Result<(), Failure> {
     if !in_json {
         terminal::say(table(status))?;
+        for shard in &status.shards {
+            if let Some(build) = &shard.index_build {
+                let names: Vec<_> = build.indexes.iter().map(index_name).collect();
+                let (region, name, percent) = (&shard.region, &shard.shard, build.percent);
+                let names = names.join(", ");
+                terminal::say(format!("{region}/{name} builds indexes, {percent} %: {names}"))?;
+            }
+        }
         return map.map_or(Ok(()), |map| terminal::say(ends(map)));
     }
     let shards = status.shards.iter().map(|shard| {
         serde_json::json!({
             "region": shard.region, "shard": shard.shard, "reachable": shard.reachable,
             "map": json(shard.map.as_ref()),
+            "indexes_building": shard.index_build.as_ref().map(|build| serde_json::json!({
+                "percent": build.percent,
+                "indexes": build.indexes.iter().map(index_name).collect::<Vec<_>>(),
+            })),
         })
     });
     let ends = map.map(|map| {
@@ -203,6 +215,15 @@ fn ends(map: &atlas::RegionMap) -> String {
         Some(first) => format!("{} ends first, on {}", first.what, first.over),
         None => "nothing in the map ends".to_owned(),
     }
+}
+
+/// An index as people name it: collection and attribute.
+fn index_name(index: &api::BuildingIndex) -> String {
+    let api::BuildingIndex { collection, attribute } = index;
+    if attribute.is_empty() {
+        return format!("{collection} (list)");
+    }
+    format!("{collection}.{attribute}")
 }
 
 fn json(map: Option<&api::RegionMapRef>) -> serde_json::Value {

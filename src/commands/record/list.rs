@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use terms::limits::{DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX};
 
 use crate::arguments::{GATEWAY, access};
-use crate::commands::record::{attribute, show};
+use crate::commands::record::{attribute, participant, show};
 use crate::error::{Exit, Failure};
 use crate::terminal::{Output, say, warn};
 
@@ -35,6 +35,9 @@ pub(super) struct Choice {
     /// Region that holds the subject's records
     #[arg(long, value_name = "REGION", requires = "subject")]
     domicile: Option<String>,
+    /// Take only records that name this person besides their owner
+    #[arg(long, value_name = "ID")]
+    participant: Option<String>,
     /// Comparisons of attributes, such as `state = "new" AND sent >= "2026-11-01T00:00:00Z"`
     #[arg(long, value_name = "FILTER", default_value = "", hide_default_value = true)]
     filter: Filter,
@@ -112,6 +115,7 @@ impl ListOptions {
             page_size: self.page_size,
             page_token: String::new(),
             purpose: choice.purpose.clone(),
+            participant: choice.participant(),
         };
         let failed = |error: Error| choice.failed(&error);
         let mut records = choice.client().await?.map_err(failed)?.list(request);
@@ -175,6 +179,7 @@ impl CountOptions {
             regions: choice.regions.clone(),
             filter: choice.filter.0.clone(),
             purpose: choice.purpose.clone(),
+            participant: choice.participant(),
         };
         let failed = |error: Error| choice.failed(&error);
         let answer = choice.client().await?.map_err(failed)?.count(&request).await;
@@ -222,6 +227,12 @@ impl Choice {
         Failure::said(Exit::from(error), show::error(self.json, &self.gateway, error))
     }
 
+    /// The person that the records are to name.
+    fn participant(&self) -> Option<api::SubjectRef> {
+        let id = self.participant.clone()?;
+        Some(api::SubjectRef { id, domicile: String::new() })
+    }
+
     /// Says what is missing. What lacks a region is not all, and the command fails.
     fn ended(&self, unreachable: &[String], withheld: i64) -> Result<(), Failure> {
         if withheld > 0 {
@@ -244,6 +255,9 @@ pub(super) fn line(record: &api::Record) -> String {
         vec![subject.domicile, subject.id, record.key.clone(), record.version.to_string()];
     if !record.attributes.is_empty() {
         parts.push(attribute::lines(&record.attributes).replace('\n', " "));
+    }
+    if !record.participants.is_empty() {
+        parts.push(participant::line(record));
     }
     if !record.body.is_empty() {
         let bytes = format!("{} bytes", record.body.len());

@@ -2,6 +2,7 @@
 
 pub(super) mod attribute;
 mod list;
+mod participant;
 mod patch;
 mod scan;
 pub(super) mod show;
@@ -122,6 +123,10 @@ struct PutOptions {
     /// make it a text
     #[arg(long = "attribute", value_name = "NAME=VALUE")]
     attributes: Vec<attribute::Attribute>,
+    /// A person besides the owner that the record is about, with the region that holds that person's
+    /// records of the collection; may be repeated
+    #[arg(long = "participant", value_name = "ID@REGION")]
+    participants: Vec<participant::Participant>,
     /// Gateway inside a region's territory; may be repeated. With any, the placement is requested
     /// first, and the body is sent to the gateway that the laws require
     #[arg(long = "ingress", value_name = "REGION=URL", value_parser = access::ingress)]
@@ -368,6 +373,7 @@ impl PutOptions {
             receipt_view: self.write.receipt_view().into(),
             attributes: self.attributes.iter().map(attribute::Attribute::to_api).collect(),
             expire_time: self.expiry.expire_time,
+            participants: self.participants.iter().map(participant::Participant::to_api).collect(),
         })
     }
 }

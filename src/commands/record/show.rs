@@ -6,7 +6,7 @@ use client::{Error, Proof, Refused, Written, api};
 use serde_json::{Map, Value, json};
 use terms::Rejection;
 
-use crate::commands::record::{PutOptions, attribute};
+use crate::commands::record::{PutOptions, attribute, participant};
 use crate::error::Failure;
 use crate::terminal::answers::{call_failed, refusal_text, why};
 use crate::terminal::{say, table};
@@ -86,6 +86,9 @@ pub(super) fn record(json: bool, record: &api::Record) -> Result<(), Failure> {
     if !record.attributes.is_empty() {
         rows.push(("attributes", attribute::lines(&record.attributes)));
     }
+    if !record.participants.is_empty() {
+        rows.push(("participants", participant::line(record)));
+    }
     rows.push(("body", body));
     show(&rows)
 }
@@ -97,6 +100,9 @@ pub(in crate::commands) fn content(
     body: bool,
 ) {
     object.insert("attributes".to_owned(), attribute::json(&record.attributes));
+    if !record.participants.is_empty() {
+        object.insert("participants".to_owned(), participant::json(record));
+    }
     if let Some(time) = &record.expire_time {
         object.insert("expire_time".to_owned(), time.to_string().into());
     }

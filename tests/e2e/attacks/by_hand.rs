@@ -141,13 +141,15 @@ pub(crate) fn outcome(reply: Result<proto::Reply, String>) -> String {
             | proto::reply::Outcome::Map(_)
             | proto::reply::Outcome::Taken(_)
             | proto::reply::Outcome::History(_)
-            | proto::reply::Outcome::Surveyed(_),
+            | proto::reply::Outcome::Surveyed(_)
+            | proto::reply::Outcome::Indexes(_),
         ) => "told of maps".to_owned(),
         Some(proto::reply::Outcome::Upload(_)) => "uploading".to_owned(),
         Some(
             proto::reply::Outcome::Located(_)
             | proto::reply::Outcome::Claimed(_)
             | proto::reply::Outcome::AskFirst(_)
+            | proto::reply::Outcome::Binding(_)
             | proto::reply::Outcome::LocateKey(_),
         ) => "told of subjects".to_owned(),
         None => "nothing".to_owned(),

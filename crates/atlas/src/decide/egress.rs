@@ -2,10 +2,11 @@
 //! (ingress). Pure, as the ruling is: places and days are arguments.
 
 use smallvec::SmallVec;
-use terms::{Collection, Detail, Reason, Rejection};
+use terms::{Collection, Detail, Reason, Rejection, TenantId};
 
 use crate::{
     Attachment, Constraint, Country, Date, Ingress, Jurisdiction, Moment, RegionMap, StatutePack,
+    demands_on_participant,
 };
 
 /// The jurisdictions whose law forbids it, by code, each once; at least one.
@@ -65,6 +66,29 @@ pub fn egress(
     let policy = EgressPolicy { map, collection, date, readers };
     let barring = laws.filter(|law| policy.bars(law.pack(), law.constraint()));
     Barred::of(barring.map(Attachment::jurisdiction))
+}
+
+/// Whether a record that names a participant may be read by all of these readers, by what binds that
+/// person: the laws of the jurisdictions that attach, as [`demands_on_participant`] has them. The laws
+/// of the owner are judged by [`egress`].
+///
+/// # Errors
+/// [`Barred`], with the jurisdictions whose law forbids it.
+pub fn egress_of_participant(
+    map: &RegionMap,
+    jurisdictions: &[Jurisdiction],
+    tenant: &TenantId,
+    collection: &Collection,
+    at: impl Into<Moment>,
+    readers: &[Option<Country>],
+) -> Result<(), Barred> {
+    let at = at.into();
+    let policy = EgressPolicy { map, collection, date: at.date(), readers };
+    let barring = jurisdictions.iter().filter(|jurisdiction| {
+        let mut laws = demands_on_participant(map, **jurisdiction, tenant, collection, at);
+        laws.any(|(pack, constraint)| policy.bars(pack, constraint))
+    });
+    Barred::of(barring.copied())
 }
 
 /// Whether readers may learn that a region in `place` does *not* have a record: they may if every

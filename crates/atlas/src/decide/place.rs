@@ -1,6 +1,8 @@
 //! Where a record may lie, given the laws that attach. The steps are those of the design, in
 //! their order; the first refusal met is the answer.
 
+pub(crate) mod together;
+
 use smallvec::SmallVec;
 use terms::{Collection, RegionId};
 

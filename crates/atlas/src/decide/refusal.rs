@@ -35,6 +35,10 @@ pub(crate) enum Why {
     MapExpired { from: Jurisdiction, to: Country },
     /// The first wants no copy abroad, the second wants one.
     ExclusiveBesideMirror(Jurisdiction, Jurisdiction),
+    /// A law lets no record of its people lie there, and the record would.
+    ExclusiveAbroad { from: Jurisdiction, to: Country },
+    /// A law wants a copy at home, and the record of another owner, which lies there, gets none.
+    NoFurtherCopy { from: Jurisdiction, to: Country },
     /// A law denies the country in which the record, or a copy of it, would have to lie.
     Denied { from: Jurisdiction, to: Country },
 }
@@ -54,9 +58,11 @@ impl Refusal {
         match self.why {
             Why::CitizenAbroad(..) => Reason::CitizenAbroad,
             Why::Undetermined => Reason::JurisdictionUndetermined,
-            Why::Pins(_) | Why::ExclusiveBesideMirror(..) | Why::Denied { .. } => {
-                Reason::Unsatisfiable
-            }
+            Why::Pins(_)
+            | Why::ExclusiveBesideMirror(..)
+            | Why::ExclusiveAbroad { .. }
+            | Why::NoFurtherCopy { .. }
+            | Why::Denied { .. } => Reason::Unsatisfiable,
             Why::NoHome(_) | Why::NoLead => Reason::NoRegion,
             Why::NoClause { .. } | Why::MapExpired { .. } => Reason::TransferNotCovered,
         }
@@ -87,6 +93,8 @@ impl Refusal {
             }
             Why::NoClause { from, to }
             | Why::MapExpired { from, to }
+            | Why::ExclusiveAbroad { from, to }
+            | Why::NoFurtherCopy { from, to }
             | Why::Denied { from, to } => SmallVec::from_buf([*from, (*to).into()]),
             Why::ExclusiveBesideMirror(one, other) => SmallVec::from_buf([*one, *other]),
         }
@@ -118,6 +126,12 @@ impl Refusal {
             Why::ExclusiveBesideMirror(exclusive, mirror) => {
                 format!("{exclusive} allows no copy abroad, and {mirror} wants one")
             }
+            Why::ExclusiveAbroad { from, to } => {
+                format!("{from} allows no copy abroad, and the record would lie in {to}")
+            }
+            Why::NoFurtherCopy { from, to } => {
+                format!("{from} wants a copy of its own, and the record would lie in {to} alone")
+            }
             Why::Denied { from, to } => {
                 format!("the record would have to lie in {to}, and the law of {from} denies {to}")
             }
@@ -128,9 +142,11 @@ impl Refusal {
     pub fn cure(&self) -> String {
         match &self.why {
             Why::CitizenAbroad(..) | Why::Undetermined => self.reason().cure().to_owned(),
-            Why::Pins(_) | Why::ExclusiveBesideMirror(..) | Why::Denied { .. } => {
-                self.reason().cure().to_owned()
-            }
+            Why::Pins(_)
+            | Why::ExclusiveBesideMirror(..)
+            | Why::ExclusiveAbroad { .. }
+            | Why::NoFurtherCopy { .. }
+            | Why::Denied { .. } => self.reason().cure().to_owned(),
             Why::NoHome(place) => format!("give the map a home for exactly {place}, in {place}"),
             Why::NoLead => {
                 "give the map a home for these countries, or one for *, which takes every other"

@@ -59,7 +59,7 @@ pub(super) static ATTRIBUTE: Table = Table {
             "index",
             Form::Word(Index::WORDS),
             "none",
-            "`exact`: found by equality, by a keyed hash of the value. `range`: found by equality and in order; a person with access to the disk sees its values in their order. `none`: not found by it. An index covers what is written after the map that declares it.",
+            "`exact`: found by equality, by a keyed hash of the value. `range`: found by equality and in order; a person with access to the disk sees its values in their order. `none`: not found by it. Records that are stored already get their rows after the map that declares it; until all have them, what would be answered by it is refused with `INDEX_BUILDING`.",
         ),
     ],
 };

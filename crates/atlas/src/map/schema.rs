@@ -156,7 +156,7 @@ static COLLECTION: Table = Table {
             "list",
             Form::Flag,
             "false",
-            "Whether each record has a row in a list of its collection. A list or count of the whole collection then reads these alone, instead of all records of the shard. The list has what is written after the map that says so.",
+            "Whether each record has a row in a list of its collection. A list or count of the whole collection then reads these alone, instead of all records of the shard. Records that are stored already get their rows after the map that says so, and the list is used once all have them.",
         ),
         optional(
             "attributes",

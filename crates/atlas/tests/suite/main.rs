@@ -13,6 +13,7 @@ mod exhaustive;
 mod golden;
 mod limits;
 mod model;
+mod participants;
 mod plan;
 mod properties;
 mod random;

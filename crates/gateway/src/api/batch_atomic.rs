@@ -9,6 +9,7 @@ use wire::session as proto;
 use wire::v1;
 
 use crate::api::batch::check_count;
+use crate::api::binding;
 use crate::api::context::{Admitted, Call, CallContext};
 use crate::api::put::{self, Prepared};
 use crate::api::response;
@@ -33,8 +34,11 @@ pub(crate) async fn put_all(
     let (pinned, acting) = (ctx.pin(), &call.admitted.acting);
     let mut prepared: Vec<Prepared<'_>> = Vec::with_capacity(requests.len());
     for (n, request) in requests.into_iter().enumerate() {
-        let one = put::prepare(&pinned, &acting.caller, request);
-        prepared.push(one.map_err(|rejection| rejection.of_request(n))?);
+        let mut one = put::prepare(&pinned, &acting.caller, request)
+            .map_err(|rejection| rejection.of_request(n))?;
+        let bound = binding::bind(&pinned, &call.admitted, call.deadline.of_call(), &mut one.put);
+        bound.await.map_err(|rejection| rejection.of_request(n))?;
+        prepared.push(one);
     }
     let validate_only = belong_together(&prepared)?;
     let (mut puts, mut answers, mut route) = (Vec::new(), Vec::new(), None);

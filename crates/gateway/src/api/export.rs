@@ -18,6 +18,7 @@ use wire::v1::export_subject_response::Part;
 use crate::api::attributes;
 use crate::api::context::{Call, CallContext};
 use crate::api::held;
+use crate::api::participants;
 use crate::api::pinned_map::PinnedMap;
 use crate::api::response;
 use crate::api::subject_request::About;
@@ -166,6 +167,7 @@ impl Export {
             expire_time: response::time(record.expire_ms),
             attributes: attributes::to_api(&record.attributes)?,
             attachment_bytes: i64::try_from(record.attachment_bytes).unwrap_or(i64::MAX),
+            participants: participants::to_api(record.participants),
         })
     }
 }

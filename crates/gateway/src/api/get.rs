@@ -7,6 +7,7 @@ use wire::v1;
 
 use crate::api::attributes;
 use crate::api::context::{Admitted, CallContext};
+use crate::api::participants;
 use crate::api::response;
 use crate::shards::in_flight::Effect;
 
@@ -43,5 +44,6 @@ pub(crate) async fn get(
         expire_time: response::time(found.expire_ms),
         attributes: attributes::to_api(&found.attributes)?,
         attachment_bytes: 0,
+        participants: participants::to_api(found.participants),
     })
 }

@@ -16,6 +16,7 @@ use crate::api::context::{Call, CallContext};
 use crate::api::list_merge::{Answer, merge};
 use crate::api::list_request::Choice;
 use crate::api::page_token::{self, Place, ShardPlace};
+use crate::api::participants;
 use crate::api::pinned_map::PinnedMap;
 use crate::api::response;
 use crate::auth::caller::Caller;
@@ -101,11 +102,15 @@ pub(crate) async fn count(
 
 impl Choice {
     pub(crate) fn to_wire(&self) -> proto::List {
+        let participant = self.participant.as_ref();
+        let region = participant.and_then(|one| one.region.as_ref());
         proto::List {
             collection: self.collection.as_str().to_owned(),
             subject: self.subject.as_ref().map_or_else(String::new, |id| id.expose().to_owned()),
             filter: self.filter.clone(),
             purpose: self.purpose.clone(),
+            participant: participant.map_or_else(String::new, |one| one.id.expose().to_owned()),
+            participant_region: region.map_or_else(String::new, |name| name.as_str().to_owned()),
             ..Default::default()
         }
     }
@@ -248,5 +253,6 @@ pub(crate) fn to_api(
         expire_time: response::time(record.expire_ms),
         attributes: attributes::to_api(&record.attributes)?,
         attachment_bytes: i64::try_from(record.attachment_bytes).unwrap_or(i64::MAX),
+        participants: participants::to_api(record.participants),
     })
 }

@@ -6,6 +6,7 @@ use terms::{Collection, Detail, Reason, RegionId, Rejection, SubjectId};
 use wire::v1;
 
 use crate::api::page_token::{self, ShardPlace};
+use crate::api::participants::Wanted;
 use crate::api::request::RequestReader;
 use crate::api::subject_request::stated;
 
@@ -16,6 +17,8 @@ pub(crate) struct Choice {
     pub(crate) subject: Option<SubjectId>,
     /// The domicile of the subject, or the regions that the caller names: in order, each once.
     pub(crate) regions: Vec<RegionId>,
+    /// Only records that name this person.
+    pub(crate) participant: Option<Wanted>,
     /// The filter as it came; the shard reads it again.
     pub(crate) filter: String,
     pub(crate) purpose: String,
@@ -37,6 +40,7 @@ struct Sent {
     collection: String,
     subject: Option<v1::SubjectRef>,
     regions: Vec<String>,
+    participant: Option<v1::SubjectRef>,
     filter: String,
     purpose: String,
 }
@@ -45,8 +49,9 @@ impl RequestReader<'_> {
     /// Reads the request for a list.
     pub(crate) fn list(self, request: v1::ListRecordsRequest) -> Result<List, Rejection> {
         let v1::ListRecordsRequest { collection, subject, regions, filter, order_by, .. } = request;
-        let purpose = request.purpose;
-        let choice = self.choice(Sent { collection, subject, regions, filter, purpose })?;
+        let (purpose, participant) = (request.purpose, request.participant);
+        let sent = Sent { collection, subject, regions, participant, filter, purpose };
+        let choice = self.choice(sent)?;
         let rules = self.map.collection(&choice.collection).ok_or(Reason::CollectionUnknown)?;
         let order = OrderBy::parse(&order_by, rules)?;
         let view = record_view(request.view)?;
@@ -65,8 +70,9 @@ impl RequestReader<'_> {
 
     /// Reads the request for a count.
     pub(crate) fn count(self, request: v1::CountRecordsRequest) -> Result<Choice, Rejection> {
-        let v1::CountRecordsRequest { collection, subject, regions, filter, purpose } = request;
-        self.choice(Sent { collection, subject, regions, filter, purpose })
+        let v1::CountRecordsRequest { collection, subject, regions, filter, .. } = request;
+        let (purpose, participant) = (request.purpose, request.participant);
+        self.choice(Sent { collection, subject, regions, participant, filter, purpose })
     }
 
     /// Reads the request for a watch: which records, and where it goes on.
@@ -76,7 +82,8 @@ impl RequestReader<'_> {
     ) -> Result<(Choice, Option<Vec<ShardPlace>>), Rejection> {
         let v1::WatchRecordsRequest { collection, subject, region, cursor, purpose } = request;
         let regions = Some(region).filter(|region| !region.is_empty()).into_iter().collect();
-        let sent = Sent { collection, subject, regions, filter: String::new(), purpose };
+        let (filter, participant) = (String::new(), None);
+        let sent = Sent { collection, subject, regions, participant, filter, purpose };
         let choice = self.choice(sent).map_err(of_region)?;
         let cursor = Some(cursor).filter(|cursor| !cursor.is_empty());
         let places = cursor.map(|cursor| page_token::decode(&cursor, &choice.regions));
@@ -90,7 +97,8 @@ impl RequestReader<'_> {
     ) -> Result<(Choice, v1::RecordView), Rejection> {
         let v1::ScanRecordsRequest { collection, region, purpose, filter, view } = request;
         let regions = Some(region).filter(|region| !region.is_empty()).into_iter().collect();
-        let sent = Sent { collection, subject: None, regions, filter, purpose };
+        let (subject, participant) = (None, None);
+        let sent = Sent { collection, subject, regions, participant, filter, purpose };
         let choice = self.choice(sent).map_err(of_region)?;
         if choice.purpose.trim().is_empty() {
             return Err(Rejection::new(Reason::FieldMissing).field("purpose"));
@@ -99,7 +107,8 @@ impl RequestReader<'_> {
     }
 
     fn choice(self, sent: Sent) -> Result<Choice, Rejection> {
-        let Sent { collection, subject, regions, filter, purpose } = sent;
+        let Sent { collection, subject, regions, participant, filter, purpose } = sent;
+        let participant = participant.map(Wanted::read).transpose()?;
         let collection = self.collection(&collection)?;
         let (subject, regions) = match subject {
             Some(reference) => {
@@ -116,7 +125,7 @@ impl RequestReader<'_> {
         let rules = self.map.collection(&collection).ok_or(Reason::CollectionUnknown)?;
         Filter::parse(&filter, rules)?;
         stated("purpose", &purpose)?;
-        Ok(Choice { collection, subject, regions, filter, purpose })
+        Ok(Choice { collection, subject, regions, participant, filter, purpose })
     }
 
     /// The regions of a list, which the caller must be allowed to use: in order, each once.

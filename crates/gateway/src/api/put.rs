@@ -10,7 +10,9 @@ use tokio::time::Instant;
 use wire::session::{self as proto, call::Op};
 use wire::v1;
 
+use crate::api::binding;
 use crate::api::context::{Admitted, CallContext};
+use crate::api::participants::Participant;
 use crate::api::pinned_map::PinnedMap;
 use crate::api::request::Put;
 use crate::api::response;
@@ -37,8 +39,9 @@ pub(crate) async fn put(
     request: v1::PutRecordRequest,
 ) -> Result<v1::PutRecordResponse, Rejection> {
     let pinned = ctx.pin();
-    let Prepared { route, put, subject, given } =
+    let Prepared { route, mut put, subject, given } =
         prepare(&pinned, &admitted.acting.caller, request)?;
+    binding::bind(&pinned, admitted, deadline, &mut put).await?;
     let bytes = put.body.len() + put.attributes.len();
     let validate_only = put.validate_only;
     let reference = response::subject(&subject, route.region());
@@ -55,7 +58,7 @@ pub(crate) async fn put(
     Ok(v1::PutRecordResponse { unreachable, ..done })
 }
 
-/// Reads, rules and places a put.
+/// Reads, rules and places a put. What binds its participants is still to be asked for.
 pub(crate) fn prepare<'a>(
     pinned: &'a PinnedMap,
     caller: &Caller,
@@ -68,7 +71,7 @@ pub(crate) fn prepare<'a>(
     let rule = || pinned.rule(&caller.tenant, &put.target.collection, &put.given);
     let ruling = ruled.then(rule).transpose()?;
     let route = route(pinned, caller, &put, ruling.as_ref())?;
-    let Put { target, body, attributes, given, validate_only, prove, .. } = put;
+    let Put { target, body, attributes, given, validate_only, prove, participants, .. } = put;
     let put = proto::Put {
         subject: target.subject.expose().to_owned(),
         collection: target.collection.as_str().to_owned(),
@@ -85,6 +88,9 @@ pub(crate) fn prepare<'a>(
         prove,
         expire_ms: put.expire_ms,
         attributes: attributes.encode().into(),
+        // What binds them is asked for next.
+        participants: participants.into_iter().map(Participant::unbound).collect(),
+        participants_epoch: 0,
         asked: Bytes::new(),
     };
     Ok(Prepared { route, put, subject: target.subject, given: given.any })

@@ -15,6 +15,7 @@ use wire::v1;
 use wire::v1::region_maps_server::RegionMaps;
 
 use crate::api::context::{Call, CallContext};
+use crate::api::index_build::index_build;
 use crate::map::routing::Routing;
 use crate::map::sync::{fetch, offer};
 use crate::shards::in_flight::Effect;
@@ -83,11 +84,14 @@ impl RegionMaps for RegionMapsService {
     ) -> Result<Response<v1::RegionMapStatus>, Status> {
         let (call, _) = Call::open(&self.0, request)?;
         let routing = self.0.map.pin();
-        let shards = routing.sessions().map(|session| v1::ShardMap {
-            audit_address: routing.audit(&session.target).unwrap_or_default().to_owned(),
-            ..shard_map(session)
+        let shards = routing.sessions().map(|session| async {
+            v1::ShardMap {
+                audit_address: routing.audit(&session.target).unwrap_or_default().to_owned(),
+                index_build: index_build(session, call.deadline.of_call()).await,
+                ..shard_map(session)
+            }
         });
-        let shards = shards.collect();
+        let shards = join_all(shards).await;
         let gateway = Some(to_wire(routing.map().epoch()));
         call.answer(Ok(v1::RegionMapStatus { gateway, shards }))
     }

@@ -11,6 +11,7 @@ use terms::{
 use wire::v1;
 
 use crate::api::attributes;
+use crate::api::participants::{self, Participant};
 use crate::auth::caller::Caller;
 
 /// Bytes of an etag: more than any shard makes.
@@ -58,6 +59,7 @@ pub(crate) struct Put {
     pub(crate) prove: bool,
     /// Milliseconds since 1970; 0: it does not expire.
     pub(crate) expire_ms: u64,
+    pub(crate) participants: Vec<Participant>,
 }
 
 /// A new time of expiry for a record, well-formed.
@@ -135,8 +137,12 @@ impl RequestReader<'_> {
         let rules = self.map.collection(&target.collection);
         let attributes = attributes::read(&request.attributes, rules)?;
         let given = self.given(&request.evidence, &request.findings)?;
+        let (owner, region) = (&target.subject, target.domicile.as_ref());
+        let sent = request.participants;
+        let participants = participants::read(self.map, self.caller, owner, region, sent)?;
         Ok(Put {
             target,
+            participants,
             body: request.body,
             attributes,
             request_id,

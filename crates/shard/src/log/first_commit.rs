@@ -11,7 +11,7 @@ use crate::log::{Draft, Log};
 use crate::store::identity::Identity;
 use crate::store::region_maps::Offered;
 use crate::store::types::{Minute, Period};
-use crate::store::{keys, region_maps, secret_files};
+use crate::store::{index_state, keys, region_maps, secret_files};
 use crate::{Error, Settings};
 
 /// Makes the key of a new period's log. One that is there already is never used again: it may have
@@ -45,17 +45,22 @@ pub(crate) struct FirstCommit<'a> {
 impl FirstCommit<'_> {
     /// Commits it to a store that nobody else writes, with what goes with it.
     pub(crate) fn commit(self, engine: &dyn Engine, mut batch: Batch) -> Result<(), Error> {
-        let (_, size) = self.add_to(&mut batch)?;
+        let (_, size) = self.add_to(engine, &mut batch)?;
         Ok(engine.commit(batch, engine.head()?, size)?)
     }
 
     /// Adds its rows. Returns the log's edge and the head that the store gets with it.
-    pub(crate) fn add_to(self, batch: &mut Batch) -> Result<(Edge, u64), Error> {
+    pub(crate) fn add_to(
+        self,
+        engine: &dyn Engine,
+        batch: &mut Batch,
+    ) -> Result<(Edge, u64), Error> {
         let Self { log, identity, details, offered, also, now } = self;
         let minute = Minute::of(now);
         let mut draft = Draft::new(log);
         append(&mut draft, &Entry::genesis(minute.0, &identity.vkey, details))?;
         append(&mut draft, &region_maps::take_into(batch, offered, minute))?;
+        index_state::take_map(batch, engine, &offered.sealed.map)?;
         if let Some(entry) = also {
             append(&mut draft, &entry)?;
         }

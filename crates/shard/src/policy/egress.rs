@@ -17,9 +17,11 @@ use terms::{Collection, Detail, Reason, Rejection};
 use crate::log::access_counters::AccessCounters;
 use crate::node::Node;
 use crate::policy::asker::{Asker, Stands};
+use crate::policy::participants::let_read;
 use crate::policy::subject_status;
 use crate::store::damage::Row;
 use crate::store::keys::Owner;
+use crate::store::participants::Participant;
 use crate::store::record::Address;
 use crate::store::subject::{Subject, SubjectRow};
 use crate::store::types::EpochNumber;
@@ -140,6 +142,26 @@ impl EgressPolicy<'_> {
     /// Whether what is known of this subject lets the readers have its records of the collection.
     pub(crate) fn lets_read(&self, subject: &Subject) -> bool {
         self.at_home() || self.covered(subject)
+    }
+
+    /// Whether what binds the people that a record names lets the readers have it.
+    pub(crate) fn lets_read_of(&self, participants: &[Participant]) -> bool {
+        let (tenant, readers) = (&self.asker.tenant, self.readers());
+        let judged = || {
+            let map = self.node.map();
+            let_read(&map, tenant, self.collection, self.today(), &readers, participants)
+        };
+        participants.is_empty() || self.at_home() || judged()
+    }
+
+    /// The same. If not, the answer is what it would be were there no such record.
+    pub(crate) fn known_of(&self, participants: &[Participant]) -> Result<bool, Rejection> {
+        if self.lets_read_of(participants) {
+            return Ok(true);
+        }
+        self.absent()?;
+        self.barred();
+        Ok(false)
     }
 
     /// Whether what is known of this subject lets the readers have its records of the collection.

@@ -4,6 +4,7 @@ pub(crate) mod asker;
 pub(crate) mod egress;
 pub(crate) mod ingress;
 pub(crate) mod map_impact;
+pub(crate) mod participants;
 pub(crate) mod rulings;
 pub(crate) mod second_check;
 pub(crate) mod standing_ruling;

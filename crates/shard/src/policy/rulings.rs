@@ -154,6 +154,16 @@ impl Rules {
         &self.map
     }
 
+    /// The moment as of which it rules.
+    pub(crate) const fn date(&self) -> Moment {
+        self.date
+    }
+
+    /// Where it rules: region, and its territory.
+    pub(crate) const fn here(&self) -> (&RegionId, Country) {
+        (&self.region, self.territory)
+    }
+
     /// The map in force, by its number and digest.
     pub(crate) fn map_ref(&self) -> MapRef {
         map_ref(&self.map)

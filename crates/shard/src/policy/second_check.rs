@@ -4,7 +4,10 @@
 //! that attaches whether it is kept, not where the record should go. A disagreement is a mistake
 //! of ours in one of the two, and then nothing is stored.
 
-use atlas::{Constraint, Country, Date, Jurisdiction, Placement, RegionMap, Ruling};
+use atlas::{
+    Constraint, Country, Date, Jurisdiction, Placement, Question, Region, RegionMap, Ruling,
+    demands_on_participant,
+};
 use terms::{Collection, RegionId};
 
 /// Where this store is, by its own identity row and not by any map.
@@ -41,6 +44,36 @@ pub(crate) fn admits(
             !denied(&here.territory)
                 && !copies.iter().any(denied)
                 && law.is_kept(attached.constraint(), here.territory, &copies)
+        })
+}
+
+/// Whether a record placed so may name a person that the laws of these jurisdictions bind: it lies in
+/// this store for its owner, and a law that wants the first copy at home sees one abroad.
+pub(crate) fn admits_participant(
+    placement: &Placement,
+    jurisdictions: &[Jurisdiction],
+    map: &RegionMap,
+    here: &Here<'_>,
+    question: &Question<'_>,
+) -> bool {
+    let Question { tenant, collection, date, .. } = *question;
+    let copies = placement.mirrors().iter().map(|name| map.region(name).map(Region::territory));
+    let Some(copies) = copies.collect::<Option<Vec<Country>>>() else { return false };
+    placement.region() == here.region
+        && placement.epoch() == map.epoch()
+        && jurisdictions.iter().all(|of| {
+            let law = Law { map, of: *of, collection, date: date.date() };
+            demands_on_participant(map, *of, tenant, collection, date).all(|(pack, demand)| {
+                let demand = if demand == Constraint::PrimaryFirst {
+                    Constraint::ConditionalTransfer
+                } else {
+                    demand
+                };
+                let denied = |country: &Country| pack.denies(*country);
+                !denied(&here.territory)
+                    && !copies.iter().any(denied)
+                    && law.is_kept(demand, here.territory, &copies)
+            })
         })
 }
 

@@ -136,7 +136,7 @@ impl Reader {
             get.reply.send(Rejection::new(Reason::DeadlinePassed).into());
             return None;
         }
-        let opened = match self.open(&get, subject, rows) {
+        let opened = match self.open(&get, judged, subject, rows) {
             Err(fault) if fault.reason == Reason::StoredDataDamaged => {
                 self.open_again(&get, judged)
             }
@@ -195,16 +195,23 @@ impl Reader {
         let mut rows = read_rows(&*self.node.engine, &keys).map_err(Error::from)?.into_iter();
         let mut next = || rows.next().unwrap_or(Ok(None));
         let subject = self.egress(&get.lookup, judged).admit_row(owner, next())?;
-        self.open(get, &subject, get.take_rows(&mut next))
+        self.open(get, judged, &subject, get.take_rows(&mut next))
     }
 
-    fn open(&self, get: &Get, subject: &Subject, rows: RecordRows) -> Result<Opened, Rejection> {
+    fn open(
+        &self,
+        get: &Get,
+        judged: EpochNumber,
+        subject: &Subject,
+        rows: RecordRows,
+    ) -> Result<Opened, Rejection> {
         let address = &get.lookup.address;
         let not_found = || Rejection::new(Reason::RecordNotFound).field("key");
         let damaged = || Rejection::from(Error::Damaged("records"));
         let row = rows.head?.ok_or_else(not_found)?;
         let head = self.node.open_head(address, subject, &row)?;
-        if head.has_expired(self.node.now()) {
+        let known = self.egress(&get.lookup, judged).known_of(&head.indexed.participants)?;
+        if !known || head.has_expired(self.node.now()) {
             return Err(not_found());
         }
         let part = get.lookup.part.as_ref();
@@ -284,7 +291,8 @@ impl Reader {
 fn found_of(head: &Head, body: Bytes, size: u64) -> Found {
     let (version, etag, expires) = (head.version, head.etag(), head.expires);
     let attributes = head.indexed.encoded.clone().into();
-    Found { version, etag, expires, body, attributes, size, sha256: Bytes::new() }
+    let (participants, sha256) = (head.indexed.participants.clone(), Bytes::new());
+    Found { version, etag, expires, body, attributes, participants, size, sha256 }
 }
 
 impl BodyPart {

@@ -7,7 +7,7 @@ mod page;
 
 use std::sync::Arc;
 
-use atlas::SignedMap;
+use atlas::{Jurisdiction, SignedMap};
 use bytes::Bytes;
 use ledger::entry::MapRef;
 use terms::{Collection, Reason, Rejection, UnixMillis};
@@ -17,6 +17,8 @@ use crate::policy::map_impact::Impact;
 use crate::policy::rulings::{Ruled, Verdict};
 use crate::reply::answer_room::split;
 use crate::store::claims::Ticket;
+use crate::store::index_state::IndexesBuilding;
+use crate::store::participants::Participant;
 use crate::store::region_maps::Taken;
 use crate::store::types::{EpochNumber, LogIndex, Version};
 
@@ -52,7 +54,17 @@ pub(crate) enum Outcome {
     AskFirst(Ticket),
     /// The locate key. None: the map in force lets no tenant ask.
     LocateKey(Option<Bytes>),
+    Indexes(IndexesBuilding),
+    /// What binds a person.
+    Binding(Binding),
     Rejected(Rejection),
+}
+
+/// Which jurisdictions bind a person in a collection.
+pub(crate) struct Binding {
+    pub(crate) jurisdictions: Vec<Jurisdiction>,
+    /// The map under which that was ruled.
+    pub(crate) judged: EpochNumber,
 }
 
 /// Where the shard holds a subject, as far as the caller may know.
@@ -127,6 +139,8 @@ pub(crate) struct Found {
     pub(crate) body: Bytes,
     /// As [`atlas::RecordAttributes::encode`] has them.
     pub(crate) attributes: Bytes,
+    /// The people that it names besides its owner.
+    pub(crate) participants: Vec<Participant>,
     /// Bytes of the whole body, if a part was asked for.
     pub(crate) size: u64,
     /// SHA-256 of the whole, if it is an attachment and a part was asked for.
@@ -226,6 +240,7 @@ pub(crate) mod tests {
             | Outcome::Impact(_) => "something else",
             Outcome::Uploading { .. } => "uploading",
             Outcome::Located(_) | Outcome::LocateKey(_) => "something else",
+            Outcome::Indexes(_) | Outcome::Binding(_) => "something else",
             Outcome::Claimed(Claimed::Free) => "free",
             Outcome::Claimed(Claimed::Held) => "held",
             Outcome::Claimed(Claimed::Contended) => "contended",

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use terms::{RecordKey, SubjectId, UnixMillis};
 
 use crate::store::feed::ChangeKind;
+use crate::store::participants::Participant;
 use crate::store::types::Version;
 
 /// Weight of a record beside its names, attributes and body: fields of the answer, mostly.
@@ -36,6 +37,8 @@ pub(crate) struct Listed {
     pub(crate) expires: Option<UnixMillis>,
     /// As [`atlas::RecordAttributes::encode`] has them.
     pub(crate) attributes: Vec<u8>,
+    /// The people that it names besides its owner.
+    pub(crate) participants: Vec<Participant>,
     pub(crate) body: Bytes,
     /// Bytes of the body, if it is an attachment; 0: it is not.
     pub(crate) attachment_bytes: u64,

@@ -3,7 +3,9 @@
 //!
 //! The gateway has checked all of this; the shard checks again, since it trusts no gateway.
 
+mod list;
 pub(crate) mod locate;
+pub(crate) mod participants;
 mod patch;
 pub(crate) mod person;
 
@@ -25,7 +27,7 @@ use crate::policy::asker::{Asker, Stands};
 use crate::policy::egress::{BodyPart, Lookup, Right};
 use crate::policy::rulings::body_fits;
 use crate::policy::standing_ruling::Given;
-use crate::read::list::{ListQuery, Of, View};
+use crate::read::list::ListQuery;
 use crate::store::keys::Owner;
 use crate::store::principal::Principal;
 use crate::store::record::{Address, SealedBody};
@@ -52,6 +54,8 @@ pub(crate) enum GatewayCall {
     MapOffer(SignedMap),
     /// For the key by which subjects are asked for.
     LocateKey,
+    /// Which indexes are being built.
+    IndexStatus,
 }
 
 /// What a caller asks. Names and contents are looked at once it is known that the caller may ask.
@@ -63,6 +67,8 @@ pub(crate) enum CallerCall {
     Person(proto::Person),
     /// Whether a subject is here.
     Locate(proto::Locate),
+    /// What binds a subject that a record is to name.
+    AskBinding(proto::AskBinding),
     Write(Write),
     /// Puts of which all are done or none.
     PutAll(Vec<proto::Put>),
@@ -107,9 +113,11 @@ pub(crate) fn call(op: Option<Op>) -> Option<Call> {
         Op::Block(block) => Call::Caller(CallerCall::Write(Write::Block(block))),
         Op::Person(person) => Call::Caller(CallerCall::Person(person)),
         Op::Locate(locate) => Call::Caller(CallerCall::Locate(locate)),
+        Op::AskBinding(of) => Call::Caller(CallerCall::AskBinding(of)),
         Op::Claim(claim) => Call::Caller(CallerCall::Write(Write::Claim(claim))),
         Op::Reassess(of) => Call::Caller(CallerCall::Write(Write::Reassess(of))),
         Op::LocateKey(_) => Call::Gateway(GatewayCall::LocateKey),
+        Op::IndexStatus(_) => Call::Gateway(GatewayCall::IndexStatus),
         Op::Create(create) => Call::Caller(CallerCall::Write(Write::Create(create))),
         Op::Get(get) => Call::Caller(CallerCall::Get(get)),
         Op::List(list) => Call::Caller(CallerCall::List(Box::new(list))),
@@ -134,6 +142,7 @@ impl CallerCall {
             Self::Get(_) | Self::List(_) | Self::Person(_) | Self::Locate(_) => Right::Read,
             Self::Write(Write::Erase(_) | Write::Block(_)) => Right::Erase,
             Self::Write(_) | Self::PutAll(_) | Self::Upload(_) => Right::Write,
+            Self::AskBinding(_) => Right::Write,
             Self::MapHistory(_) => Right::MapHistory,
             Self::MapImpact(..) => Right::MapImpact,
         }
@@ -248,28 +257,9 @@ impl Prepare {
 
     /// A list or count.
     pub(crate) fn list(&self, asker: &Asker, list: proto::List) -> Result<ListQuery, Rejection> {
-        let of = question(&list);
-        let invalid = |field| Rejection::new(Reason::FieldInvalid).field(field);
-        let subject = Some(list.subject).filter(|subject| !subject.is_empty());
-        let subject = subject.map(|subject| owner(&self.node, asker, &subject)).transpose()?;
-        stated("purpose", &list.purpose)?;
-        let limit = |n: u32, most: usize| usize::try_from(n).map_or(most, |n| n.min(most));
+        // Who asks was checked just now, and so is the last.
         let caller = self.last.as_ref().map(|last| last.caller.name.clone());
-        Ok(ListQuery {
-            collection: collection(&list.collection)?,
-            subject,
-            filter: list.filter,
-            order_by: list.order_by,
-            view: view(list.view).ok_or_else(|| invalid("view"))?,
-            page_size: limit(list.page_size, limits::LIST_PAGE_MAX).max(1),
-            weight_max: limit(list.bytes_max, limits::LIST_PAGE_BYTES_MAX),
-            cursor: list.cursor,
-            cursor_each: list.cursor_each,
-            of,
-            purpose: list.purpose,
-            // Who asks was checked just now, and so is the last.
-            caller: caller.unwrap_or_default(),
-        })
+        list::query(&self.node, asker, caller.unwrap_or_default(), list)
     }
 
     /// A read.
@@ -299,6 +289,7 @@ fn put(node: &Node, asker: &Asker, put: proto::Put) -> Result<Action, Rejection>
     let attributes = attributes(&put.attributes)?;
     let given = given(&put.findings, put.phone_data, put.ip_data)?;
     let condition = condition(put.if_version, put.etag)?;
+    let participants = participants::participants(node, &address.owner, put.participants)?;
     let fingerprint = node.namer.fingerprint(&[
         b"put",
         &address.row,
@@ -308,6 +299,7 @@ fn put(node: &Node, asker: &Asker, put: proto::Put) -> Result<Action, Rejection>
         &[u8::from(put.create_subject)],
         &put.attributes,
         &put.expire_ms.to_be_bytes(),
+        &participants::fingerprint(&participants),
     ]);
     let content = sealed(node, &address, &put.body)?;
     Ok(Action::Put(Box::new(Put {
@@ -321,6 +313,8 @@ fn put(node: &Node, asker: &Asker, put: proto::Put) -> Result<Action, Rejection>
         content,
         body_bytes: put.body.len(),
         attributes,
+        participants,
+        participants_epoch: EpochNumber(put.participants_epoch),
         expires: expires(put.expire_ms)?,
         uploaded: None,
     })))
@@ -438,26 +432,6 @@ pub(super) fn condition(if_version: Option<i64>, etag: String) -> Result<Conditi
 pub(super) fn attributes(bytes: &Bytes) -> Result<RecordAttributes, Rejection> {
     let malformed = |_| Rejection::new(Reason::FieldInvalid).field("attributes");
     RecordAttributes::decode(bytes).map_err(malformed)
-}
-
-/// What is asked of the records.
-const fn question(list: &proto::List) -> Of {
-    match (list.count, list.changes, list.scan) {
-        (true, ..) => Of::Number,
-        (false, true, _) => Of::Changes,
-        (false, false, true) => Of::Scan,
-        (false, false, false) => Of::Records,
-    }
-}
-
-/// How much of each record is given, by its number on the wire.
-const fn view(number: i32) -> Option<View> {
-    match number {
-        0 | 1 => Some(View::Names),
-        2 => Some(View::Attributes),
-        3 => Some(View::Whole),
-        _ => None,
-    }
 }
 
 /// The findings that came with a call, if any did.

@@ -9,12 +9,14 @@ use wire::session::reply::Outcome as Sent;
 use crate::policy::map_impact::Impact;
 use crate::policy::rulings::Verdict;
 use crate::reply::{
-    Claimed, Found, Held, HeldCollection, HeldState, Listed, Located, Outcome, Page, Receipt,
-    Written,
+    Binding, Claimed, Found, Held, HeldCollection, HeldState, Listed, Located, Outcome, Page,
+    Receipt, Written,
 };
 use crate::server::ruling_message;
 use crate::store::accesses::Access;
 use crate::store::feed::ChangeKind;
+use crate::store::index_state::IndexesBuilding;
+use crate::store::participants::Participant;
 use crate::store::region_maps::Taken;
 use crate::store::types::{EpochNumber, Version};
 
@@ -24,9 +26,19 @@ pub(crate) fn reply(id: u64, outcome: Outcome, welcomed: &str) -> proto::Reply {
     let outcome = match outcome {
         Outcome::Written(done) => Sent::Written(written(done, welcomed)),
         Outcome::Found(found) => {
-            let Found { version, etag, expires, body, attributes, size, sha256 } = found;
+            let Found { version, etag, expires, body, attributes, size, sha256, .. } = found;
             let (version, expire_ms) = (signed(version), expires.map_or(0, |at| at.0));
-            Sent::Found(proto::Found { version, etag, body, expire_ms, attributes, size, sha256 })
+            let participants = participants(found.participants);
+            Sent::Found(proto::Found {
+                version,
+                etag,
+                body,
+                expire_ms,
+                attributes,
+                participants,
+                size,
+                sha256,
+            })
         }
         Outcome::Uploading { stored, checked } => {
             Sent::Upload(proto::UploadState { stored, checked })
@@ -55,6 +67,11 @@ pub(crate) fn reply(id: u64, outcome: Outcome, welcomed: &str) -> proto::Reply {
             Sent::AskFirst(proto::AskFirst { ticket: ticket.0.to_vec().into() })
         }
         Outcome::LocateKey(key) => Sent::LocateKey(key.unwrap_or_default()),
+        Outcome::Indexes(building) => Sent::Indexes(indexes(building)),
+        Outcome::Binding(Binding { jurisdictions, judged }) => Sent::Binding(proto::Binding {
+            jurisdictions: jurisdictions.iter().map(|one| one.as_str().to_owned()).collect(),
+            map_epoch: judged.0,
+        }),
         Outcome::Impact(impact) => Sent::Surveyed(surveyed(impact)),
         Outcome::Rejected(fault) => Sent::Fault(link::session::to_wire(&fault)),
     };
@@ -64,6 +81,22 @@ pub(crate) fn reply(id: u64, outcome: Outcome, welcomed: &str) -> proto::Reply {
 /// A map, by its number and digest.
 pub(crate) fn map_ref(map: MapRef) -> proto::MapRef {
     proto::MapRef { epoch: map.epoch, digest: map.digest.to_vec().into() }
+}
+
+/// The people that a record names. What binds them is not for readers.
+fn participants(all: Vec<Participant>) -> Vec<proto::Participant> {
+    let one = |one: Participant| proto::Participant {
+        subject: one.id.expose().to_owned(),
+        region: one.region.as_str().to_owned(),
+        jurisdictions: Vec::new(),
+    };
+    all.into_iter().map(one).collect()
+}
+
+fn indexes(building: IndexesBuilding) -> proto::IndexesBuilding {
+    let one = |(collection, attribute)| proto::BuildingIndex { collection, attribute };
+    let indexes = building.indexes.into_iter().map(one).collect();
+    proto::IndexesBuilding { indexes, percent: building.percent }
 }
 
 fn written(done: Written, welcomed: &str) -> proto::Written {
@@ -120,6 +153,7 @@ fn listed(page: Page) -> proto::Listed {
         etag: record.etag,
         expire_ms: record.expires.map_or(0, |at| at.0),
         attributes: record.attributes.into(),
+        participants: participants(record.participants),
         body: record.body,
         attachment_bytes: record.attachment_bytes,
         order: record.order.into(),

@@ -8,6 +8,7 @@ use terms::TenantId;
 use terms::limits::{BODY_BYTES_MAX, LIST_PAGE_BYTES_MAX};
 use tokio::sync::Semaphore;
 
+use crate::read::binding::AskBinding;
 use crate::read::list::{List, Of, View};
 use crate::read::locate::Locate;
 use crate::read::person::AboutPerson;
@@ -29,6 +30,8 @@ const LOCATES_WAITING_MAX: usize = 256;
 
 /// Bytes of the names of a map's collections.
 const LOCATED_BYTES_MAX: usize = 64 << 10;
+/// Bytes of the codes of jurisdictions.
+const BINDING_BYTES_MAX: usize = 4 << 10;
 /// Bytes of what is held of a subject: its findings, and its rulings.
 const HELD_BYTES_MAX: usize = 1 << 20;
 /// Bytes of a number.
@@ -85,6 +88,15 @@ impl ListCalls {
         let (reader, tenant) = (reader.clone(), asker.tenant.clone());
         self.points.serve(&tenant, reply, LOCATED_BYTES_MAX, room, move |reply| {
             Locate { reply, asker, asked }.serve(&reader);
+        });
+    }
+
+    /// Reads what binds a person, and answers.
+    pub(crate) fn binding(&self, ask: AskBinding, reader: &Reader, room: &AnswerRoom) {
+        let AskBinding { reply, asker, owner, collection } = ask;
+        let (reader, tenant) = (reader.clone(), asker.tenant.clone());
+        self.points.serve(&tenant, reply, BINDING_BYTES_MAX, room, move |reply| {
+            AskBinding { reply, asker, owner, collection }.serve(&reader);
         });
     }
 }

@@ -15,6 +15,7 @@ use crate::read::reader::Reader;
 use crate::reply::answer_room::AnswerRoom;
 use crate::reply::{Outcome, ReplySlot, busy};
 use crate::server::decode::GatewayCall;
+use crate::store::index_state::IndexesBuilding;
 use crate::store::region_maps;
 use crate::store::types::EpochNumber;
 use crate::write::command::{Errand, MapOp};
@@ -67,6 +68,7 @@ impl MapCalls {
             }
             GatewayCall::MapOffer(map) => self.offer(reply, map),
             GatewayCall::LocateKey => reply.send(Outcome::LocateKey(self.locate_key())),
+            GatewayCall::IndexStatus => self.index_status(reply),
         }
     }
 
@@ -76,6 +78,20 @@ impl MapCalls {
         let node = &self.reader.node;
         let allowed = node.map().tenants().any(asks);
         allowed.then(|| Bytes::copy_from_slice(node.namer.locate_key()))
+    }
+
+    /// Two rows are read: it takes the turn of a fetch.
+    fn index_status(&self, reply: ReplySlot) {
+        let Ok(turn) = Arc::clone(&self.turns.fetches).try_acquire_owned() else {
+            return reply.send(busy());
+        };
+        let node = Arc::clone(&self.reader.node);
+        tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            let building = IndexesBuilding::read(&*node.engine, &node.owned);
+            let outcome = building.map(Outcome::Indexes);
+            reply.send(outcome.unwrap_or_else(|error| Outcome::Rejected(error.into())));
+        });
     }
 
     /// A map takes room among the session's answers until its gateway has taken it, and waits for

@@ -23,6 +23,7 @@ use crate::lifecycle::Life;
 use crate::node::Node;
 use crate::policy::asker::Asker;
 use crate::policy::egress;
+use crate::read::binding::AskBinding;
 use crate::read::list::List;
 use crate::read::locate::Locate;
 use crate::read::person::AboutPerson;
@@ -398,15 +399,8 @@ impl Served {
                 }
                 Err(fault) => reply.send(fault.into()),
             },
-            CallerCall::Locate(of) => {
-                match decode::locate::asked(&self.reader.node, &asker, &of.question) {
-                    Ok(asked) => {
-                        let locate = Locate { reply, asker, asked };
-                        self.list_calls.locate(locate, &self.reader, &self.room);
-                    }
-                    Err(fault) => reply.send(fault.into()),
-                }
-            }
+            CallerCall::Locate(of) => self.locate(reply, asker, &of),
+            CallerCall::AskBinding(of) => self.ask_binding(reply, asker, &of),
             CallerCall::Write(write) => {
                 self.write(write, Sent { reply, deadline, asker, map_epoch });
             }
@@ -429,6 +423,26 @@ impl Served {
             CallerCall::MapImpact(map, day) => {
                 self.map_calls.impact(reply, deadline, asker, map, day);
             }
+        }
+    }
+
+    fn locate(&self, reply: ReplySlot, asker: Asker, of: &proto::Locate) {
+        match decode::locate::asked(&self.reader.node, &asker, &of.question) {
+            Ok(asked) => {
+                let locate = Locate { reply, asker, asked };
+                self.list_calls.locate(locate, &self.reader, &self.room);
+            }
+            Err(fault) => reply.send(fault.into()),
+        }
+    }
+
+    fn ask_binding(&self, reply: ReplySlot, asker: Asker, of: &proto::AskBinding) {
+        match decode::participants::asked(&self.reader.node, &asker, of) {
+            Ok((owner, collection)) => {
+                let ask = AskBinding { reply, asker, owner, collection };
+                self.list_calls.binding(ask, &self.reader, &self.room);
+            }
+            Err(fault) => reply.send(fault.into()),
         }
     }
 

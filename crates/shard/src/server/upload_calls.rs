@@ -280,6 +280,9 @@ fn finish(node: &Node, upload: Upload, row: engine::Key) -> Result<Prepared, Rej
         body_bytes: 0,
         expires,
         attributes,
+        // Those of the record stay.
+        participants: Vec::new(),
+        participants_epoch: EpochNumber(0),
         uploaded: Some(Box::new(Uploaded { row, whole })),
     }))))
 }

@@ -10,9 +10,9 @@ use terms::{Reason, Rejection};
 use crate::Error;
 use crate::log::Draft;
 use crate::startup::open::{Opened, Opening};
-use crate::store::region_maps;
 use crate::store::region_maps::{Offered, map_ref};
 use crate::store::types::{EpochNumber, Minute};
+use crate::store::{index_state, region_maps};
 
 /// The map in force at a start.
 pub(crate) struct Start {
@@ -123,18 +123,21 @@ impl Opening<'_> {
     }
 
     /// Takes the map of the configuration, if it is newer than the one in force, or was not kept
-    /// whole. It is a commit like any other; a new one has its entry.
+    /// whole. It is a commit like any other; a new one has its entry. A store that says nothing of its
+    /// indexes begins to.
     pub(crate) fn accept_map(&self, opened: &mut Opened, start: Start) -> Result<(), Error> {
         let Start { offered, take } = start;
-        if !take {
+        let mut batch = Batch::new();
+        index_state::take_map(&mut batch, &*opened.engine, &offered.sealed.map)?;
+        if !take && batch.is_empty() {
             return Ok(());
         }
         let now = opened.clock.now().max(opened.last_commit);
         let minute = Minute::of(now);
         let same = map_ref(&offered.sealed.map) == region_maps::in_force(&*opened.engine)?;
-        let (mut batch, mut draft) = (Batch::new(), Draft::new(&opened.log));
-        let entry = region_maps::take_into(&mut batch, &offered, minute);
-        if !same {
+        let mut draft = Draft::new(&opened.log);
+        let entry = take.then(|| region_maps::take_into(&mut batch, &offered, minute));
+        if let Some(entry) = entry.filter(|_| !same) {
             draft.append(&entry).map_err(|_| Error::Damaged("placement log"))?;
         }
         if draft.is_empty() {

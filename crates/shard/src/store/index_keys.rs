@@ -5,11 +5,11 @@
 //! these. So when a map changes type or kind, rows of before are in another index. In an `exact`
 //! one the value is a keyed hash (16 bytes), in a `range` one the value's own bytes, in order
 //! ([`AttributeValue::ordered`]). The list of a collection is an index without an attribute and
-//! without values.
+//! without values. Another finds records by the people that they name ([`Named`]).
 
 use atlas::{AttributeName, AttributeType, AttributeValue, Index};
 use engine::{Key, Span};
-use terms::{Collection, TenantId};
+use terms::{Collection, SubjectId, TenantId};
 
 use crate::store::codec::Writer;
 use crate::store::keys::KeyLayout;
@@ -61,6 +61,36 @@ impl Indexes<'_> {
         text.text("index").text(self.tenant.as_str()).text(self.collection.as_str());
         text
     }
+}
+
+/// The records of one tenant, of any collection, that name a person besides their owner: an `exact`
+/// index whose values are ids.
+#[derive(Clone, Copy)]
+pub(crate) struct Named<'a> {
+    pub(crate) layout: &'a KeyLayout,
+    pub(crate) tenant: &'a TenantId,
+}
+
+impl Named<'_> {
+    fn keys(&self) -> IndexKeys {
+        let mut text = Writer::with_capacity(96);
+        text.text("participants").text(self.tenant.as_str());
+        IndexKeys::new(self.layout, &text.0, Index::Exact)
+    }
+
+    /// The row of a record that names that person.
+    pub(crate) fn row(&self, person: &SubjectId, head: &[u8]) -> Key {
+        self.keys().row(self.layout, &value(person), head)
+    }
+
+    /// The rows of all records that name that person.
+    pub(crate) fn all(&self, person: &SubjectId) -> Span {
+        self.keys().equal(self.layout, &value(person))
+    }
+}
+
+fn value(person: &SubjectId) -> AttributeValue {
+    AttributeValue::text(person.expose()).expect("ids are short texts without control characters")
 }
 
 impl IndexKeys {

@@ -2,9 +2,10 @@
 //! record is found. With it the rows are found again when the record is replaced or deleted,
 //! whatever the map says by then.
 //!
-//! Layout, within the sealed head: whether the collection's list has the record (1), and whether the
-//! change feed has this version (2; both in 1 byte), the attributes with their length ([`RecordAttributes::encode`]), then for each of them the code of
-//! the index under which it was written (1 byte).
+//! Layout, within the sealed head: whether the collection's list has the record (1), whether the
+//! change feed has this version (2), and whether it names participants (4; all in 1 byte), the
+//! attributes with their length ([`RecordAttributes::encode`]), then for each of them the code of the
+//! index under which it was written (1 byte), then the participants, if there are any.
 
 use std::collections::BTreeMap;
 
@@ -12,6 +13,7 @@ use atlas::{AttributeName, AttributeValue, CollectionRules, Index, RecordAttribu
 use terms::{Detail, Reason, Rejection};
 
 use crate::store::codec::{Malformed, Reader, Writer};
+use crate::store::participants::{self, PARTICIPANTS_BYTES_MAX, Participant};
 
 /// Bytes of its form where there are no attributes.
 pub(crate) const INDEXED_BYTES_MIN: usize = 1 + 4;
@@ -24,8 +26,9 @@ const ATTRIBUTE_BYTES_MAX: usize = 1
     + 1
     + 1;
 /// Bytes of its form at most.
-pub(crate) const INDEXED_BYTES_MAX: usize =
-    INDEXED_BYTES_MIN + atlas::limits::ATTRIBUTES_MAX * ATTRIBUTE_BYTES_MAX;
+pub(crate) const INDEXED_BYTES_MAX: usize = INDEXED_BYTES_MIN
+    + atlas::limits::ATTRIBUTES_MAX * ATTRIBUTE_BYTES_MAX
+    + PARTICIPANTS_BYTES_MAX;
 
 /// The attributes of one version of a record, and how it is found.
 #[derive(Clone, Default)]
@@ -37,6 +40,8 @@ pub(crate) struct Indexed {
     pub(crate) attributes: RecordAttributes,
     /// The attributes as they travel and lie.
     pub(crate) encoded: Vec<u8>,
+    /// The people that the record names besides its owner: it is found by each of them.
+    pub(crate) participants: Vec<Participant>,
     /// The index of each attribute, in their order.
     indexes: Vec<Index>,
 }
@@ -70,7 +75,7 @@ impl Indexed {
         }
         let listed = rules.is_some_and(CollectionRules::listed);
         let encoded = attributes.encode();
-        Ok(Self { listed, fed: false, attributes, encoded, indexes })
+        Ok(Self { listed, attributes, encoded, indexes, ..Self::default() })
     }
 
     /// The same attributes after some were set and some removed. What stays is found as these rules
@@ -109,7 +114,21 @@ impl Indexed {
             indexes.push(index);
         }
         let encoded = attributes.encode();
-        Ok(Self { listed: set.listed, fed: false, attributes, encoded, indexes })
+        let (listed, participants) = (set.listed, self.participants.clone());
+        Ok(Self { listed, fed: false, attributes, encoded, participants, indexes })
+    }
+
+    /// The same attributes, found as these rules say; by one that they do not declare so, not at all.
+    /// None: they are found so already.
+    pub(crate) fn aligned(&self, rules: Option<&CollectionRules>) -> Option<Self> {
+        let index = |(name, value): (&AttributeName, &AttributeValue)| {
+            let own = rules.and_then(|rules| rules.attribute(name));
+            own.filter(|own| own.takes(value)).map_or(Index::None, atlas::AttributeRules::index)
+        };
+        let indexes: Vec<Index> = self.attributes.iter().map(index).collect();
+        let listed = rules.is_some_and(CollectionRules::listed);
+        let differs = listed != self.listed || indexes != self.indexes;
+        differs.then(|| Self { listed, indexes, ..self.clone() })
     }
 
     /// Each attribute by which the record is found, and how.
@@ -123,24 +142,33 @@ impl Indexed {
 
     /// Whether no row of an index names the record.
     pub(crate) fn is_found_by_nothing(&self) -> bool {
-        !self.listed && self.indexes.iter().all(|index| *index == Index::None)
+        !self.listed
+            && self.participants.is_empty()
+            && self.indexes.iter().all(|index| *index == Index::None)
     }
 
     /// Bytes of its form.
     pub(crate) fn bytes(&self) -> usize {
-        INDEXED_BYTES_MIN + self.encoded.len() + self.indexes.len()
+        let named = &self.participants;
+        let named = if named.is_empty() { 0 } else { participants::bytes(named) };
+        INDEXED_BYTES_MIN + self.encoded.len() + self.indexes.len() + named
     }
 
     pub(crate) fn write(&self, head: &mut Writer) {
-        head.u8(u8::from(self.listed) | u8::from(self.fed) << 1).bytes(&self.encoded);
+        let named = !self.participants.is_empty();
+        let flags = u8::from(self.listed) | u8::from(self.fed) << 1 | u8::from(named) << 2;
+        head.u8(flags).bytes(&self.encoded);
         for index in &self.indexes {
             head.u8(index.code());
+        }
+        if named {
+            participants::write(&self.participants, head);
         }
     }
 
     pub(crate) fn read(head: &mut Reader<'_>) -> Result<Self, Malformed> {
         let flags = head.u8()?;
-        if flags > 3 {
+        if flags > 7 {
             return Err(Malformed);
         }
         let (listed, fed) = (flags & 1 > 0, flags & 2 > 0);
@@ -148,6 +176,7 @@ impl Indexed {
         let attributes = RecordAttributes::decode(&encoded).map_err(|_| Malformed)?;
         let index = |_| Index::from_code(head.u8()?).ok_or(Malformed);
         let indexes = (0..attributes.len()).map(index).collect::<Result<_, _>>()?;
-        Ok(Self { listed, fed, attributes, encoded, indexes })
+        let participants = if flags & 4 > 0 { participants::read(head)? } else { Vec::new() };
+        Ok(Self { listed, fed, attributes, encoded, participants, indexes })
     }
 }

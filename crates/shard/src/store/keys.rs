@@ -34,6 +34,8 @@
 //! | `44` | reserved: the origin of another shard's log that records here name | log id | |
 //! | `50` | what one commit changed, by tenant and collection (the change feed) | period, index of the commit's first entry | `store/feed.rs` |
 //! | `51` | up to which row the change feed was swept | | `store/feed.rs` |
+//! | `52` | the indexes that the map in force declares, and which are being built | | `store/index_state.rs` |
+//! | `53` | how far the walk that builds them has come | | `store/index_state.rs` |
 //!
 //! Nothing is written under a reserved prefix.
 
@@ -61,6 +63,10 @@ pub(crate) const MAP: &[u8] = &[0x02];
 pub(crate) const EDGE: &[u8] = &[0x41];
 /// Up to which row the change feed was swept.
 pub(crate) const FEED_SWEPT: &[u8] = &[0x51];
+/// The indexes of the map in force.
+pub(crate) const INDEX_STATE: &[u8] = &[0x52];
+/// How far the walk that builds indexes has come.
+pub(crate) const INDEX_WALK: &[u8] = &[0x53];
 /// Bytes of the tag of a collection in the keys of its rows.
 pub(crate) const COLLECTION_TAG_BYTES: usize = 4;
 

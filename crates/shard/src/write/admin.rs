@@ -16,7 +16,7 @@ use crate::reply::Outcome;
 use crate::store::region_maps;
 use crate::store::region_maps::Offered;
 use crate::store::types::Minute;
-use crate::store::{feed, keys};
+use crate::store::{feed, index_state, keys};
 use crate::write::command::{Errand, MapOp};
 use crate::write::committer::Committer;
 use crate::write::question::Question;
@@ -55,6 +55,12 @@ impl Committer {
             }
             Errand::Keys(work, answer) => {
                 let done = self.work_on_keys(work)?;
+                drop(answer.send(done));
+                Ok(())
+            }
+            Errand::Index(step, answer) => {
+                let done = self.index(&step)?;
+                // Who asked may be gone.
                 drop(answer.send(done));
                 Ok(())
             }
@@ -100,6 +106,10 @@ impl Committer {
     fn commit_map(&mut self, offered: &Offered) -> Result<Result<(), Rejection>, Error> {
         let mut batch = Batch::new();
         let entry = region_maps::take_into(&mut batch, offered, Minute::of(self.now()));
+        let indexes = index_state::take_map(&mut batch, &*self.node.engine, &offered.sealed.map);
+        if let Err(error) = indexes {
+            return Ok(Err(error.into()));
+        }
         if let Err(fault) = self.commit_entry(batch, &entry)? {
             return Ok(Err(fault));
         }

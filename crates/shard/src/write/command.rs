@@ -3,6 +3,7 @@
 use atlas::RecordAttributes;
 use bytes::Bytes;
 use engine::Key;
+use ledger::entry::MapRef;
 use ledger::statement::content_digest;
 use terms::{Collection, Reason, RegionId, Rejection, UnixMillis};
 use tokio::sync::oneshot;
@@ -16,9 +17,11 @@ use crate::policy::asker::Asker;
 use crate::policy::standing_ruling::Given;
 use crate::reply::{Found, Page, ReplySlot, busy};
 use crate::store::aead::{KEY_BYTES, NONCE_BYTES};
+use crate::store::index_state::WalkPlace;
 use crate::store::indexed::AttributeChanges;
 use crate::store::keyring::KeyChange;
 use crate::store::keys::{Asked, Owner};
+use crate::store::participants::Participant;
 use crate::store::record::{Address, SealedBody};
 use crate::store::region_maps::Offered;
 use crate::store::subject::Blocked;
@@ -217,6 +220,10 @@ pub(crate) struct Put {
     /// From then on the record is not read any more. None: it does not expire.
     pub(crate) expires: Option<UnixMillis>,
     pub(crate) attributes: RecordAttributes,
+    /// Empty: those that the record names stay.
+    pub(crate) participants: Vec<Participant>,
+    /// The number of the map under which it was said what binds them.
+    pub(crate) participants_epoch: EpochNumber,
     /// The upload that this put ends, whose chunks are its body. None: it has a body of its own.
     pub(crate) uploaded: Option<Box<Uploaded>>,
 }
@@ -373,6 +380,8 @@ pub(crate) enum Errand {
     Rotate(oneshot::Sender<Result<Rotated, Error>>),
     /// Change the region's keys, or what is wrapped under them.
     Keys(KeyWork, oneshot::Sender<Result<(), Error>>),
+    /// Build indexes of some more records. The answer: whether the walk can go on now.
+    Index(IndexStep, oneshot::Sender<Result<bool, Error>>),
     /// Begin a backup.
     Backup(BeginBackup),
 }
@@ -382,6 +391,18 @@ pub(crate) enum KeyWork {
     Change(KeyChange),
     /// Wrap these subjects under the current generation.
     Rewrap(Vec<Owner>),
+}
+
+/// A step of the walk that builds indexes, as it was found outside of the committer.
+pub(crate) struct IndexStep {
+    /// Where it began.
+    pub(crate) from: WalkPlace,
+    /// The map by which heads were looked at.
+    pub(crate) judged: MapRef,
+    /// The heads that do not say what the map says.
+    pub(crate) heads: Vec<Key>,
+    /// Where the next begins. None: this one is the last.
+    pub(crate) next: Option<Key>,
 }
 
 impl Errand {
@@ -394,6 +415,7 @@ impl Errand {
             Self::Rotate(answer) => drop(answer),
             Self::SweepFeed(_, answer) | Self::Clear(_, answer) => drop(answer),
             Self::Keys(_, answer) => drop(answer),
+            Self::Index(_, answer) => drop(answer),
             Self::Backup(begin) => drop(begin),
         }
     }

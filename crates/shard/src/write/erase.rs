@@ -24,6 +24,7 @@ use crate::reply::{Receipt, Written};
 use crate::store::attachment;
 use crate::store::attachment::UploadFront;
 use crate::store::erasure::Erasure;
+use crate::store::index_keys::Named;
 use crate::store::indexed::Indexed;
 use crate::store::keys;
 use crate::store::keys::Owner;
@@ -90,7 +91,8 @@ impl Transaction<'_> {
             self.entries.append(&entry)?;
         }
         let records = erasure.records + gone.records();
-        if gone.more {
+        // Once none of its own records is left, what finds it in those of others goes.
+        if gone.more || self.take_named(owner)? {
             let status = Status::Erasing(Erasure { records, ..erasure });
             self.set_status(owner, &subject, status)?;
             return Ok(Done::written(Written { records, unfinished: true, ..Default::default() }));
@@ -370,6 +372,22 @@ impl Transaction<'_> {
             self.batch.delete(keys::copy_due(mirror, key));
         }
         self.batch.delete(key.clone());
+    }
+
+    /// Takes away the rows by which records of others are found that name the subject. True: there are
+    /// more than one commit takes.
+    fn take_named(&mut self, owner: &Owner) -> Result<bool, Rejection> {
+        let named = Named { layout: &self.node.namer, tenant: &owner.tenant };
+        let mut span = named.all(&owner.subject);
+        loop {
+            let page = self.scan(&span, RECORDS_AT_ONCE)?;
+            let Some((last, _)) = page.rows.last() else { return Ok(false) };
+            span.from = [last.as_slice(), &[0]].concat();
+            page.rows.into_iter().for_each(|(key, _)| self.batch.delete(key));
+            if page.more && self.bytes() >= COMMIT_BYTES {
+                return Ok(true);
+            }
+        }
     }
 
     /// Takes away the rows that are chosen, by their values.

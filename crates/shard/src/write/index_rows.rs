@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use engine::{Batch, Key};
 
-use crate::store::index_keys::{INDEX_ROW, Indexes};
+use crate::store::index_keys::{INDEX_ROW, Indexes, Named};
 use crate::store::indexed::Indexed;
 use crate::store::keys::KeyLayout;
 use crate::store::record::Address;
@@ -34,12 +34,14 @@ pub(crate) fn change(
 }
 
 /// The rows by which a record is found.
-fn rows(layout: &KeyLayout, address: &Address, indexed: &Indexed) -> BTreeSet<Key> {
+pub(super) fn rows(layout: &KeyLayout, address: &Address, indexed: &Indexed) -> BTreeSet<Key> {
     let (tenant, collection) = (&address.owner.tenant, &address.collection);
     let indexes = Indexes { layout, tenant, collection };
     let by_attribute = indexed.found_by().map(|(name, value, index)| {
         indexes.of_attribute(name, value.kind(), index).row(layout, value, &address.row)
     });
     let listed = indexed.listed.then(|| indexes.list().listed(&address.row));
-    by_attribute.chain(listed).collect()
+    let named = Named { layout, tenant };
+    let by_person = indexed.participants.iter().map(|one| named.row(&one.id, &address.row));
+    by_attribute.chain(listed).chain(by_person).collect()
 }

@@ -18,6 +18,7 @@ pub(crate) mod feed_sweep;
 mod fill;
 pub(crate) mod gone_chunks;
 mod index_rows;
+pub(crate) mod index_walk;
 mod needed_rows;
 mod noted_erasures;
 pub(crate) mod question;

@@ -115,7 +115,7 @@ impl Committer {
         };
         let mut batch = Batch::new();
         closed.put(&mut batch, self.log.period);
-        let (edge, head) = first.add_to(&mut batch)?;
+        let (edge, head) = first.add_to(&*self.node.engine, &mut batch)?;
         self.node.engine.commit(batch, self.head, head)?;
         let (origins, keyring) = (self.node.origins(), &*self.node.keyring);
         let grows = GrowingLog::new(origins, period, &identity.vkey, Minute::of(now), keyring);

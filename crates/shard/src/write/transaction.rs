@@ -27,7 +27,7 @@ use crate::store::keys::Owner;
 use crate::store::record::{Address, Head};
 use crate::store::subject::{Subject, SubjectRow};
 use crate::store::tombstone::Tombstone;
-use crate::store::types::{Recent, SubjectTag, Version};
+use crate::store::types::{EpochNumber, Recent, SubjectTag, Version};
 use crate::write::command::{
     Action, Content, Delete, Op, Put, Read, ReadOf, Request, UploadStep, remembered,
 };
@@ -98,6 +98,8 @@ struct Change {
     given: Option<Given>,
     expires: Option<UnixMillis>,
     indexed: Indexed,
+    /// The ruling with what binds its participants, for the entry. None: the owner's alone.
+    together: Option<Arc<Ruled>>,
 }
 
 impl Transaction<'_> {
@@ -167,7 +169,16 @@ impl Transaction<'_> {
         let expires = expiry(self.rules.map(), collection, put.expires, self.now)?;
         body_fits(self.rules.map(), collection, put.body_bytes)?;
         let settled = settle(self.rules, owner, collection, subject.as_deref(), &how)?;
-        let indexed = Indexed::under(self.rules.map().collection(collection), put.attributes)?;
+        let rules = self.rules.map().collection(collection);
+        let mut indexed = Indexed::under(rules, put.attributes)?;
+        indexed.participants = if put.participants.is_empty() {
+            // Its participants stay with a record.
+            head.as_ref().map_or_else(Vec::new, |head| head.indexed.participants.clone())
+        } else {
+            self.same_map(put.participants_epoch)?;
+            put.participants
+        };
+        let together = self.together(owner, &settled, &indexed)?;
         condition.holds(head.as_ref(), &self.node.region)?;
         let version = head.as_ref().map_or(Version::NONE, |head| head.version).next();
         if subject.is_none()
@@ -182,7 +193,7 @@ impl Transaction<'_> {
         let kind = if live { Kind::Replace } else { Kind::Place };
         let ruled = Arc::clone(&settled.ruled);
         let (subject, row) = self.adopt(&address.owner, subject, settled, &request)?;
-        let change = Change { kind, request, content, given, expires, indexed };
+        let change = Change { kind, request, content, given, expires, indexed, together };
         let done = self.write(asker, &address, &subject, head.as_ref(), change, Some(ruled))?;
         // After the entry: what fails has put nothing into the group.
         if let Some(uploaded) = uploaded {
@@ -210,7 +221,8 @@ impl Transaction<'_> {
             return Ok(validated(head.version.next(), None));
         }
         let (kind, indexed) = (Kind::Delete, Indexed::default());
-        let change = Change { kind, request, content, given: None, expires: None, indexed };
+        let (given, expires, together) = (None, None, None);
+        let change = Change { kind, request, content, given, expires, indexed, together };
         self.write(asker, &address, &subject, Some(&head), change, None)
     }
 
@@ -380,6 +392,25 @@ impl Transaction<'_> {
         }
     }
 
+    /// Refuses what was found out about participants under another map.
+    fn same_map(&self, epoch: EpochNumber) -> Result<(), Rejection> {
+        let own = self.rules.epoch();
+        if epoch == own {
+            return Ok(());
+        }
+        Err(Rejection::new(Reason::MapsDiffer).with(Detail::MapEpoch, own))
+    }
+
+    /// The ruling of a record with what binds those that it names. None: it names none.
+    fn together(
+        &self,
+        owner: &Owner,
+        settled: &Settled,
+        indexed: &Indexed,
+    ) -> Result<Option<Arc<Ruled>>, Rejection> {
+        self.rules.together(&owner.tenant, &settled.ruled, &indexed.participants)
+    }
+
     // === what the group changes ===
 
     /// The subject with what the ruling settled, and its row if it is created or changed.
@@ -418,9 +449,9 @@ impl Transaction<'_> {
         change: Change,
         ruled: Option<Arc<Ruled>>,
     ) -> Result<Done, Rejection> {
-        let Change { kind, request, content, given, expires, indexed } = change;
+        let Change { kind, request, content, given, expires, indexed, together } = change;
         let mut entry = self.entries.entry(kind, asker, address.collection.as_str());
-        if let Some(ruled) = &ruled {
+        if let Some(ruled) = together.as_ref().or(ruled.as_ref()) {
             rule_into(&mut entry, ruled);
         }
         say_data(&mut entry, given.as_ref());

@@ -252,12 +252,12 @@ async fn an_answer_carries_the_ruling_that_stands() {
     shard.stop().await.unwrap();
 }
 
-fn people() -> [Signer; 2] {
+pub(crate) fn people() -> [Signer; 2] {
     [("anna", 1), ("boris", 2)].map(|(name, seed)| Signer::from_seed(name, &[seed; 32]).unwrap())
 }
 
 /// The note of a map that both have signed.
-fn signed(map: &RegionMap) -> String {
+pub(crate) fn signed(map: &RegionMap) -> String {
     let people = people();
     note::sign(&atlas::statement(map), &[&people[0], &people[1]]).unwrap()
 }

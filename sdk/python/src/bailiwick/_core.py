@@ -75,6 +75,8 @@ class Put:
     proof: bool = False
     request_id: str = ""
     attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
+    #: People besides the owner that the record is about: subject and domicile of each.
+    participants: tuple[tuple[str, str], ...] = ()
 
     def __repr__(self) -> str:
         return "Put(...)"
@@ -112,6 +114,8 @@ class Record:
     version: int
     etag: str
     attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
+    #: People besides the owner that the record is about: subject and domicile of each.
+    participants: tuple[tuple[str, str], ...] = ()
 
     def __repr__(self) -> str:
         return f"Record(domicile={self.domicile!r}, version={self.version})"
@@ -247,6 +251,10 @@ def put_message(put: Put) -> records_pb2.PutRecordRequest:
         validate_only=put.validate_only,
         receipt_view=_view(put.proof),
         attributes=_attributes.to_api(put.attributes),
+        participants=[
+            records_pb2.SubjectRef(id=subject, domicile=domicile)
+            for subject, domicile in put.participants
+        ],
     )
 
 
@@ -343,6 +351,7 @@ def record_of(record: records_pb2.Record) -> Record:
     return Record(
         record.subject.id, record.subject.domicile, record.collection, record.key, record.body,
         record.version, record.etag, _attributes.of_api(record.attributes),
+        tuple((one.id, one.domicile) for one in record.participants),
     )
 
 

@@ -68,11 +68,12 @@ class AsyncClient:
         proof: bool = False,
         request_id: str = "",
         attributes: Mapping[str, AttributeValue] | None = None,
+        participants: Iterable[tuple[str, str]] = (),
     ) -> Written:
         """See :meth:`bailiwick.Client.put`."""
         put = Put(
             subject, collection, key, body, domicile, tuple(evidence), create_subject, if_version,
-            etag, validate_only, proof, request_id, attributes or {},
+            etag, validate_only, proof, request_id, attributes or {}, tuple(participants),
         )
         message = core.put_message(put)
         answer, once = await self._call(self._records.Put, message)

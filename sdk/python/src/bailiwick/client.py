@@ -69,13 +69,15 @@ class Client:
         proof: bool = False,
         request_id: str = "",
         attributes: Mapping[str, AttributeValue] | None = None,
+        participants: Iterable[tuple[str, str]] = (),
     ) -> Written:
         """Puts a record, and checks the answer and its receipt against the request. ``proof`` asks for
         the proof that the log has the entry (:func:`bailiwick.verify_receipt`). Without
-        ``request_id`` the put is a new one; give the same one to put it again."""
+        ``request_id`` the put is a new one; give the same one to put it again. ``participants``
+        are the people besides the owner that the record is about, by subject and domicile."""
         put = Put(
             subject, collection, key, body, domicile, tuple(evidence), create_subject, if_version,
-            etag, validate_only, proof, request_id, attributes or {},
+            etag, validate_only, proof, request_id, attributes or {}, tuple(participants),
         )
         message = core.put_message(put)
         answer, once = self._call(self._records.Put, message)

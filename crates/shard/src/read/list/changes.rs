@@ -18,6 +18,7 @@ use crate::reply::{Listed, Page, weight};
 use crate::store::codec::{Malformed, Reader, Writer};
 use crate::store::feed::{Change, ChangeKind, kept_throughout, swept_to};
 use crate::store::keys;
+use crate::store::participants;
 use crate::store::record::{Address, Head, Stored};
 use crate::store::types::{CommitAt, EpochNumber, Minute, Period};
 
@@ -209,7 +210,7 @@ impl Telling<'_> {
         if followed || ends {
             return Ok(true);
         }
-        if !person.readable {
+        if !person.readable || !walk.policy.lets_read_of(&head.indexed.participants) {
             walk.policy.barred();
             self.page.withheld += 1;
             return Ok(true);
@@ -224,7 +225,9 @@ impl Telling<'_> {
 
     fn add(&mut self, person: &Person, address: Address, head: Head, kind: ChangeKind) -> bool {
         let subject = person.owner.subject.clone();
-        let names = subject.expose().len() + address.key.expose().len();
+        let participants = head.indexed.participants.clone();
+        let named_bytes = participants::bytes(&participants);
+        let names = subject.expose().len() + address.key.expose().len() + named_bytes;
         let etag = if head.is_deleted() { String::new() } else { head.etag() };
         let (count, attributes) = (head.indexed.attributes.len(), head.indexed.encoded);
         let weight = weight(count, names + attributes.len());
@@ -240,6 +243,7 @@ impl Telling<'_> {
             etag,
             expires: head.expires,
             attributes,
+            participants,
             body: Bytes::new(),
             attachment_bytes: head.body.attachment_bytes(),
             order: Vec::new(),

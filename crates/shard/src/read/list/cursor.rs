@@ -27,6 +27,7 @@ impl<'a> Cursors<'a> {
     pub(crate) fn new(node: &'a Node, asker: &Asker, query: &ListQuery) -> Self {
         let tag = hmac::sign(&node.keyring.derive("list cursors"), b"key");
         let key = SealKey::new(tag.as_ref().first_chunk().expect("HMAC-SHA-256 has 32 bytes"));
+        let wanted = query.participant.as_ref();
         let parts = [
             node.region.as_str(),
             node.shard.as_str(),
@@ -39,6 +40,8 @@ impl<'a> Cursors<'a> {
             &query.order_by,
             query.view.as_str(),
             query.of.as_str(),
+            wanted.map_or("", |wanted| wanted.id.expose()),
+            wanted.and_then(|wanted| wanted.region.as_ref()).map_or("", |region| region.as_str()),
         ];
         let text = binding("list cursor v1", &parts, None);
         let bound = digest::digest(&digest::SHA256, &text);

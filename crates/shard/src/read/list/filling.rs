@@ -12,6 +12,7 @@ use crate::read::list::query::View;
 use crate::read::list::walk::{BYTES_AT_ONCE, Candidate, ROWS_AT_ONCE, Walk, past};
 use crate::reply::{Listed, Page, weight};
 use crate::store::index_keys::{at_place, place_of};
+use crate::store::participants;
 
 /// Candidates that one page looks at. A page that has looked at so many ends, be it short.
 const LOOKED_AT_MAX: usize = 10_000;
@@ -287,7 +288,9 @@ impl<'a> Filling<'a> {
         let is_whole = view == View::Whole && attachment_bytes == 0;
         let body = if is_whole { head.body.bytes() } else { 0 };
         let subject = person.owner.subject.clone();
-        let names = subject.expose().len() + address.key.expose().len();
+        let named = &head.indexed.participants;
+        let named_bytes = participants::bytes(named);
+        let names = subject.expose().len() + address.key.expose().len() + named_bytes;
         let weight = weight(count, names + attributes.len() + body);
         if !self.page.records.is_empty() && self.page.weight + weight > query.weight_max {
             return Ok(false);
@@ -302,6 +305,7 @@ impl<'a> Filling<'a> {
             etag: head.etag(),
             expires: head.expires,
             attributes,
+            participants: named.clone(),
             body,
             attachment_bytes,
             order,

@@ -35,7 +35,7 @@ use crate::store::types::EpochNumber;
 use crate::write::command::{Action, Errand, Op, Read, ReadAbout, ReadOf};
 use crate::write::question::{NotedAnswer, Question};
 
-pub(crate) use query::{ListQuery, Of, View};
+pub(crate) use query::{ListQuery, Of, View, Wanted};
 
 /// A list or count on its way.
 pub(crate) struct List {
@@ -80,11 +80,11 @@ fn read(
     let policy = EgressPolicy { node, counts, collection: &query.collection, asker, judged };
     let broken = |error| broken(reader, error);
     let map = node.map();
-    let asked = query.read_under(&map)?;
     // Before the rows are read: what is committed meanwhile comes with the next page.
     let end = changes::end(node);
     // All rows are those of one moment.
     let view = node.engine.view().map_err(broken)?;
+    let asked = query.read_under(&map, &*view)?;
     let (people, guarded) = match &query.subject {
         // Its records are theirs to read, or there is no list at all.
         Some(owner) => {

@@ -5,7 +5,7 @@ use engine::{Key, Span};
 use terms::{Reason, Rejection, TenantId};
 
 use crate::read::list::query::{Asked, ListQuery};
-use crate::store::index_keys::{IndexKeys, Indexes};
+use crate::store::index_keys::{IndexKeys, Indexes, Named};
 use crate::store::keys::{self, KeyLayout};
 
 /// What a question needs of the store.
@@ -73,6 +73,11 @@ impl Plan {
             };
             return Ok(Self { spans: vec![span], by_index: false, exact: false, sequence });
         }
+        if let Some(wanted) = query.participant.as_ref().filter(|_| !guarded) {
+            let spans = vec![Named { layout, tenant }.all(&wanted.id)];
+            let sequence = order.map_or(stored, |_| sorted(None));
+            return Ok(Self { spans, by_index: true, exact: false, sequence });
+        }
         let found = if guarded { None } else { planner.best() };
         let (spans, exact, attribute, by_index) = match found {
             // Not all of the collection, unless an order says by what it is read.
@@ -83,7 +88,8 @@ impl Plan {
                 Some(spans) => (spans, false, ordered_by.cloned(), true),
                 None => {
                     let (span, by_index) = planner.all();
-                    let exact = by_index && asked.filter.comparisons().is_empty();
+                    let unfiltered = asked.filter.comparisons().is_empty();
+                    let exact = by_index && unfiltered && query.participant.is_none();
                     (vec![span], exact, None, by_index)
                 }
             },
@@ -100,10 +106,10 @@ impl Plan {
 }
 
 impl Planner<'_> {
-    /// Where all records of the collection are found: in its list, if the map has one. Otherwise
+    /// Where all records of the collection are found: in its list, if it has a complete one. Otherwise
     /// that is among all heads of the shard.
     fn all(&self) -> (Span, bool) {
-        if self.asked.rules.listed() {
+        if self.asked.listed {
             (self.indexes.list().all(), true)
         } else {
             (keys::subjects(), false)

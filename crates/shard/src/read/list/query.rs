@@ -1,10 +1,13 @@
 //! What is asked: as it came, and as the map in force reads it.
 
-use atlas::{CollectionRules, Filter, OrderBy, RegionMap};
+use atlas::{AttributeName, CollectionRules, Filter, OrderBy, RegionMap};
 use bytes::Bytes;
-use terms::{Collection, Reason, Rejection};
+use engine::View as StoreView;
+use terms::{Collection, Detail, Reason, RegionId, Rejection, SubjectId};
 
+use crate::store::index_state::IndexState;
 use crate::store::keys::Owner;
+use crate::store::participants::Participant;
 
 /// How much of each record is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +50,23 @@ impl Of {
     }
 }
 
+/// A person that records are to name.
+pub(crate) struct Wanted {
+    pub(crate) id: SubjectId,
+    /// None: of any region.
+    pub(crate) region: Option<RegionId>,
+}
+
+impl Wanted {
+    /// Whether the person is among these.
+    pub(crate) fn is_among(&self, participants: &[Participant]) -> bool {
+        let is = |one: &Participant| {
+            one.id == self.id && self.region.as_ref().is_none_or(|region| one.region == *region)
+        };
+        participants.iter().any(is)
+    }
+}
+
 /// A question about many records. It has no `Debug`: a filter may hold a person's data.
 pub(crate) struct ListQuery {
     pub(crate) collection: Collection,
@@ -58,6 +78,8 @@ pub(crate) struct ListQuery {
     pub(crate) page_size: usize,
     /// Weight of the page beyond its first record.
     pub(crate) weight_max: usize,
+    /// Only records that name this person besides their owner.
+    pub(crate) participant: Option<Wanted>,
     /// Empty: the first page.
     pub(crate) cursor: Bytes,
     /// Whether each record comes with a cursor of its own.
@@ -74,15 +96,42 @@ pub(crate) struct Asked<'a> {
     pub(crate) rules: &'a CollectionRules,
     pub(crate) filter: Filter,
     pub(crate) order: Option<OrderBy>,
+    /// Whether the collection has a list with all records in it.
+    pub(crate) listed: bool,
 }
 
 impl ListQuery {
-    pub(crate) fn read_under<'a>(&self, map: &'a RegionMap) -> Result<Asked<'a>, Rejection> {
+    /// Reads it under that map, or a later one's indexes as `view` has them.
+    ///
+    /// # Errors
+    /// `COLLECTION_UNKNOWN`, those of [`Filter::parse`] and [`OrderBy::parse`], `INDEX_BUILDING`.
+    pub(crate) fn read_under<'a>(
+        &self,
+        map: &'a RegionMap,
+        view: &dyn StoreView,
+    ) -> Result<Asked<'a>, Rejection> {
         let unknown = || Rejection::new(Reason::CollectionUnknown).field("collection");
         let rules = map.collection(&self.collection).ok_or_else(unknown)?;
         let filter = Filter::parse(&self.filter, rules)?;
         let order = OrderBy::parse(&self.order_by, rules)?;
-        Ok(Asked { rules, filter, order })
+        let indexes = IndexState::of(view, &self.collection)?;
+        let complete = |field: &'static str, name: &AttributeName| match rules.attribute(name) {
+            Some(own) if !indexes.has_all_by(own) => {
+                let fault = Rejection::new(Reason::IndexBuilding).field(field);
+                Err(fault.with(Detail::Attribute, name))
+            }
+            Some(_) | None => Ok(()),
+        };
+        // The records of one subject are read without an index, whatever the filter.
+        if self.subject.is_none() {
+            let compared = filter.comparisons().iter();
+            compared.map(|one| &one.attribute).try_for_each(|name| complete("filter", name))?;
+        }
+        let ordered = order.as_ref().and_then(|order| order.attribute.as_ref());
+        ordered.map_or(Ok(()), |name| complete("order_by", name))?;
+        // A list that is being built is not used: what has none is answered from all heads.
+        let listed = rules.listed() && indexes.lists_all();
+        Ok(Asked { rules, filter, order, listed })
     }
 
     /// What the log says of it.

@@ -157,8 +157,11 @@ impl Walk<'_> {
         let Some(person) = self.people.borrow().get(tag) else { return Ok(None) };
         let opened = person.open(self.policy.node, self.view, key, &row)?;
         let Some((address, head)) = opened else { return Ok(None) };
-        let is_of = address.collection == self.query.collection && !head.is_deleted();
-        if by_index && !is_of {
+        let of_collection = address.collection == self.query.collection;
+        let is_of = of_collection && !head.is_deleted();
+        // The records that name a person are found in one index for all collections.
+        let elsewhere = !of_collection && self.query.participant.is_some();
+        if by_index && !is_of && !elsewhere {
             return Err(Error::Damaged("indexes"));
         }
         let is_there = is_of && !head.has_expired(self.now);
@@ -172,8 +175,11 @@ impl Walk<'_> {
         withheld: &mut u64,
     ) -> Result<Option<Candidate>, Fault> {
         let Some(candidate) = candidate else { return Ok(None) };
-        let readable = candidate.person.readable;
-        let matches = self.asked.filter.matches(&candidate.head.indexed.attributes);
+        let indexed = &candidate.head.indexed;
+        let (named, wanted) = (&indexed.participants, self.query.participant.as_ref());
+        let readable = candidate.person.readable && self.policy.lets_read_of(named);
+        let matches = wanted.is_none_or(|wanted| wanted.is_among(named))
+            && self.asked.filter.matches(&indexed.attributes);
         if !readable && (matches || self.guarded) {
             self.policy.barred();
             *withheld += 1;

@@ -3,6 +3,7 @@
 
 mod all_or_none;
 mod group_bytes;
+mod index_walk;
 mod uploads;
 
 use std::thread::JoinHandle;
@@ -125,6 +126,8 @@ impl Stage {
             expires: None,
             uploaded: None,
             attributes: RecordAttributes::new(),
+            participants: Vec::new(),
+            participants_epoch: EpochNumber(0),
         }
     }
 

@@ -35,7 +35,8 @@ impl Transaction<'_> {
         }
         let content = self.kept_content(&address, &head, nonce)?;
         let (kind, indexed) = (Kind::Replace, head.indexed.clone());
-        let change = Change { kind, request, content, given: None, expires, indexed };
+        let (given, together) = (None, None);
+        let change = Change { kind, request, content, given, expires, indexed, together };
         self.write(asker, &address, &subject, Some(&head), change, None)
     }
 
@@ -60,6 +61,7 @@ impl Transaction<'_> {
         let how = How { given: None, create: false, minute, enters: &enters };
         let settled = settle(self.rules, owner, collection, Some(&subject), &how)?;
         let indexed = head.indexed.patched(self.rules.map().collection(collection), changes)?;
+        let together = self.together(owner, &settled, &indexed)?;
         condition.holds(Some(&head), &self.node.region)?;
         if validate_only {
             return Ok(validated(head.version.next(), Some(settled.ruled)));
@@ -72,7 +74,8 @@ impl Transaction<'_> {
         let (subject, row) = self.adopt(owner, Some(subject), settled, &request)?;
         let (map, kind) = (self.rules.map(), Kind::Replace);
         let expires = kept_expiry(map, collection, head.expires, self.now);
-        let change = Change { kind, request, content, given: None, expires, indexed };
+        let given = None;
+        let change = Change { kind, request, content, given, expires, indexed, together };
         let done = self.write(asker, &address, &subject, Some(&head), change, Some(ruled))?;
         // After the entry: what fails has put nothing into the group.
         if let Some(row) = row {

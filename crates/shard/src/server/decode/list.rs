@@ -1,0 +1,59 @@
+//! Lists, counts, scans and watches.
+
+use terms::{Reason, Rejection, limits};
+use wire::session as proto;
+
+use crate::node::Node;
+use crate::policy::asker::Asker;
+use crate::read::list::{ListQuery, Of, View};
+use crate::server::decode::{collection, owner, participants, stated};
+
+/// What is asked by the caller of that name.
+pub(super) fn query(
+    node: &Node,
+    asker: &Asker,
+    caller: String,
+    list: proto::List,
+) -> Result<ListQuery, Rejection> {
+    let of = question(&list);
+    let invalid = |field| Rejection::new(Reason::FieldInvalid).field(field);
+    let subject = Some(list.subject).filter(|subject| !subject.is_empty());
+    let subject = subject.map(|subject| owner(node, asker, &subject)).transpose()?;
+    stated("purpose", &list.purpose)?;
+    let limit = |n: u32, most: usize| usize::try_from(n).map_or(most, |n| n.min(most));
+    Ok(ListQuery {
+        collection: collection(&list.collection)?,
+        subject,
+        participant: participants::wanted(&list.participant, &list.participant_region)?,
+        filter: list.filter,
+        order_by: list.order_by,
+        view: view(list.view).ok_or_else(|| invalid("view"))?,
+        page_size: limit(list.page_size, limits::LIST_PAGE_MAX).max(1),
+        weight_max: limit(list.bytes_max, limits::LIST_PAGE_BYTES_MAX),
+        cursor: list.cursor,
+        cursor_each: list.cursor_each,
+        of,
+        purpose: list.purpose,
+        caller,
+    })
+}
+
+/// What is asked of the records.
+const fn question(list: &proto::List) -> Of {
+    match (list.count, list.changes, list.scan) {
+        (true, ..) => Of::Number,
+        (false, true, _) => Of::Changes,
+        (false, false, true) => Of::Scan,
+        (false, false, false) => Of::Records,
+    }
+}
+
+/// How much of each record is given, by its number on the wire.
+const fn view(number: i32) -> Option<View> {
+    match number {
+        0 | 1 => Some(View::Names),
+        2 => Some(View::Attributes),
+        3 => Some(View::Whole),
+        _ => None,
+    }
+}
