@@ -11,28 +11,29 @@ use prost_types::field_descriptor_proto::{Label, Type};
 use prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorSet};
 
 /// Answers of our own servers that list as many things as a deployment has: shards, findings of a
-/// check, kinds of effects of a map, records of a page. Those who ask know whom they ask.
-const LISTS: [&str; 9] = [
+/// check, kinds of effects of a map. The caller has chosen the server.
+const LISTS: [&str; 6] = [
     "ApplyRegionMapResponse",
     "CheckRegionMapResponse",
-    "ListRecordsResponse",
     "LocateSubjectResponse",
     "PlanRegionMapResponse",
     "RegionMapHistory",
     "RegionMapStatus",
+];
+
+/// Answers with a page of records, or with what became of the requests of a batch.
+const PAGES: [&str; 6] = [
+    "BatchDeleteRecordsResponse",
+    "BatchGetRecordsResponse",
+    "BatchPutRecordsResponse",
+    "ListRecordsResponse",
     "ScanRecordsResponse",
     "WatchRecordsResponse",
 ];
 
-/// Messages of the public API that hold many requests or their answers.
-const BATCHES: [&str; 6] = [
-    "BatchDeleteRecordsRequest",
-    "BatchDeleteRecordsResponse",
-    "BatchGetRecordsRequest",
-    "BatchGetRecordsResponse",
-    "BatchPutRecordsRequest",
-    "BatchPutRecordsResponse",
-];
+/// Messages of the public API that hold many requests.
+const BATCHES: [&str; 3] =
+    ["BatchDeleteRecordsRequest", "BatchGetRecordsRequest", "BatchPutRecordsRequest"];
 
 #[expect(
     clippy::disallowed_methods,
@@ -110,6 +111,7 @@ fn shapes(files: &FileDescriptorSet) -> Result<String, Box<dyn Error>> {
         } else if let Some(message) = name.strip_prefix(".bailiwick.v1.") {
             let limits = match message {
                 _ if LISTS.contains(&message) => "LIST",
+                _ if PAGES.contains(&message) => "PAGE",
                 _ if BATCHES.contains(&message) => "BATCH",
                 _ => "MESSAGE",
             };

@@ -21,6 +21,7 @@ macro_rules! targets {
 targets! {
     convert = "../../fuzz/targets/convert.rs",
     entry = "../../fuzz/targets/entry.rs",
+    filter = "../../fuzz/targets/filter.rs",
     frame = "../../fuzz/targets/frame.rs",
     jwks = "../../fuzz/targets/jwks.rs",
     line = "../../fuzz/targets/line.rs",

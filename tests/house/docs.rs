@@ -3,6 +3,7 @@
 
 mod api;
 mod links;
+mod shown_by;
 
 use std::fs;
 
@@ -42,4 +43,13 @@ fn every_page_is_in_the_index() {
             assert!(index.contains(&format!("({name})")), "docs/README.md does not list {name}");
         }
     }
+}
+
+#[test]
+fn every_test_that_the_comparison_names_exists() {
+    let page = fs::read_to_string(crate::root().join("docs/comparison.md")).expect("a page");
+    let named = shown_by::named(&page);
+    assert!(named.len() > 25, "only {} tests are named", named.len());
+    let missing: Vec<String> = named.iter().filter_map(shown_by::missing).collect();
+    assert!(missing.is_empty(), "tests that do not exist:\n{}", missing.join("\n"));
 }

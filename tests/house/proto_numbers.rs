@@ -2,8 +2,13 @@
 //! protos stands with its number and type in `golden/proto-numbers.txt`, and every field of the
 //! public package says how it behaves (AIP-203).
 //!
-//! `UPDATE_EXPECT=1 cargo test --test house` writes the golden file again. A line that is
-//! gone or changed there breaks callers who have the old protos: add fields, reserve old numbers.
+//! `UPDATE_EXPECT=1 cargo test --test house` writes that file again. A line that is gone or changed
+//! there breaks callers who have the old protos: add fields, reserve old numbers.
+//!
+//! `golden/proto-released.txt` is the public package as it was last released, by the same lines and the
+//! file of each message, enum and service. `UPDATE_EXPECT` never writes it: a break fails until its line
+//! is deleted there by hand (`docs/compatibility.md`). It finds what `buf breaking` finds in a file, and
+//! needs no network.
 
 #![expect(clippy::indexing_slicing, reason = "a test that goes astray may panic")]
 
@@ -20,6 +25,7 @@ const OURS: &str = "bailiwick.";
 /// The package whose fields callers read about.
 const PUBLIC: &str = "bailiwick.v1";
 const GOLDEN: &str = "tests/golden/proto-numbers.txt";
+const RELEASED: &str = "tests/golden/proto-released.txt";
 
 fn descriptors() -> FileDescriptorSet {
     FileDescriptorSet::decode(wire::DESCRIPTORS).expect("the build wrote its own descriptors")
@@ -131,6 +137,109 @@ fn no_number_or_type_changes_without_notice() {
         "the protocol is not the one of {GOLDEN}; a line with `-` breaks callers:\n{}",
         changes.join("\n"),
     );
+}
+
+/// What callers of the public package rely on: the surface, and in which file each thing is, because
+/// generated code is by files. What is reserved may become more.
+fn released(set: &FileDescriptorSet) -> Vec<String> {
+    let own = format!("{PUBLIC}.");
+    let mut lines = surface(set);
+    lines.retain(|line| line.starts_with(&own));
+    for file in set.file.iter().filter(|file| file.package() == PUBLIC) {
+        let messages = file.message_type.iter().map(DescriptorProto::name);
+        let enums = file.enum_type.iter().map(EnumDescriptorProto::name);
+        let services = file.service.iter().map(prost_types::ServiceDescriptorProto::name);
+        for name in messages.chain(enums).chain(services) {
+            lines.push(format!("{PUBLIC}.{name} in {}", file.name()));
+        }
+    }
+    lines
+}
+
+/// What of `before` is not there any more.
+fn breaks(before: &[String], set: &FileDescriptorSet) -> Vec<String> {
+    let now = released(set);
+    before.iter().filter(|line| !now.contains(line)).cloned().collect()
+}
+
+#[test]
+fn nothing_that_was_released_is_broken() {
+    let path = crate::root().join(RELEASED);
+    #[expect(clippy::disallowed_methods, reason = "the switch of a release, read nowhere else")]
+    let release = std::env::var_os("RELEASE_PROTOS").is_some();
+    if release {
+        std::fs::write(&path, released(&descriptors()).join("\n") + "\n").expect("it is written");
+    }
+    let before = std::fs::read_to_string(&path).expect("the released surface can be read");
+    let before: Vec<String> = before.lines().map(str::to_owned).collect();
+    assert!(before.len() > 100, "only {} lines: nothing was released", before.len());
+    let broken = breaks(&before, &descriptors());
+    assert!(
+        broken.is_empty(),
+        "this breaks callers of the released protos. Keep it; or, before 1.0, break it on purpose as \
+         docs/compatibility.md says:\n{}",
+        broken.join("\n"),
+    );
+}
+
+#[test]
+fn every_kind_of_break_is_found_and_what_is_added_is_none() {
+    let before = descriptors();
+    let released = released(&before);
+    let edit = |file: &str, change: &dyn Fn(&mut prost_types::FileDescriptorProto)| {
+        let mut set = before.clone();
+        let own =
+            set.file.iter_mut().find(|own| own.name() == format!("bailiwick/v1/{file}.proto"));
+        change(own.expect("a file of the package"));
+        breaks(&released, &set).len()
+    };
+    // Removed: a field, a value, a method; a message is all of its fields and its file.
+    assert_eq!(edit("records", &|file| drop(file.message_type[0].field.remove(0))), 1);
+    assert_eq!(edit("jurisdiction", &|file| drop(file.enum_type[0].value.remove(1))), 1);
+    assert_eq!(edit("records", &|file| drop(file.service[0].method.remove(0))), 1);
+    let fields = before.file.iter().find(|file| file.name().ends_with("v1/records.proto"));
+    let fields = fields.expect("records").message_type[0].field.len();
+    assert_eq!(edit("records", &|file| drop(file.message_type.remove(0))), fields + 1);
+    // Changed: a type, a name, a value's name, a method's answer; moved out of a one-of.
+    let field = |change: &dyn Fn(&mut FieldDescriptorProto)| {
+        edit("records", &|file| change(&mut file.message_type[0].field[0]))
+    };
+    assert_eq!(
+        field(&|field| (field.type_name, field.r#type) = (None, Some(Type::Bool.into()))),
+        1
+    );
+    assert_eq!(field(&|field| field.name = Some("other".to_owned())), 1);
+    assert_eq!(field(&|field| field.set_label(Label::Repeated)), 1);
+    let value = |change: &dyn Fn(&mut prost_types::EnumValueDescriptorProto)| {
+        edit("jurisdiction", &|file| change(&mut file.enum_type[0].value[1]))
+    };
+    assert_eq!(value(&|value| value.name = Some("OTHER".to_owned())), 1);
+    assert_eq!(value(&|value| value.number = Some(99)), 1);
+    let method = |change: &dyn Fn(&mut MethodDescriptorProto)| {
+        edit("records", &|file| change(&mut file.service[0].method[0]))
+    };
+    assert_eq!(method(&|method| method.output_type = Some(".bailiwick.v1.Record".to_owned())), 1);
+    assert_eq!(method(&|method| method.client_streaming = Some(true)), 1);
+    let one_of = |file: &mut prost_types::FileDescriptorProto| {
+        let ruling = file.message_type.iter_mut().find(|own| own.name() == "Ruling");
+        ruling.expect("a ruling").field[1].oneof_index = None;
+    };
+    assert_eq!(edit("jurisdiction", &one_of), 1);
+    // Another file is another module of generated code.
+    assert!(edit("records", &|file| file.name = Some("bailiwick/v1/other.proto".to_owned())) > 1);
+    // What is added breaks nothing.
+    let added = FieldDescriptorProto {
+        name: Some("added".to_owned()),
+        number: Some(999),
+        r#type: Some(Type::Bool.into()),
+        ..Default::default()
+    };
+    let add = |file: &mut prost_types::FileDescriptorProto| {
+        file.message_type[0].field.push(added.clone());
+        let method = file.service[0].method[0].clone();
+        file.service[0].method.push(MethodDescriptorProto { name: Some("New".into()), ..method });
+    };
+    assert_eq!(edit("records", &add), 0);
 }
 
 #[test]

@@ -6,6 +6,7 @@ Usage: sdk.py GATEWAY AUTHORITIES TOKEN_FILE LOG_KEY
 
 import asyncio
 import sys
+import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -146,6 +147,86 @@ async def watched():
         assert ("sdk-3", "x") in [(record.subject, record.key) async for record in scan]
 
 
+class Cut:
+    """A file whose end seems to be at a place some times, once it was read whole: the stream that sends
+    it is refused, and the next goes on there."""
+
+    def __init__(self, content, at, times):
+        self.content, self.at, self.times = content, at, times
+        self.place, self.whole = 0, False
+
+    def seek(self, place):
+        self.place = place
+
+    def read(self, length):
+        if self.whole and self.place >= self.at and self.times > 0:
+            self.times -= 1
+            return b""
+        data = self.content[self.place:self.place + length]
+        self.whole = self.whole or not data
+        return data
+
+
+def attachments(folder):
+    content = bytes(range(256)) * 14_000            # 3.4 MiB
+    path = Path(folder) / "attachment"
+    path.write_bytes(content)
+    with client() as own:
+        own.create_subject("sdk-4", "profiles", GERMAN)
+        names = {"domicile": "eu-fra"}
+        request_id = bailiwick.new_request_id()
+        done = own.upload("sdk-4", "profiles", "a", path, attributes={"thread": "t"}, proof=True,
+                          request_id=request_id, **names)
+        assert (done.version, done.entry.kind, done.replayed) == (1, "PLACE", False)
+        verify_receipt(done.receipt, LOG_KEY, content)
+        again = own.upload("sdk-4", "profiles", "a", content, attributes={"thread": "t"},
+                           request_id=request_id, proof=True, **names)
+        assert (again.version, again.replayed) == (1, True)
+        info = own.stat("sdk-4", "profiles", "a", **names)
+        assert (info.size, info.version, info.etag) == (len(content), 1, done.etag)
+        assert (info.attributes, info.expire_time) == ({"thread": "t"}, None)
+        assert b"".join(own.download("sdk-4", "profiles", "a", **names)) == content
+        for offset, length in ((0, 1), (5, 0), (1_048_570, 20), (len(content) - 3, 100)):
+            part = b"".join(own.download("sdk-4", "profiles", "a", offset=offset, length=length,
+                                         etag=done.etag, **names))
+            end = offset + length if length else len(content)
+            assert part == content[offset:end], (offset, length)
+        # Cut twice on the way: each time the next stream goes on where the last was.
+        twice = Cut(content, 2 << 20, 2)
+        cut = own.upload("sdk-4", "profiles", "a", twice, if_version=1, **names)
+        assert twice.times == 0
+        assert (cut.version, cut.entry.kind) == (2, "REPLACE")
+        refused(bailiwick.Conflict, lambda: own.upload(
+            "sdk-4", "profiles", "a", b"x", if_version=1, **names), "VERSION_MISMATCH")
+        refused(bailiwick.Conflict, lambda: list(own.download(
+            "sdk-4", "profiles", "a", etag=done.etag, **names)), "VERSION_MISMATCH")
+        refused(bailiwick.NotFound, lambda: own.upload(
+            "sdk-none", "profiles", "a", b"x", **names), "SUBJECT_UNKNOWN")
+        refused(bailiwick.NotFound, lambda: own.stat("sdk-4", "profiles", "b", **names),
+                "RECORD_NOT_FOUND")
+
+
+async def attached():
+    content = b"async" * 300_000
+    async with AsyncClient(GATEWAY, token=Path(TOKEN), tls=TLS, tenant="sample") as own:
+        names = {"domicile": "eu-fra"}
+        uploads = (own.upload("sdk-4", "profiles", f"b{n}", content, **names) for n in range(4))
+        assert [done.entry.kind for done in await asyncio.gather(*uploads)] == ["PLACE"] * 4
+        cut = await own.upload("sdk-4", "profiles", "b0", Cut(content, 1 << 20, 1), **names)
+        assert cut.version == 2
+        found = [data async for data in own.download("sdk-4", "profiles", "b0", **names)]
+        assert b"".join(found) == content
+        part = [data async for data in own.download(
+            "sdk-4", "profiles", "b1", offset=7, length=9, **names)]
+        assert b"".join(part) == content[7:16]
+        assert (await own.stat("sdk-4", "profiles", "b1", **names)).size == len(content)
+        try:
+            await own.upload("sdk-none", "profiles", "a", b"x", **names)
+            raise AssertionError("it has no subject")
+        except bailiwick.NotFound as error:
+            assert error.reason == "SUBJECT_UNKNOWN"
+
+
 def errors():
     with client() as own:
         def get(collection="profiles", domicile="eu-fra"):
@@ -227,4 +308,7 @@ watches()
 scans()
 asyncio.run(watched())
 asyncio.run(tasks())
+with tempfile.TemporaryDirectory() as folder:
+    attachments(folder)
+asyncio.run(attached())
 print("python sdk: as documented")

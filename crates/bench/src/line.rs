@@ -28,7 +28,7 @@ pub(crate) struct Line {
     pub(crate) server_ratio: Option<f64>,
     /// The same against the pair that is tuned as Bailiwick is.
     pub(crate) server_ratio_tuned: Option<f64>,
-    /// What a call costs, against the same in plaintext, or without a neighbour.
+    /// What a call costs, against the same in plaintext, without a neighbour, or without attributes.
     pub(crate) cost: Option<f64>,
     /// Whether `--at-most` concerns it.
     #[serde(skip)]

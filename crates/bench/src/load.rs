@@ -383,7 +383,8 @@ impl Getting {
     }
 }
 
-async fn connections(caller: &Caller) -> Result<Vec<Client>> {
+/// The connections over which the calls of a measurement go.
+pub(crate) async fn connections(caller: &Caller) -> Result<Vec<Client>> {
     let mut clients = Vec::new();
     for _ in 0..CONNECTIONS {
         clients.push(caller.connect().await?);

@@ -12,6 +12,7 @@ mod bare;
 mod compare;
 mod growth;
 mod line;
+mod lists;
 mod load;
 mod measured;
 mod peers;
@@ -108,10 +109,15 @@ struct Options {
     #[arg(long, value_name = "RECORDS", value_delimiter = ',',
           conflicts_with_all = ["secure", "neighbours"])]
     grow: Vec<u64>,
+    /// Store so many persons with ten records each, and measure lists by their attributes, a count, and
+    /// puts with three indexed attributes next to puts without.
+    #[arg(long, value_name = "PERSONS", conflicts_with_all = ["secure", "neighbours", "grow"],
+          value_parser = clap::value_parser!(u64).range(20..=10_000_000))]
+    lists: Option<u64>,
     #[command(flatten)]
     remote: remote::Options,
-    /// Exit with 1 if a cost is above this: of TLS and tokens over all turns, or of a neighbour that
-    /// is at its limit.
+    /// Exit with 1 if a cost is above this: of TLS and tokens over all turns, of a neighbour that is at
+    /// its limit, or of indexes in the last round.
     #[arg(long, value_name = "COST")]
     at_most: Option<f64>,
     /// Print one JSON object.
@@ -179,6 +185,8 @@ async fn in_folder(options: &Options) -> Result<Vec<Line>> {
         compare::secure(options, &load).await
     } else if options.neighbours {
         compare::neighbours(options, &load).await
+    } else if let Some(persons) = options.lists {
+        lists::lists(options, &load, persons).await
     } else if !options.grow.is_empty() {
         growth::growth(options, &load).await
     } else {

@@ -19,6 +19,9 @@ use crate::secure::{Caller, Credentials};
 const START_MAX: Duration = Duration::from_secs(20);
 /// The map, so that a bench needs no file beside the binary.
 const MAP: &str = include_str!("../../../deploy/sample/map.toml");
+/// A collection with a list and three attributes that have indexes, and one with neither.
+pub(crate) const INDEXED: &str = "indexed";
+pub(crate) const UNINDEXED: &str = "unindexed";
 const REGIONS: [&str; 5] = ["ru-msk", "eu-fra", "kz-ala", "in-bom", "us-iad"];
 
 /// The programs that are started.
@@ -255,7 +258,7 @@ fn write_files(
     [shard, shard_admin, gateway, gateway_admin, nobody]: [u16; 5],
     credentials: Option<&Credentials>,
 ) -> Result<()> {
-    let mut map = format!("{MAP}\n[[tenants]]\nname = \"{NEIGHBOUR}\"\n");
+    let mut map = format!("{MAP}\n[[tenants]]\nname = \"{NEIGHBOUR}\"\n{}", collections()?);
     if let Some(credentials) = credentials {
         let own = "[[regions]]\nname = \"eu-fra\"\n";
         map = map.replace(own, &format!("{own}authorities = [\"{}\"]\n", credentials.pin));
@@ -297,6 +300,27 @@ fn write_files(
     );
     fs::write(folder.join("gateway.toml"), config)?;
     Ok(())
+}
+
+/// The collections of [`INDEXED`] and [`UNINDEXED`], as a map has them.
+fn collections() -> Result<String> {
+    let mut text = String::new();
+    for name in [UNINDEXED, INDEXED] {
+        let list = name == INDEXED;
+        write!(
+            text,
+            "\n[[collections]]\nname = \"{name}\"\ncategory = \"bench\"\nreads = \"counted\"\nlist = {list}\n"
+        )?;
+    }
+    for (name, kind, index) in
+        [("city", "string", "exact"), ("kind", "string", "exact"), ("age", "integer", "range")]
+    {
+        write!(
+            text,
+            "\n[[collections.attributes]]\nname = \"{name}\"\ntype = \"{kind}\"\nindex = \"{index}\"\n"
+        )?;
+    }
+    Ok(text)
 }
 
 /// What a folder takes up, with all below it.

@@ -157,6 +157,34 @@ fn a_store_is_measured_as_it_grows() {
     }
 }
 
+/// The answers are those that the store must give: the run itself fails where one is not.
+#[test]
+fn lists_counts_and_indexes_are_measured() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let stores = folder.path().join("stores");
+    let stores = stores.to_str().expect("text");
+    let few = ["--seconds", "1", "--rounds", "1", "--in-flight", "16", "--engines", "fjall"];
+    let done = run(&[&["--json", "--lists", "30", "--folder", stores], &few[..]].concat());
+    assert_eq!(done.code, 0, "{done:?}");
+    let lines: Vec<Value> = serde_json::from_str(&done.stdout).expect("an answer in JSON");
+    let what: Vec<&str> = lines.iter().filter_map(|line| line["what"].as_str()).collect();
+    let wanted = [
+        "fjall: list by an exact attribute, page of 100",
+        "fjall: list in the order of a range attribute, page of 100",
+        "fjall: count of the collection",
+        "fjall: put without attributes",
+        "fjall: put with three indexed",
+    ];
+    assert_eq!(what, wanted);
+    for line in &lines {
+        assert!(line["failed"] == 0 && line["per_second"].as_f64() > Some(0.0), "{line}");
+        assert!(line["p50_ms"].as_f64() <= line["p99_ms"].as_f64(), "{line}");
+        assert_eq!(line["records"], 300, "{line}");
+        let indexed = line["what"] == "fjall: put with three indexed";
+        assert_eq!(line["cost"].as_f64() > Some(0.0), indexed, "{line}");
+    }
+}
+
 /// An open loop sends what is due and no more, whatever the server could take.
 #[test]
 fn an_open_loop_keeps_its_rate() {

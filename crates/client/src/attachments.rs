@@ -69,8 +69,9 @@ impl Client {
     /// is read once more for that. An upload that is cut is taken up again, as often as the settings
     /// allow without a byte in between. `progress` is told how many bytes the region has.
     ///
-    /// The deadline of the settings is the time for each step, not for the whole. An upload goes to
-    /// this client's gateway and to no other.
+    /// The deadline of the settings is the time for each step, not for the whole. Where a law wants the
+    /// body taken inside its territory, the upload goes to the gateway there, as [`Client::put`] does;
+    /// nothing of the body has left then.
     ///
     /// # Errors
     /// [`Error`].
@@ -81,13 +82,18 @@ impl Client {
         mut progress: impl FnMut(u64) + Send,
     ) -> Result<Written<api::PutRecordResponse>, Error> {
         let (mut left, mut stored, mut once) = (self.attempts_max(), 0, true);
-        let mut pause = self.pause();
+        let (mut pause, mut route) = (self.pause(), self.write());
         let answer = loop {
-            let before = stored;
-            let error = match self.upload_once(spec, source, &mut stored, &mut progress).await {
+            let (before, to) = (stored, route.gateway.clone());
+            let error = match self.upload_once(to, spec, source, &mut stored, &mut progress).await {
                 Ok(answer) => break answer,
                 Err(error) => error,
             };
+            let known = error.refused().and_then(|refused| refused.known());
+            if known == Some(Reason::WrongIngress) && route.follow {
+                self.follow(&mut route, error)?;
+                continue;
+            }
             once = false;
             (left, pause) = if stored > before {
                 (self.attempts_max(), self.pause())
@@ -108,6 +114,7 @@ impl Client {
 
     async fn upload_once(
         &self,
+        to: Gateway,
         spec: &api::UploadSpec,
         source: &mut impl Source,
         stored: &mut u64,
@@ -120,7 +127,7 @@ impl Client {
         let first = api::UploadAttachmentRequest { part: Some(Part::Spec(spec.clone())) };
         // There is room for it.
         sender.try_send(first).map_err(|_| Error::Broken)?;
-        let mut attachments = self.gateway().attachments;
+        let mut attachments = to.attachments;
         let opened = timeout(within, attachments.upload(request)).await;
         let mut answers = opened.map_err(|_| Error::TimedOut)??.into_inner();
         let size = u64::try_from(spec.size).unwrap_or(0);

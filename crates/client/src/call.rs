@@ -468,7 +468,7 @@ impl Client {
     }
 
     /// Turns a call to the gateway that a refusal names, if it may go there.
-    fn follow(&self, route: &mut Route, error: Error) -> Result<(), Error> {
+    pub(crate) fn follow(&self, route: &mut Route, error: Error) -> Result<(), Error> {
         let Error::Refused(refused) = error else { return Err(error) };
         route.gateway = self.gateways.named(&route.gateway, route.named, refused)?;
         route.named = true;

@@ -27,7 +27,10 @@ pub const FIELDS_MAX: usize = 16_384;
 /// The same for answers that list what a deployment has, and for frames of a shard: they come from
 /// a server that the reader chose, whose bytes are bounded, and some grow with the deployment.
 pub const LIST_FIELDS_MAX: usize = 131_072;
-/// Fields of a batch, and of its answer: 65 for each of 1,000 items.
+/// The same for an answer with a page of records, or with what became of a batch: 524 for each of 1,000.
+/// A record with 32 attributes has up to 174.
+pub const PAGE_FIELDS_MAX: usize = 524_288;
+/// Fields of a batch: 65 for each of 1,000 items.
 pub const BATCH_FIELDS_MAX: usize = 65_536;
 /// Items of a batch that are decoded: some more than it may have, so that the refusal says so.
 pub const BATCH_PARTS_MAX: usize = 4_096;
@@ -49,10 +52,12 @@ pub struct Limits {
 
 /// The limits of a message of the public API.
 pub(crate) const MESSAGE: Limits = Limits { own: FIELDS_MAX, all: FIELDS_MAX };
-/// The limits of a batch, and of its answer.
+/// The limits of a batch.
 pub(crate) const BATCH: Limits = Limits { own: BATCH_PARTS_MAX, all: BATCH_FIELDS_MAX };
 /// The limits of an answer that lists what a deployment has.
 pub(crate) const LIST: Limits = Limits { own: LIST_FIELDS_MAX, all: LIST_FIELDS_MAX };
+/// The limits of an answer with a page of records, or to a batch.
+pub(crate) const PAGE: Limits = Limits { own: LIST_FIELDS_MAX, all: PAGE_FIELDS_MAX };
 /// The limits of a frame from a gateway to a shard.
 pub(crate) const FRAME: Limits =
     Limits { own: FRAME_PARTS_MAX + FRAME_BESIDE_MAX, all: FIELDS_MAX };

@@ -40,8 +40,8 @@ pub(super) fn subject(json: bool, subject: &api::Subject) -> Result<(), Failure>
     }
     for collection in &subject.collections {
         let mut text = format!(
-            "{} records, {} bytes, since {}",
-            collection.record_count,
+            "{}, {} bytes, since {}",
+            records(collection.record_count),
             collection.body_bytes,
             collection.since_time.as_ref().map_or_else(String::new, ToString::to_string),
         );
@@ -60,6 +60,11 @@ pub(super) fn subject(json: bool, subject: &api::Subject) -> Result<(), Failure>
         rows.push(("read", accessed(access)));
     }
     show(&rows)
+}
+
+/// A number of records, in words.
+fn records(count: i64) -> String {
+    if count == 1 { "1 record".to_owned() } else { format!("{count} records") }
 }
 
 fn shown(time: Option<&Timestamp>) -> String {
@@ -242,5 +247,15 @@ impl Changed<'_> {
             rows.push(("receipt", proven(self.receipt, self.proof)));
         }
         show(&rows)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::records;
+
+    #[test]
+    fn one_record_is_no_plural() {
+        assert_eq!([0, 1, 2].map(records), ["0 records", "1 record", "2 records"]);
     }
 }

@@ -5,6 +5,7 @@
 
 pub(crate) mod desk;
 mod lies;
+mod uploads;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -4,6 +4,8 @@
 //! An item counts as a call of its tenant while it is worked on, and no more than [`AT_ONCE`] items of
 //! a batch are worked on at the same time.
 
+use std::collections::HashSet;
+
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use prost::Message as _;
@@ -22,6 +24,10 @@ use crate::method::Method;
 const AT_ONCE: usize = 128;
 /// Bytes of the records in one answer, names and attributes included.
 const RECORDS_BYTES_MAX: usize = BODY_BYTES_MAX;
+
+/// Regions that the puts of one answer name as unreachable. If there are more, each is named once: so the
+/// answer stays within what callers decode.
+const UNREACHABLE_MAX: usize = 65_536;
 
 /// Reads many records.
 pub(crate) async fn get_all(
@@ -62,11 +68,27 @@ pub(crate) async fn put_all(
     let deadline = call.deadline.of_call();
     let one =
         |admitted: Admitted, request| async move { put(ctx, &admitted, deadline, request).await };
-    let results = each(call, request.requests, one, |_| Ok(())).await?;
+    let mut results = each(call, request.requests, one, |_| Ok(())).await?;
+    name_once(&mut results, UNREACHABLE_MAX);
     let item = |outcome: Result<_, _>| Item {
         outcome: Some(outcome.map_or_else(Outcome::Error, Outcome::Done)),
     };
     Ok(v1::BatchPutRecordsResponse { results: results.into_iter().map(item).collect() })
+}
+
+/// Names each unreachable region with the first put that it is about, if all puts name more than so many.
+fn name_once(results: &mut [Result<v1::PutRecordResponse, pb::Status>], most: usize) {
+    let named: usize = results.iter().flatten().map(|done| done.unreachable.len()).sum();
+    if named <= most {
+        return;
+    }
+    let mut known = HashSet::new();
+    for done in results.iter_mut().flatten() {
+        let new = |missing: &v1::RegionMissing| {
+            known.insert((missing.region.clone(), missing.reason.clone()))
+        };
+        done.unreachable.retain(new);
+    }
 }
 
 /// Deletes many records.
@@ -151,4 +173,34 @@ where
         }
     }
     results.into_iter().collect::<Option<Vec<_>>>().ok_or_else(|| Reason::Internal.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn done(regions: &[&str]) -> Result<v1::PutRecordResponse, pb::Status> {
+        let missing = |region: &&str| v1::RegionMissing {
+            region: (*region).to_owned(),
+            reason: "REGION_UNAVAILABLE".to_owned(),
+        };
+        let unreachable = regions.iter().map(missing).collect();
+        Ok(v1::PutRecordResponse { unreachable, ..Default::default() })
+    }
+
+    #[test]
+    fn of_many_unreachable_regions_each_is_named_once() {
+        let all =
+            || vec![done(&["a", "b"]), Err(pb::Status::default()), done(&["b", "c"]), done(&["a"])];
+        let named = |most| {
+            let mut results = all();
+            name_once(&mut results, most);
+            let regions = |done: v1::PutRecordResponse| {
+                done.unreachable.into_iter().map(|missing| missing.region).collect::<Vec<_>>()
+            };
+            results.into_iter().flatten().map(regions).collect::<Vec<_>>()
+        };
+        assert_eq!(named(5), [vec!["a", "b"], vec!["b", "c"], vec!["a"]]);
+        assert_eq!(named(4), [vec!["a", "b"], vec!["c"], vec![]]);
+    }
 }

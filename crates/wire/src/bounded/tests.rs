@@ -128,6 +128,84 @@ fn answers_that_list_what_a_deployment_has_hold_more() {
     assert_eq!(check::<v1::RegionMapStatus>(&more), Err(Unfit::TooMany));
 }
 
+/// The record with the most fields.
+fn full_record() -> v1::Record {
+    let text = || "x".to_owned();
+    let time = || Some(prost_types::Timestamp { seconds: 1, nanos: 1 });
+    let attribute =
+        v1::Attribute { name: text(), value: time().map(v1::attribute::Value::TimestampValue) };
+    v1::Record {
+        subject: Some(v1::SubjectRef { id: text(), domicile: text() }),
+        collection: text(),
+        key: text(),
+        body: vec![1].into(),
+        version: 1,
+        etag: text(),
+        expire_time: time(),
+        attributes: vec![attribute; 32],
+        attachment_bytes: 1,
+    }
+}
+
+#[test]
+fn the_fullest_pages_and_answers_to_batches_pass() {
+    let text = || "x".to_owned();
+    let records = vec![full_record(); 1_000];
+    let page = v1::ListRecordsResponse { records: records.clone(), ..Default::default() };
+    assert_eq!(check::<v1::ListRecordsResponse>(&page.encode_to_vec()), Ok(()));
+    let found = |record| v1::BatchGetResult {
+        outcome: Some(v1::batch_get_result::Outcome::Record(record)),
+    };
+    let results = records.into_iter().map(found).collect();
+    let got = v1::BatchGetRecordsResponse { results }.encode_to_vec();
+    assert_eq!(check::<v1::BatchGetRecordsResponse>(&got), Ok(()));
+    // Each put under 20 statutes, with mirrors and clauses, and with as many unreachable regions as the
+    // gateway names.
+    let attachment = v1::Attachment {
+        jurisdiction: text(),
+        statute: text(),
+        constraint: 1,
+        evidence_kinds: (1..8).collect(),
+        why: text(),
+    };
+    let placement = v1::Placement {
+        region: text(),
+        mirrors: vec![text(); 8],
+        clauses: vec![text(); 8],
+        ingress: text(),
+        ingress_required: true,
+    };
+    let ruling = v1::Ruling {
+        attachments: vec![attachment; 20],
+        map_epoch: 1,
+        map_digest: vec![1].into(),
+        data_versions: vec![v1::DataVersion { name: text(), version: text() }; 4],
+        findings: Vec::new(),
+        outcome: Some(v1::ruling::Outcome::Placement(placement)),
+    };
+    let done = v1::PutRecordResponse {
+        subject: Some(v1::SubjectRef { id: text(), domicile: text() }),
+        version: 1,
+        etag: text(),
+        replayed: true,
+        receipt: Some(v1::Receipt {
+            origin: text(),
+            index: 1,
+            entry: vec![1].into(),
+            opening: vec![1].into(),
+            statement: vec![1].into(),
+            tlog_proof: text(),
+        }),
+        ruling: Some(ruling),
+        unreachable: vec![v1::RegionMissing { region: text(), reason: text() }; 65],
+    };
+    let done = v1::BatchPutResult { outcome: Some(v1::batch_put_result::Outcome::Done(done)) };
+    let put = v1::BatchPutRecordsResponse { results: vec![done; 1_000] }.encode_to_vec();
+    assert_eq!(check::<v1::BatchPutRecordsResponse>(&put), Ok(()));
+    let more = field(1, &field(1, &field(8, &[]).repeat(600))).repeat(1_000);
+    assert_eq!(check::<v1::BatchGetRecordsResponse>(&more), Err(Unfit::TooMany));
+}
+
 #[test]
 fn a_body_may_hold_any_bytes() {
     for body in [vec![0xff; 1 << 20], field(10, &[]).repeat(FIELDS_MAX * 2), vec![0x0b; 5000]] {

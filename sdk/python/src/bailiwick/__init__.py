@@ -13,11 +13,13 @@ made again, under the same request id, where the errors say that they may be.
 
 from bailiwick._attributes import AttributeValue
 from bailiwick._core import Evidence, Put, Record, Tls, Written, new_request_id
+from bailiwick._transfer import Attachment, Uploadable
 from bailiwick._watch import Change, Changes
 from bailiwick.aio import AsyncClient
 from bailiwick.client import Client
 from bailiwick.errors import (
     AlreadyExists,
+    Altered,
     BailiwickError,
     Busy,
     Conflict,
@@ -40,7 +42,9 @@ from bailiwick.receipts import Checkpoint, Entry, verify_receipt
 
 __all__ = [
     "AlreadyExists",
+    "Altered",
     "AsyncClient",
+    "Attachment",
     "AttributeValue",
     "BailiwickError",
     "Busy",
@@ -68,6 +72,7 @@ __all__ = [
     "Unauthenticated",
     "Unavailable",
     "Unproven",
+    "Uploadable",
     "Written",
     "new_request_id",
     "verify_receipt",

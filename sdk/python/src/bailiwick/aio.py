@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import grpc
@@ -11,11 +12,19 @@ import grpc.aio
 
 from bailiwick import _batch as batches
 from bailiwick import _core as core
+from bailiwick import _transfer as transfers
 from bailiwick import errors
 from bailiwick._attributes import AttributeValue
 from bailiwick._core import Attempts, Evidence, Put, Record, Settings, Tls, TokenSource, Written
+from bailiwick._transfer import Attachment, Downloading, Source, Uploadable, Uploading
 from bailiwick._watch import SILENCE, Changes, Watching
-from bailiwick.v1 import jurisdiction_pb2, records_pb2_grpc, subjects_pb2, subjects_pb2_grpc
+from bailiwick.v1 import (
+    attachments_pb2_grpc,
+    jurisdiction_pb2,
+    records_pb2_grpc,
+    subjects_pb2,
+    subjects_pb2_grpc,
+)
 
 
 class AsyncClient:
@@ -41,6 +50,7 @@ class AsyncClient:
             self._channel = grpc.aio.insecure_channel(target, options=options)
         self._records = records_pb2_grpc.RecordsStub(self._channel)
         self._subjects = subjects_pb2_grpc.SubjectsStub(self._channel)
+        self._attachments = attachments_pb2_grpc.AttachmentsStub(self._channel)
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -216,6 +226,95 @@ class AsyncClient:
         finally:
             call.cancel()
 
+    async def upload(
+        self,
+        subject: str,
+        collection: str,
+        key: str,
+        content: Uploadable,
+        *,
+        domicile: str,
+        attributes: Mapping[str, AttributeValue] | None = None,
+        if_version: int | None = None,
+        etag: str = "",
+        expire_time: datetime | None = None,
+        proof: bool = False,
+        request_id: str = "",
+    ) -> Written:
+        """See :meth:`bailiwick.Client.upload`. The content is read on the event loop, 256 KiB at a
+        time."""
+        source = Source(content)
+        try:
+            upload = Uploading(
+                self._settings, source, subject, domicile, collection, key, attributes or {},
+                if_version, etag, expire_time, proof, request_id,
+            )
+            while True:
+                begin: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+                call = self._attachments.Upload(_sent(upload, begin), metadata=upload.metadata())
+                try:
+                    while (answer := await self._read(call)) is not None:
+                        done = upload.answered(answer)
+                        if done is not None:
+                            return upload.check(done)
+                        if not begin.done():
+                            begin.set_result(upload.stored)
+                    wait = upload.cut()
+                except TimeoutError:
+                    wait = upload.cut()
+                except grpc.RpcError as failed:
+                    wait = upload.again(failed)
+                finally:
+                    begin.cancel()
+                    call.cancel()
+                await asyncio.sleep(wait)
+        finally:
+            source.close()
+
+    async def download(
+        self,
+        subject: str,
+        collection: str,
+        key: str,
+        *,
+        domicile: str,
+        offset: int = 0,
+        length: int = 0,
+        etag: str = "",
+    ) -> AsyncIterator[bytes]:
+        """See :meth:`bailiwick.Client.download`."""
+        download = Downloading(
+            self._settings, subject, domicile, collection, key, offset, length, etag
+        )
+        while True:
+            call = self._attachments.Download(download.request, metadata=download.metadata())
+            try:
+                while (answer := await self._read(call)) is not None:
+                    if data := download.answered(answer):
+                        yield data
+                if download.ended():
+                    return
+                wait = download.cut()
+            except TimeoutError:
+                wait = download.cut()
+            except grpc.RpcError as failed:
+                if download.complete() and download.ended():
+                    return
+                wait = download.again(failed)
+            finally:
+                call.cancel()
+            await asyncio.sleep(wait)
+
+    async def stat(self, subject: str, collection: str, key: str, *, domicile: str) -> Attachment:
+        """See :meth:`bailiwick.Client.stat`."""
+        message = transfers.stat_message(subject, domicile, collection, key)
+        return transfers.attachment_of((await self._call(self._attachments.Stat, message))[0])
+
+    async def _read(self, call: Any) -> Any | None:
+        """The next answer of a stream. None: it has ended."""
+        answer = await asyncio.wait_for(call.read(), self._settings.deadline)
+        return None if answer is grpc.aio.EOF else answer
+
     async def _call(self, method: Callable[..., Any], message: Any) -> tuple[Any, bool]:
         attempts = Attempts(self._settings)
         while True:
@@ -238,3 +337,10 @@ class AsyncClient:
             if wait is None:
                 return batch.ends
             await asyncio.sleep(wait)
+
+
+async def _sent(upload: Uploading, begin: asyncio.Future[int]) -> AsyncIterator[Any]:
+    """The messages of one stream. After the first it waits for where to go on."""
+    yield upload.first()
+    for message in upload.rest(await begin):
+        yield message

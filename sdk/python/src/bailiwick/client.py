@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import queue
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any, TypeVar
 
 import grpc
 
 from bailiwick import _batch as batches
 from bailiwick import _core as core
+from bailiwick import _transfer as transfers
 from bailiwick import errors
 from bailiwick._attributes import AttributeValue
 from bailiwick._core import Attempts, Evidence, Put, Record, Settings, Tls, TokenSource, Written
+from bailiwick._transfer import Attachment, Downloading, Source, Uploadable, Uploading
 from bailiwick._watch import Changes, Watching
-from bailiwick.v1 import jurisdiction_pb2, records_pb2_grpc, subjects_pb2, subjects_pb2_grpc
+from bailiwick.v1 import (
+    attachments_pb2_grpc,
+    jurisdiction_pb2,
+    records_pb2_grpc,
+    subjects_pb2,
+    subjects_pb2_grpc,
+)
 
 A = TypeVar("A")
 
@@ -42,6 +53,7 @@ class Client:
             self._channel = grpc.insecure_channel(target, options=options)
         self._records = records_pb2_grpc.RecordsStub(self._channel)
         self._subjects = subjects_pb2_grpc.SubjectsStub(self._channel)
+        self._attachments = attachments_pb2_grpc.AttachmentsStub(self._channel)
 
     def __enter__(self) -> Client:
         return self
@@ -220,6 +232,97 @@ class Client:
         finally:
             call.cancel()
 
+    def upload(
+        self,
+        subject: str,
+        collection: str,
+        key: str,
+        content: Uploadable,
+        *,
+        domicile: str,
+        attributes: Mapping[str, AttributeValue] | None = None,
+        if_version: int | None = None,
+        etag: str = "",
+        expire_time: datetime | None = None,
+        proof: bool = False,
+        request_id: str = "",
+    ) -> Written:
+        """Uploads an attachment of up to 1 GiB, and checks the answer and its receipt: the content is
+        read twice more than it is sent, for its hash and for that check. An upload that is cut goes on
+        where it was. The deadline of the client is the time for each MiB, not for the whole."""
+        source = Source(content)
+        try:
+            upload = Uploading(
+                self._settings, source, subject, domicile, collection, key, attributes or {},
+                if_version, etag, expire_time, proof, request_id,
+            )
+            while True:
+                begin: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+                call = self._attachments.Upload(_sent(upload, begin), metadata=upload.metadata())
+                patience = _Patience(call, self._settings.deadline)
+                try:
+                    for count, answer in enumerate(call):
+                        patience.again()
+                        done = upload.answered(answer)
+                        if done is not None:
+                            return upload.check(done)
+                        if count == 0:
+                            begin.put(upload.stored)
+                    wait = upload.cut()
+                except grpc.RpcError as failed:
+                    wait = upload.again(failed)
+                finally:
+                    patience.end()
+                    # What waits to send ends too.
+                    begin.put(None)
+                    call.cancel()
+                time.sleep(wait)
+        finally:
+            source.close()
+
+    def download(
+        self,
+        subject: str,
+        collection: str,
+        key: str,
+        *,
+        domicile: str,
+        offset: int = 0,
+        length: int = 0,
+        etag: str = "",
+    ) -> Iterator[bytes]:
+        """The bytes of an attachment, or of a part of it, as they come. A download that is cut goes on
+        where it was, as long as the attachment is the same. The hash of a whole attachment is checked
+        at the end (:class:`bailiwick.Altered`): until then, what came is not to be relied on."""
+        download = Downloading(
+            self._settings, subject, domicile, collection, key, offset, length, etag
+        )
+        while True:
+            call = self._attachments.Download(download.request, metadata=download.metadata())
+            patience = _Patience(call, self._settings.deadline)
+            try:
+                for answer in call:
+                    patience.end()
+                    if data := download.answered(answer):
+                        yield data
+                    patience.again()
+                if download.ended():
+                    return
+                wait = download.cut()
+            except grpc.RpcError as failed:
+                if download.complete() and download.ended():
+                    return
+                wait = download.again(failed)
+            finally:
+                patience.end()
+                call.cancel()
+            time.sleep(wait)
+
+    def stat(self, subject: str, collection: str, key: str, *, domicile: str) -> Attachment:
+        """What an attachment is, without its body."""
+        message = transfers.stat_message(subject, domicile, collection, key)
+        return transfers.attachment_of(self._call(self._attachments.Stat, message)[0])
+
     def _call(self, method: Callable[..., A], message: Any) -> tuple[A, bool]:
         attempts = Attempts(self._settings)
         while True:
@@ -242,3 +345,30 @@ class Client:
             if wait is None:
                 return batch.ends
             time.sleep(wait)
+
+
+class _Patience:
+    """Cancels a stream that says nothing for too long."""
+
+    def __init__(self, call: Any, seconds: float) -> None:
+        self._call, self._seconds = call, seconds
+        self._timer: threading.Timer | None = None
+        self.again()
+
+    def again(self) -> None:
+        self.end()
+        self._timer = threading.Timer(self._seconds, self._call.cancel)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def end(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+def _sent(upload: Uploading, begin: queue.SimpleQueue[int | None]) -> Iterator[Any]:
+    """The messages of one stream. After the first it waits for where to go on."""
+    yield upload.first()
+    at = begin.get()
+    if at is not None:
+        yield from upload.rest(at)

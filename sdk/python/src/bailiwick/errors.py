@@ -120,6 +120,10 @@ class Unproven(BailiwickError):
     """The answer came, and its receipt does not prove the write that was asked for."""
 
 
+class Altered(BailiwickError):
+    """The bytes of an attachment came, and do not have the hash that its region states."""
+
+
 _BY_CODE: dict[grpc.StatusCode, type[Refused]] = {
     grpc.StatusCode.INVALID_ARGUMENT: InvalidRequest,
     grpc.StatusCode.FAILED_PRECONDITION: NotAllowedNow,

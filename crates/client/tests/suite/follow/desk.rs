@@ -16,6 +16,7 @@ use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::transport::{Identity, Server, ServerTlsConfig};
 use tonic::{Code, Request, Response, Status, Streaming};
 use tonic_types::{ErrorDetails, StatusExt as _, pb};
+use wire::v1::attachments_server::AttachmentsServer;
 use wire::v1::records_server::{Records, RecordsServer};
 use wire::v1::subjects_server::{Subjects, SubjectsServer};
 
@@ -98,7 +99,8 @@ impl Desk {
         }
         let router = server
             .add_service(RecordsServer::new(desk.clone()))
-            .add_service(SubjectsServer::new(desk.clone()));
+            .add_service(SubjectsServer::new(desk.clone()))
+            .add_service(AttachmentsServer::new(desk.clone()));
         tokio::spawn(router.serve_with_incoming(TcpListenerStream::new(listener)));
         desk
     }
@@ -137,7 +139,7 @@ impl Desk {
     }
 
     /// Notes a call. A script that has ended says so, as a gateway that fails would.
-    fn note<M>(
+    pub(crate) fn note<M>(
         &self,
         call: &'static str,
         request: &Request<M>,

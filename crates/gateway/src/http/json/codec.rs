@@ -15,6 +15,8 @@ use prost_types::{FileDescriptorProto, FileDescriptorSet};
 use terms::{Reason, Rejection};
 use wire::bounded::BATCH_FIELDS_MAX;
 
+use super::once;
+
 /// Our protos, and the details of errors, which batches have in their answers.
 static POOL: LazyLock<Option<DescriptorPool>> = LazyLock::new(pool);
 /// Values and keys of one JSON text: as many as the fields of the largest message.
@@ -60,6 +62,7 @@ pub(super) fn message(of: MessageDescriptor, json: &[u8]) -> Result<Vec<u8>, Rej
         return Err(Rejection::new(Reason::FieldInvalid)
             .problem(format!("the JSON has more than {VALUES_MAX} values")));
     }
+    once::check(json)?;
     let mut reader = serde_json::Deserializer::from_slice(json);
     let options = DeserializeOptions::new();
     let read = DynamicMessage::deserialize_with_options(of, &mut reader, &options);
@@ -163,6 +166,36 @@ mod tests {
             assert_eq!(rejection.reason, Reason::FieldInvalid, "{json}");
             assert!(!rejection.message().contains("secret"), "{}", rejection.message());
             assert!(rejection.message().contains("line 1"), "{}", rejection.message());
+        }
+    }
+
+    #[test]
+    fn a_field_that_is_given_twice_is_refused_by_whichever_of_its_names() {
+        for json in [
+            r#"{"key": "a", "key": "b"}"#,
+            r#"{"requestId": "a", "request_id": "a"}"#,
+            r#"{"subject": {"id": "a", "id": "a"}}"#,
+            r#"{"evidence": [{"kind": "IP"}, {"kind": "IP", "value": "x", "\u006bind": "IP"}]}"#,
+        ] {
+            let refused = message(put(), json.as_bytes()).unwrap_err();
+            assert_eq!(refused.reason, Reason::FieldInvalid);
+            assert!(refused.message().contains("given twice, at line 1"), "{}", refused.message());
+        }
+        // The same name in two objects is two fields.
+        let both = br#"{"key": "a", "evidence": [{"kind": "IP"}, {"kind": "IP"}]}"#;
+        assert!(message(put(), both).is_ok());
+    }
+
+    #[test]
+    fn no_two_fields_of_a_message_have_names_that_count_as_one() {
+        for message in POOL.as_ref().unwrap().all_messages() {
+            let mut names: Vec<String> =
+                message.fields().map(|field| once::canonical(field.name())).collect();
+            for field in message.fields() {
+                assert_eq!(once::canonical(field.name()), once::canonical(field.json_name()));
+            }
+            names.sort();
+            assert!(names.windows(2).all(|two| two[0] != two[1]), "{}", message.full_name());
         }
     }
 

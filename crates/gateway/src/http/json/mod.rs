@@ -6,6 +6,7 @@
 
 mod codec;
 mod error;
+mod once;
 
 use std::pin::Pin;
 use std::sync::Arc;
