@@ -14,9 +14,10 @@ pub(crate) enum Exit {
     Differs = 3,
     /// A configuration, map or annex is wrong. Nothing was started.
     Config = 64,
-    /// Data on disk are refused: lost, damaged, another shard's, or held by another process.
+    /// Data on disk are refused: lost, damaged, or another shard's.
     Data = 65,
-    /// Something that is needed is away: an address, a port, a disk, the gateway.
+    /// Something that is needed is away: an address, a port, a disk, the gateway; or a store is held by
+    /// another process.
     Unavailable = 69,
     /// A bug: a part of the program panicked.
     Bug = 70,

@@ -68,8 +68,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Some(generations) => options.show(&generations),
         None => Err(Failure::said(
             Exit::Unavailable,
-            "the shard has not answered in time: see that it runs with this configuration. It will \
-             do what was asked as soon as it can",
+            "the shard has not answered in time: see that it runs with this configuration. It may \
+             still do what was asked: look with `bailiwick keys status` before you ask again",
         )),
     }
 }

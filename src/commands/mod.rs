@@ -124,8 +124,8 @@ enum ShardCommand {
         /// The backup
         #[arg(long, value_name = "FILE")]
         from: PathBuf,
-        /// Read from this file who was erased after the backup; may be repeated. Without it, from
-        /// the file next to the last checkpoint
+        /// Read from this file, too, who was erased after the backup; may be repeated. The file next
+        /// to the last checkpoint is always read
         #[arg(long, value_name = "FILE")]
         erasures: Vec<PathBuf>,
         /// Accept that people come back who were erased after the backup
@@ -154,6 +154,13 @@ enum ShardCommand {
         /// Confirms that the loss is known and accepted
         #[arg(long, required = true)]
         accept_loss: bool,
+        /// Read from this file, too, who was erased; may be repeated. The file next to the last
+        /// checkpoint is always read
+        #[arg(long, value_name = "FILE")]
+        erasures: Vec<PathBuf>,
+        /// Accept that people come back who were erased after the store was copied
+        #[arg(long, conflicts_with = "erasures")]
+        accept_erasures_unknown: bool,
         #[command(flatten)]
         config: Config,
     },
@@ -224,19 +231,15 @@ pub(crate) fn main() -> ExitCode {
             ShardCommand::Convert { to, config } => serve::convert::run(&config.config, &to),
             ShardCommand::Backup(arguments) => arguments.run(),
             ShardCommand::Restore { from, erasures, accept_erasures_unknown, json, config } => {
-                let erasures = if accept_erasures_unknown {
-                    Erasures::Unknown
-                } else {
-                    Erasures::Known(erasures)
-                };
+                let erasures = known(erasures, accept_erasures_unknown);
                 serve::backup::restore(&config.config, &from, &erasures, json)
             }
             ShardCommand::Status { json, config } => serve::status::run(&config.config, json),
             ShardCommand::ConfirmClock(Config { config }) => serve::shard::confirm_clock(&config),
             ShardCommand::RotateLog(Config { config }) => serve::shard::rotate_log(&config),
-            ShardCommand::Recover { accept_loss: _, config } => {
-                serve::shard::recover(&config.config)
-            }
+            ShardCommand::Recover {
+                erasures, accept_erasures_unknown: unknown, config, ..
+            } => serve::shard::recover(&config.config, &known(erasures, unknown)),
         },
         Command::Shard(ShardArguments { config, command: None }) => {
             // clap requires it.
@@ -266,6 +269,11 @@ pub(crate) fn main() -> ExitCode {
             failure.exit.into()
         }
     }
+}
+
+/// Where it stands who was erased.
+fn known(files: Vec<PathBuf>, unknown: bool) -> Erasures {
+    if unknown { Erasures::Unknown } else { Erasures::Known(files) }
 }
 
 #[cfg(test)]

@@ -75,12 +75,19 @@ impl Store {
         }
     }
 
+    /// The same for a command that has no need to take over: a writer that is silent may come back.
+    pub(crate) fn if_ended(self) -> Self {
+        self.when_occupied(Occupied::RefuseUnlessEnded)
+    }
+
     /// The same for a server: while another process writes to it, an opening waits.
     pub(crate) fn waiting(self) -> Self {
+        self.when_occupied(Occupied::Wait)
+    }
+
+    fn when_occupied(self, occupied: Occupied) -> Self {
         match self {
-            Self::Postgres(postgres) => {
-                Self::Postgres(Box::new(postgres.when_occupied(Occupied::Wait)))
-            }
+            Self::Postgres(postgres) => Self::Postgres(Box::new(postgres.when_occupied(occupied))),
             embedded @ Self::Embedded(_) => embedded,
         }
     }

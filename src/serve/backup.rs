@@ -18,7 +18,7 @@ pub(crate) fn make(config: &Path, folder: &Path, as_json: bool) -> Result<(), Fa
     start_logs(true, Level::Warn)?;
     // The region's keys will be in it, as in a server's.
     let _closed = link::host::sandbox::close_memory();
-    let outside = outside(config.store.backend());
+    let outside = outside(config.store.if_ended().backend());
     let settings = &config.settings;
     let made = block_on(async {
         let made = ::shard::backup(settings, &config.map, &config.annex, &outside, folder).await;

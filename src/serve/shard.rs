@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::shard::{KeyringSource, Shard};
+use ::shard::{Erasures, KeyringSource, Shard};
 use link::host::clock::SystemClock;
 use link::net::admin_http::serve_admin;
 use link::ops::health::Health;
@@ -26,6 +26,9 @@ use crate::terminal;
 
 /// Time in which a running shard is expected to end the period of its log.
 const ROTATES_WITHIN: Duration = Duration::from_secs(30);
+/// Time in which a start waits for a store that another process holds, as a backup may. With it, starts
+/// follow each other so slowly that the systemd unit never gives up.
+const LOCKED_MAX: Duration = Duration::from_secs(30);
 
 /// Runs a shard until a signal stops it, or it poisons itself.
 pub(crate) fn run(path: &Path) -> Result<(), Failure> {
@@ -49,7 +52,8 @@ pub(crate) fn run(path: &Path) -> Result<(), Failure> {
         let expect = Expected { kind: PeerKind::Shard, region };
         let guard = tls::guard(config.metrics, &health)?;
         let standby = standby::begin(&store, config.admin_listen, guard.clone(), &health).await?;
-        let opening = Shard::open(
+        let opening = Shard::open_within(
+            LOCKED_MAX,
             config.settings,
             config.map,
             config.annex,
@@ -236,13 +240,13 @@ fn ask_to_rotate(settings: &shard::Settings, deployment: &str) -> Result<(), Fai
 }
 
 /// Goes on with a store that lacks what was signed.
-pub(crate) fn recover(path: &Path) -> Result<(), Failure> {
+pub(crate) fn recover(path: &Path, erasures: &Erasures) -> Result<(), Failure> {
     let config = config::shard::read(path)?;
     start_logs(true, Level::Warn)?;
     // The region's keys will be in it, as in a server's.
     let _closed = link::host::sandbox::close_memory();
     let outside = outside(config.store.backend());
-    let done = shard::recover(&config.settings, &config.map, &config.annex, &outside);
+    let done = shard::recover(&config.settings, &config.map, &config.annex, &outside, erasures);
     let shard::Recovered { signed, found, origin, vkey } = done.map_err(error)?;
     let signed = match signed {
         Some((log, size)) => format!("the log {log} ends: {size} entries were signed"),
@@ -277,10 +281,7 @@ pub(crate) fn error(error: shard::Error) -> Failure {
         | shard::Error::Listener
         | shard::Error::Certificate { .. } => Exit::Config,
         shard::Error::Engine(
-            Store::Damaged { .. }
-            | Store::Locked { .. }
-            | Store::Foreign { .. }
-            | Store::Cluster { .. },
+            Store::Damaged { .. } | Store::Foreign { .. } | Store::Cluster { .. },
         )
         | shard::Error::Keys { .. }
         | shard::Error::Token { .. }
@@ -300,7 +301,8 @@ pub(crate) fn error(error: shard::Error) -> Failure {
         | shard::Error::DataLost { .. }
         | shard::Error::CheckpointFile { .. }
         | shard::Error::Damaged(_) => Exit::Data,
-        // A disk, a port, randomness: away now, and perhaps back later.
+        // A disk, a port, randomness, a store that another process holds: away now, and perhaps back
+        // later.
         shard::Error::Io { .. }
         | shard::Error::NoEntropy
         | shard::Error::NoRoom { .. }

@@ -177,7 +177,7 @@ fn a_folder_that_is_in_use_or_another_shards_is_refused_with_its_own_code() {
     };
     let ports = || [("listen", free()), ("admin_listen", free())];
     let (code, said) = shard_with(&deployment, &ports());
-    assert_eq!(code, 65, "{said}");
+    assert_eq!(code, 69, "{said}");
     assert!(said.contains("held by another process"), "{said}");
 
     assert_eq!(deployment.shard("ru-msk").stop(), 0);

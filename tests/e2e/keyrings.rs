@@ -188,6 +188,18 @@ fn without_the_right_token_a_shard_does_not_start_and_says_why() {
         all_readable(&deployment);
         assert_eq!(deployment.shard(REGION).stop(), 0);
 
+        // Who can write the file cannot have the key destroyed that it needs.
+        let path = deployment.keys_dir(REGION).join(format!("{REGION}.keyring"));
+        let whole = fs::read_to_string(&path).expect("a keyring");
+        let line = |of: &str| whole.lines().find(|line| line.starts_with(of)).expect("a line");
+        let own = line("token_key = ").replace("token_key = ", "");
+        secret(&path, &whole.replace(line("earlier = "), &format!("earlier = [{own}]")));
+        refused(&config, "the keyring does not open with the token's key");
+        secret(&path, &whole);
+        deployment.restart(REGION);
+        all_readable(&deployment);
+        assert_eq!(deployment.shard(REGION).stop(), 0);
+
         // A plain keyring is not taken for one that is guarded, nor one region's for another's.
         let keys: PathBuf = deployment.keys_dir(REGION);
         let path = keys.join(format!("{REGION}.keyring"));

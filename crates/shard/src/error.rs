@@ -226,7 +226,7 @@ pub enum Error {
     NotErasedAgain(String),
     /// What is restored is erased again and logged by the clock, and the clock is not believed.
     #[error(
-        "the clock is far ahead of the backup: see that it is right, and confirm it with `bailiwick shard confirm-clock`"
+        "the clock is far ahead of the backup, or of the last commit: see that it is right, and confirm it with `bailiwick shard confirm-clock`"
     )]
     ClockUnconfirmed,
     /// A backup rests on a generation of the region's key that is not the keyring's.

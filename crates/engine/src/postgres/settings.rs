@@ -16,6 +16,8 @@ pub enum Occupied {
     Wait,
     /// It is refused with [`crate::Error::Locked`].
     Refuse,
+    /// The same, unless the other has ended in good order: silence is not enough.
+    RefuseUnlessEnded,
     /// It takes the term at once: the other is replaced. For tests, and for repairs.
     Replace,
 }

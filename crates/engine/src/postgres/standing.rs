@@ -60,13 +60,17 @@ pub(super) async fn vacant(store: &Postgres, session: &mut Session) -> Result<u6
         };
         let alive = (now.head.term, now.beat) != (seen.head.term, seen.beat);
         seen = now;
+        let locked = || Err(Error::Locked { path: store.place().into() });
         if !alive && since.elapsed() >= SILENT_AFTER {
+            if store.occupied == Occupied::RefuseUnlessEnded && !seen.released {
+                return locked();
+            }
             break;
         }
         if alive {
             since = Instant::now();
-            if store.occupied == Occupied::Refuse {
-                return Err(Error::Locked { path: store.place().into() });
+            if matches!(store.occupied, Occupied::Refuse | Occupied::RefuseUnlessEnded) {
+                return locked();
             }
             report(store, Some(seen.holder.clone()));
         }

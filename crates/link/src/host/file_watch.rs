@@ -111,7 +111,10 @@ const fn exposed_to(mode: u32, owner: u32, own: u32) -> Option<&'static str> {
 }
 
 /// Opens what should be a file. Without waiting: the other end of a pipe might never come.
-fn open(path: &Path) -> io::Result<(File, Metadata)> {
+///
+/// # Errors
+/// As [`read`].
+pub fn open(path: &Path) -> io::Result<(File, Metadata)> {
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     let about = file.metadata()?;
     if !about.is_file() {
@@ -123,7 +126,11 @@ fn open(path: &Path) -> io::Result<(File, Metadata)> {
     Ok((file, about))
 }
 
-fn content(file: File) -> io::Result<Vec<u8>> {
+/// The whole of a file that was opened.
+///
+/// # Errors
+/// What the operating system says.
+pub fn content(file: File) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
     Ok(bytes)

@@ -47,6 +47,11 @@ impl Health {
         }
     }
 
+    /// Whether readiness is held back for a thing of that name.
+    pub fn holds(&self, lacking: &str) -> bool {
+        self.0.held.lock().unwrap_or_else(PoisonError::into_inner).contains(lacking)
+    }
+
     /// Says that only a restart helps: not alive, and not ready.
     pub fn set_dead(&self) {
         self.0.alive.store(false, Ordering::Release);

@@ -91,7 +91,7 @@ pub(super) fn check(
         match frame(&mut file, &key, number).map_err(at)? {
             Frame::Manifest(manifest) => break manifest,
             Frame::Rows(of_chunk) => {
-                rows.take(&of_chunk).map_err(|error| at(error.to_string()))?;
+                rows.take(&of_chunk).map_err(|error| at(said(&error)))?;
                 each(of_chunk)?;
             }
         }
@@ -99,7 +99,15 @@ pub(super) fn check(
     if file.read(&mut [0]).map_err(|error| refused(error.to_string()))? > 0 {
         return Err(refused(format!("bytes follow its last chunk, {number}")));
     }
-    rows.finish(header, &manifest, number).map_err(|error| refused(error.to_string()))
+    rows.finish(header, &manifest, number).map_err(|error| refused(said(&error)))
+}
+
+/// What is wrong. Of a damaged row it is no help to say that a backup should be restored.
+fn said(error: &Error) -> String {
+    match error {
+        Error::Damaged(rows) => format!("a row of the {rows} is damaged: use another backup"),
+        other => other.to_string(),
+    }
 }
 
 fn frame(file: &mut impl Read, key: &FrameKey, number: u64) -> Result<Frame, String> {

@@ -156,7 +156,8 @@ async fn take(mut pipe: pipe::Receiver, file: &mut File) -> Result<(), Error> {
     while pipe.read(&mut magic[..1]).await.map_err(|error| failed(&error.to_string()))? == 0 {
         if Instant::now() > until {
             let why = "the store is in use, and the shard has not begun: see that it runs with this \
-                       configuration";
+                       configuration, that this command runs as the shard's user, and that no other \
+                       backup of it is being made";
             return Err(failed(why));
         }
         sleep(LOOK_EVERY).await;

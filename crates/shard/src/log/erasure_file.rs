@@ -2,8 +2,8 @@
 //!
 //! A backup still holds those who were erased after it was made. This file names them, by the keyed
 //! hashes of their rows, so that a restore erases them again. An erasure is acknowledged only once
-//! it stands here. The store lists the same erasures, so a file that is missing, or lags because of
-//! a crash, is completed from it.
+//! it stands here. The store lists the same erasures, so a file that is missing, damaged or another
+//! shard's, or lags because of a crash, is completed from it. Every start opens all records.
 //!
 //! Records of 256 bytes, the first of which names no erasure: format `01`, a nonce (12 bytes), and
 //! sealed under a key of the region, bound to the shard and to the record's place: period and index
@@ -13,8 +13,10 @@
 //! The store's list has a row for each: `33` and the place of the entry; and in it `01`, the key of the
 //! subject's row, and the collection and the request, if it was not the whole subject.
 
+use std::collections::BTreeSet;
+use std::fs;
 use std::fs::{File, OpenOptions};
-use std::io::{BufReader, ErrorKind, Read as _};
+use std::io::{BufReader, BufWriter, ErrorKind, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -46,6 +48,17 @@ pub(crate) struct KnownErasure {
     /// The key of the subject's row.
     pub(crate) row: Key,
     pub(crate) what: What,
+}
+
+impl KnownErasure {
+    /// What the first record of a file names.
+    const fn none() -> Self {
+        Self { entry: NO_ENTRY, row: Vec::new(), what: What::Subject(Vec::new()) }
+    }
+
+    pub(super) fn name(&self) -> Name {
+        (self.entry, self.row.clone())
+    }
 }
 
 /// What was erased.
@@ -104,20 +117,40 @@ fn listed_at(entry: CommitAt) -> Key {
     key.0
 }
 
-/// Reads such a row; of a whole subject, the tombstone is in the subject's own.
-fn listed(engine: &dyn Engine, key: &[u8], value: &[u8]) -> Result<KnownErasure, Error> {
-    let damaged = || Error::Damaged("subjects");
-    let entry = keys::fed_commit(key).ok_or_else(damaged)?;
-    let mut reader = Reader::new(value);
-    reader.format(FORMAT)?;
-    let row = reader.bytes()?.to_vec();
-    let what = if reader.rest().is_empty() {
-        What::Subject(engine.get_many(&[&row])?.pop().flatten().ok_or_else(damaged)?)
-    } else {
-        let collection = Collection::parse(reader.text()?).map_err(|_| damaged())?;
-        What::Collection(collection, Recent::read(&mut reader)?)
-    };
-    Ok(KnownErasure { entry, row, what })
+/// What such a row says.
+struct Listed {
+    entry: CommitAt,
+    row: Key,
+    /// Only this collection was erased, by that request.
+    collection: Option<(Collection, Recent)>,
+}
+
+impl Listed {
+    fn read(key: &[u8], value: &[u8]) -> Result<Self, Error> {
+        let damaged = || Error::Damaged("subjects");
+        let entry = keys::fed_commit(key).ok_or_else(damaged)?;
+        let mut reader = Reader::new(value);
+        reader.format(FORMAT)?;
+        let (row, mut collection) = (reader.bytes()?.to_vec(), None);
+        if !reader.rest().is_empty() {
+            let name = Collection::parse(reader.text()?).map_err(|_| damaged())?;
+            collection = Some((name, Recent::read(&mut reader)?));
+        }
+        Ok(Self { entry, row, collection })
+    }
+
+    /// The erasure. Of a whole subject, the tombstone is in the subject's own row.
+    fn known(self, engine: &dyn Engine) -> Result<KnownErasure, Error> {
+        let Self { entry, row, collection } = self;
+        let what = match collection {
+            Some((collection, by)) => What::Collection(collection, by),
+            None => {
+                let tombstone = engine.get_many(&[&row])?.pop().flatten();
+                What::Subject(tombstone.ok_or(Error::Damaged("subjects"))?)
+            }
+        };
+        Ok(KnownErasure { entry, row, what })
+    }
 }
 
 /// What the records of one shard's file are sealed with.
@@ -172,133 +205,217 @@ impl Settings {
     }
 }
 
+/// By its entry and the subject's row, one erasure is known from another.
+pub(super) type Name = (CommitAt, Key);
+
 /// The file of a shard, which is added to.
 pub(crate) struct ErasureFile {
     path: PathBuf,
     key: ErasureKey,
     records: u64,
-    /// The newest erasure that it names.
-    last: CommitAt,
+    /// The last record. A file that does not end with it is another one.
+    last: [u8; RECORD_BYTES],
+    /// The place in the log from which the store's list is not noted yet.
+    next: CommitAt,
 }
 
 impl ErasureFile {
-    /// Opens the file, or makes it.
+    /// Opens the file, or makes it, and adds what the store lists and it does not. `end`: where the
+    /// store's log ends.
     pub(crate) fn open(
         settings: &Settings,
         keyring: &dyn Keyring,
+        engine: &dyn Engine,
+        end: CommitAt,
         entropy: &dyn Entropy,
     ) -> Result<Self, Error> {
+        let (mut file, named) = Self::opened(settings, keyring, entropy)?;
+        file.complete(engine, &named, entropy)?;
+        file.next = end;
+        Ok(file)
+    }
+
+    /// Opens the file, or makes it, and every record of it: one that does not open would otherwise be
+    /// found when the store is lost. Then the file is made again of the other ones.
+    pub(super) fn opened(
+        settings: &Settings,
+        keyring: &dyn Keyring,
+        entropy: &dyn Entropy,
+    ) -> Result<(Self, BTreeSet<Name>), Error> {
         let (path, key) = (settings.erasures_path(), ErasureKey::new(settings, keyring));
         let io = |source| Error::Io { path: path.clone(), source };
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let file = file.open(&path).map_err(io)?;
-        let whole = file.metadata().map_err(io)?.len() / RECORD_BYTES as u64;
-        // The last record may be torn: then it was never acknowledged, and the store has it.
-        for records in (whole.saturating_sub(1).max(1)..=whole).rev() {
-            let mut record = [0; RECORD_BYTES];
-            file.read_exact_at(&mut record, offset(records - 1)).map_err(io)?;
-            if let Ok(KnownErasure { entry, .. }) = key.open(records - 1, &record) {
-                return Ok(Self { path, key, records, last: entry });
+        let mut file = file.open(&path).map_err(io)?;
+        let mut named = BTreeSet::new();
+        let found = each_record(&path, &file, &key, &mut |known| {
+            named.insert(known.name());
+            Ok(())
+        })?;
+        let Found { mut records, failed, .. } = found;
+        match failed {
+            // The last one may be torn: then it was never acknowledged, and the store has it.
+            Some(place) if place + 1 == records => records = place,
+            Some(place) => {
+                let aside = set_aside(&path)?;
+                records = remake(&path, &file, &key, entropy)?;
+                file = File::open(&path).map_err(io)?;
+                let (path, aside) = (path.display(), aside.display());
+                tracing::error!(
+                    "file of erasures {path}: record {place} does not open. It was set aside as \
+                     {aside}, and made again from its other records and the store"
+                );
             }
+            None => {}
         }
-        if whole > 1 {
-            return Err(Error::Erasures { path, why: "its last records do not open".to_owned() });
+        if records == 0 {
+            file.write_all_at(&key.seal(0, &KnownErasure::none(), entropy)?, 0).map_err(io)?;
+            file.sync_all().map_err(io)?;
+            directories::sync_parent(&path)?;
+            records = 1;
         }
-        let first =
-            KnownErasure { entry: NO_ENTRY, row: Vec::new(), what: What::Subject(Vec::new()) };
-        file.write_all_at(&key.seal(0, &first, entropy)?, 0).map_err(io)?;
-        file.sync_all().map_err(io)?;
-        directories::sync_parent(&path)?;
-        Ok(Self { path, key, records: 1, last: NO_ENTRY })
+        let mut last = [0; RECORD_BYTES];
+        file.read_exact_at(&mut last, offset(records - 1)).map_err(io)?;
+        Ok((Self { path, key, records, last, next: NO_ENTRY }, named))
     }
 
-    /// Adds what the store lists and the file does not, and syncs it.
+    /// Adds all that the store lists and that is not among `named`.
+    fn complete(
+        &mut self,
+        engine: &dyn Engine,
+        named: &BTreeSet<Name>,
+        entropy: &dyn Entropy,
+    ) -> Result<(), Error> {
+        let mut from = vec![LISTED];
+        loop {
+            let listed = listed_from(engine, from)?;
+            let Some(Listed { entry, .. }) = listed.last() else { return Ok(()) };
+            from = [listed_at(*entry), vec![0]].concat();
+            let lacks = |it: &Listed| !named.contains(&(it.entry, it.row.clone()));
+            let missing = listed.into_iter().filter(lacks);
+            let missing: Result<Vec<_>, _> = missing.map(|listed| listed.known(engine)).collect();
+            self.add(&missing?, entropy)?;
+        }
+    }
+
+    /// Adds what the store has listed since the last time, and syncs it.
     pub(crate) fn catch_up(
         &mut self,
         engine: &dyn Engine,
         entropy: &dyn Entropy,
     ) -> Result<(), Error> {
-        let limit = ScanLimit { rows: AT_ONCE, bytes: 1 << 20 };
         loop {
-            let from = [listed_at(self.last), vec![0]].concat();
-            let span = Span { from, until: vec![LISTED + 1] };
-            let page = engine.scan(&span, Order::Ascending, limit)?;
-            if page.rows.is_empty() {
-                return Ok(());
-            }
-            let (mut added, mut place, mut last) = (Vec::new(), self.records, self.last);
-            for (key, value) in &page.rows {
-                let known = listed(engine, key, value)?;
-                added.extend(self.key.seal(place, &known, entropy)?);
-                (place, last) = (place + 1, known.entry);
-            }
-            self.add(&added)?;
-            (self.records, self.last) = (place, last);
+            let listed = listed_from(engine, listed_at(self.next))?;
+            let Some(Listed { entry, .. }) = listed.last() else { return Ok(()) };
+            let next = CommitAt { index: entry.index + 1, ..*entry };
+            let known: Result<Vec<_>, _> = listed.into_iter().map(|it| it.known(engine)).collect();
+            self.add(&known?, entropy)?;
+            self.next = next;
         }
     }
 
-    /// Adds an erasure of a log that was lost in part, which the store lists out of turn.
-    pub(crate) fn add_known(
+    /// Writes erasures behind the last record and syncs them, if the file is still the one that was
+    /// opened.
+    pub(super) fn add<'a>(
         &mut self,
-        known: &KnownErasure,
+        known: impl IntoIterator<Item = &'a KnownErasure>,
         entropy: &dyn Entropy,
     ) -> Result<(), Error> {
-        self.add(&self.key.seal(self.records, known, entropy)?)?;
-        self.records += 1;
-        Ok(())
-    }
-
-    /// Writes records behind the last one, if the file is still the one that was opened.
-    fn add(&self, records: &[u8]) -> Result<(), Error> {
         let io = |source| Error::Io { path: self.path.clone(), source };
-        let file = OpenOptions::new().write(true).open(&self.path).map_err(io)?;
-        if file.metadata().map_err(io)?.len() < offset(self.records) {
-            let why = "it was replaced while the shard ran: restart the shard, which completes it";
+        let (mut added, mut place) = (Vec::new(), self.records);
+        for known in known {
+            added.extend(self.key.seal(place, known, entropy)?);
+            place += 1;
+        }
+        let Some(last) = added.last_chunk::<RECORD_BYTES>() else { return Ok(()) };
+        let file = OpenOptions::new().read(true).write(true).open(&self.path).map_err(io)?;
+        let mut found = [0; RECORD_BYTES];
+        let read = file.read_exact_at(&mut found, offset(self.records - 1));
+        if read.is_err() || found != self.last {
+            let why = "it was replaced while the shard ran: restart the shard, which completes it, or \
+                       makes it again if it is another shard's";
             return Err(Error::Erasures { path: self.path.clone(), why: why.to_owned() });
         }
-        file.write_all_at(records, offset(self.records)).map_err(io)?;
-        file.sync_data().map_err(io)
+        file.write_all_at(&added, offset(self.records)).map_err(io)?;
+        file.sync_data().map_err(io)?;
+        (self.records, self.last) = (place, *last);
+        Ok(())
     }
+}
+
+/// A page of the store's list.
+fn listed_from(engine: &dyn Engine, from: Key) -> Result<Vec<Listed>, Error> {
+    let limit = ScanLimit { rows: AT_ONCE, bytes: 1 << 20 };
+    let page = engine.scan(&Span { from, until: vec![LISTED + 1] }, Order::Ascending, limit)?;
+    page.rows.iter().map(|(key, value)| Listed::read(key, value)).collect()
+}
+
+/// Keeps a copy of a file that cannot be read to its end, under a name of its own.
+fn set_aside(path: &Path) -> Result<PathBuf, Error> {
+    let name = |number: u32| path.with_extension(format!("erasures.unreadable-{number}"));
+    let aside = (1..).map(name).find(|aside| !aside.exists()).unwrap_or_default();
+    fs::copy(path, &aside).map_err(|source| Error::Io { path: aside.clone(), source })?;
+    Ok(aside)
+}
+
+/// Makes the file again, of those records of `old` that open. How many there are.
+fn remake(path: &Path, old: &File, key: &ErasureKey, entropy: &dyn Entropy) -> Result<u64, Error> {
+    let new = path.with_extension("erasures.new");
+    let io = |source| Error::Io { path: new.clone(), source };
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(io(error)),
+        _ => {}
+    }
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new);
+    let mut file = BufWriter::new(file.map_err(io)?);
+    let mut records = 0;
+    let mut write = |known: &KnownErasure| -> Result<(), Error> {
+        file.write_all(&key.seal(records, known, entropy)?).map_err(io)?;
+        records += 1;
+        Ok(())
+    };
+    write(&KnownErasure::none())?;
+    each_record(path, old, key, &mut |known| write(&known))?;
+    let file = file.into_inner().map_err(|error| io(error.into_error()))?;
+    file.sync_all().map_err(io)?;
+    fs::rename(&new, path).map_err(io)?;
+    directories::sync_parent(path)?;
+    Ok(records)
 }
 
 const fn offset(record: u64) -> u64 {
     record * RECORD_BYTES as u64
 }
 
-/// Calls `each` with all erasures that a file names. How many there are.
-///
-/// A record that is cut short at the end was never acknowledged. Any other that does not open is
-/// refused: what it names cannot be read.
-pub(crate) fn each_erasure(
-    path: &Path,
-    key: &ErasureKey,
-    mut each: impl FnMut(KnownErasure) -> Result<(), Error>,
-) -> Result<u64, Error> {
-    let io = |source| Error::Io { path: path.to_owned(), source };
-    let refused = |why| Error::Erasures { path: path.to_owned(), why };
-    let file = File::open(path).map_err(|error| {
-        if error.kind() == ErrorKind::NotFound { refused(MISSING.to_owned()) } else { io(error) }
-    })?;
-    // What is added from here on is what `each` itself does.
-    let records = file.metadata().map_err(io)?.len() / RECORD_BYTES as u64;
-    let mut file = BufReader::new(file);
-    for place in 0..records {
-        let mut record = [0; RECORD_BYTES];
-        file.read_exact(&mut record).map_err(io)?;
-        if place + 1 == records && place > 0 && record == [0; RECORD_BYTES] {
-            return Ok(records - 2);
-        }
-        let known = key.open(place, &record).map_err(|_| {
-            refused(format!("record {place} does not open: it is another shard's, or was changed"))
-        })?;
-        if place > 0 {
-            each(known)?;
-        }
-    }
-    if records == 0 { Err(refused("it is empty".to_owned())) } else { Ok(records - 1) }
+/// What a file was found to be.
+pub(super) struct Found {
+    /// Whole records, the first one with them.
+    pub(super) records: u64,
+    /// The first that does not open.
+    pub(super) failed: Option<u64>,
+    /// The last record is nothing but zeros.
+    pub(super) blank_end: bool,
 }
 
-const MISSING: &str = "it is missing: without it nothing says who was erased after the backup. Give \
-                       a copy with `--erasures FILE`, or accept that the backup may bring people \
-                       back who were erased, with `--accept-erasures-unknown`";
+/// Calls `each` with all erasures whose records open.
+pub(super) fn each_record(
+    path: &Path,
+    file: &File,
+    key: &ErasureKey,
+    each: &mut dyn FnMut(KnownErasure) -> Result<(), Error>,
+) -> Result<Found, Error> {
+    let io = |source| Error::Io { path: path.to_owned(), source };
+    let records = file.metadata().map_err(io)?.len() / RECORD_BYTES as u64;
+    let (mut failed, mut record) = (None, [0; RECORD_BYTES]);
+    let mut file = BufReader::new(file);
+    file.rewind().map_err(io)?;
+    for place in 0..records {
+        file.read_exact(&mut record).map_err(io)?;
+        match key.open(place, &record) {
+            Ok(known) if place > 0 => each(known)?,
+            Ok(_) => {}
+            Err(_) => failed = failed.or(Some(place)),
+        }
+    }
+    Ok(Found { records, failed, blank_end: record == [0; RECORD_BYTES] })
+}

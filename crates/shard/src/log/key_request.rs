@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
+use crate::store::directories;
 use crate::{Error, Settings};
 
 /// Time between two looks for the answer.
@@ -59,20 +60,19 @@ impl Settings {
         self.checkpoint_path().with_extension("keys-answer")
     }
 
-    /// What an operator asks, if it is anything.
-    pub(crate) fn keys_asked(&self) -> Option<KeysAsked> {
-        let text = fs::read_to_string(self.keys_request()).ok()?;
-        match toml::from_str(&text) {
-            Ok(asked) => Some(asked),
-            Err(_) => {
-                // Not one of ours: it would be found again and again.
-                fs::remove_file(self.keys_request()).ok();
-                None
-            }
-        }
+    /// Takes what an operator asks, if it is anything. It is gone before it is carried out: one that
+    /// cannot be answered must not be found, and carried out, again.
+    pub(crate) fn take_keys_asked(&self) -> Result<Option<KeysAsked>, Error> {
+        let path = self.keys_request();
+        let Ok(text) = fs::read_to_string(&path) else { return Ok(None) };
+        let gone = fs::remove_file(&path);
+        gone.map_err(|source| Error::Io { path: path.clone(), source })?;
+        directories::sync_parent(&path)?;
+        // If it is not one of ours, nobody waits for an answer.
+        Ok(toml::from_str(&text).ok())
     }
 
-    /// Answers it, and takes it away.
+    /// Answers it.
     pub(crate) fn answer_keys(
         &self,
         asked: &KeysAsked,
@@ -83,13 +83,11 @@ impl Settings {
             error: answer.err().map(ToString::to_string),
             generations: answer.unwrap_or_default().to_vec(),
         };
-        write(self.keys_answer(), &toml::to_string(&answer).expect("an answer is plain TOML"))?;
-        let path = self.keys_request();
-        fs::remove_file(&path).map_err(|source| Error::Io { path, source })
+        write(self.keys_answer(), &toml::to_string(&answer).expect("an answer is plain TOML"))
     }
 
     /// Asks the shard that runs with these settings, and waits for its answer. `None`: there is none
-    /// within that time; the request stays until the shard takes it.
+    /// within that time. The request stays until the shard takes it, which is once.
     ///
     /// # Errors
     /// [`Error::KeysRefused`] with what the shard says; [`Error::Io`].

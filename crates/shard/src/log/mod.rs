@@ -8,6 +8,7 @@ pub(crate) mod closed_periods;
 pub(crate) mod erasure_file;
 pub(crate) mod first_commit;
 pub(crate) mod key_request;
+pub(crate) mod known_erasures;
 pub(crate) mod rotation_request;
 pub(crate) mod verifier_keys;
 pub(crate) mod view;

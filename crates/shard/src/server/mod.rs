@@ -42,7 +42,9 @@ use crate::server::session::Sessions;
 use crate::settings::{LogSettings, Settings};
 use crate::write::command::Errand;
 use crate::write::committer::Queue;
-use crate::write::{abandoned, expiry, feed_sweep, gone_chunks, index_walk, rewrap};
+use crate::write::{
+    abandoned, expiry, feed_sweep, gone_chunks, index_walk, noted_erasures, rewrap,
+};
 use crate::{Error, Shard};
 
 /// How long sessions may take to end once the shard goes down.
@@ -156,7 +158,8 @@ async fn joined(
     ended.await.is_ok_and(|joined| joined.is_ok())
 }
 
-/// Starts what builds indexes, what serves auditors, and what submits checkpoints to witnesses.
+/// Starts what builds indexes, notes erasures again, serves auditors, and submits checkpoints to
+/// witnesses.
 fn beside(
     node: &Arc<Node>,
     chronicles: &LogViews,
@@ -168,6 +171,7 @@ fn beside(
 ) -> JoinSet<()> {
     let mut beside = JoinSet::new();
     beside.spawn(index_walk::tend(Arc::clone(node), queue.clone()));
+    beside.spawn(noted_erasures::tend(Arc::clone(node), queue.clone()));
     if !log.witnesses.is_empty() {
         let (node, witnesses) = (Arc::clone(node), log.witnesses.clone());
         let chronicles = chronicles.clone();

@@ -11,6 +11,7 @@ use crate::log::Log;
 use crate::log::checkpoint_file::{CheckpointFile, open_note};
 use crate::log::checkpointer::signed_empty;
 use crate::log::first_commit::FirstCommit;
+use crate::log::known_erasures::refuse_left_over;
 use crate::startup::open::{Opening, lost};
 use crate::store::generations;
 use crate::store::keyring::FileKeyring;
@@ -87,6 +88,7 @@ impl Opening<'_> {
             return Err(Error::Exists { place: self.place() });
         }
         let (keyring, keyring_made) = self.provision(keyring)?;
+        refuse_left_over(self.settings, &keyring)?;
         let signer = match found {
             Some((_, note)) => {
                 let signer = self.signer(Period(last_key))?;

@@ -5,6 +5,7 @@ pub(crate) mod init;
 pub(crate) mod inspect;
 pub(crate) mod open;
 pub(crate) mod recover;
+pub(crate) mod recovery_mark;
 pub(crate) mod rotate;
 pub(crate) mod select_map;
 pub(crate) mod shard;

@@ -1,6 +1,5 @@
 //! Opening a shard: every check that must hold before it answers anybody.
 
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,10 +9,12 @@ use ledger::note::Signer;
 use terms::{Slot, UnixMillis};
 
 use crate::clock::GuardedClock;
-use crate::log::checkpoint_file::{CheckpointFile, open_note};
+use crate::log::checkpoint_file::{CheckpointFile, open_note, period_of, unverified};
 use crate::log::checkpointer::signed_empty;
 use crate::log::{EdgeRow, Log, began, edge_at, ends_in_seal, root_at};
 use crate::log::{closed_periods, first_commit};
+use crate::startup::recovery_mark;
+use crate::startup::recovery_mark::Mark;
 use crate::store::generations;
 use crate::store::generations::Differs;
 use crate::store::growing_log::{GrowingLog, Origins};
@@ -75,10 +76,11 @@ impl Opening<'_> {
 
     /// The same; to `look` at it alone, nothing is made, taken or signed.
     pub(crate) fn open_to(&self, look: bool) -> Result<Opened, Error> {
-        if self.recovering().exists() {
-            let restore = fs::metadata(self.recovering()).is_ok_and(|mark| mark.len() > 0);
-            let why =
-                if restore { RESTORE_BEGUN } else { "a recovery was begun here and has not ended" };
+        if let Some(mark) = recovery_mark::read(&self.recovering())? {
+            let why = match mark {
+                Mark::Restore(_) => RESTORE_BEGUN,
+                Mark::Recovery(_) => "a recovery was begun here and has not ended",
+            };
             return Err(Error::CheckpointFile { path: self.recovering(), why });
         }
         self.open_unended(look)
@@ -99,7 +101,9 @@ impl Opening<'_> {
         let (region, shard) = (&settings.region, &settings.shard);
         identity.expect(self.map.deployment(), region, shard, territory.as_str())?;
         let keyring = self.keyring(&*engine)?;
-        let namer = self.check_keyring(&*engine, &identity, &keyring)?;
+        let row = EdgeRow::read(&*engine)?;
+        let namer = self.check_keyring(&*engine, &identity, &keyring);
+        let namer = namer.map_err(|error| self.of_old_store(error, &row, &note))?;
         if !look {
             keyring.forget_earlier()?;
         }
@@ -108,7 +112,6 @@ impl Opening<'_> {
             let path = self.settings.log_key_path(identity.period.0);
             return Err(Error::Keys { path, why: "it is not the key of this store's log" });
         }
-        let row = EdgeRow::read(&*engine)?;
         let log = Log::restore(&*engine, &row)?;
         let new = log.period == Period::FIRST && log.edge.size() <= FIRST_ENTRIES_MAX;
         let clock = Arc::clone(&self.outside.clock);
@@ -153,6 +156,26 @@ impl Opening<'_> {
         }
         self.compare_slots(&opened);
         Ok(opened)
+    }
+
+    /// A store may fit the keyring no more because it is an old one: then no keyring is the right one,
+    /// and an older one would bring a destroyed generation back.
+    fn of_old_store(&self, error: Error, row: &EdgeRow, note: &str) -> Error {
+        let Error::Generation { .. } = error else { return error };
+        self.behind(row, note).unwrap_or(error)
+    }
+
+    /// What is lost, if the store ends before the last checkpoint. Nothing confirms that one's word
+    /// here: the shard does not start either way.
+    fn behind(&self, row: &EdgeRow, note: &str) -> Option<Error> {
+        let signed = unverified(note)?;
+        let period = period_of(&signed)?;
+        if period == row.period.0 && signed.size > row.size {
+            return Some(lost(signed.size, row.size));
+        }
+        let found = self.origins().of(row.period);
+        let what = format!("the log {} was signed, and the store ends with {found}", signed.origin);
+        (period > row.period.0).then_some(Error::DataLost { what })
     }
 
     /// Opens the engine of a store that is there: opening it would make one.
@@ -222,8 +245,7 @@ impl Opening<'_> {
     }
 
     /// A file that stands beside the anchor from the moment when a loss is accepted until the new
-    /// period has begun: a recovery that did not end must not pass as a store that lost nothing. That
-    /// of a restore has a content.
+    /// period has begun: a recovery that did not end must not pass as a store that lost nothing.
     pub(crate) fn recovering(&self) -> std::path::PathBuf {
         self.anchor_path().with_extension("recovering")
     }
@@ -263,18 +285,31 @@ impl Opening<'_> {
         identity: &Identity,
         keyring: &FileKeyring,
     ) -> Result<KeyLayout, Error> {
-        let region = &self.settings.region;
-        let path = || FileKeyring::path(&self.settings.keys, region);
+        let namer = self.check_region_key(identity, keyring)?;
+        self.refuse_other_keys(generations::differs(engine, keyring, &self.settings.region)?)?;
+        Ok(namer)
+    }
+
+    /// Refuses a keyring that has another index key than that of the store.
+    pub(crate) fn check_region_key(
+        &self,
+        identity: &Identity,
+        keyring: &FileKeyring,
+    ) -> Result<KeyLayout, Error> {
         let namer = KeyLayout::new(keyring);
         if namer.check() != identity.key_check {
-            return Err(Error::Keys { path: path(), why: "it is not the keyring of this store" });
+            let path = FileKeyring::path(&self.settings.keys, &self.settings.region);
+            return Err(Error::Keys { path, why: "it is not the keyring of this store" });
         }
-        match generations::differs(engine, keyring, region)? {
-            Some(Differs { generation, why }) => {
-                Err(Error::Generation { path: path(), generation, why })
-            }
-            None => Ok(namer),
-        }
+        Ok(namer)
+    }
+
+    /// Refuses a keyring that differs from the store.
+    pub(crate) fn refuse_other_keys(&self, differs: Option<Differs>) -> Result<(), Error> {
+        let path = FileKeyring::path(&self.settings.keys, &self.settings.region);
+        differs.map_or(Ok(()), |Differs { generation, why }| {
+            Err(Error::Generation { path, generation, why })
+        })
     }
 
     pub(crate) fn identity(

@@ -3,9 +3,10 @@
 //! its GENESIS names the old head, or says that nobody knows it any more.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
+use atlas::Country;
 use engine::{Batch, Engine};
 use ledger::checkpoint::Checkpoint;
 use ledger::entry::{Detail, Entry};
@@ -14,16 +15,20 @@ use link::ops::metrics::Registry;
 use terms::UnixMillis;
 
 use crate::clock::GuardedClock;
-use crate::log::checkpoint_file::CheckpointFile;
+use crate::log::checkpoint_file::{CheckpointFile, period_of, unverified};
 use crate::log::checkpointer::signed_empty;
-use crate::log::erasure_file::{ErasureKey, each_erasure};
+use crate::log::erasure_file::KnownErasure;
 use crate::log::first_commit::FirstCommit;
-use crate::log::{EdgeRow, Log};
+use crate::log::known_erasures::{Erasures, all_known, keep_all};
+use crate::log::{EdgeRow, Log, edge_at};
 use crate::metrics::Metrics;
 use crate::startup::open::{Opening, RESTORE_BEGUN};
+use crate::startup::recovery_mark;
+use crate::startup::recovery_mark::{GivenUp, Mark};
 use crate::startup::shard::Parts;
 use crate::store::identity::Identity;
 use crate::store::keyring::FileKeyring;
+use crate::store::region_maps::Offered;
 use crate::store::types::{CommitAt, Minute, Period};
 use crate::store::{directories, generations};
 use crate::{Environment, Error, Settings};
@@ -42,26 +47,37 @@ pub struct Recovered {
 }
 
 /// Opens a new log period over what the store still holds. Then it erases again each subject and
-/// collection that the file of erasures names, if the store still has it.
+/// collection that the file of erasures names, or one of `erasures`, if the store still has it.
 ///
 /// # Errors
-/// [`Error`]. A recovery that failed half way keeps the shard from starting until a second call
-/// has ended well; it names the same old head again.
+/// [`Error`]. Nothing was changed, or the recovery keeps the shard from starting until a second call
+/// has ended well: that one names the same old head, and erases again from the same point on.
 pub fn recover(
     settings: &Settings,
     map: &atlas::RegionMap,
     annex: &atlas::Annex,
     outside: &Environment,
+    erasures: &Erasures,
 ) -> Result<Recovered, Error> {
     let opening = Opening { settings, map, annex, outside };
-    if fs::metadata(opening.recovering()).is_ok_and(|mark| mark.len() > 0) {
-        let why = RESTORE_BEGUN;
-        return Err(Error::CheckpointFile { path: opening.recovering(), why });
+    let before = match recovery_mark::read(&opening.recovering())? {
+        Some(Mark::Restore(_)) => {
+            return Err(Error::CheckpointFile { path: opening.recovering(), why: RESTORE_BEGUN });
+        }
+        Some(Mark::Recovery(given_up)) => Some(given_up),
+        None => None,
+    };
+    opening.named()?;
+    settings.make_folders(&*outside.store)?;
+    let keyring = FileKeyring::open(&settings.keys, &settings.region, settings.guard().as_ref())?;
+    // All of it is read before anything is changed. Without a store, nobody comes back.
+    let known = all_known(settings, &keyring, erasures, !outside.store.exists()?)?;
+    if !known.is_empty() {
+        keep_all(settings, &keyring, &known, &*outside.entropy)?;
     }
-    let begun = begin_after(&opening, None)?;
-    let erasures = settings.erasures_path();
-    let known = erasures.exists().then_some(erasures);
-    erase_again(&opening, known.as_slice(), begun.since)?;
+    let newest = known.last().map(|known| known.entry);
+    let begun = begin_after(&opening, &keyring, Before::Loss(before), newest)?;
+    erase_again(&opening, &known, begun.since)?;
     remove(&opening.recovering())?;
     Ok(begun.recovered)
 }
@@ -71,6 +87,13 @@ pub(crate) struct Begun {
     pub(crate) recovered: Recovered,
     /// The end of the log that the store held.
     pub(crate) since: CommitAt,
+}
+
+/// What a new period comes after.
+pub(crate) enum Before {
+    /// A loss. If a recovery was begun before: what that one gave up.
+    Loss(Option<GivenUp>),
+    Restore(AfterRestore),
 }
 
 /// What a restore adds to the beginning of a period.
@@ -84,76 +107,128 @@ pub(crate) struct AfterRestore {
     pub(crate) erasures: Option<u64>,
 }
 
+/// The store over which a period begins.
+struct Held {
+    engine: Box<dyn Engine>,
+    /// `None`: it is empty.
+    row: Option<(Identity, EdgeRow)>,
+    offered: Offered,
+}
+
+impl Held {
+    fn open(opening: &Opening<'_>, territory: Country) -> Result<Self, Error> {
+        let Opening { settings, map, outside, .. } = opening;
+        let engine = outside.store.open()?;
+        let Some(identity) = Identity::read(&*engine)? else {
+            return Ok(Self { engine, row: None, offered: opening.first_map()? });
+        };
+        // A recovery does not bring an older map back either.
+        let offered = opening.start(&*engine)?.offered;
+        let (region, shard) = (&settings.region, &settings.shard);
+        identity.expect(map.deployment(), region, shard, territory.as_str())?;
+        let edge = EdgeRow::read(&*engine)?;
+        Ok(Self { engine, row: Some((identity, edge)), offered })
+    }
+
+    fn edge(&self) -> Option<&EdgeRow> {
+        self.row.as_ref().map(|(_, edge)| edge)
+    }
+
+    /// What the first commit adds, so that the store's rows are those of the keyring. A store that
+    /// lacks what was signed may be older than the last change of the keyring; any other may not.
+    fn batch(
+        &self,
+        opening: &Opening<'_>,
+        keyring: &FileKeyring,
+        signed: Option<&Checkpoint>,
+    ) -> Result<Batch, Error> {
+        let (region, entropy) = (&opening.settings.region, &*opening.outside.entropy);
+        let mut batch = Batch::new();
+        let Some((identity, edge)) = &self.row else {
+            opening.take_slots(&mut batch);
+            generations::put(&mut batch, keyring, region, entropy)?;
+            return Ok(batch);
+        };
+        opening.check_region_key(identity, keyring)?;
+        if signed.is_none_or(|signed| place(signed) > (Some(edge.period.0), edge.size)) {
+            let differs =
+                generations::bring_up(&mut batch, &*self.engine, keyring, region, entropy);
+            opening.refuse_other_keys(differs?)?;
+        } else {
+            opening.check_keyring(&*self.engine, identity, keyring)?;
+        }
+        Ok(batch)
+    }
+}
+
+/// Period and size of a head: of two heads, the greater one is the newer.
+pub(crate) fn place(head: &Checkpoint) -> (Option<u32>, u64) {
+    (period_of(head), head.size)
+}
+
 /// Begins a new period over what the store holds. The mark that keeps it from starting stays.
+/// `newest`: the newest erasure that is known.
 pub(crate) fn begin_after(
     opening: &Opening<'_>,
-    restored: Option<AfterRestore>,
+    keyring: &FileKeyring,
+    before: Before,
+    newest: Option<CommitAt>,
 ) -> Result<Begun, Error> {
-    let Opening { settings, map, outside, .. } = opening;
-    let (territory, path) = (opening.named()?, opening.anchor_path());
-    settings.make_folders(&*outside.store)?;
+    let Opening { settings, outside, .. } = opening;
+    let territory = opening.named()?;
     let anchored = anchored(opening)?;
+    let held = Held::open(opening, territory)?;
+    let edge = held.edge();
+    let end = edge.map(|edge| CommitAt { period: edge.period, index: edge.size });
+    let note = anchored.as_ref().map(|(_, note)| note.clone());
+    let in_file = note.as_deref().and_then(unverified);
+    let (given_up, restored) = match before {
+        Before::Loss(Some(given_up)) => (given_up, None),
+        Before::Loss(None) => (GivenUp { since: end, note }, None),
+        Before::Restore(restored) => (GivenUp { since: end, note: None }, Some(restored)),
+    };
     let signed = match &restored {
         Some(restored) => Some(restored.old_head.clone()),
-        None => anchored.as_ref().and_then(|(_, note)| unverified(note)),
+        None => given_up.note.as_deref().and_then(unverified),
     };
-    let keyring = FileKeyring::open(&settings.keys, &settings.region, settings.guard().as_ref())?;
-    let engine = outside.store.open()?;
-    let identity = Identity::read(&*engine)?;
-    // A recovery does not bring an older map back either.
-    let offered = match &identity {
-        Some(_) => opening.start(&*engine)?.offered,
-        None => opening.first_map()?,
-    };
-    let edge = match &identity {
-        Some(identity) => {
-            let (region, shard) = (&settings.region, &settings.shard);
-            identity.expect(map.deployment(), region, shard, territory.as_str())?;
-            opening.check_keyring(&*engine, identity, &keyring)?;
-            Some(EdgeRow::read(&*engine)?)
-        }
-        None => None,
-    };
-    let of_store = identity.as_ref().map_or(0, |identity| identity.period.0);
-    let of_anchor = signed.as_ref().and_then(period_of).unwrap_or(0);
-    let period = Period(of_anchor.max(of_store).max(settings.last_log_key()?)).next();
-    // Whatever happens next, no start takes the store for whole. What was refused until here has
-    // changed nothing.
-    if restored.is_none() {
-        set(&opening.recovering(), "")?;
-    }
-    let signer = opening.new_signer(period)?;
-    let next = opening.identity(period, territory, &signer, &keyring);
-    let mut batch = Batch::new();
-    if identity.is_none() {
-        opening.take_slots(&mut batch);
-        generations::put(&mut batch, &keyring, &settings.region, &*outside.entropy)?;
-    }
-    let last = edge.as_ref().map_or(UnixMillis(0), |edge| edge.committed);
+    let batch = held.batch(opening, keyring, signed.as_ref())?;
+    let last = edge.map_or(UnixMillis(0), |edge| edge.committed);
     let clock = GuardedClock::start(Arc::clone(&outside.clock), settings, last, edge.is_none());
+    if restored.is_none() {
+        if clock.ahead().is_some() {
+            return Err(Error::ClockUnconfirmed);
+        }
+        // Whatever happens next, no start takes the store for whole. What was refused until here has
+        // changed nothing.
+        set(&opening.recovering(), &given_up.text())?;
+    }
+    let heads = signed.iter().chain(&in_file).filter_map(period_of);
+    let known = heads.chain(end.map(|end| end.period.0)).chain(newest.map(|at| at.period.0));
+    let period = Period(known.fold(settings.last_log_key()?, u32::max)).next();
+    let signer = opening.new_signer(period)?;
+    let next = opening.identity(period, territory, &signer, keyring);
     let now = clock.now().max(last);
     let first = FirstCommit {
-        log: &Log::new(period, engine.head()?.size),
+        log: &Log::new(period, held.engine.head()?.size),
         identity: &next,
-        details: vec![old_head(opening, &*engine, signed.as_ref(), edge.as_ref())?],
-        offered: &offered,
+        details: vec![old_head(opening, &*held.engine, signed.as_ref(), given_up.since)?],
+        offered: &held.offered,
         also: restored.map(|AfterRestore { id, head, erasures, .. }| {
             Entry::restored(Minute::of(now).0, &id, &head, erasures)
         }),
         now,
     };
-    first.commit(&*engine, batch)?;
+    first.commit(&*held.engine, batch)?;
     // After the commit: a crash in between leaves the old anchor, and the mark that keeps the
     // shard from starting on it.
-    anchor(anchored, &path, &signed_empty(&signer)?)?;
-    let since = edge.as_ref().map(|edge| CommitAt { period: edge.period, index: edge.size });
+    anchor(anchored, &opening.anchor_path(), &signed_empty(&signer)?)?;
     let recovered = Recovered {
         signed: signed.map(|head| (head.origin, head.size)),
-        found: edge.map(|edge| (opening.origins().of(edge.period), edge.size)),
+        found: given_up.since.map(|at| (opening.origins().of(at.period), at.index)),
         origin: signer.name().to_owned(),
         vkey: next.vkey,
     };
-    let since = since.unwrap_or(CommitAt { period: Period(0), index: 0 });
+    let since = given_up.since.unwrap_or(CommitAt { period: Period(0), index: 0 });
     Ok(Begun { recovered, since })
 }
 
@@ -172,24 +247,20 @@ fn anchor(
     }
 }
 
-/// Erases again what these files name and the store still has, and returns how many that were. A
-/// collection is erased only if its ERASE entry comes after `since`.
+/// Erases again what is known and the store still has, and returns how many that were. A collection
+/// is erased only if its ERASE entry comes after `since`.
 pub(crate) fn erase_again(
     opening: &Opening<'_>,
-    files: &[PathBuf],
+    known: &[KnownErasure],
     since: CommitAt,
 ) -> Result<u64, Error> {
     let Opening { settings, outside, .. } = opening;
     let opened = opening.open_unended(false)?;
-    let key = ErasureKey::new(settings, &opened.keyring);
     let metrics = Metrics::new(&mut Registry::new());
     let mut parts = Parts::new(settings, None, outside, metrics, opened, Health::new())?;
     let mut erased = 0;
-    for file in files {
-        each_erasure(file, &key, |known| {
-            erased += u64::from(parts.committer.erase_again(&known, since)?);
-            Ok(())
-        })?;
+    for known in known {
+        erased += u64::from(parts.committer.erase_again(known, since)?);
     }
     parts.committer.signer.lock().sign()?;
     Ok(erased)
@@ -212,37 +283,24 @@ pub(crate) fn anchored(opening: &Opening<'_>) -> Result<Option<(CheckpointFile, 
     Ok(anchored)
 }
 
-/// The period of the log that a checkpoint is of.
-pub(crate) fn period_of(head: &Checkpoint) -> Option<u32> {
-    head.origin.rsplit('/').next()?.parse().ok()
-}
-
-/// What GENESIS says of the log before it.
+/// What GENESIS says of the log before it. `since`: its end in the store.
 fn old_head(
     opening: &Opening<'_>,
     engine: &dyn Engine,
     signed: Option<&Checkpoint>,
-    edge: Option<&EdgeRow>,
+    since: Option<CommitAt>,
 ) -> Result<Detail, Error> {
     if let Some(Checkpoint { origin, size, root }) = signed {
         return Ok(Detail::OldHead { origin: origin.clone(), size: *size, root: *root });
     }
-    let Some(edge) = edge else {
+    let Some(CommitAt { period, index: size }) = since else {
         let text = "neither store nor checkpoint of the log before this one was left";
         return Ok(Detail::Reason(text.to_owned()));
     };
     // The store's own word, which nothing confirms: the entry says so by its unsigned origin.
-    let origin = format!("unsigned:{}", opening.origins().of(edge.period));
-    let root = Log::restore(engine, edge)?.edge.root();
-    Ok(Detail::OldHead { origin, size: edge.size, root })
-}
-
-/// The checkpoint of a note whose key may be lost with the store: its signature is not checked,
-/// because the new period names what the anchor says, right or wrong, and auditors hold the
-/// signed original.
-pub(crate) fn unverified(note: &str) -> Option<Checkpoint> {
-    let (text, _) = note.rsplit_once("\n\n")?;
-    Checkpoint::parse(&format!("{text}\n")).ok()
+    let origin = format!("unsigned:{}", opening.origins().of(period));
+    let root = edge_at(engine, period, size)?.root();
+    Ok(Detail::OldHead { origin, size, root })
 }
 
 pub(crate) fn set(mark: &Path, content: &str) -> Result<(), Error> {

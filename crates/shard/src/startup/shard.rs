@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use atlas::{Annex, RegionMap};
@@ -11,6 +12,7 @@ use engine::Engine;
 use link::ops::health::Health;
 use link::ops::metrics::Registry;
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
 
 use crate::Error;
 use crate::environment::Environment;
@@ -29,7 +31,7 @@ use crate::store::claims::Claims;
 use crate::store::damage::WatchedEngine;
 use crate::store::region_maps::Offered;
 use crate::store::reserve::Reserve;
-use crate::store::types::EpochNumber;
+use crate::store::types::{CommitAt, EpochNumber};
 use crate::store::upload_check::UploadChecks;
 use crate::write::answers::{Answers, delivery};
 use crate::write::committer;
@@ -37,6 +39,9 @@ use crate::write::committer::{Committer, Queue};
 use crate::write::retries;
 use crate::write::rotate::Ending;
 use link::ops::log_throttle::LogThrottle;
+
+/// Time between two attempts to open a store that another process holds.
+const LOCKED_LOOK: Duration = Duration::from_millis(100);
 
 /// A shard that has passed every check and whose committer runs.
 pub struct Shard {
@@ -76,19 +81,52 @@ impl Shard {
         registry: &mut Registry,
         health: Health,
     ) -> Result<Self, Error> {
-        let metrics = Metrics::new(registry);
-        let opening = tokio::task::spawn_blocking(move || {
-            let opening =
-                Opening { settings: &settings, map: &map, annex: &annex, outside: &outside };
-            let opened = opening.open()?;
-            let ingress = annex.ingress().map(str::to_owned);
-            let mut parts = Parts::new(&settings, ingress, &outside, metrics, opened, health)?;
-            parts.end_period()?;
-            parts.start(settings)
-        });
-        // A panic of a library on what it reads is caught at the engine's door, and means damage.
-        // Any other is a bug of ours.
-        opening.await.map_err(|_| Error::Bug)?
+        Self::open_within(Duration::ZERO, settings, map, annex, outside, registry, health).await
+    }
+
+    /// The same, if another process holds the store for no longer than that: a backup does, of a shard
+    /// that it found down.
+    ///
+    /// # Errors
+    /// As [`Shard::open`].
+    pub async fn open_within(
+        wait: Duration,
+        settings: Settings,
+        map: Arc<RegionMap>,
+        annex: Annex,
+        outside: Environment,
+        registry: &mut Registry,
+        health: Health,
+    ) -> Result<Self, Error> {
+        let (metrics, until) = (Metrics::new(registry), Instant::now() + wait);
+        let mut reported = false;
+        loop {
+            let (settings, map, annex) = (settings.clone(), Arc::clone(&map), annex.clone());
+            let (outside, metrics, health) = (outside.clone(), metrics.clone(), health.clone());
+            let opening = tokio::task::spawn_blocking(move || {
+                let opening =
+                    Opening { settings: &settings, map: &map, annex: &annex, outside: &outside };
+                let opened = opening.open()?;
+                let ingress = annex.ingress().map(str::to_owned);
+                let mut parts = Parts::new(&settings, ingress, &outside, metrics, opened, health)?;
+                parts.end_period()?;
+                parts.start(settings)
+            });
+            // A panic of a library on what it reads is caught at the engine's door, and means damage.
+            // Any other is a bug of ours.
+            match opening.await.map_err(|_| Error::Bug)? {
+                Err(error @ Error::Engine(engine::Error::Locked { .. }))
+                    if Instant::now() < until =>
+                {
+                    if !reported {
+                        tracing::warn!(%error, "waiting for the store");
+                    }
+                    reported = true;
+                    sleep(LOCKED_LOOK).await;
+                }
+                opened => return opened,
+            }
+        }
     }
 
     /// The map in force, now and whenever it changes.
@@ -156,8 +194,9 @@ impl Parts {
             CheckpointSigner::new(&node, &durable, opened.signer, opened.anchor, shown);
         // What was committed after the last checkpoint is signed before anything is served.
         signer.sign()?;
-        let mut erasures = ErasureFile::open(settings, &*node.keyring, &*node.entropy)?;
-        erasures.catch_up(&*node.engine, &*node.entropy)?;
+        let end = CommitAt { period: opened.log.period, index: opened.log.edge.size() };
+        let (keyring, entropy) = (&*node.keyring, &*node.entropy);
+        let erasures = ErasureFile::open(settings, keyring, &*node.engine, end, entropy)?;
         let (retries, waiting) = retries::channel();
         let committer = Committer {
             rules: Rules::new(Arc::clone(&map), settings.region.clone(), opened.territory),

@@ -4,7 +4,9 @@
 //!
 //! The row, of format 1: `01`, then the constant, wrapped as a subject's key is.
 
-use engine::{Batch, Engine, Order, ScanLimit};
+use std::collections::BTreeSet;
+
+use engine::{Batch, Engine, Order, ScanLimit, Span};
 use terms::{Entropy, RegionId};
 
 use crate::Error;
@@ -12,6 +14,7 @@ use crate::store::aead::{KEY_BYTES, NONCE_BYTES, binding};
 use crate::store::codec::Reader;
 use crate::store::keyring::{Keyring, WRAPPED_BYTES};
 use crate::store::keys;
+use crate::store::subject::Subject;
 
 const FORMAT: u8 = 1;
 /// What is sealed. It says nothing: only that it opens counts.
@@ -74,6 +77,59 @@ pub(crate) fn differs(
     }
     let unknown = held.into_iter().find(|generation| !stored.contains(generation));
     Ok(unknown.map(|generation| Differs { generation, why: "is not one of this store" }))
+}
+
+/// Makes the rows of a store that is older than the last change of the keyring those of the keyring:
+/// adds what is missing, and deletes rows of generations that were destroyed and wrap no subject. The
+/// first generation that keeps it from that is returned.
+pub(crate) fn bring_up(
+    batch: &mut Batch,
+    engine: &dyn Engine,
+    keyring: &dyn Keyring,
+    region: &RegionId,
+    entropy: &dyn Entropy,
+) -> Result<Option<Differs>, Error> {
+    let limit = ScanLimit { rows: GENERATIONS_MAX, bytes: 1 << 20 };
+    let page = engine.scan(&keys::generations(), Order::Ascending, limit)?;
+    let held = keyring.generations();
+    let mut destroyed = BTreeSet::new();
+    for (key, row) in &page.rows {
+        let (generation, fits) = fits(key, row, keyring, region)?;
+        if !held.contains(&generation) {
+            batch.delete(key.clone());
+            destroyed.insert(generation);
+        } else if !fits {
+            return Ok(Some(Differs { generation, why: "is not the key of this store" }));
+        }
+    }
+    if let Some(generation) = wraps(engine, &destroyed)? {
+        let why = "is missing from it, and people in this store are wrapped under it: without it \
+                   their records cannot be read";
+        return Ok(Some(Differs { generation, why }));
+    }
+    put(batch, keyring, region, entropy)?;
+    Ok(None)
+}
+
+/// The first of these generations that wraps a subject.
+fn wraps(engine: &dyn Engine, of: &BTreeSet<u32>) -> Result<Option<u32>, Error> {
+    let limit = ScanLimit { rows: 1, bytes: 1 };
+    let Span { mut from, until } = keys::subjects();
+    while !of.is_empty() {
+        // Each subject's own row comes before those of its records, which are passed over.
+        let span = Span { from, until: until.clone() };
+        let mut page = engine.scan(&span, Order::Ascending, limit)?;
+        let Some((key, row)) = page.rows.pop() else { break };
+        let (prefix, _) = keys::of_subject(&key).ok_or(Error::Damaged("subjects"))?;
+        from = keys::past_subject(prefix);
+        if keys::is_subject(&key)
+            && let Some(generation) = Subject::generation_of(&row)?
+            && of.contains(&generation)
+        {
+            return Ok(Some(generation));
+        }
+    }
+    Ok(None)
 }
 
 /// The generation of a row, and whether the keyring's of that number opens it.

@@ -152,17 +152,19 @@ impl Guard {
             let made = made.map_err(|error| self.failed(error))?;
             self.derive(session, made, &salt)
         })?;
-        let mut sealed = text.as_bytes().to_vec();
-        SealKey::new(&key).seal_tail(nonce, &self.bound(&id), &mut sealed, 0);
-        Ok(SealedFile {
+        let mut file = SealedFile {
             format: FORMAT,
             region: self.region.to_string(),
             token_key: hex::encode(id),
             salt: to_hex(&*salt),
             nonce: hex::encode(nonce),
-            sealed: hex::encode(sealed),
+            sealed: String::new(),
             earlier,
-        })
+        };
+        let mut sealed = text.as_bytes().to_vec();
+        SealKey::new(&key).seal_tail(nonce, &self.bound(&file), &mut sealed, 0);
+        file.sealed = hex::encode(sealed);
+        Ok(file)
     }
 
     /// Opens what [`Guard::seal`] has encrypted, of whichever shard of the region.
@@ -170,7 +172,6 @@ impl Guard {
         if file.format != FORMAT {
             return Err(self.failed("the keyring is of a format that this version does not know"));
         }
-        let id = hex::decode(&file.token_key).map_err(|_| self.failed("its key has no id"))?;
         let salt = from_hex(&file.salt).ok_or_else(|| self.failed(NOT_OURS))?;
         let key = self.with(|session| {
             let found = self.found(session, &file.token_key)?;
@@ -191,19 +192,21 @@ impl Guard {
         hex::decode_to_slice(&file.nonce, &mut nonce).map_err(|_| self.failed(NOT_OURS))?;
         let sealed = hex::decode(&file.sealed).map_err(|_| self.failed(NOT_OURS))?;
         let mut sealed = Zeroizing::new(sealed);
-        let opened = SealKey::new(&key).open(nonce, &self.bound(&id), &mut sealed);
+        let opened = SealKey::new(&key).open(nonce, &self.bound(file), &mut sealed);
         let length = opened.map_err(|_| self.failed(NOT_OURS))?.len();
         sealed.truncate(length);
         Ok(sealed)
     }
 
-    /// Destroys the keys of the files that this one has replaced.
+    /// Destroys the keys of the files that this one has replaced. It must open: nothing else vouches
+    /// for what it names, and its own key is never one of them.
     pub(crate) fn destroy_earlier(&self, file: &SealedFile) -> Result<(), Error> {
         if file.earlier.is_empty() {
             return Ok(());
         }
+        self.open(file)?;
         self.with(|session| {
-            for id in &file.earlier {
+            for id in file.earlier.iter().filter(|id| **id != file.token_key) {
                 for object in self.found(session, id)? {
                     if self.label_of(session, object)? == self.label() {
                         let destroyed = session.destroy_object(object);
@@ -222,11 +225,13 @@ impl Guard {
         session.find_objects(&wanted).map_err(|error| self.failed(error))
     }
 
-    /// What binds the file to its region and key.
-    fn bound(&self, id: &[u8]) -> Vec<u8> {
-        let mut bound = binding("keyring file v1", &[self.region.as_str()], None);
-        bound.extend_from_slice(id);
-        bound
+    /// What binds the file to its region, and all that it says openly to what it has encrypted. Who
+    /// could change `earlier` could have a key destroyed that is in use.
+    fn bound(&self, file: &SealedFile) -> Vec<u8> {
+        let SealedFile { format, region, token_key, salt, nonce, sealed: _, earlier } = file;
+        let mut parts = vec![self.region.as_str(), region, token_key, salt, nonce];
+        parts.extend(earlier.iter().map(String::as_str));
+        binding("keyring file v1", &parts, Some(u64::from(*format)))
     }
 
     fn label_of(&self, session: &Session, object: ObjectHandle) -> Result<String, Error> {

@@ -65,6 +65,10 @@ impl Committer {
                 Ok(())
             }
             Errand::Backup(begin) => self.begin_backup(&begin),
+            Errand::NoteErasures => {
+                self.note_erasures();
+                Ok(())
+            }
         }
     }
 

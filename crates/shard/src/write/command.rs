@@ -384,6 +384,8 @@ pub(crate) enum Errand {
     Index(IndexStep, oneshot::Sender<Result<bool, Error>>),
     /// Begin a backup.
     Backup(BeginBackup),
+    /// Note erasures that could not be noted.
+    NoteErasures,
 }
 
 /// What is done about the region's keys.
@@ -417,6 +419,7 @@ impl Errand {
             Self::Keys(_, answer) => drop(answer),
             Self::Index(_, answer) => drop(answer),
             Self::Backup(begin) => drop(begin),
+            Self::NoteErasures => {}
         }
     }
 }

@@ -20,7 +20,7 @@ pub(crate) mod gone_chunks;
 mod index_rows;
 pub(crate) mod index_walk;
 mod needed_rows;
-mod noted_erasures;
+pub(crate) mod noted_erasures;
 pub(crate) mod question;
 pub(crate) mod queue_share;
 pub(crate) mod record_rows;

@@ -8,11 +8,12 @@ use std::time::Duration;
 use engine::Batch;
 use link::ops::metrics::Gauge;
 use terms::{Collection, Reason, Rejection};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::Error;
 use crate::log::erasure_file;
 use crate::log::erasure_file::{KnownErasure, What};
+use crate::node::Node;
 use crate::reply::{Outcome, ReplySlot};
 use crate::store::erasure::CollectionErasing;
 use crate::store::keys;
@@ -20,9 +21,9 @@ use crate::store::keys::Owner;
 use crate::store::subject::{Subject, SubjectRow};
 use crate::store::tombstone::Tombstone;
 use crate::store::types::{CommitAt, SubjectTag};
-use crate::write::command::{Action, Erase, Op, Request};
+use crate::write::command::{Action, Erase, Errand, Op, Request};
 use crate::write::committer;
-use crate::write::committer::Committer;
+use crate::write::committer::{Committer, Queue};
 use crate::write::expiry::own;
 use crate::write::queue_share::Room;
 use crate::write::transaction::Done;
@@ -33,6 +34,18 @@ const ERASURES: &str = "erasures";
 const AGAIN: &str = "it was erased before, and a restore brought it back";
 /// Time in which one commit of that must have begun.
 const WITHIN: Duration = Duration::from_secs(60);
+/// Time between two attempts to note what could not be noted.
+const AGAIN_EVERY: Duration = Duration::from_secs(1);
+
+/// Tries again to note erasures for as long as the file outside the store lacks one. Never done.
+pub(crate) async fn tend(node: Arc<Node>, queue: Queue) {
+    loop {
+        sleep(AGAIN_EVERY).await;
+        if node.health.holds(ERASURES) {
+            queue.submit_errand(Errand::NoteErasures);
+        }
+    }
+}
 
 impl Committer {
     /// Refuses erasures for as long as the file outside the store lacks one that was done.
@@ -65,7 +78,7 @@ impl Committer {
         }
     }
 
-    fn note_erasures(&mut self) -> bool {
+    pub(super) fn note_erasures(&mut self) -> bool {
         let (node, erasures) = (&self.node, &mut self.erasures);
         let noted = erasures.catch_up(&*node.engine, &*node.entropy);
         node.health.hold(ERASURES, noted.is_err());
@@ -121,7 +134,8 @@ impl Committer {
         Ok(true)
     }
 
-    /// Keeps a subject from being created that was created and erased after the backup.
+    /// Keeps a subject from being created that was created and erased after the backup. The file has
+    /// it already: that is how it is known.
     fn bury_again(&mut self, known: &KnownErasure) -> Result<(), Error> {
         let What::Subject(tombstone) = &known.what else { return Ok(()) };
         let mut batch = Batch::new();
@@ -130,7 +144,7 @@ impl Committer {
         if !self.commit_unlogged(batch, &mut [])? {
             return Err(not_erased("the store took no commit"));
         }
-        self.erasures.add_known(known, &*self.node.entropy)
+        Ok(())
     }
 
     /// Erases a subject or a collection of it, in as many commits as that takes.

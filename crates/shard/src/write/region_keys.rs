@@ -62,7 +62,7 @@ impl Committer {
         let node = Arc::clone(&self.node);
         let current = node.keyring.generations().last().copied().unwrap_or_default();
         let mut batch = Batch::new();
-        let mut done = Vec::new();
+        let (mut done, mut damaged) = (Vec::new(), 0_u64);
         for owner in owners {
             match self.rewrapped(owner, current) {
                 Ok(Some(row)) => {
@@ -70,8 +70,13 @@ impl Committer {
                     done.push(owner.tag);
                 }
                 Ok(None) => {}
+                // It is counted under its old generation, which is not destroyed for as long.
+                Err(Error::Damaged(_)) => damaged += 1,
                 Err(error) => return Ok(Err(error)),
             }
+        }
+        if damaged > 0 {
+            tracing::error!(subjects = damaged, "subjects do not open, and are not wrapped again");
         }
         if done.is_empty() {
             return Ok(Ok(()));

@@ -34,7 +34,11 @@ pub(crate) async fn tend(node: Arc<Node>, queue: Queue, settings: Settings) {
                 Err(error) => say(&node, &error),
             }
         }
-        if let Some(asked) = settings.keys_asked() {
+        let asked = settings.take_keys_asked().unwrap_or_else(|error| {
+            say(&node, &error);
+            None
+        });
+        if let Some(asked) = asked {
             let done = carry_out(&node, &queue, asked.request).await;
             due |= asked.request == KeyRequest::Rotate;
             let answer = match done {
@@ -82,15 +86,23 @@ async fn work(queue: &Queue, work: KeyWork) -> Result<(), Error> {
         .unwrap_or_else(|_| Err(Error::KeysNotChanged(Box::new(terms::Reason::ShardBusy.into()))))
 }
 
-/// Wraps every subject under the current generation.
+/// Wraps every subject under the current generation. One whose row does not open is passed over: it
+/// keeps its generation from being destroyed, and the others are wrapped all the same.
 async fn rewrap_all(node: &Arc<Node>, queue: &Queue) -> Result<(), Error> {
-    let mut from = Some(keys::subjects().from);
+    let (mut from, mut damaged) = (Some(keys::subjects().from), 0);
     while let Some(at) = from {
         let step = step(node, at).await?;
+        damaged += step.unknown + step.unopened;
         if !step.old.is_empty() {
             work(queue, KeyWork::Rewrap(step.old)).await?;
         }
         from = step.next;
+    }
+    if damaged > 0 {
+        tracing::error!(
+            subjects = damaged,
+            "rows of subjects do not open: they stay under their generation of the region's key"
+        );
     }
     Ok(())
 }
@@ -100,6 +112,9 @@ async fn count(node: &Arc<Node>) -> Result<Vec<Generation>, Error> {
     let (mut from, mut counts) = (Some(keys::subjects().from), BTreeMap::<u32, u64>::new());
     while let Some(at) = from {
         let step = step(node, at).await?;
+        if step.unknown > 0 {
+            return Err(Error::Damaged("subjects"));
+        }
         for (generation, subjects) in step.counts {
             *counts.entry(generation).or_default() += subjects;
         }
@@ -122,6 +137,10 @@ struct Step {
     counts: BTreeMap<u32, u64>,
     /// Those that are not under the current one.
     old: Vec<Owner>,
+    /// Rows that do not even say their generation.
+    unknown: u64,
+    /// Rows under an old one whose owner cannot be read.
+    unopened: u64,
     /// Where it goes on. None: there are no more.
     next: Option<Key>,
 }
@@ -147,10 +166,20 @@ fn look(node: &Node, mut from: Key) -> Result<Step, Error> {
         if !keys::is_subject(&key) {
             continue;
         }
-        let Some(generation) = Subject::generation_of(&row)? else { continue };
+        let generation = match Subject::generation_of(&row) {
+            Ok(Some(generation)) => generation,
+            Ok(None) => continue,
+            Err(_) => {
+                step.unknown += 1;
+                continue;
+            }
+        };
         *step.counts.entry(generation).or_default() += 1;
         if Some(generation) != current {
-            step.old.extend(Subject::owner_of(&row, tag, node.subject_keys())?);
+            match Subject::owner_of(&row, tag, node.subject_keys()) {
+                Ok(owner) => step.old.extend(owner),
+                Err(_) => step.unopened += 1,
+            }
         }
     }
     step.next = Some(from);

@@ -9,6 +9,7 @@
 )]
 
 mod erasures;
+mod recoveries;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ use atlas::Annex;
 use ledger::entry::{Entry, Kind};
 use ledger::hash::leaf_hash;
 use ledger::tree::Edge;
-use shard::{Erasures, Error, MadeBackup, Restored, VerifiedBackup};
+use shard::{Environment, Erasures, Error, MadeBackup, Restored, Settings, VerifiedBackup};
 use wire::session as proto;
 use wire::session::call::Op;
 use wire::session::reply::Outcome;
@@ -47,9 +48,24 @@ async fn backup(place: &Place) -> Result<MadeBackup, Error> {
 }
 
 fn restore(place: &Place, from: &Path, erasures: &Erasures) -> Result<Restored, Error> {
-    let (settings, map) = (place.settings(), place.map());
+    restore_in(place, &place.settings(), &place.outside(), from, erasures)
+}
+
+fn restore_in(
+    place: &Place,
+    settings: &Settings,
+    outside: &Environment,
+    from: &Path,
+    erasures: &Erasures,
+) -> Result<Restored, Error> {
+    let map = place.map();
     let annex = Annex::parse(&place.annex, &map).unwrap();
-    shard::restore(&settings, &map, &annex, &place.outside(), from, erasures)
+    shard::restore(settings, &map, &annex, outside, from, erasures)
+}
+
+/// Settings under which a shard's store is opened, and nothing more is done.
+fn cut_short(place: &Place) -> Settings {
+    Settings { disk_reserve_bytes: u64::MAX, ..place.settings() }
 }
 
 fn verify(place: &Place, backup: &Path) -> Result<VerifiedBackup, Error> {
@@ -281,7 +297,7 @@ async fn a_backup_of_another_region_or_under_other_keys_is_refused() {
     let (_place, path) = made().await;
     let said = |place: &Place| {
         let empty = restore(place, &path, &KNOWN).expect_err("it is refused").to_string();
-        assert!(!place.path("data").join("kind").exists());
+        assert!(!place.store().exists().unwrap());
         empty
     };
     let other = Place::new("eu-fra");

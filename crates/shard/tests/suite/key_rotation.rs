@@ -10,7 +10,7 @@ use std::time::Duration;
 use ledger::entry::{Entry, Kind};
 use shard::{Error, Generation, KeyRequest};
 
-use crate::support::{Place, Running, Session, put_ru, stored};
+use crate::support::{Place, Running, Session, copy_folder, put_ru, stored};
 
 const SUBJECTS: u64 = 700;
 const WITHIN: Duration = Duration::from_secs(60);
@@ -113,4 +113,93 @@ async fn a_generation_is_added_takes_all_subjects_and_the_old_one_is_destroyed()
     assert_eq!(said.get(1).unwrap(), "generation 2 of the region's key was made");
     assert_eq!(said.last().unwrap(), "generation 1 of the region's key was destroyed");
     assert!(said.iter().skip(2).rev().skip(1).all(|it| it == wrapped), "{said:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_older_than_a_rotation_is_lost_data_and_not_a_wrong_keyring() {
+    let place = Place::new("ru-msk");
+    let shard = place.start().await;
+    let mut session = shard.session().await;
+    session.put(put_ru("p0", "k", b"x", 0)).await.unwrap();
+    drop(session);
+    shard.stop().await.unwrap();
+    copy_folder(&place.path("data"), &place.path("yesterday"));
+    let put_back = || {
+        fs::remove_dir_all(place.path("data")).unwrap();
+        copy_folder(&place.path("yesterday"), &place.path("data"));
+    };
+    let (shard, session) = started(&place).await;
+    ask(&place, KeyRequest::Rotate).await.unwrap();
+    rewrapped(&place).await;
+    drop(session);
+    shard.stop().await.unwrap();
+
+    put_back();
+    let refused = place.open_made(place.settings()).await.err().unwrap();
+    assert!(matches!(refused, Error::DataLost { .. }), "{refused}");
+    place.recover().unwrap();
+    let (shard, mut session) = started(&place).await;
+    assert!(session.get("p0", "profiles", "k").await.is_ok());
+    assert_eq!(rewrapped(&place).await, [of(1, false, 0), of(2, true, 1)]);
+    ask(&place, KeyRequest::Destroy(1)).await.unwrap();
+    drop(session);
+    shard.stop().await.unwrap();
+
+    // The generation of the old store is destroyed: an older keyring is not what helps.
+    put_back();
+    let refused = place.open_made(place.settings()).await.err().unwrap();
+    assert!(matches!(refused, Error::DataLost { .. }), "{refused}");
+    let refused = place.recover().unwrap_err().to_string();
+    assert!(refused.contains("people in this store are wrapped under it"), "{refused}");
+    assert!(!place.path("anchor/ru-msk-s1.recovering").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotation_that_cannot_be_answered_is_done_once() {
+    let place = Place::new("ru-msk");
+    let shard = place.start().await;
+    let answer = place.path("anchor/ru-msk-s1.keys-answer");
+    fs::create_dir(&answer).unwrap();
+    fs::write(answer.join("full"), []).unwrap();
+    // Several looks of the shard.
+    let within = Duration::from_secs(4);
+    let asked = place.settings().ask_about_keys("once".into(), KeyRequest::Rotate, within).await;
+    assert_eq!(asked.unwrap(), None);
+    fs::remove_dir_all(&answer).unwrap();
+    assert_eq!(ask(&place, KeyRequest::Status).await.unwrap(), [of(1, false, 0), of(2, true, 0)]);
+    shard.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subject_that_does_not_open_keeps_no_other_under_an_old_generation() {
+    let place = Place::new("ru-msk");
+    let shard = place.start().await;
+    let mut session = shard.session().await;
+    for n in 0..5 {
+        session.put(put_ru(&format!("p{n}"), "k", b"x", n)).await.unwrap();
+    }
+    drop(session);
+    shard.stop().await.unwrap();
+    {
+        let store = stored::opened(&*place.store());
+        let limit = engine::ScanLimit { rows: usize::MAX, bytes: usize::MAX };
+        let span = engine::Span::prefix(&[0x10]);
+        let rows = store.scan(&span, engine::Order::Ascending, limit).unwrap().rows;
+        let (key, mut row) = rows.into_iter().find(|(key, _)| key.len() == 20).unwrap();
+        // The end of the sealed state: the row still says its generation and its owner.
+        *row.last_mut().unwrap() ^= 1;
+        let (mut batch, head) = (engine::Batch::new(), store.head().unwrap());
+        batch.put(key, row);
+        store.commit(batch, head, head.size).unwrap();
+    }
+    let (shard, session) = started(&place).await;
+    ask(&place, KeyRequest::Rotate).await.unwrap();
+    let wrapped = async {
+        while ask(&place, KeyRequest::Status).await.unwrap() != [of(1, false, 1), of(2, true, 4)] {}
+    };
+    tokio::time::timeout(WITHIN, wrapped).await.expect("the four others are wrapped");
+    let refused = ask(&place, KeyRequest::Destroy(1)).await.unwrap_err();
+    assert!(refused.contains("1 subjects are still wrapped"), "{refused}");
+    drop(session);
+    shard.stop().await.unwrap();
 }

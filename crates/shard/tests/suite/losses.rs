@@ -5,13 +5,16 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::support::stored::{self, log_key};
 use crate::support::{Place, copy_folder, findings, put_ru};
 use ledger::entry::{Detail, Entry, Kind};
 use ledger::hash::leaf_hash;
 use ledger::tree::Edge;
-use shard::Error;
+use link::ops::health::Health;
+use link::ops::metrics::Registry;
+use shard::{Error, Shard};
 use wire::session as proto;
 
 /// Puts `count` records, in `count` calls, and stops the shard.
@@ -128,7 +131,7 @@ async fn another_history_of_the_same_length_is_refused() {
     .unwrap();
     let error = refusal(&place).await.to_string();
     assert!(error.contains("10 log entries were signed for and the store has 6"), "{error}");
-    place.recover().unwrap();
+    place.recover_as(&place.settings(), &shard::Erasures::Unknown).unwrap();
     fill(&place, 20, 1).await;
     // Back to the anchor of the first history: its log is another.
     fs::copy(
@@ -285,6 +288,29 @@ async fn a_foreign_or_shared_folder_is_refused() {
     let mut settings = place.settings();
     settings.keys = place.path("data").join("keys");
     assert!(matches!(place.open_as(settings).await, Err(Error::Folders { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_waits_for_a_store_that_a_command_holds() {
+    let place = Place::new("ru-msk");
+    fill(&place, 0, 1).await;
+    let held = stored::opened(&*place.store());
+    let open = |wait| {
+        let map = std::sync::Arc::new(place.map());
+        let annex = atlas::Annex::parse(&place.annex, &map).unwrap();
+        let (settings, outside) = (place.settings(), place.outside());
+        async move {
+            let (mut registry, health) = (Registry::new(), Health::new());
+            Shard::open_within(wait, settings, map, annex, outside, &mut registry, health).await
+        }
+    };
+    let refused = open(Duration::ZERO).await.err().unwrap();
+    assert!(matches!(refused, Error::Engine(engine::Error::Locked { .. })), "{refused}");
+    let waits = tokio::spawn(open(Duration::from_secs(60)));
+    tokio::task::yield_now().await;
+    drop(held);
+    let shard = waits.await.unwrap().unwrap();
+    crate::support::Running::serve(shard, "ru-msk").await.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -72,20 +72,40 @@ async fn who_was_erased_after_a_backup_stays_erased() {
     let rows = rows_in(&*store, &[0x10]);
     // Forty-four tombstones, nineteen people with a record each, and one with a message.
     assert_eq!(rows.len(), 44 + 2 * 19 + 1);
-    let listed = rows_in(&*store, &[0x33]).len();
-    assert_eq!(fs::metadata(&erasures).unwrap().len(), 256 * (1 + u64::try_from(listed).unwrap()));
+    // Forty-five that were known, forty-two of them done again, and one more.
+    assert_eq!(fs::metadata(&erasures).unwrap().len(), 256 * (1 + 45 + 42 + 1));
 
-    a_stale_file_is_believed(&place, &path).await;
+    a_stale_file_hides_nothing(&place, &path).await;
 }
 
-/// The file as it was when the backup was made says nothing of those who were erased after it.
-async fn a_stale_file_is_believed(place: &Place, backup: &Path) {
-    let lost = moved(place, engine::Kind::Sled);
+/// The file as it was when the backup was made says nothing of those who were erased after it. It does
+/// not stand in the place of the one that does.
+async fn a_stale_file_hides_nothing(place: &Place, backup: &Path) {
     let stale = Erasures::Known(vec![place.path("stale")]);
-    restore(&lost, backup, &stale).unwrap();
+    for (in_place, found) in [(true, false), (false, true)] {
+        let lost = moved(place, engine::Kind::Sled);
+        if !in_place {
+            fs::remove_file(lost.path("anchor/ru-msk-s1.erasures")).unwrap();
+        }
+        restore(&lost, backup, &stale).unwrap();
+        let (shard, mut session) = serve(&lost).await;
+        let got = session.get("p1", "profiles", "main").await;
+        assert_eq!(got.is_ok(), found, "without the newer file, that is what it costs");
+        assert_eq!(session.get("p0", "profiles", "main").await.err().unwrap(), "SUBJECT_ERASED");
+        stop(shard, session).await;
+    }
+
+    // What was given is kept before anything is restored: a second attempt need not be given it.
+    let lost = moved(place, engine::Kind::Sled);
+    let erasures = lost.path("anchor/ru-msk-s1.erasures");
+    fs::rename(&erasures, lost.path("aside")).unwrap();
+    let given = Erasures::Known(vec![lost.path("aside")]);
+    let cut = restore_in(&lost, &cut_short(&lost), &lost.outside(), backup, &given);
+    assert!(matches!(cut, Err(Error::Reserve { .. })), "{cut:?}");
+    fs::remove_dir_all(lost.path("data")).unwrap();
+    restore(&lost, backup, &KNOWN).unwrap();
     let (shard, mut session) = serve(&lost).await;
-    assert!(session.get("p1", "profiles", "main").await.is_ok(), "that is what it costs");
-    assert_eq!(session.get("p0", "profiles", "main").await.err().unwrap(), "SUBJECT_ERASED");
+    assert_eq!(session.get("p1", "profiles", "main").await.err().unwrap(), "SUBJECT_ERASED");
     stop(shard, session).await;
 }
 
@@ -100,9 +120,10 @@ async fn a_file_of_erasures_older_than_the_backup_is_refused() {
     let MadeBackup { path, .. } = backup(&place).await.unwrap();
     stop(shard, session).await;
     let lost = moved(&place, engine::Kind::Sled);
+    fs::remove_file(lost.path("anchor/ru-msk-s1.erasures")).unwrap();
     let stale = Erasures::Known(vec![place.path("stale")]);
     let error = restore(&lost, &path, &stale).expect_err("it is older").to_string();
-    assert!(error.contains("it is older than the backup"), "{error}");
+    assert!(error.contains("are older than the backup"), "{error}");
     restore(&lost, &path, &Erasures::Unknown).unwrap();
 }
 

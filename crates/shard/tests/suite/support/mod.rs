@@ -190,9 +190,17 @@ impl Place {
     }
 
     pub(crate) fn recover(&self) -> Result<shard::Recovered, Error> {
+        self.recover_as(&self.settings(), &shard::Erasures::Known(Vec::new()))
+    }
+
+    pub(crate) fn recover_as(
+        &self,
+        settings: &Settings,
+        erasures: &shard::Erasures,
+    ) -> Result<shard::Recovered, Error> {
         let map = self.map();
         let annex = Annex::parse(&self.annex, &map).expect("a valid annex");
-        shard::recover(&self.settings(), &map, &annex, &self.outside())
+        shard::recover(settings, &map, &annex, &self.outside(), erasures)
     }
 
     pub(crate) async fn start(&self) -> Running {

@@ -1,0 +1,106 @@
+//! All erasures that files name, for a restore or a recovery.
+
+use std::fs::File;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use terms::Entropy;
+
+use crate::log::erasure_file::{ErasureFile, ErasureKey, Found, KnownErasure, each_record};
+use crate::store::keyring::Keyring;
+use crate::{Error, Settings};
+
+/// Where it stands who was erased after what a restore or a recovery goes on with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Erasures {
+    /// In the file next to the checkpoint, and in these.
+    Known(Vec<PathBuf>),
+    /// Nowhere, unless the file next to the checkpoint says it: it is accepted that people come back
+    /// who were erased.
+    Unknown,
+}
+
+/// All erasures that are known, each once, in the order of their entries. The file next to the
+/// checkpoint is never left out. It may be missing if another file is given, or if `may_lack` it.
+pub(crate) fn all_known(
+    settings: &Settings,
+    keyring: &dyn Keyring,
+    erasures: &Erasures,
+    may_lack: bool,
+) -> Result<Vec<KnownErasure>, Error> {
+    let (key, own) = (ErasureKey::new(settings, keyring), settings.erasures_path());
+    let mut all = Vec::new();
+    let found = read(&own, &key, &mut all);
+    // Of `Unknown`, what can be read of that file is so much the better.
+    if let Erasures::Known(files) = erasures {
+        if !found? && files.is_empty() && !may_lack {
+            return Err(missing(&own));
+        }
+        for file in files {
+            if !read(file, &key, &mut all)? {
+                return Err(missing(file));
+            }
+        }
+    }
+    all.sort_by(|one, two| (one.entry, &one.row).cmp(&(two.entry, &two.row)));
+    all.dedup_by(|one, two| (one.entry, &one.row) == (two.entry, &two.row));
+    Ok(all)
+}
+
+/// Writes all of these into the file next to the checkpoint, which may lack some, and syncs it.
+pub(crate) fn keep_all(
+    settings: &Settings,
+    keyring: &dyn Keyring,
+    known: &[KnownErasure],
+    entropy: &dyn Entropy,
+) -> Result<(), Error> {
+    let (mut file, named) = ErasureFile::opened(settings, keyring, entropy)?;
+    file.add(known.iter().filter(|known| !named.contains(&known.name())), entropy)
+}
+
+/// Refuses to begin a log where the file next to the checkpoint has erasures of another one: it would
+/// go on with the numbers of that one.
+pub(crate) fn refuse_left_over(settings: &Settings, keyring: &dyn Keyring) -> Result<(), Error> {
+    let (path, mut all) = (settings.erasures_path(), Vec::new());
+    // One that does not open is of another keyring, and the first start sets it aside.
+    read(&path, &ErasureKey::new(settings, keyring), &mut all).ok();
+    if all.is_empty() {
+        return Ok(());
+    }
+    let why =
+        "it names erasures of a store that this shard had: restore that, or move the file away";
+    Err(Error::Erasures { path, why: why.to_owned() })
+}
+
+/// Adds all erasures that a file names. False: there is no such file.
+///
+/// A record that is cut short at the end was never acknowledged. Any other that does not open is
+/// refused: what it names cannot be read.
+fn read(path: &Path, key: &ErasureKey, all: &mut Vec<KnownErasure>) -> Result<bool, Error> {
+    let refused = |why| Err(Error::Erasures { path: path.to_owned(), why });
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(source) => return Err(Error::Io { path: path.to_owned(), source }),
+    };
+    let found = each_record(path, &file, key, &mut |known| {
+        all.push(known);
+        Ok(())
+    })?;
+    let Found { records, failed, blank_end } = found;
+    match failed {
+        _ if records == 0 => refused("it is empty".to_owned()),
+        Some(place) if place == 0 || place + 1 < records || !blank_end => refused(format!(
+            "record {place} does not open: it is another shard's, or was changed. Move it away, and \
+             give a copy with `--erasures FILE`"
+        )),
+        _ => Ok(true),
+    }
+}
+
+fn missing(path: &Path) -> Error {
+    let why = "it is missing: without it nothing says who was erased after the backup or the copy. \
+               Give a copy with `--erasures FILE`, or accept that people may come back who were \
+               erased, with `--accept-erasures-unknown`";
+    Error::Erasures { path: path.to_owned(), why: why.to_owned() }
+}

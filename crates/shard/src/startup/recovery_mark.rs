@@ -1,0 +1,97 @@
+//! The mark of a recovery or a restore that has begun and not ended: a file next to the checkpoint. A
+//! shard does not start while it is there.
+//!
+//! That of a recovery is TOML, and has what is given up: the end of the log that the store held, and
+//! the last checkpoint. A recovery that is begun again goes by it, and not by what the first attempt
+//! has left. That of a restore is the last checkpoint alone.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+use crate::store::types::{CommitAt, Period};
+
+/// What the mark of a recovery begins with, and no checkpoint.
+const TAG: &str = "[recovery]\n";
+
+/// What a recovery gives up.
+pub(crate) struct GivenUp {
+    /// The end of the log that the store held. `None`: there was no store.
+    pub(crate) since: Option<CommitAt>,
+    /// The last checkpoint. `None`: none was left.
+    pub(crate) note: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    recovery: Lines,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Lines {
+    period: Option<u32>,
+    index: Option<u64>,
+    note: Option<String>,
+}
+
+/// A mark that was found.
+pub(crate) enum Mark {
+    Recovery(GivenUp),
+    /// With its text.
+    Restore(String),
+}
+
+/// Reads the mark. `None`: there is none.
+pub(crate) fn read(mark: &Path) -> Result<Option<Mark>, Error> {
+    let text = match fs::read_to_string(mark) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(Error::Io { path: mark.to_owned(), source }),
+    };
+    if !text.starts_with(TAG) {
+        return Ok(Some(Mark::Restore(text)));
+    }
+    let Ok(File { recovery: Lines { period, index, note } }) = toml::from_str(&text) else {
+        let why = "the mark of a recovery was changed";
+        return Err(Error::CheckpointFile { path: mark.to_owned(), why });
+    };
+    let since = period.map(Period).zip(index).map(|(period, index)| CommitAt { period, index });
+    Ok(Some(Mark::Recovery(GivenUp { since, note })))
+}
+
+impl GivenUp {
+    /// The text of the mark.
+    pub(crate) fn text(&self) -> String {
+        let (period, index) = self.since.map(|at| (at.period.0, at.index)).unzip();
+        let recovery = Lines { period, index, note: self.note.clone() };
+        toml::to_string(&File { recovery }).expect("numbers and a note are plain TOML")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_is_read_as_it_was_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mark");
+        assert!(read(&path).unwrap().is_none());
+        let at = CommitAt { period: Period(3), index: 9 };
+        let note = "sample/ru-msk/s1/3\n9\nroot\n\n— name signature\n".to_owned();
+        for (since, note) in [(None, None), (Some(at), None), (Some(at), Some(note.clone()))] {
+            fs::write(&path, GivenUp { since, note: note.clone() }.text()).unwrap();
+            let Some(Mark::Recovery(read)) = read(&path).unwrap() else { unreachable!() };
+            assert_eq!((read.since, read.note), (since, note));
+        }
+        fs::write(&path, &note).unwrap();
+        assert!(matches!(read(&path).unwrap(), Some(Mark::Restore(_))));
+        fs::write(&path, "[recovery]\nperiod = -1\n").unwrap();
+        assert!(read(&path).is_err());
+    }
+}
