@@ -42,7 +42,9 @@ pub use attributes::{
 };
 pub use date::Date;
 pub use decide::attach::{Attachment, Question};
-pub use decide::egress::{Barred, egress, egress_of_absent, egress_of_participant, ingress};
+pub use decide::egress::{
+    Barred, egress, egress_of_absent, egress_of_participant, ingress, ingress_of_absent,
+};
 pub use decide::place::Placement;
 pub use decide::place::together::{Conflict, demands_on_participant, together};
 pub use decide::refusal::Refusal;

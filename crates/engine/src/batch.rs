@@ -43,6 +43,15 @@ impl Batch {
         }
     }
 
+    /// Adds the writes of another batch, after its own.
+    pub fn append(&mut self, other: Self) {
+        if self.rows.is_empty() {
+            *self = other;
+        } else {
+            other.rows.into_iter().for_each(|(key, value)| self.set(key, value));
+        }
+    }
+
     /// How many keys it writes.
     pub fn len(&self) -> usize {
         self.rows.len()

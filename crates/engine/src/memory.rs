@@ -66,6 +66,8 @@ struct State {
     crashes: u64,
     /// Reads that fail from now on.
     failing_reads: u64,
+    /// Rows that were read so far.
+    rows_read: u64,
     /// Whether an opening can be opened again in the process.
     reopens: bool,
 }
@@ -91,6 +93,7 @@ impl Disk {
             random: seed,
             crashes: 0,
             failing_reads: 0,
+            rows_read: 0,
             reopens: false,
         };
         Self { state: Arc::new(Mutex::new(state)) }
@@ -117,6 +120,11 @@ impl Disk {
     /// are sound.
     pub fn fail_reads(&self, count: u64) {
         self.lock().failing_reads = count;
+    }
+
+    /// How many rows were read so far, by all openings: a test sees by it what a write costs.
+    pub fn rows_read(&self) -> u64 {
+        self.lock().rows_read
     }
 
     /// Lets an opening be opened again in the process ([`Engine::reopen`]), as one of a database is
@@ -273,12 +281,18 @@ impl Moment<'_> {
         state.failing_reads = left;
         Err(Error::io("read", Path::new("memory"), &ErrorKind::Other.into()))
     }
+
+    fn count(&self, rows: usize) {
+        self.engine.disk.lock().rows_read += u64::try_from(rows).unwrap_or(u64::MAX);
+    }
 }
 
 impl View for Moment<'_> {
     fn get_many(&self, keys: &[&[u8]]) -> Result<Vec<Option<Value>>, Error> {
         self.check()?;
-        Ok(keys.iter().map(|key| self.rows.get(*key).cloned()).collect())
+        let found: Vec<_> = keys.iter().map(|key| self.rows.get(*key).cloned()).collect();
+        self.count(found.iter().flatten().count());
+        Ok(found)
     }
 
     fn scan(&self, span: &Span, order: Order, limit: ScanLimit) -> Result<Page, Error> {
@@ -302,7 +316,9 @@ impl View for Moment<'_> {
             }
             filling.push(key.clone(), value.clone());
         }
-        Ok(filling.page())
+        let page = filling.page();
+        self.count(page.rows.len());
+        Ok(page)
     }
 }
 

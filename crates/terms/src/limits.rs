@@ -14,6 +14,8 @@ pub const ATTACHMENT_READ_BYTES_MAX: usize = 4 << 20;
 pub const UPLOADS_OF_SUBJECT_MAX: usize = 8;
 /// Uploads of one shard that are in progress.
 pub const UPLOADS_MAX: usize = 1_024;
+/// Uploads of one tenant that are in progress on one shard: no tenant takes all of them.
+pub const UPLOADS_OF_TENANT_MAX: usize = UPLOADS_MAX / 4;
 /// Bytes of all uploads of one tenant that are in progress on one shard.
 pub const UPLOAD_BYTES_OF_TENANT_MAX: usize = 16 << 30;
 /// Hours after which an upload to which nothing was added is discarded.

@@ -5,8 +5,8 @@ use smallvec::SmallVec;
 use terms::{Collection, Detail, Reason, Rejection, TenantId};
 
 use crate::{
-    Attachment, Constraint, Country, Date, Ingress, Jurisdiction, Moment, RegionMap, StatutePack,
-    demands_on_participant,
+    Attachment, Constraint, Country, Date, Ingress, Jurisdiction, Moment, RegionMap, Statute,
+    StatutePack, demands_on_participant,
 };
 
 /// The jurisdictions whose law forbids it, by code, each once; at least one.
@@ -109,16 +109,25 @@ pub fn egress_of_absent(
 ) -> Result<(), Barred> {
     let at = at.into();
     let policy = EgressPolicy { map, collection, date: at.date(), readers };
-    let laws = map.statutes().iter().filter(|statute| {
-        statute.covers(collection)
-            && (statute.jurisdiction().contains(place)
-                || map.ever_covers(statute.jurisdiction(), place, collection))
-    });
-    let laws = laws.flat_map(|statute| {
+    let laws = laws_of(map, place, collection).flat_map(|statute| {
         statute.demands_at(at).map(move |(_, constraint)| (&**statute.pack(), constraint))
     });
     let barring = laws.filter(|(pack, constraint)| policy.bars(pack, *constraint));
     Barred::of(barring.map(|(pack, _)| pack.jurisdiction()))
+}
+
+/// The laws that may attach to a record of the collection that lies there: those of the place, and
+/// those from which a clause leads there.
+fn laws_of<'a>(
+    map: &'a RegionMap,
+    place: Country,
+    collection: &'a Collection,
+) -> impl Iterator<Item = &'a Statute> {
+    map.statutes().iter().filter(move |statute| {
+        statute.covers(collection)
+            && (statute.jurisdiction().contains(place)
+                || map.ever_covers(statute.jurisdiction(), place, collection))
+    })
 }
 
 /// Whether a record to which these laws attach may come in through a gateway in that country. A
@@ -132,6 +141,28 @@ pub fn ingress(attachments: &[Attachment], gateway: Option<Country>) -> Result<(
         Ingress::InTerritory => !inside(law.jurisdiction(), gateway),
     });
     Barred::of(barring.map(Attachment::jurisdiction))
+}
+
+/// The same of a record of which nothing is known, but that it may lie in `place`: whether no law that
+/// may attach to it bars the gateway.
+///
+/// # Errors
+/// As [`ingress`].
+pub fn ingress_of_absent(
+    map: &RegionMap,
+    place: Country,
+    collection: &Collection,
+    at: impl Into<Moment>,
+    gateway: Option<Country>,
+) -> Result<(), Barred> {
+    let at = at.into();
+    let barring = laws_of(map, place, collection).filter(|statute| match statute.ingress() {
+        Ingress::Anywhere => false,
+        Ingress::InTerritory => {
+            !inside(statute.jurisdiction(), gateway) && statute.demands_at(at).next().is_some()
+        }
+    });
+    Barred::of(barring.map(Statute::jurisdiction))
 }
 
 /// What a read is judged by, together with the law.

@@ -3,7 +3,7 @@
 
 use atlas::{
     Annex, Attachment, Country, Date, EvidenceKind, Finding, Findings, Ingress, Question,
-    RegionMap, decide, egress, egress_of_absent, ingress,
+    RegionMap, decide, egress, egress_of_absent, ingress, ingress_of_absent,
 };
 use terms::{Collection, Detail, Reason, TenantId};
 
@@ -175,6 +175,19 @@ fn a_law_may_want_a_gateway_inside() {
             assert_eq!(barred.ingress_fault().reason, Reason::WrongIngress);
             assert_eq!(barred.ingress_fault().detail(Detail::Conflicting), Some("RU"));
         }
+    }
+    // Of what is not there: by the laws of the place, and those from which a clause leads there.
+    for (place, gateway, expected) in [
+        ("RU", "RU", true),
+        ("RU", "KZ", false),
+        ("RU", "?", false),
+        ("KZ", "US", false),
+        ("US", "US", true),
+    ] {
+        let place = country(place).expect("a country");
+        let of = collection("profiles");
+        let judged = ingress_of_absent(&map, place, &of, day("2026-11-23"), country(gateway));
+        assert_eq!(judged.is_ok(), expected, "{place:?} {gateway}");
     }
 }
 

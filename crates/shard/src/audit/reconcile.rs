@@ -93,6 +93,7 @@ pub(crate) async fn answer(
         answer: NotedAnswer::Auditor(sender),
         who: Arc::clone(&auditor.who),
         collection: None,
+        judged: None,
         map: map_ref(&context.node().map()),
         count: u64::try_from(count).unwrap_or(u64::MAX),
         why: "an audit: entries opened for comparison with the log".into(),

@@ -274,11 +274,20 @@ pub(crate) struct Draft {
     period: Period,
     base: u64,
     first: u64,
+    /// The edge before its first entry.
+    before: Edge,
     edge: Edge,
     /// Entries of records whose time had come.
     expired: u64,
     row: Vec<u8>,
     tiles: Vec<(TileId, Vec<u8>)>,
+}
+
+/// How far a draft was.
+#[derive(Clone, Copy)]
+pub(crate) struct DraftMark {
+    bytes: usize,
+    expired: u64,
 }
 
 impl Draft {
@@ -287,6 +296,7 @@ impl Draft {
             period: log.period,
             base: log.base,
             first: log.edge.size(),
+            before: log.edge.clone(),
             edge: log.edge.clone(),
             expired: 0,
             row: vec![FORMAT],
@@ -313,6 +323,28 @@ impl Draft {
         self.edge.append(leaf_hash(&bytes), &mut self.tiles);
         self.expired += u64::from(entry.kind == Kind::Expire);
         Ok(bytes)
+    }
+
+    /// How far it is, so that what is added from here on can be taken back.
+    pub(crate) const fn mark(&self) -> DraftMark {
+        DraftMark { bytes: self.row.len(), expired: self.expired }
+    }
+
+    /// Takes back the entries that were added since that mark.
+    pub(crate) fn back_to(&mut self, mark: DraftMark) -> Result<(), Error> {
+        if self.row.len() == mark.bytes {
+            return Ok(());
+        }
+        self.row.truncate(mark.bytes);
+        self.expired = mark.expired;
+        self.edge = self.before.clone();
+        self.tiles.clear();
+        if self.row.len() > 1 {
+            for entry in entries_of(&self.row)? {
+                self.edge.append(leaf_hash(entry?), &mut self.tiles);
+            }
+        }
+        Ok(())
     }
 
     /// The bytes of an entry that this draft added.

@@ -31,8 +31,10 @@ pub(crate) struct Locate {
 impl Locate {
     /// Reads, counts what is told, and answers. Blocks its thread.
     pub(crate) fn serve(self, reader: &Reader) {
-        match self.located(reader) {
-            Ok(located) => self.answer(reader, located),
+        // Before anything is judged: should another map come in, it is judged again.
+        let judged = EpochNumber::of(&reader.node.map());
+        match self.located(reader, judged) {
+            Ok(located) => self.answer(reader, located, judged),
             Err(fault) => {
                 reader.node.report(&fault);
                 self.reply.send(fault.into());
@@ -40,10 +42,9 @@ impl Locate {
         }
     }
 
-    fn answer(self, reader: &Reader, located: Located) {
+    fn answer(self, reader: &Reader, located: Located, judged: EpochNumber) {
         let Self { reply, asker, .. } = self;
         let map = reader.node.map();
-        let judged = EpochNumber::of(&map);
         let count = |name| reader.counts.add(judged, &asker.who, name, 1);
         // Each is counted, whether another one is or not.
         let left = located.collections.iter().filter(|name| !count(name)).count();
@@ -57,6 +58,7 @@ impl Locate {
             answer: NotedAnswer::Session(reply, Box::new(outcome)),
             who: asker.who,
             collection: None,
+            judged: Some(judged),
             map: map_ref(&map),
             count: u64::try_from(left).unwrap_or(u64::MAX),
             why: "a subject was located".into(),
@@ -64,13 +66,12 @@ impl Locate {
         reader.queue.submit_errand(Errand::Note(Box::new(question)));
     }
 
-    fn located(&self, reader: &Reader) -> Result<Located, Rejection> {
+    fn located(&self, reader: &Reader, judged: EpochNumber) -> Result<Located, Rejection> {
         let (node, asker) = (&*reader.node, &self.asker);
         let map = node.map();
         if !map.tenant(&asker.tenant).is_some_and(atlas::Tenant::locate) {
             return Err(Reason::LocateNotAllowed.into());
         }
-        let judged = EpochNumber::of(&map);
         let policy =
             |collection| EgressPolicy { node, counts: &reader.counts, collection, asker, judged };
         let mut names: Vec<&Collection> = map.collections().map(|rules| rules.name()).collect();

@@ -50,8 +50,10 @@ pub(crate) struct AboutPerson {
 impl AboutPerson {
     /// Reads, notes the read, and answers. Blocks its thread.
     pub(crate) fn serve(self, reader: &Reader) {
+        // Before anything is judged: should another map come in, it is judged again.
+        let judged = EpochNumber::of(&reader.node.map());
         match self.held(reader) {
-            Ok(held) => self.note(reader, held),
+            Ok(held) => self.note(reader, held, judged),
             Err(fault) => {
                 reader.node.report(&fault);
                 self.reply.send(fault.into());
@@ -59,7 +61,7 @@ impl AboutPerson {
         }
     }
 
-    fn note(self, reader: &Reader, held: Held) {
+    fn note(self, reader: &Reader, held: Held, judged: EpochNumber) {
         let Self { reply, asker, export, purpose, .. } = self;
         let records = held.collections.iter().map(|collection| collection.records).sum();
         let why = if purpose.is_empty() { UNSTATED.into() } else { purpose.into() };
@@ -69,6 +71,7 @@ impl AboutPerson {
             answer: NotedAnswer::Session(reply, Box::new(outcome)),
             who: asker.who,
             collection: None,
+            judged: Some(judged),
             map: map_ref(&reader.node.map()),
             count: records,
             why,

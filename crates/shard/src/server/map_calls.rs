@@ -182,9 +182,11 @@ impl MapCalls {
                     let answer = NotedAnswer::Session(reply, Box::new(Outcome::Impact(impact)));
                     let why =
                         "a plan: standing rulings made again under this map, and counted".into();
-                    let (who, collection) = (asker.who, None);
+                    // The asker's role alone decides.
+                    let (who, collection, judged) = (asker.who, None, None);
                     let kind = Kind::Count;
-                    let question = Question { kind, answer, who, collection, map, count, why };
+                    let question =
+                        Question { kind, answer, who, collection, judged, map, count, why };
                     reader.queue.submit_errand(Errand::Note(Box::new(question)));
                 }
                 Err(fault) => reply.send(fault.into()),

@@ -2,7 +2,6 @@
 //! is read and hashed here before the upload ends: in parallel with the commits.
 
 use atlas::RecordAttributes;
-use engine::{Order, ScanLimit};
 use terms::{Detail, Reason, Rejection, UnixMillis, limits};
 use tokio::time::Instant;
 use wire::session as proto;
@@ -80,7 +79,6 @@ fn prepare(node: &Node, asker: &Asker, call: proto::Upload) -> Result<Prepared, 
     let row = keys::upload(&upload.address.row, &upload.request.id);
     match step {
         Step::Begin(_) => {
-            has_room(node, &upload, &row)?;
             let Upload { address, request, condition, expires, attributes, bytes, sha256 } = upload;
             let (key, nonce) = (Zeroizing::new(node.random()?), node.random()?);
             let begin =
@@ -151,37 +149,6 @@ fn upload(
     let request = Request { id: decode::request_id(&put.request_id)?, fingerprint };
     let expires = decode::expires(put.expire_ms)?;
     Ok(Upload { address, request, condition, expires, attributes, bytes, sha256 })
-}
-
-/// Whether the uploads in progress leave room for one more.
-fn has_room(node: &Node, upload: &Upload, row: &[u8]) -> Result<(), Rejection> {
-    let limit = ScanLimit { rows: limits::UPLOADS_MAX, bytes: 4 << 20 };
-    let page = node.engine.scan(&keys::uploads(), Order::Ascending, limit).map_err(Error::from)?;
-    if page.rows.iter().any(|(other, _)| other == row) {
-        return Ok(());
-    }
-    let full = |limit: usize| Err(Rejection::new(Reason::UploadsFull).with(Detail::Limit, limit));
-    let own = keys::upload(&upload.address.row, &[0; 16]);
-    let (subject, tenant) = (own.get(..19), node.namer.tenant_rows(&upload.address.owner.tenant));
-    let (mut of_subject, mut of_tenant) = (0, 0_usize);
-    for (other, stored) in &page.rows {
-        let front = UploadFront::read(stored).map_err(|_| Error::Damaged("uploads"))?;
-        of_subject += usize::from(other.get(..19) == subject);
-        if front.tenant == tenant {
-            of_tenant += usize::try_from(front.bytes).unwrap_or(usize::MAX);
-        }
-    }
-    if page.rows.len() >= limits::UPLOADS_MAX {
-        return full(limits::UPLOADS_MAX);
-    }
-    if of_subject >= limits::UPLOADS_OF_SUBJECT_MAX {
-        return full(limits::UPLOADS_OF_SUBJECT_MAX);
-    }
-    let bytes = usize::try_from(upload.bytes).unwrap_or(usize::MAX);
-    if of_tenant.saturating_add(bytes) > limits::UPLOAD_BYTES_OF_TENANT_MAX {
-        return full(limits::UPLOAD_BYTES_OF_TENANT_MAX);
-    }
-    Ok(())
 }
 
 /// An upload in progress, opened outside of the committer, which looks again.

@@ -22,6 +22,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use atlas::Country;
 use terms::{Entropy, EntropyFailed, RegionId};
 use tokio::time::Instant;
 
@@ -34,6 +35,8 @@ const TICKET_VALID: Duration = Duration::from_secs(4);
 const _: () = assert!(TICKET_VALID.as_millis() < CLAIM_HELD.as_millis());
 /// Claims that are kept at once.
 const CLAIMS_MAX: usize = 65_536;
+/// Those of them that gateways of one country make: a stolen certificate does not take all the room.
+const CLAIMS_OF_COUNTRY_MAX: usize = CLAIMS_MAX / 2;
 /// Bytes of the mark of a run.
 const RUN_BYTES: usize = 8;
 
@@ -42,13 +45,53 @@ pub(crate) struct Claims {
     /// A random mark of this run.
     run: [u8; RUN_BYTES],
     began: Instant,
-    held: Mutex<HashMap<SubjectTag, Claim>>,
+    held: Mutex<Held>,
 }
 
 struct Claim {
     /// Where the subject is to be created.
     region: RegionId,
+    /// Where the gateway stands that made it.
+    by: Country,
     until: Instant,
+}
+
+#[derive(Default)]
+struct Held {
+    claims: HashMap<SubjectTag, Claim>,
+    /// How many of them gateways of a country made.
+    made: HashMap<Country, usize>,
+}
+
+impl Held {
+    fn insert(&mut self, subject: SubjectTag, claim: Claim) {
+        self.remove(subject);
+        *self.made.entry(claim.by).or_default() += 1;
+        self.claims.insert(subject, claim);
+    }
+
+    fn remove(&mut self, subject: SubjectTag) {
+        if let Some(claim) = self.claims.remove(&subject)
+            && let Some(made) = self.made.get_mut(&claim.by)
+        {
+            *made -= 1;
+        }
+    }
+
+    /// Without those that have run out.
+    fn clear(&mut self, now: Instant) {
+        self.claims.retain(|_, claim| claim.until > now);
+        self.made.clear();
+        for claim in self.claims.values() {
+            *self.made.entry(claim.by).or_default() += 1;
+        }
+    }
+
+    /// Whether there is room for one more of a gateway in that country.
+    fn has_room(&self, by: Country) -> bool {
+        let made = self.made.get(&by).copied().unwrap_or_default();
+        self.claims.len() < CLAIMS_MAX && made < CLAIMS_OF_COUNTRY_MAX
+    }
 }
 
 /// Says when, in which run of a shard, a creation was begun.
@@ -83,39 +126,37 @@ impl Claims {
 
     /// Whether the id is claimed for another region than this one.
     pub(crate) fn is_claimed(&self, subject: SubjectTag) -> bool {
-        self.live(|held| held.contains_key(&subject), Some(subject))
+        self.live(|held| held.claims.contains_key(&subject), Some(subject))
     }
 
-    /// Keeps an id for a region. False: it is kept for another one, or too many are kept.
-    pub(crate) fn keep(&self, subject: SubjectTag, region: &RegionId) -> bool {
-        let keep = |held: &mut HashMap<SubjectTag, Claim>| {
-            if held.get(&subject).is_some_and(|claim| claim.region != *region) {
-                return false;
+    /// Keeps an id for a region, for a gateway in that country. False: it is kept for another region, or
+    /// too many are kept.
+    pub(crate) fn keep(&self, subject: SubjectTag, region: &RegionId, by: Country) -> bool {
+        let keep = |held: &mut Held| {
+            let may = match held.claims.get(&subject) {
+                Some(claim) => claim.region == *region,
+                None => held.has_room(by),
+            };
+            if may {
+                let until = Instant::now() + CLAIM_HELD;
+                held.insert(subject, Claim { region: region.clone(), by, until });
             }
-            if held.len() >= CLAIMS_MAX && !held.contains_key(&subject) {
-                return false;
-            }
-            let until = Instant::now() + CLAIM_HELD;
-            held.insert(subject, Claim { region: region.clone(), until });
-            true
+            may
         };
         self.live(keep, Some(subject)) || self.live(keep, None)
     }
 
-    /// Looks at the claims, without one that has run out; without a subject: without all of those.
-    fn live<T>(
-        &self,
-        look: impl FnOnce(&mut HashMap<SubjectTag, Claim>) -> T,
-        subject: Option<SubjectTag>,
-    ) -> T {
+    /// Looks at the claims, without one that has run out; without a subject: without all of those, if
+    /// there are many.
+    fn live<T>(&self, look: impl FnOnce(&mut Held) -> T, subject: Option<SubjectTag>) -> T {
         let now = Instant::now();
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         match subject {
-            Some(subject) if held.get(&subject).is_some_and(|claim| claim.until <= now) => {
-                held.remove(&subject);
+            Some(subject) if held.claims.get(&subject).is_some_and(|claim| claim.until <= now) => {
+                held.remove(subject);
             }
             Some(_) => {}
-            None if held.len() >= CLAIMS_MAX => held.retain(|_, claim| claim.until > now),
+            None if held.claims.len() >= CLAIMS_OF_COUNTRY_MAX => held.clear(now),
             None => {}
         }
         look(&mut held)
@@ -132,6 +173,10 @@ mod tests {
         RegionId::parse(name).unwrap()
     }
 
+    fn kz() -> Country {
+        Country::parse("KZ").unwrap()
+    }
+
     fn subject(n: u64) -> SubjectTag {
         let mut tag = [0; 16];
         tag[..8].copy_from_slice(&n.to_be_bytes());
@@ -142,7 +187,7 @@ mod tests {
     async fn a_ticket_runs_out_before_a_claim_and_with_its_run() {
         let claims = Claims::new(&SystemEntropy).unwrap();
         let ticket = claims.ticket();
-        assert!(claims.keep(subject(1), &region("kz-ala")));
+        assert!(claims.keep(subject(1), &region("kz-ala"), kz()));
         tokio::time::advance(TICKET_VALID).await;
         assert!(claims.is_valid(&ticket.0));
         tokio::time::advance(Duration::from_millis(1)).await;
@@ -158,16 +203,23 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_id_is_kept_for_one_region_at_a_time_and_claims_are_bounded() {
         let claims = Claims::new(&SystemEntropy).unwrap();
-        assert!(claims.keep(subject(0), &region("kz-ala")));
-        assert!(claims.keep(subject(0), &region("kz-ala")));
-        assert!(!claims.keep(subject(0), &region("ru-msk")));
-        for n in 1..CLAIMS_MAX as u64 {
-            assert!(claims.keep(subject(n), &region("kz-ala")));
+        assert!(claims.keep(subject(0), &region("kz-ala"), kz()));
+        assert!(claims.keep(subject(0), &region("kz-ala"), kz()));
+        assert!(!claims.keep(subject(0), &region("ru-msk"), kz()));
+        for n in 1..CLAIMS_OF_COUNTRY_MAX as u64 {
+            assert!(claims.keep(subject(n), &region("kz-ala"), kz()));
         }
-        assert!(!claims.keep(subject(u64::MAX), &region("kz-ala")));
-        assert!(claims.keep(subject(7), &region("kz-ala")), "it is kept already");
+        assert!(!claims.keep(subject(u64::MAX), &region("kz-ala"), kz()));
+        assert!(claims.keep(subject(7), &region("kz-ala"), kz()), "it is kept already");
+        // Gateways elsewhere have room, up to what is kept of all.
+        let de = Country::parse("DE").unwrap();
+        for n in CLAIMS_OF_COUNTRY_MAX as u64..CLAIMS_MAX as u64 {
+            assert!(claims.keep(subject(n), &region("eu-fra"), de));
+        }
+        let us = Country::parse("US").unwrap();
+        assert!(!claims.keep(subject(u64::MAX), &region("us-iad"), us));
         tokio::time::advance(CLAIM_HELD).await;
-        assert!(claims.keep(subject(u64::MAX), &region("kz-ala")));
-        assert!(claims.keep(subject(0), &region("ru-msk")));
+        assert!(claims.keep(subject(u64::MAX), &region("kz-ala"), kz()));
+        assert!(claims.keep(subject(0), &region("ru-msk"), kz()));
     }
 }

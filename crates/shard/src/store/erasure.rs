@@ -1,18 +1,16 @@
 //! What a subject's row keeps of erasures: of one that goes on, and of those of its collections that are
 //! done, so that a retry is known.
 //!
-//! Records that are gone remember no requests. So an erasure notes the ids of the last day's requests
-//! in rows of their own, and a late retry of one of them brings nothing back.
-
-use std::collections::BTreeSet;
+//! Records that are gone remember no requests. So the erasure of a collection notes each of the last day's
+//! requests in a row of its own, and a late retry of one of them brings nothing back.
 
 use terms::Collection;
 
 use crate::store::codec::{Malformed, Reader, Writer};
 use crate::store::types::{Fingerprint, Minute, Recent};
 
-/// The format of a row of request ids.
-const FORMAT: u8 = 1;
+/// The format of a row that notes a request: it is the whole value.
+pub(crate) const GONE_FORMAT: u8 = 1;
 
 /// An erasure that takes more than one commit, so that whatever happens it is gone on with.
 #[derive(Clone, PartialEq, Eq)]
@@ -84,31 +82,5 @@ impl CollectionErased {
     pub(super) fn read(row: &mut Reader<'_>) -> Result<Self, Malformed> {
         let collection = Collection::parse(row.text()?).map_err(|_| Malformed)?;
         Ok(Self { collection, records: row.u64()?, by: Recent::read(row)? })
-    }
-}
-
-/// The ids of requests whose records were erased, in one row.
-pub(crate) struct GoneRequests {
-    /// When they were erased.
-    pub(crate) minute: Minute,
-    pub(crate) ids: BTreeSet<[u8; 16]>,
-}
-
-impl GoneRequests {
-    pub(crate) fn write(&self) -> Vec<u8> {
-        let mut row = Writer::with_capacity(8 + self.ids.len() * 16);
-        row.u8(FORMAT).u32(self.minute.0);
-        for id in &self.ids {
-            row.fixed(id);
-        }
-        row.0
-    }
-
-    pub(crate) fn read(row: &[u8]) -> Result<Self, Malformed> {
-        let mut row = Reader::new(row);
-        row.format(FORMAT)?;
-        let minute = Minute(row.u32()?);
-        let (ids, []) = row.rest().as_chunks::<16>() else { return Err(Malformed) };
-        Ok(Self { minute, ids: ids.iter().copied().collect() })
     }
 }

@@ -124,7 +124,7 @@ impl FeedDraft {
         commit: CommitAt,
         minute: Minute,
     ) {
-        let Some(nonce) = self.nonce else { return };
+        let Some(nonce) = self.nonce.filter(|_| self.changes > 0) else { return };
         let mut row = Writer::with_capacity(256 + self.bytes());
         row.u8(FORMAT).u32(minute.0).fixed(&nonce);
         let front = row.0.len();

@@ -20,7 +20,7 @@
 //! | `12` | a chunk of an attachment | as the head's row, tag of the attachment, number | `store/attachment.rs` |
 //! | `13` | an upload in progress | as the head's row, request id | `store/attachment.rs` |
 //! | `14` | an attachment that is gone, whose chunks are not yet | as the head's row, tag of the attachment | `store/attachment.rs` |
-//! | `15` | ids of requests whose records were erased with their collection | as the head's row of one of them, 8 random bytes | `store/collection_erasure.rs` |
+//! | `15` | a request whose record was erased with its collection | as the head's row without the record's tag, day, request id | the version alone |
 //! | `16` | who read a subject's records | as the subject's own row | `store/accesses.rs` |
 //! | `20` | a copy that is due | tag of the mirror's region, key of the head's row | version, entry, minute |
 //! | `30` | a record in an index | tag of the index, value, key of the head's row | `store/index_keys.rs` |
@@ -69,6 +69,9 @@ pub(crate) const INDEX_STATE: &[u8] = &[0x52];
 pub(crate) const INDEX_WALK: &[u8] = &[0x53];
 /// Bytes of the tag of a collection in the keys of its rows.
 pub(crate) const COLLECTION_TAG_BYTES: usize = 4;
+
+/// Bytes of the key of a head before the record's tag.
+const OF_COLLECTION_BYTES: usize = 20 + COLLECTION_TAG_BYTES;
 
 /// Names rows and makes tags, under keys derived from the region's index key.
 pub(crate) struct KeyLayout {
@@ -218,9 +221,11 @@ impl KeyLayout {
         Span::prefix(&beside(&self.of_collection(owner, collection), 0x13))
     }
 
-    /// What is noted of the requests of an erased collection, as [`KeyLayout::records`].
-    pub(crate) fn gone_requests(&self, owner: &Owner, collection: &Collection) -> Span {
-        Span::prefix(&beside(&self.of_collection(owner, collection), 0x15))
+    /// What is noted of requests whose records were erased with their collection before that day, as
+    /// [`KeyLayout::records`].
+    pub(crate) fn gone_requests(&self, owner: &Owner, collection: &Collection, day: u32) -> Span {
+        let from = beside(&self.of_collection(owner, collection), 0x15);
+        Span { until: [from.as_slice(), &day.to_be_bytes()].concat(), from }
     }
 
     /// What the heads of a collection's records have behind their subject's tag.
@@ -336,11 +341,13 @@ pub(crate) fn of_subject(key: &[u8]) -> Option<(&[u8], SubjectTag)> {
     Some((prefix, SubjectTag(*prefix.last_chunk()?)))
 }
 
-/// The row that notes requests, by the key of the head of one of their records. `number` tells it from
-/// that of an earlier erasure.
-pub(crate) fn gone_requests(head: &[u8], number: [u8; 8]) -> Key {
-    let mut key = beside(head, 0x15);
-    key.extend_from_slice(&number);
+/// The row that notes a request whose record was erased with its collection on that day. `head`: the key
+/// of the head of any record of that collection.
+pub(crate) fn gone_request(head: &[u8], day: u32, request_id: &[u8; 16]) -> Key {
+    let of_collection = head.get(..OF_COLLECTION_BYTES).unwrap_or(head);
+    let mut key = beside(of_collection, 0x15);
+    key.extend_from_slice(&day.to_be_bytes());
+    key.extend_from_slice(request_id);
     key
 }
 

@@ -47,6 +47,11 @@ impl Minute {
         Self(u32::try_from(now.minute()).unwrap_or(u32::MAX))
     }
 
+    /// The day in which it lies, of UTC.
+    pub(crate) const fn day(self) -> u32 {
+        self.0 / (24 * 60)
+    }
+
     pub(crate) const fn minus_hours(self, hours: u32) -> Self {
         Self(self.0.saturating_sub(hours * 60))
     }

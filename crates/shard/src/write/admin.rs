@@ -8,7 +8,7 @@ use std::sync::Arc;
 use atlas::Succession;
 use engine::{Batch, Key};
 use ledger::entry::{Call, Entry};
-use terms::{Reason, Rejection};
+use terms::{Detail, Reason, Rejection};
 
 use crate::Error;
 use crate::log::Draft;
@@ -148,7 +148,13 @@ impl Committer {
 
     /// One commit of one entry; then the answer.
     fn note(&mut self, question: Question) -> Result<(), Error> {
-        let Question { kind, answer, who, collection, map, count, why } = question;
+        let Question { kind, answer, who, collection, judged, map, count, why } = question;
+        let own = self.rules.epoch();
+        if judged.is_some_and(|judged| judged != own) {
+            // A map has come in between: whether it may be answered is to be asked again.
+            answer.give(Err(Rejection::new(Reason::MapsDiffer).with(Detail::MapEpoch, own.0)));
+            return Ok(());
+        }
         let who = who.in_log(&self.node.growing());
         let tenant_tag = who.tenant_tag.map(|tag| tag.0);
         let collection = collection.as_ref().map(terms::Collection::as_str);

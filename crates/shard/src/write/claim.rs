@@ -2,6 +2,7 @@
 //! must have done before. `store/claims.rs` says why this is enough.
 
 use atlas::Unique;
+use ledger::entry::Kind;
 use terms::{Reason, Rejection, TenantId};
 
 use crate::policy::asker::Asker;
@@ -9,23 +10,29 @@ use crate::reply::{Claimed, Outcome};
 use crate::store::keys::Owner;
 use crate::store::subject::Subject;
 use crate::write::command::Claim;
+use crate::write::entries::read_page;
 use crate::write::transaction::{Done, Transaction};
 
 impl Transaction<'_> {
     /// A claim of another region: whether there is such a subject, and if not, none will be created
     /// for a while.
     pub(super) fn claim(&mut self, asker: &Asker, claim: &Claim) -> Result<Done, Rejection> {
-        if !self.wants_unique(&asker.tenant) || claim.region == self.node.region {
+        let known = self.rules.map().region(&claim.region).is_some();
+        if !self.wants_unique(&asker.tenant) || !known || claim.region == self.node.region {
             // The gateway has another map.
             return Err(Reason::MapsDiffer.into());
         }
         let of = &claim.of;
         let claimed = if self.holds(claim)? {
+            // It tells of a person, wherever the caller stands: no such answer is silent.
+            let mut entry = self.entries.about_subject(Kind::Count, asker);
+            read_page(&mut entry, "a claim met the id".into(), 1);
+            self.entries.append(&entry)?;
             Claimed::Held
         } else if claim.validate_only {
             let free = !self.node.claims.is_claimed(of.tag);
             if free { Claimed::Free } else { Claimed::Contended }
-        } else if self.node.claims.keep(of.tag, &claim.region) {
+        } else if self.node.claims.keep(of.tag, &claim.region, asker.stands.gateway) {
             Claimed::Free
         } else {
             Claimed::Contended

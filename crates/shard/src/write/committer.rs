@@ -34,7 +34,7 @@ use crate::write::fill::fill;
 use crate::write::needed_rows;
 use crate::write::queue_share::{Room, Share, Usage};
 use crate::write::retries::Retries;
-use crate::write::transaction::{Done, Transaction};
+use crate::write::transaction::{Done, Kept, Transaction};
 
 /// Places in the queue for what is no write: maps, questions, counters.
 const QUEUE_BESIDE_MAX: usize = 64;
@@ -323,6 +323,7 @@ impl Committer {
         self.rules.set_date(atlas::Moment::of(now));
         let (map, growing) = (self.rules.map_ref(), self.node.growing());
         let draft = Draft::new(&self.log);
+        let entries = GroupEntries::new(&self.node, &growing, map, Minute::of(now), draft);
         let mut work = Transaction {
             node: &self.node,
             counts: &self.counts,
@@ -333,9 +334,11 @@ impl Committer {
             heads: HashMap::new(),
             erased: Vec::new(),
             batch: Batch::new(),
+            kept: Kept::new(&entries),
+            uploads: None,
             feed: FeedDraft::default(),
             now,
-            entries: GroupEntries::new(&self.node, &growing, map, Minute::of(now), draft),
+            entries,
             answers: Vec::with_capacity(ops.len()),
         };
         let rooms = fill(&mut work, ops, low, unbelieved);
@@ -349,23 +352,21 @@ impl Committer {
         }
         let counted = if counts { self.counts.take(low) } else { Taken::default() };
         let uncounted = work.entries.count(&counted);
-        let Transaction { subjects, erased, mut batch, feed, entries, mut answers, .. } = work;
-        feed.finish(|| self.node.feed_key(), &mut batch, entries.commit(), entries.minute());
+        let Transaction { subjects, erased, mut kept, feed, entries, mut answers, .. } = work;
+        feed.finish(|| self.node.feed_key(), &mut kept.batch, entries.commit(), entries.minute());
         let draft = entries.into_draft();
         if draft.is_empty() {
             self.counts.put_back(uncounted);
-            self.commit_unlogged(batch, &mut answers)?;
-            self.answer(answers, rooms);
-            return Ok(());
+            return self.commit_steps(kept.batch, subjects, answers, rooms);
         }
         let (added, expired) = (draft.next_index().0 - self.log.edge.size(), draft.expired());
-        let (edge, size) = draft.finish(&mut batch, now);
+        let (edge, size) = draft.finish(&mut kept.batch, now);
         let started = Instant::now();
         // From here on it is not known what was done, until the commit says so.
         let written = |done: &Done| matches!(done, Done::Answer(Outcome::Written(_)));
         let writes = answers.iter_mut().filter(|(_, done)| written(done));
         writes.for_each(|(reply, _)| reply.begin());
-        if let Err(error) = self.node.engine.commit(batch, self.head, size)
+        if let Err(error) = self.node.engine.commit(kept.batch, self.head, size)
             && let Some(fault) = self.settle(error, &edge, size)?
         {
             // Every answer may rest on what was not written, even a retry's: none is given.
@@ -378,10 +379,30 @@ impl Committer {
         self.counts.put_back(uncounted);
         self.measure(started, answers.len(), added);
         self.node.metrics.expired.inc_by(expired);
-        subjects.into_iter().for_each(|(tag, subject)| self.node.subjects.insert(tag, subject));
+        self.remember(subjects);
         self.committed(edge, size, now);
         self.answer_noted(&erased, answers, rooms);
         Ok(())
+    }
+
+    /// Commits a group that adds no entry, and answers.
+    fn commit_steps(
+        &mut self,
+        batch: Batch,
+        subjects: HashMap<SubjectTag, Arc<Subject>>,
+        mut answers: Vec<(ReplySlot, Done)>,
+        rooms: Vec<Room>,
+    ) -> Result<(), Error> {
+        if self.commit_unlogged(batch, &mut answers)? {
+            self.remember(subjects);
+        }
+        self.answer(answers, rooms);
+        Ok(())
+    }
+
+    /// Keeps subjects open in memory, as a group that is committed has left them.
+    fn remember(&self, subjects: HashMap<SubjectTag, Arc<Subject>>) {
+        subjects.into_iter().for_each(|(tag, subject)| self.node.subjects.insert(tag, subject));
     }
 
     fn measure(&self, started: Instant, writes: usize, entries: u64) {

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use ledger::entry::{Call, Caller, Detail as Said, Entry, Kind, MapRef, Role};
 use terms::{Collection, Reason, Rejection};
 
-use crate::log::Draft;
+use crate::Error;
 use crate::log::access_counters::Taken;
+use crate::log::{Draft, DraftMark};
 use crate::node::Node;
 use crate::policy::asker::Asker;
 use crate::policy::rulings::Ruled;
@@ -65,6 +66,16 @@ impl<'a> GroupEntries<'a> {
 
     pub(crate) fn into_draft(self) -> Draft {
         self.draft
+    }
+
+    /// How far the group is.
+    pub(crate) const fn mark(&self) -> DraftMark {
+        self.draft.mark()
+    }
+
+    /// Takes back what was added since then.
+    pub(crate) fn back_to(&mut self, mark: DraftMark) -> Result<(), Error> {
+        self.draft.back_to(mark)
     }
 
     /// The bytes of an entry, if this group has added it.

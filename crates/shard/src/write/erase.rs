@@ -8,10 +8,10 @@
 //! commit on; the erasure goes on in the next, whichever caller asks for it, and the shard asks
 //! itself if none does.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use engine::{Key, Order, ScanLimit, Span};
+use engine::{Order, ScanLimit, Span};
 use ledger::entry::{Detail as Said, Entry, Kind};
 use ledger::statement::{commitment, content_digest};
 use terms::{Collection, Reason, Rejection, limits};
@@ -23,7 +23,7 @@ use crate::policy::subject_status;
 use crate::reply::{Receipt, Written};
 use crate::store::attachment;
 use crate::store::attachment::UploadFront;
-use crate::store::erasure::Erasure;
+use crate::store::erasure::{Erasure, GONE_FORMAT};
 use crate::store::index_keys::Named;
 use crate::store::indexed::Indexed;
 use crate::store::keys;
@@ -54,10 +54,6 @@ const BLOCK_MINUTES_MAX: u32 = 100 * 366 * 24 * 60;
 pub(super) struct Gone {
     /// Live ones.
     pub(super) live: BTreeMap<Collection, u64>,
-    /// The requests that they remember.
-    pub(super) requests: BTreeSet<[u8; 16]>,
-    /// The head of the last of them.
-    pub(super) last: Option<Key>,
     /// There are more.
     pub(super) more: bool,
 }
@@ -72,6 +68,7 @@ impl Transaction<'_> {
     /// Erases a subject, or goes on with that.
     pub(super) fn erase(&mut self, asker: &Asker, erase: &Erase) -> Result<Done, Rejection> {
         let owner = &erase.owner;
+        self.lets_in(asker, owner, erase.collection.as_ref(), false)?;
         if let Some(collection) = &erase.collection {
             return self.erase_collection(asker, erase, collection);
         }
@@ -92,13 +89,12 @@ impl Transaction<'_> {
         }
         let records = erasure.records + gone.records();
         // Once none of its own records is left, what finds it in those of others goes.
-        if gone.more || self.take_named(owner)? {
+        if gone.more || self.take_named(owner)? || self.take_rows(owner.gone_requests())? {
             let status = Status::Erasing(Erasure { records, ..erasure });
             self.set_status(owner, &subject, status)?;
             return Ok(Done::written(Written { records, unfinished: true, ..Default::default() }));
         }
         self.take_uploads(owner.uploads())?;
-        self.take_rows(owner.gone_requests(), |_| Ok(true))?;
         self.bury(asker, erase, &subject, Erasure { records, ..erasure })
     }
 
@@ -180,6 +176,7 @@ impl Transaction<'_> {
     /// Blocks a subject, or lifts the block.
     pub(super) fn block(&mut self, asker: &Asker, block: &Block) -> Result<Done, Rejection> {
         let owner = &block.owner;
+        self.lets_in(asker, owner, None, false)?;
         let subject = match self.known_subject(owner)? {
             None => return Err(unknown()),
             Some(Known::Erased(_)) => return Err(subject_status::erased()),
@@ -317,9 +314,12 @@ impl Transaction<'_> {
                 }
                 self.take_record(subject, &address, &head);
                 if only.is_some() {
-                    let remembered = head.remembered(self.entries.minute());
-                    gone.requests.extend(remembered.iter().map(|recent| recent.request_id));
-                    gone.last = Some(key);
+                    // A late retry of a write that goes with its record must be known.
+                    let minute = self.entries.minute();
+                    for recent in head.remembered(minute) {
+                        let noted = keys::gone_request(&key, minute.day(), &recent.request_id);
+                        self.batch.put(noted, vec![GONE_FORMAT]);
+                    }
                 }
                 if !head.is_deleted() {
                     *gone.live.entry(address.collection).or_default() += 1;
@@ -390,20 +390,17 @@ impl Transaction<'_> {
         }
     }
 
-    /// Takes away the rows that are chosen, by their values.
-    pub(super) fn take_rows(
-        &mut self,
-        mut span: Span,
-        chosen: impl Fn(&[u8]) -> Result<bool, Rejection>,
-    ) -> Result<(), Rejection> {
+    /// Takes away the rows of a span, as many as one commit takes. Whether there are more.
+    pub(super) fn take_rows(&mut self, mut span: Span) -> Result<bool, Rejection> {
+        let mut taken = 0;
         loop {
             let page = self.scan(&span, ROWS_AT_ONCE)?;
-            let Some((last, _)) = page.rows.last() else { return Ok(()) };
+            let Some((last, _)) = page.rows.last() else { return Ok(false) };
             span.from = [last.as_slice(), &[0]].concat();
-            for (key, row) in page.rows {
-                if chosen(&row)? {
-                    self.batch.delete(key);
-                }
+            taken += page.rows.len();
+            page.rows.into_iter().for_each(|(key, _)| self.batch.delete(key));
+            if page.more && taken >= RECORDS_AT_ONCE {
+                return Ok(true);
             }
         }
     }
@@ -425,7 +422,8 @@ impl Transaction<'_> {
         }
     }
 
-    /// How many live records there are, as [`Transaction::take_records`].
+    /// How many live records there are, as [`Transaction::take_records`]: among as many as one commit
+    /// takes, since other writes wait meanwhile.
     pub(super) fn count(
         &self,
         owner: &Owner,
@@ -433,17 +431,19 @@ impl Transaction<'_> {
         mut span: Span,
         only: Option<&Collection>,
     ) -> Result<u64, Rejection> {
-        let mut live = 0;
-        loop {
+        let (mut live, mut looked_at) = (0, 0);
+        while looked_at < RECORDS_AT_ONCE {
             let page = self.scan(&span, ROWS_AT_ONCE)?;
-            let Some((last, _)) = page.rows.last() else { return Ok(live) };
+            let Some((last, _)) = page.rows.last() else { break };
             span.from = [last.as_slice(), &[0]].concat();
+            looked_at += page.rows.len();
             for (key, row) in &page.rows {
                 let (address, head) = self.opened(owner, subject, key, row)?;
                 let is_meant = only.is_none_or(|only| *only == address.collection);
                 live += u64::from(is_meant && !head.is_deleted());
             }
         }
+        Ok(live)
     }
 }
 

@@ -6,6 +6,7 @@
 //! from the first commit on, and the erasure goes on in the next. A late retry of a write that was
 //! erased with its record is refused for as long as its record would have known it.
 
+use engine::Key;
 use ledger::entry::Detail as Said;
 use terms::{Collection, Reason, Rejection, limits};
 
@@ -14,13 +15,15 @@ use crate::log::erasure_file;
 use crate::policy::asker::Asker;
 use crate::policy::subject_status;
 use crate::reply::Written;
-use crate::store::erasure::{CollectionErased, CollectionErasing, Erasure, GoneRequests};
+use crate::store::damage::read_rows;
+use crate::store::erasure::{CollectionErased, CollectionErasing, Erasure};
 use crate::store::keys;
 use crate::store::keys::Owner;
+use crate::store::record::Address;
 use crate::store::subject::Subject;
 use crate::store::types::{Minute, Recent, Version};
 use crate::write::command::{Erase, Request};
-use crate::write::erase::{Gone, begun, unknown};
+use crate::write::erase::{begun, unknown};
 use crate::write::transaction::{Done, Known, Transaction};
 
 impl Transaction<'_> {
@@ -50,7 +53,6 @@ impl Transaction<'_> {
             return Ok(Done::written(Written { records, ..Default::default() }));
         }
         let gone = self.take_records(owner, &subject, span, Some(collection))?;
-        self.note_requests(&gone)?;
         let records = erasure.records + gone.records();
         let mut entry = self.of_collection(asker, owner, &subject, collection, gone.records());
         let mut after = Subject::clone(&subject);
@@ -64,7 +66,9 @@ impl Transaction<'_> {
             return Ok(Done::written(Written { records, unfinished: true, ..Default::default() }));
         }
         self.take_uploads(self.node.namer.uploads(owner, collection))?;
-        self.forget_requests(owner, collection)?;
+        // What is left of them is taken by the next erasure, and refuses nothing meanwhile.
+        let oldest = oldest(self.entries.minute()).day();
+        self.take_rows(self.node.namer.gone_requests(owner, collection, oldest))?;
         self.forget_accesses(owner, &subject, collection)?;
         let Erasure { request_id, fingerprint, reason, deadline, .. } = erasure;
         entry.say(Said::Reason(reason));
@@ -141,51 +145,27 @@ impl Transaction<'_> {
         Ok(begun(erase, self.entries.minute()))
     }
 
-    /// Notes the requests that the records which go remember.
-    fn note_requests(&mut self, gone: &Gone) -> Result<(), Rejection> {
-        if let Some(last) = &gone.last
-            && !gone.requests.is_empty()
-        {
-            let minute = self.entries.minute();
-            let noted = GoneRequests { minute, ids: gone.requests.clone() };
-            let row = keys::gone_requests(last, self.node.random()?);
-            self.batch.put(row, noted.write());
-        }
-        Ok(())
-    }
-
-    /// Deletes what was noted so long ago that no record would remember it.
-    fn forget_requests(&mut self, owner: &Owner, collection: &Collection) -> Result<(), Rejection> {
-        let oldest = oldest(self.entries.minute());
-        self.take_rows(self.node.namer.gone_requests(owner, collection), |row| {
-            Ok(GoneRequests::read(row).map_err(Error::from)?.minute < oldest)
-        })
-    }
-
     /// Refuses a late retry of a write whose record was erased with its collection.
     pub(super) fn not_gone(
         &self,
-        owner: &Owner,
-        collection: &Collection,
+        address: &Address,
         subject: Option<&Subject>,
         request: &Request,
     ) -> Result<(), Rejection> {
-        let oldest = oldest(self.entries.minute());
-        let erased = subject.and_then(|subject| subject.erased(collection));
+        let now = self.entries.minute();
+        let oldest = oldest(now);
+        let erased = subject.and_then(|subject| subject.erased(&address.collection));
         if erased.is_none_or(|erased| erased.by.minute < oldest) {
             return Ok(());
         }
-        let mut span = self.node.namer.gone_requests(owner, collection);
-        loop {
-            let page = self.scan(&span, 16)?;
-            let Some((last, _)) = page.rows.last() else { return Ok(()) };
-            span.from = [last.as_slice(), &[0]].concat();
-            for (_, row) in &page.rows {
-                if GoneRequests::read(row).map_err(Error::from)?.ids.contains(&request.id) {
-                    return Err(subject_status::collection_erased().field("request_id"));
-                }
+        let row = |day| keys::gone_request(&address.row, day, &request.id);
+        let rows: Vec<Key> = (oldest.day()..=now.day()).map(row).collect();
+        for noted in read_rows(&*self.node.engine, &rows).map_err(Error::from)? {
+            if noted?.is_some() {
+                return Err(subject_status::collection_erased().field("request_id"));
             }
         }
+        Ok(())
     }
 }
 

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use crate::reply::{Outcome, ReplySlot};
 use crate::store::principal::Principal;
+use crate::store::types::EpochNumber;
 
 /// A question about many. It is answered once a COUNT entry is durable.
 pub(crate) struct Question {
@@ -18,6 +19,8 @@ pub(crate) struct Question {
     pub(crate) who: Arc<Principal>,
     /// The collection, if it is about one.
     pub(crate) collection: Option<Collection>,
+    /// The map under which the answer was let out. None: none decides on it.
+    pub(crate) judged: Option<EpochNumber>,
     /// The map that was asked about, or was in force.
     pub(crate) map: MapRef,
     /// The subjects that were looked at, or the entries that were opened.

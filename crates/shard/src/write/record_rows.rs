@@ -85,6 +85,8 @@ impl RecordRows<'_, '_> {
         mirrors: Option<&[RegionId]>,
     ) -> Result<(Head, Receipt), Rejection> {
         let NextVersion { mut entry, request, content, expires, mut indexed } = next;
+        // Before anything is added.
+        let key = subject.key_of(&address.row).map_err(Error::from)?;
         indexed.fed = self.map.collection(&address.collection).and_then(|c| c.feed()).is_some();
         if indexed.fed {
             self.feed.begin(|| self.node.random())?;
@@ -129,7 +131,6 @@ impl RecordRows<'_, '_> {
             attachment::discard(self.batch, &address.row, tag, bytes);
         }
         let kept = sealed.is_kept();
-        let key = subject.key_of(&address.row).map_err(Error::from)?;
         let rows = sealed.into_rows(address, &self.node.region, &head, key, nonce);
         self.batch.put(address.row.clone(), rows.head);
         match rows.body {

@@ -3,6 +3,8 @@
 
 mod amend;
 mod create;
+mod kept;
+mod let_in;
 mod reassess;
 
 use std::collections::HashMap;
@@ -34,7 +36,9 @@ use crate::write::command::{
 use crate::write::entries::{GroupEntries, read_page, rule_into, say_data};
 use crate::write::record_rows::{NextVersion, RecordRows};
 use crate::write::retries::Retry;
-use crate::write::upload_rows::{ended, ends, stored};
+use crate::write::upload_rows::{OpenUploads, ended, ends, stored};
+
+pub(crate) use kept::Kept;
 
 /// Rows that were read for a group, by key.
 pub(crate) type Rows = HashMap<Key, Option<engine::Value>>;
@@ -53,7 +57,12 @@ pub(crate) struct Transaction<'a> {
     pub(crate) heads: HashMap<Key, Head>,
     /// Subjects that the group has erased.
     pub(crate) erased: Vec<SubjectTag>,
+    /// What the command in hand writes. If it fails, nothing of it is done.
     pub(crate) batch: Batch,
+    /// What was written before it.
+    pub(crate) kept: Kept,
+    /// The uploads in progress, once one is to begin.
+    pub(crate) uploads: Option<OpenUploads>,
     pub(crate) feed: FeedDraft,
     pub(crate) entries: GroupEntries<'a>,
     /// The time of the commit.
@@ -105,7 +114,7 @@ struct Change {
 impl Transaction<'_> {
     /// Bytes of the rows that the group writes so far.
     pub(crate) fn bytes(&self) -> usize {
-        self.batch.bytes() + self.entries.bytes() + self.feed.bytes()
+        self.kept.batch.bytes() + self.batch.bytes() + self.entries.bytes() + self.feed.bytes()
     }
 
     /// Does one op, and keeps its answer until the commit. `upload`: does a step of an upload.
@@ -132,6 +141,11 @@ impl Transaction<'_> {
                 Action::Reassess(of) => self.reassess(&asker, &of),
             }
         };
+        if outcome.is_ok() {
+            self.keep_done();
+        } else if let Err(fault) = self.take_back() {
+            outcome = Err(fault);
+        }
         if let Err(fault) = &mut outcome {
             self.rules.differ(map_epoch, fault);
         }
@@ -150,6 +164,8 @@ impl Transaction<'_> {
     fn put(&mut self, asker: &Asker, put: Put) -> Result<Done, Rejection> {
         let Put { address, request, condition, create_subject, given, .. } = put;
         let (validate_only, content, uploaded) = (put.validate_only, put.content, put.uploaded);
+        let evidence = create_subject && given.is_some();
+        self.lets_in(asker, &address.owner, Some(&address.collection), evidence)?;
         let subject = self.subject(&address.owner)?;
         let head = self.head(&address, subject.as_deref(), validate_only)?;
         if let Some((head, done)) = remembered(head.as_ref(), &request) {
@@ -157,7 +173,7 @@ impl Transaction<'_> {
             let ruling = self.standing_ruling(owner, collection, subject.as_deref());
             return self.replay(&address, head, done, &request, ruling);
         }
-        self.not_gone(&address.owner, &address.collection, subject.as_deref(), &request)?;
+        self.not_gone(&address, subject.as_deref(), &request)?;
         if let Some(uploaded) = &uploaded {
             let stored = stored(&self.rows, &self.unreadable, &uploaded.row)?;
             ends(&stored, self.node.namer.attachment(&content.body_key))?;
@@ -208,6 +224,7 @@ impl Transaction<'_> {
 
     fn delete(&mut self, asker: &Asker, delete: Delete) -> Result<Done, Rejection> {
         let Delete { address, request, condition, validate_only, content } = delete;
+        self.lets_in(asker, &address.owner, Some(&address.collection), false)?;
         let subject =
             self.subject(&address.owner)?.ok_or_else(|| Rejection::new(Reason::SubjectUnknown))?;
         let head = self.head(&address, Some(&subject), validate_only)?;
@@ -315,7 +332,10 @@ impl Transaction<'_> {
         match (self.stored_head(address, subject)?, subject) {
             (Some(head), _) if dry && head.has_expired(self.now) => Ok(Some(head.deleted())),
             (Some(head), Some(subject)) if head.has_expired(self.now) => {
-                self.records().expire(address, subject, &head).map(Some)
+                let head = self.records().expire(address, subject, &head)?;
+                // Its time has come, whatever becomes of the command.
+                self.keep_done();
+                Ok(Some(head))
             }
             (head, _) => Ok(head),
         }
@@ -414,7 +434,7 @@ impl Transaction<'_> {
     // === what the group changes ===
 
     /// The subject with what the ruling settled, and its row if it is created or changed.
-    fn adopt(
+    pub(super) fn adopt(
         &self,
         owner: &Owner,
         subject: Option<Arc<Subject>>,

@@ -2,14 +2,94 @@
 
 use std::collections::HashMap;
 
-use engine::{Batch, Key, Value};
+use engine::{Batch, Engine, Key, Order, ScanLimit, Value};
 use terms::{Detail, Reason, Rejection, limits};
 
 use crate::Error;
 use crate::reply::Outcome;
 use crate::store::attachment::UploadFront;
-use crate::store::types::AttachmentTag;
+use crate::store::keys;
+use crate::store::types::{AttachmentTag, SubjectTag, TenantRows};
 use crate::write::command::Uploaded;
+
+/// Uploads of a shard that are in progress, counted: those that are stored, and those that the group
+/// has begun since.
+#[derive(Default)]
+pub(crate) struct OpenUploads {
+    all: usize,
+    of_subject: HashMap<SubjectTag, usize>,
+    of_tenant: HashMap<TenantRows, OfTenant>,
+}
+
+/// Uploads of one tenant.
+#[derive(Default)]
+struct OfTenant {
+    uploads: usize,
+    bytes: usize,
+}
+
+impl OpenUploads {
+    /// Those of a group: they are counted in the store once.
+    pub(crate) fn of_group<'a>(
+        counted: &'a mut Option<Self>,
+        engine: &dyn Engine,
+    ) -> Result<&'a mut Self, Rejection> {
+        if counted.is_none() {
+            let mut open = Self::default();
+            // There are no more than this.
+            let limit = ScanLimit { rows: limits::UPLOADS_MAX, bytes: 4 << 20 };
+            let page = engine.scan(&keys::uploads(), Order::Ascending, limit);
+            for (row, stored) in page.map_err(Error::from)?.rows {
+                let front = UploadFront::read(&stored).map_err(|_| Error::Damaged("uploads"))?;
+                open.add(&row, &front)?;
+            }
+            *counted = Some(open);
+        }
+        Ok(counted.get_or_insert_default())
+    }
+
+    /// Takes room for one more, or answers that there is none: a tenant never has all of it.
+    pub(crate) fn take(&mut self, row: &[u8], front: &UploadFront) -> Result<(), Rejection> {
+        let full =
+            |limit: usize| Err(Rejection::new(Reason::UploadsFull).with(Detail::Limit, limit));
+        if self.all >= limits::UPLOADS_MAX {
+            return full(limits::UPLOADS_MAX);
+        }
+        let (subject, bytes) = (subject_of(row)?, bytes_of(front));
+        let of_subject = self.of_subject.get(&subject).copied().unwrap_or_default();
+        if of_subject >= limits::UPLOADS_OF_SUBJECT_MAX {
+            return full(limits::UPLOADS_OF_SUBJECT_MAX);
+        }
+        if let Some(own) = self.of_tenant.get(&front.tenant) {
+            if own.uploads >= limits::UPLOADS_OF_TENANT_MAX {
+                return full(limits::UPLOADS_OF_TENANT_MAX);
+            }
+            if own.bytes.saturating_add(bytes) > limits::UPLOAD_BYTES_OF_TENANT_MAX {
+                return full(limits::UPLOAD_BYTES_OF_TENANT_MAX);
+            }
+        }
+        self.add(row, front)
+    }
+
+    fn add(&mut self, row: &[u8], front: &UploadFront) -> Result<(), Rejection> {
+        self.all += 1;
+        *self.of_subject.entry(subject_of(row)?).or_default() += 1;
+        let own = self.of_tenant.entry(front.tenant).or_default();
+        own.uploads += 1;
+        own.bytes = own.bytes.saturating_add(bytes_of(front));
+        Ok(())
+    }
+}
+
+/// Whose upload it is.
+fn subject_of(row: &[u8]) -> Result<SubjectTag, Rejection> {
+    let (_, tag) = keys::of_subject(row).ok_or(Error::Damaged("uploads"))?;
+    Ok(tag)
+}
+
+fn bytes_of(front: &UploadFront) -> usize {
+    usize::try_from(front.bytes).unwrap_or(usize::MAX)
+}
 
 /// The answer when there is no such upload.
 pub(crate) fn unknown() -> Rejection {

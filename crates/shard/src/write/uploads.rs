@@ -10,14 +10,14 @@ use crate::Error;
 use crate::policy::asker::Asker;
 use crate::policy::ingress::may_enter;
 use crate::policy::rulings::{Ruled, expiry};
-use crate::policy::standing_ruling::{How, settle};
+use crate::policy::standing_ruling::{How, Settled, settle};
 use crate::store::attachment::{self, Upload, UploadFront};
 use crate::store::indexed::Indexed;
 use crate::store::record::Address;
 use crate::store::subject::Subject;
 use crate::write::command::{Begin, UploadStep, What, remembered};
 use crate::write::transaction::{Done, Transaction};
-use crate::write::upload_rows::{out_of_step, state, stored, unknown};
+use crate::write::upload_rows::{OpenUploads, out_of_step, state, stored, unknown};
 
 /// Does one step.
 pub(crate) fn step(
@@ -29,7 +29,7 @@ pub(crate) fn step(
     match what {
         What::Begin(of) => begin(work, asker, &address, row, *of),
         What::Chunk { number, at, sealed } => {
-            let subject = may_store(work, asker, &address)?;
+            let (subject, _) = may_store(work, asker, &address)?;
             let stored = stored(&work.rows, &work.unreadable, &row)?;
             let mut front = UploadFront::read(&stored).map_err(|_| Error::Damaged("uploads"))?;
             if front.next != number {
@@ -66,12 +66,14 @@ fn begin(
     of: Begin,
 ) -> Result<Done, Rejection> {
     let Begin { request, condition, expires, attributes, bytes, sha256, key, nonce } = of;
+    work.lets_in(asker, &address.owner, Some(&address.collection), false)?;
     let subject = work.subject(&address.owner)?;
     let head = work.head(address, subject.as_deref(), true)?;
     if let Some((head, done)) = remembered(head.as_ref(), &request) {
         return work.replay(address, head, done, &request, None);
     }
-    let subject = may_store(work, asker, address)?;
+    work.not_gone(address, subject.as_deref(), &request)?;
+    let (subject, settled) = may_store(work, asker, address)?;
     expiry(work.rules.map(), &address.collection, expires, work.now)?;
     Indexed::under(work.rules.map().collection(&address.collection), attributes)?;
     condition.holds(head.as_ref(), &work.node.region)?;
@@ -93,27 +95,45 @@ fn begin(
         tenant: node.namer.tenant_rows(&address.owner.tenant),
         tag: node.namer.attachment(&key),
     };
+    // The first of its collection: the ruling stands from now on, and with it the collection has a key.
+    let (subject, of_subject) = if subject.standing(&address.collection).is_some() {
+        (subject, None)
+    } else {
+        work.adopt(&address.owner, Some(subject), settled, &request)?
+    };
     let (incarnation, fingerprint) = (subject.incarnation, request.fingerprint);
     let upload = Upload { front, incarnation, key, sha256, fingerprint };
     let of_record = subject.key_of(&address.row).map_err(Error::from)?;
     let sealed = upload.seal(address, &row, &node.region, of_record, nonce);
+    // Here, one after the other: no two uploads take the same room.
+    let open = OpenUploads::of_group(&mut work.uploads, &*node.engine)?;
+    open.take(&row, &front)?;
+    if let Some(of_subject) = of_subject {
+        work.batch.put(address.owner.row(), of_subject);
+        work.subjects.insert(address.owner.tag, subject);
+    }
     work.batch.put(row.clone(), sealed.clone());
     work.rows.insert(row, Some(sealed));
     Ok(Done::Answer(state(&front, 0)))
 }
 
-/// The subject, if the record may lie here and come in this way: asked for each chunk, as for a put.
+/// The subject and its ruling, if the record may lie here and come in this way: asked for each chunk, as
+/// for a put.
 fn may_store(
     work: &mut Transaction<'_>,
     asker: &Asker,
     address: &Address,
-) -> Result<Arc<Subject>, Rejection> {
+) -> Result<(Arc<Subject>, Settled), Rejection> {
+    work.lets_in(asker, &address.owner, Some(&address.collection), false)?;
     let subject = work.subject(&address.owner)?;
     let (node, minute) = (work.node, work.entries.minute());
     let enters = |ruled: &Ruled| may_enter(node, ruled, asker.stands.gateway);
     let how = How { given: None, create: false, minute, enters: &enters };
-    settle(work.rules, &address.owner, &address.collection, subject.as_deref(), &how)?;
-    subject.ok_or_else(|| Rejection::new(Reason::SubjectUnknown).field("subject.id"))
+    let (owner, collection) = (&address.owner, &address.collection);
+    let settled = settle(work.rules, owner, collection, subject.as_deref(), &how)?;
+    let subject =
+        subject.ok_or_else(|| Rejection::new(Reason::SubjectUnknown).field("subject.id"))?;
+    Ok((subject, settled))
 }
 
 /// An upload of this incarnation of its subject.

@@ -93,6 +93,41 @@ async fn a_record_crosses_a_border_only_under_a_clause() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_caller_who_may_not_read_may_not_replace_what_that_rests_on() {
+    let place = Place::new("eu-fra");
+    let shard = place.start().await;
+    let mut session = shard.session().await;
+    session.put(put_in("george", "messages", "GB", 1)).await.unwrap();
+    session.put(put_in("fritz", "messages", "FR", 2)).await.unwrap();
+    let reassess = |subject: &str, validate_only| {
+        Op::Reassess(proto::Reassess {
+            subject: subject.into(),
+            findings: findings(&[("residence", "FR")]).into(),
+            reason: "a caller abroad says so".into(),
+            validate_only,
+            ..Default::default()
+        })
+    };
+    let known = refused(&mut session, "KZ", reassess("george", false)).await;
+    assert_eq!(known.reason.as_str(), EGRESS);
+    // A dry run tells no more, nor does one about a subject that is not there.
+    for (subject, dry) in [("george", true), ("nobody", false), ("nobody", true)] {
+        let fault = refused(&mut session, "KZ", reassess(subject, dry)).await;
+        assert_eq!(fault, known, "{subject} {dry}");
+    }
+    assert_eq!(read(&mut session, Some("KZ"), ("george", "messages", "k")).await, EGRESS);
+    assert_eq!(read(&mut session, Some("GB"), ("george", "messages", "k")).await, "found");
+    // A caller who may read may ask, and at home all may be asked.
+    for (from, subject) in [(Some("KZ"), "fritz"), (None, "george")] {
+        session.territory = from;
+        assert!(session.call(reassess(subject, false)).await.is_ok(), "{subject}");
+    }
+    assert_eq!(read(&mut session, Some("KZ"), ("george", "messages", "k")).await, "found");
+    drop(session);
+    shard.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_exclusive_record_is_read_at_home_only() {
     let place = Place::new("in-bom");
     let shard = place.start().await;

@@ -90,6 +90,7 @@ async fn a_body_comes_in_through_a_gateway_of_the_territory() {
     assert_eq!(fault.detail(terms::Detail::Ingress), Some("https://gw.msk.example:443"));
     assert_eq!(fault.detail(terms::Detail::Region), Some("ru-msk"));
     assert_eq!(fault.detail(terms::Detail::Conflicting), Some("RU"));
+    let told = fault;
     let mut home = session(&place, &pki, &shard, &gateway("ru-msk")).await;
     assert_eq!(home.get("anna", "profiles", "k").await.err().unwrap(), "SUBJECT_UNKNOWN");
     let written = home.put(put_ru("anna", "k", b"body", 1)).await.unwrap();
@@ -118,8 +119,79 @@ async fn a_body_comes_in_through_a_gateway_of_the_territory() {
     };
     assert_eq!(abroad.create(create.clone()).await.err().unwrap(), "WRONG_INGRESS");
     home.create(create).await.unwrap();
+    // What brings no evidence is told the same, whether there is such a person or record or not.
+    for (subject, key) in [("anna", "k"), ("anna", "none"), ("nobody", "k")] {
+        for (role, op) in without_evidence(subject, key) {
+            abroad.role = Some(role);
+            let fault = abroad.call(op).await.err().unwrap();
+            assert_eq!(link::session::from_wire(fault), told, "{subject} {key} {role}");
+        }
+    }
+    assert_eq!(home.get("anna", "profiles", "k").await.unwrap().version, 1);
     drop((abroad, home));
     shard.stop().await.unwrap();
+}
+
+/// Writes that bring no evidence about their subject, with the role that may ask for them.
+fn without_evidence(subject: &str, key: &str) -> Vec<(&'static str, Op)> {
+    let request = |n| bytes::Bytes::from(crate::support::request_id(n));
+    let put = |create_subject| proto::Put {
+        subject: subject.into(),
+        findings: bytes::Bytes::new(),
+        create_subject,
+        ..put_ru(subject, key, b"body", 20)
+    };
+    let (collection, key) = ("profiles".to_owned(), key.to_owned());
+    let mut all = vec![("writer", Op::Put(put(false))), ("writer", Op::Put(put(true)))];
+    for validate_only in [true, false] {
+        all.push((
+            "writer",
+            Op::Delete(proto::Delete {
+                subject: subject.into(),
+                collection: collection.clone(),
+                key: key.clone(),
+                request_id: request(21),
+                validate_only,
+                ..Default::default()
+            }),
+        ));
+        all.push((
+            "writer",
+            Op::Touch(proto::Touch {
+                subject: subject.into(),
+                collection: collection.clone(),
+                key: key.clone(),
+                request_id: request(22),
+                validate_only,
+                ..Default::default()
+            }),
+        ));
+        all.push((
+            "writer",
+            Op::Patch(proto::Patch {
+                subject: subject.into(),
+                collection: collection.clone(),
+                key: key.clone(),
+                request_id: request(23),
+                body: Some(b"new".to_vec().into()),
+                validate_only,
+                ..Default::default()
+            }),
+        ));
+        let erase = crate::erasure::erase(subject, 24);
+        all.push(("eraser", Op::Erase(proto::Erase { validate_only, ..erase.clone() })));
+        let of_one = proto::Erase { collection: collection.clone(), validate_only, ..erase };
+        all.push(("eraser", Op::Erase(of_one)));
+        let block = proto::Block {
+            subject: subject.into(),
+            until_minute: u32::MAX / 2,
+            reason: "a court orders it".into(),
+            validate_only,
+            ..Default::default()
+        };
+        all.push(("eraser", Op::Block(block)));
+    }
+    all
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -172,7 +172,7 @@ impl Noting<'_> {
 
     /// A count is a question about many: it is answered once a COUNT entry is durable.
     fn count(self, reply: ReplySlot, page: Page) {
-        let Self { reader, asker, query, .. } = self;
+        let Self { reader, asker, query, judged, .. } = self;
         let map = map_ref(&reader.node.map());
         let (count, why) = (page.count, query.purpose());
         let outcome = Outcome::Listed(page);
@@ -181,6 +181,7 @@ impl Noting<'_> {
             answer: NotedAnswer::Session(reply, Box::new(outcome)),
             who: asker.who,
             collection: Some(query.collection),
+            judged: Some(judged),
             map,
             count,
             why: why.into(),

@@ -2,8 +2,11 @@
 //! larger than what was asked.
 
 mod all_or_none;
+mod between_maps;
 mod group_bytes;
 mod index_walk;
+mod steps;
+mod taken_back;
 mod uploads;
 
 use std::thread::JoinHandle;
@@ -42,6 +45,7 @@ use crate::write::command::{
     Action, Condition, Content, Create, Delete, Put, Read, ReadOf, Request,
 };
 use crate::write::retries;
+use steps::{erase, record, rows_of};
 
 /// A committer without its thread, and the gateway's end of a session.
 pub(crate) struct Stage {
@@ -107,7 +111,10 @@ impl Stage {
     }
 
     fn a_put(&self, subject: &str, n: u8, given: Findings, body: &[u8]) -> Put {
-        let address = self.address(subject);
+        self.put_at(self.address(subject), n, given, body)
+    }
+
+    fn put_at(&self, address: Address, n: u8, given: Findings, body: &[u8]) -> Put {
         let (opening, body_key) = ([n; 32], Zeroizing::new([n; 32]));
         let digest = ledger::statement::content_digest(&opening, body);
         let region = &self.committer.node.region;

@@ -20,6 +20,7 @@ impl Transaction<'_> {
     /// commits to the next version of the same content.
     pub(super) fn touch(&mut self, asker: &Asker, touch: Touch) -> Result<Done, Rejection> {
         let Touch { address, request, condition, validate_only, expires, nonce } = touch;
+        self.lets_in(asker, &address.owner, Some(&address.collection), false)?;
         let subject =
             self.subject(&address.owner)?.ok_or_else(|| Rejection::new(Reason::SubjectUnknown))?;
         let head = self.head(&address, Some(&subject), validate_only)?;
@@ -45,6 +46,7 @@ impl Transaction<'_> {
     pub(super) fn patch(&mut self, asker: &Asker, patch: Patch) -> Result<Done, Rejection> {
         let Patch { address, request, condition, validate_only, body, changes } = patch;
         let (owner, collection) = (&address.owner, &address.collection);
+        self.lets_in(asker, owner, Some(collection), false)?;
         let subject = self.subject(owner)?.ok_or_else(|| Rejection::new(Reason::SubjectUnknown))?;
         let head = self.head(&address, Some(&subject), validate_only)?;
         if let Some((head, done)) = remembered(head.as_ref(), &request) {

@@ -7,18 +7,20 @@
 
 use atlas::{Aspect, Findings};
 use ledger::entry::{Detail as Said, Kind};
-use terms::{Collection, Reason, Rejection};
+use terms::{Collection, Detail, Reason, Rejection};
 
 use crate::policy::asker::Asker;
+use crate::policy::egress::EgressPolicy;
 use crate::policy::ingress::may_enter;
 use crate::policy::rulings::Verdict;
 use crate::policy::standing_ruling::{Given, full};
 use crate::reply::{Reassessed, Written};
+use crate::store::keys::Owner;
 use crate::store::subject::{Standing, Subject};
 use crate::write::command::Reassess;
 use crate::write::entries::{rule_into, say_data};
 use crate::write::erase::unknown;
-use crate::write::transaction::{Done, Transaction};
+use crate::write::transaction::{Done, Known, Transaction};
 
 /// What a subject's row says after a reassessment, and why.
 struct Next<'a> {
@@ -31,6 +33,8 @@ impl Transaction<'_> {
     /// Reassesses a subject.
     pub(super) fn reassess(&mut self, asker: &Asker, of: &Reassess) -> Result<Done, Rejection> {
         let owner = &of.owner;
+        self.lets_in(asker, owner, None, false)?;
+        self.crosses_no_border(asker, owner)?;
         let subject = self.subject(owner)?.ok_or_else(unknown)?;
         let findings = replaced(&subject.findings, of.given.as_ref(), true)?;
         let (mut standings, mut verdicts) = (Vec::new(), Vec::new());
@@ -48,6 +52,34 @@ impl Transaction<'_> {
         }
         written.reassessed = Some(Box::new(Reassessed { verdicts, stands }));
         Ok(Done::written(written))
+    }
+
+    /// A caller who may not read what lies here under the rulings that stand may not replace what they
+    /// rest on. Where a law of the place may bar the caller, the answer is the same whether there is
+    /// such a subject or not.
+    fn crosses_no_border(&mut self, asker: &Asker, owner: &Owner) -> Result<(), Rejection> {
+        let subject = match self.known_subject(owner) {
+            Ok(Some(Known::Kept(subject))) if !subject.standings().is_empty() => Some(subject),
+            Ok(_) | Err(_) => None,
+        };
+        let (node, counts, judged, map) =
+            (self.node, self.counts, self.rules.epoch(), self.node.map());
+        let policy = |collection| EgressPolicy { node, counts, collection, asker, judged };
+        let mut names = map.collections().map(atlas::CollectionRules::name);
+        let of_place = names.find(|name| policy(name).may_bar());
+        let barred = match &subject {
+            Some(subject) => {
+                let mut names = subject.standings().iter().map(|standing| &standing.collection);
+                names.find(|name| !policy(name).lets_read(subject))
+            }
+            None => of_place,
+        };
+        let Some(barred) = barred else { return Ok(()) };
+        policy(barred).barred();
+        if of_place.is_none() {
+            return Err(unknown());
+        }
+        Err(Rejection::new(Reason::EgressNotCovered).with(Detail::Region, &node.region))
     }
 
     /// What the rules give for one collection, and the ruling that would stand.

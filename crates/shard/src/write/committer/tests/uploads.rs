@@ -7,7 +7,7 @@ use crate::store::attachment::{AttachmentKey, Chunks, UploadFront, gone_rows};
 use crate::store::keys;
 use crate::store::types::AttachmentTag;
 use crate::write::abandoned::abandoned;
-use crate::write::command::{Begin, UploadStep, What};
+use crate::write::command::{Begin, UploadStep, Uploaded, What};
 
 const CHUNK: usize = limits::ATTACHMENT_CHUNK_BYTES;
 
@@ -145,4 +145,122 @@ fn an_upload_that_nobody_goes_on_with_is_found() {
     let found = abandoned(node).expect("a look");
     let records: Vec<&[u8]> = found.iter().map(|one| one.address.row.as_slice()).collect();
     assert_eq!(records, [address(node, "anna").row.as_slice()]);
+}
+
+/// A put of an attachment that was uploaded.
+fn finish(stage: &Stage) -> Action {
+    let (node, address, key) = (&stage.committer.node, stage.address("anna"), key());
+    let row = keys::upload(&address.row, &request(7).id);
+    let (region, cipher, tag) = (&node.region, node.cipher, tag(node));
+    let whole = {
+        let chunks = Chunks { address: &address, region, cipher, key: &key, tag };
+        (chunks.whole_row(), chunks.seal_whole([5; 16], &[1; 32]))
+    };
+    let mut put = stage.a_put("anna", 7, findings(0), b"");
+    put.content.body_key = key;
+    put.content.sealed = SealedBody::chunked(u32::try_from(CHUNK).expect("small"));
+    (put.create_subject, put.given) = (false, None);
+    put.uploaded = Some(Box::new(Uploaded { row, whole }));
+    Action::Put(Box::new(put))
+}
+
+fn upload(stage: &Stage, what: What) -> Action {
+    let address = stage.address("anna");
+    let row = keys::upload(&address.row, &request(7).id);
+    Action::Upload(Box::new(UploadStep { address, row, what }))
+}
+
+#[test]
+fn an_attachment_can_be_the_first_record_of_its_collection() {
+    for erased in [false, true] {
+        let mut stage = Stage::new(&Disk::new(1));
+        let node = Arc::clone(&stage.committer.node);
+        let collection = if erased { "profiles" } else { "messages" };
+        let put = stage.put_at(record(&node, collection, "a"), 1, findings(0), b"body");
+        assert_eq!(stage.does(Action::Put(Box::new(put))), "written");
+        if erased {
+            assert_eq!(stage.does(erase(&node, Some("profiles"), 200)), "written");
+        }
+        assert_eq!(stage.does(upload(&stage, begin(CHUNK))), "uploading", "{erased}");
+        // As it is kept in memory, and as it is stored.
+        if erased {
+            node.subjects.clear();
+        }
+        assert_eq!(stage.does(upload(&stage, chunk(&stage, 0))), "uploading");
+        assert_eq!(stage.does(finish(&stage)), "written");
+        let (reply, answers) = slot();
+        let part =
+            crate::policy::egress::BodyPart { offset: 0, length: 1 << 20, etag: String::new() };
+        let asker = asker(Role::Reader, Some(here()));
+        let lookup = Lookup { address: stage.address("anna"), asker, part: Some(part) };
+        let deadline = Instant::now() + Duration::from_secs(600);
+        let get = Get { reply, deadline, lookup, body: Some(CHUNK) };
+        assert!(stage.reader().serve(vec![get]).is_empty());
+        assert_eq!(answered(&answers), "found", "{erased}");
+        // Its key goes with the collection, as any other.
+        assert_eq!(stage.does(erase(&node, Some("profiles"), 201)), "written");
+    }
+}
+
+#[test]
+fn an_upload_that_is_the_first_of_its_collection_and_is_abandoned_goes_with_it() {
+    let mut stage = Stage::new(&Disk::new(1));
+    let node = Arc::clone(&stage.committer.node);
+    let put = stage.put_at(record(&node, "messages", "a"), 1, findings(0), b"body");
+    assert_eq!(stage.does(Action::Put(Box::new(put))), "written");
+    assert_eq!(stage.does(upload(&stage, begin(CHUNK))), "uploading");
+    let discard = What::Discard { idle_since: None, because: None };
+    assert_eq!(stage.does(upload(&stage, discard)), "UPLOAD_UNKNOWN");
+    // The ruling stands, without a record; and a put rests on it.
+    stage.put("anna", 2, findings(0));
+    let mut group = stage.inbox.group().expect("a group");
+    stage.committer.commit(&mut group.ops, false).expect("a commit");
+    assert_eq!(said(&stage.answers.recv().expect("an answer").1), "written");
+    assert_eq!(stage.does(erase(&node, Some("profiles"), 200)), "written");
+}
+
+#[test]
+fn a_tenant_takes_a_part_of_the_uploads_and_no_more() {
+    let mut stage = Stage::new(&Disk::new(1));
+    let one = "[[tenants]]\nname = \"sample\"\n";
+    let two = format!("[[tenants]]\nname = \"other\"\n\n{one}");
+    stage.under(&crate::testing::MAP.replacen(one, &two, 1));
+    let node = Arc::clone(&stage.committer.node);
+    let at = |tenant: &str, subject: usize| {
+        let tenant = terms::TenantId::parse(tenant).expect("a tenant");
+        let id = terms::SubjectId::parse(&format!("p{subject}")).expect("an id");
+        let owner = node.namer.owner(tenant, id);
+        let Address { collection, key, .. } = address(&node, "anna");
+        let row = node.namer.record(&owner, &collection, &key);
+        Address { owner, collection, key, row }
+    };
+    let begins = |address: Address, n: u8| {
+        let What::Begin(mut of) = begin(1) else { panic!("a beginning") };
+        of.request = request(n);
+        let row = keys::upload(&address.row, &of.request.id);
+        let what = What::Begin(of);
+        Action::Upload(Box::new(UploadStep { address, row, what }))
+    };
+    let of_subject = u8::try_from(limits::UPLOADS_OF_SUBJECT_MAX).expect("few");
+    let subjects = limits::UPLOADS_OF_TENANT_MAX / limits::UPLOADS_OF_SUBJECT_MAX;
+    for (tenant, subject) in (0..=subjects).map(|n| ("sample", n)).chain([("other", 0)]) {
+        let put = stage.put_at(at(tenant, subject), 1, findings(0), b"body");
+        assert_eq!(stage.does(Action::Put(Box::new(put))), "written");
+    }
+    // All in one group: each is counted with those before it.
+    let mut ops = VecDeque::new();
+    for subject in 0..subjects {
+        ops.extend((0..of_subject).map(|n| stage.op(n, begins(at("sample", subject), 100 + n))));
+    }
+    stage.committer.commit(&mut ops, false).expect("a commit");
+    let begun: Vec<_> = stage.answers.try_iter().map(|(_, outcome)| said(&outcome)).collect();
+    assert_eq!(begun, vec!["uploading"; limits::UPLOADS_OF_TENANT_MAX]);
+    assert_eq!(stage.does(begins(at("sample", subjects), 1)), "UPLOADS_FULL");
+    // One that has begun is known, and another tenant has room.
+    assert_eq!(stage.does(begins(at("sample", 0), 100)), "uploading");
+    assert_eq!(stage.does(begins(at("other", 0), 1)), "uploading");
+    for n in 2..=of_subject {
+        assert_eq!(stage.does(begins(at("other", 0), n)), "uploading");
+    }
+    assert_eq!(stage.does(begins(at("other", 0), of_subject + 1)), "UPLOADS_FULL");
 }
