@@ -12,9 +12,10 @@ use prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorSet};
 
 /// Answers of our own servers that list as many things as a deployment has: shards, findings of a
 /// check, kinds of effects of a map. The caller has chosen the server.
-const LISTS: [&str; 6] = [
+const LISTS: [&str; 7] = [
     "ApplyRegionMapResponse",
     "CheckRegionMapResponse",
+    "ListOperationsResponse",
     "LocateSubjectResponse",
     "PlanRegionMapResponse",
     "RegionMapHistory",
@@ -47,6 +48,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "bailiwick/v1/attachments.proto",
         "bailiwick/v1/jurisdiction.proto",
         "bailiwick/v1/ledger.proto",
+        "bailiwick/v1/operations.proto",
         "bailiwick/v1/records.proto",
         "bailiwick/v1/region_maps.proto",
         "bailiwick/v1/subjects.proto",

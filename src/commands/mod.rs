@@ -9,6 +9,7 @@ mod import;
 mod install;
 mod keys;
 mod map;
+mod operation;
 mod pki;
 mod record;
 mod subject;
@@ -47,6 +48,8 @@ enum Command {
     Record(Box<record::Arguments>),
     /// Show, export, block or erase what a region holds of one person
     Subject(Box<subject::Arguments>),
+    /// Show, list or cancel relocations of persons to other regions
+    Operation(Box<operation::Arguments>),
     /// Upload, download or delete one attachment
     Attachment(Box<attachment::Arguments>),
     /// Store each line of a file as a record
@@ -249,6 +252,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Keys(arguments) => keys::run(&arguments),
         Command::Record(arguments) => record::run(&arguments),
         Command::Subject(arguments) => subject::run(&arguments),
+        Command::Operation(arguments) => operation::run(&arguments),
         Command::Attachment(arguments) => attachment::run(&arguments),
         Command::Import(options) => import::run(&options),
         Command::Map(arguments) => map::run(&arguments),

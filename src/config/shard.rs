@@ -11,6 +11,7 @@ use terms::{RegionId, ShardId};
 
 use super::keyring;
 use super::log::{self, AuditorsConfig};
+use super::maps::AnnexFiles;
 use super::metrics::{self, MetricsConfig};
 use super::reading::{Section, read_file};
 use super::store::Store;
@@ -34,6 +35,8 @@ pub(crate) struct Config {
     pub(crate) auditors: Option<AuditorsConfig>,
     pub(crate) map: Arc<RegionMap>,
     pub(crate) annex: Annex,
+    /// Where the annexes of other regions are. Empty: no subject moves to another region.
+    pub(crate) peer_annexes: AnnexFiles,
     /// None: plaintext, on loopback.
     pub(crate) tls: Option<Files>,
     pub(crate) require_sandbox: bool,
@@ -60,6 +63,7 @@ pub(crate) fn read(path: &Path) -> Result<Config, Failure> {
         {
             fits(root, map, annex, region, shard);
         }
+        let peer_annexes = root.paths("peer_annexes").into_iter().map(|file| file.it).collect();
         let tls = tls::files(root);
         if let Some(at) = root.place("tls").filter(|_| root.switch("plaintext")) {
             let problem = "a shard takes its sessions with TLS or without";
@@ -106,6 +110,7 @@ pub(crate) fn read(path: &Path) -> Result<Config, Failure> {
             auditors,
             map,
             annex,
+            peer_annexes: AnnexFiles(peer_annexes),
             tls,
             require_sandbox,
             files,

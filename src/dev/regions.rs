@@ -80,7 +80,9 @@ impl Regions {
     pub(super) fn serve(self) -> Serving {
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
+        let annexes = self.annexes();
         for Region { shard, listener, auditors, .. } in self.0 {
+            shard.peers().set(annexes.clone());
             let mut stopped = stopped.clone();
             tasks.spawn(async move {
                 let told = async move {

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::shard::Peers;
 use atlas::RegionMap;
 use gateway::Handle;
 use link::host::supervise::supervise;
@@ -56,6 +57,29 @@ fn keep<T: Future<Output = ()> + Send + 'static>(
 /// Reads the annexes again whenever one of them, or the map, has changed.
 pub(super) fn follow_annexes(handle: Handle, files: AnnexFiles) {
     keep("annexes", move || look_at_annexes(handle.clone(), files.clone()));
+}
+
+/// Reads the annexes of other regions again whenever one of them, or the map, has changed.
+pub(super) fn follow_peers(peers: Peers, maps: watch::Receiver<Arc<RegionMap>>, files: AnnexFiles) {
+    keep("peer_annexes", move || look_at_peers(peers.clone(), maps.clone(), files.clone()));
+}
+
+async fn look_at_peers(peers: Peers, mut maps: watch::Receiver<Arc<RegionMap>>, files: AnnexFiles) {
+    let mut seen = None;
+    loop {
+        let now = digest(&files);
+        let map = Arc::clone(&maps.borrow_and_update());
+        let state = (now, map.epoch());
+        if seen != Some(state) {
+            seen = Some(state);
+            let (annexes, _unusable) = files.read(&map, peers.get());
+            peers.set(annexes);
+        }
+        tokio::select! {
+            changed = maps.changed() => if changed.is_err() { return },
+            () = sleep(LOOK_EVERY) => {}
+        }
+    }
 }
 
 async fn look_at_annexes(handle: Handle, files: AnnexFiles) {

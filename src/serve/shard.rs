@@ -87,6 +87,9 @@ pub(crate) fn run(path: &Path) -> Result<(), Failure> {
             None => None,
         };
         watch_endings(&tls, auditors.as_ref(), &maps, &mut registry, &health);
+        if !config.peer_annexes.0.is_empty() {
+            pinning::follow_peers(shard.peers(), maps.clone(), config.peer_annexes);
+        }
         if let Some(tls) = &tls {
             pinning::pin_with_shard(tls.clone(), maps);
         }

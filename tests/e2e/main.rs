@@ -37,6 +37,7 @@ mod participants;
 mod pki;
 mod postgres;
 mod python_sdk;
+mod relocation;
 mod resume;
 mod rollout;
 mod rotation;

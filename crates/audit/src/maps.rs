@@ -264,7 +264,8 @@ fn lawful(entry: &Entry, map: &RegionMap) -> Result<(), String> {
     let collection = collection.filter(|name| map.collection(name).is_some());
     // What is stored is of a collection of the map. What is deleted may be of one that went, and
     // what is refused of one that never was.
-    let stores = [Kind::Create, Kind::Place, Kind::Replace].contains(&entry.kind);
+    let moved_in = entry.kind == Kind::MoveIn && entry.collection.is_some();
+    let stores = moved_in || [Kind::Create, Kind::Place, Kind::Replace].contains(&entry.kind);
     if let (true, None) = (stores, &collection) {
         return Err(format!(
             "is of collection {}, which its map does not have",

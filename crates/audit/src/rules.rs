@@ -52,6 +52,9 @@ pub enum Broken {
         /// The map of the last MAP entry.
         in_force: Option<MapRef>,
     },
+    /// A move out of the shard or into it, and the other side is not another shard.
+    #[error("is {0}, and the entry of the other side that it names is of this shard")]
+    MoveToItself(Kind),
     /// There are more MAP entries than are kept in mind.
     #[error("is one of more than {MAPS_MAX} MAP entries: what they name is not all kept in mind")]
     TooManyMaps,
@@ -135,13 +138,28 @@ impl Rules {
         if let Some(earlier) = entry.earlier.filter(|earlier| *earlier >= index) {
             return Err(Broken::Earlier(earlier));
         }
+        self.moves_elsewhere(&entry)?;
         by_map.map(|()| entry)
+    }
+
+    /// The other side of a move is another shard.
+    fn moves_elsewhere(&self, entry: &Entry) -> Result<(), Broken> {
+        let shard = |name: &str| name.rsplit_once('/').map(|(shard, _)| shard.to_owned());
+        let own = self.vkey.split('+').next().and_then(shard);
+        let moves = matches!(entry.kind, Kind::MoveOut | Kind::MoveIn);
+        match entry.peer().filter(|_| moves) {
+            Some((origin, _)) if own.is_some() && shard(origin) == own => {
+                Err(Broken::MoveToItself(entry.kind))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The map that an entry names: one that comes into force, or the one in force.
     fn map(&mut self, entry: &Entry) -> Result<(), Broken> {
         let maps = &mut self.state.maps;
         let acts = [Kind::Create, Kind::Place, Kind::Replace, Kind::Delete, Kind::Read];
+        let acts = acts.into_iter().chain([Kind::MoveOut, Kind::MoveIn]).collect::<Vec<_>>();
         match entry.map {
             Some(map) if entry.kind == Kind::Map => {
                 let full = maps.len() >= MAPS_MAX;
@@ -232,6 +250,25 @@ mod tests {
         check(&after(&[naming(2)]), Err(Broken::Earlier(2)));
         check(&after(&[seal, place(101)]), Err(Broken::AfterSeal));
         assert!(matches!(Rules::new("key", State::default()).take(b"x"), Err(Broken::Entry(_))));
+    }
+
+    #[test]
+    fn a_move_is_to_another_shard() {
+        let vkey = "sample/ru/s1/2+0+key";
+        let begin = [genesis(vkey), Entry::map_taken(100, map(1), &[])];
+        for (origin, expect) in [
+            ("sample/de/s1/1", Ok(())),
+            ("sample/ru/s2/1", Ok(())),
+            ("sample/ru/s1/1", Err(Broken::MoveToItself(Kind::MoveOut))),
+        ] {
+            let mut out = Entry::of_call(Kind::MoveOut, 100, call(map(1)));
+            out.say(ledger::entry::Detail::Peer { origin: origin.to_owned(), index: 3 });
+            let mut rules = Rules::new(vkey, State::default());
+            let all = begin.iter().chain([&out]);
+            let taken = all.map(|entry| rules.take(&entry.encode().unwrap()));
+            let first = taken.filter_map(Result::err).next();
+            assert_eq!(first.map_or(Ok(()), Err), expect);
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use tonic::{Code, Request, Response};
 use tonic_health::pb::health_client::HealthClient;
 use wire::status_check::Checked;
 use wire::v1::attachments_client::AttachmentsClient;
+use wire::v1::operations_client::OperationsClient;
 use wire::v1::records_client::RecordsClient;
 use wire::v1::region_maps_client::RegionMapsClient;
 use wire::v1::ruling;
@@ -35,6 +36,7 @@ pub(crate) struct Gateway {
     pub(crate) records: RecordsClient<Checked<Channel>>,
     pub(crate) attachments: AttachmentsClient<Checked<Channel>>,
     pub(crate) subjects: SubjectsClient<Checked<Channel>>,
+    pub(crate) operations: OperationsClient<Checked<Channel>>,
     pub(crate) maps: RegionMapsClient<Checked<Channel>>,
     pub(crate) health: HealthClient<Checked<Channel>>,
     lanes: Arc<Lanes>,
@@ -61,12 +63,13 @@ impl Gateway {
         let attachments = AttachmentsClient::new(channel.clone());
         let subjects =
             SubjectsClient::new(channel.clone()).max_decoding_message_size(FRAME_BYTES_MAX);
+        let operations = OperationsClient::new(channel.clone());
         let maps = RegionMapsClient::new(channel.clone())
             .max_decoding_message_size(FRAME_BYTES_MAX)
             .max_encoding_message_size(REQUEST_BYTES_MAX);
         let lanes = Arc::new(Lanes::new(&target, lanes));
         let health = HealthClient::new(channel);
-        Self { target, records, attachments, subjects, maps, health, lanes }
+        Self { target, records, attachments, subjects, operations, maps, health, lanes }
     }
 
     /// Puts a record, on a lane beside others or as a call. Once a lane has ended without an answer,

@@ -53,6 +53,54 @@ impl Client {
         Ok(Written { answer, proof })
     }
 
+    /// Orders the move of a subject to another region. The answer says how far it is.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn relocate_subject(
+        &self,
+        request: &api::RelocateSubjectRequest,
+    ) -> Result<api::Operation, Error> {
+        let order = |mut to: Gateway, request| async move { to.subjects.relocate(request).await };
+        self.attempts(request, self.question(), order).await.map(|(operation, _)| operation)
+    }
+
+    /// Asks what has become of the move of a subject.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn operation(
+        &self,
+        request: &api::GetOperationRequest,
+    ) -> Result<api::Operation, Error> {
+        let get = |mut to: Gateway, request| async move { to.operations.get(request).await };
+        self.attempts(request, self.question(), get).await.map(|(operation, _)| operation)
+    }
+
+    /// Lists the moves of subjects from a region that have not ended.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn operations(
+        &self,
+        request: &api::ListOperationsRequest,
+    ) -> Result<api::ListOperationsResponse, Error> {
+        let list = |mut to: Gateway, request| async move { to.operations.list(request).await };
+        self.attempts(request, self.question(), list).await.map(|(operations, _)| operations)
+    }
+
+    /// Gives up the move of a subject.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn cancel_operation(
+        &self,
+        request: &api::CancelOperationRequest,
+    ) -> Result<api::Operation, Error> {
+        let cancel = |mut to: Gateway, request| async move { to.operations.cancel(request).await };
+        self.attempts(request, self.question(), cancel).await.map(|(operation, _)| operation)
+    }
+
     /// Begins an export of a subject. What is refused is refused here, unless it is refused later on
     /// the way: an export without [`ExportPart::End`] is not whole. Asked once.
     ///

@@ -229,9 +229,14 @@ impl Fold {
 
     /// Counts a write, and says its class.
     fn record(&mut self, region: &str, at: At, entry: &Entry, in_period: bool) -> Option<Class> {
+        // A move of a subject as a whole: its records are counted by the entries of its collections.
+        if entry.collection.is_none() && matches!(entry.kind, Kind::MoveIn | Kind::MoveOut) {
+            return None;
+        }
         let (measure, sign) = measure(entry.kind)?;
         let before = self.links.about(at.log, entry);
-        let stores = matches!(entry.kind, Kind::Create | Kind::Place | Kind::Replace);
+        let stores =
+            matches!(entry.kind, Kind::Create | Kind::Place | Kind::Replace | Kind::MoveIn);
         let class = if stores || !entry.jurisdictions.is_empty() {
             self.links.class(&entry.jurisdictions)
         } else {

@@ -18,6 +18,7 @@ use crate::store::feed::FeedKey;
 use crate::store::growing_log::{GrowingLog, Origins};
 use crate::store::keyring::Keyring;
 use crate::store::keys::{KeyLayout, Owner, SubjectKeys};
+use crate::store::move_progress::MoveProgress;
 use crate::store::record::{Address, Head, Stored};
 use crate::store::region_maps::InForce;
 use crate::store::subject::{Subject, SubjectRow};
@@ -61,6 +62,8 @@ pub(crate) struct Node {
     pub(crate) upload_checks: UploadChecks,
     /// Subjects that are about to be created in other regions.
     pub(crate) claims: Claims,
+    /// How far moves to other regions are.
+    pub(crate) moves: MoveProgress,
     /// The time of the last commit, in milliseconds: time here never falls below it.
     pub(crate) committed: AtomicU64,
 }

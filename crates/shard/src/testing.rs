@@ -23,6 +23,7 @@ use crate::store::claims::Claims;
 use crate::store::growing_log::{GrowingLog, Origins};
 use crate::store::keyring::FileKeyring;
 use crate::store::keys::KeyLayout;
+use crate::store::move_progress::MoveProgress;
 use crate::store::record::Address;
 use crate::store::types::{Minute, Period};
 use crate::store::upload_check::UploadChecks;
@@ -59,6 +60,7 @@ pub(crate) fn node(folder: &Path, disk: &Disk) -> Node {
         health: Health::new(),
         upload_checks: UploadChecks::default(),
         claims: Claims::new(&SystemEntropy).expect("randomness"),
+        moves: MoveProgress::default(),
         committed: AtomicU64::new(0),
     }
 }

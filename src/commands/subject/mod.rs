@@ -4,6 +4,7 @@ mod folder;
 mod locate;
 mod page;
 mod reassess;
+mod relocate;
 mod show;
 
 use std::path::{Path, PathBuf};
@@ -44,6 +45,8 @@ enum Command {
     Export(ExportOptions),
     /// Rule on a person again, with new evidence
     Reassess(reassess::ReassessOptions),
+    /// Move a person to another region, with all records
+    Relocate(relocate::RelocateOptions),
     /// Erase a person in a region, or one collection of a person, for good
     Erase(EraseOptions),
     /// Keep a person's records, unread and unwritten, until a date
@@ -158,6 +161,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
             Command::Locate(options) => options.run().await,
             Command::Export(options) => options.run().await,
             Command::Reassess(options) => options.run().await,
+            Command::Relocate(options) => options.run().await,
             Command::Erase(options) => options.run().await,
             Command::Block(options) => options.run().await,
             Command::Unblock(options) => options.run().await,

@@ -97,6 +97,12 @@ pub(crate) static SHARD: Table = Table {
             "This region's annex. Where the map names `annex_signers`, its signatures are next to it, in a file that ends in `.note`.",
         ),
         optional(
+            "peer_annexes",
+            Form::Filled(&PATH),
+            "none: no subject moves to another region",
+            "The annexes of other regions, or folders of them, for moves of subjects (`Subjects.Relocate`). They are read again when they change.",
+        ),
+        optional(
             "tls",
             Form::Table(&TLS),
             "none; required without `plaintext = true`",

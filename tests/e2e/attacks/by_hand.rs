@@ -40,6 +40,7 @@ pub(crate) fn hello(deployment: &Deployment, region: &str, gateway: &str) -> pro
         gateway: gateway.to_owned(),
         map_epoch: map.epoch().number,
         map_digest: map.epoch().digest.to_vec().into(),
+        ..Default::default()
     }
 }
 
@@ -147,6 +148,8 @@ pub(crate) fn outcome(reply: Result<proto::Reply, String>) -> String {
         Some(proto::reply::Outcome::Upload(_)) => "uploading".to_owned(),
         Some(
             proto::reply::Outcome::Located(_)
+            | proto::reply::Outcome::Arrived(_)
+            | proto::reply::Outcome::Moves(_)
             | proto::reply::Outcome::Claimed(_)
             | proto::reply::Outcome::AskFirst(_)
             | proto::reply::Outcome::Binding(_)

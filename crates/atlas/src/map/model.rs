@@ -214,6 +214,13 @@ impl RegionMap {
         self.disputed.number(e164)
     }
 
+    /// Whether subjects may move from one region to another: the map has both, and some home leads
+    /// people to the other.
+    pub fn may_move(&self, from: &RegionId, to: &RegionId) -> bool {
+        let leads = |home: &Home| self.region_of(home).name() == to;
+        from != to && self.region(from).is_some() && self.homes.iter().any(leads)
+    }
+
     /// The region of a home.
     pub(crate) fn region_of(&self, home: &Home) -> &Region {
         self.regions.get(home.place).expect("a home names a region of its map")

@@ -116,12 +116,12 @@ impl Logs {
         let mut live = vec![false; size];
         self.newest.each(self.newest.size, &mut |index, entry, _| {
             let Ok(entry) = entry else { return };
-            if matches!(entry.kind, Kind::Place | Kind::Replace)
+            if writes(entry)
                 && let Some(live) = usize::try_from(index).ok().and_then(|i| live.get_mut(i))
             {
                 *live = true;
             }
-            if let Some(earlier) = entry.earlier.filter(|_| supersedes(entry.kind))
+            if let Some(earlier) = entry.earlier.filter(|_| supersedes(entry))
                 && let Some(live) = usize::try_from(earlier).ok().and_then(|i| live.get_mut(i))
             {
                 *live = false;
@@ -188,9 +188,17 @@ impl Log {
     }
 }
 
-/// Whether an entry of that kind takes away the record of the one that it names as earlier.
-pub(super) const fn supersedes(kind: Kind) -> bool {
-    matches!(kind, Kind::Replace | Kind::Delete | Kind::Expire | Kind::MoveOut)
+/// Whether an entry takes away the record of the one that it names as earlier. A move of a whole subject
+/// names none.
+pub(super) fn supersedes(entry: &Entry) -> bool {
+    matches!(entry.kind, Kind::Replace | Kind::Delete | Kind::Expire)
+        || (entry.kind == Kind::MoveOut && entry.earlier.is_some())
+}
+
+/// Whether an entry is the write of a record. One about a subject as a whole is none.
+pub(super) fn writes(entry: &Entry) -> bool {
+    matches!(entry.kind, Kind::Place | Kind::Replace | Kind::CopyIn)
+        || (entry.kind == Kind::MoveIn && entry.collection.is_some())
 }
 
 /// Whether a log is of a later period of the same shard than `before`.

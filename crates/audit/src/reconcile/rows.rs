@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use client::api;
 use ledger::Statement;
-use ledger::entry::{Entry, Kind};
+use ledger::entry::Entry;
 
+use super::logs::writes;
 use super::{Logs, Question, Reconciled, SAMPLE_MAX, Sums, check};
 
 /// Compares the records that the shard has drawn with the entries that they name.
@@ -60,7 +61,7 @@ fn judge(
     let seen = sums.seen.get(&place).ok_or("which that log does not have")?;
     check(&row.origin, row, &seen.entry)?;
     let entry = Entry::decode(&seen.entry).map_err(|error| error.to_string())?;
-    if !matches!(entry.kind, Kind::Place | Kind::Replace | Kind::MoveIn | Kind::CopyIn) {
+    if !writes(&entry) {
         return Err(format!("which is {} and no write of a record", entry.kind));
     }
     let newest = logs.newest_number();

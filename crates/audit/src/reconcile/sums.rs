@@ -7,7 +7,7 @@ use std::ops::Range;
 use ledger::entry::{Entry, Kind};
 
 use super::live::Live;
-use super::logs::{Logs, supersedes};
+use super::logs::{Logs, supersedes, writes};
 use super::{Error, Place, Reconciled, SeenAt};
 
 /// An entry that an answer names, and what the logs say of it later.
@@ -32,7 +32,8 @@ pub(super) struct Sums {
     pub(super) seen: SeenAt,
     /// The writes that stand when the walk has ended.
     pub(super) live: Live,
-    /// The erasures of each tenant: where they are, and how many records they count.
+    /// The erasures of each tenant, and the subjects that were given away: where they are, and how many
+    /// records they count.
     erasures: BTreeMap<[u8; 16], Vec<(Place, u64)>>,
 }
 
@@ -88,14 +89,14 @@ impl Sums {
         entry: &Entry,
         earlier: Option<Place>,
     ) -> Result<(), &'static str> {
-        if matches!(entry.kind, Kind::Place | Kind::Replace | Kind::MoveIn | Kind::CopyIn) {
+        if writes(entry) {
             self.live.set(at);
         }
-        if entry.kind == Kind::Erase {
+        if takes_many(entry) {
             let tenant = entry.tenant_tag.ok_or("and does not say of which tenant")?;
             self.erasures.entry(tenant).or_default().push((at, counted(entry)));
         }
-        if !supersedes(entry.kind) {
+        if !supersedes(entry) {
             return Ok(());
         }
         let earlier = earlier.ok_or("and names no write whose record it takes away")?;
@@ -129,10 +130,13 @@ fn earlier(logs: &Logs, own: usize, entry: &Entry) -> Option<Place> {
 /// By how many an entry changes the number of live records.
 fn change(entry: &Entry) -> i128 {
     match entry.kind {
-        Kind::Place | Kind::MoveIn | Kind::CopyIn => 1,
-        Kind::Delete | Kind::Expire | Kind::MoveOut => -1,
-        Kind::Erase => -i128::from(counted(entry)),
-        Kind::Genesis
+        Kind::Place | Kind::CopyIn => 1,
+        Kind::MoveIn => i128::from(entry.collection.is_some()),
+        Kind::Delete | Kind::Expire => -1,
+        Kind::Erase | Kind::MoveOut if takes_many(entry) => -i128::from(counted(entry)),
+        Kind::MoveOut => -1,
+        Kind::Erase
+        | Kind::Genesis
         | Kind::Map
         | Kind::Replace
         | Kind::Read
@@ -153,14 +157,20 @@ fn change(entry: &Entry) -> i128 {
 
 /// How many records that were there at `start` an entry may have hidden from the walk.
 fn taken(logs: &Logs, entry: &Entry, earlier: Option<Place>, start: u64) -> u64 {
-    if entry.kind == Kind::Erase {
+    if takes_many(entry) {
         return counted(entry);
     }
     let before = earlier.is_some_and(|(log, index)| log != logs.newest_number() || index < start);
-    u64::from(before && supersedes(entry.kind))
+    u64::from(before && supersedes(entry))
 }
 
-/// The records that an erasure counts.
+/// Whether an entry takes away as many records as it counts, and names none of them: an erasure, or a
+/// subject that was given away to another region.
+fn takes_many(entry: &Entry) -> bool {
+    entry.kind == Kind::Erase || (entry.kind == Kind::MoveOut && entry.earlier.is_none())
+}
+
+/// The records that such an entry counts.
 fn counted(entry: &Entry) -> u64 {
     entry.count().unwrap_or(0)
 }

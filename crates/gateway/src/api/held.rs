@@ -127,6 +127,6 @@ fn collection(
 }
 
 /// A minute since 1970; 0: none.
-fn minute(minute: u32) -> Option<prost_types::Timestamp> {
+pub(super) fn minute(minute: u32) -> Option<prost_types::Timestamp> {
     response::time(u64::from(minute) * 60_000)
 }

@@ -18,6 +18,7 @@ mod list;
 mod list_merge;
 mod list_request;
 mod locate;
+pub(crate) mod operations;
 mod page_token;
 mod participants;
 mod patch;

@@ -40,6 +40,17 @@ pub(crate) struct Reassess {
     pub(crate) prove: bool,
 }
 
+/// The order of a relocation, well-formed.
+pub(crate) struct Relocate {
+    pub(crate) of: Named,
+    /// Where to.
+    pub(crate) region: RegionId,
+    pub(crate) request_id: RequestId,
+    pub(crate) given: Given,
+    pub(crate) reason: String,
+    pub(crate) validate_only: bool,
+}
+
 /// A block or its end, well-formed.
 pub(crate) struct Block {
     pub(crate) of: Named,
@@ -97,6 +108,39 @@ impl RequestReader<'_> {
             validate_only: request.validate_only,
             prove: prove(request.receipt_view)?,
         })
+    }
+
+    /// Reads the order of a relocation.
+    pub(crate) fn relocate(
+        self,
+        request: v1::RelocateSubjectRequest,
+    ) -> Result<Relocate, Rejection> {
+        let of = self.named(request.subject)?;
+        if request.region.is_empty() {
+            return Err(Rejection::new(Reason::FieldMissing).field("region"));
+        }
+        let region = RegionId::parse(&request.region);
+        Ok(Relocate {
+            of,
+            region: region.map_err(|why| Rejection::id("region", why))?,
+            request_id: request_id(&request.request_id)?,
+            given: self.given(&request.evidence, &request.findings)?,
+            reason: reason(request.reason)?,
+            validate_only: request.validate_only,
+        })
+    }
+
+    /// Reads which subject's relocation is meant.
+    pub(crate) fn operation(self, subject: Option<v1::SubjectRef>) -> Result<Named, Rejection> {
+        self.named(subject)
+    }
+
+    /// Reads which relocation is to be given up, and why.
+    pub(crate) fn cancel(
+        self,
+        request: v1::CancelOperationRequest,
+    ) -> Result<(Named, String), Rejection> {
+        Ok((self.named(request.subject)?, reason(request.reason)?))
     }
 
     /// Reads a block.

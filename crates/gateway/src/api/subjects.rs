@@ -14,7 +14,7 @@ use wire::v1::subjects_server::Subjects;
 
 use crate::api::context::{Call, CallContext};
 use crate::api::unique::Creation;
-use crate::api::{erase, export, held, locate, reassess, response};
+use crate::api::{erase, export, held, locate, operations, reassess, response};
 
 /// The parts of an export.
 type Exported = Pin<Box<dyn Stream<Item = Result<v1::ExportSubjectResponse, Status>> + Send>>;
@@ -67,6 +67,15 @@ impl Subjects for SubjectsService {
     ) -> Result<Response<v1::ReassessSubjectResponse>, Status> {
         let (call, request) = Call::open(&self.0, request)?;
         let answer = reassess::reassess(&self.0, &call, request).await;
+        call.answer(answer)
+    }
+
+    async fn relocate(
+        &self,
+        request: Request<v1::RelocateSubjectRequest>,
+    ) -> Result<Response<v1::Operation>, Status> {
+        let (call, request) = Call::open(&self.0, request)?;
+        let answer = operations::relocate(&self.0, &call, request).await;
         call.answer(answer)
     }
 

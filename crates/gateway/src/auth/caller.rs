@@ -104,6 +104,10 @@ impl Caller {
             | Method::BatchDelete
             | Method::Upload
             | Method::SubjectReassess
+            | Method::SubjectRelocate
+            | Method::OperationGet
+            | Method::OperationList
+            | Method::OperationCancel
             | Method::Create => &[Role::Writer],
             Method::Get
             | Method::BatchGet

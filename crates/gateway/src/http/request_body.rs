@@ -102,6 +102,10 @@ pub(crate) fn bounded(
         | Method::SubjectGet
         | Method::SubjectLocate
         | Method::SubjectReassess
+        | Method::SubjectRelocate
+        | Method::OperationGet
+        | Method::OperationList
+        | Method::OperationCancel
         | Method::SubjectExport
         | Method::SubjectErase
         | Method::SubjectBlock

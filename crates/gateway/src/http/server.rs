@@ -13,12 +13,14 @@ use tonic::transport::Server;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_reflection::server::{Builder, v1, v1alpha};
 use wire::v1::attachments_server::AttachmentsServer;
+use wire::v1::operations_server::OperationsServer;
 use wire::v1::records_server::RecordsServer;
 use wire::v1::region_maps_server::RegionMapsServer;
 use wire::v1::subjects_server::SubjectsServer;
 
 use crate::api::attachments::AttachmentsService;
 use crate::api::context::CallContext;
+use crate::api::operations::OperationsService;
 use crate::api::records::RecordsService;
 use crate::api::region_maps::RegionMapsService;
 use crate::api::subjects::SubjectsService;
@@ -91,6 +93,9 @@ pub(crate) async fn serve(
     let subjects = SubjectsServer::new(SubjectsService(Arc::clone(ctx)))
         .max_decoding_message_size(REQUEST_BYTES_MAX)
         .max_encoding_message_size(ANSWER_BYTES_MAX);
+    let operations = OperationsServer::new(OperationsService(Arc::clone(ctx)))
+        .max_decoding_message_size(REQUEST_BYTES_MAX)
+        .max_encoding_message_size(ANSWER_BYTES_MAX);
     let region_maps = RegionMapsServer::new(RegionMapsService(Arc::clone(ctx)))
         .max_decoding_message_size(REQUEST_BYTES_MAX)
         .max_encoding_message_size(ANSWER_BYTES_MAX);
@@ -120,6 +125,7 @@ pub(crate) async fn serve(
         .add_service(records)
         .add_service(attachments)
         .add_service(subjects)
+        .add_service(operations)
         .add_service(region_maps)
         .serve_with_incoming_shutdown(incoming, stop)
         .await?;
@@ -139,6 +145,7 @@ fn reflection() -> Result<
             "bailiwick.v1.Records",
             "bailiwick.v1.Attachments",
             "bailiwick.v1.Subjects",
+            "bailiwick.v1.Operations",
             "bailiwick.v1.RegionMaps",
             "grpc.health.v1.Health",
         ];

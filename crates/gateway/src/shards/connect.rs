@@ -1,25 +1,17 @@
 //! Opens a session with one shard: resolve, connect, say hello, and check who answers.
 
-use std::future::ready;
-use std::io;
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use hyper_util::rt::TokioIo;
-use link::net::coalesce::Coalesced;
-use link::session::{Frames, MESSAGE_BYTES_MAX, PROTOCOL};
+use link::session::{Dialled, Frames, MESSAGE_BYTES_MAX, PROTOCOL, dial};
 use link::spiffe_id::PeerId;
 use link::tls::{Peer, Tls};
 use terms::limits::SESSION_IN_FLIGHT_MAX;
 use terms::{Entropy, jittered};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
-use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Status, Streaming};
 use wire::session as proto;
 use wire::session::session_client::SessionClient;
@@ -31,8 +23,6 @@ use crate::shards::metrics::{SessionEnd, SessionMetrics};
 use crate::shards::region_health::RegionHealth;
 use crate::shards::session::{Session, ShardTarget};
 
-/// Time in which a connection must be established.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Time from the first byte of a connection to the shard's welcome.
 const WELCOME_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest wait between two attempts at one of several addresses.
@@ -99,97 +89,16 @@ async fn connect_to(
     handshake.map_err(|_| SessionEnd::NoWelcome)?
 }
 
-/// A connection to the shard.
-struct Connected {
-    channel: Channel,
-    /// The verified process at its other end, if it has TLS.
-    peer: Option<Arc<Peer>>,
-}
-
+/// Connects to the one shard that has a certificate of this region and this name.
 async fn open_channel(
     address: &str,
     target: &ShardTarget,
     env: &Environment,
-) -> Result<Connected, SessionEnd> {
-    let uri: Uri = address.parse().map_err(|_| SessionEnd::Address)?;
-    let tls = match uri.scheme_str() {
-        Some("https") => Some(env.tls.as_ref().ok_or(SessionEnd::NoTls)?),
-        // An annex must not take TLS away from a gateway that has it.
-        Some("http") if env.tls.is_some() => return Err(SessionEnd::NoTls),
-        Some("http") => None,
-        Some(_) | None => return Err(SessionEnd::Address),
-    };
-    let (Some(host), Some(port)) = (uri.host(), uri.port_u16()) else {
-        return Err(SessionEnd::Address);
-    };
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    // Resolved each time: an address may change while the shard is out of reach.
-    let found = tokio::net::lookup_host((host, port)).await.map_err(|_| SessionEnd::Unresolved)?;
-    let mut end = SessionEnd::Unresolved;
-    for addr in found {
-        let done = match tls {
-            Some(tls) => secured(addr, target, tls, env).await,
-            None => plain(addr).await,
-        };
-        match done {
-            Ok(connected) => return Ok(connected),
-            Err(why) => end = why,
-        }
-    }
-    Err(end)
-}
-
-async fn plain(addr: SocketAddr) -> Result<Connected, SessionEnd> {
-    if !addr.ip().is_loopback() {
-        return Err(SessionEnd::NotLoopback);
-    }
-    let stream = dial(addr).await?;
-    Ok(Connected { channel: over(addr, stream).await?, peer: None })
-}
-
-async fn dial(addr: SocketAddr) -> Result<TcpStream, SessionEnd> {
-    let connecting = timeout(CONNECT_TIMEOUT, TcpStream::connect(addr)).await;
-    let stream =
-        connecting.map_err(|_| SessionEnd::Unreachable)?.map_err(|_| SessionEnd::Unreachable)?;
-    stream.set_nodelay(true).map_err(|_| SessionEnd::Unreachable)?;
-    Ok(stream)
-}
-
-/// A channel over this one connection. A channel that wants to connect again has ended.
-async fn over<S>(addr: SocketAddr, stream: S) -> Result<Channel, SessionEnd>
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
-    let once = Arc::new(Mutex::new(Some(TokioIo::new(Coalesced::new(stream)))));
-    let connector = tower::service_fn(move |_: Uri| {
-        let stream = once.lock().unwrap_or_else(PoisonError::into_inner).take();
-        ready(stream.ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected)))
-    });
-    let connecting = endpoint(addr)?.connect_with_connector(connector).await;
-    connecting.map_err(|_| SessionEnd::Unreachable)
-}
-
-/// Connects to the one shard that has a certificate of this region and this name.
-async fn secured(
-    addr: SocketAddr,
-    target: &ShardTarget,
-    tls: &Tls,
-    env: &Environment,
-) -> Result<Connected, SessionEnd> {
+) -> Result<Dialled, SessionEnd> {
     let ShardTarget { region, shard, .. } = target;
     let name = format!("spiffe://{}/region/{region}/shard/{shard}", env.trust_domain);
     let wanted = PeerId::parse(&name).ok_or(SessionEnd::Address)?;
-    let stream = dial(addr).await?;
-    let (stream, peer) = tls.connect(stream, &wanted).await.map_err(|_| SessionEnd::Handshake)?;
-    // The one connection whose other end was verified.
-    let channel = over(addr, stream).await?;
-    Ok(Connected { channel, peer: Some(peer) })
-}
-
-fn endpoint(addr: SocketAddr) -> Result<Endpoint, SessionEnd> {
-    let endpoint =
-        Endpoint::from_shared(format!("http://{addr}")).map_err(|_| SessionEnd::Address)?;
-    Ok(link::session::endpoint(endpoint))
+    Ok(dial(address, &wanted, env.tls.as_ref()).await?)
 }
 
 /// Connects, says hello, and checks that the right shard answers.
@@ -199,7 +108,7 @@ async fn handshake(
     env: &Environment,
 ) -> Result<Opened, SessionEnd> {
     let target = &session.target;
-    let Connected { channel, peer } = open_channel(address, target, env).await?;
+    let Dialled { channel, peer } = open_channel(address, target, env).await?;
     let limits = InFlightLimits::OF_A_SESSION;
     let in_flight = Arc::new(InFlightTable::new(target.region.clone(), limits));
     let (queue, receiver) = mpsc::channel(SESSION_IN_FLIGHT_MAX);
@@ -212,6 +121,7 @@ async fn handshake(
         gateway: env.gateway.clone(),
         map_epoch: epoch.number,
         map_digest: epoch.digest.to_vec().into(),
+        ..Default::default()
     };
     let first = proto::ToShard { hello: Some(hello), calls: Vec::new() };
     let table = Arc::clone(&in_flight);

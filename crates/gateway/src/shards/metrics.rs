@@ -1,6 +1,7 @@
 //! What a gateway counts of its sessions with shards, and why a session ends.
 
 use link::ops::metrics::{By, By2, Counter, Family, Gauge, Label, Registry};
+use link::session::DialError;
 use terms::{RegionId, ShardId};
 use tonic::Status;
 use wire::status_check::MalformedStatus;
@@ -45,6 +46,19 @@ impl SessionEnd {
     /// Why a call of the session failed; `otherwise` if the status is well-formed.
     pub(crate) fn by(status: &Status, otherwise: Self) -> Self {
         if MalformedStatus::is_cause_of(status) { Self::Malformed } else { otherwise }
+    }
+}
+
+impl From<DialError> for SessionEnd {
+    fn from(error: DialError) -> Self {
+        match error {
+            DialError::Address => Self::Address,
+            DialError::NoTls => Self::NoTls,
+            DialError::Handshake => Self::Handshake,
+            DialError::Unresolved => Self::Unresolved,
+            DialError::NotLoopback => Self::NotLoopback,
+            DialError::Unreachable => Self::Unreachable,
+        }
     }
 }
 

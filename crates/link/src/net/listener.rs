@@ -13,7 +13,6 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
-use webpki::KeyUsage;
 
 use crate::net::connection::Transport;
 use crate::net::quotas::{Admitted, Permit, QuotaLimits, Quotas};
@@ -80,8 +79,8 @@ pub async fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
 pub enum Entrance {
     /// As they come: for loopback.
     Plaintext,
-    /// From our own gateways, with their certificates.
-    Gateways(Tls),
+    /// From our own gateways and shards, with their certificates.
+    Members(Tls),
     /// From callers, with or without a certificate.
     Callers(CallerTls),
 }
@@ -208,12 +207,12 @@ impl Acceptor {
                 Transport::Plain(stream),
                 ConnectionInfo { plaintext: true, ..ConnectionInfo::default() },
             ),
-            Entrance::Gateways(tls) => {
+            Entrance::Members(tls) => {
                 let (config, ours) = tls.server();
                 let mut stream = self.handshake(config, stream).await?;
                 stream.get_mut().1.set_buffer_limit(Some(SESSION_BUFFER_BYTES));
                 let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
-                let peer = tls.peer(chain, KeyUsage::client_auth(), ours);
+                let peer = tls.peer(chain, true, ours);
                 let peer = peer.map_err(|_| Closed::Handshake)?;
                 if !permit.authenticated_as(&peer.id) {
                     return Err(Closed::PeerFull);
@@ -254,7 +253,7 @@ impl Acceptor {
         tracing::debug!(?cause, "a connection was closed before it was up");
         let metrics: Option<&TlsMetrics> = match &self.entrance {
             Entrance::Plaintext => None,
-            Entrance::Gateways(tls) => Some(tls.metrics()),
+            Entrance::Members(tls) => Some(tls.metrics()),
             Entrance::Callers(tls) => Some(tls.metrics()),
         };
         if let Some(metrics) = metrics {

@@ -94,6 +94,7 @@ impl Part for FromShard {
             Some(proto::reply::Outcome::Map(map)) => map.packs.len(),
             Some(proto::reply::Outcome::Surveyed(surveyed)) => 5 * surveyed.counts.len(),
             Some(proto::reply::Outcome::Listed(listed)) => 11 * listed.records.len(),
+            Some(proto::reply::Outcome::Moves(found)) => 10 * found.moves.len(),
             Some(proto::reply::Outcome::History(history)) => {
                 history.maps.iter().map(|taken| 5 + taken.signers.len()).sum()
             }

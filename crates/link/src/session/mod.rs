@@ -1,5 +1,7 @@
-//! The session between a gateway and a shard: the settings of both ends, frames, and rejections.
+//! The session between a gateway and a shard, or between two shards: the settings of both ends, frames,
+//! and rejections.
 
+mod dial;
 mod fault;
 mod frames;
 mod locate;
@@ -13,6 +15,7 @@ use tower::layer::util::{Identity, Stack};
 use crate::net::grpc_only::GrpcOnlyLayer;
 use crate::ops::metrics::Counter;
 
+pub use dial::{DialError, Dialled, dial};
 pub use fault::{from_wire, to_wire};
 pub use frames::{Frames, FromShard, Part};
 pub use locate::{LOCATE_BYTES, LocateKey, Question};

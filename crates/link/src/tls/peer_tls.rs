@@ -53,6 +53,8 @@ pub struct Peer {
     seen: Seen,
     /// What we have presented to it.
     ours: Ours,
+    /// It has connected to us, so its certificate must be good for that.
+    connected: bool,
 }
 
 /// Our own certificate, as one connection presents it.
@@ -258,25 +260,27 @@ impl Tls {
         let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
         let ours = Ours(Arc::clone(&loaded.own.key));
         let peer = self
-            .peer(chain, KeyUsage::server_auth(), ours)
+            .peer(chain, false, ours)
             .map_err(|cause| Error::Own { path: self.0.files.authorities.clone(), cause })?;
         Ok((stream, Arc::new(peer)))
     }
 
-    /// Who presents this chain to us, who present ours, by what is trusted now.
+    /// Who presents this chain to us, who present ours, by what is trusted now. `connected`: it has
+    /// connected to us, and not we to it.
     pub(crate) fn peer(
         &self,
         chain: &[CertificateDer<'_>],
-        usage: KeyUsage,
+        connected: bool,
         ours: Ours,
     ) -> Result<Peer, Cause> {
+        let usage = if connected { KeyUsage::client_auth() } else { KeyUsage::server_auth() };
         let loaded = Arc::clone(&self.0.loaded.borrow());
         let (leaf, others) = chain.split_first().ok_or(Cause::Missing)?;
         let now = unix_time(&*self.0.clock);
         let (id, not_after) = loaded.trust.member((leaf, others), now, usage)?;
         let chain = chain.iter().map(|certificate| certificate.clone().into_owned()).collect();
         let seen = Seen::new(loaded.generation, self.0.clock.now());
-        Ok(Peer { id, chain, not_after, seen, ours })
+        Ok(Peer { id, chain, not_after, seen, ours, connected })
     }
 
     /// Whether a peer that was verified once would be verified again now.
@@ -288,11 +292,7 @@ impl Tls {
         if peer.seen.holds(generation, now) {
             return true;
         }
-        let usage = match peer.id.kind() {
-            PeerKind::Gateway => KeyUsage::client_auth(),
-            PeerKind::Shard => KeyUsage::server_auth(),
-        };
-        let again = self.peer(&peer.chain, usage, peer.ours.clone());
+        let again = self.peer(&peer.chain, peer.connected, peer.ours.clone());
         let trusted = again.is_ok_and(|again| again.id == peer.id);
         if trusted {
             peer.seen.set(generation, now);
@@ -374,7 +374,7 @@ fn with(
     let trust = Arc::new(trust);
     let verifier = Verifier {
         trust: Arc::clone(&trust),
-        wanted: Wanted::Gateways,
+        wanted: Wanted::Members,
         provider: provider(),
         metrics: metrics.clone(),
     };

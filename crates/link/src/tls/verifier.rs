@@ -9,7 +9,7 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, SignatureScheme};
 use webpki::KeyUsage;
 
-use crate::spiffe_id::{PeerId, PeerKind};
+use crate::spiffe_id::PeerId;
 use crate::tls::chain::Trust;
 use crate::tls::error::Cause;
 use crate::tls::metrics::TlsMetrics;
@@ -17,8 +17,8 @@ use crate::tls::metrics::TlsMetrics;
 /// Whom a listener, or a dialler, takes.
 #[derive(Debug)]
 pub(super) enum Wanted {
-    /// Any gateway of ours.
-    Gateways,
+    /// Any gateway or shard of ours. What each may ask is for those who serve it.
+    Members,
     /// This one process, and no other.
     One(PeerId),
     /// Callers: a certificate need not be presented, but if it is, it must verify.
@@ -42,10 +42,9 @@ impl Verifier {
         now: UnixTime,
     ) -> Result<(), rustls::Error> {
         let checked = match &self.wanted {
-            Wanted::Gateways => self
-                .trust
-                .member((leaf, others), now, KeyUsage::client_auth())
-                .and_then(|(id, _)| expect(id.kind() == PeerKind::Gateway)),
+            Wanted::Members => {
+                self.trust.member((leaf, others), now, KeyUsage::client_auth()).map(drop)
+            }
             Wanted::One(wanted) => self
                 .trust
                 .member((leaf, others), now, KeyUsage::server_auth())

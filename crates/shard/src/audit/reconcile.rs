@@ -20,7 +20,7 @@ use crate::store::keys;
 use crate::store::keys::Owner;
 use crate::store::record::{Address, Head, Stored};
 use crate::store::region_maps::map_ref;
-use crate::store::subject::{Subject, SubjectRow};
+use crate::store::subject::{Status, Subject, SubjectRow};
 use crate::store::types::SubjectTag;
 use crate::write::command::Errand;
 use crate::write::question::{NotedAnswer, Question};
@@ -189,6 +189,10 @@ impl Walk<'_> {
         let (address, head) = Stored::read(row)
             .and_then(|stored| stored.named(owner, key, &self.node.region, subject.key_of(key)?))
             .map_err(|_| Error::Damaged("records"))?;
+        if matches!(subject.status, Status::Left(_)) {
+            // The log says that it was given away.
+            return Ok(());
+        }
         let (growing, index) = (head.entry.log == self.log.id, head.entry.index.0);
         if growing {
             self.seen = self.seen.max(index + 1);

@@ -11,7 +11,9 @@
 //! the collection and the request), zeros.
 //!
 //! The store's list has a row for each: `33` and the place of the entry; and in it `01`, the key of the
-//! subject's row, and the collection and the request, if it was not the whole subject.
+//! subject's row, and the collection and the request, if it was not the whole subject. Of a subject that
+//! was given away to another region, it has in their place an empty name and the tombstone that will
+//! stand for it: a restore must not bring it back either.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -110,6 +112,13 @@ pub(crate) fn list(
     batch.put(listed_at(entry), listed.0);
 }
 
+/// Lists that a subject was given away, in the commit that does so; `tombstone` will stand for it.
+pub(crate) fn list_moved(batch: &mut Batch, entry: CommitAt, row: &[u8], tombstone: &[u8]) {
+    let mut listed = Writer::with_capacity(256);
+    listed.u8(FORMAT).bytes(row).text("").bytes(tombstone);
+    batch.put(listed_at(entry), listed.0);
+}
+
 /// The key of the row that lists an erasure.
 fn listed_at(entry: CommitAt) -> Key {
     let mut key = Writer::with_capacity(16);
@@ -121,8 +130,16 @@ fn listed_at(entry: CommitAt) -> Key {
 struct Listed {
     entry: CommitAt,
     row: Key,
+    what: ListedWhat,
+}
+
+enum ListedWhat {
+    /// The tombstone is in the subject's own row.
+    Subject,
+    /// The subject was given away to another region: the tombstone that will stand for it.
+    Away(Vec<u8>),
     /// Only this collection was erased, by that request.
-    collection: Option<(Collection, Recent)>,
+    Collection(Collection, Recent),
 }
 
 impl Listed {
@@ -131,20 +148,28 @@ impl Listed {
         let entry = keys::fed_commit(key).ok_or_else(damaged)?;
         let mut reader = Reader::new(value);
         reader.format(FORMAT)?;
-        let (row, mut collection) = (reader.bytes()?.to_vec(), None);
-        if !reader.rest().is_empty() {
-            let name = Collection::parse(reader.text()?).map_err(|_| damaged())?;
-            collection = Some((name, Recent::read(&mut reader)?));
-        }
-        Ok(Self { entry, row, collection })
+        let row = reader.bytes()?.to_vec();
+        let what = if reader.rest().is_empty() {
+            ListedWhat::Subject
+        } else {
+            match reader.text()? {
+                "" => ListedWhat::Away(reader.bytes()?.to_vec()),
+                name => {
+                    let collection = Collection::parse(name).map_err(|_| damaged())?;
+                    ListedWhat::Collection(collection, Recent::read(&mut reader)?)
+                }
+            }
+        };
+        Ok(Self { entry, row, what })
     }
 
-    /// The erasure. Of a whole subject, the tombstone is in the subject's own row.
+    /// The erasure.
     fn known(self, engine: &dyn Engine) -> Result<KnownErasure, Error> {
-        let Self { entry, row, collection } = self;
-        let what = match collection {
-            Some((collection, by)) => What::Collection(collection, by),
-            None => {
+        let Self { entry, row, what } = self;
+        let what = match what {
+            ListedWhat::Collection(collection, by) => What::Collection(collection, by),
+            ListedWhat::Away(tombstone) => What::Subject(tombstone),
+            ListedWhat::Subject => {
                 let tombstone = engine.get_many(&[&row])?.pop().flatten();
                 What::Subject(tombstone.ok_or(Error::Damaged("subjects"))?)
             }

@@ -112,18 +112,20 @@ impl EgressPolicy<'_> {
             Err(fault) => Err(fault),
         };
         let opened = row.and_then(|row| match cached {
-            Some(cached) => Ok(Some(cached)),
+            Some(cached) => Ok(Ok(cached)),
             None => Ok(match self.node.open_subject(owner, &row)? {
-                SubjectRow::Kept(subject) => Some(Arc::new(subject)),
-                SubjectRow::Erased(_) => None,
+                SubjectRow::Kept(subject) => Ok(Arc::new(subject)),
+                SubjectRow::Erased(stone) => Err(stone),
             }),
         });
         let subject = match opened {
-            Ok(Some(subject)) => subject,
-            Ok(None) => {
-                // Abroad, one that was erased is as one that never was.
+            Ok(Ok(subject)) => subject,
+            Ok(Err(stone)) => {
+                // Abroad, one that was erased is as one that never was. Readers that no law of this
+                // place could bar are told where one has moved.
                 self.absent()?;
-                return Err(if self.at_home() { subject_status::erased() } else { unknown() });
+                let told = self.at_home() || stone.moved.is_some();
+                return Err(if told { subject_status::gone(&stone) } else { unknown() });
             }
             Err(damaged) => {
                 // That there is a row at all is not for everybody.
@@ -132,7 +134,7 @@ impl EgressPolicy<'_> {
             }
         };
         self.known(&subject)?;
-        subject_status::admit(&subject, self.node.now())?;
+        subject_status::admit_read(&subject, self.node.now())?;
         if subject.is_erasing(self.collection) {
             return Err(subject_status::collection_erased().field("collection"));
         }

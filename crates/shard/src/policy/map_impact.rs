@@ -90,8 +90,8 @@ impl MapImpact<'_> {
             return Ok(());
         };
         let SubjectRow::Kept(subject) = self.node.open_subject(&owner, row)? else { return Ok(()) };
-        // Its records are in another region.
-        if matches!(subject.status, Status::Moved { .. }) {
+        // Another region has it, or has it still.
+        if matches!(subject.status, Status::Left(_) | Status::Arriving(_)) {
             return Ok(());
         }
         tally.subjects += 1;

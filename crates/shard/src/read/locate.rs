@@ -135,9 +135,11 @@ impl Locate {
 fn is_here(subject: &Subject, policy: &EgressPolicy<'_>) -> bool {
     match &subject.status {
         Status::Live => true,
-        Status::Blocked(_) | Status::Moving { .. } => {
-            policy.at_home() || subject_status::admit(subject, policy.node.now()).is_ok()
+        // One that was given away is still here for those who ask: the other region does not say yet
+        // that it has it.
+        Status::Blocked(_) | Status::Moving(_) | Status::Left(_) => {
+            policy.at_home() || subject_status::admit_read(subject, policy.node.now()).is_ok()
         }
-        Status::Moved { .. } | Status::Erasing(_) => false,
+        Status::Arriving(_) | Status::Erasing(_) => false,
     }
 }

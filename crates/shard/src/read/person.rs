@@ -96,12 +96,12 @@ impl AboutPerson {
             SubjectRow::Kept(subject) => subject,
             // Abroad, one that was erased is as one that never was.
             SubjectRow::Erased(_) if !self.at_home(reader) => return Err(unknown()),
-            SubjectRow::Erased(_) if self.export => return Err(subject_status::erased()),
+            SubjectRow::Erased(stone) if self.export => return Err(subject_status::gone(&stone)),
             SubjectRow::Erased(stone) => return Ok(Held::erased(&stone)),
         };
         // Before its status is told: one that may not be read is as one that never was.
         self.crosses_no_border(reader, &Standings::Of(&subject))?;
-        let served = subject_status::admit(&subject, node.now());
+        let served = subject_status::admit_read(&subject, node.now());
         if served.is_err() {
             return if self.export {
                 Err(served.err().unwrap_or_else(subject_status::erased))

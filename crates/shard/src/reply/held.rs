@@ -33,6 +33,7 @@ pub(crate) enum HeldState {
     Blocked(Blocked),
     Moving(RegionId),
     Moved(RegionId),
+    Arriving,
     Erasing,
     Erased(Minute),
 }
@@ -51,9 +52,12 @@ pub(crate) struct HeldCollection {
 }
 
 impl Held {
-    /// What is left of a subject that was erased.
+    /// What is left of a subject that was erased, or has moved.
     pub(crate) fn erased(stone: &Tombstone) -> Self {
-        let state = HeldState::Erased(stone.by.minute);
+        let state = match &stone.moved {
+            Some(to) => HeldState::Moved(to.clone()),
+            None => HeldState::Erased(stone.by.minute),
+        };
         Self::new(state, Minute(0), 0)
     }
 
@@ -62,8 +66,9 @@ impl Held {
         let state = match &subject.status {
             Status::Live => HeldState::Live,
             Status::Blocked(blocked) => HeldState::Blocked(*blocked),
-            Status::Moving { to } => HeldState::Moving(to.clone()),
-            Status::Moved { to, .. } => HeldState::Moved(to.clone()),
+            Status::Moving(of) => HeldState::Moving(of.to.clone()),
+            Status::Left(left) => HeldState::Moving(left.of.to.clone()),
+            Status::Arriving(_) => HeldState::Arriving,
             Status::Erasing(Erasure { .. }) => HeldState::Erasing,
         };
         let (created, generation) = (subject.created_by.minute, subject.generation());

@@ -3,6 +3,7 @@
 
 pub(crate) mod answer_room;
 mod held;
+mod moves;
 mod page;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use crate::store::region_maps::Taken;
 use crate::store::types::{EpochNumber, LogIndex, Version};
 
 pub(crate) use held::{Held, HeldCollection, HeldState};
+pub(crate) use moves::{Arrived, ArrivedState, Moved, MovedState};
 pub(crate) use page::{Listed, Page, weight};
 
 /// What becomes of a call.
@@ -57,6 +59,10 @@ pub(crate) enum Outcome {
     Indexes(IndexesBuilding),
     /// What binds a person.
     Binding(Binding),
+    /// How far a move to here is.
+    Arrived(Arrived),
+    /// Moves from here, and whether there are more.
+    Moves(Vec<Moved>, bool),
     Rejected(Rejection),
 }
 
@@ -245,6 +251,7 @@ pub(crate) mod tests {
             Outcome::Claimed(Claimed::Held) => "held",
             Outcome::Claimed(Claimed::Contended) => "contended",
             Outcome::AskFirst(_) => "ask first",
+            Outcome::Arrived(_) | Outcome::Moves(..) => "something else",
         }
     }
 

@@ -3,8 +3,10 @@
 //!
 //! The gateway has checked all of this; the shard checks again, since it trusts no gateway.
 
+mod amend;
 mod list;
 pub(crate) mod locate;
+pub(crate) mod moves;
 pub(crate) mod participants;
 mod patch;
 pub(crate) mod person;
@@ -32,7 +34,7 @@ use crate::store::keys::Owner;
 use crate::store::principal::Principal;
 use crate::store::record::{Address, SealedBody};
 use crate::store::types::{EpochNumber, Version};
-use crate::write::command::{Action, Condition, Content, Delete, Put, Request, Touch};
+use crate::write::command::{Action, Condition, Content, Put, Request};
 
 /// Bytes of a data version that an entry can hold.
 const DATA_VERSION_BYTES_MAX: usize = 64;
@@ -69,6 +71,8 @@ pub(crate) enum CallerCall {
     Locate(proto::Locate),
     /// What binds a subject that a record is to name.
     AskBinding(proto::AskBinding),
+    /// What has become of moves to other regions.
+    Moves(proto::moves::Of),
     Write(Write),
     /// Puts of which all are done or none.
     PutAll(Vec<proto::Put>),
@@ -91,6 +95,9 @@ pub(crate) enum Write {
     Block(proto::Block),
     Claim(proto::Claim),
     Reassess(proto::Reassess),
+    Relocate(proto::Relocate),
+    /// Gives up the move of a subject, for that reason.
+    GiveUpMove(String, String),
 }
 
 /// The map by which a gateway ruled. None: the gateway names none.
@@ -116,6 +123,17 @@ pub(crate) fn call(op: Option<Op>) -> Option<Call> {
         Op::AskBinding(of) => Call::Caller(CallerCall::AskBinding(of)),
         Op::Claim(claim) => Call::Caller(CallerCall::Write(Write::Claim(claim))),
         Op::Reassess(of) => Call::Caller(CallerCall::Write(Write::Reassess(of))),
+        Op::Relocate(of) => Call::Caller(CallerCall::Write(Write::Relocate(of))),
+        Op::Moves(moves) => match moves.of? {
+            proto::moves::Of::Cancel(subject) => {
+                Call::Caller(CallerCall::Write(Write::GiveUpMove(subject, moves.reason)))
+            }
+            of @ (proto::moves::Of::Subject(_) | proto::moves::Of::All(_)) => {
+                Call::Caller(CallerCall::Moves(of))
+            }
+        },
+        // Asked by shards alone.
+        Op::Arrival(_) => return None,
         Op::LocateKey(_) => Call::Gateway(GatewayCall::LocateKey),
         Op::IndexStatus(_) => Call::Gateway(GatewayCall::IndexStatus),
         Op::Create(create) => Call::Caller(CallerCall::Write(Write::Create(create))),
@@ -141,7 +159,7 @@ impl CallerCall {
         match self {
             Self::Get(_) | Self::List(_) | Self::Person(_) | Self::Locate(_) => Right::Read,
             Self::Write(Write::Erase(_) | Write::Block(_)) => Right::Erase,
-            Self::Write(_) | Self::PutAll(_) | Self::Upload(_) => Right::Write,
+            Self::Write(_) | Self::PutAll(_) | Self::Upload(_) | Self::Moves(_) => Right::Write,
             Self::AskBinding(_) => Right::Write,
             Self::MapHistory(_) => Right::MapHistory,
             Self::MapImpact(..) => Right::MapImpact,
@@ -157,6 +175,7 @@ impl Write {
             Self::Patch(patch) => patch.body.as_ref().map_or(0, Bytes::len),
             Self::Delete(_) | Self::Create(_) | Self::Touch(_) => 0,
             Self::Erase(_) | Self::Block(_) | Self::Claim(_) | Self::Reassess(_) => 0,
+            Self::Relocate(_) | Self::GiveUpMove(..) => 0,
         }
     }
 
@@ -171,7 +190,7 @@ impl Write {
             Self::Erase(erase) => erase.prove && !erase.validate_only,
             Self::Block(block) => block.prove && !block.validate_only,
             Self::Reassess(of) => of.prove && !of.validate_only,
-            Self::Claim(_) => false,
+            Self::Claim(_) | Self::Relocate(_) | Self::GiveUpMove(..) => false,
         }
     }
 
@@ -179,14 +198,16 @@ impl Write {
     pub(crate) fn prepare(self, node: &Node, asker: &Asker) -> Result<Action, Rejection> {
         match self {
             Self::Put(of) => put(node, asker, of),
-            Self::Delete(of) => delete(node, asker, of),
+            Self::Delete(of) => amend::delete(node, asker, of),
             Self::Create(of) => person::create(node, asker, of),
-            Self::Touch(of) => touch(node, asker, of),
+            Self::Touch(of) => amend::touch(node, asker, of),
             Self::Patch(of) => patch::patch(node, asker, of),
             Self::Erase(of) => person::erase(node, asker, of),
             Self::Block(of) => person::block(node, asker, &of),
             Self::Reassess(of) => person::reassess(node, asker, of),
             Self::Claim(of) => locate::claim(node, asker, &of),
+            Self::Relocate(of) => moves::relocate(node, asker, of),
+            Self::GiveUpMove(subject, reason) => moves::give_up(node, asker, &subject, reason),
         }
     }
 }
@@ -332,27 +353,6 @@ fn sealed(node: &Node, address: &Address, body: &[u8]) -> Result<Content, Reject
     })
 }
 
-/// Changes when a record expires.
-fn touch(node: &Node, asker: &Asker, touch: proto::Touch) -> Result<Action, Rejection> {
-    let address = address(node, asker, &touch.subject, &touch.collection, &touch.key)?;
-    let condition = condition(touch.if_version, touch.etag)?;
-    let fingerprint = node.namer.fingerprint(&[
-        b"touch",
-        &address.row,
-        &condition.if_version.map_or([0xff; 8], |version| version.0.to_be_bytes()),
-        condition.etag.as_deref().unwrap_or_default().as_bytes(),
-        &touch.expire_ms.to_be_bytes(),
-    ]);
-    Ok(Action::Touch(Box::new(Touch {
-        address,
-        request: Request { id: request_id(&touch.request_id)?, fingerprint },
-        condition,
-        validate_only: touch.validate_only,
-        expires: expires(touch.expire_ms)?,
-        nonce: node.random()?,
-    })))
-}
-
 /// A time of expiry; 0: none. Whether it is past is asked where it is committed.
 pub(super) fn expires(ms: u64) -> Result<Option<UnixMillis>, Rejection> {
     if ms > limits::EXPIRE_MS_MAX {
@@ -360,26 +360,6 @@ pub(super) fn expires(ms: u64) -> Result<Option<UnixMillis>, Rejection> {
         return Err(fault.problem("is after the year 9999"));
     }
     Ok(Some(ms).filter(|ms| *ms > 0).map(UnixMillis))
-}
-
-/// A deletion.
-fn delete(node: &Node, asker: &Asker, delete: proto::Delete) -> Result<Action, Rejection> {
-    let address = address(node, asker, &delete.subject, &delete.collection, &delete.key)?;
-    let condition = condition(delete.if_version, delete.etag)?;
-    let fingerprint = node.namer.fingerprint(&[
-        b"delete",
-        &address.row,
-        &condition.if_version.map_or([0xff; 8], |version| version.0.to_be_bytes()),
-        condition.etag.as_deref().unwrap_or_default().as_bytes(),
-    ]);
-    let Chance { opening, nonce, .. } = Chance::draw(node)?;
-    Ok(Action::Delete(Box::new(Delete {
-        request: Request { id: request_id(&delete.request_id)?, fingerprint },
-        address,
-        condition,
-        validate_only: delete.validate_only,
-        content: Content::none(opening, nonce),
-    })))
 }
 
 fn owner(node: &Node, asker: &Asker, subject: &str) -> Result<Owner, Rejection> {

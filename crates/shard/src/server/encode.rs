@@ -1,5 +1,7 @@
 //! Answers on the wire.
 
+mod moves;
+
 use atlas::SignedMap;
 use ledger::entry::{Caller, MapRef};
 use terms::{Collection, Rounded};
@@ -51,6 +53,11 @@ pub(crate) fn reply(id: u64, outcome: Outcome, welcomed: &str) -> proto::Reply {
             Sent::History(proto::MapsTaken { maps, more })
         }
         Outcome::Held(held) => Sent::Held(self::held(*held)),
+        Outcome::Arrived(arrived) => Sent::Arrived(moves::arrived(arrived)),
+        Outcome::Moves(all, more) => {
+            let moves = all.into_iter().map(moves::moved).collect();
+            Sent::Moves(proto::MovesFound { moves, more })
+        }
         Outcome::Located(Located { collections, withheld }) => {
             let collections = collections.iter().map(ToString::to_string).collect();
             Sent::Located(proto::Located { collections, withheld })
@@ -218,6 +225,7 @@ fn held(held: Held) -> proto::HeldPerson {
             person.moved_to = to.to_string();
             State::Moving
         }
+        HeldState::Arriving => State::Moving,
         HeldState::Moved(to) => {
             person.moved_to = to.to_string();
             State::Moved

@@ -1,5 +1,6 @@
-//! Who the gateway at the other end of a session is, and where it stands: by its certificate, and
-//! by this shard's own map. Nothing that it says of itself counts.
+//! Who the gateway, or the shard of another region, at the other end of a session is, and where it
+//! stands: by its certificate, and by this shard's own map. Nothing that it says of itself counts, but on
+//! loopback, where it is on this machine.
 
 use std::future;
 use std::sync::Arc;
@@ -8,16 +9,25 @@ use atlas::{Country, RegionMap};
 use link::net::listener::ConnectionInfo;
 use link::spiffe_id::PeerKind;
 use link::tls::{Peer, Tls};
-use terms::{Reason, Rejection};
+use terms::{Reason, RegionId, Rejection, ShardId};
 use wire::session as proto;
 
 use crate::node::Node;
 
-/// The gateway of one session.
+/// A shard of another region. It asks for the steps of moves to here, and for nothing else.
+#[derive(Debug, Clone)]
+pub(crate) struct OtherShard {
+    pub(crate) region: RegionId,
+    pub(crate) shard: ShardId,
+}
+
+/// The other end of one session.
 #[derive(Debug, Clone)]
 pub(crate) struct Gateway {
     /// Where it stands.
     pub(crate) territory: Country,
+    /// It is no gateway.
+    pub(crate) shard: Option<OtherShard>,
     /// Its certificate; none on loopback, where it is on this machine.
     known: Option<(Tls, Arc<Peer>)>,
 }
@@ -36,27 +46,42 @@ impl Gateway {
     ) -> Result<Self, Rejection> {
         let missing = || Rejection::new(Reason::IdentityMissing);
         let arrived = arrived.ok_or_else(missing)?;
+        let map = node.map();
+        let shard = OtherShard::of(node, &map, hello)?;
         let (tls, peer) = match (tls, &arrived.peer) {
             (Some(tls), Some(peer)) => (tls, peer),
             (None, None) if arrived.plaintext => {
-                return Ok(Self { territory: node.territory, known: None });
+                // A shard on this machine stands where its region does: what a law asks of the way in
+                // is asked of it.
+                let region = shard.as_ref().and_then(|shard| map.region(&shard.region));
+                let territory = region.map_or(node.territory, atlas::Region::territory);
+                return Ok(Self { territory, shard, known: None });
             }
             _ => return Err(missing()),
         };
         let id = &peer.id;
-        let map = node.map();
-        let ours = id.kind() == PeerKind::Gateway && id.trust_domain() == map.trust_domain();
+        let kind = if shard.is_some() { PeerKind::Shard } else { PeerKind::Gateway };
+        let ours = id.kind() == kind && id.trust_domain() == map.trust_domain();
         let region = map.region(id.region()).filter(|_| ours && tls.trusts(peer));
         let territory = region.ok_or_else(|| Rejection::new(Reason::IdentityInvalid))?.territory();
-        if id.name() != hello.gateway {
-            let fault = Rejection::new(Reason::IdentityInvalid).field("hello.gateway");
+        let (field, right) = match &shard {
+            Some(of) => {
+                ("hello.from_shard", of.region == *id.region() && of.shard.as_str() == id.name())
+            }
+            None => ("hello.gateway", id.name() == hello.gateway),
+        };
+        if !right {
+            let fault = Rejection::new(Reason::IdentityInvalid).field(field);
             return Err(fault.problem("is not the name in the certificate"));
         }
-        Ok(Self { territory, known: Some((tls.clone(), Arc::clone(peer))) })
+        Ok(Self { territory, shard, known: Some((tls.clone(), Arc::clone(peer))) })
     }
 
     /// Whether it stands by that map where it stood when it was let in.
-    pub(crate) fn stands_by(&self, map: &RegionMap) -> bool {
+    pub(crate) fn stands_by(&self, node: &Node, map: &RegionMap) -> bool {
+        if self.shard.as_ref().is_some_and(|shard| !map.may_move(&shard.region, &node.region)) {
+            return false;
+        }
         let Some((_, peer)) = &self.known else { return true };
         map.region(peer.id.region()).is_some_and(|region| region.territory() == self.territory)
     }
@@ -75,6 +100,27 @@ impl Gateway {
             Some((tls, peer)) => tls.until_distrusted(peer).await,
             None => future::pending().await,
         }
+    }
+}
+
+impl OtherShard {
+    /// Which shard a hello is of. None: it is a gateway's. The map must give subjects a reason to move
+    /// from its region to here.
+    fn of(node: &Node, map: &RegionMap, hello: &proto::Hello) -> Result<Option<Self>, Rejection> {
+        if hello.from_region.is_empty() && hello.from_shard.is_empty() {
+            return Ok(None);
+        }
+        let region = RegionId::parse(&hello.from_region);
+        let region = region.map_err(|why| Rejection::id("hello.from_region", why))?;
+        let shard = ShardId::parse(&hello.from_shard);
+        let shard = shard.map_err(|why| Rejection::id("hello.from_shard", why))?;
+        if !map.may_move(&region, &node.region) {
+            let fault = Rejection::new(Reason::NotPermitted).field("hello.from_region");
+            return Err(
+                fault.problem("is a region from which the map lets no subject move to here")
+            );
+        }
+        Ok(Some(Self { region, shard }))
     }
 }
 

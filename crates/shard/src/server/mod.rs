@@ -1,10 +1,12 @@
 //! A shard's listeners, and how it ends.
 
+mod arrival_calls;
 pub(crate) mod decode;
 pub(crate) mod encode;
 pub(crate) mod handshake;
 mod list_calls;
 pub(crate) mod map_calls;
+mod move_calls;
 pub(crate) mod proof_waiter;
 mod put_all;
 pub(crate) mod ruling_message;
@@ -34,6 +36,7 @@ use crate::log::view::{Cosigned, LogViews};
 use crate::log::witness;
 use crate::node::Node;
 use crate::read::reader::Reader;
+use crate::relocate::drive::Driver;
 use crate::reply::answer_room::Stalls;
 use crate::server::list_calls::ListCalls;
 use crate::server::map_calls::MapCalls;
@@ -77,7 +80,14 @@ impl Shard {
             node, queue, counts, life, committer, beat, stop_beat, settings, health, ..
         } = self;
         let chronicles = self.chronicles;
-        let entrance = tls.clone().map_or(Entrance::Plaintext, Entrance::Gateways);
+        let driver = Driver {
+            node: Arc::clone(&node),
+            queue: queue.clone(),
+            views: chronicles.clone(),
+            tls: tls.clone(),
+            peers: self.peers,
+        };
+        let entrance = tls.clone().map_or(Entrance::Plaintext, Entrance::Members);
         let reader = Reader { node: Arc::clone(&node), queue: queue.clone(), counts };
         let map_calls = MapCalls::new(reader.clone(), settings.signers.clone());
         let prover = ProofWaiter::start(chronicles.clone());
@@ -104,13 +114,8 @@ impl Shard {
         health.set_ready(true);
         let (log, cosigned) = (&settings.log, self.cosigned);
         let mut beside = beside(&node, &chronicles, &queue, auditors, &life, log, cosigned);
-        beside.spawn(expiry::sweep(Arc::clone(&node), queue.clone()));
-        beside.spawn(feed_sweep::sweep(Arc::clone(&node), queue.clone()));
-        beside.spawn(rewrap::tend(Arc::clone(&node), queue.clone(), settings.clone()));
-        beside.spawn(abandoned::sweep(Arc::clone(&node), queue.clone()));
-        beside.spawn(gone_chunks::sweep(Arc::clone(&node), queue.clone()));
-        beside.spawn(backup::serve::tend(Arc::clone(&node), queue.clone(), settings.clone()));
-        beside.spawn(end_periods(Arc::clone(&node), queue.clone(), settings.clone()));
+        tend(&mut beside, &node, &queue, &settings);
+        beside.spawn(driver.run());
         let mut watched = life.subscribe();
         let drain = async {
             tokio::select! {
@@ -188,6 +193,17 @@ fn beside(
         });
     }
     beside
+}
+
+/// Starts what a shard does by itself.
+fn tend(beside: &mut JoinSet<()>, node: &Arc<Node>, queue: &Queue, settings: &Settings) {
+    beside.spawn(expiry::sweep(Arc::clone(node), queue.clone()));
+    beside.spawn(feed_sweep::sweep(Arc::clone(node), queue.clone()));
+    beside.spawn(rewrap::tend(Arc::clone(node), queue.clone(), settings.clone()));
+    beside.spawn(abandoned::sweep(Arc::clone(node), queue.clone()));
+    beside.spawn(gone_chunks::sweep(Arc::clone(node), queue.clone()));
+    beside.spawn(backup::serve::tend(Arc::clone(node), queue.clone(), settings.clone()));
+    beside.spawn(end_periods(Arc::clone(node), queue.clone(), settings.clone()));
 }
 
 /// Has each period of the log ended when it is due, or an operator asks for it. Never done.

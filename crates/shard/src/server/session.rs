@@ -38,7 +38,7 @@ use crate::server::list_calls::ListCalls;
 use crate::server::map_calls::MapCalls;
 use crate::server::proof_waiter::ProofWaiter;
 use crate::server::put_all::{PutAll, put_all};
-use crate::server::{decode, encode, upload_calls};
+use crate::server::{arrival_calls, decode, encode, move_calls, upload_calls};
 use crate::store::region_maps;
 use crate::store::types::EpochNumber;
 use crate::write::command::Op;
@@ -289,7 +289,7 @@ impl Served {
                 Ok(()) = maps.changed() => {
                     let map = Arc::clone(&maps.borrow_and_update());
                     // Its region is another's now, or nobody's: nothing more goes there.
-                    if !gateway.stands_by(&map) {
+                    if !gateway.stands_by(&self.reader.node, &map) {
                         self.cut.store(true, Ordering::Release);
                         return Ends;
                     }
@@ -358,7 +358,21 @@ impl Served {
         (1..puts).scan(id, next).map(|id| self.slot(id)).collect()
     }
 
+    /// A shard asks for the steps of moves, and nothing else; nothing but a shard asks for them.
     fn call(&mut self, reply: ReplySlot, more: Vec<ReplySlot>, call: proto::Call) {
+        let arrives = matches!(&call.op, Some(proto::call::Op::Arrival(_)));
+        match (&self.gateway.shard, arrives) {
+            (Some(from), true) => {
+                arrival_calls::serve(&self.reader, &self.gateway, from, reply, call);
+            }
+            (None, false) => self.of_gateway(reply, more, call),
+            (Some(_), false) | (None, true) => {
+                refuse(reply, more, &Rejection::new(Reason::NotPermitted));
+            }
+        }
+    }
+
+    fn of_gateway(&mut self, reply: ReplySlot, more: Vec<ReplySlot>, call: proto::Call) {
         let proto::Call { deadline_ms, tenant, caller, op, map_epoch, .. } = call;
         let map_epoch = decode::map_epoch(map_epoch);
         let deadline = Prepare::deadline(deadline_ms);
@@ -399,6 +413,7 @@ impl Served {
                 }
                 Err(fault) => reply.send(fault.into()),
             },
+            CallerCall::Moves(of) => move_calls::serve(&self.reader, reply, asker, &of),
             CallerCall::Locate(of) => self.locate(reply, asker, &of),
             CallerCall::AskBinding(of) => self.ask_binding(reply, asker, &of),
             CallerCall::Write(write) => {

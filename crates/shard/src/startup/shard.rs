@@ -25,10 +25,12 @@ use crate::log::view::{Cosigned, LogViews, Signed};
 use crate::metrics::Metrics;
 use crate::node::{Node, SUBJECTS_CACHED_MAX};
 use crate::policy::rulings::Rules;
+use crate::relocate::peers::Peers;
 use crate::settings::Settings;
 use crate::startup::open::{Opened, Opening};
 use crate::store::claims::Claims;
 use crate::store::damage::WatchedEngine;
+use crate::store::move_progress::MoveProgress;
 use crate::store::region_maps::Offered;
 use crate::store::reserve::Reserve;
 use crate::store::types::{CommitAt, EpochNumber};
@@ -57,6 +59,7 @@ pub struct Shard {
     pub(crate) cosigned: watch::Sender<Cosigned>,
     pub(crate) settings: Settings,
     pub(crate) health: Health,
+    pub(crate) peers: Peers,
 }
 
 impl fmt::Debug for Shard {
@@ -134,6 +137,11 @@ impl Shard {
         self.node.in_force.subscribe()
     }
 
+    /// Where the shards of other regions are reached, to be kept up to date by who has their annexes.
+    pub fn peers(&self) -> Peers {
+        self.peers.clone()
+    }
+
     /// The newest signed checkpoint, as a note.
     pub fn checkpoint(&self) -> Arc<String> {
         Arc::new(self.chronicles.growing().signed.note.clone())
@@ -187,6 +195,7 @@ impl Parts {
             health,
             upload_checks: UploadChecks::default(),
             claims: Claims::new(&*outside.entropy).map_err(|_| Error::NoEntropy)?,
+            moves: MoveProgress::default(),
             committed: AtomicU64::new(opened.last_commit.0),
         });
         let shown = Signed { log, note: opened.note, edge: second, at: opened.last_commit };
@@ -257,6 +266,7 @@ impl Parts {
             cosigned,
             settings,
             health,
+            peers: Peers::default(),
         })
     }
 }

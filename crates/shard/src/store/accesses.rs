@@ -20,6 +20,8 @@ use crate::store::types::{Incarnation, Minute};
 const FORMAT: u8 = 1;
 /// Lines that are kept of one subject.
 const LINES_MAX: usize = 64;
+/// Lines that are read of another region: those, and one of others for each collection.
+pub(crate) const LINES_READ_MAX: usize = LINES_MAX + terms::limits::RULINGS_PER_SUBJECT_MAX;
 const DAMAGED: Error = Error::Damaged("accesses");
 
 /// Reads of one kind by one caller.
@@ -41,7 +43,7 @@ impl Access {
             == (&other.collection, &other.by, &other.purpose)
     }
 
-    fn write(&self, row: &mut Writer) {
+    pub(crate) fn write(&self, row: &mut Writer) {
         row.text(self.collection.as_str()).text(&self.purpose).u64(self.reads);
         row.u32(self.first.0).u32(self.last.0);
         match &self.by {
@@ -54,7 +56,7 @@ impl Access {
         }
     }
 
-    fn read(row: &mut Reader<'_>) -> Result<Self, Malformed> {
+    pub(crate) fn read(row: &mut Reader<'_>) -> Result<Self, Malformed> {
         let collection = Collection::parse(row.text()?).map_err(|_| Malformed)?;
         let (purpose, reads) = (row.text()?.to_owned(), row.u64()?);
         let (first, last) = (Minute(row.u32()?), Minute(row.u32()?));

@@ -1,4 +1,5 @@
-//! The keys of rows that say when something is due: a record expires, or a subject's block ends.
+//! The keys of rows that say that something is due: a record expires, a subject's block ends, or a
+//! subject moves.
 
 use engine::{Key, Span};
 
@@ -31,8 +32,32 @@ pub(crate) fn of_due(key: &[u8]) -> Option<&[u8]> {
     key.get(5..)
 }
 
+/// The row that says that the subject at `row` moves from here, or that what of it is in another region
+/// after a move that was given up is to be erased there.
+pub(crate) fn moving(row: &[u8]) -> Key {
+    [&[MOVING], row].concat()
+}
+
+/// All such rows, after the one at `from`.
+pub(crate) fn all_moving(from: Option<&[u8]>) -> Span {
+    let from = from.map_or_else(|| vec![MOVING], |from| [from, &[0]].concat());
+    Span { from, until: vec![MOVING + 1] }
+}
+
+/// The subject's row of such a row.
+pub(crate) fn of_moving(key: &[u8]) -> Option<&[u8]> {
+    key.get(1..)
+}
+
+/// The row that names the last move to here of the subject at `row` that has ended.
+pub(crate) fn move_ended(row: &[u8]) -> Key {
+    [&[MOVE_ENDED], row].concat()
+}
+
 const RECORD_DUE: u8 = 0x31;
 const SUBJECT_DUE: u8 = 0x32;
+const MOVING: u8 = 0x34;
+const MOVE_ENDED: u8 = 0x35;
 
 fn due(prefix: u8, minute: Minute, row: &[u8]) -> Key {
     let mut key = Writer::with_capacity(64);

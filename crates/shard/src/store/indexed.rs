@@ -78,6 +78,19 @@ impl Indexed {
         Ok(Self { listed, attributes, encoded, indexes, ..Self::default() })
     }
 
+    /// The attributes of a record that comes from another region. Those that these rules do not declare
+    /// stay, and nothing is found by them.
+    pub(crate) fn arrived(rules: Option<&CollectionRules>, attributes: RecordAttributes) -> Self {
+        let index = |(name, value)| {
+            let own = rules.and_then(|rules| rules.attribute(name));
+            own.filter(|own| own.takes(value)).map_or(Index::None, atlas::AttributeRules::index)
+        };
+        let indexes = attributes.iter().map(index).collect();
+        let listed = rules.is_some_and(CollectionRules::listed);
+        let encoded = attributes.encode();
+        Self { listed, fed: false, attributes, encoded, indexes }
+    }
+
     /// The same attributes after some were set and some removed. What stays is found as these rules
     /// say, or as before if they do not declare it any more.
     ///

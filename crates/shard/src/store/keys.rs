@@ -27,6 +27,8 @@
 //! | `31` | a record that expires | minute, key of the head's row | the version alone |
 //! | `32` | a subject whose block ends, or whose erasure goes on | minute, key of the subject's row | the version alone |
 //! | `33` | an erasure that is done | period and index of its ERASE entry | `log/erasure_file.rs` |
+//! | `34` | a subject that moves from here, or of which another region has rows of a move that was given up | key of the subject's row | the version alone |
+//! | `35` | the last move of a subject to here that has ended | key of the subject's row | `write/arrivals.rs` |
 //! | `40` | the entries of one commit | period, index of the first | `log/mod.rs` |
 //! | `41` | the right edge of the log | | `log/mod.rs` |
 //! | `42` | a full tile | period, level, index | `log/mod.rs` |
@@ -48,7 +50,9 @@ use zeroize::Zeroizing;
 
 use crate::store::aead::{KEY_BYTES, binding};
 use crate::store::codec::Writer;
-pub(crate) use crate::store::due_keys::{expires, expiring, of_due, subject_due, subjects_due};
+pub(crate) use crate::store::due_keys::{
+    all_moving, expires, expiring, move_ended, moving, of_due, of_moving, subject_due, subjects_due,
+};
 use crate::store::keyring::Keyring;
 use crate::store::types::{
     AttachmentTag, CommitAt, EpochNumber, Fingerprint, KeyCheck, Period, SubjectTag, TAG_BYTES,

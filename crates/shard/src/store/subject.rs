@@ -20,18 +20,18 @@ use crate::Error;
 use crate::store::aead::{NONCE_BYTES, SealKey, binding};
 use crate::store::codec::{Malformed, Reader, Writer};
 use crate::store::collection_key::{CollectionKeys, Holder, WrappedKey};
-use crate::store::erasure::{CollectionErased, CollectionErasing, Erasure};
+use crate::store::erasure::{CollectionErased, CollectionErasing};
 use crate::store::keyring::{Keyring, WRAPPED_BYTES};
 use crate::store::keys::{KeyLayout, Owner, SubjectKeys};
+use crate::store::moving::GivenUp;
 use crate::store::secret_files::draw;
+pub(crate) use crate::store::status::{Blocked, Status};
 use crate::store::subject_name;
 use crate::store::tombstone::{ERASED, FORMAT, Tombstone};
 use crate::store::types::{Incarnation, Minute, Recent, SubjectTag};
 
 const KEPT: u8 = 1;
 const DAMAGED: Error = Error::Damaged("subjects");
-/// Bytes of the proof that a move is done.
-const PROOF_BYTES_MAX: usize = 16 << 10;
 
 /// A ruling that stands: the first write of a collection fixed it.
 #[derive(Clone, PartialEq, Eq)]
@@ -57,93 +57,12 @@ impl Standing {
     }
 }
 
-/// How long a subject is blocked, and what comes then.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Blocked {
-    /// Its last minute is the one before.
-    pub(crate) until: Minute,
-    /// The subject is erased then. Otherwise it is live again.
-    pub(crate) then_erase: bool,
-}
-
-/// What may be done with a subject. Every call refuses any other than `Live`.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) enum Status {
-    /// It is served.
-    Live,
-    /// It is kept, and neither read, written nor erased.
-    Blocked(Blocked),
-    /// Its records are on their way to another region.
-    Moving {
-        /// Where to.
-        to: RegionId,
-    },
-    /// Its records are in another region.
-    Moved {
-        /// Where.
-        to: RegionId,
-        /// The other region's proof that it has taken them.
-        proof: Vec<u8>,
-    },
-    /// It is being erased.
-    Erasing(Erasure),
-}
-
-impl Status {
-    /// In which minute something is to be done about it, whether a caller asks or not.
-    pub(crate) const fn due(&self) -> Option<Minute> {
-        match self {
-            Self::Blocked(blocked) => Some(blocked.until),
-            Self::Erasing(erasure) => Some(erasure.began),
-            Self::Live | Self::Moving { .. } | Self::Moved { .. } => None,
-        }
-    }
-
-    fn write(&self, state: &mut Writer) {
-        match self {
-            Self::Live => state.u8(0),
-            Self::Blocked(Blocked { until, then_erase }) => {
-                state.u8(1).u32(until.0).u8(u8::from(*then_erase))
-            }
-            Self::Moving { to } => state.u8(2).text(to.as_str()),
-            Self::Moved { to, proof } => state.u8(3).text(to.as_str()).bytes(proof),
-            Self::Erasing(erasure) => {
-                state.u8(4);
-                erasure.write(state);
-                state
-            }
-        };
-    }
-
-    fn read(state: &mut Reader<'_>) -> Result<Self, Malformed> {
-        let region = |state: &mut Reader<'_>| RegionId::parse(state.text()?).map_err(|_| Malformed);
-        match state.u8()? {
-            0 => Ok(Self::Live),
-            1 => {
-                let (until, then_erase) = (Minute(state.u32()?), state.u8()? == 1);
-                Ok(Self::Blocked(Blocked { until, then_erase }))
-            }
-            2 => Ok(Self::Moving { to: region(state)? }),
-            3 => {
-                let (to, proof) = (region(state)?, state.bytes()?.to_vec());
-                if proof.len() <= PROOF_BYTES_MAX {
-                    Ok(Self::Moved { to, proof })
-                } else {
-                    Err(Malformed)
-                }
-            }
-            4 => Erasure::read(state).map(Self::Erasing),
-            _ => Err(Malformed),
-        }
-    }
-}
-
 /// A subject's row, opened.
 #[expect(clippy::large_enum_variant, reason = "whoever opens it takes it apart at once")]
 pub(crate) enum SubjectRow {
     /// What the region knows of the subject.
     Kept(Subject),
-    /// It was erased.
+    /// It was erased, or has moved to another region.
     Erased(Tombstone),
 }
 
@@ -169,6 +88,10 @@ pub(crate) struct Subject {
     pub(crate) created_by: Recent,
     /// The opening of the CREATE entry; zero where a put created the subject.
     pub(crate) opening: [u8; 32],
+    /// The last move from here, if it was given up.
+    pub(crate) given_up: Option<GivenUp>,
+    /// The move by which it came here, by the id of the request that ordered it.
+    pub(crate) arrived: Option<[u8; 16]>,
 }
 
 /// What binds a subject's key, or its state, to its place.
@@ -189,10 +112,22 @@ impl Subject {
         entropy: &dyn Entropy,
         created_by: Recent,
     ) -> Result<Self, Error> {
+        let first = Incarnation::FIRST;
+        Self::create_again(owner, region, keyring, entropy, created_by, first)
+    }
+
+    /// The same of one that was here before.
+    pub(crate) fn create_again(
+        owner: &Owner,
+        region: &RegionId,
+        keyring: &dyn Keyring,
+        entropy: &dyn Entropy,
+        created_by: Recent,
+        incarnation: Incarnation,
+    ) -> Result<Self, Error> {
         let key = draw(entropy)?;
         let mut nonce = [0; NONCE_BYTES];
         entropy.fill(&mut nonce).map_err(|_| Error::NoEntropy)?;
-        let incarnation = Incarnation::FIRST;
         let (generation, wrapped) =
             keyring.wrap(&key, &bound(KEY, owner, region, incarnation), nonce);
         Ok(Self {
@@ -209,6 +144,8 @@ impl Subject {
             erased: Vec::new(),
             created_by,
             opening: [0; 32],
+            given_up: None,
+            arrived: None,
         })
     }
 
@@ -231,6 +168,11 @@ impl Subject {
         }
         self.standings = standings;
         Ok(())
+    }
+
+    /// Remembers erasures of another region, in which the subject was.
+    pub(crate) fn was_erased(&mut self, erased: Vec<CollectionErased>) {
+        self.erased = erased;
     }
 
     /// Forgets the ruling and the key of a collection, and remembers who asked for that.
@@ -309,6 +251,8 @@ impl Subject {
             erased: state.erased,
             created_by: state.created_by,
             opening: state.opening,
+            given_up: state.given_up,
+            arrived: state.arrived,
         }))
     }
 
@@ -412,6 +356,12 @@ impl Subject {
         self.erasing.iter().for_each(|erasing| erasing.write(&mut state));
         state.u32(u32::try_from(self.erased.len()).expect("bounded by RULINGS_PER_SUBJECT_MAX"));
         self.erased.iter().for_each(|erased| erased.write(&mut state));
+        state.u8(u8::from(self.given_up.is_some()));
+        self.given_up.iter().for_each(|given_up| given_up.write(&mut state));
+        state.u8(u8::from(self.arrived.is_some()));
+        if let Some(id) = &self.arrived {
+            state.fixed(id);
+        }
         Zeroizing::new(state.0)
     }
 }
@@ -451,6 +401,8 @@ struct State {
     keys: Vec<WrappedKey>,
     erasing: Option<CollectionErasing>,
     erased: Vec<CollectionErased>,
+    given_up: Option<GivenUp>,
+    arrived: Option<[u8; 16]>,
 }
 
 impl State {
@@ -481,8 +433,29 @@ impl State {
         for _ in 0..state.u32()? {
             erased.push(CollectionErased::read(&mut state)?);
         }
+        let given_up = match state.u8()? {
+            0 => None,
+            1 => Some(GivenUp::read(&mut state)?),
+            _ => return Err(Malformed),
+        };
+        let arrived = match state.u8()? {
+            0 => None,
+            1 => Some(state.array()?),
+            _ => return Err(Malformed),
+        };
         state.end()?;
-        Ok(Self { status, created_by, opening, findings, standings, keys, erasing, erased })
+        Ok(Self {
+            status,
+            created_by,
+            opening,
+            findings,
+            standings,
+            keys,
+            erasing,
+            erased,
+            given_up,
+            arrived,
+        })
     }
 }
 

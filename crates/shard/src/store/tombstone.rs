@@ -1,13 +1,16 @@
-//! What is left of a subject that was erased: enough to refuse late retries, and to answer the
-//! erasure's own, and nothing that names anyone.
+//! What is left of a subject that was erased, or has moved to another region: enough to refuse late
+//! retries, and to answer the own ones of the erasure or the move, and nothing that names anyone.
 //!
-//! The row: `01`, `00`, incarnation (4 bytes), the erased records (8 bytes), what is remembered of
-//! the request (68 bytes), a tag over all of it and the subject's tag (16 bytes).
+//! The row: `01`, `00`, incarnation (4 bytes), the records that went (8 bytes), what is remembered of
+//! the request (68 bytes), the region to which it has moved with its length (nothing: it was erased), a
+//! tag over all of it and the subject's tag (16 bytes).
+
+use terms::RegionId;
 
 use crate::Error;
-use crate::store::codec::{Reader, Writer};
+use crate::store::codec::{Malformed, Reader, Writer};
 use crate::store::keys::KeyLayout;
-use crate::store::types::{Incarnation, Recent, SubjectTag, TombstoneTag};
+use crate::store::types::{Incarnation, Recent, SubjectTag, TAG_BYTES, TombstoneTag};
 
 /// The format of a subject's row, kept or erased.
 pub(super) const FORMAT: u8 = 1;
@@ -16,14 +19,16 @@ pub(super) const ERASED: u8 = 0;
 const DAMAGED: Error = Error::Damaged("subjects");
 
 /// The tombstone of a subject.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Tombstone {
-    /// Of the subject that was erased.
+    /// Of the subject that was here.
     pub(crate) incarnation: Incarnation,
-    /// Live records that were erased with it.
+    /// Live records that went with it.
     pub(crate) records: u64,
-    /// The request that erased it, its minute, and the ERASE entry.
+    /// The request that erased or moved it, its minute, and the ERASE or MOVE_OUT entry.
     pub(crate) by: Recent,
+    /// Where it is now. None: it was erased.
+    pub(crate) moved: Option<RegionId>,
 }
 
 impl Tombstone {
@@ -31,6 +36,9 @@ impl Tombstone {
         let mut text = Writer::with_capacity(96);
         text.u32(self.incarnation.0).u64(self.records);
         self.by.write(&mut text);
+        if let Some(to) = &self.moved {
+            text.text(to.as_str());
+        }
         text
     }
 
@@ -62,9 +70,14 @@ impl Tombstone {
     ) -> Result<Self, Error> {
         let incarnation = Incarnation(row.u32()?);
         let (records, by) = (row.u64()?, Recent::read(row)?);
+        let moved = if row.rest().len() > TAG_BYTES {
+            Some(RegionId::parse(row.text()?).map_err(|_| Malformed)?)
+        } else {
+            None
+        };
         let tag = TombstoneTag(row.array()?);
         row.end()?;
-        let read = Self { incarnation, records, by };
+        let read = Self { incarnation, records, by, moved };
         if layout.tombstone(subject, &read.text().0) == tag { Ok(read) } else { Err(DAMAGED) }
     }
 }

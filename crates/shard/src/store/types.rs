@@ -38,6 +38,11 @@ tags! {
     TombstoneTag;
 }
 
+impl Fingerprint {
+    /// Of a request that was done in another region: that region's key hashed it.
+    pub(crate) const ELSEWHERE: Self = Self([0xff; TAG_BYTES]);
+}
+
 /// Minutes since 1970-01-01T00:00Z. The log knows no finer time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Minute(pub(crate) u32);

@@ -4,9 +4,10 @@ use engine::{Key, Span};
 use terms::{Collection, Rejection};
 
 use crate::policy::asker::Asker;
+use crate::policy::subject_status;
 use crate::store::accesses::{Access, Accesses};
 use crate::store::keys::Owner;
-use crate::store::subject::Subject;
+use crate::store::subject::{Status, Subject};
 use crate::write::command::ReadAbout;
 use crate::write::transaction::{Known, Transaction};
 
@@ -21,6 +22,10 @@ impl Transaction<'_> {
         let Some(Known::Kept(subject)) = self.known_subject(&about.owner)? else {
             return Ok(None);
         };
+        if matches!(subject.status, Status::Left(_)) {
+            // Who read it until it was given away goes with it.
+            return subject_status::admit_read(&subject, self.now).map(|()| None);
+        }
         self.readable(&about.row)?;
         let mut all = match self.rows.get(&about.row).and_then(Option::as_ref) {
             Some(row) => self.accesses(&about.owner, &subject, row)?,

@@ -26,6 +26,7 @@ use crate::store::record::{Address, SealedBody};
 use crate::store::region_maps::Offered;
 use crate::store::subject::Blocked;
 use crate::store::types::{EntryAt, EpochNumber, Minute};
+pub(crate) use crate::write::move_command::{Arrive, ArriveStep, Depart, DepartStep};
 use crate::write::question::Question;
 pub(crate) use crate::write::request::{Condition, Request, remembered};
 pub(crate) use crate::write::upload_command::{Begin, UploadStep, Uploaded, What};
@@ -65,6 +66,10 @@ pub(crate) enum Action {
     Claim(Box<Claim>),
     /// Makes the rulings of a subject again.
     Reassess(Box<Reassess>),
+    /// One step of the move of a subject to another region.
+    Depart(Box<Depart>),
+    /// One step of the move of a subject to here.
+    Arrive(Box<Arrive>),
 }
 
 impl Action {
@@ -78,6 +83,8 @@ impl Action {
             },
             Self::Delete(_) | Self::Create(_) | Self::Touch(_) | Self::Expire(_) => 512,
             Self::Erase(_) | Self::Block(_) | Self::Claim(_) | Self::Reassess(_) => 512,
+            Self::Depart(_) => 512,
+            Self::Arrive(arrive) => arrive.bytes,
             Self::Read(read) => 512 + read.of.bytes(),
             Self::Upload(step) => 512 + step.what.bytes(),
         }
@@ -88,6 +95,8 @@ impl Action {
         match self {
             Self::Put(_) | Self::Create(_) | Self::Touch(_) | Self::Patch(_) => true,
             Self::Reassess(_) => true,
+            Self::Depart(depart) => matches!(depart.step, DepartStep::Order(_)),
+            Self::Arrive(arrive) => !matches!(arrive.step, ArriveStep::Drop),
             Self::Delete(_) | Self::Expire(_) | Self::Read(_) => false,
             Self::Erase(_) | Self::Block(_) | Self::Claim(_) => false,
             Self::Upload(step) => !matches!(step.what, What::Discard { .. }),
@@ -111,8 +120,21 @@ impl Action {
             | Self::Read(_)
             | Self::Upload(_)
             | Self::Claim(_)
-            | Self::Reassess(_) => None,
+            | Self::Reassess(_)
+            | Self::Depart(_)
+            | Self::Arrive(_) => None,
         }
+    }
+
+    /// Whether it reads what is stored, and needs all of a commit's room.
+    pub(crate) const fn goes_alone(&self) -> bool {
+        matches!(self, Self::Erase(_) | Self::Depart(_) | Self::Arrive(_))
+    }
+
+    /// Whether it is done only while all that was erased before is noted outside the store.
+    pub(crate) fn is_noted(&self) -> bool {
+        let switches = |depart: &Depart| matches!(depart.step, DepartStep::Switch(_));
+        matches!(self, Self::Erase(_)) || matches!(self, Self::Depart(depart) if switches(depart))
     }
 
     /// The collection that it is about. None: a subject, with all of its collections.
@@ -128,6 +150,7 @@ impl Action {
             Self::Upload(step) => Some(&step.address.collection),
             Self::Erase(erase) => erase.collection.as_ref(),
             Self::Block(_) | Self::Claim(_) | Self::Reassess(_) => None,
+            Self::Depart(_) | Self::Arrive(_) => None,
         }
     }
 
@@ -141,7 +164,7 @@ impl Action {
             Self::Expire(address) => Some(address),
             Self::Upload(step) => Some(&step.address),
             Self::Create(_) | Self::Read(_) | Self::Erase(_) | Self::Block(_) => None,
-            Self::Claim(_) | Self::Reassess(_) => None,
+            Self::Claim(_) | Self::Reassess(_) | Self::Depart(_) | Self::Arrive(_) => None,
         }
     }
 
@@ -157,6 +180,8 @@ impl Action {
             Self::Erase(erase) => Some(&erase.owner),
             Self::Block(block) => Some(&block.owner),
             Self::Reassess(reassess) => Some(&reassess.owner),
+            Self::Depart(depart) => Some(&depart.owner),
+            Self::Arrive(arrive) => Some(&arrive.owner),
             Self::Upload(step) => Some(&step.address.owner),
             Self::Read(read) => read.about.as_ref().map(|about| &about.owner),
             Self::Claim(_) => None,
@@ -178,7 +203,9 @@ impl Action {
             | Self::Expire(_)
             | Self::Erase(_)
             | Self::Block(_)
-            | Self::Reassess(_) => None,
+            | Self::Reassess(_)
+            | Self::Depart(_)
+            | Self::Arrive(_) => None,
         }
     }
 }
@@ -306,6 +333,8 @@ pub(crate) struct Erase {
     pub(crate) validate_only: bool,
     /// It was erased once, and a restore has brought it back: its status says nothing.
     pub(crate) again: bool,
+    /// Where it is now, if it was not erased but had moved away.
+    pub(crate) moved: Option<RegionId>,
     pub(crate) opening: [u8; 32],
 }
 

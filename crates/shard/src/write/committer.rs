@@ -357,7 +357,7 @@ impl Committer {
         let draft = entries.into_draft();
         if draft.is_empty() {
             self.counts.put_back(uncounted);
-            return self.commit_steps(kept.batch, subjects, answers, rooms);
+            return self.commit_steps(kept.batch, subjects, &erased, answers, rooms);
         }
         let (added, expired) = (draft.next_index().0 - self.log.edge.size(), draft.expired());
         let (edge, size) = draft.finish(&mut kept.batch, now);
@@ -390,18 +390,19 @@ impl Committer {
         &mut self,
         batch: Batch,
         subjects: HashMap<SubjectTag, Arc<Subject>>,
+        erased: &[Erased],
         mut answers: Vec<(ReplySlot, Done)>,
         rooms: Vec<Room>,
     ) -> Result<(), Error> {
         if self.commit_unlogged(batch, &mut answers)? {
             self.remember(subjects);
         }
-        self.answer(answers, rooms);
+        self.answer_noted(erased, answers, rooms);
         Ok(())
     }
 
-    /// Keeps subjects open in memory, as a group that is committed has left them.
-    fn remember(&self, subjects: HashMap<SubjectTag, Arc<Subject>>) {
+    /// Keeps the subjects of a group in memory as its commit has left them.
+    fn remember(&self, subjects: impl IntoIterator<Item = (SubjectTag, Arc<Subject>)>) {
         subjects.into_iter().for_each(|(tag, subject)| self.node.subjects.insert(tag, subject));
     }
 

@@ -60,6 +60,7 @@ fn action(node: &Node, key: &[u8], row: &[u8]) -> Result<Option<Action>, Error> 
             deadline,
             validate_only,
             again,
+            moved: None,
             opening,
         }))
     };
@@ -74,6 +75,6 @@ fn action(node: &Node, key: &[u8], row: &[u8]) -> Result<Option<Action>, Error> 
             let block = Block { owner, blocked: None, reason, validate_only, opening };
             Some(Action::Block(Box::new(block)))
         }
-        Status::Live | Status::Moving { .. } | Status::Moved { .. } => None,
+        Status::Live | Status::Moving(_) | Status::Left(_) | Status::Arriving(_) => None,
     })
 }

@@ -6,7 +6,7 @@
 //! takes the place of the subject's row in the same commit, so no late retry creates the subject
 //! again. A subject with more records than one commit takes is refused to everyone from the first
 //! commit on; the erasure goes on in the next, whichever caller asks for it, and the shard asks
-//! itself if none does.
+//! itself if none does. A move to another region ends in the same way, but for its entries.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -113,9 +113,11 @@ impl Transaction<'_> {
             // What was blocked in order to be erased then.
             Status::Blocked(blocked)
                 if blocked.then_erase && subject_status::is_over(blocked, self.now) => {}
-            Status::Live | Status::Blocked(_) | Status::Moving { .. } | Status::Moved { .. } => {
-                subject_status::admit(subject, self.now)?
-            }
+            Status::Live
+            | Status::Blocked(_)
+            | Status::Moving(_)
+            | Status::Left(_)
+            | Status::Arriving(_) => subject_status::admit(subject, self.now)?,
         }
         Ok(begun(erase, now))
     }
@@ -123,8 +125,8 @@ impl Transaction<'_> {
     /// The answer to an erasure of what was erased.
     fn erased_before(&self, erase: &Erase, stone: &Tombstone) -> Result<Done, Rejection> {
         let Some(request) = erase.request else { return Ok(Done::written(Written::default())) };
-        if request.id != stone.by.request_id {
-            return Err(subject_status::erased());
+        if request.id != stone.by.request_id || stone.moved.is_some() {
+            return Err(subject_status::gone(stone));
         }
         if request.fingerprint != stone.by.fingerprint {
             return Err(Rejection::new(Reason::RequestIdReused).field("request_id"));
@@ -156,7 +158,8 @@ impl Transaction<'_> {
         let receipt = self.append_about(owner, None, &erase.opening, entry)?;
         let minute = self.entries.minute();
         let by = Recent { request_id, fingerprint, minute, version: Version::NONE, entry: at };
-        let stone = Tombstone { incarnation: subject.incarnation, records, by };
+        let (incarnation, moved) = (subject.incarnation, erase.moved.clone());
+        let stone = Tombstone { incarnation, records, by, moved };
         self.batch.put(owner.row(), stone.row(owner.tag, &self.node.namer));
         erasure_file::list(&mut self.batch, self.entries.place(at), &owner.row(), None);
         self.batch.delete(owner.accesses());
@@ -179,7 +182,7 @@ impl Transaction<'_> {
         self.lets_in(asker, owner, None, false)?;
         let subject = match self.known_subject(owner)? {
             None => return Err(unknown()),
-            Some(Known::Erased(_)) => return Err(subject_status::erased()),
+            Some(Known::Erased(stone)) => return Err(subject_status::gone(&stone)),
             Some(Known::Kept(subject)) => subject,
         };
         if subject.erasing.is_some() {
@@ -189,7 +192,7 @@ impl Transaction<'_> {
         let before = match &subject.status {
             Status::Live => None,
             Status::Blocked(blocked) => Some(*blocked),
-            Status::Moving { .. } | Status::Moved { .. } | Status::Erasing(_) => {
+            Status::Moving(_) | Status::Left(_) | Status::Arriving(_) | Status::Erasing(_) => {
                 return subject_status::admit(&subject, self.now).map(|()| unchanged());
             }
         };
@@ -340,7 +343,7 @@ impl Transaction<'_> {
 
     /// What finds a record is named by its head alone: an erasure that left that would not be one. So
     /// a head that does not open stops it.
-    fn opened(
+    pub(super) fn opened(
         &self,
         owner: &Owner,
         subject: &Subject,

@@ -37,7 +37,7 @@ impl Transaction<'_> {
         let owner = &erase.owner;
         let subject = match self.known_subject(owner)? {
             None => return Err(unknown()),
-            Some(Known::Erased(_)) => return Err(subject_status::erased()),
+            Some(Known::Erased(stone)) => return Err(subject_status::gone(&stone)),
             Some(Known::Kept(subject)) => subject,
         };
         if !erase.again {

@@ -89,7 +89,7 @@ async fn some(
 }
 
 /// The shard itself, where no caller asks.
-pub(super) fn own(node: &Node, action: &Action) -> Asker {
+pub(crate) fn own(node: &Node, action: &Action) -> Asker {
     let tenant = action.owner().map(|owner| owner.tenant.clone());
     let log = node.growing.load();
     let who = Principal::new(&log, tenant.clone(), node.shard.as_str(), Role::Shard, None);

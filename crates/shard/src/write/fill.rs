@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use terms::{Reason, Rejection, limits};
 
-use crate::write::command::{Action, Op};
+use crate::write::command::Op;
 use crate::write::queue_share::Room;
 use crate::write::transaction::{Done, Transaction};
 use crate::write::uploads;
@@ -36,8 +36,7 @@ pub(crate) fn fill(
             ops.push_front((op, room));
             break;
         }
-        // An erasure reads what is stored, and needs all of a commit's room.
-        let alone = matches!(op.action, Action::Erase(_));
+        let alone = op.action.goes_alone();
         if alone && !rooms.is_empty() {
             ops.push_front((op, room));
             break;

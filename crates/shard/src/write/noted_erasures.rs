@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use engine::Batch;
 use link::ops::metrics::Gauge;
-use terms::{Collection, Reason, Rejection};
+use terms::{Collection, Reason, RegionId, Rejection};
 use tokio::time::{Instant, sleep};
 
 use crate::Error;
@@ -50,12 +50,12 @@ pub(crate) async fn tend(node: Arc<Node>, queue: Queue) {
 impl Committer {
     /// Refuses erasures for as long as the file outside the store lacks one that was done.
     pub(super) fn refuse_unnoted(&mut self, ops: &mut VecDeque<(Op, Room)>) {
-        let erases = |(op, _): &(Op, Room)| matches!(op.action, Action::Erase(_));
+        let erases = |(op, _): &(Op, Room)| op.action.is_noted();
         if !ops.iter().any(erases) || self.note_erasures() {
             return;
         }
         for (op, room) in std::mem::take(ops) {
-            if matches!(op.action, Action::Erase(_)) {
+            if op.action.is_noted() {
                 let problem = "erasures cannot be noted outside the store";
                 op.reply.send(Rejection::new(Reason::RegionUnavailable).problem(problem).into());
             } else {
@@ -94,8 +94,9 @@ impl Committer {
         noted.is_ok()
     }
 
-    /// Erases what was erased before, if the store has it. Whether it had. A collection is erased
-    /// only if that was done after `since`: what came later may be in the store.
+    /// Erases what was erased before, or had moved away, if the store has it. Whether it had. A
+    /// collection is erased, and a subject that has moved, only if that was done after `since`: what came
+    /// later may be in the store.
     pub(crate) fn erase_again(
         &mut self,
         known: &KnownErasure,
@@ -104,10 +105,17 @@ impl Committer {
         let node = Arc::clone(&self.node);
         let damaged = || Error::Damaged("subjects");
         let (_, tag) = keys::of_subject(&known.row).ok_or_else(damaged)?;
-        let (collection, by) = match &known.what {
-            What::Subject(row) => (None, Tombstone::of_row(row, tag, &node.namer)?.by),
+        let (collection, by, moved) = match &known.what {
+            What::Subject(row) => {
+                let stone = Tombstone::of_row(row, tag, &node.namer)?;
+                // One that had moved away may have come back before the backup.
+                if stone.moved.is_some() && known.entry < since {
+                    return Ok(false);
+                }
+                (None, stone.by, stone.moved)
+            }
             What::Collection(..) if known.entry < since => return Ok(false),
-            What::Collection(collection, by) => (Some(collection.clone()), *by),
+            What::Collection(collection, by) => (Some(collection.clone()), *by, None),
         };
         let Some(row) = node.engine.get_many(&[&known.row])?.pop().flatten() else {
             return self.bury_again(known).map(|()| false);
@@ -123,14 +131,14 @@ impl Committer {
                 && of != collection
             {
                 // One at a time: that had begun before the backup.
-                self.erase_known(&owner, Some(of.clone()), None)?;
+                self.erase_known(&owner, Some(of.clone()), None, None)?;
             }
             if subject.standing(collection).is_none() {
                 return Ok(false);
             }
         }
         let request = Request { id: by.request_id, fingerprint: by.fingerprint };
-        self.erase_known(&owner, collection, Some(request))?;
+        self.erase_known(&owner, collection, Some(request), moved)?;
         Ok(true)
     }
 
@@ -153,6 +161,7 @@ impl Committer {
         owner: &Owner,
         collection: Option<Collection>,
         request: Option<Request>,
+        moved: Option<RegionId>,
     ) -> Result<(), Error> {
         let node = Arc::clone(&self.node);
         let (queue, _) = committer::queue(Gauge::default());
@@ -166,6 +175,7 @@ impl Committer {
                 deadline: None,
                 validate_only: false,
                 again: true,
+                moved: moved.clone(),
                 opening: node.random()?,
             }));
             let room = queue.admit(action.bytes()).ok_or_else(|| not_erased("no room"))?;

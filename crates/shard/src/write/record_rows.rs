@@ -15,7 +15,7 @@ use crate::store::feed::{ChangeKind, FeedDraft};
 use crate::store::indexed::Indexed;
 use crate::store::record::{Address, Body, Head};
 use crate::store::subject::Subject;
-use crate::store::types::{Minute, Version};
+use crate::store::types::{EntryAt, Minute, Version};
 use crate::store::{attachment, codec, keys};
 use crate::write::command::{Content, Request};
 use crate::write::entries::GroupEntries;
@@ -24,7 +24,7 @@ use crate::write::index_rows;
 /// Of the row of a copy that is due: it, the version, where the entry stands, the minute.
 const COPY_DUE_FORMAT: u8 = 1;
 /// Of the row of a record that expires: it alone.
-const EXPIRES_FORMAT: u8 = 1;
+pub(super) const EXPIRES_FORMAT: u8 = 1;
 
 /// The next version of a record, under an entry that was made for it.
 pub(crate) struct NextVersion {
@@ -45,6 +45,15 @@ fn change_kind(kind: Kind) -> ChangeKind {
     } else {
         ChangeKind::Written
     }
+}
+
+/// The row of a copy that is due.
+pub(super) fn copy_due(version: Version, at: EntryAt, minute: Minute) -> Vec<u8> {
+    let mut due = codec::Writer::with_capacity(32);
+    due.u8(COPY_DUE_FORMAT).u64(version.0);
+    at.write(&mut due);
+    due.u32(minute.0);
+    due.0
 }
 
 /// The parts of a group that records change.
@@ -143,11 +152,8 @@ impl RecordRows<'_, '_> {
         self.index_expiry(address, before, &head);
         let standing = || subject.standing(&address.collection).map_or(&[][..], |s| &s.mirrors);
         for mirror in mirrors.unwrap_or_else(standing) {
-            let mut due = codec::Writer::with_capacity(32);
-            due.u8(COPY_DUE_FORMAT).u64(version.0);
-            at.write(&mut due);
-            due.u32(self.entries.minute().0);
-            self.batch.put(keys::copy_due(mirror, &address.row), due.0);
+            let due = copy_due(version, at, self.entries.minute());
+            self.batch.put(keys::copy_due(mirror, &address.row), due);
         }
         self.heads.insert(address.row.clone(), head.clone());
         Ok((head, Receipt { entry: bytes.into(), opening, statement: statement.into() }))

@@ -5,7 +5,7 @@ mod amend;
 mod create;
 mod kept;
 mod let_in;
-mod reassess;
+pub(super) mod reassess;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ use crate::store::keys::Owner;
 use crate::store::record::{Address, Head};
 use crate::store::subject::{Subject, SubjectRow};
 use crate::store::tombstone::Tombstone;
-use crate::store::types::{EpochNumber, Recent, SubjectTag, Version};
+use crate::store::types::{EpochNumber, Fingerprint, Recent, SubjectTag, Version};
 use crate::write::command::{
     Action, Content, Delete, Op, Put, Read, ReadOf, Request, UploadStep, remembered,
 };
@@ -139,6 +139,8 @@ impl Transaction<'_> {
                 Action::Upload(step) => upload(self, &asker, *step),
                 Action::Claim(claim) => self.claim(&asker, &claim),
                 Action::Reassess(of) => self.reassess(&asker, &of),
+                Action::Depart(depart) => self.depart(&asker, &depart),
+                Action::Arrive(arrive) => self.arrive(&asker, *arrive),
             }
         };
         if outcome.is_ok() {
@@ -293,7 +295,7 @@ impl Transaction<'_> {
     pub(super) fn subject(&mut self, owner: &Owner) -> Result<Option<Arc<Subject>>, Rejection> {
         match self.known_subject(owner)? {
             None => Ok(None),
-            Some(Known::Erased(_)) => Err(subject_status::erased()),
+            Some(Known::Erased(stone)) => Err(subject_status::gone(&stone)),
             Some(Known::Kept(subject)) => {
                 subject_status::admit(&subject, self.now)?;
                 Ok(Some(subject))
@@ -365,6 +367,14 @@ impl Transaction<'_> {
         request: &Request,
         ruling: Option<Arc<Ruled>>,
     ) -> Result<Done, Rejection> {
+        if done.fingerprint == Fingerprint::ELSEWHERE {
+            let fault = Rejection::new(Reason::RequestIdReused).field("request_id");
+            return Err(fault
+                .problem("was used for this record before the subject moved here")
+                .cure(
+                    "the write that it came with was done, if it was this one: read the record",
+                ));
+        }
         if done.fingerprint != request.fingerprint {
             return Err(Rejection::new(Reason::RequestIdReused).field("request_id"));
         }

@@ -27,6 +27,8 @@ mod peers;
 mod periods;
 mod reassess;
 mod records;
+mod relocation;
+mod relocation_model;
 mod rotation;
 mod session;
 mod storage_format;

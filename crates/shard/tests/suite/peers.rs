@@ -210,11 +210,10 @@ async fn a_gateway_is_who_its_certificate_says() {
     // A shard is no gateway, be it of the same region, or this very one.
     for uri in [SHARD, "spiffe://sample/region/kz-ala/shard/s1"] {
         let tls = pki.tls(&place.map(), uri);
-        let refused = match dial(&tls, shard.port, SHARD).await {
-            None => true,
-            Some(client) => crate::support::open(client, shard.hello()).await.is_none(),
-        };
-        assert!(refused, "{uri}");
+        let client = dial(&tls, shard.port, SHARD).await.expect("both are members");
+        let (_session, first) =
+            crate::support::open(client, shard.hello()).await.expect("an answer");
+        assert_eq!(first.goodbye.expect("it is refused").reason, "IDENTITY_INVALID", "{uri}");
     }
     // Without TLS nobody is heard at all.
     let url = format!("http://127.0.0.1:{}", shard.port);

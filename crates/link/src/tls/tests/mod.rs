@@ -204,7 +204,7 @@ async fn meet(
 ) -> (Result<Arc<Peer>, Error>, Option<ConnectionInfo>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let mut incoming = incoming_by(listener, Entrance::Gateways(shard.clone()));
+    let mut incoming = incoming_by(listener, Entrance::Members(shard.clone()));
     let stream = TcpStream::connect(address).await.unwrap();
     let dialled = dial(stream).await;
     let next = tokio::time::timeout(std::time::Duration::from_millis(500), incoming.next());

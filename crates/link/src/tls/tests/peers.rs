@@ -130,7 +130,7 @@ async fn nobody_else_is_let_in() {
         house.eu.leaf(&[GATEWAY, "spiffe://sample/region/eu-fra/gateway/g2"]),
         house.eu.leaf(&[]),
         house.eu.leaf(&["spiffe://other/region/eu-fra/gateway/g1"]),
-        house.eu.leaf(&["spiffe://sample/region/eu-fra/shard/s1"]),
+        house.ru.leaf(&["spiffe://sample/region/eu-fra/shard/s1"]),
         house.eu.leaf(&["spiffe://sample/caller/billing"]),
         house.eu.leaf(&["spiffe://sample/region/nowhere/gateway/g1"]),
     ] {
@@ -140,6 +140,9 @@ async fn nobody_else_is_let_in() {
     let gateway = house.gateway(&house.eu.leaf(&[GATEWAY]));
     let (dialled, _) = meet(&house.shard, async |stream| dial(&gateway, stream).await).await;
     assert!(dialled.is_ok());
+    // So is a shard of another region. What it may ask, its session says.
+    let other = house.eu.leaf(&["spiffe://sample/region/eu-fra/shard/s1"]);
+    assert!(cause_of(&house, &other).is_none());
 }
 
 #[tokio::test]
@@ -248,7 +251,7 @@ fn chain_of(leaf: &Leaf) -> Vec<rustls::pki_types::CertificateDer<'static>> {
 /// What the house's shard makes of a chain, beside the handshake.
 fn cause_of(house: &House, leaf: &Leaf) -> Option<crate::tls::Cause> {
     let ours = house.shard.server().1;
-    house.shard.peer(&chain_of(leaf), webpki::KeyUsage::client_auth(), ours).err()
+    house.shard.peer(&chain_of(leaf), true, ours).err()
 }
 
 /// A house whose two roots allow so many intermediates in a path.

@@ -117,7 +117,7 @@ fn person(
             SubjectRow::Erased(_) => return Ok(None),
         },
     };
-    let served = subject_status::admit(&subject, node.now()).is_ok()
+    let served = subject_status::admit_read(&subject, node.now()).is_ok()
         && !subject.is_erasing(policy.collection);
     let readable = served && policy.lets_read(&subject);
     Ok(Some(Person { owner, subject, readable }))

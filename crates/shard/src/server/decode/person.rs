@@ -58,6 +58,7 @@ pub(super) fn erase(node: &Node, asker: &Asker, of: proto::Erase) -> Result<Acti
         deadline: Some(deadline).filter(|minute| *minute > 0).map(Minute),
         validate_only: of.validate_only,
         again: false,
+        moved: None,
         opening: node.random()?,
     })))
 }
@@ -100,7 +101,7 @@ pub(crate) fn subject(node: &Node, asker: &Asker, of: &proto::Person) -> Result<
 }
 
 /// Why something is done, for the log.
-fn reason(text: &str) -> Result<(), Rejection> {
+pub(super) fn reason(text: &str) -> Result<(), Rejection> {
     if text.is_empty() {
         return Err(Rejection::new(Reason::FieldMissing).field("reason"));
     }

@@ -3,8 +3,10 @@
 use terms::{SubjectId, TenantId};
 
 use super::*;
+use crate::store::erasure::Erasure;
 use crate::store::keyring::FileKeyring;
 use crate::store::keys::KeyLayout;
+use crate::store::moving::{Arriving, Left, Move};
 use crate::store::types::{EntryAt, Fingerprint, LogId, LogIndex, Version};
 
 struct Counting;
@@ -55,8 +57,29 @@ fn by() -> Recent {
     }
 }
 
-fn statuses() -> [Status; 7] {
+fn statuses() -> [Status; 9] {
     let to = RegionId::parse("eu-fra").unwrap();
+    let entry = EntryAt { log: LogId([1; 8]), index: LogIndex(5), first: LogIndex(4) };
+    let of = Move {
+        to: to.clone(),
+        request_id: [1; 16],
+        fingerprint: Fingerprint([2; 16]),
+        began: Minute(3),
+        reason: "asked for".into(),
+        heads: 4,
+        findings: Findings::default(),
+        bases: vec![(Collection::parse("profiles").unwrap(), Findings::default())],
+    };
+    let left = Left { of: of.clone(), entry, opening: [3; 32], live: 2 };
+    let here = Arriving {
+        from: to,
+        move_id: [1; 16],
+        began: entry,
+        after: vec![1, 2],
+        heads: 3,
+        live: 2,
+        before: None,
+    };
     let erasure = Erasure {
         request_id: [5; 16],
         fingerprint: Fingerprint([6; 16]),
@@ -71,8 +94,10 @@ fn statuses() -> [Status; 7] {
         Status::Blocked(Blocked { until: Minute(9), then_erase: true }),
         Status::Erasing(Erasure { deadline: Some(Minute(10)), ..erasure.clone() }),
         Status::Erasing(erasure),
-        Status::Moving { to: to.clone() },
-        Status::Moved { to, proof: b"proof".to_vec() },
+        Status::Moving(Box::new(of)),
+        Status::Left(Box::new(left)),
+        Status::Arriving(Box::new(here.clone())),
+        Status::Arriving(Box::new(Arriving { before: Some(vec![7; 98]), ..here })),
     ]
 }
 
@@ -107,18 +132,21 @@ fn every_status_is_read_back_from_a_sealed_row() {
 #[test]
 fn a_tombstone_is_of_one_subject_and_cannot_be_made_without_the_key() {
     let place = Place::new();
-    let stone = Tombstone { incarnation: Incarnation(2), records: 3, by: by() };
-    let row = stone.row(place.owner.tag, &place.layout);
-    assert_eq!(row.len(), 98);
-    let opened = Subject::open(&row, &place.owner, place.keys()).unwrap();
-    assert!(matches!(opened, SubjectRow::Erased(read) if read == stone));
-    assert!(Subject::owner_of(&row, place.owner.tag, place.keys()).unwrap().is_none());
-    let other = SubjectTag([9; 16]);
-    assert!(Subject::owner_of(&row, other, place.keys()).is_err());
-    for bit in 0..row.len() * 8 {
-        let mut flipped = row.clone();
-        flipped[bit / 8] ^= 1 << (bit % 8);
-        assert!(Subject::open(&flipped, &place.owner, place.keys()).is_err(), "bit {bit}");
+    for moved in [None, Some(RegionId::parse("eu-fra").unwrap())] {
+        let bytes = if moved.is_some() { 108 } else { 98 };
+        let stone = Tombstone { incarnation: Incarnation(2), records: 3, by: by(), moved };
+        let row = stone.row(place.owner.tag, &place.layout);
+        assert_eq!(row.len(), bytes);
+        let opened = Subject::open(&row, &place.owner, place.keys()).unwrap();
+        assert!(matches!(opened, SubjectRow::Erased(read) if read == stone));
+        assert!(Subject::owner_of(&row, place.owner.tag, place.keys()).unwrap().is_none());
+        let other = SubjectTag([9; 16]);
+        assert!(Subject::owner_of(&row, other, place.keys()).is_err());
+        for bit in 0..row.len() * 8 {
+            let mut flipped = row.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(Subject::open(&flipped, &place.owner, place.keys()).is_err(), "bit {bit}");
+        }
     }
 }
 
@@ -129,5 +157,5 @@ fn a_status_of_a_later_release_is_refused() {
         status.write(&mut row);
         assert!(Status::read(&mut Reader::new(&row.0)) == Ok(status));
     }
-    assert!(Status::read(&mut Reader::new(&[5])) == Err(Malformed));
+    assert!(Status::read(&mut Reader::new(&[6])) == Err(Malformed));
 }

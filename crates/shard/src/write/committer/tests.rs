@@ -30,6 +30,7 @@ use crate::read::reader::{Get, Reader};
 use crate::reply::Found;
 use crate::reply::tests::{answered, said, slot};
 use crate::store::aead::AesGcm;
+use crate::store::moving::{Arriving, Left, Move};
 use crate::store::principal::Principal;
 use crate::store::record::{Address, SealedBody};
 use crate::store::subject::{Blocked, Standing, Status};
@@ -341,14 +342,36 @@ async fn what_a_queue_does_not_take_is_known_not_to_be_done() {
     assert_eq!(answered(&late), "SHUTTING_DOWN");
 }
 
-/// A subject in each status that no call sets yet, and what every call answers for it.
+/// A subject in each status in which it is not written, and what every write of it is answered.
 fn unserved(node: &Node) -> Vec<(&'static str, &'static str)> {
     let to = terms::RegionId::parse("eu-fra").expect("a region");
+    let by = created_by();
+    let of = Move {
+        to: to.clone(),
+        request_id: by.request_id,
+        fingerprint: by.fingerprint,
+        began: by.minute,
+        reason: "asked for".into(),
+        heads: 0,
+        findings: findings(0),
+        bases: Vec::new(),
+    };
+    let left = Left { of: of.clone(), entry: by.entry, opening: [1; 32], live: 0 };
+    let here = Arriving {
+        from: to.clone(),
+        move_id: by.request_id,
+        began: by.entry,
+        after: Vec::new(),
+        heads: 0,
+        live: 0,
+        before: None,
+    };
     let mut batch = Batch::new();
     for (name, status) in [
         ("blocked", Status::Blocked(Blocked { until: Minute(u32::MAX), then_erase: false })),
-        ("moving", Status::Moving { to: to.clone() }),
-        ("moved", Status::Moved { to, proof: b"a proof".to_vec() }),
+        ("moving", Status::Moving(Box::new(of))),
+        ("left", Status::Left(Box::new(left))),
+        ("arriving", Status::Arriving(Box::new(here))),
     ] {
         let owner = address(node, name).owner;
         let (region, keyring, entropy) = (&node.region, &*node.keyring, &*node.entropy);
@@ -358,14 +381,19 @@ fn unserved(node: &Node) -> Vec<(&'static str, &'static str)> {
         subject.findings = findings(0);
         batch.put(owner.row(), subject.seal(&owner, region, [1; 12]));
     }
-    let owner = address(node, "erased").owner;
-    let stone = Tombstone { incarnation: Incarnation::FIRST, records: 0, by: created_by() };
-    batch.put(owner.row(), stone.row(owner.tag, &node.namer));
+    for (name, moved) in [("erased", None), ("moved", Some(to))] {
+        let owner = address(node, name).owner;
+        let incarnation = Incarnation::FIRST;
+        let stone = Tombstone { incarnation, records: 0, by: created_by(), moved };
+        batch.put(owner.row(), stone.row(owner.tag, &node.namer));
+    }
     let head = node.engine.head().expect("a head");
     node.engine.commit(batch, head, head.size).expect("a commit");
     vec![
         ("blocked", "SUBJECT_BLOCKED"),
         ("moving", "SUBJECT_MOVING"),
+        ("left", "SUBJECT_MOVING"),
+        ("arriving", "SUBJECT_MOVING"),
         ("moved", "SUBJECT_MOVED"),
         ("erased", "SUBJECT_ERASED"),
     ]
@@ -422,6 +450,8 @@ fn every_read_of_a_subject_that_is_not_served_is_refused() {
         answered(&answers)
     };
     for (name, reason) in unserved(&node) {
+        // One that is copied is read.
+        let reason = if name == "moving" { "RECORD_NOT_FOUND" } else { reason };
         assert_eq!(answer(name, "RU"), reason);
         // To a reader abroad it is as one that never was.
         assert_eq!(answer(name, "DE"), answer("nobody", "DE"));

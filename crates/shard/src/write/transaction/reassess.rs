@@ -145,7 +145,11 @@ impl Transaction<'_> {
 
 /// Findings in which what was given of citizenship or residence takes the place of what was known of
 /// it; `all`: what else was given is added to the rest.
-fn replaced(held: &Findings, given: Option<&Given>, all: bool) -> Result<Findings, Rejection> {
+pub(crate) fn replaced(
+    held: &Findings,
+    given: Option<&Given>,
+    all: bool,
+) -> Result<Findings, Rejection> {
     let mut findings = held.clone();
     let Some(Given { findings: given, .. }) = given else { return Ok(findings) };
     for aspect in [Aspect::Citizen, Aspect::Resident] {

@@ -239,9 +239,18 @@ impl Running {
     }
 
     pub(crate) async fn serve_with(shard: Shard, region: &'static str, tls: Option<Tls>) -> Self {
-        let listener = link::net::listener::bind("127.0.0.1:0".parse().expect("an address"))
-            .await
-            .expect("a free port");
+        Self::serve_at(shard, region, tls, 0).await
+    }
+
+    /// At that port; 0: at any.
+    pub(crate) async fn serve_at(
+        shard: Shard,
+        region: &'static str,
+        tls: Option<Tls>,
+        port: u16,
+    ) -> Self {
+        let listener = link::net::listener::bind(([127, 0, 0, 1], port).into());
+        let listener = listener.await.expect("a free port");
         let port = listener.local_addr().expect("an address").port();
         let (stop, stopped) = oneshot::channel::<()>();
         let auditors = link::net::listener::bind("127.0.0.1:0".parse().expect("an address"));
@@ -259,6 +268,20 @@ impl Running {
         self.served.await.expect("no panic")
     }
 
+    /// Stops it when that is told; or waits until it has ended by itself.
+    pub(crate) async fn until(
+        self,
+        mut told: tokio::sync::watch::Receiver<bool>,
+    ) -> Result<(), Error> {
+        let Self { stop, mut served, .. } = self;
+        tokio::select! {
+            ended = &mut served => return ended.expect("no panic"),
+            _told = told.wait_for(|told| *told) => {}
+        }
+        stop.send(()).ok();
+        served.await.expect("no panic")
+    }
+
     pub(crate) async fn wait(self) -> Result<(), Error> {
         self.served.await.expect("no panic")
     }
@@ -272,6 +295,7 @@ impl Running {
             gateway: "test".into(),
             map_epoch: 0,
             map_digest: vec![].into(),
+            ..Default::default()
         }
     }
 

@@ -1,0 +1,186 @@
+//! Relocations of subjects: the order of one, and the service `Operations`.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use terms::{Detail, Reason, RegionId, Rejection, RequestId};
+use tonic::{Request, Response, Status};
+use wire::session::{self as proto, call::Op, moves::Of, reply::Outcome};
+use wire::v1;
+use wire::v1::operations_server::Operations;
+
+use crate::api::context::{Call, CallContext};
+use crate::api::erase;
+use crate::api::held::minute;
+use crate::api::pinned_map::PinnedMap;
+use crate::api::subject_request::{Named, Relocate};
+use crate::map::routing::Route;
+use crate::shards::in_flight::Effect;
+
+/// The service. Clones share everything.
+#[derive(Clone)]
+pub(crate) struct OperationsService(pub(crate) Arc<CallContext>);
+
+#[tonic::async_trait]
+impl Operations for OperationsService {
+    async fn get(
+        &self,
+        request: Request<v1::GetOperationRequest>,
+    ) -> Result<Response<v1::Operation>, Status> {
+        let (call, request) = Call::open(&self.0, request)?;
+        let answer = get(&self.0, &call, request).await;
+        call.answer(answer)
+    }
+
+    async fn list(
+        &self,
+        request: Request<v1::ListOperationsRequest>,
+    ) -> Result<Response<v1::ListOperationsResponse>, Status> {
+        let (call, request) = Call::open(&self.0, request)?;
+        let answer = list(&self.0, &call, &request).await;
+        call.answer(answer)
+    }
+
+    async fn cancel(
+        &self,
+        request: Request<v1::CancelOperationRequest>,
+    ) -> Result<Response<v1::Operation>, Status> {
+        let (call, request) = Call::open(&self.0, request)?;
+        let answer = cancel(&self.0, &call, request).await;
+        call.answer(answer)
+    }
+}
+
+/// Orders the relocation of a subject.
+pub(crate) async fn relocate(
+    ctx: &CallContext,
+    call: &Call,
+    request: v1::RelocateSubjectRequest,
+) -> Result<v1::Operation, Rejection> {
+    let caller = &call.admitted.acting.caller;
+    let pinned = ctx.pin();
+    let Relocate { of, region, request_id, given, reason, validate_only } =
+        pinned.reader(caller).relocate(request)?;
+    caller.may_reach(&region)?;
+    let op = Op::Relocate(proto::Relocate {
+        subject: of.subject.expose().to_owned(),
+        region: region.as_str().to_owned(),
+        request_id: Bytes::copy_from_slice(request_id.bytes()),
+        reason,
+        findings: given.encode(),
+        phone_data: pinned.phone_data(&given),
+        ip_data: pinned.ip_data(&given),
+        validate_only,
+    });
+    let (written, _) = erase::send(call, &pinned, &of, validate_only, op).await?;
+    let mut operation = if validate_only {
+        v1::Operation {
+            subject: Some(super::response::subject(&of.subject, &of.region)),
+            region: region.as_str().to_owned(),
+            request_id: request_id.to_string(),
+            ..Default::default()
+        }
+    } else {
+        of_subject(call, &pinned, &of).await?
+    };
+    operation.replayed = written.replayed;
+    Ok(operation)
+}
+
+async fn get(
+    ctx: &CallContext,
+    call: &Call,
+    request: v1::GetOperationRequest,
+) -> Result<v1::Operation, Rejection> {
+    let pinned = ctx.pin();
+    let of = pinned.reader(&call.admitted.acting.caller).operation(request.subject)?;
+    of_subject(call, &pinned, &of).await
+}
+
+async fn cancel(
+    ctx: &CallContext,
+    call: &Call,
+    request: v1::CancelOperationRequest,
+) -> Result<v1::Operation, Rejection> {
+    let pinned = ctx.pin();
+    let (of, reason) = pinned.reader(&call.admitted.acting.caller).cancel(request)?;
+    let cancel = Of::Cancel(of.subject.expose().to_owned());
+    let op = Op::Moves(proto::Moves { of: Some(cancel), reason });
+    let (written, _) = erase::send(call, &pinned, &of, false, op).await?;
+    let mut operation = of_subject(call, &pinned, &of).await?;
+    operation.replayed = written.replayed;
+    Ok(operation)
+}
+
+async fn list(
+    ctx: &CallContext,
+    call: &Call,
+    request: &v1::ListOperationsRequest,
+) -> Result<v1::ListOperationsResponse, Rejection> {
+    let caller = &call.admitted.acting.caller;
+    let pinned = ctx.pin();
+    caller.may_use_all()?;
+    if request.domicile.is_empty() {
+        return Err(Rejection::new(Reason::FieldMissing).field("domicile"));
+    }
+    let region = RegionId::parse(&request.domicile);
+    let region = region.map_err(|why| Rejection::id("domicile", why))?;
+    caller.may_reach(&region)?;
+    if pinned.routing.map().region(&region).is_none() {
+        return Err(Rejection::new(Reason::DomicileUnknown).field("domicile"));
+    }
+    let shards = pinned.routing.shards(&region);
+    if shards.is_empty() {
+        let fault = Rejection::new(Reason::RegionUnavailable);
+        return Err(fault.with(Detail::Region, region.as_str()));
+    }
+    let mut answer = v1::ListOperationsResponse::default();
+    for route in shards {
+        let found = ask(call, route, Of::All(true)).await?;
+        answer.more |= found.more;
+        for one in found.moves {
+            answer.operations.push(operation(&region, one)?);
+        }
+    }
+    Ok(answer)
+}
+
+/// The relocation of one subject.
+async fn of_subject(
+    call: &Call,
+    pinned: &PinnedMap,
+    of: &Named,
+) -> Result<v1::Operation, Rejection> {
+    let tenant = &call.admitted.acting.caller.tenant;
+    let route = pinned.routing.domicile(&of.region, tenant, &of.subject)?;
+    let found = ask(call, route, Of::Subject(of.subject.expose().to_owned())).await?;
+    let one = found.moves.into_iter().next().ok_or(Reason::Internal)?;
+    operation(&of.region, one)
+}
+
+async fn ask(call: &Call, route: Route<'_>, of: Of) -> Result<proto::MovesFound, Rejection> {
+    let op = Op::Moves(proto::Moves { of: Some(of), reason: String::new() });
+    let deadline = call.deadline.of_call();
+    let sent = call.admitted.shard_call(route.region(), deadline, Effect::Read, 0, op)?;
+    let Outcome::Moves(found) = route.send(sent).await?.outcome else {
+        return Err(Reason::Internal.into());
+    };
+    Ok(found)
+}
+
+fn operation(domicile: &RegionId, of: proto::Move) -> Result<v1::Operation, Rejection> {
+    let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    let id = <[u8; 16]>::try_from(of.request_id.as_ref()).map_err(|_| Reason::Internal)?;
+    Ok(v1::Operation {
+        subject: Some(v1::SubjectRef { id: of.subject, domicile: domicile.as_str().to_owned() }),
+        region: of.region,
+        request_id: RequestId::from_bytes(id).to_string(),
+        state: of.state,
+        copied_count: count(of.copied),
+        record_count: count(of.records),
+        create_time: minute(of.began_minute),
+        end_time: minute(of.ended_minute),
+        refusal: of.refused,
+        replayed: false,
+    })
+}

@@ -1,0 +1,391 @@
+//! Drives moves of subjects to other regions: one step after another, each of which may be done twice.
+//! All that is known of a move is in the subject's row, so it goes on after a crash of either shard, and
+//! whenever the link between them is back.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::{Key, Order, ScanLimit};
+use link::tls::Tls;
+use terms::{Reason, RegionId, Rejection, Retry};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep};
+use wire::session as proto;
+use wire::session::arrival::Step;
+
+use crate::Error;
+use crate::log::view::LogViews;
+use crate::node::Node;
+use crate::relocate::digest;
+use crate::relocate::digest::Whole;
+use crate::relocate::peer_session::{CallEnd, PeerSession};
+use crate::relocate::peers::{PeerShard, Peers};
+use crate::relocate::{pages, show, travel};
+use crate::reply::{Outcome, ReplySlot};
+use crate::store::accesses::Accesses;
+use crate::store::codec::Writer;
+use crate::store::damage::read_rows;
+use crate::store::keys;
+use crate::store::keys::Owner;
+use crate::store::moving::{Left, Move};
+use crate::store::subject::{Status, Subject};
+use crate::write::command::{Action, Depart, DepartStep, Op};
+use crate::write::committer::Queue;
+use crate::write::expiry::own;
+use crate::write::move_command::Switch;
+
+/// Time between two looks for moves that wait: for a link, or a region that has refused for now.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Time in which a step here must have begun.
+const WITHIN: Duration = Duration::from_secs(60);
+/// Rows of moves that are read at once.
+const ROWS_AT_ONCE: usize = 64;
+
+/// What drives the moves of one shard.
+pub(crate) struct Driver {
+    pub(crate) node: Arc<Node>,
+    pub(crate) queue: Queue,
+    pub(crate) views: LogViews,
+    pub(crate) tls: Option<Tls>,
+    pub(crate) peers: Peers,
+}
+
+/// Why a move does not go on now.
+enum Halt {
+    /// A step took a part, and is to be asked for again.
+    GoesOn,
+    /// It is tried again later.
+    Later(String),
+    /// The rules of one of the two regions, or the state of the subject there, forbid it for good.
+    Refused(Rejection),
+}
+
+impl From<CallEnd> for Halt {
+    fn from(end: CallEnd) -> Self {
+        match end {
+            CallEnd::Refused(fault) => fault.into(),
+            CallEnd::Broken(why) => Self::Later(why.to_owned()),
+        }
+    }
+}
+
+impl From<Rejection> for Halt {
+    fn from(fault: Rejection) -> Self {
+        if fault.reason.retry() == Retry::No && fault.reason != Reason::NotBuilt {
+            Self::Refused(fault)
+        } else {
+            Self::Later(fault.reason.as_str().to_owned())
+        }
+    }
+}
+
+/// The sessions with other shards.
+type Sessions = HashMap<PeerShard, PeerSession>;
+
+impl Driver {
+    /// Drives what there is to drive, again and again. Never done.
+    pub(crate) async fn run(self) {
+        let mut sessions = Sessions::new();
+        loop {
+            let mut after = None;
+            loop {
+                let rows = match self.rows(after.take()).await {
+                    Ok(rows) => rows,
+                    Err(fault) => {
+                        self.say(fault.reason.as_str());
+                        break;
+                    }
+                };
+                let Some(last) = rows.last().cloned() else { break };
+                for row in rows {
+                    self.one(&mut sessions, row).await;
+                }
+                after = Some(last);
+            }
+            sessions.retain(|_, session| session.is_open());
+            tokio::select! {
+                () = self.node.moves.ordered.notified() => {}
+                () = sleep(LOOK_EVERY) => {}
+            }
+        }
+    }
+
+    fn say(&self, why: &str) {
+        if let Some(unsaid) = self.node.troubles.allow(self.node.clock.now()) {
+            tracing::warn!(why, unsaid, "a move to another region does not go on for now");
+        }
+    }
+
+    /// Runs what blocks on a thread that may.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Node) -> Result<T, Rejection> + Send + 'static,
+    ) -> Result<T, Rejection> {
+        let node = Arc::clone(&self.node);
+        let done = tokio::task::spawn_blocking(move || work(&node)).await;
+        done.unwrap_or_else(|_| Err(Reason::Internal.into()))
+    }
+
+    async fn rows(&self, after: Option<Key>) -> Result<Vec<Key>, Rejection> {
+        self.blocking(move |node| {
+            let limit = ScanLimit { rows: ROWS_AT_ONCE, bytes: 1 << 20 };
+            let span = keys::all_moving(after.as_deref());
+            let page = node.engine.scan(&span, Order::Ascending, limit).map_err(Error::from)?;
+            Ok(page.rows.into_iter().map(|(key, _)| key).collect())
+        })
+        .await
+    }
+
+    /// Drives the move of one subject as far as it goes.
+    async fn one(&self, sessions: &mut Sessions, row: Key) {
+        let found = self.blocking(move |node| show::kept(node, &row)).await;
+        let (owner, subject) = match found {
+            Ok(Some(found)) => found,
+            // It ended just now.
+            Ok(None) => return,
+            Err(fault) => return self.say(fault.reason.as_str()),
+        };
+        let subject = Arc::new(subject);
+        let done = match &subject.status {
+            Status::Moving(of) => match self.copy(sessions, &owner, &subject, of).await {
+                Err(Halt::Refused(fault)) => {
+                    let (reason, move_id) = (fault.reason, of.request_id);
+                    tracing::warn!(%reason, "a move to another region is refused, and given up");
+                    let step = DepartStep::GiveUp {
+                        reason: format!("refused: {reason}"),
+                        refused: Some(reason),
+                        move_id: Some(move_id),
+                    };
+                    self.step(&owner, step).await
+                }
+                done => done,
+            },
+            Status::Left(left) => self.hand_over(sessions, &owner, &subject, left).await,
+            Status::Live | Status::Blocked(_) | Status::Erasing(_) | Status::Arriving(_) => {
+                self.drop_there(sessions, &owner, &subject).await
+            }
+        };
+        match done {
+            Ok(()) | Err(Halt::GoesOn) => {}
+            Err(Halt::Later(why)) => self.say(&why),
+            Err(Halt::Refused(fault)) => self.say(fault.reason.as_str()),
+        }
+    }
+
+    /// Has the committer do one step of a move from here.
+    async fn step(&self, owner: &Owner, step: DepartStep) -> Result<(), Halt> {
+        let opening = self.node.random().map_err(Rejection::from)?;
+        let action = Action::Depart(Box::new(Depart { owner: owner.clone(), opening, step }));
+        let queue = self.queue.of_session();
+        let busy = || Halt::Later("the committer's queue is full".to_owned());
+        let room = queue.admit(action.bytes()).ok_or_else(busy)?;
+        let (sender, answer) = oneshot::channel();
+        let reply = ReplySlot::new(move |outcome, _| drop(sender.send(outcome)));
+        let (deadline, asker) = (Instant::now() + WITHIN, own(&self.node, &action));
+        queue.submit(Op { reply, deadline, asker, map_epoch: None, action }, room);
+        match answer.await {
+            Ok(Outcome::Written(written)) if written.unfinished => Err(Halt::GoesOn),
+            Ok(Outcome::Written(_)) => Ok(()),
+            Ok(Outcome::Rejected(fault)) => Err(fault.into()),
+            _ => Err(Halt::Later("a step was not answered".to_owned())),
+        }
+    }
+
+    /// Copies a subject, and gives it away once both regions have read the same.
+    async fn copy(
+        &self,
+        sessions: &mut Sessions,
+        owner: &Owner,
+        subject: &Arc<Subject>,
+        of: &Move,
+    ) -> Result<(), Halt> {
+        let arrived = self.stage(sessions, owner, subject, of).await?;
+        if arrived.state() != proto::arrived::State::Staging {
+            return Err(Halt::Later("the other region has it already".to_owned()));
+        }
+        let session = self.session(sessions, owner, &of.to).await?;
+        let there = self.ask(session, owner, of.request_id, Step::Check(true)).await?;
+        let (shared, at) = (Arc::clone(subject), owner.clone());
+        let own = self.blocking(move |node| digest::of_all(node, &at, &shared)).await?;
+        let Whole { heads, live, digest } = own;
+        if there.records != heads || *there.digest != digest {
+            let fault = Rejection::new(Reason::StoredDataDamaged);
+            return Err(Halt::Refused(fault.problem("the copy differs")));
+        }
+        let peer = (there.origin, there.index);
+        let switch = Switch { move_id: of.request_id, digest, live, peer };
+        self.step(owner, DepartStep::Switch(Box::new(switch))).await?;
+        // The rest is done with what was written.
+        self.node.moves.ordered.notify_one();
+        Ok(())
+    }
+
+    /// Has all records arrive that have not yet.
+    async fn stage(
+        &self,
+        sessions: &mut Sessions,
+        owner: &Owner,
+        subject: &Arc<Subject>,
+        of: &Move,
+    ) -> Result<proto::Arrived, Halt> {
+        let begin = travel::subject(subject, of).to_vec();
+        let session = self.session(sessions, owner, &of.to).await?;
+        let begin = Step::Begin(begin.into());
+        let mut arrived = self.ask(session, owner, of.request_id, begin).await?;
+        while arrived.state() == proto::arrived::State::Staging {
+            self.node.moves.set(owner.tag, arrived.records);
+            let (shared, at, after) = (Arc::clone(subject), owner.clone(), arrived.after.clone());
+            let rows = self.blocking(move |node| rows(node, &at, &shared, &after)).await?;
+            let Some(rows) = rows else { break };
+            arrived = self.ask(session, owner, of.request_id, Step::Rows(rows)).await?;
+        }
+        Ok(arrived)
+    }
+
+    /// Has the other region serve a subject that was given away; then what is left of it here goes.
+    async fn hand_over(
+        &self,
+        sessions: &mut Sessions,
+        owner: &Owner,
+        subject: &Arc<Subject>,
+        left: &Left,
+    ) -> Result<(), Halt> {
+        let of = &left.of;
+        // Once more: it must be noted outside the store before the other region serves it.
+        let again = Switch {
+            move_id: of.request_id,
+            digest: [0; 32],
+            live: BTreeMap::new(),
+            peer: (String::new(), 0),
+        };
+        self.step(owner, DepartStep::Switch(Box::new(again))).await?;
+        let staged = match self.stage(sessions, owner, subject, of).await {
+            // It may have served the subject already, and have erased it or moved it on since.
+            Err(Halt::Refused(_)) => None,
+            staged => Some(staged?),
+        };
+        let adopted = proto::arrived::State::Adopted;
+        if staged.is_none_or(|staged| staged.state() != adopted) {
+            let mut end = self.proof(left).await?;
+            let (shared, at) = (Arc::clone(subject), owner.clone());
+            end.accesses = self.blocking(move |node| accesses(node, &at, &shared)).await?.into();
+            let session = self.session(sessions, owner, &of.to).await?;
+            let arrived = self.ask(session, owner, of.request_id, Step::Adopt(end)).await?;
+            if arrived.state() != adopted {
+                return Err(Halt::Later("the other region does not have it".to_owned()));
+            }
+        }
+        loop {
+            match self.step(owner, DepartStep::Finish { move_id: of.request_id }).await {
+                Err(Halt::GoesOn) => {}
+                done => return done,
+            }
+        }
+    }
+
+    /// Has the other region erase what it has of a move that was given up.
+    async fn drop_there(
+        &self,
+        sessions: &mut Sessions,
+        owner: &Owner,
+        subject: &Subject,
+    ) -> Result<(), Halt> {
+        let Some(of) = subject.given_up.as_ref().filter(|of| !of.dropped) else { return Ok(()) };
+        loop {
+            let session = self.session(sessions, owner, &of.to).await?;
+            let left = self.ask(session, owner, of.request_id, Step::Drop(true)).await?;
+            match left.state() {
+                proto::arrived::State::None => break,
+                proto::arrived::State::Staging => {}
+                proto::arrived::State::Adopted | proto::arrived::State::Unspecified => {
+                    return Err(Halt::Later("the other region serves it".to_owned()));
+                }
+            }
+        }
+        self.step(owner, DepartStep::Dropped { move_id: of.request_id }).await
+    }
+
+    /// The proof that this shard's log has the MOVE_OUT entry. Waits until a checkpoint has signed it.
+    async fn proof(&self, left: &Left) -> Result<proto::ArrivalEnd, Halt> {
+        let at = left.entry;
+        let period = self.node.period_of(at.log).map_err(Rejection::from)?;
+        let origin = self.node.origins().of(period);
+        let mut checkpoints = self.views.checkpoints();
+        let signed = checkpoints
+            .wait_for(|signed| !signed.is_of(&origin) || signed.size() > at.index.0)
+            .await;
+        signed.map_err(|_| Halt::Later("the shard goes down".to_owned())).map(drop)?;
+        let (views, named) = (self.views.clone(), origin.clone());
+        let proven = self.blocking(move |_| {
+            let view = views.of(&named)?;
+            let vkey = view.signed.log.vkey.to_string();
+            view.proof(at.index.0).map(|(entry, proof)| (entry, proof.to_text(), vkey))
+        });
+        let (entry, proof, vkey) = proven.await?;
+        let opening = left.opening.to_vec().into();
+        let (entry, index) = (entry.into(), at.index.0);
+        let accesses = Default::default();
+        Ok(proto::ArrivalEnd { origin, index, entry, opening, proof, vkey, accesses })
+    }
+
+    /// The session with the shard of a region that has the subject's slot.
+    async fn session<'a>(
+        &self,
+        sessions: &'a mut Sessions,
+        owner: &Owner,
+        region: &RegionId,
+    ) -> Result<&'a mut PeerSession, Halt> {
+        let map = self.node.map();
+        let none = || Halt::Later(format!("there is no annex of region {region} that counts"));
+        let to = self.peers.shard(&map, region, owner.slot).ok_or_else(none)?;
+        if sessions.get(&to).is_none_or(|session| !session.is_open()) {
+            sessions.remove(&to);
+            let opened = PeerSession::open(&self.node, self.tls.as_ref(), &to).await?;
+            return Ok(sessions.entry(to).or_insert(opened));
+        }
+        sessions.get_mut(&to).ok_or_else(none)
+    }
+
+    async fn ask(
+        &self,
+        session: &mut PeerSession,
+        owner: &Owner,
+        move_id: [u8; 16],
+        step: Step,
+    ) -> Result<proto::Arrived, Halt> {
+        let arrival = proto::Arrival {
+            move_id: move_id.to_vec().into(),
+            subject: owner.subject.expose().to_owned(),
+            step: Some(step),
+        };
+        Ok(session.call(&self.node, &owner.tenant, arrival).await?)
+    }
+}
+
+/// Who read the subject's records. Blocks its thread.
+fn accesses(node: &Node, owner: &Owner, subject: &Subject) -> Result<Vec<u8>, Rejection> {
+    let rows = read_rows(&*node.engine, &[owner.accesses()]).map_err(Error::from)?;
+    let accesses = match rows.into_iter().next().unwrap_or(Ok(None))? {
+        Some(row) => Accesses::open(&row, owner, subject.incarnation, &node.region, subject.key())?,
+        None => Accesses::default(),
+    };
+    Ok(travel::accesses(&accesses))
+}
+
+/// The next records. None: there are no more. Blocks its thread.
+fn rows(
+    node: &Node,
+    owner: &Owner,
+    subject: &Subject,
+    after: &[u8],
+) -> Result<Option<proto::ArrivalRows>, Rejection> {
+    let page = pages::next(node, owner, subject, after)?;
+    let Some(last) = page.last() else { return Ok(None) };
+    let next = last.address.row.clone().into();
+    let mut records = Writer::with_capacity(1 << 20);
+    for one in &page {
+        travel::add(&mut records, &one.address, &one.head, &one.body);
+    }
+    Ok(Some(proto::ArrivalRows { after: after.to_vec().into(), next, records: records.0.into() }))
+}

@@ -1,0 +1,9 @@
+//! Moves of subjects to other regions: what drives them, and how records travel between two shards.
+
+pub(crate) mod digest;
+pub(crate) mod drive;
+mod pages;
+pub(crate) mod peer_session;
+pub(crate) mod peers;
+pub(crate) mod show;
+pub(crate) mod travel;

@@ -1,0 +1,87 @@
+//! The records of one subject, opened, some at a time and in the order of their rows.
+
+use engine::{Key, Order, ScanLimit};
+use terms::Rejection;
+
+use crate::Error;
+use crate::node::Node;
+use crate::store::damage::{Row, read_rows};
+use crate::store::keys;
+use crate::store::keys::Owner;
+use crate::store::record::{Address, Body, Head, Stored};
+use crate::store::subject::Subject;
+
+/// Records of one page, and bytes of their bodies at which no further one is added.
+const PAGE_RECORDS_MAX: usize = 256;
+const PAGE_BYTES_TARGET: usize = 512 << 10;
+/// Bytes of rows that are read for it.
+const SCAN_BYTES_MAX: usize = 1 << 20;
+
+/// A record that was opened.
+pub(super) struct OpenedRecord {
+    pub(super) address: Address,
+    pub(super) head: Head,
+    /// Empty: it is deleted.
+    pub(super) body: Vec<u8>,
+}
+
+/// The next records after the row `after`. Empty: there are no more. Blocks its thread.
+///
+/// # Errors
+/// `STORED_DATA_DAMAGED`; also for a body that is not the one to which its head commits.
+pub(super) fn next(
+    node: &Node,
+    owner: &Owner,
+    subject: &Subject,
+    after: &[u8],
+) -> Result<Vec<OpenedRecord>, Rejection> {
+    let mut span = owner.records();
+    if !after.is_empty() {
+        span.from = [after, &[0]].concat();
+    }
+    let limit = ScanLimit { rows: PAGE_RECORDS_MAX, bytes: SCAN_BYTES_MAX };
+    let page = node.engine.scan(&span, Order::Ascending, limit).map_err(Error::from)?;
+    let (mut records, mut bytes) = (Vec::new(), 0);
+    for (key, row) in &page.rows {
+        let record = open(node, owner, subject, key, row)?;
+        bytes += record.body.len();
+        records.push(record);
+        if bytes >= PAGE_BYTES_TARGET {
+            break;
+        }
+    }
+    Ok(records)
+}
+
+fn open(
+    node: &Node,
+    owner: &Owner,
+    subject: &Subject,
+    key: &Key,
+    row: &[u8],
+) -> Result<OpenedRecord, Rejection> {
+    let damaged = || Rejection::from(Error::Damaged("records"));
+    let stored = Stored::read(row).map_err(|_| damaged())?;
+    let seal = subject.key_of(key).map_err(|_| damaged())?;
+    let named = stored.named(owner, key, &node.region, seal);
+    let (address, head) = named.map_err(|_| damaged())?;
+    let apart = match head.body {
+        Body::Deleted => {
+            return Ok(OpenedRecord { address, head, body: Vec::new() });
+        }
+        Body::Inline(_) => None,
+        Body::Apart(_) => Some(body_row(node, key)?.ok_or_else(damaged)?),
+        Body::Chunked(_) => return Err(damaged()),
+    };
+    let body = stored.body(&address, &node.region, node.cipher, &head, apart);
+    let body = body.map_err(|_| damaged())?;
+    if ledger::statement::content_digest(&head.opening, &body) != head.digest {
+        return Err(damaged());
+    }
+    Ok(OpenedRecord { address, head, body })
+}
+
+fn body_row(node: &Node, head: &[u8]) -> Row {
+    let rows = read_rows(&*node.engine, &[keys::body(head)]).map_err(Error::from)?;
+    rows.into_iter().next().unwrap_or(Ok(None))
+}

@@ -1,0 +1,181 @@
+//! A session with a shard of another region, over which a move asks for one step after another.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use link::session::{Dialled, Frames, MESSAGE_BYTES_MAX, PROTOCOL, dial};
+use link::spiffe_id::PeerId;
+use link::tls::{Peer, Tls};
+use terms::{Rejection, TenantId};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout, timeout_at};
+use tonic::Streaming;
+use wire::session as proto;
+use wire::session::call::Op;
+use wire::session::session_client::SessionClient;
+use wire::status_check::Checked;
+
+use crate::node::Node;
+use crate::relocate::peers::PeerShard;
+
+/// Time from the first byte of a connection to the welcome.
+const WELCOME_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time for one step.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// Calls that wait to be sent: a move has one in flight.
+const QUEUED_MAX: usize = 1;
+
+/// Why a step was not answered as it was asked.
+pub(crate) enum CallEnd {
+    /// The other shard says no.
+    Refused(Rejection),
+    /// The session has ended, or did not begin. Whether the step was done is not known.
+    Broken(&'static str),
+}
+
+/// An open session.
+pub(crate) struct PeerSession {
+    calls: mpsc::Sender<proto::Call>,
+    replies: Streaming<proto::ToGateway>,
+    /// The verified process at its other end.
+    peer: Option<(Tls, Arc<Peer>)>,
+    next: u64,
+    /// Nothing more is asked on it.
+    ended: bool,
+}
+
+impl PeerSession {
+    /// Opens a session with one shard, at the first of its addresses that answers.
+    ///
+    /// # Errors
+    /// [`CallEnd::Broken`].
+    pub(crate) async fn open(
+        node: &Node,
+        tls: Option<&Tls>,
+        to: &PeerShard,
+    ) -> Result<Self, CallEnd> {
+        let mut end = CallEnd::Broken("its annex has no address");
+        for address in &to.addresses {
+            match timeout(WELCOME_TIMEOUT, Self::open_at(node, tls, to, address)).await {
+                Ok(Ok(session)) => return Ok(session),
+                Ok(Err(why)) => end = why,
+                Err(_) => end = CallEnd::Broken("it did not send its welcome in time"),
+            }
+        }
+        Err(end)
+    }
+
+    async fn open_at(
+        node: &Node,
+        tls: Option<&Tls>,
+        to: &PeerShard,
+        address: &str,
+    ) -> Result<Self, CallEnd> {
+        let PeerShard { region, shard, .. } = to;
+        let map = node.map();
+        let name = format!("spiffe://{}/region/{region}/shard/{shard}", map.trust_domain());
+        let wanted = PeerId::parse(&name).ok_or(CallEnd::Broken("it has no name of ours"))?;
+        let dialled = dial(address, &wanted, tls).await;
+        let Dialled { channel, peer } =
+            dialled.map_err(|_| CallEnd::Broken("it is not reached"))?;
+        let epoch = map.epoch();
+        let hello = proto::Hello {
+            protocol: PROTOCOL,
+            deployment: node.deployment.clone(),
+            region: region.to_string(),
+            shard: shard.to_string(),
+            gateway: String::new(),
+            map_epoch: epoch.number,
+            map_digest: epoch.digest.to_vec().into(),
+            from_region: node.region.to_string(),
+            from_shard: node.shard.to_string(),
+        };
+        let (calls, receiver) = mpsc::channel(QUEUED_MAX);
+        let first = proto::ToShard { hello: Some(hello), calls: Vec::new() };
+        let mut client = SessionClient::new(Checked::new(channel))
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let broken = |_| CallEnd::Broken("it has ended the session");
+        let mut replies =
+            client.open(Frames::new(first, receiver)).await.map_err(broken)?.into_inner();
+        let first = replies.message().await.map_err(broken)?;
+        let first = first.ok_or(CallEnd::Broken("it has ended the session"))?;
+        let Some(welcome) = first.welcome else {
+            return Err(CallEnd::Broken("it refuses the session"));
+        };
+        let territory = map.region(region).map(|region| region.territory().as_str());
+        let right = welcome.region == region.as_str()
+            && welcome.shard == shard.as_str()
+            && Some(welcome.territory.as_str()) == territory;
+        let forked = welcome.map_epoch == epoch.number && *welcome.map_digest != epoch.digest;
+        if !right || forked {
+            return Err(CallEnd::Broken(
+                "it is another shard, or has another map of the same version",
+            ));
+        }
+        let peer = tls.cloned().zip(peer);
+        Ok(Self { calls, replies, peer, next: 1, ended: false })
+    }
+
+    /// Whether more can be asked on it.
+    pub(crate) fn is_open(&self) -> bool {
+        let trusted = self.peer.as_ref().is_none_or(|(tls, peer)| tls.trusts(peer));
+        trusted && !self.ended && !self.calls.is_closed()
+    }
+
+    /// Asks for one step, and waits for its answer. A step that is not answered ends the session, so
+    /// that a late answer is never taken for that of another step.
+    ///
+    /// # Errors
+    /// [`CallEnd`].
+    pub(crate) async fn call(
+        &mut self,
+        node: &Node,
+        tenant: &TenantId,
+        arrival: proto::Arrival,
+    ) -> Result<proto::Arrived, CallEnd> {
+        let answer = self.ask(node, tenant, arrival).await;
+        self.ended |= matches!(answer, Err(CallEnd::Broken(_)));
+        answer
+    }
+
+    async fn ask(
+        &mut self,
+        node: &Node,
+        tenant: &TenantId,
+        arrival: proto::Arrival,
+    ) -> Result<proto::Arrived, CallEnd> {
+        let id = self.next;
+        self.next += 1;
+        let deadline = Instant::now() + CALL_TIMEOUT;
+        let call = proto::Call {
+            id,
+            deadline_ms: u32::try_from(CALL_TIMEOUT.as_millis()).unwrap_or(u32::MAX),
+            tenant: tenant.as_str().to_owned(),
+            map_epoch: node.map().epoch().number,
+            op: Some(Op::Arrival(arrival)),
+            ..Default::default()
+        };
+        let gone = || CallEnd::Broken("the session has ended");
+        self.calls.send(call).await.map_err(|_| gone())?;
+        loop {
+            let message = timeout_at(deadline, self.replies.message()).await;
+            let message = message.map_err(|_| CallEnd::Broken("it has not answered in time"))?;
+            let frame = message.map_err(|_| gone())?.ok_or_else(gone)?;
+            // What is in flight is still answered.
+            self.ended |= frame.goodbye.is_some() || frame.dial_again;
+            for reply in frame.replies {
+                if reply.id != id {
+                    continue;
+                }
+                return match reply.outcome {
+                    Some(proto::reply::Outcome::Arrived(arrived)) => Ok(arrived),
+                    Some(proto::reply::Outcome::Fault(fault)) => {
+                        Err(CallEnd::Refused(link::session::from_wire(fault)))
+                    }
+                    _ => Err(CallEnd::Broken("it has answered something else")),
+                };
+            }
+        }
+    }
+}

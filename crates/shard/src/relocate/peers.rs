@@ -1,0 +1,56 @@
+//! Where the shards of other regions are reached: by their regions' annexes.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use atlas::{Annex, RegionMap};
+use terms::{RegionId, ShardId, Slot};
+
+/// The annexes of other regions. Clones share them. Without that of a region, nothing moves there.
+#[derive(Clone, Default)]
+pub struct Peers(Arc<ArcSwap<Vec<Annex>>>);
+
+/// One shard of another region.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct PeerShard {
+    pub(crate) region: RegionId,
+    pub(crate) shard: ShardId,
+    /// Where its processes are reached: one of them answers.
+    pub(crate) addresses: Vec<String>,
+}
+
+impl fmt::Debug for Peers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Peers").field("annexes", &self.0.load().len()).finish()
+    }
+}
+
+impl Peers {
+    /// The annexes that are in use.
+    pub fn get(&self) -> Vec<Annex> {
+        self.0.load().as_ref().clone()
+    }
+
+    /// Uses these annexes from now on.
+    pub fn set(&self, annexes: Vec<Annex>) {
+        self.0.store(Arc::new(annexes));
+    }
+
+    /// The shard that has a slot of a region, if one of the region's operators that the map names
+    /// vouches for its annex.
+    pub(crate) fn shard(
+        &self,
+        map: &RegionMap,
+        region: &RegionId,
+        slot: Slot,
+    ) -> Option<PeerShard> {
+        let annexes = self.0.load();
+        let annex = annexes.iter().find(|annex| annex.region() == region)?;
+        annex.vouched(map, ledger::said_by).ok()?;
+        let shard = annex.shard_of(slot);
+        let addresses = std::iter::once(shard.address().to_owned());
+        let addresses = addresses.chain(shard.standbys().iter().cloned()).collect();
+        Some(PeerShard { region: region.clone(), shard: shard.name().clone(), addresses })
+    }
+}

@@ -1,0 +1,124 @@
+//! What callers are told of moves from here.
+
+use engine::{Order, ScanLimit};
+use terms::{Reason, Rejection, TenantId};
+
+use crate::Error;
+use crate::node::Node;
+use crate::policy::subject_status;
+use crate::reply::{Moved, MovedState};
+use crate::store::damage::read_rows;
+use crate::store::keys;
+use crate::store::keys::Owner;
+use crate::store::moving::{GivenUp, Move};
+use crate::store::subject::{Status, Subject, SubjectRow};
+
+/// Moves that are listed.
+const LISTED_MAX: usize = 1_000;
+/// Rows that are looked at for it.
+const LOOKED_AT_MAX: usize = 100_000;
+const ROWS_AT_ONCE: usize = 256;
+
+/// The move of a subject: one that goes on, or the last one. Blocks its thread.
+///
+/// # Errors
+/// `SUBJECT_UNKNOWN`, `SUBJECT_ERASED`; `RECORD_NOT_FOUND` if it never moved.
+pub(crate) fn of_subject(node: &Node, owner: &Owner) -> Result<Moved, Rejection> {
+    let rows = read_rows(&*node.engine, &[owner.row()]).map_err(Error::from)?;
+    let row = rows.into_iter().next().unwrap_or(Ok(None))?;
+    let unknown = || Rejection::new(Reason::SubjectUnknown).field("subject.id");
+    match node.open_subject(owner, &row.ok_or_else(unknown)?)? {
+        SubjectRow::Kept(subject) => of_kept(node, owner, &subject).ok_or_else(|| {
+            let fault = Rejection::new(Reason::RecordNotFound).field("subject.id");
+            fault.problem("no move of the subject was ordered here")
+        }),
+        SubjectRow::Erased(stone) => {
+            let Some(to) = stone.moved.clone() else { return Err(subject_status::gone(&stone)) };
+            Ok(Moved {
+                subject: owner.subject.clone(),
+                to,
+                request_id: stone.by.request_id,
+                began: None,
+                ended: Some(stone.by.minute),
+                state: MovedState::Done,
+                copied: stone.records,
+                heads: stone.records,
+                refused: None,
+            })
+        }
+    }
+}
+
+/// The moves of a tenant's subjects that go on, and whether there are more. Blocks its thread.
+///
+/// # Errors
+/// As reading does.
+pub(crate) fn of_tenant(node: &Node, tenant: &TenantId) -> Result<(Vec<Moved>, bool), Rejection> {
+    let (mut found, mut after, mut seen) = (Vec::new(), None, 0);
+    let limit = ScanLimit { rows: ROWS_AT_ONCE, bytes: 1 << 20 };
+    loop {
+        let span = keys::all_moving(after.as_deref());
+        let page = node.engine.scan(&span, Order::Ascending, limit).map_err(Error::from)?;
+        let Some((last, _)) = page.rows.last() else { return Ok((found, false)) };
+        after = Some(last.clone());
+        for (key, _) in &page.rows {
+            seen += 1;
+            if found.len() >= LISTED_MAX || seen > LOOKED_AT_MAX {
+                return Ok((found, true));
+            }
+            if let Some((owner, subject)) = kept(node, key)?
+                && owner.tenant == *tenant
+            {
+                found.extend(of_kept(node, &owner, &subject));
+            }
+        }
+    }
+}
+
+/// The subject of which a row says that it moves, if it is still there. Blocks its thread.
+///
+/// # Errors
+/// As reading does.
+pub(crate) fn kept(node: &Node, moving: &[u8]) -> Result<Option<(Owner, Subject)>, Rejection> {
+    let key = keys::of_moving(moving).ok_or(Error::Damaged("subjects"))?.to_vec();
+    let rows = read_rows(&*node.engine, std::slice::from_ref(&key)).map_err(Error::from)?;
+    let Some(row) = rows.into_iter().next().unwrap_or(Ok(None))? else { return Ok(None) };
+    let (_, tag) = keys::of_subject(&key).ok_or(Error::Damaged("subjects"))?;
+    let Some(owner) = Subject::owner_of(&row, tag, node.subject_keys())? else { return Ok(None) };
+    match node.open_subject(&owner, &row)? {
+        SubjectRow::Kept(subject) => Ok(Some((owner, subject))),
+        SubjectRow::Erased(_) => Ok(None),
+    }
+}
+
+fn of_kept(node: &Node, owner: &Owner, subject: &Subject) -> Option<Moved> {
+    let going = |of: &Move, state, copied| Moved {
+        subject: owner.subject.clone(),
+        to: of.to.clone(),
+        request_id: of.request_id,
+        began: Some(of.began),
+        ended: None,
+        state,
+        copied,
+        heads: of.heads,
+        refused: None,
+    };
+    match (&subject.status, &subject.given_up) {
+        (Status::Moving(of), _) => {
+            Some(going(of, MovedState::Copying, node.moves.get(owner.tag).min(of.heads)))
+        }
+        (Status::Left(left), _) => Some(going(&left.of, MovedState::Switching, left.of.heads)),
+        (_, Some(GivenUp { to, request_id, began, ended, refused, dropped, .. })) => Some(Moved {
+            subject: owner.subject.clone(),
+            to: to.clone(),
+            request_id: *request_id,
+            began: Some(*began),
+            ended: Some(*ended),
+            state: if *dropped { MovedState::Cancelled } else { MovedState::Cancelling },
+            copied: 0,
+            heads: 0,
+            refused: *refused,
+        }),
+        _ => None,
+    }
+}

@@ -1,0 +1,57 @@
+//! Calls about moves of subjects to other regions.
+
+use terms::{RegionId, Rejection};
+use wire::session as proto;
+
+use crate::node::Node;
+use crate::policy::asker::Asker;
+use crate::server::decode::person::reason;
+use crate::server::decode::{given, request_id};
+use crate::store::keys::Owner;
+use crate::write::command::{Action, Depart, DepartStep, Request};
+use crate::write::move_command::Order;
+
+/// The order of a move.
+pub(super) fn relocate(
+    node: &Node,
+    asker: &Asker,
+    of: proto::Relocate,
+) -> Result<Action, Rejection> {
+    let owner = owner(node, asker, &of.subject)?;
+    reason(&of.reason)?;
+    let to = RegionId::parse(&of.region).map_err(|why| Rejection::id("region", why))?;
+    let fingerprint = node.namer.fingerprint(&[
+        b"relocate",
+        &owner.tag.0,
+        of.region.as_bytes(),
+        of.reason.as_bytes(),
+        &of.findings,
+    ]);
+    let order = Order {
+        to,
+        request: Request { id: request_id(&of.request_id)?, fingerprint },
+        reason: of.reason,
+        given: given(&of.findings, of.phone_data, of.ip_data)?,
+        validate_only: of.validate_only,
+    };
+    let (opening, step) = (node.random()?, DepartStep::Order(Box::new(order)));
+    Ok(Action::Depart(Box::new(Depart { owner, opening, step })))
+}
+
+/// A move is given up.
+pub(super) fn give_up(
+    node: &Node,
+    asker: &Asker,
+    subject: &str,
+    why: String,
+) -> Result<Action, Rejection> {
+    let owner = owner(node, asker, subject)?;
+    reason(&why)?;
+    let step = DepartStep::GiveUp { reason: why, refused: None, move_id: None };
+    Ok(Action::Depart(Box::new(Depart { owner, opening: node.random()?, step })))
+}
+
+/// The subject of a call about a move.
+pub(crate) fn owner(node: &Node, asker: &Asker, subject: &str) -> Result<Owner, Rejection> {
+    super::owner(node, asker, subject)
+}

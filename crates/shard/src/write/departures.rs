@@ -1,0 +1,406 @@
+//! The move of a subject to another region, at the region that gives it away.
+//!
+//! A caller orders it: from then on the subject is read and not written. `relocate/drive.rs` copies it,
+//! and then has it given away, in one commit with a MOVE_OUT entry that commits to the digest of all
+//! that was copied. From that commit on this region neither reads nor writes it. Its rows stay until the
+//! other region has confirmed that it serves the subject; then a tombstone that names that region takes
+//! their place. Until it is given away, the move may be given up.
+//!
+//! MOVE_OUT entries about a subject: one when the move is ordered; one with the number 0 if it is given
+//! up; one with the entry of the other log when the subject is given away, together with one for each
+//! collection that has the number of its records.
+
+use std::sync::Arc;
+
+use atlas::{Findings, Moment};
+use ledger::entry::{Detail as Said, Kind};
+use ledger::statement::{commitment, content_digest};
+use terms::limits::REQUEST_IDS_KEPT_HOURS;
+use terms::{Collection, Detail, Reason, RegionId, Rejection};
+
+use crate::log::erasure_file;
+use crate::policy::asker::Asker;
+use crate::policy::ingress::may_enter;
+use crate::policy::rulings::{Rules, Verdict};
+use crate::policy::standing_ruling::{Given, full};
+use crate::policy::subject_status;
+use crate::reply::Written;
+use crate::store::keys;
+use crate::store::keys::Owner;
+use crate::store::moving::{GivenUp, Left, Move};
+use crate::store::record::Body;
+use crate::store::subject::{Status, Subject};
+use crate::store::tombstone::Tombstone;
+use crate::store::types::{EntryAt, Fingerprint, Minute, Recent, Version};
+use crate::write::command::{Depart, DepartStep, Request};
+use crate::write::entries::subject_statement;
+use crate::write::erase::unknown;
+use crate::write::move_command::{Order, Switch};
+use crate::write::transaction::reassess::replaced;
+use crate::write::transaction::{Done, Known, Transaction};
+
+/// The format of a row that says that a subject moves: it is the whole value.
+const MOVING_FORMAT: u8 = 1;
+/// Heads that are looked at together.
+const ROWS_AT_ONCE: usize = 256;
+
+impl Transaction<'_> {
+    /// Does one step of a move from here.
+    pub(super) fn depart(&mut self, asker: &Asker, depart: &Depart) -> Result<Done, Rejection> {
+        let owner = &depart.owner;
+        let subject = match (self.known_subject(owner)?, &depart.step) {
+            (None, _) => return Err(unknown()),
+            (Some(Known::Erased(stone)), DepartStep::Order(order)) => {
+                return ordered_before(&stone, &order.request);
+            }
+            // It was done before.
+            (Some(Known::Erased(stone)), DepartStep::Finish { move_id })
+                if stone.moved.is_some() && stone.by.request_id == *move_id =>
+            {
+                return Ok(replayed());
+            }
+            (Some(Known::Erased(stone)), _) => return Err(subject_status::gone(&stone)),
+            (Some(Known::Kept(subject)), _) => subject,
+        };
+        match &depart.step {
+            DepartStep::Order(order) => self.order(asker, depart, order, &subject),
+            DepartStep::GiveUp { reason, refused, move_id } => {
+                let of = self.given_up_move(&subject, *move_id)?;
+                let Some(of) = of else { return Ok(replayed()) };
+                let after = given_up(&of, self.entries.minute(), *refused);
+                self.give_up(asker, depart, reason, after, &subject)
+            }
+            DepartStep::Switch(switch) => self.switch(asker, depart, switch, &subject),
+            DepartStep::Dropped { move_id } => self.dropped(owner, *move_id, &subject),
+            DepartStep::Finish { move_id } => self.finish(owner, *move_id, &subject),
+        }
+    }
+
+    /// Orders a move.
+    fn order(
+        &mut self,
+        asker: &Asker,
+        depart: &Depart,
+        order: &Order,
+        subject: &Subject,
+    ) -> Result<Done, Rejection> {
+        let (owner, Order { to, request, reason, given, .. }) = (&depart.owner, order);
+        let known = subject.status.moving().map(|of| (of.request_id, of.fingerprint));
+        let ended = subject.given_up.as_ref().map(|of| (of.request_id, of.fingerprint));
+        for (id, fingerprint) in known.into_iter().chain(ended) {
+            if id == request.id {
+                return same(request, fingerprint).map(|()| replayed());
+            }
+        }
+        subject_status::admit(subject, self.now)?;
+        if subject.given_up.as_ref().is_some_and(|of| !of.dropped) {
+            let fault = Rejection::new(Reason::SubjectMoving).field("subject.id");
+            return Err(fault.problem("the other region still erases what an earlier move left"));
+        }
+        let heads = self.movable(owner, subject)?;
+        let bases = next_bases(subject, given.as_ref())?;
+        self.placed_there(owner, to, &bases)?;
+        if order.validate_only {
+            return Ok(Done::written(Written::default()));
+        }
+        let mut entry = self.entries.about_subject(Kind::MoveOut, asker);
+        entry.say(Said::Reason(reason.clone()));
+        let index = self.entries.next_index();
+        let receipt = self.append_about(owner, None, &depart.opening, entry)?;
+        let mut after = Subject::clone(subject);
+        after.given_up = None;
+        after.status = Status::Moving(Box::new(Move {
+            to: to.clone(),
+            request_id: request.id,
+            fingerprint: request.fingerprint,
+            began: self.entries.minute(),
+            reason: reason.clone(),
+            heads,
+            findings: replaced(&subject.findings, given.as_ref(), true)?,
+            bases,
+        }));
+        self.batch.put(keys::moving(&owner.row()), vec![MOVING_FORMAT]);
+        self.keep(owner, after)?;
+        self.node.moves.ordered.notify_one();
+        let (origin, receipt) = (Some(self.entries.own_origin()), Some(receipt));
+        Ok(Done::written(Written { index, origin, receipt, ..Default::default() }))
+    }
+
+    /// How many heads of records a subject has, if all of it can be copied.
+    fn movable(&self, owner: &Owner, subject: &Subject) -> Result<u64, Rejection> {
+        if subject.erasing.is_some() {
+            // It goes on by itself, and is done within seconds.
+            return Err(Reason::ShardBusy.into());
+        }
+        let hours = u32::try_from(REQUEST_IDS_KEPT_HOURS).expect("a day or so");
+        let oldest = self.entries.minute().minus_hours(hours);
+        if subject.all_erased().iter().any(|erased| erased.by.minute >= oldest) {
+            let fault = Rejection::new(Reason::CollectionErased).field("subject.id");
+            return Err(fault.problem("a collection of it was erased within a day").cure(
+                "order the move a day after the erasure: until then late retries must be refused here",
+            ));
+        }
+        let attached = || {
+            let fault = Rejection::new(Reason::BodyIsAttachment).field("subject.id");
+            let fault = fault.problem("the subject has attachments, or uploads in progress");
+            fault.cure(
+                "attachments do not move: download and delete them before, or keep the subject",
+            )
+        };
+        if !self.scan(&owner.uploads(), 1)?.rows.is_empty() {
+            return Err(attached());
+        }
+        let (mut span, mut heads) = (owner.records(), 0);
+        loop {
+            let page = self.scan(&span, ROWS_AT_ONCE)?;
+            let Some((last, _)) = page.rows.last() else { return Ok(heads) };
+            span.from = [last.as_slice(), &[0]].concat();
+            for (key, row) in &page.rows {
+                let (_, head) = self.opened(owner, subject, key, row)?;
+                if matches!(head.body, Body::Chunked(_)) {
+                    return Err(attached());
+                }
+                heads += 1;
+            }
+        }
+    }
+
+    /// Whether the rules place all of it in that region, by this shard's map and its second check.
+    fn placed_there(
+        &self,
+        owner: &Owner,
+        to: &RegionId,
+        bases: &[(Collection, Findings)],
+    ) -> Result<(), Rejection> {
+        let (node, map) = (self.node, self.node.map());
+        let invalid = |problem| {
+            let fault = Rejection::new(Reason::FieldInvalid).field("region");
+            Err(fault.problem(problem))
+        };
+        if *to == node.region {
+            return invalid("is the region in which the subject is");
+        }
+        let Some(region) = map.region(to) else {
+            return Err(Rejection::new(Reason::DomicileUnknown).field("region"));
+        };
+        if !map.may_move(&node.region, to) {
+            return invalid("is no home of anyone by the region map");
+        }
+        if bases.is_empty() {
+            let fault = Rejection::new(Reason::FieldInvalid).field("subject.id");
+            return Err(fault.problem("has no ruling, and nothing to move"));
+        }
+        let mut there = Rules::new(Arc::clone(&map), to.clone(), region.territory());
+        there.set_date(Moment::of(self.now));
+        for (collection, basis) in bases {
+            match there.decide(&owner.tenant, collection, basis) {
+                // What the law there asks of the way in holds for a shard abroad as for a gateway.
+                Verdict::Here(ruled) => may_enter(node, &ruled, node.territory)?,
+                Verdict::Refused(fault) => return Err(fault),
+                Verdict::Elsewhere(region) => {
+                    let fault = Rejection::new(Reason::WrongDomicile).field("region");
+                    let problem = format!("is not where the rules place collection {collection}");
+                    let cure = "name the region in the metadata, for all collections; or send the \
+                                evidence that has changed";
+                    return Err(fault.problem(problem).cure(cure).with(Detail::Region, region));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The move that is to be given up. None: that was done.
+    fn given_up_move(
+        &self,
+        subject: &Subject,
+        move_id: Option<[u8; 16]>,
+    ) -> Result<Option<Move>, Rejection> {
+        let meant = |id: [u8; 16]| move_id.is_none_or(|meant| meant == id);
+        let refused = |reason, problem| {
+            let fault = Rejection::new(reason).field("subject.id");
+            Err(fault.problem(problem))
+        };
+        if matches!(subject.status, Status::Left(_)) {
+            return refused(Reason::SubjectMoving, "was given away already");
+        }
+        if let Status::Moving(of) = &subject.status
+            && meant(of.request_id)
+        {
+            return Ok(Some(Move::clone(of)));
+        }
+        if subject.given_up.as_ref().is_some_and(|of| meant(of.request_id)) {
+            return Ok(None);
+        }
+        refused(Reason::RecordNotFound, "has no move from here that goes on")
+    }
+
+    /// Gives a move up: the subject is served as before.
+    fn give_up(
+        &mut self,
+        asker: &Asker,
+        depart: &Depart,
+        reason: &str,
+        given_up: GivenUp,
+        subject: &Subject,
+    ) -> Result<Done, Rejection> {
+        let owner = &depart.owner;
+        let mut entry = self.entries.about_subject(Kind::MoveOut, asker);
+        entry.say(Said::Count(0));
+        entry.say(Said::Reason(reason.to_owned()));
+        let index = self.entries.next_index();
+        let receipt = self.append_about(owner, None, &depart.opening, entry)?;
+        let mut after = Subject::clone(subject);
+        after.status = Status::Live;
+        after.given_up = Some(given_up);
+        self.keep(owner, after)?;
+        self.node.moves.end(owner.tag);
+        self.node.moves.ordered.notify_one();
+        let (origin, receipt) = (Some(self.entries.own_origin()), Some(receipt));
+        Ok(Done::written(Written { index, origin, receipt, ..Default::default() }))
+    }
+
+    /// Gives the subject away. Done once more, it changes nothing: then it is noted outside the store.
+    fn switch(
+        &mut self,
+        asker: &Asker,
+        depart: &Depart,
+        switch: &Switch,
+        subject: &Subject,
+    ) -> Result<Done, Rejection> {
+        let (owner, opening) = (&depart.owner, &depart.opening);
+        let of = subject.status.moving().filter(|of| of.request_id == switch.move_id);
+        let of = of.cloned().ok_or(Reason::SubjectMoving)?;
+        if matches!(subject.status, Status::Left(_)) {
+            return Ok(replayed());
+        }
+        // By the map of this moment.
+        self.placed_there(owner, &of.to, &of.bases)?;
+        for (collection, live) in &switch.live {
+            let mut entry = self.of_collection(asker, owner, subject, collection, *live);
+            entry.kind = Kind::MoveOut;
+            self.entries.append(&entry)?;
+        }
+        let live = switch.live.values().sum();
+        let mut entry = self.entries.about_subject(Kind::MoveOut, asker);
+        entry.say(Said::Reason(of.reason.clone()));
+        let (origin, index) = switch.peer.clone();
+        entry.say(Said::Peer { origin, index });
+        let digest = content_digest(opening, &switch.digest);
+        entry.commitment = Some(commitment(opening, &subject_statement(owner, None, digest)));
+        let at = self.entries.next();
+        self.entries.append(&entry.in_order())?;
+        let stone = tombstone(subject, &of, at, self.entries.minute(), live);
+        let stone = stone.row(owner.tag, &self.node.namer);
+        let place = self.entries.place(at);
+        erasure_file::list_moved(&mut self.batch, place, &owner.row(), &stone);
+        let mut after = Subject::clone(subject);
+        let (entry, opening) = (at, *opening);
+        after.status = Status::Left(Box::new(Left { of, entry, opening, live }));
+        self.keep(owner, after)?;
+        self.erased.push(owner.tag);
+        let origin = Some(self.entries.own_origin());
+        Ok(Done::written(Written { index: at.index, origin, ..Default::default() }))
+    }
+
+    /// The other region has erased what it had.
+    fn dropped(
+        &mut self,
+        owner: &Owner,
+        move_id: [u8; 16],
+        subject: &Subject,
+    ) -> Result<Done, Rejection> {
+        let mut after = Subject::clone(subject);
+        match &mut after.given_up {
+            Some(given_up) if given_up.request_id == move_id => given_up.dropped = true,
+            _ => return Ok(replayed()),
+        }
+        self.batch.delete(keys::moving(&owner.row()));
+        self.keep(owner, after)?;
+        Ok(Done::written(Written::default()))
+    }
+
+    /// The other region has confirmed: a tombstone takes the place of the subject. What goes has its
+    /// entry, that of the move.
+    fn finish(
+        &mut self,
+        owner: &Owner,
+        move_id: [u8; 16],
+        subject: &Subject,
+    ) -> Result<Done, Rejection> {
+        let Status::Left(left) = &subject.status else { return Err(Reason::SubjectMoving.into()) };
+        if left.of.request_id != move_id {
+            return Err(Reason::SubjectMoving.into());
+        }
+        let gone = self.take_records(owner, subject, owner.records(), None)?;
+        if gone.more {
+            return Ok(Done::written(Written { unfinished: true, ..Default::default() }));
+        }
+        self.take_uploads(owner.uploads())?;
+        self.take_rows(owner.gone_requests(), |_| Ok(true))?;
+        let stone = tombstone(subject, &left.of, left.entry, self.entries.minute(), left.live);
+        self.batch.put(owner.row(), stone.row(owner.tag, &self.node.namer));
+        self.batch.delete(owner.accesses());
+        self.batch.delete(keys::moving(&owner.row()));
+        self.subjects.remove(&owner.tag);
+        self.erased.push(owner.tag);
+        self.node.moves.end(owner.tag);
+        Ok(Done::written(Written { records: left.live, ..Default::default() }))
+    }
+}
+
+/// What is kept of a move that ends without one.
+fn given_up(of: &Move, ended: Minute, refused: Option<Reason>) -> GivenUp {
+    GivenUp {
+        to: of.to.clone(),
+        request_id: of.request_id,
+        fingerprint: of.fingerprint,
+        began: of.began,
+        ended,
+        refused,
+        dropped: false,
+    }
+}
+
+/// What will stand for a subject that was given away.
+fn tombstone(subject: &Subject, of: &Move, at: EntryAt, minute: Minute, live: u64) -> Tombstone {
+    let (request_id, fingerprint) = (of.request_id, of.fingerprint);
+    let by = Recent { request_id, fingerprint, minute, version: Version::NONE, entry: at };
+    let moved = Some(of.to.clone());
+    Tombstone { incarnation: subject.incarnation, records: live, by, moved }
+}
+
+/// On what the rulings of all collections would rest in another region.
+fn next_bases(
+    subject: &Subject,
+    given: Option<&Given>,
+) -> Result<Vec<(Collection, Findings)>, Rejection> {
+    let findings = replaced(&subject.findings, given, true)?;
+    let mut bases = Vec::new();
+    for standing in subject.standings() {
+        let basis = replaced(&standing.basis, given, false)?;
+        let mut next = standing.clone();
+        next.basis = basis;
+        bases.push((standing.collection.clone(), next.weighed(&findings).map_err(full)?));
+    }
+    Ok(bases)
+}
+
+/// The answer to the order of a move that is done, or to a subject that is erased.
+fn ordered_before(stone: &Tombstone, request: &Request) -> Result<Done, Rejection> {
+    if stone.moved.is_none() || stone.by.request_id != request.id {
+        return Err(subject_status::gone(stone));
+    }
+    same(request, stone.by.fingerprint).map(|()| replayed())
+}
+
+/// Whether it is the same request, whose id was seen before.
+fn same(request: &Request, fingerprint: Fingerprint) -> Result<(), Rejection> {
+    if request.fingerprint == fingerprint {
+        return Ok(());
+    }
+    Err(Rejection::new(Reason::RequestIdReused).field("request_id"))
+}
+
+fn replayed() -> Done {
+    Done::written(Written { replayed: true, ..Default::default() })
+}

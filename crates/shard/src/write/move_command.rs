@@ -1,0 +1,143 @@
+//! What is asked of the committer about the move of a subject between regions.
+
+use std::collections::BTreeMap;
+
+use atlas::{Findings, RecordAttributes};
+use terms::{Collection, Reason, RegionId, UnixMillis};
+
+use crate::policy::standing_ruling::Given;
+use crate::store::accesses::Accesses;
+use crate::store::keys::Owner;
+use crate::store::record::Address;
+use crate::store::types::{Minute, Version};
+use crate::write::command::Content;
+use crate::write::request::Request;
+
+/// One step of a move from here.
+pub(crate) struct Depart {
+    pub(crate) owner: Owner,
+    /// Of the step's entry.
+    pub(crate) opening: [u8; 32],
+    pub(crate) step: DepartStep,
+}
+
+/// What to do.
+pub(crate) enum DepartStep {
+    /// A caller orders it.
+    Order(Box<Order>),
+    /// It is given up.
+    GiveUp {
+        /// Why, for the log.
+        reason: String,
+        /// The reason with which the other region refuses it. None: a caller gives it up.
+        refused: Option<Reason>,
+        /// Only this one. None: whichever goes on.
+        move_id: Option<[u8; 16]>,
+    },
+    /// The subject is given away: all of it is in the other region.
+    Switch(Box<Switch>),
+    /// The other region has erased what it had of a move that was given up.
+    Dropped {
+        /// Which move.
+        move_id: [u8; 16],
+    },
+    /// The other region serves the subject: what is left of it here goes.
+    Finish {
+        /// Which move.
+        move_id: [u8; 16],
+    },
+}
+
+/// The order of a move.
+pub(crate) struct Order {
+    pub(crate) to: RegionId,
+    pub(crate) request: Request,
+    pub(crate) reason: String,
+    /// As of a reassessment.
+    pub(crate) given: Option<Given>,
+    pub(crate) validate_only: bool,
+}
+
+/// What is given away.
+pub(crate) struct Switch {
+    pub(crate) move_id: [u8; 16],
+    /// The digest of all of it, as both regions have read it.
+    pub(crate) digest: [u8; 32],
+    /// Live records, by collection.
+    pub(crate) live: BTreeMap<Collection, u64>,
+    /// The MOVE_IN entry with which it began to arrive: origin and index.
+    pub(crate) peer: (String, u64),
+}
+
+/// One step of a move to here.
+pub(crate) struct Arrive {
+    pub(crate) owner: Owner,
+    /// Where from.
+    pub(crate) from: RegionId,
+    pub(crate) move_id: [u8; 16],
+    /// Of the step's entry.
+    pub(crate) opening: [u8; 32],
+    /// Bytes that it holds in memory, roughly.
+    pub(crate) bytes: usize,
+    pub(crate) step: ArriveStep,
+}
+
+/// What to do.
+pub(crate) enum ArriveStep {
+    /// Begin, or say how far it is.
+    Begin(Box<ArrivingSubject>),
+    /// Store these records, if it is as far as `after`.
+    Rows {
+        /// How far it was before.
+        after: Vec<u8>,
+        /// How far it is then.
+        next: Vec<u8>,
+        /// The records.
+        records: Vec<ArrivingRecord>,
+    },
+    /// Serve the subject: the source has given it away.
+    Adopt(Box<Adoption>),
+    /// Erase what has arrived.
+    Drop,
+}
+
+/// What is known of a subject that arrives.
+pub(crate) struct ArrivingSubject {
+    pub(crate) findings: Findings,
+    /// On what its rulings rest.
+    pub(crate) bases: Vec<(Collection, Findings)>,
+    /// The request that created it, and when.
+    pub(crate) created: ([u8; 16], Minute),
+    pub(crate) erased: Vec<ErasedElsewhere>,
+}
+
+/// A collection that was erased before the subject came.
+pub(crate) struct ErasedElsewhere {
+    pub(crate) collection: Collection,
+    pub(crate) records: u64,
+    pub(crate) request_id: [u8; 16],
+    pub(crate) minute: Minute,
+}
+
+/// A record that arrives. Its body is encrypted under a key of this region already.
+pub(crate) struct ArrivingRecord {
+    pub(crate) address: Address,
+    pub(crate) version: Version,
+    pub(crate) content: Content,
+    pub(crate) expires: Option<UnixMillis>,
+    pub(crate) attributes: RecordAttributes,
+    /// The requests that it remembers: id, minute and version.
+    pub(crate) requests: Vec<([u8; 16], Minute, Version)>,
+}
+
+/// What was checked of a subject that is to be served: what has arrived, and that the source has
+/// committed to give exactly that away.
+pub(crate) struct Adoption {
+    /// How far it was when it was checked.
+    pub(crate) after: Vec<u8>,
+    pub(crate) digest: [u8; 32],
+    /// The MOVE_OUT entry: origin and index.
+    pub(crate) source: (String, u64),
+    /// Who read the subject's records until it was given away.
+    pub(crate) accesses: Accesses,
+}

@@ -1,0 +1,158 @@
+//! Who may ask for a move to here: a shard of another region, by its certificate and by the map, for the
+//! steps of moves and for nothing else.
+
+use std::time::Duration;
+
+use wire::session::{self as proto, arrival::Step, call::Op};
+
+use crate::support::pki::{Pki, dial};
+use crate::support::{Place, Running, Session, put_ru};
+
+const ALL: &[&str] = &["ru-msk", "eu-fra", "kz-ala", "in-bom", "us-iad"];
+const TO: &str = "spiffe://sample/region/ru-msk/shard/s1";
+const FROM: &str = "spiffe://sample/region/eu-fra/shard/s1";
+const GATEWAY: &str = "spiffe://sample/region/eu-fra/gateway/test";
+
+struct Secure {
+    place: Place,
+    pki: Pki,
+    shard: Running,
+}
+
+async fn secure() -> Secure {
+    let pki = Pki::new(ALL);
+    let mut place = Place::new("ru-msk");
+    place.map = pki.pin(&place.map);
+    let tls = pki.tls(&place.map(), TO);
+    let shard = place.open().await.unwrap();
+    let shard = Running::serve_with(shard, "ru-msk", Some(tls)).await;
+    Secure { place, pki, shard }
+}
+
+fn hello(of: &Secure, region: &str, shard: &str) -> proto::Hello {
+    proto::Hello {
+        gateway: String::new(),
+        from_region: region.into(),
+        from_shard: shard.into(),
+        ..of.shard.hello()
+    }
+}
+
+/// The session of a process, or why there is none.
+async fn session(of: &Secure, uri: &str, hello: proto::Hello) -> Result<Session, String> {
+    let tls = of.pki.tls(&of.place.map(), uri);
+    let client = dial(&tls, of.shard.port, TO).await.expect("both take each other");
+    let (session, first) = crate::support::open(client, hello).await.expect("an answer");
+    first.goodbye.map_or(Ok(session), |fault| Err(format!("{} {}", fault.reason, fault.field)))
+}
+
+fn arrival(step: Step) -> Op {
+    Op::Arrival(proto::Arrival {
+        move_id: vec![7; 16].into(),
+        subject: "anna".into(),
+        step: Some(step),
+    })
+}
+
+async fn said(session: &mut Session, op: Op) -> String {
+    session.call(op).await.err().map_or_else(|| "done".to_owned(), |fault| fault.reason)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shard_is_who_its_certificate_says_and_asks_for_moves_alone() {
+    let of = secure().await;
+    for (uri, region, shard, refusal) in [
+        (FROM, "eu-fra", "s2", "IDENTITY_INVALID hello.from_shard"),
+        (FROM, "kz-ala", "s1", "IDENTITY_INVALID hello.from_shard"),
+        // A gateway is no shard, and a shard no gateway.
+        (GATEWAY, "eu-fra", "test", "IDENTITY_INVALID "),
+        (FROM, "", "", "IDENTITY_INVALID "),
+        // No subject moves within a region, or from one that the map does not have.
+        (TO, "ru-msk", "s1", "NOT_PERMITTED hello.from_region"),
+        (FROM, "mars", "s1", "NOT_PERMITTED hello.from_region"),
+    ] {
+        let said = session(&of, uri, hello(&of, region, shard)).await.err().unwrap();
+        assert_eq!(said, refusal, "{uri} {region} {shard}");
+    }
+    let mut peer = session(&of, FROM, hello(&of, "eu-fra", "s1")).await.unwrap();
+    assert_eq!(said(&mut peer, Op::Put(put_ru("anna", "k", b"x", 1))).await, "NOT_PERMITTED");
+    assert_eq!(said(&mut peer, Op::LocateKey(proto::LocateKey {})).await, "NOT_PERMITTED");
+    assert_eq!(said(&mut peer, Op::MapFetch(proto::MapFetch::default())).await, "NOT_PERMITTED");
+    for hostile in [Vec::new(), vec![0; 3], vec![0xff; 4096]] {
+        assert_eq!(
+            said(&mut peer, arrival(Step::Begin(hostile.clone().into()))).await,
+            "FIELD_INVALID"
+        );
+        let rows = proto::ArrivalRows { records: hostile.into(), ..Default::default() };
+        assert_eq!(said(&mut peer, arrival(Step::Rows(rows))).await, "FIELD_INVALID");
+    }
+    assert_eq!(said(&mut peer, arrival(Step::Check(true))).await, "done");
+    assert_eq!(said(&mut peer, arrival(Step::Adopt(proto::ArrivalEnd::default()))).await, "done");
+    let mut gateway = session(&of, GATEWAY, of.shard.hello()).await.unwrap();
+    assert_eq!(said(&mut gateway, arrival(Step::Check(true))).await, "NOT_PERMITTED");
+    // Nothing has come of it.
+    let found = gateway.get("anna", "profiles", "k").await.err().unwrap();
+    assert_eq!(found, "EGRESS_NOT_COVERED");
+    drop((peer, gateway));
+    tokio::time::timeout(Duration::from_secs(30), of.shard.stop()).await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subject_moves_over_tls() {
+    let pki = Pki::new(ALL);
+    let (mut places, mut shards) = (Vec::new(), Vec::new());
+    for region in ["ru-msk", "eu-fra"] {
+        let mut place = Place::new(region);
+        place.map = pki.pin(&place.map);
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        place.annex =
+            place.annex.replace("http://127.0.0.1:1\"", &format!("https://127.0.0.1:{port}\""));
+        places.push((place, port));
+    }
+    let annexes: Vec<atlas::Annex> = places
+        .iter()
+        .map(|(place, _)| atlas::Annex::parse(&place.annex, &place.map()).unwrap())
+        .collect();
+    for (place, port) in &places {
+        let uri = format!("spiffe://sample/region/{}/shard/s1", place.region);
+        let tls = pki.tls(&place.map(), &uri);
+        let shard = place.open().await.unwrap();
+        shard.peers().set(annexes.clone());
+        shards.push(Running::serve_at(shard, place.region, Some(tls), *port).await);
+    }
+    let mut sessions = Vec::new();
+    for (shard, country) in shards.iter().zip(["ru-msk", "eu-fra"]) {
+        let uri = format!("spiffe://sample/region/{country}/gateway/test");
+        let to = format!("spiffe://sample/region/{country}/shard/s1");
+        let tls = pki.tls(&places[0].0.map(), &uri);
+        let client = dial(&tls, shard.port, &to).await.unwrap();
+        let (session, first) = crate::support::open(client, shard.hello()).await.unwrap();
+        assert!(first.welcome.is_some());
+        sessions.push(session);
+    }
+    sessions[0].put(put_ru("anna", "k", b"body", 1)).await.unwrap();
+    let relocate = proto::Relocate {
+        subject: "anna".into(),
+        region: "eu-fra".into(),
+        request_id: crate::support::request_id(2).into(),
+        reason: "the person has moved".into(),
+        findings: crate::support::findings(&[("citizenship", "DE"), ("residence", "DE")]).into(),
+        ..Default::default()
+    };
+    assert_eq!(said(&mut sessions[0], Op::Relocate(relocate)).await, "done");
+    let found = tokio::time::timeout(Duration::from_secs(30), async {
+        loop {
+            if let Ok(found) = sessions[1].get("anna", "profiles", "k").await {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    assert_eq!(found.await.unwrap().body, "body");
+    drop(sessions);
+    for shard in shards {
+        shard.stop().await.unwrap();
+    }
+}

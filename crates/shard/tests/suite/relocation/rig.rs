@@ -1,0 +1,289 @@
+//! Two regions whose shards crash and start again, and a link between them that is cut.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::time::Duration;
+
+use atlas::Annex;
+use engine::Disk;
+use ledger::entry::{Entry, Kind};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+use wire::session::session_client::SessionClient;
+use wire::session::{self as proto, call::Op, moves::Of, reply::Outcome};
+use wire::v1::OperationState;
+
+use crate::support::{Answer, Place, Running, open, request_id, stored};
+
+pub(super) const REGIONS: [&str; 2] = ["ru-msk", "eu-fra"];
+/// Time in which whatever is waited for must come about.
+const WITHIN: Duration = Duration::from_secs(60);
+
+/// Numbers from a seed (splitmix64).
+pub(super) struct Chance(pub(super) u64);
+
+impl Chance {
+    pub(super) fn below(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % n
+    }
+}
+
+/// Where a shard listens just now, and a link to it that may be cut.
+struct Link {
+    target: Arc<AtomicU16>,
+    /// Bytes that the next connections carry before they break. 0: no connection breaks.
+    cut_after: Arc<AtomicU64>,
+    port: u16,
+}
+
+impl Link {
+    async fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (target, cut_after) = (Arc::new(AtomicU16::new(0)), Arc::new(AtomicU64::new(0)));
+        let (to, cut) = (Arc::clone(&target), Arc::clone(&cut_after));
+        tokio::spawn(async move {
+            while let Ok((near, _)) = listener.accept().await {
+                let to = SocketAddr::from(([127, 0, 0, 1], to.load(Ordering::Acquire)));
+                let bytes = cut.load(Ordering::Acquire);
+                tokio::spawn(carry(near, to, bytes));
+            }
+        });
+        Self { target, cut_after, port }
+    }
+}
+
+/// Carries a connection, until it has carried so many bytes.
+async fn carry(near: TcpStream, to: SocketAddr, cut_after: u64) {
+    let Ok(far) = TcpStream::connect(to).await else { return };
+    let ((mut a, mut b), (mut c, mut d)) = (near.into_split(), far.into_split());
+    let mut left = if cut_after == 0 { u64::MAX } else { cut_after };
+    let (mut there, mut back) = (vec![0; 4096], vec![0; 4096]);
+    loop {
+        let done = tokio::select! {
+            read = a.read(&mut there) => match read {
+                Ok(n @ 1..) => d.write_all(&there[..n]).await.map(|()| n),
+                _ => return,
+            },
+            read = c.read(&mut back) => match read {
+                Ok(n @ 1..) => b.write_all(&back[..n]).await.map(|()| n),
+                _ => return,
+            },
+        };
+        let Ok(n) = done else { return };
+        left = left.saturating_sub(n as u64);
+        if left == 0 {
+            return;
+        }
+    }
+}
+
+/// A region's shard, which is started again whenever it ends.
+pub(super) struct Region {
+    pub(super) place: Arc<Place>,
+    pub(super) disk: Disk,
+    port: Arc<AtomicU16>,
+    stop: watch::Sender<bool>,
+    kept: JoinHandle<u64>,
+    cut_after: Arc<AtomicU64>,
+}
+
+/// Both regions.
+pub(super) struct Rig {
+    pub(super) regions: Vec<Region>,
+    next: AtomicU64,
+}
+
+/// What a call came to: an answer, or none.
+pub(super) type Told = Option<Answer>;
+
+impl Rig {
+    pub(super) async fn new(seed: u64) -> Self {
+        Self::with(seed, |_| {}).await
+    }
+
+    /// With the places changed before they are made.
+    pub(super) async fn with(seed: u64, change: impl Fn(&mut Place)) -> Self {
+        let links = [Link::new().await, Link::new().await];
+        let mut places = Vec::new();
+        for (n, region) in (0..).zip(REGIONS) {
+            let mut place = Place::new(region);
+            let disk = Disk::new(seed.wrapping_mul(2).wrapping_add(n));
+            place.disk = Some(disk.clone());
+            change(&mut place);
+            place.init_as(&place.settings()).unwrap();
+            places.push((Arc::new(place), disk));
+        }
+        let annexes: Vec<Annex> = places
+            .iter()
+            .zip(&links)
+            .map(|((place, _), link)| {
+                let address = format!("http://127.0.0.1:{}", link.port);
+                let text = place.annex.replace("http://127.0.0.1:1", &address);
+                Annex::parse(&text, &place.map()).unwrap()
+            })
+            .collect();
+        let mut regions = Vec::new();
+        for ((place, disk), link) in places.into_iter().zip(links) {
+            let Link { target: port, cut_after, .. } = link;
+            let (stop, stopped) = watch::channel(false);
+            let keep = keep(Arc::clone(&place), Arc::clone(&port), annexes.clone(), stopped);
+            let kept = tokio::spawn(keep);
+            regions.push(Region { place, disk, port, stop, kept, cut_after });
+        }
+        let rig = Self { regions, next: AtomicU64::new(1 << 32) };
+        for at in 0..2 {
+            rig.serves(at).await;
+        }
+        rig
+    }
+
+    /// Waits until a region's shard answers.
+    async fn serves(&self, at: usize) {
+        let asked = async {
+            while self.moves(at, Of::All(true)).await.is_none() {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(WITHIN, asked).await.expect("the shard answers");
+    }
+
+    /// One call over a session of its own. None: there is no shard, or it ends before it answers.
+    pub(super) async fn call(&self, at: usize, op: Op) -> Told {
+        let port = self.regions[at].port.load(Ordering::Acquire);
+        let client = SessionClient::connect(format!("http://127.0.0.1:{port}")).await.ok()?;
+        let hello = proto::Hello {
+            protocol: link::session::PROTOCOL,
+            deployment: "sample".into(),
+            region: REGIONS[at].into(),
+            shard: "s1".into(),
+            gateway: "test".into(),
+            ..Default::default()
+        };
+        let (mut session, first) = timeout(WITHIN, open(client, hello)).await.unwrap()?;
+        first.welcome?;
+        let call = session.wrap(op);
+        let id = call.id;
+        session.calls.send(proto::ToShard { hello: None, calls: vec![call] }).await.ok()?;
+        timeout(WITHIN, session.answer(id)).await.ok()?
+    }
+
+    /// The same, until there is an answer that is not for now.
+    pub(super) async fn told(&self, at: usize, op: Op) -> Answer {
+        let asked = async {
+            loop {
+                match self.call(at, op.clone()).await {
+                    Some(Err(fault)) if passes(&fault.reason) => {}
+                    Some(answer) => return answer,
+                    None => {}
+                }
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(WITHIN, asked).await.expect("an answer in time")
+    }
+
+    pub(super) fn id(&self) -> Vec<u8> {
+        request_id(self.next.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub(super) async fn moves(&self, at: usize, of: Of) -> Told {
+        self.call(at, Op::Moves(proto::Moves { of: Some(of), reason: "as the test wants".into() }))
+            .await
+    }
+
+    /// What has become of the move of a subject.
+    pub(super) async fn state(&self, subject: &str) -> Option<proto::Move> {
+        match self.moves(0, Of::Subject(subject.into())).await? {
+            Ok(Outcome::Moves(found)) => found.moves.into_iter().next(),
+            _ => None,
+        }
+    }
+
+    /// Waits until the move of a subject has come to one of these states.
+    pub(super) async fn until(&self, subject: &str, wanted: &[OperationState]) -> proto::Move {
+        let asked = async {
+            loop {
+                if let Some(found) = self.state(subject).await
+                    && wanted.iter().any(|state| i32::from(*state) == found.state)
+                {
+                    return found;
+                }
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(WITHIN, asked).await.expect("the move ends in time")
+    }
+
+    /// Breaks each new connection between the two after so many bytes; 0: none.
+    pub(super) fn cut_after(&self, bytes: u64) {
+        self.regions.iter().for_each(|one| one.cut_after.store(bytes, Ordering::Release));
+    }
+
+    /// Stops both shards. Gives how often each was started.
+    pub(super) async fn stop(self) -> (Vec<Arc<Place>>, u64) {
+        let (mut places, mut starts) = (Vec::new(), 0);
+        for Region { place, stop, kept, .. } in self.regions {
+            stop.send_replace(true);
+            starts += kept.await.unwrap();
+            places.push(place);
+        }
+        (places, starts)
+    }
+}
+
+/// Whether it may be answered otherwise later.
+pub(super) fn passes(reason: &str) -> bool {
+    let reason = terms::Reason::parse(reason).unwrap();
+    reason.retry() == terms::Retry::SameRequestId
+}
+
+/// Starts a shard whenever it has ended.
+async fn keep(
+    place: Arc<Place>,
+    port: Arc<AtomicU16>,
+    annexes: Vec<Annex>,
+    mut stopped: watch::Receiver<bool>,
+) -> u64 {
+    let mut starts = 0;
+    loop {
+        starts += 1;
+        let shard = match place.open_made(place.settings()).await {
+            Ok(shard) => shard,
+            // A commit of the start itself has failed.
+            Err(_) => {
+                tokio::task::yield_now().await;
+                continue;
+            }
+        };
+        shard.peers().set(annexes.clone());
+        let running = Running::serve(shard, place.region).await;
+        port.store(running.port, Ordering::Release);
+        // A poisoned shard is started again, as a process would be.
+        drop(running.until(stopped.clone()).await);
+        if *stopped.borrow_and_update() {
+            return starts;
+        }
+    }
+}
+
+/// The entries of a region's log.
+pub(super) fn entries(place: &Place) -> Vec<Entry> {
+    let entries = stored::entries_in(&*place.store(), 1);
+    entries.iter().map(|entry| Entry::decode(entry).unwrap()).collect()
+}
+
+/// How many of them are of that kind, about a subject as a whole, and name the other log.
+pub(super) fn ends(entries: &[Entry], kind: Kind) -> Vec<(u64, (String, u64))> {
+    let all = (0_u64..).zip(entries).filter(|(_, one)| one.kind == kind);
+    let named = all.filter(|(_, one)| one.collection.is_none());
+    named.filter_map(|(n, one)| one.peer().map(|(o, i)| (n, (o.to_owned(), i)))).collect()
+}

@@ -1,0 +1,252 @@
+//! `bailiwick operation`: shows, lists and cancels relocations of persons.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use client::{Access, Client, Error, Settings, api};
+use serde_json::{Value, json};
+use terms::limits::{DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX};
+use tokio::time::sleep;
+
+use crate::arguments::{GATEWAY, access};
+use crate::commands::record::show as answers;
+use crate::error::{Exit, Failure};
+use crate::serve;
+use crate::terminal::{progress, say, warn};
+
+/// Attempts at one call.
+const ATTEMPTS_MAX: u32 = 8;
+/// Time between two looks at an operation that is watched.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// List the relocations from a region that have not ended
+    List(ListOptions),
+    /// Show the relocation of a person: the one that goes on, or the last one
+    Show(ShowOptions),
+    /// Give up the relocation of a person, who stays in the region
+    Cancel(CancelOptions),
+}
+
+/// Where to ask, and how to answer.
+#[derive(Debug, Args)]
+struct Common {
+    /// Address of the gateway
+    #[arg(long, value_name = "URL", default_value = GATEWAY)]
+    gateway: String,
+    #[command(flatten)]
+    access: access::Options,
+    /// Region from which persons move
+    #[arg(long, value_name = "REGION")]
+    domicile: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Deadline for the whole call, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = DEADLINE_MS_DEFAULT,
+          value_parser = clap::value_parser!(u64).range(1..=DEADLINE_MS_MAX))]
+    deadline_ms: u64,
+}
+
+#[derive(Debug, Args)]
+struct ListOptions {
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Args)]
+struct ShowOptions {
+    #[command(flatten)]
+    common: Common,
+    /// The subject's opaque id
+    #[arg(long, value_name = "ID")]
+    subject: String,
+    /// Wait until the move has ended
+    #[arg(long)]
+    watch: bool,
+}
+
+#[derive(Debug, Args)]
+struct CancelOptions {
+    #[command(flatten)]
+    common: Common,
+    /// The subject's opaque id
+    #[arg(long, value_name = "ID")]
+    subject: String,
+    /// Why, for the placement log; it must name no person
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+}
+
+/// Runs what was typed.
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    serve::block_on(async {
+        match &arguments.command {
+            Command::List(options) => options.run().await,
+            Command::Show(options) => options.run().await,
+            Command::Cancel(options) => options.run().await,
+        }
+    })
+}
+
+impl Common {
+    async fn client(&self) -> Result<Client, Failure> {
+        let deadline = Duration::from_millis(self.deadline_ms);
+        let settings = Settings { deadline, attempts_max: ATTEMPTS_MAX, ..Settings::DEFAULT };
+        let access: Access = self.access.read().await?;
+        let client = Client::connect_with(&self.gateway, settings, access).await;
+        client.map_err(|error| self.failed(&error))
+    }
+
+    fn subject(&self, id: &str) -> Option<api::SubjectRef> {
+        Some(api::SubjectRef { id: id.to_owned(), domicile: self.domicile.clone() })
+    }
+
+    fn failed(&self, error: &Error) -> Failure {
+        Failure::said(Exit::from(error), answers::error(self.json, &self.gateway, error))
+    }
+}
+
+impl ListOptions {
+    async fn run(&self) -> Result<(), Failure> {
+        let Self { common } = self;
+        let request = api::ListOperationsRequest { domicile: common.domicile.clone() };
+        let listed = common.client().await?.operations(&request).await;
+        let listed = listed.map_err(|error| common.failed(&error))?;
+        if common.json {
+            let operations = listed.operations.iter().map(as_json).collect::<Vec<_>>();
+            return say(json!({ "operations": operations, "more": listed.more }));
+        }
+        for one in &listed.operations {
+            say(format!("{}\t{}", id(one), text(one)))?;
+        }
+        if listed.more {
+            warn("there are more");
+        }
+        Ok(())
+    }
+}
+
+impl ShowOptions {
+    async fn run(&self) -> Result<(), Failure> {
+        let Self { common, subject, .. } = self;
+        let client = common.client().await?;
+        let request = api::GetOperationRequest { subject: common.subject(subject) };
+        let found = client.operation(&request).await.map_err(|error| common.failed(&error))?;
+        if !self.watch {
+            return show(&found, common.json, false);
+        }
+        let last = watch(&client, &request, found).await;
+        let last = last.map_err(|error| common.failed(&error))?;
+        show(&last, common.json, false)?;
+        ended(&last)
+    }
+}
+
+impl CancelOptions {
+    async fn run(&self) -> Result<(), Failure> {
+        let Self { common, subject, reason } = self;
+        let request = api::CancelOperationRequest {
+            subject: common.subject(subject),
+            reason: reason.clone(),
+        };
+        let given_up = common.client().await?.cancel_operation(&request).await;
+        show(&given_up.map_err(|error| common.failed(&error))?, common.json, false)
+    }
+}
+
+/// Asks again and again until a relocation has ended.
+pub(crate) async fn watch(
+    client: &Client,
+    request: &api::GetOperationRequest,
+    mut at: api::Operation,
+) -> Result<api::Operation, Error> {
+    let bar = progress("{spinner} {pos} of {len} records");
+    while goes_on(&at) {
+        bar.set_length(u64::try_from(at.record_count).unwrap_or(0));
+        bar.set_position(u64::try_from(at.copied_count).unwrap_or(0));
+        sleep(LOOK_EVERY).await;
+        at = client.operation(request).await?;
+    }
+    bar.finish_and_clear();
+    Ok(at)
+}
+
+fn goes_on(at: &api::Operation) -> bool {
+    use api::OperationState as State;
+    matches!(at.state(), State::Copying | State::Switching)
+}
+
+/// The command's own end: a relocation that was given up is not what was wanted.
+pub(crate) fn ended(at: &api::Operation) -> Result<(), Failure> {
+    if at.state() == api::OperationState::Done {
+        return Ok(());
+    }
+    Err(Failure::said(Exit::Differs, String::new()))
+}
+
+/// Prints one relocation.
+pub(crate) fn show(at: &api::Operation, json: bool, dry: bool) -> Result<(), Failure> {
+    if json {
+        let mut value = as_json(at);
+        if let Some(object) = value.as_object_mut() {
+            object.insert("validated_only".to_owned(), dry.into());
+        }
+        return say(value);
+    }
+    if dry {
+        return say(format!(
+            "dry run: the rules of this region let the person move to {}",
+            at.region
+        ));
+    }
+    say(text(at))
+}
+
+fn text(at: &api::Operation) -> String {
+    use api::OperationState as State;
+    let (copied, all) = (at.copied_count, at.record_count);
+    let why = if at.refusal.is_empty() {
+        String::new()
+    } else {
+        format!(": {} refuses it ({})", at.region, at.refusal)
+    };
+    match at.state() {
+        State::Copying => format!("copying to {}: {copied} of {all} records", at.region),
+        State::Switching => format!("given away to {}, which has not confirmed yet", at.region),
+        State::Done => format!("moved to {}", at.region),
+        State::Cancelling => format!("given up{why}; {} still erases what was copied", at.region),
+        State::Cancelled => format!("given up{why}"),
+        State::Unspecified => "unknown".to_owned(),
+    }
+}
+
+fn id(at: &api::Operation) -> Cow<'_, str> {
+    let subject = at.subject.as_ref().map_or("", |subject| subject.id.as_str());
+    terms::escape_hidden(subject)
+}
+
+fn as_json(at: &api::Operation) -> Value {
+    let time = |time: Option<&prost_types::Timestamp>| time.map(ToString::to_string);
+    json!({
+        "subject": at.subject.as_ref().map(|subject| subject.id.clone()),
+        "domicile": at.subject.as_ref().map(|subject| subject.domicile.clone()),
+        "region": at.region,
+        "request_id": at.request_id,
+        "state": at.state().as_str_name().trim_start_matches("OPERATION_STATE_"),
+        "copied_count": at.copied_count,
+        "record_count": at.record_count,
+        "create_time": time(at.create_time.as_ref()),
+        "end_time": time(at.end_time.as_ref()),
+        "refusal": at.refusal,
+        "replayed": at.replayed,
+    })
+}
