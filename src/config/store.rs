@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use atlas::toml::At;
 use engine::{
-    Access, AccessInvalid, Backend, Duplex, Embedded, Kind, Network, Occupied, Options, Owner,
+    Access, Backend, Duplex, Embedded, Kind, Network, NetworkInvalid, Occupied, Options, Owner,
     Postgres,
 };
 use link::host::clock::SystemClock;
@@ -194,7 +194,7 @@ fn postgres(section: &Section<'_>, owner: Owner) -> Option<Postgres> {
 /// Where the server's standbys may be.
 fn networks(section: &Section<'_>, named: &[At<&str>]) -> Option<Vec<Network>> {
     let read = named.iter().map(|named| {
-        let wrong = |invalid: AccessInvalid| {
+        let wrong = |invalid: NetworkInvalid| {
             let help = "give a network such as 10.2.0.0/16, or an address";
             section.wrong(
                 named.at,

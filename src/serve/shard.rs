@@ -291,7 +291,7 @@ pub(crate) fn error(error: shard::Error) -> Failure {
         | shard::Error::Generation { .. }
         | shard::Error::CopyDiffers { .. }
         | shard::Error::Backup { .. }
-        | shard::Error::BackupGeneration { .. }
+        | shard::Error::OldGeneration { .. }
         | shard::Error::Erasures { .. }
         | shard::Error::NotErasedAgain(_)
         | shard::Error::NotEmpty { .. }

@@ -81,7 +81,7 @@ fn what_was_put_is_there_after_a_restart_and_nobody_else_has_the_folder() {
         let data = folder.path().join("data");
         let data = data.to_str().expect("text");
         let second = run(&["dev", "--data", data, "--listen", "127.0.0.1:0", "--engine", engine]);
-        assert!(second.code == 65 && second.stderr.contains("held by another"), "{second:?}");
+        assert!(second.code == 69 && second.stderr.contains("held by another"), "{second:?}");
         server.signal(Signal::INT);
         assert_eq!(server.wait_end(), 0, "{}", server.stderr());
         assert!(server.stdout().contains("drained"), "{}", server.stdout());

@@ -20,6 +20,7 @@ mod doctor;
 mod explain;
 mod faults;
 mod foreign;
+mod histories;
 mod hostile;
 mod hostile_files;
 mod http_apis;

@@ -111,12 +111,12 @@ fn check_commands(url: &str) {
     get.extend(anna);
     let found: Value = serde_json::from_str(&record(url, &get).stdout).expect("JSON");
     let boris = serde_json::json!([{ "subject": "boris", "domicile": "ru-msk" }]);
-    assert_eq!(found["participants"], boris);
+    assert_eq!(found.get("participants").cloned().unwrap_or_default(), boris);
     let listed = record(url, &["list", "--region", "eu-fra", "--participant", "boris"]);
     assert_eq!((listed.code, listed.stdout.lines().count()), (0, 4), "{listed:?}");
     let counted = record(url, &["count", "--region", "eu-fra", "--participant", "vera"]);
     let counted: Value = serde_json::from_str(&counted.stdout).expect("JSON");
-    assert_eq!(counted["count"], 0);
+    assert_eq!(counted.get("count"), Some(&Value::from(0)));
     let erase = ["--subject", "vera", "--domicile", "ru-msk", "--reason", "asked"];
     let mut arguments = vec!["subject", "erase", "--gateway", url, "--json"];
     arguments.extend(erase);

@@ -2,8 +2,6 @@
 //! come along, the old home says where they are, either shard is killed on the way, and an auditor finds
 //! the same story in both logs and stores.
 
-#![expect(clippy::indexing_slicing, reason = "a test that goes astray may panic")]
-
 use std::time::Duration;
 
 use client::{Client, api};

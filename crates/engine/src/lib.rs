@@ -29,7 +29,8 @@ pub use folder::free_bytes;
 pub use head::Head;
 pub use memory::{Chances, Disk, Fault, Memory};
 pub use postgres::{
-    Access, AccessInvalid, Duplex, Network, Occupied, Owner, Postgres, Secure, Securing, Standing,
+    Access, AccessInvalid, Duplex, Network, NetworkInvalid, Occupied, Owner, Postgres, Secure,
+    Securing, Standing,
 };
 pub use span::{Order, Page, ScanLimit, Span};
 

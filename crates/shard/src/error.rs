@@ -229,9 +229,9 @@ pub enum Error {
         "the clock is far ahead of the backup, or of the last commit: see that it is right, and confirm it with `bailiwick shard confirm-clock`"
     )]
     ClockUnconfirmed,
-    /// A backup rests on a generation of the region's key that is not the keyring's.
+    /// A backup, or an old store, rests on a generation of the region's key that is not the keyring's.
     #[error("key file {}: generation {generation} {why}", path.display())]
-    BackupGeneration {
+    OldGeneration {
         /// Which.
         path: PathBuf,
         /// Its number.

@@ -1,5 +1,6 @@
 //! What the parts of a running shard share.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -69,6 +70,17 @@ pub(crate) struct Node {
 }
 
 impl Node {
+    /// Takes the subjects that a group has changed out of the cache, before its commit can be seen: a record
+    /// that it adds may need a key that the subject from before does not have.
+    pub(crate) fn forget_changed(&self, subjects: &HashMap<SubjectTag, Arc<Subject>>) {
+        for (tag, subject) in subjects {
+            let cached = self.subjects.get(tag);
+            if cached.is_some_and(|cached| !Arc::ptr_eq(&cached, subject)) {
+                self.subjects.remove(tag);
+            }
+        }
+    }
+
     /// Whether this store owns `slot`.
     pub(crate) fn owns(&self, slot: Slot) -> bool {
         self.owned.get(usize::from(slot.number())).copied().unwrap_or(false)

@@ -181,14 +181,17 @@ fn show(
         return map.map_or(Ok(()), |map| terminal::say(ends(map)));
     }
     let shards = status.shards.iter().map(|shard| {
-        serde_json::json!({
+        let mut object = serde_json::json!({
             "region": shard.region, "shard": shard.shard, "reachable": shard.reachable,
             "map": json(shard.map.as_ref()),
-            "indexes_building": shard.index_build.as_ref().map(|build| serde_json::json!({
-                "percent": build.percent,
-                "indexes": build.indexes.iter().map(index_name).collect::<Vec<_>>(),
-            })),
-        })
+        });
+        // Only where there is something to wait for.
+        if let (Some(build), Some(object)) = (&shard.index_build, object.as_object_mut()) {
+            let indexes: Vec<_> = build.indexes.iter().map(index_name).collect();
+            let building = serde_json::json!({ "percent": build.percent, "indexes": indexes });
+            object.insert("indexes_building".to_owned(), building);
+        }
+        object
     });
     let ends = map.map(|map| {
         let one = |ending: atlas::MapEnding| {

@@ -165,6 +165,33 @@ pub fn ingress_of_absent(
     Barred::of(barring.map(Statute::jurisdiction))
 }
 
+/// Whether a record that names a participant may come in through a gateway in that country, by the laws
+/// of the jurisdictions that attach to that person. Those of the owner are judged by [`ingress`].
+///
+/// # Errors
+/// [`Barred`], with the jurisdictions whose law wants a gateway inside.
+pub fn ingress_of_participant(
+    map: &RegionMap,
+    jurisdictions: &[Jurisdiction],
+    collection: &Collection,
+    at: impl Into<Moment>,
+    gateway: Option<Country>,
+) -> Result<(), Barred> {
+    let at = at.into();
+    let wants_inside = |of: Jurisdiction| {
+        let mut laws = map.statutes().iter();
+        laws.any(|law| {
+            let inside_alone = match law.ingress() {
+                Ingress::Anywhere => false,
+                Ingress::InTerritory => law.demands_at(at).next().is_some(),
+            };
+            law.jurisdiction() == of && law.covers(collection) && inside_alone
+        })
+    };
+    let barring = jurisdictions.iter().copied();
+    Barred::of(barring.filter(|of| wants_inside(*of) && !inside(*of, gateway)))
+}
+
 /// What a read is judged by, together with the law.
 #[derive(Debug, Clone, Copy)]
 struct EgressPolicy<'a> {

@@ -204,3 +204,26 @@ fn a_russians_text_enters_a_germans_inbox_under_a_clause_alone() {
     let both = format!("{one}{}", clause("de-ru", "EEA", "RU"));
     assert_eq!(message(&both, "RU", "DE"), Ok("ru-msk".to_owned()));
 }
+
+#[test]
+fn a_law_that_wants_its_own_gateways_wants_them_for_participants() {
+    let wants = "id = \"ru-152fz\"\ningress = \"in-territory\"\n";
+    let map = SAMPLE.replacen("id = \"ru-152fz\"\n", wants, 1);
+    let collection = Collection::parse("messages").expect("a name");
+    let date = atlas::Date::parse("2026-11-30").expect("a day");
+    let enters = |map: &str, of: &str, gateway: Option<&str>| {
+        let map = RegionMap::parse(map).expect("a map");
+        let of = [Jurisdiction::parse(of).expect("a code")];
+        let gateway = gateway.and_then(Country::parse);
+        atlas::ingress_of_participant(&map, &of, &collection, date, gateway).is_ok()
+    };
+    for (of, gateway, may) in [
+        ("RU", Some("RU"), true),
+        ("RU", Some("DE"), false),
+        ("RU", None, false),
+        ("EEA", Some("RU"), true),
+    ] {
+        assert_eq!(enters(&map, of, gateway), may, "{of} through {gateway:?}");
+        assert!(enters(SAMPLE, of, gateway), "the sample lets any gateway");
+    }
+}

@@ -131,6 +131,7 @@ service! {
         resolve_placement ResolvePlacementRequest -> Ruling;
         locate LocateSubjectRequest -> LocateSubjectResponse;
         reassess ReassessSubjectRequest -> ReassessSubjectResponse;
+        relocate RelocateSubjectRequest -> Operation;
         get GetSubjectRequest -> Subject;
         erase EraseSubjectRequest -> EraseSubjectResponse;
         block BlockSubjectRequest -> BlockSubjectResponse;

@@ -49,7 +49,7 @@ pub struct Access {
 /// What is wrong with a URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct AccessInvalid(pub(super) &'static str);
+pub struct AccessInvalid(&'static str);
 
 impl Access {
     /// Reads `postgresql://user@host:port,host:port/database`.

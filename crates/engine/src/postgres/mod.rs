@@ -36,7 +36,7 @@ use std::sync::Arc;
 
 pub use access::{Access, AccessInvalid, Duplex, Secure, Securing};
 pub use settings::{Occupied, Owner, Postgres};
-pub use standbys::Network;
+pub use standbys::{Network, NetworkInvalid};
 pub use standing::Standing;
 
 use crate::postgres::connect::Session;

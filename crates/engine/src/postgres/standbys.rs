@@ -6,7 +6,6 @@ use std::str::FromStr;
 use tokio_postgres::Client;
 
 use crate::Error;
-use crate::postgres::access::AccessInvalid;
 use crate::postgres::{fault, sql};
 
 /// A network, such as `10.2.0.0/16`, or one address.
@@ -16,12 +15,17 @@ pub struct Network {
     bits: u32,
 }
 
-impl FromStr for Network {
-    type Err = AccessInvalid;
+/// What is wrong with the text of a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct NetworkInvalid(&'static str);
 
-    fn from_str(text: &str) -> Result<Self, AccessInvalid> {
-        const FORM: AccessInvalid =
-            AccessInvalid("it is no network such as 10.2.0.0/16, and no address");
+impl FromStr for Network {
+    type Err = NetworkInvalid;
+
+    fn from_str(text: &str) -> Result<Self, NetworkInvalid> {
+        const FORM: NetworkInvalid =
+            NetworkInvalid("it is no network such as 10.2.0.0/16, and no address");
         let (address, bits) = text.split_once('/').map_or((text, None), |(a, b)| (a, Some(b)));
         let address: IpAddr = address.parse().map_err(|_| FORM)?;
         let all = if address.is_ipv4() { 32 } else { 128 };
@@ -36,7 +40,7 @@ impl FromStr for Network {
         }
         let network = Self { address, bits };
         if network.first(address) != number(address) {
-            return Err(AccessInvalid("it has bits of an address after the network's"));
+            return Err(NetworkInvalid("it has bits of an address after the network's"));
         }
         Ok(network)
     }

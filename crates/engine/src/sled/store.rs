@@ -155,12 +155,12 @@ impl Store {
     pub(super) fn begin(&self, batch: &Batch, head: Head) -> Result<Tally, Error> {
         let db = self.db.as_ref().ok_or(Error::Poisoned)?;
         let change = self.guarded(|db| self.stored_rows(db, batch, head));
-        let Change { rows, tally, before } = change.map_err(|error| match error {
-            // sled also writes on threads of its own. When a sync of theirs fails, sled tells it with
-            // whatever is asked next, and syncs nothing more until it is opened again.
-            Error::Io { cause, .. } => Error::Unknown { cause },
-            error => error,
-        })?;
+        // sled also writes on threads of its own. When a sync of theirs fails, sled tells it with
+        // whatever is asked next, and syncs nothing more until it is opened again.
+        if let Err(Error::Io { cause, .. }) = change {
+            return Err(Error::Unknown { cause });
+        }
+        let Change { rows, tally, before } = change?;
         self.versions.begin(before);
         let outcome = catch(|| db.apply_batch(rows).map_err(|e| unknown(&e)));
         outcome.unwrap_or(Err(Error::Unknown { cause: ErrorKind::Other })).map(|()| tally)

@@ -138,6 +138,23 @@ fn a_process_that_waits_takes_over() {
     assert_eq!(get(&*second, b"a"), Some(b"1".to_vec()));
 }
 
+/// A writer that ended without a word may come back: a command that need not write then leaves the
+/// store alone, and one that must takes over.
+#[test]
+fn a_silent_writer_is_followed_only_where_that_is_meant() {
+    let server = Server::start();
+    let store = store(&server.database("people"));
+    let careful = store.clone().when_occupied(Occupied::RefuseUnlessEnded);
+    let first = store.open().expect("open");
+    assert!(matches!(careful.open(), Err(Error::Locked { .. })), "its writer is alive");
+    drop(first);
+    drop(careful.open().expect("it has ended"));
+    // As a process that was killed leaves it.
+    server.sql("people", "update bailiwick.writer set released = false");
+    assert!(matches!(careful.open(), Err(Error::Locked { .. })), "it has not said that it ended");
+    assert!(store.open().is_ok());
+}
+
 const KILL_WRITERS: &str = "select count(pg_terminate_backend(pid)) from pg_stat_activity
     where application_name = 'bailiwick'";
 
@@ -350,7 +367,7 @@ fn a_server_that_streams_elsewhere_is_refused() {
     let mut head = engine.head().expect("a head");
     let standby = standby_of(&server);
     while server.sql("postgres", "select count(*) from pg_stat_replication") == "0" {
-        thread::sleep(Duration::from_millis(20));
+        thread::park_timeout(Duration::from_millis(20));
     }
     // The writer notices by itself, at a heartbeat; whether its user may see the address or not.
     loop {
@@ -368,7 +385,7 @@ fn a_server_that_streams_elsewhere_is_refused() {
     // Once nothing streams there, the writer goes on with all that it had.
     drop(standby);
     while server.sql("postgres", "select count(*) from pg_stat_replication") != "0" {
-        thread::sleep(Duration::from_millis(20));
+        thread::park_timeout(Duration::from_millis(20));
     }
     let head = engine.reopen().expect("nothing streams");
     engine.commit(put("k", "w"), head, head.size + 1).expect("a commit");
@@ -376,7 +393,7 @@ fn a_server_that_streams_elsewhere_is_refused() {
     // The site's own network is allowed.
     let _standby = standby_of(&server);
     while server.sql("postgres", "select count(*) from pg_stat_replication") == "0" {
-        thread::sleep(Duration::from_millis(20));
+        thread::park_timeout(Duration::from_millis(20));
     }
     let engine = allows("127.0.0.1").open().expect("open");
     let head = engine.head().expect("a head");

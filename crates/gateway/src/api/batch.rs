@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use prost::Message as _;
-use terms::limits::{BATCH_ITEMS_MAX, BODY_BYTES_MAX};
+use terms::limits::{BATCH_ITEMS_MAX, BODY_BYTES_MAX, FRAME_BYTES_MAX};
 use terms::{Detail, Reason, Rejection};
 use tonic_types::pb;
 use wire::v1;
@@ -22,8 +22,9 @@ use crate::method::Method;
 
 /// Items of one batch that are worked on at the same time.
 const AT_ONCE: usize = 128;
-/// Bytes of the records in one answer, names and attributes included.
-const RECORDS_BYTES_MAX: usize = BODY_BYTES_MAX;
+/// Bytes of the records in one answer, names and attributes included. The largest record fits.
+const RECORDS_BYTES_MAX: usize = BODY_BYTES_MAX + (512 << 10);
+const _: () = assert!(RECORDS_BYTES_MAX + (256 << 10) < FRAME_BYTES_MAX);
 
 /// Regions that the puts of one answer name as unreachable. If there are more, each is named once: so the
 /// answer stays within what callers decode.
@@ -42,8 +43,7 @@ pub(crate) async fn get_all(
     let mut bytes = 0_usize;
     let keep = |found: &v1::Record| {
         let sum = bytes.saturating_add(found.encoded_len());
-        // One record always fits: its names and attributes have bounds of their own.
-        if sum > RECORDS_BYTES_MAX && bytes > 0 {
+        if sum > RECORDS_BYTES_MAX {
             return Err(Rejection::new(Reason::BatchFull).with(Detail::Limit, RECORDS_BYTES_MAX));
         }
         // Held until the answer has left the process.

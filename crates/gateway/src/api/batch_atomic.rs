@@ -36,13 +36,15 @@ pub(crate) async fn put_all(
     for (n, request) in requests.into_iter().enumerate() {
         let mut one = put::prepare(&pinned, &acting.caller, request)
             .map_err(|rejection| rejection.of_request(n))?;
-        let bound = binding::bind(&pinned, &call.admitted, call.deadline.of_call(), &mut one.put);
-        bound.await.map_err(|rejection| rejection.of_request(n))?;
+        let until = call.deadline.of_call();
+        binding::bind(&pinned, &call.admitted, until, &one.participants, &mut one.put)
+            .await
+            .map_err(|rejection| rejection.of_request(n))?;
         prepared.push(one);
     }
     let validate_only = belong_together(&prepared)?;
     let (mut puts, mut answers, mut route) = (Vec::new(), Vec::new(), None);
-    for Prepared { route: own, put, subject, given } in prepared {
+    for Prepared { route: own, put, subject, given, .. } in prepared {
         answers.push((response::subject(&subject, own.region()), given));
         puts.push(put);
         route.get_or_insert((own, subject));

@@ -2,15 +2,17 @@
 //! jurisdictions alone. Whether the record may lie with its owner then, the owner's shard decides.
 
 use futures_util::future::join_all;
-use terms::{Reason, RegionId, Rejection, SubjectId};
+use prost::Message as _;
+use terms::{Reason, Rejection};
 use tokio::time::Instant;
 use wire::session::{self as proto, call::Op, reply::Outcome};
 
 use crate::api::context::Admitted;
+use crate::api::participants::Participant;
 use crate::api::pinned_map::PinnedMap;
 use crate::shards::in_flight::Effect;
 
-/// Asks the region of each participant of a put what binds that person.
+/// Asks the region of each participant of a put what binds that person, and adds it to the put.
 ///
 /// # Errors
 /// With the participant's path: `SUBJECT_UNKNOWN`, `SUBJECT_ERASED` and what else keeps a subject from
@@ -19,26 +21,29 @@ pub(crate) async fn bind(
     pinned: &PinnedMap,
     admitted: &Admitted,
     deadline: Instant,
+    participants: &[Participant],
     put: &mut proto::Put,
 ) -> Result<(), Rejection> {
-    if put.participants.is_empty() {
+    if participants.is_empty() {
         return Ok(());
     }
     let (epoch, collection) = (pinned.routing.map().epoch().number, put.collection.as_str());
-    let asked = put.participants.iter().map(|one| async move {
+    let asked = participants.iter().map(|one| async move {
         let proto::Binding { jurisdictions, map_epoch } =
             ask(pinned, admitted, deadline, collection, one).await?;
         // What it says must be of the map by which the owner's shard decides.
         if map_epoch == epoch { Ok(jurisdictions) } else { Err(Reason::MapsDiffer.into()) }
     });
     let asked = join_all(asked).await;
-    for (n, (one, bound)) in put.participants.iter_mut().zip(asked).enumerate() {
-        one.jurisdictions = bound.map_err(|fault: Rejection| {
-            let of_person =
-                matches!(fault.field.as_deref(), Some(name) if name.starts_with("subject"));
+    let mut all = Vec::with_capacity(participants.len());
+    for (n, (one, bound)) in participants.iter().zip(asked).enumerate() {
+        let jurisdictions = bound.map_err(|fault: Rejection| {
+            let of_person = fault.field.as_deref().is_some_and(|name| name.starts_with("subject"));
             fault.field(format!("participants[{n}]{}", if of_person { ".id" } else { "" }))
         })?;
+        all.push(one.bound(jurisdictions));
     }
+    put.participants = proto::Participants { all }.encode_to_vec().into();
     put.participants_epoch = epoch;
     Ok(())
 }
@@ -48,12 +53,11 @@ async fn ask(
     admitted: &Admitted,
     deadline: Instant,
     collection: &str,
-    one: &proto::Participant,
+    one: &Participant,
 ) -> Result<proto::Binding, Rejection> {
-    let id = SubjectId::parse(&one.subject).map_err(|why| Rejection::id("subject.id", why))?;
-    let region = RegionId::parse(&one.region).map_err(|why| Rejection::id("domicile", why))?;
-    let route = pinned.routing.domicile(&region, &admitted.acting.caller.tenant, &id)?;
-    let (subject, collection) = (one.subject.clone(), collection.to_owned());
+    let tenant = &admitted.acting.caller.tenant;
+    let route = pinned.routing.domicile(&one.region, tenant, &one.id)?;
+    let (subject, collection) = (one.id.expose().to_owned(), collection.to_owned());
     let op = Op::AskBinding(proto::AskBinding { subject, collection });
     let call = admitted.shard_call(route.region(), deadline, Effect::Read, 0, op)?;
     let Outcome::Binding(binding) = route.send(call).await?.outcome else {

@@ -44,6 +44,6 @@ pub(crate) async fn get(
         expire_time: response::time(found.expire_ms),
         attributes: attributes::to_api(&found.attributes)?,
         attachment_bytes: 0,
-        participants: participants::to_api(found.participants),
+        participants: participants::to_api(&found.participants)?,
     })
 }

@@ -1,6 +1,7 @@
 //! The people that a record names besides its owner, in requests and answers.
 
 use atlas::RegionMap;
+use prost::Message as _;
 use terms::limits::PARTICIPANTS_MAX;
 use terms::{Detail, Reason, RegionId, Rejection, SubjectId};
 use wire::session as proto;
@@ -10,17 +11,17 @@ use crate::auth::caller::Caller;
 
 /// A person that a record is to name, well-formed.
 pub(crate) struct Participant {
-    id: SubjectId,
-    region: RegionId,
+    pub(crate) id: SubjectId,
+    pub(crate) region: RegionId,
 }
 
 impl Participant {
-    /// As the owner's shard gets it, but for what binds the person.
-    pub(crate) fn unbound(self) -> proto::Participant {
+    /// As the owner's shard gets it, with the jurisdictions that bind the person.
+    pub(crate) fn bound(&self, jurisdictions: Vec<String>) -> proto::Participant {
         proto::Participant {
             subject: self.id.expose().to_owned(),
             region: self.region.as_str().to_owned(),
-            jurisdictions: Vec::new(),
+            jurisdictions,
         }
     }
 }
@@ -80,8 +81,9 @@ pub(crate) fn read(
     Ok(all)
 }
 
-/// The participants of a record, as callers read them.
-pub(crate) fn to_api(sent: Vec<proto::Participant>) -> Vec<v1::SubjectRef> {
+/// The participants of a record as callers read them, from what a shard has sent.
+pub(crate) fn to_api(sent: &[u8]) -> Result<Vec<v1::SubjectRef>, Rejection> {
     let one = |one: proto::Participant| v1::SubjectRef { id: one.subject, domicile: one.region };
-    sent.into_iter().map(one).collect()
+    let sent = proto::Participants::decode(sent).map_err(|_| Reason::Internal)?;
+    Ok(sent.all.into_iter().map(one).collect())
 }

@@ -26,6 +26,8 @@ use crate::shards::session::ShardAnswer;
 pub(crate) struct Prepared<'a> {
     pub(crate) route: Route<'a>,
     pub(crate) put: proto::Put,
+    /// What binds them is to be asked for, and added to the put.
+    pub(crate) participants: Vec<Participant>,
     pub(crate) subject: SubjectId,
     /// Whether evidence or findings came with it.
     pub(crate) given: bool,
@@ -39,10 +41,10 @@ pub(crate) async fn put(
     request: v1::PutRecordRequest,
 ) -> Result<v1::PutRecordResponse, Rejection> {
     let pinned = ctx.pin();
-    let Prepared { route, mut put, subject, given } =
+    let Prepared { route, mut put, participants, subject, given } =
         prepare(&pinned, &admitted.acting.caller, request)?;
-    binding::bind(&pinned, admitted, deadline, &mut put).await?;
-    let bytes = put.body.len() + put.attributes.len();
+    binding::bind(&pinned, admitted, deadline, &participants, &mut put).await?;
+    let bytes = put.body.len() + put.attributes.len() + put.participants.len();
     let validate_only = put.validate_only;
     let reference = response::subject(&subject, route.region());
     let (shard_answer, unreachable) = if put.create_subject {
@@ -58,7 +60,7 @@ pub(crate) async fn put(
     Ok(v1::PutRecordResponse { unreachable, ..done })
 }
 
-/// Reads, rules and places a put. What binds its participants is still to be asked for.
+/// Reads, rules and places a put.
 pub(crate) fn prepare<'a>(
     pinned: &'a PinnedMap,
     caller: &Caller,
@@ -88,12 +90,11 @@ pub(crate) fn prepare<'a>(
         prove,
         expire_ms: put.expire_ms,
         attributes: attributes.encode().into(),
-        // What binds them is asked for next.
-        participants: participants.into_iter().map(Participant::unbound).collect(),
+        participants: Bytes::new(),
         participants_epoch: 0,
         asked: Bytes::new(),
     };
-    Ok(Prepared { route, put, subject: target.subject, given: given.any })
+    Ok(Prepared { route, put, participants, subject: target.subject, given: given.any })
 }
 
 /// What the caller reads of a shard's answer; `given`: evidence came with the put.

@@ -104,10 +104,10 @@ pub(super) fn check(
 
 /// What is wrong. Of a damaged row it is no help to say that a backup should be restored.
 fn said(error: &Error) -> String {
-    match error {
-        Error::Damaged(rows) => format!("a row of the {rows} is damaged: use another backup"),
-        other => other.to_string(),
+    if let Error::Damaged(rows) = error {
+        return format!("a row of the {rows} is damaged: use another backup");
     }
+    error.to_string()
 }
 
 fn frame(file: &mut impl Read, key: &FrameKey, number: u64) -> Result<Frame, String> {
@@ -182,7 +182,7 @@ impl<'a> Rows<'a> {
 
     fn generation(&self, generation: u32, why: &'static str) -> Error {
         let path = FileKeyring::path(&self.settings.keys, &self.settings.region);
-        Error::BackupGeneration { path, generation, why }
+        Error::OldGeneration { path, generation, why }
     }
 
     fn finish(self, header: Header, manifest: &Manifest, number: u64) -> Result<Checked, Error> {

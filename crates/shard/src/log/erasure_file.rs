@@ -347,7 +347,7 @@ impl ErasureFile {
         entropy: &dyn Entropy,
     ) -> Result<(), Error> {
         let io = |source| Error::Io { path: self.path.clone(), source };
-        let (mut added, mut place) = (Vec::new(), self.records);
+        let (mut added, mut place) = (Vec::<u8>::new(), self.records);
         for known in known {
             added.extend(self.key.seal(place, known, entropy)?);
             place += 1;

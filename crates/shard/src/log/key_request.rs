@@ -68,7 +68,7 @@ impl Settings {
         let gone = fs::remove_file(&path);
         gone.map_err(|source| Error::Io { path: path.clone(), source })?;
         directories::sync_parent(&path)?;
-        // If it is not one of ours, nobody waits for an answer.
+        // If it is not one of ours, no one waits for an answer.
         Ok(toml::from_str(&text).ok())
     }
 

@@ -156,14 +156,14 @@ impl EgressPolicy<'_> {
         participants.is_empty() || self.at_home() || judged()
     }
 
-    /// The same. If not, the answer is what it would be were there no such record.
-    pub(crate) fn known_of(&self, participants: &[Participant]) -> Result<bool, Rejection> {
-        if self.lets_read_of(participants) {
-            return Ok(true);
+    /// The same, and notes it if not. The record is then answered as one that is not there: others of
+    /// its owner may be read, so another answer would tell that there is one.
+    pub(crate) fn gives(&self, participants: &[Participant]) -> bool {
+        let gives = self.lets_read_of(participants);
+        if !gives {
+            self.barred();
         }
-        self.absent()?;
-        self.barred();
-        Ok(false)
+        gives
     }
 
     /// Whether what is known of this subject lets the readers have its records of the collection.
@@ -238,6 +238,35 @@ impl EgressPolicy<'_> {
     fn today(&self) -> Moment {
         Moment::of(self.node.now())
     }
+}
+
+/// Whether those who ask may know of a subject as a whole, and act on it: what lies here of it, under the
+/// rulings that stand, they may read. Where a law of the place may bar them, the answer is the same
+/// whether there is such a subject or not. None: there is none, or it has no ruling.
+pub(crate) fn crosses_no_border(
+    node: &Node,
+    counts: &AccessCounters,
+    asker: &Asker,
+    subject: Option<&Subject>,
+) -> Result<(), Rejection> {
+    let map = node.map();
+    let judged = EpochNumber::of(&map);
+    let policy = |collection| EgressPolicy { node, counts, collection, asker, judged };
+    let mut names = map.collections().map(atlas::CollectionRules::name);
+    let of_place = names.find(|name| policy(name).may_bar());
+    let barred = match subject.filter(|subject| !subject.standings().is_empty()) {
+        Some(subject) => {
+            let mut names = subject.standings().iter().map(|standing| &standing.collection);
+            names.find(|name| !policy(name).lets_read(subject))
+        }
+        None => of_place,
+    };
+    let Some(barred) = barred else { return Ok(()) };
+    policy(barred).barred();
+    if of_place.is_none() {
+        return Err(unknown());
+    }
+    Err(Rejection::new(Reason::EgressNotCovered).with(Detail::Region, &node.region))
 }
 
 /// The answer when there is no such subject.

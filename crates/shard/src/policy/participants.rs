@@ -15,12 +15,14 @@ impl Rules {
     /// it names none.
     ///
     /// # Errors
-    /// `UNSATISFIABLE` or `TRANSFER_NOT_COVERED`, with the participant and the pair that conflicts.
+    /// `UNSATISFIABLE` or `TRANSFER_NOT_COVERED`, with the participant and the pair that conflicts;
+    /// `WRONG_INGRESS`, if the law of one wants another gateway than that in `gateway`.
     pub(crate) fn together(
         &self,
         tenant: &TenantId,
         ruled: &Ruled,
         participants: &[Participant],
+        gateway: Country,
     ) -> Result<Option<Arc<Ruled>>, Rejection> {
         if participants.is_empty() {
             return Ok(None);
@@ -30,6 +32,10 @@ impl Rules {
         let question = Question { tenant, collection, findings: &findings, date };
         let named: Vec<&[Jurisdiction]> =
             participants.iter().map(|one| one.jurisdictions.as_slice()).collect();
+        for (n, of) in named.iter().enumerate() {
+            let enters = atlas::ingress_of_participant(map, of, collection, date, Some(gateway));
+            enters.map_err(|barred| barred.ingress_fault().field(format!("participants[{n}]")))?;
+        }
         let placement = atlas::together(map, &question, &ruled.placement, &named);
         let placement = placement.map_err(|conflict| Rejection::from(&conflict))?;
         let (region, territory) = self.here();

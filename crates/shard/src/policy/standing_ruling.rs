@@ -132,7 +132,9 @@ fn weigh(
     let now = rules.decide(&owner.tenant, &standing.collection, &basis);
     let same = match (verdict, &now) {
         (Verdict::Here(before), Verdict::Here(now)) => {
-            before.jurisdictions == now.jurisdictions && before.mirrors == now.mirrors
+            // A law that attaches no more protects no more: egress rests on it.
+            let keeps = before.statutes.iter().all(|statute| now.statutes.contains(statute));
+            keeps && before.jurisdictions == now.jurisdictions && before.mirrors == now.mirrors
         }
         (Verdict::Elsewhere(before), Verdict::Elsewhere(now)) => before == now,
         (Verdict::Refused(before), Verdict::Refused(now)) => before.reason == now.reason,

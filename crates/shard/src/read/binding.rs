@@ -8,6 +8,7 @@ use terms::{Collection, Reason, Rejection};
 
 use crate::Error;
 use crate::policy::asker::Asker;
+use crate::policy::ingress::{barred_of_absent, wrong};
 use crate::policy::subject_status;
 use crate::read::reader::Reader;
 use crate::reply::{Binding, Outcome, ReplySlot, busy};
@@ -49,6 +50,14 @@ impl AskBinding {
     ) -> Result<Vec<Jurisdiction>, Rejection> {
         if map.collection(&self.collection).is_none() {
             return Err(Rejection::new(Reason::CollectionUnknown).field("collection"));
+        }
+        let (node, gateway) = (&*reader.node, self.asker.stands.gateway);
+        // Through a gateway that may bring in no record of such people, the answer is the same whether
+        // there is the person or not.
+        if gateway != node.territory
+            && let Some(barred) = barred_of_absent(node, Some(&self.collection), gateway)
+        {
+            return Err(wrong(node, &barred, gateway));
         }
         let subject = self.subject(reader)?;
         subject_status::admit(&subject, reader.node.now())?;
@@ -97,7 +106,7 @@ impl AskBinding {
         let row = read_row(&*view, &self.owner.row()).map_err(broken)??.ok_or_else(unknown)?;
         match reader.node.open_subject(&self.owner, &row)? {
             SubjectRow::Kept(subject) => Ok(subject),
-            SubjectRow::Erased(_) => Err(subject_status::erased()),
+            SubjectRow::Erased(stone) => Err(subject_status::gone(&stone)),
         }
     }
 }

@@ -210,8 +210,8 @@ impl Reader {
         let damaged = || Rejection::from(Error::Damaged("records"));
         let row = rows.head?.ok_or_else(not_found)?;
         let head = self.node.open_head(address, subject, &row)?;
-        let known = self.egress(&get.lookup, judged).known_of(&head.indexed.participants)?;
-        if !known || head.has_expired(self.node.now()) {
+        let policy = self.egress(&get.lookup, judged);
+        if !policy.gives(&head.indexed.participants) || head.has_expired(self.node.now()) {
             return Err(not_found());
         }
         let part = get.lookup.part.as_ref();

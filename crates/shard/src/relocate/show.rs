@@ -1,10 +1,13 @@
 //! What callers are told of moves from here.
 
 use engine::{Order, ScanLimit};
-use terms::{Reason, Rejection, TenantId};
+use terms::{Reason, Rejection};
 
 use crate::Error;
+use crate::log::access_counters::AccessCounters;
 use crate::node::Node;
+use crate::policy::asker::Asker;
+use crate::policy::egress::crosses_no_border;
 use crate::policy::subject_status;
 use crate::reply::{Moved, MovedState};
 use crate::store::damage::read_rows;
@@ -22,17 +25,29 @@ const ROWS_AT_ONCE: usize = 256;
 /// The move of a subject: one that goes on, or the last one. Blocks its thread.
 ///
 /// # Errors
-/// `SUBJECT_UNKNOWN`, `SUBJECT_ERASED`; `RECORD_NOT_FOUND` if it never moved.
-pub(crate) fn of_subject(node: &Node, owner: &Owner) -> Result<Moved, Rejection> {
+/// `SUBJECT_UNKNOWN`, `SUBJECT_ERASED`; `RECORD_NOT_FOUND` if it never moved; those of
+/// [`crosses_no_border`].
+pub(crate) fn of_subject(
+    node: &Node,
+    counts: &AccessCounters,
+    asker: &Asker,
+    owner: &Owner,
+) -> Result<(Vec<Moved>, bool), Rejection> {
     let rows = read_rows(&*node.engine, &[owner.row()]).map_err(Error::from)?;
     let row = rows.into_iter().next().unwrap_or(Ok(None))?;
-    let unknown = || Rejection::new(Reason::SubjectUnknown).field("subject.id");
-    match node.open_subject(owner, &row.ok_or_else(unknown)?)? {
-        SubjectRow::Kept(subject) => of_kept(node, owner, &subject).ok_or_else(|| {
+    let row = row.map(|row| node.open_subject(owner, &row)).transpose()?;
+    let kept = match &row {
+        Some(SubjectRow::Kept(subject)) => Some(subject),
+        Some(SubjectRow::Erased(_)) | None => None,
+    };
+    crosses_no_border(node, counts, asker, kept)?;
+    let found = match row {
+        None => Err(Rejection::new(Reason::SubjectUnknown).field("subject.id")),
+        Some(SubjectRow::Kept(subject)) => of_kept(node, owner, &subject).ok_or_else(|| {
             let fault = Rejection::new(Reason::RecordNotFound).field("subject.id");
             fault.problem("no move of the subject was ordered here")
         }),
-        SubjectRow::Erased(stone) => {
+        Some(SubjectRow::Erased(stone)) => {
             let Some(to) = stone.moved.clone() else { return Err(subject_status::gone(&stone)) };
             Ok(Moved {
                 subject: owner.subject.clone(),
@@ -46,14 +61,20 @@ pub(crate) fn of_subject(node: &Node, owner: &Owner) -> Result<Moved, Rejection>
                 refused: None,
             })
         }
-    }
+    };
+    Ok((vec![found?], false))
 }
 
-/// The moves of a tenant's subjects that go on, and whether there are more. Blocks its thread.
+/// The moves of a tenant's subjects that go on, of those of which they may know who ask, and whether
+/// there are more. Blocks its thread.
 ///
 /// # Errors
 /// As reading does.
-pub(crate) fn of_tenant(node: &Node, tenant: &TenantId) -> Result<(Vec<Moved>, bool), Rejection> {
+pub(crate) fn of_tenant(
+    node: &Node,
+    counts: &AccessCounters,
+    asker: &Asker,
+) -> Result<(Vec<Moved>, bool), Rejection> {
     let (mut found, mut after, mut seen) = (Vec::new(), None, 0);
     let limit = ScanLimit { rows: ROWS_AT_ONCE, bytes: 1 << 20 };
     loop {
@@ -67,7 +88,8 @@ pub(crate) fn of_tenant(node: &Node, tenant: &TenantId) -> Result<(Vec<Moved>, b
                 return Ok((found, true));
             }
             if let Some((owner, subject)) = kept(node, key)?
-                && owner.tenant == *tenant
+                && owner.tenant == asker.tenant
+                && crosses_no_border(node, counts, asker, Some(&subject)).is_ok()
             {
                 found.extend(of_kept(node, &owner, &subject));
             }

@@ -191,8 +191,9 @@ fn arriving(node: &Node, of: &Checked) -> Result<Option<(Arriving, Subject)>, Re
     let Some(row) = rows.into_iter().next().unwrap_or(Ok(None))? else { return Ok(None) };
     let SubjectRow::Kept(subject) = node.open_subject(&of.owner, &row)? else { return Ok(None) };
     let Status::Arriving(here) = &subject.status else { return Ok(None) };
+    let here = Arriving::clone(here);
     let meant = here.move_id == of.move_id && here.from == of.from.region;
-    Ok(meant.then(|| (Arriving::clone(here), subject)))
+    Ok(meant.then_some((here, subject)))
 }
 
 /// Whether the source's log has committed to give away exactly what has arrived: the proof of its

@@ -36,6 +36,8 @@ use crate::store::record::{Address, SealedBody};
 use crate::store::types::{EpochNumber, Version};
 use crate::write::command::{Action, Condition, Content, Put, Request};
 
+/// Bytes of a ticket at most.
+const TICKET_BYTES_MAX: usize = 64;
 /// Bytes of a data version that an entry can hold.
 const DATA_VERSION_BYTES_MAX: usize = 64;
 
@@ -288,10 +290,28 @@ impl Prepare {
         let address = address(&self.node, &asker, &get.subject, &get.collection, &get.key)?;
         let part = get.range.map(|range| {
             let proto::BodyRange { offset, length, etag } = range;
-            BodyPart { offset, length, etag }
+            etag_fits(&etag)?;
+            Ok::<_, Rejection>(BodyPart { offset, length, etag })
         });
+        let part = part.transpose()?;
         Ok(Lookup { address, asker, part })
     }
+}
+
+/// Whether it may be an etag of ours.
+fn etag_fits(etag: &str) -> Result<(), Rejection> {
+    if etag.len() <= limits::ETAG_BYTES_MAX {
+        return Ok(());
+    }
+    Err(Rejection::new(Reason::FieldInvalid).field("etag").problem("is no etag of ours"))
+}
+
+/// A ticket, as the shard gave it: none is longer.
+fn ticket(asked: Bytes) -> Result<Bytes, Rejection> {
+    if asked.len() <= TICKET_BYTES_MAX {
+        return Ok(asked);
+    }
+    Err(Rejection::new(Reason::FieldInvalid).field("asked"))
 }
 
 /// What a caller states for the log: printable ASCII, and short.
@@ -310,7 +330,7 @@ fn put(node: &Node, asker: &Asker, put: proto::Put) -> Result<Action, Rejection>
     let attributes = attributes(&put.attributes)?;
     let given = given(&put.findings, put.phone_data, put.ip_data)?;
     let condition = condition(put.if_version, put.etag)?;
-    let participants = participants::participants(node, &address.owner, put.participants)?;
+    let participants = participants::participants(node, &address.owner, &put.participants)?;
     let fingerprint = node.namer.fingerprint(&[
         b"put",
         &address.row,
@@ -328,7 +348,7 @@ fn put(node: &Node, asker: &Asker, put: proto::Put) -> Result<Action, Rejection>
         address,
         condition,
         create_subject: put.create_subject,
-        asked: put.asked,
+        asked: ticket(put.asked)?,
         given,
         validate_only: put.validate_only,
         content,
@@ -400,11 +420,7 @@ pub(super) fn condition(if_version: Option<i64>, etag: String) -> Result<Conditi
             return Err(fault.problem("is negative"));
         }
     };
-    if etag.len() > limits::ETAG_BYTES_MAX {
-        return Err(Rejection::new(Reason::FieldInvalid)
-            .field("etag")
-            .problem("is no etag of ours"));
-    }
+    etag_fits(&etag)?;
     Ok(Condition { if_version, etag: Some(etag).filter(|etag| !etag.is_empty()) })
 }
 

@@ -3,7 +3,9 @@
 mod moves;
 
 use atlas::SignedMap;
+use bytes::Bytes;
 use ledger::entry::{Caller, MapRef};
+use prost::Message as _;
 use terms::{Collection, Rounded};
 use wire::session as proto;
 use wire::session::reply::Outcome as Sent;
@@ -91,13 +93,13 @@ pub(crate) fn map_ref(map: MapRef) -> proto::MapRef {
 }
 
 /// The people that a record names. What binds them is not for readers.
-fn participants(all: Vec<Participant>) -> Vec<proto::Participant> {
+fn participants(all: Vec<Participant>) -> Bytes {
     let one = |one: Participant| proto::Participant {
         subject: one.id.expose().to_owned(),
         region: one.region.as_str().to_owned(),
         jurisdictions: Vec::new(),
     };
-    all.into_iter().map(one).collect()
+    proto::Participants { all: all.into_iter().map(one).collect() }.encode_to_vec().into()
 }
 
 fn indexes(building: IndexesBuilding) -> proto::IndexesBuilding {

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use terms::TenantId;
 use terms::limits::{BODY_BYTES_MAX, LIST_PAGE_BYTES_MAX};
 use tokio::sync::Semaphore;
+use wire::session as proto;
 
+use crate::policy::asker::Asker;
 use crate::read::binding::AskBinding;
 use crate::read::list::{List, Of, View};
 use crate::read::locate::Locate;
@@ -15,6 +17,8 @@ use crate::read::person::AboutPerson;
 use crate::read::reader::Reader;
 use crate::reply::answer_room::AnswerRoom;
 use crate::reply::{ReplySlot, busy};
+use crate::server::decode::participants::asked;
+use crate::server::move_calls::AskMoves;
 
 /// Lists and counts that are read at once, of all sessions; and of one tenant, so that none takes
 /// all turns.
@@ -34,10 +38,13 @@ const LOCATED_BYTES_MAX: usize = 64 << 10;
 const BINDING_BYTES_MAX: usize = 4 << 10;
 /// Bytes of what is held of a subject: its findings, and its rulings.
 const HELD_BYTES_MAX: usize = 1 << 20;
-/// Bytes of a number.
+/// Bytes of a tenant's moves that are listed.
+const MOVES_BYTES_MAX: usize = 1 << 20;
+/// Bytes of a number, or of one move.
 const COUNT_BYTES_MAX: usize = 1 << 10;
 
 /// What lists and counts need, in one session.
+#[derive(Clone)]
 pub(crate) struct ListCalls {
     lists: Turns,
     /// Questions for a subject, which read one row: they wait for no list.
@@ -91,9 +98,32 @@ impl ListCalls {
         });
     }
 
+    /// Reads what has become of moves, and answers.
+    pub(crate) fn moves(&self, ask: AskMoves, reader: &Reader, room: &AnswerRoom) {
+        let AskMoves { reply, asker, owner } = ask;
+        let (reader, tenant) = (reader.clone(), asker.tenant.clone());
+        let (turns, bytes) = match &owner {
+            Some(_) => (&self.points, COUNT_BYTES_MAX),
+            None => (&self.lists, MOVES_BYTES_MAX),
+        };
+        turns.serve(&tenant, reply, bytes, room, move |reply| {
+            AskMoves { reply, asker, owner }.serve(&reader);
+        });
+    }
+
     /// Reads what binds a person, and answers.
-    pub(crate) fn binding(&self, ask: AskBinding, reader: &Reader, room: &AnswerRoom) {
-        let AskBinding { reply, asker, owner, collection } = ask;
+    pub(crate) fn ask_binding(
+        &self,
+        reply: ReplySlot,
+        asker: Asker,
+        of: &proto::AskBinding,
+        reader: &Reader,
+        room: &AnswerRoom,
+    ) {
+        let (owner, collection) = match asked(&reader.node, &asker, of) {
+            Ok(asked) => asked,
+            Err(fault) => return reply.send(fault.into()),
+        };
         let (reader, tenant) = (reader.clone(), asker.tenant.clone());
         self.points.serve(&tenant, reply, BINDING_BYTES_MAX, room, move |reply| {
             AskBinding { reply, asker, owner, collection }.serve(&reader);
@@ -102,6 +132,7 @@ impl ListCalls {
 }
 
 /// Turns of one kind of call, of which no tenant has all.
+#[derive(Clone)]
 struct Turns {
     turns: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
@@ -193,11 +224,10 @@ impl Tenants {
 mod tests {
     use std::sync::mpsc;
 
-    use terms::Reason;
+    use terms::{Reason, Rejection};
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::error::Rejection;
     use crate::reply::Outcome;
 
     /// A call that answers once it is let go.
@@ -228,10 +258,12 @@ mod tests {
         let (calls, room) = (ListCalls::new(), AnswerRoom::new());
         let session = calls.of_session();
         let page = LIST_PAGE_BYTES_MAX;
-        let mut all: Vec<_> = (0..LISTS_WAITING_OF_TENANT)
-            .map(|_| call(&session.lists, "busy", page, &room))
-            .collect();
-        (&mut all[0].begun).await.unwrap();
+        let busy = || call(&session.lists, "busy", page, &room);
+        let mut all: Vec<_> = (0..LISTS_OF_TENANT).map(|_| busy()).collect();
+        for held in &mut all {
+            (&mut held.begun).await.unwrap();
+        }
+        all.extend((0..LISTS_WAITING_OF_TENANT).map(|_| busy()));
         // All that other answers ever have is free.
         let free = room.take(OTHERS).await.unwrap();
         drop(free);

@@ -95,13 +95,10 @@ impl Shard {
         let (list_calls, life_of) = (ListCalls::new(), life.subscribe());
         let sessions =
             Sessions { tls, reader, map_calls, list_calls, prover, life: life_of, stalls };
-        let service = SessionServer::new(sessions)
-            .max_decoding_message_size(link::session::MESSAGE_BYTES_MAX)
-            .max_encoding_message_size(link::session::MESSAGE_BYTES_MAX);
         let mut ended = life.subscribe();
         let builder = tonic::transport::Server::builder();
         let mut server = link::session::server(builder, node.metrics.not_grpc.clone());
-        let served = server.add_service(service).serve_with_incoming_shutdown(
+        let served = server.add_service(service(sessions)).serve_with_incoming_shutdown(
             link::net::listener::incoming_by(listener, entrance)
                 .map(|connection| connection.map(Coalesced::new)),
             async move {
@@ -161,6 +158,13 @@ async fn joined(
         committed.and_then(|()| beat.join())
     });
     ended.await.is_ok_and(|joined| joined.is_ok())
+}
+
+/// The service of sessions, with bounds of its messages.
+fn service(sessions: Sessions) -> SessionServer<Sessions> {
+    SessionServer::new(sessions)
+        .max_decoding_message_size(link::session::MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(link::session::MESSAGE_BYTES_MAX)
 }
 
 /// Starts what builds indexes, notes erasures again, serves auditors, and submits checkpoints to

@@ -22,8 +22,7 @@ use wire::session::session_server::Session;
 use crate::lifecycle::Life;
 use crate::node::Node;
 use crate::policy::asker::Asker;
-use crate::policy::egress;
-use crate::read::binding::AskBinding;
+use crate::policy::egress::{self, Right};
 use crate::read::list::List;
 use crate::read::locate::Locate;
 use crate::read::person::AboutPerson;
@@ -36,9 +35,10 @@ use crate::server::handshake;
 use crate::server::handshake::Gateway;
 use crate::server::list_calls::ListCalls;
 use crate::server::map_calls::MapCalls;
+use crate::server::move_calls::AskMoves;
 use crate::server::proof_waiter::ProofWaiter;
 use crate::server::put_all::{PutAll, put_all};
-use crate::server::{arrival_calls, decode, encode, move_calls, upload_calls};
+use crate::server::{arrival_calls, decode, encode, upload_calls};
 use crate::store::region_maps;
 use crate::store::types::EpochNumber;
 use crate::write::command::Op;
@@ -362,20 +362,26 @@ impl Served {
     fn call(&mut self, reply: ReplySlot, more: Vec<ReplySlot>, call: proto::Call) {
         let arrives = matches!(&call.op, Some(proto::call::Op::Arrival(_)));
         match (&self.gateway.shard, arrives) {
-            (Some(from), true) => {
-                arrival_calls::serve(&self.reader, &self.gateway, from, reply, call);
-            }
+            (Some(of), true) => arrival_calls::serve(&self.reader, &self.gateway, of, reply, call),
             (None, false) => self.of_gateway(reply, more, call),
-            (Some(_), false) | (None, true) => {
-                refuse(reply, more, &Rejection::new(Reason::NotPermitted));
-            }
+            _ => refuse(reply, more, &Rejection::new(Reason::NotPermitted)),
         }
+    }
+
+    /// Whether the asker's role may ask for that.
+    fn permitted(&self, asker: &Asker, right: Right) -> Result<(), Rejection> {
+        if egress::permitted(asker.who.caller.role, right) {
+            return Ok(());
+        }
+        asker.stands.refused(&self.reader.node, Reason::NotPermitted);
+        let judged = EpochNumber::of(&self.reader.node.map());
+        self.reader.counts.refused(Reason::NotPermitted, judged, &asker.who, None);
+        Err(Rejection::new(Reason::NotPermitted))
     }
 
     fn of_gateway(&mut self, reply: ReplySlot, more: Vec<ReplySlot>, call: proto::Call) {
         let proto::Call { deadline_ms, tenant, caller, op, map_epoch, .. } = call;
-        let map_epoch = decode::map_epoch(map_epoch);
-        let deadline = Prepare::deadline(deadline_ms);
+        let (map_epoch, deadline) = (decode::map_epoch(map_epoch), Prepare::deadline(deadline_ms));
         let call = match decode::call(op) {
             Some(Call::Caller(call)) => call,
             Some(Call::Gateway(call)) => return self.map_calls.of_gateway(reply, call, &self.room),
@@ -386,11 +392,8 @@ impl Served {
             Err(fault) => return refuse(reply, more, &fault),
         };
         // Before anything else is looked at: who may not ask learns nothing.
-        if !egress::permitted(asker.who.caller.role, call.right()) {
-            asker.stands.refused(&self.reader.node, Reason::NotPermitted);
-            let judged = EpochNumber::of(&self.reader.node.map());
-            self.reader.counts.refused(Reason::NotPermitted, judged, &asker.who, None);
-            return refuse(reply, more, &Rejection::new(Reason::NotPermitted));
+        if let Err(fault) = self.permitted(&asker, call.right()) {
+            return refuse(reply, more, &fault);
         }
         match call {
             CallerCall::Get(get) => match self.prepare.get(asker, get) {
@@ -413,20 +416,22 @@ impl Served {
                 }
                 Err(fault) => reply.send(fault.into()),
             },
-            CallerCall::Moves(of) => move_calls::serve(&self.reader, reply, asker, &of),
+            CallerCall::Moves(of) => {
+                if let Some(ask) = AskMoves::read(&self.reader.node, reply, asker, &of) {
+                    self.list_calls.moves(ask, &self.reader, &self.room);
+                }
+            }
             CallerCall::Locate(of) => self.locate(reply, asker, &of),
-            CallerCall::AskBinding(of) => self.ask_binding(reply, asker, &of),
+            CallerCall::AskBinding(of) => {
+                self.list_calls.ask_binding(reply, asker, &of, &self.reader, &self.room);
+            }
             CallerCall::Write(write) => {
                 self.write(write, Sent { reply, deadline, asker, map_epoch });
             }
             CallerCall::PutAll(puts) => {
-                let replies = std::iter::once(reply).chain(more);
-                let (reader, prover) = (&self.reader, &self.prover);
-                put_all(
-                    reader,
-                    prover,
-                    PutAll { replies: replies.collect(), puts, deadline, asker, map_epoch },
-                );
+                let replies = std::iter::once(reply).chain(more).collect();
+                let all = PutAll { replies, puts, deadline, asker, map_epoch };
+                put_all(&self.reader, &self.prover, all);
             }
             CallerCall::Upload(upload) => {
                 let sent = upload_calls::Sent { reply, deadline, asker, map_epoch };
@@ -446,16 +451,6 @@ impl Served {
             Ok(asked) => {
                 let locate = Locate { reply, asker, asked };
                 self.list_calls.locate(locate, &self.reader, &self.room);
-            }
-            Err(fault) => reply.send(fault.into()),
-        }
-    }
-
-    fn ask_binding(&self, reply: ReplySlot, asker: Asker, of: &proto::AskBinding) {
-        match decode::participants::asked(&self.reader.node, &asker, of) {
-            Ok((owner, collection)) => {
-                let ask = AskBinding { reply, asker, owner, collection };
-                self.list_calls.binding(ask, &self.reader, &self.room);
             }
             Err(fault) => reply.send(fault.into()),
         }

@@ -286,8 +286,13 @@ impl Opening<'_> {
         keyring: &FileKeyring,
     ) -> Result<KeyLayout, Error> {
         let namer = self.check_region_key(identity, keyring)?;
-        self.refuse_other_keys(generations::differs(engine, keyring, &self.settings.region)?)?;
-        Ok(namer)
+        match generations::differs(engine, keyring, &self.settings.region)? {
+            Some(Differs { generation, why }) => {
+                let path = FileKeyring::path(&self.settings.keys, &self.settings.region);
+                Err(Error::Generation { path, generation, why })
+            }
+            None => Ok(namer),
+        }
     }
 
     /// Refuses a keyring that has another index key than that of the store.
@@ -302,14 +307,6 @@ impl Opening<'_> {
             return Err(Error::Keys { path, why: "it is not the keyring of this store" });
         }
         Ok(namer)
-    }
-
-    /// Refuses a keyring that differs from the store.
-    pub(crate) fn refuse_other_keys(&self, differs: Option<Differs>) -> Result<(), Error> {
-        let path = FileKeyring::path(&self.settings.keys, &self.settings.region);
-        differs.map_or(Ok(()), |Differs { generation, why }| {
-            Err(Error::Generation { path, generation, why })
-        })
     }
 
     pub(crate) fn identity(

@@ -26,6 +26,7 @@ use crate::startup::open::{Opening, RESTORE_BEGUN};
 use crate::startup::recovery_mark;
 use crate::startup::recovery_mark::{GivenUp, Mark};
 use crate::startup::shard::Parts;
+use crate::store::generations::Differs;
 use crate::store::identity::Identity;
 use crate::store::keyring::FileKeyring;
 use crate::store::region_maps::Offered;
@@ -70,7 +71,7 @@ pub fn recover(
     opening.named()?;
     settings.make_folders(&*outside.store)?;
     let keyring = FileKeyring::open(&settings.keys, &settings.region, settings.guard().as_ref())?;
-    // All of it is read before anything is changed. Without a store, nobody comes back.
+    // All of it is read before anything is changed. Where no store is left, no one comes back.
     let known = all_known(settings, &keyring, erasures, !outside.store.exists()?)?;
     if !known.is_empty() {
         keep_all(settings, &keyring, &known, &*outside.entropy)?;
@@ -151,9 +152,12 @@ impl Held {
         };
         opening.check_region_key(identity, keyring)?;
         if signed.is_none_or(|signed| place(signed) > (Some(edge.period.0), edge.size)) {
-            let differs =
-                generations::bring_up(&mut batch, &*self.engine, keyring, region, entropy);
-            opening.refuse_other_keys(differs?)?;
+            let engine = &*self.engine;
+            let differs = generations::bring_up(&mut batch, engine, keyring, region, entropy)?;
+            if let Some(Differs { generation, why }) = differs {
+                let path = FileKeyring::path(&opening.settings.keys, region);
+                return Err(Error::OldGeneration { path, generation, why });
+            }
         } else {
             opening.check_keyring(&*self.engine, identity, keyring)?;
         }

@@ -86,7 +86,9 @@ mod tests {
         let note = "sample/ru-msk/s1/3\n9\nroot\n\n— name signature\n".to_owned();
         for (since, note) in [(None, None), (Some(at), None), (Some(at), Some(note.clone()))] {
             fs::write(&path, GivenUp { since, note: note.clone() }.text()).unwrap();
-            let Some(Mark::Recovery(read)) = read(&path).unwrap() else { unreachable!() };
+            let Some(Mark::Recovery(read)) = read(&path).unwrap() else {
+                panic!("it is the mark of a recovery");
+            };
             assert_eq!((read.since, read.note), (since, note));
         }
         fs::write(&path, &note).unwrap();

@@ -49,9 +49,9 @@ pub(crate) fn of_moving(key: &[u8]) -> Option<&[u8]> {
     key.get(1..)
 }
 
-/// The row that names the last move to here of the subject at `row` that has ended.
-pub(crate) fn move_ended(row: &[u8]) -> Key {
-    [&[MOVE_ENDED], row].concat()
+/// The row that says that a move to here of the subject at `row` has ended.
+pub(crate) fn move_ended(row: &[u8], move_id: &[u8; 16]) -> Key {
+    [&[MOVE_ENDED], row, move_id].concat()
 }
 
 const RECORD_DUE: u8 = 0x31;

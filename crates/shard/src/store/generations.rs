@@ -103,8 +103,8 @@ pub(crate) fn bring_up(
         }
     }
     if let Some(generation) = wraps(engine, &destroyed)? {
-        let why = "is missing from it, and people in this store are wrapped under it: without it \
-                   their records cannot be read";
+        let why = "is not in it any more, and people in this store are wrapped under it: it cannot \
+                   be read. Restore a newer backup";
         return Ok(Some(Differs { generation, why }));
     }
     put(batch, keyring, region, entropy)?;

@@ -88,7 +88,7 @@ impl Indexed {
         let indexes = attributes.iter().map(index).collect();
         let listed = rules.is_some_and(CollectionRules::listed);
         let encoded = attributes.encode();
-        Self { listed, fed: false, attributes, encoded, indexes }
+        Self { listed, attributes, encoded, indexes, ..Self::default() }
     }
 
     /// The same attributes after some were set and some removed. What stays is found as these rules

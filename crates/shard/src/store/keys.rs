@@ -28,7 +28,7 @@
 //! | `32` | a subject whose block ends, or whose erasure goes on | minute, key of the subject's row | the version alone |
 //! | `33` | an erasure that is done | period and index of its ERASE entry | `log/erasure_file.rs` |
 //! | `34` | a subject that moves from here, or of which another region has rows of a move that was given up | key of the subject's row | the version alone |
-//! | `35` | the last move of a subject to here that has ended | key of the subject's row | `write/arrivals.rs` |
+//! | `35` | a move of a subject to here that has ended | key of the subject's row, id of the move | `write/arrivals.rs` |
 //! | `40` | the entries of one commit | period, index of the first | `log/mod.rs` |
 //! | `41` | the right edge of the log | | `log/mod.rs` |
 //! | `42` | a full tile | period, level, index | `log/mod.rs` |

@@ -25,7 +25,7 @@ pub(crate) fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let folder = path.parent().unwrap_or_else(|| Path::new("."));
     crate::store::directories::make(folder)?;
     if path.exists() {
-        return Err(io(std::io::ErrorKind::AlreadyExists.into()));
+        return Err(io(ErrorKind::AlreadyExists.into()));
     }
     // Under its own name only once it is whole and durable.
     let mut new = path.as_os_str().to_owned();

@@ -4,13 +4,13 @@
 //! ruled and placed again by this shard's own map, in the commit that stores it, and lies here unseen: a
 //! subject that arrives is neither read nor written. It is served from the one commit on that adopts it,
 //! once the source has proven that its log has given it away. Each step may come twice or late: `after`
-//! says how far an arrival is, and the row under `35` names the last one that has ended.
+//! says how far an arrival is, and a row under `35` says of each that has ended how it did.
 //!
 //! Records keep version, opening and digest, so etags and receipts stay good. Each live one has a MOVE_IN
 //! entry of its own with its ruling. MOVE_IN entries about the subject: one when it begins to arrive; one
 //! with the number 0 if that is given up; one with the entry of the other log when it is adopted.
 //!
-//! A row under `35`: `01`, the id of the move.
+//! A row under `35`: `01`; 1 if the subject was adopted, 0 if the move was given up.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,7 +26,6 @@ use crate::policy::ingress::may_enter;
 use crate::policy::rulings::{Ruled, Verdict};
 use crate::policy::subject_status;
 use crate::reply::{Arrived, ArrivedState, Outcome};
-use crate::store::codec::{Reader, Writer};
 use crate::store::erasure::CollectionErased;
 use crate::store::indexed::Indexed;
 use crate::store::keys;
@@ -38,7 +37,9 @@ use crate::store::types::{EntryAt, Fingerprint, Incarnation, Minute, Recent, Ver
 use crate::write::command::{Arrive, ArriveStep};
 use crate::write::entries::{rule_into, subject_statement};
 use crate::write::index_rows;
-use crate::write::move_command::{Adoption, ArrivingRecord, ArrivingSubject, ErasedElsewhere};
+use crate::write::move_command::{
+    Adoption, ArrivingRecord, ArrivingSubject, Ended, ErasedElsewhere,
+};
 use crate::write::record_rows::{EXPIRES_FORMAT, copy_due};
 use crate::write::transaction::{Done, Known, Transaction};
 
@@ -79,12 +80,22 @@ impl Transaction<'_> {
                 self.begin(asker, began, *what, place)
             }
             (_, ArriveStep::Drop) => {
-                self.note_ended(&owner, move_id);
+                if self.ended(&owner, move_id)? == Some(Ended::Adopted) {
+                    return Ok(adopted());
+                }
+                // A beginning of it that comes late is refused.
+                self.note_ended(&owner, move_id, Ended::GivenUp);
                 Ok(none())
             }
-            // Nothing but an adoption ends an arrival that was complete: whatever is here came after.
-            (Some(Known::Erased(_)), ArriveStep::Adopt(_)) => Ok(adopted()),
-            (_, ArriveStep::Adopt(_) | ArriveStep::Rows { .. }) => Ok(none()),
+            // Nothing but an adoption ends an arrival that was complete: the erasure came after.
+            (Some(Known::Erased(stone)), ArriveStep::Adopt(_)) if stone.moved.is_none() => {
+                Ok(adopted())
+            }
+            (_, ArriveStep::Adopt(_)) => match self.ended(&owner, move_id)? {
+                Some(Ended::Adopted) => Ok(adopted()),
+                Some(Ended::GivenUp) | None => Ok(none()),
+            },
+            (_, ArriveStep::Rows { .. }) => Ok(none()),
         }
     }
 
@@ -132,15 +143,9 @@ impl Transaction<'_> {
         if self.node.claims.is_claimed(owner.tag) {
             return Err(Rejection::new(Reason::UniquenessUnsettled).field("subject.id"));
         }
-        let ended = keys::move_ended(&owner.row());
-        let rows = self.node.engine.get_many(&[&ended]).map_err(Error::from)?;
-        if let Some(row) = rows.into_iter().next().flatten() {
-            let mut row = Reader::new(&row);
-            row.format(ENDED_FORMAT).map_err(Error::from)?;
-            if row.array::<16>().map_err(Error::from)? == move_id {
-                let fault = Rejection::new(Reason::RequestIdReused).field("request_id");
-                return Err(fault.problem("is of a move that has ended"));
-            }
+        if self.ended(owner, move_id)?.is_some() {
+            let fault = Rejection::new(Reason::RequestIdReused).field("request_id");
+            return Err(fault.problem("is of a move that has ended"));
         }
         Ok(place)
     }
@@ -177,8 +182,9 @@ impl Transaction<'_> {
         let after = Vec::new();
         let here = Arriving { from, move_id, began: at, after, heads: 0, live: 0, before };
         subject.status = Status::Arriving(Box::new(here.clone()));
+        let done = self.staging(&here)?;
         self.keep(owner, subject)?;
-        self.staging(&here)
+        Ok(done)
     }
 
     /// The ruling, if it places the collection here, by the map of this moment.
@@ -228,8 +234,9 @@ impl Transaction<'_> {
         here.after = next;
         let mut after = Subject::clone(subject);
         after.status = Status::Arriving(Box::new(here.clone()));
+        let done = self.staging(&here)?;
         self.keep(owner, after)?;
-        self.staging(&here)
+        Ok(done)
     }
 
     /// Stores one record: its rows, what finds it, and its entry.
@@ -316,11 +323,11 @@ impl Transaction<'_> {
             let row = accesses.seal(owner, subject.incarnation, region, key, nonce);
             self.batch.put(owner.accesses(), row);
         }
-        self.note_ended(owner, here.move_id);
         let mut after = Subject::clone(subject);
         after.status = Status::Live;
         after.arrived = Some(here.move_id);
         self.keep(owner, after)?;
+        self.note_ended(owner, here.move_id, Ended::Adopted);
         Ok(adopted())
     }
 
@@ -344,18 +351,32 @@ impl Transaction<'_> {
             None => self.batch.delete(owner.row()),
         }
         self.batch.delete(owner.accesses());
-        self.note_ended(owner, here.move_id);
+        self.note_ended(owner, here.move_id, Ended::GivenUp);
         self.subjects.remove(&owner.tag);
         self.erased.push(owner.tag);
         Ok(none())
     }
 
     /// Notes that a move has ended, so that a late beginning of it is refused.
-    fn note_ended(&mut self, owner: &Owner, move_id: [u8; 16]) {
-        let mut row = Writer::with_capacity(32);
-        row.u8(ENDED_FORMAT).fixed(&move_id);
-        let key: Key = keys::move_ended(&owner.row());
-        self.batch.put(key, row.0);
+    fn note_ended(&mut self, owner: &Owner, move_id: [u8; 16], how: Ended) {
+        let key: Key = keys::move_ended(&owner.row(), &move_id);
+        self.batch.put(key.clone(), vec![ENDED_FORMAT, how as u8]);
+        self.moves_ended.insert(key, how);
+    }
+
+    /// How a move has ended, as this group has left it. None: it has not.
+    fn ended(&self, owner: &Owner, move_id: [u8; 16]) -> Result<Option<Ended>, Rejection> {
+        let key = keys::move_ended(&owner.row(), &move_id);
+        if let Some(how) = self.moves_ended.get(&key) {
+            return Ok(Some(*how));
+        }
+        let rows = self.node.engine.get_many(&[&key]).map_err(Error::from)?;
+        match rows.into_iter().next().flatten().as_deref() {
+            None => Ok(None),
+            Some([ENDED_FORMAT, 0]) => Ok(Some(Ended::GivenUp)),
+            Some([ENDED_FORMAT, 1]) => Ok(Some(Ended::Adopted)),
+            Some(_) => Err(Error::Damaged("moves").into()),
+        }
     }
 
     /// How far an arrival is.

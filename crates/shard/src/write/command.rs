@@ -4,11 +4,9 @@ use atlas::RecordAttributes;
 use bytes::Bytes;
 use engine::Key;
 use ledger::entry::MapRef;
-use ledger::statement::content_digest;
 use terms::{Collection, Reason, RegionId, Rejection, UnixMillis};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
-use zeroize::Zeroizing;
 
 use crate::Error;
 use crate::log::begun_backup::BeginBackup;
@@ -16,16 +14,17 @@ use crate::log::rotation_request::Rotated;
 use crate::policy::asker::Asker;
 use crate::policy::standing_ruling::Given;
 use crate::reply::{Found, Page, ReplySlot, busy};
-use crate::store::aead::{KEY_BYTES, NONCE_BYTES};
+use crate::store::aead::NONCE_BYTES;
 use crate::store::index_state::WalkPlace;
 use crate::store::indexed::AttributeChanges;
 use crate::store::keyring::KeyChange;
 use crate::store::keys::{Asked, Owner};
 use crate::store::participants::Participant;
-use crate::store::record::{Address, SealedBody};
+use crate::store::record::Address;
 use crate::store::region_maps::Offered;
 use crate::store::subject::Blocked;
 use crate::store::types::{EntryAt, EpochNumber, Minute};
+pub(crate) use crate::write::content::Content;
 pub(crate) use crate::write::move_command::{Arrive, ArriveStep, Depart, DepartStep};
 use crate::write::question::Question;
 pub(crate) use crate::write::request::{Condition, Request, remembered};
@@ -206,28 +205,6 @@ impl Action {
             | Self::Reassess(_)
             | Self::Depart(_)
             | Self::Arrive(_) => None,
-        }
-    }
-}
-
-/// The encrypted body and the random values drawn for this write.
-pub(crate) struct Content {
-    pub(crate) opening: [u8; 32],
-    pub(crate) digest: [u8; 32],
-    pub(crate) body_key: Zeroizing<[u8; KEY_BYTES]>,
-    pub(crate) nonce: [u8; NONCE_BYTES],
-    pub(crate) sealed: SealedBody,
-}
-
-impl Content {
-    /// What a deletion has in place of content.
-    pub(crate) fn none(opening: [u8; 32], nonce: [u8; NONCE_BYTES]) -> Self {
-        Self {
-            opening,
-            digest: content_digest(&opening, &[]),
-            body_key: Zeroizing::new([0; KEY_BYTES]),
-            nonce,
-            sealed: SealedBody::none(),
         }
     }
 }

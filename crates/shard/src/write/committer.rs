@@ -31,10 +31,11 @@ use crate::write::answers::{Answers, Deliver};
 use crate::write::command::{Errand, Op};
 use crate::write::entries::GroupEntries;
 use crate::write::fill::fill;
+use crate::write::kept::Kept;
 use crate::write::needed_rows;
 use crate::write::queue_share::{Room, Share, Usage};
 use crate::write::retries::Retries;
-use crate::write::transaction::{Done, Kept, Transaction};
+use crate::write::transaction::{Done, Transaction};
 
 /// Places in the queue for what is no write: maps, questions, counters.
 const QUEUE_BESIDE_MAX: usize = 64;
@@ -333,6 +334,7 @@ impl Committer {
             subjects,
             heads: HashMap::new(),
             erased: Vec::new(),
+            moves_ended: HashMap::new(),
             batch: Batch::new(),
             kept: Kept::new(&entries),
             uploads: None,
@@ -362,10 +364,8 @@ impl Committer {
         let (added, expired) = (draft.next_index().0 - self.log.edge.size(), draft.expired());
         let (edge, size) = draft.finish(&mut kept.batch, now);
         let started = Instant::now();
-        // From here on it is not known what was done, until the commit says so.
-        let written = |done: &Done| matches!(done, Done::Answer(Outcome::Written(_)));
-        let writes = answers.iter_mut().filter(|(_, done)| written(done));
-        writes.for_each(|(reply, _)| reply.begin());
+        begin(&mut answers);
+        self.node.forget_changed(&subjects);
         if let Err(error) = self.node.engine.commit(kept.batch, self.head, size)
             && let Some(fault) = self.settle(error, &edge, size)?
         {
@@ -390,10 +390,11 @@ impl Committer {
         &mut self,
         batch: Batch,
         subjects: HashMap<SubjectTag, Arc<Subject>>,
-        erased: &[Erased],
+        erased: &[SubjectTag],
         mut answers: Vec<(ReplySlot, Done)>,
         rooms: Vec<Room>,
     ) -> Result<(), Error> {
+        self.node.forget_changed(&subjects);
         if self.commit_unlogged(batch, &mut answers)? {
             self.remember(subjects);
         }
@@ -483,6 +484,12 @@ impl Committer {
 fn poison(error: &Error, life: &watch::Sender<Life>) {
     tracing::error!(%error, "the commit failed; the shard answers nothing more");
     life.send_replace(Life::Poisoned);
+}
+
+/// From here on it is not known of these writes whether they are done, until the commit says so.
+fn begin(answers: &mut [(ReplySlot, Done)]) {
+    let written = |done: &Done| matches!(done, Done::Answer(Outcome::Written(_)));
+    answers.iter_mut().filter(|(_, done)| written(done)).for_each(|(reply, _)| reply.begin());
 }
 
 #[cfg(test)]

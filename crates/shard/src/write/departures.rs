@@ -25,6 +25,7 @@ use crate::policy::rulings::{Rules, Verdict};
 use crate::policy::standing_ruling::{Given, full};
 use crate::policy::subject_status;
 use crate::reply::Written;
+use crate::store::index_keys::Named;
 use crate::store::keys;
 use crate::store::keys::Owner;
 use crate::store::moving::{GivenUp, Left, Move};
@@ -48,6 +49,10 @@ impl Transaction<'_> {
     /// Does one step of a move from here.
     pub(super) fn depart(&mut self, asker: &Asker, depart: &Depart) -> Result<Done, Rejection> {
         let owner = &depart.owner;
+        if depart.is_of_caller() {
+            self.lets_in(asker, owner, None, false)?;
+            self.crosses_no_border(asker, owner)?;
+        }
         let subject = match (self.known_subject(owner)?, &depart.step) {
             (None, _) => return Err(unknown()),
             (Some(Known::Erased(stone)), DepartStep::Order(order)) => {
@@ -150,6 +155,14 @@ impl Transaction<'_> {
         if !self.scan(&owner.uploads(), 1)?.rows.is_empty() {
             return Err(attached());
         }
+        let shared = || {
+            let fault = Rejection::new(Reason::FieldInvalid).field("subject.id");
+            fault.problem("has records that name other people, or is named in records here")
+        };
+        let named = Named { layout: &self.node.namer, tenant: &owner.tenant };
+        if !self.scan(&named.all(&owner.subject), 1)?.rows.is_empty() {
+            return Err(shared());
+        }
         let (mut span, mut heads) = (owner.records(), 0);
         loop {
             let page = self.scan(&span, ROWS_AT_ONCE)?;
@@ -159,6 +172,9 @@ impl Transaction<'_> {
                 let (_, head) = self.opened(owner, subject, key, row)?;
                 if matches!(head.body, Body::Chunked(_)) {
                     return Err(attached());
+                }
+                if !head.indexed.participants.is_empty() {
+                    return Err(shared());
                 }
                 heads += 1;
             }
@@ -332,11 +348,10 @@ impl Transaction<'_> {
             return Err(Reason::SubjectMoving.into());
         }
         let gone = self.take_records(owner, subject, owner.records(), None)?;
-        if gone.more {
+        if gone.more || self.take_rows(owner.gone_requests())? {
             return Ok(Done::written(Written { unfinished: true, ..Default::default() }));
         }
         self.take_uploads(owner.uploads())?;
-        self.take_rows(owner.gone_requests(), |_| Ok(true))?;
         let stone = tombstone(subject, &left.of, left.entry, self.entries.minute(), left.live);
         self.batch.put(owner.row(), stone.row(owner.tag, &self.node.namer));
         self.batch.delete(owner.accesses());

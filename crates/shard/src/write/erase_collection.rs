@@ -18,7 +18,6 @@ use crate::reply::Written;
 use crate::store::damage::read_rows;
 use crate::store::erasure::{CollectionErased, CollectionErasing, Erasure};
 use crate::store::keys;
-use crate::store::keys::Owner;
 use crate::store::record::Address;
 use crate::store::subject::Subject;
 use crate::store::types::{Minute, Recent, Version};

@@ -10,7 +10,7 @@ use crate::store::accesses::Accesses;
 use crate::store::keys::Owner;
 use crate::store::record::Address;
 use crate::store::types::{Minute, Version};
-use crate::write::command::Content;
+use crate::write::content::Content;
 use crate::write::request::Request;
 
 /// One step of a move from here.
@@ -19,6 +19,13 @@ pub(crate) struct Depart {
     /// Of the step's entry.
     pub(crate) opening: [u8; 32],
     pub(crate) step: DepartStep,
+}
+
+impl Depart {
+    /// Whether a caller asks for it. All other steps are the shard's own.
+    pub(crate) const fn is_of_caller(&self) -> bool {
+        matches!(self.step, DepartStep::Order(_) | DepartStep::GiveUp { refused: None, .. })
+    }
 }
 
 /// What to do.
@@ -140,4 +147,12 @@ pub(crate) struct Adoption {
     pub(crate) source: (String, u64),
     /// Who read the subject's records until it was given away.
     pub(crate) accesses: Accesses,
+}
+
+/// How a move has ended at the region to which it went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Ended {
+    GivenUp = 0,
+    Adopted = 1,
 }

@@ -3,23 +3,23 @@
 
 mod amend;
 mod create;
-mod kept;
 mod let_in;
 pub(super) mod reassess;
+mod replay;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use engine::{Batch, Key};
 use ledger::entry::Kind;
-use terms::{Collection, Detail, Reason, Rejection, UnixMillis};
+use terms::{Detail, Reason, Rejection, UnixMillis};
 
 use crate::Error;
 use crate::log::access_counters::AccessCounters;
 use crate::node::Node;
 use crate::policy::asker::Asker;
 use crate::policy::ingress::may_enter;
-use crate::policy::rulings::{Ruled, Rules, Verdict, body_fits, expiry};
+use crate::policy::rulings::{Ruled, Rules, body_fits, expiry};
 use crate::policy::standing_ruling::{Given, How, Settled, settle};
 use crate::policy::subject_status;
 use crate::reply::{Outcome, ReplySlot, Written};
@@ -29,16 +29,16 @@ use crate::store::keys::Owner;
 use crate::store::record::{Address, Head};
 use crate::store::subject::{Subject, SubjectRow};
 use crate::store::tombstone::Tombstone;
-use crate::store::types::{EpochNumber, Fingerprint, Recent, SubjectTag, Version};
+use crate::store::types::{EpochNumber, SubjectTag, Version};
 use crate::write::command::{
     Action, Content, Delete, Op, Put, Read, ReadOf, Request, UploadStep, remembered,
 };
 use crate::write::entries::{GroupEntries, read_page, rule_into, say_data};
+use crate::write::kept::Kept;
+use crate::write::move_command::Ended;
 use crate::write::record_rows::{NextVersion, RecordRows};
 use crate::write::retries::Retry;
 use crate::write::upload_rows::{OpenUploads, ended, ends, stored};
-
-pub(crate) use kept::Kept;
 
 /// Rows that were read for a group, by key.
 pub(crate) type Rows = HashMap<Key, Option<engine::Value>>;
@@ -57,6 +57,8 @@ pub(crate) struct Transaction<'a> {
     pub(crate) heads: HashMap<Key, Head>,
     /// Subjects that the group has erased.
     pub(crate) erased: Vec<SubjectTag>,
+    /// Moves to here that the group has ended, by the keys of their rows.
+    pub(crate) moves_ended: HashMap<Key, Ended>,
     /// What the command in hand writes. If it fails, nothing of it is done.
     pub(crate) batch: Batch,
     /// What was written before it.
@@ -115,6 +117,18 @@ impl Transaction<'_> {
     /// Bytes of the rows that the group writes so far.
     pub(crate) fn bytes(&self) -> usize {
         self.kept.batch.bytes() + self.batch.bytes() + self.entries.bytes() + self.feed.bytes()
+    }
+
+    /// Keeps what was done so far, whatever comes after it.
+    fn keep_done(&mut self) {
+        self.kept.keep(std::mem::take(&mut self.batch), &self.entries, self.erased.len());
+    }
+
+    /// Takes back what a command that has failed has added: no row goes without its entry.
+    fn take_back(&mut self) -> Result<(), Rejection> {
+        self.batch = Batch::new();
+        self.erased.truncate(self.kept.erased);
+        Ok(self.kept.take_back(&mut self.entries)?)
     }
 
     /// Does one op, and keeps its answer until the commit. `upload`: does a step of an upload.
@@ -196,7 +210,7 @@ impl Transaction<'_> {
             self.same_map(put.participants_epoch)?;
             put.participants
         };
-        let together = self.together(owner, &settled, &indexed)?;
+        let together = self.together(asker, owner, &settled, &indexed)?;
         condition.holds(head.as_ref(), &self.node.region)?;
         let version = head.as_ref().map_or(Version::NONE, |head| head.version).next();
         if subject.is_none()
@@ -358,70 +372,6 @@ impl Transaction<'_> {
         }
     }
 
-    /// The answer to a request that was done before: `done`, of the record with that head.
-    pub(super) fn replay(
-        &self,
-        address: &Address,
-        head: &Head,
-        done: &Recent,
-        request: &Request,
-        ruling: Option<Arc<Ruled>>,
-    ) -> Result<Done, Rejection> {
-        if done.fingerprint == Fingerprint::ELSEWHERE {
-            let fault = Rejection::new(Reason::RequestIdReused).field("request_id");
-            return Err(fault
-                .problem("was used for this record before the subject moved here")
-                .cure(
-                    "the write that it came with was done, if it was this one: read the record",
-                ));
-        }
-        if done.fingerprint != request.fingerprint {
-            return Err(Rejection::new(Reason::RequestIdReused).field("request_id"));
-        }
-        let newest = done.version == head.version;
-        let written = Written {
-            version: done.version,
-            etag: if newest && !head.is_deleted() { head.etag() } else { String::new() },
-            replayed: true,
-            index: done.entry.index,
-            origin: Some(self.entries.origin_of(done.entry)?),
-            ruling,
-            ..Default::default()
-        };
-        if !newest {
-            // Its opening no longer exists.
-            return Ok(Done::written(written));
-        }
-        let statement = address.statement(head.version, head.digest);
-        let opening = head.opening;
-        Ok(self.retried(Retry { written, opening, statement, entry: done.entry }))
-    }
-
-    /// The answer of a retry. An entry of this group is at hand; any other is durable, and is read
-    /// outside the writer.
-    fn retried(&self, retry: Retry) -> Done {
-        let at = retry.entry;
-        match self.entries.at_hand(at) {
-            Some(entry) => Done::Answer(retry.with(entry)),
-            None => Done::Retry(retry),
-        }
-    }
-
-    /// The ruling that stands, for the answer to what was done before. None: the map in force gives
-    /// its records no place here.
-    pub(super) fn standing_ruling(
-        &mut self,
-        owner: &Owner,
-        collection: &Collection,
-        subject: Option<&Subject>,
-    ) -> Option<Arc<Ruled>> {
-        let standing = subject?.standing(collection)?;
-        match self.rules.decide(&owner.tenant, collection, &standing.basis) {
-            Verdict::Here(ruled) => Some(ruled),
-            Verdict::Elsewhere(_) | Verdict::Refused(_) => None,
-        }
-    }
-
     /// Refuses what was found out about participants under another map.
     fn same_map(&self, epoch: EpochNumber) -> Result<(), Rejection> {
         let own = self.rules.epoch();
@@ -434,11 +384,13 @@ impl Transaction<'_> {
     /// The ruling of a record with what binds those that it names. None: it names none.
     fn together(
         &self,
+        asker: &Asker,
         owner: &Owner,
         settled: &Settled,
         indexed: &Indexed,
     ) -> Result<Option<Arc<Ruled>>, Rejection> {
-        self.rules.together(&owner.tenant, &settled.ruled, &indexed.participants)
+        let (gateway, named) = (asker.stands.gateway, &indexed.participants);
+        self.rules.together(&owner.tenant, &settled.ruled, named, gateway)
     }
 
     // === what the group changes ===

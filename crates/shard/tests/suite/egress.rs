@@ -4,8 +4,8 @@
 use crate::erasure::{as_eraser, erase, held};
 use crate::support::{Place, Session, findings, put_ru, request_id};
 use wire::session as proto;
-use wire::session::SubjectState;
 use wire::session::call::Op;
+use wire::v1::SubjectState;
 
 const EGRESS: &str = "EGRESS_NOT_COVERED";
 
@@ -123,6 +123,44 @@ async fn a_caller_who_may_not_read_may_not_replace_what_that_rests_on() {
         assert!(session.call(reassess(subject, false)).await.is_ok(), "{subject}");
     }
     assert_eq!(read(&mut session, Some("KZ"), ("george", "messages", "k")).await, "found");
+    drop(session);
+    shard.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn evidence_takes_no_law_away_from_a_ruling_that_stands() {
+    // Two laws of one jurisdiction: the strict one attaches while citizenship is not known.
+    let mut place = Place::new("ru-msk");
+    let two = "\n[[statutes]]\nid = \"ru-152fz-12\"\ndigest = \"sha256:\
+               7d553c2e243a108d2286c5c89c7af45141002c82de07b81393a57039b3177037\"\n";
+    let kz = "\n[[statutes]]\nid = \"kz-94v\"\n";
+    for (old, new) in [
+        ("reading = \"primary-first\"", "reading = \"exclusive\"".to_owned()),
+        ("region = \"ru-msk\"\nlead = false\n", "region = \"ru-msk\"\n".to_owned()),
+        (kz, format!("{two}{kz}")),
+    ] {
+        assert_eq!(place.map.matches(old).count(), 1, "{old}");
+        place.map = place.map.replace(old, &new);
+    }
+    let (before, clause) = place.map.split_once("id = \"ru-kz\"").expect("the clause");
+    let begins = "not_before = 2020-01-01";
+    let notified = "notified = 2020-01-01\nnot_before = 2020-02-01";
+    place.map = format!("{before}id = \"ru-kz\"{}", clause.replacen(begins, notified, 1));
+    let shard = place.start().await;
+    let mut session = shard.session().await;
+    session.put(put_in("anna", "profiles", "RU", 1)).await.unwrap();
+    let record = ("anna", "profiles", "k");
+    assert_eq!(read(&mut session, Some("KZ"), record).await, EGRESS);
+    session.territory = Some("KZ");
+    let mut put = put_in("anna", "profiles", "RU", 2);
+    put.findings = findings(&[("citizenship", "BR")]).into();
+    assert_eq!(session.put(put.clone()).await.err().unwrap(), "JURISDICTION_CHANGED");
+    assert_eq!(read(&mut session, Some("KZ"), record).await, EGRESS);
+    // For a person with that citizenship from the start the clause is enough.
+    put.subject = "bruna".into();
+    put.findings = findings(&[("residence", "RU"), ("citizenship", "BR")]).into();
+    session.put(put).await.unwrap();
+    assert_eq!(read(&mut session, Some("KZ"), ("bruna", "profiles", "k")).await, "found");
     drop(session);
     shard.stop().await.unwrap();
 }

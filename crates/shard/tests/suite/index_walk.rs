@@ -19,7 +19,7 @@ use crate::session::{people, signed};
 use crate::support::stored::{entries_in, rows_in};
 use crate::support::{MAP, Place, Running, Session};
 
-/// More than two steps of the walk change.
+/// More than one step of the walk changes.
 const RECORDS: i64 = 600;
 /// Time in which the walk must have come to the end.
 const BUILT_MAX: Duration = Duration::from_secs(120);
@@ -54,7 +54,7 @@ async fn start(place: &Place) -> Running {
 
 fn place() -> Place {
     let mut place = Place::new("ru-msk");
-    place.map = map(1, None, "none", false).text().to_owned();
+    map(1, None, "none", false).text().clone_into(&mut place.map);
     place
 }
 
@@ -189,7 +189,10 @@ async fn built_to_the_end(session: &mut Session) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_walk_that_a_crash_ends_goes_on_at_the_next_start() {
-    for (commits, fault) in [(0, Fault::Crash), (1, Fault::FlushFails), (2, Fault::ReplyLost)] {
+    // The walk takes two commits.
+    for (commits, fault) in
+        [(0, Fault::Crash), (0, Fault::ReplyLost), (1, Fault::FlushFails), (1, Fault::Crash)]
+    {
         let mut place = place();
         let disk = Disk::new(7);
         place.disk = Some(disk.clone());

@@ -306,10 +306,12 @@ async fn a_start_waits_for_a_store_that_a_command_holds() {
     };
     let refused = open(Duration::ZERO).await.err().unwrap();
     assert!(matches!(refused, Error::Engine(engine::Error::Locked { .. })), "{refused}");
-    let waits = tokio::spawn(open(Duration::from_secs(60)));
-    tokio::task::yield_now().await;
-    drop(held);
-    let shard = waits.await.unwrap().unwrap();
+    let let_go = async move {
+        tokio::task::yield_now().await;
+        drop(held);
+    };
+    let (shard, ()) = tokio::join!(open(Duration::from_secs(60)), let_go);
+    let shard = shard.unwrap();
     crate::support::Running::serve(shard, "ru-msk").await.stop().await.unwrap();
 }
 

@@ -132,7 +132,8 @@ async fn a_body_comes_in_through_a_gateway_of_the_territory() {
     shard.stop().await.unwrap();
 }
 
-/// Writes that bring no evidence about their subject, with the role that may ask for them.
+/// Writes that bring no evidence about their subject, and the question of what binds it, with the role
+/// that may ask for them.
 fn without_evidence(subject: &str, key: &str) -> Vec<(&'static str, Op)> {
     let request = |n| bytes::Bytes::from(crate::support::request_id(n));
     let put = |create_subject| proto::Put {
@@ -143,6 +144,8 @@ fn without_evidence(subject: &str, key: &str) -> Vec<(&'static str, Op)> {
     };
     let (collection, key) = ("profiles".to_owned(), key.to_owned());
     let mut all = vec![("writer", Op::Put(put(false))), ("writer", Op::Put(put(true)))];
+    let asked = proto::AskBinding { subject: subject.into(), collection: collection.clone() };
+    all.push(("writer", Op::AskBinding(asked)));
     for validate_only in [true, false] {
         all.push((
             "writer",

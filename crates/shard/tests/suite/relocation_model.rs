@@ -34,6 +34,8 @@ enum Flaw {
     AdoptedUnchecked,
     /// The target forgets which move was given up.
     DropForgotten,
+    /// The target knows the last move alone that was given up.
+    LastDropAlone,
 }
 
 struct Mover {
@@ -98,8 +100,8 @@ struct State {
     orders: u8,
     /// The last move that was given up, and whether its drop was confirmed.
     given_up: Option<(u8, bool)>,
-    /// The last move that the target was told to drop.
-    dropped: Option<u8>,
+    /// The moves that the target was told to drop.
+    dropped: BTreeSet<u8>,
     /// Everything that was ever sent: it may arrive at any time, and again.
     sent: BTreeSet<Ask>,
     /// The step whose answer the driver waits for.
@@ -156,7 +158,7 @@ impl State {
             (Target::Live { of: own, .. }, Ask::Begin(of) | Ask::Adopt { of, .. }) if own == of => {
                 Known::Adopted
             }
-            (Target::Nothing, Ask::Begin(of)) if self.allowed && self.dropped != Some(of) => {
+            (Target::Nothing, Ask::Begin(of)) if self.allowed && !self.dropped.contains(&of) => {
                 self.target = Target::Arriving { of, parts: 0, writes: 0 };
                 Known::Staged(0)
             }
@@ -195,8 +197,11 @@ impl State {
                 if matches!(target, Target::Arriving { of: own, .. } if own == of) {
                     self.target = Target::Nothing;
                 }
+                if flaw == Some(Flaw::LastDropAlone) {
+                    self.dropped.clear();
+                }
                 if flaw != Some(Flaw::DropForgotten) {
-                    self.dropped = Some(of);
+                    self.dropped.insert(of);
                 }
                 Known::Dropped
             }
@@ -243,7 +248,7 @@ impl Model for Mover {
             acknowledged: 0,
             orders: 0,
             given_up: None,
-            dropped: None,
+            dropped: BTreeSet::new(),
             sent: BTreeSet::new(),
             waits: None,
             known: Known::Nothing,
@@ -276,7 +281,7 @@ impl Model for Mover {
             Step::GiveUp => match after.source {
                 Source::Moving(of) => after.give_up(of),
                 Source::Left(of, _) if self.flaw == Some(Flaw::GivenUpLate) => after.give_up(of),
-                _ => return None,
+                Source::Live | Source::Left(..) | Source::Gone => return None,
             },
             Step::Write => {
                 let copied = matches!(after.source, Source::Moving(_))
@@ -382,6 +387,7 @@ fn whatever_is_done_wrong_is_found() {
         (Flaw::GivenUpLate, ONE_OWNER),
         (Flaw::AdoptedUnchecked, NOTHING_LOST),
         (Flaw::DropForgotten, NOTHING_LEFT),
+        (Flaw::LastDropAlone, NOTHING_LEFT),
     ] {
         let until = HasDiscoveries::AnyOf(BTreeSet::from([broken]));
         let checker = Mover { flaw: Some(flaw) }.checker().finish_when(until).spawn_bfs().join();

@@ -329,3 +329,32 @@ async fn what_was_counted_under_a_map_is_logged_before_the_next() {
     assert_eq!(counted, [(Some(1), 1), (Some(2), 2), (Some(3), 3)]);
     assert_eq!(refused, [(Some(1), 1), (Some(2), 1), (Some(3), 1)]);
 }
+
+/// What waits keeps its texts: none may be longer than a gateway of ours sends.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_that_no_gateway_of_ours_sends_is_refused_before_it_waits() {
+    let place = Place::new("ru-msk");
+    let shard = place.start().await;
+    let mut session = shard.session().await;
+    let long = "x".repeat(64 << 10);
+    let range = proto::BodyRange { etag: long.clone(), ..Default::default() };
+    let Op::Get(of) = get("anna", "k") else { unreachable!("it is a get") };
+    let list = proto::List { collection: "profiles".into(), ..Default::default() };
+    for (op, field) in [
+        (Op::Get(proto::Get { range: Some(range), ..of }), "etag"),
+        (Op::List(proto::List { filter: long.clone(), ..list.clone() }), "filter"),
+        (Op::List(proto::List { order_by: long.clone(), ..list.clone() }), "order_by"),
+        (Op::List(proto::List { cursor: vec![1; 64 << 10].into(), ..list }), "cursor"),
+        (Op::Put(proto::Put { etag: long, ..put_ru("anna", "k", b"x", 1) }), "etag"),
+        (
+            Op::Put(proto::Put { asked: vec![1; 64 << 10].into(), ..put_ru("anna", "k", b"x", 2) }),
+            "asked",
+        ),
+    ] {
+        session.role = Some(if matches!(op, Op::Put(_)) { "writer" } else { "reader" });
+        let refused = session.call(op).await.err().unwrap();
+        assert_eq!(refused.field, field, "{}", refused.reason);
+    }
+    drop(session);
+    shard.stop().await.unwrap();
+}

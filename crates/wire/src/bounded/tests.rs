@@ -85,6 +85,8 @@ fn the_fullest_frames_of_ours_pass() {
         prove: true,
         expire_ms: 1,
         attributes: vec![1; 100].into(),
+        participants: vec![1; 100].into(),
+        participants_epoch: 1,
     };
     let call = session::Call {
         id: 1,
@@ -144,6 +146,7 @@ fn full_record() -> v1::Record {
         expire_time: time(),
         attributes: vec![attribute; 32],
         attachment_bytes: 1,
+        participants: vec![v1::SubjectRef { id: text(), domicile: text() }; 8],
     }
 }
 

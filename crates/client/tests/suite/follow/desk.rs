@@ -435,6 +435,13 @@ impl Subjects for Desk {
         Err(Status::unimplemented("no test asks"))
     }
 
+    async fn relocate(
+        &self,
+        _: Request<api::RelocateSubjectRequest>,
+    ) -> Result<Response<api::Operation>, Status> {
+        Err(Status::unimplemented("no test asks"))
+    }
+
     type ExportStream = tokio_stream::Empty<Result<api::ExportSubjectResponse, Status>>;
 
     async fn export(

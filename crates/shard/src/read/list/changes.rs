@@ -5,7 +5,7 @@
 //! watcher that is late reads each record once, and in the order of its newest change.
 
 use bytes::Bytes;
-use engine::{Key, Order, ScanLimit, Value};
+use engine::{Order, ScanLimit, Value};
 use terms::{Reason, Rejection};
 
 use crate::Error;
@@ -19,7 +19,7 @@ use crate::store::codec::{Malformed, Reader, Writer};
 use crate::store::feed::{Change, ChangeKind, kept_throughout, swept_to};
 use crate::store::keys;
 use crate::store::participants;
-use crate::store::record::{Address, Head, Stored};
+use crate::store::record::{Address, Head};
 use crate::store::types::{CommitAt, EpochNumber, Minute, Period};
 
 /// Rows of the feed that are read at once.

@@ -9,7 +9,7 @@ mod changes;
 mod cursor;
 mod fault;
 mod filling;
-mod people;
+pub(crate) mod people;
 mod plan;
 mod query;
 mod walk;

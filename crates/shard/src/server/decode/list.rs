@@ -1,12 +1,17 @@
 //! Lists, counts, scans and watches.
 
-use terms::{Reason, Rejection, limits};
+use terms::{Detail, Reason, Rejection, limits};
 use wire::session as proto;
 
 use crate::node::Node;
 use crate::policy::asker::Asker;
 use crate::read::list::{ListQuery, Of, View};
 use crate::server::decode::{collection, owner, participants, stated};
+
+/// Bytes of an order: the name of an attribute, and its direction.
+const ORDER_BYTES_MAX: usize = 256;
+/// Bytes of a cursor: a place in an index, encrypted.
+const CURSOR_BYTES_MAX: usize = 8 << 10;
 
 /// What is asked by the caller of that name.
 pub(super) fn query(
@@ -15,6 +20,7 @@ pub(super) fn query(
     caller: String,
     list: proto::List,
 ) -> Result<ListQuery, Rejection> {
+    fits(&list)?;
     let of = question(&list);
     let invalid = |field| Rejection::new(Reason::FieldInvalid).field(field);
     let subject = Some(list.subject).filter(|subject| !subject.is_empty());
@@ -36,6 +42,20 @@ pub(super) fn query(
         purpose: list.purpose,
         caller,
     })
+}
+
+/// Whether its texts are as long as a gateway sends them. They are kept while the list waits.
+fn fits(list: &proto::List) -> Result<(), Rejection> {
+    for (field, bytes, most, reason) in [
+        ("filter", list.filter.len(), atlas::limits::FILTER_BYTES_MAX, Reason::FilterInvalid),
+        ("order_by", list.order_by.len(), ORDER_BYTES_MAX, Reason::FilterInvalid),
+        ("cursor", list.cursor.len(), CURSOR_BYTES_MAX, Reason::PageTokenInvalid),
+    ] {
+        if bytes > most {
+            return Err(Rejection::new(reason).field(field).with(Detail::Limit, most));
+        }
+    }
+    Ok(())
 }
 
 /// What is asked of the records.

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use atlas::Jurisdiction;
+use prost::Message as _;
 use terms::{Collection, Detail, Reason, RegionId, Rejection, SubjectId, limits};
 use wire::session as proto;
 
@@ -14,12 +15,21 @@ use crate::store::codec::Writer;
 use crate::store::keys::Owner;
 use crate::store::participants::Participant;
 
+/// Bytes of the participants of a request, encoded: more than as many as may be ever have.
+const ENCODED_BYTES_MAX: usize = 16 << 10;
+
 /// The participants of a record of that owner.
 pub(super) fn participants(
     node: &Node,
     owner: &Owner,
-    sent: Vec<proto::Participant>,
+    sent: &[u8],
 ) -> Result<Vec<Participant>, Rejection> {
+    let malformed = || Rejection::new(Reason::FieldInvalid).field("participants");
+    // What is decoded is bounded by its bytes.
+    if sent.len() > ENCODED_BYTES_MAX {
+        return Err(malformed());
+    }
+    let sent = proto::Participants::decode(sent).map_err(|_| malformed())?.all;
     if sent.len() > limits::PARTICIPANTS_MAX {
         let fault = Rejection::new(Reason::TooManyItems).field("participants");
         return Err(fault.with(Detail::Limit, limits::PARTICIPANTS_MAX));

@@ -5,7 +5,7 @@ use wire::session as proto;
 
 use crate::node::Node;
 use crate::policy::asker::Asker;
-use crate::server::decode::{Chance, collection, given, owner, request_id, stated};
+use crate::server::decode::{Chance, collection, given, owner, request_id, stated, ticket};
 use crate::store::keys::Owner;
 use crate::store::subject::Blocked;
 use crate::store::types::Minute;
@@ -27,7 +27,7 @@ pub(super) fn create(
         owner,
         collection,
         request: Request { id: request_id(&create.request_id)?, fingerprint },
-        asked: create.asked,
+        asked: ticket(create.asked)?,
         given,
         validate_only: create.validate_only,
         opening,

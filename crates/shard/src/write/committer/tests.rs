@@ -5,6 +5,7 @@ mod all_or_none;
 mod between_maps;
 mod group_bytes;
 mod index_walk;
+mod statuses;
 mod steps;
 mod taken_back;
 mod uploads;
@@ -30,14 +31,15 @@ use crate::read::reader::{Get, Reader};
 use crate::reply::Found;
 use crate::reply::tests::{answered, said, slot};
 use crate::store::aead::AesGcm;
-use crate::store::moving::{Arriving, Left, Move};
+use crate::store::moving;
+use crate::store::moving::{Arriving, Move};
 use crate::store::principal::Principal;
 use crate::store::record::{Address, SealedBody};
 use crate::store::subject::{Blocked, Standing, Status};
 use crate::store::tombstone::Tombstone;
 use crate::store::types::{
-    EntryAt, EpochNumber, Fingerprint, Incarnation, LogId, LogIndex, Period, Recent, TenantTag,
-    Version,
+    CommitAt, EntryAt, EpochNumber, Fingerprint, Incarnation, LogId, LogIndex, Period, Recent,
+    TenantTag, Version,
 };
 use crate::testing;
 use crate::testing::address;
@@ -73,7 +75,9 @@ impl Stage {
         let answering = std::thread::spawn(move || waiting.run(&of_retries));
         let disk = Reserve::new(0, &*node.engine).expect("a disk");
         let durable = Arc::new(Durable::new(0, log.edge.root()));
-        let erasures = ErasureFile::open(&settings, &*node.keyring, &*node.entropy);
+        let (keyring, engine, entropy) = (&*node.keyring, &*node.engine, &*node.entropy);
+        let end = CommitAt { period: Period::FIRST, index: 0 };
+        let erasures = ErasureFile::open(&settings, keyring, engine, end, entropy);
         let erasures = erasures.expect("a file of erasures");
         let committer = Committer {
             rules: Rules::new(node.map(), settings.region.clone(), node.territory),
@@ -255,44 +259,6 @@ pub(crate) fn findings(besides: usize) -> Findings {
 }
 
 #[test]
-fn a_group_of_the_largest_subjects_is_split_and_none_of_it_is_busy() {
-    const SUBJECTS: usize = 1_500;
-    let stage = Stage::new(&Disk::new(1));
-    let node = Arc::clone(&stage.committer.node);
-    // Subjects with as many rulings as one may have, each on as many findings as are kept.
-    let basis = findings(limits::FINDINGS_KEPT_MAX - 2);
-    let standings: Vec<Standing> = (0..limits::RULINGS_PER_SUBJECT_MAX)
-        .map(|n| {
-            let name = if n == 0 { "profiles".to_owned() } else { format!("c{n}") };
-            let collection = Collection::parse(&name).expect("a name");
-            Standing { collection, basis: basis.clone(), mirrors: vec![], minute: Minute(1) }
-        })
-        .collect();
-    let by = created_by();
-    let mut bytes = 0;
-    for n in 0..SUBJECTS {
-        let owner = stage.address(&format!("p{n}")).owner;
-        let subject = Subject::create(&owner, &node.region, &*node.keyring, &*node.entropy, by);
-        let mut subject = subject.expect("a subject");
-        subject.findings = basis.clone();
-        let (keys, entropy) = (node.subject_keys(), &*node.entropy);
-        subject.stand(standings.clone(), &owner, keys, entropy).expect("keys");
-        if n == 0 {
-            bytes = subject.seal(&owner, &node.region, [1; 12]).len();
-        }
-        node.subjects.insert(owner.tag, Arc::new(subject));
-        // One finding more: the subject's row is written again, whole.
-        stage.put(&format!("p{n}"), 1, findings(limits::FINDINGS_KEPT_MAX - 1));
-    }
-    assert!(bytes * SUBJECTS > engine::BATCH_BYTES_MAX, "{bytes} bytes a subject");
-    let (left, said) = stage.run();
-    assert_eq!(said.len(), SUBJECTS);
-    assert!(said.iter().all(|said| *said == "written"), "{:?}", said.first());
-    assert_eq!(left.life, Life::Serving);
-    assert!(left.node.metrics.commits.get() > 1);
-}
-
-#[test]
 fn only_an_outcome_that_is_not_known_ends_the_committer() {
     let puts = |fault: Option<DiskFault>| {
         let disk = Disk::new(1);
@@ -340,123 +306,6 @@ async fn what_a_queue_does_not_take_is_known_not_to_be_done() {
     let (reply, late) = slot();
     session.submit(op(reply), session.admit(512).unwrap());
     assert_eq!(answered(&late), "SHUTTING_DOWN");
-}
-
-/// A subject in each status in which it is not written, and what every write of it is answered.
-fn unserved(node: &Node) -> Vec<(&'static str, &'static str)> {
-    let to = terms::RegionId::parse("eu-fra").expect("a region");
-    let by = created_by();
-    let of = Move {
-        to: to.clone(),
-        request_id: by.request_id,
-        fingerprint: by.fingerprint,
-        began: by.minute,
-        reason: "asked for".into(),
-        heads: 0,
-        findings: findings(0),
-        bases: Vec::new(),
-    };
-    let left = Left { of: of.clone(), entry: by.entry, opening: [1; 32], live: 0 };
-    let here = Arriving {
-        from: to.clone(),
-        move_id: by.request_id,
-        began: by.entry,
-        after: Vec::new(),
-        heads: 0,
-        live: 0,
-        before: None,
-    };
-    let mut batch = Batch::new();
-    for (name, status) in [
-        ("blocked", Status::Blocked(Blocked { until: Minute(u32::MAX), then_erase: false })),
-        ("moving", Status::Moving(Box::new(of))),
-        ("left", Status::Left(Box::new(left))),
-        ("arriving", Status::Arriving(Box::new(here))),
-    ] {
-        let owner = address(node, name).owner;
-        let (region, keyring, entropy) = (&node.region, &*node.keyring, &*node.entropy);
-        let mut subject = Subject::create(&owner, region, keyring, entropy, created_by());
-        let subject = subject.as_mut().expect("a subject");
-        subject.status = status;
-        subject.findings = findings(0);
-        batch.put(owner.row(), subject.seal(&owner, region, [1; 12]));
-    }
-    for (name, moved) in [("erased", None), ("moved", Some(to))] {
-        let owner = address(node, name).owner;
-        let incarnation = Incarnation::FIRST;
-        let stone = Tombstone { incarnation, records: 0, by: created_by(), moved };
-        batch.put(owner.row(), stone.row(owner.tag, &node.namer));
-    }
-    let head = node.engine.head().expect("a head");
-    node.engine.commit(batch, head, head.size).expect("a commit");
-    vec![
-        ("blocked", "SUBJECT_BLOCKED"),
-        ("moving", "SUBJECT_MOVING"),
-        ("left", "SUBJECT_MOVING"),
-        ("arriving", "SUBJECT_MOVING"),
-        ("moved", "SUBJECT_MOVED"),
-        ("erased", "SUBJECT_ERASED"),
-    ]
-}
-
-#[test]
-fn every_write_of_a_subject_that_is_not_served_is_refused() {
-    let stage = Stage::new(&Disk::new(1));
-    let cases = unserved(&stage.committer.node);
-    let given = || Some(Given { findings: findings(0), phone_data: None, ip_data: None });
-    let mut expected = Vec::new();
-    for (n, (name, reason)) in (1_u8..).zip(cases) {
-        let at = stage.address(name);
-        for validate_only in [true, false] {
-            let create = Create {
-                owner: at.owner.clone(),
-                collection: at.collection.clone(),
-                request: request(n),
-                asked: bytes::Bytes::new(),
-                given: given(),
-                validate_only,
-                opening: [n; 32],
-            };
-            let delete = Delete {
-                address: at.clone(),
-                request: request(n),
-                condition: Condition::default(),
-                validate_only,
-                content: Content::none([n; 32], [n; 12]),
-            };
-            stage.put(name, n, findings(0));
-            stage.submit(n, Action::Create(Box::new(create)));
-            stage.submit(n, Action::Delete(Box::new(delete)));
-            expected.extend([reason; 3]);
-        }
-    }
-    let node = Arc::clone(&stage.committer.node);
-    let (_, said) = stage.run();
-    assert_eq!(said, expected);
-    assert_eq!(node.growing().size(), 0, "a refusal is no entry");
-}
-
-#[test]
-fn every_read_of_a_subject_that_is_not_served_is_refused() {
-    let stage = Stage::new(&Disk::new(1));
-    let node = Arc::clone(&stage.committer.node);
-    let reader = stage.reader();
-    let answer = |name: &str, caller: &str| {
-        let (reply, answers) = slot();
-        let asker = asker(Role::Reader, Country::parse(caller));
-        let lookup = Lookup { address: address(&node, name), asker, part: None };
-        let deadline = Instant::now() + Duration::from_secs(600);
-        assert!(reader.serve(vec![Get { reply, deadline, lookup, body: None }]).is_empty());
-        answered(&answers)
-    };
-    for (name, reason) in unserved(&node) {
-        // One that is copied is read.
-        let reason = if name == "moving" { "RECORD_NOT_FOUND" } else { reason };
-        assert_eq!(answer(name, "RU"), reason);
-        // To a reader abroad it is as one that never was.
-        assert_eq!(answer(name, "DE"), answer("nobody", "DE"));
-    }
-    assert_eq!(answer("nobody", "RU"), "SUBJECT_UNKNOWN");
 }
 
 #[test]

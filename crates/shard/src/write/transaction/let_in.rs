@@ -19,7 +19,7 @@ impl Transaction<'_> {
     ///
     /// The shard's own commands, and those through a gateway in its territory, are let in: they bring no
     /// record, or are ruled later.
-    pub(in crate::write) fn lets_in(
+    pub(crate) fn lets_in(
         &mut self,
         asker: &Asker,
         owner: &Owner,

@@ -7,10 +7,10 @@
 
 use atlas::{Aspect, Findings};
 use ledger::entry::{Detail as Said, Kind};
-use terms::{Collection, Detail, Reason, Rejection};
+use terms::{Collection, Reason, Rejection};
 
 use crate::policy::asker::Asker;
-use crate::policy::egress::EgressPolicy;
+use crate::policy::egress::crosses_no_border;
 use crate::policy::ingress::may_enter;
 use crate::policy::rulings::Verdict;
 use crate::policy::standing_ruling::{Given, full};
@@ -55,31 +55,18 @@ impl Transaction<'_> {
     }
 
     /// A caller who may not read what lies here under the rulings that stand may not replace what they
-    /// rest on. Where a law of the place may bar the caller, the answer is the same whether there is
-    /// such a subject or not.
-    fn crosses_no_border(&mut self, asker: &Asker, owner: &Owner) -> Result<(), Rejection> {
+    /// rest on, and not move it. Where a law of the place may bar the caller, the answer is the same
+    /// whether there is such a subject or not.
+    pub(in crate::write) fn crosses_no_border(
+        &mut self,
+        asker: &Asker,
+        owner: &Owner,
+    ) -> Result<(), Rejection> {
         let subject = match self.known_subject(owner) {
-            Ok(Some(Known::Kept(subject))) if !subject.standings().is_empty() => Some(subject),
+            Ok(Some(Known::Kept(subject))) => Some(subject),
             Ok(_) | Err(_) => None,
         };
-        let (node, counts, judged, map) =
-            (self.node, self.counts, self.rules.epoch(), self.node.map());
-        let policy = |collection| EgressPolicy { node, counts, collection, asker, judged };
-        let mut names = map.collections().map(atlas::CollectionRules::name);
-        let of_place = names.find(|name| policy(name).may_bar());
-        let barred = match &subject {
-            Some(subject) => {
-                let mut names = subject.standings().iter().map(|standing| &standing.collection);
-                names.find(|name| !policy(name).lets_read(subject))
-            }
-            None => of_place,
-        };
-        let Some(barred) = barred else { return Ok(()) };
-        policy(barred).barred();
-        if of_place.is_none() {
-            return Err(unknown());
-        }
-        Err(Rejection::new(Reason::EgressNotCovered).with(Detail::Region, &node.region))
+        crosses_no_border(self.node, self.counts, asker, subject.as_deref())
     }
 
     /// What the rules give for one collection, and the ruling that would stand.

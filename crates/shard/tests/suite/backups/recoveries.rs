@@ -7,7 +7,6 @@ use std::time::Duration;
 use engine::{Backend, Engine};
 use link::ops::health::Health;
 use link::ops::metrics::Registry;
-use terms::Clock as _;
 
 use super::*;
 use crate::support::{SetClock, unlocked};
@@ -43,7 +42,7 @@ async fn a_recovery_that_is_begun_again_hides_no_loss_and_brings_nothing_back() 
     assert!(!entries_in(&*place.store(), 2).is_empty(), "the period had begun");
     let error = place.open_made(place.settings()).await.expect_err("it does not start").to_string();
     assert!(error.contains("a recovery was begun"), "{error}");
-    let recovered = place.recover().unwrap();
+    let recovered = unlocked(|| place.recover()).await.unwrap();
     assert_eq!(recovered.signed, Some(("sample/ru-msk/s1/1".to_owned(), signed)));
     assert_eq!(recovered.origin, "sample/ru-msk/s1/3");
     let genesis = Entry::decode(&entries_in(&*place.store(), 3)[0]).unwrap();
@@ -65,7 +64,7 @@ async fn a_recovery_under_a_clock_that_is_not_believed_changes_nothing() {
     assert!(!place.path("anchor/ru-msk-s1.recovering").exists());
     assert!(entries_in(&*place.store(), 2).is_empty());
     shard::confirm_clock(&place.settings(), &*place.clock).unwrap();
-    let recovered = place.recover().unwrap();
+    let recovered = unlocked(|| place.recover()).await.unwrap();
     assert_eq!(recovered.signed, Some(("sample/ru-msk/s1/1".to_owned(), signed)));
     let (shard, mut session) = serve(&place).await;
     assert!(session.get("p1", "messages", "m").await.is_err(), "it was erased");
@@ -78,7 +77,7 @@ async fn a_recovery_without_the_file_of_erasures_is_refused() {
     erased_after_a_copy(&place).await;
     put_back(&place);
     fs::rename(place.path("anchor/ru-msk-s1.erasures"), place.path("aside")).unwrap();
-    let error = place.recover().expect_err("nobody knows").to_string();
+    let error = place.recover().expect_err("it is missing").to_string();
     assert!(error.contains("--accept-erasures-unknown"), "{error}");
     assert!(!place.path("anchor/ru-msk-s1.recovering").exists());
     let given = Erasures::Known(vec![place.path("aside")]);

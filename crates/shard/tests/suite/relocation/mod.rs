@@ -24,6 +24,7 @@ use tokio::time::sleep;
 use wire::session::{self as proto, call::Op, moves::Of, reply::Outcome};
 use wire::v1::OperationState as State;
 
+use crate::participants::{named, naming};
 use crate::relocation::rig::{Chance, REGIONS, Rig, ends, entries, passes};
 use crate::support::{
     Answer, Place, Running, copy_folder, findings, put_ru, request_id, stored, unlocked,
@@ -221,6 +222,54 @@ async fn what_may_not_move_is_refused_and_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn people_who_share_records_do_not_move() {
+    let rig = Rig::new(5).await;
+    let shared =
+        proto::Put { collection: "messages".into(), ..put(&rig, "clara", "k", b"to dora") };
+    let shared = naming(shared, vec![named("dora", REGIONS[0], &["RU"])]);
+    assert_eq!(reason(rig.told(0, Op::Put(put(&rig, "dora", "k", b"own"))).await), "done");
+    assert_eq!(reason(rig.told(0, Op::Put(shared)).await), "done");
+    for subject in ["clara", "dora"] {
+        let fault = rig.told(0, Op::Relocate(relocate(&rig, subject))).await.err().unwrap();
+        assert_eq!((fault.reason.as_str(), fault.field.as_str()), ("FIELD_INVALID", "subject.id"));
+    }
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_read_a_person_may_not_move_it_nor_learn_of_its_move() {
+    let rig = Rig::new(6).await;
+    fill(&rig, "anna").await;
+    rig.cut_after(1);
+    let from = |op| rig.call_from(0, op, Some("DE"));
+    let refused =
+        |answer: Option<Answer>| link::session::from_wire(answer.unwrap().err().expect("refused"));
+    let order = |subject| Op::Relocate(relocate(&rig, subject));
+    let moves = |of| Op::Moves(proto::Moves { of: Some(of), reason: "from abroad".into() });
+    let shown = |subject: &str| moves(Of::Subject(subject.into()));
+    let cancel = |subject: &str| moves(Of::Cancel(subject.into()));
+    let barred = refused(from(order("anna")).await);
+    assert_eq!(barred.reason.as_str(), "EGRESS_NOT_COVERED");
+    assert_eq!(refused(from(order("nobody")).await), barred);
+    assert_eq!(reason(rig.told(0, order("anna")).await), "done");
+    for subject in ["anna", "nobody"] {
+        for op in [order(subject), shown(subject), cancel(subject)] {
+            assert_eq!(refused(from(op).await), barred);
+        }
+    }
+    let listed = |answer| match answer {
+        Ok(Outcome::Moves(found)) => found.moves.len(),
+        _ => panic!("a list is answered with moves"),
+    };
+    assert_eq!(listed(from(moves(Of::All(true))).await.unwrap()), 0);
+    assert_eq!(listed(rig.told(0, moves(Of::All(true))).await), 1);
+    rig.cut_after(0);
+    rig.until("anna", &[State::Done]).await;
+    assert_eq!(refused(from(shown("anna")).await), barred);
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn while_it_is_copied_it_is_read_and_a_move_that_is_given_up_leaves_nothing_behind() {
     let rig = Rig::new(4).await;
     let all = fill(&rig, "anna").await;
@@ -258,7 +307,7 @@ async fn a_crash_at_every_step_of_either_side_is_gone_on_from() {
     let mut crashed = 0;
     for side in 0..2 {
         for fault in [Fault::Crash, Fault::ReplyLost] {
-            for step in 0..7 {
+            for step in 0..5 {
                 let rig = Rig::new(step).await;
                 let all = fill(&rig, "anna").await;
                 rig.regions[side].disk.fail_after(usize::try_from(step).unwrap(), fault);
@@ -273,7 +322,8 @@ async fn a_crash_at_every_step_of_either_side_is_gone_on_from() {
             }
         }
     }
-    assert!(crashed > 16, "{crashed}");
+    // Each side commits three times at least.
+    assert!(crashed >= 12, "{crashed}");
 }
 
 /// What a writer knows of the writes of one record, in the order in which it made them.

@@ -158,6 +158,16 @@ impl Rig {
 
     /// One call over a session of its own. None: there is no shard, or it ends before it answers.
     pub(super) async fn call(&self, at: usize, op: Op) -> Told {
+        self.call_from(at, op, None).await
+    }
+
+    /// The same of a caller who stands there. None: next to the gateway.
+    pub(super) async fn call_from(
+        &self,
+        at: usize,
+        op: Op,
+        territory: Option<&'static str>,
+    ) -> Told {
         let port = self.regions[at].port.load(Ordering::Acquire);
         let client = SessionClient::connect(format!("http://127.0.0.1:{port}")).await.ok()?;
         let hello = proto::Hello {
@@ -170,6 +180,7 @@ impl Rig {
         };
         let (mut session, first) = timeout(WITHIN, open(client, hello)).await.unwrap()?;
         first.welcome?;
+        session.territory = territory;
         let call = session.wrap(op);
         let id = call.id;
         session.calls.send(proto::ToShard { hello: None, calls: vec![call] }).await.ok()?;

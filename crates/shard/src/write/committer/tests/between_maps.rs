@@ -8,8 +8,8 @@ use crate::write::question::{NotedAnswer, Question};
 
 /// The sample map as its own successor.
 fn next() -> String {
-    let next = crate::testing::MAP.replacen("\nversion = 1\n", "\nversion = 2\n", 1);
-    assert_ne!(next, crate::testing::MAP);
+    let next = testing::MAP.replacen("\nversion = 1\n", "\nversion = 2\n", 1);
+    assert_ne!(next, testing::MAP);
     next
 }
 

@@ -97,3 +97,41 @@ fn a_group_fits_the_batch_whatever_it_is_made_of() {
     }
     assert!(split > CASES / 2, "{split} of the cases needed more than one group");
 }
+
+#[test]
+fn a_group_of_the_largest_subjects_is_split_and_none_of_it_is_busy() {
+    const SUBJECTS: usize = 1_500;
+    let stage = Stage::new(&Disk::new(1));
+    let node = Arc::clone(&stage.committer.node);
+    // Subjects with as many rulings as one may have, each on as many findings as are kept.
+    let basis = findings(limits::FINDINGS_KEPT_MAX - 2);
+    let standings: Vec<Standing> = (0..limits::RULINGS_PER_SUBJECT_MAX)
+        .map(|n| {
+            let name = if n == 0 { "profiles".to_owned() } else { format!("c{n}") };
+            let collection = Collection::parse(&name).expect("a name");
+            Standing { collection, basis: basis.clone(), mirrors: vec![], minute: Minute(1) }
+        })
+        .collect();
+    let by = created_by();
+    let mut bytes = 0;
+    for n in 0..SUBJECTS {
+        let owner = stage.address(&format!("p{n}")).owner;
+        let subject = Subject::create(&owner, &node.region, &*node.keyring, &*node.entropy, by);
+        let mut subject = subject.expect("a subject");
+        subject.findings = basis.clone();
+        let (keys, entropy) = (node.subject_keys(), &*node.entropy);
+        subject.stand(standings.clone(), &owner, keys, entropy).expect("keys");
+        if n == 0 {
+            bytes = subject.seal(&owner, &node.region, [1; 12]).len();
+        }
+        node.subjects.insert(owner.tag, Arc::new(subject));
+        // One finding more: the subject's row is written again, whole.
+        stage.put(&format!("p{n}"), 1, findings(limits::FINDINGS_KEPT_MAX - 1));
+    }
+    assert!(bytes * SUBJECTS > engine::BATCH_BYTES_MAX, "{bytes} bytes a subject");
+    let (left, said) = stage.run();
+    assert_eq!(said.len(), SUBJECTS);
+    assert!(said.iter().all(|said| *said == "written"), "{:?}", said.first());
+    assert_eq!(left.life, Life::Serving);
+    assert!(left.node.metrics.commits.get() > 1);
+}

@@ -27,8 +27,11 @@ const STEPS: usize = 150;
 /// Records that one step of the walk changes: far fewer than there are.
 const AT_ONCE: usize = 3;
 
+/// The name, type and index of an attribute.
+type Attribute = (&'static str, &'static str, &'static str);
+
 /// What maps declare of the first collection: whether it has a list, and its attributes.
-const DECLARED: [(bool, &[(&str, &str, &str)]); 8] = [
+const DECLARED: [(bool, &[Attribute]); 8] = [
     (false, &[("age", "integer", "none"), ("mail", "string", "none")]),
     (false, &[("age", "integer", "range"), ("mail", "string", "none")]),
     (true, &[("age", "integer", "range"), ("mail", "string", "exact")]),
@@ -292,10 +295,9 @@ impl Run {
         };
         let deadline = Instant::now() + Duration::from_secs(600);
         List { reply, deadline, asker, query }.serve(&self.stage.reader());
-        match answers.try_recv().expect("an answer").0 {
-            Outcome::Listed(page) => Ok(page.records.len()),
-            other => Err(said(&other).to_owned()),
-        }
+        let answer = answers.try_recv().expect("an answer").0;
+        let Outcome::Listed(page) = &answer else { return Err(said(&answer).to_owned()) };
+        Ok(page.records.len())
     }
 }
 

@@ -37,6 +37,7 @@ pub(super) fn erase(node: &Node, collection: Option<&str>, n: u8) -> Action {
         deadline: None,
         validate_only: false,
         again: false,
+        moved: None,
         opening: [7; 32],
     }))
 }

@@ -85,3 +85,48 @@ fn a_put_after_an_erasure_reads_one_row_of_what_that_noted() {
     assert_eq!(stage.does(erase(&node, None, 202)), "written");
     assert!(rows_of(&node, 0x15).is_empty());
 }
+
+/// What an erasure answers: how many records, and whether there is more to do.
+fn erases(stage: &mut Stage, collection: Option<&str>, n: u8, dry: bool) -> (u64, bool) {
+    let Action::Erase(mut of) = erase(&stage.committer.node, collection, n) else {
+        panic!("an erasure")
+    };
+    of.validate_only = dry;
+    let mut ops = VecDeque::from([stage.op(0, Action::Erase(of))]);
+    stage.committer.commit(&mut ops, false).expect("a commit");
+    let answer = stage.answers.recv().expect("an answer").1;
+    let Outcome::Written(written) = &answer else { panic!("{}", said(&answer)) };
+    (written.records, written.unfinished)
+}
+
+#[test]
+fn no_commit_takes_more_than_a_part_of_a_large_erasure() {
+    const AT_ONCE: u64 = 4_096;
+    const RECORDS: u64 = AT_ONCE + 100;
+    let mut stage = Stage::new(&Disk::new(1));
+    let node = Arc::clone(&stage.committer.node);
+    for first in (0..RECORDS).step_by(64) {
+        let put = |n: u64| {
+            let at = record(&node, "profiles", &format!("k{n}"));
+            let mut put = stage.put_at(at, 1, findings(0), b"body");
+            put.request.id[..8].copy_from_slice(&n.to_be_bytes());
+            stage.op(1, Action::Put(Box::new(put)))
+        };
+        let mut ops: VecDeque<_> = (first..RECORDS.min(first + 64)).map(put).collect();
+        stage.committer.commit(&mut ops, false).expect("a commit");
+        assert!(ops.is_empty());
+    }
+    let written = stage.answers.try_iter().filter(|(_, done)| said(done) == "written").count();
+    assert_eq!(u64::try_from(written), Ok(RECORDS));
+    // A dry run counts as far as one commit would go.
+    assert_eq!(erases(&mut stage, None, 200, true), (AT_ONCE, false));
+    assert_eq!(erases(&mut stage, Some("profiles"), 200, false), (AT_ONCE, true));
+    assert_eq!(erases(&mut stage, Some("profiles"), 200, false), (RECORDS, false));
+    assert_eq!(rows_of(&node, 0x15).len(), usize::try_from(RECORDS).expect("small"));
+    // What was noted of requests is taken in parts, too, and meanwhile the subject is refused.
+    assert_eq!(erases(&mut stage, None, 201, false), (0, true));
+    let put = stage.a_put("anna", 202, findings(0), b"body");
+    assert_eq!(stage.does(Action::Put(Box::new(put))), "SUBJECT_ERASED");
+    assert_eq!(erases(&mut stage, None, 201, false), (0, false));
+    assert!(rows_of(&node, 0x15).is_empty());
+}
