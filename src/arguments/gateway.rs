@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use client::{Client, Error, Settings};
+use client::{Access, Client, Error, Settings};
 
 use super::{GATEWAY, access};
 use crate::error::{Exit, Failure};
@@ -10,6 +10,17 @@ use crate::terminal::answers::{call_failed, refusal_text};
 
 /// Attempts at one call.
 const ATTEMPTS_MAX: u32 = 3;
+
+/// Attempts at one call of a command on records or persons.
+pub(crate) const CALL_ATTEMPTS_MAX: u32 = 8;
+
+/// A client for one command on records or persons; or why there is none, to be shown as a call's
+/// failure is.
+pub(crate) async fn connect(url: &str, access: Access, deadline_ms: u64) -> Result<Client, Error> {
+    let deadline = Duration::from_millis(deadline_ms);
+    let settings = Settings { deadline, attempts_max: CALL_ATTEMPTS_MAX, ..Settings::DEFAULT };
+    Client::connect_with(url, settings, access).await
+}
 
 /// The gateway that is called, and how.
 #[derive(Debug, clap::Args)]

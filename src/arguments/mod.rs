@@ -6,7 +6,7 @@ mod gateway;
 mod packs;
 
 pub(crate) use evidence::to_api;
-pub(crate) use gateway::Gateway;
+pub(crate) use gateway::{CALL_ATTEMPTS_MAX, Gateway, connect};
 pub(crate) use packs::{Packs, mistakes};
 
 /// The address of the gateway by default.

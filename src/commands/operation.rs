@@ -4,19 +4,17 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use client::{Access, Client, Error, Settings, api};
+use client::{Client, Error, api};
 use serde_json::{Value, json};
 use terms::limits::{DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX};
 use tokio::time::sleep;
 
-use crate::arguments::{GATEWAY, access};
+use crate::arguments::{GATEWAY, access, connect};
 use crate::commands::record::show as answers;
 use crate::error::{Exit, Failure};
 use crate::serve;
 use crate::terminal::{progress, say, warn};
 
-/// Attempts at one call.
-const ATTEMPTS_MAX: u32 = 8;
 /// Time between two looks at an operation that is watched.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
@@ -99,10 +97,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 impl Common {
     async fn client(&self) -> Result<Client, Failure> {
-        let deadline = Duration::from_millis(self.deadline_ms);
-        let settings = Settings { deadline, attempts_max: ATTEMPTS_MAX, ..Settings::DEFAULT };
-        let access: Access = self.access.read().await?;
-        let client = Client::connect_with(&self.gateway, settings, access).await;
+        let client = connect(&self.gateway, self.access.read().await?, self.deadline_ms).await;
         client.map_err(|error| self.failed(&error))
     }
 

@@ -1,19 +1,14 @@
 //! `bailiwick record list` and `count`.
 
-use std::time::Duration;
-
 use clap::{Args, ValueEnum};
-use client::{Access, Client, Error, Settings, api};
+use client::{Client, Error, api};
 use serde_json::{Map, Value, json};
 use terms::limits::{DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX};
 
-use crate::arguments::{GATEWAY, access};
+use crate::arguments::{GATEWAY, access, connect};
 use crate::commands::record::{attribute, participant, show};
 use crate::error::{Exit, Failure};
 use crate::terminal::{Output, say, warn};
-
-/// Attempts at one call.
-const ATTEMPTS_MAX: u32 = 8;
 
 /// Which records, where to ask for them, and how to answer.
 #[derive(Debug, Args)]
@@ -212,10 +207,7 @@ fn named(region: &str, missing: &[(&str, &str)]) -> String {
 
 impl Choice {
     async fn client(&self) -> Result<Result<Client, Error>, Failure> {
-        let deadline = Duration::from_millis(self.deadline_ms);
-        let settings = Settings { deadline, attempts_max: ATTEMPTS_MAX, ..Settings::DEFAULT };
-        let access: Access = self.access.read().await?;
-        Ok(Client::connect_with(&self.gateway, settings, access).await)
+        Ok(connect(&self.gateway, self.access.read().await?, self.deadline_ms).await)
     }
 
     fn subject(&self) -> Option<api::SubjectRef> {

@@ -11,23 +11,19 @@ mod watch;
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use client::{Access, Client, Error, Ingress, Settings, Written, api, new_request_id};
+use client::{Access, Client, Error, Ingress, Written, api, new_request_id};
 use evidence::Evidence;
 use link::host::clock::SystemEntropy;
 use prost_types::Timestamp;
 use terms::limits::{BODY_BYTES_MAX, DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX};
 use terms::{Rejection, RequestId};
 
-use crate::arguments::{GATEWAY, access, to_api};
+use crate::arguments::{GATEWAY, access, connect, to_api};
 use crate::error::{Exit, Failure};
 use crate::files::write_secret;
 use crate::serve;
-
-/// Attempts at one call.
-const ATTEMPTS_MAX: u32 = 8;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -303,10 +299,8 @@ impl Common {
         &self,
         ingresses: Vec<Ingress>,
     ) -> Result<Result<Client, Error>, Failure> {
-        let deadline = Duration::from_millis(self.deadline_ms);
-        let settings = Settings { deadline, attempts_max: ATTEMPTS_MAX, ..Settings::DEFAULT };
         let access = Access { ingresses, ..self.access.read().await? };
-        Ok(Client::connect_with(&self.gateway, settings, access).await)
+        Ok(connect(&self.gateway, access, self.deadline_ms).await)
     }
 
     pub(super) fn subject(&self) -> Option<api::SubjectRef> {

@@ -4,8 +4,8 @@ use clap::Args;
 use client::{Client, Error, Settings, api};
 use serde_json::{Value, json};
 
-use crate::arguments::{GATEWAY, access};
-use crate::commands::record::{ATTEMPTS_MAX, list, show};
+use crate::arguments::{CALL_ATTEMPTS_MAX, GATEWAY, access};
+use crate::commands::record::{list, show};
 use crate::error::{Exit, Failure};
 use crate::terminal::{Output, warn};
 
@@ -60,7 +60,7 @@ impl WatchOptions {
             let text = show::error(self.json, &self.gateway, &error);
             Failure::said(Exit::from(&error), text)
         };
-        let settings = Settings { attempts_max: ATTEMPTS_MAX, ..Settings::DEFAULT };
+        let settings = Settings { attempts_max: CALL_ATTEMPTS_MAX, ..Settings::DEFAULT };
         let access = self.access.read().await?;
         let client = Client::connect_with(&self.gateway, settings, access).await;
         let mut watch = client.map_err(failed)?.watch(request);

@@ -1,15 +1,12 @@
 //! `bailiwick subject locate`: finds the regions that hold a person, by the id alone.
 
-use std::time::Duration;
-
 use clap::Args;
-use client::{Access, Client, Error, Settings, api};
+use client::{Error, api};
 use serde_json::{Value, json};
 use terms::limits::{DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX};
 
-use crate::arguments::{GATEWAY, access};
+use crate::arguments::{GATEWAY, access, connect};
 use crate::commands::record::show as answers;
-use crate::commands::subject::ATTEMPTS_MAX;
 use crate::error::{Exit, Failure};
 use crate::terminal::{say, warn};
 
@@ -38,10 +35,7 @@ impl LocateOptions {
             let text = answers::error(self.json, &self.gateway, &error);
             Failure::said(Exit::from(&error), text)
         };
-        let deadline = Duration::from_millis(self.deadline_ms);
-        let settings = Settings { deadline, attempts_max: ATTEMPTS_MAX, ..Settings::DEFAULT };
-        let access: Access = self.access.read().await?;
-        let client = Client::connect_with(&self.gateway, settings, access).await;
+        let client = connect(&self.gateway, self.access.read().await?, self.deadline_ms).await;
         let request = api::LocateSubjectRequest { subject_id: self.subject.clone() };
         let found = client.map_err(failed)?.locate_subject(&request).await.map_err(failed)?;
         self.show(&found)

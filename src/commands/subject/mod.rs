@@ -8,26 +8,22 @@ mod relocate;
 mod show;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use client::{Access, Client, Error, ExportPart, Settings, api, new_request_id};
+use client::{Client, Error, ExportPart, api, new_request_id};
 use link::host::clock::SystemEntropy;
 use prost_types::Timestamp;
 use terms::RequestId;
 use terms::limits::{DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX};
 use tokio::fs::File;
 
-use crate::arguments::{GATEWAY, access};
+use crate::arguments::{GATEWAY, access, connect};
 use crate::commands::record::show as answers;
 use crate::commands::record::time;
 use crate::commands::subject::folder::Folder;
 use crate::error::{Exit, Failure};
 use crate::files::write_secret;
 use crate::serve;
-
-/// Attempts at one call.
-const ATTEMPTS_MAX: u32 = 8;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -171,10 +167,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 impl Common {
     async fn client(&self) -> Result<Client, Failure> {
-        let deadline = Duration::from_millis(self.deadline_ms);
-        let settings = Settings { deadline, attempts_max: ATTEMPTS_MAX, ..Settings::DEFAULT };
-        let access: Access = self.access.read().await?;
-        let client = Client::connect_with(&self.gateway, settings, access).await;
+        let client = connect(&self.gateway, self.access.read().await?, self.deadline_ms).await;
         client.map_err(|error| self.failed(&error))
     }
 

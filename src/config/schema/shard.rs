@@ -194,7 +194,7 @@ static POSTGRES: Table = Table {
             "standby_networks",
             Form::List(&Form::Text),
             "not checked",
-            "The networks of the site, such as `10.2.0.0/16`, in which standbys and all others that read the server's journal must be. A server that streams elsewhere is refused, and left within a second while the shard runs. A list without networks allows none. The user needs the role `pg_read_all_stats`.",
+            "The networks of the site, such as `10.2.0.0/16`, in which standbys and all others that read the server's journal must be. A server that streams elsewhere is refused, and left within a second while the shard runs. A list without networks allows none. Without the role `pg_read_all_stats` of the user, a server that streams anywhere is refused.",
         ),
     ],
 };

@@ -17,8 +17,8 @@ fn put_back(place: &Place) {
     copy_folder(&place.path("yesterday"), &place.path("data"));
 }
 
-/// Three people, of whom one has a message, and a copy of the store; then the message is erased. How
-/// many entries the log has.
+/// Stores three people and a message of one, copies the store, and erases the message. Returns the
+/// number of entries in the log.
 async fn erased_after_a_copy(place: &Place) -> u64 {
     let shard = place.start().await;
     let mut session = shard.session().await;
