@@ -163,12 +163,14 @@ async fn an_answer_that_cannot_be_matched_leaves_the_outcome_open_and_nothing_el
 #[tokio::test]
 async fn a_deadline_holds_on_a_lane_and_a_stuck_one_is_left() {
     let fake = Fake::start([Trick::Held]).await;
-    let settings = Settings { deadline: Duration::from_millis(400), lanes: 1, ..PATIENT };
+    // Long enough that a slow machine opens the lane within it.
+    let settings = Settings { deadline: Duration::from_secs(4), lanes: 1, ..PATIENT };
     let client = lazy(&fake.url(), settings);
     let n = open(&client, &fake, 0).await;
-    let started = Instant::now();
     let mut late = 0;
-    for (_, done) in together(&client, n..n + 50).await {
+    // The gateway never answers: what ends these puts is their deadline alone.
+    let puts = timeout(Duration::from_secs(60), together(&client, n..n + 50));
+    for (_, done) in puts.await.expect("every put ends") {
         match done {
             Ok(_) => {}
             Err(Error::TimedOut) => late += 1,
@@ -176,9 +178,7 @@ async fn a_deadline_holds_on_a_lane_and_a_stuck_one_is_left() {
         }
     }
     assert!(late > 40, "{late}");
-    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
     // The next puts do not wait on that lane.
-    sleep(Duration::from_millis(600)).await;
     for round in 0..4 {
         for (_, done) in together(&client, n + 100 + round * 50..n + 150 + round * 50).await {
             done.unwrap();

@@ -201,6 +201,13 @@ impl Fake {
                 }
             }
         }
+        // What is held is not let go by the end of the requests.
+        if trick == Trick::Held {
+            tokio::select! {
+                _ = released(&mut held) => {}
+                () = answers.closed() => {}
+            }
+        }
         for answer in group {
             answers.send(Ok(answer)).await.ok();
         }
