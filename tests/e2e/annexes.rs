@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::support::load::{ONCE, evidence, put};
 use crate::support::maps::{People, apply, next, text};
 use crate::support::process::{Finished, free_port, pause, run, wait_until};
+use crate::support::secure::replace;
 use crate::support::{Deployment, Options};
 use client::Client;
 use serde_json::json;
@@ -15,7 +16,7 @@ use tokio::runtime::Runtime;
 
 /// Longer than a gateway takes to look at its annexes twice.
 const LOOKED: Duration = Duration::from_millis(2_500);
-const WITHIN: Duration = Duration::from_secs(8);
+const WITHIN: Duration = Duration::from_secs(60);
 
 struct Rig {
     deployment: Deployment,
@@ -49,7 +50,7 @@ impl Rig {
             "region = \"eu-fra\"\nversion = {version}\n[[shards]]\nname = \"s1\"\n\
              address = \"http://127.0.0.1:{port}\"\nslots = \"0-1023\"\n"
         );
-        fs::write(self.annex(), annex).expect("an annex can be written");
+        replace(&self.annex(), annex.as_bytes());
     }
 
     fn sign(&self, map: &Path, by: &str) -> Finished {
@@ -99,9 +100,9 @@ impl Rig {
         assert_eq!(put.is_none(), within_reach, "{put:?}\n{}", self.deployment.stderr("gateway"));
     }
 
+    #[track_caller]
     fn said(&self, what: &str) {
-        let said = self.deployment.stderr("gateway");
-        assert!(said.contains(what), "not {what}: {said}");
+        wait_until(what, WITHIN, || self.deployment.stderr("gateway").contains(what));
     }
 }
 
@@ -172,7 +173,10 @@ fn a_broken_annex_is_one_error_and_what_is_in_use_stays() {
         ("region = \"eu-fra\"\n", "KEY_MISSING"),
     ] {
         let before = rig.deployment.stderr("gateway").len();
-        fs::write(rig.annex(), broken).expect("an annex can be written");
+        replace(&rig.annex(), broken.as_bytes());
+        wait_until("the gateway says so", WITHIN, || {
+            rig.deployment.stderr("gateway")[before..].contains("the one in use stays")
+        });
         rig.still(true);
         let said = rig.deployment.stderr("gateway");
         let lines: Vec<&str> = said[before..].lines().filter(|l| l.contains("annex")).collect();
@@ -180,11 +184,12 @@ fn a_broken_annex_is_one_error_and_what_is_in_use_stays() {
         for part in ["ERROR", problem, "annex-eu-fra.toml", "the one in use stays"] {
             assert!(line.contains(part), "not {part}: {line}");
         }
-        fs::write(rig.annex(), &good).expect("an annex can be written");
+        replace(&rig.annex(), good.as_bytes());
         rig.still(true);
     }
     // One that is away is another matter, and said so.
     fs::remove_file(rig.annex()).expect("it was there");
+    rig.said("cannot be read");
     rig.still(true);
     let said = rig.deployment.stderr("gateway");
     let last = said.lines().rfind(|line| line.contains("annex")).unwrap_or_default();

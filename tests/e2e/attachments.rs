@@ -409,7 +409,7 @@ fn nobody_goes_on_with_the_upload_of_another_tenant() {
         let (own, other) = (of("sample").await, of("other").await);
         own.put(&put(ANNA, "first", b"hello", &evidence("DE"))).await.expect("a put");
         // It is cut after its first chunk.
-        let mut cut = Cut(Cursor::new(whole.clone()), Box::pin(sleep(Duration::from_secs(3))));
+        let mut cut = Cut(Cursor::new(whole.clone()), Box::pin(sleep(Duration::from_secs(12))));
         let refused = own.upload(&spec, &mut cut, |_| ()).await;
         assert!(refused.is_err(), "the source ended");
         // The other has no such subject; and once it has, an upload of its own, from the beginning.

@@ -23,7 +23,7 @@ use serde_json::Value;
 /// a second, and counts the rest.
 pub(crate) const PACE: Duration = Duration::from_millis(150);
 /// Time in which a refusal is in the log.
-const LOGGED_MAX: Duration = Duration::from_secs(10);
+const LOGGED_MAX: Duration = Duration::from_secs(60);
 
 /// What a gateway logs of a call that it refuses.
 pub(crate) const REFUSED: &str = "call refused";

@@ -170,7 +170,7 @@ fn begun(deployment: &Deployment, out: &Path) -> Child {
         .stderr(Stdio::null())
         .spawn()
         .expect("the binary can be started");
-    wait_until("a part is written", Duration::from_secs(60), || {
+    wait_until("a part is written", Duration::from_secs(120), || {
         let sizes = names(out, ".partial").into_iter();
         let mut sizes = sizes.filter_map(|path| fs::metadata(path).ok());
         sizes.any(|file| file.len() > 0)

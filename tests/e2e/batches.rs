@@ -153,9 +153,11 @@ fn killed_among_atomic_batches(deployment: &mut Deployment, runtime: &Runtime) {
     let url = deployment.gateway_url();
     let client = runtime.block_on(Client::connect(&url, ONCE)).expect("a gateway");
     let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let acked = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
     let writers: Vec<_> = (1..=8)
         .map(|writer| {
             let (client, stop) = (client.clone(), std::sync::Arc::clone(&stop));
+            let acked = std::sync::Arc::clone(&acked);
             runtime.spawn(async move {
                 let mut done = Vec::new();
                 for n in 0.. {
@@ -164,6 +166,7 @@ fn killed_among_atomic_batches(deployment: &mut Deployment, runtime: &Runtime) {
                     }
                     if client.put_atomic(&round(writer, n, 20)).await.is_ok() {
                         done.push(n);
+                        acked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                     }
                 }
                 unreachable!("the loop has no end")
@@ -171,6 +174,10 @@ fn killed_among_atomic_batches(deployment: &mut Deployment, runtime: &Runtime) {
         })
         .collect();
     for pause in [150, 90, 210, 60, 170] {
+        let acked = || acked.load(std::sync::atomic::Ordering::Relaxed);
+        let enough = acked() + 2;
+        let most = std::time::Duration::from_secs(180);
+        crate::support::process::wait_until("batches are stored", most, || acked() >= enough);
         crate::support::process::pause(std::time::Duration::from_millis(pause));
         deployment.shard("eu-fra").kill();
         deployment.restart("eu-fra");

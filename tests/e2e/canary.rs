@@ -67,7 +67,7 @@ struct Running {
 }
 
 /// Time in which a shard that has ended lets go of its store.
-const UNLOCKED_WITHIN: Duration = Duration::from_secs(20);
+const UNLOCKED_WITHIN: Duration = Duration::from_secs(60);
 /// Bytes that are kept free on the disk of a shard that is not short of them.
 const RESERVE: u64 = 1 << 20;
 
@@ -165,7 +165,7 @@ impl Shards {
     /// Ends a region's shard in the middle of what it does.
     fn cut(&mut self, region: &str) {
         let Running { runtime, .. } = self.running.remove(region).expect("it runs");
-        runtime.shutdown_timeout(Duration::from_secs(20));
+        runtime.shutdown_timeout(Duration::from_secs(60));
     }
 
     fn stop(self) {

@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::runtime::Runtime;
 
 /// Time in which what is waited for must come about.
-const WAIT_MAX: Duration = Duration::from_secs(60);
+const WAIT_MAX: Duration = Duration::from_secs(180);
 const MIB: u64 = 1 << 20;
 
 fn one(engine: &'static str) -> Options {

@@ -17,7 +17,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 /// Time in which gateway and shard must have met.
-const SESSION_MAX: std::time::Duration = std::time::Duration::from_secs(30);
+const SESSION_MAX: std::time::Duration = std::time::Duration::from_secs(120);
 
 // === the sample with TLS ===
 

@@ -8,7 +8,7 @@ use crate::support::process::{Finished, Server, run, wait_until};
 use rustix::process::Signal;
 use serde_json::Value;
 
-const READY_MAX: Duration = Duration::from_secs(60);
+const READY_MAX: Duration = Duration::from_secs(180);
 
 /// Starts `dev` on a free port and waits until it says that it is ready.
 fn dev(folder: &Path, more: &[&str], output: &str) -> (Server, String) {

@@ -12,7 +12,7 @@ use crate::support::disk::SmallDisk;
 use crate::support::load::{Acked, ONCE, PATIENT, Writers, evidence, get, put};
 use crate::support::process::{pause, wait_until};
 use crate::support::{Deployment, Options, stored};
-use client::{Client, api};
+use client::{Client, Settings, api};
 use rustix::process::Signal;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
@@ -69,6 +69,7 @@ fn a_shard_killed_under_load_loses_nothing_that_was_acknowledged() {
         let runtime = runtime();
         let writers = Writers::start(&runtime, &deployment.gateway_url(), WRITERS);
         for _ in 0..kills {
+            writers.wait_acked(10);
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             pause(Duration::from_millis(20 + (seed >> 33) % 180));
             deployment.shard("eu-fra").kill();
@@ -191,7 +192,10 @@ async fn together(client: Client, writers: u64, puts: u64) -> Vec<Acked> {
 fn puts_that_travel_together_are_settled_when_gateway_or_shard_is_killed() {
     let mut deployment = Deployment::start(&one_region("eu-fra", "fjall"));
     let (url, runtime) = (deployment.gateway_url(), runtime());
-    let client = runtime.block_on(Client::connect(&url, PATIENT)).expect("a gateway");
+    // Each of them has the time of all restarts.
+    let settings =
+        Settings { deadline: Duration::from_secs(900), attempts_max: 10_000, ..Settings::DEFAULT };
+    let client = runtime.block_on(Client::connect(&url, settings)).expect("a gateway");
     let puts = runtime.spawn(together(client, 200, 30));
     let streamed = |deployment: &mut Deployment| {
         let page = crate::support::process::get(deployment.gateway().admin(), "/metrics");
@@ -316,7 +320,7 @@ fn an_outcome_that_is_not_known_is_settled_by_the_same_request() {
             })
         })
         .collect();
-    wait_until("some outcomes are open", Duration::from_secs(60), || {
+    wait_until("some outcomes are open", Duration::from_secs(400), || {
         pause(Duration::from_millis(150));
         deployment.shard("eu-fra").kill();
         deployment.restart("eu-fra");

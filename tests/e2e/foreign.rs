@@ -233,7 +233,7 @@ impl Witness {
         let mut serve = witness();
         serve.args(["serve", "--config"]).arg(&config).stdout(Stdio::null()).stderr(Stdio::null());
         let process = serve.spawn().expect("it can be started");
-        wait_until("the witness listens", Duration::from_secs(20), || {
+        wait_until("the witness listens", Duration::from_secs(120), || {
             std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
         });
         Self { process, vkey, url: format!("http://{listen}") }
@@ -291,7 +291,7 @@ fn a_witness_cosigns_the_log_until_it_goes_back() {
         };
         (of("shard_witnessed_size"), of("shard_witness_failures"))
     };
-    wait_until("all is cosigned", Duration::from_secs(20), || cosigned().0 >= 302);
+    wait_until("all is cosigned", Duration::from_secs(120), || cosigned().0 >= 302);
     let mirrored = mirror(&deployment, "cosigned");
     assert_eq!(mirrored.code, 0, "{mirrored:?}");
     let log = folder.join("cosigned/eu-fra.s1.1");
@@ -311,11 +311,11 @@ fn a_witness_cosigns_the_log_until_it_goes_back() {
     copy(&folder.join("yesterday"), &home);
     deployment.restart("eu-fra");
     fill(1_000, 5);
-    wait_until("the witness refuses", Duration::from_secs(20), || cosigned().1 > 0);
+    wait_until("the witness refuses", Duration::from_secs(120), || cosigned().1 > 0);
     // Also when the log has grown past what the witness has seen.
     fill(2_000, 400);
     let failures = cosigned().1;
-    wait_until("it refuses a fork", Duration::from_secs(20), || cosigned().1 > failures);
+    wait_until("it refuses a fork", Duration::from_secs(120), || cosigned().1 > failures);
     assert_eq!(cosigned().0, 0);
     let said = deployment.stderr("eu-fra");
     assert!(said.contains("entries are lost") || said.contains("does not extend"), "{said}");

@@ -26,15 +26,15 @@ use tokio::runtime::Runtime;
 use tokio::time::sleep;
 
 use crate::support::load::{ONCE, PATIENT, delete, evidence, put};
-use crate::support::process::pause;
+use crate::support::process::wait_until;
 use crate::support::{Deployment, Options, stored};
 
 /// Seeds on each engine.
 const SEEDS: [u64; 3] = [1, 2, 3];
 const CALLERS: u64 = 6;
 const KILLS: u64 = 6;
-/// For how long the callers work before a kill: the least, and how much more at most.
-const WORK_MS: (u64, u64) = (20, 60);
+/// Calls that callers make before a kill: the least, and how many more at most.
+const WORK: (u64, u64) = (20, 60);
 /// An answer that has not come.
 const OPEN: u64 = u64::MAX;
 
@@ -272,6 +272,18 @@ impl Shared {
         histories.iter().all(|history| history.len() < room)
     }
 
+    /// Waits until the histories have so many more calls, or one of them is full.
+    fn wait_calls(&self, more: u64) {
+        let calls = || {
+            let histories = self.histories.lock().expect("no panic under the lock");
+            histories.iter().map(|history| history.len() as u64).sum::<u64>()
+        };
+        let enough = calls() + more;
+        wait_until("callers work", Duration::from_secs(180), || {
+            calls() >= enough || !self.has_room()
+        });
+    }
+
     /// The shard is dead: what it has not done by now, it does not do any more.
     fn close(&self, killed: u64) {
         let mut histories = self.histories.lock().expect("no panic under the lock");
@@ -389,7 +401,7 @@ fn run(engine: &'static str, kind: engine::Kind, seed: u64) -> (usize, u64) {
     }
     for _ in 0..KILLS {
         shared.go.store(true, Ordering::Relaxed);
-        pause(Duration::from_millis(WORK_MS.0 + dice.below(WORK_MS.1)));
+        shared.wait_calls(WORK.0 + dice.below(WORK.1));
         deployment.shard("eu-fra").kill();
         shared.go.store(false, Ordering::Relaxed);
         // Those who wait are told by the gateway in a moment, of calls that began before.

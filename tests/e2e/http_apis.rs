@@ -4,8 +4,11 @@
 
 use std::process::Command;
 
+use client::Client;
 use serde_json::{Value, json};
+use tokio::runtime::Runtime;
 
+use crate::support::load::{ONCE, get};
 use crate::support::{Deployment, Options};
 
 const OPEN: &str =
@@ -47,7 +50,7 @@ impl Curl<'_> {
         let url = format!("{}/bailiwick.v1.{method}", self.deployment.gateway_url());
         let authorities = self.deployment.root().join("tls/authorities.pem");
         let mut curl = Command::new("curl");
-        curl.args(["--silent", "--show-error", "--max-time", "20", "--include", self.version]);
+        curl.args(["--silent", "--show-error", "--max-time", "120", "--include", self.version]);
         curl.arg("--cacert").arg(authorities);
         if let Some(token) = &self.token {
             curl.arg("--header").arg(format!("authorization: Bearer {token}"));
@@ -192,11 +195,21 @@ fn every_kind_of_refusal_has_its_status_and_reason() {
     });
     crate::support::process::pause(std::time::Duration::from_secs(2));
     curl.refused("Records/Get", &away, 503, "REGION_UNAVAILABLE");
-    // More calls than the tenant may make in a second.
+    // More calls than the tenant may make in a second: a client makes them, as each curl takes its time.
+    let runtime = Runtime::new().expect("a runtime");
+    let access = deployment.secured().with_token(curl.token.as_deref().expect("a token"));
+    let client = Client::connect_with(&deployment.gateway_url(), ONCE, access);
+    let client = runtime.block_on(client).expect("a gateway");
+    let flood = runtime.spawn(async move {
+        loop {
+            get(&client, "person-1", "eu-fra", "k").await.ok();
+        }
+    });
     let busy = (0..100).map(|_| curl.call("Records/Get", &named("k")));
     let busy = busy.into_iter().find(|answer| answer.status == 429).expect("a limit");
     assert_eq!(busy.reason(), "TENANT_BUSY");
     assert!(busy.head.contains("retry-after: "), "{}", busy.head);
+    flood.abort();
 }
 
 #[test]
@@ -252,7 +265,7 @@ fn without_configuration_curl_gets_nothing() {
     let url = format!("{}/bailiwick.v1.Records/Get", deployment.gateway_url());
     let curl = |version: &str| {
         let mut curl = Command::new("curl");
-        curl.args(["--silent", "--max-time", "20", version, "--write-out", "%{http_code}"]);
+        curl.args(["--silent", "--max-time", "120", version, "--write-out", "%{http_code}"]);
         curl.arg("--cacert").arg(deployment.root().join("tls/authorities.pem"));
         curl.arg("--header").arg(format!("authorization: Bearer {}", secured.token(&json!({}))));
         curl.args(["--header", "content-type: application/json", "--data-binary", "", &url]);

@@ -223,7 +223,7 @@ fn a_signal_ends_an_import_with_its_counts() {
         let get = ["record", "get", "--gateway", &url, "--domicile", "eu-fra", "--json"];
         let id = format!("s-{n}");
         let what = ["--subject", &id, "--collection", "profiles", "--key", "main"];
-        wait_until("the line is stored", Duration::from_secs(30), || {
+        wait_until("the line is stored", Duration::from_secs(120), || {
             run(&[&get[..], &what].concat()).code == 0
         });
         running.signal(signal);

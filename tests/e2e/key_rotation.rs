@@ -31,7 +31,7 @@ const READERS: u64 = 32;
 /// The longest time from the start of a rotation to the kill.
 const KILL_WITHIN_MS: u64 = 3_000;
 /// Time in which all subjects are wrapped again.
-const REWRAPPED_WITHIN: Duration = Duration::from_secs(120);
+const REWRAPPED_WITHIN: Duration = Duration::from_secs(300);
 
 #[expect(clippy::disallowed_methods, reason = "switches of this test")]
 fn switch(name: &str, usual: u64) -> u64 {
@@ -109,7 +109,7 @@ impl Readers {
     fn wait_answered(&self, more: u64) {
         let answered = || self.answered.load(Ordering::Relaxed);
         let enough = answered() + more;
-        wait_until("records are read", Duration::from_secs(60), || answered() >= enough);
+        wait_until("records are read", Duration::from_secs(180), || answered() >= enough);
     }
 
     fn stop(self, runtime: &Runtime) -> BTreeMap<u64, u64> {
@@ -156,6 +156,12 @@ pub(crate) fn generations(config: &Path, command: &[&str]) -> Option<Vec<(u64, b
     let number = |value: &Value| value.as_u64().expect("a number");
     let current = |it: &Value| it["current"].as_bool().expect("a flag");
     Some(all.map(|it| (number(&it["number"]), current(it), number(&it["subjects"]))).collect())
+}
+
+/// Has the key rotated. A shard that is killed between taking the request and answering it leaves it
+/// without an answer: then it is asked again.
+pub(crate) fn rotate(config: &Path) {
+    assert!((0..5).any(|_| generations(config, &["rotate"]).is_some()), "no rotation is answered");
 }
 
 /// Waits until the current generation wraps all, and destroys every other.
@@ -205,8 +211,7 @@ fn a_rotation_that_is_killed_again_and_again_leaves_all_readable_and_nothing_beh
         for round in 0..kills {
             let wait = Duration::from_millis(dice.below(KILL_WITHIN_MS));
             std::thread::scope(|scope| {
-                // The one that is killed in the middle may not answer before it runs again.
-                scope.spawn(|| generations(&config, &["rotate"]).expect("an answer"));
+                scope.spawn(|| rotate(&config));
                 pause(wait);
                 deployment.shard(REGION).kill();
                 deployment.restart(REGION);

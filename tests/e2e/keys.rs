@@ -20,9 +20,9 @@ use tokio::runtime::Runtime;
 use tokio::time::Instant;
 
 /// Time in which a gateway must have read a file that has changed.
-const READ_MAX: Duration = Duration::from_secs(10);
+const READ_MAX: Duration = Duration::from_secs(60);
 /// Time in which it must have asked an address again.
-const ASKED_MAX: Duration = Duration::from_secs(60);
+const ASKED_MAX: Duration = Duration::from_secs(180);
 
 fn start() -> Deployment {
     Deployment::start(&Options { tls: true, regions: vec!["eu-fra"], ..Options::default() })

@@ -367,5 +367,5 @@ fn the_tap_counts_what_opens_a_stream() {
     let echo = runtime.block_on(tap::sink());
     let tap = Tap::start(&runtime, echo);
     tap::check_counting(&runtime, &tap);
-    wait_until("the marker passes", Duration::from_secs(10), || holds(&tap.bytes(), MARKER));
+    wait_until("the marker passes", Duration::from_secs(60), || holds(&tap.bytes(), MARKER));
 }

@@ -16,9 +16,9 @@ use serde_json::json;
 use tokio::runtime::Runtime;
 
 /// Time in which a process that is within reach must hold a map.
-const REACHED_MAX: Duration = Duration::from_secs(5);
+const REACHED_MAX: Duration = Duration::from_secs(60);
 const PATIENT: Settings =
-    Settings { deadline: Duration::from_secs(20), attempts_max: 20, ..Settings::DEFAULT };
+    Settings { deadline: Duration::from_secs(60), attempts_max: 60, ..Settings::DEFAULT };
 
 const CLAUSE: &str = "\n[[clauses]]\nid = \"in-us\"\nfrom = \"IN\"\nto = \"US\"\ncollections = \"*\"\n\
     legal_basis = \"INVENTED FOR THE EXAMPLE\"\nimporter = \"INVENTED FOR THE EXAMPLE\"\n\

@@ -12,7 +12,7 @@ use crate::support::process::{Server, get, run, wait_until};
 use crate::support::secure::{AUDITOR, DOMAIN};
 use crate::support::{Deployment, Options};
 
-const WITHIN: Duration = Duration::from_secs(30);
+const WITHIN: Duration = Duration::from_secs(120);
 
 /// Adds lines to the end of a configuration, and starts its server again.
 fn with(server: &mut Server, config: &Path, lines: &str) {

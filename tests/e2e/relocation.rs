@@ -16,7 +16,7 @@ use crate::support::{Deployment, Options};
 const REGIONS: [&str; 2] = ["eu-fra", "ru-msk"];
 const GERMAN: [&str; 4] = ["--evidence", "residence=DE", "--evidence", "citizenship=DE"];
 /// Time in which a move must end.
-const MOVED_WITHIN: Duration = Duration::from_secs(60);
+const MOVED_WITHIN: Duration = Duration::from_secs(180);
 
 /// The sample map, in which profiles have an attribute; each shard knows where the other is.
 fn options() -> Options {

@@ -18,7 +18,7 @@ use tokio::runtime::Runtime;
 use watched::{CALLS, Watched, check_never_wrote};
 
 /// Time in which a server is ready, or drained.
-const READY_MAX: Duration = Duration::from_secs(60);
+const READY_MAX: Duration = Duration::from_secs(180);
 
 fn one(engine: &'static str) -> Deployment {
     Deployment::start(&Options { regions: vec!["eu-fra"], engine, ..Options::default() })

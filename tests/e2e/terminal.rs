@@ -10,7 +10,7 @@ use crate::support::process::{Finished, Server, free_port, init_shard, run, wait
 use serde_json::{Value, json};
 
 /// Time in which `dev` must be ready.
-const READY_MAX: Duration = Duration::from_secs(60);
+const READY_MAX: Duration = Duration::from_secs(180);
 const BINARY: &str = env!("CARGO_BIN_EXE_bailiwick");
 
 /// Runs a command on a terminal of so many columns: what stands on it afterwards.

@@ -46,7 +46,7 @@ async fn next(watch: &mut Watch) -> Vec<api::RecordChange> {
             }
         }
     };
-    timeout(Duration::from_secs(30), changes).await.expect("changes in time")
+    timeout(Duration::from_secs(120), changes).await.expect("changes in time")
 }
 
 fn reason(error: client::Error) -> String {
@@ -170,14 +170,14 @@ fn every_acknowledged_write_is_told_though_the_shard_is_killed_again_and_again()
     });
     for part in 1..4 {
         let wanted = WRITES * part / 4;
-        wait_until("more writes", Duration::from_secs(60), || {
+        wait_until("more writes", Duration::from_secs(180), || {
             done.load(Ordering::Relaxed) >= wanted
         });
         deployment.restart("eu-fra");
     }
     let seen = runtime.block_on(async {
         writing.await.expect("no panic");
-        timeout(Duration::from_secs(60), watching).await.expect("in time").expect("no panic")
+        timeout(Duration::from_secs(180), watching).await.expect("in time").expect("no panic")
     });
     assert_eq!(seen.len(), WRITES);
     assert!(seen.values().all(|version| *version == 1));

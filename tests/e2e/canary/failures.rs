@@ -32,7 +32,7 @@ const TORN: &str = "torn";
 const HOMES: [(&str, &str); 5] =
     [("DE", "eu-fra"), ("RU", "ru-msk"), ("KZ", "kz-ala"), ("IN", "in-bom"), ("US", "us-iad")];
 /// Time in which callers store one more record, whatever has failed.
-const PROGRESS_WITHIN: Duration = Duration::from_secs(120);
+const PROGRESS_WITHIN: Duration = Duration::from_secs(300);
 
 fn mark(region: &str, field: &str, n: u64) -> String {
     format!("{MARK}{region}~{field}~{n:06}~")

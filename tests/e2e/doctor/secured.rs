@@ -317,7 +317,7 @@ fn a_file_that_cannot_be_read_is_said_while_what_was_read_before_holds() {
     // Two lists without a line feed between them: other readers pass over the second.
     let joined = |old: &str| old.replacen("-----\n-----BEGIN", "----------BEGIN", 1);
     with(&lists, joined, || {
-        wait_until("it is said", Duration::from_secs(10), || {
+        wait_until("it is said", Duration::from_secs(60), || {
             page("/readyz").contains("\ntls_files: refused, and the old ones stay in use: ")
         });
         let (ready, metrics) = (page("/readyz"), page("/metrics"));
@@ -326,7 +326,7 @@ fn a_file_that_cannot_be_read_is_said_while_what_was_read_before_holds() {
         let also = &["certificates", "server", "shards"];
         bad(&gateway, "revocations", &["revoked.pem", "line ", "no -----END line"], also);
     });
-    wait_until("it is read again", Duration::from_secs(10), || {
+    wait_until("it is read again", Duration::from_secs(60), || {
         page("/readyz").contains("\ntls_files: in use")
             && page("/metrics").contains("bailiwick_tls_files_refused 0")
     });

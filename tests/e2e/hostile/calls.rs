@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// Longer than any limit of the server, shorter than a person waits.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A connection. It lives on until the runtime ends.
 pub(crate) async fn connect(port: u16) -> SendRequest<Bytes> {

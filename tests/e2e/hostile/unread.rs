@@ -122,7 +122,7 @@ fn records_that_are_not_read_are_given_up_with_their_connection() {
         let (mut unread, mut refused): (Vec<Unread>, _) = (Vec::new(), 0);
         for window in [0, 1, 0, 1 << 14] {
             let sender = connect_taking(port, window).await;
-            for _ in 0..500 {
+            for _ in 0..150 {
                 // One after another: none is in flight when the next begins.
                 let Some(mut call) = begin(&sender, GET).await else { break };
                 assert!(call.send([prefix(get.len()), get.clone()].concat().into()).await);
@@ -137,13 +137,13 @@ fn records_that_are_not_read_are_given_up_with_their_connection() {
                 }
             }
         }
-        assert!(refused > 1_000, "{} records lie unread, {refused} were refused", unread.len());
+        assert!(refused > 300, "{} records lie unread, {refused} were refused", unread.len());
         assert!(is_healthy(port).await);
         unread
     });
     target.stands("unread records");
     // A caller that does not read loses its connection.
-    target.wait_seats_free(Duration::from_secs(90));
+    target.wait_seats_free(Duration::from_secs(180));
     reader.block_on(async {
         for answer in &mut unread {
             assert!(answer.cut_off().await, "an answer that is not read is kept");

@@ -143,7 +143,7 @@ pub(crate) fn check_counting(runtime: &Runtime, tap: &Tap) {
         stream.write_all(&said).await.expect("it reads");
         stream.flush().await.expect("it reads");
     });
-    super::wait_until("three requests pass", std::time::Duration::from_secs(10), || {
+    super::wait_until("three requests pass", std::time::Duration::from_secs(60), || {
         tap.requests() == 3
     });
 }

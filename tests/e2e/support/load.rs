@@ -129,7 +129,7 @@ impl Writers {
     pub(crate) fn wait_acked(&self, more: u64) {
         let acked = || self.shared.acked.load(Ordering::Relaxed);
         let enough = acked() + more;
-        wait_until("records are acknowledged", Duration::from_secs(60), || acked() >= enough);
+        wait_until("records are acknowledged", Duration::from_secs(180), || acked() >= enough);
     }
 
     /// How many outcomes were not known, so far.

@@ -35,7 +35,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// Time in which a session between gateway and shard must come up, or go down.
-const SESSION_MAX: Duration = Duration::from_secs(30);
+const SESSION_MAX: Duration = Duration::from_secs(120);
 
 /// A file of this repository.
 pub(crate) fn file(path: &str) -> PathBuf {

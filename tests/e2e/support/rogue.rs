@@ -24,7 +24,7 @@ use wire::session::session_server::{Session, SessionServer};
 use super::secure::now;
 
 /// Time in which a peer must answer.
-const ANSWER_MAX: Duration = Duration::from_secs(10);
+const ANSWER_MAX: Duration = Duration::from_secs(60);
 
 /// A certificate chain and its key, as PEM.
 pub(crate) type Pair = (String, String);

@@ -212,7 +212,7 @@ impl Secured {
 
     // === callers ===
 
-    /// A token for the next five minutes; `changes` replaces claims, and null removes them.
+    /// A token for the next hour; `changes` replaces claims, and null removes them.
     pub(crate) fn token(&self, changes: &Value) -> String {
         self.token_by(KEY_ID, changes)
     }
@@ -248,7 +248,7 @@ impl Secured {
 /// The claims of somebody who may read and write everything of the sample's tenant.
 pub(crate) fn claims(changes: &Value) -> Value {
     let mut claims = json!({
-        "iss": ISSUER, "aud": AUDIENCE, "sub": "somebody", "exp": now() + 300, "nbf": now() - 5,
+        "iss": ISSUER, "aud": AUDIENCE, "sub": "somebody", "exp": now() + 3_600, "nbf": now() - 5,
         "tenant": "sample", "roles": ["writer", "reader"], "territory": "DE",
         "collections": ["*"], "regions": ["*"],
     });

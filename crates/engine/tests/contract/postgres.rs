@@ -107,7 +107,7 @@ fn an_idle_writer_learns_that_it_was_replaced() {
     let store = store(&server.database("people"));
     let first = store.open().expect("open");
     let second = store.clone().when_occupied(Occupied::Replace).open().expect("open");
-    for _ in 0..100 {
+    for _ in 0..1_200 {
         if first.head().is_err() {
             break;
         }
@@ -127,6 +127,10 @@ fn a_process_that_waits_takes_over() {
     let waiting = store.when_occupied(Occupied::Wait);
     let waits_for = waiting.waits_for();
     let second = thread::spawn(move || waiting.open().expect("open"));
+    while waits_for.borrow().is_none() {
+        assert!(!second.is_finished(), "the first writer is alive");
+        thread::park_timeout(Duration::from_millis(20));
+    }
     // Longer than a writer may be silent.
     thread::park_timeout(Duration::from_secs(3));
     assert!(!second.is_finished(), "the first writer is alive");

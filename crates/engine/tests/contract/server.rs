@@ -3,9 +3,11 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
+use std::ops::Range;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -17,8 +19,12 @@ pub(crate) const PASSWORD: &str = "of-this-test-alone";
 /// Who owns the databases: no superuser.
 const OWNER: &str = "bailiwick";
 /// Looks at a server that starts, and the time between them.
-const LOOKS: u32 = 600;
+const LOOKS: u32 = 3_600;
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Ports that no outgoing connection is given, on a Linux machine of today, and no other test takes.
+const PORTS: Range<u16> = 9_000..12_000;
+/// Those of one test.
+const PORTS_OF_ONE: u16 = 100;
 
 /// A server. Dropped, it is killed and its folder removed.
 #[derive(Debug)]
@@ -51,9 +57,7 @@ impl Server {
         let versions = fs::read_dir("/usr/lib/postgresql").expect("apt-get install postgresql");
         let newest = versions.flatten().map(|version| version.path()).max();
         let programs = newest.expect("apt-get install postgresql").join("bin");
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-        let port = listener.local_addr().expect("a port").port();
-        let server = Self { folder, programs, port, child: None };
+        let server = Self { folder, programs, port: free_port(), child: None };
         server.own(server.folder.path());
         server
     }
@@ -165,6 +169,26 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+/// A port on which nothing listens. A server has it again after a restart: so it cannot be one that
+/// the system gives, which an outgoing connection may have by then. No two tests that run at once
+/// share a range: nextest numbers the slots in which they run.
+fn free_port() -> u16 {
+    static GIVEN: AtomicU16 = AtomicU16::new(0);
+    #[expect(clippy::disallowed_methods, reason = "nextest gives the slot by the environment")]
+    let slot = std::env::var("NEXTEST_TEST_GLOBAL_SLOT").ok();
+    let slot = slot.and_then(|slot| slot.parse::<u16>().ok()).unwrap_or(0);
+    let range = PORTS.start + slot % ((PORTS.end - PORTS.start) / PORTS_OF_ONE) * PORTS_OF_ONE;
+    // The test before in this slot may have left connections behind: begin elsewhere.
+    let start = u16::try_from(std::process::id() % 25).expect("below 25") * 4;
+    loop {
+        let step = GIVEN.fetch_add(1, Ordering::Relaxed);
+        let port = range + start.wrapping_add(step) % PORTS_OF_ONE;
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
     }
 }
 

@@ -21,8 +21,8 @@ use crate::{Caller, Callers, Settings};
 
 /// The deadline that the caller names.
 const NAMED: Duration = Duration::from_millis(300);
-/// Far beyond it, and far below what a call without a deadline may take.
-const LATE: Duration = Duration::from_secs(4);
+/// Far beyond it, and below what a call without a deadline may take.
+const LATE: Duration = Duration::from_secs(9);
 
 /// Calls a method, names the deadline, and waits for whatever the gateway says.
 async fn call(rig: &Rig, method: &str, message: &impl Message) -> Status {

@@ -143,7 +143,7 @@ fn a_good_put_is_taken_as_it_is() {
 /// What the whole path answers to a put, short of a shard.
 async fn answer(request: v1::PutRecordRequest) -> Rejection {
     let gateway = gateway();
-    let deadline = Instant::now() + std::time::Duration::from_secs(5);
+    let deadline = Instant::now() + std::time::Duration::from_secs(60);
     let admitted = admitted(&gateway.ctx, caller());
     rejection(crate::api::put::put(&gateway.ctx, &admitted, deadline, request).await.map(|_| ()))
 }
@@ -216,7 +216,7 @@ async fn permission_comes_before_existence() {
         subject(&mut request).domicile = domicile.to_owned();
         request.create_subject = domicile.is_empty();
         let admitted = admitted(&gateway.ctx, narrow.clone());
-        let soon = Instant::now() + std::time::Duration::from_secs(5);
+        let soon = Instant::now() + std::time::Duration::from_secs(60);
         rejection(crate::api::put::put(&gateway.ctx, &admitted, soon, request).await.map(|_| ()))
     };
     // What is not granted is refused in the same words, be there such a thing or not.

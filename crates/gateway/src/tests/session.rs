@@ -38,7 +38,7 @@ async fn a_put_reaches_its_region_with_all_that_the_shard_needs() {
     };
     let (answer, call) = tokio::join!(client.put(request), call);
 
-    assert_eq!((call.tenant.as_str(), call.deadline_ms > 9_000), ("sample", true));
+    assert_eq!((call.tenant.as_str(), call.deadline_ms > 5_000), ("sample", true));
     let caller = call.caller.unwrap();
     assert_eq!((caller.name.as_str(), caller.role.as_str()), ("signup", "writer"));
     assert_eq!(caller.territory, "DE");
@@ -187,14 +187,15 @@ async fn a_write_that_was_sent_and_not_answered_is_not_known() {
 async fn a_region_that_is_away_concerns_only_its_own_people() {
     let (rig, _shard, mut conn) = Rig::with_shard("us-iad", "US").await;
     let mut client = rig.client().await;
-    let before = Instant::now();
     for country in ["RU", "KZ", "DE"] {
-        let status = refused(client.put(put_from(country)).await);
+        // It has ten minutes, and does not wait.
+        let mut request = tonic::Request::new(put_from(country));
+        request.set_timeout(Duration::from_secs(600));
+        let status = refused(within(client.put(request)).await);
         assert_eq!(reason(&status), Reason::RegionUnavailable);
         let details = status.get_error_details();
         assert!(details.retry_info().unwrap().retry_delay.unwrap() > Duration::ZERO);
     }
-    assert!(before.elapsed() < Duration::from_secs(2), "it waited");
     let (answer, _) = tokio::join!(client.put(put_from("US")), conn.accept());
     assert!(answer.is_ok());
     assert!(conn.calls.try_recv().is_err(), "another region's record came here");
@@ -288,14 +289,14 @@ async fn a_session_moves_when_the_shard_asks_and_no_call_notices() {
 #[tokio::test]
 async fn a_deadline_is_kept_and_says_what_is_known() {
     let (rig, _shard, mut conn) = Rig::with_shard("us-iad", "US").await;
-    let soon = || Instant::now() + Duration::from_millis(120);
+    let soon = || Instant::now() + Duration::from_secs(2);
     let before = Instant::now();
     let admitted = admitted(&rig.ctx, caller());
     let write = put(&rig.ctx, &admitted, soon(), put_from("US"));
     let (write, call) = tokio::join!(write, conn.call());
     assert_eq!(write.err().map(|f| f.reason), Some(Reason::WriteOutcomeUnknown));
-    assert!((1..=120).contains(&call.deadline_ms), "{}", call.deadline_ms);
-    assert!((100..2000).contains(&before.elapsed().as_millis()));
+    assert!((1..=2_000).contains(&call.deadline_ms), "{}", call.deadline_ms);
+    assert!(before.elapsed() >= Duration::from_secs(2));
 
     let mut check = put_from("US");
     check.validate_only = true;
@@ -307,7 +308,8 @@ async fn a_deadline_is_kept_and_says_what_is_known() {
     assert!(conn.calls.try_recv().is_err(), "a call came after its deadline");
     // A late reply reaches no caller, and does no harm.
     conn.written(call.id).await;
-    let (next, _) = tokio::join!(put(&rig.ctx, &admitted, soon(), put_from("US")), conn.accept());
+    let far = Instant::now() + Duration::from_secs(60);
+    let (next, _) = tokio::join!(put(&rig.ctx, &admitted, far, put_from("US")), conn.accept());
     assert!(next.is_ok());
 }
 

@@ -270,7 +270,7 @@ mod tests {
         let mut frames = Frames::new(proto::ToShard::default(), receiver);
         frames.next().await.unwrap();
         assert!(queue.send(call(1, 0)).await.is_ok());
-        let wait = tokio::time::timeout(Duration::from_millis(500), frames.next());
+        let wait = tokio::time::timeout(Duration::from_secs(60), frames.next());
         assert_eq!(ids(&wait.await.unwrap().unwrap()), [1]);
     }
 

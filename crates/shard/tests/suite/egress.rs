@@ -472,13 +472,14 @@ async fn a_barred_record_is_not_waited_for_whatever_its_size() {
     let reads = 2 * (terms::limits::SESSION_ANSWER_BYTES_MAX >> 20);
     let home: Vec<_> = (0..reads).map(|_| session.wrap(get("anna", "messages", "k"))).collect();
     session.send(home).await;
-    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    // Ten times what it takes until there is no room.
+    tokio::time::sleep(std::time::Duration::from_secs(8)).await;
     session.territory = Some("DE");
     let barred = session.wrap(get("boris", "messages", "k"));
     let absent = session.wrap(get("nobody", "messages", "k"));
     let (barred_id, absent_id) = (barred.id, absent.id);
     session.send(vec![barred, absent]).await;
-    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    tokio::time::sleep(std::time::Duration::from_secs(4)).await;
     // Both answers come before what waits for room.
     let mut order = Vec::new();
     while order.len() < reads + 2 {

@@ -58,7 +58,7 @@ async fn send(session: &mut Session, puts: &[u64]) -> Vec<Known> {
     session.calls.send(proto::ToShard { hello: None, calls }).await.ok();
     let mut known = Vec::new();
     for id in ids {
-        let answer = tokio::time::timeout(Duration::from_secs(20), session.answer(id)).await;
+        let answer = tokio::time::timeout(Duration::from_secs(90), session.answer(id)).await;
         known.push(match answer.expect("an answer in time, or an end") {
             Some(Ok(proto::reply::Outcome::Written(written))) => Known::Done(Box::new(written)),
             Some(Err(fault)) => match fault.reason.as_str() {

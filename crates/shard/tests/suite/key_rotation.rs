@@ -162,7 +162,7 @@ async fn a_rotation_that_cannot_be_answered_is_done_once() {
     fs::create_dir(&answer).unwrap();
     fs::write(answer.join("full"), []).unwrap();
     // Several looks of the shard.
-    let within = Duration::from_secs(4);
+    let within = Duration::from_secs(12);
     let asked = place.settings().ask_about_keys("once".into(), KeyRequest::Rotate, within).await;
     assert_eq!(asked.unwrap(), None);
     fs::remove_dir_all(&answer).unwrap();

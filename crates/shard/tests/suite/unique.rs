@@ -71,7 +71,7 @@ async fn call(ports: &Ports, at: usize, op: Op) -> Option<Answer> {
     let call = session.wrap(op);
     let id = call.id;
     session.calls.send(proto::ToShard { hello: None, calls: vec![call] }).await.ok()?;
-    tokio::time::timeout(Duration::from_secs(10), session.answer(id)).await.ok()?
+    tokio::time::timeout(Duration::from_secs(90), session.answer(id)).await.ok()?
 }
 
 /// What a gateway knows of its creation.

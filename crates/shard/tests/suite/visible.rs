@@ -17,7 +17,7 @@ use crate::attributes;
 use crate::support::{Place, Running, put_ru};
 
 /// Time in which a commit must come.
-const COMMIT_MAX: Duration = Duration::from_secs(20);
+const COMMIT_MAX: Duration = Duration::from_secs(60);
 
 /// A disk in memory, whose next commit waits after it is done.
 #[derive(Debug, Clone)]

@@ -13,7 +13,7 @@ pub(crate) const OPTIONS: Options = Options { cache_bytes: 16 << 20 };
 /// Opens a store. A process that another test starts holds the locks of this one for a moment,
 /// between its fork and its exec: that is waited out.
 pub(crate) fn open(kind: Kind, folder: &Path) -> Result<Box<dyn Engine>, Error> {
-    for _ in 0..200 {
+    for _ in 0..6_000 {
         match engine::open(kind, folder, OPTIONS) {
             Err(Error::Locked { .. }) => thread::park_timeout(Duration::from_millis(5)),
             outcome => return outcome,

@@ -31,7 +31,7 @@ impl http_body::Body for Sent {
 const BODY: Duration = Duration::from_millis(600);
 const IDLE: Duration = Duration::from_millis(1_200);
 const TIMES: Times = Times { body: BODY, idle: IDLE, check: Duration::from_millis(200) };
-/// What a test may lose by waiting for its turn.
+/// How long before a limit a test comes. Its clock is paused, so no machine is too slow for it.
 const TURN: Duration = Duration::from_millis(300);
 
 struct Call {
@@ -84,7 +84,7 @@ fn message(length: usize) -> Vec<u8> {
     bytes
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_body_that_trickles_ends_at_the_deadline() {
     let ctx = rig::context();
     for (named, most) in [(None, BODY), (Some(200), BODY / 3), (Some(600_000), BODY)] {
@@ -106,12 +106,12 @@ async fn a_body_that_trickles_ends_at_the_deadline() {
         };
         assert_eq!(end, Reason::DeadlinePassed);
         let took = start.elapsed();
-        assert!(took >= most && took < most + 10 * TURN, "{took:?}");
+        assert!(took >= most && took < most + TURN, "{took:?}");
         assert!(call.next().await.is_none(), "nothing is read after the end");
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_body_that_is_complete_and_does_not_end_holds_no_permit() {
     let ctx = rig::context();
     let mut call = call(&ctx, Method::Get, None).await;
@@ -120,7 +120,7 @@ async fn a_body_that_is_complete_and_does_not_end_holds_no_permit() {
     assert_eq!(call.next().await, Some(Err(Reason::DeadlinePassed)));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_stream_may_wait_between_messages_but_not_within_one() {
     let ctx = rig::context();
     let mut call = call(&ctx, Method::StreamPut, None).await;
@@ -143,7 +143,7 @@ async fn a_stream_may_wait_between_messages_but_not_within_one() {
     assert!(took >= BODY && took < IDLE, "{took:?}");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_stream_on_which_nothing_comes_ends() {
     let ctx = rig::context();
     let start = Instant::now();
@@ -195,7 +195,7 @@ async fn all_that_comes_in_has_a_limit_and_small_calls_go_on() {
     assert_eq!(taken(), 0);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_health_check_is_one_short_message_in_a_short_time() {
     let ctx = rig::context();
     let check = || {

@@ -25,11 +25,16 @@ async fn a_taken_address_is_an_error() {
     assert!(bind(first.local_addr().unwrap()).await.is_err());
 }
 
+/// A limit of a listener under test: long enough for whoever keeps to it.
+const SHORT: Duration = Duration::from_secs(2);
+/// Longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Whether the other end has closed it.
 async fn is_closed(mut stream: TcpStream) -> bool {
     // A TLS alert may come before the end.
     let mut last = Vec::new();
-    timeout(Duration::from_secs(5), stream.read_to_end(&mut last)).await.is_ok()
+    timeout(PATIENCE, stream.read_to_end(&mut last)).await.is_ok()
 }
 
 async fn knock(address: SocketAddr, bytes: &[u8]) -> TcpStream {
@@ -57,7 +62,7 @@ async fn a_connection_above_the_quota_is_closed_at_once() {
     assert!(is_closed(knock(address, b"").await).await);
     drop(met);
     let _third = knock(address, b"P").await;
-    let taken = timeout(Duration::from_secs(5), incoming.next()).await;
+    let taken = timeout(PATIENCE, incoming.next()).await;
     assert!(taken.unwrap().unwrap().is_ok());
 }
 
@@ -79,16 +84,14 @@ async fn idle_connections_are_evicted_and_keep_no_client_out() {
     let mut later = Vec::new();
     for _ in 0..3 {
         let stream = knock(address, b"P").await;
-        let met = timeout(Duration::from_secs(5), incoming.next()).await.unwrap().unwrap();
+        let met = timeout(PATIENCE, incoming.next()).await.unwrap().unwrap();
         later.push((stream, met.unwrap()));
     }
     for stream in silent {
         assert!(is_closed(stream).await);
     }
     let mut bytes = [0; 64];
-    let ended = timeout(Duration::from_secs(5), async {
-        while let Ok(1..) = begun.read(&mut bytes).await {}
-    });
+    let ended = timeout(PATIENCE, async { while let Ok(1..) = begun.read(&mut bytes).await {} });
     assert!(ended.await.is_ok(), "the one with a preface is evicted, too");
     assert_eq!(authenticated.read(&mut bytes).await.unwrap(), 1, "the authenticated one stays");
 }
@@ -97,7 +100,7 @@ async fn idle_connections_are_evicted_and_keep_no_client_out() {
 async fn a_silent_connection_is_closed() {
     let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let address = listener.local_addr().unwrap();
-    let limits = Limits { handshake_timeout: Duration::from_millis(200), ..Limits::OF_A_LISTENER };
+    let limits = Limits { handshake_timeout: SHORT, ..Limits::OF_A_LISTENER };
     let mut incoming = incoming_within(listener, Entrance::Plaintext, limits);
     assert!(is_closed(knock(address, b"").await).await);
     let _talks = knock(address, b"P").await;
@@ -108,8 +111,7 @@ async fn a_silent_connection_is_closed() {
 async fn an_unauthenticated_connection_may_not_stay() {
     let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let address = listener.local_addr().unwrap();
-    let authentication_timeout = Duration::from_millis(300);
-    let limits = Limits { authentication_timeout, ..Limits::OF_A_LISTENER };
+    let limits = Limits { authentication_timeout: SHORT, ..Limits::OF_A_LISTENER };
     let mut incoming = incoming_within(listener, Entrance::Plaintext, limits);
     let mut ends = Vec::new();
     for authenticated in [false, true] {
@@ -128,7 +130,8 @@ async fn an_unauthenticated_connection_may_not_stay() {
             let mut bytes = [0; 64];
             while let Ok(1..) = met.read(&mut bytes).await {}
         };
-        let ended = timeout(Duration::from_millis(1_500), async {
+        let most = if authenticated { 2 * SHORT } else { PATIENCE };
+        let ended = timeout(most, async {
             tokio::select! {
                 () = read => {}
                 () = talk => {}
@@ -153,8 +156,7 @@ async fn who_does_not_finish_the_handshake_is_closed() {
 
     let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let address = listener.local_addr().unwrap();
-    let (handshake_timeout, handshakes) = (Duration::from_millis(300), 1);
-    let limits = Limits { handshake_timeout, handshakes, ..Limits::OF_A_LISTENER };
+    let limits = Limits { handshake_timeout: SHORT, handshakes: 1, ..Limits::OF_A_LISTENER };
     let entrance = Entrance::Callers(tls.clone());
     let mut incoming = incoming_within(listener, entrance, limits);
     // The beginning of a ClientHello; the other waits for its turn, and no longer than it may.

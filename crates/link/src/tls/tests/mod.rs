@@ -207,7 +207,9 @@ async fn meet(
     let mut incoming = incoming_by(listener, Entrance::Members(shard.clone()));
     let stream = TcpStream::connect(address).await.unwrap();
     let dialled = dial(stream).await;
-    let next = tokio::time::timeout(std::time::Duration::from_millis(500), incoming.next());
+    // What was taken arrives; what was refused has had its time.
+    let most = if dialled.is_ok() { 60_000 } else { 500 };
+    let next = tokio::time::timeout(std::time::Duration::from_millis(most), incoming.next());
     let arrived = next.await.ok().flatten().map(|met| met.unwrap().connect_info());
     (dialled, arrived)
 }
@@ -218,7 +220,7 @@ async fn dial(gateway: &Tls, stream: TcpStream) -> Result<Arc<Peer>, Error> {
     let (mut stream, peer) = gateway.connect(stream, &shard_id()).await?;
     let mut byte = [0];
     let read = tokio::io::AsyncReadExt::read(&mut stream, &mut byte);
-    match tokio::time::timeout(std::time::Duration::from_millis(100), read).await {
+    match tokio::time::timeout(std::time::Duration::from_secs(2), read).await {
         // Nothing was said: the shard waits for us.
         Err(_) => Ok(peer),
         Ok(Ok(_)) => Err(Error::Handshake(std::io::Error::other("closed"))),

@@ -38,7 +38,7 @@ const TICK_MAX_MS: u64 = 120_000;
 const CHANCES: Chances = Chances { crash: 12, flush_fails: 12, reply_lost: 12, full: 25 };
 const ANSWER_MAX: Duration = Duration::from_secs(60);
 /// Time in which a shard that lives opens a session.
-const OPEN_MAX: Duration = Duration::from_secs(10);
+const OPEN_MAX: Duration = Duration::from_secs(60);
 /// An answer that has not come.
 const OPEN: u64 = u64::MAX;
 

@@ -371,12 +371,12 @@ async fn with_crashes_cuts_and_writers_there_is_one_owner_and_nothing_is_lost() 
         rig.cut_after(if chance.below(2) > 0 { 20_000 + chance.below(200_000) } else { 0 });
         let order = relocate(&rig, "anna");
         assert_eq!(reason(rig.told(0, Op::Relocate(order)).await), "done", "seed {seed}");
-        sleep(Duration::from_millis(chance.below(80))).await;
+        rig.after_writes(chance.below(40)).await;
         if chance.below(3) == 0 {
             // It may come too late, or find that it was done before.
             drop(rig.moves(0, Of::Cancel("anna".into())).await);
         }
-        sleep(Duration::from_millis(chance.below(150))).await;
+        rig.after_writes(chance.below(80)).await;
         rig.cut_after(0);
         rig.regions.iter().for_each(|one| one.disk.set_chances(Chances::default()));
         let ended = rig.until("anna", &[State::Done, State::Cancelled]).await;

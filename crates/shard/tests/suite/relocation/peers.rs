@@ -94,39 +94,39 @@ async fn a_shard_is_who_its_certificate_says_and_asks_for_moves_alone() {
     let found = gateway.get("anna", "profiles", "k").await.err().unwrap();
     assert_eq!(found, "EGRESS_NOT_COVERED");
     drop((peer, gateway));
-    tokio::time::timeout(Duration::from_secs(30), of.shard.stop()).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(120), of.shard.stop()).await.unwrap().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_subject_moves_over_tls() {
     let pki = Pki::new(ALL);
-    let (mut places, mut shards) = (Vec::new(), Vec::new());
+    let (mut places, mut listeners, mut shards) = (Vec::new(), Vec::new(), Vec::new());
     for region in ["ru-msk", "eu-fra"] {
         let mut place = Place::new(region);
         place.map = pki.pin(&place.map);
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = link::net::listener::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        drop(listener);
         place.annex =
             place.annex.replace("http://127.0.0.1:1\"", &format!("https://127.0.0.1:{port}\""));
-        places.push((place, port));
+        places.push(place);
+        listeners.push(listener);
     }
     let annexes: Vec<atlas::Annex> = places
         .iter()
-        .map(|(place, _)| atlas::Annex::parse(&place.annex, &place.map()).unwrap())
+        .map(|place| atlas::Annex::parse(&place.annex, &place.map()).unwrap())
         .collect();
-    for (place, port) in &places {
+    for (place, listener) in places.iter().zip(listeners) {
         let uri = format!("spiffe://sample/region/{}/shard/s1", place.region);
         let tls = pki.tls(&place.map(), &uri);
         let shard = place.open().await.unwrap();
         shard.peers().set(annexes.clone());
-        shards.push(Running::serve_at(shard, place.region, Some(tls), *port).await);
+        shards.push(Running::serve_on(shard, place.region, Some(tls), listener).await);
     }
     let mut sessions = Vec::new();
     for (shard, country) in shards.iter().zip(["ru-msk", "eu-fra"]) {
         let uri = format!("spiffe://sample/region/{country}/gateway/test");
         let to = format!("spiffe://sample/region/{country}/shard/s1");
-        let tls = pki.tls(&places[0].0.map(), &uri);
+        let tls = pki.tls(&places[0].map(), &uri);
         let client = dial(&tls, shard.port, &to).await.unwrap();
         let (session, first) = crate::support::open(client, shard.hello()).await.unwrap();
         assert!(first.welcome.is_some());
@@ -142,7 +142,7 @@ async fn a_subject_moves_over_tls() {
         ..Default::default()
     };
     assert_eq!(said(&mut sessions[0], Op::Relocate(relocate)).await, "done");
-    let found = tokio::time::timeout(Duration::from_secs(30), async {
+    let found = tokio::time::timeout(Duration::from_secs(120), async {
         loop {
             if let Ok(found) = sessions[1].get("anna", "profiles", "k").await {
                 return found;

@@ -21,7 +21,7 @@ use crate::support::{Answer, Place, Running, open, request_id, stored};
 
 pub(super) const REGIONS: [&str; 2] = ["ru-msk", "eu-fra"];
 /// Time in which whatever is waited for must come about.
-const WITHIN: Duration = Duration::from_secs(60);
+const WITHIN: Duration = Duration::from_secs(120);
 
 /// Numbers from a seed (splitmix64).
 pub(super) struct Chance(pub(super) u64);
@@ -204,6 +204,18 @@ impl Rig {
 
     pub(super) fn id(&self) -> Vec<u8> {
         request_id(self.next.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Waits until writers have made so many more writes, each under its id: as much happens until then
+    /// on a slow machine as on a fast one.
+    pub(super) async fn after_writes(&self, more: u64) {
+        let until = self.next.load(Ordering::Relaxed) + more;
+        let made = async {
+            while self.next.load(Ordering::Relaxed) < until {
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        timeout(WITHIN, made).await.expect("the writers go on");
     }
 
     pub(super) async fn moves(&self, at: usize, of: Of) -> Told {

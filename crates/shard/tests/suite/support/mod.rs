@@ -29,7 +29,7 @@ use wire::session as proto;
 use wire::session::session_client::SessionClient;
 
 /// Time in which a shard that has ended lets go of its store.
-const LOCKED_MAX: Duration = Duration::from_secs(10);
+const LOCKED_MAX: Duration = Duration::from_secs(60);
 
 pub(crate) const MAP: &str = include_str!("../../../../../tests/evidence/map.toml");
 pub(crate) const TENANT: &str = "sample";
@@ -239,18 +239,17 @@ impl Running {
     }
 
     pub(crate) async fn serve_with(shard: Shard, region: &'static str, tls: Option<Tls>) -> Self {
-        Self::serve_at(shard, region, tls, 0).await
+        let listener = link::net::listener::bind(([127, 0, 0, 1], 0).into());
+        Self::serve_on(shard, region, tls, listener.await.expect("a free port")).await
     }
 
-    /// At that port; 0: at any.
-    pub(crate) async fn serve_at(
+    /// On a listener that is there already.
+    pub(crate) async fn serve_on(
         shard: Shard,
         region: &'static str,
         tls: Option<Tls>,
-        port: u16,
+        listener: tokio::net::TcpListener,
     ) -> Self {
-        let listener = link::net::listener::bind(([127, 0, 0, 1], port).into());
-        let listener = listener.await.expect("a free port");
         let port = listener.local_addr().expect("an address").port();
         let (stop, stopped) = oneshot::channel::<()>();
         let auditors = link::net::listener::bind("127.0.0.1:0".parse().expect("an address"));
@@ -356,7 +355,7 @@ impl Session {
         };
         proto::Call {
             id,
-            deadline_ms: 5_000,
+            deadline_ms: 60_000,
             tenant: TENANT.into(),
             caller: Some(caller),
             op: Some(op),
@@ -391,7 +390,7 @@ impl Session {
         let call = self.wrap(op);
         let id = call.id;
         self.send(vec![call]).await;
-        tokio::time::timeout(Duration::from_secs(20), self.answer(id))
+        tokio::time::timeout(Duration::from_secs(90), self.answer(id))
             .await
             .expect("an answer in time")
             .expect("the session is open")

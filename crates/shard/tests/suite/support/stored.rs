@@ -12,7 +12,7 @@ use ledger::note::Verifier;
 use tokio::time::Instant;
 
 /// How long a store may still be held.
-const LOCKED_MAX: Duration = Duration::from_secs(10);
+const LOCKED_MAX: Duration = Duration::from_secs(60);
 
 /// The rows of a stopped shard's store under a prefix.
 pub(crate) fn rows(data: &Path, kind: engine::Kind, prefix: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
