@@ -178,6 +178,9 @@ struct BackupArguments {
     /// The folder of backups: this one gets a file in it, named by region, shard and time
     #[arg(long, value_name = "DIR", required = true)]
     out: Option<PathBuf>,
+    /// Keep only what has changed since this whole backup, which is in the same folder
+    #[arg(long, value_name = "BACKUP")]
+    since: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -202,14 +205,15 @@ enum BackupCommand {
 
 impl BackupArguments {
     fn run(self) -> Result<(), Failure> {
-        let Self { config, out, json, command } = self;
+        let Self { config, out, since, json, command } = self;
         match command {
             Some(BackupCommand::Verify { backup, json, config }) => {
                 serve::backup::verify(&config.config, &backup, json)
             }
             // clap requires both.
             None => {
-                serve::backup::make(&config.unwrap_or_default(), &out.unwrap_or_default(), json)
+                let (config, out) = (config.unwrap_or_default(), out.unwrap_or_default());
+                serve::backup::make(&config, &out, since.as_deref(), json)
             }
         }
     }

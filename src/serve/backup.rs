@@ -12,8 +12,13 @@ use crate::config;
 use crate::error::Failure;
 use crate::terminal;
 
-/// Makes a backup in a folder.
-pub(crate) fn make(config: &Path, folder: &Path, as_json: bool) -> Result<(), Failure> {
+/// Makes a backup in a folder: a whole one, or of what has changed since another one.
+pub(crate) fn make(
+    config: &Path,
+    folder: &Path,
+    since: Option<&Path>,
+    as_json: bool,
+) -> Result<(), Failure> {
     let config = config::shard::read(config)?;
     start_logs(true, Level::Warn)?;
     // The region's keys will be in it, as in a server's.
@@ -21,7 +26,8 @@ pub(crate) fn make(config: &Path, folder: &Path, as_json: bool) -> Result<(), Fa
     let outside = outside(config.store.if_ended().backend());
     let settings = &config.settings;
     let made = block_on(async {
-        let made = ::shard::backup(settings, &config.map, &config.annex, &outside, folder).await;
+        let (map, annex) = (&config.map, &config.annex);
+        let made = ::shard::backup(settings, map, annex, &outside, folder, since).await;
         made.map_err(error)
     });
     let MadeBackup { path, backup } = made?;

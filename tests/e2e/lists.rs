@@ -16,7 +16,7 @@ use serde_json::Value;
 use tokio::runtime::Runtime;
 
 /// The sample map, in which profiles have attributes and a list.
-fn options() -> Options {
+pub(crate) fn options() -> Options {
     let usual = Options::default();
     let reads = "reads = \"counted\"\n";
     let attributes = "list = true\n\n\
@@ -161,7 +161,11 @@ async fn check_tokens(client: &Client) {
 
 #[test]
 fn records_of_two_regions_come_in_one_order_and_one_that_is_down_is_named() {
-    let mut deployment = Deployment::start(&options());
+    in_one_order(&options());
+}
+
+pub(crate) fn in_one_order(options: &Options) {
+    let mut deployment = Deployment::start(options);
     let runtime = Runtime::new().expect("a runtime");
     let url = deployment.gateway_url();
     let client = runtime.block_on(Client::connect(&url, PATIENT)).expect("a gateway");

@@ -20,6 +20,7 @@ mod doctor;
 mod explain;
 mod faults;
 mod foreign;
+mod ha;
 mod histories;
 mod hostile;
 mod hostile_files;

@@ -1,20 +1,20 @@
 //! A region whose shard keeps its records in PostgreSQL: used, killed, audited, and checked.
 
+mod convert;
+mod streams;
+mod takeovers;
+
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
+use crate::lists::{self, in_one_order};
 use crate::support::load::{PATIENT, Writers, delete, evidence, get, put};
 use crate::support::maps::text;
 use crate::support::postgres::Server;
-use crate::support::process::{
-    Finished, Server as Process, free_port, get as page, run, wait_until,
-};
-use crate::support::search::copy;
+use crate::support::process::{Finished, run};
 use crate::support::{Deployment, Options, secret};
 use client::{Client, api};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-use rustix::process::Signal;
 use tokio::runtime::Runtime;
 
 const REGION: &str = "eu-fra";
@@ -106,6 +106,15 @@ fn records_are_put_read_listed_deleted_and_audited() {
     assert!(!dump.contains("of this test") && !dump.contains("of-this-test"));
 }
 
+/// Lists, pages, counts and scans over two regions, each with a database of its own; one of them dies.
+#[test]
+fn records_of_two_regions_come_in_one_order() {
+    let server = Server::start();
+    ["eu_fra", "ru_msk"].map(|name| server.database(name));
+    let database = Some(server.url("REGION"));
+    in_one_order(&Options { engine: "postgres", database, ..lists::options() });
+}
+
 #[test]
 fn a_shard_and_a_server_that_are_killed_under_load_lose_nothing() {
     let mut server = Server::start();
@@ -166,177 +175,6 @@ fn a_configuration_of_a_database_is_checked() {
     }
     let (exit, _) = said("plaintext = true\n[postgres]", "plaintext = true\n[postgres]");
     assert_eq!(exit, 0);
-}
-
-/// Takeovers in one run; `TAKEOVERS` says otherwise.
-const TAKEOVERS: usize = 4;
-/// Time from the end of a writer until the next one is ready. On a quiet machine it is below three
-/// seconds; tests share theirs.
-const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(8);
-
-/// Another process of the same shard, on a host of its own: its keys and its last checkpoint are
-/// copies. The annex names both.
-fn second(deployment: &Deployment) -> Process {
-    let root = deployment.root();
-    let home = root.join("second");
-    copy(&root.join(REGION), &home);
-    for folder in ["anchor", "keys"] {
-        use std::os::unix::fs::PermissionsExt as _;
-        let closed = fs::Permissions::from_mode(0o700);
-        fs::set_permissions(home.join(folder), closed).expect("chmod");
-    }
-    let (port, admin, audit) = (free_port(), free_port(), free_port());
-    let annex = root.join(format!("annex-{REGION}.toml"));
-    let text = fs::read_to_string(&annex).expect("an annex");
-    let standbys = format!("standbys = [\"http://127.0.0.1:{port}\"]\naudit = ");
-    fs::write(&annex, text.replace("audit = ", &standbys)).expect("it can be written");
-    let first = fs::read_to_string(root.join(format!("shard-{REGION}.toml"))).expect("a file");
-    let lines = first.lines().map(|line| match line.split_once(" = ") {
-        Some(("listen", _)) => format!("listen = \"127.0.0.1:{port}\""),
-        Some(("admin_listen", _)) => format!("admin_listen = \"127.0.0.1:{admin}\""),
-        Some(("audit_listen", _)) => format!("audit_listen = \"127.0.0.1:{audit}\""),
-        Some((key @ ("anchor" | "keys"), _)) => format!("{key} = \"{}/{key}\"", home.display()),
-        _ => line.to_owned(),
-    });
-    let config = root.join("shard-second.toml");
-    fs::write(&config, lines.collect::<Vec<_>>().join("\n")).expect("it can be written");
-    Process::new("shard", "second", &config, admin)
-}
-
-fn is_ready(process: &Process) -> bool {
-    page(process.admin(), "/readyz").is_some_and(|(status, _)| status == 200)
-}
-
-/// Starts a process that must wait, and waits until it does.
-fn start_waiting(process: &mut Process) {
-    process.start();
-    let waits = |(status, text): (u16, String)| status != 200 && text.contains("waits for");
-    wait_until("it waits", Duration::from_secs(30), || {
-        page(process.admin(), "/readyz").is_some_and(waits)
-    });
-    assert!(page(process.admin(), "/livez").is_some_and(|(status, _)| status == 200));
-}
-
-/// The writer is killed or stopped under load, the other takes over and the gateway follows; one
-/// that is woken does nothing and ends. No write is lost, none is there twice, and every term has
-/// one writer.
-#[test]
-#[expect(clippy::disallowed_methods, reason = "a switch of this test, and time between processes")]
-fn another_process_takes_over_from_one_that_is_killed_or_stopped() {
-    let rounds = std::env::var("TAKEOVERS").ok().and_then(|text| text.parse().ok());
-    let rounds: usize = rounds.unwrap_or(TAKEOVERS);
-    let server = Server::start();
-    let mut deployment = Deployment::configure(&options(&server));
-    let mut other = second(&deployment);
-    deployment.serve(&[REGION]);
-    start_waiting(&mut other);
-    let runtime = Runtime::new().expect("a runtime");
-    let writers = Writers::start(&runtime, &deployment.gateway_url(), 16);
-    let mut took = Vec::new();
-    for round in 0..rounds {
-        writers.wait_acked(50);
-        let writer = deployment.shard(REGION);
-        let began = Instant::now();
-        let stopped = round % 4 >= 2;
-        if stopped {
-            writer.signal(Signal::STOP)
-        } else {
-            writer.kill()
-        }
-        wait_until("the other has taken over", TAKEN_OVER_WITHIN, || is_ready(&other));
-        took.push(began.elapsed());
-        writers.wait_acked(50);
-        if stopped {
-            writer.signal(Signal::CONT);
-            assert_eq!(writer.wait_end(), 75, "a writer that was replaced ends");
-        }
-        // The next round ends the one that writes now.
-        std::mem::swap(writer, &mut other);
-        start_waiting(&mut other);
-    }
-    let slowest = took.iter().max().copied().unwrap_or_default();
-    report(&took, slowest);
-    let acked = writers.stop(&runtime);
-    let config = deployment.root().join(format!("shard-{REGION}.toml"));
-    let status = run(&["shard", "status", "--config", text(&config), "--json"]);
-    let status: serde_json::Value = serde_json::from_str(&status.stdout).expect("JSON");
-    assert_eq!(status["state"], "writes");
-    // One by `shard init`, one by the first start, and one by each takeover.
-    assert!(status["term"].as_u64().expect("a number") >= rounds as u64 + 2);
-    other.kill();
-    let client = runtime.block_on(Client::connect(&deployment.gateway_url(), PATIENT));
-    let client = client.expect("a gateway");
-    runtime.block_on(async {
-        for write in &acked {
-            let record = get(&client, &write.subject, REGION, &write.key).await;
-            assert!(record.expect("an acknowledged record").body == write.body);
-        }
-    });
-    if rounds.is_multiple_of(2) {
-        audit(&deployment, &deployment.root().join("mirror"));
-    }
-    assert!(acked.len() >= 100 * rounds, "{} were acknowledged", acked.len());
-}
-
-#[expect(clippy::print_stdout, reason = "the long run shows it")]
-fn report(took: &[Duration], slowest: Duration) {
-    let sum: Duration = took.iter().sum();
-    let count = u32::try_from(took.len().max(1)).expect("few");
-    println!("{} takeovers: {:?} on average, {slowest:?} at the most", took.len(), sum / count);
-}
-
-/// From engine to engine and back: the same rows, the same root, the same records.
-#[test]
-fn a_store_is_converted_through_all_engines_and_back() {
-    let server = Server::start();
-    let mut deployment =
-        Deployment::start(&Options { regions: vec![REGION], ..Options::default() });
-    let runtime = Runtime::new().expect("a runtime");
-    let writers = Writers::start(&runtime, &deployment.gateway_url(), 8);
-    writers.wait_acked(300);
-    let acked = writers.stop(&runtime);
-    assert_eq!(deployment.shard(REGION).stop(), 0);
-    let root = deployment.root().to_path_buf();
-    let config = root.join(format!("shard-{REGION}.toml"));
-    let first = fs::read_to_string(&config).expect("a configuration");
-    let kept = first.lines().filter(|line| {
-        !["engine", "data", "cache_mb"].iter().any(|key| line.starts_with(&format!("{key} = ")))
-    });
-    let kept = kept.collect::<Vec<_>>().join("\n");
-    let url = server.database("people");
-    let stores = [
-        format!("engine = \"fjall\"\ndata = \"{}/fjall\"\n", root.display()),
-        format!(
-            "engine = \"postgres\"\n[postgres]\nurl = \"{url}\"\npassword_file = \
-             \"database-password\"\nplaintext = true\n"
-        ),
-        format!("engine = \"sled\"\ndata = \"{}/sled\"\n", root.display()),
-    ];
-    let mut from = config.clone();
-    let mut said = Vec::new();
-    for (n, store) in stores.iter().enumerate() {
-        let to = root.join(format!("to-{n}.toml"));
-        fs::write(&to, format!("{kept}\n{store}")).expect("it can be written");
-        let done = run(&["shard", "convert", "--config", text(&from), "--to", text(&to)]);
-        well(&done);
-        let (_, sums) = done.stdout.split_once(" is a copy: ").expect("it says so");
-        said.push(sums.split('\n').next().expect("a line").to_owned());
-        let again = run(&["shard", "convert", "--config", text(&from), "--to", text(&to)]);
-        assert_ne!(again.code, 0, "there is a store already: {again:?}");
-        from = to;
-    }
-    assert!(said.iter().all(|sums| *sums == said[0]), "{said:?}");
-    fs::copy(&from, &config).expect("it can be copied");
-    deployment.restart(REGION);
-    let client = runtime.block_on(Client::connect(&deployment.gateway_url(), PATIENT));
-    let client = client.expect("a gateway");
-    runtime.block_on(async {
-        for write in &acked {
-            let record = get(&client, &write.subject, REGION, &write.key).await;
-            assert!(record.expect("an acknowledged record").body == write.body);
-        }
-    });
-    audit(&deployment, &root.join("mirror"));
 }
 
 /// An authority of this test, and its certificate.

@@ -24,11 +24,12 @@ const NO_LIMITS: &str = "[limits]\n[[limits.tenants]]\nname = \"neighbour\"\n\
 pub(crate) async fn secure(options: &Options, load: &Load) -> Result<Vec<Line>> {
     let programs = Programs::find(options.bailiwick.as_deref())?;
     let mut lines = Vec::new();
+    let server = options.server(&[])?;
     for engine in &options.engines {
         for in_flight in &options.in_flight {
             warn(format!("plaintext beside TLS and tokens on {engine}, {in_flight} in flight"));
             let start = |secure| {
-                let setup = Setup { engine, secure, limits: "" };
+                let setup = Setup { engine, server: server.as_ref(), secure, limits: "" };
                 Served::start(&programs, &options.folder, setup)
             };
             let (plain, with_tls) = (start(false)?, start(true)?);
@@ -59,11 +60,12 @@ pub(crate) async fn secure(options: &Options, load: &Load) -> Result<Vec<Line>> 
 pub(crate) async fn neighbours(options: &Options, load: &Load) -> Result<Vec<Line>> {
     let programs = Programs::find(options.bailiwick.as_deref())?;
     let mut lines = Vec::new();
+    let server = options.server(&[])?;
     for engine in &options.engines {
         for in_flight in &options.in_flight {
             warn(format!("neighbours on {engine}, {in_flight} in flight"));
             for (limits, what) in [(LIMITS, "at its limit"), (NO_LIMITS, "without a limit")] {
-                let setup = Setup { engine, secure: true, limits };
+                let setup = Setup { engine, server: server.as_ref(), secure: true, limits };
                 let served = Served::start(&programs, &options.folder, setup)?;
                 let judged = limits == LIMITS;
                 lines.extend(beside(&served, load, engine, *in_flight, what, judged).await?);

@@ -14,8 +14,9 @@ use crate::{Options, warn};
 pub(crate) async fn growth(options: &Options, load: &Load) -> Result<Vec<Line>> {
     let programs = Programs::find(options.bailiwick.as_deref())?;
     let mut lines = Vec::new();
+    let server = options.server(&[])?;
     for engine in &options.engines {
-        let setup = Setup { engine, secure: false, limits: "" };
+        let setup = Setup { engine, server: server.as_ref(), secure: false, limits: "" };
         let mut store = Growing {
             served: Served::start(&programs, &options.folder, setup)?,
             load,

@@ -28,7 +28,8 @@ pub(crate) struct Line {
     pub(crate) server_ratio: Option<f64>,
     /// The same against the pair that is tuned as Bailiwick is.
     pub(crate) server_ratio_tuned: Option<f64>,
-    /// What a call costs, against the same in plaintext, without a neighbour, or without attributes.
+    /// What a call costs, against the same in plaintext, without a neighbour, or without attributes; a
+    /// write on PostgreSQL against an insert of a row.
     pub(crate) cost: Option<f64>,
     /// Whether `--at-most` concerns it.
     #[serde(skip)]

@@ -32,8 +32,9 @@ const AHEAD: usize = 2_048;
 pub(crate) async fn lists(options: &Options, load: &Load, subjects: u64) -> Result<Vec<Line>> {
     let programs = Programs::find(options.bailiwick.as_deref())?;
     let mut lines = Vec::new();
+    let server = options.server(&[])?;
     for engine in &options.engines {
-        let setup = Setup { engine, secure: false, limits: "" };
+        let setup = Setup { engine, server: server.as_ref(), secure: false, limits: "" };
         let served = Served::start(&programs, &options.folder, setup)?;
         let records = subjects * RECORDS_EACH;
         warn(format!("{engine}: {records} records of {subjects} persons are stored first"));

@@ -26,6 +26,7 @@ mod verify;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -34,7 +35,8 @@ use clap::{Parser, Subcommand};
 use line::{Line, judge, table};
 use load::Load;
 use peers::Peer;
-use processes::{Pair, Programs, Served, Setup};
+use peers::postgresql::{Postgresql, ROW};
+use processes::{POSTGRES, Pair, Programs, Served, Setup};
 use rounds::{Kind, Rounds, Turns};
 use secure::Caller;
 
@@ -84,7 +86,7 @@ struct Options {
     /// The `bailiwick` binary to measure [default: the one beside this program].
     #[arg(long, value_name = "FILE")]
     bailiwick: Option<PathBuf>,
-    /// Engines of the shard.
+    /// Engines of the shard. `postgres` gets a server of its own, or that of `--peers postgresql`.
     #[arg(long, value_delimiter = ',', default_value = "sled,fjall")]
     engines: Vec<String>,
     /// Bytes of each body, one measurement for each.
@@ -117,7 +119,7 @@ struct Options {
     #[command(flatten)]
     remote: remote::Options,
     /// Exit with 1 if a cost is above this: of TLS and tokens over all turns, of a neighbour that is at
-    /// its limit, or of indexes in the last round.
+    /// its limit, of indexes in the last round, or of a write on PostgreSQL beside an insert of a row.
     #[arg(long, value_name = "COST")]
     at_most: Option<f64>,
     /// Print one JSON object.
@@ -202,11 +204,12 @@ async fn measure(options: &Options, load: &Load) -> Result<Vec<Line>> {
     let programs = Programs::find(options.bailiwick.as_deref())?;
     let start_peer = |name: &peers::Name| Peer::start(*name, &options.folder);
     let peers = options.peers.iter().map(start_peer).collect::<Result<Vec<_>>>()?;
+    let server = options.server(&peers)?;
     let mut lines = Vec::new();
     for (in_flight, engine, body) in options.combinations() {
         let pair = Pair::start(&programs, false)?;
         let tuned = options.tuned.then(|| Pair::start(&programs, true)).transpose()?;
-        let setup = Setup { engine, secure: false, limits: "" };
+        let setup = Setup { engine, server: server.as_ref(), secure: false, limits: "" };
         let served = Served::start(&programs, &options.folder, setup)?;
         let turns = Turns {
             kinds: &options.calls,
@@ -226,9 +229,27 @@ async fn measure(options: &Options, load: &Load) -> Result<Vec<Line>> {
             all.measure(&load, &turns, round).await?;
         }
         let resident_mib = Some(served.resident_mib());
-        lines.extend(all.lines().into_iter().map(|line| Line { resident_mib, ..line }));
+        let mut all: Vec<Line> =
+            all.lines().into_iter().map(|line| Line { resident_mib, ..line }).collect();
+        if engine == POSTGRES {
+            beside_inserts(&mut all);
+        }
+        lines.extend(all);
     }
     Ok(lines)
+}
+
+/// The cost of a write on PostgreSQL: the rate at which pgbench inserts single rows on the same server
+/// over its own.
+fn beside_inserts(lines: &mut [Line]) {
+    let row = lines.iter().find(|line| line.what.ends_with(ROW)).map(|line| line.per_second);
+    let Some(row) = row else { return };
+    for kind in [Kind::Put, Kind::Sdk, Kind::Stream] {
+        let of_kind = |line: &&mut Line| line.what.ends_with(&format!(": {}", kind.name()));
+        for line in lines.iter_mut().filter(of_kind) {
+            (line.cost, line.judged) = (Some(row / line.per_second), true);
+        }
+    }
 }
 
 /// Rounds against a deployment that runs already.
@@ -257,6 +278,15 @@ async fn remote(options: &Options, load: &Load, caller: &Caller) -> Result<Vec<L
 }
 
 impl Options {
+    /// The server for the engine `postgres`: one of the peers, or another.
+    fn server(&self, peers: &[Peer]) -> Result<Option<Arc<Postgresql>>> {
+        let there = peers.iter().find_map(Peer::postgresql).cloned();
+        if there.is_some() || !self.engines.iter().any(|engine| engine == POSTGRES) {
+            return Ok(there);
+        }
+        Ok(Some(Arc::new(Postgresql::start(&self.folder)?)))
+    }
+
     /// What is measured apart from the rest: numbers in flight, engines, sizes of bodies.
     fn combinations(&self) -> Vec<(usize, &str, usize)> {
         let mut all = Vec::new();

@@ -3,10 +3,11 @@
 //! its log before it answers, PostgreSQL its own with `synchronous_commit = on`.
 
 mod etcd;
-mod postgresql;
+pub(crate) mod postgresql;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::ValueEnum;
@@ -30,7 +31,7 @@ pub(crate) enum Name {
 /// A peer that runs.
 pub(crate) enum Peer {
     Etcd(etcd::Etcd),
-    Postgresql(postgresql::Postgresql),
+    Postgresql(Arc<postgresql::Postgresql>),
 }
 
 impl Peer {
@@ -38,8 +39,16 @@ impl Peer {
     pub(crate) fn start(name: Name, folder: &Path) -> Result<Self> {
         Ok(match name {
             Name::Etcd => Self::Etcd(etcd::Etcd::start(folder)?),
-            Name::Postgresql => Self::Postgresql(postgresql::Postgresql::start(folder)?),
+            Name::Postgresql => Self::Postgresql(Arc::new(postgresql::Postgresql::start(folder)?)),
         })
+    }
+
+    /// The server, if it is PostgreSQL.
+    pub(crate) const fn postgresql(&self) -> Option<&Arc<postgresql::Postgresql>> {
+        match self {
+            Self::Postgresql(postgresql) => Some(postgresql),
+            Self::Etcd(_) => None,
+        }
     }
 
     pub(crate) async fn measure(&self, load: &Load, in_flight: usize) -> Result<Vec<OfPeer>> {

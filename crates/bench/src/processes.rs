@@ -4,19 +4,23 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use client::Access;
 use tokio::time::Instant;
 
+use crate::peers::postgresql::Postgresql;
 use crate::secure::{Caller, Credentials};
 
 /// How long a process may take to listen.
 const START_MAX: Duration = Duration::from_secs(20);
+/// The engine whose store lies in a database.
+pub(crate) const POSTGRES: &str = "postgres";
 /// The map, so that a bench needs no file beside the binary.
 const MAP: &str = include_str!("../../../deploy/sample/map.toml");
 /// A collection with a list and three attributes that have indexes, and one with neither.
@@ -143,9 +147,11 @@ impl Pair {
 }
 
 /// How a gateway and a shard are set up.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(crate) struct Setup<'a> {
     pub(crate) engine: &'a str,
+    /// The server in which the shard gets a database, with the engine `postgres`.
+    pub(crate) server: Option<&'a Arc<Postgresql>>,
     /// TLS between all, and tokens for callers.
     pub(crate) secure: bool,
     /// What stands under `[limits]`.
@@ -163,6 +169,7 @@ pub(crate) struct Served {
     shard: Running,
     shard_port: u16,
     folder: PathBuf,
+    database: Option<Arc<Postgresql>>,
 }
 
 impl Drop for Served {
@@ -206,6 +213,7 @@ impl Served {
             shard: shard_process,
             shard_port: shard,
             folder,
+            database: setup.server.filter(|_| engine == POSTGRES).cloned(),
         })
     }
 
@@ -225,8 +233,11 @@ impl Served {
         }
     }
 
+    /// The processes of the shard's database count as the shard.
     pub(crate) fn cpu(&self) -> Cpu {
-        [cpu_of("self"), self.gateway.cpu(), self.shard.cpu()]
+        let database = self.database.as_ref().and_then(|server| server.cpu().ok());
+        let database = database.unwrap_or_default();
+        [cpu_of("self"), self.gateway.cpu(), self.shard.cpu() + database]
     }
 
     /// Kills the shard and starts it again; how long it took until it listened.
@@ -241,9 +252,10 @@ impl Served {
         Ok(took)
     }
 
-    /// What the shard's folders take up.
+    /// What the shard's folders take up, and its database.
     pub(crate) fn disk_mib(&self) -> Result<u64> {
-        Ok(disk_bytes(&self.folder)? >> 20)
+        let database = self.database.as_ref().map_or(Ok(0), |server| disk_bytes(server.data()))?;
+        Ok((disk_bytes(&self.folder)? + database) >> 20)
     }
 
     pub(crate) fn resident_mib(&self) -> (u64, u64) {
@@ -254,10 +266,11 @@ impl Served {
 /// Writes map, annexes and configurations.
 fn write_files(
     folder: &Path,
-    Setup { engine, limits, .. }: Setup<'_>,
+    setup: Setup<'_>,
     [shard, shard_admin, gateway, gateway_admin, nobody]: [u16; 5],
     credentials: Option<&Credentials>,
 ) -> Result<()> {
+    let limits = setup.limits;
     let mut map = format!("{MAP}\n[[tenants]]\nname = \"{NEIGHBOUR}\"\n{}", collections()?);
     if let Some(credentials) = credentials {
         let own = "[[regions]]\nname = \"eu-fra\"\n";
@@ -280,9 +293,10 @@ fn write_files(
     let config = format!(
         "region = \"eu-fra\"\nshard = \"s1\"\nlisten = \"127.0.0.1:{shard}\"\n\
          admin_listen = \"127.0.0.1:{shard_admin}\"\nmap = \"map.toml\"\n\
-         annex = \"eu-fra.toml\"\ndata = \"data\"\nanchor = \"anchor\"\nkeys = \"keys\"\n\
-         engine = \"{engine}\"\ncache_mb = 256\ndisk_reserve_mb = 256\n{}",
-        tls("shard")
+         annex = \"eu-fra.toml\"\nanchor = \"anchor\"\nkeys = \"keys\"\n\
+         disk_reserve_mb = 256\n{}{}",
+        tls("shard"),
+        store(folder, setup)?
     );
     fs::write(folder.join("shard.toml"), config)?;
     let callers = match credentials {
@@ -300,6 +314,22 @@ fn write_files(
     );
     fs::write(folder.join("gateway.toml"), config)?;
     Ok(())
+}
+
+/// Where the shard's store lies: the end of its configuration.
+fn store(folder: &Path, Setup { engine, server, .. }: Setup<'_>) -> Result<String> {
+    let Some(server) = server.filter(|_| engine == POSTGRES) else {
+        return Ok(format!("engine = \"{engine}\"\ndata = \"data\"\ncache_mb = 256\n"));
+    };
+    // The server trusts all of this machine.
+    let password = folder.join("password");
+    fs::write(&password, "none")?;
+    fs::set_permissions(&password, fs::Permissions::from_mode(0o600))?;
+    let url = server.database()?;
+    Ok(format!(
+        "engine = \"{engine}\"\n[postgres]\nurl = \"{url}\"\npassword_file = \"password\"\n\
+         plaintext = true\n"
+    ))
 }
 
 /// The collections of [`INDEXED`] and [`UNINDEXED`], as a map has them.
@@ -324,7 +354,7 @@ fn collections() -> Result<String> {
 }
 
 /// What a folder takes up, with all below it.
-fn disk_bytes(folder: &Path) -> Result<u64> {
+pub(crate) fn disk_bytes(folder: &Path) -> Result<u64> {
     // The unit of `st_blocks`.
     const BLOCK_BYTES: u64 = 512;
     let mut bytes = 0;

@@ -75,6 +75,38 @@ fn a_neighbour_at_its_limit_is_refused_and_the_other_tenant_is_not() {
     assert!(lines[2]["per_second"].as_f64() <= Some(1000.0), "{lines:?}");
 }
 
+/// Each write on PostgreSQL has a cost: the rate of single rows that pgbench inserts on the same server,
+/// over its own.
+#[test]
+fn writes_on_postgresql_are_measured_beside_pgbench_on_the_same_server() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let stores = folder.path().join("stores");
+    let stores = stores.to_str().expect("text");
+    let what = ["--engines", "postgres", "--peers", "postgresql", "--calls", "put,stream"];
+    let few = ["--seconds", "1", "--rounds", "1", "--in-flight", "16", "--body", "64"];
+    let done =
+        run(&[&["--json", "--at-most", "0.001", "--folder", stores], &what[..], &few].concat());
+    assert_eq!(done.code, 1, "{done:?}");
+    assert!(done.stderr.contains("above 0.001: postgres: put, 16 in flight: "), "{done:?}");
+    let lines: Vec<Value> = serde_json::from_str(&done.stdout).expect("an answer in JSON");
+    let names: Vec<&str> = lines.iter().filter_map(|line| line["what"].as_str()).collect();
+    let kinds = [
+        "bare pair, unary",
+        "bare pair, stream",
+        "PostgreSQL: insert of a row",
+        "PostgreSQL: insert of 256 rows",
+        "put",
+        "StreamPut",
+    ];
+    assert_eq!(names, kinds.map(|kind| format!("postgres: {kind}")));
+    for line in &lines {
+        assert!(line["per_second"].as_f64() > Some(0.0) && line["failed"] == 0, "{line}");
+        let written =
+            ["postgres: put", "postgres: StreamPut"].contains(&line["what"].as_str().unwrap());
+        assert_eq!(line["cost"].as_f64() > Some(0.0), written, "{line}");
+    }
+}
+
 /// The pair and Bailiwick in turns, for longer than a connection lasts whose end is not known.
 #[test]
 fn five_rounds_beside_the_bare_pair_come_to_medians_and_processor_time() {

@@ -99,7 +99,7 @@ async fn what_goes_on_for_long_is_few_lines_that_count_the_others() {
     let lines = Lines::default();
     tracing::subscriber::set_global_default(lines.clone()).unwrap();
     let clock = Arc::new(SetClock(AtomicU64::new(START)));
-    let mut place = Place::new("ru-msk");
+    let mut place = Place::in_files("ru-msk");
     place.clock = Arc::clone(&clock) as _;
     let shard = place.start().await;
     let mut session = shard.session().await;

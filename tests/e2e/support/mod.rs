@@ -49,7 +49,7 @@ pub(crate) struct Options {
     pub(crate) regions: Vec<&'static str>,
     /// `sled`, `fjall` or `postgres`.
     pub(crate) engine: &'static str,
-    /// The database of the shard, with `postgres`: its URL.
+    /// The database of each shard, with `postgres`: its URL, in which `REGION` stands for the region.
     pub(crate) database: Option<String>,
     /// The text of the region map.
     pub(crate) map: String,
@@ -333,6 +333,7 @@ fn shard_config(
     });
     text.push_str(&options.shard_tables);
     if let Some(url) = database {
+        let url = url.replace("REGION", &region.replace('-', "_"));
         let table = format!(
             "[postgres]\nurl = \"{url}\"\npassword_file = \"database-password\"\nplaintext = true\n"
         );

@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -18,6 +19,10 @@ use crate::processes::free_port;
 const BATCH: u32 = 256;
 /// Connections of pgbench at most: PostgreSQL takes 100 unless told otherwise.
 const CLIENTS_MAX: usize = 64;
+/// What an insert of a single row is called.
+pub(crate) const ROW: &str = "PostgreSQL: insert of a row";
+/// The user whose databases shards have.
+const OWNER: &str = "shard";
 
 pub(crate) struct Postgresql {
     programs: PathBuf,
@@ -35,7 +40,7 @@ impl Drop for Postgresql {
 }
 
 impl Postgresql {
-    pub(super) fn start(folder: &Path) -> Result<Self> {
+    pub(crate) fn start(folder: &Path) -> Result<Self> {
         let initdb = program(
             || {
                 let versions = fs::read_dir("/usr/lib/postgresql").ok()?;
@@ -58,7 +63,21 @@ impl Postgresql {
         let log = format!("{data}/log");
         own.run("pg_ctl", &["-D", &data, "-o", &options, "-l", &log, "-w", "start"])?;
         own.sql("CREATE TABLE bench (id bigserial PRIMARY KEY, body bytea)")?;
+        own.sql(&format!("CREATE ROLE {OWNER} LOGIN"))?;
         Ok(own)
+    }
+
+    /// A new database for a shard: its URL.
+    pub(crate) fn database(&self) -> Result<String> {
+        static NUMBER: AtomicU64 = AtomicU64::new(1);
+        let name = format!("shard{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        self.sql(&format!("CREATE DATABASE {name} OWNER {OWNER}"))?;
+        Ok(format!("postgresql://{OWNER}@127.0.0.1:{}/{name}", self.port))
+    }
+
+    /// Its folder.
+    pub(crate) fn data(&self) -> &Path {
+        &self.data
     }
 
     /// Lets its user reach and write the folder.
@@ -108,7 +127,7 @@ impl Postgresql {
         let many = self.pgbench(load, in_flight, &rows, BATCH);
         let (one, many) = (one.await?, many.await?);
         Ok(vec![
-            ("PostgreSQL: insert of a row".to_owned(), one.0, Some(one.1)),
+            (ROW.to_owned(), one.0, Some(one.1)),
             (format!("PostgreSQL: insert of {BATCH} rows"), many.0, Some(many.1)),
         ])
     }
@@ -168,7 +187,7 @@ impl Postgresql {
     }
 
     /// Processor time of the server's processes, those that have ended included.
-    fn cpu(&self) -> Result<Duration> {
+    pub(crate) fn cpu(&self) -> Result<Duration> {
         let pid = fs::read_to_string(self.data.join("postmaster.pid"))?;
         let server = pid.lines().next().context("the server has no process id")?.to_owned();
         let mut all = with_children(&server);

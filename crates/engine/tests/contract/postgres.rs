@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::server::{PASSWORD, Server, done};
+use crate::server::{PASSWORD, Server};
 use crate::suite::{commit, get};
 use engine::{
     Access, Backend, Batch, Engine, Error, Head, Occupied, Order, Owner, Postgres, ScanLimit, Span,
@@ -19,18 +19,6 @@ fn store(url: &str) -> Postgres {
 
 fn open(url: &str) -> Box<dyn Engine> {
     store(url).open().expect("open")
-}
-
-/// A standby of a server, which streams from it.
-fn standby_of(primary: &Server) -> Server {
-    let mut standby = Server::new();
-    let (host, port) = (primary.address(), primary.address());
-    let (host, port) = (host.split(':').next(), port.split(':').next_back());
-    let mut copy = standby.program("pg_basebackup");
-    copy.arg("-D").arg(standby.data()).args(["-R", "-X", "stream", "-c", "fast", "--no-sync"]);
-    done(copy.arg("-h").args(host).arg("-p").args(port).args(["-U", "postgres"]));
-    standby.run();
-    standby
 }
 
 fn put(key: &str, value: &str) -> Batch {
@@ -300,7 +288,7 @@ fn a_server_that_restarts_is_found_again() {
 fn the_primary_is_found_among_the_hosts() {
     let mut primary = Server::start();
     primary.database("people");
-    let standby = standby_of(&primary);
+    let standby = primary.standby();
     let hosts = format!("{},{}", standby.address(), primary.address());
     let url = primary.url("people").replace(&primary.address(), &hosts);
     let alone = store(&standby.url("people")).exists();
@@ -369,10 +357,8 @@ fn a_server_that_streams_elsewhere_is_refused() {
     // Nothing streams yet, so the store is opened and written to.
     let engine = allows("10.2.0.0/16").open().expect("open");
     let mut head = engine.head().expect("a head");
-    let standby = standby_of(&server);
-    while server.sql("postgres", "select count(*) from pg_stat_replication") == "0" {
-        thread::park_timeout(Duration::from_millis(20));
-    }
+    let standby = server.standby();
+    server.wait_streams(true);
     // The writer notices by itself, at a heartbeat; whether its user may see the address or not.
     loop {
         match engine.commit(put("k", "v"), head, head.size + 1) {
@@ -388,17 +374,13 @@ fn a_server_that_streams_elsewhere_is_refused() {
 
     // Once nothing streams there, the writer goes on with all that it had.
     drop(standby);
-    while server.sql("postgres", "select count(*) from pg_stat_replication") != "0" {
-        thread::park_timeout(Duration::from_millis(20));
-    }
+    server.wait_streams(false);
     let head = engine.reopen().expect("nothing streams");
     engine.commit(put("k", "w"), head, head.size + 1).expect("a commit");
 
     // The site's own network is allowed.
-    let _standby = standby_of(&server);
-    while server.sql("postgres", "select count(*) from pg_stat_replication") == "0" {
-        thread::park_timeout(Duration::from_millis(20));
-    }
+    let _standby = server.standby();
+    server.wait_streams(true);
     let engine = allows("127.0.0.1").open().expect("open");
     let head = engine.head().expect("a head");
     engine.commit(put("k", "x"), head, head.size + 1).expect("a commit");

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 /// The password of every user.
 pub(crate) const PASSWORD: &str = "of-this-test-alone";
 /// Who owns the databases: no superuser.
-const OWNER: &str = "bailiwick";
+pub(crate) const OWNER: &str = "bailiwick";
 /// Looks at a server that starts, and the time between them.
 const LOOKS: u32 = 3_600;
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -60,6 +60,25 @@ impl Server {
         let server = Self { folder, programs, port: free_port(), child: None };
         server.own(server.folder.path());
         server
+    }
+
+    /// A standby of this server, which streams from it.
+    pub(crate) fn standby(&self) -> Self {
+        let mut standby = Self::new();
+        let mut copy = standby.program("pg_basebackup");
+        copy.arg("-D").arg(standby.data()).args(["-R", "-X", "stream", "-c", "fast", "--no-sync"]);
+        copy.args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "postgres"]);
+        done(&mut copy);
+        standby.run();
+        standby
+    }
+
+    /// Waits until something streams from it, or nothing does.
+    pub(crate) fn wait_streams(&self, streams: bool) {
+        let count = "select count(*) > 0 from pg_stat_replication";
+        while self.sql("postgres", count) != if streams { "t" } else { "f" } {
+            thread::park_timeout(LOOK_EVERY);
+        }
     }
 
     /// Starts it, with what it had before.

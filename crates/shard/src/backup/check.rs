@@ -1,27 +1,22 @@
 //! Checks a backup: every frame, every row's place, the log's tree against its checkpoint.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::{BufReader, Read};
 use std::path::Path;
 
 use engine::{Key, Value};
 use ledger::checkpoint::Checkpoint;
 
-use crate::backup::format::{Frame, FrameKey, Header, Manifest, next_frame, open_header};
+use crate::backup::format::{Header, Manifest};
 use crate::backup::logs::Logs;
+use crate::backup::source::Source;
 use crate::store::all_rows::{RowSum, Summing};
 use crate::store::generations;
 use crate::store::identity::Identity;
 use crate::store::keyring::{FileKeyring, Keyring as _};
 use crate::store::keys;
-use crate::store::keys::KeyLayout;
 use crate::store::subject::Subject;
 use crate::store::types::CommitAt;
 use crate::{Error, Settings};
-
-/// Bytes that are read from a backup at once.
-const BUFFER_BYTES: usize = 1 << 20;
 
 /// A backup that is whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,30 +71,22 @@ pub(super) fn check(
     backup: &Path,
     each: &mut dyn FnMut(Vec<(Key, Value)>) -> Result<(), Error>,
 ) -> Result<Checked, Error> {
-    let refused = |why: String| Error::Backup { path: backup.to_owned(), why };
-    let file = File::open(backup);
-    let file = file.map_err(|source| Error::Io { path: backup.to_owned(), source })?;
-    let mut file = BufReader::with_capacity(BUFFER_BYTES, file);
-    let prefix = format!("{deployment}/{}/{}/", settings.region, settings.shard);
-    let key_check = KeyLayout::new(keyring).check();
-    let (header, key) = open_header(&mut file, keyring, &prefix, key_check).map_err(refused)?;
+    let mut source = Source::open(settings, deployment, keyring, backup)?;
     let mut rows = Rows::new(settings, keyring);
-    let mut number = 0;
-    let manifest = loop {
-        number += 1;
-        let at = |why: String| refused(format!("chunk {number}: {why}"));
-        match frame(&mut file, &key, number).map_err(at)? {
-            Frame::Manifest(manifest) => break manifest,
-            Frame::Rows(of_chunk) => {
-                rows.take(&of_chunk).map_err(|error| at(said(&error)))?;
-                each(of_chunk)?;
-            }
+    loop {
+        let page = source.page()?;
+        if page.is_empty() {
+            break;
         }
-    };
-    if file.read(&mut [0]).map_err(|error| refused(error.to_string()))? > 0 {
-        return Err(refused(format!("bytes follow its last chunk, {number}")));
+        rows.take(&page).map_err(|error| source.frames().wrong(&said(&error)))?;
+        each(page)?;
     }
-    rows.finish(header, &manifest, number).map_err(|error| refused(said(&error)))
+    let (header, number, manifest) = source.into_end();
+    let finished = match manifest {
+        Some(manifest) => rows.finish(header, &manifest, number),
+        None => Err(Error::Damaged("store")),
+    };
+    finished.map_err(|error| Error::Backup { path: backup.to_owned(), why: said(&error) })
 }
 
 /// What is wrong. Of a damaged row it is no help to say that a backup should be restored.
@@ -108,13 +95,6 @@ fn said(error: &Error) -> String {
         return format!("a row of the {rows} is damaged: use another backup");
     }
     error.to_string()
-}
-
-fn frame(file: &mut impl Read, key: &FrameKey, number: u64) -> Result<Frame, String> {
-    let frame = next_frame(file)?.ok_or("it is missing: the end of the backup was cut off")?;
-    key.open(number, frame).ok_or_else(|| {
-        "it does not open: it was changed, or belongs to another place or backup".to_owned()
-    })
 }
 
 /// The rows of a backup, as they come.

@@ -15,6 +15,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::backup::changes::reduce;
 use crate::backup::check::{VerifiedBackup, verify_backup};
 use crate::backup::format::{FAILED, FRAME_BYTES_MAX, MAGIC, MANIFEST};
 use crate::backup::write::write;
@@ -45,17 +46,19 @@ pub struct MadeBackup {
 }
 
 /// Makes a backup in `folder`, under a name of its own. It has that name only once it is durable and
-/// was read back; what is left of one that failed begins with a point.
+/// was read back; what is left of one that failed begins with a point. With `since`, it has only what
+/// has changed since that whole backup, which is in the same folder.
 ///
 /// # Errors
-/// [`Error::NotBackedUp`]; [`Error::Io`]; whatever would keep a shard that does not run from
-/// starting.
+/// [`Error::NotBackedUp`]; [`Error::Backup`], of `since`; [`Error::Io`]; whatever would keep a shard
+/// that does not run from starting.
 pub async fn backup(
     settings: &Settings,
     map: &RegionMap,
     annex: &Annex,
     outside: &Environment,
     folder: &Path,
+    since: Option<&Path>,
 ) -> Result<MadeBackup, Error> {
     let io = |source| Error::Io { path: folder.to_owned(), source };
     let there = folder.ancestors().find(|above| above.exists()).unwrap_or_else(|| Path::new("."));
@@ -75,6 +78,10 @@ pub async fn backup(
     let made = make(settings, map, annex, outside, &mut file).await;
     let made = made.and_then(|()| file.sync_all().map_err(io));
     let made = made.and_then(|()| verify_backup(settings, map.deployment(), &partial));
+    let made = match since {
+        Some(base) => made.and_then(|_whole| reduce(settings, map.deployment(), &partial, base)),
+        None => made,
+    };
     let backup = match made {
         Ok(backup) => backup,
         Err(error) => {

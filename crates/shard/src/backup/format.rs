@@ -1,16 +1,21 @@
 //! The format of a backup: one file of frames, each bound to its place and to its backup.
 //!
 //! ```text
-//! "BWBACKUP", u8 format (1), then frames: u32 length, bytes
+//! "BWBACKUP", u8 format (1: whole, 2: changes), then frames: u32 length, bytes
 //! frame 0      header: [16] backup id, [16] key check, u32 minute, text origin; [32] HMAC of it
-//! frames 1..   u8 kind, then sealed: 1 rows (bytes key, bytes value, …), 2 manifest
+//! frames 1..   u8 kind, then sealed: 1 rows (bytes key, bytes value, …), 2 manifest,
+//!              3 base (text file name, [16] backup id), 4 changes (bytes key, u8 there, bytes value, …)
 //! manifest     last: text log key, text checkpoint, u64 rows, u64 bytes, [32] digest of all rows
 //! ```
 //! Numbers are big endian; texts and bytes have their length (u32) in front. A frame is sealed with
 //! AES-256-GCM under a key that the region's keyring and the id give. The nonce is the number of the
 //! frame; number, kind and header are authenticated with it. Nothing follows the manifest.
+//!
+//! A backup of format 2 has one base, in frame 1, and then what is to be changed in the rows of that whole
+//! backup: a row that is there replaces or joins them, one that is not is removed. It has a key of its own.
 
 use std::io::{ErrorKind, Read};
+use std::path::Path;
 
 use aws_lc_rs::hmac;
 use engine::{Key, Value};
@@ -22,8 +27,10 @@ use crate::store::codec::{Malformed, Reader, Writer};
 use crate::store::keyring::Keyring;
 use crate::store::types::{KeyCheck, Minute};
 
-/// What a backup begins with, and its format.
+/// What a whole backup begins with.
 pub(super) const MAGIC: &[u8; 9] = b"BWBACKUP\x01";
+/// What one that has changes begins with.
+const MAGIC_OF_CHANGES: &[u8; 9] = b"BWBACKUP\x02";
 /// Bytes of a frame at the most: a page of rows, or one row, and what seals it.
 pub(super) const FRAME_BYTES_MAX: usize = engine::VALUE_BYTES_MAX + (1 << 20);
 /// In the place of a frame's length, between processes: the backup failed, and a text says why.
@@ -31,6 +38,8 @@ pub(super) const FAILED: u32 = u32::MAX;
 /// The kinds of sealed frames.
 pub(super) const ROWS: u8 = 1;
 pub(super) const MANIFEST: u8 = 2;
+pub(super) const BASE: u8 = 3;
+pub(super) const CHANGES: u8 = 4;
 const MAC_BYTES: usize = 32;
 const HEADER_BYTES_MAX: usize = 4_096;
 
@@ -55,10 +64,49 @@ pub(super) struct Manifest {
     pub(super) sum: RowSum,
 }
 
+/// Whether a backup has all rows, or what has changed since another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    Whole,
+    Changes,
+}
+
+impl Format {
+    const fn magic(self) -> &'static [u8; 9] {
+        match self {
+            Self::Whole => MAGIC,
+            Self::Changes => MAGIC_OF_CHANGES,
+        }
+    }
+
+    const fn header_label(self) -> &'static str {
+        match self {
+            Self::Whole => "backup header v1",
+            Self::Changes => "backup header of changes v1",
+        }
+    }
+
+    const fn key_label(self) -> &'static str {
+        match self {
+            Self::Whole => "backup key v1",
+            Self::Changes => "backup key of changes v1",
+        }
+    }
+}
+
+/// Rows that are there now, or not any more.
+pub(super) struct Changes(pub(super) Vec<(Key, Option<Value>)>);
+
 /// A sealed frame, opened.
 pub(super) enum Frame {
     Rows(Vec<(Key, Value)>),
     Manifest(Manifest),
+    /// The whole backup since which changes follow: the name of its file, and its id.
+    Base {
+        name: String,
+        id: BackupId,
+    },
+    Changes(Changes),
 }
 
 impl Header {
@@ -111,18 +159,18 @@ fn mac(keyring: &dyn Keyring, label: &str, text: &[u8]) -> hmac::Tag {
 }
 
 impl FrameKey {
-    fn new(keyring: &dyn Keyring, id: BackupId, header: Vec<u8>) -> Self {
-        let purpose = [&*binding("backup key v1", &[], None), &id.0].concat();
+    fn new(keyring: &dyn Keyring, id: BackupId, header: Vec<u8>, format: Format) -> Self {
+        let purpose = [&*binding(format.key_label(), &[], None), &id.0].concat();
         Self { key: SealKey::derived(&keyring.derive("backups"), &purpose), header }
     }
 
     /// A new backup's key, and its beginning up to the first sealed frame.
-    pub(super) fn begin(keyring: &dyn Keyring, header: &Header) -> (Self, Vec<u8>) {
+    pub(super) fn begin(keyring: &dyn Keyring, header: &Header, format: Format) -> (Self, Vec<u8>) {
         let header_bytes = header.encode();
-        let tag = mac(keyring, "backup header v1", &header_bytes);
+        let tag = mac(keyring, format.header_label(), &header_bytes);
         let mut bytes = Writer::with_capacity(256);
-        bytes.fixed(MAGIC).bytes(&[&*header_bytes, tag.as_ref()].concat());
-        (Self::new(keyring, header.id, header_bytes), bytes.0)
+        bytes.fixed(format.magic()).bytes(&[&*header_bytes, tag.as_ref()].concat());
+        (Self::new(keyring, header.id, header_bytes, format), bytes.0)
     }
 
     fn bound(&self, kind: u8, number: u64) -> ([u8; NONCE_BYTES], Vec<u8>) {
@@ -150,6 +198,8 @@ impl FrameKey {
         match *kind {
             ROWS => rows(plain).ok().map(Frame::Rows),
             MANIFEST => Manifest::decode(plain).ok().map(Frame::Manifest),
+            BASE => base(plain),
+            CHANGES => Changes::decode(plain).ok().map(Frame::Changes),
             _ => None,
         }
     }
@@ -163,6 +213,53 @@ pub(super) fn encode_rows(rows: &[(Key, Value)]) -> Vec<u8> {
         plain.bytes(key).bytes(value);
     }
     plain.0
+}
+
+/// What a frame of the base says.
+pub(super) fn encode_base(name: &str, id: BackupId) -> Vec<u8> {
+    let mut plain = Writer::with_capacity(256);
+    plain.text(name).fixed(&id.0);
+    plain.0
+}
+
+/// The name is that of a file, without a folder.
+fn base(plain: &[u8]) -> Option<Frame> {
+    let mut reader = Reader::new(plain);
+    let (name, id) = (reader.text().ok()?.to_owned(), BackupId(reader.array().ok()?));
+    reader.end().ok()?;
+    let is_file = Path::new(&name).file_name().is_some_and(|file| file == &*name);
+    is_file.then_some(Frame::Base { name, id })
+}
+
+impl Changes {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let Self(changes) = self;
+        let of_one = |(key, value): &(Key, Option<Value>)| {
+            key.len() + value.as_ref().map_or(0, Vec::len) + 9
+        };
+        let mut plain = Writer::with_capacity(changes.iter().map(of_one).sum());
+        for (key, value) in changes {
+            plain.bytes(key).u8(u8::from(value.is_some()));
+            if let Some(value) = value {
+                plain.bytes(value);
+            }
+        }
+        plain.0
+    }
+
+    fn decode(plain: &[u8]) -> Result<Self, Malformed> {
+        let (mut changes, mut reader) = (Vec::new(), Reader::new(plain));
+        while !reader.rest().is_empty() {
+            let key = reader.bytes()?.to_vec();
+            let value = match reader.u8()? {
+                0 => None,
+                1 => Some(reader.bytes()?.to_vec()),
+                _ => return Err(Malformed),
+            };
+            changes.push((key, value));
+        }
+        Ok(Self(changes))
+    }
 }
 
 fn rows(plain: &[u8]) -> Result<Vec<(Key, Value)>, Malformed> {
@@ -207,14 +304,15 @@ pub(super) fn open_header(
     keyring: &dyn Keyring,
     prefix: &str,
     key_check: KeyCheck,
-) -> Result<(Header, FrameKey), String> {
+) -> Result<(Header, FrameKey, Format), String> {
     let mut magic = [0; MAGIC.len()];
     if from.read_exact(&mut magic).is_err() || magic[..8] != MAGIC[..8] {
         return Err("it is no backup".to_owned());
     }
-    if magic != *MAGIC {
+    let known = [Format::Whole, Format::Changes].into_iter().find(|known| magic == *known.magic());
+    let Some(format) = known else {
         return Err("it is of a format that this release does not read".to_owned());
-    }
+    };
     let frame = next_frame(from).map_err(|why| format!("its header: {why}"))?;
     let frame = frame.filter(|frame| frame.len() <= HEADER_BYTES_MAX);
     let parts = frame.as_deref().and_then(|frame| frame.split_last_chunk::<MAC_BYTES>());
@@ -232,12 +330,12 @@ pub(super) fn open_header(
             "it was made under another keyring than the one in `keys`, or its header was changed";
         return Err(why.to_owned());
     }
-    let text = [&*binding("backup header v1", &[], None), bytes].concat();
+    let text = [&*binding(format.header_label(), &[], None), bytes].concat();
     if hmac::verify(&keyring.derive("backups"), &text, tag).is_err() {
         return Err(CHANGED.to_owned());
     }
-    let key = FrameKey::new(keyring, header.id, bytes.to_vec());
-    Ok((header, key))
+    let key = FrameKey::new(keyring, header.id, bytes.to_vec(), format);
+    Ok((header, key, format))
 }
 
 const CHANGED: &str = "its header was changed";

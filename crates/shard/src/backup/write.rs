@@ -5,7 +5,7 @@ use ledger::checkpoint::Checkpoint;
 use ledger::note::Verifier;
 
 use crate::Error;
-use crate::backup::format::{FrameKey, Header, MANIFEST, Manifest, ROWS, encode_rows};
+use crate::backup::format::{Format, FrameKey, Header, MANIFEST, Manifest, ROWS, encode_rows};
 use crate::log::EdgeRow;
 use crate::log::begun_backup::BegunBackup;
 use crate::node::Node;
@@ -28,7 +28,7 @@ pub(super) fn write(
         return Err(Error::NotBackedUp(why.to_owned()));
     }
     let header = Header::new(begun, node.namer.check(), Minute::of(node.now()));
-    let (key, beginning) = FrameKey::begin(&*node.keyring, &header);
+    let (key, beginning) = FrameKey::begin(&*node.keyring, &header, Format::Whole);
     sink(beginning)?;
     let (mut number, mut summing) = (0, Summing::new());
     each_page(view, |rows| {

@@ -6,7 +6,7 @@ use atlas::{AttributeName, AttributeValue, RecordAttributes};
 use wire::session as proto;
 
 use crate::changes;
-use crate::support::stored::{opened, rows};
+use crate::support::stored::opened;
 use crate::support::{MAP, Place, Running, Session, put_ru, request_id};
 
 /// Seeds of histories; one that has found a mistake stays.
@@ -312,7 +312,7 @@ async fn after_any_history_indexes_records_and_watchers_agree() {
             let note = AttributeName::parse("note").expect("a name");
             let of = |all: &RecordAttributes| 1 + all.len() - usize::from(all.get(&note).is_some());
             let expected: usize = model.values().map(of).sum();
-            let found = rows(&place.path("data"), place.engine, &[0x30]);
+            let found = place.rows(&[0x30]);
             assert_eq!(found.len(), expected, "seed {seed}");
             assert!(found.iter().all(|(_, row)| row == &[1]));
         }

@@ -8,6 +8,7 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod changes;
 mod erasures;
 mod recoveries;
 
@@ -24,9 +25,9 @@ use wire::session::call::Op;
 use wire::session::reply::Outcome;
 
 use crate::support::stored::{entries_in, opened, rows_in};
-use crate::support::{Place, Running, Session, copy_folder, put_ru, request_id};
+use crate::support::{Place, Running, Session, Stand, copy_folder, put_ru, request_id};
 
-/// A shard of region ru-msk on that engine.
+/// A shard of region ru-msk on that engine; in a database, if that is what this run has.
 fn place(engine: engine::Kind) -> Place {
     let mut place = Place::new("ru-msk");
     place.engine = engine;
@@ -35,16 +36,23 @@ fn place(engine: engine::Kind) -> Place {
 
 /// Another place for the same shard: its keys and its last checkpoint are copies, and it has no store.
 fn moved(place: &Place, engine: engine::Kind) -> Place {
-    let other = self::place(engine);
+    moved_to(place, self::place(engine))
+}
+
+fn moved_to(place: &Place, other: Place) -> Place {
     copy_folder(&place.path("keys"), &other.path("keys"));
     copy_folder(&place.path("anchor"), &other.path("anchor"));
     other
 }
 
 async fn backup(place: &Place) -> Result<MadeBackup, Error> {
+    backup_since(place, None).await
+}
+
+async fn backup_since(place: &Place, since: Option<&Path>) -> Result<MadeBackup, Error> {
     let (settings, map) = (place.settings(), place.map());
     let annex = Annex::parse(&place.annex, &map).unwrap();
-    shard::backup(&settings, &map, &annex, &place.outside(), &place.path("backups")).await
+    shard::backup(&settings, &map, &annex, &place.outside(), &place.path("backups"), since).await
 }
 
 fn restore(place: &Place, from: &Path, erasures: &Erasures) -> Result<Restored, Error> {
@@ -173,10 +181,9 @@ async fn while_serving(place: &Place) -> (MadeBackup, u64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_of_a_serving_shard_is_restored_on_another_engine() {
-    for (from, to) in
-        [(engine::Kind::Sled, engine::Kind::Fjall), (engine::Kind::Fjall, engine::Kind::Sled)]
-    {
-        let place = place(from);
+    let [sled, fjall] = engine::Kind::ALL.map(Stand::Files);
+    for (from, to) in [(sled, fjall), (fjall, Stand::Postgres), (Stand::Postgres, sled)] {
+        let place = Place::on("ru-msk", from);
         let (MadeBackup { path, backup }, all) = while_serving(&place).await;
         assert_eq!(verify(&place, &path).unwrap(), backup);
         let old = entries_in(&*place.store(), 1);
@@ -187,7 +194,7 @@ async fn a_backup_of_a_serving_shard_is_restored_on_another_engine() {
         let last = Entry::decode(&old[size - 1]).unwrap();
         assert_eq!((last.kind, last.reason()), (Kind::Backup, Some(backup.id.as_str())));
 
-        let other = moved(&place, to);
+        let other = moved_to(&place, Place::on("ru-msk", to));
         let restored = restore(&other, &path, &KNOWN).unwrap();
         let signed = u64::try_from(old.len()).unwrap();
         assert_eq!(restored.old_head, ("sample/ru-msk/s1/1".to_owned(), signed));
@@ -302,12 +309,12 @@ async fn a_backup_of_another_region_or_under_other_keys_is_refused() {
     };
     let other = Place::new("eu-fra");
     other.init_as(&other.settings()).unwrap();
-    fs::remove_dir_all(other.path("data")).unwrap();
+    other.wipe_store();
     let error = said(&other);
     assert!(error.contains("it is of the log sample/ru-msk/s1/1"), "{error}");
     let other = place(engine::Kind::Sled);
     other.init_as(&other.settings()).unwrap();
-    fs::remove_dir_all(other.path("data")).unwrap();
+    other.wipe_store();
     let error = said(&other);
     assert!(error.contains("another keyring"), "{error}");
 }
@@ -330,7 +337,7 @@ async fn a_restore_that_did_not_end_is_begun_again() {
     let error = lost.recover().expect_err("it is no loss").to_string();
     assert!(error.contains("restore again"), "{error}");
     assert!(matches!(restore(&lost, &path, &KNOWN), Err(Error::NotEmpty { .. })));
-    fs::remove_dir_all(lost.path("data")).unwrap();
+    lost.wipe_store();
     restore(&lost, &path, &KNOWN).unwrap();
     assert!(!mark.exists());
     let (shard, mut session) = serve(&lost).await;

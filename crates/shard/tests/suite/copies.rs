@@ -1,6 +1,6 @@
 //! Copies that a placement asks for are noted as due, in the commit of the write.
 
-use crate::support::{Place, findings, put_ru, request_id, stored};
+use crate::support::{Place, findings, put_ru, request_id};
 use wire::session as proto;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -25,7 +25,7 @@ async fn a_placement_with_mirrors_leaves_one_copy_due_for_each() {
     session.delete(gone).await.unwrap();
     drop(session);
     shard.stop().await.unwrap();
-    let due = stored::rows(&place.path("data"), place.engine, &[0x20]);
+    let due = place.rows(&[0x20]);
     assert_eq!(due.len(), 1);
     let (key, row) = &due[0];
     assert_eq!(&key[1..11], b"\0\0\0\x06kz-ala");

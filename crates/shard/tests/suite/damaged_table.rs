@@ -10,7 +10,7 @@ use std::time::Duration;
 use link::ops::health::Health;
 use link::ops::metrics::Registry;
 
-use crate::support::{Place, Running, Session, put_ru};
+use crate::support::{Place, Running, Session, Stand, put_ru};
 
 const BODY_BYTES: usize = 1 << 20;
 /// Tables after which the library merges them.
@@ -45,8 +45,7 @@ async fn put(session: &mut Session, n: u64) -> Result<(), String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_table_ends_writes_and_not_the_shard() {
-    let mut place = Place::new("ru-msk");
-    place.engine = engine::Kind::Fjall;
+    let place = Place::on("ru-msk", Stand::Files(engine::Kind::Fjall));
     let shard = place.start().await;
     let mut session = shard.session().await;
     let mut puts = 0;

@@ -28,7 +28,9 @@ use wire::session::upload::Step;
 
 use crate::attributes::{attributes, place, text};
 use crate::support::stored::{checkpoint, entries, log_key, rows};
-use crate::support::{Place, Running, Session, TENANT, copy_folder, put_ru, request_id, unlocked};
+use crate::support::{
+    Place, Running, Session, Stand, TENANT, copy_folder, put_ru, request_id, unlocked,
+};
 
 /// People who are erased in one run, on each engine; `ERASED` says otherwise.
 const ERASED: u64 = 300;
@@ -382,7 +384,7 @@ async fn nothing_of_those_who_were_erased_is_left_to_read() {
     let erased = std::env::var("ERASED").ok().and_then(|text| text.parse().ok());
     for engine in Kind::ALL {
         let mut place = place();
-        place.engine = engine;
+        place.stand_on(Stand::Files(engine));
         run(place, erased.unwrap_or(ERASED)).await;
     }
 }

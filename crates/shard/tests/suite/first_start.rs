@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use crate::support::{Place, Running, SetClock, put_ru, stored};
+use crate::support::{Place, Running, SetClock, Stand, put_ru};
 use shard::{Error, KeyringSource};
 use terms::{Clock, ShardId, UnixMillis};
 
@@ -14,7 +14,7 @@ const DAY: u64 = 24 * 3_600_000;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shard_whose_folders_are_empty_does_not_start_and_makes_nothing() {
-    let place = Place::new("ru-msk");
+    let place = Place::in_files("ru-msk");
     let refusal = async || place.open_made(place.settings()).await.expect_err("there is no store");
     let error = refusal().await;
     assert!(matches!(error, Error::NotInitialised { .. }), "{error}");
@@ -36,19 +36,18 @@ async fn a_shard_whose_folders_are_empty_does_not_start_and_makes_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shard_is_made_once() {
-    for engine in engine::Kind::ALL {
-        let mut place = Place::new("ru-msk");
-        place.engine = engine;
+    for stand in Stand::all() {
+        let place = Place::on("ru-msk", stand);
         let settings = place.settings();
         let made = place.init_as(&settings).unwrap();
         assert!(made.keyring_made && made.origin == "sample/ru-msk/s1/1");
         assert!(matches!(place.init_as(&settings), Err(Error::Exists { .. })));
         place.start().await.stop().await.unwrap();
         // With a part of it gone, nothing is made either.
-        fs::rename(place.path("data"), place.path("data.aside")).unwrap();
+        place.save_store("aside");
+        place.wipe_store();
         assert!(matches!(place.init_as(&settings), Err(Error::DataLost { .. })));
-        fs::remove_dir_all(place.path("data")).ok();
-        fs::rename(place.path("data.aside"), place.path("data")).unwrap();
+        place.put_back_store("aside");
         place.start().await.stop().await.unwrap();
         fs::remove_dir_all(place.path("anchor")).unwrap();
         assert!(place.init_as(&settings).is_err());
@@ -99,14 +98,14 @@ async fn the_shards_of_a_region_share_one_keyring_that_is_made_once() {
     let shard = second.open_made(settings.clone()).await.unwrap();
     Running::serve(shard, "ru-msk").await.stop().await.unwrap();
     let check = |place: &Place| {
-        let row = stored::rows(&place.path("data"), place.engine, &[0x01]).remove(0).1;
+        let row = place.rows(&[0x01]).remove(0).1;
         row.last_chunk::<16>().copied().unwrap()
     };
     assert_eq!(check(&first), check(&second));
     // A keyring that was there is not replaced by the one that is given.
     let third = place();
     third.init_with(&third.settings(), &KeyringSource::New).unwrap();
-    fs::remove_dir_all(third.path("data")).unwrap();
+    third.wipe_store();
     fs::remove_dir_all(third.path("anchor")).unwrap();
     fs::remove_file(third.path("keys").join("ru-msk-s1-1.logkey")).unwrap();
     let error = third.init_with(&third.settings(), &given).unwrap_err().to_string();
@@ -124,7 +123,7 @@ impl Clock for Broken {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_of_ours_at_the_start_is_called_a_bug() {
-    let mut place = Place::new("ru-msk");
+    let mut place = Place::in_files("ru-msk");
     place.start().await.stop().await.unwrap();
     place.clock = Arc::new(Broken);
     let error = place.open().await.unwrap_err();

@@ -17,7 +17,7 @@ use wire::session::reply::Outcome;
 use crate::attributes::{list, put_with, text};
 use crate::session::{people, signed};
 use crate::support::stored::{entries_in, rows_in};
-use crate::support::{MAP, Place, Running, Session};
+use crate::support::{MAP, Place, Running, Session, Stand};
 
 /// More than one step of the walk changes.
 const RECORDS: i64 = 600;
@@ -119,9 +119,9 @@ async fn building(session: &mut Session) -> proto::IndexesBuilding {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_index_that_is_declared_later_gets_what_is_stored_and_what_comes_meanwhile() {
-    for engine in engine::Kind::ALL {
+    for stand in Stand::all() {
         let mut place = place();
-        place.engine = engine;
+        place.stand_on(stand);
         let shard = start(&place).await;
         let mut session = shard.session().await;
         for n in 0..RECORDS {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use ledger::entry::{Entry, Kind};
 use shard::{Error, Generation, KeyRequest};
 
-use crate::support::{Place, Running, Session, copy_folder, put_ru, stored};
+use crate::support::{Place, Running, Session, put_ru, stored};
 
 const SUBJECTS: u64 = 700;
 const WITHIN: Duration = Duration::from_secs(60);
@@ -101,8 +101,7 @@ async fn a_generation_is_added_takes_all_subjects_and_the_old_one_is_destroyed()
     let refused = place.open_made(place.settings()).await.err().unwrap();
     assert!(matches!(refused, Error::Generation { .. }), "{refused}");
     fs::write(&keyring, &after).unwrap();
-    let data = place.path("data");
-    let entries = stored::entries(&data, place.engine, 1);
+    let entries = place.entries(1);
     let entries = entries.iter().map(|entry| Entry::decode(entry).unwrap());
     let said: Vec<String> = entries
         .filter(|entry| entry.kind == Kind::Key)
@@ -123,11 +122,8 @@ async fn a_store_older_than_a_rotation_is_lost_data_and_not_a_wrong_keyring() {
     session.put(put_ru("p0", "k", b"x", 0)).await.unwrap();
     drop(session);
     shard.stop().await.unwrap();
-    copy_folder(&place.path("data"), &place.path("yesterday"));
-    let put_back = || {
-        fs::remove_dir_all(place.path("data")).unwrap();
-        copy_folder(&place.path("yesterday"), &place.path("data"));
-    };
+    place.save_store("yesterday");
+    let put_back = || place.put_back_store("yesterday");
     let (shard, session) = started(&place).await;
     ask(&place, KeyRequest::Rotate).await.unwrap();
     rewrapped(&place).await;

@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::support::{Place, put_ru};
+use crate::support::{Place, Stand, put_ru};
 use shard::Error;
 
 /// The text with the hexadecimal digit after the `nth` place of `mark` changed.
@@ -28,9 +28,8 @@ async fn refused(place: &Place, file: &Path) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_changed_key_is_refused_at_the_start_and_nothing_is_lost() {
-    for engine in engine::Kind::ALL {
-        let mut place = Place::new("ru-msk");
-        place.engine = engine;
+    for stand in Stand::all() {
+        let place = Place::on("ru-msk", stand);
         let shard = place.start().await;
         let mut session = shard.session().await;
         session.put(put_ru("anna", "main", b"body", 1)).await.unwrap();

@@ -8,7 +8,7 @@ use wire::session as proto;
 
 use crate::attributes::{list, map, place, put_with, text};
 use crate::support::stored::entries_in;
-use crate::support::{Place, Session, put_ru};
+use crate::support::{Place, Session, Stand, put_ru};
 
 fn age(n: i64) -> AttributeValue {
     AttributeValue::Integer(n)
@@ -53,9 +53,9 @@ async fn reason(session: &mut Session, list: proto::List) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_of_any_size_fit_together_in_any_order() {
-    for engine in engine::Kind::ALL {
+    for stand in Stand::all() {
         let mut place = place();
-        place.engine = engine;
+        place.stand_on(stand);
         let shard = place.start().await;
         let mut session = shard.session().await;
         thirty(&mut session).await;

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::support::stored::{self, log_key};
-use crate::support::{Place, copy_folder, findings, put_ru};
+use crate::support::{Place, Stand, copy_folder, findings, put_ru};
 use ledger::entry::{Detail, Entry, Kind};
 use ledger::hash::leaf_hash;
 use ledger::tree::Edge;
@@ -31,11 +31,11 @@ async fn fill(place: &Place, from: u64, count: u64) -> Vec<proto::Written> {
 }
 
 fn rows(place: &Place, prefix: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
-    stored::rows(&place.path("data"), place.engine, prefix)
+    place.rows(prefix)
 }
 
 fn entries(place: &Place, period: u32) -> Vec<Vec<u8>> {
-    stored::entries(&place.path("data"), place.engine, period)
+    place.entries(period)
 }
 
 fn checkpoint(place: &Place, vkey: &str) -> ledger::Checkpoint {
@@ -52,9 +52,8 @@ async fn refusal(place: &Place) -> Error {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_stored_log_is_the_signed_log() {
-    for engine in engine::Kind::ALL {
-        let mut place = Place::new("ru-msk");
-        place.engine = engine;
+    for stand in Stand::all() {
+        let place = Place::on("ru-msk", stand);
         let mut receipts = fill(&place, 0, 300).await;
         receipts.extend(fill(&place, 300, 300).await);
         let entries = entries(&place, 1);
@@ -83,24 +82,23 @@ async fn the_stored_log_is_the_signed_log() {
 async fn a_store_that_lacks_what_was_signed_is_refused() {
     let place = Place::new("ru-msk");
     fill(&place, 0, 5).await;
-    copy_folder(&place.path("data"), &place.path("yesterday"));
+    place.save_store("yesterday");
     fill(&place, 5, 5).await;
 
     // Rolled back to yesterday's copy.
-    fs::rename(place.path("data"), place.path("today")).unwrap();
-    copy_folder(&place.path("yesterday"), &place.path("data"));
+    place.save_store("today");
+    place.put_back_store("yesterday");
     let error = refusal(&place).await.to_string();
     assert!(error.contains("13 log entries were signed for and the store has 8"), "{error}");
     assert!(error.contains("recover --accept-loss"), "{error}");
 
     // Gone altogether, with the anchor still there.
-    wipe(&place.path("data"));
+    place.wipe_store();
     let error = refusal(&place).await.to_string();
     assert!(error.contains("13 log entries were signed for and the store has 0"), "{error}");
 
     // The anchor is gone, or torn in both slots.
-    wipe(&place.path("data"));
-    fs::rename(place.path("today"), place.path("data")).unwrap();
+    place.put_back_store("today");
     let anchor = place.path("anchor").join("ru-msk-s1.checkpoint");
     let whole = fs::read(&anchor).unwrap();
     fs::remove_file(&anchor).unwrap();
@@ -115,13 +113,12 @@ async fn a_store_that_lacks_what_was_signed_is_refused() {
 async fn another_history_of_the_same_length_is_refused() {
     let place = Place::new("ru-msk");
     fill(&place, 0, 3).await;
-    copy_folder(&place.path("data"), &place.path("fork"));
+    place.save_store("fork");
     fill(&place, 3, 4).await;
     // The same number of entries, written under the same keys, but not those that were signed.
     let anchor = place.path("anchor");
     fs::rename(&anchor, place.path("anchor.signed")).unwrap();
-    wipe(&place.path("data"));
-    fs::rename(place.path("fork"), place.path("data")).unwrap();
+    place.put_back_store("fork");
     fs::create_dir(&anchor).unwrap();
     // Make the fork grow: the anchor of its own is the one of the shorter log.
     fs::copy(
@@ -147,10 +144,9 @@ async fn an_accepted_loss_opens_a_new_period_that_names_the_old_head() {
     let place = Place::new("ru-msk");
     fill(&place, 0, 5).await;
     let old = checkpoint(&place, &log_key(&entries(&place, 1)));
-    copy_folder(&place.path("data"), &place.path("yesterday"));
+    place.save_store("yesterday");
     fill(&place, 5, 5).await;
-    wipe(&place.path("data"));
-    copy_folder(&place.path("yesterday"), &place.path("data"));
+    place.put_back_store("yesterday");
     assert!(matches!(refusal(&place).await, Error::DataLost { .. }));
 
     let recovered = place.recover().unwrap();
@@ -190,7 +186,7 @@ async fn an_accepted_loss_opens_a_new_period_that_names_the_old_head() {
 async fn a_lost_folder_can_be_begun_anew_under_the_same_keys() {
     let place = Place::new("ru-msk");
     fill(&place, 0, 5).await;
-    wipe(&place.path("data"));
+    place.wipe_store();
     let recovered = place.recover().unwrap();
     let signed = Some(("sample/ru-msk/s1/1".to_owned(), 8));
     assert_eq!((recovered.signed, recovered.found), (signed, None));
@@ -203,7 +199,7 @@ async fn a_shard_that_had_a_log_never_begins_anew_by_itself() {
     let place = Place::new("ru-msk");
     fill(&place, 0, 5).await;
     // Both volumes are gone, the keys are left: as after a start without its mounts.
-    wipe(&place.path("data"));
+    place.wipe_store();
     wipe(&place.path("anchor"));
     let error = refusal(&place).await.to_string();
     assert!(error.contains("neither store nor checkpoint"), "{error}");
@@ -212,13 +208,12 @@ async fn a_shard_that_had_a_log_never_begins_anew_by_itself() {
     assert_eq!(recovered.origin, "sample/ru-msk/s1/2");
     fill(&place, 0, 1).await;
     // A second recovery over a backup of the first period uses no key twice.
-    copy_folder(&place.path("data"), &place.path("backup"));
+    place.save_store("backup");
     copy_folder(&place.path("anchor"), &place.path("backup.anchor"));
     fill(&place, 1, 3).await;
-    for (from, to) in [("backup", "data"), ("backup.anchor", "anchor")] {
-        wipe(&place.path(to));
-        copy_folder(&place.path(from), &place.path(to));
-    }
+    place.put_back_store("backup");
+    wipe(&place.path("anchor"));
+    copy_folder(&place.path("backup.anchor"), &place.path("anchor"));
     assert_eq!(place.recover().unwrap().origin, "sample/ru-msk/s1/3");
     fill(&place, 9, 1).await;
 }
@@ -227,10 +222,9 @@ async fn a_shard_that_had_a_log_never_begins_anew_by_itself() {
 async fn a_recovery_that_did_not_end_keeps_the_shard_down() {
     let place = Place::new("ru-msk");
     fill(&place, 0, 5).await;
-    copy_folder(&place.path("data"), &place.path("yesterday"));
+    place.save_store("yesterday");
     fill(&place, 5, 5).await;
-    wipe(&place.path("data"));
-    copy_folder(&place.path("yesterday"), &place.path("data"));
+    place.put_back_store("yesterday");
     // It fails in the middle: the new log's key cannot be written.
     let blocked = place.path("keys").join("ru-msk-s1-2.logkey.new");
     fs::create_dir(&blocked).unwrap();
@@ -254,14 +248,14 @@ async fn a_recovery_that_did_not_end_keeps_the_shard_down() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_foreign_or_shared_folder_is_refused() {
-    let place = Place::new("ru-msk");
+    let place = Place::in_files("ru-msk");
     let shard = place.open().await.unwrap();
     // A second shard on the folder.
     assert!(matches!(refusal(&place).await, Error::Engine(engine::Error::Locked { .. })));
     crate::support::Running::serve(shard, "ru-msk").await.stop().await.unwrap();
 
     // Another shard's config on it.
-    let mut other = Place::new("eu-fra");
+    let mut other = Place::in_files("eu-fra");
     copy_folder(&place.path("data"), &other.path("data"));
     copy_folder(&place.path("keys"), &other.path("keys"));
     assert!(matches!(refusal(&other).await, Error::CheckpointFile { .. }));
@@ -346,22 +340,26 @@ async fn no_read_is_silent() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_of_a_record_is_readable_at_rest() {
-    for engine in engine::Kind::ALL {
-        let mut place = Place::new("ru-msk");
-        place.engine = engine;
+    for stand in Stand::all() {
+        let place = Place::on("ru-msk", stand);
         let shard = place.start().await;
         let mut session = shard.session().await;
         let body = b"marker-in-the-body".repeat(20);
         session.put(put_ru("marker-in-the-subject", "marker-in-the-key", &body, 1)).await.unwrap();
         drop(session);
         shard.stop().await.unwrap();
-        let mut files = 0;
-        search(place.folder.path(), &mut |path, bytes| {
-            files += 1;
+        let mut looks = 0;
+        let mut look = |path: &Path, bytes: &[u8]| {
+            looks += 1;
             let hit = bytes.windows(10).any(|window| window == b"marker-in-");
             assert!(!hit, "{} shows a marker", path.display());
-        });
-        assert!(files > 3, "{files}");
+        };
+        search(place.folder.path(), &mut look);
+        for (key, row) in place.rows(&[]) {
+            look(Path::new("a key"), &key);
+            look(Path::new("a row"), &row);
+        }
+        assert!(looks > 13, "{looks}");
     }
 }
 
@@ -416,8 +414,7 @@ async fn an_older_or_a_forked_map_is_refused_and_a_newer_one_is_logged() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_whose_log_was_cut_or_damaged_is_refused_or_whole() {
     for (engine, log) in [(engine::Kind::Sled, "store/db"), (engine::Kind::Fjall, "store/0.jnl")] {
-        let mut place = Place::new("ru-msk");
-        place.engine = engine;
+        let place = Place::on("ru-msk", Stand::Files(engine));
         fill(&place, 0, 30).await;
         let (data, sound) = (place.path("data"), place.path("sound"));
         copy_folder(&data, &sound);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::support::auditor::{ORIGIN, auditor, checkpoint, entries, fill, logs, page};
-use crate::support::{Place, unlocked};
+use crate::support::{Place, Stand, unlocked};
 use ledger::checkpoint::Checkpoint;
 use ledger::entry::{Detail, Entry, Kind};
 use ledger::hash;
@@ -49,9 +49,8 @@ fn rotate(place: &Place, outside: &Environment) -> Result<shard::Rotated, Error>
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sealed_log_is_served_on_and_the_next_names_it() {
-    for engine in engine::Kind::ALL {
-        let mut place = Place::new("ru-msk");
-        place.engine = engine;
+    for stand in Stand::all() {
+        let place = Place::on("ru-msk", stand);
         let shard = place.start().await;
         fill(&mut shard.session().await, 0, 300).await;
         let (_, old_key) = checkpoint(&mut auditor(&shard).await, 303).await;
@@ -109,9 +108,8 @@ fn tear_newest(anchor: &std::path::Path) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rotation_that_broke_off_is_ended_by_the_next_start() {
-    for engine in engine::Kind::ALL {
-        let mut place = Place::new("ru-msk");
-        place.engine = engine;
+    for stand in Stand::all() {
+        let place = Place::on("ru-msk", stand);
         let shard = place.start().await;
         fill(&mut shard.session().await, 0, 10).await;
         shard.stop().await.unwrap();

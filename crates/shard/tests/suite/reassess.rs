@@ -7,7 +7,7 @@ use ledger::entry::{Detail, Entry, Kind};
 use wire::session::{self as proto, call::Op, reply::Outcome};
 use wire::v1;
 
-use crate::support::{Place, Session, findings, put_ru, stored};
+use crate::support::{Place, Session, findings, put_ru};
 
 const RU: &[(&str, &str)] = &[("citizenship", "RU"), ("residence", "RU")];
 
@@ -73,7 +73,7 @@ async fn new_evidence_takes_the_place_of_the_old_where_all_records_stay() {
     drop(session);
     shard.stop().await.unwrap();
 
-    let entries = stored::entries(&place.path("data"), place.engine, 1);
+    let entries = place.entries(1);
     let made: Vec<Entry> = entries.iter().map(|entry| Entry::decode(entry).unwrap()).collect();
     let made: Vec<&Entry> = made.iter().filter(|entry| entry.kind == Kind::Reassess).collect();
     let of = |n: usize| (made[n].collection.as_deref(), made[n].jurisdictions.join(" "));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::support::{Place, SetClock, findings, put_ru, request_id};
+use crate::support::{Place, SetClock, Stand, findings, put_ru, request_id};
 use ledger::entry::{Entry, Kind};
 use wire::session as proto;
 
@@ -19,9 +19,8 @@ fn receipt(origin: &str, written: &proto::Written) -> ledger::Receipt {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_is_stored_with_its_entry_and_read_back() {
-    for engine in engine::Kind::ALL {
-        let mut place = Place::new("ru-msk");
-        place.engine = engine;
+    for stand in Stand::all() {
+        let place = Place::on("ru-msk", stand);
         let shard = place.start().await;
         let mut session = shard.session().await;
         for (n, body) in [(1, vec![]), (2, b"hello".to_vec()), (3, vec![7; 1 << 20])] {

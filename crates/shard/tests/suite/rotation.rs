@@ -18,7 +18,7 @@ use wire::v1 as api;
 use wire::v1::ledger_client::LedgerClient;
 
 use crate::support::auditor::{ORIGIN, auditor, entries, fill, logs, page};
-use crate::support::{Place, Running, put_ru, request_id};
+use crate::support::{Place, Running, Stand, put_ru, request_id};
 
 const WRITERS: u64 = 16;
 const PERIOD_ENTRIES: u64 = 300;
@@ -84,9 +84,8 @@ async fn follow(mut auditor: LedgerClient<Channel>) -> Vec<Vec<u8>> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_call_is_refused_while_periods_end() {
-    for engine in engine::Kind::ALL {
-        let mut place = Place::new("ru-msk");
-        place.engine = engine;
+    for stand in Stand::all() {
+        let place = Place::on("ru-msk", stand);
         let shard = place.open_as(settings(&place, PERIOD_ENTRIES)).await.unwrap();
         let shard = Arc::new(Running::serve(shard, "ru-msk").await);
         // Its session stands before any period ends, and is used when several have ended.

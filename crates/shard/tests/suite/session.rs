@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use crate::support::{Place, Session, findings, put_ru, request_id, stored};
+use crate::support::{Place, Session, findings, put_ru, request_id};
 use atlas::{RegionMap, SignedMap};
 use ledger::Signers;
 use ledger::entry::{Detail, Entry, Kind};
@@ -307,7 +307,7 @@ async fn what_was_counted_under_a_map_is_logged_before_the_next() {
     }
     drop(session);
     shard.stop().await.unwrap();
-    let entries = stored::entries(&place.path("data"), place.engine, 1);
+    let entries = place.entries(1);
     let (mut in_force, mut counted, mut refused) = (0, Vec::new(), Vec::new());
     for entry in entries.iter().map(|entry| Entry::decode(entry).unwrap()) {
         let map = entry.map.map(|map| map.epoch);

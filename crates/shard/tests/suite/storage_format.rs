@@ -5,8 +5,8 @@
 use engine::{Batch, Engine};
 
 use crate::support::auditor::auditor;
-use crate::support::stored::{opened, rows};
-use crate::support::{Place, put_ru, request_id};
+use crate::support::stored::opened;
+use crate::support::{Place, Stand, put_ru, request_id};
 use shard::Error;
 use wire::session as proto;
 use wire::v1 as api;
@@ -32,16 +32,14 @@ fn delete(key: &str, n: u64) -> proto::Delete {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_small_put_is_one_row_and_a_large_one_two() {
-    let mut place = Place::new("ru-msk");
-    for engine in engine::Kind::ALL {
-        place.engine = engine;
-        place.folder = tempfile::tempdir().unwrap();
+    for stand in Stand::all() {
+        let place = Place::on("ru-msk", stand);
         let shard = place.start().await;
         let mut session = shard.session().await;
         session.put(put_ru("anna", "first", b"", 1)).await.unwrap();
         drop(session);
         shard.stop().await.unwrap();
-        let count = |prefix| rows(&place.path("data"), engine, &[prefix]).len();
+        let count = |prefix| place.rows(&[prefix]).len();
         // The subject, and the head of its first record.
         assert_eq!((count(0x10), count(0x11)), (2, 0));
         // What is written under the same key, and the rows that the record has then.
@@ -69,7 +67,7 @@ async fn a_small_put_is_one_row_and_a_large_one_two() {
             assert_eq!((count(0x10), count(0x11)), (heads, bodies), "step {n}");
         }
         // Every value begins with the format version.
-        let all = rows(&place.path("data"), engine, &[]);
+        let all = place.rows(&[]);
         assert!(all.len() > 10 && all.iter().all(|(_, row)| row.first() == Some(&1)));
     }
 }
@@ -136,11 +134,10 @@ fn identity_before() -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_of_another_storage_format_is_refused_and_left_as_it_is() {
-    for engine in engine::Kind::ALL {
-        let mut place = Place::new("ru-msk");
-        place.engine = engine;
+    for stand in Stand::all() {
+        let place = Place::on("ru-msk", stand);
         place.start().await.stop().await.unwrap();
-        let ours = rows(&place.path("data"), engine, &[0x01]).remove(0).1;
+        let ours = place.rows(&[0x01]).remove(0).1;
         let mut later = ours.clone();
         *later.first_mut().unwrap() = 2;
         for (row, by) in [(identity_before(), "an earlier release"), (later, "a later release")] {
@@ -150,7 +147,7 @@ async fn a_store_of_another_storage_format_is_refused_and_left_as_it_is() {
                 let error = error.to_string();
                 assert!(error.contains(by) && error.contains("shard init"), "{error}");
             }
-            assert_eq!(rows(&place.path("data"), engine, &[0x01]).remove(0).1, row);
+            assert_eq!(place.rows(&[0x01]).remove(0).1, row);
         }
         change(&place, |_, batch| batch.put([0x01], ours));
         place.start().await.stop().await.unwrap();

@@ -102,7 +102,7 @@ async fn a_stale_file_hides_nothing(place: &Place, backup: &Path) {
     let given = Erasures::Known(vec![lost.path("aside")]);
     let cut = restore_in(&lost, &cut_short(&lost), &lost.outside(), backup, &given);
     assert!(matches!(cut, Err(Error::Reserve { .. })), "{cut:?}");
-    fs::remove_dir_all(lost.path("data")).unwrap();
+    lost.wipe_store();
     restore(&lost, backup, &KNOWN).unwrap();
     let (shard, mut session) = serve(&lost).await;
     assert_eq!(session.get("p1", "profiles", "main").await.err().unwrap(), "SUBJECT_ERASED");
@@ -163,12 +163,11 @@ async fn a_loss_that_is_accepted_brings_back_no_one_who_was_erased() {
     let mut session = shard.session().await;
     fill(&mut session, 0..3).await;
     stop(shard, session).await;
-    copy_folder(&place.path("data"), &place.path("yesterday"));
+    place.save_store("yesterday");
     let (shard, mut session) = serve(&place).await;
     erase(&mut session, "p1", 50).await.unwrap();
     stop(shard, session).await;
-    fs::remove_dir_all(place.path("data")).unwrap();
-    fs::rename(place.path("yesterday"), place.path("data")).unwrap();
+    place.put_back_store("yesterday");
     place.recover().unwrap();
     let (shard, mut session) = serve(&place).await;
     assert_eq!(session.get("p1", "profiles", "main").await.err().unwrap(), "SUBJECT_ERASED");

@@ -13,8 +13,7 @@ use crate::support::{SetClock, unlocked};
 
 /// Puts the store back that was copied to `yesterday`.
 fn put_back(place: &Place) {
-    fs::remove_dir_all(place.path("data")).unwrap();
-    copy_folder(&place.path("yesterday"), &place.path("data"));
+    place.put_back_store("yesterday");
 }
 
 /// Stores three people and a message of one, copies the store, and erases the message. Returns the
@@ -25,7 +24,7 @@ async fn erased_after_a_copy(place: &Place) -> u64 {
     fill(&mut session, 0..3).await;
     session.put(message("p1", 40)).await.unwrap();
     stop(shard, session).await;
-    copy_folder(&place.path("data"), &place.path("yesterday"));
+    place.save_store("yesterday");
     let (shard, mut session) = serve(place).await;
     erase_of(&mut session, "p1", "messages", 50).await.unwrap();
     stop(shard, session).await;
@@ -123,15 +122,12 @@ async fn a_new_log_comes_after_every_erasure_that_is_known() {
     assert_eq!(fs::metadata(&file).unwrap().len(), before + 256);
 
     // Nor does a new shard begin over such a file.
-    for gone in ["data", "anchor/ru-msk-s1.checkpoint", "keys/ru-msk-s1-1.logkey"] {
-        let gone = lost.path(gone);
-        if gone.is_dir() {
-            fs::remove_dir_all(gone).unwrap()
-        } else {
-            fs::remove_file(gone).unwrap()
-        }
+    lost.wipe_store();
+    for gone in
+        ["anchor/ru-msk-s1.checkpoint", "keys/ru-msk-s1-1.logkey", "keys/ru-msk-s1-3.logkey"]
+    {
+        fs::remove_file(lost.path(gone)).unwrap();
     }
-    fs::remove_file(lost.path("keys/ru-msk-s1-3.logkey")).unwrap();
     let error = lost.init_as(&lost.settings()).expect_err("it had a store").to_string();
     assert!(error.contains("it names erasures of a store"), "{error}");
 }

@@ -26,9 +26,7 @@ use wire::v1::OperationState as State;
 
 use crate::participants::{named, naming};
 use crate::relocation::rig::{Chance, REGIONS, Rig, ends, entries, passes};
-use crate::support::{
-    Answer, Place, Running, copy_folder, findings, put_ru, request_id, stored, unlocked,
-};
+use crate::support::{Answer, Place, Running, findings, put_ru, request_id, stored, unlocked};
 
 const GERMAN: &[(&str, &str)] = &[("citizenship", "DE"), ("residence", "DE")];
 /// Runs with random crashes and cuts; `RELOCATION_SEEDS` in the environment: more of them.
@@ -443,7 +441,7 @@ async fn a_source_that_loses_the_move_does_not_take_the_subject_back() {
     session.put(put_ru("boris", "k", b"stays", 2)).await.unwrap();
     drop(session);
     shard.stop().await.unwrap();
-    copy_folder(&home.path("data"), &home.path("yesterday"));
+    home.save_store("yesterday");
 
     let shard = source(&home, target.port).await;
     let (mut session, mut there) = (shard.session().await, target.session().await);
@@ -461,8 +459,7 @@ async fn a_source_that_loses_the_move_does_not_take_the_subject_back() {
     }
     drop(session);
     shard.stop().await.unwrap();
-    std::fs::remove_dir_all(home.path("data")).unwrap();
-    std::fs::rename(home.path("yesterday"), home.path("data")).unwrap();
+    home.put_back_store("yesterday");
     unlocked(|| home.recover()).await.unwrap();
 
     let shard = source(&home, target.port).await;

@@ -1,15 +1,21 @@
 //! A real shard on a temporary folder, and a gateway's end of a real session to it.
 
-#![allow(dead_code, clippy::allow_attributes, reason = "each test file uses its own part")]
+#![allow(
+    dead_code,
+    unused_imports,
+    clippy::allow_attributes,
+    reason = "each test file uses its own part"
+)]
 #![expect(clippy::panic, reason = "a test that cannot go on fails")]
 
 pub(crate) mod auditor;
 pub(crate) mod pki;
+pub(crate) mod store;
 pub(crate) mod stored;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use atlas::{Annex, EvidenceKind, Finding, Findings, RegionMap};
@@ -28,6 +34,8 @@ use tonic::transport::Channel;
 use wire::session as proto;
 use wire::session::session_client::SessionClient;
 
+pub(crate) use store::{Database, Stand, copy_folder};
+
 /// Time in which a shard that has ended lets go of its store.
 const LOCKED_MAX: Duration = Duration::from_secs(60);
 
@@ -38,7 +46,10 @@ pub(crate) const TENANT: &str = "sample";
 pub(crate) struct Place {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) region: &'static str,
+    /// Of the store in its folder.
     pub(crate) engine: engine::Kind,
+    /// In place of that folder: a database, which is made when it is first used.
+    pub(crate) database: Option<OnceLock<Database>>,
     /// In place of the folder of the store: the engine in memory, which fails when told to.
     pub(crate) disk: Option<Disk>,
     pub(crate) map: String,
@@ -83,6 +94,7 @@ impl Place {
             folder,
             region,
             engine: engine::Kind::Sled,
+            database: store::postgres_alone().then(OnceLock::new),
             disk: None,
             map: MAP.to_owned(),
             annex,
@@ -113,10 +125,13 @@ impl Place {
         RegionMap::parse(&self.map).expect("a valid map")
     }
 
-    /// Where the store lies: on the disk in memory, if there is one.
+    /// Where the store lies: on the disk in memory, if there is one, or in the database.
     pub(crate) fn store(&self) -> Arc<dyn Backend> {
         if let Some(disk) = &self.disk {
             return Arc::new(disk.clone());
+        }
+        if let Some(store) = self.in_database() {
+            return store;
         }
         let options = engine::Options { cache_bytes: 16 << 20 };
         Arc::new(Embedded { kind: self.engine, folder: self.path("data"), options })
@@ -478,19 +493,5 @@ pub(crate) fn put_ru(subject: &str, key: &str, body: &[u8], n: u64) -> proto::Pu
         create_subject: true,
         findings: findings(&[("citizenship", "RU"), ("residence", "RU")]).into(),
         ..Default::default()
-    }
-}
-
-/// Copies a folder as it is.
-pub(crate) fn copy_folder(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).expect("a folder");
-    for entry in std::fs::read_dir(from).expect("a folder") {
-        let entry = entry.expect("an entry");
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy_folder(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), target).expect("a copy");
-        }
     }
 }
