@@ -131,6 +131,38 @@ fn check_commands(url: &str) {
 }
 
 #[test]
+fn a_put_that_was_stored_is_answered_when_its_participant_is_gone() {
+    let deployment = Deployment::start(&options(true));
+    let (url, runtime) = (deployment.gateway_url(), Runtime::new().expect("a runtime"));
+    let vera = || vec![of("vera", "ru-msk")];
+    let (one, batch) = (message("m-1", vera()), [message("m-2", vera()), message("m-3", vera())]);
+    runtime.block_on(async {
+        let client = Client::connect(&url, ONCE).await.expect("a gateway");
+        people(&client).await;
+        let first = client.put(&one).await.expect("a put");
+        client.put_atomic(&batch).await.expect("a batch");
+        let erase = ["subject", "erase", "--gateway", url.as_str(), "--json", "--subject", "vera"];
+        let rest = ["--domicile", "ru-msk", "--reason", "asked"];
+        let done = run(&[&erase[..], &rest[..]].concat());
+        assert_eq!(done.code, 0, "{done:?}");
+        let again = client.put(&one).await.expect("it was stored");
+        assert!(again.replayed && again.version == first.version);
+        let again = client.put_atomic(&batch).await.expect("it was stored");
+        assert!(again.iter().all(|done| done.replayed));
+        // What was not stored is not.
+        let erased = |path: &str| ("SUBJECT_ERASED".to_owned(), path.to_owned());
+        let done = client.put(&message("m-4", vera())).await;
+        assert_eq!(refused(done), erased("participants[0].id"));
+        let mixed = [batch[0].clone(), message("m-5", vera())];
+        let done = client.put_atomic(&mixed).await;
+        assert_eq!(refused(done), erased("requests[0].participants[0].id"));
+        let all = api::ListRecordsRequest { participant: None, ..listing("eu-fra") };
+        let found = client.list(all).next_page().await.expect("a page").expect("records");
+        assert_eq!(found.len(), 3);
+    });
+}
+
+#[test]
 fn without_a_clause_it_is_refused_with_the_pair() {
     let deployment = Deployment::start(&options(false));
     let (url, runtime) = (deployment.gateway_url(), Runtime::new().expect("a runtime"));

@@ -43,8 +43,8 @@ pub use attributes::{
 pub use date::Date;
 pub use decide::attach::{Attachment, Question};
 pub use decide::egress::{
-    Barred, egress, egress_of_absent, egress_of_participant, ingress, ingress_of_absent,
-    ingress_of_participant,
+    Barred, egress, egress_of_absent, egress_of_any, egress_of_participant, ingress,
+    ingress_of_absent, ingress_of_participant,
 };
 pub use decide::place::Placement;
 pub use decide::place::together::{Conflict, demands_on_participant, together};

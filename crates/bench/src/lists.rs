@@ -95,13 +95,13 @@ impl Filled {
         let by_city = |n: u64| (format!("city = \"c{}\"", n % CITIES), String::new());
         // There are 200 records at least: the page is full.
         let by_age = |n: u64| (format!("age >= {}", n % 50), "age".to_owned());
-        let of_city = i32::try_from(records / CITIES).unwrap_or(PAGE).min(PAGE);
+        let of_city = move |n| page_of_city(records, n);
         Ok(vec![
             self.read("list by an exact attribute, page of 100", list(&caller, by_city, of_city))
                 .await?,
             self.read(
                 "list in the order of a range attribute, page of 100",
-                list(&caller, by_age, PAGE),
+                list(&caller, by_age, |_| PAGE),
             )
             .await?,
             self.read("count of the collection", count(&caller, records)).await?,
@@ -202,15 +202,22 @@ async fn answered(mut client: Client, caller: &Caller, put: PutRecordRequest) ->
     Ok(())
 }
 
+/// How many records the first page of the `n`th list by a city has, of so many that are stored.
+fn page_of_city(records: u64, n: u64) -> i32 {
+    let all = records / CITIES + u64::from(n % CITIES < records % CITIES);
+    i32::try_from(all).unwrap_or(PAGE).min(PAGE)
+}
+
 /// Lists with a filter and an order, whose first page has so many records.
 fn list(
     caller: &Caller,
     of: impl Fn(u64) -> (String, String) + Clone + Send + Sync + 'static,
-    records: i32,
+    records: impl Fn(u64) -> i32 + Clone + Send + Sync + 'static,
 ) -> impl Fn(Client, u64) -> BoxedCall + Clone + Send + Sync + 'static {
     let (caller, region) = (caller.clone(), "eu-fra".to_owned());
     move |mut client, n| {
         let (filter, order_by) = of(n);
+        let records = records(n);
         let request = caller.request(ListRecordsRequest {
             collection: INDEXED.to_owned(),
             regions: vec![region.clone()],
@@ -250,3 +257,19 @@ fn count(
 
 /// A call under way.
 type BoxedCall = std::pin::Pin<Box<dyn Future<Output = Result<()>> + Send>>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_of_a_city_is_expected_to_have_what_is_stored_of_it() {
+        for records in [200, 250, 990, 1_000, 1_010, 20_000] {
+            for n in 0..CITIES {
+                let all = (0..records).filter(|stored| stored % CITIES == n).count();
+                let page = page_of_city(records, n + CITIES);
+                assert_eq!(usize::try_from(page), Ok(all.min(100)), "{records} {n}");
+            }
+        }
+    }
+}

@@ -167,13 +167,17 @@ impl Gateways {
         self.open(target).map(Some)
     }
 
-    /// The gateway that the refusal of `asked` names, unless that was the one that is named.
+    /// The gateway that the refusal of `asked` names, unless that was the one that is named. The law of a
+    /// participant does not decide where the body of the owner goes: such a refusal names none.
     pub(crate) fn named(
         &self,
         asked: &Gateway,
         was_named: bool,
         refused: Box<Refused>,
     ) -> Result<Gateway, Error> {
+        if refused.field.as_deref().is_some_and(|field| field.starts_with("participants")) {
+            return Err(Error::Refused(refused));
+        }
         let region = refused.detail(Detail::Region).unwrap_or_default();
         let named = refused.detail(Detail::Ingress).unwrap_or_default();
         let target =

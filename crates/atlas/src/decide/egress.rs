@@ -116,6 +116,33 @@ pub fn egress_of_absent(
     Barred::of(barring.map(|(pack, _)| pack.jurisdiction()))
 }
 
+/// Whether readers may have every record of the collection that lies in `place`, whatever people it is
+/// about. Judged are the laws of [`egress_of_absent`], and those that let records of their people lie
+/// anywhere without a clause.
+///
+/// # Errors
+/// [`Barred`], with the jurisdictions whose law forbids it.
+pub fn egress_of_any(
+    map: &RegionMap,
+    place: Country,
+    collection: &Collection,
+    at: impl Into<Moment>,
+    readers: &[Option<Country>],
+) -> Result<(), Barred> {
+    let at = at.into();
+    egress_of_absent(map, place, collection, at, readers)?;
+    let policy = EgressPolicy { map, collection, date: at.date(), readers };
+    let laws = map.statutes().iter().filter(|statute| statute.covers(collection));
+    let laws = laws.flat_map(|statute| {
+        statute.demands_at(at).map(move |(_, constraint)| (&**statute.pack(), constraint))
+    });
+    let barring = laws.filter(|(pack, constraint)| match constraint {
+        Constraint::Mirror | Constraint::None => policy.bars(pack, *constraint),
+        Constraint::Exclusive | Constraint::PrimaryFirst | Constraint::ConditionalTransfer => false,
+    });
+    Barred::of(barring.map(|(pack, _)| pack.jurisdiction()))
+}
+
 /// The laws that may attach to a record of the collection that lies there: those of the place, and
 /// those from which a clause leads there.
 fn laws_of<'a>(

@@ -1,9 +1,12 @@
 //! Borders under the sample map, row by row: who may read what, and through which gateways it may
 //! come in. And the keys of map and annex that say so.
 
+use std::sync::Arc;
+
 use atlas::{
     Annex, Attachment, Country, Date, EvidenceKind, Finding, Findings, Ingress, Question,
-    RegionMap, decide, egress, egress_of_absent, ingress, ingress_of_absent,
+    RegionMap, StatutePack, decide, egress, egress_of_absent, egress_of_any, ingress,
+    ingress_of_absent,
 };
 use terms::{Collection, Detail, Reason, TenantId};
 
@@ -148,6 +151,46 @@ fn who_may_know_that_something_is_not_there() {
     let judged = egress_of_absent(&map, place, &collection("profiles"), day("2026-11-23"), &all);
     let codes: Vec<_> = judged.expect_err("barred").conflicting().to_vec();
     assert_eq!(format!("{codes:?}"), "[EEA, GB, RU]");
+}
+
+/// A law that lets records lie anywhere, and bars readers in one country.
+const FREE: &str = r#"
+id = "made-jp"
+jurisdiction = "JP"
+title = "Made up: none in JP, nothing to AE"
+citation = "none: made up for tests"
+source = "none: made up for tests"
+trigger = "located"
+constraint = "none"
+deny = ["AE"]
+from = 2020-01-01
+[[rules]]
+says = "made up for tests"
+citation = "none"
+verified = "inference"
+"#;
+
+#[test]
+fn a_law_that_asks_for_no_clause_may_bar_readers_wherever_a_record_lies() {
+    let pack = Arc::new(StatutePack::parse(FREE).expect("a sound pack"));
+    let digest = hex::encode(pack.digest());
+    let law = format!("\n[[statutes]]\nid = \"made-jp\"\ndigest = \"sha256:{digest}\"\n");
+    let map = RegionMap::parse_carrying(&format!("{SAMPLE}{law}"), &[pack]).expect("sound");
+    let (place, of, on) = (country("IN").expect("a country"), collection("profiles"), "2026-11-23");
+    for (readers, expected) in [("US IN", ""), ("AE IN", "JP"), ("? IN", "JP")] {
+        let all: Vec<_> = readers.split(' ').map(country).collect();
+        // No clause leads to the place.
+        assert_eq!(egress_of_absent(&map, place, &of, day(on), &all), Ok(()), "{readers}");
+        let judged = egress_of_any(&map, place, &of, day(on), &all);
+        let codes: Vec<String> = judged.err().map_or_else(Vec::new, |barred| {
+            barred.conflicting().iter().map(ToString::to_string).collect()
+        });
+        assert_eq!(codes.concat(), expected, "{readers}");
+        assert_eq!(egress_of_any(&sample(), place, &of, day(on), &all), Ok(()), "{readers}");
+    }
+    // The laws of the place count as well.
+    let (place, all) = (country("DE").expect("a country"), [country("GB"), country("DE")]);
+    assert!(egress_of_any(&map, place, &collection("messages"), day(on), &all).is_err());
 }
 
 #[test]

@@ -85,6 +85,22 @@ async fn a_gateway_that_names_itself_is_left() {
 }
 
 #[tokio::test]
+async fn a_body_does_not_go_where_the_law_of_a_participant_wants_it() {
+    let authority = Authority::new();
+    let inside = Desk::start(Some(&authority), Vec::new()).await;
+    let Say::No(code, reason, mut metadata) = wrong_ingress("ru-msk", &inside.url) else {
+        panic!("a refusal")
+    };
+    metadata.push(("field", "participants[0]".to_owned()));
+    let outside = Desk::start(Some(&authority), vec![Say::No(code, reason, metadata)]).await;
+    let client = client(&outside, access(&authority, &[&inside]));
+    let error = client.put(&put(true)).await.err().unwrap();
+    assert!(matches!(error, Error::Refused(_)), "{error}");
+    assert_eq!(error.refused().unwrap().field.as_deref(), Some("participants[0]"));
+    assert!(inside.asked().is_empty(), "a body went there");
+}
+
+#[tokio::test]
 async fn a_body_goes_neither_to_plaintext_nor_where_nobody_lets_it() {
     let authority = Authority::new();
     let secure = Desk::start(Some(&authority), Vec::new()).await;

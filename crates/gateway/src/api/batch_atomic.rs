@@ -3,6 +3,8 @@
 
 use std::collections::HashSet;
 
+use futures_util::StreamExt as _;
+use futures_util::stream;
 use terms::limits::{ATOMIC_PUTS_MAX, BODY_BYTES_MAX};
 use terms::{Detail, Reason, Rejection};
 use wire::session as proto;
@@ -17,6 +19,9 @@ use crate::api::unique::{Creation, Unreachable, settled, ticket};
 use crate::map::routing::Route;
 use crate::shards::in_flight::Effect;
 use crate::shards::session::{ShardAnswer, ShardPut, ShardPuts};
+
+/// Puts whose participants are asked for at once.
+const BOUND_AT_ONCE: usize = 16;
 
 /// Stores all records, or none.
 pub(crate) async fn put_all(
@@ -34,15 +39,17 @@ pub(crate) async fn put_all(
     let (pinned, acting) = (ctx.pin(), &call.admitted.acting);
     let mut prepared: Vec<Prepared<'_>> = Vec::with_capacity(requests.len());
     for (n, request) in requests.into_iter().enumerate() {
-        let mut one = put::prepare(&pinned, &acting.caller, request)
-            .map_err(|rejection| rejection.of_request(n))?;
-        let until = call.deadline.of_call();
-        binding::bind(&pinned, &call.admitted, until, &one.participants, &mut one.put)
-            .await
+        let one = put::prepare(&pinned, &acting.caller, request)
             .map_err(|rejection| rejection.of_request(n))?;
         prepared.push(one);
     }
     let validate_only = belong_together(&prepared)?;
+    let (until, mut binds) = (call.deadline.of_call(), Vec::with_capacity(prepared.len()));
+    for Prepared { participants, put, .. } in &mut prepared {
+        binds.push(binding::bind(&pinned, &call.admitted, until, participants, put));
+    }
+    let bound: Vec<_> = stream::iter(binds).buffered(BOUND_AT_ONCE).collect().await;
+    let unbound = (0..).zip(bound).find_map(|(n, bound)| Some(bound.err()?.of_request(n)));
     let (mut puts, mut answers, mut route) = (Vec::new(), Vec::new(), None);
     for Prepared { route: own, put, subject, given, .. } in prepared {
         answers.push((response::subject(&subject, own.region()), given));
@@ -52,7 +59,8 @@ pub(crate) async fn put_all(
     let (route, subject) = route.ok_or(Reason::Internal)?;
     let (admitted, deadline, subject) = (&call.admitted, call.deadline.of_call(), &subject);
     let creation = Creation { ctx, pinned: &pinned, admitted, subject, deadline, validate_only };
-    let (done, unreachable) = send(call, &creation, route, puts).await?;
+    let sent = send(call, &creation, route, puts).await;
+    let (done, unreachable) = binding::answered(unbound, sent)?;
     let item = |((subject, given), answer)| {
         let done = put::answer(&pinned, subject, given, answer, validate_only)?;
         Ok(Item { outcome: Some(Outcome::Done(done)) })

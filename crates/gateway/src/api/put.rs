@@ -43,18 +43,18 @@ pub(crate) async fn put(
     let pinned = ctx.pin();
     let Prepared { route, mut put, participants, subject, given } =
         prepare(&pinned, &admitted.acting.caller, request)?;
-    binding::bind(&pinned, admitted, deadline, &participants, &mut put).await?;
+    let unbound = binding::bind(&pinned, admitted, deadline, &participants, &mut put).await.err();
     let bytes = put.body.len() + put.attributes.len() + put.participants.len();
     let validate_only = put.validate_only;
     let reference = response::subject(&subject, route.region());
-    let (shard_answer, unreachable) = if put.create_subject {
+    let (shard_answer, unreachable) = if put.create_subject && unbound.is_none() {
         let (pinned, subject) = (&pinned, &subject);
         let creation = Creation { ctx, pinned, admitted, subject, deadline, validate_only };
         creation.send(route, Op::Put(put), bytes).await?
     } else {
         let effect = Effect::of_write(validate_only);
         let call = admitted.shard_call(route.region(), deadline, effect, bytes, Op::Put(put))?;
-        (route.send(call).await?, Unreachable::new())
+        (binding::answered(unbound, route.send(call).await)?, Unreachable::new())
     };
     let done = answer(&pinned, reference, given, shard_answer, validate_only)?;
     Ok(v1::PutRecordResponse { unreachable, ..done })

@@ -20,6 +20,7 @@ use crate::policy::asker::{Asker, Stands};
 use crate::policy::participants::let_read;
 use crate::policy::subject_status;
 use crate::store::damage::Row;
+use crate::store::indexed::Indexed;
 use crate::store::keys::Owner;
 use crate::store::participants::Participant;
 use crate::store::record::Address;
@@ -156,6 +157,17 @@ impl EgressPolicy<'_> {
         participants.is_empty() || self.at_home() || judged()
     }
 
+    /// The same of a record that may be deleted, by what is kept of those that it named.
+    pub(crate) fn lets_know_of(&self, indexed: &Indexed) -> bool {
+        let (tenant, bound) = (&self.asker.tenant, &indexed.bound);
+        let judged = || {
+            let (map, at, readers) = (self.node.map(), self.today(), self.readers());
+            atlas::egress_of_participant(&map, bound, tenant, self.collection, at, &readers).is_ok()
+        };
+        let is_home = self.at_home() || bound.is_empty();
+        self.lets_read_of(&indexed.participants) && (is_home || judged())
+    }
+
     /// The same, and notes it if not. The record is then answered as one that is not there: others of
     /// its owner may be read, so another answer would tell that there is one.
     pub(crate) fn gives(&self, participants: &[Participant]) -> bool {
@@ -189,6 +201,15 @@ impl EgressPolicy<'_> {
     /// Whether a law may keep some record of the collection here from the readers.
     pub(crate) fn may_bar(&self) -> bool {
         self.of_absent().is_err()
+    }
+
+    /// Whether a law may keep some record that is stored here from the readers: that of its owner, or of
+    /// a person whom it names.
+    pub(crate) fn may_withhold(&self) -> bool {
+        let (map, place, at) = (self.node.map(), self.node.territory, self.today());
+        let readers = self.readers();
+        let any = || atlas::egress_of_any(&map, place, self.collection, at, &readers).is_err();
+        !self.at_home() && any()
     }
 
     fn of_absent(&self) -> Result<(), atlas::Barred> {

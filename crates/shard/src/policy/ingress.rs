@@ -7,10 +7,15 @@ use crate::node::Node;
 use crate::policy::asker::Stands;
 use crate::policy::rulings::Ruled;
 
-/// Whether a put that was ruled so may come in through a gateway in that country.
+/// Whether a put that was ruled so may come in through a gateway in that country. A gateway abroad is
+/// told the laws of the place, as it is where there is such a subject already.
 pub(crate) fn may_enter(node: &Node, ruled: &Ruled, gateway: Country) -> Result<(), Rejection> {
     let judged = atlas::ingress(&ruled.attachments, Some(gateway));
-    judged.map_err(|barred| wrong(node, &barred, gateway))
+    judged.map_err(|barred| {
+        let of_place = || barred_of_absent(node, Some(ruled.placement.collection()), gateway);
+        let of_place = (gateway != node.territory).then(of_place).flatten();
+        wrong(node, &of_place.unwrap_or(barred), gateway)
+    })
 }
 
 /// The laws of the place that bar a gateway in that country from some record that may lie here: of the

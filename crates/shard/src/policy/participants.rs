@@ -34,7 +34,7 @@ impl Rules {
             participants.iter().map(|one| one.jurisdictions.as_slice()).collect();
         for (n, of) in named.iter().enumerate() {
             let enters = atlas::ingress_of_participant(map, of, collection, date, Some(gateway));
-            enters.map_err(|barred| barred.ingress_fault().field(format!("participants[{n}]")))?;
+            enters.map_err(|barred| wrong_ingress(&barred, n))?;
         }
         let placement = atlas::together(map, &question, &ruled.placement, &named);
         let placement = placement.map_err(|conflict| Rejection::from(&conflict))?;
@@ -76,6 +76,21 @@ impl Rules {
     }
 }
 
+/// The answer where the law of that participant bars the gateway.
+fn wrong_ingress(barred: &atlas::Barred, n: usize) -> Rejection {
+    barred
+        .ingress_fault()
+        .field(format!("participants[{n}]"))
+        .problem(
+            "the law of this participant wants another gateway; where the request names none, this is \
+             a participant whom the record names already",
+        )
+        .cure(
+            "send the request through a gateway in the territory of the law that is named, if the \
+             owner's law allows it; or put the record with other participants",
+        )
+}
+
 /// Whether what binds the participants lets these readers have a record that names them.
 pub(crate) fn let_read(
     map: &RegionMap,
@@ -89,4 +104,52 @@ pub(crate) fn let_read(
         let of = &one.jurisdictions;
         atlas::egress_of_participant(map, of, tenant, collection, at, readers).is_ok()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use atlas::{Date, EvidenceKind, Finding, Findings};
+    use terms::{RegionId, SubjectId};
+
+    use super::*;
+    use crate::policy::rulings::Verdict;
+    use crate::testing;
+
+    #[test]
+    fn a_gateway_that_the_law_of_a_participant_bars_is_told_what_to_do() {
+        let id = "id = \"eu-gdpr\"\n";
+        let text = testing::MAP.replace(id, &format!("{id}ingress = \"in-territory\"\n"));
+        let map = Arc::new(RegionMap::parse(&text).expect("a map"));
+        let region = RegionId::parse("ru-msk").expect("a region");
+        let here = Country::parse(testing::HERE).expect("a country");
+        let mut rules = Rules::new(map, region, here);
+        rules.set_date(Date::parse("2026-11-30").expect("a day").into());
+        let tenant = TenantId::parse("sample").expect("a tenant");
+        let collection = Collection::parse("profiles").expect("a name");
+        let mut findings = Findings::new();
+        let resident = Finding::parse(EvidenceKind::Residence, "RU").expect("a finding");
+        findings.insert(resident).expect("room");
+        let Verdict::Here(ruled) = rules.decide(&tenant, &collection, &findings) else {
+            unreachable!("a Russian's record lies in Russia")
+        };
+        let dora = Participant {
+            id: SubjectId::parse("dora").expect("an id"),
+            region: RegionId::parse("eu-fra").expect("a region"),
+            jurisdictions: vec![Jurisdiction::parse("EEA").expect("a jurisdiction")],
+        };
+        let together = |from: &str| {
+            let gateway = Country::parse(from).expect("a country");
+            rules.together(&tenant, &ruled, std::slice::from_ref(&dora), gateway)
+        };
+        assert!(matches!(together("DE"), Ok(Some(_))));
+        let fault = together("RU").err().expect("it is barred");
+        assert_eq!(
+            (fault.reason, fault.field.as_deref()),
+            (Reason::WrongIngress, Some("participants[0]"))
+        );
+        assert_eq!(fault.detail(Detail::Conflicting), Some("EEA"));
+        // The reason's own words send to a gateway in the metadata, which names none.
+        assert_eq!(fault.detail(Detail::Ingress), None);
+        assert_ne!(fault.cure_text(), Reason::WrongIngress.cure());
+    }
 }

@@ -20,17 +20,25 @@ use crate::reply::{ReplySlot, busy};
 use crate::server::decode::participants::asked;
 use crate::server::move_calls::AskMoves;
 
-/// Lists and counts that are read at once, of all sessions; and of one tenant, so that none takes
-/// all turns.
-const LISTS_AT_ONCE: usize = 4;
-const LISTS_OF_TENANT: usize = LISTS_AT_ONCE - 1;
-/// Lists and counts that may wait for that, of all sessions and of one tenant.
-const LISTS_WAITING_MAX: usize = 256;
-const LISTS_WAITING_OF_TENANT: usize = LISTS_WAITING_MAX / 4;
+/// How many calls of one kind are worked on at once, and how many may wait for that.
+#[derive(Debug, Clone, Copy)]
+struct Numbers {
+    turns: usize,
+    waiting: usize,
+}
 
-/// Subjects that are looked for at once, and that may wait for it.
-const LOCATES_AT_ONCE: usize = 8;
-const LOCATES_WAITING_MAX: usize = 256;
+/// Lists and counts, of all sessions; and of one tenant, so that none takes all turns.
+const LISTS: Numbers = Numbers { turns: 4, waiting: 256 };
+const LISTS_OF_TENANT: Numbers = Numbers { turns: LISTS.turns - 1, waiting: LISTS.waiting / 4 };
+
+/// Subjects that are looked for.
+const LOCATES: Numbers = Numbers { turns: 8, ..LISTS };
+
+/// Questions for what binds a person. A put asks for up to eight persons, and a batch or a stream has
+/// many puts under way: those of one tenant wait here, and are not refused.
+const BINDINGS: Numbers = Numbers { turns: 8, waiting: 32_768 };
+const BINDINGS_OF_TENANT: Numbers =
+    Numbers { turns: BINDINGS.turns - 1, waiting: BINDINGS.waiting / 2 };
 
 /// Bytes of the names of a map's collections.
 const LOCATED_BYTES_MAX: usize = 64 << 10;
@@ -49,20 +57,24 @@ pub(crate) struct ListCalls {
     lists: Turns,
     /// Questions for a subject, which read one row: they wait for no list.
     points: Turns,
+    /// Those before a put.
+    bindings: Turns,
 }
 
 impl ListCalls {
     /// For all sessions of one shard.
     pub(crate) fn new() -> Self {
         Self {
-            lists: Turns::new(LISTS_AT_ONCE, LISTS_WAITING_MAX),
-            points: Turns::new(LOCATES_AT_ONCE, LOCATES_WAITING_MAX),
+            lists: Turns::new(LISTS, LISTS_OF_TENANT),
+            points: Turns::new(LOCATES, LISTS_OF_TENANT),
+            bindings: Turns::new(BINDINGS, BINDINGS_OF_TENANT),
         }
     }
 
     /// For one session more.
     pub(crate) fn of_session(&self) -> Self {
-        Self { lists: self.lists.of_session(), points: self.points.of_session() }
+        let (lists, points) = (self.lists.of_session(), self.points.of_session());
+        Self { lists, points, bindings: self.bindings.of_session() }
     }
 
     /// Reads a page, and answers.
@@ -125,7 +137,7 @@ impl ListCalls {
             Err(fault) => return reply.send(fault.into()),
         };
         let (reader, tenant) = (reader.clone(), asker.tenant.clone());
-        self.points.serve(&tenant, reply, BINDING_BYTES_MAX, room, move |reply| {
+        self.bindings.serve(&tenant, reply, BINDING_BYTES_MAX, room, move |reply| {
             AskBinding { reply, asker, owner, collection }.serve(&reader);
         });
     }
@@ -143,12 +155,12 @@ struct Turns {
 }
 
 impl Turns {
-    fn new(turns: usize, waiting: usize) -> Self {
+    fn new(all: Numbers, of_tenant: Numbers) -> Self {
         Self {
-            turns: Arc::new(Semaphore::new(turns)),
-            waiting: Arc::new(Semaphore::new(waiting)),
-            of_tenants: Tenants::default(),
-            here: Tenants::default(),
+            turns: Arc::new(Semaphore::new(all.turns)),
+            waiting: Arc::new(Semaphore::new(all.waiting)),
+            of_tenants: Tenants::new(of_tenant),
+            here: Tenants::new(of_tenant),
         }
     }
 
@@ -157,12 +169,13 @@ impl Turns {
             turns: Arc::clone(&self.turns),
             waiting: Arc::clone(&self.waiting),
             of_tenants: self.of_tenants.clone(),
-            here: Tenants::default(),
+            here: Tenants::new(self.here.part),
         }
     }
 
-    /// Waits for the tenant's turn in this session, then for room, then for its turn in the shard:
-    /// what waits holds nothing that another tenant, or another session, needs.
+    /// Waits for the tenant's turn in this session, then for room, then for its turn in the shard. What
+    /// waits holds nothing that another session needs. What waits for its turn in the shard holds room of
+    /// its session, for which lists of other tenants there may wait as long.
     fn serve(
         &self,
         tenant: &TenantId,
@@ -193,8 +206,12 @@ impl Turns {
 }
 
 /// The tenants that have calls now.
-#[derive(Clone, Default)]
-struct Tenants(Arc<Mutex<HashMap<TenantId, Weak<OfTenant>>>>);
+#[derive(Clone)]
+struct Tenants {
+    now: Arc<Mutex<HashMap<TenantId, Weak<OfTenant>>>>,
+    /// What each of them has.
+    part: Numbers,
+}
 
 /// A tenant's part.
 struct OfTenant {
@@ -203,17 +220,21 @@ struct OfTenant {
 }
 
 impl Tenants {
+    fn new(part: Numbers) -> Self {
+        Self { now: Arc::default(), part }
+    }
+
     /// The part of that tenant. It is forgotten when no call of the tenant has it.
     fn part(&self, tenant: &TenantId) -> Arc<OfTenant> {
         // Nothing that can panic runs under this lock.
-        let mut tenants = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tenants = self.now.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(part) = tenants.get(tenant).and_then(Weak::upgrade) {
             return part;
         }
         tenants.retain(|_, part| part.strong_count() > 0);
         let part = Arc::new(OfTenant {
-            turns: Semaphore::new(LISTS_OF_TENANT),
-            waiting: Arc::new(Semaphore::new(LISTS_WAITING_OF_TENANT)),
+            turns: Semaphore::new(self.part.turns),
+            waiting: Arc::new(Semaphore::new(self.part.waiting)),
         });
         tenants.insert(tenant.clone(), Arc::downgrade(&part));
         part
@@ -259,11 +280,11 @@ mod tests {
         let session = calls.of_session();
         let page = LIST_PAGE_BYTES_MAX;
         let busy = || call(&session.lists, "busy", page, &room);
-        let mut all: Vec<_> = (0..LISTS_OF_TENANT).map(|_| busy()).collect();
+        let mut all: Vec<_> = (0..LISTS_OF_TENANT.turns).map(|_| busy()).collect();
         for held in &mut all {
             (&mut held.begun).await.unwrap();
         }
-        all.extend((0..LISTS_WAITING_OF_TENANT).map(|_| busy()));
+        all.extend((0..LISTS_OF_TENANT.waiting).map(|_| busy()));
         // All that other answers ever have is free.
         let free = room.take(OTHERS).await.unwrap();
         drop(free);
@@ -284,6 +305,27 @@ mod tests {
         // All of the first are answered in the end.
         for held in all {
             held.go.send(()).ok();
+            held.answer.await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn questions_before_the_puts_of_a_batch_wait_and_are_not_refused() {
+        let (calls, room) = (ListCalls::new(), AnswerRoom::new());
+        let session = calls.of_session();
+        let ask = || call(&session.bindings, "busy", BINDING_BYTES_MAX, &room);
+        // A batch works on 128 puts at once, with eight persons each.
+        let all: Vec<_> = (0..128 * 8).map(|_| ask()).collect();
+        // Another tenant has a turn meanwhile.
+        let quiet = call(&calls.of_session().bindings, "quiet", BINDING_BYTES_MAX, &room);
+        quiet.begun.await.unwrap();
+        quiet.go.send(()).unwrap();
+        quiet.answer.await.unwrap();
+        for held in &all {
+            held.go.send(()).unwrap();
+        }
+        for held in all {
+            held.begun.await.unwrap();
             held.answer.await.unwrap();
         }
     }

@@ -9,7 +9,7 @@
 
 use atlas::{AttributeName, AttributeType, AttributeValue, Index};
 use engine::{Key, Span};
-use terms::{Collection, SubjectId, TenantId};
+use terms::{Collection, RegionId, SubjectId, TenantId};
 
 use crate::store::codec::Writer;
 use crate::store::keys::KeyLayout;
@@ -63,8 +63,8 @@ impl Indexes<'_> {
     }
 }
 
-/// The records of one tenant, of any collection, that name a person besides their owner: an `exact`
-/// index whose values are ids.
+/// The records of one tenant, of any collection, that name a person besides their owner: for each region
+/// of such people an `exact` index whose values are ids. One id is another person in another region.
 #[derive(Clone, Copy)]
 pub(crate) struct Named<'a> {
     pub(crate) layout: &'a KeyLayout,
@@ -72,20 +72,20 @@ pub(crate) struct Named<'a> {
 }
 
 impl Named<'_> {
-    fn keys(&self) -> IndexKeys {
-        let mut text = Writer::with_capacity(96);
-        text.text("participants").text(self.tenant.as_str());
+    fn keys(&self, region: &RegionId) -> IndexKeys {
+        let mut text = Writer::with_capacity(160);
+        text.text("participants").text(self.tenant.as_str()).text(region.as_str());
         IndexKeys::new(self.layout, &text.0, Index::Exact)
     }
 
-    /// The row of a record that names that person.
-    pub(crate) fn row(&self, person: &SubjectId, head: &[u8]) -> Key {
-        self.keys().row(self.layout, &value(person), head)
+    /// The row of a record that names that person of that region.
+    pub(crate) fn row(&self, person: &SubjectId, region: &RegionId, head: &[u8]) -> Key {
+        self.keys(region).row(self.layout, &value(person), head)
     }
 
-    /// The rows of all records that name that person.
-    pub(crate) fn all(&self, person: &SubjectId) -> Span {
-        self.keys().equal(self.layout, &value(person))
+    /// The rows of all records that name that person of that region.
+    pub(crate) fn all(&self, person: &SubjectId, region: &RegionId) -> Span {
+        self.keys(region).equal(self.layout, &value(person))
     }
 }
 

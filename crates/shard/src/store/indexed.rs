@@ -3,13 +3,17 @@
 //! whatever the map says by then.
 //!
 //! Layout, within the sealed head: whether the collection's list has the record (1), whether the
-//! change feed has this version (2), and whether it names participants (4; all in 1 byte), the
-//! attributes with their length ([`RecordAttributes::encode`]), then for each of them the code of the
-//! index under which it was written (1 byte), then the participants, if there are any.
+//! change feed has this version (2), whether it names participants (4), and whether it is deleted and
+//! named some (8; all in 1 byte), the attributes with their length ([`RecordAttributes::encode`]), then
+//! for each of them the code of the index under which it was written (1 byte), then the participants, if
+//! there are any, or the jurisdictions by which those were bound that a deleted record named: their
+//! number (4 bytes), and these.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use atlas::{AttributeName, AttributeValue, CollectionRules, Index, RecordAttributes};
+use atlas::{
+    AttributeName, AttributeValue, CollectionRules, Index, Jurisdiction, RecordAttributes,
+};
 use terms::{Detail, Reason, Rejection};
 
 use crate::store::codec::{Malformed, Reader, Writer};
@@ -25,7 +29,7 @@ const ATTRIBUTE_BYTES_MAX: usize = 1
     + atlas::limits::ATTRIBUTE_TEXT_BYTES_MAX
     + 1
     + 1;
-/// Bytes of its form at most.
+/// Bytes of its form at most. What is kept of participants is shorter than they are.
 pub(crate) const INDEXED_BYTES_MAX: usize = INDEXED_BYTES_MIN
     + atlas::limits::ATTRIBUTES_MAX * ATTRIBUTE_BYTES_MAX
     + PARTICIPANTS_BYTES_MAX;
@@ -42,6 +46,9 @@ pub(crate) struct Indexed {
     pub(crate) encoded: Vec<u8>,
     /// The people that the record names besides its owner: it is found by each of them.
     pub(crate) participants: Vec<Participant>,
+    /// Of a deleted record: the jurisdictions that bound those whom it named. Who may not know of the record
+    /// is not told of its end.
+    pub(crate) bound: Vec<Jurisdiction>,
     /// The index of each attribute, in their order.
     indexes: Vec<Index>,
 }
@@ -128,7 +135,15 @@ impl Indexed {
         }
         let encoded = attributes.encode();
         let (listed, participants) = (set.listed, self.participants.clone());
-        Ok(Self { listed, fed: false, attributes, encoded, participants, indexes })
+        let (fed, bound) = (false, Vec::new());
+        Ok(Self { listed, fed, attributes, encoded, participants, bound, indexes })
+    }
+
+    /// What is kept when the record is deleted: it is found by nothing.
+    pub(crate) fn deleted(&self) -> Self {
+        let all = self.participants.iter().flat_map(|one| one.jurisdictions.iter().copied());
+        let all: BTreeSet<Jurisdiction> = all.collect();
+        Self { bound: all.into_iter().collect(), ..Self::default() }
     }
 
     /// The same attributes, found as these rules say; by one that they do not declare so, not at all.
@@ -164,12 +179,15 @@ impl Indexed {
     pub(crate) fn bytes(&self) -> usize {
         let named = &self.participants;
         let named = if named.is_empty() { 0 } else { participants::bytes(named) };
-        INDEXED_BYTES_MIN + self.encoded.len() + self.indexes.len() + named
+        let bound = self.bound.iter().map(|code| 4 + code.as_str().len()).sum::<usize>();
+        let bound = if self.bound.is_empty() { 0 } else { 4 + bound };
+        INDEXED_BYTES_MIN + self.encoded.len() + self.indexes.len() + named + bound
     }
 
     pub(crate) fn write(&self, head: &mut Writer) {
-        let named = !self.participants.is_empty();
-        let flags = u8::from(self.listed) | u8::from(self.fed) << 1 | u8::from(named) << 2;
+        let (named, bound) = (!self.participants.is_empty(), !self.bound.is_empty());
+        let flags = u8::from(self.listed) | u8::from(self.fed) << 1;
+        let flags = flags | u8::from(named) << 2 | u8::from(bound) << 3;
         head.u8(flags).bytes(&self.encoded);
         for index in &self.indexes {
             head.u8(index.code());
@@ -177,11 +195,17 @@ impl Indexed {
         if named {
             participants::write(&self.participants, head);
         }
+        if bound {
+            head.u32(u32::try_from(self.bound.len()).expect("there are few jurisdictions"));
+            for code in &self.bound {
+                head.text(code.as_str());
+            }
+        }
     }
 
     pub(crate) fn read(head: &mut Reader<'_>) -> Result<Self, Malformed> {
         let flags = head.u8()?;
-        if flags > 7 {
+        if flags > 15 {
             return Err(Malformed);
         }
         let (listed, fed) = (flags & 1 > 0, flags & 2 > 0);
@@ -190,6 +214,9 @@ impl Indexed {
         let index = |_| Index::from_code(head.u8()?).ok_or(Malformed);
         let indexes = (0..attributes.len()).map(index).collect::<Result<_, _>>()?;
         let participants = if flags & 4 > 0 { participants::read(head)? } else { Vec::new() };
-        Ok(Self { listed, fed, attributes, encoded, participants, indexes })
+        let bound = if flags & 8 > 0 { head.u32()? } else { 0 };
+        let code = |_| Jurisdiction::parse(head.text()?).ok_or(Malformed);
+        let bound = (0..bound).map(code).collect::<Result<_, _>>()?;
+        Ok(Self { listed, fed, attributes, encoded, participants, bound, indexes })
     }
 }

@@ -253,6 +253,8 @@ impl Transaction<'_> {
         let rules = self.rules.map().collection(&address.collection);
         let indexed = Indexed::arrived(rules, attributes);
         let body = content.sealed.body();
+        // What is deleted is found by nothing.
+        let indexed = if body == Body::Deleted { Indexed::default() } else { indexed };
         // One that is deleted has no entry of its own: nothing of it has come but its version.
         let mut entry = began;
         if body != Body::Deleted {

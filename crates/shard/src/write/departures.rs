@@ -160,7 +160,7 @@ impl Transaction<'_> {
             fault.problem("has records that name other people, or is named in records here")
         };
         let named = Named { layout: &self.node.namer, tenant: &owner.tenant };
-        if !self.scan(&named.all(&owner.subject), 1)?.rows.is_empty() {
+        if !self.scan(&named.all(&owner.subject, &self.node.region), 1)?.rows.is_empty() {
             return Err(shared());
         }
         let (mut span, mut heads) = (owner.records(), 0);

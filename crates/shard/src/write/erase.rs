@@ -381,7 +381,7 @@ impl Transaction<'_> {
     /// more than one commit takes.
     fn take_named(&mut self, owner: &Owner) -> Result<bool, Rejection> {
         let named = Named { layout: &self.node.namer, tenant: &owner.tenant };
-        let mut span = named.all(&owner.subject);
+        let mut span = named.all(&owner.subject, &self.node.region);
         loop {
             let page = self.scan(&span, RECORDS_AT_ONCE)?;
             let Some((last, _)) = page.rows.last() else { return Ok(false) };

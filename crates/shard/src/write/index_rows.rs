@@ -42,6 +42,7 @@ pub(super) fn rows(layout: &KeyLayout, address: &Address, indexed: &Indexed) -> 
     });
     let listed = indexed.listed.then(|| indexes.list().listed(&address.row));
     let named = Named { layout, tenant };
-    let by_person = indexed.participants.iter().map(|one| named.row(&one.id, &address.row));
+    let people = indexed.participants.iter();
+    let by_person = people.map(|one| named.row(&one.id, &one.region, &address.row));
     by_attribute.chain(listed).chain(by_person).collect()
 }

@@ -78,7 +78,7 @@ impl RecordRows<'_, '_> {
     ) -> Result<Head, Rejection> {
         let content = Content::none(self.node.random()?, self.node.random()?);
         let entry = self.entries.expired(address);
-        let indexed = Indexed::default();
+        let indexed = before.indexed.deleted();
         let next = NextVersion { entry, request: None, content, expires: None, indexed };
         self.store(address, subject, Some(before), next, None).map(|(head, _)| head)
     }

@@ -253,7 +253,7 @@ impl Transaction<'_> {
         if validate_only {
             return Ok(validated(head.version.next(), None));
         }
-        let (kind, indexed) = (Kind::Delete, Indexed::default());
+        let (kind, indexed) = (Kind::Delete, head.indexed.deleted());
         let (given, expires, together) = (None, None, None);
         let change = Change { kind, request, content, given, expires, indexed, together };
         self.write(asker, &address, &subject, Some(&head), change, None)

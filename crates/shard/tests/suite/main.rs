@@ -37,3 +37,4 @@ mod support;
 mod unique;
 mod unique_model;
 mod visible;
+mod withheld;

@@ -13,7 +13,7 @@ use crate::support::stored::{entries_in, rows_in};
 use crate::support::{MAP, Place, Running, Session, findings, request_id};
 
 /// The sample map with clauses for messages between these territories.
-fn map(clauses: &[(&str, &str)]) -> String {
+pub(crate) fn map(clauses: &[(&str, &str)]) -> String {
     let mut text = MAP.to_owned();
     for (from, to) in clauses {
         let id = format!("{}-{}-x", from.to_lowercase(), to.to_lowercase());
@@ -26,7 +26,7 @@ fn map(clauses: &[(&str, &str)]) -> String {
     text
 }
 
-async fn started(region: &'static str, map: String) -> (Place, Running, Session) {
+pub(crate) async fn started(region: &'static str, map: String) -> (Place, Running, Session) {
     let mut place = Place::new(region);
     place.map = map;
     let shard = place.start().await;
@@ -34,7 +34,7 @@ async fn started(region: &'static str, map: String) -> (Place, Running, Session)
     (place, shard, session)
 }
 
-fn put(subject: &str, country: &str, key: &str, n: u64) -> proto::Put {
+pub(crate) fn put(subject: &str, country: &str, key: &str, n: u64) -> proto::Put {
     proto::Put {
         subject: subject.into(),
         collection: "messages".into(),
@@ -268,6 +268,23 @@ async fn those_that_a_record_names_find_it_until_it_or_they_are_gone() {
     drop(session);
     shard.stop().await.unwrap();
     assert!(rows_in(&*place.store(), &[0x30]).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_person_of_the_same_id_is_erased_without_them() {
+    let (_place, shard, mut session) = started("eu-fra", map(&[("RU", "DE")])).await;
+    session.put(put("boris", "DE", "own", 1)).await.unwrap();
+    let of = |region, code| vec![named("boris", region, &[code])];
+    session.put(naming(put("anna", "DE", "m1", 2), of("ru-msk", "RU"))).await.unwrap();
+    session.put(naming(put("anna", "DE", "m2", 3), of("eu-fra", "EEA"))).await.unwrap();
+    assert_eq!(listed(&mut session, "boris", "ru-msk").await, ["anna/m1"]);
+    assert_eq!(listed(&mut session, "boris", "eu-fra").await, ["anna/m2"]);
+    assert_eq!(listed(&mut session, "boris", "").await, ["anna/m1", "anna/m2"]);
+    erase(&mut session, "boris", 4).await;
+    assert_eq!(listed(&mut session, "boris", "ru-msk").await, ["anna/m1"]);
+    assert_eq!(listed(&mut session, "boris", "").await, ["anna/m1"]);
+    drop(session);
+    shard.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

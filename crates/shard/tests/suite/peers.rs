@@ -132,6 +132,40 @@ async fn a_body_comes_in_through_a_gateway_of_the_territory() {
     shard.stop().await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_creation_from_abroad_is_told_the_same_whether_there_is_the_person_or_not() {
+    let (mut place, pki) = secure();
+    // Records of people of both may lie in Russia.
+    for id in ["id = \"ru-152fz\"\n", "id = \"eu-gdpr\"\n"] {
+        place.map = place.map.replace(id, &format!("{id}ingress = \"in-territory\"\n"));
+    }
+    let shard = start(&place, &pki).await;
+    let mut home = session(&place, &pki, &shard, &gateway("ru-msk")).await;
+    home.put(put_ru("anna", "k", b"body", 1)).await.unwrap();
+    let mut abroad = session(&place, &pki, &shard, &gateway("kz-ala")).await;
+    let mut told = Vec::new();
+    for subject in ["anna", "nobody"] {
+        let put = proto::Put { validate_only: true, ..put_ru(subject, "k", b"body", 2) };
+        let create = proto::Create {
+            subject: subject.into(),
+            collection: "profiles".into(),
+            request_id: crate::support::request_id(3).into(),
+            findings: put.findings.clone(),
+            validate_only: true,
+            ..Default::default()
+        };
+        for op in [Op::Put(put), Op::Create(create)] {
+            told.push(link::session::from_wire(abroad.call(op).await.err().unwrap()));
+        }
+    }
+    let first = told.first().unwrap();
+    assert_eq!(first.reason, terms::Reason::WrongIngress);
+    assert_eq!(first.detail(terms::Detail::Conflicting), Some("EEA,RU"));
+    assert!(told.iter().all(|fault| fault == first), "{told:?}");
+    drop((home, abroad));
+    shard.stop().await.unwrap();
+}
+
 /// Writes that bring no evidence about their subject, and the question of what binds it, with the role
 /// that may ask for them.
 fn without_evidence(subject: &str, key: &str) -> Vec<(&'static str, Op)> {

@@ -30,7 +30,7 @@ pub(crate) enum Say {
     Stray,
     /// Not now, but after so many seconds and nanoseconds.
     Wait(i64, i32),
-    /// A refusal: code, reason, metadata.
+    /// A refusal: code, reason, metadata, in which `field` is the field at fault.
     No(Code, &'static str, Vec<(&'static str, String)>),
     /// A placement: region, ingress, and whether it is required.
     Placed(&'static str, String, bool),
@@ -154,8 +154,11 @@ impl Desk {
         match next.expect("the script has an answer for every call") {
             Say::No(code, reason, metadata) => {
                 let metadata = metadata.into_iter().map(|(key, value)| (key.to_owned(), value));
-                let metadata: HashMap<String, String> = metadata.collect();
+                let mut metadata: HashMap<String, String> = metadata.collect();
                 let mut details = ErrorDetails::new();
+                if let Some(field) = metadata.remove("field") {
+                    details.add_bad_request_violation(field, "no");
+                }
                 details.set_error_info(reason, "bailiwick.v1", metadata);
                 Err(Status::with_error_details(code, "no", details))
             }

@@ -210,8 +210,11 @@ impl Telling<'_> {
         if followed || ends {
             return Ok(true);
         }
-        if !person.readable || !walk.policy.lets_read_of(&head.indexed.participants) {
+        let barred = person.barred || !walk.policy.lets_know_of(&head.indexed);
+        if barred {
             walk.policy.barred();
+        }
+        if barred || !person.readable {
             self.page.withheld += 1;
             return Ok(true);
         }

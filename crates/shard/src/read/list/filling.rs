@@ -12,7 +12,7 @@ use crate::read::list::query::View;
 use crate::read::list::walk::{BYTES_AT_ONCE, Candidate, ROWS_AT_ONCE, Walk, past};
 use crate::reply::{Listed, Page, weight};
 use crate::store::index_keys::{at_place, place_of};
-use crate::store::participants;
+use crate::store::{keys, participants};
 
 /// Candidates that one page looks at. A page that has looked at so many ends, be it short.
 const LOOKED_AT_MAX: usize = 10_000;
@@ -26,11 +26,12 @@ pub(super) fn page(walk: &Walk<'_>) -> Result<Page, Fault> {
     let cursor = &walk.query.cursor;
     let after = (!cursor.is_empty()).then(|| cursors.open(cursor)).transpose()?;
     let mut filling = Filling::new(walk, &cursors);
-    let Plan { spans, by_index, sequence, .. } = walk.plan;
+    let Plan { spans, by_index, listed, sequence, .. } = walk.plan;
     match sequence {
         Sequence::AsStored { ordered, descending } => {
             let (ordered, descending) = (*ordered, *descending);
-            let way = Way { spans, by_index: *by_index, ordered, descending };
+            let (by_index, listed) = (*by_index, *listed);
+            let way = Way { spans, by_index, listed, ordered, descending };
             filling.stream(&way, after.as_deref())?;
         }
         Sequence::Sorted { descending, instead } => {
@@ -38,7 +39,8 @@ pub(super) fn page(walk: &Walk<'_>) -> Result<Page, Fault> {
                 let spans = instead.as_deref().ok_or_else(too_many)?;
                 filling = Filling::new(walk, &cursors);
                 let descending = *descending;
-                let way = Way { spans, by_index: true, ordered: true, descending };
+                let (by_index, listed, ordered) = (true, false, true);
+                let way = Way { spans, by_index, listed, ordered, descending };
                 filling.stream(&way, after.as_deref())?;
             }
         }
@@ -57,6 +59,9 @@ fn too_many() -> Rejection {
 struct Way<'a> {
     spans: &'a [Span],
     by_index: bool,
+    /// Whether these are rows of the collection's list: a place is a head's key, as it is where heads are
+    /// read. So a list that becomes complete between two pages is gone on with.
+    listed: bool,
     /// Whether that is the order that was asked for: then a place is a value and a head's key.
     /// Otherwise it is the key of a row.
     ordered: bool,
@@ -66,7 +71,7 @@ struct Way<'a> {
 impl Way<'_> {
     /// The place of a row.
     fn place<'r>(&self, row: &'r [u8]) -> Result<&'r [u8], Error> {
-        if !self.ordered {
+        if !self.ordered && !self.listed {
             return Ok(row);
         }
         place_of(row).ok_or(Error::Damaged("indexes"))
@@ -77,12 +82,18 @@ impl Way<'_> {
         let mut spans = self.spans.to_vec();
         if let Some(place) = place {
             let within = |span: &Span| span.from.as_slice() <= place && place < &span.until[..];
+            let known = if self.listed {
+                within(&keys::subjects())
+            } else {
+                self.ordered || spans.iter().any(within)
+            };
             // The map has changed since: what was asked is answered by other rows now.
-            if !self.ordered && !spans.iter().any(within) {
+            if !known {
                 return Err(invalid().into());
             }
             for span in &mut spans {
-                let at = if self.ordered { at_place(span, place) } else { Some(place.to_vec()) };
+                let by_place = self.ordered || self.listed;
+                let at = if by_place { at_place(span, place) } else { Some(place.to_vec()) };
                 let at = at.ok_or(Error::Damaged("indexes"))?;
                 if self.descending {
                     span.until = std::mem::take(&mut span.until).min(at);

@@ -2,8 +2,8 @@
 //! wants. All of a page is read at one moment.
 //!
 //! A record is given only if those who ask may read it, as with a single read; what may not leave
-//! is counted as withheld. From abroad, where a law of the place may bar a reader, the filter is
-//! not asked of what is withheld: the count must not tell by what a person can be found.
+//! is counted as withheld. From abroad, where a law may bar a reader, nothing is asked of what is
+//! withheld, and no index finds it: the count must not tell by what a person can be found.
 
 mod changes;
 mod cursor;
@@ -86,12 +86,12 @@ fn read(
     let view = node.engine.view().map_err(broken)?;
     let asked = query.read_under(&map, &*view)?;
     let (people, guarded) = match &query.subject {
-        // Its records are theirs to read, or there is no list at all.
+        // Its records are theirs to read, or there is no list at all; but for those that name others.
         Some(owner) => {
             let row = read_row(&*view, &owner.row()).map_err(broken)?;
-            (People::readable(owner, policy.admit(owner, row)?), false)
+            (People::readable(owner, policy.admit(owner, row)?), !policy.at_home())
         }
-        None => (People::default(), policy.may_bar()),
+        None => (People::default(), policy.may_withhold()),
     };
     let plan = Plan::new(&node.namer, &asker.tenant, query, &asked, guarded)?;
     let (policy, view, asked, plan) = (&policy, &*view, &asked, &plan);

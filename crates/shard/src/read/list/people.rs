@@ -24,6 +24,8 @@ pub(crate) struct Person {
     pub(crate) subject: Arc<Subject>,
     /// Whether those who ask may have its records.
     pub(crate) readable: bool,
+    /// Whether a law keeps its records from them. Otherwise it is not served just now.
+    pub(crate) barred: bool,
 }
 
 impl Person {
@@ -67,7 +69,7 @@ pub(crate) struct People(HashMap<SubjectTag, Option<Rc<Person>>>);
 impl People {
     /// One whose records may be given.
     pub(crate) fn readable(owner: &Owner, subject: Arc<Subject>) -> Self {
-        let person = Person { owner: owner.clone(), subject, readable: true };
+        let person = Person { owner: owner.clone(), subject, readable: true, barred: false };
         Self(HashMap::from([(owner.tag, Some(Rc::new(person)))]))
     }
 
@@ -119,6 +121,6 @@ fn person(
     };
     let served = subject_status::admit_read(&subject, node.now()).is_ok()
         && !subject.is_erasing(policy.collection);
-    let readable = served && policy.lets_read(&subject);
-    Ok(Some(Person { owner, subject, readable }))
+    let barred = !policy.lets_read(&subject);
+    Ok(Some(Person { owner, subject, readable: served && !barred, barred }))
 }

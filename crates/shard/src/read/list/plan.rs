@@ -14,6 +14,8 @@ pub(crate) struct Plan {
     pub(crate) spans: Vec<Span>,
     /// Whether these are rows of an index; otherwise they are heads.
     pub(crate) by_index: bool,
+    /// Whether that index is the list of the collection.
+    pub(crate) listed: bool,
     /// Whether every row in them is wanted.
     pub(crate) exact: bool,
     pub(crate) sequence: Sequence,
@@ -68,17 +70,22 @@ impl Plan {
         if let Some(owner) = &query.subject {
             let span = layout.records(owner, &query.collection);
             let sequence = match order {
-                Some(_) => sorted(in_order()?),
+                Some(_) => sorted(in_order()?.filter(|_| !guarded)),
                 None => stored,
             };
-            return Ok(Self { spans: vec![span], by_index: false, exact: false, sequence });
+            let (by_index, listed, exact) = (false, false, false);
+            return Ok(Self { spans: vec![span], by_index, listed, exact, sequence });
         }
         if let Some(wanted) = query.participant.as_ref().filter(|_| !guarded) {
-            let spans = vec![Named { layout, tenant }.all(&wanted.id)];
+            let named = Named { layout, tenant };
+            let of_region = |region| named.all(&wanted.id, region);
+            let mut spans: Vec<Span> = asked.regions.iter().map(of_region).collect();
+            spans.sort_by(|a, b| a.from.cmp(&b.from));
             let sequence = order.map_or(stored, |_| sorted(None));
-            return Ok(Self { spans, by_index: true, exact: false, sequence });
+            return Ok(Self { spans, by_index: true, listed: false, exact: false, sequence });
         }
         let found = if guarded { None } else { planner.best() };
+        let mut listed = false;
         let (spans, exact, attribute, by_index) = match found {
             // Not all of the collection, unless an order says by what it is read.
             Some(Found { spans, exact, attribute, rank }) if rank == 0 || ordered_by.is_none() => {
@@ -88,6 +95,7 @@ impl Plan {
                 Some(spans) => (spans, false, ordered_by.cloned(), true),
                 None => {
                     let (span, by_index) = planner.all();
+                    listed = by_index;
                     let unfiltered = asked.filter.comparisons().is_empty();
                     let exact = by_index && unfiltered && query.participant.is_none();
                     (vec![span], exact, None, by_index)
@@ -101,7 +109,7 @@ impl Plan {
             }
             Some(_) => sorted(in_order()?.filter(|_| !guarded)),
         };
-        Ok(Self { spans, by_index, exact, sequence })
+        Ok(Self { spans, by_index, listed, exact, sequence })
     }
 }
 

@@ -98,6 +98,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) order: Option<OrderBy>,
     /// Whether the collection has a list with all records in it.
     pub(crate) listed: bool,
+    /// The regions of the person that records are to name.
+    pub(crate) regions: Vec<RegionId>,
 }
 
 impl ListQuery {
@@ -131,7 +133,12 @@ impl ListQuery {
         ordered.map_or(Ok(()), |name| complete("order_by", name))?;
         // A list that is being built is not used: what has none is answered from all heads.
         let listed = rules.listed() && indexes.lists_all();
-        Ok(Asked { rules, filter, order, listed })
+        let regions = match self.participant.as_ref().map(|wanted| &wanted.region) {
+            None => Vec::new(),
+            Some(Some(region)) => vec![region.clone()],
+            Some(None) => map.regions().iter().map(|region| region.name().clone()).collect(),
+        };
+        Ok(Asked { rules, filter, order, listed, regions })
     }
 
     /// What the log says of it.

@@ -35,7 +35,7 @@ pub(crate) struct Walk<'a> {
     pub(crate) query: &'a ListQuery,
     pub(crate) asked: &'a Asked<'a>,
     pub(crate) plan: &'a Plan,
-    /// Records may be withheld: the filter is not asked of those.
+    /// Records may be withheld, and the plan reads them whatever is asked: they are counted.
     pub(crate) guarded: bool,
     pub(crate) deadline: Instant,
     /// Records whose time of expiry has come by then are not there.
@@ -177,14 +177,16 @@ impl Walk<'_> {
         let Some(candidate) = candidate else { return Ok(None) };
         let indexed = &candidate.head.indexed;
         let (named, wanted) = (&indexed.participants, self.query.participant.as_ref());
-        let readable = candidate.person.readable && self.policy.lets_read_of(named);
+        // Before anything is asked of the record: the number is the same whatever is asked.
+        if candidate.person.barred || !self.policy.lets_read_of(named) {
+            self.policy.barred();
+            *withheld += u64::from(self.guarded);
+            return Ok(None);
+        }
         let matches = wanted.is_none_or(|wanted| wanted.is_among(named))
             && self.asked.filter.matches(&indexed.attributes);
-        if !readable && (matches || self.guarded) {
-            self.policy.barred();
-            *withheld += 1;
-        }
-        Ok(Some(candidate).filter(|_| readable && matches))
+        // One who is blocked, erased or moved just now is not served: that is no law's doing.
+        Ok(Some(candidate).filter(|candidate| matches && candidate.person.readable))
     }
 
     /// The place of a record in the order that was asked for. None: it has none.

@@ -121,7 +121,7 @@ fn a_list_passes_over_a_record_that_was_erased_since_its_view() {
     let address = address(node, "anna");
     let view = node.engine.view().unwrap();
     let row = view.get_many(&[&address.row]).unwrap().pop().flatten().unwrap();
-    let person = Person { owner: address.owner.clone(), subject, readable: true };
+    let person = Person { owner: address.owner.clone(), subject, readable: true, barred: false };
     assert!(person.open(node, &*view, &address.row, &row).unwrap().is_none());
     // A row that nothing opens is damaged all the same.
     let mut damaged = row.to_vec();

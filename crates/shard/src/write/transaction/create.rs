@@ -21,7 +21,7 @@ impl Transaction<'_> {
     /// Creates a subject, and fixes its ruling for a collection.
     pub(super) fn create(&mut self, asker: &Asker, create: &Create) -> Result<Done, Rejection> {
         let owner = &create.owner;
-        self.lets_in(asker, owner, None, create.given.is_some())?;
+        self.lets_in(asker, owner, Some(&create.collection), create.given.is_some())?;
         if let Some(subject) = self.subject(owner)? {
             return self.created_before(create, &subject);
         }

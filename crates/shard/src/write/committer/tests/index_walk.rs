@@ -10,6 +10,7 @@ use terms::RecordKey;
 
 use super::*;
 use crate::read::list::{List, ListQuery, Of, View};
+use crate::reply::{Listed, Page};
 use crate::store::index_keys::Indexes;
 use crate::store::index_state::IndexState;
 use crate::store::indexed::AttributeChanges;
@@ -275,15 +276,20 @@ impl Run {
 
     /// How many records a list gives, or why it gives none.
     fn listed(&self, subject: Option<&str>, filter: &str, order_by: &str) -> Result<usize, String> {
-        let (reply, answers) = slot();
-        let asker = asker(Role::Reader, Some(here()));
-        let collection = Collection::parse("profiles").expect("a name");
-        let query = ListQuery {
-            collection,
-            subject: subject.map(|subject| self.stage.address(subject).owner),
+        let subject = subject.map(|subject| self.stage.address(subject).owner);
+        let (filter, order_by) = (filter.to_owned(), order_by.to_owned());
+        let page = self.page(ListQuery { subject, filter, order_by, ..Self::all() })?;
+        Ok(page.records.len())
+    }
+
+    /// A list of all records of the collection.
+    fn all() -> ListQuery {
+        ListQuery {
+            collection: Collection::parse("profiles").expect("a name"),
+            subject: None,
             participant: None,
-            filter: filter.to_owned(),
-            order_by: order_by.to_owned(),
+            filter: String::new(),
+            order_by: String::new(),
             view: View::Names,
             page_size: 100,
             weight_max: 1 << 20,
@@ -292,12 +298,19 @@ impl Run {
             of: Of::Records,
             purpose: String::new(),
             caller: "app".to_owned(),
-        };
+        }
+    }
+
+    /// A page of a list, or why there is none.
+    fn page(&self, query: ListQuery) -> Result<Page, String> {
+        let (reply, answers) = slot();
+        let asker = asker(Role::Reader, Some(here()));
         let deadline = Instant::now() + Duration::from_secs(600);
         List { reply, deadline, asker, query }.serve(&self.stage.reader());
         let answer = answers.try_recv().expect("an answer").0;
-        let Outcome::Listed(page) = &answer else { return Err(said(&answer).to_owned()) };
-        Ok(page.records.len())
+        let reason = said(&answer);
+        let Outcome::Listed(page) = answer else { return Err(reason.to_owned()) };
+        Ok(page)
     }
 }
 
@@ -329,6 +342,26 @@ fn what_needs_an_index_is_refused_until_the_walk_has_come_to_the_end() {
     assert_eq!(run.listed(None, "", "age"), Ok(aged));
     assert!(aged > 0 && aged < all);
     assert_eq!(run.listed(None, "", ""), Ok(all));
+}
+
+#[test]
+fn a_list_goes_on_when_its_index_becomes_complete_between_two_pages() {
+    let mut run = Run::new(1);
+    run.take(0);
+    while run.listed(None, "", "").expect("a list") < 12 {
+        run.put();
+    }
+    let all = run.listed(None, "", "").expect("a list");
+    run.take(2);
+    let first = run.page(ListQuery { page_size: 5, ..Run::all() }).expect("a page");
+    run.walk_to_the_end();
+    let rest = run.page(ListQuery { cursor: first.next, ..Run::all() }).expect("a page");
+    let pages = first.records.iter().chain(&rest.records);
+    let name =
+        |record: &Listed| (record.subject.expose().to_owned(), record.key.expose().to_owned());
+    let each: BTreeSet<_> = pages.map(name).collect();
+    assert_eq!((first.records.len(), rest.records.len(), each.len()), (5, all - 5, all));
+    assert!(rest.next.is_empty());
 }
 
 #[test]
