@@ -71,12 +71,20 @@ struct GetOptions {
     /// Read only if the attachment has this etag
     #[arg(long, value_name = "ETAG", default_value = "")]
     etag: String,
+    /// Why the record is read, for the placement log; it must name no person. A collection whose reads
+    /// are logged needs it
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    purpose: String,
 }
 
 #[derive(Debug, Args)]
 struct StatOptions {
     #[command(flatten)]
     common: Common,
+    /// Why the record is read, for the placement log; it must name no person. A collection whose reads
+    /// are logged needs it
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    purpose: String,
 }
 
 #[derive(Debug, Args)]
@@ -201,6 +209,7 @@ impl GetOptions {
             offset: self.offset,
             length: self.length,
             etag: self.etag.clone(),
+            purpose: self.purpose.clone(),
         };
         if self.out.as_os_str() == "-" {
             let out = File::options().write(true).open(STDOUT).await;
@@ -237,6 +246,7 @@ impl StatOptions {
             subject: self.common.subject(),
             collection: self.common.collection.clone(),
             key: self.common.key.clone(),
+            purpose: self.purpose.clone(),
         };
         let attachment = client.stat(&request).await?;
         Ok(what(self.common.json, &attachment))

@@ -257,6 +257,7 @@ impl Deployment {
             subject: subject.clone(),
             collection: collection.to_owned(),
             key: KEY.to_owned(),
+            purpose: "a check of the deployment".to_owned(),
         };
         let read = self.client.get(&get).await;
         let mut lines = vec![match &read {

@@ -70,7 +70,8 @@ fn part(key: &str, offset: i64, length: i64) -> api::DownloadAttachmentRequest {
 
 async fn stat(client: &Client, key: &str) -> Result<api::AttachmentInfo, String> {
     let (collection, key) = ("profiles".to_owned(), key.to_owned());
-    let request = api::StatAttachmentRequest { subject: anna(), collection, key };
+    let request =
+        api::StatAttachmentRequest { subject: anna(), collection, key, ..Default::default() };
     client.stat(&request).await.map_err(reason)
 }
 

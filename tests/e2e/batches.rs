@@ -20,6 +20,7 @@ fn get(n: usize) -> api::GetRecordRequest {
         subject: Some(api::SubjectRef { id: format!("p{n}"), domicile: region(n).1.to_owned() }),
         collection: "profiles".to_owned(),
         key: "main".to_owned(),
+        ..Default::default()
     }
 }
 
@@ -195,6 +196,7 @@ fn killed_among_atomic_batches(deployment: &mut Deployment, runtime: &Runtime) {
                         .map(|s| api::SubjectRef { domicile: "eu-fra".to_owned(), ..s }),
                     collection: put.collection,
                     key: put.key,
+                    ..Default::default()
                 })
                 .collect();
             let patient = runtime.block_on(Client::connect(&url, PATIENT)).expect("a gateway");

@@ -36,7 +36,7 @@ async fn put_and_get(gateway: &str) -> Result<api::Record, client::Error> {
     };
     let subject = client.put(&request).await?.answer.subject;
     let (collection, key) = (request.collection, request.key);
-    client.get(&api::GetRecordRequest { subject, collection, key }).await
+    client.get(&api::GetRecordRequest { subject, collection, key, ..Default::default() }).await
 }
 
 #[test]

@@ -217,6 +217,7 @@ async fn get(client: &Client, record: usize) -> Known {
         subject: Some(api::SubjectRef { id, domicile: "eu-fra".to_owned() }),
         collection: "profiles".to_owned(),
         key,
+        ..Default::default()
     };
     match client.get(&request).await {
         Ok(found) => Known::Told(Told::Seen(seen(&found, true)), found.etag),

@@ -53,6 +53,7 @@ async fn read(client: &Client, person: &Person, region: &str) -> Result<api::Rec
         subject: Some(api::SubjectRef { id: person.id.clone(), domicile: region.to_owned() }),
         collection: person.collection.clone(),
         key: "main".to_owned(),
+        purpose: "a test".to_owned(),
     };
     client.get(&request).await.map_err(|error| {
         error.refused().map_or_else(|| error.to_string(), |refused| refused.reason.clone())

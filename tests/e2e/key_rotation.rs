@@ -130,6 +130,7 @@ async fn read(client: &Client, n: u64, collection: &str) -> bool {
         subject: Some(api::SubjectRef { id: subject(n), domicile: REGION.to_owned() }),
         collection: collection.to_owned(),
         key: "main".to_owned(),
+        purpose: "a test".to_owned(),
     };
     match client.get(&request).await {
         Ok(record) => {

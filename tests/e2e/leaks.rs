@@ -215,6 +215,7 @@ async fn send_all(sender: &Sender) {
         subject: Some(subject.clone()),
         collection: "profiles".to_owned(),
         key: marker("key"),
+        ..Default::default()
     };
     let record =
         records.get(sender.poisoned(read.clone())).await.expect("it is there").into_inner();

@@ -72,6 +72,7 @@ fn a_russians_text_enters_a_germans_inbox_under_a_clause_and_is_found_by_both() 
             subject: Some(of("anna", "eu-fra")),
             collection: "messages".to_owned(),
             key: "m-1".to_owned(),
+            ..Default::default()
         };
         assert!(client.get(&get).await.expect("a record").participants == [boris()]);
         let found = client.list(listing("eu-fra")).next_page().await.expect("a page");

@@ -94,15 +94,31 @@ fn check_folder(folder: &Path) {
     assert!(page.contains("Ваши данные"));
 }
 
+/// All records are encrypted under new keys, with a receipt.
+fn rotate_key(deployment: &Deployment, url: &str) {
+    let receipt = deployment.root().join("receipt-of-keys.json");
+    let why = ["--reason", "a key may have leaked"];
+    let id = ["--request-id", "6ff7e2ea-1ec5-4c1c-9d2c-0d0a3c1f9a11"];
+    let rotate =
+        |more: &[&str]| subject(url, "rotate-key", "anna", &[&why[..], &id, more].concat());
+    assert_eq!(json(&rotate(&["--validate-only"]))["record_count"], 32);
+    assert!(json(&subject(url, "show", "anna", &[])).get("key_rotate_time").is_none());
+    let done = json(&rotate(&["--receipt", text(&receipt)]));
+    assert_eq!((&done["record_count"], &done["proof"]), (&32.into(), &"receipt".into()));
+    assert_eq!(json(&rotate(&[]))["replayed"], true);
+    assert!(json(&subject(url, "show", "anna", &[]))["key_rotate_time"].is_string());
+}
+
 fn export(deployment: &Deployment, url: &str) {
     let folder = deployment.root().join("export");
-    let done = subject(url, "export", "anna", &["--out", text(&folder)]);
+    let done = subject(url, "export", "anna", &["--purpose", "asked", "--out", text(&folder)]);
     assert_eq!(json(&done)["record_count"], 32);
     check_folder(&folder);
-    let again = subject(url, "export", "anna", &["--out", text(&folder)]);
+    let again = subject(url, "export", "anna", &["--purpose", "asked", "--out", text(&folder)]);
     assert_eq!(again.code, 1, "{again:?}");
     let nothing = deployment.root().join("nothing");
-    refused(&subject(url, "export", "nobody", &["--out", text(&nothing)]), "SUBJECT_UNKNOWN");
+    let unknown = ["--purpose", "asked", "--out", text(&nothing)];
+    refused(&subject(url, "export", "nobody", &unknown), "SUBJECT_UNKNOWN");
     assert!(!nothing.exists() && !deployment.root().join("nothing.partial").exists());
 }
 
@@ -147,6 +163,7 @@ fn accesses(runtime: &Runtime, url: &str) {
                 subject: Some(api::SubjectRef { id: "boris".into(), domicile: "eu-fra".into() }),
                 collection: "payments".to_owned(),
                 key: "card".to_owned(),
+                purpose: "a complaint".to_owned(),
             };
             client.get(&request).await.expect("a record");
         }
@@ -172,14 +189,19 @@ fn a_person_is_shown_exported_blocked_and_erased() {
     let shown = json(&subject(&url, "show", "anna", &["--purpose", "the person asks"]));
     assert_eq!((&shown["state"], &shown["territory"]), (&"live".into(), &"DE".into()));
     assert_eq!(shown["collections"].as_array().expect("a list").len(), 2);
+    rotate_key(&deployment, &url);
     export(&deployment, &url);
     block(&url);
     erase_collection(&deployment, &runtime, &url);
     accesses(&runtime, &url);
 
     let receipt = deployment.root().join("receipt.json");
-    let dry = subject(&url, "erase", "anna", &["--reason", "asked", "--validate-only"]);
+    let why = ["--reason", "asked", "--ground", "demand"];
+    let dry = subject(&url, "erase", "anna", &[&why[..], &["--validate-only"]].concat());
     assert_eq!(json(&dry)["record_count"], 32);
+    let term = &json(&dry)["terms"][0];
+    assert_eq!((&term["statute"], &term["ground"]), (&"eu-gdpr".into(), &"demand".into()));
+    assert!(term["due_time"].is_string());
     let done = subject(&url, "erase", "anna", &["--reason", "asked", "--receipt", text(&receipt)]);
     let done = json(&done);
     assert_eq!((&done["record_count"], &done["proof"]), (&32.into(), &"receipt".into()));

@@ -82,6 +82,16 @@ impl Date {
         date
     }
 
+    /// The same day of a month that many months later, or the last day of that month.
+    #[must_use]
+    pub fn after_months(self, months: u32) -> Self {
+        let (year, month, day) = self.civil();
+        let count = (year * 12 + month - 1).saturating_add(months);
+        let (year, month) = (count / 12, count % 12 + 1);
+        let last = (1..=day).rev().find_map(|day| Self::of_civil(year, month, day));
+        last.unwrap_or(Self(LAST))
+    }
+
     /// Year, month and day.
     pub const fn civil(self) -> (u32, u32, u32) {
         let z = self.0 + EPOCH_SHIFT;

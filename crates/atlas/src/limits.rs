@@ -44,6 +44,8 @@ pub const DISPUTED_MAX: usize = 1_024;
 pub const SHARDS_MAX: usize = 1_024;
 /// Rules of a pack, and exemptions of one.
 pub const FACTS_MAX: usize = 256;
+/// Days, working days or months of a term of erasure.
+pub const ERASURE_TERM_MAX: u64 = 366;
 /// Working days of a wait.
 pub const WORKING_DAYS_MAX: u64 = 366;
 /// Bytes of a file of people with expected answers.

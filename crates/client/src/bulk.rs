@@ -269,6 +269,7 @@ impl Flow<'_> {
             subject: id.map(|id| api::SubjectRef { id, domicile: region.clone() }),
             collection: job.request.collection.clone(),
             key: job.request.key.clone(),
+            purpose: "an import compares what is stored".to_owned(),
         };
         self.reads.spawn(async move {
             // It is never closed.

@@ -142,6 +142,27 @@ impl Client {
         Ok(Written { answer, proof })
     }
 
+    /// Replaces the keys of a subject in its domicile, and checks the answer and its receipt.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn rotate_subject_key(
+        &self,
+        request: &api::RotateSubjectKeyRequest,
+    ) -> Result<Written<api::RotateSubjectKeyResponse>, Error> {
+        let rotate =
+            |mut to: Gateway, request| async move { to.subjects.rotate_key(request).await };
+        let (answer, once) = self.attempts(request, self.question(), rotate).await?;
+        let proof = if request.validate_only {
+            Proof::DryRun
+        } else {
+            let receipt = answer.receipt.as_ref();
+            let (subject, known) = (request.subject.as_ref(), self.known(once));
+            check_subject(subject, "", receipt, answer.replayed, Kind::Key, known)?
+        };
+        Ok(Written { answer, proof })
+    }
+
     /// Blocks a subject in its domicile, and checks the answer and its receipt.
     ///
     /// # Errors

@@ -34,6 +34,7 @@ pub(crate) enum Method {
     SubjectRelocate,
     SubjectExport,
     SubjectErase,
+    SubjectRotateKey,
     SubjectBlock,
     SubjectUnblock,
     /// `Operations`.
@@ -83,6 +84,7 @@ impl Method {
             "/bailiwick.v1.Operations/Cancel" => Self::OperationCancel,
             "/bailiwick.v1.Subjects/Export" => Self::SubjectExport,
             "/bailiwick.v1.Subjects/Erase" => Self::SubjectErase,
+            "/bailiwick.v1.Subjects/RotateKey" => Self::SubjectRotateKey,
             "/bailiwick.v1.Subjects/Block" => Self::SubjectBlock,
             "/bailiwick.v1.Subjects/Unblock" => Self::SubjectUnblock,
             "/bailiwick.v1.RegionMaps/Get" => Self::MapGet,
@@ -126,6 +128,7 @@ impl Method {
             Self::OperationCancel => "OperationCancel",
             Self::SubjectExport => "SubjectExport",
             Self::SubjectErase => "SubjectErase",
+            Self::SubjectRotateKey => "SubjectRotateKey",
             Self::SubjectBlock => "SubjectBlock",
             Self::SubjectUnblock => "SubjectUnblock",
             Self::MapGet => "MapGet",

@@ -168,6 +168,10 @@ impl std::fmt::Debug for Body {
 struct GetOptions {
     #[command(flatten)]
     common: Common,
+    /// Why the record is read, for the placement log; it must name no person. A collection whose reads
+    /// are logged needs it
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    purpose: String,
 }
 
 #[derive(Debug, Args)]
@@ -236,9 +240,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
                     show::put(common.json, &answer, options)
                 })
             }
-            Command::Get(_) => match common.client(Vec::new()).await? {
+            Command::Get(options) => match common.client(Vec::new()).await? {
                 Ok(client) => {
-                    let answer = client.get(&common.get()).await;
+                    let answer = client.get(&options.request()).await;
                     answer.map(|record| show::record(common.json, &record))
                 }
                 Err(error) => Err(error),
@@ -306,12 +310,16 @@ impl Common {
     pub(super) fn subject(&self) -> Option<api::SubjectRef> {
         Some(api::SubjectRef { id: self.subject.clone(), domicile: self.domicile.clone() })
     }
+}
 
-    fn get(&self) -> api::GetRecordRequest {
+impl GetOptions {
+    fn request(&self) -> api::GetRecordRequest {
+        let Self { common, purpose } = self;
         api::GetRecordRequest {
-            subject: self.subject(),
-            collection: self.collection.clone(),
-            key: self.key.clone(),
+            subject: common.subject(),
+            collection: common.collection.clone(),
+            key: common.key.clone(),
+            purpose: purpose.clone(),
         }
     }
 }

@@ -45,6 +45,8 @@ enum Command {
     Relocate(relocate::RelocateOptions),
     /// Erase a person in a region, or one collection of a person, for good
     Erase(EraseOptions),
+    /// Replace the keys of a person in a region, and encrypt all records under the new ones
+    RotateKey(RotateKeyOptions),
     /// Keep a person's records, unread and unwritten, until a date
     Block(BlockOptions),
     /// Lift the block on a person
@@ -106,7 +108,7 @@ struct ExportOptions {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Why, for the placement log; it must name no person
-    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    #[arg(long, value_name = "TEXT")]
     purpose: String,
 }
 
@@ -122,7 +124,24 @@ struct EraseOptions {
     /// By when a law wants it done, for the placement log; RFC 3339
     #[arg(long, value_name = "TIME", value_parser = time)]
     deadline: Option<Timestamp>,
+    /// On which ground the data must go: the laws that apply may set a term for it
+    #[arg(long, value_name = "GROUND", value_parser = ground)]
+    ground: Option<api::ErasureGround>,
+    /// When the ground arose; RFC 3339 [default: now]
+    #[arg(long, value_name = "TIME", value_parser = time, requires = "ground")]
+    ground_time: Option<Timestamp>,
     /// Request id of this erasure; use the same one for a retry [default: random]
+    #[arg(long, value_name = "UUID", value_parser = RequestId::parse)]
+    request_id: Option<RequestId>,
+}
+
+#[derive(Debug, Args)]
+struct RotateKeyOptions {
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    change: Change,
+    /// Request id of this rotation; use the same one for a retry [default: random]
     #[arg(long, value_name = "UUID", value_parser = RequestId::parse)]
     request_id: Option<RequestId>,
 }
@@ -159,6 +178,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
             Command::Reassess(options) => options.run().await,
             Command::Relocate(options) => options.run().await,
             Command::Erase(options) => options.run().await,
+            Command::RotateKey(options) => options.run().await,
             Command::Block(options) => options.run().await,
             Command::Unblock(options) => options.run().await,
         }
@@ -238,8 +258,14 @@ impl ExportOptions {
         file: &Path,
     ) -> Result<(), Failure> {
         let api::Record { subject, collection, key, etag, .. } = record;
-        let request =
-            api::DownloadAttachmentRequest { subject, collection, key, etag, ..Default::default() };
+        let request = api::DownloadAttachmentRequest {
+            subject,
+            collection,
+            key,
+            etag,
+            purpose: self.purpose.clone(),
+            ..Default::default()
+        };
         let unwritten = |error| {
             let text = format!("{} cannot be written ({error})", file.display());
             Failure::said(Exit::Failed, text)
@@ -253,22 +279,53 @@ impl ExportOptions {
 impl EraseOptions {
     async fn run(&self) -> Result<(), Failure> {
         let Self { common, change, .. } = self;
-        let drawn = || new_request_id(&SystemEntropy);
-        let id = self.request_id.map_or_else(drawn, Ok);
-        let id = id.map_err(|error| Failure::new(Exit::Unavailable, error))?;
         let request = api::EraseSubjectRequest {
             subject: common.subject(),
-            request_id: id.to_string(),
+            request_id: request_id(self.request_id)?,
             reason: change.reason.clone(),
             deadline: self.deadline,
             validate_only: change.validate_only,
             receipt_view: change.receipt_view().into(),
             collection: self.collection.clone(),
+            ground: self.ground.unwrap_or_default().into(),
+            ground_time: self.ground_time,
         };
         let answer = common.client().await?.erase_subject(&request).await;
         let answer = answer.map_err(|error| common.failed(&error))?;
         change.keep(answer.receipt.as_ref())?;
         show::erased(common.json, &answer, change.validate_only)
+    }
+}
+
+/// A ground of erasure, as it was typed.
+fn ground(text: &str) -> Result<api::ErasureGround, String> {
+    let ground = show::GROUNDS.iter().find(|(word, _)| *word == text);
+    ground.map(|(_, ground)| *ground).ok_or_else(|| {
+        let words: Vec<&str> = show::GROUNDS.iter().map(|(word, _)| *word).collect();
+        format!("is none of {}", words.join(", "))
+    })
+}
+
+/// The request id that was typed, or a new one.
+fn request_id(typed: Option<RequestId>) -> Result<String, Failure> {
+    let id = typed.map_or_else(|| new_request_id(&SystemEntropy), Ok);
+    id.map(|id| id.to_string()).map_err(|error| Failure::new(Exit::Unavailable, error))
+}
+
+impl RotateKeyOptions {
+    async fn run(&self) -> Result<(), Failure> {
+        let Self { common, change, .. } = self;
+        let request = api::RotateSubjectKeyRequest {
+            subject: common.subject(),
+            request_id: request_id(self.request_id)?,
+            reason: change.reason.clone(),
+            validate_only: change.validate_only,
+            receipt_view: change.receipt_view().into(),
+        };
+        let answer = common.client().await?.rotate_subject_key(&request).await;
+        let answer = answer.map_err(|error| common.failed(&error))?;
+        change.keep(answer.receipt.as_ref())?;
+        show::key_rotated(common.json, &answer, change.validate_only)
     }
 }
 

@@ -73,9 +73,11 @@ pub(super) fn html(subject: &api::Subject, rows: &[Row]) -> String {
     page.push_str("</table>\n");
     heading(&mut page, "Who read it", "Кто читал");
     page.push_str(concat!(
-        "<p>Reads of single records, and pages of yours alone, of collections whose reads are logged. ",
-        "/ <span lang=\"ru\">Чтения отдельных записей и страниц только ваших записей ",
-        "в коллекциях, чтения которых журналируются.</span></p>\n<table>\n",
+        "<p>Reads of your records in collections whose reads are logged: one by one, and in pages ",
+        "of the whole collection, of which each day is counted once. ",
+        "/ <span lang=\"ru\">Чтения ваших записей в коллекциях, чтения которых журналируются: ",
+        "по одной и в составе страниц всей коллекции; для страниц каждый день считается ",
+        "один раз.</span></p>\n<table>\n",
     ));
     for access in &subject.accesses {
         let text = accessed(access);

@@ -32,6 +32,7 @@ pub(super) fn subject(json: bool, subject: &api::Subject) -> Result<(), Failure>
         ("since", subject.create_time.as_ref()),
         ("blocked until", subject.block_end_time.as_ref()),
         ("erased", subject.erase_time.as_ref()),
+        ("keys rotated", subject.key_rotate_time.as_ref()),
     ] {
         rows.extend(time.map(|time| (name, time.to_string())));
     }
@@ -48,6 +49,9 @@ pub(super) fn subject(json: bool, subject: &api::Subject) -> Result<(), Failure>
         for line in collection.ruling.as_ref().map(why).unwrap_or_default() {
             text.push_str(&format!("\n{line}"));
         }
+        for own in &collection.erasure_terms {
+            text.push_str(&format!("\nif asked now, erase on {}", term(own)));
+        }
         rows.push((&collection.collection, text));
     }
     for erased in &subject.erased_collections {
@@ -60,6 +64,37 @@ pub(super) fn subject(json: bool, subject: &api::Subject) -> Result<(), Failure>
         rows.push(("read", accessed(access)));
     }
     show(&rows)
+}
+
+/// The grounds of erasure, by their words.
+pub(super) const GROUNDS: [(&str, api::ErasureGround); 4] = [
+    ("unlawful", api::ErasureGround::Unlawful),
+    ("purpose-reached", api::ErasureGround::PurposeReached),
+    ("consent-withdrawn", api::ErasureGround::ConsentWithdrawn),
+    ("demand", api::ErasureGround::Demand),
+];
+
+fn ground(term: &api::ErasureTerm) -> &'static str {
+    let known = GROUNDS.iter().find(|(_, ground)| *ground == term.ground());
+    known.map_or("unknown", |(word, _)| word)
+}
+
+/// By when a law wants data erased, and how sure that is.
+pub(super) fn term(term: &api::ErasureTerm) -> String {
+    let api::ErasureTerm { statute, citation, verified, .. } = term;
+    let due = shown(term.due_time.as_ref());
+    format!("{}: by {due} under {statute} ({citation}; {verified})", ground(term))
+}
+
+fn term_json(of: &api::ErasureTerm) -> Value {
+    json!({
+        "statute": of.statute,
+        "ground": ground(of),
+        "due_time": of.due_time.as_ref().map(ToString::to_string),
+        "says": of.says,
+        "citation": of.citation,
+        "verified": of.verified,
+    })
 }
 
 /// A number of records, in words.
@@ -82,12 +117,28 @@ pub(super) fn accessed(access: &api::SubjectAccess) -> String {
     let (first, last) = (shown(access.first_time.as_ref()), shown(access.last_time.as_ref()));
     let when = if first == last { first } else { format!("{first} to {last}") };
     let why = if purpose.is_empty() { String::new() } else { format!(": {purpose}") };
-    format!("{collection}, {} times by {who}, {when}{why}", access.read_count)
+    let count = match (access.kind(), access.read_count) {
+        (api::AccessKind::Pages, 1) => "in pages of the collection on 1 day".to_owned(),
+        (api::AccessKind::Pages, days) => format!("in pages of the collection on {days} days"),
+        (api::AccessKind::Records | api::AccessKind::Unspecified, 1) => "once".to_owned(),
+        (api::AccessKind::Records | api::AccessKind::Unspecified, n) => format!("{n} times"),
+    };
+    format!("{collection}, {count} by {who}, {when}{why}")
+}
+
+/// The word for how records were read.
+fn access_kind(of: &api::SubjectAccess) -> &'static str {
+    match of.kind() {
+        api::AccessKind::Unspecified => "unknown",
+        api::AccessKind::Records => "records",
+        api::AccessKind::Pages => "pages",
+    }
 }
 
 fn access_json(of: &api::SubjectAccess) -> Value {
     json!({
         "collection": of.collection,
+        "kind": access_kind(of),
         "role": of.role,
         "caller_tag": of.caller_tag,
         "territory": of.territory,
@@ -112,6 +163,7 @@ pub(super) fn as_json(subject: &api::Subject) -> Value {
         ("create_time", &subject.create_time),
         ("block_end_time", &subject.block_end_time),
         ("erase_time", &subject.erase_time),
+        ("key_rotate_time", &subject.key_rotate_time),
     ] {
         if let Some(time) = time {
             object.insert(name.to_owned(), time.to_string().into());
@@ -149,6 +201,7 @@ fn collection_json(of: &api::SubjectCollection) -> Value {
         "next_expire_time": of.next_expire_time.as_ref().map(ToString::to_string),
         "mirrors": of.mirrors,
         "reads_logged": of.reads_logged,
+        "erasure_terms": of.erasure_terms.iter().map(term_json).collect::<Vec<_>>(),
         "ruling": of.ruling.as_ref().map(ruling),
     })
 }
@@ -197,6 +250,7 @@ pub(super) fn erased(
             "record_count": answer.record_count,
             "replayed": answer.replayed,
             "validated_only": dry,
+            "terms": answer.terms.iter().map(term_json).collect::<Vec<_>>(),
             "proof": proof(&answer.proof),
             "receipt": receipt(answer.receipt.as_ref()),
         }));
@@ -207,6 +261,34 @@ pub(super) fn erased(
         "erased before with this request_id; nothing was done now"
     } else {
         "erased"
+    };
+    let mut rows = vec![("done", done.to_owned()), ("records", answer.record_count.to_string())];
+    rows.extend(answer.terms.iter().map(|own| ("due", term(own))));
+    rows.push(("receipt", proven(answer.receipt.as_ref(), &answer.proof)));
+    show(&rows)
+}
+
+/// Prints what a rotation of keys did.
+pub(super) fn key_rotated(
+    json: bool,
+    answer: &Written<api::RotateSubjectKeyResponse>,
+    dry: bool,
+) -> Result<(), Failure> {
+    if json {
+        return say(json!({
+            "record_count": answer.record_count,
+            "replayed": answer.replayed,
+            "validated_only": dry,
+            "proof": proof(&answer.proof),
+            "receipt": receipt(answer.receipt.as_ref()),
+        }));
+    }
+    let done = if dry {
+        "dry run: nothing was changed"
+    } else if answer.replayed {
+        "rotated before with this request_id; nothing was done now"
+    } else {
+        "rotated"
     };
     show(&[
         ("done", done.to_owned()),

@@ -48,6 +48,7 @@ async fn read_of(
         subject: Some(subject),
         collection: collection.to_owned(),
         key: "main".to_owned(),
+        ..Default::default()
     };
     client.get(&request).await.map_err(|error| error.refused().expect("a reason").clone())
 }

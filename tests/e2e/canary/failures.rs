@@ -91,6 +91,7 @@ async fn write(url: String, caller: u64, all: u64, done: Arc<Done>) {
                     .map(|subject| api::SubjectRef { domicile: region.to_owned(), ..subject }),
                 collection: request.collection,
                 key: request.key,
+                purpose: "a test".to_owned(),
             };
             clients[0].get(&asked).await.err().iter().for_each(said);
         }

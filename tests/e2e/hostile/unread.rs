@@ -108,6 +108,7 @@ async fn large_record(url: &str) -> Bytes {
         subject: Some(subject),
         collection: "profiles".to_owned(),
         key: "main".to_owned(),
+        ..Default::default()
     };
     get.encode_to_vec().into()
 }

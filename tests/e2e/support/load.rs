@@ -95,6 +95,7 @@ pub(crate) async fn get(
         subject: Some(api::SubjectRef { id: subject.to_owned(), domicile: domicile.to_owned() }),
         collection: "profiles".to_owned(),
         key: key.to_owned(),
+        ..Default::default()
     };
     client.get(&request).await.map_err(|error| {
         error.refused().map_or_else(|| error.to_string(), |refused| refused.reason.clone())

@@ -156,6 +156,17 @@ impl StatutePack {
                 lines.push(format!("To these it does not wait, only notify: {listed}."));
             }
         }
+        for term in self.erasures() {
+            lines.push(format!(
+                "Erasure on the ground `{}` within {} {}: {} ({}; {}).",
+                term.ground,
+                term.within,
+                term.unit,
+                term.says,
+                term.citation,
+                term.verified.as_str()
+            ));
+        }
         lines
     }
 
@@ -307,6 +318,7 @@ impl StatutePack {
     fn least_verified(&self) -> Verified {
         let rules = self.rules().iter().map(|rule| rule.verified);
         let marks = rules.chain(self.exemptions().iter().map(|ground| ground.verified));
+        let marks = marks.chain(self.erasures().iter().map(|term| term.verified));
         let order = [Verified::Memory, Verified::Weak, Verified::Inference, Verified::Seen];
         let rank = |mark: &Verified| order.iter().position(|own| own == mark);
         marks.min_by_key(rank).unwrap_or(Verified::Memory)

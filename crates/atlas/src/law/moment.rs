@@ -22,6 +22,7 @@ static OFFSETS: LazyLock<Vec<Offsets>> = LazyLock::new(|| {
 /// Quarters of an hour in a day.
 const QUARTERS: i64 = 96;
 const QUARTER_MS: u64 = 15 * 60 * 1000;
+const DAY_MS: u64 = 96 * QUARTER_MS;
 
 /// A day as all places have it, which is how one asks ahead; or a time, to the quarter of an hour,
 /// at which places may have different days.
@@ -78,6 +79,22 @@ impl Offsets {
             |a: Self, b: Self| Self { least: a.least.min(b.least), most: a.most.max(b.most) };
         all.reduce(widest).expect("a jurisdiction has a country, and each has offsets")
     }
+
+    /// The day at a time, by the clocks that are behind all others.
+    pub(crate) fn last_day(self, time: UnixMillis) -> Date {
+        Date::of(UnixMillis(shifted(time.0, self.least)))
+    }
+
+    /// When a day is over, by the clocks that are ahead of all others.
+    pub(crate) fn first_end(self, day: Date) -> UnixMillis {
+        UnixMillis(shifted((u64::from(day.day()) + 1) * DAY_MS, -self.most))
+    }
+}
+
+/// A time, so many quarters of an hour later.
+fn shifted(ms: u64, quarters: i8) -> u64 {
+    let by = u64::from(quarters.unsigned_abs()) * QUARTER_MS;
+    if quarters < 0 { ms.saturating_sub(by) } else { ms.saturating_add(by) }
 }
 
 #[cfg(test)]

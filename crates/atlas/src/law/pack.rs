@@ -11,8 +11,8 @@ use crate::law::statute::{Exemption, Rule, Scope, Source, StatutePack, Transfers
 use crate::limits::PACK_BYTES_MAX;
 use crate::toml::{File, Section, SizeLimit};
 use crate::{
-    Constraint, Diagnostic, ExemptionId, Sector, StatuteId, Territory, Trigger, UnknownCitizenship,
-    Verified,
+    Constraint, Diagnostic, ErasureGround, ErasureTerm, ExemptionId, Sector, StatuteId, TermUnit,
+    Territory, Trigger, UnknownCitizenship, Verified,
 };
 
 impl StatutePack {
@@ -44,7 +44,7 @@ fn read(root: &Section<'_>, text: &str) -> Option<StatutePack> {
     let more: Vec<Scope> = root.sections("scopes").iter().filter_map(scope).collect();
     let deny = territories(root, "deny");
     let transfers = transfers(root);
-    let (exemptions, rules) = (exemptions(root), rules(root));
+    let (exemptions, erasures, rules) = (exemptions(root), erasures(root), rules(root));
     let jurisdiction = jurisdiction?.it;
     // The dates of the pack itself are those of the law.
     let first = Scope { from: None, until: None, ..first? };
@@ -72,6 +72,7 @@ fn read(root: &Section<'_>, text: &str) -> Option<StatutePack> {
         denied,
         transfers,
         exemptions,
+        erasures,
         rules,
     })
 }
@@ -139,6 +140,23 @@ fn exemptions(root: &Section<'_>) -> Vec<Exemption> {
         Some(Exemption { id: id?.it, says, citation, verified, source })
     };
     root.sections("exemptions").iter().filter_map(read).collect()
+}
+
+fn erasures(root: &Section<'_>) -> Vec<ErasureTerm> {
+    let mut seen = BTreeSet::new();
+    let read = |section: &Section<'_>| {
+        let ground = section.parse("ground", ErasureGround::parse);
+        if let Some(ground) = ground.as_ref().filter(|ground| !seen.insert(ground.it)) {
+            let problem = format!("there is a term for `{}` already", ground.it);
+            section.wrong(ground.at, "NAME_DUPLICATE", problem, "remove one of them");
+        }
+        let (within, unit) = (section.number("within"), section.parse("unit", TermUnit::parse));
+        let Rule { says, citation, verified, source, .. } = rule(section)?;
+        let within = u32::try_from(within?.it).ok()?;
+        let (ground, unit) = (ground?.it, unit?.it);
+        Some(ErasureTerm { ground, within, unit, says, citation, verified, source })
+    };
+    root.sections("erasures").iter().filter_map(read).collect()
 }
 
 fn rules(root: &Section<'_>) -> Vec<Rule> {

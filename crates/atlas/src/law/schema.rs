@@ -1,7 +1,9 @@
 //! The keys of a statute pack.
 
 use crate::geo::territory::TERRITORY;
-use crate::law::vocabulary::{Constraint, Trigger, UnknownCitizenship, Verified};
+use crate::law::vocabulary::{
+    Constraint, ErasureGround, TermUnit, Trigger, UnknownCitizenship, Verified,
+};
 use crate::limits;
 use crate::toml::schema::{Form, NAME, Table, needed, optional};
 
@@ -95,6 +97,12 @@ pub static PACK: Table = Table {
             "none",
             "Grounds on which a collection may be outside of it.",
         ),
+        optional(
+            "erasures",
+            Form::Tables(&ERASURE),
+            "none that we know",
+            "By when it wants data erased, by the ground on which they must go.",
+        ),
         needed("rules", Form::Tables(&RULE), "What the law says, at least one."),
     ],
 };
@@ -137,6 +145,40 @@ static EXEMPTION: Table = Table {
     count_max: limits::FACTS_MAX,
     keys: &[
         needed("id", NAME, "Its name, which a map declares."),
+        needed("says", Form::Text, "What it says, in our words."),
+        needed("citation", Form::Text, "The citation."),
+        needed("verified", Form::Word(Verified::WORDS), "How well this was verified."),
+        optional(
+            "source",
+            Form::Text,
+            "none; required where it is `seen` or `weak`",
+            "The address of the page.",
+        ),
+        optional("looked_at", Form::Date, "it was not noted", LOOKED_AT),
+        optional("official", Form::Flag, "`false`", OFFICIAL),
+    ],
+};
+
+static ERASURE: Table = Table {
+    what: "term of erasure",
+    means: "By when a law wants data erased that must go on one ground.",
+    count_max: ErasureGround::ALL.len(),
+    keys: &[
+        needed(
+            "ground",
+            Form::Word(ErasureGround::WORDS),
+            "Why the data must go. Each ground once.",
+        ),
+        needed(
+            "within",
+            Form::Number(1, limits::ERASURE_TERM_MAX),
+            "How long it runs, from the day after the ground arose.",
+        ),
+        needed(
+            "unit",
+            Form::Word(TermUnit::WORDS),
+            "What is counted. Working days are Monday to Friday: public holidays are not known, and make a term longer than it is told.",
+        ),
         needed("says", Form::Text, "What it says, in our words."),
         needed("citation", Form::Text, "The citation."),
         needed("verified", Form::Word(Verified::WORDS), "How well this was verified."),

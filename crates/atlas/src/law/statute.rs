@@ -3,8 +3,8 @@
 use crate::geo::country::Countries;
 use crate::law::moment::Offsets;
 use crate::{
-    Constraint, Country, Date, ExemptionId, Jurisdiction, Moment, Sector, StatuteId, Territory,
-    Trigger, UnknownCitizenship, Verified,
+    Constraint, Country, Date, ErasureTerm, ExemptionId, Jurisdiction, Moment, Sector, StatuteId,
+    Territory, Trigger, UnknownCitizenship, Verified,
 };
 
 /// A page in which we read a law, or about it.
@@ -159,6 +159,7 @@ pub struct StatutePack {
     pub(crate) denied: Countries,
     pub(crate) transfers: Option<Transfers>,
     pub(crate) exemptions: Vec<Exemption>,
+    pub(crate) erasures: Vec<ErasureTerm>,
     pub(crate) rules: Vec<Rule>,
 }
 
@@ -266,6 +267,11 @@ impl StatutePack {
     /// The ground of that name.
     pub fn exemption(&self, id: &ExemptionId) -> Option<&Exemption> {
         self.exemptions.iter().find(|exemption| exemption.id == *id)
+    }
+
+    /// By when it wants data erased: a term for each ground of which it says so.
+    pub fn erasures(&self) -> &[ErasureTerm] {
+        &self.erasures
     }
 
     /// Its rules.

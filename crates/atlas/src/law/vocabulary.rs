@@ -165,6 +165,32 @@ words! {
 }
 
 words! {
+    /// On which ground a law wants data erased.
+    ErasureGround {
+        /// They were processed unlawfully.
+        Unlawful "unlawful",
+        /// The purpose for which they were processed is reached.
+        PurposeReached "purpose-reached",
+        /// The person has withdrawn the consent.
+        ConsentWithdrawn "consent-withdrawn",
+        /// The person demands it, or that the processing stops.
+        Demand "demand",
+    }
+}
+
+words! {
+    /// In what a term is counted.
+    TermUnit {
+        /// Days of the calendar.
+        Days "days",
+        /// Monday to Friday: public holidays are not known.
+        WorkingDays "working-days",
+        /// Months of the calendar.
+        Months "months",
+    }
+}
+
+words! {
     /// How well a fact of a pack was verified. The best first.
     Verified {
         /// Seen in a public page, most of them law-firm summaries.

@@ -1,6 +1,6 @@
 //! What a region map is made of.
 
-use terms::{Collection, RegionId, TenantId, limits};
+use terms::{Collection, Reason, RegionId, Rejection, TenantId, limits};
 
 use crate::attributes::AttributeName;
 use crate::geo::country::Countries;
@@ -133,6 +133,19 @@ impl CollectionRules {
     /// How reads of it are noted.
     pub fn reads(&self) -> Reads {
         self.reads
+    }
+
+    /// Lets a read in that states this purpose: where reads are logged, it must not be empty.
+    ///
+    /// # Errors
+    /// `FIELD_MISSING`.
+    pub fn admit_purpose(&self, purpose: &str) -> Result<(), Rejection> {
+        if self.reads == Reads::Counted || !purpose.trim().is_empty() {
+            return Ok(());
+        }
+        let fault = Rejection::new(Reason::FieldMissing).field("purpose");
+        let fault = fault.problem("is empty, and the region map logs the reads of this collection");
+        Err(fault.cure("say in a few words why it is read; name no person"))
     }
 
     /// The largest body of a record, in bytes; never above `terms::limits::BODY_BYTES_MAX`.

@@ -126,7 +126,7 @@ static COLLECTION: Table = Table {
         needed(
             "reads",
             Form::Word(&["logged", "counted"]),
-            "`logged`: an entry in the placement log for each read. `counted`: one with a count per caller and minute.",
+            "`logged`: an entry in the placement log for each read, which must state its purpose. `counted`: one with a count per caller and minute.",
         ),
         optional(
             "body_bytes_max",

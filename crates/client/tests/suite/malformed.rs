@@ -134,6 +134,7 @@ service! {
         relocate RelocateSubjectRequest -> Operation;
         get GetSubjectRequest -> Subject;
         erase EraseSubjectRequest -> EraseSubjectResponse;
+        rotate_key RotateSubjectKeyRequest -> RotateSubjectKeyResponse;
         block BlockSubjectRequest -> BlockSubjectResponse;
         unblock UnblockSubjectRequest -> UnblockSubjectResponse;
     }
@@ -219,6 +220,7 @@ async fn all(url: &str) -> Vec<(&'static str, Option<Error>)> {
         ("subject", client.subject(&Default::default()).await.err()),
         ("locate_subject", client.locate_subject(&Default::default()).await.err()),
         ("erase_subject", client.erase_subject(&Default::default()).await.err()),
+        ("rotate_subject_key", client.rotate_subject_key(&Default::default()).await.err()),
         ("block_subject", client.block_subject(&Default::default()).await.err()),
         ("unblock_subject", client.unblock_subject(&Default::default()).await.err()),
         ("map", client.map(&Default::default()).await.err()),

@@ -61,9 +61,10 @@ async fn stat(
         subject: request.subject,
         collection: request.collection,
         key: request.key,
+        purpose: request.purpose,
     };
-    let target = ctx.pin().reader(&call.admitted.acting.caller).get(names)?;
+    let get = ctx.pin().reader(&call.admitted.acting.caller).get(names)?;
     let nothing = proto::BodyRange::default();
-    let part = part(ctx, &call.admitted, call.deadline.of_call(), &target, nothing).await?;
-    part.attachment(&target)
+    let part = part(ctx, &call.admitted, call.deadline.of_call(), &get, nothing).await?;
+    part.attachment(&get.target)
 }

@@ -7,7 +7,7 @@ use wire::v1;
 
 use crate::api::attributes;
 use crate::api::context::{Admitted, CallContext};
-use crate::api::request::Target;
+use crate::api::request::{Get, Target};
 use crate::api::response;
 use crate::shards::in_flight::Effect;
 
@@ -40,9 +40,10 @@ pub(super) async fn part(
     ctx: &CallContext,
     admitted: &Admitted,
     deadline: Instant,
-    target: &Target,
+    get: &Get,
     range: proto::BodyRange,
 ) -> Result<Part, Rejection> {
+    let Get { target, purpose } = get;
     let pinned = ctx.pin();
     admitted.permit.has_room()?;
     let route = pinned.domicile(&admitted.acting.caller, target)?;
@@ -52,6 +53,7 @@ pub(super) async fn part(
         collection: target.collection.as_str().to_owned(),
         key: target.key.clone(),
         range: Some(range),
+        purpose: purpose.clone(),
     });
     let sent = admitted.shard_call(route.region(), deadline, Effect::Read, 0, op)?;
     let found = response::found(route.send(sent).await?)?;

@@ -16,7 +16,7 @@ use wire::v1::download_attachment_response::Part as Message;
 
 use crate::api::body_part::part;
 use crate::api::context::{Call, CallContext};
-use crate::api::request::Target;
+use crate::api::request::Get;
 
 /// Bytes of one message: every client library takes it.
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
@@ -58,7 +58,7 @@ enum Next {
 
 /// What has been read and not given yet, and where it goes on.
 struct Data {
-    target: Target,
+    get: Get,
     etag: String,
     rest: Bytes,
     offset: u64,
@@ -87,7 +87,7 @@ impl Reading {
             };
             let deadline = self.call.deadline.of_item(Instant::now(), None);
             let admitted = &self.call.admitted;
-            let read = part(&self.ctx, admitted, deadline, &data.target, range).await?;
+            let read = part(&self.ctx, admitted, deadline, &data.get, range).await?;
             data.rest = read.found.body;
             if data.rest.is_empty() {
                 return Err(Reason::Internal.into());
@@ -108,18 +108,19 @@ impl Reading {
             subject: request.subject,
             collection: request.collection,
             key: request.key,
+            purpose: request.purpose,
         };
         let caller = &*self.call.admitted.acting.caller;
-        let target = self.ctx.pin().reader(caller).get(names)?;
+        let get = self.ctx.pin().reader(caller).get(names)?;
         let wanted = if wanted == 0 { u64::MAX } else { wanted };
         let range = proto::BodyRange { offset, length: length(wanted), etag: request.etag };
         let deadline = self.call.deadline.of_call();
-        let read = part(&self.ctx, &self.call.admitted, deadline, &target, range).await?;
-        let attachment = read.attachment(&target)?;
+        let read = part(&self.ctx, &self.call.admitted, deadline, &get, range).await?;
+        let attachment = read.attachment(&get.target)?;
         let (rest, etag) = (read.found.body, read.found.etag);
         let end = offset.saturating_add(wanted).min(read.found.size);
         let offset = offset + rest.len() as u64;
-        self.next = Next::Data(Box::new(Data { target, etag, rest, offset, end }));
+        self.next = Next::Data(Box::new(Data { get, etag, rest, offset, end }));
         Ok(Message::Attachment(attachment))
     }
 }

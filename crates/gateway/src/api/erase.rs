@@ -1,4 +1,4 @@
-//! Erases, blocks and unblocks a subject, at the domicile that the caller names.
+//! Erases, blocks and unblocks a subject, and replaces its keys, at the domicile that the caller names.
 
 use bytes::Bytes;
 use terms::{Reason, Rejection};
@@ -28,14 +28,52 @@ pub(crate) async fn erase(
             validate_only: erase.validate_only,
             prove: erase.prove,
             collection: erase.collection.clone(),
+            ground: erase.ground.into(),
+            arose_ms: erase.arose_ms,
         })
     };
+    let (written, receipt) =
+        send_until_done(call, &pinned, &erase.of, erase.validate_only, op).await?;
+    let record_count = i64::try_from(written.records).unwrap_or(i64::MAX);
+    let terms = response::erasure_terms(written.erasure_terms);
+    Ok(v1::EraseSubjectResponse { record_count, replayed: written.replayed, receipt, terms })
+}
+
+/// Replaces the keys of a subject: in several steps, as an erasure.
+pub(crate) async fn rotate_key(
+    ctx: &CallContext,
+    call: &Call,
+    request: v1::RotateSubjectKeyRequest,
+) -> Result<v1::RotateSubjectKeyResponse, Rejection> {
+    let pinned = ctx.pin();
+    let rotate = pinned.reader(&call.admitted.acting.caller).rotate_key(request)?;
+    let op = || {
+        Op::RotateKey(proto::RotateKey {
+            subject: rotate.of.subject.expose().to_owned(),
+            request_id: Bytes::copy_from_slice(rotate.request_id.bytes()),
+            reason: rotate.reason.clone(),
+            validate_only: rotate.validate_only,
+            prove: rotate.prove,
+        })
+    };
+    let (written, receipt) =
+        send_until_done(call, &pinned, &rotate.of, rotate.validate_only, op).await?;
+    let record_count = i64::try_from(written.records).unwrap_or(i64::MAX);
+    Ok(v1::RotateSubjectKeyResponse { record_count, replayed: written.replayed, receipt })
+}
+
+/// Sends a write about a subject until all of its steps are done.
+async fn send_until_done(
+    call: &Call,
+    pinned: &PinnedMap,
+    of: &Named,
+    validate_only: bool,
+    op: impl Fn() -> Op,
+) -> Result<(proto::Written, Option<v1::Receipt>), Rejection> {
     loop {
-        let (written, receipt) = send(call, &pinned, &erase.of, erase.validate_only, op()).await?;
+        let (written, receipt) = send(call, pinned, of, validate_only, op()).await?;
         if !written.unfinished {
-            let record_count = i64::try_from(written.records).unwrap_or(i64::MAX);
-            let replayed = written.replayed;
-            return Ok(v1::EraseSubjectResponse { record_count, replayed, receipt });
+            return Ok((written, receipt));
         }
         if call.deadline.of_call() <= tokio::time::Instant::now() {
             // It goes on by itself; the same request gives the answer.

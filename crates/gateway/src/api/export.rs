@@ -24,9 +24,6 @@ use crate::api::response;
 use crate::api::subject_request::About;
 use crate::shards::in_flight::Effect;
 
-/// Why records are read, in the log, where no purpose was stated.
-const PURPOSE: &str = "an export of a subject";
-
 /// An export on its way.
 struct Export {
     call: Call,
@@ -76,6 +73,9 @@ async fn begin(
 ) -> Result<(About, v1::Subject), Rejection> {
     let reader = pinned.reader(&call.admitted.acting.caller);
     let about = reader.about(request.subject, request.purpose)?;
+    if about.purpose.trim().is_empty() {
+        return Err(Rejection::new(Reason::FieldMissing).field("purpose"));
+    }
     call.admitted.permit.has_room()?;
     let subject = held::ask(call, pinned, &about, true).await?;
     Ok((about, subject))
@@ -130,7 +130,6 @@ impl Export {
     async fn page(&self, collection: &str) -> Result<proto::Listed, Rejection> {
         let Self { call, pinned, about, .. } = self;
         let of = &about.of;
-        let purpose = if about.purpose.is_empty() { PURPOSE } else { &about.purpose };
         let op = Op::List(proto::List {
             collection: collection.to_owned(),
             subject: of.subject.expose().to_owned(),
@@ -138,7 +137,7 @@ impl Export {
             page_size: u32::try_from(LIST_PAGE_MAX).unwrap_or(u32::MAX),
             bytes_max: u32::try_from(LIST_PAGE_BYTES_MAX).unwrap_or(u32::MAX),
             cursor: self.cursor.clone(),
-            purpose: purpose.to_owned(),
+            purpose: about.purpose.clone(),
             ..Default::default()
         });
         let tenant = &call.admitted.acting.caller.tenant;

@@ -8,6 +8,7 @@ use wire::v1;
 use crate::api::attributes;
 use crate::api::context::{Admitted, CallContext};
 use crate::api::participants;
+use crate::api::request::Get;
 use crate::api::response;
 use crate::shards::in_flight::Effect;
 
@@ -20,7 +21,7 @@ pub(crate) async fn get(
 ) -> Result<v1::Record, Rejection> {
     let caller = &*admitted.acting.caller;
     let pinned = ctx.pin();
-    let target = pinned.reader(caller).get(request)?;
+    let Get { target, purpose } = pinned.reader(caller).get(request)?;
     admitted.permit.has_room()?;
     let route = pinned.domicile(caller, &target)?;
     let subject = Some(response::subject(&target.subject, route.region()));
@@ -29,6 +30,7 @@ pub(crate) async fn get(
         collection: target.collection.as_str().to_owned(),
         key: target.key.clone(),
         range: None,
+        purpose,
     });
     let sent = admitted.shard_call(route.region(), deadline, Effect::Read, 0, op)?;
     let found = response::found(route.send(sent).await?)?;

@@ -80,6 +80,7 @@ fn to_api(
         erase_time: minute(held.erased_minute),
         moved_to: held.moved_to,
         key_generation: held.key_generation,
+        key_rotate_time: minute(held.key_rotated_minute),
         erased_collections: held.erased.into_iter().map(erased).collect(),
         accesses: held.accesses.into_iter().map(access).collect(),
     })
@@ -99,6 +100,7 @@ fn access(held: proto::HeldAccess) -> v1::SubjectAccess {
         read_count: count(held.reads),
         first_time: minute(held.first_minute),
         last_time: minute(held.last_minute),
+        kind: held.kind,
     }
 }
 
@@ -112,6 +114,7 @@ fn collection(
         let ruling = wire::bounded::decode::<v1::Ruling>(&held.ruling);
         Some(ruling.map_err(|_| Rejection::from(Reason::Internal))?)
     };
+    let erasure_terms = response::erasure_terms(held.erasure_terms);
     let rules = Collection::parse(&held.collection).ok();
     let rules = rules.and_then(|name| pinned.routing.map().collection(&name));
     Ok(v1::SubjectCollection {
@@ -123,6 +126,7 @@ fn collection(
         record_count: count(held.records),
         body_bytes: count(held.bytes),
         next_expire_time: response::time(held.expire_ms),
+        erasure_terms,
     })
 }
 

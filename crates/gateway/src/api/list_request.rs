@@ -125,6 +125,7 @@ impl RequestReader<'_> {
         let rules = self.map.collection(&collection).ok_or(Reason::CollectionUnknown)?;
         Filter::parse(&filter, rules)?;
         stated("purpose", &purpose)?;
+        rules.admit_purpose(&purpose)?;
         Ok(Choice { collection, subject, regions, participant, filter, purpose })
     }
 

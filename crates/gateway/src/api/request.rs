@@ -12,6 +12,7 @@ use wire::v1;
 
 use crate::api::attributes;
 use crate::api::participants::{self, Participant};
+use crate::api::subject_request::stated;
 use crate::auth::caller::Caller;
 
 /// Bytes of an etag: more than any shard makes.
@@ -26,6 +27,13 @@ pub(crate) struct Target {
     pub(crate) domicile: Option<RegionId>,
     pub(crate) collection: Collection,
     pub(crate) key: String,
+}
+
+/// A get that is well-formed.
+pub(crate) struct Get {
+    pub(crate) target: Target,
+    /// Why, for the log; empty: not stated.
+    pub(crate) purpose: String,
 }
 
 /// The evidence and findings that the caller gave.
@@ -186,8 +194,12 @@ impl RequestReader<'_> {
     }
 
     /// Reads a get.
-    pub(crate) fn get(self, request: v1::GetRecordRequest) -> Result<Target, Rejection> {
-        self.target(request.subject, &request.collection, request.key)
+    pub(crate) fn get(self, request: v1::GetRecordRequest) -> Result<Get, Rejection> {
+        let v1::GetRecordRequest { subject, collection, key, purpose } = request;
+        let target = self.target(subject, &collection, key)?;
+        stated("purpose", &purpose)?;
+        self.map.collection(&target.collection).map_or(Ok(()), |of| of.admit_purpose(&purpose))?;
+        Ok(Get { target, purpose })
     }
 
     /// Reads a delete.

@@ -134,6 +134,19 @@ pub(crate) fn time(ms: u64) -> Option<Timestamp> {
     Some(Timestamp { seconds, nanos })
 }
 
+/// By when laws want data erased.
+pub(crate) fn erasure_terms(terms: Vec<proto::ErasureTerm>) -> Vec<v1::ErasureTerm> {
+    let one = |of: proto::ErasureTerm| v1::ErasureTerm {
+        statute: of.statute,
+        ground: of.ground,
+        due_time: time(of.due_ms),
+        says: of.says,
+        citation: of.citation,
+        verified: of.verified,
+    };
+    terms.into_iter().map(one).collect()
+}
+
 /// A read's answer.
 pub(crate) fn found(answer: ShardAnswer) -> Result<proto::Found, Rejection> {
     let proto::reply::Outcome::Found(found) = answer.outcome else {

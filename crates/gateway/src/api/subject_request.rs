@@ -27,6 +27,18 @@ pub(crate) struct Erase {
     pub(crate) reason: String,
     /// In minutes since 1970; 0: there is none.
     pub(crate) deadline_minute: u32,
+    pub(crate) ground: v1::ErasureGround,
+    /// In milliseconds since 1970; 0: now.
+    pub(crate) arose_ms: u64,
+    pub(crate) validate_only: bool,
+    pub(crate) prove: bool,
+}
+
+/// A rotation of a subject's keys, well-formed.
+pub(crate) struct RotateKey {
+    pub(crate) of: Named,
+    pub(crate) request_id: RequestId,
+    pub(crate) reason: String,
     pub(crate) validate_only: bool,
     pub(crate) prove: bool,
 }
@@ -91,6 +103,22 @@ impl RequestReader<'_> {
             request_id: request_id(&request.request_id)?,
             reason: reason(request.reason)?,
             deadline_minute: minute(time_ms("deadline", request.deadline)?),
+            ground: ground(request.ground)?,
+            arose_ms: time_ms("ground_time", request.ground_time)?,
+            validate_only: request.validate_only,
+            prove: prove(request.receipt_view)?,
+        })
+    }
+
+    /// Reads a rotation of a subject's keys.
+    pub(crate) fn rotate_key(
+        self,
+        request: v1::RotateSubjectKeyRequest,
+    ) -> Result<RotateKey, Rejection> {
+        Ok(RotateKey {
+            of: self.named(request.subject)?,
+            request_id: request_id(&request.request_id)?,
+            reason: reason(request.reason)?,
             validate_only: request.validate_only,
             prove: prove(request.receipt_view)?,
         })
@@ -191,6 +219,12 @@ impl RequestReader<'_> {
 /// The minute that begins then, or the next to begin.
 fn minute(ms: u64) -> u32 {
     u32::try_from(ms.div_ceil(60_000)).unwrap_or(u32::MAX)
+}
+
+/// On which ground data must go.
+fn ground(number: i32) -> Result<v1::ErasureGround, Rejection> {
+    let unknown = |_| Rejection::new(Reason::FieldInvalid).field("ground");
+    v1::ErasureGround::try_from(number).map_err(unknown)
 }
 
 /// Why something is done, for the log.

@@ -99,6 +99,15 @@ impl Subjects for SubjectsService {
         call.answer(answer)
     }
 
+    async fn rotate_key(
+        &self,
+        request: Request<v1::RotateSubjectKeyRequest>,
+    ) -> Result<Response<v1::RotateSubjectKeyResponse>, Status> {
+        let (call, request) = Call::open(&self.0, request)?;
+        let answer = erase::rotate_key(&self.0, &call, request).await;
+        call.answer(answer)
+    }
+
     async fn block(
         &self,
         request: Request<v1::BlockSubjectRequest>,

@@ -120,7 +120,10 @@ impl Caller {
             | Method::SubjectExport
             | Method::Download
             | Method::Stat => &[Role::Reader],
-            Method::SubjectErase | Method::SubjectBlock | Method::SubjectUnblock => &[Role::Eraser],
+            Method::SubjectErase
+            | Method::SubjectRotateKey
+            | Method::SubjectBlock
+            | Method::SubjectUnblock => &[Role::Eraser],
             Method::ResolvePlacement => &[Role::Writer, Role::Reader, Role::Operator],
             Method::MapGet | Method::MapStatus | Method::MapHistory => {
                 &[Role::Operator, Role::Auditor]

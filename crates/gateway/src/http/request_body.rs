@@ -108,6 +108,7 @@ pub(crate) fn bounded(
         | Method::OperationCancel
         | Method::SubjectExport
         | Method::SubjectErase
+        | Method::SubjectRotateKey
         | Method::SubjectBlock
         | Method::SubjectUnblock
         | Method::MapGet

@@ -228,7 +228,7 @@ async fn small_puts_on_several_streams_pile_up_nowhere() {
 
 /// A put into that region that is as small as one can be.
 fn get_like(region: &str) -> v1::PutRecordRequest {
-    let v1::GetRecordRequest { subject, collection, key } = get_in(region);
+    let v1::GetRecordRequest { subject, collection, key, .. } = get_in(region);
     v1::PutRecordRequest { subject, collection, key, ..Default::default() }
 }
 

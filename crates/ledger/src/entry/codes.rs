@@ -77,7 +77,7 @@ codes! {
         CopyIn = 14 "COPY_IN",
         /// A person was given what is held about them.
         Export = 15 "EXPORT",
-        /// A key was made, or destroyed.
+        /// A key was made, replaced, or destroyed.
         Key = 16 "KEY",
         /// A backup was taken.
         Backup = 17 "BACKUP",

@@ -186,9 +186,17 @@ impl Walk<'_> {
         owner: &Owner,
         subject: &Subject,
     ) -> Result<(), Error> {
-        let (address, head) = Stored::read(row)
-            .and_then(|stored| stored.named(owner, key, &self.node.region, subject.key_of(key)?))
-            .map_err(|_| Error::Damaged("records"))?;
+        let region = &self.node.region;
+        let opened = Stored::read(row)
+            .and_then(|stored| stored.named(owner, key, region, subject.key_of(key)?));
+        let (address, head) = match opened {
+            Ok(opened) => opened,
+            // Its keys were replaced between two pages, or it was erased.
+            Err(_) => match self.read_again(key, owner)? {
+                Some(opened) => opened,
+                None => return Ok(()),
+            },
+        };
         if matches!(subject.status, Status::Left(_)) {
             // The log says that it was given away.
             return Ok(());
@@ -205,6 +213,20 @@ impl Walk<'_> {
             *place = Some(opened(self.node, &address, &head)?);
         }
         Ok(())
+    }
+
+    /// The record and its subject, both as they are at one moment. None: it is gone.
+    fn read_again(&self, key: &[u8], owner: &Owner) -> Result<Option<(Address, Head)>, Error> {
+        let view = self.node.engine.view()?;
+        let rows = view.get_many(&[&owner.row(), key])?;
+        let [Some(subject), Some(row)] = &rows[..] else { return Ok(None) };
+        let SubjectRow::Kept(subject) = self.node.open_subject(owner, subject)? else {
+            return Ok(None);
+        };
+        let region = &self.node.region;
+        let opened = Stored::read(row)
+            .and_then(|stored| stored.named(owner, key, region, subject.key_of(key)?));
+        opened.map(Some).map_err(|_| Error::Damaged("records"))
     }
 
     /// The rows with the least keyed numbers are a draw that nobody steers who does not know the

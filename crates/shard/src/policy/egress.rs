@@ -32,7 +32,7 @@ use crate::store::types::EpochNumber;
 pub(crate) enum Right {
     Read,
     Write,
-    /// To erase subjects, and to block them.
+    /// To erase subjects, to block them, and to replace their keys.
     Erase,
     /// What a map would do.
     MapImpact,
@@ -56,6 +56,8 @@ pub(crate) fn permitted(role: Role, right: Right) -> bool {
 pub(crate) struct Lookup {
     pub(crate) address: Address,
     pub(crate) asker: Asker,
+    /// Why, for the log; empty: not stated.
+    pub(crate) purpose: String,
     /// Which part of the body is asked for. None: the whole, which may be no attachment.
     pub(crate) part: Option<BodyPart>,
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod asker;
 pub(crate) mod egress;
+pub(crate) mod erasure_terms;
 pub(crate) mod ingress;
 pub(crate) mod map_impact;
 pub(crate) mod participants;

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::Error;
 use crate::policy::asker::Asker;
 use crate::policy::egress::{EgressPolicy, unknown};
+use crate::policy::erasure_terms;
 use crate::policy::rulings::{Rules, Verdict};
 use crate::policy::subject_status;
 use crate::read::reader::Reader;
@@ -188,7 +189,11 @@ impl AboutPerson {
             };
             let Tally { records, bytes, expires } = found.remove(name).unwrap_or_default();
             let (name, mirrors, since) = (name.clone(), mirrors.clone(), *minute);
-            HeldCollection { name, ruling, since, mirrors, records, bytes, expires }
+            let mut terms = Vec::new();
+            if let Some(ruled) = &ruling {
+                erasure_terms::add(&mut terms, &ruled.attachments, None, node.now());
+            }
+            HeldCollection { name, ruling, since, mirrors, records, bytes, expires, terms }
         };
         Ok(subject.standings().iter().map(held).collect())
     }

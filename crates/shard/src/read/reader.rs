@@ -121,6 +121,10 @@ impl Reader {
         if Instant::now() > *deadline {
             return Err(Rejection::new(Reason::DeadlinePassed));
         }
+        // Before anything is told: without a purpose nobody learns whether there is such a record.
+        let map = self.node.map();
+        let rules = map.collection(&lookup.address.collection);
+        rules.map_or(Ok(()), |rules| rules.admit_purpose(&lookup.purpose))?;
         self.egress(lookup, judged).admit(&lookup.address.owner, row)
     }
 
@@ -162,7 +166,7 @@ impl Reader {
         let Get { mut reply, deadline, lookup, .. } = get;
         reply.fit_room(found.body.len() + found.attributes.len());
         self.node.metrics.reads.inc();
-        let Lookup { address, asker, .. } = lookup;
+        let Lookup { address, asker, purpose, .. } = lookup;
         match self.node.map().collection(&address.collection).map(atlas::CollectionRules::reads) {
             Some(Reads::Counted) if self.counts.add(judged, &asker.who, &address.collection, 1) => {
                 reply.send(Outcome::Found(found));
@@ -171,8 +175,7 @@ impl Reader {
             // and a read under a map that is being replaced: no read is silent.
             Some(Reads::Logged | Reads::Counted) | None => {
                 let collection = address.collection;
-                // A single read states no purpose.
-                let about = Some(ReadAbout::new(address.owner, String::new()));
+                let about = Some(ReadAbout::new(address.owner, purpose));
                 let read = Read { collection, of: ReadOf::Record(entry, found), about, judged };
                 let action = Action::Read(Box::new(read));
                 let Some(room) = self.queue.admit(action.bytes()) else {

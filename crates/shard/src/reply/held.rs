@@ -5,6 +5,7 @@ use std::sync::Arc;
 use atlas::Findings;
 use terms::{Collection, RegionId, UnixMillis};
 
+use crate::policy::erasure_terms::DueTerm;
 use crate::policy::rulings::Ruled;
 use crate::store::accesses::Accesses;
 use crate::store::erasure::Erasure;
@@ -25,6 +26,8 @@ pub(crate) struct Held {
     pub(crate) created: Minute,
     /// Under which the subject's key is wrapped; 0: it is destroyed.
     pub(crate) generation: u32,
+    /// When its keys were replaced last.
+    pub(crate) rotated: Option<Minute>,
 }
 
 /// The state of a subject, as callers are told.
@@ -49,6 +52,8 @@ pub(crate) struct HeldCollection {
     pub(crate) bytes: u64,
     /// When the next of them expires.
     pub(crate) expires: Option<UnixMillis>,
+    /// By when laws would want them erased, if the ground arose now.
+    pub(crate) terms: Vec<DueTerm>,
 }
 
 impl Held {
@@ -72,7 +77,8 @@ impl Held {
             Status::Erasing(Erasure { .. }) => HeldState::Erasing,
         };
         let (created, generation) = (subject.created_by.minute, subject.generation());
-        Self::new(state, created, generation)
+        let rotated = subject.rotated.map(|by| by.minute);
+        Self { rotated, ..Self::new(state, created, generation) }
     }
 
     fn new(state: HeldState, created: Minute, generation: u32) -> Self {
@@ -84,6 +90,7 @@ impl Held {
             accesses: Accesses::default(),
             created,
             generation,
+            rotated: None,
         }
     }
 }

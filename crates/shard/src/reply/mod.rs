@@ -14,6 +14,7 @@ use ledger::entry::MapRef;
 use terms::{Collection, Reason, Rejection, UnixMillis};
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::policy::erasure_terms::DueTerm;
 use crate::policy::map_impact::Impact;
 use crate::policy::rulings::{Ruled, Verdict};
 use crate::reply::answer_room::split;
@@ -116,6 +117,8 @@ pub(crate) struct Written {
     pub(crate) records: u64,
     /// An erasure that has to go on.
     pub(crate) unfinished: bool,
+    /// By when laws want the erasure done.
+    pub(crate) terms: Vec<DueTerm>,
     /// What a reassessment gave.
     pub(crate) reassessed: Option<Box<Reassessed>>,
 }

@@ -95,6 +95,7 @@ pub(crate) enum Write {
     Patch(proto::Patch),
     Erase(proto::Erase),
     Block(proto::Block),
+    RotateKey(proto::RotateKey),
     Claim(proto::Claim),
     Reassess(proto::Reassess),
     Relocate(proto::Relocate),
@@ -120,6 +121,7 @@ pub(crate) fn call(op: Option<Op>) -> Option<Call> {
         Op::Patch(patch) => Call::Caller(CallerCall::Write(Write::Patch(patch))),
         Op::Erase(erase) => Call::Caller(CallerCall::Write(Write::Erase(erase))),
         Op::Block(block) => Call::Caller(CallerCall::Write(Write::Block(block))),
+        Op::RotateKey(of) => Call::Caller(CallerCall::Write(Write::RotateKey(of))),
         Op::Person(person) => Call::Caller(CallerCall::Person(person)),
         Op::Locate(locate) => Call::Caller(CallerCall::Locate(locate)),
         Op::AskBinding(of) => Call::Caller(CallerCall::AskBinding(of)),
@@ -160,7 +162,7 @@ impl CallerCall {
     pub(crate) const fn right(&self) -> Right {
         match self {
             Self::Get(_) | Self::List(_) | Self::Person(_) | Self::Locate(_) => Right::Read,
-            Self::Write(Write::Erase(_) | Write::Block(_)) => Right::Erase,
+            Self::Write(Write::Erase(_) | Write::Block(_) | Write::RotateKey(_)) => Right::Erase,
             Self::Write(_) | Self::PutAll(_) | Self::Upload(_) | Self::Moves(_) => Right::Write,
             Self::AskBinding(_) => Right::Write,
             Self::MapHistory(_) => Right::MapHistory,
@@ -177,7 +179,7 @@ impl Write {
             Self::Patch(patch) => patch.body.as_ref().map_or(0, Bytes::len),
             Self::Delete(_) | Self::Create(_) | Self::Touch(_) => 0,
             Self::Erase(_) | Self::Block(_) | Self::Claim(_) | Self::Reassess(_) => 0,
-            Self::Relocate(_) | Self::GiveUpMove(..) => 0,
+            Self::Relocate(_) | Self::GiveUpMove(..) | Self::RotateKey(_) => 0,
         }
     }
 
@@ -191,6 +193,7 @@ impl Write {
             Self::Patch(patch) => patch.prove && !patch.validate_only,
             Self::Erase(erase) => erase.prove && !erase.validate_only,
             Self::Block(block) => block.prove && !block.validate_only,
+            Self::RotateKey(of) => of.prove && !of.validate_only,
             Self::Reassess(of) => of.prove && !of.validate_only,
             Self::Claim(_) | Self::Relocate(_) | Self::GiveUpMove(..) => false,
         }
@@ -206,6 +209,7 @@ impl Write {
             Self::Patch(of) => patch::patch(node, asker, of),
             Self::Erase(of) => person::erase(node, asker, of),
             Self::Block(of) => person::block(node, asker, &of),
+            Self::RotateKey(of) => person::rotate_key(node, asker, of),
             Self::Reassess(of) => person::reassess(node, asker, of),
             Self::Claim(of) => locate::claim(node, asker, &of),
             Self::Relocate(of) => moves::relocate(node, asker, of),
@@ -288,13 +292,14 @@ impl Prepare {
     /// A read.
     pub(crate) fn get(&self, asker: Asker, get: proto::Get) -> Result<Lookup, Rejection> {
         let address = address(&self.node, &asker, &get.subject, &get.collection, &get.key)?;
+        stated("purpose", &get.purpose)?;
         let part = get.range.map(|range| {
             let proto::BodyRange { offset, length, etag } = range;
             etag_fits(&etag)?;
             Ok::<_, Rejection>(BodyPart { offset, length, etag })
         });
         let part = part.transpose()?;
-        Ok(Lookup { address, asker, part })
+        Ok(Lookup { address, asker, purpose: get.purpose, part })
     }
 }
 

@@ -110,6 +110,7 @@ fn indexes(building: IndexesBuilding) -> proto::IndexesBuilding {
 
 fn written(done: Written, welcomed: &str) -> proto::Written {
     let (records, unfinished) = (done.records, done.unfinished);
+    let erasure_terms = ruling_message::terms(&done.terms);
     let Written { version, etag, replayed, index, origin, receipt, ruling, proof, .. } = done;
     let (reassessed, stands) = done.reassessed.map_or_else(Default::default, |of| {
         let each = of.verdicts.into_iter().map(|(name, verdict)| reassessed(&name, verdict));
@@ -127,6 +128,7 @@ fn written(done: Written, welcomed: &str) -> proto::Written {
         unfinished,
         reassessed,
         stands,
+        erasure_terms,
         ..Default::default()
     };
     if let Some(Receipt { entry, opening, statement }) = receipt {
@@ -183,13 +185,14 @@ const fn change(kind: ChangeKind) -> i32 {
 }
 
 fn held_access(access: Access) -> proto::HeldAccess {
-    let Access { collection, by, purpose, reads, first, last } = access;
+    let Access { collection, kind, by, purpose, reads, first, last } = access;
     let mut held = proto::HeldAccess {
         collection: collection.as_str().to_owned(),
         purpose,
         reads,
         first_minute: first.0,
         last_minute: last.0,
+        kind: kind.code().into(),
         ..Default::default()
     };
     if let Some(Caller { role, tag, territory }) = by {
@@ -203,7 +206,8 @@ fn held_access(access: Access) -> proto::HeldAccess {
 fn held(held: Held) -> proto::HeldPerson {
     use wire::v1::SubjectState as State;
 
-    let Held { state, findings, collections, erased, accesses, created, generation } = held;
+    let Held { state, findings, collections, erased, accesses, created, generation, rotated } =
+        held;
     let erased = erased.into_iter().map(|(collection, minute)| proto::HeldErased {
         collection: collection.as_str().to_owned(),
         minute: minute.0,
@@ -215,6 +219,7 @@ fn held(held: Held) -> proto::HeldPerson {
         accesses: accesses.0.into_iter().map(held_access).collect(),
         created_minute: created.0,
         key_generation: generation,
+        key_rotated_minute: rotated.map_or(0, |minute| minute.0),
         ..Default::default()
     };
     let state = match state {
@@ -251,6 +256,7 @@ fn held_collection(of: HeldCollection) -> proto::HeldCollection {
         records: of.records,
         bytes: of.bytes,
         expire_ms: of.expires.map_or(0, |at| at.0),
+        erasure_terms: ruling_message::terms(&of.terms),
     }
 }
 

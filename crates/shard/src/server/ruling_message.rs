@@ -1,10 +1,12 @@
 //! A ruling as callers read it: encoded once, and given with each answer that rests on it.
 
-use atlas::{Attachment, Constraint, Placement};
+use atlas::{Attachment, Constraint, ErasureGround, Placement};
 use bytes::Bytes;
 use prost::Message as _;
+use wire::session as proto;
 use wire::v1;
 
+use crate::policy::erasure_terms::DueTerm;
 use crate::policy::rulings::Ruled;
 
 /// An encoded `bailiwick.v1.Ruling`, without what only a gateway knows.
@@ -50,5 +52,28 @@ const fn constraint(constraint: Constraint) -> v1::Constraint {
         Constraint::Mirror => v1::Constraint::Mirror,
         Constraint::ConditionalTransfer => v1::Constraint::ConditionalTransfer,
         Constraint::None => v1::Constraint::None,
+    }
+}
+
+/// Terms of erasure.
+pub(crate) fn terms(terms: &[DueTerm]) -> Vec<proto::ErasureTerm> {
+    terms.iter().map(erasure_term).collect()
+}
+
+fn erasure_term(of: &DueTerm) -> proto::ErasureTerm {
+    let DueTerm { statute, term, due } = of;
+    let ground = match term.ground {
+        ErasureGround::Unlawful => v1::ErasureGround::Unlawful,
+        ErasureGround::PurposeReached => v1::ErasureGround::PurposeReached,
+        ErasureGround::ConsentWithdrawn => v1::ErasureGround::ConsentWithdrawn,
+        ErasureGround::Demand => v1::ErasureGround::Demand,
+    };
+    proto::ErasureTerm {
+        statute: statute.as_str().to_owned(),
+        ground: ground.into(),
+        due_ms: due.0,
+        says: term.says.clone(),
+        citation: term.citation.clone(),
+        verified: term.verified.as_str().to_owned(),
     }
 }

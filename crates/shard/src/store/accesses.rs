@@ -1,9 +1,13 @@
 //! Who has read a subject's records of collections whose reads are logged, and for which purpose: one row
-//! a subject, encrypted under its key, and changed in the commit of each READ entry about it alone.
+//! a subject, encrypted under its key.
 //!
 //! Reads of one kind by one caller are one line with their number, so the row stays small however often
 //! a subject is read. When it is full, what has no line yet is counted together. The row repeats
 //! READ entries. It adds only which subject they concern.
+//!
+//! A READ entry about the subject alone changes the row in its commit. A page of the whole collection
+//! changes it before that page is answered, once a day and caller and purpose: so the many who are in
+//! pages that are asked for again and again cost a row a day, and not a row a page.
 //!
 //! Layout: the format (1 byte), a nonce (12 bytes), the encrypted lines.
 
@@ -20,14 +24,38 @@ use crate::store::types::{Incarnation, Minute};
 const FORMAT: u8 = 1;
 /// Lines that are kept of one subject.
 const LINES_MAX: usize = 64;
-/// Lines that are read of another region: those, and one of others for each collection.
-pub(crate) const LINES_READ_MAX: usize = LINES_MAX + terms::limits::RULINGS_PER_SUBJECT_MAX;
+/// Lines that are read of another region: those, and one of others for each collection and kind.
+pub(crate) const LINES_READ_MAX: usize = LINES_MAX + 2 * terms::limits::RULINGS_PER_SUBJECT_MAX;
 const DAMAGED: Error = Error::Damaged("accesses");
+
+/// How records were read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AccessKind {
+    /// One by one, or in pages of this subject alone: READ entries are counted.
+    Records,
+    /// In pages of the whole collection: days are counted.
+    Pages,
+}
+
+impl AccessKind {
+    /// Its number in stored rows, and on the wire.
+    pub(crate) const fn code(self) -> u8 {
+        match self {
+            Self::Records => 1,
+            Self::Pages => 2,
+        }
+    }
+
+    fn from_code(code: u8) -> Option<Self> {
+        [Self::Records, Self::Pages].into_iter().find(|kind| kind.code() == code)
+    }
+}
 
 /// Reads of one kind by one caller.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Access {
     pub(crate) collection: Collection,
+    pub(crate) kind: AccessKind,
     /// None: all callers for which no line is left.
     pub(crate) by: Option<Caller>,
     /// Empty: none was stated.
@@ -39,12 +67,18 @@ pub(crate) struct Access {
 
 impl Access {
     fn is_of(&self, other: &Self) -> bool {
-        (&self.collection, &self.by, &self.purpose)
-            == (&other.collection, &other.by, &other.purpose)
+        (&self.collection, self.kind, &self.by, &self.purpose)
+            == (&other.collection, other.kind, &other.by, &other.purpose)
+    }
+
+    /// Whether it says already what that read of the same kind would add: it was on the same day.
+    fn says(&self, read: &Self) -> bool {
+        self.kind == AccessKind::Pages && read.last.day() <= self.last.day()
     }
 
     pub(crate) fn write(&self, row: &mut Writer) {
-        row.text(self.collection.as_str()).text(&self.purpose).u64(self.reads);
+        row.text(self.collection.as_str()).u8(self.kind.code());
+        row.text(&self.purpose).u64(self.reads);
         row.u32(self.first.0).u32(self.last.0);
         match &self.by {
             None => {
@@ -58,6 +92,7 @@ impl Access {
 
     pub(crate) fn read(row: &mut Reader<'_>) -> Result<Self, Malformed> {
         let collection = Collection::parse(row.text()?).map_err(|_| Malformed)?;
+        let kind = AccessKind::from_code(row.u8()?).ok_or(Malformed)?;
         let (purpose, reads) = (row.text()?.to_owned(), row.u64()?);
         let (first, last) = (Minute(row.u32()?), Minute(row.u32()?));
         let by = match row.u8()? {
@@ -68,7 +103,7 @@ impl Access {
                 territory: Some(row.text()?.to_owned()).filter(|text| !text.is_empty()),
             }),
         };
-        Ok(Self { collection, by, purpose, reads, first, last })
+        Ok(Self { collection, kind, by, purpose, reads, first, last })
     }
 }
 
@@ -77,19 +112,21 @@ impl Access {
 pub(crate) struct Accesses(pub(crate) Vec<Access>);
 
 impl Accesses {
-    /// Adds a read.
-    pub(crate) fn add(&mut self, read: Access) {
+    /// Adds a read. False: the lines say it already.
+    pub(crate) fn add(&mut self, read: Access) -> bool {
         let full = self.0.len() >= LINES_MAX;
         let known = self.0.iter().any(|line| line.is_of(&read));
         let read =
             if full && !known { Access { by: None, purpose: String::new(), ..read } } else { read };
         match self.0.iter_mut().find(|line| line.is_of(&read)) {
+            Some(line) if line.says(&read) => return false,
             Some(line) => {
                 line.reads = line.reads.saturating_add(read.reads);
                 line.last = line.last.max(read.last);
             }
             None => self.0.push(read),
         }
+        true
     }
 
     /// The row as it is stored.
@@ -144,6 +181,7 @@ mod tests {
     fn read(collection: &str, tag: u8, purpose: &str, minute: u32) -> Access {
         Access {
             collection: Collection::parse(collection).unwrap(),
+            kind: AccessKind::Records,
             by: Some(Caller { role: Role::Reader, tag: [tag; 16], territory: Some("DE".into()) }),
             purpose: purpose.to_owned(),
             reads: 1,
@@ -172,6 +210,29 @@ mod tests {
     }
 
     #[test]
+    fn of_pages_each_day_is_told_once() {
+        const DAY: u32 = 24 * 60;
+        let page =
+            |tag, minute| Access { kind: AccessKind::Pages, ..read("a", tag, "care", minute) };
+        let mut all = Accesses::default();
+        let days = [(1, true), (DAY - 1, false), (DAY, true), (1, false), (2 * DAY, true)];
+        for (minute, new) in days {
+            assert_eq!(all.add(page(1, minute)), new, "{minute}");
+        }
+        // A read of the subject alone is another line, and so is another caller's page.
+        assert!(all.add(read("a", 1, "care", 2 * DAY)) && all.add(page(2, 2 * DAY)));
+        let line = all.0.first().unwrap();
+        assert_eq!((all.0.len(), line.reads), (3, 3));
+        assert_eq!((line.first, line.last), (Minute(1), Minute(2 * DAY)));
+        // Where no line is left, those of others are of a kind, too.
+        for tag in 3..200 {
+            all.add(page(tag, 2 * DAY));
+        }
+        assert_eq!(all.0.len(), LINES_MAX + 1);
+        assert!(!all.add(page(200, 2 * DAY + 1)) && all.add(page(200, 3 * DAY)));
+    }
+
+    #[test]
     fn a_row_opens_in_its_place_only() {
         let folder = tempfile::tempdir().unwrap();
         let node = testing::node(folder.path(), &engine::Disk::new(1));
@@ -179,7 +240,8 @@ mod tests {
         let (key, region) = (SealKey::new(&[7; 32]), &node.region);
         let mut all = Accesses::default();
         all.add(read("a", 1, "", 1));
-        all.add(Access { by: None, ..read("b", 2, "care", 2) });
+        let kind = AccessKind::Pages;
+        all.add(Access { by: None, kind, ..read("b", 2, "care", 2) });
         let first = Incarnation::FIRST;
         let row = all.seal(&owner, first, region, &key, [3; 12]);
         let opened = Accesses::open(&row, &owner, first, region, &key).unwrap();

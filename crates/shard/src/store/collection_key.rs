@@ -113,6 +113,19 @@ impl CollectionKeys {
         Ok(())
     }
 
+    /// A new key for each of them.
+    pub(super) fn drawn_again(
+        &self,
+        holder: Holder<'_>,
+        entropy: &dyn Entropy,
+    ) -> Result<Self, Error> {
+        let again = |(old, _): &(WrappedKey, Arc<SealKey>)| {
+            let plain = draw(entropy)?;
+            Ok((holder.wrap(old.tag, &plain, entropy)?, Arc::new(SealKey::new(&plain))))
+        };
+        self.0.iter().map(again).collect::<Result<_, Error>>().map(Self)
+    }
+
     /// Forgets the keys of all but these collections.
     pub(super) fn keep(&mut self, tags: &[Tag]) {
         self.0.retain(|(key, _)| tags.contains(&key.tag));

@@ -10,6 +10,8 @@
 //!
 //! The row of a subject that was erased is its tombstone ([`crate::store::tombstone`]).
 
+mod rotation;
+
 use std::sync::Arc;
 
 use atlas::{Aspect, Findings, FindingsFull};
@@ -26,6 +28,8 @@ use crate::store::keys::{KeyLayout, Owner, SubjectKeys};
 use crate::store::moving::GivenUp;
 use crate::store::secret_files::draw;
 pub(crate) use crate::store::status::{Blocked, Status};
+pub(crate) use crate::store::subject::rotation::Rotation;
+use crate::store::subject::rotation::{Rotating, Written};
 use crate::store::subject_name;
 use crate::store::tombstone::{ERASED, FORMAT, Tombstone};
 use crate::store::types::{Incarnation, Minute, Recent, SubjectTag};
@@ -80,6 +84,10 @@ pub(crate) struct Subject {
     pub(crate) findings: Findings,
     standings: Vec<Standing>,
     collection_keys: CollectionKeys,
+    /// The rotation of its keys that goes on.
+    rotating: Option<Rotating>,
+    /// The last one that is done: its request, and its KEY entry.
+    pub(crate) rotated: Option<Recent>,
     /// The erasure of a collection that goes on.
     pub(crate) erasing: Option<CollectionErasing>,
     /// The collections that were erased.
@@ -140,6 +148,8 @@ impl Subject {
             findings: Findings::default(),
             standings: Vec::new(),
             collection_keys: CollectionKeys::default(),
+            rotating: None,
+            rotated: None,
             erasing: None,
             erased: Vec::new(),
             created_by,
@@ -179,7 +189,9 @@ impl Subject {
     pub(crate) fn forget(&mut self, erased: CollectionErased, layout: &KeyLayout) {
         self.standings.retain(|standing| standing.collection != erased.collection);
         let tag = |standing: &Standing| layout.collection_tag(&standing.collection);
-        self.collection_keys.keep(&self.standings.iter().map(tag).collect::<Vec<_>>());
+        let tags: Vec<_> = self.standings.iter().map(tag).collect();
+        self.collection_keys.keep(&tags);
+        self.rotating.iter_mut().for_each(|rotating| rotating.old.keep(&tags));
         self.erasing = None;
         self.erased.retain(|before| before.collection != erased.collection);
         if self.erased.len() >= limits::RULINGS_PER_SUBJECT_MAX {
@@ -208,7 +220,9 @@ impl Subject {
         let stored = self.collection_keys.stored();
         let stored = CollectionKeys::rewrapped(stored, old, new, entropy)?;
         let collection_keys = CollectionKeys::open(&stored, new)?;
-        Ok(Self { generation, wrapped, name, collection_keys, ..self.clone() })
+        let rotating = self.rotating.as_ref().map(|it| it.rewrapped(old, new, entropy));
+        let rotating = rotating.transpose()?;
+        Ok(Self { generation, wrapped, name, collection_keys, rotating, ..self.clone() })
     }
 
     /// Under which generation a row is wrapped, by the row alone. `None`: it was erased.
@@ -247,6 +261,8 @@ impl Subject {
             findings: state.findings,
             standings: state.standings,
             collection_keys: CollectionKeys::open(&state.keys, holder)?,
+            rotating: state.rotating.map(|written| written.open(holder)).transpose()?,
+            rotated: state.rotated,
             erasing: state.erasing,
             erased: state.erased,
             created_by: state.created_by,
@@ -301,13 +317,15 @@ impl Subject {
 
     /// The key under which the head of the record at `row` is sealed, and an upload for it.
     pub(crate) fn key_of(&self, row: &[u8]) -> Result<&SealKey, Malformed> {
-        self.collection_keys.of_row(row)
+        let old = self.rotating.as_ref().and_then(|rotating| rotating.key_of(row));
+        old.map_or_else(|| self.collection_keys.of_row(row), Ok)
     }
 
     /// In which minute something is to be done about it, whether a caller asks or not.
     pub(crate) fn due(&self) -> Option<Minute> {
         let erasing = self.erasing.as_ref().map(|erasing| erasing.erasure.began);
-        erasing.or_else(|| self.status.due())
+        let rotating = || self.rotation().map(|rotation| rotation.began);
+        erasing.or_else(|| self.status.due()).or_else(rotating)
     }
 
     /// The rulings that stand.
@@ -352,6 +370,10 @@ impl Subject {
         let keys = self.collection_keys.stored();
         state.u32(u32::try_from(keys.len()).expect("one for each ruling at the most"));
         keys.for_each(|key| key.write(&mut state));
+        state.u8(u8::from(self.rotating.is_some()));
+        self.rotating.iter().for_each(|rotating| rotating.write(&mut state));
+        state.u8(u8::from(self.rotated.is_some()));
+        self.rotated.iter().for_each(|by| by.write(&mut state));
         state.u8(u8::from(self.erasing.is_some()));
         self.erasing.iter().for_each(|erasing| erasing.write(&mut state));
         state.u32(u32::try_from(self.erased.len()).expect("bounded by RULINGS_PER_SUBJECT_MAX"));
@@ -399,6 +421,8 @@ struct State {
     findings: Findings,
     standings: Vec<Standing>,
     keys: Vec<WrappedKey>,
+    rotating: Option<Written>,
+    rotated: Option<Recent>,
     erasing: Option<CollectionErasing>,
     erased: Vec<CollectionErased>,
     given_up: Option<GivenUp>,
@@ -424,25 +448,15 @@ impl State {
         }
         let keys =
             (0..state.u32()?).map(|_| WrappedKey::read(&mut state)).collect::<Result<_, _>>()?;
-        let erasing = match state.u8()? {
-            0 => None,
-            1 => Some(CollectionErasing::read(&mut state)?),
-            _ => return Err(Malformed),
-        };
+        let rotating = option(&mut state, Written::read)?;
+        let rotated = option(&mut state, Recent::read)?;
+        let erasing = option(&mut state, CollectionErasing::read)?;
         let mut erased = Vec::new();
         for _ in 0..state.u32()? {
             erased.push(CollectionErased::read(&mut state)?);
         }
-        let given_up = match state.u8()? {
-            0 => None,
-            1 => Some(GivenUp::read(&mut state)?),
-            _ => return Err(Malformed),
-        };
-        let arrived = match state.u8()? {
-            0 => None,
-            1 => Some(state.array()?),
-            _ => return Err(Malformed),
-        };
+        let given_up = option(&mut state, GivenUp::read)?;
+        let arrived = option(&mut state, Reader::array::<16>)?;
         state.end()?;
         Ok(Self {
             status,
@@ -451,11 +465,25 @@ impl State {
             findings,
             standings,
             keys,
+            rotating,
+            rotated,
             erasing,
             erased,
             given_up,
             arrived,
         })
+    }
+}
+
+/// What may be there: whether it is, and then itself.
+fn option<'a, T>(
+    state: &mut Reader<'a>,
+    read: impl FnOnce(&mut Reader<'a>) -> Result<T, Malformed>,
+) -> Result<Option<T>, Malformed> {
+    match state.u8()? {
+        0 => Ok(None),
+        1 => read(state).map(Some),
+        _ => Err(Malformed),
     }
 }
 

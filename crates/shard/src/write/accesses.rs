@@ -5,7 +5,7 @@ use terms::{Collection, Rejection};
 
 use crate::policy::asker::Asker;
 use crate::policy::subject_status;
-use crate::store::accesses::{Access, Accesses};
+use crate::store::accesses::{Access, AccessKind, Accesses};
 use crate::store::keys::Owner;
 use crate::store::subject::{Status, Subject};
 use crate::write::command::ReadAbout;
@@ -34,6 +34,7 @@ impl Transaction<'_> {
         let minute = self.entries.minute();
         all.add(Access {
             collection: collection.clone(),
+            kind: AccessKind::Records,
             by: Some(asker.who.caller.clone()),
             purpose: about.purpose.clone(),
             reads: 1,
@@ -41,6 +42,23 @@ impl Transaction<'_> {
             last: minute,
         });
         self.sealed(&about.owner, &subject, &all).map(Some)
+    }
+
+    /// Seals a subject's accesses under its new key.
+    pub(super) fn seal_accesses(
+        &mut self,
+        owner: &Owner,
+        before: &Subject,
+        after: &Subject,
+    ) -> Result<(), Rejection> {
+        let row: Key = owner.accesses();
+        let Some((_, stored)) = self.scan(&Span::prefix(&row), 1)?.rows.pop() else {
+            return Ok(());
+        };
+        let all = self.accesses(owner, before, &stored)?;
+        let sealed = self.sealed(owner, after, &all)?;
+        self.batch.put(row, sealed);
+        Ok(())
     }
 
     /// Takes the lines of a collection out of a subject's accesses.

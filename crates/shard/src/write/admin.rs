@@ -69,6 +69,12 @@ impl Committer {
                 self.note_erasures();
                 Ok(())
             }
+            Errand::NoteSeen(seen, answer) => {
+                let noted = self.note_seen(&seen)?;
+                // Who asked may be gone.
+                drop(answer.send(noted));
+                Ok(())
+            }
         }
     }
 

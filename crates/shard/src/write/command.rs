@@ -1,6 +1,6 @@
 //! What is asked of the committer.
 
-use atlas::RecordAttributes;
+use atlas::{ErasureGround, RecordAttributes};
 use bytes::Bytes;
 use engine::Key;
 use ledger::entry::MapRef;
@@ -28,6 +28,7 @@ pub(crate) use crate::write::content::Content;
 pub(crate) use crate::write::move_command::{Arrive, ArriveStep, Depart, DepartStep};
 use crate::write::question::Question;
 pub(crate) use crate::write::request::{Condition, Request, remembered};
+use crate::write::seen::Seen;
 pub(crate) use crate::write::upload_command::{Begin, UploadStep, Uploaded, What};
 
 /// One write on its way to the committer.
@@ -57,6 +58,8 @@ pub(crate) enum Action {
     Erase(Box<Erase>),
     /// Blocks a subject, or lifts the block.
     Block(Box<Block>),
+    /// Replaces the keys of a subject, or goes on with that.
+    RotateKey(Box<RotateKey>),
     /// A read of a collection whose reads are logged: answered once its entry is durable.
     Read(Box<Read>),
     /// One step of the upload of an attachment.
@@ -82,7 +85,7 @@ impl Action {
             },
             Self::Delete(_) | Self::Create(_) | Self::Touch(_) | Self::Expire(_) => 512,
             Self::Erase(_) | Self::Block(_) | Self::Claim(_) | Self::Reassess(_) => 512,
-            Self::Depart(_) => 512,
+            Self::Depart(_) | Self::RotateKey(_) => 512,
             Self::Arrive(arrive) => arrive.bytes,
             Self::Read(read) => 512 + read.of.bytes(),
             Self::Upload(step) => 512 + step.what.bytes(),
@@ -97,7 +100,7 @@ impl Action {
             Self::Depart(depart) => matches!(depart.step, DepartStep::Order(_)),
             Self::Arrive(arrive) => !matches!(arrive.step, ArriveStep::Drop),
             Self::Delete(_) | Self::Expire(_) | Self::Read(_) => false,
-            Self::Erase(_) | Self::Block(_) | Self::Claim(_) => false,
+            Self::Erase(_) | Self::Block(_) | Self::Claim(_) | Self::RotateKey(_) => false,
             Self::Upload(step) => !matches!(step.what, What::Discard { .. }),
         }
     }
@@ -116,6 +119,7 @@ impl Action {
             | Self::Expire(_)
             | Self::Erase(_)
             | Self::Block(_)
+            | Self::RotateKey(_)
             | Self::Read(_)
             | Self::Upload(_)
             | Self::Claim(_)
@@ -127,7 +131,7 @@ impl Action {
 
     /// Whether it reads what is stored, and needs all of a commit's room.
     pub(crate) const fn goes_alone(&self) -> bool {
-        matches!(self, Self::Erase(_) | Self::Depart(_) | Self::Arrive(_))
+        matches!(self, Self::Erase(_) | Self::Depart(_) | Self::Arrive(_) | Self::RotateKey(_))
     }
 
     /// Whether it is done only while all that was erased before is noted outside the store.
@@ -149,7 +153,7 @@ impl Action {
             Self::Upload(step) => Some(&step.address.collection),
             Self::Erase(erase) => erase.collection.as_ref(),
             Self::Block(_) | Self::Claim(_) | Self::Reassess(_) => None,
-            Self::Depart(_) | Self::Arrive(_) => None,
+            Self::Depart(_) | Self::Arrive(_) | Self::RotateKey(_) => None,
         }
     }
 
@@ -164,6 +168,7 @@ impl Action {
             Self::Upload(step) => Some(&step.address),
             Self::Create(_) | Self::Read(_) | Self::Erase(_) | Self::Block(_) => None,
             Self::Claim(_) | Self::Reassess(_) | Self::Depart(_) | Self::Arrive(_) => None,
+            Self::RotateKey(_) => None,
         }
     }
 
@@ -178,6 +183,7 @@ impl Action {
             Self::Create(create) => Some(&create.owner),
             Self::Erase(erase) => Some(&erase.owner),
             Self::Block(block) => Some(&block.owner),
+            Self::RotateKey(rotate) => Some(&rotate.owner),
             Self::Reassess(reassess) => Some(&reassess.owner),
             Self::Depart(depart) => Some(&depart.owner),
             Self::Arrive(arrive) => Some(&arrive.owner),
@@ -202,6 +208,7 @@ impl Action {
             | Self::Expire(_)
             | Self::Erase(_)
             | Self::Block(_)
+            | Self::RotateKey(_)
             | Self::Reassess(_)
             | Self::Depart(_)
             | Self::Arrive(_) => None,
@@ -307,6 +314,10 @@ pub(crate) struct Erase {
     pub(crate) reason: String,
     /// By when a law wants it.
     pub(crate) deadline: Option<Minute>,
+    /// On which ground the data must go.
+    pub(crate) ground: Option<ErasureGround>,
+    /// When it arose. None: now.
+    pub(crate) arose: Option<UnixMillis>,
     pub(crate) validate_only: bool,
     /// It was erased once, and a restore has brought it back: its status says nothing.
     pub(crate) again: bool,
@@ -319,6 +330,15 @@ pub(crate) struct Block {
     pub(crate) owner: Owner,
     /// None: it is lifted.
     pub(crate) blocked: Option<Blocked>,
+    pub(crate) reason: String,
+    pub(crate) validate_only: bool,
+    pub(crate) opening: [u8; 32],
+}
+
+pub(crate) struct RotateKey {
+    pub(crate) owner: Owner,
+    /// None: the shard asks itself, to go on.
+    pub(crate) request: Option<Request>,
     pub(crate) reason: String,
     pub(crate) validate_only: bool,
     pub(crate) opening: [u8; 32],
@@ -392,6 +412,8 @@ pub(crate) enum Errand {
     Backup(BeginBackup),
     /// Note erasures that could not be noted.
     NoteErasures,
+    /// Tell people that a page of a collection had their records.
+    NoteSeen(Box<Seen>, oneshot::Sender<Result<(), Rejection>>),
 }
 
 /// What is done about the region's keys.
@@ -426,6 +448,7 @@ impl Errand {
             Self::Index(_, answer) => drop(answer),
             Self::Backup(begin) => drop(begin),
             Self::NoteErasures => {}
+            Self::NoteSeen(_, answer) => drop(answer),
         }
     }
 }

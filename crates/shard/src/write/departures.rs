@@ -133,7 +133,7 @@ impl Transaction<'_> {
 
     /// How many heads of records a subject has, if all of it can be copied.
     fn movable(&self, owner: &Owner, subject: &Subject) -> Result<u64, Rejection> {
-        if subject.erasing.is_some() {
+        if subject.erasing.is_some() || subject.rotation().is_some() {
             // It goes on by itself, and is done within seconds.
             return Err(Reason::ShardBusy.into());
         }

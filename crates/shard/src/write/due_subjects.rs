@@ -1,5 +1,5 @@
-//! What is due about subjects, though no caller asks: a block has ended, or an erasure that took more
-//! than one commit goes on.
+//! What is due about subjects, though no caller asks: a block has ended, or an erasure or a rotation of
+//! keys that took more than one commit goes on.
 
 use engine::{Key, Order, ScanLimit};
 
@@ -11,7 +11,7 @@ use crate::store::erasure::CollectionErasing;
 use crate::store::keys;
 use crate::store::subject::{Status, Subject, SubjectRow};
 use crate::store::types::Minute;
-use crate::write::command::{Action, Block, Erase};
+use crate::write::command::{Action, Block, Erase, RotateKey};
 
 /// What is done together: far less than a commit has writes.
 pub(super) const AT_ONCE: usize = 256;
@@ -58,14 +58,22 @@ fn action(node: &Node, key: &[u8], row: &[u8]) -> Result<Option<Action>, Error> 
             request,
             reason,
             deadline,
+            ground: None,
+            arose: None,
             validate_only,
             again,
             moved: None,
             opening,
         }))
     };
+    let rotation = subject.rotation().cloned();
     if let Some(CollectionErasing { collection, erasure }) = subject.erasing {
         return Ok(Some(erase(Some(collection), erasure.reason, erasure.deadline)));
+    }
+    if let Some(rotation) = rotation.filter(|_| matches!(subject.status, Status::Live)) {
+        let (reason, request) = (rotation.reason, None);
+        let rotate = RotateKey { owner, request, reason, validate_only, opening };
+        return Ok(Some(Action::RotateKey(Box::new(rotate))));
     }
     Ok(match subject.status {
         Status::Erasing(erasure) => Some(erase(None, erasure.reason, erasure.deadline)),

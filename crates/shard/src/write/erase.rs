@@ -34,6 +34,7 @@ use crate::store::tombstone::Tombstone;
 use crate::store::types::{Fingerprint, Minute, Recent, Version};
 use crate::write::command::{Block, Erase, Request};
 use crate::write::entries::{rule_into, subject_statement};
+use crate::write::erasure_terms::deadline;
 use crate::write::index_rows;
 use crate::write::transaction::{Done, Known, Transaction};
 
@@ -77,10 +78,12 @@ impl Transaction<'_> {
             Some(Known::Erased(stone)) => return self.erased_before(erase, &stone),
             Some(Known::Kept(subject)) => subject,
         };
-        let erasure = self.erasure(erase, &subject)?;
+        let mut erasure = self.erasure(erase, &subject)?;
+        let terms = self.erasure_terms(erase, &subject)?;
+        erasure.deadline = erasure.deadline.or_else(|| deadline(erase, &terms));
         if erase.validate_only {
             let records = self.count(owner, &subject, owner.records(), None)?;
-            return Ok(Done::written(Written { records, ..Default::default() }));
+            return Ok(Done::written(Written { records, terms, ..Default::default() }));
         }
         let gone = self.take_records(owner, &subject, owner.records(), None)?;
         for (collection, live) in &gone.live {
@@ -95,7 +98,8 @@ impl Transaction<'_> {
             return Ok(Done::written(Written { records, unfinished: true, ..Default::default() }));
         }
         self.take_uploads(owner.uploads())?;
-        self.bury(asker, erase, &subject, Erasure { records, ..erasure })
+        let buried = self.bury(asker, erase, &subject, Erasure { records, ..erasure })?;
+        Ok(Done::written(Written { terms, ..buried }))
     }
 
     /// What is to be remembered of the erasure, if the subject's status allows it.
@@ -148,7 +152,7 @@ impl Transaction<'_> {
         erase: &Erase,
         subject: &Subject,
         erasure: Erasure,
-    ) -> Result<Done, Rejection> {
+    ) -> Result<Written, Rejection> {
         let owner = &erase.owner;
         let Erasure { request_id, fingerprint, records, reason, deadline, .. } = erasure;
         let mut entry = self.entries.about_subject(Kind::Erase, asker);
@@ -167,13 +171,13 @@ impl Transaction<'_> {
         self.subjects.remove(&owner.tag);
         self.erased.push(owner.tag);
         self.node.metrics.erased.inc();
-        Ok(Done::written(Written {
+        Ok(Written {
             records,
             index: at.index,
             origin: Some(self.entries.own_origin()),
             receipt: Some(receipt),
             ..Default::default()
-        }))
+        })
     }
 
     /// Blocks a subject, or lifts the block.
@@ -185,7 +189,7 @@ impl Transaction<'_> {
             Some(Known::Erased(stone)) => return Err(subject_status::gone(&stone)),
             Some(Known::Kept(subject)) => subject,
         };
-        if subject.erasing.is_some() {
+        if subject.erasing.is_some() || subject.rotation().is_some() {
             // It goes on by itself, and is done within seconds.
             return Err(Reason::ShardBusy.into());
         }

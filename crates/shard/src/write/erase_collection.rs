@@ -23,6 +23,7 @@ use crate::store::subject::Subject;
 use crate::store::types::{Minute, Recent, Version};
 use crate::write::command::{Erase, Request};
 use crate::write::erase::{begun, unknown};
+use crate::write::erasure_terms;
 use crate::write::transaction::{Done, Known, Transaction};
 
 impl Transaction<'_> {
@@ -45,11 +46,13 @@ impl Transaction<'_> {
         if let Some(done) = self.collection_erased_before(erase, &subject, collection)? {
             return Ok(done);
         }
-        let erasure = self.collection_erasure(erase, &subject, collection)?;
+        let mut erasure = self.collection_erasure(erase, &subject, collection)?;
+        let terms = self.erasure_terms(erase, &subject)?;
+        erasure.deadline = erasure.deadline.or_else(|| erasure_terms::deadline(erase, &terms));
         let span = self.node.namer.records(owner, collection);
         if erase.validate_only {
             let records = self.count(owner, &subject, span, Some(collection))?;
-            return Ok(Done::written(Written { records, ..Default::default() }));
+            return Ok(Done::written(Written { records, terms, ..Default::default() }));
         }
         let gone = self.take_records(owner, &subject, span, Some(collection))?;
         let records = erasure.records + gone.records();
@@ -89,6 +92,7 @@ impl Transaction<'_> {
             index: at.index,
             origin: Some(self.entries.own_origin()),
             receipt: Some(receipt),
+            terms,
             ..Default::default()
         }))
     }

@@ -173,6 +173,8 @@ impl Committer {
                 request,
                 reason: AGAIN.to_owned(),
                 deadline: None,
+                ground: None,
+                arose: None,
                 validate_only: false,
                 again: true,
                 moved: moved.clone(),

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use engine::{Batch, Key};
-use ledger::entry::Kind;
+use ledger::entry::{Detail as Said, Kind};
 use terms::{Detail, Reason, Rejection, UnixMillis};
 
 use crate::Error;
@@ -31,7 +31,7 @@ use crate::store::subject::{Subject, SubjectRow};
 use crate::store::tombstone::Tombstone;
 use crate::store::types::{EpochNumber, SubjectTag, Version};
 use crate::write::command::{
-    Action, Content, Delete, Op, Put, Read, ReadOf, Request, UploadStep, remembered,
+    Action, Content, Delete, Op, Put, Read, ReadAbout, ReadOf, Request, UploadStep, remembered,
 };
 use crate::write::entries::{GroupEntries, read_page, rule_into, say_data};
 use crate::write::kept::Kept;
@@ -149,6 +149,7 @@ impl Transaction<'_> {
                 Action::Expire(address) => self.expire_due(&address),
                 Action::Erase(erase) => self.erase(&asker, &erase),
                 Action::Block(block) => self.block(&asker, &block),
+                Action::RotateKey(rotate) => self.rotate_key(&asker, &rotate),
                 Action::Read(read) => self.read(&asker, *read),
                 Action::Upload(step) => upload(self, &asker, *step),
                 Action::Claim(claim) => self.claim(&asker, &claim),
@@ -274,15 +275,20 @@ impl Transaction<'_> {
         if read.judged != own {
             return Err(Rejection::new(Reason::MapsDiffer).with(Detail::MapEpoch, own.0));
         }
-        let noted = match read.about {
+        let (noted, purpose) = match read.about {
             Some(about) => {
-                self.access(asker, &about, &read.collection)?.map(|row| (about.row, row))
+                let noted = self.access(asker, &about, &read.collection)?;
+                let ReadAbout { row, purpose, .. } = *about;
+                (noted.map(|noted| (row, noted)), purpose)
             }
-            None => None,
+            None => (None, String::new()),
         };
         let mut entry = self.entries.entry(Kind::Read, asker, read.collection.as_str());
         let outcome = match read.of {
             ReadOf::Record(at, found) => {
+                if !purpose.is_empty() {
+                    entry.say(Said::Reason(purpose));
+                }
                 self.entries.name_earlier(&mut entry, at)?;
                 Outcome::Found(found)
             }

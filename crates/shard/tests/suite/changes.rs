@@ -13,6 +13,7 @@ use wire::session as proto;
 use wire::v1 as api;
 
 use crate::attributes::{attributes, map, patch, put_with};
+use crate::erasure::held;
 use crate::expiry::{LATER, of_kind, started_on, started_with};
 use crate::support::stored::rows_in;
 use crate::support::{Place, Running, Session, SetClock, put_ru, request_id};
@@ -335,15 +336,23 @@ async fn no_watch_is_silent_and_none_crosses_a_border_without_a_clause() {
     let logged = with_feed().replacen("reads = \"counted\"", "reads = \"logged\"", 1);
     let (_place, _clock, shard, mut session) = started_with(logged).await;
     session.put(put_ru("anna", "a", b"x", 1)).await.unwrap();
+    assert_eq!(refused(&mut session, changes(b"")).await, "FIELD_MISSING");
+    let changes = |cursor: &[u8]| proto::List { purpose: "search index".into(), ..changes(cursor) };
     let begin = told(&mut session, changes(b"")).await.next;
     session.put(put_ru("anna", "b", b"x", 2)).await.unwrap();
     session.put(put_ru("boris", "c", b"x", 3)).await.unwrap();
-    let asked = proto::List { purpose: "search index".into(), ..changes(&begin) };
+    let asked = changes(&begin);
     assert_eq!(told(&mut session, asked).await.records.len(), 2);
     let reads = of_kind(&shard, Kind::Read, 1).await;
     assert_eq!(reads.len(), 1);
     assert!(reads[0].details.contains(&Detail::Count(2)));
     assert!(reads[0].details.contains(&Detail::Reason("search index".into())));
+    // Both are told of it.
+    for person in ["anna", "boris"] {
+        let accesses = held(&mut session, person).await.unwrap().accesses;
+        let [told] = &accesses[..] else { panic!("one line") };
+        assert_eq!((&*told.purpose, told.kind, told.reads), ("search index", 2, 1));
+    }
     // The law of Russia lets no profile out without a clause, and there is none to Turkey.
     session.territory = Some("TR");
     let abroad = told(&mut session, changes(b"")).await;

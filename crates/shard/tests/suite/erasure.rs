@@ -324,3 +324,58 @@ async fn what_is_held_of_a_subject_is_told_with_an_entry_for_each_answer() {
     drop(session);
     shard.stop().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_tells_by_when_laws_want_it_and_its_entry_says_so() {
+    const DAY: u64 = 24 * 60 * MINUTE;
+    let (_place, _, shard, mut session) = started().await;
+    fill(&mut session, "anna", 1).await;
+    fill(&mut session, "boris", 100).await;
+    let of = |subject: &str, ground: api::ErasureGround, arose_ms: u64, n| proto::Erase {
+        deadline_minute: 0,
+        ground: ground.into(),
+        arose_ms,
+        ..erase(subject, n)
+    };
+    // Thirty days after the day in Kaliningrad, until that day ends in Kamchatka.
+    let day = (START + 2 * 60 * MINUTE) / DAY;
+    let due = (day + 31) * DAY - 12 * 60 * MINUTE;
+    let withdrawn = api::ErasureGround::ConsentWithdrawn;
+    let told = held(&mut session, "anna").await.unwrap();
+    for collection in &told.collections {
+        let terms = collection.erasure_terms.iter();
+        let own = terms.filter(|term| term.ground == i32::from(withdrawn));
+        let own: Vec<_> = own.map(|term| (&*term.statute, term.due_ms, &*term.verified)).collect();
+        assert_eq!(own, [("ru-152fz", due, "weak")]);
+    }
+    // Without a ground, all terms are told, and none is in the log.
+    let dry =
+        proto::Erase { validate_only: true, ..of("anna", api::ErasureGround::Unspecified, 0, 10) };
+    let all = as_eraser(&mut session, Op::Erase(dry)).await.unwrap().erasure_terms;
+    assert!(all.len() > 1 && all.iter().all(|term| !term.citation.is_empty()));
+    let late = of("anna", withdrawn, START + DAY, 11);
+    assert_eq!(as_eraser(&mut session, Op::Erase(late)).await.err().unwrap(), "FIELD_INVALID");
+    // It arose three days ago.
+    let done = as_eraser(&mut session, Op::Erase(of("anna", withdrawn, START - 3 * DAY, 12)));
+    let done = done.await.unwrap();
+    let [term] = &done.erasure_terms[..] else { panic!("one law has one term of that ground") };
+    assert_eq!((&*term.statute, term.due_ms), ("ru-152fz", due - 3 * DAY));
+    assert_eq!(
+        Entry::decode(&done.entry).unwrap().deadline().map(u64::from),
+        Some(term.due_ms / MINUTE)
+    );
+    // What the caller states goes before; of one collection it is the same.
+    let stated = proto::Erase { deadline_minute: 30_000_000, ..of("boris", withdrawn, 0, 13) };
+    let messages = proto::Erase { collection: "messages".into(), ..stated.clone() };
+    for (erase, n) in [(messages, 13_u64), (stated, 14)] {
+        let erase = proto::Erase { request_id: request_id(n).into(), ..erase };
+        let done = as_eraser(&mut session, Op::Erase(erase)).await.unwrap();
+        assert_eq!(done.erasure_terms.len(), 1);
+        assert_eq!(Entry::decode(&done.entry).unwrap().deadline(), Some(30_000_000));
+    }
+    let again = as_eraser(&mut session, Op::Erase(of("anna", withdrawn, START - 3 * DAY, 12)));
+    let again = again.await.unwrap();
+    assert!(again.replayed && again.erasure_terms.is_empty());
+    drop(session);
+    shard.stop().await.unwrap();
+}

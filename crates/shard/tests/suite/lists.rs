@@ -330,8 +330,13 @@ async fn no_list_is_silent() {
     page(&mut session, proto::List { view: 3, ..list("age > 500") }).await;
     // Attributes of a counted one are counted; a count is a question.
     page(&mut session, list("age < 7")).await;
-    let count = proto::List { count: true, ..payments(1) };
-    assert_eq!(page(&mut session, count).await.count, 3);
+    let count = proto::List { count: true, purpose: "a census".into(), ..payments(1) };
+    assert_eq!(page(&mut session, count.clone()).await.count, 3);
+    // Where reads are logged, none goes without a purpose.
+    for asked in [payments(1), proto::List { purpose: " ".into(), ..count }] {
+        let fault = session.list(asked).await.expect_err("it has no purpose");
+        assert_eq!((&*fault.reason, &*fault.field), ("FIELD_MISSING", "purpose"));
+    }
     drop(session);
     shard.stop().await.expect("it ends");
     let reads: Vec<_> = entries(&place, Kind::Read)
@@ -355,7 +360,7 @@ async fn no_list_is_silent() {
     assert_eq!(counted.iter().filter_map(|entry| entry.count()).sum::<u64>(), 7);
     let [question] = questions[..] else { panic!("one question") };
     assert_eq!((question.collection.as_deref(), question.count()), (Some("payments"), Some(3)));
-    assert_eq!(question.reason(), Some("a count of records"));
+    assert_eq!(question.reason(), Some("a census"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

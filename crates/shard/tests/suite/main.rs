@@ -33,6 +33,7 @@ mod relocation_model;
 mod rotation;
 mod session;
 mod storage_format;
+mod subject_keys;
 mod support;
 mod unique;
 mod unique_model;

@@ -262,9 +262,13 @@ def _view(proof: bool) -> ledger_pb2.ReceiptView:
     return ledger_pb2.RECEIPT_VIEW_FULL if proof else ledger_pb2.RECEIPT_VIEW_BASIC
 
 
-def get_message(subject: str, domicile: str, collection: str, key: str) -> records_pb2.GetRecordRequest:
+def get_message(
+    subject: str, domicile: str, collection: str, key: str, purpose: str
+) -> records_pb2.GetRecordRequest:
     reference = records_pb2.SubjectRef(id=subject, domicile=domicile)
-    return records_pb2.GetRecordRequest(subject=reference, collection=collection, key=key)
+    return records_pb2.GetRecordRequest(
+        subject=reference, collection=collection, key=key, purpose=purpose
+    )
 
 
 def scan_message(

@@ -213,7 +213,7 @@ class Downloading(_Transfer):
 
     def __init__(
         self, settings: Settings, subject: str, domicile: str, collection: str, key: str,
-        offset: int, length: int, etag: str,
+        offset: int, length: int, etag: str, purpose: str,
     ) -> None:
         super().__init__(settings)
         self.request = attachments_pb2.DownloadAttachmentRequest(
@@ -223,6 +223,7 @@ class Downloading(_Transfer):
             offset=offset,
             length=length,
             etag=etag,
+            purpose=purpose,
         )
         self._whole = offset == 0 and length == 0
         self._first, self._wanted = offset, length
@@ -258,10 +259,12 @@ class Downloading(_Transfer):
 
 
 def stat_message(
-    subject: str, domicile: str, collection: str, key: str
+    subject: str, domicile: str, collection: str, key: str, purpose: str
 ) -> attachments_pb2.StatAttachmentRequest:
     reference = records_pb2.SubjectRef(id=subject, domicile=domicile)
-    return attachments_pb2.StatAttachmentRequest(subject=reference, collection=collection, key=key)
+    return attachments_pb2.StatAttachmentRequest(
+        subject=reference, collection=collection, key=key, purpose=purpose
+    )
 
 
 def attachment_of(info: attachments_pb2.AttachmentInfo) -> Attachment:

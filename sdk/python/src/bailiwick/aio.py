@@ -89,9 +89,11 @@ class AsyncClient:
         answer, once = await self._call(self._records.Put, message)
         return core.check_put(message, answer, self._settings.tenant, once and not request_id)
 
-    async def get(self, subject: str, collection: str, key: str, *, domicile: str) -> Record:
+    async def get(
+        self, subject: str, collection: str, key: str, *, domicile: str, purpose: str = ""
+    ) -> Record:
         """See :meth:`bailiwick.Client.get`."""
-        message = core.get_message(subject, domicile, collection, key)
+        message = core.get_message(subject, domicile, collection, key, purpose)
         return core.record_of((await self._call(self._records.Get, message))[0])
 
     async def patch(
@@ -171,10 +173,10 @@ class AsyncClient:
         return batches.check_batch(puts, messages, ends, self._settings.tenant)
 
     async def batch_get(
-        self, records: Sequence[tuple[str, str, str, str]]
+        self, records: Sequence[tuple[str, str, str, str]], *, purpose: str = ""
     ) -> list[Record | errors.BailiwickError]:
         """See :meth:`bailiwick.Client.batch_get`."""
-        messages = [core.get_message(*names) for names in records]
+        messages = [core.get_message(*names, purpose) for names in records]
         ends = await self._batch(self._records.BatchGet, batches.get_batch, messages)
         return [core.record_of(end) if ok else end for end, ok, _ in ends]
 
@@ -281,10 +283,11 @@ class AsyncClient:
         offset: int = 0,
         length: int = 0,
         etag: str = "",
+        purpose: str = "",
     ) -> AsyncIterator[bytes]:
         """See :meth:`bailiwick.Client.download`."""
         download = Downloading(
-            self._settings, subject, domicile, collection, key, offset, length, etag
+            self._settings, subject, domicile, collection, key, offset, length, etag, purpose
         )
         while True:
             call = self._attachments.Download(download.request, metadata=download.metadata())
@@ -305,9 +308,11 @@ class AsyncClient:
                 call.cancel()
             await asyncio.sleep(wait)
 
-    async def stat(self, subject: str, collection: str, key: str, *, domicile: str) -> Attachment:
+    async def stat(
+        self, subject: str, collection: str, key: str, *, domicile: str, purpose: str = ""
+    ) -> Attachment:
         """See :meth:`bailiwick.Client.stat`."""
-        message = transfers.stat_message(subject, domicile, collection, key)
+        message = transfers.stat_message(subject, domicile, collection, key, purpose)
         return transfers.attachment_of((await self._call(self._attachments.Stat, message))[0])
 
     async def _read(self, call: Any) -> Any | None:

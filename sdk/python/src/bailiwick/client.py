@@ -95,9 +95,12 @@ class Client:
         answer, once = self._call(self._records.Put, message)
         return core.check_put(message, answer, self._settings.tenant, once and not request_id)
 
-    def get(self, subject: str, collection: str, key: str, *, domicile: str) -> Record:
-        """Reads a record."""
-        message = core.get_message(subject, domicile, collection, key)
+    def get(
+        self, subject: str, collection: str, key: str, *, domicile: str, purpose: str = ""
+    ) -> Record:
+        """Reads a record. A collection whose reads are logged wants a ``purpose``, for the log: why it
+        is read, in words that name no person."""
+        message = core.get_message(subject, domicile, collection, key, purpose)
         return core.record_of(self._call(self._records.Get, message)[0])
 
     def patch(
@@ -177,11 +180,11 @@ class Client:
         return batches.check_batch(puts, messages, ends, self._settings.tenant)
 
     def batch_get(
-        self, records: Sequence[tuple[str, str, str, str]]
+        self, records: Sequence[tuple[str, str, str, str]], *, purpose: str = ""
     ) -> list[Record | errors.BailiwickError]:
         """Reads up to 1,000 records, each by subject, domicile, collection and key: one outcome for
-        each, in their order."""
-        messages = [core.get_message(*names) for names in records]
+        each, in their order. ``purpose`` is that of all of them, as in :meth:`get`."""
+        messages = [core.get_message(*names, purpose) for names in records]
         ends = self._batch(self._records.BatchGet, batches.get_batch, messages)
         return [core.record_of(end) if ok else end for end, ok, _ in ends]
 
@@ -290,12 +293,13 @@ class Client:
         offset: int = 0,
         length: int = 0,
         etag: str = "",
+        purpose: str = "",
     ) -> Iterator[bytes]:
         """The bytes of an attachment, or of a part of it, as they come. A download that is cut goes on
         where it was, as long as the attachment is the same. The hash of a whole attachment is checked
         at the end (:class:`bailiwick.Altered`): until then, what came is not to be relied on."""
         download = Downloading(
-            self._settings, subject, domicile, collection, key, offset, length, etag
+            self._settings, subject, domicile, collection, key, offset, length, etag, purpose
         )
         while True:
             call = self._attachments.Download(download.request, metadata=download.metadata())
@@ -318,9 +322,11 @@ class Client:
                 call.cancel()
             time.sleep(wait)
 
-    def stat(self, subject: str, collection: str, key: str, *, domicile: str) -> Attachment:
+    def stat(
+        self, subject: str, collection: str, key: str, *, domicile: str, purpose: str = ""
+    ) -> Attachment:
         """What an attachment is, without its body."""
-        message = transfers.stat_message(subject, domicile, collection, key)
+        message = transfers.stat_message(subject, domicile, collection, key, purpose)
         return transfers.attachment_of(self._call(self._attachments.Stat, message)[0])
 
     def _call(self, method: Callable[..., A], message: Any) -> tuple[A, bool]:

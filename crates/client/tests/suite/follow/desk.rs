@@ -461,6 +461,13 @@ impl Subjects for Desk {
         Err(Status::unimplemented("no test asks"))
     }
 
+    async fn rotate_key(
+        &self,
+        _: Request<api::RotateSubjectKeyRequest>,
+    ) -> Result<Response<api::RotateSubjectKeyResponse>, Status> {
+        Err(Status::unimplemented("no test asks"))
+    }
+
     async fn block(
         &self,
         _: Request<api::BlockSubjectRequest>,

@@ -12,6 +12,7 @@ mod filling;
 pub(crate) mod people;
 mod plan;
 mod query;
+mod seen;
 mod walk;
 
 use std::cell::RefCell;
@@ -134,7 +135,8 @@ struct Noting<'a> {
 
 impl Noting<'_> {
     /// A page of whole records, or of a collection whose reads are logged, has an entry of its own; of
-    /// a scan, the first page has one for all. Any other is counted.
+    /// a scan, the first page has one for all. Any other is counted. If reads are logged, the people in
+    /// a page of the whole collection are told of it, before its entry.
     fn page(self, reply: ReplySlot, page: Page) {
         let Self { reader, deadline, asker, query, judged } = self;
         let records = u64::try_from(page.records.len()).unwrap_or(u64::MAX);
@@ -145,6 +147,13 @@ impl Noting<'_> {
         }
         let rules = reader.node.map();
         let reads = rules.collection(&query.collection).map(atlas::CollectionRules::reads);
+        if query.subject.is_none()
+            && reads != Some(atlas::Reads::Counted)
+            && let Err(fault) = seen::note(reader, &asker, &query, &page)
+        {
+            reader.node.report(&fault);
+            return reply.send(fault.into());
+        }
         let counted = match query.of {
             // The first page has the entry of all.
             Of::Scan => !begins,

@@ -29,9 +29,9 @@ pub(crate) struct Person {
 }
 
 impl Person {
-    /// The record of a head's row. None: its collection was erased after the view was opened, or began
-    /// with a commit that is not answered yet; then the subject in the cache does not open it, and the
-    /// one of the view does.
+    /// The record of a head's row. Where the subject in the cache does not open it, that of the view does:
+    /// its keys have been replaced since. None: its collection was erased after the view was opened, or
+    /// began with a commit that is not answered yet.
     ///
     /// # Errors
     /// [`Error::Damaged`] when neither opens it.
@@ -55,10 +55,14 @@ impl Person {
             return Ok(Some(opened));
         }
         let of_view = view.get_many(&[&self.owner.row()])?.pop().flatten().ok_or(DAMAGED)?;
-        match node.open_subject(&self.owner, &of_view)? {
-            SubjectRow::Kept(subject) if opens(&subject).is_some() => Ok(None),
-            SubjectRow::Kept(_) | SubjectRow::Erased(_) => Err(DAMAGED),
-        }
+        let SubjectRow::Kept(of_view) = node.open_subject(&self.owner, &of_view)? else {
+            return Err(DAMAGED);
+        };
+        let (address, head) = opens(&of_view).ok_or(DAMAGED)?;
+        let of = |subject: &Subject| subject.erased(&address.collection).cloned();
+        let same = self.subject.standing(&address.collection).is_some()
+            && of(&self.subject) == of(&of_view);
+        Ok(same.then_some((address, head)))
     }
 }
 

@@ -106,7 +106,7 @@ impl ListQuery {
     /// Reads it under that map, or a later one's indexes as `view` has them.
     ///
     /// # Errors
-    /// `COLLECTION_UNKNOWN`, those of [`Filter::parse`] and [`OrderBy::parse`], `INDEX_BUILDING`.
+    /// `COLLECTION_UNKNOWN`, those of [`CollectionRules::admit_purpose`], [`Filter::parse`] and [`OrderBy::parse`], `INDEX_BUILDING`.
     pub(crate) fn read_under<'a>(
         &self,
         map: &'a RegionMap,
@@ -114,6 +114,7 @@ impl ListQuery {
     ) -> Result<Asked<'a>, Rejection> {
         let unknown = || Rejection::new(Reason::CollectionUnknown).field("collection");
         let rules = map.collection(&self.collection).ok_or_else(unknown)?;
+        rules.admit_purpose(&self.purpose)?;
         let filter = Filter::parse(&self.filter, rules)?;
         let order = OrderBy::parse(&self.order_by, rules)?;
         let indexes = IndexState::of(view, &self.collection)?;

@@ -1,6 +1,7 @@
 //! Calls about a subject as a whole.
 
-use terms::{Reason, Rejection};
+use atlas::ErasureGround;
+use terms::{Reason, Rejection, UnixMillis};
 use wire::session as proto;
 
 use crate::node::Node;
@@ -9,7 +10,7 @@ use crate::server::decode::{Chance, collection, given, owner, request_id, stated
 use crate::store::keys::Owner;
 use crate::store::subject::Blocked;
 use crate::store::types::Minute;
-use crate::write::command::{Action, Block, Create, Erase, Reassess, Request};
+use crate::write::command::{Action, Block, Create, Erase, Reassess, Request, RotateKey};
 
 /// The creation of a subject.
 pub(super) fn create(
@@ -49,6 +50,8 @@ pub(super) fn erase(node: &Node, asker: &Asker, of: proto::Erase) -> Result<Acti
         of.collection.as_bytes(),
         of.reason.as_bytes(),
         &deadline.to_be_bytes(),
+        &of.ground.to_be_bytes(),
+        &of.arose_ms.to_be_bytes(),
     ]);
     Ok(Action::Erase(Box::new(Erase {
         owner,
@@ -56,11 +59,25 @@ pub(super) fn erase(node: &Node, asker: &Asker, of: proto::Erase) -> Result<Acti
         request: Some(Request { id: request_id(&of.request_id)?, fingerprint }),
         reason: of.reason,
         deadline: Some(deadline).filter(|minute| *minute > 0).map(Minute),
+        ground: ground(of.ground)?,
+        arose: Some(of.arose_ms).filter(|ms| *ms > 0).map(UnixMillis),
         validate_only: of.validate_only,
         again: false,
         moved: None,
         opening: node.random()?,
     })))
+}
+
+/// The ground of an erasure, by its number on the wire.
+fn ground(number: i32) -> Result<Option<ErasureGround>, Rejection> {
+    Ok(match number {
+        0 => None,
+        1 => Some(ErasureGround::Unlawful),
+        2 => Some(ErasureGround::PurposeReached),
+        3 => Some(ErasureGround::ConsentWithdrawn),
+        4 => Some(ErasureGround::Demand),
+        _ => return Err(Rejection::new(Reason::FieldInvalid).field("ground")),
+    })
 }
 
 /// A reassessment.
@@ -74,6 +91,25 @@ pub(super) fn reassess(
     Ok(Action::Reassess(Box::new(Reassess {
         owner,
         given: given(&of.findings, of.phone_data, of.ip_data)?,
+        reason: of.reason,
+        validate_only: of.validate_only,
+        opening: node.random()?,
+    })))
+}
+
+/// A rotation of a subject's keys.
+pub(super) fn rotate_key(
+    node: &Node,
+    asker: &Asker,
+    of: proto::RotateKey,
+) -> Result<Action, Rejection> {
+    let owner = owner(node, asker, &of.subject)?;
+    reason(&of.reason)?;
+    let parts = [&b"rotate key"[..], &owner.tag.0, of.reason.as_bytes()];
+    let fingerprint = node.namer.fingerprint(&parts);
+    Ok(Action::RotateKey(Box::new(RotateKey {
+        owner,
+        request: Some(Request { id: request_id(&of.request_id)?, fingerprint }),
         reason: of.reason,
         validate_only: of.validate_only,
         opening: node.random()?,
@@ -97,6 +133,9 @@ pub(super) fn block(node: &Node, asker: &Asker, of: &proto::Block) -> Result<Act
 /// The subject of a question about what is held of it.
 pub(crate) fn subject(node: &Node, asker: &Asker, of: &proto::Person) -> Result<Owner, Rejection> {
     stated("purpose", &of.purpose)?;
+    if of.export && of.purpose.trim().is_empty() {
+        return Err(Rejection::new(Reason::FieldMissing).field("purpose"));
+    }
     owner(node, asker, &of.subject)
 }
 

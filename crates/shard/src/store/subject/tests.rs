@@ -1,5 +1,6 @@
 //! Rows of subjects: every status is read back, and nothing is read that was not written.
 
+use link::host::clock::SystemEntropy;
 use terms::{SubjectId, TenantId};
 
 use super::*;
@@ -158,4 +159,83 @@ fn a_status_of_a_later_release_is_refused() {
         assert!(Status::read(&mut Reader::new(&row.0)) == Ok(status));
     }
     assert!(Status::read(&mut Reader::new(&[6])) == Err(Malformed));
+}
+
+fn standing(collection: &str) -> Standing {
+    Standing {
+        collection: Collection::parse(collection).unwrap(),
+        basis: Findings::default(),
+        mirrors: Vec::new(),
+        minute: Minute(1),
+    }
+}
+
+/// Sealed under that key, and bound to nothing.
+fn sealed(key: &SealKey) -> Vec<u8> {
+    let mut row = b"content".to_vec();
+    key.seal_tail([0; 12], b"", &mut row, 0);
+    row
+}
+
+fn opens(key: &SealKey, sealed: &[u8]) -> bool {
+    key.open([0; 12], b"", &mut sealed.to_vec()).is_ok()
+}
+
+#[test]
+fn while_keys_are_replaced_the_place_of_a_record_says_which_opens_it() {
+    let (place, random) = (Place::new(), SystemEntropy);
+    let (owner, keys) = (&place.owner, place.keys());
+    let mut before = Subject::create(owner, &place.region, &place.keyring, &random, by()).unwrap();
+    before.stand(vec![standing("profiles")], owner, keys, &random).unwrap();
+    let row = |collection: &str, n: u8| {
+        let collection = Collection::parse(collection).unwrap();
+        let mut row = place.layout.records(owner, &collection).from;
+        row.extend_from_slice(&[n; 16]);
+        row
+    };
+    let (first, second) = (row("profiles", 1), row("profiles", 2));
+    let old = sealed(before.key_of(&first).unwrap());
+    let of = Rotation {
+        request_id: [1; 16],
+        fingerprint: Fingerprint([2; 16]),
+        began: Minute(3),
+        reason: "asked for".into(),
+        heads: 0,
+        done_to: Vec::new(),
+    };
+    let mut subject = before.with_new_keys(owner, keys, &random, of).unwrap();
+    assert!(!opens(subject.key(), &sealed(before.key())));
+    assert!(opens(subject.key_of(&first).unwrap(), &old));
+    assert!(!opens(subject.new_key_of(&first).unwrap(), &old));
+    assert_eq!(subject.due(), Some(Minute(3)));
+    subject.sealed_to(first.clone(), 1);
+    // A collection that begins meanwhile has one key, wherever its records lie.
+    subject.stand(vec![standing("profiles"), standing("messages")], owner, keys, &random).unwrap();
+    for read in [true, false] {
+        if read {
+            let row = subject.seal(owner, &place.region, [1; 12]);
+            let SubjectRow::Kept(read) = Subject::open(&row, owner, keys).unwrap() else {
+                panic!("it is kept");
+            };
+            subject = read;
+        } else {
+            subject = subject.rewrapped(owner, keys, &random).unwrap();
+        }
+        let rotation = subject.rotation().unwrap();
+        assert_eq!((rotation.heads, &rotation.done_to), (1, &first));
+        assert!(!opens(subject.key_of(&first).unwrap(), &old));
+        assert!(opens(subject.key_of(&second).unwrap(), &old));
+        let message = row("messages", 9);
+        let new = sealed(subject.new_key_of(&message).unwrap());
+        assert!(opens(subject.key_of(&message).unwrap(), &new));
+    }
+    subject.has_rotated(by());
+    assert!(!opens(subject.key_of(&second).unwrap(), &old));
+    assert!(subject.rotation().is_none() && subject.due().is_none());
+    let row = subject.seal(owner, &place.region, [2; 12]);
+    let SubjectRow::Kept(read) = Subject::open(&row, owner, keys).unwrap() else {
+        panic!("it is kept");
+    };
+    assert_eq!(read.rotated, Some(by()));
+    assert!(!opens(read.key_of(&second).unwrap(), &old));
 }

@@ -449,6 +449,7 @@ impl Session {
             subject: subject.into(),
             collection: of.into(),
             key: key.into(),
+            purpose: "a test".into(),
             ..Default::default()
         };
         match self.call(proto::call::Op::Get(get)).await {

@@ -35,6 +35,8 @@ pub(super) fn erase(node: &Node, collection: Option<&str>, n: u8) -> Action {
         request: Some(request(n)),
         reason: "the person asked".to_owned(),
         deadline: None,
+        ground: None,
+        arose: None,
         validate_only: false,
         again: false,
         moved: None,
