@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::fs::File;
 use tokio::io::AsyncWrite;
 
-use crate::commands::record::{Common, Expiry, Write, attribute, failure, show};
+use crate::commands::record::{About, Common, Expiry, Write, attribute, failure, show};
 use crate::error::{Exit, Failure};
 use crate::serve;
 use crate::terminal::{progress, say};
@@ -29,7 +29,7 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Upload a file of up to 1 GiB. The subject must exist
+    /// Upload a file of up to 1 GiB
     Put(PutOptions),
     /// Download an attachment, or a part of it
     Get(GetOptions),
@@ -45,6 +45,8 @@ struct PutOptions {
     common: Common,
     #[command(flatten)]
     write: Write,
+    #[command(flatten)]
+    about: About,
     #[command(flatten)]
     expiry: Expiry,
     /// Attribute that the map declares for the collection; may be repeated; as in `record put`
@@ -154,6 +156,10 @@ impl PutOptions {
             etag: self.write.etag.clone(),
             expire_time: self.expiry.expire_time,
             receipt_view: self.write.receipt_view().into(),
+            create_subject: self.about.create_subject,
+            evidence: self.about.evidence(self.common.json)?,
+            findings: Vec::new(),
+            participants: self.about.participants(),
         };
         let line = progress(LINE);
         let client = self.write.client(client);

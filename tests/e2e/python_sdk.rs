@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::social;
 use crate::support::process::run;
 use crate::support::python::{done, programs};
 use crate::support::{Deployment, Options, file};
@@ -70,6 +71,7 @@ fn the_wheel_puts_gets_and_verifies() {
         done(Command::new(&python).args(arguments).env("PYTHONPATH", &site).current_dir(file(".")))
     };
     program(&["-m", "unittest", "sdk/python/tests/test_receipts.py"]);
+    program(&["-m", "unittest", "sdk/python/tests/test_lanes.py"]);
 
     let options = options();
     let deployment = Deployment::start(&options);
@@ -100,4 +102,8 @@ fn the_wheel_puts_gets_and_verifies() {
     ] {
         assert!(said.contains(line), "{said}");
     }
+    drop(deployment);
+    let deployment = social::deployment();
+    let said = program(&["sdk/python/examples/social.py", &deployment.gateway_url()]);
+    assert_eq!(said.lines().collect::<Vec<_>>(), social::SAID);
 }

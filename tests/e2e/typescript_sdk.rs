@@ -1,9 +1,10 @@
-//! The TypeScript client: its messages are generated from the protos, its types are checked, and its
-//! example runs against a real gateway. The protos are linted with the same tools.
+//! The TypeScript client: its messages are generated from the protos, its types are checked, its tests
+//! read the golden vectors of the ledger, and its examples run against a real gateway. The protos are linted with the same tools.
 
 use std::path::Path;
 use std::process::Command;
 
+use crate::social;
 use crate::support::python::done;
 use crate::support::{Deployment, Options, file};
 
@@ -22,11 +23,13 @@ fn copy(from: &Path, to: &Path) {
 }
 
 #[test]
-fn the_example_is_checked_and_runs() {
+fn the_examples_are_checked_and_run() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let own = folder.path().join("sdk/typescript");
     copy(&file("sdk/typescript"), &own);
     copy(&file("proto"), &folder.path().join("proto"));
+    let golden = "crates/ledger/tests/golden";
+    copy(&file(golden), &folder.path().join(golden));
     let npm = |arguments: &[&str]| {
         done(
             Command::new("npm").args(arguments).args(["--no-audit", "--no-fund"]).current_dir(&own),
@@ -35,6 +38,7 @@ fn the_example_is_checked_and_runs() {
     npm(&["ci", "--ignore-scripts"]);
     npm(&["run", "lint-protos"]);
     npm(&["run", "build"]);
+    npm(&["test"]);
     let options = Options { regions: vec!["eu-fra"], ..Options::default() };
     let deployment = Deployment::start(&options);
     let mut example = Command::new("node");
@@ -42,6 +46,7 @@ fn the_example_is_checked_and_runs() {
     let said = done(&mut example);
     for line in [
         "eu-fra 1n hello",
+        "the log has PLACE ",
         "VERSION_MISMATCH - ",
         "listed: main",
         "deleted as version 2n",
@@ -52,4 +57,9 @@ fn the_example_is_checked_and_runs() {
     ] {
         assert!(said.contains(line), "{said}");
     }
+    drop(deployment);
+    let deployment = social::deployment();
+    let mut example = Command::new("node");
+    example.args(["dist/examples/social.js", &deployment.gateway_url()]).current_dir(&own);
+    assert_eq!(done(&mut example).lines().collect::<Vec<_>>(), social::SAID);
 }

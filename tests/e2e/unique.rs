@@ -3,7 +3,9 @@
 
 #![expect(clippy::panic, reason = "a test that cannot go on fails")]
 
-use client::{Client, Error, api};
+use std::io::Cursor;
+
+use client::{Client, Error, PutBuilder, api, measure};
 use terms::Reason;
 use tokio::runtime::Runtime;
 
@@ -91,6 +93,40 @@ fn an_id_that_another_region_holds_is_not_created_again() {
         assert_eq!(names(&made.unreachable), ["eu-fra"]);
         let next = client.put(&put("anna", "next", b"body", &evidence("RU"))).await;
         assert!(next.expect("a put").unreachable.is_empty(), "nothing is created");
+    });
+}
+
+#[test]
+fn an_upload_creates_no_id_that_another_region_holds() {
+    let mut deployment = Deployment::start(&options());
+    let runtime = Runtime::new().expect("a runtime");
+    let url = deployment.gateway_url();
+    let client = runtime.block_on(Client::connect(&url, PATIENT)).expect("a gateway");
+    let mut source = Cursor::new(vec![7; (1 << 20) + 5]);
+    let (bytes, sha256) = runtime.block_on(measure(&mut source)).expect("it is measured");
+    let of = |subject: &str, country: &str| {
+        let put = PutBuilder::new(subject, "profiles", "film").expect("randomness");
+        let put = put.create_subject().evidence(api::EvidenceKind::Residence, country);
+        put.build_upload(bytes, sha256)
+    };
+    runtime.block_on(async {
+        client.create_subject(&create("anna", "DE")).await.expect("it is created");
+        // At its first message: nothing of the body is asked for.
+        let mut told = Vec::new();
+        let done = client.upload(&of("anna", "RU"), &mut source, |bytes| told.push(bytes)).await;
+        assert_eq!((reason(done), told.len()), (Reason::SubjectElsewhere, 0));
+        let home = client.upload(&of("anna", "DE"), &mut source, |_| ()).await.expect("stored");
+        assert!(home.unreachable.is_empty() && home.version == 1);
+        let made = client.upload(&of("dora", "DE"), &mut source, |_| ()).await.expect("stored");
+        assert!(made.unreachable.is_empty(), "{:?}", names(&made.unreachable));
+        let again = client.create_subject(&create("dora", "RU")).await;
+        assert_eq!(reason(again), Reason::SubjectElsewhere);
+    });
+    deployment.shard("ru-msk").kill();
+    deployment.wait_session("ru-msk", false);
+    runtime.block_on(async {
+        let made = client.upload(&of("emil", "DE"), &mut source, |_| ()).await.expect("stored");
+        assert_eq!(names(&made.unreachable), ["ru-msk"]);
     });
 }
 

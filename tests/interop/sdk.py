@@ -8,6 +8,7 @@ import asyncio
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -64,6 +65,73 @@ def writes_and_receipts():
         assert dry.receipt is None and dry.entry is None
         gone = own.delete("sdk-1", "profiles", "main", domicile="eu-fra")
         assert (gone.version, gone.entry.kind) == (3, "DELETE")
+
+
+def participants():
+    """Of one country and of two: by subject and domicile, kept by later versions, found by the list of
+    their records; refused with the path and the pair."""
+    russian = [Evidence("residence", "RU"), Evidence("citizenship", "RU")]
+    with client() as own:
+        for subject, evidence in (("sdk-6", GERMAN), ("sdk-7", GERMAN), ("sdk-8", russian)):
+            own.put(subject, "messages", "m", b"x", evidence=evidence, create_subject=True)
+        names = ("sdk-6", "messages", "to")
+        people = [("sdk-7", "eu-fra")]
+        first = own.put(*names, b"hello", domicile="eu-fra", participants=people)
+        assert first.entry.kind == "PLACE"
+        record = own.get(*names, domicile="eu-fra")
+        assert record.participants == (("sdk-7", "eu-fra"),), record.participants
+        # Those of a version stay with the next one that names none.
+        own.put(*names, b"again", domicile="eu-fra")
+        assert own.get(*names, domicile="eu-fra").participants == (("sdk-7", "eu-fra"),)
+        batch = own.batch_put([Put(*names[:2], "both", b"x", domicile="eu-fra",
+                                   participants=(("sdk-7", "eu-fra"),))])
+        assert batch[0].entry.kind == "PLACE", batch[0]
+        for wrong, kind, reason, field in (
+            (("nobody", "eu-fra"), bailiwick.NotFound, "SUBJECT_UNKNOWN", "participants[0].id"),
+            (("sdk-7", "mars"), bailiwick.InvalidRequest, "DOMICILE_UNKNOWN",
+             "participants[0].domicile"),
+            (("sdk-6", "eu-fra"), bailiwick.InvalidRequest, "FIELD_INVALID", "participants[0]"),
+        ):
+            error = refused(kind, lambda: own.put(
+                *names, b"x", domicile="eu-fra", participants=[wrong]), reason)
+            assert error.field == field, error.field
+        # A Russian's text in a German's inbox, which no clause of the map allows; nothing is stored.
+        for write in (
+            lambda: own.put(*names, b"x", domicile="eu-fra", participants=[("sdk-8", "ru-msk")]),
+            lambda: own.upload(*names[:2], "film", b"x", domicile="eu-fra",
+                               participants=[("sdk-8", "ru-msk")]),
+        ):
+            error = refused(bailiwick.NotAllowedNow, write, "TRANSFER_NOT_COVERED")
+            assert (error.field, error.metadata["conflicting"]) == ("participants[0]", "RU,DE")
+        assert own.get(*names, domicile="eu-fra").version == 2
+        film = own.upload("sdk-9", "messages", "film", b"a film", evidence=GERMAN,
+                          create_subject=True, participants=people)
+        assert (film.domicile, film.version, film.entry.kind) == ("eu-fra", 1, "PLACE")
+
+
+def lanes():
+    """Puts of many threads: on streams once there are any, each with its own receipt or refusal."""
+    with client(lanes=2) as own, ThreadPoolExecutor(32) as pool:
+        def put(n):
+            return own.put(f"lane-{n}", "profiles", "main", b"%d" % n, evidence=GERMAN,
+                           create_subject=True)
+
+        first, opened = 0, []
+        while not opened:
+            list(pool.map(put, range(first, first + 64)))
+            first += 64
+            opened = [slot.lane for slot in own._lanes._slots if slot.lane]
+        done = list(pool.map(put, range(first, first + 200)))
+        assert [one.subject for one in done] == [f"lane-{n}" for n in range(first, first + 200)]
+        assert {one.entry.kind for one in done} == {"PLACE"}
+        assert sum(lane._next for lane in opened) > 0, "no put was on a lane"
+
+        def refused_on_a_lane(n):
+            return refused(bailiwick.Conflict, lambda: own.put(
+                f"lane-{n}", "profiles", "main", b"", domicile="eu-fra", if_version=9),
+                "VERSION_MISMATCH")
+
+        list(pool.map(refused_on_a_lane, range(100)))
 
 
 def patches():
@@ -302,6 +370,8 @@ async def tasks():
 
 
 writes_and_receipts()
+participants()
+lanes()
 patches()
 errors()
 watches()

@@ -80,7 +80,7 @@ impl fmt::Debug for Chance {
 }
 
 /// That of the operating system.
-struct System;
+pub(crate) struct System;
 
 impl Entropy for System {
     fn fill(&self, buffer: &mut [u8]) -> Result<(), EntropyFailed> {

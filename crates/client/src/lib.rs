@@ -18,6 +18,7 @@ mod access;
 mod address;
 mod attachments;
 mod batch;
+mod build;
 mod bulk;
 mod call;
 mod clock;
@@ -43,6 +44,7 @@ pub use self::ledger::{
 pub use access::{Access, Ingress, Tls};
 pub use address::ledger_url;
 pub use attachments::{Download, Source, measure};
+pub use build::PutBuilder;
 pub use bulk::{BulkEvent, BulkPut};
 pub use call::{Client, Settings};
 pub use error::{Error, NotFollowed};

@@ -2,7 +2,7 @@
 //
 // Usage: node dist/examples/put_get.js [GATEWAY]    (http://127.0.0.1:7400, as `bailiwick dev` listens)
 
-import { Client, Conflict, evidence, NotFound } from "../src/index.js";
+import { BailiwickError, Client, Conflict, evidence, NotFound } from "../src/index.js";
 
 const gateway = process.argv[2] ?? "http://127.0.0.1:7400";
 const client = new Client(gateway);
@@ -23,6 +23,7 @@ const put = await client.put({
 const domicile = put.subject?.domicile ?? "";
 const got = await client.get(named(domicile));
 console.log(domicile, got.version, text(got.body));
+console.log("the log has", put.entry?.kind, put.entry?.jurisdictions.join(","));
 
 try {
   await client.put({ ...named(domicile), ifVersion: 7n });
@@ -57,7 +58,7 @@ const puts = Array.from({ length: 10 }, (_, n) => ({
   createSubject: true,
 }));
 const done = await client.batchPut(puts);
-const stored = done.filter((one) => one.outcome.case === "done");
+const stored = done.filter((one) => !(one instanceof BailiwickError));
 console.log("batch:", stored.length);
 
 const film = new Uint8Array((1 << 20) + 5).fill(7);

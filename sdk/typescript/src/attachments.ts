@@ -2,10 +2,12 @@
 
 import { createHash, randomUUID } from "node:crypto";
 import type { FileHandle } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
 
-import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import { Code, type Client as Rpc } from "@connectrpc/connect";
+import { clone, create, type MessageInitShape } from "@bufbuild/protobuf";
+import type { Client as Rpc } from "@connectrpc/connect";
 
+import { checkUpload, type Written } from "./checks.js";
 import { BailiwickError, errorOf } from "./errors.js";
 import {
   type AttachmentInfo,
@@ -14,7 +16,8 @@ import {
   type StatAttachmentRequestSchema,
   type UploadAttachmentRequest,
   UploadAttachmentRequestSchema,
-  type UploadSpecSchema,
+  type UploadSpec,
+  UploadSpecSchema,
 } from "./gen/bailiwick/v1/attachments_pb.js";
 import type { PutRecordResponse } from "./gen/bailiwick/v1/records_pb.js";
 
@@ -28,35 +31,57 @@ export type UploadInit = MessageInitShape<typeof UploadSpecSchema>;
 const MESSAGE_BYTES = 256 << 10;
 const CHUNK_BYTES = 1 << 20;
 
+/** What passes when an upload is taken up again: what is stored is where it goes on. */
+const TAKEN_UP_AGAIN = ["UPLOAD_OUT_OF_STEP", "UPLOAD_UNKNOWN", "WRITE_OUTCOME_UNKNOWN"];
+
 /** Uploads and downloads of one client. */
 export class AttachmentTransfers {
   readonly #rpc: Rpc<typeof Attachments>;
+  readonly #tenant: string | undefined;
 
-  constructor(rpc: Rpc<typeof Attachments>) {
+  constructor(rpc: Rpc<typeof Attachments>, tenant?: string) {
     this.#rpc = rpc;
+    this.#tenant = tenant;
   }
 
-  /** Uploads an attachment; one that is cut is taken up again, `attempts` times without progress. */
-  async upload(init: UploadInit, content: Uploadable, attempts = 5): Promise<PutRecordResponse> {
-    const { size, sha256 } = await measured(content);
-    const requestId = init.requestId ?? randomUUID();
-    const spec = { ...init, requestId, size: BigInt(size), sha256 };
-    let [left, stored] = [attempts, 0];
+  /**
+   * Uploads an attachment, and checks the answer and its receipt: the content is read once more for
+   * that. One that is cut is taken up again, `attempts` times without progress.
+   */
+  async upload(
+    init: UploadInit,
+    content: Uploadable,
+    attempts = 5,
+  ): Promise<Written<PutRecordResponse>> {
+    const { size, digest } = await hashed(content);
+    const spec = clone(UploadSpecSchema, create(UploadSpecSchema, init));
+    const drawn = spec.requestId === "";
+    if (drawn) spec.requestId = randomUUID();
+    [spec.size, spec.sha256] = [BigInt(size), digest];
+    let [left, stored, once] = [attempts, 0, true];
     for (;;) {
       const before = stored;
+      let answer: PutRecordResponse;
       try {
-        return await this.#once(spec, content, size, (bytes) => (stored = bytes));
+        answer = await this.#once(spec, content, size, (bytes) => (stored = bytes));
       } catch (cause) {
         const error = cause instanceof BailiwickError ? cause : errorOf(cause);
         left = stored > before ? attempts : left - 1;
-        const again = error.retryAfterMs !== undefined || error.code === Code.Aborted;
-        if (!again || left <= 0 || error.reason === "VERSION_MISMATCH") throw error;
+        once = false;
+        const takenUp = TAKEN_UP_AGAIN.includes(error.reason ?? "");
+        if ((error.retryAfterMs === undefined && !takenUp) || left <= 0) throw error;
+        await sleep(takenUp ? 50 : (error.retryAfterMs ?? 0));
+        continue;
       }
+      const known = { tenant: this.#tenant, first: once && drawn };
+      return checkUpload(spec, answer, known, async (prefix) => {
+        return (await hashed(content, prefix)).digest;
+      });
     }
   }
 
   async #once(
-    spec: MessageInitShape<typeof UploadSpecSchema>,
+    spec: UploadSpec,
     content: Uploadable,
     size: number,
     progress: (bytes: number) => void,
@@ -113,7 +138,7 @@ async function* rest(
 }
 
 async function* messages(
-  spec: MessageInitShape<typeof UploadSpecSchema>,
+  spec: UploadSpec,
   content: Uploadable,
   size: number,
   from: Promise<number>,
@@ -128,12 +153,16 @@ async function* messages(
   }
 }
 
-async function measured(content: Uploadable): Promise<{ size: number; sha256: Uint8Array }> {
-  const hash = createHash("sha256");
+/** How many bytes there are, and the SHA-256 of a prefix and them. */
+async function hashed(
+  content: Uploadable,
+  prefix: Uint8Array = new Uint8Array(),
+): Promise<{ size: number; digest: Uint8Array }> {
+  const hash = createHash("sha256").update(prefix);
   let size = 0;
   for (;;) {
     const data = await bytesOf(content, size, MESSAGE_BYTES);
-    if (data.length === 0) return { size, sha256: new Uint8Array(hash.digest()) };
+    if (data.length === 0) return { size, digest: new Uint8Array(hash.digest()) };
     hash.update(data);
     size += data.length;
   }

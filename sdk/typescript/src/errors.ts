@@ -3,6 +3,8 @@
 import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
 import { Code, ConnectError } from "@connectrpc/connect";
 
+import type { Status } from "./gen/google/rpc/status_pb.js";
+
 /** A call that has no answer. */
 export class BailiwickError extends Error {
   override name = "BailiwickError";
@@ -51,6 +53,15 @@ export class Unavailable extends BailiwickError {
   override name = "Unavailable";
 }
 
+/** The answer came, and its receipt does not prove the write that was asked for. */
+export class Unproven extends BailiwickError {
+  override name = "Unproven";
+
+  constructor(message: string) {
+    super(message, Code.DataLoss, undefined, undefined, undefined, {}, undefined);
+  }
+}
+
 function classOf(code: Code): typeof BailiwickError {
   switch (code) {
     case Code.NotFound:
@@ -73,6 +84,15 @@ function classOf(code: Code): typeof BailiwickError {
     default:
       return BailiwickError;
   }
+}
+
+/** What an item of a batch says that failed: google.rpc.Status. */
+export function errorOfStatus(status: Status): BailiwickError {
+  const error = new ConnectError(status.message, status.code as Code);
+  error.details = status.details.map(({ typeUrl, value }) => {
+    return { type: typeUrl.slice(typeUrl.lastIndexOf("/") + 1), value };
+  });
+  return errorOf(error);
 }
 
 /** What a failed call says. */

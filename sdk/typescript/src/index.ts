@@ -1,17 +1,32 @@
 /**
  * The TypeScript client of Bailiwick, for Node.js: it puts, reads, lists and deletes records through
- * a gateway, with retries and typed errors. The messages are generated from the protos.
+ * a gateway, with retries and typed errors. The answer to each write is checked with its receipt
+ * against the request. The messages are generated from the protos.
  */
 
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import type { MessageInitShape } from "@bufbuild/protobuf";
+import {
+  clone,
+  create,
+  type DescMessage,
+  type MessageInitShape,
+  type MessageShape,
+} from "@bufbuild/protobuf";
 import { type Client as Rpc, createClient, type Interceptor } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 
-import { BailiwickError, errorOf } from "./errors.js";
 import { AttachmentTransfers, type Uploadable } from "./attachments.js";
+import {
+  checkCreate,
+  checkDelete,
+  checkPatch,
+  checkPut,
+  checkTouch,
+  type Written,
+} from "./checks.js";
+import { BailiwickError, errorOf, errorOfStatus, Unproven } from "./errors.js";
 import { Attachments } from "./gen/bailiwick/v1/attachments_pb.js";
 import {
   type Evidence,
@@ -21,32 +36,35 @@ import {
 } from "./gen/bailiwick/v1/jurisdiction_pb.js";
 import {
   type BatchGetResult,
-  type BatchPutResult,
   type CountRecordsRequestSchema,
   type CountRecordsResponse,
-  type DeleteRecordRequestSchema,
+  DeleteRecordRequestSchema,
   type DeleteRecordResponse,
   type GetRecordRequestSchema,
   type ListRecordsRequestSchema,
-  type PutRecordRequestSchema,
+  PatchRecordRequestSchema,
+  type PatchRecordResponse,
+  PutRecordRequestSchema,
   type PutRecordResponse,
   type Record as StoredRecord,
   Records,
-  type TouchRecordRequestSchema,
+  TouchRecordRequestSchema,
   type TouchRecordResponse,
 } from "./gen/bailiwick/v1/records_pb.js";
 import {
-  type CreateSubjectRequestSchema,
+  CreateSubjectRequestSchema,
   type CreateSubjectResponse,
   Subjects,
 } from "./gen/bailiwick/v1/subjects_pb.js";
 
 export * from "./errors.js";
 export * as attachments from "./gen/bailiwick/v1/attachments_pb.js";
+export * as ledger from "./gen/bailiwick/v1/ledger_pb.js";
 export * as jurisdiction from "./gen/bailiwick/v1/jurisdiction_pb.js";
 export * as records from "./gen/bailiwick/v1/records_pb.js";
 export * as subjects from "./gen/bailiwick/v1/subjects_pb.js";
-export type { Uploadable };
+export { type Checkpoint, type Entry, verifyReceipt } from "./receipts.js";
+export type { Uploadable, Written };
 
 /** How a gateway is reached, and how long and how often to try. */
 export interface Options {
@@ -58,6 +76,8 @@ export interface Options {
   deadlineMs?: number;
   /** Attempts at the most, the first included. */
   attempts?: number;
+  /** The tenant whose writes these are: a receipt that names another one is refused. */
+  tenant?: string;
 }
 
 /** Evidence kinds by their names in docs/concepts.md. */
@@ -82,6 +102,7 @@ export function evidence(
 /** What a caller gives of a message: `requestId` is drawn unless it is given. */
 type PutInit = MessageInitShape<typeof PutRecordRequestSchema>;
 type DeleteInit = MessageInitShape<typeof DeleteRecordRequestSchema>;
+type PatchInit = MessageInitShape<typeof PatchRecordRequestSchema>;
 type TouchInit = MessageInitShape<typeof TouchRecordRequestSchema>;
 type CreateInit = MessageInitShape<typeof CreateSubjectRequestSchema>;
 
@@ -97,6 +118,7 @@ export class Client {
   readonly attachments: AttachmentTransfers;
   readonly #deadlineMs: number;
   readonly #attempts: number;
+  readonly #tenant: string | undefined;
 
   constructor(gateway: string, options: Options = {}) {
     const { authorities, certificate, key } = options.tls ?? {};
@@ -114,30 +136,53 @@ export class Client {
       subjects: createClient(Subjects, transport),
       attachments: createClient(Attachments, transport),
     };
-    this.attachments = new AttachmentTransfers(this.raw.attachments);
+    this.attachments = new AttachmentTransfers(this.raw.attachments, options.tenant);
+    this.#tenant = options.tenant;
     this.#deadlineMs = options.deadlineMs ?? 10_000;
     this.#attempts = options.attempts ?? 5;
   }
 
-  /** Stores a record. A retry after a failure needs the same `requestId`: draw it before. */
-  put(request: PutInit): Promise<PutRecordResponse> {
-    const { records } = this.raw;
-    return this.#call(identified(request), (message, call) => records.put(message, call));
+  /**
+   * Stores a record, and checks the answer and its receipt. A retry after a failure needs the same
+   * `requestId`: draw it before.
+   */
+  async put(request: PutInit): Promise<Written<PutRecordResponse>> {
+    const { message, drawn } = identified(PutRecordRequestSchema, request);
+    const [answer, once] = await this.#call(message, (message, call) =>
+      this.raw.records.put(message, call),
+    );
+    return checkPut(message, answer, this.#known(once && drawn));
   }
 
-  get(request: MessageInitShape<typeof GetRecordRequestSchema>): Promise<StoredRecord> {
-    return this.#call(request, (message, call) => this.raw.records.get(message, call));
+  async get(request: MessageInitShape<typeof GetRecordRequestSchema>): Promise<StoredRecord> {
+    return this.#ask(request, (message, call) => this.raw.records.get(message, call));
   }
 
-  delete(request: DeleteInit): Promise<DeleteRecordResponse> {
-    const { records } = this.raw;
-    return this.#call(identified(request), (message, call) => records.delete(message, call));
+  /** Deletes a record, and checks the answer and its receipt. */
+  async delete(request: DeleteInit): Promise<Written<DeleteRecordResponse>> {
+    const { message, drawn } = identified(DeleteRecordRequestSchema, request);
+    const [answer, once] = await this.#call(message, (message, call) =>
+      this.raw.records.delete(message, call),
+    );
+    return checkDelete(message, answer, this.#known(once && drawn));
   }
 
-  /** Sets when a record expires. */
-  touch(request: TouchInit): Promise<TouchRecordResponse> {
-    const { records } = this.raw;
-    return this.#call(identified(request), (message, call) => records.touch(message, call));
+  /** Sets when a record expires, and checks the answer and its receipt. */
+  async touch(request: TouchInit): Promise<Written<TouchRecordResponse>> {
+    const { message, drawn } = identified(TouchRecordRequestSchema, request);
+    const [answer, once] = await this.#call(message, (message, call) =>
+      this.raw.records.touch(message, call),
+    );
+    return checkTouch(message, answer, this.#known(once && drawn));
+  }
+
+  /** Changes the body of a record or some of its attributes, and checks the answer and its receipt. */
+  async patch(request: PatchInit): Promise<Written<PatchRecordResponse>> {
+    const { message, drawn } = identified(PatchRecordRequestSchema, request);
+    const [answer, once] = await this.#call(message, (message, call) =>
+      this.raw.records.patch(message, call),
+    );
+    return checkPatch(message, answer, this.#known(once && drawn));
   }
 
   /** All records of a list, page after page. */
@@ -146,7 +191,7 @@ export class Client {
   ): AsyncGenerator<StoredRecord, void> {
     let pageToken = request.pageToken ?? "";
     do {
-      const page = await this.#call({ ...request, pageToken }, (message, call) =>
+      const page = await this.#ask({ ...request, pageToken }, (message, call) =>
         this.raw.records.list(message, call),
       );
       yield* page.records;
@@ -155,31 +200,55 @@ export class Client {
   }
 
   count(request: MessageInitShape<typeof CountRecordsRequestSchema>): Promise<CountRecordsResponse> {
-    return this.#call(request, (message, call) => this.raw.records.count(message, call));
+    return this.#ask(request, (message, call) => this.raw.records.count(message, call));
   }
 
-  /** Stores up to 1,000 records. Each has a result of its own, in the order of the requests. */
-  async batchPut(requests: PutInit[], atomic = false): Promise<BatchPutResult[]> {
-    const message = { requests: requests.map(identified), atomic };
-    const answer = await this.#call(message, (message, call) =>
+  /**
+   * Stores up to 1,000 records, and checks each answer and its receipt. Each has an outcome of its own,
+   * in the order of the requests.
+   */
+  async batchPut(
+    requests: PutInit[],
+    atomic = false,
+  ): Promise<(Written<PutRecordResponse> | BailiwickError)[]> {
+    const puts = requests.map((request) => identified(PutRecordRequestSchema, request));
+    const batch = { requests: puts.map(({ message }) => message), atomic };
+    const [answer, once] = await this.#call(batch, (message, call) =>
       this.raw.records.batchPut(message, call),
     );
-    return answer.results;
+    if (answer.results.length !== puts.length) {
+      throw new Unproven("the answer to a batch has another number of results");
+    }
+    return puts.map(({ message, drawn }, n) => {
+      const outcome = answer.results[n]?.outcome;
+      if (outcome?.case === "error") return errorOfStatus(outcome.value);
+      try {
+        if (outcome?.case !== "done") throw new Unproven("a result of a batch is empty");
+        return checkPut(message, outcome.value, this.#known(once && drawn));
+      } catch (error) {
+        if (error instanceof Unproven) return error;
+        throw error;
+      }
+    });
   }
 
   /** Reads up to 1,000 records. */
   async batchGet(
     requests: MessageInitShape<typeof GetRecordRequestSchema>[],
   ): Promise<BatchGetResult[]> {
-    const answer = await this.#call({ requests }, (message, call) =>
+    const answer = await this.#ask({ requests }, (message, call) =>
       this.raw.records.batchGet(message, call),
     );
     return answer.results;
   }
 
-  createSubject(request: CreateInit): Promise<CreateSubjectResponse> {
-    const { subjects } = this.raw;
-    return this.#call(identified(request), (message, call) => subjects.create(message, call));
+  /** Creates a subject, and checks the answer and its receipt. */
+  async createSubject(request: CreateInit): Promise<Written<CreateSubjectResponse>> {
+    const { message, drawn } = identified(CreateSubjectRequestSchema, request);
+    const [answer, once] = await this.#call(message, (message, call) =>
+      this.raw.subjects.create(message, call),
+    );
+    return checkCreate(message, answer, this.#known(once && drawn));
   }
 
   /** Asks where a record would go, and why. Nothing is stored. */
@@ -187,21 +256,37 @@ export class Client {
     collection: string,
     evidence: MessageInitShape<typeof EvidenceSchema>[],
   ): Promise<Ruling> {
-    return this.#call({ collection, evidence }, (message, call) =>
+    return this.#ask({ collection, evidence }, (message, call) =>
       this.raw.subjects.resolvePlacement(message, call),
     );
   }
 
-  /** Makes a call until it is answered, as often and as long as the options allow. */
-  async #call<M, A>(
+  #known(first: boolean): { tenant: string | undefined; first: boolean } {
+    return { tenant: this.#tenant, first };
+  }
+
+  /** A call that changes nothing. */
+  async #ask<M, A>(
     message: M,
     call: (message: M, options: { timeoutMs: number }) => Promise<A>,
   ): Promise<A> {
+    const [answer] = await this.#call(message, call);
+    return answer;
+  }
+
+  /**
+   * Makes a call until it is answered, as often and as long as the options allow. Says with the answer
+   * whether no attempt before it may have had an effect.
+   */
+  async #call<M, A>(
+    message: M,
+    call: (message: M, options: { timeoutMs: number }) => Promise<A>,
+  ): Promise<[A, boolean]> {
     const until = Date.now() + this.#deadlineMs;
     for (let attempt = 1; ; attempt++) {
       const left = until - Date.now();
       try {
-        return await call(message, { timeoutMs: Math.max(left, 1) });
+        return [await call(message, { timeoutMs: Math.max(left, 1) }), attempt === 1];
       } catch (cause) {
         const error = cause instanceof BailiwickError ? cause : errorOf(cause);
         const backoff = Math.random() * Math.min(50 * 2 ** attempt, 2_000);
@@ -215,8 +300,15 @@ export class Client {
   }
 }
 
-function identified<M extends { requestId?: string }>(request: M): M {
-  return { ...request, requestId: request.requestId ?? randomUUID() };
+/** The message of a write, with an id if it has none, and whether that was drawn here. */
+function identified<D extends DescMessage>(
+  schema: D,
+  request: MessageInitShape<D>,
+): { message: MessageShape<D>; drawn: boolean } {
+  const message = clone(schema, create(schema, request)) as MessageShape<D> & { requestId: string };
+  const drawn = message.requestId === "";
+  if (drawn) message.requestId = randomUUID();
+  return { message, drawn };
 }
 
 function authorization(token: Options["token"]): Interceptor {

@@ -21,6 +21,7 @@ use terms::limits::{BODY_BYTES_MAX, DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX};
 use terms::{Rejection, RequestId};
 
 use crate::arguments::{GATEWAY, access, connect, to_api};
+pub(super) use crate::commands::record::participant::About;
 use crate::error::{Exit, Failure};
 use crate::files::write_secret;
 use crate::serve;
@@ -111,25 +112,17 @@ struct PutOptions {
     write: Write,
     #[command(flatten)]
     body: Body,
-    /// Evidence about the person, such as `residence=DE`; may be repeated
-    #[arg(long = "evidence", value_name = "KIND=VALUE")]
-    evidence: Vec<Given>,
+    #[command(flatten)]
+    about: About,
     /// Attribute that the map declares for the collection; may be repeated. A whole number, `true`,
     /// `false` or a time such as 2026-11-30T06:45:00Z is sent as such; double quotes around the value
     /// make it a text
     #[arg(long = "attribute", value_name = "NAME=VALUE")]
     attributes: Vec<attribute::Attribute>,
-    /// A person besides the owner that the record is about, with the region that holds that person's
-    /// records of the collection; may be repeated
-    #[arg(long = "participant", value_name = "ID@REGION")]
-    participants: Vec<participant::Participant>,
     /// Gateway inside a region's territory; may be repeated. With any, the placement is requested
     /// first, and the body is sent to the gateway that the laws require
     #[arg(long = "ingress", value_name = "REGION=URL", value_parser = access::ingress)]
     ingresses: Vec<Ingress>,
-    /// Create the subject if the region does not know it; requires evidence
-    #[arg(long)]
-    create_subject: bool,
     #[command(flatten)]
     expiry: Expiry,
 }
@@ -367,15 +360,15 @@ impl PutOptions {
             body: self.body.read()?.into(),
             request_id: self.write.request_id()?,
             if_version: self.write.if_version,
-            create_subject: self.create_subject,
-            evidence: evidence(json, &self.evidence)?,
+            create_subject: self.about.create_subject,
+            evidence: self.about.evidence(json)?,
             findings: Vec::new(),
             validate_only: self.write.validate_only,
             etag: self.write.etag.clone(),
             receipt_view: self.write.receipt_view().into(),
             attributes: self.attributes.iter().map(attribute::Attribute::to_api).collect(),
             expire_time: self.expiry.expire_time,
-            participants: self.participants.iter().map(participant::Participant::to_api).collect(),
+            participants: self.about.participants(),
         })
     }
 }

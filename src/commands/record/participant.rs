@@ -1,13 +1,43 @@
-//! The people that a record names besides its owner, on the command line and in output.
+//! The people that a record is about, on the command line and in output: the owner, if a write is to
+//! create it, and those that the record names besides.
 
 use std::fmt;
 use std::str::FromStr;
 
+use clap::Args;
 use client::api;
+
+use crate::commands::record::{Given, evidence};
+use crate::error::Failure;
+
+/// What a write says of people.
+#[derive(Debug, Args)]
+pub(in crate::commands) struct About {
+    /// Evidence about the person, such as `residence=DE`; may be repeated
+    #[arg(long = "evidence", value_name = "KIND=VALUE")]
+    evidence: Vec<Given>,
+    /// Create the subject if the region does not know it; requires evidence
+    #[arg(long)]
+    pub(in crate::commands) create_subject: bool,
+    /// A person besides the owner that the record is about, with the region that holds that person's
+    /// records of the collection; may be repeated
+    #[arg(long = "participant", value_name = "ID@REGION")]
+    participants: Vec<Participant>,
+}
+
+impl About {
+    pub(in crate::commands) fn evidence(&self, json: bool) -> Result<Vec<api::Evidence>, Failure> {
+        evidence(json, &self.evidence)
+    }
+
+    pub(in crate::commands) fn participants(&self) -> Vec<api::SubjectRef> {
+        self.participants.iter().map(Participant::to_api).collect()
+    }
+}
 
 /// A person and the region of that person's records: `ID@REGION`. It has no `Debug` of its id.
 #[derive(Clone)]
-pub(super) struct Participant {
+struct Participant {
     id: String,
     domicile: String,
 }
@@ -33,7 +63,7 @@ impl FromStr for Participant {
 }
 
 impl Participant {
-    pub(super) fn to_api(&self) -> api::SubjectRef {
+    fn to_api(&self) -> api::SubjectRef {
         let Self { id, domicile } = self.clone();
         api::SubjectRef { id, domicile }
     }

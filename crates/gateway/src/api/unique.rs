@@ -54,6 +54,8 @@ impl Creation<'_> {
             put.asked = ticket;
         } else if let Op::Create(create) = &mut op {
             create.asked = ticket;
+        } else if let Op::Upload(upload) = &mut op {
+            upload.put.get_or_insert_default().asked = ticket;
         }
         let unreachable = self.claim(&region).await?;
         let answer = self.again(&region)?.send(call(op)?).await?;

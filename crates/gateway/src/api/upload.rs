@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 use futures_util::stream::unfold;
 use terms::limits::{ATTACHMENT_BYTES_MAX, ATTACHMENT_CHUNK_BYTES};
-use terms::{Detail, Reason, Rejection};
+use terms::{Detail, Reason, RegionId, Rejection, SubjectId};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_stream::Stream;
@@ -21,10 +21,12 @@ use wire::v1::upload_attachment_request::Part;
 use wire::v1::upload_attachment_response::Outcome;
 
 use crate::api::context::{Admitted, Call, CallContext};
+use crate::api::participants::Participant;
 use crate::api::pinned_map::PinnedMap;
+use crate::api::put::Prepared;
 use crate::api::put_stream::unreadable;
-use crate::api::request::{Put, Target};
-use crate::api::{put, response};
+use crate::api::unique::{Creation, Unreachable};
+use crate::api::{binding, put, response};
 use crate::shards::in_flight::Effect;
 
 /// Bytes that an upload holds: a chunk that is not full yet, and one message.
@@ -73,8 +75,14 @@ struct Uploading<S> {
 struct Begun {
     /// Its permit holds the bytes of this upload against its tenant's.
     admitted: Admitted,
-    target: Target,
+    subject: SubjectId,
+    /// Where the rules placed it when it began. Its shard rules again at each step.
+    region: RegionId,
     put: proto::Put,
+    /// Whether evidence or findings came with it.
+    given: bool,
+    /// What binds them is asked for, and added to the put.
+    participants: Vec<Participant>,
     size: u64,
     sha256: Bytes,
     /// Bytes that the region has.
@@ -148,6 +156,8 @@ where
 
     /// Has the shard check what it has, and make it the record's version.
     async fn finish(&self, begun: &mut Begun) -> Result<Outcome, Rejection> {
+        // What binds the participants may have changed since the upload began.
+        begun.put.participants_epoch = 0;
         loop {
             let outcome = self.step(begun, Step::Finish(true)).await?;
             if matches!(outcome, Outcome::Done(_)) {
@@ -158,26 +168,38 @@ where
 
     /// Sends one step to the region, and gives what the caller reads of the answer.
     async fn step(&self, begun: &mut Begun, step: Step) -> Result<Outcome, Rejection> {
-        let (bytes, effect) = match &step {
+        let (data, effect) = match &step {
             Step::Chunk(chunk) => (chunk.data.len(), Effect::Read),
             Step::Finish(_) => (0, Effect::Write),
             Step::Begin(_) => (0, Effect::Read),
         };
+        // A chunk creates no subject, so no other region is asked for it.
+        let creates = begun.put.create_subject && !matches!(step, Step::Chunk(_));
         let pinned = self.ctx.pin();
-        let admitted = &begun.admitted;
-        let route = pinned.domicile(&admitted.acting.caller, &begun.target)?;
-        let subject = response::subject(&begun.target.subject, route.region());
-        let (put, sha256) = (Some(begun.put.clone()), begun.sha256.clone());
-        let op = Op::Upload(proto::Upload { put, size: begun.size, sha256, step: Some(step) });
         let deadline = self.call.deadline.of_item(Instant::now(), None);
-        let sent = admitted.shard_call(route.region(), deadline, effect, bytes, op)?;
-        let answer = route.send(sent).await?;
+        begun.bind(&pinned, deadline).await?;
+        let (admitted, subject) = (&begun.admitted, &begun.subject);
+        let tenant = &admitted.acting.caller.tenant;
+        let route = pinned.routing.domicile(&begun.region, tenant, subject)?;
+        let reference = response::subject(subject, route.region());
+        let (put, sha256) = (Some(begun.put.clone()), begun.sha256.clone());
+        let bytes = data + begun.put.attributes.len() + begun.put.participants.len();
+        let op = Op::Upload(proto::Upload { put, size: begun.size, sha256, step: Some(step) });
+        let (answer, unreachable) = if creates {
+            let (ctx, pinned, validate_only) = (&*self.ctx, &pinned, effect == Effect::Read);
+            let creation = Creation { ctx, pinned, admitted, subject, deadline, validate_only };
+            creation.send(route, op, bytes).await?
+        } else {
+            let call = admitted.shard_call(route.region(), deadline, effect, bytes, op)?;
+            (route.send(call).await?, Unreachable::new())
+        };
         if let Reply::Upload(state) = &answer.outcome {
             begun.stored = state.stored;
             let committed = i64::try_from(state.stored).unwrap_or(i64::MAX);
             return Ok(Outcome::CommittedBytes(committed));
         }
-        Ok(Outcome::Done(put::answer(&pinned, subject, false, answer, false)?))
+        let done = put::answer(&pinned, reference, begun.given, answer, false)?;
+        Ok(Outcome::Done(v1::PutRecordResponse { unreachable, ..done }))
     }
 }
 
@@ -196,11 +218,16 @@ impl Begun {
             if_version: spec.if_version,
             etag: spec.etag,
             expire_time: spec.expire_time,
+            create_subject: spec.create_subject,
+            evidence: spec.evidence,
+            findings: spec.findings,
+            participants: spec.participants,
             receipt_view: spec.receipt_view,
             ..v1::PutRecordRequest::default()
         };
-        let Put { target, attributes, request_id, condition, prove, expire_ms, .. } =
-            pinned.reader(&admitted.acting.caller).put(request)?;
+        let Prepared { route, put, participants, subject, given } =
+            put::prepare(pinned, &admitted.acting.caller, request)?;
+        let region = route.region().clone();
         let invalid = |field| Rejection::new(Reason::FieldInvalid).field(field);
         let size = u64::try_from(spec.size).ok().filter(|size| *size > 0);
         let size = size.ok_or_else(|| invalid("spec.size").problem("is not above 0"))?;
@@ -211,20 +238,28 @@ impl Begun {
         if spec.sha256.len() != SHA256_BYTES {
             return Err(invalid("spec.sha256").problem("is not 32 bytes"));
         }
-        let put = proto::Put {
-            subject: target.subject.expose().to_owned(),
-            collection: target.collection.as_str().to_owned(),
-            key: target.key.clone(),
-            request_id: Bytes::copy_from_slice(request_id.bytes()),
-            if_version: condition.if_version,
-            etag: condition.etag,
-            attributes: attributes.encode().into(),
-            prove,
-            expire_ms,
-            ..proto::Put::default()
-        };
         let (sha256, chunk) = (spec.sha256, BytesMut::new());
-        Ok(Self { admitted, target, put, size, sha256, stored: 0, chunk })
+        Ok(Self {
+            admitted,
+            subject,
+            region,
+            put,
+            given,
+            participants,
+            size,
+            sha256,
+            stored: 0,
+            chunk,
+        })
+    }
+
+    /// Has what binds the participants told by their regions, unless it was under the map in force.
+    async fn bind(&mut self, pinned: &PinnedMap, deadline: Instant) -> Result<(), Rejection> {
+        if self.put.participants_epoch == pinned.routing.map().epoch().number {
+            return Ok(());
+        }
+        let Self { admitted, participants, put, .. } = self;
+        binding::bind(pinned, admitted, deadline, participants, put).await
     }
 
     /// Whether there is something to do for the region.

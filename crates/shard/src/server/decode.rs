@@ -312,7 +312,7 @@ fn etag_fits(etag: &str) -> Result<(), Rejection> {
 }
 
 /// A ticket, as the shard gave it: none is longer.
-fn ticket(asked: Bytes) -> Result<Bytes, Rejection> {
+pub(super) fn ticket(asked: Bytes) -> Result<Bytes, Rejection> {
     if asked.len() <= TICKET_BYTES_MAX {
         return Ok(asked);
     }
@@ -436,7 +436,11 @@ pub(super) fn attributes(bytes: &Bytes) -> Result<RecordAttributes, Rejection> {
 }
 
 /// The findings that came with a call, if any did.
-fn given(bytes: &[u8], phone_data: String, ip_data: String) -> Result<Option<Given>, Rejection> {
+pub(super) fn given(
+    bytes: &[u8],
+    phone_data: String,
+    ip_data: String,
+) -> Result<Option<Given>, Rejection> {
     if bytes.is_empty() {
         return Ok(None);
     }

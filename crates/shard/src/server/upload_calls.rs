@@ -2,6 +2,7 @@
 //! is read and hashed here before the upload ends: in parallel with the commits.
 
 use atlas::RecordAttributes;
+use bytes::Bytes;
 use terms::{Detail, Reason, Rejection, UnixMillis, limits};
 use tokio::time::Instant;
 use wire::session as proto;
@@ -14,6 +15,7 @@ use crate::policy::asker::Asker;
 use crate::read::reader::Reader;
 use crate::reply::{Outcome, ReplySlot, busy};
 use crate::server::decode;
+use crate::server::decode::participants::{fingerprint, participants};
 use crate::server::proof_waiter::ProofWaiter;
 use crate::store::attachment::{self, Chunks, UploadFront};
 use crate::store::damage::read_rows;
@@ -23,7 +25,7 @@ use crate::store::subject::SubjectRow;
 use crate::store::types::EpochNumber;
 use crate::store::upload_check::UploadCheck;
 use crate::write::command::{
-    Action, Begin, Condition, Content, Op, Put, Request, UploadStep, Uploaded, What,
+    Action, Basis, Begin, Condition, Content, Op, Put, Request, UploadStep, Uploaded, What,
 };
 use crate::write::upload_rows::{out_of_step, state, unknown};
 
@@ -79,12 +81,13 @@ fn prepare(node: &Node, asker: &Asker, call: proto::Upload) -> Result<Prepared, 
     let row = keys::upload(&upload.address.row, &upload.request.id);
     match step {
         Step::Begin(_) => {
-            let Upload { address, request, condition, expires, attributes, bytes, sha256 } = upload;
+            let Upload { address, request, condition, expires, attributes, .. } = upload;
+            let Upload { asked, bytes, sha256, basis, .. } = upload;
             let (key, nonce) = (Zeroizing::new(node.random()?), node.random()?);
             let begin =
-                Begin { request, condition, expires, attributes, bytes, sha256, key, nonce };
+                Begin { request, condition, expires, attributes, asked, bytes, sha256, key, nonce };
             let what = What::Begin(Box::new(begin));
-            Ok(Prepared::Write(Action::Upload(Box::new(UploadStep { address, row, what }))))
+            Ok(write(UploadStep { address, row, basis, what }))
         }
         Step::Chunk(chunk) => {
             let open = open(node, &upload, &row)?;
@@ -96,11 +99,15 @@ fn prepare(node: &Node, asker: &Asker, call: proto::Upload) -> Result<Prepared, 
             let chunks = open.chunks(node, &upload);
             let sealed = chunks.seal(number, node.random()?, &chunk.data);
             let what = What::Chunk { number, at: chunks.row(number), sealed };
-            let address = upload.address;
-            Ok(Prepared::Write(Action::Upload(Box::new(UploadStep { address, row, what }))))
+            let Upload { address, basis, .. } = upload;
+            Ok(write(UploadStep { address, row, basis, what }))
         }
         Step::Finish(_) => finish(node, upload, row),
     }
+}
+
+fn write(step: UploadStep) -> Prepared {
+    Prepared::Write(Action::Upload(Box::new(step)))
 }
 
 /// The upload of an attachment, of which each call is a step: all but the step is the same in each.
@@ -110,6 +117,9 @@ struct Upload {
     condition: Condition,
     expires: Option<UnixMillis>,
     attributes: RecordAttributes,
+    basis: Basis,
+    /// As of a put.
+    asked: Bytes,
     /// Of the whole.
     bytes: u32,
     sha256: [u8; 32],
@@ -136,6 +146,8 @@ fn upload(
         sha256.try_into().map_err(|_| invalid("sha256").problem("is not 32 bytes"))?;
     let attributes = decode::attributes(&put.attributes)?;
     let condition = decode::condition(put.if_version, put.etag)?;
+    let given = decode::given(&put.findings, put.phone_data, put.ip_data)?;
+    let participants = participants(node, &address.owner, &put.participants)?;
     let fingerprint = node.namer.fingerprint(&[
         b"upload",
         &address.row,
@@ -143,12 +155,20 @@ fn upload(
         &sha256,
         &condition.if_version.map_or([0xff; 8], |version| version.0.to_be_bytes()),
         condition.etag.as_deref().unwrap_or_default().as_bytes(),
+        &[u8::from(put.create_subject)],
         &put.attributes,
         &put.expire_ms.to_be_bytes(),
+        &fingerprint(&participants),
     ]);
     let request = Request { id: decode::request_id(&put.request_id)?, fingerprint };
-    let expires = decode::expires(put.expire_ms)?;
-    Ok(Upload { address, request, condition, expires, attributes, bytes, sha256 })
+    let (expires, asked) = (decode::expires(put.expire_ms)?, decode::ticket(put.asked)?);
+    let basis = Basis {
+        create_subject: put.create_subject,
+        given,
+        participants,
+        participants_epoch: EpochNumber(put.participants_epoch),
+    };
+    Ok(Upload { address, request, condition, expires, attributes, basis, asked, bytes, sha256 })
 }
 
 /// An upload in progress, opened outside of the committer, which looks again.
@@ -176,15 +196,17 @@ fn open(node: &Node, upload: &Upload, row: &[u8]) -> Result<Open, Rejection> {
     let mut rows = rows.into_iter();
     let mut next = || rows.next().unwrap_or(Ok(None));
     let (subject, stored) = (next()?, next()?);
-    let (Some(subject), Some(stored)) = (subject, stored) else { return Err(unknown()) };
-    let SubjectRow::Kept(subject) = node.open_subject(owner, &subject)? else {
-        return Err(unknown());
+    let stored = stored.ok_or_else(unknown)?;
+    let subject = subject.map(|row| node.open_subject(owner, &row)).transpose()?;
+    let subject = match subject {
+        Some(SubjectRow::Kept(subject)) => Some(subject),
+        Some(SubjectRow::Erased(_)) => return Err(unknown()),
+        None => None,
     };
-    let head = &upload.address.row;
-    let key = subject.key_of(head).map_err(|_| unknown())?;
-    let opened = attachment::Upload::open(&stored, row, head, owner, &node.region, key);
-    let (_, opened) = opened.map_err(|_| Error::Damaged("uploads"))?;
-    if opened.incarnation != subject.incarnation {
+    let (head, keys, subject) = (&upload.address.row, node.subject_keys(), subject.as_ref());
+    let opened = attachment::Upload::open(&stored, row, head, owner, keys, subject);
+    let (_, opened) = opened.map_err(|_| Error::Damaged("uploads"))?.ok_or_else(unknown)?;
+    if !opened.is_of(subject) {
         return Err(unknown());
     }
     if opened.fingerprint != upload.request.fingerprint {
@@ -218,16 +240,21 @@ fn finish(node: &Node, upload: Upload, row: engine::Key) -> Result<Prepared, Rej
         node.upload_checks.keep(row, check);
         return Ok(Prepared::Answer(answer));
     }
+    if upload.basis.create_subject {
+        // The put may be sent once more, when other regions were asked for the subject.
+        node.upload_checks.keep(row.clone(), check.clone());
+    }
     let checked = check.end();
     if checked.sha256 != open.sha256 {
         let fault = Rejection::new(Reason::ContentMismatch).field("sha256");
         let what = What::Discard { idle_since: None, because: Some(Box::new(fault)) };
         let address = upload.address;
-        return Ok(Prepared::Write(Action::Upload(Box::new(UploadStep { address, row, what }))));
+        return Ok(write(UploadStep { address, row, basis: Basis::NONE, what }));
     }
     let whole = (chunks.whole_row(), chunks.seal_whole(node.random()?, &checked.sha256));
     let Open { front, key, .. } = open;
-    let Upload { address, request, condition, expires, attributes, .. } = upload;
+    let Upload { address, request, condition, expires, attributes, basis, asked, .. } = upload;
+    let Basis { create_subject, given, participants, participants_epoch } = basis;
     let content = Content {
         opening: checked.opening,
         digest: checked.digest,
@@ -239,17 +266,16 @@ fn finish(node: &Node, upload: Upload, row: engine::Key) -> Result<Prepared, Rej
         address,
         request,
         condition,
-        create_subject: false,
-        asked: bytes::Bytes::new(),
-        given: None,
+        create_subject,
+        asked,
+        given,
         validate_only: false,
         content,
         body_bytes: 0,
         expires,
         attributes,
-        // Those of the record stay.
-        participants: Vec::new(),
-        participants_epoch: EpochNumber(0),
+        participants,
+        participants_epoch,
         uploaded: Some(Box::new(Uploaded { row, whole })),
     }))))
 }

@@ -8,23 +8,29 @@
 //! The row of an attachment that is gone: `01`, bytes of the whole.
 //!
 //! An upload's row: `01`, minute of the last change, number of the next chunk, bytes of the whole,
-//! tag of the tenant, tag of the attachment, a nonce, and sealed under the subject's key: the names
-//! of collection and record, incarnation of the subject, the attachment's key, the hash of the
-//! whole, the fingerprint of the request. What is not sealed says how much room the uploads of a
-//! tenant take, and which rows to delete when one is abandoned.
+//! tag of the tenant, tag of the attachment, a stand-in with its length, a nonce, and sealed under the
+//! subject's key: the names of collection and record, incarnation of the subject, the attachment's
+//! key, the hash of the whole, the fingerprint of the request. What is not sealed says how much room
+//! the uploads of a tenant take, and which rows to delete when one is abandoned.
+//!
+//! Where the end of the upload is to create the subject, there is no key of it to seal the row under.
+//! Then the row has a stand-in: the row of a subject without findings and rulings, whose key is wrapped
+//! by a generation as any subject's is. It is never read as a subject. Otherwise it is empty.
 
 use std::ops::Range;
 
 use aws_lc_rs::hmac;
-use engine::{Batch, Key};
-use terms::limits::ATTACHMENT_CHUNK_BYTES;
+use engine::{Batch, Key, ScanLimit};
+use terms::limits::{self, ATTACHMENT_CHUNK_BYTES};
 use terms::{Collection, RecordKey, RegionId};
 use zeroize::Zeroizing;
 
+use crate::Error;
 use crate::store::aead::{BodyCipher, KEY_BYTES, NONCE_BYTES, SealKey, binding};
 use crate::store::codec::{Reader, Writer};
-use crate::store::keys::{self, Owner};
+use crate::store::keys::{self, Owner, SubjectKeys};
 use crate::store::record::{Address, Damaged};
+use crate::store::subject::{Subject, SubjectRow};
 use crate::store::types::{AttachmentTag, Fingerprint, Incarnation, Minute, TAG_BYTES, TenantRows};
 
 const FORMAT: u8 = 1;
@@ -146,6 +152,12 @@ pub(crate) fn gone_rows(key: &[u8], row: &[u8]) -> Result<Vec<Key>, Damaged> {
 
 // === uploads ===
 
+/// What a scan of all uploads in progress takes: there are no more, and their rows are not larger.
+pub(crate) const ALL_UPLOADS: ScanLimit =
+    ScanLimit { rows: limits::UPLOADS_MAX, bytes: limits::UPLOADS_MAX * UPLOAD_ROW_BYTES_MAX };
+/// Bytes of an upload's row with its key, at most: the longest names, and a stand-in with its own.
+const UPLOAD_ROW_BYTES_MAX: usize = 8 << 10;
+
 /// What can be read of an upload without any key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct UploadFront {
@@ -187,9 +199,35 @@ impl UploadFront {
     }
 }
 
+/// The stand-in of an upload, by its row alone. `None`: it has none.
+pub(crate) fn stand_in(row: &[u8]) -> Result<Option<&[u8]>, Damaged> {
+    let stand_in = Reader::new(row.get(FRONT_BYTES..).ok_or(Damaged)?).bytes()?;
+    Ok(Some(stand_in).filter(|stand_in| !stand_in.is_empty()))
+}
+
+/// The generation of the region's key that wraps the stand-in of an upload. `None`: it has none.
+pub(crate) fn generation_of(row: &[u8]) -> Result<Option<u32>, Error> {
+    match stand_in(row).map_err(|_| Error::Damaged("uploads"))? {
+        Some(stand_in) => Subject::generation_of(stand_in),
+        None => Ok(None),
+    }
+}
+
+/// The same upload, with another row of its stand-in, which has the same key.
+pub(crate) fn with_stand_in(row: &[u8], stand_in: &[u8]) -> Result<Vec<u8>, Damaged> {
+    let (front, rest) = row.split_at_checked(FRONT_BYTES).ok_or(Damaged)?;
+    let mut rest = Reader::new(rest);
+    rest.bytes()?;
+    let mut new = Writer::with_capacity(row.len() + stand_in.len());
+    new.fixed(front).bytes(stand_in).fixed(rest.rest());
+    Ok(new.0)
+}
+
 /// An upload in progress, opened.
 pub(crate) struct Upload {
     pub(crate) front: UploadFront,
+    /// The row of its stand-in. Empty: the subject was stored when it began.
+    pub(crate) stand_in: Vec<u8>,
     pub(crate) incarnation: Incarnation,
     pub(crate) key: AttachmentKey,
     pub(crate) sha256: [u8; 32],
@@ -197,7 +235,8 @@ pub(crate) struct Upload {
 }
 
 impl Upload {
-    /// Its row, of which `row` is the key.
+    /// Its row, of which `row` is the key. `subject`: the key of the subject for the record, or of the
+    /// stand-in.
     pub(crate) fn seal(
         &self,
         address: &Address,
@@ -207,35 +246,52 @@ impl Upload {
         nonce: [u8; NONCE_BYTES],
     ) -> Vec<u8> {
         let mut sealed = self.front.write();
-        sealed.fixed(&nonce);
+        sealed.bytes(&self.stand_in).fixed(&nonce);
+        let from = sealed.0.len();
         sealed.text(address.collection.as_str()).text(address.key.expose());
         sealed.u32(self.incarnation.0).fixed(&*self.key).fixed(&self.sha256);
         sealed.fixed(&self.fingerprint.0);
         let bound = upload_binding(&address.owner, row, region);
-        subject.seal_tail(nonce, &bound, &mut sealed.0, FRONT_BYTES + NONCE_BYTES);
+        subject.seal_tail(nonce, &bound, &mut sealed.0, from);
         sealed.0
     }
 
     /// Opens a row, and says of which record it is. `at`: the key of the row; `head`: that of the
-    /// record's head.
+    /// record's head; `subject`: what is stored of the owner. `None`: there is no key for it any more.
     pub(crate) fn open(
         row: &[u8],
         at: &[u8],
         head: &[u8],
         owner: &Owner,
-        region: &RegionId,
-        subject: &SealKey,
-    ) -> Result<(Address, Self), Damaged> {
+        keys: SubjectKeys<'_>,
+        subject: Option<&Subject>,
+    ) -> Result<Option<(Address, Self)>, Damaged> {
         let front = UploadFront::read(row)?;
         let mut reader = Reader::new(row.get(FRONT_BYTES..).ok_or(Damaged)?);
+        let stand_in = reader.bytes()?.to_vec();
+        let own = if stand_in.is_empty() {
+            None
+        } else {
+            match Subject::open(&stand_in, owner, keys) {
+                Ok(SubjectRow::Kept(own)) => Some(own),
+                Ok(SubjectRow::Erased(_)) | Err(_) => return Err(Damaged),
+            }
+        };
+        let key = match (&own, subject) {
+            (Some(own), _) => Some(own.key()),
+            (None, Some(subject)) => subject.key_of(head).ok(),
+            (None, None) => None,
+        };
+        let Some(key_of_row) = key else { return Ok(None) };
         let nonce = reader.array()?;
         let mut sealed = Zeroizing::new(reader.rest().to_vec());
-        let bound = upload_binding(owner, at, region);
-        let mut plain = Reader::new(subject.open(nonce, &bound, &mut sealed)?);
+        let bound = upload_binding(owner, at, keys.region);
+        let mut plain = Reader::new(key_of_row.open(nonce, &bound, &mut sealed)?);
         let collection = Collection::parse(plain.text()?).map_err(|_| Damaged)?;
         let key = RecordKey::parse(plain.text()?).map_err(|_| Damaged)?;
         let upload = Self {
             front,
+            stand_in,
             incarnation: Incarnation(plain.u32()?),
             key: Zeroizing::new(plain.array()?),
             sha256: plain.array()?,
@@ -243,7 +299,14 @@ impl Upload {
         };
         plain.end()?;
         let address = Address { owner: owner.clone(), collection, key, row: head.to_vec() };
-        Ok((address, upload))
+        Ok(Some((address, upload)))
+    }
+
+    /// Whether it was begun for what is stored of its subject now. One with a stand-in was begun for
+    /// none: whoever creates the subject meanwhile, the erasure of that would take the upload with it.
+    pub(crate) fn is_of(&self, subject: Option<&Subject>) -> bool {
+        !self.stand_in.is_empty()
+            || subject.is_some_and(|subject| subject.incarnation == self.incarnation)
     }
 }
 

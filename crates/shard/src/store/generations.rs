@@ -11,6 +11,7 @@ use terms::{Entropy, RegionId};
 
 use crate::Error;
 use crate::store::aead::{KEY_BYTES, NONCE_BYTES, binding};
+use crate::store::attachment::{self, ALL_UPLOADS, UploadFront};
 use crate::store::codec::Reader;
 use crate::store::keyring::{Keyring, WRAPPED_BYTES};
 use crate::store::keys;
@@ -107,8 +108,27 @@ pub(crate) fn bring_up(
                    be read. Restore a newer backup";
         return Ok(Some(Differs { generation, why }));
     }
+    discard_uploads(batch, engine, &destroyed)?;
     put(batch, keyring, region, entropy)?;
     Ok(None)
+}
+
+/// Discards the uploads whose stand-in one of these generations wraps: their callers begin again.
+fn discard_uploads(
+    batch: &mut Batch,
+    engine: &dyn Engine,
+    destroyed: &BTreeSet<u32>,
+) -> Result<(), Error> {
+    let damaged = || Error::Damaged("uploads");
+    for (key, row) in engine.scan(&keys::uploads(), Order::Ascending, ALL_UPLOADS)?.rows {
+        if attachment::generation_of(&row)?.is_some_and(|it| destroyed.contains(&it)) {
+            let front = UploadFront::read(&row).map_err(|_| damaged())?;
+            let head = keys::uploaded_record(&key).ok_or_else(damaged)?;
+            attachment::discard(batch, &head, front.tag, front.bytes);
+            batch.delete(key);
+        }
+    }
+    Ok(())
 }
 
 /// The first of these generations that wraps a subject.

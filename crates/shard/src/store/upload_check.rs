@@ -12,6 +12,7 @@ use terms::limits;
 use crate::store::types::AttachmentTag;
 
 /// How far the check of one upload is.
+#[derive(Clone)]
 pub(crate) struct UploadCheck {
     tag: AttachmentTag,
     /// The chunk that comes next.

@@ -4,20 +4,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::{Key, Order, ScanLimit};
-use terms::limits::{UPLOAD_HOURS_MAX, UPLOADS_MAX};
+use engine::{Key, Order};
+use terms::limits::UPLOAD_HOURS_MAX;
 use tokio::time::{Instant, sleep};
 
 use crate::Error;
 use crate::node::Node;
 use crate::reply::ReplySlot;
-use crate::store::attachment::{Upload, UploadFront};
+use crate::store::attachment::{self, Upload, UploadFront};
 use crate::store::damage::read_rows;
 use crate::store::keys;
 use crate::store::record::Address;
 use crate::store::subject::{Subject, SubjectRow};
 use crate::store::types::Minute;
-use crate::write::command::{Action, Op, UploadStep, What};
+use crate::write::command::{Action, Basis, Op, UploadStep, What};
 use crate::write::committer::Queue;
 use crate::write::expiry::own;
 
@@ -54,7 +54,8 @@ pub(crate) struct Abandoned {
 fn discard(node: &Node, queue: &Queue, abandoned: Abandoned) {
     let Abandoned { address, row, idle_since } = abandoned;
     let what = What::Discard { idle_since: Some(idle_since), because: None };
-    let action = Action::Upload(Box::new(UploadStep { address, row, what }));
+    let step = UploadStep { address, row, basis: Basis::NONE, what };
+    let action = Action::Upload(Box::new(step));
     let queue = queue.of_session();
     // The queue is full: those who call go first, and it comes again with the next look.
     let Some(room) = queue.admit(action.bytes()) else { return };
@@ -66,8 +67,7 @@ fn discard(node: &Node, queue: &Queue, abandoned: Abandoned) {
 /// The uploads to which nothing was added for too long. Blocks its thread.
 pub(crate) fn abandoned(node: &Node) -> Result<Vec<Abandoned>, Error> {
     let idle_since = Minute::of(node.now()).minus_hours(UPLOAD_HOURS_MAX);
-    let limit = ScanLimit { rows: UPLOADS_MAX, bytes: 4 << 20 };
-    let page = node.engine.scan(&keys::uploads(), Order::Ascending, limit)?;
+    let page = node.engine.scan(&keys::uploads(), Order::Ascending, attachment::ALL_UPLOADS)?;
     let mut found = Vec::new();
     for (row, stored) in page.rows {
         let front = UploadFront::read(&stored).map_err(|_| Error::Damaged("uploads"))?;
@@ -86,12 +86,19 @@ fn address(node: &Node, row: &[u8], stored: &[u8]) -> Result<Option<Address>, Er
     let head = keys::uploaded_record(row).ok_or_else(damaged)?;
     let (prefix, tag) = keys::of_subject(&head).ok_or_else(damaged)?;
     let rows = read_rows(&*node.engine, &[keys::subject_row(prefix)])?;
-    let Some(Ok(Some(subject))) = rows.into_iter().next() else { return Ok(None) };
-    let Some(owner) = Subject::owner_of(&subject, tag, node.subject_keys())? else {
+    let subject = rows.into_iter().next().and_then(Result::ok).flatten();
+    let stand_in = attachment::stand_in(stored).map_err(|_| damaged())?;
+    let Some(named) = stand_in.or(subject.as_deref()) else { return Ok(None) };
+    let Some(owner) = Subject::owner_of(named, tag, node.subject_keys())? else {
         return Ok(None);
     };
-    let SubjectRow::Kept(subject) = node.open_subject(&owner, &subject)? else { return Ok(None) };
-    let key = subject.key_of(&head)?;
-    let opened = Upload::open(stored, row, &head, &owner, &node.region, key);
-    Ok(Some(opened.map_err(|_| damaged())?.0))
+    let subject = subject.map(|row| node.open_subject(&owner, &row)).transpose()?;
+    let subject = match subject {
+        Some(SubjectRow::Kept(subject)) => Some(subject),
+        Some(SubjectRow::Erased(_)) => return Ok(None),
+        None => None,
+    };
+    let (keys, subject) = (node.subject_keys(), subject.as_ref());
+    let opened = Upload::open(stored, row, &head, &owner, keys, subject);
+    Ok(opened.map_err(|_| damaged())?.map(|(address, _)| address))
 }

@@ -29,7 +29,7 @@ pub(crate) use crate::write::move_command::{Arrive, ArriveStep, Depart, DepartSt
 use crate::write::question::Question;
 pub(crate) use crate::write::request::{Condition, Request, remembered};
 use crate::write::seen::Seen;
-pub(crate) use crate::write::upload_command::{Begin, UploadStep, Uploaded, What};
+pub(crate) use crate::write::upload_command::{Basis, Begin, UploadStep, Uploaded, What};
 
 /// One write on its way to the committer.
 pub(crate) struct Op {
@@ -421,6 +421,8 @@ pub(crate) enum KeyWork {
     Change(KeyChange),
     /// Wrap these subjects under the current generation.
     Rewrap(Vec<Owner>),
+    /// The same of the stand-ins of these uploads.
+    RewrapUploads(Vec<Key>),
 }
 
 /// A step of the walk that builds indexes, as it was found outside of the committer.

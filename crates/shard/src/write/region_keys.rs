@@ -6,17 +6,18 @@
 
 use std::sync::Arc;
 
-use engine::Batch;
+use engine::{Batch, Key};
 use ledger::entry::{Detail, Entry};
 use terms::{Reason, Rejection};
 
 use crate::Error;
+use crate::node::Node;
 use crate::store::damage::read_row;
 use crate::store::keyring::KeyChange;
 use crate::store::keys::Owner;
-use crate::store::subject::SubjectRow;
+use crate::store::subject::{Subject, SubjectRow};
 use crate::store::types::Minute;
-use crate::store::{generations, keys};
+use crate::store::{attachment, generations, keys};
 use crate::write::command::KeyWork;
 use crate::write::committer::Committer;
 
@@ -26,6 +27,7 @@ impl Committer {
         match work {
             KeyWork::Change(change) => self.change_keys(change),
             KeyWork::Rewrap(owners) => self.rewrap(&owners),
+            KeyWork::RewrapUploads(rows) => self.rewrap_uploads(&rows),
         }
     }
 
@@ -78,19 +80,57 @@ impl Committer {
         if damaged > 0 {
             tracing::error!(subjects = damaged, "subjects do not open, and are not wrapped again");
         }
-        if done.is_empty() {
-            return Ok(Ok(()));
-        }
         let what = format!("subjects were wrapped under generation {current} of the region's key");
-        let mut entry = Entry::key_changed(Minute::of(self.now()).0, &what);
-        entry.say(Detail::Count(u64::try_from(done.len()).unwrap_or(u64::MAX)));
-        if let Err(fault) = self.commit_entry(batch, &entry)? {
-            return Ok(Err(refused(fault)));
+        if let Err(error) = self.commit_wrapped(batch, &what, done.len())? {
+            return Ok(Err(error));
         }
         for tag in done {
             node.subjects.remove(&tag);
         }
         Ok(Ok(()))
+    }
+
+    /// Wraps the stand-ins of uploads under the current generation. One that is so already, or whose
+    /// upload has ended, is left.
+    fn rewrap_uploads(&mut self, uploads: &[Key]) -> Result<Result<(), Error>, Error> {
+        let node = Arc::clone(&self.node);
+        let current = node.keyring.generations().last().copied().unwrap_or_default();
+        let (mut batch, mut done, mut damaged) = (Batch::new(), 0, 0_u64);
+        let view = node.engine.view()?;
+        for key in uploads {
+            let Ok(Some(stored)) = read_row(&*view, key)? else { continue };
+            match upload_rewrapped(&node, key, &stored, current) {
+                Ok(Some(row)) => {
+                    batch.put(key.clone(), row);
+                    done += 1;
+                }
+                Ok(None) => {}
+                // As of a subject.
+                Err(Error::Damaged(_)) => damaged += 1,
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        drop(view);
+        if damaged > 0 {
+            tracing::error!(uploads = damaged, "uploads do not open, and are not wrapped again");
+        }
+        let what = format!("uploads were wrapped under generation {current} of the region's key");
+        self.commit_wrapped(batch, &what, done)
+    }
+
+    /// Commits what was wrapped again, with its entry. The inner error: nothing was changed.
+    fn commit_wrapped(
+        &mut self,
+        batch: Batch,
+        what: &str,
+        count: usize,
+    ) -> Result<Result<(), Error>, Error> {
+        if count == 0 {
+            return Ok(Ok(()));
+        }
+        let mut entry = Entry::key_changed(Minute::of(self.now()).0, what);
+        entry.say(Detail::Count(u64::try_from(count).unwrap_or(u64::MAX)));
+        Ok(self.commit_entry(batch, &entry)?.map_err(refused))
     }
 
     /// A subject's row under the current generation, if it is under another.
@@ -105,6 +145,29 @@ impl Committer {
         let subject = subject.rewrapped(owner, node.subject_keys(), &*node.entropy)?;
         Ok(Some(subject.seal(owner, &node.region, node.random()?)))
     }
+}
+
+/// The row of an upload whose stand-in is wrapped under the current generation, if it is under another.
+fn upload_rewrapped(
+    node: &Node,
+    key: &[u8],
+    stored: &[u8],
+    current: u32,
+) -> Result<Option<Vec<u8>>, Error> {
+    let damaged = || Error::Damaged("uploads");
+    let stand_in = attachment::stand_in(stored).map_err(|_| damaged())?;
+    let Some(stand_in) = stand_in else { return Ok(None) };
+    let (_, tag) = keys::of_subject(key).ok_or_else(damaged)?;
+    let Some(owner) = Subject::owner_of(stand_in, tag, node.subject_keys())? else {
+        return Ok(None);
+    };
+    let SubjectRow::Kept(own) = node.open_subject(&owner, stand_in)? else { return Ok(None) };
+    if own.generation() == current {
+        return Ok(None);
+    }
+    let own = own.rewrapped(&owner, node.subject_keys(), &*node.entropy)?;
+    let row = own.seal(&owner, &node.region, node.random()?);
+    attachment::with_stand_in(stored, &row).map(Some).map_err(|_| damaged())
 }
 
 fn refused(fault: Rejection) -> Error {

@@ -11,6 +11,7 @@ use tokio::time::sleep;
 
 use crate::log::key_request::{Generation, KeyRequest};
 use crate::node::Node;
+use crate::store::attachment;
 use crate::store::keyring::KeyChange;
 use crate::store::keys::{self, Owner};
 use crate::store::subject::Subject;
@@ -98,6 +99,10 @@ async fn rewrap_all(node: &Arc<Node>, queue: &Queue) -> Result<(), Error> {
         }
         from = step.next;
     }
+    let uploads = uploads(node).await?.old;
+    if !uploads.is_empty() {
+        work(queue, KeyWork::RewrapUploads(uploads)).await?;
+    }
     if damaged > 0 {
         tracing::error!(
             subjects = damaged,
@@ -107,7 +112,7 @@ async fn rewrap_all(node: &Arc<Node>, queue: &Queue) -> Result<(), Error> {
     Ok(())
 }
 
-/// How many subjects each generation wraps.
+/// How many subjects each generation wraps, with those that uploads in progress are to create.
 async fn count(node: &Arc<Node>) -> Result<Vec<Generation>, Error> {
     let (mut from, mut counts) = (Some(keys::subjects().from), BTreeMap::<u32, u64>::new());
     while let Some(at) = from {
@@ -119,6 +124,9 @@ async fn count(node: &Arc<Node>) -> Result<Vec<Generation>, Error> {
             *counts.entry(generation).or_default() += subjects;
         }
         from = step.next;
+    }
+    for (generation, uploads) in uploads(node).await?.counts {
+        *counts.entry(generation).or_default() += uploads;
     }
     let held = node.keyring.generations();
     let current = held.last().copied();
@@ -149,6 +157,37 @@ async fn step(node: &Arc<Node>, from: Key) -> Result<Step, Error> {
     let node = Arc::clone(node);
     let looked = tokio::task::spawn_blocking(move || look(&node, from)).await;
     looked.unwrap_or(Err(Error::Damaged("subjects")))
+}
+
+/// The uploads that have a stand-in.
+#[derive(Default)]
+struct Uploads {
+    /// By the generation that wraps it.
+    counts: BTreeMap<u32, u64>,
+    /// The keys of those that are not under the current one.
+    old: Vec<Key>,
+}
+
+async fn uploads(node: &Arc<Node>) -> Result<Uploads, Error> {
+    let node = Arc::clone(node);
+    let looked = tokio::task::spawn_blocking(move || look_at_uploads(&node)).await;
+    looked.unwrap_or(Err(Error::Damaged("uploads")))
+}
+
+/// Looks at all uploads. Blocks its thread.
+fn look_at_uploads(node: &Node) -> Result<Uploads, Error> {
+    let current = node.keyring.generations().last().copied();
+    let page = node.engine.scan(&keys::uploads(), Order::Ascending, attachment::ALL_UPLOADS)?;
+    let mut uploads = Uploads::default();
+    for (key, row) in page.rows {
+        let generation = attachment::generation_of(&row)?;
+        let Some(generation) = generation else { continue };
+        *uploads.counts.entry(generation).or_default() += 1;
+        if Some(generation) != current {
+            uploads.old.push(key);
+        }
+    }
+    Ok(uploads)
 }
 
 /// Looks at some subjects. Blocks its thread.

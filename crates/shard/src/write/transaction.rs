@@ -26,6 +26,7 @@ use crate::reply::{Outcome, ReplySlot, Written};
 use crate::store::feed::FeedDraft;
 use crate::store::indexed::Indexed;
 use crate::store::keys::Owner;
+use crate::store::participants::Participant;
 use crate::store::record::{Address, Head};
 use crate::store::subject::{Subject, SubjectRow};
 use crate::store::tombstone::Tombstone;
@@ -204,14 +205,9 @@ impl Transaction<'_> {
         let settled = settle(self.rules, owner, collection, subject.as_deref(), &how)?;
         let rules = self.rules.map().collection(collection);
         let mut indexed = Indexed::under(rules, put.attributes)?;
-        indexed.participants = if put.participants.is_empty() {
-            // Its participants stay with a record.
-            head.as_ref().map_or_else(Vec::new, |head| head.indexed.participants.clone())
-        } else {
-            self.same_map(put.participants_epoch)?;
-            put.participants
-        };
-        let together = self.together(asker, owner, &settled, &indexed)?;
+        indexed.participants =
+            self.named(put.participants, put.participants_epoch, head.as_ref())?;
+        let together = self.together(asker, owner, &settled, &indexed.participants)?;
         condition.holds(head.as_ref(), &self.node.region)?;
         let version = head.as_ref().map_or(Version::NONE, |head| head.version).next();
         if subject.is_none()
@@ -378,25 +374,33 @@ impl Transaction<'_> {
         }
     }
 
-    /// Refuses what was found out about participants under another map.
-    fn same_map(&self, epoch: EpochNumber) -> Result<(), Rejection> {
+    /// The people that the next version of a record names: those that were sent, of whom the map of
+    /// that number has said what binds them; or else those that it names already.
+    pub(super) fn named(
+        &self,
+        sent: Vec<Participant>,
+        epoch: EpochNumber,
+        head: Option<&Head>,
+    ) -> Result<Vec<Participant>, Rejection> {
+        if sent.is_empty() {
+            return Ok(head.map_or_else(Vec::new, |head| head.indexed.participants.clone()));
+        }
         let own = self.rules.epoch();
         if epoch == own {
-            return Ok(());
+            return Ok(sent);
         }
         Err(Rejection::new(Reason::MapsDiffer).with(Detail::MapEpoch, own))
     }
 
     /// The ruling of a record with what binds those that it names. None: it names none.
-    fn together(
+    pub(super) fn together(
         &self,
         asker: &Asker,
         owner: &Owner,
         settled: &Settled,
-        indexed: &Indexed,
+        named: &[Participant],
     ) -> Result<Option<Arc<Ruled>>, Rejection> {
-        let (gateway, named) = (asker.stands.gateway, &indexed.participants);
-        self.rules.together(&owner.tenant, &settled.ruled, named, gateway)
+        self.rules.together(&owner.tenant, &settled.ruled, named, asker.stands.gateway)
     }
 
     // === what the group changes ===
@@ -421,7 +425,11 @@ impl Transaction<'_> {
         Ok((Arc::new(changed), Some(row)))
     }
 
-    fn new_subject(&self, owner: &Owner, request: &Request) -> Result<Subject, Rejection> {
+    pub(super) fn new_subject(
+        &self,
+        owner: &Owner,
+        request: &Request,
+    ) -> Result<Subject, Rejection> {
         let by = self.entries.recent(request, Version::NONE);
         let node = self.node;
         Ok(Subject::create(owner, &node.region, &*node.keyring, &*node.entropy, by)?)

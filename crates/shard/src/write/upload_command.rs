@@ -1,13 +1,16 @@
 //! What is asked of the committer about uploads.
 
 use atlas::RecordAttributes;
+use bytes::Bytes;
 use engine::Key;
 use terms::{Rejection, UnixMillis};
 
+use crate::policy::standing_ruling::Given;
 use crate::store::aead::NONCE_BYTES;
 use crate::store::attachment::AttachmentKey;
+use crate::store::participants::Participant;
 use crate::store::record::Address;
-use crate::store::types::Minute;
+use crate::store::types::{EpochNumber, Minute};
 use crate::write::request::{Condition, Request};
 
 /// An upload of which all is stored and checked.
@@ -22,7 +25,31 @@ pub(crate) struct UploadStep {
     pub(crate) address: Address,
     /// The key of the upload's row.
     pub(crate) row: Key,
+    pub(crate) basis: Basis,
     pub(crate) what: What,
+}
+
+/// What a step is ruled by, beside what is stored: the same as of the put that ends the upload.
+pub(crate) struct Basis {
+    pub(crate) create_subject: bool,
+    pub(crate) given: Option<Given>,
+    pub(crate) participants: Vec<Participant>,
+    pub(crate) participants_epoch: EpochNumber,
+}
+
+impl Basis {
+    /// Of a step that stores nothing.
+    pub(crate) const NONE: Self = Self {
+        create_subject: false,
+        given: None,
+        participants: Vec::new(),
+        participants_epoch: EpochNumber(0),
+    };
+
+    /// Whether it comes with the evidence by which its subject may be created.
+    pub(crate) const fn creates(&self) -> bool {
+        self.create_subject && self.given.is_some()
+    }
 }
 
 /// What a step does.
@@ -57,6 +84,8 @@ pub(crate) struct Begin {
     pub(crate) condition: Condition,
     pub(crate) expires: Option<UnixMillis>,
     pub(crate) attributes: RecordAttributes,
+    /// As of a put.
+    pub(crate) asked: Bytes,
     /// Bytes of the whole.
     pub(crate) bytes: u32,
     /// Of the whole.

@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
-use engine::{Batch, Engine, Key, Order, ScanLimit, Value};
+use engine::{Batch, Engine, Key, Order, Value};
 use terms::{Detail, Reason, Rejection, limits};
 
 use crate::Error;
 use crate::reply::Outcome;
-use crate::store::attachment::UploadFront;
+use crate::store::attachment::{ALL_UPLOADS, UploadFront};
 use crate::store::keys;
 use crate::store::types::{AttachmentTag, SubjectTag, TenantRows};
 use crate::write::command::Uploaded;
@@ -36,9 +36,7 @@ impl OpenUploads {
     ) -> Result<&'a mut Self, Rejection> {
         if counted.is_none() {
             let mut open = Self::default();
-            // There are no more than this.
-            let limit = ScanLimit { rows: limits::UPLOADS_MAX, bytes: 4 << 20 };
-            let page = engine.scan(&keys::uploads(), Order::Ascending, limit);
+            let page = engine.scan(&keys::uploads(), Order::Ascending, ALL_UPLOADS);
             for (row, stored) in page.map_err(Error::from)?.rows {
                 let front = UploadFront::read(&stored).map_err(|_| Error::Damaged("uploads"))?;
                 open.add(&row, &front)?;

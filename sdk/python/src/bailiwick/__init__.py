@@ -13,6 +13,7 @@ made again, under the same request id, where the errors say that they may be.
 
 from bailiwick._attributes import AttributeValue
 from bailiwick._core import Evidence, Put, Record, Tls, Written, new_request_id
+from bailiwick._list import Count
 from bailiwick._transfer import Attachment, Uploadable
 from bailiwick._watch import Change, Changes
 from bailiwick.aio import AsyncClient
@@ -54,6 +55,7 @@ __all__ = [
     "Client",
     "Conflict",
     "ConnectionBroken",
+    "Count",
     "DeadlinePassed",
     "Entry",
     "Evidence",

@@ -6,12 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from bailiwick import errors
-from bailiwick._core import Attempts, Put, Settings, Written, check_put
+from bailiwick._core import Attempts, Put, Record, Settings, Written, check_put
 from bailiwick.v1 import records_pb2
 
 #: What became of an item: answer or error, whether it is an answer, and whether no attempt before
 #: the last may have had an effect.
 End = tuple[Any, bool, bool]
+Ends = list[End]
+#: One outcome for each item, in their order.
+PutEnds = list[Written | errors.BailiwickError]
+GetEnds = list[Record | errors.BailiwickError]
 
 
 class Batch:

@@ -133,6 +133,8 @@ class Settings:
     attempts: int = 5
     #: The tenant whose writes these are: a receipt that names another one is refused.
     tenant: str | None = None
+    #: Streams at the most on which puts travel that are made at the same time. 0: each is a call.
+    lanes: int = 0
 
     def __repr__(self) -> str:
         return f"Settings({self.url!r})"
@@ -152,9 +154,11 @@ class Settings:
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
         return f"{host}:{parts.port or (443 if secure else 80)}", secure
 
-    def channel_options(self) -> list[tuple[str, object]]:
+    def channel_options(self, own: bool = False) -> list[tuple[str, object]]:
+        """``own``: of a connection that is not shared with other channels."""
         name = self.tls.expected_name if self.tls else None
-        return OPTIONS + ([("grpc.ssl_target_name_override", name)] if name else [])
+        options = OPTIONS + ([("grpc.ssl_target_name_override", name)] if name else [])
+        return options + ([("grpc.use_local_subchannel_pool", 1)] if own else [])
 
     def credentials(self) -> grpc.ChannelCredentials:
         tls = self.tls or Tls()
@@ -200,7 +204,10 @@ class Attempts:
 
     def again(self, failed: grpc.RpcError) -> float:
         """How long to wait before the next attempt. Raises the error if there is none."""
-        error = errors.of_rpc(failed)
+        return self.after(errors.of_rpc(failed))
+
+    def after(self, error: errors.BailiwickError) -> float:
+        """The same for an error that a put on a lane has."""
         if isinstance(error, errors.Unauthenticated) and not self.renewed:
             # The token ran out on its way, and there is a new one: once.
             self.renewed = True
@@ -251,11 +258,12 @@ def put_message(put: Put) -> records_pb2.PutRecordRequest:
         validate_only=put.validate_only,
         receipt_view=_view(put.proof),
         attributes=_attributes.to_api(put.attributes),
-        participants=[
-            records_pb2.SubjectRef(id=subject, domicile=domicile)
-            for subject, domicile in put.participants
-        ],
+        participants=participants_of(put.participants),
     )
+
+
+def participants_of(people: Iterable[tuple[str, str]]) -> list[records_pb2.SubjectRef]:
+    return [records_pb2.SubjectRef(id=subject, domicile=domicile) for subject, domicile in people]
 
 
 def _view(proof: bool) -> ledger_pb2.ReceiptView:

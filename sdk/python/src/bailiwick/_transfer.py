@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +16,18 @@ import grpc
 
 from bailiwick import _attributes, errors
 from bailiwick._attributes import AttributeValue
-from bailiwick._core import Attempts, Settings, Written, _domicile, _receipt, _view, new_request_id
+from bailiwick._core import (
+    Attempts,
+    Evidence,
+    Settings,
+    Written,
+    _domicile,
+    _receipt,
+    _view,
+    evidence_of,
+    new_request_id,
+    participants_of,
+)
 from bailiwick.receipts import Expected, check_write, decode_statement
 from bailiwick.v1 import attachments_pb2, records_pb2
 
@@ -131,7 +142,8 @@ class Uploading(_Transfer):
     def __init__(
         self, settings: Settings, source: Source, subject: str, domicile: str, collection: str,
         key: str, attributes: Mapping[str, AttributeValue], if_version: int | None, etag: str,
-        expire_time: datetime | None, proof: bool, request_id: str,
+        expire_time: datetime | None, proof: bool, request_id: str, create_subject: bool,
+        evidence: Iterable[Evidence], participants: Iterable[tuple[str, str]],
     ) -> None:
         super().__init__(settings)
         self._source, self._new = source, not request_id
@@ -147,6 +159,9 @@ class Uploading(_Transfer):
             if_version=if_version,
             etag=etag,
             receipt_view=_view(proof),
+            create_subject=create_subject,
+            evidence=evidence_of(evidence),
+            participants=participants_of(participants),
         )
         if expire_time is not None:
             if expire_time.tzinfo is None:

@@ -12,10 +12,14 @@ import grpc.aio
 
 from bailiwick import _batch as batches
 from bailiwick import _core as core
+from bailiwick import _list as lists
 from bailiwick import _transfer as transfers
 from bailiwick import errors
 from bailiwick._attributes import AttributeValue
 from bailiwick._core import Attempts, Evidence, Put, Record, Settings, Tls, TokenSource, Written
+from bailiwick._lanes import NotSent, outcome
+from bailiwick._list import Count, Person, View
+from bailiwick._task_lanes import TaskLanes
 from bailiwick._transfer import Attachment, Downloading, Source, Uploadable, Uploading
 from bailiwick._watch import SILENCE, Changes, Watching
 from bailiwick.v1 import (
@@ -39,18 +43,22 @@ class AsyncClient:
         deadline: float = 10.0,
         attempts: int = 5,
         tenant: str | None = None,
+        lanes: int = 0,
     ) -> None:
-        self._settings = Settings(url, token, tls, deadline, attempts, tenant)
-        target, secure = self._settings.target()
-        options = self._settings.channel_options()
-        if secure:
-            credentials = self._settings.credentials()
-            self._channel = grpc.aio.secure_channel(target, credentials, options=options)
-        else:
-            self._channel = grpc.aio.insecure_channel(target, options=options)
+        self._settings = Settings(url, token, tls, deadline, attempts, tenant, lanes)
+        self._channel = self._connect()
+        self._lanes = TaskLanes(lanes, lambda: self._connect(own=True))
         self._records = records_pb2_grpc.RecordsStub(self._channel)
         self._subjects = subjects_pb2_grpc.SubjectsStub(self._channel)
         self._attachments = attachments_pb2_grpc.AttachmentsStub(self._channel)
+
+    def _connect(self, own: bool = False) -> grpc.aio.Channel:
+        target, secure = self._settings.target()
+        options = self._settings.channel_options(own)
+        if secure:
+            credentials = self._settings.credentials()
+            return grpc.aio.secure_channel(target, credentials, options=options)
+        return grpc.aio.insecure_channel(target, options=options)
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -59,7 +67,8 @@ class AsyncClient:
         await self.close()
 
     async def close(self) -> None:
-        """Ends the connection."""
+        """Ends the connections."""
+        await self._lanes.close()
         await self._channel.close()
 
     async def put(
@@ -86,7 +95,7 @@ class AsyncClient:
             etag, validate_only, proof, request_id, attributes or {}, tuple(participants),
         )
         message = core.put_message(put)
-        answer, once = await self._call(self._records.Put, message)
+        answer, once = await self._put(message)
         return core.check_put(message, answer, self._settings.tenant, once and not request_id)
 
     async def get(
@@ -166,7 +175,7 @@ class AsyncClient:
         message = subjects_pb2.LocateSubjectRequest(subject_id=subject)
         return (await self._call(self._subjects.Locate, message))[0]
 
-    async def batch_put(self, puts: Sequence[Put]) -> list[Written | errors.BailiwickError]:
+    async def batch_put(self, puts: Sequence[Put]) -> batches.PutEnds:
         """See :meth:`bailiwick.Client.batch_put`."""
         messages = [core.put_message(put) for put in puts]
         ends = await self._batch(self._records.BatchPut, batches.put_batch, messages)
@@ -174,11 +183,45 @@ class AsyncClient:
 
     async def batch_get(
         self, records: Sequence[tuple[str, str, str, str]], *, purpose: str = ""
-    ) -> list[Record | errors.BailiwickError]:
+    ) -> batches.GetEnds:
         """See :meth:`bailiwick.Client.batch_get`."""
         messages = [core.get_message(*names, purpose) for names in records]
         ends = await self._batch(self._records.BatchGet, batches.get_batch, messages)
         return [core.record_of(end) if ok else end for end, ok, _ in ends]
+
+    def list(
+        self,
+        collection: str,
+        *,
+        regions: Sequence[str] = (),
+        subject: str = "",
+        domicile: str = "",
+        participant: Person | None = None,
+        filter: str = "",
+        order_by: str = "",
+        view: View = "names",
+        page_size: int = 0,
+        purpose: str = "",
+    ) -> AsyncRecords:
+        """See :meth:`bailiwick.Client.list`."""
+        of = lists.choice(collection, regions, subject, domicile, participant, filter, purpose)
+        return AsyncRecords(self, lists.list_message(of, order_by, view, page_size))
+
+    async def count(
+        self,
+        collection: str,
+        *,
+        regions: Sequence[str] = (),
+        subject: str = "",
+        domicile: str = "",
+        participant: Person | None = None,
+        filter: str = "",
+        purpose: str = "",
+    ) -> Count:
+        """See :meth:`bailiwick.Client.count`."""
+        of = lists.choice(collection, regions, subject, domicile, participant, filter, purpose)
+        answer, _ = await self._call(self._records.Count, lists.count_message(of))
+        return lists.count_of(answer)
 
     async def watch(
         self,
@@ -235,13 +278,16 @@ class AsyncClient:
         key: str,
         content: Uploadable,
         *,
-        domicile: str,
+        domicile: str = "",
         attributes: Mapping[str, AttributeValue] | None = None,
         if_version: int | None = None,
         etag: str = "",
         expire_time: datetime | None = None,
         proof: bool = False,
         request_id: str = "",
+        create_subject: bool = False,
+        evidence: Iterable[Evidence] = (),
+        participants: Iterable[tuple[str, str]] = (),
     ) -> Written:
         """See :meth:`bailiwick.Client.upload`. The content is read on the event loop, 256 KiB at a
         time."""
@@ -249,7 +295,8 @@ class AsyncClient:
         try:
             upload = Uploading(
                 self._settings, source, subject, domicile, collection, key, attributes or {},
-                if_version, etag, expire_time, proof, request_id,
+                if_version, etag, expire_time, proof, request_id, create_subject, evidence,
+                participants,
             )
             while True:
                 begin: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -329,9 +376,40 @@ class AsyncClient:
             except grpc.RpcError as failed:
                 await asyncio.sleep(attempts.again(failed))
 
+    async def _put(self, message: Any) -> tuple[Any, bool]:
+        """A put, on a lane beside others or as a call."""
+        attempts, alone = Attempts(self._settings), False
+        with self._lanes.under_way():
+            while True:
+                lane = None
+                if not alone:
+                    lane = self._lanes.put(message, attempts.until, attempts.bearer)
+                try:
+                    if lane is not None:
+                        answer = await asyncio.wait_for(lane.answer, attempts.timeout())
+                        answer = outcome(answer)
+                    else:
+                        answer = await self._records.Put(
+                            message, timeout=attempts.timeout(), metadata=attempts.metadata()
+                        )
+                    return answer, attempts.once
+                except NotSent:
+                    alone = True
+                    continue
+                except TimeoutError:
+                    if lane is not None:
+                        lane.late()
+                    raise errors.TimedOut("the gateway did not answer in time") from None
+                except grpc.RpcError as failed:
+                    error = errors.of_rpc(failed)
+                except errors.Refused as refused:
+                    error = refused
+                alone = alone or (lane is not None and lane.lost)
+                await asyncio.sleep(attempts.after(error))
+
     async def _batch(
         self, method: Callable[..., Any], pack: Callable[..., Any], messages: Sequence[Any]
-    ) -> list[batches.End]:
+    ) -> batches.Ends:
         batch = batches.Batch(self._settings, messages)
         while True:
             try:
@@ -342,6 +420,20 @@ class AsyncClient:
             if wait is None:
                 return batch.ends
             await asyncio.sleep(wait)
+
+
+class AsyncRecords(lists.Listing):
+    """The records of a list, one after the other."""
+
+    def __init__(self, client: AsyncClient, message: Any) -> None:
+        super().__init__(message)
+        self._client = client
+
+    async def __aiter__(self) -> AsyncIterator[Record]:
+        while self._next is not None:
+            page, _ = await self._client._call(self._client._records.List, self._next)
+            for record in self._answered(page):
+                yield record
 
 
 async def _sent(upload: Uploading, begin: asyncio.Future[int]) -> AsyncIterator[Any]:

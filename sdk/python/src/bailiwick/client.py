@@ -13,10 +13,14 @@ import grpc
 
 from bailiwick import _batch as batches
 from bailiwick import _core as core
+from bailiwick import _list as lists
 from bailiwick import _transfer as transfers
 from bailiwick import errors
 from bailiwick._attributes import AttributeValue
 from bailiwick._core import Attempts, Evidence, Put, Record, Settings, Tls, TokenSource, Written
+from bailiwick._lanes import NotSent, outcome
+from bailiwick._list import Count, Person, View
+from bailiwick._thread_lanes import ThreadLanes
 from bailiwick._transfer import Attachment, Downloading, Source, Uploadable, Uploading
 from bailiwick._watch import Changes, Watching
 from bailiwick.v1 import (
@@ -42,18 +46,22 @@ class Client:
         deadline: float = 10.0,
         attempts: int = 5,
         tenant: str | None = None,
+        lanes: int = 0,
     ) -> None:
-        self._settings = Settings(url, token, tls, deadline, attempts, tenant)
-        target, secure = self._settings.target()
-        options = self._settings.channel_options()
-        if secure:
-            credentials = self._settings.credentials()
-            self._channel = grpc.secure_channel(target, credentials, options=options)
-        else:
-            self._channel = grpc.insecure_channel(target, options=options)
+        self._settings = Settings(url, token, tls, deadline, attempts, tenant, lanes)
+        self._channel = self._connect()
+        self._lanes = ThreadLanes(lanes, lambda: self._connect(own=True))
         self._records = records_pb2_grpc.RecordsStub(self._channel)
         self._subjects = subjects_pb2_grpc.SubjectsStub(self._channel)
         self._attachments = attachments_pb2_grpc.AttachmentsStub(self._channel)
+
+    def _connect(self, own: bool = False) -> grpc.Channel:
+        target, secure = self._settings.target()
+        options = self._settings.channel_options(own)
+        if secure:
+            credentials = self._settings.credentials()
+            return grpc.secure_channel(target, credentials, options=options)
+        return grpc.insecure_channel(target, options=options)
 
     def __enter__(self) -> Client:
         return self
@@ -62,7 +70,8 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Ends the connection."""
+        """Ends the connections."""
+        self._lanes.close()
         self._channel.close()
 
     def put(
@@ -86,13 +95,14 @@ class Client:
         """Puts a record, and checks the answer and its receipt against the request. ``proof`` asks for
         the proof that the log has the entry (:func:`bailiwick.verify_receipt`). Without
         ``request_id`` the put is a new one; give the same one to put it again. ``participants``
-        are the people besides the owner that the record is about, by subject and domicile."""
+        are the people besides the owner that the record is about, by subject and domicile. With
+        ``lanes``, puts that several threads make at the same time travel on a few streams."""
         put = Put(
             subject, collection, key, body, domicile, tuple(evidence), create_subject, if_version,
             etag, validate_only, proof, request_id, attributes or {}, tuple(participants),
         )
         message = core.put_message(put)
-        answer, once = self._call(self._records.Put, message)
+        answer, once = self._put(message)
         return core.check_put(message, answer, self._settings.tenant, once and not request_id)
 
     def get(
@@ -172,7 +182,7 @@ class Client:
         message = subjects_pb2.LocateSubjectRequest(subject_id=subject)
         return self._call(self._subjects.Locate, message)[0]
 
-    def batch_put(self, puts: Sequence[Put]) -> list[Written | errors.BailiwickError]:
+    def batch_put(self, puts: Sequence[Put]) -> batches.PutEnds:
         """Puts up to 1,000 records, of any subjects and regions: one outcome for each, in their
         order. What may succeed later is sent again."""
         messages = [core.put_message(put) for put in puts]
@@ -181,12 +191,46 @@ class Client:
 
     def batch_get(
         self, records: Sequence[tuple[str, str, str, str]], *, purpose: str = ""
-    ) -> list[Record | errors.BailiwickError]:
+    ) -> batches.GetEnds:
         """Reads up to 1,000 records, each by subject, domicile, collection and key: one outcome for
         each, in their order. ``purpose`` is that of all of them, as in :meth:`get`."""
         messages = [core.get_message(*names, purpose) for names in records]
         ends = self._batch(self._records.BatchGet, batches.get_batch, messages)
         return [core.record_of(end) if ok else end for end, ok, _ in ends]
+
+    def list(
+        self,
+        collection: str,
+        *,
+        regions: Sequence[str] = (),
+        subject: str = "",
+        domicile: str = "",
+        participant: Person | None = None,
+        filter: str = "",
+        order_by: str = "",
+        view: View = "names",
+        page_size: int = 0,
+        purpose: str = "",
+    ) -> Records:
+        """All records of a subject, or of a collection in these regions, page after page. The next page
+        is asked for when it is needed. ``participant``: only those that name this person."""
+        of = lists.choice(collection, regions, subject, domicile, participant, filter, purpose)
+        return Records(self, lists.list_message(of, order_by, view, page_size))
+
+    def count(
+        self,
+        collection: str,
+        *,
+        regions: Sequence[str] = (),
+        subject: str = "",
+        domicile: str = "",
+        participant: Person | None = None,
+        filter: str = "",
+        purpose: str = "",
+    ) -> Count:
+        """Counts what :meth:`list` would give."""
+        of = lists.choice(collection, regions, subject, domicile, participant, filter, purpose)
+        return lists.count_of(self._call(self._records.Count, lists.count_message(of))[0])
 
     def watch(
         self,
@@ -242,22 +286,27 @@ class Client:
         key: str,
         content: Uploadable,
         *,
-        domicile: str,
+        domicile: str = "",
         attributes: Mapping[str, AttributeValue] | None = None,
         if_version: int | None = None,
         etag: str = "",
         expire_time: datetime | None = None,
         proof: bool = False,
         request_id: str = "",
+        create_subject: bool = False,
+        evidence: Iterable[Evidence] = (),
+        participants: Iterable[tuple[str, str]] = (),
     ) -> Written:
         """Uploads an attachment of up to 1 GiB, and checks the answer and its receipt: the content is
         read twice more than it is sent, for its hash and for that check. An upload that is cut goes on
-        where it was. The deadline of the client is the time for each MiB, not for the whole."""
+        where it was. The deadline of the client is the time for each MiB, not for the whole. An upload
+        may create its subject, and name participants, as a put may."""
         source = Source(content)
         try:
             upload = Uploading(
                 self._settings, source, subject, domicile, collection, key, attributes or {},
-                if_version, etag, expire_time, proof, request_id,
+                if_version, etag, expire_time, proof, request_id, create_subject, evidence,
+                participants,
             )
             while True:
                 begin: queue.SimpleQueue[int | None] = queue.SimpleQueue()
@@ -338,9 +387,39 @@ class Client:
             except grpc.RpcError as failed:
                 time.sleep(attempts.again(failed))
 
+    def _put(self, message: Any) -> tuple[Any, bool]:
+        """A put, on a lane beside others or as a call."""
+        attempts, alone = Attempts(self._settings), False
+        with self._lanes.under_way():
+            while True:
+                lane = None
+                if not alone:
+                    lane = self._lanes.put(message, attempts.until, attempts.bearer)
+                try:
+                    if lane is not None:
+                        answer = outcome(lane.answer.result(attempts.timeout()))
+                    else:
+                        answer = self._records.Put(
+                            message, timeout=attempts.timeout(), metadata=attempts.metadata()
+                        )
+                    return answer, attempts.once
+                except NotSent:
+                    alone = True
+                    continue
+                except TimeoutError:
+                    if lane is not None:
+                        lane.late()
+                    raise errors.TimedOut("the gateway did not answer in time") from None
+                except grpc.RpcError as failed:
+                    error = errors.of_rpc(failed)
+                except errors.Refused as refused:
+                    error = refused
+                alone = alone or (lane is not None and lane.lost)
+                time.sleep(attempts.after(error))
+
     def _batch(
         self, method: Callable[..., Any], pack: Callable[..., Any], messages: Sequence[Any]
-    ) -> list[batches.End]:
+    ) -> batches.Ends:
         batch = batches.Batch(self._settings, messages)
         while True:
             try:
@@ -351,6 +430,19 @@ class Client:
             if wait is None:
                 return batch.ends
             time.sleep(wait)
+
+
+class Records(lists.Listing):
+    """The records of a list, one after the other."""
+
+    def __init__(self, client: Client, message: Any) -> None:
+        super().__init__(message)
+        self._client = client
+
+    def __iter__(self) -> Iterator[Record]:
+        while self._next is not None:
+            page, _ = self._client._call(self._client._records.List, self._next)
+            yield from self._answered(page)
 
 
 class _Patience:

@@ -19,7 +19,7 @@ use crate::store::participants::Participant;
 const ENCODED_BYTES_MAX: usize = 16 << 10;
 
 /// The participants of a record of that owner.
-pub(super) fn participants(
+pub(crate) fn participants(
     node: &Node,
     owner: &Owner,
     sent: &[u8],
@@ -59,7 +59,7 @@ pub(super) fn participants(
 
 /// What of the participants tells one request from another: not what binds them, which may change
 /// before a retry.
-pub(super) fn fingerprint(all: &[Participant]) -> Vec<u8> {
+pub(crate) fn fingerprint(all: &[Participant]) -> Vec<u8> {
     let mut text = Writer::with_capacity(64 * all.len());
     for one in all {
         text.text(one.id.expose()).text(one.region.as_str());

@@ -3,6 +3,7 @@
 
 mod all_or_none;
 mod between_maps;
+mod first_uploads;
 mod group_bytes;
 mod index_walk;
 mod statuses;

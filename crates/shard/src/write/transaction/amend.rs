@@ -63,7 +63,7 @@ impl Transaction<'_> {
         let how = How { given: None, create: false, minute, enters: &enters };
         let settled = settle(self.rules, owner, collection, Some(&subject), &how)?;
         let indexed = head.indexed.patched(self.rules.map().collection(collection), changes)?;
-        let together = self.together(asker, owner, &settled, &indexed)?;
+        let together = self.together(asker, owner, &settled, &indexed.participants)?;
         condition.holds(Some(&head), &self.node.region)?;
         if validate_only {
             return Ok(validated(head.version.next(), Some(settled.ruled)));

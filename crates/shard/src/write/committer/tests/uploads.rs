@@ -7,9 +7,9 @@ use crate::store::attachment::{AttachmentKey, Chunks, UploadFront, gone_rows};
 use crate::store::keys;
 use crate::store::types::AttachmentTag;
 use crate::write::abandoned::abandoned;
-use crate::write::command::{Begin, UploadStep, Uploaded, What};
+use crate::write::command::{Basis, Begin, UploadStep, Uploaded, What};
 
-const CHUNK: usize = limits::ATTACHMENT_CHUNK_BYTES;
+pub(super) const CHUNK: usize = limits::ATTACHMENT_CHUNK_BYTES;
 
 fn key() -> AttachmentKey {
     Zeroizing::new([9; 32])
@@ -22,15 +22,17 @@ fn tag(node: &Node) -> AttachmentTag {
 fn step(stage: &Stage, n: u8, what: What) {
     let address = stage.address("anna");
     let row = keys::upload(&address.row, &request(7).id);
-    stage.submit(n, Action::Upload(Box::new(UploadStep { address, row, what })));
+    let basis = Basis::NONE;
+    stage.submit(n, Action::Upload(Box::new(UploadStep { address, row, basis, what })));
 }
 
-fn begin(bytes: usize) -> What {
+pub(super) fn begin(bytes: usize) -> What {
     What::Begin(Box::new(Begin {
         request: request(7),
         condition: Condition::default(),
         expires: None,
         attributes: RecordAttributes::new(),
+        asked: bytes::Bytes::new(),
         bytes: u32::try_from(bytes).expect("small"),
         sha256: [1; 32],
         key: key(),
@@ -38,7 +40,7 @@ fn begin(bytes: usize) -> What {
     }))
 }
 
-fn chunk(stage: &Stage, number: u32) -> What {
+pub(super) fn chunk(stage: &Stage, number: u32) -> What {
     let (node, address, key) = (&stage.committer.node, stage.address("anna"), key());
     let tag = node.namer.attachment(&key);
     let (region, cipher) = (&node.region, node.cipher);
@@ -49,11 +51,7 @@ fn chunk(stage: &Stage, number: u32) -> What {
 
 /// How many rows there are of uploads, and of chunks.
 fn rows(left: &Left) -> [usize; 2] {
-    [0x13, 0x12].map(|prefix| {
-        let (span, limit) =
-            (engine::Span::prefix(&[prefix]), ScanLimit { rows: 99, bytes: 64 << 20 });
-        left.node.engine.scan(&span, Order::Ascending, limit).expect("a scan").rows.len()
-    })
+    [0x13, 0x12].map(|prefix| rows_of(&left.node, prefix).len())
 }
 
 #[test]
@@ -148,7 +146,7 @@ fn an_upload_that_nobody_goes_on_with_is_found() {
 }
 
 /// A put of an attachment that was uploaded.
-fn finish(stage: &Stage) -> Action {
+pub(super) fn finish(stage: &Stage) -> Action {
     let (node, address, key) = (&stage.committer.node, stage.address("anna"), key());
     let row = keys::upload(&address.row, &request(7).id);
     let (region, cipher, tag) = (&node.region, node.cipher, tag(node));
@@ -167,7 +165,7 @@ fn finish(stage: &Stage) -> Action {
 fn upload(stage: &Stage, what: What) -> Action {
     let address = stage.address("anna");
     let row = keys::upload(&address.row, &request(7).id);
-    Action::Upload(Box::new(UploadStep { address, row, what }))
+    Action::Upload(Box::new(UploadStep { address, row, basis: Basis::NONE, what }))
 }
 
 #[test]
@@ -240,7 +238,7 @@ fn a_tenant_takes_a_part_of_the_uploads_and_no_more() {
         of.request = request(n);
         let row = keys::upload(&address.row, &of.request.id);
         let what = What::Begin(of);
-        Action::Upload(Box::new(UploadStep { address, row, what }))
+        Action::Upload(Box::new(UploadStep { address, row, basis: Basis::NONE, what }))
     };
     let of_subject = u8::try_from(limits::UPLOADS_OF_SUBJECT_MAX).expect("few");
     let subjects = limits::UPLOADS_OF_TENANT_MAX / limits::UPLOADS_OF_SUBJECT_MAX;

@@ -1,0 +1,164 @@
+//! Uploads of people who are not stored: the put that ends one creates the subject, and no step before
+//! it leaves anything that can be read as one.
+
+use super::uploads::{CHUNK, begin, chunk, finish};
+use super::*;
+use crate::store::attachment;
+use crate::store::keyring::KeyChange;
+use crate::store::keys;
+use crate::store::participants::Participant;
+use crate::write::abandoned::abandoned;
+use crate::write::command::{Basis, KeyWork, UploadStep, What};
+
+/// What comes with each step of an upload that may create its subject.
+fn basis(given: Option<Findings>) -> Basis {
+    let given = given.map(|findings| Given { findings, phone_data: None, ip_data: None });
+    Basis { create_subject: true, given, ..Basis::NONE }
+}
+
+fn step(stage: &Stage, basis: Basis, what: What) -> Action {
+    let address = stage.address("anna");
+    let row = keys::upload(&address.row, &request(7).id);
+    Action::Upload(Box::new(UploadStep { address, row, basis, what }))
+}
+
+fn first(stage: &Stage, what: What) -> Action {
+    step(stage, basis(Some(findings(0))), what)
+}
+
+/// The put that ends it.
+fn end(stage: &Stage) -> Action {
+    let Action::Put(mut put) = finish(stage) else { panic!("a put") };
+    put.create_subject = true;
+    put.given = Some(Given { findings: findings(0), phone_data: None, ip_data: None });
+    Action::Put(put)
+}
+
+/// How many rows there are of subjects and heads, of uploads, and of chunks.
+fn rows(node: &Node) -> [usize; 3] {
+    [0x10, 0x13, 0x12].map(|prefix| rows_of(node, prefix).len())
+}
+
+/// What a read of the attachment answers.
+fn read(stage: &Stage) -> &'static str {
+    let (reply, answers) = slot();
+    let part = crate::policy::egress::BodyPart { offset: 0, length: 1 << 20, etag: String::new() };
+    let asker = asker(Role::Reader, Some(here()));
+    let lookup = Lookup { address: stage.address("anna"), asker, part: Some(part) };
+    let deadline = Instant::now() + Duration::from_secs(600);
+    let get = Get { reply, deadline, lookup, body: Some(CHUNK) };
+    assert!(stage.reader().serve(vec![get]).is_empty());
+    answered(&answers)
+}
+
+#[test]
+fn the_subject_appears_with_its_attachment_and_not_before() {
+    let mut stage = Stage::new(&Disk::new(1));
+    let node = Arc::clone(&stage.committer.node);
+    assert_eq!(stage.does(first(&stage, begin(CHUNK))), "uploading");
+    assert_eq!(stage.does(first(&stage, chunk(&stage, 0))), "uploading");
+    // Taken up again, by what is stored.
+    assert_eq!(stage.does(first(&stage, begin(CHUNK))), "uploading");
+    assert_eq!((rows(&node), node.metrics.entries.get()), ([0, 1, 1], 0));
+    assert_eq!(read(&stage), "SUBJECT_UNKNOWN");
+    assert_eq!(stage.does(end(&stage)), "written");
+    // Subject and head; no upload; the chunk, and the hash of the whole. One entry tells of it.
+    assert_eq!((rows(&node), node.metrics.entries.get()), ([2, 0, 2], 1));
+    assert_eq!(read(&stage), "found");
+    // Its keys are the subject's own from then on.
+    assert_eq!(stage.does(erase(&node, None, 200)), "written");
+    assert_eq!(stage.does(first(&stage, begin(CHUNK))), "SUBJECT_ERASED");
+}
+
+#[test]
+fn what_no_put_could_create_begins_no_upload() {
+    let mut stage = Stage::new(&Disk::new(1));
+    let node = Arc::clone(&stage.committer.node);
+    let mut elsewhere = Findings::new();
+    elsewhere.insert(finding(EvidenceKind::Residence, "DE")).expect("room");
+    let with = |given| step(&stage, basis(given), begin(CHUNK));
+    let (without, abroad) = (with(None), with(Some(elsewhere)));
+    let unasked = step(&stage, Basis::NONE, begin(CHUNK));
+    for (action, reason) in [
+        (without, "FIELD_MISSING"),
+        (abroad, "PLACEMENT_NOT_ADMITTED"),
+        (unasked, "SUBJECT_UNKNOWN"),
+    ] {
+        assert_eq!(stage.does(action), reason);
+    }
+    // What was found out about a participant under another map counts for nothing, at any step.
+    let participant = || {
+        let owner = address(&node, "boris").owner;
+        Participant { id: owner.subject, region: node.region.clone(), jurisdictions: Vec::new() }
+    };
+    let named = || {
+        let participants_epoch = EpochNumber(u64::MAX);
+        let participants = vec![participant()];
+        Basis { participants, participants_epoch, ..basis(Some(findings(0))) }
+    };
+    assert_eq!(stage.does(step(&stage, named(), begin(CHUNK))), "MAPS_DIFFER");
+    assert_eq!(rows(&node), [0, 0, 0]);
+    assert_eq!(stage.does(first(&stage, begin(CHUNK))), "uploading");
+    assert_eq!(stage.does(step(&stage, named(), chunk(&stage, 0))), "MAPS_DIFFER");
+    assert_eq!(rows(&node), [0, 1, 0]);
+}
+
+#[test]
+fn a_subject_that_a_put_creates_meanwhile_gets_the_attachment() {
+    for erased in [false, true] {
+        let mut stage = Stage::new(&Disk::new(1));
+        let node = Arc::clone(&stage.committer.node);
+        assert_eq!(stage.does(first(&stage, begin(CHUNK))), "uploading");
+        let put = stage.put_at(record(&node, "messages", "a"), 1, findings(0), b"body");
+        assert_eq!(stage.does(Action::Put(Box::new(put))), "written");
+        assert_eq!(stage.does(first(&stage, chunk(&stage, 0))), "uploading");
+        if erased {
+            // The erasure takes the upload with it.
+            assert_eq!(stage.does(erase(&node, None, 200)), "written");
+            assert_eq!(stage.does(end(&stage)), "SUBJECT_ERASED");
+            assert_eq!(rows(&node)[1], 0);
+        } else {
+            assert_eq!(stage.does(end(&stage)), "written");
+            assert_eq!(read(&stage), "found");
+        }
+    }
+}
+
+#[test]
+fn one_that_is_abandoned_is_found_and_leaves_no_subject() {
+    let mut stage = Stage::new(&Disk::new(1));
+    let node = Arc::clone(&stage.committer.node);
+    assert_eq!(stage.does(first(&stage, begin(CHUNK))), "uploading");
+    let (row, stored) = rows_of(&node, 0x13).remove(0);
+    let mut front = attachment::UploadFront::read(&stored).expect("a row");
+    front.minute = Minute(1);
+    let (mut batch, head) = (Batch::new(), node.engine.head().expect("a head"));
+    batch.put(row, front.onto(&stored).expect("a row"));
+    node.engine.commit(batch, head, head.size).expect("a commit");
+    let found = abandoned(&node).expect("a look");
+    let records: Vec<&[u8]> = found.iter().map(|one| one.address.row.as_slice()).collect();
+    assert_eq!(records, [stage.address("anna").row.as_slice()]);
+    let discard = What::Discard { idle_since: None, because: None };
+    assert_eq!(stage.does(step(&stage, Basis::NONE, discard)), "UPLOAD_UNKNOWN");
+    assert_eq!(rows(&node), [0, 0, 0]);
+}
+
+#[test]
+fn an_old_generation_can_be_destroyed_while_one_goes_on() {
+    let mut stage = Stage::new(&Disk::new(1));
+    let node = Arc::clone(&stage.committer.node);
+    assert_eq!(stage.does(first(&stage, begin(CHUNK))), "uploading");
+    let row = || rows_of(&node, 0x13).remove(0);
+    let generation = || attachment::generation_of(&row().1).expect("a row");
+    assert_eq!(generation(), Some(1));
+    let mut work = |what: KeyWork| {
+        stage.committer.work_on_keys(what).expect("a store").expect("it is done");
+    };
+    work(KeyWork::Change(KeyChange::Add));
+    work(KeyWork::RewrapUploads(vec![row().0]));
+    assert_eq!(generation(), Some(2));
+    work(KeyWork::Change(KeyChange::Destroy(1)));
+    assert_eq!(stage.does(first(&stage, chunk(&stage, 0))), "uploading");
+    assert_eq!(stage.does(end(&stage)), "written");
+    assert_eq!(read(&stage), "found");
+}

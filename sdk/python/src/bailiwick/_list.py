@@ -1,0 +1,82 @@
+"""Lists and counts: what both clients share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from bailiwick._core import Record, record_of
+from bailiwick.v1 import records_pb2
+
+#: How much of each record a list gives: its names, its attributes too, or its body too.
+View = Literal["names", "attributes", "whole"]
+
+#: A person that records name: the subject, and the domicile or nothing.
+Person = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many records there are."""
+
+    count: int
+    #: Records that may not leave for the caller, and are not counted.
+    withheld: int
+    #: Regions out of reach, whose records are not counted.
+    unreachable: frozenset[str]
+
+
+class Listing:
+    """The pages of one list. After the last one, ``unreachable`` names the regions that are missing, and
+    ``withheld`` says how many records may not leave for the caller."""
+
+    def __init__(self, message: records_pb2.ListRecordsRequest) -> None:
+        self.unreachable: set[str] = set()
+        self.withheld = 0
+        #: The request for the next page. None: there is no other.
+        self._next: records_pb2.ListRecordsRequest | None = message
+
+    def _answered(self, page: records_pb2.ListRecordsResponse) -> list[Record]:
+        self.unreachable.update(page.unreachable)
+        self.withheld += page.withheld
+        if page.next_page_token and self._next is not None:
+            self._next.page_token = page.next_page_token
+        else:
+            self._next = None
+        return [record_of(record) for record in page.records]
+
+
+def list_message(
+    of: dict[str, Any], order_by: str, view: View, page_size: int
+) -> records_pb2.ListRecordsRequest:
+    number = records_pb2.RecordView.Value(f"RECORD_VIEW_{view.upper()}")
+    return records_pb2.ListRecordsRequest(**of, order_by=order_by, view=number, page_size=page_size)
+
+
+def count_message(of: dict[str, Any]) -> records_pb2.CountRecordsRequest:
+    return records_pb2.CountRecordsRequest(**of)
+
+
+def choice(
+    collection: str,
+    regions: Sequence[str],
+    subject: str,
+    domicile: str,
+    participant: Person | None,
+    filter: str,
+    purpose: str,
+) -> dict[str, Any]:
+    """The fields that lists and counts have."""
+    of: dict[str, Any] = {
+        "collection": collection, "regions": regions, "filter": filter, "purpose": purpose,
+    }
+    if subject:
+        of["subject"] = records_pb2.SubjectRef(id=subject, domicile=domicile)
+    if participant is not None:
+        of["participant"] = records_pb2.SubjectRef(id=participant[0], domicile=participant[1])
+    return of
+
+
+def count_of(answer: records_pb2.CountRecordsResponse) -> Count:
+    return Count(answer.count, answer.withheld, frozenset(answer.unreachable))
