@@ -12,6 +12,7 @@ mod map;
 mod operation;
 mod pki;
 mod record;
+mod relocate;
 mod subject;
 
 use std::path::PathBuf;
@@ -50,6 +51,8 @@ enum Command {
     Subject(Box<subject::Arguments>),
     /// Show, list or cancel relocations of persons to other regions
     Operation(Box<operation::Arguments>),
+    /// Move all persons of a list to other regions, at a bounded rate
+    Relocate(Box<relocate::Arguments>),
     /// Upload, download or delete one attachment
     Attachment(Box<attachment::Arguments>),
     /// Store each line of a file as a record
@@ -257,6 +260,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Record(arguments) => record::run(&arguments),
         Command::Subject(arguments) => subject::run(&arguments),
         Command::Operation(arguments) => operation::run(&arguments),
+        Command::Relocate(arguments) => relocate::run(&arguments),
         Command::Attachment(arguments) => attachment::run(&arguments),
         Command::Import(options) => import::run(&options),
         Command::Map(arguments) => map::run(&arguments),

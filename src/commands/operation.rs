@@ -1,6 +1,7 @@
 //! `bailiwick operation`: shows, lists and cancels relocations of persons.
 
 use std::borrow::Cow;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -12,6 +13,7 @@ use tokio::time::sleep;
 use crate::arguments::{GATEWAY, access, connect};
 use crate::commands::record::show as answers;
 use crate::error::{Exit, Failure};
+use crate::files::{make_folder, write_secret};
 use crate::serve;
 use crate::terminal::{progress, say, warn};
 
@@ -70,6 +72,11 @@ struct ShowOptions {
     /// Wait until the move has ended
     #[arg(long)]
     watch: bool,
+    /// Write the receipts of a move that is done to this new folder: `move_out.json` and
+    /// `move_in.json`, which `bailiwick audit receipt` verifies with the key of each log. They name the
+    /// person
+    #[arg(long, value_name = "FOLDER")]
+    receipts: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -132,17 +139,37 @@ impl ListOptions {
 
 impl ShowOptions {
     async fn run(&self) -> Result<(), Failure> {
-        let Self { common, subject, .. } = self;
+        let Self { common, subject, receipts, .. } = self;
         let client = common.client().await?;
-        let request = api::GetOperationRequest { subject: common.subject(subject) };
+        let prove = receipts.is_some();
+        let request = api::GetOperationRequest { subject: common.subject(subject), prove };
         let found = client.operation(&request).await.map_err(|error| common.failed(&error))?;
         if !self.watch {
+            self.keep(&found)?;
             return show(&found, common.json, false);
         }
         let last = watch(&client, &request, found).await;
         let last = last.map_err(|error| common.failed(&error))?;
+        self.keep(&last)?;
         show(&last, common.json, false)?;
         ended(&last)
+    }
+}
+
+impl ShowOptions {
+    /// Writes the receipts, which the client has checked, if that was asked for.
+    fn keep(&self, at: &api::Operation) -> Result<(), Failure> {
+        let Some(folder) = &self.receipts else { return Ok(()) };
+        let Some(receipt) = &at.receipt else {
+            warn("the move is not done: there are no receipts");
+            return Ok(());
+        };
+        make_folder(folder)?;
+        for (name, one) in [("move_out", &receipt.move_out), ("move_in", &receipt.move_in)] {
+            let text = format!("{:#}\n", answers::receipt(one.as_ref()));
+            write_secret(&folder.join(format!("{name}.json")), &text)?;
+        }
+        Ok(())
     }
 }
 
@@ -175,7 +202,8 @@ pub(crate) async fn watch(
     Ok(at)
 }
 
-fn goes_on(at: &api::Operation) -> bool {
+/// Whether a move has not ended yet.
+pub(crate) fn goes_on(at: &api::Operation) -> bool {
     use api::OperationState as State;
     matches!(at.state(), State::Copying | State::Switching)
 }
@@ -243,5 +271,9 @@ fn as_json(at: &api::Operation) -> Value {
         "end_time": time(at.end_time.as_ref()),
         "refusal": at.refusal,
         "replayed": at.replayed,
+        "receipt": at.receipt.as_ref().map(|receipt| json!({
+            "move_out": answers::receipt(receipt.move_out.as_ref()),
+            "move_in": answers::receipt(receipt.move_in.as_ref()),
+        })),
     })
 }

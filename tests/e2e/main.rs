@@ -39,6 +39,7 @@ mod participants;
 mod pki;
 mod postgres;
 mod python_sdk;
+mod relocate_many;
 mod relocation;
 mod resume;
 mod rollout;

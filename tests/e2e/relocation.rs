@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use client::{Client, api};
+use client::{Access, Client, api};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
@@ -19,7 +19,7 @@ const GERMAN: [&str; 4] = ["--evidence", "residence=DE", "--evidence", "citizens
 const MOVED_WITHIN: Duration = Duration::from_secs(180);
 
 /// The sample map, in which profiles have an attribute; each shard knows where the other is.
-fn options() -> Options {
+pub(crate) fn options() -> Options {
     let usual = Options::default();
     let reads = "reads = \"counted\"\n";
     let attribute = "list = true\n\n[[collections.attributes]]\nname = \"city\"\ntype = \"string\"\n\
@@ -53,7 +53,7 @@ fn json(done: &Finished, code: i32) -> Value {
 }
 
 /// Both logs are mirrored and verified, and each store agrees with its own.
-fn audit(deployment: &Deployment) {
+pub(crate) fn audit(deployment: &Deployment, moves: u64) {
     let mirror = deployment.root().join("mirror");
     let urls = REGIONS.map(|region| {
         deployment.wait_signed(region);
@@ -65,6 +65,10 @@ fn audit(deployment: &Deployment) {
     assert_eq!(done.code, 0, "{done:?}");
     let done = run(&["audit", "verify", text(&mirror)]);
     assert_eq!(done.code, 0, "{done:?}");
+    // Both logs tell of the same moves.
+    let logs = REGIONS.map(|region| mirror.join(format!("{region}.s1.1")));
+    let done = run(&["audit", "verify", "--json", "--pair", text(&logs[0]), text(&logs[1])]);
+    assert_eq!(json(&done, 0)["moves"], moves);
     for url in &urls {
         let done = run(&["audit", "reconcile", "--shard", url, text(&mirror)]);
         assert_eq!(done.code, 0, "{done:?}");
@@ -79,6 +83,27 @@ fn ends(deployment: &Deployment, region: &str, kind: &str) -> Vec<Value> {
     assert_eq!(done.code, 0, "{done:?}");
     let all = done.stdout.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
     all.filter(|entry| entry.to_string().contains("/s1/1")).collect()
+}
+
+/// The receipts of the move, each verified with the key of its log alone, and with no other.
+fn proven(deployment: &Deployment, url: &str) {
+    let (folder, mirror) = (deployment.root().join("receipts"), deployment.root().join("mirror"));
+    let more = ["--receipts", text(&folder)];
+    let shown = json(&command(url, ["operation", "show"], "anna", &more), 0);
+    assert!(shown["receipt"]["move_in"]["tlog_proof"].is_string());
+    audit(deployment, 1);
+    for (name, region, other) in [("move_out", "ru-msk", "eu-fra"), ("move_in", "eu-fra", "ru-msk")]
+    {
+        let file = folder.join(format!("{name}.json"));
+        let verify = |region: &str| {
+            let key = mirror.join(format!("{region}.s1.1")).join("vkey");
+            run(&["audit", "receipt", "--key-file", text(&key), text(&file), "--json"])
+        };
+        let valid = json(&verify(region), 0);
+        assert_eq!(valid["valid"], true);
+        assert!(valid["entry"].to_string().contains(&format!("sample/{other}/s1/1")));
+        assert_ne!(verify(other).code, 0);
+    }
 }
 
 #[test]
@@ -107,6 +132,7 @@ fn a_person_moves_and_both_logs_say_so() {
     assert_eq!((&moved["state"], &moved["domicile"]), (&"DONE".into(), &"ru-msk".into()));
     let shown = json(&command(&url, ["operation", "show"], "anna", &[]), 0);
     assert_eq!((&shown["state"], &shown["record_count"]), (&"DONE".into(), &20.into()));
+    proven(&deployment, &url);
     let listed = run(&["operation", "list", "--gateway", &url, "--domicile", "ru-msk", "--json"]);
     assert_eq!(json(&listed, 0)["operations"], Value::Array(Vec::new()));
     let cancelled = command(&url, ["operation", "cancel"], "anna", &["--reason", "too late"]);
@@ -147,9 +173,25 @@ fn a_person_moves_and_both_logs_say_so() {
     let refused = located.refused().expect("a refusal");
     assert_eq!(refused.reason, "SUBJECT_MOVED");
     assert_eq!(refused.metadata.get("region").map(String::as_str), Some("eu-fra"));
+    // A client that lists the new home goes on there, once; one that does not is told.
+    let access = Access { homes: vec!["eu-fra".to_owned()], ..Access::default() };
+    runtime.block_on(async {
+        let follows = Client::connect_with(&url, ONCE, access).await.expect("a gateway");
+        let found = get(&follows, "anna", "ru-msk", "k-7").await.expect("it goes on");
+        assert_eq!(&*found.body, b"body 7");
+        let request = api::PutRecordRequest {
+            subject: Some(api::SubjectRef { id: "anna".to_owned(), domicile: "ru-msk".to_owned() }),
+            create_subject: false,
+            evidence: Vec::new(),
+            ..record("anna", "k-7", b"at the new home")
+        };
+        let written = follows.put(&request).await.expect("it goes on");
+        assert_eq!(written.version, 2);
+        assert_eq!(written.subject.as_ref().map(|of| of.domicile.as_str()), Some("eu-fra"));
+    });
     let old = runtime.block_on(get(&client, "anna", "ru-msk", "k-7"));
     assert_eq!(old.err().expect("it has moved"), "SUBJECT_MOVED");
-    audit(&deployment);
+    audit(&deployment, 1);
     let (out, into) =
         (ends(&deployment, "ru-msk", "MOVE_OUT"), ends(&deployment, "eu-fra", "MOVE_IN"));
     assert_eq!((out.len(), into.len()), (1, 1), "{out:?} {into:?}");
@@ -187,7 +229,7 @@ fn a_move_goes_on_when_either_shard_is_killed() {
             assert_eq!(old.err().expect("it has moved"), "SUBJECT_MOVED");
         });
     }
-    audit(&deployment);
+    audit(&deployment, 4);
     let (out, into) =
         (ends(&deployment, "ru-msk", "MOVE_OUT"), ends(&deployment, "eu-fra", "MOVE_IN"));
     assert_eq!((out.len(), into.len()), (4, 4));

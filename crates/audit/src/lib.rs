@@ -14,6 +14,7 @@ pub mod follow;
 pub mod maps;
 pub mod mirror;
 pub mod origin;
+pub mod pair;
 pub mod policy;
 pub mod reconcile;
 pub mod rules;

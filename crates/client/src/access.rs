@@ -35,6 +35,10 @@ pub struct Access {
     /// certificate is signed by an authority of [`Tls::trusting`], which this needs: the
     /// platform's authorities sign for anyone, and token and body go there.
     pub follow_any: bool,
+    /// The regions to which calls about one record go on, once, when an answer says that the subject has
+    /// moved there (`SUBJECT_MOVED`): by the gateway that [`Access::ingresses`] lists for the region, or
+    /// else by the caller's own. A region of that list counts as named here.
+    pub homes: Vec<String>,
     /// The tenant whose writes these are: a receipt that names another one is refused. None: a
     /// receipt's tenant is not looked at.
     pub tenant: Option<String>,

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use prost::Message;
@@ -14,7 +13,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 
 use crate::gateway::{Gateway, Gateways};
-use crate::receipt::{Known, Written, check_create, check_delete, check_put, check_touch};
+use crate::receipt::{Known, Written, check_create};
 use crate::stream::{Answers, Opening, Puts};
 use crate::token::Bearer;
 use crate::{Access, Error, api};
@@ -61,7 +60,7 @@ impl Default for Settings {
 /// A gateway, as a caller has it. Clones share their connections, which come back by themselves.
 #[derive(Debug, Clone)]
 pub struct Client {
-    gateways: Arc<Gateways>,
+    pub(crate) gateways: Arc<Gateways>,
     settings: Settings,
     /// Whether every request id was drawn just now.
     drawn: bool,
@@ -184,100 +183,6 @@ impl Client {
         Ok(crate::clock::of_answer(health.check(request).await?.metadata()))
     }
 
-    /// Puts a record, and checks the answer and its receipt against the request: see
-    /// [`crate::Proof`]. The body goes to this client's gateway; if a law wants it taken by
-    /// another one and [`Access`] lets it go there, it is sent there, too, under the same
-    /// `request_id`.
-    ///
-    /// # Errors
-    /// [`Error`].
-    pub async fn put(
-        &self,
-        request: &api::PutRecordRequest,
-    ) -> Result<Written<api::PutRecordResponse>, Error> {
-        self.put_on(request, self.write()).await
-    }
-
-    /// The same, but nothing of the body leaves before it is known where it may go: asks for the
-    /// placement first, and sends the body to the gateway that the answer names, if it must be
-    /// another one than this client's. Without evidence and findings there is nothing to ask by:
-    /// then the body goes to the gateway that [`Access`] lists for the domicile, if it lists one.
-    ///
-    /// # Errors
-    /// [`Error`]; a placement that is refused is [`Error::Refused`].
-    pub async fn put_resolved(
-        &self,
-        request: &api::PutRecordRequest,
-    ) -> Result<Written<api::PutRecordResponse>, Error> {
-        check_size(request)?;
-        let mut route = self.write();
-        let named = if request.evidence.is_empty() && request.findings.is_empty() {
-            let domicile = request.subject.as_ref().map_or("", |s| s.domicile.as_str());
-            self.gateways.listed(domicile)?
-        } else {
-            let question = api::ResolvePlacementRequest {
-                collection: request.collection.clone(),
-                evidence: request.evidence.clone(),
-                findings: request.findings.clone(),
-            };
-            let ruling = self.resolve_until(&question, route.until).await?;
-            self.gateways.placed(&ruling)?
-        };
-        if let Some(gateway) = named {
-            route = Route { gateway, named: true, ..route };
-        }
-        self.put_on(request, route).await
-    }
-
-    async fn put_on(
-        &self,
-        request: &api::PutRecordRequest,
-        route: Route,
-    ) -> Result<Written<api::PutRecordResponse>, Error> {
-        let (until, alone) = (route.until, AtomicBool::new(false));
-        let put = |to: Gateway, request| to.put(request, until, &alone);
-        let (answer, once) = self.attempts(request, route, put).await?;
-        let proof = check_put(request, &answer, self.known(once))?;
-        Ok(Written { answer, proof })
-    }
-
-    /// Reads a record.
-    ///
-    /// # Errors
-    /// [`Error`].
-    pub async fn get(&self, request: &api::GetRecordRequest) -> Result<api::Record, Error> {
-        let get = |mut to: Gateway, request| async move { to.records.get(request).await };
-        self.attempts(request, self.question(), get).await.map(|(record, _)| record)
-    }
-
-    /// Deletes a record, and checks the answer and its receipt.
-    ///
-    /// # Errors
-    /// [`Error`].
-    pub async fn delete(
-        &self,
-        request: &api::DeleteRecordRequest,
-    ) -> Result<Written<api::DeleteRecordResponse>, Error> {
-        let delete = |mut to: Gateway, request| async move { to.records.delete(request).await };
-        let (answer, once) = self.attempts(request, self.write(), delete).await?;
-        let proof = check_delete(request, &answer, self.known(once))?;
-        Ok(Written { answer, proof })
-    }
-
-    /// Sets when a record expires, and checks the answer and its receipt.
-    ///
-    /// # Errors
-    /// [`Error`].
-    pub async fn touch(
-        &self,
-        request: &api::TouchRecordRequest,
-    ) -> Result<Written<api::TouchRecordResponse>, Error> {
-        let touch = |mut to: Gateway, request| async move { to.records.touch(request).await };
-        let (answer, once) = self.attempts(request, self.write(), touch).await?;
-        let proof = check_touch(request, &answer, self.known(once))?;
-        Ok(Written { answer, proof })
-    }
-
     /// Creates a subject, and checks the answer and its receipt.
     ///
     /// # Errors
@@ -303,7 +208,7 @@ impl Client {
         self.resolve_until(request, self.question().until).await
     }
 
-    async fn resolve_until(
+    pub(crate) async fn resolve_until(
         &self,
         request: &api::ResolvePlacementRequest,
         until: Instant,
@@ -477,7 +382,7 @@ impl Client {
 }
 
 /// A stream that breaks while it sends does not say why: so this is asked before.
-fn check_size(message: &impl Message) -> Result<(), Error> {
+pub(crate) fn check_size(message: &impl Message) -> Result<(), Error> {
     if message.encoded_len() > REQUEST_BYTES_MAX { Err(Error::TooLarge) } else { Ok(()) }
 }
 

@@ -49,6 +49,8 @@ pub(crate) struct Gateways {
     token: Token,
     tenant: Option<String>,
     ingresses: Ingresses,
+    /// Regions to which a call may go on when its subject has moved there.
+    homes: Vec<String>,
     /// Lanes to each gateway.
     lanes: usize,
     /// By address and by the authorities trusted there: a gateway accepted under one rule is not
@@ -114,8 +116,8 @@ impl Gateways {
 
     fn new(own: Gateway, access: Access, lanes: usize) -> Result<Self, Error> {
         let ingresses = Ingresses::new(&access)?;
-        let Access { token, tenant, .. } = access;
-        Ok(Self { own, token, tenant, ingresses, lanes, others: Mutex::default() })
+        let Access { token, tenant, homes, .. } = access;
+        Ok(Self { own, token, tenant, ingresses, homes, lanes, others: Mutex::default() })
     }
 
     /// The client's own gateway.
@@ -136,6 +138,13 @@ impl Gateways {
     pub(crate) fn listed(&self, region: &str) -> Result<Option<Gateway>, Error> {
         let target = self.ingresses.of_region(region);
         target.map(|target| self.open(target.clone())).transpose()
+    }
+
+    /// The gateway by which a call goes on to a region to which its subject has moved. None: the caller
+    /// does not list the region.
+    pub(crate) fn home(&self, region: &str) -> Result<Option<Gateway>, Error> {
+        let listed = self.listed(region)?;
+        Ok(listed.or_else(|| self.homes.iter().any(|home| home == region).then(|| self.own())))
     }
 
     /// The gateway that must take a body placed like this. None: any may, so the own one does.

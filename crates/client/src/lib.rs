@@ -28,8 +28,8 @@ mod lanes;
 mod ledger;
 mod list;
 mod maps;
-mod patch;
 mod receipt;
+mod records;
 mod refused;
 mod request_id;
 mod scan;
@@ -50,8 +50,8 @@ pub use call::{Client, Settings};
 pub use error::{Error, NotFollowed};
 pub use list::Records;
 pub use receipt::{
-    Known, Proof, Unproven, Written, check_create, check_delete, check_patch, check_put,
-    check_touch, check_upload, verify_receipt,
+    Known, Moved, Proof, Unproven, Written, check_create, check_delete, check_move, check_patch,
+    check_put, check_touch, check_upload, verify_move, verify_receipt,
 };
 pub use refused::Refused;
 pub use request_id::{derived_request_id, new_request_id};

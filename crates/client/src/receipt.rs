@@ -300,6 +300,74 @@ pub(crate) fn check_subject(
     check(receipt, replayed, &expected, known)
 }
 
+/// Checks the receipt of a move: that both entries are of a move of this subject, in logs of these two
+/// regions, that both commit to the digest, and that the second names the first. Gives both entries. That
+/// the logs have them is for [`verify_move`], with their keys.
+///
+/// # Errors
+/// [`Unproven`].
+pub fn check_move(
+    subject: Option<&api::SubjectRef>,
+    operation: &api::Operation,
+    known: Known<'_>,
+) -> Result<Moved, Unproven> {
+    let (subject, domicile) = place(subject, operation.subject.as_ref())?;
+    let receipt = operation.receipt.as_ref().ok_or(Unproven::Missing)?;
+    let one = |of: Option<&api::Receipt>, region, kind| {
+        let of = of.filter(|of| !of.tlog_proof.is_empty()).ok_or(Unproven::Missing)?;
+        if region_of(&of.origin) != Some(region) {
+            return Err(Unproven::OtherRegion);
+        }
+        let entry = of_wire(of)?.check(Some(&receipt.digest))?;
+        let said = Statement::decode(&of.statement).map_err(|_| Unproven::Malformed)?;
+        let whole = said.collection.is_empty() && said.key.is_empty() && said.version == 0;
+        if said.subject != subject || !whole || entry.collection.is_some() {
+            return Err(Unproven::OtherWrite);
+        }
+        if known.tenant.is_some_and(|tenant| tenant != said.tenant) {
+            return Err(Unproven::OtherTenant);
+        }
+        if entry.kind == kind { Ok(entry) } else { Err(Unproven::OtherKind) }
+    };
+    let (left, came) = (receipt.move_out.as_ref(), receipt.move_in.as_ref());
+    let out = one(left, domicile, Kind::MoveOut)?;
+    let into = one(came, operation.region.as_str(), Kind::MoveIn)?;
+    let gave = left.map(|left| (left.origin.as_str(), left.index));
+    let names_it = into.peer() == gave;
+    let to_there = out.peer().and_then(|(origin, _)| region_of(origin));
+    if !names_it || to_there != Some(operation.region.as_str()) {
+        return Err(Unproven::OtherWrite);
+    }
+    Ok(Moved { out: Box::new(out), into: Box::new(into) })
+}
+
+/// The two entries of a move.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moved {
+    /// The MOVE_OUT entry.
+    pub out: Box<Entry>,
+    /// The MOVE_IN entry.
+    pub into: Box<Entry>,
+}
+
+/// Checks offline that both logs have the entries of a move, with the public keys of the logs, which came
+/// by another way than the receipt. Gives the checkpoints of the log that gave the subject away, and of the
+/// one that took it.
+///
+/// # Errors
+/// As [`verify_receipt`].
+pub fn verify_move(
+    receipt: &api::MoveReceipt,
+    out_vkey: &str,
+    in_vkey: &str,
+) -> Result<(Checkpoint, Checkpoint), Unproven> {
+    let one = |of: Option<&api::Receipt>, vkey: &str| {
+        let of = of.ok_or(Unproven::Missing)?;
+        verify_receipt(of, vkey, Some(&receipt.digest)).map(|(_, checkpoint)| checkpoint)
+    };
+    Ok((one(receipt.move_out.as_ref(), out_vkey)?, one(receipt.move_in.as_ref(), in_vkey)?))
+}
+
 /// The subject that was asked for, and the domicile that is answered.
 fn place<'a>(
     asked: Option<&'a api::SubjectRef>,

@@ -8,7 +8,7 @@ use tonic::{Code, Request, Streaming};
 use wire::v1::export_subject_response::Part;
 
 use crate::gateway::Gateway;
-use crate::receipt::{Proof, Written, check_subject};
+use crate::receipt::{Proof, Written, check_move, check_subject};
 use crate::{Client, Error, api};
 
 /// Time in which the next part of an export must come.
@@ -65,7 +65,8 @@ impl Client {
         self.attempts(request, self.question(), order).await.map(|(operation, _)| operation)
     }
 
-    /// Asks what has become of the move of a subject.
+    /// Asks what has become of the move of a subject. With `prove`, the receipt of a move that is done
+    /// is checked ([`crate::check_move`]).
     ///
     /// # Errors
     /// [`Error`].
@@ -74,7 +75,11 @@ impl Client {
         request: &api::GetOperationRequest,
     ) -> Result<api::Operation, Error> {
         let get = |mut to: Gateway, request| async move { to.operations.get(request).await };
-        self.attempts(request, self.question(), get).await.map(|(operation, _)| operation)
+        let (operation, _) = self.attempts(request, self.question(), get).await?;
+        if request.prove && operation.state() == api::OperationState::Done {
+            check_move(request.subject.as_ref(), &operation, self.known(false))?;
+        }
+        Ok(operation)
     }
 
     /// Lists the moves of subjects from a region that have not ended.

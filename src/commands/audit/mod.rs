@@ -26,7 +26,7 @@ pub(crate) struct Arguments {
 enum Command {
     /// Copy the logs of shards, and verify each entry against the signed checkpoint
     Mirror(mirror::Options),
-    /// Verify mirrored logs offline: every file, hash and signature
+    /// Verify mirrored logs offline: every file, hash and signature; and the moves between two of them
     Verify(verify::Verify),
     /// Print the entries of a mirrored log
     Entries(entries::Options),

@@ -1,11 +1,12 @@
-//! `audit verify` and `audit diff`: mirrored logs, offline.
+//! `audit verify` and `audit diff`: mirrored logs, offline; of two places, the moves between them too.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use audit::diff::{Diff as Found, diff as compare};
 use audit::mirror::old_heads;
-use audit::{Against, Folder, Maps, Verified, verify as verify_log};
+use audit::pair::{Log, Paired, pair};
+use audit::{Against, Folder, Maps, Policy, Verified, verify as verify_log};
 use clap::Args;
 use ledger::entry::{MapRef, Minute};
 use serde_json::{Map, Value, json};
@@ -28,9 +29,13 @@ pub(super) struct Verify {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Check the moves between the shards of two folders too: every MOVE_OUT must have its MOVE_IN in the
+    /// other log, and the other way round
+    #[arg(long, num_args = 2, value_names = ["DIR", "DIR"], conflicts_with = "place")]
+    pair: Vec<PathBuf>,
     /// Folder of one log, or of several
-    #[arg(value_name = "DIR")]
-    place: PathBuf,
+    #[arg(value_name = "DIR", required_unless_present = "pair")]
+    place: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -46,50 +51,116 @@ pub(super) struct Diff {
     second: PathBuf,
 }
 
-/// Verifies every log in a folder, and says of each what is wrong first.
+/// Verifies every log in a folder, or in two, and says of each what is wrong first.
 pub(super) fn verify(options: &Verify) -> Result<(), Failure> {
     let policy = options.policy.read()?;
-    let place = &options.place;
-    let (logs, maps) = (logs(place)?, options.signers.maps(place)?);
-    let against = Against { policy: policy.as_ref(), maps: Some(&maps) };
-    let (mut good, mut outcome) = (Vec::new(), Outcome::default());
-    for log in &logs {
-        match verify_log(log, against, &mut |_, _| {}) {
-            Ok(verified) => {
-                outcome.findings.extend(broken(log, &verified));
-                let origin = &verified.checkpoint.origin;
-                outcome.findings.extend(options.age.judge(origin, verified.cosigned_at));
-                if verified.on_trust {
-                    on_trust(origin, &verified.vkey);
-                }
-                good.push((log, verified));
-            }
-            Err(finding) => outcome.findings.push(format!("{}/{finding}", log.path().display())),
-        }
-        outcome.standing_of(log);
+    let places: Vec<&PathBuf> = options.pair.iter().chain(&options.place).collect();
+    let (mut all, mut outcome) = (Vec::new(), Outcome::default());
+    for place in places {
+        all.push(Place::verified(options, place, policy.as_ref(), &mut outcome)?);
     }
-    if good.len() == logs.len() {
-        // Between logs there is more to check, once each of them is known to be whole.
-        outcome.findings.extend(across(&good, &maps));
-        match heads(place) {
-            Ok(findings) => outcome.findings.extend(findings),
-            Err(failure) => outcome.failure(failure),
-        }
-    }
-    not_compared(&good, &maps);
+    let whole = all.iter().all(|place| place.good.len() == place.logs);
+    let paired = match all.as_slice() {
+        // Of a log that is not whole, nothing more is to be said.
+        [first, second] if whole => Some(between(first, second, &mut outcome)?),
+        _ => None,
+    };
     if options.json {
-        let logs = good.iter().map(|(log, verified)| object(log, verified));
+        let logs = all.iter().flat_map(|place| &place.good);
+        let logs = logs.map(|(log, verified)| object(log, verified)).collect::<Vec<_>>();
         let findings = &outcome.findings;
-        say(json!({
-            "logs": logs.collect::<Vec<_>>(), "findings": findings,
-            "map_signatures_checked": maps.with_keys(),
-        }))?;
+        let mut value = json!({
+            "logs": logs, "findings": findings,
+            "map_signatures_checked": all.iter().all(|place| place.maps.with_keys()),
+        });
+        if let (Some(paired), Some(object)) = (&paired, value.as_object_mut()) {
+            object.insert("moves".to_owned(), paired.moves.into());
+            object.insert("moves_not_mirrored".to_owned(), paired.not_mirrored.into());
+        }
+        say(value)?;
     } else {
-        for (log, verified) in &good {
+        for (log, verified) in all.iter().flat_map(|place| &place.good) {
             say(format!("{}\n{}", log.path().display(), rows(verified)))?;
+        }
+        if let Some(paired) = &paired {
+            say(format!("moves between the two that both logs tell alike: {}", paired.moves))?;
         }
     }
     outcome.end()
+}
+
+/// The logs of one folder that are whole, and what they are compared with.
+struct Place {
+    good: Vec<(Folder, Verified)>,
+    /// How many logs there are.
+    logs: usize,
+    maps: Maps,
+}
+
+impl Place {
+    /// Verifies every log in a folder.
+    fn verified(
+        options: &Verify,
+        place: &Path,
+        policy: Option<&Policy>,
+        outcome: &mut Outcome,
+    ) -> Result<Self, Failure> {
+        let (logs, maps) = (logs(place)?, options.signers.maps(place)?);
+        let against = Against { policy, maps: Some(&maps) };
+        let (count, mut good) = (logs.len(), Vec::new());
+        for log in logs {
+            match verify_log(&log, against, &mut |_, _| {}) {
+                Ok(verified) => {
+                    outcome.findings.extend(broken(&log, &verified));
+                    let origin = &verified.checkpoint.origin;
+                    outcome.findings.extend(options.age.judge(origin, verified.cosigned_at));
+                    if verified.on_trust {
+                        on_trust(origin, &verified.vkey);
+                    }
+                    outcome.standing_of(&log);
+                    good.push((log, verified));
+                }
+                Err(finding) => {
+                    outcome.findings.push(format!("{}/{finding}", log.path().display()));
+                    outcome.standing_of(&log);
+                }
+            }
+        }
+        if good.len() == count {
+            // Between logs there is more to check, once each of them is known to be whole.
+            outcome.findings.extend(across(&good, &maps));
+            match heads(place) {
+                Ok(findings) => outcome.findings.extend(findings),
+                Err(failure) => outcome.failure(failure),
+            }
+        }
+        not_compared(&good, &maps);
+        Ok(Self { good, logs: count, maps })
+    }
+
+    /// The logs that are whole.
+    fn mirrored(&self) -> Vec<Log<'_>> {
+        let good = self.good.iter();
+        good.map(|(folder, verified)| Log { folder, checkpoint: &verified.checkpoint }).collect()
+    }
+}
+
+/// Compares the moves between the shards of two folders.
+fn between(first: &Place, second: &Place, outcome: &mut Outcome) -> Result<Paired, Failure> {
+    let paired = pair(&first.mirrored(), &second.mirrored());
+    let paired = paired.map_err(|error| Failure::said(Exit::Data, with_causes(&error)))?;
+    outcome.findings.extend(paired.findings.iter().cloned());
+    if paired.more > 0 {
+        outcome.findings.push(format!("{} more moves do not agree", paired.more));
+    }
+    if paired.not_mirrored > 0 {
+        warn(format!(
+            "NOT CHECKED: {} entries of moves, whose other side is not in these mirrors: mirror both \
+             logs again",
+            paired.not_mirrored
+        ));
+    }
+    Ok(paired)
 }
 
 /// The rules that a log's entries break.
@@ -104,8 +175,8 @@ pub(super) fn broken(log: &Folder, verified: &Verified) -> Vec<String> {
 }
 
 /// The first map of a period must follow the last of the period before it.
-fn across(good: &[(&Folder, Verified)], maps: &Maps) -> Vec<String> {
-    let follows = |(log, verified): &(&Folder, Verified)| {
+fn across(good: &[(Folder, Verified)], maps: &Maps) -> Vec<String> {
+    let follows = |(log, verified): &(Folder, Verified)| {
         let old = verified.old_head.as_ref()?;
         let older = good.iter().find(|(_, other)| other.checkpoint.origin == old.origin);
         let (before, next) = (older?.1.maps.last()?, verified.maps.first()?);
@@ -116,7 +187,7 @@ fn across(good: &[(&Folder, Verified)], maps: &Maps) -> Vec<String> {
 }
 
 /// Says what was not compared with anything.
-fn not_compared(good: &[(&Folder, Verified)], maps: &Maps) {
+fn not_compared(good: &[(Folder, Verified)], maps: &Maps) {
     let mut missing: BTreeMap<MapRef, u64> = BTreeMap::new();
     for (map, entries) in good.iter().flat_map(|(_, verified)| &verified.maps_missing) {
         *missing.entry(*map).or_default() += entries;

@@ -54,7 +54,8 @@ impl RelocateOptions {
         let ordered = client.relocate_subject(&request).await;
         let mut at = ordered.map_err(|error| common.failed(&error))?;
         if self.watch {
-            let request = api::GetOperationRequest { subject: common.subject() };
+            let request =
+                api::GetOperationRequest { subject: common.subject(), ..Default::default() };
             at = operation::watch(&client, &request, at)
                 .await
                 .map_err(|error| common.failed(&error))?;

@@ -13,6 +13,7 @@ mod follow;
 mod listed;
 mod maps;
 mod mirror;
+mod pair;
 mod policy;
 mod reconcile;
 mod support;

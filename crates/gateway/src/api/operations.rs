@@ -94,7 +94,38 @@ async fn get(
 ) -> Result<v1::Operation, Rejection> {
     let pinned = ctx.pin();
     let of = pinned.reader(&call.admitted.acting.caller).operation(request.subject)?;
-    of_subject(call, &pinned, &of).await
+    let mut operation = of_subject(call, &pinned, &of).await?;
+    if request.prove && operation.state() == v1::OperationState::Done {
+        operation.receipt = Some(receipt(call, &pinned, &of, &operation.region).await?);
+    }
+    Ok(operation)
+}
+
+/// The proof of a move that is done, from the region to which the subject has moved.
+async fn receipt(
+    call: &Call,
+    pinned: &PinnedMap,
+    of: &Named,
+    region: &str,
+) -> Result<v1::MoveReceipt, Rejection> {
+    let caller = &call.admitted.acting.caller;
+    let region = RegionId::parse(region).map_err(|_| Reason::Internal)?;
+    caller.may_reach(&region)?;
+    let route = pinned.routing.domicile(&region, &caller.tenant, &of.subject)?;
+    let found = ask(call, route, Of::Arrived(of.subject.expose().to_owned())).await?;
+    let proto::MoveProof { digest, out, into } = found.proof.ok_or(Reason::Internal)?;
+    let entry = |of: Option<proto::MoveEntry>| -> Result<v1::Receipt, Rejection> {
+        let of = of.ok_or(Reason::Internal)?;
+        Ok(v1::Receipt {
+            origin: of.origin,
+            index: of.index,
+            entry: of.entry,
+            opening: of.opening,
+            statement: of.statement,
+            tlog_proof: of.proof,
+        })
+    };
+    Ok(v1::MoveReceipt { digest, move_out: Some(entry(out)?), move_in: Some(entry(into)?) })
 }
 
 async fn cancel(
@@ -182,5 +213,6 @@ fn operation(domicile: &RegionId, of: proto::Move) -> Result<v1::Operation, Reje
         end_time: minute(of.ended_minute),
         refusal: of.refused,
         replayed: false,
+        receipt: None,
     })
 }

@@ -8,12 +8,12 @@
 //! Records of 256 bytes, the first of which names no erasure: format `01`, a nonce (12 bytes), and
 //! sealed under a key of the region, bound to the shard and to the record's place: period and index
 //! of the ERASE entry, the key of the subject's row, what was erased (`00` and its tombstone, or `01`,
-//! the collection and the request), zeros.
+//! the collection and the request; `02`: nothing, a subject that had moved away came back), zeros.
 //!
 //! The store's list has a row for each: `33` and the place of the entry; and in it `01`, the key of the
 //! subject's row, and the collection and the request, if it was not the whole subject. Of a subject that
 //! was given away to another region, it has in their place an empty name and the tombstone that will
-//! stand for it: a restore must not bring it back either.
+//! stand for it: a restore must not bring it back either. Without a tombstone: it came back.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -69,6 +69,9 @@ pub(crate) enum What {
     Subject(Value),
     /// A collection of it, by that request.
     Collection(Collection, Recent),
+    /// Nothing: a subject that had moved to another region came back. What was known of its departure
+    /// before counts no more.
+    Returned,
 }
 
 impl What {
@@ -81,6 +84,9 @@ impl What {
                 to.u8(1).text(collection.as_str());
                 by.write(to);
             }
+            Self::Returned => {
+                to.u8(2);
+            }
         }
     }
 
@@ -91,6 +97,7 @@ impl What {
                 let collection = Collection::parse(from.text()?).map_err(|_| Malformed)?;
                 Ok(Self::Collection(collection, Recent::read(from)?))
             }
+            2 => Ok(Self::Returned),
             _ => Err(Malformed),
         }
     }
@@ -119,6 +126,11 @@ pub(crate) fn list_moved(batch: &mut Batch, entry: CommitAt, row: &[u8], tombsto
     batch.put(listed_at(entry), listed.0);
 }
 
+/// Lists that a subject that had moved away came back, in the commit that serves it again.
+pub(crate) fn list_returned(batch: &mut Batch, entry: CommitAt, row: &[u8]) {
+    list_moved(batch, entry, row, &[]);
+}
+
 /// The key of the row that lists an erasure.
 fn listed_at(entry: CommitAt) -> Key {
     let mut key = Writer::with_capacity(16);
@@ -136,7 +148,8 @@ struct Listed {
 enum ListedWhat {
     /// The tombstone is in the subject's own row.
     Subject,
-    /// The subject was given away to another region: the tombstone that will stand for it.
+    /// The subject was given away to another region: the tombstone that will stand for it. Empty: it came
+    /// back.
     Away(Vec<u8>),
     /// Only this collection was erased, by that request.
     Collection(Collection, Recent),
@@ -168,6 +181,7 @@ impl Listed {
         let Self { entry, row, what } = self;
         let what = match what {
             ListedWhat::Collection(collection, by) => What::Collection(collection, by),
+            ListedWhat::Away(tombstone) if tombstone.is_empty() => What::Returned,
             ListedWhat::Away(tombstone) => What::Subject(tombstone),
             ListedWhat::Subject => {
                 let tombstone = engine.get_many(&[&row])?.pop().flatten();
@@ -204,7 +218,10 @@ impl ErasureKey {
         record.bytes(&of.row);
         of.what.write(&mut record);
         let from = 1 + NONCE_BYTES;
-        assert!(record.0.len() <= from + PLAIN_BYTES, "the longest name of a collection fits");
+        if record.0.len() > from + PLAIN_BYTES {
+            // The longest name of a collection fits, and every tombstone.
+            return Err(Error::Damaged("erasures"));
+        }
         record.0.resize(from + PLAIN_BYTES, 0);
         self.key.seal_tail(nonce, &self.bound(place), &mut record.0, from);
         Ok(record.0)

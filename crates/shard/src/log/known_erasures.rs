@@ -1,12 +1,13 @@
 //! All erasures that files name, for a restore or a recovery.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use terms::Entropy;
 
-use crate::log::erasure_file::{ErasureFile, ErasureKey, Found, KnownErasure, each_record};
+use crate::log::erasure_file::{ErasureFile, ErasureKey, Found, KnownErasure, What, each_record};
 use crate::store::keyring::Keyring;
 use crate::{Error, Settings};
 
@@ -45,6 +46,20 @@ pub(crate) fn all_known(
     all.sort_by(|one, two| (one.entry, &one.row).cmp(&(two.entry, &two.row)));
     all.dedup_by(|one, two| (one.entry, &one.row) == (two.entry, &two.row));
     Ok(all)
+}
+
+/// Those that still count: a subject that moved away, and came back after that, is here.
+pub(crate) fn that_count(known: &[KnownErasure]) -> impl Iterator<Item = &KnownErasure> {
+    let mut returned = HashMap::new();
+    for one in known.iter().filter(|one| matches!(one.what, What::Returned)) {
+        // They are in order: the last one is kept.
+        returned.insert(&one.row, one.entry);
+    }
+    known.iter().filter(move |one| {
+        // One that was erased never comes back: what it came back from was a move.
+        let departed = matches!(one.what, What::Subject(_));
+        !departed || returned.get(&one.row).is_none_or(|back| one.entry > *back)
+    })
 }
 
 /// Writes all of these into the file next to the checkpoint, which may lack some, and syncs it.
@@ -103,4 +118,30 @@ fn missing(path: &Path) -> Error {
                Give a copy with `--erasures FILE`, or accept that people may come back who were \
                erased, with `--accept-erasures-unknown`";
     Error::Erasures { path: path.to_owned(), why: why.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::types::{CommitAt, Period};
+
+    fn known(index: u64, row: u8, what: What) -> KnownErasure {
+        KnownErasure { entry: CommitAt { period: Period(1), index }, row: vec![row], what }
+    }
+
+    #[test]
+    fn a_departure_before_the_last_return_counts_no_more() {
+        let away = || What::Subject(vec![1]);
+        let all = [
+            known(1, 1, away()),
+            known(2, 2, away()),
+            known(3, 1, What::Returned),
+            known(4, 1, away()),
+            known(5, 2, What::Returned),
+            known(6, 3, away()),
+        ];
+        let left: Vec<u64> = that_count(&all).map(|one| one.entry.index).collect();
+        // A return is no erasure: whoever erases again passes over it.
+        assert_eq!(left, [3, 4, 5, 6]);
+    }
 }

@@ -4,7 +4,7 @@
 use std::sync::{Arc, OnceLock};
 
 use atlas::{Country, Jurisdiction, Moment, Question, RegionMap};
-use terms::{Collection, Detail, Reason, Rejection, TenantId};
+use terms::{Collection, Detail, Reason, RegionId, Rejection, SubjectId, TenantId};
 
 use crate::policy::rulings::{Ruled, Rules};
 use crate::policy::second_check::{Here, admits_participant};
@@ -89,6 +89,19 @@ fn wrong_ingress(barred: &atlas::Barred, n: usize) -> Rejection {
             "send the request through a gateway in the territory of the law that is named, if the \
              owner's law allows it; or put the record with other participants",
         )
+}
+
+/// Refuses a record that would name its own owner as a person of the region to which the owner moves.
+pub(crate) fn names_others(
+    owner: &SubjectId,
+    region: &RegionId,
+    participants: &[Participant],
+) -> Result<(), Rejection> {
+    if participants.iter().all(|one| one.id != *owner || one.region != *region) {
+        return Ok(());
+    }
+    let fault = Rejection::new(Reason::FieldInvalid).field("subject.id");
+    Err(fault.problem("is named in a record of its own, as a person of the region to which it moves"))
 }
 
 /// Whether what binds the participants lets these readers have a record that names them.

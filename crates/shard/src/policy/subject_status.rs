@@ -1,7 +1,7 @@
 //! What calls are told of a subject that is not simply there. Nothing of it is written, and only one that
-//! is being copied to another region is read.
+//! is being copied to another region is read, unless it is blocked.
 
-use terms::{Detail, Reason, Rejection, UnixMillis};
+use terms::{Detail, Reason, RegionId, Rejection, UnixMillis};
 
 use crate::store::subject::{Blocked, Status, Subject};
 use crate::store::tombstone::Tombstone;
@@ -10,21 +10,30 @@ use crate::store::types::Minute;
 /// Whether a subject is read. One that was given away is not: the other region may have taken writes
 /// already.
 pub(crate) fn admit_read(subject: &Subject, now: UnixMillis) -> Result<(), Rejection> {
-    if matches!(subject.status, Status::Moving(_)) { Ok(()) } else { admit(subject, now) }
+    match &subject.status {
+        Status::Moving(of) => of.blocked.map_or(Ok(()), |blocked| unblocked(&blocked, now)),
+        _ => admit(subject, now),
+    }
 }
 
 /// Whether a subject is served, writes included.
 pub(crate) fn admit(subject: &Subject, now: UnixMillis) -> Result<(), Rejection> {
-    let refusal = |reason| Rejection::new(reason).field("subject.id");
     match &subject.status {
         Status::Live => Ok(()),
-        Status::Blocked(blocked) if is_over(blocked, now) && !blocked.then_erase => Ok(()),
-        Status::Blocked(_) => Err(refusal(Reason::SubjectBlocked)),
+        Status::Blocked(blocked) => unblocked(blocked, now),
         Status::Moving(_) | Status::Left(_) | Status::Arriving(_) => {
-            Err(refusal(Reason::SubjectMoving))
+            Err(Rejection::new(Reason::SubjectMoving).field("subject.id"))
         }
         Status::Erasing(_) => Err(erased()),
     }
+}
+
+/// Whether a block has ended, and lets the subject be served.
+fn unblocked(blocked: &Blocked, now: UnixMillis) -> Result<(), Rejection> {
+    if is_over(blocked, now) && !blocked.then_erase {
+        return Ok(());
+    }
+    Err(Rejection::new(Reason::SubjectBlocked).field("subject.id"))
 }
 
 /// The answer while a collection of a subject is erased, and to a late retry of what was erased with it.
@@ -46,6 +55,18 @@ pub(crate) fn gone(stone: &Tombstone) -> Rejection {
         }
         None => erased(),
     }
+}
+
+/// The region that still has copies of a move that was given up. An erasure ends once it has erased them.
+pub(crate) fn copies_at(subject: &Subject) -> Option<&RegionId> {
+    subject.given_up.as_ref().filter(|of| !of.dropped).map(|of| &of.to)
+}
+
+/// The answer to an erasure that waits for that.
+pub(crate) fn copies_not_erased(region: &RegionId) -> Rejection {
+    let fault = Rejection::new(Reason::RegionUnavailable).with(Detail::Region, region);
+    let fault = fault.problem("has not confirmed yet that it has erased what was copied there");
+    fault.cure("send the same request again later: the erasure goes on by itself")
 }
 
 /// The answer for a subject that was erased.

@@ -2,7 +2,7 @@
 //! All that is known of a move is in the subject's row, so it goes on after a crash of either shard, and
 //! whenever the link between them is back.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use engine::{Key, Order, ScanLimit};
 use link::tls::Tls;
 use terms::{Reason, RegionId, Rejection, Retry};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use wire::session as proto;
 use wire::session::arrival::Step;
 
@@ -21,14 +21,16 @@ use crate::relocate::digest;
 use crate::relocate::digest::Whole;
 use crate::relocate::peer_session::{CallEnd, PeerSession};
 use crate::relocate::peers::{PeerShard, Peers};
-use crate::relocate::{pages, show, travel};
+use crate::relocate::{pages, receipt, show, travel};
 use crate::reply::{Outcome, ReplySlot};
 use crate::store::accesses::Accesses;
+use crate::store::attachment;
 use crate::store::codec::Writer;
 use crate::store::damage::read_rows;
 use crate::store::keys;
 use crate::store::keys::Owner;
 use crate::store::moving::{Left, Move};
+use crate::store::record::Body;
 use crate::store::subject::{Status, Subject};
 use crate::write::command::{Action, Depart, DepartStep, Op};
 use crate::write::committer::Queue;
@@ -80,13 +82,27 @@ impl From<Rejection> for Halt {
     }
 }
 
-/// The sessions with other shards.
-type Sessions = HashMap<PeerShard, PeerSession>;
+/// The sessions with other shards, in one look over all moves.
+#[derive(Default)]
+struct Sessions {
+    open: HashMap<PeerShard, PeerSession>,
+    /// Shards that were not reached in this look: moves there wait for the next one, so that a region that
+    /// is cut off keeps no move to another one waiting.
+    unreached: HashSet<PeerShard>,
+}
+
+impl Sessions {
+    /// For the next look.
+    fn again(&mut self) {
+        self.open.retain(|_, session| session.is_open());
+        self.unreached.clear();
+    }
+}
 
 impl Driver {
     /// Drives what there is to drive, again and again. Never done.
     pub(crate) async fn run(self) {
-        let mut sessions = Sessions::new();
+        let mut sessions = Sessions::default();
         loop {
             let mut after = None;
             loop {
@@ -103,7 +119,7 @@ impl Driver {
                 }
                 after = Some(last);
             }
-            sessions.retain(|_, session| session.is_open());
+            sessions.again();
             tokio::select! {
                 () = self.node.moves.ordered.notified() => {}
                 () = sleep(LOOK_EVERY) => {}
@@ -204,8 +220,13 @@ impl Driver {
         if arrived.state() != proto::arrived::State::Staging {
             return Err(Halt::Later("the other region has it already".to_owned()));
         }
-        let session = self.session(sessions, owner, &of.to).await?;
-        let there = self.ask(session, owner, of.request_id, Step::Check(true)).await?;
+        let there = self.read_back(sessions, owner, of).await?;
+        let to = self.peer(owner, &of.to)?;
+        if !receipt::is_log_of(&self.node, &to, &there.origin) {
+            // It would stand in this shard's log for ever.
+            let fault = Rejection::new(Reason::FieldInvalid).field("arrived.origin");
+            return Err(Halt::Refused(fault.problem("is no log of the other shard")));
+        }
         let (shared, at) = (Arc::clone(subject), owner.clone());
         let own = self.blocking(move |node| digest::of_all(node, &at, &shared)).await?;
         let Whole { heads, live, digest } = own;
@@ -235,12 +256,36 @@ impl Driver {
         let mut arrived = self.ask(session, owner, of.request_id, begin).await?;
         while arrived.state() == proto::arrived::State::Staging {
             self.node.moves.set(owner.tag, arrived.records);
-            let (shared, at, after) = (Arc::clone(subject), owner.clone(), arrived.after.clone());
-            let rows = self.blocking(move |node| rows(node, &at, &shared, &after)).await?;
-            let Some(rows) = rows else { break };
-            arrived = self.ask(session, owner, of.request_id, Step::Rows(rows)).await?;
+            let (shared, at, so_far) = (Arc::clone(subject), owner.clone(), arrived.clone());
+            let step = self.blocking(move |node| next_step(node, &at, &shared, &so_far)).await?;
+            let Some(step) = step else { break };
+            let before = arrived;
+            arrived = self.ask(session, owner, of.request_id, step).await?;
+            let stands = (&arrived.after, arrived.chunks) == (&before.after, before.chunks);
+            if stands && arrived.state() == proto::arrived::State::Staging {
+                return Err(Halt::Later("the other region takes no more for now".to_owned()));
+            }
         }
         Ok(arrived)
+    }
+
+    /// Has the other region read back all that has arrived, and say what it is.
+    async fn read_back(
+        &self,
+        sessions: &mut Sessions,
+        owner: &Owner,
+        of: &Move,
+    ) -> Result<proto::Arrived, Halt> {
+        loop {
+            let session = self.session(sessions, owner, &of.to).await?;
+            let there = self.ask(session, owner, of.request_id, Step::Check(true)).await?;
+            if there.state() != proto::arrived::State::Staging {
+                return Err(Halt::Later("nothing arrives there just now".to_owned()));
+            }
+            if !there.digest.is_empty() {
+                return Ok(there);
+            }
+        }
     }
 
     /// Has the other region serve a subject that was given away; then what is left of it here goes.
@@ -265,9 +310,12 @@ impl Driver {
             Err(Halt::Refused(_)) => None,
             staged => Some(staged?),
         };
-        let adopted = proto::arrived::State::Adopted;
-        if staged.is_none_or(|staged| staged.state() != adopted) {
-            let mut end = self.proof(left).await?;
+        let (adopted, own) = (proto::arrived::State::Adopted, self.proof(left).await?);
+        if staged.as_ref().is_none_or(|staged| staged.state() != adopted) {
+            if staged.is_some() {
+                self.read_back(sessions, owner, of).await?;
+            }
+            let mut end = own.clone();
             let (shared, at) = (Arc::clone(subject), owner.clone());
             end.accesses = self.blocking(move |node| accesses(node, &at, &shared)).await?.into();
             let session = self.session(sessions, owner, &of.to).await?;
@@ -276,12 +324,32 @@ impl Driver {
                 return Err(Halt::Later("the other region does not have it".to_owned()));
             }
         }
+        self.taken(sessions, owner, of, &own).await?;
         loop {
             match self.step(owner, DepartStep::Finish { move_id: of.request_id }).await {
                 Err(Halt::GoesOn) => {}
                 done => return done,
             }
         }
+    }
+
+    /// Has the other region prove that its log has taken the subject: what is here is kept until then.
+    async fn taken(
+        &self,
+        sessions: &mut Sessions,
+        owner: &Owner,
+        of: &Move,
+        own: &proto::ArrivalEnd,
+    ) -> Result<(), Halt> {
+        let to = self.peer(owner, &of.to)?;
+        let session = self.session(sessions, owner, &of.to).await?;
+        let there = self.ask(session, owner, of.request_id, Step::Prove(true)).await?;
+        // It is signed within a beat.
+        let taken = there.taken.ok_or(Halt::GoesOn)?;
+        if receipt::takes(&self.node, &to, own, &taken) {
+            return Ok(());
+        }
+        Err(Halt::Later("the other region does not prove that it has taken the subject".to_owned()))
     }
 
     /// Has the other region erase what it has of a move that was given up.
@@ -312,9 +380,10 @@ impl Driver {
         let period = self.node.period_of(at.log).map_err(Rejection::from)?;
         let origin = self.node.origins().of(period);
         let mut checkpoints = self.views.checkpoints();
-        let signed = checkpoints
-            .wait_for(|signed| !signed.is_of(&origin) || signed.size() > at.index.0)
-            .await;
+        let signed =
+            checkpoints.wait_for(|signed| !signed.is_of(&origin) || signed.size() > at.index.0);
+        let signed = timeout(WITHIN, signed).await;
+        let signed = signed.map_err(|_| Halt::Later("no checkpoint is signed".to_owned()))?;
         signed.map_err(|_| Halt::Later("the shard goes down".to_owned())).map(drop)?;
         let (views, named) = (self.views.clone(), origin.clone());
         let proven = self.blocking(move |_| {
@@ -336,15 +405,28 @@ impl Driver {
         owner: &Owner,
         region: &RegionId,
     ) -> Result<&'a mut PeerSession, Halt> {
-        let map = self.node.map();
-        let none = || Halt::Later(format!("there is no annex of region {region} that counts"));
-        let to = self.peers.shard(&map, region, owner.slot).ok_or_else(none)?;
-        if sessions.get(&to).is_none_or(|session| !session.is_open()) {
-            sessions.remove(&to);
-            let opened = PeerSession::open(&self.node, self.tls.as_ref(), &to).await?;
-            return Ok(sessions.entry(to).or_insert(opened));
+        let to = self.peer(owner, region)?;
+        let Sessions { open, unreached } = sessions;
+        if open.get(&to).is_none_or(|session| !session.is_open()) {
+            open.remove(&to);
+            if unreached.contains(&to) {
+                return Err(Halt::Later("the other region was not reached just now".to_owned()));
+            }
+            match PeerSession::open(&self.node, self.tls.as_ref(), &to).await {
+                Ok(opened) => return Ok(open.entry(to).or_insert(opened)),
+                Err(end) => {
+                    unreached.insert(to);
+                    return Err(end.into());
+                }
+            }
         }
-        sessions.get_mut(&to).ok_or_else(none)
+        open.get_mut(&to).ok_or_else(|| Halt::Later("the session has ended".to_owned()))
+    }
+
+    /// The shard of a region that has the subject's slot.
+    fn peer(&self, owner: &Owner, region: &RegionId) -> Result<PeerShard, Halt> {
+        let none = || Halt::Later(format!("there is no annex of region {region} that counts"));
+        self.peers.shard(&self.node.map(), region, owner.slot).ok_or_else(none)
     }
 
     async fn ask(
@@ -373,19 +455,34 @@ fn accesses(node: &Node, owner: &Owner, subject: &Subject) -> Result<Vec<u8>, Re
     Ok(travel::accesses(&accesses))
 }
 
-/// The next records. None: there are no more. Blocks its thread.
-fn rows(
+/// The next records, or the next chunk of the attachment that comes next. None: there are no more.
+/// Blocks its thread.
+fn next_step(
     node: &Node,
     owner: &Owner,
     subject: &Subject,
-    after: &[u8],
-) -> Result<Option<proto::ArrivalRows>, Rejection> {
-    let page = pages::next(node, owner, subject, after)?;
-    let Some(last) = page.last() else { return Ok(None) };
+    so_far: &proto::Arrived,
+) -> Result<Option<Step>, Rejection> {
+    let after = so_far.after.clone();
+    let page = pages::next(node, owner, subject, &after)?;
+    let (Some(first), Some(last)) = (page.first(), page.last()) else { return Ok(None) };
+    if let Body::Chunked(bytes) = first.head.body
+        && so_far.chunks < attachment::chunks(bytes)
+    {
+        let number = so_far.chunks;
+        let record = travel::record(&first.address, &first.head).into();
+        let data = pages::chunk(node, first, number)?.into();
+        return Ok(Some(Step::Chunk(proto::ArrivalChunk { after, record, number, data })));
+    }
     let next = last.address.row.clone().into();
     let mut records = Writer::with_capacity(1 << 20);
     for one in &page {
-        travel::add(&mut records, &one.address, &one.head, &one.body);
+        let whole = match one.head.body {
+            Body::Chunked(_) => pages::whole(node, one)?.to_vec(),
+            Body::Deleted | Body::Inline(_) | Body::Apart(_) => Vec::new(),
+        };
+        let body = if whole.is_empty() { &one.body } else { &whole };
+        travel::add(&mut records, &one.address, &one.head, body);
     }
-    Ok(Some(proto::ArrivalRows { after: after.to_vec().into(), next, records: records.0.into() }))
+    Ok(Some(Step::Rows(proto::ArrivalRows { after, next, records: records.0.into() })))
 }

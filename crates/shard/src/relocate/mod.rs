@@ -5,5 +5,6 @@ pub(crate) mod drive;
 mod pages;
 pub(crate) mod peer_session;
 pub(crate) mod peers;
+pub(crate) mod receipt;
 pub(crate) mod show;
 pub(crate) mod travel;

@@ -2,27 +2,41 @@
 //! other under keys of its own.
 //!
 //! A subject: its findings; the basis of each ruling; the request that created it, and its minute; the
-//! collections that were erased. Who read its records goes last, since it is read while it is copied. A
-//! record: its names, version, whether it is
-//! deleted, opening, digest, expiry, attributes, and the requests that it remembers. Each record is
-//! followed by its body.
+//! collections that were erased; its block. Who read its records goes last, since it is read while it is
+//! copied. A record: its names, version, whether it is deleted or an attachment, and the bytes of that,
+//! opening, digest, expiry, attributes, participants, and the requests that it remembers. Each record is
+//! followed by its body. The chunks of an attachment come before its record, which is followed by the
+//! hash of the whole.
 
 use atlas::{Findings, RecordAttributes};
 use ledger::statement::content_digest;
-use terms::limits::{BODY_BYTES_MAX, REQUEST_IDS_KEPT_MAX, RULINGS_PER_SUBJECT_MAX};
+use terms::limits::{
+    ATTACHMENT_BYTES_MAX, BODY_BYTES_MAX, PARTICIPANT_JURISDICTIONS_MAX, PARTICIPANTS_MAX,
+    REQUEST_IDS_KEPT_MAX, RULINGS_PER_SUBJECT_MAX,
+};
 use terms::{Collection, Reason, RecordKey, Rejection, UnixMillis};
+use wire::session as proto;
 use zeroize::Zeroizing;
 
 use crate::node::Node;
 use crate::store::accesses::{Access, Accesses, LINES_READ_MAX};
+use crate::store::attachment;
+use crate::store::attachment::Chunks;
+use crate::store::block::Blocked;
 use crate::store::codec::{Malformed, Reader, Writer};
 use crate::store::keys::Owner;
-use crate::store::moving::{Move, read_bases, write_bases};
-use crate::store::record::{Address, Head, SealedBody};
+use crate::store::moving::{Arriving, ArrivingChunks, Move, read_bases, write_bases};
+use crate::store::participants;
+use crate::store::participants::Participant;
+use crate::store::record::{Address, Body, Head, SealedBody};
 use crate::store::subject::Subject;
 use crate::store::types::{Minute, Version};
 use crate::write::command::Content;
-use crate::write::move_command::{ArrivingRecord, ArrivingSubject, ErasedElsewhere};
+use crate::write::move_command::{ArrivingChunk, ArrivingRecord, ArrivingSubject, ErasedElsewhere};
+
+const KEPT: u8 = 0;
+const DELETED: u8 = 1;
+const ATTACHMENT: u8 = 2;
 
 /// What travels first.
 pub(crate) fn subject(subject: &Subject, of: &Move) -> Zeroizing<Vec<u8>> {
@@ -36,6 +50,7 @@ pub(crate) fn subject(subject: &Subject, of: &Move) -> Zeroizing<Vec<u8>> {
         row.text(one.collection.as_str()).u64(one.records);
         row.fixed(&one.by.request_id).u32(one.by.minute.0);
     }
+    Blocked::write_any(of.blocked, &mut row);
     Zeroizing::new(row.0)
 }
 
@@ -73,17 +88,24 @@ pub(crate) fn read_subject(bytes: &[u8]) -> Result<ArrivingSubject, Malformed> {
             minute: Minute(row.u32()?),
         });
     }
+    let blocked = Blocked::read_any(&mut row)?;
     row.end()?;
-    Ok(ArrivingSubject { findings, bases, created, erased })
+    Ok(ArrivingSubject { findings, bases, created, erased, blocked })
 }
 
 /// A record without its body: the same bytes in both regions.
 pub(crate) fn record(address: &Address, head: &Head) -> Vec<u8> {
     let mut row = Writer::with_capacity(256 + head.recent.len() * 28);
     row.text(address.collection.as_str()).text(address.key.expose());
-    row.u64(head.version.0).u8(u8::from(head.is_deleted()));
+    let (kind, bytes) = match head.body {
+        Body::Inline(_) | Body::Apart(_) => (KEPT, 0),
+        Body::Deleted => (DELETED, 0),
+        Body::Chunked(bytes) => (ATTACHMENT, bytes),
+    };
+    row.u64(head.version.0).u8(kind).u32(bytes);
     row.fixed(&head.opening).fixed(&head.digest).u64(head.expires.map_or(0, |at| at.0));
     row.bytes(&head.indexed.encoded);
+    participants::write(&head.indexed.participants, &mut row);
     row.u32(u32::try_from(head.recent.len()).expect("bounded by REQUEST_IDS_KEPT_MAX"));
     for recent in &head.recent {
         row.fixed(&recent.request_id).u32(recent.minute.0).u64(recent.version.0);
@@ -96,7 +118,8 @@ pub(crate) fn add(records: &mut Writer, address: &Address, head: &Head, body: &[
     records.bytes(&Zeroizing::new(record(address, head))).bytes(body);
 }
 
-/// Reads records, and encrypts each under keys of this region. Blocks its thread.
+/// Reads records, and encrypts each under keys of this region. `chunks`: of an attachment, what has come
+/// before its record. Blocks its thread.
 ///
 /// # Errors
 /// `FIELD_INVALID` for what is not of this form, or not the content to which it commits.
@@ -104,12 +127,13 @@ pub(crate) fn read_records(
     node: &Node,
     owner: &Owner,
     bytes: &[u8],
+    chunks: Option<&ArrivingChunks>,
 ) -> Result<Vec<ArrivingRecord>, Rejection> {
     let (mut all, mut records) = (Reader::new(bytes), Vec::new());
     while !all.rest().is_empty() {
         let one = all.bytes().and_then(|record| Ok((record, all.bytes()?)));
         let (record, body) = one.map_err(|Malformed| invalid())?;
-        records.push(read_record(node, owner, record, body)?);
+        records.push(read_record(node, owner, record, body, chunks)?);
     }
     Ok(records)
 }
@@ -119,15 +143,29 @@ fn read_record(
     owner: &Owner,
     bytes: &[u8],
     body: &[u8],
+    chunks: Option<&ArrivingChunks>,
 ) -> Result<ArrivingRecord, Rejection> {
-    let Plain { collection, key, version, deleted, opening, digest, expires, attributes, requests } =
-        plain(bytes).map_err(|Malformed| invalid())?;
+    let plain = plain(bytes).map_err(|Malformed| invalid())?;
+    let address = address(node, owner, &plain);
+    let (opening, digest) = (plain.opening, plain.digest);
+    if let What::Attachment(bytes) = plain.what {
+        let chunks = chunks.filter(|chunks| {
+            chunks.row == address.row && chunks.bytes == bytes && chunks.is_whole()
+        });
+        let chunks = chunks.ok_or_else(invalid)?;
+        let sha256: [u8; 32] = body.try_into().map_err(|_| invalid())?;
+        let rows = rows_of(node, &address, chunks);
+        let whole = (rows.whole_row(), rows.seal_whole(node.random()?, &sha256));
+        let (body_key, nonce) = (chunks.key.clone(), node.random()?);
+        let sealed = SealedBody::chunked(bytes);
+        let content = Content { opening, digest, body_key, nonce, sealed };
+        return Ok(plain.arriving(address, content, Some(whole)));
+    }
+    let deleted = matches!(plain.what, What::Deleted);
     let fits = body.len() <= BODY_BYTES_MAX && (!deleted || body.is_empty());
     if !fits || content_digest(&opening, body) != digest {
         return Err(invalid());
     }
-    let row = node.namer.record(owner, &collection, &key);
-    let address = Address { owner: owner.clone(), collection, key, row };
     let content = if deleted {
         Content { digest, ..Content::none(opening, node.random()?) }
     } else {
@@ -135,7 +173,68 @@ fn read_record(
         let sealed = SealedBody::new(&address, &node.region, node.cipher, &body_key, body);
         Content { opening, digest, body_key, nonce: node.random()?, sealed }
     };
-    Ok(ArrivingRecord { address, version, content, expires, attributes, requests })
+    Ok(plain.arriving(address, content, None))
+}
+
+/// Reads a chunk of an attachment, and encrypts it under a key of this region. None: it is not the one
+/// that comes next. Blocks its thread.
+///
+/// # Errors
+/// `FIELD_INVALID` for what is not of this form.
+pub(crate) fn read_chunk(
+    node: &Node,
+    owner: &Owner,
+    here: &Arriving,
+    chunk: &proto::ArrivalChunk,
+) -> Result<Option<ArrivingChunk>, Rejection> {
+    let plain = plain(&chunk.record).map_err(|Malformed| invalid())?;
+    let What::Attachment(bytes) = plain.what else { return Err(invalid()) };
+    let address = address(node, owner, &plain);
+    let known = here.attachment.as_ref();
+    let known = known.filter(|known| known.row == address.row && known.bytes == bytes);
+    let next = known.map_or(0, |known| known.next);
+    if *chunk.after != here.after || chunk.number != next {
+        return Ok(None);
+    }
+    let size = attachment::bytes_of(bytes, next);
+    if size == 0 || u32::try_from(chunk.data.len()) != Ok(size) {
+        return Err(invalid());
+    }
+    let mut chunks = match known {
+        Some(known) => known.clone(),
+        None => ArrivingChunks {
+            row: address.row.clone(),
+            bytes,
+            key: Zeroizing::new(node.random()?),
+            next,
+        },
+    };
+    let rows = rows_of(node, &address, &chunks);
+    let (at, sealed) = (rows.row(next), rows.seal(next, node.random()?, &chunk.data));
+    chunks.next = next + 1;
+    let (after, collection) = (here.after.clone(), address.collection);
+    Ok(Some(ArrivingChunk { after, collection, number: next, chunks, at, sealed }))
+}
+
+/// Seals the rows of an attachment that arrives.
+fn rows_of<'a>(node: &'a Node, address: &'a Address, chunks: &'a ArrivingChunks) -> Chunks<'a> {
+    let (region, cipher, key) = (&node.region, node.cipher, &chunks.key);
+    Chunks { address, region, cipher, key, tag: node.namer.attachment(key) }
+}
+
+fn address(node: &Node, owner: &Owner, plain: &Plain) -> Address {
+    let (collection, key) = (plain.collection.clone(), plain.key.clone());
+    let row = node.namer.record(owner, &collection, &key);
+    Address { owner: owner.clone(), collection, key, row }
+}
+
+/// What a record has.
+#[derive(Clone, Copy)]
+enum What {
+    Body,
+    Deleted,
+    /// So many bytes in chunks.
+    Attachment(u32),
 }
 
 /// A record that was read, without its body.
@@ -143,12 +242,34 @@ struct Plain {
     collection: Collection,
     key: RecordKey,
     version: Version,
-    deleted: bool,
+    what: What,
     opening: [u8; 32],
     digest: [u8; 32],
     expires: Option<UnixMillis>,
     attributes: RecordAttributes,
+    participants: Vec<Participant>,
     requests: Vec<([u8; 16], Minute, Version)>,
+}
+
+impl Plain {
+    fn arriving(
+        self,
+        address: Address,
+        content: Content,
+        whole: Option<(Vec<u8>, Vec<u8>)>,
+    ) -> ArrivingRecord {
+        let Self { version, expires, attributes, participants, requests, .. } = self;
+        ArrivingRecord {
+            address,
+            version,
+            content,
+            expires,
+            attributes,
+            participants,
+            requests,
+            whole,
+        }
+    }
 }
 
 fn plain(bytes: &[u8]) -> Result<Plain, Malformed> {
@@ -156,22 +277,44 @@ fn plain(bytes: &[u8]) -> Result<Plain, Malformed> {
     let collection = Collection::parse(row.text()?).map_err(|_| Malformed)?;
     let key = RecordKey::parse(row.text()?).map_err(|_| Malformed)?;
     let version = Version(row.u64()?);
-    let deleted = match row.u8()? {
-        0 => false,
-        1 => true,
+    let what = match (row.u8()?, row.u32()?) {
+        (KEPT, 0) => What::Body,
+        (DELETED, 0) => What::Deleted,
+        (ATTACHMENT, bytes) if may_have(bytes) => What::Attachment(bytes),
         _ => return Err(Malformed),
     };
     let (opening, digest) = (row.array()?, row.array()?);
     let expires = Some(row.u64()?).filter(|at| *at > 0).map(UnixMillis);
     let attributes = RecordAttributes::decode(row.bytes()?).map_err(|_| Malformed)?;
+    let participants = participants::read(&mut row)?;
+    let few = |one: &Participant| one.jurisdictions.len() <= PARTICIPANT_JURISDICTIONS_MAX;
+    if participants.len() > PARTICIPANTS_MAX || !participants.iter().all(few) {
+        return Err(Malformed);
+    }
     let count = bounded(&mut row, REQUEST_IDS_KEPT_MAX)?;
     let request = |_| Ok((row.array()?, Minute(row.u32()?), Version(row.u64()?)));
     let requests = (0..count).map(request).collect::<Result<_, Malformed>>()?;
     row.end()?;
-    if version == Version::NONE {
+    if version == Version::NONE || i64::try_from(version.0).is_err() {
         return Err(Malformed);
     }
-    Ok(Plain { collection, key, version, deleted, opening, digest, expires, attributes, requests })
+    Ok(Plain {
+        collection,
+        key,
+        version,
+        what,
+        opening,
+        digest,
+        expires,
+        attributes,
+        participants,
+        requests,
+    })
+}
+
+/// Whether an attachment may have so many bytes.
+fn may_have(bytes: u32) -> bool {
+    bytes > 0 && usize::try_from(bytes).is_ok_and(|bytes| bytes <= ATTACHMENT_BYTES_MAX)
 }
 
 fn bounded(row: &mut Reader<'_>, most: usize) -> Result<u32, Malformed> {

@@ -25,7 +25,7 @@ use crate::store::region_maps::Taken;
 use crate::store::types::{EpochNumber, LogIndex, Version};
 
 pub(crate) use held::{Held, HeldCollection, HeldState};
-pub(crate) use moves::{Arrived, ArrivedState, Moved, MovedState};
+pub(crate) use moves::{Arrived, ArrivedState, MoveProven, Moved, MovedState, ProvenEntry, Taken};
 pub(crate) use page::{Listed, Page, weight};
 
 /// What becomes of a call.
@@ -64,6 +64,8 @@ pub(crate) enum Outcome {
     Arrived(Arrived),
     /// Moves from here, and whether there are more.
     Moves(Vec<Moved>, bool),
+    /// The proof of a move to here.
+    MoveProof(Box<MoveProven>),
     Rejected(Rejection),
 }
 
@@ -254,7 +256,7 @@ pub(crate) mod tests {
             Outcome::Claimed(Claimed::Held) => "held",
             Outcome::Claimed(Claimed::Contended) => "contended",
             Outcome::AskFirst(_) => "ask first",
-            Outcome::Arrived(_) | Outcome::Moves(..) => "something else",
+            Outcome::Arrived(_) | Outcome::Moves(..) | Outcome::MoveProof(_) => "something else",
         }
     }
 

@@ -24,16 +24,38 @@ pub(crate) struct Arrived {
     pub(crate) after: Vec<u8>,
     /// Heads that have arrived.
     pub(crate) heads: u64,
+    /// Chunks that have arrived of the attachment that comes next.
+    pub(crate) chunks: u32,
     /// The MOVE_IN entry with which it began: origin and index.
     pub(crate) began: Option<(Arc<str>, LogIndex)>,
     /// Of all that has arrived. None: it was not asked for.
     pub(crate) digest: Option<[u8; 32]>,
+    /// The entry of the adoption, with its proof. None: it was not asked for.
+    pub(crate) taken: Option<Box<Taken>>,
+}
+
+/// The MOVE_IN entry with which a subject was adopted, and the proof that the log has it.
+pub(crate) struct Taken {
+    pub(crate) origin: String,
+    pub(crate) index: u64,
+    pub(crate) entry: Vec<u8>,
+    /// A C2SP tlog-proof, and the key of the log.
+    pub(crate) proof: String,
+    pub(crate) vkey: String,
 }
 
 impl Arrived {
     /// One of which nothing else is to be said.
     pub(crate) fn of(state: ArrivedState) -> Self {
-        Self { state, after: Vec::new(), heads: 0, began: None, digest: None }
+        Self {
+            state,
+            after: Vec::new(),
+            heads: 0,
+            chunks: 0,
+            began: None,
+            digest: None,
+            taken: None,
+        }
     }
 }
 
@@ -60,4 +82,25 @@ pub(crate) struct Moved {
     pub(crate) heads: u64,
     /// Why the other region has refused it.
     pub(crate) refused: Option<Reason>,
+}
+
+/// The proof of a move to here: the entries of both logs. What their commitments open to names a person.
+pub(crate) struct MoveProven {
+    /// Of all that moved.
+    pub(crate) digest: [u8; 32],
+    /// The entry that gave it away.
+    pub(crate) out: ProvenEntry,
+    /// The entry that took it.
+    pub(crate) into: ProvenEntry,
+}
+
+/// An entry of a log, what it commits to, and the proof that the log has it.
+pub(crate) struct ProvenEntry {
+    pub(crate) origin: String,
+    pub(crate) index: u64,
+    pub(crate) entry: Vec<u8>,
+    pub(crate) opening: [u8; 32],
+    pub(crate) statement: Vec<u8>,
+    /// A C2SP tlog-proof.
+    pub(crate) proof: String,
 }

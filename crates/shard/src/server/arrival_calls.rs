@@ -5,35 +5,42 @@ use std::sync::Arc;
 use ledger::Receipt;
 use ledger::entry::{Kind, Role};
 use ledger::note::Verifier;
+use prost::Message as _;
 use terms::{Reason, Rejection, SubjectId, TenantId};
 use wire::session as proto;
 use wire::session::arrival::Step;
 use wire::session::call::Op;
 
 use crate::Error;
+use crate::log::view::LogViews;
 use crate::node::Node;
 use crate::policy::asker::{Asker, Stands};
 use crate::read::reader::Reader;
 use crate::relocate::digest;
 use crate::relocate::digest::Whole;
 use crate::relocate::travel;
-use crate::reply::{Arrived, ArrivedState, Outcome, ReplySlot, busy};
+use crate::reply::{Arrived, ArrivedState, Outcome, ReplySlot, Taken, busy};
 use crate::server::decode;
 use crate::server::decode::Prepare;
 use crate::server::handshake::{Gateway, OtherShard};
-use crate::store::accesses::Accesses;
 use crate::store::damage::read_rows;
+use crate::store::keys;
 use crate::store::keys::Owner;
+use crate::store::move_proof::GaveAway;
 use crate::store::moving::Arriving;
 use crate::store::principal::Principal;
 use crate::store::subject::{Status, Subject, SubjectRow};
 use crate::write::command;
 use crate::write::command::{Action, Arrive, ArriveStep};
 use crate::write::entries::subject_statement;
-use crate::write::move_command::Adoption;
+use crate::write::move_command::{Adoption, Ended};
 
 /// Bytes that a step takes up in addition to what it brings.
 const STEP_BYTES: usize = 4 << 10;
+/// Pages of records, or parts of attachments, that are read back in one call.
+const PAGES_AT_ONCE: usize = 16;
+/// Bytes of what says how far a source is: the key of a row.
+const AFTER_BYTES_MAX: usize = 64;
 
 /// One step, whose names are checked.
 struct Checked {
@@ -46,6 +53,7 @@ struct Checked {
 /// Does a step, on a thread that may block.
 pub(crate) fn serve(
     reader: &Reader,
+    views: &LogViews,
     gateway: &Gateway,
     from: &OtherShard,
     reply: ReplySlot,
@@ -60,14 +68,17 @@ pub(crate) fn serve(
         Ok(checked) => checked,
         Err(fault) => return reply.send(fault.into()),
     };
+    let brought = arrival.encoded_len();
     let Some(step) = arrival.step else {
         return reply.send(Rejection::new(Reason::NotBuilt).into());
     };
-    let bytes = STEP_BYTES + bytes_of(&step);
+    // What is read, and what is encrypted of it.
+    let bytes = STEP_BYTES + 2 * brought;
     // Before anything is done for it: what is being encrypted counts as queued.
     let Some(room) = reader.queue.admit(bytes) else { return reply.send(busy()) };
     let (node, queue) = (Arc::clone(&reader.node), reader.queue.clone());
-    tokio::task::spawn_blocking(move || match prepare(&node, &checked, step) {
+    let views = views.clone();
+    tokio::task::spawn_blocking(move || match prepare(&node, &views, &checked, step) {
         Ok(Prepared::Answer(arrived)) => reply.send(Outcome::Arrived(arrived)),
         Ok(Prepared::Step(step)) => {
             let Checked { asker, owner, from, move_id } = checked;
@@ -85,15 +96,6 @@ pub(crate) fn serve(
             reply.send(fault.into());
         }
     });
-}
-
-fn bytes_of(step: &Step) -> usize {
-    match step {
-        Step::Begin(subject) => subject.len(),
-        // Read, and encrypted.
-        Step::Rows(rows) => 2 * rows.records.len(),
-        Step::Check(_) | Step::Adopt(_) | Step::Drop(_) => 0,
-    }
 }
 
 /// The shard that asks, and the subject.
@@ -129,20 +131,26 @@ enum Prepared {
 }
 
 /// Reads what a step brings. Blocks its thread.
-fn prepare(node: &Node, of: &Checked, step: Step) -> Result<Prepared, Rejection> {
+fn prepare(node: &Node, views: &LogViews, of: &Checked, step: Step) -> Result<Prepared, Rejection> {
     let invalid = || Rejection::new(Reason::FieldInvalid).field("arrival");
     Ok(match step {
         Step::Begin(subject) => {
             let subject = travel::read_subject(&subject).map_err(|_| invalid())?;
             Prepared::Step(ArriveStep::Begin(Box::new(subject)))
         }
-        Step::Rows(proto::ArrivalRows { after, next, records }) => {
-            let records = travel::read_records(node, &of.owner, &records)?;
-            if records.is_empty() {
-                return Err(invalid());
-            }
-            let (after, next) = (after.to_vec(), next.to_vec());
-            Prepared::Step(ArriveStep::Rows { after, next, records })
+        Step::Rows(rows) => Prepared::Step(match arriving(node, of)? {
+            Some((here, _)) if *rows.after == here.after => records(node, of, &here, rows)?,
+            _ => ArriveStep::Look,
+        }),
+        Step::Chunk(chunk) => {
+            let chunk = match arriving(node, of)? {
+                Some((here, _)) => travel::read_chunk(node, &of.owner, &here, &chunk)?,
+                None => None,
+            };
+            Prepared::Step(match chunk {
+                Some(chunk) => ArriveStep::Chunk(Box::new(chunk)),
+                None => ArriveStep::Look,
+            })
         }
         Step::Check(_) => Prepared::Answer(check(node, of)?.map_or_else(
             || Arrived::of(ArrivedState::None),
@@ -150,38 +158,94 @@ fn prepare(node: &Node, of: &Checked, step: Step) -> Result<Prepared, Rejection>
         )),
         Step::Adopt(end) => {
             let adoption = match check(node, of)? {
-                Some((here, whole)) => adoption(node, of, &here, whole, end)?,
+                Some((here, Some(whole))) => adoption(node, of, &here, whole, end)?,
+                // Not all was read back yet: the source asks for that again.
+                Some((here, None)) => return Ok(Prepared::Answer(arrived(node, &here, None))),
                 // The committer says what has become of it.
-                None => Adoption {
-                    after: Vec::new(),
-                    digest: [0; 32],
-                    source: (String::new(), 0),
-                    accesses: Accesses::default(),
-                },
+                None => return Ok(Prepared::Step(ArriveStep::Adopt(None))),
             };
-            Prepared::Step(ArriveStep::Adopt(Box::new(adoption)))
+            Prepared::Step(ArriveStep::Adopt(Some(Box::new(adoption))))
         }
+        Step::Prove(_) => Prepared::Answer(taken(node, views, of)?),
         Step::Drop(_) => Prepared::Step(ArriveStep::Drop),
     })
 }
 
-fn arrived(node: &Node, here: &Arriving, whole: Whole) -> Arrived {
-    let period = node.period_of(here.began.log).ok();
-    let began = period.map(|period| (node.origins().of(period).into(), here.began.index));
-    let (after, digest) = (here.after.clone(), Some(whole.digest));
-    Arrived { state: ArrivedState::Staging, after, heads: whole.heads, began, digest }
+/// The step that stores the records which come next.
+fn records(
+    node: &Node,
+    of: &Checked,
+    here: &Arriving,
+    rows: proto::ArrivalRows,
+) -> Result<ArriveStep, Rejection> {
+    let proto::ArrivalRows { after, next, records } = rows;
+    let records = travel::read_records(node, &of.owner, &records, here.attachment.as_ref())?;
+    // It grows, as the rows do in which the source reads: else this would be asked again for ever.
+    let grows = *next > *after && next.len() <= AFTER_BYTES_MAX;
+    if records.is_empty() || !grows {
+        return Err(Rejection::new(Reason::FieldInvalid).field("arrival"));
+    }
+    Ok(ArriveStep::Rows { after: after.to_vec(), next: next.to_vec(), records })
 }
 
-/// Reads back all that has arrived. None: nothing arrives of that move.
-fn check(node: &Node, of: &Checked) -> Result<Option<(Arriving, Whole)>, Rejection> {
+/// The proof that this log has the entry with which the subject was adopted. It stays good when the
+/// subject is gone from here.
+fn taken(node: &Node, views: &LogViews, of: &Checked) -> Result<Arrived, Rejection> {
+    let key = keys::move_ended(&of.owner.row(), &of.move_id);
+    let row = node.engine.get_many(&[&key]).map_err(Error::from)?.pop().flatten();
+    let at = match row.map(|row| Ended::read(&row)).transpose()? {
+        Some(Ended::Adopted(at)) => at,
+        Some(Ended::GivenUp) | None => return Ok(Arrived::of(ArrivedState::None)),
+    };
+    let view = views.of(&node.origins().of(node.period_of(at.log)?))?;
+    if view.size() <= at.index.0 {
+        // The next checkpoint has it.
+        return Ok(Arrived::of(ArrivedState::Adopted));
+    }
+    let (entry, path) = view.proof(at.index.0)?;
+    let taken = Taken {
+        origin: view.origin().to_string(),
+        index: at.index.0,
+        entry,
+        proof: path.to_text(),
+        vkey: view.signed.log.vkey.to_string(),
+    };
+    Ok(Arrived { taken: Some(Box::new(taken)), ..Arrived::of(ArrivedState::Adopted) })
+}
+
+/// `whole`: None: not all was read back yet.
+fn arrived(node: &Node, here: &Arriving, whole: Option<Whole>) -> Arrived {
+    let period = node.period_of(here.began.log).ok();
+    let began = period.map(|period| (node.origins().of(period).into(), here.began.index));
+    let (after, digest) = (here.after.clone(), whole.map(|whole| whole.digest));
+    let chunks = here.attachment.as_ref().map_or(0, |chunks| chunks.next);
+    let (state, heads, taken) = (ArrivedState::Staging, here.heads, None);
+    Arrived { state, after, heads, chunks, began, digest, taken }
+}
+
+/// Reads back some more of what has arrived, and says what it is once that was all. None: nothing arrives
+/// of that move. One call reads little enough to be answered in time.
+fn check(node: &Node, of: &Checked) -> Result<Option<(Arriving, Option<Whole>)>, Rejection> {
     let Some((here, subject)) = arriving(node, of)? else { return Ok(None) };
-    let whole = digest::of_all(node, &of.owner, &subject)?;
-    if (whole.heads, whole.live()) != (here.heads, here.live) {
+    let mut check = node.moves.take_check(of.owner.tag, &here);
+    for _ in 0..PAGES_AT_ONCE {
+        if check.read.done {
+            break;
+        }
+        digest::go_on(node, &of.owner, &subject, &mut check.read)?;
+    }
+    let whole = Whole::of(&check.read);
+    if let Some(whole) = &whole
+        && (whole.heads, whole.live()) != (here.heads, here.live)
+    {
         return Err(Error::Damaged("records").into());
     }
-    // What was read was all of it, and of that moment.
+    // What was read was of that moment: nothing has come in between, and nothing was dropped.
     match arriving(node, of)? {
-        Some((still, _)) if still == here => Ok(Some((here, whole))),
+        Some((still, _)) if still == here => {
+            node.moves.keep_check(of.owner.tag, check);
+            Ok(Some((here, whole)))
+        }
         _ => Err(Reason::ShardBusy.into()),
     }
 }
@@ -222,18 +286,20 @@ fn adoption(
     let digest = ledger::statement::content_digest(&opening, &whole.digest);
     let statement = subject_statement(&of.owner, None, digest);
     let entry = entry.to_vec();
-    let receipt = Receipt { origin: origin.clone(), index, entry, opening, statement };
-    let Ok((entry, _)) = receipt.verify(&proof, &log, None) else {
+    let receipt = Receipt { origin, index, entry, opening, statement };
+    let Ok((said, _)) = receipt.verify(&proof, &log, None) else {
         return invalid("does not show that the log gives away what has arrived");
     };
     let ours = format!("{}/{}/{}/", node.deployment, node.region, node.shard);
-    let to_here = entry.peer().is_some_and(|(origin, _)| origin.starts_with(&ours));
-    if entry.kind != Kind::MoveOut || entry.collection.is_some() || !to_here {
+    let to_here = said.peer().is_some_and(|(origin, _)| origin.starts_with(&ours));
+    if said.kind != Kind::MoveOut || said.collection.is_some() || !to_here {
         return invalid("is of an entry that gives nothing away to here");
     }
     let Ok(accesses) = travel::read_accesses(&accesses) else {
         return invalid("does not say who read the subject");
     };
-    let (after, digest) = (here.after.clone(), whole.digest);
-    Ok(Adoption { after, digest, source: (origin, index), accesses })
+    let (here, digest) = (here.clone(), whole.digest);
+    let Receipt { origin, index, entry, opening, .. } = receipt;
+    let source = GaveAway { origin, index, entry, opening, proof };
+    Ok(Adoption { here, digest, source, accesses })
 }

@@ -132,9 +132,9 @@ pub(crate) fn call(op: Option<Op>) -> Option<Call> {
             proto::moves::Of::Cancel(subject) => {
                 Call::Caller(CallerCall::Write(Write::GiveUpMove(subject, moves.reason)))
             }
-            of @ (proto::moves::Of::Subject(_) | proto::moves::Of::All(_)) => {
-                Call::Caller(CallerCall::Moves(of))
-            }
+            of @ (proto::moves::Of::Subject(_)
+            | proto::moves::Of::Arrived(_)
+            | proto::moves::Of::All(_)) => Call::Caller(CallerCall::Moves(of)),
         },
         // Asked by shards alone.
         Op::Arrival(_) => return None,

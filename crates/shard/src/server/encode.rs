@@ -58,8 +58,9 @@ pub(crate) fn reply(id: u64, outcome: Outcome, welcomed: &str) -> proto::Reply {
         Outcome::Arrived(arrived) => Sent::Arrived(moves::arrived(arrived)),
         Outcome::Moves(all, more) => {
             let moves = all.into_iter().map(moves::moved).collect();
-            Sent::Moves(proto::MovesFound { moves, more })
+            Sent::Moves(proto::MovesFound { moves, more, proof: None })
         }
+        Outcome::MoveProof(proven) => Sent::Moves(moves::proven(*proven)),
         Outcome::Located(Located { collections, withheld }) => {
             let collections = collections.iter().map(ToString::to_string).collect();
             Sent::Located(proto::Located { collections, withheld })

@@ -79,7 +79,7 @@ impl Gateway {
 
     /// Whether it stands by that map where it stood when it was let in.
     pub(crate) fn stands_by(&self, node: &Node, map: &RegionMap) -> bool {
-        if self.shard.as_ref().is_some_and(|shard| !map.may_move(&shard.region, &node.region)) {
+        if self.shard.as_ref().is_some_and(|shard| !is_other(map, &shard.region, &node.region)) {
             return false;
         }
         let Some((_, peer)) = &self.known else { return true };
@@ -104,8 +104,9 @@ impl Gateway {
 }
 
 impl OtherShard {
-    /// Which shard a hello is of. None: it is a gateway's. The map must give subjects a reason to move
-    /// from its region to here.
+    /// Which shard a hello is of. None: it is a gateway's. It must be of another region that the map has.
+    /// Whether subjects may begin to move from there is asked of each: a map that forbids it must not keep
+    /// a move that has begun from its end.
     fn of(node: &Node, map: &RegionMap, hello: &proto::Hello) -> Result<Option<Self>, Rejection> {
         if hello.from_region.is_empty() && hello.from_shard.is_empty() {
             return Ok(None);
@@ -114,14 +115,17 @@ impl OtherShard {
         let region = region.map_err(|why| Rejection::id("hello.from_region", why))?;
         let shard = ShardId::parse(&hello.from_shard);
         let shard = shard.map_err(|why| Rejection::id("hello.from_shard", why))?;
-        if !map.may_move(&region, &node.region) {
+        if !is_other(map, &region, &node.region) {
             let fault = Rejection::new(Reason::NotPermitted).field("hello.from_region");
-            return Err(
-                fault.problem("is a region from which the map lets no subject move to here")
-            );
+            return Err(fault.problem("is no other region of the map"));
         }
         Ok(Some(Self { region, shard }))
     }
+}
+
+/// Whether that is another region of the map than this one.
+fn is_other(map: &RegionMap, region: &RegionId, here: &RegionId) -> bool {
+    region != here && map.region(region).is_some()
 }
 
 /// How a connection is named in the log: by its certificate, never by what it says of itself.

@@ -18,7 +18,8 @@ use crate::read::reader::Reader;
 use crate::reply::answer_room::AnswerRoom;
 use crate::reply::{ReplySlot, busy};
 use crate::server::decode::participants::asked;
-use crate::server::move_calls::AskMoves;
+use crate::server::move_calls::{AskMoves, MovesOf};
+use crate::server::proof_waiter::ProofWaiter;
 
 /// How many calls of one kind are worked on at once, and how many may wait for that.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +49,8 @@ const BINDING_BYTES_MAX: usize = 4 << 10;
 const HELD_BYTES_MAX: usize = 1 << 20;
 /// Bytes of a tenant's moves that are listed.
 const MOVES_BYTES_MAX: usize = 1 << 20;
+/// Bytes of the proof of a move: two entries with their paths and checkpoints.
+const MOVE_PROOF_BYTES_MAX: usize = 32 << 10;
 /// Bytes of a number, or of one move.
 const COUNT_BYTES_MAX: usize = 1 << 10;
 
@@ -110,16 +113,24 @@ impl ListCalls {
         });
     }
 
-    /// Reads what has become of moves, and answers.
-    pub(crate) fn moves(&self, ask: AskMoves, reader: &Reader, room: &AnswerRoom) {
-        let AskMoves { reply, asker, owner } = ask;
-        let (reader, tenant) = (reader.clone(), asker.tenant.clone());
-        let (turns, bytes) = match &owner {
-            Some(_) => (&self.points, COUNT_BYTES_MAX),
-            None => (&self.lists, MOVES_BYTES_MAX),
+    /// Reads what has become of moves, and answers. None: the question was refused, and answered.
+    pub(crate) fn moves(
+        &self,
+        ask: Option<AskMoves>,
+        prover: &ProofWaiter,
+        reader: &Reader,
+        room: &AnswerRoom,
+    ) {
+        let Some(AskMoves { reply, asker, of }) = ask else { return };
+        let (reader, views) = (reader.clone(), prover.views().clone());
+        let tenant = asker.tenant.clone();
+        let (turns, bytes) = match &of {
+            MovesOf::Subject(_) => (&self.points, COUNT_BYTES_MAX),
+            MovesOf::Arrived(_) => (&self.points, MOVE_PROOF_BYTES_MAX),
+            MovesOf::Tenant => (&self.lists, MOVES_BYTES_MAX),
         };
         turns.serve(&tenant, reply, bytes, room, move |reply| {
-            AskMoves { reply, asker, owner }.serve(&reader);
+            AskMoves { reply, asker, of }.serve(&reader, &views);
         });
     }
 

@@ -3,10 +3,11 @@
 use terms::{Reason, Rejection};
 use wire::session::moves::Of;
 
+use crate::log::view::LogViews;
 use crate::node::Node;
 use crate::policy::asker::Asker;
 use crate::read::reader::Reader;
-use crate::relocate::show;
+use crate::relocate::{receipt, show};
 use crate::reply::{Outcome, ReplySlot};
 use crate::server::decode;
 use crate::store::keys::Owner;
@@ -15,20 +16,31 @@ use crate::store::keys::Owner;
 pub(crate) struct AskMoves {
     pub(crate) reply: ReplySlot,
     pub(crate) asker: Asker,
-    /// Of this subject. None: all of the tenant that have not ended.
-    pub(crate) owner: Option<Owner>,
+    pub(crate) of: MovesOf,
+}
+
+/// Which moves.
+pub(crate) enum MovesOf {
+    /// All of the tenant that have not ended.
+    Tenant,
+    /// That of this subject from here.
+    Subject(Owner),
+    /// The last one of this subject to here, with its proof.
+    Arrived(Owner),
 }
 
 impl AskMoves {
     /// Checks its names. None: it was refused.
     pub(crate) fn read(node: &Node, reply: ReplySlot, asker: Asker, of: &Of) -> Option<Self> {
-        let owner = match of {
-            Of::All(_) => Ok(None),
-            Of::Subject(subject) => decode::moves::owner(node, &asker, subject).map(Some),
+        let owner = |subject: &str| decode::moves::owner(node, &asker, subject);
+        let of = match of {
+            Of::All(_) => Ok(MovesOf::Tenant),
+            Of::Subject(subject) => owner(subject).map(MovesOf::Subject),
+            Of::Arrived(subject) => owner(subject).map(MovesOf::Arrived),
             Of::Cancel(_) => Err(Rejection::new(Reason::Internal)),
         };
-        match owner {
-            Ok(owner) => Some(Self { reply, asker, owner }),
+        match of {
+            Ok(of) => Some(Self { reply, asker, of }),
             Err(fault) => {
                 reply.send(fault.into());
                 None
@@ -37,15 +49,18 @@ impl AskMoves {
     }
 
     /// Reads and answers. Blocks its thread.
-    pub(crate) fn serve(self, reader: &Reader) {
-        let Self { reply, asker, owner } = self;
+    pub(crate) fn serve(self, reader: &Reader, views: &LogViews) {
+        let Self { reply, asker, of } = self;
         let (node, counts) = (&reader.node, &reader.counts);
-        let found = match owner {
-            Some(owner) => show::of_subject(node, counts, &asker, &owner),
-            None => show::of_tenant(node, counts, &asker),
+        let moves = |(moves, more)| Outcome::Moves(moves, more);
+        let found = match of {
+            MovesOf::Tenant => show::of_tenant(node, counts, &asker).map(moves),
+            MovesOf::Subject(owner) => show::of_subject(node, counts, &asker, &owner).map(moves),
+            MovesOf::Arrived(owner) => receipt::of_arrival(node, counts, views, &asker, &owner)
+                .map(|proven| Outcome::MoveProof(Box::new(proven))),
         };
         match found {
-            Ok((moves, more)) => reply.send(Outcome::Moves(moves, more)),
+            Ok(outcome) => reply.send(outcome),
             Err(fault) => {
                 node.report(&fault);
                 reply.send(fault.into());

@@ -15,7 +15,10 @@ const TOGETHER_MAX: usize = 1_024;
 
 /// The way to it. What waits is bounded by the calls that sessions may have in flight.
 #[derive(Clone)]
-pub(crate) struct ProofWaiter(mpsc::UnboundedSender<Due>);
+pub(crate) struct ProofWaiter {
+    waiter: mpsc::UnboundedSender<Due>,
+    views: LogViews,
+}
 
 /// An answer that waits. Dropped, it is given with the proof that it has by then: the write stands
 /// whatever becomes of its proof.
@@ -36,13 +39,18 @@ impl ProofWaiter {
     /// Starts it. It ends with the last session.
     pub(crate) fn start(chronicles: LogViews) -> Self {
         let (sender, inbox) = mpsc::unbounded_channel();
-        tokio::spawn(run(chronicles, inbox));
-        Self(sender)
+        tokio::spawn(run(chronicles.clone(), inbox));
+        Self { waiter: sender, views: chronicles }
+    }
+
+    /// The logs, as far as they are signed.
+    pub(crate) const fn views(&self) -> &LogViews {
+        &self.views
     }
 
     /// A slot whose answer, if it is a write with an entry, waits for its proof.
     pub(crate) fn proven(&self, reply: ReplySlot) -> ReplySlot {
-        let Self(waiter) = self.clone();
+        let waiter = self.waiter.clone();
         ReplySlot::new(move |outcome, room| {
             let mut reply = reply;
             reply.room = room;

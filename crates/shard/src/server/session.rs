@@ -46,7 +46,6 @@ use crate::write::queue_share::Room;
 
 /// Bodies from this size on are sealed on a thread that may be busy for a while.
 const LARGE_BODY_BYTES: usize = 32 << 10;
-
 /// Bytes that a write takes up beside its body.
 const OP_BYTES: usize = 512;
 /// Time in which a gateway must say whom it means.
@@ -361,8 +360,9 @@ impl Served {
     /// A shard asks for the steps of moves, and nothing else; nothing but a shard asks for them.
     fn call(&mut self, reply: ReplySlot, more: Vec<ReplySlot>, call: proto::Call) {
         let arrives = matches!(&call.op, Some(proto::call::Op::Arrival(_)));
-        match (&self.gateway.shard, arrives) {
-            (Some(of), true) => arrival_calls::serve(&self.reader, &self.gateway, of, reply, call),
+        let (reader, views, gateway) = (&self.reader, self.prover.views(), &self.gateway);
+        match (&gateway.shard, arrives) {
+            (Some(of), true) => arrival_calls::serve(reader, views, gateway, of, reply, call),
             (None, false) => self.of_gateway(reply, more, call),
             _ => refuse(reply, more, &Rejection::new(Reason::NotPermitted)),
         }
@@ -417,9 +417,8 @@ impl Served {
                 Err(fault) => reply.send(fault.into()),
             },
             CallerCall::Moves(of) => {
-                if let Some(ask) = AskMoves::read(&self.reader.node, reply, asker, &of) {
-                    self.list_calls.moves(ask, &self.reader, &self.room);
-                }
+                let ask = AskMoves::read(&self.reader.node, reply, asker, &of);
+                self.list_calls.moves(ask, &self.prover, &self.reader, &self.room);
             }
             CallerCall::Locate(of) => self.locate(reply, asker, &of),
             CallerCall::AskBinding(of) => {

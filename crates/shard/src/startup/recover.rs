@@ -19,7 +19,7 @@ use crate::log::checkpoint_file::{CheckpointFile, period_of, unverified};
 use crate::log::checkpointer::signed_empty;
 use crate::log::erasure_file::KnownErasure;
 use crate::log::first_commit::FirstCommit;
-use crate::log::known_erasures::{Erasures, all_known, keep_all};
+use crate::log::known_erasures::{Erasures, all_known, keep_all, that_count};
 use crate::log::{EdgeRow, Log, edge_at};
 use crate::metrics::Metrics;
 use crate::startup::open::{Opening, RESTORE_BEGUN};
@@ -263,7 +263,7 @@ pub(crate) fn erase_again(
     let metrics = Metrics::new(&mut Registry::new());
     let mut parts = Parts::new(settings, None, outside, metrics, opened, Health::new())?;
     let mut erased = 0;
-    for known in known {
+    for known in that_count(known) {
         erased += u64::from(parts.committer.erase_again(known, since)?);
     }
     parts.committer.signer.lock().sign()?;

@@ -22,6 +22,7 @@
 //! | `14` | an attachment that is gone, whose chunks are not yet | as the head's row, tag of the attachment | `store/attachment.rs` |
 //! | `15` | a request whose record was erased with its collection | as the head's row without the record's tag, day, request id | the version alone |
 //! | `16` | who read a subject's records | as the subject's own row | `store/accesses.rs` |
+//! | `17` | the proof of the move by which a subject came | as the subject's own row | `store/move_proof.rs` |
 //! | `20` | a copy that is due | tag of the mirror's region, key of the head's row | version, entry, minute |
 //! | `30` | a record in an index | tag of the index, value, key of the head's row | `store/index_keys.rs` |
 //! | `31` | a record that expires | minute, key of the head's row | the version alone |
@@ -116,6 +117,11 @@ impl Owner {
     /// The key of the row that says who read its records.
     pub(crate) fn accesses(&self) -> Key {
         beside(&self.row(), 0x16)
+    }
+
+    /// The key of the row that proves the move by which it came.
+    pub(crate) fn move_proof(&self) -> Key {
+        beside(&self.row(), 0x17)
     }
 
     /// The heads of all its records.

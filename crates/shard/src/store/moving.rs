@@ -1,10 +1,14 @@
 //! What a subject's row keeps of moves between regions: of one from here or to here that goes on, and
-//! of the last one from here that was given up.
+//! of the last one from here that was given up. A block goes with the subject.
 
 use atlas::Findings;
 use terms::limits::RULINGS_PER_SUBJECT_MAX;
 use terms::{Collection, Reason, RegionId};
+use zeroize::Zeroizing;
 
+use crate::store::attachment;
+use crate::store::attachment::AttachmentKey;
+use crate::store::block::Blocked;
 use crate::store::codec::{Malformed, Reader, Writer};
 use crate::store::types::{EntryAt, Fingerprint, Minute};
 
@@ -24,6 +28,10 @@ pub(crate) struct Move {
     pub(crate) findings: Findings,
     /// On what the rulings there rest, by collection.
     pub(crate) bases: Vec<(Collection, Findings)>,
+    /// The subject is blocked, here and there.
+    pub(crate) blocked: Option<Blocked>,
+    /// Some records name other people, whose law has its say as well.
+    pub(crate) shared: bool,
 }
 
 impl Move {
@@ -31,6 +39,8 @@ impl Move {
         row.text(self.to.as_str()).fixed(&self.request_id).fixed(&self.fingerprint.0);
         row.u32(self.began.0).text(&self.reason).u64(self.heads).bytes(&self.findings.encode());
         write_bases(&self.bases, row);
+        Blocked::write_any(self.blocked, row);
+        row.u8(u8::from(self.shared));
     }
 
     pub(super) fn read(row: &mut Reader<'_>) -> Result<Self, Malformed> {
@@ -43,6 +53,8 @@ impl Move {
             heads: row.u64()?,
             findings: findings(row)?,
             bases: read_bases(row)?,
+            blocked: Blocked::read_any(row)?,
+            shared: row.u8()? == 1,
         })
     }
 }
@@ -87,6 +99,39 @@ pub(crate) struct Arriving {
     pub(crate) live: u64,
     /// The row that was here before: the tombstone of a subject that had moved away.
     pub(crate) before: Option<Vec<u8>>,
+    /// The subject is blocked.
+    pub(crate) blocked: Option<Blocked>,
+    /// The attachment whose chunks come now. Its record comes after them.
+    pub(crate) attachment: Option<ArrivingChunks>,
+}
+
+/// An attachment of which some chunks have come.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct ArrivingChunks {
+    /// The key of its record's head, here.
+    pub(crate) row: Vec<u8>,
+    /// Bytes of the whole.
+    pub(crate) bytes: u32,
+    /// Its own key, here.
+    pub(crate) key: AttachmentKey,
+    /// The chunk that comes next.
+    pub(crate) next: u32,
+}
+
+impl ArrivingChunks {
+    /// Whether all chunks have come.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.next == attachment::chunks(self.bytes)
+    }
+
+    fn write(&self, row: &mut Writer) {
+        row.bytes(&self.row).u32(self.bytes).fixed(&*self.key).u32(self.next);
+    }
+
+    fn read(row: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let (head, bytes) = (row.bytes()?.to_vec(), row.u32()?);
+        Ok(Self { row: head, bytes, key: Zeroizing::new(row.array()?), next: row.u32()? })
+    }
 }
 
 impl Arriving {
@@ -95,13 +140,22 @@ impl Arriving {
         self.began.write(row);
         row.bytes(&self.after).u64(self.heads).u64(self.live);
         row.bytes(self.before.as_deref().unwrap_or_default());
+        Blocked::write_any(self.blocked, row);
+        row.u8(u8::from(self.attachment.is_some()));
+        self.attachment.iter().for_each(|chunks| chunks.write(row));
     }
 
     pub(super) fn read(row: &mut Reader<'_>) -> Result<Self, Malformed> {
         let (from, move_id, began) = (region(row)?, row.array()?, EntryAt::read(row)?);
         let (after, heads, live) = (row.bytes()?.to_vec(), row.u64()?, row.u64()?);
         let before = Some(row.bytes()?.to_vec()).filter(|before| !before.is_empty());
-        Ok(Self { from, move_id, began, after, heads, live, before })
+        let blocked = Blocked::read_any(row)?;
+        let attachment = match row.u8()? {
+            0 => None,
+            1 => Some(ArrivingChunks::read(row)?),
+            _ => return Err(Malformed),
+        };
+        Ok(Self { from, move_id, began, after, heads, live, before, blocked, attachment })
     }
 }
 

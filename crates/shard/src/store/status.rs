@@ -1,18 +1,10 @@
 //! What may be done with a subject: its status, as its row has it.
 
+pub(crate) use crate::store::block::Blocked;
 use crate::store::codec::{Malformed, Reader, Writer};
 use crate::store::erasure::Erasure;
 use crate::store::moving::{Arriving, Left, Move};
 use crate::store::types::Minute;
-
-/// How long a subject is blocked, and what comes then.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Blocked {
-    /// Its last minute is the one before.
-    pub(crate) until: Minute,
-    /// The subject is erased then. Otherwise it is live again.
-    pub(crate) then_erase: bool,
-}
 
 /// What may be done with a subject.
 #[derive(Clone, PartialEq, Eq)]
@@ -56,8 +48,9 @@ impl Status {
             Self::Live => {
                 state.u8(0);
             }
-            Self::Blocked(Blocked { until, then_erase }) => {
-                state.u8(1).u32(until.0).u8(u8::from(*then_erase));
+            Self::Blocked(blocked) => {
+                state.u8(1);
+                blocked.write(state);
             }
             Self::Moving(of) => {
                 state.u8(2);
@@ -81,10 +74,7 @@ impl Status {
     pub(super) fn read(state: &mut Reader<'_>) -> Result<Self, Malformed> {
         match state.u8()? {
             0 => Ok(Self::Live),
-            1 => {
-                let (until, then_erase) = (Minute(state.u32()?), state.u8()? == 1);
-                Ok(Self::Blocked(Blocked { until, then_erase }))
-            }
+            1 => Blocked::read(state).map(Self::Blocked),
             2 => Move::read(state).map(|of| Self::Moving(Box::new(of))),
             3 => Left::read(state).map(|left| Self::Left(Box::new(left))),
             4 => Erasure::read(state).map(Self::Erasing),

@@ -7,33 +7,40 @@
 //! says how far an arrival is, and a row under `35` says of each that has ended how it did.
 //!
 //! Records keep version, opening and digest, so etags and receipts stay good. Each live one has a MOVE_IN
-//! entry of its own with its ruling. MOVE_IN entries about the subject: one when it begins to arrive; one
-//! with the number 0 if that is given up; one with the entry of the other log when it is adopted.
+//! entry of its own with its ruling, in which those that it names have their say. MOVE_IN entries about
+//! the subject: one when it begins to arrive; one with the number 0 if that is given up; one with the
+//! entry of the other log when it is adopted, which commits to the same as that. A subject that was
+//! blocked comes blocked: a BLOCK entry says until when.
 //!
-//! A row under `35`: `01`; 1 if the subject was adopted, 0 if the move was given up.
+//! A row under `35`: `01`; 0 if the move was given up; 1 if the subject was adopted, and where the entry
+//! of that stands: the source asks for its proof, and keeps what it has until then.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use engine::Key;
-use ledger::entry::{Detail as Said, Entry, Kind};
+use ledger::entry::{Detail as Said, Kind};
 use ledger::statement::{commitment, content_digest};
-use terms::{Collection, Detail, Reason, Rejection};
+use terms::{Collection, Detail, Reason, RegionId, Rejection};
 
 use crate::Error;
+use crate::log::erasure_file;
 use crate::policy::asker::Asker;
 use crate::policy::ingress::may_enter;
+use crate::policy::participants::names_others;
 use crate::policy::rulings::{Ruled, Verdict};
 use crate::policy::subject_status;
 use crate::reply::{Arrived, ArrivedState, Outcome};
+use crate::store::block::Blocked;
 use crate::store::erasure::CollectionErased;
 use crate::store::indexed::Indexed;
 use crate::store::keys;
 use crate::store::keys::Owner;
+use crate::store::move_proof::MoveProof;
 use crate::store::moving::Arriving;
 use crate::store::record::{Body, Head};
 use crate::store::subject::{Standing, Status, Subject};
 use crate::store::types::{EntryAt, Fingerprint, Incarnation, Minute, Recent, Version};
+use crate::write::arriving_chunks::{Arrival, left};
 use crate::write::command::{Arrive, ArriveStep};
 use crate::write::entries::{rule_into, subject_statement};
 use crate::write::index_rows;
@@ -43,10 +50,8 @@ use crate::write::move_command::{
 use crate::write::record_rows::{EXPIRES_FORMAT, copy_due};
 use crate::write::transaction::{Done, Known, Transaction};
 
-/// Of the row of a move that has ended.
-const ENDED_FORMAT: u8 = 1;
-/// Why what has arrived is erased, for the log.
-const GIVEN_UP: &str = "the move was given up";
+/// Why a subject is blocked from its arrival on, for the log.
+const CAME_BLOCKED: &str = "the subject was blocked before it moved here";
 
 /// Where a subject comes to lie.
 struct Place {
@@ -72,15 +77,24 @@ impl Transaction<'_> {
             if subject.arrived == Some(move_id) {
                 return Ok(adopted());
             }
+            if let Status::Arriving(here) = &subject.status
+                && here.from == from
+                && matches!(step, ArriveStep::Begin(_) | ArriveStep::Drop)
+                && self.ended(&owner, move_id)?.is_none()
+            {
+                let (subject, here) = (Arc::clone(subject), Arriving::clone(here));
+                let of = Arrival { asker, owner: &owner, subject: &subject, here };
+                return self.supersede(of, move_id, &step, &opening);
+            }
         }
         match (known, step) {
             (known, ArriveStep::Begin(what)) => {
-                let place = self.place(&owner, move_id, known.as_ref())?;
+                let place = self.place(&owner, &from, move_id, known.as_ref())?;
                 let began = Began { owner: &owner, from, move_id, opening };
                 self.begin(asker, began, *what, place)
             }
             (_, ArriveStep::Drop) => {
-                if self.ended(&owner, move_id)? == Some(Ended::Adopted) {
+                if matches!(self.ended(&owner, move_id)?, Some(Ended::Adopted(_))) {
                     return Ok(adopted());
                 }
                 // A beginning of it that comes late is refused.
@@ -92,10 +106,10 @@ impl Transaction<'_> {
                 Ok(adopted())
             }
             (_, ArriveStep::Adopt(_)) => match self.ended(&owner, move_id)? {
-                Some(Ended::Adopted) => Ok(adopted()),
+                Some(Ended::Adopted(_)) => Ok(adopted()),
                 Some(Ended::GivenUp) | None => Ok(none()),
             },
-            (_, ArriveStep::Rows { .. }) => Ok(none()),
+            (_, ArriveStep::Rows { .. } | ArriveStep::Chunk(_) | ArriveStep::Look) => Ok(none()),
         }
     }
 
@@ -112,8 +126,10 @@ impl Transaction<'_> {
                 self.stage(of, next, records)
             }
             // A late one: the source goes on from where this is.
-            ArriveStep::Rows { .. } => self.staging(&of.here),
-            ArriveStep::Adopt(adoption) => self.adopt_subject(of, *adoption, opening),
+            ArriveStep::Rows { .. } | ArriveStep::Look => self.staging(&of.here),
+            ArriveStep::Chunk(chunk) => self.stage_chunk(of, *chunk),
+            ArriveStep::Adopt(Some(adoption)) => self.adopt_subject(of, *adoption),
+            ArriveStep::Adopt(None) => self.staging(&of.here),
             ArriveStep::Drop => self.drop_arrival(of, opening),
         }
     }
@@ -122,9 +138,15 @@ impl Transaction<'_> {
     fn place(
         &self,
         owner: &Owner,
+        from: &RegionId,
         move_id: [u8; 16],
         known: Option<&Known>,
     ) -> Result<Place, Rejection> {
+        // The map decides what may begin, never whether something that has begun may end.
+        if !self.rules.map().may_move(from, &self.node.region) {
+            let fault = Rejection::new(Reason::NotPermitted).field("region");
+            return Err(fault.problem("the map lets no subject move from that region to here"));
+        }
         let place = match known {
             None => Place { before: None, incarnation: Incarnation::FIRST },
             Some(Known::Erased(stone)) if stone.moved.is_some() => Place {
@@ -132,7 +154,10 @@ impl Transaction<'_> {
                 incarnation: Incarnation(stone.incarnation.0.saturating_add(1)),
             },
             Some(Known::Erased(stone)) => return Err(subject_status::gone(stone)),
-            Some(Known::Kept(subject)) if matches!(subject.status, Status::Arriving(_)) => {
+            // Until that has ended: one that goes back may come while the way there is not confirmed.
+            Some(Known::Kept(subject))
+                if matches!(subject.status, Status::Arriving(_) | Status::Left(_)) =>
+            {
                 return Err(Rejection::new(Reason::SubjectMoving).field("subject.id"));
             }
             Some(Known::Kept(_)) => {
@@ -158,8 +183,12 @@ impl Transaction<'_> {
         place: Place,
     ) -> Result<Done, Rejection> {
         let Began { owner, from, move_id, opening } = began;
-        let ArrivingSubject { findings, bases, created, erased } = what;
+        let ArrivingSubject { findings, bases, created, erased, blocked } = what;
         let (node, minute) = (self.node, self.entries.minute());
+        if bases.is_empty() {
+            let fault = Rejection::new(Reason::FieldInvalid).field("arrival");
+            return Err(fault.problem("has no ruling, and nothing to move"));
+        }
         let mut standings = Vec::with_capacity(bases.len());
         for (collection, basis) in bases {
             let ruled = self.placed_here(asker, owner, &collection, &basis)?;
@@ -180,7 +209,9 @@ impl Transaction<'_> {
         subject.stand(standings, owner, node.subject_keys(), entropy)?;
         subject.was_erased(erased.into_iter().map(|one| erased_elsewhere(one, at)).collect());
         let after = Vec::new();
-        let here = Arriving { from, move_id, began: at, after, heads: 0, live: 0, before };
+        let (heads, live, attachment) = (0, 0, None);
+        let here =
+            Arriving { from, move_id, began: at, after, heads, live, before, blocked, attachment };
         subject.status = Status::Arriving(Box::new(here.clone()));
         let done = self.staging(&here)?;
         self.keep(owner, subject)?;
@@ -188,7 +219,7 @@ impl Transaction<'_> {
     }
 
     /// The ruling, if it places the collection here, by the map of this moment.
-    fn placed_here(
+    pub(super) fn placed_here(
         &mut self,
         asker: &Asker,
         owner: &Owner,
@@ -225,10 +256,20 @@ impl Transaction<'_> {
                 ruled.insert(collection.clone(), own);
             }
         }
+        let chunks = here.attachment.take();
+        if let Some(chunks) = left(chunks, &records) {
+            self.discard_chunks(&chunks);
+        }
         for record in records {
             let Some(own) = ruled.get(&record.address.collection) else { continue };
             here.heads += 1;
             here.live += u64::from(record.content.sealed.body() != Body::Deleted);
+            let named = &record.participants;
+            names_others(&owner.subject, &self.node.region, named)?;
+            let gateway = asker.stands.gateway;
+            // What binds those that it names is ruled here again, as of a put.
+            let together = self.rules.together(&owner.tenant, own, named, gateway)?;
+            let own = together.as_ref().unwrap_or(own);
             self.store_arrived(asker, subject, record, own, here.began)?;
         }
         here.after = next;
@@ -248,10 +289,20 @@ impl Transaction<'_> {
         ruled: &Ruled,
         began: EntryAt,
     ) -> Result<(), Rejection> {
-        let ArrivingRecord { address, version, content, expires, attributes, requests } = record;
+        let ArrivingRecord {
+            address,
+            version,
+            content,
+            expires,
+            attributes,
+            participants,
+            requests,
+            whole,
+        } = record;
         let node = self.node;
         let rules = self.rules.map().collection(&address.collection);
-        let indexed = Indexed::arrived(rules, attributes);
+        let mut indexed = Indexed::arrived(rules, attributes);
+        indexed.participants = participants;
         let body = content.sealed.body();
         // What is deleted is found by nothing.
         let indexed = if body == Body::Deleted { Indexed::default() } else { indexed };
@@ -290,6 +341,7 @@ impl Transaction<'_> {
         let rows = content.sealed.into_rows(&address, &node.region, &head, key, content.nonce);
         self.batch.put(address.row.clone(), rows.head);
         rows.body.into_iter().for_each(|row| self.batch.put(keys::body(&address.row), row));
+        whole.into_iter().for_each(|(key, row)| self.batch.put(key, row));
         if let Some(at) = expires.filter(|_| body != Body::Deleted) {
             let key = keys::expires(Minute::of(at), &address.row);
             self.batch.put(key, vec![EXPIRES_FORMAT]);
@@ -302,94 +354,76 @@ impl Transaction<'_> {
     }
 
     /// Serves the subject from now on.
-    fn adopt_subject(
-        &mut self,
-        of: Arrival<'_>,
-        adoption: Adoption,
-        opening: &[u8; 32],
-    ) -> Result<Done, Rejection> {
+    fn adopt_subject(&mut self, of: Arrival<'_>, adoption: Adoption) -> Result<Done, Rejection> {
         let Arrival { asker, owner, subject, here } = of;
-        let Adoption { after, digest, source: (origin, index), accesses } = adoption;
-        if here.after != after {
+        let Adoption { here: checked, digest, source, accesses } = adoption;
+        if here != checked {
             // It was checked before more came.
             return self.staging(&here);
         }
         let mut entry = self.entries.about_subject(Kind::MoveIn, asker);
-        entry.say(Said::Peer { origin, index });
-        let statement = subject_statement(owner, None, content_digest(opening, &digest));
-        entry.commitment = Some(commitment(opening, &statement));
-        let nonce = self.node.random()?;
+        entry.say(Said::Count(here.live));
+        entry.say(Said::Peer { origin: source.origin.clone(), index: source.index });
+        // The opening of the source: both entries commit to the same, so whoever has both logs sees that
+        // they are of one move.
+        let opening = source.opening;
+        let statement = subject_statement(owner, None, content_digest(&opening, &digest));
+        entry.commitment = Some(commitment(&opening, &statement));
+        let at = self.entries.next();
+        let (region, key, nonce) = (&self.node.region, subject.key(), self.node.random()?);
+        let proof = MoveProof { digest, source, entry: at, opening };
+        let proof = proof.seal(owner, subject.incarnation, region, key, nonce);
+        self.batch.put(owner.move_proof(), proof);
         self.entries.append(&entry.in_order())?;
         if !accesses.0.is_empty() {
-            let (region, key) = (&self.node.region, subject.key());
+            let nonce = self.node.random()?;
             let row = accesses.seal(owner, subject.incarnation, region, key, nonce);
             self.batch.put(owner.accesses(), row);
         }
         let mut after = Subject::clone(subject);
-        after.status = Status::Live;
+        after.status = here.blocked.map_or(Status::Live, Status::Blocked);
+        if let Some(blocked) = here.blocked {
+            self.block_arrived(asker, owner, blocked)?;
+        }
         after.arrived = Some(here.move_id);
+        self.node.moves.arrived(owner.tag);
         self.keep(owner, after)?;
-        self.note_ended(owner, here.move_id, Ended::Adopted);
+        self.note_ended(owner, here.move_id, Ended::Adopted(at));
+        if here.before.is_some() {
+            // It had moved away from here: a restore must not take it away once more.
+            erasure_file::list_returned(&mut self.batch, self.entries.place(at), &owner.row());
+            self.erased.push(owner.tag);
+        }
         Ok(adopted())
     }
 
-    /// Erases what has arrived, as much as one commit takes.
-    fn drop_arrival(&mut self, of: Arrival<'_>, opening: &[u8; 32]) -> Result<Done, Rejection> {
-        let Arrival { asker, owner, subject, here } = of;
-        let gone = self.take_records(owner, subject, owner.records(), None)?;
-        for (collection, live) in &gone.live {
-            let entry: Entry = self.of_collection(asker, owner, subject, collection, *live);
-            self.entries.append(&entry)?;
-        }
-        if gone.more {
-            return self.staging(&here);
-        }
-        let mut entry = self.entries.about_subject(Kind::MoveIn, asker);
-        entry.say(Said::Count(0));
-        entry.say(Said::Reason(GIVEN_UP.to_owned()));
-        self.append_about(owner, None, opening, entry)?;
-        match here.before {
-            Some(stone) => self.batch.put(owner.row(), stone),
-            None => self.batch.delete(owner.row()),
-        }
-        self.batch.delete(owner.accesses());
-        self.note_ended(owner, here.move_id, Ended::GivenUp);
-        self.subjects.remove(&owner.tag);
-        self.erased.push(owner.tag);
-        Ok(none())
-    }
-
-    /// Notes that a move has ended, so that a late beginning of it is refused.
-    fn note_ended(&mut self, owner: &Owner, move_id: [u8; 16], how: Ended) {
-        let key: Key = keys::move_ended(&owner.row(), &move_id);
-        self.batch.put(key.clone(), vec![ENDED_FORMAT, how as u8]);
-        self.moves_ended.insert(key, how);
-    }
-
-    /// How a move has ended, as this group has left it. None: it has not.
-    fn ended(&self, owner: &Owner, move_id: [u8; 16]) -> Result<Option<Ended>, Rejection> {
-        let key = keys::move_ended(&owner.row(), &move_id);
-        if let Some(how) = self.moves_ended.get(&key) {
-            return Ok(Some(*how));
-        }
-        let rows = self.node.engine.get_many(&[&key]).map_err(Error::from)?;
-        match rows.into_iter().next().flatten().as_deref() {
-            None => Ok(None),
-            Some([ENDED_FORMAT, 0]) => Ok(Some(Ended::GivenUp)),
-            Some([ENDED_FORMAT, 1]) => Ok(Some(Ended::Adopted)),
-            Some(_) => Err(Error::Damaged("moves").into()),
-        }
+    /// The block of a subject goes on here, with an entry of its own.
+    fn block_arrived(
+        &mut self,
+        asker: &Asker,
+        owner: &Owner,
+        blocked: Blocked,
+    ) -> Result<(), Rejection> {
+        let opening = self.node.random()?;
+        let mut entry = self.entries.about_subject(Kind::Block, asker);
+        entry.say(Said::Reason(CAME_BLOCKED.to_owned()));
+        entry.say(Said::Deadline(blocked.until.0));
+        self.append_about(owner, None, &opening, entry)?;
+        self.change_due(owner, None, Some(blocked.until));
+        Ok(())
     }
 
     /// How far an arrival is.
-    fn staging(&self, here: &Arriving) -> Result<Done, Rejection> {
+    pub(super) fn staging(&self, here: &Arriving) -> Result<Done, Rejection> {
         let origin = self.entries.origin_of(here.began)?;
         Ok(Done::Answer(Outcome::Arrived(Arrived {
             state: ArrivedState::Staging,
             after: here.after.clone(),
             heads: here.heads,
+            chunks: here.attachment.as_ref().map_or(0, |chunks| chunks.next),
             began: Some((origin, here.began.index)),
             digest: None,
+            taken: None,
         })))
     }
 }
@@ -397,17 +431,9 @@ impl Transaction<'_> {
 /// How an arrival begins.
 struct Began<'a> {
     owner: &'a Owner,
-    from: terms::RegionId,
+    from: RegionId,
     move_id: [u8; 16],
     opening: [u8; 32],
-}
-
-/// An arrival that has begun.
-struct Arrival<'a> {
-    asker: &'a Asker,
-    owner: &'a Owner,
-    subject: &'a Subject,
-    here: Arriving,
 }
 
 fn erased_elsewhere(one: ErasedElsewhere, at: EntryAt) -> CollectionErased {
@@ -417,10 +443,10 @@ fn erased_elsewhere(one: ErasedElsewhere, at: EntryAt) -> CollectionErased {
     CollectionErased { collection, records, by }
 }
 
-fn adopted() -> Done {
+pub(super) fn adopted() -> Done {
     Done::Answer(Outcome::Arrived(Arrived::of(ArrivedState::Adopted)))
 }
 
-fn none() -> Done {
+pub(super) fn none() -> Done {
     Done::Answer(Outcome::Arrived(Arrived::of(ArrivedState::None)))
 }

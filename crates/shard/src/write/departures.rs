@@ -9,7 +9,12 @@
 //! MOVE_OUT entries about a subject: one when the move is ordered; one with the number 0 if it is given
 //! up; one with the entry of the other log when the subject is given away, together with one for each
 //! collection that has the number of its records.
+//!
+//! A subject that is blocked moves blocked. Records that name other people move if they may lie in the
+//! other region together with what binds those people; that is ruled when the move is ordered, before
+//! anything is copied, at the other region for each record, and once more when the subject is given away.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use atlas::{Findings, Moment};
@@ -21,15 +26,17 @@ use terms::{Collection, Detail, Reason, RegionId, Rejection};
 use crate::log::erasure_file;
 use crate::policy::asker::Asker;
 use crate::policy::ingress::may_enter;
-use crate::policy::rulings::{Rules, Verdict};
+use crate::policy::participants::names_others;
+use crate::policy::rulings::{Ruled, Rules, Verdict};
 use crate::policy::standing_ruling::{Given, full};
 use crate::policy::subject_status;
 use crate::reply::Written;
+use crate::store::block::Blocked;
 use crate::store::index_keys::Named;
 use crate::store::keys;
 use crate::store::keys::Owner;
 use crate::store::moving::{GivenUp, Left, Move};
-use crate::store::record::Body;
+use crate::store::participants::Participant;
 use crate::store::subject::{Status, Subject};
 use crate::store::tombstone::Tombstone;
 use crate::store::types::{EntryAt, Fingerprint, Minute, Recent, Version};
@@ -97,14 +104,14 @@ impl Transaction<'_> {
                 return same(request, fingerprint).map(|()| replayed());
             }
         }
-        subject_status::admit(subject, self.now)?;
+        let blocked = self.travels(subject)?;
         if subject.given_up.as_ref().is_some_and(|of| !of.dropped) {
             let fault = Rejection::new(Reason::SubjectMoving).field("subject.id");
             return Err(fault.problem("the other region still erases what an earlier move left"));
         }
-        let heads = self.movable(owner, subject)?;
         let bases = next_bases(subject, given.as_ref())?;
-        self.placed_there(owner, to, &bases)?;
+        let there = self.placed_there(owner, to, &bases)?;
+        let Movable { heads, shared } = self.movable(owner, subject, &there)?;
         if order.validate_only {
             return Ok(Done::written(Written::default()));
         }
@@ -123,7 +130,11 @@ impl Transaction<'_> {
             heads,
             findings: replaced(&subject.findings, given.as_ref(), true)?,
             bases,
+            blocked,
+            shared,
         }));
+        // What is due of a block is due in the other region.
+        self.change_due(owner, subject.due(), None);
         self.batch.put(keys::moving(&owner.row()), vec![MOVING_FORMAT]);
         self.keep(owner, after)?;
         self.node.moves.ordered.notify_one();
@@ -131,8 +142,26 @@ impl Transaction<'_> {
         Ok(Done::written(Written { index, origin, receipt, ..Default::default() }))
     }
 
-    /// How many heads of records a subject has, if all of it can be copied.
-    fn movable(&self, owner: &Owner, subject: &Subject) -> Result<u64, Rejection> {
+    /// The block with which a subject moves, if its status lets it move.
+    fn travels(&self, subject: &Subject) -> Result<Option<Blocked>, Rejection> {
+        match &subject.status {
+            Status::Blocked(blocked) if !subject_status::is_over(blocked, self.now) => {
+                Ok(Some(*blocked))
+            }
+            // It ends by itself within seconds.
+            Status::Blocked(blocked) if !blocked.then_erase => Err(Reason::ShardBusy.into()),
+            // One that is due to be erased stays.
+            _ => subject_status::admit(subject, self.now).map(|()| None),
+        }
+    }
+
+    /// What a subject has, if all of it can be copied, and may lie there.
+    fn movable(
+        &self,
+        owner: &Owner,
+        subject: &Subject,
+        there: &There,
+    ) -> Result<Movable, Rejection> {
         if subject.erasing.is_some() || subject.rotation().is_some() {
             // It goes on by itself, and is done within seconds.
             return Err(Reason::ShardBusy.into());
@@ -145,40 +174,61 @@ impl Transaction<'_> {
                 "order the move a day after the erasure: until then late retries must be refused here",
             ));
         }
-        let attached = || {
-            let fault = Rejection::new(Reason::BodyIsAttachment).field("subject.id");
-            let fault = fault.problem("the subject has attachments, or uploads in progress");
-            fault.cure(
-                "attachments do not move: download and delete them before, or keep the subject",
-            )
-        };
         if !self.scan(&owner.uploads(), 1)?.rows.is_empty() {
-            return Err(attached());
+            let fault = Rejection::new(Reason::BodyIsAttachment).field("subject.id");
+            let fault = fault.problem("an upload of an attachment is in progress");
+            return Err(fault.cure(
+                "finish the upload, or wait a day until the shard discards it; then order the move",
+            ));
         }
-        let shared = || {
-            let fault = Rejection::new(Reason::FieldInvalid).field("subject.id");
-            fault.problem("has records that name other people, or is named in records here")
-        };
         let named = Named { layout: &self.node.namer, tenant: &owner.tenant };
         if !self.scan(&named.all(&owner.subject, &self.node.region), 1)?.rows.is_empty() {
-            return Err(shared());
+            let fault = Rejection::new(Reason::FieldInvalid).field("subject.id");
+            let fault = fault.problem(
+                "is named in records of other people here, which say where the person's own lie",
+            );
+            return Err(fault.cure(
+                "write those records without the person (`record list --participant` finds them)",
+            ));
         }
-        let (mut span, mut heads) = (owner.records(), 0);
+        let (mut span, mut found) = (owner.records(), Movable { heads: 0, shared: false });
         loop {
             let page = self.scan(&span, ROWS_AT_ONCE)?;
-            let Some((last, _)) = page.rows.last() else { return Ok(heads) };
+            let Some((last, _)) = page.rows.last() else { return Ok(found) };
             span.from = [last.as_slice(), &[0]].concat();
             for (key, row) in &page.rows {
-                let (_, head) = self.opened(owner, subject, key, row)?;
-                if matches!(head.body, Body::Chunked(_)) {
-                    return Err(attached());
+                let (address, head) = self.opened(owner, subject, key, row)?;
+                let named = &head.indexed.participants;
+                if !named.is_empty() {
+                    found.shared = true;
+                    self.shared_there(owner, &address.collection, named, there)?;
                 }
-                if !head.indexed.participants.is_empty() {
-                    return Err(shared());
-                }
-                heads += 1;
+                found.heads += 1;
             }
         }
+    }
+
+    /// Whether a record may lie there together with what binds those that it names.
+    fn shared_there(
+        &self,
+        owner: &Owner,
+        collection: &Collection,
+        named: &[Participant],
+        there: &There,
+    ) -> Result<(), Rejection> {
+        names_others(&owner.subject, there.rules.here().0, named)?;
+        let ruled = there.ruled.get(collection).ok_or(Reason::PlacementNotAdmitted)?;
+        let gateway = self.node.territory;
+        let together = there.rules.together(&owner.tenant, ruled, named, gateway);
+        together.map(drop).map_err(|fault| {
+            let why = fault.problem.as_deref().unwrap_or_else(|| fault.reason.as_str());
+            let problem = format!(
+                "has a record of collection {collection} that may not lie there with those that it \
+                 names: {why}"
+            );
+            let fault = fault.field("subject.id").problem(problem);
+            fault.cure("delete the record, or write it without them, before the move")
+        })
     }
 
     /// Whether the rules place all of it in that region, by this shard's map and its second check.
@@ -187,7 +237,7 @@ impl Transaction<'_> {
         owner: &Owner,
         to: &RegionId,
         bases: &[(Collection, Findings)],
-    ) -> Result<(), Rejection> {
+    ) -> Result<There, Rejection> {
         let (node, map) = (self.node, self.node.map());
         let invalid = |problem| {
             let fault = Rejection::new(Reason::FieldInvalid).field("region");
@@ -206,12 +256,16 @@ impl Transaction<'_> {
             let fault = Rejection::new(Reason::FieldInvalid).field("subject.id");
             return Err(fault.problem("has no ruling, and nothing to move"));
         }
-        let mut there = Rules::new(Arc::clone(&map), to.clone(), region.territory());
-        there.set_date(Moment::of(self.now));
+        let mut rules = Rules::new(Arc::clone(&map), to.clone(), region.territory());
+        rules.set_date(Moment::of(self.now));
+        let mut there = There { rules, ruled: BTreeMap::new() };
         for (collection, basis) in bases {
-            match there.decide(&owner.tenant, collection, basis) {
-                // What the law there asks of the way in holds for a shard abroad as for a gateway.
-                Verdict::Here(ruled) => may_enter(node, &ruled, node.territory)?,
+            match there.rules.decide(&owner.tenant, collection, basis) {
+                Verdict::Here(ruled) => {
+                    // What the law there asks of the way in holds for a shard abroad as for a gateway.
+                    may_enter(node, &ruled, node.territory)?;
+                    there.ruled.insert(collection.clone(), ruled);
+                }
                 Verdict::Refused(fault) => return Err(fault),
                 Verdict::Elsewhere(region) => {
                     let fault = Rejection::new(Reason::WrongDomicile).field("region");
@@ -222,7 +276,7 @@ impl Transaction<'_> {
                 }
             }
         }
-        Ok(())
+        Ok(there)
     }
 
     /// The move that is to be given up. None: that was done.
@@ -266,8 +320,10 @@ impl Transaction<'_> {
         let index = self.entries.next_index();
         let receipt = self.append_about(owner, None, &depart.opening, entry)?;
         let mut after = Subject::clone(subject);
-        after.status = Status::Live;
+        let blocked = subject.status.moving().and_then(|of| of.blocked);
+        after.status = blocked.map_or(Status::Live, Status::Blocked);
         after.given_up = Some(given_up);
+        self.change_due(owner, None, after.due());
         self.keep(owner, after)?;
         self.node.moves.end(owner.tag);
         self.node.moves.ordered.notify_one();
@@ -290,7 +346,10 @@ impl Transaction<'_> {
             return Ok(replayed());
         }
         // By the map of this moment.
-        self.placed_there(owner, &of.to, &of.bases)?;
+        let there = self.placed_there(owner, &of.to, &of.bases)?;
+        if of.shared {
+            self.movable(owner, subject, &there)?;
+        }
         for (collection, live) in &switch.live {
             let mut entry = self.of_collection(asker, owner, subject, collection, *live);
             entry.kind = Kind::MoveOut;
@@ -355,12 +414,27 @@ impl Transaction<'_> {
         let stone = tombstone(subject, &left.of, left.entry, self.entries.minute(), left.live);
         self.batch.put(owner.row(), stone.row(owner.tag, &self.node.namer));
         self.batch.delete(owner.accesses());
+        self.batch.delete(owner.move_proof());
         self.batch.delete(keys::moving(&owner.row()));
         self.subjects.remove(&owner.tag);
         self.erased.push(owner.tag);
         self.node.moves.end(owner.tag);
         Ok(Done::written(Written { records: left.live, ..Default::default() }))
     }
+}
+
+/// The rules of another region, and what they rule of the subject's collections.
+struct There {
+    rules: Rules,
+    ruled: BTreeMap<Collection, Arc<Ruled>>,
+}
+
+/// What a subject has that can be copied.
+struct Movable {
+    /// Heads of records.
+    heads: u64,
+    /// Some of them name other people.
+    shared: bool,
 }
 
 /// What is kept of a move that ends without one.

@@ -6,7 +6,9 @@
 //! takes the place of the subject's row in the same commit, so no late retry creates the subject
 //! again. A subject with more records than one commit takes is refused to everyone from the first
 //! commit on; the erasure goes on in the next, whichever caller asks for it, and the shard asks
-//! itself if none does. A move to another region ends in the same way, but for its entries.
+//! itself if none does. Where another region still has copies of a move that was given up, the erasure
+//! ends once that region has erased them. A move to another region ends in the same way, but for its
+//! entries.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -97,6 +99,18 @@ impl Transaction<'_> {
             self.set_status(owner, &subject, status)?;
             return Ok(Done::written(Written { records, unfinished: true, ..Default::default() }));
         }
+        if let Some(to) = subject_status::copies_at(&subject).filter(|_| !erase.again) {
+            if matches!(subject.status, Status::Erasing(_)) && gone.live.is_empty() {
+                // The shard itself asks again, and says nothing meanwhile.
+                return match erase.request {
+                    Some(_) => Err(subject_status::copies_not_erased(to)),
+                    None => Ok(Done::written(Written { unfinished: true, ..Default::default() })),
+                };
+            }
+            let status = Status::Erasing(Erasure { records, ..erasure });
+            self.set_status(owner, &subject, status)?;
+            return Ok(Done::written(Written { records, unfinished: true, ..Default::default() }));
+        }
         self.take_uploads(owner.uploads())?;
         let buried = self.bury(asker, erase, &subject, Erasure { records, ..erasure })?;
         Ok(Done::written(Written { terms, ..buried }))
@@ -164,9 +178,17 @@ impl Transaction<'_> {
         let by = Recent { request_id, fingerprint, minute, version: Version::NONE, entry: at };
         let (incarnation, moved) = (subject.incarnation, erase.moved.clone());
         let stone = Tombstone { incarnation, records, by, moved };
-        self.batch.put(owner.row(), stone.row(owner.tag, &self.node.namer));
-        erasure_file::list(&mut self.batch, self.entries.place(at), &owner.row(), None);
+        let (place, row) = (self.entries.place(at), owner.row());
+        let stone_row = stone.row(owner.tag, &self.node.namer);
+        if stone.moved.is_some() {
+            // It may come back, and then another row stands in the place of this one.
+            erasure_file::list_moved(&mut self.batch, place, &row, &stone_row);
+        } else {
+            erasure_file::list(&mut self.batch, place, &row, None);
+        }
+        self.batch.put(row, stone_row);
         self.batch.delete(owner.accesses());
+        self.batch.delete(owner.move_proof());
         self.change_due(owner, subject.due(), None);
         self.subjects.remove(&owner.tag);
         self.erased.push(owner.tag);

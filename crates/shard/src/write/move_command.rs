@@ -3,13 +3,20 @@
 use std::collections::BTreeMap;
 
 use atlas::{Findings, RecordAttributes};
+use engine::Key;
 use terms::{Collection, Reason, RegionId, UnixMillis};
 
+use crate::Error;
 use crate::policy::standing_ruling::Given;
 use crate::store::accesses::Accesses;
+use crate::store::block::Blocked;
+use crate::store::codec::{Malformed, Reader, Writer};
 use crate::store::keys::Owner;
+use crate::store::move_proof::GaveAway;
+use crate::store::moving::{Arriving, ArrivingChunks};
+use crate::store::participants::Participant;
 use crate::store::record::Address;
-use crate::store::types::{Minute, Version};
+use crate::store::types::{EntryAt, Minute, Version};
 use crate::write::content::Content;
 use crate::write::request::Request;
 
@@ -102,8 +109,13 @@ pub(crate) enum ArriveStep {
         /// The records.
         records: Vec<ArrivingRecord>,
     },
-    /// Serve the subject: the source has given it away.
-    Adopt(Box<Adoption>),
+    /// Store a chunk of the attachment that comes next, if it is as far as that.
+    Chunk(Box<ArrivingChunk>),
+    /// Nothing: say how far it is.
+    Look,
+    /// Serve the subject: the source has given it away. None: nothing was there to be checked; say what
+    /// has become of it.
+    Adopt(Option<Box<Adoption>>),
     /// Erase what has arrived.
     Drop,
 }
@@ -116,6 +128,8 @@ pub(crate) struct ArrivingSubject {
     /// The request that created it, and when.
     pub(crate) created: ([u8; 16], Minute),
     pub(crate) erased: Vec<ErasedElsewhere>,
+    /// It is blocked.
+    pub(crate) blocked: Option<Blocked>,
 }
 
 /// A collection that was erased before the subject came.
@@ -133,26 +147,77 @@ pub(crate) struct ArrivingRecord {
     pub(crate) content: Content,
     pub(crate) expires: Option<UnixMillis>,
     pub(crate) attributes: RecordAttributes,
+    /// The people that it names besides its owner.
+    pub(crate) participants: Vec<Participant>,
     /// The requests that it remembers: id, minute and version.
     pub(crate) requests: Vec<([u8; 16], Minute, Version)>,
+    /// Of an attachment, the row that has the hash of the whole: its key and value.
+    pub(crate) whole: Option<(Key, Vec<u8>)>,
+}
+
+/// A chunk of an attachment that arrives. It is encrypted under a key of this region already.
+pub(crate) struct ArrivingChunk {
+    /// How far the records were.
+    pub(crate) after: Vec<u8>,
+    pub(crate) collection: Collection,
+    pub(crate) number: u32,
+    /// The attachment, as it is once this chunk is stored.
+    pub(crate) chunks: ArrivingChunks,
+    /// The row of the chunk: its key and value.
+    pub(crate) at: Key,
+    pub(crate) sealed: Vec<u8>,
 }
 
 /// What was checked of a subject that is to be served: what has arrived, and that the source has
 /// committed to give exactly that away.
 pub(crate) struct Adoption {
-    /// How far it was when it was checked.
-    pub(crate) after: Vec<u8>,
+    /// The arrival, as it was when it was checked.
+    pub(crate) here: Arriving,
     pub(crate) digest: [u8; 32],
-    /// The MOVE_OUT entry: origin and index.
-    pub(crate) source: (String, u64),
+    /// The MOVE_OUT entry, and its proof.
+    pub(crate) source: GaveAway,
     /// Who read the subject's records until it was given away.
     pub(crate) accesses: Accesses,
 }
 
 /// How a move has ended at the region to which it went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
 pub(crate) enum Ended {
-    GivenUp = 0,
-    Adopted = 1,
+    GivenUp,
+    /// The MOVE_IN entry.
+    Adopted(EntryAt),
+}
+
+/// The format of a row that says it.
+const ENDED_FORMAT: u8 = 1;
+const GIVEN_UP: u8 = 0;
+const ADOPTED: u8 = 1;
+
+impl Ended {
+    /// The row as it is stored.
+    pub(crate) fn row(self) -> Vec<u8> {
+        let mut row = Writer::with_capacity(2 + EntryAt::BYTES);
+        match self {
+            Self::GivenUp => {
+                row.u8(ENDED_FORMAT).u8(GIVEN_UP);
+            }
+            Self::Adopted(entry) => {
+                row.u8(ENDED_FORMAT).u8(ADOPTED);
+                entry.write(&mut row);
+            }
+        }
+        row.0
+    }
+
+    /// Reads a stored row.
+    pub(crate) fn read(row: &[u8]) -> Result<Self, Error> {
+        let damaged = |Malformed| Error::Damaged("moves");
+        let mut row = Reader::new(row);
+        row.format(ENDED_FORMAT)?;
+        match row.u8().map_err(damaged)? {
+            GIVEN_UP => Ok(Self::GivenUp),
+            ADOPTED => EntryAt::read(&mut row).map(Self::Adopted).map_err(damaged),
+            _ => Err(Error::Damaged("moves")),
+        }
+    }
 }

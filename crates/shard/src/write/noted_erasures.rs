@@ -114,6 +114,7 @@ impl Committer {
                 }
                 (None, stone.by, stone.moved)
             }
+            What::Returned => return Ok(false),
             What::Collection(..) if known.entry < since => return Ok(false),
             What::Collection(collection, by) => (Some(collection.clone()), *by, None),
         };
@@ -146,9 +147,15 @@ impl Committer {
     /// it already: that is how it is known.
     fn bury_again(&mut self, known: &KnownErasure) -> Result<(), Error> {
         let What::Subject(tombstone) = &known.what else { return Ok(()) };
+        let (_, tag) = keys::of_subject(&known.row).ok_or(Error::Damaged("subjects"))?;
+        let stone = Tombstone::of_row(tombstone, tag, &self.node.namer)?;
         let mut batch = Batch::new();
         batch.put(known.row.clone(), tombstone.clone());
-        erasure_file::list(&mut batch, known.entry, &known.row, None);
+        if stone.moved.is_some() {
+            erasure_file::list_moved(&mut batch, known.entry, &known.row, tombstone);
+        } else {
+            erasure_file::list(&mut batch, known.entry, &known.row, None);
+        }
         if !self.commit_unlogged(batch, &mut [])? {
             return Err(not_erased("the store took no commit"));
         }

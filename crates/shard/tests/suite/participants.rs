@@ -156,7 +156,7 @@ async fn a_russians_text_lies_with_a_german_under_a_clause_alone() {
 
     let (place, shard, mut session) = started("eu-fra", map(&[("RU", "DE")])).await;
     session.put(naming(put("anna", "DE", "m1", 1), boris())).await.unwrap();
-    // A move would have to ask what binds him there.
+    // There it may not lie with him, so she does not move there with it.
     let moved = proto::Relocate {
         subject: "anna".into(),
         region: "us-iad".into(),
@@ -167,8 +167,9 @@ async fn a_russians_text_lies_with_a_german_under_a_clause_alone() {
         ..Default::default()
     };
     let fault = session.call(Op::Relocate(moved)).await.err().unwrap();
-    assert_eq!(fault.reason, "FIELD_INVALID", "{}", fault.problem);
-    assert!(fault.problem.contains("name other people"), "{}", fault.problem);
+    assert_eq!((&*fault.reason, &*fault.field), ("TRANSFER_NOT_COVERED", "subject.id"));
+    assert_eq!(fault.details.get("conflicting").map(String::as_str), Some("RU,US"));
+    assert!(fault.problem.contains("messages"), "{}", fault.problem);
     assert_eq!(listed(&mut session, "boris", "").await, ["anna/m1"]);
     let found = session.get("anna", "messages", "m1").await.unwrap();
     let read = proto::Participants::decode(&found.participants[..]).unwrap().all;

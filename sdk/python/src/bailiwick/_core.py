@@ -135,6 +135,8 @@ class Settings:
     tenant: str | None = None
     #: Streams at the most on which puts travel that are made at the same time. 0: each is a call.
     lanes: int = 0
+    #: The regions to which a call about one record goes on, once, when its subject has moved there.
+    homes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"Settings({self.url!r})"
@@ -185,6 +187,15 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
+#: Messages about one record of a subject.
+OF_ONE_RECORD = (
+    records_pb2.PutRecordRequest,
+    records_pb2.GetRecordRequest,
+    records_pb2.PatchRecordRequest,
+    records_pb2.DeleteRecordRequest,
+)
+
+
 class Attempts:
     """The attempts of one call: what each sends along, and whether there is another."""
 
@@ -193,6 +204,7 @@ class Attempts:
         self.until = time.monotonic() + settings.deadline
         self.bearer = settings.bearer()
         self.left, self.backoff, self.renewed = max(settings.attempts, 1), BACKOFF_MIN, False
+        self.followed = False
         #: Whether no attempt before the last may have had an effect.
         self.once = True
 
@@ -202,12 +214,15 @@ class Attempts:
     def metadata(self) -> list[tuple[str, str]]:
         return [("authorization", self.bearer)] if self.bearer else []
 
-    def again(self, failed: grpc.RpcError) -> float:
-        """How long to wait before the next attempt. Raises the error if there is none."""
-        return self.after(errors.of_rpc(failed))
+    def again(self, failed: grpc.RpcError, message: object = None) -> float:
+        """How long to wait before the next attempt. Raises the error if there is none. A message about
+        one record is turned to the region to which its subject has moved, if the settings list it."""
+        return self.after(errors.of_rpc(failed), message)
 
-    def after(self, error: errors.BailiwickError) -> float:
+    def after(self, error: errors.BailiwickError, message: object = None) -> float:
         """The same for an error that a put on a lane has."""
+        if self._follows(error, message):
+            return 0.0
         if isinstance(error, errors.Unauthenticated) and not self.renewed:
             # The token ran out on its way, and there is a new one: once.
             self.renewed = True
@@ -215,6 +230,18 @@ class Attempts:
             if bearer != self.bearer:
                 return 0.0
         return self.pause(error)
+
+    def _follows(self, error: errors.BailiwickError, message: object) -> bool:
+        """Turns a message to the new home of its subject: once, and nothing was done before."""
+        if self.followed or not isinstance(error, errors.Refused) or error.reason != "SUBJECT_MOVED":
+            return False
+        region = error.region
+        if region not in self.settings.homes or not isinstance(message, OF_ONE_RECORD):
+            return False
+        if message.subject.domicile == region:
+            return False
+        message.subject.domicile, self.followed = region, True
+        return True
 
     def pause(self, error: errors.BailiwickError) -> float:
         """The same for an error that is known."""

@@ -44,8 +44,11 @@ class AsyncClient:
         attempts: int = 5,
         tenant: str | None = None,
         lanes: int = 0,
+        homes: Iterable[str] = (),
     ) -> None:
-        self._settings = Settings(url, token, tls, deadline, attempts, tenant, lanes)
+        self._settings = Settings(
+            url, token, tls, deadline, attempts, tenant, lanes, tuple(homes)
+        )
         self._channel = self._connect()
         self._lanes = TaskLanes(lanes, lambda: self._connect(own=True))
         self._records = records_pb2_grpc.RecordsStub(self._channel)
@@ -374,7 +377,7 @@ class AsyncClient:
                 call = method(message, timeout=attempts.timeout(), metadata=attempts.metadata())
                 return await call, attempts.once
             except grpc.RpcError as failed:
-                await asyncio.sleep(attempts.again(failed))
+                await asyncio.sleep(attempts.again(failed, message))
 
     async def _put(self, message: Any) -> tuple[Any, bool]:
         """A put, on a lane beside others or as a call."""
@@ -405,7 +408,7 @@ class AsyncClient:
                 except errors.Refused as refused:
                     error = refused
                 alone = alone or (lane is not None and lane.lost)
-                await asyncio.sleep(attempts.after(error))
+                await asyncio.sleep(attempts.after(error, message))
 
     async def _batch(
         self, method: Callable[..., Any], pack: Callable[..., Any], messages: Sequence[Any]

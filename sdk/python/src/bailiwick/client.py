@@ -47,8 +47,11 @@ class Client:
         attempts: int = 5,
         tenant: str | None = None,
         lanes: int = 0,
+        homes: Iterable[str] = (),
     ) -> None:
-        self._settings = Settings(url, token, tls, deadline, attempts, tenant, lanes)
+        self._settings = Settings(
+            url, token, tls, deadline, attempts, tenant, lanes, tuple(homes)
+        )
         self._channel = self._connect()
         self._lanes = ThreadLanes(lanes, lambda: self._connect(own=True))
         self._records = records_pb2_grpc.RecordsStub(self._channel)
@@ -385,7 +388,7 @@ class Client:
                 answer = method(message, timeout=attempts.timeout(), metadata=attempts.metadata())
                 return answer, attempts.once
             except grpc.RpcError as failed:
-                time.sleep(attempts.again(failed))
+                time.sleep(attempts.again(failed, message))
 
     def _put(self, message: Any) -> tuple[Any, bool]:
         """A put, on a lane beside others or as a call."""
@@ -415,7 +418,7 @@ class Client:
                 except errors.Refused as refused:
                     error = refused
                 alone = alone or (lane is not None and lane.lost)
-                time.sleep(attempts.after(error))
+                time.sleep(attempts.after(error, message))
 
     def _batch(
         self, method: Callable[..., Any], pack: Callable[..., Any], messages: Sequence[Any]

@@ -4,10 +4,10 @@ use terms::Reason;
 use wire::session as proto;
 use wire::v1::OperationState;
 
-use crate::reply::{Arrived, ArrivedState, Moved, MovedState};
+use crate::reply::{Arrived, ArrivedState, MoveProven, Moved, MovedState, ProvenEntry, Taken};
 
 pub(super) fn arrived(arrived: Arrived) -> proto::Arrived {
-    let Arrived { state, after, heads, began, digest } = arrived;
+    let Arrived { state, after, heads, chunks, began, digest, taken } = arrived;
     let state = match state {
         ArrivedState::Staging => proto::arrived::State::Staging,
         ArrivedState::Adopted => proto::arrived::State::Adopted,
@@ -22,7 +22,27 @@ pub(super) fn arrived(arrived: Arrived) -> proto::Arrived {
         origin,
         index,
         digest: digest.map_or_else(Default::default, |digest| digest.to_vec().into()),
+        chunks,
+        taken: taken.map(|taken| {
+            let Taken { origin, index, entry, proof, vkey } = *taken;
+            let entry = entry.into();
+            proto::ArrivalEnd { origin, index, entry, proof, vkey, ..Default::default() }
+        }),
     }
+}
+
+pub(super) fn proven(of: MoveProven) -> proto::MovesFound {
+    let entry = |of: ProvenEntry| proto::MoveEntry {
+        origin: of.origin,
+        index: of.index,
+        entry: of.entry.into(),
+        opening: of.opening.to_vec().into(),
+        statement: of.statement.into(),
+        proof: of.proof,
+    };
+    let digest = of.digest.to_vec().into();
+    let proof = proto::MoveProof { digest, out: Some(entry(of.out)), into: Some(entry(of.into)) };
+    proto::MovesFound { proof: Some(proof), ..Default::default() }
 }
 
 pub(super) fn moved(of: Moved) -> proto::Move {

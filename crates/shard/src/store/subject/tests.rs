@@ -7,7 +7,7 @@ use super::*;
 use crate::store::erasure::Erasure;
 use crate::store::keyring::FileKeyring;
 use crate::store::keys::KeyLayout;
-use crate::store::moving::{Arriving, Left, Move};
+use crate::store::moving::{Arriving, ArrivingChunks, Left, Move};
 use crate::store::types::{EntryAt, Fingerprint, LogId, LogIndex, Version};
 
 struct Counting;
@@ -58,7 +58,7 @@ fn by() -> Recent {
     }
 }
 
-fn statuses() -> [Status; 9] {
+fn statuses() -> [Status; 11] {
     let to = RegionId::parse("eu-fra").unwrap();
     let entry = EntryAt { log: LogId([1; 8]), index: LogIndex(5), first: LogIndex(4) };
     let of = Move {
@@ -70,6 +70,8 @@ fn statuses() -> [Status; 9] {
         heads: 4,
         findings: Findings::default(),
         bases: vec![(Collection::parse("profiles").unwrap(), Findings::default())],
+        blocked: None,
+        shared: false,
     };
     let left = Left { of: of.clone(), entry, opening: [3; 32], live: 2 };
     let here = Arriving {
@@ -80,6 +82,15 @@ fn statuses() -> [Status; 9] {
         heads: 3,
         live: 2,
         before: None,
+        blocked: None,
+        attachment: None,
+    };
+    let blocked = Some(Blocked { until: Minute(9), then_erase: true });
+    let chunks = ArrivingChunks {
+        row: vec![0x10; 40],
+        bytes: 3 << 20,
+        key: Zeroizing::new([4; 32]),
+        next: 2,
     };
     let erasure = Erasure {
         request_id: [5; 16],
@@ -95,10 +106,12 @@ fn statuses() -> [Status; 9] {
         Status::Blocked(Blocked { until: Minute(9), then_erase: true }),
         Status::Erasing(Erasure { deadline: Some(Minute(10)), ..erasure.clone() }),
         Status::Erasing(erasure),
-        Status::Moving(Box::new(of)),
+        Status::Moving(Box::new(of.clone())),
+        Status::Moving(Box::new(Move { blocked, shared: true, ..of })),
         Status::Left(Box::new(left)),
         Status::Arriving(Box::new(here.clone())),
-        Status::Arriving(Box::new(Arriving { before: Some(vec![7; 98]), ..here })),
+        Status::Arriving(Box::new(Arriving { before: Some(vec![7; 98]), ..here.clone() })),
+        Status::Arriving(Box::new(Arriving { blocked, attachment: Some(chunks), ..here })),
     ]
 }
 

@@ -10,8 +10,10 @@
 )]
 
 mod listed;
+mod many;
 mod peers;
 mod rig;
+mod travels;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,12 +22,11 @@ use std::time::Duration;
 
 use atlas::Annex;
 use engine::{Chances, Fault};
-use ledger::entry::Kind;
+use ledger::entry::{Entry, Kind};
 use tokio::time::sleep;
 use wire::session::{self as proto, call::Op, moves::Of, reply::Outcome};
 use wire::v1::OperationState as State;
 
-use crate::participants::{named, naming};
 use crate::relocation::rig::{Chance, REGIONS, Rig, ends, entries, passes};
 use crate::support::{Answer, Place, Running, findings, put_ru, request_id, stored, unlocked};
 
@@ -151,6 +152,9 @@ fn agree(places: &[Arc<Place>], moved: bool) {
     if let ([(at, (to, _))], [(_, (from, index))]) = (left.as_slice(), taken.as_slice()) {
         assert_eq!((to.as_str(), from.as_str()), ("sample/eu-fra/s1/1", "sample/ru-msk/s1/1"));
         assert_eq!(index, at, "it names the entry that gave it away");
+        let commits = |all: &[Entry], n: u64| all[usize::try_from(n).unwrap()].commitment;
+        let (gave, took) = (commits(&out, *at), commits(&into, taken[0].0));
+        assert!(gave.is_some() && gave == took, "both commit to the same");
     }
 }
 
@@ -218,21 +222,6 @@ async fn what_may_not_move_is_refused_and_stays() {
     assert_eq!(get(&rig, 1, "anna", "k0").await.err().unwrap(), "RECORD_NOT_FOUND");
     let (places, _) = rig.stop().await;
     agree(&places, false);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn people_who_share_records_do_not_move() {
-    let rig = Rig::new(5).await;
-    let shared =
-        proto::Put { collection: "messages".into(), ..put(&rig, "clara", "k", b"to dora") };
-    let shared = naming(shared, vec![named("dora", REGIONS[0], &["RU"])]);
-    assert_eq!(reason(rig.told(0, Op::Put(put(&rig, "dora", "k", b"own"))).await), "done");
-    assert_eq!(reason(rig.told(0, Op::Put(shared)).await), "done");
-    for subject in ["clara", "dora"] {
-        let fault = rig.told(0, Op::Relocate(relocate(&rig, subject))).await.err().unwrap();
-        assert_eq!((fault.reason.as_str(), fault.field.as_str()), ("FIELD_INVALID", "subject.id"));
-    }
-    rig.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

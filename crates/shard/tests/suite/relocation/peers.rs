@@ -67,7 +67,7 @@ async fn a_shard_is_who_its_certificate_says_and_asks_for_moves_alone() {
         // A gateway is no shard, and a shard no gateway.
         (GATEWAY, "eu-fra", "test", "IDENTITY_INVALID "),
         (FROM, "", "", "IDENTITY_INVALID "),
-        // No subject moves within a region, or from one that the map does not have.
+        // No shard of this region, nor of one that the map does not have.
         (TO, "ru-msk", "s1", "NOT_PERMITTED hello.from_region"),
         (FROM, "mars", "s1", "NOT_PERMITTED hello.from_region"),
     ] {
@@ -83,10 +83,14 @@ async fn a_shard_is_who_its_certificate_says_and_asks_for_moves_alone() {
             said(&mut peer, arrival(Step::Begin(hostile.clone().into()))).await,
             "FIELD_INVALID"
         );
-        let rows = proto::ArrivalRows { records: hostile.into(), ..Default::default() };
-        assert_eq!(said(&mut peer, arrival(Step::Rows(rows))).await, "FIELD_INVALID");
+        // Nothing arrives: what comes is not looked at.
+        let rows = proto::ArrivalRows { records: hostile.clone().into(), ..Default::default() };
+        assert_eq!(said(&mut peer, arrival(Step::Rows(rows))).await, "done");
+        let chunk = proto::ArrivalChunk { record: hostile.into(), ..Default::default() };
+        assert_eq!(said(&mut peer, arrival(Step::Chunk(chunk))).await, "done");
     }
     assert_eq!(said(&mut peer, arrival(Step::Check(true))).await, "done");
+    assert_eq!(said(&mut peer, arrival(Step::Prove(true))).await, "done");
     assert_eq!(said(&mut peer, arrival(Step::Adopt(proto::ArrivalEnd::default()))).await, "done");
     let mut gateway = session(&of, GATEWAY, of.shard.hello()).await.unwrap();
     assert_eq!(said(&mut gateway, arrival(Step::Check(true))).await, "NOT_PERMITTED");

@@ -168,6 +168,17 @@ impl Rig {
         op: Op,
         territory: Option<&'static str>,
     ) -> Told {
+        self.call_as(at, op, territory, None).await
+    }
+
+    /// The same of a caller in that role. None: a writer.
+    pub(super) async fn call_as(
+        &self,
+        at: usize,
+        op: Op,
+        territory: Option<&'static str>,
+        role: Option<&'static str>,
+    ) -> Told {
         let port = self.regions[at].port.load(Ordering::Acquire);
         let client = SessionClient::connect(format!("http://127.0.0.1:{port}")).await.ok()?;
         let hello = proto::Hello {
@@ -180,7 +191,7 @@ impl Rig {
         };
         let (mut session, first) = timeout(WITHIN, open(client, hello)).await.unwrap()?;
         first.welcome?;
-        session.territory = territory;
+        (session.territory, session.role) = (territory, role);
         let call = session.wrap(op);
         let id = call.id;
         session.calls.send(proto::ToShard { hello: None, calls: vec![call] }).await.ok()?;
@@ -200,6 +211,24 @@ impl Rig {
             }
         };
         timeout(WITHIN, asked).await.expect("an answer in time")
+    }
+
+    /// Where a region's shard listens just now.
+    pub(super) fn port(&self, at: usize) -> String {
+        format!("http://127.0.0.1:{}", self.regions[at].port.load(Ordering::Acquire))
+    }
+
+    /// What the shard of the first region says of itself to that of the second.
+    pub(super) fn hello_of_shard(&self) -> proto::Hello {
+        proto::Hello {
+            protocol: link::session::PROTOCOL,
+            deployment: "sample".into(),
+            region: REGIONS[1].into(),
+            shard: "s1".into(),
+            from_region: REGIONS[0].into(),
+            from_shard: "s1".into(),
+            ..Default::default()
+        }
     }
 
     pub(super) fn id(&self) -> Vec<u8> {

@@ -15,6 +15,8 @@ fn unserved(node: &Node) -> Vec<(&'static str, &'static str)> {
         heads: 0,
         findings: findings(0),
         bases: Vec::new(),
+        blocked: None,
+        shared: false,
     };
     let left = moving::Left { of: of.clone(), entry: by.entry, opening: [1; 32], live: 0 };
     let here = Arriving {
@@ -25,6 +27,8 @@ fn unserved(node: &Node) -> Vec<(&'static str, &'static str)> {
         heads: 0,
         live: 0,
         before: None,
+        blocked: None,
+        attachment: None,
     };
     let mut batch = Batch::new();
     for (name, status) in [

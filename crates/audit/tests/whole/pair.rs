@@ -1,0 +1,102 @@
+//! Moves between two mirrored logs: what agrees is counted, and whatever one log lacks or says otherwise is
+//! named.
+
+use audit::pair::{Log as Mirrored, Paired, pair};
+use audit::{Against, Folder, verify};
+use ledger::entry::{Call, Caller, Detail, Entry, Kind, Role};
+
+use crate::support::{Log, MAP, MINUTE, genesis, signer, taken};
+
+const FROM: &str = "test/ru-msk/a/1";
+const TO: &str = "test/eu-fra/a/1";
+
+/// An entry of a shard about a move.
+fn of_move(kind: Kind, collection: Option<&str>) -> Entry {
+    let caller = Caller { role: Role::Shard, tag: [4; 16], territory: Some("RU".to_owned()) };
+    let call = Call { tenant_tag: Some([3; 16]), caller: Some(&caller), collection, map: MAP };
+    Entry::of_call(kind, MINUTE, call)
+}
+
+fn peer(origin: &str, index: u64) -> Detail {
+    Detail::Peer { origin: origin.to_owned(), index }
+}
+
+/// The log of the source: two entries, the order, and what it gives away: `records` of one collection.
+fn source(records: u64, begun: u64, commitment: [u8; 32]) -> Vec<Entry> {
+    let mut order = of_move(Kind::MoveOut, None);
+    order.say(Detail::Reason("asked for".to_owned()));
+    order.commitment = Some([1; 32]);
+    let mut of_collection = of_move(Kind::MoveOut, Some("profile"));
+    of_collection.say(Detail::Count(records));
+    let mut away = of_move(Kind::MoveOut, None);
+    away.say(Detail::Reason("asked for".to_owned()));
+    away.say(peer(TO, begun));
+    away.commitment = Some(commitment);
+    vec![genesis(&signer(FROM).vkey()), taken(), order, of_collection, away]
+}
+
+/// The log of the target: two entries, the beginning, one record, and the adoption.
+fn target(records: u64, gave: u64, commitment: [u8; 32]) -> Vec<Entry> {
+    let mut begun = of_move(Kind::MoveIn, None);
+    begun.commitment = Some([2; 32]);
+    let mut record = of_move(Kind::MoveIn, Some("profile"));
+    record.commitment = Some([5; 32]);
+    let mut adopted = of_move(Kind::MoveIn, None);
+    adopted.say(Detail::Count(records));
+    adopted.say(peer(FROM, gave));
+    adopted.commitment = Some(commitment);
+    vec![genesis(&signer(TO).vkey()), taken(), begun, record, adopted]
+}
+
+fn compared(from: &[Entry], to: &[Entry]) -> Paired {
+    let dirs = ["a", "b"].map(|_| tempfile::tempdir().expect("a folder"));
+    let write = |n: usize, origin: &str, entries: &[Entry]| -> Folder {
+        let entries = entries.iter().map(|entry| entry.encode().expect("an entry")).collect();
+        Log { origin: origin.to_owned(), entries }.write(dirs[n].path())
+    };
+    let folders = [write(0, FROM, from), write(1, TO, to)];
+    let verified = folders.each_ref().map(|folder| {
+        verify(folder, Against::default(), &mut |_, _| {}).unwrap_or_else(|found| panic!("{found}"))
+    });
+    let log = |n: usize| Mirrored { folder: &folders[n], checkpoint: &verified[n].checkpoint };
+    let there = pair(&[log(0)], &[log(1)]).expect("both are read");
+    // Whichever comes first.
+    assert_eq!(pair(&[log(1)], &[log(0)]).expect("both are read"), there);
+    there
+}
+
+#[test]
+fn a_move_that_both_logs_tell_alike_is_counted() {
+    let paired = compared(&source(1, 2, [7; 32]), &target(1, 4, [7; 32]));
+    assert_eq!(paired, Paired { moves: 1, ..Paired::default() });
+}
+
+#[test]
+fn what_one_log_lacks_or_says_otherwise_is_named() {
+    let (from, to) = (source(1, 2, [7; 32]), target(1, 4, [7; 32]));
+    let finding = |from: &[Entry], to: &[Entry]| {
+        let paired = compared(from, to);
+        assert_eq!((paired.moves, paired.findings.len()), (0, 1), "{:?}", paired.findings);
+        paired.findings[0].clone()
+    };
+    let lacks_in = finding(&from, &to[..4]);
+    assert!(lacks_in.starts_with("test/ru-msk/a/1 entry 4: MOVE_OUT"), "{lacks_in}");
+    let lacks_out = finding(&[&from[..4], &[taken()]].concat(), &to);
+    assert!(lacks_out.starts_with("test/eu-fra/a/1 entry 4: MOVE_IN"), "{lacks_out}");
+    let other_digest = finding(&from, &target(1, 4, [8; 32]));
+    assert!(other_digest.contains("other records"), "{other_digest}");
+    let other_count = finding(&from, &target(2, 4, [7; 32]));
+    assert!(other_count.contains("another number"), "{other_count}");
+    let other_beginning = finding(&source(1, 3, [7; 32]), &to);
+    assert!(other_beginning.contains("beginning"), "{other_beginning}");
+    let twice = finding(&from, &[&to[..], &to[4..]].concat());
+    assert!(twice.contains("more than one"), "{twice}");
+}
+
+#[test]
+fn what_is_not_mirrored_yet_is_no_finding() {
+    let away = compared(&source(1, 9, [7; 32]), &target(1, 4, [7; 32])[..2]);
+    assert_eq!(away, Paired { not_mirrored: 1, ..Paired::default() });
+    let came = compared(&source(1, 2, [7; 32])[..2], &target(1, 4, [7; 32]));
+    assert_eq!(came, Paired { not_mirrored: 1, ..Paired::default() });
+}

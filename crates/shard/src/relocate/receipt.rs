@@ -1,0 +1,135 @@
+//! The proof of a move, as the region gives it to which the subject has moved: the entries of both logs,
+//! each with the path to a checkpoint that its own region has signed. And the check of the second of them
+//! at the region that has given the subject away, before it erases what it has.
+
+use ledger::entry::{Entry, Kind};
+use ledger::note::Verifier;
+use ledger::tlog_proof;
+use terms::{Reason, Rejection};
+use wire::session as proto;
+
+use crate::Error;
+use crate::log::access_counters::AccessCounters;
+use crate::log::view::LogViews;
+use crate::node::Node;
+use crate::policy::asker::Asker;
+use crate::policy::egress::crosses_no_border;
+use crate::policy::subject_status;
+use crate::relocate::peers::PeerShard;
+use crate::reply::{MoveProven, ProvenEntry};
+use crate::store::damage::read_rows;
+use crate::store::keys::Owner;
+use crate::store::move_proof::{GaveAway, MoveProof};
+use crate::store::subject::{Status, Subject, SubjectRow};
+use crate::write::entries::subject_statement;
+
+/// The proof of the last move of a subject to here. Blocks its thread.
+///
+/// # Errors
+/// `SUBJECT_UNKNOWN`, `SUBJECT_ERASED`, `SUBJECT_MOVED`; `RECORD_NOT_FOUND` if it did not come by a move;
+/// `SHARD_BUSY` while the entry is not signed yet; those of [`crosses_no_border`].
+pub(crate) fn of_arrival(
+    node: &Node,
+    counts: &AccessCounters,
+    views: &LogViews,
+    asker: &Asker,
+    owner: &Owner,
+) -> Result<MoveProven, Rejection> {
+    let rows = read_rows(&*node.engine, &[owner.row(), owner.move_proof()]);
+    let mut rows = rows.map_err(Error::from)?.into_iter();
+    let mut next = || rows.next().unwrap_or(Ok(None));
+    let (row, proof) = (next()?, next()?);
+    let row = row.map(|row| node.open_subject(owner, &row)).transpose()?;
+    let kept = match &row {
+        Some(SubjectRow::Kept(subject)) => Some(subject),
+        Some(SubjectRow::Erased(_)) | None => None,
+    };
+    crosses_no_border(node, counts, asker, kept)?;
+    let subject = match row {
+        Some(SubjectRow::Kept(subject)) if !matches!(subject.status, Status::Arriving(_)) => {
+            subject
+        }
+        Some(SubjectRow::Erased(stone)) => return Err(subject_status::gone(&stone)),
+        Some(SubjectRow::Kept(_)) | None => {
+            return Err(Rejection::new(Reason::SubjectUnknown).field("subject.id"));
+        }
+    };
+    let proof = proof.ok_or_else(|| {
+        let fault = Rejection::new(Reason::RecordNotFound).field("subject.id");
+        fault.problem("the subject has not come here by a move")
+    })?;
+    proven(node, views, owner, &subject, &proof)
+}
+
+fn proven(
+    node: &Node,
+    views: &LogViews,
+    owner: &Owner,
+    subject: &Subject,
+    row: &[u8],
+) -> Result<MoveProven, Rejection> {
+    let proof = MoveProof::open(row, owner, subject.incarnation, &node.region, subject.key())?;
+    let MoveProof { digest, source, entry: at, opening } = proof;
+    let origin = node.origins().of(node.period_of(at.log)?);
+    let view = views.of(&origin)?;
+    if view.size() <= at.index.0 {
+        // The next checkpoint has it.
+        return Err(Reason::ShardBusy.into());
+    }
+    let (entry, path) = view.proof(at.index.0)?;
+    let statement = |opening: &[u8; 32]| {
+        subject_statement(owner, None, ledger::statement::content_digest(opening, &digest))
+    };
+    let GaveAway { origin: theirs, index, entry: gave, opening: opened, proof } = source;
+    let out = ProvenEntry {
+        origin: theirs,
+        index,
+        entry: gave,
+        opening: opened,
+        statement: statement(&opened),
+        proof,
+    };
+    let into = ProvenEntry {
+        origin,
+        index: at.index.0,
+        entry,
+        opening,
+        statement: statement(&opening),
+        proof: path.to_text(),
+    };
+    Ok(MoveProven { digest, out, into })
+}
+
+/// Whether that names a log of that shard.
+pub(super) fn is_log_of(node: &Node, shard: &PeerShard, origin: &str) -> bool {
+    let prefix = format!("{}/{}/{}/", node.deployment, shard.region, shard.shard);
+    let period = origin.strip_prefix(&prefix);
+    period.is_some_and(|period| period.len() <= 10 && period.parse::<u32>().is_ok())
+}
+
+/// Whether the log of that shard has taken what `own` has given away: its MOVE_IN entry is about a whole
+/// subject, names the entry `own`, and commits to the same.
+pub(super) fn takes(
+    node: &Node,
+    shard: &PeerShard,
+    own: &proto::ArrivalEnd,
+    taken: &proto::ArrivalEnd,
+) -> bool {
+    let Ok(log) = Verifier::from_vkey(&taken.vkey) else { return false };
+    if !is_log_of(node, shard, &taken.origin) || log.name() != taken.origin {
+        return false;
+    }
+    let Ok(included) = tlog_proof::verify_receipt(&taken.proof, &log, &taken.entry) else {
+        return false;
+    };
+    let (Ok(gave), Ok(took)) = (Entry::decode(&own.entry), Entry::decode(&taken.entry)) else {
+        return false;
+    };
+    included.index == taken.index
+        && included.checkpoint.origin == taken.origin
+        && took.kind == Kind::MoveIn
+        && took.collection.is_none()
+        && took.peer() == Some((own.origin.as_str(), own.index))
+        && took.commitment.is_some()
+        && took.commitment == gave.commitment
+}

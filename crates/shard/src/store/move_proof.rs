@@ -1,0 +1,99 @@
+//! What shows that a subject came by a move: the entry of the log that gave it away, with its proof, as
+//! it was checked here, and where the entry stands that took it. One row a subject, of its last move to
+//! here, encrypted under its key. It goes with the subject.
+//!
+//! Layout: the format (1 byte), a nonce (12 bytes), and encrypted: the digest of all that moved, the
+//! other log's origin, index, entry, opening and proof, then where the own entry stands, and its opening.
+
+use terms::RegionId;
+use zeroize::Zeroizing;
+
+use crate::Error;
+use crate::store::aead::{NONCE_BYTES, SealKey, binding};
+use crate::store::codec::{Malformed, Reader, Writer};
+use crate::store::keys::Owner;
+use crate::store::types::{EntryAt, Incarnation};
+
+const FORMAT: u8 = 1;
+const DAMAGED: Error = Error::Damaged("moves");
+
+/// The entry with which another region gave a subject away.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct GaveAway {
+    pub(crate) origin: String,
+    pub(crate) index: u64,
+    pub(crate) entry: Vec<u8>,
+    pub(crate) opening: [u8; 32],
+    /// A C2SP tlog-proof.
+    pub(crate) proof: String,
+}
+
+/// The proof of the move by which a subject came.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct MoveProof {
+    /// Of all that moved.
+    pub(crate) digest: [u8; 32],
+    pub(crate) source: GaveAway,
+    /// The MOVE_IN entry, and its opening.
+    pub(crate) entry: EntryAt,
+    pub(crate) opening: [u8; 32],
+}
+
+/// What binds the row to its place.
+fn bound(owner: &Owner, incarnation: Incarnation, region: &RegionId) -> Vec<u8> {
+    let parts = [region.as_str(), owner.tenant.as_str(), owner.subject.expose()];
+    binding("subject move proof v1", &parts, Some(incarnation.0.into()))
+}
+
+impl MoveProof {
+    /// The row as it is stored.
+    pub(crate) fn seal(
+        &self,
+        owner: &Owner,
+        incarnation: Incarnation,
+        region: &RegionId,
+        key: &SealKey,
+        nonce: [u8; NONCE_BYTES],
+    ) -> Vec<u8> {
+        let GaveAway { origin, index, entry, opening, proof } = &self.source;
+        let mut row = Writer::with_capacity(512 + entry.len() + proof.len());
+        row.u8(FORMAT).fixed(&nonce);
+        let from = row.0.len();
+        row.fixed(&self.digest).text(origin).u64(*index).bytes(entry).fixed(opening).text(proof);
+        self.entry.write(&mut row);
+        row.fixed(&self.opening);
+        key.seal_tail(nonce, &bound(owner, incarnation, region), &mut row.0, from);
+        row.0
+    }
+
+    /// Opens a stored row.
+    pub(crate) fn open(
+        row: &[u8],
+        owner: &Owner,
+        incarnation: Incarnation,
+        region: &RegionId,
+        key: &SealKey,
+    ) -> Result<Self, Error> {
+        let mut reader = Reader::new(row);
+        reader.format(FORMAT)?;
+        let nonce = reader.array()?;
+        let mut sealed = Zeroizing::new(reader.rest().to_vec());
+        let bound = bound(owner, incarnation, region);
+        let plain = key.open(nonce, &bound, &mut sealed).map_err(|_| DAMAGED)?;
+        Self::read(&mut Reader::new(plain)).map_err(|Malformed| DAMAGED)
+    }
+
+    fn read(row: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let digest = row.array()?;
+        let source = GaveAway {
+            origin: row.text()?.to_owned(),
+            index: row.u64()?,
+            entry: row.bytes()?.to_vec(),
+            opening: row.array()?,
+            proof: row.text()?.to_owned(),
+        };
+        let (entry, opening) = (EntryAt::read(row)?, row.array()?);
+        row.end()?;
+        Ok(Self { digest, source, entry, opening })
+    }
+}

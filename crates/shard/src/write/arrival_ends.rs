@@ -1,0 +1,94 @@
+//! The end of an arrival without a subject that is served, and what is kept of arrivals that have ended.
+
+use engine::Key;
+use ledger::entry::{Detail as Said, Entry, Kind};
+use terms::Rejection;
+
+use crate::Error;
+use crate::store::keys;
+use crate::store::keys::Owner;
+use crate::write::arrivals::none;
+use crate::write::arriving_chunks::Arrival;
+use crate::write::move_command::{ArriveStep, Ended};
+use crate::write::transaction::{Done, Transaction};
+
+/// Why what has arrived is erased, for the log.
+const GIVEN_UP: &str = "the move was given up";
+
+impl Transaction<'_> {
+    /// Ends an arrival of which its source knows nothing any more: the source has one move of a subject at
+    /// the most, so its newer word settles the older. It asks again until that is done.
+    pub(super) fn supersede(
+        &mut self,
+        of: Arrival<'_>,
+        move_id: [u8; 16],
+        step: &ArriveStep,
+        opening: &[u8; 32],
+    ) -> Result<Done, Rejection> {
+        let (owner, here) = (of.owner, of.here.clone());
+        self.drop_arrival(of, opening)?;
+        let more = self.subjects.contains_key(&owner.tag);
+        match step {
+            ArriveStep::Drop if more => self.staging(&here),
+            ArriveStep::Drop => {
+                self.note_ended(owner, move_id, Ended::GivenUp);
+                Ok(none())
+            }
+            _ => Ok(none()),
+        }
+    }
+
+    /// Erases what has arrived, as much as one commit takes.
+    pub(super) fn drop_arrival(
+        &mut self,
+        of: Arrival<'_>,
+        opening: &[u8; 32],
+    ) -> Result<Done, Rejection> {
+        let Arrival { asker, owner, subject, here } = of;
+        let gone = self.take_records(owner, subject, owner.records(), None)?;
+        for (collection, live) in &gone.live {
+            let entry: Entry = self.of_collection(asker, owner, subject, collection, *live);
+            self.entries.append(&entry)?;
+        }
+        if gone.more {
+            return self.staging(&here);
+        }
+        let mut entry = self.entries.about_subject(Kind::MoveIn, asker);
+        entry.say(Said::Count(0));
+        entry.say(Said::Reason(GIVEN_UP.to_owned()));
+        self.append_about(owner, None, opening, entry)?;
+        here.attachment.iter().for_each(|chunks| self.discard_chunks(chunks));
+        self.node.moves.arrived(owner.tag);
+        match here.before {
+            Some(stone) => self.batch.put(owner.row(), stone),
+            None => self.batch.delete(owner.row()),
+        }
+        self.batch.delete(owner.accesses());
+        self.note_ended(owner, here.move_id, Ended::GivenUp);
+        self.subjects.remove(&owner.tag);
+        self.erased.push(owner.tag);
+        Ok(none())
+    }
+
+    /// Notes that a move has ended, so that a late beginning of it is refused.
+    pub(super) fn note_ended(&mut self, owner: &Owner, move_id: [u8; 16], how: Ended) {
+        let key: Key = keys::move_ended(&owner.row(), &move_id);
+        self.batch.put(key.clone(), how.row());
+        self.moves_ended.insert(key, how);
+    }
+
+    /// How a move has ended, as this group has left it. None: it has not.
+    pub(super) fn ended(
+        &self,
+        owner: &Owner,
+        move_id: [u8; 16],
+    ) -> Result<Option<Ended>, Rejection> {
+        let key = keys::move_ended(&owner.row(), &move_id);
+        if let Some(how) = self.moves_ended.get(&key) {
+            return Ok(Some(*how));
+        }
+        let rows = self.node.engine.get_many(&[&key]).map_err(Error::from)?;
+        let row = rows.into_iter().next().flatten();
+        Ok(row.map(|row| Ended::read(&row)).transpose()?)
+    }
+}
