@@ -89,6 +89,9 @@ struct CancelOptions {
     /// Why, for the placement log; it must name no person
     #[arg(long, value_name = "TEXT")]
     reason: String,
+    /// Give up this move alone: the request id with which it was ordered
+    #[arg(long, value_name = "UUID")]
+    request_id: Option<String>,
 }
 
 /// Runs what was typed.
@@ -175,10 +178,11 @@ impl ShowOptions {
 
 impl CancelOptions {
     async fn run(&self) -> Result<(), Failure> {
-        let Self { common, subject, reason } = self;
+        let Self { common, subject, reason, request_id } = self;
         let request = api::CancelOperationRequest {
             subject: common.subject(subject),
             reason: reason.clone(),
+            request_id: request_id.clone().unwrap_or_default(),
         };
         let given_up = common.client().await?.cancel_operation(&request).await;
         show(&given_up.map_err(|error| common.failed(&error))?, common.json, false)

@@ -38,7 +38,36 @@ pub(crate) struct Metrics {
     pub(crate) checkpoint_failures: Counter,
     pub(crate) store_reopened: Counter,
     pub(crate) clock_ahead_seconds: Gauge,
+    pub(crate) moves: MoveMetrics,
     map_epoch: Gauge,
+}
+
+/// What is counted of moves from here.
+#[derive(Clone, Default)]
+pub(crate) struct MoveMetrics {
+    pub(crate) out: Gauge,
+    pub(crate) left: Gauge,
+    pub(crate) left_seconds: Gauge,
+    pub(crate) copies: Gauge,
+    pub(crate) halted: Counter,
+}
+
+impl MoveMetrics {
+    /// Registers all of them.
+    fn new(registry: &mut Registry) -> Self {
+        let m = Self::default();
+        let says = "Subjects that are copied to another region, and not written";
+        registry.register("shard_moves_copying", says, m.out.clone());
+        let says = "Subjects that were given away, and that no region is known to serve yet";
+        registry.register("shard_moves_given_away", says, m.left.clone());
+        let says = "Seconds since the oldest of those was given away";
+        registry.register("shard_moves_given_away_seconds", says, m.left_seconds.clone());
+        let says = "Copies of subjects that other regions are still to erase";
+        registry.register("shard_moves_copies_left", says, m.copies.clone());
+        let says = "Steps of moves that failed, and are tried again or given up";
+        registry.register("shard_moves_halted", says, m.halted.clone());
+        m
+    }
 }
 
 impl Metrics {
@@ -83,6 +112,7 @@ impl Metrics {
             checkpoint_failures: Counter::default(),
             store_reopened: Counter::default(),
             clock_ahead_seconds: Gauge::default(),
+            moves: MoveMetrics::new(registry),
             map_epoch: Gauge::default(),
         };
         let m = metrics.clone();
@@ -113,9 +143,6 @@ impl Metrics {
         registry.register("shard_indexes_building", says, m.indexes_building);
         let says = "Stored records whose rows of indexes were changed after a map";
         registry.register("shard_index_records", says, m.index_records);
-        let says =
-            "Free bytes below which writes are refused: the reserve, and the engine's own needs";
-        registry.register("shard_disk_reserve_bytes", says, m.disk_reserve_bytes);
         Self::refusals(registry, metrics.clone());
         Self::troubles(registry, metrics.clone());
         metrics
@@ -138,6 +165,9 @@ impl Metrics {
 
     /// Registers what an operator must look at as soon as it is not 0.
     fn troubles(registry: &mut Registry, m: Self) {
+        let says =
+            "Free bytes below which writes are refused: the reserve, and the engine's own needs";
+        registry.register("shard_disk_reserve_bytes", says, m.disk_reserve_bytes);
         let says = "Reads and writes that met a part of the store that does not read back";
         registry.register("shard_damaged_reads", says, m.damaged_reads);
         registry.register("shard_failed_reads", "Reads that the system refused", m.failed_reads);

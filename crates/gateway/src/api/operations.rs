@@ -134,9 +134,10 @@ async fn cancel(
     request: v1::CancelOperationRequest,
 ) -> Result<v1::Operation, Rejection> {
     let pinned = ctx.pin();
-    let (of, reason) = pinned.reader(&call.admitted.acting.caller).cancel(request)?;
+    let (of, reason, id) = pinned.reader(&call.admitted.acting.caller).cancel(request)?;
     let cancel = Of::Cancel(of.subject.expose().to_owned());
-    let op = Op::Moves(proto::Moves { of: Some(cancel), reason });
+    let request_id = id.map(|id| Bytes::copy_from_slice(id.bytes())).unwrap_or_default();
+    let op = Op::Moves(proto::Moves { of: Some(cancel), reason, request_id });
     let (written, _) = erase::send(call, &pinned, &of, false, op).await?;
     let mut operation = of_subject(call, &pinned, &of).await?;
     operation.replayed = written.replayed;
@@ -190,7 +191,7 @@ async fn of_subject(
 }
 
 async fn ask(call: &Call, route: Route<'_>, of: Of) -> Result<proto::MovesFound, Rejection> {
-    let op = Op::Moves(proto::Moves { of: Some(of), reason: String::new() });
+    let op = Op::Moves(proto::Moves { of: Some(of), ..Default::default() });
     let deadline = call.deadline.of_call();
     let sent = call.admitted.shard_call(route.region(), deadline, Effect::Read, 0, op)?;
     let Outcome::Moves(found) = route.send(sent).await?.outcome else {

@@ -163,12 +163,16 @@ impl RequestReader<'_> {
         self.named(subject)
     }
 
-    /// Reads which relocation is to be given up, and why.
+    /// Reads which relocation is to be given up, and why; and the id with which it was ordered, if only
+    /// that one is meant.
     pub(crate) fn cancel(
         self,
         request: v1::CancelOperationRequest,
-    ) -> Result<(Named, String), Rejection> {
-        Ok((self.named(request.subject)?, reason(request.reason)?))
+    ) -> Result<(Named, String, Option<RequestId>), Rejection> {
+        let of = self.named(request.subject)?;
+        let id = Some(request.request_id).filter(|id| !id.is_empty());
+        let id = id.map(|id| request_id(&id)).transpose()?;
+        Ok((of, reason(request.reason)?, id))
     }
 
     /// Reads a block.

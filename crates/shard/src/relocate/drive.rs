@@ -6,11 +6,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::{Key, Order, ScanLimit};
 use link::tls::Tls;
 use terms::{Reason, RegionId, Rejection, Retry};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 use wire::session as proto;
 use wire::session::arrival::Step;
 
@@ -21,28 +20,23 @@ use crate::relocate::digest;
 use crate::relocate::digest::Whole;
 use crate::relocate::peer_session::{CallEnd, PeerSession};
 use crate::relocate::peers::{PeerShard, Peers};
-use crate::relocate::{pages, receipt, show, travel};
+use crate::relocate::{pages, receipt, travel};
 use crate::reply::{Outcome, ReplySlot};
 use crate::store::accesses::Accesses;
 use crate::store::attachment;
 use crate::store::codec::Writer;
 use crate::store::damage::read_rows;
-use crate::store::keys;
 use crate::store::keys::Owner;
 use crate::store::moving::{Left, Move};
 use crate::store::record::Body;
-use crate::store::subject::{Status, Subject};
+use crate::store::subject::Subject;
 use crate::write::command::{Action, Depart, DepartStep, Op};
 use crate::write::committer::Queue;
 use crate::write::expiry::own;
 use crate::write::move_command::Switch;
 
-/// Time between two looks for moves that wait: for a link, or a region that has refused for now.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Time in which a step here must have begun.
 const WITHIN: Duration = Duration::from_secs(60);
-/// Rows of moves that are read at once.
-const ROWS_AT_ONCE: usize = 64;
 
 /// What drives the moves of one shard.
 pub(crate) struct Driver {
@@ -54,19 +48,22 @@ pub(crate) struct Driver {
 }
 
 /// Why a move does not go on now.
-enum Halt {
+pub(super) enum Halt {
     /// A step took a part, and is to be asked for again.
     GoesOn,
     /// It is tried again later.
     Later(String),
-    /// The rules of one of the two regions, or the state of the subject there, forbid it for good.
+    /// The other region refuses it for good.
     Refused(Rejection),
+    /// It cannot go on here: by this region's own rules, or since what is stored here is damaged.
+    Failed(Rejection),
 }
 
 impl From<CallEnd> for Halt {
     fn from(end: CallEnd) -> Self {
         match end {
-            CallEnd::Refused(fault) => fault.into(),
+            CallEnd::Refused(fault) if is_for_good(&fault) => Self::Refused(fault),
+            CallEnd::Refused(fault) => Self::Later(fault.reason.as_str().to_owned()),
             CallEnd::Broken(why) => Self::Later(why.to_owned()),
         }
     }
@@ -74,67 +71,43 @@ impl From<CallEnd> for Halt {
 
 impl From<Rejection> for Halt {
     fn from(fault: Rejection) -> Self {
-        if fault.reason.retry() == Retry::No && fault.reason != Reason::NotBuilt {
-            Self::Refused(fault)
+        if is_for_good(&fault) {
+            Self::Failed(fault)
         } else {
             Self::Later(fault.reason.as_str().to_owned())
         }
     }
 }
 
-/// The sessions with other shards, in one look over all moves.
+/// Whether no later attempt is answered otherwise.
+fn is_for_good(fault: &Rejection) -> bool {
+    fault.reason.retry() == Retry::No && fault.reason != Reason::NotBuilt
+}
+
+/// The session with another shard, in one turn of the moves there.
 #[derive(Default)]
-struct Sessions {
+pub(super) struct Sessions {
     open: HashMap<PeerShard, PeerSession>,
-    /// Shards that were not reached in this look: moves there wait for the next one, so that a region that
-    /// is cut off keeps no move to another one waiting.
+    /// Shards that were not reached in this turn: moves there wait for the next one.
     unreached: HashSet<PeerShard>,
 }
 
 impl Sessions {
-    /// For the next look.
-    fn again(&mut self) {
+    /// Whether the shard was not reached.
+    pub(super) fn lacks_any(&self) -> bool {
+        !self.unreached.is_empty()
+    }
+
+    /// For the next turn.
+    pub(super) fn again(&mut self) {
         self.open.retain(|_, session| session.is_open());
         self.unreached.clear();
     }
 }
 
 impl Driver {
-    /// Drives what there is to drive, again and again. Never done.
-    pub(crate) async fn run(self) {
-        let mut sessions = Sessions::default();
-        loop {
-            let mut after = None;
-            loop {
-                let rows = match self.rows(after.take()).await {
-                    Ok(rows) => rows,
-                    Err(fault) => {
-                        self.say(fault.reason.as_str());
-                        break;
-                    }
-                };
-                let Some(last) = rows.last().cloned() else { break };
-                for row in rows {
-                    self.one(&mut sessions, row).await;
-                }
-                after = Some(last);
-            }
-            sessions.again();
-            tokio::select! {
-                () = self.node.moves.ordered.notified() => {}
-                () = sleep(LOOK_EVERY) => {}
-            }
-        }
-    }
-
-    fn say(&self, why: &str) {
-        if let Some(unsaid) = self.node.troubles.allow(self.node.clock.now()) {
-            tracing::warn!(why, unsaid, "a move to another region does not go on for now");
-        }
-    }
-
     /// Runs what blocks on a thread that may.
-    async fn blocking<T: Send + 'static>(
+    pub(super) async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Node) -> Result<T, Rejection> + Send + 'static,
     ) -> Result<T, Rejection> {
@@ -143,54 +116,8 @@ impl Driver {
         done.unwrap_or_else(|_| Err(Reason::Internal.into()))
     }
 
-    async fn rows(&self, after: Option<Key>) -> Result<Vec<Key>, Rejection> {
-        self.blocking(move |node| {
-            let limit = ScanLimit { rows: ROWS_AT_ONCE, bytes: 1 << 20 };
-            let span = keys::all_moving(after.as_deref());
-            let page = node.engine.scan(&span, Order::Ascending, limit).map_err(Error::from)?;
-            Ok(page.rows.into_iter().map(|(key, _)| key).collect())
-        })
-        .await
-    }
-
-    /// Drives the move of one subject as far as it goes.
-    async fn one(&self, sessions: &mut Sessions, row: Key) {
-        let found = self.blocking(move |node| show::kept(node, &row)).await;
-        let (owner, subject) = match found {
-            Ok(Some(found)) => found,
-            // It ended just now.
-            Ok(None) => return,
-            Err(fault) => return self.say(fault.reason.as_str()),
-        };
-        let subject = Arc::new(subject);
-        let done = match &subject.status {
-            Status::Moving(of) => match self.copy(sessions, &owner, &subject, of).await {
-                Err(Halt::Refused(fault)) => {
-                    let (reason, move_id) = (fault.reason, of.request_id);
-                    tracing::warn!(%reason, "a move to another region is refused, and given up");
-                    let step = DepartStep::GiveUp {
-                        reason: format!("refused: {reason}"),
-                        refused: Some(reason),
-                        move_id: Some(move_id),
-                    };
-                    self.step(&owner, step).await
-                }
-                done => done,
-            },
-            Status::Left(left) => self.hand_over(sessions, &owner, &subject, left).await,
-            Status::Live | Status::Blocked(_) | Status::Erasing(_) | Status::Arriving(_) => {
-                self.drop_there(sessions, &owner, &subject).await
-            }
-        };
-        match done {
-            Ok(()) | Err(Halt::GoesOn) => {}
-            Err(Halt::Later(why)) => self.say(&why),
-            Err(Halt::Refused(fault)) => self.say(fault.reason.as_str()),
-        }
-    }
-
     /// Has the committer do one step of a move from here.
-    async fn step(&self, owner: &Owner, step: DepartStep) -> Result<(), Halt> {
+    pub(super) async fn step(&self, owner: &Owner, step: DepartStep) -> Result<(), Halt> {
         let opening = self.node.random().map_err(Rejection::from)?;
         let action = Action::Depart(Box::new(Depart { owner: owner.clone(), opening, step }));
         let queue = self.queue.of_session();
@@ -209,7 +136,7 @@ impl Driver {
     }
 
     /// Copies a subject, and gives it away once both regions have read the same.
-    async fn copy(
+    pub(super) async fn copy(
         &self,
         sessions: &mut Sessions,
         owner: &Owner,
@@ -289,7 +216,7 @@ impl Driver {
     }
 
     /// Has the other region serve a subject that was given away; then what is left of it here goes.
-    async fn hand_over(
+    pub(super) async fn hand_over(
         &self,
         sessions: &mut Sessions,
         owner: &Owner,
@@ -344,34 +271,15 @@ impl Driver {
         let to = self.peer(owner, &of.to)?;
         let session = self.session(sessions, owner, &of.to).await?;
         let there = self.ask(session, owner, of.request_id, Step::Prove(true)).await?;
+        if there.state() != proto::arrived::State::Adopted {
+            return Err(Halt::Later("the other region does not have it".to_owned()));
+        }
         // It is signed within a beat.
         let taken = there.taken.ok_or(Halt::GoesOn)?;
         if receipt::takes(&self.node, &to, own, &taken) {
             return Ok(());
         }
         Err(Halt::Later("the other region does not prove that it has taken the subject".to_owned()))
-    }
-
-    /// Has the other region erase what it has of a move that was given up.
-    async fn drop_there(
-        &self,
-        sessions: &mut Sessions,
-        owner: &Owner,
-        subject: &Subject,
-    ) -> Result<(), Halt> {
-        let Some(of) = subject.given_up.as_ref().filter(|of| !of.dropped) else { return Ok(()) };
-        loop {
-            let session = self.session(sessions, owner, &of.to).await?;
-            let left = self.ask(session, owner, of.request_id, Step::Drop(true)).await?;
-            match left.state() {
-                proto::arrived::State::None => break,
-                proto::arrived::State::Staging => {}
-                proto::arrived::State::Adopted | proto::arrived::State::Unspecified => {
-                    return Err(Halt::Later("the other region serves it".to_owned()));
-                }
-            }
-        }
-        self.step(owner, DepartStep::Dropped { move_id: of.request_id }).await
     }
 
     /// The proof that this shard's log has the MOVE_OUT entry. Waits until a checkpoint has signed it.
@@ -399,7 +307,7 @@ impl Driver {
     }
 
     /// The session with the shard of a region that has the subject's slot.
-    async fn session<'a>(
+    pub(super) async fn session<'a>(
         &self,
         sessions: &'a mut Sessions,
         owner: &Owner,
@@ -429,7 +337,7 @@ impl Driver {
         self.peers.shard(&self.node.map(), region, owner.slot).ok_or_else(none)
     }
 
-    async fn ask(
+    pub(super) async fn ask(
         &self,
         session: &mut PeerSession,
         owner: &Owner,

@@ -6,5 +6,6 @@ mod pages;
 pub(crate) mod peer_session;
 pub(crate) mod peers;
 pub(crate) mod receipt;
+mod rounds;
 pub(crate) mod show;
 pub(crate) mod travel;

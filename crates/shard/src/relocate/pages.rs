@@ -13,7 +13,7 @@ use crate::store::record::{Address, Body, Head, Stored};
 use crate::store::subject::Subject;
 
 /// Records of one page, and bytes of their bodies at which no further one is added.
-const PAGE_RECORDS_MAX: usize = 256;
+pub(super) const PAGE_RECORDS_MAX: usize = 256;
 const PAGE_BYTES_TARGET: usize = 512 << 10;
 /// Bytes of rows that are read for it.
 const SCAN_BYTES_MAX: usize = 1 << 20;

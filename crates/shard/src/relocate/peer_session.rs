@@ -6,7 +6,7 @@ use std::time::Duration;
 use link::session::{Dialled, Frames, MESSAGE_BYTES_MAX, PROTOCOL, dial};
 use link::spiffe_id::PeerId;
 use link::tls::{Peer, Tls};
-use terms::{Rejection, TenantId};
+use terms::{Reason, Rejection, TenantId};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 use tonic::Streaming;
@@ -101,7 +101,12 @@ impl PeerSession {
         let first = replies.message().await.map_err(broken)?;
         let first = first.ok_or(CallEnd::Broken("it has ended the session"))?;
         let Some(welcome) = first.welcome else {
-            return Err(CallEnd::Broken("it refuses the session"));
+            let refused = first.goodbye.map(link::session::from_wire);
+            // By its map, this region is none: nothing can move there.
+            return Err(match refused.filter(|fault| fault.reason == Reason::NotPermitted) {
+                Some(fault) => CallEnd::Refused(fault),
+                None => CallEnd::Broken("it refuses the session"),
+            });
         };
         let territory = map.region(region).map(|region| region.territory().as_str());
         let right = welcome.region == region.as_str()

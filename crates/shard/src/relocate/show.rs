@@ -75,26 +75,39 @@ pub(crate) fn of_tenant(
     counts: &AccessCounters,
     asker: &Asker,
 ) -> Result<(Vec<Moved>, bool), Rejection> {
-    let (mut found, mut after, mut seen) = (Vec::new(), None, 0);
+    let (mut found, mut seen) = (Vec::new(), 0);
     let limit = ScanLimit { rows: ROWS_AT_ONCE, bytes: 1 << 20 };
-    loop {
-        let span = keys::all_moving(after.as_deref());
-        let page = node.engine.scan(&span, Order::Ascending, limit).map_err(Error::from)?;
-        let Some((last, _)) = page.rows.last() else { return Ok((found, false)) };
-        after = Some(last.clone());
-        for (key, _) in &page.rows {
-            seen += 1;
-            if found.len() >= LISTED_MAX || seen > LOOKED_AT_MAX {
-                return Ok((found, true));
-            }
-            if let Some((owner, subject)) = kept(node, key)?
-                && owner.tenant == asker.tenant
-                && crosses_no_border(node, counts, asker, Some(&subject)).is_ok()
-            {
-                found.extend(of_kept(node, &owner, &subject));
+    for mut span in [keys::all_moving(None), keys::all_left_copies(None)] {
+        loop {
+            let page = node.engine.scan(&span, Order::Ascending, limit).map_err(Error::from)?;
+            let Some((last, _)) = page.rows.last() else { break };
+            span.from = [last.as_slice(), &[0]].concat();
+            for (key, _) in &page.rows {
+                seen += 1;
+                if found.len() >= LISTED_MAX || seen > LOOKED_AT_MAX {
+                    return Ok((found, true));
+                }
+                if let Some((owner, subject)) = listed(node, key)?
+                    && owner.tenant == asker.tenant
+                    && crosses_no_border(node, counts, asker, Some(&subject)).is_ok()
+                {
+                    found.extend(of_kept(node, &owner, &subject));
+                }
             }
         }
     }
+    Ok((found, false))
+}
+
+/// The subject of a row of either kind, if that is its last move. Blocks its thread.
+fn listed(node: &Node, key: &[u8]) -> Result<Option<(Owner, Subject)>, Rejection> {
+    let Some((row, move_id)) = keys::of_left_copy(key).filter(|_| keys::is_left_copy(key)) else {
+        return kept(node, key);
+    };
+    let found = kept(node, &keys::moving(row))?;
+    let of = |subject: &Subject| subject.given_up.as_ref().map(|of| of.request_id);
+    let last = |subject: &Subject| subject.status.moving().is_none() && of(subject) == Some(move_id);
+    Ok(found.filter(|(_, subject)| last(subject)))
 }
 
 /// The subject of which a row says that it moves, if it is still there. Blocks its thread.

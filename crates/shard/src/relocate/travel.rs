@@ -12,13 +12,14 @@ use atlas::{Findings, RecordAttributes};
 use ledger::statement::content_digest;
 use terms::limits::{
     ATTACHMENT_BYTES_MAX, BODY_BYTES_MAX, PARTICIPANT_JURISDICTIONS_MAX, PARTICIPANTS_MAX,
-    REQUEST_IDS_KEPT_MAX, RULINGS_PER_SUBJECT_MAX,
+    PURPOSE_BYTES_MAX, REQUEST_IDS_KEPT_MAX, RULINGS_PER_SUBJECT_MAX,
 };
 use terms::{Collection, Reason, RecordKey, Rejection, UnixMillis};
 use wire::session as proto;
 use zeroize::Zeroizing;
 
 use crate::node::Node;
+use crate::relocate::pages;
 use crate::store::accesses::{Access, Accesses, LINES_READ_MAX};
 use crate::store::attachment;
 use crate::store::attachment::Chunks;
@@ -65,10 +66,13 @@ pub(crate) fn accesses(accesses: &Accesses) -> Vec<u8> {
 pub(crate) fn read_accesses(bytes: &[u8]) -> Result<Accesses, Malformed> {
     let (mut row, mut lines) = (Reader::new(bytes), Vec::new());
     while !row.rest().is_empty() {
-        lines.push(Access::read(&mut row)?);
-        if lines.len() > LINES_READ_MAX {
+        let line = Access::read(&mut row)?;
+        let by = line.by.as_ref().and_then(|by| by.territory.as_ref());
+        let short = line.purpose.len() <= PURPOSE_BYTES_MAX;
+        if !short || by.is_some_and(|code| code.len() != 2) || lines.len() >= LINES_READ_MAX {
             return Err(Malformed);
         }
+        lines.push(line);
     }
     Ok(Accesses(lines))
 }
@@ -133,6 +137,9 @@ pub(crate) fn read_records(
     while !all.rest().is_empty() {
         let one = all.bytes().and_then(|record| Ok((record, all.bytes()?)));
         let (record, body) = one.map_err(|Malformed| invalid())?;
+        if records.len() >= pages::PAGE_RECORDS_MAX {
+            return Err(invalid());
+        }
         records.push(read_record(node, owner, record, body, chunks)?);
     }
     Ok(records)
@@ -325,4 +332,25 @@ fn bounded(row: &mut Reader<'_>, most: usize) -> Result<u32, Malformed> {
 
 fn invalid() -> Rejection {
     Rejection::new(Reason::FieldInvalid).field("arrival").problem("is not as shards send it")
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+mod tests {
+    use super::*;
+
+    fn line(purpose: usize) -> Access {
+        let (purpose, reads) = ("x".repeat(purpose), 1);
+        let (first, last) = (Minute(1), Minute(2));
+        Access { collection: Collection::parse("notes").unwrap(), by: None, purpose, reads, first, last }
+    }
+
+    #[test]
+    fn who_read_a_subject_is_said_in_few_and_short_lines() {
+        let all = |lines| accesses(&Accesses(lines));
+        let most = all((0..LINES_READ_MAX).map(|_| line(PURPOSE_BYTES_MAX)).collect());
+        assert_eq!(read_accesses(&most).ok().unwrap().0.len(), LINES_READ_MAX);
+        assert!(read_accesses(&all((0..=LINES_READ_MAX).map(|_| line(1)).collect())).is_err());
+        assert!(read_accesses(&all(vec![line(PURPOSE_BYTES_MAX + 1)])).is_err());
+    }
 }

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use atlas::Moment;
 use ledger::Receipt;
 use ledger::entry::{Kind, Role};
 use ledger::note::Verifier;
 use prost::Message as _;
-use terms::{Reason, Rejection, SubjectId, TenantId};
+use terms::{Detail, Reason, Rejection, SubjectId, TenantId};
 use wire::session as proto;
 use wire::session::arrival::Step;
 use wire::session::call::Op;
@@ -15,6 +16,8 @@ use crate::Error;
 use crate::log::view::LogViews;
 use crate::node::Node;
 use crate::policy::asker::{Asker, Stands};
+use crate::policy::ingress::may_enter;
+use crate::policy::rulings::{Rules, Verdict};
 use crate::read::reader::Reader;
 use crate::relocate::digest;
 use crate::relocate::digest::Whole;
@@ -152,10 +155,15 @@ fn prepare(node: &Node, views: &LogViews, of: &Checked, step: Step) -> Result<Pr
                 None => ArriveStep::Look,
             })
         }
-        Step::Check(_) => Prepared::Answer(check(node, of)?.map_or_else(
-            || Arrived::of(ArrivedState::None),
-            |(here, whole)| arrived(node, &here, whole),
-        )),
+        Step::Check(_) => Prepared::Answer(match check(node, of)? {
+            None => Arrived::of(ArrivedState::None),
+            Some((here, whole)) => {
+                if whole.is_some() {
+                    placed(node, of)?;
+                }
+                arrived(node, &here, whole)
+            }
+        }),
         Step::Adopt(end) => {
             let adoption = match check(node, of)? {
                 Some((here, Some(whole))) => adoption(node, of, &here, whole, end)?,
@@ -191,7 +199,7 @@ fn records(
 /// The proof that this log has the entry with which the subject was adopted. It stays good when the
 /// subject is gone from here.
 fn taken(node: &Node, views: &LogViews, of: &Checked) -> Result<Arrived, Rejection> {
-    let key = keys::move_ended(&of.owner.row(), &of.move_id);
+    let key = keys::move_ended(&of.owner.row(), &of.from.region, &of.move_id);
     let row = node.engine.get_many(&[&key]).map_err(Error::from)?.pop().flatten();
     let at = match row.map(|row| Ended::read(&row)).transpose()? {
         Some(Ended::Adopted(at)) => at,
@@ -248,6 +256,26 @@ fn check(node: &Node, of: &Checked) -> Result<Option<(Arriving, Option<Whole>)>,
         }
         _ => Err(Reason::ShardBusy.into()),
     }
+}
+
+/// Whether the map of this moment still places all of it here: once the source has given it away, it is
+/// too late to ask.
+fn placed(node: &Node, of: &Checked) -> Result<(), Rejection> {
+    let Some((_, subject)) = arriving(node, of)? else { return Ok(()) };
+    let mut rules = Rules::new(node.map(), node.region.clone(), node.territory);
+    rules.set_date(Moment::of(node.now()));
+    for standing in subject.standings() {
+        let (tenant, collection) = (&of.owner.tenant, &standing.collection);
+        match rules.decide(tenant, collection, &standing.basis) {
+            Verdict::Here(ruled) => may_enter(node, &ruled, of.asker.stands.gateway)?,
+            Verdict::Refused(fault) => return Err(fault),
+            Verdict::Elsewhere(region) => {
+                let fault = Rejection::new(Reason::PlacementNotAdmitted).field("region");
+                return Err(fault.with(Detail::Region, region));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn arriving(node: &Node, of: &Checked) -> Result<Option<(Arriving, Subject)>, Rejection> {

@@ -99,8 +99,16 @@ pub(crate) enum Write {
     Claim(proto::Claim),
     Reassess(proto::Reassess),
     Relocate(proto::Relocate),
-    /// Gives up the move of a subject, for that reason.
-    GiveUpMove(String, String),
+    /// Gives up the move of a subject.
+    GiveUpMove(GiveUpMove),
+}
+
+/// Which move is given up, and why.
+pub(crate) struct GiveUpMove {
+    subject: String,
+    reason: String,
+    /// The id of the request that ordered it. Empty: whichever goes on.
+    move_id: Bytes,
 }
 
 /// The map by which a gateway ruled. None: the gateway names none.
@@ -130,7 +138,9 @@ pub(crate) fn call(op: Option<Op>) -> Option<Call> {
         Op::Relocate(of) => Call::Caller(CallerCall::Write(Write::Relocate(of))),
         Op::Moves(moves) => match moves.of? {
             proto::moves::Of::Cancel(subject) => {
-                Call::Caller(CallerCall::Write(Write::GiveUpMove(subject, moves.reason)))
+                let (reason, move_id) = (moves.reason, moves.request_id);
+                let of = GiveUpMove { subject, reason, move_id };
+                Call::Caller(CallerCall::Write(Write::GiveUpMove(of)))
             }
             of @ (proto::moves::Of::Subject(_)
             | proto::moves::Of::Arrived(_)
@@ -179,7 +189,7 @@ impl Write {
             Self::Patch(patch) => patch.body.as_ref().map_or(0, Bytes::len),
             Self::Delete(_) | Self::Create(_) | Self::Touch(_) => 0,
             Self::Erase(_) | Self::Block(_) | Self::Claim(_) | Self::Reassess(_) => 0,
-            Self::Relocate(_) | Self::GiveUpMove(..) | Self::RotateKey(_) => 0,
+            Self::Relocate(_) | Self::GiveUpMove(_) | Self::RotateKey(_) => 0,
         }
     }
 
@@ -195,7 +205,7 @@ impl Write {
             Self::Block(block) => block.prove && !block.validate_only,
             Self::RotateKey(of) => of.prove && !of.validate_only,
             Self::Reassess(of) => of.prove && !of.validate_only,
-            Self::Claim(_) | Self::Relocate(_) | Self::GiveUpMove(..) => false,
+            Self::Claim(_) | Self::Relocate(_) | Self::GiveUpMove(_) => false,
         }
     }
 
@@ -213,7 +223,9 @@ impl Write {
             Self::Reassess(of) => person::reassess(node, asker, of),
             Self::Claim(of) => locate::claim(node, asker, &of),
             Self::Relocate(of) => moves::relocate(node, asker, of),
-            Self::GiveUpMove(subject, reason) => moves::give_up(node, asker, &subject, reason),
+            Self::GiveUpMove(GiveUpMove { subject, reason, move_id }) => {
+                moves::give_up(node, asker, &subject, reason, &move_id)
+            }
         }
     }
 }

@@ -1,7 +1,8 @@
-//! The keys of rows that say that something is due: a record expires, a subject's block ends, or a
-//! subject moves.
+//! The keys of rows that say that something is due: a record expires, a subject's block ends, a subject
+//! moves, or another region is to erase what it has of one.
 
 use engine::{Key, Span};
+use terms::{RegionId, Slot};
 
 use crate::store::codec::Writer;
 use crate::store::types::Minute;
@@ -32,8 +33,7 @@ pub(crate) fn of_due(key: &[u8]) -> Option<&[u8]> {
     key.get(5..)
 }
 
-/// The row that says that the subject at `row` moves from here, or that what of it is in another region
-/// after a move that was given up is to be erased there.
+/// The row that says that the subject at `row` moves from here.
 pub(crate) fn moving(row: &[u8]) -> Key {
     [&[MOVING], row].concat()
 }
@@ -49,15 +49,58 @@ pub(crate) fn of_moving(key: &[u8]) -> Option<&[u8]> {
     key.get(1..)
 }
 
-/// The row that says that a move to here of the subject at `row` has ended.
-pub(crate) fn move_ended(row: &[u8], move_id: &[u8; 16]) -> Key {
-    [&[MOVE_ENDED], row, move_id].concat()
+/// The row that says that `mirror` is due a copy of the record at `row`. One for each record and
+/// mirror, however often the record changes before it is copied.
+pub(crate) fn copy_due(mirror: &RegionId, row: &[u8]) -> Key {
+    let mut key = Writer::with_capacity(64);
+    key.u8(0x20).text(mirror.as_str()).fixed(row);
+    key.0
+}
+
+/// The slot of the subject at `row`.
+pub(crate) fn slot_of(row: &[u8]) -> Option<Slot> {
+    Slot::new(u16::from_be_bytes(*row.get(1..)?.first_chunk()?))
+}
+
+/// The row that says that a move to here of the subject at `row` has ended. Two regions may name theirs
+/// alike.
+pub(crate) fn move_ended(row: &[u8], from: &RegionId, move_id: &[u8; 16]) -> Key {
+    [&[MOVE_ENDED], row, move_id, from.as_str().as_bytes()].concat()
+}
+
+/// The row that says that what of the subject at `row` is in another region, after a move that was given
+/// up, is to be erased there.
+pub(crate) fn left_copy(row: &[u8], move_id: &[u8; 16]) -> Key {
+    [&[LEFT_COPY], row, move_id].concat()
+}
+
+/// All such rows of the subject at `row`.
+pub(crate) fn left_copies(row: &[u8]) -> Span {
+    Span::prefix(&[&[LEFT_COPY], row].concat())
+}
+
+/// All such rows, after the one at `from`.
+pub(crate) fn all_left_copies(from: Option<&[u8]>) -> Span {
+    let from = from.map_or_else(|| vec![LEFT_COPY], |from| [from, &[0]].concat());
+    Span { from, until: vec![LEFT_COPY + 1] }
+}
+
+/// Whether it is such a row.
+pub(crate) fn is_left_copy(key: &[u8]) -> bool {
+    key.first() == Some(&LEFT_COPY)
+}
+
+/// The subject's row of such a row, and the move.
+pub(crate) fn of_left_copy(key: &[u8]) -> Option<(&[u8], [u8; 16])> {
+    let (row, move_id) = key.get(1..)?.split_last_chunk()?;
+    Some((row, *move_id))
 }
 
 const RECORD_DUE: u8 = 0x31;
 const SUBJECT_DUE: u8 = 0x32;
 const MOVING: u8 = 0x34;
 const MOVE_ENDED: u8 = 0x35;
+const LEFT_COPY: u8 = 0x36;
 
 fn due(prefix: u8, minute: Minute, row: &[u8]) -> Key {
     let mut key = Writer::with_capacity(64);

@@ -28,8 +28,9 @@
 //! | `31` | a record that expires | minute, key of the head's row | the version alone |
 //! | `32` | a subject whose block ends, or whose erasure goes on | minute, key of the subject's row | the version alone |
 //! | `33` | an erasure that is done | period and index of its ERASE entry | `log/erasure_file.rs` |
-//! | `34` | a subject that moves from here, or of which another region has rows of a move that was given up | key of the subject's row | the version alone |
-//! | `35` | a move of a subject to here that has ended | key of the subject's row, id of the move | `write/arrivals.rs` |
+//! | `34` | a subject that moves from here | key of the subject's row | `store/moving.rs` |
+//! | `35` | a move of a subject to here that has ended | key of the subject's row, id of the move, its source | `write/arrivals.rs` |
+//! | `36` | a subject of which another region is to erase what it has | key of the subject's row, id of the move | `store/left_copy.rs` |
 //! | `40` | the entries of one commit | period, index of the first | `log/mod.rs` |
 //! | `41` | the right edge of the log | | `log/mod.rs` |
 //! | `42` | a full tile | period, level, index | `log/mod.rs` |
@@ -52,7 +53,8 @@ use zeroize::Zeroizing;
 use crate::store::aead::{KEY_BYTES, binding};
 use crate::store::codec::Writer;
 pub(crate) use crate::store::due_keys::{
-    all_moving, expires, expiring, move_ended, moving, of_due, of_moving, subject_due, subjects_due,
+    all_left_copies, all_moving, copy_due, expires, expiring, is_left_copy, left_copies, left_copy,
+    move_ended, moving, of_due, of_left_copy, of_moving, slot_of, subject_due, subjects_due,
 };
 use crate::store::keyring::Keyring;
 use crate::store::types::{
@@ -421,14 +423,6 @@ pub(crate) fn generations() -> Span {
 /// All ownership rows.
 pub(crate) fn slots() -> Span {
     Span::prefix(&[0x03])
-}
-
-/// The row that says that `mirror` is due a copy of the record at `row`. One for each record and
-/// mirror, however often the record changes before it is copied.
-pub(crate) fn copy_due(mirror: &RegionId, row: &[u8]) -> Key {
-    let mut key = Writer::with_capacity(64);
-    key.u8(0x20).text(mirror.as_str()).fixed(row);
-    key.0
 }
 
 /// The entries of the commit whose first entry is `index`.

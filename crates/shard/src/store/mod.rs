@@ -21,6 +21,7 @@ pub(crate) mod index_state;
 pub(crate) mod indexed;
 pub(crate) mod keyring;
 pub(crate) mod keys;
+pub(crate) mod left_copy;
 pub(crate) mod move_progress;
 pub(crate) mod move_proof;
 pub(crate) mod moving;

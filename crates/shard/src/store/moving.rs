@@ -6,6 +6,7 @@ use terms::limits::RULINGS_PER_SUBJECT_MAX;
 use terms::{Collection, Reason, RegionId};
 use zeroize::Zeroizing;
 
+use crate::Error;
 use crate::store::attachment;
 use crate::store::attachment::AttachmentKey;
 use crate::store::block::Blocked;
@@ -167,7 +168,7 @@ pub(crate) struct GivenUp {
     pub(crate) fingerprint: Fingerprint,
     pub(crate) began: Minute,
     pub(crate) ended: Minute,
-    /// The reason with which the other region refused it. None: a caller gave it up.
+    /// The reason for which it could not go on, there or here. None: a caller gave it up.
     pub(crate) refused: Option<Reason>,
     /// The other region has erased what had arrived.
     pub(crate) dropped: bool,
@@ -193,6 +194,36 @@ impl GivenUp {
             },
             dropped: row.u8()? == 1,
         })
+    }
+}
+
+/// The format of a row that says that a subject moves from here.
+const MOVING_FORMAT: u8 = 1;
+
+/// What such a row says, so that moves are told apart before any subject is opened: `01`, whether the
+/// subject was given away already, since which minute, and the region with its length.
+pub(crate) struct MovesTo {
+    pub(crate) to: RegionId,
+    pub(crate) left: bool,
+    pub(crate) since: Minute,
+}
+
+impl MovesTo {
+    /// The row as it is stored.
+    pub(crate) fn row(&self) -> Vec<u8> {
+        let mut row = Writer::with_capacity(32);
+        row.u8(MOVING_FORMAT).u8(u8::from(self.left)).u32(self.since.0).text(self.to.as_str());
+        row.0
+    }
+
+    /// Reads a stored row.
+    pub(crate) fn read(row: &[u8]) -> Result<Self, Error> {
+        let mut row = Reader::new(row);
+        row.format(MOVING_FORMAT)?;
+        let (left, since) = (row.u8()? == 1, Minute(row.u32()?));
+        let to = region(&mut row)?;
+        row.end()?;
+        Ok(Self { to, left, since })
     }
 }
 

@@ -98,8 +98,6 @@ pub(crate) struct Subject {
     pub(crate) opening: [u8; 32],
     /// The last move from here, if it was given up.
     pub(crate) given_up: Option<GivenUp>,
-    /// The move by which it came here, by the id of the request that ordered it.
-    pub(crate) arrived: Option<[u8; 16]>,
 }
 
 /// What binds a subject's key, or its state, to its place.
@@ -155,7 +153,6 @@ impl Subject {
             created_by,
             opening: [0; 32],
             given_up: None,
-            arrived: None,
         })
     }
 
@@ -268,7 +265,6 @@ impl Subject {
             created_by: state.created_by,
             opening: state.opening,
             given_up: state.given_up,
-            arrived: state.arrived,
         }))
     }
 
@@ -380,10 +376,6 @@ impl Subject {
         self.erased.iter().for_each(|erased| erased.write(&mut state));
         state.u8(u8::from(self.given_up.is_some()));
         self.given_up.iter().for_each(|given_up| given_up.write(&mut state));
-        state.u8(u8::from(self.arrived.is_some()));
-        if let Some(id) = &self.arrived {
-            state.fixed(id);
-        }
         Zeroizing::new(state.0)
     }
 }
@@ -426,7 +418,6 @@ struct State {
     erasing: Option<CollectionErasing>,
     erased: Vec<CollectionErased>,
     given_up: Option<GivenUp>,
-    arrived: Option<[u8; 16]>,
 }
 
 impl State {
@@ -456,7 +447,6 @@ impl State {
             erased.push(CollectionErased::read(&mut state)?);
         }
         let given_up = option(&mut state, GivenUp::read)?;
-        let arrived = option(&mut state, Reader::array::<16>)?;
         state.end()?;
         Ok(Self {
             status,
@@ -470,7 +460,6 @@ impl State {
             erasing,
             erased,
             given_up,
-            arrived,
         })
     }
 }

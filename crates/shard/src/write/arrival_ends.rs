@@ -2,7 +2,7 @@
 
 use engine::Key;
 use ledger::entry::{Detail as Said, Entry, Kind};
-use terms::Rejection;
+use terms::{RegionId, Rejection};
 
 use crate::Error;
 use crate::store::keys;
@@ -31,7 +31,7 @@ impl Transaction<'_> {
         match step {
             ArriveStep::Drop if more => self.staging(&here),
             ArriveStep::Drop => {
-                self.note_ended(owner, move_id, Ended::GivenUp);
+                self.note_ended(owner, &here.from, move_id, Ended::GivenUp);
                 Ok(none())
             }
             _ => Ok(none()),
@@ -64,15 +64,21 @@ impl Transaction<'_> {
             None => self.batch.delete(owner.row()),
         }
         self.batch.delete(owner.accesses());
-        self.note_ended(owner, here.move_id, Ended::GivenUp);
+        self.note_ended(owner, &here.from, here.move_id, Ended::GivenUp);
         self.subjects.remove(&owner.tag);
         self.erased.push(owner.tag);
         Ok(none())
     }
 
     /// Notes that a move has ended, so that a late beginning of it is refused.
-    pub(super) fn note_ended(&mut self, owner: &Owner, move_id: [u8; 16], how: Ended) {
-        let key: Key = keys::move_ended(&owner.row(), &move_id);
+    pub(super) fn note_ended(
+        &mut self,
+        owner: &Owner,
+        from: &RegionId,
+        move_id: [u8; 16],
+        how: Ended,
+    ) {
+        let key: Key = keys::move_ended(&owner.row(), from, &move_id);
         self.batch.put(key.clone(), how.row());
         self.moves_ended.insert(key, how);
     }
@@ -81,9 +87,10 @@ impl Transaction<'_> {
     pub(super) fn ended(
         &self,
         owner: &Owner,
+        from: &RegionId,
         move_id: [u8; 16],
     ) -> Result<Option<Ended>, Rejection> {
-        let key = keys::move_ended(&owner.row(), &move_id);
+        let key = keys::move_ended(&owner.row(), from, &move_id);
         if let Some(how) = self.moves_ended.get(&key) {
             return Ok(Some(*how));
         }

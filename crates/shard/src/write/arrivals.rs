@@ -65,6 +65,11 @@ impl Transaction<'_> {
     pub(super) fn arrive(&mut self, asker: &Asker, arrive: Arrive) -> Result<Done, Rejection> {
         let Arrive { owner, from, move_id, opening, step, .. } = arrive;
         let known = self.known_subject(&owner)?;
+        let ended = self.ended(&owner, &from, move_id)?;
+        if matches!(ended, Some(Ended::Adopted(_))) {
+            // Whatever has become of the subject since.
+            return Ok(adopted());
+        }
         if let Some(Known::Kept(subject)) = &known {
             if let Status::Arriving(here) = &subject.status
                 && here.move_id == move_id
@@ -74,13 +79,10 @@ impl Transaction<'_> {
                 let of = Arrival { asker, owner: &owner, subject: &subject, here };
                 return self.go_on(of, step, &opening);
             }
-            if subject.arrived == Some(move_id) {
-                return Ok(adopted());
-            }
             if let Status::Arriving(here) = &subject.status
                 && here.from == from
                 && matches!(step, ArriveStep::Begin(_) | ArriveStep::Drop)
-                && self.ended(&owner, move_id)?.is_none()
+                && ended.is_none()
             {
                 let (subject, here) = (Arc::clone(subject), Arriving::clone(here));
                 let of = Arrival { asker, owner: &owner, subject: &subject, here };
@@ -94,22 +96,17 @@ impl Transaction<'_> {
                 self.begin(asker, began, *what, place)
             }
             (_, ArriveStep::Drop) => {
-                if matches!(self.ended(&owner, move_id)?, Some(Ended::Adopted(_))) {
-                    return Ok(adopted());
-                }
                 // A beginning of it that comes late is refused.
-                self.note_ended(&owner, move_id, Ended::GivenUp);
+                self.note_ended(&owner, &from, move_id, Ended::GivenUp);
                 Ok(none())
             }
-            // Nothing but an adoption ends an arrival that was complete: the erasure came after.
-            (Some(Known::Erased(stone)), ArriveStep::Adopt(_)) if stone.moved.is_none() => {
-                Ok(adopted())
-            }
-            (_, ArriveStep::Adopt(_)) => match self.ended(&owner, move_id)? {
-                Some(Ended::Adopted(_)) => Ok(adopted()),
-                Some(Ended::GivenUp) | None => Ok(none()),
-            },
-            (_, ArriveStep::Rows { .. } | ArriveStep::Chunk(_) | ArriveStep::Look) => Ok(none()),
+            (
+                _,
+                ArriveStep::Adopt(_)
+                | ArriveStep::Rows { .. }
+                | ArriveStep::Chunk(_)
+                | ArriveStep::Look,
+            ) => Ok(none()),
         }
     }
 
@@ -168,7 +165,7 @@ impl Transaction<'_> {
         if self.node.claims.is_claimed(owner.tag) {
             return Err(Rejection::new(Reason::UniquenessUnsettled).field("subject.id"));
         }
-        if self.ended(owner, move_id)?.is_some() {
+        if self.ended(owner, from, move_id)?.is_some() {
             let fault = Rejection::new(Reason::RequestIdReused).field("request_id");
             return Err(fault.problem("is of a move that has ended"));
         }
@@ -385,10 +382,9 @@ impl Transaction<'_> {
         if let Some(blocked) = here.blocked {
             self.block_arrived(asker, owner, blocked)?;
         }
-        after.arrived = Some(here.move_id);
         self.node.moves.arrived(owner.tag);
         self.keep(owner, after)?;
-        self.note_ended(owner, here.move_id, Ended::Adopted(at));
+        self.note_ended(owner, &here.from, here.move_id, Ended::Adopted(at));
         if here.before.is_some() {
             // It had moved away from here: a restore must not take it away once more.
             erasure_file::list_returned(&mut self.batch, self.entries.place(at), &owner.row());

@@ -98,7 +98,11 @@ impl Action {
             Self::Put(_) | Self::Create(_) | Self::Touch(_) | Self::Patch(_) => true,
             Self::Reassess(_) => true,
             Self::Depart(depart) => matches!(depart.step, DepartStep::Order(_)),
-            Self::Arrive(arrive) => !matches!(arrive.step, ArriveStep::Drop),
+            // What ends an arrival takes no more: one whose source has given it away is served nowhere else.
+            Self::Arrive(arrive) => match arrive.step {
+                ArriveStep::Begin(_) | ArriveStep::Rows { .. } | ArriveStep::Chunk(_) => true,
+                ArriveStep::Look | ArriveStep::Adopt(_) | ArriveStep::Drop => false,
+            },
             Self::Delete(_) | Self::Expire(_) | Self::Read(_) => false,
             Self::Erase(_) | Self::Block(_) | Self::Claim(_) | Self::RotateKey(_) => false,
             Self::Upload(step) => !matches!(step.what, What::Discard { .. }),

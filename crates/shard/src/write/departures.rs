@@ -35,20 +35,18 @@ use crate::store::block::Blocked;
 use crate::store::index_keys::Named;
 use crate::store::keys;
 use crate::store::keys::Owner;
-use crate::store::moving::{GivenUp, Left, Move};
+use crate::store::moving::{Left, Move, MovesTo};
 use crate::store::participants::Participant;
 use crate::store::subject::{Status, Subject};
 use crate::store::tombstone::Tombstone;
 use crate::store::types::{EntryAt, Fingerprint, Minute, Recent, Version};
 use crate::write::command::{Depart, DepartStep, Request};
-use crate::write::entries::subject_statement;
+use crate::write::entries::{rule_into, subject_statement};
 use crate::write::erase::unknown;
 use crate::write::move_command::{Order, Switch};
 use crate::write::transaction::reassess::replaced;
 use crate::write::transaction::{Done, Known, Transaction};
 
-/// The format of a row that says that a subject moves: it is the whole value.
-const MOVING_FORMAT: u8 = 1;
 /// Heads that are looked at together.
 const ROWS_AT_ONCE: usize = 256;
 
@@ -59,6 +57,9 @@ impl Transaction<'_> {
         if depart.is_of_caller() {
             self.lets_in(asker, owner, None, false)?;
             self.crosses_no_border(asker, owner)?;
+        }
+        if let DepartStep::Dropped { move_id } = &depart.step {
+            return self.dropped(owner, *move_id);
         }
         let subject = match (self.known_subject(owner)?, &depart.step) {
             (None, _) => return Err(unknown()),
@@ -76,14 +77,9 @@ impl Transaction<'_> {
         };
         match &depart.step {
             DepartStep::Order(order) => self.order(asker, depart, order, &subject),
-            DepartStep::GiveUp { reason, refused, move_id } => {
-                let of = self.given_up_move(&subject, *move_id)?;
-                let Some(of) = of else { return Ok(replayed()) };
-                let after = given_up(&of, self.entries.minute(), *refused);
-                self.give_up(asker, depart, reason, after, &subject)
-            }
+            DepartStep::GiveUp(why) => self.give_up(asker, depart, why, &subject),
             DepartStep::Switch(switch) => self.switch(asker, depart, switch, &subject),
-            DepartStep::Dropped { move_id } => self.dropped(owner, *move_id, &subject),
+            DepartStep::Dropped { move_id } => self.dropped(owner, *move_id),
             DepartStep::Finish { move_id } => self.finish(owner, *move_id, &subject),
         }
     }
@@ -105,10 +101,7 @@ impl Transaction<'_> {
             }
         }
         let blocked = self.travels(subject)?;
-        if subject.given_up.as_ref().is_some_and(|of| !of.dropped) {
-            let fault = Rejection::new(Reason::SubjectMoving).field("subject.id");
-            return Err(fault.problem("the other region still erases what an earlier move left"));
-        }
+        self.nothing_left_at(owner, to)?;
         let bases = next_bases(subject, given.as_ref())?;
         let there = self.placed_there(owner, to, &bases)?;
         let Movable { heads, shared } = self.movable(owner, subject, &there)?;
@@ -135,7 +128,8 @@ impl Transaction<'_> {
         }));
         // What is due of a block is due in the other region.
         self.change_due(owner, subject.due(), None);
-        self.batch.put(keys::moving(&owner.row()), vec![MOVING_FORMAT]);
+        let row = MovesTo { to: to.clone(), left: false, since: self.entries.minute() };
+        self.batch.put(keys::moving(&owner.row()), row.row());
         self.keep(owner, after)?;
         self.node.moves.ordered.notify_one();
         let (origin, receipt) = (Some(self.entries.own_origin()), Some(receipt));
@@ -279,58 +273,6 @@ impl Transaction<'_> {
         Ok(there)
     }
 
-    /// The move that is to be given up. None: that was done.
-    fn given_up_move(
-        &self,
-        subject: &Subject,
-        move_id: Option<[u8; 16]>,
-    ) -> Result<Option<Move>, Rejection> {
-        let meant = |id: [u8; 16]| move_id.is_none_or(|meant| meant == id);
-        let refused = |reason, problem| {
-            let fault = Rejection::new(reason).field("subject.id");
-            Err(fault.problem(problem))
-        };
-        if matches!(subject.status, Status::Left(_)) {
-            return refused(Reason::SubjectMoving, "was given away already");
-        }
-        if let Status::Moving(of) = &subject.status
-            && meant(of.request_id)
-        {
-            return Ok(Some(Move::clone(of)));
-        }
-        if subject.given_up.as_ref().is_some_and(|of| meant(of.request_id)) {
-            return Ok(None);
-        }
-        refused(Reason::RecordNotFound, "has no move from here that goes on")
-    }
-
-    /// Gives a move up: the subject is served as before.
-    fn give_up(
-        &mut self,
-        asker: &Asker,
-        depart: &Depart,
-        reason: &str,
-        given_up: GivenUp,
-        subject: &Subject,
-    ) -> Result<Done, Rejection> {
-        let owner = &depart.owner;
-        let mut entry = self.entries.about_subject(Kind::MoveOut, asker);
-        entry.say(Said::Count(0));
-        entry.say(Said::Reason(reason.to_owned()));
-        let index = self.entries.next_index();
-        let receipt = self.append_about(owner, None, &depart.opening, entry)?;
-        let mut after = Subject::clone(subject);
-        let blocked = subject.status.moving().and_then(|of| of.blocked);
-        after.status = blocked.map_or(Status::Live, Status::Blocked);
-        after.given_up = Some(given_up);
-        self.change_due(owner, None, after.due());
-        self.keep(owner, after)?;
-        self.node.moves.end(owner.tag);
-        self.node.moves.ordered.notify_one();
-        let (origin, receipt) = (Some(self.entries.own_origin()), Some(receipt));
-        Ok(Done::written(Written { index, origin, receipt, ..Default::default() }))
-    }
-
     /// Gives the subject away. Done once more, it changes nothing: then it is noted outside the store.
     fn switch(
         &mut self,
@@ -345,14 +287,25 @@ impl Transaction<'_> {
         if matches!(subject.status, Status::Left(_)) {
             return Ok(replayed());
         }
+        // It stands in this log for ever: nothing but the name of a log of that region.
+        let theirs = format!("{}/{}/", self.node.deployment, of.to);
+        if !switch.peer.0.starts_with(&theirs) {
+            let fault = Rejection::new(Reason::FieldInvalid).field("arrived.origin");
+            return Err(fault.problem("is no log of the other region"));
+        }
         // By the map of this moment.
         let there = self.placed_there(owner, &of.to, &of.bases)?;
         if of.shared {
             self.movable(owner, subject, &there)?;
         }
         for (collection, live) in &switch.live {
-            let mut entry = self.of_collection(asker, owner, subject, collection, *live);
-            entry.kind = Kind::MoveOut;
+            let mut entry = self.entries.entry(Kind::MoveOut, asker, collection.as_str());
+            // Where a new map moves the subject, nothing places it here any more: the laws are those that
+            // go with it.
+            let own = self.standing_ruling(owner, collection, Some(subject));
+            let ruled = own.or_else(|| there.ruled.get(collection).cloned());
+            ruled.into_iter().for_each(|ruled| rule_into(&mut entry, &ruled));
+            entry.say(Said::Count(*live));
             self.entries.append(&entry)?;
         }
         let live = switch.live.values().sum();
@@ -368,6 +321,8 @@ impl Transaction<'_> {
         let stone = stone.row(owner.tag, &self.node.namer);
         let place = self.entries.place(at);
         erasure_file::list_moved(&mut self.batch, place, &owner.row(), &stone);
+        let row = MovesTo { to: of.to.clone(), left: true, since: self.entries.minute() };
+        self.batch.put(keys::moving(&owner.row()), row.row());
         let mut after = Subject::clone(subject);
         let (entry, opening) = (at, *opening);
         after.status = Status::Left(Box::new(Left { of, entry, opening, live }));
@@ -375,23 +330,6 @@ impl Transaction<'_> {
         self.erased.push(owner.tag);
         let origin = Some(self.entries.own_origin());
         Ok(Done::written(Written { index: at.index, origin, ..Default::default() }))
-    }
-
-    /// The other region has erased what it had.
-    fn dropped(
-        &mut self,
-        owner: &Owner,
-        move_id: [u8; 16],
-        subject: &Subject,
-    ) -> Result<Done, Rejection> {
-        let mut after = Subject::clone(subject);
-        match &mut after.given_up {
-            Some(given_up) if given_up.request_id == move_id => given_up.dropped = true,
-            _ => return Ok(replayed()),
-        }
-        self.batch.delete(keys::moving(&owner.row()));
-        self.keep(owner, after)?;
-        Ok(Done::written(Written::default()))
     }
 
     /// The other region has confirmed: a tombstone takes the place of the subject. What goes has its
@@ -437,19 +375,6 @@ struct Movable {
     shared: bool,
 }
 
-/// What is kept of a move that ends without one.
-fn given_up(of: &Move, ended: Minute, refused: Option<Reason>) -> GivenUp {
-    GivenUp {
-        to: of.to.clone(),
-        request_id: of.request_id,
-        fingerprint: of.fingerprint,
-        began: of.began,
-        ended,
-        refused,
-        dropped: false,
-    }
-}
-
 /// What will stand for a subject that was given away.
 fn tombstone(subject: &Subject, of: &Move, at: EntryAt, minute: Minute, live: u64) -> Tombstone {
     let (request_id, fingerprint) = (of.request_id, of.fingerprint);
@@ -490,6 +415,6 @@ fn same(request: &Request, fingerprint: Fingerprint) -> Result<(), Rejection> {
     Err(Rejection::new(Reason::RequestIdReused).field("request_id"))
 }
 
-fn replayed() -> Done {
+pub(super) fn replayed() -> Done {
     Done::written(Written { replayed: true, ..Default::default() })
 }

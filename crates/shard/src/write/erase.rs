@@ -87,6 +87,7 @@ impl Transaction<'_> {
             let records = self.count(owner, &subject, owner.records(), None)?;
             return Ok(Done::written(Written { records, terms, ..Default::default() }));
         }
+        self.forget_move(erase, &subject)?;
         let gone = self.take_records(owner, &subject, owner.records(), None)?;
         for (collection, live) in &gone.live {
             let entry = self.of_collection(asker, owner, &subject, collection, *live);

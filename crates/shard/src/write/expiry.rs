@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep};
 use crate::Error;
 use crate::node::Node;
 use crate::policy::asker::{Asker, Stands};
+use crate::policy::subject_status::admit;
 use crate::reply::ReplySlot;
 use crate::store::damage::read_rows;
 use crate::store::keys;
@@ -140,6 +141,10 @@ fn address(
         return Ok(None);
     };
     let SubjectRow::Kept(subject) = node.open_subject(&owner, subject)? else { return Ok(None) };
+    // One that is not written is not expired either: its records come again with a later look.
+    if admit(&subject, node.now()).is_err() {
+        return Ok(None);
+    }
     let (address, head) = Stored::read(head)
         .and_then(|stored| stored.named(&owner, record, &node.region, subject.key_of(record)?))
         .map_err(|_| damaged())?;

@@ -22,6 +22,7 @@ mod erasure_terms;
 pub(crate) mod expiry;
 pub(crate) mod feed_sweep;
 mod fill;
+mod given_up_moves;
 pub(crate) mod gone_chunks;
 mod index_rows;
 pub(crate) mod index_walk;

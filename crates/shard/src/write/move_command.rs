@@ -30,8 +30,12 @@ pub(crate) struct Depart {
 
 impl Depart {
     /// Whether a caller asks for it. All other steps are the shard's own.
-    pub(crate) const fn is_of_caller(&self) -> bool {
-        matches!(self.step, DepartStep::Order(_) | DepartStep::GiveUp { refused: None, .. })
+    pub(crate) fn is_of_caller(&self) -> bool {
+        match &self.step {
+            DepartStep::Order(_) => true,
+            DepartStep::GiveUp(why) => why.refused.is_none(),
+            DepartStep::Switch(_) | DepartStep::Dropped { .. } | DepartStep::Finish { .. } => false,
+        }
     }
 }
 
@@ -40,14 +44,7 @@ pub(crate) enum DepartStep {
     /// A caller orders it.
     Order(Box<Order>),
     /// It is given up.
-    GiveUp {
-        /// Why, for the log.
-        reason: String,
-        /// The reason with which the other region refuses it. None: a caller gives it up.
-        refused: Option<Reason>,
-        /// Only this one. None: whichever goes on.
-        move_id: Option<[u8; 16]>,
-    },
+    GiveUp(Box<GiveUp>),
     /// The subject is given away: all of it is in the other region.
     Switch(Box<Switch>),
     /// The other region has erased what it had of a move that was given up.
@@ -60,6 +57,16 @@ pub(crate) enum DepartStep {
         /// Which move.
         move_id: [u8; 16],
     },
+}
+
+/// Why a move is given up, and which.
+pub(crate) struct GiveUp {
+    /// Why, for the log.
+    pub(crate) reason: String,
+    /// The reason for which it cannot go on. None: a caller gives it up.
+    pub(crate) refused: Option<Reason>,
+    /// Only this one. None: whichever goes on.
+    pub(crate) move_id: Option<[u8; 16]>,
 }
 
 /// The order of a move.

@@ -9,7 +9,7 @@ use crate::server::decode::person::reason;
 use crate::server::decode::{given, request_id};
 use crate::store::keys::Owner;
 use crate::write::command::{Action, Depart, DepartStep, Request};
-use crate::write::move_command::Order;
+use crate::write::move_command::{GiveUp, Order};
 
 /// The order of a move.
 pub(super) fn relocate(
@@ -38,16 +38,18 @@ pub(super) fn relocate(
     Ok(Action::Depart(Box::new(Depart { owner, opening, step })))
 }
 
-/// A move is given up.
+/// A move is given up. `move_id`: only this one; empty: whichever goes on.
 pub(super) fn give_up(
     node: &Node,
     asker: &Asker,
     subject: &str,
     why: String,
+    move_id: &[u8],
 ) -> Result<Action, Rejection> {
     let owner = owner(node, asker, subject)?;
     reason(&why)?;
-    let step = DepartStep::GiveUp { reason: why, refused: None, move_id: None };
+    let move_id = (!move_id.is_empty()).then(|| request_id(move_id)).transpose()?;
+    let step = DepartStep::GiveUp(Box::new(GiveUp { reason: why, refused: None, move_id }));
     Ok(Action::Depart(Box::new(Depart { owner, opening: node.random()?, step })))
 }
 

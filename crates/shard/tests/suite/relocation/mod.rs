@@ -9,6 +9,7 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod given_up;
 mod listed;
 mod many;
 mod peers;
@@ -136,7 +137,7 @@ async fn a_subject_moves_with_all_of_its_records() {
     // A request that was done before the move is not done again.
     let (places, _) = rig.stop().await;
     agree(&places, true);
-    let prefixes = [0x11, 0x16, 0x30, 0x31, 0x34];
+    let prefixes = [0x11, 0x16, 0x30, 0x31, 0x34, 0x36];
     for prefix in prefixes {
         assert!(stored::rows_in(&*places[0].store(), &[prefix]).is_empty(), "{prefix:02x}");
     }
@@ -233,7 +234,10 @@ async fn who_may_not_read_a_person_may_not_move_it_nor_learn_of_its_move() {
     let refused =
         |answer: Option<Answer>| link::session::from_wire(answer.unwrap().err().expect("refused"));
     let order = |subject| Op::Relocate(relocate(&rig, subject));
-    let moves = |of| Op::Moves(proto::Moves { of: Some(of), reason: "from abroad".into() });
+    let moves = |of| {
+        let reason = "from abroad".into();
+        Op::Moves(proto::Moves { of: Some(of), reason, ..Default::default() })
+    };
     let shown = |subject: &str| moves(Of::Subject(subject.into()));
     let cancel = |subject: &str| moves(Of::Cancel(subject.into()));
     let barred = refused(from(order("anna")).await);

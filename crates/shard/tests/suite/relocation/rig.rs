@@ -231,6 +231,19 @@ impl Rig {
         }
     }
 
+    /// One call, until there is a shard that answers it.
+    pub(super) async fn told_once(&self, at: usize, op: Op) -> Answer {
+        let asked = async {
+            loop {
+                if let Some(answer) = self.call(at, op.clone()).await {
+                    return answer;
+                }
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(WITHIN, asked).await.expect("an answer in time")
+    }
+
     pub(super) fn id(&self) -> Vec<u8> {
         request_id(self.next.fetch_add(1, Ordering::Relaxed))
     }
@@ -248,8 +261,8 @@ impl Rig {
     }
 
     pub(super) async fn moves(&self, at: usize, of: Of) -> Told {
-        self.call(at, Op::Moves(proto::Moves { of: Some(of), reason: "as the test wants".into() }))
-            .await
+        let reason = "as the test wants".into();
+        self.call(at, Op::Moves(proto::Moves { of: Some(of), reason, ..Default::default() })).await
     }
 
     /// What has become of the move of a subject.
