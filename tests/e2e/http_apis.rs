@@ -198,8 +198,8 @@ fn every_kind_of_refusal_has_its_status_and_reason() {
     // More calls than the tenant may make in a second: a client makes them, as each curl takes its time.
     let runtime = Runtime::new().expect("a runtime");
     let access = deployment.secured().with_token(curl.token.as_deref().expect("a token"));
-    let client = Client::connect_with(&deployment.gateway_url(), ONCE, access);
-    let client = runtime.block_on(client).expect("a gateway");
+    let url = deployment.gateway_url();
+    let client = runtime.block_on(Client::connect_with(&url, ONCE, access)).expect("a gateway");
     let flood = runtime.spawn(async move {
         loop {
             get(&client, "person-1", "eu-fra", "k").await.ok();

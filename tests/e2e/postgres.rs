@@ -110,7 +110,9 @@ fn records_are_put_read_listed_deleted_and_audited() {
 #[test]
 fn records_of_two_regions_come_in_one_order() {
     let server = Server::start();
-    ["eu_fra", "ru_msk"].map(|name| server.database(name));
+    for name in ["eu_fra", "ru_msk"] {
+        server.database(name);
+    }
     let database = Some(server.url("REGION"));
     in_one_order(&Options { engine: "postgres", database, ..lists::options() });
 }

@@ -308,7 +308,8 @@ impl Load {
             subject: Some(self.records.subject(n, &self.records.region)),
             collection: self.records.collection.to_string(),
             key: format!("{run}-{n}"),
-        }..Default::default()
+            ..Default::default()
+        }
     }
 
     /// The body of the `n`th record: it tells it from others.

@@ -126,7 +126,7 @@ struct EraseOptions {
     deadline: Option<Timestamp>,
     /// On which ground the data must go: the laws that apply may set a term for it
     #[arg(long, value_name = "GROUND", value_parser = ground)]
-    ground: Option<api::ErasureGround>,
+    ground: Option<i32>,
     /// When the ground arose; RFC 3339 [default: now]
     #[arg(long, value_name = "TIME", value_parser = time, requires = "ground")]
     ground_time: Option<Timestamp>,
@@ -287,7 +287,7 @@ impl EraseOptions {
             validate_only: change.validate_only,
             receipt_view: change.receipt_view().into(),
             collection: self.collection.clone(),
-            ground: self.ground.unwrap_or_default().into(),
+            ground: self.ground.unwrap_or_default(),
             ground_time: self.ground_time,
         };
         let answer = common.client().await?.erase_subject(&request).await;
@@ -297,10 +297,10 @@ impl EraseOptions {
     }
 }
 
-/// A ground of erasure, as it was typed.
-fn ground(text: &str) -> Result<api::ErasureGround, String> {
+/// The number of a ground of erasure, as it was typed.
+fn ground(text: &str) -> Result<i32, String> {
     let ground = show::GROUNDS.iter().find(|(word, _)| *word == text);
-    ground.map(|(_, ground)| *ground).ok_or_else(|| {
+    ground.map(|(_, ground)| (*ground).into()).ok_or_else(|| {
         let words: Vec<&str> = show::GROUNDS.iter().map(|(word, _)| *word).collect();
         format!("is none of {}", words.join(", "))
     })

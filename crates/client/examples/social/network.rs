@@ -94,6 +94,7 @@ impl Network {
                 subject: Some(self.subject(name)),
                 collection: "profiles".to_owned(),
                 key: key.clone(),
+                ..Default::default()
             });
         let found = self.client.batch_get(&names.collect::<Vec<_>>()).await?;
         let texts: BTreeSet<String> = found.iter().flatten().map(text).collect();
@@ -122,13 +123,14 @@ impl Network {
     async fn inbox(&self, name: &str) -> Result<String, Failed> {
         let own = self.records(name, "messages").await?;
         let regions: BTreeSet<String> = self.homes.values().cloned().collect();
-        let sent = self.client.count(&api::CountRecordsRequest {
+        let question = api::CountRecordsRequest {
             collection: "messages".to_owned(),
             regions: regions.into_iter().collect(),
             participant: Some(self.subject(name)),
             ..Default::default()
-        });
-        let (texts, sent) = (own.iter().map(text).collect(), sent.await?.count);
+        };
+        let sent = self.client.count(&question).await?.count;
+        let texts = own.iter().map(text).collect();
         Ok(format!("inbox: {name} got {} and sent {sent}", joined(texts)))
     }
 }

@@ -430,7 +430,8 @@ pub(super) fn get_in(region: &str) -> v1::GetRecordRequest {
         subject: Some(v1::SubjectRef { id: "p-1".to_owned(), domicile: region.to_owned() }),
         collection: "profiles".to_owned(),
         key: "main".to_owned(),
-    }..Default::default()
+        ..Default::default()
+    }
 }
 
 // === answers ===

@@ -187,9 +187,9 @@ impl Walk<'_> {
         subject: &Subject,
     ) -> Result<(), Error> {
         let region = &self.node.region;
-        let opened = Stored::read(row)
+        let read = Stored::read(row)
             .and_then(|stored| stored.named(owner, key, region, subject.key_of(key)?));
-        let (address, head) = match opened {
+        let (address, head) = match read {
             Ok(opened) => opened,
             // Its keys were replaced between two pages, or it was erased.
             Err(_) => match self.read_again(key, owner)? {

@@ -101,7 +101,8 @@ pub(crate) fn names_others(
         return Ok(());
     }
     let fault = Rejection::new(Reason::FieldInvalid).field("subject.id");
-    Err(fault.problem("is named in a record of its own, as a person of the region to which it moves"))
+    Err(fault
+        .problem("is named in a record of its own, as a person of the region to which it moves"))
 }
 
 /// Whether what binds the participants lets these readers have a record that names them.

@@ -106,7 +106,8 @@ fn listed(node: &Node, key: &[u8]) -> Result<Option<(Owner, Subject)>, Rejection
     };
     let found = kept(node, &keys::moving(row))?;
     let of = |subject: &Subject| subject.given_up.as_ref().map(|of| of.request_id);
-    let last = |subject: &Subject| subject.status.moving().is_none() && of(subject) == Some(move_id);
+    let last =
+        |subject: &Subject| subject.status.moving().is_none() && of(subject) == Some(move_id);
     Ok(found.filter(|(_, subject)| last(subject)))
 }
 

@@ -338,11 +338,13 @@ fn invalid() -> Rejection {
 #[expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 mod tests {
     use super::*;
+    use crate::store::accesses::AccessKind;
 
     fn line(purpose: usize) -> Access {
         let (purpose, reads) = ("x".repeat(purpose), 1);
         let (first, last) = (Minute(1), Minute(2));
-        Access { collection: Collection::parse("notes").unwrap(), by: None, purpose, reads, first, last }
+        let (collection, kind) = (Collection::parse("notes").unwrap(), AccessKind::Records);
+        Access { collection, kind, by: None, purpose, reads, first, last }
     }
 
     #[test]

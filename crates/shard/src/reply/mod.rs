@@ -25,7 +25,9 @@ use crate::store::region_maps::Taken;
 use crate::store::types::{EpochNumber, LogIndex, Version};
 
 pub(crate) use held::{Held, HeldCollection, HeldState};
-pub(crate) use moves::{Arrived, ArrivedState, MoveProven, Moved, MovedState, ProvenEntry, Taken};
+pub(crate) use moves::{
+    Arrived, ArrivedState, MoveProven, Moved, MovedState, ProvenEntry, TakenIn,
+};
 pub(crate) use page::{Listed, Page, weight};
 
 /// What becomes of a call.

@@ -31,11 +31,11 @@ pub(crate) struct Arrived {
     /// Of all that has arrived. None: it was not asked for.
     pub(crate) digest: Option<[u8; 32]>,
     /// The entry of the adoption, with its proof. None: it was not asked for.
-    pub(crate) taken: Option<Box<Taken>>,
+    pub(crate) taken: Option<Box<TakenIn>>,
 }
 
 /// The MOVE_IN entry with which a subject was adopted, and the proof that the log has it.
-pub(crate) struct Taken {
+pub(crate) struct TakenIn {
     pub(crate) origin: String,
     pub(crate) index: u64,
     pub(crate) entry: Vec<u8>,

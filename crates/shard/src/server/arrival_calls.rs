@@ -22,7 +22,7 @@ use crate::read::reader::Reader;
 use crate::relocate::digest;
 use crate::relocate::digest::Whole;
 use crate::relocate::travel;
-use crate::reply::{Arrived, ArrivedState, Outcome, ReplySlot, Taken, busy};
+use crate::reply::{Arrived, ArrivedState, Outcome, ReplySlot, TakenIn, busy};
 use crate::server::decode;
 use crate::server::decode::Prepare;
 use crate::server::handshake::{Gateway, OtherShard};
@@ -211,7 +211,7 @@ fn taken(node: &Node, views: &LogViews, of: &Checked) -> Result<Arrived, Rejecti
         return Ok(Arrived::of(ArrivedState::Adopted));
     }
     let (entry, path) = view.proof(at.index.0)?;
-    let taken = Taken {
+    let taken = TakenIn {
         origin: view.origin().to_string(),
         index: at.index.0,
         entry,

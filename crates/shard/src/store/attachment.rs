@@ -302,6 +302,11 @@ impl Upload {
         Ok(Some((address, upload)))
     }
 
+    /// Whether it is sealed by the key of its stand-in, and not by that of what is stored of its subject.
+    pub(crate) fn has_own_key(&self) -> bool {
+        !self.stand_in.is_empty()
+    }
+
     /// Whether it was begun for what is stored of its subject now. One with a stand-in was begun for
     /// none: whoever creates the subject meanwhile, the erasure of that would take the upload with it.
     pub(crate) fn is_of(&self, subject: Option<&Subject>) -> bool {

@@ -94,7 +94,11 @@ impl Transaction<'_> {
 
     /// Ends a move of a subject that is erased though it moves, after a restore: the other region erases
     /// what has been copied. One that was given away is served there.
-    pub(super) fn forget_move(&mut self, erase: &Erase, subject: &Subject) -> Result<(), Rejection> {
+    pub(super) fn forget_move(
+        &mut self,
+        erase: &Erase,
+        subject: &Subject,
+    ) -> Result<(), Rejection> {
         if let Status::Moving(of) = &subject.status
             && erase.moved.is_none()
         {
@@ -108,10 +112,7 @@ impl Transaction<'_> {
 }
 
 /// The move that is to be given up. None: that was done.
-fn given_up_move(
-    subject: &Subject,
-    move_id: Option<[u8; 16]>,
-) -> Result<Option<Move>, Rejection> {
+fn given_up_move(subject: &Subject, move_id: Option<[u8; 16]>) -> Result<Option<Move>, Rejection> {
     let meant = |id: [u8; 16]| move_id.is_none_or(|meant| meant == id);
     if let Status::Left(left) = &subject.status
         && meant(left.of.request_id)

@@ -187,10 +187,13 @@ impl Transaction<'_> {
             if head < heads.from || head >= heads.until {
                 continue;
             }
-            let (old, new) = (before.key_of(&head), after.new_key_of(&head));
-            let (old, new) = (old.map_err(Error::from)?, new.map_err(Error::from)?);
-            let opened = Upload::open(&row, &at, &head, owner, &node.region, old);
-            let (address, upload) = opened.map_err(|_| damaged())?;
+            let new = after.new_key_of(&head).map_err(Error::from)?;
+            let opened = Upload::open(&row, &at, &head, owner, node.subject_keys(), Some(before));
+            let (address, upload) = opened.map_err(|_| damaged())?.ok_or_else(damaged)?;
+            // One that was begun before its subject was stored has a key of its own.
+            if upload.has_own_key() {
+                continue;
+            }
             let sealed = upload.seal(&address, &at, &node.region, new, node.random()?);
             self.batch.put(at, sealed);
         }

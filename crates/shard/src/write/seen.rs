@@ -13,7 +13,7 @@ use crate::store::accesses::{Access, AccessKind, Accesses};
 use crate::store::damage::{Row, read_rows};
 use crate::store::keys::Owner;
 use crate::store::principal::Principal;
-use crate::store::subject::{Status, Subject, SubjectRow};
+use crate::store::subject::{Status, SubjectRow};
 use crate::store::types::Minute;
 use crate::write::committer::Committer;
 

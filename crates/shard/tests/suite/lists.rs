@@ -334,7 +334,7 @@ async fn no_list_is_silent() {
     assert_eq!(page(&mut session, count.clone()).await.count, 3);
     // Where reads are logged, none goes without a purpose.
     for asked in [payments(1), proto::List { purpose: " ".into(), ..count }] {
-        let fault = session.list(asked).await.expect_err("it has no purpose");
+        let fault = session.list(asked).await.err().expect("it has no purpose");
         assert_eq!((&*fault.reason, &*fault.field), ("FIELD_MISSING", "purpose"));
     }
     drop(session);

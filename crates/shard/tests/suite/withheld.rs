@@ -8,7 +8,6 @@ use std::sync::atomic::AtomicU64;
 use atlas::AttributeValue;
 use bytes::Bytes;
 use ledger::entry::{Entry, Kind};
-use terms::Clock as _;
 use wire::session as proto;
 use wire::session::call::Op;
 

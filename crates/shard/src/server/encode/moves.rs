@@ -4,7 +4,7 @@ use terms::Reason;
 use wire::session as proto;
 use wire::v1::OperationState;
 
-use crate::reply::{Arrived, ArrivedState, MoveProven, Moved, MovedState, ProvenEntry, Taken};
+use crate::reply::{Arrived, ArrivedState, MoveProven, Moved, MovedState, ProvenEntry, TakenIn};
 
 pub(super) fn arrived(arrived: Arrived) -> proto::Arrived {
     let Arrived { state, after, heads, chunks, began, digest, taken } = arrived;
@@ -24,7 +24,7 @@ pub(super) fn arrived(arrived: Arrived) -> proto::Arrived {
         digest: digest.map_or_else(Default::default, |digest| digest.to_vec().into()),
         chunks,
         taken: taken.map(|taken| {
-            let Taken { origin, index, entry, proof, vkey } = *taken;
+            let TakenIn { origin, index, entry, proof, vkey } = *taken;
             let entry = entry.into();
             proto::ArrivalEnd { origin, index, entry, proof, vkey, ..Default::default() }
         }),
