@@ -12,7 +12,7 @@ use crate::support::process::BINARY;
 fn a_region_outlives_the_primaries_of_its_database() {
     let mut trial = Command::new("python3");
     trial.arg(file("tests/ha/run.py")).args(["--binary", BINARY, "--writers", "8"]);
-    trial.args(["--switchovers", "1", "--kills", "2", "--partitions", "0"]);
+    trial.args(["--switchovers", "1", "--kills", "2", "--partitions", "0", "--hangs", "0"]);
     let done = trial.stdin(Stdio::null()).output().expect("python3 is there");
     let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (stdout, stderr) = (said(&done.stdout), said(&done.stderr));

@@ -39,8 +39,7 @@ class Trial:
     def resumed(self, kind, old, began):
         """Waits for another primary, for a commit there, and for a write: the time of the last two."""
         def another():
-            return [node for node in self.cluster.primaries() if node is not old] \
-                or self.writers.newest > began + 1
+            return self.others(old) or self.writers.newest > began + 1
         wait_until(f"another primary after a {kind}", another)
         there = time.monotonic()
         wait_until(f"the database commits after a {kind}", self.cluster.commits)
@@ -70,6 +69,20 @@ class Trial:
         for what in ("etcd", "patroni"):
             if what in dying:
                 primary.restart(what)
+
+    def hang(self, primary):
+        """Patroni stands still, and PostgreSQL goes on: as without a watchdog."""
+        began = time.monotonic()
+        primary.processes["patroni"].send_signal(signal.SIGSTOP)
+        try:
+            wait_until("another primary beside one that hangs", lambda: self.others(primary))
+            time.sleep(random.uniform(0, 15))
+        finally:
+            primary.processes["patroni"].send_signal(signal.SIGCONT)
+        self.resumed("hang of patroni", primary, began)
+
+    def others(self, old):
+        return [node for node in self.cluster.primaries() if node is not old]
 
     def partition(self, primary):
         peers_only = self.cuts % 2 == 1
@@ -111,7 +124,7 @@ def trial(options, folder):
         cluster.sql("create database people owner bailiwick")
         region.start()
         events = ["switchover"] * options.switchovers + ["kill"] * options.kills
-        events += ["partition"] * options.partitions
+        events += ["partition"] * options.partitions + ["hang"] * options.hangs
         random.shuffle(events)
         writers = Writers(region, options.writers)
         done = Trial(cluster, region, writers)
@@ -155,7 +168,8 @@ def main():
     parser.add_argument("--etcd3", action="store_true", help="the protocol that loses commits")
     parser.add_argument("--seed", type=int, default=20261201)
     parser.add_argument("--keep", action="store_true", help="keep the folder with all logs")
-    for name, usual in [("switchovers", 20), ("kills", 20), ("partitions", 10), ("writers", 32)]:
+    for name, usual in [("switchovers", 20), ("kills", 20), ("partitions", 10), ("hangs", 5),
+                        ("writers", 32)]:
         parser.add_argument(f"--{name}", type=int, default=usual)
     options = parser.parse_args()
     assert options.namespaces or options.partitions == 0, "partitions need namespaces"

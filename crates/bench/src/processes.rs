@@ -290,13 +290,13 @@ fn write_files(
     }
     let plain = "plaintext = true\n".to_owned();
     let tls = |process| credentials.map_or_else(|| plain.clone(), |_| Credentials::tls(process));
+    let [store, database] = store(folder, setup)?;
     let config = format!(
         "region = \"eu-fra\"\nshard = \"s1\"\nlisten = \"127.0.0.1:{shard}\"\n\
          admin_listen = \"127.0.0.1:{shard_admin}\"\nmap = \"map.toml\"\n\
          annex = \"eu-fra.toml\"\nanchor = \"anchor\"\nkeys = \"keys\"\n\
-         disk_reserve_mb = 256\n{}{}",
-        tls("shard"),
-        store(folder, setup)?
+         disk_reserve_mb = 256\n{store}{}{database}",
+        tls("shard")
     );
     fs::write(folder.join("shard.toml"), config)?;
     let callers = match credentials {
@@ -316,20 +316,20 @@ fn write_files(
     Ok(())
 }
 
-/// Where the shard's store lies: the end of its configuration.
-fn store(folder: &Path, Setup { engine, server, .. }: Setup<'_>) -> Result<String> {
+/// Where the shard's store lies: the keys of its configuration, and a table.
+fn store(folder: &Path, Setup { engine, server, .. }: Setup<'_>) -> Result<[String; 2]> {
     let Some(server) = server.filter(|_| engine == POSTGRES) else {
-        return Ok(format!("engine = \"{engine}\"\ndata = \"data\"\ncache_mb = 256\n"));
+        let keys = format!("engine = \"{engine}\"\ndata = \"data\"\ncache_mb = 256\n");
+        return Ok([keys, String::new()]);
     };
     // The server trusts all of this machine.
     let password = folder.join("password");
     fs::write(&password, "none")?;
     fs::set_permissions(&password, fs::Permissions::from_mode(0o600))?;
     let url = server.database()?;
-    Ok(format!(
-        "engine = \"{engine}\"\n[postgres]\nurl = \"{url}\"\npassword_file = \"password\"\n\
-         plaintext = true\n"
-    ))
+    let table =
+        format!("[postgres]\nurl = \"{url}\"\npassword_file = \"password\"\nplaintext = true\n");
+    Ok([format!("engine = \"{engine}\"\n"), table])
 }
 
 /// The collections of [`INDEXED`] and [`UNINDEXED`], as a map has them.
