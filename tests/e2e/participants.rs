@@ -154,7 +154,8 @@ fn a_put_that_was_stored_is_answered_when_its_participant_is_gone() {
         let erased = |path: &str| ("SUBJECT_ERASED".to_owned(), path.to_owned());
         let done = client.put(&message("m-4", vera())).await;
         assert_eq!(refused(done), erased("participants[0].id"));
-        let mixed = [batch[0].clone(), message("m-5", vera())];
+        let [stored, _] = &batch;
+        let mixed = [stored.clone(), message("m-5", vera())];
         let done = client.put_atomic(&mixed).await;
         assert_eq!(refused(done), erased("requests[0].participants[0].id"));
         let all = api::ListRecordsRequest { participant: None, ..listing("eu-fra") };

@@ -70,6 +70,7 @@ fn the_wheel_puts_gets_and_verifies() {
     let program = |arguments: &[&str]| {
         done(Command::new(&python).args(arguments).env("PYTHONPATH", &site).current_dir(file(".")))
     };
+    program(&["-m", "unittest", "sdk/python/tests/test_downloads.py"]);
     program(&["-m", "unittest", "sdk/python/tests/test_receipts.py"]);
     program(&["-m", "unittest", "sdk/python/tests/test_lanes.py"]);
 

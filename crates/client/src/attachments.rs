@@ -311,6 +311,8 @@ impl Client {
                                 progress(come, total);
                             }
                             Ok(None) if come == total => break None,
+                            // A stream that was cut right at its end: nothing is left to ask for.
+                            Err(_) if come == total && total > 0 => break None,
                             Ok(None) => break Some(Error::Broken),
                             Err(error) => break Some(error),
                         }

@@ -172,10 +172,8 @@ fn show(
         terminal::say(table(status))?;
         for shard in &status.shards {
             if let Some(build) = &shard.index_build {
-                let names: Vec<_> = build.indexes.iter().map(index_name).collect();
-                let (region, name, percent) = (&shard.region, &shard.shard, build.percent);
-                let names = names.join(", ");
-                terminal::say(format!("{region}/{name} builds indexes, {percent} %: {names}"))?;
+                let (region, name) = (&shard.region, &shard.shard);
+                terminal::say(format!("{region}/{name} {}", builds(build)))?;
             }
         }
         return map.map_or(Ok(()), |map| terminal::say(ends(map)));
@@ -188,7 +186,11 @@ fn show(
         // Only where there is something to wait for.
         if let (Some(build), Some(object)) = (&shard.index_build, object.as_object_mut()) {
             let indexes: Vec<_> = build.indexes.iter().map(index_name).collect();
-            let building = serde_json::json!({ "percent": build.percent, "indexes": indexes });
+            let building = if build.unknown {
+                serde_json::json!({ "unknown": true })
+            } else {
+                serde_json::json!({ "percent": build.percent, "indexes": indexes })
+            };
             object.insert("indexes_building".to_owned(), building);
         }
         object
@@ -218,6 +220,15 @@ fn ends(map: &atlas::RegionMap) -> String {
         Some(first) => format!("{} ends first, on {}", first.what, first.over),
         None => "nothing in the map ends".to_owned(),
     }
+}
+
+/// What a shard says of its indexes.
+fn builds(build: &api::IndexBuild) -> String {
+    if build.unknown {
+        return "did not say in time whether it builds indexes: ask again".to_owned();
+    }
+    let names: Vec<_> = build.indexes.iter().map(index_name).collect();
+    format!("builds indexes, {} %: {}", build.percent, names.join(", "))
 }
 
 /// An index as people name it: collection and attribute.

@@ -15,7 +15,8 @@
 //! was given away to another region, it has in their place an empty name and the tombstone that will
 //! stand for it: a restore must not bring it back either. Without a tombstone: it came back.
 
-use std::collections::BTreeSet;
+mod comparison;
+
 use std::fs;
 use std::fs::{File, OpenOptions};
 use std::io::{BufReader, BufWriter, ErrorKind, Read as _, Seek as _, Write as _};
@@ -176,6 +177,10 @@ impl Listed {
         Ok(Self { entry, row, what })
     }
 
+    fn name(&self) -> Name {
+        (self.entry, self.row.clone())
+    }
+
     /// The erasure.
     fn known(self, engine: &dyn Engine) -> Result<KnownErasure, Error> {
         let Self { entry, row, what } = self;
@@ -262,38 +267,21 @@ pub(crate) struct ErasureFile {
 }
 
 impl ErasureFile {
-    /// Opens the file, or makes it, and adds what the store lists and it does not. `end`: where the
-    /// store's log ends.
-    pub(crate) fn open(
-        settings: &Settings,
-        keyring: &dyn Keyring,
-        engine: &dyn Engine,
-        end: CommitAt,
-        entropy: &dyn Entropy,
-    ) -> Result<Self, Error> {
-        let (mut file, named) = Self::opened(settings, keyring, entropy)?;
-        file.complete(engine, &named, entropy)?;
-        file.next = end;
-        Ok(file)
-    }
-
     /// Opens the file, or makes it, and every record of it: one that does not open would otherwise be
-    /// found when the store is lost. Then the file is made again of the other ones.
+    /// found when the store is lost. Then the file is made again of the other ones. Calls `each` with those
+    /// that open.
     pub(super) fn opened(
         settings: &Settings,
         keyring: &dyn Keyring,
         entropy: &dyn Entropy,
-    ) -> Result<(Self, BTreeSet<Name>), Error> {
+        each: &mut dyn FnMut(KnownErasure) -> Result<(), Error>,
+    ) -> Result<Self, Error> {
         let (path, key) = (settings.erasures_path(), ErasureKey::new(settings, keyring));
         let io = |source| Error::Io { path: path.clone(), source };
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let mut file = file.open(&path).map_err(io)?;
-        let mut named = BTreeSet::new();
-        let found = each_record(&path, &file, &key, &mut |known| {
-            named.insert(known.name());
-            Ok(())
-        })?;
+        let found = each_record(&path, &file, &key, each)?;
         let Found { mut records, failed, .. } = found;
         match failed {
             // The last one may be torn: then it was never acknowledged, and the store has it.
@@ -318,26 +306,7 @@ impl ErasureFile {
         }
         let mut last = [0; RECORD_BYTES];
         file.read_exact_at(&mut last, offset(records - 1)).map_err(io)?;
-        Ok((Self { path, key, records, last, next: NO_ENTRY }, named))
-    }
-
-    /// Adds all that the store lists and that is not among `named`.
-    fn complete(
-        &mut self,
-        engine: &dyn Engine,
-        named: &BTreeSet<Name>,
-        entropy: &dyn Entropy,
-    ) -> Result<(), Error> {
-        let mut from = vec![LISTED];
-        loop {
-            let listed = listed_from(engine, from)?;
-            let Some(Listed { entry, .. }) = listed.last() else { return Ok(()) };
-            from = [listed_at(*entry), vec![0]].concat();
-            let lacks = |it: &Listed| !named.contains(&(it.entry, it.row.clone()));
-            let missing = listed.into_iter().filter(lacks);
-            let missing: Result<Vec<_>, _> = missing.map(|listed| listed.known(engine)).collect();
-            self.add(&missing?, entropy)?;
-        }
+        Ok(Self { path, key, records, last, next: NO_ENTRY })
     }
 
     /// Adds what the store has listed since the last time, and syncs it.

@@ -1,5 +1,6 @@
 //! All erasures that files name, for a restore or a recovery.
 
+use std::collections::BTreeSet;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::ErrorKind;
@@ -69,7 +70,11 @@ pub(crate) fn keep_all(
     known: &[KnownErasure],
     entropy: &dyn Entropy,
 ) -> Result<(), Error> {
-    let (mut file, named) = ErasureFile::opened(settings, keyring, entropy)?;
+    let mut named = BTreeSet::new();
+    let mut file = ErasureFile::opened(settings, keyring, entropy, &mut |known| {
+        named.insert(known.name());
+        Ok(())
+    })?;
     file.add(known.iter().filter(|known| !named.contains(&known.name())), entropy)
 }
 

@@ -206,7 +206,7 @@ impl EgressPolicy<'_> {
     }
 
     /// Whether a law may keep some record that is stored here from the readers: that of its owner, or of
-    /// a person whom it names.
+    /// a person that it names.
     pub(crate) fn may_withhold(&self) -> bool {
         let (map, place, at) = (self.node.map(), self.node.territory, self.today());
         let readers = self.readers();

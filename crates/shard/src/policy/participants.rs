@@ -83,7 +83,7 @@ fn wrong_ingress(barred: &atlas::Barred, n: usize) -> Rejection {
         .field(format!("participants[{n}]"))
         .problem(
             "the law of this participant wants another gateway; where the request names none, this is \
-             a participant whom the record names already",
+             a participant that the record names already",
         )
         .cure(
             "send the request through a gateway in the territory of the law that is named, if the \

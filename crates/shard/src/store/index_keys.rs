@@ -78,6 +78,11 @@ impl Named<'_> {
         IndexKeys::new(self.layout, &text.0, Index::Exact)
     }
 
+    /// The rows of all records that name people of that region.
+    pub(crate) fn of_region(&self, region: &RegionId) -> Span {
+        self.keys(region).all()
+    }
+
     /// The row of a record that names that person of that region.
     pub(crate) fn row(&self, person: &SubjectId, region: &RegionId, head: &[u8]) -> Key {
         self.keys(region).row(self.layout, &value(person), head)

@@ -46,7 +46,7 @@ pub(crate) struct Indexed {
     pub(crate) encoded: Vec<u8>,
     /// The people that the record names besides its owner: it is found by each of them.
     pub(crate) participants: Vec<Participant>,
-    /// Of a deleted record: the jurisdictions that bound those whom it named. Who may not know of the record
+    /// Of a deleted record: the jurisdictions that bound those that it named. Who may not know of the record
     /// is not told of its end.
     pub(crate) bound: Vec<Jurisdiction>,
     /// The index of each attribute, in their order.

@@ -202,7 +202,8 @@ impl Head {
 
     /// As its deletion will leave it.
     pub(crate) fn deleted(self) -> Self {
-        Self { version: self.version.next(), body: Body::Deleted, ..self }
+        let indexed = self.indexed.deleted();
+        Self { version: self.version.next(), body: Body::Deleted, indexed, ..self }
     }
 
     /// What is still to be remembered when a write is added at `minute`.

@@ -22,6 +22,7 @@ mod keys;
 mod lists;
 mod locate;
 mod losses;
+mod map_impact;
 mod participants;
 mod patches;
 mod peers;

@@ -349,6 +349,8 @@ class AsyncClient:
                     return
                 wait = download.cut()
             except TimeoutError:
+                if download.complete() and download.ended():
+                    return
                 wait = download.cut()
             except grpc.RpcError as failed:
                 if download.complete() and download.ended():

@@ -8,17 +8,20 @@ use client::{Error, NotFollowed, api, measure};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use wire::v1::attachments_server::Attachments;
+use wire::v1::download_attachment_response::Part as Downloaded;
 use wire::v1::upload_attachment_request::Part;
 use wire::v1::upload_attachment_response::Outcome;
 
 use super::desk::{Authority, Desk, Say, access, client, put, stored, wrong_ingress};
 use super::not_followed;
 
+/// An attachment.
+const BODY: &[u8] = b"twenty bytes of a body";
 /// More than a chunk.
 const BYTES: usize = (1 << 20) + 5;
 
 type Answers = ReceiverStream<Result<api::UploadAttachmentResponse, Status>>;
-type Download = tokio_stream::Empty<Result<api::DownloadAttachmentResponse, Status>>;
+type Download = ReceiverStream<Result<api::DownloadAttachmentResponse, Status>>;
 
 #[tonic::async_trait]
 impl Attachments for Desk {
@@ -58,11 +61,24 @@ impl Attachments for Desk {
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 
+    /// Gives what was asked for of [`BODY`], and is cut before the end of the stream.
     async fn download(
         &self,
-        _: Request<api::DownloadAttachmentRequest>,
+        request: Request<api::DownloadAttachmentRequest>,
     ) -> Result<Response<Download>, Status> {
-        Ok(Response::new(tokio_stream::empty()))
+        self.note("download", &request, "", 0)?;
+        let api::DownloadAttachmentRequest { offset, length, .. } = request.into_inner();
+        let [from, length] = [offset, length].map(|n| usize::try_from(n).unwrap());
+        let until = if length == 0 { BODY.len() } else { from + length };
+        let size = i64::try_from(BODY.len()).unwrap();
+        let info = api::AttachmentInfo { size, etag: "e".to_owned(), ..Default::default() };
+        let data = BODY.get(from..until).unwrap().to_vec().into();
+        let answer = |part| Ok(api::DownloadAttachmentResponse { part: Some(part) });
+        let (sender, receiver) = tokio::sync::mpsc::channel(3);
+        sender.send(answer(Downloaded::Attachment(info))).await.unwrap();
+        sender.send(answer(Downloaded::Data(data))).await.unwrap();
+        sender.send(Err(Status::unavailable("cut"))).await.unwrap();
+        Ok(Response::new(ReceiverStream::new(receiver)))
     }
 
     async fn stat(
@@ -113,4 +129,18 @@ async fn an_upload_goes_nowhere_that_the_caller_does_not_list() {
     let error: Error = client.upload(&spec, &mut source, |_| {}).await.err().unwrap();
     assert_eq!(not_followed(&error), NotFollowed::Unlisted);
     assert!(other.asked().is_empty());
+}
+
+#[tokio::test]
+async fn a_download_that_is_cut_right_at_its_end_asks_for_nothing_more() {
+    let authority = Authority::new();
+    for (offset, length, expected) in [(7, 5, &b"bytes"[..]), (0, 0, BODY)] {
+        let desk = Desk::start(Some(&authority), vec![Say::Done]).await;
+        let client = client(&desk, access(&authority, &[]));
+        let request = api::DownloadAttachmentRequest { offset, length, ..Default::default() };
+        let mut target = Vec::new();
+        client.download_to(request, &mut target, |_, _| ()).await.unwrap();
+        assert_eq!(target, expected);
+        assert_eq!(desk.calls(), ["download"]);
+    }
 }
