@@ -166,6 +166,14 @@ fn accesses(runtime: &Runtime, url: &str) {
                 purpose: "a complaint".to_owned(),
             };
             client.get(&request).await.expect("a record");
+            // Without a purpose nothing is read, whether it is there or not.
+            for key in ["card", "none"] {
+                let (key, purpose) = (key.to_owned(), String::new());
+                let silent = api::GetRecordRequest { key, purpose, ..request.clone() };
+                let error = client.get(&silent).await.err().expect("it says no purpose");
+                let reason = error.refused().map(|refused| refused.reason.clone());
+                assert_eq!(reason.as_deref(), Some("FIELD_MISSING"));
+            }
         }
     };
     runtime.block_on(async { of(Client::connect(url, PATIENT).await.expect("a gateway")).await });
@@ -176,6 +184,15 @@ fn accesses(runtime: &Runtime, url: &str) {
         (&read["read_count"], shown["accesses"].as_array().map(Vec::len)),
         (&3.into(), Some(1))
     );
+    assert_eq!((&read["kind"], &read["purpose"]), (&"records".into(), &"a complaint".into()));
+    // A list of the whole collection had the record, too.
+    let list = ["record", "list", "--gateway", url, "--collection", "payments"];
+    let listed = run(&[&list[..], &["--region", "eu-fra", "--purpose", "a census"]].concat());
+    assert_eq!(listed.code, 0, "{listed:?}");
+    let shown = json(&subject(url, "show", "boris", &[]));
+    let read = &shown["accesses"][1];
+    assert_eq!((&read["kind"], &read["purpose"]), (&"pages".into(), &"a census".into()));
+    assert_eq!(read["read_count"], 1);
 }
 
 #[test]

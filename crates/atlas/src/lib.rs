@@ -56,9 +56,8 @@ pub use facts::findings::{Findings, FindingsDamaged, FindingsFull};
 pub use geo::country::{COUNTRIES_VERSION, COUNTRY, Country};
 pub use geo::territory::{Group, Jurisdiction, Territory};
 pub use law::builtin::packs;
-pub use law::erasure::ErasureTerm;
 pub use law::moment::Moment;
-pub use law::statute::{Exemption, Rule, Scope, Source, StatutePack, Transfers};
+pub use law::statute::{ErasureTerm, Exemption, Rule, Scope, Source, StatutePack, Transfers};
 pub use law::vocabulary::{
     CitizensAbroad, Constraint, ErasureGround, Exempt, ExemptionId, Ingress, Sector, StatuteId,
     TermUnit, Trigger, UnknownCitizenship, Verified,

@@ -76,7 +76,7 @@ pub(super) const GROUNDS: [(&str, api::ErasureGround); 4] = [
 
 fn ground(term: &api::ErasureTerm) -> &'static str {
     let known = GROUNDS.iter().find(|(_, ground)| *ground == term.ground());
-    known.map_or("unknown", |(word, _)| word)
+    known.map_or("unknown", |(word, _)| *word)
 }
 
 /// By when a law wants data erased, and how sure that is.

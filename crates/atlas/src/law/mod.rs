@@ -1,7 +1,6 @@
 //! Statute packs: one law each, as data.
 
 pub(crate) mod builtin;
-pub(crate) mod erasure;
 pub(crate) mod moment;
 pub(crate) mod pack;
 pub(crate) mod schema;

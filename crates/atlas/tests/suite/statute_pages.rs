@@ -16,6 +16,9 @@ fn every_page_says_what_its_pack_says() {
         for ground in pack.exemptions() {
             assert!(page.contains(&format!("{}/{}", pack.id(), ground.id)), "{}", pack.id());
         }
+        for term in pack.erasures() {
+            assert!(page.contains(&term.says), "{}: {}", pack.id(), term.says);
+        }
         assert!(pack.draft().is_none_or(|because| page.contains(because)));
         // The snippet leaves the operator's decisions open.
         assert_eq!(page.contains("citizens_abroad = \"?\""), pack.asks_citizenship());
@@ -40,5 +43,20 @@ fn each_source_has_its_own_day_and_kind() {
             text.replacen("verified = \"memory\"", &format!("verified = \"memory\"\n{key}"), 1);
         let wrong = StatutePack::parse(&of_none).expect_err("of no source");
         assert!(wrong.iter().any(|one| one.code == "SETTING_UNUSED"), "{key}: {wrong:?}");
+    }
+}
+
+#[test]
+fn terms_of_erasure_are_read_strictly() {
+    let pack = packs().iter().find(|pack| pack.id().as_str() == "ru-152fz").expect("shipped");
+    assert_eq!(pack.erasures().len(), 4);
+    for (from, to, code) in [
+        ("ground = \"unlawful\"", "ground = \"demand\"", "NAME_DUPLICATE"),
+        ("within = 30", "within = 0", "LIMIT_RANGE"),
+        ("source = \"klerk.ru/blogs/data-sec/681468/\"\n", "", "SOURCE_MISSING"),
+    ] {
+        assert!(pack.text().contains(from), "{from}");
+        let wrong = StatutePack::parse(&pack.text().replacen(from, to, 1)).expect_err("a mistake");
+        assert!(wrong.iter().any(|one| one.code == code), "{code}: {wrong:?}");
     }
 }

@@ -7,8 +7,7 @@ use wire::v1;
 
 use crate::api::page_token::{self, ShardPlace};
 use crate::api::participants::Wanted;
-use crate::api::request::RequestReader;
-use crate::api::subject_request::stated;
+use crate::api::request::{RequestReader, stated};
 
 /// Which records are asked for.
 pub(crate) struct Choice {

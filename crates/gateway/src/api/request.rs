@@ -12,7 +12,6 @@ use wire::v1;
 
 use crate::api::attributes;
 use crate::api::participants::{self, Participant};
-use crate::api::subject_request::stated;
 use crate::auth::caller::Caller;
 
 /// Bytes of an etag: more than any shard makes.
@@ -379,6 +378,18 @@ pub(crate) fn time_ms(field: &'static str, time: Option<Timestamp>) -> Result<u6
         let fault = Rejection::new(Reason::FieldInvalid).field(field);
         fault.problem("is no time between 1970 and 9999")
     })
+}
+
+/// What a caller states for the log: printable ASCII, and short.
+pub(crate) fn stated(field: &'static str, text: &str) -> Result<(), Rejection> {
+    let printable = text.bytes().all(|c| (0x20..=0x7e).contains(&c));
+    if printable && text.len() <= limits::PURPOSE_BYTES_MAX {
+        return Ok(());
+    }
+    let fault = Rejection::new(Reason::FieldInvalid).field(field);
+    let most = limits::PURPOSE_BYTES_MAX;
+    let problem = format!("is not printable ASCII of at most {most} bytes");
+    Err(fault.problem(problem).with(Detail::Limit, most))
 }
 
 fn condition(if_version: Option<i64>, etag: String) -> Result<Condition, Rejection> {

@@ -1,10 +1,9 @@
 //! From requests about a subject as a whole to typed values.
 
-use terms::limits::PURPOSE_BYTES_MAX;
-use terms::{Collection, Detail, Reason, RegionId, Rejection, RequestId, SubjectId};
+use terms::{Collection, Reason, RegionId, Rejection, RequestId, SubjectId};
 use wire::v1;
 
-use crate::api::request::{Given, RequestReader, prove, request_id, time_ms};
+use crate::api::request::{Given, RequestReader, prove, request_id, stated, time_ms};
 
 /// A subject in the region that is named.
 pub(crate) struct Named {
@@ -238,15 +237,4 @@ fn reason(text: String) -> Result<String, Rejection> {
     }
     stated("reason", &text)?;
     Ok(text)
-}
-
-/// What a caller states for the log: printable ASCII, and short.
-pub(crate) fn stated(field: &'static str, text: &str) -> Result<(), Rejection> {
-    let printable = text.bytes().all(|c| (0x20..=0x7e).contains(&c));
-    if printable && text.len() <= PURPOSE_BYTES_MAX {
-        return Ok(());
-    }
-    let fault = Rejection::new(Reason::FieldInvalid).field(field);
-    let problem = format!("is not printable ASCII of at most {PURPOSE_BYTES_MAX} bytes");
-    Err(fault.problem(problem).with(Detail::Limit, PURPOSE_BYTES_MAX))
 }

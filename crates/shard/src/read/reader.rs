@@ -121,7 +121,7 @@ impl Reader {
         if Instant::now() > *deadline {
             return Err(Rejection::new(Reason::DeadlinePassed));
         }
-        // Before anything is told: without a purpose nobody learns whether there is such a record.
+        // Before anything is told: without a purpose no caller learns whether there is such a record.
         let map = self.node.map();
         let rules = map.collection(&lookup.address.collection);
         rules.map_or(Ok(()), |rules| rules.admit_purpose(&lookup.purpose))?;

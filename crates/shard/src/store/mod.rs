@@ -31,6 +31,7 @@ pub(crate) mod read_back;
 pub(crate) mod record;
 pub(crate) mod region_maps;
 pub(crate) mod reserve;
+pub(crate) mod rotation;
 pub(crate) mod secret_files;
 pub(crate) mod slots;
 mod status;

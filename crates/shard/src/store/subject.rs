@@ -10,7 +10,7 @@
 //!
 //! The row of a subject that was erased is its tombstone ([`crate::store::tombstone`]).
 
-mod rotation;
+mod new_keys;
 
 use std::sync::Arc;
 
@@ -26,10 +26,9 @@ use crate::store::erasure::{CollectionErased, CollectionErasing};
 use crate::store::keyring::{Keyring, WRAPPED_BYTES};
 use crate::store::keys::{KeyLayout, Owner, SubjectKeys};
 use crate::store::moving::GivenUp;
+use crate::store::rotation::{Rotating, StoredRotation};
 use crate::store::secret_files::draw;
 pub(crate) use crate::store::status::{Blocked, Status};
-pub(crate) use crate::store::subject::rotation::Rotation;
-use crate::store::subject::rotation::{Rotating, Written};
 use crate::store::subject_name;
 use crate::store::tombstone::{ERASED, FORMAT, Tombstone};
 use crate::store::types::{Incarnation, Minute, Recent, SubjectTag};
@@ -258,7 +257,7 @@ impl Subject {
             findings: state.findings,
             standings: state.standings,
             collection_keys: CollectionKeys::open(&state.keys, holder)?,
-            rotating: state.rotating.map(|written| written.open(holder)).transpose()?,
+            rotating: state.rotating.map(|stored| stored.open(holder)).transpose()?,
             rotated: state.rotated,
             erasing: state.erasing,
             erased: state.erased,
@@ -413,7 +412,7 @@ struct State {
     findings: Findings,
     standings: Vec<Standing>,
     keys: Vec<WrappedKey>,
-    rotating: Option<Written>,
+    rotating: Option<StoredRotation>,
     rotated: Option<Recent>,
     erasing: Option<CollectionErasing>,
     erased: Vec<CollectionErased>,
@@ -439,7 +438,7 @@ impl State {
         }
         let keys =
             (0..state.u32()?).map(|_| WrappedKey::read(&mut state)).collect::<Result<_, _>>()?;
-        let rotating = option(&mut state, Written::read)?;
+        let rotating = option(&mut state, StoredRotation::read)?;
         let rotated = option(&mut state, Recent::read)?;
         let erasing = option(&mut state, CollectionErasing::read)?;
         let mut erased = Vec::new();

@@ -21,6 +21,7 @@ use crate::write::command::{Errand, MapOp};
 use crate::write::committer::Committer;
 use crate::write::question::Question;
 use crate::write::rotate::Ending;
+use crate::write::seen::{Seen, Told};
 
 impl Committer {
     /// Does one errand.
@@ -175,6 +176,28 @@ impl Committer {
         };
         answer.give(done);
         Ok(())
+    }
+
+    /// Tells people that a page had their records. A commit without an entry: the page's own comes after
+    /// it. The inner error: nothing was changed, and the page is not given.
+    fn note_seen(&mut self, seen: &Seen) -> Result<Result<(), Rejection>, Error> {
+        if self.node.clock.ahead().is_some() {
+            return Ok(Err(Rejection::new(Reason::ClockUnconfirmed)));
+        }
+        let untold = match seen.untold(&self.node) {
+            Ok(untold) => untold,
+            Err(fault) => return Ok(Err(fault)),
+        };
+        // What is kept on the disk for erasure is not for pages.
+        if !untold.is_empty() && self.disk_is_low() {
+            return Ok(Err(Rejection::new(Reason::DiskReserve)));
+        }
+        let mut batch = Batch::new();
+        untold.into_iter().for_each(|Told { key, row }| batch.put(key, row));
+        if self.commit_unlogged(batch, &mut [])? {
+            return Ok(Ok(()));
+        }
+        Ok(Err(Reason::RegionUnavailable.into()))
     }
 
     /// Commits one entry and what belongs to it. The inner error: nothing was changed.

@@ -96,7 +96,7 @@ impl Action {
     pub(crate) const fn fills(&self) -> bool {
         match self {
             Self::Put(_) | Self::Create(_) | Self::Touch(_) | Self::Patch(_) => true,
-            Self::Reassess(_) => true,
+            Self::Reassess(_) | Self::RotateKey(_) => true,
             Self::Depart(depart) => matches!(depart.step, DepartStep::Order(_)),
             // What ends an arrival takes no more: one whose source has given it away is served nowhere else.
             Self::Arrive(arrive) => match arrive.step {
@@ -104,7 +104,7 @@ impl Action {
                 ArriveStep::Look | ArriveStep::Adopt(_) | ArriveStep::Drop => false,
             },
             Self::Delete(_) | Self::Expire(_) | Self::Read(_) => false,
-            Self::Erase(_) | Self::Block(_) | Self::Claim(_) | Self::RotateKey(_) => false,
+            Self::Erase(_) | Self::Block(_) | Self::Claim(_) => false,
             Self::Upload(step) => !matches!(step.what, What::Discard { .. }),
         }
     }

@@ -3,7 +3,7 @@
 //! The first commit draws them. From then on each record's head is sealed again under the new key of its
 //! collection, in the order of the rows, some in each commit; so are uploads in progress. Reads and
 //! writes go on meanwhile: the place of a head says which key opens it ([`Subject::key_of`]). The last
-//! commit forgets the old keys, with a KEY entry. If nobody asks to go on, the shard itself does.
+//! commit forgets the old keys, with a KEY entry. If no caller asks to go on, the shard itself does.
 
 use engine::Span;
 use ledger::entry::{Detail as Said, Kind};
@@ -17,7 +17,8 @@ use crate::store::attachment::Upload;
 use crate::store::keys;
 use crate::store::keys::Owner;
 use crate::store::record::Stored;
-use crate::store::subject::{Rotation, Subject};
+use crate::store::rotation::Rotation;
+use crate::store::subject::Subject;
 use crate::store::types::{Recent, Version};
 use crate::write::command::RotateKey;
 use crate::write::erase::{RECORDS_AT_ONCE, unknown};

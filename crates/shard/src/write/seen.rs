@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use engine::{Batch, Key};
-use terms::{Collection, Reason, Rejection};
+use engine::Key;
+use terms::{Collection, Rejection};
 
 use crate::Error;
 use crate::node::Node;
@@ -15,7 +15,6 @@ use crate::store::keys::Owner;
 use crate::store::principal::Principal;
 use crate::store::subject::{Status, SubjectRow};
 use crate::store::types::Minute;
-use crate::write::committer::Committer;
 
 /// The people of a page, and who reads it for which purpose.
 pub(crate) struct Seen {
@@ -27,16 +26,15 @@ pub(crate) struct Seen {
 
 /// A row of accesses as it is to be.
 pub(crate) struct Told {
-    key: Key,
-    row: Vec<u8>,
+    pub(crate) key: Key,
+    pub(crate) row: Vec<u8>,
 }
 
 impl Seen {
     /// The rows of those who are not told yet, as they are to be.
     ///
     /// # Errors
-    /// A row does not read back; a subject has been given to another region, so that nobody would be
-    /// told.
+    /// A row does not read back; a subject has been given to another region, and would not be told.
     pub(crate) fn untold(&self, node: &Node) -> Result<Vec<Told>, Rejection> {
         let keys = self.owners.iter().flat_map(|owner| [owner.row(), owner.accesses()]);
         let keys: Vec<Key> = keys.collect();
@@ -92,25 +90,5 @@ impl Seen {
             first: minute,
             last: minute,
         }
-    }
-}
-
-impl Committer {
-    /// Tells them. A commit without an entry: the page's own comes after it. The inner error: nothing
-    /// was changed, and the page is not given.
-    pub(super) fn note_seen(&mut self, seen: &Seen) -> Result<Result<(), Rejection>, Error> {
-        if self.node.clock.ahead().is_some() {
-            return Ok(Err(Rejection::new(Reason::ClockUnconfirmed)));
-        }
-        let untold = match seen.untold(&self.node) {
-            Ok(untold) => untold,
-            Err(fault) => return Ok(Err(fault)),
-        };
-        let mut batch = Batch::new();
-        untold.into_iter().for_each(|Told { key, row }| batch.put(key, row));
-        if self.commit_unlogged(batch, &mut [])? {
-            return Ok(Ok(()));
-        }
-        Ok(Err(Reason::RegionUnavailable.into()))
     }
 }

@@ -144,7 +144,7 @@ async fn everyone_in_a_page_of_a_collection_is_told_once_a_day_and_no_one_else_i
     assert_eq!(lines(&mut session, &first.records[0].subject).await, of_first);
     assert_eq!(lines(&mut session, &untold).await, [pages("an index", 1), pages("a census", 1)]);
     assert_eq!(lines(&mut session, "other").await, []);
-    // A page that gives nobody's records tells nobody; without a purpose none is given.
+    // Without a purpose no page is given.
     let fault = session.list(page_of("", "")).await.err().unwrap();
     assert_eq!((&*fault.reason, &*fault.field), ("FIELD_MISSING", "purpose"));
     drop(session);

@@ -2,19 +2,27 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::time::Duration;
+
+use engine::{Disk, Fault};
 use ledger::entry::{Entry, Kind, Role};
+use shard::Error;
 use wire::session as proto;
 use wire::session::call::Op;
+use wire::session::reply::Outcome;
 
 use crate::attributes::list;
 use crate::erasure::{as_eraser, erase, fill, held, of_kind, started};
 use crate::support::stored::rows_in;
-use crate::support::{Running, Session, put_ru, request_id};
+use crate::support::{Place, Running, Session, put_ru, request_id};
 
 /// More records than one commit encrypts again.
 const MANY: u64 = 4_500;
 /// As many as one commit encrypts again.
 const AT_ONCE: usize = 4_096;
+/// Records whose heads, with bodies of that many bytes, are more than one commit writes.
+const LARGE: u64 = 1_200;
+const LARGE_BODY: [u8; 4_000] = [7; 4_000];
 
 fn rotate(subject: &str, n: u64) -> proto::RotateKey {
     proto::RotateKey {
@@ -36,9 +44,9 @@ async fn rotated(session: &mut Session, of: proto::RotateKey) -> Result<proto::W
 }
 
 /// Puts a hundred records a commit.
-async fn put_many(session: &mut Session, subject: &str, many: u64, first: u64) {
+async fn put_many(session: &mut Session, subject: &str, many: u64, body: &[u8]) {
     for from in (0..many).step_by(100) {
-        let put = |n| put_ru(subject, &format!("k{n:05}"), b"x", first + n);
+        let put = |n| put_ru(subject, &format!("k{n:05}"), body, 1 + n);
         let puts: Vec<_> = (from..from + 100).map(put).collect();
         let call = session.wrap(Op::PutAll(proto::PutAll { puts }));
         let id = call.id;
@@ -130,9 +138,9 @@ async fn new_keys_leave_every_record_as_it_was_and_their_entry_is_in_the_log() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rotation_of_many_records_goes_on_after_a_crash_and_keeps_nobody_waiting() {
+async fn a_rotation_of_many_records_goes_on_after_a_crash_and_lets_reads_and_writes_go_on() {
     let (place, _, shard, mut session) = started().await;
-    put_many(&mut session, "anna", MANY, 1).await;
+    put_many(&mut session, "anna", MANY, b"x").await;
     let first = as_eraser(&mut session, Op::RotateKey(rotate("anna", 10_000))).await.unwrap();
     assert!(first.unfinished && first.entry.is_empty());
     // It is over after the first step, and another process goes on by itself.
@@ -167,7 +175,7 @@ async fn a_rotation_of_many_records_goes_on_after_a_crash_and_keeps_nobody_waiti
 #[tokio::test(flavor = "multi_thread")]
 async fn erasure_and_rotation_of_one_subject_leave_nothing_whichever_comes_first() {
     let (place, _, shard, mut session) = started().await;
-    put_many(&mut session, "anna", MANY, 1).await;
+    put_many(&mut session, "anna", MANY, b"x").await;
     let first = as_eraser(&mut session, Op::RotateKey(rotate("anna", 10_000))).await.unwrap();
     assert!(first.unfinished);
     let all = proto::Erase { collection: "profiles".into(), ..erase("anna", 10_001) };
@@ -181,4 +189,64 @@ async fn erasure_and_rotation_of_one_subject_leave_nothing_whichever_comes_first
     // The tombstone alone, and nothing that is due.
     assert_eq!(rows_in(&*place.store(), &[0x10]).len(), 1);
     assert!(rows_in(&*place.store(), &[0x32]).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_at_any_commit_of_a_rotation_leaves_every_record_readable() {
+    let mut crashed = 0;
+    for fault in [Fault::Crash, Fault::FlushFails, Fault::ReplyLost] {
+        for commit in 0..3 {
+            crashed += u32::from(crashes_at(commit, fault).await);
+        }
+    }
+    // Of two commits, each was met by each fault.
+    assert!(crashed >= 6, "{crashed}");
+}
+
+/// Rotates the keys of a subject on a disk that fails at that commit. Whether it did.
+async fn crashes_at(commit: usize, fault: Fault) -> bool {
+    let (mut place, disk) = (Place::new("ru-msk"), Disk::new(7));
+    place.disk = Some(disk.clone());
+    place.init_as(&place.settings()).unwrap();
+    let shard = place.start().await;
+    let mut session = shard.session().await;
+    put_many(&mut session, "anna", LARGE, &LARGE_BODY).await;
+    disk.fail_after(commit, fault);
+    let failed = !goes_through(&mut session).await;
+    drop(session);
+    if !failed {
+        shard.stop().await.ok();
+        return false;
+    }
+    assert!(matches!(shard.wait().await, Err(Error::Poisoned)), "{fault:?} at {commit}");
+    let shard = place.start().await;
+    let mut session = shard.session().await;
+    for key in ["k00000", "k00600", "k01199"] {
+        let found = session.get("anna", "profiles", key).await.unwrap();
+        assert!(found.body == LARGE_BODY[..], "{key} after {fault:?} at {commit}");
+    }
+    assert_eq!(listed(&mut session, "anna").await.len(), usize::try_from(LARGE).unwrap());
+    rotated(&mut session, rotate("anna", 9_001)).await.unwrap();
+    assert_eq!(listed(&mut session, "anna").await.len(), usize::try_from(LARGE).unwrap());
+    assert!(!of_kind(&shard, Kind::Key, 1).await.is_empty());
+    drop(session);
+    shard.stop().await.unwrap();
+    true
+}
+
+/// Rotates until all is done. False: a step was not, or its outcome is not known.
+async fn goes_through(session: &mut Session) -> bool {
+    loop {
+        session.role = Some("eraser");
+        let call = session.wrap(Op::RotateKey(rotate("anna", 9_000)));
+        session.role = None;
+        let id = call.id;
+        session.calls.send(proto::ToShard { hello: None, calls: vec![call] }).await.ok();
+        let answer = tokio::time::timeout(Duration::from_secs(20), session.answer(id)).await;
+        match answer.expect("an answer in time, or an end") {
+            Some(Ok(Outcome::Written(written))) if written.unfinished => {}
+            Some(Ok(_)) => return true,
+            Some(Err(_)) | None => return false,
+        }
+    }
 }

@@ -106,7 +106,8 @@ impl ListQuery {
     /// Reads it under that map, or a later one's indexes as `view` has them.
     ///
     /// # Errors
-    /// `COLLECTION_UNKNOWN`, those of [`CollectionRules::admit_purpose`], [`Filter::parse`] and [`OrderBy::parse`], `INDEX_BUILDING`.
+    /// `COLLECTION_UNKNOWN`, those of [`CollectionRules::admit_purpose`], [`Filter::parse`] and
+    /// [`OrderBy::parse`], `INDEX_BUILDING`.
     pub(crate) fn read_under<'a>(
         &self,
         map: &'a RegionMap,

@@ -8,6 +8,7 @@ use crate::store::erasure::Erasure;
 use crate::store::keyring::FileKeyring;
 use crate::store::keys::KeyLayout;
 use crate::store::moving::{Arriving, ArrivingChunks, Left, Move};
+use crate::store::rotation::Rotation;
 use crate::store::types::{EntryAt, Fingerprint, LogId, LogIndex, Version};
 
 struct Counting;

@@ -1,24 +1,18 @@
-//! The keys of a subject, replaced while it is read and written: its own, and that of each collection.
+//! What a subject's row keeps while its keys are replaced: how far that is, and the old keys.
 //!
 //! The heads of records are sealed again in the order of their rows, some in each commit, and the row of
 //! the subject says up to which head that is done. So a head's place says which key opens it, whatever
 //! else is written meanwhile, and a crash between two commits leaves nothing to find out. The old keys
 //! of collections are kept, wrapped, until the last head.
 
-use std::mem;
-use std::sync::Arc;
-
 use engine::Key;
 use terms::Entropy;
 
-use super::{KEY, Subject, bound};
 use crate::Error;
-use crate::store::aead::{NONCE_BYTES, SealKey};
+use crate::store::aead::SealKey;
 use crate::store::codec::{Malformed, Reader, Writer};
 use crate::store::collection_key::{CollectionKeys, Holder, WrappedKey};
-use crate::store::keys::{Owner, SubjectKeys};
-use crate::store::secret_files::draw;
-use crate::store::types::{Fingerprint, Minute, Recent};
+use crate::store::types::{Fingerprint, Minute};
 
 /// A rotation that goes on, so that whatever happens it is gone on with.
 #[derive(Clone, PartialEq, Eq)]
@@ -59,17 +53,17 @@ impl Rotation {
 /// A rotation, and the old keys.
 #[derive(Clone)]
 pub(super) struct Rotating {
-    of: Rotation,
+    pub(super) of: Rotation,
     pub(super) old: CollectionKeys,
 }
 
 /// The same as it is stored.
-pub(super) struct Written {
+pub(super) struct StoredRotation {
     of: Rotation,
     old: Vec<WrappedKey>,
 }
 
-impl Written {
+impl StoredRotation {
     pub(super) fn read(state: &mut Reader<'_>) -> Result<Self, Malformed> {
         let of = Rotation::read(state)?;
         let old = (0..state.u32()?).map(|_| WrappedKey::read(state)).collect::<Result<_, _>>()?;
@@ -105,55 +99,5 @@ impl Rotating {
     /// meanwhile has none.
     pub(super) fn key_of(&self, row: &[u8]) -> Option<&SealKey> {
         if self.of.has_passed(row) { None } else { self.old.of_row(row).ok() }
-    }
-}
-
-impl Subject {
-    /// The rotation that goes on.
-    pub(crate) fn rotation(&self) -> Option<&Rotation> {
-        self.rotating.as_ref().map(|rotating| &rotating.of)
-    }
-
-    /// The same subject with new keys, under the current generation. Its records are still sealed under
-    /// the old ones.
-    pub(crate) fn with_new_keys(
-        &self,
-        owner: &Owner,
-        keys: SubjectKeys<'_>,
-        entropy: &dyn Entropy,
-        of: Rotation,
-    ) -> Result<Self, Error> {
-        let mut after = self.rewrapped(owner, keys, entropy)?;
-        let key = draw(entropy)?;
-        let mut nonce = [0; NONCE_BYTES];
-        entropy.fill(&mut nonce).map_err(|_| Error::NoEntropy)?;
-        let of_key = bound(KEY, owner, keys.region, after.incarnation);
-        let wrapped = keys.keyring.wrap_under(after.generation, &key, &of_key, nonce);
-        after.wrapped = wrapped.ok_or(Error::Damaged("subjects"))?;
-        after.key = Arc::new(SealKey::new(&key));
-        let holder = after.holder(owner, keys);
-        let new = after.collection_keys.drawn_again(holder, entropy)?;
-        let old = mem::replace(&mut after.collection_keys, new);
-        after.rotating = Some(Rotating { of, old });
-        Ok(after)
-    }
-
-    /// The new key of the record at `row`.
-    pub(crate) fn new_key_of(&self, row: &[u8]) -> Result<&SealKey, Malformed> {
-        self.collection_keys.of_row(row)
-    }
-
-    /// So many heads more are sealed under the new keys, up to that one.
-    pub(crate) fn sealed_to(&mut self, head: Key, heads: u64) {
-        if let Some(rotating) = &mut self.rotating {
-            rotating.of.done_to = head;
-            rotating.of.heads += heads;
-        }
-    }
-
-    /// All are: the old keys are forgotten.
-    pub(crate) fn has_rotated(&mut self, by: Recent) {
-        self.rotating = None;
-        self.rotated = Some(by);
     }
 }
