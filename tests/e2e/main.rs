@@ -7,6 +7,7 @@ mod attacks;
 mod audit;
 mod backups;
 mod bad_input;
+mod bad_records;
 mod batches;
 mod canary;
 mod client;

@@ -38,7 +38,7 @@ fn living_in(put: PutBuilder, country: &str) -> PutBuilder {
 
 /// A body of a few chunks, and what is announced of it.
 async fn body() -> (Cursor<Vec<u8>>, u64, [u8; 32]) {
-    let mut source = Cursor::new(vec![7; 2 * MIB + 77]);
+    let mut source = Cursor::new(vec![7_u8; 2 * MIB + 77]);
     let (bytes, sha256) = measure(&mut source).await.expect("it is measured");
     (source, bytes, sha256)
 }

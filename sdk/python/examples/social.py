@@ -1,7 +1,7 @@
 """A social network over two countries: profiles, posts, messages between people, and a search that holds
 no more than ids.
 
-Each person's records lie in the person's own region. A message lies in the inbox of whom it is for and
+Each person's records lie in the person's own region. A message lies in its receiver's inbox and
 names its sender; the laws of both decide whether it may. The search keeps words and the names of records,
 and reads what it shows from the region, where each reader's right is judged again.
 

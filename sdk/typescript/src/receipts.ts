@@ -415,7 +415,7 @@ export interface Expected {
   readonly superseded: boolean;
 }
 
-/** What a caller knows of a write beside the request. */
+/** What a caller knows of a write besides the request. */
 export interface Known {
   /** The tenant whose write it is: a receipt that names another one is refused. */
   readonly tenant: string | undefined;

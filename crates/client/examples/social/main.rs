@@ -5,7 +5,7 @@
 //! and names its sender; the laws of both decide whether it may. The search keeps words and the names
 //! of records, and reads what it shows from the region, where each reader's right is judged again.
 //!
-//! Usage: `cargo run -p client --example social [GATEWAY]`, beside `bailiwick dev`.
+//! Usage: `cargo run -p client --example social [GATEWAY]`, while `bailiwick dev` runs.
 
 mod network;
 

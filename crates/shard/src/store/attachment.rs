@@ -307,8 +307,9 @@ impl Upload {
         !self.stand_in.is_empty()
     }
 
-    /// Whether it was begun for what is stored of its subject now. One with a stand-in was begun for
-    /// none: whoever creates the subject meanwhile, the erasure of that would take the upload with it.
+    /// Whether it was begun for what is stored of its subject now. One with a stand-in was begun while
+    /// none was stored. Another write may have created the subject since; an erasure of the subject
+    /// would have removed the upload.
     pub(crate) fn is_of(&self, subject: Option<&Subject>) -> bool {
         !self.stand_in.is_empty()
             || subject.is_some_and(|subject| subject.incarnation == self.incarnation)

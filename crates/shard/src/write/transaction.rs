@@ -374,8 +374,8 @@ impl Transaction<'_> {
         }
     }
 
-    /// The people that the next version of a record names: those that were sent, of whom the map of
-    /// that number has said what binds them; or else those that it names already.
+    /// The people that the next version of a record names: those that were sent, with what binds them
+    /// under the map of that number. Without any, those that the record names already.
     pub(super) fn named(
         &self,
         sent: Vec<Participant>,

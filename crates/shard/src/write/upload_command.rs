@@ -29,7 +29,7 @@ pub(crate) struct UploadStep {
     pub(crate) what: What,
 }
 
-/// What a step is ruled by, beside what is stored: the same as of the put that ends the upload.
+/// What a step is ruled by besides what is stored: the same as for the put that ends the upload.
 pub(crate) struct Basis {
     pub(crate) create_subject: bool,
     pub(crate) given: Option<Given>,

@@ -159,8 +159,12 @@ class Settings:
     def channel_options(self, own: bool = False) -> list[tuple[str, object]]:
         """``own``: of a connection that is not shared with other channels."""
         name = self.tls.expected_name if self.tls else None
-        options = OPTIONS + ([("grpc.ssl_target_name_override", name)] if name else [])
-        return options + ([("grpc.use_local_subchannel_pool", 1)] if own else [])
+        options: list[tuple[str, object]] = list(OPTIONS)
+        if name:
+            options.append(("grpc.ssl_target_name_override", name))
+        if own:
+            options.append(("grpc.use_local_subchannel_pool", 1))
+        return options
 
     def credentials(self) -> grpc.ChannelCredentials:
         tls = self.tls or Tls()

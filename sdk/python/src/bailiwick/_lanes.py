@@ -30,7 +30,7 @@ from bailiwick.v1 import records_pb2
 
 #: Puts on one lane: as many as a gateway works on at once. Bytes: half of what it works on at once.
 CALLS_MAX, BYTES_MAX = 1_024, 8 << 20
-#: Bytes of a put that may go on a lane, and those beside its body. A larger one would hold up those
+#: Bytes of a put that may go on a lane, and those besides its body. A larger one would hold up those
 #: behind it; one that a gateway cannot read would end the lane of others.
 PUT_BYTES_MAX, BESIDE_BODY_BYTES_MAX = 64 << 10, 16 << 10
 #: Puts under way at which a lane is opened, and for each lane before there is another.

@@ -50,8 +50,8 @@ class Listing:
 def list_message(
     of: dict[str, Any], order_by: str, view: View, page_size: int
 ) -> records_pb2.ListRecordsRequest:
-    number = records_pb2.RecordView.Value(f"RECORD_VIEW_{view.upper()}")
-    return records_pb2.ListRecordsRequest(**of, order_by=order_by, view=number, page_size=page_size)
+    name = f"RECORD_VIEW_{view.upper()}"
+    return records_pb2.ListRecordsRequest(**of, order_by=order_by, view=name, page_size=page_size)
 
 
 def count_message(of: dict[str, Any]) -> records_pb2.CountRecordsRequest:

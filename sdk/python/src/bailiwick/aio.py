@@ -382,7 +382,7 @@ class AsyncClient:
                 await asyncio.sleep(attempts.again(failed, message))
 
     async def _put(self, message: Any) -> tuple[Any, bool]:
-        """A put, on a lane beside others or as a call."""
+        """A put, on a lane with others or as a call."""
         attempts, alone = Attempts(self._settings), False
         with self._lanes.under_way():
             while True:
