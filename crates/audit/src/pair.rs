@@ -120,15 +120,14 @@ impl Moves {
             let commitment = entry.commitment;
             Some(End { peer, commitment, count })
         };
-        match entry.kind {
-            Kind::MoveOut => self.left.extend(end(counted).map(|end| (at, end))),
-            Kind::MoveIn if entry.peer().is_some() => {
-                let count = entry.count().unwrap_or(0);
-                self.taken.extend(end(count).map(|end| (at, end)));
-            }
+        if entry.kind == Kind::MoveOut {
+            self.left.extend(end(counted).map(|end| (at, end)));
+        } else if entry.kind == Kind::MoveIn && entry.peer().is_some() {
+            let count = entry.count().unwrap_or(0);
+            self.taken.extend(end(count).map(|end| (at, end)));
+        } else if entry.kind == Kind::MoveIn && entry.count().is_none() {
             // One with a number says that the arrival was given up.
-            Kind::MoveIn if entry.count().is_none() => drop(self.begun.insert(at)),
-            _ => {}
+            self.begun.insert(at);
         }
     }
 

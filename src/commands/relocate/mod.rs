@@ -7,14 +7,14 @@ mod report;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use client::{Client, Error, Settings, api};
 use terms::Reason;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::arguments::{GATEWAY, access};
 use crate::commands::operation::goes_on;
@@ -237,10 +237,11 @@ impl Mover {
     }
 }
 
-/// What became of a person of whom a call was refused. An error: nothing answers any more.
+/// What became of a person of whom a call was refused. An error: the region or the gateway does not answer.
 fn refused(row: Row, error: Error) -> Result<Ended, Error> {
     let Some(refused) = error.refused() else { return Err(error) };
-    if refused.retryable {
+    // One person who cannot move just now stops no other: the same command tries again.
+    if refused.known() == Some(Reason::RegionUnavailable) {
         return Err(error);
     }
     let there =

@@ -10,10 +10,8 @@ use crate::store::types::Minute;
 /// Whether a subject is read. One that was given away is not: the other region may have taken writes
 /// already.
 pub(crate) fn admit_read(subject: &Subject, now: UnixMillis) -> Result<(), Rejection> {
-    match &subject.status {
-        Status::Moving(of) => of.blocked.map_or(Ok(()), |blocked| unblocked(&blocked, now)),
-        _ => admit(subject, now),
-    }
+    let Status::Moving(of) = &subject.status else { return admit(subject, now) };
+    of.blocked.map_or(Ok(()), |blocked| unblocked(&blocked, now))
 }
 
 /// Whether a subject is served, writes included.

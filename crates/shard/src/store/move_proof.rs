@@ -97,3 +97,36 @@ impl MoveProof {
         Ok(Self { digest, source, entry, opening })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::types::{LogId, LogIndex};
+    use crate::testing;
+
+    #[test]
+    fn a_proof_is_read_back_and_is_of_one_incarnation_of_one_subject() {
+        let folder = tempfile::tempdir().unwrap();
+        let node = testing::node(folder.path(), &engine::Disk::new(1));
+        let [anna, boris] = ["anna", "boris"].map(|name| testing::address(&node, name).owner);
+        let proof = MoveProof {
+            digest: [1; 32],
+            source: GaveAway {
+                origin: "sample/eu-fra/s1/1".to_owned(),
+                index: 7,
+                entry: vec![2; 80],
+                opening: [3; 32],
+                proof: "a proof".to_owned(),
+            },
+            entry: EntryAt { log: LogId([4; 8]), index: LogIndex(5), first: LogIndex(4) },
+            opening: [6; 32],
+        };
+        let (key, first) = (SealKey::new(&[9; 32]), Incarnation::FIRST);
+        let row = proof.seal(&anna, first, &node.region, &key, [8; NONCE_BYTES]);
+        let open = |owner: &Owner, incarnation| {
+            MoveProof::open(&row, owner, incarnation, &node.region, &key)
+        };
+        assert!(open(&anna, first).is_ok_and(|read| read == proof));
+        assert!(open(&boris, first).is_err() && open(&anna, Incarnation(9)).is_err());
+    }
+}

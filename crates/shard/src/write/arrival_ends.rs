@@ -28,14 +28,14 @@ impl Transaction<'_> {
         let (owner, here) = (of.owner, of.here.clone());
         self.drop_arrival(of, opening)?;
         let more = self.subjects.contains_key(&owner.tag);
-        match step {
-            ArriveStep::Drop if more => self.staging(&here),
-            ArriveStep::Drop => {
-                self.note_ended(owner, &here.from, move_id, Ended::GivenUp);
-                Ok(none())
-            }
-            _ => Ok(none()),
+        if !matches!(step, ArriveStep::Drop) {
+            return Ok(none());
         }
+        if more {
+            return self.staging(&here);
+        }
+        self.note_ended(owner, &here.from, move_id, Ended::GivenUp);
+        Ok(none())
     }
 
     /// Erases what has arrived, as much as one commit takes.

@@ -138,15 +138,17 @@ impl Transaction<'_> {
 
     /// The block with which a subject moves, if its status lets it move.
     fn travels(&self, subject: &Subject) -> Result<Option<Blocked>, Rejection> {
-        match &subject.status {
-            Status::Blocked(blocked) if !subject_status::is_over(blocked, self.now) => {
-                Ok(Some(*blocked))
+        if let Status::Blocked(blocked) = &subject.status {
+            if !subject_status::is_over(blocked, self.now) {
+                return Ok(Some(*blocked));
             }
-            // It ends by itself within seconds.
-            Status::Blocked(blocked) if !blocked.then_erase => Err(Reason::ShardBusy.into()),
-            // One that is due to be erased stays.
-            _ => subject_status::admit(subject, self.now).map(|()| None),
+            if !blocked.then_erase {
+                // It ends by itself within seconds.
+                return Err(Reason::ShardBusy.into());
+            }
         }
+        // One that is due to be erased stays.
+        subject_status::admit(subject, self.now).map(|()| None)
     }
 
     /// What a subject has, if all of it can be copied, and may lie there.

@@ -101,15 +101,14 @@ impl Transaction<'_> {
             return Ok(Done::written(Written { records, unfinished: true, ..Default::default() }));
         }
         if let Some(to) = subject_status::copies_at(&subject).filter(|_| !erase.again) {
-            if matches!(subject.status, Status::Erasing(_)) && gone.live.is_empty() {
-                // The shard itself asks again, and says nothing meanwhile.
-                return match erase.request {
-                    Some(_) => Err(subject_status::copies_not_erased(to)),
-                    None => Ok(Done::written(Written { unfinished: true, ..Default::default() })),
-                };
+            let waits = matches!(subject.status, Status::Erasing(_)) && gone.live.is_empty();
+            if waits && erase.request.is_some() {
+                return Err(subject_status::copies_not_erased(to));
             }
-            let status = Status::Erasing(Erasure { records, ..erasure });
-            self.set_status(owner, &subject, status)?;
+            if !waits {
+                let status = Status::Erasing(Erasure { records, ..erasure });
+                self.set_status(owner, &subject, status)?;
+            }
             return Ok(Done::written(Written { records, unfinished: true, ..Default::default() }));
         }
         self.take_uploads(owner.uploads())?;
