@@ -134,9 +134,15 @@ enum ShardCommand {
         /// to the last checkpoint is always read
         #[arg(long, value_name = "FILE")]
         erasures: Vec<PathBuf>,
-        /// Accept that people come back who were erased after the backup
+        /// Accept that people come back who were erased after the backup, or have moved to another
+        /// region since
         #[arg(long, conflicts_with = "erasures")]
         accept_erasures_unknown: bool,
+        /// Where the file next to the last checkpoint is lost: accept that the given copies may lack
+        /// people who have moved to another region since. They come back, and both regions take writes
+        /// of them
+        #[arg(long, requires = "erasures")]
+        accept_moves_unknown: bool,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -240,8 +246,18 @@ pub(crate) fn main() -> ExitCode {
             ShardCommand::ShowKey { json, config } => serve::shard::show_key(&config.config, json),
             ShardCommand::Convert { to, config } => serve::convert::run(&config.config, &to),
             ShardCommand::Backup(arguments) => arguments.run(),
-            ShardCommand::Restore { from, erasures, accept_erasures_unknown, json, config } => {
-                let erasures = known(erasures, accept_erasures_unknown);
+            ShardCommand::Restore {
+                from,
+                erasures,
+                accept_erasures_unknown: unknown,
+                accept_moves_unknown,
+                json,
+                config,
+            } => {
+                let erasures = match known(erasures, unknown) {
+                    Erasures::Known(files) if accept_moves_unknown => Erasures::Copies(files),
+                    erasures => erasures,
+                };
                 serve::backup::restore(&config.config, &from, &erasures, json)
             }
             ShardCommand::Status { json, config } => serve::status::run(&config.config, json),

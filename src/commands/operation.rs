@@ -209,7 +209,8 @@ pub(crate) async fn watch(
 /// Whether a move has not ended yet.
 pub(crate) fn goes_on(at: &api::Operation) -> bool {
     use api::OperationState as State;
-    matches!(at.state(), State::Copying | State::Switching)
+    // Unknown: it is ordered, and how far it is was not to be read just then.
+    matches!(at.state(), State::Copying | State::Switching | State::Unspecified)
 }
 
 /// The command's own end: a relocation that was given up is not what was wanted.
@@ -244,7 +245,7 @@ fn text(at: &api::Operation) -> String {
     let why = if at.refusal.is_empty() {
         String::new()
     } else {
-        format!(": {} refuses it ({})", at.region, at.refusal)
+        format!(": it cannot go on ({})", at.refusal)
     };
     match at.state() {
         State::Copying => format!("copying to {}: {copied} of {all} records", at.region),

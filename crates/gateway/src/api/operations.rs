@@ -73,15 +73,17 @@ pub(crate) async fn relocate(
         validate_only,
     });
     let (written, _) = erase::send(call, &pinned, &of, validate_only, op).await?;
+    let ordered = v1::Operation {
+        subject: Some(super::response::subject(&of.subject, &of.region)),
+        region: region.as_str().to_owned(),
+        request_id: request_id.to_string(),
+        ..Default::default()
+    };
     let mut operation = if validate_only {
-        v1::Operation {
-            subject: Some(super::response::subject(&of.subject, &of.region)),
-            region: region.as_str().to_owned(),
-            request_id: request_id.to_string(),
-            ..Default::default()
-        }
+        ordered
     } else {
-        of_subject(call, &pinned, &of).await?
+        // The order is durable: that its state cannot be read just now is no failure of it.
+        of_subject(call, &pinned, &of).await.unwrap_or(ordered)
     };
     operation.replayed = written.replayed;
     Ok(operation)

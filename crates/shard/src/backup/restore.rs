@@ -66,6 +66,7 @@ pub fn restore(
     let checked = check(settings, map.deployment(), &keyring, from, &mut |_| Ok(()))?;
     let (region, shard) = (&settings.region, &settings.shard);
     checked.identity.expect(map.deployment(), region, shard, territory.as_str())?;
+    let own_is_lost = !settings.erasures_path().exists();
     let known = all_known(settings, &keyring, erasures, false)?;
     let newest = known.last().map(|known| known.entry);
     if *erasures != Erasures::Unknown && newest < checked.erased {
@@ -73,6 +74,9 @@ pub fn restore(
         let why = "it and all files that were given are older than the backup, which lists erasures \
                    that are not in them";
         return Err(Error::Erasures { path, why: why.to_owned() });
+    }
+    if own_is_lost && matches!(erasures, Erasures::Known(_)) {
+        knows_who_moved(settings, map)?;
     }
     let began = UnixMillis(u64::from(checked.shown.minute) * MINUTE_MS);
     if GuardedClock::start(Arc::clone(&outside.clock), settings, began, false).ahead().is_some() {
@@ -94,6 +98,20 @@ pub fn restore(
     remove(&opening.recovering())?;
     let (origin, vkey) = (begun.recovered.origin, begun.recovered.vkey);
     Ok(Restored { backup: shown, old_head: signed, erased_again, origin, vkey })
+}
+
+/// Refuses a restore by copies of the file of erasures alone where people may have moved to other regions
+/// since: both regions would take writes of them.
+fn knows_who_moved(settings: &Settings, map: &RegionMap) -> Result<(), Error> {
+    let leaves = |to: &atlas::Region| map.may_move(&settings.region, to.name());
+    if !map.regions().iter().any(leaves) {
+        return Ok(());
+    }
+    let path = settings.erasures_path();
+    let why = "it is missing. A copy does not say who has moved to another region since: such people \
+               would come back here, and both regions would take writes of them. Put the newest file in \
+               its place, or accept that with `--accept-moves-unknown`";
+    Err(Error::Erasures { path, why: why.to_owned() })
 }
 
 /// The newest head that is known of the log, and the mark that keeps the store from starting. A

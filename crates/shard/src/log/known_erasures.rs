@@ -16,8 +16,11 @@ use crate::{Error, Settings};
 pub enum Erasures {
     /// In the file next to the checkpoint, and in these.
     Known(Vec<PathBuf>),
+    /// The same, where the file next to the checkpoint is lost: it is accepted that these copies may be
+    /// older, and that people come back who have moved to another region since.
+    Copies(Vec<PathBuf>),
     /// Nowhere, unless the file next to the checkpoint says it: it is accepted that people come back
-    /// who were erased.
+    /// who were erased, or have moved to another region.
     Unknown,
 }
 
@@ -33,7 +36,7 @@ pub(crate) fn all_known(
     let mut all = Vec::new();
     let found = read(&own, &key, &mut all);
     // Of `Unknown`, what can be read of that file is so much the better.
-    if let Erasures::Known(files) = erasures {
+    if let Erasures::Known(files) | Erasures::Copies(files) = erasures {
         if !found? && files.is_empty() && !may_lack {
             return Err(missing(&own));
         }

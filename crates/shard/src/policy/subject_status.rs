@@ -55,12 +55,7 @@ pub(crate) fn gone(stone: &Tombstone) -> Rejection {
     }
 }
 
-/// The region that still has copies of a move that was given up. An erasure ends once it has erased them.
-pub(crate) fn copies_at(subject: &Subject) -> Option<&RegionId> {
-    subject.given_up.as_ref().filter(|of| !of.dropped).map(|of| &of.to)
-}
-
-/// The answer to an erasure that waits for that.
+/// The answer to an erasure that waits for a region which still has copies of a move that was given up.
 pub(crate) fn copies_not_erased(region: &RegionId) -> Rejection {
     let fault = Rejection::new(Reason::RegionUnavailable).with(Detail::Region, region);
     let fault = fault.problem("has not confirmed yet that it has erased what was copied there");

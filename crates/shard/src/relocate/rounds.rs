@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use engine::{Key, Order, ScanLimit, Span};
 use terms::{RegionId, Rejection, Slot};
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, sleep};
 use wire::session::arrival::Step;
 use wire::session::arrived::State;
@@ -86,15 +86,10 @@ struct Ended {
 struct Others(HashMap<PeerShard, Known>);
 
 impl Others {
-    fn ended(&mut self, ended: Result<(Id, Ended), JoinError>) {
-        let (id, ended) = match ended {
-            Ok((id, ended)) => (id, ended),
-            // It has panicked.
-            Err(error) => {
-                let sessions = Sessions::default();
-                (error.id(), Ended { sessions, failed: true, waits: false })
-            }
-        };
+    /// `ended`: None: it has panicked.
+    fn ended(&mut self, id: Id, ended: Option<Ended>) {
+        let sessions = Sessions::default();
+        let ended = ended.unwrap_or(Ended { sessions, failed: true, waits: false });
         let Some(known) = self.0.values_mut().find(|known| known.turn == Some(id)) else { return };
         known.turn = None;
         known.sessions = ended.sessions;
@@ -120,7 +115,10 @@ impl Driver {
                 Err(fault) => driver.say(fault.reason.as_str()),
             }
             tokio::select! {
-                Some(ended) = turns.join_next_with_id(), if !turns.is_empty() => others.ended(ended),
+                Some(ended) = turns.join_next_with_id(), if !turns.is_empty() => match ended {
+                    Ok((id, ended)) => others.ended(id, Some(ended)),
+                    Err(error) => others.ended(error.id(), None),
+                },
                 () = driver.node.moves.ordered.notified() => {}
                 () = sleep(LOOK_EVERY) => {}
             }
@@ -243,7 +241,7 @@ impl Driver {
 fn left_copy(node: &Node, key: &Key) -> Result<Option<LeftCopy>, Rejection> {
     let rows = read_rows(&*node.engine, std::slice::from_ref(key)).map_err(Error::from)?;
     let row = rows.into_iter().next().unwrap_or(Ok(None))?;
-    Ok(row.map(|row| LeftCopy::open(key, &row, node)).transpose()?)
+    Ok(row.map(|row| LeftCopy::open(key, &row, node.subject_keys())).transpose()?)
 }
 
 /// What there is to do. Blocks its thread.

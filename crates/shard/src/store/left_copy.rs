@@ -9,12 +9,11 @@ use terms::{RegionId, SubjectId, TenantId};
 use zeroize::Zeroizing;
 
 use crate::Error;
-use crate::node::Node;
 use crate::store::aead::{NONCE_BYTES, SealKey, binding};
 use crate::store::codec::{Malformed, Reader, Writer};
 use crate::store::keyring::Keyring;
 use crate::store::keys;
-use crate::store::keys::Owner;
+use crate::store::keys::{Owner, SubjectKeys};
 
 const FORMAT: u8 = 1;
 const DAMAGED: Error = Error::Damaged("moves");
@@ -40,16 +39,15 @@ fn bound(here: &RegionId, to: &RegionId, key: &[u8]) -> Vec<u8> {
 
 impl LeftCopy {
     /// Its key and its row.
-    pub(crate) fn row(&self, node: &Node) -> Result<(Vec<u8>, Vec<u8>), Error> {
+    pub(crate) fn row(&self, of: SubjectKeys<'_>, nonce: [u8; NONCE_BYTES]) -> (Vec<u8>, Vec<u8>) {
         let key = keys::left_copy(&self.owner.row(), &self.move_id);
-        let nonce: [u8; NONCE_BYTES] = node.random()?;
         let mut row = Writer::with_capacity(256);
         row.u8(FORMAT).text(self.to.as_str()).fixed(&nonce);
         let from = row.0.len();
         row.text(self.owner.tenant.as_str()).text(self.owner.subject.expose());
-        let bound = bound(&node.region, &self.to, &key);
-        seal_key(&*node.keyring).seal_tail(nonce, &bound, &mut row.0, from);
-        Ok((key, row.0))
+        let bound = bound(of.region, &self.to, &key);
+        seal_key(of.keyring).seal_tail(nonce, &bound, &mut row.0, from);
+        (key, row.0)
     }
 
     /// The region of a stored row.
@@ -60,18 +58,45 @@ impl LeftCopy {
     }
 
     /// Opens a stored row.
-    pub(crate) fn open(key: &[u8], row: &[u8], node: &Node) -> Result<Self, Error> {
+    pub(crate) fn open(key: &[u8], row: &[u8], of: SubjectKeys<'_>) -> Result<Self, Error> {
         let (_, move_id) = keys::of_left_copy(key).ok_or(DAMAGED)?;
         let mut reader = Reader::new(row);
         reader.format(FORMAT)?;
         let to = RegionId::parse(reader.text()?).map_err(|_| Malformed)?;
         let nonce = reader.array::<NONCE_BYTES>()?;
         let mut sealed = Zeroizing::new(reader.rest().to_vec());
-        let bound = bound(&node.region, &to, key);
-        let plain = seal_key(&*node.keyring).open(nonce, &bound, &mut sealed);
+        let bound = bound(of.region, &to, key);
+        let plain = seal_key(of.keyring).open(nonce, &bound, &mut sealed);
         let mut plain = Reader::new(plain.map_err(|_| DAMAGED)?);
         let tenant = TenantId::parse(plain.text()?).map_err(|_| Malformed)?;
         let subject = SubjectId::parse(plain.text()?).map_err(|_| Malformed)?;
-        Ok(Self { owner: node.namer.owner(tenant, subject), to, move_id })
+        Ok(Self { owner: of.layout.owner(tenant, subject), to, move_id })
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn a_row_opens_in_its_place_only_and_names_no_person() {
+        let folder = tempfile::tempdir().unwrap();
+        let node = testing::node(folder.path(), &engine::Disk::new(1));
+        let owner = testing::address(&node, "anna").owner;
+        let other = testing::address(&node, "boris").owner;
+        let to = RegionId::parse("eu-fra").unwrap();
+        let copy = LeftCopy { owner: owner.clone(), to: to.clone(), move_id: [7; 16] };
+        let (key, row) = copy.row(node.subject_keys(), [1; NONCE_BYTES]);
+        assert!(!row.windows(4).any(|part| part == b"anna"));
+        assert_eq!(LeftCopy::region_of(&row).unwrap(), to);
+        let read = LeftCopy::open(&key, &row, node.subject_keys()).unwrap();
+        assert!(read.owner.subject == owner.subject && read.owner.tag == owner.tag);
+        assert_eq!((read.to, read.move_id), (to, [7; 16]));
+        for at in [keys::left_copy(&other.row(), &[7; 16]), keys::left_copy(&owner.row(), &[8; 16])]
+        {
+            assert!(LeftCopy::open(&at, &row, node.subject_keys()).is_err());
+        }
     }
 }

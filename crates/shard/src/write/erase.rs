@@ -100,7 +100,7 @@ impl Transaction<'_> {
             self.set_status(owner, &subject, status)?;
             return Ok(Done::written(Written { records, unfinished: true, ..Default::default() }));
         }
-        if let Some(to) = subject_status::copies_at(&subject).filter(|_| !erase.again) {
+        if let Some(to) = self.copies_of(owner)?.first().filter(|_| !erase.again) {
             let waits = matches!(subject.status, Status::Erasing(_)) && gone.live.is_empty();
             if waits && erase.request.is_some() {
                 return Err(subject_status::copies_not_erased(to));

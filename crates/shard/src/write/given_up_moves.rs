@@ -54,22 +54,25 @@ impl Transaction<'_> {
     /// Has the other region erase what it has of a move.
     pub(super) fn leave_copy(&mut self, owner: &Owner, of: &Move) -> Result<(), Rejection> {
         let copy = LeftCopy { owner: owner.clone(), to: of.to.clone(), move_id: of.request_id };
-        let (key, row) = copy.row(self.node)?;
+        let (key, row) = copy.row(self.node.subject_keys(), self.node.random()?);
         self.batch.put(key, row);
         Ok(())
+    }
+
+    /// The regions that are still to erase what they have of a subject. An erasure waits for them.
+    pub(super) fn copies_of(&self, owner: &Owner) -> Result<Vec<RegionId>, Rejection> {
+        let limit = ScanLimit { rows: COPIES_MAX, bytes: 1 << 20 };
+        let span = keys::left_copies(&owner.row());
+        let page = self.node.engine.scan(&span, Order::Ascending, limit).map_err(Error::from)?;
+        let regions = page.rows.iter().map(|(_, row)| LeftCopy::region_of(row));
+        Ok(regions.collect::<Result<_, _>>()?)
     }
 
     /// Refuses a move to a region that has not erased yet what an earlier one left there. One to another
     /// region does not wait for that.
     pub(super) fn nothing_left_at(&self, owner: &Owner, to: &RegionId) -> Result<(), Rejection> {
-        let limit = ScanLimit { rows: COPIES_MAX, bytes: 1 << 20 };
-        let span = keys::left_copies(&owner.row());
-        let page = self.node.engine.scan(&span, Order::Ascending, limit).map_err(Error::from)?;
-        let mut left = page.rows.len() >= COPIES_MAX;
-        for (_, row) in &page.rows {
-            left |= LeftCopy::region_of(row)? == *to;
-        }
-        if !left {
+        let left = self.copies_of(owner)?;
+        if left.len() < COPIES_MAX && !left.contains(to) {
             return Ok(());
         }
         let fault = Rejection::new(Reason::SubjectMoving).field("subject.id");

@@ -1,22 +1,24 @@
 //! A model of a move between two regions (crate stateright): every order of its steps, with crashes of
 //! the source, answers that get lost, steps that come late or twice, moves that are given up and ordered
-//! again, a map that forbids and allows, a target that loses what had arrived, and writes on both sides.
+//! again, a map that forbids and allows, erasures and writes on both sides, and a restore of either side:
+//! a target that loses what had arrived or what it served, and a source that loses the order.
 //! `write/departures.rs`, `write/arrivals.rs` and `relocate/drive.rs` have what it models, written by hand.
+//!
+//! Besides what must never be, each state is asked whether some path leads from it to an end: no person may
+//! be left between two regions.
 
 use std::collections::BTreeSet;
 
 use stateright::{Checker as _, HasDiscoveries, Model, Property};
 
-/// Moves that are ordered, and writes.
-const ORDERS_MAX: u8 = 2;
-const WRITES_MAX: u8 = 2;
-/// Messages in which a subject's records come.
-const PARTS: u8 = 2;
+mod can_end;
+mod steps;
 
 const ONE_OWNER: &str = "at most one region takes writes";
 const NOTHING_LOST: &str =
     "every acknowledged write is somewhere, in a region that serves it or will";
 const NOTHING_LEFT: &str = "of a move whose drop was confirmed, nothing is in the other region";
+const ERASED: &str = "of a person whose erasure is done, nothing is anywhere";
 const MOVED: &str = "a subject moves, and is written there";
 const STAYED: &str = "a move is given up, and the subject written where it was";
 const AGAIN: &str = "a subject moves after a move that was given up";
@@ -36,10 +38,30 @@ enum Flaw {
     DropForgotten,
     /// The target knows the last move alone that was given up.
     LastDropAlone,
+    /// An erasure at the source forgets what is to be erased at the target.
+    DropForgottenWithSubject,
+    /// The target lets nobody in from where no subject may move to it.
+    SessionGated,
+    /// An arrival that the source has forgotten makes no room for another.
+    NeverSuperseded,
 }
 
 struct Mover {
     flaw: Option<Flaw>,
+    /// Moves that are ordered, and writes.
+    orders: u8,
+    writes: u8,
+    /// Messages in which a subject's records come.
+    parts: u8,
+    /// How often the map may change, and whether one of the two is restored.
+    changes: u8,
+    restores: bool,
+}
+
+impl Mover {
+    const fn new(flaw: Option<Flaw>) -> Self {
+        Self { flaw, orders: 2, writes: 2, parts: 2, changes: 2, restores: true }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -51,13 +73,25 @@ enum Source {
     Left(u8, u8),
     /// A tombstone is left.
     Gone,
+    /// Its records are erased; it is not said to be done while the target has copies.
+    Erasing,
+    Erased,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Target {
     Nothing,
-    Arriving { of: u8, parts: u8, writes: u8 },
-    Live { of: u8, writes: u8 },
+    Arriving {
+        of: u8,
+        parts: u8,
+        writes: u8,
+    },
+    Live {
+        of: u8,
+        writes: u8,
+    },
+    /// It was served there, and then erased.
+    Erased,
 }
 
 /// A step that the source asks for.
@@ -78,6 +112,16 @@ enum Ask {
     Drop(u8),
 }
 
+impl Ask {
+    /// Of which move.
+    const fn of(self) -> u8 {
+        match self {
+            Self::Begin(of) | Self::Check(of) | Self::Drop(of) => of,
+            Self::Rows { of, .. } | Self::Adopt { of, .. } => of,
+        }
+    }
+}
+
 /// What the source's driver knows of the step before, until it crashes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Known {
@@ -87,7 +131,7 @@ enum Known {
     Checked(u8),
     Adopted,
     Refused,
-    Dropped,
+    Dropped(u8),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -98,10 +142,12 @@ struct State {
     source_writes: u8,
     acknowledged: u8,
     orders: u8,
-    /// The last move that was given up, and whether its drop was confirmed.
-    given_up: Option<(u8, bool)>,
-    /// The moves that the target was told to drop.
+    /// The moves of which the target is to erase what it has, and those of which it has confirmed that.
+    copies: BTreeSet<u8>,
+    confirmed: BTreeSet<u8>,
+    /// What the target keeps of moves that have ended: those that it dropped, and those that it adopted.
     dropped: BTreeSet<u8>,
+    adopted: BTreeSet<u8>,
     /// Everything that was ever sent: it may arrive at any time, and again.
     sent: BTreeSet<Ask>,
     /// The step whose answer the driver waits for.
@@ -128,70 +174,60 @@ enum Step {
     /// The source crashes, or waits no longer.
     Crash,
     MapChanges,
-    /// The target loses what had arrived, as by the restore of a backup.
+    /// The target is restored from before the move.
     Lose,
+    /// The source is restored from before the order.
+    Forget,
+    /// The subject is erased where it is served.
+    Erase,
+    EraseThere,
 }
 
 impl State {
     /// The next step that the source asks for.
-    fn next(&self) -> Option<Ask> {
+    fn next(&self, model: &Mover) -> Option<Ask> {
         let writes = self.source_writes;
         let stage = |of, after| Ask::Rows { of, after, writes };
         match (self.source, self.known) {
             (Source::Moving(of) | Source::Left(of, _), Known::Nothing) => Some(Ask::Begin(of)),
-            (Source::Moving(of) | Source::Left(of, _), Known::Staged(parts)) if parts < PARTS => {
-                Some(stage(of, parts))
+            (Source::Moving(of) | Source::Left(of, _), Known::Staged(n)) if n < model.parts => {
+                Some(stage(of, n))
             }
             (Source::Moving(of), Known::Staged(_)) => Some(Ask::Check(of)),
             (Source::Left(of, writes), Known::Staged(_)) => Some(Ask::Adopt { of, writes }),
-            (Source::Live, Known::Nothing) => match self.given_up {
-                Some((of, false)) => Some(Ask::Drop(of)),
-                _ => None,
-            },
+            (Source::Live | Source::Erasing | Source::Erased | Source::Gone, Known::Nothing) => {
+                self.copies.first().copied().map(Ask::Drop)
+            }
             _ => None,
         }
     }
 
     /// What the target does with a step, and answers.
-    fn arrive(&mut self, ask: Ask, flaw: Option<Flaw>) -> Known {
+    fn arrive(&mut self, ask: Ask, model: &Mover) -> Known {
+        let flaw = model.flaw;
+        if flaw == Some(Flaw::SessionGated) && !self.allowed {
+            // The source tries again later.
+            return Known::Nothing;
+        }
+        if let Ask::Begin(of) | Ask::Adopt { of, .. } = ask
+            && self.adopted.contains(&of)
+        {
+            return Known::Adopted;
+        }
         match (self.target, ask) {
-            (Target::Live { of: own, .. }, Ask::Begin(of) | Ask::Adopt { of, .. }) if own == of => {
-                Known::Adopted
-            }
             (Target::Nothing, Ask::Begin(of)) if self.allowed && !self.dropped.contains(&of) => {
                 self.target = Target::Arriving { of, parts: 0, writes: 0 };
                 Known::Staged(0)
             }
-            (Target::Arriving { of: own, parts, .. }, Ask::Begin(of)) if own == of => {
-                Known::Staged(parts)
-            }
-            (Target::Arriving { of: own, parts, .. }, Ask::Rows { of, after, writes })
-                if own == of =>
+            (Target::Arriving { of: own, .. }, Ask::Begin(of) | Ask::Drop(of))
+                if own != of
+                    && !self.dropped.contains(&of)
+                    && flaw != Some(Flaw::NeverSuperseded) =>
             {
-                if after != parts || parts == PARTS {
-                    return Known::Staged(parts);
-                }
-                if !self.allowed {
-                    return Known::Refused;
-                }
-                self.target = Target::Arriving { of, parts: parts + 1, writes };
-                Known::Staged(parts + 1)
-            }
-            (Target::Arriving { of: own, parts, writes }, Ask::Check(of)) if own == of => {
-                if flaw == Some(Flaw::AdoptedEarly) {
-                    self.target = Target::Live { of, writes };
-                }
-                if parts == PARTS { Known::Checked(writes) } else { Known::Staged(parts) }
-            }
-            (Target::Arriving { of: own, parts, writes: here }, Ask::Adopt { of, writes })
-                if own == of =>
-            {
-                let whole = parts == PARTS && here == writes;
-                if !whole && flaw != Some(Flaw::AdoptedUnchecked) {
-                    return Known::Staged(parts);
-                }
-                self.target = Target::Live { of, writes: if parts == PARTS { here } else { 0 } };
-                Known::Adopted
+                self.target = Target::Nothing;
+                self.dropped.insert(own);
+                // It asks again.
+                Known::Nothing
             }
             (target, Ask::Drop(of)) => {
                 if matches!(target, Target::Arriving { of: own, .. } if own == of) {
@@ -203,9 +239,43 @@ impl State {
                 if flaw != Some(Flaw::DropForgotten) {
                     self.dropped.insert(of);
                 }
-                Known::Dropped
+                Known::Dropped(of)
+            }
+            (Target::Arriving { of, parts, writes }, ask) if ask.of() == of => {
+                self.go_on(ask, parts, writes, model)
             }
             _ => Known::Refused,
+        }
+    }
+
+    /// What the target does with a step of the move that arrives: so much of it is there.
+    fn go_on(&mut self, ask: Ask, parts: u8, here: u8, model: &Mover) -> Known {
+        match ask {
+            Ask::Begin(_) | Ask::Drop(_) => Known::Staged(parts),
+            Ask::Rows { after, .. } if after != parts || parts == model.parts => {
+                Known::Staged(parts)
+            }
+            Ask::Rows { .. } | Ask::Check(_) if !self.allowed => Known::Refused,
+            Ask::Rows { of, writes, .. } => {
+                self.target = Target::Arriving { of, parts: parts + 1, writes };
+                Known::Staged(parts + 1)
+            }
+            Ask::Check(of) => {
+                if model.flaw == Some(Flaw::AdoptedEarly) {
+                    self.target = Target::Live { of, writes: here };
+                }
+                if parts == model.parts { Known::Checked(here) } else { Known::Staged(parts) }
+            }
+            Ask::Adopt { of, writes } => {
+                let whole = parts == model.parts && here == writes;
+                if !whole && model.flaw != Some(Flaw::AdoptedUnchecked) {
+                    return Known::Staged(parts);
+                }
+                let writes = if parts == model.parts { here } else { 0 };
+                self.target = Target::Live { of, writes };
+                self.adopted.insert(of);
+                Known::Adopted
+            }
         }
     }
 
@@ -221,8 +291,12 @@ impl State {
             }
             // It asks again later.
             (Source::Left(..), Known::Refused) => {}
-            (Source::Live, Known::Dropped) => {
-                self.given_up = self.given_up.map(|(of, _)| (of, true))
+            (_, Known::Dropped(of)) => {
+                self.copies.remove(&of);
+                self.confirmed.insert(of);
+                if self.source == Source::Erasing && self.copies.is_empty() {
+                    self.source = Source::Erased;
+                }
             }
             _ => return None,
         }
@@ -231,8 +305,26 @@ impl State {
     }
 
     fn give_up(&mut self, of: u8) {
-        (self.source, self.given_up) = (Source::Live, Some((of, false)));
+        self.source = Source::Live;
+        self.copies.insert(of);
         (self.known, self.waits) = (Known::Nothing, None);
+    }
+
+    fn erase(&mut self, flaw: Option<Flaw>) {
+        if flaw == Some(Flaw::DropForgottenWithSubject) {
+            self.copies.clear();
+        }
+        let done = self.copies.is_empty();
+        self.source = if done { Source::Erased } else { Source::Erasing };
+        self.source_writes = 0;
+    }
+
+    /// Whether nothing goes on between the two.
+    fn has_ended(&self) -> bool {
+        let there = !matches!(self.target, Target::Arriving { .. });
+        let lost = self.source == Source::Gone && self.target == Target::Nothing;
+        let here = matches!(self.source, Source::Live | Source::Gone | Source::Erased);
+        here && there && !lost && self.copies.is_empty()
     }
 }
 
@@ -247,8 +339,10 @@ impl Model for Mover {
             source_writes: 0,
             acknowledged: 0,
             orders: 0,
-            given_up: None,
+            copies: BTreeSet::new(),
+            confirmed: BTreeSet::new(),
             dropped: BTreeSet::new(),
+            adopted: BTreeSet::new(),
             sent: BTreeSet::new(),
             waits: None,
             known: Known::Nothing,
@@ -261,6 +355,7 @@ impl Model for Mover {
     fn actions(&self, state: &State, steps: &mut Vec<Step>) {
         steps.extend([Step::Order, Step::GiveUp, Step::Write, Step::WriteThere, Step::Ask]);
         steps.extend([Step::Commit, Step::Crash, Step::MapChanges, Step::Lose]);
+        steps.extend([Step::Forget, Step::Erase, Step::EraseThere]);
         for ask in &state.sent {
             steps.extend([Step::Arrive(*ask, true), Step::Arrive(*ask, false)]);
         }
@@ -268,75 +363,17 @@ impl Model for Mover {
 
     fn next_state(&self, before: &State, step: Step) -> Option<State> {
         let mut after = before.clone();
-        match step {
-            Step::Order => {
-                let dropping = matches!(after.given_up, Some((_, false)));
-                if after.source != Source::Live || dropping || after.orders == ORDERS_MAX {
-                    return None;
-                }
-                after.orders += 1;
-                (after.source, after.given_up) = (Source::Moving(after.orders), None);
-                (after.known, after.waits) = (Known::Nothing, None);
+        let done = match step {
+            Step::Order | Step::GiveUp | Step::Write | Step::WriteThere => {
+                self.call(&mut after, step)
             }
-            Step::GiveUp => match after.source {
-                Source::Moving(of) => after.give_up(of),
-                Source::Left(of, _) if self.flaw == Some(Flaw::GivenUpLate) => after.give_up(of),
-                Source::Live | Source::Left(..) | Source::Gone => return None,
-            },
-            Step::Write => {
-                let copied = matches!(after.source, Source::Moving(_))
-                    && self.flaw == Some(Flaw::WrittenWhileCopied);
-                let serves = after.source == Source::Live || copied;
-                if !serves || after.acknowledged == WRITES_MAX {
-                    return None;
-                }
-                after.source_writes += 1;
-                after.acknowledged += 1;
+            Step::Erase | Step::EraseThere => self.call(&mut after, step),
+            Step::Ask | Step::Arrive(..) | Step::Commit => self.drive(&mut after, step),
+            Step::Crash | Step::MapChanges | Step::Lose | Step::Forget => {
+                self.mishap(&mut after, step)
             }
-            Step::WriteThere => {
-                let Target::Live { writes, .. } = &mut after.target else { return None };
-                if after.acknowledged == WRITES_MAX {
-                    return None;
-                }
-                *writes += 1;
-                after.acknowledged += 1;
-            }
-            Step::Ask => {
-                if after.waits.is_some() {
-                    return None;
-                }
-                let ask = after.next()?;
-                after.sent.insert(ask);
-                after.waits = Some(ask);
-            }
-            Step::Arrive(ask, answered) => {
-                let known = after.arrive(ask, self.flaw);
-                if answered {
-                    if after.waits != Some(ask) {
-                        return None;
-                    }
-                    // A copy that differs is given up.
-                    let differs = matches!(known, Known::Checked(n) if n != after.source_writes);
-                    let known = if differs { Known::Refused } else { known };
-                    (after.waits, after.known) = (None, known);
-                }
-            }
-            Step::Commit => after.commit()?,
-            Step::Crash => (after.waits, after.known) = (None, Known::Nothing),
-            Step::MapChanges => {
-                if after.changes == 2 {
-                    return None;
-                }
-                after.changes += 1;
-                after.allowed = !after.allowed;
-            }
-            Step::Lose => {
-                if after.restored || !matches!(after.target, Target::Arriving { .. }) {
-                    return None;
-                }
-                (after.restored, after.target) = (true, Target::Nothing);
-            }
-        }
+        };
+        done?;
         (after != *before).then_some(after)
     }
 
@@ -348,25 +385,29 @@ impl Model for Mover {
             Property::always(NOTHING_LOST, |_, state: &State| {
                 let here =
                     state.source != Source::Gone && state.source_writes == state.acknowledged;
+                let erased = matches!(state.source, Source::Erasing | Source::Erased);
                 match state.target {
                     Target::Live { writes, .. } => writes == state.acknowledged,
-                    Target::Nothing | Target::Arriving { .. } => here,
+                    Target::Nothing | Target::Arriving { .. } => here || erased,
+                    Target::Erased => true,
                 }
             }),
-            Property::always(NOTHING_LEFT, |_, state: &State| {
-                match (state.given_up, state.target) {
-                    (Some((gone, true)), Target::Arriving { of, .. }) => of != gone,
-                    _ => true,
-                }
+            Property::always(NOTHING_LEFT, |_, state: &State| match state.target {
+                Target::Arriving { of, .. } => !state.confirmed.contains(&of),
+                Target::Nothing | Target::Live { .. } | Target::Erased => true,
             }),
-            Property::sometimes(MOVED, |_, state: &State| {
-                state.source == Source::Gone && state.acknowledged == WRITES_MAX
+            Property::always(ERASED, |_, state: &State| {
+                state.source != Source::Erased || state.target == Target::Nothing
             }),
-            Property::sometimes(STAYED, |_, state: &State| {
-                matches!(state.given_up, Some((_, true))) && state.acknowledged == WRITES_MAX
+            Property::sometimes(MOVED, |model: &Mover, state: &State| {
+                state.source == Source::Gone && state.acknowledged == model.writes
             }),
-            Property::sometimes(AGAIN, |_, state: &State| {
-                state.source == Source::Gone && state.orders == ORDERS_MAX
+            Property::sometimes(STAYED, |model: &Mover, state: &State| {
+                let done = state.copies.is_empty() && !state.confirmed.is_empty();
+                state.source == Source::Live && done && state.acknowledged == model.writes
+            }),
+            Property::sometimes(AGAIN, |model: &Mover, state: &State| {
+                state.source == Source::Gone && state.orders == model.orders
             }),
         ]
     }
@@ -374,7 +415,7 @@ impl Model for Mover {
 
 #[test]
 fn no_order_of_steps_makes_two_owners_or_loses_a_write() {
-    let checker = Mover { flaw: None }.checker().threads(2).spawn_bfs().join();
+    let checker = Mover::new(None).checker().threads(2).spawn_bfs().join();
     checker.assert_properties();
     println!("{} states", checker.unique_state_count());
 }
@@ -388,9 +429,10 @@ fn whatever_is_done_wrong_is_found() {
         (Flaw::AdoptedUnchecked, NOTHING_LOST),
         (Flaw::DropForgotten, NOTHING_LEFT),
         (Flaw::LastDropAlone, NOTHING_LEFT),
+        (Flaw::DropForgottenWithSubject, ERASED),
     ] {
         let until = HasDiscoveries::AnyOf(BTreeSet::from([broken]));
-        let checker = Mover { flaw: Some(flaw) }.checker().finish_when(until).spawn_bfs().join();
+        let checker = Mover::new(Some(flaw)).checker().finish_when(until).spawn_bfs().join();
         let path = checker.assert_any_discovery(broken);
         println!("{flaw:?}: {:?}", path.into_actions());
     }
