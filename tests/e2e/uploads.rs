@@ -169,6 +169,29 @@ fn an_upload_names_people_as_a_put_does() {
 }
 
 #[test]
+fn an_upload_that_was_stored_is_answered_when_its_participant_is_gone() {
+    let deployment = deployment(true);
+    let (url, runtime) = (deployment.gateway_url(), Runtime::new().expect("a runtime"));
+    runtime.block_on(async {
+        let client = Client::connect(&url, ONCE).await.expect("a gateway");
+        client.put(&put("boris", "main", b"x", &evidence("RU"))).await.expect("a put");
+        let (mut source, bytes, sha256) = body().await;
+        let message = || living_in(of("anna", "messages"), "DE").participant("boris", "ru-msk");
+        let spec = message().build_upload(bytes, sha256);
+        client.upload(&spec, &mut source, |_| ()).await.expect("it is stored");
+        let erase = ["subject", "erase", "--gateway", url.as_str(), "--json", "--subject", "boris"];
+        let rest = ["--domicile", "ru-msk", "--reason", "asked"];
+        let done = run(&[&erase[..], &rest[..]].concat());
+        assert_eq!(done.code, 0, "{done:?}");
+        let again = client.upload(&spec, &mut source, |_| ()).await.expect("it was stored");
+        assert!(again.replayed && again.version == 1);
+        let other = message().build_upload(bytes, sha256);
+        let done = client.upload(&other, &mut source, |_| ()).await;
+        assert_refused(done, "SUBJECT_ERASED", "participants[0].id");
+    });
+}
+
+#[test]
 fn without_a_clause_an_upload_is_refused_with_the_pair_before_a_byte_is_sent() {
     let deployment = deployment(false);
     let runtime = Runtime::new().expect("a runtime");

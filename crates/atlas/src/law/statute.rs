@@ -1,10 +1,12 @@
 //! Statute packs: one law each, as data. How a pack is read from its file is in `pack.rs`.
 
+use terms::UnixMillis;
+
 use crate::geo::country::Countries;
 use crate::law::moment::Offsets;
 use crate::{
     Constraint, Country, Date, ErasureGround, ExemptionId, Jurisdiction, Moment, Sector, StatuteId,
-    Territory, Trigger, UnknownCitizenship, Verified,
+    Territory, Trigger, TermUnit, UnknownCitizenship, Verified,
 };
 
 /// A page in which we read a law, or about it.

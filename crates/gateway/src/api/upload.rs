@@ -177,7 +177,7 @@ where
         let creates = begun.put.create_subject && !matches!(step, Step::Chunk(_));
         let pinned = self.ctx.pin();
         let deadline = self.call.deadline.of_item(Instant::now(), None);
-        begun.bind(&pinned, deadline).await?;
+        let unbound = begun.bind(&pinned, deadline).await.err();
         let (admitted, subject) = (&begun.admitted, &begun.subject);
         let tenant = &admitted.acting.caller.tenant;
         let route = pinned.routing.domicile(&begun.region, tenant, subject)?;
@@ -185,13 +185,13 @@ where
         let (put, sha256) = (Some(begun.put.clone()), begun.sha256.clone());
         let bytes = data + begun.put.attributes.len() + begun.put.participants.len();
         let op = Op::Upload(proto::Upload { put, size: begun.size, sha256, step: Some(step) });
-        let (answer, unreachable) = if creates {
+        let (answer, unreachable) = if creates && unbound.is_none() {
             let (ctx, pinned, validate_only) = (&*self.ctx, &pinned, effect == Effect::Read);
             let creation = Creation { ctx, pinned, admitted, subject, deadline, validate_only };
             creation.send(route, op, bytes).await?
         } else {
             let call = admitted.shard_call(route.region(), deadline, effect, bytes, op)?;
-            (route.send(call).await?, Unreachable::new())
+            (binding::answered(unbound, route.send(call).await)?, Unreachable::new())
         };
         if let Reply::Upload(state) = &answer.outcome {
             begun.stored = state.stored;

@@ -105,6 +105,30 @@ fn what_no_put_could_create_begins_no_upload() {
 }
 
 #[test]
+fn what_binds_those_that_a_record_names_is_asked_of_each_step() {
+    let mut stage = Stage::new(&Disk::new(1));
+    let node = Arc::clone(&stage.committer.node);
+    let mut put = stage.a_put("anna", 1, findings(0), b"body");
+    put.participants = vec![Participant {
+        id: address(&node, "dora").owner.subject,
+        region: terms::RegionId::parse("eu-fra").expect("a region"),
+        jurisdictions: vec![atlas::Jurisdiction::parse("EEA").expect("a code")],
+    }];
+    put.participants_epoch = stage.committer.rules.epoch();
+    assert_eq!(stage.does(Action::Put(Box::new(put))), "written");
+    let later = |stage: &Stage, what| step(stage, Basis::NONE, what);
+    assert_eq!(stage.does(later(&stage, begin(CHUNK))), "uploading");
+    // The clause from EEA to RU has ended, and the upload keeps the participants of the record.
+    stage.under(&testing::MAP.replacen("expires = 2100-01-01", "expires = 2021-01-01", 1));
+    assert_eq!(stage.does(later(&stage, chunk(&stage, 0))), "TRANSFER_NOT_COVERED");
+    assert_eq!(rows(&node), [2, 1, 0]);
+    let discard = What::Discard { idle_since: None, because: None };
+    assert_eq!(stage.does(later(&stage, discard)), "UPLOAD_UNKNOWN");
+    assert_eq!(stage.does(later(&stage, begin(CHUNK))), "TRANSFER_NOT_COVERED");
+    assert_eq!(rows(&node), [2, 0, 0]);
+}
+
+#[test]
 fn a_subject_that_a_put_creates_meanwhile_gets_the_attachment() {
     for erased in [false, true] {
         let mut stage = Stage::new(&Disk::new(1));
