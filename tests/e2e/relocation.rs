@@ -177,13 +177,13 @@ fn a_person_moves_and_both_logs_say_so() {
     let access = Access { homes: vec!["eu-fra".to_owned()], ..Access::default() };
     runtime.block_on(async {
         let follows = Client::connect_with(&url, ONCE, access).await.expect("a gateway");
-        let found = get(&follows, "anna", "ru-msk", "k-7").await.expect("it goes on");
-        assert_eq!(&*found.body, b"body 7");
+        let found = get(&follows, "anna", "ru-msk", "k-8").await.expect("it goes on");
+        assert_eq!(&*found.body, b"body 8");
         let request = api::PutRecordRequest {
             subject: Some(api::SubjectRef { id: "anna".to_owned(), domicile: "ru-msk".to_owned() }),
             create_subject: false,
             evidence: Vec::new(),
-            ..record("anna", "k-7", b"at the new home")
+            ..record("anna", "k-8", b"at the new home")
         };
         let written = follows.put(&request).await.expect("it goes on");
         assert_eq!(written.version, 2);

@@ -28,13 +28,13 @@ pub(crate) struct Line {
     pub(crate) server_ratio: Option<f64>,
     /// The same against the pair that is tuned as Bailiwick is.
     pub(crate) server_ratio_tuned: Option<f64>,
-    /// What a call costs, against the same in plaintext, without a neighbour, or without attributes; a
-    /// write on PostgreSQL against an insert of a row.
+    /// What a call costs, against the same in plaintext, without a neighbour, without attributes, or
+    /// when it was made first; a write on PostgreSQL against an insert of a row.
     pub(crate) cost: Option<f64>,
     /// Whether `--at-most` concerns it.
     #[serde(skip)]
     pub(crate) judged: bool,
-    /// Megabytes resident after the measurement: gateway, shard.
+    /// Megabytes resident after the measurement, or at most in an overload: gateway, shard.
     pub(crate) resident_mib: Option<(u64, u64)>,
     /// Records that the store held before it.
     pub(crate) records: Option<u64>,

@@ -15,6 +15,7 @@ mod line;
 mod lists;
 mod load;
 mod measured;
+mod overload;
 mod peers;
 mod processes;
 mod remote;
@@ -116,10 +117,18 @@ struct Options {
     #[arg(long, value_name = "PERSONS", conflicts_with_all = ["secure", "neighbours", "grow"],
           value_parser = clap::value_parser!(u64).range(20..=10_000_000))]
     lists: Option<u64>,
+    /// Measure puts at so many times the peak rate for `--seconds`, and what comes before and after.
+    #[arg(long, value_name = "TIMES",
+          conflicts_with_all = ["secure", "neighbours", "grow", "lists"])]
+    overload: Option<f64>,
+    /// In an overload, run gateway and shard on these cores alone, as `taskset -c` takes them.
+    #[arg(long, value_name = "LIST", requires = "overload")]
+    server_cores: Option<String>,
     #[command(flatten)]
     remote: remote::Options,
     /// Exit with 1 if a cost is above this: of TLS and tokens over all turns, of a neighbour that is at
-    /// its limit, of indexes in the last round, or of a write on PostgreSQL beside an insert of a row.
+    /// its limit, of indexes in the last round, of a write on PostgreSQL beside an insert of a row, or of
+    /// puts that are sent again.
     #[arg(long, value_name = "COST")]
     at_most: Option<f64>,
     /// Print one JSON object.
@@ -187,6 +196,8 @@ async fn in_folder(options: &Options) -> Result<Vec<Line>> {
         compare::secure(options, &load).await
     } else if options.neighbours {
         compare::neighbours(options, &load).await
+    } else if let Some(times) = options.overload {
+        overload::overload(options, &load, times).await
     } else if let Some(persons) = options.lists {
         lists::lists(options, &load, persons).await
     } else if !options.grow.is_empty() {

@@ -24,6 +24,13 @@ pub(crate) struct Latency {
     pub(crate) max_ms: f64,
 }
 
+/// Of times in microseconds.
+pub(crate) fn latency(micros: &Histogram<u64>) -> Latency {
+    let ms = |micros: u64| f64::from(u32::try_from(micros).unwrap_or(u32::MAX)) / 1000.0;
+    let at = |quantile| ms(micros.value_at_quantile(quantile));
+    Latency { p50_ms: at(0.5), p99_ms: at(0.99), p999_ms: at(0.999), max_ms: ms(micros.max()) }
+}
+
 /// What all tasks of a measurement count. The first quarter of the time is a warm-up.
 pub(crate) struct Tally {
     from: Instant,
@@ -42,17 +49,10 @@ impl Tally {
 
     pub(crate) fn measured(&self, micros: &Histogram<u64>) -> Measured {
         let seconds = (self.until - self.from).as_secs_f64();
-        let ms = |micros: u64| f64::from(u32::try_from(micros).unwrap_or(u32::MAX)) / 1000.0;
-        let at = |quantile| ms(micros.value_at_quantile(quantile));
         let counted = u32::try_from(micros.len()).unwrap_or(u32::MAX);
         Measured {
             per_second: f64::from(counted) / seconds,
-            latency: Latency {
-                p50_ms: at(0.5),
-                p99_ms: at(0.99),
-                p999_ms: at(0.999),
-                max_ms: ms(micros.max()),
-            },
+            latency: latency(micros),
             failed: self.failed.load(Ordering::Relaxed),
             done: self.done.load(Ordering::Relaxed),
         }

@@ -33,6 +33,8 @@ const REGIONS: [&str; 5] = ["ru-msk", "eu-fra", "kz-ala", "in-bom", "us-iad"];
 pub(crate) struct Programs {
     bailiwick: PathBuf,
     own: PathBuf,
+    /// Cores for gateway and shard, as `taskset` takes them. None: all.
+    cores: Option<String>,
 }
 
 impl Programs {
@@ -43,7 +45,12 @@ impl Programs {
         if !bailiwick.is_file() {
             bail!("{} is missing: build it, or name it by --bailiwick", bailiwick.display());
         }
-        Ok(Self { bailiwick, own })
+        Ok(Self { bailiwick, own, cores: None })
+    }
+
+    /// The same, with gateway and shard on these cores alone.
+    pub(crate) fn on_cores(self, cores: Option<String>) -> Self {
+        Self { cores, ..self }
     }
 
     /// Starts a gateway or a shard with the configuration in that folder.
@@ -51,7 +58,14 @@ impl Programs {
         let path = folder.join(format!("{kind}.toml"));
         let log = fs::File::create(folder.join(format!("{kind}.log")))?;
         let path = path.to_str().context("the folder's name is not UTF-8")?;
-        Running::start(&self.bailiwick, &[kind, "--config", path], log.into())
+        match &self.cores {
+            Some(cores) => {
+                let bailiwick = self.bailiwick.to_str().context("its name is not UTF-8")?;
+                let args = ["-c", cores, bailiwick, kind, "--config", path];
+                Running::start(Path::new("taskset"), &args, log.into())
+            }
+            None => Running::start(&self.bailiwick, &[kind, "--config", path], log.into()),
+        }
     }
 }
 
@@ -83,9 +97,14 @@ impl Running {
     }
 
     fn resident_mib(&self) -> u64 {
+        self.status_mib("VmRSS:")
+    }
+
+    /// A figure of `/proc` in kilobytes, as megabytes.
+    fn status_mib(&self, name: &str) -> u64 {
         let path = format!("/proc/{}/status", self.0.id());
         let status = fs::read_to_string(path).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
         let kib =
             line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
         kib.unwrap_or(0) / 1024
@@ -260,6 +279,11 @@ impl Served {
 
     pub(crate) fn resident_mib(&self) -> (u64, u64) {
         (self.gateway.resident_mib(), self.shard.resident_mib())
+    }
+
+    /// The most that was ever resident.
+    pub(crate) fn peak_mib(&self) -> (u64, u64) {
+        (self.gateway.status_mib("VmHWM:"), self.shard.status_mib("VmHWM:"))
     }
 }
 

@@ -233,3 +233,25 @@ fn an_open_loop_keeps_its_rate() {
     assert!(rate <= 51.0, "{put}");
     assert!(put["p50_ms"].as_f64() <= put["max_ms"].as_f64(), "{put}");
 }
+
+/// What an overload comes to depends on the machine; that each part is measured, and that what is sent
+/// again is answered, does not.
+#[test]
+fn an_overload_is_measured_with_what_comes_before_and_after() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let stores = folder.path().join("stores");
+    let stores = stores.to_str().expect("text");
+    let few = ["--seconds", "3", "--in-flight", "16", "--engines", "fjall", "--folder", stores];
+    let done = run(&[&["--json", "--overload", "2"], &few[..]].concat());
+    assert_eq!(done.code, 0, "{done:?}");
+    let lines: Vec<Value> = serde_json::from_str(&done.stdout).expect("an answer in JSON");
+    let what: Vec<&str> = lines.iter().filter_map(|line| line["what"].as_str()).collect();
+    let [peak, before, over, refused, after, again] = what[..] else { panic!("{what:?}") };
+    assert_eq!((peak, before), ("fjall: puts, peak", "fjall: half the peak, before"));
+    assert!(over.contains(" times the peak, done: ") && refused.ends_with("refused"), "{what:?}");
+    assert!(after.contains("after: as before ") && again.ends_with("sent again"), "{what:?}");
+    for done in [0, 2, 5] {
+        assert!(lines[done]["per_second"].as_f64() > Some(0.0), "{lines:?}");
+    }
+    assert!(lines[5]["cost"].as_f64() > Some(0.0), "{lines:?}");
+}

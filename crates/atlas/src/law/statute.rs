@@ -6,7 +6,7 @@ use crate::geo::country::Countries;
 use crate::law::moment::Offsets;
 use crate::{
     Constraint, Country, Date, ErasureGround, ExemptionId, Jurisdiction, Moment, Sector, StatuteId,
-    Territory, Trigger, TermUnit, UnknownCitizenship, Verified,
+    TermUnit, Territory, Trigger, UnknownCitizenship, Verified,
 };
 
 /// A page in which we read a law, or about it.

@@ -219,7 +219,7 @@ impl Entry {
         self.detail(|it| if let Detail::Deadline(minute) = it { Some(*minute) } else { None })
     }
 
-    /// The log's key, as GENESIS states it.
+    /// The log's key, as GENESIS states it; of MOVE_IN, the key of the log that gave the subject away.
     pub fn log_key(&self) -> Option<&str> {
         self.detail(|it| if let Detail::LogKey(vkey) = it { Some(vkey.as_str()) } else { None })
     }

@@ -98,6 +98,11 @@ impl Sessions {
         !self.unreached.is_empty()
     }
 
+    /// Whether the next move there needs no new one.
+    pub(super) fn has_open(&self) -> bool {
+        self.open.values().any(PeerSession::is_open)
+    }
+
     /// For the next turn.
     pub(super) fn again(&mut self) {
         self.open.retain(|_, session| session.is_open());

@@ -33,7 +33,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Time until a shard is asked again that is to sign an entry first.
 const SIGNED_WITHIN: Duration = Duration::from_millis(100);
 /// How often that time is doubled for a shard with which something fails again and again.
-const DOUBLED_MAX: u32 = 3;
+const DOUBLED_MAX: u32 = 2;
 /// Rows that are read at once.
 const ROWS_AT_ONCE: usize = 1_024;
 /// Rows of one kind that are driven in one turn.
@@ -77,7 +77,7 @@ struct Known {
 struct Ended {
     sessions: Sessions,
     failed: bool,
-    /// Something waits for a signature of the other shard.
+    /// Something waits: for a signature of the other shard, or for a look at what has changed.
     waits: bool,
 }
 
@@ -142,7 +142,9 @@ impl Driver {
                 None => self.say(&format!("there is no annex of region {region} that counts")),
             }
         }
-        others.0.retain(|peer, known| known.turn.is_some() || work.contains_key(peer));
+        others.0.retain(|peer, known| {
+            known.turn.is_some() || work.contains_key(peer) || known.sessions.has_open()
+        });
         for (peer, mut work) in work {
             let known = others.0.entry(peer).or_default();
             let rests = known.not_before.is_some_and(|until| Instant::now() < until);
@@ -189,8 +191,8 @@ impl Driver {
             Work::HandOver(row) | Work::Copy(row) => row,
         };
         let found = self.blocking(move |node| show::kept(node, &row)).await?;
-        // It ended just now.
-        let Some((owner, subject)) = found else { return Ok(()) };
+        // It ended just now: the next look tells.
+        let Some((owner, subject)) = found else { return Err(Halt::GoesOn) };
         let subject = Arc::new(subject);
         match &subject.status {
             Status::Moving(of) => {
@@ -206,7 +208,9 @@ impl Driver {
                 self.step(&owner, DepartStep::GiveUp(Box::new(of))).await
             }
             Status::Left(left) => self.hand_over(sessions, &owner, &subject, left).await,
-            Status::Live | Status::Blocked(_) | Status::Erasing(_) | Status::Arriving(_) => Ok(()),
+            Status::Live | Status::Blocked(_) | Status::Erasing(_) | Status::Arriving(_) => {
+                Err(Halt::GoesOn)
+            }
         }
     }
 

@@ -305,7 +305,8 @@ fn adoption(
     let OtherShard { region, shard } = &of.from;
     let theirs = format!("{}/{region}/{shard}/", node.deployment);
     let Ok(log) = Verifier::from_vkey(&vkey) else { return invalid("its key is none") };
-    if !origin.starts_with(&theirs) || log.name() != origin {
+    let period = origin.strip_prefix(&theirs).filter(|period| period.len() <= 10);
+    if period.is_none_or(|period| period.parse::<u32>().is_err()) || log.name() != origin {
         return invalid("is of another shard's log");
     }
     let Ok(opening) = <[u8; 32]>::try_from(opening.as_ref()) else {
@@ -329,5 +330,5 @@ fn adoption(
     let (here, digest) = (here.clone(), whole.digest);
     let Receipt { origin, index, entry, opening, .. } = receipt;
     let source = GaveAway { origin, index, entry, opening, proof };
-    Ok(Adoption { here, digest, source, accesses })
+    Ok(Adoption { here, digest, source, vkey, accesses })
 }

@@ -38,6 +38,7 @@ use crate::store::upload_check::UploadChecks;
 use crate::write::answers::{Answers, delivery};
 use crate::write::committer;
 use crate::write::committer::{Committer, Queue};
+use crate::write::list_numbers::ListNumbers;
 use crate::write::retries;
 use crate::write::rotate::Ending;
 use link::ops::log_throttle::LogThrottle;
@@ -211,6 +212,7 @@ impl Parts {
             rules: Rules::new(Arc::clone(&map), settings.region.clone(), opened.territory),
             log: opened.log,
             head: opened.head,
+            lists: ListNumbers::default(),
             last_commit: opened.last_commit,
             counts: Arc::new(AccessCounters::new(EpochNumber::of(&map))),
             durable,

@@ -28,6 +28,11 @@ pub(crate) fn subjects_due(from: Option<&[u8]>, minute: Minute) -> Span {
     all_due(SUBJECT_DUE, from, minute)
 }
 
+/// The rows of all subjects for which something is due, now or later.
+pub(crate) fn all_subjects_due() -> Span {
+    Span::prefix(&[SUBJECT_DUE])
+}
+
 /// The row of a subject, or of a record's head, for which something is due.
 pub(crate) fn of_due(key: &[u8]) -> Option<&[u8]> {
     key.get(5..)
@@ -60,6 +65,16 @@ pub(crate) fn copy_due(mirror: &RegionId, row: &[u8]) -> Key {
 /// The slot of the subject at `row`.
 pub(crate) fn slot_of(row: &[u8]) -> Option<Slot> {
     Slot::new(u16::from_be_bytes(*row.get(1..)?.first_chunk()?))
+}
+
+/// The row that says that the subject at `row` arrives here.
+pub(crate) fn arriving(row: &[u8]) -> Key {
+    [&[ARRIVING], row].concat()
+}
+
+/// All such rows. [`of_moving`] has the subject's row.
+pub(crate) fn all_arriving() -> Span {
+    Span::prefix(&[ARRIVING])
 }
 
 /// The row that says that a move to here of the subject at `row` has ended. Two regions may name theirs
@@ -101,6 +116,7 @@ const SUBJECT_DUE: u8 = 0x32;
 const MOVING: u8 = 0x34;
 const MOVE_ENDED: u8 = 0x35;
 const LEFT_COPY: u8 = 0x36;
+const ARRIVING: u8 = 0x37;
 
 fn due(prefix: u8, minute: Minute, row: &[u8]) -> Key {
     let mut key = Writer::with_capacity(64);

@@ -5,7 +5,8 @@
 //! these. So when a map changes type or kind, rows of before are in another index. In an `exact`
 //! one the value is a keyed hash (16 bytes), in a `range` one the value's own bytes, in order
 //! ([`AttributeValue::ordered`]). The list of a collection is an index without an attribute and
-//! without values. Another finds records by the people that they name ([`Named`]).
+//! without values; how many records it has is under `54`, tag of the index
+//! ([`crate::store::list_number`]). Another finds records by the people that they name ([`Named`]).
 
 use atlas::{AttributeName, AttributeType, AttributeValue, Index};
 use engine::{Key, Span};
@@ -20,6 +21,8 @@ pub(crate) const INDEX_ROW: [u8; 1] = [1];
 const PREFIX: u8 = 0x30;
 /// Bytes of an index's tag.
 const INDEX_TAG_BYTES: usize = 12;
+/// The prefix of the numbers of records in lists.
+const NUMBER_PREFIX: u8 = 0x54;
 /// Bytes of the key of a record's head.
 const HEAD_KEY_BYTES: usize = 40;
 
@@ -52,8 +55,8 @@ impl Indexes<'_> {
     }
 
     /// The list of the collection.
-    pub(crate) fn list(&self) -> IndexKeys {
-        IndexKeys::new(self.layout, &self.names().0, Index::None)
+    pub(crate) fn list(&self) -> ListKeys {
+        ListKeys::of_tag(tag(self.layout, &self.names().0))
     }
 
     fn names(&self) -> Writer {
@@ -100,10 +103,9 @@ fn value(person: &SubjectId) -> AttributeValue {
 
 impl IndexKeys {
     fn new(layout: &KeyLayout, text: &[u8], index: Index) -> Self {
-        let tag = layout.index_tag(text);
         let mut start = Vec::with_capacity(1 + INDEX_TAG_BYTES + 16 + HEAD_KEY_BYTES);
         start.push(PREFIX);
-        start.extend_from_slice(tag.get(..INDEX_TAG_BYTES).unwrap_or(&tag));
+        start.extend_from_slice(&tag(layout, text));
         Self { start, index }
     }
 
@@ -128,11 +130,6 @@ impl IndexKeys {
         key
     }
 
-    /// The row of a record in a collection's list.
-    pub(crate) fn listed(&self, head: &[u8]) -> Key {
-        [&self.start[..], head].concat()
-    }
-
     /// All rows with that value.
     pub(crate) fn equal(&self, layout: &KeyLayout, value: &AttributeValue) -> Span {
         Span::prefix(&self.of_value(layout, value))
@@ -142,6 +139,38 @@ impl IndexKeys {
     pub(crate) fn all(&self) -> Span {
         Span::prefix(&self.start)
     }
+}
+
+/// The list of one tenant's collection.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct ListKeys {
+    tag: [u8; INDEX_TAG_BYTES],
+}
+
+impl ListKeys {
+    pub(crate) const fn of_tag(tag: [u8; INDEX_TAG_BYTES]) -> Self {
+        Self { tag }
+    }
+
+    /// The row of a record.
+    pub(crate) fn listed(&self, head: &[u8]) -> Key {
+        [&[PREFIX], &self.tag[..], head].concat()
+    }
+
+    /// All rows.
+    pub(crate) fn all(&self) -> Span {
+        Span::prefix(&self.listed(&[]))
+    }
+
+    /// The row that says how many records it has.
+    pub(crate) fn number(&self) -> Key {
+        [&[NUMBER_PREFIX], &self.tag[..]].concat()
+    }
+}
+
+/// What the keys of an index's rows have behind their prefix.
+fn tag(layout: &KeyLayout, text: &[u8]) -> [u8; INDEX_TAG_BYTES] {
+    *layout.index_tag(text).first_chunk().expect("a tag is longer")
 }
 
 /// The key of the head to which a row of an index belongs.
@@ -188,8 +217,8 @@ mod tests {
             let hashed = exact.row(layout, value, &address.row);
             assert_eq!(hashed.len(), 1 + 12 + 16 + 40);
             assert_eq!(exact.equal(layout, value).from, hashed[..29]);
-            for other in [&exact, &list] {
-                assert!(!(other.all().from <= *row && *row < other.all().until));
+            for other in [exact.all(), list.all()] {
+                assert!(!(other.from <= *row && *row < other.until));
             }
         }
     }

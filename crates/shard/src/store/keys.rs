@@ -31,6 +31,7 @@
 //! | `34` | a subject that moves from here | key of the subject's row | `store/moving.rs` |
 //! | `35` | a move of a subject to here that has ended | key of the subject's row, id of the move, its source | `write/arrivals.rs` |
 //! | `36` | a subject of which another region is to erase what it has | key of the subject's row, id of the move | `store/left_copy.rs` |
+//! | `37` | a subject that arrives here from another region | key of the subject's row | the version alone |
 //! | `40` | the entries of one commit | period, index of the first | `log/mod.rs` |
 //! | `41` | the right edge of the log | | `log/mod.rs` |
 //! | `42` | a full tile | period, level, index | `log/mod.rs` |
@@ -40,6 +41,7 @@
 //! | `51` | up to which row the change feed was swept | | `store/feed.rs` |
 //! | `52` | the indexes that the map in force declares, and which are being built | | `store/index_state.rs` |
 //! | `53` | how far the walk that builds them has come | | `store/index_state.rs` |
+//! | `54` | how many records the list of a collection has | tag of the list's index | `store/list_number.rs` |
 //!
 //! Nothing is written under a reserved prefix.
 
@@ -53,13 +55,17 @@ use zeroize::Zeroizing;
 use crate::store::aead::{KEY_BYTES, binding};
 use crate::store::codec::Writer;
 pub(crate) use crate::store::due_keys::{
-    all_left_copies, all_moving, copy_due, expires, expiring, is_left_copy, left_copies, left_copy,
-    move_ended, moving, of_due, of_left_copy, of_moving, slot_of, subject_due, subjects_due,
+    all_arriving, all_left_copies, all_moving, all_subjects_due, arriving, copy_due, expires,
+    expiring, is_left_copy, left_copies, left_copy, move_ended, moving, of_due, of_left_copy,
+    of_moving, slot_of, subject_due, subjects_due,
+};
+pub(crate) use crate::store::feed_keys::{
+    FEED_SWEPT, fed_commit, feed, feed_from, feed_rows, map_feeds, maps_feeds,
 };
 use crate::store::keyring::Keyring;
 use crate::store::types::{
-    AttachmentTag, CommitAt, EpochNumber, Fingerprint, KeyCheck, Period, SubjectTag, TAG_BYTES,
-    TenantRows, TombstoneTag,
+    AttachmentTag, EpochNumber, Fingerprint, KeyCheck, Period, SubjectTag, TAG_BYTES, TenantRows,
+    TombstoneTag,
 };
 
 /// The store's identity.
@@ -68,8 +74,6 @@ pub(crate) const IDENTITY: &[u8] = &[0x01];
 pub(crate) const MAP: &[u8] = &[0x02];
 /// The right edge of the log.
 pub(crate) const EDGE: &[u8] = &[0x41];
-/// Up to which row the change feed was swept.
-pub(crate) const FEED_SWEPT: &[u8] = &[0x51];
 /// The indexes of the map in force.
 pub(crate) const INDEX_STATE: &[u8] = &[0x52];
 /// How far the walk that builds indexes has come.
@@ -369,6 +373,11 @@ pub(crate) fn collection_of(key: &[u8]) -> Option<[u8; COLLECTION_TAG_BYTES]> {
     key.get(20..24)?.try_into().ok()
 }
 
+/// The heads of the records of a subject whose rows begin so, of collections with that tag.
+pub(crate) fn heads_of(prefix: &[u8], collection: [u8; COLLECTION_TAG_BYTES]) -> Span {
+    Span::prefix(&[prefix, &[0x01], &collection].concat())
+}
+
 /// Whether a key is the head of a record whose collection has that tag.
 pub(crate) fn is_head_of(key: &[u8], collection: [u8; COLLECTION_TAG_BYTES]) -> bool {
     collection_of(key) == Some(collection)
@@ -440,42 +449,6 @@ pub(crate) fn entries_span(period: Period, from: u64, until: u64) -> Span {
 /// The index in the key of an entries row.
 pub(crate) fn entries_index(key: &[u8]) -> Option<u64> {
     key.last_chunk().map(|index| u64::from_be_bytes(*index))
-}
-
-/// What a commit changed.
-pub(crate) fn feed(commit: CommitAt) -> Key {
-    let mut key = Writer::with_capacity(16);
-    key.u8(0x50).u32(commit.period.0).u64(commit.index);
-    key.0
-}
-
-/// The rows of the change feed from there on.
-pub(crate) fn feed_from(commit: CommitAt) -> Span {
-    Span { from: feed(commit), until: FEED_SWEPT.to_vec() }
-}
-
-/// All rows of the change feed.
-pub(crate) fn feed_rows() -> Span {
-    Span { from: vec![0x50], until: FEED_SWEPT.to_vec() }
-}
-
-/// The commit in the key of a row of the change feed, or the entry in a key of the same form.
-pub(crate) fn fed_commit(key: &[u8]) -> Option<CommitAt> {
-    let (period, index) = key.get(1..)?.split_first_chunk()?;
-    let period = Period(u32::from_be_bytes(*period));
-    Some(CommitAt { period, index: u64::from_be_bytes(index.try_into().ok()?) })
-}
-
-/// Of which collections a map that was taken keeps a feed, by its number.
-pub(crate) fn map_feeds(epoch: EpochNumber) -> Key {
-    let mut key = vec![0x06];
-    key.extend_from_slice(&epoch.0.to_be_bytes());
-    key
-}
-
-/// The same for the maps of these numbers, both included.
-pub(crate) fn maps_feeds(from: EpochNumber, to: EpochNumber) -> Span {
-    Span { from: map_feeds(from), until: [map_feeds(to), vec![0]].concat() }
 }
 
 /// A period that has ended.

@@ -19,6 +19,7 @@ use crate::store::types::Minute;
 use crate::store::{feed, index_state, keys};
 use crate::write::command::{Errand, MapOp};
 use crate::write::committer::Committer;
+use crate::write::list_numbers::ListChanges;
 use crate::write::question::Question;
 use crate::write::rotate::Ending;
 use crate::write::seen::{Seen, Told};
@@ -42,7 +43,7 @@ impl Committer {
             Errand::Clear(rows, answer) => {
                 let mut batch = Batch::new();
                 rows.into_iter().for_each(|row| batch.delete(row));
-                if self.commit_unlogged(batch, &mut [])? {
+                if self.commit_unlogged(batch, &ListChanges::default(), &mut [])? {
                     // Who asked may be gone.
                     answer.send(()).ok();
                 }
@@ -194,7 +195,7 @@ impl Committer {
         }
         let mut batch = Batch::new();
         untold.into_iter().for_each(|Told { key, row }| batch.put(key, row));
-        if self.commit_unlogged(batch, &mut [])? {
+        if self.commit_unlogged(batch, &ListChanges::default(), &mut [])? {
             return Ok(Ok(()));
         }
         Ok(Err(Reason::RegionUnavailable.into()))

@@ -64,6 +64,7 @@ impl Transaction<'_> {
             None => self.batch.delete(owner.row()),
         }
         self.batch.delete(owner.accesses());
+        self.batch.delete(keys::arriving(&owner.row()));
         self.note_ended(owner, &here.from, here.move_id, Ended::GivenUp);
         self.subjects.remove(&owner.tag);
         self.erased.push(owner.tag);

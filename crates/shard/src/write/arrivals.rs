@@ -43,13 +43,15 @@ use crate::store::types::{EntryAt, Fingerprint, Incarnation, Minute, Recent, Ver
 use crate::write::arriving_chunks::{Arrival, left};
 use crate::write::command::{Arrive, ArriveStep};
 use crate::write::entries::{rule_into, subject_statement};
-use crate::write::index_rows;
+use crate::write::index_rows::{self, ChangedRows};
 use crate::write::move_command::{
     Adoption, ArrivingRecord, ArrivingSubject, Ended, ErasedElsewhere,
 };
 use crate::write::record_rows::{EXPIRES_FORMAT, copy_due};
 use crate::write::transaction::{Done, Known, Transaction};
 
+/// Of the row of a subject that arrives: it alone.
+const ARRIVING_FORMAT: u8 = 1;
 /// Why a subject is blocked from its arrival on, for the log.
 const CAME_BLOCKED: &str = "the subject was blocked before it moved here";
 
@@ -211,6 +213,7 @@ impl Transaction<'_> {
             Arriving { from, move_id, began: at, after, heads, live, before, blocked, attachment };
         subject.status = Status::Arriving(Box::new(here.clone()));
         let done = self.staging(&here)?;
+        self.batch.put(keys::arriving(&owner.row()), vec![ARRIVING_FORMAT]);
         self.keep(owner, subject)?;
         Ok(done)
     }
@@ -321,7 +324,8 @@ impl Transaction<'_> {
             version,
             entry,
         };
-        index_rows::change(&mut self.batch, &node.namer, &address, None, &indexed);
+        let to = ChangedRows { batch: &mut self.batch, listed: &mut self.kept.in_hand };
+        index_rows::change(to, &node.namer, &address, None, &indexed);
         let head = Head {
             incarnation: subject.incarnation,
             version,
@@ -353,7 +357,7 @@ impl Transaction<'_> {
     /// Serves the subject from now on.
     fn adopt_subject(&mut self, of: Arrival<'_>, adoption: Adoption) -> Result<Done, Rejection> {
         let Arrival { asker, owner, subject, here } = of;
-        let Adoption { here: checked, digest, source, accesses } = adoption;
+        let Adoption { here: checked, digest, source, vkey, accesses } = adoption;
         if here != checked {
             // It was checked before more came.
             return self.staging(&here);
@@ -361,6 +365,8 @@ impl Transaction<'_> {
         let mut entry = self.entries.about_subject(Kind::MoveIn, asker);
         entry.say(Said::Count(here.live));
         entry.say(Said::Peer { origin: source.origin.clone(), index: source.index });
+        // It came over the session: whoever knows the other log's key sees whether it was that one.
+        entry.say(Said::LogKey(vkey));
         // The opening of the source: both entries commit to the same, so whoever has both logs sees that
         // they are of one move.
         let opening = source.opening;
@@ -383,6 +389,7 @@ impl Transaction<'_> {
             self.block_arrived(asker, owner, blocked)?;
         }
         self.node.moves.arrived(owner.tag);
+        self.batch.delete(keys::arriving(&owner.row()));
         self.keep(owner, after)?;
         self.note_ended(owner, &here.from, here.move_id, Ended::Adopted(at));
         if here.before.is_some() {

@@ -32,6 +32,7 @@ use crate::write::command::{Errand, Op};
 use crate::write::entries::GroupEntries;
 use crate::write::fill::fill;
 use crate::write::kept::Kept;
+use crate::write::list_numbers::ListNumbers;
 use crate::write::needed_rows;
 use crate::write::queue_share::{Room, Share, Usage};
 use crate::write::retries::Retries;
@@ -151,6 +152,7 @@ pub(crate) struct Committer {
     pub(crate) rules: Rules,
     pub(crate) log: Log,
     pub(crate) head: Head,
+    pub(crate) lists: ListNumbers,
     pub(crate) last_commit: UnixMillis,
     pub(crate) counts: Arc<AccessCounters>,
     pub(crate) durable: Arc<Durable>,
@@ -359,14 +361,14 @@ impl Committer {
         let draft = entries.into_draft();
         if draft.is_empty() {
             self.counts.put_back(uncounted);
-            return self.commit_steps(kept.batch, subjects, &erased, answers, rooms);
+            return self.commit_steps(kept, subjects, &erased, answers, rooms);
         }
         let (added, expired) = (draft.next_index().0 - self.log.edge.size(), draft.expired());
         let (edge, size) = draft.finish(&mut kept.batch, now);
         let started = Instant::now();
         begin(&mut answers);
         self.node.forget_changed(&subjects);
-        if let Err(error) = self.node.engine.commit(kept.batch, self.head, size)
+        if let Err(error) = self.commit_rows(kept.batch, &kept.listed, size)
             && let Some(fault) = self.settle(error, &edge, size)?
         {
             // Every answer may rest on what was not written, even a retry's: none is given.
@@ -388,14 +390,14 @@ impl Committer {
     /// Commits a group that adds no entry, and answers.
     fn commit_steps(
         &mut self,
-        batch: Batch,
+        kept: Kept,
         subjects: HashMap<SubjectTag, Arc<Subject>>,
         erased: &[SubjectTag],
         mut answers: Vec<(ReplySlot, Done)>,
         rooms: Vec<Room>,
     ) -> Result<(), Error> {
         self.node.forget_changed(&subjects);
-        if self.commit_unlogged(batch, &mut answers)? {
+        if self.commit_unlogged(kept.batch, &kept.listed, &mut answers)? {
             self.remember(subjects);
         }
         self.answer_noted(erased, answers, rooms);

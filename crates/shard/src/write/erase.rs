@@ -24,7 +24,6 @@ use crate::policy::asker::Asker;
 use crate::policy::subject_status;
 use crate::reply::{Receipt, Written};
 use crate::store::attachment;
-use crate::store::attachment::UploadFront;
 use crate::store::erasure::{Erasure, GONE_FORMAT};
 use crate::store::index_keys::Named;
 use crate::store::indexed::Indexed;
@@ -37,7 +36,7 @@ use crate::store::types::{Fingerprint, Minute, Recent, Version};
 use crate::write::command::{Block, Erase, Request};
 use crate::write::entries::{rule_into, subject_statement};
 use crate::write::erasure_terms::deadline;
-use crate::write::index_rows;
+use crate::write::index_rows::{self, ChangedRows};
 use crate::write::transaction::{Done, Known, Transaction};
 
 /// Records that one commit erases.
@@ -189,6 +188,8 @@ impl Transaction<'_> {
         self.batch.put(row, stone_row);
         self.batch.delete(owner.accesses());
         self.batch.delete(owner.move_proof());
+        // It may have been arriving when a backup was made that was restored.
+        self.batch.delete(keys::arriving(&owner.row()));
         self.change_due(owner, subject.due(), None);
         self.subjects.remove(&owner.tag);
         self.erased.push(owner.tag);
@@ -384,7 +385,8 @@ impl Transaction<'_> {
     /// Takes away all rows of one record.
     fn take_record(&mut self, subject: &Subject, address: &Address, head: &Head) {
         let (node, key, none) = (self.node, &address.row, Indexed::default());
-        index_rows::change(&mut self.batch, &node.namer, address, Some(&head.indexed), &none);
+        let to = ChangedRows { batch: &mut self.batch, listed: &mut self.kept.in_hand };
+        index_rows::change(to, &node.namer, address, Some(&head.indexed), &none);
         match head.body {
             Body::Apart(_) => self.batch.delete(keys::body(key)),
             Body::Chunked(bytes) => {
@@ -430,23 +432,6 @@ impl Transaction<'_> {
             page.rows.into_iter().for_each(|(key, _)| self.batch.delete(key));
             if page.more && taken >= RECORDS_AT_ONCE {
                 return Ok(true);
-            }
-        }
-    }
-
-    /// Takes away what was uploaded, and is no attachment yet.
-    pub(super) fn take_uploads(&mut self, mut span: Span) -> Result<(), Rejection> {
-        loop {
-            let page = self.scan(&span, ROWS_AT_ONCE)?;
-            let Some((last, _)) = page.rows.last() else { return Ok(()) };
-            span.from = [last.as_slice(), &[0]].concat();
-            for (key, row) in page.rows {
-                let damaged = || Error::Damaged("uploads");
-                let head = keys::uploaded_record(&key).ok_or_else(damaged)?;
-                let UploadFront { tag, bytes, .. } =
-                    UploadFront::read(&row).map_err(|_| damaged())?;
-                attachment::discard(&mut self.batch, &head, tag, bytes);
-                self.batch.delete(key);
             }
         }
     }

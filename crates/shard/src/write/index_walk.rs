@@ -25,7 +25,8 @@ use crate::store::region_maps::map_ref;
 use crate::store::subject::{Subject, SubjectRow};
 use crate::write::command::{Errand, IndexStep};
 use crate::write::committer::{Committer, Queue};
-use crate::write::index_rows;
+use crate::write::index_rows::{self, ChangedRows};
+use crate::write::list_numbers::ListChanges;
 
 /// Time after which a walk that was held up is tried again.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -132,10 +133,10 @@ impl Committer {
         match self.indexed(step) {
             // A map has come in between: the next look begins again.
             Ok(None) => Ok(Ok(true)),
-            Ok(Some((batch, changed))) => {
-                let done = self.commit_unlogged(batch, &mut [])?;
+            Ok(Some(rows)) => {
+                let done = self.commit_unlogged(rows.batch, &rows.listed, &mut [])?;
                 if done {
-                    self.node.metrics.index_records.inc_by(changed);
+                    self.node.metrics.index_records.inc_by(rows.changed);
                 }
                 Ok(Ok(done))
             }
@@ -143,15 +144,14 @@ impl Committer {
         }
     }
 
-    /// The rows of a step, and how many records they change. None: it does not follow what the store
-    /// says now.
-    fn indexed(&self, step: &IndexStep) -> Result<Option<(Batch, u64)>, Error> {
+    /// The rows of a step. None: it does not follow what the store says now.
+    fn indexed(&self, step: &IndexStep) -> Result<Option<StepRows>, Error> {
         let (node, map) = (&*self.node, self.rules.map());
         let view = node.engine.view()?;
         if map_ref(map) != step.judged || WalkPlace::read(&*view)?.as_ref() != Some(&step.from) {
             return Ok(None);
         }
-        let (mut batch, mut changed, mut next) = (Batch::new(), 0, step.next.clone());
+        let (mut step_rows, mut next) = (StepRows::default(), step.next.clone());
         'step: for some in step.heads.chunks(AT_ONCE) {
             let mut wanted = Vec::with_capacity(some.len() * 2);
             for head in some {
@@ -164,17 +164,17 @@ impl Committer {
                 let [subject, Some(row)] = rows else { continue };
                 let found = unaligned(node, map, head, subject.as_deref(), row)?;
                 let Some(found) = found else { continue };
-                found.write(node, &mut batch)?;
-                changed += 1;
-                if batch.bytes() >= STEP_BYTES {
+                found.write(node, &mut step_rows)?;
+                if step_rows.batch.bytes() >= STEP_BYTES {
                     next = Some(past(head));
                     break 'step;
                 }
             }
         }
+        let StepRows { batch, changed, .. } = &mut step_rows;
         match next {
             Some(next) => {
-                let place = WalkPlace { changed: step.from.changed + changed, next };
+                let place = WalkPlace { changed: step.from.changed + *changed, next };
                 batch.put(keys::INDEX_WALK, place.encode());
             }
             None => {
@@ -182,12 +182,22 @@ impl Committer {
                 state.complete();
                 batch.put(keys::INDEX_STATE, state.encode());
                 batch.delete(keys::INDEX_WALK);
-                let records = step.from.changed + changed;
+                let records = step.from.changed + *changed;
                 tracing::info!(map_epoch = map.epoch().number, records, "all indexes are complete");
             }
         }
-        Ok(Some((batch, changed)))
+        Ok(Some(step_rows))
     }
+}
+
+/// What a step writes.
+#[derive(Default)]
+struct StepRows {
+    batch: Batch,
+    /// How lists change.
+    listed: ListChanges,
+    /// Records that it changes.
+    changed: u64,
 }
 
 /// A live record that is not found as the map says.
@@ -227,9 +237,12 @@ fn unaligned<'a>(
 impl Unaligned<'_> {
     /// Adds its rows as the map says: the same version with the same content and entry, found
     /// otherwise.
-    fn write(self, node: &Node, batch: &mut Batch) -> Result<(), Error> {
+    fn write(self, node: &Node, rows: &mut StepRows) -> Result<(), Error> {
         let Self { subject, address, mut head, indexed, stored } = self;
-        index_rows::change(batch, &node.namer, &address, Some(&head.indexed), &indexed);
+        let StepRows { batch, listed, changed } = rows;
+        *changed += 1;
+        let to = ChangedRows { batch, listed };
+        index_rows::change(to, &node.namer, &address, Some(&head.indexed), &indexed);
         let sealed = stored.sealed_body(&head);
         head.indexed = indexed;
         let (key, nonce) = (subject.key_of(&address.row)?, node.random()?);

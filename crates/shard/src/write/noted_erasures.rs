@@ -25,6 +25,7 @@ use crate::write::command::{Action, Erase, Errand, Op, Request};
 use crate::write::committer;
 use crate::write::committer::{Committer, Queue};
 use crate::write::expiry::own;
+use crate::write::list_numbers::ListChanges;
 use crate::write::queue_share::Room;
 use crate::write::transaction::Done;
 
@@ -156,7 +157,7 @@ impl Committer {
         } else {
             erasure_file::list(&mut batch, known.entry, &known.row, None);
         }
-        if !self.commit_unlogged(batch, &mut [])? {
+        if !self.commit_unlogged(batch, &ListChanges::default(), &mut [])? {
             return Err(not_erased("the store took no commit"));
         }
         Ok(())

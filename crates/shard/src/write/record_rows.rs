@@ -19,7 +19,8 @@ use crate::store::types::{EntryAt, Minute, Version};
 use crate::store::{attachment, codec, keys};
 use crate::write::command::{Content, Request};
 use crate::write::entries::GroupEntries;
-use crate::write::index_rows;
+use crate::write::index_rows::{self, ChangedRows};
+use crate::write::list_numbers::ListChanges;
 
 /// Of the row of a copy that is due: it, the version, where the entry stands, the minute.
 const COPY_DUE_FORMAT: u8 = 1;
@@ -60,6 +61,7 @@ pub(super) fn copy_due(version: Version, at: EntryAt, minute: Minute) -> Vec<u8>
 pub(crate) struct RecordRows<'a, 'b> {
     pub(crate) node: &'a Node,
     pub(crate) batch: &'b mut Batch,
+    pub(crate) listed: &'b mut ListChanges,
     pub(crate) entries: &'b mut GroupEntries<'a>,
     /// Heads as the group has left them.
     pub(crate) heads: &'b mut HashMap<Key, Head>,
@@ -119,7 +121,8 @@ impl RecordRows<'_, '_> {
             self.feed.add(address, version, change_kind(entry.kind));
         }
         let old = before.map(|before| &before.indexed);
-        index_rows::change(self.batch, &self.node.namer, address, old, &indexed);
+        let to = ChangedRows { batch: self.batch, listed: self.listed };
+        index_rows::change(to, &self.node.namer, address, old, &indexed);
         let head = Head {
             incarnation,
             version,

@@ -15,6 +15,7 @@ use crate::log::{EdgeRow, Log};
 use crate::reply::ReplySlot;
 use crate::store::damage::is_over;
 use crate::write::committer::Committer;
+use crate::write::list_numbers::{ListChanges, ListNumbers};
 use crate::write::transaction::Done;
 
 /// What readiness is held back for, and the name of a fact on the operators' page.
@@ -57,11 +58,29 @@ impl Committer {
         Ok((!stands).then(|| Rejection::new(Reason::RegionUnavailable)))
     }
 
+    /// Commits rows with the numbers of the lists that they change.
+    pub(super) fn commit_rows(
+        &mut self,
+        mut batch: Batch,
+        listed: &ListChanges,
+        size: u64,
+    ) -> Result<(), engine::Error> {
+        let engine = &*self.node.engine;
+        let changed = self.lists.change(engine, listed, &mut batch);
+        let done = changed.and_then(|()| engine.commit(batch, self.head, size));
+        if done.is_err() {
+            // Whatever has become of it, the store says.
+            self.lists = ListNumbers::default();
+        }
+        done
+    }
+
     /// Commits what has no entry: steps of uploads, of which nothing can be read. If it fails, what
     /// was done is what the upload's row says. False: it has failed.
     pub(super) fn commit_unlogged(
         &mut self,
         batch: Batch,
+        listed: &ListChanges,
         answers: &mut [(ReplySlot, Done)],
     ) -> Result<bool, Error> {
         if batch.is_empty() {
@@ -69,7 +88,7 @@ impl Committer {
         }
         let (edge, size) = (self.log.edge.clone(), self.head.size);
         self.node.metrics.commits.inc();
-        let Err(error) = self.node.engine.commit(batch, self.head, size) else { return Ok(true) };
+        let Err(error) = self.commit_rows(batch, listed, size) else { return Ok(true) };
         let fault = self.settle(error, &edge, size)?;
         let fault = fault.unwrap_or_else(|| Rejection::new(Reason::RegionUnavailable));
         answers.iter_mut().for_each(|(_, done)| *done = fault.clone().into());

@@ -469,8 +469,9 @@ impl Transaction<'_> {
 impl<'a> Transaction<'a> {
     /// What records change.
     fn records(&mut self) -> RecordRows<'a, '_> {
-        let Self { node, rules, batch, entries, heads, feed, .. } = self;
-        RecordRows { node, batch, entries, heads, map: rules.map(), feed }
+        let Self { node, rules, batch, kept, entries, heads, feed, .. } = self;
+        let listed = &mut kept.in_hand;
+        RecordRows { node, batch, listed, entries, heads, map: rules.map(), feed }
     }
 }
 

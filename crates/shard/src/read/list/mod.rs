@@ -6,6 +6,7 @@
 //! withheld, and no index finds it: the count must not tell by what a person can be found.
 
 mod changes;
+mod count;
 mod cursor;
 mod fault;
 mod filling;

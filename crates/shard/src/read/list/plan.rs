@@ -5,7 +5,7 @@ use engine::{Key, Span};
 use terms::{Reason, Rejection, TenantId};
 
 use crate::read::list::query::{Asked, ListQuery};
-use crate::store::index_keys::{IndexKeys, Indexes, Named};
+use crate::store::index_keys::{IndexKeys, Indexes, ListKeys, Named};
 use crate::store::keys::{self, KeyLayout};
 
 /// What a question needs of the store.
@@ -18,6 +18,8 @@ pub(crate) struct Plan {
     pub(crate) listed: bool,
     /// Whether every row in them is wanted.
     pub(crate) exact: bool,
+    /// The list of the collection, if all of it is wanted.
+    pub(crate) list: Option<ListKeys>,
     pub(crate) sequence: Sequence,
 }
 
@@ -74,7 +76,8 @@ impl Plan {
                 None => stored,
             };
             let (by_index, listed, exact) = (false, false, false);
-            return Ok(Self { spans: vec![span], by_index, listed, exact, sequence });
+            let (spans, list) = (vec![span], None);
+            return Ok(Self { spans, by_index, listed, exact, list, sequence });
         }
         if let Some(wanted) = query.participant.as_ref().filter(|_| !guarded) {
             let named = Named { layout, tenant };
@@ -82,7 +85,8 @@ impl Plan {
             let mut spans: Vec<Span> = asked.regions.iter().map(of_region).collect();
             spans.sort_by(|a, b| a.from.cmp(&b.from));
             let sequence = order.map_or(stored, |_| sorted(None));
-            return Ok(Self { spans, by_index: true, listed: false, exact: false, sequence });
+            let (by_index, listed, exact, list) = (true, false, false, None);
+            return Ok(Self { spans, by_index, listed, exact, list, sequence });
         }
         let found = if guarded { None } else { planner.best() };
         let mut listed = false;
@@ -102,6 +106,7 @@ impl Plan {
                 }
             },
         };
+        let list = (exact && listed).then(|| indexes.list());
         let sequence = match order {
             None => stored,
             Some(_) if ordered_by.is_some() && ordered_by == attribute.as_ref() => {
@@ -109,7 +114,7 @@ impl Plan {
             }
             Some(_) => sorted(in_order()?.filter(|_| !guarded)),
         };
-        Ok(Self { spans, by_index, listed, exact, sequence })
+        Ok(Self { spans, by_index, listed, exact, list, sequence })
     }
 }
 

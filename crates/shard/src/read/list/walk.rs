@@ -1,11 +1,10 @@
 //! Walks over the candidates of a question, and takes those that are wanted.
 
 use std::cell::RefCell;
-use std::collections::HashSet;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use engine::{Key, Order, ScanLimit, Value, View as StoreView};
+use engine::{Key, Value, View as StoreView};
 use terms::{Reason, Rejection, UnixMillis};
 use tokio::time::Instant;
 
@@ -15,16 +14,12 @@ use crate::read::list::fault::Fault;
 use crate::read::list::people::{People, Person};
 use crate::read::list::plan::Plan;
 use crate::read::list::query::{Asked, ListQuery};
-use crate::reply::Page;
 use crate::store::index_keys::head_of;
 use crate::store::keys;
 use crate::store::record::{Address, Body, Head, Stored};
-use crate::store::types::Minute;
 
 /// Rows that are read at once.
 pub(super) const ROWS_AT_ONCE: usize = 256;
-/// Rows that are read at once where they are only counted.
-const COUNTED_AT_ONCE: usize = 8_192;
 /// Bytes that are read at once.
 pub(super) const BYTES_AT_ONCE: usize = 1 << 20;
 
@@ -57,54 +52,6 @@ pub(super) fn past(key: &[u8]) -> Key {
 }
 
 impl Walk<'_> {
-    /// How many records are wanted.
-    pub(crate) fn count(&self) -> Result<Page, Fault> {
-        let mut page = Page::default();
-        let exact = self.plan.exact && self.policy.at_home();
-        // Then rows count unread, besides those of records whose time has come or is near.
-        let due = if exact { self.due()? } else { None };
-        let rows = if due.is_some() { COUNTED_AT_ONCE } else { ROWS_AT_ONCE };
-        for span in &self.plan.spans {
-            let mut span = span.clone();
-            loop {
-                self.in_time()?;
-                let limit = ScanLimit { rows, bytes: BYTES_AT_ONCE };
-                let found = self.view.scan(&span, Order::Ascending, limit)?;
-                let Some((last, _)) = found.rows.last() else { break };
-                span.from = past(last);
-                let (more, mut rows) = (found.more, found.rows);
-                if let Some(due) = &due {
-                    let all = rows.len();
-                    rows.retain(|(row, _)| head_of(row).is_none_or(|head| due.contains(head)));
-                    page.count += u64::try_from(all - rows.len()).unwrap_or(u64::MAX);
-                }
-                while !rows.is_empty() {
-                    let some = rows.split_off(rows.len().saturating_sub(ROWS_AT_ONCE));
-                    for candidate in self.open(some, self.plan.by_index)? {
-                        let wanted = self.wanted(candidate, &mut page.withheld)?;
-                        page.count += u64::from(wanted.is_some());
-                    }
-                }
-                if !more {
-                    break;
-                }
-            }
-        }
-        Ok(page)
-    }
-
-    /// The heads of the records that expire in this minute, or whose deletion is due. None: there
-    /// are too many.
-    fn due(&self) -> Result<Option<HashSet<Key>>, Fault> {
-        let span = keys::expiring(None, Minute::of(self.now));
-        let limit = ScanLimit { rows: COUNTED_AT_ONCE, bytes: BYTES_AT_ONCE };
-        let found = self.view.scan(&span, Order::Ascending, limit)?;
-        let head = |(row, _): &(Key, Value)| keys::of_due(row).map(<[u8]>::to_vec);
-        let heads = found.rows.iter().map(head).collect::<Option<_>>();
-        let heads = heads.ok_or(Error::Damaged("records"))?;
-        Ok(Some(heads).filter(|_| !found.more))
-    }
-
     pub(super) fn in_time(&self) -> Result<(), Rejection> {
         if Instant::now() > self.deadline {
             return Err(Reason::DeadlinePassed.into());

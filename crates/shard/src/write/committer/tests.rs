@@ -3,6 +3,7 @@
 
 mod all_or_none;
 mod between_maps;
+mod counts;
 mod first_uploads;
 mod group_bytes;
 mod index_walk;
@@ -88,6 +89,7 @@ impl Stage {
             durable,
             log,
             head,
+            lists: ListNumbers::default(),
             last_commit: UnixMillis(0),
             counts,
             disk,

@@ -421,6 +421,11 @@ impl Stage {
         let indexed = |all: &Attributes| all.len() - usize::from(all.contains_key("note"));
         let rows: usize = live.values().map(|seen| 1 + indexed(&seen.attributes)).sum();
         assert_eq!(rows_in(&*store, &[0x30]).len(), rows, "seed {seed}: rows of indexes");
+        let number = |(_, row): &(_, Vec<u8>)| {
+            u64::from_be_bytes(*row.last_chunk().expect("a number is known"))
+        };
+        let listed: u64 = rows_in(&*store, &[0x54]).iter().map(number).sum();
+        assert_eq!(listed, live.len() as u64, "seed {seed}: the number of the list");
         let expiring = live.values().filter(|seen| seen.expires != 0).count();
         assert_eq!(rows_in(&*store, &[0x31]).len(), expiring, "seed {seed}: rows of expiries");
         let mut kinds: BTreeMap<Kind, u64> = BTreeMap::new();

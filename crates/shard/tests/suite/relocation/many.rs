@@ -66,10 +66,15 @@ async fn many_records_move_under_readers_writers_crashes_and_cuts() {
         .collect();
     let chances = Chances { crash: 20, flush_fails: 10, reply_lost: 20, full: 20 };
     rig.regions.iter().for_each(|one| one.disk.set_chances(chances));
+    // However fast it goes, each shard crashes in one of the commits that every move has.
+    rig.regions.iter().for_each(|one| one.disk.fail_after(1, Fault::Crash));
     assert_eq!(reason(rig.told(0, Op::Relocate(relocate(&rig, "anna"))).await), "done");
     // Some links carry a page, some more, some all of it.
     for _ in 0..8 {
         rig.cut_after(700_000 + chance.below(3_000_000));
+        let side = usize::try_from(chance.below(2)).unwrap();
+        let commits = usize::try_from(2 + chance.below(8)).unwrap();
+        rig.regions[side].disk.fail_after(commits, Fault::Crash);
         sleep(Duration::from_millis(100 + chance.below(300))).await;
     }
     rig.cut_after(0);
@@ -95,5 +100,6 @@ async fn many_records_move_under_readers_writers_crashes_and_cuts() {
     let Ok(rig) = Arc::try_unwrap(rig) else { panic!("all have ended") };
     let (places, starts) = rig.stop().await;
     agree(&places, true);
+    assert!(starts >= 3, "{starts}");
     println!("{records} records, {starts} starts, {found} reads");
 }

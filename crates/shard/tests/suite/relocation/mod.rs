@@ -12,6 +12,7 @@
 mod given_up;
 mod listed;
 mod many;
+mod maps;
 mod peers;
 mod rig;
 mod travels;
@@ -156,6 +157,8 @@ fn agree(places: &[Arc<Place>], moved: bool) {
         let commits = |all: &[Entry], n: u64| all[usize::try_from(n).unwrap()].commitment;
         let (gave, took) = (commits(&out, *at), commits(&into, taken[0].0));
         assert!(gave.is_some() && gave == took, "both commit to the same");
+        let key = into[usize::try_from(taken[0].0).unwrap()].log_key();
+        assert!(key.is_some_and(|key| key.starts_with("sample/ru-msk/s1/1+")), "{key:?}");
     }
 }
 

@@ -334,7 +334,12 @@ async fn an_arrival_that_its_source_forgot_makes_room_for_the_next() {
 
 /// A subject with one ruling, as a shard sends it.
 pub(super) fn arriving() -> Vec<u8> {
-    let findings = findings(GERMAN);
+    arriving_with(GERMAN)
+}
+
+/// The same of a person of that evidence.
+pub(super) fn arriving_with(evidence: &[(&str, &str)]) -> Vec<u8> {
+    let findings = findings(evidence);
     let text = |bytes: &[u8]| {
         let length = u32::try_from(bytes.len()).unwrap().to_be_bytes();
         [&length[..], bytes].concat()

@@ -3,6 +3,7 @@
 //! store has exactly the rows that the map says.
 
 use std::collections::BTreeSet;
+use std::sync::mpsc::Receiver;
 
 use atlas::{AttributeName, AttributeValue, RegionMap, SignedMap, VerifiedMap};
 use engine::{Key, Order, ScanLimit, Span};
@@ -10,14 +11,15 @@ use terms::RecordKey;
 
 use super::*;
 use crate::read::list::{List, ListQuery, Of, View};
+use crate::reply::tests::Arrived;
 use crate::reply::{Listed, Page};
 use crate::store::index_keys::Indexes;
 use crate::store::index_state::IndexState;
-use crate::store::indexed::AttributeChanges;
-use crate::store::keys;
+use crate::store::indexed::{AttributeChanges, Indexed};
 use crate::store::record::Stored;
 use crate::store::region_maps::Offered;
 use crate::store::subject::SubjectRow;
+use crate::store::{keys, list_number};
 use crate::write::command::{Errand, IndexStep, MapOp, Patch, PatchedBody, Touch};
 use crate::write::index_rows;
 use crate::write::index_walk::look;
@@ -44,11 +46,19 @@ const DECLARED: [(bool, &[Attribute]); 8] = [
     (true, &[("age", "integer", "range")]),
 ];
 
+/// The rows by which a record is found.
+fn rows(node: &Node, address: &Address, indexed: &Indexed) -> BTreeSet<Key> {
+    let mut rows = index_rows::rows(&node.namer, address, indexed);
+    let list = index_rows::list(&node.namer, address);
+    rows.extend(indexed.listed.then(|| list.listed(&address.row)));
+    rows
+}
+
 /// Numbers that a seed gives.
-struct Dice(u64);
+pub(super) struct Dice(u64);
 
 impl Dice {
-    fn below(&mut self, n: usize) -> usize {
+    pub(super) fn below(&mut self, n: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -57,9 +67,9 @@ impl Dice {
 }
 
 /// A stage with a walk, and what it does in a run.
-struct Run {
-    stage: Stage,
-    dice: Dice,
+pub(super) struct Run {
+    pub(super) stage: Stage,
+    pub(super) dice: Dice,
     declared: usize,
     requests: u64,
     /// Steps of the walk that were looked for, and may be late.
@@ -86,23 +96,23 @@ fn next_map(before: &RegionMap, declared: usize) -> RegionMap {
 }
 
 impl Run {
-    fn node(&self) -> &Node {
+    pub(super) fn node(&self) -> &Node {
         &self.stage.committer.node
     }
 
-    fn commit(&mut self, action: Action) {
+    pub(super) fn commit(&mut self, action: Action) {
         let (op, room) = self.stage.op(1, action);
         self.stage.committer.commit(&mut VecDeque::from([(op, room)]), false).expect("a commit");
     }
 
-    fn request(&mut self) -> Request {
+    pub(super) fn request(&mut self) -> Request {
         self.requests += 1;
         let mut id = [0; 16];
         id[..8].copy_from_slice(&self.requests.to_be_bytes());
         Request { id, fingerprint: Fingerprint(id) }
     }
 
-    fn some_address(&mut self) -> Address {
+    pub(super) fn some_address(&mut self) -> Address {
         let (subject, key) = (self.dice.below(5), self.dice.below(5));
         let Address { owner, collection, .. } = self.stage.address(&format!("p{subject}"));
         let key = RecordKey::parse(&format!("k{key}")).expect("a key");
@@ -125,7 +135,7 @@ impl Run {
         attributes
     }
 
-    fn put(&mut self) {
+    pub(super) fn put(&mut self, expires: Option<UnixMillis>) {
         let (address, request) = (self.some_address(), self.request());
         let attributes = self.some_attributes();
         let body = vec![7; self.dice.below(2) * 5_000];
@@ -135,12 +145,13 @@ impl Run {
         let subject = address.owner.subject.expose().to_owned();
         let content = Content { body_key, sealed, ..Content::none([1; 32], [2; 12]) };
         let put = self.stage.a_put(&subject, 1, findings(0), b"");
-        let put = Put { address, request, content, attributes, body_bytes: body.len(), ..put };
+        let body_bytes = body.len();
+        let put = Put { address, request, content, attributes, body_bytes, expires, ..put };
         self.commit(Action::Put(Box::new(put)));
     }
 
     /// Changes a part of a record, or deletes it; where there is none, it is refused.
-    fn change(&mut self) {
+    pub(super) fn change(&mut self) {
         let (address, request, condition) =
             (self.some_address(), self.request(), Condition::default());
         let (validate_only, nonce) = (false, [3; 12]);
@@ -174,7 +185,7 @@ impl Run {
     }
 
     /// Takes a map that declares that.
-    fn take(&mut self, declared: usize) {
+    pub(super) fn take(&mut self, declared: usize) {
         self.declared = declared;
         let map = next_map(&self.node().map(), self.declared);
         let signed = SignedMap::of(&map, String::new());
@@ -199,7 +210,7 @@ impl Run {
         }
     }
 
-    fn walk_to_the_end(&mut self) {
+    pub(super) fn walk_to_the_end(&mut self) {
         for _ in 0..10_000 {
             let Some(step) = look(self.node(), AT_ONCE).expect("rows that open") else { return };
             assert!(self.stage.committer.index(&step).expect("no engine fails").expect("a step"));
@@ -231,18 +242,18 @@ impl Run {
             let of = subject.key_of(&key).expect("a key");
             let stored = Stored::read(&row).expect("a head");
             let (address, head) = stored.named(&owner, &key, &node.region, of).expect("it opens");
-            both[0].extend(index_rows::rows(&node.namer, &address, &head.indexed));
+            both[0].extend(rows(node, &address, &head.indexed));
             if !head.is_deleted() {
                 let aligned = head.indexed.aligned(map.collection(&address.collection));
                 let aligned = aligned.unwrap_or(head.indexed);
-                both[1].extend(index_rows::rows(&node.namer, &address, &aligned));
+                both[1].extend(rows(node, &address, &aligned));
             }
         }
         both
     }
 
     /// What must hold at every moment.
-    fn holds(&self, when: &str) {
+    pub(super) fn holds(&self, when: &str) {
         let stored: BTreeSet<Key> =
             self.scan(&Span::prefix(&[0x30])).into_iter().map(|(key, _)| key).collect();
         let [of_heads, of_map] = self.expected();
@@ -259,6 +270,9 @@ impl Run {
         let mut spans: Vec<Span> =
             by.map(|own| indexes.of_attribute(own.name(), own.kind(), own.index()).all()).collect();
         spans.extend(complete.lists_all().then(|| indexes.list().all()));
+        let list = indexes.list();
+        let rows = u64::try_from(self.scan(&list.all()).len()).expect("few");
+        assert_eq!(list_number::read(&*view, &list).expect("it opens"), Some(rows), "{when}");
         for span in spans {
             let within = |key: &&Key| span.from <= **key && **key < span.until;
             let wanted: Vec<&Key> = of_map.iter().filter(within).collect();
@@ -268,8 +282,12 @@ impl Run {
 }
 
 impl Run {
-    fn new(seed: u64) -> Self {
-        let stage = Stage::new(&Disk::new(seed));
+    pub(super) fn new(seed: u64) -> Self {
+        Self::on(&Disk::new(seed), seed)
+    }
+
+    pub(super) fn on(disk: &Disk, seed: u64) -> Self {
+        let stage = Stage::new(disk);
         let dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         Self { stage, dice, declared: 0, requests: 0, steps: Vec::new() }
     }
@@ -283,7 +301,7 @@ impl Run {
     }
 
     /// A list of all records of the collection.
-    fn all() -> ListQuery {
+    pub(super) fn all() -> ListQuery {
         ListQuery {
             collection: Collection::parse("profiles").expect("a name"),
             subject: None,
@@ -302,15 +320,20 @@ impl Run {
     }
 
     /// A page of a list, or why there is none.
-    fn page(&self, query: ListQuery) -> Result<Page, String> {
+    pub(super) fn page(&self, query: ListQuery) -> Result<Page, String> {
+        let answer = self.ask(query).try_recv().expect("an answer").0;
+        let reason = said(&answer);
+        let Outcome::Listed(page) = answer else { return Err(reason.to_owned()) };
+        Ok(page)
+    }
+
+    /// Asks. A count is answered once its entry is there.
+    pub(super) fn ask(&self, query: ListQuery) -> Receiver<Arrived> {
         let (reply, answers) = slot();
         let asker = asker(Role::Reader, Some(here()));
         let deadline = Instant::now() + Duration::from_secs(600);
         List { reply, deadline, asker, query }.serve(&self.stage.reader());
-        let answer = answers.try_recv().expect("an answer").0;
-        let reason = said(&answer);
-        let Outcome::Listed(page) = answer else { return Err(reason.to_owned()) };
-        Ok(page)
+        answers
     }
 }
 
@@ -319,7 +342,7 @@ fn what_needs_an_index_is_refused_until_the_walk_has_come_to_the_end() {
     let mut run = Run::new(1);
     run.take(0);
     while run.listed(None, "", "").expect("a list") < 12 {
-        run.put();
+        run.put(None);
     }
     // As before the map, all heads are looked at.
     let all = run.listed(None, "", "").expect("a list");
@@ -349,7 +372,7 @@ fn a_list_goes_on_when_its_index_becomes_complete_between_two_pages() {
     let mut run = Run::new(1);
     run.take(0);
     while run.listed(None, "", "").expect("a list") < 12 {
-        run.put();
+        run.put(None);
     }
     let all = run.listed(None, "", "").expect("a list");
     run.take(2);
@@ -373,7 +396,7 @@ fn whatever_comes_between_two_steps_of_the_walk_no_complete_index_has_a_gap() {
         for n in 0..STEPS {
             match run.dice.below(20) {
                 0 => run.take_map(),
-                1..8 => run.put(),
+                1..8 => run.put(None),
                 8..12 => run.change(),
                 // A walk that ends, and comes again: what it had found is lost.
                 12 if run.dice.below(4) == 0 => run.steps.clear(),
