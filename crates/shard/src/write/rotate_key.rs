@@ -16,6 +16,7 @@ use crate::reply::Written;
 use crate::store::attachment::Upload;
 use crate::store::keys;
 use crate::store::keys::Owner;
+use crate::store::move_proof::MoveProof;
 use crate::store::record::Stored;
 use crate::store::rotation::Rotation;
 use crate::store::subject::Subject;
@@ -102,7 +103,7 @@ impl Transaction<'_> {
         })))
     }
 
-    /// The subject with new keys, and its accesses sealed under them.
+    /// The subject with new keys, and what is sealed under its own.
     fn with_new_keys(
         &mut self,
         rotate: &RotateKey,
@@ -120,7 +121,26 @@ impl Transaction<'_> {
         };
         let after = subject.with_new_keys(owner, node.subject_keys(), &*node.entropy, of)?;
         self.seal_accesses(owner, subject, &after)?;
+        self.seal_move_proof(owner, subject, &after)?;
         Ok(after)
+    }
+
+    /// Seals the proof of the subject's last move to here, if it came by one.
+    fn seal_move_proof(
+        &mut self,
+        owner: &Owner,
+        before: &Subject,
+        after: &Subject,
+    ) -> Result<(), Rejection> {
+        let (row, node) = (owner.move_proof(), self.node);
+        let Some((_, stored)) = self.scan(&Span::prefix(&row), 1)?.rows.pop() else {
+            return Ok(());
+        };
+        let (of, region) = (before.incarnation, &node.region);
+        let proof = MoveProof::open(&stored, owner, of, region, before.key())?;
+        let sealed = proof.seal(owner, of, region, after.key(), node.random()?);
+        self.batch.put(row, sealed);
+        Ok(())
     }
 
     /// Seals heads and uploads under the new keys, as many as one commit takes. Whether there are more.

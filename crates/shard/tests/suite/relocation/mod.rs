@@ -13,6 +13,7 @@ mod given_up;
 mod listed;
 mod many;
 mod maps;
+mod new_keys;
 mod peers;
 mod rig;
 mod travels;
