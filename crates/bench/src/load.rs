@@ -221,6 +221,9 @@ impl Load {
                     }
                     sleep_until(due).await;
                     let answer = timeout_at(due + CALL_MAX, call(client.clone(), n)).await;
+                    if let Ok(Err(why)) = &answer {
+                        tally.failed(why);
+                    }
                     tally.record(due, matches!(answer, Ok(Ok(()))), &mut micros);
                 }
                 anyhow::Ok(micros)

@@ -1,5 +1,6 @@
 //! What a measurement counts, and what comes out of it.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -13,6 +14,8 @@ pub(crate) struct Measured {
     pub(crate) failed: u64,
     /// Calls that were answered, warm-up included.
     pub(crate) done: u64,
+    /// Why the first of those that failed did, if that is known.
+    pub(crate) first_failure: Option<String>,
 }
 
 /// Milliseconds from the moment when a call was due to its answer.
@@ -38,13 +41,15 @@ pub(crate) struct Tally {
     pub(crate) next: AtomicU64,
     done: AtomicU64,
     failed: AtomicU64,
+    first_failure: OnceLock<String>,
 }
 
 impl Tally {
     pub(crate) fn new(seconds: Duration) -> Self {
         let from = Instant::now() + seconds / 3;
         let zero = || AtomicU64::new(0);
-        Self { from, until: from + seconds, next: zero(), done: zero(), failed: zero() }
+        let (until, first_failure) = (from + seconds, OnceLock::new());
+        Self { from, until, next: zero(), done: zero(), failed: zero(), first_failure }
     }
 
     pub(crate) fn measured(&self, micros: &Histogram<u64>) -> Measured {
@@ -55,7 +60,13 @@ impl Tally {
             latency: latency(micros),
             failed: self.failed.load(Ordering::Relaxed),
             done: self.done.load(Ordering::Relaxed),
+            first_failure: self.first_failure.get().cloned(),
         }
+    }
+
+    /// Keeps why a call has failed, if it is the first.
+    pub(crate) fn failed(&self, why: &anyhow::Error) {
+        self.first_failure.get_or_init(|| format!("{why:#}"));
     }
 
     /// Counts a call that was due at `due`.

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
 use client::Access;
 
@@ -163,6 +163,10 @@ impl Rounds {
                 Kind::Stream => load.stream(caller, in_flight, Target::Bailiwick, &stream).await?,
             };
             let done = measured.done;
+            if done == 0 {
+                let why = measured.first_failure.unwrap_or_else(|| "none was answered".to_owned());
+                bail!("{}: no call was done: {why}", kind.name());
+            }
             let of_round = Round::new(measured, before, (turns.cpu)());
             self.add(kind.name().to_owned(), of_round, Some(kind.beside()), None);
             if *kind == Kind::Put {

@@ -182,7 +182,8 @@ impl Postgresql {
             max_ms: unknown,
         };
         let per_second = figure("tps = ")? * f64::from(count);
-        let measured = Measured { per_second, latency, failed: 0, done: 0 };
+        let (failed, done, first_failure) = (0, 0, None);
+        let measured = Measured { per_second, latency, failed, done, first_failure };
         Ok((measured, [us(own), us(its), 0.0]))
     }
 
