@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use tokio::fs::File;
 use tokio::io::AsyncWrite;
 
-use crate::commands::record::{About, Common, Expiry, Write, attribute, failure, show};
+use crate::commands::record::participant::About;
+use crate::commands::record::{Common, Expiry, Write, attribute, failure, show};
 use crate::error::{Exit, Failure};
 use crate::serve;
 use crate::terminal::{progress, say};

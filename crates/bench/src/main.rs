@@ -22,6 +22,7 @@ mod remote;
 mod rounds;
 mod sample;
 mod secure;
+mod system;
 mod verify;
 
 use std::io::Write as _;

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use crate::peers::postgresql::Postgresql;
 use crate::secure::{Caller, Credentials};
+use crate::system::{cpu_of, free_port};
 
 /// How long a process may take to listen.
 const START_MAX: Duration = Duration::from_secs(20);
@@ -109,18 +110,6 @@ impl Running {
             line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
         kib.unwrap_or(0) / 1024
     }
-}
-
-/// Processor time of a process since its start, user and system, in steps of 10 ms.
-pub(crate) fn cpu_of(process: &str) -> Duration {
-    // Linux shows it in hundredths of a second on every machine.
-    const TICK_MS: u64 = 10;
-    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-    // Its second field is a name in brackets, which may hold anything; utime and stime are the
-    // 14th and the 15th.
-    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_whitespace();
-    let ticks: u64 = fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
-    Duration::from_millis(ticks * TICK_MS)
 }
 
 /// Processor time of the load generator, of the process that it calls, and of the one behind that.
@@ -390,11 +379,6 @@ pub(crate) fn disk_bytes(folder: &Path) -> Result<u64> {
             if about.is_dir() { disk_bytes(&entry.path())? } else { about.blocks() * BLOCK_BYTES };
     }
     Ok(bytes)
-}
-
-/// A port that was free a moment ago.
-pub(crate) fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
 pub(crate) fn wait_for(port: u16) -> Result<()> {

@@ -2,7 +2,7 @@
 
 pub(super) mod attribute;
 mod list;
-mod participant;
+pub(super) mod participant;
 mod patch;
 mod scan;
 pub(super) mod show;
@@ -21,7 +21,6 @@ use terms::limits::{BODY_BYTES_MAX, DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX};
 use terms::{Rejection, RequestId};
 
 use crate::arguments::{GATEWAY, access, connect, to_api};
-pub(super) use crate::commands::record::participant::About;
 use crate::error::{Exit, Failure};
 use crate::files::write_secret;
 use crate::serve;
@@ -113,7 +112,7 @@ struct PutOptions {
     #[command(flatten)]
     body: Body,
     #[command(flatten)]
-    about: About,
+    about: participant::About,
     /// Attribute that the map declares for the collection; may be repeated. A whole number, `true`,
     /// `false` or a time such as 2026-11-30T06:45:00Z is sent as such; double quotes around the value
     /// make it a text
@@ -275,7 +274,6 @@ pub(super) fn failure(common: &Common, error: &Error) -> Failure {
     Failure::said(Exit::from(error), show::error(common.json, &common.gateway, error))
 }
 
-/// What is wrong before anything was sent, shown like a gateway's own "no".
 /// Evidence as it was typed, read.
 pub(in crate::commands) fn evidence(
     json: bool,
@@ -286,6 +284,7 @@ pub(in crate::commands) fn evidence(
     Ok(to_api(&items.map_err(|fault| not_sent(json, &fault))?))
 }
 
+/// What is wrong before anything was sent, shown like a gateway's own "no".
 fn not_sent(json: bool, fault: &Rejection) -> Failure {
     Failure::said(Exit::Failed, show::fault(json, fault))
 }

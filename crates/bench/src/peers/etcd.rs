@@ -13,7 +13,8 @@ use tonic_prost::ProstCodec;
 
 use super::{OfPeer, in_folders, program};
 use crate::load::{CONNECTIONS, Load};
-use crate::processes::{Running, cpu_of, free_port, wait_for};
+use crate::processes::{Running, wait_for};
+use crate::system::{cpu_of, free_port};
 
 /// `etcdserverpb.PutRequest`, the two fields that are used.
 #[derive(Clone, PartialEq, prost::Message)]

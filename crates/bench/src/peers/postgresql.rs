@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, ensure};
 use super::{OfPeer, in_folders, program};
 use crate::load::Load;
 use crate::measured::{Latency, Measured};
-use crate::processes::free_port;
+use crate::system::{cpu_of, free_port};
 
 /// Rows of a batch.
 const BATCH: u32 = 256;
@@ -217,5 +217,5 @@ fn with_children(process: &str) -> Duration {
 /// Processor time of our own children that have ended: pgbench is one.
 fn own_children() -> Duration {
     let all = with_children("self");
-    all.saturating_sub(crate::processes::cpu_of("self"))
+    all.saturating_sub(cpu_of("self"))
 }

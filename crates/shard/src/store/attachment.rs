@@ -17,16 +17,15 @@
 //! Then the row has a stand-in: the row of a subject without findings and rulings, whose key is wrapped
 //! by a generation as any subject's is. It is never read as a subject. Otherwise it is empty.
 
-use std::ops::Range;
-
 use aws_lc_rs::hmac;
 use engine::{Batch, Key, ScanLimit};
-use terms::limits::{self, ATTACHMENT_CHUNK_BYTES};
+use terms::limits;
 use terms::{Collection, RecordKey, RegionId};
 use zeroize::Zeroizing;
 
 use crate::Error;
 use crate::store::aead::{BodyCipher, KEY_BYTES, NONCE_BYTES, SealKey, binding};
+pub(crate) use crate::store::chunks::{AttachmentKey, bytes_of, chunks, holding};
 use crate::store::codec::{Reader, Writer};
 use crate::store::keys::{self, Owner, SubjectKeys};
 use crate::store::record::{Address, Damaged};
@@ -39,30 +38,6 @@ const SALT_BYTES: usize = 16;
 const WHOLE: u32 = u32::MAX;
 /// Bytes of an upload's row before its nonce.
 const FRONT_BYTES: usize = 1 + 4 + 4 + 4 + TAG_BYTES + TAG_BYTES;
-
-/// An attachment's own key: the body's key in its record's head.
-pub(crate) type AttachmentKey = Zeroizing<[u8; KEY_BYTES]>;
-
-// === chunks ===
-
-/// How many chunks so many bytes have.
-pub(crate) fn chunks(bytes: u32) -> u32 {
-    bytes.div_ceil(chunk_bytes())
-}
-
-/// Bytes of one of its chunks: all but the last are full.
-pub(crate) fn bytes_of(bytes: u32, number: u32) -> u32 {
-    bytes.saturating_sub(number.saturating_mul(chunk_bytes())).min(chunk_bytes())
-}
-
-fn chunk_bytes() -> u32 {
-    u32::try_from(ATTACHMENT_CHUNK_BYTES).expect("a chunk is small")
-}
-
-/// The chunks that hold a part of an attachment.
-pub(crate) fn holding(part: &Range<u32>) -> Range<u32> {
-    if part.is_empty() { 0..0 } else { part.start / chunk_bytes()..chunks(part.end) }
-}
 
 /// Seals and opens the rows of one attachment.
 pub(crate) struct Chunks<'a> {

@@ -7,9 +7,9 @@ use terms::{Collection, Reason, RegionId};
 use zeroize::Zeroizing;
 
 use crate::Error;
-use crate::store::attachment;
-use crate::store::attachment::AttachmentKey;
 use crate::store::block::Blocked;
+use crate::store::chunks;
+use crate::store::chunks::AttachmentKey;
 use crate::store::codec::{Malformed, Reader, Writer};
 use crate::store::types::{EntryAt, Fingerprint, Minute};
 
@@ -122,7 +122,7 @@ pub(crate) struct ArrivingChunks {
 impl ArrivingChunks {
     /// Whether all chunks have come.
     pub(crate) fn is_whole(&self) -> bool {
-        self.next == attachment::chunks(self.bytes)
+        self.next == chunks::chunks(self.bytes)
     }
 
     fn write(&self, row: &mut Writer) {

@@ -148,3 +148,31 @@ fn given_up(of: &Move, ended: Minute, refused: Option<Reason>) -> GivenUp {
         dropped: false,
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+mod tests {
+    use super::*;
+    use crate::store::aead::NONCE_BYTES;
+    use crate::testing;
+
+    #[test]
+    fn a_row_opens_in_its_place_only_and_names_no_person() {
+        let folder = tempfile::tempdir().unwrap();
+        let node = testing::node(folder.path(), &engine::Disk::new(1));
+        let owner = testing::address(&node, "anna").owner;
+        let other = testing::address(&node, "boris").owner;
+        let to = RegionId::parse("eu-fra").unwrap();
+        let copy = LeftCopy { owner: owner.clone(), to: to.clone(), move_id: [7; 16] };
+        let (key, row) = copy.row(node.subject_keys(), [1; NONCE_BYTES]);
+        assert!(!row.windows(4).any(|part| part == b"anna"));
+        assert_eq!(LeftCopy::region_of(&row).unwrap(), to);
+        let read = LeftCopy::open(&key, &row, node.subject_keys()).unwrap();
+        assert!(read.owner.subject == owner.subject && read.owner.tag == owner.tag);
+        assert_eq!((read.to, read.move_id), (to, [7; 16]));
+        for at in [keys::left_copy(&other.row(), &[7; 16]), keys::left_copy(&owner.row(), &[8; 16])]
+        {
+            assert!(LeftCopy::open(&at, &row, node.subject_keys()).is_err());
+        }
+    }
+}
