@@ -9,6 +9,7 @@ use std::time::Duration;
 use rustix::net::sockopt;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_postgres::error::Severity;
 use tokio_postgres::{AsyncMessage, Client, Connection, NoTls, tls};
@@ -38,18 +39,26 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Connects to the first host that takes writes.
+    /// Connects to the host that takes writes. All are tried at once: one that is cut off answers
+    /// nothing, and the others need not wait for it.
     pub(super) async fn open(access: &Access) -> Result<Self, Error> {
+        let mut tried = JoinSet::new();
+        for (host, port) in access.hosts.clone() {
+            let access = access.clone();
+            tried.spawn(async move {
+                let opened = timeout(CONNECT_WITHIN, Self::open_to(&access, &host, port)).await;
+                opened.unwrap_or_else(|_| Err(fault::unreachable("connect")))
+            });
+        }
         let mut first = None;
-        for (host, port) in &access.hosts {
-            let opened = timeout(CONNECT_WITHIN, Self::open_to(access, host, *port)).await;
-            match opened.unwrap_or_else(|_| Err(fault::unreachable("connect"))) {
-                Ok(session) => return Ok(session),
+        while let Some(done) = tried.join_next().await {
+            match done {
+                Ok(Ok(session)) => return Ok(session),
                 // What a host says is more than that another one is not there.
-                Err(error) if first.is_none() || !fault::is_connection(&error) => {
+                Ok(Err(error)) if first.is_none() || !fault::is_connection(&error) => {
                     first = Some(error);
                 }
-                Err(_) => {}
+                Ok(Err(_)) | Err(_) => {}
             }
         }
         Err(first.unwrap_or_else(|| fault::unreachable("connect")))
