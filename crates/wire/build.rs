@@ -63,6 +63,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         // Bodies are shared, not copied, on their way from one message into the next.
         .bytes(".")
+        // So that a rare answer makes no common one larger.
+        .boxed(".bailiwick.internal.v1.MovesFound.proof")
+        .boxed(".bailiwick.internal.v1.Arrived.taken")
         .extern_path(".google.rpc", "::tonic_types::pb")
         // Most messages hold personal data, and those that do not may hold one that does: none
         // of them can be printed.

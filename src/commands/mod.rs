@@ -256,7 +256,9 @@ pub(crate) fn main() -> ExitCode {
             } => {
                 let erasures = match known(erasures, unknown) {
                     Erasures::Known(files) if accept_moves_unknown => Erasures::Copies(files),
-                    erasures => erasures,
+                    erasures @ (Erasures::Known(_) | Erasures::Copies(_) | Erasures::Unknown) => {
+                        erasures
+                    }
                 };
                 serve::backup::restore(&config.config, &from, &erasures, json)
             }

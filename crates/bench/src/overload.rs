@@ -127,7 +127,8 @@ impl<'a> Run<'a> {
         let sent = over.per_second(done) + over.per_second(refused);
         let share = over.per_second(done) / rate;
         let normal = after.normal_from(before.slowest());
-        let normal = normal.map_or("never".to_owned(), |second| format!("from second {second}"));
+        let normal =
+            normal.map_or_else(|| "never".to_owned(), |second| format!("from second {second}"));
         let cost = again.server_us() / peak.server_us();
         Ok(vec![
             line("puts, peak".into(), &peak, &peak.outcomes.done),

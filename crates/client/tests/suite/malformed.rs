@@ -249,7 +249,7 @@ async fn all(url: &str) -> Vec<(&'static str, Option<Error>)> {
 async fn a_status_that_cannot_be_decoded_is_an_error_of_every_call() {
     for value in ["%%%", "a", "===="] {
         let url = start(Peer::Ends("grpc-status-details-bin", value)).await;
-        for (call, end) in all(&url).await {
+        for (call, end) in Box::pin(all(&url)).await {
             assert!(matches!(end, Some(Error::MalformedStatus)), "{value}: {call}: {end:?}");
         }
     }
@@ -266,7 +266,7 @@ async fn other_odd_trailers_are_errors_too() {
         ("content-encoding", "gzip"),
     ] {
         let url = start(Peer::Ends(name, value)).await;
-        for (call, end) in all(&url).await {
+        for (call, end) in Box::pin(all(&url)).await {
             assert!(end.is_some_and(|e| !matches!(e, Error::MalformedStatus)), "{name}: {call}");
         }
     }

@@ -115,7 +115,7 @@ async fn receipt(
     caller.may_reach(&region)?;
     let route = pinned.routing.domicile(&region, &caller.tenant, &of.subject)?;
     let found = ask(call, route, Of::Arrived(of.subject.expose().to_owned())).await?;
-    let proto::MoveProof { digest, out, into } = found.proof.ok_or(Reason::Internal)?;
+    let proto::MoveProof { digest, out, into } = *found.proof.ok_or(Reason::Internal)?;
     let entry = |of: Option<proto::MoveEntry>| -> Result<v1::Receipt, Rejection> {
         let of = of.ok_or(Reason::Internal)?;
         Ok(v1::Receipt {

@@ -252,7 +252,7 @@ fn left_copy(node: &Node, key: &Key) -> Result<Option<LeftCopy>, Rejection> {
 fn due(node: &Node) -> Result<Due, Error> {
     let mut due = Due::default();
     let damaged = || Error::Damaged("moves");
-    each(node, keys::all_moving(None), &mut |key, row| {
+    each(node, keys::all_moving(None), |key, row| {
         let MovesTo { to, left, since } = MovesTo::read(row)?;
         let slot = keys::of_moving(key).and_then(keys::slot_of).ok_or_else(damaged)?;
         let work = due.work.entry((to, slot)).or_default();
@@ -268,7 +268,7 @@ fn due(node: &Node) -> Result<Due, Error> {
         }
         Ok(())
     })?;
-    each(node, keys::all_left_copies(None), &mut |key, row| {
+    each(node, keys::all_left_copies(None), |key, row| {
         let (subject, _) = keys::of_left_copy(key).ok_or_else(damaged)?;
         let slot = keys::slot_of(subject).ok_or_else(damaged)?;
         due.copies += 1;
@@ -284,7 +284,7 @@ fn due(node: &Node) -> Result<Due, Error> {
 fn each(
     node: &Node,
     mut span: Span,
-    found: &mut dyn FnMut(&Key, &[u8]) -> Result<(), Error>,
+    mut found: impl FnMut(&Key, &[u8]) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let limit = ScanLimit { rows: ROWS_AT_ONCE, bytes: 1 << 20 };
     loop {

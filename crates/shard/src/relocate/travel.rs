@@ -335,7 +335,6 @@ fn invalid() -> Rejection {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 mod tests {
     use super::*;
     use crate::store::accesses::AccessKind;

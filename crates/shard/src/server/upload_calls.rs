@@ -46,7 +46,7 @@ pub(crate) struct Sent {
 enum Prepared {
     Write(Action),
     /// It is answered without a write.
-    Answer(Outcome),
+    Answer(Box<Outcome>),
 }
 
 /// Prepares a step and queues it, on a thread that may be busy for a while.
@@ -67,7 +67,7 @@ pub(crate) fn submit(reader: &Reader, prover: &ProofWaiter, sent: Sent, call: pr
         Ok(Prepared::Write(action)) => {
             reader.queue.submit(Op { reply, deadline, asker, map_epoch, action }, room);
         }
-        Ok(Prepared::Answer(outcome)) => reply.send(outcome),
+        Ok(Prepared::Answer(outcome)) => reply.send(*outcome),
         Err(fault) => {
             reader.node.report(&fault);
             reply.send(fault.into());
@@ -238,7 +238,7 @@ fn finish(node: &Node, upload: Upload, row: engine::Key) -> Result<Prepared, Rej
     if check.next < count {
         let answer = state(&open.front, check.next);
         node.upload_checks.keep(row, check);
-        return Ok(Prepared::Answer(answer));
+        return Ok(Prepared::Answer(Box::new(answer)));
     }
     if upload.basis.create_subject {
         // The put may be sent once more, when other regions were asked for the subject.

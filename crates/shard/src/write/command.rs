@@ -466,7 +466,6 @@ pub(crate) struct MapOp {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 mod tests {
     use terms::RegionId;
 

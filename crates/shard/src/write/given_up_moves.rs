@@ -150,7 +150,6 @@ fn given_up(of: &Move, ended: Minute, refused: Option<Reason>) -> GivenUp {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 mod tests {
     use super::*;
     use crate::store::aead::NONCE_BYTES;

@@ -18,6 +18,9 @@ use crate::store::{keys, list_number};
 /// Rows that are read at once where they are only counted.
 const COUNTED_AT_ONCE: usize = 8_192;
 
+/// What finds the beginning of a subject's rows in the key of a row about the subject.
+type HeadOf = fn(&[u8]) -> Option<&[u8]>;
+
 /// The records of which more must be known than that an index has them.
 struct Unsure {
     /// The heads of those that expire in this minute, or whose deletion is due.
@@ -131,7 +134,7 @@ impl Walk<'_> {
         for row in &rows {
             due.insert(keys::of_due(row).ok_or(DAMAGED)?.to_vec());
         }
-        let spans: [(Span, fn(&[u8]) -> Option<&[u8]>); 3] = [
+        let spans: [(Span, HeadOf); 3] = [
             (keys::all_subjects_due(), keys::of_due),
             (keys::all_moving(None), keys::of_moving),
             (keys::all_arriving(), keys::of_moving),

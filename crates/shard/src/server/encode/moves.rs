@@ -26,7 +26,8 @@ pub(super) fn arrived(arrived: Arrived) -> proto::Arrived {
         taken: taken.map(|taken| {
             let TakenIn { origin, index, entry, proof, vkey } = *taken;
             let entry = entry.into();
-            proto::ArrivalEnd { origin, index, entry, proof, vkey, ..Default::default() }
+            let end = proto::ArrivalEnd { origin, index, entry, proof, vkey, ..Default::default() };
+            Box::new(end)
         }),
     }
 }
@@ -42,7 +43,7 @@ pub(super) fn proven(of: MoveProven) -> proto::MovesFound {
     };
     let digest = of.digest.to_vec().into();
     let proof = proto::MoveProof { digest, out: Some(entry(of.out)), into: Some(entry(of.into)) };
-    proto::MovesFound { proof: Some(proof), ..Default::default() }
+    proto::MovesFound { proof: Some(Box::new(proof)), ..Default::default() }
 }
 
 pub(super) fn moved(of: Moved) -> proto::Move {
