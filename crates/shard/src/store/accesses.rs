@@ -24,6 +24,8 @@ use crate::store::types::{Incarnation, Minute};
 const FORMAT: u8 = 1;
 /// Lines that are kept of one subject.
 const LINES_MAX: usize = 64;
+/// Lines that one caller has: for its further purposes there is one more of each kind and collection.
+const LINES_OF_CALLER_MAX: usize = 16;
 /// Lines that are read of another region: those, and one of others for each collection and kind.
 pub(crate) const LINES_READ_MAX: usize = LINES_MAX + 2 * terms::limits::RULINGS_PER_SUBJECT_MAX;
 const DAMAGED: Error = Error::Damaged("accesses");
@@ -113,11 +115,15 @@ pub(crate) struct Accesses(pub(crate) Vec<Access>);
 
 impl Accesses {
     /// Adds a read. False: the lines say it already.
-    pub(crate) fn add(&mut self, read: Access) -> bool {
-        let full = self.0.len() >= LINES_MAX;
-        let known = self.0.iter().any(|line| line.is_of(&read));
-        let read =
-            if full && !known { Access { by: None, purpose: String::new(), ..read } } else { read };
+    pub(crate) fn add(&mut self, mut read: Access) -> bool {
+        let own = self.0.iter().filter(|line| line.by == read.by).count();
+        if own >= LINES_OF_CALLER_MAX && !self.has(&read) {
+            // Otherwise one caller could take the lines of all others.
+            read.purpose.clear();
+        }
+        if self.0.len() >= LINES_MAX && !self.has(&read) {
+            (read.by, read.purpose) = (None, String::new());
+        }
         match self.0.iter_mut().find(|line| line.is_of(&read)) {
             Some(line) if line.says(&read) => return false,
             Some(line) => {
@@ -127,6 +133,11 @@ impl Accesses {
             None => self.0.push(read),
         }
         true
+    }
+
+    /// Whether there is a line for it.
+    fn has(&self, read: &Access) -> bool {
+        self.0.iter().any(|line| line.is_of(read))
     }
 
     /// The row as it is stored.
@@ -207,6 +218,22 @@ mod tests {
         // One that has its line already still finds it.
         all.add(read("a", 1, "care", 9));
         assert_eq!(all.0.first().unwrap().reads, 4);
+    }
+
+    #[test]
+    fn one_caller_with_many_purposes_leaves_lines_for_others() {
+        let mut all = Accesses::default();
+        for n in 0..200 {
+            all.add(read("a", 1, &format!("care {n}"), 4));
+        }
+        let told = |all: &Accesses| {
+            let line = all.0.last().unwrap();
+            (line.by.as_ref().unwrap().tag[0], line.purpose.clone(), line.reads)
+        };
+        assert_eq!(all.0.len(), LINES_OF_CALLER_MAX + 1);
+        assert_eq!(told(&all), (1, String::new(), 184));
+        all.add(read("a", 2, "care", 5));
+        assert_eq!(told(&all), (2, "care".to_owned(), 1));
     }
 
     #[test]

@@ -341,6 +341,15 @@ pub(crate) fn uploads() -> Span {
     Span::prefix(&[0x13])
 }
 
+/// The uploads in progress of the subject whose rows begin so: all, or those for collections with that
+/// tag.
+pub(crate) fn uploads_of(prefix: &[u8], collection: Option<[u8; COLLECTION_TAG_BYTES]>) -> Span {
+    match collection {
+        None => Span::prefix(&beside(prefix, 0x13)),
+        Some(tag) => Span::prefix(&beside(&heads_of(prefix, tag).from, 0x13)),
+    }
+}
+
 /// The key of the head of the record that an upload is for.
 pub(crate) fn uploaded_record(upload: &[u8]) -> Option<Key> {
     Some(beside(upload.get(..upload.len().checked_sub(16)?)?, 0x10))

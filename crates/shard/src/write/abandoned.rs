@@ -80,7 +80,8 @@ pub(crate) fn abandoned(node: &Node) -> Result<Vec<Abandoned>, Error> {
     Ok(found)
 }
 
-/// Which record an upload is for. None: its subject is gone, and what deleted it deletes this.
+/// Which record an upload is for. None: it has no stand-in, and its subject is gone. What deleted that
+/// deletes this.
 fn address(node: &Node, row: &[u8], stored: &[u8]) -> Result<Option<Address>, Error> {
     let damaged = || Error::Damaged("uploads");
     let head = keys::uploaded_record(row).ok_or_else(damaged)?;
@@ -95,8 +96,8 @@ fn address(node: &Node, row: &[u8], stored: &[u8]) -> Result<Option<Address>, Er
     let subject = subject.map(|row| node.open_subject(&owner, &row)).transpose()?;
     let subject = match subject {
         Some(SubjectRow::Kept(subject)) => Some(subject),
-        Some(SubjectRow::Erased(_)) => return Ok(None),
-        None => None,
+        // One with a stand-in opens all the same.
+        Some(SubjectRow::Erased(_)) | None => None,
     };
     let (keys, subject) = (node.subject_keys(), subject.as_ref());
     let opened = Upload::open(stored, row, &head, &owner, keys, subject);

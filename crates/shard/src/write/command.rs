@@ -96,7 +96,9 @@ impl Action {
     pub(crate) const fn fills(&self) -> bool {
         match self {
             Self::Put(_) | Self::Create(_) | Self::Touch(_) | Self::Patch(_) => true,
-            Self::Reassess(_) | Self::RotateKey(_) => true,
+            Self::Reassess(_) => true,
+            // What the shard goes on with by itself leaves each row as large as it is.
+            Self::RotateKey(rotate) => rotate.request.is_some(),
             Self::Depart(depart) => matches!(depart.step, DepartStep::Order(_)),
             // What ends an arrival takes no more: one whose source has given it away is served nowhere else.
             Self::Arrive(arrive) => match arrive.step {

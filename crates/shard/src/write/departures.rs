@@ -159,7 +159,7 @@ impl Transaction<'_> {
         there: &There,
     ) -> Result<Movable, Rejection> {
         if subject.erasing.is_some() || subject.rotation().is_some() {
-            // It goes on by itself, and is done within seconds.
+            // It goes on by itself: within seconds, or once the block of a subject with new keys has ended.
             return Err(Reason::ShardBusy.into());
         }
         let hours = u32::try_from(REQUEST_IDS_KEPT_HOURS).expect("a day or so");

@@ -75,7 +75,10 @@ impl Transaction<'_> {
             return self.erase_collection(asker, erase, collection);
         }
         let subject = match self.known_subject(owner)? {
-            None => return Err(unknown()),
+            None => {
+                self.take_first_uploads(erase, owner.uploads())?;
+                return Err(unknown());
+            }
             Some(Known::Erased(stone)) => return self.erased_before(erase, &stone),
             Some(Known::Kept(subject)) => subject,
         };
@@ -212,7 +215,8 @@ impl Transaction<'_> {
             Some(Known::Erased(stone)) => return Err(subject_status::gone(&stone)),
             Some(Known::Kept(subject)) => subject,
         };
-        if subject.erasing.is_some() || subject.rotation().is_some() {
+        // A rotation of keys waits for the end of the block: its rows say which key opens them.
+        if subject.erasing.is_some() {
             // It goes on by itself, and is done within seconds.
             return Err(Reason::ShardBusy.into());
         }

@@ -35,8 +35,9 @@ impl Transaction<'_> {
         collection: &Collection,
     ) -> Result<Done, Rejection> {
         let owner = &erase.owner;
+        let uploads = self.node.namer.uploads(owner, collection);
         let subject = match self.known_subject(owner)? {
-            None => return Err(unknown()),
+            None => return self.take_first_uploads(erase, uploads).and(Err(unknown())),
             Some(Known::Erased(stone)) => return Err(subject_status::gone(&stone)),
             Some(Known::Kept(subject)) => subject,
         };
@@ -67,7 +68,7 @@ impl Transaction<'_> {
             self.keep(owner, after)?;
             return Ok(Done::written(Written { records, unfinished: true, ..Default::default() }));
         }
-        self.take_uploads(self.node.namer.uploads(owner, collection))?;
+        self.take_uploads(uploads)?;
         // What is left of them is taken by the next erasure, and refuses nothing meanwhile.
         let oldest = oldest(self.entries.minute()).day();
         self.take_rows(self.node.namer.gone_requests(owner, collection, oldest))?;
@@ -126,7 +127,7 @@ impl Transaction<'_> {
 
     /// What is to be remembered of the erasure, if it may begin or go on.
     fn collection_erasure(
-        &self,
+        &mut self,
         erase: &Erase,
         subject: &Subject,
         collection: &Collection,
@@ -142,6 +143,8 @@ impl Transaction<'_> {
             return Err(Reason::ShardBusy.into());
         }
         if subject.standing(collection).is_none() {
+            let uploads = self.node.namer.uploads(&erase.owner, collection);
+            self.take_first_uploads(erase, uploads)?;
             let fault = Rejection::new(Reason::RecordNotFound).field("collection");
             return Err(fault.problem("the subject has no records of it in this region"));
         }

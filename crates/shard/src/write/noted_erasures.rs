@@ -24,6 +24,7 @@ use crate::store::types::{CommitAt, SubjectTag};
 use crate::write::command::{Action, Erase, Errand, Op, Request};
 use crate::write::committer;
 use crate::write::committer::{Committer, Queue};
+use crate::write::erased_uploads;
 use crate::write::expiry::own;
 use crate::write::list_numbers::ListChanges;
 use crate::write::queue_share::Room;
@@ -136,7 +137,7 @@ impl Committer {
                 self.erase_known(&owner, Some(of.clone()), None, None)?;
             }
             if subject.standing(collection).is_none() {
-                return Ok(false);
+                return self.bury_again(known).map(|()| false);
             }
         }
         let request = Request { id: by.request_id, fingerprint: by.fingerprint };
@@ -144,19 +145,29 @@ impl Committer {
         Ok(true)
     }
 
-    /// Keeps a subject from being created that was created and erased after the backup. The file has
-    /// it already: that is how it is known.
+    /// Keeps a subject from being created that was created and erased after the backup, and takes away
+    /// the uploads from which it, or a collection of it, was created. The file has it already: that is
+    /// how it is known.
     fn bury_again(&mut self, known: &KnownErasure) -> Result<(), Error> {
-        let What::Subject(tombstone) = &known.what else { return Ok(()) };
-        let (_, tag) = keys::of_subject(&known.row).ok_or(Error::Damaged("subjects"))?;
-        let stone = Tombstone::of_row(tombstone, tag, &self.node.namer)?;
+        let (prefix, tag) = keys::of_subject(&known.row).ok_or(Error::Damaged("subjects"))?;
         let mut batch = Batch::new();
-        batch.put(known.row.clone(), tombstone.clone());
-        if stone.moved.is_some() {
-            erasure_file::list_moved(&mut batch, known.entry, &known.row, tombstone);
-        } else {
-            erasure_file::list(&mut batch, known.entry, &known.row, None);
-        }
+        let uploads = match &known.what {
+            What::Returned => return Ok(()),
+            What::Collection(collection, _) => {
+                keys::uploads_of(prefix, Some(self.node.namer.collection_tag(collection)))
+            }
+            What::Subject(tombstone) => {
+                let stone = Tombstone::of_row(tombstone, tag, &self.node.namer)?;
+                batch.put(known.row.clone(), tombstone.clone());
+                if stone.moved.is_some() {
+                    erasure_file::list_moved(&mut batch, known.entry, &known.row, tombstone);
+                } else {
+                    erasure_file::list(&mut batch, known.entry, &known.row, None);
+                }
+                keys::uploads_of(prefix, None)
+            }
+        };
+        erased_uploads::discard_all(&*self.node.engine, &uploads, &mut batch)?;
         if !self.commit_unlogged(batch, &ListChanges::default(), &mut [])? {
             return Err(not_erased("the store took no commit"));
         }

@@ -48,7 +48,11 @@ impl Transaction<'_> {
             return Ok(done);
         }
         subject_status::admit(&subject, self.now)?;
-        if subject.erasing.is_some() {
+        // One at a time: the keys that another has drawn may be older than the reason for this one.
+        let another = |rotation: &Rotation| {
+            rotate.request.is_some_and(|request| request.id != rotation.request_id)
+        };
+        if subject.erasing.is_some() || subject.rotation().is_some_and(another) {
             // It goes on by itself, and is done within seconds.
             return Err(Reason::ShardBusy.into());
         }

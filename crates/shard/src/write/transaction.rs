@@ -121,7 +121,7 @@ impl Transaction<'_> {
     }
 
     /// Keeps what was done so far, whatever comes after it.
-    fn keep_done(&mut self) {
+    pub(super) fn keep_done(&mut self) {
         self.kept.keep(std::mem::take(&mut self.batch), &self.entries, self.erased.len());
     }
 

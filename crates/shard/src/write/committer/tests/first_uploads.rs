@@ -3,6 +3,7 @@
 
 use super::uploads::{CHUNK, begin, chunk, finish};
 use super::*;
+use crate::log::erasure_file::{KnownErasure, What as Erased};
 use crate::store::attachment;
 use crate::store::keyring::KeyChange;
 use crate::store::keys;
@@ -105,6 +106,43 @@ fn what_no_put_could_create_begins_no_upload() {
 }
 
 #[test]
+fn an_erasure_of_one_who_is_not_stored_takes_what_is_uploaded() {
+    // What is erased, and whether the upload is for a record of that.
+    for (collection, takes) in [(None, true), (Some("profiles"), true), (Some("messages"), false)] {
+        let mut stage = Stage::new(&Disk::new(1));
+        let node = Arc::clone(&stage.committer.node);
+        assert_eq!(stage.does(first(&stage, begin(2 * CHUNK))), "uploading");
+        assert_eq!(stage.does(first(&stage, chunk(&stage, 0))), "uploading");
+        let Action::Erase(mut dry) = erase(&node, collection, 200) else { panic!("an erasure") };
+        dry.validate_only = true;
+        assert_eq!(stage.does(Action::Erase(dry)), "SUBJECT_UNKNOWN");
+        assert_eq!(rows(&node), [0, 1, 1]);
+        assert_eq!(stage.does(erase(&node, collection, 200)), "SUBJECT_UNKNOWN");
+        // The sweep of chunks takes those of what is gone.
+        let left = (rows(&node), rows_of(&node, 0x14).len(), node.metrics.entries.get());
+        let (expected, goes_on) = if takes {
+            (([0, 0, 1], 1, 0), "UPLOAD_UNKNOWN")
+        } else {
+            (([0, 1, 1], 0, 0), "uploading")
+        };
+        assert_eq!(left, expected, "{collection:?}");
+        assert_eq!(stage.does(first(&stage, chunk(&stage, 1))), goes_on, "{collection:?}");
+    }
+}
+
+#[test]
+fn an_erasure_of_a_collection_takes_the_upload_that_is_the_first_of_it() {
+    let mut stage = Stage::new(&Disk::new(1));
+    let node = Arc::clone(&stage.committer.node);
+    assert_eq!(stage.does(first(&stage, begin(CHUNK))), "uploading");
+    let put = stage.put_at(record(&node, "messages", "a"), 1, findings(0), b"body");
+    assert_eq!(stage.does(Action::Put(Box::new(put))), "written");
+    assert_eq!(stage.does(erase(&node, Some("profiles"), 200)), "RECORD_NOT_FOUND");
+    // What is stored of her stays.
+    assert_eq!((rows(&node), rows_of(&node, 0x14).len()), ([2, 0, 0], 1));
+}
+
+#[test]
 fn what_binds_those_that_a_record_names_is_asked_of_each_step() {
     let mut stage = Stage::new(&Disk::new(1));
     let node = Arc::clone(&stage.committer.node);
@@ -151,21 +189,64 @@ fn a_subject_that_a_put_creates_meanwhile_gets_the_attachment() {
 
 #[test]
 fn one_that_is_abandoned_is_found_and_leaves_no_subject() {
-    let mut stage = Stage::new(&Disk::new(1));
-    let node = Arc::clone(&stage.committer.node);
-    assert_eq!(stage.does(first(&stage, begin(CHUNK))), "uploading");
-    let (row, stored) = rows_of(&node, 0x13).remove(0);
-    let mut front = attachment::UploadFront::read(&stored).expect("a row");
-    front.minute = Minute(1);
-    let (mut batch, head) = (Batch::new(), node.engine.head().expect("a head"));
-    batch.put(row, front.onto(&stored).expect("a row"));
-    node.engine.commit(batch, head, head.size).expect("a commit");
-    let found = abandoned(&node).expect("a look");
-    let records: Vec<&[u8]> = found.iter().map(|one| one.address.row.as_slice()).collect();
-    assert_eq!(records, [stage.address("anna").row.as_slice()]);
-    let discard = What::Discard { idle_since: None, because: None };
-    assert_eq!(stage.does(step(&stage, Basis::NONE, discard)), "UPLOAD_UNKNOWN");
-    assert_eq!(rows(&node), [0, 0, 0]);
+    // A restore may have put a tombstone in the place of its subject.
+    for buried in [false, true] {
+        let mut stage = Stage::new(&Disk::new(1));
+        let node = Arc::clone(&stage.committer.node);
+        assert_eq!(stage.does(first(&stage, begin(CHUNK))), "uploading");
+        let (row, stored) = rows_of(&node, 0x13).remove(0);
+        let mut front = attachment::UploadFront::read(&stored).expect("a row");
+        front.minute = Minute(1);
+        let (mut batch, head) = (Batch::new(), node.engine.head().expect("a head"));
+        batch.put(row, front.onto(&stored).expect("a row"));
+        if buried {
+            batch.put(stage.address("anna").owner.row(), stone(&node, None));
+        }
+        node.engine.commit(batch, head, head.size).expect("a commit");
+        let found = abandoned(&node).expect("a look");
+        let records: Vec<&[u8]> = found.iter().map(|one| one.address.row.as_slice()).collect();
+        assert_eq!(records, [stage.address("anna").row.as_slice()]);
+        let discard = What::Discard { idle_since: None, because: None };
+        assert_eq!(stage.does(step(&stage, Basis::NONE, discard)), "UPLOAD_UNKNOWN");
+        assert_eq!(rows(&node), [usize::from(buried), 0, 0]);
+    }
+}
+
+/// The tombstone of `anna`.
+fn stone(node: &Node, moved: Option<terms::RegionId>) -> engine::Value {
+    let (incarnation, tag) = (Incarnation::FIRST, address(node, "anna").owner.tag);
+    Tombstone { incarnation, records: 0, by: created_by(), moved }.row(tag, &node.namer)
+}
+
+fn of_collection(name: &str) -> Erased {
+    Erased::Collection(Collection::parse(name).expect("a name"), created_by())
+}
+
+#[test]
+fn a_restored_upload_of_one_who_was_erased_is_taken_away() {
+    // Begun before the backup, and what was erased after it.
+    let left = |erased: fn(&Node) -> Erased| {
+        let mut stage = Stage::new(&Disk::new(1));
+        let node = Arc::clone(&stage.committer.node);
+        assert_eq!(stage.does(first(&stage, begin(CHUNK))), "uploading");
+        assert_eq!(stage.does(first(&stage, chunk(&stage, 0))), "uploading");
+        let at = |index| CommitAt { period: Period::FIRST, index };
+        let (row, what) = (stage.address("anna").owner.row(), erased(&node));
+        let known = KnownErasure { entry: at(1), row, what };
+        assert!(!stage.committer.erase_again(&known, at(0)).expect("a store"));
+        // The sweep of chunks takes those of what is gone.
+        (rows(&node), rows_of(&node, 0x14).len())
+    };
+    assert_eq!(left(|node| Erased::Subject(stone(node, None))), ([1, 0, 1], 1));
+    let moved = left(|node| {
+        let to = terms::RegionId::parse("eu-fra").expect("a region");
+        Erased::Subject(stone(node, Some(to)))
+    });
+    assert_eq!(moved, ([1, 0, 1], 1));
+    let profiles = left(|_| of_collection("profiles"));
+    assert_eq!(profiles, ([0, 0, 1], 1));
+    let messages = left(|_| of_collection("messages"));
+    assert_eq!(messages, ([0, 1, 1], 0));
 }
 
 #[test]
