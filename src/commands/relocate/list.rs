@@ -136,6 +136,8 @@ impl List {
                     | Reason::SubjectErased
                     | Reason::SubjectUnknown,
                 ) => Ok(Some(false)),
+                // One that is just moving, or rotated, loses nothing of the list.
+                Some(Reason::SubjectMoving | Reason::ShardBusy) => Ok(None),
                 Some(reason) if reason.retry() == terms::Retry::No => Ok(None),
                 _ => Err(self.failed(&error)),
             },

@@ -76,12 +76,13 @@ fn a_replaced_writer_is_silent() {
     let found = second.head().expect("head");
     assert_eq!(found, Head { term: 2, size: 1 });
     commit(&*second, put("a", "2"));
-    let moved = Error::HeadMoved { found: Head { term: 2, size: 2 } };
-    assert_eq!(first.get_many(&[b"a"]), Err(moved.clone()));
+    // Its heartbeat may have met the other writer before or after that commit.
+    let replaced = |error| matches!(error, Some(Error::HeadMoved { found }) if found.term == 2);
+    assert!(replaced(first.get_many(&[b"a"]).err()));
     assert!(matches!(first.view(), Err(Error::HeadMoved { .. })));
     assert!(matches!(view.get_many(&[b"a"]), Err(Error::HeadMoved { .. })));
-    assert_eq!(first.commit(put("a", "3"), Head { term: 1, size: 1 }, 2), Err(moved.clone()));
-    assert_eq!((first.head(), first.reopen()), (Err(moved.clone()), Err(moved)));
+    assert!(replaced(first.commit(put("a", "3"), Head { term: 1, size: 1 }, 2).err()));
+    assert!(replaced(first.head().err()) && replaced(first.reopen().err()));
     drop(view);
     drop(first);
     assert_eq!(get(&*second, b"a"), Some(b"2".to_vec()));

@@ -20,12 +20,13 @@ use crate::relocate::digest;
 use crate::relocate::digest::Whole;
 use crate::relocate::peer_session::{CallEnd, PeerSession};
 use crate::relocate::peers::{PeerShard, Peers};
-use crate::relocate::{pages, receipt, travel};
+use crate::relocate::{pages, receipt, show, travel};
 use crate::reply::{Outcome, ReplySlot};
 use crate::store::accesses::Accesses;
 use crate::store::attachment;
 use crate::store::codec::Writer;
 use crate::store::damage::read_rows;
+use crate::store::keys;
 use crate::store::keys::Owner;
 use crate::store::moving::{Left, Move};
 use crate::store::record::Body;
@@ -37,6 +38,9 @@ use crate::write::move_command::Switch;
 
 /// Time in which a step here must have begun.
 const WITHIN: Duration = Duration::from_secs(60);
+/// Time for which others are still copied after a subject was given away, which no region serves until
+/// it is handed over. The ones that were given away within it are handed over together.
+const UNSERVED_MAX: Duration = Duration::from_secs(1);
 
 /// What drives the moves of one shard.
 pub(crate) struct Driver {
@@ -90,6 +94,8 @@ pub(super) struct Sessions {
     open: HashMap<PeerShard, PeerSession>,
     /// Shards that were not reached in this turn: moves there wait for the next one.
     unreached: HashSet<PeerShard>,
+    /// When the first subject was given away in this turn: no region serves it.
+    given_away: Option<Instant>,
 }
 
 impl Sessions {
@@ -103,8 +109,21 @@ impl Sessions {
         self.open.values().any(PeerSession::is_open)
     }
 
+    /// A subject was given away, or could not be handed over.
+    pub(super) fn gave_away(&mut self) {
+        if self.given_away.is_none() {
+            self.given_away = Some(Instant::now());
+        }
+    }
+
+    /// Whether a subject was given away so long ago that no other one is copied before it is served.
+    pub(super) fn is_awaited(&self) -> bool {
+        is_awaited(self.given_away, Instant::now())
+    }
+
     /// For the next turn.
     pub(super) fn again(&mut self) {
+        self.given_away = None;
         self.open.retain(|_, session| session.is_open());
         self.unreached.clear();
     }
@@ -153,6 +172,9 @@ impl Driver {
             return Err(Halt::Later("the other region has it already".to_owned()));
         }
         let there = self.read_back(sessions, owner, of).await?;
+        if sessions.is_awaited() {
+            return Err(Halt::GoesOn);
+        }
         let to = self.peer(owner, &of.to)?;
         if !receipt::is_log_of(&self.node, &to, &there.origin) {
             // It would stand in this shard's log for ever.
@@ -169,6 +191,7 @@ impl Driver {
         let peer = (there.origin, there.index);
         let switch = Switch { move_id: of.request_id, digest, live, peer };
         self.step(owner, DepartStep::Switch(Box::new(switch))).await?;
+        sessions.gave_away();
         // The rest is done with what was written.
         self.node.moves.ordered.notify_one();
         Ok(())
@@ -182,14 +205,22 @@ impl Driver {
         subject: &Arc<Subject>,
         of: &Move,
     ) -> Result<proto::Arrived, Halt> {
+        let given_away = sessions.given_away;
         let begin = travel::subject(subject, of).to_vec();
         let session = self.session(sessions, owner, &of.to).await?;
         let begin = Step::Begin(begin.into());
         let mut arrived = self.ask(session, owner, of.request_id, begin).await?;
         while arrived.state() == proto::arrived::State::Staging {
+            self.still_moves(owner, of).await?;
+            if is_awaited(given_away, Instant::now()) {
+                // It goes on from where it is.
+                return Err(Halt::GoesOn);
+            }
             self.node.moves.set(owner.tag, arrived.records);
             let (shared, at, so_far) = (Arc::clone(subject), owner.clone(), arrived.clone());
             let step = self.blocking(move |node| next_step(node, &at, &shared, &so_far)).await?;
+            // What was written since is not of this move.
+            self.still_moves(owner, of).await?;
             let Some(step) = step else { break };
             let before = arrived;
             arrived = self.ask(session, owner, of.request_id, step).await?;
@@ -201,6 +232,18 @@ impl Driver {
         Ok(arrived)
     }
 
+    /// Ends the copy of a subject whose move was given up meanwhile: no further byte of it leaves.
+    async fn still_moves(&self, owner: &Owner, of: &Move) -> Result<(), Halt> {
+        let row = keys::moving(&owner.row());
+        let kept = self.blocking(move |node| show::kept(node, &row)).await?;
+        let now = kept.as_ref().and_then(|(_, subject)| subject.status.moving());
+        if now.is_some_and(|now| now.request_id == of.request_id) {
+            return Ok(());
+        }
+        // The next look has the other region erase what it has.
+        Err(Halt::GoesOn)
+    }
+
     /// Has the other region read back all that has arrived, and say what it is.
     async fn read_back(
         &self,
@@ -209,6 +252,10 @@ impl Driver {
         of: &Move,
     ) -> Result<proto::Arrived, Halt> {
         loop {
+            self.still_moves(owner, of).await?;
+            if sessions.is_awaited() {
+                return Err(Halt::GoesOn);
+            }
             let session = self.session(sessions, owner, &of.to).await?;
             let there = self.ask(session, owner, of.request_id, Step::Check(true)).await?;
             if there.state() != proto::arrived::State::Staging {
@@ -319,7 +366,7 @@ impl Driver {
         region: &RegionId,
     ) -> Result<&'a mut PeerSession, Halt> {
         let to = self.peer(owner, region)?;
-        let Sessions { open, unreached } = sessions;
+        let Sessions { open, unreached, .. } = sessions;
         if open.get(&to).is_none_or(|session| !session.is_open()) {
             open.remove(&to);
             if unreached.contains(&to) {
@@ -356,6 +403,11 @@ impl Driver {
         };
         Ok(session.call(&self.node, &owner.tenant, arrival).await?)
     }
+}
+
+/// Whether a subject that was given away then is to be served before another one is copied.
+fn is_awaited(given_away: Option<Instant>, now: Instant) -> bool {
+    given_away.is_some_and(|since| now.saturating_duration_since(since) >= UNSERVED_MAX)
 }
 
 /// Who read the subject's records. Blocks its thread.
@@ -398,4 +450,23 @@ fn next_step(
         travel::add(&mut records, &one.address, &one.head, body);
     }
     Ok(Some(Step::Rows(proto::ArrivalRows { after, next, records: records.0.into() })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copies_end_some_time_after_a_subject_was_given_away_and_go_on_in_the_next_turn() {
+        let since = Instant::now();
+        assert!(!is_awaited(None, since));
+        assert!(!is_awaited(Some(since), since));
+        assert!(is_awaited(Some(since), since + UNSERVED_MAX));
+        let mut sessions = Sessions { given_away: Some(since), ..Sessions::default() };
+        // A later one makes no difference.
+        sessions.gave_away();
+        assert!(sessions.given_away == Some(since));
+        sessions.again();
+        assert!(sessions.given_away.is_none() && !sessions.is_awaited());
+    }
 }

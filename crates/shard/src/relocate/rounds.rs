@@ -151,10 +151,7 @@ impl Driver {
             if known.turn.is_some() || rests {
                 continue;
             }
-            work.sort_unstable();
-            // What fails again and again does not stay in front of everything else.
-            let first = usize::try_from(known.failed).unwrap_or(0) % work.len().max(1);
-            work.rotate_left(first);
+            put_in_order(&mut work, known.failed);
             let (driver, sessions) = (Arc::clone(self), std::mem::take(&mut known.sessions));
             let turn = turns.spawn(async move { driver.turn(sessions, work).await });
             known.turn = Some(turn.id());
@@ -163,9 +160,22 @@ impl Driver {
 
     /// Drives the moves to one shard.
     async fn turn(&self, mut sessions: Sessions, work: Vec<Work>) -> Ended {
-        let (mut failed, mut waits) = (false, false);
+        let (mut failed, mut waits, mut unserved) = (false, false, false);
         for one in work {
-            match self.one(&mut sessions, one).await {
+            let hands_over = matches!(one, Work::HandOver(_));
+            if matches!(one, Work::Copy(_)) {
+                if unserved {
+                    sessions.gave_away();
+                }
+                if waits || sessions.is_awaited() {
+                    // No region serves those that were given away: they come first, in the next turn.
+                    waits = true;
+                    break;
+                }
+            }
+            let done = self.one(&mut sessions, one).await;
+            unserved |= hands_over && done.is_err();
+            match done {
                 Ok(()) => {}
                 Err(Halt::GoesOn) => waits = true,
                 Err(Halt::Later(why)) => {
@@ -241,6 +251,20 @@ impl Driver {
     }
 }
 
+/// Subjects that were given away come first, and those to be copied last. Among its like, what fails again
+/// and again does not stay in front.
+fn put_in_order(work: &mut [Work], failed: u32) {
+    work.sort_unstable();
+    let copies = work.partition_point(|one| !matches!(one, Work::Copy(_)));
+    let (first, copies) = work.split_at_mut(copies);
+    let drops = first.partition_point(|one| matches!(one, Work::HandOver(_)));
+    let (handed_over, drops) = first.split_at_mut(drops);
+    for some in [handed_over, drops, copies] {
+        let front = usize::try_from(failed).unwrap_or(0) % some.len().max(1);
+        some.rotate_left(front);
+    }
+}
+
 /// The copy of which a row says that it is to be erased. Blocks its thread.
 fn left_copy(node: &Node, key: &Key) -> Result<Option<LeftCopy>, Rejection> {
     let rows = read_rows(&*node.engine, std::slice::from_ref(key)).map_err(Error::from)?;
@@ -293,6 +317,30 @@ fn each(
         span.from = [last.as_slice(), &[0]].concat();
         for (key, row) in &page.rows {
             found(key, row)?;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_region_serves_comes_first_whatever_has_failed() {
+        for failed in 0..5 {
+            let copies = [1, 2].map(|n| Work::Copy(vec![n]));
+            let others = [3, 4].map(|n| Work::HandOver(vec![n]));
+            let mut work: Vec<Work> = copies.into_iter().chain(others).collect();
+            work.push(Work::Drop(vec![5]));
+            put_in_order(&mut work, failed);
+            let kinds = work.iter().map(|one| match one {
+                Work::HandOver(_) => 'h',
+                Work::Drop(_) => 'd',
+                Work::Copy(_) => 'c',
+            });
+            assert_eq!(kinds.collect::<String>(), "hhdcc");
+            let front = if failed % 2 == 0 { 3 } else { 4 };
+            assert!(work.first() == Some(&Work::HandOver(vec![front])), "{failed}");
         }
     }
 }

@@ -41,7 +41,7 @@ use crate::store::subject::{Status, Subject};
 use crate::store::tombstone::Tombstone;
 use crate::store::types::{EntryAt, Fingerprint, Minute, Recent, Version};
 use crate::write::command::{Depart, DepartStep, Request};
-use crate::write::entries::{rule_into, subject_statement};
+use crate::write::entries::{rule_into, say_data, subject_statement};
 use crate::write::erase::unknown;
 use crate::write::move_command::{Order, Switch};
 use crate::write::transaction::reassess::replaced;
@@ -110,6 +110,7 @@ impl Transaction<'_> {
         }
         let mut entry = self.entries.about_subject(Kind::MoveOut, asker);
         entry.say(Said::Reason(reason.clone()));
+        say_data(&mut entry, given.as_ref());
         let index = self.entries.next_index();
         let receipt = self.append_about(owner, None, &depart.opening, entry)?;
         let mut after = Subject::clone(subject);

@@ -4,11 +4,12 @@
 //!
 //! As with a whole subject, a collection with more records than one commit takes is refused to everyone
 //! from the first commit on, and the erasure goes on in the next. A late retry of a write that was
-//! erased with its record is refused for as long as its record would have known it.
+//! erased with its record is refused for as long as its record would have known it. As long as another
+//! region has a copy that a move left there, the erasure is not done.
 
 use engine::Key;
 use ledger::entry::Detail as Said;
-use terms::{Collection, Reason, Rejection, limits};
+use terms::{Collection, Reason, RegionId, Rejection, limits};
 
 use crate::Error;
 use crate::log::erasure_file;
@@ -56,10 +57,18 @@ impl Transaction<'_> {
             return Ok(Done::written(Written { records, terms, ..Default::default() }));
         }
         let gone = self.take_records(owner, &subject, span, Some(collection))?;
+        let copies = if erase.again { Vec::new() } else { self.copies_of(owner)? };
+        if let Some(to) = copies.first()
+            && subject.erasing.is_some()
+            && !gone.more
+            && gone.live.is_empty()
+        {
+            return still_copied(erase, to, erasure.records);
+        }
         let records = erasure.records + gone.records();
         let mut entry = self.of_collection(asker, owner, &subject, collection, gone.records());
         let mut after = Subject::clone(&subject);
-        if gone.more {
+        if gone.more || !copies.is_empty() {
             self.entries.append(&entry)?;
             let collection = collection.clone();
             let erasure = Erasure { records, ..erasure };
@@ -173,6 +182,14 @@ impl Transaction<'_> {
         }
         Ok(())
     }
+}
+
+/// The answer while another region has a copy of what was erased here.
+fn still_copied(erase: &Erase, to: &RegionId, records: u64) -> Result<Done, Rejection> {
+    if erase.request.is_some() {
+        return Err(subject_status::copies_not_erased(to));
+    }
+    Ok(Done::written(Written { records, unfinished: true, ..Default::default() }))
 }
 
 /// The first minute of which requests are remembered.

@@ -102,15 +102,27 @@ impl Transaction<'_> {
         erase: &Erase,
         subject: &Subject,
     ) -> Result<(), Rejection> {
-        if let Status::Moving(of) = &subject.status
-            && erase.moved.is_none()
-        {
+        if let Some(of) = left_behind(&subject.status, erase.moved.as_ref()) {
             self.leave_copy(&erase.owner, of)?;
         }
         if subject.status.moving().is_some() {
             self.batch.delete(keys::moving(&erase.owner.row()));
         }
         Ok(())
+    }
+}
+
+/// The move of which another region may have a copy that it does not serve. `moved`: where the subject is
+/// served since.
+fn left_behind<'a>(status: &'a Status, moved: Option<&RegionId>) -> Option<&'a Move> {
+    match status {
+        Status::Moving(of) if moved != Some(&of.to) => Some(of),
+        Status::Moving(_)
+        | Status::Live
+        | Status::Blocked(_)
+        | Status::Left(_)
+        | Status::Erasing(_)
+        | Status::Arriving(_) => None,
     }
 }
 
@@ -151,9 +163,33 @@ fn given_up(of: &Move, ended: Minute, refused: Option<Reason>) -> GivenUp {
 
 #[cfg(test)]
 mod tests {
+    use atlas::Findings;
+
     use super::*;
     use crate::store::aead::NONCE_BYTES;
+    use crate::store::types::Fingerprint;
     use crate::testing;
+
+    #[test]
+    fn a_copy_is_left_wherever_the_subject_did_not_move_to() {
+        let region = |name| RegionId::parse(name).unwrap();
+        let moving = Status::Moving(Box::new(Move {
+            to: region("eu-fra"),
+            request_id: [1; 16],
+            fingerprint: Fingerprint([2; 16]),
+            began: Minute(3),
+            reason: "the person has moved".to_owned(),
+            heads: 0,
+            findings: Findings::new(),
+            bases: Vec::new(),
+            blocked: None,
+            shared: false,
+        }));
+        assert!(left_behind(&moving, None).is_some());
+        assert!(left_behind(&moving, Some(&region("kz-ala"))).is_some());
+        assert!(left_behind(&moving, Some(&region("eu-fra"))).is_none());
+        assert!(left_behind(&Status::Live, None).is_none());
+    }
 
     #[test]
     fn a_row_opens_in_its_place_only_and_names_no_person() {

@@ -72,6 +72,35 @@ async fn a_move_that_is_done_is_not_given_up() {
     rig.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn no_byte_leaves_after_a_cancel() {
+    let rig = Rig::new(24).await;
+    // Several pages of half a megabyte.
+    for n in 0..100 {
+        let op = Op::Put(put(&rig, "anna", &format!("k{n}"), &[7; 40_000]));
+        assert_eq!(reason(rig.told(0, op).await), "done");
+    }
+    // The first one arrives, and the second one is held on its way.
+    rig.hold_after(1, 700_000);
+    let order = relocate(&rig, "anna");
+    assert_eq!(reason(rig.told(0, Op::Relocate(order.clone())).await), "done");
+    while rig.state("anna").await.is_none_or(|found| found.copied == 0) {
+        sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(reason(rig.told(0, cancel("anna", &order.request_id)).await), "done");
+    // It is written at once.
+    assert_eq!(reason(rig.told(0, Op::Put(later(&rig, "anna", "new", b"late"))).await), "done");
+    let carried = rig.carried(1);
+    rig.hold_after(1, u64::MAX);
+    rig.until("anna", &[State::Cancelled]).await;
+    // No more than what was on its way, and not the megabytes that were still to come.
+    let more = rig.carried(1) - carried;
+    assert!(more < 2_000_000, "{more}");
+    let (places, _) = rig.stop().await;
+    assert_eq!(left_copies(&places[0]), 0);
+    assert!(stored::rows_in(&*places[1].store(), &[0x10]).is_empty());
+}
+
 /// One step of a move, asked for by a shard of that region.
 async fn asked(rig: &Rig, from: &str, step: proto::arrival::Step) -> Answer {
     let hello = proto::Hello { from_region: from.into(), ..rig.hello_of_shard() };

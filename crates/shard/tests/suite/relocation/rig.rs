@@ -41,7 +41,14 @@ struct Link {
     target: Arc<AtomicU16>,
     /// Bytes that the next connections carry before they break. 0: no connection breaks.
     cut_after: Arc<AtomicU64>,
+    held: Arc<Held>,
     port: u16,
+}
+
+/// Bytes that each connection takes before it is held until it is let go. It counts them all.
+struct Held {
+    after: watch::Sender<u64>,
+    carried: AtomicU64,
 }
 
 impl Link {
@@ -49,25 +56,31 @@ impl Link {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (target, cut_after) = (Arc::new(AtomicU16::new(0)), Arc::new(AtomicU64::new(0)));
-        let (to, cut) = (Arc::clone(&target), Arc::clone(&cut_after));
+        let held = Held { after: watch::Sender::new(u64::MAX), carried: AtomicU64::new(0) };
+        let held = Arc::new(held);
+        let (to, cut, hold) = (Arc::clone(&target), Arc::clone(&cut_after), Arc::clone(&held));
         tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
                 let to = SocketAddr::from(([127, 0, 0, 1], to.load(Ordering::Acquire)));
                 let bytes = cut.load(Ordering::Acquire);
-                tokio::spawn(carry(near, to, bytes));
+                tokio::spawn(carry(near, to, bytes, Arc::clone(&hold)));
             }
         });
-        Self { target, cut_after, port }
+        Self { target, cut_after, held, port }
     }
 }
 
 /// Carries a connection, until it has carried so many bytes.
-async fn carry(near: TcpStream, to: SocketAddr, cut_after: u64) {
+async fn carry(near: TcpStream, to: SocketAddr, cut_after: u64, held: Arc<Held>) {
     let Ok(far) = TcpStream::connect(to).await else { return };
     let ((mut a, mut b), (mut c, mut d)) = (near.into_split(), far.into_split());
     let mut left = if cut_after == 0 { u64::MAX } else { cut_after };
     let (mut there, mut back) = (vec![0; 4096], vec![0; 4096]);
+    let (mut carried, mut after) = (0, held.after.subscribe());
     loop {
+        if after.wait_for(|after| carried < *after).await.is_err() {
+            return;
+        }
         let done = tokio::select! {
             read = a.read(&mut there) => match read {
                 Ok(n @ 1..) => d.write_all(&there[..n]).await.map(|()| n),
@@ -79,6 +92,8 @@ async fn carry(near: TcpStream, to: SocketAddr, cut_after: u64) {
             },
         };
         let Ok(n) = done else { return };
+        carried += n as u64;
+        held.carried.fetch_add(n as u64, Ordering::Relaxed);
         left = left.saturating_sub(n as u64);
         if left == 0 {
             return;
@@ -94,6 +109,7 @@ pub(super) struct Region {
     stop: watch::Sender<bool>,
     kept: JoinHandle<u64>,
     cut_after: Arc<AtomicU64>,
+    held: Arc<Held>,
 }
 
 /// Both regions.
@@ -133,11 +149,11 @@ impl Rig {
             .collect();
         let mut regions = Vec::new();
         for ((place, disk), link) in places.into_iter().zip(links) {
-            let Link { target: port, cut_after, .. } = link;
+            let Link { target: port, cut_after, held, .. } = link;
             let (stop, stopped) = watch::channel(false);
             let keep = keep(Arc::clone(&place), Arc::clone(&port), annexes.clone(), stopped);
             let kept = tokio::spawn(keep);
-            regions.push(Region { place, disk, port, stop, kept, cut_after });
+            regions.push(Region { place, disk, port, stop, kept, cut_after, held });
         }
         let rig = Self { regions, next: AtomicU64::new(1 << 32) };
         for at in 0..2 {
@@ -291,6 +307,16 @@ impl Rig {
     /// Breaks each new connection between the two after so many bytes; 0: none.
     pub(super) fn cut_after(&self, bytes: u64) {
         self.regions.iter().for_each(|one| one.cut_after.store(bytes, Ordering::Release));
+    }
+
+    /// Holds each connection to a region once it has carried so many bytes; `u64::MAX`: none any more.
+    pub(super) fn hold_after(&self, at: usize, bytes: u64) {
+        self.regions[at].held.after.send_replace(bytes);
+    }
+
+    /// Bytes that all connections to a region have carried.
+    pub(super) fn carried(&self, at: usize) -> u64 {
+        self.regions[at].held.carried.load(Ordering::Relaxed)
     }
 
     /// Stops both shards. Gives how often each was started.

@@ -262,8 +262,14 @@ async fn a_block_goes_with_its_subject_and_holds_while_it_moves() {
 
 /// Erases a subject, as far as one call goes.
 async fn erase(rig: &Rig, subject: &str, id: &[u8]) -> String {
+    erase_of(rig, subject, "", id).await
+}
+
+/// The same of one collection; empty: of all of it.
+async fn erase_of(rig: &Rig, subject: &str, collection: &str, id: &[u8]) -> String {
     let erase = proto::Erase {
         subject: subject.into(),
+        collection: collection.into(),
         request_id: id.to_vec().into(),
         reason: "asked for".into(),
         ..Default::default()
@@ -304,6 +310,50 @@ async fn an_erasure_after_a_move_was_given_up_ends_once_the_copies_are_erased() 
         let due = stored::rows_in(&*places[0].store(), &[prefix]);
         assert!(due.is_empty(), "nothing is due any more");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_of_a_collection_waits_for_the_copies_as_well() {
+    let rig = Rig::new(16).await;
+    fill(&rig, "anna").await;
+    // The other region is not reached: it may have a copy for all that is known.
+    rig.cut_after(1);
+    assert_eq!(reason(rig.told(0, Op::Relocate(relocate(&rig, "anna"))).await), "done");
+    let given_up = rig.moves(0, Of::Cancel("anna".into())).await.unwrap();
+    assert_eq!(reason(given_up), "done");
+    let id = rig.id();
+    assert_eq!(erase_of(&rig, "anna", "profiles", &id).await, "unfinished");
+    assert_eq!(erase_of(&rig, "anna", "profiles", &id).await, "REGION_UNAVAILABLE");
+    assert!(get(&rig, 0, "anna", "k0").await.is_err(), "it is erased here");
+    rig.cut_after(0);
+    while erase_of(&rig, "anna", "profiles", &id).await != "done" {
+        sleep(Duration::from_millis(20)).await;
+    }
+    let (places, _) = rig.stop().await;
+    for prefix in [0x34, 0x36] {
+        let due = stored::rows_in(&*places[0].store(), &[prefix]);
+        assert!(due.is_empty(), "nothing is due any more");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_says_which_data_read_its_evidence() {
+    use ledger::entry::Detail;
+    let rig = Rig::new(17).await;
+    fill(&rig, "anna").await;
+    let order = proto::Relocate {
+        phone_data: "9.0.43".into(),
+        ip_data: "2026-07".into(),
+        ..relocate(&rig, "anna")
+    };
+    assert_eq!(reason(rig.told(0, Op::Relocate(order)).await), "done");
+    rig.until("anna", &[State::Done]).await;
+    let (places, _) = rig.stop().await;
+    let phone = Detail::PhoneData("9.0.43".into());
+    let mut said = entries(&places[0]);
+    said.retain(|entry| entry.kind == Kind::MoveOut && entry.details.contains(&phone));
+    assert_eq!(said.len(), 1);
+    assert!(said[0].details.contains(&Detail::IpData("2026-07".into())));
 }
 
 #[tokio::test(flavor = "multi_thread")]
