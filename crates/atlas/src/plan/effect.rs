@@ -148,7 +148,7 @@ impl Differences {
 /// By what effects are gathered: how grave, what becomes of records, by what, and whose.
 type Key = (u8, String, Differences, Vec<Collection>, Vec<TenantId>);
 
-/// A person for whom both maps were asked.
+/// A person about whom both maps were asked.
 pub(super) struct Person<'a> {
     pub(super) tenants: &'a [TenantId],
     pub(super) collections: &'a [Collection],

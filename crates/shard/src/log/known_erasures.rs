@@ -148,7 +148,7 @@ mod tests {
             known(6, 3, away()),
         ];
         let left: Vec<u64> = that_count(&all).map(|one| one.entry.index).collect();
-        // A return is no erasure: whoever erases again passes over it.
+        // A return is no erasure: what erases again passes over it.
         assert_eq!(left, [3, 4, 5, 6]);
     }
 }

@@ -365,10 +365,10 @@ impl Transaction<'_> {
         let mut entry = self.entries.about_subject(Kind::MoveIn, asker);
         entry.say(Said::Count(here.live));
         entry.say(Said::Peer { origin: source.origin.clone(), index: source.index });
-        // It came over the session: whoever knows the other log's key sees whether it was that one.
+        // It came over the session: an auditor who knows the other log's key sees whether it is that one.
         entry.say(Said::LogKey(vkey));
-        // The opening of the source: both entries commit to the same, so whoever has both logs sees that
-        // they are of one move.
+        // The opening of the source: both entries commit to the same, so an auditor with both logs sees
+        // that they are of one move.
         let opening = source.opening;
         let statement = subject_statement(owner, None, content_digest(&opening, &digest));
         entry.commitment = Some(commitment(&opening, &statement));

@@ -25,7 +25,7 @@ async fn a_taken_address_is_an_error() {
     assert!(bind(first.local_addr().unwrap()).await.is_err());
 }
 
-/// A limit of a listener under test: long enough for whoever keeps to it.
+/// A limit of a listener under test: a peer that keeps to it has time enough.
 const SHORT: Duration = Duration::from_secs(2);
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
