@@ -12,6 +12,7 @@ use tokio::time::sleep;
 
 use crate::arguments::{GATEWAY, access, connect};
 use crate::commands::record::show as answers;
+use crate::commands::subject::REASON;
 use crate::error::{Exit, Failure};
 use crate::files::{make_folder, write_secret};
 use crate::serve;
@@ -28,7 +29,7 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// List the relocations from a region that have not ended
+    /// List the relocations that have not ended
     List(ListOptions),
     /// Show the relocation of a person: the one that goes on, or the last one
     Show(ShowOptions),
@@ -44,9 +45,6 @@ struct Common {
     gateway: String,
     #[command(flatten)]
     access: access::Options,
-    /// Region from which persons move
-    #[arg(long, value_name = "REGION")]
-    domicile: String,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -60,15 +58,28 @@ struct Common {
 struct ListOptions {
     #[command(flatten)]
     common: Common,
+    /// Region from which persons move [default: all regions of the map]
+    #[arg(long, value_name = "REGION", default_value = "", hide_default_value = true)]
+    domicile: String,
+}
+
+/// The person who moves.
+#[derive(Debug, Args)]
+struct Person {
+    /// The subject's opaque id
+    #[arg(long, value_name = "ID")]
+    subject: String,
+    /// Region from which the person moves
+    #[arg(long, value_name = "REGION")]
+    domicile: String,
 }
 
 #[derive(Debug, Args)]
 struct ShowOptions {
     #[command(flatten)]
     common: Common,
-    /// The subject's opaque id
-    #[arg(long, value_name = "ID")]
-    subject: String,
+    #[command(flatten)]
+    person: Person,
     /// Wait until the move has ended
     #[arg(long)]
     watch: bool,
@@ -83,11 +94,10 @@ struct ShowOptions {
 struct CancelOptions {
     #[command(flatten)]
     common: Common,
-    /// The subject's opaque id
-    #[arg(long, value_name = "ID")]
-    subject: String,
+    #[command(flatten)]
+    person: Person,
     /// Why, for the placement log; it must name no person
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", default_value = REASON)]
     reason: String,
     /// Give up this move alone: the request id with which it was ordered
     #[arg(long, value_name = "UUID")]
@@ -111,27 +121,37 @@ impl Common {
         client.map_err(|error| self.failed(&error))
     }
 
-    fn subject(&self, id: &str) -> Option<api::SubjectRef> {
-        Some(api::SubjectRef { id: id.to_owned(), domicile: self.domicile.clone() })
-    }
-
     fn failed(&self, error: &Error) -> Failure {
         Failure::said(Exit::from(error), answers::error(self.json, &self.gateway, error))
     }
 }
 
+impl Person {
+    fn subject(&self) -> Option<api::SubjectRef> {
+        Some(api::SubjectRef { id: self.subject.clone(), domicile: self.domicile.clone() })
+    }
+}
+
 impl ListOptions {
     async fn run(&self) -> Result<(), Failure> {
-        let Self { common } = self;
-        let request = api::ListOperationsRequest { domicile: common.domicile.clone() };
+        let Self { common, domicile } = self;
+        let request = api::ListOperationsRequest { domicile: domicile.clone() };
         let listed = common.client().await?.operations(&request).await;
         let listed = listed.map_err(|error| common.failed(&error))?;
         if common.json {
             let operations = listed.operations.iter().map(as_json).collect::<Vec<_>>();
-            return say(json!({ "operations": operations, "more": listed.more }));
+            return say(json!({
+                "operations": operations,
+                "more": listed.more,
+                "unreachable": listed.unreachable,
+            }));
         }
         for one in &listed.operations {
-            say(format!("{}\t{}", id(one), text(one)))?;
+            let from = one.subject.as_ref().map_or("", |subject| subject.domicile.as_str());
+            say(format!("{}\t{from}\t{}", id(one), text(one)))?;
+        }
+        for region in &listed.unreachable {
+            warn(format!("{region} is out of reach: its moves are not listed"));
         }
         if listed.more {
             warn("there are more");
@@ -142,10 +162,10 @@ impl ListOptions {
 
 impl ShowOptions {
     async fn run(&self) -> Result<(), Failure> {
-        let Self { common, subject, receipts, .. } = self;
+        let Self { common, person, receipts, .. } = self;
         let client = common.client().await?;
         let prove = receipts.is_some();
-        let request = api::GetOperationRequest { subject: common.subject(subject), prove };
+        let request = api::GetOperationRequest { subject: person.subject(), prove };
         let found = client.operation(&request).await.map_err(|error| common.failed(&error))?;
         if !self.watch {
             self.keep(&found)?;
@@ -178,9 +198,9 @@ impl ShowOptions {
 
 impl CancelOptions {
     async fn run(&self) -> Result<(), Failure> {
-        let Self { common, subject, reason, request_id } = self;
+        let Self { common, person, reason, request_id } = self;
         let request = api::CancelOperationRequest {
-            subject: common.subject(subject),
+            subject: person.subject(),
             reason: reason.clone(),
             request_id: request_id.clone().unwrap_or_default(),
         };
@@ -195,7 +215,7 @@ pub(crate) async fn watch(
     request: &api::GetOperationRequest,
     mut at: api::Operation,
 ) -> Result<api::Operation, Error> {
-    let bar = progress("{spinner} {pos} of {len} records");
+    let bar = progress("{spinner} {pos} of {len} records, about {eta} left");
     while goes_on(&at) {
         bar.set_length(u64::try_from(at.record_count).unwrap_or(0));
         bar.set_position(u64::try_from(at.copied_count).unwrap_or(0));

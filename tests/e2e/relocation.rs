@@ -154,6 +154,9 @@ fn a_person_moves_and_both_logs_say_so() {
     proven(&deployment, &url);
     let listed = run(&["operation", "list", "--gateway", &url, "--domicile", "ru-msk", "--json"]);
     assert_eq!(json(&listed, 0)["operations"], Value::Array(Vec::new()));
+    let everywhere = json(&run(&["operation", "list", "--gateway", &url, "--json"]), 0);
+    assert_eq!(everywhere["operations"], Value::Array(Vec::new()));
+    assert_eq!(everywhere["unreachable"], Value::Array(Vec::new()));
     let cancelled = command(&url, ["operation", "cancel"], "anna", &["--reason", "too late"]);
     assert!(cancelled.stderr.contains("SUBJECT_MOVED"), "{cancelled:?}");
     let located = runtime.block_on(async {

@@ -13,6 +13,7 @@ use terms::limits::DEADLINE_MS_DEFAULT;
 use crate::arguments::{GATEWAY, access};
 use crate::commands::record::show;
 use crate::commands::relocate::plan::Line;
+use crate::commands::subject::REASON;
 use crate::error::{Exit, Failure};
 use crate::files::write_secret;
 use crate::terminal::{progress, say, warn};
@@ -35,7 +36,7 @@ pub(super) struct List {
     #[arg(long = "collection", value_name = "NAME", required = true)]
     collections: Vec<String>,
     /// Why, for the placement log; it must name no person
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", default_value = REASON)]
     reason: String,
     /// New file for the list. It names persons
     #[arg(long, value_name = "FILE")]

@@ -21,6 +21,7 @@ use crate::commands::operation::goes_on;
 use crate::commands::relocate::list::List;
 use crate::commands::relocate::plan::{Plan, Row};
 use crate::commands::relocate::report::{End, Ended, Report};
+use crate::commands::subject::REASON;
 use crate::error::{Exit, Failure};
 use crate::serve;
 use crate::terminal::answers::call_failed;
@@ -67,8 +68,8 @@ struct Options {
     #[arg(long)]
     receipts: bool,
     /// Why, for the placement log; it must name no person
-    #[arg(long, value_name = "TEXT", required = true)]
-    reason: Option<String>,
+    #[arg(long, value_name = "TEXT", default_value = REASON)]
+    reason: String,
     /// Moves that are ordered in one second, at most
     #[arg(long, value_name = "N", default_value_t = 10,
           value_parser = clap::value_parser!(u32).range(1..=1_000))]
@@ -178,7 +179,7 @@ impl Options {
             Settings { deadline: patience, attempts_max: ATTEMPTS_MAX, ..Settings::DEFAULT };
         let client = Client::connect_with(&self.gateway, settings, self.access.read().await?).await;
         let client = client.map_err(|error| self.away(&error))?;
-        let reason = self.reason.clone().unwrap_or_default();
+        let reason = self.reason.clone();
         Ok(Mover { client, reason, prove: self.receipts })
     }
 

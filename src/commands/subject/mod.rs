@@ -76,12 +76,20 @@ struct Common {
     deadline_ms: u64,
 }
 
+/// What the placement log says of a change for which no reason was given.
+pub(crate) const REASON: &str = "ordered on the command line";
+
+/// Why something is changed.
+#[derive(Debug, Args)]
+struct Why {
+    /// Why, for the placement log; it must name no person
+    #[arg(long, value_name = "TEXT", default_value = REASON)]
+    reason: String,
+}
+
 /// A change, and what is kept of it.
 #[derive(Debug, Args)]
 struct Change {
-    /// Why, for the placement log; it must name no person
-    #[arg(long, value_name = "TEXT")]
-    reason: String,
     /// Dry run: check everything, change nothing
     #[arg(long)]
     validate_only: bool,
@@ -108,7 +116,7 @@ struct ExportOptions {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Why, for the placement log; it must name no person
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", default_value = REASON)]
     purpose: String,
 }
 
@@ -118,6 +126,9 @@ struct EraseOptions {
     common: Common,
     #[command(flatten)]
     change: Change,
+    /// Why, for the placement log; it must name no person
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
     /// Collection to erase, in place of the whole person
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     collection: String,
@@ -140,6 +151,8 @@ struct RotateKeyOptions {
     #[command(flatten)]
     common: Common,
     #[command(flatten)]
+    why: Why,
+    #[command(flatten)]
     change: Change,
     /// Request id of this rotation; use the same one for a retry [default: random]
     #[arg(long, value_name = "UUID", value_parser = RequestId::parse)]
@@ -150,6 +163,8 @@ struct RotateKeyOptions {
 struct BlockOptions {
     #[command(flatten)]
     common: Common,
+    #[command(flatten)]
+    why: Why,
     #[command(flatten)]
     change: Change,
     /// When the block ends by itself; RFC 3339, such as `2027-01-31T12:00:00Z`
@@ -164,6 +179,8 @@ struct BlockOptions {
 struct UnblockOptions {
     #[command(flatten)]
     common: Common,
+    #[command(flatten)]
+    why: Why,
     #[command(flatten)]
     change: Change,
 }
@@ -282,7 +299,7 @@ impl EraseOptions {
         let request = api::EraseSubjectRequest {
             subject: common.subject(),
             request_id: request_id(self.request_id)?,
-            reason: change.reason.clone(),
+            reason: self.reason.clone(),
             deadline: self.deadline,
             validate_only: change.validate_only,
             receipt_view: change.receipt_view().into(),
@@ -318,7 +335,7 @@ impl RotateKeyOptions {
         let request = api::RotateSubjectKeyRequest {
             subject: common.subject(),
             request_id: request_id(self.request_id)?,
-            reason: change.reason.clone(),
+            reason: self.why.reason.clone(),
             validate_only: change.validate_only,
             receipt_view: change.receipt_view().into(),
         };
@@ -336,7 +353,7 @@ impl BlockOptions {
             subject: common.subject(),
             end_time: Some(self.until),
             then_erase: self.then_erase,
-            reason: change.reason.clone(),
+            reason: self.why.reason.clone(),
             validate_only: change.validate_only,
             receipt_view: change.receipt_view().into(),
         };
@@ -357,10 +374,10 @@ impl BlockOptions {
 
 impl UnblockOptions {
     async fn run(&self) -> Result<(), Failure> {
-        let Self { common, change } = self;
+        let Self { common, change, .. } = self;
         let request = api::UnblockSubjectRequest {
             subject: common.subject(),
-            reason: change.reason.clone(),
+            reason: self.why.reason.clone(),
             validate_only: change.validate_only,
             receipt_view: change.receipt_view().into(),
         };

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::commands::record::show::{proof, proven, receipt, ruling, show};
 use crate::commands::record::{Given, evidence};
-use crate::commands::subject::{Change, Common};
+use crate::commands::subject::{Change, Common, Why};
 use crate::error::{Exit, Failure};
 use crate::terminal::answers::why;
 use crate::terminal::say;
@@ -17,6 +17,8 @@ pub(super) struct ReassessOptions {
     common: Common,
     #[command(flatten)]
     change: Change,
+    #[command(flatten)]
+    why: Why,
     /// New evidence, such as `residence=DE`; may be repeated. Evidence of citizenship takes the place
     /// of all that is known of it, and so does evidence of residence. Without any, the rules are asked
     /// again on what is known
@@ -31,7 +33,7 @@ impl ReassessOptions {
             subject: common.subject(),
             evidence: evidence(common.json, &self.evidence)?,
             findings: Vec::new(),
-            reason: change.reason.clone(),
+            reason: self.why.reason.clone(),
             validate_only: change.validate_only,
             receipt_view: change.receipt_view().into(),
         };

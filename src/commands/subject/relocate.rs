@@ -7,7 +7,7 @@ use terms::RequestId;
 
 use crate::commands::operation;
 use crate::commands::record::{Given, evidence};
-use crate::commands::subject::Common;
+use crate::commands::subject::{Common, Why};
 use crate::error::{Exit, Failure};
 
 #[derive(Debug, Args)]
@@ -17,9 +17,8 @@ pub(super) struct RelocateOptions {
     /// Region to which the person moves: the one where the rules place all records
     #[arg(long, value_name = "REGION")]
     to: String,
-    /// Why, for the placement log; it must name no person
-    #[arg(long, value_name = "TEXT")]
-    reason: String,
+    #[command(flatten)]
+    why: Why,
     /// New evidence, as for `subject reassess`; may be repeated. It takes effect only if the person moves
     #[arg(long = "evidence", value_name = "KIND=VALUE")]
     evidence: Vec<Given>,
@@ -36,7 +35,7 @@ pub(super) struct RelocateOptions {
 
 impl RelocateOptions {
     pub(super) async fn run(&self) -> Result<(), Failure> {
-        let Self { common, to, reason, .. } = self;
+        let Self { common, to, why, .. } = self;
         let request_id = match self.request_id {
             Some(id) => id,
             None => new_request_id(&SystemEntropy).map_err(|e| Failure::new(Exit::Failed, e))?,
@@ -45,7 +44,7 @@ impl RelocateOptions {
             subject: common.subject(),
             region: to.clone(),
             request_id: request_id.to_string(),
-            reason: reason.clone(),
+            reason: why.reason.clone(),
             evidence: evidence(common.json, &self.evidence)?,
             findings: Vec::new(),
             validate_only: self.validate_only,

@@ -162,8 +162,7 @@ async fn ask(
 ) -> Result<Vec<Answer>, Rejection> {
     let several = choice.regions.len() > 1;
     let until = call.deadline.of_call();
-    let left = until.saturating_duration_since(Instant::now());
-    let until = if several { until - (left / 4).min(ANSWER_TIME) } else { until };
+    let until = if several { shard_deadline(until) } else { until };
     let answers = asked.into_iter().map(|Asked { region, shard, route, place }| {
         let from = match &place {
             Place::From(from) => Some(from.clone()),
@@ -196,8 +195,15 @@ async fn ask(
     Ok(all)
 }
 
+/// When a shard must have answered, for a call to several regions that ends then: one that does not
+/// answer is named in the answer of the call.
+pub(super) fn shard_deadline(until: Instant) -> Instant {
+    let left = until.saturating_duration_since(Instant::now());
+    until - (left / 4).min(ANSWER_TIME)
+}
+
 /// Whether the same question may be answered later.
-const fn passes(reason: Reason) -> bool {
+pub(super) const fn passes(reason: Reason) -> bool {
     matches!(reason.code(), Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded)
 }
 

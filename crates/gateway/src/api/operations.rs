@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use terms::{Detail, Reason, RegionId, Rejection, RequestId};
+use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 use wire::session::{self as proto, call::Op, moves::Of, reply::Outcome};
 use wire::v1;
@@ -12,6 +14,7 @@ use wire::v1::operations_server::Operations;
 use crate::api::context::{Call, CallContext};
 use crate::api::erase;
 use crate::api::held::minute;
+use crate::api::list::{passes, shard_deadline};
 use crate::api::pinned_map::PinnedMap;
 use crate::api::subject_request::{Named, Relocate};
 use crate::map::routing::Route;
@@ -114,7 +117,9 @@ async fn receipt(
     let region = RegionId::parse(region).map_err(|_| Reason::Internal)?;
     caller.may_reach(&region)?;
     let route = pinned.routing.domicile(&region, &caller.tenant, &of.subject)?;
-    let found = ask(call, route, Of::Arrived(of.subject.expose().to_owned())).await?;
+    let found =
+        ask(call, route, call.deadline.of_call(), Of::Arrived(of.subject.expose().to_owned()))
+            .await?;
     let proto::MoveProof { digest, out, into } = *found.proof.ok_or(Reason::Internal)?;
     let entry = |of: Option<proto::MoveEntry>| -> Result<v1::Receipt, Rejection> {
         let of = of.ok_or(Reason::Internal)?;
@@ -154,29 +159,57 @@ async fn list(
     let caller = &call.admitted.acting.caller;
     let pinned = ctx.pin();
     caller.may_use_all()?;
-    if request.domicile.is_empty() {
-        return Err(Rejection::new(Reason::FieldMissing).field("domicile"));
+    let map = pinned.routing.map();
+    let regions: Vec<&RegionId> = if request.domicile.is_empty() {
+        let all = map.regions().iter().map(|region| &region.id);
+        all.filter(|region| caller.may_reach(region).is_ok()).collect()
+    } else {
+        let region = RegionId::parse(&request.domicile);
+        let region = region.map_err(|why| Rejection::id("domicile", why))?;
+        caller.may_reach(&region)?;
+        let known = map
+            .region(&region)
+            .ok_or_else(|| Rejection::new(Reason::DomicileUnknown).field("domicile"))?;
+        vec![&known.id]
+    };
+    let (several, until) = (request.domicile.is_empty(), call.deadline.of_call());
+    let until = if several { shard_deadline(until) } else { until };
+    let asked = regions.iter().map(|region| of_region(call, &pinned, region, until));
+    let mut answer = v1::ListOperationsResponse::default();
+    for (region, found) in regions.iter().zip(join_all(asked).await) {
+        match found {
+            Ok(found) => found.into_iter().for_each(|(moves, more)| {
+                answer.more |= more;
+                answer.operations.extend(moves);
+            }),
+            Err(fault) if several && passes(fault.reason) => {
+                answer.unreachable.push(region.as_str().to_owned());
+            }
+            Err(fault) => return Err(fault),
+        }
     }
-    let region = RegionId::parse(&request.domicile);
-    let region = region.map_err(|why| Rejection::id("domicile", why))?;
-    caller.may_reach(&region)?;
-    if pinned.routing.map().region(&region).is_none() {
-        return Err(Rejection::new(Reason::DomicileUnknown).field("domicile"));
-    }
-    let shards = pinned.routing.shards(&region);
+    Ok(answer)
+}
+
+/// What moves from a region, of each of its shards; true: there is more.
+async fn of_region(
+    call: &Call,
+    pinned: &PinnedMap,
+    region: &RegionId,
+    until: Instant,
+) -> Result<Vec<(Vec<v1::Operation>, bool)>, Rejection> {
+    let shards = pinned.routing.shards(region);
     if shards.is_empty() {
         let fault = Rejection::new(Reason::RegionUnavailable);
         return Err(fault.with(Detail::Region, region.as_str()));
     }
-    let mut answer = v1::ListOperationsResponse::default();
-    for route in shards {
-        let found = ask(call, route, Of::All(true)).await?;
-        answer.more |= found.more;
-        for one in found.moves {
-            answer.operations.push(operation(&region, one)?);
-        }
-    }
-    Ok(answer)
+    let asked = shards.into_iter().map(|route| ask(call, route, until, Of::All(true)));
+    let found = join_all(asked).await.into_iter().map(|found| {
+        let found = found?;
+        let moves = found.moves.into_iter().map(|one| operation(region, one));
+        Ok((moves.collect::<Result<_, Rejection>>()?, found.more))
+    });
+    found.collect()
 }
 
 /// The relocation of one subject.
@@ -187,15 +220,21 @@ async fn of_subject(
 ) -> Result<v1::Operation, Rejection> {
     let tenant = &call.admitted.acting.caller.tenant;
     let route = pinned.routing.domicile(&of.region, tenant, &of.subject)?;
-    let found = ask(call, route, Of::Subject(of.subject.expose().to_owned())).await?;
+    let found =
+        ask(call, route, call.deadline.of_call(), Of::Subject(of.subject.expose().to_owned()))
+            .await?;
     let one = found.moves.into_iter().next().ok_or(Reason::Internal)?;
     operation(&of.region, one)
 }
 
-async fn ask(call: &Call, route: Route<'_>, of: Of) -> Result<proto::MovesFound, Rejection> {
+async fn ask(
+    call: &Call,
+    route: Route<'_>,
+    until: Instant,
+    of: Of,
+) -> Result<proto::MovesFound, Rejection> {
     let op = Op::Moves(proto::Moves { of: Some(of), ..Default::default() });
-    let deadline = call.deadline.of_call();
-    let sent = call.admitted.shard_call(route.region(), deadline, Effect::Read, 0, op)?;
+    let sent = call.admitted.shard_call(route.region(), until, Effect::Read, 0, op)?;
     let Outcome::Moves(found) = route.send(sent).await?.outcome else {
         return Err(Reason::Internal.into());
     };
