@@ -4,16 +4,14 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::docs::block;
+use crate::python_sdk::PACKAGES;
 use crate::support::python::{done, programs};
 use crate::support::{Deployment, Options};
-
-/// Pinned, so that a failure is ours.
-const TOOLS: &str = "grpcio-tools==1.85.1";
 
 #[test]
 fn a_python_client_from_our_protos_puts_and_gets() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let python = programs(&[TOOLS]).join("python");
+    let python = programs(PACKAGES).join("python");
     let stubs = folder.path().join("stubs");
     std::fs::create_dir(&stubs).expect("a folder");
     let protos = Path::new(env!("CARGO_MANIFEST_DIR")).join("proto");
@@ -22,7 +20,7 @@ fn a_python_client_from_our_protos_puts_and_gets() {
     for kind in ["--python_out", "--grpc_python_out"] {
         generate.arg(kind).arg(&stubs);
     }
-    for file in ["records", "subjects", "operations", "jurisdiction", "ledger"] {
+    for file in ["attachments", "records", "subjects", "operations", "jurisdiction", "ledger"] {
         generate.arg(format!("bailiwick/v1/{file}.proto"));
     }
     for file in ["google/api/field_behavior", "google/api/field_info", "google/rpc/status"] {
@@ -30,13 +28,21 @@ fn a_python_client_from_our_protos_puts_and_gets() {
     }
     done(&mut generate);
 
-    let options = Options { regions: vec!["eu-fra", "ru-msk"], ..Options::default() };
+    let usual = Options::default();
+    let reads = "reads = \"counted\"\n";
+    let found = "feed = \"1h\"\nlist = true\n\n\
+        [[collections.attributes]]\nname = \"city\"\ntype = \"string\"\nindex = \"exact\"\n\n\
+        [[collections.attributes]]\nname = \"age\"\ntype = \"integer\"\nindex = \"range\"\n";
+    let map = usual.map.replacen(reads, &format!("{reads}{found}"), 1);
+    let options = Options { regions: vec!["eu-fra", "ru-msk"], map, ..usual };
     let deployment = Deployment::start(&options);
     let gateway = deployment.gateway_url();
     let address = gateway.strip_prefix("http://").expect("a plaintext gateway");
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/put_get.py");
-    let said = done(Command::new(&python).arg(script).arg(address).arg(&stubs));
-    assert!(said.contains("as documented"), "{said}");
+    for script in ["put_get.py", "records.py"] {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop").join(script);
+        let said = done(Command::new(&python).arg(script).arg(address).arg(&stubs));
+        assert!(said.contains("as documented"), "{said}");
+    }
 
     // The program of the README, as it stands there but for the address.
     let shown = block("```python\n");

@@ -11,7 +11,7 @@ use crate::support::{Deployment, Options, file};
 use serde_json::json;
 
 /// What the wheel needs, and what builds it. Pinned, so that a failure is ours.
-const PACKAGES: &[&str] = &[
+pub(crate) const PACKAGES: &[&str] = &[
     "cryptography==50.0.2",
     "googleapis-common-protos==1.76.0",
     "grpcio==1.85.1",

@@ -53,6 +53,7 @@ fn the_examples_are_checked_and_run() {
         "RECORD_NOT_FOUND",
         "would go to eu-fra",
         "batch: 10",
+        "at once: 200 on lanes: true",
         "attachment: 1n 1048581n 5",
     ] {
         assert!(said.contains(line), "{said}");

@@ -1,5 +1,5 @@
 //! What lists, counts and indexes cost: a store of persons with ten records each, whose attributes have
-//! indexes; lists by them, a count, and puts with indexed attributes next to puts without.
+//! indexes; lists and counts by them, a count of all, and puts with indexed attributes next to puts without.
 
 use std::sync::Arc;
 
@@ -104,7 +104,20 @@ impl Filled {
                 list(&caller, by_age, |_| PAGE),
             )
             .await?,
-            self.read("count of the collection", count(&caller, records)).await?,
+            self.read("count of the collection", count(&caller, move |_| (String::new(), records)))
+                .await?,
+            self.read(
+                "count by an exact attribute",
+                count(&caller, move |n| (by_city(n).0, of_city_in_all(records, n))),
+            )
+            .await?,
+            self.read(
+                "count of the older half by a range attribute",
+                count(&caller, move |_| {
+                    (format!("age >= {}", AGES / 2), records_from(records, AGES / 2))
+                }),
+            )
+            .await?,
         ])
     }
 
@@ -202,10 +215,19 @@ async fn answered(mut client: Client, caller: &Caller, put: PutRecordRequest) ->
     Ok(())
 }
 
+/// How many of so many stored records the `n`th city has.
+fn of_city_in_all(records: u64, n: u64) -> u64 {
+    records / CITIES + u64::from(n % CITIES < records % CITIES)
+}
+
 /// How many records the first page of the `n`th list by a city has, of so many that are stored.
 fn page_of_city(records: u64, n: u64) -> i32 {
-    let all = records / CITIES + u64::from(n % CITIES < records % CITIES);
-    i32::try_from(all).unwrap_or(PAGE).min(PAGE)
+    i32::try_from(of_city_in_all(records, n)).unwrap_or(PAGE).min(PAGE)
+}
+
+/// How many of so many stored records have that age at least.
+fn records_from(records: u64, least: u64) -> u64 {
+    records / AGES * (AGES - least) + (records % AGES).saturating_sub(least)
 }
 
 /// Lists with a filter and an order, whose first page has so many records.
@@ -235,16 +257,18 @@ fn list(
     }
 }
 
-/// Counts of the collection.
+/// Counts of the collection, each with a filter and the number that it must give.
 fn count(
     caller: &Caller,
-    records: u64,
+    of: impl Fn(u64) -> (String, u64) + Clone + Send + Sync + 'static,
 ) -> impl Fn(Client, u64) -> BoxedCall + Clone + Send + Sync + 'static {
     let caller = caller.clone();
-    move |mut client, _| {
+    move |mut client, n| {
+        let (filter, records) = of(n);
         let request = caller.request(CountRecordsRequest {
             collection: INDEXED.to_owned(),
             regions: vec!["eu-fra".to_owned()],
+            filter,
             ..Default::default()
         });
         Box::pin(async move {
@@ -269,6 +293,17 @@ mod tests {
                 let all = (0..records).filter(|stored| stored % CITIES == n).count();
                 let page = page_of_city(records, n + CITIES);
                 assert_eq!(usize::try_from(page), Ok(all.min(100)), "{records} {n}");
+            }
+        }
+    }
+
+    #[test]
+    fn so_many_records_are_expected_of_an_age_as_are_stored() {
+        for records in [0, 300, 999, 1_000, 1_001, 2_500] {
+            for least in [0, 1, 299, 300, 499, 500, 999] {
+                let all = (0..records).filter(|stored| stored % AGES >= least).count();
+                let expected = usize::try_from(records_from(records, least));
+                assert_eq!(expected, Ok(all), "{records} {least}");
             }
         }
     }

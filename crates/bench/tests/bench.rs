@@ -204,6 +204,8 @@ fn lists_counts_and_indexes_are_measured() {
         "fjall: list by an exact attribute, page of 100",
         "fjall: list in the order of a range attribute, page of 100",
         "fjall: count of the collection",
+        "fjall: count by an exact attribute",
+        "fjall: count of the older half by a range attribute",
         "fjall: put without attributes",
         "fjall: put with three indexed",
     ];

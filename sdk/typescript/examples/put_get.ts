@@ -61,6 +61,18 @@ const done = await client.batchPut(puts);
 const stored = done.filter((one) => !(one instanceof BailiwickError));
 console.log("batch:", stored.length);
 
+// Puts that are made at the same time travel on a few streams.
+const busy = new Client(gateway, { lanes: 2 });
+const putAtOnce = (count: number) =>
+  Promise.all(
+    puts.flatMap((put) =>
+      Array.from({ length: count / puts.length }, (_, n) => busy.put({ ...put, key: `k-${n}` })),
+    ),
+  );
+for (let round = 0; busy.openLanes === 0 && round < 100; round++) await putAtOnce(20);
+console.log("at once:", (await putAtOnce(200)).length, "on lanes:", busy.openLanes > 0);
+busy.close();
+
 const film = new Uint8Array((1 << 20) + 5).fill(7);
 const stay = { ...named(domicile), key: "film" };
 const attached = await client.attachments.upload(stay, film);

@@ -14,13 +14,24 @@ const STEPS: usize = 120;
 const MINUTE_MS: u64 = 60_000;
 /// A map that has a list of the collection.
 const LISTED: usize = 2;
+/// Under it: what rows of an index decide alone, by spans of any kind, and what they do not.
+const FILTERS: [&str; 7] = [
+    "age = 2",
+    "age IN (1, 3)",
+    "age > 1",
+    "age >= 1 AND age < 3",
+    "mail = \"t2\"",
+    "age != 2",
+    "age = 1 AND mail = \"t1\"",
+];
 
 /// What is given, and what is withheld: one who is not served is in neither.
 type Told = (u64, u64);
 
 impl Run {
-    fn counted(&mut self) -> Told {
-        let answers = self.ask(ListQuery { of: Of::Number, ..Self::all() });
+    fn counted(&mut self, filter: &str) -> Told {
+        let query = ListQuery { of: Of::Number, filter: filter.to_owned(), ..Self::all() };
+        let answers = self.ask(query);
         let group = self.stage.inbox.group().expect("a question");
         let errand = group.errand.expect("a question");
         self.stage.committer.run_errand(*errand, false).expect("no engine fails");
@@ -28,8 +39,9 @@ impl Run {
         (page.count, page.withheld)
     }
 
-    fn given(&self) -> Told {
-        let page = self.page(Self::all()).expect("a list");
+    fn given(&self, filter: &str) -> Told {
+        let query = ListQuery { filter: filter.to_owned(), ..Self::all() };
+        let page = self.page(query).expect("a list");
         assert!(page.next.is_empty(), "all of it is one page");
         (u64::try_from(page.records.len()).expect("few"), page.withheld)
     }
@@ -132,7 +144,7 @@ impl Run {
 
 #[test]
 fn a_count_says_what_a_list_gives() {
-    let (mut most, mut unserved) = (0, 0);
+    let (mut most, mut unserved, mut filtered) = (0, 0, [0; FILTERS.len()]);
     for seed in SEEDS {
         let mut run = Run::new(seed);
         run.take(LISTED);
@@ -140,8 +152,13 @@ fn a_count_says_what_a_list_gives() {
         run.put(None);
         for n in 0..STEPS {
             run.some_step();
-            let given = run.given();
-            assert_eq!(run.counted(), given, "seed {seed}, step {n}");
+            let given = run.given("");
+            assert_eq!(run.counted(""), given, "seed {seed}, step {n}");
+            let (filter, most_of_it) =
+                (FILTERS[n % FILTERS.len()], &mut filtered[n % FILTERS.len()]);
+            let found = run.given(filter);
+            assert_eq!(run.counted(filter), found, "seed {seed}, step {n}: {filter}");
+            *most_of_it = found.0.max(*most_of_it);
             let listed = rows_of(run.node(), 0x54).pop().expect("a number").1;
             let listed = u64::from_be_bytes(*listed.last_chunk().expect("it is known"));
             most = given.0.max(most);
@@ -153,6 +170,7 @@ fn a_count_says_what_a_list_gives() {
         most > 10 && unserved > 0,
         "{most} given at most, {unserved} in the list and not given"
     );
+    assert!(filtered.iter().all(|most| *most > 0), "{filtered:?} found by the filters at most");
 }
 
 #[test]
@@ -161,11 +179,23 @@ fn a_count_reads_few_rows() {
     let mut run = Run::on(&disk, 1);
     run.take(LISTED);
     run.walk_to_the_end();
-    while run.given().0 < 20 {
+    while run.given("").0 < 20 {
         run.put(None);
     }
-    let before = disk.rows_read();
-    assert_eq!(run.counted().0, 20);
-    let read = disk.rows_read() - before;
-    assert!(read < 10, "{read} rows were read to count 20 records");
+    let read = |run: &mut Run, filter: &str, records: u64| {
+        let before = disk.rows_read();
+        assert_eq!(run.counted(filter).0, records);
+        disk.rows_read() - before
+    };
+    let all = read(&mut run, "", 20);
+    assert!(all < 10, "{all} rows were read to count 20 records");
+    // As many as are counted, and no record.
+    let mut found = 0;
+    for filter in &FILTERS[..5] {
+        let (records, _) = run.given(filter);
+        found += records;
+        let own = read(&mut run, filter, records);
+        assert!(own < records + 10, "{own} rows were read to count {records} records: {filter}");
+    }
+    assert!(found > 15, "{found} records for all filters");
 }
