@@ -170,9 +170,15 @@ enum ShardCommand {
         /// checkpoint is always read
         #[arg(long, value_name = "FILE")]
         erasures: Vec<PathBuf>,
-        /// Accept that people come back who were erased after the store was copied
+        /// Accept that people come back who were erased after the store was copied, or have moved to
+        /// another region since
         #[arg(long, conflicts_with = "erasures")]
         accept_erasures_unknown: bool,
+        /// Where the file next to the last checkpoint is lost: accept that the given copies may lack
+        /// people who have moved to another region since. They come back, and both regions take writes
+        /// of them
+        #[arg(long, requires = "erasures")]
+        accept_moves_unknown: bool,
         #[command(flatten)]
         config: Config,
     },
@@ -250,24 +256,23 @@ pub(crate) fn main() -> ExitCode {
                 from,
                 erasures,
                 accept_erasures_unknown: unknown,
-                accept_moves_unknown,
+                accept_moves_unknown: moves,
                 json,
                 config,
             } => {
-                let erasures = match known(erasures, unknown) {
-                    Erasures::Known(files) if accept_moves_unknown => Erasures::Copies(files),
-                    erasures @ (Erasures::Known(_) | Erasures::Copies(_) | Erasures::Unknown) => {
-                        erasures
-                    }
-                };
+                let erasures = known(erasures, unknown, moves);
                 serve::backup::restore(&config.config, &from, &erasures, json)
             }
             ShardCommand::Status { json, config } => serve::status::run(&config.config, json),
             ShardCommand::ConfirmClock(Config { config }) => serve::shard::confirm_clock(&config),
             ShardCommand::RotateLog(Config { config }) => serve::shard::rotate_log(&config),
             ShardCommand::Recover {
-                erasures, accept_erasures_unknown: unknown, config, ..
-            } => serve::shard::recover(&config.config, &known(erasures, unknown)),
+                erasures,
+                accept_erasures_unknown: unknown,
+                accept_moves_unknown: moves,
+                config,
+                ..
+            } => serve::shard::recover(&config.config, &known(erasures, unknown, moves)),
         },
         Command::Shard(ShardArguments { config, command: None }) => {
             // clap requires it.
@@ -302,8 +307,12 @@ pub(crate) fn main() -> ExitCode {
 }
 
 /// Where it stands who was erased.
-fn known(files: Vec<PathBuf>, unknown: bool) -> Erasures {
-    if unknown { Erasures::Unknown } else { Erasures::Known(files) }
+fn known(files: Vec<PathBuf>, unknown: bool, moves_unknown: bool) -> Erasures {
+    match (unknown, moves_unknown) {
+        (true, _) => Erasures::Unknown,
+        (false, true) => Erasures::Copies(files),
+        (false, false) => Erasures::Known(files),
+    }
 }
 
 #[cfg(test)]

@@ -41,6 +41,7 @@ fn persons_of_a_list_move_once() {
     let more = ["--collection", "profiles", "--reason", "a look", "--out", text(&list), "--json"];
     let looked_at = said(&run(&[&of[..], &more].concat()), 0);
     assert_eq!((&looked_at["looked_at"], &looked_at["listed"]), (&PERSONS.into(), &0.into()));
+    assert_eq!((&looked_at["refused"], &looked_at["divided"]), (&0.into(), &0.into()));
     // With what is new of them all do; one is not there.
     let line = |n: u64| {
         let evidence = ["residence=DE", "citizenship=DE"];

@@ -146,6 +146,8 @@ fn a_person_moves_and_both_logs_say_so() {
     assert_eq!((&dry["region"], &dry["validated_only"]), (&"eu-fra".into(), &true.into()));
     let none = command(&url, ["operation", "show"], "anna", &[]);
     assert!(none.code == 1 && none.stderr.contains("RECORD_NOT_FOUND"), "{none:?}");
+    // The help is for moves, not for records.
+    assert!(none.stderr.contains("bailiwick operation list"), "{none:?}");
 
     let moved = json(&relocate(&url, "anna", &["--watch"]), 0);
     assert_eq!((&moved["state"], &moved["domicile"]), (&"DONE".into(), &"ru-msk".into()));

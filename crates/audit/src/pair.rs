@@ -147,10 +147,12 @@ impl Paired {
             takers.entry(&end.peer).or_default().push((at, end));
         }
         for (at, left) in &from.left {
-            match takers.remove(at).unwrap_or_default().as_slice() {
+            let all = takers.remove(at).unwrap_or_default();
+            match all.as_slice() {
                 [] if !to.has(&left.peer) => self.not_mirrored += 1,
                 [] => self.add(at, "MOVE_OUT gives a subject away, and no MOVE_IN entry names it"),
                 [(by, taken)] => self.both(at, left, by, taken, to),
+                [(by, taken), ..] if is_one_said_again(&all) => self.both(at, left, by, taken, to),
                 more => {
                     let all =
                         more.iter().map(|(by, _)| named(by)).collect::<Vec<_>>().join(" and ");
@@ -197,6 +199,19 @@ impl Paired {
             self.more += 1;
         }
     }
+}
+
+/// Whether it is one entry that later periods of the same shard's log say again: a restore or a recovery
+/// had ended the log that said it first.
+fn is_one_said_again(all: &[(&Place, &End)]) -> bool {
+    let said = |(at, end): &(&Place, &End)| {
+        (shard_of(&at.origin).map(str::to_owned), end.commitment, end.count)
+    };
+    // They are in the order of their logs.
+    all.windows(2).all(|two| match two {
+        [one, next] => one.0.origin != next.0.origin && said(one) == said(next),
+        _ => false,
+    })
 }
 
 /// An entry, as findings name it.

@@ -46,6 +46,18 @@ pub(super) struct List {
     json: bool,
 }
 
+/// Where the rules place a person's records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Belongs {
+    /// All of them in the other region.
+    There,
+    /// Some of them in the other region.
+    InPart,
+    Elsewhere,
+    /// All of them in the other region, and the move is refused for another reason.
+    Refused,
+}
+
 impl List {
     pub(super) async fn run(&self) -> Result<(), Failure> {
         let deadline = Duration::from_millis(DEADLINE_MS_DEFAULT);
@@ -55,11 +67,11 @@ impl List {
         let persons = self.persons(&client).await?;
         let bar = progress("{wide_bar} {pos} of {len} persons, {eta}");
         bar.set_length(u64::try_from(persons.len()).unwrap_or(u64::MAX));
-        let (mut text, mut listed, mut refused) = (String::new(), 0_u64, 0_u64);
+        let (mut text, mut listed, mut refused, mut divided) = (String::new(), 0_u64, 0_u64, 0_u64);
         for id in &persons {
             bar.inc(1);
             match self.belongs_there(&client, id).await? {
-                Some(true) => {
+                Belongs::There => {
                     let line = Line {
                         subject: id.clone(),
                         domicile: self.domicile.clone(),
@@ -71,8 +83,9 @@ impl List {
                     text.push('\n');
                     listed += 1;
                 }
-                Some(false) => {}
-                None => refused += 1,
+                Belongs::Elsewhere => {}
+                Belongs::InPart => divided += 1,
+                Belongs::Refused => refused += 1,
             }
         }
         bar.finish_and_clear();
@@ -80,10 +93,18 @@ impl List {
         if refused > 0 {
             warn(format!("{refused} persons may not move just now, and are not in the list"));
         }
+        if divided > 0 {
+            warn(format!(
+                "{divided} persons are not in the list: the rules place some of their collections in {}, \
+                 and others elsewhere, and a person moves whole (`bailiwick subject reassess \
+                 --validate-only` says which)",
+                self.to
+            ));
+        }
         let looked_at = persons.len();
         if self.json {
             return say(serde_json::json!({
-                "looked_at": looked_at, "listed": listed, "refused": refused,
+                "looked_at": looked_at, "listed": listed, "refused": refused, "divided": divided,
             }));
         }
         say(format!("{listed} of {looked_at} persons belong in {}", self.to))
@@ -114,8 +135,7 @@ impl List {
     }
 
     /// Whether the rules of the region place a person in the other one: a dry run of the move says it.
-    /// None: they do, and the move is refused for another reason.
-    async fn belongs_there(&self, client: &Client, id: &str) -> Result<Option<bool>, Failure> {
+    async fn belongs_there(&self, client: &Client, id: &str) -> Result<Belongs, Failure> {
         let request_id = new_request_id(&SystemEntropy);
         let request_id = request_id.map_err(|error| Failure::new(Exit::Failed, error))?;
         let request = api::RelocateSubjectRequest {
@@ -128,18 +148,42 @@ impl List {
             validate_only: true,
         };
         match client.relocate_subject(&request).await {
-            Ok(_) => Ok(Some(true)),
+            Ok(_) => Ok(Belongs::There),
             Err(error) => match error.refused().and_then(|refused| refused.known()) {
-                // Placed elsewhere, placed nowhere, or gone since.
-                Some(
-                    Reason::WrongDomicile
-                    | Reason::SubjectMoved
-                    | Reason::SubjectErased
-                    | Reason::SubjectUnknown,
-                ) => Ok(Some(false)),
+                // One collection at least is placed elsewhere.
+                Some(Reason::WrongDomicile) => self.in_part(client, id).await,
+                // Gone since.
+                Some(Reason::SubjectMoved | Reason::SubjectErased | Reason::SubjectUnknown) => {
+                    Ok(Belongs::Elsewhere)
+                }
                 // One that is just moving, or rotated, loses nothing of the list.
-                Some(Reason::SubjectMoving | Reason::ShardBusy) => Ok(None),
-                Some(reason) if reason.retry() == terms::Retry::No => Ok(None),
+                Some(Reason::SubjectMoving | Reason::ShardBusy) => Ok(Belongs::Refused),
+                Some(reason) if reason.retry() == terms::Retry::No => Ok(Belongs::Refused),
+                _ => Err(self.failed(&error)),
+            },
+        }
+    }
+
+    /// Whether the rules place some of a person's collections in the other region: a dry run of a
+    /// reassessment says where each belongs.
+    async fn in_part(&self, client: &Client, id: &str) -> Result<Belongs, Failure> {
+        let request = api::ReassessSubjectRequest {
+            subject: Some(api::SubjectRef { id: id.to_owned(), domicile: self.domicile.clone() }),
+            evidence: Vec::new(),
+            findings: Vec::new(),
+            reason: self.reason.clone(),
+            validate_only: true,
+            receipt_view: api::ReceiptView::Basic.into(),
+        };
+        match client.reassess_subject(&request).await {
+            Ok(answer) if answer.collections.iter().any(|of| of.region == self.to) => {
+                Ok(Belongs::InPart)
+            }
+            Ok(_) => Ok(Belongs::Elsewhere),
+            Err(error) => match error.refused().and_then(|refused| refused.known()) {
+                Some(Reason::SubjectMoving | Reason::ShardBusy) => Ok(Belongs::Refused),
+                // It has gone since, or may not be asked about: it does not belong there as a whole.
+                Some(reason) if reason.retry() == terms::Retry::No => Ok(Belongs::Elsewhere),
                 _ => Err(self.failed(&error)),
             },
         }

@@ -63,7 +63,7 @@ pub(super) fn html(subject: &api::Subject, rows: &[Row]) -> String {
     heading(&mut page, "Under which laws", "По каким законам");
     page.push_str("<table>\n");
     for collection in &subject.collections {
-        let mut text = format!("{} records / записей\n", collection.record_count);
+        let mut text = format!("Records / Записи: {}\n", collection.record_count);
         text.push_str(&collection.ruling.as_ref().map(why).unwrap_or_default().join("\n"));
         if !collection.mirrors.is_empty() {
             text.push_str(&format!("\ncopies / копии: {}", collection.mirrors.join(", ")));

@@ -82,8 +82,18 @@ fn ground(term: &api::ErasureTerm) -> &'static str {
 /// By when a law wants data erased, and how sure that is.
 pub(super) fn term(term: &api::ErasureTerm) -> String {
     let api::ErasureTerm { statute, citation, verified, .. } = term;
-    let due = shown(term.due_time.as_ref());
-    format!("{}: by {due} under {statute} ({citation}; {verified})", ground(term))
+    let (due, sure) = (shown(term.due_time.as_ref()), sureness(verified));
+    format!("{}: by {due} under {statute} ({citation}; {sure})", ground(term))
+}
+
+/// How well a term of a law was verified, in words.
+fn sureness(verified: &str) -> &str {
+    match verified {
+        "seen" => "seen in a public page",
+        "weak" => "seen in part, or in a weak source",
+        "memory" => "not looked up: check it before you rely on it",
+        word => word,
+    }
 }
 
 fn term_json(of: &api::ErasureTerm) -> Value {
@@ -334,10 +344,19 @@ impl Changed<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::records;
+    use super::{records, sureness};
 
     #[test]
     fn one_record_is_no_plural() {
         assert_eq!([0, 1, 2].map(records), ["0 records", "1 record", "2 records"]);
+    }
+
+    #[test]
+    fn how_sure_a_term_of_law_is_stands_in_plain_words() {
+        for verified in atlas::Verified::ALL.iter().filter(|one| one.is_of_law()) {
+            let word = verified.as_str();
+            assert_ne!(sureness(word), word);
+        }
+        assert!(sureness("memory").starts_with("not looked up"));
     }
 }

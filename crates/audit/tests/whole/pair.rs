@@ -49,19 +49,25 @@ fn target(records: u64, gave: u64, commitment: [u8; 32]) -> Vec<Entry> {
 }
 
 fn compared(from: &[Entry], to: &[Entry]) -> Paired {
-    let dirs = ["a", "b"].map(|_| tempfile::tempdir().expect("a folder"));
-    let write = |n: usize, origin: &str, entries: &[Entry]| -> Folder {
+    compared_logs(from, &[(TO, to)])
+}
+
+fn compared_logs(from: &[Entry], to: &[(&str, &[Entry])]) -> Paired {
+    let logs = [&[(FROM, from)][..], to].concat();
+    let written = logs.into_iter().map(|(origin, entries)| {
+        let dir = tempfile::tempdir().expect("a folder");
         let entries = entries.iter().map(|entry| entry.encode().expect("an entry")).collect();
-        Log { origin: origin.to_owned(), entries }.write(dirs[n].path())
-    };
-    let folders = [write(0, FROM, from), write(1, TO, to)];
-    let verified = folders.each_ref().map(|folder| {
-        verify(folder, Against::default(), &mut |_, _| {}).unwrap_or_else(|found| panic!("{found}"))
+        let folder: Folder = Log { origin: origin.to_owned(), entries }.write(dir.path());
+        let verified = verify(&folder, Against::default(), &mut |_, _| {});
+        let verified = verified.unwrap_or_else(|found| panic!("{found}"));
+        (dir, folder, verified)
     });
-    let log = |n: usize| Mirrored { folder: &folders[n], checkpoint: &verified[n].checkpoint };
-    let there = pair(&[log(0)], &[log(1)]).expect("both are read");
+    let written: Vec<_> = written.collect();
+    let log = |n: usize| Mirrored { folder: &written[n].1, checkpoint: &written[n].2.checkpoint };
+    let (first, second) = ([log(0)], (1..written.len()).map(log).collect::<Vec<_>>());
+    let there = pair(&first, &second).expect("both are read");
     // Whichever comes first.
-    assert_eq!(pair(&[log(1)], &[log(0)]).expect("both are read"), there);
+    assert_eq!(pair(&second, &first).expect("both are read"), there);
     there
 }
 
@@ -91,6 +97,22 @@ fn what_one_log_lacks_or_says_otherwise_is_named() {
     assert!(other_beginning.contains("beginning"), "{other_beginning}");
     let twice = finding(&from, &[&to[..], &to[4..]].concat());
     assert!(twice.contains("more than one"), "{twice}");
+}
+
+#[test]
+fn an_adoption_that_a_later_log_of_the_shard_says_again_is_one_move() {
+    const LATER: &str = "test/eu-fra/a/2";
+    let (from, to) = (source(1, 2, [7; 32]), target(1, 4, [7; 32]));
+    let again = |commitment| {
+        let adopted = Entry { commitment: Some(commitment), ..to[4].clone() };
+        vec![genesis(&signer(LATER).vkey()), taken(), adopted]
+    };
+    let paired = compared_logs(&from, &[(TO, &to), (LATER, &again([7; 32]))]);
+    assert_eq!(paired, Paired { moves: 1, ..Paired::default() });
+    // One that takes something else is another.
+    let other = compared_logs(&from, &[(TO, &to), (LATER, &again([8; 32]))]);
+    assert_eq!((other.moves, other.findings.len()), (0, 1));
+    assert!(other.findings[0].contains("more than one"), "{:?}", other.findings);
 }
 
 #[test]

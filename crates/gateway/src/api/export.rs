@@ -15,10 +15,9 @@ use wire::session::{self as proto, call::Op, reply::Outcome};
 use wire::v1;
 use wire::v1::export_subject_response::Part;
 
-use crate::api::attributes;
 use crate::api::context::{Call, CallContext};
 use crate::api::held;
-use crate::api::participants;
+use crate::api::list;
 use crate::api::pinned_map::PinnedMap;
 use crate::api::response;
 use crate::api::subject_request::About;
@@ -156,17 +155,7 @@ impl Export {
         collection: &str,
         record: proto::ListedRecord,
     ) -> Result<v1::Record, Rejection> {
-        Ok(v1::Record {
-            subject: Some(response::subject(&self.about.of.subject, &self.about.of.region)),
-            collection: collection.to_owned(),
-            key: record.key,
-            body: record.body,
-            version: record.version,
-            etag: record.etag,
-            expire_time: response::time(record.expire_ms),
-            attributes: attributes::to_api(&record.attributes)?,
-            attachment_bytes: i64::try_from(record.attachment_bytes).unwrap_or(i64::MAX),
-            participants: participants::to_api(&record.participants)?,
-        })
+        let of = &self.about.of;
+        list::record_of(response::subject(&of.subject, &of.region), collection, record)
     }
 }

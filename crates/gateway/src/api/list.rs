@@ -247,11 +247,21 @@ fn missing(answers: &[Answer]) -> Vec<v1::RegionMissing> {
 pub(crate) fn to_api(
     choice: &Choice,
     region: RegionId,
+    mut record: proto::ListedRecord,
+) -> Result<v1::Record, Rejection> {
+    let (id, domicile) = (std::mem::take(&mut record.subject), region.as_str().to_owned());
+    record_of(v1::SubjectRef { id, domicile }, choice.collection.as_str(), record)
+}
+
+/// A record of a page, as the API has it.
+pub(crate) fn record_of(
+    subject: v1::SubjectRef,
+    collection: &str,
     record: proto::ListedRecord,
 ) -> Result<v1::Record, Rejection> {
     Ok(v1::Record {
-        subject: Some(v1::SubjectRef { id: record.subject, domicile: region.as_str().to_owned() }),
-        collection: choice.collection.as_str().to_owned(),
+        subject: Some(subject),
+        collection: collection.to_owned(),
         key: record.key,
         body: record.body,
         version: record.version,

@@ -161,7 +161,7 @@ async fn list(
     caller.may_use_all()?;
     let map = pinned.routing.map();
     let regions: Vec<&RegionId> = if request.domicile.is_empty() {
-        let all = map.regions().iter().map(|region| &region.id);
+        let all = map.regions().iter().map(atlas::Region::name);
         all.filter(|region| caller.may_reach(region).is_ok()).collect()
     } else {
         let region = RegionId::parse(&request.domicile);
@@ -170,7 +170,7 @@ async fn list(
         let known = map
             .region(&region)
             .ok_or_else(|| Rejection::new(Reason::DomicileUnknown).field("domicile"))?;
-        vec![&known.id]
+        vec![known.name()]
     };
     let (several, until) = (request.domicile.is_empty(), call.deadline.of_call());
     let until = if several { shard_deadline(until) } else { until };

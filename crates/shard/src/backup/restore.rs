@@ -13,7 +13,7 @@ use crate::backup::check::{Checked, VerifiedBackup, check};
 use crate::clock::GuardedClock;
 use crate::log::EdgeRow;
 use crate::log::checkpoint_file::unverified;
-use crate::log::known_erasures::{Erasures, all_known, keep_all};
+use crate::log::known_erasures::{Erasures, all_known, keep_all, knows_who_moved};
 use crate::startup::open::Opening;
 use crate::startup::recover::{
     AfterRestore, Before, anchored, begin_after, erase_again, place, remove, set,
@@ -75,8 +75,8 @@ pub fn restore(
                    that are not in them";
         return Err(Error::Erasures { path, why: why.to_owned() });
     }
-    if own_is_lost && matches!(erasures, Erasures::Known(_)) {
-        knows_who_moved(settings, map)?;
+    if own_is_lost {
+        knows_who_moved(settings, map, erasures)?;
     }
     let began = UnixMillis(u64::from(checked.shown.minute) * MINUTE_MS);
     if GuardedClock::start(Arc::clone(&outside.clock), settings, began, false).ahead().is_some() {
@@ -98,20 +98,6 @@ pub fn restore(
     remove(&opening.recovering())?;
     let (origin, vkey) = (begun.recovered.origin, begun.recovered.vkey);
     Ok(Restored { backup: shown, old_head: signed, erased_again, origin, vkey })
-}
-
-/// Refuses a restore by copies of the file of erasures alone where people may have moved to other regions
-/// since: both regions would take writes of them.
-fn knows_who_moved(settings: &Settings, map: &RegionMap) -> Result<(), Error> {
-    let leaves = |to: &atlas::Region| map.may_move(&settings.region, to.name());
-    if !map.regions().iter().any(leaves) {
-        return Ok(());
-    }
-    let path = settings.erasures_path();
-    let why = "it is missing. A copy does not say who has moved to another region since: such people \
-               would come back here, and both regions would take writes of them. Put the newest file in \
-               its place, or accept that with `--accept-moves-unknown`";
-    Err(Error::Erasures { path, why: why.to_owned() })
 }
 
 /// The newest head that is known of the log, and the mark that keeps the store from starting. A

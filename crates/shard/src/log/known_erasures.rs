@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use atlas::RegionMap;
 use terms::Entropy;
 
 use crate::log::erasure_file::{ErasureFile, ErasureKey, Found, KnownErasure, What, each_record};
@@ -49,6 +50,24 @@ pub(crate) fn all_known(
     all.sort_by(|one, two| (one.entry, &one.row).cmp(&(two.entry, &two.row)));
     all.dedup_by(|one, two| (one.entry, &one.row) == (two.entry, &two.row));
     Ok(all)
+}
+
+/// Refuses to go on with copies of the file of erasures alone, where the file next to the checkpoint is
+/// lost and people may have moved to other regions since: both regions would take writes of them.
+pub(crate) fn knows_who_moved(
+    settings: &Settings,
+    map: &RegionMap,
+    erasures: &Erasures,
+) -> Result<(), Error> {
+    let leaves = |to: &atlas::Region| map.may_move(&settings.region, to.name());
+    if !matches!(erasures, Erasures::Known(_)) || !map.regions().iter().any(leaves) {
+        return Ok(());
+    }
+    let path = settings.erasures_path();
+    let why = "it is missing. A copy does not say who has moved to another region since: such people \
+               would come back here, and both regions would take writes of them. Put the newest file in \
+               its place, or accept that with `--accept-moves-unknown`";
+    Err(Error::Erasures { path, why: why.to_owned() })
 }
 
 /// Those that still count: a subject that moved away, and came back after that, is here.

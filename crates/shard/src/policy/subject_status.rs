@@ -55,6 +55,15 @@ pub(crate) fn gone(stone: &Tombstone) -> Rejection {
     }
 }
 
+/// The answer to a question for a move from here that is not known.
+pub(crate) fn no_move(problem: &'static str) -> Rejection {
+    let fault = Rejection::new(Reason::RecordNotFound).field("subject.id").problem(problem);
+    fault.cure(
+        "check the id and the request id, and name the region from which the person was to move: \
+         `bailiwick operation list` shows the moves that go on there",
+    )
+}
+
 /// The answer to an erasure that waits for a region which still has copies of a move that was given up.
 pub(crate) fn copies_not_erased(region: &RegionId) -> Rejection {
     let fault = Rejection::new(Reason::RegionUnavailable).with(Detail::Region, region);

@@ -1,5 +1,6 @@
 //! Reads: the newest durable version of a record, lists and counts.
 
+pub(crate) mod before_move;
 pub(crate) mod binding;
 pub(crate) mod list;
 pub(crate) mod locate;

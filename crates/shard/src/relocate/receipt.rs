@@ -56,7 +56,9 @@ pub(crate) fn of_arrival(
     };
     let proof = proof.ok_or_else(|| {
         let fault = Rejection::new(Reason::RecordNotFound).field("subject.id");
-        fault.problem("the subject has not come here by a move")
+        fault.problem("the subject has not come here by a move").cure(
+            "its receipts are in the region to which it moved last, and go when it is erased there",
+        )
     })?;
     proven(node, views, owner, &subject, &proof)
 }

@@ -43,10 +43,8 @@ pub(crate) fn of_subject(
     crosses_no_border(node, counts, asker, kept)?;
     let found = match row {
         None => Err(Rejection::new(Reason::SubjectUnknown).field("subject.id")),
-        Some(SubjectRow::Kept(subject)) => of_kept(node, owner, &subject).ok_or_else(|| {
-            let fault = Rejection::new(Reason::RecordNotFound).field("subject.id");
-            fault.problem("no move of the subject was ordered here")
-        }),
+        Some(SubjectRow::Kept(subject)) => of_kept(node, owner, &subject)
+            .ok_or_else(|| subject_status::no_move("no move of the subject was ordered here")),
         Some(SubjectRow::Erased(stone)) => {
             let Some(to) = stone.moved.clone() else { return Err(subject_status::gone(&stone)) };
             Ok(Moved {

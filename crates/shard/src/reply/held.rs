@@ -77,7 +77,7 @@ impl Held {
             Status::Erasing(Erasure { .. }) => HeldState::Erasing,
         };
         let (created, generation) = (subject.created_by.minute, subject.generation());
-        let rotated = subject.rotated.map(|by| by.minute);
+        let rotated = subject.rotated.map(|rotated| rotated.by.minute);
         Self { rotated, ..Self::new(state, created, generation) }
     }
 

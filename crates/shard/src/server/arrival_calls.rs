@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use atlas::Moment;
 use ledger::Receipt;
-use ledger::entry::{Kind, Role};
+use ledger::entry::{Entry, Kind, Role};
 use ledger::note::Verifier;
+use ledger::tlog_proof;
 use prost::Message as _;
 use terms::{Detail, Reason, Rejection, SubjectId, TenantId};
 use wire::session as proto;
@@ -13,6 +14,7 @@ use wire::session::arrival::Step;
 use wire::session::call::Op;
 
 use crate::Error;
+use crate::log::entry_in_row;
 use crate::log::view::LogViews;
 use crate::node::Node;
 use crate::policy::asker::{Asker, Stands};
@@ -36,7 +38,7 @@ use crate::store::subject::{Status, Subject, SubjectRow};
 use crate::write::command;
 use crate::write::command::{Action, Arrive, ArriveStep};
 use crate::write::entries::subject_statement;
-use crate::write::move_command::{Adoption, Ended};
+use crate::write::move_command::{Adoption, Ended, LostEntry};
 
 /// Bytes that a step takes up in addition to what it brings.
 const STEP_BYTES: usize = 4 << 10;
@@ -169,12 +171,15 @@ fn prepare(node: &Node, views: &LogViews, of: &Checked, step: Step) -> Result<Pr
                 Some((here, Some(whole))) => adoption(node, of, &here, whole, end)?,
                 // Not all was read back yet: the source asks for that again.
                 Some((here, None)) => return Ok(Prepared::Answer(arrived(node, &here, None))),
+                None if ended(node, of)? == Some(Ended::GivenUp) && gives_away(node, of, &end) => {
+                    return Ok(Prepared::Step(ArriveStep::Reopen));
+                }
                 // The committer says what has become of it.
                 None => return Ok(Prepared::Step(ArriveStep::Adopt(None))),
             };
             Prepared::Step(ArriveStep::Adopt(Some(Box::new(adoption))))
         }
-        Step::Prove(_) => Prepared::Answer(taken(node, views, of)?),
+        Step::Prove(_) => taken(node, views, of)?,
         Step::Drop(_) => Prepared::Step(ArriveStep::Drop),
     })
 }
@@ -197,18 +202,26 @@ fn records(
 }
 
 /// The proof that this log has the entry with which the subject was adopted. It stays good when the
-/// subject is gone from here.
-fn taken(node: &Node, views: &LogViews, of: &Checked) -> Result<Arrived, Rejection> {
-    let key = keys::move_ended(&of.owner.row(), &of.from.region, &of.move_id);
-    let row = node.engine.get_many(&[&key]).map_err(Error::from)?.pop().flatten();
-    let at = match row.map(|row| Ended::read(&row)).transpose()? {
+/// subject is gone from here. If a restore or a recovery has ended the entry's log without a last
+/// checkpoint, nothing proves it: then the log that grows is to say it again.
+fn taken(node: &Node, views: &LogViews, of: &Checked) -> Result<Prepared, Rejection> {
+    let answer = |arrived| Ok(Prepared::Answer(arrived));
+    let at = match ended(node, of)? {
         Some(Ended::Adopted(at)) => at,
-        Some(Ended::GivenUp) | None => return Ok(Arrived::of(ArrivedState::None)),
+        Some(Ended::GivenUp) | None => return answer(Arrived::of(ArrivedState::None)),
     };
-    let view = views.of(&node.origins().of(node.period_of(at.log)?))?;
+    let period = node.period_of(at.log)?;
+    let view = match views.of(&node.origins().of(period)) {
+        Err(fault) if fault.reason == Reason::LogUnknown && period < node.growing().name.period => {
+            let entry = entry_in_row(&*node.engine, period, at)?;
+            let entry = Entry::decode(&entry).map_err(|_| Error::Damaged("placement log"))?;
+            return Ok(Prepared::Step(ArriveStep::SayAgain(Box::new(LostEntry { at, entry }))));
+        }
+        view => view?,
+    };
     if view.size() <= at.index.0 {
         // The next checkpoint has it.
-        return Ok(Arrived::of(ArrivedState::Adopted));
+        return answer(Arrived::of(ArrivedState::Adopted));
     }
     let (entry, path) = view.proof(at.index.0)?;
     let taken = TakenIn {
@@ -218,7 +231,42 @@ fn taken(node: &Node, views: &LogViews, of: &Checked) -> Result<Arrived, Rejecti
         proof: path.to_text(),
         vkey: view.signed.log.vkey.to_string(),
     };
-    Ok(Arrived { taken: Some(Box::new(taken)), ..Arrived::of(ArrivedState::Adopted) })
+    answer(Arrived { taken: Some(Box::new(taken)), ..Arrived::of(ArrivedState::Adopted) })
+}
+
+/// How the move has ended. None: it has not.
+fn ended(node: &Node, of: &Checked) -> Result<Option<Ended>, Rejection> {
+    let key = keys::move_ended(&of.owner.row(), &of.from.region, &of.move_id);
+    let row = node.engine.get_many(&[&key]).map_err(Error::from)?.pop().flatten();
+    Ok(row.map(|row| Ended::read(&row)).transpose()?)
+}
+
+/// Whether the source's log gives something away to here. Then the move was not given up: who said so had
+/// a key of its shard. What was given away is compared once it has come again.
+fn gives_away(node: &Node, of: &Checked, end: &proto::ArrivalEnd) -> bool {
+    let Some(log) = log_of(node, &of.from, &end.origin, &end.vkey) else { return false };
+    let Ok(included) = tlog_proof::verify_receipt(&end.proof, &log, &end.entry) else {
+        return false;
+    };
+    let here = (end.index, end.origin.as_str());
+    (included.index, included.checkpoint.origin.as_str()) == here
+        && Entry::decode(&end.entry).is_ok_and(|said| is_to_here(node, &said))
+}
+
+/// The log of that shard, if it is one of its logs.
+fn log_of(node: &Node, shard: &OtherShard, origin: &str, vkey: &str) -> Option<Verifier> {
+    let OtherShard { region, shard } = shard;
+    let period = origin.strip_prefix(&format!("{}/{region}/{shard}/", node.deployment))?;
+    let log = Verifier::from_vkey(vkey).ok()?;
+    let named = period.len() <= 10 && period.parse::<u32>().is_ok() && log.name() == origin;
+    named.then_some(log)
+}
+
+/// Whether an entry gives a subject away to this shard.
+fn is_to_here(node: &Node, said: &Entry) -> bool {
+    let ours = format!("{}/{}/{}/", node.deployment, node.region, node.shard);
+    let to_here = said.peer().is_some_and(|(origin, _)| origin.starts_with(&ours));
+    said.kind == Kind::MoveOut && said.collection.is_none() && to_here
 }
 
 /// `whole`: None: not all was read back yet.
@@ -302,13 +350,9 @@ fn adoption(
         Err(fault.problem(problem))
     };
     let proto::ArrivalEnd { origin, index, entry, opening, proof, vkey, accesses } = end;
-    let OtherShard { region, shard } = &of.from;
-    let theirs = format!("{}/{region}/{shard}/", node.deployment);
-    let Ok(log) = Verifier::from_vkey(&vkey) else { return invalid("its key is none") };
-    let period = origin.strip_prefix(&theirs).filter(|period| period.len() <= 10);
-    if period.is_none_or(|period| period.parse::<u32>().is_err()) || log.name() != origin {
-        return invalid("is of another shard's log");
-    }
+    let Some(log) = log_of(node, &of.from, &origin, &vkey) else {
+        return invalid("is of another shard's log, or its key is none");
+    };
     let Ok(opening) = <[u8; 32]>::try_from(opening.as_ref()) else {
         return invalid("its opening has not 32 bytes");
     };
@@ -319,9 +363,7 @@ fn adoption(
     let Ok((said, _)) = receipt.verify(&proof, &log, None) else {
         return invalid("does not show that the log gives away what has arrived");
     };
-    let ours = format!("{}/{}/{}/", node.deployment, node.region, node.shard);
-    let to_here = said.peer().is_some_and(|(origin, _)| origin.starts_with(&ours));
-    if said.kind != Kind::MoveOut || said.collection.is_some() || !to_here {
+    if !is_to_here(node, &said) {
         return invalid("is of an entry that gives nothing away to here");
     }
     let Ok(accesses) = travel::read_accesses(&accesses) else {

@@ -209,6 +209,11 @@ impl Write {
         }
     }
 
+    /// Whether it reads what is stored before it is queued.
+    pub(crate) const fn reads(&self) -> bool {
+        matches!(self, Self::Relocate(_))
+    }
+
     /// Checks it, and seals its body.
     pub(crate) fn prepare(self, node: &Node, asker: &Asker) -> Result<Action, Rejection> {
         match self {

@@ -464,7 +464,7 @@ impl Served {
         let Some(room) = self.reader.queue.admit(body + OP_BYTES) else {
             return sent.reply.send(busy());
         };
-        if body < LARGE_BODY_BYTES {
+        if body < LARGE_BODY_BYTES && !write.reads() {
             return sent.submit(&self.reader, write, room);
         }
         let reader = self.reader.clone();

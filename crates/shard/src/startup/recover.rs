@@ -19,7 +19,7 @@ use crate::log::checkpoint_file::{CheckpointFile, period_of, unverified};
 use crate::log::checkpointer::signed_empty;
 use crate::log::erasure_file::KnownErasure;
 use crate::log::first_commit::FirstCommit;
-use crate::log::known_erasures::{Erasures, all_known, keep_all, that_count};
+use crate::log::known_erasures::{Erasures, all_known, keep_all, knows_who_moved, that_count};
 use crate::log::{EdgeRow, Log, edge_at};
 use crate::metrics::Metrics;
 use crate::startup::open::{Opening, RESTORE_BEGUN};
@@ -72,7 +72,11 @@ pub fn recover(
     settings.make_folders(&*outside.store)?;
     let keyring = FileKeyring::open(&settings.keys, &settings.region, settings.guard().as_ref())?;
     // All of it is read before anything is changed. Where no store is left, no one comes back.
-    let known = all_known(settings, &keyring, erasures, !outside.store.exists()?)?;
+    let (stored, own_is_lost) = (outside.store.exists()?, !settings.erasures_path().exists());
+    let known = all_known(settings, &keyring, erasures, !stored)?;
+    if stored && own_is_lost {
+        knows_who_moved(settings, map, erasures)?;
+    }
     if !known.is_empty() {
         keep_all(settings, &keyring, &known, &*outside.entropy)?;
     }
@@ -252,7 +256,8 @@ fn anchor(
 }
 
 /// Erases again what is known and the store still has, and returns how many that were. A collection
-/// is erased only if its ERASE entry comes after `since`.
+/// is erased only if its ERASE entry comes after `since`. Then it erases what was arriving from other
+/// regions.
 pub(crate) fn erase_again(
     opening: &Opening<'_>,
     known: &[KnownErasure],
@@ -266,6 +271,7 @@ pub(crate) fn erase_again(
     for known in that_count(known) {
         erased += u64::from(parts.committer.erase_again(known, since)?);
     }
+    parts.committer.forget_arrivals()?;
     parts.committer.signer.lock().sign()?;
     Ok(erased)
 }

@@ -9,26 +9,24 @@
 //! changes it before that page is answered, once a day and caller and purpose: so the many who are in
 //! pages that are asked for again and again cost a row a day, and not a row a page.
 //!
-//! Layout: the format (1 byte), a nonce (12 bytes), the encrypted lines.
+//! The row ([`crate::store::own_row`]) has the lines.
 
 use ledger::entry::{Caller, Role};
 use terms::{Collection, RegionId};
-use zeroize::Zeroizing;
 
 use crate::Error;
-use crate::store::aead::{NONCE_BYTES, SealKey, binding};
+use crate::store::aead::{NONCE_BYTES, SealKey};
 use crate::store::codec::{Malformed, Reader, Writer};
 use crate::store::keys::Owner;
+use crate::store::own_row::OwnRow;
 use crate::store::types::{Incarnation, Minute};
 
-const FORMAT: u8 = 1;
 /// Lines that are kept of one subject.
 const LINES_MAX: usize = 64;
 /// Lines that one caller has: for its further purposes there is one more of each kind and collection.
 const LINES_OF_CALLER_MAX: usize = 16;
 /// Lines that are read of another region: those, and one of others for each collection and kind.
 pub(crate) const LINES_READ_MAX: usize = LINES_MAX + 2 * terms::limits::RULINGS_PER_SUBJECT_MAX;
-const DAMAGED: Error = Error::Damaged("accesses");
 
 /// How records were read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,12 +147,9 @@ impl Accesses {
         key: &SealKey,
         nonce: [u8; NONCE_BYTES],
     ) -> Vec<u8> {
-        let mut row = Writer::with_capacity(64 + self.0.len() * 96);
-        row.u8(FORMAT).fixed(&nonce);
-        let from = row.0.len();
-        self.0.iter().for_each(|line| line.write(&mut row));
-        key.seal_tail(nonce, &bound(owner, incarnation, region), &mut row.0, from);
-        row.0
+        let bytes = 64 + self.0.len() * 96;
+        row_of(owner, incarnation, region, key)
+            .seal(nonce, bytes, |row| self.0.iter().for_each(|line| line.write(row)))
     }
 
     /// Opens a stored row.
@@ -165,23 +160,24 @@ impl Accesses {
         region: &RegionId,
         key: &SealKey,
     ) -> Result<Self, Error> {
-        let mut reader = Reader::new(row);
-        reader.format(FORMAT)?;
-        let nonce = reader.array()?;
-        let mut sealed = Zeroizing::new(reader.rest().to_vec());
-        let bound = bound(owner, incarnation, region);
-        let mut plain = Reader::new(key.open(nonce, &bound, &mut sealed).map_err(|_| DAMAGED)?);
-        let mut lines = Vec::new();
-        while !plain.rest().is_empty() {
-            lines.push(Access::read(&mut plain)?);
-        }
-        Ok(Self(lines))
+        row_of(owner, incarnation, region, key).open(row, |plain| {
+            let mut lines = Vec::new();
+            while !plain.rest().is_empty() {
+                lines.push(Access::read(plain)?);
+            }
+            Ok(Self(lines))
+        })
     }
 }
 
-fn bound(owner: &Owner, incarnation: Incarnation, region: &RegionId) -> Vec<u8> {
-    let parts = [region.as_str(), owner.tenant.as_str(), owner.subject.expose()];
-    binding("subject accesses v1", &parts, Some(incarnation.0.into()))
+const fn row_of<'a>(
+    owner: &'a Owner,
+    incarnation: Incarnation,
+    region: &'a RegionId,
+    key: &'a SealKey,
+) -> OwnRow<'a> {
+    let (label, table) = ("subject accesses v1", "accesses");
+    OwnRow { label, table, owner, incarnation, region, key }
 }
 
 #[cfg(test)]

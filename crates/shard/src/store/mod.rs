@@ -28,6 +28,7 @@ pub(crate) mod list_number;
 pub(crate) mod move_progress;
 pub(crate) mod move_proof;
 pub(crate) mod moving;
+mod own_row;
 pub(crate) mod participants;
 pub(crate) mod principal;
 pub(crate) mod read_back;

@@ -2,20 +2,17 @@
 //! it was checked here, and where the entry stands that took it. One row a subject, of its last move to
 //! here, encrypted under its key. It goes with the subject.
 //!
-//! Layout: the format (1 byte), a nonce (12 bytes), and encrypted: the digest of all that moved, the
-//! other log's origin, index, entry, opening and proof, then where the own entry stands, and its opening.
+//! The row ([`crate::store::own_row`]) has the digest of all that moved, the other log's origin, index,
+//! entry, opening and proof, then where the own entry stands, and its opening.
 
 use terms::RegionId;
-use zeroize::Zeroizing;
 
 use crate::Error;
-use crate::store::aead::{NONCE_BYTES, SealKey, binding};
-use crate::store::codec::{Malformed, Reader, Writer};
+use crate::store::aead::{NONCE_BYTES, SealKey};
+use crate::store::codec::{Malformed, Reader};
 use crate::store::keys::Owner;
+use crate::store::own_row::OwnRow;
 use crate::store::types::{EntryAt, Incarnation};
-
-const FORMAT: u8 = 1;
-const DAMAGED: Error = Error::Damaged("moves");
 
 /// The entry with which another region gave a subject away.
 #[derive(Clone, PartialEq, Eq)]
@@ -39,10 +36,14 @@ pub(crate) struct MoveProof {
     pub(crate) opening: [u8; 32],
 }
 
-/// What binds the row to its place.
-fn bound(owner: &Owner, incarnation: Incarnation, region: &RegionId) -> Vec<u8> {
-    let parts = [region.as_str(), owner.tenant.as_str(), owner.subject.expose()];
-    binding("subject move proof v1", &parts, Some(incarnation.0.into()))
+const fn row_of<'a>(
+    owner: &'a Owner,
+    incarnation: Incarnation,
+    region: &'a RegionId,
+    key: &'a SealKey,
+) -> OwnRow<'a> {
+    let (label, table) = ("subject move proof v1", "moves");
+    OwnRow { label, table, owner, incarnation, region, key }
 }
 
 impl MoveProof {
@@ -56,14 +57,13 @@ impl MoveProof {
         nonce: [u8; NONCE_BYTES],
     ) -> Vec<u8> {
         let GaveAway { origin, index, entry, opening, proof } = &self.source;
-        let mut row = Writer::with_capacity(512 + entry.len() + proof.len());
-        row.u8(FORMAT).fixed(&nonce);
-        let from = row.0.len();
-        row.fixed(&self.digest).text(origin).u64(*index).bytes(entry).fixed(opening).text(proof);
-        self.entry.write(&mut row);
-        row.fixed(&self.opening);
-        key.seal_tail(nonce, &bound(owner, incarnation, region), &mut row.0, from);
-        row.0
+        let bytes = 512 + entry.len() + proof.len();
+        row_of(owner, incarnation, region, key).seal(nonce, bytes, |row| {
+            row.fixed(&self.digest).text(origin).u64(*index).bytes(entry).fixed(opening);
+            row.text(proof);
+            self.entry.write(row);
+            row.fixed(&self.opening);
+        })
     }
 
     /// Opens a stored row.
@@ -74,13 +74,7 @@ impl MoveProof {
         region: &RegionId,
         key: &SealKey,
     ) -> Result<Self, Error> {
-        let mut reader = Reader::new(row);
-        reader.format(FORMAT)?;
-        let nonce = reader.array()?;
-        let mut sealed = Zeroizing::new(reader.rest().to_vec());
-        let bound = bound(owner, incarnation, region);
-        let plain = key.open(nonce, &bound, &mut sealed).map_err(|_| DAMAGED)?;
-        Self::read(&mut Reader::new(plain)).map_err(|Malformed| DAMAGED)
+        row_of(owner, incarnation, region, key).open(row, Self::read)
     }
 
     fn read(row: &mut Reader<'_>) -> Result<Self, Malformed> {

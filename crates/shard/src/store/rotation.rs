@@ -12,7 +12,7 @@ use crate::Error;
 use crate::store::aead::SealKey;
 use crate::store::codec::{Malformed, Reader, Writer};
 use crate::store::collection_key::{CollectionKeys, Holder, WrappedKey};
-use crate::store::types::{Fingerprint, Minute};
+use crate::store::types::{Fingerprint, Minute, Recent};
 
 /// A rotation that goes on, so that whatever happens it is gone on with.
 #[derive(Clone, PartialEq, Eq)]
@@ -47,6 +47,28 @@ impl Rotation {
     /// Whether the record at that row is sealed under the new key.
     fn has_passed(&self, row: &[u8]) -> bool {
         row <= self.done_to.as_slice()
+    }
+}
+
+/// The last rotation that is done, so that a retry gets its receipt.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Rotated {
+    /// Its request, and its KEY entry.
+    pub(crate) by: Recent,
+    /// Of that entry.
+    pub(crate) opening: [u8; 32],
+    /// Heads that were sealed again.
+    pub(crate) heads: u64,
+}
+
+impl Rotated {
+    pub(super) fn write(&self, state: &mut Writer) {
+        self.by.write(state);
+        state.fixed(&self.opening).u64(self.heads);
+    }
+
+    pub(super) fn read(state: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self { by: Recent::read(state)?, opening: state.array()?, heads: state.u64()? })
     }
 }
 

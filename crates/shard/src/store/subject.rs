@@ -26,7 +26,7 @@ use crate::store::erasure::{CollectionErased, CollectionErasing};
 use crate::store::keyring::{Keyring, WRAPPED_BYTES};
 use crate::store::keys::{KeyLayout, Owner, SubjectKeys};
 use crate::store::moving::GivenUp;
-use crate::store::rotation::{Rotating, StoredRotation};
+use crate::store::rotation::{Rotated, Rotating, StoredRotation};
 use crate::store::secret_files::draw;
 pub(crate) use crate::store::status::{Blocked, Status};
 use crate::store::subject_name;
@@ -85,8 +85,8 @@ pub(crate) struct Subject {
     collection_keys: CollectionKeys,
     /// The rotation of its keys that goes on.
     rotating: Option<Rotating>,
-    /// The last one that is done: its request, and its KEY entry.
-    pub(crate) rotated: Option<Recent>,
+    /// The last one that is done.
+    pub(crate) rotated: Option<Rotated>,
     /// The erasure of a collection that goes on.
     pub(crate) erasing: Option<CollectionErasing>,
     /// The collections that were erased.
@@ -100,7 +100,12 @@ pub(crate) struct Subject {
 }
 
 /// What binds a subject's key, or its state, to its place.
-fn bound(label: &str, owner: &Owner, region: &RegionId, incarnation: Incarnation) -> Vec<u8> {
+pub(super) fn bound(
+    label: &str,
+    owner: &Owner,
+    region: &RegionId,
+    incarnation: Incarnation,
+) -> Vec<u8> {
     let parts = [region.as_str(), owner.tenant.as_str(), owner.subject.expose()];
     binding(label, &parts, Some(incarnation.0.into()))
 }
@@ -368,7 +373,7 @@ impl Subject {
         state.u8(u8::from(self.rotating.is_some()));
         self.rotating.iter().for_each(|rotating| rotating.write(&mut state));
         state.u8(u8::from(self.rotated.is_some()));
-        self.rotated.iter().for_each(|by| by.write(&mut state));
+        self.rotated.iter().for_each(|rotated| rotated.write(&mut state));
         state.u8(u8::from(self.erasing.is_some()));
         self.erasing.iter().for_each(|erasing| erasing.write(&mut state));
         state.u32(u32::try_from(self.erased.len()).expect("bounded by RULINGS_PER_SUBJECT_MAX"));
@@ -413,7 +418,7 @@ struct State {
     standings: Vec<Standing>,
     keys: Vec<WrappedKey>,
     rotating: Option<StoredRotation>,
-    rotated: Option<Recent>,
+    rotated: Option<Rotated>,
     erasing: Option<CollectionErasing>,
     erased: Vec<CollectionErased>,
     given_up: Option<GivenUp>,
@@ -439,7 +444,7 @@ impl State {
         let keys =
             (0..state.u32()?).map(|_| WrappedKey::read(&mut state)).collect::<Result<_, _>>()?;
         let rotating = option(&mut state, StoredRotation::read)?;
-        let rotated = option(&mut state, Recent::read)?;
+        let rotated = option(&mut state, Rotated::read)?;
         let erasing = option(&mut state, CollectionErasing::read)?;
         let mut erased = Vec::new();
         for _ in 0..state.u32()? {

@@ -19,8 +19,13 @@ impl Transaction<'_> {
         about: &ReadAbout,
         collection: &Collection,
     ) -> Result<Option<Vec<u8>>, Rejection> {
-        let Some(Known::Kept(subject)) = self.known_subject(&about.owner)? else {
-            return Ok(None);
+        let subject = match self.known_subject(&about.owner)? {
+            Some(Known::Kept(subject)) => subject,
+            // It has moved since it was read, and would not be told.
+            Some(Known::Erased(stone)) if stone.moved.is_some() => {
+                return Err(subject_status::gone(&stone));
+            }
+            Some(Known::Erased(_)) | None => return Ok(None),
         };
         if matches!(subject.status, Status::Left(_)) {
             // Who read it until it was given away goes with it.

@@ -5,15 +5,16 @@ use ledger::entry::{Detail as Said, Entry, Kind};
 use terms::{RegionId, Rejection};
 
 use crate::Error;
+use crate::policy::asker::Asker;
 use crate::store::keys;
 use crate::store::keys::Owner;
-use crate::write::arrivals::none;
+use crate::write::arrivals::{adopted, none};
 use crate::write::arriving_chunks::Arrival;
-use crate::write::move_command::{ArriveStep, Ended};
+use crate::write::move_command::{ArriveStep, Ended, WhyDropped};
 use crate::write::transaction::{Done, Transaction};
 
-/// Why what has arrived is erased, for the log.
-const GIVEN_UP: &str = "the move was given up";
+/// Why the log says once more that a subject was adopted.
+const SAID_AGAIN: &str = "the log that said it has ended without a last checkpoint";
 
 impl Transaction<'_> {
     /// Ends an arrival of which its source knows nothing any more: the source has one move of a subject at
@@ -26,7 +27,7 @@ impl Transaction<'_> {
         opening: &[u8; 32],
     ) -> Result<Done, Rejection> {
         let (owner, here) = (of.owner, of.here.clone());
-        self.drop_arrival(of, opening)?;
+        self.drop_arrival(of, opening, WhyDropped::GivenUp)?;
         let more = self.subjects.contains_key(&owner.tag);
         if !matches!(step, ArriveStep::Drop) {
             return Ok(none());
@@ -43,6 +44,7 @@ impl Transaction<'_> {
         &mut self,
         of: Arrival<'_>,
         opening: &[u8; 32],
+        why: WhyDropped,
     ) -> Result<Done, Rejection> {
         let Arrival { asker, owner, subject, here } = of;
         let gone = self.take_records(owner, subject, owner.records(), None)?;
@@ -55,7 +57,7 @@ impl Transaction<'_> {
         }
         let mut entry = self.entries.about_subject(Kind::MoveIn, asker);
         entry.say(Said::Count(0));
-        entry.say(Said::Reason(GIVEN_UP.to_owned()));
+        entry.say(Said::Reason(why.as_str().to_owned()));
         self.append_about(owner, None, opening, entry)?;
         here.attachment.iter().for_each(|chunks| self.discard_chunks(chunks));
         self.node.moves.arrived(owner.tag);
@@ -65,10 +67,51 @@ impl Transaction<'_> {
         }
         self.batch.delete(owner.accesses());
         self.batch.delete(keys::arriving(&owner.row()));
-        self.note_ended(owner, &here.from, here.move_id, Ended::GivenUp);
+        if why == WhyDropped::GivenUp {
+            self.note_ended(owner, &here.from, here.move_id, Ended::GivenUp);
+        }
         self.subjects.remove(&owner.tag);
         self.erased.push(owner.tag);
         Ok(none())
+    }
+
+    /// Says in the log that grows what an entry said of a log that has ended without a last checkpoint:
+    /// that a subject was adopted. The source asks for a proof of it before it erases what it has.
+    pub(super) fn adopted_again(
+        &mut self,
+        asker: &Asker,
+        owner: &Owner,
+        from: &RegionId,
+        move_id: [u8; 16],
+        lost: Entry,
+    ) -> Result<Done, Rejection> {
+        let mut entry = self.entries.about_subject(Kind::MoveIn, asker);
+        (entry.details, entry.commitment) = (lost.details, lost.commitment);
+        if entry.reason().is_none() {
+            entry.say(Said::Reason(SAID_AGAIN.to_owned()));
+        }
+        let at = self.entries.next();
+        self.entries.append(&entry.in_order())?;
+        self.note_ended(owner, from, move_id, Ended::Adopted(at));
+        Ok(adopted())
+    }
+
+    /// Forgets that a move was given up, if it was: its source begins it again. Its log has given the subject
+    /// away, so no beginning that comes late is of a move that was given up.
+    pub(super) fn reopen(
+        &mut self,
+        owner: &Owner,
+        from: &RegionId,
+        move_id: [u8; 16],
+        ended: Option<Ended>,
+    ) -> Done {
+        if ended == Some(Ended::GivenUp) {
+            let key: Key = keys::move_ended(&owner.row(), from, &move_id);
+            // It goes alone: no other command of the group asks for it.
+            self.moves_ended.remove(&key);
+            self.batch.delete(key);
+        }
+        none()
     }
 
     /// Notes that a move has ended, so that a late beginning of it is refused.

@@ -45,7 +45,7 @@ use crate::write::command::{Arrive, ArriveStep};
 use crate::write::entries::{rule_into, subject_statement};
 use crate::write::index_rows::{self, ChangedRows};
 use crate::write::move_command::{
-    Adoption, ArrivingRecord, ArrivingSubject, Ended, ErasedElsewhere,
+    Adoption, ArrivingRecord, ArrivingSubject, Ended, ErasedElsewhere, WhyDropped,
 };
 use crate::write::record_rows::{EXPIRES_FORMAT, copy_due};
 use crate::write::transaction::{Done, Known, Transaction};
@@ -68,9 +68,14 @@ impl Transaction<'_> {
         let Arrive { owner, from, move_id, opening, step, .. } = arrive;
         let known = self.known_subject(&owner)?;
         let ended = self.ended(&owner, &from, move_id)?;
-        if matches!(ended, Some(Ended::Adopted(_))) {
+        if let Some(Ended::Adopted(at)) = ended {
             // Whatever has become of the subject since.
-            return Ok(adopted());
+            return match step {
+                ArriveStep::SayAgain(lost) if lost.at == at => {
+                    self.adopted_again(asker, &owner, &from, move_id, lost.entry)
+                }
+                _ => Ok(adopted()),
+            };
         }
         if let Some(Known::Kept(subject)) = &known {
             if let Status::Arriving(here) = &subject.status
@@ -102,12 +107,15 @@ impl Transaction<'_> {
                 self.note_ended(&owner, &from, move_id, Ended::GivenUp);
                 Ok(none())
             }
+            (_, ArriveStep::Reopen) => Ok(self.reopen(&owner, &from, move_id, ended)),
             (
                 _,
                 ArriveStep::Adopt(_)
                 | ArriveStep::Rows { .. }
                 | ArriveStep::Chunk(_)
-                | ArriveStep::Look,
+                | ArriveStep::Look
+                | ArriveStep::Forget
+                | ArriveStep::SayAgain(_),
             ) => Ok(none()),
         }
     }
@@ -128,8 +136,11 @@ impl Transaction<'_> {
             ArriveStep::Rows { .. } | ArriveStep::Look => self.staging(&of.here),
             ArriveStep::Chunk(chunk) => self.stage_chunk(of, *chunk),
             ArriveStep::Adopt(Some(adoption)) => self.adopt_subject(of, *adoption),
-            ArriveStep::Adopt(None) => self.staging(&of.here),
-            ArriveStep::Drop => self.drop_arrival(of, opening),
+            ArriveStep::Adopt(None) | ArriveStep::Reopen | ArriveStep::SayAgain(_) => {
+                self.staging(&of.here)
+            }
+            ArriveStep::Drop => self.drop_arrival(of, opening, WhyDropped::GivenUp),
+            ArriveStep::Forget => self.drop_arrival(of, opening, WhyDropped::Lost),
         }
     }
 

@@ -104,6 +104,7 @@ impl Action {
             Self::Arrive(arrive) => match arrive.step {
                 ArriveStep::Begin(_) | ArriveStep::Rows { .. } | ArriveStep::Chunk(_) => true,
                 ArriveStep::Look | ArriveStep::Adopt(_) | ArriveStep::Drop => false,
+                ArriveStep::Forget | ArriveStep::Reopen | ArriveStep::SayAgain(_) => false,
             },
             Self::Delete(_) | Self::Expire(_) | Self::Read(_) => false,
             Self::Erase(_) | Self::Block(_) | Self::Claim(_) => false,

@@ -405,7 +405,8 @@ impl Committer {
     }
 
     /// Keeps the subjects of a group in memory as its commit has left them.
-    fn remember(&self, subjects: impl IntoIterator<Item = (SubjectTag, Arc<Subject>)>) {
+    fn remember(&self, subjects: HashMap<SubjectTag, Arc<Subject>>) {
+        self.node.moves.written(&subjects);
         subjects.into_iter().for_each(|(tag, subject)| self.node.subjects.insert(tag, subject));
     }
 

@@ -43,7 +43,7 @@ use crate::store::types::{EntryAt, Fingerprint, Minute, Recent, Version};
 use crate::write::command::{Depart, DepartStep, Request};
 use crate::write::entries::{rule_into, say_data, subject_statement};
 use crate::write::erase::unknown;
-use crate::write::move_command::{Order, Switch};
+use crate::write::move_command::{Looked, Order, Switch};
 use crate::write::transaction::reassess::replaced;
 use crate::write::transaction::{Done, Known, Transaction};
 
@@ -104,7 +104,8 @@ impl Transaction<'_> {
         self.nothing_left_at(owner, to)?;
         let bases = next_bases(subject, given.as_ref())?;
         let there = self.placed_there(owner, to, &bases)?;
-        let Movable { heads, shared } = self.movable(owner, subject, &there)?;
+        let Movable { heads, shared } =
+            self.movable(owner, subject, &there, order.looked.as_ref())?;
         if order.validate_only {
             return Ok(Done::written(Written::default()));
         }
@@ -152,12 +153,14 @@ impl Transaction<'_> {
         subject_status::admit(subject, self.now).map(|()| None)
     }
 
-    /// What a subject has, if all of it can be copied, and may lie there.
+    /// What a subject has, if all of it can be copied, and may lie there. `looked`: its records are looked
+    /// at here only if one was written since.
     fn movable(
         &self,
         owner: &Owner,
         subject: &Subject,
         there: &There,
+        looked: Option<&Looked>,
     ) -> Result<Movable, Rejection> {
         if subject.erasing.is_some() || subject.rotation().is_some() {
             // It goes on by itself: within seconds, or once the block of a subject with new keys has ended.
@@ -187,6 +190,9 @@ impl Transaction<'_> {
             return Err(fault.cure(
                 "write those records without the person (`record list --participant` finds them)",
             ));
+        }
+        if let Some(Looked { heads, .. }) = looked.filter(|looked| looked.look.holds()) {
+            return Ok(Movable { heads: *heads, shared: false });
         }
         let (mut span, mut found) = (owner.records(), Movable { heads: 0, shared: false });
         loop {
@@ -299,7 +305,7 @@ impl Transaction<'_> {
         // By the map of this moment.
         let there = self.placed_there(owner, &of.to, &of.bases)?;
         if of.shared {
-            self.movable(owner, subject, &there)?;
+            self.movable(owner, subject, &there, None)?;
         }
         for (collection, live) in &switch.live {
             let mut entry = self.entries.entry(Kind::MoveOut, asker, collection.as_str());

@@ -7,6 +7,7 @@ use terms::{Detail, Reason, RegionId, Rejection};
 
 use crate::Error;
 use crate::policy::asker::Asker;
+use crate::policy::subject_status;
 use crate::reply::Written;
 use crate::store::keys;
 use crate::store::keys::Owner;
@@ -144,8 +145,7 @@ fn given_up_move(subject: &Subject, move_id: Option<[u8; 16]>) -> Result<Option<
     if subject.given_up.as_ref().is_some_and(|of| meant(of.request_id)) {
         return Ok(None);
     }
-    let fault = Rejection::new(Reason::RecordNotFound).field("subject.id");
-    Err(fault.problem("has no such move from here that goes on"))
+    Err(subject_status::no_move("has no such move from here that goes on"))
 }
 
 /// What is kept of a move that ends without one.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use atlas::{Findings, RecordAttributes};
 use engine::Key;
+use ledger::entry::Entry;
 use terms::{Collection, Reason, RegionId, UnixMillis};
 
 use crate::Error;
@@ -12,6 +13,7 @@ use crate::store::accesses::Accesses;
 use crate::store::block::Blocked;
 use crate::store::codec::{Malformed, Reader, Writer};
 use crate::store::keys::Owner;
+use crate::store::move_progress::Look;
 use crate::store::move_proof::GaveAway;
 use crate::store::moving::{Arriving, ArrivingChunks};
 use crate::store::participants::Participant;
@@ -77,6 +79,15 @@ pub(crate) struct Order {
     /// As of a reassessment.
     pub(crate) given: Option<Given>,
     pub(crate) validate_only: bool,
+    /// What was seen of the subject's records before. None: the committer looks itself.
+    pub(crate) looked: Option<Looked>,
+}
+
+/// What was seen of a subject's records outside of the committer: none of them names other people.
+pub(crate) struct Looked {
+    pub(crate) look: Look,
+    /// Heads of records.
+    pub(crate) heads: u64,
 }
 
 /// What is given away.
@@ -125,6 +136,39 @@ pub(crate) enum ArriveStep {
     Adopt(Option<Box<Adoption>>),
     /// Erase what has arrived.
     Drop,
+    /// The same after a restore or a recovery, which cannot know how the arrival went on: it may begin
+    /// again.
+    Forget,
+    /// Let a move begin again that was given up, though its source's log has given the subject away.
+    Reopen,
+    /// Say again that the subject was adopted: no checkpoint covers the entry that says it any more.
+    SayAgain(Box<LostEntry>),
+}
+
+/// Why what has arrived is erased.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WhyDropped {
+    /// The move was given up.
+    GivenUp,
+    /// A restore or a recovery does not know how the move went on. No end is noted: its source may begin
+    /// it again.
+    Lost,
+}
+
+impl WhyDropped {
+    /// For the log.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::GivenUp => "the move was given up",
+            Self::Lost => "a restore or a recovery does not know how the move went on",
+        }
+    }
+}
+
+/// An entry of a log that a restore or a recovery has ended.
+pub(crate) struct LostEntry {
+    pub(crate) at: EntryAt,
+    pub(crate) entry: Entry,
 }
 
 /// What is known of a subject that arrives.

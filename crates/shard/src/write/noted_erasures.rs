@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use engine::Batch;
+use engine::{Batch, Order, ScanLimit};
 use link::ops::metrics::Gauge;
 use terms::{Collection, Reason, RegionId, Rejection};
 use tokio::time::{Instant, sleep};
@@ -14,14 +14,15 @@ use crate::Error;
 use crate::log::erasure_file;
 use crate::log::erasure_file::{KnownErasure, What};
 use crate::node::Node;
-use crate::reply::{Outcome, ReplySlot};
+use crate::reply::{Arrived, ArrivedState, Outcome, ReplySlot};
 use crate::store::erasure::CollectionErasing;
 use crate::store::keys;
 use crate::store::keys::Owner;
-use crate::store::subject::{Subject, SubjectRow};
+use crate::store::moving::Arriving;
+use crate::store::subject::{Status, Subject, SubjectRow};
 use crate::store::tombstone::Tombstone;
 use crate::store::types::{CommitAt, SubjectTag};
-use crate::write::command::{Action, Erase, Errand, Op, Request};
+use crate::write::command::{Action, Arrive, ArriveStep, Erase, Errand, Op, Request};
 use crate::write::committer;
 use crate::write::committer::{Committer, Queue};
 use crate::write::erased_uploads;
@@ -183,8 +184,6 @@ impl Committer {
         moved: Option<RegionId>,
     ) -> Result<(), Error> {
         let node = Arc::clone(&self.node);
-        let (queue, _) = committer::queue(Gauge::default());
-        let queue = queue.of_session();
         loop {
             let action = Action::Erase(Box::new(Erase {
                 owner: owner.clone(),
@@ -199,20 +198,81 @@ impl Committer {
                 moved: moved.clone(),
                 opening: node.random()?,
             }));
-            let room = queue.admit(action.bytes()).ok_or_else(|| not_erased("no room"))?;
-            let (sender, answer) = mpsc::channel();
-            let reply = ReplySlot::new(move |outcome, _| drop(sender.send(outcome)));
-            let deadline = Instant::now() + WITHIN;
-            let op = Op { reply, deadline, asker: own(&node, &action), map_epoch: None, action };
-            self.commit(&mut VecDeque::from([(op, room)]), false)?;
-            match answer.recv() {
-                Ok(Outcome::Written(written)) if written.unfinished => {}
-                Ok(Outcome::Written(_)) => return Ok(()),
-                Ok(Outcome::Rejected(fault)) => return Err(not_erased(&fault.to_string())),
+            match self.done_now(action)? {
+                Outcome::Written(written) if written.unfinished => {}
+                Outcome::Written(_) => return Ok(()),
+                Outcome::Rejected(fault) => return Err(not_erased(&fault.to_string())),
                 _ => return Err(not_erased("it was not answered")),
             }
         }
     }
+
+    /// Erases all that was arriving from other regions, after a restore or a recovery: what has ended since
+    /// must not stay, and whatever goes on is copied again by its source. One of which a row does not open
+    /// is left, unseen: a damaged row must not keep the shard from starting.
+    pub(crate) fn forget_arrivals(&mut self) -> Result<(), Error> {
+        let node = Arc::clone(&self.node);
+        let (mut span, limit) = (keys::all_arriving(), ScanLimit { rows: 256, bytes: 1 << 20 });
+        loop {
+            let page = node.engine.scan(&span, Order::Ascending, limit)?;
+            let Some((last, _)) = page.rows.last() else { return Ok(()) };
+            span.from = [last.as_slice(), &[0]].concat();
+            for (key, _) in &page.rows {
+                match arrival(&node, key) {
+                    Ok(Some((owner, here))) => self.forget_arrival(&owner, &here)?,
+                    Ok(None) => {}
+                    Err(error) => left(&error.to_string()),
+                }
+            }
+        }
+    }
+
+    fn forget_arrival(&mut self, owner: &Owner, here: &Arriving) -> Result<(), Error> {
+        loop {
+            let (owner, from, move_id) = (owner.clone(), here.from.clone(), here.move_id);
+            let (opening, bytes, step) = (self.node.random()?, 512, ArriveStep::Forget);
+            let arrive = Arrive { owner, from, move_id, opening, bytes, step };
+            match self.done_now(Action::Arrive(Box::new(arrive)))? {
+                Outcome::Arrived(Arrived { state: ArrivedState::None, .. }) => return Ok(()),
+                Outcome::Arrived(_) => {}
+                Outcome::Rejected(fault) => {
+                    left(fault.reason.as_str());
+                    return Ok(());
+                }
+                _ => return Err(not_erased("it was not answered")),
+            }
+        }
+    }
+
+    /// Does what no caller asks for, before the shard serves.
+    fn done_now(&mut self, action: Action) -> Result<Outcome, Error> {
+        let (queue, _) = committer::queue(Gauge::default());
+        let queue = queue.of_session();
+        let room = queue.admit(action.bytes()).ok_or_else(|| not_erased("no room"))?;
+        let (sender, answer) = mpsc::channel();
+        let reply = ReplySlot::new(move |outcome, _| drop(sender.send(outcome)));
+        let deadline = Instant::now() + WITHIN;
+        let asker = own(&self.node, &action);
+        let op = Op { reply, deadline, asker, map_epoch: None, action };
+        self.commit(&mut VecDeque::from([(op, room)]), false)?;
+        answer.recv().map_err(|_| not_erased("it was not answered"))
+    }
+}
+
+/// The subject of a row that says that it arrives. None: it does no more.
+fn arrival(node: &Node, arriving: &[u8]) -> Result<Option<(Owner, Arriving)>, Error> {
+    let key = keys::of_moving(arriving).ok_or(Error::Damaged("subjects"))?.to_vec();
+    let (_, tag) = keys::of_subject(&key).ok_or(Error::Damaged("subjects"))?;
+    let Some(row) = node.engine.get_many(&[&key])?.pop().flatten() else { return Ok(None) };
+    let Some(owner) = Subject::owner_of(&row, tag, node.subject_keys())? else { return Ok(None) };
+    Ok(match node.open_subject(&owner, &row)? {
+        SubjectRow::Kept(Subject { status: Status::Arriving(here), .. }) => Some((owner, *here)),
+        SubjectRow::Kept(_) | SubjectRow::Erased(_) => None,
+    })
+}
+
+fn left(why: &str) {
+    tracing::error!(why, "a subject that was arriving when the store was lost is left as it is");
 }
 
 fn not_erased(why: &str) -> Error {

@@ -7,6 +7,7 @@
 
 use engine::Span;
 use ledger::entry::{Detail as Said, Kind};
+use ledger::statement::content_digest;
 use terms::{Reason, Rejection};
 
 use crate::Error;
@@ -18,11 +19,13 @@ use crate::store::keys;
 use crate::store::keys::Owner;
 use crate::store::move_proof::MoveProof;
 use crate::store::record::Stored;
-use crate::store::rotation::Rotation;
+use crate::store::rotation::{Rotated, Rotation};
 use crate::store::subject::Subject;
 use crate::store::types::{Recent, Version};
 use crate::write::command::RotateKey;
+use crate::write::entries::subject_statement;
 use crate::write::erase::{RECORDS_AT_ONCE, unknown};
+use crate::write::retries::Retry;
 use crate::write::transaction::{Done, Known, Transaction};
 
 /// Heads that are read at once.
@@ -92,19 +95,20 @@ impl Transaction<'_> {
         if now.is_some_and(|rotation| rotation.fingerprint != request.fingerprint) {
             return Err(reused());
         }
-        let Some(by) = subject.rotated.filter(|by| by.request_id == request.id) else {
-            return Ok(None);
-        };
+        let done = subject.rotated.filter(|rotated| rotated.by.request_id == request.id);
+        let Some(Rotated { by, opening, heads }) = done else { return Ok(None) };
         if by.fingerprint != request.fingerprint {
             return Err(reused());
         }
-        // Its opening no longer exists.
-        Ok(Some(Done::written(Written {
+        let written = Written {
+            records: heads,
             replayed: true,
             index: by.entry.index,
             origin: Some(self.entries.origin_of(by.entry)?),
             ..Default::default()
-        })))
+        };
+        let statement = subject_statement(&rotate.owner, None, content_digest(&opening, &[]));
+        Ok(Some(self.retried(Retry { written, opening, statement, entry: by.entry })))
     }
 
     /// The subject with new keys, and what is sealed under its own.
@@ -241,7 +245,8 @@ impl Transaction<'_> {
         let receipt = self.append_about(&rotate.owner, None, &rotate.opening, entry)?;
         let minute = self.entries.minute();
         let version = Version::NONE;
-        after.has_rotated(Recent { request_id, fingerprint, minute, version, entry: at });
+        let by = Recent { request_id, fingerprint, minute, version, entry: at };
+        after.has_rotated(Rotated { by, opening: rotate.opening, heads });
         Ok(Written {
             records: heads,
             index: at.index,

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use engine::Key;
-use terms::{Collection, Rejection};
+use terms::{Collection, Reason, Rejection};
 
 use crate::Error;
 use crate::node::Node;
@@ -34,7 +34,8 @@ impl Seen {
     /// The rows of those who are not told yet, as they are to be.
     ///
     /// # Errors
-    /// A row does not read back; a subject has been given to another region, and would not be told.
+    /// A row does not read back; a subject has been given to another region, or has moved there, and would
+    /// not be told.
     pub(crate) fn untold(&self, node: &Node) -> Result<Vec<Told>, Rejection> {
         let keys = self.owners.iter().flat_map(|owner| [owner.row(), owner.accesses()]);
         let keys: Vec<Key> = keys.collect();
@@ -58,7 +59,15 @@ impl Seen {
         accesses: Row,
     ) -> Result<Option<Told>, Rejection> {
         let Some(row) = subject? else { return Ok(None) };
-        let SubjectRow::Kept(subject) = node.open_subject(owner, &row)? else { return Ok(None) };
+        let subject = match node.open_subject(owner, &row)? {
+            SubjectRow::Kept(subject) => subject,
+            // The person has moved since the page was read, and would not be told: a page that is read
+            // now has none of those records.
+            SubjectRow::Erased(stone) if stone.moved.is_some() => {
+                return Err(Reason::ShardBusy.into());
+            }
+            SubjectRow::Erased(_) => return Ok(None),
+        };
         match subject.status {
             Status::Left(_) => {
                 return subject_status::admit_read(&subject, node.now()).map(|()| None);

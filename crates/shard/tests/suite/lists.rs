@@ -312,7 +312,9 @@ fn entries(place: &Place, kind: Kind) -> Vec<Entry> {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_list_is_silent() {
     let mut place = place();
-    place.map = map().replacen("reads = \"logged\"", "reads = \"logged\"\nlist = true", 1);
+    let logged = "reads = \"logged\"\nlist = true\n\n[[collections.attributes]]\nname = \"paid\"\n\
+                  type = \"bool\"\nindex = \"exact\"\n";
+    place.map = map().replacen("reads = \"logged\"\n", logged, 1);
     let shard = place.start().await;
     let mut session = shard.session().await;
     thirty(&mut session).await;
@@ -324,9 +326,16 @@ async fn no_list_is_silent() {
     // Names of a logged collection, and whole records of a counted one: an entry for each page.
     let named = proto::List { page_size: 2, purpose: "a complaint".into(), ..payments(1) };
     let first = page(&mut session, named.clone()).await;
-    page(&mut session, proto::List { cursor: first.next, ..named }).await;
+    page(&mut session, proto::List { cursor: first.next, ..named.clone() }).await;
+    // That nothing matches is told, too: of a filter, and of one person.
+    for nothing in [
+        proto::List { filter: "paid = true".into(), ..named.clone() },
+        proto::List { subject: "p2".into(), ..named },
+    ] {
+        assert!(page(&mut session, nothing).await.records.is_empty());
+    }
     page(&mut session, proto::List { view: 3, ..list("age < 5") }).await;
-    // What finds nothing has read nothing.
+    // What finds nothing in a counted one has read nothing.
     page(&mut session, proto::List { view: 3, ..list("age > 500") }).await;
     // Attributes of a counted one are counted; a count is a question.
     page(&mut session, list("age < 7")).await;
@@ -351,6 +360,8 @@ async fn no_list_is_silent() {
         [
             read("payments", 2, "a complaint"),
             read("payments", 1, "a complaint"),
+            read("payments", 0, "a complaint"),
+            read("payments", 0, "a complaint"),
             read("profiles", 5, "a list of records"),
         ]
     );

@@ -128,7 +128,9 @@ async fn new_keys_leave_every_record_as_it_was_and_their_entry_is_in_the_log() {
     let again = proto::Put { collection: "messages".into(), ..put_ru("anna", "d", b"2", 61) };
     assert_eq!(session.put(again).await.unwrap().version, 3);
     // A retry, another request under its id, and those for whom there is none.
-    assert!(rotated(&mut session, rotate("anna", 60)).await.unwrap().replayed);
+    let again = rotated(&mut session, rotate("anna", 60)).await.unwrap();
+    assert!(again.replayed && again.records == done.records && again.entry == done.entry);
+    assert!(again.opening == done.opening && again.statement == done.statement);
     let other = proto::RotateKey { reason: "other".into(), ..rotate("anna", 60) };
     assert_eq!(rotated(&mut session, other).await.err().unwrap(), "REQUEST_ID_REUSED");
     assert_eq!(rotated(&mut session, rotate("nobody", 62)).await.err().unwrap(), "SUBJECT_UNKNOWN");

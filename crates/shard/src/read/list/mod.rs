@@ -135,19 +135,22 @@ struct Noting<'a> {
 }
 
 impl Noting<'_> {
-    /// A page of whole records, or of a collection whose reads are logged, has an entry of its own; of
-    /// a scan, the first page has one for all. Any other is counted. If reads are logged, the people in
-    /// a page of the whole collection are told of it, before its entry.
+    /// A page of whole records, or of a collection whose reads are logged, has an entry of its own, the
+    /// latter even if it is empty; of a scan, the first page has one for all. Any other is counted. If
+    /// reads are logged, the people in a page of the whole collection are told of it, before its entry.
     fn page(self, reply: ReplySlot, page: Page) {
         let Self { reader, deadline, asker, query, judged } = self;
         let records = u64::try_from(page.records.len()).unwrap_or(u64::MAX);
         reader.node.metrics.reads.inc_by(records);
         let begins = query.of == Of::Scan && query.cursor.is_empty();
-        if records == 0 && !begins {
-            return reply.send(Outcome::Listed(page));
-        }
         let rules = reader.node.map();
         let reads = rules.collection(&query.collection).map(atlas::CollectionRules::reads);
+        // What tells that nothing matches is a read too; that nothing has changed, or comes after the first
+        // page of a scan, is none.
+        let tells = query.of == Of::Records && reads != Some(atlas::Reads::Counted);
+        if records == 0 && !begins && !tells {
+            return reply.send(Outcome::Listed(page));
+        }
         if query.subject.is_none()
             && reads != Some(atlas::Reads::Counted)
             && let Err(fault) = seen::note(reader, &asker, &query, &page)

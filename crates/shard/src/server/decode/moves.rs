@@ -5,13 +5,14 @@ use wire::session as proto;
 
 use crate::node::Node;
 use crate::policy::asker::Asker;
+use crate::read::before_move;
 use crate::server::decode::person::reason;
 use crate::server::decode::{given, request_id};
 use crate::store::keys::Owner;
 use crate::write::command::{Action, Depart, DepartStep, Request};
 use crate::write::move_command::{GiveUp, Order};
 
-/// The order of a move.
+/// The order of a move. Reads all heads of the subject's records: blocks its thread.
 pub(super) fn relocate(
     node: &Node,
     asker: &Asker,
@@ -27,13 +28,13 @@ pub(super) fn relocate(
         of.reason.as_bytes(),
         &of.findings,
     ]);
-    let order = Order {
-        to,
-        request: Request { id: request_id(&of.request_id)?, fingerprint },
-        reason: of.reason,
-        given: given(&of.findings, of.phone_data, of.ip_data)?,
-        validate_only: of.validate_only,
-    };
+    let request = Request { id: request_id(&of.request_id)?, fingerprint };
+    let given = given(&of.findings, of.phone_data, of.ip_data)?;
+    // To one who stands abroad, it must not tell by its time whether there is such a subject.
+    let home = asker.stands.at_home(node.territory);
+    let looked = if home { before_move::look(node, &owner)? } else { None };
+    let order =
+        Order { to, request, reason: of.reason, given, validate_only: of.validate_only, looked };
     let (opening, step) = (node.random()?, DepartStep::Order(Box::new(order)));
     Ok(Action::Depart(Box::new(Depart { owner, opening, step })))
 }

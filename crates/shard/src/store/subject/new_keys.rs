@@ -10,10 +10,9 @@ use crate::Error;
 use crate::store::aead::{NONCE_BYTES, SealKey};
 use crate::store::codec::Malformed;
 use crate::store::keys::{Owner, SubjectKeys};
-use crate::store::rotation::{Rotating, Rotation};
+use crate::store::rotation::{Rotated, Rotating, Rotation};
 use crate::store::secret_files::draw;
 use crate::store::subject::{KEY, Subject, bound};
-use crate::store::types::Recent;
 
 impl Subject {
     /// The rotation that goes on.
@@ -59,8 +58,8 @@ impl Subject {
     }
 
     /// All are: the old keys are forgotten.
-    pub(crate) fn has_rotated(&mut self, by: Recent) {
+    pub(crate) fn has_rotated(&mut self, rotated: Rotated) {
         self.rotating = None;
-        self.rotated = Some(by);
+        self.rotated = Some(rotated);
     }
 }

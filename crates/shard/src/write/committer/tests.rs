@@ -7,6 +7,7 @@ mod counts;
 mod first_uploads;
 mod group_bytes;
 mod index_walk;
+mod orders;
 mod rotations;
 mod statuses;
 mod steps;

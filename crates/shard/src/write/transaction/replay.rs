@@ -56,7 +56,7 @@ impl Transaction<'_> {
 
     /// The answer of a retry. An entry of this group is at hand; any other is durable, and is read
     /// outside the writer.
-    pub(super) fn retried(&self, retry: Retry) -> Done {
+    pub(in crate::write) fn retried(&self, retry: Retry) -> Done {
         let at = retry.entry;
         match self.entries.at_hand(at) {
             Some(entry) => Done::Answer(retry.with(entry)),

@@ -15,6 +15,7 @@ mod many;
 mod maps;
 mod new_keys;
 mod peers;
+mod restored;
 mod rig;
 mod travels;
 

@@ -1,6 +1,10 @@
 //! Rotations of a subject's keys that a block comes between.
 
+use ledger::entry::{Entry, Kind};
+use ledger::statement::commitment;
+
 use super::*;
+use crate::reply::Receipt;
 use crate::store::keys;
 use crate::store::rotation::Rotation;
 use crate::store::subject::SubjectRow;
@@ -103,6 +107,21 @@ fn a_rotation_that_began_after_the_end_of_a_block_is_done_without_a_caller() {
 }
 
 #[test]
+fn a_retry_of_a_rotation_that_the_sweep_has_ended_gets_its_receipt() {
+    let mut stage = Stage::new(&Disk::new(1));
+    let node = Arc::clone(&stage.committer.node);
+    rotating(&mut stage, Status::Live);
+    assert_eq!(looks(&mut stage), 1);
+    stage.submit(9, rotate(&node, Some(request(0))));
+    let (_, mut answers) = stage.answers();
+    let Some((9, Outcome::Written(written))) = answers.pop() else { panic!("a retry is answered") };
+    let Receipt { entry, opening, statement } = written.receipt.expect("a receipt");
+    let said = Entry::decode(&entry).expect("an entry");
+    assert!(written.replayed && said.kind == Kind::Key && said.count() == Some(written.records));
+    assert_eq!(said.commitment, Some(commitment(&opening, &statement)));
+}
+
+#[test]
 fn a_second_rotation_draws_keys_of_its_own_once_the_first_is_done() {
     let mut stage = Stage::new(&Disk::new(1));
     let node = Arc::clone(&stage.committer.node);
@@ -114,7 +133,7 @@ fn a_second_rotation_draws_keys_of_its_own_once_the_first_is_done() {
     assert_eq!(stage.does(rotate(&node, Some(second))), "written");
     // Neither the subject's row nor the head is as it was.
     assert!(rows_of(&node, 0x10).iter().all(|row| !heads.contains(row)));
-    assert_eq!(anna(&node).rotated.map(|by| by.request_id), Some(second.id));
+    assert_eq!(anna(&node).rotated.map(|rotated| rotated.by.request_id), Some(second.id));
     let third = put(&stage, 3);
     assert_eq!(stage.does(third), "written");
 }

@@ -1,6 +1,9 @@
 //! What writes and reads are answered of a subject that is not served.
 
 use super::*;
+use crate::reply::Page;
+use crate::write::command::ReadAbout;
+use crate::write::seen::Seen;
 
 /// A subject in each status in which it is not written, and what every write of it is answered.
 fn unserved(node: &Node) -> Vec<(&'static str, &'static str)> {
@@ -98,6 +101,35 @@ fn every_write_of_a_subject_that_is_not_served_is_refused() {
     let (_, said) = stage.run();
     assert_eq!(said, expected);
     assert_eq!(node.growing().size(), 0, "a refusal is no entry");
+}
+
+#[test]
+fn a_logged_page_with_records_of_one_who_has_moved_since_is_not_given() {
+    let mut stage = Stage::new(&Disk::new(1));
+    let node = Arc::clone(&stage.committer.node);
+    let cases = unserved(&node);
+    assert!(cases.iter().any(|(name, _)| *name == "moved"));
+    let seen = |name: &str| {
+        let who = asker(Role::Reader, Some(here())).who;
+        let (owners, purpose) = (vec![address(&node, name).owner], "a census".to_owned());
+        let seen = Seen { owners, collection: address(&node, name).collection, who, purpose };
+        seen.untold(&node).map(|told| told.len()).map_err(|fault| fault.reason.as_str())
+    };
+    // It is read again, without them. One who was erased is told nothing any more.
+    assert_eq!((seen("moved"), seen("left")), (Err("SHARD_BUSY"), Err("SUBJECT_MOVING")));
+    assert_eq!((seen("erased"), seen("moving")), (Ok(0), Ok(1)));
+    // The same of a page of that person alone.
+    for (name, answer) in [("moved", "SUBJECT_MOVED"), ("erased", "something else")] {
+        let at = address(&node, name);
+        let (page, why) = (Page::default(), "a census".to_owned());
+        let read = Read {
+            collection: at.collection,
+            of: ReadOf::Page { page, count: 1, why: why.clone() },
+            about: Some(ReadAbout::new(at.owner, why)),
+            judged: stage.committer.rules.epoch(),
+        };
+        assert_eq!(stage.does(Action::Read(Box::new(read))), answer, "{name}");
+    }
 }
 
 #[test]
