@@ -111,6 +111,8 @@ fn json_of(detail: &Detail) -> (&'static str, Value) {
         Detail::PhoneData(version) => ("phone_data", version.as_str().into()),
         Detail::IpData(version) => ("ip_data", version.as_str().into()),
         Detail::Signers(names) => ("signers", names.as_str().into()),
+        Detail::Region(name) => ("region", name.as_str().into()),
+        Detail::References(all) => ("references", all.as_str().into()),
     }
 }
 

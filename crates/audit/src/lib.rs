@@ -20,6 +20,7 @@ pub mod reconcile;
 pub mod rules;
 pub mod verify;
 
+mod copies;
 mod file;
 pub mod finding;
 mod random;

@@ -2,6 +2,8 @@
 //! signed as it must be, whether it follows the one before it, and whether an entry's laws and
 //! clauses are in its map and in force in its minute.
 
+mod copy;
+
 use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -156,7 +158,11 @@ pub(crate) struct ByMaps<'a> {
 }
 
 /// What an entry says of the law.
-type Claims = (Option<String>, [Vec<String>; 3]);
+type Claims = (Option<String>, [Vec<String>; 3], Option<CopyClaims>);
+
+/// What an entry about a copy says besides: which of its kinds it is, the region at the other end, and the
+/// references of its clauses.
+type CopyClaims = (Kind, [Option<String>; 2]);
 
 // === impl ByMaps ===
 
@@ -194,13 +200,21 @@ impl<'a> ByMaps<'a> {
         }
         let Ok(map) = &held.map else { return Ok(()) };
         let lists = [&entry.jurisdictions, &entry.statutes, &entry.clauses].map(Vec::clone);
-        let said = (entry.collection.clone(), lists);
+        let copy = matches!(entry.kind, Kind::CopyOut | Kind::CopyIn).then(|| {
+            let stated = [entry.region(), entry.references()].map(|it| it.map(str::to_owned));
+            (entry.kind, stated)
+        });
+        let said = (entry.collection.clone(), lists, copy);
         let when = (named, entry.minute / DAY);
         if self.right.0 != when || self.right.1.len() >= REMEMBERED_MAX {
             self.right = (when, HashSet::new());
         }
         if !self.right.1.contains(&said) {
-            lawful(entry, map).map_err(|wrong| format!("{wrong} (region map {})", Named(named)))?;
+            let right = lawful(entry, map).and_then(|()| match (&said.2, &self.region) {
+                (Some(_), Some(own)) => copy::lawful(entry, map, own),
+                _ => Ok(()),
+            });
+            right.map_err(|wrong| format!("{wrong} (region map {})", Named(named)))?;
             self.right.1.insert(said);
         }
         Ok(())

@@ -1,9 +1,11 @@
-//! Moves between the shards of two mirrors: each MOVE_OUT entry that gives a subject away has one MOVE_IN
+//! Moves and copies between the shards of two mirrors. Of a move, each MOVE_OUT entry that gives a subject away has one MOVE_IN
 //! entry in the other shard's log that names it, with the same commitment and the same number of records;
 //! and each such MOVE_IN entry has its MOVE_OUT.
 //!
 //! The commitment of both opens to one digest of all records, so equal commitments are equal records. No
 //! opening is needed for that, and nothing here says whose records they are.
+
+mod copies;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,7 +31,16 @@ pub struct Log<'a> {
 pub struct Paired {
     /// Moves of which both entries agree.
     pub moves: u64,
-    /// Entries whose other side is in a log, or a part of one, that neither mirror has.
+    /// COPY_IN entries that agree with the COPY_OUT and the write of the home's log.
+    pub copies: u64,
+    /// Versions sent to a mirror whose log has no COPY_IN of them: under way, or overtaken by a newer version.
+    pub copies_under_way: u64,
+    /// Of [`Paired::copies`], those that the mirror still holds, as far as its log names what went, while the
+    /// home has replaced or removed that version.
+    pub copies_behind: u64,
+    /// Entries of copies whose other side is in a log, or a part of one, that neither mirror has.
+    pub copies_not_mirrored: u64,
+    /// Entries of moves whose other side is in such a log or part.
     pub not_mirrored: u64,
     /// What does not agree, a sentence each, the first [`FINDINGS_MAX`].
     pub findings: Vec<String>,
@@ -64,7 +75,7 @@ struct Moves {
     begun: BTreeSet<Place>,
 }
 
-/// Compares the moves between the shards of two mirrors, in both directions.
+/// Compares the moves and copies between the shards of two mirrors, in both directions.
 ///
 /// # Errors
 /// [`Error`], if a mirror cannot be read.
@@ -74,6 +85,7 @@ pub fn pair(first: &[Log<'_>], second: &[Log<'_>]) -> Result<Paired, Error> {
     let mut paired = Paired::default();
     paired.compare(&one, &two);
     paired.compare(&two, &one);
+    copies::compare(&mut paired, first, second)?;
     Ok(paired)
 }
 

@@ -17,7 +17,9 @@ use ledger::Receipt;
 use crate::finding::{FINDINGS_MAX, Finding};
 use crate::folder;
 
+pub(crate) use live::Live;
 pub use logs::Logs;
+pub(crate) use logs::{supersedes, writes};
 use sums::{Seen, Sums};
 
 /// Entries, and rows, of one sample at the most: a shard opens no more at once.
@@ -106,6 +108,9 @@ pub struct Reconciled {
     pub rows: u64,
     /// Of these, those that were superseded between the beginning and the end of the count.
     pub rows_superseded: u64,
+    /// Copies of other regions' records that the store must hold by the log, when the count began. No record,
+    /// and no entry that is opened, is a copy.
+    pub copies: u64,
     /// Live entries of periods that have ended: a shard opens those of the log that grows alone, so
     /// none of them was drawn.
     pub unsampled: u64,
@@ -212,8 +217,12 @@ pub fn reconcile(
     Ok(done)
 }
 
-/// The number of records.
+/// The number of records, and of copies.
 fn count(sums: &Sums, done: &mut Reconciled) {
+    match u64::try_from(sums.copies) {
+        Ok(copies) => done.copies = copies,
+        Err(_) => done.wrong("by the log, more copies were removed than ever came"),
+    }
     let Ok(expected) = u64::try_from(sums.expected) else {
         done.wrong("by the log, more records were deleted than were ever placed");
         return;

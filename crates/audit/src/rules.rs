@@ -5,6 +5,9 @@ use std::fmt;
 
 use ledger::Checkpoint;
 use ledger::entry::{Entry, Kind, MapRef, Minute};
+use terms::RegionId;
+
+use crate::origin::Origin;
 
 /// What an entry breaks. It names no field that could hold a person's data: entries have none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -55,6 +58,15 @@ pub enum Broken {
     /// A move out of the shard or into it, and the other side is not another shard.
     #[error("is {0}, and the entry of the other side that it names is of this shard")]
     MoveToItself(Kind),
+    /// An entry about a copy does not say what one of its kind must say.
+    #[error("is {0} {1}")]
+    Copy(Kind, &'static str),
+    /// The other end of a copy is another region.
+    #[error("is {0}, and the region that it names at the other end is not another one")]
+    CopyToItself(Kind),
+    /// COPY_IN names a log of the copy's home; the others, an earlier log of their own shard.
+    #[error("is {0}, and the log that it names is not one of {1}")]
+    CopyPeer(Kind, &'static str),
     /// There are more MAP entries than are kept in mind.
     #[error("is one of more than {MAPS_MAX} MAP entries: what they name is not all kept in mind")]
     TooManyMaps,
@@ -139,6 +151,7 @@ impl Rules {
             return Err(Broken::Earlier(earlier));
         }
         self.moves_elsewhere(&entry)?;
+        self.copies_elsewhere(&entry)?;
         by_map.map(|()| entry)
     }
 
@@ -155,11 +168,32 @@ impl Rules {
         }
     }
 
+    /// An entry about a copy says what it must, and its other end is another region.
+    fn copies_elsewhere(&self, entry: &Entry) -> Result<(), Broken> {
+        entry.check_copy().map_err(|what| Broken::Copy(entry.kind, what))?;
+        let own = self.vkey.split('+').next().and_then(Origin::parse);
+        let region = entry.region().filter(|_| entry.is_of_copy());
+        let (Some(own), Some(region)) = (own, region) else { return Ok(()) };
+        if RegionId::parse(region).is_err() || region == own.region {
+            return Err(Broken::CopyToItself(entry.kind));
+        }
+        let Some((origin, _)) = entry.peer() else { return Ok(()) };
+        let (right, whose) = if entry.kind == Kind::CopyIn {
+            let home = |at: Origin<'_>| (at.deployment, at.region) == (own.deployment, region);
+            (Origin::parse(origin).is_some_and(home), "the home of the copy")
+        } else {
+            let earlier = |at: Origin<'_>| at.same_shard(&own) && at.period < own.period;
+            (Origin::parse(origin).is_some_and(earlier), "the earlier ones of its own shard")
+        };
+        if right { Ok(()) } else { Err(Broken::CopyPeer(entry.kind, whose)) }
+    }
+
     /// The map that an entry names: one that comes into force, or the one in force.
     fn map(&mut self, entry: &Entry) -> Result<(), Broken> {
         let maps = &mut self.state.maps;
         let acts = [Kind::Create, Kind::Place, Kind::Replace, Kind::Delete, Kind::Read];
-        let acts = acts.into_iter().chain([Kind::MoveOut, Kind::MoveIn]).collect::<Vec<_>>();
+        let acts = acts.into_iter().chain([Kind::MoveOut, Kind::MoveIn]);
+        let acts = acts.chain([Kind::CopyOut, Kind::CopyIn, Kind::CopyDrop]).collect::<Vec<_>>();
         match entry.map {
             Some(map) if entry.kind == Kind::Map => {
                 let full = maps.len() >= MAPS_MAX;
@@ -211,7 +245,7 @@ impl Rules {
 
 #[cfg(test)]
 mod tests {
-    use ledger::entry::Call;
+    use ledger::entry::{Call, CopyEnd, Detail};
 
     use super::*;
 
@@ -262,12 +296,38 @@ mod tests {
             ("sample/ru/s1/1", Err(Broken::MoveToItself(Kind::MoveOut))),
         ] {
             let mut out = Entry::of_call(Kind::MoveOut, 100, call(map(1)));
-            out.say(ledger::entry::Detail::Peer { origin: origin.to_owned(), index: 3 });
+            out.say(Detail::Peer { origin: origin.to_owned(), index: 3 });
             let mut rules = Rules::new(vkey, State::default());
             let all = begin.iter().chain([&out]);
             let taken = all.map(|entry| rules.take(&entry.encode().unwrap()));
             let first = taken.filter_map(Result::err).next();
             assert_eq!(first.map_or(Ok(()), Err), expect);
+        }
+    }
+
+    #[test]
+    fn the_other_end_of_a_copy_is_another_region() {
+        let vkey = "sample/ru/s1/2+0+key";
+        let begin = [genesis(vkey), Entry::map_taken(100, map(1), &[])];
+        let call = Call { tenant_tag: Some([1; 16]), ..call(map(1)) };
+        let drop = |region: &str, origin: &str| {
+            let mut entry = Entry::copy_drop(100, call, region, CopyEnd::Withdrawn, None);
+            entry.say(Detail::Peer { origin: origin.to_owned(), index: 3 });
+            entry
+        };
+        let (kind, own) = (Kind::CopyDrop, "the earlier ones of its own shard");
+        for (entry, expect) in [
+            (drop("de", "sample/ru/s1/1"), Ok(())),
+            (drop("ru", "sample/ru/s1/1"), Err(Broken::CopyToItself(kind))),
+            (drop("de", "sample/ru/s1/2"), Err(Broken::CopyPeer(kind, own))),
+            (drop("de", "sample/ru/s2/1"), Err(Broken::CopyPeer(kind, own))),
+            (drop("de", "sample/de/s1/1"), Err(Broken::CopyPeer(kind, own))),
+        ] {
+            let mut rules = Rules::new(vkey, State::default());
+            let all = begin.iter().chain([&entry]);
+            let taken = all.map(|entry| rules.take(&entry.encode().unwrap()));
+            let first = taken.filter_map(Result::err).next();
+            assert_eq!(first.map_or(Ok(()), Err), expect, "{entry}");
         }
     }
 

@@ -9,13 +9,14 @@
 use std::collections::BTreeMap;
 
 use ledger::bundle;
-use ledger::entry::{Kind, MapRef};
+use ledger::entry::{Entry, Kind, MapRef};
 use ledger::hash::{HASH_BYTES, Hash, leaf_hash};
 use ledger::note::Verifier;
 use ledger::tile::{BundleId, TILE_WIDTH, TileId};
 use ledger::{Checkpoint, Edge};
 use terms::with_causes;
 
+use crate::copies::Copies;
 use crate::finding::{FINDINGS_MAX, Finding};
 use crate::folder::{self, CHECKPOINT, Folder, VKEY};
 use crate::maps::{ByMaps, Maps};
@@ -140,6 +141,7 @@ fn walk<'a>(
         edge: Edge::new(),
         finished: Vec::new(),
         rules: Rules::new(&key.vkey(), State::default()),
+        copies: Copies::new(key.name()),
         by_maps,
         unlike: None,
         broken: Vec::new(),
@@ -174,6 +176,7 @@ struct Walk<'a> {
     edge: Edge,
     finished: Vec<(TileId, Vec<u8>)>,
     rules: Rules,
+    copies: Copies,
     by_maps: ByMaps<'a>,
     /// The first hash in a tile that is not the one that the entries give.
     unlike: Option<Unlike>,
@@ -200,8 +203,7 @@ impl Walk<'_> {
             }
             let index = self.edge.size();
             self.edge.append(leaf, &mut self.finished);
-            let taken = self.rules.take(entry).map_err(|broken| broken.to_string());
-            if let Err(broken) = taken.and_then(|entry| self.by_maps.take(&entry)) {
+            if let Err(broken) = self.says(index, entry) {
                 if self.broken.len() < FINDINGS_MAX {
                     self.broken.push(Finding::of(&path, format!("entry {index} {broken}")));
                 } else {
@@ -215,6 +217,21 @@ impl Walk<'_> {
             }
         }
         Ok(())
+    }
+
+    /// What an entry says, against rules, copies and maps.
+    fn says(&mut self, index: u64, bytes: &[u8]) -> Result<(), String> {
+        let entry = match self.rules.take(bytes) {
+            Ok(entry) => entry,
+            Err(broken) => {
+                // It is in the log all the same, and later ones may name it.
+                let entry = Entry::decode(bytes).ok();
+                entry.into_iter().for_each(|entry| drop(self.copies.take(index, &entry)));
+                return Err(broken.to_string());
+            }
+        };
+        self.copies.take(index, &entry)?;
+        self.by_maps.take(&entry)
     }
 
     fn tile(&self, tile: TileId) -> Result<Vec<u8>, Finding> {

@@ -19,7 +19,7 @@ pub(crate) fn table(report: &Value) -> String {
     }
     for figure in member(report, "figures").as_array().into_iter().flatten() {
         let keys = ["clause", "act", "reason", "collection", "noted", "role", "territory"];
-        let keys = keys.iter().chain(&["counted", "outcome"]);
+        let keys = keys.iter().chain(&["counted", "outcome", "copy", "other", "end"]);
         let labels: Vec<Value> = keys.filter_map(|key| figure.get(*key)).cloned().collect();
         let (region, of) = (text(member(figure, "region")), text(member(figure, "of")));
         table.count(&region, &of, &words(&labels, " | "), member(figure, "count"));

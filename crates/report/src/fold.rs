@@ -8,6 +8,7 @@ use ledger::{Checkpoint, Entry, Kind};
 use serde_json::{Value, json};
 use terms::{Reason, Rounded};
 
+use crate::copies::{self, CopyAct, HeldCopies};
 use crate::input::{LogFacts, LogInput};
 use crate::law::{InForce, Law};
 use crate::links::{At, Class, Links, UNSTATED};
@@ -80,6 +81,8 @@ pub(crate) enum Figure {
     Erasure { region: String, outcome: &'static str },
     /// Exports to a person.
     Export { region: String },
+    /// Copies that were sent, taken or removed, by the region at the other end.
+    Copy { region: String, act: &'static str, other: String, reason: String },
 }
 
 /// What all logs say together.
@@ -90,6 +93,8 @@ pub(crate) struct Fold {
     pub(crate) links: Links,
     records: BTreeMap<(String, Class), Row>,
     pub(crate) figures: BTreeMap<Figure, u64>,
+    /// Copies that regions hold at the period's end.
+    held: HeldCopies,
     /// Maps taken: log, entry.
     taken: Vec<(At, Entry)>,
     events: Vec<(At, Entry)>,
@@ -126,10 +131,8 @@ fn measure(kind: Kind) -> Option<(usize, i64)> {
         Kind::Genesis | Kind::Map | Kind::Read | Kind::Count | Kind::Refuse | Kind::CopyOut => {
             return None;
         }
-        Kind::CopyIn | Kind::Export | Kind::Key | Kind::Backup | Kind::Restore | Kind::Seal => {
-            return None;
-        }
-        Kind::Block | Kind::Unblock | Kind::Reassess => return None,
+        Kind::CopyIn | Kind::CopyDrop | Kind::Export | Kind::Key | Kind::Backup => return None,
+        Kind::Restore | Kind::Seal | Kind::Block | Kind::Unblock | Kind::Reassess => return None,
     })
 }
 
@@ -152,6 +155,7 @@ impl Fold {
             links: Links::new(logs.iter().map(|log| log.facts.origin.clone())),
             records: BTreeMap::new(),
             figures: BTreeMap::new(),
+            held: HeldCopies::default(),
             taken: Vec::new(),
             events: Vec::new(),
             named: BTreeSet::new(),
@@ -201,6 +205,7 @@ impl Fold {
         }
         let in_period = self.period.holds(entry.minute);
         let class = self.record(region, at, &entry, in_period);
+        self.cut[1] += u64::from(!self.held.take(region, &entry, FIGURES_MAX));
         // What an erasure was about no later entry is about.
         self.links.remember(at, class.filter(|_| entry.kind != Kind::Erase));
         if in_period {
@@ -289,6 +294,8 @@ impl Fold {
             self.add(Figure::Erasure { region, outcome }, 1);
         } else if entry.kind == Kind::Export {
             self.add(Figure::Export { region }, 1);
+        } else if let Some(CopyAct { act, other, reason }) = copies::act(entry) {
+            self.add(Figure::Copy { region, act, other, reason }, many);
         } else {
             for clause in &entry.clauses {
                 let (region, clause) = (region.clone(), clause.clone());
@@ -353,9 +360,15 @@ impl Fold {
                 Figure::Export { region } => {
                     json!({"of": "export", "region": region, "count": count})
                 }
+                Figure::Copy { region, act, other, reason } => {
+                    copies::figure([region, act, other, reason], count)
+                }
             }
         };
-        self.figures.iter().map(figure).collect()
+        let held = self.held.all().map(|(region, home, count)| {
+            copies::figure([region, "held", home, ""], range(Rounded::of(count)))
+        });
+        self.figures.iter().map(figure).chain(held).collect()
     }
 
     /// When each map was in force anywhere: from, and until if it no longer was at the period's

@@ -19,6 +19,7 @@
 //!                                              └─ csv
 //! ```
 
+mod copies;
 mod csv;
 mod fold;
 mod gaps;

@@ -12,7 +12,7 @@ import type { Receipt } from "./gen/bailiwick/v1/ledger_pb.js";
 
 const KINDS = (
   "GENESIS MAP PLACE REPLACE DELETE EXPIRE ERASE READ COUNT REFUSE MOVE_OUT MOVE_IN COPY_OUT " +
-  "COPY_IN EXPORT KEY BACKUP RESTORE SEAL CREATE BLOCK UNBLOCK REASSESS"
+  "COPY_IN EXPORT KEY BACKUP RESTORE SEAL CREATE BLOCK UNBLOCK REASSESS COPY_DROP"
 ).split(" ");
 const ROLES = "writer reader eraser operator auditor shard".split(" ");
 const EVIDENCE = "citizenship document residence collected_in ip phone sim".split(" ");
@@ -151,7 +151,7 @@ class Reader {
       last = code;
       if (code === 1) this.take(8);
       else if (code === 5) this.take(4);
-      else if (code >= 2 && code <= 9) {
+      else if (code >= 2 && code <= 11) {
         this.text();
         if (code === 3) this.take(40);
         if (code === 4) this.take(8);

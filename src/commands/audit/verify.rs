@@ -1,4 +1,5 @@
-//! `audit verify` and `audit diff`: mirrored logs, offline; of two places, the moves between them too.
+//! `audit verify` and `audit diff`: mirrored logs, offline; of two places, the moves and copies between
+//! them too.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -29,8 +30,8 @@ pub(super) struct Verify {
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Check the moves between the shards of two folders too: every MOVE_OUT must have its MOVE_IN in the
-    /// other log, and the other way round
+    /// Check the moves and copies between the shards of two folders too: every MOVE_OUT must have its
+    /// MOVE_IN in the other log, and the other way round; every COPY_IN its COPY_OUT and its version
     #[arg(long, num_args = 2, value_names = ["DIR", "DIR"], conflicts_with = "place")]
     pair: Vec<PathBuf>,
     /// Folder of one log, or of several
@@ -76,6 +77,10 @@ pub(super) fn verify(options: &Verify) -> Result<(), Failure> {
         if let (Some(paired), Some(object)) = (&paired, value.as_object_mut()) {
             object.insert("moves".to_owned(), paired.moves.into());
             object.insert("moves_not_mirrored".to_owned(), paired.not_mirrored.into());
+            object.insert("copies".to_owned(), paired.copies.into());
+            object.insert("copies_not_mirrored".to_owned(), paired.copies_not_mirrored.into());
+            object.insert("copies_under_way".to_owned(), paired.copies_under_way.into());
+            object.insert("copies_behind".to_owned(), paired.copies_behind.into());
         }
         say(value)?;
     } else {
@@ -84,6 +89,11 @@ pub(super) fn verify(options: &Verify) -> Result<(), Failure> {
         }
         if let Some(paired) = &paired {
             say(format!("moves between the two that both logs tell alike: {}", paired.moves))?;
+            say(format!(
+                "copies that both logs tell alike: {}; of a version that the home no longer has: {}; sent, \
+                 and not taken or overtaken: {}",
+                paired.copies, paired.copies_behind, paired.copies_under_way
+            ))?;
         }
     }
     outcome.end()
@@ -145,20 +155,22 @@ impl Place {
     }
 }
 
-/// Compares the moves between the shards of two folders.
+/// Compares the moves and copies between the shards of two folders.
 fn between(first: &Place, second: &Place, outcome: &mut Outcome) -> Result<Paired, Failure> {
     let paired = pair(&first.mirrored(), &second.mirrored());
     let paired = paired.map_err(|error| Failure::said(Exit::Data, with_causes(&error)))?;
     outcome.findings.extend(paired.findings.iter().cloned());
     if paired.more > 0 {
-        outcome.findings.push(format!("{} more moves do not agree", paired.more));
+        outcome.findings.push(format!("{} more moves or copies do not agree", paired.more));
     }
-    if paired.not_mirrored > 0 {
-        warn(format!(
-            "NOT CHECKED: {} entries of moves, whose other side is not in these mirrors: mirror both \
-             logs again",
-            paired.not_mirrored
-        ));
+    for (what, entries) in [("moves", paired.not_mirrored), ("copies", paired.copies_not_mirrored)]
+    {
+        if entries > 0 {
+            warn(format!(
+                "NOT CHECKED: {entries} entries of {what}, whose other side is not in these mirrors: \
+                 mirror both logs again"
+            ));
+        }
     }
     Ok(paired)
 }

@@ -7,13 +7,13 @@ const WORD: u64 = 64;
 
 /// A bit for each entry of each log of a shard: whether it is a write that nothing has superseded.
 #[derive(Debug, Default)]
-pub(super) struct Live(Vec<Vec<u64>>);
+pub(crate) struct Live(Vec<Vec<u64>>);
 
 // === impl Live ===
 
 impl Live {
     /// The write at that place stands now.
-    pub(super) fn set(&mut self, (log, index): Place) {
+    pub(crate) fn set(&mut self, (log, index): Place) {
         let Some((word, bit)) = split(index) else { return };
         if self.0.len() <= log {
             self.0.resize_with(log + 1, Vec::new);
@@ -27,8 +27,14 @@ impl Live {
         }
     }
 
+    /// Whether the write at that place stands.
+    pub(crate) fn has(&self, (log, index): Place) -> bool {
+        let own = || self.0.get(log)?.get(split(index)?.0);
+        own().zip(split(index)).is_some_and(|(own, (_, bit))| own & bit != 0)
+    }
+
     /// Takes a write away. Whether it stood.
-    pub(super) fn take(&mut self, (log, index): Place) -> bool {
+    pub(crate) fn take(&mut self, (log, index): Place) -> bool {
         let Some((word, bit)) = split(index) else { return false };
         let Some(own) = self.0.get_mut(log).and_then(|words| words.get_mut(word)) else {
             return false;
@@ -58,6 +64,8 @@ mod tests {
         let mut live = Live::default();
         live.set((1, 200));
         live.set((0, 3));
+        assert!(live.has((1, 200)) && live.has((0, 3)));
+        assert!(!live.has((1, 201)) && !live.has((0, 200)) && !live.has((7, 0)));
         assert!(!live.take((0, 200)) && !live.take((7, 0)) && !live.take((1, u64::MAX)));
         assert_eq!((live.before(0), live.before(1), live.before(2)), (0, 1, 2));
         assert!(live.take((1, 200)) && !live.take((1, 200)));

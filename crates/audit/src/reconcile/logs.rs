@@ -190,14 +190,15 @@ impl Log {
 
 /// Whether an entry takes away the record of the one that it names as earlier. A move of a whole subject
 /// names none.
-pub(super) fn supersedes(entry: &Entry) -> bool {
+pub(crate) fn supersedes(entry: &Entry) -> bool {
     matches!(entry.kind, Kind::Replace | Kind::Delete | Kind::Expire)
         || (entry.kind == Kind::MoveOut && entry.earlier.is_some())
 }
 
-/// Whether an entry is the write of a record. One about a subject as a whole is none.
-pub(super) fn writes(entry: &Entry) -> bool {
-    matches!(entry.kind, Kind::Place | Kind::Replace | Kind::CopyIn)
+/// Whether an entry is the write of a record. One about a subject as a whole is none, and neither is one
+/// about a copy.
+pub(crate) fn writes(entry: &Entry) -> bool {
+    matches!(entry.kind, Kind::Place | Kind::Replace)
         || (entry.kind == Kind::MoveIn && entry.collection.is_some())
 }
 

@@ -32,6 +32,10 @@ pub(super) struct Sums {
     pub(super) seen: SeenAt,
     /// The writes that stand when the walk has ended.
     pub(super) live: Live,
+    /// Copies that the store held when the walk began.
+    pub(super) copies: i128,
+    /// The copies that came, without those that one entry took away by its name.
+    taken: Live,
     /// The erasures of each tenant, and the subjects that were given away: where they are, and how many
     /// records they count.
     erasures: BTreeMap<[u8; 16], Vec<(Place, u64)>>,
@@ -65,6 +69,7 @@ impl Sums {
                 let earlier = earlier(logs, number, entry);
                 if !grows || index < new.start {
                     sums.expected += change(entry);
+                    sums.copies += entry.change_of_copies();
                 } else {
                     sums.spread =
                         sums.spread.saturating_add(taken(logs, entry, earlier, new.start));
@@ -92,6 +97,9 @@ impl Sums {
         if writes(entry) {
             self.live.set(at);
         }
+        if entry.is_of_copy() {
+            return self.copy(at, entry, earlier);
+        }
         if takes_many(entry) {
             let tenant = entry.tenant_tag.ok_or("and does not say of which tenant")?;
             self.erasures.entry(tenant).or_default().push((at, counted(entry)));
@@ -106,6 +114,24 @@ impl Sums {
         // Deleting what was never written, or twice, would allow any count.
         if earlier == at || !self.live.take(earlier) {
             return Err("of something that is no write, or was taken away before");
+        }
+        Ok(())
+    }
+
+    /// What an entry does to the copies before it. One that is removed with others is named by none.
+    fn copy(
+        &mut self,
+        at: Place,
+        entry: &Entry,
+        earlier: Option<Place>,
+    ) -> Result<(), &'static str> {
+        let goes = (entry.kind == Kind::CopyIn && entry.earlier.is_some())
+            || (entry.kind == Kind::CopyDrop && entry.count().is_none());
+        if entry.kind == Kind::CopyIn {
+            self.taken.set(at);
+        }
+        if goes && !earlier.is_some_and(|earlier| earlier != at && self.taken.take(earlier)) {
+            return Err("of a copy that never came, or was removed before");
         }
         Ok(())
     }
@@ -130,7 +156,7 @@ fn earlier(logs: &Logs, own: usize, entry: &Entry) -> Option<Place> {
 /// By how many an entry changes the number of live records.
 fn change(entry: &Entry) -> i128 {
     match entry.kind {
-        Kind::Place | Kind::CopyIn => 1,
+        Kind::Place => 1,
         Kind::MoveIn => i128::from(entry.collection.is_some()),
         Kind::Delete | Kind::Expire => -1,
         Kind::Erase | Kind::MoveOut if takes_many(entry) => -i128::from(counted(entry)),
@@ -142,7 +168,10 @@ fn change(entry: &Entry) -> i128 {
         | Kind::Read
         | Kind::Count
         | Kind::Refuse
+        // A copy is no record of its shard: [`Entry::change_of_copies`].
         | Kind::CopyOut
+        | Kind::CopyIn
+        | Kind::CopyDrop
         | Kind::Export
         | Kind::Key
         | Kind::Backup

@@ -7,6 +7,7 @@
 #![expect(clippy::indexing_slicing, reason = "a test that goes astray may panic")]
 #![expect(clippy::panic, reason = "a test that goes astray may panic")]
 
+mod copies;
 mod diff;
 mod evidence;
 mod follow;

@@ -6,7 +6,7 @@ use std::path::Path;
 use atlas::{RegionMap, SignedMap, statement};
 use audit::{Against, Maps, verify};
 use ledger::Signers;
-use ledger::entry::{Call, Entry, EvidenceKinds, Kind, MapRef, Ruled};
+use ledger::entry::{Call, Copied, Entry, EvidenceKinds, Kind, MapRef, Ruled};
 use ledger::note::{Signer, sign};
 
 use crate::support::{Log, call, signer};
@@ -106,9 +106,19 @@ fn keep(place: &Path, maps: &[SignedMap]) {
 /// What is wrong with the entries after GENESIS, by their numbers; and how many name no map that
 /// is here.
 fn found(entries: &[Entry], maps: &[SignedMap], with_keys: bool) -> (Vec<String>, u64) {
+    found_in(ORIGIN, entries, maps, with_keys)
+}
+
+/// The same, of a log of that origin.
+fn found_in(
+    origin: &str,
+    entries: &[Entry],
+    maps: &[SignedMap],
+    with_keys: bool,
+) -> (Vec<String>, u64) {
     let dir = tempfile::tempdir().expect("a folder");
-    let mut log = Log::of(ORIGIN, entries);
-    let genesis = Entry::genesis(entries[0].minute, &signer(ORIGIN).vkey(), Vec::new());
+    let mut log = Log::of(origin, entries);
+    let genesis = Entry::genesis(entries[0].minute, &signer(origin).vkey(), Vec::new());
     log.entries[0] = genesis.encode().expect("an entry");
     let folder = log.write(&dir.path().join("ru-msk.a.1"));
     keep(dir.path(), maps);
@@ -176,6 +186,80 @@ fn laws_and_clauses_are_in_the_map_and_in_force() {
     let (late, early) = (47_482 * 1_440, 16_900 * 1_440);
     one(late, [eea[0], eea[1], &["eea-ru"]], "clause eea-ru, which is not in force on 2100-01-01");
     one(early, [eea[0], eea[1], &[]], "statute eu-gdpr, which is not in force on 2016-04-09");
+}
+
+/// What the sample map states of each of its clauses.
+const REFERENCE: &str = "INVENTED FOR THE EXAMPLE";
+
+/// An entry about a copy under a map: sent to that region if it has no home, and came from there if it has.
+fn copy(
+    text: &str,
+    collection: &str,
+    lists: [&[&str]; 3],
+    references: &[&str],
+    ends: (&str, Option<&str>),
+) -> Entry {
+    let [jurisdictions, statutes, clauses] =
+        lists.map(|list| list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+    let (map, caller) = (map_ref(text), call(Kind::CopyOut, MINUTE).caller);
+    let tenant_tag = Some([3; 16]);
+    let call = Call { tenant_tag, caller: caller.as_ref(), collection: Some(collection), map };
+    let ruled = Ruled {
+        jurisdictions: &jurisdictions,
+        statutes: &statutes,
+        clauses: &clauses,
+        evidence_kinds: EvidenceKinds::new(),
+        map,
+    };
+    let (region, home) = ends;
+    let copied = Copied { call, ruled, references, region, commitment: [7; 32] };
+    match home {
+        Some(log) => Entry::copy_in(MINUTE, copied, (log, 2), None),
+        None => Entry { earlier: Some(2), ..Entry::copy_out(MINUTE, copied) },
+    }
+}
+
+const KZ_RU: [&[&str]; 3] = [&["KZ", "RU"], &["kz-94v", "ru-152fz"], &["ru-kz"]];
+
+#[test]
+fn a_copy_goes_where_a_law_asks_for_it_and_each_law_lets_it() {
+    let map = sample();
+    let maps = [signed(&map, 2)];
+    let of = |lists, references: &[&str], region| {
+        let sent = copy(&map, "profiles", lists, references, (region, None));
+        [taken(&map, &BOTH), write(&map, MINUTE, KZ_RU), sent]
+    };
+    assert_eq!(found(&of(KZ_RU, &[REFERENCE], "kz-ala"), &maps, true), (vec![], 0));
+    let came = |home, log| {
+        let came = copy(&map, "profiles", KZ_RU, &[REFERENCE], (home, Some(log)));
+        found_in("sample/kz-ala/a/1", &[taken(&map, &BOTH), came], &maps, true)
+    };
+    assert_eq!(came("ru-msk", ORIGIN), (vec![], 0));
+    let (broken, _) = came("nowhere", "sample/nowhere/a/1");
+    assert!(broken[0].contains("names region nowhere, which its map does not have"), "{broken:?}");
+
+    let one = |lists, references: &[&str], region, says| {
+        wrong(&of(lists, references, region), &maps, 3, says);
+    };
+    let [both, laws, _] = KZ_RU;
+    let no_clause = "no clause that it names covers a transfer from RU";
+    one([both, laws, &[]], &[], "kz-ala", no_clause);
+    one([both, laws, &["eea-kz"]], &[REFERENCE], "kz-ala", no_clause);
+    one([&["RU"], &["ru-152fz"], &["ru-kz"]], &[REFERENCE], "kz-ala", "no law that it names asks");
+    one(KZ_RU, &[REFERENCE], "in-bom", "no law that it names asks");
+    one(KZ_RU, &[REFERENCE], "nowhere", "names region nowhere, which its map does not have");
+    one(KZ_RU, &["another"], "kz-ala", "other references than its clauses have");
+}
+
+#[test]
+fn no_copy_leaves_a_law_that_allows_none() {
+    let map = sample();
+    let lists: [&[&str]; 3] = [&["IN", "KZ"], &["in-rbi", "kz-94v"], &[]];
+    let sent = copy(&map, "payments", lists, &[], ("kz-ala", None));
+    let log = [taken(&map, &BOTH), write(&map, MINUTE, RU), sent];
+    let (broken, _) = found_in("sample/in-bom/a/1", &log, &[signed(&map, 2)], true);
+    let [only] = &broken[..] else { panic!("{broken:?}") };
+    assert!(only.contains("copies what in-rbi allows no copy of outside of IN"), "{only}");
 }
 
 #[test]

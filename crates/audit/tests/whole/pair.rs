@@ -7,8 +7,8 @@ use ledger::entry::{Call, Caller, Detail, Entry, Kind, Role};
 
 use crate::support::{Log, MAP, MINUTE, genesis, signer, taken};
 
-const FROM: &str = "test/ru-msk/a/1";
-const TO: &str = "test/eu-fra/a/1";
+pub(crate) const FROM: &str = "test/ru-msk/a/1";
+pub(crate) const TO: &str = "test/eu-fra/a/1";
 
 /// An entry of a shard about a move.
 fn of_move(kind: Kind, collection: Option<&str>) -> Entry {
@@ -48,11 +48,11 @@ fn target(records: u64, gave: u64, commitment: [u8; 32]) -> Vec<Entry> {
     vec![genesis(&signer(TO).vkey()), taken(), begun, record, adopted]
 }
 
-fn compared(from: &[Entry], to: &[Entry]) -> Paired {
+pub(crate) fn compared(from: &[Entry], to: &[Entry]) -> Paired {
     compared_logs(from, &[(TO, to)])
 }
 
-fn compared_logs(from: &[Entry], to: &[(&str, &[Entry])]) -> Paired {
+pub(crate) fn compared_logs(from: &[Entry], to: &[(&str, &[Entry])]) -> Paired {
     let logs = [&[(FROM, from)][..], to].concat();
     let written = logs.into_iter().map(|(origin, entries)| {
         let dir = tempfile::tempdir().expect("a folder");

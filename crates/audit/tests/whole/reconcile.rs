@@ -7,7 +7,7 @@ use ledger::entry::{Detail, Entry, Kind};
 use ledger::statement::{commitment, content_digest};
 use tempfile::TempDir;
 
-use crate::support::{Log, MINUTE, ORIGIN, call, place};
+use crate::support::{Log, MINUTE, ORIGIN, call, copy_drop, copy_in, place};
 
 const NEXT: &str = "test/ru-msk/a/2";
 
@@ -273,6 +273,46 @@ fn a_delete_that_takes_nothing_away_is_a_finding() {
     let delete = write(Kind::Delete, 3, Some(1));
     let (_, said) = of_log(&[one, two, delete.clone(), delete], &[], 0);
     assert_eq!(said, [format!("test/ru-msk/a/2 entry 4 is DELETE {nothing}")]);
+}
+
+#[test]
+fn copies_are_counted_apart_from_records() {
+    let home = "test/kz-ala/a/1";
+    let came = |index, replaces| copy_in(MINUTE, (home, index), replaces);
+    let gone = |one, count| copy_drop(MINUTE, one, count);
+    let log = [write(Kind::Place, 1, None), came(5, None), came(6, Some(2)), came(7, None)];
+    let after = |more: &[Entry]| [&log[..], more].concat();
+    let (done, said) = of_log(&log, &[], 1);
+    assert_eq!((done.expected, done.copies, said.len()), (1, 2, 0), "{said:?}");
+    let (done, said) = of_log(&after(&[gone(Some(3), None)]), &[], 1);
+    assert_eq!((done.copies, said.len()), (1, 0), "{said:?}");
+    let (done, said) = of_log(&after(&[gone(None, Some(2))]), &[], 1);
+    assert_eq!((done.copies, said.len()), (0, 0), "{said:?}");
+    let (_, said) = of_log(&after(&[gone(Some(2), None)]), &[], 1);
+    let text = "entry 5 is COPY_DROP of a copy that never came, or was removed before";
+    assert_eq!(said, [format!("{NEXT} {text}")]);
+    let (_, said) = of_log(&after(&[gone(None, Some(3))]), &[], 1);
+    assert_eq!(said, ["by the log, more copies were removed than ever came"]);
+}
+
+#[test]
+fn a_copy_of_an_earlier_period_goes_in_a_later_one() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let came = copy_in(MINUTE, ("test/kz-ala/a/1", 5), None);
+    Log::of(ORIGIN, &[came]).write(&dir.path().join("ru-msk.a.1"));
+    let mut gone = copy_drop(MINUTE, None, None);
+    gone.say(Detail::Peer { origin: ORIGIN.to_owned(), index: 1 });
+    Log::of(NEXT, &[gone.clone(), gone]).write(&dir.path().join("ru-msk.a.2"));
+    let logs = Logs::of_shard(dir.path(), NEXT).expect("two logs");
+    let ask = |size| {
+        let answer = api::LedgerReconcile { records: 0, size, start_size: size, ..answer() };
+        let question = Question { size, ..question(&[], &answer) };
+        reconcile(&logs, &question, &answer).expect("an answer")
+    };
+    let done = ask(2);
+    assert_eq!((done.copies, done.findings.len()), (0, 0), "{:?}", done.findings);
+    // It goes once.
+    assert_eq!(ask(3).findings.len(), 2);
 }
 
 #[test]

@@ -293,7 +293,9 @@ fn write_details(out: &mut Vec<u8>, details: &[Detail]) -> Result<(), Error> {
             | Detail::LogKey(text)
             | Detail::PhoneData(text)
             | Detail::IpData(text)
-            | Detail::Signers(text) => write_text(out, text)?,
+            | Detail::Signers(text)
+            | Detail::Region(text)
+            | Detail::References(text) => write_text(out, text)?,
         }
     }
     Ok(())
@@ -318,6 +320,8 @@ fn read_detail(reader: &mut Reader<'_>) -> Result<Detail, Error> {
         7 => Detail::PhoneData(read_text(reader)?),
         8 => Detail::IpData(read_text(reader)?),
         9 => Detail::Signers(read_text(reader)?),
+        10 => Detail::Region(read_text(reader)?),
+        11 => Detail::References(read_text(reader)?),
         _ => return Err(Error::Code),
     })
 }

@@ -71,9 +71,9 @@ codes! {
         MoveOut = 11 "MOVE_OUT",
         /// Records came from another region.
         MoveIn = 12 "MOVE_IN",
-        /// A copy was sent to another region.
+        /// A copy of a record's version is about to be sent to another region.
         CopyOut = 13 "COPY_OUT",
-        /// A copy came from another region.
+        /// A copy of a record's version came from its home, and is stored.
         CopyIn = 14 "COPY_IN",
         /// A person was given what is held about them.
         Export = 15 "EXPORT",
@@ -93,6 +93,8 @@ codes! {
         Unblock = 22 "UNBLOCK",
         /// The rulings of a subject were made again from new evidence, and stand from now on.
         Reassess = 23 "REASSESS",
+        /// Copies that came from another region were removed.
+        CopyDrop = 24 "COPY_DROP",
     }
 }
 
@@ -202,14 +204,14 @@ mod tests {
     fn codes_and_names_never_change() {
         let kinds = "GENESIS MAP PLACE REPLACE DELETE EXPIRE ERASE READ COUNT REFUSE MOVE_OUT \
                      MOVE_IN COPY_OUT COPY_IN EXPORT KEY BACKUP RESTORE SEAL CREATE BLOCK \
-                     UNBLOCK REASSESS";
+                     UNBLOCK REASSESS COPY_DROP";
         for (code, name) in (1..).zip(kinds.split(' ')) {
             let kind = Kind::from_code(code).unwrap();
             assert_eq!((kind.code(), kind.as_str()), (code, name));
             assert_eq!(Kind::parse(name), Some(kind));
         }
-        assert_eq!((Kind::from_code(0), Kind::from_code(24)), (None, None));
-        assert_eq!(Kind::ALL.len(), 23);
+        assert_eq!((Kind::from_code(0), Kind::from_code(25)), (None, None));
+        assert_eq!(Kind::ALL.len(), 24);
         let roles = "writer reader eraser operator auditor shard";
         for (code, name) in (1..).zip(roles.split(' ')) {
             assert_eq!(Role::from_code(code).map(Role::as_str), Some(name));

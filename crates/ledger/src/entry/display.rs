@@ -81,6 +81,8 @@ impl fmt::Display for Detail {
             Self::PhoneData(version) => write!(f, "phone_data={version:?}"),
             Self::IpData(version) => write!(f, "ip_data={version:?}"),
             Self::Signers(names) => write!(f, "signers={names:?}"),
+            Self::Region(name) => write!(f, "region={name:?}"),
+            Self::References(all) => write!(f, "references={all:?}"),
         }
     }
 }

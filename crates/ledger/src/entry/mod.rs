@@ -29,6 +29,8 @@
 //!           7 phone data  text            version of the numbering plans
 //!           8 ip data     text            version of the address database
 //!           9 signers     text            names of the keys that signed a map, with commas
+//!          10 region      text            the region at the other end of a copy
+//!          11 references  text            what the map states as reference of each clause, with "; "
 //! bit 10  [32] commitment
 //! name    u8 length (1 to 127), bytes 0x21 to 0x7e, no comma
 //! list    u8 count (1 to 64), names, each greater than the one before, byte by byte
@@ -39,10 +41,12 @@
 mod build;
 mod codec;
 mod codes;
+mod copy;
 mod display;
 
 pub use build::{Call, Ruled};
 pub use codes::{EvidenceKind, EvidenceKinds, Kind, Role};
+pub use copy::{Copied, CopyEnd, references};
 pub use display::Minute;
 
 use crate::checkpoint::Checkpoint;
@@ -168,6 +172,10 @@ pub enum Detail {
     IpData(String),
     /// The names of the keys that signed a region map, with commas between them.
     Signers(String),
+    /// The region at the other end of a copy.
+    Region(String),
+    /// The references of the clauses that a copy rests on: [`references`].
+    References(String),
 }
 
 // === impl Entry ===
@@ -229,6 +237,16 @@ impl Entry {
         self.detail(|it| if let Detail::Signers(names) = it { Some(names.as_str()) } else { None })
     }
 
+    /// The region at the other end of a copy.
+    pub fn region(&self) -> Option<&str> {
+        self.detail(|it| if let Detail::Region(name) = it { Some(name.as_str()) } else { None })
+    }
+
+    /// The references of the clauses that a copy rests on.
+    pub fn references(&self) -> Option<&str> {
+        self.detail(|it| if let Detail::References(all) = it { Some(all.as_str()) } else { None })
+    }
+
     /// Origin and index of the entry on the other side of a move or copy.
     pub fn peer(&self) -> Option<(&str, u64)> {
         self.detail(|it| {
@@ -266,6 +284,8 @@ impl Detail {
             Self::PhoneData(_) => 7,
             Self::IpData(_) => 8,
             Self::Signers(_) => 9,
+            Self::Region(_) => 10,
+            Self::References(_) => 11,
         }
     }
 }

@@ -150,6 +150,8 @@ fn the_largest_entry_fits() {
             Detail::PhoneData(text()),
             Detail::IpData(text()),
             Detail::Signers(text()),
+            Detail::Region(text()),
+            Detail::References(text()),
         ],
         commitment: Some([255; 32]),
     };
@@ -171,7 +173,7 @@ fn what_has_another_form_is_refused() {
         (0, 3, 0, &[][..], Error::Format),
         (2, 3, 0, &[], Error::Format),
         (1, 0, 0, &[], Error::Code),
-        (1, 24, 0, &[], Error::Code),
+        (1, 25, 0, &[], Error::Code),
         (1, 3, 1 << 11, &[], Error::Code),
         (1, 3, 1 << 15, &[], Error::Code),
         (1, 3, 0, &[0], Error::Trailing),
@@ -188,7 +190,9 @@ fn what_has_another_form_is_refused() {
         (1, 3, 128, &[7], Error::Code),
         (1, 3, 512, &[0], Error::Length),
         (1, 3, 512, &[1, 0], Error::Code),
-        (1, 3, 512, &[1, 10], Error::Code),
+        (1, 3, 512, &[1, 12], Error::Code),
+        (1, 3, 512, &[1, 10], Error::Truncated),
+        (1, 3, 512, &[1, 11, 0, 0], Error::Length),
         (1, 3, 512, &[1, 2, 0, 0], Error::Length),
         (1, 3, 512, &[1, 2, 0, 1, b'\n'], Error::Character),
         (1, 3, 512, &[2, 5, 0, 0, 0, 1, 5, 0, 0, 0, 1], Error::Order),
@@ -253,6 +257,8 @@ fn detail() -> impl Strategy<Value = Detail> {
         text().prop_map(Detail::PhoneData),
         text().prop_map(Detail::IpData),
         text().prop_map(Detail::Signers),
+        text().prop_map(Detail::Region),
+        text().prop_map(Detail::References),
     ]
 }
 
@@ -305,7 +311,7 @@ proptest! {
     #[test]
     fn random_bytes_decode_to_themselves_or_not_at_all(
         bytes in prop::collection::vec(any::<u8>(), 0..120),
-        kind in 1_u8..21,
+        kind in 1_u8..25,
         fields in 0_u16..2048,
     ) {
         // Plain noise, and noise behind a valid beginning.

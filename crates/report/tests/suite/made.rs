@@ -5,7 +5,9 @@ use std::path::Path;
 use atlas::SignedMap;
 use audit::Maps;
 use audit::maps::StoredMap;
-use ledger::entry::{Call, Caller, Detail, EvidenceKind, MapRef, Role, Ruled};
+use ledger::entry::{
+    Call, Caller, Copied, CopyEnd, Detail, EvidenceKind, EvidenceKinds, MapRef, Role, Ruled,
+};
 use ledger::note::Signer;
 use ledger::{Checkpoint, Entry, Hash, Kind};
 use report::{Input, LogFacts, LogInput, Operator};
@@ -156,6 +158,46 @@ impl Log {
     pub(crate) fn ask(&mut self, role: Role, count: u64) {
         self.call((role, None), None, |now, call| {
             Entry::question(now, call, count, "an audit: entries opened")
+        });
+    }
+
+    /// Sends the versions of `count` entries to a mirror, from the entry `first` on.
+    pub(crate) fn send(&mut self, region: &str, first: u64, count: u64) {
+        for placed in first..first + count {
+            self.copied(region, |now, copied| Entry {
+                earlier: Some(placed),
+                ..Entry::copy_out(now, copied)
+            });
+        }
+    }
+
+    /// Takes copies of the versions of `count` entries of a home's log, from the entry `first` on.
+    pub(crate) fn copy(&mut self, home: &str, first: u64, count: u64) {
+        let region = home.split('/').nth(1).expect("an origin");
+        for placed in first..first + count {
+            self.copied(region, |now, copied| Entry::copy_in(now, copied, (home, placed), None));
+        }
+    }
+
+    /// Removes `count` copies whose home is Moscow.
+    pub(crate) fn drop_copies(&mut self, why: CopyEnd, count: u64) {
+        self.call((Role::Shard, None), Some("profiles"), |now, call| {
+            Entry::copy_drop(now, call, "ru-msk", why, Some(count))
+        });
+    }
+
+    fn copied(&mut self, region: &str, make: impl FnOnce(u32, Copied<'_>) -> Entry) {
+        let lists = ["RU", "ru-152fz", "ru-kz"].map(|name| [name.to_owned()]);
+        let map = self.map;
+        self.call((Role::Shard, None), Some("profiles"), |now, call| {
+            let ruled = Ruled {
+                jurisdictions: &lists[0],
+                statutes: &lists[1],
+                clauses: &lists[2],
+                evidence_kinds: EvidenceKinds::new(),
+                map,
+            };
+            make(now, Copied { call, ruled, references: &["No. 7"], region, commitment: [9; 32] })
         });
     }
 

@@ -8,7 +8,7 @@ mod tags;
 use std::collections::BTreeSet;
 
 use audit::Maps;
-use ledger::entry::Role;
+use ledger::entry::{CopyEnd, Role};
 use ledger::{Entry, Hash, Kind};
 use made::{EEA, Log, RU, input, map_ref, maps, next, sample, with_site};
 use report::{Language, Report};
@@ -134,6 +134,39 @@ fn reads_name_region_and_place_and_questions_stand_apart() {
             "operator questions: 1-9",
         ]
     );
+}
+
+#[test]
+fn copies_are_counted_by_the_region_at_the_other_end() {
+    let mut home = moscow();
+    let first = home.day("2026-01-05").place(12, RU, &[]);
+    home.send("kz-ala", first, 12);
+    let mut mirror = Log::begin("kz-ala", 1, "2025-12-20", map_ref(&sample()));
+    mirror.copy(&home.origin(), first, 25);
+    mirror.day("2026-01-05").copy(&home.origin(), first, 12);
+    mirror.drop_copies(CopyEnd::Withdrawn, 14);
+    // After the period.
+    mirror.day("2026-05-02").drop_copies(CopyEnd::Erased, 20);
+    let report = report(vec![home, mirror]);
+    assert_eq!(
+        figures(&report, "copy", &["region", "copy", "other", "end"]),
+        [
+            "kz-ala removed ru-msk withdrawn: 10-19",
+            "kz-ala taken ru-msk null: 10-19",
+            "ru-msk sent kz-ala null: 10-19",
+            "kz-ala held ru-msk null: 20-29",
+        ]
+    );
+    // They are no records, and no writes that rest on a clause.
+    let summary = &report.json()["summary"];
+    assert_eq!(["placed", "live"].map(|of| text(&summary[of])), ["10-19", "10-19"]);
+    assert!(figures(&report, "clause", &["region", "clause"]).is_empty());
+    for (language, says) in [
+        (Language::En, "copies removed: nothing allows or asks for the copy any more"),
+        (Language::Ru, "удалено копий: копия больше не разрешена или не требуется"),
+    ] {
+        assert!(report.to_html(language).expect("a page").contains(says), "{says}");
+    }
 }
 
 /// The texts of the cells of the first column below a heading, up to the next heading.

@@ -22,7 +22,7 @@ from bailiwick.v1 import ledger_pb2
 
 KINDS = (
     "GENESIS MAP PLACE REPLACE DELETE EXPIRE ERASE READ COUNT REFUSE MOVE_OUT MOVE_IN COPY_OUT "
-    "COPY_IN EXPORT KEY BACKUP RESTORE SEAL CREATE BLOCK UNBLOCK REASSESS"
+    "COPY_IN EXPORT KEY BACKUP RESTORE SEAL CREATE BLOCK UNBLOCK REASSESS COPY_DROP"
 ).split()
 ROLES = "writer reader eraser operator auditor shard".split()
 EVIDENCE = "citizenship document residence collected_in ip phone sim".split()
@@ -153,7 +153,7 @@ class _Reader:
                     self.take(8)
                 case 5:
                     self.take(4)
-                case 2 | 6 | 7 | 8 | 9:
+                case 2 | 6 | 7 | 8 | 9 | 10 | 11:
                     self.text()
                 case _:
                     raise self.wrong()

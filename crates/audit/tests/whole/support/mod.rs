@@ -6,7 +6,10 @@ use std::path::Path;
 
 use audit::Folder;
 use audit::folder::Growth;
-use ledger::entry::{Call, Caller, Detail, Entry, EvidenceKind, Kind, MapRef, Role, Ruled};
+use ledger::entry::{
+    Call, Caller, Copied, CopyEnd, Detail, Entry, EvidenceKind, EvidenceKinds, Kind, MapRef, Role,
+    Ruled,
+};
 use ledger::note::Signer;
 use ledger::{Checkpoint, Edge};
 use sha2::{Digest, Sha256};
@@ -70,6 +73,48 @@ pub(crate) fn place(index: u64, salt: &str) -> Entry {
     entry.say(Detail::PhoneData("9.0.43".to_owned()));
     entry.commitment = Some(digest);
     entry
+}
+
+/// What the entries of a copy say alike.
+fn copied<'a>(caller: &'a Caller, region: &'a str, laws: &'a [String; 2]) -> Copied<'a> {
+    let (tenant_tag, collection) = (Some([3; 16]), Some("profile"));
+    let call = Call { tenant_tag, caller: Some(caller), collection, map: MAP };
+    let ruled = Ruled {
+        jurisdictions: &laws[..1],
+        statutes: &laws[1..],
+        clauses: &[],
+        evidence_kinds: EvidenceKinds::new(),
+        map: MAP,
+    };
+    Copied { call, ruled, references: &[], region, commitment: [7; 32] }
+}
+
+fn laws() -> [String; 2] {
+    ["DE".to_owned(), "a-mirror-law".to_owned()]
+}
+
+fn of_shard() -> Caller {
+    Caller { role: Role::Shard, tag: [4; 16], territory: None }
+}
+
+/// COPY_OUT, as a home logs it: of the version of the entry `placed`, to that region.
+pub(crate) fn copy_out(minute: u32, region: &str, placed: u64) -> Entry {
+    let entry = Entry::copy_out(minute, copied(&of_shard(), region, &laws()));
+    Entry { earlier: Some(placed), ..entry }
+}
+
+/// COPY_IN, as a mirror logs it: of the version that an entry of the home's log has placed.
+pub(crate) fn copy_in(minute: u32, placed: (&str, u64), replaces: Option<u64>) -> Entry {
+    let region = placed.0.split('/').nth(1).expect("an origin");
+    Entry::copy_in(minute, copied(&of_shard(), region, &laws()), placed, replaces)
+}
+
+/// COPY_DROP, as a mirror logs it: of the copy of one entry, or of so many.
+pub(crate) fn copy_drop(minute: u32, one: Option<u64>, count: Option<u64>) -> Entry {
+    let (caller, laws) = (of_shard(), laws());
+    let call = copied(&caller, "", &laws).call;
+    let entry = Entry::copy_drop(minute, call, "ru-msk", CopyEnd::Deleted, count);
+    Entry { earlier: one, ..entry }
 }
 
 /// A log in memory.
