@@ -66,6 +66,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         // So that a rare answer makes no common one larger.
         .boxed(".bailiwick.internal.v1.MovesFound.proof")
         .boxed(".bailiwick.internal.v1.Arrived.taken")
+        .boxed(".bailiwick.internal.v1.Written.choice")
         .extern_path(".google.rpc", "::tonic_types::pb")
         // Most messages hold personal data, and those that do not may hold one that does: none
         // of them can be printed.

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use atlas::{Date, Findings, Moment, Outcome, Question, RegionMap, Ruling, decide};
+use atlas::{Date, Findings, Moment, Outcome, Question, RegionMap, Ruling, choices, decide};
 use clap::Args;
 use evidence::{Evidence, JsonLine, Sources};
 use link::host::clock::SystemClock;
 use serde_json::{Map, Value, json};
-use terms::{Clock as _, Rejection, TenantId};
+use terms::{Clock as _, RegionId, Rejection, TenantId};
 
 use crate::arguments::{Packs, day};
 use crate::config;
@@ -72,7 +72,12 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         }
         answers.show(
             number,
-            answer.as_ref().map(|((findings, ruling), row)| Answer { row, findings, ruling }),
+            answer.as_ref().map(|(ruled, row)| Answer {
+                row,
+                findings: &ruled.findings,
+                ruling: &ruled.ruling,
+                open: &ruled.open,
+            }),
         )
     })?;
     answers.end()?;
@@ -90,8 +95,16 @@ struct Rules {
     date: Moment,
 }
 
+/// What is ruled of one row.
+struct Ruled {
+    findings: Findings,
+    ruling: Ruling,
+    /// The regions among which the rules leave a choice.
+    open: Vec<RegionId>,
+}
+
 impl Rules {
-    fn rule(&self, row: &JsonLine<'_>) -> Result<(Findings, Ruling), Rejection> {
+    fn rule(&self, row: &JsonLine<'_>) -> Result<Ruled, Rejection> {
         let items: Vec<_> = row.evidence.iter().map(Evidence::as_item).collect();
         let findings = self.sources.findings(&self.map, &items, &Findings::new())?;
         let question = Question {
@@ -100,8 +113,8 @@ impl Rules {
             findings: &findings,
             date: self.date,
         };
-        let ruling = decide(&self.map, &question)?;
-        Ok((findings, ruling))
+        let (ruling, open) = (decide(&self.map, &question)?, choices(&self.map, &question)?);
+        Ok(Ruled { findings, ruling, open })
     }
 }
 
@@ -110,6 +123,7 @@ struct Answer<'a> {
     row: &'a JsonLine<'a>,
     findings: &'a Findings,
     ruling: &'a Ruling,
+    open: &'a [RegionId],
 }
 
 /// Where answers go: each as it comes in JSON, or some hundred at once in a table.
@@ -171,7 +185,7 @@ impl Answer<'_> {
         match self.ruling.outcome() {
             Outcome::Placed(placement) => {
                 let mut mirrors: Vec<&str> =
-                    placement.mirrors().iter().map(terms::RegionId::as_str).collect();
+                    placement.mirrors().iter().map(RegionId::as_str).collect();
                 mirrors.sort_unstable();
                 object.insert("region".to_owned(), placement.region().as_str().into());
                 object.insert("mirrors".to_owned(), mirrors.into());
@@ -180,6 +194,10 @@ impl Answer<'_> {
                 object.insert("refuse".to_owned(), refusal.reason().as_str().into());
                 object.insert("cure".to_owned(), refusal.cure().into());
             }
+        }
+        if !self.open.is_empty() {
+            let open: Vec<&str> = self.open.iter().map(RegionId::as_str).collect();
+            object.insert("open".to_owned(), open.into());
         }
         let finding = |finding: &atlas::Finding| json!({"kind": finding.kind().as_str(), "country": finding.code()});
         object.insert("findings".to_owned(), self.findings.iter().map(finding).collect());
@@ -191,7 +209,7 @@ impl Answer<'_> {
         let (region, mirrors) = match self.ruling.outcome() {
             Outcome::Placed(placement) => {
                 let mut mirrors: Vec<&str> =
-                    placement.mirrors().iter().map(terms::RegionId::as_str).collect();
+                    placement.mirrors().iter().map(RegionId::as_str).collect();
                 mirrors.sort_unstable();
                 (placement.region().to_string(), mirrors.join(", "))
             }

@@ -10,7 +10,8 @@ use terms::limits::GATEWAY_IN_FLIGHT_MAX;
 pub(crate) use shard::SHARD;
 
 /// The roles that a caller can have.
-pub(super) const ROLES: &[&str] = &["writer", "reader", "eraser", "operator", "auditor"];
+pub(super) const ROLES: &[&str] =
+    &["writer", "reader", "eraser", "operator", "auditor", "adjudicator", "approver"];
 /// Seconds for which an issuer's keys are valid after they were last read.
 pub(super) const KEYS_AGE_S: u64 = 24 * 3_600;
 const IN_FLIGHT_MAX: u64 = GATEWAY_IN_FLIGHT_MAX as u64;

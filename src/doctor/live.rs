@@ -345,6 +345,7 @@ fn is_ruling(reason: &str) -> bool {
         "JURISDICTION_UNDETERMINED",
         "UNSATISFIABLE",
         "NO_REGION",
+        "REGION_EXCLUDED",
         "TRANSFER_NOT_COVERED",
         "CITIZEN_ABROAD",
         "WRONG_INGRESS",

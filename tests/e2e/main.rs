@@ -1,5 +1,6 @@
 //! End to end: real processes on free ports, used as callers, operators, auditors and attackers use them.
 
+mod adjudicate;
 mod allocations;
 mod annexes;
 mod attachments;

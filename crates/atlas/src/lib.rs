@@ -49,7 +49,7 @@ pub use decide::egress::{
 pub use decide::place::Placement;
 pub use decide::place::together::{Conflict, demands_on_participant, together};
 pub use decide::refusal::Refusal;
-pub use decide::ruling::{Outcome, Ruling, UnknownCollection, decide};
+pub use decide::ruling::{Outcome, Ruling, UnknownCollection, choices, decide, decide_chosen};
 pub use docs::statute_pages::statute_index;
 pub use facts::finding::{Aspect, EvidenceKind, Finding, Kinds, MalformedFinding};
 pub use facts::findings::{Findings, FindingsDamaged, FindingsFull};
@@ -68,8 +68,8 @@ pub use map::diff::{Change, Part};
 pub use map::format::format;
 pub use map::renumber::renumber;
 pub use map::{
-    AttributeRules, Clause, ClauseId, CollectionRules, Disputed, Epoch, Home, HomeFor, Lifetime,
-    MapEnding, MapPart, Reads, Region, RegionMap, Review, Site, Statute, Tenant, Unique,
+    AttributeRules, Clause, ClauseId, CollectionRules, Disputed, Epoch, Exclusions, Home, HomeFor,
+    Lifetime, MapEnding, MapPart, Reads, Region, RegionMap, Review, Site, Statute, Tenant, Unique,
     client_address,
 };
 pub use map_tests::{Expected, Given, MapTests, Person, Verdict};

@@ -210,9 +210,11 @@ impl<'a> ByMaps<'a> {
             self.right = (when, HashSet::new());
         }
         if !self.right.1.contains(&said) {
-            let right = lawful(entry, map).and_then(|()| match (&said.2, &self.region) {
-                (Some(_), Some(own)) => copy::lawful(entry, map, own),
-                _ => Ok(()),
+            let right = lawful(entry, map, self.region.as_ref()).and_then(|()| {
+                match (&said.2, &self.region) {
+                    (Some(_), Some(own)) => copy::lawful(entry, map, own),
+                    _ => Ok(()),
+                }
             });
             right.map_err(|wrong| format!("{wrong} (region map {})", Named(named)))?;
             self.right.1.insert(said);
@@ -268,8 +270,9 @@ fn signers_noted(entry: &Entry) -> usize {
     entry.signers().map_or(0, |names| names.split(',').count())
 }
 
-/// Whether an entry's collection, laws and clauses are in the map and in force on its day.
-fn lawful(entry: &Entry, map: &RegionMap) -> Result<(), String> {
+/// Whether an entry's collection, laws and clauses are in the map and in force on its day, and the
+/// collection may lie in the log's region.
+fn lawful(entry: &Entry, map: &RegionMap, region: Option<&RegionId>) -> Result<(), String> {
     let day = Date::from_day(u64::from(entry.minute / DAY));
     // A law's day begins where midnight is earliest: the shard ruled by the time, not by the day.
     let at = Moment::of(UnixMillis(u64::from(entry.minute) * 60_000));
@@ -285,6 +288,11 @@ fn lawful(entry: &Entry, map: &RegionMap) -> Result<(), String> {
             "is of collection {}, which its map does not have",
             name.unwrap_or("")
         ));
+    }
+    if let (true, Some(collection), Some(region)) = (stores, &collection, region)
+        && map.excludes(collection, region)
+    {
+        return Err(format!("is of collection {collection}, which its map excludes from {region}"));
     }
     let mut jurisdictions = Vec::new();
     for id in &entry.statutes {

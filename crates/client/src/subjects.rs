@@ -53,6 +53,47 @@ impl Client {
         Ok(Written { answer, proof })
     }
 
+    /// Proposes the region of a subject where the rules leave a choice, and checks the answer and its
+    /// receipt. Nothing changes until another caller confirms it.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn adjudicate_subject(
+        &self,
+        request: &api::AdjudicateSubjectRequest,
+    ) -> Result<Written<api::AdjudicateSubjectResponse>, Error> {
+        let ask = |mut to: Gateway, request| async move { to.subjects.adjudicate(request).await };
+        let (answer, _) = self.attempts(request, self.question(), ask).await?;
+        self.adjudicated(request, answer)
+    }
+
+    /// Confirms the region that another caller has proposed for a subject, and checks the answer and its
+    /// receipt.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn confirm_adjudication(
+        &self,
+        request: &api::AdjudicateSubjectRequest,
+    ) -> Result<Written<api::AdjudicateSubjectResponse>, Error> {
+        let ask = |mut to: Gateway, request| async move {
+            to.subjects.confirm_adjudication(request).await
+        };
+        let (answer, _) = self.attempts(request, self.question(), ask).await?;
+        self.adjudicated(request, answer)
+    }
+
+    fn adjudicated(
+        &self,
+        request: &api::AdjudicateSubjectRequest,
+        answer: api::AdjudicateSubjectResponse,
+    ) -> Result<Written<api::AdjudicateSubjectResponse>, Error> {
+        let (subject, receipt) = (request.subject.as_ref(), answer.receipt.as_ref());
+        let changes = !request.validate_only && !answer.replayed;
+        let proof = self.of_change(subject, receipt, changes, Kind::Adjudicate)?;
+        Ok(Written { answer, proof })
+    }
+
     /// Orders the move of a subject to another region. The answer says how far it is.
     ///
     /// # Errors

@@ -133,6 +133,7 @@ fn measure(kind: Kind) -> Option<(usize, i64)> {
         }
         Kind::CopyIn | Kind::CopyDrop | Kind::Export | Kind::Key | Kind::Backup => return None,
         Kind::Restore | Kind::Seal | Kind::Block | Kind::Unblock | Kind::Reassess => return None,
+        Kind::Adjudicate => return None,
     })
 }
 

@@ -137,12 +137,18 @@ reasons! {
     Unsatisfiable "UNSATISFIABLE" FailedPrecondition No "no placement satisfies every law that attaches: have the evidence checked, or keep this record out of the platform";
     /// The map has no region in the territory that the law asks for.
     NoRegion "NO_REGION" FailedPrecondition No "give the map a home in the territory that is named";
+    /// The region where it would have to lie is at a site with which the collection must not lie.
+    RegionExcluded "REGION_EXCLUDED" FailedPrecondition No "give the map a home at a site that the collection does not exclude";
     /// A law allows it only under a transfer clause, and the map has none.
     TransferNotCovered "TRANSFER_NOT_COVERED" FailedPrecondition No "give the map a transfer clause for the territories and the collection that are named";
     /// A citizen who lives elsewhere, and the map's `citizens_abroad` is `refuse`.
     CitizenAbroad "CITIZEN_ABROAD" FailedPrecondition No "decide the case by hand, or change citizens_abroad in the map";
     /// New evidence about citizenship or residence would change a ruling that stands.
     JurisdictionChanged "JURISDICTION_CHANGED" FailedPrecondition No "send the new evidence to Subjects.Reassess, which makes the rulings again; nothing was stored";
+    /// A region cannot be chosen for the subject: the rules do not leave it open.
+    ChoiceNotOpen "CHOICE_NOT_OPEN" FailedPrecondition No "choose a region that the rules leave open for all collections of the subject: a dry run of Subjects.Adjudicate lists them";
+    /// What is to be confirmed for a subject is not proposed.
+    ChoiceNotProposed "CHOICE_NOT_PROPOSED" FailedPrecondition No "have a caller with the role adjudicator propose that region first";
     /// The shard's own map does not give the placement that the gateway asked for.
     PlacementNotAdmitted "PLACEMENT_NOT_ADMITTED" FailedPrecondition No "bring gateway and shard to the same map, then send the request again";
     /// A list or count needs an index that the map does not declare.

@@ -12,9 +12,9 @@ import type { Receipt } from "./gen/bailiwick/v1/ledger_pb.js";
 
 const KINDS = (
   "GENESIS MAP PLACE REPLACE DELETE EXPIRE ERASE READ COUNT REFUSE MOVE_OUT MOVE_IN COPY_OUT " +
-  "COPY_IN EXPORT KEY BACKUP RESTORE SEAL CREATE BLOCK UNBLOCK REASSESS COPY_DROP"
+  "COPY_IN EXPORT KEY BACKUP RESTORE SEAL CREATE BLOCK UNBLOCK REASSESS COPY_DROP ADJUDICATE"
 ).split(" ");
-const ROLES = "writer reader eraser operator auditor shard".split(" ");
+const ROLES = "writer reader eraser operator auditor shard adjudicator approver".split(" ");
 const EVIDENCE = "citizenship document residence collected_in ip phone sim".split(" ");
 const ENTRY_BYTES_MAX = 32_768;
 const NOTE_BYTES_MAX = 1_000_000;

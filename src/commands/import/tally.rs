@@ -17,6 +17,7 @@ const RULINGS: &[Reason] = &[
     Reason::JurisdictionUndetermined,
     Reason::Unsatisfiable,
     Reason::NoRegion,
+    Reason::RegionExcluded,
     Reason::TransferNotCovered,
     Reason::CitizenAbroad,
 ];

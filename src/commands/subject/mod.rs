@@ -1,5 +1,6 @@
 //! `bailiwick subject`: shows, finds, exports, erases, blocks and unblocks what a region holds of one person.
 
+mod adjudicate;
 mod folder;
 mod locate;
 mod page;
@@ -41,6 +42,8 @@ enum Command {
     Export(ExportOptions),
     /// Rule on a person again, with new evidence
     Reassess(reassess::ReassessOptions),
+    /// Choose a person's region where the rules leave several: propose it, or confirm a proposal
+    Adjudicate(adjudicate::AdjudicateOptions),
     /// Move a person to another region, with all records
     Relocate(relocate::RelocateOptions),
     /// Erase a person in a region, or one collection of a person, for good
@@ -193,6 +196,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
             Command::Locate(options) => options.run().await,
             Command::Export(options) => options.run().await,
             Command::Reassess(options) => options.run().await,
+            Command::Adjudicate(options) => options.run().await,
             Command::Relocate(options) => options.run().await,
             Command::Erase(options) => options.run().await,
             Command::RotateKey(options) => options.run().await,

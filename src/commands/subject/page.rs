@@ -53,6 +53,7 @@ pub(super) fn html(subject: &api::Subject, rows: &[Row]) -> String {
     row("Country", "Страна", &subject.territory);
     row("Site", "Площадка", &subject.site_address);
     row("Operator of the site", "Оператор площадки", &subject.site_operator);
+    row("Region chosen for you", "Выбранный для вас регион", &subject.chosen_region);
     let since = subject.create_time.as_ref().map_or_else(String::new, ToString::to_string);
     row("Since", "С", &since);
     for finding in &subject.findings {

@@ -23,6 +23,7 @@ pub(super) fn subject(json: bool, subject: &api::Subject) -> Result<(), Failure>
         ("site", &subject.site_address),
         ("operator", &subject.site_operator),
         ("moved to", &subject.moved_to),
+        ("chosen region", &subject.chosen_region),
     ] {
         if !value.is_empty() {
             rows.push((name, value.clone()));
@@ -181,6 +182,9 @@ pub(super) fn as_json(subject: &api::Subject) -> Value {
     }
     if subject.block_end_time.is_some() {
         object.insert("erase_after_block".to_owned(), subject.erase_after_block.into());
+    }
+    if !subject.chosen_region.is_empty() {
+        object.insert("chosen_region".to_owned(), subject.chosen_region.clone().into());
     }
     if !subject.moved_to.is_empty() {
         object.insert("moved_to".to_owned(), subject.moved_to.clone().into());

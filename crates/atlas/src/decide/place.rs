@@ -41,6 +41,8 @@ enum Chosen {
     Lead(HomeFor),
     /// No home of the countries found may lead.
     Fallback,
+    /// The person's own choice among the regions that the rules leave open.
+    Choice,
 }
 
 /// What the laws of one jurisdiction demand together.
@@ -68,10 +70,11 @@ pub(crate) fn place(
     question: &Question<'_>,
     attachments: &[Attachment],
     facts: &Facts,
+    choice: Option<&RegionId>,
 ) -> Result<Placement, Why> {
     let claims = claims(attachments);
     let mut solver = PlacementSolver { map, question, claims, clauses: SmallVec::new() };
-    let (region, chosen, mirrors) = solver.steps(facts)?;
+    let (region, chosen, mirrors) = solver.steps(facts, choice)?;
     // Attachments of one law stand side by side.
     let mut statutes: SmallVec<[StatuteId; 4]> =
         attachments.iter().map(|law| law.statute().clone()).collect();
@@ -87,6 +90,22 @@ pub(crate) fn place(
         chosen,
         epoch: map.epoch(),
     })
+}
+
+/// The regions that could be chosen for a person, by name: see [`PlacementSolver::choice`].
+pub(crate) fn choices(
+    map: &RegionMap,
+    question: &Question<'_>,
+    attachments: &[Attachment],
+    facts: &Facts,
+) -> Vec<RegionId> {
+    if facts.countries().next().is_none() {
+        return Vec::new();
+    }
+    let (claims, clauses) = (claims(attachments), SmallVec::new());
+    let mut solver = PlacementSolver { map, question, claims, clauses };
+    let all = map.regions().iter().map(Region::name);
+    all.filter(|name| solver.choice(name).is_some()).cloned().collect()
 }
 
 /// The jurisdictions of attachments, each once. Attachments come by jurisdiction.
@@ -129,14 +148,36 @@ impl<'a> PlacementSolver<'a> {
     fn steps(
         &mut self,
         facts: &Facts,
+        choice: Option<&RegionId>,
     ) -> Result<(&'a Region, Chosen, SmallVec<[RegionId; 2]>), Why> {
         if facts.countries().next().is_none() {
             return Err(Why::Undetermined);
+        }
+        if let Some(region) = choice.and_then(|name| self.choice(name)) {
+            return Ok((region, Chosen::Choice, SmallVec::new()));
         }
         let (region, chosen) = self.primary(facts)?;
         self.transfers(region)?;
         let mirrors = self.mirrors(region)?;
         Ok((region, chosen, mirrors))
+    }
+
+    /// A region that was chosen for the person, if the rules leave that choice: no law fixes the place
+    /// or wants a copy (steps 1, 2 and 5), people may be placed there without a law (step 3), and every
+    /// law lets the records lie there (step 4). None: the choice is void.
+    fn choice(&mut self, name: &RegionId) -> Option<&'a Region> {
+        let fixes = |claim: &Claim| claim.pins() || claim.demands(Constraint::Mirror);
+        let mut homes = self.map.homes().iter();
+        let leads = homes.any(|home| home.lead() && home.region() == name);
+        let region = self.map.region(name)?;
+        if self.claims.iter().any(fixes) || !leads || self.excludes(region) {
+            return None;
+        }
+        let lawful = self.transfers(region).is_ok();
+        if !lawful {
+            self.clauses.clear();
+        }
+        lawful.then_some(region)
     }
 
     /// Steps 1 to 3: the region of the first copy.
@@ -165,17 +206,34 @@ impl<'a> PlacementSolver<'a> {
     }
 
     /// Step 3: the home of the first country that has one that may lead, those first that a law
-    /// covers.
+    /// covers. A home with which the collection must not lie may not.
     fn lead(&self, facts: &Facts) -> Result<(&'a Region, Chosen), Why> {
         let members = self.claims.iter().map(|claim| claim.jurisdiction.members());
         let covered = members.fold(Countries::EMPTY, Countries::or);
         let inside = facts.countries().filter(|country| covered.contains(*country));
         let outside = facts.countries().filter(|country| !covered.contains(*country));
-        if let Some(home) = inside.chain(outside).find_map(|country| self.map.lead(country)) {
-            return Ok((self.map.region_of(home), Chosen::Lead(home.home_for())));
+        let mut passed_over = None;
+        for home in inside.chain(outside).filter_map(|country| self.map.lead(country)) {
+            let region = self.map.region_of(home);
+            if !self.excludes(region) {
+                return Ok((region, Chosen::Lead(home.home_for())));
+            }
+            passed_over.get_or_insert(region);
         }
-        let any = self.map.home(HomeFor::Any).ok_or(Why::NoLead)?;
-        Ok((self.map.region_of(any), Chosen::Fallback))
+        let any = self.map.home(HomeFor::Any).map(|any| self.map.region_of(any));
+        match any.or(passed_over) {
+            None => Err(Why::NoLead),
+            Some(region) if self.excludes(region) => {
+                Err(Why::Excluded { by: None, region: region.name().clone() })
+            }
+            Some(region) => Ok((region, Chosen::Fallback)),
+        }
+    }
+
+    /// Whether records of the collection must not lie there.
+    fn excludes(&self, region: &Region) -> bool {
+        let rules = self.map.collection(self.question.collection);
+        rules.is_some_and(|rules| region.is_excluded(rules.exclude()))
     }
 
     /// Before steps 4 and 5 rest on clauses: no clause helps where a law denies the destination.
@@ -226,13 +284,17 @@ impl<'a> PlacementSolver<'a> {
         Ok(mirrors)
     }
 
-    /// The region that the map names for exactly that jurisdiction, and that lies in it.
+    /// The region that the map names for exactly that jurisdiction, that lies in it, and with which the
+    /// collection may lie.
     fn exact_home(&self, jurisdiction: Jurisdiction) -> Result<&'a Region, Why> {
         let home = self.map.home(HomeFor::Territory(jurisdiction));
         let region = home.map(|home| self.map.region_of(home));
-        region
-            .filter(|region| jurisdiction.contains(region.territory()))
-            .ok_or(Why::NoHome(jurisdiction))
+        let region = region.filter(|region| jurisdiction.contains(region.territory()));
+        let region = region.ok_or(Why::NoHome(jurisdiction))?;
+        if self.excludes(region) {
+            return Err(Why::Excluded { by: Some(jurisdiction), region: region.name().clone() });
+        }
+        Ok(region)
     }
 
     /// Rests on a clause from a jurisdiction to a region, unless the region lies in it.
@@ -249,12 +311,22 @@ impl<'a> PlacementSolver<'a> {
         if self.map.expired(date) {
             return Err(Why::MapExpired { from, to });
         }
-        let clause = self.map.cover(from, to, collection, date);
-        let id = clause.ok_or(Why::NoClause { from, to })?.id();
+        let clause = self.map.cover_at(from, region, collection, date);
+        let id = clause.ok_or_else(|| self.uncovered(from, region))?.id();
         if !self.clauses.contains(id) {
             self.clauses.push(id.clone());
         }
         Ok(())
+    }
+
+    /// Why no clause leads from a jurisdiction to a region.
+    fn uncovered(&self, from: Jurisdiction, region: &Region) -> Why {
+        let Question { collection, date, .. } = *self.question;
+        let to = region.territory();
+        match self.map.cover(from, to, collection, date.date()) {
+            None => Why::NoClause { from, to },
+            Some(_) => Why::ClauseExcludes { from, to, region: region.name().clone() },
+        }
     }
 }
 
@@ -296,6 +368,11 @@ impl Placement {
         self.statutes.iter()
     }
 
+    /// Whether the person's own choice put it there, and no law and no home of the person's countries.
+    pub fn is_chosen(&self) -> bool {
+        self.chosen == Chosen::Choice
+    }
+
     /// The map that gave it.
     pub fn epoch(&self) -> Epoch {
         self.epoch
@@ -316,6 +393,9 @@ impl Placement {
             }
             Chosen::Lead(home_for) => {
                 format!("no law fixes the place, and {region} is the home of {}", home_for.as_str())
+            }
+            Chosen::Choice => {
+                format!("no law fixes the place, and {region} was chosen for the person")
             }
             Chosen::Fallback => {
                 format!("no law fixes the place and no home may lead, so {region}, the home of *")

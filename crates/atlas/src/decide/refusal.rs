@@ -1,7 +1,7 @@
 //! Why a record may not be stored, and what would cure it.
 
 use smallvec::SmallVec;
-use terms::{Collection, Detail, Reason, Rejection};
+use terms::{Collection, Detail, Reason, RegionId, Rejection};
 
 use crate::{Country, Epoch, Jurisdiction, StatuteId};
 
@@ -29,8 +29,13 @@ pub(crate) enum Why {
     NoHome(Jurisdiction),
     /// No home may take these countries, and there is none for `*`.
     NoLead,
+    /// The region into which the record, or a copy of it, would go is at a site with which the collection
+    /// must not lie. `by`: the jurisdiction whose law asks for that region, if one does.
+    Excluded { by: Option<Jurisdiction>, region: RegionId },
     /// A law wants a clause from there to there.
     NoClause { from: Jurisdiction, to: Country },
+    /// The same, and every clause that leads there excludes the site of the region.
+    ClauseExcludes { from: Jurisdiction, to: Country, region: RegionId },
     /// The same, and the map is past the day until which its clauses may be relied on.
     MapExpired { from: Jurisdiction, to: Country },
     /// The first wants no copy abroad, the second wants one.
@@ -64,7 +69,10 @@ impl Refusal {
             | Why::NoFurtherCopy { .. }
             | Why::Denied { .. } => Reason::Unsatisfiable,
             Why::NoHome(_) | Why::NoLead => Reason::NoRegion,
-            Why::NoClause { .. } | Why::MapExpired { .. } => Reason::TransferNotCovered,
+            Why::Excluded { .. } => Reason::RegionExcluded,
+            Why::NoClause { .. } | Why::ClauseExcludes { .. } | Why::MapExpired { .. } => {
+                Reason::TransferNotCovered
+            }
         }
     }
 
@@ -91,7 +99,9 @@ impl Refusal {
             Why::CitizenAbroad(jurisdiction, _) | Why::NoHome(jurisdiction) => {
                 SmallVec::from_iter([*jurisdiction])
             }
+            Why::Excluded { by, .. } => by.iter().copied().collect(),
             Why::NoClause { from, to }
+            | Why::ClauseExcludes { from, to, .. }
             | Why::MapExpired { from, to }
             | Why::ExclusiveAbroad { from, to }
             | Why::NoFurtherCopy { from, to }
@@ -115,6 +125,19 @@ impl Refusal {
             }
             Why::NoHome(place) => format!("the map names no region in {place} as its home"),
             Why::NoLead => "the map names no home for the countries found".to_owned(),
+            Why::Excluded { by: Some(place), region } => format!(
+                "{place} asks for a copy in its home {region}, and {} must not lie there: the map \
+                 excludes its site",
+                self.collection
+            ),
+            Why::Excluded { by: None, region } => format!(
+                "the record would go to {region}, and {} must not lie there: the map excludes its site",
+                self.collection
+            ),
+            Why::ClauseExcludes { from, to, region } => format!(
+                "every transfer clause that covers {} from {from} to {to} excludes the site of {region}",
+                self.collection
+            ),
             Why::NoClause { from, to } => format!(
                 "no transfer clause in force covers {} from {from} to {to}",
                 self.collection
@@ -148,6 +171,19 @@ impl Refusal {
             | Why::NoFurtherCopy { .. }
             | Why::Denied { .. } => self.reason().cure().to_owned(),
             Why::NoHome(place) => format!("give the map a home for exactly {place}, in {place}"),
+            Why::Excluded { by: Some(place), .. } => {
+                format!(
+                    "give the map another home for exactly {place}, at a site that is not excluded"
+                )
+            }
+            Why::Excluded { by: None, .. } => {
+                "give the map a home for these countries, or for *, at a site that is not excluded"
+                    .to_owned()
+            }
+            Why::ClauseExcludes { from, region, .. } => format!(
+                "give the map a transfer clause from {from} that does not exclude the site of {region}, \
+                 or another home for these people"
+            ),
             Why::NoLead => {
                 "give the map a home for these countries, or one for *, which takes every other"
                     .to_owned()

@@ -1,7 +1,7 @@
 //! Which laws claim a person's record, and what follows from it. Pure: the same question always
 //! has the same answer.
 
-use terms::{Reason, Rejection};
+use terms::{Reason, RegionId, Rejection};
 
 use crate::decide::attach::{Attached, Attachments, Facts, attached};
 use crate::decide::place;
@@ -46,6 +46,21 @@ pub struct Ruling {
 /// # Errors
 /// [`UnknownCollection`]. A refusal is no error: it is an [`Outcome`].
 pub fn decide(map: &RegionMap, question: &Question<'_>) -> Result<Ruling, UnknownCollection> {
+    decide_chosen(map, question, None)
+}
+
+/// The same where a region was chosen for the person. The choice counts where the rules leave one:
+/// no law that attaches fixes the place or wants a copy, a home in that region may lead, the collection
+/// does not exclude the site, and every law lets the records lie there, under a clause if it asks for
+/// one. Otherwise the choice is void, and the answer is that of [`decide`].
+///
+/// # Errors
+/// As [`decide`].
+pub fn decide_chosen(
+    map: &RegionMap,
+    question: &Question<'_>,
+    chosen: Option<&RegionId>,
+) -> Result<Ruling, UnknownCollection> {
     if map.collection(question.collection).is_none() {
         return Err(UnknownCollection);
     }
@@ -53,7 +68,7 @@ pub fn decide(map: &RegionMap, question: &Question<'_>) -> Result<Ruling, Unknow
     let Attached { laws, refused_abroad } = attached(map, question, &facts);
     let placed = match refused_abroad {
         Some(pack) => Err(Why::CitizenAbroad(pack.jurisdiction(), pack.id().clone())),
-        None => place::place(map, question, &laws, &facts),
+        None => place::place(map, question, &laws, &facts, chosen),
     };
     let outcome = match placed {
         Ok(placement) => Outcome::Placed(placement),
@@ -64,6 +79,26 @@ pub fn decide(map: &RegionMap, question: &Question<'_>) -> Result<Ruling, Unknow
         }
     };
     Ok(Ruling { attachments: laws, outcome, epoch: map.epoch(), kinds: facts.kinds })
+}
+
+/// The regions among which the rules leave a choice for that person, by name: each of them, chosen, is
+/// where [`decide_chosen`] places the record. Empty where a law fixes the place, or nothing is lawful.
+///
+/// # Errors
+/// [`UnknownCollection`].
+pub fn choices(
+    map: &RegionMap,
+    question: &Question<'_>,
+) -> Result<Vec<RegionId>, UnknownCollection> {
+    if map.collection(question.collection).is_none() {
+        return Err(UnknownCollection);
+    }
+    let facts = Facts::of(question.findings);
+    let Attached { laws, refused_abroad } = attached(map, question, &facts);
+    if refused_abroad.is_some() {
+        return Ok(Vec::new());
+    }
+    Ok(place::choices(map, question, &laws, &facts))
 }
 
 // === impl Ruling ===

@@ -8,6 +8,7 @@
 mod clauses;
 mod conflicts;
 mod dates;
+mod exclusions;
 mod laws;
 
 use std::collections::BTreeMap;
@@ -85,6 +86,7 @@ pub fn check(
             return None;
         }
         check.clauses();
+        check.exclusions();
         check.conflicts();
         checked = check.annexes(annexes);
         file.is_sound().then_some(map)

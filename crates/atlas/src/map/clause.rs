@@ -3,6 +3,7 @@
 use terms::Collection;
 
 use crate::law::vocabulary::id;
+use crate::map::exclusions::{Exclusions, exclusions};
 use crate::map::names::Names;
 use crate::toml::{At, Section};
 use crate::{Date, Jurisdiction, Territory};
@@ -25,6 +26,7 @@ pub struct Clause {
     pub(super) not_before: Date,
     pub(super) expires: Date,
     pub(super) notified: Option<Date>,
+    pub(super) exclude: Exclusions,
 }
 
 impl Clause {
@@ -78,6 +80,11 @@ impl Clause {
         self.notified
     }
 
+    /// The sites with which the records must not lie: it leads to none of them.
+    pub fn exclude(&self) -> &Exclusions {
+        &self.exclude
+    }
+
     /// Whether it is for that collection.
     pub fn covers(&self, collection: &Collection) -> bool {
         self.collections.as_ref().is_none_or(|all| all.binary_search(collection).is_ok())
@@ -100,6 +107,7 @@ pub(super) fn read(section: &Section<'_>, names: &mut Names) -> Option<At<Clause
         .map(|key| section.text(key).map(|text| text.it.to_owned()));
     let (not_before, expires) = (section.date("not_before"), section.date("expires"));
     let notified = section.date("notified").map(|date| date.it);
+    let exclude = exclusions(section, names);
     if let (Some(from), Some(to)) = (not_before, expires)
         && to.it <= from.it
     {
@@ -118,6 +126,7 @@ pub(super) fn read(section: &Section<'_>, names: &mut Names) -> Option<At<Clause
         not_before: not_before?.it,
         expires: expires?.it,
         notified,
+        exclude,
     };
     listed.then(|| id.with(clause))
 }

@@ -28,6 +28,7 @@ pub(super) struct Draft {
 pub(crate) struct Places {
     pub(crate) valid_until: Option<usize>,
     pub(crate) tenants: Vec<usize>,
+    pub(crate) collections: Vec<usize>,
     pub(crate) regions: Vec<usize>,
     pub(crate) statutes: Vec<usize>,
     pub(crate) clauses: Vec<usize>,
@@ -37,6 +38,7 @@ pub(crate) struct Places {
 /// Sorts what was read, and keeps where it stood.
 pub(super) fn sorted(draft: &mut Draft, valid_until: Option<usize>) -> Places {
     draft.tenants.sort_by(|a, b| a.it.name.cmp(&b.it.name));
+    draft.collections.sort_by(|a, b| a.it.name.cmp(&b.it.name));
     draft.regions.sort_by(|a, b| a.it.name.cmp(&b.it.name));
     draft.homes.sort_by_key(|home| home.it.home_for);
     draft.statutes.sort_by(|a, b| {
@@ -47,6 +49,7 @@ pub(super) fn sorted(draft: &mut Draft, valid_until: Option<usize>) -> Places {
     Places {
         valid_until,
         tenants: places(&draft.tenants),
+        collections: places(&draft.collections),
         regions: places(&draft.regions),
         statutes: places(&draft.statutes),
         clauses: places(&draft.clauses),

@@ -177,6 +177,12 @@ impl RegionMap {
         self.homes.get(place)
     }
 
+    /// Whether records of a collection must not lie in a region, by what the collection excludes.
+    pub fn excludes(&self, collection: &Collection, region: &RegionId) -> bool {
+        let (rules, region) = (self.collection(collection), self.region(region));
+        rules.zip(region).is_some_and(|(rules, region)| region.is_excluded(rules.exclude()))
+    }
+
     /// The statutes, by jurisdiction and id.
     pub fn statutes(&self) -> &[Statute] {
         &self.statutes
@@ -243,7 +249,25 @@ impl RegionMap {
         self.clauses_of(from, collection).any(|clause| clause.to.contains(to))
     }
 
-    /// The clause, first by id, under which records of `from` may lie in a region of `to`.
+    /// The clause, first by id, under which records of `from` may lie in that region: one that does not
+    /// exclude it.
+    pub(crate) fn cover_at(
+        &self,
+        from: Jurisdiction,
+        region: &Region,
+        collection: &Collection,
+        date: Date,
+    ) -> Option<&Clause> {
+        let mut clauses = self.clauses_of(from, collection);
+        clauses.find(|clause| {
+            clause.to.contains(region.territory)
+                && clause.in_force(date)
+                && !region.is_excluded(&clause.exclude)
+        })
+    }
+
+    /// The clause, first by id, under which records of `from` may be read in `to`, and lie at some site
+    /// there.
     pub(crate) fn cover(
         &self,
         from: Jurisdiction,

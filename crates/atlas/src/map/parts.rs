@@ -5,6 +5,7 @@ use terms::{Collection, Reason, RegionId, Rejection, TenantId, limits};
 use crate::attributes::AttributeName;
 use crate::geo::country::Countries;
 use crate::map::attributes::{AttributeRules, attributes};
+use crate::map::exclusions::{Exclusions, countries, exclusions, folded};
 use crate::map::lifetime::Lifetime;
 use crate::map::names::{Names, digest};
 use crate::map::vkey;
@@ -112,6 +113,7 @@ pub struct CollectionRules {
     pub(super) listed: bool,
     /// By name.
     pub(super) attributes: Vec<AttributeRules>,
+    pub(super) exclude: Exclusions,
 }
 
 impl CollectionRules {
@@ -178,6 +180,11 @@ impl CollectionRules {
         &self.attributes
     }
 
+    /// The sites with which its records must not lie.
+    pub fn exclude(&self) -> &Exclusions {
+        &self.exclude
+    }
+
     /// The attribute of that name.
     pub fn attribute(&self, name: &AttributeName) -> Option<&AttributeRules> {
         let place = self.attributes.binary_search_by(|own| own.name().cmp(name)).ok()?;
@@ -192,6 +199,8 @@ pub struct Site {
     pub address: Option<String>,
     /// Who runs the data centre.
     pub operator: Option<String>,
+    /// The countries from which that operator is controlled, by code, each once. Empty: not stated.
+    pub controlled_from: Vec<Country>,
     /// The contract that shows it.
     pub contract: Option<String>,
     /// The entry in a public register that shows it.
@@ -247,6 +256,18 @@ impl Region {
     /// What is known of the site.
     pub fn site(&self) -> &Site {
         &self.site
+    }
+
+    /// Whether data must not lie there by these exclusions. What the site does not state is taken for
+    /// what they mean.
+    pub(crate) fn is_excluded(&self, by: &Exclusions) -> bool {
+        let Site { operator, controlled_from, .. } = &self.site;
+        let named = |own: &String| by.folded().contains(&folded(own));
+        let meant = |from: &Country| by.controlled_from().contains(from);
+        let controlled = || controlled_from.is_empty() || controlled_from.iter().any(meant);
+        by.regions().contains(&self.name)
+            || (!by.operators().is_empty() && operator.as_ref().is_none_or(named))
+            || (!by.controlled_from().is_empty() && controlled())
     }
 }
 
@@ -337,6 +358,7 @@ pub(super) fn collection(
     let feed = section.parse("feed", Lifetime::parse).map(|feed| feed.it);
     let listed = section.flag("list").unwrap_or(false);
     let attributes = attributes(section);
+    let exclude = exclusions(section, names);
     let (name, category, reads) = (name?, category?.it.to_owned(), reads?.it);
     let rules = CollectionRules {
         name: name.it,
@@ -349,6 +371,7 @@ pub(super) fn collection(
         feed,
         listed,
         attributes,
+        exclude,
     };
     Some(At { at: name.at, it: rules })
 }
@@ -366,6 +389,7 @@ pub(super) fn region(section: &Section<'_>) -> Option<At<Region>> {
         Site {
             address: text("address"),
             operator: text("operator"),
+            controlled_from: countries(&site, "controlled_from"),
             contract: text("contract"),
             register: text("register"),
             attestation: text("attestation"),

@@ -5,6 +5,7 @@ use crate::geo::territory::TERRITORY;
 use crate::law::vocabulary::{CitizensAbroad, Constraint, Ingress, UnknownCitizenship};
 use crate::limits;
 use crate::map::attributes::ATTRIBUTE;
+use crate::map::exclusions::EXCLUDE;
 use crate::map::lifetime::Lifetime;
 use crate::map::parts::Unique;
 use crate::map::shapes::{
@@ -164,6 +165,12 @@ static COLLECTION: Table = Table {
             "none",
             "Small typed values beside the body, by which records are found. A record has those that its writer gives it.",
         ),
+        optional(
+            "exclude",
+            Form::Table(&EXCLUDE),
+            "none",
+            "The sites with which its records must not lie: a home there is passed over where no law fixes the place, and refused where one does.",
+        ),
     ],
 };
 
@@ -202,6 +209,12 @@ static SITE: Table = Table {
     keys: &[
         optional("address", Form::Text, "none", "The postal address of the machines."),
         optional("operator", Form::Text, "none", "Who runs the data centre."),
+        optional(
+            "controlled_from",
+            Form::Filled(&COUNTRY),
+            "not stated: excluded wherever an exclusion asks for it",
+            "The countries from which the operator is controlled: its own, and those of the companies that own it.",
+        ),
         optional("contract", Form::Text, "none", "The contract that shows it."),
         optional("register", Form::Text, "none", "The entry in a public register that shows it."),
         optional("attestation", Form::Text, "none", "What attests the location."),
@@ -333,6 +346,12 @@ static CLAUSE: Table = Table {
             "The first day on which it holds: after the wait that a law requires.",
         ),
         needed("expires", Form::Date, "The first day on which it no longer holds."),
+        optional(
+            "exclude",
+            Form::Table(&EXCLUDE),
+            "none",
+            "The sites with which the records must not lie: the clause leads to none of them.",
+        ),
     ],
 };
 

@@ -99,16 +99,17 @@ pub(super) fn tenants(old: &RegionMap, new: &RegionMap) -> Vec<Vec<TenantId>> {
     alike(all, |name| [old, new].map(|map| asks(map, name)))
 }
 
-/// The classes of collections: which of them either map declares, and which laws and clauses are
-/// for them.
+/// The classes of collections: which of them either map declares, which laws and clauses are for them,
+/// and in which regions they must not lie.
 pub(super) fn collections(old: &RegionMap, new: &RegionMap) -> Vec<Vec<Collection>> {
     let of = |map: &RegionMap| map.collections().map(|c| c.name().clone()).collect::<Vec<_>>();
     let all = names(of(old).into_iter(), of(new).into_iter());
     let asks = |map: &RegionMap, name: &Collection| {
-        map.collection(name)?;
+        let rules = map.collection(name)?;
         let laws = map.statutes().iter().map(|statute| statute.covers(name));
         let clauses = map.clauses().iter().map(|clause| clause.covers(name));
-        Some(laws.chain(clauses).collect::<Vec<_>>())
+        let excluded = map.regions().iter().map(|region| region.is_excluded(rules.exclude()));
+        Some(laws.chain(clauses).chain(excluded).collect::<Vec<_>>())
     };
     alike(all, |name| [old, new].map(|map| asks(map, name)))
 }

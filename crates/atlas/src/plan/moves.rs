@@ -4,7 +4,7 @@ use std::fmt;
 
 use terms::{Reason, RegionId};
 
-use crate::{Outcome, Question, RegionMap, Ruling, decide};
+use crate::{Outcome, Question, RegionMap, Ruling, decide_chosen};
 
 /// What becomes of one person's records of one collection when one map takes the place of another.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -58,14 +58,23 @@ impl Move {
     }
 
     /// What becomes of records that lie in a region, with copies in others, whatever map put them
-    /// there. The question's findings are those that the shard holds.
+    /// there. The question's findings are those that the shard holds. `chosen`: the region that was chosen
+    /// for the person; where the rules place records here without it, they may stay until they are moved.
     pub fn of_stored(
         region: &RegionId,
         copies: &[RegionId],
         new: &RegionMap,
         question: &Question<'_>,
+        chosen: Option<&RegionId>,
     ) -> Self {
-        match Answer::of(new, question) {
+        let answer = Answer::of(new, question);
+        let here = |answer: &Answer| answer.placement().is_ok_and(|at| at.region() == region);
+        let by_choice = chosen.map(|chosen| Answer::of_chosen(new, question, chosen));
+        let answer = match by_choice {
+            Some(by_choice) if here(&by_choice) || !here(&answer) => by_choice,
+            Some(_) | None => answer,
+        };
+        match answer {
             Answer::Refused(reason, _) => Self::Refused { from: region.clone(), reason },
             Answer::Placed(ruling) => match ruling.placement() {
                 Some(placement) if placement.region() != region => {
@@ -189,10 +198,19 @@ pub(super) enum Answer {
 
 impl Answer {
     pub(super) fn of(map: &RegionMap, question: &Question<'_>) -> Self {
+        Self::under(map, question, None)
+    }
+
+    /// The same where a region was chosen for the person.
+    fn of_chosen(map: &RegionMap, question: &Question<'_>, chosen: &RegionId) -> Self {
+        Self::under(map, question, Some(chosen))
+    }
+
+    fn under(map: &RegionMap, question: &Question<'_>, chosen: Option<&RegionId>) -> Self {
         if map.tenant(question.tenant).is_none() {
             return Self::Refused(Reason::NotPermitted, None);
         }
-        match decide(map, question) {
+        match decide_chosen(map, question, chosen) {
             Err(unknown) => Self::Refused(terms::Rejection::from(unknown).reason, None),
             Ok(ruling) => match ruling.outcome() {
                 Outcome::Placed(_) => Self::Placed(ruling),

@@ -80,7 +80,7 @@ fn what_is_stored_is_judged_by_where_it_lies() {
         let (tenant, collection) = (&tenant, &collection);
         let question = Question { tenant, collection, findings: &findings, date: day().into() };
         let copies: Vec<_> = copies.iter().map(|copy| region(copy)).collect();
-        Move::of_stored(&region(place), &copies, &map, &question).key()
+        Move::of_stored(&region(place), &copies, &map, &question, None).key()
     };
     let home = ("ru-msk", &["kz-ala"][..]);
     assert_eq!(asked("sample", "profiles", home), "stays");

@@ -39,6 +39,7 @@ impl fmt::Display for Widening {
 /// places, the old one placed in the same region; copies lie in no further region; no further
 /// reader may have it; and its reads are noted at least as closely. So a law that is added, or
 /// attaches to more people, widens as well: it may send people to its home who were elsewhere.
+/// A person with a chosen region is placed there, or where the rules lead without the choice.
 pub fn widening(old: Option<&RegionMap>, new: &RegionMap) -> Vec<Widening> {
     let Some(old) = old else {
         return vec![Widening {

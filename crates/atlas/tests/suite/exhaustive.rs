@@ -21,18 +21,20 @@ use std::collections::BTreeMap;
 
 use areas::Areas;
 use atlas::{
-    Country, Date, Disputed, EvidenceKind, Finding, Findings, Jurisdiction, Outcome, Question,
-    decide,
+    Country, Date, Disputed, EvidenceKind, Finding, Findings, Jurisdiction, Outcome, Placement,
+    Question, choices, decide_chosen,
 };
 use maps::{Maps, maps, written};
 use naive::{Answer, Asked, End, Flaw, Rules};
-use terms::{Collection, TenantId};
+use terms::{Collection, RegionId, TenantId};
 
 /// The kinds of evidence that a ruling tells apart. A document is what a citizenship is: it comes
 /// in sets of two at most.
 const KINDS: &[&str] = &["citizenship", "residence", "collected_in", "ip", "phone", "sim"];
 /// The largest set of findings.
 const FINDINGS_MAX: usize = 3;
+/// The same where each region is chosen for each set.
+const FINDINGS_OF_CHOICES_MAX: usize = 2;
 /// Every way in which the naive rules can be broken, with a map under which that shows.
 const FLAWS: &[(Flaw, &str)] = &[
     (Flaw::ContactsBesidePresence, "sample"),
@@ -75,6 +77,22 @@ const FLAWS: &[(Flaw, &str)] = &[
     (Flaw::DeniedByNobody, "settings"),
     (Flaw::DeniedAtHome, "settings"),
     (Flaw::DeniedAfterClauses, "settings"),
+    (Flaw::CollectionsExcludeNobody, "apart"),
+    (Flaw::ClausesExcludeNobody, "apart"),
+    (Flaw::SilentSitesPass, "apart"),
+    (Flaw::ExcludedLeadsFallThrough, "apart"),
+    (Flaw::ExcludedLastHomeTakes, "apart"),
+    (Flaw::ExcludedPinsStand, "apart"),
+];
+
+/// The same for what is chosen for a person.
+const FLAWS_OF_CHOICES: &[(Flaw, &str)] = &[
+    (Flaw::ChoicesBesidePins, "harsh"),
+    (Flaw::ChoicesBesideMirrors, "apart"),
+    (Flaw::ChoicesOfAnyHome, "harsh"),
+    (Flaw::ChoicesOfExcludedSites, "apart"),
+    (Flaw::ChoicesNeedNoClause, "apart"),
+    (Flaw::ChoicesBindNobody, "apart"),
 ];
 
 /// A set of findings, twice.
@@ -124,11 +142,20 @@ fn put(
     flaw: Option<Flaw>,
     case: &Case<'_>,
     place: &Place<'_>,
+    chosen: Option<&(RegionId, String)>,
 ) -> Result<&'static str, String> {
     let (tenant, collection) = (&place.tenant.0, &place.collection.0);
     let question =
         Question { tenant, collection, findings: &case.atlas, date: place.date.0.into() };
-    let ruling = decide(&maps.atlas, &question).expect("a known collection");
+    let region = chosen.map(|(region, _)| region);
+    let ruling = decide_chosen(&maps.atlas, &question, region).expect("a known collection");
+    if let Some(region) = region {
+        let choices = choices(&maps.atlas, &question).expect("a known collection");
+        let counts = ruling.placement().is_some_and(Placement::is_chosen);
+        if counts != choices.contains(region) {
+            return Err(format!("{}: {region}: {counts}, of {choices:?}", maps.name));
+        }
+    }
     let conflicting = ruling.refusal().map(|refusal| refusal.conflicting()).unwrap_or_default();
     let atlas = atlas_answer(&ruling, &conflicting);
     let asked = Asked {
@@ -136,6 +163,7 @@ fn put(
         collection: place.collection.1,
         date: place.date.1,
         findings: &case.texts,
+        chosen: chosen.map(|(_, text)| text.as_str()),
     };
     let naive = Rules { text: &maps.text, flaw }.answer(&asked);
     if atlas != naive {
@@ -205,6 +233,22 @@ fn cases<'a>(all: &'a [String], codes: &'a [String], size: usize) -> Vec<Case<'a
 /// Puts all sets of up to `size` findings. `Err`: the first question on which the two do not
 /// agree.
 fn put_all(maps: &Maps, flaw: Option<Flaw>, size: usize) -> Result<Tally, String> {
+    put_each(maps, flaw, size, &[None])
+}
+
+/// The same with each region chosen for each person.
+fn put_choices(maps: &Maps, flaw: Option<Flaw>, size: usize) -> Result<Tally, String> {
+    let region = |name: &String| (RegionId::parse(name).expect("a name"), name.clone());
+    let regions: Vec<_> = maps.text.regions.keys().map(region).map(Some).collect();
+    put_each(maps, flaw, size, &regions)
+}
+
+fn put_each(
+    maps: &Maps,
+    flaw: Option<Flaw>,
+    size: usize,
+    chosen: &[Option<(RegionId, String)>],
+) -> Result<Tally, String> {
     let all = all_countries();
     let (_, codes) = classes::countries(&maps.text, &all);
     let cases = cases(&all, &codes, size);
@@ -218,8 +262,11 @@ fn put_all(maps: &Maps, flaw: Option<Flaw>, size: usize) -> Result<Tally, String
                     collection: (Collection::parse(collection).expect("a name"), collection),
                     date: (Date::parse(day).expect("a day"), day),
                 };
-                for case in &cases {
-                    *tally.ends.entry(put(maps, flaw, case, &place)?).or_default() += 1;
+                for (case, chosen) in
+                    cases.iter().flat_map(|case| chosen.iter().map(move |one| (case, one)))
+                {
+                    let end = put(maps, flaw, case, &place, chosen.as_ref())?;
+                    *tally.ends.entry(end).or_default() += 1;
                     tally.cases += 1;
                 }
             }
@@ -263,6 +310,28 @@ fn every_case_of_the_harsh_map() {
 #[test]
 fn every_case_of_the_map_with_every_setting() {
     check("settings");
+}
+
+#[test]
+fn every_case_of_the_map_that_excludes_sites() {
+    check("apart");
+}
+
+#[test]
+fn every_choice_is_judged_alike() {
+    for name in ["apart", "harsh"] {
+        let maps = maps(name);
+        match put_choices(&maps, None, FINDINGS_OF_CHOICES_MAX) {
+            Ok(Tally { cases, ends }) => println!("choices in {name}: {cases} cases: {ends:?}"),
+            Err(differs) => panic!("{differs}"),
+        }
+    }
+    for (flaw, name) in FLAWS_OF_CHOICES {
+        let maps = maps(name);
+        let found = (1..=FINDINGS_OF_CHOICES_MAX)
+            .any(|size| put_choices(&maps, Some(*flaw), size).is_err());
+        assert!(found, "{flaw:?} does not show under the map {name}");
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@
 mod border;
 mod carried;
 mod cases;
+mod exclusions;
 mod exhaustive;
 mod golden;
 mod limits;

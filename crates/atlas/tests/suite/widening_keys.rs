@@ -31,6 +31,8 @@ exempt = ["ru-152fz/6-1-2"]
 name = "two"
 category = "some"
 reads = "counted"
+exclude.regions = ["ru-spb"]
+exclude.controlled_from = ["FR"]
 [[regions]]
 name = "ru-msk"
 territory = "RU"
@@ -46,6 +48,7 @@ attestation_expires = 2027-01-01
 [[regions]]
 name = "de-fra"
 territory = "DE"
+site.controlled_from = ["DE", "US"]
 [[regions]]
 name = "ru-spb"
 territory = "RU"
@@ -85,6 +88,7 @@ reference = "r"
 notified = 2025-06-01
 not_before = 2026-01-01
 expires = 2027-01-01
+exclude.operators = ["gone"]
 [[disputed]]
 name = "area"
 addresses = ["203.0.113.0/24"]
@@ -217,6 +221,49 @@ const STEPS: &[(&str, &str, &str)] = &[
         "region `ru-msk`: site.attestation_expires was 2027-01-01, is none",
     ),
     ("attestation_expires = 2027-01-01", "attestation_expires = 2026-12-31", ""),
+    // Exclusions: fewer of them, another list of a site, and those that send people elsewhere.
+    ("exclude.regions = [\"ru-spb\"]", "", "collection `two`: exclude was regions [ru-spb]"),
+    ("exclude.regions = [\"ru-spb\"]", "exclude.regions = [\"ru-spb\", \"ru-msk\"]", ""),
+    (
+        "exclude.regions = [\"ru-spb\"]",
+        "exclude.regions = [\"ru-spb\", \"de-fra\"]",
+        "collection `two`: exclude was",
+    ),
+    ("exclude.controlled_from = [\"FR\"]", "", "collection `two`: exclude was"),
+    (
+        "grounds = \"contract\"",
+        "grounds = \"contract\"\nexclude.operators = [\"They\"]",
+        "collection `one`: exclude was none, is",
+    ),
+    ("grounds = \"contract\"", "grounds = \"contract\"\nexclude.regions = [\"ru-msk\"]", ""),
+    ("exclude.operators = [\"gone\"]", "", "clause `ru-de`: exclude was"),
+    ("exclude.operators = [\"gone\"]", "exclude.operators = [\"GONE\", \"they\"]", ""),
+    (
+        "[\"DE\", \"US\"]\n[[",
+        "[\"DE\"]\n[[",
+        "region `de-fra`: site.controlled_from was [DE, US], is [DE]",
+    ),
+    (
+        "[\"DE\", \"US\"]\n[[",
+        "[\"DE\", \"FR\", \"US\"]\n[[",
+        "region `de-fra`: site.controlled_from was [DE, US], is [DE, FR, US]",
+    ),
+    ("[\"DE\", \"US\"]\n[[", "[\"DE\", \"GB\", \"US\"]\n[[", ""),
+    (
+        "site.controlled_from = [\"DE\", \"US\"]\n",
+        "",
+        "region `de-fra`: site.controlled_from was [DE, US], is none",
+    ),
+    (
+        "name = \"ru-spb\"\nterritory = \"RU\"",
+        "name = \"ru-spb\"\nterritory = \"RU\"\nsite.controlled_from = [\"RU\"]",
+        "",
+    ),
+    (
+        "operator = \"they\"",
+        "operator = \"they\"\ncontrolled_from = [\"RU\"]",
+        "region `ru-msk`: site.controlled_from was none, is [RU]",
+    ),
     ("region = \"ru-msk\"", "region = \"ru-spb\"", "home `RU`: region was ru-msk, is ru-spb"),
     ("lead = false", "", "home `RU`: lead was false, is true"),
     (

@@ -180,7 +180,8 @@ fn change(entry: &Entry) -> i128 {
         | Kind::Create
         | Kind::Block
         | Kind::Unblock
-        | Kind::Reassess => 0,
+        | Kind::Reassess
+        | Kind::Adjudicate => 0,
     }
 }
 

@@ -263,6 +263,21 @@ fn no_copy_leaves_a_law_that_allows_none() {
 }
 
 #[test]
+fn what_a_map_excludes_from_the_region_does_not_lie_there() {
+    let name = "name = \"profiles\"\n";
+    let excluding = |site: &str| {
+        let map = sample().replacen(name, &format!("{name}exclude.regions = [\"{site}\"]\n"), 1);
+        assert_ne!(map, sample());
+        map
+    };
+    let (here, elsewhere) = (excluding("ru-msk"), excluding("kz-ala"));
+    let log = |map: &str| [taken(map, &BOTH), write(map, MINUTE, RU)];
+    let says = "of collection profiles, which its map excludes from ru-msk";
+    wrong(&log(&here), &[signed(&here, 2)], 2, says);
+    assert_eq!(found(&log(&elsewhere), &[signed(&elsewhere, 2)], true), (vec![], 0));
+}
+
+#[test]
 fn maps_follow_each_other_and_have_the_signatures_that_they_need() {
     let first = sample();
     let narrow = next(&first, narrower);

@@ -131,6 +131,8 @@ service! {
         resolve_placement ResolvePlacementRequest -> Ruling;
         locate LocateSubjectRequest -> LocateSubjectResponse;
         reassess ReassessSubjectRequest -> ReassessSubjectResponse;
+        adjudicate AdjudicateSubjectRequest -> AdjudicateSubjectResponse;
+        confirm_adjudication AdjudicateSubjectRequest -> AdjudicateSubjectResponse;
         relocate RelocateSubjectRequest -> Operation;
         get GetSubjectRequest -> Subject;
         erase EraseSubjectRequest -> EraseSubjectResponse;

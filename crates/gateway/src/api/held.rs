@@ -83,6 +83,7 @@ fn to_api(
         key_rotate_time: minute(held.key_rotated_minute),
         erased_collections: held.erased.into_iter().map(erased).collect(),
         accesses: held.accesses.into_iter().map(access).collect(),
+        chosen_region: held.chosen,
     })
 }
 

@@ -1,5 +1,6 @@
 //! The services: each method from its request to its answer.
 
+mod adjudicate;
 pub(crate) mod attachments;
 mod attributes;
 mod batch;

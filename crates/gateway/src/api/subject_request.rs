@@ -51,6 +51,17 @@ pub(crate) struct Reassess {
     pub(crate) prove: bool,
 }
 
+/// A step of the choice of a subject's region, well-formed.
+pub(crate) struct Adjudicate {
+    pub(crate) of: Named,
+    /// None: a dry run that only asks what is open.
+    pub(crate) region: Option<RegionId>,
+    pub(crate) request_id: RequestId,
+    pub(crate) reason: String,
+    pub(crate) validate_only: bool,
+    pub(crate) prove: bool,
+}
+
 /// The order of a relocation, well-formed.
 pub(crate) struct Relocate {
     pub(crate) of: Named,
@@ -131,6 +142,27 @@ impl RequestReader<'_> {
         Ok(Reassess {
             of: self.named(request.subject)?,
             given: self.given(&request.evidence, &request.findings)?,
+            reason: reason(request.reason)?,
+            validate_only: request.validate_only,
+            prove: prove(request.receipt_view)?,
+        })
+    }
+
+    /// Reads a step of the choice of a subject's region.
+    pub(crate) fn adjudicate(
+        self,
+        request: v1::AdjudicateSubjectRequest,
+    ) -> Result<Adjudicate, Rejection> {
+        let of = self.named(request.subject)?;
+        let region = match request.region.as_str() {
+            "" if request.validate_only => None,
+            "" => return Err(Rejection::new(Reason::FieldMissing).field("region")),
+            name => Some(RegionId::parse(name).map_err(|why| Rejection::id("region", why))?),
+        };
+        Ok(Adjudicate {
+            of,
+            region,
+            request_id: request_id(&request.request_id)?,
             reason: reason(request.reason)?,
             validate_only: request.validate_only,
             prove: prove(request.receipt_view)?,

@@ -14,7 +14,7 @@ use wire::v1::subjects_server::Subjects;
 
 use crate::api::context::{Call, CallContext};
 use crate::api::unique::Creation;
-use crate::api::{erase, export, held, locate, operations, reassess, response};
+use crate::api::{adjudicate, erase, export, held, locate, operations, reassess, response};
 
 /// The parts of an export.
 type Exported = Pin<Box<dyn Stream<Item = Result<v1::ExportSubjectResponse, Status>> + Send>>;
@@ -67,6 +67,24 @@ impl Subjects for SubjectsService {
     ) -> Result<Response<v1::ReassessSubjectResponse>, Status> {
         let (call, request) = Call::open(&self.0, request)?;
         let answer = reassess::reassess(&self.0, &call, request).await;
+        call.answer(answer)
+    }
+
+    async fn adjudicate(
+        &self,
+        request: Request<v1::AdjudicateSubjectRequest>,
+    ) -> Result<Response<v1::AdjudicateSubjectResponse>, Status> {
+        let (call, request) = Call::open(&self.0, request)?;
+        let answer = adjudicate::adjudicate(&self.0, &call, request, false).await;
+        call.answer(answer)
+    }
+
+    async fn confirm_adjudication(
+        &self,
+        request: Request<v1::AdjudicateSubjectRequest>,
+    ) -> Result<Response<v1::AdjudicateSubjectResponse>, Status> {
+        let (call, request) = Call::open(&self.0, request)?;
+        let answer = adjudicate::adjudicate(&self.0, &call, request, true).await;
         call.answer(answer)
     }
 

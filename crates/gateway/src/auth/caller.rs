@@ -124,6 +124,8 @@ impl Caller {
             | Method::SubjectRotateKey
             | Method::SubjectBlock
             | Method::SubjectUnblock => &[Role::Eraser],
+            Method::SubjectAdjudicate => &[Role::Adjudicator],
+            Method::SubjectConfirmAdjudication => &[Role::Approver],
             Method::ResolvePlacement => &[Role::Writer, Role::Reader, Role::Operator],
             Method::MapGet | Method::MapStatus | Method::MapHistory => {
                 &[Role::Operator, Role::Auditor]
@@ -296,8 +298,16 @@ mod tests {
         assert_eq!(acting(Method::Get), Role::Reader);
     }
 
-    const ROLES: [Role; 6] =
-        [Role::Writer, Role::Reader, Role::Operator, Role::Eraser, Role::Auditor, Role::Shard];
+    const ROLES: [Role; 8] = [
+        Role::Writer,
+        Role::Reader,
+        Role::Operator,
+        Role::Eraser,
+        Role::Auditor,
+        Role::Shard,
+        Role::Adjudicator,
+        Role::Approver,
+    ];
 
     #[test]
     fn a_tenant_that_the_map_does_not_name_may_do_nothing() {

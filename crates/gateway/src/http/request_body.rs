@@ -103,6 +103,8 @@ pub(crate) fn bounded(
         | Method::SubjectLocate
         | Method::SubjectReassess
         | Method::SubjectRelocate
+        | Method::SubjectAdjudicate
+        | Method::SubjectConfirmAdjudication
         | Method::OperationGet
         | Method::OperationList
         | Method::OperationCancel

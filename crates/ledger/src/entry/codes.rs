@@ -95,6 +95,8 @@ codes! {
         Reassess = 23 "REASSESS",
         /// Copies that came from another region were removed.
         CopyDrop = 24 "COPY_DROP",
+        /// The region of a subject was proposed, or what was proposed was confirmed.
+        Adjudicate = 25 "ADJUDICATE",
     }
 }
 
@@ -113,6 +115,10 @@ codes! {
         Auditor = 5 "auditor",
         /// Another shard, or this one by itself.
         Shard = 6 "shard",
+        /// Proposes the region of a subject where the rules leave a choice.
+        Adjudicator = 7 "adjudicator",
+        /// Confirms what an adjudicator has proposed.
+        Approver = 8 "approver",
     }
 }
 
@@ -204,19 +210,19 @@ mod tests {
     fn codes_and_names_never_change() {
         let kinds = "GENESIS MAP PLACE REPLACE DELETE EXPIRE ERASE READ COUNT REFUSE MOVE_OUT \
                      MOVE_IN COPY_OUT COPY_IN EXPORT KEY BACKUP RESTORE SEAL CREATE BLOCK \
-                     UNBLOCK REASSESS COPY_DROP";
+                     UNBLOCK REASSESS COPY_DROP ADJUDICATE";
         for (code, name) in (1..).zip(kinds.split(' ')) {
             let kind = Kind::from_code(code).unwrap();
             assert_eq!((kind.code(), kind.as_str()), (code, name));
             assert_eq!(Kind::parse(name), Some(kind));
         }
-        assert_eq!((Kind::from_code(0), Kind::from_code(25)), (None, None));
-        assert_eq!(Kind::ALL.len(), 24);
-        let roles = "writer reader eraser operator auditor shard";
+        assert_eq!((Kind::from_code(0), Kind::from_code(26)), (None, None));
+        assert_eq!(Kind::ALL.len(), 25);
+        let roles = "writer reader eraser operator auditor shard adjudicator approver";
         for (code, name) in (1..).zip(roles.split(' ')) {
             assert_eq!(Role::from_code(code).map(Role::as_str), Some(name));
         }
-        assert_eq!((Role::from_code(0), Role::from_code(7)), (None, None));
+        assert_eq!((Role::from_code(0), Role::from_code(9)), (None, None));
         let evidence = "citizenship document residence collected_in ip phone sim";
         for (code, name) in (0..).zip(evidence.split(' ')) {
             assert_eq!(EvidenceKind::from_code(code).map(EvidenceKind::as_str), Some(name));

@@ -173,7 +173,7 @@ fn what_has_another_form_is_refused() {
         (0, 3, 0, &[][..], Error::Format),
         (2, 3, 0, &[], Error::Format),
         (1, 0, 0, &[], Error::Code),
-        (1, 25, 0, &[], Error::Code),
+        (1, 26, 0, &[], Error::Code),
         (1, 3, 1 << 11, &[], Error::Code),
         (1, 3, 1 << 15, &[], Error::Code),
         (1, 3, 0, &[0], Error::Trailing),
@@ -187,7 +187,7 @@ fn what_has_another_form_is_refused() {
         (1, 3, 64, &[0], Error::Code),
         (1, 3, 64, &[0x80], Error::Code),
         (1, 3, 128, &[0], Error::Code),
-        (1, 3, 128, &[7], Error::Code),
+        (1, 3, 128, &[9], Error::Code),
         (1, 3, 512, &[0], Error::Length),
         (1, 3, 512, &[1, 0], Error::Code),
         (1, 3, 512, &[1, 12], Error::Code),
@@ -311,7 +311,7 @@ proptest! {
     #[test]
     fn random_bytes_decode_to_themselves_or_not_at_all(
         bytes in prop::collection::vec(any::<u8>(), 0..120),
-        kind in 1_u8..25,
+        kind in 1_u8..26,
         fields in 0_u16..2048,
     ) {
         // Plain noise, and noise behind a valid beginning.

@@ -178,6 +178,7 @@ fn is_told(reason: Reason) -> bool {
             | Reason::JurisdictionDisputed
             | Reason::Unsatisfiable
             | Reason::NoRegion
+            | Reason::RegionExcluded
             | Reason::TransferNotCovered
             | Reason::CitizenAbroad
             | Reason::JurisdictionChanged

@@ -34,10 +34,21 @@ pub(crate) enum Right {
     Write,
     /// To erase subjects, to block them, and to replace their keys.
     Erase,
+    /// To propose the region of a subject.
+    Propose,
+    /// To confirm what another caller has proposed.
+    Confirm,
     /// What a map would do.
     MapImpact,
     /// Which maps were taken.
     MapHistory,
+}
+
+impl Right {
+    /// The right to one of the two steps of a choice.
+    pub(crate) const fn adjudicate(confirm: bool) -> Self {
+        if confirm { Self::Confirm } else { Self::Propose }
+    }
 }
 
 /// Whether a role has a right. The gateway has asked the same; the shard trusts none.
@@ -46,6 +57,8 @@ pub(crate) fn permitted(role: Role, right: Right) -> bool {
         Right::Read => &[Role::Reader],
         Right::Write => &[Role::Writer],
         Right::Erase => &[Role::Eraser],
+        Right::Propose => &[Role::Adjudicator],
+        Right::Confirm => &[Role::Approver],
         Right::MapImpact => &[Role::Operator],
         Right::MapHistory => &[Role::Operator, Role::Auditor],
     };

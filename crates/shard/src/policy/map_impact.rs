@@ -108,7 +108,8 @@ impl MapImpact<'_> {
                 standing.weighed(&subject.findings).map_err(|_| Error::Damaged("subjects"))?;
             let (tenant, collection) = (&owner.tenant, &standing.collection);
             let question = Question { tenant, collection, findings: &basis, date: self.date };
-            let fate = |map| Move::of_stored(region, &standing.mirrors, map, &question);
+            let chosen = subject.choice.chosen.as_ref();
+            let fate = |map| Move::of_stored(region, &standing.mirrors, map, &question, chosen);
             let (now, then) = (fate(in_force), fate(self.next));
             let (what, detail) = match &then {
                 Move::Elsewhere { to, .. } => ("elsewhere", to.as_str()),
@@ -206,8 +207,12 @@ impl MapImpact<'_> {
         let people = head.indexed.participants.iter();
         let bound: Vec<&[Jurisdiction]> = people.map(|one| &one.jurisdictions[..]).collect();
         let refused = |map: &RegionMap| {
-            let ruling = atlas::decide(map, &question).ok()?;
-            let here = ruling.placement().filter(|at| *at.region() == self.node.region)?;
+            // Where the rules place it here with the choice or without it, as of a write.
+            let with = [subject.choice.chosen.as_ref(), None].into_iter();
+            let mut rulings = with.filter_map(|by| atlas::decide_chosen(map, &question, by).ok());
+            let is_here = |at: &&atlas::Placement| *at.region() == self.node.region;
+            let ruling = rulings.find(|ruling| ruling.placement().filter(is_here).is_some())?;
+            let here = ruling.placement()?;
             let conflict = atlas::together(map, &question, here, &bound).err()?;
             Some(conflict.refusal().reason())
         };

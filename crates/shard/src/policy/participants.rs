@@ -143,7 +143,7 @@ mod tests {
         let mut findings = Findings::new();
         let resident = Finding::parse(EvidenceKind::Residence, "RU").expect("a finding");
         findings.insert(resident).expect("room");
-        let Verdict::Here(ruled) = rules.decide(&tenant, &collection, &findings) else {
+        let Verdict::Here(ruled) = rules.decide(&tenant, &collection, &findings, None) else {
             unreachable!("a Russian's record lies in Russia")
         };
         let dora = Participant {

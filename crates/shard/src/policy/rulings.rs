@@ -27,11 +27,13 @@ const BY_THE_MAP: &[Reason] = &[
     Reason::ExpiryTooLate,
     Reason::Unsatisfiable,
     Reason::NoRegion,
+    Reason::RegionExcluded,
     Reason::TransferNotCovered,
     Reason::CitizenAbroad,
     Reason::WrongIngress,
     Reason::WrongDomicile,
     Reason::JurisdictionChanged,
+    Reason::ChoiceNotOpen,
 ];
 
 /// What follows from the findings, for this store.
@@ -126,7 +128,7 @@ pub(crate) struct Rules {
     region: RegionId,
     territory: Country,
     date: Moment,
-    made: HashMap<(TenantId, Collection, Findings), Verdict>,
+    made: HashMap<(TenantId, Collection, Findings, Option<RegionId>), Verdict>,
 }
 
 impl Rules {
@@ -186,18 +188,20 @@ impl Rules {
         }
     }
 
-    /// Rules and places again.
+    /// Rules and places again a subject for which that region was chosen, if one was. A choice that the
+    /// map does not leave counts for nothing.
     pub(crate) fn decide(
         &mut self,
         tenant: &TenantId,
         collection: &Collection,
         findings: &Findings,
+        chosen: Option<&RegionId>,
     ) -> Verdict {
-        let key = (tenant.clone(), collection.clone(), findings.clone());
+        let key = (tenant.clone(), collection.clone(), findings.clone(), chosen.cloned());
         if let Some(verdict) = self.made.get(&key) {
             return verdict.clone();
         }
-        let verdict = self.rule(tenant, collection, findings);
+        let verdict = self.rule(tenant, collection, findings, chosen);
         if self.made.len() >= REMEMBERED_MAX {
             self.made.clear();
         }
@@ -205,14 +209,39 @@ impl Rules {
         verdict
     }
 
-    fn rule(&self, tenant: &TenantId, collection: &Collection, findings: &Findings) -> Verdict {
+    /// The same for what is stored here: where the rules place it here without the choice, it may stay
+    /// until it is moved.
+    pub(crate) fn decide_stored(
+        &mut self,
+        tenant: &TenantId,
+        collection: &Collection,
+        findings: &Findings,
+        chosen: Option<&RegionId>,
+    ) -> Verdict {
+        let verdict = self.decide(tenant, collection, findings, chosen);
+        if chosen.is_none() || matches!(verdict, Verdict::Here(_)) {
+            return verdict;
+        }
+        match self.decide(tenant, collection, findings, None) {
+            Verdict::Here(ruled) => Verdict::Here(ruled),
+            Verdict::Elsewhere(_) | Verdict::Refused(_) => verdict,
+        }
+    }
+
+    fn rule(
+        &self,
+        tenant: &TenantId,
+        collection: &Collection,
+        findings: &Findings,
+        chosen: Option<&RegionId>,
+    ) -> Verdict {
         // Nobody's people are stored whom the map does not name, whatever a gateway says.
         if self.map.tenant(tenant).is_none() {
             let fault = Rejection::new(Reason::NotPermitted);
             return Verdict::Refused(fault.problem("the region map does not name the tenant"));
         }
         let question = Question { tenant, collection, findings, date: self.date };
-        let ruling = match atlas::decide(&self.map, &question) {
+        let ruling = match atlas::decide_chosen(&self.map, &question, chosen) {
             Ok(ruling) => ruling,
             Err(unknown) => return Verdict::Refused(unknown.into()),
         };

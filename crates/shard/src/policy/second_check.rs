@@ -5,8 +5,8 @@
 //! of ours in one of the two, and then nothing is stored.
 
 use atlas::{
-    Constraint, Country, Date, Jurisdiction, Placement, Question, Region, RegionMap, Ruling,
-    demands_on_participant,
+    Constraint, Country, Date, Exclusions, Jurisdiction, Placement, Question, Region, RegionMap,
+    Ruling, demands_on_participant,
 };
 use terms::{Collection, RegionId};
 
@@ -25,25 +25,27 @@ pub(crate) fn admits(
     date: Date,
 ) -> bool {
     let named_here = placement.region() == here.region;
-    let map_agrees = map.region(here.region).is_some_and(|r| r.territory() == here.territory);
     let same_map = placement.epoch() == map.epoch() && ruling.epoch() == map.epoch();
-    let mut copies = Vec::new();
-    for mirror in placement.mirrors() {
-        match map.region(mirror) {
-            Some(region) => copies.push(region.territory()),
-            None => return false,
-        }
-    }
+    let Some(spots) = Spots::of(placement, map, here) else { return false };
+    let collection = placement.collection();
+    let excluded = |spot: &&Region| match map.collection(collection) {
+        Some(rules) => names(rules.exclude(), spot),
+        None => true,
+    };
+    // A choice counts only where no law fixes the place, and where people may be placed without one.
+    let fixes =
+        |demand: Constraint| !matches!(demand, Constraint::ConditionalTransfer | Constraint::None);
+    let leads = || map.homes().iter().any(|home| home.lead() && home.region() == here.region);
+    let laws = ruling.attachments();
+    let free = || leads() && !laws.iter().any(|law| fixes(law.constraint()));
     named_here
-        && map_agrees
         && same_map
-        && ruling.attachments().iter().all(|attached| {
-            let law =
-                Law { map, of: attached.jurisdiction(), collection: placement.collection(), date };
-            let denied = |country: &Country| attached.denies(*country);
-            !denied(&here.territory)
-                && !copies.iter().any(denied)
-                && law.is_kept(attached.constraint(), here.territory, &copies)
+        && (!placement.is_chosen() || free())
+        && !spots.all().any(|spot| excluded(&spot))
+        && laws.iter().all(|attached| {
+            let law = Law { map, of: attached.jurisdiction(), collection, date };
+            !spots.all().any(|spot| attached.denies(spot.territory()))
+                && law.is_kept(attached.constraint(), &spots)
         })
 }
 
@@ -57,8 +59,7 @@ pub(crate) fn admits_participant(
     question: &Question<'_>,
 ) -> bool {
     let Question { tenant, collection, date, .. } = *question;
-    let copies = placement.mirrors().iter().map(|name| map.region(name).map(Region::territory));
-    let Some(copies) = copies.collect::<Option<Vec<Country>>>() else { return false };
+    let Some(spots) = Spots::of(placement, map, here) else { return false };
     placement.region() == here.region
         && placement.epoch() == map.epoch()
         && jurisdictions.iter().all(|of| {
@@ -69,12 +70,46 @@ pub(crate) fn admits_participant(
                 } else {
                     demand
                 };
-                let denied = |country: &Country| pack.denies(*country);
-                !denied(&here.territory)
-                    && !copies.iter().any(denied)
-                    && law.is_kept(demand, here.territory, &copies)
+                !spots.all().any(|spot| pack.denies(spot.territory()))
+                    && law.is_kept(demand, &spots)
             })
         })
+}
+
+/// The regions in which a record lies: this one, and those of its copies.
+struct Spots<'a> {
+    primary: &'a Region,
+    copies: Vec<&'a Region>,
+}
+
+impl<'a> Spots<'a> {
+    /// None: the map lacks one of them, or has this one in another country.
+    fn of(placement: &Placement, map: &'a RegionMap, here: &Here<'_>) -> Option<Self> {
+        let primary = map.region(here.region).filter(|r| r.territory() == here.territory)?;
+        let copies = placement.mirrors().iter().map(|name| map.region(name));
+        Some(Self { primary, copies: copies.collect::<Option<_>>()? })
+    }
+
+    fn all(&self) -> impl Iterator<Item = &'a Region> {
+        std::iter::once(self.primary).chain(self.copies.iter().copied())
+    }
+}
+
+/// Whether exclusions name the site of a region, or ask what it does not state.
+fn names(exclude: &Exclusions, region: &Region) -> bool {
+    let site = region.site();
+    for operator in exclude.operators() {
+        match &site.operator {
+            Some(own) if own.trim().to_lowercase() != operator.trim().to_lowercase() => {}
+            Some(_) | None => return true,
+        }
+    }
+    for country in exclude.controlled_from() {
+        if site.controlled_from.is_empty() || site.controlled_from.contains(country) {
+            return true;
+        }
+    }
+    exclude.regions().iter().any(|name| name == region.name())
 }
 
 /// One law that attaches.
@@ -86,23 +121,23 @@ struct Law<'a> {
 }
 
 impl Law<'_> {
-    fn is_kept(&self, constraint: Constraint, primary: Country, copies: &[Country]) -> bool {
-        let at_home = |country: &Country| self.of.contains(*country);
+    fn is_kept(&self, constraint: Constraint, spots: &Spots<'_>) -> bool {
+        let at_home = |region: &&Region| self.of.contains(region.territory());
+        let Spots { primary, copies } = spots;
         match constraint {
-            Constraint::Exclusive => at_home(&primary) && copies.iter().all(at_home),
+            Constraint::Exclusive => spots.all().all(|spot| at_home(&spot)),
             Constraint::PrimaryFirst => {
-                at_home(&primary) && copies.iter().all(|copy| self.may_leave_to(*copy))
+                at_home(primary) && copies.iter().all(|copy| self.may_leave_to(copy))
             }
-            Constraint::Mirror => at_home(&primary) || copies.iter().any(at_home),
-            Constraint::ConditionalTransfer => {
-                self.may_leave_to(primary) && copies.iter().all(|copy| self.may_leave_to(*copy))
-            }
+            Constraint::Mirror => spots.all().any(|spot| at_home(&spot)),
+            Constraint::ConditionalTransfer => spots.all().all(|spot| self.may_leave_to(spot)),
             Constraint::None => true,
         }
     }
 
-    /// At home, or under a clause in force, on a map that is still valid.
-    fn may_leave_to(&self, country: Country) -> bool {
+    /// At home, or under a clause in force that does not exclude the site, on a map that is still valid.
+    fn may_leave_to(&self, region: &Region) -> bool {
+        let country = region.territory();
         self.of.contains(country)
             || (!self.map.expired(self.date)
                 && self.map.clauses().iter().any(|clause| {
@@ -110,6 +145,46 @@ impl Law<'_> {
                         && clause.to().contains(country)
                         && clause.covers(self.collection)
                         && clause.in_force(self.date)
+                        && !names(clause.exclude(), region)
                 }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    /// The sample, in which `profiles` has these exclusions and the region here states that.
+    fn excluded(collection: &str, site: &str) -> bool {
+        let name = "name = \"profiles\"\n";
+        let own = "name = \"ru-msk\"\nterritory = \"RU\"\n";
+        assert!(testing::MAP.contains(name) && testing::MAP.contains(own));
+        let text = testing::MAP.replacen(name, &format!("{name}{collection}\n"), 1).replacen(
+            own,
+            &format!("{own}{site}\n"),
+            1,
+        );
+        let map = RegionMap::parse(&text).expect("a map");
+        let profiles = Collection::parse("profiles").expect("a name");
+        let region = map.region(&RegionId::parse("ru-msk").expect("a name")).expect("a region");
+        names(map.collection(&profiles).expect("a collection").exclude(), region)
+    }
+
+    #[test]
+    fn what_an_exclusion_names_or_asks_in_vain_is_excluded() {
+        for (collection, site, wanted) in [
+            ("", "", false),
+            ("exclude.regions = [\"kz-ala\"]", "", false),
+            ("exclude.regions = [\"kz-ala\", \"ru-msk\"]", "", true),
+            ("exclude.operators = [\"A\", \"Halls \"]", "site.operator = \"hALLS\"", true),
+            ("exclude.operators = [\"A\", \"B\"]", "site.operator = \"Halls\"", false),
+            ("exclude.operators = [\"A\"]", "", true),
+            ("exclude.controlled_from = [\"US\", \"GB\"]", "", true),
+            ("exclude.controlled_from = [\"US\", \"GB\"]", "site.controlled_from = \"RU\"", false),
+            ("exclude.controlled_from = [\"US\"]", "site.controlled_from = [\"RU\", \"US\"]", true),
+        ] {
+            assert_eq!(excluded(collection, site), wanted, "{collection}, {site}");
+        }
     }
 }

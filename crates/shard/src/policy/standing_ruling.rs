@@ -57,18 +57,18 @@ pub(crate) fn settle(
         // The gateway asks for evidence; a session that brings none gets no ruling here either.
         let given = given.ok_or_else(|| Rejection::new(Reason::FieldMissing).field("findings"))?;
         let findings = given.findings.clone();
-        return first(rules, owner, collection, findings, Vec::new(), how);
+        return first(rules, owner, collection, findings, None, how);
     };
+    let chosen = subject.choice.chosen.as_ref();
     let findings = together(&subject.findings, given)?;
     let Some(standing) = subject.standing(collection) else {
-        let standings = subject.standings().to_vec();
-        return first(rules, owner, collection, findings, standings, how);
+        return first(rules, owner, collection, findings, Some(subject), how);
     };
-    let verdict = rules.decide(&owner.tenant, collection, &standing.basis);
+    let verdict = rules.decide_stored(&owner.tenant, collection, &standing.basis, chosen);
     if let Verdict::Here(stands) = &verdict {
         (how.enters)(stands)?;
     }
-    let weighed = weigh(rules, owner, standing, &findings, &verdict)?;
+    let weighed = weigh(rules, owner, subject, standing, &findings, &verdict)?;
     let now = weighed.as_ref().map_or(verdict, |(_, now)| now.clone());
     let ruled = here(now, false)?;
     (how.enters)(&ruled)?;
@@ -96,10 +96,12 @@ fn first(
     owner: &Owner,
     collection: &Collection,
     findings: Findings,
-    mut standings: Vec<Standing>,
+    subject: Option<&Subject>,
     how: &How<'_>,
 ) -> Result<Settled, Rejection> {
-    let verdict = rules.decide(&owner.tenant, collection, &findings);
+    let chosen = subject.and_then(|subject| subject.choice.chosen.as_ref());
+    let mut standings = subject.map(|subject| subject.standings().to_vec()).unwrap_or_default();
+    let verdict = rules.decide_stored(&owner.tenant, collection, &findings, chosen);
     let ruled = here(verdict, how.given.is_some())?;
     (how.enters)(&ruled)?;
     if standings.len() >= limits::RULINGS_PER_SUBJECT_MAX {
@@ -121,6 +123,7 @@ fn first(
 fn weigh(
     rules: &mut Rules,
     owner: &Owner,
+    subject: &Subject,
     standing: &Standing,
     findings: &Findings,
     verdict: &Verdict,
@@ -129,7 +132,8 @@ fn weigh(
     if basis == standing.basis {
         return Ok(None);
     }
-    let now = rules.decide(&owner.tenant, &standing.collection, &basis);
+    let chosen = subject.choice.chosen.as_ref();
+    let now = rules.decide_stored(&owner.tenant, &standing.collection, &basis, chosen);
     let same = match (verdict, &now) {
         (Verdict::Here(before), Verdict::Here(now)) => {
             // A law that attaches no more protects no more: egress rests on it.

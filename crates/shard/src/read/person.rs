@@ -125,7 +125,8 @@ impl AboutPerson {
         let erased = subject.all_erased().iter();
         let erased = erased.map(|it| (it.collection.clone(), it.by.minute)).collect();
         let findings = Some(subject.findings.clone());
-        Ok(Held { findings, collections, erased, accesses, ..Held::of(&subject) })
+        let chosen = subject.choice.chosen.clone();
+        Ok(Held { findings, collections, erased, accesses, chosen, ..Held::of(&subject) })
     }
 
     /// Refuses a reader abroad if a law may bar that reader from some collection.
@@ -183,7 +184,8 @@ impl AboutPerson {
         let mut found = self.tally(reader, view, subject)?;
         let held = |standing: &Standing| {
             let Standing { collection: name, basis, mirrors, minute } = standing;
-            let ruling = match rules.decide(&self.owner.tenant, name, basis) {
+            let chosen = subject.choice.chosen.as_ref();
+            let ruling = match rules.decide_stored(&self.owner.tenant, name, basis, chosen) {
                 Verdict::Here(ruled) => Some(ruled),
                 Verdict::Elsewhere(_) | Verdict::Refused(_) => None,
             };

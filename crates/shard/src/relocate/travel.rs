@@ -2,7 +2,7 @@
 //! other under keys of its own.
 //!
 //! A subject: its findings; the basis of each ruling; the request that created it, and its minute; the
-//! collections that were erased; its block. Who read its records goes last, since it is read while it is
+//! collections that were erased; its block; the region that was chosen for it. Who read its records goes last, since it is read while it is
 //! copied. A record: its names, version, whether it is deleted or an attachment, and the bytes of that,
 //! opening, digest, expiry, attributes, participants, and the requests that it remembers. Each record is
 //! followed by its body. The chunks of an attachment come before its record, which is followed by the
@@ -14,7 +14,7 @@ use terms::limits::{
     ATTACHMENT_BYTES_MAX, BODY_BYTES_MAX, PARTICIPANT_JURISDICTIONS_MAX, PARTICIPANTS_MAX,
     PURPOSE_BYTES_MAX, REQUEST_IDS_KEPT_MAX, RULINGS_PER_SUBJECT_MAX,
 };
-use terms::{Collection, Reason, RecordKey, Rejection, UnixMillis};
+use terms::{Collection, Reason, RecordKey, RegionId, Rejection, UnixMillis};
 use wire::session as proto;
 use zeroize::Zeroizing;
 
@@ -24,6 +24,7 @@ use crate::store::accesses::{Access, Accesses, LINES_READ_MAX};
 use crate::store::attachment;
 use crate::store::attachment::Chunks;
 use crate::store::block::Blocked;
+use crate::store::choice::read_region;
 use crate::store::codec::{Malformed, Reader, Writer};
 use crate::store::keys::Owner;
 use crate::store::moving::{Arriving, ArrivingChunks, Move, read_bases, write_bases};
@@ -52,6 +53,7 @@ pub(crate) fn subject(subject: &Subject, of: &Move) -> Zeroizing<Vec<u8>> {
         row.fixed(&one.by.request_id).u32(one.by.minute.0);
     }
     Blocked::write_any(of.blocked, &mut row);
+    row.text(subject.choice.chosen.as_ref().map_or("", RegionId::as_str));
     Zeroizing::new(row.0)
 }
 
@@ -93,8 +95,9 @@ pub(crate) fn read_subject(bytes: &[u8]) -> Result<ArrivingSubject, Malformed> {
         });
     }
     let blocked = Blocked::read_any(&mut row)?;
+    let chosen = read_region(&mut row)?;
     row.end()?;
-    Ok(ArrivingSubject { findings, bases, created, erased, blocked })
+    Ok(ArrivingSubject { findings, bases, created, erased, blocked, chosen })
 }
 
 /// A record without its body: the same bytes in both regions.

@@ -28,6 +28,8 @@ pub(crate) struct Held {
     pub(crate) generation: u32,
     /// When its keys were replaced last.
     pub(crate) rotated: Option<Minute>,
+    /// The region that was chosen for it. None of a subject that is not served.
+    pub(crate) chosen: Option<RegionId>,
 }
 
 /// The state of a subject, as callers are told.
@@ -91,6 +93,7 @@ impl Held {
             created,
             generation,
             rotated: None,
+            chosen: None,
         }
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use atlas::{Jurisdiction, SignedMap};
 use bytes::Bytes;
 use ledger::entry::MapRef;
-use terms::{Collection, Reason, Rejection, UnixMillis};
+use terms::{Collection, Reason, RegionId, Rejection, UnixMillis};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::policy::erasure_terms::DueTerm;
@@ -125,6 +125,16 @@ pub(crate) struct Written {
     pub(crate) terms: Vec<DueTerm>,
     /// What a reassessment gave.
     pub(crate) reassessed: Option<Box<Reassessed>>,
+    /// What is chosen for the subject, if that was asked for.
+    pub(crate) choice: Option<Box<Chosen>>,
+}
+
+/// What is chosen and proposed for a subject, and what can be.
+pub(crate) struct Chosen {
+    pub(crate) chosen: Option<RegionId>,
+    pub(crate) proposed: Option<RegionId>,
+    /// The regions that the rules leave open.
+    pub(crate) open: Vec<RegionId>,
 }
 
 /// What the rules give for a subject that is reassessed.

@@ -314,7 +314,8 @@ fn placed(node: &Node, of: &Checked) -> Result<(), Rejection> {
     rules.set_date(Moment::of(node.now()));
     for standing in subject.standings() {
         let (tenant, collection) = (&of.owner.tenant, &standing.collection);
-        match rules.decide(tenant, collection, &standing.basis) {
+        let chosen = subject.choice.chosen.as_ref();
+        match rules.decide(tenant, collection, &standing.basis, chosen) {
             Verdict::Here(ruled) => may_enter(node, &ruled, of.asker.stands.gateway)?,
             Verdict::Refused(fault) => return Err(fault),
             Verdict::Elsewhere(region) => {

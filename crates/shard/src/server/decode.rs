@@ -98,6 +98,7 @@ pub(crate) enum Write {
     RotateKey(proto::RotateKey),
     Claim(proto::Claim),
     Reassess(proto::Reassess),
+    Adjudicate(proto::Adjudicate),
     Relocate(proto::Relocate),
     /// Gives up the move of a subject.
     GiveUpMove(GiveUpMove),
@@ -135,6 +136,7 @@ pub(crate) fn call(op: Option<Op>) -> Option<Call> {
         Op::AskBinding(of) => Call::Caller(CallerCall::AskBinding(of)),
         Op::Claim(claim) => Call::Caller(CallerCall::Write(Write::Claim(claim))),
         Op::Reassess(of) => Call::Caller(CallerCall::Write(Write::Reassess(of))),
+        Op::Adjudicate(of) => Call::Caller(CallerCall::Write(Write::Adjudicate(of))),
         Op::Relocate(of) => Call::Caller(CallerCall::Write(Write::Relocate(of))),
         Op::Moves(moves) => match moves.of? {
             proto::moves::Of::Cancel(subject) => {
@@ -173,6 +175,7 @@ impl CallerCall {
         match self {
             Self::Get(_) | Self::List(_) | Self::Person(_) | Self::Locate(_) => Right::Read,
             Self::Write(Write::Erase(_) | Write::Block(_) | Write::RotateKey(_)) => Right::Erase,
+            Self::Write(Write::Adjudicate(of)) => Right::adjudicate(of.confirm),
             Self::Write(_) | Self::PutAll(_) | Self::Upload(_) | Self::Moves(_) => Right::Write,
             Self::AskBinding(_) => Right::Write,
             Self::MapHistory(_) => Right::MapHistory,
@@ -190,6 +193,7 @@ impl Write {
             Self::Delete(_) | Self::Create(_) | Self::Touch(_) => 0,
             Self::Erase(_) | Self::Block(_) | Self::Claim(_) | Self::Reassess(_) => 0,
             Self::Relocate(_) | Self::GiveUpMove(_) | Self::RotateKey(_) => 0,
+            Self::Adjudicate(_) => 0,
         }
     }
 
@@ -205,6 +209,7 @@ impl Write {
             Self::Block(block) => block.prove && !block.validate_only,
             Self::RotateKey(of) => of.prove && !of.validate_only,
             Self::Reassess(of) => of.prove && !of.validate_only,
+            Self::Adjudicate(of) => of.prove && !of.validate_only,
             Self::Claim(_) | Self::Relocate(_) | Self::GiveUpMove(_) => false,
         }
     }
@@ -226,6 +231,7 @@ impl Write {
             Self::Block(of) => person::block(node, asker, &of),
             Self::RotateKey(of) => person::rotate_key(node, asker, of),
             Self::Reassess(of) => person::reassess(node, asker, of),
+            Self::Adjudicate(of) => person::adjudicate(node, asker, of),
             Self::Claim(of) => locate::claim(node, asker, &of),
             Self::Relocate(of) => moves::relocate(node, asker, of),
             Self::GiveUpMove(GiveUpMove { subject, reason, move_id }) => {

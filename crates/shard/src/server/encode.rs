@@ -6,15 +6,15 @@ use atlas::SignedMap;
 use bytes::Bytes;
 use ledger::entry::{Caller, MapRef};
 use prost::Message as _;
-use terms::{Collection, Rounded};
+use terms::{Collection, RegionId, Rounded};
 use wire::session as proto;
 use wire::session::reply::Outcome as Sent;
 
 use crate::policy::map_impact::Impact;
 use crate::policy::rulings::Verdict;
 use crate::reply::{
-    Binding, Claimed, Found, Held, HeldCollection, HeldState, Listed, Located, Outcome, Page,
-    Receipt, Written,
+    Binding, Chosen, Claimed, Found, Held, HeldCollection, HeldState, Listed, Located, Outcome,
+    Page, Receipt, Written,
 };
 use crate::server::ruling_message;
 use crate::store::accesses::Access;
@@ -117,6 +117,7 @@ fn written(done: Written, welcomed: &str) -> proto::Written {
         let each = of.verdicts.into_iter().map(|(name, verdict)| reassessed(&name, verdict));
         (each.collect(), of.stands)
     });
+    let choice = done.choice.map(|of| Box::new(chosen(*of)));
     let mut written = proto::Written {
         version: signed(version),
         etag,
@@ -130,6 +131,7 @@ fn written(done: Written, welcomed: &str) -> proto::Written {
         reassessed,
         stands,
         erasure_terms,
+        choice,
         ..Default::default()
     };
     if let Some(Receipt { entry, opening, statement }) = receipt {
@@ -137,6 +139,13 @@ fn written(done: Written, welcomed: &str) -> proto::Written {
         written.opening = opening.to_vec().into();
     }
     written
+}
+
+fn chosen(of: Chosen) -> proto::Choice {
+    let name = |of: Option<RegionId>| of.map(|name| name.to_string()).unwrap_or_default();
+    let Chosen { chosen, proposed, open } = of;
+    let open = open.iter().map(ToString::to_string).collect();
+    proto::Choice { chosen: name(chosen), proposed: name(proposed), open }
 }
 
 fn reassessed(collection: &Collection, verdict: Verdict) -> proto::Reassessed {
@@ -207,8 +216,8 @@ fn held_access(access: Access) -> proto::HeldAccess {
 fn held(held: Held) -> proto::HeldPerson {
     use wire::v1::SubjectState as State;
 
-    let Held { state, findings, collections, erased, accesses, created, generation, rotated } =
-        held;
+    let (created, chosen) = (held.created, held.chosen);
+    let Held { state, findings, collections, erased, accesses, generation, rotated, .. } = held;
     let erased = erased.into_iter().map(|(collection, minute)| proto::HeldErased {
         collection: collection.as_str().to_owned(),
         minute: minute.0,
@@ -221,6 +230,7 @@ fn held(held: Held) -> proto::HeldPerson {
         created_minute: created.0,
         key_generation: generation,
         key_rotated_minute: rotated.map_or(0, |minute| minute.0),
+        chosen: chosen.map(|region| region.to_string()).unwrap_or_default(),
         ..Default::default()
     };
     let state = match state {

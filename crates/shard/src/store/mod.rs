@@ -5,6 +5,7 @@ pub(crate) mod aead;
 pub(crate) mod all_rows;
 pub(crate) mod attachment;
 pub(crate) mod block;
+pub(crate) mod choice;
 pub(crate) mod chunks;
 pub(crate) mod claims;
 pub(crate) mod codec;

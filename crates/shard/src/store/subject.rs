@@ -20,6 +20,7 @@ use zeroize::Zeroizing;
 
 use crate::Error;
 use crate::store::aead::{NONCE_BYTES, SealKey, binding};
+use crate::store::choice::Choice;
 use crate::store::codec::{Malformed, Reader, Writer};
 use crate::store::collection_key::{CollectionKeys, Holder, WrappedKey};
 use crate::store::erasure::{CollectionErased, CollectionErasing};
@@ -97,6 +98,8 @@ pub(crate) struct Subject {
     pub(crate) opening: [u8; 32],
     /// The last move from here, if it was given up.
     pub(crate) given_up: Option<GivenUp>,
+    /// The region that was chosen for it, or is to be.
+    pub(crate) choice: Choice,
 }
 
 /// What binds a subject's key, or its state, to its place.
@@ -157,6 +160,7 @@ impl Subject {
             created_by,
             opening: [0; 32],
             given_up: None,
+            choice: Choice::default(),
         })
     }
 
@@ -269,6 +273,7 @@ impl Subject {
             created_by: state.created_by,
             opening: state.opening,
             given_up: state.given_up,
+            choice: state.choice,
         }))
     }
 
@@ -380,6 +385,7 @@ impl Subject {
         self.erased.iter().for_each(|erased| erased.write(&mut state));
         state.u8(u8::from(self.given_up.is_some()));
         self.given_up.iter().for_each(|given_up| given_up.write(&mut state));
+        self.choice.write(&mut state);
         Zeroizing::new(state.0)
     }
 }
@@ -422,6 +428,7 @@ struct State {
     erasing: Option<CollectionErasing>,
     erased: Vec<CollectionErased>,
     given_up: Option<GivenUp>,
+    choice: Choice,
 }
 
 impl State {
@@ -451,6 +458,7 @@ impl State {
             erased.push(CollectionErased::read(&mut state)?);
         }
         let given_up = option(&mut state, GivenUp::read)?;
+        let choice = Choice::read(&mut state)?;
         state.end()?;
         Ok(Self {
             status,
@@ -464,6 +472,7 @@ impl State {
             erasing,
             erased,
             given_up,
+            choice,
         })
     }
 }

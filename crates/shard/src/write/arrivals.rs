@@ -193,7 +193,7 @@ impl Transaction<'_> {
         place: Place,
     ) -> Result<Done, Rejection> {
         let Began { owner, from, move_id, opening } = began;
-        let ArrivingSubject { findings, bases, created, erased, blocked } = what;
+        let ArrivingSubject { findings, bases, created, erased, blocked, chosen } = what;
         let (node, minute) = (self.node, self.entries.minute());
         if bases.is_empty() {
             let fault = Rejection::new(Reason::FieldInvalid).field("arrival");
@@ -201,7 +201,7 @@ impl Transaction<'_> {
         }
         let mut standings = Vec::with_capacity(bases.len());
         for (collection, basis) in bases {
-            let ruled = self.placed_here(asker, owner, &collection, &basis)?;
+            let ruled = self.placed_here(asker, owner, &collection, &basis, chosen.as_ref())?;
             let mirrors = ruled.mirrors.clone();
             standings.push(Standing { collection, basis, mirrors, minute });
         }
@@ -216,6 +216,7 @@ impl Transaction<'_> {
         let mut subject =
             Subject::create_again(owner, &node.region, keyring, entropy, by, incarnation)?;
         (subject.opening, subject.findings) = (opening, findings);
+        subject.choice.chosen = chosen;
         subject.stand(standings, owner, node.subject_keys(), entropy)?;
         subject.was_erased(erased.into_iter().map(|one| erased_elsewhere(one, at)).collect());
         let after = Vec::new();
@@ -236,8 +237,9 @@ impl Transaction<'_> {
         owner: &Owner,
         collection: &Collection,
         basis: &atlas::Findings,
+        chosen: Option<&RegionId>,
     ) -> Result<Arc<Ruled>, Rejection> {
-        match self.rules.decide(&owner.tenant, collection, basis) {
+        match self.rules.decide(&owner.tenant, collection, basis, chosen) {
             Verdict::Here(ruled) => {
                 may_enter(self.node, &ruled, asker.stands.gateway)?;
                 Ok(ruled)
@@ -263,7 +265,8 @@ impl Transaction<'_> {
             let collection = &record.address.collection;
             if !ruled.contains_key(collection) {
                 let standing = subject.standing(collection).ok_or(Reason::PlacementNotAdmitted)?;
-                let own = self.placed_here(asker, owner, collection, &standing.basis)?;
+                let chosen = subject.choice.chosen.as_ref();
+                let own = self.placed_here(asker, owner, collection, &standing.basis, chosen)?;
                 ruled.insert(collection.clone(), own);
             }
         }

@@ -39,7 +39,8 @@ impl Transaction<'_> {
             return self.staging(&here);
         }
         let standing = subject.standing(&collection).ok_or(Reason::PlacementNotAdmitted)?;
-        self.placed_here(asker, owner, &collection, &standing.basis)?;
+        let chosen = subject.choice.chosen.as_ref();
+        self.placed_here(asker, owner, &collection, &standing.basis, chosen)?;
         if known.is_none()
             && let Some(other) = here.attachment.take()
         {

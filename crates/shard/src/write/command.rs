@@ -28,6 +28,7 @@ pub(crate) use crate::write::content::Content;
 pub(crate) use crate::write::move_command::{Arrive, ArriveStep, Depart, DepartStep};
 use crate::write::question::Question;
 pub(crate) use crate::write::request::{Condition, Request, remembered};
+pub(crate) use crate::write::ruling_command::{Adjudicate, Reassess};
 use crate::write::seen::Seen;
 pub(crate) use crate::write::upload_command::{Basis, Begin, UploadStep, Uploaded, What};
 
@@ -68,6 +69,8 @@ pub(crate) enum Action {
     Claim(Box<Claim>),
     /// Makes the rulings of a subject again.
     Reassess(Box<Reassess>),
+    /// Proposes or confirms the region of a subject.
+    Adjudicate(Box<Adjudicate>),
     /// One step of the move of a subject to another region.
     Depart(Box<Depart>),
     /// One step of the move of a subject to here.
@@ -85,7 +88,7 @@ impl Action {
             },
             Self::Delete(_) | Self::Create(_) | Self::Touch(_) | Self::Expire(_) => 512,
             Self::Erase(_) | Self::Block(_) | Self::Claim(_) | Self::Reassess(_) => 512,
-            Self::Depart(_) | Self::RotateKey(_) => 512,
+            Self::Depart(_) | Self::RotateKey(_) | Self::Adjudicate(_) => 512,
             Self::Arrive(arrive) => arrive.bytes,
             Self::Read(read) => 512 + read.of.bytes(),
             Self::Upload(step) => 512 + step.what.bytes(),
@@ -96,7 +99,7 @@ impl Action {
     pub(crate) const fn fills(&self) -> bool {
         match self {
             Self::Put(_) | Self::Create(_) | Self::Touch(_) | Self::Patch(_) => true,
-            Self::Reassess(_) => true,
+            Self::Reassess(_) | Self::Adjudicate(_) => true,
             // What the shard goes on with by itself leaves each row as large as it is.
             Self::RotateKey(rotate) => rotate.request.is_some(),
             Self::Depart(depart) => matches!(depart.step, DepartStep::Order(_)),
@@ -131,6 +134,7 @@ impl Action {
             | Self::Upload(_)
             | Self::Claim(_)
             | Self::Reassess(_)
+            | Self::Adjudicate(_)
             | Self::Depart(_)
             | Self::Arrive(_) => None,
         }
@@ -160,7 +164,7 @@ impl Action {
             Self::Upload(step) => Some(&step.address.collection),
             Self::Erase(erase) => erase.collection.as_ref(),
             Self::Block(_) | Self::Claim(_) | Self::Reassess(_) => None,
-            Self::Depart(_) | Self::Arrive(_) | Self::RotateKey(_) => None,
+            Self::Depart(_) | Self::Arrive(_) | Self::RotateKey(_) | Self::Adjudicate(_) => None,
         }
     }
 
@@ -175,7 +179,7 @@ impl Action {
             Self::Upload(step) => Some(&step.address),
             Self::Create(_) | Self::Read(_) | Self::Erase(_) | Self::Block(_) => None,
             Self::Claim(_) | Self::Reassess(_) | Self::Depart(_) | Self::Arrive(_) => None,
-            Self::RotateKey(_) => None,
+            Self::RotateKey(_) | Self::Adjudicate(_) => None,
         }
     }
 
@@ -192,6 +196,7 @@ impl Action {
             Self::Block(block) => Some(&block.owner),
             Self::RotateKey(rotate) => Some(&rotate.owner),
             Self::Reassess(reassess) => Some(&reassess.owner),
+            Self::Adjudicate(of) => Some(&of.owner),
             Self::Depart(depart) => Some(&depart.owner),
             Self::Arrive(arrive) => Some(&arrive.owner),
             Self::Upload(step) => Some(&step.address.owner),
@@ -217,6 +222,7 @@ impl Action {
             | Self::Block(_)
             | Self::RotateKey(_)
             | Self::Reassess(_)
+            | Self::Adjudicate(_)
             | Self::Depart(_)
             | Self::Arrive(_) => None,
         }
@@ -292,15 +298,6 @@ pub(crate) struct Create {
     /// As of a put.
     pub(crate) asked: Bytes,
     pub(crate) given: Option<Given>,
-    pub(crate) validate_only: bool,
-    pub(crate) opening: [u8; 32],
-}
-
-pub(crate) struct Reassess {
-    pub(crate) owner: Owner,
-    /// None: the rules are asked again on what is known.
-    pub(crate) given: Option<Given>,
-    pub(crate) reason: String,
     pub(crate) validate_only: bool,
     pub(crate) opening: [u8; 32],
 }

@@ -103,7 +103,7 @@ impl Transaction<'_> {
         let blocked = self.travels(subject)?;
         self.nothing_left_at(owner, to)?;
         let bases = next_bases(subject, given.as_ref())?;
-        let there = self.placed_there(owner, to, &bases)?;
+        let there = self.placed_there(owner, to, &bases, subject.choice.chosen.as_ref())?;
         let Movable { heads, shared } =
             self.movable(owner, subject, &there, order.looked.as_ref())?;
         if order.validate_only {
@@ -240,6 +240,7 @@ impl Transaction<'_> {
         owner: &Owner,
         to: &RegionId,
         bases: &[(Collection, Findings)],
+        chosen: Option<&RegionId>,
     ) -> Result<There, Rejection> {
         let (node, map) = (self.node, self.node.map());
         let invalid = |problem| {
@@ -263,7 +264,7 @@ impl Transaction<'_> {
         rules.set_date(Moment::of(self.now));
         let mut there = There { rules, ruled: BTreeMap::new() };
         for (collection, basis) in bases {
-            match there.rules.decide(&owner.tenant, collection, basis) {
+            match there.rules.decide(&owner.tenant, collection, basis, chosen) {
                 Verdict::Here(ruled) => {
                     // What the law there asks of the way in holds for a shard abroad as for a gateway.
                     may_enter(node, &ruled, node.territory)?;
@@ -303,7 +304,8 @@ impl Transaction<'_> {
             return Err(fault.problem("is no log of the other region"));
         }
         // By the map of this moment.
-        let there = self.placed_there(owner, &of.to, &of.bases)?;
+        let chosen = subject.choice.chosen.as_ref();
+        let there = self.placed_there(owner, &of.to, &of.bases, chosen)?;
         if of.shared {
             self.movable(owner, subject, &there, None)?;
         }

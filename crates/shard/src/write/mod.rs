@@ -42,6 +42,7 @@ pub(crate) mod retries;
 pub(crate) mod rewrap;
 pub(crate) mod rotate;
 mod rotate_key;
+mod ruling_command;
 pub(crate) mod seen;
 pub(crate) mod transaction;
 mod upload_command;

@@ -181,6 +181,8 @@ pub(crate) struct ArrivingSubject {
     pub(crate) erased: Vec<ErasedElsewhere>,
     /// It is blocked.
     pub(crate) blocked: Option<Blocked>,
+    /// The region that was chosen for it.
+    pub(crate) chosen: Option<RegionId>,
 }
 
 /// A collection that was erased before the subject came.

@@ -1,6 +1,7 @@
 //! One group of writes on its way into one commit: each in order, against the store and what the
 //! writes before it in the group have changed.
 
+mod adjudicate;
 mod amend;
 mod create;
 mod let_in;
@@ -155,6 +156,7 @@ impl Transaction<'_> {
                 Action::Upload(step) => upload(self, &asker, *step),
                 Action::Claim(claim) => self.claim(&asker, &claim),
                 Action::Reassess(of) => self.reassess(&asker, &of),
+                Action::Adjudicate(of) => self.adjudicate(&asker, &of),
                 Action::Depart(depart) => self.depart(&asker, &depart),
                 Action::Arrive(arrive) => self.arrive(&asker, *arrive),
             }

@@ -1,6 +1,7 @@
 //! A shard in this process, as gateways and auditors meet it.
 
 mod accesses;
+mod adjudicate;
 mod attributes;
 mod auditors;
 mod backups;
@@ -11,6 +12,7 @@ mod egress;
 mod erased_collection;
 mod erased_files;
 mod erasure;
+mod exclusions;
 mod expiry;
 mod faults;
 mod first_start;

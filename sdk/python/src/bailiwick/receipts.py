@@ -22,9 +22,9 @@ from bailiwick.v1 import ledger_pb2
 
 KINDS = (
     "GENESIS MAP PLACE REPLACE DELETE EXPIRE ERASE READ COUNT REFUSE MOVE_OUT MOVE_IN COPY_OUT "
-    "COPY_IN EXPORT KEY BACKUP RESTORE SEAL CREATE BLOCK UNBLOCK REASSESS COPY_DROP"
+    "COPY_IN EXPORT KEY BACKUP RESTORE SEAL CREATE BLOCK UNBLOCK REASSESS COPY_DROP ADJUDICATE"
 ).split()
-ROLES = "writer reader eraser operator auditor shard".split()
+ROLES = "writer reader eraser operator auditor shard adjudicator approver".split()
 EVIDENCE = "citizenship document residence collected_in ip phone sim".split()
 ENTRY_BYTES_MAX = 32_768
 NOTE_BYTES_MAX = 1_000_000

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::map::diff::{Pair, Part, Thing, by, collections_of, day, leaves_out};
+use crate::map::diff::{Pair, Part, Thing, by, collections_of, day, leaves_out, shown};
 use crate::map::{Clause, Review, Statute, digest_text};
 use crate::{
     CitizensAbroad, Constraint, Date, Ingress, RegionMap, StatutePack, Territory,
@@ -88,10 +88,15 @@ pub(super) fn clauses(pair: &mut Pair<'_>) {
     let new = pair.new;
     let whole = |clause: &Clause, added: bool| {
         let Clause { from, to, not_before, expires, legal_basis, importer, reference, .. } = clause;
+        let exclude = if clause.exclude.is_empty() {
+            String::new()
+        } else {
+            format!(", exclude {}", clause.exclude)
+        };
         let of = collections_of(&clause.collections).unwrap_or_default();
         let all = format!(
             "{of} from {from} to {to}, from {not_before} until before {expires}, \
-             {legal_basis:?}, {importer:?}, {reference:?}"
+             {legal_basis:?}, {importer:?}, {reference:?}{exclude}"
         );
         (added.then_some("data may go where they might not"), all)
     };
@@ -112,6 +117,7 @@ fn clause(thing: &mut Thing<'_>, was: &Clause, is: &Clause, new: &RegionMap) {
         not_before,
         expires,
         notified,
+        exclude,
     } = was;
     let show = |territory: &Territory| Some(territory.to_string());
     for (key, was, is) in [("from", from, &is.from), ("to", to, &is.to)] {
@@ -136,5 +142,8 @@ fn clause(thing: &mut Thing<'_>, was: &Clause, is: &Clause, new: &RegionMap) {
     });
     thing.key("expires", expires, &is.expires, show, |was, is| {
         (is > was).then_some("data may go for longer")
+    });
+    thing.key("exclude", exclude, &is.exclude, shown, |was, is| {
+        (!is.hold_all_of(was)).then_some("data may lie at a site where they might not")
     });
 }

@@ -13,7 +13,7 @@ use std::fmt;
 use terms::Collection;
 
 use crate::Date;
-use crate::map::RegionMap;
+use crate::map::{Exclusions, RegionMap};
 
 /// What part of a map something is said of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -254,6 +254,11 @@ fn texts<T: ToString>(all: impl IntoIterator<Item = T>) -> String {
 fn collections_of(all: &Option<Vec<Collection>>) -> Option<String> {
     let listed = |all: &Vec<Collection>| list(all.iter().map(Collection::as_str));
     Some(all.as_ref().map_or_else(|| "*".to_owned(), listed))
+}
+
+/// Exclusions, if there are any.
+fn shown(exclude: &Exclusions) -> Option<String> {
+    (!exclude.is_empty()).then(|| exclude.to_string())
 }
 
 /// Whether the second leaves out a collection that the first covers and that the map has. A list is

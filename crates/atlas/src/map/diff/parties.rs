@@ -1,8 +1,10 @@
 //! Tenants and collections of two maps side by side.
 
 use crate::geo::country::Countries;
-use crate::map::diff::{Pair, Part, by, texts};
-use crate::map::{AttributeRules, CollectionRules, Lifetime, Reads, Tenant, Unique};
+use crate::map::diff::{Pair, Part, Thing, by, shown, texts};
+use crate::map::{
+    AttributeRules, CollectionRules, Exclusions, Lifetime, Reads, RegionMap, Tenant, Unique,
+};
 use crate::{Exempt, Index, Scope, Sector, Trigger};
 
 pub(super) fn tenants(pair: &mut Pair<'_>) {
@@ -72,6 +74,7 @@ pub(super) fn tenants(pair: &mut Pair<'_>) {
 }
 
 pub(super) fn collections(pair: &mut Pair<'_>) {
+    let (old, new) = (pair.old, pair.new);
     let (was, is) = (
         by(pair.old.collections.values(), |rules| rules.name.as_str()),
         by(pair.new.collections.values(), |rules| rules.name.as_str()),
@@ -94,7 +97,9 @@ pub(super) fn collections(pair: &mut Pair<'_>) {
             life_max,
             feed,
             listed,
-            attributes,
+            // Judged apart.
+            attributes: _,
+            exclude: _,
         } = was;
         let other = "other data than before, under the same laws and clauses";
         thing.words("category", Some(category), Some(&is.category), other);
@@ -131,12 +136,42 @@ pub(super) fn collections(pair: &mut Pair<'_>) {
             (is > was).then_some("the changes of its records are kept, or for longer")
         });
         thing.key("list", listed, &is.listed, |flag| Some(flag.to_string()), |_, _| None);
-        let show = |all: &Vec<AttributeRules>| Some(texts(all));
-        thing.key("attributes", attributes, &is.attributes, show, |_, is| {
-            let ordered = |own: &AttributeRules| own.index() == Index::Range;
-            let was = |own: &AttributeRules| was.attribute(own.name()).is_some_and(ordered);
-            let more = is.iter().any(|own| ordered(own) && !was(own));
-            more.then_some("the disk shows the values of one more attribute in their order")
-        });
+        attributes(thing, was, is);
+        excluded(thing, was, is, old, new);
+    });
+}
+
+fn attributes(thing: &mut Thing<'_>, was: &CollectionRules, is: &CollectionRules) {
+    let show = |all: &Vec<AttributeRules>| Some(texts(all));
+    thing.key("attributes", &was.attributes, &is.attributes, show, |_, is| {
+        let ordered = |own: &AttributeRules| own.index() == Index::Range;
+        let was = |own: &AttributeRules| was.attribute(own.name()).is_some_and(ordered);
+        let more = is.iter().any(|own| ordered(own) && !was(own));
+        more.then_some("the disk shows the values of one more attribute in their order")
+    });
+}
+
+/// Exclusions. A home that is passed over sends people to another one. What else changes of its site is
+/// judged there.
+fn excluded(
+    thing: &mut Thing<'_>,
+    was: &CollectionRules,
+    is: &CollectionRules,
+    old: &RegionMap,
+    new: &RegionMap,
+) {
+    let passed_over = |was: &Exclusions, is: &Exclusions| {
+        let mut leading = new.homes.iter().filter(|home| home.lead);
+        leading.any(|home| {
+            let region = old.region(&home.region);
+            region.is_some_and(|own| own.is_excluded(is) && !own.is_excluded(was))
+        })
+    };
+    thing.key("exclude", &was.exclude, &is.exclude, shown, |was, is| {
+        if !is.hold_all_of(was) {
+            return Some("data may lie at a site where they might not");
+        }
+        let moved = "people without a law that places them are placed elsewhere";
+        passed_over(was, is).then_some(moved)
     });
 }

@@ -5,9 +5,10 @@ use terms::RegionId;
 use crate::Country;
 use crate::map::diff::{Pair, Part, Thing, by, day, texts};
 use crate::map::disputed::Prefix;
-use crate::map::{Disputed, Home, HomeFor, Region, RegionMap, Site, digest_text};
+use crate::map::{Disputed, Exclusions, Home, HomeFor, Region, RegionMap, Site, digest_text};
 
 pub(super) fn regions(pair: &mut Pair<'_>) {
+    let new = pair.new;
     let (was, is) = (
         by(&pair.old.regions, |region| region.name.as_str()),
         by(&pair.new.regions, |region| region.name.as_str()),
@@ -45,12 +46,39 @@ pub(super) fn regions(pair: &mut Pair<'_>) {
             }
         });
         crate::map::diff::places::site(thing, site, &is.site);
+        let (was_from, is_from) = (&site.controlled_from, &is.site.controlled_from);
+        let show = |all: &Vec<Country>| (!all.is_empty()).then(|| texts(all));
+        thing.key("site.controlled_from", was_from, is_from, show, |before, after| {
+            let gone = before.iter().any(|country| !after.contains(country));
+            if gone || exclusions(new).any(|by| was.is_excluded(by) && !is.is_excluded(by)) {
+                return Some("data may lie at this site where they might not");
+            }
+            let leads = new.homes.iter().any(|home| home.lead && home.region == is.name);
+            let passed_over =
+                leads && exclusions(new).any(|by| is.is_excluded(by) && !was.is_excluded(by));
+            passed_over.then_some("people without a law that places them are placed elsewhere")
+        });
     });
+}
+
+/// All exclusions of a map.
+fn exclusions(map: &RegionMap) -> impl Iterator<Item = &Exclusions> {
+    let of_collections = map.collections.values().map(|rules| &rules.exclude);
+    of_collections.chain(map.clauses.iter().map(|clause| &clause.exclude))
 }
 
 /// What is attested of a site. Any other word may mean another place or other hands.
 fn site(thing: &mut Thing<'_>, was: &Site, is: &Site) {
-    let Site { address, operator, contract, register, attestation, attestation_expires } = was;
+    let Site {
+        address,
+        operator,
+        // With the region, whose homes it may concern.
+        controlled_from: _,
+        contract,
+        register,
+        attestation,
+        attestation_expires,
+    } = was;
     for (key, was, is, why) in [
         ("site.address", address, &is.address, "data may stand in another place"),
         ("site.operator", operator, &is.operator, "data may be in other hands"),

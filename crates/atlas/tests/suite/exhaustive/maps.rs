@@ -54,7 +54,7 @@ pub(crate) fn written(name: &str) -> String {
     let path = match name {
         // The sample of the evidence set, whose last home takes every other country.
         "sample" => at("../../tests/evidence/map.toml"),
-        "harsh" | "settings" => at("tests/exhaustive").join(name).with_extension("toml"),
+        "apart" | "harsh" | "settings" => at("tests/exhaustive").join(name).with_extension("toml"),
         _ => at("tests/golden/maps").join(name).with_extension("toml"),
     };
     with_digests(&file(&path))

@@ -4,7 +4,7 @@
 //! Each rule has a [`Flaw`] that breaks it, so that tests can show that the comparison finds it.
 
 use crate::exhaustive::steps::Steps;
-use crate::exhaustive::text::{Clause, Law, Text};
+use crate::exhaustive::text::{Clause, Exclude, Law, Text};
 
 /// The group that there is: thirty states, and the territories that belong to it.
 const EEA: &[&str] = &[
@@ -56,6 +56,18 @@ pub(crate) enum Flaw {
     DeniedAtHome,
     DeniedByNobody,
     DeniedAfterClauses,
+    CollectionsExcludeNobody,
+    ClausesExcludeNobody,
+    SilentSitesPass,
+    ExcludedLeadsFallThrough,
+    ExcludedLastHomeTakes,
+    ExcludedPinsStand,
+    ChoicesBesidePins,
+    ChoicesBesideMirrors,
+    ChoicesOfAnyHome,
+    ChoicesOfExcludedSites,
+    ChoicesNeedNoClause,
+    ChoicesBindNobody,
 }
 
 /// A question.
@@ -66,6 +78,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) date: &'a str,
     /// Kind and code of each finding.
     pub(crate) findings: &'a [(&'a str, &'a str)],
+    /// The region that was chosen for the person, if one was.
+    pub(crate) chosen: Option<&'a str>,
 }
 
 /// An answer.
@@ -268,6 +282,35 @@ impl<'a> Rules<'a> {
     /// What a law demands, by the reading that the map chooses.
     pub(crate) fn constraint(self, law: &'a Law) -> &'a str {
         if self.broken(Flaw::ReadingsDoNothing) { &law.written } else { &law.constraint }
+    }
+
+    /// Whether data must not lie in a region. A site that does not state what is asked is meant.
+    pub(crate) fn excludes(self, exclude: &Exclude, region: &str) -> bool {
+        let (operator, controlled_from) = &self.text.sites[region];
+        let silent = !self.broken(Flaw::SilentSitesPass);
+        if exclude.regions.iter().any(|name| name == region) {
+            return true;
+        }
+        for one in &exclude.operators {
+            match operator {
+                Some(own) if own.to_lowercase() == one.to_lowercase() => return true,
+                None if silent => return true,
+                _ => {}
+            }
+        }
+        for country in &exclude.controlled_from {
+            if controlled_from.contains(country) || (controlled_from.is_empty() && silent) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Whether the collection must not lie in a region.
+    pub(crate) fn must_not_lie_in(self, collection: &str, region: &str) -> bool {
+        let own = self.text.collections.iter().find(|one| one.name == collection);
+        own.is_some_and(|own| self.excludes(&own.exclude, region))
+            && !self.broken(Flaw::CollectionsExcludeNobody)
     }
 
     /// Whether a clause may be relied on for that collection on that day.

@@ -20,6 +20,11 @@ impl<'a> Steps<'_, 'a> {
         if countries.is_empty() && !by_law {
             return Err(refused("JURISDICTION_UNDETERMINED", &[]));
         }
+        if let Some(region) = self.asked.chosen.filter(|_| !rules.broken(Flaw::ChoicesBindNobody))
+            && let Some(clauses) = self.choice(jurisdictions, region)
+        {
+            return Ok(End::Placed { region, mirrors: Vec::new(), clauses });
+        }
         let region = self.primary(jurisdictions, &countries)?;
         let place = rules.text.regions[region].as_str();
         let mut clauses = Vec::new();
@@ -31,7 +36,7 @@ impl<'a> Steps<'_, 'a> {
         for land in jurisdictions {
             let free = lies_in(place, land) || rules.broken(Flaw::TransfersAreFree);
             if self.demands(land, "conditional-transfer") && !free {
-                self.needs_clause(land, place, &mut clauses)?;
+                self.needs_clause(land, region, &mut clauses)?;
             }
         }
         self.denied(jurisdictions, place)?;
@@ -48,7 +53,7 @@ impl<'a> Steps<'_, 'a> {
                 return Err(refused("UNSATISFIABLE", &[exclusive, land]));
             }
             let mirror = self.exact_home(land)?;
-            self.copy(jurisdictions, &rules.text.regions[mirror], &mut clauses)?;
+            self.copy(jurisdictions, mirror, &mut clauses)?;
             if !mirrors.contains(&mirror) {
                 mirrors.push(mirror);
             }
@@ -57,23 +62,54 @@ impl<'a> Steps<'_, 'a> {
         Ok(End::Placed { region, mirrors, clauses })
     }
 
-    /// What a copy in a country needs.
+    /// The clauses under which records may lie in the region that was chosen. None: the choice is void.
+    fn choice(&self, jurisdictions: &[&'a str], region: &'a str) -> Option<Vec<&'a str>> {
+        let rules = self.rules;
+        for land in jurisdictions {
+            let pinned = self.pins(land) && !rules.broken(Flaw::ChoicesBesidePins);
+            let copied = self.demands(land, "mirror") && !rules.broken(Flaw::ChoicesBesideMirrors);
+            if pinned || copied {
+                return None;
+            }
+        }
+        let any = rules.broken(Flaw::ChoicesOfAnyHome);
+        let mut homes = rules.text.homes.values();
+        if !homes.any(|(home, lead)| home == region && (*lead || any)) {
+            return None;
+        }
+        if self.must_not_lie_in(region) && !rules.broken(Flaw::ChoicesOfExcludedSites) {
+            return None;
+        }
+        let place = rules.text.regions[region].as_str();
+        self.denied(jurisdictions, place).ok()?;
+        let mut clauses = Vec::new();
+        for land in jurisdictions {
+            let free = lies_in(place, land) || rules.broken(Flaw::ChoicesNeedNoClause);
+            if self.demands(land, "conditional-transfer") && !free {
+                self.needs_clause(land, region, &mut clauses).ok()?;
+            }
+        }
+        Some(clauses)
+    }
+
+    /// What a copy in a region needs.
     fn copy(
         &self,
         jurisdictions: &[&'a str],
-        place: &'a str,
+        region: &'a str,
         clauses: &mut Vec<&'a str>,
     ) -> Result<(), End<'a>> {
+        let place = self.rules.text.regions[region].as_str();
         self.denied(jurisdictions, place)?;
         for land in jurisdictions {
             if self.pins(land) && !self.rules.broken(Flaw::CopiesFromPinsAreFree) {
-                self.needs_clause(land, place, clauses)?;
+                self.needs_clause(land, region, clauses)?;
             }
         }
         for land in jurisdictions {
             let free = lies_in(place, land) || self.rules.broken(Flaw::CopiesFromOthersAreFree);
             if self.demands(land, "conditional-transfer") && !free {
-                self.needs_clause(land, place, clauses)?;
+                self.needs_clause(land, region, clauses)?;
             }
         }
         Ok(())
@@ -147,10 +183,17 @@ impl<'a> Steps<'_, 'a> {
         }
         order.extend(countries);
         let homes = &self.rules.text.homes;
+        let mut passed_over = false;
         for country in order {
             let group = lies_in(country, "EEA").then_some("EEA");
             for name in [Some(country), group, Some("*")].into_iter().flatten() {
                 match homes.get(name) {
+                    Some((region, true)) if self.must_not_lie_in(region) => {
+                        passed_over = true;
+                        if !self.rules.broken(Flaw::ExcludedLeadsFallThrough) {
+                            break;
+                        }
+                    }
                     Some((region, true)) => return Ok(region),
                     Some((_, false)) if self.rules.broken(Flaw::LeadsFallThrough) => {}
                     Some((_, false)) => break,
@@ -159,9 +202,21 @@ impl<'a> Steps<'_, 'a> {
             }
         }
         match homes.get("*").filter(|_| !self.rules.broken(Flaw::NoLastHome)) {
+            Some((region, _))
+                if self.must_not_lie_in(region)
+                    && !self.rules.broken(Flaw::ExcludedLastHomeTakes) =>
+            {
+                Err(refused("REGION_EXCLUDED", &[]))
+            }
             Some((region, _)) => Ok(region),
+            None if passed_over => Err(refused("REGION_EXCLUDED", &[])),
             None => Err(refused("NO_REGION", &[])),
         }
+    }
+
+    /// Whether the collection must not lie in a region.
+    fn must_not_lie_in(&self, region: &str) -> bool {
+        self.rules.must_not_lie_in(self.asked.collection, region)
     }
 
     /// The region that the map names for exactly that jurisdiction, and that lies in it.
@@ -172,24 +227,34 @@ impl<'a> Steps<'_, 'a> {
             home = home.or_else(|| text.homes.get("*"));
         }
         match home {
-            Some((region, _)) if lies_in(&text.regions[region], land) => Ok(region),
+            Some((region, _)) if lies_in(&text.regions[region], land) => {
+                let stands = self.rules.broken(Flaw::ExcludedPinsStand);
+                if self.must_not_lie_in(region) && !stands {
+                    return Err(refused("REGION_EXCLUDED", &[land]));
+                }
+                Ok(region)
+            }
             Some((region, _)) if self.rules.broken(Flaw::AnyHomePins) => Ok(region),
             _ => Err(refused("NO_REGION", &[land])),
         }
     }
 
-    /// A clause from exactly that jurisdiction to the country or a group that holds it: the first
-    /// by id of those that may be relied on.
+    /// A clause from exactly that jurisdiction to the country of a region or a group that holds it: the
+    /// first by id of those that may be relied on and do not exclude the region.
     fn needs_clause(
         &self,
         land: &'a str,
-        place: &'a str,
+        region: &'a str,
         clauses: &mut Vec<&'a str>,
     ) -> Result<(), End<'a>> {
+        let place = self.rules.text.regions[region].as_str();
         for clause in &self.rules.text.clauses {
             let from = clause.from == land
                 || (self.rules.broken(Flaw::ClausesFromGroups) && lies_in(&clause.from, land));
-            if from && lies_in(place, &clause.to) && self.rules.holds(clause, self.asked) {
+            let excluded = self.rules.excludes(&clause.exclude, region)
+                && !self.rules.broken(Flaw::ClausesExcludeNobody);
+            let leads = lies_in(place, &clause.to) && !excluded;
+            if from && leads && self.rules.holds(clause, self.asked) {
                 if !clauses.contains(&clause.id.as_str()) {
                     clauses.push(&clause.id);
                 }

@@ -13,6 +13,8 @@ pub(crate) struct Text {
     pub(crate) collections: Vec<Collection>,
     /// The country of each region, by the region's name.
     pub(crate) regions: BTreeMap<String, String>,
+    /// Who runs each region's site, and from where those are controlled, as far as that is stated.
+    pub(crate) sites: BTreeMap<String, (Option<String>, Vec<String>)>,
     /// Home and whether it may lead, by the territory or `*`.
     pub(crate) homes: BTreeMap<String, (String, bool)>,
     /// By jurisdiction and id.
@@ -33,6 +35,15 @@ pub(crate) struct Collection {
     pub(crate) name: String,
     /// Each as `pack/exemption`.
     pub(crate) exempt: Vec<String>,
+    pub(crate) exclude: Exclude,
+}
+
+/// The sites with which data must not lie.
+#[derive(Debug, Default)]
+pub(crate) struct Exclude {
+    pub(crate) regions: Vec<String>,
+    pub(crate) operators: Vec<String>,
+    pub(crate) controlled_from: Vec<String>,
 }
 
 /// A pack with the map's settings for it.
@@ -67,6 +78,7 @@ pub(crate) struct Clause {
     pub(crate) collections: Option<Vec<String>>,
     pub(crate) not_before: String,
     pub(crate) expires: String,
+    pub(crate) exclude: Exclude,
 }
 
 fn table(text: &str) -> Table {
@@ -100,6 +112,17 @@ fn collections(of: &Table) -> Option<Vec<String>> {
     texts(of, "collections").filter(|list| list != &["*"])
 }
 
+/// `exclude` of a collection or clause.
+fn exclude(of: &Table) -> Exclude {
+    let own = of.get("exclude").and_then(Value::as_table).cloned().unwrap_or_default();
+    let list = |key| texts(&own, key).unwrap_or_default();
+    Exclude {
+        regions: list("regions"),
+        operators: list("operators"),
+        controlled_from: list("controlled_from"),
+    }
+}
+
 /// Reads a map and the packs that it names among these files.
 pub(crate) fn read(map: &str, packs: &[String]) -> Text {
     let root = table(map);
@@ -114,10 +137,14 @@ pub(crate) fn read(map: &str, packs: &[String]) -> Text {
     }
     for collection in tables(&root, "collections") {
         let exempt = texts(collection, "exempt").unwrap_or_default();
-        read.collections.push(Collection { name: needed(collection, "name"), exempt });
+        let (name, exclude) = (needed(collection, "name"), exclude(collection));
+        read.collections.push(Collection { name, exempt, exclude });
     }
     for region in tables(&root, "regions") {
         read.regions.insert(needed(region, "name"), needed(region, "territory"));
+        let site = region.get("site").and_then(Value::as_table).cloned().unwrap_or_default();
+        let stated = (text(&site, "operator"), texts(&site, "controlled_from").unwrap_or_default());
+        read.sites.insert(needed(region, "name"), stated);
     }
     for home in tables(&root, "homes") {
         let lead = home.get("lead").is_none_or(|lead| lead.as_bool() == Some(true));
@@ -138,6 +165,7 @@ pub(crate) fn read(map: &str, packs: &[String]) -> Text {
             collections: collections(clause),
             not_before: needed(clause, "not_before"),
             expires: needed(clause, "expires"),
+            exclude: exclude(clause),
         });
     }
     read.clauses.sort_by_key(|clause| clause.id.clone());

@@ -25,6 +25,8 @@ const LAWS: &[&str] = &[
 const DAYS: &[&str] = &["2020-01-01", "2026-01-01", "2026-06-01", "2027-06-01", "2031-01-01"];
 const UNKNOWN: &[&str] = &["any-hint", "territory", "never"];
 const ABROAD: &[&str] = &["attach", "ignore", "refuse"];
+/// What may be excluded: countries of control, regions, and an operator.
+const EXCLUDED: &[&str] = &["US", "DE", "r-de", "r-kz", "r-us", "they"];
 
 /// A law for one sector, with a deny-list.
 const DE: &str = r#"
@@ -69,6 +71,7 @@ struct Clause {
     basis: u8,
     days: (&'static str, &'static str),
     collections: Vec<&'static str>,
+    exclude: Vec<&'static str>,
 }
 
 /// A small map.
@@ -83,6 +86,10 @@ pub(crate) struct Small {
     clauses: BTreeMap<u8, Clause>,
     /// Collections that declare a ground to be outside of `ru-152fz`.
     exempt: Vec<&'static str>,
+    /// What collections exclude.
+    excludes: BTreeMap<&'static str, Vec<&'static str>>,
+    /// From where the operators of sites are controlled, by the name of the region.
+    control: BTreeMap<String, Vec<&'static str>>,
 }
 
 /// One of some, by a number.
@@ -122,7 +129,7 @@ impl Small {
         };
         let clause = |(n, (from, to)): (u8, (&'static str, &'static str))| {
             let days = ("2026-01-01", "2027-06-01");
-            (n, Clause { from, to, basis: 0, days, collections: vec![] })
+            (n, Clause { from, to, basis: 0, days, collections: vec![], exclude: vec![] })
         };
         let ways = [("EEA", "RU"), ("RU", "KZ"), ("KZ", "US"), ("EEA", "KZ"), ("RU", "EEA")];
         Self {
@@ -137,6 +144,8 @@ impl Small {
                 .collect(),
             clauses: (1..).zip(ways).map(clause).collect(),
             exempt: vec![],
+            excludes: BTreeMap::new(),
+            control: BTreeMap::new(),
         }
     }
 
@@ -149,7 +158,7 @@ impl Small {
 
     /// Changes one thing.
     pub(crate) fn step(&mut self, [what, which, how, more]: Step) {
-        match what % 20 {
+        match what % 23 {
             0 => self.valid_until = Some(pick(DAYS, which)).filter(|_| how % 3 > 0),
             1 => {
                 let tenant = pick(&["acme", "beta", "gamma"], which);
@@ -179,7 +188,7 @@ impl Small {
             16 | 17 => {
                 let own = self.laws.get_mut(pick(&["ru-152fz", "made-by"], which));
                 match own {
-                    Some(law) if what % 20 == 16 => law.unknown = pick(UNKNOWN, more),
+                    Some(law) if what % 23 == 16 => law.unknown = pick(UNKNOWN, more),
                     Some(law) => law.abroad = pick(ABROAD, more),
                     None => {}
                 }
@@ -194,6 +203,19 @@ impl Small {
                 if let Some(words) = self.tenants.get_mut(pick(&["acme", "beta"], which)) {
                     turn(words, "bank");
                 }
+            }
+            20 => turn(
+                self.excludes.entry(pick(COLLECTIONS, which)).or_default(),
+                pick(EXCLUDED, more),
+            ),
+            21 => {
+                if let Some(clause) = self.clauses.get_mut(&(which % 8)) {
+                    turn(&mut clause.exclude, pick(EXCLUDED, more));
+                }
+            }
+            22 => {
+                let region = format!("r-{}", pick(COUNTRIES, which).to_lowercase());
+                turn(self.control.entry(region).or_default(), pick(&["US", "DE", "FR"], more));
             }
             4..=6 => self.home(pick(TERRITORIES, which), how, more),
             7..=10 => self.law(pick(LAWS, which), how, more),
@@ -264,7 +286,8 @@ impl Small {
         let Some(clause) = self.clauses.get_mut(&n) else {
             let (from, to) = (pick(&ways, how), pick(&ways, more));
             let days = ("2020-01-01", pick(&DAYS[1..], more));
-            self.clauses.insert(n, Clause { from, to, basis: 0, days, collections: vec![] });
+            let (collections, exclude) = (vec![], vec![]);
+            self.clauses.insert(n, Clause { from, to, basis: 0, days, collections, exclude });
             return;
         };
         match how % 8 {
@@ -303,6 +326,7 @@ impl Small {
             if self.exempt.contains(name) && self.laws.contains_key("ru-152fz") {
                 add("exempt = [\"ru-152fz/6-1-2\"]\n".to_owned());
             }
+            add(excluded(self.excludes.get(name).map(Vec::as_slice).unwrap_or_default()));
         }
         for (name, (territory, authorities, site)) in &self.regions {
             let own_name: String = name.bytes().map(|byte| format!("{byte:02x}")).collect();
@@ -312,6 +336,12 @@ impl Small {
                 "[[regions]]\nname = \"{name}\"\nterritory = \"{territory}\"\n\
                  authorities = {digests:?}\nsite.address = \"{site}\"\n"
             ));
+            if *site == 1 {
+                add("site.operator = \"They\"\n".to_owned());
+            }
+            if let Some(from) = self.control.get(name).filter(|from| !from.is_empty()) {
+                add(format!("site.controlled_from = {from:?}\n"));
+            }
         }
         for (of, (region, lead)) in &self.homes {
             add(format!("[[homes]]\nfor = \"{of}\"\nregion = \"{region}\"\nlead = {lead}\n"));
@@ -337,6 +367,23 @@ impl Small {
 /// A list of collections; if it is empty, all.
 fn listed(collections: &[&str]) -> String {
     if collections.is_empty() { "\"*\"".to_owned() } else { format!("{collections:?}") }
+}
+
+/// Exclusions, each under its key.
+fn excluded(words: &[&str]) -> String {
+    let mut text = String::new();
+    let keys: [(&str, fn(&str) -> bool); 3] = [
+        ("regions", |word| word.starts_with("r-")),
+        ("operators", |word| word == "they"),
+        ("controlled_from", |word| word.len() == 2),
+    ];
+    for (key, is) in keys {
+        let own: Vec<&str> = words.iter().copied().filter(|word| is(word)).collect();
+        if !own.is_empty() {
+            writeln!(text, "exclude.{key} = {own:?}").expect("text");
+        }
+    }
+    text
 }
 
 impl Law {
@@ -365,12 +412,13 @@ impl Law {
 
 impl Clause {
     fn text(&self, n: u8) -> String {
-        let Self { from, to, basis, days: (from_day, to_day), collections } = self;
-        let collections = listed(collections);
+        let Self { from, to, basis, days: (from_day, to_day), collections, exclude } = self;
+        let (collections, exclude) = (listed(collections), excluded(exclude));
         format!(
             "[[clauses]]\nid = \"c{n}\"\nfrom = \"{from}\"\nto = \"{to}\"\n\
              collections = {collections}\nlegal_basis = \"{basis}\"\nimporter = \"x\"\n\
-             reference = \"x\"\nnot_before = {from_day}\nexpires = {to_day}\n"
+             reference = \"x\"\nnot_before = {from_day}\nexpires = {to_day}\n\
+             {exclude}"
         )
     }
 }

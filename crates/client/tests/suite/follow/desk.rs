@@ -438,6 +438,20 @@ impl Subjects for Desk {
         Err(Status::unimplemented("no test asks"))
     }
 
+    async fn adjudicate(
+        &self,
+        _: Request<api::AdjudicateSubjectRequest>,
+    ) -> Result<Response<api::AdjudicateSubjectResponse>, Status> {
+        Err(Status::unimplemented("no test asks"))
+    }
+
+    async fn confirm_adjudication(
+        &self,
+        _: Request<api::AdjudicateSubjectRequest>,
+    ) -> Result<Response<api::AdjudicateSubjectResponse>, Status> {
+        Err(Status::unimplemented("no test asks"))
+    }
+
     async fn relocate(
         &self,
         _: Request<api::RelocateSubjectRequest>,

@@ -1,7 +1,7 @@
 //! Calls about a subject as a whole.
 
 use atlas::ErasureGround;
-use terms::{Reason, Rejection, UnixMillis};
+use terms::{Reason, RegionId, Rejection, UnixMillis};
 use wire::session as proto;
 
 use crate::node::Node;
@@ -10,7 +10,9 @@ use crate::server::decode::{Chance, collection, given, owner, request_id, stated
 use crate::store::keys::Owner;
 use crate::store::subject::Blocked;
 use crate::store::types::Minute;
-use crate::write::command::{Action, Block, Create, Erase, Reassess, Request, RotateKey};
+use crate::write::command::{
+    Action, Adjudicate, Block, Create, Erase, Reassess, Request, RotateKey,
+};
 
 /// The creation of a subject.
 pub(super) fn create(
@@ -91,6 +93,38 @@ pub(super) fn reassess(
     Ok(Action::Reassess(Box::new(Reassess {
         owner,
         given: given(&of.findings, of.phone_data, of.ip_data)?,
+        reason: of.reason,
+        validate_only: of.validate_only,
+        opening: node.random()?,
+    })))
+}
+
+/// A step of the choice of a subject's region.
+pub(super) fn adjudicate(
+    node: &Node,
+    asker: &Asker,
+    of: proto::Adjudicate,
+) -> Result<Action, Rejection> {
+    let owner = owner(node, asker, &of.subject)?;
+    reason(&of.reason)?;
+    let region = match of.region.as_str() {
+        "" if of.validate_only => None,
+        "" => return Err(Rejection::new(Reason::FieldMissing).field("region")),
+        name => Some(RegionId::parse(name).map_err(|why| Rejection::id("region", why))?),
+    };
+    let fingerprint = node.namer.fingerprint(&[
+        b"adjudicate",
+        &owner.tag.0,
+        asker.who.name.as_bytes(),
+        of.region.as_bytes(),
+        of.reason.as_bytes(),
+        &[u8::from(of.confirm)],
+    ]);
+    Ok(Action::Adjudicate(Box::new(Adjudicate {
+        owner,
+        region,
+        confirm: of.confirm,
+        request: Request { id: request_id(&of.request_id)?, fingerprint },
         reason: of.reason,
         validate_only: of.validate_only,
         opening: node.random()?,

@@ -62,7 +62,8 @@ impl Transaction<'_> {
             return barred_of_absent(node, collection, gateway);
         }
         bases.into_iter().find_map(|(name, basis)| {
-            match self.rules.decide(&owner.tenant, name, basis) {
+            let chosen = subject.choice.chosen.as_ref();
+            match self.rules.decide_stored(&owner.tenant, name, basis, chosen) {
                 Verdict::Here(ruled) => atlas::ingress(&ruled.attachments, Some(gateway)).err(),
                 // Which laws attach is not said: those of the place decide.
                 Verdict::Elsewhere(_) | Verdict::Refused(_) => {

@@ -7,7 +7,7 @@
 
 use atlas::{Aspect, Findings};
 use ledger::entry::{Detail as Said, Kind};
-use terms::{Collection, Reason, Rejection};
+use terms::{Collection, Reason, RegionId, Rejection};
 
 use crate::policy::asker::Asker;
 use crate::policy::egress::crosses_no_border;
@@ -39,7 +39,8 @@ impl Transaction<'_> {
         let findings = replaced(&subject.findings, of.given.as_ref(), true)?;
         let (mut standings, mut verdicts) = (Vec::new(), Vec::new());
         for standing in subject.standings() {
-            let (next, verdict) = self.ruled_again(asker, of, standing, &findings)?;
+            let chosen = subject.choice.chosen.as_ref();
+            let (next, verdict) = self.ruled_again(asker, of, standing, &findings, chosen)?;
             standings.push(next);
             verdicts.push((standing.collection.clone(), verdict));
         }
@@ -76,17 +77,19 @@ impl Transaction<'_> {
         of: &Reassess,
         standing: &Standing,
         findings: &Findings,
+        chosen: Option<&RegionId>,
     ) -> Result<(Standing, Verdict), Rejection> {
         let (node, gateway) = (self.node, asker.stands.gateway);
         let (tenant, collection) = (&of.owner.tenant, &standing.collection);
         // What may not come in by the ruling that stands is told nothing of what it would change.
-        if let Verdict::Here(ruled) = self.rules.decide(tenant, collection, &standing.basis) {
+        let stands = self.rules.decide_stored(tenant, collection, &standing.basis, chosen);
+        if let Verdict::Here(ruled) = stands {
             may_enter(node, &ruled, gateway)?;
         }
         let basis = replaced(&standing.basis, of.given.as_ref(), false)?;
         let mut next = Standing { basis, ..standing.clone() };
         next.basis = next.weighed(findings).map_err(full)?;
-        let verdict = self.rules.decide(tenant, collection, &next.basis);
+        let verdict = self.rules.decide_stored(tenant, collection, &next.basis, chosen);
         if let Verdict::Here(ruled) = &verdict {
             may_enter(node, ruled, gateway)?;
             // Where copies may lie by now: a deletion must reach all of them.

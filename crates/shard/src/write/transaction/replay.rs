@@ -72,8 +72,9 @@ impl Transaction<'_> {
         collection: &Collection,
         subject: Option<&Subject>,
     ) -> Option<Arc<Ruled>> {
-        let standing = subject?.standing(collection)?;
-        match self.rules.decide(&owner.tenant, collection, &standing.basis) {
+        let subject = subject?;
+        let (standing, chosen) = (subject.standing(collection)?, subject.choice.chosen.as_ref());
+        match self.rules.decide_stored(&owner.tenant, collection, &standing.basis, chosen) {
             Verdict::Here(ruled) => Some(ruled),
             Verdict::Elsewhere(_) | Verdict::Refused(_) => None,
         }

@@ -395,7 +395,7 @@ pub(super) fn arriving_with(evidence: &[(&str, &str)]) -> Vec<u8> {
         [&length[..], bytes].concat()
     };
     let bases = [&1_u32.to_be_bytes()[..], &text(b"profiles"), &text(&findings)].concat();
-    // Created by a request at a minute; no collection was erased; no block.
+    // Created by a request at a minute; no collection was erased; no block; no region was chosen.
     let rest = [&[7; 16][..], &1_u32.to_be_bytes(), &0_u32.to_be_bytes(), &[0]].concat();
-    [text(&findings), bases, rest].concat()
+    [text(&findings), bases, rest, text(b"")].concat()
 }

@@ -83,6 +83,7 @@ impl Run {
                 created: ([1; 16], Minute(1)),
                 erased: Vec::new(),
                 blocked: None,
+                chosen: None,
             })),
             1 => {
                 let (body_key, region) = (Zeroizing::new([9; 32]), &self.node().region);
