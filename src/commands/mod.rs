@@ -127,11 +127,11 @@ enum ShardCommand {
     Backup(BackupArguments),
     /// Restore a backup into an empty store, and begin a new log period over it
     Restore {
-        /// The backup
+        /// The backup: a file, or `s3:NAME` for one in the configuration's bucket
         #[arg(long, value_name = "FILE")]
         from: PathBuf,
-        /// Read from this file, too, who was erased after the backup; may be repeated. The file next
-        /// to the last checkpoint is always read
+        /// Read from this file, too, who was erased after the backup; may be repeated. `s3:NAME` is one
+        /// in the bucket, with a backup from there. The file next to the last checkpoint is always read
         #[arg(long, value_name = "FILE")]
         erasures: Vec<PathBuf>,
         /// Accept that people come back who were erased after the backup, or have moved to another
@@ -190,10 +190,12 @@ struct BackupArguments {
     /// The configuration, a TOML file
     #[arg(long, value_name = "FILE", required = true)]
     config: Option<PathBuf>,
-    /// The folder of backups: this one gets a file in it, named by region, shard and time
+    /// The folder of backups: this one gets a file in it, named by region, shard and time. `s3:` for the
+    /// configuration's bucket
     #[arg(long, value_name = "DIR", required = true)]
     out: Option<PathBuf>,
-    /// Keep only what has changed since this whole backup, which is in the same folder
+    /// Keep only what has changed since this whole backup, which is in the same folder, or as `s3:NAME` in
+    /// the bucket
     #[arg(long, value_name = "BACKUP")]
     since: Option<PathBuf>,
     /// Print JSON
@@ -207,7 +209,7 @@ struct BackupArguments {
 enum BackupCommand {
     /// Check all of a backup: that it is whole, and that its log is what its checkpoint signs
     Verify {
-        /// The backup
+        /// The backup: a file, or `s3:NAME` for one in the configuration's bucket
         #[arg(value_name = "BACKUP")]
         backup: PathBuf,
         /// Print JSON

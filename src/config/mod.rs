@@ -1,6 +1,7 @@
 //! The input of a process: configurations, maps, annexes and the environment. All of it is read
 //! and checked before a port is bound.
 
+pub(crate) mod bucket;
 mod callers;
 pub(crate) mod gateway;
 mod keyring;

@@ -9,6 +9,7 @@ use atlas::{Annex, RegionMap};
 use link::tls::Files;
 use terms::{RegionId, ShardId};
 
+use super::bucket::{self, BucketConfig};
 use super::keyring;
 use super::log::{self, AuditorsConfig};
 use super::maps::AnnexFiles;
@@ -35,6 +36,8 @@ pub(crate) struct Config {
     pub(crate) auditors: Option<AuditorsConfig>,
     pub(crate) map: Arc<RegionMap>,
     pub(crate) annex: Annex,
+    /// Where its backups may go besides folders. None: nowhere.
+    pub(crate) backup_bucket: Option<BucketConfig>,
     /// Where the annexes of other regions are. Empty: no subject moves to another region.
     pub(crate) peer_annexes: AnnexFiles,
     /// None: plaintext, on loopback.
@@ -82,6 +85,7 @@ pub(crate) fn read(path: &Path) -> Result<Config, Failure> {
             .and_then(|(region, shard)| store::store(root, region.it.as_str(), shard.it.as_str()));
         let keyring = root.section("keyring");
         let token = keyring.as_ref().map_or(Some(None), |own| keyring::token(own).map(Some));
+        let backup_bucket = bucket::bucket(root);
         let disk_reserve_mb = root.number_or("disk_reserve_mb", DISK_RESERVE_MB);
         let settings = shard::Settings {
             region: region?.it,
@@ -95,10 +99,8 @@ pub(crate) fn read(path: &Path) -> Result<Config, Failure> {
             map_note: trust.note,
             log: log?,
         };
-        let (listen, admin_listen) = (listen?, admin_listen?);
-        let (map, annex) = (Arc::new(map?), annex?);
+        let (listen, admin_listen, map, annex) = (listen?, admin_listen?, Arc::new(map?), annex?);
         let token_writes = keyring.iter().flat_map(keyring::writes).collect();
-        let files = root.reading.named();
         Some(Config {
             settings,
             token_writes,
@@ -110,10 +112,11 @@ pub(crate) fn read(path: &Path) -> Result<Config, Failure> {
             auditors,
             map,
             annex,
+            backup_bucket: backup_bucket?,
             peer_annexes: AnnexFiles(peer_annexes),
             tls,
             require_sandbox,
-            files,
+            files: root.reading.named(),
         })
     })
 }

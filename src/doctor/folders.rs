@@ -7,7 +7,7 @@ use terms::with_causes;
 
 use crate::config::store::Store;
 use crate::doctor::line::Line;
-use crate::doctor::target::Target;
+use crate::doctor::target::{Settings, Target};
 use crate::doctor::writable;
 
 /// Times its reserve that should be free on a shard's disk.
@@ -136,6 +136,9 @@ fn secrets(target: &Target) -> Vec<Line> {
         }
     }
     secret.extend(target.tls.as_ref().map(|(files, _)| files.key.clone()));
+    if let Settings::Shard(shard) = &target.server {
+        secret.extend(shard.bucket_secret.clone());
+    }
     secret.extend(target.callers.as_ref().map(|files| files.key.clone()));
     secret.sort();
     secret.dedup();

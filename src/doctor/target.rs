@@ -50,6 +50,8 @@ pub(super) enum Settings {
 pub(super) struct ShardTarget {
     pub(super) settings: shard::Settings,
     pub(super) store: Store,
+    /// The file of the credentials of the bucket of its backups.
+    pub(super) bucket_secret: Option<PathBuf>,
 }
 
 impl Target {
@@ -70,6 +72,7 @@ impl Target {
                 admin: config.admin_listen,
                 require_sandbox: config.require_sandbox,
                 server: Settings::Shard(Box::new(ShardTarget {
+                    bucket_secret: config.backup_bucket.map(|bucket| bucket.credentials),
                     settings: config.settings,
                     store: config.store,
                 })),

@@ -281,6 +281,7 @@ pub(crate) fn error(error: shard::Error) -> Failure {
         | shard::Error::MapStale { .. }
         | shard::Error::MapFork { .. }
         | shard::Error::MapRefused(_)
+        | shard::Error::EndpointNotListed { .. }
         | shard::Error::Listener
         | shard::Error::Certificate { .. } => Exit::Config,
         shard::Error::Engine(

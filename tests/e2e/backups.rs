@@ -14,9 +14,10 @@ use tokio::runtime::Runtime;
 use crate::support::disk::SmallDisk;
 use crate::support::load::{PATIENT, Writers, evidence, get, put};
 use crate::support::maps::text;
+use crate::support::objects::CREDENTIALS;
 use crate::support::postgres::Server;
 use crate::support::process::{BINARY, Finished, run, wait_until};
-use crate::support::{Deployment, Options};
+use crate::support::{Deployment, Options, secret};
 use client::Client;
 
 const REGION: &str = "eu-fra";
@@ -53,18 +54,22 @@ fn audit(deployment: &Deployment, command: &str, folder: &Path) -> Finished {
     run(&["audit", command, "--shard", &url, text(folder)])
 }
 
-/// Under 64 writers: what is restored elsewhere is the log at that size, with all its records.
-fn under_writers(options: &Options, lose: impl FnOnce(&Deployment)) {
+/// Under 64 writers, into a folder or the bucket that the options name: what is restored elsewhere is the log at that size, with all its records.
+pub(crate) fn under_writers(options: &Options, in_bucket: bool, lose: impl FnOnce(&Deployment)) {
     let mut deployment = Deployment::start(options);
+    secret(&deployment.root().join("bucket-credentials"), CREDENTIALS);
     let runtime = Runtime::new().expect("a runtime");
-    let out = deployment.root().join("backups");
+    let folder = deployment.root().join("backups");
+    let out = if in_bucket { PathBuf::from("s3:") } else { folder };
     let writers = Writers::start(&runtime, &deployment.gateway_url(), 64);
     writers.wait_acked(500);
     let made = json(&backup(&deployment, &out));
     writers.wait_acked(200);
     let acked = writers.stop(&runtime);
     let file = PathBuf::from(made["file"].as_str().expect("a file"));
-    assert_eq!(names(&out, ".backup"), std::slice::from_ref(&file));
+    if !in_bucket {
+        assert_eq!(names(&out, ".backup"), std::slice::from_ref(&file));
+    }
     let config = config(&deployment);
     let verify = ["shard", "backup", "verify", "--config", text(&config), text(&file), "--json"];
     assert_eq!(json(&run(&verify)), made);
@@ -114,7 +119,7 @@ fn under_writers(options: &Options, lose: impl FnOnce(&Deployment)) {
 
 fn embedded(engine: &'static str) {
     let options = Options { regions: vec![REGION], engine, ..Options::default() };
-    under_writers(&options, |deployment| {
+    under_writers(&options, false, |deployment| {
         fs::rename(deployment.data_dir(REGION), deployment.root().join("lost")).expect("renamed");
     });
 }
@@ -137,7 +142,7 @@ fn a_backup_under_load_is_restored_on_postgresql() {
     let database = Some(database);
     let options =
         Options { regions: vec![REGION], engine: "postgres", database, ..Options::default() };
-    under_writers(&options, |deployment| {
+    under_writers(&options, false, |deployment| {
         let config = config(deployment);
         let text = fs::read_to_string(&config).expect("a configuration");
         fs::write(&config, text.replace(&before, &empty)).expect("it can be written");

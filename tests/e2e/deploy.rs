@@ -284,6 +284,10 @@ fn the_backup_of_a_shard_has_the_rights_of_that_shard_and_one_folder_more() {
         format!("/usr/local/bin/bailiwick shard backup --config {config} --out {out}")
     );
     assert_eq!(values(&unit("bailiwick-backup@.timer"), "Persistent"), ["true"]);
+    // The drop-in for a bucket replaces all commands.
+    let bucket = unit("backup-bucket.conf");
+    let make = format!("/usr/local/bin/bailiwick shard backup --config {config} --out s3:");
+    assert_eq!(values(&bucket, "ExecStart"), ["", make.as_str()]);
 }
 
 // === containers ===

@@ -10,6 +10,7 @@ mod backups;
 mod bad_input;
 mod bad_records;
 mod batches;
+mod bucket_backups;
 mod canary;
 mod client;
 mod config;

@@ -3,7 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 
-use terms::{Reason, Rejection};
+use atlas::Endpoint;
+use link::net::object_store;
+use terms::{Reason, RegionId, Rejection};
 
 /// A shard that cannot start, or must stop. Each names what an operator at 3 a.m. needs.
 #[derive(Debug, thiserror::Error)]
@@ -242,6 +244,27 @@ pub enum Error {
     /// No backup was made.
     #[error("no backup was made: {0}")]
     NotBackedUp(String),
+    /// The region map does not list the server to which backups should go. Nothing was sent.
+    #[error(
+        "{endpoint} is not among the `backup_endpoints` of region {region} in version {version} of the \
+         region map: no backup is sent there, and none is read. Let a map list it, which two signers sign"
+    )]
+    EndpointNotListed {
+        /// The server.
+        endpoint: Endpoint,
+        /// The shard's region.
+        region: RegionId,
+        /// The map's version.
+        version: u64,
+    },
+    /// A backup was not stored in its bucket, or could not be read from it.
+    #[error("backup {name}: {source}")]
+    Bucket {
+        /// Which.
+        name: String,
+        /// Why.
+        source: object_store::Error,
+    },
     /// A store is restored into an empty place only.
     #[error("{place} holds a store, or a part of one: a backup is restored into an empty place")]
     NotEmpty {

@@ -35,6 +35,7 @@ mod testing;
 
 pub use audit::access::AuditorEntrance;
 pub use audit::listener::Auditors;
+pub use backup::bucket::{BackupBucket, FetchedBackup, IN_BUCKET, backup_to_bucket, fetch_backup};
 pub use backup::check::{VerifiedBackup, verify_backup};
 pub use backup::create::{MadeBackup, backup};
 pub use backup::restore::{Restored, restore};

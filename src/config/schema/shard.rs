@@ -23,6 +23,34 @@ const WITNESS_URL: Form = Form::Shape(&Shape {
     json: Json::Pattern("^https?://.+$"),
 });
 
+const ENDPOINT: Form = Form::Shape(&Shape {
+    name: "address of a server",
+    code: "VALUE_INVALID",
+    wanted: "https://host or https://host:port in small letters, without a path; http:// on this machine alone",
+    json: Json::Pattern("^https?://[a-z0-9.:\\[\\]-]{1,290}$"),
+});
+
+const BUCKET: Form = Form::Shape(&Shape {
+    name: "name of a bucket",
+    code: "VALUE_INVALID",
+    wanted: "3 to 63 of a-z, 0-9, '-' and single inner '.'",
+    json: Json::Pattern("^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"),
+});
+
+const FOLDERS: Form = Form::Shape(&Shape {
+    name: "folders in a bucket",
+    code: "VALUE_INVALID",
+    wanted: "names of letters, digits, '-', '_' and inner '.', with '/' between them",
+    json: Json::Pattern("^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$"),
+});
+
+const SIGNING_REGION: Form = Form::Shape(&Shape {
+    name: "region of signatures",
+    code: "VALUE_INVALID",
+    wanted: "the name of a region, as the server's operator gives it",
+    json: Json::Pattern("^[A-Za-z0-9_-][A-Za-z0-9._-]{0,62}$"),
+});
+
 /// A shard's configuration.
 pub(crate) static SHARD: Table = Table {
     what: "shard configuration",
@@ -152,6 +180,12 @@ pub(crate) static SHARD: Table = Table {
             "MiB of free space below which writes are refused, so that deletions can go on. At least twice what the engine needs for one commit (sled 16 MiB, fjall 160 MiB). On fjall the space that a compaction may need counts too: the size of the store's tables, up to 1 GiB. A disk that is not larger than the reserve is refused with exit code 64. A database says nothing of its disks: on postgres, writes are refused when it has no room.",
         ),
         optional(
+            "backup_bucket",
+            Form::Table(&BACKUP_BUCKET),
+            "none: backups go to folders alone",
+            "The bucket for `s3:` in `shard backup` and `shard restore`.",
+        ),
+        optional(
             "log",
             Form::Table(&LOG),
             "see there",
@@ -195,6 +229,48 @@ static POSTGRES: Table = Table {
             Form::List(&Form::Text),
             "not checked",
             "The networks of the site, such as `10.2.0.0/16`, in which standbys and all others that read the server's journal must be. A server that streams elsewhere is refused, and left within a second while the shard runs. A list without networks allows none. Without the role `pg_read_all_stats` of the user, a server that streams anywhere is refused.",
+        ),
+    ],
+};
+
+static BACKUP_BUCKET: Table = Table {
+    what: "table [backup_bucket]",
+    means: "A bucket of an S3-compatible server for backups. The region map must list the server's address among the region's `backup_endpoints`. Servers do not use this table: the commands `shard backup` and `shard restore` do.",
+    count_max: 1,
+    keys: &[
+        needed(
+            "endpoint",
+            ENDPOINT,
+            "The server: `https://host[:port]`. The bucket's name is part of the path.",
+        ),
+        needed("bucket", BUCKET, "The bucket. It must be there."),
+        optional(
+            "prefix",
+            FOLDERS,
+            "none",
+            "What stands before the names of backups, as a folder.",
+        ),
+        optional(
+            "signing_region",
+            SIGNING_REGION,
+            "`us-east-1`",
+            "The region that signatures name (AWS Signature Version 4).",
+        ),
+        needed(
+            "credentials_file",
+            PATH,
+            "A file of two lines: the id of an access key, and its secret. Only the user that the shard runs as may read it.",
+        ),
+        optional(
+            "authorities",
+            PATH,
+            "the system's",
+            "The authorities of the server's certificate, a PEM bundle.",
+        ),
+        needed(
+            "scratch",
+            PATH,
+            "A folder of this machine in which backups are made before they are sent, and kept while they are read. Outside of `data`, with room for a whole backup, and for two with `--since`.",
         ),
     ],
 };

@@ -39,7 +39,8 @@ fn compare(runtime: &Runtime, url: &str, acked: Vec<Acked>) {
 #[test]
 #[expect(clippy::disallowed_methods, reason = "a switch of this test")]
 fn a_store_is_converted_through_all_engines_and_back() {
-    let records = std::env::var("CONVERTED").ok().and_then(|text| text.parse().ok());
+    let records = std::env::var("CONVERTED").ok();
+    let records = records.map(|text| text.parse::<usize>().expect("CONVERTED is a number"));
     let server = Server::start();
     let mut deployment =
         Deployment::start(&Options { regions: vec![REGION], ..Options::default() });

@@ -12,6 +12,7 @@ pub(crate) mod disk;
 pub(crate) mod evidence;
 pub(crate) mod load;
 pub(crate) mod maps;
+pub(crate) mod objects;
 #[path = "../../../crates/engine/tests/contract/server.rs"]
 pub(crate) mod postgres;
 pub(crate) mod process;

@@ -5,6 +5,7 @@ use terms::{Collection, Reason, RegionId, Rejection, TenantId, limits};
 use crate::attributes::AttributeName;
 use crate::geo::country::Countries;
 use crate::map::attributes::{AttributeRules, attributes};
+use crate::map::endpoint::Endpoint;
 use crate::map::exclusions::{Exclusions, countries, exclusions, folded};
 use crate::map::lifetime::Lifetime;
 use crate::map::names::{Names, digest};
@@ -218,6 +219,7 @@ pub struct Region {
     pub(super) territory: Country,
     pub(super) authorities: Vec<[u8; 32]>,
     pub(super) annex_signers: Vec<String>,
+    pub(super) backup_endpoints: Vec<Endpoint>,
     pub(super) site: Site,
 }
 
@@ -228,6 +230,9 @@ impl Region {
 
     /// How many people may sign a region's annex.
     pub const ANNEX_SIGNERS_MAX: usize = 16;
+
+    /// How many servers of backups a region may have.
+    pub const BACKUP_ENDPOINTS_MAX: usize = 16;
 
     /// Its name.
     pub fn name(&self) -> &RegionId {
@@ -251,6 +256,12 @@ impl Region {
     /// is taken unsigned.
     pub fn annex_signers(&self) -> &[String] {
         &self.annex_signers
+    }
+
+    /// The servers of objects to which its shards may send backups, at most
+    /// [`Region::BACKUP_ENDPOINTS_MAX`]. None: backups go to folders alone.
+    pub fn backup_endpoints(&self) -> &[Endpoint] {
+        &self.backup_endpoints
     }
 
     /// What is known of the site.
@@ -384,6 +395,9 @@ pub(super) fn region(section: &Section<'_>) -> Option<At<Region>> {
     let most = Region::ANNEX_SIGNERS_MAX;
     let annex_signers =
         section.distinct("annex_signers", "ANNEX_SIGNER_DUPLICATE", most, vkey::parse);
+    let most = Region::BACKUP_ENDPOINTS_MAX;
+    let backup_endpoints =
+        section.distinct("backup_endpoints", "BACKUP_ENDPOINT_DUPLICATE", most, Endpoint::parse);
     let site = section.section("site").map(|site| {
         let text = |key| site.text(key).map(|text| text.it.to_owned());
         Site {
@@ -398,8 +412,10 @@ pub(super) fn region(section: &Section<'_>) -> Option<At<Region>> {
     });
     let (name, territory) = (name?, territory?.it);
     let site = site.unwrap_or_default();
-    let region = Region { name: name.it, territory, authorities, annex_signers, site };
-    Some(At { at: name.at, it: region })
+    let name_at = name.at;
+    let name = name.it;
+    let region = Region { name, territory, authorities, annex_signers, backup_endpoints, site };
+    Some(At { at: name_at, it: region })
 }
 
 pub(super) fn home(section: &Section<'_>, names: &mut Names) -> Option<At<Home>> {

@@ -9,7 +9,7 @@ use crate::map::exclusions::EXCLUDE;
 use crate::map::lifetime::Lifetime;
 use crate::map::parts::Unique;
 use crate::map::shapes::{
-    ADDRESSES, COLLECTIONS, DIGEST, EXEMPT, HOME_FOR, NUMBERS, TRUST_DOMAIN, VKEY,
+    ADDRESSES, COLLECTIONS, DIGEST, ENDPOINT, EXEMPT, HOME_FOR, NUMBERS, TRUST_DOMAIN, VKEY,
 };
 use crate::toml::schema::{Form, NAME, Table, needed, optional};
 
@@ -192,6 +192,12 @@ static REGION: Table = Table {
             Form::List(&VKEY),
             "none: its annex is taken unsigned",
             "The keys of its operators, as `bailiwick map key` prints them; at most sixteen. Its annex needs the signature of one of them.",
+        ),
+        optional(
+            "backup_endpoints",
+            Form::List(&ENDPOINT),
+            "none: backups go to folders alone",
+            "The S3-compatible servers at its site to which its shards may send backups: `https://host[:port]`, at most sixteen. A shard sends a backup to no other address. That the server stands at the site cannot be proven from afar.",
         ),
         optional(
             "site",

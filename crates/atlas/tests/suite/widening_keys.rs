@@ -38,6 +38,7 @@ name = "ru-msk"
 territory = "RU"
 authorities = ["sha256:1111111111111111111111111111111111111111111111111111111111111111"]
 annex_signers = ["olga+b3096361+AQcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcH"]
+backup_endpoints = ["https://s3.msk.example"]
 [regions.site]
 address = "here"
 operator = "they"
@@ -206,6 +207,18 @@ const STEPS: &[(&str, &str, &str)] = &[
         "territory = \"DE\"\nannex_signers = \"oscar+a9cfd496+AQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJ\"",
         "",
     ),
+    (
+        "backup_endpoints = [",
+        "backup_endpoints = [\"https://s3.spb.example:9000\", ",
+        "region `ru-msk`: backup_endpoints was",
+    ),
+    (
+        "territory = \"DE\"",
+        "territory = \"DE\"\nbackup_endpoints = \"https://s3.fra.example\"",
+        "region `de-fra`: backup_endpoints was none",
+    ),
+    ("backup_endpoints = ", "# ", ""),
+    ("s3.msk.example\"", "s3.msk.example:443\"", ""),
     ("address = \"here\"", "address = \"there\"", "region `ru-msk`: site.address was"),
     ("operator = \"they\"", "", "region `ru-msk`: site.operator was"),
     ("contract = \"c\"", "contract = \"d\"", "region `ru-msk`: site.contract was"),

@@ -1,5 +1,6 @@
 //! A connection to the one host that takes writes, and what must hold on it.
 
+use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use rustix::net::sockopt;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_postgres::error::Severity;
 use tokio_postgres::{AsyncMessage, Client, Connection, NoTls, tls};
 
@@ -21,6 +22,8 @@ use crate::postgres::{fault, sql, standbys};
 
 /// Time for one host to accept, shake hands and log in.
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
+/// Time after which a host that has answered is asked again, while another one has not.
+const AGAIN_AFTER: Duration = Duration::from_millis(250);
 /// Time until a connection whose other end is gone is given up.
 const GONE_AFTER_MS: u32 = 8_000;
 const IDLE_BEFORE_PROBE: Duration = Duration::from_secs(3);
@@ -40,25 +43,43 @@ pub(super) struct Session {
 
 impl Session {
     /// Connects to the host that takes writes. All are tried at once: one that is cut off answers
-    /// nothing, and the others need not wait for it.
+    /// nothing, and the others need not wait for it. As long as it may still answer, a standby is asked
+    /// again: in a failover it becomes the one that takes writes.
     pub(super) async fn open(access: &Access) -> Result<Self, Error> {
+        let began = Instant::now();
         let mut tried = JoinSet::new();
-        for (host, port) in access.hosts.clone() {
+        let try_host = |place: usize, (host, port): (String, u16), after: Duration| {
             let access = access.clone();
-            tried.spawn(async move {
+            async move {
+                sleep(after).await;
                 let opened = timeout(CONNECT_WITHIN, Self::open_to(&access, &host, port)).await;
-                opened.unwrap_or_else(|_| Err(fault::unreachable("connect")))
-            });
+                (place, opened.unwrap_or_else(|_| Err(fault::unreachable("connect"))))
+            }
+        };
+        let mut silent = BTreeSet::new();
+        for (place, host) in access.hosts.iter().enumerate() {
+            silent.insert(place);
+            tried.spawn(try_host(place, host.clone(), Duration::ZERO));
         }
         let mut first = None;
         while let Some(done) = tried.join_next().await {
-            match done {
-                Ok(Ok(session)) => return Ok(session),
-                // What a host says is more than that another one is not there.
-                Ok(Err(error)) if first.is_none() || !fault::is_connection(&error) => {
-                    first = Some(error);
-                }
-                Ok(Err(_)) | Err(_) => {}
+            let Ok((place, opened)) = done else { continue };
+            let error = match opened {
+                Ok(session) => return Ok(session),
+                Err(error) => error,
+            };
+            silent.remove(&place);
+            let changes = fault::is_connection(&error) || matches!(error, Error::Cluster { .. });
+            if changes
+                && !silent.is_empty()
+                && began.elapsed() < CONNECT_WITHIN
+                && let Some(host) = access.hosts.get(place)
+            {
+                tried.spawn(try_host(place, host.clone(), AGAIN_AFTER));
+            }
+            // What a host says is more than that another one is not there.
+            if first.is_none() || !fault::is_connection(&error) {
+                first = Some(error);
             }
         }
         Err(first.unwrap_or_else(|| fault::unreachable("connect")))

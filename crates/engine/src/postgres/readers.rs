@@ -57,6 +57,12 @@ impl Readers {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Drops the connections that are not in use: they may lead to a server that is cut off, and a read on
+    /// one would wait until it is given up.
+    pub(super) fn forget(&self) {
+        self.idle().clear();
+    }
+
     /// Takes a connection, or makes one.
     async fn lease(&self) -> Result<Lease, Error> {
         let waited = timeout(WAIT_MAX, Arc::clone(&self.permits).acquire_owned()).await;

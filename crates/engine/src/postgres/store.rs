@@ -380,6 +380,7 @@ impl Engine for Database {
             Err(error @ Error::HeadMoved { .. }) => return self.inner.note(Err(error)),
             reopened => reopened?,
         };
+        self.inner.readers.forget();
         *writing = Some(Arc::new(writer));
         let mut state = self.inner.state();
         (state.head, state.phase) = (head, Phase::Open);

@@ -1,5 +1,6 @@
 //! PostgreSQL: the suite, and what only a server can do to a store.
 
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -310,6 +311,46 @@ fn the_primary_is_found_among_the_hosts() {
     assert_eq!(engine.reopen().expect("reopen"), Head { term: 2, size: 1 });
     assert_eq!(get(&*engine, b"a"), Some(b"1".to_vec()));
     commit(&*engine, put("a", "2"));
+}
+
+/// A port before a server, which closes the first connection and passes on all others.
+fn closes_the_first(server: String) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("an address").port();
+    thread::spawn(move || {
+        for from in listener.incoming().skip(1) {
+            let from = from.expect("a connection");
+            let to = TcpStream::connect(&server).expect("the server");
+            let (back_from, back_to) =
+                (to.try_clone().expect("a socket"), from.try_clone().expect("a socket"));
+            for (mut from, mut to) in [(from, to), (back_from, back_to)] {
+                thread::spawn(move || {
+                    let copied = std::io::copy(&mut from, &mut to);
+                    // The other end is to see that this one has ended.
+                    drop((copied, to.shutdown(Shutdown::Write)));
+                });
+            }
+        }
+    });
+    port
+}
+
+/// A host that answers nothing, as one that is cut off, does not keep another one from being asked again
+/// that was no primary yet when it was asked first.
+#[test]
+fn a_host_is_asked_again_while_another_is_silent() {
+    let server = Server::start();
+    let url = server.database("people");
+    // The system takes its connections, and no byte is ever read or sent.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let late = closes_the_first(server.address());
+    let hosts = format!("{},127.0.0.1:{late}", silent.local_addr().expect("an address"));
+    let found = store(&url.replace(&server.address(), &hosts)).exists();
+    assert_eq!(found, Ok(false));
+    // Where every host has answered, that is the answer.
+    let gone = closes_the_first(server.address());
+    let alone = store(&url.replace(&server.address(), &format!("127.0.0.1:{gone}"))).exists();
+    assert!(matches!(alone, Err(Error::Database { .. })), "{alone:?}");
 }
 
 #[test]

@@ -173,10 +173,23 @@ async fn exchange(
     text: Option<String>,
     limit: usize,
 ) -> Result<(StatusCode, Bytes), Error> {
+    ask(connect(address, authorities).await?, &address.uri, text, limit).await
+}
+
+/// A connection that bytes go through both ways.
+pub(super) trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
+
+/// A connection to an address: with TLS, unless it is `http://` on this machine. `authorities` is as for
+/// [`https_get`].
+pub(super) async fn connect(
+    address: &Address,
+    authorities: Option<&[u8]>,
+) -> Result<Box<dyn Duplex>, Error> {
     let connect = || TcpStream::connect((address.host.as_str(), address.port));
     if !address.secure {
-        let stream = connect().await.map_err(Error::Unreachable)?;
-        return ask(stream, &address.uri, text, limit).await;
+        return Ok(Box::new(connect().await.map_err(Error::Unreachable)?));
     }
     let roots = match authorities {
         Some(pem) => configured(pem)?,
@@ -185,7 +198,7 @@ async fn exchange(
     };
     let stream = connect().await.map_err(Error::Unreachable)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    ask(secured(stream, address, roots, &clock).await?, &address.uri, text, limit).await
+    Ok(Box::new(secured(stream, address, roots, &clock).await?))
 }
 
 fn configured(pem: &[u8]) -> Result<RootCertStore, Error> {

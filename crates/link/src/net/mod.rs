@@ -8,4 +8,5 @@ pub mod grpc_only;
 pub(crate) mod http2_preface;
 pub mod https_client;
 pub mod listener;
+pub mod object_store;
 pub(crate) mod quotas;

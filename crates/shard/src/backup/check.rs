@@ -10,6 +10,7 @@ use crate::backup::format::{Header, Manifest};
 use crate::backup::logs::Logs;
 use crate::backup::source::Source;
 use crate::store::all_rows::{RowSum, Summing};
+use crate::store::attachment;
 use crate::store::generations;
 use crate::store::identity::Identity;
 use crate::store::keyring::{FileKeyring, Keyring as _};
@@ -37,6 +38,8 @@ pub struct VerifiedBackup {
     pub bytes: u64,
     /// Sealed chunks of the file.
     pub chunks: u64,
+    /// Uploads in progress that a restore discards: no generation of the keyring opens them.
+    pub uploads_lost: u64,
 }
 
 /// The same, with what a restore needs.
@@ -106,6 +109,7 @@ struct Rows<'a> {
     summing: Summing,
     identity: Option<Identity>,
     erased: Option<CommitAt>,
+    uploads_lost: u64,
     last: Key,
 }
 
@@ -119,6 +123,7 @@ impl<'a> Rows<'a> {
             summing: Summing::new(),
             identity: None,
             erased: None,
+            uploads_lost: 0,
             last: Vec::new(),
         }
     }
@@ -154,6 +159,10 @@ impl<'a> Rows<'a> {
                            it cannot be read";
                 return Err(self.generation(generation, why));
             }
+        } else if prefix == Some(&0x13) {
+            // An upload is no record yet: its caller begins again.
+            let lost = attachment::generation_of(row).ok().flatten();
+            self.uploads_lost += u64::from(lost.is_some_and(|it| !self.held.contains(&it)));
         } else if prefix == Some(&0x33) {
             self.erased = keys::fed_commit(key);
         }
@@ -186,6 +195,7 @@ impl<'a> Rows<'a> {
             rows,
             bytes,
             chunks: number,
+            uploads_lost: self.uploads_lost,
         };
         Ok(Checked { shown, identity, checkpoint, erased: self.erased })
     }

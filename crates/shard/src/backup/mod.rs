@@ -1,5 +1,6 @@
 //! Backups of a shard's store: made while it serves or stands, verified, and restored.
 
+pub(crate) mod bucket;
 mod changes;
 pub(crate) mod check;
 pub(crate) mod create;

@@ -20,8 +20,8 @@ use crate::startup::recover::{
 };
 use crate::startup::recovery_mark;
 use crate::startup::recovery_mark::Mark;
-use crate::store::generations;
-use crate::store::keyring::FileKeyring;
+use crate::store::keyring::{FileKeyring, Keyring as _};
+use crate::store::{attachment, generations};
 use crate::{Environment, Error, Settings};
 
 /// Milliseconds of a minute.
@@ -132,9 +132,13 @@ fn load(
     let engine = outside.store.open()?;
     let term = engine.head()?;
     let mut last = Batch::new();
+    let held = keyring.generations();
     let checked = check(settings, map.deployment(), keyring, from, &mut |rows| {
         let mut batch = Batch::new();
         for (key, value) in rows {
+            if attachment::discard_lost(&mut batch, &key, &value, &held) {
+                continue;
+            }
             match key.first() {
                 Some(0x01) => last.put(key, value),
                 // The keyring may have lost or won generations since.

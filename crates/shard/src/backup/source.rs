@@ -78,6 +78,24 @@ impl Frames {
     }
 }
 
+/// The name of the whole backup since which this one has changes. `None`: it is a whole one itself.
+///
+/// # Errors
+/// [`Error::Backup`]; [`Error::Io`].
+pub(super) fn base_of(
+    settings: &Settings,
+    deployment: &str,
+    keyring: &FileKeyring,
+    path: &Path,
+) -> Result<Option<String>, Error> {
+    let (mut frames, format) = Frames::open(settings, deployment, keyring, path)?;
+    if format == Format::Whole {
+        return Ok(None);
+    }
+    let Frame::Base { name, id: _ } = frames.next()? else { return Err(frames.misplaced()) };
+    Ok(Some(name))
+}
+
 /// The rows of a whole backup.
 pub(super) struct Whole {
     pub(super) frames: Frames,

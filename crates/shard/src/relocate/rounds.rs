@@ -276,7 +276,7 @@ fn left_copy(node: &Node, key: &Key) -> Result<Option<LeftCopy>, Rejection> {
 fn due(node: &Node) -> Result<Due, Error> {
     let mut due = Due::default();
     let damaged = || Error::Damaged("moves");
-    each(node, keys::all_moving(None), |key, row| {
+    let mut unread = each(node, keys::all_moving(None), |key, row| {
         let MovesTo { to, left, since } = MovesTo::read(row)?;
         let slot = keys::of_moving(key).and_then(keys::slot_of).ok_or_else(damaged)?;
         let work = due.work.entry((to, slot)).or_default();
@@ -292,7 +292,7 @@ fn due(node: &Node) -> Result<Due, Error> {
         }
         Ok(())
     })?;
-    each(node, keys::all_left_copies(None), |key, row| {
+    unread += each(node, keys::all_left_copies(None), |key, row| {
         let (subject, _) = keys::of_left_copy(key).ok_or_else(damaged)?;
         let slot = keys::slot_of(subject).ok_or_else(damaged)?;
         due.copies += 1;
@@ -302,21 +302,32 @@ fn due(node: &Node) -> Result<Due, Error> {
         }
         Ok(())
     })?;
+    if unread > 0
+        && let Some(unsaid) = node.troubles.allow(node.clock.now())
+    {
+        tracing::error!(
+            rows = unread,
+            unsaid,
+            "rows of moves are damaged: these moves stand still"
+        );
+    }
     Ok(due)
 }
 
+/// Gives each row to `found`. How many rows it could not read: they keep no other from being found.
 fn each(
     node: &Node,
     mut span: Span,
     mut found: impl FnMut(&Key, &[u8]) -> Result<(), Error>,
-) -> Result<(), Error> {
+) -> Result<u64, Error> {
+    let mut unread = 0;
     let limit = ScanLimit { rows: ROWS_AT_ONCE, bytes: 1 << 20 };
     loop {
         let page = node.engine.scan(&span, Order::Ascending, limit)?;
-        let Some((last, _)) = page.rows.last() else { return Ok(()) };
+        let Some((last, _)) = page.rows.last() else { return Ok(unread) };
         span.from = [last.as_slice(), &[0]].concat();
         for (key, row) in &page.rows {
-            found(key, row)?;
+            unread += u64::from(found(key, row).is_err());
         }
     }
 }

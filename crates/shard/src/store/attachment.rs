@@ -188,6 +188,23 @@ pub(crate) fn generation_of(row: &[u8]) -> Result<Option<u32>, Error> {
     }
 }
 
+/// Discards an upload in progress whose stand-in none of these generations wraps: no caller could go on
+/// with it, and no sweep discard it. `key`: of a row. False: it is none.
+pub(crate) fn discard_lost(batch: &mut Batch, key: &[u8], row: &[u8], held: &[u32]) -> bool {
+    let generation = match key.first() {
+        Some(0x13) => generation_of(row).ok().flatten(),
+        _ => None,
+    };
+    if generation.is_none_or(|generation| held.contains(&generation)) {
+        return false;
+    }
+    let (Ok(front), Some(head)) = (UploadFront::read(row), keys::uploaded_record(key)) else {
+        return false;
+    };
+    discard(batch, &head, front.tag, front.bytes);
+    true
+}
+
 /// The same upload, with another row of its stand-in, which has the same key.
 pub(crate) fn with_stand_in(row: &[u8], stand_in: &[u8]) -> Result<Vec<u8>, Damaged> {
     let (front, rest) = row.split_at_checked(FRONT_BYTES).ok_or(Damaged)?;

@@ -121,7 +121,9 @@ fn discard_uploads(
 ) -> Result<(), Error> {
     let damaged = || Error::Damaged("uploads");
     for (key, row) in engine.scan(&keys::uploads(), Order::Ascending, ALL_UPLOADS)?.rows {
-        if attachment::generation_of(&row)?.is_some_and(|it| destroyed.contains(&it)) {
+        // One that does not say its generation is left, and keeps no shard from starting.
+        let generation = attachment::generation_of(&row).ok().flatten();
+        if generation.is_some_and(|it| destroyed.contains(&it)) {
             let front = UploadFront::read(&row).map_err(|_| damaged())?;
             let head = keys::uploaded_record(&key).ok_or_else(damaged)?;
             attachment::discard(batch, &head, front.tag, front.bytes);

@@ -91,7 +91,8 @@ impl Taken {
         row.0
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self, Error> {
+    /// Reads the row of one.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Error> {
         let mut row = Reader::new(bytes);
         row.format(FORMAT)?;
         let (digest, minute) = (row.array()?, Minute(row.u32()?));

@@ -33,7 +33,15 @@ pub(crate) async fn sweep(node: Arc<Node>, queue: Queue) {
         let shared = Arc::clone(&node);
         let found = tokio::task::spawn_blocking(move || abandoned(&shared)).await;
         match found {
-            Ok(Ok(found)) => found.into_iter().for_each(|one| discard(&node, &queue, one)),
+            Ok(Ok(Look { found, damaged })) => {
+                if damaged > 0
+                    && let Some(unsaid) = node.troubles.allow(node.clock.now())
+                {
+                    let uploads = damaged;
+                    tracing::error!(uploads, unsaid, "uploads do not open, and are not discarded");
+                }
+                found.into_iter().for_each(|one| discard(&node, &queue, one));
+            }
             Ok(Err(error)) => {
                 if let Some(unsaid) = node.troubles.allow(node.clock.now()) {
                     tracing::error!(%error, unsaid, "abandoned uploads cannot be looked up");
@@ -64,20 +72,36 @@ fn discard(node: &Node, queue: &Queue, abandoned: Abandoned) {
     queue.submit(Op { reply, deadline, asker, map_epoch: None, action }, room);
 }
 
+/// What a look at all uploads has found.
+pub(crate) struct Look {
+    pub(crate) found: Vec<Abandoned>,
+    /// Rows that do not open. They stay, and keep no other upload from being discarded.
+    pub(crate) damaged: u64,
+}
+
 /// The uploads to which nothing was added for too long. Blocks its thread.
-pub(crate) fn abandoned(node: &Node) -> Result<Vec<Abandoned>, Error> {
+pub(crate) fn abandoned(node: &Node) -> Result<Look, Error> {
     let idle_since = Minute::of(node.now()).minus_hours(UPLOAD_HOURS_MAX);
     let page = node.engine.scan(&keys::uploads(), Order::Ascending, attachment::ALL_UPLOADS)?;
-    let mut found = Vec::new();
+    let mut look = Look { found: Vec::new(), damaged: 0 };
     for (row, stored) in page.rows {
-        let front = UploadFront::read(&stored).map_err(|_| Error::Damaged("uploads"))?;
-        if front.minute < idle_since
-            && let Some(address) = address(node, &row, &stored)?
-        {
-            found.push(Abandoned { address, row, idle_since });
+        match UploadFront::read(&stored) {
+            Ok(front) if front.minute >= idle_since => continue,
+            Ok(_) => {}
+            Err(_) => {
+                look.damaged += 1;
+                continue;
+            }
+        }
+        match address(node, &row, &stored) {
+            Ok(Some(address)) => look.found.push(Abandoned { address, row, idle_since }),
+            Ok(None) => {}
+            // The store cannot be read: that says nothing of this upload.
+            Err(error @ Error::Engine(_)) => return Err(error),
+            Err(_) => look.damaged += 1,
         }
     }
-    Ok(found)
+    Ok(look)
 }
 
 /// Which record an upload is for. None: it has no stand-in, and its subject is gone. What deleted that

@@ -29,8 +29,9 @@ pub(super) fn due(node: &Node, after: Option<&[u8]>) -> Result<Due, Error> {
     let span = keys::subjects_due(after, Minute::of(node.now()));
     let page = node.engine.scan(&span, Order::Ascending, limit)?;
     let Some((last, _)) = page.rows.last() else { return Ok((Vec::new(), None)) };
-    let wanted = page.rows.iter().map(|(key, _)| keys::of_due(key).map(<[u8]>::to_vec));
-    let wanted = wanted.collect::<Option<Vec<_>>>().ok_or(Error::Damaged("subjects"))?;
+    // A key that names no subject is passed over.
+    let wanted = page.rows.iter().filter_map(|(key, _)| keys::of_due(key).map(<[u8]>::to_vec));
+    let wanted: Vec<_> = wanted.collect();
     let mut due = Vec::new();
     for (key, row) in wanted.iter().zip(read_rows(&*node.engine, &wanted)?) {
         // One that does not read back is said where it is asked for.

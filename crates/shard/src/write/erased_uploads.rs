@@ -21,12 +21,13 @@ pub(super) fn discard_all(
     Ok(())
 }
 
-/// Takes away one upload. Its chunks go later.
+/// Takes away one upload. Its chunks go later. Of one whose row cannot be read, the chunks stay: nothing
+/// opens them, for their key was in that row. It keeps no person from being erased.
 fn discard(batch: &mut Batch, key: Key, row: &[u8]) -> Result<(), Error> {
-    let damaged = || Error::Damaged("uploads");
-    let head = keys::uploaded_record(&key).ok_or_else(damaged)?;
-    let UploadFront { tag, bytes, .. } = UploadFront::read(row).map_err(|_| damaged())?;
-    attachment::discard(batch, &head, tag, bytes);
+    let head = keys::uploaded_record(&key).ok_or(Error::Damaged("uploads"))?;
+    if let Ok(UploadFront { tag, bytes, .. }) = UploadFront::read(row) {
+        attachment::discard(batch, &head, tag, bytes);
+    }
     batch.delete(key);
     Ok(())
 }

@@ -49,19 +49,26 @@ async fn some(node: &Arc<Node>, queue: &Queue) -> bool {
 }
 
 /// The next rows that are due. Blocks its thread.
-fn due(node: &Node) -> Result<Vec<Key>, Error> {
+///
+/// Rows lie in the order of their commits, and a shard's time never falls. So one that does not say its
+/// time is as old as the next one that does, or older.
+pub(super) fn due(node: &Node) -> Result<Vec<Key>, Error> {
     let map = node.map();
     let kept = map.collections().filter_map(atlas::CollectionRules::feed).max();
     let kept = kept.map_or(0, atlas::Lifetime::minutes);
     let oldest = Minute::of(node.now()).0.saturating_sub(kept);
     let limit = ScanLimit { rows: AT_ONCE, bytes: BYTES_AT_ONCE };
     let page = node.engine.scan(&keys::feed_rows(), Order::Ascending, limit)?;
-    let mut due = Vec::new();
+    let (mut due, mut damaged) = (Vec::new(), Vec::new());
     for (key, row) in page.rows {
-        if feed::minute_of(&row)?.0 >= oldest {
-            break;
+        match feed::minute_of(&row) {
+            Ok(minute) if minute.0 >= oldest => break,
+            Ok(_) => {
+                due.append(&mut damaged);
+                due.push(key);
+            }
+            Err(_) => damaged.push(key),
         }
-        due.push(key);
     }
     Ok(due)
 }

@@ -46,13 +46,26 @@ async fn next(node: &Arc<Node>) -> Option<Vec<Key>> {
     }
 }
 
-fn rows(node: &Node) -> Result<Option<Vec<Key>>, Error> {
+pub(super) fn rows(node: &Node) -> Result<Option<Vec<Key>>, Error> {
     let limit = ScanLimit { rows: 1, bytes: 1 << 10 };
-    let page = node.engine.scan(&keys::all_gone(), Order::Ascending, limit)?;
-    let Some((key, row)) = page.rows.into_iter().next() else { return Ok(None) };
-    let mut rows = attachment::gone_rows(&key, &row).map_err(|_| Error::Damaged("attachments"))?;
-    rows.push(key);
-    Ok(Some(rows))
+    let mut span = keys::all_gone();
+    loop {
+        let page = node.engine.scan(&span, Order::Ascending, limit)?;
+        let Some((key, row)) = page.rows.into_iter().next() else { return Ok(None) };
+        if let Ok(mut rows) = attachment::gone_rows(&key, &row) {
+            rows.push(key);
+            return Ok(Some(rows));
+        }
+        // It stays, and keeps no other attachment's room from being given back.
+        if let Some(unsaid) = node.troubles.allow(node.clock.now()) {
+            tracing::error!(
+                unsaid,
+                "a row of an attachment that is gone is damaged: its chunks stay"
+            );
+        }
+        span.from = key;
+        span.from.push(0);
+    }
 }
 
 /// Deletes them. False: the queue is full, or gone; the rest comes later.

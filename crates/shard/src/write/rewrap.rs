@@ -99,9 +99,13 @@ async fn rewrap_all(node: &Arc<Node>, queue: &Queue) -> Result<(), Error> {
         }
         from = step.next;
     }
-    let uploads = uploads(node).await?.old;
-    if !uploads.is_empty() {
-        work(queue, KeyWork::RewrapUploads(uploads)).await?;
+    let uploads = uploads(node).await?;
+    if !uploads.old.is_empty() {
+        work(queue, KeyWork::RewrapUploads(uploads.old)).await?;
+    }
+    if uploads.unknown > 0 {
+        let uploads = uploads.unknown;
+        tracing::error!(uploads, "rows of uploads do not say their generation of the region's key");
     }
     if damaged > 0 {
         tracing::error!(
@@ -125,7 +129,11 @@ async fn count(node: &Arc<Node>) -> Result<Vec<Generation>, Error> {
         }
         from = step.next;
     }
-    for (generation, uploads) in uploads(node).await?.counts {
+    let uploads = uploads(node).await?;
+    if uploads.unknown > 0 {
+        return Err(Error::Damaged("uploads"));
+    }
+    for (generation, uploads) in uploads.counts {
         *counts.entry(generation).or_default() += uploads;
     }
     let held = node.keyring.generations();
@@ -166,6 +174,8 @@ struct Uploads {
     counts: BTreeMap<u32, u64>,
     /// The keys of those that are not under the current one.
     old: Vec<Key>,
+    /// Rows that do not even say their generation.
+    unknown: u64,
 }
 
 async fn uploads(node: &Arc<Node>) -> Result<Uploads, Error> {
@@ -180,8 +190,14 @@ fn look_at_uploads(node: &Node) -> Result<Uploads, Error> {
     let page = node.engine.scan(&keys::uploads(), Order::Ascending, attachment::ALL_UPLOADS)?;
     let mut uploads = Uploads::default();
     for (key, row) in page.rows {
-        let generation = attachment::generation_of(&row)?;
-        let Some(generation) = generation else { continue };
+        let generation = match attachment::generation_of(&row) {
+            Ok(Some(generation)) => generation,
+            Ok(None) => continue,
+            Err(_) => {
+                uploads.unknown += 1;
+                continue;
+            }
+        };
         *uploads.counts.entry(generation).or_default() += 1;
         if Some(generation) != current {
             uploads.old.push(key);

@@ -38,8 +38,7 @@ impl OpenUploads {
             let mut open = Self::default();
             let page = engine.scan(&keys::uploads(), Order::Ascending, ALL_UPLOADS);
             for (row, stored) in page.map_err(Error::from)?.rows {
-                let front = UploadFront::read(&stored).map_err(|_| Error::Damaged("uploads"))?;
-                open.add(&row, &front)?;
+                open.add(&row, UploadFront::read(&stored).ok().as_ref())?;
             }
             *counted = Some(open);
         }
@@ -66,12 +65,15 @@ impl OpenUploads {
                 return full(limits::UPLOAD_BYTES_OF_TENANT_MAX);
             }
         }
-        self.add(row, front)
+        self.add(row, Some(front))
     }
 
-    fn add(&mut self, row: &[u8], front: &UploadFront) -> Result<(), Rejection> {
+    /// Counts one. One whose front cannot be read counts for its subject and in all: it keeps no other
+    /// from being begun.
+    fn add(&mut self, row: &[u8], front: Option<&UploadFront>) -> Result<(), Rejection> {
         self.all += 1;
         *self.of_subject.entry(subject_of(row)?).or_default() += 1;
+        let Some(front) = front else { return Ok(()) };
         let own = self.of_tenant.entry(front.tenant).or_default();
         own.uploads += 1;
         own.bytes = own.bytes.saturating_add(bytes_of(front));

@@ -5,7 +5,9 @@ use terms::RegionId;
 use crate::Country;
 use crate::map::diff::{Pair, Part, Thing, by, day, texts};
 use crate::map::disputed::Prefix;
-use crate::map::{Disputed, Exclusions, Home, HomeFor, Region, RegionMap, Site, digest_text};
+use crate::map::{
+    Disputed, Endpoint, Exclusions, Home, HomeFor, Region, RegionMap, Site, digest_text,
+};
 
 pub(super) fn regions(pair: &mut Pair<'_>) {
     let new = pair.new;
@@ -16,11 +18,16 @@ pub(super) fn regions(pair: &mut Pair<'_>) {
     let whole = |region: &Region, added: bool| {
         let authorities = texts(region.authorities.iter().map(digest_text));
         let signers = texts(region.annex_signers.iter().cloned());
-        let all = format!("in {}, authorities {authorities}, annex by {signers}", region.territory);
+        let mut all =
+            format!("in {}, authorities {authorities}, annex by {signers}", region.territory);
+        if !region.backup_endpoints.is_empty() {
+            all.push_str(", backups to ");
+            all.push_str(&texts(&region.backup_endpoints));
+        }
         (added.then_some("data may lie in one more place"), all)
     };
     pair.part(Part::Region, was, is, whole, |thing, was, is| {
-        let Region { name: _, territory, authorities, annex_signers, site } = was;
+        let Region { name: _, territory, authorities, annex_signers, backup_endpoints, site } = was;
         let show = |country: &Country| Some(country.to_string());
         let other = "data stand in another country than the same name did";
         thing.key("territory", territory, &is.territory, show, |_, _| Some(other));
@@ -44,6 +51,11 @@ pub(super) fn regions(pair: &mut Pair<'_>) {
                 let more = is.iter().any(|key| !was.contains(key));
                 more.then_some("one more key may sign the annex")
             }
+        });
+        let show = |all: &Vec<Endpoint>| (!all.is_empty()).then(|| texts(all));
+        thing.key("backup_endpoints", backup_endpoints, &is.backup_endpoints, show, |was, is| {
+            let more = is.iter().any(|endpoint| !was.contains(endpoint));
+            more.then_some("backups may be sent to one more address")
         });
         crate::map::diff::places::site(thing, site, &is.site);
         let (was_from, is_from) = (&site.controlled_from, &is.site.controlled_from);

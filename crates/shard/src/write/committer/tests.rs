@@ -4,6 +4,7 @@
 mod all_or_none;
 mod between_maps;
 mod counts;
+mod damaged_rows;
 mod first_uploads;
 mod group_bytes;
 mod index_walk;

@@ -203,7 +203,7 @@ fn one_that_is_abandoned_is_found_and_leaves_no_subject() {
             batch.put(stage.address("anna").owner.row(), stone(&node, None));
         }
         node.engine.commit(batch, head, head.size).expect("a commit");
-        let found = abandoned(&node).expect("a look");
+        let found = abandoned(&node).expect("a look").found;
         let records: Vec<&[u8]> = found.iter().map(|one| one.address.row.as_slice()).collect();
         assert_eq!(records, [stage.address("anna").row.as_slice()]);
         let discard = What::Discard { idle_since: None, because: None };
@@ -247,6 +247,30 @@ fn a_restored_upload_of_one_who_was_erased_is_taken_away() {
     assert_eq!(profiles, ([0, 0, 1], 1));
     let messages = left(|_| of_collection("messages"));
     assert_eq!(messages, ([0, 1, 1], 0));
+}
+
+#[test]
+fn a_restore_discards_one_whose_generation_is_gone() {
+    let mut stage = Stage::new(&Disk::new(1));
+    let node = Arc::clone(&stage.committer.node);
+    assert_eq!(stage.does(first(&stage, begin(CHUNK))), "uploading");
+    let (key, stored) = rows_of(&node, 0x13).remove(0);
+    let discarded = |key: &[u8], stored: &[u8], held: &[u32]| {
+        let mut batch = Batch::new();
+        let done = attachment::discard_lost(&mut batch, key, stored, held);
+        let head = node.engine.head().expect("a head");
+        node.engine.commit(batch, head, head.size).expect("a commit");
+        let gone = rows_of(&node, 0x14).into_iter().map(|(key, _)| key);
+        (done, gone.collect::<Vec<engine::Key>>())
+    };
+    assert_eq!(discarded(&key, &stored, &[1, 2]), (false, Vec::new()));
+    // Rows that do not say their generation, and rows of other kinds, are put back as they are.
+    assert_eq!(discarded(&key, &[9], &[2]), (false, Vec::new()));
+    assert_eq!(discarded(&[0x12], &stored, &[2]), (false, Vec::new()));
+    // The sweep of chunks then takes what it had.
+    let front = attachment::UploadFront::read(&stored).expect("a row");
+    let gone = keys::gone(&stage.address("anna").row, front.tag);
+    assert_eq!(discarded(&key, &stored, &[2, 3]), (true, vec![gone]));
 }
 
 #[test]

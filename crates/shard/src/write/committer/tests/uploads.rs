@@ -132,16 +132,30 @@ fn an_upload_that_nobody_goes_on_with_is_found() {
     step(&stage, 2, begin(CHUNK));
     let (left, _) = stage.run();
     let (node, limit) = (&left.node, ScanLimit { rows: 9, bytes: 1 << 20 });
-    assert!(abandoned(node).expect("a look").is_empty(), "it has just begun");
+    let look = abandoned(node).expect("a look");
+    assert!(look.found.is_empty() && look.damaged == 0, "it has just begun");
     let rows = node.engine.scan(&keys::uploads(), Order::Ascending, limit).expect("a scan").rows;
     let (row, stored) = &rows[0];
     let mut front = UploadFront::read(stored).expect("a row");
     front.minute = Minute(1);
     let (mut batch, head) = (Batch::new(), node.engine.head().expect("a head"));
-    batch.put(row.clone(), front.onto(stored).expect("a row"));
+    let old = front.onto(stored).expect("a row");
+    batch.put(row.clone(), old.clone());
+    // Rows that do not open, before it and after it.
+    let near = |last: u8| {
+        let mut key = row.clone();
+        *key.last_mut().expect("a byte") ^= last;
+        key
+    };
+    for last in [0x01, 0x80, 0xff] {
+        batch.put(near(last), vec![9]);
+    }
+    batch.put(near(0x02), old[..old.len() - 1].to_vec());
+    batch.put(near(0x03), old[..old.len() / 4].to_vec());
     node.engine.commit(batch, head, head.size).expect("a commit");
-    let found = abandoned(node).expect("a look");
-    let records: Vec<&[u8]> = found.iter().map(|one| one.address.row.as_slice()).collect();
+    let look = abandoned(node).expect("a look");
+    assert_eq!(look.damaged, 5);
+    let records: Vec<&[u8]> = look.found.iter().map(|one| one.address.row.as_slice()).collect();
     assert_eq!(records, [address(node, "anna").row.as_slice()]);
 }
 
