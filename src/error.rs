@@ -61,6 +61,7 @@ impl From<&client::Error> for Exit {
             | Error::MalformedStatus
             | Error::Unproven(_)
             | Error::Local(_)
+            | Error::NotSealed(_)
             | Error::Altered
             | Error::TooLarge => Self::Failed,
             Error::Address(_) | Error::Tls(_) | Error::Pem { .. } | Error::Token(_) => Self::Config,

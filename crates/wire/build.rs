@@ -52,6 +52,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "bailiwick/v1/records.proto",
         "bailiwick/v1/region_maps.proto",
         "bailiwick/v1/subjects.proto",
+        "bailiwick/v1/transit.proto",
         "bailiwick/internal/v1/held.proto",
         "bailiwick/internal/v1/indexes.proto",
         "bailiwick/internal/v1/session.proto",

@@ -115,6 +115,14 @@ enum ShardCommand {
         #[command(flatten)]
         config: Config,
     },
+    /// Print the public key that signs the region's transit keys, for callers that seal bodies
+    ShowTransitKey {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        config: Config,
+    },
     /// Copy the store of a stopped shard into one of another engine, and compare the two
     Convert {
         /// The configuration of the same shard with the other engine, a TOML file
@@ -252,6 +260,9 @@ pub(crate) fn main() -> ExitCode {
                 serve::shard::init(&config.config, &keyring, json)
             }
             ShardCommand::ShowKey { json, config } => serve::shard::show_key(&config.config, json),
+            ShardCommand::ShowTransitKey { json, config } => {
+                serve::shard::show_transit_key(&config.config, json)
+            }
             ShardCommand::Convert { to, config } => serve::convert::run(&config.config, &to),
             ShardCommand::Backup(arguments) => arguments.run(),
             ShardCommand::Restore {

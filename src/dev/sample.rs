@@ -85,6 +85,7 @@ pub(super) async fn show(client: &Client, json: bool) -> Result<(), Failure> {
             collection: person.collection.to_owned(),
             key: KEY.to_owned(),
             purpose: "a demonstration".to_owned(),
+            ..Default::default()
         };
         let record = client.get(&get).await.map_err(failed)?;
         let same = record.body == person.body.as_bytes()

@@ -258,6 +258,7 @@ impl Deployment {
             collection: collection.to_owned(),
             key: KEY.to_owned(),
             purpose: "a check of the deployment".to_owned(),
+            ..Default::default()
         };
         let read = self.client.get(&get).await;
         let mut lines = vec![match &read {

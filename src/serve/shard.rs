@@ -197,6 +197,14 @@ pub(crate) fn show_key(path: &Path, json: bool) -> Result<(), Failure> {
     output.flush()
 }
 
+/// Prints the public key that signs the region's transit keys.
+pub(crate) fn show_transit_key(path: &Path, json: bool) -> Result<(), Failure> {
+    let config = config::shard::read(path)?;
+    let _closed = link::host::sandbox::close_memory();
+    let vkey = config.settings.transit_identity(config.map.deployment()).map_err(error)?;
+    if json { terminal::say(json!({ "vkey": vkey })) } else { terminal::say(vkey) }
+}
+
 /// Confirms the machine's clock.
 pub(crate) fn confirm_clock(path: &Path) -> Result<(), Failure> {
     let config = config::shard::read(path)?;

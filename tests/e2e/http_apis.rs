@@ -276,3 +276,26 @@ fn without_configuration_curl_gets_nothing() {
     assert_eq!(curl("--http1.1"), "000");
     assert_eq!(curl("--http2"), "415");
 }
+
+#[test]
+fn a_collection_that_wants_sealed_bodies_refuses_them_plain_as_json() {
+    let usual = Options::default();
+    let name = "name = \"profiles\"\n";
+    let map = usual.map.replacen(name, &format!("{name}transit = \"sealed\"\n"), 1);
+    assert_ne!(map, usual.map);
+    let options =
+        Options { regions: vec!["eu-fra"], tls: true, gateway_tables: OPEN, map, ..usual };
+    let deployment = Deployment::start(&options);
+    let token = Some(deployment.secured().token(&json!({})));
+    let curl = Curl { deployment: &deployment, token, version: HTTP_1 };
+    curl.refused("Records/Put", &put("main"), 400, "TRANSIT_NOT_SEALED");
+    let get = json!({
+        "subject": {"id": "person-1", "domicile": "eu-fra"}, "collection": "profiles", "key": "main",
+    });
+    curl.refused("Records/Get", &get, 400, "TRANSIT_NOT_SEALED");
+    let key = curl.good("Transit/GetKey", &json!({"region": "eu-fra"}));
+    let note = key["note"].as_str().expect("a note");
+    assert!(note.starts_with("bailiwick transit key v1\nsample/eu-fra\n"), "{note}");
+    curl.refused("Transit/GetKey", &json!({"region": "no-where"}), 400, "DOMICILE_UNKNOWN");
+    curl.refused("Transit/GetKey", &json!({"region": "ru-msk"}), 503, "REGION_UNAVAILABLE");
+}

@@ -54,6 +54,7 @@ async fn read(client: &Client, person: &Person, region: &str) -> Result<api::Rec
         collection: person.collection.clone(),
         key: "main".to_owned(),
         purpose: "a test".to_owned(),
+        ..Default::default()
     };
     client.get(&request).await.map_err(|error| {
         error.refused().map_or_else(|| error.to_string(), |refused| refused.reason.clone())

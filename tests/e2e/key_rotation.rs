@@ -131,6 +131,7 @@ async fn read(client: &Client, n: u64, collection: &str) -> bool {
         collection: collection.to_owned(),
         key: "main".to_owned(),
         purpose: "a test".to_owned(),
+        ..Default::default()
     };
     match client.get(&request).await {
         Ok(record) => {

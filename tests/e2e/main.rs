@@ -48,6 +48,7 @@ mod resume;
 mod rollout;
 mod rotation;
 mod sandbox;
+mod sealed;
 mod serve;
 mod social;
 mod subjects;

@@ -59,6 +59,8 @@ fn options() -> Options {
     let attributes = "feed = \"1h\"\n\n[[collections.attributes]]\nname = \"thread\"\ntype = \"string\"\n\n\
         [[collections.attributes]]\nname = \"sent_time\"\ntype = \"timestamp\"\n";
     let map = usual.map.replacen(reads, &format!("{reads}{attributes}"), 1);
+    let payments = "name = \"payments\"\n";
+    let map = map.replacen(payments, &format!("{payments}transit = \"sealed\"\n"), 1);
     Options { regions: vec!["eu-fra", "ru-msk"], tls: true, map, ..usual }
 }
 
@@ -73,6 +75,7 @@ fn the_wheel_puts_gets_and_verifies() {
     program(&["-m", "unittest", "sdk/python/tests/test_downloads.py"]);
     program(&["-m", "unittest", "sdk/python/tests/test_receipts.py"]);
     program(&["-m", "unittest", "sdk/python/tests/test_lanes.py"]);
+    program(&["-m", "unittest", "sdk/python/tests/test_sealed.py"]);
 
     let options = options();
     let deployment = Deployment::start(&options);
@@ -87,6 +90,9 @@ fn the_wheel_puts_gets_and_verifies() {
     let url = deployment.gateway_url();
     let said = program(&["tests/interop/sdk.py", &url, paths[0], paths[1], key]);
     assert!(said.contains("as documented"), "{said}");
+    let shown = run(&["shard", "show-transit-key", "--config", config.to_str().expect("text")]);
+    let arguments = ["tests/interop/sealed.py", &url, paths[0], paths[1], key, shown.stdout.trim()];
+    assert!(program(&arguments).contains("sealed as documented"));
     drop(deployment);
 
     // The example, as a new user runs it.

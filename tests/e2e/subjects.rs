@@ -164,6 +164,7 @@ fn accesses(runtime: &Runtime, url: &str) {
                 collection: "payments".to_owned(),
                 key: "card".to_owned(),
                 purpose: "a complaint".to_owned(),
+                ..Default::default()
             };
             client.get(&request).await.expect("a record");
             // Without a purpose nothing is read, whether it is there or not.

@@ -60,7 +60,7 @@ pub use law::moment::Moment;
 pub use law::statute::{ErasureTerm, Exemption, Rule, Scope, Source, StatutePack, Transfers};
 pub use law::vocabulary::{
     CitizensAbroad, Constraint, ErasureGround, Exempt, ExemptionId, Ingress, Sector, StatuteId,
-    TermUnit, Trigger, UnknownCitizenship, Verified,
+    TermUnit, Transit, Trigger, UnknownCitizenship, Verified,
 };
 pub use lint::{Checked, CheckedAnnex, check};
 pub use map::annex::{Annex, Shard};

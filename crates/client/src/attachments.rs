@@ -81,6 +81,7 @@ impl Client {
         source: &mut impl Source,
         mut progress: impl FnMut(u64) + Send,
     ) -> Result<Written<api::PutRecordResponse>, Error> {
+        self.carries_plain()?;
         let (mut left, mut stored, mut once) = (self.attempts_max(), 0, true);
         let (mut pause, mut route) = (self.pause(), self.write());
         let answer = loop {
@@ -261,6 +262,7 @@ impl Client {
         &self,
         request: api::DownloadAttachmentRequest,
     ) -> Result<Download, Error> {
+        self.carries_plain()?;
         let within = self.deadline();
         let mut request = Request::new(request);
         self.authorize(&mut request).await?;

@@ -1,5 +1,7 @@
 //! Batches: many records in one call, each with an outcome of its own.
 
+use std::borrow::Cow;
+
 use prost::Message;
 use tokio::time::{Instant, sleep};
 use tonic::{Code, Request, Response, Status};
@@ -34,8 +36,20 @@ impl Client {
             };
             answer.results.into_iter().map(result).collect()
         };
-        let ends = self.each(requests, message, call, results).await?;
-        Ok(ends.into_iter().map(|(end, _)| end).collect())
+        let until = self.question().until;
+        let (mut sent, mut secrets) = (Vec::new(), Vec::new());
+        for request in requests {
+            let (sealed, secret) = self.sealed_get(request, until).await?;
+            sent.push(sealed.into_owned());
+            secrets.push(secret);
+        }
+        let ends = self.each(&sent, message, call, results).await?;
+        let forget = |error: &Error| self.forget_keys(error);
+        let read = |((request, (end, _)), secret): ((_, Ended<api::Record>), Option<_>)| {
+            let record = end.inspect_err(forget)?;
+            self.decrypted_of(request, self.opened(record, secret.as_ref())?)
+        };
+        Ok(requests.iter().zip(ends).zip(secrets).map(read).collect())
     }
 
     /// Puts up to 1,000 records, of any subjects and regions: one outcome for each request, in their
@@ -58,13 +72,33 @@ impl Client {
             };
             answer.results.into_iter().map(result).collect()
         };
-        let ends = self.each(requests, message, call, results).await?;
-        let check = |(request, (end, once)): (_, Ended<api::PutRecordResponse>)| {
-            let answer = end?;
+        let (own, sent) = self.sealed_puts(requests).await?;
+        let ends = self.each(&sent, message, call, results).await?;
+        let forget = |error: &Error| self.forget_keys(error);
+        let check = |(request, (end, once)): (
+            &Cow<'_, api::PutRecordRequest>,
+            Ended<api::PutRecordResponse>,
+        )| {
+            let answer = end.inspect_err(forget)?;
             let proof = check_put(request, &answer, self.known(once))?;
             Ok(Written { answer, proof })
         };
-        Ok(requests.iter().zip(ends).map(check).collect())
+        Ok(own.iter().zip(ends).map(check).collect())
+    }
+
+    /// Puts as the region gets them, of which receipts speak, and as they leave.
+    async fn sealed_puts<'a>(
+        &self,
+        requests: &'a [api::PutRecordRequest],
+    ) -> Result<(Vec<Cow<'a, api::PutRecordRequest>>, Vec<api::PutRecordRequest>), Error> {
+        let until = self.question().until;
+        let (mut own, mut sent) = (Vec::new(), Vec::new());
+        for request in requests {
+            let encrypted = self.encrypted(request)?;
+            sent.push(self.sealed_put(&encrypted, until).await?.into_owned());
+            own.push(encrypted);
+        }
+        Ok((own, sent))
     }
 
     /// Puts up to 100 different records of one subject in one region: all of them, in one commit, or
@@ -78,20 +112,22 @@ impl Client {
         requests: &[api::PutRecordRequest],
     ) -> Result<Vec<Written<api::PutRecordResponse>>, Error> {
         use api::batch_put_result::Outcome;
-        let message = api::BatchPutRecordsRequest { requests: requests.to_vec(), atomic: true };
+        let (own, sent) = self.sealed_puts(requests).await?;
+        let message = api::BatchPutRecordsRequest { requests: sent, atomic: true };
         let call = |mut to: Gateway, request| async move { to.records.batch_put(request).await };
-        let (answer, once) = self.attempts(&message, self.write(), call).await?;
+        let answer = self.attempts(&message, self.write(), call).await;
+        let (answer, once) = answer.inspect_err(|error| self.forget_keys(error))?;
         if answer.results.len() != requests.len() {
             return Err(Error::NotBailiwick(Code::Ok));
         }
-        let check = |(request, item): (_, api::BatchPutResult)| {
+        let check = |(request, item): (&Cow<'_, api::PutRecordRequest>, api::BatchPutResult)| {
             let Some(Outcome::Done(answer)) = item.outcome else {
                 return Err(Error::NotBailiwick(Code::Ok));
             };
             let proof = check_put(request, &answer, self.known(once))?;
             Ok(Written { answer, proof })
         };
-        requests.iter().zip(answer.results).map(check).collect()
+        own.iter().zip(answer.results).map(check).collect()
     }
 
     /// Deletes up to 1,000 records, like [`Client::batch_put`].

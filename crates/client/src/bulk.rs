@@ -196,6 +196,10 @@ impl Flow<'_> {
                     let reason = Reason::BodyTooLarge.as_str();
                     self.refuse(job.number, reason, &why.to_string());
                 }
+                Err(why @ NotSent::NotSealed(_)) => {
+                    self.bytes -= job.request.body.len();
+                    self.refuse(job.number, "NOT_SEALED", &why.to_string());
+                }
                 // What it ended with comes with the answers.
                 Err(NotSent::Ended) => return self.ready.push_front(job),
             }
@@ -270,6 +274,7 @@ impl Flow<'_> {
             collection: job.request.collection.clone(),
             key: job.request.key.clone(),
             purpose: "an import compares what is stored".to_owned(),
+            ..Default::default()
         };
         self.reads.spawn(async move {
             // It is never closed.

@@ -13,9 +13,11 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 
 use crate::gateway::{Gateway, Gateways};
+use crate::own_keys::OwnKeys;
 use crate::receipt::{Known, Written, check_create};
-use crate::stream::{Answers, Opening, Puts};
+use crate::stream::{Answers, Opening, Prepares, Puts};
 use crate::token::Bearer;
+use crate::transit_keys::Sealing;
 use crate::{Access, Error, api};
 
 /// The longest wait before the second attempt; each further one may wait twice as long. The wait
@@ -66,6 +68,10 @@ pub struct Client {
     drawn: bool,
     /// Draws the waits between two attempts.
     entropy: Chance,
+    /// None: bodies leave as they are.
+    pub(crate) sealing: Option<Arc<Sealing>>,
+    /// None: bodies are not encrypted.
+    pub(crate) own_keys: Option<OwnKeys>,
 }
 
 /// Where randomness comes from.
@@ -88,6 +94,7 @@ impl Entropy for System {
 }
 
 /// Where a call goes first, until when, and whether it may go on to another gateway.
+#[derive(Clone)]
 pub(crate) struct Route {
     pub(crate) gateway: Gateway,
     pub(crate) until: Instant,
@@ -152,7 +159,8 @@ impl Client {
 
     fn of(gateways: Gateways, settings: Settings) -> Self {
         let entropy = Chance(Arc::new(System));
-        Self { gateways: Arc::new(gateways), settings, drawn: false, entropy }
+        let (sealing, own_keys) = (None, None);
+        Self { gateways: Arc::new(gateways), settings, drawn: false, entropy, sealing, own_keys }
     }
 
     /// The same client, with its waits between two attempts drawn from `entropy` instead of the
@@ -252,8 +260,15 @@ impl Client {
             bearer: self.gateways.token().current().await?,
             tenant: self.gateways.tenant().map(str::to_owned),
             first: self.drawn,
+            prepares: self.prepares(),
         };
         crate::stream::open(self.gateways.own().records, opening).await
+    }
+
+    /// What prepares the requests of a stream, if they do not leave as they are.
+    fn prepares(&self) -> Option<Arc<dyn Prepares>> {
+        let plain = self.sealing.is_none() && self.own_keys.is_none();
+        (!plain).then(|| Arc::new(self.clone()) as Arc<dyn Prepares>)
     }
 
     /// The waits between two attempts.

@@ -7,6 +7,15 @@ use tonic::metadata::MetadataMap;
 /// The header (RFC 9110, section 6.6.1).
 const DATE: &str = "date";
 
+/// What time it is here, in seconds since 1970.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a published key has a time, which a caller's clock tells"
+)]
+pub(crate) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
 /// The time of an answer in seconds since 1970, if it says one.
 pub(crate) fn of_answer(metadata: &MetadataMap) -> Option<u64> {
     let date = metadata.get(DATE)?.to_str().ok()?;

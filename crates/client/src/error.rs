@@ -9,6 +9,7 @@ use tonic::{Code, Status, TimeoutExpired};
 use wire::status_check::MalformedStatus;
 
 use crate::receipt::Unproven;
+use crate::transit_keys::NotSealed;
 use crate::{Refused, TokenInvalid};
 
 /// Why a call has no answer. It never holds what was sent.
@@ -78,6 +79,9 @@ pub enum Error {
     /// What is to be sent cannot be read here, or what came cannot be written here.
     #[error("the local file cannot be used: {0}")]
     Local(io::ErrorKind),
+    /// A body could not be sealed or encrypted, and was not sent; or could not be opened.
+    #[error(transparent)]
+    NotSealed(#[from] NotSealed),
     /// What was downloaded does not have the hash that was stated with it.
     #[error("what was downloaded does not have the SHA-256 that was stated when it was stored")]
     Altered,
@@ -122,6 +126,7 @@ impl Error {
             | Self::MalformedStatus
             | Self::NotBailiwick(_)
             | Self::Local(_)
+            | Self::NotSealed(_)
             | Self::Altered
             | Self::Unproven(_) => None,
         }
@@ -146,6 +151,7 @@ impl Error {
             | Self::MalformedStatus
             | Self::NotBailiwick(_)
             | Self::Local(_)
+            | Self::NotSealed(_)
             | Self::Altered
             | Self::Unproven(_) => None,
         }

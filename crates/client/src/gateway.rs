@@ -18,6 +18,7 @@ use wire::v1::region_maps_client::RegionMapsClient;
 use wire::v1::ruling;
 use wire::v1::stream_put_response::Outcome;
 use wire::v1::subjects_client::SubjectsClient;
+use wire::v1::transit_client::TransitClient;
 
 use crate::access::{Ingresses, Target};
 use crate::address::Address;
@@ -38,6 +39,7 @@ pub(crate) struct Gateway {
     pub(crate) subjects: SubjectsClient<Checked<Channel>>,
     pub(crate) operations: OperationsClient<Checked<Channel>>,
     pub(crate) maps: RegionMapsClient<Checked<Channel>>,
+    pub(crate) transit: TransitClient<Checked<Channel>>,
     pub(crate) health: HealthClient<Checked<Channel>>,
     lanes: Arc<Lanes>,
 }
@@ -69,9 +71,10 @@ impl Gateway {
         let maps = RegionMapsClient::new(channel.clone())
             .max_decoding_message_size(FRAME_BYTES_MAX)
             .max_encoding_message_size(REQUEST_BYTES_MAX);
+        let transit = TransitClient::new(channel.clone());
         let lanes = Arc::new(Lanes::new(&target, lanes));
         let health = HealthClient::new(channel);
-        Self { target, records, attachments, subjects, operations, maps, health, lanes }
+        Self { target, records, attachments, subjects, operations, maps, transit, health, lanes }
     }
 
     /// Puts a record, on a lane beside others or as a call. Once a lane has ended without an answer,

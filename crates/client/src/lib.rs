@@ -10,6 +10,9 @@
 //! **Architecture invariant:** a body goes to the gateway that its caller named, or to one that the
 //! caller lets it go to ([`Access`]); never in plaintext to another machine.
 //!
+//! **Architecture invariant:** a client that seals bodies ([`Client::sealed`]), or encrypts them under its caller's
+//! keys, sends no plain body and reads none: what it cannot seal it refuses.
+//!
 //! **Architecture invariant:** nothing here prints content. The messages of [`api`] have no
 //! `Debug`, a token's says nothing, and errors
 //! hold what the gateway says, which never repeats a request.
@@ -22,25 +25,30 @@ mod build;
 mod bulk;
 mod call;
 mod clock;
+mod encrypting;
 mod error;
 mod gateway;
 mod lanes;
 mod ledger;
 mod list;
 mod maps;
+mod own_keys;
 mod receipt;
 mod records;
 mod refused;
 mod request_id;
 mod scan;
+mod sealing;
 mod stream;
 mod subjects;
 mod token;
+mod transit_keys;
 mod watch;
 
 pub use self::ledger::{
     EntryBatches, LEDGER_ANSWER_BYTES_MAX, LEDGER_LONG_ANSWER_BYTES_MAX, Ledger, Tail,
 };
+pub use ::sealed::{CallerKey, CallerRecord, NoteInvalid};
 pub use access::{Access, Ingress, Tls};
 pub use address::ledger_url;
 pub use attachments::{Download, Source, measure};
@@ -49,6 +57,7 @@ pub use bulk::{BulkEvent, BulkPut};
 pub use call::{Client, Settings};
 pub use error::{Error, NotFollowed};
 pub use list::Records;
+pub use own_keys::{KeyProvider, KeySet};
 pub use receipt::{
     Known, Moved, Proof, Unproven, Written, check_create, check_delete, check_move, check_patch,
     check_put, check_touch, check_upload, verify_move, verify_receipt,
@@ -59,6 +68,7 @@ pub use scan::Scan;
 pub use stream::{Answer, Answers, NotSent, Puts};
 pub use subjects::{Export, ExportPart};
 pub use token::{Token, TokenInvalid};
+pub use transit_keys::NotSealed;
 pub use watch::Watch;
 
 /// The messages of the public API, as `proto/bailiwick/v1` defines them.

@@ -14,8 +14,20 @@ impl Client {
         &self,
         request: &api::ListRecordsRequest,
     ) -> Result<api::ListRecordsResponse, Error> {
+        let bodies = request.view == i32::from(api::RecordView::Whole);
+        if bodies {
+            self.reads_plain()?;
+        }
         let list = |mut to: Gateway, request| async move { to.records.list(request).await };
-        self.attempts(request, self.question(), list).await.map(|(page, _)| page)
+        let (mut page, _) = self.attempts(request, self.question(), list).await?;
+        // An attachment has no body in a list.
+        if bodies && self.own_keys.is_some() {
+            let decrypted = |record: api::Record| {
+                if record.attachment_bytes > 0 { Ok(record) } else { self.decrypted(record) }
+            };
+            page.records = page.records.into_iter().map(decrypted).collect::<Result<_, _>>()?;
+        }
+        Ok(page)
     }
 
     /// All records of a list, page after page. The next page is asked for when it is needed.

@@ -53,7 +53,8 @@ impl Client {
         &self,
         request: &api::PutRecordRequest,
     ) -> Result<Written<api::PutRecordResponse>, Error> {
-        self.put_on(request, self.write()).await
+        let request = self.encrypted(request)?;
+        self.put_on(&request, self.write()).await
     }
 
     /// The same, but nothing of the body leaves before it is known where it may go: asks for the
@@ -84,7 +85,8 @@ impl Client {
         if let Some(gateway) = named {
             route = Route { gateway, named: true, ..route };
         }
-        self.put_on(request, route).await
+        let request = self.encrypted(request)?;
+        self.put_on(&request, route).await
     }
 
     async fn put_on(
@@ -108,10 +110,20 @@ impl Client {
         route: Route,
     ) -> Result<Written<api::PutRecordResponse>, Error> {
         let (until, alone) = (route.until, AtomicBool::new(false));
-        let put = |to: Gateway, request| to.put(request, until, &alone);
-        let (answer, once) = self.attempts(request, route, put).await?;
-        let proof = check_put(request, &answer, self.known(once))?;
-        Ok(Written { answer, proof })
+        let mut fetched = false;
+        loop {
+            let sealed = self.sealed_put(request, until).await?;
+            let put = |to: Gateway, request| to.put(request, until, &alone);
+            match self.attempts(&*sealed, route.clone(), put).await {
+                // It was sealed to a key from before: once more, to that of now.
+                Err(error) if self.forgets_keys(&error) && !fetched => fetched = true,
+                answer => {
+                    let (answer, once) = answer?;
+                    let proof = check_put(request, &answer, self.known(once && !fetched))?;
+                    return Ok(Written { answer, proof });
+                }
+            }
+        }
     }
 
     /// Reads a record.
@@ -119,14 +131,32 @@ impl Client {
     /// # Errors
     /// [`Error`].
     pub async fn get(&self, request: &api::GetRecordRequest) -> Result<api::Record, Error> {
-        let get = |mut to: Gateway, request| async move { to.records.get(request).await };
         let route = self.question();
         let until = route.until;
-        match self.attempts(request, route, get).await {
-            Ok((record, _)) => Ok(record),
+        match self.get_once(request, route).await {
             Err(error) => {
                 let Moved { request, route } = self.moved(request, error, until)?;
-                self.attempts(&request, route, get).await.map(|(record, _)| record)
+                self.get_once(&request, route).await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn get_once(
+        &self,
+        request: &api::GetRecordRequest,
+        route: Route,
+    ) -> Result<api::Record, Error> {
+        let get = |mut to: Gateway, request| async move { to.records.get(request).await };
+        let mut fetched = false;
+        loop {
+            let (sealed, secret) = self.sealed_get(request, route.until).await?;
+            match self.attempts(&*sealed, route.clone(), get).await {
+                Err(error) if self.forgets_keys(&error) && !fetched => fetched = true,
+                answer => {
+                    let record = self.opened(answer?.0, secret.as_ref())?;
+                    return self.decrypted_of(request, record);
+                }
             }
         }
     }
@@ -200,11 +230,11 @@ impl Client {
         &self,
         request: &api::PatchRecordRequest,
     ) -> Result<Written<api::PatchRecordResponse>, Error> {
-        let route = self.write();
+        let (request, route) = (self.encrypted_patch(request)?, self.write());
         let until = route.until;
-        match self.patch_once(request, route).await {
+        match self.patch_once(&request, route).await {
             Err(error) => {
-                let Moved { request, route } = self.moved(request, error, until)?;
+                let Moved { request, route } = self.moved(&*request, error, until)?;
                 self.patch_once(&request, route).await
             }
             answer => answer,
@@ -217,9 +247,18 @@ impl Client {
         route: Route,
     ) -> Result<Written<api::PatchRecordResponse>, Error> {
         let patch = |mut to: Gateway, request| async move { to.records.patch(request).await };
-        let (answer, once) = self.attempts(request, route, patch).await?;
-        let proof = check_patch(request, &answer, self.known(once))?;
-        Ok(Written { answer, proof })
+        let mut fetched = false;
+        loop {
+            let sealed = self.sealed_patch(request, route.until).await?;
+            match self.attempts(&*sealed, route.clone(), patch).await {
+                Err(error) if self.forgets_keys(&error) && !fetched => fetched = true,
+                answer => {
+                    let (answer, once) = answer?;
+                    let proof = check_patch(request, &answer, self.known(once && !fetched))?;
+                    return Ok(Written { answer, proof });
+                }
+            }
+        }
     }
 
     /// The request for the region to which its subject has moved, if a refusal says so and the caller

@@ -14,6 +14,11 @@ impl Client {
     /// # Errors
     /// [`Error`].
     pub async fn scan(&self, request: &api::ScanRecordsRequest) -> Result<Scan, Error> {
+        let bodies = request.view == i32::from(api::RecordView::Whole);
+        if bodies {
+            self.reads_plain()?;
+        }
+        let own = (bodies && self.own_keys.is_some()).then(|| self.clone());
         let mut to = self.question().gateway;
         let mut request = Request::new(request.clone());
         if let Some(bearer) = self.bearer().await? {
@@ -21,7 +26,7 @@ impl Client {
         }
         let opened = timeout(self.deadline(), to.records.scan(request)).await;
         let stream = opened.map_err(|_| Error::TimedOut)??.into_inner();
-        Ok(Scan { stream, page: VecDeque::new(), withheld: 0 })
+        Ok(Scan { stream, own, page: VecDeque::new(), withheld: 0 })
     }
 }
 
@@ -29,6 +34,8 @@ impl Client {
 #[expect(missing_debug_implementations, reason = "it holds persons' records")]
 pub struct Scan {
     stream: Streaming<api::ScanRecordsResponse>,
+    /// By whose keys bodies are decrypted. None: they are not.
+    own: Option<Client>,
     page: VecDeque<api::Record>,
     withheld: i64,
 }
@@ -41,7 +48,11 @@ impl Scan {
     pub async fn next(&mut self) -> Result<Option<api::Record>, Error> {
         loop {
             if let Some(record) = self.page.pop_front() {
-                return Ok(Some(record));
+                let own = self.own.as_ref().filter(|_| record.attachment_bytes == 0);
+                return match own {
+                    Some(own) => own.decrypted(record).map(Some),
+                    None => Ok(Some(record)),
+                };
             }
             let Some(page) = self.stream.message().await? else { return Ok(None) };
             self.withheld += page.withheld;

@@ -9,6 +9,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ use wire::v1::stream_put_response::Outcome;
 
 use crate::receipt::{Known, Unproven, Written, check_delete, check_patch, check_put};
 use crate::token::Bearer;
+use crate::transit_keys::NotSealed;
 use crate::{Error, NotFollowed, Refused, api};
 
 /// Why a request was not sent on a stream. The stream itself is as it was.
@@ -38,6 +40,9 @@ pub enum NotSent {
     /// The request has more than [`REQUEST_BYTES_MAX`] bytes: no gateway reads it.
     #[error("the request has more than {REQUEST_BYTES_MAX} bytes, and was not sent")]
     TooLarge,
+    /// The client seals or encrypts bodies, and could not do it with this one.
+    #[error("{0}")]
+    NotSealed(NotSealed),
 }
 
 /// The requests of a stream. Dropped, it says that there are no more.
@@ -45,6 +50,8 @@ pub struct Puts {
     sender: mpsc::Sender<api::StreamPutRequest>,
     sent: Sent,
     room: Arc<Semaphore>,
+    /// None: bodies leave as they are.
+    prepares: Option<Arc<dyn Prepares>>,
 }
 
 /// The answers of a stream, in the order in which they are durable.
@@ -54,6 +61,7 @@ pub struct Answers {
     room: Arc<Semaphore>,
     tenant: Option<String>,
     first: bool,
+    prepares: Option<Arc<dyn Prepares>>,
 }
 
 /// What became of one request of a stream.
@@ -91,6 +99,19 @@ pub(crate) struct Opening {
     pub(crate) bearer: Option<Bearer>,
     pub(crate) tenant: Option<String>,
     pub(crate) first: bool,
+    /// None: bodies leave as they are.
+    pub(crate) prepares: Option<Arc<dyn Prepares>>,
+}
+
+/// A request as its receipt speaks of it, and as it leaves; or why it does not leave.
+pub(crate) type Prepared<'a, M> = Pin<Box<dyn Future<Output = Result<(M, M), Error>> + Send + 'a>>;
+
+/// What seals or encrypts the bodies of a stream.
+pub(crate) trait Prepares: Send + Sync {
+    fn put(&self, request: api::PutRecordRequest) -> Prepared<'_, api::PutRecordRequest>;
+    fn patch(&self, request: api::PatchRecordRequest) -> Prepared<'_, api::PatchRecordRequest>;
+    /// Is told of each refusal.
+    fn refused(&self, error: &Error);
 }
 
 /// The calls of `Records` over a connection.
@@ -104,7 +125,7 @@ pub(crate) async fn open(
     mut records: RecordsClient<Checked<Channel>>,
     opening: Opening,
 ) -> Result<(Puts, Answers), Error> {
-    let Opening { ahead, within, bearer, tenant, first } = opening;
+    let Opening { ahead, within, bearer, tenant, first, prepares } = opening;
     let (sender, receiver) = mpsc::channel(ahead.max(1));
     let mut request = Request::new(ReceiverStream::new(receiver));
     if let Some(bearer) = bearer {
@@ -114,8 +135,9 @@ pub(crate) async fn open(
     let stream = opened.await.map_err(|_| Error::TimedOut)??.into_inner();
     let sent = Sent::default();
     let room = Arc::new(Semaphore::new(STREAM_IN_FLIGHT_MAX));
-    let puts = Puts { sender, sent: sent.clone(), room: Arc::clone(&room) };
-    Ok((puts, Answers { stream, sent, room, tenant, first }))
+    let (sends, taken) = (sent.clone(), Arc::clone(&room));
+    let puts = Puts { sender, sent: sends, room: taken, prepares: prepares.clone() };
+    Ok((puts, Answers { stream, sent, room, tenant, first, prepares }))
 }
 
 // === impl Sent ===
@@ -136,8 +158,12 @@ impl Puts {
     /// # Errors
     /// [`NotSent`].
     pub async fn send(&self, request: api::PutRecordRequest) -> Result<(), NotSent> {
-        let essence = Write::Put(essence(&request));
-        self.send_write(Write::Put(request), essence).await
+        let Some(prepares) = &self.prepares else {
+            let essence = Write::Put(essence(&request));
+            return self.send_write(Write::Put(request), essence).await;
+        };
+        let (own, sealed) = prepares.put(request).await.map_err(not_sealed)?;
+        self.send_write(Write::Put(sealed), Write::Put(essence(&own))).await
     }
 
     /// The same for a delete.
@@ -154,8 +180,12 @@ impl Puts {
     /// # Errors
     /// [`NotSent`].
     pub async fn send_patch(&self, request: api::PatchRecordRequest) -> Result<(), NotSent> {
-        let write = Write::Patch(request);
-        self.send_write(write.clone(), write).await
+        let Some(prepares) = &self.prepares else {
+            let write = Write::Patch(request);
+            return self.send_write(write.clone(), write).await;
+        };
+        let (own, sealed) = prepares.patch(request).await.map_err(not_sealed)?;
+        self.send_write(Write::Patch(sealed), Write::Patch(own)).await
     }
 
     async fn send_write(&self, write: Write, essence: Write) -> Result<(), NotSent> {
@@ -177,6 +207,12 @@ impl Puts {
         room.send(request);
         Ok(())
     }
+}
+
+/// Why a body was not sealed. Whatever kept the region's key from being fetched is one reason here.
+fn not_sealed(error: Error) -> NotSent {
+    let why = if let Error::NotSealed(why) = error { why } else { NotSealed::KeyUnavailable };
+    NotSent::NotSealed(why)
 }
 
 /// The part of a request of which a receipt speaks. The body is shared, not copied.
@@ -227,7 +263,11 @@ impl Answers {
             (Some(Outcome::Error(status)), _) => {
                 let refused = Refused::of_item(&status);
                 let code = tonic::Code::from(status.code);
-                Err(refused_alone(Box::new(refused.ok_or(Error::NotBailiwick(code))?)))
+                let error = refused_alone(Box::new(refused.ok_or(Error::NotBailiwick(code))?));
+                if let Some(prepares) = &self.prepares {
+                    prepares.refused(&error);
+                }
+                Err(error)
             }
             (None, _) => return Err(Error::NotBailiwick(tonic::Code::Ok)),
         };
@@ -314,7 +354,7 @@ mod tests {
     async fn a_request_that_no_gateway_reads_is_not_sent() {
         let (sender, mut receiver) = mpsc::channel(2);
         let room = Arc::new(Semaphore::new(STREAM_IN_FLIGHT_MAX));
-        let puts = Puts { sender, sent: Sent::default(), room };
+        let puts = Puts { sender, sent: Sent::default(), room, prepares: None };
         let of =
             |bytes| api::PutRecordRequest { body: vec![0; bytes].into(), ..Default::default() };
         // Beside its body, a request needs bytes for itself.

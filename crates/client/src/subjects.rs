@@ -156,6 +156,7 @@ impl Client {
         &self,
         request: api::ExportSubjectRequest,
     ) -> Result<Export, Error> {
+        self.reads_plain()?;
         let bearer = self.bearer().await?;
         let mut request = Request::new(request);
         if let Some(bearer) = bearer {

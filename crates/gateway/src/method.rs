@@ -51,6 +51,8 @@ pub(crate) enum Method {
     MapCheck,
     MapPlan,
     MapApply,
+    /// `Transit`.
+    TransitGetKey,
     /// Health, reflection, and what does not exist.
     Other,
 }
@@ -97,6 +99,7 @@ impl Method {
             "/bailiwick.v1.RegionMaps/Check" => Self::MapCheck,
             "/bailiwick.v1.RegionMaps/Plan" => Self::MapPlan,
             "/bailiwick.v1.RegionMaps/Apply" => Self::MapApply,
+            "/bailiwick.v1.Transit/GetKey" => Self::TransitGetKey,
             _ => Self::Other,
         }
     }
@@ -143,6 +146,7 @@ impl Method {
             Self::MapCheck => "MapCheck",
             Self::MapPlan => "MapPlan",
             Self::MapApply => "MapApply",
+            Self::TransitGetKey => "TransitGetKey",
             Self::Other => "Other",
         }
     }

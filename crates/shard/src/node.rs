@@ -23,6 +23,7 @@ use crate::store::move_progress::MoveProgress;
 use crate::store::record::{Address, Head, Stored};
 use crate::store::region_maps::InForce;
 use crate::store::subject::{Subject, SubjectRow};
+use crate::store::transit::TransitKeys;
 use crate::store::types::{LogId, Period, SubjectTag};
 use crate::store::upload_check::UploadChecks;
 use link::ops::health::Health;
@@ -42,6 +43,8 @@ pub(crate) struct Node {
     pub(crate) engine: Box<dyn Engine>,
     pub(crate) keyring: Box<dyn Keyring>,
     pub(crate) namer: KeyLayout,
+    /// What callers seal bodies to.
+    pub(crate) transit: TransitKeys,
     pub(crate) clock: GuardedClock,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) cipher: &'static dyn BodyCipher,

@@ -25,6 +25,7 @@ use crate::store::keyring::FileKeyring;
 use crate::store::keys::KeyLayout;
 use crate::store::move_progress::MoveProgress;
 use crate::store::record::Address;
+use crate::store::transit::TransitKeys;
 use crate::store::types::{Minute, Period};
 use crate::store::upload_check::UploadChecks;
 
@@ -44,6 +45,7 @@ pub(crate) fn node(folder: &Path, disk: &Disk) -> Node {
         territory: Country::parse(HERE).expect("a country"),
         deployment: map.deployment().to_owned(),
         growing: ArcSwap::from_pointee(log_of(&settings, &keyring, Period::FIRST)),
+        transit: TransitKeys::new(map.deployment(), &settings.region, &keyring).expect("names"),
         in_force: watch::Sender::new(map),
         engine: Box::new(Memory::open(disk)),
         namer: KeyLayout::new(&keyring),

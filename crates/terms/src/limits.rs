@@ -4,6 +4,10 @@
 pub const BODY_BYTES_DEFAULT: usize = 1 << 20;
 /// Bytes of one record's body at the most, whatever the map says.
 pub const BODY_BYTES_MAX: usize = 16 << 20;
+/// Bytes by which a sealed body is longer than the body.
+pub const SEALED_OVERHEAD_BYTES: usize = 48;
+/// Bytes of the id of a transit key at the most: ours have 16.
+pub const TRANSIT_KEY_ID_BYTES_MAX: usize = 64;
 /// Bytes of one attachment.
 pub const ATTACHMENT_BYTES_MAX: usize = 1 << 30;
 /// Bytes of each chunk of an attachment but the last.

@@ -238,6 +238,14 @@ reasons! {
     /// The caller's deadline passed before anything was done. Nothing was stored.
     DeadlinePassed "DEADLINE_PASSED" DeadlineExceeded SameRequestId "send the request again with a longer deadline";
 
+    // --- sealed transit
+    /// The map wants bodies of the collection sealed to their region, and this call would bring or answer one that a gateway can read.
+    TransitNotSealed "TRANSIT_NOT_SEALED" FailedPrecondition No "seal the body to the region's transit key (Transit.GetKey), or ask a sealed question with Get or BatchGet; the SDKs do both";
+    /// The body is sealed to a key that the region does not have, or no longer opens.
+    TransitKeyUnknown "TRANSIT_KEY_UNKNOWN" FailedPrecondition No "fetch the region's transit key again (Transit.GetKey), then seal the body to it";
+    /// A sealed body does not open: it was changed on its way, or is sealed for another region, tenant, record or request.
+    TransitSealInvalid "TRANSIT_SEAL_INVALID" InvalidArgument No "seal the body for this very request; if an SDK did, what lies between it and the region changes requests";
+
     // --- who asks, and from where
     /// The caller presents neither a certificate nor a token that this listener accepts.
     IdentityMissing "IDENTITY_MISSING" Unauthenticated No "present a client certificate, or a token in the authorization header";

@@ -312,6 +312,7 @@ impl GetOptions {
             collection: common.collection.clone(),
             key: common.key.clone(),
             purpose: purpose.clone(),
+            ..Default::default()
         }
     }
 }
@@ -368,6 +369,7 @@ impl PutOptions {
             attributes: self.attributes.iter().map(attribute::Attribute::to_api).collect(),
             expire_time: self.expiry.expire_time,
             participants: self.about.participants(),
+            ..Default::default()
         })
     }
 }

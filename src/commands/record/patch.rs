@@ -72,6 +72,7 @@ impl PatchOptions {
             body: body.transpose()?.map(Into::into),
             attributes: self.attributes.iter().map(attribute::Attribute::to_api).collect(),
             remove_attributes: self.removed.clone(),
+            ..Default::default()
         })
     }
 }

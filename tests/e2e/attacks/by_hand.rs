@@ -143,7 +143,8 @@ pub(crate) fn outcome(reply: Result<proto::Reply, String>) -> String {
             | proto::reply::Outcome::Taken(_)
             | proto::reply::Outcome::History(_)
             | proto::reply::Outcome::Surveyed(_)
-            | proto::reply::Outcome::Indexes(_),
+            | proto::reply::Outcome::Indexes(_)
+            | proto::reply::Outcome::TransitKey(_),
         ) => "told of maps".to_owned(),
         Some(proto::reply::Outcome::Upload(_)) => "uploading".to_owned(),
         Some(

@@ -92,6 +92,7 @@ async fn write(url: String, caller: u64, all: u64, done: Arc<Done>) {
                 collection: request.collection,
                 key: request.key,
                 purpose: "a test".to_owned(),
+                ..Default::default()
             };
             clients[0].get(&asked).await.err().iter().for_each(said);
         }

@@ -19,11 +19,11 @@ const HEAD: &str = "\
 <!-- Made by `UPDATE_EXPECT=1 cargo test --workspace --test house` from proto/bailiwick/v1. Do not edit this page. -->
 
 Package `bailiwick.v1`.
-`Records`, `Subjects`, `Operations` and `RegionMaps` are served by gateways, `Ledger` by shards on their auditor listener.
+`Records`, `Subjects`, `Operations`, `RegionMaps` and `Transit` are served by gateways, `Ledger` by shards on their auditor listener.
 [Errors](errors.md) lists every reason; [the quick start](quick-start.md#rules-for-callers) has the rules for callers.
 ";
-const FILES: [&str; 6] =
-    ["records", "subjects", "operations", "jurisdiction", "ledger", "region_maps"];
+const FILES: [&str; 7] =
+    ["records", "subjects", "operations", "jurisdiction", "ledger", "region_maps", "transit"];
 /// How a field may behave, in the protos and on the page.
 const BEHAVIOURS: [(&str, &str); 3] =
     [("= REQUIRED", "required"), ("= OPTIONAL", "optional"), ("= OUTPUT_ONLY", "answer")];

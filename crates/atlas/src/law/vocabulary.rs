@@ -165,6 +165,16 @@ words! {
 }
 
 words! {
+    /// How bodies pass gateways.
+    Transit {
+        /// As they are, or sealed, as the caller likes.
+        Any "any",
+        /// Sealed to their region only: a gateway carries what it cannot read.
+        Sealed "sealed",
+    }
+}
+
+words! {
     /// On which ground a law wants data erased.
     ErasureGround {
         /// They were processed unlawfully.

@@ -6,14 +6,14 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use terms::{Collection, RegionId, TenantId};
+use terms::{Collection, Reason, RegionId, Rejection, TenantId};
 
 use crate::map::disputed::Areas;
 use crate::map::names::digest_text;
 use crate::map::{
     Clause, ClauseId, CollectionRules, Disputed, Home, HomeFor, Region, Statute, Tenant,
 };
-use crate::{Country, Date, Jurisdiction, StatuteId};
+use crate::{Country, Date, Jurisdiction, StatuteId, Transit};
 
 /// Which map it is: its number, and the digest of its file.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -153,6 +153,25 @@ impl RegionMap {
     /// What the map says of that collection.
     pub fn collection(&self, name: &Collection) -> Option<&CollectionRules> {
         self.collections.get(name)
+    }
+
+    /// Lets in a call that brings or answers bodies of that collection as they are: refused where the
+    /// collection or a law that covers it wants them sealed. `field` is what the call would have to change.
+    ///
+    /// # Errors
+    /// `TRANSIT_NOT_SEALED`.
+    pub fn admit_plain(
+        &self,
+        collection: &Collection,
+        field: &'static str,
+    ) -> Result<(), Rejection> {
+        let own = self.collection(collection).map_or(Transit::Any, CollectionRules::transit);
+        let mut laws = self.statutes.iter().filter(|law| law.transit() == Transit::Sealed);
+        if own == Transit::Any && !laws.any(|law| law.covers(collection)) {
+            return Ok(());
+        }
+        let fault = Rejection::new(Reason::TransitNotSealed).field(field);
+        Err(fault.problem("is not sealed, and the region map wants bodies of this collection sealed"))
     }
 
     /// The regions, by name.

@@ -11,7 +11,7 @@ use crate::map::lifetime::Lifetime;
 use crate::map::names::{Names, digest};
 use crate::map::vkey;
 use crate::toml::{At, Section};
-use crate::{Country, Date, Exempt, Sector, Territory};
+use crate::{Country, Date, Exempt, Sector, Territory, Transit};
 
 /// A platform whose users these are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,6 +112,7 @@ pub struct CollectionRules {
     pub(super) life_max: Option<Lifetime>,
     pub(super) feed: Option<Lifetime>,
     pub(super) listed: bool,
+    pub(super) transit: Transit,
     /// By name.
     pub(super) attributes: Vec<AttributeRules>,
     pub(super) exclude: Exclusions,
@@ -169,6 +170,11 @@ impl CollectionRules {
     /// How long the feed of its changes is kept. None: there is none.
     pub fn feed(&self) -> Option<Lifetime> {
         self.feed
+    }
+
+    /// How its bodies pass gateways. A law may want more ([`crate::RegionMap::admit_plain`]).
+    pub fn transit(&self) -> Transit {
+        self.transit
     }
 
     /// Whether all of its records in a region can be listed.
@@ -368,6 +374,7 @@ pub(super) fn collection(
     let life_max = section.parse("life_max", Lifetime::parse).map(|life| life.it);
     let feed = section.parse("feed", Lifetime::parse).map(|feed| feed.it);
     let listed = section.flag("list").unwrap_or(false);
+    let transit = section.parse("transit", Transit::parse).map_or(Transit::Any, |word| word.it);
     let attributes = attributes(section);
     let exclude = exclusions(section, names);
     let (name, category, reads) = (name?, category?.it.to_owned(), reads?.it);
@@ -381,6 +388,7 @@ pub(super) fn collection(
         life_max,
         feed,
         listed,
+        transit,
         attributes,
         exclude,
     };

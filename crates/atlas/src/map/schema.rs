@@ -2,7 +2,7 @@
 
 use crate::geo::country::COUNTRY;
 use crate::geo::territory::TERRITORY;
-use crate::law::vocabulary::{CitizensAbroad, Constraint, Ingress, UnknownCitizenship};
+use crate::law::vocabulary::{CitizensAbroad, Constraint, Ingress, Transit, UnknownCitizenship};
 use crate::limits;
 use crate::map::attributes::ATTRIBUTE;
 use crate::map::exclusions::EXCLUDE;
@@ -160,6 +160,12 @@ static COLLECTION: Table = Table {
             "Whether each record has a row in a list of its collection. A list or count of the whole collection then reads these alone, instead of all records of the shard. Records that are stored already get their rows after the map that says so, and the list is used once all have them.",
         ),
         optional(
+            "transit",
+            Form::Word(Transit::WORDS),
+            "`any`",
+            "How its bodies pass gateways. `sealed`: sealed to their region by the caller, and answered sealed by Get and BatchGet; an upload, a download, an export, a scan or a list of bodies is refused.",
+        ),
+        optional(
             "attributes",
             Form::Tables(&ATTRIBUTE),
             "none",
@@ -299,6 +305,12 @@ static STATUTE: Table = Table {
             Form::Word(Ingress::WORDS),
             "`anywhere`",
             "Through which gateways its records may come in.",
+        ),
+        optional(
+            "transit",
+            Form::Word(Transit::WORDS),
+            "`any`",
+            "How bodies pass gateways, in each collection that the law covers, of whichever person. `sealed`: sealed to their region by the caller, and answered sealed; a call that cannot do that is refused.",
         ),
         optional(
             "collections",

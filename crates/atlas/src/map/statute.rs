@@ -10,7 +10,7 @@ use crate::map::names::{Names, digest, digest_text};
 use crate::toml::{At, Section};
 use crate::{
     CitizensAbroad, Constraint, Date, Ingress, Jurisdiction, Moment, Scope, StatuteId, StatutePack,
-    UnknownCitizenship,
+    Transit, UnknownCitizenship,
 };
 
 /// A statute pack in force, with the map's settings for it.
@@ -21,6 +21,7 @@ pub struct Statute {
     pub(super) unknown: UnknownCitizenship,
     pub(super) citizens_abroad: CitizensAbroad,
     pub(super) ingress: Ingress,
+    pub(super) transit: Transit,
     pub(super) collections: Option<Vec<Collection>>,
     /// The collections that declare a ground on which this law does not attach to them.
     pub(super) exempt: BTreeSet<Collection>,
@@ -68,6 +69,12 @@ impl Statute {
     /// Through which gateways records may come in to which it attaches.
     pub fn ingress(&self) -> Ingress {
         self.ingress
+    }
+
+    /// How bodies of the collections that it covers pass gateways, of whichever person they are: which laws
+    /// attach to a person, a gateway does not know before the region has told.
+    pub fn transit(&self) -> Transit {
+        self.transit
     }
 
     /// The collections that the map lists for it, by name. None: all of them.
@@ -129,6 +136,7 @@ pub(super) fn read(section: &Section<'_>, names: &mut Names, packs: &Packs) -> O
     let stated = section.parse("digest", digest);
     let collections = names.collections(section);
     let ingress = section.parse("ingress", Ingress::parse);
+    let transit = section.parse("transit", Transit::parse).map_or(Transit::Any, |word| word.it);
     let reviewed = review(section);
     let id = id?;
     let Some(pack) = packs.find(&id.it, stated.map(|stated| stated.it)) else {
@@ -160,6 +168,7 @@ pub(super) fn read(section: &Section<'_>, names: &mut Names, packs: &Packs) -> O
         unknown,
         citizens_abroad,
         ingress,
+        transit,
         collections,
         exempt: BTreeSet::new(),
         reviewed,

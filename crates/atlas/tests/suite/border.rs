@@ -235,6 +235,35 @@ fn a_law_may_want_a_gateway_inside() {
 }
 
 #[test]
+fn a_collection_or_a_law_may_want_bodies_sealed() {
+    let plain = |map: &RegionMap, of: &str| map.admit_plain(&collection(of), "body").map_err(|no| {
+        assert_eq!(no.field.as_deref(), Some("body"));
+        no.reason
+    });
+    let not_sealed = Err(Reason::TransitNotSealed);
+    let read = |text: &str| RegionMap::parse(text).expect("sound");
+    assert_eq!(plain(&sample(), "profiles"), Ok(()));
+    // A collection, and no other.
+    let name = "name = \"profiles\"";
+    assert!(SAMPLE.contains(name));
+    let map = read(&SAMPLE.replacen(name, &format!("{name}\ntransit = \"sealed\""), 1));
+    assert_eq!(plain(&map, "profiles"), not_sealed);
+    assert_eq!(plain(&map, "messages"), Ok(()));
+    // A law, for all that it covers, whoever the person is.
+    let id = "id = \"ru-152fz\"";
+    let map = read(&SAMPLE.replacen(id, &format!("{id}\ntransit = \"sealed\""), 1));
+    let covered = |of: &str| {
+        let law = map.statutes().iter().find(|law| law.id().as_str() == "ru-152fz");
+        law.expect("in force").covers(&collection(of))
+    };
+    assert!(covered("profiles"));
+    for of in ["profiles", "messages"] {
+        assert_eq!(plain(&map, of), if covered(of) { not_sealed } else { Ok(()) }, "{of}");
+    }
+    assert!(RegionMap::parse(&SAMPLE.replacen(name, &format!("{name}\ntransit = \"plain\""), 1)).is_err());
+}
+
+#[test]
 fn a_map_names_its_trust_domain_and_authorities_or_takes_the_deployment() {
     let map = sample();
     assert_eq!(map.trust_domain(), "sample");

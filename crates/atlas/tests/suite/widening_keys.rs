@@ -26,6 +26,7 @@ reads = "logged"
 body_bytes_max = 1000
 life_max = "30d"
 feed = "7d"
+transit = "sealed" # own
 exempt = ["ru-152fz/6-1-2"]
 [[collections]]
 name = "two"
@@ -73,6 +74,7 @@ reading = "primary-first"
 unknown = "territory"
 citizens_abroad = "attach"
 ingress = "in-territory"
+transit = "sealed"
 [[statutes]]
 id = "made-tr"
 digest = "@made-tr"
@@ -305,6 +307,18 @@ const STEPS: &[(&str, &str, &str)] = &[
         "\"anywhere\"",
         "statute `ru-152fz`: ingress was in-territory, is anywhere",
     ),
+    (
+        "transit = \"sealed\"\n[[statutes]]",
+        "transit = \"any\"\n[[statutes]]",
+        "statute `ru-152fz`: transit was sealed, is any",
+    ),
+    ("id = \"made-tr\"", "id = \"made-tr\"\ntransit = \"sealed\"", ""),
+    (
+        "transit = \"sealed\" # own",
+        "",
+        "collection `one`: transit was sealed, is any",
+    ),
+    ("reads = \"counted\"", "reads = \"counted\"\ntransit = \"sealed\"", ""),
     (
         "collections = [\"one\", \"two\"]\nreviewed",
         "collections = [\"one\"]\nreviewed",

@@ -62,8 +62,9 @@ async fn stat(
         collection: request.collection,
         key: request.key,
         purpose: request.purpose,
+        ..Default::default()
     };
-    let get = ctx.pin().reader(&call.admitted.acting.caller).get(names)?;
+    let get = ctx.pin().reader(&call.admitted.acting.caller).get_names(names)?;
     let nothing = proto::BodyRange::default();
     let part = part(ctx, &call.admitted, call.deadline.of_call(), &get, nothing).await?;
     part.attachment(&get.target)

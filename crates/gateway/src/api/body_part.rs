@@ -43,7 +43,7 @@ pub(super) async fn part(
     get: &Get,
     range: proto::BodyRange,
 ) -> Result<Part, Rejection> {
-    let Get { target, purpose } = get;
+    let Get { target, purpose, .. } = get;
     let pinned = ctx.pin();
     admitted.permit.has_room()?;
     let route = pinned.domicile(&admitted.acting.caller, target)?;
@@ -54,6 +54,7 @@ pub(super) async fn part(
         key: target.key.clone(),
         range: Some(range),
         purpose: purpose.clone(),
+        ..Default::default()
     });
     let sent = admitted.shard_call(route.region(), deadline, Effect::Read, 0, op)?;
     let found = response::found(route.send(sent).await?)?;

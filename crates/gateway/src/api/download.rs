@@ -109,6 +109,7 @@ impl Reading {
             collection: request.collection,
             key: request.key,
             purpose: request.purpose,
+            ..Default::default()
         };
         let caller = &*self.call.admitted.acting.caller;
         let get = self.ctx.pin().reader(caller).get(names)?;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::stream;
 use terms::limits::{LIST_PAGE_BYTES_MAX, LIST_PAGE_MAX};
-use terms::{Reason, Rejection};
+use terms::{Collection, Reason, Rejection};
 use tokio::time::Instant;
 use tokio_stream::Stream;
 use tonic::Status;
@@ -77,6 +77,11 @@ async fn begin(
     }
     call.admitted.permit.has_room()?;
     let subject = held::ask(call, pinned, &about, true).await?;
+    // An export is whole or refused, and has no sealed bodies.
+    for held in &subject.collections {
+        let name = Collection::parse(&held.collection).map_err(|_| Reason::Internal)?;
+        pinned.routing.map().admit_plain(&name, "subject")?;
+    }
     Ok((about, subject))
 }
 

@@ -1,6 +1,6 @@
 //! One get: from its domicile, which it must name.
 
-use terms::Rejection;
+use terms::{Reason, Rejection};
 use tokio::time::Instant;
 use wire::session::{self as proto, call::Op};
 use wire::v1;
@@ -21,7 +21,10 @@ pub(crate) async fn get(
 ) -> Result<v1::Record, Rejection> {
     let caller = &*admitted.acting.caller;
     let pinned = ctx.pin();
-    let Get { target, purpose } = pinned.reader(caller).get(request)?;
+    let Get { target, question, purpose } = pinned.reader(caller).get(request)?;
+    let asked_sealed = question.is_some();
+    let (sealed_key, sealed_question) =
+        question.map(|asked| (asked.key, asked.sealed)).unwrap_or_default();
     admitted.permit.has_room()?;
     let route = pinned.domicile(caller, &target)?;
     let subject = Some(response::subject(&target.subject, route.region()));
@@ -31,9 +34,14 @@ pub(crate) async fn get(
         key: target.key.clone(),
         range: None,
         purpose,
+        sealed_key,
+        sealed_question,
     });
     let sent = admitted.shard_call(route.region(), deadline, Effect::Read, 0, op)?;
     let found = response::found(route.send(sent).await?)?;
+    if found.sealed != asked_sealed {
+        return Err(Reason::Internal.into());
+    }
     // Held until the record has left the process.
     admitted.permit.hold(found.body.len() + found.attributes.len())?;
     Ok(v1::Record {
@@ -47,5 +55,6 @@ pub(crate) async fn get(
         attributes: attributes::to_api(&found.attributes)?,
         attachment_bytes: 0,
         participants: participants::to_api(&found.participants)?,
+        sealed: found.sealed,
     })
 }

@@ -270,5 +270,6 @@ pub(crate) fn record_of(
         attributes: attributes::to_api(&record.attributes)?,
         attachment_bytes: i64::try_from(record.attachment_bytes).unwrap_or(i64::MAX),
         participants: participants::to_api(&record.participants)?,
+        sealed: false,
     })
 }

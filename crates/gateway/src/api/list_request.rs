@@ -54,6 +54,7 @@ impl RequestReader<'_> {
         let rules = self.map.collection(&choice.collection).ok_or(Reason::CollectionUnknown)?;
         let order = OrderBy::parse(&order_by, rules)?;
         let view = record_view(request.view)?;
+        self.admit_view(&choice.collection, view)?;
         let page_size = match usize::try_from(request.page_size) {
             Ok(0) => LIST_PAGE_DEFAULT,
             Ok(size) => size.min(LIST_PAGE_MAX),
@@ -102,7 +103,19 @@ impl RequestReader<'_> {
         if choice.purpose.trim().is_empty() {
             return Err(Rejection::new(Reason::FieldMissing).field("purpose"));
         }
-        Ok((choice, record_view(view)?))
+        let view = record_view(view)?;
+        self.admit_view(&choice.collection, view)?;
+        Ok((choice, view))
+    }
+
+    /// A list has no sealed bodies.
+    fn admit_view(self, collection: &Collection, view: v1::RecordView) -> Result<(), Rejection> {
+        match view {
+            v1::RecordView::Whole => self.map.admit_plain(collection, "view"),
+            v1::RecordView::Unspecified | v1::RecordView::Names | v1::RecordView::Attributes => {
+                Ok(())
+            }
+        }
     }
 
     fn choice(self, sent: Sent) -> Result<Choice, Rejection> {

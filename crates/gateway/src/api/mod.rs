@@ -36,6 +36,7 @@ mod scan;
 mod subject_request;
 pub(crate) mod subjects;
 mod touch;
+pub(crate) mod transit;
 mod unique;
 mod upload;
 mod watch;

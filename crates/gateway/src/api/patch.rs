@@ -36,7 +36,7 @@ pub(crate) async fn patch(
 }
 
 fn to_shard(patch: Patch) -> proto::Patch {
-    let Patch { target, request_id, condition, body, attributes, removed, .. } = patch;
+    let Patch { target, request_id, condition, body, sealed_key, attributes, removed, .. } = patch;
     proto::Patch {
         subject: target.subject.expose().to_owned(),
         collection: target.collection.as_str().to_owned(),
@@ -47,6 +47,7 @@ fn to_shard(patch: Patch) -> proto::Patch {
         validate_only: patch.validate_only,
         prove: patch.prove,
         body,
+        sealed_key,
         attributes: attributes.encode().into(),
         remove: removed.iter().map(AttributeName::as_str).map(str::to_owned).collect(),
     }

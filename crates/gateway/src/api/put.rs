@@ -74,6 +74,7 @@ pub(crate) fn prepare<'a>(
     let ruling = ruled.then(rule).transpose()?;
     let route = route(pinned, caller, &put, ruling.as_ref())?;
     let Put { target, body, attributes, given, validate_only, prove, participants, .. } = put;
+    let sealed_key = put.sealed_key;
     let put = proto::Put {
         subject: target.subject.expose().to_owned(),
         collection: target.collection.as_str().to_owned(),
@@ -92,6 +93,7 @@ pub(crate) fn prepare<'a>(
         attributes: attributes.encode().into(),
         participants: Bytes::new(),
         participants_epoch: 0,
+        sealed_key,
         asked: Bytes::new(),
     };
     Ok(Prepared { route, put, participants, subject: target.subject, given: given.any })

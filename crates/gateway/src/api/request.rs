@@ -31,8 +31,16 @@ pub(crate) struct Target {
 /// A get that is well-formed.
 pub(crate) struct Get {
     pub(crate) target: Target,
+    /// To what the body is to be sealed. None: it is answered plain.
+    pub(crate) question: Option<SealedQuestion>,
     /// Why, for the log; empty: not stated.
     pub(crate) purpose: String,
+}
+
+/// A sealed question, and the id of the key to which it is sealed.
+pub(crate) struct SealedQuestion {
+    pub(crate) key: String,
+    pub(crate) sealed: Bytes,
 }
 
 /// The evidence and findings that the caller gave.
@@ -56,6 +64,8 @@ pub(crate) struct Condition {
 pub(crate) struct Put {
     pub(crate) target: Target,
     pub(crate) body: Bytes,
+    /// The id of the key to which the body is sealed; empty: it is plain.
+    pub(crate) sealed_key: String,
     pub(crate) attributes: RecordAttributes,
     pub(crate) request_id: RequestId,
     pub(crate) condition: Condition,
@@ -91,6 +101,8 @@ pub(crate) struct Patch {
     pub(crate) prove: bool,
     /// None: it stays.
     pub(crate) body: Option<Bytes>,
+    /// As of a put.
+    pub(crate) sealed_key: String,
     /// Those to set.
     pub(crate) attributes: RecordAttributes,
     /// The names of those to remove.
@@ -140,7 +152,7 @@ impl RequestReader<'_> {
         let target = self.target(request.subject, &request.collection, request.key)?;
         let request_id = request_id(&request.request_id)?;
         let condition = condition(request.if_version, request.etag)?;
-        self.body(&target.collection, request.body.len())?;
+        self.body(&target.collection, request.body.len(), &request.sealed_key)?;
         let rules = self.map.collection(&target.collection);
         let attributes = attributes::read(&request.attributes, rules)?;
         let given = self.given(&request.evidence, &request.findings)?;
@@ -151,6 +163,7 @@ impl RequestReader<'_> {
             target,
             participants,
             body: request.body,
+            sealed_key: request.sealed_key,
             attributes,
             request_id,
             condition,
@@ -179,8 +192,10 @@ impl RequestReader<'_> {
         let target = self.target(request.subject, &request.collection, request.key)?;
         let request_id = request_id(&request.request_id)?;
         let condition = condition(request.if_version, request.etag)?;
-        let body = request.body;
-        self.body(&target.collection, body.as_ref().map_or(0, Bytes::len))?;
+        let (body, sealed_key) = (request.body, request.sealed_key);
+        if let Some(body) = &body {
+            self.body(&target.collection, body.len(), &sealed_key)?;
+        }
         let rules = self.map.collection(&target.collection);
         let attributes = attributes::read(&request.attributes, rules)?;
         let removed = attributes::removed(&request.remove_attributes, &attributes, rules)?;
@@ -189,16 +204,48 @@ impl RequestReader<'_> {
             return Err(rejection.problem("a patch without a body needs an attribute to change"));
         }
         let (validate_only, prove) = (request.validate_only, prove(request.receipt_view)?);
-        Ok(Patch { target, request_id, condition, validate_only, prove, body, attributes, removed })
+        Ok(Patch {
+            target,
+            request_id,
+            condition,
+            validate_only,
+            prove,
+            body,
+            sealed_key,
+            attributes,
+            removed,
+        })
     }
 
     /// Reads a get.
     pub(crate) fn get(self, request: v1::GetRecordRequest) -> Result<Get, Rejection> {
-        let v1::GetRecordRequest { subject, collection, key, purpose } = request;
+        let get = self.get_names(request)?;
+        if get.question.is_none() {
+            self.map.admit_plain(&get.target.collection, "sealed_question")?;
+        }
+        Ok(get)
+    }
+
+    /// Reads a question about a record that gives nothing of its body.
+    pub(crate) fn get_names(self, request: v1::GetRecordRequest) -> Result<Get, Rejection> {
+        let v1::GetRecordRequest { subject, collection, key, purpose, .. } = request;
+        let (id, sealed) = (request.sealed_key, request.sealed_question);
         let target = self.target(subject, &collection, key)?;
         stated("purpose", &purpose)?;
         self.map.collection(&target.collection).map_or(Ok(()), |of| of.admit_purpose(&purpose))?;
-        Ok(Get { target, purpose })
+        let question = match (id.is_empty(), sealed.is_empty()) {
+            (true, true) => None,
+            (true, false) => return Err(Rejection::new(Reason::FieldMissing).field("sealed_key")),
+            (false, _) => {
+                fits_key(&id)?;
+                if sealed.len() != limits::SEALED_OVERHEAD_BYTES {
+                    let fault = Rejection::new(Reason::FieldInvalid).field("sealed_question");
+                    return Err(fault.problem("is not a sealed body without content"));
+                }
+                Some(SealedQuestion { key: id, sealed })
+            }
+        };
+        Ok(Get { target, question, purpose })
     }
 
     /// Reads a delete.
@@ -273,10 +320,23 @@ impl RequestReader<'_> {
         own.take(COLLECTIONS_SHOWN_MAX).collect::<Vec<_>>().join(", ")
     }
 
-    fn body(self, collection: &Collection, bytes: usize) -> Result<(), Rejection> {
+    /// Whether a body may be so long, and be as plain as it is.
+    fn body(
+        self,
+        collection: &Collection,
+        bytes: usize,
+        sealed_key: &str,
+    ) -> Result<(), Rejection> {
         let rules = self.map.collection(collection);
         let max = rules.map_or(0, |rules| rules.body_bytes_max()).min(limits::BODY_BYTES_MAX);
-        if bytes <= max {
+        let sealed = if sealed_key.is_empty() {
+            self.map.admit_plain(collection, "body")?;
+            0
+        } else {
+            fits_key(sealed_key)?;
+            limits::SEALED_OVERHEAD_BYTES
+        };
+        if bytes <= max + sealed {
             return Ok(());
         }
         Err(Rejection::new(Reason::BodyTooLarge).field("body").with(Detail::Limit, max))
@@ -327,6 +387,16 @@ fn named<'a>(
         Ok((kind, text))
     };
     items.enumerate().map(check).collect()
+}
+
+/// Whether it may be the id of a transit key.
+fn fits_key(id: &str) -> Result<(), Rejection> {
+    let printable = id.bytes().all(|c| c.is_ascii_graphic());
+    if printable && id.len() <= limits::TRANSIT_KEY_ID_BYTES_MAX {
+        return Ok(());
+    }
+    let fault = Rejection::new(Reason::FieldInvalid).field("sealed_key");
+    Err(fault.problem("is not the id of a transit key"))
 }
 
 fn too_many(field: &'static str) -> Rejection {

@@ -126,6 +126,7 @@ impl Caller {
             | Method::SubjectUnblock => &[Role::Eraser],
             Method::SubjectAdjudicate => &[Role::Adjudicator],
             Method::SubjectConfirmAdjudication => &[Role::Approver],
+            Method::TransitGetKey => &[Role::Writer, Role::Reader],
             Method::ResolvePlacement => &[Role::Writer, Role::Reader, Role::Operator],
             Method::MapGet | Method::MapStatus | Method::MapHistory => {
                 &[Role::Operator, Role::Auditor]

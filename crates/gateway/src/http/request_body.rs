@@ -118,7 +118,8 @@ pub(crate) fn bounded(
         | Method::MapHistory
         | Method::MapCheck
         | Method::MapPlan
-        | Method::MapApply => one(times.body, usize::MAX),
+        | Method::MapApply
+        | Method::TransitGetKey => one(times.body, usize::MAX),
     };
     let permit = extensions.get().cloned();
     let (ctx, caller) = (Arc::clone(ctx), LoggedCaller::of(&request));

@@ -17,6 +17,7 @@ use wire::v1::operations_server::OperationsServer;
 use wire::v1::records_server::RecordsServer;
 use wire::v1::region_maps_server::RegionMapsServer;
 use wire::v1::subjects_server::SubjectsServer;
+use wire::v1::transit_server::TransitServer;
 
 use crate::api::attachments::AttachmentsService;
 use crate::api::context::CallContext;
@@ -24,6 +25,7 @@ use crate::api::operations::OperationsService;
 use crate::api::records::RecordsService;
 use crate::api::region_maps::RegionMapsService;
 use crate::api::subjects::SubjectsService;
+use crate::api::transit::TransitService;
 use crate::http::CallLayer;
 use crate::http::connection::StallGuard;
 use crate::http::direct::DirectLayer;
@@ -99,6 +101,9 @@ pub(crate) async fn serve(
     let region_maps = RegionMapsServer::new(RegionMapsService(Arc::clone(ctx)))
         .max_decoding_message_size(REQUEST_BYTES_MAX)
         .max_encoding_message_size(ANSWER_BYTES_MAX);
+    let transit = TransitServer::new(TransitService(Arc::clone(ctx)))
+        .max_decoding_message_size(CHECK_BYTES_MAX)
+        .max_encoding_message_size(ANSWER_BYTES_MAX);
     let entrance = tls.map_or(Entrance::Plaintext, Entrance::Callers);
     let incoming = incoming_by(listener, entrance);
     let incoming =
@@ -127,6 +132,7 @@ pub(crate) async fn serve(
         .add_service(subjects)
         .add_service(operations)
         .add_service(region_maps)
+        .add_service(transit)
         .serve_with_incoming_shutdown(incoming, stop)
         .await?;
     Ok(())
@@ -147,6 +153,7 @@ fn reflection() -> Result<
             "bailiwick.v1.Subjects",
             "bailiwick.v1.Operations",
             "bailiwick.v1.RegionMaps",
+            "bailiwick.v1.Transit",
             "grpc.health.v1.Health",
         ];
         let builder = Builder::configure()

@@ -7,6 +7,7 @@ mod json;
 mod lists;
 mod peers;
 pub(crate) mod rig;
+mod sealed;
 mod server;
 mod session;
 mod stream;

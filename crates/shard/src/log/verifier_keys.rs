@@ -5,7 +5,9 @@ use ledger::note::Signer;
 
 use crate::log::checkpoint_file::{CheckpointFile, open_note};
 use crate::store::growing_log::Origins;
+use crate::store::keyring::{FileKeyring, Keyring};
 use crate::store::secret_files;
+use crate::store::transit::TransitKeys;
 use crate::store::types::Period;
 use crate::{Error, Settings};
 
@@ -49,6 +51,26 @@ impl Settings {
             Some(vkey) => open_note(&note, vkey, &path).map(|_| keys),
             None => Err(Error::Keys { path: self.log_key_path(current), why: "it is missing" }),
         }
+    }
+
+    /// The public key that signs the region's transit keys, for callers to know by another way than
+    /// through a gateway. It is the same for all shards of the region.
+    ///
+    /// # Errors
+    /// [`Error::Keys`]; [`Error::Io`].
+    pub fn transit_identity(&self, deployment: &str) -> Result<String, Error> {
+        let keyring = FileKeyring::open(&self.keys, &self.region, self.guard().as_ref())?;
+        Ok(self.transit_keys(deployment, &keyring)?.identity())
+    }
+
+    pub(crate) fn transit_keys(
+        &self,
+        deployment: &str,
+        keyring: &dyn Keyring,
+    ) -> Result<TransitKeys, Error> {
+        let why = "the names of deployment and region cannot name a key";
+        TransitKeys::new(deployment, &self.region, keyring)
+            .ok_or_else(|| Error::Keys { path: self.keys.clone(), why })
     }
 
     /// The origins of this shard's logs.

@@ -11,6 +11,7 @@
 use std::sync::Arc;
 
 use atlas::{Country, Moment, Question};
+use bytes::Bytes;
 use ledger::entry::Role;
 use terms::{Collection, Detail, Reason, Rejection};
 
@@ -73,6 +74,14 @@ pub(crate) struct Lookup {
     pub(crate) purpose: String,
     /// Which part of the body is asked for. None: the whole, which may be no attachment.
     pub(crate) part: Option<BodyPart>,
+    /// What the body is answered sealed to. None: it is answered plain.
+    pub(crate) question: Option<SealedQuestion>,
+}
+
+/// A sealed question, and the key to which it is sealed. It is opened where the body has been read.
+pub(crate) struct SealedQuestion {
+    pub(crate) key: String,
+    pub(crate) sealed: Bytes,
 }
 
 /// A part of a body.

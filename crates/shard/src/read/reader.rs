@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use atlas::Reads;
 use bytes::Bytes;
+use sealed::Call;
 use terms::limits::{ATTACHMENT_CHUNK_BYTES, ATTACHMENT_READ_BYTES_MAX};
 use terms::{Detail, Reason, Rejection};
 use tokio::time::Instant;
@@ -12,13 +13,14 @@ use tokio::time::Instant;
 use crate::Error;
 use crate::log::access_counters::AccessCounters;
 use crate::node::Node;
-use crate::policy::egress::{BodyPart, EgressPolicy, Lookup};
+use crate::policy::egress::{BodyPart, EgressPolicy, Lookup, SealedQuestion};
 use crate::reply::{Found, Outcome, ReplySlot, busy};
 use crate::store::attachment::{self, Chunks};
 use crate::store::damage::{Row, read_rows};
 use crate::store::keys;
 use crate::store::record::{Body, Head, Stored};
 use crate::store::subject::Subject;
+use crate::store::transit;
 use crate::store::types::{EntryAt, EpochNumber};
 use crate::write::command::{Action, Op, Read, ReadAbout, ReadOf};
 use crate::write::committer::Queue;
@@ -246,7 +248,19 @@ impl Reader {
             let range = part.within(body.len())?;
             (size, body) = (body.len() as u64, body.slice(range));
         }
-        Ok(Opened::Found(found_of(&head, body, size), head.entry))
+        let found = self.answered(get, found_of(&head, body, size))?;
+        Ok(Opened::Found(found, head.entry))
+    }
+
+    /// What is found, with its body sealed if the get asked for that.
+    fn answered(&self, get: &Get, found: Found) -> Result<Found, Rejection> {
+        let Lookup { address, question, .. } = &get.lookup;
+        let Some(SealedQuestion { key, sealed }) = question else { return Ok(found) };
+        let (node, binding) = (&self.node, transit::binding(Call::Get, address));
+        let opened = node.transit.open(key, node.now(), &binding, sealed, "sealed_question")?;
+        let version = i64::try_from(found.version.0).unwrap_or(i64::MAX);
+        let sealed = opened.1.seal(node.random()?, version, &found.etag, &found.body);
+        Ok(Found { body: sealed.into(), sealed: true, ..found })
     }
 
     /// A part of an attachment of so many bytes.
@@ -295,7 +309,8 @@ fn found_of(head: &Head, body: Bytes, size: u64) -> Found {
     let (version, etag, expires) = (head.version, head.etag(), head.expires);
     let attributes = head.indexed.encoded.clone().into();
     let (participants, sha256) = (head.indexed.participants.clone(), Bytes::new());
-    Found { version, etag, expires, body, attributes, participants, size, sha256 }
+    let sealed = false;
+    Found { version, etag, expires, body, attributes, participants, size, sha256, sealed }
 }
 
 impl BodyPart {

@@ -59,6 +59,8 @@ pub(crate) enum Outcome {
     AskFirst(Ticket),
     /// The locate key. None: the map in force lets no tenant ask.
     LocateKey(Option<Bytes>),
+    /// The region's transit key, as it is published.
+    TransitKey(String),
     Indexes(IndexesBuilding),
     /// What binds a person.
     Binding(Binding),
@@ -168,6 +170,8 @@ pub(crate) struct Found {
     pub(crate) size: u64,
     /// SHA-256 of the whole, if it is an attachment and a part was asked for.
     pub(crate) sha256: Bytes,
+    /// The body is sealed to the question.
+    pub(crate) sealed: bool,
 }
 
 /// Where an answer goes, with the room that it takes among those that wait.
@@ -263,6 +267,7 @@ pub(crate) mod tests {
             | Outcome::Impact(_) => "something else",
             Outcome::Uploading { .. } => "uploading",
             Outcome::Located(_) | Outcome::LocateKey(_) => "something else",
+            Outcome::TransitKey(_) => "something else",
             Outcome::Indexes(_) | Outcome::Binding(_) => "something else",
             Outcome::Claimed(Claimed::Free) => "free",
             Outcome::Claimed(Claimed::Held) => "held",

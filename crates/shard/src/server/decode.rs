@@ -10,6 +10,7 @@ pub(crate) mod moves;
 pub(crate) mod participants;
 mod patch;
 pub(crate) mod person;
+mod transit;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -60,6 +61,8 @@ pub(crate) enum GatewayCall {
     LocateKey,
     /// Which indexes are being built.
     IndexStatus,
+    /// For the key to which callers seal bodies.
+    TransitKey,
 }
 
 /// What a caller asks. Names and contents are looked at once it is known that the caller may ask.
@@ -152,6 +155,7 @@ pub(crate) fn call(op: Option<Op>) -> Option<Call> {
         Op::Arrival(_) => return None,
         Op::LocateKey(_) => Call::Gateway(GatewayCall::LocateKey),
         Op::IndexStatus(_) => Call::Gateway(GatewayCall::IndexStatus),
+        Op::TransitKey(_) => Call::Gateway(GatewayCall::TransitKey),
         Op::Create(create) => Call::Caller(CallerCall::Write(Write::Create(create))),
         Op::Get(get) => Call::Caller(CallerCall::Get(get)),
         Op::List(list) => Call::Caller(CallerCall::List(Box::new(list))),
@@ -322,7 +326,9 @@ impl Prepare {
             Ok::<_, Rejection>(BodyPart { offset, length, etag })
         });
         let part = part.transpose()?;
-        Ok(Lookup { address, asker, purpose: get.purpose, part })
+        let (key, sealed) = (get.sealed_key, get.sealed_question);
+        let question = transit::question(&self.node, &address, part.as_ref(), key, sealed)?;
+        Ok(Lookup { address, asker, purpose: get.purpose, part, question })
     }
 }
 
@@ -354,7 +360,8 @@ fn stated(field: &'static str, text: &str) -> Result<(), Rejection> {
 /// A put, with its body sealed.
 fn put(node: &Node, asker: &Asker, put: proto::Put) -> Result<Action, Rejection> {
     let address = address(node, asker, &put.subject, &put.collection, &put.key)?;
-    body_fits(&node.map(), &address.collection, put.body.len())?;
+    let body = transit::body_of_put(node, &address, &put)?;
+    body_fits(&node.map(), &address.collection, body.len())?;
     let attributes = attributes(&put.attributes)?;
     let given = given(&put.findings, put.phone_data, put.ip_data)?;
     let condition = condition(put.if_version, put.etag)?;
@@ -362,7 +369,7 @@ fn put(node: &Node, asker: &Asker, put: proto::Put) -> Result<Action, Rejection>
     let fingerprint = node.namer.fingerprint(&[
         b"put",
         &address.row,
-        &put.body,
+        &body,
         &condition.if_version.map_or([0xff; 8], |version| version.0.to_be_bytes()),
         condition.etag.as_deref().unwrap_or_default().as_bytes(),
         &[u8::from(put.create_subject)],
@@ -370,7 +377,7 @@ fn put(node: &Node, asker: &Asker, put: proto::Put) -> Result<Action, Rejection>
         &put.expire_ms.to_be_bytes(),
         &participants::fingerprint(&participants),
     ]);
-    let content = sealed(node, &address, &put.body)?;
+    let content = encrypted(node, &address, &body)?;
     Ok(Action::Put(Box::new(Put {
         request: Request { id: request_id(&put.request_id)?, fingerprint },
         address,
@@ -380,7 +387,7 @@ fn put(node: &Node, asker: &Asker, put: proto::Put) -> Result<Action, Rejection>
         given,
         validate_only: put.validate_only,
         content,
-        body_bytes: put.body.len(),
+        body_bytes: body.len(),
         attributes,
         participants,
         participants_epoch: EpochNumber(put.participants_epoch),
@@ -389,8 +396,8 @@ fn put(node: &Node, asker: &Asker, put: proto::Put) -> Result<Action, Rejection>
     })))
 }
 
-/// A new body, sealed under random values of its own.
-fn sealed(node: &Node, address: &Address, body: &[u8]) -> Result<Content, Rejection> {
+/// A new body, encrypted under random values of its own.
+fn encrypted(node: &Node, address: &Address, body: &[u8]) -> Result<Content, Rejection> {
     let Chance { opening, body_key, nonce } = Chance::draw(node)?;
     Ok(Content {
         digest: ledger::statement::content_digest(&opening, body),

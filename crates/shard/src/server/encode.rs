@@ -31,6 +31,7 @@ pub(crate) fn reply(id: u64, outcome: Outcome, welcomed: &str) -> proto::Reply {
         Outcome::Written(done) => Sent::Written(written(done, welcomed)),
         Outcome::Found(found) => {
             let Found { version, etag, expires, body, attributes, size, sha256, .. } = found;
+            let sealed = found.sealed;
             let (version, expire_ms) = (signed(version), expires.map_or(0, |at| at.0));
             let participants = participants(found.participants);
             Sent::Found(proto::Found {
@@ -42,6 +43,7 @@ pub(crate) fn reply(id: u64, outcome: Outcome, welcomed: &str) -> proto::Reply {
                 participants,
                 size,
                 sha256,
+                sealed,
             })
         }
         Outcome::Uploading { stored, checked } => {
@@ -77,6 +79,7 @@ pub(crate) fn reply(id: u64, outcome: Outcome, welcomed: &str) -> proto::Reply {
             Sent::AskFirst(proto::AskFirst { ticket: ticket.0.to_vec().into() })
         }
         Outcome::LocateKey(key) => Sent::LocateKey(key.unwrap_or_default()),
+        Outcome::TransitKey(note) => Sent::TransitKey(note),
         Outcome::Indexes(building) => Sent::Indexes(indexes(building)),
         Outcome::Binding(Binding { jurisdictions, judged }) => Sent::Binding(proto::Binding {
             jurisdictions: jurisdictions.iter().map(|one| one.as_str().to_owned()).collect(),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use atlas::{Date, Moment, SIGNED_MAP_BYTES_MAX, SignedMap, Tenant, Unique};
 use bytes::Bytes;
 use ledger::entry::Kind;
+use terms::{Reason, Rejection};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -69,6 +70,7 @@ impl MapCalls {
             GatewayCall::MapOffer(map) => self.offer(reply, map),
             GatewayCall::LocateKey => reply.send(Outcome::LocateKey(self.locate_key())),
             GatewayCall::IndexStatus => self.index_status(reply),
+            GatewayCall::TransitKey => reply.send(self.transit_key()),
         }
     }
 
@@ -78,6 +80,13 @@ impl MapCalls {
         let node = &self.reader.node;
         let allowed = node.map().tenants().any(asks);
         allowed.then(|| Bytes::copy_from_slice(node.namer.locate_key()))
+    }
+
+    /// The key to which callers seal bodies now.
+    fn transit_key(&self) -> Outcome {
+        let node = &self.reader.node;
+        let note = node.transit.published(node.now());
+        note.map_or_else(|| Rejection::new(Reason::Internal).into(), Outcome::TransitKey)
     }
 
     /// Two rows are read: it takes the turn of a fetch.

@@ -455,7 +455,7 @@ impl Served {
         }
     }
 
-    /// Prepares a write and queues it. A large body is sealed on a thread that may be busy.
+    /// Prepares a write and queues it. A large body, or a sealed one, takes a thread that may be busy.
     fn write(&self, write: Write, mut sent: Sent) {
         if write.prove() {
             sent.reply = self.prover.proven(sent.reply);
@@ -464,7 +464,7 @@ impl Served {
         let Some(room) = self.reader.queue.admit(body + OP_BYTES) else {
             return sent.reply.send(busy());
         };
-        if body < LARGE_BODY_BYTES && !write.reads() {
+        if body < LARGE_BODY_BYTES && !write.reads() && !write.is_sealed() {
             return sent.submit(&self.reader, write, room);
         }
         let reader = self.reader.clone();

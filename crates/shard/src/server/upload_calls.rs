@@ -135,6 +135,7 @@ fn upload(
 ) -> Result<Upload, Rejection> {
     let invalid = |field| Rejection::new(Reason::FieldInvalid).field(field);
     let address = decode::address(node, asker, &put.subject, &put.collection, &put.key)?;
+    node.map().admit_plain(&address.collection, "collection")?;
     let bytes = usize::try_from(size).unwrap_or(usize::MAX);
     if bytes > limits::ATTACHMENT_BYTES_MAX {
         let most = limits::ATTACHMENT_BYTES_MAX;

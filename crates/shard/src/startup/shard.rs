@@ -181,6 +181,7 @@ impl Parts {
             deployment: map.deployment().to_owned(),
             in_force: watch::Sender::new(Arc::clone(&map)),
             engine: watched(opened.engine, &metrics, &health, outside),
+            transit: settings.transit_keys(map.deployment(), &opened.keyring)?,
             keyring: Box::new(opened.keyring),
             namer: opened.namer,
             clock: opened.clock,

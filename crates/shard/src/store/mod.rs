@@ -44,5 +44,6 @@ pub(crate) mod subject;
 pub(crate) mod subject_name;
 pub(crate) mod token;
 pub(crate) mod tombstone;
+pub(crate) mod transit;
 pub(crate) mod types;
 pub(crate) mod upload_check;

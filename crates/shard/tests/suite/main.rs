@@ -34,6 +34,7 @@ mod records;
 mod relocation;
 mod relocation_model;
 mod rotation;
+mod sealed;
 mod session;
 mod storage_format;
 mod subject_keys;

@@ -87,6 +87,7 @@ fn the_fullest_frames_of_ours_pass() {
         attributes: vec![1; 100].into(),
         participants: vec![1; 100].into(),
         participants_epoch: 1,
+        sealed_key: text(),
     };
     let call = session::Call {
         id: 1,
@@ -147,6 +148,7 @@ fn full_record() -> v1::Record {
         attributes: vec![attribute; 32],
         attachment_bytes: 1,
         participants: vec![v1::SubjectRef { id: text(), domicile: text() }; 8],
+        sealed: true,
     }
 }
 

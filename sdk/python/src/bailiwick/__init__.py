@@ -40,6 +40,7 @@ from bailiwick.errors import (
     Unproven,
 )
 from bailiwick.receipts import Checkpoint, Entry, verify_receipt
+from bailiwick.sealed import CallerKey, CallerKeys, NotOpened, NotSealed
 
 __all__ = [
     "AlreadyExists",
@@ -49,6 +50,8 @@ __all__ = [
     "AttributeValue",
     "BailiwickError",
     "Busy",
+    "CallerKey",
+    "CallerKeys",
     "Change",
     "Changes",
     "Checkpoint",
@@ -64,6 +67,8 @@ __all__ = [
     "NotAllowedNow",
     "NotBailiwick",
     "NotFound",
+    "NotOpened",
+    "NotSealed",
     "OutcomeUnknown",
     "PermissionDenied",
     "Put",

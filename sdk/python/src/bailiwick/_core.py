@@ -242,7 +242,7 @@ class Attempts:
         region = error.region
         if region not in self.settings.homes or not isinstance(message, OF_ONE_RECORD):
             return False
-        if message.subject.domicile == region:
+        if message.subject.domicile == region or getattr(message, "sealed_key", ""):
             return False
         message.subject.domicile, self.followed = region, True
         return True

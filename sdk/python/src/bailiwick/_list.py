@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from bailiwick._core import Record, record_of
+from bailiwick._sealing import Bodies
 from bailiwick.v1 import records_pb2
 
 #: How much of each record a list gives: its names, its attributes too, or its body too.
@@ -31,7 +32,10 @@ class Listing:
     """The pages of one list. After the last one, ``unreachable`` names the regions that are missing, and
     ``withheld`` says how many records may not leave for the caller."""
 
-    def __init__(self, message: records_pb2.ListRecordsRequest) -> None:
+    def __init__(self, message: records_pb2.ListRecordsRequest, bodies: Bodies) -> None:
+        self._whole, self._bodies = message.view == records_pb2.RECORD_VIEW_WHOLE, bodies
+        if self._whole:
+            bodies.refuse_plain(reads=True)
         self.unreachable: set[str] = set()
         self.withheld = 0
         #: The request for the next page. None: there is no other.
@@ -44,7 +48,11 @@ class Listing:
             self._next.page_token = page.next_page_token
         else:
             self._next = None
-        return [record_of(record) for record in page.records]
+        return [record_of(self._decrypted(record)) for record in page.records]
+
+    def _decrypted(self, record: records_pb2.Record) -> records_pb2.Record:
+        has_body = self._whole and not record.attachment_bytes
+        return self._bodies.decrypted(record) if has_body else record
 
 
 def list_message(

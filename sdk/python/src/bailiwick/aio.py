@@ -19,19 +19,23 @@ from bailiwick._attributes import AttributeValue
 from bailiwick._core import Attempts, Evidence, Put, Record, Settings, Tls, TokenSource, Written
 from bailiwick._lanes import NotSent, outcome
 from bailiwick._list import Count, Person, View
+from bailiwick._sealed_calls import AsyncSealedCalls, read_all
+from bailiwick._sealing import Bodies
 from bailiwick._task_lanes import TaskLanes
 from bailiwick._transfer import Attachment, Downloading, Source, Uploadable, Uploading
 from bailiwick._watch import SILENCE, Changes, Watching
+from bailiwick.sealed import CallerKeys
 from bailiwick.v1 import (
     attachments_pb2_grpc,
     jurisdiction_pb2,
     records_pb2_grpc,
     subjects_pb2,
     subjects_pb2_grpc,
+    transit_pb2_grpc,
 )
 
 
-class AsyncClient:
+class AsyncClient(AsyncSealedCalls):
     """A client of one gateway, for one event loop. It ends with :meth:`close`."""
 
     def __init__(
@@ -45,15 +49,19 @@ class AsyncClient:
         tenant: str | None = None,
         lanes: int = 0,
         homes: Iterable[str] = (),
+        identities: Iterable[str] = (),
+        own_keys: CallerKeys | None = None,
     ) -> None:
         self._settings = Settings(
             url, token, tls, deadline, attempts, tenant, lanes, tuple(homes)
         )
+        self._bodies = Bodies(tenant, identities, own_keys)
         self._channel = self._connect()
         self._lanes = TaskLanes(lanes, lambda: self._connect(own=True))
         self._records = records_pb2_grpc.RecordsStub(self._channel)
         self._subjects = subjects_pb2_grpc.SubjectsStub(self._channel)
         self._attachments = attachments_pb2_grpc.AttachmentsStub(self._channel)
+        self._transit = transit_pb2_grpc.TransitStub(self._channel)
 
     def _connect(self, own: bool = False) -> grpc.aio.Channel:
         target, secure = self._settings.target()
@@ -97,8 +105,8 @@ class AsyncClient:
             subject, collection, key, body, domicile, tuple(evidence), create_subject, if_version,
             etag, validate_only, proof, request_id, attributes or {}, tuple(participants),
         )
-        message = core.put_message(put)
-        answer, once = await self._put(message)
+        message = self._bodies.encrypted(core.put_message(put))
+        answer, once, _ = await self._sealed(self._put, message)
         return core.check_put(message, answer, self._settings.tenant, once and not request_id)
 
     async def get(
@@ -106,7 +114,8 @@ class AsyncClient:
     ) -> Record:
         """See :meth:`bailiwick.Client.get`."""
         message = core.get_message(subject, domicile, collection, key, purpose)
-        return core.record_of((await self._call(self._records.Get, message))[0])
+        answer, _, secret = await self._sealed(lambda sent: self._call(self._records.Get, sent), message)
+        return core.record_of(self._bodies.decrypted(self._bodies.opened(answer, secret), message))
 
     async def patch(
         self,
@@ -129,7 +138,10 @@ class AsyncClient:
             subject, domicile, collection, key, body, attributes or {}, remove_attributes,
             if_version, etag, validate_only, proof, request_id,
         )
-        answer, once = await self._call(self._records.Patch, message)
+        message = self._bodies.encrypted(message)
+        answer, once, _ = await self._sealed(
+            lambda sent: self._call(self._records.Patch, sent), message
+        )
         return core.check_patch(message, answer, self._settings.tenant, once and not request_id)
 
     async def delete(
@@ -180,8 +192,9 @@ class AsyncClient:
 
     async def batch_put(self, puts: Sequence[Put]) -> batches.PutEnds:
         """See :meth:`bailiwick.Client.batch_put`."""
-        messages = [core.put_message(put) for put in puts]
-        ends = await self._batch(self._records.BatchPut, batches.put_batch, messages)
+        messages = [self._bodies.encrypted(core.put_message(put)) for put in puts]
+        sent = [one for one, _ in await self._sealed_all(messages)]
+        ends = await self._batch(self._records.BatchPut, batches.put_batch, sent)
         return batches.check_batch(puts, messages, ends, self._settings.tenant)
 
     async def batch_get(
@@ -189,8 +202,11 @@ class AsyncClient:
     ) -> batches.GetEnds:
         """See :meth:`bailiwick.Client.batch_get`."""
         messages = [core.get_message(*names, purpose) for names in records]
-        ends = await self._batch(self._records.BatchGet, batches.get_batch, messages)
-        return [core.record_of(end) if ok else end for end, ok, _ in ends]
+        sent = await self._sealed_all(messages)
+        ends = await self._batch(
+            self._records.BatchGet, batches.get_batch, [one for one, _ in sent]
+        )
+        return read_all(self._bodies, messages, sent, ends)
 
     def list(
         self,
@@ -261,6 +277,8 @@ class AsyncClient:
         self, collection: str, *, region: str, purpose: str, filter: str = "", bodies: bool = True
     ) -> AsyncIterator[Record]:
         """See :meth:`bailiwick.Client.scan`."""
+        if bodies:
+            self._bodies.refuse_plain(reads=True)
         message = core.scan_message(collection, region, purpose, filter, bodies)
         bearer = self._settings.bearer()
         metadata = [("authorization", bearer)] if bearer else []
@@ -268,6 +286,8 @@ class AsyncClient:
         try:
             async for page in call:
                 for record in page.records:
+                    if bodies and not record.attachment_bytes:
+                        record = self._bodies.decrypted(record)
                     yield core.record_of(record)
         except grpc.RpcError as failed:
             raise errors.of_rpc(failed) from None
@@ -294,6 +314,7 @@ class AsyncClient:
     ) -> Written:
         """See :meth:`bailiwick.Client.upload`. The content is read on the event loop, 256 KiB at a
         time."""
+        self._bodies.refuse_plain()
         source = Source(content)
         try:
             upload = Uploading(
@@ -336,6 +357,7 @@ class AsyncClient:
         purpose: str = "",
     ) -> AsyncIterator[bytes]:
         """See :meth:`bailiwick.Client.download`."""
+        self._bodies.refuse_plain()
         download = Downloading(
             self._settings, subject, domicile, collection, key, offset, length, etag, purpose
         )
@@ -431,7 +453,7 @@ class AsyncRecords(lists.Listing):
     """The records of a list, one after the other."""
 
     def __init__(self, client: AsyncClient, message: Any) -> None:
-        super().__init__(message)
+        super().__init__(message, client._bodies)
         self._client = client
 
     async def __aiter__(self) -> AsyncIterator[Record]:

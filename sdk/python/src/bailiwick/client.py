@@ -20,22 +20,28 @@ from bailiwick._attributes import AttributeValue
 from bailiwick._core import Attempts, Evidence, Put, Record, Settings, Tls, TokenSource, Written
 from bailiwick._lanes import NotSent, outcome
 from bailiwick._list import Count, Person, View
+from bailiwick._sealed_calls import SealedCalls, read_all
+from bailiwick._sealing import Bodies
 from bailiwick._thread_lanes import ThreadLanes
 from bailiwick._transfer import Attachment, Downloading, Source, Uploadable, Uploading
 from bailiwick._watch import Changes, Watching
+from bailiwick.sealed import CallerKeys
 from bailiwick.v1 import (
     attachments_pb2_grpc,
     jurisdiction_pb2,
     records_pb2_grpc,
     subjects_pb2,
     subjects_pb2_grpc,
+    transit_pb2_grpc,
 )
 
 A = TypeVar("A")
 
 
-class Client:
-    """A client of one gateway. It may be used by many threads, and ends with :meth:`close`."""
+class Client(SealedCalls):
+    """A client of one gateway. It may be used by many threads, and ends with :meth:`close`. With
+    ``identities``, one a region (`bailiwick shard show-transit-key`), bodies are sealed to their region;
+    with ``own_keys`` they are encrypted under the caller's own. See :mod:`bailiwick.sealed`."""
 
     def __init__(
         self,
@@ -48,15 +54,19 @@ class Client:
         tenant: str | None = None,
         lanes: int = 0,
         homes: Iterable[str] = (),
+        identities: Iterable[str] = (),
+        own_keys: CallerKeys | None = None,
     ) -> None:
         self._settings = Settings(
             url, token, tls, deadline, attempts, tenant, lanes, tuple(homes)
         )
+        self._bodies = Bodies(tenant, identities, own_keys)
         self._channel = self._connect()
         self._lanes = ThreadLanes(lanes, lambda: self._connect(own=True))
         self._records = records_pb2_grpc.RecordsStub(self._channel)
         self._subjects = subjects_pb2_grpc.SubjectsStub(self._channel)
         self._attachments = attachments_pb2_grpc.AttachmentsStub(self._channel)
+        self._transit = transit_pb2_grpc.TransitStub(self._channel)
 
     def _connect(self, own: bool = False) -> grpc.Channel:
         target, secure = self._settings.target()
@@ -104,8 +114,8 @@ class Client:
             subject, collection, key, body, domicile, tuple(evidence), create_subject, if_version,
             etag, validate_only, proof, request_id, attributes or {}, tuple(participants),
         )
-        message = core.put_message(put)
-        answer, once = self._put(message)
+        message = self._bodies.encrypted(core.put_message(put))
+        answer, once, _ = self._sealed(self._put, message)
         return core.check_put(message, answer, self._settings.tenant, once and not request_id)
 
     def get(
@@ -114,7 +124,8 @@ class Client:
         """Reads a record. A collection whose reads are logged wants a ``purpose``, for the log: why it
         is read, in words that name no person."""
         message = core.get_message(subject, domicile, collection, key, purpose)
-        return core.record_of(self._call(self._records.Get, message)[0])
+        answer, _, secret = self._sealed(lambda sent: self._call(self._records.Get, sent), message)
+        return core.record_of(self._bodies.decrypted(self._bodies.opened(answer, secret), message))
 
     def patch(
         self,
@@ -138,7 +149,10 @@ class Client:
             subject, domicile, collection, key, body, attributes or {}, remove_attributes,
             if_version, etag, validate_only, proof, request_id,
         )
-        answer, once = self._call(self._records.Patch, message)
+        message = self._bodies.encrypted(message)
+        answer, once, _ = self._sealed(
+            lambda sent: self._call(self._records.Patch, sent), message
+        )
         return core.check_patch(message, answer, self._settings.tenant, once and not request_id)
 
     def delete(
@@ -188,8 +202,9 @@ class Client:
     def batch_put(self, puts: Sequence[Put]) -> batches.PutEnds:
         """Puts up to 1,000 records, of any subjects and regions: one outcome for each, in their
         order. What may succeed later is sent again."""
-        messages = [core.put_message(put) for put in puts]
-        ends = self._batch(self._records.BatchPut, batches.put_batch, messages)
+        messages = [self._bodies.encrypted(core.put_message(put)) for put in puts]
+        sent = [one for one, _ in self._sealed_all(messages)]
+        ends = self._batch(self._records.BatchPut, batches.put_batch, sent)
         return batches.check_batch(puts, messages, ends, self._settings.tenant)
 
     def batch_get(
@@ -198,8 +213,11 @@ class Client:
         """Reads up to 1,000 records, each by subject, domicile, collection and key: one outcome for
         each, in their order. ``purpose`` is that of all of them, as in :meth:`get`."""
         messages = [core.get_message(*names, purpose) for names in records]
-        ends = self._batch(self._records.BatchGet, batches.get_batch, messages)
-        return [core.record_of(end) if ok else end for end, ok, _ in ends]
+        sent = self._sealed_all(messages)
+        ends = self._batch(
+            self._records.BatchGet, batches.get_batch, [one for one, _ in sent]
+        )
+        return read_all(self._bodies, messages, sent, ends)
 
     def list(
         self,
@@ -269,6 +287,8 @@ class Client:
     ) -> Iterator[Record]:
         """Reads all records of a collection in one region. Each scan has an entry in the placement
         log, with the purpose; one that breaks is not begun again by itself."""
+        if bodies:
+            self._bodies.refuse_plain(reads=True)
         message = core.scan_message(collection, region, purpose, filter, bodies)
         bearer = self._settings.bearer()
         metadata = [("authorization", bearer)] if bearer else []
@@ -276,6 +296,8 @@ class Client:
         try:
             for page in call:
                 for record in page.records:
+                    if bodies and not record.attachment_bytes:
+                        record = self._bodies.decrypted(record)
                     yield core.record_of(record)
         except grpc.RpcError as failed:
             raise errors.of_rpc(failed) from None
@@ -304,6 +326,7 @@ class Client:
         read twice more than it is sent, for its hash and for that check. An upload that is cut goes on
         where it was. The deadline of the client is the time for each MiB, not for the whole. An upload
         may create its subject, and name participants, as a put may."""
+        self._bodies.refuse_plain()
         source = Source(content)
         try:
             upload = Uploading(
@@ -350,6 +373,7 @@ class Client:
         """The bytes of an attachment, or of a part of it, as they come. A download that is cut goes on
         where it was, as long as the attachment is the same. The hash of a whole attachment is checked
         at the end (:class:`bailiwick.Altered`): until then, what came is not to be relied on."""
+        self._bodies.refuse_plain()
         download = Downloading(
             self._settings, subject, domicile, collection, key, offset, length, etag, purpose
         )
@@ -439,7 +463,7 @@ class Records(lists.Listing):
     """The records of a list, one after the other."""
 
     def __init__(self, client: Client, message: Any) -> None:
-        super().__init__(message)
+        super().__init__(message, client._bodies)
         self._client = client
 
     def __iter__(self) -> Iterator[Record]:

@@ -315,10 +315,11 @@ def _parse_proof(text: str) -> tuple[int, list[bytes], str]:
     return _decimal(lines[0][len("index ") :]), path, note
 
 
-def _open_checkpoint(note: str, log_key: str) -> Checkpoint:
-    """The checkpoint of a note, if the log's key has signed it."""
-    name, key_id, key = _parse_key(log_key)
-    wrong = Unproven("the proof's checkpoint is malformed")
+def open_note(note: str, vkey: str) -> tuple[str, list[str]]:
+    """The name of a verifier key, and the lines of the note that it has signed. Raises
+    :class:`Unproven`."""
+    name, key_id, key = _parse_key(vkey)
+    wrong = Unproven("the signed note is malformed")
     clean = all(c == "\n" or ord(c) >= 0x20 for c in note)
     text, blank, rest = note.rpartition("\n\n")
     if len(note.encode()) > NOTE_BYTES_MAX or not clean or not blank or not rest.endswith("\n"):
@@ -339,16 +340,21 @@ def _open_checkpoint(note: str, log_key: str) -> Checkpoint:
             try:
                 key.verify(data[4:], text.encode())
             except InvalidSignature:
-                raise Unproven("the checkpoint's signature by the log's key is not valid") from None
+                raise Unproven("a signature by the known key is not valid") from None
             signed = True
     if not signed:
-        raise Unproven("the checkpoint is not signed by the log's key")
-    lines = text[:-1].split("\n")
+        raise Unproven("the note is not signed by the known key")
+    return name, text[:-1].split("\n")
+
+
+def _open_checkpoint(note: str, log_key: str) -> Checkpoint:
+    """The checkpoint of a note, if the log's key has signed it."""
+    name, lines = open_note(note, log_key)
     if len(lines) != 3 or lines[0] != name:
         raise Unproven("the checkpoint is of another log than the key")
     root = _strict_base64(lines[2])
     if len(root) != 32:
-        raise wrong
+        raise Unproven("the proof's checkpoint is malformed")
     return Checkpoint(lines[0], _decimal(lines[1]), root)
 
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::map::diff::parties::opens_transit;
 use crate::map::diff::{Pair, Part, Thing, by, collections_of, day, leaves_out, shown};
 use crate::map::{Clause, Review, Statute, digest_text};
 use crate::{
@@ -36,6 +37,7 @@ fn statute(thing: &mut Thing<'_>, was: &Statute, is: &Statute, new: &RegionMap) 
         unknown,
         citizens_abroad,
         ingress,
+        transit,
         collections,
         exempt: _,
         reviewed,
@@ -67,6 +69,7 @@ fn statute(thing: &mut Thing<'_>, was: &Statute, is: &Statute, new: &RegionMap) 
         Ingress::InTerritory => None,
         Ingress::Anywhere => Some("records may come in through gateways outside of its territory"),
     });
+    thing.key("transit", transit, &is.transit, |word| Some(word.to_string()), opens_transit);
     // A review changes no ruling.
     let show = |review: &Option<Review>| {
         review.as_ref().map(|Review { by, on, digest }| {

@@ -5,7 +5,7 @@ use crate::map::diff::{Pair, Part, Thing, by, shown, texts};
 use crate::map::{
     AttributeRules, CollectionRules, Exclusions, Lifetime, Reads, RegionMap, Tenant, Unique,
 };
-use crate::{Exempt, Index, Scope, Sector, Trigger};
+use crate::{Exempt, Index, Scope, Sector, Transit, Trigger};
 
 pub(super) fn tenants(pair: &mut Pair<'_>) {
     let (old, new) = (pair.old, pair.new);
@@ -73,6 +73,14 @@ pub(super) fn tenants(pair: &mut Pair<'_>) {
     }
 }
 
+/// What a change of how bodies pass gateways widens.
+pub(super) fn opens_transit(_: &Transit, is: &Transit) -> Option<&'static str> {
+    match is {
+        Transit::Sealed => None,
+        Transit::Any => Some("gateways may read bodies that they could not"),
+    }
+}
+
 pub(super) fn collections(pair: &mut Pair<'_>) {
     let (old, new) = (pair.old, pair.new);
     let (was, is) = (
@@ -97,6 +105,7 @@ pub(super) fn collections(pair: &mut Pair<'_>) {
             life_max,
             feed,
             listed,
+            transit,
             // Judged apart.
             attributes: _,
             exclude: _,
@@ -136,6 +145,7 @@ pub(super) fn collections(pair: &mut Pair<'_>) {
             (is > was).then_some("the changes of its records are kept, or for longer")
         });
         thing.key("list", listed, &is.listed, |flag| Some(flag.to_string()), |_, _| None);
+        thing.key("transit", transit, &is.transit, |word| Some(word.to_string()), opens_transit);
         attributes(thing, was, is);
         excluded(thing, was, is, old, new);
     });

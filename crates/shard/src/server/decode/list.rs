@@ -26,14 +26,19 @@ pub(super) fn query(
     let subject = Some(list.subject).filter(|subject| !subject.is_empty());
     let subject = subject.map(|subject| owner(node, asker, &subject)).transpose()?;
     stated("purpose", &list.purpose)?;
+    let view = view(list.view).ok_or_else(|| invalid("view"))?;
+    let collection = collection(&list.collection)?;
+    if view == View::Whole && matches!(of, Of::Records | Of::Scan) {
+        node.map().admit_plain(&collection, "view")?;
+    }
     let limit = |n: u32, most: usize| usize::try_from(n).map_or(most, |n| n.min(most));
     Ok(ListQuery {
-        collection: collection(&list.collection)?,
+        collection,
         subject,
         participant: participants::wanted(&list.participant, &list.participant_region)?,
         filter: list.filter,
         order_by: list.order_by,
-        view: view(list.view).ok_or_else(|| invalid("view"))?,
+        view,
         page_size: limit(list.page_size, limits::LIST_PAGE_MAX).max(1),
         weight_max: limit(list.bytes_max, limits::LIST_PAGE_BYTES_MAX),
         cursor: list.cursor,

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use terms::{Reason, Rejection};
 use wire::session as proto;
 
-use super::{address, attributes, condition, request_id, sealed};
+use super::{address, attributes, condition, encrypted, request_id, transit};
 use crate::node::Node;
 use crate::policy::asker::Asker;
 use crate::policy::rulings::body_fits;
@@ -15,23 +15,24 @@ use crate::write::command::{Action, Patch, PatchedBody, Request};
 /// A patch, with its body sealed, if it has one.
 pub(super) fn patch(node: &Node, asker: &Asker, patch: proto::Patch) -> Result<Action, Rejection> {
     let address = address(node, asker, &patch.subject, &patch.collection, &patch.key)?;
+    let body = transit::body_of_patch(node, &address, &patch)?;
     let changes = changes(&patch.attributes, &patch.remove)?;
     let condition = condition(patch.if_version, patch.etag)?;
     let fingerprint = node.namer.fingerprint(&[
         b"patch",
         &address.row,
-        &[u8::from(patch.body.is_some())],
-        patch.body.as_deref().unwrap_or_default(),
+        &[u8::from(body.is_some())],
+        body.as_deref().unwrap_or_default(),
         &condition.if_version.map_or([0xff; 8], |version| version.0.to_be_bytes()),
         condition.etag.as_deref().unwrap_or_default().as_bytes(),
         &patch.attributes,
         patch.remove.join(",").as_bytes(),
     ]);
-    let body = match patch.body {
+    let body = match body {
         None => PatchedBody::Stays(node.random()?),
         Some(body) => {
             body_fits(&node.map(), &address.collection, body.len())?;
-            let content = sealed(node, &address, &body)?;
+            let content = encrypted(node, &address, &body)?;
             PatchedBody::New { content, bytes: body.len() }
         }
     };

@@ -45,8 +45,13 @@ fn read(stage: &Stage) -> &'static str {
     let (reply, answers) = slot();
     let part = crate::policy::egress::BodyPart { offset: 0, length: 1 << 20, etag: String::new() };
     let asker = asker(Role::Reader, Some(here()));
-    let lookup =
-        Lookup { address: stage.address("anna"), asker, purpose: String::new(), part: Some(part) };
+    let lookup = Lookup {
+        address: stage.address("anna"),
+        asker,
+        purpose: String::new(),
+        part: Some(part),
+        question: None,
+    };
     let deadline = Instant::now() + Duration::from_secs(600);
     let get = Get { reply, deadline, lookup, body: Some(CHUNK) };
     assert!(stage.reader().serve(vec![get]).is_empty());

@@ -1,0 +1,89 @@
+//! What a map that wants bodies sealed is refused for before any of it is passed on to a shard.
+
+use std::sync::Arc;
+
+use atlas::RegionMap;
+use terms::limits::SEALED_OVERHEAD_BYTES;
+use terms::{Reason, Rejection};
+use wire::v1;
+
+use super::rig::*;
+use crate::Callers;
+use crate::api::context::CallContext;
+
+const KEY: &str = "0123456789abcdef";
+
+fn with_sealed_profiles() -> Arc<CallContext> {
+    let name = "name = \"profiles\"\n";
+    let map = MAP.replacen(name, &format!("{name}transit = \"sealed\"\nbody_bytes_max = 8\n"), 1);
+    assert_ne!(map, MAP);
+    context_with(Arc::new(RegionMap::parse(&map).unwrap()), Callers::Fixed(caller()))
+}
+
+fn refused_with<T>(read: Result<T, Rejection>) -> (Reason, Option<String>) {
+    let rejection = read.err().expect("it is refused");
+    (rejection.reason, rejection.field.map(|field| field.into_owned()))
+}
+
+#[test]
+fn plain_bodies_of_a_collection_that_wants_them_sealed_go_no_further() {
+    let (ctx, caller) = (with_sealed_profiles(), caller());
+    let pinned = ctx.pin();
+    let reader = pinned.reader(&caller);
+    let not_sealed = |field: &str| (Reason::TransitNotSealed, Some(field.to_owned()));
+    let put = || v1::PutRecordRequest { collection: "profiles".to_owned(), ..put_from("KZ") };
+    assert_eq!(refused_with(reader.put(put())), not_sealed("body"));
+    let patch = v1::PatchRecordRequest {
+        subject: get_in("us-iad").subject,
+        collection: "profiles".to_owned(),
+        key: "main".to_owned(),
+        request_id: request_id(1),
+        body: Some(b"x".as_slice().into()),
+        ..Default::default()
+    };
+    assert_eq!(refused_with(reader.patch(patch)), not_sealed("body"));
+    assert_eq!(refused_with(reader.get(get_in("us-iad"))), not_sealed("sealed_question"));
+    // What gives nothing of a body may be asked.
+    assert!(reader.get_names(get_in("us-iad")).is_ok());
+    let list = |view: v1::RecordView| v1::ListRecordsRequest {
+        collection: "profiles".to_owned(),
+        regions: vec!["us-iad".to_owned()],
+        view: view.into(),
+        ..Default::default()
+    };
+    assert_eq!(refused_with(reader.list(list(v1::RecordView::Whole))), not_sealed("view"));
+    assert!(reader.list(list(v1::RecordView::Attributes)).is_ok());
+    let scan = v1::ScanRecordsRequest {
+        collection: "profiles".to_owned(),
+        region: "us-iad".to_owned(),
+        purpose: "a test".to_owned(),
+        view: v1::RecordView::Whole.into(),
+        ..Default::default()
+    };
+    assert_eq!(refused_with(reader.scan(scan)), not_sealed("view"));
+
+    // A sealed body may be as much longer as the seal makes it.
+    let sealed = |bytes: usize, key: &str| v1::PutRecordRequest {
+        body: vec![7; bytes].into(),
+        sealed_key: key.to_owned(),
+        ..put()
+    };
+    assert!(reader.put(sealed(8 + SEALED_OVERHEAD_BYTES, KEY)).is_ok());
+    let large = refused_with(reader.put(sealed(9 + SEALED_OVERHEAD_BYTES, KEY)));
+    assert_eq!(large, (Reason::BodyTooLarge, Some("body".to_owned())));
+    let invalid = |field: &str| (Reason::FieldInvalid, Some(field.to_owned()));
+    for key in ["a key", &"x".repeat(65)] {
+        assert_eq!(refused_with(reader.put(sealed(60, key))), invalid("sealed_key"));
+    }
+    let question = |key: &str, bytes: usize| v1::GetRecordRequest {
+        sealed_key: key.to_owned(),
+        sealed_question: vec![7; bytes].into(),
+        ..get_in("us-iad")
+    };
+    assert!(reader.get(question(KEY, SEALED_OVERHEAD_BYTES)).is_ok());
+    for bytes in [0, SEALED_OVERHEAD_BYTES - 1, SEALED_OVERHEAD_BYTES + 1] {
+        assert_eq!(refused_with(reader.get(question(KEY, bytes))), invalid("sealed_question"));
+    }
+    let missing = refused_with(reader.get(question("", SEALED_OVERHEAD_BYTES)));
+    assert_eq!(missing, (Reason::FieldMissing, Some("sealed_key".to_owned())));
+}

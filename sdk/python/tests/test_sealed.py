@@ -1,0 +1,146 @@
+"""Sealed bodies and bodies under the caller's own keys, against the vectors of the repository. `python -m
+unittest` runs it, with the package installed."""
+
+import json
+import unittest
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from bailiwick import CallerKey, CallerKeys, NotOpened, NotSealed, Unproven
+from bailiwick._sealing import Bodies
+from bailiwick.sealed import Binding, TransitKey
+from bailiwick.v1 import records_pb2
+
+VECTORS = json.loads(
+    (Path(__file__).resolve().parents[3] / "crates/sealed/tests/vectors.json").read_text()
+)
+NOW = 1_500_000
+
+
+def region_key() -> TransitKey:
+    return TransitKey.verify(VECTORS["note"], VECTORS["identity"], VECTORS["region"], NOW)
+
+
+class Formats(unittest.TestCase):
+    def test_sealed_bodies(self):
+        key = region_key()
+        self.assertEqual(key.id, VECTORS["id"])
+        self.assertGreater(len(VECTORS["sealed"]), 3)
+        for one in VECTORS["sealed"]:
+            binding = Binding(
+                one["call"], one["tenant"], one["subject"], one["collection"], one["key"],
+                bytes.fromhex(one["request_id"]), one["if_version"], one["etag"],
+            )
+            ephemeral = X25519PrivateKey.from_private_bytes(bytes.fromhex(one["ephemeral"]))
+            sealed, secret = key.seal(binding, bytes.fromhex(one["body"]), ephemeral)
+            self.assertEqual(sealed.hex(), one["sealed"])
+            answer, etag = bytes.fromhex(one["answer"]), one["answer_etag"]
+            opened = secret.open(one["answer_version"], etag, answer)
+            self.assertEqual(opened.hex(), one["answer_body"])
+            wrong = (
+                (one["answer_version"] + 1, etag, answer),
+                (one["answer_version"], etag + "x", answer),
+                (one["answer_version"], etag, answer[:-1] + bytes([answer[-1] ^ 1])),
+                (one["answer_version"], etag, b""),
+            )
+            for version, tag, body in wrong:
+                with self.assertRaises(NotOpened):
+                    secret.open(version, tag, body)
+
+    def test_notes(self):
+        note, identity, region = VECTORS["note"], VECTORS["identity"], VECTORS["region"]
+        forged = note.replace(VECTORS["public"], "ab" * 32)
+        self.assertNotEqual(forged, note)
+        for bad in (
+            (forged, identity, region, NOW),
+            ("", identity, region, NOW),
+            (note, identity, "eu-fra", NOW),
+            (note, identity, region, VECTORS["note_until"] + 86_400),
+            (note, identity, region, VECTORS["note_from"] - 86_401),
+        ):
+            with self.assertRaises(Unproven):
+                TransitKey.verify(*bad)
+
+    def test_caller_held_bodies(self):
+        for one in VECTORS["caller"]:
+            key = CallerKey(one["key_id"], bytes.fromhex(one["caller_key"]))
+            names = one["subject"], one["collection"], one["key"]
+            body = bytes.fromhex(one["body"])
+            sealed = key.seal(*names, one["request_id"], body)
+            self.assertEqual(sealed.hex(), one["sealed"])
+            self.assertEqual(CallerKeys(key).open(*names, sealed), body)
+            newer = CallerKey("newer", bytes(32))
+            self.assertEqual(CallerKeys(newer, {key.id: key}.get).open(*names, sealed), body)
+            for keys, wrong in (
+                (CallerKeys(newer), sealed),
+                (CallerKeys(CallerKey(key.id, bytes(32))), sealed),
+                (CallerKeys(key), sealed[:-1]),
+                (CallerKeys(key), b"a plain body"),
+            ):
+                with self.assertRaises(NotOpened):
+                    keys.open(*names, wrong)
+            with self.assertRaises(NotOpened):
+                key.open("another", *names[1:], sealed)
+
+
+class Messages(unittest.TestCase):
+    def put(self) -> records_pb2.PutRecordRequest:
+        return records_pb2.PutRecordRequest(
+            subject=records_pb2.SubjectRef(id="p-1", domicile="ru-msk"),
+            collection="profiles", key="main", body=b"a marker",
+            request_id="01234567-89ab-4def-8123-456789abcdef",
+        )
+
+    def test_a_sealed_message_has_nothing_of_the_body(self):
+        bodies = Bodies("sample", [VECTORS["identity"]], None)
+        sent, secret = bodies.seal(self.put(), region_key())
+        self.assertIsNone(secret)
+        self.assertNotIn(b"marker", sent.SerializeToString())
+        self.assertEqual((sent.sealed_key, len(sent.body)), (VECTORS["id"], len(b"a marker") + 48))
+        get = records_pb2.GetRecordRequest(subject=self.put().subject, collection="profiles")
+        sent, secret = bodies.seal(get, region_key())
+        self.assertEqual(len(sent.sealed_question), 48)
+        # A gateway that answers as it likes.
+        for answer in (records_pb2.Record(body=b"x"), records_pb2.Record(body=b"x", sealed=True)):
+            with self.assertRaises(NotOpened):
+                bodies.opened(answer, secret)
+
+    def test_what_cannot_be_sealed_is_not_sent(self):
+        with self.assertRaises(ValueError):
+            Bodies(None, [VECTORS["identity"]], None)
+        with self.assertRaises(ValueError):
+            Bodies("sample", ["sample/ru-msk/one/1+00000000+AA=="], None)
+        bodies = Bodies("sample", [VECTORS["identity"]], None)
+        with self.assertRaises(NotSealed):
+            bodies.known("eu-fra")
+        with self.assertRaises(NotSealed):
+            bodies.refuse_plain(reads=True)
+        own = Bodies(None, [], CallerKeys(CallerKey("1", bytes(32))))
+        own.refuse_plain(reads=True)
+        with self.assertRaises(NotSealed):
+            own.refuse_plain()
+        Bodies(None, [], None).refuse_plain()
+
+    def test_own_keys_read_what_was_asked_for(self):
+        own = Bodies(None, [], CallerKeys(CallerKey("1", bytes(32))))
+        sent = own.encrypted(self.put())
+        self.assertNotIn(b"marker", sent.SerializeToString())
+        self.assertEqual(own.encrypted(self.put()).body, sent.body)
+
+        def record() -> records_pb2.Record:
+            return records_pb2.Record(
+                subject=sent.subject, collection=sent.collection, key=sent.key, body=sent.body
+            )
+
+        asked = records_pb2.GetRecordRequest(
+            subject=sent.subject, collection=sent.collection, key=sent.key
+        )
+        self.assertEqual(own.decrypted(record(), asked).body, b"a marker")
+        asked.key = "other"
+        with self.assertRaises(NotOpened):
+            own.decrypted(record(), asked)
+
+
+if __name__ == "__main__":
+    unittest.main()
