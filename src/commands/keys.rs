@@ -26,6 +26,14 @@ enum Command {
     Status(Options),
     /// Add a generation. New subjects are wrapped under it, and all others in the background
     Rotate(Options),
+    /// Take over the newer generations of another shard's keyring, which that shard has made
+    Take {
+        /// A copy of the keyring of another shard of the region
+        #[arg(long, value_name = "FILE")]
+        keyring: PathBuf,
+        #[command(flatten)]
+        options: Options,
+    },
     /// Destroy an old generation that wraps no subject any more
     Destroy {
         /// Its number
@@ -55,9 +63,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let (options, request) = match &arguments.command {
         Command::Status(options) => (options, KeyRequest::Status),
         Command::Rotate(options) => (options, KeyRequest::Rotate),
+        Command::Take { options, .. } => (options, KeyRequest::Take),
         Command::Destroy { generation, options } => (options, KeyRequest::Destroy(*generation)),
     };
     let settings = config::shard::read(&options.config)?.settings;
+    if let Command::Take { keyring, .. } = &arguments.command {
+        settings.give_keyring(keyring).map_err(serve::shard::error)?;
+    }
     let id = new_request_id(&SystemEntropy);
     let id = id.map_err(|error| Failure::new(Exit::Unavailable, error))?.to_string();
     let within = Duration::from_secs(options.wait_s);

@@ -17,6 +17,7 @@ use crate::doctor::line::Line;
 use crate::doctor::store::endings;
 use crate::error::{Exit, Failure};
 use crate::terminal::answers::refusal_text;
+use crate::terminal::slots;
 
 /// Time for one call.
 const CALL_MAX: Duration = Duration::from_secs(10);
@@ -73,6 +74,7 @@ pub(crate) async fn of_deployment(live: Live) -> Result<Vec<Line>, Failure> {
     };
     lines.push(Line::ok("identity", "the gateway accepts this caller"));
     lines.extend(shards(&status));
+    lines.extend(unserved(&status));
     let mut logs = Vec::new();
     for shard in &status.shards {
         lines.extend(deployment.auditors(shard, &mut logs).await);
@@ -106,6 +108,19 @@ fn shards(status: &api::RegionMapStatus) -> Vec<Line> {
         Line::ok("shards", format!("{who} has a session, and uses map version {version}"))
     };
     status.shards.iter().map(line).collect()
+}
+
+/// Slots whose calls the gateway refuses although it has a session with each shard of the region.
+fn unserved(status: &api::RegionMapStatus) -> Vec<Line> {
+    let whole = |region: &str| status.shards.iter().all(|s| s.region != region || s.reachable);
+    let of = |unserved: &api::UnservedSlots| {
+        // Of a shard that is missing, its own line says so.
+        let missing = if whole(&unserved.region) { unserved.missing.clone() } else { Vec::new() };
+        slots::said(&api::UnservedSlots { missing, ..unserved.clone() })
+    };
+    let cure =
+        "stop the shard that should not own them; see \"Several shards\" in docs/operations.md";
+    status.unserved.iter().flat_map(of).map(|what| Line::bad("slots", what, cure)).collect()
 }
 
 impl Deployment {

@@ -6,6 +6,7 @@
 pub(crate) mod answers;
 mod progress;
 pub(crate) mod rows;
+pub(crate) mod slots;
 pub(crate) mod table;
 
 use std::fmt;

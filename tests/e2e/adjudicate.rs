@@ -1,8 +1,6 @@
 //! A region is chosen for a person by two callers of the binary, each through a gateway that knows it in
 //! one role, and the person is moved there. The log tells of both steps.
 
-#![expect(clippy::indexing_slicing, reason = "what fails here fails the test")]
-
 use std::fs;
 use std::time::Duration;
 

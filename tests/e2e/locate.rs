@@ -4,7 +4,6 @@
 #![expect(clippy::indexing_slicing, reason = "a test that goes astray may panic")]
 
 use std::collections::HashSet;
-use std::fs;
 use std::time::Duration;
 
 use client::{Client, api};
@@ -15,8 +14,8 @@ use tokio::runtime::Runtime;
 use crate::leaks::tap::Tap;
 use crate::support::load::{ONCE, PATIENT, evidence, put};
 use crate::support::maps::text;
-use crate::support::process::{Finished, Server, free_port, run};
-use crate::support::{Deployment, Options};
+use crate::support::process::{Finished, run};
+use crate::support::{Deployment, Options, shards};
 
 /// The sample map, whose tenant may look for subjects.
 fn options() -> Options {
@@ -180,41 +179,11 @@ fn a_caller_abroad_is_told_the_same_of_whom_a_law_hides_and_of_nobody() {
     assert!(other.stderr.contains("EGRESS_NOT_COVERED"), "{other:?}");
 }
 
-/// Adds a second shard to `eu-fra`, which has the upper half of the slots.
-fn second_shard(deployment: &Deployment) -> Server {
-    let root = deployment.root();
-    let (port, admin, audit) = (free_port(), free_port(), free_port());
-    let annex = root.join("annex-eu-fra.toml");
-    let own = fs::read_to_string(&annex).expect("an annex").replace("0-1023", "0-511");
-    let other = format!(
-        "[[shards]]\nname = \"s2\"\naddress = \"http://127.0.0.1:{port}\"\n\
-         audit = \"http://127.0.0.1:{audit}\"\nslots = \"512-1023\"\n"
-    );
-    fs::write(&annex, own + &other).expect("an annex can be written");
-    let config = fs::read_to_string(root.join("shard-eu-fra.toml")).expect("a configuration");
-    let old = [deployment.port("eu-fra"), deployment.audit_port("eu-fra")];
-    let mut config = config.replace("\"s1\"", "\"s2\"").replace("/eu-fra/", "/eu-fra-2/");
-    for (old, new) in old.into_iter().zip([port, audit]) {
-        config = config.replace(&format!(":{old}\""), &format!(":{new}\""));
-    }
-    let admin_line = |line: &str| line.starts_with("admin_listen");
-    let lines = config.lines().map(|line| match admin_line(line) {
-        true => format!("admin_listen = \"127.0.0.1:{admin}\"\n"),
-        false => format!("{line}\n"),
-    });
-    let (config, path) = (lines.collect::<String>(), root.join("shard-eu-fra-2.toml"));
-    fs::write(&path, config).expect("a configuration can be written");
-    let keyring = deployment.keys_dir("eu-fra").join("eu-fra.keyring");
-    let made = run(&["shard", "init", "--config", text(&path), "--keyring", text(&keyring)]);
-    assert_eq!(made.code, 0, "{made:?}");
-    Server::new("shard", "eu-fra-2", &path, admin)
-}
-
 #[test]
 fn a_subject_is_found_in_the_shard_of_its_region_that_has_its_slot() {
     let regions = vec!["eu-fra"];
     let mut deployment = Deployment::configure(&Options { regions: regions.clone(), ..options() });
-    let mut second = second_shard(&deployment);
+    let mut second = shards::split(&deployment, "eu-fra");
     second.start();
     deployment.serve(&regions);
     second.wait_ready();

@@ -50,6 +50,7 @@ mod rotation;
 mod sandbox;
 mod sealed;
 mod serve;
+mod slots;
 mod social;
 mod subjects;
 mod support;

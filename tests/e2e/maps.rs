@@ -327,7 +327,12 @@ fn a_map_comes_back_byte_for_byte_and_answers_are_json() {
     let second = json!({ "epoch": 2, "digest": digest(&two) });
     let would = answer(&[&apply[..], &["--validate-only"]].concat());
     assert_eq!(would, json!({ "would_be_applied": second }));
-    let shard = |region: &str, map: &serde_json::Value, reachable: bool| json!({ "region": region, "shard": "s1", "reachable": reachable, "map": map });
+    let shard = |region: &str, map: &serde_json::Value, reachable: bool| {
+        json!({
+            "region": region, "shard": "s1", "reachable": reachable, "map": map,
+            "slots": if reachable { "0-1023" } else { "" },
+        })
+    };
     let none = serde_json::Value::Null;
     let regions = [
         shard("ru-msk", &second, true),
@@ -338,7 +343,12 @@ fn a_map_comes_back_byte_for_byte_and_answers_are_json() {
     ];
     let mut applied = answer(&apply);
     let shards = applied["shards"].as_array_mut().map(std::mem::take).expect("shards");
-    assert_eq!(applied, json!({ "gateway": second, "shards": [], "ends": null }));
+    let unserved = ["in-bom", "kz-ala", "us-iad"]
+        .map(|region| json!({ "region": region, "missing": "0-1023", "contested": "" }));
+    assert_eq!(
+        applied,
+        json!({ "gateway": second, "shards": [], "ends": null, "unserved_slots": unserved })
+    );
     assert_eq!(shards.len(), regions.len(), "{shards:?}");
     assert!(regions.iter().all(|region| shards.contains(region)), "{shards:?}");
 

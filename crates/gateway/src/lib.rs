@@ -200,7 +200,11 @@ impl Gateway {
         shutdown: impl Future<Output = ()> + Send,
     ) -> Result<(), Error> {
         let (reporter, grpc_health) = tonic_health::server::health_reporter();
-        let regions = Arc::new(RegionHealth::new(reporter, self.health.clone()));
+        let regions = Arc::new(RegionHealth::new(
+            reporter,
+            self.health.clone(),
+            Arc::clone(&self.session_metrics),
+        ));
         let mut tasks = self.start_tasks(&regions);
         regions.open(true).await;
         let stop = async {

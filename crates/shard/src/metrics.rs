@@ -39,6 +39,7 @@ pub(crate) struct Metrics {
     pub(crate) store_reopened: Counter,
     pub(crate) clock_ahead_seconds: Gauge,
     pub(crate) moves: MoveMetrics,
+    pub(crate) slots: SlotMetrics,
     map_epoch: Gauge,
 }
 
@@ -67,6 +68,29 @@ impl MoveMetrics {
         let says = "Steps of moves that failed, and are tried again or given up";
         registry.register("shard_moves_halted", says, m.halted.clone());
         m
+    }
+}
+
+/// The slots of the store.
+#[derive(Clone)]
+pub(crate) struct SlotMetrics {
+    served: Gauge,
+    unconfirmed: Gauge,
+}
+
+impl SlotMetrics {
+    fn new(registry: &mut Registry) -> Self {
+        let m = Self { served: Gauge::default(), unconfirmed: Gauge::default() };
+        registry.register("shard_slots_served", "Slots that the shard serves", m.served.clone());
+        let says = "Slots that the store has, and another shard of the region may have, too";
+        registry.register("shard_slots_unconfirmed", says, m.unconfirmed.clone());
+        m
+    }
+
+    pub(crate) fn set(&self, served: usize, unconfirmed: usize) {
+        let count = |slots: usize| i64::try_from(slots).unwrap_or(i64::MAX);
+        self.served.set(count(served));
+        self.unconfirmed.set(count(unconfirmed));
     }
 }
 
@@ -113,6 +137,7 @@ impl Metrics {
             store_reopened: Counter::default(),
             clock_ahead_seconds: Gauge::default(),
             moves: MoveMetrics::new(registry),
+            slots: SlotMetrics::new(registry),
             map_epoch: Gauge::default(),
         };
         let m = metrics.clone();

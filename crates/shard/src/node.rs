@@ -9,6 +9,7 @@ use atlas::{Country, RegionMap};
 use engine::Engine;
 use quick_cache::sync::Cache;
 use terms::{Entropy, Reason, RegionId, Rejection, ShardId, Slot, UnixMillis};
+use tokio::sync::watch;
 
 use crate::Error;
 use crate::clock::GuardedClock;
@@ -22,6 +23,7 @@ use crate::store::keys::{KeyLayout, Owner, SubjectKeys};
 use crate::store::move_progress::MoveProgress;
 use crate::store::record::{Address, Head, Stored};
 use crate::store::region_maps::InForce;
+use crate::store::slots::OwnSlots;
 use crate::store::subject::{Subject, SubjectRow};
 use crate::store::transit::TransitKeys;
 use crate::store::types::{LogId, Period, SubjectTag};
@@ -50,8 +52,8 @@ pub(crate) struct Node {
     pub(crate) cipher: &'static dyn BodyCipher,
     /// The log that grows. Only the committer replaces it, after the commit that begins a period.
     pub(crate) growing: ArcSwap<GrowingLog>,
-    /// By slot number.
-    pub(crate) owned: Vec<bool>,
+    /// The slots of the store. Only the committer changes them, after the commit that does.
+    pub(crate) slots: watch::Sender<OwnSlots>,
     /// Only the committer writes to it, and only what it has committed or read itself: so a
     /// reader never puts back an older state.
     pub(crate) subjects: Cache<SubjectTag, Arc<Subject>>,
@@ -84,9 +86,16 @@ impl Node {
         }
     }
 
-    /// Whether this store owns `slot`.
+    /// Whether this store owns `slot`, and serves it.
     pub(crate) fn owns(&self, slot: Slot) -> bool {
-        self.owned.get(usize::from(slot.number())).copied().unwrap_or(false)
+        self.slots.borrow().served.contains(slot)
+    }
+
+    /// Shows operators which slots the store has.
+    pub(crate) fn show_slots(&self) {
+        let slots = self.slots.borrow();
+        self.health.set_fact("slots", slots.shown());
+        self.metrics.slots.set(slots.served.len(), slots.unconfirmed.len());
     }
 
     /// The map in force.

@@ -11,7 +11,7 @@ use link::host::clock::{SystemClock, SystemEntropy};
 use link::ops::health::Health;
 use link::ops::log_throttle::LogThrottle;
 use link::ops::metrics::Registry;
-use terms::{Collection, RecordKey, SLOTS, SubjectId, TenantId, UnixMillis};
+use terms::{Collection, RecordKey, SlotSet, SubjectId, TenantId, UnixMillis};
 use tokio::sync::watch;
 
 use crate::clock::GuardedClock;
@@ -25,6 +25,7 @@ use crate::store::keyring::FileKeyring;
 use crate::store::keys::KeyLayout;
 use crate::store::move_progress::MoveProgress;
 use crate::store::record::Address;
+use crate::store::slots::OwnSlots;
 use crate::store::transit::TransitKeys;
 use crate::store::types::{Minute, Period};
 use crate::store::upload_check::UploadChecks;
@@ -53,7 +54,7 @@ pub(crate) fn node(folder: &Path, disk: &Disk) -> Node {
         clock: GuardedClock::start(Arc::new(SystemClock), &settings, UnixMillis(0), true),
         entropy: Arc::new(SystemEntropy),
         cipher: &AesGcm,
-        owned: vec![true; usize::from(SLOTS)],
+        slots: watch::Sender::new(OwnSlots { served: SlotSet::ALL, unconfirmed: SlotSet::NONE }),
         subjects: quick_cache::sync::Cache::new(1 << 16),
         metrics: Metrics::new(&mut Registry::new()),
         ingress: None,

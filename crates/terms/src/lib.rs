@@ -25,4 +25,4 @@ pub use pii::Pii;
 pub use reason::{Code, Reason, Retry};
 pub use rejection::{Detail, Rejection};
 pub use rounded::Rounded;
-pub use slot::{SLOTS, Slot};
+pub use slot::{SLOT_SET_BYTES, SLOTS, Slot, SlotSet};

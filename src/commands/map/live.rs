@@ -13,6 +13,7 @@ use crate::arguments::{Gateway, Packs, mistakes};
 use crate::commands::map::shared::{digest, note_of, signed};
 use crate::error::{Exit, Failure};
 use crate::files::{require_absent, write};
+use crate::terminal::slots;
 use crate::terminal::table::Table;
 use crate::{serve, terminal};
 
@@ -176,12 +177,15 @@ fn show(
                 terminal::say(format!("{region}/{name} {}", builds(build)))?;
             }
         }
+        for unserved in status.unserved.iter().flat_map(slots::said) {
+            terminal::say(unserved)?;
+        }
         return map.map_or(Ok(()), |map| terminal::say(ends(map)));
     }
     let shards = status.shards.iter().map(|shard| {
         let mut object = serde_json::json!({
             "region": shard.region, "shard": shard.shard, "reachable": shard.reachable,
-            "map": json(shard.map.as_ref()),
+            "map": json(shard.map.as_ref()), "slots": slots::ranges(&shard.slots),
         });
         // Only where there is something to wait for.
         if let (Some(build), Some(object)) = (&shard.index_build, object.as_object_mut()) {
@@ -203,7 +207,7 @@ fn show(
     });
     terminal::say(serde_json::json!({
         "gateway": json(status.gateway.as_ref()), "shards": shards.collect::<Vec<_>>(),
-        "ends": ends,
+        "ends": ends, "unserved_slots": status.unserved.iter().map(slots::json).collect::<Vec<_>>(),
     }))
 }
 
@@ -248,18 +252,19 @@ fn json(map: Option<&api::RegionMapRef>) -> serde_json::Value {
 }
 
 fn table(status: &api::RegionMapStatus) -> Table {
-    let mut table = terminal::table(&["process", "version", "digest", "reached"]);
-    let mut row = |process: String, map: Option<&api::RegionMapRef>, reached: &str| {
+    let mut table = terminal::table(&["process", "version", "digest", "reached", "slots"]);
+    let mut row = |process: String, map: Option<&api::RegionMapRef>, reached: &str, slots: &str| {
         let (version, digest) = match map {
             Some(map) => (map.epoch.to_string(), digest(&map.digest)),
             None => ("not heard yet".to_owned(), String::new()),
         };
-        table.add_row([process, version, digest, reached.to_owned()]);
+        table.add_row([process, version, digest, reached.to_owned(), slots.to_owned()]);
     };
-    row("this gateway".to_owned(), status.gateway.as_ref(), "yes");
+    row("this gateway".to_owned(), status.gateway.as_ref(), "yes", "");
     for shard in &status.shards {
         let reached = if shard.reachable { "yes" } else { "no" };
-        row(format!("{}/{}", shard.region, shard.shard), shard.map.as_ref(), reached);
+        let slots = slots::ranges(&shard.slots);
+        row(format!("{}/{}", shard.region, shard.shard), shard.map.as_ref(), reached, &slots);
     }
     table
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 use terms::RequestId;
 
 use crate::commands::record::show::{proof, proven, receipt, show};
-use crate::commands::subject::{Change, Common, request_id};
+use crate::commands::subject::{Change, Common, Why, request_id};
 use crate::error::Failure;
 use crate::terminal::say;
 
@@ -17,6 +17,8 @@ pub(super) struct AdjudicateOptions {
     common: Common,
     #[command(flatten)]
     change: Change,
+    #[command(flatten)]
+    why: Why,
     /// Region to choose; with --confirm, the one that is proposed. A dry run without it lists the regions
     /// that the rules leave open
     #[arg(long, value_name = "REGION", required_unless_present = "validate_only")]
@@ -37,7 +39,7 @@ impl AdjudicateOptions {
             subject: common.subject(),
             region: self.to.clone().unwrap_or_default(),
             request_id: request_id(self.request_id)?,
-            reason: change.reason.clone(),
+            reason: self.why.reason.clone(),
             validate_only: change.validate_only,
             receipt_view: change.receipt_view().into(),
         };

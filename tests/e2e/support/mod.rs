@@ -20,6 +20,7 @@ pub(crate) mod python;
 pub(crate) mod rogue;
 pub(crate) mod search;
 pub(crate) mod secure;
+pub(crate) mod shards;
 #[path = "../../../crates/shard/tests/suite/support/stored.rs"]
 pub(crate) mod stored;
 
@@ -36,7 +37,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// Time in which a session between gateway and shard must come up, or go down.
-const SESSION_MAX: Duration = Duration::from_secs(120);
+pub(crate) const SESSION_MAX: Duration = Duration::from_secs(120);
 
 /// A file of this repository.
 pub(crate) fn file(path: &str) -> PathBuf {

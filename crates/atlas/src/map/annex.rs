@@ -13,7 +13,7 @@
 use std::collections::BTreeSet;
 
 use sha2::{Digest as _, Sha256};
-use terms::{RegionId, SLOTS, ShardId, Slot};
+use terms::{RegionId, SLOTS, ShardId, Slot, SlotSet};
 
 use crate::limits::ANNEX_BYTES_MAX;
 use crate::map::annex_schema::ANNEX;
@@ -238,42 +238,28 @@ fn owners(root: &Section<'_>, shards: &[At<Shard>], whole: bool) -> Option<Vec<u
             let problem = format!("there is a shard `{}` already", shard.it.name);
             root.wrong(shard.at, "NAME_DUPLICATE", problem, "remove one of them, or rename it");
         }
-        let mut twice = Vec::new();
+        let mut twice = SlotSet::NONE;
         for slot in shard.it.slots() {
             if let Some(owner) = owners.get_mut(usize::from(slot.number())) {
                 match owner {
-                    Some(_) => twice.push(slot.number()),
+                    Some(_) => twice.insert(slot),
                     None => *owner = Some(place),
                 }
             }
         }
-        if let Some(range) = show(&twice) {
-            let problem = format!("slots {range} of `{}` have an owner already", shard.it.name);
+        if !twice.is_empty() {
+            let problem = format!("slots {twice} of `{}` have an owner already", shard.it.name);
             root.wrong(shard.at, "SLOTS_OVERLAP", problem, "let each slot belong to one shard");
         }
     }
-    let free = (0..SLOTS).zip(&owners).filter(|(_, owner)| owner.is_none());
-    let free: Vec<u16> = free.map(|(slot, _)| slot).collect();
-    if whole && let Some(range) = show(&free) {
-        let problem = format!("slots {range} belong to no shard");
+    let all = SlotSet::ALL;
+    let free = all.iter().zip(&owners).filter(|(_, owner)| owner.is_none());
+    let free: SlotSet = free.map(|(slot, _)| slot).collect();
+    if whole && !free.is_empty() {
+        let problem = format!("slots {free} belong to no shard");
         root.wrong(0, "SLOTS_UNCOVERED", problem, "let each of 0-1023 belong to one shard");
     }
     owners.into_iter().collect()
-}
-
-/// Numbers in ascending order as ranges. None if there are none.
-fn show(numbers: &[u16]) -> Option<String> {
-    let mut ranges: Vec<(u16, u16)> = Vec::new();
-    for n in numbers {
-        match ranges.last_mut() {
-            Some((_, last)) if *last + 1 == *n => *last = *n,
-            _ => ranges.push((*n, *n)),
-        }
-    }
-    let text = |(first, last): &(u16, u16)| {
-        if first == last { first.to_string() } else { format!("{first}-{last}") }
-    };
-    (!ranges.is_empty()).then(|| ranges.iter().map(text).collect::<Vec<_>>().join(", "))
 }
 
 /// `0-1023`, or one number alone.

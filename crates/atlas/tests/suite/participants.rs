@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::small::ask::{collections, days, people, tenants};
 use crate::small::{COUNTRIES, Small, steps};
 use atlas::{
-    Constraint, Country, Jurisdiction, Moment, Question, RegionMap, Ruling, decide,
-    demands_on_participant, egress_of_participant, together,
+    Constraint, Country, Exclusions, Jurisdiction, Moment, Question, Region, RegionMap, Ruling,
+    decide, demands_on_participant, egress_of_participant, together,
 };
 use proptest::prelude::*;
 use terms::{Collection, TenantId};
@@ -25,20 +25,22 @@ struct Naive<'a> {
 }
 
 impl Naive<'_> {
-    fn clause(&self, from: Jurisdiction, to: Country) -> bool {
+    fn clause(&self, from: Jurisdiction, to: &Region) -> bool {
         let day = self.date.date();
         let valid = !self.map.expired(day);
         valid
             && self.map.clauses().iter().any(|clause| {
                 clause.from() == from
-                    && clause.to().contains(to)
+                    && clause.to().contains(to.territory())
+                    && !excludes(clause.exclude(), to)
                     && clause.covers(self.collection)
                     && clause.in_force(day)
             })
     }
 
     /// Whether laws of that person forbid a record, or a copy of it, to lie there.
-    fn forbids(&self, of: &[Jurisdiction], there: Country) -> bool {
+    fn forbids(&self, of: &[Jurisdiction], region: &Region) -> bool {
+        let there = region.territory();
         let demands = |from: &Jurisdiction| {
             let (map, tenant, collection) = (self.map, self.tenant, self.collection);
             let all: Vec<_> =
@@ -49,7 +51,7 @@ impl Naive<'_> {
                     || match constraint {
                         Constraint::Exclusive => !home,
                         Constraint::PrimaryFirst | Constraint::ConditionalTransfer => {
-                            !home && !self.clause(*from, there)
+                            !home && !self.clause(*from, region)
                         }
                         Constraint::Mirror | Constraint::None => false,
                     }
@@ -59,18 +61,30 @@ impl Naive<'_> {
     }
 
     /// Whether a law of that person wants a copy at home, and there is none among these.
-    fn misses_copy(&self, of: &[Jurisdiction], places: &[Country]) -> bool {
+    fn misses_copy(&self, of: &[Jurisdiction], places: &[&Region]) -> bool {
         let wants = |from: &&Jurisdiction| {
             demands_on_participant(self.map, **from, self.tenant, self.collection, self.date)
                 .any(|(_, constraint)| constraint == Constraint::Mirror)
         };
-        let is_home = |from: &Jurisdiction| places.iter().any(|place| from.contains(*place));
+        let is_home =
+            |from: &Jurisdiction| places.iter().any(|place| from.contains(place.territory()));
         of.iter().filter(wants).any(|from| !is_home(from))
     }
 }
 
-fn country(map: &RegionMap, region: &terms::RegionId) -> Country {
-    map.region(region).expect("a region of the map").territory()
+/// Whether exclusions name the site of a region, or ask what it does not state.
+fn excludes(exclude: &Exclusions, region: &Region) -> bool {
+    let site = region.site();
+    let operator = site.operator.as_deref().map(str::to_lowercase);
+    let is_own = |one: &String| operator.as_ref().is_none_or(|own| *own == one.to_lowercase());
+    let from = &site.controlled_from;
+    exclude.regions().contains(region.name())
+        || exclude.operators().iter().any(is_own)
+        || exclude.controlled_from().iter().any(|one| from.is_empty() || from.contains(one))
+}
+
+fn region<'a>(map: &'a RegionMap, name: &terms::RegionId) -> &'a Region {
+    map.region(name).expect("a region of the map")
 }
 
 /// Checks one record: its owner's ruling, and the rulings of those that it names.
@@ -78,10 +92,10 @@ fn checked(naive: &Naive<'_>, owner: &Ruling, question: &Question<'_>, others: &
     let Some(placement) = owner.placement() else { return };
     let named: Vec<&[Jurisdiction]> = others.iter().map(|other| other.jurisdictions()).collect();
     let done = together(naive.map, question, placement, &named);
-    let mut places = vec![placement.territory()];
-    places.extend(placement.mirrors().iter().map(|name| country(naive.map, name)));
+    let mut places = vec![region(naive.map, placement.region())];
+    places.extend(placement.mirrors().iter().map(|name| region(naive.map, name)));
     let lies = |of: &&[Jurisdiction]| {
-        !places.iter().any(|place| naive.forbids(of, *place)) && !naive.misses_copy(of, &places)
+        !places.iter().any(|place| naive.forbids(of, place)) && !naive.misses_copy(of, &places)
     };
     let first = named.iter().position(|of| !lies(of));
     match done {

@@ -33,6 +33,7 @@ pub(crate) mod region_maps;
 pub(crate) mod request;
 mod response;
 mod scan;
+mod slots;
 mod subject_request;
 pub(crate) mod subjects;
 mod touch;

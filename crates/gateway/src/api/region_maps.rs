@@ -15,7 +15,7 @@ use wire::v1;
 use wire::v1::region_maps_server::RegionMaps;
 
 use crate::api::context::{Call, CallContext};
-use crate::api::index_build::index_build;
+use crate::api::{index_build::index_build, slots};
 use crate::map::routing::Routing;
 use crate::map::sync::{fetch, offer};
 use crate::shards::in_flight::Effect;
@@ -88,12 +88,14 @@ impl RegionMaps for RegionMapsService {
             v1::ShardMap {
                 audit_address: routing.audit(&session.target).unwrap_or_default().to_owned(),
                 index_build: index_build(session, call.deadline.of_call()).await,
+                slots: slots::owned(session),
                 ..shard_map(session)
             }
         });
         let shards = join_all(shards).await;
         let gateway = Some(to_wire(routing.map().epoch()));
-        call.answer(Ok(v1::RegionMapStatus { gateway, shards }))
+        let unserved = slots::unserved(&routing);
+        call.answer(Ok(v1::RegionMapStatus { gateway, shards, unserved }))
     }
 
     async fn history(

@@ -70,7 +70,8 @@ impl Creation<'_> {
         tenant.is_some_and(|tenant| tenant.unique() == Unique::Reachable)
     }
 
-    /// The route once more: to the same shard, since map and annexes are the same.
+    /// The route once more. Should another shard have the slot by now, it asks again: the ticket is not
+    /// its own.
     pub(crate) fn again(&self, region: &RegionId) -> Result<Route<'_>, Rejection> {
         let tenant = &self.admitted.acting.caller.tenant;
         self.pinned.routing.domicile(region, tenant, self.subject)

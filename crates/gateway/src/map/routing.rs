@@ -1,16 +1,21 @@
-//! From a placement or a domicile to the one shard that may store the record.
+//! From a placement or a domicile to the one shard that may store the record: the one that has said
+//! that its store owns the subject's slot. The annex says where shards are, and which of them is asked
+//! as long as none has said so. Of a slot that several shards own, none is asked: which of them has a
+//! subject is not known, and another one would create it once more.
 //!
 //! A [`Route`] is made from a placement that the rules gave, or from the domicile that the caller
 //! sent (which the shard checks). Sending consumes it, so nothing can be sent to a second region.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use atlas::{Annex, Country, Placement, Region, RegionMap};
 use bytes::Bytes;
-use terms::{Detail, Entropy, Reason, RegionId, Rejection, ShardId, Slot, SubjectId, TenantId};
+use terms::{Detail, Entropy, Reason, RegionId, Rejection};
+use terms::{ShardId, Slot, SlotSet, SubjectId, TenantId};
 use tokio::time::Instant;
 
+use crate::shards::region_slots::{ShardSlots, Unserved};
 use crate::shards::session::{Session, ShardAnswer, ShardCall, ShardPuts, ShardTarget};
 
 /// Why map and annexes do not fit together.
@@ -155,6 +160,27 @@ impl Routing {
         self.regions.get(&shard.region)?.annex.shard(&shard.shard)?.audit()
     }
 
+    /// The slots that the annex gives a shard.
+    pub(crate) fn wished(&self, shard: &ShardTarget) -> SlotSet {
+        let region = self.regions.get(&shard.region);
+        let found = region.and_then(|region| region.annex.shard(&shard.shard));
+        found.into_iter().flat_map(atlas::Shard::slots).collect()
+    }
+
+    /// Of each region, by name, the slots whose calls are refused now.
+    pub(crate) fn unserved(&self) -> BTreeMap<&RegionId, Unserved> {
+        let all = self.regions.iter().map(|(region, shards)| {
+            let slots = shards.sessions.iter().map(|session| ShardSlots {
+                up: session.is_up(),
+                wished: self.wished(&session.target),
+                owned: session.slots().as_deref().cloned(),
+            });
+            let slots: Vec<ShardSlots> = slots.collect();
+            (region, Unserved::of(slots.iter()))
+        });
+        all.filter(|(_, unserved)| !unserved.is_none()).collect()
+    }
+
     /// All sessions.
     pub(crate) fn sessions(&self) -> impl Iterator<Item = &Arc<Session>> {
         self.regions.values().flat_map(|shards| &shards.sessions)
@@ -168,7 +194,7 @@ impl Routing {
         subject: &SubjectId,
     ) -> Result<Route<'_>, Rejection> {
         // A placement names a region of its map; what may be missing is its annex.
-        self.route(placement.region(), tenant, subject).ok_or_else(|| {
+        self.route(placement.region(), tenant, subject)?.ok_or_else(|| {
             let region = placement.region().as_str();
             Rejection::new(Reason::RegionUnavailable).with(Detail::Region, region)
         })
@@ -181,7 +207,7 @@ impl Routing {
         tenant: &TenantId,
         subject: &SubjectId,
     ) -> Result<Route<'_>, Rejection> {
-        self.route(region, tenant, subject).ok_or_else(|| {
+        self.route(region, tenant, subject)?.ok_or_else(|| {
             // The map has the region, without an annex: it may come back.
             if self.map.region(region).is_some() {
                 return Rejection::new(Reason::RegionUnavailable)
@@ -207,11 +233,24 @@ impl Routing {
         region: &RegionId,
         tenant: &TenantId,
         subject: &SubjectId,
-    ) -> Option<Route<'_>> {
-        let shards = self.regions.get(region)?;
-        let owner = shards.annex.shard_of(Slot::of(tenant, subject)).name();
-        let session = shards.sessions.iter().find(|session| session.target.shard == *owner)?;
-        Some(Route { session, map_epoch: self.map.epoch().number })
+    ) -> Result<Option<Route<'_>>, Rejection> {
+        let Some(shards) = self.regions.get(region) else { return Ok(None) };
+        let slot = Slot::of(tenant, subject);
+        let mut owners = shards.sessions.iter().filter(|session| session.owns(slot));
+        let session = match (owners.next(), owners.next()) {
+            (Some(owner), None) => Some(owner),
+            (Some(_), Some(_)) => {
+                let fault = Rejection::new(Reason::SlotNotOwned);
+                let fault = fault.problem("several shards of the region own the subject's slot");
+                return Err(fault.with(Detail::Region, region.as_str()));
+            }
+            (None, _) => {
+                let wished = shards.annex.shard_of(slot).name();
+                shards.sessions.iter().find(|session| session.target.shard == *wished)
+            }
+        };
+        let map_epoch = self.map.epoch().number;
+        Ok(session.map(|session| Route { session, map_epoch }))
     }
 }
 

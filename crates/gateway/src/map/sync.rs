@@ -76,12 +76,16 @@ impl Sessions {
     async fn update(&mut self, map: &MapState, env: &Arc<Environment>) {
         let routing = map.pin();
         for session in routing.sessions() {
-            if !self.kept.iter().any(|(kept, _)| Arc::ptr_eq(kept, session)) {
-                let target = &session.target;
-                env.regions.add(&target.region, &target.shard).await;
+            let target = &session.target;
+            let new = !self.kept.iter().any(|(kept, _)| Arc::ptr_eq(kept, session));
+            let wished = routing.wished(target);
+            if new {
+                env.regions.add(&target.region, &target.shard, wished).await;
                 env.metrics.set_up(&target.region, &target.shard, false);
                 let task = reconnect::keep(Arc::clone(session), Arc::clone(env));
                 self.kept.push((Arc::clone(session), self.tasks.spawn(task)));
+            } else {
+                env.regions.wish(&target.region, &target.shard, wished).await;
             }
         }
         let wanted = |kept: &Arc<Session>| routing.sessions().any(|s| Arc::ptr_eq(kept, s));

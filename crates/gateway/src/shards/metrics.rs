@@ -91,13 +91,14 @@ pub(crate) struct SessionMetrics {
     up: Family<By2<RegionId, ShardId>, Gauge>,
     reconnects: Family<By<RegionId>, Counter>,
     ends: Family<By2<RegionId, SessionEnd>, Counter>,
+    unserved: Family<By<RegionId>, Gauge>,
 }
 
 impl SessionMetrics {
     pub(crate) fn new(registry: &mut Registry) -> Self {
         let (up, reconnects, ends) = (Family::default(), Family::default(), Family::default());
-        let metrics = Self { up, reconnects, ends };
-        let Self { up, reconnects, ends } = &metrics;
+        let metrics = Self { up, reconnects, ends, unserved: Family::default() };
+        let Self { up, reconnects, ends, unserved } = &metrics;
         registry.register("session_up", "Whether the session with a shard is up", up.clone());
         registry.register(
             "session_redials",
@@ -105,7 +106,14 @@ impl SessionMetrics {
             reconnects.clone(),
         );
         registry.register("session_ends", "Sessions and attempts at one that ended", ends.clone());
+        let says = "Slots of a region whose calls are refused";
+        registry.register("region_slots_unserved", says, unserved.clone());
         metrics
+    }
+
+    pub(crate) fn set_unserved(&self, region: &RegionId, slots: usize) {
+        let gauge = self.unserved.get_or_create(&By(region.clone()));
+        gauge.set(i64::try_from(slots).unwrap_or(i64::MAX));
     }
 
     pub(crate) fn set_up(&self, region: &RegionId, shard: &ShardId, up: bool) {

@@ -7,4 +7,5 @@ pub(crate) mod map_versions;
 pub(crate) mod metrics;
 pub(crate) mod reconnect;
 pub(crate) mod region_health;
+pub(crate) mod region_slots;
 pub(crate) mod session;

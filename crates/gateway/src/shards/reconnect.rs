@@ -21,7 +21,6 @@ use wire::session as proto;
 
 use crate::shards::connect::{Environment, Opened, connect, log_goodbye};
 use crate::shards::in_flight::InFlightTable;
-use crate::shards::map_versions::MapVersions;
 use crate::shards::metrics::SessionEnd;
 use crate::shards::session::{Session, ShardConnection};
 
@@ -55,6 +54,7 @@ async fn attempts(session: Arc<Session>, env: Arc<Environment>) {
         let end = match connect(&session, &env).await {
             Ok(opened) => {
                 failures = 0;
+                session.set_slots(&opened.welcome.slots);
                 report(&session, &env, true).await;
                 let end = use_connections(&session, &env, opened).await;
                 report(&session, &env, false).await;
@@ -87,7 +87,8 @@ async fn report(session: &Session, env: &Environment, up: bool) {
     let target = &session.target;
     if !session.is_retired() {
         env.metrics.set_up(&target.region, &target.shard, up);
-        env.regions.set(&target.region, &target.shard, up).await;
+        let slots = session.slots().as_deref().cloned();
+        env.regions.set(&target.region, &target.shard, up, slots).await;
     }
 }
 
@@ -123,6 +124,8 @@ async fn use_connections(
         };
         let (region, shard) = (&session.target.region, &session.target.shard);
         tracing::info!(%region, %shard, "moving the session to a new connection");
+        session.set_slots(&opened.welcome.slots);
+        report(session, env, true).await;
         current = Current::begin(opened, session, env, &mut connections);
     }
 }
@@ -152,7 +155,7 @@ impl Current {
         env.maps.shard_holds(session, welcome.map_epoch, &welcome.map_digest);
         let reader = ReplyReader {
             session: Arc::clone(session),
-            maps: Arc::clone(&env.maps),
+            env: Arc::clone(env),
             connection: Arc::downgrade(&connection),
             in_flight: Arc::clone(&in_flight),
             asked: Arc::clone(&asked),
@@ -220,7 +223,7 @@ impl Current {
 /// connection is taken out of use, and every waiting call is answered.
 struct ReplyReader {
     session: Arc<Session>,
-    maps: Arc<MapVersions>,
+    env: Arc<Environment>,
     /// The session and its calls hold it, so that it is gone when none of them can use it.
     connection: Weak<ShardConnection>,
     in_flight: Arc<InFlightTable>,
@@ -245,7 +248,12 @@ impl ReplyReader {
                         self.asked.notify_one();
                     }
                     if let Some(map) = frame.map {
-                        self.maps.shard_holds(&self.session, map.epoch, &map.digest);
+                        self.env.maps.shard_holds(&self.session, map.epoch, &map.digest);
+                    }
+                    // What comes late on a connection that was left is older than the next welcome.
+                    if !frame.slots.is_empty() && self.session.uses(&self.connection) {
+                        self.session.set_slots(&frame.slots);
+                        report(&self.session, &self.env, true).await;
                     }
                     if let Some(goodbye) = frame.goodbye {
                         log_goodbye(&self.session.target, goodbye);

@@ -2,16 +2,22 @@
 //! gRPC names a region `region/<name>`, and so does a line of `/readyz`.
 //!
 //! The gateway serves while it takes calls and a shard of any region is within reach. A region out
-//! of reach concerns its own people alone; without any region there is nothing to serve.
+//! of reach concerns its own people alone; without any region there is nothing to serve. A region of
+//! several shards serves as far as its slots do: it is reported as serving if each slot has one shard
+//! within reach that owns it, and else which slots have none.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use link::ops::health::Health;
-use terms::{RegionId, ShardId};
+use terms::{RegionId, ShardId, SlotSet};
 use tokio::sync::Mutex;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use wire::v1::{attachments_server, records_server, region_maps_server, subjects_server};
+
+use crate::shards::metrics::SessionMetrics;
+use crate::shards::region_slots::{ShardSlots, Unserved};
 
 /// What holds readiness back while no shard is within reach.
 const NO_SHARD: &str = "no shard is within reach";
@@ -20,6 +26,7 @@ const NO_SHARD: &str = "no shard is within reach";
 pub(crate) struct RegionHealth {
     reporter: HealthReporter,
     health: Health,
+    metrics: Arc<SessionMetrics>,
     /// Reported under the lock, so that two reports cannot overtake one another.
     state: Mutex<State>,
 }
@@ -33,16 +40,17 @@ struct State {
 
 /// The shards of one region.
 #[derive(Default)]
-struct Shards {
-    up: BTreeSet<ShardId>,
-    missing: BTreeSet<ShardId>,
-}
+struct Shards(BTreeMap<ShardId, ShardSlots>);
 
 impl RegionHealth {
     /// No shard is known yet, and no calls are taken.
-    pub(crate) fn new(reporter: HealthReporter, health: Health) -> Self {
+    pub(crate) fn new(
+        reporter: HealthReporter,
+        health: Health,
+        metrics: Arc<SessionMetrics>,
+    ) -> Self {
         health.hold(NO_SHARD, true);
-        Self { reporter, health, state: Mutex::default() }
+        Self { reporter, health, metrics, state: Mutex::default() }
     }
 
     /// Sets whether calls are taken.
@@ -53,51 +61,70 @@ impl RegionHealth {
         self.report(&state).await;
     }
 
-    /// Adds a shard, which is not within reach yet.
-    pub(crate) async fn add(&self, region: &RegionId, shard: &ShardId) {
-        self.change(region, |shards| {
-            shards.missing.insert(shard.clone());
+    /// Adds a shard, to which the annex gives these slots. It is not within reach yet, wherever it was
+    /// before.
+    pub(crate) async fn add(&self, region: &RegionId, shard: &ShardId, wished: SlotSet) {
+        self.change(region, |Shards(shards)| {
+            shards.insert(shard.clone(), ShardSlots { up: false, wished, owned: None });
+            true
+        })
+        .await;
+    }
+
+    /// Sets which slots the annex gives a shard.
+    pub(crate) async fn wish(&self, region: &RegionId, shard: &ShardId, wished: SlotSet) {
+        self.change(region, |Shards(shards)| {
+            let other = shards.get_mut(shard).filter(|shard| shard.wished != wished);
+            other.map(|shard| shard.wished = wished).is_some()
         })
         .await;
     }
 
     /// Removes a shard.
     pub(crate) async fn remove(&self, region: &RegionId, shard: &ShardId) {
-        self.change(region, |shards| {
-            shards.missing.remove(shard);
-            shards.up.remove(shard);
-        })
-        .await;
+        self.change(region, |Shards(shards)| shards.remove(shard).is_some()).await;
     }
 
-    /// Sets whether a shard is within reach.
-    pub(crate) async fn set(&self, region: &RegionId, shard: &ShardId, up: bool) {
-        self.change(region, |Shards { up: there, missing }| {
-            let (from, to) = if up { (missing, there) } else { (there, missing) };
+    /// Sets whether a shard is within reach, and the slots that it owns, as it last said.
+    pub(crate) async fn set(
+        &self,
+        region: &RegionId,
+        shard: &ShardId,
+        up: bool,
+        owned: Option<SlotSet>,
+    ) {
+        self.change(region, |Shards(shards)| {
             // A shard that was removed stays so.
-            to.extend(from.take(shard));
+            let there = shards.get_mut(shard);
+            there.map(|shard| (shard.up, shard.owned) = (up, owned)).is_some()
         })
         .await;
     }
 
-    async fn change(&self, region: &RegionId, change: impl FnOnce(&mut Shards)) {
+    /// `change` says whether it has changed anything.
+    async fn change(&self, region: &RegionId, change: impl FnOnce(&mut Shards) -> bool) {
         let mut state = self.state.lock().await;
         let shards = state.regions.entry(region.clone()).or_default();
-        change(shards);
+        if !change(shards) {
+            return;
+        }
         let name = format!("region/{region}");
-        let serving = shards.missing.is_empty() && !shards.up.is_empty();
-        self.reporter.set_service_status(&name, status(serving)).await;
-        if shards.up.is_empty() && shards.missing.is_empty() {
+        let unserved = Unserved::of(shards.0.values());
+        self.reporter.set_service_status(&name, status(unserved.is_none())).await;
+        // Of a region without an annex there is nothing to say.
+        let refused = unserved.missing.len() + unserved.contested.len();
+        self.metrics.set_unserved(region, if shards.0.is_empty() { 0 } else { refused });
+        if shards.0.is_empty() {
             self.health.unset_fact(&name);
         } else {
-            self.health.set_fact(name, shards.shown());
+            self.health.set_fact(name, shards.shown(&unserved));
         }
         self.report(&state).await;
     }
 
     /// Reports the state of the gateway and of all of its services.
     async fn report(&self, state: &State) {
-        let within_reach = state.regions.values().any(|shards| !shards.up.is_empty());
+        let within_reach = state.regions.values().any(Shards::any_up);
         self.health.hold(NO_SHARD, !within_reach);
         let status = status(state.open && within_reach);
         for name in SERVICES {
@@ -120,12 +147,29 @@ const fn status(serving: bool) -> ServingStatus {
 }
 
 impl Shards {
-    fn shown(&self) -> String {
-        if self.missing.is_empty() {
-            return "within reach".to_owned();
+    fn any_up(&self) -> bool {
+        self.0.values().any(|shard| shard.up)
+    }
+
+    fn shown(&self, unserved: &Unserved) -> String {
+        let mut text = match (self.any_up(), unserved.is_none()) {
+            (false, _) => "out of reach",
+            (true, false) => "partly within reach",
+            (true, true) => "within reach",
         }
-        let missing: Vec<&str> = self.missing.iter().map(ShardId::as_str).collect();
-        let word = if self.up.is_empty() { "out of reach" } else { "partly within reach" };
-        format!("{word}; missing: {}", missing.join(", "))
+        .to_owned();
+        let missing = self.0.iter().filter(|(_, shard)| !shard.up);
+        let missing: Vec<&str> = missing.map(|(name, _)| name.as_str()).collect();
+        if !missing.is_empty() {
+            text += &format!("; missing: {}", missing.join(", "));
+        }
+        // Of one shard that is missing, all slots are.
+        if self.any_up() && !unserved.missing.is_empty() {
+            text += &format!("; slots that no shard serves: {}", unserved.missing);
+        }
+        if !unserved.contested.is_empty() {
+            text += &format!("; slots that several shards own: {}", unserved.contested);
+        }
+        text
     }
 }

@@ -11,7 +11,9 @@ use arc_swap::ArcSwapOption;
 use atlas::Epoch;
 use bytes::Bytes;
 use link::session::{LOCATE_BYTES, LocateKey};
-use terms::{Detail, Entropy, Reason, RegionId, Rejection, ShardId, SubjectId, TenantId};
+use terms::{
+    Detail, Entropy, Reason, RegionId, Rejection, ShardId, Slot, SlotSet, SubjectId, TenantId,
+};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OnceCell, mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
@@ -40,6 +42,8 @@ pub(crate) struct Session {
     connection: ArcSwapOption<ShardConnection>,
     /// The map that the shard holds, as it last reported.
     map: ArcSwapOption<Epoch>,
+    /// The slots that the shard owns, as it last said.
+    slots: ArcSwapOption<SlotSet>,
     /// Set when the shard has moved to another address or left: then this session reports nothing.
     retired: AtomicBool,
 }
@@ -99,6 +103,7 @@ impl Session {
             target,
             connection: ArcSwapOption::empty(),
             map: ArcSwapOption::empty(),
+            slots: ArcSwapOption::empty(),
             retired: AtomicBool::new(false),
         }
     }
@@ -122,6 +127,21 @@ impl Session {
         self.map.store(Some(Arc::new(epoch)));
     }
 
+    /// The slots that the shard owns, as it last said. `None`: it has not.
+    pub(crate) fn slots(&self) -> Option<Arc<SlotSet>> {
+        self.slots.load_full()
+    }
+
+    /// Whether the shard has said that it owns that slot.
+    pub(crate) fn owns(&self, slot: Slot) -> bool {
+        self.slots.load().as_deref().is_some_and(|slots| slots.contains(slot))
+    }
+
+    /// The shard has said which slots it owns. What is no set of slots says nothing.
+    pub(crate) fn set_slots(&self, said: &[u8]) {
+        self.slots.store(SlotSet::from_bytes(said).map(Arc::new));
+    }
+
     /// Puts a connection into use, in the place of the one before.
     pub(crate) fn use_connection(&self, connection: Arc<ShardConnection>) {
         self.connection.store(Some(connection));
@@ -130,6 +150,12 @@ impl Session {
     /// Takes a connection out of use; if another is in use already, that one stays.
     pub(crate) fn leave_connection(&self, left: &Weak<ShardConnection>) {
         self.connection.compare_and_swap(left.as_ptr(), None);
+    }
+
+    /// Whether that connection is the one in use.
+    pub(crate) fn uses(&self, connection: &Weak<ShardConnection>) -> bool {
+        let own = self.connection.load();
+        own.as_ref().is_some_and(|own| std::ptr::eq(Arc::as_ptr(own), connection.as_ptr()))
     }
 
     /// Whether there is a connection in use.

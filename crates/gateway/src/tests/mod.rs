@@ -10,5 +10,6 @@ pub(crate) mod rig;
 mod sealed;
 mod server;
 mod session;
+mod slots;
 mod stream;
 mod unread;

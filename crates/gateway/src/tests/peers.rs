@@ -98,7 +98,8 @@ async fn a_session_that_panics_connects_again() {
     assert!(answer.is_ok());
 }
 
-async fn until_page(health: &Health, yes: impl Fn(bool, &str) -> bool) {
+/// Waits until readiness and its page are as they should be.
+pub(super) async fn until_page(health: &Health, yes: impl Fn(bool, &str) -> bool) {
     within(async {
         while !yes(health.is_ready(), &health.ready_page()) {
             tokio::time::sleep(Duration::from_millis(2)).await;

@@ -1,5 +1,5 @@
-//! Connects to one shard, at the address that its region's annex gives: for gateways, and for shards
-//! of other regions.
+//! Connects to one shard, at the address that its region's annex gives: for gateways, and for other
+//! shards.
 
 use std::future::ready;
 use std::io;

@@ -70,6 +70,8 @@ pub enum FromShard {
     DialAgain,
     /// That it has taken another map.
     Map(proto::MapRef),
+    /// That it serves these slots from now on, as a welcome has them.
+    Slots(bytes::Bytes),
     /// That it takes nothing more. Replies to what is in flight may follow.
     Goodbye(terms::Rejection),
 }
@@ -83,6 +85,7 @@ impl Part for FromShard {
             Self::Reply(reply, _) => reply.encoded_len(),
             Self::DialAgain => 2,
             Self::Map(map) => map.encoded_len(),
+            Self::Slots(slots) => slots.len(),
             Self::Goodbye(_) => TEXT_BYTES_MAX,
         }
     }
@@ -108,6 +111,7 @@ impl Part for FromShard {
             Self::Reply(reply, _room) => frame.replies.push(reply),
             Self::DialAgain => frame.dial_again = true,
             Self::Map(map) => frame.map = Some(map),
+            Self::Slots(slots) => frame.slots = slots,
             Self::Goodbye(fault) => frame.goodbye = Some(to_wire(&fault)),
         }
     }

@@ -22,6 +22,9 @@ pub enum KeyRequest {
     Status,
     /// One generation more, which is the current one then.
     Rotate,
+    /// Take over the newer generations of the keyring that was put next to this shard's
+    /// ([`Settings::give_keyring`]).
+    Take,
     /// Destroy that generation, once it wraps nothing.
     Destroy(u32),
 }

@@ -1,5 +1,7 @@
-//! Moves of subjects to other regions: what drives them, and how records travel between two shards.
+//! What shards say to one another: moves of subjects to other regions, what drives them, and how records
+//! travel; and which slots the shards of one region have.
 
+mod confirm_slots;
 pub(crate) mod digest;
 pub(crate) mod drive;
 mod pages;

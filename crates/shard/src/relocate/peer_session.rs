@@ -1,4 +1,5 @@
-//! A session with a shard of another region, over which a move asks for one step after another.
+//! A session with another shard: of another region, over which a move asks for one step after another; or
+//! of this one, which is asked for its slots.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +7,7 @@ use std::time::Duration;
 use link::session::{Dialled, Frames, MESSAGE_BYTES_MAX, PROTOCOL, dial};
 use link::spiffe_id::PeerId;
 use link::tls::{Peer, Tls};
-use terms::{Reason, Rejection, TenantId};
+use terms::{Reason, Rejection, SlotSet, TenantId};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 use tonic::Streaming;
@@ -139,26 +140,57 @@ impl PeerSession {
         tenant: &TenantId,
         arrival: proto::Arrival,
     ) -> Result<proto::Arrived, CallEnd> {
-        let answer = self.ask(node, tenant, arrival).await;
+        match self.ask(node, tenant.as_str(), Op::Arrival(arrival)).await? {
+            proto::reply::Outcome::Arrived(arrived) => Ok(arrived),
+            _ => Err(self.misses()),
+        }
+    }
+
+    /// The slots of which the other shard's store has the ownership row.
+    ///
+    /// # Errors
+    /// [`CallEnd`].
+    pub(crate) async fn slots(&mut self, node: &Node) -> Result<SlotSet, CallEnd> {
+        match self.ask(node, "", Op::AskSlots(proto::AskSlots {})).await? {
+            proto::reply::Outcome::Slots(slots) => {
+                SlotSet::from_bytes(&slots).ok_or_else(|| self.misses())
+            }
+            _ => Err(self.misses()),
+        }
+    }
+
+    fn misses(&mut self) -> CallEnd {
+        self.ended = true;
+        CallEnd::Broken("it has answered something else")
+    }
+
+    /// Asks, and waits for the answer. An end of the session is kept in mind.
+    async fn ask(
+        &mut self,
+        node: &Node,
+        tenant: &str,
+        op: Op,
+    ) -> Result<proto::reply::Outcome, CallEnd> {
+        let answer = self.ask_once(node, tenant, op).await;
         self.ended |= matches!(answer, Err(CallEnd::Broken(_)));
         answer
     }
 
-    async fn ask(
+    async fn ask_once(
         &mut self,
         node: &Node,
-        tenant: &TenantId,
-        arrival: proto::Arrival,
-    ) -> Result<proto::Arrived, CallEnd> {
+        tenant: &str,
+        op: Op,
+    ) -> Result<proto::reply::Outcome, CallEnd> {
         let id = self.next;
         self.next += 1;
         let deadline = Instant::now() + CALL_TIMEOUT;
         let call = proto::Call {
             id,
             deadline_ms: u32::try_from(CALL_TIMEOUT.as_millis()).unwrap_or(u32::MAX),
-            tenant: tenant.as_str().to_owned(),
+            tenant: tenant.to_owned(),
             map_epoch: node.map().epoch().number,
-            op: Some(Op::Arrival(arrival)),
+            op: Some(op),
             ..Default::default()
         };
         let gone = || CallEnd::Broken("the session has ended");
@@ -174,11 +206,11 @@ impl PeerSession {
                     continue;
                 }
                 return match reply.outcome {
-                    Some(proto::reply::Outcome::Arrived(arrived)) => Ok(arrived),
                     Some(proto::reply::Outcome::Fault(fault)) => {
                         Err(CallEnd::Refused(link::session::from_wire(fault)))
                     }
-                    _ => Err(CallEnd::Broken("it has answered something else")),
+                    Some(outcome) => Ok(outcome),
+                    None => Err(CallEnd::Broken("it has answered something else")),
                 };
             }
         }

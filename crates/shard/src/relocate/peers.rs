@@ -1,4 +1,4 @@
-//! Where the shards of other regions are reached: by their regions' annexes.
+//! Where other shards are reached: by their regions' annexes.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,13 +11,22 @@ use terms::{RegionId, ShardId, Slot};
 #[derive(Clone, Default)]
 pub struct Peers(Arc<ArcSwap<Vec<Annex>>>);
 
-/// One shard of another region.
+/// Another shard, of another region or of this one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct PeerShard {
     pub(crate) region: RegionId,
     pub(crate) shard: ShardId,
     /// Where its processes are reached: one of them answers.
     pub(crate) addresses: Vec<String>,
+}
+
+impl PeerShard {
+    /// A shard of a region, as its annex gives it.
+    pub(crate) fn new(region: &RegionId, shard: &atlas::Shard) -> Self {
+        let addresses = std::iter::once(shard.address().to_owned());
+        let addresses = addresses.chain(shard.standbys().iter().cloned()).collect();
+        Self { region: region.clone(), shard: shard.name().clone(), addresses }
+    }
 }
 
 impl fmt::Debug for Peers {
@@ -48,9 +57,6 @@ impl Peers {
         let annexes = self.0.load();
         let annex = annexes.iter().find(|annex| annex.region() == region)?;
         annex.vouched(map, ledger::said_by).ok()?;
-        let shard = annex.shard_of(slot);
-        let addresses = std::iter::once(shard.address().to_owned());
-        let addresses = addresses.chain(shard.standbys().iter().cloned()).collect();
-        Some(PeerShard { region: region.clone(), shard: shard.name().clone(), addresses })
+        Some(PeerShard::new(region, annex.shard_of(slot)))
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use atlas::{Jurisdiction, SignedMap};
 use bytes::Bytes;
 use ledger::entry::MapRef;
-use terms::{Collection, Reason, RegionId, Rejection, UnixMillis};
+use terms::{Collection, Reason, RegionId, Rejection, SlotSet, UnixMillis};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::policy::erasure_terms::DueTerm;
@@ -62,6 +62,8 @@ pub(crate) enum Outcome {
     /// The region's transit key, as it is published.
     TransitKey(String),
     Indexes(IndexesBuilding),
+    /// The slots of which the store has the ownership row.
+    Slots(Box<SlotSet>),
     /// What binds a person.
     Binding(Binding),
     /// How far a move to here is.
@@ -267,7 +269,7 @@ pub(crate) mod tests {
             | Outcome::Impact(_) => "something else",
             Outcome::Uploading { .. } => "uploading",
             Outcome::Located(_) | Outcome::LocateKey(_) => "something else",
-            Outcome::TransitKey(_) => "something else",
+            Outcome::TransitKey(_) | Outcome::Slots(_) => "something else",
             Outcome::Indexes(_) | Outcome::Binding(_) => "something else",
             Outcome::Claimed(Claimed::Free) => "free",
             Outcome::Claimed(Claimed::Held) => "held",

@@ -80,6 +80,7 @@ pub(crate) fn reply(id: u64, outcome: Outcome, welcomed: &str) -> proto::Reply {
         }
         Outcome::LocateKey(key) => Sent::LocateKey(key.unwrap_or_default()),
         Outcome::TransitKey(note) => Sent::TransitKey(note),
+        Outcome::Slots(slots) => Sent::Slots(slots.as_bytes().to_vec().into()),
         Outcome::Indexes(building) => Sent::Indexes(indexes(building)),
         Outcome::Binding(Binding { jurisdictions, judged }) => Sent::Binding(proto::Binding {
             jurisdictions: jurisdictions.iter().map(|one| one.as_str().to_owned()).collect(),

@@ -1,4 +1,4 @@
-//! Who the gateway, or the shard of another region, at the other end of a session is, and where it
+//! Who the gateway, or the other shard, at the other end of a session is, and where it
 //! stands: by its certificate, and by this shard's own map. Nothing that it says of itself counts, but on
 //! loopback, where it is on this machine.
 
@@ -14,7 +14,8 @@ use wire::session as proto;
 
 use crate::node::Node;
 
-/// A shard of another region. It asks for the steps of moves to here, and for nothing else.
+/// Another shard. One of another region asks for the steps of moves to here, one of this region for the
+/// slots of this store, and neither for anything else.
 #[derive(Debug, Clone)]
 pub(crate) struct OtherShard {
     pub(crate) region: RegionId,
@@ -79,7 +80,7 @@ impl Gateway {
 
     /// Whether it stands by that map where it stood when it was let in.
     pub(crate) fn stands_by(&self, node: &Node, map: &RegionMap) -> bool {
-        if self.shard.as_ref().is_some_and(|shard| !is_other(map, &shard.region, &node.region)) {
+        if self.shard.as_ref().is_some_and(|shard| !shard.is_other(map, node)) {
             return false;
         }
         let Some((_, peer)) = &self.known else { return true };
@@ -104,7 +105,7 @@ impl Gateway {
 }
 
 impl OtherShard {
-    /// Which shard a hello is of. None: it is a gateway's. It must be of another region that the map has.
+    /// Which shard a hello is of. None: it is a gateway's. It must be another one, of a region of the map.
     /// Whether subjects may begin to move from there is asked of each: a map that forbids it must not keep
     /// a move that has begun from its end.
     fn of(node: &Node, map: &RegionMap, hello: &proto::Hello) -> Result<Option<Self>, Rejection> {
@@ -115,17 +116,19 @@ impl OtherShard {
         let region = region.map_err(|why| Rejection::id("hello.from_region", why))?;
         let shard = ShardId::parse(&hello.from_shard);
         let shard = shard.map_err(|why| Rejection::id("hello.from_shard", why))?;
-        if !is_other(map, &region, &node.region) {
+        let of = Self { region, shard };
+        if !of.is_other(map, node) {
             let fault = Rejection::new(Reason::NotPermitted).field("hello.from_region");
-            return Err(fault.problem("is no other region of the map"));
+            return Err(fault.problem("is of no other shard of a region of the map"));
         }
-        Ok(Some(Self { region, shard }))
+        Ok(Some(of))
     }
-}
 
-/// Whether that is another region of the map than this one.
-fn is_other(map: &RegionMap, region: &RegionId, here: &RegionId) -> bool {
-    region != here && map.region(region).is_some()
+    /// Whether it is another shard than this one, of a region of that map.
+    fn is_other(&self, map: &RegionMap, node: &Node) -> bool {
+        let own = self.region == node.region && self.shard == node.shard;
+        !own && map.region(&self.region).is_some()
+    }
 }
 
 /// How a connection is named in the log: by its certificate, never by what it says of itself.

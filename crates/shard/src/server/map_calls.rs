@@ -97,7 +97,8 @@ impl MapCalls {
         let node = Arc::clone(&self.reader.node);
         tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            let building = IndexesBuilding::read(&*node.engine, &node.owned);
+            let slots = node.slots.borrow().all();
+            let building = IndexesBuilding::read(&*node.engine, &slots);
             let outcome = building.map(Outcome::Indexes);
             reply.send(outcome.unwrap_or_else(|error| Outcome::Rejected(error.into())));
         });

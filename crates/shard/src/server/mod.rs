@@ -7,11 +7,13 @@ pub(crate) mod handshake;
 mod list_calls;
 pub(crate) mod map_calls;
 mod move_calls;
+mod peer_calls;
 pub(crate) mod proof_waiter;
 mod put_all;
 pub(crate) mod ruling_message;
 pub(crate) mod session;
 mod upload_calls;
+mod write_calls;
 
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -112,6 +114,7 @@ impl Shard {
         let (log, cosigned) = (&settings.log, self.cosigned);
         let mut beside = beside(&node, &chronicles, &queue, auditors, &life, log, cosigned);
         tend(&mut beside, &node, &queue, &settings);
+        beside.spawn(driver.confirm_slots(self.others));
         beside.spawn(driver.run());
         let mut watched = life.subscribe();
         let drain = async {

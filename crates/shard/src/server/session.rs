@@ -13,7 +13,7 @@ use link::tls::Tls;
 use terms::{Reason, Rejection, limits};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status, Streaming};
 use wire::session as proto;
@@ -38,11 +38,11 @@ use crate::server::map_calls::MapCalls;
 use crate::server::move_calls::AskMoves;
 use crate::server::proof_waiter::ProofWaiter;
 use crate::server::put_all::{PutAll, put_all};
-use crate::server::{arrival_calls, decode, encode, upload_calls};
+use crate::server::write_calls::Sent;
+use crate::server::{decode, encode, peer_calls, upload_calls};
 use crate::store::region_maps;
+use crate::store::slots::OwnSlots;
 use crate::store::types::EpochNumber;
-use crate::write::command::Op;
-use crate::write::queue_share::Room;
 
 /// Bodies from this size on are sealed on a thread that may be busy for a while.
 const LARGE_BODY_BYTES: usize = 32 << 10;
@@ -86,7 +86,9 @@ impl Session for Sessions {
         // A place for the answer to every call that may be in flight, and one for notices.
         let (sender, receiver) = mpsc::channel(limits::SESSION_IN_FLIGHT_MAX + 1);
         // Before the welcome says which map is in force: no change after it goes unsaid.
-        let maps = self.reader.node.in_force.subscribe();
+        let (maps, slots) =
+            (self.reader.node.in_force.subscribe(), self.reader.node.slots.subscribe());
+        let news = News { maps, slots };
         let (gateway, welcome) = match self.welcome(first.hello.as_ref(), arrived.as_ref()) {
             Ok((gateway, welcome)) => {
                 if let Some(arrived) = &arrived {
@@ -126,7 +128,7 @@ impl Session for Sessions {
             cut: Arc::clone(&cut),
         };
         let (watched, stalls) = (Arc::clone(&taken), self.stalls.clone());
-        tokio::spawn(served.run(calls, first.calls, maps, watched, stalls));
+        tokio::spawn(served.run(calls, first.calls, news, watched, stalls));
         let outgoing = Frames::new(welcome, receiver)
             // Not even what was on its way goes to whom nobody trusts any more.
             .take_while(move |_| !cut.load(Ordering::Acquire))
@@ -174,6 +176,7 @@ impl Sessions {
             map_epoch: epoch.number,
             map_digest: epoch.digest.to_vec().into(),
             origin: node.growing().name.origin.to_string(),
+            slots: node.slots.borrow().served.as_bytes().to_vec().into(),
         };
         Ok((gateway, welcome))
     }
@@ -196,6 +199,12 @@ const OF_DIGEST: &str = "hello.map_digest";
 /// The map in force, as it is told.
 fn map_ref(node: &Node) -> proto::MapRef {
     encode::map_ref(region_maps::map_ref(&node.map()))
+}
+
+/// What sessions are told of when it changes.
+struct News {
+    maps: watch::Receiver<Arc<RegionMap>>,
+    slots: watch::Receiver<OwnSlots>,
 }
 
 /// One open session.
@@ -228,7 +237,7 @@ impl Served {
         mut self,
         mut calls: Streaming<proto::ToShard>,
         first: Vec<proto::Call>,
-        maps: watch::Receiver<Arc<RegionMap>>,
+        news: News,
         taken: Arc<AtomicU64>,
         stalls: Stalls,
     ) {
@@ -238,7 +247,7 @@ impl Served {
             (self.life.clone(), self.gateway.clone(), self.room.clone());
         let cut = Arc::clone(&self.cut);
         tokio::select! {
-            _ends = self.serve(&mut calls, first, maps) => {}
+            _ends = self.serve(&mut calls, first, news) => {}
             _later = over.wait_for(|life| *life > Life::Draining) => {}
             () = gateway.until_distrusted() => cut.store(true, Ordering::Release),
             () = room.watch(&taken, &stalls) => {}
@@ -252,7 +261,7 @@ impl Served {
         &mut self,
         calls: &mut Streaming<proto::ToShard>,
         first: Vec<proto::Call>,
-        mut maps: watch::Receiver<Arc<RegionMap>>,
+        News { mut maps, mut slots }: News,
     ) -> Ends {
         let mut draining = false;
         let mut frame = first;
@@ -295,6 +304,11 @@ impl Served {
                     // The newest is enough.
                     self.notices.retain(|notice| !matches!(notice, FromShard::Map(_)));
                     self.notices.push_back(FromShard::Map(map_ref(&self.reader.node)));
+                }
+                Ok(()) = slots.changed() => {
+                    let served = slots.borrow_and_update().served.as_bytes().to_vec();
+                    self.notices.retain(|notice| !matches!(notice, FromShard::Slots(_)));
+                    self.notices.push_back(FromShard::Slots(served.into()));
                 }
                 changed = self.life.changed(), if !draining => {
                     if changed.is_err() {
@@ -357,12 +371,11 @@ impl Served {
         (1..puts).scan(id, next).map(|id| self.slot(id)).collect()
     }
 
-    /// A shard asks for the steps of moves, and nothing else; nothing but a shard asks for them.
+    /// What shards ask, nothing else does; and they ask nothing else.
     fn call(&mut self, reply: ReplySlot, more: Vec<ReplySlot>, call: proto::Call) {
-        let arrives = matches!(&call.op, Some(proto::call::Op::Arrival(_)));
         let (reader, views, gateway) = (&self.reader, self.prover.views(), &self.gateway);
-        match (&gateway.shard, arrives) {
-            (Some(of), true) => arrival_calls::serve(reader, views, gateway, of, reply, call),
+        match (&gateway.shard, peer_calls::are_of_shards(call.op.as_ref())) {
+            (Some(of), true) => peer_calls::serve(reader, views, gateway, of, reply, call),
             (None, false) => self.of_gateway(reply, more, call),
             _ => refuse(reply, more, &Rejection::new(Reason::NotPermitted)),
         }
@@ -475,24 +488,4 @@ impl Served {
 /// Refuses a call, and what came with it.
 fn refuse(reply: ReplySlot, more: Vec<ReplySlot>, fault: &Rejection) {
     std::iter::once(reply).chain(more).for_each(|reply| reply.send(fault.clone().into()));
-}
-
-/// What came with a write.
-struct Sent {
-    reply: ReplySlot,
-    deadline: Instant,
-    asker: Asker,
-    map_epoch: Option<EpochNumber>,
-}
-
-impl Sent {
-    fn submit(self, reader: &Reader, write: Write, room: Room) {
-        let Self { reply, deadline, asker, map_epoch } = self;
-        match write.prepare(&reader.node, &asker) {
-            Ok(action) => {
-                reader.queue.submit(Op { reply, deadline, asker, map_epoch, action }, room);
-            }
-            Err(fault) => reply.send(fault.into()),
-        }
-    }
 }

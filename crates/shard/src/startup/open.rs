@@ -6,13 +6,14 @@ use std::sync::Arc;
 use atlas::{Annex, Country, RegionMap};
 use engine::{Batch, Engine, Head};
 use ledger::note::Signer;
-use terms::{Slot, UnixMillis};
+use terms::{SlotSet, UnixMillis};
 
 use crate::clock::GuardedClock;
 use crate::log::checkpoint_file::{CheckpointFile, open_note, period_of, unverified};
 use crate::log::checkpointer::signed_empty;
 use crate::log::{EdgeRow, Log, began, edge_at, ends_in_seal, root_at};
 use crate::log::{closed_periods, first_commit};
+use crate::relocate::peers::PeerShard;
 use crate::startup::recovery_mark;
 use crate::startup::recovery_mark::Mark;
 use crate::store::generations;
@@ -23,7 +24,7 @@ use crate::store::keyring::{FileKeyring, Keyring as _};
 use crate::store::keys;
 use crate::store::keys::KeyLayout;
 use crate::store::region_maps::Offered;
-use crate::store::slots::owned_slots;
+use crate::store::slots::OwnSlots;
 use crate::store::types::Period;
 use crate::{Environment, Error, Settings};
 
@@ -54,7 +55,9 @@ pub(crate) struct Opened {
     pub(crate) namer: KeyLayout,
     pub(crate) territory: Country,
     pub(crate) growing: GrowingLog,
-    pub(crate) owned: Vec<bool>,
+    pub(crate) slots: OwnSlots,
+    /// The other shards of the region, by the annex.
+    pub(crate) others: Vec<PeerShard>,
     pub(crate) log: Log,
     pub(crate) head: Head,
     pub(crate) last_commit: UnixMillis,
@@ -127,7 +130,7 @@ impl Opening<'_> {
             }
         }
         let signed = check_extends(&*engine, &log, &note, &identity.vkey, &anchor_path)?;
-        let owned = owned_slots(&*engine)?;
+        let slots = OwnSlots::read(&*engine)?;
         let start = self.start(&*engine)?;
         let sealed = ends_in_seal(&*engine, &log)?;
         let growing = self.growing(&*engine, &identity, &keyring)?;
@@ -140,7 +143,8 @@ impl Opening<'_> {
             namer,
             territory,
             growing,
-            owned,
+            slots,
+            others: self.others(),
             log,
             head,
             signer,
@@ -328,23 +332,47 @@ impl Opening<'_> {
         }
     }
 
+    /// The other shards of the region, by the annex.
+    fn others(&self) -> Vec<PeerShard> {
+        let Settings { region, shard, .. } = self.settings;
+        let others = self.annex.shards().iter().filter(|other| other.name() != shard);
+        others.map(|other| PeerShard::new(region, other)).collect()
+    }
+
     /// Takes the slots that the annex gives this shard: for a store that is new.
     pub(crate) fn take_slots(&self, batch: &mut Batch) {
         let shard = self.annex.shard(&self.settings.shard);
-        for slot in shard.into_iter().flat_map(atlas::Shard::slots) {
-            batch.put(keys::slot(slot), vec![FORMAT]);
+        let slots: SlotSet = shard.into_iter().flat_map(atlas::Shard::slots).collect();
+        slots.iter().for_each(|slot| batch.put(keys::slot(slot), vec![FORMAT]));
+        self.unconfirm(batch, slots);
+    }
+
+    /// Notes that another shard of the region may have these slots as well: the store is new, or it was
+    /// not in use until now. Where the annex names no other shard, none has.
+    pub(crate) fn unconfirm(&self, batch: &mut Batch, slots: SlotSet) {
+        if self.annex.shards().len() > 1 {
+            let slots = OwnSlots { served: SlotSet::NONE, unconfirmed: slots };
+            slots.put_unconfirmed(batch);
         }
     }
 
     /// Says where wish and ownership differ: the annex is the wish, the store's rows are the fact.
     fn compare_slots(&self, opened: &Opened) {
         let Some(shard) = self.annex.shard(&self.settings.shard) else { return };
-        let owned = |slot: Slot| opened.owned.get(usize::from(slot.number())) == Some(&true);
-        let wanted = shard.slots().filter(|slot| !owned(*slot)).count();
-        if wanted > 0 {
+        let wished: SlotSet = shard.slots().collect();
+        let owned = opened.slots.all();
+        let (lacking, more) = (wished.without(&owned), owned.without(&wished));
+        if !lacking.is_empty() {
             tracing::warn!(
-                slots = wanted,
+                slots = %lacking,
                 "the annex gives this shard slots that its store does not own: it will not serve them"
+            );
+        }
+        if !more.is_empty() {
+            tracing::error!(
+                slots = %more,
+                "the annex gives other shards slots that this store owns: it goes on serving them. \
+                 Correct the annex, and start no other shard that owns them"
             );
         }
     }

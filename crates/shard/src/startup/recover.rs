@@ -30,6 +30,7 @@ use crate::store::generations::Differs;
 use crate::store::identity::Identity;
 use crate::store::keyring::FileKeyring;
 use crate::store::region_maps::Offered;
+use crate::store::slots::OwnSlots;
 use crate::store::types::{CommitAt, Minute, Period};
 use crate::store::{directories, generations};
 use crate::{Environment, Error, Settings};
@@ -155,6 +156,8 @@ impl Held {
             return Ok(batch);
         };
         opening.check_region_key(identity, keyring)?;
+        // Another shard may have been made in the place of this one meanwhile.
+        opening.unconfirm(&mut batch, OwnSlots::read(&*self.engine)?.all());
         if signed.is_none_or(|signed| place(signed) > (Some(edge.period.0), edge.size)) {
             let engine = &*self.engine;
             let differs = generations::bring_up(&mut batch, engine, keyring, region, entropy)?;

@@ -25,7 +25,7 @@ use crate::log::view::{Cosigned, LogViews, Signed};
 use crate::metrics::Metrics;
 use crate::node::{Node, SUBJECTS_CACHED_MAX};
 use crate::policy::rulings::Rules;
-use crate::relocate::peers::Peers;
+use crate::relocate::peers::{PeerShard, Peers};
 use crate::settings::Settings;
 use crate::startup::open::{Opened, Opening};
 use crate::store::claims::Claims;
@@ -61,6 +61,8 @@ pub struct Shard {
     pub(crate) settings: Settings,
     pub(crate) health: Health,
     pub(crate) peers: Peers,
+    /// The other shards of the region.
+    pub(crate) others: Vec<PeerShard>,
 }
 
 impl fmt::Debug for Shard {
@@ -155,6 +157,7 @@ pub(crate) struct Parts {
     retries: retries::Waiting,
     /// The period of its log ended before the start: the map with which the next begins.
     pub(crate) sealed: Option<Box<Offered>>,
+    others: Vec<PeerShard>,
 }
 
 impl Parts {
@@ -188,7 +191,7 @@ impl Parts {
             entropy: Arc::clone(&outside.entropy),
             cipher: outside.cipher,
             growing: ArcSwap::from_pointee(opened.growing),
-            owned: opened.owned,
+            slots: watch::Sender::new(opened.slots),
             subjects: quick_cache::sync::Cache::new(SUBJECTS_CACHED_MAX),
             metrics,
             ingress,
@@ -200,6 +203,7 @@ impl Parts {
             moves: MoveProgress::default(),
             committed: AtomicU64::new(opened.last_commit.0),
         });
+        node.show_slots();
         let shown = Signed { log, note: opened.note, edge: second, at: opened.last_commit };
         let mut signer =
             CheckpointSigner::new(&node, &durable, opened.signer, opened.anchor, shown);
@@ -227,7 +231,7 @@ impl Parts {
             deliver: Box::new(Answers::give),
             node,
         };
-        Ok(Self { committer, retries: waiting, sealed: opened.sealed })
+        Ok(Self { committer, retries: waiting, sealed: opened.sealed, others: opened.others })
     }
 
     /// Begins the next period of the log, if the one before it has ended; ends one that is due.
@@ -246,7 +250,7 @@ impl Parts {
 
     /// Starts its threads.
     fn start(self, settings: Settings) -> Result<Shard, Error> {
-        let Self { mut committer, retries, .. } = self;
+        let Self { mut committer, retries, others, .. } = self;
         committer.deliver = delivery();
         let Committer { node, counts, signer, .. } = &committer;
         let (node, counts, signer) = (Arc::clone(node), Arc::clone(counts), signer.clone());
@@ -270,6 +274,7 @@ impl Parts {
             settings,
             health,
             peers: Peers::default(),
+            others,
         })
     }
 }

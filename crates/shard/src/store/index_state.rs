@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 use atlas::{AttributeRules, CollectionRules, Index, RegionMap};
 use engine::{Batch, Engine, Key, Order, ScanLimit, View};
-use terms::Collection;
+use terms::{Collection, SlotSet};
 
 use crate::Error;
 use crate::store::codec::{Malformed, Reader, Writer};
@@ -200,13 +200,12 @@ impl WalkPlace {
         Self { changed: 0, next: keys::subjects().from }
     }
 
-    fn percent(&self, owned: &[bool]) -> u32 {
+    fn percent(&self, owned: &SlotSet) -> u32 {
         // Behind the prefix of subjects' rows.
-        let slot =
+        let next =
             self.next.get(1..3).and_then(|slot| slot.try_into().ok()).map_or(0, u16::from_be_bytes);
-        let count = |slots: &[bool]| slots.iter().filter(|owned| **owned).count();
-        let done = count(owned.get(..usize::from(slot)).unwrap_or(owned));
-        u32::try_from(done * 100 / count(owned).max(1)).unwrap_or(100)
+        let done = owned.iter().filter(|slot| slot.number() < next).count();
+        u32::try_from(done * 100 / owned.len().max(1)).unwrap_or(100)
     }
 
     /// None: nothing is to be done.
@@ -258,8 +257,8 @@ pub(crate) struct IndexesBuilding {
 }
 
 impl IndexesBuilding {
-    /// What the store says. `owned`: the slots of the shard, by number.
-    pub(crate) fn read(engine: &dyn Engine, owned: &[bool]) -> Result<Self, Error> {
+    /// What the store says. `owned`: the slots of the shard.
+    pub(crate) fn read(engine: &dyn Engine, owned: &SlotSet) -> Result<Self, Error> {
         let view = engine.view()?;
         let state = IndexState::read(&*view)?.unwrap_or_default();
         let own = |(collection, attribute): (&str, &str)| (collection.into(), attribute.into());

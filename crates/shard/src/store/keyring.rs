@@ -1,5 +1,7 @@
 //! The region's keys: what they do, and the file keyring.
 
+mod given;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -54,8 +56,8 @@ pub(crate) trait Keyring: Send + Sync + 'static {
     /// A key for HMACs of one purpose, derived from the index key.
     fn derive(&self, purpose: &str) -> hmac::Key;
 
-    /// Makes ready what the keyring will be after a change, and gives it: with one generation more,
-    /// which is the current one then, or without an old one. It is durable, and not in use before
+    /// Makes ready what the keyring will be after a change, and gives it: with one generation more, or
+    /// those of another shard, the newest of which is the current one then, or without an old one. It is durable, and not in use before
     /// [`Keyring::take_next`].
     ///
     /// # Errors
@@ -75,6 +77,8 @@ pub(crate) trait Keyring: Send + Sync + 'static {
 pub(crate) enum KeyChange {
     /// One generation more.
     Add,
+    /// Those that another shard of the region has made: [`crate::Settings::give_keyring`].
+    Take,
     /// Without that one.
     Destroy(u32),
 }
@@ -343,6 +347,7 @@ impl Keyring for FileKeyring {
                 let number = current.checked_add(1).ok_or_else(|| broken("it is full"))?;
                 file.generations.push(KeyLine { number, key: to_hex(&*draw(entropy)?) });
             }
+            KeyChange::Take => file.take_given(&self.path, guard)?,
             KeyChange::Destroy(number) if number == current => {
                 return Err(broken("the current generation cannot be destroyed"));
             }

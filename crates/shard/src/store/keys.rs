@@ -32,6 +32,7 @@
 //! | `35` | a move of a subject to here that has ended | key of the subject's row, id of the move, its source | `write/arrivals.rs` |
 //! | `36` | a subject of which another region is to erase what it has | key of the subject's row, id of the move | `store/left_copy.rs` |
 //! | `37` | a subject that arrives here from another region | key of the subject's row | the version alone |
+//! | `3b` | the slots that are owned and not confirmed by the other shards of the region | | `store/slots.rs` |
 //! | `40` | the entries of one commit | period, index of the first | `log/mod.rs` |
 //! | `41` | the right edge of the log | | `log/mod.rs` |
 //! | `42` | a full tile | period, level, index | `log/mod.rs` |
@@ -72,6 +73,8 @@ use crate::store::types::{
 pub(crate) const IDENTITY: &[u8] = &[0x01];
 /// The region map in force.
 pub(crate) const MAP: &[u8] = &[0x02];
+/// The slots that are owned and not confirmed.
+pub(crate) const UNCONFIRMED_SLOTS: &[u8] = &[0x3b];
 /// The right edge of the log.
 pub(crate) const EDGE: &[u8] = &[0x41];
 /// The indexes of the map in force.

@@ -71,6 +71,7 @@ impl Committer {
                 self.note_erasures();
                 Ok(())
             }
+            Errand::ConfirmSlots(free) => self.confirm_slots(&free),
             Errand::NoteSeen(seen, answer) => {
                 let noted = self.note_seen(&seen)?;
                 // Who asked may be gone.

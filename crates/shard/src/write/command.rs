@@ -4,7 +4,7 @@ use atlas::{ErasureGround, RecordAttributes};
 use bytes::Bytes;
 use engine::Key;
 use ledger::entry::MapRef;
-use terms::{Collection, Reason, RegionId, Rejection, UnixMillis};
+use terms::{Collection, Reason, RegionId, Rejection, SlotSet, UnixMillis};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -418,6 +418,8 @@ pub(crate) enum Errand {
     NoteErasures,
     /// Tell people that a page of a collection had their records.
     NoteSeen(Box<Seen>, oneshot::Sender<Result<(), Rejection>>),
+    /// Serve these slots: no other shard of the region has them.
+    ConfirmSlots(SlotSet),
 }
 
 /// What is done about the region's keys.
@@ -453,7 +455,7 @@ impl Errand {
             Self::Keys(_, answer) => drop(answer),
             Self::Index(_, answer) => drop(answer),
             Self::Backup(begin) => drop(begin),
-            Self::NoteErasures => {}
+            Self::NoteErasures | Self::ConfirmSlots(_) => {}
             Self::NoteSeen(_, answer) => drop(answer),
         }
     }

@@ -44,6 +44,7 @@ pub(crate) mod rotate;
 mod rotate_key;
 mod ruling_command;
 pub(crate) mod seen;
+mod slots;
 pub(crate) mod transaction;
 mod upload_command;
 pub(crate) mod upload_rows;

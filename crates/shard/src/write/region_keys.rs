@@ -44,6 +44,14 @@ impl Committer {
                 let number = ready.generations().last().copied().unwrap_or_default();
                 format!("generation {number} of the region's key was made")
             }
+            KeyChange::Take => {
+                generations::put(&mut batch, &*ready, &node.region, &*node.entropy)?;
+                let had = node.keyring.generations();
+                let new = ready.generations().into_iter().filter(|number| !had.contains(number));
+                let new: Vec<String> = new.map(|number| number.to_string()).collect();
+                let new = new.join(", ");
+                format!("generation {new} of the region's key was taken over from another shard")
+            }
             KeyChange::Destroy(number) => {
                 batch.delete(keys::generation(number));
                 format!("generation {number} of the region's key was destroyed")

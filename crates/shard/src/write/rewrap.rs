@@ -41,7 +41,7 @@ pub(crate) async fn tend(node: Arc<Node>, queue: Queue, settings: Settings) {
         });
         if let Some(asked) = asked {
             let done = carry_out(&node, &queue, asked.request).await;
-            due |= asked.request == KeyRequest::Rotate;
+            due |= matches!(asked.request, KeyRequest::Rotate | KeyRequest::Take);
             let answer = match done {
                 Ok(()) => count(&node).await,
                 Err(error) => Err(error),
@@ -64,6 +64,7 @@ async fn carry_out(node: &Arc<Node>, queue: &Queue, request: KeyRequest) -> Resu
     let change = match request {
         KeyRequest::Status => return Ok(()),
         KeyRequest::Rotate => KeyChange::Add,
+        KeyRequest::Take => KeyChange::Take,
         KeyRequest::Destroy(generation) => {
             // New keys are wrapped under the current one, so none comes back to an old one.
             let all = count(node).await?;

@@ -141,6 +141,9 @@ impl Transaction<'_> {
         let asker = self.entries.known(asker);
         let mut outcome = if tokio::time::Instant::now() > deadline {
             Err(Rejection::new(Reason::DeadlinePassed))
+        } else if action.slot().is_some_and(|slot| !self.node.slots.borrow().holds(slot)) {
+            // Asked at the edge, too: but whatever comes here, no store writes for another.
+            Err(Rejection::new(Reason::SlotNotOwned))
         } else {
             match action {
                 Action::Put(put) => self.put(&asker, *put),

@@ -4,11 +4,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::fs;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ledger::entry::{Entry, Kind};
-use shard::{Error, Generation, KeyRequest};
+use shard::{Error, Generation, KeyRequest, KeyringSource};
 
 use crate::support::{Place, Running, Session, put_ru, stored};
 
@@ -198,4 +199,78 @@ async fn a_subject_that_does_not_open_keeps_no_other_under_an_old_generation() {
     assert!(refused.contains("1 subjects are still wrapped"), "{refused}");
     drop(session);
     shard.stop().await.unwrap();
+}
+
+/// What the log says of the region's keys.
+fn said(place: &Place) -> Vec<String> {
+    let entries = place.entries(1);
+    let entries = entries.iter().map(|entry| Entry::decode(entry).unwrap());
+    let keys = entries.filter(|entry| entry.kind == Kind::Key);
+    keys.map(|entry| entry.reason().unwrap().to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_shards_of_a_region_take_over_the_generations_that_one_of_them_makes() {
+    let (first, second) = (Place::new("ru-msk"), Place::new("ru-msk"));
+    let keyring = |place: &Place| place.settings().keys.join("ru-msk.keyring");
+    first.init_as(&first.settings()).unwrap();
+    let source = KeyringSource::File(keyring(&first));
+    second.init_with(&second.settings(), &source).unwrap();
+    let (one, of_one) = started(&first).await;
+    let (two, mut session) = started(&second).await;
+    session.put(put_ru("p0", "k", b"x", 0)).await.unwrap();
+    let take = async |from: &Path| {
+        second.settings().give_keyring(from).unwrap();
+        let taken = ask(&second, KeyRequest::Take).await;
+        assert!(!second.settings().keys.join("ru-msk.keyring.given").exists(), "a secret is left");
+        taken
+    };
+    let refused = take(&keyring(&first)).await.unwrap_err();
+    assert!(refused.contains("no newer generation"), "{refused}");
+    let refused = ask(&second, KeyRequest::Take).await.unwrap_err();
+    assert!(refused.contains("it is missing"), "{refused}");
+
+    ask(&first, KeyRequest::Rotate).await.unwrap();
+    take(&keyring(&first)).await.unwrap();
+    assert_eq!(rewrapped(&second).await, [of(1, false, 0), of(2, true, 1)]);
+    assert_eq!(fs::read(keyring(&first)).unwrap(), fs::read(keyring(&second)).unwrap());
+
+    // What was destroyed here does not come back, though the other shard has it still.
+    ask(&second, KeyRequest::Destroy(1)).await.unwrap();
+    ask(&first, KeyRequest::Rotate).await.unwrap();
+    take(&keyring(&first)).await.unwrap();
+    assert_eq!(rewrapped(&second).await, [of(2, false, 0), of(3, true, 1)]);
+
+    // Neither another region's keyring nor one with another index key is taken.
+    let (other, third) = (Place::new("eu-fra"), Place::new("ru-msk"));
+    other.init_as(&other.settings()).unwrap();
+    third.init_as(&third.settings()).unwrap();
+    let foreign = second.settings().give_keyring(&other.settings().keys.join("eu-fra.keyring"));
+    assert!(foreign.unwrap_err().to_string().contains("another region's"));
+    let refused = take(&keyring(&third)).await.unwrap_err();
+    assert!(refused.contains("its index key is another"), "{refused}");
+
+    // Each has made one of its own. One more at one of them does not help; the keys differ.
+    ask(&first, KeyRequest::Rotate).await.unwrap();
+    ask(&second, KeyRequest::Rotate).await.unwrap();
+    let refused = take(&keyring(&first)).await.unwrap_err();
+    assert!(refused.contains("both shards have made one"), "{refused}");
+    let held = rewrapped(&second).await;
+    assert_eq!(held, [of(2, false, 0), of(3, false, 0), of(4, true, 1)]);
+    assert!(session.get("p0", "profiles", "k").await.is_ok());
+    drop((session, of_one));
+    one.stop().await.unwrap();
+    two.stop().await.unwrap();
+
+    // Store and keyring agree at the next start, and the log says where the generations come from.
+    let (two, mut session) = started(&second).await;
+    assert!(session.get("p0", "profiles", "k").await.is_ok());
+    drop(session);
+    two.stop().await.unwrap();
+    let said = said(&second);
+    for number in [2, 3] {
+        let taken =
+            format!("generation {number} of the region's key was taken over from another shard");
+        assert_eq!(said.iter().filter(|said| **said == taken).count(), 1, "{said:?}");
+    }
 }

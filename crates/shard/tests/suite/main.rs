@@ -36,6 +36,8 @@ mod relocation_model;
 mod rotation;
 mod sealed;
 mod session;
+mod slots;
+mod slots_model;
 mod storage_format;
 mod subject_keys;
 mod support;

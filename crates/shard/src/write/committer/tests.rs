@@ -21,7 +21,7 @@ use std::time::Duration;
 use atlas::{Country, EvidenceKind, Finding, Findings, RecordAttributes};
 use engine::{Disk, Fault as DiskFault};
 use ledger::entry::{Caller, Role};
-use terms::Collection;
+use terms::{Collection, SlotSet};
 use zeroize::Zeroizing;
 
 use super::*;
@@ -36,10 +36,12 @@ use crate::read::reader::{Get, Reader};
 use crate::reply::Found;
 use crate::reply::tests::{answered, said, slot};
 use crate::store::aead::AesGcm;
+use crate::store::keys::Asked;
 use crate::store::moving;
 use crate::store::moving::{Arriving, Move};
 use crate::store::principal::Principal;
 use crate::store::record::{Address, SealedBody};
+use crate::store::slots::OwnSlots;
 use crate::store::subject::{Blocked, Standing, Status};
 use crate::store::tombstone::Tombstone;
 use crate::store::types::{
@@ -50,7 +52,7 @@ use crate::testing;
 use crate::testing::address;
 use crate::write::answers::Answers;
 use crate::write::command::{
-    Action, Condition, Content, Create, Delete, Put, Read, ReadOf, Request,
+    Action, Claim, Condition, Content, Create, Delete, Put, Read, ReadOf, Request,
 };
 use crate::write::retries;
 use steps::{erase, record, rows_of};
@@ -70,8 +72,16 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) fn new(disk: &Disk) -> Self {
+        Self::owning(disk, SlotSet::ALL)
+    }
+
+    /// Of a shard that owns these slots.
+    fn owning(disk: &Disk, slots: SlotSet) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let node = Arc::new(testing::node(folder.path(), disk));
+        let slots = OwnSlots { served: slots, unconfirmed: SlotSet::NONE };
+        let slots = watch::Sender::new(slots);
+        let node = Node { slots, ..testing::node(folder.path(), disk) };
+        let node = Arc::new(node);
         let settings = crate::settings::tests::settings(folder.path());
         let (log, head) = (Log::new(Period::FIRST, 0), node.engine.head().expect("a head"));
         let (retries, waiting) = retries::channel();
@@ -262,6 +272,38 @@ pub(crate) fn findings(besides: usize) -> Findings {
         findings.insert(finding(kind, code)).expect("room");
     }
     findings
+}
+
+#[test]
+fn a_store_writes_nothing_for_a_slot_that_it_does_not_own() {
+    let disk = Disk::new(1);
+    let (named, other) = ("anna", "boris");
+    let slot = |subject: &str| {
+        let tenant = terms::TenantId::parse("sample").expect("a tenant");
+        terms::Slot::of(&tenant, &terms::SubjectId::parse(subject).expect("an id"))
+    };
+    let owned: SlotSet = [slot(named)].into_iter().collect();
+    assert!(!owned.contains(slot(other)));
+    let mut stage = Stage::owning(&disk, owned);
+    let node = Arc::clone(&stage.committer.node);
+    // In one group, and the one that is refused between two that are not.
+    for (subject, n) in [(named, 1), (other, 2), (named, 3)] {
+        stage.put(subject, n, findings(0));
+    }
+    let mut group = stage.inbox.group().expect("a group");
+    stage.committer.commit(&mut group.ops, false).expect("a commit");
+    assert_eq!(disk.head().size, 2);
+    let owner = address(&node, other).owner;
+    let of = Asked { slot: owner.slot, tag: owner.tag, row: owner.row() };
+    let region = terms::RegionId::parse("kz-ala").expect("a name");
+    stage.submit(4, Action::Claim(Box::new(Claim { of, region, validate_only: false })));
+    let rows = node.engine.get_many(&[&owner.row()]).expect("a read");
+    assert_eq!(rows, [None]);
+    let (_, answers) = stage.answers();
+    let mut said: Vec<_> = answers.iter().map(|(n, outcome)| (*n, said(outcome))).collect();
+    said.sort_unstable();
+    let no = "SLOT_NOT_OWNED";
+    assert_eq!(said, [(1, "written"), (2, no), (3, "written"), (4, no)]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use wire::session::{self as proto, arrival::Step, call::Op};
+use wire::session::{self as proto, arrival::Step, call::Op, reply::Outcome};
 
 use crate::support::pki::{Pki, dial};
 use crate::support::{Place, Running, Session, put_ru};
@@ -11,6 +11,8 @@ use crate::support::{Place, Running, Session, put_ru};
 const ALL: &[&str] = &["ru-msk", "eu-fra", "kz-ala", "in-bom", "us-iad"];
 const TO: &str = "spiffe://sample/region/ru-msk/shard/s1";
 const FROM: &str = "spiffe://sample/region/eu-fra/shard/s1";
+/// Another shard of the same region.
+const SIBLING: &str = "spiffe://sample/region/ru-msk/shard/s2";
 const GATEWAY: &str = "spiffe://sample/region/eu-fra/gateway/test";
 
 struct Secure {
@@ -67,7 +69,7 @@ async fn a_shard_is_who_its_certificate_says_and_asks_for_moves_alone() {
         // A gateway is no shard, and a shard no gateway.
         (GATEWAY, "eu-fra", "test", "IDENTITY_INVALID "),
         (FROM, "", "", "IDENTITY_INVALID "),
-        // No shard of this region, nor of one that the map does not have.
+        // Not this shard itself, nor one of a region that the map does not have.
         (TO, "ru-msk", "s1", "NOT_PERMITTED hello.from_region"),
         (FROM, "mars", "s1", "NOT_PERMITTED hello.from_region"),
     ] {
@@ -94,6 +96,16 @@ async fn a_shard_is_who_its_certificate_says_and_asks_for_moves_alone() {
     assert_eq!(said(&mut peer, arrival(Step::Adopt(proto::ArrivalEnd::default()))).await, "done");
     let mut gateway = session(&of, GATEWAY, of.shard.hello()).await.unwrap();
     assert_eq!(said(&mut gateway, arrival(Step::Check(true))).await, "NOT_PERMITTED");
+    // What slots the store has, another shard of the region may ask, and nothing else; no other may.
+    let asks = || Op::AskSlots(proto::AskSlots {});
+    let mut sibling = session(&of, SIBLING, hello(&of, "ru-msk", "s2")).await.unwrap();
+    let Ok(Outcome::Slots(held)) = sibling.call(asks()).await else { panic!("it is not told") };
+    assert_eq!(terms::SlotSet::from_bytes(&held), Some(terms::SlotSet::ALL));
+    assert_eq!(said(&mut sibling, arrival(Step::Check(true))).await, "NOT_PERMITTED");
+    assert_eq!(said(&mut sibling, Op::Put(put_ru("anna", "k", b"x", 1))).await, "NOT_PERMITTED");
+    assert_eq!(said(&mut peer, asks()).await, "NOT_PERMITTED");
+    assert_eq!(said(&mut gateway, asks()).await, "NOT_PERMITTED");
+    drop(sibling);
     // Nothing has come of it.
     let found = gateway.get("anna", "profiles", "k").await.err().unwrap();
     assert_eq!(found, "EGRESS_NOT_COVERED");

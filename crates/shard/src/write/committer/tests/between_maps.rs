@@ -2,8 +2,6 @@
 
 use super::*;
 use crate::reply::Claimed;
-use crate::store::keys::Asked;
-use crate::write::command::Claim;
 use crate::write::question::{NotedAnswer, Question};
 
 /// The sample map as its own successor.

@@ -1,0 +1,39 @@
+//! Calls of other shards: the steps of moves for one of another region, and the slots of this store for
+//! one of this region.
+
+use terms::{Reason, Rejection};
+use wire::session as proto;
+use wire::session::call::Op;
+
+use crate::log::view::LogViews;
+use crate::read::reader::Reader;
+use crate::reply::{Outcome, ReplySlot};
+use crate::server::arrival_calls;
+use crate::server::handshake::{Gateway, OtherShard};
+
+/// Whether shards alone ask that.
+pub(crate) const fn are_of_shards(op: Option<&Op>) -> bool {
+    matches!(op, Some(Op::Arrival(_) | Op::AskSlots(_)))
+}
+
+/// Answers a call of another shard.
+pub(crate) fn serve(
+    reader: &Reader,
+    views: &LogViews,
+    gateway: &Gateway,
+    from: &OtherShard,
+    reply: ReplySlot,
+    call: proto::Call,
+) {
+    let node = &reader.node;
+    match (&call.op, from.region == node.region) {
+        (Some(Op::AskSlots(_)), true) => {
+            let slots = Box::new(node.slots.borrow().all());
+            reply.send(Outcome::Slots(slots));
+        }
+        (Some(Op::Arrival(_)), false) => {
+            arrival_calls::serve(reader, views, gateway, from, reply, call);
+        }
+        _ => reply.send(Rejection::new(Reason::NotPermitted).into()),
+    }
+}

@@ -1,0 +1,39 @@
+//! Slots in the commit: which one a command is about, and which the other shards of the region confirm.
+
+use std::sync::Arc;
+
+use engine::Batch;
+use terms::{Slot, SlotSet};
+
+use crate::Error;
+use crate::write::command::Action;
+use crate::write::committer::Committer;
+use crate::write::list_numbers::ListChanges;
+
+impl Action {
+    /// The slot of the subject that it is about, if it is about one.
+    pub(crate) fn slot(&self) -> Option<Slot> {
+        match self {
+            Self::Claim(claim) => Some(claim.of.slot),
+            other => other.owner().map(|owner| owner.slot),
+        }
+    }
+}
+
+impl Committer {
+    /// Serves these slots from now on, if the store has them. A commit without an entry: it changes
+    /// nothing that a caller has told the shard.
+    pub(super) fn confirm_slots(&mut self, free: &SlotSet) -> Result<(), Error> {
+        let node = Arc::clone(&self.node);
+        let slots = node.slots.borrow().confirmed(free);
+        let mut batch = Batch::new();
+        slots.put_unconfirmed(&mut batch);
+        // If it fails, they are asked for again.
+        if self.commit_unlogged(batch, &ListChanges::default(), &mut [])? {
+            tracing::info!(slots = %slots.served, "no other shard of the region has these slots");
+            node.slots.send_replace(slots);
+            node.show_slots();
+        }
+        Ok(())
+    }
+}
