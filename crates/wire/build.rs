@@ -46,6 +46,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=build.rs");
     let files = [
         "bailiwick/v1/attachments.proto",
+        "bailiwick/v1/copies.proto",
         "bailiwick/v1/jurisdiction.proto",
         "bailiwick/v1/ledger.proto",
         "bailiwick/v1/operations.proto",

@@ -10,7 +10,17 @@ from setuptools.command.sdist import sdist
 HERE = Path(__file__).resolve().parent
 # In a source distribution the protos lie beside this file; in the repository, at its root.
 PROTO = HERE / "proto" if (HERE / "proto").is_dir() else HERE.parents[1] / "proto"
-FILES = ["attachments", "records", "subjects", "operations", "jurisdiction", "ledger", "region_maps", "transit"]
+FILES = [
+    "attachments",
+    "copies",
+    "records",
+    "subjects",
+    "operations",
+    "jurisdiction",
+    "ledger",
+    "region_maps",
+    "transit",
+]
 
 
 class Build(build_py):

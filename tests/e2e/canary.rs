@@ -2,6 +2,7 @@
 //! in this process with a cipher that leaves bodies readable, so that a byte in the wrong place
 //! can be seen. The cipher exists here alone: no build of the product has one like it.
 
+mod copies;
 mod failures;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -50,6 +51,8 @@ struct Shards {
     map: Arc<RegionMap>,
     signed: Signed,
     running: BTreeMap<String, Running>,
+    /// Regions whose shards the others reach.
+    peers: Vec<&'static str>,
 }
 
 /// Who signs maps, and the signatures of the first.
@@ -80,7 +83,8 @@ impl Shards {
     ) -> Self {
         let text = fs::read_to_string(deployment.root().join("map.toml")).expect("a map");
         let map = Arc::new(RegionMap::parse(&text).expect("a valid map"));
-        let mut shards = Self { engine, map, signed, running: BTreeMap::new() };
+        let (running, peers) = (BTreeMap::new(), Vec::new());
+        let mut shards = Self { engine, map, signed, running, peers };
         for region in regions {
             shards.make(deployment, region);
             shards.serve(deployment, region, RESERVE);
@@ -156,6 +160,8 @@ impl Shards {
             let listener = listener::bind(audit).await.expect("the port of the annex is free");
             (shard, calls, listener)
         });
+        let peers = self.peers.iter().map(|peer| self.annex(deployment, peer));
+        shard.peers().set(peers.collect());
         let auditors = Auditors { listener, entrance: AuditorEntrance::Loopback };
         let stop_asked = async move { drop(stopped.wait_for(|stop| *stop).await) };
         let serving = runtime.spawn(shard.serve(calls, None, Some(auditors), stop_asked));

@@ -14,6 +14,7 @@ mod bucket_backups;
 mod canary;
 mod client;
 mod config;
+mod copies;
 mod corpus;
 mod degraded;
 mod deploy;

@@ -164,6 +164,57 @@ impl PutBuilder {
     }
 }
 
+/// A get that is being made.
+///
+/// ```
+/// let get = client::GetBuilder::new("anna", "in-bom", "payments", "p-1")
+///     .purpose("an audit of the payments of May")
+///     .copy_in("us-iad")
+///     .build();
+/// assert_eq!(get.copy_in, "us-iad");
+/// ```
+#[derive(Clone)]
+#[must_use]
+#[expect(missing_debug_implementations, reason = "it names a person's record")]
+pub struct GetBuilder(api::GetRecordRequest);
+
+impl GetBuilder {
+    /// A get of that record of that subject, whose records of the collection the region `domicile` holds.
+    pub fn new(
+        subject: impl Into<String>,
+        domicile: impl Into<String>,
+        collection: impl Into<String>,
+        key: impl Into<String>,
+    ) -> Self {
+        let subject = api::SubjectRef { id: subject.into(), domicile: domicile.into() };
+        Self(api::GetRecordRequest {
+            subject: Some(subject),
+            collection: collection.into(),
+            key: key.into(),
+            ..Default::default()
+        })
+    }
+
+    /// Why the record is read, for the log. It must name no person.
+    pub fn purpose(mut self, purpose: impl Into<String>) -> Self {
+        self.0.purpose = purpose.into();
+        self
+    }
+
+    /// Read the copy that this region has, which may be older than the record:
+    /// [`api::Record::copy`] says as of when it is.
+    pub fn copy_in(mut self, region: impl Into<String>) -> Self {
+        self.0.copy_in = region.into();
+        self
+    }
+
+    /// The get.
+    #[must_use]
+    pub fn build(self) -> api::GetRecordRequest {
+        self.0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -52,7 +52,7 @@ pub use ::sealed::{CallerKey, CallerRecord, NoteInvalid};
 pub use access::{Access, Ingress, Tls};
 pub use address::ledger_url;
 pub use attachments::{Download, Source, measure};
-pub use build::PutBuilder;
+pub use build::{GetBuilder, PutBuilder};
 pub use bulk::{BulkEvent, BulkPut};
 pub use call::{Client, Settings};
 pub use error::{Error, NotFollowed};

@@ -124,7 +124,12 @@ impl Client {
         until: Instant,
     ) -> Result<(Cow<'a, api::GetRecordRequest>, Option<AnswerSecret>), Error> {
         let Some(sealing) = &self.sealing else { return Ok((Cow::Borrowed(request), None)) };
-        let key = self.transit_key(sealing, domicile(request.subject.as_ref())?, until).await?;
+        // A copy opens in its own region.
+        let region = match request.copy_in.as_str() {
+            "" => domicile(request.subject.as_ref())?,
+            region => region,
+        };
+        let key = self.transit_key(sealing, region, until).await?;
         let binding = Binding {
             key: &request.key,
             ..binding(Call::Get, sealing, request.subject.as_ref(), &request.collection)

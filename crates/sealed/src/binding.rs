@@ -1,4 +1,4 @@
-//! What a sealed body is bound to beside its region and key.
+//! What a sealed body is bound to, besides its region and key.
 
 use crate::keyed::parts;
 

@@ -1,7 +1,9 @@
 //! What a shard counts. No label holds anything that a caller sent.
 
-use link::ops::metrics::{Counter, Gauge, Histogram, Registry, call_seconds, exponential_buckets};
-use terms::Reason;
+use link::ops::metrics::{
+    By, Counter, Family, Gauge, Histogram, Registry, call_seconds, exponential_buckets,
+};
+use terms::{Reason, RegionId};
 
 /// The counters of one shard.
 #[derive(Clone)]
@@ -40,6 +42,7 @@ pub(crate) struct Metrics {
     pub(crate) clock_ahead_seconds: Gauge,
     pub(crate) moves: MoveMetrics,
     pub(crate) slots: SlotMetrics,
+    pub(crate) copies: CopyMetrics,
     map_epoch: Gauge,
 }
 
@@ -94,6 +97,35 @@ impl SlotMetrics {
     }
 }
 
+/// What is counted of copies that are due in other regions, by the region.
+#[derive(Clone, Default)]
+pub(crate) struct CopyMetrics {
+    pub(crate) due: Family<By<RegionId>, Gauge>,
+    pub(crate) due_seconds: Family<By<RegionId>, Gauge>,
+    pub(crate) attachments: Family<By<RegionId>, Gauge>,
+    pub(crate) untold: Family<By<RegionId>, Gauge>,
+    pub(crate) halted: Counter,
+}
+
+impl CopyMetrics {
+    /// Registers all of them.
+    fn new(registry: &mut Registry) -> Self {
+        let m = Self::default();
+        let says = "Copies of records that are due in the region";
+        registry.register("shard_copies_due", says, m.due.clone());
+        let says = "Seconds since the oldest of those became due";
+        registry.register("shard_copies_due_seconds", says, m.due_seconds.clone());
+        let says = "Attachments of which the region should have a copy, and has none";
+        registry.register("shard_copies_attachments", says, m.attachments.clone());
+        let says =
+            "Erasures, blocks and other changes that the region has not confirmed for its copies";
+        registry.register("shard_copies_unconfirmed", says, m.untold.clone());
+        let says = "Steps of copies that failed, and are tried again";
+        registry.register("shard_copies_halted", says, m.halted.clone());
+        m
+    }
+}
+
 impl Metrics {
     /// The sizes of the log and of its last checkpoint, as a start found them.
     pub(crate) fn sizes(&self, log: u64, signed: u64) {
@@ -138,6 +170,7 @@ impl Metrics {
             clock_ahead_seconds: Gauge::default(),
             moves: MoveMetrics::new(registry),
             slots: SlotMetrics::new(registry),
+            copies: CopyMetrics::new(registry),
             map_epoch: Gauge::default(),
         };
         let m = metrics.clone();

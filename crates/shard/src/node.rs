@@ -9,7 +9,7 @@ use atlas::{Country, RegionMap};
 use engine::Engine;
 use quick_cache::sync::Cache;
 use terms::{Entropy, Reason, RegionId, Rejection, ShardId, Slot, UnixMillis};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::Error;
 use crate::clock::GuardedClock;
@@ -70,6 +70,10 @@ pub(crate) struct Node {
     pub(crate) claims: Claims,
     /// How far moves to other regions are.
     pub(crate) moves: MoveProgress,
+    /// Told when a copy in another region is due.
+    pub(crate) copies_due: Notify,
+    /// Lines about copies that are not made for now.
+    pub(crate) copy_lines: LogThrottle,
     /// The time of the last commit, in milliseconds: time here never falls below it.
     pub(crate) committed: AtomicU64,
 }

@@ -64,6 +64,8 @@ pub(crate) fn node(folder: &Path, disk: &Disk) -> Node {
         upload_checks: UploadChecks::default(),
         claims: Claims::new(&SystemEntropy).expect("randomness"),
         moves: MoveProgress::default(),
+        copies_due: tokio::sync::Notify::new(),
+        copy_lines: LogThrottle::default(),
         committed: AtomicU64::new(0),
     }
 }

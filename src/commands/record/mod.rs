@@ -164,6 +164,9 @@ struct GetOptions {
     /// are logged needs it
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     purpose: String,
+    /// Read the copy that this region has, instead of the record at its domicile
+    #[arg(long, value_name = "REGION", default_value = "", hide_default_value = true)]
+    copy_in: String,
 }
 
 #[derive(Debug, Args)]
@@ -306,12 +309,13 @@ impl Common {
 
 impl GetOptions {
     fn request(&self) -> api::GetRecordRequest {
-        let Self { common, purpose } = self;
+        let Self { common, purpose, copy_in } = self;
         api::GetRecordRequest {
             subject: common.subject(),
             collection: common.collection.clone(),
             key: common.key.clone(),
             purpose: purpose.clone(),
+            copy_in: copy_in.clone(),
             ..Default::default()
         }
     }

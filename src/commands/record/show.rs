@@ -71,6 +71,12 @@ pub(super) fn record(json: bool, record: &api::Record) -> Result<(), Failure> {
             object.insert(name.to_owned(), value.into());
         }
         object.insert("version".to_owned(), record.version.into());
+        if let Some(api::RecordCopy { region, write_time, copy_time }) = &record.copy {
+            let time = |at: &Option<prost_types::Timestamp>| at.as_ref().map(ToString::to_string);
+            let (write_time, copy_time) = (time(write_time), time(copy_time));
+            let of = json!({"region": region, "write_time": write_time, "copy_time": copy_time});
+            object.insert("copy".to_owned(), of);
+        }
         content(&mut object, record, true);
         return say(Value::Object(object));
     }
@@ -83,6 +89,10 @@ pub(super) fn record(json: bool, record: &api::Record) -> Result<(), Failure> {
         ("version", record.version.to_string()),
         ("etag", record.etag.clone()),
     ];
+    if let Some(copy) = &record.copy {
+        let written = copy.write_time.as_ref().map(ToString::to_string).unwrap_or_default();
+        rows.push(("copy in", format!("{}, as the home wrote it at {written}", copy.region)));
+    }
     if !record.attributes.is_empty() {
         rows.push(("attributes", attribute::lines(&record.attributes)));
     }

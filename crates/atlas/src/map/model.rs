@@ -171,7 +171,8 @@ impl RegionMap {
             return Ok(());
         }
         let fault = Rejection::new(Reason::TransitNotSealed).field(field);
-        Err(fault.problem("is not sealed, and the region map wants bodies of this collection sealed"))
+        Err(fault
+            .problem("is not sealed, and the region map wants bodies of this collection sealed"))
     }
 
     /// The regions, by name.

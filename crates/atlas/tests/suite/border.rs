@@ -236,10 +236,12 @@ fn a_law_may_want_a_gateway_inside() {
 
 #[test]
 fn a_collection_or_a_law_may_want_bodies_sealed() {
-    let plain = |map: &RegionMap, of: &str| map.admit_plain(&collection(of), "body").map_err(|no| {
-        assert_eq!(no.field.as_deref(), Some("body"));
-        no.reason
-    });
+    let plain = |map: &RegionMap, of: &str| {
+        map.admit_plain(&collection(of), "body").map_err(|no| {
+            assert_eq!(no.field.as_deref(), Some("body"));
+            no.reason
+        })
+    };
     let not_sealed = Err(Reason::TransitNotSealed);
     let read = |text: &str| RegionMap::parse(text).expect("sound");
     assert_eq!(plain(&sample(), "profiles"), Ok(()));
@@ -249,7 +251,7 @@ fn a_collection_or_a_law_may_want_bodies_sealed() {
     let map = read(&SAMPLE.replacen(name, &format!("{name}\ntransit = \"sealed\""), 1));
     assert_eq!(plain(&map, "profiles"), not_sealed);
     assert_eq!(plain(&map, "messages"), Ok(()));
-    // A law, for all that it covers, whoever the person is.
+    // A law, for all that it covers, of any person.
     let id = "id = \"ru-152fz\"";
     let map = read(&SAMPLE.replacen(id, &format!("{id}\ntransit = \"sealed\""), 1));
     let covered = |of: &str| {
@@ -260,7 +262,10 @@ fn a_collection_or_a_law_may_want_bodies_sealed() {
     for of in ["profiles", "messages"] {
         assert_eq!(plain(&map, of), if covered(of) { not_sealed } else { Ok(()) }, "{of}");
     }
-    assert!(RegionMap::parse(&SAMPLE.replacen(name, &format!("{name}\ntransit = \"plain\""), 1)).is_err());
+    assert!(
+        RegionMap::parse(&SAMPLE.replacen(name, &format!("{name}\ntransit = \"plain\""), 1))
+            .is_err()
+    );
 }
 
 #[test]

@@ -313,11 +313,7 @@ const STEPS: &[(&str, &str, &str)] = &[
         "statute `ru-152fz`: transit was sealed, is any",
     ),
     ("id = \"made-tr\"", "id = \"made-tr\"\ntransit = \"sealed\"", ""),
-    (
-        "transit = \"sealed\" # own",
-        "",
-        "collection `one`: transit was sealed, is any",
-    ),
+    ("transit = \"sealed\" # own", "", "collection `one`: transit was sealed, is any"),
     ("reads = \"counted\"", "reads = \"counted\"\ntransit = \"sealed\"", ""),
     (
         "collections = [\"one\", \"two\"]\nreviewed",

@@ -271,5 +271,6 @@ pub(crate) fn record_of(
         attachment_bytes: i64::try_from(record.attachment_bytes).unwrap_or(i64::MAX),
         participants: participants::to_api(&record.participants)?,
         sealed: false,
+        copy: None,
     })
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use atlas::{Moment, Placement, Question, Ruling};
-use terms::{Collection, Detail, Reason, Rejection, TenantId, UnixMillis};
+use terms::{Collection, Detail, Reason, RegionId, Rejection, TenantId, UnixMillis};
 
 use crate::api::request::{Given, RequestReader, Target};
 use crate::auth::caller::Caller;
@@ -43,6 +43,17 @@ impl PinnedMap {
                 .field("subject.domicile")
                 .cure("set subject.domicile as returned by the first put")),
         }
+    }
+
+    /// The route to a region that has a copy.
+    pub(crate) fn copy(
+        &self,
+        caller: &Caller,
+        target: &Target,
+        region: &RegionId,
+    ) -> Result<Route<'_>, Rejection> {
+        let route = self.routing.domicile(region, &caller.tenant, &target.subject);
+        route.map_err(|fault| fault.field("copy_in"))
     }
 
     /// Rules on what was given, even if it is nothing.

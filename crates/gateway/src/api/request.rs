@@ -35,6 +35,8 @@ pub(crate) struct Get {
     pub(crate) question: Option<SealedQuestion>,
     /// Why, for the log; empty: not stated.
     pub(crate) purpose: String,
+    /// Where the copy is that is to be read. None: the record is read at its domicile.
+    pub(crate) copy_in: Option<RegionId>,
 }
 
 /// A sealed question, and the id of the key to which it is sealed.
@@ -228,9 +230,15 @@ impl RequestReader<'_> {
 
     /// Reads a question about a record that gives nothing of its body.
     pub(crate) fn get_names(self, request: v1::GetRecordRequest) -> Result<Get, Rejection> {
-        let v1::GetRecordRequest { subject, collection, key, purpose, .. } = request;
+        let v1::GetRecordRequest { subject, collection, key, purpose, copy_in, .. } = request;
         let (id, sealed) = (request.sealed_key, request.sealed_question);
-        let target = self.target(subject, &collection, key)?;
+        let copy_in = Some(copy_in).filter(|region| !region.is_empty());
+        let copy_in = copy_in.map(|region| self.copied_to(&region)).transpose()?;
+        let target = match copy_in {
+            // The home is not called: who may call the region of the copy may name it.
+            Some(_) => self.target_anywhere(subject, &collection, key)?,
+            None => self.target(subject, &collection, key)?,
+        };
         stated("purpose", &purpose)?;
         self.map.collection(&target.collection).map_or(Ok(()), |of| of.admit_purpose(&purpose))?;
         let question = match (id.is_empty(), sealed.is_empty()) {
@@ -245,7 +253,7 @@ impl RequestReader<'_> {
                 Some(SealedQuestion { key: id, sealed })
             }
         };
-        Ok(Get { target, question, purpose })
+        Ok(Get { target, question, purpose, copy_in })
     }
 
     /// Reads a delete.
@@ -279,13 +287,32 @@ impl RequestReader<'_> {
         Ok(Resolve { collection, given })
     }
 
+    /// The region of a copy, which the caller must be allowed to use.
+    fn copied_to(self, region: &str) -> Result<RegionId, Rejection> {
+        let region = RegionId::parse(region).map_err(|why| Rejection::id("copy_in", why))?;
+        self.caller.may_reach(&region)?;
+        Ok(region)
+    }
+
     fn target(
         self,
         reference: Option<v1::SubjectRef>,
         collection: &str,
         key: String,
     ) -> Result<Target, Rejection> {
-        let (subject, domicile) = self.subject(reference)?;
+        let target = self.target_anywhere(reference, collection, key)?;
+        target.domicile.as_ref().map_or(Ok(()), |region| self.caller.may_reach(region))?;
+        Ok(target)
+    }
+
+    /// The same, whether the caller may use the domicile or not.
+    fn target_anywhere(
+        self,
+        reference: Option<v1::SubjectRef>,
+        collection: &str,
+        key: String,
+    ) -> Result<Target, Rejection> {
+        let (subject, domicile) = subject(reference)?;
         let collection = self.collection(collection)?;
         RecordKey::parse(&key).map_err(|why| Rejection::id("key", why))?;
         Ok(Target { subject, domicile, collection, key })

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use atlas::{Country, Moment, Question};
 use bytes::Bytes;
 use ledger::entry::Role;
-use terms::{Collection, Detail, Reason, Rejection};
+use terms::{Collection, Detail, Reason, RegionId, Rejection};
 
 use crate::log::access_counters::AccessCounters;
 use crate::node::Node;
@@ -74,6 +74,8 @@ pub(crate) struct Lookup {
     pub(crate) purpose: String,
     /// Which part of the body is asked for. None: the whole, which may be no attachment.
     pub(crate) part: Option<BodyPart>,
+    /// The copy here of a record whose home is that region. None: the record.
+    pub(crate) copy_of: Option<RegionId>,
     /// What the body is answered sealed to. None: it is answered plain.
     pub(crate) question: Option<SealedQuestion>,
 }
@@ -200,6 +202,19 @@ impl EgressPolicy<'_> {
             self.barred();
         }
         gives
+    }
+
+    /// Lets those who ask have copies of records that rest on these findings. `None`: there are none. If they
+    /// may not, the answer is what it would be were there none.
+    pub(crate) fn admit_copy(&self, findings: Option<&atlas::Findings>) -> Result<(), Rejection> {
+        if findings.is_some_and(|findings| self.at_home() || self.ruled_and_covered(findings)) {
+            return Ok(());
+        }
+        self.absent()?;
+        if findings.is_some() {
+            self.barred();
+        }
+        Err(unknown())
     }
 
     /// Whether what is known of this subject lets the readers have its records of the collection.

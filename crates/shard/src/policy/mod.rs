@@ -1,6 +1,7 @@
 //! What the law and the region map say of a command: rulings, the second check, borders.
 
 pub(crate) mod asker;
+pub(crate) mod copies;
 pub(crate) mod egress;
 pub(crate) mod erasure_terms;
 pub(crate) mod ingress;

@@ -5,8 +5,8 @@
 //! of ours in one of the two, and then nothing is stored.
 
 use atlas::{
-    Constraint, Country, Date, Exclusions, Jurisdiction, Placement, Question, Region, RegionMap,
-    Ruling, demands_on_participant,
+    Attachment, Constraint, Country, Date, Exclusions, Jurisdiction, Placement, Question, Region,
+    RegionMap, Ruling, demands_on_participant,
 };
 use terms::{Collection, RegionId};
 
@@ -73,6 +73,61 @@ pub(crate) fn admits_participant(
                 !spots.all().any(|spot| pack.denies(spot.territory()))
                     && law.is_kept(demand, &spots)
             })
+        })
+}
+
+/// Whether a copy of a record whose home is another region may lie in this store: by the placement that
+/// the rules give at that home, and asked of each law again. `here`: where the copy is.
+pub(crate) fn admits_copy(
+    placement: &Placement,
+    attachments: &[Attachment],
+    map: &RegionMap,
+    home: &RegionId,
+    here: &Here<'_>,
+    date: Date,
+) -> bool {
+    let Some(origin) = map.region(home) else { return false };
+    let own = map.region(here.region).filter(|r| r.territory() == here.territory);
+    let Some(own) = own else { return false };
+    home != here.region
+        && placement.region() == home
+        && placement.mirrors().contains(here.region)
+        && placement.epoch() == map.epoch()
+        // A choice counts only where no law wants a copy.
+        && !placement.is_chosen()
+        && lets_copy_lie(attachments, map, placement.collection(), [origin, own], date)
+}
+
+/// Whether a law asks for a copy of a collection in the second of these regions of a record in the first,
+/// every law allows it, and the collection does not exclude that site.
+fn lets_copy_lie(
+    attachments: &[Attachment],
+    map: &RegionMap,
+    collection: &Collection,
+    [origin, own]: [&Region; 2],
+    date: Date,
+) -> bool {
+    let Some(rules) = map.collection(collection) else { return false };
+    // A law of this place asks for it, and has not got the record at its home.
+    let asked_for = attachments.iter().any(|attached| {
+        let of = attached.jurisdiction();
+        attached.constraint() == Constraint::Mirror
+            && of.contains(own.territory())
+            && !of.contains(origin.territory())
+    });
+    asked_for
+        && !names(rules.exclude(), own)
+        && attachments.iter().all(|attached| {
+            let law = Law { map, of: attached.jurisdiction(), collection, date };
+            !attached.denies(own.territory())
+                && match attached.constraint() {
+                    Constraint::Exclusive => law.of.contains(own.territory()),
+                    Constraint::PrimaryFirst => {
+                        law.of.contains(origin.territory()) && law.may_leave_to(own)
+                    }
+                    Constraint::ConditionalTransfer => law.may_leave_to(own),
+                    Constraint::Mirror | Constraint::None => true,
+                }
         })
 }
 
@@ -186,5 +241,43 @@ mod tests {
         ] {
             assert_eq!(excluded(collection, site), wanted, "{collection}, {site}");
         }
+    }
+
+    #[test]
+    fn a_copy_does_not_lie_at_a_site_that_its_collection_or_its_clause_excludes() {
+        let lies = |line: &str, more: &str| {
+            assert!(testing::MAP.contains(line));
+            let text = testing::MAP.replacen(line, &format!("{line}{more}\n"), 1);
+            let map = RegionMap::parse(&text).expect("a map");
+            let mut findings = atlas::Findings::new();
+            for (kind, code) in
+                [(atlas::EvidenceKind::Citizenship, "RU"), (atlas::EvidenceKind::Residence, "KZ")]
+            {
+                findings
+                    .insert(atlas::Finding::parse(kind, code).expect("a finding"))
+                    .expect("room");
+            }
+            // Laws as the sample without exclusions has them.
+            let sample = RegionMap::parse(testing::MAP).expect("the sample");
+            let tenant = terms::TenantId::parse("sample").expect("a name");
+            let collection = Collection::parse("profiles").expect("a name");
+            let date = Date::parse("2026-11-25").expect("a day");
+            let question = Question {
+                tenant: &tenant,
+                collection: &collection,
+                findings: &findings,
+                date: date.into(),
+            };
+            let ruling = atlas::decide(&sample, &question).expect("a collection");
+            let region =
+                |name| map.region(&RegionId::parse(name).expect("a name")).expect("a region");
+            let ends = [region("ru-msk"), region("kz-ala")];
+            lets_copy_lie(ruling.attachments(), &map, &collection, ends, date)
+        };
+        let (profiles, clause) = ("name = \"profiles\"\n", "id = \"ru-kz\"\n");
+        assert!(lies(profiles, ""));
+        assert!(lies(profiles, "exclude.regions = [\"eu-fra\"]"));
+        assert!(!lies(profiles, "exclude.regions = [\"kz-ala\"]"));
+        assert!(!lies(clause, "exclude.regions = [\"kz-ala\"]"));
     }
 }

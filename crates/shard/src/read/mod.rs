@@ -2,6 +2,7 @@
 
 pub(crate) mod before_move;
 pub(crate) mod binding;
+pub(crate) mod copies;
 pub(crate) mod list;
 pub(crate) mod locate;
 pub(crate) mod person;

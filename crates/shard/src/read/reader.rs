@@ -69,6 +69,8 @@ impl Reader {
     fn some(&self, gets: Vec<Get>) -> Result<Vec<Get>, engine::Error> {
         // Before anything is judged: should another map come in, it is judged again.
         let judged = EpochNumber::of(&self.node.map());
+        let is_of_copy = |get: &Get| get.lookup.copy_of.is_some();
+        let (copies, gets): (Vec<_>, Vec<_>) = gets.into_iter().partition(is_of_copy);
         let mut keys = Vec::with_capacity(gets.len() * 2);
         for get in &gets {
             keys.push(get.lookup.address.owner.row());
@@ -100,6 +102,10 @@ impl Reader {
             ready.push((get, subject, record));
         }
         let mut apart = Vec::new();
+        for get in copies {
+            let opened = self.open_copy(&get, judged);
+            apart.extend(self.answer(get, judged, opened));
+        }
         for (get, subject, record) in ready {
             apart.extend(self.one(get, judged, &subject, record));
         }
@@ -111,7 +117,11 @@ impl Reader {
         reply.send(fault.into());
     }
 
-    fn egress<'a>(&'a self, lookup: &'a Lookup, judged: EpochNumber) -> EgressPolicy<'a> {
+    pub(super) fn egress<'a>(
+        &'a self,
+        lookup: &'a Lookup,
+        judged: EpochNumber,
+    ) -> EgressPolicy<'a> {
         let Lookup { address, asker, .. } = lookup;
         let (node, counts, collection) = (&self.node, &self.counts, &address.collection);
         EgressPolicy { node, counts, collection, asker, judged }
@@ -148,6 +158,16 @@ impl Reader {
             }
             opened => opened,
         };
+        self.answer(get, judged, opened)
+    }
+
+    /// Answers what was opened, or gives it back with the size of its body.
+    fn answer(
+        &self,
+        get: Get,
+        judged: EpochNumber,
+        opened: Result<Opened, Rejection>,
+    ) -> Option<Get> {
         let Get { mut reply, deadline, lookup, .. } = get;
         match opened {
             Ok(Opened::Apart(bytes)) => {
@@ -168,7 +188,7 @@ impl Reader {
         let Get { mut reply, deadline, lookup, .. } = get;
         reply.fit_room(found.body.len() + found.attributes.len());
         self.node.metrics.reads.inc();
-        let Lookup { address, asker, purpose, .. } = lookup;
+        let Lookup { address, asker, purpose, copy_of, .. } = lookup;
         match self.node.map().collection(&address.collection).map(atlas::CollectionRules::reads) {
             Some(Reads::Counted) if self.counts.add(judged, &asker.who, &address.collection, 1) => {
                 reply.send(Outcome::Found(found));
@@ -177,8 +197,15 @@ impl Reader {
             // and a read under a map that is being replaced: no read is silent.
             Some(Reads::Logged | Reads::Counted) | None => {
                 let collection = address.collection;
-                let about = Some(ReadAbout::new(address.owner, purpose));
-                let read = Read { collection, of: ReadOf::Record(entry, found), about, judged };
+                let (of, about) = match copy_of {
+                    // The subject of a copy has no row here that says who read it: the entry does.
+                    Some(_) => (ReadOf::Copy(entry, found, purpose), None),
+                    None => {
+                        let about = ReadAbout::new(address.owner, purpose);
+                        (ReadOf::Record(entry, found), Some(about))
+                    }
+                };
+                let read = Read { collection, of, about, judged };
                 let action = Action::Read(Box::new(read));
                 let Some(room) = self.queue.admit(action.bytes()) else {
                     return reply.send(busy());
@@ -253,7 +280,7 @@ impl Reader {
     }
 
     /// What is found, with its body sealed if the get asked for that.
-    fn answered(&self, get: &Get, found: Found) -> Result<Found, Rejection> {
+    pub(super) fn answered(&self, get: &Get, found: Found) -> Result<Found, Rejection> {
         let Lookup { address, question, .. } = &get.lookup;
         let Some(SealedQuestion { key, sealed }) = question else { return Ok(found) };
         let (node, binding) = (&self.node, transit::binding(Call::Get, address));
@@ -305,17 +332,17 @@ impl Reader {
 }
 
 /// What is answered of a record with that head.
-fn found_of(head: &Head, body: Bytes, size: u64) -> Found {
+pub(super) fn found_of(head: &Head, body: Bytes, size: u64) -> Found {
     let (version, etag, expires) = (head.version, head.etag(), head.expires);
     let attributes = head.indexed.encoded.clone().into();
     let (participants, sha256) = (head.indexed.participants.clone(), Bytes::new());
-    let sealed = false;
-    Found { version, etag, expires, body, attributes, participants, size, sha256, sealed }
+    let (sealed, copy) = (false, None);
+    Found { version, etag, expires, body, attributes, participants, size, sha256, sealed, copy }
 }
 
 impl BodyPart {
     /// The part of a body of so many bytes.
-    fn within(&self, bytes: usize) -> Result<Range<usize>, Rejection> {
+    pub(super) fn within(&self, bytes: usize) -> Result<Range<usize>, Rejection> {
         let start = usize::try_from(self.offset).ok().filter(|start| *start <= bytes);
         let start = start.ok_or_else(|| {
             let fault = Rejection::new(Reason::FieldInvalid).field("offset");
@@ -328,7 +355,7 @@ impl BodyPart {
 }
 
 /// A record that was opened.
-enum Opened {
+pub(super) enum Opened {
     Found(Found, EntryAt),
     /// Its body has a row of its own, of so many bytes, which was not read.
     Apart(usize),

@@ -42,7 +42,8 @@ const WITHIN: Duration = Duration::from_secs(60);
 /// it is handed over. The ones that were given away within it are handed over together.
 const UNSERVED_MAX: Duration = Duration::from_secs(1);
 
-/// What drives the moves of one shard.
+/// What drives the moves of one shard, and its copies.
+#[derive(Clone)]
 pub(crate) struct Driver {
     pub(crate) node: Arc<Node>,
     pub(crate) queue: Queue,
@@ -84,7 +85,7 @@ impl From<Rejection> for Halt {
 }
 
 /// Whether no later attempt is answered otherwise.
-fn is_for_good(fault: &Rejection) -> bool {
+pub(super) fn is_for_good(fault: &Rejection) -> bool {
     fault.reason.retry() == Retry::No && fault.reason != Reason::NotBuilt
 }
 
@@ -384,7 +385,7 @@ impl Driver {
     }
 
     /// The shard of a region that has the subject's slot.
-    fn peer(&self, owner: &Owner, region: &RegionId) -> Result<PeerShard, Halt> {
+    pub(super) fn peer(&self, owner: &Owner, region: &RegionId) -> Result<PeerShard, Halt> {
         let none = || Halt::Later(format!("there is no annex of region {region} that counts"));
         self.peers.shard(&self.node.map(), region, owner.slot).ok_or_else(none)
     }

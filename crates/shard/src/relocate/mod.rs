@@ -1,7 +1,11 @@
-//! What shards say to one another: moves of subjects to other regions, what drives them, and how records
-//! travel; and which slots the shards of one region have.
+//! What shards say to one another: moves of subjects to other regions and copies there, what drives them,
+//! and how records travel; and which slots the shards of one region have.
 
 mod confirm_slots;
+mod copies;
+mod copies_due;
+mod copies_measure;
+mod copies_walk;
 pub(crate) mod digest;
 pub(crate) mod drive;
 mod pages;

@@ -67,7 +67,7 @@ pub(super) fn next(
     Ok(records)
 }
 
-fn open(
+pub(super) fn open(
     node: &Node,
     owner: &Owner,
     subject: &Subject,

@@ -129,8 +129,8 @@ impl PeerSession {
         trusted && !self.ended && !self.calls.is_closed()
     }
 
-    /// Asks for one step, and waits for its answer. A step that is not answered ends the session, so
-    /// that a late answer is never taken for that of another step.
+    /// Asks for one step of a move, and waits for its answer. A step that is not answered ends the session,
+    /// so that a late answer is never taken for that of another step.
     ///
     /// # Errors
     /// [`CallEnd`].
@@ -140,9 +140,10 @@ impl PeerSession {
         tenant: &TenantId,
         arrival: proto::Arrival,
     ) -> Result<proto::Arrived, CallEnd> {
-        match self.ask(node, tenant.as_str(), Op::Arrival(arrival)).await? {
+        let asked = vec![(tenant.to_string(), Op::Arrival(arrival))];
+        match self.ask_one(node, asked).await? {
             proto::reply::Outcome::Arrived(arrived) => Ok(arrived),
-            _ => Err(self.misses()),
+            _ => Err(self.mistaken()),
         }
     }
 
@@ -151,68 +152,106 @@ impl PeerSession {
     /// # Errors
     /// [`CallEnd`].
     pub(crate) async fn slots(&mut self, node: &Node) -> Result<SlotSet, CallEnd> {
-        match self.ask(node, "", Op::AskSlots(proto::AskSlots {})).await? {
+        let asked = vec![(String::new(), Op::AskSlots(proto::AskSlots {}))];
+        match self.ask_one(node, asked).await? {
             proto::reply::Outcome::Slots(slots) => {
-                SlotSet::from_bytes(&slots).ok_or_else(|| self.misses())
+                SlotSet::from_bytes(&slots).ok_or_else(|| self.mistaken())
             }
-            _ => Err(self.misses()),
+            _ => Err(self.mistaken()),
         }
     }
 
-    fn misses(&mut self) -> CallEnd {
+    /// Asks for steps about copies, all at once, and waits for all answers, as [`PeerSession::call`].
+    ///
+    /// # Errors
+    /// [`CallEnd::Broken`]: what has become of the steps is not known.
+    pub(crate) async fn copies(
+        &mut self,
+        node: &Node,
+        steps: Vec<(TenantId, proto::CopyCall)>,
+    ) -> Result<Vec<Result<proto::copied::State, Rejection>>, CallEnd> {
+        let asked = steps.into_iter().map(|(tenant, copy)| (tenant.to_string(), Op::Copy(copy)));
+        let mut answers = Vec::new();
+        for outcome in self.ask(node, asked.collect()).await? {
+            answers.push(match outcome {
+                proto::reply::Outcome::Copied(copied) => Ok(copied.state()),
+                proto::reply::Outcome::Fault(fault) => Err(link::session::from_wire(fault)),
+                _ => return Err(self.mistaken()),
+            });
+        }
+        Ok(answers)
+    }
+
+    fn mistaken(&mut self) -> CallEnd {
         self.ended = true;
         CallEnd::Broken("it has answered something else")
     }
 
-    /// Asks, and waits for the answer. An end of the session is kept in mind.
+    /// Asks one thing, and waits for the answer.
+    async fn ask_one(
+        &mut self,
+        node: &Node,
+        asked: Vec<(String, Op)>,
+    ) -> Result<proto::reply::Outcome, CallEnd> {
+        match self.ask(node, asked).await?.pop() {
+            Some(proto::reply::Outcome::Fault(fault)) => {
+                Err(CallEnd::Refused(link::session::from_wire(fault)))
+            }
+            Some(outcome) => Ok(outcome),
+            None => Err(self.mistaken()),
+        }
+    }
+
+    /// Asks, and waits for all answers. An end of the session is kept in mind.
     async fn ask(
         &mut self,
         node: &Node,
-        tenant: &str,
-        op: Op,
-    ) -> Result<proto::reply::Outcome, CallEnd> {
-        let answer = self.ask_once(node, tenant, op).await;
-        self.ended |= matches!(answer, Err(CallEnd::Broken(_)));
-        answer
+        ops: Vec<(String, Op)>,
+    ) -> Result<Vec<proto::reply::Outcome>, CallEnd> {
+        let answers = self.ask_all(node, ops).await;
+        self.ended |= answers.is_err();
+        answers
     }
 
-    async fn ask_once(
+    async fn ask_all(
         &mut self,
         node: &Node,
-        tenant: &str,
-        op: Op,
-    ) -> Result<proto::reply::Outcome, CallEnd> {
-        let id = self.next;
-        self.next += 1;
-        let deadline = Instant::now() + CALL_TIMEOUT;
-        let call = proto::Call {
-            id,
-            deadline_ms: u32::try_from(CALL_TIMEOUT.as_millis()).unwrap_or(u32::MAX),
-            tenant: tenant.to_owned(),
-            map_epoch: node.map().epoch().number,
-            op: Some(op),
-            ..Default::default()
-        };
+        ops: Vec<(String, Op)>,
+    ) -> Result<Vec<proto::reply::Outcome>, CallEnd> {
         let gone = || CallEnd::Broken("the session has ended");
-        self.calls.send(call).await.map_err(|_| gone())?;
-        loop {
+        let (deadline, first) = (Instant::now() + CALL_TIMEOUT, self.next);
+        let mut answers: Vec<Option<proto::reply::Outcome>> = Vec::new();
+        answers.resize_with(ops.len(), || None);
+        for (tenant, op) in ops {
+            let id = self.next;
+            self.next += 1;
+            let call = proto::Call {
+                id,
+                deadline_ms: u32::try_from(CALL_TIMEOUT.as_millis()).unwrap_or(u32::MAX),
+                tenant,
+                map_epoch: node.map().epoch().number,
+                op: Some(op),
+                ..Default::default()
+            };
+            let late = |_| CallEnd::Broken("it takes nothing more");
+            timeout_at(deadline, self.calls.send(call)).await.map_err(late)?.map_err(|_| gone())?;
+        }
+        let mut left = answers.len();
+        while left > 0 {
             let message = timeout_at(deadline, self.replies.message()).await;
             let message = message.map_err(|_| CallEnd::Broken("it has not answered in time"))?;
             let frame = message.map_err(|_| gone())?.ok_or_else(gone)?;
             // What is in flight is still answered.
             self.ended |= frame.goodbye.is_some() || frame.dial_again;
             for reply in frame.replies {
-                if reply.id != id {
-                    continue;
-                }
-                return match reply.outcome {
-                    Some(proto::reply::Outcome::Fault(fault)) => {
-                        Err(CallEnd::Refused(link::session::from_wire(fault)))
-                    }
-                    Some(outcome) => Ok(outcome),
-                    None => Err(CallEnd::Broken("it has answered something else")),
-                };
+                let at = reply.id.checked_sub(first).and_then(|at| usize::try_from(at).ok());
+                let Some(place) = at.and_then(|at| answers.get_mut(at)) else { continue };
+                let outcome = reply.outcome;
+                let outcome = outcome.ok_or(CallEnd::Broken("it has answered something else"))?;
+                left -= usize::from(place.is_none());
+                *place = Some(outcome);
             }
         }
+        Ok(answers.into_iter().flatten().collect())
     }
 }

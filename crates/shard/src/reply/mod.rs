@@ -2,6 +2,7 @@
 //! on the wire is the server's to say.
 
 pub(crate) mod answer_room;
+mod copies;
 mod held;
 mod moves;
 mod page;
@@ -24,6 +25,7 @@ use crate::store::participants::Participant;
 use crate::store::region_maps::Taken;
 use crate::store::types::{EpochNumber, LogIndex, Version};
 
+pub(crate) use copies::{Copied, CopiedState, FoundCopy};
 pub(crate) use held::{Held, HeldCollection, HeldState};
 pub(crate) use moves::{
     Arrived, ArrivedState, MoveProven, Moved, MovedState, ProvenEntry, TakenIn,
@@ -68,6 +70,8 @@ pub(crate) enum Outcome {
     Binding(Binding),
     /// How far a move to here is.
     Arrived(Arrived),
+    /// What has become of a copy.
+    Copied(Copied),
     /// Moves from here, and whether there are more.
     Moves(Vec<Moved>, bool),
     /// The proof of a move to here.
@@ -174,6 +178,8 @@ pub(crate) struct Found {
     pub(crate) sha256: Bytes,
     /// The body is sealed to the question.
     pub(crate) sealed: bool,
+    /// It is a copy.
+    pub(crate) copy: Option<FoundCopy>,
 }
 
 /// Where an answer goes, with the room that it takes among those that wait.
@@ -276,6 +282,7 @@ pub(crate) mod tests {
             Outcome::Claimed(Claimed::Contended) => "contended",
             Outcome::AskFirst(_) => "ask first",
             Outcome::Arrived(_) | Outcome::Moves(..) | Outcome::MoveProof(_) => "something else",
+            Outcome::Copied(_) => "something else",
         }
     }
 

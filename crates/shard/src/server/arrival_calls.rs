@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use atlas::Moment;
 use ledger::Receipt;
-use ledger::entry::{Entry, Kind, Role};
+use ledger::entry::{Entry, Kind};
 use ledger::note::Verifier;
 use ledger::tlog_proof;
 use prost::Message as _;
@@ -17,7 +17,7 @@ use crate::Error;
 use crate::log::entry_in_row;
 use crate::log::view::LogViews;
 use crate::node::Node;
-use crate::policy::asker::{Asker, Stands};
+use crate::policy::asker::Asker;
 use crate::policy::ingress::may_enter;
 use crate::policy::rulings::{Rules, Verdict};
 use crate::read::reader::Reader;
@@ -33,7 +33,6 @@ use crate::store::keys;
 use crate::store::keys::Owner;
 use crate::store::move_proof::GaveAway;
 use crate::store::moving::Arriving;
-use crate::store::principal::Principal;
 use crate::store::subject::{Status, Subject, SubjectRow};
 use crate::write::command;
 use crate::write::command::{Action, Arrive, ArriveStep};
@@ -120,12 +119,7 @@ fn checked(
     if !node.owns(owner.slot) {
         return Err(Reason::SlotNotOwned.into());
     }
-    let (territory, log) = (gateway.territory, node.growing());
-    let name = format!("{}/{}", from.region, from.shard);
-    let stands = Some(territory.as_str().to_owned());
-    let who = Principal::new(&log, Some(tenant.clone()), &name, Role::Shard, stands);
-    let stands = Stands { gateway: territory, caller: Some(territory) };
-    let asker = Asker { tenant, who: Arc::new(who), stands };
+    let asker = from.asker(node, gateway.territory, tenant);
     Ok(Checked { asker, owner, from: from.clone(), move_id })
 }
 

@@ -19,7 +19,9 @@ use std::time::Duration;
 use atlas::{Country, Findings, RecordAttributes, SignedMap};
 use bytes::Bytes;
 use ledger::entry::Role;
-use terms::{Collection, Reason, RecordKey, Rejection, SubjectId, TenantId, UnixMillis, limits};
+use terms::{
+    Collection, Reason, RecordKey, RegionId, Rejection, SubjectId, TenantId, UnixMillis, limits,
+};
 use tokio::time::Instant;
 use wire::session as proto;
 use wire::session::call::Op;
@@ -152,7 +154,7 @@ pub(crate) fn call(op: Option<Op>) -> Option<Call> {
             | proto::moves::Of::All(_)) => Call::Caller(CallerCall::Moves(of)),
         },
         // Asked by shards alone.
-        Op::Arrival(_) | Op::AskSlots(_) => return None,
+        Op::Arrival(_) | Op::Copy(_) | Op::AskSlots(_) => return None,
         Op::LocateKey(_) => Call::Gateway(GatewayCall::LocateKey),
         Op::IndexStatus(_) => Call::Gateway(GatewayCall::IndexStatus),
         Op::TransitKey(_) => Call::Gateway(GatewayCall::TransitKey),
@@ -328,7 +330,10 @@ impl Prepare {
         let part = part.transpose()?;
         let (key, sealed) = (get.sealed_key, get.sealed_question);
         let question = transit::question(&self.node, &address, part.as_ref(), key, sealed)?;
-        Ok(Lookup { address, asker, purpose: get.purpose, part, question })
+        let home = Some(get.copy_of).filter(|home| !home.is_empty());
+        let home = home.map(|home| RegionId::parse(&home)).transpose();
+        let copy_of = home.map_err(|why| Rejection::id("subject.domicile", why))?;
+        Ok(Lookup { address, asker, purpose: get.purpose, part, question, copy_of })
     }
 }
 

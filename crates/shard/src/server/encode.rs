@@ -13,8 +13,8 @@ use wire::session::reply::Outcome as Sent;
 use crate::policy::map_impact::Impact;
 use crate::policy::rulings::Verdict;
 use crate::reply::{
-    Binding, Chosen, Claimed, Found, Held, HeldCollection, HeldState, Listed, Located, Outcome,
-    Page, Receipt, Written,
+    Binding, Chosen, Claimed, Copied, CopiedState, Found, FoundCopy, Held, HeldCollection,
+    HeldState, Listed, Located, Outcome, Page, Receipt, Written,
 };
 use crate::server::ruling_message;
 use crate::store::accesses::Access;
@@ -30,6 +30,7 @@ pub(crate) fn reply(id: u64, outcome: Outcome, welcomed: &str) -> proto::Reply {
     let outcome = match outcome {
         Outcome::Written(done) => Sent::Written(written(done, welcomed)),
         Outcome::Found(found) => {
+            let copy = found.copy.as_ref().map(found_copy);
             let Found { version, etag, expires, body, attributes, size, sha256, .. } = found;
             let sealed = found.sealed;
             let (version, expire_ms) = (signed(version), expires.map_or(0, |at| at.0));
@@ -44,6 +45,7 @@ pub(crate) fn reply(id: u64, outcome: Outcome, welcomed: &str) -> proto::Reply {
                 size,
                 sha256,
                 sealed,
+                copy,
             })
         }
         Outcome::Uploading { stored, checked } => {
@@ -57,6 +59,7 @@ pub(crate) fn reply(id: u64, outcome: Outcome, welcomed: &str) -> proto::Reply {
             Sent::History(proto::MapsTaken { maps, more })
         }
         Outcome::Held(held) => Sent::Held(self::held(*held)),
+        Outcome::Copied(copied) => Sent::Copied(proto::Copied { state: copied_state(&copied) }),
         Outcome::Arrived(arrived) => Sent::Arrived(moves::arrived(arrived)),
         Outcome::Moves(all, more) => {
             let moves = all.into_iter().map(moves::moved).collect();
@@ -90,6 +93,22 @@ pub(crate) fn reply(id: u64, outcome: Outcome, welcomed: &str) -> proto::Reply {
         Outcome::Rejected(fault) => Sent::Fault(link::session::to_wire(&fault)),
     };
     proto::Reply { id, outcome: Some(outcome) }
+}
+
+fn found_copy(of: &FoundCopy) -> proto::FoundCopy {
+    let FoundCopy { home, written, taken } = of;
+    let (written_minute, taken_minute) = (written.0, taken.0);
+    proto::FoundCopy { home: home.to_string(), written_minute, taken_minute }
+}
+
+fn copied_state(copied: &Copied) -> i32 {
+    let state = match copied.state {
+        CopiedState::Done => proto::copied::State::Done,
+        CopiedState::None => proto::copied::State::None,
+        CopiedState::Stale => proto::copied::State::Stale,
+        CopiedState::Unfinished => proto::copied::State::Unfinished,
+    };
+    state.into()
 }
 
 /// A map, by its number and digest.

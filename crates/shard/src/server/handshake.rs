@@ -6,13 +6,16 @@ use std::future;
 use std::sync::Arc;
 
 use atlas::{Country, RegionMap};
+use ledger::entry::Role;
 use link::net::listener::ConnectionInfo;
 use link::spiffe_id::PeerKind;
 use link::tls::{Peer, Tls};
-use terms::{Reason, RegionId, Rejection, ShardId};
+use terms::{Reason, RegionId, Rejection, ShardId, TenantId};
 use wire::session as proto;
 
 use crate::node::Node;
+use crate::policy::asker::{Asker, Stands};
+use crate::store::principal::Principal;
 
 /// Another shard. One of another region asks for the steps of moves to here, one of this region for the
 /// slots of this store, and neither for anything else.
@@ -122,6 +125,15 @@ impl OtherShard {
             return Err(fault.problem("is of no other shard of a region of the map"));
         }
         Ok(Some(of))
+    }
+
+    /// It, as one that asks: it stands where the map says that its region does.
+    pub(crate) fn asker(&self, node: &Node, territory: Country, tenant: TenantId) -> Asker {
+        let (log, name) = (node.growing(), format!("{}/{}", self.region, self.shard));
+        let stands = Some(territory.as_str().to_owned());
+        let who = Principal::new(&log, Some(tenant.clone()), &name, Role::Shard, stands);
+        let stands = Stands { gateway: territory, caller: Some(territory) };
+        Asker { tenant, who: Arc::new(who), stands }
     }
 
     /// Whether it is another shard than this one, of a region of that map.

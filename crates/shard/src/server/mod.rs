@@ -1,6 +1,7 @@
 //! A shard's listeners, and how it ends.
 
 mod arrival_calls;
+mod copy_calls;
 pub(crate) mod decode;
 pub(crate) mod encode;
 pub(crate) mod handshake;
@@ -115,6 +116,7 @@ impl Shard {
         let mut beside = beside(&node, &chronicles, &queue, auditors, &life, log, cosigned);
         tend(&mut beside, &node, &queue, &settings);
         beside.spawn(driver.confirm_slots(self.others));
+        driver.tend_copies(&mut beside);
         beside.spawn(driver.run());
         let mut watched = life.subscribe();
         let drain = async {

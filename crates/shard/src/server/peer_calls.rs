@@ -1,4 +1,4 @@
-//! Calls of other shards: the steps of moves for one of another region, and the slots of this store for
+//! Calls of other shards: the steps of moves and copies for one of another region, and the slots of this store for
 //! one of this region.
 
 use terms::{Reason, Rejection};
@@ -8,12 +8,12 @@ use wire::session::call::Op;
 use crate::log::view::LogViews;
 use crate::read::reader::Reader;
 use crate::reply::{Outcome, ReplySlot};
-use crate::server::arrival_calls;
 use crate::server::handshake::{Gateway, OtherShard};
+use crate::server::{arrival_calls, copy_calls};
 
 /// Whether shards alone ask that.
 pub(crate) const fn are_of_shards(op: Option<&Op>) -> bool {
-    matches!(op, Some(Op::Arrival(_) | Op::AskSlots(_)))
+    matches!(op, Some(Op::Arrival(_) | Op::Copy(_) | Op::AskSlots(_)))
 }
 
 /// Answers a call of another shard.
@@ -34,6 +34,7 @@ pub(crate) fn serve(
         (Some(Op::Arrival(_)), false) => {
             arrival_calls::serve(reader, views, gateway, from, reply, call);
         }
+        (Some(Op::Copy(_)), false) => copy_calls::serve(reader, gateway, from, reply, call),
         _ => reply.send(Rejection::new(Reason::NotPermitted).into()),
     }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use atlas::Country;
-use engine::{Batch, Engine};
+use engine::{Batch, Engine, Order, ScanLimit};
 use ledger::checkpoint::Checkpoint;
 use ledger::entry::{Detail, Entry};
 use link::ops::health::Health;
@@ -26,6 +26,7 @@ use crate::startup::open::{Opening, RESTORE_BEGUN};
 use crate::startup::recovery_mark;
 use crate::startup::recovery_mark::{GivenUp, Mark};
 use crate::startup::shard::Parts;
+use crate::store::copy_keys;
 use crate::store::generations::Differs;
 use crate::store::identity::Identity;
 use crate::store::keyring::FileKeyring;
@@ -158,6 +159,12 @@ impl Held {
         opening.check_region_key(identity, keyring)?;
         // Another shard may have been made in the place of this one meanwhile.
         opening.unconfirm(&mut batch, OwnSlots::read(&*self.engine)?.all());
+        let one = ScanLimit { rows: 1, bytes: 1 };
+        let copies = self.engine.scan(&copy_keys::sets(None), Order::Ascending, one)?;
+        if !copies.rows.is_empty() {
+            // Copies of records of other regions: their homes may have had them erased since.
+            batch.put(copy_keys::RESTORED, copy_keys::RESTORED_ROW);
+        }
         if signed.is_none_or(|signed| place(signed) > (Some(edge.period.0), edge.size)) {
             let engine = &*self.engine;
             let differs = generations::bring_up(&mut batch, engine, keyring, region, entropy)?;

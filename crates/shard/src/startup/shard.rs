@@ -201,6 +201,8 @@ impl Parts {
             upload_checks: UploadChecks::default(),
             claims: Claims::new(&*outside.entropy).map_err(|_| Error::NoEntropy)?,
             moves: MoveProgress::default(),
+            copies_due: tokio::sync::Notify::new(),
+            copy_lines: LogThrottle::default(),
             committed: AtomicU64::new(opened.last_commit.0),
         });
         node.show_slots();

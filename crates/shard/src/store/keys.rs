@@ -32,6 +32,8 @@
 //! | `35` | a move of a subject to here that has ended | key of the subject's row, id of the move, its source | `write/arrivals.rs` |
 //! | `36` | a subject of which another region is to erase what it has | key of the subject's row, id of the move | `store/left_copy.rs` |
 //! | `37` | a subject that arrives here from another region | key of the subject's row | the version alone |
+//! | `38` | a collection of a subject of which another region has copies | key of the subject's row, tag of collection and region | `store/copy_mark.rs` |
+//! | `39` | of which that region is to be told something | the region, key of the subject's row, tag as in `38` | `store/copy_mark.rs` |
 //! | `3b` | the slots that are owned and not confirmed by the other shards of the region | | `store/slots.rs` |
 //! | `40` | the entries of one commit | period, index of the first | `log/mod.rs` |
 //! | `41` | the right edge of the log | | `log/mod.rs` |
@@ -43,6 +45,10 @@
 //! | `52` | the indexes that the map in force declares, and which are being built | | `store/index_state.rs` |
 //! | `53` | how far the walk that builds them has come | | `store/index_state.rs` |
 //! | `54` | how many records the list of a collection has | tag of the list's index | `store/list_number.rs` |
+//! | `60` | copies of a collection of a subject whose home is another region | slot, subject tag, tag of collection and home | `store/copied_set.rs` |
+//! | `61` | the head of such a copy | as `60`, record tag | `store/copied_record.rs` |
+//! | `62` | its body, if its head's row does not have it | as `61` | `store/record.rs` |
+//! | `63` | that copies here may have been dropped before a restore | | `store/copy_keys.rs` |
 //!
 //! Nothing is written under a reserved prefix.
 

@@ -49,6 +49,13 @@ impl Committer {
                 }
                 Ok(())
             }
+            Errand::ClearCopies(set, answer) => {
+                if self.clear_copies(&set)? {
+                    // Who asked may be gone.
+                    answer.send(()).ok();
+                }
+                Ok(())
+            }
             Errand::Rotate(answer) => {
                 let rotated = self.rotate(Ending::Due)?;
                 // Who asked may be gone; the period has ended all the same.

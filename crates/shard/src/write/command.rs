@@ -13,7 +13,7 @@ use crate::log::begun_backup::BeginBackup;
 use crate::log::rotation_request::Rotated;
 use crate::policy::asker::Asker;
 use crate::policy::standing_ruling::Given;
-use crate::reply::{Found, Page, ReplySlot, busy};
+use crate::reply::{ReplySlot, busy};
 use crate::store::aead::NONCE_BYTES;
 use crate::store::index_state::WalkPlace;
 use crate::store::indexed::AttributeChanges;
@@ -23,10 +23,12 @@ use crate::store::participants::Participant;
 use crate::store::record::Address;
 use crate::store::region_maps::Offered;
 use crate::store::subject::Blocked;
-use crate::store::types::{EntryAt, EpochNumber, Minute};
+use crate::store::types::{EpochNumber, Minute};
 pub(crate) use crate::write::content::Content;
+pub(crate) use crate::write::copy_command::{CopyOut, CopyOutStep, TakeCopy, TakeCopyStep};
 pub(crate) use crate::write::move_command::{Arrive, ArriveStep, Depart, DepartStep};
 use crate::write::question::Question;
+pub(crate) use crate::write::read_command::{Read, ReadAbout, ReadOf};
 pub(crate) use crate::write::request::{Condition, Request, remembered};
 pub(crate) use crate::write::ruling_command::{Adjudicate, Reassess};
 use crate::write::seen::Seen;
@@ -75,6 +77,10 @@ pub(crate) enum Action {
     Depart(Box<Depart>),
     /// One step of the move of a subject to here.
     Arrive(Box<Arrive>),
+    /// One step about copies in another region.
+    CopyOut(Box<CopyOut>),
+    /// One step about copies of records of another region.
+    TakeCopy(Box<TakeCopy>),
 }
 
 impl Action {
@@ -88,8 +94,9 @@ impl Action {
             },
             Self::Delete(_) | Self::Create(_) | Self::Touch(_) | Self::Expire(_) => 512,
             Self::Erase(_) | Self::Block(_) | Self::Claim(_) | Self::Reassess(_) => 512,
-            Self::Depart(_) | Self::RotateKey(_) | Self::Adjudicate(_) => 512,
+            Self::Depart(_) | Self::RotateKey(_) | Self::Adjudicate(_) | Self::CopyOut(_) => 512,
             Self::Arrive(arrive) => arrive.bytes,
+            Self::TakeCopy(copy) => copy.bytes,
             Self::Read(read) => 512 + read.of.bytes(),
             Self::Upload(step) => 512 + step.what.bytes(),
         }
@@ -109,6 +116,8 @@ impl Action {
                 ArriveStep::Look | ArriveStep::Adopt(_) | ArriveStep::Drop => false,
                 ArriveStep::Forget | ArriveStep::Reopen | ArriveStep::SayAgain(_) => false,
             },
+            Self::CopyOut(of) => matches!(of.step, CopyOutStep::Send(_)),
+            Self::TakeCopy(copy) => matches!(copy.step, TakeCopyStep::Record(_)),
             Self::Delete(_) | Self::Expire(_) | Self::Read(_) => false,
             Self::Erase(_) | Self::Block(_) | Self::Claim(_) => false,
             Self::Upload(step) => !matches!(step.what, What::Discard { .. }),
@@ -136,13 +145,22 @@ impl Action {
             | Self::Reassess(_)
             | Self::Adjudicate(_)
             | Self::Depart(_)
-            | Self::Arrive(_) => None,
+            | Self::Arrive(_)
+            | Self::CopyOut(_)
+            | Self::TakeCopy(_) => None,
         }
     }
 
     /// Whether it reads what is stored, and needs all of a commit's room.
     pub(crate) const fn goes_alone(&self) -> bool {
-        matches!(self, Self::Erase(_) | Self::Depart(_) | Self::Arrive(_) | Self::RotateKey(_))
+        match self {
+            Self::Erase(_) | Self::Depart(_) | Self::Arrive(_) | Self::RotateKey(_) => true,
+            // They look for copies of the subject.
+            Self::Block(_) | Self::Reassess(_) => true,
+            Self::CopyOut(of) => of.step.goes_alone(),
+            Self::TakeCopy(copy) => copy.step.goes_alone(),
+            _ => false,
+        }
     }
 
     /// Whether it is done only while all that was erased before is noted outside the store.
@@ -164,6 +182,8 @@ impl Action {
             Self::Upload(step) => Some(&step.address.collection),
             Self::Erase(erase) => erase.collection.as_ref(),
             Self::Block(_) | Self::Claim(_) | Self::Reassess(_) => None,
+            Self::CopyOut(of) => Some(&of.address.collection),
+            Self::TakeCopy(copy) => Some(&copy.collection),
             Self::Depart(_) | Self::Arrive(_) | Self::RotateKey(_) | Self::Adjudicate(_) => None,
         }
     }
@@ -180,6 +200,8 @@ impl Action {
             Self::Create(_) | Self::Read(_) | Self::Erase(_) | Self::Block(_) => None,
             Self::Claim(_) | Self::Reassess(_) | Self::Depart(_) | Self::Arrive(_) => None,
             Self::RotateKey(_) | Self::Adjudicate(_) => None,
+            Self::CopyOut(of) => Some(&of.address),
+            Self::TakeCopy(copy) => copy.step.copy(),
         }
     }
 
@@ -201,7 +223,9 @@ impl Action {
             Self::Arrive(arrive) => Some(&arrive.owner),
             Self::Upload(step) => Some(&step.address.owner),
             Self::Read(read) => read.about.as_ref().map(|about| &about.owner),
-            Self::Claim(_) => None,
+            Self::CopyOut(of) => Some(&of.address.owner),
+            // A subject of which copies are here has no row because of them.
+            Self::Claim(_) | Self::TakeCopy(_) => None,
         }
     }
 
@@ -212,6 +236,8 @@ impl Action {
             Self::Read(read) => read.about.as_ref().map(|about| &about.row),
             Self::Upload(step) => Some(&step.row),
             Self::Claim(claim) => Some(&claim.of.row),
+            Self::CopyOut(of) => Some(&of.mark),
+            Self::TakeCopy(copy) => Some(&copy.set),
             Self::Put(put) => put.uploaded.as_ref().map(|uploaded| &uploaded.row),
             Self::Delete(_)
             | Self::Create(_)
@@ -348,54 +374,6 @@ pub(crate) struct RotateKey {
     pub(crate) opening: [u8; 32],
 }
 
-pub(crate) struct Read {
-    pub(crate) collection: Collection,
-    pub(crate) of: ReadOf,
-    /// Whose records were read. None: those of a whole collection.
-    pub(crate) about: Option<Box<ReadAbout>>,
-    /// The map under which it was let out.
-    pub(crate) judged: EpochNumber,
-}
-
-/// The one subject that a read was about.
-pub(crate) struct ReadAbout {
-    pub(crate) owner: Owner,
-    /// The row of its accesses.
-    pub(crate) row: Key,
-    /// Empty: none was stated.
-    pub(crate) purpose: String,
-}
-
-impl ReadAbout {
-    pub(crate) fn new(owner: Owner, purpose: String) -> Box<Self> {
-        let row = owner.accesses();
-        Box::new(Self { owner, row, purpose })
-    }
-}
-
-/// What was read.
-pub(crate) enum ReadOf {
-    /// One record, and the entry of the write that is read.
-    Record(EntryAt, Found),
-    /// A page of records.
-    Page {
-        page: Page,
-        /// How many records the entry says.
-        count: u64,
-        /// Why they were read.
-        why: String,
-    },
-}
-
-impl ReadOf {
-    const fn bytes(&self) -> usize {
-        match self {
-            Self::Record(_, found) => found.body.len(),
-            Self::Page { page, .. } => page.weight,
-        }
-    }
-}
-
 /// What is a commit of its own.
 pub(crate) enum Errand {
     /// Take a map.
@@ -406,6 +384,8 @@ pub(crate) enum Errand {
     SweepFeed(Vec<Key>, oneshot::Sender<()>),
     /// Delete rows of attachments that are gone.
     Clear(Vec<Key>, oneshot::Sender<()>),
+    /// Delete some of what is left of copies that were dropped, by the key of their set.
+    ClearCopies(Key, oneshot::Sender<()>),
     /// End the period of the log, and begin the next.
     Rotate(oneshot::Sender<Result<Rotated, Error>>),
     /// Change the region's keys, or what is wrapped under them.
@@ -429,6 +409,8 @@ pub(crate) enum KeyWork {
     Rewrap(Vec<Owner>),
     /// The same of the stand-ins of these uploads.
     RewrapUploads(Vec<Key>),
+    /// The same of copies of records of other regions.
+    RewrapCopies(Vec<Key>),
 }
 
 /// A step of the walk that builds indexes, as it was found outside of the committer.
@@ -452,6 +434,7 @@ impl Errand {
             // Who asked sees that it is gone, and asks again.
             Self::Rotate(answer) => drop(answer),
             Self::SweepFeed(_, answer) | Self::Clear(_, answer) => drop(answer),
+            Self::ClearCopies(_, answer) => drop(answer),
             Self::Keys(_, answer) => drop(answer),
             Self::Index(_, answer) => drop(answer),
             Self::Backup(begin) => drop(begin),

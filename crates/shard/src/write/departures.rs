@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use atlas::{Findings, Moment};
-use ledger::entry::{Detail as Said, Kind};
+use ledger::entry::{CopyEnd, Detail as Said, Kind};
 use ledger::statement::{commitment, content_digest};
 use terms::limits::REQUEST_IDS_KEPT_HOURS;
 use terms::{Collection, Detail, Reason, RegionId, Rejection};
@@ -360,6 +360,8 @@ impl Transaction<'_> {
             return Ok(Done::written(Written { unfinished: true, ..Default::default() }));
         }
         self.take_uploads(owner.uploads())?;
+        // The other region makes its own: those that were made from here go, whatever becomes of it.
+        self.drop_copies(owner, None, CopyEnd::Moved)?;
         let stone = tombstone(subject, &left.of, left.entry, self.entries.minute(), left.live);
         self.batch.put(owner.row(), stone.row(owner.tag, &self.node.namer));
         self.batch.delete(owner.accesses());

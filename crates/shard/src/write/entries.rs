@@ -93,13 +93,22 @@ impl<'a> GroupEntries<'a> {
     }
 
     fn of_call(&self, kind: Kind, asker: &Asker, collection: Option<&str>) -> Entry {
-        let call = Call {
+        Entry::of_call(kind, self.minute.0, self.call(asker, collection))
+    }
+
+    /// Who calls, about which records.
+    pub(crate) fn call<'b>(&self, asker: &'b Asker, collection: Option<&'b str>) -> Call<'b> {
+        Call {
             tenant_tag: asker.who.tenant_tag.map(|tag| tag.0),
             caller: Some(&asker.who.caller),
             collection,
             map: self.map,
-        };
-        Entry::of_call(kind, self.minute.0, call)
+        }
+    }
+
+    /// Whether an entry stands in the log that the group adds to.
+    pub(crate) fn is_own(&self, at: EntryAt) -> bool {
+        at.log == self.log.id
     }
 
     /// The entry of a record whose time has come: no caller asks for it.

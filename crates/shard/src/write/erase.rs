@@ -14,9 +14,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use engine::{Order, ScanLimit, Span};
-use ledger::entry::{Detail as Said, Entry, Kind};
+use ledger::entry::{CopyEnd, Detail as Said, Entry, Kind};
 use ledger::statement::{commitment, content_digest};
-use terms::{Collection, Reason, Rejection, limits};
+use terms::{Collection, Reason, RegionId, Rejection, limits};
 
 use crate::Error;
 use crate::log::erasure_file;
@@ -102,7 +102,9 @@ impl Transaction<'_> {
             self.set_status(owner, &subject, status)?;
             return Ok(Done::written(Written { records, unfinished: true, ..Default::default() }));
         }
-        if let Some(to) = self.copies_of(owner)?.first().filter(|_| !erase.again) {
+        let mut copied = self.copies_of(owner)?;
+        copied.extend(self.drop_copies(owner, None, gone_why(erase))?);
+        if let Some(to) = copied.first().filter(|_| !erase.again) {
             let waits = matches!(subject.status, Status::Erasing(_)) && gone.live.is_empty();
             if waits && erase.request.is_some() {
                 return Err(subject_status::copies_not_erased(to));
@@ -255,6 +257,7 @@ impl Transaction<'_> {
         let index = self.entries.next_index();
         let receipt = self.append_about(owner, None, &block.opening, entry)?;
         self.set_status(owner, &subject, status)?;
+        self.tell_mirrors(owner)?;
         let origin = Some(self.entries.own_origin());
         let receipt = Some(receipt);
         Ok(Done::written(Written { index, origin, receipt, ..Default::default() }))
@@ -335,6 +338,7 @@ impl Transaction<'_> {
         only: Option<&Collection>,
     ) -> Result<Gone, Rejection> {
         let (mut gone, mut taken) = (Gone::default(), 0);
+        let mirrors = self.mirrors_of(owner, subject)?;
         loop {
             let rows = ROWS_AT_ONCE.min(RECORDS_AT_ONCE - taken);
             let page = self.scan(&span, rows)?;
@@ -346,7 +350,7 @@ impl Transaction<'_> {
                 if only.is_some_and(|only| *only != address.collection) {
                     continue;
                 }
-                self.take_record(subject, &address, &head);
+                self.take_record(&mirrors, &address, &head);
                 if only.is_some() {
                     // A late retry of a write that goes with its record must be known.
                     let minute = self.entries.minute();
@@ -387,7 +391,7 @@ impl Transaction<'_> {
     }
 
     /// Takes away all rows of one record.
-    fn take_record(&mut self, subject: &Subject, address: &Address, head: &Head) {
+    fn take_record(&mut self, mirrors: &[RegionId], address: &Address, head: &Head) {
         let (node, key, none) = (self.node, &address.row, Indexed::default());
         let to = ChangedRows { batch: &mut self.batch, listed: &mut self.kept.in_hand };
         index_rows::change(to, &node.namer, address, Some(&head.indexed), &none);
@@ -402,10 +406,7 @@ impl Transaction<'_> {
         if let Some(at) = head.expires {
             self.batch.delete(keys::expires(Minute::of(at), key));
         }
-        let standing = subject.standing(&address.collection);
-        for mirror in standing.map_or(&[][..], |standing| &standing.mirrors) {
-            self.batch.delete(keys::copy_due(mirror, key));
-        }
+        mirrors.iter().for_each(|mirror| self.batch.delete(keys::copy_due(mirror, key)));
         self.batch.delete(key.clone());
     }
 
@@ -481,6 +482,11 @@ pub(super) fn begun(erase: &Erase, now: Minute) -> Erasure {
 /// What stands in a tombstone where no caller has asked. No request of a caller is like it: theirs
 /// are UUIDs of version 4.
 const OWN: Request = Request { id: [0; 16], fingerprint: Fingerprint([0; 16]) };
+
+/// Why the copies of a subject in other regions go.
+fn gone_why(erase: &Erase) -> CopyEnd {
+    if erase.moved.is_some() { CopyEnd::Moved } else { CopyEnd::Erased }
+}
 
 pub(super) fn unknown() -> Rejection {
     Rejection::new(Reason::SubjectUnknown).field("subject.id")

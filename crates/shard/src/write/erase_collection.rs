@@ -57,7 +57,7 @@ impl Transaction<'_> {
             return Ok(Done::written(Written { records, terms, ..Default::default() }));
         }
         let gone = self.take_records(owner, &subject, span, Some(collection))?;
-        let copies = if erase.again { Vec::new() } else { self.copies_of(owner)? };
+        let copies = self.copies_left(owner, collection, erase.again)?;
         if let Some(to) = copies.first()
             && subject.erasing.is_some()
             && !gone.more

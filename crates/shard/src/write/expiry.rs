@@ -91,7 +91,11 @@ async fn some(
 
 /// The shard itself, where no caller asks.
 pub(crate) fn own(node: &Node, action: &Action) -> Asker {
-    let tenant = action.owner().map(|owner| owner.tenant.clone());
+    let owner = match action {
+        Action::TakeCopy(copy) => Some(&copy.owner),
+        _ => action.owner(),
+    };
+    let tenant = owner.map(|owner| owner.tenant.clone());
     let log = node.growing.load();
     let who = Principal::new(&log, tenant.clone(), node.shard.as_str(), Role::Shard, None);
     Asker {

@@ -11,19 +11,18 @@ use terms::{RegionId, Rejection, UnixMillis};
 use crate::Error;
 use crate::node::Node;
 use crate::reply::Receipt;
+use crate::store::copy_mark::{CopyDue, DueStep};
 use crate::store::feed::{ChangeKind, FeedDraft};
 use crate::store::indexed::Indexed;
 use crate::store::record::{Address, Body, Head};
 use crate::store::subject::Subject;
 use crate::store::types::{EntryAt, Minute, Version};
-use crate::store::{attachment, codec, keys};
+use crate::store::{attachment, keys};
 use crate::write::command::{Content, Request};
 use crate::write::entries::GroupEntries;
 use crate::write::index_rows::{self, ChangedRows};
 use crate::write::list_numbers::ListChanges;
 
-/// Of the row of a copy that is due: it, the version, where the entry stands, the minute.
-const COPY_DUE_FORMAT: u8 = 1;
 /// Of the row of a record that expires: it alone.
 pub(super) const EXPIRES_FORMAT: u8 = 1;
 
@@ -49,12 +48,8 @@ fn change_kind(kind: Kind) -> ChangeKind {
 }
 
 /// The row of a copy that is due.
-pub(super) fn copy_due(version: Version, at: EntryAt, minute: Minute) -> Vec<u8> {
-    let mut due = codec::Writer::with_capacity(32);
-    due.u8(COPY_DUE_FORMAT).u64(version.0);
-    at.write(&mut due);
-    due.u32(minute.0);
-    due.0
+pub(super) fn copy_due(version: Version, entry: EntryAt, minute: Minute) -> Vec<u8> {
+    CopyDue { version, entry, minute, step: DueStep::New }.row()
 }
 
 /// The parts of a group that records change.
@@ -157,6 +152,7 @@ impl RecordRows<'_, '_> {
         for mirror in mirrors.unwrap_or_else(standing) {
             let due = copy_due(version, at, self.entries.minute());
             self.batch.put(keys::copy_due(mirror, &address.row), due);
+            self.node.copies_due.notify_one();
         }
         self.heads.insert(address.row.clone(), head.clone());
         Ok((head, Receipt { entry: bytes.into(), opening, statement: statement.into() }))

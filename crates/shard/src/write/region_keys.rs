@@ -12,6 +12,7 @@ use terms::{Reason, Rejection};
 
 use crate::Error;
 use crate::node::Node;
+use crate::store::copied_set::{CopiedSet, SetRow};
 use crate::store::damage::read_row;
 use crate::store::keyring::KeyChange;
 use crate::store::keys::Owner;
@@ -28,6 +29,7 @@ impl Committer {
             KeyWork::Change(change) => self.change_keys(change),
             KeyWork::Rewrap(owners) => self.rewrap(&owners),
             KeyWork::RewrapUploads(rows) => self.rewrap_uploads(&rows),
+            KeyWork::RewrapCopies(rows) => self.rewrap_copies(&rows),
         }
     }
 
@@ -126,6 +128,34 @@ impl Committer {
         self.commit_wrapped(batch, &what, done)
     }
 
+    /// Wraps copies of records of other regions under the current generation. Those that are so already,
+    /// or are gone, are left.
+    fn rewrap_copies(&mut self, sets: &[Key]) -> Result<Result<(), Error>, Error> {
+        let node = Arc::clone(&self.node);
+        let current = node.keyring.generations().last().copied().unwrap_or_default();
+        let (mut batch, mut done, mut damaged) = (Batch::new(), 0, 0_u64);
+        let view = node.engine.view()?;
+        for key in sets {
+            let Ok(Some(stored)) = read_row(&*view, key)? else { continue };
+            match copies_rewrapped(&node, key, &stored) {
+                Ok(Some(row)) => {
+                    batch.put(key.clone(), row);
+                    done += 1;
+                }
+                Ok(None) => {}
+                // As of a subject.
+                Err(Error::Damaged(_)) => damaged += 1,
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        drop(view);
+        if damaged > 0 {
+            tracing::error!(copies = damaged, "copies do not open, and are not wrapped again");
+        }
+        let what = format!("copies were wrapped under generation {current} of the region's key");
+        self.commit_wrapped(batch, &what, done)
+    }
+
     /// Commits what was wrapped again, with its entry. The inner error: nothing was changed.
     fn commit_wrapped(
         &mut self,
@@ -176,6 +206,14 @@ fn upload_rewrapped(
     let own = own.rewrapped(&owner, node.subject_keys(), &*node.entropy)?;
     let row = own.seal(&owner, &node.region, node.random()?);
     attachment::with_stand_in(stored, &row).map(Some).map_err(|_| damaged())
+}
+
+/// The row of copies under the current generation, if they are under another.
+fn copies_rewrapped(node: &Node, key: &[u8], stored: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+    let keys = node.subject_keys();
+    let SetRow::Kept(set) = CopiedSet::open(key, stored, keys)? else { return Ok(None) };
+    let rewrapped = set.rewrapped(keys, &*node.entropy)?;
+    rewrapped.map(|set| Ok(set.row(keys, node.random()?))).transpose()
 }
 
 fn refused(fault: Rejection) -> Error {

@@ -12,6 +12,8 @@ use tokio::time::sleep;
 use crate::log::key_request::{Generation, KeyRequest};
 use crate::node::Node;
 use crate::store::attachment;
+use crate::store::copied_set::CopiedSet;
+use crate::store::copy_keys;
 use crate::store::keyring::KeyChange;
 use crate::store::keys::{self, Owner};
 use crate::store::subject::Subject;
@@ -108,6 +110,15 @@ async fn rewrap_all(node: &Arc<Node>, queue: &Queue) -> Result<(), Error> {
         let uploads = uploads.unknown;
         tracing::error!(uploads, "rows of uploads do not say their generation of the region's key");
     }
+    let mut from = None;
+    loop {
+        let copies = copies(node, from).await?;
+        if !copies.old.is_empty() {
+            work(queue, KeyWork::RewrapCopies(copies.old)).await?;
+        }
+        let Some(last) = copies.last else { break };
+        from = Some(last);
+    }
     if damaged > 0 {
         tracing::error!(
             subjects = damaged,
@@ -136,6 +147,15 @@ async fn count(node: &Arc<Node>) -> Result<Vec<Generation>, Error> {
     }
     for (generation, uploads) in uploads.counts {
         *counts.entry(generation).or_default() += uploads;
+    }
+    let mut from = None;
+    loop {
+        let copies = copies(node, from).await?;
+        for (generation, sets) in copies.counts {
+            *counts.entry(generation).or_default() += sets;
+        }
+        let Some(last) = copies.last else { break };
+        from = Some(last);
     }
     let held = node.keyring.generations();
     let current = held.last().copied();
@@ -205,6 +225,41 @@ fn look_at_uploads(node: &Node) -> Result<Uploads, Error> {
         }
     }
     Ok(uploads)
+}
+
+/// Some copies of records of other regions, by collections of subjects.
+#[derive(Default)]
+struct Copies {
+    /// By the generation that wraps them.
+    counts: BTreeMap<u32, u64>,
+    /// The keys of those that are not under the current one.
+    old: Vec<Key>,
+    /// The last one. None: there are no more.
+    last: Option<Key>,
+}
+
+async fn copies(node: &Arc<Node>, from: Option<Key>) -> Result<Copies, Error> {
+    let node = Arc::clone(node);
+    let looked = tokio::task::spawn_blocking(move || look_at_copies(&node, from.as_deref())).await;
+    looked.unwrap_or(Err(Error::Damaged("copies")))
+}
+
+/// Looks at some copies. Blocks its thread.
+fn look_at_copies(node: &Node, from: Option<&[u8]>) -> Result<Copies, Error> {
+    let current = node.keyring.generations().last().copied();
+    let limit = ScanLimit { rows: AT_ONCE, bytes: 4 << 20 };
+    let page = node.engine.scan(&copy_keys::sets(from), Order::Ascending, limit)?;
+    let mut copies = Copies::default();
+    for (key, row) in page.rows {
+        if let Some(generation) = CopiedSet::generation_of(&row)? {
+            *copies.counts.entry(generation).or_default() += 1;
+            if Some(generation) != current {
+                copies.old.push(key.clone());
+            }
+        }
+        copies.last = Some(key);
+    }
+    Ok(copies)
 }
 
 /// Looks at some subjects. Blocks its thread.

@@ -162,6 +162,8 @@ impl Transaction<'_> {
                 Action::Adjudicate(of) => self.adjudicate(&asker, &of),
                 Action::Depart(depart) => self.depart(&asker, &depart),
                 Action::Arrive(arrive) => self.arrive(&asker, *arrive),
+                Action::CopyOut(of) => self.copy_out(&asker, &of),
+                Action::TakeCopy(of) => self.take_copy(&asker, *of),
             }
         };
         if outcome.is_ok() {
@@ -293,6 +295,13 @@ impl Transaction<'_> {
                 self.entries.name_earlier(&mut entry, at)?;
                 Outcome::Found(found)
             }
+            ReadOf::Copy(at, found, why) => {
+                if !why.is_empty() {
+                    entry.say(Said::Reason(why));
+                }
+                self.entries.name_earlier(&mut entry, at)?;
+                Outcome::Found(found)
+            }
             ReadOf::Page { page, count, why } => {
                 read_page(&mut entry, why, count);
                 Outcome::Listed(page)
@@ -364,7 +373,7 @@ impl Transaction<'_> {
         }
     }
 
-    fn stored_head(
+    pub(super) fn stored_head(
         &self,
         address: &Address,
         subject: Option<&Subject>,

@@ -257,6 +257,9 @@ async fn a_map_that_wants_bodies_sealed_gets_no_plain_one() {
             scan,
             ..Default::default()
         };
+        let watch = proto::List { changes: true, ..list(3, false) };
+        let watch = session.list(watch).await.err().map(|fault| fault.reason);
+        assert_eq!(watch.as_deref(), not_sealed);
         for scan in [false, true] {
             let whole = session.list(list(3, scan)).await;
             assert_eq!(whole.err().map(|fault| fault.reason).as_deref(), not_sealed);

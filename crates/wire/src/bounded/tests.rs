@@ -149,6 +149,7 @@ fn full_record() -> v1::Record {
         attachment_bytes: 1,
         participants: vec![v1::SubjectRef { id: text(), domicile: text() }; 8],
         sealed: true,
+        copy: Some(v1::RecordCopy { region: text(), write_time: time(), copy_time: time() }),
     }
 }
 

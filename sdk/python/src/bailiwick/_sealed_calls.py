@@ -8,7 +8,7 @@ from typing import Any
 from bailiwick import errors
 from bailiwick._batch import Ends
 from bailiwick._core import Record, Settings, record_of
-from bailiwick._sealing import Bodies, Tries, placed, resolve_of
+from bailiwick._sealing import Bodies, Tries, placed, region_of, resolve_of
 from bailiwick.sealed import AnswerSecret, TransitKey
 from bailiwick.v1 import transit_pb2
 
@@ -56,7 +56,7 @@ class SealedCalls:
         return [self._bodies.seal(message, self._key(message)) for message in messages]
 
     def _key(self, message: Any) -> TransitKey | None:
-        bodies, region = self._bodies, message.subject.domicile
+        bodies, region = self._bodies, region_of(message)
         if not bodies.seals:
             return None
         if not region:
@@ -94,7 +94,7 @@ class AsyncSealedCalls:
         return [self._bodies.seal(message, await self._key(message)) for message in messages]
 
     async def _key(self, message: Any) -> TransitKey | None:
-        bodies, region = self._bodies, message.subject.domicile
+        bodies, region = self._bodies, region_of(message)
         if not bodies.seals:
             return None
         if not region:

@@ -104,7 +104,9 @@ class Bodies:
         sealed, secret = key.seal(binding, b"" if call == "get" else message.body)
         sent = type(message)()
         sent.CopyFrom(message)
-        sent.subject.domicile, sent.sealed_key = key.region, key.id
+        sent.sealed_key = key.id
+        if not region_of(message):
+            sent.subject.domicile = key.region
         if call != "get":
             sent.body = sealed
             return sent, None
@@ -126,6 +128,11 @@ _CALLS: dict[type, str] = {
     records_pb2.PatchRecordRequest: "patch",
     records_pb2.GetRecordRequest: "get",
 }
+
+
+def region_of(message: Any) -> str:
+    """The region in which a body opens: that of the copy that is asked for, or the domicile."""
+    return getattr(message, "copy_in", "") or str(message.subject.domicile)
 
 
 def resolve_of(message: Any) -> subjects_pb2.ResolvePlacementRequest:

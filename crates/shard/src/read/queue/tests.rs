@@ -44,7 +44,8 @@ async fn a_read_takes_room_by_the_size_of_its_record() {
                 let deadline = Instant::now() + Duration::from_secs(60);
                 let address = address(&reader.node, subject);
                 let (asker, purpose) = (asker(Role::Reader, Some(here())), String::new());
-                let lookup = Lookup { address, asker, purpose, part: None, question: None };
+                let lookup =
+                    Lookup { address, asker, purpose, part: None, question: None, copy_of: None };
                 (Get { reply, deadline, lookup, body: None }, answers)
             })
             .unzip();
@@ -109,7 +110,7 @@ fn a_record_is_not_damaged_because_its_subject_was_cached_at_another_moment() {
     let deadline = Instant::now() + Duration::from_secs(60);
     let address = address(&reader.node, "anna");
     let (asker, purpose) = (asker(Role::Reader, Some(here())), String::new());
-    let lookup = Lookup { address, asker, purpose, part: None, question: None };
+    let lookup = Lookup { address, asker, purpose, part: None, question: None, copy_of: None };
     assert!(reader.serve(vec![Get { reply, deadline, lookup, body: None }]).is_empty());
     // What the store says, at one moment.
     assert!(matches!(answers.recv().unwrap().0, Outcome::Found(found) if found.body.len() == 512));

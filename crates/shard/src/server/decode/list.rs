@@ -28,7 +28,7 @@ pub(super) fn query(
     stated("purpose", &list.purpose)?;
     let view = view(list.view).ok_or_else(|| invalid("view"))?;
     let collection = collection(&list.collection)?;
-    if view == View::Whole && matches!(of, Of::Records | Of::Scan) {
+    if view == View::Whole && of != Of::Number {
         node.map().admit_plain(&collection, "view")?;
     }
     let limit = |n: u32, most: usize| usize::try_from(n).map_or(most, |n| n.min(most));

@@ -12,7 +12,7 @@ use crate::policy::egress::{BodyPart, SealedQuestion};
 use crate::store::record::Address;
 use crate::store::transit::binding;
 
-// What gateways let in beside the body is what a seal adds.
+// What gateways let in on top of the body is what a seal adds.
 const _: () = assert!(limits::SEALED_OVERHEAD_BYTES == SEALED_OVERHEAD_BYTES);
 
 impl Write {

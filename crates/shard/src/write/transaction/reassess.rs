@@ -129,7 +129,9 @@ impl Transaction<'_> {
         let mut subject = before.clone();
         subject.findings = next.findings;
         subject.stand(next.standings, owner, node.subject_keys(), &*node.entropy)?;
-        self.keep(owner, subject)
+        self.keep(owner, subject)?;
+        // The rules may give another mirror, or none.
+        self.tell_mirrors(owner)
     }
 }
 

@@ -16,7 +16,7 @@ mod maps;
 mod new_keys;
 mod peers;
 mod restored;
-mod rig;
+pub(crate) mod rig;
 mod travels;
 
 use std::collections::BTreeMap;

@@ -19,15 +19,15 @@ use wire::v1::OperationState;
 
 use crate::support::{Answer, Place, Running, open, request_id, stored};
 
-pub(super) const REGIONS: [&str; 2] = ["ru-msk", "eu-fra"];
+pub(crate) const REGIONS: [&str; 2] = ["ru-msk", "eu-fra"];
 /// Time in which whatever is waited for must come about.
 const WITHIN: Duration = Duration::from_secs(120);
 
 /// Numbers from a seed (splitmix64).
-pub(super) struct Chance(pub(super) u64);
+pub(crate) struct Chance(pub(crate) u64);
 
 impl Chance {
-    pub(super) fn below(&mut self, n: u64) -> u64 {
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -102,9 +102,9 @@ async fn carry(near: TcpStream, to: SocketAddr, cut_after: u64, held: Arc<Held>)
 }
 
 /// A region's shard, which is started again whenever it ends.
-pub(super) struct Region {
-    pub(super) place: Arc<Place>,
-    pub(super) disk: Disk,
+pub(crate) struct Region {
+    pub(crate) place: Arc<Place>,
+    pub(crate) disk: Disk,
     port: Arc<AtomicU16>,
     stop: watch::Sender<bool>,
     kept: JoinHandle<u64>,
@@ -113,24 +113,33 @@ pub(super) struct Region {
 }
 
 /// Both regions.
-pub(super) struct Rig {
-    pub(super) regions: Vec<Region>,
+pub(crate) struct Rig {
+    pub(crate) regions: Vec<Region>,
     next: AtomicU64,
 }
 
 /// What a call came to: an answer, or none.
-pub(super) type Told = Option<Answer>;
+pub(crate) type Told = Option<Answer>;
 
 impl Rig {
-    pub(super) async fn new(seed: u64) -> Self {
+    pub(crate) async fn new(seed: u64) -> Self {
         Self::with(seed, |_| {}).await
     }
 
     /// With the places changed before they are made.
-    pub(super) async fn with(seed: u64, change: impl Fn(&mut Place)) -> Self {
+    pub(crate) async fn with(seed: u64, change: impl Fn(&mut Place)) -> Self {
+        Self::between(REGIONS, seed, change).await
+    }
+
+    /// The same of two other regions.
+    pub(crate) async fn between(
+        regions: [&'static str; 2],
+        seed: u64,
+        change: impl Fn(&mut Place),
+    ) -> Self {
         let links = [Link::new().await, Link::new().await];
         let mut places = Vec::new();
-        for (n, region) in (0..).zip(REGIONS) {
+        for (n, region) in (0..).zip(regions) {
             let mut place = Place::new(region);
             let disk = Disk::new(seed.wrapping_mul(2).wrapping_add(n));
             place.disk = Some(disk.clone());
@@ -173,12 +182,12 @@ impl Rig {
     }
 
     /// One call over a session of its own. None: there is no shard, or it ends before it answers.
-    pub(super) async fn call(&self, at: usize, op: Op) -> Told {
+    pub(crate) async fn call(&self, at: usize, op: Op) -> Told {
         self.call_from(at, op, None).await
     }
 
     /// The same of a caller who stands there. None: next to the gateway.
-    pub(super) async fn call_from(
+    pub(crate) async fn call_from(
         &self,
         at: usize,
         op: Op,
@@ -188,7 +197,7 @@ impl Rig {
     }
 
     /// The same of a caller in that role. None: a writer.
-    pub(super) async fn call_as(
+    pub(crate) async fn call_as(
         &self,
         at: usize,
         op: Op,
@@ -200,7 +209,7 @@ impl Rig {
         let hello = proto::Hello {
             protocol: link::session::PROTOCOL,
             deployment: "sample".into(),
-            region: REGIONS[at].into(),
+            region: self.regions[at].place.region.into(),
             shard: "s1".into(),
             gateway: "test".into(),
             ..Default::default()
@@ -215,7 +224,7 @@ impl Rig {
     }
 
     /// The same, until there is an answer that is not for now.
-    pub(super) async fn told(&self, at: usize, op: Op) -> Answer {
+    pub(crate) async fn told(&self, at: usize, op: Op) -> Answer {
         let asked = async {
             loop {
                 match self.call(at, op.clone()).await {
@@ -230,25 +239,25 @@ impl Rig {
     }
 
     /// Where a region's shard listens just now.
-    pub(super) fn port(&self, at: usize) -> String {
+    pub(crate) fn port(&self, at: usize) -> String {
         format!("http://127.0.0.1:{}", self.regions[at].port.load(Ordering::Acquire))
     }
 
     /// What the shard of the first region says of itself to that of the second.
-    pub(super) fn hello_of_shard(&self) -> proto::Hello {
+    pub(crate) fn hello_of_shard(&self) -> proto::Hello {
         proto::Hello {
             protocol: link::session::PROTOCOL,
             deployment: "sample".into(),
-            region: REGIONS[1].into(),
+            region: self.regions[1].place.region.into(),
             shard: "s1".into(),
-            from_region: REGIONS[0].into(),
+            from_region: self.regions[0].place.region.into(),
             from_shard: "s1".into(),
             ..Default::default()
         }
     }
 
     /// One call, until there is a shard that answers it.
-    pub(super) async fn told_once(&self, at: usize, op: Op) -> Answer {
+    pub(crate) async fn told_once(&self, at: usize, op: Op) -> Answer {
         let asked = async {
             loop {
                 if let Some(answer) = self.call(at, op.clone()).await {
@@ -260,13 +269,13 @@ impl Rig {
         timeout(WITHIN, asked).await.expect("an answer in time")
     }
 
-    pub(super) fn id(&self) -> Vec<u8> {
+    pub(crate) fn id(&self) -> Vec<u8> {
         request_id(self.next.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Waits until writers have made so many more writes, each under its id: as much happens until then
     /// on a slow machine as on a fast one.
-    pub(super) async fn after_writes(&self, more: u64) {
+    pub(crate) async fn after_writes(&self, more: u64) {
         let until = self.next.load(Ordering::Relaxed) + more;
         let made = async {
             while self.next.load(Ordering::Relaxed) < until {
@@ -276,13 +285,13 @@ impl Rig {
         timeout(WITHIN, made).await.expect("the writers go on");
     }
 
-    pub(super) async fn moves(&self, at: usize, of: Of) -> Told {
+    pub(crate) async fn moves(&self, at: usize, of: Of) -> Told {
         let reason = "as the test wants".into();
         self.call(at, Op::Moves(proto::Moves { of: Some(of), reason, ..Default::default() })).await
     }
 
     /// What has become of the move of a subject.
-    pub(super) async fn state(&self, subject: &str) -> Option<proto::Move> {
+    pub(crate) async fn state(&self, subject: &str) -> Option<proto::Move> {
         match self.moves(0, Of::Subject(subject.into())).await? {
             Ok(Outcome::Moves(found)) => found.moves.into_iter().next(),
             _ => None,
@@ -290,7 +299,7 @@ impl Rig {
     }
 
     /// Waits until the move of a subject has come to one of these states.
-    pub(super) async fn until(&self, subject: &str, wanted: &[OperationState]) -> proto::Move {
+    pub(crate) async fn until(&self, subject: &str, wanted: &[OperationState]) -> proto::Move {
         let asked = async {
             loop {
                 if let Some(found) = self.state(subject).await
@@ -305,22 +314,22 @@ impl Rig {
     }
 
     /// Breaks each new connection between the two after so many bytes; 0: none.
-    pub(super) fn cut_after(&self, bytes: u64) {
+    pub(crate) fn cut_after(&self, bytes: u64) {
         self.regions.iter().for_each(|one| one.cut_after.store(bytes, Ordering::Release));
     }
 
     /// Holds each connection to a region once it has carried so many bytes; `u64::MAX`: none any more.
-    pub(super) fn hold_after(&self, at: usize, bytes: u64) {
+    pub(crate) fn hold_after(&self, at: usize, bytes: u64) {
         self.regions[at].held.after.send_replace(bytes);
     }
 
     /// Bytes that all connections to a region have carried.
-    pub(super) fn carried(&self, at: usize) -> u64 {
+    pub(crate) fn carried(&self, at: usize) -> u64 {
         self.regions[at].held.carried.load(Ordering::Relaxed)
     }
 
     /// Stops both shards. Gives how often each was started.
-    pub(super) async fn stop(self) -> (Vec<Arc<Place>>, u64) {
+    pub(crate) async fn stop(self) -> (Vec<Arc<Place>>, u64) {
         let (mut places, mut starts) = (Vec::new(), 0);
         for Region { place, stop, kept, .. } in self.regions {
             stop.send_replace(true);
@@ -332,7 +341,7 @@ impl Rig {
 }
 
 /// Whether it may be answered otherwise later.
-pub(super) fn passes(reason: &str) -> bool {
+pub(crate) fn passes(reason: &str) -> bool {
     let reason = terms::Reason::parse(reason).unwrap();
     reason.retry() == terms::Retry::SameRequestId
 }
@@ -367,13 +376,13 @@ async fn keep(
 }
 
 /// The entries of a region's log.
-pub(super) fn entries(place: &Place) -> Vec<Entry> {
+pub(crate) fn entries(place: &Place) -> Vec<Entry> {
     let entries = stored::entries_in(&*place.store(), 1);
     entries.iter().map(|entry| Entry::decode(entry).unwrap()).collect()
 }
 
 /// How many of them are of that kind, about a subject as a whole, and name the other log.
-pub(super) fn ends(entries: &[Entry], kind: Kind) -> Vec<(u64, (String, u64))> {
+pub(crate) fn ends(entries: &[Entry], kind: Kind) -> Vec<(u64, (String, u64))> {
     let all = (0_u64..).zip(entries).filter(|(_, one)| one.kind == kind);
     let named = all.filter(|(_, one)| one.collection.is_none());
     named.filter_map(|(n, one)| one.peer().map(|(o, i)| (n, (o.to_owned(), i)))).collect()

@@ -51,6 +51,7 @@ fn read(stage: &Stage) -> &'static str {
         purpose: String::new(),
         part: Some(part),
         question: None,
+        copy_of: None,
     };
     let deadline = Instant::now() + Duration::from_secs(600);
     let get = Get { reply, deadline, lookup, body: Some(CHUNK) };

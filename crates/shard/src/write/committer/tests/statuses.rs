@@ -141,7 +141,7 @@ fn every_read_of_a_subject_that_is_not_served_is_refused() {
         let (reply, answers) = slot();
         let asker = asker(Role::Reader, Country::parse(caller));
         let (address, purpose) = (address(&node, name), String::new());
-        let lookup = Lookup { address, asker, purpose, part: None, question: None };
+        let lookup = Lookup { address, asker, purpose, part: None, question: None, copy_of: None };
         let deadline = Instant::now() + Duration::from_secs(600);
         assert!(reader.serve(vec![Get { reply, deadline, lookup, body: None }]).is_empty());
         answered(&answers)

@@ -205,7 +205,8 @@ fn an_attachment_can_be_the_first_record_of_its_collection() {
             crate::policy::egress::BodyPart { offset: 0, length: 1 << 20, etag: String::new() };
         let asker = asker(Role::Reader, Some(here()));
         let (address, purpose) = (stage.address("anna"), String::new());
-        let lookup = Lookup { address, asker, purpose, part: Some(part), question: None };
+        let lookup =
+            Lookup { address, asker, purpose, part: Some(part), question: None, copy_of: None };
         let deadline = Instant::now() + Duration::from_secs(600);
         let get = Get { reply, deadline, lookup, body: Some(CHUNK) };
         assert!(stage.reader().serve(vec![get]).is_empty());

@@ -1,0 +1,155 @@
+//! Who may bring copies: a shard of the region that is their home by the mirror's own map, and only where the
+//! rules want a copy here.
+
+use atlas::RecordAttributes;
+use ledger::statement::content_digest;
+use wire::session::{self as proto, call::Op, copy_call::Step};
+
+use super::{BOTH, rows};
+use crate::support::pki::{Pki, dial};
+use crate::support::{Place, Running, Session, findings, open};
+
+const TO: &str = "spiffe://sample/region/kz-ala/shard/s1";
+const HOME: &str = "spiffe://sample/region/ru-msk/shard/s1";
+const THIRD: &str = "spiffe://sample/region/eu-fra/shard/s1";
+const GATEWAY: &str = "spiffe://sample/region/ru-msk/gateway/test";
+
+struct Secure {
+    place: Place,
+    pki: Pki,
+    shard: Running,
+}
+
+async fn secure() -> Secure {
+    let pki = Pki::new(&["ru-msk", "eu-fra", "kz-ala", "in-bom", "us-iad"]);
+    let mut place = Place::new("kz-ala");
+    place.map = pki.pin(&place.map);
+    let tls = pki.tls(&place.map(), TO);
+    let shard = place.open().await.unwrap();
+    let shard = Running::serve_with(shard, "kz-ala", Some(tls)).await;
+    Secure { place, pki, shard }
+}
+
+/// The session of a shard.
+async fn session(of: &Secure, uri: &str, region: &str) -> Session {
+    let tls = of.pki.tls(&of.place.map(), uri);
+    let client = dial(&tls, of.shard.port, TO).await.expect("both take each other");
+    let hello = proto::Hello {
+        gateway: String::new(),
+        from_region: region.into(),
+        from_shard: "s1".into(),
+        ..of.shard.hello()
+    };
+    let (session, first) = open(client, hello).await.expect("an answer");
+    assert!(first.welcome.is_some(), "a shard of a region of the map is let in");
+    session
+}
+
+fn text(row: &mut Vec<u8>, bytes: &[u8]) {
+    row.extend_from_slice(&u32::try_from(bytes.len()).unwrap().to_be_bytes());
+    row.extend_from_slice(bytes);
+}
+
+/// A record with its body, as shards write them for the way.
+fn record(body: &[u8]) -> Vec<u8> {
+    let (opening, mut row) = ([9; 32], Vec::new());
+    text(&mut row, b"profiles");
+    text(&mut row, b"main");
+    row.extend_from_slice(&1_u64.to_be_bytes());
+    row.push(0);
+    row.extend_from_slice(&0_u32.to_be_bytes());
+    row.extend_from_slice(&opening);
+    row.extend_from_slice(&content_digest(&opening, body));
+    row.extend_from_slice(&0_u64.to_be_bytes());
+    text(&mut row, &RecordAttributes::default().encode());
+    row.push(0);
+    row.extend_from_slice(&0_u32.to_be_bytes());
+    let mut all = Vec::new();
+    text(&mut all, &row);
+    text(&mut all, body);
+    all
+}
+
+fn copy(origin: &str, index: u64, evidence: &[(&str, &str)]) -> proto::CopyCall {
+    proto::CopyCall {
+        subject: "anna".into(),
+        collection: "profiles".into(),
+        origin: origin.into(),
+        index,
+        step: Some(Step::Version(proto::CopyVersion {
+            findings: findings(evidence).into(),
+            record: record(b"body").into(),
+            origin: origin.into(),
+            index: 3,
+            written_minute: 7,
+        })),
+    }
+}
+
+async fn said(session: &mut Session, copy: proto::CopyCall) -> String {
+    match session.call(Op::Copy(copy)).await {
+        Ok(proto::reply::Outcome::Copied(copied)) => copied.state().as_str_name().to_owned(),
+        Ok(_) => panic!("a step about copies is answered with what has become of it"),
+        Err(fault) => fault.reason,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_is_taken_from_its_home_alone_and_where_the_rules_want_one() {
+    const OWN: &str = "sample/ru-msk/s1/1";
+    let of = secure().await;
+    let mut home = session(&of, HOME, "ru-msk").await;
+    let mut third = session(&of, THIRD, "eu-fra").await;
+    // Another region than that of the findings, whatever log it names.
+    let theirs = copy("sample/eu-fra/s1/1", 5, BOTH);
+    assert_eq!(said(&mut third, theirs).await, "PLACEMENT_NOT_ADMITTED");
+    assert_eq!(said(&mut third, copy(OWN, 5, BOTH)).await, "FIELD_INVALID");
+    // The rules want no copy of these people here, and not of this collection.
+    let russian: &[(&str, &str)] = &[("citizenship", "RU"), ("residence", "RU")];
+    let kazakh: &[(&str, &str)] = &[("citizenship", "KZ"), ("residence", "KZ")];
+    for evidence in [russian, kazakh] {
+        assert_eq!(said(&mut home, copy(OWN, 5, evidence)).await, "PLACEMENT_NOT_ADMITTED");
+    }
+    let mut other = copy(OWN, 5, BOTH);
+    other.collection = "messages".into();
+    assert_eq!(said(&mut home, other).await, "FIELD_INVALID");
+    for origin in ["", "sample/ru-msk/s2/1", "sample/ru-msk/s1/x", "other/ru-msk/s1/1"] {
+        assert_eq!(said(&mut home, copy(origin, 5, BOTH)).await, "FIELD_INVALID", "{origin}");
+    }
+    for hostile in [Vec::new(), vec![0; 3], vec![0xff; 4096]] {
+        let mut bad = copy(OWN, 5, BOTH);
+        if let Some(Step::Version(version)) = &mut bad.step {
+            version.record = hostile.into();
+        }
+        assert_eq!(said(&mut home, bad).await, "FIELD_INVALID");
+    }
+    let mut changed = copy(OWN, 5, BOTH);
+    if let Some(Step::Version(version)) = &mut changed.step {
+        let mut record = version.record.to_vec();
+        *record.last_mut().unwrap() ^= 1;
+        version.record = record.into();
+    }
+    assert_eq!(said(&mut home, changed).await, "FIELD_INVALID", "it is not what it commits to");
+    // A gateway brings none.
+    let tls = of.pki.tls(&of.place.map(), GATEWAY);
+    let client = dial(&tls, of.shard.port, TO).await.unwrap();
+    let (mut gateway, _) = open(client, of.shard.hello()).await.unwrap();
+    assert_eq!(said(&mut gateway, copy(OWN, 5, BOTH)).await, "NOT_PERMITTED");
+    // The home's own, once and again; what is older comes too late.
+    assert_eq!(said(&mut home, copy(OWN, 5, BOTH)).await, "STATE_DONE");
+    assert_eq!(said(&mut home, copy(OWN, 5, BOTH)).await, "STATE_DONE");
+    assert_eq!(said(&mut home, copy(OWN, 4, BOTH)).await, "STATE_STALE");
+    // The third region changes nothing of it: it has copies of its own there, or none.
+    let dropped = |origin: &str, index, why: &str| proto::CopyCall {
+        step: Some(Step::Drop(why.into())),
+        ..copy(origin, index, BOTH)
+    };
+    assert_eq!(said(&mut third, dropped("sample/eu-fra/s1/1", 90, "erased")).await, "STATE_NONE");
+    assert_eq!(said(&mut home, dropped(OWN, 9, "because")).await, "FIELD_INVALID");
+    assert_eq!(said(&mut home, dropped(OWN, 9, "erased")).await, "STATE_DONE");
+    assert_eq!(said(&mut home, copy(OWN, 5, BOTH)).await, "STATE_STALE", "it was dropped since");
+    assert_eq!(said(&mut home, copy(OWN, 9, BOTH)).await, "STATE_DONE", "it was sent since");
+    drop((home, third, gateway));
+    tokio::time::timeout(super::WITHIN, of.shard.stop()).await.unwrap().unwrap();
+    assert_eq!((rows(&of.place, 0x10), rows(&of.place, 0x61)), (0, 1));
+}
